@@ -1,0 +1,36 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { compareBytes, encodeU64, fromBase64, fromBase64Url, fromHex, toBase64, toBase64Url, toHex } from './bytes.ts'
+import { EncodingError } from './errors.ts'
+
+test('texts of bytes read back', () => {
+  fc.assert(
+    fc.property(fc.uint8Array(), (bytes) => {
+      expect(fromHex(toHex(bytes))).toEqual(Uint8Array.from(bytes))
+      expect(fromBase64(toBase64(bytes))).toEqual(Uint8Array.from(bytes))
+      expect(fromBase64Url(toBase64Url(bytes))).toEqual(Uint8Array.from(bytes))
+    }),
+  )
+})
+
+test.each(['AB', 'abc', 'zz', ' ab'])('refuses the hexadecimal %j', (text) => {
+  expect(() => fromHex(text)).toThrow(EncodingError)
+})
+
+test.each(['AA=', 'AB==', 'AA==\n', 'A A=', '_w==', 'AA'])('refuses the base64 %j', (text) => {
+  expect(() => fromBase64(text)).toThrow(EncodingError)
+})
+
+test.each(['AA==', 'AB', '/w', 'A'])('refuses the base64url %j', (text) => {
+  expect(() => fromBase64Url(text)).toThrow(EncodingError)
+})
+
+test('compares as unsigned numbers, prefixes first', () => {
+  expect(compareBytes(Uint8Array.of(0x7f), Uint8Array.of(0x80))).toBeLessThan(0)
+  expect(compareBytes(Uint8Array.of(1), Uint8Array.of(1, 0))).toBeLessThan(0)
+  expect(compareBytes(Uint8Array.of(2), Uint8Array.of(1, 0))).toBeGreaterThan(0)
+})
+
+test('encodes eight bytes, most significant first', () => {
+  expect(toHex(encodeU64(2 ** 53 - 1))).toBe('001fffffffffffff')
+})

@@ -1,0 +1,109 @@
+import { EncodingError } from './errors.ts'
+
+/** Joins byte strings into one new array. */
+export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  let length = 0
+  for (const part of parts) length += part.length
+  const joined = new Uint8Array(length)
+  let offset = 0
+  for (const part of parts) {
+    joined.set(part, offset)
+    offset += part.length
+  }
+  return joined
+}
+
+/** True if both have the same length and bytes. Not for secrets: it stops at the first difference. */
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
+}
+
+/** Orders byte strings as unsigned numbers, a prefix before what it begins: negative, zero or positive. */
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  const length = Math.min(a.length, b.length)
+  for (let i = 0; i < length; i++) {
+    const difference = (a[i] as number) - (b[i] as number)
+    if (difference !== 0) return difference
+  }
+  return a.length - b.length
+}
+
+const hexPairs = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
+/** Lower-case hexadecimal text. */
+export function toHex(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += hexPairs[byte]
+  return text
+}
+
+/**
+ * Reads lower-case hexadecimal text.
+ *
+ * @throws {EncodingError} `ERR_TEXT_INVALID` for upper case, odd length or any other character.
+ */
+export function fromHex(text: string): Uint8Array<ArrayBuffer> {
+  const wrong = text.search(/[^0-9a-f]/)
+  if (wrong !== -1 || text.length % 2 !== 0) {
+    const offset = wrong === -1 ? text.length : wrong
+    throw new EncodingError('not lower-case hexadecimal', { code: 'ERR_TEXT_INVALID', offset })
+  }
+  const bytes = new Uint8Array(text.length / 2)
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16)
+  return bytes
+}
+
+/** base64 text with padding (RFC 4648 §4), as signed notes carry it. */
+export function toBase64(bytes: Uint8Array): string {
+  let binary = ''
+  for (let i = 0; i < bytes.length; i += 8192) binary += String.fromCharCode(...bytes.subarray(i, i + 8192))
+  return btoa(binary)
+}
+
+/**
+ * Reads padded base64 text, in its one canonical form.
+ *
+ * @throws {EncodingError} `ERR_TEXT_INVALID` for white space, missing padding, or unused bits that are not zero.
+ */
+export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  let binary: string
+  try {
+    binary = atob(text)
+  } catch (cause) {
+    throw new EncodingError('not base64', { code: 'ERR_TEXT_INVALID', offset: 0 }, { cause })
+  }
+  // Re-encoding refuses white space, missing padding, and stray bits in the last character.
+  if (btoa(binary) !== text) throw new EncodingError('not canonical base64', { code: 'ERR_TEXT_INVALID', offset: 0 })
+  return Uint8Array.from(binary, (character) => character.charCodeAt(0))
+}
+
+/** base64url text without padding (RFC 4648 §5). */
+export function toBase64Url(bytes: Uint8Array): string {
+  return toBase64(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+}
+
+/**
+ * Reads base64url text without padding, in its one canonical form.
+ *
+ * @throws {EncodingError} `ERR_TEXT_INVALID` for padding, other characters, or unused bits that are not zero.
+ */
+export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
+  const wrong = text.search(/[^A-Za-z0-9_-]/)
+  if (wrong !== -1) throw new EncodingError('not base64url', { code: 'ERR_TEXT_INVALID', offset: wrong })
+  const padding = '='.repeat((4 - (text.length % 4)) % 4)
+  return fromBase64(text.replaceAll('-', '+').replaceAll('_', '/') + padding)
+}
+
+/** The eight bytes, most significant first, of an integer from 0 to 2^53 - 1. */
+export function encodeU64(value: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(8)
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(value))
+  return bytes
+}
+
+/** UTF-8 bytes of a text. */
+export function encodeUtf8(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text) as Uint8Array<ArrayBuffer>
+}
