@@ -1,0 +1,74 @@
+import { spawn } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ensureRedisServer } from '../cluster/redis.ts'
+import { projectRoot } from '../cluster/root.ts'
+import type { ExitCode, Io } from '../io.ts'
+
+const help = `Usage: ./healthblock test [--quick]
+
+Runs everything that CI runs: format and lint, promise rules, types, all tests, and that Node loads every entry point.
+Installs redis-server with the system's package manager if it is absent (it says so first).
+The last line is "N passed, N failed, N skipped", from the test runner's own totals.
+
+  --quick    only the tests
+`
+
+interface Totals {
+  passed: number
+  failed: number
+  skipped: number
+}
+
+function run(command: string, args: string[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    // The children's stdout joins stderr, so that the summary is the last thing on stdout.
+    const child = spawn(command, args, { cwd: projectRoot, stdio: ['ignore', 2, 2] })
+    child.once('error', reject)
+    child.once('close', (code) => resolve(code ?? 1))
+  })
+}
+
+async function readTotals(path: string): Promise<Totals> {
+  const report = JSON.parse(await readFile(path, 'utf8')) as Record<string, number>
+  const count = (name: string): number => report[name] ?? 0
+  return {
+    passed: count('numPassedTests'),
+    // A suite that could not be loaded has no tests to count, and is a failure all the same.
+    failed: Math.max(count('numFailedTests'), count('numFailedTestSuites') > 0 ? 1 : 0),
+    skipped: count('numPendingTests') + count('numTodoTests'),
+  }
+}
+
+/** `./healthblock test`. */
+export async function runTest(args: string[], io: Io): Promise<ExitCode> {
+  if (args.includes('--help')) {
+    io.stdout(help)
+    return 0
+  }
+  await ensureRedisServer(io)
+  const bin = (name: string): string => join(projectRoot, 'node_modules', '.bin', name)
+  const steps: [string, string, string[]][] = [
+    ['format and lint', bin('biome'), ['check', '.']],
+    ['promise rules', bin('oxlint'), ['--type-aware', '-c', '.oxlintrc.json', 'packages', 'services', 'cli', 'test', 'bench']],
+    ['types', bin('tsc'), ['-p', '.']],
+    ['entry points', process.execPath, ['test/support/load-entry-points.ts']],
+  ]
+  let stepsFailed = 0
+  if (!args.includes('--quick')) {
+    for (const [what, command, stepArgs] of steps) {
+      io.stderr(`healthblock test: ${what}\n`)
+      if ((await run(command, stepArgs)) !== 0) {
+        stepsFailed++
+        io.stderr(`healthblock test: ${what} FAILED\n`)
+      }
+    }
+  }
+  io.stderr('healthblock test: tests\n')
+  const reportPath = join(projectRoot, 'build', 'vitest.json')
+  const code = await run(bin('vitest'), ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${reportPath}`])
+  const totals = await readTotals(reportPath)
+  const failed = totals.failed + stepsFailed + (code !== 0 && totals.failed === 0 ? 1 : 0)
+  io.stdout(`${totals.passed} passed, ${failed} failed, ${totals.skipped} skipped\n`)
+  return failed === 0 ? 0 : 1
+}
