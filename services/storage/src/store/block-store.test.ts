@@ -1,0 +1,255 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { StorageError } from '../errors.ts'
+import { codecRaw, hashBlock } from './block-id.ts'
+import { BlockStore } from './block-store.ts'
+
+const key = randomBytes(32)
+const alice = new Uint8Array(32).fill(1)
+const bob = new Uint8Array(32).fill(2)
+const target = new Uint8Array(32).fill(3)
+
+let folder: string
+let corrupt: string[]
+const open: BlockStore[] = []
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'storage-'))
+  corrupt = []
+})
+
+afterEach(async () => {
+  for (const store of open.splice(0)) await store.close()
+  rmSync(folder, { recursive: true })
+})
+
+async function openStore(limits: { bytesMax?: number; accountBytesMax?: number } = {}): Promise<BlockStore> {
+  const store = new BlockStore({
+    path: join(folder, 'node.sqlite'),
+    key,
+    bytesMax: limits.bytesMax ?? 1e9,
+    accountBytesMax: limits.accountBytesMax ?? 1e9,
+    now: Date.now,
+    onCorrupt: (digest) => corrupt.push(Buffer.from(digest).toString('hex')),
+    onFatal: (error) => {
+      throw error
+    },
+  })
+  await store.open()
+  open.push(store)
+  return store
+}
+
+async function reopen(store: BlockStore): Promise<BlockStore> {
+  open.splice(open.indexOf(store), 1)
+  await store.close()
+  return await openStore()
+}
+
+function block(size = 1024): { digest: Uint8Array; bytes: Uint8Array; codec: number } {
+  const bytes = new Uint8Array(randomBytes(size))
+  return { digest: hashBlock(bytes), bytes, codec: codecRaw }
+}
+
+function by(account: Uint8Array, at = 1): { account: Uint8Array; at: number; pin: number }[] {
+  return [{ account, at, pin: 0 }]
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise
+  } catch (error) {
+    if (error instanceof StorageError) return error.detail.code
+    throw error
+  }
+  return 'none'
+}
+
+describe('blocks', () => {
+  test('what was put is there after a reopening, and the file does not show it', async () => {
+    let store = await openStore()
+    const blocks = Array.from({ length: 200 }, () => block())
+    const stored = await Promise.all(
+      blocks.map((one) => store.put({ ...one, references: by(alice), enforceQuota: true })),
+    )
+    expect(stored.every((isNew) => isNew)).toBe(true)
+    store = await reopen(store)
+    for (const one of blocks) expect(await store.get(one.digest)).toEqual(Buffer.from(one.bytes))
+    expect(store.totals()).toEqual({ bytes: 200 * 1024, blocks: 200 })
+    const file = readFileSync(join(folder, 'node.sqlite'))
+    expect(blocks.some((one) => file.includes(one.bytes.subarray(0, 64)))).toBe(false)
+  })
+
+  test('a second put of the same bytes adds a reference and no copy', async () => {
+    const store = await openStore()
+    const one = block()
+    expect(await store.put({ ...one, references: by(alice), enforceQuota: true })).toBe(true)
+    expect(await store.put({ ...one, references: by(bob), enforceQuota: true })).toBe(false)
+    expect(store.totals().blocks).toBe(1)
+    expect(store.references(one.digest).map((reference) => reference.account[0])).toEqual([1, 2])
+  })
+
+  test('the block goes with the last reference', async () => {
+    const store = await openStore()
+    const one = block()
+    await store.put({ ...one, references: [...by(alice), ...by(bob)], enforceQuota: true })
+    expect(await store.release(one.digest, alice, { at: 2, force: false })).toMatchObject({ changed: true, deleted: 0 })
+    expect(store.has(one.digest)).toBe(true)
+    expect(await store.release(one.digest, target, { at: 2, force: false })).toMatchObject({
+      changed: false,
+      deleted: 0,
+    })
+    expect(await store.release(one.digest, bob, { at: 2, force: false })).toMatchObject({ changed: true, deleted: 1 })
+    expect(await store.get(one.digest)).toBeUndefined()
+    expect(store.totals()).toEqual({ bytes: 0, blocks: 0 })
+  })
+
+  test('a slower copy does not bring back a released reference, a newer put does', async () => {
+    const store = await openStore()
+    const one = block()
+    await store.put({ ...one, references: [...by(alice, 5), ...by(bob, 5)], enforceQuota: true })
+    await store.release(one.digest, alice, { at: 9, force: false })
+    await store.put({ ...one, references: by(alice, 5), enforceQuota: false })
+    expect(store.references(one.digest)).toHaveLength(1)
+    await store.put({ ...one, references: by(alice, 10), enforceQuota: true })
+    expect(store.references(one.digest)).toHaveLength(2)
+  })
+
+  test('a sealed payload is removed by nobody, and by its tombstone in spite of references', async () => {
+    const store = await openStore()
+    const one = block()
+    await store.put({ ...one, references: [...by(alice), ...by(bob)], owner: alice, writer: bob, enforceQuota: true })
+    expect(await codeOf(store.release(one.digest, bob, { at: 2, force: true }))).toBe('ERR_BLOCK_SEALED')
+    await store.tombstone(one.digest, { owner: alice, at: 3, removeAt: 10 })
+    expect(await store.get(one.digest)).toBeUndefined()
+    expect(await store.sweep(9, 0)).toBe(0)
+    expect(await store.sweep(10, 0)).toBe(1)
+    expect(await codeOf(store.put({ ...one, references: by(bob, 20), enforceQuota: false }))).toBe('ERR_BLOCK_ERASED')
+    expect(store.totals()).toEqual({ bytes: 0, blocks: 0 })
+  })
+})
+
+describe('pins and quotas', () => {
+  test('a pin keeps the block until it is removed', async () => {
+    const store = await openStore()
+    const one = block()
+    await store.put({ ...one, references: by(alice), enforceQuota: true })
+    await store.pin(one, { account: alice, at: 2, pin: 1 })
+    expect(store.pins(alice, new Uint8Array(0), 10)).toHaveLength(1)
+    expect(store.pins(bob, new Uint8Array(0), 10)).toHaveLength(0)
+    expect(await codeOf(store.release(one.digest, alice, { at: 3, force: false }))).toBe('ERR_BLOCK_PINNED')
+    await store.unpin(one.digest, alice)
+    expect(await codeOf(store.unpin(one.digest, alice))).toBe('ERR_NOT_PINNED')
+    expect((await store.release(one.digest, alice, { at: 3, force: false })).deleted).toBe(1)
+    expect(await codeOf(store.pin(one, { account: alice, at: 4, pin: 1 }))).toBe('ERR_BLOCK_NOT_FOUND')
+  })
+
+  test('the quota holds among concurrent puts, and is given back', async () => {
+    const store = await openStore({ accountBytesMax: 10 * 1024 })
+    const blocks = Array.from({ length: 30 }, () => block())
+    const codes = await Promise.all(
+      blocks.map((one) => codeOf(store.put({ ...one, references: by(alice), enforceQuota: true }))),
+    )
+    expect(codes.filter((code) => code === 'none')).toHaveLength(10)
+    expect(codes.filter((code) => code === 'ERR_QUOTA_EXCEEDED')).toHaveLength(20)
+    expect(store.bytesLeft(alice)).toBe(0)
+    expect(store.totals().blocks).toBe(10)
+    const kept = blocks[codes.indexOf('none')] as { digest: Uint8Array }
+    await store.release(kept.digest, alice, { at: 2, force: false })
+    expect(store.bytesLeft(alice)).toBe(1024)
+  })
+
+  test('a refused reference takes back those added before it', async () => {
+    const store = await openStore({ accountBytesMax: 1024 })
+    await store.put({ ...block(), references: by(bob), enforceQuota: true })
+    const one = block()
+    const references = [...by(alice), ...by(bob)]
+    expect(await codeOf(store.put({ ...one, references, enforceQuota: true }))).toBe('ERR_QUOTA_EXCEEDED')
+    expect(store.references(one.digest)).toEqual([])
+    expect(store.bytesLeft(alice)).toBe(1024)
+  })
+
+  test('a full node refuses and stays whole', async () => {
+    const store = await openStore({ bytesMax: 2048 })
+    const one = block()
+    await store.put({ ...one, references: by(alice), enforceQuota: true })
+    await store.put({ ...block(), references: by(alice), enforceQuota: true })
+    expect(await codeOf(store.put({ ...block(), references: by(bob), enforceQuota: false }))).toBe('ERR_STORE_FULL')
+    await store.put({ ...one, references: by(bob), enforceQuota: true })
+    expect(store.totals().blocks).toBe(2)
+  })
+})
+
+describe('damage', () => {
+  test('a block with any flipped byte is absent, set aside, reported once, and can be put again', async () => {
+    let store = await openStore()
+    const one = block(300)
+    await store.put({ ...one, references: by(alice), enforceQuota: true })
+    open.splice(0)
+    await store.close()
+    const path = join(folder, 'node.sqlite')
+    const database = new DatabaseSync(path)
+    const { sealed } = database.prepare('SELECT sealed FROM block').get() as { sealed: Uint8Array }
+    database.close()
+    const file = readFileSync(path)
+    const at = file.indexOf(sealed)
+    expect(at).toBeGreaterThan(0)
+    for (const offset of [0, 12, 150, sealed.length - 1]) {
+      const damaged = Buffer.from(file)
+      damaged[at + offset] = (damaged[at + offset] as number) ^ 1
+      writeFileSync(path, damaged)
+      rmSync(`${path}-wal`, { force: true })
+      rmSync(`${path}-shm`, { force: true })
+      corrupt = []
+      store = await openStore()
+      const answers = await Promise.all([store.get(one.digest), store.get(one.digest)])
+      expect(answers).toEqual([undefined, undefined])
+      expect(corrupt).toEqual([Buffer.from(one.digest).toString('hex')])
+      expect(store.has(one.digest)).toBe(false)
+      expect(store.references(one.digest)).toHaveLength(1)
+      await store.put({ ...one, references: [], enforceQuota: false })
+      expect(await store.get(one.digest)).toEqual(Buffer.from(one.bytes))
+      open.splice(0)
+      await store.close()
+    }
+  })
+
+  test('a block filed under another address is not served', async () => {
+    const store = await openStore()
+    const digest = hashBlock(new Uint8Array([1]))
+    await store.put({ ...block(), digest, references: by(alice), enforceQuota: true })
+    expect(await store.get(digest)).toBeUndefined()
+    expect(corrupt).toHaveLength(1)
+  })
+
+  test('incidents cannot be changed or taken back', async () => {
+    const store = await openStore()
+    await store.recordIncident({ at: 1, kind: 'block-corrupt', digest: alice, node: bob, servedBy: target })
+    const database = new DatabaseSync(join(folder, 'node.sqlite'))
+    expect(() => database.exec('DELETE FROM incident')).toThrow(/append-only/)
+    expect(() => database.exec('UPDATE incident SET at = 2')).toThrow(/append-only/)
+    database.close()
+    expect(store.incidents(0, 10)).toMatchObject([{ id: 1, at: 1, kind: 'block-corrupt' }])
+    expect(store.incidents(1, 10)).toEqual([])
+  })
+})
+
+test('a hand-off is stored with its block and lives until it is done', async () => {
+  let store = await openStore()
+  const one = block()
+  await store.put({ ...one, references: by(alice), handoff: [target], enforceQuota: true })
+  await store.put({ ...one, references: by(bob), handoff: [target], enforceQuota: true })
+  store = await reopen(store)
+  const [entry, ...others] = store.handoffsDue(Date.now(), 10)
+  expect(others).toEqual([])
+  expect(entry).toMatchObject({ kind: 1, attempts: 0 })
+  await store.retryHandoff(entry?.id as number, Date.now() + 60_000)
+  expect(store.handoffsDue(Date.now(), 10)).toEqual([])
+  expect(store.handoffState().count).toBe(1)
+  await store.finishHandoff(entry?.id as number)
+  expect(store.handoffState()).toEqual({ count: 0, nextAt: undefined })
+})

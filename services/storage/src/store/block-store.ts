@@ -1,0 +1,369 @@
+/**
+ * The blocks of this node, encrypted at rest, with references, pins, quotas, tombstones, the hand-off queue and the
+ * incidents beside them in one SQLite file. A block is served only if its bytes hash to its address; one that does not
+ * is set aside, counts as absent from then on, and is reported once.
+ *
+ * Durability: a promise of a change resolves after the commit (WAL, synchronous=FULL). Atomicity: each change is whole
+ * or absent, whatever the moment of a crash. Concurrency: any number of calls at once; they are applied in the order
+ * in which they were made.
+ */
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { isStorageError, StorageError } from '../errors.ts'
+import { openAtRest } from './at-rest.ts'
+import { codecRaw, encodeBlockId, hashBlock } from './block-id.ts'
+import { GroupCommit } from './group-commit.ts'
+import type { IncidentEntry, IncidentKind, Operation, Outcome, Reference, RefusalCode } from './operations.ts'
+import { openReader } from './schema.ts'
+
+/** Settings of {@link BlockStore}. */
+export interface BlockStoreOptions {
+  /** Path of the SQLite file; made if it is missing. */
+  path: string
+  /** 32-byte key for blocks at rest. */
+  key: Uint8Array
+  /** Bytes of all blocks together. */
+  bytesMax: number
+  /** Bytes that one account may reference. */
+  accountBytesMax: number
+  /** Unix ms. */
+  now: () => number
+  /** Called once for each block that was found damaged, after it was set aside. */
+  onCorrupt: (digest: Uint8Array) => void
+  /** Called if nothing can be written any more. */
+  onFatal: (error: Error) => void
+}
+
+/** What is asked to be stored. */
+export interface PutRequest {
+  digest: Uint8Array
+  codec: number
+  bytes: Uint8Array
+  references: Reference[]
+  /** From the header of a sealed payload. */
+  owner?: Uint8Array
+  writer?: Uint8Array
+  handoff?: Uint8Array[]
+  /** False where copies are placed or repaired between nodes. */
+  enforceQuota: boolean
+}
+
+/** One line of the hand-off queue. */
+export interface HandoffEntry {
+  id: number
+  kind: number
+  digest: Uint8Array
+  target: Uint8Array
+  account: Uint8Array
+  attempts: number
+}
+
+/** An incident as it is recorded; `id` grows. */
+export interface Incident extends IncidentEntry {
+  id: number
+}
+
+/** A pin of one account. */
+export interface PinEntry {
+  digest: Uint8Array
+  codec: number
+  pin: number
+}
+
+interface BlockRow {
+  digest: Uint8Array
+  codec: number
+  size: number
+  owner: Uint8Array | null
+  writer: Uint8Array | null
+  sealed: Uint8Array
+}
+
+/** One node's store. */
+export class BlockStore {
+  readonly #options: BlockStoreOptions
+  readonly #commit: GroupCommit
+  readonly #statements = new Map<string, StatementSync>()
+  #reader: DatabaseSync | undefined
+
+  constructor(options: BlockStoreOptions) {
+    this.#options = options
+    this.#commit = new GroupCommit({ path: options.path, key: options.key }, options.onFatal)
+  }
+
+  /** Opens the file. Nothing else may be called before. */
+  async open(): Promise<void> {
+    await this.#commit.ready()
+    this.#reader = openReader(this.#options.path)
+  }
+
+  /** Finishes what was begun and closes the file. */
+  async close(): Promise<void> {
+    await this.#commit.close()
+    this.#statements.clear()
+    this.#reader?.close()
+  }
+
+  /**
+   * Stores a block durably, or adds references to the one that is there.
+   *
+   * @returns true if it was not here before.
+   * @throws {StorageError} `ERR_BLOCK_ERASED`, `ERR_QUOTA_EXCEEDED`, `ERR_STORE_FULL`, `ERR_STORE_BUSY`, `ERR_STORE_FAILED`.
+   */
+  async put(request: PutRequest): Promise<boolean> {
+    const { enforceQuota, handoff, ...rest } = request
+    const { bytesMax, accountBytesMax, now } = this.#options
+    const outcome = await this.#change({
+      kind: 'put',
+      ...rest,
+      handoff: handoff ?? [],
+      bytesMax,
+      now: now(),
+      ...(enforceQuota ? { accountBytesMax } : {}),
+    })
+    return outcome.changed
+  }
+
+  /**
+   * A block's bytes, verified; undefined if it is absent, erased, or was found damaged just now.
+   */
+  async get(digest: Uint8Array): Promise<Uint8Array | undefined> {
+    let row: BlockRow | undefined
+    try {
+      row = this.#get('SELECT digest, codec, size, owner, writer, sealed FROM block WHERE digest = ?', digest) as
+        | BlockRow
+        | undefined
+    } catch {
+      // SQLite itself found the page damaged.
+      await this.#quarantine(digest)
+      return undefined
+    }
+    if (!row || this.isErased(digest)) return undefined
+    const bytes = openAtRest(this.#options.key, digest, row.sealed)
+    if (bytes && Buffer.compare(hashBlock(bytes), digest) === 0) return bytes
+    await this.#quarantine(digest)
+    return undefined
+  }
+
+  async #quarantine(digest: Uint8Array): Promise<void> {
+    const outcome = await this.#change({ kind: 'quarantine', digest, now: this.#options.now() })
+    // Several readers may meet the same damage at once; the one whose change deleted it reports.
+    if (outcome.deleted > 0) this.#options.onCorrupt(digest)
+  }
+
+  /** Size, codec and header of a block that is here, without reading or verifying it. */
+  stat(digest: Uint8Array): { size: number; codec: number; owner?: Uint8Array; writer?: Uint8Array } | undefined {
+    const row = this.#get('SELECT size, codec, owner, writer FROM block WHERE digest = ?', digest)
+    if (!row || this.isErased(digest)) return undefined
+    return {
+      size: row.size as number,
+      codec: row.codec as number,
+      ...(row.owner ? { owner: row.owner as Uint8Array, writer: row.writer as Uint8Array } : {}),
+    }
+  }
+
+  /** True if the block is here and not erased. */
+  has(digest: Uint8Array): boolean {
+    return this.#get('SELECT 1 FROM block WHERE digest = ?', digest) !== undefined && !this.isErased(digest)
+  }
+
+  /** True if a tombstone lies on the block. */
+  isErased(digest: Uint8Array): boolean {
+    return this.#get('SELECT 1 FROM tombstone WHERE digest = ?', digest) !== undefined
+  }
+
+  /** Who keeps the block. */
+  references(digest: Uint8Array): Reference[] {
+    const rows = this.#all('SELECT account, at, pin FROM reference WHERE digest = ? LIMIT 256', digest)
+    return rows.map(({ account, at, pin }) => ({
+      account: account as Uint8Array,
+      at: at as number,
+      pin: pin as number,
+    }))
+  }
+
+  /**
+   * Gives up an account's reference; the block goes with the last one.
+   *
+   * @param options.at - references made at or before this time do not come back with a slower node's copy.
+   * @returns whether there was one, and how many blocks went.
+   * @throws {StorageError} `ERR_BLOCK_SEALED` for a sealed payload, `ERR_BLOCK_PINNED` unless `force`.
+   */
+  async release(
+    digest: Uint8Array,
+    account: Uint8Array,
+    options: { at: number; force: boolean },
+  ): Promise<{ changed: boolean; deleted: number }> {
+    return await this.#change({ kind: 'release', digest, account, ...options })
+  }
+
+  /**
+   * Pins a block that is here; a pin is a reference too.
+   *
+   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND`, `ERR_BLOCK_ERASED`, `ERR_QUOTA_EXCEEDED`.
+   */
+  async pin(id: { digest: Uint8Array; codec: number }, reference: Reference): Promise<void> {
+    const { accountBytesMax } = this.#options
+    await this.#change({ kind: 'pin', ...id, reference, accountBytesMax })
+  }
+
+  /**
+   * Removes a pin; the reference stays.
+   *
+   * @throws {StorageError} `ERR_NOT_PINNED`.
+   */
+  async unpin(digest: Uint8Array, account: Uint8Array): Promise<void> {
+    await this.#change({ kind: 'unpin', digest, account })
+  }
+
+  /** An account's pins after `after` in the order of digests, at most `limit`. */
+  pins(account: Uint8Array, after: Uint8Array, limit: number): PinEntry[] {
+    const rows = this.#all(
+      'SELECT digest, codec, pin FROM reference WHERE account = ? AND pin > 0 AND digest > ? ORDER BY digest LIMIT ?',
+      account,
+      after,
+      limit,
+    )
+    return rows as unknown as PinEntry[]
+  }
+
+  /** An account's pin of one block: 0 none, 1 direct, 2 recursive. */
+  pinOf(digest: Uint8Array, account: Uint8Array): number {
+    const row = this.#get('SELECT pin FROM reference WHERE digest = ? AND account = ?', digest, account)
+    return (row?.pin as number | undefined) ?? 0
+  }
+
+  /** Erases: the block is absent at once and its bytes go at `removeAt`, whoever references it. */
+  async tombstone(digest: Uint8Array, entry: { owner: Uint8Array; at: number; removeAt: number }): Promise<void> {
+    await this.#change({ kind: 'tombstone', digest, ...entry })
+  }
+
+  /** Removes what is due at `now`. @returns how many blocks went. */
+  async sweep(now: number, releasesBefore: number): Promise<number> {
+    return (await this.#change({ kind: 'sweep', now, releasesBefore })).deleted
+  }
+
+  /** Bytes that an account may still reference here. */
+  bytesLeft(account: Uint8Array): number {
+    const row = this.#get('SELECT bytes FROM account WHERE account = ?', account)
+    const used = (row?.bytes as number | undefined) ?? 0
+    const { bytes } = this.totals()
+    return Math.max(0, Math.min(this.#options.accountBytesMax - used, this.#options.bytesMax - bytes))
+  }
+
+  /** What is here in all. */
+  totals(): { bytes: number; blocks: number } {
+    return this.#get('SELECT bytes, blocks FROM total') as { bytes: number; blocks: number }
+  }
+
+  /** Digests after `after`, in their order, at most `limit`: for repair and scrubbing. */
+  digests(after: Uint8Array, limit: number): Uint8Array[] {
+    const rows = this.#all('SELECT digest FROM block WHERE digest > ? ORDER BY digest LIMIT ?', after, limit)
+    return rows.map((row) => row.digest as Uint8Array)
+  }
+
+  /** Adds to the incidents. */
+  async recordIncident(incident: IncidentEntry): Promise<void> {
+    await this.#change({ kind: 'incident', incident })
+  }
+
+  /** Incidents after `after`, oldest first. */
+  incidents(after: number, limit: number): Incident[] {
+    const rows = this.#all('SELECT * FROM incident WHERE id > ? ORDER BY id LIMIT ?', after, limit)
+    return rows.map((row) => ({
+      id: row.id as number,
+      at: row.at as number,
+      kind: row.kind as IncidentKind,
+      digest: row.digest as Uint8Array,
+      node: row.node as Uint8Array,
+      ...(row.served_by ? { servedBy: row.served_by as Uint8Array } : {}),
+    }))
+  }
+
+  /** Adds to the hand-off queue. */
+  async enqueueHandoff(entry: {
+    kind: number
+    digest: Uint8Array
+    target: Uint8Array
+    account: Uint8Array
+  }): Promise<void> {
+    const { kind: handoffKind, ...rest } = entry
+    await this.#change({ kind: 'handoff', handoffKind, ...rest, now: this.#options.now() })
+  }
+
+  /** What is due in the hand-off queue. */
+  handoffsDue(now: number, limit: number): HandoffEntry[] {
+    const rows = this.#all('SELECT * FROM handoff WHERE next_at <= ? ORDER BY next_at, id LIMIT ?', now, limit)
+    return rows as unknown as HandoffEntry[]
+  }
+
+  /** How many entries wait, and when the first is due (Unix ms). */
+  handoffState(): { count: number; nextAt: number | undefined } {
+    const row = this.#get('SELECT count(*) AS count, min(next_at) AS nextAt FROM handoff')
+    return { count: row?.count as number, nextAt: (row?.nextAt as number | null) ?? undefined }
+  }
+
+  /** Takes a finished entry off the queue. */
+  async finishHandoff(id: number): Promise<void> {
+    await this.#change({ kind: 'handoff-done', id })
+  }
+
+  /** Puts an entry back until `nextAt`. */
+  async retryHandoff(id: number, nextAt: number): Promise<void> {
+    await this.#change({ kind: 'handoff-retry', id, nextAt })
+  }
+
+  async #change(operation: Operation): Promise<Extract<Outcome, { ok: true }>> {
+    const outcome = await this.#commit.apply(operation)
+    if (outcome.ok) return outcome
+    throw this.#refusal(outcome.code, 'digest' in operation ? operation.digest : undefined)
+  }
+
+  #refusal(code: RefusalCode, digest: Uint8Array | undefined): StorageError {
+    const cid = digest ? encodeBlockId({ digest, codec: codecRaw }) : ''
+    switch (code) {
+      case 'ERR_BLOCK_ERASED':
+        return new StorageError('the block was erased by its owner', { code, cid })
+      case 'ERR_BLOCK_NOT_FOUND':
+        return new StorageError(`ipld: could not find ${cid}`, { code, cid })
+      case 'ERR_BLOCK_PINNED':
+        return new StorageError('pinned: direct', { code, cid })
+      case 'ERR_BLOCK_SEALED':
+        return new StorageError("a sealed payload goes by its owner's tombstone only", { code, cid })
+      case 'ERR_NOT_PINNED':
+        return new StorageError('not pinned or pinned indirectly', { code, cid })
+      case 'ERR_QUOTA_EXCEEDED':
+        return new StorageError('the quota is used up', { code, bytesMax: this.#options.accountBytesMax })
+      case 'ERR_STORE_FULL':
+        return new StorageError('the store is full', { code, bytesMax: this.#options.bytesMax })
+      case 'ERR_STORE_FAILED':
+        return new StorageError('the store could not apply this', { code })
+    }
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql)
+    if (!statement) {
+      if (!this.#reader) throw new StorageError('the store is not open', { code: 'ERR_STORE_FAILED' })
+      statement = this.#reader.prepare(sql)
+      this.#statements.set(sql, statement)
+    }
+    return statement
+  }
+
+  #get(sql: string, ...values: (Uint8Array | number)[]): Record<string, unknown> | undefined {
+    return this.#prepare(sql).get(...values)
+  }
+
+  #all(sql: string, ...values: (Uint8Array | number)[]): Record<string, unknown>[] {
+    return this.#prepare(sql).all(...values)
+  }
+}
+
+/** True for a refusal that another node may not share: this one is full, busy or broken. */
+export function isLocalTrouble(error: unknown): boolean {
+  return (
+    isStorageError(error, 'ERR_STORE_FULL') ||
+    isStorageError(error, 'ERR_STORE_BUSY') ||
+    isStorageError(error, 'ERR_STORE_FAILED')
+  )
+}

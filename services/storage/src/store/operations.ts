@@ -1,0 +1,376 @@
+/**
+ * Every change to a node's tables, as messages from the service's thread to the writer's. Operations of one group share
+ * one transaction; each runs in its own savepoint, so that one refused operation leaves the others of its group alone.
+ */
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { sealAtRest } from './at-rest.ts'
+
+/** Somebody's claim on a block: it is kept while one exists. */
+export interface Reference {
+  /** 32-byte account. */
+  account: Uint8Array
+  /** When the claim was made, Unix ms; older claims than a release do not come back. */
+  at: number
+  /** 0 no pin, 1 direct, 2 recursive. */
+  pin: number
+}
+
+/** What the hand-off queue does at another node. */
+export const handoffKinds = { place: 1, release: 2 } as const
+
+/** Kinds of incidents: what was seen. */
+export type IncidentKind = 'block-corrupt' | 'peer-served-wrong-bytes' | 'below-replicas'
+
+/** One thing that the operator must know, as it is recorded. */
+export interface IncidentEntry {
+  at: number
+  kind: IncidentKind
+  digest: Uint8Array
+  /** Store account of the node that is at fault, as far as known. */
+  node: Uint8Array
+  /** Store account of the node that served a good copy instead, if one did. */
+  servedBy?: Uint8Array
+}
+
+/** Stores a block, or adds references to one that is there. */
+export interface PutOperation {
+  kind: 'put'
+  digest: Uint8Array
+  codec: number
+  bytes: Uint8Array
+  references: Reference[]
+  /** From the block's own header if it is a sealed payload. */
+  owner?: Uint8Array
+  writer?: Uint8Array
+  /** Store accounts to which the block is still to be handed. */
+  handoff: Uint8Array[]
+  /** Bytes that one account may reference here; undefined where copies are placed or repaired, which no quota stops. */
+  accountBytesMax?: number
+  /** Bytes of all blocks of this node. */
+  bytesMax: number
+  now: number
+}
+
+/** All operations. */
+export type Operation =
+  | PutOperation
+  | { kind: 'release'; digest: Uint8Array; account: Uint8Array; at: number; force: boolean }
+  | { kind: 'pin'; digest: Uint8Array; reference: Reference; codec: number; accountBytesMax: number }
+  | { kind: 'unpin'; digest: Uint8Array; account: Uint8Array }
+  | { kind: 'tombstone'; digest: Uint8Array; owner: Uint8Array; at: number; removeAt: number }
+  | { kind: 'sweep'; now: number; releasesBefore: number }
+  | { kind: 'quarantine'; digest: Uint8Array; now: number }
+  | { kind: 'incident'; incident: IncidentEntry }
+  | { kind: 'handoff'; handoffKind: number; digest: Uint8Array; target: Uint8Array; account: Uint8Array; now: number }
+  | { kind: 'handoff-done'; id: number }
+  | { kind: 'handoff-retry'; id: number; nextAt: number }
+
+/** Why an operation was refused; nothing was changed. */
+export type RefusalCode =
+  | 'ERR_BLOCK_ERASED'
+  | 'ERR_BLOCK_NOT_FOUND'
+  | 'ERR_BLOCK_PINNED'
+  | 'ERR_BLOCK_SEALED'
+  | 'ERR_NOT_PINNED'
+  | 'ERR_QUOTA_EXCEEDED'
+  | 'ERR_STORE_FULL'
+  | 'ERR_STORE_FAILED'
+
+/** What an operation did: `changed` says whether anything is different now, `deleted` whether a block went. */
+export type Outcome = { ok: true; changed: boolean; deleted: number } | { ok: false; code: RefusalCode }
+
+const unchanged: Outcome = { ok: true, changed: false, deleted: 0 }
+const changed: Outcome = { ok: true, changed: true, deleted: 0 }
+/** Most blocks kept aside for inspection; the oldest go first. */
+const quarantineRowsMax = 1000
+const noAccount = new Uint8Array(32)
+
+/** Applies operations to the tables. Owned by the writer's thread. */
+export class Applier {
+  readonly #database: DatabaseSync
+  readonly #key: Uint8Array
+  readonly #statements = new Map<string, StatementSync>()
+
+  /** @param key - 32-byte key for blocks at rest. */
+  constructor(database: DatabaseSync, key: Uint8Array) {
+    this.#database = database
+    this.#key = key
+  }
+
+  /**
+   * Applies a group in one transaction. When it returns, all of it is durable: the commit is the commit point.
+   *
+   * @throws if SQLite refuses the transaction as a whole (disk full, input or output error); then nothing is changed.
+   */
+  applyGroup(operations: readonly Operation[]): Outcome[] {
+    this.#database.exec('BEGIN IMMEDIATE')
+    try {
+      const outcomes = operations.map((operation) => this.#guarded(operation))
+      this.#database.exec('COMMIT')
+      return outcomes
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
+      throw error
+    }
+  }
+
+  #guarded(operation: Operation): Outcome {
+    this.#run('SAVEPOINT one')
+    try {
+      const outcome = this.#apply(operation)
+      this.#run('RELEASE one')
+      return outcome
+    } catch (error) {
+      // A full disk ends the whole transaction by itself; then the group fails, and says so.
+      if (!this.#database.isTransaction) throw error
+      this.#run('ROLLBACK TO one')
+      this.#run('RELEASE one')
+      return { ok: false, code: 'ERR_STORE_FAILED' }
+    }
+  }
+
+  #apply(operation: Operation): Outcome {
+    switch (operation.kind) {
+      case 'put':
+        return this.#put(operation)
+      case 'release':
+        return this.#release(operation)
+      case 'pin':
+        return this.#pin(operation)
+      case 'unpin':
+        return this.#unpin(operation)
+      case 'tombstone':
+        return this.#tombstone(operation)
+      case 'sweep':
+        return this.#sweep(operation)
+      case 'quarantine':
+        return this.#quarantine(operation)
+      case 'incident':
+        return this.#incident(operation.incident)
+      case 'handoff':
+        return this.#handoff(operation)
+      case 'handoff-done':
+        this.#run('DELETE FROM handoff WHERE id = ?', operation.id)
+        return changed
+      case 'handoff-retry':
+        this.#run(
+          'UPDATE handoff SET attempts = attempts + 1, next_at = ? WHERE id = ?',
+          operation.nextAt,
+          operation.id,
+        )
+        return changed
+    }
+  }
+
+  #put(operation: PutOperation): Outcome {
+    const { digest, bytes } = operation
+    if (this.#get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) return { ok: false, code: 'ERR_BLOCK_ERASED' }
+    const present = this.#get('SELECT id FROM block WHERE digest = ?', digest) !== undefined
+    if (!present) {
+      const total = this.#get('SELECT bytes FROM total') as { bytes: number }
+      if (total.bytes + bytes.length > operation.bytesMax) return { ok: false, code: 'ERR_STORE_FULL' }
+    }
+    for (const reference of operation.references) {
+      const claim = { digest, codec: operation.codec, size: bytes.length, reference }
+      if (!this.#refer(claim, operation.accountBytesMax)) return this.#quotaExceeded()
+    }
+    if (!present) {
+      const sealed = sealAtRest(this.#key, digest, bytes)
+      this.#run(
+        'INSERT INTO block (digest, codec, size, stored_at, owner, writer, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)',
+        digest,
+        operation.codec,
+        bytes.length,
+        operation.now,
+        operation.owner ?? null,
+        operation.writer ?? null,
+        sealed,
+      )
+      this.#run('UPDATE total SET bytes = bytes + ?, blocks = blocks + 1', bytes.length)
+    }
+    for (const target of operation.handoff) {
+      this.#handoff({ handoffKind: handoffKinds.place, digest, target, account: noAccount, now: operation.now })
+    }
+    return present ? unchanged : changed
+  }
+
+  /** Undoes the references that this operation had already added. */
+  #quotaExceeded(): Outcome {
+    this.#run('ROLLBACK TO one')
+    return { ok: false, code: 'ERR_QUOTA_EXCEEDED' }
+  }
+
+  /** Adds a reference; false if the account's quota does not allow it. */
+  #refer(
+    claim: { digest: Uint8Array; codec: number; size: number; reference: Reference },
+    accountBytesMax: number | undefined,
+  ): boolean {
+    const { digest, size, codec, reference } = claim
+    const { account, at, pin } = reference
+    const had = this.#get('SELECT pin FROM reference WHERE digest = ? AND account = ?', digest, account)
+    if (had) {
+      if ((had.pin as number) < pin && accountBytesMax !== undefined) {
+        this.#run('UPDATE reference SET pin = ? WHERE digest = ? AND account = ?', pin, digest, account)
+      }
+      return true
+    }
+    const released = this.#get('SELECT at FROM release WHERE digest = ? AND account = ?', digest, account)
+    // A copy that a slower node still carries must not bring back what its account has given up.
+    if (released && (released.at as number) >= at) return true
+    if (accountBytesMax !== undefined) {
+      const used = this.#get('SELECT bytes FROM account WHERE account = ?', account)
+      if (((used?.bytes as number | undefined) ?? 0) + size > accountBytesMax) return false
+    }
+    this.#run('INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?)', digest, account, size, at, pin, codec)
+    this.#run(
+      `INSERT INTO account VALUES (?, ?, 1)
+       ON CONFLICT (account) DO UPDATE SET bytes = bytes + excluded.bytes, blocks = blocks + 1`,
+      account,
+      size,
+    )
+    return true
+  }
+
+  #release(operation: { digest: Uint8Array; account: Uint8Array; at: number; force: boolean }): Outcome {
+    const { digest, account, at } = operation
+    const block = this.#get('SELECT owner FROM block WHERE digest = ?', digest)
+    if (block && block.owner !== null) return { ok: false, code: 'ERR_BLOCK_SEALED' }
+    const had = this.#get('SELECT pin, size FROM reference WHERE digest = ? AND account = ?', digest, account)
+    if (had && (had.pin as number) > 0 && !operation.force) return { ok: false, code: 'ERR_BLOCK_PINNED' }
+    this.#run(
+      `INSERT INTO release VALUES (?, ?, ?)
+       ON CONFLICT (digest, account) DO UPDATE SET at = max(at, excluded.at)`,
+      digest,
+      account,
+      at,
+    )
+    if (!had) return unchanged
+    this.#dropReference(digest, account, had.size as number)
+    const others = this.#get('SELECT 1 FROM reference WHERE digest = ? LIMIT 1', digest)
+    const deleted = others ? 0 : this.#deleteBlock(digest)
+    return { ok: true, changed: true, deleted }
+  }
+
+  #dropReference(digest: Uint8Array, account: Uint8Array, size: number): void {
+    this.#run('DELETE FROM reference WHERE digest = ? AND account = ?', digest, account)
+    this.#run('UPDATE account SET bytes = bytes - ?, blocks = blocks - 1 WHERE account = ?', size, account)
+  }
+
+  #deleteBlock(digest: Uint8Array): number {
+    const block = this.#get('SELECT size FROM block WHERE digest = ?', digest)
+    if (!block) return 0
+    this.#run('DELETE FROM block WHERE digest = ?', digest)
+    this.#run('UPDATE total SET bytes = bytes - ?, blocks = blocks - 1', block.size as number)
+    return 1
+  }
+
+  #pin(operation: { digest: Uint8Array; reference: Reference; codec: number; accountBytesMax: number }): Outcome {
+    const { digest, codec, reference } = operation
+    if (this.#get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) return { ok: false, code: 'ERR_BLOCK_ERASED' }
+    const block = this.#get('SELECT size FROM block WHERE digest = ?', digest)
+    if (!block) return { ok: false, code: 'ERR_BLOCK_NOT_FOUND' }
+    const claim = { digest, codec, size: block.size as number, reference }
+    return this.#refer(claim, operation.accountBytesMax) ? changed : this.#quotaExceeded()
+  }
+
+  #unpin(operation: { digest: Uint8Array; account: Uint8Array }): Outcome {
+    const { digest, account } = operation
+    const had = this.#get('SELECT pin FROM reference WHERE digest = ? AND account = ?', digest, account)
+    if (!had || had.pin === 0) return { ok: false, code: 'ERR_NOT_PINNED' }
+    this.#run('UPDATE reference SET pin = 0 WHERE digest = ? AND account = ?', digest, account)
+    return changed
+  }
+
+  #tombstone(operation: { digest: Uint8Array; owner: Uint8Array; at: number; removeAt: number }): Outcome {
+    const { digest, owner, at, removeAt } = operation
+    this.#run('INSERT OR IGNORE INTO tombstone VALUES (?, ?, ?, ?)', digest, owner, at, removeAt)
+    return changed
+  }
+
+  /** Removes what is due: erased blocks with all their references, and releases that no node can still contradict. */
+  #sweep(operation: { now: number; releasesBefore: number }): Outcome {
+    const due = this.#all(
+      'SELECT t.digest FROM tombstone t JOIN block b ON b.digest = t.digest WHERE t.remove_at <= ? LIMIT 1000',
+      operation.now,
+    )
+    let deleted = 0
+    for (const { digest } of due) {
+      const references = this.#all('SELECT account, size FROM reference WHERE digest = ?', digest as Uint8Array)
+      for (const { account, size } of references) {
+        this.#dropReference(digest as Uint8Array, account as Uint8Array, size as number)
+      }
+      this.#run('DELETE FROM quarantine WHERE digest = ?', digest as Uint8Array)
+      deleted += this.#deleteBlock(digest as Uint8Array)
+    }
+    this.#run('DELETE FROM release WHERE at < ?', operation.releasesBefore)
+    return { ok: true, changed: deleted > 0, deleted }
+  }
+
+  /** Sets a damaged block aside. Its references stay, so that a healed copy belongs to the same accounts. */
+  #quarantine(operation: { digest: Uint8Array; now: number }): Outcome {
+    const { digest, now } = operation
+    try {
+      this.#run(
+        'INSERT INTO quarantine (digest, at, sealed) SELECT digest, ?, sealed FROM block WHERE digest = ?',
+        now,
+        digest,
+      )
+    } catch {
+      // The pages themselves cannot be read: only the fact is kept.
+      this.#run('INSERT INTO quarantine (digest, at) VALUES (?, ?)', digest, now)
+    }
+    this.#run('DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?', quarantineRowsMax)
+    return { ok: true, changed: true, deleted: this.#deleteBlock(digest) }
+  }
+
+  #incident(incident: IncidentEntry): Outcome {
+    this.#run(
+      'INSERT INTO incident (at, kind, digest, node, served_by) VALUES (?, ?, ?, ?, ?)',
+      incident.at,
+      incident.kind,
+      incident.digest,
+      incident.node,
+      incident.servedBy ?? null,
+    )
+    return changed
+  }
+
+  #handoff(entry: {
+    handoffKind: number
+    digest: Uint8Array
+    target: Uint8Array
+    account: Uint8Array
+    now: number
+  }): Outcome {
+    this.#run(
+      'INSERT OR IGNORE INTO handoff (kind, digest, target, account, attempts, next_at) VALUES (?, ?, ?, ?, 0, ?)',
+      entry.handoffKind,
+      entry.digest,
+      entry.target,
+      entry.account,
+      entry.now,
+    )
+    return changed
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql)
+    if (!statement) {
+      statement = this.#database.prepare(sql)
+      this.#statements.set(sql, statement)
+    }
+    return statement
+  }
+
+  #run(sql: string, ...values: (Uint8Array | number | string | null)[]): void {
+    this.#prepare(sql).run(...values)
+  }
+
+  #get(sql: string, ...values: (Uint8Array | number)[]): Record<string, unknown> | undefined {
+    return this.#prepare(sql).get(...values)
+  }
+
+  #all(sql: string, ...values: (Uint8Array | number)[]): Record<string, unknown>[] {
+    return this.#prepare(sql).all(...values)
+  }
+}

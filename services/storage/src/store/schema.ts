@@ -1,0 +1,105 @@
+/**
+ * The tables of one node. One SQLite file holds blocks, references, pins, counters, tombstones, the hand-off queue and
+ * the incidents, so that one transaction changes them together. Two connections use it: one writer (in a worker
+ * thread) and one reader; WAL lets them run side by side.
+ */
+import { DatabaseSync } from 'node:sqlite'
+
+/** Version of the tables, kept in `user_version`. */
+export const schemaVersion = 1
+
+const tables = `
+CREATE TABLE IF NOT EXISTS block (
+  id INTEGER PRIMARY KEY,
+  digest BLOB NOT NULL UNIQUE,
+  codec INTEGER NOT NULL,
+  size INTEGER NOT NULL,
+  stored_at INTEGER NOT NULL,
+  owner BLOB,
+  writer BLOB,
+  sealed BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS reference (
+  digest BLOB NOT NULL,
+  account BLOB NOT NULL,
+  size INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  pin INTEGER NOT NULL,
+  codec INTEGER NOT NULL,
+  PRIMARY KEY (digest, account)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS reference_pin ON reference (account, digest) WHERE pin > 0;
+CREATE TABLE IF NOT EXISTS release (
+  digest BLOB NOT NULL,
+  account BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (digest, account)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS account (
+  account BLOB PRIMARY KEY,
+  bytes INTEGER NOT NULL,
+  blocks INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS total (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  bytes INTEGER NOT NULL,
+  blocks INTEGER NOT NULL
+) STRICT;
+INSERT OR IGNORE INTO total VALUES (1, 0, 0);
+CREATE TABLE IF NOT EXISTS tombstone (
+  digest BLOB PRIMARY KEY,
+  owner BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  remove_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quarantine (
+  id INTEGER PRIMARY KEY,
+  digest BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  sealed BLOB
+) STRICT;
+CREATE TABLE IF NOT EXISTS handoff (
+  id INTEGER PRIMARY KEY,
+  kind INTEGER NOT NULL,
+  digest BLOB NOT NULL,
+  target BLOB NOT NULL,
+  account BLOB NOT NULL,
+  attempts INTEGER NOT NULL,
+  next_at INTEGER NOT NULL,
+  UNIQUE (kind, digest, target, account)
+) STRICT;
+CREATE INDEX IF NOT EXISTS handoff_next ON handoff (next_at);
+CREATE TABLE IF NOT EXISTS incident (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  at INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  node BLOB NOT NULL,
+  served_by BLOB
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS incident_is_append_only_1 BEFORE UPDATE ON incident
+  BEGIN SELECT RAISE(ABORT, 'incidents are append-only'); END;
+CREATE TRIGGER IF NOT EXISTS incident_is_append_only_2 BEFORE DELETE ON incident
+  BEGIN SELECT RAISE(ABORT, 'incidents are append-only'); END;
+`
+
+/**
+ * Opens the one connection that writes and creates the tables if they are missing.
+ *
+ * synchronous=FULL makes each commit durable before it is answered; secure_delete overwrites what is deleted.
+ */
+export function openWriter(path: string): DatabaseSync {
+  const database = new DatabaseSync(path)
+  database.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;
+    PRAGMA busy_timeout=5000; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-8192`)
+  database.exec(tables)
+  database.exec(`PRAGMA user_version=${schemaVersion}`)
+  return database
+}
+
+/** Opens the connection that reads. It sees each commit as soon as the writer has answered it. */
+export function openReader(path: string): DatabaseSync {
+  const database = new DatabaseSync(path)
+  database.exec('PRAGMA busy_timeout=5000; PRAGMA query_only=1; PRAGMA cache_size=-2048')
+  return database
+}
