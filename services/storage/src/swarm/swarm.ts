@@ -1,0 +1,171 @@
+/**
+ * The node's place in the private swarm: a libp2p host over TCP, Noise and yamux behind the pre-shared key. Peers are
+ * the ones on the list, with their addresses; others are refused in both directions. Nothing is discovered, looked up or
+ * announced. Lost connections are made again, at growing intervals.
+ */
+import { noise } from '@chainsafe/libp2p-noise'
+import { yamux } from '@chainsafe/libp2p-yamux'
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
+import { identify } from '@libp2p/identify'
+import type { Connection, Libp2p, PeerId } from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { tcp } from '@libp2p/tcp'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+import { createProtector } from './swarm-key.ts'
+
+const redialMsMin = 250
+const redialMsMax = 30_000
+const dialTimeoutMs = 5_000
+
+/** Settings of {@link Swarm}. */
+export interface SwarmOptions {
+  /** 32-byte Ed25519 seed of the peer's identity. */
+  identitySeed: Uint8Array
+  /** 32-byte pre-shared key. */
+  swarmKey: Uint8Array
+  /** Address and port to listen on; port 0 takes a free one. */
+  host: string
+  port: number
+  /** Called when a listed peer is connected. */
+  onConnect: (peer: string) => void
+}
+
+/** A peer that may connect, and where it is. */
+export interface SwarmPeer {
+  /** Peer id as text (`12D3Koo…`). */
+  id: string
+  /** Multiaddrs, without the peer id. */
+  addresses: string[]
+}
+
+interface Redial {
+  attempts: number
+  timer: NodeJS.Timeout | undefined
+}
+
+/** The peer id of a 32-byte Ed25519 seed, as text. */
+export async function peerIdOfSeed(seed: Uint8Array): Promise<string> {
+  const key = await generateKeyPairFromSeed('Ed25519', seed)
+  return key.publicKey.toString()
+}
+
+/** One node's libp2p host. */
+export class Swarm {
+  readonly #options: SwarmOptions
+  #host: Libp2p | undefined
+  #peers = new Map<string, SwarmPeer>()
+  readonly #redials = new Map<string, Redial>()
+  #stopped = false
+
+  constructor(options: SwarmOptions) {
+    this.#options = options
+  }
+
+  /** The host, once started. */
+  get host(): Libp2p {
+    if (!this.#host) throw new TypeError('the swarm is not started')
+    return this.#host
+  }
+
+  /** This node's peer id as text. */
+  get peerId(): string {
+    return this.host.peerId.toString()
+  }
+
+  /** Multiaddrs that it listens on, without the peer id. */
+  get addresses(): string[] {
+    return this.host.getMultiaddrs().map((address) => address.toString().replace(/\/p2p\/[^/]+$/, ''))
+  }
+
+  /** Listens. Peers come with {@link setPeers}. */
+  async start(): Promise<void> {
+    const { identitySeed, swarmKey, host, port } = this.#options
+    const isRefused = (peer: PeerId): boolean => !this.#peers.has(peer.toString())
+    const family = host.includes(':') ? 'ip6' : 'ip4'
+    this.#host = await createLibp2p({
+      privateKey: await generateKeyPairFromSeed('Ed25519', identitySeed),
+      addresses: { listen: [`/${family}/${host}/tcp/${port}`] },
+      transports: [tcp()],
+      connectionEncrypters: [noise()],
+      streamMuxers: [yamux()],
+      connectionProtector: () => createProtector(swarmKey),
+      connectionGater: {
+        denyDialPeer: isRefused,
+        denyInboundEncryptedConnection: isRefused,
+        denyOutboundEncryptedConnection: isRefused,
+      },
+      connectionManager: { inboundConnectionThreshold: 100, dialTimeout: dialTimeoutMs, maxConnections: 256 },
+      services: { identify: identify() },
+    })
+    this.#host.addEventListener('peer:connect', (event) => this.#onConnect(event.detail.toString()))
+    this.#host.addEventListener('peer:disconnect', (event) => this.#dialLater(event.detail.toString()))
+  }
+
+  /** Leaves the swarm. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    for (const redial of this.#redials.values()) clearTimeout(redial.timer)
+    await this.#host?.stop()
+  }
+
+  /** Replaces the list of peers: closes connections to those who are gone, dials the new ones. */
+  async setPeers(peers: readonly SwarmPeer[]): Promise<void> {
+    const self = this.peerId
+    this.#peers = new Map(peers.filter((peer) => peer.id !== self).map((peer) => [peer.id, peer]))
+    for (const connection of this.host.getConnections()) {
+      if (!this.#peers.has(connection.remotePeer.toString())) await connection.close()
+    }
+    for (const id of this.#peers.keys()) this.#dialSoon(id)
+  }
+
+  /** Peer ids of those connected now. */
+  connected(): PeerId[] {
+    return this.host.getPeers()
+  }
+
+  /** Open connections. */
+  connections(): Connection[] {
+    return this.host.getConnections()
+  }
+
+  #onConnect(peer: string): void {
+    if (!this.#peers.has(peer)) return
+    const redial = this.#redials.get(peer)
+    clearTimeout(redial?.timer)
+    this.#redials.delete(peer)
+    this.#options.onConnect(peer)
+  }
+
+  #isConnected(peer: string): boolean {
+    return this.host.getConnections(peerIdFromString(peer)).length > 0
+  }
+
+  #dialSoon(peer: string): void {
+    if (this.#isConnected(peer)) return
+    const redial = this.#redials.get(peer)
+    clearTimeout(redial?.timer)
+    this.#redials.delete(peer)
+    // Of two peers that know each other one dials at once; the other waits, so that one connection is made, not two.
+    if (this.peerId < peer) this.#dial(peer)
+    else this.#dialLater(peer)
+  }
+
+  #dialLater(peer: string): void {
+    if (this.#stopped || !this.#peers.has(peer) || this.#isConnected(peer)) return
+    const redial = this.#redials.get(peer) ?? { attempts: 0, timer: undefined }
+    clearTimeout(redial.timer)
+    const delayMs = Math.min(redialMsMax, redialMsMin * 2 ** redial.attempts) * (0.75 + Math.random() / 2)
+    redial.attempts++
+    redial.timer = setTimeout(() => this.#dial(peer), delayMs)
+    redial.timer.unref()
+    this.#redials.set(peer, redial)
+  }
+
+  #dial(peer: string): void {
+    const addresses = this.#peers.get(peer)?.addresses ?? []
+    if (this.#stopped || addresses.length === 0 || this.#isConnected(peer)) return
+    const targets = addresses.map((address) => multiaddr(`${address}/p2p/${peer}`))
+    this.host.dial(targets, { signal: AbortSignal.timeout(dialTimeoutMs) }).catch(() => this.#dialLater(peer))
+  }
+}
