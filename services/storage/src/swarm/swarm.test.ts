@@ -1,0 +1,235 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createConnection } from 'node:net'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { multiaddr } from '@multiformats/multiaddr'
+import { xsalsa20 } from '@noble/ciphers/salsa.js'
+import { afterEach, describe, expect, test } from 'vitest'
+import { isStorageError } from '../errors.ts'
+import { codecDagPb, codecRaw, hashBlock } from '../store/block-id.ts'
+import { Bitswap } from './bitswap.ts'
+import { Swarm } from './swarm.ts'
+import { parseSwarmKey } from './swarm-key.ts'
+
+const swarmKey = new Uint8Array(randomBytes(32))
+const signal = (): AbortSignal => AbortSignal.timeout(10_000)
+
+interface Party {
+  swarm: Swarm
+  bitswap: Bitswap
+  blocks: Map<string, Uint8Array>
+  misbehaved: string[]
+  connected: PromiseWithResolvers<string>
+}
+
+const parties: Party[] = []
+
+async function party(key = swarmKey): Promise<Party> {
+  const blocks = new Map<string, Uint8Array>()
+  const misbehaved: string[] = []
+  const connected = Promise.withResolvers<string>()
+  const swarm = new Swarm({
+    identitySeed: new Uint8Array(randomBytes(32)),
+    swarmKey: key,
+    host: '127.0.0.1',
+    port: 0,
+    onConnect: (peer) => connected.resolve(peer),
+  })
+  await swarm.start()
+  const bitswap = new Bitswap({
+    host: swarm.host,
+    blocks: {
+      get: async (digest) => blocks.get(Buffer.from(digest).toString('hex')),
+      has: (digest) => blocks.has(Buffer.from(digest).toString('hex')),
+    },
+    onMisbehaviour: (peer) => misbehaved.push(peer),
+  })
+  await bitswap.start()
+  const made = { swarm, bitswap, blocks, misbehaved, connected }
+  parties.push(made)
+  return made
+}
+
+function listing(one: Party): { id: string; addresses: string[] } {
+  return { id: one.swarm.peerId, addresses: one.swarm.addresses }
+}
+
+async function pair(): Promise<[Party, Party]> {
+  const [a, b] = [await party(), await party()]
+  await Promise.all([a.swarm.setPeers([listing(b)]), b.swarm.setPeers([listing(a)])])
+  await Promise.all([a.connected.promise, b.connected.promise])
+  return [a, b]
+}
+
+function give(to: Party, size = 1024): { digest: Uint8Array; bytes: Uint8Array; codec: number } {
+  const bytes = new Uint8Array(randomBytes(size))
+  const digest = hashBlock(bytes)
+  to.blocks.set(Buffer.from(digest).toString('hex'), bytes)
+  return { digest, bytes, codec: codecRaw }
+}
+
+afterEach(async () => {
+  for (const { bitswap, swarm } of parties.splice(0)) {
+    await bitswap.stop()
+    await swarm.stop()
+  }
+})
+
+describe('exchange', () => {
+  test('blocks of all sizes, many at once, and again after they were deleted', async () => {
+    const [a, b] = await pair()
+    const peer = b.swarm.host.peerId
+    const wanted = [
+      ...Array.from({ length: 300 }, () => give(b)),
+      give(b, 0),
+      give(b, 2 * 1024 * 1024),
+      give(b, 1_000_000),
+    ]
+    const got = await Promise.all(wanted.map((one) => a.bitswap.fetch(peer, one, signal())))
+    for (const [index, one] of wanted.entries()) {
+      expect(Buffer.compare(got[index] as Uint8Array, one.bytes)).toBe(0)
+    }
+    const [first] = wanted
+    if (!first) throw new TypeError('no block')
+    expect(await a.bitswap.fetch(peer, { ...first, codec: codecDagPb }, signal())).toHaveLength(1024)
+    b.blocks.clear()
+    expect(await a.bitswap.fetch(peer, first, signal())).toBeUndefined()
+    expect(a.misbehaved).toEqual([])
+  })
+
+  test('an absent block is answered at once, and presence without the block', async () => {
+    const [a, b] = await pair()
+    const peer = b.swarm.host.peerId
+    const one = give(b)
+    expect(await a.bitswap.asksHave(peer, one, signal())).toBe(true)
+    expect(await a.bitswap.asksHave(peer, { digest: hashBlock(new Uint8Array([1])), codec: codecRaw }, signal())).toBe(
+      false,
+    )
+    expect(b.bitswap.counters.blocksSent).toBe(0)
+  })
+
+  test('an aborted want ends with its reason and leaves the next one unharmed', async () => {
+    const [a, b] = await pair()
+    const peer = b.swarm.host.peerId
+    const one = give(b)
+    const abort = new AbortController()
+    const aborted = a.bitswap.fetch(peer, one, abort.signal)
+    abort.abort(new Error('enough'))
+    await expect(aborted).rejects.toThrow('enough')
+    expect(await a.bitswap.fetch(peer, one, signal())).toHaveLength(1024)
+    expect(a.misbehaved).toEqual([])
+  })
+
+  test('a peer that answers with other bytes is named, and the want fails', async () => {
+    const [a, b] = await pair()
+    const one = give(b)
+    b.blocks.set(Buffer.from(one.digest).toString('hex'), new Uint8Array(randomBytes(1024)))
+    const answer = await a.bitswap.fetch(b.swarm.host.peerId, one, signal()).catch((error: unknown) => error)
+    expect(isStorageError(answer, 'ERR_PEER_MISBEHAVED')).toBe(true)
+    expect(a.misbehaved).toEqual([b.swarm.peerId])
+  })
+
+  test('wants end when the peer goes, and the connection is made again when it is back', async () => {
+    const [a, b] = await pair()
+    const gone = new Promise((resolve) => a.swarm.host.addEventListener('peer:disconnect', resolve, { once: true }))
+    await b.swarm.setPeers([])
+    await gone
+    const answer = await a.bitswap.fetch(b.swarm.host.peerId, give(b), signal()).catch((error: unknown) => error)
+    expect(isStorageError(answer, 'ERR_PEER_UNREACHABLE')).toBe(true)
+    const back = new Promise((resolve) => a.swarm.host.addEventListener('peer:connect', resolve, { once: true }))
+    await b.swarm.setPeers([listing(a)])
+    await back
+    expect(await a.bitswap.fetch(b.swarm.host.peerId, give(b), signal())).toHaveLength(1024)
+  })
+
+  test('garbage on a Bitswap stream ends that stream and nothing else', async () => {
+    const [a, b] = await pair()
+    const connection = a.swarm.connections()[0]
+    const stream = await connection?.newStream('/ipfs/bitswap/1.2.0')
+    if (!stream) throw new TypeError('no stream')
+    const closed = new Promise((resolve) => stream.addEventListener('close', resolve, { once: true }))
+    stream.send(new Uint8Array([3, 0xff, 0xff, 0xff]))
+    await closed
+    expect(await a.bitswap.fetch(b.swarm.host.peerId, give(b), signal())).toHaveLength(1024)
+  })
+})
+
+describe('who may connect', () => {
+  test('no connection with another swarm key', async () => {
+    const a = await party()
+    const b = await party(new Uint8Array(randomBytes(32)))
+    await a.swarm.setPeers([{ id: b.swarm.peerId, addresses: [] }])
+    await b.swarm.setPeers([{ id: a.swarm.peerId, addresses: [] }])
+    const target = multiaddr(`${a.swarm.addresses[0]}/p2p/${a.swarm.peerId}`)
+    await expect(b.swarm.host.dial(target, { signal: AbortSignal.timeout(2000) })).rejects.toThrow()
+    expect(a.swarm.connections()).toEqual([])
+    expect(b.swarm.connections()).toEqual([])
+  })
+
+  test('no connection for a peer that is off the list, in either direction', async () => {
+    const [a, b] = [await party(), await party()]
+    await b.swarm.setPeers([{ id: a.swarm.peerId, addresses: [] }])
+    const target = multiaddr(`${a.swarm.addresses[0]}/p2p/${a.swarm.peerId}`)
+    const dialled = await b.swarm.host.dial(target, { signal: signal() }).catch(() => undefined)
+    // The refusal comes after the handshake: a connection that b saw open is closed by a.
+    if (dialled && dialled.status === 'open') {
+      await new Promise((resolve) => dialled.addEventListener('close', resolve, { once: true }))
+    }
+    expect(a.swarm.connections()).toEqual([])
+    await expect(a.swarm.host.dial(peerIdFromString(b.swarm.peerId))).rejects.toThrow()
+  })
+})
+
+describe('the pre-shared key', () => {
+  test('is read in Kubo form only', () => {
+    const hex = Buffer.from(swarmKey).toString('hex')
+    expect(parseSwarmKey(`/key/swarm/psk/1.0.0/\n/base16/\n${hex}\n`)).toEqual(swarmKey)
+    for (const text of [
+      '',
+      hex,
+      `/key/swarm/psk/1.0.0/\n/base16/\n${hex.slice(2)}`,
+      `/key/swarm/psk/1.0.0/\n/bin/\n${hex}`,
+    ]) {
+      expect(() => parseSwarmKey(text)).toThrow(/swarm key/)
+    }
+  })
+
+  test('protects a connection as the specification says: nonces, then XSalsa20, whatever the cut', async () => {
+    const a = await party()
+    const address = multiaddr(a.swarm.addresses[0] as string)
+      .toString()
+      .split('/')
+    const socket = createConnection({ host: '127.0.0.1', port: Number(address[4]) })
+    const received: Buffer[] = []
+    const complete = Promise.withResolvers<void>()
+    socket.on('data', (chunk) => {
+      received.push(Buffer.from(chunk))
+      if (Buffer.concat(received).length >= 24 + 20) complete.resolve()
+    })
+    await once(socket, 'connect')
+    const nonce = new Uint8Array(randomBytes(24))
+    socket.write(nonce)
+    // multistream-select over the protected stream, sent in odd pieces.
+    const greeting = Buffer.from('\x13/multistream/1.0.0\n\x07/noise\n', 'latin1')
+    const sealed = xsalsa20(swarmKey, nonce, greeting)
+    socket.write(sealed.subarray(0, 7))
+    socket.write(sealed.subarray(7))
+    await complete.promise
+    const all = Buffer.concat(received)
+    const opened = xsalsa20(swarmKey, new Uint8Array(all.subarray(0, 24)), new Uint8Array(all.subarray(24)))
+    expect(Buffer.from(opened).toString('latin1')).toContain('/multistream/1.0.0\n')
+    socket.destroy()
+  })
+})
+
+test('an unlisted stranger on the port, without any key, is cut off', async () => {
+  const a = await party()
+  const port = Number((a.swarm.addresses[0] as string).split('/')[4])
+  const socket = createConnection({ host: '127.0.0.1', port })
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  socket.end(createHash('sha256').update('noise').digest())
+  socket.resume()
+  await once(socket, 'close')
+  expect(a.swarm.connections()).toEqual([])
+})
