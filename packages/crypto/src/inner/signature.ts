@@ -1,0 +1,87 @@
+/**
+ * Ed25519 under one rule (SPEC.md §1), for a provider given by the caller. A key is checked once, when it is parsed: the
+ * type `VerifyingKey` is the proof of that check, so nothing can be verified under a key of small or mixed order.
+ */
+import { ed25519 } from '@noble/curves/ed25519.js'
+import { CryptoError } from '../errors.ts'
+import type { Provider, SigningHandle, VerifyingHandle } from '../provider/provider.ts'
+
+/** A private Ed25519 key in memory. */
+export class SigningKey {
+  /** 32 bytes; read, never written. */
+  readonly publicKey: Uint8Array<ArrayBuffer>
+  readonly #seed: Uint8Array<ArrayBuffer>
+  readonly #handle: SigningHandle
+  constructor(seed: Uint8Array, provider: Provider) {
+    this.#seed = Uint8Array.from(seed)
+    this.#handle = provider.ed25519Signer(seed)
+    this.publicKey = provider.ed25519PublicKey(seed)
+  }
+
+  /** Signs a message: 64 bytes, the same for the same message. */
+  sign(message: Uint8Array): Uint8Array<ArrayBuffer> {
+    return this.#handle.sign(message)
+  }
+
+  /** The 32-byte seed (RFC 8032 private key), for storage inside the vault or the hot store. A copy. */
+  exportSeed(): Uint8Array<ArrayBuffer> {
+    return this.#seed.slice()
+  }
+}
+
+/** A public Ed25519 key that passed the check of SPEC.md §1. Only `parseVerifyingKey` makes one. */
+export class VerifyingKey {
+  /** 32 bytes; read, never written. */
+  readonly publicKey: Uint8Array<ArrayBuffer>
+  readonly #handle: VerifyingHandle
+  constructor(publicKey: Uint8Array<ArrayBuffer>, handle: VerifyingHandle) {
+    this.publicKey = publicKey
+    this.#handle = handle
+  }
+
+  static handleOf(key: VerifyingKey): VerifyingHandle {
+    return key.#handle
+  }
+}
+
+/** How many parsed keys a provider keeps; beyond it the one unused for longest is dropped. */
+export const verifyingKeysMax = 65_536
+const parsed = new WeakMap<Provider, Map<string, VerifyingKey>>()
+
+function isPrimeOrder(bytes: Uint8Array): boolean {
+  try {
+    const point = ed25519.Point.fromBytes(bytes, false)
+    return !point.is0() && point.isTorsionFree()
+  } catch {
+    return false
+  }
+}
+
+function keyText(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes)
+}
+
+/** `parseVerifyingKey` of a provider. */
+export function parseVerifyingKeyWith(provider: Provider, bytes: Uint8Array): VerifyingKey {
+  const invalid = () => new CryptoError('not an Ed25519 public key of prime order', { code: 'ERR_KEY_INVALID' })
+  if (bytes.length !== 32) throw invalid()
+  let cache = parsed.get(provider)
+  if (cache === undefined) {
+    cache = new Map()
+    parsed.set(provider, cache)
+  }
+  const text = keyText(bytes)
+  const known = cache.get(text)
+  if (known !== undefined) {
+    // A map keeps insertion order: moving the entry to the end makes the first one the longest unused.
+    cache.delete(text)
+    cache.set(text, known)
+    return known
+  }
+  if (!isPrimeOrder(bytes)) throw invalid()
+  const publicKey = Uint8Array.from(bytes)
+  const key = new VerifyingKey(publicKey, provider.ed25519Verifier(publicKey))
+  if (cache.size >= verifyingKeysMax) cache.delete(cache.keys().next().value as string)
+  cache.set(text, key)
+  return key
+}

@@ -1,0 +1,102 @@
+/** The provider of servers: node:crypto (OpenSSL). Buffers never leave this file. */
+import crypto, { type KeyObject } from 'node:crypto'
+import { concatBytes } from '@healthblock/encoding/bytes'
+import { KEM_MLKEM768_X25519 as kemNoble } from '@panva/hpke-noble'
+import { AEAD_AES_256_GCM, CipherSuite, KDF_HKDF_SHA256, type Key } from 'hpke'
+import { createKemNative, hasKemNative, kemPublicKeyNative } from './kem-native.ts'
+import { provider as noble } from './noble.ts'
+import type { Bytes, Provider, SigningHandle, VerifyingHandle } from './provider.ts'
+
+// DER around the raw 32 bytes (RFC 8410).
+const pkcs8Prefix = Uint8Array.of(0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20)
+const spkiPrefix = Uint8Array.of(0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0)
+const joinedSizeBytesMax = 4096
+
+function view(buffer: Buffer): Bytes {
+  return new Uint8Array(buffer.buffer as ArrayBuffer, buffer.byteOffset, buffer.length)
+}
+
+function sha256(parts: readonly Uint8Array[]): Bytes {
+  const only = parts[0]
+  if (parts.length === 1 && only !== undefined) return view(crypto.hash('sha256', only, 'buffer'))
+  let length = 0
+  for (const part of parts) length += part.length
+  // One-shot hashing costs less than a hash object as long as joining is cheap.
+  if (length <= joinedSizeBytesMax) return view(crypto.hash('sha256', concatBytes(...parts), 'buffer'))
+  const hash = crypto.createHash('sha256')
+  for (const part of parts) hash.update(part)
+  return view(hash.digest())
+}
+
+function privateKey(seed: Uint8Array): KeyObject {
+  return crypto.createPrivateKey({ key: Buffer.from(concatBytes(pkcs8Prefix, seed)), format: 'der', type: 'pkcs8' })
+}
+
+function ed25519Signer(seed: Uint8Array): SigningHandle {
+  const key = privateKey(seed)
+  return { sign: (message) => view(crypto.sign(null, message, key)) }
+}
+
+function ed25519Verifier(publicKey: Uint8Array): VerifyingHandle {
+  const key = crypto.createPublicKey({
+    key: Buffer.from(concatBytes(spkiPrefix, publicKey)),
+    format: 'der',
+    type: 'spki',
+  })
+  return {
+    verify: (signature, message) => signature.length === 64 && crypto.verify(null, message, key, signature),
+    verifyAsync: (signature, message) =>
+      new Promise((resolve, reject) => {
+        if (signature.length !== 64) resolve(false)
+        else crypto.verify(null, message, key, signature, (error, good) => (error ? reject(error) : resolve(good)))
+      }),
+  }
+}
+
+let suite: CipherSuite<Key> | undefined
+
+/** node:crypto's implementations. The KEM falls back to @noble where OpenSSL lacks ML-KEM. */
+export const provider: Provider = {
+  name: 'native',
+  randomBytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
+  sha256,
+  hkdfSha256: ({ ikm, salt, info, length }) =>
+    new Uint8Array(crypto.hkdfSync('sha256', ikm, salt ?? new Uint8Array(), info, length)),
+  ed25519PublicKey: (seed) => {
+    const der = crypto.createPublicKey(privateKey(seed)).export({ format: 'der', type: 'spki' })
+    return Uint8Array.from(der.subarray(spkiPrefix.length))
+  },
+  ed25519Signer,
+  ed25519Verifier,
+  aesGcmSeal: ({ key, nonce, aad, plaintext }) => {
+    const cipher = crypto.createCipheriv('aes-256-gcm', key, nonce).setAAD(aad)
+    return concatBytes(cipher.update(plaintext), cipher.final(), cipher.getAuthTag())
+  },
+  aesGcmOpen: ({ key, nonce, aad, sealed }) => {
+    if (sealed.length < 16) return undefined
+    const decipher = crypto.createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: 16 }).setAAD(aad)
+    decipher.setAuthTag(sealed.subarray(sealed.length - 16))
+    const plaintext = decipher.update(sealed.subarray(0, sealed.length - 16))
+    try {
+      decipher.final()
+    } catch {
+      plaintext.fill(0)
+      return undefined
+    }
+    return view(plaintext)
+  },
+  scrypt: (passphrase, salt, { n, r, p }) =>
+    new Promise((resolve, reject) => {
+      const maxmem = 128 * r * (n + p) + 65_536
+      crypto.scrypt(passphrase, salt, 32, { N: n, r, p, maxmem }, (error, key) => {
+        if (error) reject(error)
+        else resolve(view(key))
+      })
+    }),
+  kemPublicKey: (seed) => (hasKemNative() ? kemPublicKeyNative(seed) : noble.kemPublicKey(seed)),
+  get hpke() {
+    suite ??= new CipherSuite<Key>(createKemNative() ?? kemNoble, KDF_HKDF_SHA256, AEAD_AES_256_GCM)
+    return suite
+  },
+  equalConstantTime: (a, b) => a.length === b.length && crypto.timingSafeEqual(a, b),
+}
