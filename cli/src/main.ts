@@ -73,7 +73,8 @@ Exit codes: 0 well, 1 found a problem or was refused, 2 wrong usage.
 }
 
 function report(error: unknown, name: string, args: string[], io: Io): ExitCode {
-  const isUsage = error instanceof UsageError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true
+  const isUsage =
+    error instanceof UsageError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true
   const message = error instanceof Error ? error.message : String(error)
   if (isUsage) {
     io.stderr(`healthblock ${name}: ${message}\nTry ./healthblock ${name} --help\n`)

@@ -57,3 +57,21 @@ export async function redisServerVersion(): Promise<string> {
   const { stdout } = await execFileAsync('redis-server', ['--version'])
   return stdout.trim()
 }
+
+/** A Redis instance of a cluster. */
+export interface RedisPlan {
+  readonly dir: string
+  readonly port: number
+}
+
+/**
+ * How to start a private Redis: loopback only, its own folder, every write in an append-only file. `url` is what its
+ * users connect to; the password is in `DIR/redis/password` (0600).
+ */
+export function redisArguments(plan: RedisPlan): string[] {
+  return [
+    ...['--port', String(plan.port), '--bind', '127.0.0.1', '--dir', plan.dir],
+    ...['--appendonly', 'yes', '--appendfsync', 'everysec', '--save', '', '--maxmemory-policy', 'noeviction'],
+    ...['--daemonize', 'no', '--loglevel', 'warning', '--aclfile', join(plan.dir, 'users.acl')],
+  ]
+}

@@ -50,7 +50,11 @@ export async function runTest(args: string[], io: Io): Promise<ExitCode> {
   const bin = (name: string): string => join(projectRoot, 'node_modules', '.bin', name)
   const steps: [string, string, string[]][] = [
     ['format and lint', bin('biome'), ['check', '.']],
-    ['promise rules', bin('oxlint'), ['--type-aware', '-c', '.oxlintrc.json', 'packages', 'services', 'cli', 'test', 'bench']],
+    [
+      'promise rules',
+      bin('oxlint'),
+      ['--type-aware', '-c', '.oxlintrc.json', 'packages', 'services', 'cli', 'test', 'bench'],
+    ],
     ['types', bin('tsc'), ['-p', '.']],
     ['entry points', process.execPath, ['test/support/load-entry-points.ts']],
   ]
@@ -66,7 +70,12 @@ export async function runTest(args: string[], io: Io): Promise<ExitCode> {
   }
   io.stderr('healthblock test: tests\n')
   const reportPath = join(projectRoot, 'build', 'vitest.json')
-  const code = await run(bin('vitest'), ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${reportPath}`])
+  const code = await run(bin('vitest'), [
+    'run',
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${reportPath}`,
+  ])
   const totals = await readTotals(reportPath)
   const failed = totals.failed + stepsFailed + (code !== 0 && totals.failed === 0 ? 1 : 0)
   io.stdout(`${totals.passed} passed, ${failed} failed, ${totals.skipped} skipped\n`)

@@ -1,0 +1,185 @@
+/** Enrols people and doctors of a local cluster: the organisation's administrator sponsors, the person's own node posts. */
+import { randomBytes } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { genesisAccounts, ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
+import { createToken } from '@healthblock/chain/token'
+import {
+  chains,
+  encodeBody,
+  encodeTransactionLeaf,
+  signingMessage,
+  type TransactionBody,
+  transactionId,
+} from '@healthblock/chain/transaction'
+import { generateKemKeyPair, kemSuiteDefault } from '@healthblock/crypto/envelope'
+import { generateSigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
+import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { CommandError } from '../io.ts'
+import { callNode, type NodeAccess, nodeAccess } from './client.ts'
+import {
+  type ClusterFile,
+  clusterPaths,
+  type KnownPerson,
+  readCluster,
+  writeCluster,
+  writeFileDurably,
+} from './layout.ts'
+
+const enrolTimeoutMs = 60_000
+const roleAuditor = 7
+const roleAgency = 8
+
+interface Sponsored {
+  readonly account: string
+  readonly signature: string
+}
+
+/** The accounting node whose organisation sponsors the people of a local cluster. */
+function sponsor(dir: string, cluster: ClusterFile): { access: NodeAccess; account: string; ledgerId: Uint8Array } {
+  const bytes = readFileSync(clusterPaths.genesis(dir))
+  const ledgerId = ledgerIdOf(bytes)
+  const account = genesisAccounts(parseGenesis(bytes), ledgerId).orgs[0] as Uint8Array
+  return { access: nodeAccess(dir, cluster, 'accounting-0'), account: toHex(account), ledgerId }
+}
+
+async function waitUntil(what: string, isDone: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + enrolTimeoutMs
+  while (!(await isDone())) {
+    if (Date.now() > deadline) throw new CommandError(`${what} was not committed within 60 s; see ./healthblock status`)
+    await delay(50)
+  }
+}
+
+/** Enrols a person at the household's node: keys, passphrase, register, device, first generation. */
+export async function enrolPatient(dir: string, cluster: ClusterFile, name: string) {
+  if (!/^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u.test(name))
+    throw new CommandError(`"${name}" cannot be a name here: letters, digits, space . _ -`)
+  if (cluster.patients.some((person) => person.name === name))
+    throw new CommandError(`there is a patient "${name}" already`)
+  const { access, account: sponsorAccount } = sponsor(dir, cluster)
+  const node = cluster.nodes.find(({ role }) => role === 'user')
+  if (node === undefined) throw new CommandError('this cluster has no user node')
+  const user = nodeAccess(dir, cluster, node.name)
+  const passphraseFile = clusterPaths.passphrase(dir, name)
+  if (!existsSync(passphraseFile)) await writeFileDurably(passphraseFile, `${toHex(randomBytes(16))}\n`, 0o600)
+  const passphrase = readFileSync(passphraseFile, 'utf8').trim()
+  const made = await callNode<{ account: string; body: string; recoveryPhrase: string }>(user, 'POST', '/v1/people', {
+    name,
+    passphrase,
+    sponsor: sponsorAccount,
+  })
+  const { signature } = await callNode<Sponsored>(access, 'POST', '/v1/sponsor', { body: made.body })
+  await callNode(user, 'POST', `/v1/people/${made.account}/confirm`, { signature })
+  let did = ''
+  await waitUntil(`the enrolment of ${name}`, async () => {
+    const people = await callNode<{ account: string; did: string; state: string }[]>(user, 'GET', '/v1/people')
+    const person = people.find(({ account }) => account === made.account)
+    did = person?.did ?? ''
+    return person?.state === 'live'
+  })
+  const latest = readCluster(dir)
+  await writeCluster(dir, {
+    ...latest,
+    patients: [...latest.patients, { name, account: made.account, node: node.name }],
+  })
+  return { name, account: made.account, did, recoveryPhrase: made.recoveryPhrase }
+}
+
+/** Enrols the doctor of a doctor node: keys, register, licence for ten years. */
+export async function enrolDoctor(dir: string, cluster: ClusterFile, name: string): Promise<KnownPerson> {
+  const { access, account: sponsorAccount } = sponsor(dir, cluster)
+  const doctor = nodeAccess(dir, cluster, name)
+  const made = await callNode<{ account: string; body: string }>(doctor, 'POST', '/v1/identity', {
+    name,
+    sponsor: sponsorAccount,
+  })
+  const { signature } = await callNode<Sponsored>(access, 'POST', '/v1/sponsor', { body: made.body, name })
+  await callNode(doctor, 'POST', '/v1/identity/confirm', { signature })
+  const state = async (): Promise<string> => (await callNode<{ state: string }>(doctor, 'GET', '/v1/identity')).state
+  await waitUntil(`the registration of ${name}`, async () => ['registered', 'licensed'].includes(await state()))
+  const from = Date.now() - 60_000
+  await callNode(access, 'POST', '/v1/licence', { doctor: made.account, state: 1, from, to: from + 3650 * 86_400_000 })
+  await waitUntil(`the licence of ${name}`, async () => (await state()) === 'licensed')
+  const person: KnownPerson = { name, account: made.account, node: name }
+  const latest = readCluster(dir)
+  await writeCluster(dir, { ...latest, doctors: [...latest.doctors, person] })
+  return person
+}
+
+async function postTransaction(access: NodeAccess, leaf: Uint8Array, id: Uint8Array): Promise<void> {
+  const post = (path: string, type: string, body: Uint8Array): Promise<Response> =>
+    fetch(new URL(path, access.url), {
+      method: 'POST',
+      headers: { 'content-type': type },
+      body: body as BufferSource,
+      signal: AbortSignal.timeout(40_000),
+    })
+  const response = await post('/v1/userchain/transactions', 'application/cbor-seq', leaf)
+  if (!response.ok) throw new CommandError(`${access.name} did not take the registration: HTTP ${response.status}`)
+  const answers = await post('/v1/userchain/answers', 'application/cbor', encodeCbor({ txs: [id], waitms: 30_000 }))
+  const [answer] = decodeCbor(new Uint8Array(await answers.arrayBuffer())) as CborValue[][]
+  if (answer?.[0] !== 2)
+    throw new CommandError('the registration was not committed within 30 s; see ./healthblock status')
+}
+
+/** Registers an account whose keys stay in the cluster's `secrets/`: what `ledger token` and `storage token` speak for. */
+async function registerAccount(dir: string, cluster: ClusterFile, name: string, role: number): Promise<string> {
+  const { access, account: sponsorAccount, ledgerId } = sponsor(dir, cluster)
+  const root = generateSigningKey()
+  const op = generateSigningKey()
+  const kem = await generateKemKeyPair()
+  const body: TransactionBody = {
+    v: 1,
+    t: 'register',
+    role,
+    root: root.publicKey,
+    op: op.publicKey,
+    kem: kem.publicKey,
+    suite: kemSuiteDefault,
+    sponsor: fromHex(sponsorAccount),
+    salt: new Uint8Array(randomBytes(16)),
+  }
+  const bodyBytes = encodeBody(body)
+  const place = { ledgerId, chain: chains.userchain, bodyBytes }
+  const account = transactionId(place)
+  const message = signingMessage(place)
+  const sponsored = await callNode<Sponsored>(access, 'POST', '/v1/sponsor', { body: toBase64(bodyBytes) })
+  const signatures = [
+    { account, key: 0, signature: root.sign(message) },
+    { account, key: 1, signature: op.sign(message) },
+    { account: fromHex(sponsorAccount), key: 1, signature: fromBase64(sponsored.signature) },
+  ]
+  await writeFileDurably(join(clusterPaths.secrets(dir), `${name}.key`), `${toHex(op.seed)}\n`, 0o600)
+  await writeFileDurably(join(clusterPaths.secrets(dir), `${name}-root.key`), `${toHex(root.seed)}\n`, 0o600)
+  await postTransaction(access, encodeTransactionLeaf({ bodyBytes, signatures }), account)
+  return toHex(account)
+}
+
+/** Registers the auditor and the test tenant of a local cluster, once. */
+export async function enrolReaders(dir: string): Promise<void> {
+  const before = readCluster(dir)
+  const auditor = before.auditor ?? (await registerAccount(dir, before, 'auditor', roleAuditor))
+  const tenant = before.tenant ?? (await registerAccount(dir, before, 'tenant', roleAgency))
+  await writeCluster(dir, { ...readCluster(dir), auditor, tenant })
+}
+
+/** A bearer token of the cluster's auditor or tenant, good at every node for 24 hours. */
+export function readerToken(dir: string, who: 'auditor' | 'tenant', scope: 'ledger' | 'storage'): string {
+  const cluster = readCluster(dir)
+  const account = cluster[who]
+  if (account === undefined) throw new CommandError('this cluster is not enrolled yet: run ./healthblock up first')
+  const ledgerId = fromHex(cluster.ledgerId)
+  const seed = fromHex(readFileSync(join(clusterPaths.secrets(dir), `${who}.key`), 'utf8').trim())
+  return createToken({
+    ledgerId,
+    account: fromHex(account),
+    audience: ledgerId,
+    scope,
+    untilMs: Date.now() + 86_400_000 - 60_000,
+    key: 1,
+    signingKey: signingKeyFromSeed(seed),
+  })
+}

@@ -1,0 +1,120 @@
+/**
+ * A local cluster is a folder: one subfolder per process, `secrets/` for what people would keep, `cluster.json` for
+ * what was asked for. Everything else (addresses, pids) is found in the nodes' own folders.
+ */
+import { randomUUID } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdir, open, readdir, rename } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { CommandError } from '../io.ts'
+
+/** What a process of a cluster is. */
+export type NodeRole = 'accounting' | 'storage' | 'user' | 'doctor'
+
+/** One process of a cluster: its name is its folder's name. */
+export interface NodePlan {
+  readonly name: string
+  readonly role: NodeRole
+}
+
+/** A person whom the cluster's folder can name. */
+export interface KnownPerson {
+  readonly name: string
+  readonly account: string
+  /** The node that holds the person's keys. */
+  readonly node: string
+}
+
+/** `cluster.json`: what was asked for, and who was enrolled. */
+export interface ClusterFile {
+  readonly v: 1
+  readonly id: string
+  readonly ledgerId: string
+  readonly nodes: readonly NodePlan[]
+  readonly replicas: number
+  readonly periodMs: number
+  readonly patients: readonly KnownPerson[]
+  readonly doctors: readonly KnownPerson[]
+  /** Accounts that `ledger token` and `storage token` speak for, once enrolled. */
+  readonly auditor?: string
+  readonly tenant?: string
+}
+
+/** The folder named by `--dir`, made absolute; `.healthblock` if none was named. */
+export function clusterFolder(dir: string | undefined): string {
+  return resolve(dir ?? '.healthblock')
+}
+
+/** Paths inside a cluster's folder. */
+export const clusterPaths = {
+  file: (dir: string): string => join(dir, 'cluster.json'),
+  genesis: (dir: string): string => join(dir, 'genesis.cbor'),
+  secrets: (dir: string): string => join(dir, 'secrets'),
+  passphrase: (dir: string, person: string): string => join(dir, 'secrets', `${person}.passphrase`),
+  node: (dir: string, name: string): string => join(dir, name),
+  ledgerFile: (dir: string): string => join(dir, 'ledger.json'),
+  peersFile: (dir: string): string => join(dir, 'peers.json'),
+  membersFile: (dir: string): string => join(dir, 'members.json'),
+  register: (dir: string): string => join(dir, 'register.db'),
+  redis: (dir: string): string => join(dir, 'redis'),
+}
+
+/** Writes a file so that a crash leaves the old or the new content, never a part. */
+export async function writeFileDurably(path: string, content: string | Uint8Array, mode = 0o644): Promise<void> {
+  const temporary = `${path}.${randomUUID()}.new`
+  const file = await open(temporary, 'w', mode)
+  try {
+    await file.writeFile(content)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await rename(temporary, path)
+}
+
+/**
+ * Reads `cluster.json`.
+ *
+ * @throws {CommandError} if there is no cluster in the folder.
+ */
+export function readCluster(dir: string): ClusterFile {
+  const path = clusterPaths.file(dir)
+  if (!existsSync(path)) {
+    throw new CommandError(`there is no cluster in ${dir}: make one with ./healthblock up --dir ${dir}`)
+  }
+  return JSON.parse(readFileSync(path, 'utf8')) as ClusterFile
+}
+
+/** Replaces `cluster.json`. */
+export async function writeCluster(dir: string, cluster: ClusterFile): Promise<void> {
+  await writeFileDurably(clusterPaths.file(dir), `${JSON.stringify(cluster, null, 2)}\n`)
+}
+
+/**
+ * Makes the folder of a new cluster.
+ *
+ * @throws {CommandError} if it holds something already: a new ledger never comes to be beside an old one.
+ */
+export async function createClusterFolder(dir: string): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  const found = await readdir(dir)
+  if (found.length > 0) {
+    throw new CommandError(
+      `${dir} is not empty and holds no cluster (${found.slice(0, 3).join(', ')}…): name an empty folder, or restore cluster.json`,
+    )
+  }
+  await mkdir(clusterPaths.secrets(dir), { mode: 0o700 })
+}
+
+/**
+ * The account that a name stands for in this cluster; 64 hexadecimal characters stand for themselves.
+ *
+ * @throws {CommandError} for a name that nobody has, with the names that there are.
+ */
+export function resolvePerson(people: readonly KnownPerson[], nameOrAccount: string, what: string): KnownPerson {
+  const found = people.find(({ name, account }) => name === nameOrAccount || account === nameOrAccount)
+  if (found !== undefined) return found
+  if (/^[0-9a-f]{64}$/.test(nameOrAccount)) return { name: nameOrAccount, account: nameOrAccount, node: '' }
+  const names = people.map(({ name }) => name).join(', ') || 'none'
+  throw new CommandError(`there is no ${what} "${nameOrAccount}" here (${names})`)
+}

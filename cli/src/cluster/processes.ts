@@ -1,0 +1,145 @@
+import { spawn } from 'node:child_process'
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
+import { mkdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { CommandError } from '../io.ts'
+import { writeFileDurably } from './layout.ts'
+
+/** How to start a process of a cluster. Its folder is its last argument, so that its pid can be told from a reused one. */
+export interface ProcessPlan {
+  readonly name: string
+  readonly dir: string
+  readonly command: string
+  readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+}
+
+/** Whether a process runs: `pid` is set exactly while it does. */
+export interface ProcessState {
+  readonly pid: number | undefined
+  readonly url: string | undefined
+}
+
+const startTimeoutMs = 30_000
+const stopTimeoutMs = 15_000
+
+function commandLine(pid: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** True if the pid is that of a living process that was started for this folder. */
+function isOurs(pid: number, dir: string): boolean {
+  if (!isAlive(pid)) return false
+  if (!existsSync('/proc/self/cmdline')) return true
+  const text = commandLine(pid)
+  return text !== undefined && text !== '' && text.split('\0').includes(dir)
+}
+
+/** Whether the process of a folder runs, and where it listens. */
+export function readProcess(dir: string): ProcessState {
+  let pid: number | undefined
+  try {
+    pid = Number(readFileSync(join(dir, 'pid'), 'utf8'))
+  } catch {
+    return { pid: undefined, url: undefined }
+  }
+  if (!Number.isSafeInteger(pid) || pid <= 1 || !isOurs(pid, dir)) return { pid: undefined, url: undefined }
+  return { pid, url: readAddress(dir, pid) }
+}
+
+function readAddress(dir: string, pid: number): string | undefined {
+  try {
+    const address = JSON.parse(readFileSync(join(dir, 'address.json'), 'utf8')) as { url?: string; pid?: number }
+    return address.pid === undefined || address.pid === pid ? address.url : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The last lines that a process logged, for an error message. */
+export async function tailLog(dir: string, lineCount: number): Promise<string> {
+  const text = await readFile(join(dir, 'log'), 'utf8').catch(() => '')
+  return text.trimEnd().split('\n').slice(-lineCount).join('\n')
+}
+
+/** Starts a process in the background, its output in `DIR/log`. It outlives the command that started it. */
+export async function startProcess(plan: ProcessPlan): Promise<number> {
+  await mkdir(plan.dir, { recursive: true, mode: 0o700 })
+  const running = readProcess(plan.dir)
+  if (running.pid !== undefined) return running.pid
+  await rm(join(plan.dir, 'address.json'), { force: true })
+  const log = openSync(join(plan.dir, 'log'), 'a', 0o600)
+  try {
+    const child = spawn(plan.command, [...plan.args, plan.dir], {
+      cwd: plan.dir,
+      detached: true,
+      stdio: ['ignore', log, log],
+      env: { PATH: process.env['PATH'] ?? '', TZ: process.env['TZ'] ?? 'UTC', ...plan.env },
+    })
+    const pid = await new Promise<number>((resolve, reject) => {
+      child.once('error', reject)
+      child.once('spawn', () => resolve(child.pid as number))
+    })
+    child.unref()
+    await writeFileDurably(join(plan.dir, 'pid'), `${pid}\n`)
+    return pid
+  } finally {
+    closeSync(log)
+  }
+}
+
+async function isReady(url: string, path: string): Promise<boolean> {
+  try {
+    const response = await fetch(new URL(path, url), { signal: AbortSignal.timeout(2_000) })
+    await response.arrayBuffer()
+    return response.ok
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Waits until a started process answers `path` with 2xx.
+ *
+ * @returns Its URL.
+ * @throws {CommandError} with the end of its log, if it ends or is not ready within 30 s.
+ */
+export async function waitUntilReady(name: string, dir: string, path = '/readyz'): Promise<string> {
+  const deadline = Date.now() + startTimeoutMs
+  while (Date.now() < deadline) {
+    const { pid, url } = readProcess(dir)
+    if (pid === undefined) {
+      throw new CommandError(`${name} ended while starting. The end of its log (${dir}/log):\n${await tailLog(dir, 8)}`)
+    }
+    if (url !== undefined && (await isReady(url, path))) return url
+    await delay(40)
+  }
+  throw new CommandError(`${name} is not ready after 30 s. The end of its log (${dir}/log):\n${await tailLog(dir, 8)}`)
+}
+
+/** Stops the process of a folder: asks, waits up to 15 s, then ends it. Nothing happens if none runs. */
+export async function stopProcess(dir: string): Promise<void> {
+  const { pid } = readProcess(dir)
+  if (pid !== undefined) {
+    process.kill(pid, 'SIGTERM')
+    const deadline = Date.now() + stopTimeoutMs
+    while (isOurs(pid, dir) && Date.now() < deadline) await delay(20)
+    if (isOurs(pid, dir)) process.kill(pid, 'SIGKILL')
+  }
+  await rm(join(dir, 'pid'), { force: true })
+  await rm(join(dir, 'address.json'), { force: true })
+}

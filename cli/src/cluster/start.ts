@@ -1,0 +1,272 @@
+/** Starts and stops the processes of a cluster. Ports are chosen anew at every start and handed over in files. */
+import { randomBytes } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { createConnection } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { genesisAccounts, ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
+import { toHex } from '@healthblock/encoding/bytes'
+import { CommandError, type Io } from '../io.ts'
+import { type ClusterFile, clusterPaths, type NodePlan, writeFileDurably } from './layout.ts'
+import { findFreePort } from './ports.ts'
+import { type ProcessPlan, readProcess, startProcess, stopProcess, tailLog, waitUntilReady } from './processes.ts'
+import { ensureRedisServer, redisArguments } from './redis.ts'
+import { projectRoot } from './root.ts'
+
+interface Addresses {
+  readonly http: Map<string, number>
+  readonly swarm: Map<string, number>
+  readonly redisUrls: string[]
+}
+
+/** What may be added to one node's environment when it is started: fault injection in demonstrations and tests. */
+export type ExtraEnvironment = (node: NodePlan) => Record<string, string>
+
+function nodesOf(cluster: ClusterFile, role: NodePlan['role']): NodePlan[] {
+  return cluster.nodes.filter((node) => node.role === role)
+}
+
+function url(addresses: Addresses, name: string): string {
+  return `http://127.0.0.1:${addresses.http.get(name)}`
+}
+
+async function waitForRedis(dir: string, port: number): Promise<void> {
+  for (let attempt = 0; attempt < 250; attempt++) {
+    const answered = await new Promise<boolean>((resolve) => {
+      const socket = createConnection({ host: '127.0.0.1', port }, () => socket.write('PING\r\n'))
+      socket.once('data', () => resolve(true))
+      socket.once('error', () => resolve(false))
+      socket.setTimeout(500, () => resolve(false))
+      socket.once('close', () => resolve(false))
+      setTimeout(() => socket.destroy(), 500).unref()
+    })
+    if (answered) return
+    if (readProcess(dir).pid === undefined) break
+    await delay(20)
+  }
+  throw new CommandError(`Redis does not start. The end of its log (${dir}/log):\n${await tailLog(dir, 5)}`)
+}
+
+/** Redis users: one for each accounting node, with what the queue needs and no more; the default user is off. */
+async function writeRedisUsers(dir: string, names: string[]): Promise<Map<string, string>> {
+  const passwords = new Map<string, string>()
+  const lines = ['user default off']
+  for (const name of names) {
+    const path = join(dir, `${name}.password`)
+    if (!existsSync(path)) await writeFileDurably(path, toHex(randomBytes(24)), 0o600)
+    const password = readFileSync(path, 'utf8')
+    passwords.set(name, password)
+    lines.push(
+      `user ${name} on >${password} ~hb* &* +@all -@admin -@dangerous +info +client|setname +client|setinfo +client|id`,
+    )
+  }
+  await writeFileDurably(join(dir, 'users.acl'), `${lines.join('\n')}\n`, 0o600)
+  return passwords
+}
+
+async function startRedis(dir: string, cluster: ClusterFile, io: Io): Promise<string[]> {
+  const given = process.env['REDIS_URL'] ?? ''
+  const nodes = nodesOf(cluster, 'accounting')
+  if (given !== '') return nodes.map(() => given)
+  await ensureRedisServer(io)
+  const folder = clusterPaths.redis(dir)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  const passwords = await writeRedisUsers(
+    folder,
+    nodes.map(({ name }) => name),
+  )
+  await stopProcess(folder)
+  const port = await findFreePort()
+  await startProcess({
+    name: 'redis',
+    dir: folder,
+    command: 'redis-server',
+    args: redisArguments({ dir: folder, port }),
+    env: {},
+  })
+  await waitForRedis(folder, port)
+  await writeFileDurably(join(folder, 'port'), `${port}\n`)
+  return nodes.map(({ name }) => `redis://${name}:${passwords.get(name)}@127.0.0.1:${port}`)
+}
+
+async function choosePorts(cluster: ClusterFile): Promise<Pick<Addresses, 'http' | 'swarm'>> {
+  const http = new Map<string, number>()
+  const swarm = new Map<string, number>()
+  for (const { name, role } of cluster.nodes) {
+    http.set(name, await findFreePort())
+    if (role === 'storage') swarm.set(name, await findFreePort())
+  }
+  return { http, swarm }
+}
+
+async function writeAddressFiles(dir: string, cluster: ClusterFile, addresses: Addresses): Promise<void> {
+  const urls = (role: NodePlan['role']): string[] => nodesOf(cluster, role).map(({ name }) => url(addresses, name))
+  const write = (path: string, value: unknown): Promise<void> =>
+    writeFileDurably(path, `${JSON.stringify(value, null, 2)}\n`)
+  await write(clusterPaths.ledgerFile(dir), {
+    genesis: clusterPaths.genesis(dir),
+    accounting: urls('accounting'),
+    storage: urls('storage'),
+  })
+  await write(
+    clusterPaths.peersFile(dir),
+    urls('accounting').map((peerUrl, rank) => ({ rank, url: peerUrl })),
+  )
+  const bytes = readFileSync(clusterPaths.genesis(dir))
+  const genesis = parseGenesis(bytes)
+  const accounts = genesisAccounts(genesis, ledgerIdOf(bytes))
+  const members = nodesOf(cluster, 'storage').map(({ name }, index) => ({
+    name,
+    account: toHex(accounts.stores[index] as Uint8Array),
+    storeKey: toHex((genesis.stores[index] as Genesis['stores'][number])[1]),
+    peerId: toHex((genesis.stores[index] as Genesis['stores'][number])[2]),
+    url: url(addresses, name),
+    swarm: `/ip4/127.0.0.1/tcp/${addresses.swarm.get(name)}`,
+  }))
+  await write(clusterPaths.membersFile(dir), members)
+}
+type Genesis = ReturnType<typeof parseGenesis>
+
+function environmentOf(
+  dir: string,
+  cluster: ClusterFile,
+  node: NodePlan,
+  addresses: Addresses,
+): Record<string, string> {
+  const folder = clusterPaths.node(dir, node.name)
+  const secret = (name: string): string => join(folder, 'secrets', name)
+  const port = String(addresses.http.get(node.name))
+  const index = nodesOf(cluster, node.role).findIndex(({ name }) => name === node.name)
+  switch (node.role) {
+    case 'accounting':
+      return {
+        ACCOUNTING_DIR: folder,
+        ACCOUNTING_PORT: port,
+        ACCOUNTING_RANK: String(index),
+        ACCOUNTING_GENESIS_FILE: clusterPaths.genesis(dir),
+        ACCOUNTING_PEERS_FILE: clusterPaths.peersFile(dir),
+        ACCOUNTING_REGISTER: `sqlite:${clusterPaths.register(dir)}`,
+        ACCOUNTING_QUEUE_PREFIX: `hb-${cluster.id.slice(0, 8)}`,
+        ACCOUNTING_SECRETS_DIR: join(folder, 'secrets'),
+        REDIS_URL: addresses.redisUrls[index] as string,
+      }
+    case 'storage':
+      return {
+        STORAGE_DIR: folder,
+        STORAGE_RPC_PORT: port,
+        STORAGE_SWARM_PORT: String(addresses.swarm.get(node.name)),
+        STORAGE_SWARM_KEY_FILE: join(clusterPaths.secrets(dir), 'swarm.key'),
+        STORAGE_STORE_KEY_FILE: secret('store.key'),
+        STORAGE_PEER_KEY_FILE: secret('peer.key'),
+        STORAGE_AT_REST_KEY_FILE: secret('at-rest.key'),
+        STORAGE_MEMBERS_FILE: clusterPaths.membersFile(dir),
+        STORAGE_LEDGER_FILE: clusterPaths.ledgerFile(dir),
+        STORAGE_REPLICAS: String(cluster.replicas),
+      }
+    case 'user':
+      return {
+        USER_DIR: folder,
+        USER_PORT: port,
+        USER_LEDGER_FILE: clusterPaths.ledgerFile(dir),
+        USER_API_SECRET_FILE: secret('api.secret'),
+        USER_PERIOD_MS: String(cluster.periodMs),
+      }
+    case 'doctor':
+      return {
+        DOCTOR_DIR: folder,
+        DOCTOR_PORT: port,
+        DOCTOR_LEDGER_FILE: clusterPaths.ledgerFile(dir),
+        DOCTOR_API_SECRET_FILE: secret('api.secret'),
+      }
+  }
+}
+
+const serviceFolders: Record<NodePlan['role'], string> = {
+  accounting: 'accounting-node',
+  storage: 'storage',
+  user: 'user-node',
+  doctor: 'doctor-node',
+}
+
+function processPlan(dir: string, node: NodePlan, env: Record<string, string>): ProcessPlan {
+  return {
+    name: node.name,
+    dir: clusterPaths.node(dir, node.name),
+    command: process.execPath,
+    args: [
+      '--disable-warning=ExperimentalWarning',
+      join(projectRoot, 'services', serviceFolders[node.role], 'src', 'main.ts'),
+    ],
+    env,
+  }
+}
+
+async function readAddresses(dir: string, cluster: ClusterFile): Promise<Addresses> {
+  const file = JSON.parse(readFileSync(join(dir, 'ports.json'), 'utf8')) as {
+    http: [string, number][]
+    swarm: [string, number][]
+    redisUrls?: string[]
+  }
+  const redisPort = existsSync(join(clusterPaths.redis(dir), 'port'))
+    ? readFileSync(join(clusterPaths.redis(dir), 'port'), 'utf8').trim()
+    : ''
+  const given = process.env['REDIS_URL'] ?? ''
+  const redisUrls = nodesOf(cluster, 'accounting').map(({ name }) =>
+    given !== ''
+      ? given
+      : `redis://${name}:${readFileSync(join(clusterPaths.redis(dir), `${name}.password`), 'utf8')}@127.0.0.1:${redisPort}`,
+  )
+  return { http: new Map(file.http), swarm: new Map(file.swarm), redisUrls }
+}
+
+/** Starts one node of a running cluster again, at the address that it had. */
+export async function startNode(
+  dir: string,
+  cluster: ClusterFile,
+  name: string,
+  extra: Record<string, string> = {},
+): Promise<string> {
+  const node = cluster.nodes.find((candidate) => candidate.name === name)
+  if (node === undefined) throw new CommandError(`there is no node "${name}" in this cluster`)
+  const addresses = await readAddresses(dir, cluster)
+  await startProcess(processPlan(dir, node, { ...environmentOf(dir, cluster, node, addresses), ...extra }))
+  return waitUntilReady(name, clusterPaths.node(dir, name), '/healthz')
+}
+
+/** Starts every process of a cluster that does not run, in the order in which they need each other. */
+export async function startCluster(
+  dir: string,
+  cluster: ClusterFile,
+  io: Io,
+  extra: ExtraEnvironment = () => ({}),
+): Promise<void> {
+  const running = cluster.nodes.filter(({ name }) => readProcess(clusterPaths.node(dir, name)).pid !== undefined)
+  if (running.length === cluster.nodes.length) return
+  if (running.length > 0) await stopCluster(dir, cluster)
+  const redisUrls = await startRedis(dir, cluster, io)
+  const ports = await choosePorts(cluster)
+  const addresses: Addresses = { ...ports, redisUrls }
+  await writeFileDurably(join(dir, 'ports.json'), JSON.stringify({ http: [...ports.http], swarm: [...ports.swarm] }))
+  await writeAddressFiles(dir, cluster, addresses)
+  const start = (node: NodePlan): Promise<number> =>
+    startProcess(processPlan(dir, node, { ...environmentOf(dir, cluster, node, addresses), ...extra(node) }))
+  for (const role of ['accounting', 'storage', 'user', 'doctor'] as const) {
+    const nodes = nodesOf(cluster, role)
+    await Promise.all(nodes.map(start))
+    await Promise.all(
+      nodes.map(({ name }) =>
+        waitUntilReady(name, clusterPaths.node(dir, name), role === 'accounting' ? '/readyz' : '/healthz'),
+      ),
+    )
+  }
+}
+
+/** Stops every process of a cluster, those first that others do not need. */
+export async function stopCluster(dir: string, cluster: ClusterFile): Promise<void> {
+  for (const roles of [['user', 'doctor'], ['storage'], ['accounting']]) {
+    const nodes = cluster.nodes.filter(({ role }) => roles.includes(role))
+    await Promise.all(nodes.map(({ name }) => stopProcess(clusterPaths.node(dir, name))))
+  }
+  await stopProcess(clusterPaths.redis(dir))
+}

@@ -1,0 +1,68 @@
+import { callNode, nodeAccess } from '../cluster/client.ts'
+import { createCluster } from '../cluster/create.ts'
+import { readerToken } from '../cluster/enrol.ts'
+import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
+import { type ExitCode, type Io, UsageError } from '../io.ts'
+import { parseCount, parseOptions, takePositionals } from '../options.ts'
+
+const help = `Usage: ./healthblock ledger ACTION …
+
+  init [--accounting 4] [--storage 3] [--doctors 2]   make the keys and the genesis of a new ledger; nothing is started
+  token                                               a reader's bearer token for entries, blocks and state (24 h)
+  acknowledge NODE N                                  acknowledge incident N of an accounting node
+
+Options: --dir DIR, --json
+`
+
+/** `./healthblock ledger …`. */
+export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
+  const { values, positionals } = parseOptions(args, {
+    accounting: { type: 'string' },
+    storage: { type: 'string' },
+    doctors: { type: 'string' },
+  })
+  const [action, ...rest] = positionals
+  if (values.help === true || action === undefined) {
+    io.stdout(help)
+    return values.help === true ? 0 : 2
+  }
+  const dir = clusterFolder(values.dir)
+  const print = (value: Record<string, unknown>, words: string): void =>
+    io.stdout(values.json === true ? `${JSON.stringify(value)}\n` : `${words}\n`)
+  switch (action) {
+    case 'init': {
+      takePositionals(rest, [])
+      const storage = parseCount(values.storage, 'storage', { least: 1, most: 16, preset: 3 })
+      const cluster = await createCluster(
+        dir,
+        {
+          accounting: parseCount(values.accounting, 'accounting', { least: 1, most: 16, preset: 4 }),
+          storage,
+          replicas: Math.min(3, storage),
+          doctors: parseCount(values.doctors, 'doctors', { least: 0, most: 26, preset: 2 }),
+          periodMs: 10_000,
+        },
+        Date.now(),
+      )
+      print(
+        { dir, ledgerId: cluster.ledgerId, genesis: clusterPaths.genesis(dir) },
+        `ledger ${cluster.ledgerId} in ${dir}`,
+      )
+      return 0
+    }
+    case 'token': {
+      takePositionals(rest, [])
+      const token = readerToken(dir, 'auditor', 'ledger')
+      print({ token }, token)
+      return 0
+    }
+    case 'acknowledge': {
+      const [node, number] = takePositionals(rest, ['NODE', 'N'] as const)
+      await callNode(nodeAccess(dir, readCluster(dir), node), 'POST', `/v1/incidents/${number}/acknowledge`, {})
+      print({ node, acknowledged: Number(number) }, `incident ${number} of ${node} is acknowledged`)
+      return 0
+    }
+    default:
+      throw new UsageError(`there is no action "${action}"`)
+  }
+}

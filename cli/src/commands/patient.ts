@@ -1,0 +1,286 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { isAbsolute, resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { callNode, type NodeAccess, nodeAccess } from '../cluster/client.ts'
+import { enrolPatient } from '../cluster/enrol.ts'
+import { type ClusterFile, clusterFolder, clusterPaths, readCluster, resolvePerson } from '../cluster/layout.ts'
+import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
+import { parseOptions, parseTime, takePositionals } from '../options.ts'
+import { formatTable, shortId } from '../table.ts'
+
+const help = `Usage: ./healthblock patient ACTION …
+
+  add NAME                              enrol a person at the household's node; returns when committed
+  list                                  everybody of the household
+  stream NAME --record WFDB             stream a recording: [--from S] [--to S] [--speed N|max] [--wait]
+  grant NAME DOCTOR                     give a doctor the keys: [--streams ecg,vitals] [--from ISO] [--until ISO]
+  revoke NAME DOCTOR [--wait]           change the keys, without this doctor
+  readings NAME · diagnoses NAME · grants NAME
+  exposure NAME [DOCTOR]                what a doctor can read, or may still hold
+
+Options: --dir DIR, --json, --passphrase-file FILE (default DIR/secrets/NAME.passphrase)
+DOCTOR is a name of this cluster or an account id.
+`
+
+interface Context {
+  readonly dir: string
+  readonly cluster: ClusterFile
+  readonly io: Io
+  readonly json: boolean
+  readonly options: Readonly<Record<string, string | boolean | undefined>>
+}
+
+/** A session of one person at the household's node. */
+interface Session {
+  readonly access: NodeAccess
+  readonly path: string
+}
+
+async function openSession(context: Context, name: string): Promise<Session> {
+  const { dir, cluster, options } = context
+  const person = resolvePerson(cluster.patients, name, 'patient')
+  const node = cluster.nodes.find(({ role }) => role === 'user')
+  const access = nodeAccess(dir, cluster, person.node !== '' ? person.node : (node?.name ?? 'user'))
+  const file = (options['passphrase-file'] as string | undefined) ?? clusterPaths.passphrase(dir, person.name)
+  if (!existsSync(file)) throw new CommandError(`no passphrase for ${name}: name its file with --passphrase-file`)
+  const passphrase = readFileSync(file, 'utf8').replace(/\r?\n$/, '')
+  const { session } = await callNode<{ session: string }>(access, 'POST', '/v1/sessions', {
+    person: person.account,
+    passphrase,
+  })
+  return { access: { ...access, bearer: session }, path: `/v1/people/${person.account}` }
+}
+
+function print(context: Context, value: unknown, words: () => string): ExitCode {
+  context.io.stdout(context.json ? `${JSON.stringify(value)}\n` : words())
+  return 0
+}
+
+async function add(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name] = takePositionals(positionals, ['NAME'] as const)
+  const added = await enrolPatient(context.dir, context.cluster, name)
+  return print(
+    context,
+    added,
+    () => `${name} is enrolled as ${added.did}
+Her passphrase is in ${clusterPaths.passphrase(context.dir, name)} (a local cluster only: elsewhere people keep their own).
+Recovery phrase, shown this once: ${added.recoveryPhrase}
+`,
+  )
+}
+
+async function list(context: Context, positionals: string[]): Promise<ExitCode> {
+  takePositionals(positionals, [])
+  const { dir, cluster } = context
+  const people = []
+  for (const { name } of cluster.nodes.filter(({ role }) => role === 'user')) {
+    people.push(...(await callNode<Record<string, string>[]>(nodeAccess(dir, cluster, name), 'GET', '/v1/people')))
+  }
+  return print(context, people, () =>
+    formatTable([
+      ['name', 'account', 'state'],
+      ...people.map((p) => [p['name'] ?? '', shortId(p['account'] ?? ''), p['state'] ?? '']),
+    ]),
+  )
+}
+
+interface Job {
+  readonly state: 'running' | 'done' | 'failed'
+  readonly batches: number
+  readonly batchesTotal: number
+  readonly transactions: string[]
+  readonly lastSequence: number
+  readonly error?: string
+}
+
+async function waitForJob(context: Context, session: Session, job: string): Promise<Job> {
+  const startedAt = Date.now()
+  for (;;) {
+    const state = await callNode<Job>(session.access, 'GET', `/v1/jobs/${job}`)
+    if (context.io.interactive) {
+      const rate = state.batches / Math.max(1, (Date.now() - startedAt) / 1000)
+      const left = rate > 0 ? Math.ceil((state.batchesTotal - state.batches) / rate) : 0
+      context.io.stderr(`\r${state.batches} of ${state.batchesTotal} batches, ${rate.toFixed(1)}/s, ${left} s left  `)
+    }
+    if (state.state === 'running') {
+      await delay(100)
+      continue
+    }
+    if (context.io.interactive) context.io.stderr('\n')
+    if (state.state === 'failed') throw new CommandError(state.error ?? 'streaming failed')
+    return state
+  }
+}
+
+async function stream(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name] = takePositionals(positionals, ['NAME'] as const)
+  const { options, io } = context
+  const record = options['record'] as string | undefined
+  if (record === undefined) throw new UsageError('stream needs --record WFDB (a path without its ending)')
+  const seconds = (key: string): number | undefined => {
+    const text = options[key] as string | undefined
+    if (text === undefined) return undefined
+    const value = Number(text)
+    if (!Number.isFinite(value) || value < 0)
+      throw new UsageError(`--${key} takes seconds from the record's start, not "${text}"`)
+    return value
+  }
+  const speedText = (options['speed'] as string | undefined) ?? '1'
+  const speed = speedText === 'max' ? 'max' : Number(speedText)
+  if (speed !== 'max' && !(speed > 0))
+    throw new UsageError(`--speed takes a positive number or max, not "${speedText}"`)
+  const session = await openSession(context, name)
+  const path = (isAbsolute(record) ? record : resolve(record)).replace(/\.hea$/, '')
+  const { job } = await callNode<{ job: string }>(session.access, 'POST', `${session.path}/record`, {
+    record: path,
+    from: seconds('from'),
+    to: seconds('to'),
+    speed,
+  })
+  const done = await waitForJob(context, session, job)
+  if (options['wait'] === true) {
+    for (const id of done.transactions) await waitForReceipt(session, id, 120_000)
+  }
+  const { batches, transactions, lastSequence } = done
+  if (!context.json) io.stderr(`${batches} batches sealed${options['wait'] === true ? ', all with receipts' : ''}\n`)
+  return print(context, { batches, transactions, lastSequence }, () => transactions.map((id) => `${id}\n`).join(''))
+}
+
+interface TransactionStatus {
+  readonly status: string
+  readonly receipt?: string
+  readonly refusal?: unknown
+}
+
+async function waitForReceipt(session: Session, id: string, timeoutMs: number): Promise<string | undefined> {
+  const deadline = Date.now() + timeoutMs
+  do {
+    const state = await callNode<TransactionStatus>(session.access, 'GET', `${session.path}/transactions/${id}`)
+    if (state.status === 'refused') throw new CommandError(`${id} was refused`, { refused: state.refusal })
+    if (state.receipt !== undefined) return state.receipt
+    await delay(50)
+  } while (Date.now() < deadline)
+  return undefined
+}
+
+async function grant(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name, doctorName] = takePositionals(positionals, ['NAME', 'DOCTOR'] as const)
+  const { options } = context
+  const doctor = resolvePerson(context.cluster.doctors, doctorName, 'doctor').account
+  const session = await openSession(context, name)
+  const granted = await callNode<{ transactionId: string }>(session.access, 'POST', `${session.path}/grants`, {
+    doctor,
+    streams: (options['streams'] as string | undefined)?.split(',').map((kind) => kind.trim()),
+    from: parseTime(options['from'] as string | undefined, 'from'),
+    until: parseTime(options['until'] as string | undefined, 'until'),
+  })
+  const receipt = await waitForReceipt(session, granted.transactionId, 60_000)
+  if (receipt === undefined) {
+    throw new CommandError(
+      `${granted.transactionId} is not committed yet: the node keeps trying; look with "patient grants ${name}"`,
+    )
+  }
+  return print(
+    context,
+    { transactionId: granted.transactionId, receipt },
+    () => `granted: ${granted.transactionId}\nreceipt: ${receipt}\n`,
+  )
+}
+
+interface Revocation {
+  readonly transactionId: string
+  readonly changedAt: string
+  readonly recordedAt?: string | null
+  readonly refusedEverywhereAt?: string | null
+  readonly receipt?: string | null
+}
+
+async function revoke(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name, doctorName] = takePositionals(positionals, ['NAME', 'DOCTOR'] as const)
+  const doctor = resolvePerson(context.cluster.doctors, doctorName, 'doctor').account
+  const session = await openSession(context, name)
+  let state = await callNode<Revocation>(session.access, 'POST', `${session.path}/revocations`, { doctor })
+  const isWaiting = context.options['wait'] === true
+  const deadline = Date.now() + (isWaiting ? 60_000 : 10_000)
+  const isDone = (): boolean =>
+    (isWaiting ? state.refusedEverywhereAt != null : state.recordedAt != null) && state.receipt != null
+  while (!isDone() && Date.now() < deadline) {
+    await delay(50)
+    state = await callNode<Revocation>(session.access, 'GET', `${session.path}/revocations/${state.transactionId}`)
+  }
+  const result = {
+    transactionId: state.transactionId,
+    receipt: state.receipt ?? null,
+    changedAt: state.changedAt,
+    recordedAt: state.recordedAt ?? null,
+    refusedEverywhereAt: state.refusedEverywhereAt ?? null,
+  }
+  print(
+    context,
+    result,
+    () => `keys changed        ${result.changedAt}
+on record           ${result.recordedAt ?? 'not yet (the node keeps trying)'}
+refused everywhere  ${result.refusedEverywhereAt ?? 'not yet (add --wait)'}
+receipt             ${result.receipt ?? 'not yet'}
+`,
+  )
+  return isWaiting && result.refusedEverywhereAt === null ? 1 : 0
+}
+
+function listing(what: string, columns: string[]) {
+  return async (context: Context, positionals: string[]): Promise<ExitCode> => {
+    const [name] = takePositionals(positionals, ['NAME'] as const)
+    const session = await openSession(context, name)
+    const rows = await callNode<Record<string, unknown>[]>(session.access, 'GET', `${session.path}/${what}`)
+    const cell = (value: unknown): string =>
+      typeof value === 'object' && value !== null ? JSON.stringify(value) : shortId(String(value ?? ''))
+    return print(context, rows, () =>
+      formatTable([columns, ...rows.map((row) => columns.map((column) => cell(row[column])))]),
+    )
+  }
+}
+
+async function exposure(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name, doctorName] = positionals
+  if (name === undefined || positionals.length > 2) throw new UsageError('needs NAME [DOCTOR]')
+  const query =
+    doctorName === undefined ? '' : `?doctor=${resolvePerson(context.cluster.doctors, doctorName, 'doctor').account}`
+  const session = await openSession(context, name)
+  const report = await callNode<unknown>(session.access, 'GET', `${session.path}/exposure${query}`)
+  return print(context, report, () => `${JSON.stringify(report, null, 2)}\n`)
+}
+
+const actions: Record<string, (context: Context, positionals: string[]) => Promise<ExitCode>> = {
+  add,
+  list,
+  stream,
+  grant,
+  revoke,
+  readings: listing('readings', ['sequence', 'kind', 'from', 'to', 'transactionId']),
+  diagnoses: listing('diagnoses', ['at', 'doctor', 'status', 'findings']),
+  grants: listing('grants', ['grant', 'doctor', 'streams', 'state', 'from', 'until']),
+  exposure,
+}
+
+/** `./healthblock patient …`. */
+export async function runPatient(args: string[], io: Io): Promise<ExitCode> {
+  const { values, positionals } = parseOptions(args, {
+    record: { type: 'string' },
+    from: { type: 'string' },
+    to: { type: 'string' },
+    until: { type: 'string' },
+    speed: { type: 'string' },
+    streams: { type: 'string' },
+    wait: { type: 'boolean' },
+    'passphrase-file': { type: 'string' },
+  })
+  const [action, ...rest] = positionals
+  if (values.help === true || action === undefined) {
+    io.stdout(help)
+    return values.help === true ? 0 : 2
+  }
+  const run = Object.hasOwn(actions, action) ? actions[action] : undefined
+  if (run === undefined) throw new UsageError(`there is no action "${action}"`)
+  const dir = clusterFolder(values.dir)
+  return run({ dir, cluster: readCluster(dir), io, json: values.json === true, options: values }, rest)
+}

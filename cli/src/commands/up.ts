@@ -1,0 +1,80 @@
+import { existsSync } from 'node:fs'
+import { createCluster } from '../cluster/create.ts'
+import { enrolDoctor, enrolPatient, enrolReaders } from '../cluster/enrol.ts'
+import { type ClusterFile, clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
+import { startCluster } from '../cluster/start.ts'
+import { clusterStatus } from '../cluster/status.ts'
+import { type ExitCode, type Io, UsageError } from '../io.ts'
+import { parseCount, parseOptions, takePositionals } from '../options.ts'
+import { formatStatus } from './status.ts'
+
+const help = `Usage: ./healthblock up [--dir DIR] [--accounting 4] [--storage 3] [--replicas 3] [--doctors 2] [--patients 1]
+                       [--period-ms 10000] [--json]
+
+Starts a local cluster in the background and returns when it is ready. The first time it makes a new ledger with the
+sizes given, enrols the doctors (doctor-a, doctor-b, …) and patients (patient-1, …); later it starts what is there,
+with its data, and the sizes must not be given again.
+
+  --replicas 1   a block stays where it was put (for benchmarks)
+  --period-ms    how often the user node publishes a batch of readings
+`
+
+const sizeOptions = ['accounting', 'storage', 'replicas', 'doctors', 'patients', 'period-ms'] as const
+
+/** Enrols who was asked for and is not enrolled yet: an interrupted `up` is finished by the next. */
+export async function enrolEverybody(dir: string, cluster: ClusterFile, patients: string[], io: Io): Promise<void> {
+  await enrolReaders(dir)
+  for (const { name, role } of cluster.nodes) {
+    if (role !== 'doctor' || readCluster(dir).doctors.some((doctor) => doctor.name === name)) continue
+    io.stderr(`enrolling ${name}\n`)
+    await enrolDoctor(dir, readCluster(dir), name)
+  }
+  for (const name of patients) {
+    if (readCluster(dir).patients.some((patient) => patient.name === name)) continue
+    io.stderr(`enrolling ${name}\n`)
+    await enrolPatient(dir, readCluster(dir), name)
+  }
+}
+
+/** `./healthblock up`. */
+export async function runUp(args: string[], io: Io): Promise<ExitCode> {
+  const { values, positionals } = parseOptions(args, {
+    accounting: { type: 'string' },
+    storage: { type: 'string' },
+    replicas: { type: 'string' },
+    doctors: { type: 'string' },
+    patients: { type: 'string' },
+    'period-ms': { type: 'string' },
+  })
+  if (values.help === true) {
+    io.stdout(help)
+    return 0
+  }
+  takePositionals(positionals, [])
+  const dir = clusterFolder(values.dir)
+  const isNew = !existsSync(clusterPaths.file(dir))
+  if (!isNew && sizeOptions.some((option) => values[option] !== undefined)) {
+    throw new UsageError(
+      `${dir} holds a cluster already; its sizes are fixed (leave ${sizeOptions.map((o) => `--${o}`).join(', ')} out)`,
+    )
+  }
+  const count = (name: (typeof sizeOptions)[number], least: number, most: number, preset: number): number =>
+    parseCount(values[name], name, { least, most, preset })
+  const storage = count('storage', 1, 16, 3)
+  const size = {
+    accounting: count('accounting', 1, 16, 4),
+    storage,
+    replicas: count('replicas', 1, storage, Math.min(3, storage)),
+    doctors: count('doctors', 0, 26, 2),
+    periodMs: count('period-ms', 500, 3_600_000, 10_000),
+  }
+  const patients = Array.from({ length: count('patients', 0, 100, 1) }, (_, index) => `patient-${index + 1}`)
+  if (isNew) io.stderr(`creating a new ledger in ${dir}\n`)
+  const cluster = isNew ? await createCluster(dir, size, Date.now()) : readCluster(dir)
+  await startCluster(dir, cluster, io)
+  if (isNew || cluster.auditor === undefined) await enrolEverybody(dir, cluster, patients, io)
+  if (isNew) io.stderr(`passphrases are in ${clusterPaths.secrets(dir)} (a local cluster only)\n`)
+  const status = await clusterStatus(dir, readCluster(dir))
+  io.stdout(values.json === true ? `${JSON.stringify(status)}\n` : formatStatus(status))
+  return 0
+}

@@ -1,0 +1,48 @@
+import { type ParseArgsConfig, parseArgs } from 'node:util'
+import { UsageError } from './io.ts'
+
+type Options = NonNullable<ParseArgsConfig['options']>
+
+/** Options that every command has. */
+export const commonOptions = {
+  dir: { type: 'string' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const satisfies Options
+
+/** Parses a command's arguments together with the common options. */
+export function parseOptions<T extends Options>(args: string[], options: T) {
+  return parseArgs({ args, options: { ...commonOptions, ...options }, allowPositionals: true, strict: true })
+}
+
+/** A whole number within limits. @throws {UsageError} naming the option. */
+export function parseCount(
+  text: string | undefined,
+  name: string,
+  limits: { least: number; most: number; preset: number },
+): number {
+  if (text === undefined) return limits.preset
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value < limits.least || value > limits.most) {
+    throw new UsageError(`--${name} takes a whole number from ${limits.least} to ${limits.most}, not "${text}"`)
+  }
+  return value
+}
+
+/** Milliseconds of an ISO 8601 time. @throws {UsageError} naming the option. */
+export function parseTime(text: string | undefined, name: string): number | undefined {
+  if (text === undefined) return undefined
+  const ms = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isNaN(ms))
+    throw new UsageError(`--${name} takes an ISO 8601 time such as 2026-05-01T08:00:00Z, not "${text}"`)
+  return ms
+}
+
+/** Exactly the named positional arguments. @throws {UsageError} saying which are missing or too many. */
+export function takePositionals<const Names extends readonly string[]>(
+  positionals: string[],
+  names: Names,
+): { [K in keyof Names]: string } {
+  if (positionals.length !== names.length) throw new UsageError(`needs ${names.join(' ') || 'no arguments'}`)
+  return positionals as unknown as { [K in keyof Names]: string }
+}
