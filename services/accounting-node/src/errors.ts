@@ -1,0 +1,64 @@
+/** What went wrong, with the fields that a caller or a log may see: no secret, no transaction's bytes. Ids are lower-case hex. */
+export type AccountingErrorDetail =
+  | { code: 'ERR_SECRET_INVALID'; path: string; reason: string }
+  | { code: 'ERR_GENESIS_INVALID'; reason: string }
+  | { code: 'ERR_PEERS_INVALID'; path: string; reason: string }
+  | { code: 'ERR_GATEWAY_FULL'; retryAfterMs: number; limit: string }
+  | { code: 'ERR_GATEWAY_STOPPED' }
+  | { code: 'ERR_SEQUENCE_INVALID'; field: string; reason: string }
+  | { code: 'ERR_SUBMISSION_TOO_LARGE'; limit: string; max: number }
+  | { code: 'ERR_TILE_ABSENT'; path: string }
+  | { code: 'ERR_NOT_PUBLISHED'; what: string }
+  | { code: 'ERR_STATE_BUSY'; retryAfterMs: number }
+  | { code: 'ERR_ENTRY_DAMAGED'; chain: string; height: number; index: number; file: string }
+  | { code: 'ERR_NOT_SPONSORED'; field: string; reason: string }
+  | { code: 'ERR_INCIDENT_ABSENT'; number: number }
+  | { code: 'ERR_INCIDENTS_DAMAGED'; path: string; line: number }
+  | { code: 'ERR_QUEUE_FULL'; retryAfterMs: number; jobs: number }
+  | { code: 'ERR_QUEUE_AWAY'; retryAfterMs: number; reason: string }
+  | { code: 'ERR_PEER_UNREACHABLE'; rank: number; reason: string }
+  | { code: 'ERR_PEER_REFUSED'; rank: number; reason: string }
+  | { code: 'ERR_STAGE_REFUSED'; reason: 'behind' | 'term' | 'invalid' | 'clock' | 'anchor' | 'promised' }
+  | { code: 'ERR_REGISTER_FAILED'; reason: string }
+  | { code: 'ERR_REGISTER_INVALID'; reason: string }
+  | { code: 'ERR_LOG_DAMAGED'; chain: string; index: number; reason: string }
+  | { code: 'ERR_ROLLED_BACK'; chain: string; size: number; sizeSigned: number }
+  | { code: 'ERR_FORKED'; chain: string; height: number; reason: string }
+  | { code: 'ERR_RULES_UNKNOWN'; chain: string; rules: number }
+
+/** Each code that {@link AccountingError} can carry. */
+export type AccountingErrorCode = AccountingErrorDetail['code']
+
+/** The one error that this service throws for operating errors. The message is public: it holds no secret and no payload. */
+export class AccountingError extends Error {
+  override readonly name = 'AccountingError'
+  readonly detail: AccountingErrorDetail
+  constructor(message: string, detail: AccountingErrorDetail, options?: ErrorOptions) {
+    super(message, options)
+    this.detail = detail
+  }
+}
+
+/** True if `error` is an {@link AccountingError} with this code. */
+export function isAccountingError<C extends AccountingErrorCode>(
+  error: unknown,
+  code: C,
+): error is AccountingError & { detail: Extract<AccountingErrorDetail, { code: C }> } {
+  return error instanceof AccountingError && error.detail.code === code
+}
+
+/** HTTP status of the codes that a request can meet; others are faults of this node. */
+export const statusOfCode: Readonly<Partial<Record<AccountingErrorCode, number>>> = {
+  ERR_GATEWAY_FULL: 503,
+  ERR_GATEWAY_STOPPED: 503,
+  ERR_SEQUENCE_INVALID: 400,
+  ERR_SUBMISSION_TOO_LARGE: 413,
+  ERR_TILE_ABSENT: 404,
+  ERR_NOT_PUBLISHED: 404,
+  ERR_STATE_BUSY: 503,
+  ERR_ENTRY_DAMAGED: 503,
+  ERR_NOT_SPONSORED: 422,
+  ERR_INCIDENT_ABSENT: 404,
+  ERR_QUEUE_FULL: 503,
+  ERR_QUEUE_AWAY: 503,
+}
