@@ -46,7 +46,7 @@ function signatureInvalid(): CryptoError {
  * @throws {CryptoError} `ERR_SIGNATURE_INVALID`.
  */
 export function verifySignature(check: { signature: Uint8Array; message: Uint8Array; key: VerifyingKey }): void {
-  if (!VerifyingKey.handleOf(check.key).verify(check.signature, check.message)) throw signatureInvalid()
+  if (!VerifyingKey.check(check.key, check.signature, check.message)) throw signatureInvalid()
 }
 
 /**
@@ -60,6 +60,6 @@ export async function verifySignatureAsync(check: {
   message: Uint8Array
   key: VerifyingKey
 }): Promise<void> {
-  const good = await VerifyingKey.handleOf(check.key).verifyAsync(check.signature, check.message)
+  const good = await VerifyingKey.checkAsync(check.key, check.signature, check.message)
   if (!good) throw signatureInvalid()
 }

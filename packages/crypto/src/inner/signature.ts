@@ -29,6 +29,18 @@ export class SigningKey {
   }
 }
 
+/**
+ * R as the encoding of the identity satisfies the equation (whoever has the key can make such a signature), yet newer
+ * releases of OpenSSL refuse an R of small order and older ones do not. Refusing it here leaves one answer everywhere;
+ * under a key of prime order no other R of small order can satisfy the equation.
+ */
+function isAdmissible(signature: Uint8Array): boolean {
+  if (signature.length !== 64) return false
+  let rest = (signature[0] as number) ^ 1
+  for (let i = 1; i < 32; i++) rest |= signature[i] as number
+  return rest !== 0
+}
+
 /** A public Ed25519 key that passed the check of SPEC.md §1. Only `parseVerifyingKey` makes one. */
 export class VerifyingKey {
   /** 32 bytes; read, never written. */
@@ -39,8 +51,14 @@ export class VerifyingKey {
     this.#handle = handle
   }
 
-  static handleOf(key: VerifyingKey): VerifyingHandle {
-    return key.#handle
+  /** True if the signature is this key's, by the one rule. */
+  static check(key: VerifyingKey, signature: Uint8Array, message: Uint8Array): boolean {
+    return isAdmissible(signature) && key.#handle.verify(signature, message)
+  }
+
+  /** The same answer, computed in the thread pool where there is one. */
+  static async checkAsync(key: VerifyingKey, signature: Uint8Array, message: Uint8Array): Promise<boolean> {
+    return isAdmissible(signature) && (await key.#handle.verifyAsync(signature, message))
   }
 }
 

@@ -1,0 +1,87 @@
+/** KEM keys and HPKE under the suites of SPEC.md §5, for a provider given by the caller. */
+import { concatBytes, encodeUtf8 } from '@healthblock/encoding/bytes'
+import type { CipherSuite, Key } from 'hpke'
+import { argumentInvalid, CryptoError, openFailed } from '../errors.ts'
+import type { Bytes, Provider } from '../provider/provider.ts'
+
+/** Suite 1: MLKEM768-X25519, HKDF-SHA256, AES-256-GCM. */
+export const kemSuiteDefault = 1
+/** Bytes of a KEM public key of suite 1. */
+export const kemPublicKeySizeBytes = 1216
+/** Bytes of a KEM seed. */
+export const kemSeedSizeBytes = 32
+/** Bytes of the encapsulation at the front of an envelope. */
+export const encapsulationSizeBytes = 1120
+/** Bytes that sealing adds to a plaintext: encapsulation and tag. */
+export const sealOverheadBytes = encapsulationSizeBytes + 16
+
+/** A KEM key pair in memory. */
+export class KemKeyPair {
+  readonly suite = kemSuiteDefault
+  /** 1,216 bytes; read, never written. */
+  readonly publicKey: Bytes
+  readonly #seed: Bytes
+  readonly #provider: Provider
+  #handle: Promise<Key> | undefined
+  constructor(seed: Uint8Array, provider: Provider) {
+    this.#seed = Uint8Array.from(seed)
+    this.#provider = provider
+    this.publicKey = provider.kemPublicKey(seed)
+  }
+
+  /** The 32-byte seed, for storage inside the vault or the hot store. A copy. */
+  exportSeed(): Bytes {
+    return this.#seed.slice()
+  }
+
+  static open(pair: KemKeyPair, info: Uint8Array, sealed: Uint8Array): Promise<Bytes> {
+    return pair.#open(info, sealed)
+  }
+
+  async #open(info: Uint8Array, sealed: Uint8Array): Promise<Bytes> {
+    if (sealed.length < sealOverheadBytes) throw openFailed()
+    const suite = this.#provider.hpke
+    this.#handle ??= suite.DeserializePrivateKey(this.#seed)
+    const handle = await this.#handle
+    try {
+      const encapsulation = sealed.subarray(0, encapsulationSizeBytes)
+      const opened = await suite.Open(handle, encapsulation, sealed.subarray(encapsulationSizeBytes), { info })
+      return opened as Bytes
+    } catch {
+      throw openFailed()
+    }
+  }
+}
+
+/** Throws `ERR_SUITE_UNKNOWN` for any suite but the known one. */
+export function requireSuite(suite: number): void {
+  if (suite !== kemSuiteDefault) {
+    throw new CryptoError('unknown suite', { code: 'ERR_SUITE_UNKNOWN', suite })
+  }
+}
+
+/** encapsulation || ciphertext under HPKE base mode. */
+export async function hpkeSeal(
+  suite: CipherSuite<Key>,
+  options: { publicKey: Uint8Array; info: Uint8Array; plaintext: Uint8Array },
+): Promise<Bytes> {
+  const { publicKey, info, plaintext } = options
+  const keyInvalid = (cause?: unknown) =>
+    new CryptoError('not a KEM public key', { code: 'ERR_KEY_INVALID' }, cause === undefined ? {} : { cause })
+  if (publicKey.length !== kemPublicKeySizeBytes) throw keyInvalid()
+  try {
+    const recipient = await suite.DeserializePublicKey(publicKey)
+    const { encapsulatedSecret, ciphertext } = await suite.Seal(recipient, plaintext, { info })
+    return concatBytes(encapsulatedSecret, ciphertext)
+  } catch (cause) {
+    throw keyInvalid(cause)
+  }
+}
+
+const labelPattern = /^[a-z0-9._-]{1,64}$/
+
+/** What binds sealed bytes to their purpose and place (SPEC.md §5, "Sealed to a key"). */
+export function sealedInfo(label: string, context: Uint8Array): Bytes {
+  if (!labelPattern.test(label)) throw argumentInvalid('label')
+  return concatBytes(encodeUtf8(`healthblock/1 sealed\0${label}\0`), context)
+}
