@@ -1,0 +1,65 @@
+/** What went wrong at the edge, with the fields that a caller or a log may see: no secret, no payload. Ids are lower-case hex. */
+export type RuntimeErrorDetail =
+  | { code: 'ERR_CONFIG_INVALID'; faults: readonly string[] }
+  | { code: 'ERR_FOLDER_LOCKED'; dir: string; pid?: number }
+  | { code: 'ERR_FILE_FAILED'; path: string; reason: string }
+  | { code: 'ERR_PORT_IN_USE'; host: string; port: number }
+  | { code: 'ERR_LISTEN_FAILED'; host: string; port: number; reason: string }
+  | { code: 'ERR_DATABASE_NEWER'; path: string; version: number; versionKnown: number }
+  | { code: 'ERR_DATABASE_CORRUPT'; path: string }
+  | { code: 'ERR_DATABASE_FAILED'; path: string; reason: string }
+  | { code: 'ERR_DISK_FULL'; path: string }
+  | { code: 'ERR_STORE_UNFIT'; path: string; reason: string }
+  | { code: 'ERR_REQUEST_INVALID'; field: string; reason: string }
+  | { code: 'ERR_NOT_FOUND'; what: string }
+  | { code: 'ERR_TOKEN_MISSING' }
+  | { code: 'ERR_TOKEN_INVALID'; reason: string }
+  | { code: 'ERR_ROLE_FORBIDDEN'; needed: string }
+  | { code: 'ERR_LIMIT_EXCEEDED'; limit: string; max: number }
+  | { code: 'ERR_BUSY'; retryAfterMs: number }
+  | { code: 'ERR_SOURCE_UNREACHABLE'; url: string; reason: string }
+  | { code: 'ERR_SOURCE_REFUSED'; url: string; status: number; sourceCode: string }
+  | { code: 'ERR_SOURCE_MISBEHAVED'; url: string; reason: string }
+  | { code: 'ERR_NO_SOURCE'; attempts: readonly string[] }
+  | { code: 'ERR_LEDGER_CONFLICT'; chain: string; size: number; ownRoot: string; otherRoot: string; url: string }
+  | { code: 'ERR_LEDGER_MISMATCH'; expected: string; found: string }
+  | { code: 'ERR_TRANSACTION_REFUSED'; transactionId: string; rule: string }
+  | { code: 'ERR_OUTBOX_FULL'; max: number }
+  | { code: 'ERR_BLOCK_MISMATCH'; digest: string; url: string }
+  | { code: 'ERR_BLOCK_NOT_FOUND'; digest: string }
+  | { code: 'ERR_RECEIPTS_MISSING'; digest: string; verified: number; needed: number }
+  | { code: 'ERR_CLOSED'; what: string }
+
+/** Each code that {@link RuntimeError} can carry. */
+export type RuntimeErrorCode = RuntimeErrorDetail['code']
+
+/** The one error that this package throws for operating errors. The message is public: it holds no secret and no payload. */
+export class RuntimeError extends Error {
+  override readonly name = 'RuntimeError'
+  readonly detail: RuntimeErrorDetail
+  constructor(message: string, detail: RuntimeErrorDetail, options?: ErrorOptions) {
+    super(message, options)
+    this.detail = detail
+  }
+}
+
+/** True if `error` is a {@link RuntimeError} with this code. */
+export function isRuntimeError<C extends RuntimeErrorCode>(
+  error: unknown,
+  code: C,
+): error is RuntimeError & { detail: Extract<RuntimeErrorDetail, { code: C }> } {
+  return error instanceof RuntimeError && error.detail.code === code
+}
+
+/** The typed code of any of the project's errors (`error.detail.code`), or of the system (`error.code`); undefined if it has none. */
+export function codeOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null) return undefined
+  const { detail, code } = error as { detail?: { code?: unknown }; code?: unknown }
+  if (typeof detail === 'object' && detail !== null && typeof detail.code === 'string') return detail.code
+  return typeof code === 'string' ? code : undefined
+}
+
+/** The message of anything thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,163 @@
+/**
+ * Files that survive a crash: a reader sees the old content or the new one, never a part, and what was written is on
+ * disk before the call returns. One process owns a data folder at a time.
+ */
+import { randomBytes } from 'node:crypto'
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { messageOf, RuntimeError } from './errors.ts'
+
+function fileError(path: string, error: unknown): RuntimeError {
+  const code = (error as NodeJS.ErrnoException).code
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new RuntimeError(`no room left for ${path}`, { code: 'ERR_DISK_FULL', path }, { cause: error })
+  }
+  const reason = code ?? messageOf(error)
+  return new RuntimeError(`${path}: ${reason}`, { code: 'ERR_FILE_FAILED', path, reason }, { cause: error })
+}
+
+/** Makes names in a folder durable: a rename is on disk only once its folder is. */
+export function syncFolder(dir: string): void {
+  const descriptor = openSync(dir, constants.O_RDONLY)
+  try {
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/**
+ * Replaces a file's content atomically and durably (temporary file, fsync, rename, fsync of the folder).
+ *
+ * @param options - `mode` of the new file, default 0644.
+ * @throws {RuntimeError} `ERR_DISK_FULL` or `ERR_FILE_FAILED`; the old content then still stands, unless only the last step failed.
+ */
+export function writeFileDurably(path: string, content: Uint8Array | string, options: { mode?: number } = {}): void {
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.new`
+  const mode = options.mode ?? 0o644
+  try {
+    const descriptor = openSync(temporary, 'wx', mode)
+    try {
+      // The process's mask may have taken bits away.
+      fchmodSync(descriptor, mode)
+      writeFileSync(descriptor, content)
+      fsyncSync(descriptor)
+    } finally {
+      closeSync(descriptor)
+    }
+    renameSync(temporary, path)
+    syncFolder(dirname(path))
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw fileError(path, error)
+  }
+}
+
+/** As `writeFileDurably`, readable by the owner alone (0600). */
+export function writeSecretFile(path: string, content: Uint8Array | string): void {
+  writeFileDurably(path, content, { mode: 0o600 })
+}
+
+/**
+ * Reads a file that may be absent.
+ *
+ * @returns Its bytes, or undefined if there is none.
+ * @throws {RuntimeError} `ERR_FILE_FAILED` for any other cause, and for a file larger than `sizeBytesMax`.
+ */
+export function readFileIfPresent(path: string, options: { sizeBytesMax?: number } = {}): Uint8Array | undefined {
+  let bytes: Uint8Array
+  try {
+    bytes = new Uint8Array(readFileSync(path))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw fileError(path, error)
+  }
+  const max = options.sizeBytesMax ?? 64 * 1024 * 1024
+  if (bytes.length > max) throw fileError(path, new Error(`larger than ${max} bytes`))
+  return bytes
+}
+
+/** Makes a private folder (0700) and those above it, if absent, and their names durable. */
+export function ensureFolder(dir: string): void {
+  try {
+    const first = mkdirSync(dir, { recursive: true, mode: 0o700 })
+    if (first === undefined) return
+    for (let made = dir; ; made = dirname(made)) {
+      syncFolder(dirname(made))
+      if (made === first) return
+    }
+  } catch (error) {
+    throw fileError(dir, error)
+  }
+}
+
+/** A held data folder. */
+export interface FolderLock {
+  readonly dir: string
+  /** Gives the folder back. Twice is once. */
+  release(): void
+}
+
+/** Locks that this process holds: referenced here, so that none ends by garbage collection. */
+const heldLocks = new Set<DatabaseSync>()
+
+function readHolder(path: string): number | undefined {
+  try {
+    const pid = Number(readFileSync(path, 'utf8').trim())
+    return Number.isSafeInteger(pid) && pid > 0 ? pid : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Takes a data folder for this process alone. The lock is one of the operating system, held on `DIR/lock` through
+ * SQLite, so it ends with its process, however that ends: a dead holder's folder can be taken at once, and no pid that
+ * was given out anew is mistaken for the holder. `DIR/lock.pid` only tells people who holds it.
+ *
+ * @throws {RuntimeError} `ERR_FOLDER_LOCKED` while another process (or another part of this one) holds it.
+ */
+export function lockFolder(dir: string): FolderLock {
+  ensureFolder(dir)
+  const pidPath = join(dir, 'lock.pid')
+  let database: DatabaseSync
+  try {
+    database = new DatabaseSync(join(dir, 'lock'))
+  } catch (error) {
+    throw fileError(join(dir, 'lock'), error)
+  }
+  try {
+    database.exec('PRAGMA busy_timeout = 200; BEGIN EXCLUSIVE')
+  } catch (cause) {
+    database.close()
+    const pid = readHolder(pidPath)
+    const who = pid === undefined ? 'another process' : `process ${pid}`
+    throw new RuntimeError(
+      `${dir} is in use by ${who}: stop it first, or name another folder`,
+      { code: 'ERR_FOLDER_LOCKED', dir, ...(pid === undefined ? {} : { pid }) },
+      { cause },
+    )
+  }
+  writeFileSync(pidPath, `${process.pid}\n`)
+  heldLocks.add(database)
+  return {
+    dir,
+    release() {
+      if (!heldLocks.delete(database)) return
+      rmSync(pidPath, { force: true })
+      database.close()
+    },
+  }
+}

@@ -1,0 +1,180 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { isRuntimeError, RuntimeError } from './errors.ts'
+import { createHttpApp, type HttpApp, type ReadinessCheck } from './http-app.ts'
+import { createLogger } from './logger.ts'
+
+let dir: string
+let app: HttpApp
+let checks: ReadinessCheck[]
+const lines: string[] = []
+const logger = createLogger({ name: 'test', level: 'info' }, { write: (line) => void lines.push(line) })
+
+async function build(): Promise<HttpApp> {
+  const built = await createHttpApp({
+    name: 'test',
+    version: '1.2.3',
+    logger,
+    readiness: () => checks,
+    statusOfCode: { ERR_LEDGER_CONFLICT: 409 },
+    bodySizeBytesMax: 1000,
+    requestTimeoutMs: 500,
+    stopTimeoutMs: 300,
+  })
+  const body = {
+    type: 'object',
+    required: ['n'],
+    additionalProperties: false,
+    properties: { n: { type: 'integer', minimum: 1 } },
+  }
+  built.fastify.post(
+    '/echo',
+    { schema: { body, response: { 200: { type: 'object', additionalProperties: true } } } },
+    async (request) => request.body,
+  )
+  built.fastify.post('/bytes', async (request) => ({ size: (request.body as Uint8Array).length }))
+  built.fastify.get('/fail/:how', async (request) => {
+    const { how } = request.params as { how: string }
+    if (how === 'typed')
+      throw new RuntimeError('roots differ', {
+        code: 'ERR_LEDGER_CONFLICT',
+        chain: 'userchain',
+        size: 2,
+        ownRoot: '',
+        otherRoot: '',
+        url: '',
+      })
+    if (how === 'busy') throw new RuntimeError('later', { code: 'ERR_BUSY', retryAfterMs: 4_100 })
+    if (how === 'token') throw new RuntimeError('no token', { code: 'ERR_TOKEN_MISSING' })
+    throw new Error('CANARY inside')
+  })
+  return built
+}
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'hb-http-'))
+  checks = []
+  app = await build()
+})
+afterEach(async () => {
+  await app.stop()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+const json = { 'content-type': 'application/json' }
+
+describe('createHttpApp', () => {
+  it('listens on a port of the system, writes its address, and removes it at the stop', async () => {
+    const address = await app.listen({ port: 0, dir })
+    expect(address.url).toBe(`http://127.0.0.1:${address.port}`)
+    expect(JSON.parse(readFileSync(join(dir, 'address.json'), 'utf8'))).toEqual({ ...address, pid: process.pid })
+    expect((await fetch(`${address.url}/healthz`)).status).toBe(200)
+    expect((await fetch(`${address.url}/readyz`)).status).toBe(200)
+    checks = [{ name: 'follower', ready: false, reason: 'behind' }]
+    const notReady = await fetch(`${address.url}/readyz`)
+    expect(notReady.status).toBe(503)
+    expect(await notReady.json()).toEqual({ status: 'not ready', checks })
+    await app.stop()
+    expect(existsSync(join(dir, 'address.json'))).toBe(false)
+  })
+
+  it('says clearly that a port is in use', async () => {
+    const { port } = await app.listen({ port: 0 })
+    const other = await build()
+    const error = await other.listen({ port }).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    )
+    await other.stop()
+    expect(isRuntimeError(error, 'ERR_PORT_IN_USE')).toBe(true)
+    expect((error as Error).message).toContain(`port ${port} on 127.0.0.1 is in use`)
+  })
+
+  it('serves metrics and OpenAPI 3.1', async () => {
+    const { url } = await app.listen({ port: 0 })
+    await fetch(`${url}/fail/typed`)
+    const metrics = await (await fetch(`${url}/metrics`)).text()
+    expect(metrics).toContain('http_request_duration_seconds_count{method="GET",route="/fail/:how",status="409"} 1')
+    const document = (await (await fetch(`${url}/openapi.json`)).json()) as { paths: object }
+    expect(document).toMatchObject({ openapi: '3.1.0', info: { title: 'test', version: '1.2.3' } })
+    expect(Object.keys(document.paths)).toEqual(['/echo', '/bytes', '/fail/{how}'])
+  })
+
+  it('answers problem documents', async () => {
+    const { url } = await app.listen({ port: 0 })
+    const get = async (path: string): Promise<[Response, Record<string, unknown>]> => {
+      const response = await fetch(url + path)
+      return [response, (await response.json()) as Record<string, unknown>]
+    }
+    const [typed, problem] = await get('/fail/typed')
+    expect(typed.headers.get('content-type')).toContain('application/problem+json')
+    expect(problem).toEqual({
+      type: 'urn:healthblock:problem:ERR_LEDGER_CONFLICT',
+      title: 'Conflict',
+      status: 409,
+      detail: 'roots differ',
+      code: 'ERR_LEDGER_CONFLICT',
+    })
+    expect((await get('/fail/busy'))[0].headers.get('retry-after')).toBe('5')
+    expect((await get('/fail/token'))[0].headers.get('www-authenticate')).toBe('Bearer')
+    expect((await get('/none'))[1]).toMatchObject({ status: 404, code: 'ERR_NOT_FOUND' })
+    const [failed, hidden] = await get('/fail/else')
+    expect(failed.status).toBe(500)
+    expect(JSON.stringify(hidden)).not.toContain('CANARY')
+    expect(lines.some((line) => line.includes('CANARY inside'))).toBe(true)
+  })
+
+  it('names the field that is wrong', async () => {
+    const { url } = await app.listen({ port: 0 })
+    const post = async (body: string): Promise<Record<string, unknown>> =>
+      (await fetch(`${url}/echo`, { method: 'POST', headers: json, body })).json() as Promise<Record<string, unknown>>
+    expect(await post('{"n":0}')).toMatchObject({ status: 400, field: 'body/n', code: 'ERR_REQUEST_INVALID' })
+    expect(await post('{}')).toMatchObject({ status: 400, field: 'body/n' })
+    expect(await post('{"n":1,"x":2}')).toMatchObject({ status: 400, field: 'body/x' })
+    expect(await post('{')).toMatchObject({ status: 400 })
+    expect(await post('{"n":2}')).toEqual({ n: 2 })
+  })
+
+  it('bounds bodies and time, and takes bytes', async () => {
+    const { url, port } = await app.listen({ port: 0 })
+    const cbor = { 'content-type': 'application/cbor-seq' }
+    const good = await fetch(`${url}/bytes`, { method: 'POST', headers: cbor, body: new Uint8Array(10) })
+    expect(await good.json()).toEqual({ size: 10 })
+    const large = await fetch(`${url}/bytes`, { method: 'POST', headers: cbor, body: new Uint8Array(1001) })
+    expect([large.status, ((await large.json()) as { code: string }).code]).toEqual([413, 'ERR_LIMIT_EXCEEDED'])
+    const odd = await fetch(`${url}/bytes`, { method: 'POST', headers: { 'content-type': 'image/png' }, body: 'x' })
+    expect(odd.status).toBe(415)
+    // A request that never ends is ended by the server.
+    const socket = connect(port, '127.0.0.1')
+    socket.write('POST /bytes HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nab')
+    await new Promise<void>((resolve) =>
+      socket
+        .on('close', () => resolve())
+        .on('error', () => {})
+        .resume(),
+    )
+  })
+
+  it('ends endless answers when it stops', async () => {
+    app.fastify.get('/stream', (_request, reply) => {
+      reply.hijack()
+      reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
+      reply.raw.write(': hello\n\n')
+      app.stopping.addEventListener('abort', () => reply.raw.end())
+    })
+    app.fastify.get('/stuck', (_request, reply) => {
+      reply.hijack()
+      reply.raw.writeHead(200)
+      reply.raw.write('x')
+    })
+    const { url } = await app.listen({ port: 0 })
+    const stream = await fetch(`${url}/stream`)
+    const stuck = await fetch(`${url}/stuck`)
+    await app.stop()
+    expect(await stream.text()).toBe(': hello\n\n')
+    await expect(stuck.text()).rejects.toThrow()
+  })
+})

@@ -1,0 +1,262 @@
+/**
+ * The HTTP application of every service: one error handler, limits, health, readiness, metrics, OpenAPI, an orderly
+ * stop. A service adds its routes, each with a schema, and nothing here knows what they do.
+ */
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import swagger from '@fastify/swagger'
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify'
+import { collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import { messageOf, RuntimeError } from './errors.ts'
+import { writeFileDurably } from './files.ts'
+import type { Logger } from './logger.ts'
+import { createProblem, problemContentType, problemOf, type StatusOfCode } from './problem.ts'
+
+export type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+export { createProblem, type Problem, type StatusOfCode } from './problem.ts'
+
+/** One thing that must hold before work is sent to this process. `reason` says what is missing. */
+export interface ReadinessCheck {
+  readonly name: string
+  readonly ready: boolean
+  readonly reason?: string
+}
+
+/** How to build an application. */
+export interface HttpAppOptions {
+  /** Service name, for OpenAPI and logs. */
+  readonly name: string
+  readonly version: string
+  readonly logger: Logger
+  /** Looked at for each `/readyz`; absent means ready as soon as it listens. */
+  readonly readiness?: () => readonly ReadinessCheck[] | Promise<readonly ReadinessCheck[]>
+  /** HTTP status of the service's own error codes. */
+  readonly statusOfCode?: StatusOfCode
+  /** Metrics of the service; a new registry if absent. */
+  readonly metrics?: Registry
+  /** Largest body, default 1 MiB; a route may set its own `bodyLimit`. */
+  readonly bodySizeBytesMax?: number
+  /** A request must have arrived in full within this time, default 30 s. Answers are not bounded by it. */
+  readonly requestTimeoutMs?: number
+  /** Connections at one time, default 1,024. */
+  readonly connectionsMax?: number
+  /** After this long a stop ends connections that are still busy, default 10 s. */
+  readonly stopTimeoutMs?: number
+}
+
+/** An application, with what a service needs besides its routes. */
+export interface HttpApp {
+  readonly fastify: FastifyInstance
+  readonly metrics: Registry
+  /** Aborted when the stop begins: streams that would last for ever end upon it. */
+  readonly stopping: AbortSignal
+  /**
+   * Begins to listen, and writes `address.json` if a folder is named.
+   *
+   * @returns The address, with the port that the system chose if `port` was 0.
+   * @throws {RuntimeError} `ERR_PORT_IN_USE`, or `ERR_LISTEN_FAILED`.
+   */
+  listen(options: ListenOptions): Promise<Address>
+  /** Finishes what is under way, then closes; removes `address.json`. Twice is once. */
+  stop(): Promise<void>
+}
+
+/** Where to listen. */
+export interface ListenOptions {
+  /** Default 127.0.0.1. */
+  readonly host?: string
+  /** 0 lets the system choose. */
+  readonly port: number
+  /** Folder for `address.json`. */
+  readonly dir?: string
+}
+
+/** Where a service listens; the content of `address.json`. */
+export interface Address {
+  readonly url: string
+  readonly host: string
+  readonly port: number
+  readonly pid: number
+}
+
+/** Content types whose bodies routes get as bytes (`Buffer`). */
+const byteContentTypes = ['application/cbor', 'application/cbor-seq', 'application/octet-stream']
+
+function createFastify(options: HttpAppOptions): FastifyInstance {
+  const app = fastify({
+    loggerInstance: options.logger.child({ part: 'http' }) as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: options.bodySizeBytesMax ?? 1024 * 1024,
+    requestTimeout: options.requestTimeoutMs ?? 30_000,
+    http: { connectionsCheckingInterval: Math.min(5_000, options.requestTimeoutMs ?? 30_000) },
+    keepAliveTimeout: 30_000,
+    forceCloseConnections: 'idle',
+    return503OnClosing: true,
+    routerOptions: { maxParamLength: 512 },
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false } },
+  }) as unknown as FastifyInstance
+  app.server.maxConnections = options.connectionsMax ?? 1024
+  app.server.headersTimeout = Math.min(15_000, options.requestTimeoutMs ?? 30_000)
+  for (const type of byteContentTypes) {
+    app.addContentTypeParser(type, { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  }
+  return app
+}
+
+function addErrorHandlers(app: FastifyInstance, options: HttpAppOptions): void {
+  const send = (reply: FastifyReply, error: unknown): void => {
+    const { problem, headers } = problemOf(error, options.statusOfCode ?? {})
+    void reply.code(problem.status).headers(headers).type(problemContentType).send(JSON.stringify(problem))
+  }
+  app.setErrorHandler((error, request, reply) => {
+    const { problem } = problemOf(error, options.statusOfCode ?? {})
+    if (problem.status >= 500 && problem.status !== 503) {
+      request.log.error({ err: error, route: routeOf(request), requestId: request.id }, 'request failed')
+    }
+    send(reply, error)
+  })
+  app.setNotFoundHandler((_request, reply) => {
+    const problem = createProblem({ status: 404, code: 'ERR_NOT_FOUND', detail: 'there is nothing at this address' })
+    void reply.code(404).type(problemContentType).send(JSON.stringify(problem))
+  })
+}
+
+/** The route's pattern, never the address: ids in paths stay out of logs and labels. */
+function routeOf(request: FastifyRequest): string {
+  return request.routeOptions.url ?? 'unknown'
+}
+
+function addMetrics(app: FastifyInstance, registry: Registry): void {
+  collectDefaultMetrics({ register: registry })
+  const duration = new Histogram({
+    name: 'http_request_duration_seconds',
+    help: 'Time from the request to the end of its answer',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 30],
+    registers: [registry],
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    const labels = { method: request.method, route: routeOf(request), status: String(reply.statusCode) }
+    duration.observe(labels, reply.elapsedTime / 1000)
+    request.log.debug({ ...labels, ms: Math.round(reply.elapsedTime) }, 'request')
+  })
+}
+
+async function readinessOf(options: HttpAppOptions): Promise<readonly ReadinessCheck[]> {
+  try {
+    return (await options.readiness?.()) ?? []
+  } catch (error) {
+    return [{ name: 'readiness', ready: false, reason: messageOf(error) }]
+  }
+}
+
+function addOwnRoutes(app: FastifyInstance, options: HttpAppOptions, registry: Registry, stopping: AbortSignal): void {
+  const hidden = { schema: { hide: true } }
+  app.get('/healthz', hidden, async () => ({ status: 'alive' }))
+  app.get('/readyz', hidden, async (_request, reply) => {
+    const checks = stopping.aborted
+      ? [{ name: 'running', ready: false, reason: 'stopping' }]
+      : await readinessOf(options)
+    const ready = checks.every((check) => check.ready)
+    return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', checks })
+  })
+  app.get('/metrics', hidden, async (_request, reply) =>
+    reply.type(registry.contentType).send(await registry.metrics()),
+  )
+  app.get('/openapi.json', hidden, async () => app.swagger())
+}
+
+/** Builds an application with everything but the service's routes: add those to `fastify`, then `listen`. */
+export async function createHttpApp(options: HttpAppOptions): Promise<HttpApp> {
+  const registry = options.metrics ?? new Registry()
+  const stopping = new AbortController()
+  const app = createFastify(options)
+  addErrorHandlers(app, options)
+  addMetrics(app, registry)
+  await app.register(swagger, {
+    openapi: { openapi: '3.1.0', info: { title: options.name, version: options.version } },
+  })
+  addOwnRoutes(app, options, registry, stopping.signal)
+
+  let addressPath: string | undefined
+  let stopped: Promise<void> | undefined
+  const stop = async (): Promise<void> => {
+    stopping.abort()
+    if (addressPath !== undefined) rmSync(addressPath, { force: true })
+    const force = setTimeout(() => app.server.closeAllConnections(), options.stopTimeoutMs ?? 10_000)
+    try {
+      await app.close()
+    } finally {
+      clearTimeout(force)
+    }
+  }
+  return {
+    fastify: app,
+    metrics: registry,
+    stopping: stopping.signal,
+    async listen(listenOptions) {
+      const address = await listen(app, listenOptions)
+      if (listenOptions.dir !== undefined) {
+        addressPath = join(listenOptions.dir, 'address.json')
+        writeFileDurably(addressPath, `${JSON.stringify(address)}\n`)
+      }
+      options.logger.info({ url: address.url }, 'listening')
+      return address
+    },
+    stop() {
+      stopped ??= stop()
+      return stopped
+    },
+  }
+}
+
+async function listen(app: FastifyInstance, options: ListenOptions): Promise<Address> {
+  const host = options.host ?? '127.0.0.1'
+  try {
+    await app.listen({ host, port: options.port })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const at = { host, port: options.port }
+    if (code === 'EADDRINUSE') {
+      const message = `port ${options.port} on ${host} is in use: stop what uses it, choose another port, or 0 for any free one`
+      throw new RuntimeError(message, { code: 'ERR_PORT_IN_USE', ...at }, { cause: error })
+    }
+    if (code === undefined) throw error
+    const message = `cannot listen on ${host}:${options.port} (${code})`
+    throw new RuntimeError(message, { code: 'ERR_LISTEN_FAILED', ...at, reason: code }, { cause: error })
+  }
+  const bound = app.server.address()
+  const port = typeof bound === 'object' && bound !== null ? bound.port : options.port
+  const shown = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host
+  return { url: `http://${shown}:${port}`, host, port, pid: process.pid }
+}
+
+/**
+ * Runs `stop` once, upon the first SIGTERM or SIGINT, and ends the process: status 0, or 1 if the stop failed or took
+ * longer than `timeoutMs` (default 20 s). A second signal ends it at once.
+ */
+export function stopOnSignals(options: { logger: Logger; stop: () => Promise<void>; timeoutMs?: number }): void {
+  let stopping = false
+  const begin = (signal: NodeJS.Signals): void => {
+    if (stopping) process.exit(1)
+    stopping = true
+    options.logger.info({ signal }, 'stopping')
+    const force = setTimeout(() => process.exit(1), options.timeoutMs ?? 20_000)
+    force.unref()
+    options.stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        options.logger.error({ err: error }, 'the stop failed')
+        process.exit(1)
+      },
+    )
+  }
+  process.on('SIGTERM', begin)
+  process.on('SIGINT', begin)
+}

@@ -1,0 +1,75 @@
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { isRuntimeError } from './errors.ts'
+import { openDatabase } from './sqlite.ts'
+
+let dir: string
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'hb-sqlite-'))
+})
+afterEach(() => rmSync(dir, { recursive: true, force: true }))
+
+const first = 'CREATE TABLE item (id INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT'
+
+describe('openDatabase', () => {
+  it('migrates step by step and keeps what is there', () => {
+    const path = join(dir, 'a.db')
+    const old = openDatabase({ path, synchronous: 'full', migrations: [first] })
+    old.run('INSERT INTO item VALUES (1, ?)', Uint8Array.of(7))
+    old.close()
+    const second = (database: { exec(sql: string): void }): void =>
+      database.exec('ALTER TABLE item ADD COLUMN extra INTEGER')
+    const next = openDatabase({ path, synchronous: 'normal', migrations: [first, second] })
+    expect(next.all('SELECT * FROM item')).toEqual([{ id: 1, value: Uint8Array.of(7), extra: null }])
+    expect(next.get('PRAGMA journal_mode')).toEqual({ journal_mode: 'wal' })
+    expect(next.get('PRAGMA synchronous')).toEqual({ synchronous: 1 })
+    expect(next.get('PRAGMA secure_delete')).toEqual({ secure_delete: 1 })
+    next.close()
+    next.close()
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+    expect(() => openDatabase({ path, synchronous: 'full', migrations: [first] })).toThrow('newer release')
+  })
+
+  it('leaves the old version when a step fails', () => {
+    const path = join(dir, 'a.db')
+    openDatabase({ path, synchronous: 'full', migrations: [first] }).close()
+    const bad = 'CREATE TABLE other (id INTEGER) STRICT; NONSENSE'
+    expect(() => openDatabase({ path, synchronous: 'full', migrations: [first, bad] })).toThrow()
+    const again = openDatabase({ path, synchronous: 'full', migrations: [first] })
+    expect(again.all("SELECT name FROM sqlite_schema WHERE type = 'table'")).toEqual([{ name: 'item' }])
+    again.close()
+  })
+
+  it('says that a file is damaged', () => {
+    const path = join(dir, 'a.db')
+    writeFileSync(path, 'this is no database, and it is long enough to be looked at as one'.repeat(20))
+    try {
+      openDatabase({ path, synchronous: 'full', migrations: [] })
+      expect.unreachable()
+    } catch (error) {
+      expect(isRuntimeError(error, 'ERR_DATABASE_CORRUPT')).toBe(true)
+    }
+  })
+})
+
+describe('transaction', () => {
+  it('does all or nothing, also nested', () => {
+    const database = openDatabase({ path: join(dir, 'a.db'), synchronous: 'normal', migrations: [first] })
+    const insert = (id: number): number => database.run("INSERT INTO item VALUES (?, x'00')", id)
+    expect(() =>
+      database.transaction(() => {
+        insert(1)
+        database.transaction(() => insert(2))
+        throw new Error('no')
+      }),
+    ).toThrow('no')
+    expect(database.get('SELECT count(*) AS n FROM item')).toEqual({ n: 0 })
+    expect(database.transaction(() => insert(1) + insert(2))).toBe(2)
+    expect(() => database.transaction(async () => insert(3))).toThrow('cannot wait')
+    expect(() => insert(1)).toThrow('UNIQUE')
+    expect(database.get('SELECT count(*) AS n FROM item')).toEqual({ n: 2 })
+    database.close()
+  })
+})

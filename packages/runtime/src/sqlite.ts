@@ -1,0 +1,190 @@
+/**
+ * SQLite as every service uses it: WAL, a stated durability, deleted bytes overwritten, versions of the schema in
+ * `user_version`. One `Database` belongs to one thread; its calls are synchronous.
+ */
+import { chmodSync } from 'node:fs'
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { messageOf, RuntimeError } from './errors.ts'
+
+/** A step from one version of the schema to the next: statements, or a function for what SQL alone cannot do. */
+export type Migration = string | ((database: DatabaseSync) => void)
+
+/** A value that a column may hold. */
+export type SqlValue = SQLInputValue
+/** A row as SQLite gives it: integers as numbers, blobs as `Uint8Array`. */
+export type SqlRow = Record<string, null | number | bigint | string | Uint8Array>
+
+/** How to open a database. */
+export interface DatabaseOptions {
+  /** File, or `:memory:`. */
+  readonly path: string
+  /** `full`: a committed transaction survives the loss of power. `normal`: it survives the end of the process; after a loss of power the newest may be gone, none is torn. */
+  readonly synchronous: 'full' | 'normal'
+  /** Steps from an empty file, in order; `user_version` counts those done. Never change a released one. */
+  readonly migrations: readonly Migration[]
+  /** How long to wait for another connection's lock, default 5,000. */
+  readonly busyTimeoutMs?: number
+  /** Page cache, default 8 MiB. */
+  readonly cacheSizeBytes?: number
+}
+
+const sqliteCorrupt = 11
+const sqliteFull = 13
+const sqliteNotADatabase = 26
+
+/** Gives SQLite's errors this package's type. */
+function databaseError(path: string, error: unknown): unknown {
+  if (error instanceof RuntimeError || !(error instanceof Error)) return error
+  const { errcode } = error as { errcode?: number }
+  if (errcode === undefined) return error
+  const primary = errcode & 0xff
+  if (primary === sqliteFull) {
+    return new RuntimeError(`no room left for ${path}`, { code: 'ERR_DISK_FULL', path }, { cause: error })
+  }
+  if (primary === sqliteCorrupt || primary === sqliteNotADatabase) {
+    const message = `${path} is damaged: ${error.message}`
+    return new RuntimeError(message, { code: 'ERR_DATABASE_CORRUPT', path }, { cause: error })
+  }
+  const reason = messageOf(error)
+  return new RuntimeError(`${path}: ${reason}`, { code: 'ERR_DATABASE_FAILED', path, reason }, { cause: error })
+}
+
+/** An open database with its prepared statements. */
+export class Database {
+  readonly path: string
+  readonly #database: DatabaseSync
+  readonly #statements = new Map<string, StatementSync>()
+  #inTransaction = false
+
+  /** Called by `openDatabase` only. */
+  constructor(path: string, database: DatabaseSync) {
+    this.path = path
+    this.#database = database
+  }
+
+  /** A prepared statement, made once per SQL text: for the hot paths. Its errors are SQLite's own. */
+  statement(sql: string): StatementSync {
+    let statement = this.#statements.get(sql)
+    if (statement === undefined) {
+      statement = this.#database.prepare(sql)
+      this.#statements.set(sql, statement)
+    }
+    return statement
+  }
+
+  /** Runs a statement that changes; returns how many rows it changed. */
+  run(sql: string, ...values: SqlValue[]): number {
+    return this.#guard(() => Number(this.statement(sql).run(...values).changes))
+  }
+
+  /** The first row, if there is one. */
+  get(sql: string, ...values: SqlValue[]): SqlRow | undefined {
+    return this.#guard(() => this.statement(sql).get(...values) as SqlRow | undefined)
+  }
+
+  /** All rows; the statement must bound their number. */
+  all(sql: string, ...values: SqlValue[]): SqlRow[] {
+    return this.#guard(() => this.statement(sql).all(...values) as SqlRow[])
+  }
+
+  /**
+   * Runs `work` in one transaction: all of it happens, or, if it throws, nothing. It must not be asynchronous. Inside
+   * another transaction of this database it becomes a part of that one.
+   */
+  transaction<T>(work: () => T): T {
+    if (this.#inTransaction) return work()
+    return this.#guard(() => {
+      this.#database.exec('BEGIN IMMEDIATE')
+      this.#inTransaction = true
+      try {
+        const result = work()
+        if (result instanceof Promise) throw new TypeError('a transaction cannot wait')
+        // The commit point of everything that `work` wrote.
+        this.#database.exec('COMMIT')
+        return result
+      } catch (error) {
+        if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
+        throw error
+      } finally {
+        this.#inTransaction = false
+      }
+    })
+  }
+
+  /** Moves the write-ahead log into the file, as far as readers allow. */
+  checkpoint(): void {
+    this.#guard(() => this.#database.exec('PRAGMA wal_checkpoint(PASSIVE)'))
+  }
+
+  /** True until `close`. */
+  get isOpen(): boolean {
+    return this.#database.isOpen
+  }
+
+  /** Closes the file. Twice is once. */
+  close(): void {
+    this.#statements.clear()
+    if (this.#database.isOpen) this.#database.close()
+  }
+
+  #guard<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      throw databaseError(this.path, error)
+    }
+  }
+}
+
+function migrate(database: DatabaseSync, options: DatabaseOptions): void {
+  const known = options.migrations.length
+  const row = database.prepare('PRAGMA user_version').get() as { user_version: number }
+  const version = row.user_version
+  if (version > known) {
+    throw new RuntimeError(
+      `${options.path} was written by a newer release (schema ${version}, this one knows ${known}): run that release`,
+      { code: 'ERR_DATABASE_NEWER', path: options.path, version, versionKnown: known },
+    )
+  }
+  if (version === known) return
+  // All steps in one transaction: after a crash the file is of the old version or of the new one.
+  database.exec('BEGIN IMMEDIATE')
+  try {
+    for (const step of options.migrations.slice(version)) {
+      if (typeof step === 'string') database.exec(step)
+      else step(database)
+    }
+    database.exec(`PRAGMA user_version = ${known}`)
+    database.exec('COMMIT')
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK')
+    throw error
+  }
+}
+
+/**
+ * Opens a database, creating it if absent, and brings its schema to the newest version.
+ *
+ * @throws {RuntimeError} `ERR_DATABASE_NEWER` if a newer release wrote it; `ERR_DATABASE_CORRUPT`, `ERR_DISK_FULL`, `ERR_DATABASE_FAILED`.
+ */
+export function openDatabase(options: DatabaseOptions): Database {
+  let database: DatabaseSync | undefined
+  try {
+    database = new DatabaseSync(options.path)
+    const cacheKibibytes = Math.ceil((options.cacheSizeBytes ?? 8 * 1024 * 1024) / 1024)
+    database.exec(`PRAGMA busy_timeout = ${Math.trunc(options.busyTimeoutMs ?? 5_000)}`)
+    database.exec('PRAGMA journal_mode = WAL')
+    database.exec(`PRAGMA synchronous = ${options.synchronous === 'full' ? 'FULL' : 'NORMAL'}`)
+    database.exec('PRAGMA secure_delete = ON')
+    database.exec('PRAGMA foreign_keys = ON')
+    database.exec(`PRAGMA cache_size = -${cacheKibibytes}`)
+    database.exec('PRAGMA wal_autocheckpoint = 1000')
+    database.exec('PRAGMA journal_size_limit = 16777216')
+    if (options.path !== ':memory:') chmodSync(options.path, 0o600)
+    migrate(database, options)
+    return new Database(options.path, database)
+  } catch (error) {
+    if (database?.isOpen) database.close()
+    throw databaseError(options.path, error)
+  }
+}
