@@ -38,6 +38,6 @@ export function createProcessIo(): Io {
     stdin: process.stdin,
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),
-    interactive: process.stderr.isTTY === true && (process.env['NO_COLOR'] ?? '') === '',
+    interactive: process.stderr.isTTY === true && (process.env.NO_COLOR ?? '') === '',
   }
 }

@@ -85,7 +85,7 @@ function report(error: unknown, name: string, args: string[], io: Io): ExitCode 
     io.stdout(`${JSON.stringify(extra ?? { error: { message } })}\n`)
   }
   io.stderr(`healthblock ${name}: ${message}\n`)
-  if (!(error instanceof CommandError) && process.env['HEALTHBLOCK_DEBUG'] !== undefined) {
+  if (!(error instanceof CommandError) && process.env.HEALTHBLOCK_DEBUG !== undefined) {
     io.stderr(`${error instanceof Error ? error.stack : ''}\n`)
   }
   return 1

@@ -88,7 +88,7 @@ export async function startProcess(plan: ProcessPlan): Promise<number> {
       cwd: plan.dir,
       detached: true,
       stdio: ['ignore', log, log],
-      env: { PATH: process.env['PATH'] ?? '', TZ: process.env['TZ'] ?? 'UTC', ...plan.env },
+      env: { PATH: process.env.PATH ?? '', TZ: process.env.TZ ?? 'UTC', ...plan.env },
     })
     const pid = await new Promise<number>((resolve, reject) => {
       child.once('error', reject)

@@ -8,7 +8,7 @@ const execFileAsync = promisify(execFile)
 
 /** The absolute path of a program on PATH, or `undefined`. */
 export function findProgram(name: string): string | undefined {
-  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
     const path = join(folder, name)
     try {
       accessSync(path, constants.X_OK)
@@ -38,7 +38,7 @@ function runVisibly(command: string, args: string[]): Promise<number> {
  * @throws {CommandError} with what to do, if it cannot be installed from here.
  */
 export async function ensureRedisServer(io: Io): Promise<void> {
-  if ((process.env['REDIS_URL'] ?? '') !== '' || findProgram('redis-server') !== undefined) return
+  if ((process.env.REDIS_URL ?? '') !== '' || findProgram('redis-server') !== undefined) return
   const isRoot = process.getuid?.() === 0
   if (findProgram('apt-get') !== undefined && isRoot) {
     io.stderr('healthblock: redis-server is not installed; installing it with apt-get\n')

@@ -66,7 +66,7 @@ async function writeRedisUsers(dir: string, names: string[]): Promise<Map<string
 }
 
 async function startRedis(dir: string, cluster: ClusterFile, io: Io): Promise<string[]> {
-  const given = process.env['REDIS_URL'] ?? ''
+  const given = process.env.REDIS_URL ?? ''
   const nodes = nodesOf(cluster, 'accounting')
   if (given !== '') return nodes.map(() => given)
   await ensureRedisServer(io)
@@ -211,7 +211,7 @@ async function readAddresses(dir: string, cluster: ClusterFile): Promise<Address
   const redisPort = existsSync(join(clusterPaths.redis(dir), 'port'))
     ? readFileSync(join(clusterPaths.redis(dir), 'port'), 'utf8').trim()
     : ''
-  const given = process.env['REDIS_URL'] ?? ''
+  const given = process.env.REDIS_URL ?? ''
   const redisUrls = nodesOf(cluster, 'accounting').map(({ name }) =>
     given !== ''
       ? given

@@ -55,7 +55,7 @@ async function list(context: Context, positionals: string[]): Promise<ExitCode> 
   return print(context, doctors, () =>
     formatTable([
       ['name', 'account', 'state'],
-      ...rows.map((row) => [row['name'] ?? '', shortId(row['account'] ?? ''), row['state'] ?? '']),
+      ...rows.map((row) => [row.name ?? '', shortId(row.account ?? ''), row.state ?? '']),
     ]),
   )
 }
@@ -78,11 +78,11 @@ async function diagnoses(context: Context, positionals: string[]): Promise<ExitC
   await catchUp(access)
   const rows = await callNode<Record<string, unknown>[]>(access, 'GET', '/v1/diagnoses')
   const findings = (row: Record<string, unknown>): string =>
-    (row['findings'] as { sentence?: string; code?: string }[]).map((f) => f.sentence ?? f.code ?? '').join(' ')
+    (row.findings as { sentence?: string; code?: string }[]).map((f) => f.sentence ?? f.code ?? '').join(' ')
   return print(context, rows, () =>
     formatTable([
       ['at', 'patient', 'status', 'findings'],
-      ...rows.map((row) => [String(row['at']), shortId(String(row['patient'])), String(row['status']), findings(row)]),
+      ...rows.map((row) => [String(row.at), shortId(String(row.patient)), String(row.status), findings(row)]),
     ]),
   )
 }
@@ -111,9 +111,9 @@ async function post(context: Context, positionals: string[]): Promise<ExitCode> 
     })
     return print(context, posted, () => `posted: ${posted.transactionId}\nreceipt: ${posted.receipt}\n`)
   } catch (error) {
-    if (error instanceof NodeError && error.body['refused'] !== undefined) {
-      const refused = error.body['refused'] as Record<string, unknown>
-      throw new CommandError(`refused by rule ${refused['rule']} at height ${refused['height']}`, { refused })
+    if (error instanceof NodeError && error.body.refused !== undefined) {
+      const refused = error.body.refused as Record<string, unknown>
+      throw new CommandError(`refused by rule ${refused.rule} at height ${refused.height}`, { refused })
     }
     throw error
   }

@@ -79,7 +79,7 @@ async function list(context: Context, positionals: string[]): Promise<ExitCode> 
   return print(context, people, () =>
     formatTable([
       ['name', 'account', 'state'],
-      ...people.map((p) => [p['name'] ?? '', shortId(p['account'] ?? ''), p['state'] ?? '']),
+      ...people.map((p) => [p.name ?? '', shortId(p.account ?? ''), p.state ?? '']),
     ]),
   )
 }
@@ -115,7 +115,7 @@ async function waitForJob(context: Context, session: Session, job: string): Prom
 async function stream(context: Context, positionals: string[]): Promise<ExitCode> {
   const [name] = takePositionals(positionals, ['NAME'] as const)
   const { options, io } = context
-  const record = options['record'] as string | undefined
+  const record = options.record as string | undefined
   if (record === undefined) throw new UsageError('stream needs --record WFDB (a path without its ending)')
   const seconds = (key: string): number | undefined => {
     const text = options[key] as string | undefined
@@ -125,7 +125,7 @@ async function stream(context: Context, positionals: string[]): Promise<ExitCode
       throw new UsageError(`--${key} takes seconds from the record's start, not "${text}"`)
     return value
   }
-  const speedText = (options['speed'] as string | undefined) ?? '1'
+  const speedText = (options.speed as string | undefined) ?? '1'
   const speed = speedText === 'max' ? 'max' : Number(speedText)
   if (speed !== 'max' && !(speed > 0))
     throw new UsageError(`--speed takes a positive number or max, not "${speedText}"`)
@@ -138,11 +138,11 @@ async function stream(context: Context, positionals: string[]): Promise<ExitCode
     speed,
   })
   const done = await waitForJob(context, session, job)
-  if (options['wait'] === true) {
+  if (options.wait === true) {
     for (const id of done.transactions) await waitForReceipt(session, id, 120_000)
   }
   const { batches, transactions, lastSequence } = done
-  if (!context.json) io.stderr(`${batches} batches sealed${options['wait'] === true ? ', all with receipts' : ''}\n`)
+  if (!context.json) io.stderr(`${batches} batches sealed${options.wait === true ? ', all with receipts' : ''}\n`)
   return print(context, { batches, transactions, lastSequence }, () => transactions.map((id) => `${id}\n`).join(''))
 }
 
@@ -170,9 +170,9 @@ async function grant(context: Context, positionals: string[]): Promise<ExitCode>
   const session = await openSession(context, name)
   const granted = await callNode<{ transactionId: string }>(session.access, 'POST', `${session.path}/grants`, {
     doctor,
-    streams: (options['streams'] as string | undefined)?.split(',').map((kind) => kind.trim()),
-    from: parseTime(options['from'] as string | undefined, 'from'),
-    until: parseTime(options['until'] as string | undefined, 'until'),
+    streams: (options.streams as string | undefined)?.split(',').map((kind) => kind.trim()),
+    from: parseTime(options.from as string | undefined, 'from'),
+    until: parseTime(options.until as string | undefined, 'until'),
   })
   const receipt = await waitForReceipt(session, granted.transactionId, 60_000)
   if (receipt === undefined) {
@@ -200,7 +200,7 @@ async function revoke(context: Context, positionals: string[]): Promise<ExitCode
   const doctor = resolvePerson(context.cluster.doctors, doctorName, 'doctor').account
   const session = await openSession(context, name)
   let state = await callNode<Revocation>(session.access, 'POST', `${session.path}/revocations`, { doctor })
-  const isWaiting = context.options['wait'] === true
+  const isWaiting = context.options.wait === true
   const deadline = Date.now() + (isWaiting ? 60_000 : 10_000)
   const isDone = (): boolean =>
     (isWaiting ? state.refusedEverywhereAt != null : state.recordedAt != null) && state.receipt != null

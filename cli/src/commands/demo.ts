@@ -1,0 +1,131 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { clusterFolder } from '../cluster/layout.ts'
+import { stopCluster } from '../cluster/start.ts'
+import { chooseRecord } from '../demo/record.ts'
+import { steps } from '../demo/steps.ts'
+import { currentCluster, type StepResult, type Story } from '../demo/story.ts'
+import { type ExitCode, type Io, UsageError } from '../io.ts'
+import { parseOptions, takePositionals } from '../options.ts'
+import { formatTable } from '../table.ts'
+
+const help = `Usage: ./healthblock demo [--keep] [--record WFDB] [--speed N|max] [--dir DIR] [--json]
+
+The whole story with real processes on this machine: stream, grant, diagnose, revoke, three refused attempts, tampering,
+a dishonest leader, an audit from nothing. Takes under two minutes and leaves nothing running, unless --keep.
+
+  --keep          leave the cluster running and its folder in place
+  --record WFDB   the recording to stream (a path without its ending); default: a real one if found, else generated
+  --speed N|max   how much faster than real time to stream (default max)
+  --dir DIR       the cluster's folder: must be empty or absent (default: a temporary one)
+  --json          one object a line: {"step","ok",…}
+`
+
+const promises: Record<string, string> = {
+  start: 'a consortium of processes, no single one trusted',
+  enrol: 'pseudonyms and public keys on the ledger, no names',
+  stream: 'each batch sealed, stored twice, on record with a receipt',
+  grant: 'keys reach exactly the chosen doctors',
+  diagnose: "both doctors' nodes diagnose by themselves",
+  revoke: 'keys changed at once; on record; refused everywhere; a receipt',
+  revoked: 'the ex-doctor cannot decrypt, post, or replay an envelope',
+  tamper: 'altered bytes are noticed, reported and healed',
+  censor: 'a leader that drops a revocation is overcome',
+  audit: 'replay from nothing finds what happened, and nothing else',
+}
+
+function summaryTable(results: readonly StepResult[]): string {
+  const rows = results
+    .filter(({ step }) => step in promises)
+    .map(({ step, ok }) => [promises[step] ?? '', ok ? 'seen' : 'NOT SEEN'])
+  return formatTable([['what was promised', 'what was seen'], ...rows])
+}
+
+async function runSteps(story: Story, isJson: boolean, signal: AbortSignal): Promise<StepResult[]> {
+  const results: StepResult[] = []
+  for (const { name, run } of steps) {
+    if (signal.aborted) break
+    story.tell('')
+    const startedAt = performance.now()
+    let result: StepResult
+    try {
+      result = await run(story, results)
+    } catch (error) {
+      result = { step: name, ok: false, error: error instanceof Error ? error.message : String(error) }
+    }
+    const timed = { ...result, ms: Math.round(performance.now() - startedAt) }
+    results.push(timed)
+    if (isJson) story.io.stdout(`${JSON.stringify(timed)}\n`)
+    if (!result.ok)
+      story.tell(`  ${name.toUpperCase()} DID NOT HOLD: ${result.error ?? 'see the evidence with --json'}`)
+    if (!result.ok && (name === 'start' || name === 'enrol')) break
+  }
+  return results
+}
+
+/** `./healthblock demo`. */
+export async function runDemo(args: string[], io: Io): Promise<ExitCode> {
+  const { values, positionals } = parseOptions(args, {
+    keep: { type: 'boolean' },
+    record: { type: 'string' },
+    speed: { type: 'string' },
+  })
+  if (values.help === true) {
+    io.stdout(help)
+    return 0
+  }
+  takePositionals(positionals, [])
+  const speed = values.speed === undefined || values.speed === 'max' ? 'max' : Number(values.speed)
+  if (speed !== 'max' && !(speed > 0))
+    throw new UsageError(`--speed takes a positive number or max, not "${values.speed}"`)
+  const temporary = values.dir === undefined ? await mkdtemp(join(tmpdir(), 'healthblock-demo-')) : undefined
+  const dir = temporary === undefined ? clusterFolder(values.dir) : join(temporary, 'cluster')
+  const isJson = values.json === true
+  const story: Story = {
+    dir,
+    io,
+    tell: (text) => (isJson ? io.stderr : io.stdout)(`${text}\n`),
+    record: await chooseRecord(values.record, temporary ?? `${dir}-record`),
+    speed,
+    cluster: () => currentCluster(dir),
+    facts: new Map<string, unknown>([['startedAt', performance.now()]]),
+  }
+  const interrupted = new AbortController()
+  const interrupt = (): void => interrupted.abort()
+  process.once('SIGINT', interrupt)
+  process.once('SIGTERM', interrupt)
+  let results: StepResult[] = []
+  try {
+    results = await runSteps(story, isJson, interrupted.signal)
+  } finally {
+    process.off('SIGINT', interrupt)
+    process.off('SIGTERM', interrupt)
+    if (values.keep !== true) await stopQuietly(dir)
+    if (values.keep !== true && temporary !== undefined) await rm(temporary, { recursive: true, force: true })
+  }
+  story.tell(`\n${summaryTable(results)}`)
+  finish(story, results, values.keep === true)
+  return results.length === steps.length && results.every(({ ok }) => ok) ? 0 : 1
+}
+
+async function stopQuietly(dir: string): Promise<void> {
+  try {
+    await stopCluster(dir, currentCluster(dir))
+  } catch {
+    // The folder holds no cluster: nothing was started.
+  }
+}
+
+function finish(story: Story, results: readonly StepResult[], isKept: boolean): void {
+  const last = results.at(-1)
+  if (isKept) {
+    story.tell(`The cluster goes on running in ${story.dir}. How to check it yourself:`)
+    for (const line of (last?.check as string[] | undefined) ?? []) story.tell(`  ${line}`)
+    story.tell(`Stop it with ./healthblock down --dir ${story.dir}`)
+  } else {
+    story.tell(
+      'Nothing was left running. With --keep the cluster stays, and so do the receipts and commands to check it yourself.',
+    )
+  }
+}

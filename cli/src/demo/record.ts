@@ -1,0 +1,46 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { isAbsolute, join, resolve } from 'node:path'
+import { generateEcg } from '@healthblock/diagnosis/generator'
+import { projectRoot } from '../cluster/root.ts'
+import { CommandError } from '../io.ts'
+import type { Story } from './story.ts'
+
+// Atrial fibrillation with fast conduction from the first minute on: something for a doctor's node to find.
+const preferredRecord = join(projectRoot, '..', 'shared', 'data', 'mitdb', '203')
+
+function secondsOf(path: string): number {
+  const head = (readFileSync(`${path}.hea`, 'utf8').split('\n')[0] ?? '').trim().split(/\s+/)
+  const rate = Number.parseFloat(head[2] ?? '')
+  const samples = Number(head[3] ?? '')
+  if (!(rate > 0) || !(samples > 0)) throw new CommandError(`${path}.hea has no length`)
+  return Math.floor(samples / rate)
+}
+
+async function generateRecord(dir: string): Promise<string> {
+  const rateHz = 360
+  const gain = 200
+  const ecg = generateEcg({ seed: 7, rateHz, seconds: 180, rhythm: 'irregular' })
+  const samples = Int16Array.from(ecg, (millivolts) => Math.round(millivolts * gain))
+  await mkdir(dir, { recursive: true })
+  const checksum = samples.reduce((sum, value) => (sum + value) & 0xffff, 0)
+  const signed = checksum > 0x7fff ? checksum - 0x10000 : checksum
+  await writeFile(
+    join(dir, 'generated.hea'),
+    `generated 1 ${rateHz} ${samples.length}\ngenerated.dat 16 ${gain} 16 0 ${samples[0]} ${signed} 0 II\n`,
+  )
+  await writeFile(join(dir, 'generated.dat'), new Uint8Array(samples.buffer))
+  return join(dir, 'generated')
+}
+
+/** The recording of the story: the one asked for, a real one if it is there, else a generated one (and it says so). */
+export async function chooseRecord(asked: string | undefined, dir: string): Promise<Story['record']> {
+  const path =
+    asked === undefined ? preferredRecord : (isAbsolute(asked) ? asked : resolve(asked)).replace(/\.hea$/, '')
+  if (existsSync(`${path}.hea`)) {
+    return { path, name: `record ${path.split('/').at(-1)}`, isReal: true, seconds: secondsOf(path) }
+  }
+  if (asked !== undefined) throw new CommandError(`there is no WFDB record ${asked} (looked for ${path}.hea)`)
+  const generated = await generateRecord(dir)
+  return { path: generated, name: 'a generated irregular rhythm', isReal: false, seconds: secondsOf(generated) }
+}
