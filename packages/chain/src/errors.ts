@@ -1,7 +1,36 @@
 import type { ChainName } from './transaction.ts'
 
-/** Why bytes, a block or a proof were not accepted. */
+/**
+ * Why the package refused. Codes of formats name the part that was wrong (`field`) or say why in words (`reason`); the
+ * message repeats it for a person.
+ */
 export type ChainErrorDetail =
+  /** A transaction that is not of the shape of its type: `rule` = `<prefix>.format`, `transaction.format` before the type is known. */
+  | { code: 'ERR_TRANSACTION_FORMAT'; rule: string; field: string }
+  /** Neither a transaction nor a SEAL, or a SEAL of another shape. */
+  | { code: 'ERR_LEAF_FORMAT'; field: string }
+  | { code: 'ERR_GENESIS_INVALID'; field: string }
+  | { code: 'ERR_STATEMENT_FORMAT'; statement: string; field: string }
+  | { code: 'ERR_STATEMENT_SIGNATURE'; statement: string }
+  | {
+      code: 'ERR_TOKEN_INVALID'
+      reason: 'format' | 'audience' | 'scope' | 'expired' | 'lifetime' | 'key' | 'signature'
+    }
+  | { code: 'ERR_TREE_RANGE'; index: number; size: number }
+  | { code: 'ERR_TREE_STATE'; reason: string }
+  | { code: 'ERR_HASH_MISSING'; level: number; index: number }
+  | { code: 'ERR_INCLUSION_INVALID'; index: number; size: number }
+  | { code: 'ERR_CONSISTENCY_INVALID'; oldSize: number; size: number }
+  | { code: 'ERR_TILE_FORMAT'; reason: string }
+  | { code: 'ERR_NOTE_FORMAT'; reason: string }
+  | { code: 'ERR_KEY_TEXT_INVALID'; reason: string }
+  | { code: 'ERR_CHECKPOINT_FORMAT'; reason: string }
+  | { code: 'ERR_CHECKPOINT_ORIGIN'; origin: string }
+  | { code: 'ERR_CHECKPOINT_SIGNATURE'; name: string }
+  | { code: 'ERR_CHECKPOINT_QUORUM'; count: number; countMin: number }
+  | { code: 'ERR_PROOF_FORMAT'; reason: string }
+  | { code: 'ERR_RECEIPT_FORMAT'; reason: string }
+  | { code: 'ERR_RECEIPT_INVALID'; step: string; reason: string }
   /** A block breaks a rule. `rule` is a name of SPEC.md §6, or `seal.…`; `index` that of the leaf in the log. */
   | { code: 'ERR_BLOCK_INVALID'; chain: ChainName; height: number; index: number; rule: string }
   /** A pending block or state does not follow what is committed now. */
@@ -13,7 +42,10 @@ export type ChainErrorDetail =
   /** A proof of presence or absence in the state does not hold. */
   | { code: 'ERR_STATE_PROOF_INVALID' }
 
-/** The one error that this package throws for untrusted input and for stores that do not hold what they should. */
+/** Every code of `ChainErrorDetail`. */
+export type ChainErrorCode = ChainErrorDetail['code']
+
+/** The one error that this package throws for untrusted input and for rules or stores that do not hold. */
 export class ChainError extends Error {
   override readonly name = 'ChainError'
   readonly detail: ChainErrorDetail
