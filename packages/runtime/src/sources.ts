@@ -1,0 +1,146 @@
+/**
+ * Several URLs that serve the same thing. One that does not answer is tried last for a while; one whose answer failed
+ * verification is left alone for ten minutes; the others go on.
+ */
+import { isRuntimeError, messageOf, RuntimeError } from './errors.ts'
+
+/** How long a source that failed verification is left alone. */
+export const quarantineMs = 600_000
+/** How long a source that did not answer is tried last: doubled each time, from the first to the second figure. */
+const penaltyMsMin = 250
+const penaltyMsMax = 30_000
+
+/** Told when a source is left alone. */
+export interface QuarantineEvent {
+  readonly url: string
+  readonly reason: string
+  readonly untilMs: number
+}
+
+interface Source {
+  readonly url: string
+  quarantinedUntilMs: number
+  penaltyUntilMs: number
+  failures: number
+}
+
+/** Statuses that another source will not answer differently: the request itself is wrong. */
+const finalStatuses = new Set([400, 413, 415, 422])
+
+/** How to make {@link Sources}. */
+export interface SourcesOptions {
+  /** At least one. The first is preferred while all are well. */
+  readonly urls: readonly string[]
+  readonly now?: () => number
+  readonly onQuarantine?: (event: QuarantineEvent) => void
+}
+
+/** An ordered set of sources with their recent conduct. */
+export class Sources {
+  readonly #sources: readonly Source[]
+  readonly #now: () => number
+  readonly #onQuarantine: (event: QuarantineEvent) => void
+
+  constructor(options: SourcesOptions) {
+    this.#sources = options.urls.map((url) => {
+      return { url: url.replace(/\/$/, ''), quarantinedUntilMs: 0, penaltyUntilMs: 0, failures: 0 }
+    })
+    this.#now = options.now ?? Date.now
+    this.#onQuarantine = options.onQuarantine ?? (() => {})
+  }
+
+  /** URLs that may be asked now: those that answer first, each group in the given order. */
+  candidates(): readonly string[] {
+    const now = this.#now()
+    const usable = this.#sources.filter((source) => source.quarantinedUntilMs <= now)
+    const well = usable.filter((source) => source.penaltyUntilMs <= now)
+    const slow = usable.filter((source) => source.penaltyUntilMs > now)
+    slow.sort((a, b) => a.penaltyUntilMs - b.penaltyUntilMs)
+    return [...well, ...slow].map((source) => source.url)
+  }
+
+  /** URLs that are left alone now. */
+  quarantined(): readonly string[] {
+    const now = this.#now()
+    return this.#sources.filter((source) => source.quarantinedUntilMs > now).map((source) => source.url)
+  }
+
+  /** Leaves a source alone for ten minutes. */
+  quarantine(url: string, reason: string): void {
+    const source = this.#sources.find((one) => one.url === url)
+    if (source === undefined) return
+    source.quarantinedUntilMs = this.#now() + quarantineMs
+    this.#onQuarantine({ url, reason, untilMs: source.quarantinedUntilMs })
+  }
+
+  /** Tries a source last for a while. */
+  penalise(url: string): void {
+    const source = this.#sources.find((one) => one.url === url)
+    if (source === undefined) return
+    source.failures += 1
+    source.penaltyUntilMs = this.#now() + Math.min(penaltyMsMax, penaltyMsMin * 2 ** Math.min(10, source.failures - 1))
+  }
+
+  /** Takes note of an error of this source; returns false if asking another source is of no use. */
+  note(url: string, error: unknown): boolean {
+    if (isRuntimeError(error, 'ERR_SOURCE_MISBEHAVED')) {
+      this.quarantine(url, error.detail.reason)
+      return true
+    }
+    if (isRuntimeError(error, 'ERR_SOURCE_UNREACHABLE')) {
+      this.penalise(url)
+      return true
+    }
+    if (isRuntimeError(error, 'ERR_SOURCE_REFUSED')) {
+      if (error.detail.status >= 500 || error.detail.status === 429) this.penalise(url)
+      return !finalStatuses.has(error.detail.status)
+    }
+    return false
+  }
+
+  #succeeded(url: string): void {
+    const source = this.#sources.find((one) => one.url === url)
+    if (source === undefined) return
+    source.failures = 0
+    source.penaltyUntilMs = 0
+  }
+
+  /**
+   * Does `work` with one source after the other until it succeeds.
+   *
+   * @param options - `first`: a URL to begin with, if it may be asked; `skip`: URLs not to ask.
+   * @throws What `work` threw, if no other source can help or only one was asked; else {RuntimeError} `ERR_NO_SOURCE` with each attempt.
+   */
+  async attempt<T>(
+    work: (url: string) => Promise<T>,
+    options: { first?: string | undefined; skip?: readonly string[] } = {},
+  ): Promise<T> {
+    const candidates = this.candidates().filter((url) => !(options.skip ?? []).includes(url))
+    const { first } = options
+    const urls =
+      first !== undefined && candidates.includes(first)
+        ? [first, ...candidates.filter((url) => url !== first)]
+        : candidates
+    const attempts: string[] = []
+    const errors: unknown[] = []
+    for (const url of urls) {
+      try {
+        const result = await work(url)
+        this.#succeeded(url)
+        return result
+      } catch (error) {
+        if (!this.note(url, error)) throw error
+        attempts.push(messageOf(error))
+        errors.push(error)
+      }
+    }
+    // One cause shared by all is more telling than their list.
+    if (errors.length > 0 && errors.every((error) => isRuntimeError(error, 'ERR_SOURCE_REFUSED'))) {
+      const statuses = new Set(errors.map((error) => (error as { detail: { status: number } }).detail.status))
+      if (statuses.size === 1) throw errors[0]
+    }
+    for (const url of this.quarantined()) attempts.push(`${url}: left alone after it failed verification`)
+    const message = `no source could be used: ${attempts.join('; ') || 'none is known'}`
+    throw new RuntimeError(message, { code: 'ERR_NO_SOURCE', attempts }, { cause: errors[0] })
+  }
+}

@@ -1,0 +1,275 @@
+/**
+ * Client of the private IPFS (`services/storage`, Kubo RPC). It believes no node: a block is what hashes to its digest,
+ * and it is stored when enough different stores have signed that they hold it.
+ */
+import { sha256 } from '@healthblock/crypto/hash'
+import { parseVerifyingKey, verifySignature } from '@healthblock/crypto/signature'
+import { concatBytes, encodeUtf8, equalBytes, fromBase64Url, toHex } from '@healthblock/encoding/bytes'
+import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { CID } from 'multiformats/cid'
+import { create as createDigest } from 'multiformats/hashes/digest'
+import { isRuntimeError, messageOf, RuntimeError } from './errors.ts'
+import { type HttpAnswer, misbehaved, sendRequest } from './http-client.ts'
+import { type QuarantineEvent, Sources } from './sources.ts'
+
+/** Header of `block/put` that carries receipts: base64url of a CBOR array of `[statement, signature]`. */
+export const receiptsHeader = 'healthblock-receipts'
+/** Largest block that is stored or fetched. */
+export const blockSizeBytesMax = 2 * 1024 * 1024
+
+const codecs = { raw: 0x55, 'dag-pb': 0x70 } as const
+const sha256Code = 0x12
+const receiptsMax = 64
+
+/** How the bytes of a block are meant: `raw` for sealed batches and leaves of files, `dag-pb` for roots of files. */
+export type BlockCodec = keyof typeof codecs
+
+/** A store's verified word that it holds a block durably. */
+export interface VerifiedStorageReceipt {
+  /** 32-byte account of the store. */
+  readonly store: Uint8Array
+  /** 32-byte SHA-256 of the block. */
+  readonly digest: Uint8Array
+  readonly sizeBytes: number
+  /** When the store signed, Unix ms by its clock. */
+  readonly ms: number
+  /** Canonical CBOR `[statement, signature]`, for dispute bundles. */
+  readonly bytes: Uint8Array
+}
+
+/** A stored block. */
+export interface StoredBlock {
+  readonly digest: Uint8Array
+  readonly cid: string
+  /** At least `receiptsNeeded`, of different stores. */
+  readonly receipts: readonly VerifiedStorageReceipt[]
+}
+
+/** How to make a {@link StorageClient}. */
+export interface StorageClientOptions {
+  /** Base URLs of storage nodes. */
+  readonly urls: readonly string[]
+  /** 32 bytes. */
+  readonly ledgerId: Uint8Array
+  /** A bearer token of scope `storage`: `createTokenSource` of `./token-guard`. */
+  readonly token: () => string | Promise<string>
+  /** The key with which a store account signs, in verified state; undefined if it is no store of the policy in force. */
+  readonly storeKeyOf: (account: Uint8Array) => Uint8Array | undefined
+  /** Stores that must have a block before `put` returns, default 2. */
+  readonly receiptsNeeded?: number
+  /** Time for one exchange, default 10 s. */
+  readonly timeoutMs?: number
+  readonly now?: () => number
+  readonly onQuarantine?: (event: QuarantineEvent) => void
+}
+
+/** The CIDv1 text of a SHA-256 digest. */
+export function cidOf(digest: Uint8Array, codec: BlockCodec = 'raw'): string {
+  return CID.createV1(codecs[codec], createDigest(sha256Code, digest)).toString()
+}
+
+function parseOne(value: CborValue | undefined): {
+  receipt: Omit<VerifiedStorageReceipt, 'bytes'>
+  statement: CborValue
+  signature: Uint8Array
+} {
+  const [statement, signature] = Array.isArray(value) && value.length === 2 ? value : []
+  if (typeof statement !== 'object' || Array.isArray(statement) || statement instanceof Uint8Array)
+    throw new TypeError('no map')
+  const { v, cid, size, ms, store, ...others } = statement
+  if (v !== 1 || Object.keys(others).length > 0) throw new TypeError('unknown version or keys')
+  if (!(cid instanceof Uint8Array) || !(store instanceof Uint8Array) || store.length !== 32)
+    throw new TypeError('lengths')
+  if (typeof size !== 'number' || typeof ms !== 'number') throw new TypeError('size or ms')
+  if (!(signature instanceof Uint8Array)) throw new TypeError('no signature')
+  return { receipt: { store, digest: cid, sizeBytes: size, ms }, statement, signature }
+}
+
+/** Puts, gets and checks blocks at several storage nodes. */
+export class StorageClient {
+  readonly sources: Sources
+  readonly #options: StorageClientOptions
+  readonly #timeoutMs: number
+  readonly #receiptsNeeded: number
+
+  constructor(options: StorageClientOptions) {
+    this.#options = options
+    this.#timeoutMs = options.timeoutMs ?? 10_000
+    this.#receiptsNeeded = options.receiptsNeeded ?? 2
+    this.sources = new Sources({
+      urls: options.urls,
+      ...(options.now === undefined ? {} : { now: options.now }),
+      ...(options.onQuarantine === undefined ? {} : { onQuarantine: options.onQuarantine }),
+    })
+  }
+
+  /**
+   * Stores a block, at one node after the other until enough stores have signed for it.
+   *
+   * @param bytes - 1 to `blockSizeBytesMax` bytes; unchanged until the promise settles.
+   * @throws {RuntimeError} `ERR_RECEIPTS_MISSING` if all nodes together gave too few receipts; `ERR_NO_SOURCE`; `ERR_SOURCE_REFUSED` if the block itself was refused.
+   */
+  async put(bytes: Uint8Array, options: { codec?: BlockCodec; signal?: AbortSignal } = {}): Promise<StoredBlock> {
+    if (bytes.length > blockSizeBytesMax) {
+      const max = blockSizeBytesMax
+      throw new RuntimeError(`a block has at most ${max} bytes`, { code: 'ERR_LIMIT_EXCEEDED', limit: 'block', max })
+    }
+    const codec = options.codec ?? 'raw'
+    const digest = sha256(bytes)
+    const cid = cidOf(digest, codec)
+    const receipts = new Map<string, VerifiedStorageReceipt>()
+    const attempts = async (url: string): Promise<void> => {
+      const answer = await this.#putAt(url, { bytes, codec, signal: options.signal })
+      if (answeredKey(url, answer) !== cid) throw misbehaved(url, 'another key than the hash of the block')
+      for (const receipt of this.#receiptsOf(url, answer, { digest, sizeBytes: bytes.length })) {
+        receipts.set(toHex(receipt.store), receipt)
+      }
+      if (receipts.size < this.#receiptsNeeded) throw tooFew(toHex(digest), receipts.size, this.#receiptsNeeded)
+    }
+    await this.#attemptAll(attempts)
+    return { digest, cid, receipts: [...receipts.values()] }
+  }
+
+  /**
+   * Fetches a block and checks that it is the one.
+   *
+   * @throws {RuntimeError} `ERR_BLOCK_NOT_FOUND` if every node that answered has none; `ERR_NO_SOURCE`.
+   */
+  async get(digest: Uint8Array, options: { codec?: BlockCodec; signal?: AbortSignal } = {}): Promise<Uint8Array> {
+    const cid = cidOf(digest, options.codec)
+    return this.sources
+      .attempt(async (url) => {
+        const answer = await this.#call(url, `block/get?arg=${cid}`, { signal: options.signal })
+        if (!equalBytes(sha256(answer.bytes), digest)) throw misbehaved(url, `bytes that do not hash to ${cid}`)
+        return answer.bytes
+      })
+      .catch((error: unknown) => {
+        throw asNotFound(error, digest)
+      })
+  }
+
+  /**
+   * Size of a block as one node has it. `url` asks that node alone, `offline` its own disk alone.
+   *
+   * @returns undefined if it has none.
+   */
+  async stat(
+    digest: Uint8Array,
+    options: { codec?: BlockCodec; url?: string; offline?: boolean; signal?: AbortSignal } = {},
+  ): Promise<{ sizeBytes: number } | undefined> {
+    const cid = cidOf(digest, options.codec)
+    const path = `block/stat?arg=${cid}${options.offline === true ? '&offline=true' : ''}`
+    const ask = async (url: string): Promise<{ sizeBytes: number }> => {
+      const answer = await this.#call(url, path, { signal: options.signal })
+      if (answeredKey(url, answer) !== cid) throw misbehaved(url, 'the size of another block')
+      const { Size: sizeBytes } = JSON.parse(new TextDecoder().decode(answer.bytes)) as { Size?: unknown }
+      if (typeof sizeBytes !== 'number') throw misbehaved(url, 'no size')
+      return { sizeBytes }
+    }
+    try {
+      return options.url === undefined ? await this.sources.attempt(ask) : await ask(options.url.replace(/\/$/, ''))
+    } catch (error) {
+      if (isRuntimeError(asNotFound(error, digest), 'ERR_BLOCK_NOT_FOUND')) return undefined
+      throw error
+    }
+  }
+
+  async #attemptAll(work: (url: string) => Promise<void>): Promise<void> {
+    let missing: RuntimeError | undefined
+    try {
+      await this.sources.attempt(async (url) => {
+        try {
+          await work(url)
+        } catch (error) {
+          if (!isRuntimeError(error, 'ERR_RECEIPTS_MISSING')) throw error
+          missing = error
+          const detail = { code: 'ERR_SOURCE_UNREACHABLE', url, reason: error.message } as const
+          throw new RuntimeError(error.message, detail, { cause: error })
+        }
+      })
+    } catch (error) {
+      if (missing !== undefined && isRuntimeError(error, 'ERR_NO_SOURCE')) throw missing
+      throw error
+    }
+  }
+
+  async #putAt(
+    url: string,
+    block: { bytes: Uint8Array; codec: BlockCodec; signal?: AbortSignal | undefined },
+  ): Promise<HttpAnswer> {
+    const form = new FormData()
+    form.append('data', new Blob([block.bytes as Uint8Array<ArrayBuffer>]), 'block')
+    return this.#call(url, `block/put?cid-codec=${block.codec}&mhtype=sha2-256`, { body: form, signal: block.signal })
+  }
+
+  async #call(
+    url: string,
+    path: string,
+    options: { body?: FormData; signal?: AbortSignal | undefined },
+  ): Promise<HttpAnswer> {
+    return sendRequest({
+      url: `${url}/api/v0/${path}`,
+      method: 'POST',
+      headers: { authorization: `Bearer ${await this.#options.token()}` },
+      timeoutMs: this.#timeoutMs,
+      sizeBytesMax: blockSizeBytesMax,
+      ...(options.body === undefined ? {} : { body: options.body }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    })
+  }
+
+  #receiptsOf(
+    url: string,
+    answer: HttpAnswer,
+    block: { digest: Uint8Array; sizeBytes: number },
+  ): VerifiedStorageReceipt[] {
+    const header = answer.headers.get(receiptsHeader)
+    if (header === null) return []
+    try {
+      const list = decodeCbor(fromBase64Url(header))
+      if (!Array.isArray(list) || list.length > receiptsMax) throw new TypeError('not a short array')
+      return list.map((item) => this.#verifyReceipt(item, block))
+    } catch (error) {
+      throw misbehaved(url, `a storage receipt that is not valid (${messageOf(error)})`, error)
+    }
+  }
+
+  #verifyReceipt(item: CborValue, block: { digest: Uint8Array; sizeBytes: number }): VerifiedStorageReceipt {
+    const { receipt, statement, signature } = parseOne(item)
+    if (!equalBytes(receipt.digest, block.digest) || receipt.sizeBytes !== block.sizeBytes)
+      throw new TypeError('another block')
+    const key = this.#options.storeKeyOf(receipt.store)
+    if (key === undefined) throw new TypeError('signed by no store')
+    const label = concatBytes(encodeUtf8('healthblock/1 storage'), Uint8Array.of(0), this.#options.ledgerId)
+    verifySignature({ signature, message: concatBytes(label, encodeCbor(statement)), key: parseVerifyingKey(key) })
+    return { ...receipt, bytes: encodeCbor(item) }
+  }
+}
+
+function answeredKey(url: string, answer: HttpAnswer): string {
+  try {
+    const { Key: key } = JSON.parse(new TextDecoder().decode(answer.bytes)) as { Key?: unknown }
+    if (typeof key === 'string') return key
+  } catch (error) {
+    throw misbehaved(url, 'something that is not JSON', error)
+  }
+  throw misbehaved(url, 'no key')
+}
+
+function tooFew(digest: string, verified: number, needed: number): RuntimeError {
+  const message = `only ${verified} of ${needed} stores have signed that they hold the block`
+  return new RuntimeError(message, { code: 'ERR_RECEIPTS_MISSING', digest, verified, needed })
+}
+
+/** Kubo answers 500 with a sentence for a block that it has not; `services/storage` answers 404 or the same sentence. */
+function isNotFound(error: unknown): boolean {
+  if (!isRuntimeError(error, 'ERR_SOURCE_REFUSED')) return false
+  const { status, sourceCode } = error.detail
+  return status === 404 || sourceCode === 'ERR_BLOCK_NOT_FOUND' || /not found/i.test(error.message)
+}
+
+function asNotFound(error: unknown, digest: Uint8Array): unknown {
+  if (!isNotFound(error)) return error
+  const detail = { code: 'ERR_BLOCK_NOT_FOUND', digest: toHex(digest) } as const
+  return new RuntimeError(`no storage node has the block ${cidOf(digest)}`, detail, { cause: error })
+}
