@@ -1,0 +1,109 @@
+import type { Ledger } from '@healthblock/chain/block'
+import type { ChainName, Transaction } from '@healthblock/chain/transaction'
+import type { PeerMethod } from './ports.ts'
+
+/** The newest block that this node has applied. */
+export interface AppliedHead {
+  readonly height: number
+  /** Leaves up to and with its SEAL. */
+  readonly size: number
+  /** Merkle root at `size`, 32 bytes. */
+  readonly root: Uint8Array
+  /** State root after it, 32 bytes. */
+  readonly stateRoot: Uint8Array
+  /** SEAL time, Unix ms. */
+  readonly ms: number
+}
+
+/** A checkpoint with the quorum's cosignatures. */
+export interface PublishedHead {
+  readonly height: number
+  readonly size: number
+  readonly root: Uint8Array
+  /** Signed note: own 0x01 line first, then at least q cosignature lines in order of rank. */
+  readonly checkpoint: string
+}
+
+/** Where a block lies in the log: its leaves are [i0, size), the SEAL last. */
+export interface BlockPlace {
+  readonly height: number
+  readonly i0: number
+  readonly size: number
+}
+
+/** A block that this node has just applied; not yet published. */
+export interface AppliedBlock extends BlockPlace {
+  /** Leaf bytes, the SEAL last. */
+  readonly leaves: readonly Uint8Array[]
+  /** The parsed transactions, in the order of the leaves; the first has index `i0`. */
+  readonly transactions: readonly Transaction[]
+  readonly ms: number
+  /** True if it closes a grant, suspends somebody or changes the policy: an idle Docchain then seals a block. */
+  readonly closes: boolean
+}
+
+/** Figures of a core, for metrics and readiness. */
+export interface CoreStatus {
+  readonly term: number
+  /** Rank of the leader of `term`, or undefined before the first. */
+  readonly leader: number | undefined
+  /** True while this node proposes blocks. */
+  readonly leads: boolean
+  /** Jobs waiting in the intake queue, as last known. */
+  readonly queueDepth: number
+  /** Transactions known here that no block holds yet. */
+  readonly poolCount: number
+  /** Docchain: ms since the newest published Userchain checkpoint beyond the anchor was known; 0 if none. */
+  readonly anchorLagMs: number
+  /** ms since a block was last decided, as known here. */
+  readonly sinceDecidedMs: number
+  /** True if the register answered the last time it was asked. */
+  readonly registerReachable: boolean
+  /** False while this node neither acks nor cosigns, because it is behind or was rolled back. */
+  readonly signs: boolean
+  /** Largest difference between this clock and the median of the peers' as last measured, ms. */
+  readonly clockSkewMs: number
+  /** Set once the core has stopped for good: why. */
+  readonly halted: string | undefined
+}
+
+/** One chain of one node: proposes, stages, decides, attests and publishes (SPEC.md §2, §5). */
+export interface ChainCore {
+  readonly chain: ChainName
+  /** Applied state; `judge` for gateways. Both cores of a node share one. */
+  readonly ledger: Ledger
+  head(): AppliedHead
+  /** Newest published checkpoint, or undefined before the first. */
+  published(): PublishedHead | undefined
+  /** Leaf bytes at an index below `head().size`. */
+  entry(index: number): Uint8Array
+  /** Leaf bytes of [from, to). */
+  entries(from: number, to: number): Uint8Array[]
+  /** The block of a height, or undefined above the head. */
+  blockAt(height: number): BlockPlace | undefined
+  /** Height of the block that holds the leaf `index`, or undefined at or beyond the head's size. */
+  heightOfIndex(index: number): number | undefined
+  /**
+   * Hands one micro-batch to the intake queue.
+   *
+   * @throws {AccountingError} `ERR_QUEUE_FULL` or `ERR_QUEUE_AWAY`: submit again later.
+   */
+  submit(transactions: readonly Transaction[]): Promise<void>
+  /**
+   * Remembers what this node's gateway accepted and tells the peers: the rules of takeover look at it. `ageMs` is how long ago
+   * it was accepted (0 for new; more after a restart).
+   */
+  noteAccepted(transactions: readonly Transaction[], options?: { ageMs?: number }): void
+  /** Calls `listener` after each applied block, in order. It must not throw. Returns what unsubscribes it. */
+  onApplied(listener: (block: AppliedBlock) => void): () => void
+  /** Calls `listener` after each newly published size. It must not throw. Returns what unsubscribes it. */
+  onPublished(listener: (published: PublishedHead) => void): () => void
+  term(): { term: number; leader: number | undefined }
+  status(): CoreStatus
+  /** Answers a peer. `from` is the rank that the transport authenticated. */
+  handlePeer(from: number, method: PeerMethod, body: Uint8Array): Promise<Uint8Array>
+  /** Opens the files, replays, and begins to take part. Userchain's core starts first. */
+  start(): Promise<void>
+  /** Ends all activity; what was promised stays promised. */
+  stop(): Promise<void>
+}
