@@ -1,0 +1,171 @@
+/** The tables of SPEC.md §5, typed. `o` and `c` are the log indices at which a record opened and closed. */
+import { concatBytes } from '@healthblock/encoding/bytes'
+import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import type { StateOverlay, StateReader } from './state.ts'
+
+/** A record that opens at one index and closes, at most once, at another. */
+export interface Lifetime {
+  readonly o: number
+  readonly c?: number
+}
+
+/** `role`: 1 patient, 2 doctor, 3 organisation, 4 node, 5 guardian, 6 insurer, 7 auditor, 8 agency, 9 store. */
+export interface AccountRecord {
+  readonly role: number
+  readonly o: number
+  readonly sponsor?: Uint8Array
+}
+/** `key`: 32 bytes; of a KEM 1,216 bytes, with its suite. */
+export interface KeyRecord extends Lifetime {
+  readonly key: Uint8Array
+  readonly suite?: number
+}
+/** `state`: 1 active, 2 suspended, 3 ended; `from` and `to` in ms. */
+export interface LicenceRecord extends Lifetime {
+  readonly org: Uint8Array
+  readonly state: number
+  readonly from: number
+  readonly to: number
+}
+/** A patient's device with the streams that it was added with. */
+export interface DeviceRecord extends Lifetime {
+  readonly streams: readonly Uint8Array[]
+  readonly cert: Uint8Array
+}
+/** `gen`: the generation in which the stream began. */
+export interface StreamRecord extends Lifetime {
+  readonly dev: Uint8Array
+  readonly gen: number
+}
+/** `first`: the epoch of leaf 0; `tx`: the `key` that opened the generation. */
+export interface GenerationRecord {
+  readonly o: number
+  readonly first: number
+  readonly tx: Uint8Array
+}
+/** `from` is an epoch, `until` in ms; `rights` bits: 1 read, 2 diagnose, 4 write, 8 live. */
+export interface GrantRecord extends Lifetime {
+  readonly to: Uint8Array
+  readonly streams: readonly Uint8Array[]
+  readonly from: number
+  readonly until: number
+  readonly rights: number
+  readonly purpose: number
+  readonly req?: Uint8Array
+}
+/** An algorithm that an organisation registered. */
+export interface AlgorithmRecord extends Lifetime {
+  readonly org: Uint8Array
+  readonly id: string
+  readonly version: string
+}
+/** Who cosigns, and how many must. A node's rank is its position. */
+export interface PolicyRecord extends Lifetime {
+  readonly q: number
+  readonly nodes: readonly (readonly [
+    org: Uint8Array,
+    account: Uint8Array,
+    node: Uint8Array,
+    ulog: Uint8Array,
+    ucos: Uint8Array,
+    dlog: Uint8Array,
+    dcos: Uint8Array,
+  ])[]
+  readonly stores: readonly (readonly [org: Uint8Array, account: Uint8Array, key: Uint8Array, peer: Uint8Array])[]
+}
+/** `c`: index of the withdrawal. */
+export interface DiagnosisRecord extends Lifetime {
+  readonly pat: Uint8Array
+  readonly doctor: Uint8Array
+  readonly g: Uint8Array
+  readonly gen: number
+  readonly epoch: number
+}
+
+/** Numbers of an account's keys in the table `key`. */
+export const keyRoles = { root: 0, op: 1, node: 2, kem: 3 } as const
+
+/** One table: how its keys are written, and its records read and set. */
+export interface Table<Parts extends readonly (Uint8Array | number)[], Value> {
+  key(...parts: Parts): Uint8Array
+  get(state: StateReader, ...parts: Parts): Value | undefined
+  set(state: StateOverlay, value: Value, ...parts: Parts): void
+}
+
+type Account = readonly [account: Uint8Array]
+type PatientStream = readonly [patient: Uint8Array, stream: Uint8Array]
+type PatientGrant = readonly [patient: Uint8Array, gid: Uint8Array]
+
+function table<Parts extends readonly (Uint8Array | number)[], Value>(name: string): Table<Parts, Value> {
+  const title = encodeCbor(name)
+  const key = (...parts: Parts) => {
+    const encoded: Uint8Array[] = [Uint8Array.of(0x81 + parts.length), title]
+    for (const part of parts) encoded.push(encodeCbor(part))
+    return concatBytes(...encoded)
+  }
+  return {
+    key,
+    get(state, ...parts) {
+      const value = state.get(key(...parts))
+      return value === undefined ? undefined : (decodeCbor(value) as Value)
+    },
+    set(state, value, ...parts) {
+      state.set(key(...parts), encodeCbor(value as CborValue))
+    },
+  }
+}
+
+/** Userchain's tables. Heads (SPEC.md §5: marked *) say so; they are never read from Docchain. */
+export const userTables = {
+  account: table<Account, AccountRecord>('account'),
+  /** `r`: `keyRoles`; `k` from 0. */
+  key: table<readonly [account: Uint8Array, r: number, k: number], KeyRecord>('key'),
+  /** Head: `k` of the newest key. */
+  keyHead: table<readonly [account: Uint8Array, r: number], number>('keyhead'),
+  /** Head: H(public key) of every key ever registered. */
+  used: table<readonly [keyHash: Uint8Array], 1>('used'),
+  organisation: table<Account, Lifetime>('org'),
+  /** Head. */
+  quota: table<Account, readonly [maximum: number, used: number]>('quota'),
+  licence: table<readonly [doctor: Uint8Array, k: number], LicenceRecord>('licence'),
+  /** Head: `k` of the newest licence. */
+  licenceHead: table<readonly [doctor: Uint8Array], number>('licencehead'),
+  /** Head: the last consent counter. */
+  counter: table<Account, number>('counter'),
+  device: table<readonly [patient: Uint8Array, device: Uint8Array], DeviceRecord>('device'),
+  /** Head: open streams, in order of creation. */
+  openStreams: table<readonly [patient: Uint8Array], readonly Uint8Array[]>('streams'),
+  stream: table<PatientStream, StreamRecord>('stream'),
+  /** Head: of the stream's newest record. */
+  last: table<PatientStream, readonly [seq: number, epoch: number]>('last'),
+  /** Head: `len` of records of kind 0 and 1. */
+  streamClass: table<readonly [patient: Uint8Array, stream: Uint8Array, gen: number], number>('class'),
+  generation: table<readonly [patient: Uint8Array, gen: number], GenerationRecord>('generation'),
+  /** Head; absent = 0. */
+  currentGeneration: table<readonly [patient: Uint8Array], number>('current'),
+  cut: table<
+    readonly [patient: Uint8Array, stream: Uint8Array, gen: number],
+    { readonly last: number; readonly o: number }
+  >('cut'),
+  keyTransaction: table<readonly [transactionId: Uint8Array], { readonly a: Uint8Array; readonly gen: number }>(
+    'keytx',
+  ),
+  grant: table<PatientGrant, GrantRecord>('grant'),
+  envelope: table<
+    readonly [patient: Uint8Array, gid: Uint8Array, gen: number],
+    { readonly o: number; readonly hash: Uint8Array }
+  >('env'),
+  /** Head: H(encapsulation) of every envelope ever committed. */
+  encapsulation: table<readonly [encapsulationHash: Uint8Array], 1>('enc'),
+  algorithm: table<readonly [hash: Uint8Array], AlgorithmRecord>('algorithm'),
+  policy: table<readonly [k: number], PolicyRecord>('policy'),
+} as const
+
+/** Docchain's tables. */
+export const docTables = {
+  /** Head: sequence of the stream's newest entry, epoch of its newest diagnosis. */
+  diagnosisStream: table<readonly [patient: Uint8Array, doctor: Uint8Array], readonly [seq: number, epoch: number]>(
+    'diagnosisstream',
+  ),
+  diagnosis: table<readonly [transactionId: Uint8Array], DiagnosisRecord>('diagnosis'),
+} as const
