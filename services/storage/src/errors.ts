@@ -13,6 +13,7 @@ export type StorageErrorDetail =
   | { code: 'ERR_BLOCK_ERASED'; cid: string }
   | { code: 'ERR_BLOCK_SEALED'; cid: string }
   | { code: 'ERR_BLOCK_PINNED'; cid: string }
+  | { code: 'ERR_BLOCK_RELEASED'; cid: string }
   | { code: 'ERR_NOT_PINNED'; cid: string }
   | { code: 'ERR_NOT_WRITER'; cid: string }
   | { code: 'ERR_PIN_UNSUPPORTED'; cid: string }

@@ -33,6 +33,7 @@ async function openStore(limits: { bytesMax?: number; accountBytesMax?: number }
     key,
     bytesMax: limits.bytesMax ?? 1e9,
     accountBytesMax: limits.accountBytesMax ?? 1e9,
+    node: target,
     now: Date.now,
     onCorrupt: (digest) => corrupt.push(Buffer.from(digest).toString('hex')),
     onFatal: (error) => {
@@ -117,6 +118,11 @@ describe('blocks', () => {
     expect(store.references(one.digest)).toHaveLength(1)
     await store.put({ ...one, references: by(alice, 10), enforceQuota: true })
     expect(store.references(one.digest)).toHaveLength(2)
+    await store.release(one.digest, alice, { at: 11, force: false })
+    await store.release(one.digest, bob, { at: 11, force: false })
+    const late = store.put({ ...one, references: [...by(alice, 10), ...by(bob, 5)], enforceQuota: false })
+    expect(await codeOf(late)).toBe('ERR_BLOCK_RELEASED')
+    expect(store.has(one.digest)).toBe(false)
   })
 
   test('a sealed payload is removed by nobody, and by its tombstone in spite of references', async () => {
@@ -224,6 +230,7 @@ describe('damage', () => {
     await store.put({ ...block(), digest, references: by(alice), enforceQuota: true })
     expect(await store.get(digest)).toBeUndefined()
     expect(corrupt).toHaveLength(1)
+    expect(store.incidents(0, 10)).toMatchObject([{ kind: 'block-corrupt' }])
   })
 
   test('incidents cannot be changed or taken back', async () => {

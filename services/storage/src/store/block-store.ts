@@ -8,7 +8,7 @@
  * in which they were made.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { isStorageError, StorageError } from '../errors.ts'
+import { StorageError } from '../errors.ts'
 import { openAtRest } from './at-rest.ts'
 import { codecRaw, encodeBlockId, hashBlock } from './block-id.ts'
 import { GroupCommit } from './group-commit.ts'
@@ -25,6 +25,8 @@ export interface BlockStoreOptions {
   bytesMax: number
   /** Bytes that one account may reference. */
   accountBytesMax: number
+  /** This node's store account: named in the incidents that it reports of itself. */
+  node: Uint8Array
   /** Unix ms. */
   now: () => number
   /** Called once for each block that was found damaged, after it was set aside. */
@@ -145,8 +147,9 @@ export class BlockStore {
   }
 
   async #quarantine(digest: Uint8Array): Promise<void> {
-    const outcome = await this.#change({ kind: 'quarantine', digest, now: this.#options.now() })
-    // Several readers may meet the same damage at once; the one whose change deleted it reports.
+    const { now, node } = this.#options
+    const incident = { at: now(), kind: 'block-corrupt', digest, node } as const
+    const outcome = await this.#change({ kind: 'quarantine', digest, incident })
     if (outcome.deleted > 0) this.#options.onCorrupt(digest)
   }
 
@@ -312,6 +315,11 @@ export class BlockStore {
     await this.#change({ kind: 'handoff-retry', id, nextAt })
   }
 
+  /** Makes every entry for a store due now: it has come back. */
+  async wakeHandoffs(target: Uint8Array): Promise<void> {
+    await this.#change({ kind: 'handoff-wake', target, now: this.#options.now() })
+  }
+
   async #change(operation: Operation): Promise<Extract<Outcome, { ok: true }>> {
     const outcome = await this.#commit.apply(operation)
     if (outcome.ok) return outcome
@@ -327,6 +335,8 @@ export class BlockStore {
         return new StorageError(`ipld: could not find ${cid}`, { code, cid })
       case 'ERR_BLOCK_PINNED':
         return new StorageError('pinned: direct', { code, cid })
+      case 'ERR_BLOCK_RELEASED':
+        return new StorageError('no account keeps this block any more', { code, cid })
       case 'ERR_BLOCK_SEALED':
         return new StorageError("a sealed payload goes by its owner's tombstone only", { code, cid })
       case 'ERR_NOT_PINNED':
@@ -357,13 +367,4 @@ export class BlockStore {
   #all(sql: string, ...values: (Uint8Array | number)[]): Record<string, unknown>[] {
     return this.#prepare(sql).all(...values)
   }
-}
-
-/** True for a refusal that another node may not share: this one is full, busy or broken. */
-export function isLocalTrouble(error: unknown): boolean {
-  return (
-    isStorageError(error, 'ERR_STORE_FULL') ||
-    isStorageError(error, 'ERR_STORE_BUSY') ||
-    isStorageError(error, 'ERR_STORE_FAILED')
-  )
 }

@@ -19,7 +19,7 @@ export interface Reference {
 export const handoffKinds = { place: 1, release: 2 } as const
 
 /** Kinds of incidents: what was seen. */
-export type IncidentKind = 'block-corrupt' | 'peer-served-wrong-bytes' | 'below-replicas'
+export type IncidentKind = 'block-corrupt' | 'block-healed' | 'peer-served-wrong-bytes'
 
 /** One thing that the operator must know, as it is recorded. */
 export interface IncidentEntry {
@@ -59,17 +59,19 @@ export type Operation =
   | { kind: 'unpin'; digest: Uint8Array; account: Uint8Array }
   | { kind: 'tombstone'; digest: Uint8Array; owner: Uint8Array; at: number; removeAt: number }
   | { kind: 'sweep'; now: number; releasesBefore: number }
-  | { kind: 'quarantine'; digest: Uint8Array; now: number }
+  | { kind: 'quarantine'; digest: Uint8Array; incident: IncidentEntry }
   | { kind: 'incident'; incident: IncidentEntry }
   | { kind: 'handoff'; handoffKind: number; digest: Uint8Array; target: Uint8Array; account: Uint8Array; now: number }
   | { kind: 'handoff-done'; id: number }
   | { kind: 'handoff-retry'; id: number; nextAt: number }
+  | { kind: 'handoff-wake'; target: Uint8Array; now: number }
 
 /** Why an operation was refused; nothing was changed. */
 export type RefusalCode =
   | 'ERR_BLOCK_ERASED'
   | 'ERR_BLOCK_NOT_FOUND'
   | 'ERR_BLOCK_PINNED'
+  | 'ERR_BLOCK_RELEASED'
   | 'ERR_BLOCK_SEALED'
   | 'ERR_NOT_PINNED'
   | 'ERR_QUOTA_EXCEEDED'
@@ -152,6 +154,9 @@ export class Applier {
       case 'handoff-done':
         this.#run('DELETE FROM handoff WHERE id = ?', operation.id)
         return changed
+      case 'handoff-wake':
+        this.#run('UPDATE handoff SET next_at = ? WHERE target = ?', operation.now, operation.target)
+        return changed
       case 'handoff-retry':
         this.#run(
           'UPDATE handoff SET attempts = attempts + 1, next_at = ? WHERE id = ?',
@@ -173,6 +178,10 @@ export class Applier {
     for (const reference of operation.references) {
       const claim = { digest, codec: operation.codec, size: bytes.length, reference }
       if (!this.#refer(claim, operation.accountBytesMax)) return this.#quotaExceeded()
+    }
+    if (!present && !this.#get('SELECT 1 FROM reference WHERE digest = ? LIMIT 1', digest)) {
+      // A late copy of what every account has given up: nothing would ever remove it.
+      return { ok: false, code: 'ERR_BLOCK_RELEASED' }
     }
     if (!present) {
       const sealed = sealAtRest(this.#key, digest, bytes)
@@ -307,8 +316,9 @@ export class Applier {
   }
 
   /** Sets a damaged block aside. Its references stay, so that a healed copy belongs to the same accounts. */
-  #quarantine(operation: { digest: Uint8Array; now: number }): Outcome {
-    const { digest, now } = operation
+  #quarantine(operation: { digest: Uint8Array; incident: IncidentEntry }): Outcome {
+    const { digest, incident } = operation
+    const now = incident.at
     try {
       this.#run(
         'INSERT INTO quarantine (digest, at, sealed) SELECT digest, ?, sealed FROM block WHERE digest = ?',
@@ -320,7 +330,10 @@ export class Applier {
       this.#run('INSERT INTO quarantine (digest, at) VALUES (?, ?)', digest, now)
     }
     this.#run('DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?', quarantineRowsMax)
-    return { ok: true, changed: true, deleted: this.#deleteBlock(digest) }
+    const deleted = this.#deleteBlock(digest)
+    // Several readers may meet the same damage at once: it is one incident.
+    if (deleted > 0) this.#incident(incident)
+    return { ok: true, changed: true, deleted }
   }
 
   #incident(incident: IncidentEntry): Outcome {

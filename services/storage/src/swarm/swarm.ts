@@ -137,12 +137,13 @@ export class Swarm {
     this.#options.onConnect(peer)
   }
 
-  #isConnected(peer: string): boolean {
+  /** True while a connection to the peer is open. */
+  isConnected(peer: string): boolean {
     return this.host.getConnections(peerIdFromString(peer)).length > 0
   }
 
   #dialSoon(peer: string): void {
-    if (this.#isConnected(peer)) return
+    if (this.isConnected(peer)) return
     const redial = this.#redials.get(peer)
     clearTimeout(redial?.timer)
     this.#redials.delete(peer)
@@ -152,7 +153,7 @@ export class Swarm {
   }
 
   #dialLater(peer: string): void {
-    if (this.#stopped || !this.#peers.has(peer) || this.#isConnected(peer)) return
+    if (this.#stopped || !this.#peers.has(peer) || this.isConnected(peer)) return
     const redial = this.#redials.get(peer) ?? { attempts: 0, timer: undefined }
     clearTimeout(redial.timer)
     const delayMs = Math.min(redialMsMax, redialMsMin * 2 ** redial.attempts) * (0.75 + Math.random() / 2)
@@ -164,7 +165,7 @@ export class Swarm {
 
   #dial(peer: string): void {
     const addresses = this.#peers.get(peer)?.addresses ?? []
-    if (this.#stopped || addresses.length === 0 || this.#isConnected(peer)) return
+    if (this.#stopped || addresses.length === 0 || this.isConnected(peer)) return
     const targets = addresses.map((address) => multiaddr(`${address}/p2p/${peer}`))
     this.host.dial(targets, { signal: AbortSignal.timeout(dialTimeoutMs) }).catch(() => this.#dialLater(peer))
   }

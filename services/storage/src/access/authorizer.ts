@@ -1,0 +1,75 @@
+/** Who calls: the interface that this service needs, and the implementation that reads a file. */
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import { StorageError } from '../errors.ts'
+import type { Members } from './members.ts'
+import { TokenVerifier } from './token.ts'
+
+/** What a caller is: a member store of this network, or anybody else with an account. */
+export type Role = 'store' | 'tenant'
+
+/** A caller whose token was good. */
+export interface Principal {
+  /** 32-byte account. */
+  account: Uint8Array
+  role: Role
+}
+
+/**
+ * Decides on bearer tokens. Implementations keep no state that a caller can fill, and answer from what they have
+ * verified themselves.
+ */
+export interface Authorizer {
+  /**
+   * @param token - what followed `Bearer `, at most 4,096 characters.
+   * @throws {StorageError} `ERR_TOKEN_INVALID` whatever is wrong with it.
+   */
+  authorize(token: string, scope: 'storage'): Promise<Principal>
+}
+
+interface TokenLine {
+  account: string
+  sha256: string
+}
+
+/**
+ * Reads a file of tokens: `{"tokens": [{"account": hex32, "sha256": hex32}]}`, where `sha256` is that of the token text.
+ *
+ * @throws {StorageError} `ERR_CONFIG_INVALID` if the file is missing or malformed.
+ */
+export function readTokenFile(path: string): Map<string, Uint8Array> {
+  try {
+    const { tokens } = JSON.parse(readFileSync(path, 'utf8')) as { tokens: TokenLine[] }
+    return new Map(
+      tokens.map(({ account, sha256 }) => {
+        if (fromHex(account).length !== 32 || fromHex(sha256).length !== 32) throw new TypeError('not 32 bytes')
+        return [sha256, fromHex(account)]
+      }),
+    )
+  } catch (cause) {
+    throw new StorageError('the token file cannot be read', { code: 'ERR_CONFIG_INVALID', faults: [path] }, { cause })
+  }
+}
+
+/** Stands alone: tenants by the hashes of their tokens, stores by tokens that they sign and the member list. */
+export class StandaloneAuthorizer implements Authorizer {
+  readonly #tokens: ReadonlyMap<string, Uint8Array>
+  readonly #verifier: TokenVerifier
+
+  constructor(options: {
+    tokens: ReadonlyMap<string, Uint8Array>
+    members: Members
+    self: Uint8Array
+    now: () => number
+  }) {
+    this.#tokens = options.tokens
+    this.#verifier = new TokenVerifier(options)
+  }
+
+  async authorize(token: string, scope: 'storage'): Promise<Principal> {
+    const account = this.#tokens.get(toHex(createHash('sha256').update(token).digest()))
+    if (account) return { account, role: 'tenant' }
+    return { account: this.#verifier.verify(token, scope), role: 'store' }
+  }
+}

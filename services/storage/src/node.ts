@@ -1,0 +1,290 @@
+/** One storage node, put together from its parts: what starts before what, and what ends after what. */
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { CryptoError } from '@healthblock/crypto/errors'
+import { parsePayloadHeader } from '@healthblock/crypto/payload'
+import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import type { FastifyInstance } from 'fastify'
+import type { Authorizer } from './access/authorizer.ts'
+import type { Member, Members } from './access/members.ts'
+import { createApp } from './app.ts'
+import { type BlockBackend, EmbeddedBackend } from './backend.ts'
+import type { Config, Secrets } from './config.ts'
+import { StorageError } from './errors.ts'
+import type { Events } from './events.ts'
+import type { PayloadHeader } from './ownership.ts'
+import { HandoffQueue } from './replication/handoff.ts'
+import { NodeClient } from './replication/node-client.ts'
+import { Repair } from './replication/repair.ts'
+import { Replicator } from './replication/replicator.ts'
+import { codecRaw } from './store/block-id.ts'
+import { BlockStore } from './store/block-store.ts'
+import { FetchLog } from './store/fetch-log.ts'
+
+const sweepIntervalMs = 60_000
+const releaseLifeMs = 30 * 24 * 3600 * 1000
+const repairAgainMs = 5_000
+
+/** What a node is made of. */
+export interface StorageNodeOptions {
+  config: Config
+  secrets: Secrets
+  members: Members
+  /** Makes the authorizer once the node's own account is known. */
+  createAuthorizer: (self: Uint8Array) => Authorizer
+  events: Events
+  now: () => number
+  /** Called if the node can no longer keep its promises and must be started again. */
+  onFatal: (error: Error) => void
+}
+
+/** Reads a sealed payload's header, if the block is one. */
+export function readPayloadHeader(bytes: Uint8Array): PayloadHeader | undefined {
+  try {
+    const { owner, writer } = parsePayloadHeader(bytes)
+    return { owner: owner.slice(), writer: writer.slice() }
+  } catch (error) {
+    if (error instanceof CryptoError) return undefined
+    throw error
+  }
+}
+
+/** Where a node can be reached, as written to address.json. */
+export interface NodeAddress {
+  account: string
+  storeKey: string
+  peerId: string
+  /** Base of the RPC. */
+  url: string
+  /** Multiaddrs of the swarm without the peer id. */
+  addresses: string[]
+  pid: number
+}
+
+/** A storage node. */
+export class StorageNode {
+  readonly #options: StorageNodeOptions
+  readonly #self: Member
+  readonly #key: SigningKey
+  readonly #store: BlockStore
+  readonly #backend: BlockBackend
+  readonly #client: NodeClient
+  readonly #replicator: Replicator
+  readonly #handoff: HandoffQueue
+  readonly #repair: Repair
+  readonly #fetchLog: FetchLog
+  readonly #app: FastifyInstance
+  readonly #timers: NodeJS.Timeout[] = []
+  /** Stores for which a repair waits to start. */
+  readonly #repairsWaiting = new Set<string>()
+  #unlisten: () => void = () => {}
+  #isReady = false
+  #address: NodeAddress | undefined
+
+  /** @throws {StorageError} `ERR_MEMBERS_INVALID` if the node's own store key is not on the member list. */
+  constructor(options: StorageNodeOptions) {
+    const { config, secrets, members, events, now } = options
+    this.#options = options
+    this.#key = signingKeyFromSeed(secrets.storeSeed)
+    this.#self = findSelf(members, this.#key.publicKey)
+    const { account } = this.#self
+    mkdirSync(config.dir, { recursive: true, mode: 0o700 })
+    this.#store = new BlockStore({
+      path: join(config.dir, 'blocks.sqlite'),
+      key: secrets.restKey,
+      bytesMax: config.bytesMax,
+      accountBytesMax: config.tenantBytesMax,
+      node: account,
+      now,
+      onCorrupt: (digest) => this.#onCorrupt(digest),
+      onFatal: (error) => this.#onFatal(error),
+    })
+    const { swarmHost: host, swarmPort: port } = config
+    const swarm = { identitySeed: secrets.peerSeed, swarmKey: secrets.swarmKey, host, port }
+    this.#backend = new EmbeddedBackend({
+      store: this.#store,
+      swarm: { ...swarm, onConnect: (peer) => this.#onConnect(peer) },
+      onMisbehaviour: (peer, digests) => this.#onMisbehaviour(peer, digests),
+    })
+    this.#client = new NodeClient({ members, key: this.#key, account, now })
+    const common = { backend: this.#backend, store: this.#store, members, client: this.#client, events, account, now }
+    this.#handoff = new HandoffQueue(common)
+    this.#replicator = new Replicator({
+      ...common,
+      key: this.#key,
+      replicas: config.replicas,
+      writeQuorum: config.writeQuorum,
+      readHeader: readPayloadHeader,
+      onHandoff: () => this.#handoff.kick(),
+    })
+    this.#repair = new Repair({ ...common, replicator: this.#replicator })
+    this.#fetchLog = new FetchLog(join(config.dir, 'fetches'))
+    this.#app = createApp({
+      ...common,
+      replicator: this.#replicator,
+      authorizer: options.createAuthorizer(account),
+      readHeader: readPayloadHeader,
+      fetchLog: this.#fetchLog,
+      bytesMax: config.bytesMax,
+      isReady: () => this.#isReady,
+    })
+  }
+
+  /** Where the node is, once started. */
+  get address(): NodeAddress {
+    if (!this.#address) throw new TypeError('the node is not started')
+    return this.#address
+  }
+
+  /** Runs a repair now. */
+  get repair(): Repair {
+    return this.#repair
+  }
+
+  /** Opens the store, listens, joins the swarm, and writes address.json when all of it stands. */
+  async start(): Promise<void> {
+    const { config, members, events } = this.#options
+    await this.#store.open()
+    await this.#app.listen({ host: config.rpcHost, port: config.rpcPort })
+    await this.#backend.start()
+    this.#addGauges()
+    this.#unlisten = members.onChange(() => this.#onMembers())
+    await this.#setPeers()
+    this.#address = this.#writeAddress()
+    this.#isReady = true
+    this.#handoff.kick()
+    this.#repairSoon()
+    this.#every(config.repairSeconds * 1000, () => this.#repair.run({ sample: true }))
+    this.#every(sweepIntervalMs, () => this.#store.sweep(this.#options.now(), this.#options.now() - releaseLifeMs))
+    const { url: rpc, addresses: swarm, peerId } = this.#address
+    events.started({ rpc, swarm, peerId, account: this.#self.account, members: members.list().length })
+  }
+
+  /** Takes no more requests, finishes those under way, flushes, leaves the swarm. */
+  async stop(): Promise<void> {
+    this.#options.events.stopping()
+    this.#isReady = false
+    this.#unlisten()
+    for (const timer of this.#timers) clearInterval(timer)
+    await this.#app.close()
+    await this.#handoff.stop()
+    await this.#repair.stop()
+    await this.#backend.stop()
+    await this.#store.close()
+    this.#client.close()
+    this.#fetchLog.close()
+  }
+
+  #every(intervalMs: number, act: () => Promise<unknown>): void {
+    const timer = setInterval(() => {
+      act().catch((error: unknown) => this.#options.events.repairFailed(error))
+    }, intervalMs)
+    timer.unref()
+    this.#timers.push(timer)
+  }
+
+  #addGauges(): void {
+    const { events } = this.#options
+    events.addGauge('storage_blocks', 'Blocks held', () => this.#store.totals().blocks)
+    events.addGauge('storage_bytes', 'Bytes of the blocks held', () => this.#store.totals().bytes)
+    events.addGauge('storage_handoffs_waiting', 'Hand-offs to do', () => this.#store.handoffState().count)
+    events.addGauge('storage_peers', 'Peers connected', () => this.#backend.connections().length)
+    events.addGauge('storage_resident_bytes', 'Resident memory', () => process.memoryUsage.rss())
+  }
+
+  #writeAddress(): NodeAddress {
+    const { config } = this.#options
+    const { port } = this.#app.server.address() as AddressInfo
+    const host = config.rpcHost.includes(':') ? `[${config.rpcHost}]` : config.rpcHost
+    const { peerId, addresses } = this.#backend.identity()
+    const address: NodeAddress = {
+      account: toHex(this.#self.account),
+      storeKey: toHex(this.#self.storeKey),
+      peerId,
+      url: `http://${host}:${port}`,
+      addresses,
+      pid: process.pid,
+    }
+    const path = join(config.dir, 'address.json')
+    writeFileSync(`${path}.new`, `${JSON.stringify(address, null, 2)}\n`)
+    renameSync(`${path}.new`, path)
+    return address
+  }
+
+  async #setPeers(): Promise<void> {
+    const members = this.#options.members.list()
+    await this.#backend.setPeers(members.map(({ peerId, addresses }) => ({ id: peerId, addresses })))
+  }
+
+  #onMembers(): void {
+    this.#setPeers().catch((error: unknown) => this.#options.events.membersInvalid(error))
+    this.#handoff.kick()
+    this.#repairSoon()
+  }
+
+  /** At most one run per store waits behind the one that is under way. */
+  #repairSoon(target?: Uint8Array): void {
+    const name = target ? toHex(target) : 'all'
+    if (this.#repairsWaiting.has(name)) return
+    this.#repairsWaiting.add(name)
+    setImmediate(() => {
+      this.#repairsWaiting.delete(name)
+      this.#repair.run(target ? { target } : {}).then(
+        (result) => {
+          if (target && result.below > 0) this.#repairLater(target)
+        },
+        () => {},
+      )
+    })
+  }
+
+  #repairLater(target: Uint8Array): void {
+    const timer = setTimeout(() => {
+      const member = this.#options.members.find(target)
+      if (this.#isReady && member && this.#backend.isConnected(member.peerId)) this.#repairSoon(target)
+    }, repairAgainMs)
+    timer.unref()
+  }
+
+  #onConnect(peer: string): void {
+    this.#options.events.peerConnected(peer)
+    const member = this.#options.members.findPeer(peer)
+    if (!member || !this.#isReady) return
+    this.#handoff.wake(member.account).catch((error: unknown) => this.#options.events.repairFailed(error))
+    this.#repairSoon(member.account)
+  }
+
+  #onCorrupt(digest: Uint8Array): void {
+    this.#options.events.blockCorrupt(digest)
+    this.#replicator
+      .heal({ digest, codec: codecRaw })
+      .catch((error: unknown) => this.#options.events.healFailed(digest, error))
+  }
+
+  #onMisbehaviour(peer: string, digests: readonly Uint8Array[]): void {
+    const { events, members, now } = this.#options
+    events.peerMisbehaved(peer, digests.length)
+    const node = members.findPeer(peer)?.account
+    if (!node) return
+    for (const digest of digests) {
+      this.#store
+        .recordIncident({ at: now(), kind: 'peer-served-wrong-bytes', digest, node, servedBy: node })
+        .catch((error: unknown) => events.requestFailed('incident', error))
+    }
+  }
+
+  #onFatal(error: Error): void {
+    this.#isReady = false
+    this.#options.events.fatal(error)
+    this.#options.onFatal(error)
+  }
+}
+
+function findSelf(members: Members, storeKey: Uint8Array): Member {
+  const self = members.list().find((member) => equalBytes(member.storeKey, storeKey))
+  if (self) return self
+  const reason = "this node's store key is not on the list"
+  throw new StorageError(reason, { code: 'ERR_MEMBERS_INVALID', reason })
+}

@@ -1,0 +1,127 @@
+/**
+ * Works off the durable hand-off queue: copies that other stores have yet to get, and releases that they have yet to
+ * hear of. An entry leaves the queue when its store has done it, or when there is nothing left to do.
+ */
+import type { Members } from '../access/members.ts'
+import type { BlockBackend } from '../backend.ts'
+import { isStorageError } from '../errors.ts'
+import type { Events } from '../events.ts'
+import { codecRaw } from '../store/block-id.ts'
+import type { BlockStore, HandoffEntry } from '../store/block-store.ts'
+import { handoffKinds } from '../store/operations.ts'
+import type { NodeClient } from './node-client.ts'
+
+const entriesAtOnce = 16
+const retryMsMin = 250
+const retryMsMax = 300_000
+const idleMs = 60_000
+
+/** What {@link HandoffQueue} works with. */
+export interface HandoffOptions {
+  backend: BlockBackend
+  store: BlockStore
+  members: Members
+  client: NodeClient
+  events: Events
+  now: () => number
+}
+
+/** The worker of the queue. */
+export class HandoffQueue {
+  readonly #options: HandoffOptions
+  #timer: NodeJS.Timeout | undefined
+  #running: Promise<void> | undefined
+  #again = false
+  #stopped = false
+
+  constructor(options: HandoffOptions) {
+    this.#options = options
+  }
+
+  /** Works now; calls while it works are remembered once. */
+  kick(): void {
+    if (this.#stopped) return
+    if (this.#running) {
+      this.#again = true
+      return
+    }
+    clearTimeout(this.#timer)
+    this.#running = this.#work()
+      .catch((error: unknown) => this.#options.events.requestFailed('handoff', error))
+      .finally(() => {
+        this.#running = undefined
+        this.#schedule()
+      })
+  }
+
+  /** Ends after the entries that are under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    await this.#running
+  }
+
+  /** A store has come back: what waits for it is due. */
+  async wake(target: Uint8Array): Promise<void> {
+    await this.#options.store.wakeHandoffs(target)
+    this.kick()
+  }
+
+  #schedule(): void {
+    if (this.#stopped) return
+    if (this.#again) {
+      this.#again = false
+      this.kick()
+      return
+    }
+    const { nextAt } = this.#options.store.handoffState()
+    const delayMs = nextAt === undefined ? idleMs : Math.max(0, nextAt - this.#options.now())
+    this.#timer = setTimeout(() => this.kick(), Math.min(delayMs, idleMs))
+    this.#timer.unref()
+  }
+
+  async #work(): Promise<void> {
+    const { store, now } = this.#options
+    while (!this.#stopped) {
+      const entries = store.handoffsDue(now(), entriesAtOnce)
+      if (entries.length === 0) return
+      await Promise.all(entries.map((entry) => this.#handle(entry)))
+    }
+  }
+
+  async #handle(entry: HandoffEntry): Promise<void> {
+    const { store, events, now } = this.#options
+    try {
+      if (entry.kind === handoffKinds.place) await this.#place(entry)
+      else await this.#release(entry)
+    } catch (error) {
+      const isOver = ['ERR_BLOCK_ERASED', 'ERR_BLOCK_RELEASED', 'ERR_BLOCK_SEALED'] as const
+      if (!isOver.some((code) => isStorageError(error, code))) {
+        events.handoffFailed(entry.target, entry.attempts, error)
+        const delayMs = Math.min(retryMsMax, retryMsMin * 2 ** Math.min(entry.attempts, 20))
+        await store.retryHandoff(entry.id, now() + delayMs)
+        return
+      }
+    }
+    await store.finishHandoff(entry.id)
+  }
+
+  async #place(entry: HandoffEntry): Promise<void> {
+    const { backend, members, client } = this.#options
+    const member = members.find(entry.target)
+    const bytes = member && (await backend.get(entry.digest))
+    // Not a member any more, or no block any more: repair decides anew.
+    if (!member || !bytes) return
+    const id = { digest: entry.digest, codec: backend.stat(entry.digest)?.codec ?? codecRaw }
+    const references = backend.references(entry.digest)
+    await client.place(member, { id, bytes, references, handoff: [], enforceQuota: false })
+  }
+
+  async #release(entry: HandoffEntry): Promise<void> {
+    const { members, client, now } = this.#options
+    const member = members.find(entry.target)
+    if (!member) return
+    const id = { digest: entry.digest, codec: codecRaw }
+    await client.release(member, id, { account: entry.account, at: now(), force: true })
+  }
+}

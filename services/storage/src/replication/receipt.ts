@@ -1,0 +1,113 @@
+/**
+ * Storage receipts: a store's word that it holds a block durably. A receipt is canonical CBOR `[statement, signature]`,
+ * statement = `{v: 1, cid, size, ms, store}`, signed with the store key under "healthblock/1 storage"
+ * (packages/chain/SPEC.md §1). `cid` is the block's SHA-256.
+ */
+import { parseVerifyingKey, type SigningKey, verifySignature } from '@healthblock/crypto/signature'
+import { concatBytes, encodeUtf8, equalBytes, fromBase64Url, toBase64Url } from '@healthblock/encoding/bytes'
+import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import type { Members } from '../access/members.ts'
+import { StorageError } from '../errors.ts'
+
+/** The header of an answer that carries receipts. */
+export const receiptsHeader = 'healthblock-receipts'
+
+/** One receipt. */
+export interface Receipt {
+  /** 32-byte SHA-256 of the block. */
+  digest: Uint8Array
+  /** Bytes of the block. */
+  size: number
+  /** When the store signed, Unix ms. */
+  ms: number
+  /** 32-byte store account. */
+  store: Uint8Array
+  /** 64 bytes. */
+  signature: Uint8Array
+}
+
+function invalid(reason: string, cause?: unknown): StorageError {
+  return new StorageError(`invalid storage receipt: ${reason}`, { code: 'ERR_RECEIPT_INVALID', reason }, { cause })
+}
+
+function signedBytes(ledgerId: Uint8Array, receipt: Omit<Receipt, 'signature'>): Uint8Array {
+  const statement = encodeCbor(statementOf(receipt))
+  return concatBytes(encodeUtf8('healthblock/1 storage'), new Uint8Array(1), ledgerId, statement)
+}
+
+function statementOf({ digest, size, ms, store }: Omit<Receipt, 'signature'>): CborValue {
+  return { v: 1, cid: digest, size, ms, store }
+}
+
+/** Signs a receipt. The block must be durable before. */
+export function signReceipt(key: SigningKey, ledgerId: Uint8Array, receipt: Omit<Receipt, 'signature'>): Receipt {
+  return { ...receipt, signature: key.sign(signedBytes(ledgerId, receipt)) }
+}
+
+/** One receipt as CBOR. */
+export function receiptToCbor(receipt: Receipt): CborValue {
+  return [statementOf(receipt), receipt.signature]
+}
+
+/**
+ * Reads one receipt; its signature is not checked.
+ *
+ * @throws {StorageError} `ERR_RECEIPT_INVALID`.
+ */
+export function parseReceipt(value: CborValue | undefined): Receipt {
+  if (!Array.isArray(value) || value.length !== 2) throw invalid('not a pair')
+  const [statement, signature] = value
+  if (typeof statement !== 'object' || Array.isArray(statement) || statement instanceof Uint8Array)
+    throw invalid('no map')
+  const { v, cid, size, ms, store, ...others } = statement
+  if (v !== 1 || Object.keys(others).length > 0) throw invalid('unknown version or keys')
+  if (!(cid instanceof Uint8Array) || cid.length !== 32) throw invalid('cid')
+  if (!(store instanceof Uint8Array) || store.length !== 32) throw invalid('store')
+  if (typeof size !== 'number' || typeof ms !== 'number') throw invalid('size or ms')
+  if (!(signature instanceof Uint8Array) || signature.length !== 64) throw invalid('signature')
+  return { digest: cid.slice(), size, ms, store: store.slice(), signature: signature.slice() }
+}
+
+/**
+ * Checks a receipt: its store is a member and signed it, for this block.
+ *
+ * @returns the receipt.
+ * @throws {StorageError} `ERR_RECEIPT_INVALID`.
+ */
+export function verifyReceipt(
+  receipt: Receipt,
+  expected: { members: Members; digest: Uint8Array; size: number },
+): Receipt {
+  const { members, digest, size } = expected
+  if (!equalBytes(receipt.digest, digest) || receipt.size !== size) throw invalid('another block')
+  const member = members.find(receipt.store)
+  if (!member) throw invalid('not a member')
+  try {
+    const key = parseVerifyingKey(member.storeKey)
+    verifySignature({ signature: receipt.signature, message: signedBytes(members.ledgerId, receipt), key })
+  } catch (cause) {
+    throw invalid('signature', cause)
+  }
+  return receipt
+}
+
+/** Receipts as the header carries them: base64url of a CBOR array. */
+export function encodeReceipts(receipts: readonly Receipt[]): string {
+  return toBase64Url(encodeCbor(receipts.map(receiptToCbor)))
+}
+
+/**
+ * Reads what {@link encodeReceipts} wrote; signatures are not checked.
+ *
+ * @throws {StorageError} `ERR_RECEIPT_INVALID`.
+ */
+export function parseReceipts(text: string): Receipt[] {
+  let value: CborValue
+  try {
+    value = decodeCbor(fromBase64Url(text))
+  } catch (cause) {
+    throw invalid('cannot be read', cause)
+  }
+  if (!Array.isArray(value)) throw invalid('not an array')
+  return value.map(parseReceipt)
+}

@@ -1,0 +1,135 @@
+/**
+ * Finds blocks that have fewer copies than they should and places what is missing, from the copies here. It runs when
+ * the node starts, when the members change, for one store when that store comes back, and on a sample every 15 minutes.
+ * Erased blocks are not brought back: they are not listed here, and a store that has the tombstone refuses them.
+ */
+import { randomBytes } from 'node:crypto'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import type { Member } from '../access/members.ts'
+import type { BlockBackend } from '../backend.ts'
+import type { Events } from '../events.ts'
+import { codecRaw } from '../store/block-id.ts'
+import type { BlockStore } from '../store/block-store.ts'
+import { digestsPerCheckMax, type NodeClient } from './node-client.ts'
+import type { Replicator } from './replicator.ts'
+
+/** Blocks that a sampled run looks at. */
+export const sampleBlocks = 4096
+const copiesAtOnce = 8
+
+/** What {@link Repair} works with. */
+export interface RepairOptions {
+  backend: BlockBackend
+  store: BlockStore
+  replicator: Replicator
+  client: NodeClient
+  account: Uint8Array
+  events: Events
+}
+
+/** What a run did: blocks looked at, copies placed, blocks that still have too few. */
+export interface RepairResult {
+  checked: number
+  placed: number
+  below: number
+}
+
+/** The repairer of this node's blocks. */
+export class Repair {
+  readonly #options: RepairOptions
+  #stopped = false
+  /** The last run; runs follow each other. */
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(options: RepairOptions) {
+    this.#options = options
+  }
+
+  /** Ends after the batch that is under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#last
+  }
+
+  /**
+   * Looks at all blocks, or a sample, and places what is missing.
+   *
+   * @param scope.target - only the copies that this store should have.
+   * @param scope.sample - only {@link sampleBlocks} blocks from a random place on.
+   */
+  run(scope: { target?: Uint8Array; sample?: boolean } = {}): Promise<RepairResult> {
+    const run = this.#last.then(() => this.#run(scope))
+    this.#last = run.catch((error: unknown) => this.#options.events.repairFailed(error))
+    return run
+  }
+
+  async #run(scope: { target?: Uint8Array; sample?: boolean }): Promise<RepairResult> {
+    const { store, events } = this.#options
+    const result: RepairResult = { checked: 0, placed: 0, below: 0 }
+    let after: Uint8Array = scope.sample ? new Uint8Array(randomBytes(32)) : new Uint8Array(0)
+    while (!this.#stopped) {
+      const digests = store.digests(after, digestsPerCheckMax)
+      await this.#batch(digests, scope.target, result)
+      const last = digests.at(-1)
+      if (!last || digests.length < digestsPerCheckMax) break
+      if (scope.sample && result.checked >= sampleBlocks) break
+      after = last
+    }
+    events.repairDone(result)
+    return result
+  }
+
+  async #batch(digests: readonly Uint8Array[], target: Uint8Array | undefined, result: RepairResult): Promise<void> {
+    const { replicator, account } = this.#options
+    const questions = new Map<string, { member: Member; digests: Uint8Array[] }>()
+    for (const digest of digests) {
+      for (const member of replicator.placed(digest)) {
+        if (equalBytes(member.account, account) || (target && !equalBytes(member.account, target))) continue
+        const name = toHex(member.account)
+        const question = questions.get(name) ?? { member, digests: [] }
+        question.digests.push(digest)
+        questions.set(name, question)
+      }
+    }
+    const below = new Set<string>()
+    for (const question of questions.values()) result.placed += await this.#ask(question, below)
+    result.checked += digests.length
+    result.below += below.size
+  }
+
+  async #ask(question: { member: Member; digests: Uint8Array[] }, below: Set<string>): Promise<number> {
+    const { member, digests } = question
+    let states: number[]
+    try {
+      states = await this.#options.client.check(member, digests)
+    } catch {
+      for (const digest of digests) below.add(toHex(digest))
+      return 0
+    }
+    const missing = digests.filter((_, index) => states[index] === 0)
+    let placed = 0
+    for (let at = 0; at < missing.length && !this.#stopped; at += copiesAtOnce) {
+      const copies = missing.slice(at, at + copiesAtOnce).map(async (digest) => {
+        if (await this.#place(member, digest)) placed++
+        else below.add(toHex(digest))
+      })
+      await Promise.all(copies)
+    }
+    return placed
+  }
+
+  async #place(member: Member, digest: Uint8Array): Promise<boolean> {
+    const { backend, client, events } = this.#options
+    const bytes = await backend.get(digest)
+    if (!bytes) return false
+    const id = { digest, codec: backend.stat(digest)?.codec ?? codecRaw }
+    try {
+      const references = backend.references(digest)
+      await client.place(member, { id, bytes, references, handoff: [], enforceQuota: false })
+      return true
+    } catch (error) {
+      events.copyFailed(member.account, id, error)
+      return false
+    }
+  }
+}

@@ -1,0 +1,355 @@
+/**
+ * Keeps each block on R stores. A put is acknowledged when W copies are durable; the rest is in the durable hand-off
+ * queue of a store that holds one of them, put there in the same transaction as its copy. A read takes the local copy,
+ * then asks the stores in placement order, a further one whenever the last has not answered within 250 ms, then any
+ * other peer. Bytes are verified wherever they come from.
+ */
+import type { SigningKey } from '@healthblock/crypto/signature'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import type { Member, Members } from '../access/members.ts'
+import type { BlockBackend } from '../backend.ts'
+import { isStorageError, StorageError } from '../errors.ts'
+import type { Events } from '../events.ts'
+import type { PayloadReader } from '../ownership.ts'
+import { type BlockId, encodeBlockId } from '../store/block-id.ts'
+import type { BlockStore, PinEntry } from '../store/block-store.ts'
+import { handoffKinds, type Reference } from '../store/operations.ts'
+import type { NodeClient, ReplicaRequest } from './node-client.ts'
+import { rankMembers } from './placement.ts'
+import { type Receipt, signReceipt } from './receipt.ts'
+
+/** How long a store is waited for before the next one is asked too. */
+export const hedgeDelayMs = 250
+/** How long one peer may take for one block. */
+const peerTimeoutMs = 20_000
+const pinsPageSize = 1000
+/** Most pins that one listing gathers. */
+export const pinsListedMax = 100_000
+
+/** What {@link Replicator} works with. */
+export interface ReplicatorOptions {
+  backend: BlockBackend
+  /** Hand-off queue and incidents. */
+  store: BlockStore
+  members: Members
+  client: NodeClient
+  /** This store's account and key. */
+  account: Uint8Array
+  key: SigningKey
+  /** R and W. With one replica a block stays where it was put. */
+  replicas: number
+  writeQuorum: number
+  readHeader: PayloadReader
+  events: Events
+  now: () => number
+  /** Called when the hand-off queue has grown. */
+  onHandoff: () => void
+}
+
+/** Codes with which every store would refuse: asking another one is no use. */
+const finalCodes = ['ERR_BLOCK_ERASED', 'ERR_QUOTA_EXCEEDED', 'ERR_BLOCK_SEALED', 'ERR_BLOCK_PINNED'] as const
+
+function isFinal(error: unknown): boolean {
+  return finalCodes.some((code) => isStorageError(error, code))
+}
+
+/** Writes to, reads from and asks the stores of the network, this one among them. */
+export class Replicator {
+  readonly #options: ReplicatorOptions
+
+  constructor(options: ReplicatorOptions) {
+    this.#options = options
+  }
+
+  /** The members that shall hold a block, first choice first. */
+  placed(digest: Uint8Array): Member[] {
+    return this.#ranking(digest).slice(0, this.#options.replicas)
+  }
+
+  #ranking(digest: Uint8Array): Member[] {
+    const { members, replicas, account } = this.#options
+    const self = members.find(account)
+    if (replicas === 1 && self) return [self]
+    return rankMembers(digest, members.list())
+  }
+
+  #isSelf(member: Member): boolean {
+    return equalBytes(member.account, this.#options.account)
+  }
+
+  #isUp(member: Member): boolean {
+    return this.#isSelf(member) || this.#options.backend.isConnected(member.peerId)
+  }
+
+  /**
+   * Stores a block on W stores and has the others follow.
+   *
+   * @returns one receipt per durable copy, W or more.
+   * @throws {StorageError} `ERR_QUORUM_MISSED` if too few stores took it; some may hold it then. `ERR_QUOTA_EXCEEDED`,
+   *   `ERR_BLOCK_ERASED`.
+   */
+  async put(id: BlockId, bytes: Uint8Array, reference: Reference): Promise<Receipt[]> {
+    const ranking = this.#ranking(id.digest)
+    const placed = ranking.slice(0, this.#options.replicas)
+    // Stores that are known to be away are asked last; what they miss is handed to them later.
+    const order = [
+      ...ranking.filter((member) => this.#isUp(member)),
+      ...ranking.filter((member) => !this.#isUp(member)),
+    ]
+    const copiesNeeded = Math.min(this.#options.writeQuorum, placed.length)
+    const base = { id, bytes, references: [reference], enforceQuota: true }
+    let next = copiesNeeded
+    const attempt = async (member: Member, handoff: Member[]): Promise<Receipt | undefined> => {
+      try {
+        return await this.#place(member, { ...base, handoff: handoff.map((one) => one.account) })
+      } catch (error) {
+        if (isFinal(error)) throw error
+        this.#options.events.copyFailed(member.account, id, error)
+        const substitute = order[next++]
+        if (!substitute) return undefined
+        const rest = placed.includes(member) ? [member, ...handoff] : handoff
+        return await attempt(
+          substitute,
+          rest.filter((one) => one !== substitute),
+        )
+      }
+    }
+    const targets = order.slice(0, copiesNeeded)
+    const later = placed.filter((member) => !targets.includes(member))
+    const copies = await Promise.all(targets.map((member, index) => attempt(member, index === 0 ? later : [])))
+    const receipts = copies.filter((receipt) => receipt !== undefined)
+    if (receipts.length >= copiesNeeded && copiesNeeded > 0) return receipts
+    const detail = { code: 'ERR_QUORUM_MISSED', copies: receipts.length, copiesNeeded } as const
+    throw new StorageError(`only ${receipts.length} of ${copiesNeeded} copies could be stored`, detail)
+  }
+
+  async #place(member: Member, request: ReplicaRequest): Promise<Receipt> {
+    if (this.#isSelf(member)) return await this.keep(request)
+    return await this.#options.client.place(member, request)
+  }
+
+  /** Stores a copy here and signs for it. Throws as {@link BlockStore.put}. */
+  async keep(request: ReplicaRequest): Promise<Receipt> {
+    const { id, bytes, references, handoff, enforceQuota } = request
+    const header = this.#options.readHeader(bytes)
+    await this.#options.backend.put({ ...id, bytes, references, handoff, enforceQuota, ...header })
+    if (handoff.length > 0) this.#options.onHandoff()
+    return this.#sign(id, bytes.length)
+  }
+
+  #sign(id: BlockId, size: number): Receipt {
+    const { key, members, account, now } = this.#options
+    return signReceipt(key, members.ledgerId, { digest: id.digest, size, ms: now(), store: account })
+  }
+
+  /** A receipt for the copy here, which is read and verified first; undefined if there is none. */
+  async ownReceipt(id: BlockId): Promise<Receipt | undefined> {
+    const bytes = await this.#options.backend.get(id.digest)
+    return bytes ? this.#sign(id, bytes.length) : undefined
+  }
+
+  /**
+   * Receipts of all stores that hold a block now.
+   *
+   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if none does.
+   */
+  async receipts(id: BlockId, signal: AbortSignal): Promise<Receipt[]> {
+    const { bytes } = await this.read(id, { signal, offline: false })
+    const others = this.#ranking(id.digest).filter((member) => !this.#isSelf(member) && this.#isUp(member))
+    const answers = await Promise.allSettled([
+      this.ownReceipt(id),
+      ...others.map((member) => this.#options.client.receipt(member, id, bytes.length)),
+    ])
+    return answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : []))
+  }
+
+  /**
+   * A block's bytes.
+   *
+   * @param options.offline - true asks nobody else.
+   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if no reachable store has it.
+   * @throws the signal's reason when it aborts.
+   */
+  async read(id: BlockId, options: { signal: AbortSignal; offline: boolean }): Promise<{ bytes: Uint8Array }> {
+    const { backend, store } = this.#options
+    const cid = encodeBlockId(id)
+    if (store.isErased(id.digest)) {
+      throw new StorageError('the block was erased by its owner', { code: 'ERR_BLOCK_ERASED', cid })
+    }
+    const local = await backend.get(id.digest)
+    if (local) return { bytes: local }
+    if (!options.offline) {
+      const found = await this.#readFromPeers(id, options.signal)
+      if (found) {
+        await this.#heal(id, found)
+        return found
+      }
+    }
+    throw new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
+  }
+
+  async #readFromPeers(id: BlockId, signal: AbortSignal): Promise<{ bytes: Uint8Array; peer: string } | undefined> {
+    const { backend } = this.#options
+    const peers = this.#ranking(id.digest)
+      .map((member) => member.peerId)
+      .filter((peer) => backend.isConnected(peer))
+    for (const { peer } of backend.connections()) if (!peers.includes(peer)) peers.push(peer)
+    const done = new AbortController()
+    const limit = AbortSignal.any([signal, done.signal, AbortSignal.timeout(peerTimeoutMs)])
+    const ask = async (peer: string): Promise<{ bytes: Uint8Array; peer: string }> => {
+      const bytes = await backend.fetch(peer, id, limit)
+      if (!bytes) throw new StorageError('absent', { code: 'ERR_BLOCK_NOT_FOUND', cid: '' })
+      return { bytes, peer }
+    }
+    const asked: Promise<{ bytes: Uint8Array; peer: string }>[] = []
+    try {
+      for (const peer of peers) {
+        const answer = ask(peer)
+        answer.catch(() => {})
+        asked.push(answer)
+        const found = await firstWithin(asked, answer, hedgeDelayMs)
+        if (found) return found
+        signal.throwIfAborted()
+      }
+      return await Promise.any(asked).catch(() => undefined)
+    } finally {
+      done.abort()
+      if (signal.aborted) signal.throwIfAborted()
+    }
+  }
+
+  /** A block that accounts keep here but that is gone or damaged is put back. */
+  async #heal(id: BlockId, found: { bytes: Uint8Array; peer: string }): Promise<void> {
+    const { backend, store, members, account, events, now } = this.#options
+    if (backend.references(id.digest).length === 0) return
+    const header = this.#options.readHeader(found.bytes)
+    const request = { ...id, bytes: found.bytes, references: [], enforceQuota: false, ...header }
+    const isHealed = await backend.put(request)
+    if (!isHealed) return
+    const servedBy = members.findPeer(found.peer)?.account
+    const incident = { at: now(), kind: 'block-healed', digest: id.digest, node: account } as const
+    await store.recordIncident({ ...incident, ...(servedBy ? { servedBy } : {}) })
+    events.blockHealed(id, servedBy)
+  }
+
+  /** Fetches what was found damaged here, so that it is healed. */
+  async heal(id: BlockId): Promise<void> {
+    await this.read(id, { signal: AbortSignal.timeout(peerTimeoutMs), offline: false })
+  }
+
+  /**
+   * Gives up an account's reference everywhere; stores that cannot be reached are told later.
+   *
+   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if no reachable store has such a reference; `ERR_BLOCK_SEALED`,
+   *   `ERR_BLOCK_PINNED`.
+   */
+  async release(id: BlockId, account: Uint8Array, force: boolean): Promise<void> {
+    const { backend, client, store, now, onHandoff } = this.#options
+    const at = now()
+    const answers = await this.#everywhere(async (member) => {
+      if (this.#isSelf(member)) return (await backend.release(id.digest, account, { at, force })).changed
+      return await client.release(member, id, { account, at, force })
+    })
+    const final = answers.find((answer) => answer.error !== undefined && isFinal(answer.error))
+    if (final) throw final.error
+    for (const { member, error } of answers) {
+      if (error === undefined) continue
+      await store.enqueueHandoff({ kind: handoffKinds.release, digest: id.digest, target: member.account, account })
+      onHandoff()
+    }
+    if (answers.some((answer) => answer.done)) return
+    const cid = encodeBlockId(id)
+    throw new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
+  }
+
+  /**
+   * Pins for an account at every store that has the block.
+   *
+   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if none has; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`.
+   */
+  async pin(id: BlockId, account: Uint8Array, mode: number): Promise<void> {
+    await this.#setPin(id, { account, at: this.#options.now(), pin: mode })
+  }
+
+  /**
+   * Removes an account's pin at every store.
+   *
+   * @throws {StorageError} `ERR_NOT_PINNED` if there was none.
+   */
+  async unpin(id: BlockId, account: Uint8Array): Promise<void> {
+    await this.#setPin(id, { account, at: this.#options.now(), pin: 0 })
+  }
+
+  async #setPin(id: BlockId, reference: Reference): Promise<void> {
+    const answers = await this.#everywhere((member) =>
+      this.#isSelf(member) ? this.setOwnPin(id, reference) : this.#options.client.pin(member, id, reference),
+    )
+    const final = answers.find((answer) => answer.error !== undefined && isFinal(answer.error))
+    if (final) throw final.error
+    if (answers.some((answer) => answer.done)) return
+    const cid = encodeBlockId(id)
+    if (reference.pin === 0) throw new StorageError('not pinned or pinned indirectly', { code: 'ERR_NOT_PINNED', cid })
+    throw new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
+  }
+
+  /** Pins or unpins here. @returns false if there is no such block, or no such pin. */
+  async setOwnPin(id: BlockId, reference: Reference): Promise<boolean> {
+    const { backend } = this.#options
+    try {
+      if (reference.pin === 0) await backend.unpin(id.digest, reference.account)
+      else await backend.pin(id, reference)
+      return true
+    } catch (error) {
+      if (isStorageError(error, 'ERR_BLOCK_NOT_FOUND') || isStorageError(error, 'ERR_NOT_PINNED')) return false
+      throw error
+    }
+  }
+
+  async #everywhere(
+    act: (member: Member) => Promise<boolean>,
+  ): Promise<{ member: Member; done: boolean; error?: unknown }[]> {
+    const { members, replicas, account } = this.#options
+    const all = members.list().filter((member) => replicas > 1 || equalBytes(member.account, account))
+    return await Promise.all(
+      all.map(async (member) => {
+        try {
+          return { member, done: await act(member) }
+        } catch (error) {
+          return { member, done: false, error }
+        }
+      }),
+    )
+  }
+
+  /** All pins of an account at the stores that can be reached, in the order of digests. */
+  async pins(account: Uint8Array): Promise<PinEntry[]> {
+    const { backend, client } = this.#options
+    const found = new Map<string, PinEntry>()
+    await this.#everywhere(async (member) => {
+      let after: Uint8Array = new Uint8Array(0)
+      while (found.size < pinsListedMax) {
+        const page = this.#isSelf(member)
+          ? backend.pins(account, after, pinsPageSize)
+          : await client.pins(member, account, after)
+        for (const pin of page) found.set(toHex(pin.digest), pin)
+        const last = page.at(-1)
+        if (!last || page.length < pinsPageSize) return true
+        after = last.digest
+      }
+      return true
+    })
+    return [...found.keys()].sort().map((key) => found.get(key) as PinEntry)
+  }
+}
+
+/** The first good answer among `asked`; undefined if `last` fails or `delayMs` pass before one comes. */
+async function firstWithin<T>(asked: readonly Promise<T>[], last: Promise<T>, delayMs: number): Promise<T | undefined> {
+  const { promise, resolve } = Promise.withResolvers<undefined>()
+  const timer = setTimeout(() => resolve(undefined), delayMs)
+  last.catch(() => resolve(undefined))
+  try {
+    return await Promise.race([Promise.any(asked).catch(() => undefined), promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}

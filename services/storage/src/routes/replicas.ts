@@ -1,0 +1,140 @@
+/** What stores ask of each other. Only tokens of member stores are taken; bodies and answers are canonical CBOR. */
+import { fromBase64Url } from '@healthblock/encoding/bytes'
+import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { BlockBackend } from '../backend.ts'
+import { StorageError } from '../errors.ts'
+import { parseDigests, replicaHeader } from '../replication/node-client.ts'
+import { receiptToCbor } from '../replication/receipt.ts'
+import type { Replicator } from '../replication/replicator.ts'
+import { encodeBlockId, hashBlock, parseBlockId } from '../store/block-id.ts'
+import type { BlockStore } from '../store/block-store.ts'
+import type { Reference } from '../store/operations.ts'
+import { blockBytesMax } from './kubo.ts'
+
+const smallBodyBytesMax = 64 * 1024
+const pinsPageSize = 1000
+
+/** What the routes work with. */
+export interface ReplicaRouteParts {
+  backend: BlockBackend
+  store: BlockStore
+  replicator: Replicator
+}
+
+function invalid(field: string, reason: string): StorageError {
+  return new StorageError(`${field}: ${reason}`, { code: 'ERR_ARGUMENT_INVALID', field, reason })
+}
+
+function decode(field: string, bytes: Uint8Array): CborValue {
+  try {
+    return decodeCbor(bytes)
+  } catch {
+    throw invalid(field, 'not canonical CBOR')
+  }
+}
+
+function bodyOf(request: FastifyRequest): Buffer {
+  if (!Buffer.isBuffer(request.body)) throw invalid('body', 'not application/octet-stream')
+  return request.body
+}
+
+function sendCbor(reply: FastifyReply, value: CborValue): FastifyReply {
+  return reply.type('application/cbor').send(Buffer.from(encodeCbor(value)))
+}
+
+function isAccount(value: CborValue | undefined): value is Uint8Array {
+  return value instanceof Uint8Array && value.length === 32
+}
+
+function parseReference(value: CborValue): Reference {
+  const [account, at, pin] = Array.isArray(value) ? value : []
+  if (!isAccount(account) || typeof at !== 'number' || (pin !== 0 && pin !== 1 && pin !== 2)) {
+    throw invalid('reference', 'not [account, ms, 0..2]')
+  }
+  return { account: account.slice(), at, pin }
+}
+
+function parseMeta(request: FastifyRequest): { references: Reference[]; handoff: Uint8Array[]; enforceQuota: boolean } {
+  const header = request.headers[replicaHeader]
+  if (typeof header !== 'string') throw invalid(replicaHeader, 'missing')
+  let bytes: Uint8Array
+  try {
+    bytes = fromBase64Url(header)
+  } catch {
+    throw invalid(replicaHeader, 'not base64url')
+  }
+  const meta = decode(replicaHeader, bytes)
+  if (typeof meta !== 'object' || Array.isArray(meta) || meta instanceof Uint8Array)
+    throw invalid(replicaHeader, 'no map')
+  const { refs, handoff, quota } = meta
+  if (!Array.isArray(refs) || refs.length > 256 || !Array.isArray(handoff) || handoff.length > 256) {
+    throw invalid(replicaHeader, 'refs or handoff')
+  }
+  return {
+    references: refs.map(parseReference),
+    handoff: handoff.filter(isAccount).map((account) => account.slice()),
+    enforceQuota: quota === 1,
+  }
+}
+
+type CidParams = { Params: { cid: string } }
+const params = { type: 'object', properties: { cid: { type: 'string', maxLength: 128 } }, required: ['cid'] } as const
+
+/** Adds the routes under `/v1/replicas`. */
+export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts): void {
+  const { backend, store, replicator } = parts
+  app.register(async (scope) => {
+    scope.addHook('onRequest', async (request) => {
+      if (request.principal.role === 'store') return
+      throw new StorageError('only member stores may do this', { code: 'ERR_ROLE_FORBIDDEN', needed: 'store' })
+    })
+    const large = { bodyLimit: blockBytesMax, schema: { params } }
+    scope.put<CidParams>('/v1/replicas/:cid', large, async (request, reply) => {
+      const id = parseBlockId(request.params.cid)
+      const bytes = bodyOf(request)
+      if (Buffer.compare(hashBlock(bytes), id.digest) !== 0) {
+        const detail = { code: 'ERR_BLOCK_MISMATCH', cid: encodeBlockId(id) } as const
+        throw new StorageError('the bytes do not hash to the CID', detail)
+      }
+      return sendCbor(reply, receiptToCbor(await replicator.keep({ id, bytes, ...parseMeta(request) })))
+    })
+    const small = { bodyLimit: smallBodyBytesMax }
+    scope.post('/v1/replicas/check', small, async (request, reply) => {
+      const digests = parseDigests(decode('body', bodyOf(request)))
+      return sendCbor(
+        reply,
+        digests.map((digest) => (store.isErased(digest) ? 2 : backend.has(digest) ? 1 : 0)),
+      )
+    })
+    scope.post('/v1/replicas/pins', small, async (request, reply) => {
+      const body = decode('body', bodyOf(request))
+      const [account, after] = Array.isArray(body) ? body : []
+      if (!isAccount(account) || !(after instanceof Uint8Array)) throw invalid('body', 'not [account, digest]')
+      const pins = backend.pins(account, after, pinsPageSize)
+      return sendCbor(
+        reply,
+        pins.map(({ digest, codec, pin }) => [digest, codec, pin]),
+      )
+    })
+    const one = { bodyLimit: smallBodyBytesMax, schema: { params } }
+    scope.post<CidParams>('/v1/replicas/:cid/receipt', one, async (request, reply) => {
+      const id = parseBlockId(request.params.cid)
+      const receipt = await replicator.ownReceipt(id)
+      if (receipt) return sendCbor(reply, receiptToCbor(receipt))
+      const cid = encodeBlockId(id)
+      throw new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
+    })
+    scope.post<CidParams>('/v1/replicas/:cid/release', one, async (request, reply) => {
+      const id = parseBlockId(request.params.cid)
+      const { account, at, pin } = parseReference(decode('body', bodyOf(request)))
+      const { changed } = await backend.release(id.digest, account, { at, force: pin === 1 })
+      return sendCbor(reply, changed ? 1 : 0)
+    })
+    scope.post<CidParams>('/v1/replicas/:cid/pin', one, async (request, reply) => {
+      const id = parseBlockId(request.params.cid)
+      const reference = parseReference(decode('body', bodyOf(request)))
+      return sendCbor(reply, (await replicator.setOwnPin(id, reference)) ? 1 : 0)
+    })
+  })
+}
