@@ -1,0 +1,50 @@
+/** Which algorithm judged: name, version, and a hash over every file that its findings depend on. See SPEC.md §7. */
+import { compareBytes, encodeUtf8 } from '@healthblock/encoding/bytes'
+import { encodeCbor } from '@healthblock/encoding/cbor'
+
+/** Name of the algorithm; it names no disease, because it is public. */
+export const algorithmName = 'healthblock-monitor'
+/** Semantic version: patch = same findings, minor = other findings, major = other formats. */
+export const algorithmVersion = '0.1.0'
+
+/** Files that the findings depend on, from the root of the package. */
+export const algorithmFiles: readonly string[] = [
+  'src/batch.ts',
+  'src/diagnose.ts',
+  'src/early-warning/news2.ts',
+  'src/early-warning/vitals.ts',
+  'src/ecg-stream.ts',
+  'src/ecg/analyser.ts',
+  'src/ecg/coefficients.ts',
+  'src/ecg/detector.ts',
+  'src/ecg/filter.ts',
+  'src/ecg/flutter.ts',
+  'src/ecg/irregularity.ts',
+  'src/ecg/quality.ts',
+  'src/ecg/resampler.ts',
+  'src/ecg/rhythm.ts',
+  'src/ecg/shape.ts',
+  'src/ecg/state.ts',
+  'src/fields.ts',
+  'src/findings.ts',
+  'src/parameters.ts',
+  'src/vitals-stream.ts',
+]
+
+/** SHA-256 as `hashAlgorithm` gives it over `algorithmFiles`, lower-case hexadecimal; a test keeps it true. */
+export const algorithmHashHex = '9d0189bd3fd26044f54e9db117460e669cd8b33b83e4d15a9dec8f388ba32b04'
+
+/**
+ * Hash of an algorithm: SHA-256 of the canonical CBOR [name, version, [[path, SHA-256 of the file], …]], the files in bytewise order of their paths.
+ *
+ * @param files - paths from the root of the package with `/`, and their bytes.
+ * @param sha256 - any implementation; this package brings none.
+ */
+export function hashAlgorithm(
+  files: readonly { path: string; bytes: Uint8Array }[],
+  sha256: (bytes: Uint8Array) => Uint8Array,
+): Uint8Array {
+  const rows = files.map(({ path, bytes }) => [encodeUtf8(path), sha256(bytes)] as [Uint8Array, Uint8Array])
+  rows.sort(([a], [b]) => compareBytes(a, b))
+  return sha256(encodeCbor([algorithmName, algorithmVersion, rows]))
+}

@@ -1,0 +1,130 @@
+/** Pure logic of `ecg annotate` and `ecg rhythm`: a record in, WFDB annotations out. */
+import { EcgAnalyser, type EcgEvent, type Quality, tickRate } from './ecg/analyser.ts'
+import { afScoreOff, afScoreOn, Irregularity } from './ecg/irregularity.ts'
+import { DiagnosisError } from './errors.ts'
+import type { Annotation } from './wfdb/annotation.ts'
+import { sampleMissing } from './wfdb/signal.ts'
+
+/** One lead of a record, whole. */
+export interface EcgLead {
+  /** Sample units; `sampleMissing` where there is none. */
+  samples: Int32Array
+  /** Sample units per mV. */
+  gain: number
+  baseline: number
+  /** Hz, 100 to 1000. */
+  rate: number
+}
+
+/** Events of a whole lead; ticks count 1/250 s from its first sample. */
+export function analyseLead(lead: EcgLead): { events: EcgEvent[]; ticks: number } {
+  const { samples, gain, baseline, rate } = lead
+  const analyser = new EcgAnalyser({ rateMilliHz: Math.round(rate * 1000) })
+  const microvolts = new Float64Array(samples.length)
+  for (let i = 0; i < samples.length; i++) {
+    const sample = samples[i] as number
+    microvolts[i] = sample === sampleMissing ? Number.NaN : ((sample - baseline) * 1000) / gain
+  }
+  return { events: analyser.push(microvolts), ticks: analyser.tick }
+}
+
+/** Subtypes of `~`: clean, noisy, unreadable. */
+const qualitySubtype: Record<Quality, number> = { good: 0, noisy: 1, missing: -1, flat: -1, railed: -1 }
+
+/**
+ * Annotates a lead: beats `N` `S` `V` at their R peaks, `+` with `(N`, `(AFIB`, … where the rhythm changes, `~` where a stretch that cannot be judged begins
+ * (subtype -1, or 1 for noise) and ends (subtype 0).
+ *
+ * @returns in order of time, in samples of the record.
+ * @throws {DiagnosisError} `ERR_INPUT_INVALID` for a rate out of bounds.
+ */
+export function annotateEcg(lead: EcgLead): Annotation[] {
+  const { events } = analyseLead(lead)
+  const last = Math.max(0, lead.samples.length - 1)
+  const found: Annotation[] = []
+  const add = (tick: number, symbol: string, aux = '', subtype = 0) => {
+    const sample = Math.max(0, Math.min(last, Math.round((tick * lead.rate) / tickRate)))
+    found.push({ sample, symbol, subtype, channel: 0, number: 0, aux })
+  }
+  const first = events.find((event) => event.type === 'beat')
+  if (first !== undefined) add(first.tick, '+', '(N')
+  for (const event of events) {
+    if (event.type === 'beat') add(event.tick, event.symbol)
+    else if (event.type === 'rhythm') add(event.tick, '+', `(${event.rhythm}`)
+    else if (event.type === 'quality') add(event.tick, '~', '', qualitySubtype[event.quality])
+  }
+  // A rhythm or quality that is known late may lie before a beat that is told; the order within a sample is that of the events.
+  return found
+    .map((annotation, index) => ({ annotation, index }))
+    .sort(inTime)
+    .map(({ annotation }) => annotation)
+}
+
+type Indexed = { annotation: Annotation; index: number }
+const inTime = (a: Indexed, b: Indexed) => a.annotation.sample - b.annotation.sample || a.index - b.index
+
+/** One interval between two beats. */
+export interface RrInterval {
+  /** Sample of the beat that begins it, and of the one that ends it. */
+  start: number
+  end: number
+  seconds: number
+}
+
+/** Most intervals of one text. */
+export const intervalsMax = 10_000_000
+
+/**
+ * Parses lines "start RR_seconds end".
+ *
+ * @throws {DiagnosisError} `ERR_INPUT_INVALID` naming the line for anything else, or a start that goes back.
+ */
+export function parseIntervals(text: string): RrInterval[] {
+  const intervals: RrInterval[] = []
+  let previous = 0
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    if (line.trim() === '') continue
+    const words = line.trim().split(/\s+/)
+    const [start, seconds, end] = words.map((word) => (/^\d+(\.\d+)?$/.test(word) ? Number(word) : Number.NaN))
+    const isGood =
+      words.length === 3 &&
+      Number.isSafeInteger(start) &&
+      Number.isSafeInteger(end) &&
+      seconds !== undefined &&
+      seconds < 86_400
+    if (!isGood || start === undefined || end === undefined || end < start || start < previous) {
+      const field = `line ${index + 1}`
+      throw new DiagnosisError(`${field} is not "start RR_seconds end" in order of time`, {
+        code: 'ERR_INPUT_INVALID',
+        field,
+      })
+    }
+    previous = start
+    intervals.push({ start, seconds: seconds as number, end })
+    if (intervals.length > intervalsMax)
+      throw new DiagnosisError('too many intervals', { code: 'ERR_INPUT_INVALID', field: 'lines' })
+  }
+  return intervals
+}
+
+/**
+ * Tells fibrillation from RR intervals alone, each decision from the intervals up to it.
+ *
+ * @returns `+` annotations at the beats that end the deciding intervals: `(N` first, then `(AFIB` and `(N` in turn.
+ */
+export function annotateIntervals(intervals: readonly RrInterval[]): Annotation[] {
+  const irregularity = new Irregularity()
+  const found: Annotation[] = []
+  const add = (sample: number, aux: string) =>
+    found.push({ sample, symbol: '+', subtype: 0, channel: 0, number: 0, aux })
+  let isOn = false
+  for (const [index, { start, seconds, end }] of intervals.entries()) {
+    if (index === 0) add(start, '(N')
+    const score = irregularity.push(Math.round(seconds * 1000))
+    if (isOn ? score < afScoreOff : score > afScoreOn) {
+      isOn = !isOn
+      add(end, isOn ? '(AFIB' : '(N')
+    }
+  }
+  return found
+}

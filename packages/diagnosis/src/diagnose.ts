@@ -1,0 +1,164 @@
+/** The diagnosis of a patient as a function: (records, parameters, carried state) -> (findings, state). See SPEC.md §1. */
+import { type CborMap, encodeCbor } from '@healthblock/encoding/cbor'
+import type { ReadingBatch, VitalSign } from './batch.ts'
+import { vitalSigns } from './batch.ts'
+import { EcgStream, type EcgStreamState } from './ecg-stream.ts'
+import { DiagnosisError } from './errors.ts'
+import { createFieldReader } from './fields.ts'
+import { type Episode, Episodes, type Finding, type FindingCode, findingKinds, severities } from './findings.ts'
+import { type Parameters, parseParameters } from './parameters.ts'
+import { type VitalsState, VitalsStream } from './vitals-stream.ts'
+
+export { defaultParameters, type Parameters, parseParameters } from './parameters.ts'
+
+/** A batch of readings with its place on the ledger. */
+export type DiagnosisRecord = ReadingBatch & {
+  /** Eight bytes. */
+  stream: Uint8Array
+  sequence: number
+}
+
+/** Most ECG streams of one diagnosis, so that the carried state fits its sealed size. */
+export const ecgStreamsMax = 2
+/** Most records of one diagnosis. */
+export const recordsMax = 4096
+/** Most bytes of the carried state. */
+export const stateBytesMax = 12_288
+
+interface State {
+  ecg: { stream: string; state: EcgStreamState }[]
+  vitals: VitalsState
+  episodes: Episode[]
+}
+
+const timeMax = 2 ** 45
+const signNames = new Map(Object.entries(vitalSigns).map(([name, { code }]) => [code as number, name as VitalSign]))
+
+function wrong(field: string, reason: string, cause?: unknown): DiagnosisError {
+  return new DiagnosisError(`carried state: ${field} ${reason}`, { code: 'ERR_STATE_INVALID', field }, { cause })
+}
+const read = createFieldReader(wrong)
+
+const streamName = (stream: Uint8Array) => Array.from(stream, (byte) => byte.toString(16).padStart(2, '0')).join('')
+
+function encodeState(state: State): Uint8Array<ArrayBuffer> {
+  const ecg = state.ecg.map(({ stream, state: s }) => [stream, s.originMs, s.samples, s.rhythm, s.analyser])
+  const vitals = state.vitals.latest.map(({ sign, atMs, milli }) => [vitalSigns[sign].code, atMs, milli])
+  const episodes = state.episodes.map((e) => [
+    e.code,
+    e.fromMs,
+    e.toMs,
+    e.severity,
+    e.least,
+    e.most,
+    e.last,
+    e.count,
+    e.isOpen ? 1 : 0,
+  ])
+  return encodeCbor({ v: 1, ecg, vitals, episodes })
+}
+
+function parseEpisode(value: unknown): Episode {
+  const row = read.array(value as never, 'episodes', 9)
+  const code = read.text(row[0], 'episodes.code')
+  if (!Object.hasOwn(findingKinds, code)) throw wrong('episodes.code', 'is not known')
+  const integer = (index: number, max = timeMax) => read.integer(row[index], 'episodes', max)
+  return {
+    code: code as FindingCode,
+    fromMs: integer(1),
+    toMs: integer(2),
+    severity: integer(3, severities.length - 1),
+    least: integer(4),
+    most: integer(5),
+    last: integer(6),
+    count: integer(7),
+    isOpen: integer(8, 1) === 1,
+  }
+}
+
+function parseState(bytes: Uint8Array): State {
+  const map: CborMap = read.map(read.decode(bytes, stateBytesMax), 'state', ['v', 'ecg', 'vitals', 'episodes'])
+  if (map.v !== 1) throw wrong('v', 'is not 1')
+  const ecg = read.array(map.ecg, 'ecg', ecgStreamsMax).map((item) => {
+    const row = read.array(item, 'ecg', 5)
+    return {
+      stream: read.text(row[0], 'ecg.stream'),
+      state: {
+        originMs: read.integer(row[1], 'ecg.origin', timeMax),
+        samples: read.integer(row[2], 'ecg.samples', timeMax),
+        rhythm: read.integer(row[3], 'ecg.rhythm', 5),
+        analyser: read.bytes(row[4], 'ecg.analyser', 8192),
+      },
+    }
+  })
+  const latest = read.array(map.vitals, 'vitals', signNames.size).map((item) => {
+    const row = read.array(item, 'vitals', 3)
+    const sign = signNames.get(read.integer(row[0], 'vitals.sign', 255))
+    if (sign === undefined) throw wrong('vitals.sign', 'is not known')
+    return {
+      sign,
+      atMs: read.integer(row[1], 'vitals.time', timeMax),
+      milli: read.integer(row[2], 'vitals.value', 1e9),
+    }
+  })
+  const episodes = read.array(map.episodes, 'episodes', 32).map(parseEpisode)
+  return { ecg, vitals: { latest }, episodes }
+}
+
+/** Begins each ECG stream with what was carried of it. */
+function openStreams(state: State | undefined, parameters: Parameters, episodes: Episodes): Map<string, EcgStream> {
+  const streams = new Map<string, EcgStream>()
+  for (const { stream, state: carried } of state?.ecg ?? []) {
+    streams.set(stream, new EcgStream(parameters, episodes, carried))
+  }
+  return streams
+}
+
+/**
+ * Diagnoses. The same input gives the same output, byte for byte, on every engine; two runs, the second with the state of the first, give the state of one run
+ * over all records.
+ *
+ * @param input.records - in the order in which they were read; ECG of at most `ecgStreamsMax` streams, each in the order of its sequence.
+ * @param input.carriedState - `state` of the diagnosis that this one carries on.
+ * @returns Findings that began, grew or ended in these records or last still, the most severe first; and the state for the next run.
+ * @throws {DiagnosisError} `ERR_INPUT_INVALID` for records that are not accepted, `ERR_STATE_INVALID` for a state that is none.
+ */
+export function diagnose(input: {
+  records: readonly DiagnosisRecord[]
+  parameters?: Partial<Parameters>
+  carriedState?: Uint8Array | undefined
+}): { findings: Finding[]; state: Uint8Array<ArrayBuffer> } {
+  const { records, carriedState } = input
+  if (records.length > recordsMax) throw refuse('records', `are more than ${recordsMax}`)
+  const parameters = parseParameters(input.parameters ?? {})
+  const carried = carriedState === undefined ? undefined : parseState(carriedState)
+  const episodes = new Episodes()
+  episodes.restore(carried?.episodes ?? [])
+  const ecg = openStreams(carried, parameters, episodes)
+  const vitals = new VitalsStream(parameters, episodes, carried?.vitals)
+  for (const [index, record] of records.entries()) {
+    if (record.stream.length !== 8) throw refuse('stream', 'is not eight bytes')
+    if (record.kind === 'vitals') {
+      vitals.push(record, index)
+      continue
+    }
+    const name = streamName(record.stream)
+    const stream = ecg.get(name) ?? new EcgStream(parameters, episodes)
+    ecg.set(name, stream)
+    if (ecg.size > ecgStreamsMax) throw refuse('records', `have more than ${ecgStreamsMax} ECG streams`)
+    stream.push(record, index)
+  }
+  let nowMs = vitals.endMs
+  const states: State['ecg'] = []
+  for (const [stream, follower] of [...ecg].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const state = follower.carry()
+    if (state !== undefined) states.push({ stream, state })
+    nowMs = Math.max(nowMs, follower.endMs)
+  }
+  const state = encodeState({ ecg: states, vitals: vitals.carry(), episodes: episodes.carried(nowMs) })
+  return { findings: episodes.findings(), state }
+}
+
+function refuse(field: string, reason: string): DiagnosisError {
+  return new DiagnosisError(`${field} ${reason}`, { code: 'ERR_INPUT_INVALID', field })
+}

@@ -1,0 +1,223 @@
+/** Follows one ECG stream across batches: time, gaps, and what the events of the analyser mean as findings. */
+import type { EcgBatch } from './batch.ts'
+import { batchSampleMissing } from './batch.ts'
+import { EcgAnalyser, type EcgEvent, parseEcgState, tickMs } from './ecg/analyser.ts'
+import { DiagnosisError } from './errors.ts'
+import type { Episodes, Evidence, FindingCode, Severity } from './findings.ts'
+import type { Parameters } from './parameters.ts'
+
+/** Most ms between where a batch should begin and where it does for the samples to be taken as joined: clocks of devices drift. */
+const jitterMs = 1000
+/** Longest gap that is filled with missing samples; after a longer one the analyser begins afresh. */
+const fillMs = 30_000
+/** A gap from here on is a finding. */
+const gapMs = 5000
+
+/** Where the ticks of the analyser lie in the records of this run. */
+interface Placed {
+  record: number
+  firstSample: number
+  count: number
+}
+
+const rhythmCodes: Partial<Record<string, FindingCode>> = {
+  AFIB: 'ecg.possible-af',
+  VT: 'ecg.ventricular-tachycardia',
+  VFL: 'ecg.ventricular-fibrillation',
+  B: 'ecg.ventricular-bigeminy',
+  T: 'ecg.ventricular-trigeminy',
+}
+const rhythmSeverity: Partial<Record<FindingCode, Severity>> = {
+  'ecg.possible-af': 'medium',
+  'ecg.ventricular-tachycardia': 'high',
+  'ecg.ventricular-fibrillation': 'critical',
+  'ecg.ventricular-bigeminy': 'low',
+  'ecg.ventricular-trigeminy': 'low',
+}
+
+/** What is carried of an ECG stream: whole numbers and the state of its analyser. */
+export interface EcgStreamState {
+  originMs: number
+  /** Samples of each lead taken since `originMs`. */
+  samples: number
+  /** Index of the rhythm that lasts among `rhythmCodes`, plus one; 0 = none of them. */
+  rhythm: number
+  analyser: Uint8Array
+}
+
+const rhythmNames = Object.keys(rhythmCodes)
+
+/** One ECG stream during a run. */
+export class EcgStream {
+  readonly #parameters: Parameters
+  readonly #episodes: Episodes
+  #analyser: EcgAnalyser | undefined
+  #originMs = 0
+  #samples = 0
+  #rhythm: string | undefined
+  #quality = 'good'
+  #placed: Placed[] = []
+
+  constructor(parameters: Parameters, episodes: Episodes, carried?: EcgStreamState) {
+    this.#parameters = parameters
+    this.#episodes = episodes
+    if (carried === undefined) return
+    this.#analyser = parseEcgState(carried.analyser)
+    this.#originMs = carried.originMs
+    this.#samples = carried.samples
+    this.#rhythm = rhythmNames[carried.rhythm - 1]
+    this.#quality = this.#analyser.quality
+  }
+
+  /** Unix ms just after the newest sample. */
+  get endMs(): number {
+    const rate = this.#analyser?.rateMilliHz ?? 1
+    return this.#originMs + Math.round((this.#samples * 1_000_000) / rate)
+  }
+
+  /** Takes the next batch; `record` is its index in the input of the run. */
+  push(batch: EcgBatch, record: number): void {
+    const lead = this.#parameters.lead
+    const leads = batch.leads.length
+    if (lead >= leads) throw new DiagnosisError('record lacks the lead', { code: 'ERR_INPUT_INVALID', field: 'lead' })
+    if (batch.unit !== 'mv') throw new DiagnosisError('ECG is not in mv', { code: 'ERR_INPUT_INVALID', field: 'unit' })
+    const analyser = this.#continue(batch)
+    const count = Math.floor(batch.samples.length / leads)
+    const scale = 1_000_000 / batch.gainMilli
+    const microvolts = new Float64Array(count)
+    for (let i = 0; i < count; i++) {
+      const sample = batch.samples[i * leads + lead] as number
+      microvolts[i] = sample === batchSampleMissing ? Number.NaN : (sample - batch.baseline) * scale
+    }
+    this.#placed.push({ record, firstSample: this.#samples, count })
+    this.#samples += count
+    for (const event of analyser.push(microvolts)) this.#hear(event)
+    this.#prolong()
+  }
+
+  /** The analyser for the next batch: the same one, after its gap is filled, or a new one. */
+  #continue(batch: EcgBatch): EcgAnalyser {
+    const gap = batch.startMs - this.endMs
+    const analyser = this.#analyser
+    if (analyser !== undefined && gap >= gapMs) {
+      this.#episodes.see({ code: 'stream.gap', fromMs: this.endMs, toMs: batch.startMs, severity: 'medium', value: 0 })
+      this.#episodes.end('stream.gap', batch.startMs)
+    }
+    if (analyser !== undefined && analyser.rateMilliHz === batch.rateMilliHz && gap >= -jitterMs && gap <= fillMs) {
+      if (gap <= jitterMs) return analyser
+      const missing = Math.round((gap * batch.rateMilliHz) / 1_000_000)
+      this.#samples += missing
+      for (const event of analyser.push(new Float64Array(missing).fill(Number.NaN))) this.#hear(event)
+      return analyser
+    }
+    if (analyser !== undefined) this.#close()
+    this.#originMs = batch.startMs
+    this.#samples = 0
+    this.#placed = []
+    this.#analyser = new EcgAnalyser({ rateMilliHz: batch.rateMilliHz })
+    return this.#analyser
+  }
+
+  #close(): void {
+    const codes: FindingCode[] = [
+      'ecg.asystole',
+      'ecg.bradycardia',
+      'ecg.tachycardia',
+      'ecg.unreadable',
+      'ecg.ventricular-beats',
+      'ecg.pause',
+    ]
+    for (const code of [...codes, ...(Object.values(rhythmCodes) as FindingCode[])])
+      this.#episodes.end(code, this.endMs)
+    this.#rhythm = undefined
+    this.#quality = 'good'
+  }
+
+  #hear(event: EcgEvent): void {
+    const atMs = this.#timeOf(event.tick)
+    if (event.type === 'beat') this.#hearBeat(event, atMs)
+    else if (event.type === 'silence') {
+      this.#see('ecg.asystole', event.tick - event.ms / tickMs, event.tick, 'critical', event.ms)
+    } else if (event.type === 'rhythm') this.#hearRhythm(event.rhythm, event.tick, atMs)
+    else {
+      if (event.quality === 'good') this.#episodes.end('ecg.unreadable', atMs)
+      else this.#see('ecg.unreadable', event.tick, event.tick, 'info', 0)
+      this.#quality = event.quality
+    }
+  }
+
+  #hearRhythm(rhythm: string, tick: number, atMs: number): void {
+    const before = this.#rhythm === undefined ? undefined : rhythmCodes[this.#rhythm]
+    if (before !== undefined) this.#episodes.end(before, atMs)
+    this.#rhythm = rhythmCodes[rhythm] === undefined ? undefined : rhythm
+    const code = rhythmCodes[rhythm]
+    if (code !== undefined) this.#see(code, tick, tick, rhythmSeverity[code] ?? 'medium', 0)
+  }
+
+  #hearBeat(beat: Extract<EcgEvent, { type: 'beat' }>, atMs: number): void {
+    const { tick, intervalMs, rate } = beat
+    this.#episodes.end('ecg.asystole', atMs)
+    const from = tick - intervalMs / tickMs
+    if (intervalMs >= this.#parameters.pauseMs) {
+      this.#see('ecg.pause', from, tick, intervalMs > 3000 ? 'high' : 'medium', intervalMs)
+      this.#episodes.end('ecg.pause', atMs)
+    }
+    if (beat.symbol === 'V') {
+      this.#see('ecg.ventricular-beats', tick, tick, 'low', 0)
+      this.#episodes.end('ecg.ventricular-beats', atMs)
+    }
+    if (rate === 0 || intervalMs === 0) return
+    const { bradycardiaBelow, tachycardiaAbove } = this.#parameters
+    if (rate < bradycardiaBelow) this.#see('ecg.bradycardia', from, tick, rate < 40 ? 'high' : 'medium', rate * 1000)
+    else if (rate >= bradycardiaBelow + 3) this.#episodes.end('ecg.bradycardia', atMs)
+    if (rate > tachycardiaAbove) this.#see('ecg.tachycardia', from, tick, rate > 150 ? 'high' : 'low', rate * 1000)
+    else if (rate <= tachycardiaAbove - 5) this.#episodes.end('ecg.tachycardia', atMs)
+    const code = this.#rhythm === undefined ? undefined : rhythmCodes[this.#rhythm]
+    if (code !== undefined) this.#see(code, tick, tick, rhythmSeverity[code] ?? 'medium', rate * 1000)
+  }
+
+  /** What lasts at the end of a batch has lasted to there. */
+  #prolong(): void {
+    const end = this.#analyser?.tick ?? 0
+    if (this.#quality !== 'good') this.#see('ecg.unreadable', end, end, 'info', 0)
+    if (this.#rhythm === 'VFL') this.#see('ecg.ventricular-fibrillation', end, end, 'critical', 0)
+  }
+
+  #see(code: FindingCode, fromTick: number, toTick: number, severity: Severity, value: number): void {
+    const fromMs = this.#timeOf(Math.max(0, fromTick))
+    this.#episodes.see({
+      code,
+      fromMs,
+      toMs: this.#timeOf(toTick),
+      severity,
+      value,
+      evidence: this.#evidence(fromTick, toTick),
+    })
+  }
+
+  #timeOf(tick: number): number {
+    return this.#originMs + Math.round(tick * tickMs)
+  }
+
+  /** The samples of the newest record that a stretch of ticks touches. */
+  #evidence(fromTick: number, toTick: number): Evidence | undefined {
+    const perTick = (this.#analyser?.rateMilliHz ?? 0) / 250_000
+    const from = Math.floor(fromTick * perTick)
+    const to = Math.floor(toTick * perTick)
+    const placed = this.#placed.findLast(({ firstSample }) => firstSample <= to)
+    if (placed === undefined) return undefined
+    const first = Math.max(0, Math.min(placed.count - 1, from - placed.firstSample))
+    return { record: placed.record, first, last: Math.max(first, Math.min(placed.count - 1, to - placed.firstSample)) }
+  }
+
+  /** What a later run needs; undefined before the first batch. */
+  carry(): EcgStreamState | undefined {
+    if (this.#analyser === undefined) return undefined
+    return {
+      originMs: this.#originMs,
+      samples: this.#samples,
+      rhythm: this.#rhythm === undefined ? 0 : rhythmNames.indexOf(this.#rhythm) + 1,
+      analyser: this.#analyser.encodeState(),
+    }
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * The streaming ECG analyser: samples of one lead in, events out. Samples may come in pieces of any size, the events are those of one piece; its state is a
+ * few kilobytes and can be carried from one run to the next without a change in any event. Arithmetic is + - * / sqrt, comparisons and whole
+ * numbers, so that every engine gives the same events. See SPEC.md §2.
+ */
+import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { DiagnosisError } from '../errors.ts'
+import { highPass1, lowPass40 } from './coefficients.ts'
+import { Detector } from './detector.ts'
+import { Filter } from './filter.ts'
+import { FlutterMeter } from './flutter.ts'
+import { type Quality, QualityMeter, qualityTicks } from './quality.ts'
+import { Resampler, tickRate } from './resampler.ts'
+import { type BeatSymbol, type Rhythm, RhythmTracker } from './rhythm.ts'
+import { type Shape, Shapes, shapeRing } from './shape.ts'
+import { type Carry, StateReader, StateWriter } from './state.ts'
+
+export type { Quality } from './quality.ts'
+export { tickRate } from './resampler.ts'
+export type { BeatSymbol, Rhythm } from './rhythm.ts'
+
+/** Milliseconds of one tick. */
+export const tickMs = 1000 / tickRate
+/** Lowest and highest rate that the analyser takes, in thousandths of a hertz. */
+export const rateMilliHzMin = 100_000
+export const rateMilliHzMax = 1_000_000
+/** Most bytes of an encoded state. */
+export const stateBytesMax = 8192
+
+/** What the analyser tells. `tick` counts 4 ms from the first sample; events come in the order in which they are known. */
+export type EcgEvent =
+  | {
+      type: 'beat'
+      tick: number
+      symbol: BeatSymbol
+      intervalMs: number
+      rate: number
+      likeness: number
+      width: number
+      score: number
+    }
+  | { type: 'rhythm'; tick: number; rhythm: Rhythm }
+  | { type: 'quality'; tick: number; quality: Quality }
+  | { type: 'silence'; tick: number; ms: number }
+
+const ringMask = shapeRing - 1
+const sampleMax = 32_000
+const beatLag = 9
+/** Silence after which a stretch without a beat is told, while the signal can be judged. */
+const silenceTicks = 4 * tickRate
+
+/** Settings that stay for the life of an analyser. */
+export interface EcgSettings {
+  /** Samples a second, in thousandths: 100,000 to 1,000,000. */
+  rateMilliHz: number
+}
+
+/** One lead of one stream. */
+export class EcgAnalyser {
+  readonly rateMilliHz: number
+  readonly #resampler: Resampler
+  readonly #quality = new QualityMeter()
+  readonly #detector = new Detector()
+  readonly #high = new Filter(highPass1)
+  readonly #low = new Filter(lowPass40)
+  readonly #ring = new Int16Array(shapeRing)
+  readonly #shapes = new Shapes()
+  readonly #rhythm = new RhythmTracker()
+  readonly #flutter = new FlutterMeter()
+  #tick = 0
+  #held = 0
+  #lastBeat = -1
+  /** Tick of the newest second that could not be judged; -1 = none. */
+  #lastBad = -1
+  #told: Rhythm = 'N'
+  #toldQuality: Quality = 'good'
+  #events: EcgEvent[] = []
+
+  /** @throws {DiagnosisError} `ERR_INPUT_INVALID` for a rate out of bounds. */
+  constructor(settings: EcgSettings) {
+    const { rateMilliHz } = settings
+    if (!Number.isInteger(rateMilliHz) || rateMilliHz < rateMilliHzMin || rateMilliHz > rateMilliHzMax) {
+      throw new DiagnosisError('rate is not from 100 to 1000 Hz', { code: 'ERR_INPUT_INVALID', field: 'rate' })
+    }
+    this.rateMilliHz = rateMilliHz
+    this.#resampler = new Resampler(rateMilliHz)
+  }
+
+  /** Ticks seen so far. */
+  get tick(): number {
+    return this.#tick
+  }
+
+  /** What the last `quality` event said. */
+  get quality(): Quality {
+    return this.#toldQuality
+  }
+
+  /**
+   * Takes samples in microvolts; NaN marks a missing one.
+   *
+   * @returns the events that became known, oldest knowledge first.
+   */
+  push(microvolts: Float64Array | readonly number[]): EcgEvent[] {
+    for (let i = 0; i < microvolts.length; i++) {
+      const count = this.#resampler.push(microvolts[i] as number)
+      for (let k = 0; k < count; k++) this.#take(this.#resampler.out[k] as number)
+    }
+    const events = this.#events
+    this.#events = []
+    return events
+  }
+
+  #take(read: number): void {
+    const isMissing = Number.isNaN(read)
+    const value = isMissing ? this.#held : read
+    this.#held = value
+    const tick = this.#tick++
+    const wide = tick === 0 ? this.#low.settle(this.#high.settle(value)) : this.#low.push(this.#high.push(value))
+    this.#ring[tick & ringMask] = Math.round(Math.min(sampleMax, Math.max(-sampleMax, wide)))
+    if (this.#detector.push(value)) this.#beat(this.#detector.beat.tick)
+    if (this.#quality.push(value, isMissing)) this.#second(tick)
+  }
+
+  #beat(at: number): void {
+    const tick = Math.max(0, at)
+    const isBad = this.#lastBad >= 0 && tick > this.#lastBad - qualityTicks
+    if (isBad && (this.#toldQuality === 'missing' || this.#toldQuality === 'flat')) return
+    const previous = this.#lastBeat
+    // An interval that touches a stretch which cannot be judged is no interval.
+    const isJoined = previous >= 0 && this.#lastBad < previous
+    const intervalMs = isJoined ? (tick - previous) * tickMs : 0
+    this.#lastBeat = tick
+    const timely = this.#rhythm.timeliness(intervalMs)
+    const shape = this.#shapes.push(this.#ring, tick + beatLag, timely)
+    const symbol = classifyBeat(shape, timely, this.#rhythm.isIrregular)
+    this.#rhythm.push(intervalMs, symbol)
+    const { rate, score } = this.#rhythm
+    const { likeness, width } = shape
+    this.#events.push({ type: 'beat', tick, symbol, intervalMs, rate, likeness, width, score })
+    this.#tellRhythm(tick)
+  }
+
+  #second(tick: number): void {
+    const quality = this.#quality.quality
+    if (quality !== 'good') this.#lastBad = tick
+    if (quality !== this.#toldQuality) {
+      this.#toldQuality = quality
+      this.#events.push({ type: 'quality', tick: tick + 1 - qualityTicks, quality })
+    }
+    const wasOn = this.#flutter.isOn
+    const isOn = quality === 'good' && this.#flutter.push(this.#ring, tick)
+    if (isOn !== wasOn) this.#tellRhythm(tick)
+    this.#listen(tick)
+  }
+
+  /** Tells of a silence of the heart: signal that can be judged, and no beat in it. */
+  #listen(tick: number): void {
+    const since = Math.max(this.#lastBeat, this.#lastBad)
+    if (since < 0 || tick - since < silenceTicks || this.#flutter.isOn) return
+    this.#events.push({ type: 'silence', tick, ms: (tick - since) * tickMs })
+  }
+
+  #tellRhythm(tick: number): void {
+    const rhythm = this.#flutter.isOn ? 'VFL' : this.#rhythm.rhythm
+    if (rhythm === this.#told) return
+    this.#told = rhythm
+    this.#events.push({ type: 'rhythm', tick, rhythm })
+  }
+
+  /** The state as canonical CBOR {v, rate, state}, at most `stateBytesMax`; `parseEcgState` continues from it. */
+  encodeState(): Uint8Array<ArrayBuffer> {
+    const writer = new StateWriter()
+    this.#carry(writer)
+    return encodeCbor({ v: 1, rate: this.rateMilliHz, state: writer.finish() })
+  }
+
+  /** Takes over a state; only for a new analyser. */
+  restore(state: Uint8Array): void {
+    const reader = new StateReader(state)
+    this.#carry(reader)
+    reader.finish()
+  }
+
+  #carry(c: Carry): void {
+    this.#resampler.carry(c)
+    this.#quality.carry(c)
+    this.#detector.carry(c)
+    this.#high.carry(c)
+    this.#low.carry(c)
+    c.int16('ring', this.#ring)
+    this.#shapes.carry(c)
+    this.#rhythm.carry(c)
+    this.#flutter.carry(c)
+    this.#tick = c.integer('tick', this.#tick, 0, 2 ** 45)
+    this.#held = c.number('held', this.#held, -1e9, 1e9)
+    this.#lastBeat = c.integer('last-beat', this.#lastBeat, -1, 2 ** 45)
+    this.#lastBad = c.integer('last-bad', this.#lastBad, -1, 2 ** 45)
+    this.#told = pick(c, 'told', rhythmNames, this.#told)
+    this.#toldQuality = pick(c, 'told-quality', qualityNames, this.#toldQuality)
+  }
+}
+
+const rhythmNames: readonly Rhythm[] = ['N', 'AFIB', 'B', 'T', 'VT', 'VFL', 'SBR']
+const qualityNames: readonly Quality[] = ['good', 'missing', 'flat', 'railed', 'noisy']
+
+function pick<T>(c: Carry, field: string, names: readonly T[], value: T): T {
+  return names[c.integer(field, names.indexOf(value), 0, names.length - 1)] as T
+}
+
+/** Decides the class of a beat from its shape and its moment. */
+function classifyBeat(shape: Shape, timely: number, isIrregular: boolean): BeatSymbol {
+  const isEarly = timely < (isIrregular ? 0.7 : 0.85)
+  if (shape.likeness < 0.5 && (isEarly || shape.width > 1.2)) return 'V'
+  if (shape.likeness < 0.75 && shape.width > 1.25 && (isEarly || shape.width > 1.5)) return 'V'
+  if (timely < 0.8 && !isIrregular && shape.likeness >= 0.75) return 'S'
+  return 'N'
+}
+
+/**
+ * Continues from an encoded state.
+ *
+ * @throws {DiagnosisError} `ERR_STATE_INVALID` with the field that is missing, too long or out of range.
+ */
+export function parseEcgState(bytes: Uint8Array): EcgAnalyser {
+  const wrong = (field: string, cause?: unknown) =>
+    new DiagnosisError(`carried state: ${field} is malformed`, { code: 'ERR_STATE_INVALID', field }, { cause })
+  if (bytes.length > stateBytesMax) throw wrong('size')
+  let value: ReturnType<typeof decodeCbor>
+  try {
+    value = decodeCbor(bytes)
+  } catch (cause) {
+    throw wrong('cbor', cause)
+  }
+  if (typeof value !== 'object' || Array.isArray(value) || value instanceof Uint8Array) throw wrong('map')
+  const { v, rate, state } = value
+  if (v !== 1 || Object.keys(value).length !== 3) throw wrong('v')
+  if (typeof rate !== 'number' || rate < rateMilliHzMin || rate > rateMilliHzMax) throw wrong('rate')
+  if (!(state instanceof Uint8Array)) throw wrong('state')
+  const analyser = new EcgAnalyser({ rateMilliHz: rate })
+  analyser.restore(state)
+  return analyser
+}

@@ -1,0 +1,68 @@
+/**
+ * How irregular the rhythm is, from RR intervals alone (after Petrenas, Marozas and Sörnmo 2015, "Low-complexity detection of atrial fibrillation in
+ * continuous long-term monitoring"): the share of pairs among the last eight intervals that differ by more than 30 ms, over the mean interval, smoothed;
+ * silenced while a three-point median leaves the sum of intervals alone, as in bigeminy.
+ */
+import type { Carry } from './state.ts'
+
+const windowBeats = 8
+/** Score above which a rhythm begins to count as possible atrial fibrillation. */
+export const afScoreOn = 0.725
+/** Score below which it ceases to. */
+export const afScoreOff = 0.7
+export const afTuning = { smooth: 0.02, gammaMs: 30, delta: 0.0002, on: 0.725, off: 0.725, mAlpha: 0.02 }
+
+/** Running measure of irregularity; one instance per stretch of rhythm. */
+export class Irregularity {
+  readonly #intervals = new Float64Array(windowBeats)
+  readonly #medians = new Float64Array(windowBeats)
+  #count = 0
+  #mean = 0
+  #spread = 0
+  #balance = 0
+
+  /**
+   * Takes the next RR interval in milliseconds.
+   *
+   * @returns the score: above `afScoreOn` the rhythm counts as possible atrial fibrillation.
+   */
+  push(interval: number): number {
+    const n = this.#count++
+    const r = this.#intervals
+    const before = n >= 1 ? (r[(n - 1) % windowBeats] as number) : interval
+    const before2 = n >= 2 ? (r[(n - 2) % windowBeats] as number) : before
+    r[n % windowBeats] = interval
+    this.#medians[n % windowBeats] = medianOf3(before2, before, interval)
+    const { smooth, gammaMs, delta, mAlpha } = afTuning
+    this.#mean = n === 0 ? interval : this.#mean + smooth * (interval - this.#mean)
+    if (n < windowBeats) return 0
+    let pairs = 0
+    let sum = 0
+    let medianSum = 0
+    for (let i = 0; i < windowBeats; i++) {
+      sum += r[i] as number
+      medianSum += this.#medians[i] as number
+      for (let k = i + 1; k < windowBeats; k++)
+        if (Math.abs((this.#medians[i] as number) - (this.#medians[k] as number)) >= gammaMs) pairs++
+    }
+    const share = pairs / ((windowBeats * (windowBeats - 1)) / 2)
+    const ratio = medianSum / sum - 1
+    this.#spread += mAlpha * (share - this.#spread)
+    this.#balance += mAlpha * (ratio * ratio - this.#balance)
+    return this.#balance < delta ? this.#balance : (this.#spread * 1000) / this.#mean
+  }
+
+  /** @see Carry */
+  carry(c: Carry): void {
+    c.numbers('irregularity.intervals', this.#intervals, 0, 1e6)
+    c.numbers('irregularity.medians', this.#medians, 0, 1e6)
+    this.#count = c.integer('irregularity.count', this.#count, 0, 2 ** 45)
+    this.#mean = c.number('irregularity.mean', this.#mean, 0, 1e6)
+    this.#spread = c.number('irregularity.spread', this.#spread, 0, 1)
+    this.#balance = c.number('irregularity.balance', this.#balance, 0, 1e6)
+  }
+}
+
+function medianOf3(a: number, b: number, c: number): number {
+  return a > b ? (b > c ? b : a > c ? c : a) : a > c ? a : b > c ? c : b
+}

@@ -1,0 +1,89 @@
+/** Says for each second of signal whether it can be judged. What cannot be judged is never turned into a disease. */
+import { lowPass40 } from './coefficients.ts'
+import { Filter } from './filter.ts'
+import type { Carry } from './state.ts'
+
+/** Why a second cannot be judged; `good` = it can. */
+export type Quality = 'good' | 'missing' | 'flat' | 'railed' | 'noisy'
+
+const qualities: readonly Quality[] = ['good', 'missing', 'flat', 'railed', 'noisy']
+/** Ticks of one window: a second. */
+export const qualityTicks = 250
+const missingTicksMax = 62
+const flatRange = 20
+const railRange = 500
+const railRun = 50
+const partTicks = 25
+const partCount = qualityTicks / partTicks
+/** Mean size of what lies above 40 Hz, between the beats, above which a second is too noisy: microvolts. */
+const noiseMax = 150
+
+/** One instance per lead. */
+export class QualityMeter {
+  readonly #low = new Filter(lowPass40)
+  readonly #parts = new Float64Array(partCount)
+  #count = 0
+  #missing = 0
+  #minimum = 0
+  #maximum = 0
+  #previous = 0
+  #run = 0
+  #runMax = 0
+  #settled = 0
+  #last = 0
+
+  /** The verdict on the last full second. */
+  get quality(): Quality {
+    return qualities[this.#last] as Quality
+  }
+
+  /** Takes a tick in microvolts; true when a second is full and `quality` is new. */
+  push(value: number, isMissing: boolean): boolean {
+    const residue = value - (this.#settled === 0 ? this.#low.settle(value) : this.#low.push(value))
+    this.#settled = 1
+    const count = this.#count
+    if (count === 0) {
+      this.#minimum = this.#maximum = value
+      this.#runMax = this.#missing = 0
+      this.#parts.fill(0)
+    }
+    if (isMissing) this.#missing++
+    if (value < this.#minimum) this.#minimum = value
+    if (value > this.#maximum) this.#maximum = value
+    this.#run = value === this.#previous ? this.#run + 1 : 0
+    if (this.#run > this.#runMax) this.#runMax = this.#run
+    this.#previous = value
+    const part = (count / partTicks) | 0
+    this.#parts[part] = (this.#parts[part] as number) + Math.round(Math.min(1e9, Math.abs(residue) * 16))
+    this.#count = count + 1
+    if (this.#count < qualityTicks) return false
+    this.#count = 0
+    this.#last = qualities.indexOf(this.#judge())
+    return true
+  }
+
+  #judge(): Quality {
+    if (this.#missing > missingTicksMax) return 'missing'
+    const range = this.#maximum - this.#minimum
+    if (range < flatRange) return 'flat'
+    if (this.#runMax >= railRun && range >= railRange) return 'railed'
+    const sorted = this.#parts.slice().sort()
+    const middle = (sorted[partCount / 2] as number) / (16 * partTicks)
+    return middle > noiseMax ? 'noisy' : 'good'
+  }
+
+  /** @see Carry */
+  carry(c: Carry): void {
+    this.#low.carry(c)
+    c.numbers('quality.parts', this.#parts, 0, 1e12)
+    this.#count = c.integer('quality.count', this.#count, 0, qualityTicks - 1)
+    this.#missing = c.integer('quality.missing', this.#missing, 0, qualityTicks)
+    this.#minimum = c.number('quality.minimum', this.#minimum, -1e9, 1e9)
+    this.#maximum = c.number('quality.maximum', this.#maximum, -1e9, 1e9)
+    this.#previous = c.number('quality.previous', this.#previous, -1e9, 1e9)
+    this.#run = c.integer('quality.run', this.#run, 0, 2 ** 45)
+    this.#runMax = c.integer('quality.run-max', this.#runMax, 0, 2 ** 45)
+    this.#settled = c.integer('quality.settled', this.#settled, 0, 1)
+    this.#last = c.integer('quality.last', this.#last, 0, qualities.length - 1)
+  }
+}

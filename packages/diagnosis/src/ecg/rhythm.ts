@@ -1,0 +1,110 @@
+/** What the sequence of beats says: rate, rhythm, pauses. Knows beats only, never samples. */
+import { afScoreOff, afScoreOn, Irregularity } from './irregularity.ts'
+import type { Carry } from './state.ts'
+
+/** Class of a beat: normal, supraventricular, ventricular, fusion, not classified. */
+export type BeatSymbol = 'N' | 'S' | 'V' | 'F' | 'Q'
+
+/** WFDB texts without the parenthesis: normal, fibrillation, bigeminy, trigeminy, ventricular tachycardia, ventricular flutter, bradycardia. */
+export type Rhythm = 'N' | 'AFIB' | 'B' | 'T' | 'VT' | 'VFL' | 'SBR'
+
+const rhythms: readonly Rhythm[] = ['N', 'AFIB', 'B', 'T', 'VT', 'VFL', 'SBR']
+/** Beats of which the rate is the median. */
+const rateBeats = 8
+const historyMask = 0xffff
+const slowBpm = 50
+const runBeatsMin = 3
+const runBpmMin = 100
+
+/** Running state of the rhythm of one lead. */
+export class RhythmTracker {
+  readonly #irregularity = new Irregularity()
+  readonly #intervals = new Float64Array(rateBeats)
+  #beats = 0
+  /** Last sixteen beats, newest in bit 0: 1 = ventricular. */
+  #history = 0
+  #run = 0
+  #runMs = 0
+  #isAf = 0
+  #rhythm = 0
+  /** Usual RR interval in ms, of beats that came on time; 0 = not known. */
+  usual = 0
+  /** Heart rate in 1/min over the last eight intervals; 0 = not known. */
+  rate = 0
+  /** Irregularity of the rhythm; above `afScoreOn` it counts as possible atrial fibrillation. */
+  score = 0
+
+  get rhythm(): Rhythm {
+    return rhythms[this.#rhythm] as Rhythm
+  }
+
+  /** True while the intervals look like atrial fibrillation. */
+  get isIrregular(): boolean {
+    return this.#isAf === 1
+  }
+
+  /** RR interval over the usual one, capped at 1; 1 while it is not known. */
+  timeliness(interval: number): number {
+    return this.usual === 0 || interval === 0 ? 1 : Math.min(1, interval / this.usual)
+  }
+
+  /** Takes a beat and the ms since the one before; 0 ms = no beat before that counts (start, or an unreadable stretch between). */
+  push(interval: number, symbol: BeatSymbol): Rhythm {
+    const isVentricular = symbol === 'V'
+    this.#history = ((this.#history << 1) | (isVentricular ? 1 : 0)) & historyMask
+    this.#run = isVentricular ? this.#run + 1 : 0
+    this.#runMs = isVentricular && this.#run > 1 ? this.#runMs + interval : 0
+    if (interval > 0) {
+      this.#intervals[this.#beats % rateBeats] = interval
+      this.#beats++
+      this.#learn(interval, isVentricular)
+      if (!isVentricular && !this.#afterVentricular()) this.score = this.#irregularity.push(interval)
+      if (this.score > afScoreOn) this.#isAf = 1
+      else if (this.score < afScoreOff) this.#isAf = 0
+    }
+    this.#rhythm = rhythms.indexOf(this.#decide())
+    return this.rhythm
+  }
+
+  /** True when the beat before the newest was ventricular: the interval then ends its pause. */
+  #afterVentricular(): boolean {
+    return (this.#history & 2) !== 0
+  }
+
+  #learn(interval: number, isVentricular: boolean): void {
+    if (this.#beats >= rateBeats) {
+      const sorted = this.#intervals.slice().sort()
+      this.rate = 60_000 / (((sorted[3] as number) + (sorted[4] as number)) / 2)
+    }
+    if (isVentricular) return
+    if (this.usual === 0) this.usual = interval
+    const change = Math.min(0.3 * this.usual, Math.max(-0.3 * this.usual, interval - this.usual))
+    this.usual += 0.1 * change
+  }
+
+  #decide(): Rhythm {
+    const meanMs = this.#run > 1 ? this.#runMs / (this.#run - 1) : 0
+    if (this.#run >= runBeatsMin && meanMs > 0 && meanMs <= 60_000 / runBpmMin) return 'VT'
+    const six = this.#history & 0x3f
+    if (six === 0b101010 || six === 0b010101) return 'B'
+    const nine = this.#history & 0x1ff
+    if (nine === 0b100100100 || nine === 0b010010010 || nine === 0b001001001) return 'T'
+    if (this.#isAf === 1) return 'AFIB'
+    return this.rate > 0 && this.rate < slowBpm ? 'SBR' : 'N'
+  }
+
+  /** @see Carry */
+  carry(c: Carry): void {
+    this.#irregularity.carry(c)
+    c.numbers('rhythm.intervals', this.#intervals, 0, 1e6)
+    this.#beats = c.integer('rhythm.beats', this.#beats, 0, 2 ** 45)
+    this.#history = c.integer('rhythm.history', this.#history, 0, historyMask)
+    this.#run = c.integer('rhythm.run', this.#run, 0, 2 ** 45)
+    this.#runMs = c.number('rhythm.run-ms', this.#runMs, 0, 2 ** 50)
+    this.#isAf = c.integer('rhythm.is-af', this.#isAf, 0, 1)
+    this.#rhythm = c.integer('rhythm.rhythm', this.#rhythm, 0, rhythms.length - 1)
+    this.usual = c.number('rhythm.usual', this.usual, 0, 1e6)
+    this.rate = c.number('rhythm.rate', this.rate, 0, 1e6)
+    this.score = c.number('rhythm.score', this.score, 0, 1e6)
+  }
+}

@@ -1,0 +1,191 @@
+/** What a diagnosis says. A finding is an episode: it grows while it lasts and is one entry, however often it is told. See SPEC.md §4. */
+
+/** How urgent a finding is. */
+export type Severity = 'info' | 'low' | 'medium' | 'high' | 'critical'
+/** Severities, the least urgent first. */
+export const severities: readonly Severity[] = ['info', 'low', 'medium', 'high', 'critical']
+
+/** Every finding that the algorithm can make, with its SNOMED CT concept where one fits. `score` of a finding is in thousandths. */
+export const findingKinds = {
+  'ecg.asystole': { snomed: '397829000', mergeMs: 10_000, leastMs: 0 },
+  'ecg.ventricular-fibrillation': { snomed: '71908006', mergeMs: 15_000, leastMs: 0 },
+  'ecg.ventricular-tachycardia': { snomed: '25569003', mergeMs: 60_000, leastMs: 0 },
+  'ecg.possible-af': { snomed: '49436004', mergeMs: 120_000, leastMs: 30_000 },
+  'ecg.pause': { snomed: undefined, mergeMs: 60_000, leastMs: 0 },
+  'ecg.bradycardia': { snomed: '48867003', mergeMs: 60_000, leastMs: 10_000 },
+  'ecg.tachycardia': { snomed: '3424008', mergeMs: 60_000, leastMs: 10_000 },
+  'ecg.ventricular-bigeminy': { snomed: '11157007', mergeMs: 60_000, leastMs: 0 },
+  'ecg.ventricular-trigeminy': { snomed: '251180001', mergeMs: 60_000, leastMs: 0 },
+  'ecg.ventricular-beats': { snomed: '17338001', mergeMs: 300_000, leastMs: 0 },
+  'ecg.unreadable': { snomed: undefined, mergeMs: 10_000, leastMs: 5_000 },
+  'early-warning.news2': { snomed: '1104051000000101', mergeMs: 300_000, leastMs: 0 },
+  'stream.gap': { snomed: undefined, mergeMs: 0, leastMs: 0 },
+} as const satisfies Record<string, { snomed: string | undefined; mergeMs: number; leastMs: number }>
+/** Code of a finding. */
+export type FindingCode = keyof typeof findingKinds
+
+/** Samples of one record that a finding rests on. */
+export interface Evidence {
+  /** Index of the record in the input of the diagnosis. */
+  record: number
+  /** First and last sample in it (rows for vital signs), from 0, inclusive. */
+  first: number
+  last: number
+}
+
+/** One finding. */
+export interface Finding {
+  code: FindingCode
+  /** Unix ms. `toMs` is the newest moment it is known to have lasted to. */
+  fromMs: number
+  toMs: number
+  severity: Severity
+  /** Probability in thousandths where it is one, else the score itself in thousandths. */
+  score: number
+  /** True while it lasts. */
+  isOpen: boolean
+  /** What it rests on among the records of this diagnosis; empty for one that is carried on unchanged. */
+  evidence: Evidence[]
+  /** What a clinician would write; UTF-8, at most 400 bytes. */
+  sentence: string
+}
+
+/** An episode while it is followed; whole numbers only, so that it can be carried. */
+export interface Episode {
+  code: FindingCode
+  fromMs: number
+  toMs: number
+  severity: number
+  /** Measured value of the episode: smallest, greatest, newest; its unit depends on the code. */
+  least: number
+  most: number
+  last: number
+  /** How often it was seen. */
+  count: number
+  isOpen: boolean
+}
+
+/** Follows episodes by code: opens, grows, closes, and joins those that are close together. */
+export class Episodes {
+  readonly #byCode = new Map<FindingCode, Episode>()
+  /** Episodes that this run touched, with what they rest on. */
+  readonly #touched = new Map<Episode, Evidence[]>()
+
+  /** Sees `code` from `fromMs` to `toMs`; joins the last episode of that code when it is near enough. */
+  see(seen: {
+    code: FindingCode
+    fromMs: number
+    toMs: number
+    severity: Severity
+    value: number
+    evidence?: Evidence | undefined
+  }): void {
+    const { code, fromMs, toMs, evidence } = seen
+    const value = Math.max(0, Math.round(seen.value))
+    const severity = severities.indexOf(seen.severity)
+    let episode = this.#byCode.get(code)
+    if (episode === undefined || (!episode.isOpen && fromMs - episode.toMs > findingKinds[code].mergeMs)) {
+      episode = { code, fromMs, toMs, severity, least: value, most: value, last: value, count: 0, isOpen: true }
+      this.#byCode.set(code, episode)
+    }
+    episode.toMs = Math.max(episode.toMs, toMs)
+    episode.severity = Math.max(episode.severity, severity)
+    episode.least = Math.min(episode.least, value)
+    episode.most = Math.max(episode.most, value)
+    episode.last = value
+    episode.count++
+    episode.isOpen = true
+    this.#note(episode, evidence)
+  }
+
+  /** Ends the episode of `code`, if one is open, at `toMs`. */
+  end(code: FindingCode, toMs: number): void {
+    const episode = this.#byCode.get(code)
+    if (episode?.isOpen !== true) return
+    episode.isOpen = false
+    episode.toMs = Math.max(episode.toMs, toMs)
+    this.#note(episode, undefined)
+  }
+
+  /** True while an episode of `code` lasts. */
+  isOpen(code: FindingCode): boolean {
+    return this.#byCode.get(code)?.isOpen === true
+  }
+
+  #note(episode: Episode, evidence: Evidence | undefined): void {
+    const list = this.#touched.get(episode) ?? []
+    this.#touched.set(episode, list)
+    if (evidence === undefined) return
+    const same = list.find(({ record }) => record === evidence.record)
+    if (same === undefined) list.push({ ...evidence })
+    else {
+      same.first = Math.min(same.first, evidence.first)
+      same.last = Math.max(same.last, evidence.last)
+    }
+  }
+
+  /** The findings of this run: what was touched, and what is still open. */
+  findings(): Finding[] {
+    const episodes = new Set(this.#touched.keys())
+    for (const episode of this.#byCode.values()) if (episode.isOpen) episodes.add(episode)
+    const list = [...episodes].filter((e) => e.toMs - e.fromMs >= findingKinds[e.code].leastMs)
+    list.sort((a, b) => b.severity - a.severity || a.fromMs - b.fromMs || (a.code < b.code ? -1 : 1))
+    return list.map((episode) => ({
+      code: episode.code,
+      fromMs: episode.fromMs,
+      toMs: episode.toMs,
+      severity: severities[episode.severity] as Severity,
+      score: episode.most,
+      isOpen: episode.isOpen,
+      evidence: this.#touched.get(episode) ?? [],
+      sentence: sentenceOf(episode),
+    }))
+  }
+
+  /** Episodes that a later run may still extend. */
+  carried(nowMs: number): Episode[] {
+    const list = [...this.#byCode.values()].filter((e) => e.isOpen || nowMs - e.toMs <= findingKinds[e.code].mergeMs)
+    return list.sort((a, b) => (a.code < b.code ? -1 : 1))
+  }
+
+  /** Takes over the episodes of an earlier run. */
+  restore(episodes: readonly Episode[]): void {
+    for (const episode of episodes) this.#byCode.set(episode.code, { ...episode })
+  }
+}
+
+/** A length of time as a clinician writes it. */
+function lengthOf(ms: number): string {
+  const seconds = Math.round(ms / 1000)
+  if (seconds < 90) return `${seconds} s`
+  const minutes = Math.round(seconds / 60)
+  return minutes < 90 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+}
+
+const tenths = (thousandths: number) => `${Math.floor(thousandths / 1000)}.${Math.floor((thousandths % 1000) / 100)}`
+const bpm = (thousandths: number) => `${Math.round(thousandths / 1000)}`
+
+const texts: Record<FindingCode, (e: Episode, length: string) => string> = {
+  'ecg.asystole': (e, length) =>
+    `No QRS complex for ${tenths(e.most)} s in a signal that can be judged (${length}): possible asystole.`,
+  'ecg.ventricular-fibrillation': (_e, length) => `Ventricular fibrillation or flutter for ${length}.`,
+  'ecg.ventricular-tachycardia': (e, length) =>
+    `Wide-complex run of three beats or more (${e.count} beats seen, ${length}), rate up to ${bpm(e.most)}/min: ventricular tachycardia.`,
+  'ecg.possible-af': (e, length) =>
+    `Irregularly irregular rhythm for ${length}, rate ${bpm(e.least)} to ${bpm(e.most)}/min: possible atrial fibrillation.`,
+  'ecg.pause': (e) => `${e.count === 1 ? 'Pause' : `${e.count} pauses, the longest`} of ${tenths(e.most)} s.`,
+  'ecg.bradycardia': (e, length) => `Bradycardia for ${length}, rate ${bpm(e.least)} to ${bpm(e.most)}/min.`,
+  'ecg.tachycardia': (e, length) => `Tachycardia for ${length}, rate ${bpm(e.least)} to ${bpm(e.most)}/min.`,
+  'ecg.ventricular-bigeminy': (_e, length) => `Ventricular bigeminy for ${length}.`,
+  'ecg.ventricular-trigeminy': (_e, length) => `Ventricular trigeminy for ${length}.`,
+  'ecg.ventricular-beats': (e, length) => `${e.count} ventricular premature beats within ${length}.`,
+  'ecg.unreadable': (_e, length) => `ECG cannot be judged for ${length}; no statement is made about this time.`,
+  'early-warning.news2': (e, length) =>
+    `NEWS2 up to ${Math.floor(e.most / 1000)}, now ${Math.floor(e.last / 1000)}, for ${length}.`,
+  'stream.gap': (_e, length) => `No data for ${length}.`,
+}
+
+/** The sentence of an episode. Rates and seconds are in thousandths in `least`, `most`, `last`. */
+function sentenceOf(episode: Episode): string {
+  return texts[episode.code](episode, lengthOf(episode.toMs - episode.fromMs))
+}

@@ -1,0 +1,116 @@
+/** Follows vital signs: the median of each minute, then NEWS2 on what is fresh enough. */
+import type { VitalRow, VitalSign, VitalsBatch } from './batch.ts'
+import { scoreNews2 } from './early-warning/score.ts'
+import type { Consciousness, VitalSet } from './early-warning/vitals.ts'
+import type { Episodes, Severity } from './findings.ts'
+import type { Parameters } from './parameters.ts'
+
+const minuteMs = 60_000
+const hourMs = 3_600_000
+/** How old a value may be for a score, by sign: what a monitor measures all the time, and what a nurse measures on a round. */
+const ageMaxMs: Partial<Record<VitalSign, number>> = {
+  'heart-rate': 5 * minuteMs,
+  pulse: 5 * minuteMs,
+  'respiratory-rate': 5 * minuteMs,
+  spo2: 5 * minuteMs,
+  temperature: 12 * hourMs,
+  'systolic-pressure': 12 * hourMs,
+  consciousness: 12 * hourMs,
+  'supplemental-oxygen': 12 * hourMs,
+}
+const levels: readonly Consciousness[] = ['A', 'C', 'V', 'P', 'U']
+/** Points that the score must fall below the limit before the finding ends. */
+const hysteresis = 2
+/** Most values of one sign that a minute keeps. */
+const minuteValuesMax = 240
+
+/** What is carried: the newest value of each sign, in thousandths, and its time. */
+export interface VitalsState {
+  latest: { sign: VitalSign; atMs: number; milli: number }[]
+}
+
+/** All vital signs during a run. */
+export class VitalsStream {
+  readonly #parameters: Parameters
+  readonly #episodes: Episodes
+  readonly #latest = new Map<VitalSign, { atMs: number; milli: number }>()
+  endMs = 0
+
+  constructor(parameters: Parameters, episodes: Episodes, carried?: VitalsState) {
+    this.#parameters = parameters
+    this.#episodes = episodes
+    for (const { sign, atMs, milli } of carried?.latest ?? []) this.#latest.set(sign, { atMs, milli })
+  }
+
+  /** Takes the next batch; a minute that a batch begins or ends in counts with the rows of that batch alone. */
+  push(batch: VitalsBatch, record: number): void {
+    let first = 0
+    while (first < batch.rows.length) {
+      const minute = Math.floor((batch.rows[first] as VitalRow).atMs / minuteMs)
+      let next = first
+      while (next < batch.rows.length && Math.floor((batch.rows[next] as VitalRow).atMs / minuteMs) === minute) next++
+      this.#minute(batch.rows.slice(first, next), record, first)
+      first = next
+    }
+  }
+
+  #minute(rows: VitalRow[], record: number, first: number): void {
+    const atMs = (rows[rows.length - 1] as VitalRow).atMs
+    this.endMs = Math.max(this.endMs, atMs)
+    const bySign = new Map<VitalSign, number[]>()
+    for (const { sign, value } of rows) {
+      const values = bySign.get(sign) ?? []
+      if (values.length < minuteValuesMax) values.push(Math.round(value * 1000))
+      bySign.set(sign, values)
+    }
+    for (const [sign, values] of bySign) {
+      values.sort((a, b) => a - b)
+      this.#latest.set(sign, { atMs, milli: values[(values.length - 1) >> 1] as number })
+    }
+    this.#score(atMs, { record, first, last: first + rows.length - 1 })
+  }
+
+  #value(sign: VitalSign, nowMs: number): number | undefined {
+    const latest = this.#latest.get(sign)
+    if (latest === undefined || nowMs - latest.atMs > (ageMaxMs[sign] ?? hourMs)) return undefined
+    return latest.milli / 1000
+  }
+
+  #set(nowMs: number): VitalSet {
+    const entries: [keyof VitalSet, VitalSet[keyof VitalSet]][] = [
+      ['respiratoryRate', this.#value('respiratory-rate', nowMs)],
+      ['spo2', this.#value('spo2', nowMs)],
+      ['systolicPressure', this.#value('systolic-pressure', nowMs)],
+      ['pulse', this.#value('heart-rate', nowMs) ?? this.#value('pulse', nowMs)],
+      ['temperature', this.#value('temperature', nowMs)],
+      ['consciousness', levels[this.#value('consciousness', nowMs) ?? -1]],
+    ]
+    const oxygen = this.#value('supplemental-oxygen', nowMs)
+    if (oxygen !== undefined) entries.push(['supplementalOxygen', oxygen > 0])
+    const { ageYears, spo2Scale } = this.#parameters
+    if (ageYears !== 255) entries.push(['ageYears', ageYears])
+    entries.push(['spo2Scale', spo2Scale === 2 ? 2 : 1])
+    return Object.fromEntries(entries.filter(([, value]) => value !== undefined)) as VitalSet
+  }
+
+  #score(atMs: number, evidence: { record: number; first: number; last: number }): void {
+    const { total, parts } = scoreNews2(this.#set(atMs))
+    if (total === null) return
+    const code = 'early-warning.news2'
+    const { news2From } = this.#parameters
+    const isRed = Object.values(parts).includes(3)
+    const stays = this.#episodes.isOpen(code) && total > news2From - hysteresis
+    if (total < news2From && !isRed && !stays) {
+      this.#episodes.end(code, atMs)
+      return
+    }
+    const severity: Severity = total >= 7 ? 'high' : total >= 5 ? 'medium' : 'low'
+    this.#episodes.see({ code, fromMs: atMs, toMs: atMs, severity, value: total * 1000, evidence })
+  }
+
+  /** What a later run needs. */
+  carry(): VitalsState {
+    const latest = [...this.#latest].map(([sign, { atMs, milli }]) => ({ sign, atMs, milli }))
+    return { latest: latest.sort((a, b) => (a.sign < b.sign ? -1 : 1)) }
+  }
+}
