@@ -1,4 +1,4 @@
-import type { Ledger } from '@healthblock/chain/block'
+import type { GrantClose, Ledger, PlacedTransaction } from '@healthblock/chain/block'
 import type { ChainName, Transaction } from '@healthblock/chain/transaction'
 import type { PeerMethod } from './ports.ts'
 
@@ -31,15 +31,21 @@ export interface BlockPlace {
   readonly size: number
 }
 
-/** A block that this node has just applied; not yet published. */
+/**
+ * A block that this node has just applied; not yet published. Listeners run right after the ledger's commit and before the next
+ * one, so `ledger.prove` still proves against this block's state root.
+ */
 export interface AppliedBlock extends BlockPlace {
   /** Leaf bytes, the SEAL last. */
   readonly leaves: readonly Uint8Array[]
-  /** The parsed transactions, in the order of the leaves; the first has index `i0`. */
-  readonly transactions: readonly Transaction[]
+  /** In the order of the leaves; the first has index `i0`. */
+  readonly transactions: readonly PlacedTransaction[]
+  /** Grants that its `key` transactions close. */
+  readonly closes: readonly GrantClose[]
+  /** SEAL time, Unix ms. */
   readonly ms: number
   /** True if it closes a grant, suspends somebody or changes the policy: an idle Docchain then seals a block. */
-  readonly closes: boolean
+  readonly wakes: boolean
 }
 
 /** Figures of a core, for metrics and readiness. */

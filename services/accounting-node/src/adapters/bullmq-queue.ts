@@ -1,0 +1,184 @@
+/**
+ * The intake queue of one chain as a BullMQ queue. One job is one micro-batch, as base64 text. Jobs have one attempt, no delay
+ * and no priority, and are completed as soon as they are read: Redis gives an order, and nothing is lost with it that a
+ * gateway's outbox does not bring back.
+ */
+import type { ChainName } from '@healthblock/chain/transaction'
+import { fromBase64, toBase64 } from '@healthblock/encoding/bytes'
+import { messageOf } from '@healthblock/runtime/errors'
+import { type Job, Queue, Worker } from 'bullmq'
+import { Redis } from 'ioredis'
+import type { IntakeQueue } from '../core/ports.ts'
+import { AccountingError } from '../errors.ts'
+
+/** Most jobs that may wait before `add` refuses. */
+const jobsWaitingMax = 2_048
+/** How long `add` waits for Redis. */
+const addTimeoutMs = 2_000
+/** Pause of `take` while Redis is away. */
+const awayPauseMs = 500
+/** How long one blocking request for a job lasts, in seconds. */
+const blockSeconds = 5
+
+/** How to reach the queue. */
+export interface BullQueueOptions {
+  readonly chain: ChainName
+  readonly redisUrl: string
+  /** Prefix of the keys in Redis: one per ledger. */
+  readonly prefix: string
+  /** Told of faults of the connection; they heal by themselves. */
+  readonly onFault: (error: Error) => void
+}
+
+/** A queue and its connections. */
+export interface BullQueue extends IntakeQueue {
+  /** Resolves if Redis answers. */
+  ping(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Resolves after `ms` or when `signal` aborts. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = setTimeout(end, ms)
+    signal.addEventListener('abort', end)
+    if (signal.aborted) end()
+  })
+}
+
+function within<T>(work: Promise<T>, ms: number): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>()
+  const timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms)
+  work.then(resolve, reject).finally(() => clearTimeout(timer))
+  return promise
+}
+
+/** Takes jobs, in order, for one spell of leadership. */
+class Consumer {
+  readonly #worker: Worker
+  readonly #token = 'leader'
+
+  constructor(name: string, connection: Redis, prefix: string, onFault: (error: Error) => void) {
+    this.#worker = new Worker(name, null, {
+      connection,
+      prefix,
+      autorun: false,
+      drainDelay: blockSeconds,
+      maxStalledCount: 0,
+      removeOnComplete: { count: 0 },
+      removeOnFail: { count: 0 },
+    })
+    this.#worker.on('error', onFault)
+    // Jobs that a leader took and did not complete before it died are thrown away, not run again.
+    this.#worker.startStalledCheckTimer().catch(onFault)
+  }
+
+  async take(max: number, onFault: (error: Error) => void): Promise<Uint8Array[]> {
+    const jobs: Uint8Array[] = []
+    let job = await this.#next(true)
+    while (job !== undefined) {
+      jobs.push(fromBase64(String(job.data)))
+      // If completing fails (wiped meanwhile, or away), the job is ours all the same.
+      job.moveToCompleted(0, this.#token, false).catch(onFault)
+      job = jobs.length < max ? await this.#next(false).catch(() => undefined) : undefined
+    }
+    return jobs
+  }
+
+  async #next(block: boolean): Promise<Job | undefined> {
+    return (await this.#worker.getNextJob(this.#token, { block })) ?? undefined
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.close(true)
+  }
+}
+
+/** Opens the queue `{<chain>}-intake`. Redis need not be there yet. */
+export function openBullQueue(options: BullQueueOptions): BullQueue {
+  const name = `{${options.chain}}-intake`
+  const { prefix, onFault } = options
+  const retryStrategy = (attempt: number): number => Math.min(50 * attempt, 1_000)
+  const adding = new Redis(options.redisUrl, { enableOfflineQueue: false, maxRetriesPerRequest: 0, retryStrategy })
+  const taking = new Redis(options.redisUrl, { maxRetriesPerRequest: null, retryStrategy })
+  for (const connection of [adding, taking]) connection.on('error', onFault)
+  const queue = new Queue(name, { connection: adding, prefix, skipWaitingForReady: true, skipMetasUpdate: true })
+  queue.on('error', onFault)
+  let depth = 0
+  let consumer: Consumer | undefined
+
+  const take = async (max: number, signal: AbortSignal): Promise<Uint8Array[]> => {
+    consumer ??= new Consumer(name, taking, prefix, onFault)
+    const mine = consumer
+    const { promise: aborted, resolve } = Promise.withResolvers<Uint8Array[]>()
+    const abort = (): void => {
+      // A job that is fetched after this is lost; outboxes bring it back.
+      if (consumer === mine) consumer = undefined
+      mine.close().catch(onFault)
+      resolve([])
+    }
+    signal.addEventListener('abort', abort)
+    try {
+      return await Promise.race([mine.take(max, onFault), aborted])
+    } catch (error) {
+      onFault(error instanceof Error ? error : new Error(messageOf(error)))
+      await pause(awayPauseMs, signal)
+      return []
+    } finally {
+      signal.removeEventListener('abort', abort)
+    }
+  }
+
+  return {
+    async add(job) {
+      if (depth >= jobsWaitingMax) {
+        depth = await within(queue.getWaitingCount(), addTimeoutMs).catch(() => depth)
+        if (depth >= jobsWaitingMax) {
+          throw new AccountingError('the intake queue is full', {
+            code: 'ERR_QUEUE_FULL',
+            retryAfterMs: 2_000,
+            jobs: depth,
+          })
+        }
+      }
+      try {
+        await within(
+          queue.add('batch', toBase64(job), { attempts: 1, removeOnComplete: true, removeOnFail: true }),
+          addTimeoutMs,
+        )
+      } catch (cause) {
+        const reason = messageOf(cause)
+        throw new AccountingError(
+          `the intake queue is away: ${reason}`,
+          { code: 'ERR_QUEUE_AWAY', retryAfterMs: 2_000, reason },
+          { cause },
+        )
+      }
+      queue.getWaitingCount().then(
+        (count) => {
+          depth = count
+        },
+        () => {},
+      )
+    },
+    async take(max, signal) {
+      if (signal.aborted) return []
+      return take(max, signal)
+    },
+    depth: () => depth,
+    async ping() {
+      await within(adding.ping(), addTimeoutMs)
+    },
+    async close() {
+      await consumer?.close()
+      consumer = undefined
+      await queue.close()
+      for (const connection of [adding, taking]) connection.disconnect()
+    },
+  }
+}

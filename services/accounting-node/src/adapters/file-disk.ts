@@ -1,0 +1,129 @@
+/**
+ * The disk of one chain of one node: a folder of the file system. Syncs run in libuv's pool, so that they do not hold up the
+ * event loop; reads are synchronous and usually answered from the page cache.
+ */
+import { readSync } from 'node:fs'
+import { type FileHandle, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { ensureFolder, syncFolder } from '@healthblock/runtime/files'
+import type { AppendFile, Disk } from '../core/ports.ts'
+
+function isAbsent(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT'
+}
+
+async function writeAtomically(path: string, bytes: Uint8Array, durable: boolean): Promise<void> {
+  // One writer per file (the port's promise), so one temporary name is enough, and a crash leaves at most one behind.
+  const temporary = `${path}.new`
+  const handle = await open(temporary, 'w', 0o600)
+  try {
+    await handle.writeFile(bytes)
+    if (durable) await handle.datasync()
+  } finally {
+    await handle.close()
+  }
+  await rename(temporary, path)
+  if (durable) syncFolder(dirname(path))
+}
+
+class FileAppend implements AppendFile {
+  readonly #path: string
+  #handle: FileHandle
+  #size: number
+
+  constructor(path: string, handle: FileHandle, size: number) {
+    this.#path = path
+    this.#handle = handle
+    this.#size = size
+  }
+
+  size(): number {
+    return this.#size
+  }
+
+  async append(bytes: Uint8Array): Promise<void> {
+    let written = 0
+    while (written < bytes.length) {
+      const part = await this.#handle.write(bytes, written, bytes.length - written, this.#size + written)
+      written += part.bytesWritten
+    }
+    await this.#handle.datasync()
+    this.#size += bytes.length
+  }
+
+  read(offset: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(Math.max(0, Math.min(length, this.#size - offset)))
+    let filled = 0
+    while (filled < bytes.length) {
+      const count = readSync(this.#handle.fd, bytes, filled, bytes.length - filled, offset + filled)
+      if (count === 0) break
+      filled += count
+    }
+    return filled === bytes.length ? bytes : bytes.subarray(0, filled)
+  }
+
+  async replace(bytes: Uint8Array): Promise<void> {
+    await writeAtomically(this.#path, bytes, true)
+    const old = this.#handle
+    this.#handle = await open(this.#path, 'r+')
+    this.#size = bytes.length
+    await old.close()
+  }
+
+  async truncate(sizeBytes: number): Promise<void> {
+    await this.#handle.truncate(sizeBytes)
+    await this.#handle.datasync()
+    this.#size = sizeBytes
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close()
+  }
+}
+
+/** Opens the folder `dir` as a disk, creating it (0700) if absent. */
+export function openFileDisk(dir: string): Disk {
+  ensureFolder(dir)
+  return {
+    async open(name) {
+      const path = join(dir, name)
+      ensureFolder(dirname(path))
+      const handle = await open(path, 'a+', 0o600).then(async (created) => {
+        // 'a' would write at the end whatever the position says; a failed append could then leave a hole unseen.
+        await created.close()
+        return open(path, 'r+')
+      })
+      syncFolder(dirname(path))
+      const { size } = await handle.stat()
+      return new FileAppend(path, handle, size)
+    },
+    async read(name) {
+      try {
+        return new Uint8Array(await readFile(join(dir, name)))
+      } catch (error) {
+        if (isAbsent(error)) return undefined
+        throw error
+      }
+    },
+    async write(name, bytes, { durable }) {
+      const path = join(dir, name)
+      ensureFolder(dirname(path))
+      if (durable) await writeAtomically(path, bytes, true)
+      else {
+        await writeFile(`${path}.new`, bytes, { mode: 0o600 })
+        await rename(`${path}.new`, path)
+      }
+    },
+    async list(folder) {
+      try {
+        return (await readdir(join(dir, folder))).sort()
+      } catch (error) {
+        if (isAbsent(error)) return []
+        throw error
+      }
+    },
+    async remove(name) {
+      await rm(join(dir, name), { force: true })
+    },
+  }
+}

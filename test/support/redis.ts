@@ -1,0 +1,108 @@
+/** A private Redis for a test: its own folder, a free loopback port, gone when stopped. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** A running instance. */
+export interface TestRedis {
+  readonly url: string
+  readonly port: number
+  /** Forgets everything, as FLUSHALL does. */
+  wipe(): void
+  /** Ends the process at once; the port stays its own for `restart`. */
+  kill(): Promise<void>
+  /** Starts it again on the same port, empty. */
+  restart(): Promise<void>
+  /** Ends it and removes its folder. */
+  stop(): Promise<void>
+}
+
+/** True if `redis-server` is installed; tests that need it are skipped by name otherwise. */
+export const redisInstalled: boolean = (() => {
+  try {
+    execFileSync('redis-server', ['--version'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+})()
+
+/** A loopback port that nobody uses at this moment. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      const port = typeof address === 'object' && address !== null ? address.port : 0
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+function launch(port: number, dir: string): Promise<ChildProcess> {
+  const child = spawn(
+    'redis-server',
+    [
+      '--port',
+      String(port),
+      '--bind',
+      '127.0.0.1',
+      '--dir',
+      dir,
+      '--save',
+      '',
+      '--appendonly',
+      'no',
+      '--daemonize',
+      'no',
+    ],
+    { stdio: ['ignore', 'pipe', 'ignore'] },
+  )
+  return new Promise((resolve, reject) => {
+    let text = ''
+    child.once('error', reject)
+    child.once('exit', (code) => reject(new Error(`redis-server ended with ${code}: ${text}`)))
+    child.stdout?.on('data', (part: Buffer) => {
+      text += part.toString()
+      if (text.includes('Ready to accept connections')) {
+        child.removeAllListeners('exit')
+        child.stdout?.resume()
+        resolve(child)
+      }
+    })
+  })
+}
+
+function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve()
+  return new Promise((resolve) => {
+    child.once('exit', () => resolve())
+    child.kill('SIGKILL')
+  })
+}
+
+/** Starts a private instance. */
+export async function startTestRedis(): Promise<TestRedis> {
+  const port = await freePort()
+  const dir = mkdtempSync(join(tmpdir(), 'healthblock-redis-'))
+  let child = await launch(port, dir)
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    wipe() {
+      execFileSync('redis-cli', ['-p', String(port), 'FLUSHALL'], { stdio: 'ignore' })
+    },
+    kill: () => end(child),
+    async restart() {
+      await end(child)
+      child = await launch(port, dir)
+    },
+    async stop() {
+      await end(child)
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
