@@ -1,0 +1,176 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { rebuildRoot, StateTree, stateLeaf, statePath } from '@healthblock/chain/state-tree'
+import { type ChainChanges, type ChainStore, MemoryChainStore } from '@healthblock/chain/store'
+import { sha256 } from '@healthblock/crypto/hash'
+import { compareBytes } from '@healthblock/encoding/bytes'
+import { encodeCbor } from '@healthblock/encoding/cbor'
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openChainStore, type SqliteChainStore } from './ledger-stores.ts'
+
+let dir: string
+const open: SqliteChainStore[] = []
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'hb-stores-'))
+})
+afterEach(() => {
+  for (const store of open.splice(0)) store.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+function sqlite(name = 'state.db'): SqliteChainStore {
+  const store = openChainStore({ path: join(dir, name) })
+  open.push(store)
+  return store
+}
+
+const keyOf = (n: number): Uint8Array => encodeCbor(['test', n])
+const id = (n: number): Uint8Array => sha256(encodeCbor(['id', n]))
+const patient = id(1_000_000)
+const stream = id(7).slice(0, 8)
+const first = new Uint8Array(32)
+const last = new Uint8Array(32).fill(255)
+
+/** The block of a height: it sets `count` keys, every third one again, and adds one record and two transactions. */
+function changesOf(height: number, count = 5): ChainChanges {
+  const numbers = Array.from({ length: count }, (_, i) => (i % 3 === 0 ? i : height * 1000 + i))
+  const leaves = [...new Set(numbers)].map((n) => stateLeaf(keyOf(n), encodeCbor([height, n])))
+  leaves.sort((a, b) => compareBytes(a.path, b.path))
+  const size = (height + 1) * 3
+  const boundary = { size, height, root: id(size), ms: 1000 + height, wakes: height % 4 === 0 }
+  return {
+    leaves,
+    index: {
+      transactions: [0, 1].map((i) => ({ id: id(height * 2 + i), index: size - 3 + i })),
+      records: [
+        { patient, stream, sequence: height + 1, entry: { index: size - 3, generation: 1, epoch: height, kind: 0 } },
+      ],
+      boundary: { ...boundary, anchorSize: height * 10 },
+    },
+    head: encodeCbor(height),
+  }
+}
+
+describe.each<[string, () => ChainStore]>([
+  ['MemoryChainStore', () => new MemoryChainStore()],
+  ['SqliteChainStore', () => sqlite()],
+])('the promises of ChainStore: %s', (_name, create) => {
+  it('is empty at first', () => {
+    const store = create()
+    expect(store.head()).toBeUndefined()
+    expect(store.leaves.count()).toBe(0)
+    expect([...store.leaves.range(first, last)]).toEqual([])
+    expect(store.leaves.get(statePath(keyOf(1)))).toBeUndefined()
+    expect(store.index.boundaryAt(0)).toBeUndefined()
+    expect(store.index.newestWake(100)).toBeUndefined()
+    expect(store.index.firstAnchoredBeyond(0)).toBeUndefined()
+  })
+
+  it('gives back leaves, one by one and in order', () => {
+    const store = create()
+    for (let height = 0; height < 4; height++) store.apply(changesOf(height, 400))
+    const expected = new Map<string, unknown>()
+    for (let height = 0; height < 4; height++)
+      for (const leaf of changesOf(height, 400).leaves) expected.set(String(leaf.path), leaf)
+    const all = [...store.leaves.range(first, last)]
+    expect(all).toHaveLength(expected.size)
+    expect(store.leaves.count()).toBe(expected.size)
+    for (const [i, leaf] of all.entries()) {
+      expect({ ...leaf }).toEqual(expected.get(String(leaf.path)))
+      if (i > 0) expect(compareBytes(all[i - 1]?.path as Uint8Array, leaf.path)).toBeLessThan(0)
+    }
+    const part = all.slice(100, 701)
+    const [from, to] = [part[0]?.path as Uint8Array, part.at(-1)?.path as Uint8Array]
+    expect([...store.leaves.range(from, to)]).toEqual(part)
+    expect([...store.leaves.range(to, from)]).toEqual([])
+    expect(store.leaves.get(from)?.value).toEqual(part[0]?.value)
+  })
+
+  it('answers every question of the log index', () => {
+    const store = create()
+    for (let height = 0; height < 10; height++) store.apply(changesOf(height))
+    const boundary = (height: number): unknown => changesOf(height).index.boundary
+    expect(store.head()).toEqual(encodeCbor(9))
+    expect(store.index.find(id(7))).toBe(10)
+    expect(store.index.find(id(99))).toBeUndefined()
+    expect(store.index.record(patient, stream, 4)).toEqual({ index: 9, generation: 1, epoch: 3, kind: 0 })
+    expect(store.index.record(patient, stream, 11)).toBeUndefined()
+    expect(store.index.record(stream, patient, 4)).toBeUndefined()
+    expect(store.index.boundary(6)).toEqual(boundary(1))
+    expect(store.index.boundary(7)).toBeUndefined()
+    expect(store.index.boundaryAfter(5)).toEqual(boundary(1))
+    expect(store.index.boundaryAfter(6)).toEqual(boundary(2))
+    expect(store.index.boundaryAfter(30)).toBeUndefined()
+    expect(store.index.boundaryAt(4)).toEqual(boundary(4))
+    expect([
+      store.index.newestWake(2),
+      store.index.newestWake(3),
+      store.index.newestWake(26),
+      store.index.newestWake(99),
+    ]).toEqual([undefined, 3, 15, 27])
+    expect(store.index.firstAnchoredBeyond(9)).toEqual(boundary(1))
+    expect(store.index.firstAnchoredBeyond(10)).toEqual(boundary(2))
+    expect(store.index.firstAnchoredBeyond(90)).toBeUndefined()
+  })
+
+  it('carries a tree that equals a rebuild', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.array(fc.tuple(fc.nat(200), fc.nat(1000)), { maxLength: 40 }), { maxLength: 6 }),
+        (batches) => {
+          const store = create()
+          const entries = new Map<number, number>()
+          for (const kept of [...store.leaves.range(first, last)]) expect.unreachable(String(kept))
+          const tree = new StateTree(store.leaves)
+          for (const [height, batch] of batches.entries()) {
+            const changes = new Map(batch)
+            for (const [key, value] of changes) entries.set(key, value)
+            const pending = tree.rootAfter(
+              [...changes].map(([key, value]) => ({ key: keyOf(key), value: encodeCbor(value) })),
+            )
+            store.apply({ ...changesOf(height), leaves: pending.leaves })
+            tree.commit(pending)
+          }
+          const dump = [...entries].map(([key, value]) => ({ key: keyOf(key), value: encodeCbor(value) }))
+          expect(tree.root).toEqual(rebuildRoot(dump))
+          expect(new StateTree(store.leaves).root).toEqual(tree.root)
+          if (open.length > 0) {
+            open.pop()?.close()
+            rmSync(dir, { recursive: true, force: true })
+            dir = mkdtempSync(join(tmpdir(), 'hb-stores-'))
+          }
+        },
+      ),
+      { numRuns: 15 },
+    )
+  })
+})
+
+describe('SqliteChainStore', () => {
+  it('holds after opening again exactly what was applied', () => {
+    const store = sqlite()
+    for (let height = 0; height < 3; height++) store.apply(changesOf(height, 50))
+    const leaves = [...store.leaves.range(first, last)]
+    store.close()
+    const again = sqlite()
+    expect(again.head()).toEqual(encodeCbor(2))
+    expect([...again.leaves.range(first, last)]).toEqual(leaves)
+    expect(again.leaves.count()).toBe(leaves.length)
+  })
+
+  it('applies a block whole or not at all', () => {
+    const store = sqlite()
+    store.apply(changesOf(0))
+    const before = [...store.leaves.range(first, last)]
+    // The boundary's height is on record already: the last step of the transaction fails.
+    const twice = { ...changesOf(1), index: { ...changesOf(1).index, boundary: changesOf(0).index.boundary } }
+    expect(() => store.apply(twice)).toThrow()
+    store.close()
+    const again = sqlite()
+    expect([...again.leaves.range(first, last)]).toEqual(before)
+    expect(again.index.find(id(2))).toBeUndefined()
+    expect(again.head()).toEqual(encodeCbor(0))
+  })
+})

@@ -1,0 +1,254 @@
+/**
+ * The storage that a `Ledger` needs (`packages/chain/src/store.ts`), in one SQLite file a chain. One block is one
+ * transaction, so leaves, log index and head are of one height after any crash. Nothing grows in memory with the ledger
+ * but SQLite's page cache; reads are prepared statements over primary keys.
+ *
+ * The file is derived: whoever loses it replays the log. So it syncs as WAL does under `synchronous = NORMAL`: after a
+ * loss of power the newest blocks may be missing, never a part of one, never one before another.
+ */
+import type { StatementSync } from 'node:sqlite'
+import type { Boundary, LogIndex, RecordEntry } from '@healthblock/chain/log-index'
+import type { LeafStore, StateLeaf } from '@healthblock/chain/state-tree'
+import type { ChainChanges, ChainStore } from '@healthblock/chain/store'
+import { type Database, openDatabase } from './sqlite.ts'
+
+const schema = `
+CREATE TABLE leaf (
+  path BLOB PRIMARY KEY,
+  key BLOB NOT NULL,
+  value BLOB NOT NULL,
+  hash BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE place (
+  id BLOB PRIMARY KEY,
+  position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE record (
+  patient BLOB NOT NULL,
+  stream BLOB NOT NULL,
+  sequence INTEGER NOT NULL,
+  position INTEGER NOT NULL,
+  generation INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  PRIMARY KEY (patient, stream, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE boundary (
+  height INTEGER PRIMARY KEY,
+  size INTEGER NOT NULL UNIQUE,
+  root BLOB NOT NULL,
+  ms INTEGER NOT NULL,
+  wakes INTEGER NOT NULL,
+  anchor INTEGER
+) STRICT;
+CREATE INDEX boundary_wakes ON boundary (size) WHERE wakes = 1;
+CREATE INDEX boundary_anchor ON boundary (anchor, height) WHERE anchor IS NOT NULL;
+CREATE TABLE head (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  bytes BLOB NOT NULL
+) STRICT;
+`
+
+/** Leaves read at one time: a bucket fits, a scan of everything stays small. */
+const pageLeaves = 512
+
+class SqliteLeafStore implements LeafStore {
+  readonly #get: StatementSync
+  readonly #page: StatementSync
+  readonly #next: StatementSync
+  readonly #insert: StatementSync
+  readonly #update: StatementSync
+  #count: number
+
+  constructor(database: Database) {
+    const columns = 'path, key, value, hash'
+    const tail = `AND path <= ? ORDER BY path LIMIT ${pageLeaves}`
+    this.#get = database.statement(`SELECT ${columns} FROM leaf WHERE path = ?`)
+    this.#page = database.statement(`SELECT ${columns} FROM leaf WHERE path >= ? ${tail}`)
+    this.#next = database.statement(`SELECT ${columns} FROM leaf WHERE path > ? ${tail}`)
+    this.#insert = database.statement('INSERT INTO leaf (path, key, value, hash) VALUES (?, ?, ?, ?)')
+    this.#update = database.statement('UPDATE leaf SET key = ?, value = ?, hash = ? WHERE path = ?')
+    this.#count = Number(database.get('SELECT count(*) AS n FROM leaf')?.n)
+  }
+
+  get(path: Uint8Array): StateLeaf | undefined {
+    return this.#get.get(path) as StateLeaf | undefined
+  }
+
+  *range(first: Uint8Array, last: Uint8Array): Iterable<StateLeaf> {
+    let page = this.#page.all(first, last) as unknown as StateLeaf[]
+    for (;;) {
+      yield* page
+      const end = page.at(-1)
+      if (page.length < pageLeaves || end === undefined) return
+      page = this.#next.all(end.path, last) as unknown as StateLeaf[]
+    }
+  }
+
+  count(): number {
+    return this.#count
+  }
+
+  /** Inside the block's transaction; returns how many leaves were new. */
+  write(leaves: Iterable<StateLeaf>): number {
+    let added = 0
+    for (const { path, key, value, hash } of leaves) {
+      if (this.#update.run(key, value, hash, path).changes !== 0) continue
+      this.#insert.run(path, key, value, hash)
+      added++
+    }
+    return added
+  }
+
+  /** After the commit. */
+  grew(added: number): void {
+    this.#count += added
+  }
+}
+
+class SqliteLogIndex implements LogIndex {
+  readonly #find: StatementSync
+  readonly #record: StatementSync
+  readonly #bySize: StatementSync
+  readonly #after: StatementSync
+  readonly #byHeight: StatementSync
+  readonly #newestWake: StatementSync
+  readonly #anchored: StatementSync
+  readonly #insertPlace: StatementSync
+  readonly #insertRecord: StatementSync
+  readonly #insertBoundary: StatementSync
+
+  constructor(database: Database) {
+    this.#find = database.statement('SELECT position FROM place WHERE id = ?')
+    this.#record = database.statement(
+      'SELECT position, generation, epoch, kind FROM record WHERE patient = ? AND stream = ? AND sequence = ?',
+    )
+    this.#bySize = database.statement('SELECT * FROM boundary WHERE size = ?')
+    this.#after = database.statement('SELECT * FROM boundary WHERE size > ? ORDER BY size LIMIT 1')
+    this.#byHeight = database.statement('SELECT * FROM boundary WHERE height = ?')
+    this.#newestWake = database.statement('SELECT max(size) AS size FROM boundary WHERE wakes = 1 AND size <= ?')
+    this.#anchored = database.statement('SELECT * FROM boundary WHERE anchor > ? ORDER BY anchor, height LIMIT 1')
+    this.#insertPlace = database.statement('INSERT OR REPLACE INTO place (id, position) VALUES (?, ?)')
+    this.#insertRecord = database.statement('INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?)')
+    this.#insertBoundary = database.statement(
+      'INSERT INTO boundary (height, size, root, ms, wakes, anchor) VALUES (?, ?, ?, ?, ?, ?)',
+    )
+  }
+
+  find(transactionId: Uint8Array): number | undefined {
+    return (this.#find.get(transactionId) as { position: number } | undefined)?.position
+  }
+
+  record(patient: Uint8Array, stream: Uint8Array, sequence: number): RecordEntry | undefined {
+    const row = this.#record.get(patient, stream, sequence) as Record<string, number> | undefined
+    if (row === undefined) return undefined
+    const { position, generation, epoch, kind } = row as {
+      position: number
+      generation: number
+      epoch: number
+      kind: number
+    }
+    return { index: position, generation, epoch, kind }
+  }
+
+  boundary(size: number): Boundary | undefined {
+    return boundaryOf(this.#bySize.get(size))
+  }
+
+  boundaryAfter(index: number): Boundary | undefined {
+    return boundaryOf(this.#after.get(index))
+  }
+
+  boundaryAt(height: number): Boundary | undefined {
+    return boundaryOf(this.#byHeight.get(height))
+  }
+
+  newestWake(sizeMax: number): number | undefined {
+    return (this.#newestWake.get(sizeMax) as { size: number | null }).size ?? undefined
+  }
+
+  firstAnchoredBeyond(userchainIndex: number): Boundary | undefined {
+    return boundaryOf(this.#anchored.get(userchainIndex))
+  }
+
+  /** Inside the block's transaction. */
+  write({ transactions, records, boundary }: ChainChanges['index']): void {
+    for (const { id, index } of transactions) this.#insertPlace.run(id, index)
+    for (const { patient, stream, sequence, entry } of records) {
+      this.#insertRecord.run(patient, stream, sequence, entry.index, entry.generation, entry.epoch, entry.kind)
+    }
+    const { height, size, root, ms, wakes, anchorSize } = boundary
+    this.#insertBoundary.run(height, size, root, ms, wakes ? 1 : 0, anchorSize ?? null)
+  }
+}
+
+function boundaryOf(found: unknown): Boundary | undefined {
+  if (found === undefined) return undefined
+  const row = found as {
+    height: number
+    size: number
+    root: Uint8Array
+    ms: number
+    wakes: number
+    anchor: number | null
+  }
+  const boundary = { size: row.size, height: row.height, root: row.root, ms: row.ms, wakes: row.wakes === 1 }
+  return row.anchor === null ? boundary : { ...boundary, anchorSize: row.anchor }
+}
+
+/** One chain's storage in a SQLite file. */
+export class SqliteChainStore implements ChainStore {
+  readonly leaves: LeafStore
+  readonly index: LogIndex
+  readonly #database: Database
+  readonly #leaves: SqliteLeafStore
+  readonly #index: SqliteLogIndex
+  readonly #head: StatementSync
+  readonly #setHead: StatementSync
+
+  /** Called by `openChainStore` only. */
+  constructor(database: Database) {
+    this.#database = database
+    this.#leaves = new SqliteLeafStore(database)
+    this.#index = new SqliteLogIndex(database)
+    this.leaves = this.#leaves
+    this.index = this.#index
+    this.#head = database.statement('SELECT bytes FROM head')
+    this.#setHead = database.statement('INSERT OR REPLACE INTO head (one, bytes) VALUES (1, ?)')
+  }
+
+  head(): Uint8Array | undefined {
+    return (this.#head.get() as { bytes: Uint8Array } | undefined)?.bytes
+  }
+
+  apply(changes: ChainChanges): void {
+    const added = this.#database.transaction(() => {
+      const count = this.#leaves.write(changes.leaves)
+      this.#index.write(changes.index)
+      this.#setHead.run(changes.head)
+      return count
+    })
+    this.#leaves.grew(added)
+  }
+
+  /** Closes the file. */
+  close(): void {
+    this.#database.close()
+  }
+}
+
+/**
+ * Opens a chain's storage, creating an empty one if the file is absent.
+ *
+ * @param options - `cacheSizeBytes`: SQLite's page cache, default 32 MiB.
+ * @throws {RuntimeError} as `openDatabase`.
+ */
+export function openChainStore(options: { path: string; cacheSizeBytes?: number }): SqliteChainStore {
+  const database = openDatabase({
+    path: options.path,
+    synchronous: 'normal',
+    migrations: [schema],
+    cacheSizeBytes: options.cacheSizeBytes ?? 32 * 1024 * 1024,
+  })
+  return new SqliteChainStore(database)
+}
