@@ -32,7 +32,8 @@ function leavesOf({ first, from, until }: EpochRange): { from: number; until: nu
   // A window that began before this generation begins at its leaf 0; one without end ends at its last leaf.
   const end = until === undefined ? last : Math.min(until, last)
   const begin = Math.max(from, first)
-  if (![first, from, end].every((epoch) => Number.isSafeInteger(epoch) && epoch >= 0)) throw argumentInvalid('range')
+  if (![first, from, begin, end].every((epoch) => Number.isSafeInteger(epoch) && epoch >= 0))
+    throw argumentInvalid('range')
   return begin < end ? { from: begin - first, until: end - first } : { from: 0, until: 0 }
 }
 

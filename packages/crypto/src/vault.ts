@@ -174,7 +174,7 @@ export class OpenVault {
     }
   }
 
-  /** Wipes the key (best effort). The object is of no use afterwards. */
+  /** Wipes the key and the secrets in `contents` (best effort). The object is of no use afterwards. */
   close(): void {
     this.#master.fill(0)
     this.#master = new Uint8Array(0)

@@ -1,5 +1,6 @@
 /** KEM keys and HPKE under the suites of SPEC.md §5, for a provider given by the caller. */
 import { concatBytes, encodeUtf8 } from '@healthblock/encoding/bytes'
+import { x25519 } from '@noble/curves/ed25519.js'
 import type { CipherSuite, Key } from 'hpke'
 import { argumentInvalid, CryptoError, openFailed } from '../errors.ts'
 import type { Bytes, Provider } from '../provider/provider.ts'
@@ -60,15 +61,40 @@ export function requireSuite(suite: number): void {
   }
 }
 
+const mlKemKeySizeBytes = 1184
+const mlKemModulus = 3329
+
+/** FIPS 203 §7.2: each of the 768 twelve-bit coefficients is below the modulus. Not every library looks. */
+function isReduced(publicKey: Uint8Array): boolean {
+  for (let i = 0; i < mlKemKeySizeBytes - 32; i += 3) {
+    const [a, b, c] = [publicKey[i] as number, publicKey[i + 1] as number, publicKey[i + 2] as number]
+    if ((a | ((b & 15) << 8)) >= mlKemModulus || ((b >> 4) | (c << 4)) >= mlKemModulus) return false
+  }
+  return true
+}
+
+function keyInvalid(cause?: unknown): CryptoError {
+  return new CryptoError('not a KEM public key', { code: 'ERR_KEY_INVALID' }, cause === undefined ? {} : { cause })
+}
+
+/** Throws `ERR_KEY_INVALID` unless envelopes can be sealed to the key, on every platform alike. */
+export function requireKemPublicKey(publicKey: Uint8Array): void {
+  if (publicKey.length !== kemPublicKeySizeBytes || !isReduced(publicKey)) throw keyInvalid()
+  try {
+    // Throws for the points of small order, whose shared secret is zero for every scalar.
+    x25519.getSharedSecret(new Uint8Array(32).fill(0x55), publicKey.subarray(mlKemKeySizeBytes))
+  } catch (cause) {
+    throw keyInvalid(cause)
+  }
+}
+
 /** encapsulation || ciphertext under HPKE base mode. */
 export async function hpkeSeal(
   suite: CipherSuite<Key>,
   options: { publicKey: Uint8Array; info: Uint8Array; plaintext: Uint8Array },
 ): Promise<Bytes> {
   const { publicKey, info, plaintext } = options
-  const keyInvalid = (cause?: unknown) =>
-    new CryptoError('not a KEM public key', { code: 'ERR_KEY_INVALID' }, cause === undefined ? {} : { cause })
-  if (publicKey.length !== kemPublicKeySizeBytes) throw keyInvalid()
+  if (publicKey.length !== kemPublicKeySizeBytes || !isReduced(publicKey)) throw keyInvalid()
   try {
     const recipient = await suite.DeserializePublicKey(publicKey)
     const { encapsulatedSecret, ciphertext } = await suite.Seal(recipient, plaintext, { info })
