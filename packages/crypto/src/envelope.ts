@@ -5,9 +5,9 @@
  * @see SPEC.md §5, RFC 9180
  */
 
-import { concatBytes } from '@healthblock/encoding/bytes'
+import { compareBytes, concatBytes } from '@healthblock/encoding/bytes'
 import { provider } from '#provider'
-import { argumentInvalid, CryptoError, openFailed } from './errors.ts'
+import { CryptoError } from './errors.ts'
 import {
   type EnvelopeContents,
   type EnvelopeContext,
@@ -18,6 +18,7 @@ import {
   parseContents,
   unpadContents,
 } from './inner/envelope.ts'
+import { argumentInvalid, openFailed } from './inner/failures.ts'
 import {
   hpkeSeal,
   KemKeyPair,
@@ -185,10 +186,10 @@ export function composeEnvelope(options: {
     first: range.first,
     cover: cover.map(({ depth, index }) => [depth, index] as const),
     streams: [...streams]
-      .sort((a, b) => compareStream(a.stream, b.stream))
+      .sort((a, b) => compareBytes(a.stream, b.stream))
       .map(({ stream, kind, class: size, nodes }) => ({ stream, kind, class: size, keys: keysOf(nodes) })),
     diagnosis: [...diagnosis]
-      .sort((a, b) => compareStream(a.stream, b.stream))
+      .sort((a, b) => compareBytes(a.stream, b.stream))
       .map(({ stream, nodes }) => ({ stream, keys: keysOf(nodes) })),
   }
 }
@@ -206,14 +207,6 @@ function splitForNodes(
   const left = { depth: position.depth + 1, index: position.index * 2 }
   const right = { depth: position.depth + 1, index: position.index * 2 + 1 }
   return [...splitForNodes(left, lists), ...splitForNodes(right, lists)]
-}
-
-function compareStream(a: Uint8Array, b: Uint8Array): number {
-  for (let i = 0; i < 8; i++) {
-    const difference = (a[i] ?? 0) - (b[i] ?? 0)
-    if (difference !== 0) return difference
-  }
-  return 0
 }
 
 /** The nodes that an envelope's `keys` stand for, ready for `epochKeyFrom`; destroyed ones are left out. */

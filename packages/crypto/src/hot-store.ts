@@ -6,9 +6,10 @@
  * @see SPEC.md §7
  */
 
+import { compareBytes } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import { provider } from '#provider'
-import { argumentInvalid, openFailed } from './errors.ts'
+import { argumentInvalid, openFailed } from './inner/failures.ts'
 import { type FileFormat, openFileWith, sealFileWith } from './inner/file.ts'
 import { FormatReader, type HeldNodes, heldNodesValue } from './inner/held-nodes.ts'
 import { kemPublicKeySizeBytes } from './inner/kem.ts'
@@ -72,16 +73,8 @@ const sealedMax = 1024
 const format: FileFormat = { magic: 'hbhotst1', info: 'healthblock/1 hot store', fieldsSizeBytes: 0 }
 const keys = ['v', 'op', 'kem', 'vault', 'gen', 'first', 'streams', 'nodes', 'grants', 'sealed'] as const
 
-function compareIds(a: Uint8Array, b: Uint8Array): number {
-  for (let i = 0; i < a.length; i++) {
-    const difference = (a[i] ?? 0) - (b[i] ?? 0)
-    if (difference !== 0) return difference
-  }
-  return a.length - b.length
-}
-
 function isAscending(ids: readonly Uint8Array[], length: number): boolean {
-  return ids.every((id, i) => id.length === length && (i === 0 || compareIds(ids[i - 1] as Uint8Array, id) < 0))
+  return ids.every((id, i) => id.length === length && (i === 0 || compareBytes(ids[i - 1] as Uint8Array, id) < 0))
 }
 
 function isWellFormed({ streams, grants, sealedRoots, vaultKey, opSeed, kemSeed }: HotStoreContents): boolean {
@@ -112,8 +105,8 @@ function isGrant({ recipient, kemKey, streams }: LiveGrant): boolean {
 export function encodeHotStore(contents: HotStoreContents): Bytes {
   const ordered: HotStoreContents = {
     ...contents,
-    streams: [...contents.streams].sort((a, b) => compareIds(a.stream, b.stream)),
-    grants: [...contents.grants].sort((a, b) => compareIds(a.grantId, b.grantId)),
+    streams: [...contents.streams].sort((a, b) => compareBytes(a.stream, b.stream)),
+    grants: [...contents.grants].sort((a, b) => compareBytes(a.grantId, b.grantId)),
   }
   if (!isWellFormed(ordered)) throw argumentInvalid('contents')
   return encodeCbor({

@@ -5,7 +5,7 @@
  * @see SPEC.md §3
  */
 import { provider } from '#provider'
-import { argumentInvalid } from './errors.ts'
+import { argumentInvalid } from './inner/failures.ts'
 import {
   coverOfLeaves,
   deriveNodeWith,

@@ -6,7 +6,8 @@
  * @see SPEC.md §4
  */
 import { provider } from '#provider'
-import { argumentInvalid, CryptoError } from './errors.ts'
+import { CryptoError } from './errors.ts'
+import { argumentInvalid } from './inner/failures.ts'
 import {
   blockOverheadBytes,
   classSizeMax,

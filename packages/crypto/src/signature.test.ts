@@ -52,7 +52,8 @@ describe.each(providers)('Ed25519 ($name)', (provider) => {
 })
 
 test('the equation by itself, for keys that registration refuses', () => {
-  // The portable provider computes the plain equation. OpenSSL may refuse more (small orders), never less.
+  // The portable provider computes the plain equation and refuses to decode what is not canonical. OpenSSL 3.5.8 refuses
+  // small orders besides; 3.5.4 does not, and decodes keys that are not canonical: hence the check of the key, everywhere.
   for (const v of vectors<{ publicKey: string; message: string; signature: string; equation?: boolean; note: string }>(
     'ed25519-speccheck',
   )) {
@@ -60,7 +61,6 @@ test('the equation by itself, for keys that registration refuses', () => {
     const accepted = native.ed25519Verifier(key).verify(signature, message)
     if (v.equation === undefined) {
       expect(() => noble.ed25519Verifier(key), v.note).toThrow()
-      expect(accepted, v.note).toBe(false)
     } else {
       expect(noble.ed25519Verifier(key).verify(signature, message), v.note).toBe(v.equation)
       if (!v.equation) expect(accepted, v.note).toBe(false)

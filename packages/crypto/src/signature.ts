@@ -1,5 +1,6 @@
 import { provider } from '#provider'
-import { argumentInvalid, CryptoError } from './errors.ts'
+import { CryptoError } from './errors.ts'
+import { argumentInvalid } from './inner/failures.ts'
 import { parseVerifyingKeyWith, SigningKey, VerifyingKey } from './inner/signature.ts'
 
 export type { SigningKey, VerifyingKey } from './inner/signature.ts'

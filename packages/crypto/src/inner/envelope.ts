@@ -1,8 +1,9 @@
 /** The envelope's bytes (SPEC.md §5): contents, info, padding. */
-import { concatBytes, encodeU64, encodeUtf8 } from '@healthblock/encoding/bytes'
+import { compareBytes, concatBytes, encodeU64, encodeUtf8 } from '@healthblock/encoding/bytes'
 import { type CborMap, type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
-import { argumentInvalid, CryptoError, formatInvalid } from '../errors.ts'
+import { CryptoError } from '../errors.ts'
 import type { Bytes, Provider } from '../provider/provider.ts'
+import { argumentInvalid, formatInvalid } from './failures.ts'
 import { sealOverheadBytes } from './kem.ts'
 import { isPosition, leavesUnder } from './key-tree.ts'
 
@@ -79,14 +80,6 @@ export function envelopeInfo(provider: Provider, context: EnvelopeContext): Byte
   )
 }
 
-function compareStreams(a: Uint8Array, b: Uint8Array): number {
-  for (let i = 0; i < 8; i++) {
-    const difference = (a[i] as number) - (b[i] as number)
-    if (difference !== 0) return difference
-  }
-  return 0
-}
-
 function isWellFormed(contents: EnvelopeContents): boolean {
   const { first, cover, streams, diagnosis } = contents
   if (!Number.isSafeInteger(first) || first < 0) return false
@@ -103,7 +96,7 @@ function isWellFormed(contents: EnvelopeContents): boolean {
     for (const [i, { stream, keys }] of list.entries()) {
       const previous = list[i - 1]
       if (stream.length !== 8 || keys.length !== 32 * cover.length) return false
-      if (previous !== undefined && compareStreams(previous.stream, stream) >= 0) return false
+      if (previous !== undefined && compareBytes(previous.stream, stream) >= 0) return false
     }
   }
   return streams.every(({ kind, class: size }) => Number.isInteger(kind) && kind >= 0 && kind < 256 && size <= 262_144)

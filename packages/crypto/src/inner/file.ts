@@ -3,8 +3,8 @@
  * zero nonce is used once per key, also when an older copy of the file is restored and written again.
  */
 import { concatBytes, encodeUtf8, equalBytes } from '@healthblock/encoding/bytes'
-import { openFailed } from '../errors.ts'
 import type { Bytes, Provider } from '../provider/provider.ts'
+import { openFailed } from './failures.ts'
 
 const saltSizeBytes = 32
 const zeroNonce = new Uint8Array(12)

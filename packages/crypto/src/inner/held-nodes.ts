@@ -1,7 +1,8 @@
 /** The CBOR form of keys at rest, shared by the vault, the hot store and roots on their way from one to the other. */
+import { compareBytes } from '@healthblock/encoding/bytes'
 import { type CborMap, type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
-import { argumentInvalid, formatInvalid } from '../errors.ts'
 import type { Bytes } from '../provider/provider.ts'
+import { argumentInvalid, formatInvalid } from './failures.ts'
 import { isPosition, leavesUnder, type TreeNode } from './key-tree.ts'
 
 /** The nodes that somebody holds of one stream in one generation. */
@@ -86,11 +87,7 @@ export class FormatReader {
 }
 
 function compareHeld(a: HeldNodes, b: HeldNodes): number {
-  for (let i = 0; i < 8; i++) {
-    const difference = (a.stream[i] ?? 0) - (b.stream[i] ?? 0)
-    if (difference !== 0) return difference
-  }
-  return a.generation - b.generation
+  return compareBytes(a.stream, b.stream) || a.generation - b.generation
 }
 
 function isOrdered(held: readonly HeldNodes[]): boolean {

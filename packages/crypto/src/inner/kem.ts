@@ -2,8 +2,9 @@
 import { concatBytes, encodeUtf8 } from '@healthblock/encoding/bytes'
 import { x25519 } from '@noble/curves/ed25519.js'
 import type { CipherSuite, Key } from 'hpke'
-import { argumentInvalid, CryptoError, openFailed } from '../errors.ts'
+import { CryptoError } from '../errors.ts'
 import type { Bytes, Provider } from '../provider/provider.ts'
+import { argumentInvalid, openFailed } from './failures.ts'
 
 /** Suite 1: MLKEM768-X25519, HKDF-SHA256, AES-256-GCM. */
 export const kemSuiteDefault = 1

@@ -1,6 +1,7 @@
 /** The GGM tree of a generation's epoch keys (SPEC.md §3), for a provider given by the caller. */
-import { argumentInvalid, CryptoError } from '../errors.ts'
+import { CryptoError } from '../errors.ts'
 import type { Bytes, Provider } from '../provider/provider.ts'
+import { argumentInvalid } from './failures.ts'
 
 /** Depth of the leaves: a generation has 2^20 epochs, with hours about 119 years. */
 export const treeDepth = 20

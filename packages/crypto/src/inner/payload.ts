@@ -3,8 +3,9 @@
  * `sealPayload`, which alone may choose the salt.
  */
 import { equalBytes } from '@healthblock/encoding/bytes'
-import { CryptoError, formatInvalid, openFailed } from '../errors.ts'
+import { CryptoError } from '../errors.ts'
 import type { Bytes, Provider } from '../provider/provider.ts'
+import { formatInvalid, openFailed } from './failures.ts'
 
 /** Bytes of the header. */
 export const headerSizeBytes = 208

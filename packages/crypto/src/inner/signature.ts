@@ -30,8 +30,8 @@ export class SigningKey {
 }
 
 /**
- * R as the encoding of the identity satisfies the equation (whoever has the key can make such a signature), yet newer
- * releases of OpenSSL refuse an R of small order and older ones do not. Refusing it here leaves one answer everywhere;
+ * R as the encoding of the identity satisfies the equation (whoever has the key can make such a signature), yet OpenSSL
+ * 3.5.8 refuses an R of small order and 3.5.4 does not. Refusing it here leaves one answer everywhere;
  * under a key of prime order no other R of small order can satisfy the equation.
  */
 function isAdmissible(signature: Uint8Array): boolean {
