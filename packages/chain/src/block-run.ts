@@ -1,0 +1,94 @@
+/** A block under way: transactions are judged and executed one after the other on an overlay, and nothing else changes. */
+import type { GrantClose, PlacedTransaction, SizeAndRoot, Verdict } from './block-types.ts'
+import type { DocchainContext, Effects } from './contracts/context.ts'
+import { judgeDocchain, judgeUserchain, misplaced } from './contracts/judge.ts'
+import type { LogIndex, LogIndexChanges } from './log-index.ts'
+import type { SignatureCache } from './signature-cache.ts'
+import { byteText, type StateChange, StateOverlay, type StateReader } from './state.ts'
+import { type ChainName, rulePrefix, signingMessage, type Transaction, transactionId } from './transaction.ts'
+
+/** Where and when a block runs. */
+export interface RunPlace {
+  readonly chain: ChainName
+  readonly ledgerId: Uint8Array
+  /** Length of an epoch. */
+  readonly epochMs: number
+  readonly firstIndex: number
+  /** T, the time of the SEAL. */
+  readonly timeMs: number
+  /** This chain's committed state and index. */
+  readonly state: StateReader
+  readonly log: LogIndex
+  /** Docchain alone: the anchor, and Userchain's committed state and index. */
+  readonly docchain?: { readonly anchor: SizeAndRoot; readonly state: StateReader; readonly log: LogIndex }
+}
+
+/** Executes transactions at ascending indices. Its owner makes a new one for each block. */
+export class BlockRun {
+  readonly place: RunPlace
+  readonly transactions: PlacedTransaction[] = []
+  readonly closes: GrantClose[] = []
+  readonly records: LogIndexChanges['records'][number][] = []
+  wakes = false
+  readonly #state: StateOverlay
+  readonly #signatures: SignatureCache
+  readonly #indices = new Map<string, number>()
+
+  constructor(place: RunPlace, signatures: SignatureCache) {
+    this.place = place
+    this.#state = new StateOverlay(place.state)
+    this.#signatures = signatures
+  }
+
+  /** Judges a transaction at the next index. If it is valid its effects are kept and the index is taken; else nothing changes. */
+  execute(transaction: Transaction): Verdict {
+    const { place } = this
+    const wrongPlace = misplaced(transaction, place.chain)
+    if (wrongPlace !== undefined) return wrongPlace
+    const { bodyBytes } = transaction
+    const id = transactionId({ ledgerId: place.ledgerId, chain: place.chain, bodyBytes })
+    const committed = place.log.find(id) ?? this.#indices.get(byteText(id))
+    if (committed !== undefined) {
+      return { verdict: 'refused', rule: `${rulePrefix(transaction.body.t)}.duplicate`, index: committed }
+    }
+    const index = place.firstIndex + this.transactions.length
+    const state = new StateOverlay(this.#state)
+    const effects: Effects = { closes: [], records: [], wakes: false }
+    const verdict = this.#judge(transaction, { id, index, state, effects })
+    if (verdict.verdict !== 'valid') return verdict
+    this.#state.absorb(state)
+    this.#indices.set(byteText(id), index)
+    this.transactions.push({ transaction, id, index })
+    this.closes.push(...effects.closes)
+    this.records.push(...effects.records)
+    this.wakes ||= effects.wakes
+    return verdict
+  }
+
+  /** Everything that the executed transactions set. */
+  changes(): Iterable<StateChange> {
+    return this.#state.changes()
+  }
+
+  #judge(
+    transaction: Transaction,
+    own: { id: Uint8Array; index: number; state: StateOverlay; effects: Effects },
+  ): Verdict {
+    const { chain, ledgerId, epochMs, timeMs, log, docchain } = this.place
+    const message = () => signingMessage({ ledgerId, chain, bodyBytes: transaction.bodyBytes })
+    const context = {
+      epochMs,
+      index: own.index,
+      timeMs,
+      transactionId: own.id,
+      state: own.state,
+      log,
+      effects: own.effects,
+      isGoodSignature: ({ signature }: { signature: Uint8Array }, publicKey: Uint8Array) =>
+        this.#signatures.isGood({ id: own.id, publicKey, signature, message }),
+    }
+    if (docchain === undefined) return judgeUserchain(transaction, context)
+    const userchain = { state: docchain.state, log: docchain.log }
+    return judgeDocchain(transaction, { ...context, anchor: docchain.anchor, userchain } satisfies DocchainContext)
+  }
+}

@@ -1,0 +1,371 @@
+/**
+ * The ledger: both chains' state, index and log over injected stores, and the one way in which blocks are built, checked and committed
+ * (SPEC.md §3). Everything is synchronous and depends on the arguments alone. A block is computed on the committed head and changes
+ * nothing until it is committed, so several can be computed for one height and all but one thrown away.
+ */
+import { equalBytes } from '@healthblock/encoding/bytes'
+import { BlockRun } from './block-run.ts'
+import type { BlockLimits, ChainHead, PendingBlock, SizeAndRoot, Verdict } from './block-types.ts'
+import { ChainState, type ExecutedBlock, rulesVersion } from './chain-state.ts'
+import { newestKey } from './contracts/context.ts'
+import { applyGenesis } from './contracts/genesis.ts'
+import { ChainError } from './errors.ts'
+import { type Genesis, genesisLeaf, parseGenesis } from './genesis.ts'
+import { policyAt } from './live-at.ts'
+import type { LogIndex } from './log-index.ts'
+import { blockTransactionsMax, parseSealLeaf, type Seal } from './seal.ts'
+import { SignatureCache } from './signature-cache.ts'
+import { StateOverlay, type StateReader } from './state.ts'
+import type { StateProof } from './state-tree.ts'
+import type { ChainStore } from './store.ts'
+import type { PolicyRecord } from './tables.ts'
+import { type ChainName, parseTransactionLeaf, signingMessage, type Transaction, transactionId } from './transaction.ts'
+
+export type {
+  BlockLimits,
+  ChainHead,
+  GrantClose,
+  PendingBlock,
+  PlacedTransaction,
+  SizeAndRoot,
+  Verdict,
+} from './block-types.ts'
+export { SignatureCache } from './signature-cache.ts'
+
+/** Stores of both chains. */
+export interface LedgerStores {
+  readonly userchain: ChainStore
+  readonly docchain: ChainStore
+}
+
+/** What `buildBlock` made of its candidates. */
+export interface BuiltBlock {
+  /** Absent if no candidate is valid and no block without transactions is due. */
+  readonly pending?: PendingBlock
+  /** One per candidate, in the same order; undefined for those that no longer fitted into the block. */
+  readonly verdicts: readonly (Verdict | undefined)[]
+}
+
+/** How often candidates that were deferred are tried again after others became valid. */
+const passesMax = 3
+
+/**
+ * Both chains at their committed heads. Not for concurrent use: one thread, one owner. Reading while a block is pending sees the
+ * committed head.
+ */
+export class Ledger {
+  readonly genesis: Genesis
+  readonly ledgerId: Uint8Array
+  /** Length of an epoch. */
+  readonly epochMs: number
+  readonly signatures: SignatureCache
+  readonly #chains: { readonly [C in ChainName]: ChainState }
+
+  private constructor(genesis: Genesis, stores: LedgerStores, signatures: SignatureCache) {
+    this.genesis = genesis
+    this.ledgerId = genesis.ledgerId
+    this.epochMs = genesis.body.params.epochms
+    this.signatures = signatures
+    this.#chains = {
+      userchain: new ChainState('userchain', stores.userchain),
+      docchain: new ChainState('docchain', stores.docchain),
+    }
+  }
+
+  /**
+   * Opens a ledger at the height that each store holds. An empty store gets block 0, which genesis fixes: the stores hold only what follows
+   * from the log, so an empty one means replay from the start, not a new ledger.
+   *
+   * @param options - `genesis`: the file's bytes. `signatures`: shared with whoever verifies early; its own if absent.
+   * @throws {ChainError} `ERR_GENESIS_INVALID`; `ERR_STATE_CORRUPT` for a store that is not whole or belongs to another ledger.
+   */
+  static open(options: { genesis: Uint8Array; stores: LedgerStores; signatures?: SignatureCache }): Ledger {
+    const genesis = parseGenesis(options.genesis)
+    const ledger = new Ledger(genesis, options.stores, options.signatures ?? new SignatureCache())
+    const { userchain, docchain } = ledger.#chains
+    if (userchain.committed === undefined) userchain.commit(ledger.#blockZero(userchain))
+    const [first, second] = [
+      userchain.store.index.boundary(2),
+      userchain.store.index.find(genesisId(genesis, 'userchain')),
+    ]
+    if (first === undefined || second !== 0) {
+      throw new ChainError('the store belongs to another ledger', { code: 'ERR_STATE_CORRUPT' })
+    }
+    if (docchain.committed === undefined) docchain.commit(ledger.#blockZero(docchain, first))
+    if (docchain.store.index.find(genesisId(genesis, 'docchain')) !== 0) {
+      throw new ChainError('the store belongs to another ledger', { code: 'ERR_STATE_CORRUPT' })
+    }
+    return ledger
+  }
+
+  /** The committed head of a chain. */
+  head(chain: ChainName): ChainHead {
+    return this.#chains[chain].head
+  }
+
+  /** The committed state of a chain, to be read with `./tables` and `./live-at`. */
+  state(chain: ChainName): StateReader {
+    return this.#chains[chain].state
+  }
+
+  /** The log index of a chain at its committed head. */
+  index(chain: ChainName): LogIndex {
+    return this.#chains[chain].store.index
+  }
+
+  /** The policy under which the chain's next block is published: Userchain's own after its head, or at the anchor of Docchain's head. */
+  policy(chain: ChainName): PolicyRecord {
+    const size = chain === 'userchain' ? this.head('userchain').size : this.#anchorOfHead().size
+    const found = policyAt(this.state('userchain'), size)
+    if (found === undefined) throw new ChainError('no policy is in force', { code: 'ERR_STATE_CORRUPT' })
+    return found.policy
+  }
+
+  /** The account's public key live at Userchain's head: 0 root, 1 op, 2 node or store key. For tokens and statements. */
+  accountKey(account: Uint8Array, key: number): Uint8Array | undefined {
+    return newestKey(this.state('userchain'), account, key)
+  }
+
+  /** The id that a transaction has on a chain of this ledger. */
+  transactionId(chain: ChainName, transaction: Transaction): Uint8Array {
+    return transactionId({ ledgerId: this.ledgerId, chain, bodyBytes: transaction.bodyBytes })
+  }
+
+  /** The record at a key of the committed state, or undefined, and the proof of it under the head's state root. */
+  prove(
+    chain: ChainName,
+    key: Uint8Array,
+  ): { value: Uint8Array | undefined; proof: StateProof; stateRoot: Uint8Array } {
+    const { state, tree, head } = this.#chains[chain]
+    return { value: state.get(key), proof: tree.prove(key), stateRoot: head.stateRoot }
+  }
+
+  /** True if Userchain closed a grant, suspended a licence or changed the policy beyond Docchain's newest anchor: a block without transactions is due. */
+  get isDocchainBlockDue(): boolean {
+    return this.#wokenBetween(this.#anchorOfHead().size, this.head('userchain').size)
+  }
+
+  /**
+   * Judges one transaction as if it were alone in the next block. For gateways: nothing changes, except that good signatures are remembered.
+   *
+   * @param at - `atMs`: time of that block's SEAL. `anchor`: Docchain's anchor; by default Userchain's head.
+   */
+  judge(chain: ChainName, transaction: Transaction, at: { atMs: number; anchor?: SizeAndRoot }): Verdict {
+    return this.#run(chain, at.atMs, at.anchor ?? this.head('userchain')).execute(transaction)
+  }
+
+  /**
+   * Verifies the transactions' signatures off the event loop, each under the key that is live now, and remembers the good ones. It decides
+   * nothing: execution verifies itself what is not remembered.
+   */
+  async preverify(chain: ChainName, transactions: readonly Transaction[]): Promise<void> {
+    const claims = transactions.flatMap((transaction) => {
+      const id = this.transactionId(chain, transaction)
+      const place = { ledgerId: this.ledgerId, chain, bodyBytes: transaction.bodyBytes }
+      const message = () => signingMessage(place)
+      return transaction.signatures.flatMap(({ account, key, signature }) => {
+        const publicKey = this.#expectedKey(transaction, id, account, key)
+        return publicKey === undefined ? [] : [this.signatures.prepare({ id, publicKey, signature, message })]
+      })
+    })
+    await Promise.all(claims)
+  }
+
+  /**
+   * Builds the next block from the candidates that are valid, in their order; what is deferred is tried again after the others.
+   *
+   * @param order - `nowMs`: the SEAL gets max(predecessor + 1, nowMs). `anchor`: on Docchain, by default Userchain's head.
+   * @throws {ChainError} `ERR_BLOCK_INVALID` or `ERR_ANCHOR_UNKNOWN` for an anchor that the block cannot have.
+   */
+  buildBlock(order: {
+    chain: ChainName
+    candidates: readonly Transaction[]
+    nowMs: number
+    anchor?: SizeAndRoot
+    limits?: BlockLimits
+  }): BuiltBlock {
+    const { chain, candidates } = order
+    const own = this.#chains[chain]
+    const anchor = chain === 'docchain' ? (order.anchor ?? this.head('userchain')) : undefined
+    if (anchor !== undefined) this.#checkAnchor(anchor)
+    const ms = Math.max(own.head.ms + 1, order.nowMs)
+    const run = this.#run(chain, ms, anchor ?? this.head('userchain'))
+    const limits = order.limits ?? { transactionsMax: blockTransactionsMax, sizeBytesMax: Number.MAX_SAFE_INTEGER }
+    const verdicts = fill(run, candidates, limits)
+    const isDue = anchor !== undefined && this.#wokenBetween(this.#anchorOfHead().size, anchor.size)
+    if (run.transactions.length === 0 && !isDue) return { verdicts }
+    const executed = this.#finish(run)
+    const seal = own.nextSeal({
+      k: run.transactions.length,
+      ms,
+      stateRoot: executed.state.root,
+      ...(anchor === undefined ? {} : { anchor: [[anchor.size, anchor.root]] }),
+    })
+    return { pending: own.assemble(executed, seal), verdicts }
+  }
+
+  /**
+   * Checks a whole block on the committed head by executing it.
+   *
+   * @param block - `leaves`: the transactions' and, last, the SEAL.
+   * @throws {ChainError} `ERR_BLOCK_INVALID` names the rule and the index of the leaf; `ERR_ANCHOR_UNKNOWN` if Userchain must be applied first.
+   */
+  checkBlock(block: { chain: ChainName; leaves: readonly Uint8Array[] }): PendingBlock {
+    const { chain, leaves } = block
+    const own = this.#chains[chain]
+    const seal = this.#checkSeal(chain, leaves)
+    const anchor = seal.anchor?.[0]
+    const run = this.#run(chain, seal.ms, anchor === undefined ? own.head : { size: anchor[0], root: anchor[1] })
+    for (const [position, leaf] of leaves.slice(0, -1).entries()) {
+      const index = seal.i0 + position
+      const verdict = run.execute(this.#parse(chain, leaf, index))
+      if (verdict.verdict !== 'valid') throw this.#invalid(chain, index, verdict.rule)
+    }
+    const executed = this.#finish(run)
+    if (!equalBytes(executed.state.root, seal.st)) throw this.#invalid(chain, seal.i0 + seal.k, 'seal.state')
+    return own.assemble(executed, seal)
+  }
+
+  /**
+   * Makes a pending block the chain's head, in one atomic change of its store.
+   *
+   * @throws {ChainError} `ERR_BLOCK_NOT_NEXT` if another block was committed since it was computed. An error of the store passes
+   *   through: what it holds is then unknown, and the ledger must be opened again.
+   */
+  commit(pending: PendingBlock): void {
+    this.#chains[pending.chain].commit(pending)
+  }
+
+  #blockZero(own: ChainState, userchainZero?: SizeAndRoot): PendingBlock {
+    const state = new StateOverlay(own.state)
+    if (own.chain === 'userchain') applyGenesis(state, this.genesis)
+    const leaf = genesisLeaf(this.genesis)
+    const id = genesisId(this.genesis, own.chain)
+    const executed: ExecutedBlock = {
+      transactions: [{ transaction: parseTransactionLeaf(leaf), id, index: 0 }],
+      closes: [],
+      records: [],
+      wakes: false,
+      state: own.tree.rootAfter(state.changes()),
+      leaves: [leaf],
+    }
+    const ms = this.genesis.body.start
+    const zero = { k: 1, ms, stateRoot: executed.state.root }
+    if (userchainZero === undefined) return own.assemble(executed, own.nextSeal(zero))
+    return own.assemble(executed, own.nextSeal({ ...zero, anchor: [[userchainZero.size, userchainZero.root]] }))
+  }
+
+  #run(chain: ChainName, timeMs: number, anchor: SizeAndRoot): BlockRun {
+    const { state, store, head } = this.#chains[chain]
+    const { ledgerId, epochMs } = this
+    const place = { chain, ledgerId, epochMs, firstIndex: head.size, timeMs, state, log: store.index }
+    if (chain === 'userchain') return new BlockRun(place, this.signatures)
+    const userchain = { anchor, state: this.state('userchain'), log: this.index('userchain') }
+    return new BlockRun({ ...place, docchain: userchain }, this.signatures)
+  }
+
+  #finish(run: BlockRun): ExecutedBlock {
+    return {
+      transactions: run.transactions,
+      closes: run.closes,
+      records: run.records,
+      wakes: run.wakes,
+      state: this.#chains[run.place.chain].tree.rootAfter(run.changes()),
+      leaves: run.transactions.map(({ transaction }) => transaction.leaf),
+    }
+  }
+
+  #parse(chain: ChainName, leaf: Uint8Array, index: number): Transaction {
+    try {
+      return parseTransactionLeaf(leaf)
+    } catch (cause) {
+      if (!(cause instanceof ChainError) || cause.detail.code !== 'ERR_TRANSACTION_FORMAT') throw cause
+      throw this.#invalid(chain, index, cause.detail.rule, cause)
+    }
+  }
+
+  /** Everything in a SEAL that can be judged before the block is executed. */
+  #checkSeal(chain: ChainName, leaves: readonly Uint8Array[]): Seal {
+    const head = this.head(chain)
+    const count = leaves.length - 1
+    const index = head.size + count
+    const last = leaves[count]
+    let seal: Seal
+    try {
+      if (last === undefined) throw this.#invalid(chain, head.size, 'seal.format')
+      seal = parseSealLeaf(last)
+    } catch (cause) {
+      if (cause instanceof ChainError && cause.detail.code === 'ERR_BLOCK_INVALID') throw cause
+      throw this.#invalid(chain, index, 'seal.format', cause)
+    }
+    if (seal.h !== head.height + 1) throw this.#invalid(chain, index, 'seal.height')
+    if (seal.i0 !== head.size) throw this.#invalid(chain, index, 'seal.index')
+    if (seal.k !== count) throw this.#invalid(chain, index, 'seal.count')
+    if (seal.psize !== head.size || !equalBytes(seal.proot, head.root)) throw this.#invalid(chain, index, 'seal.link')
+    if (seal.ms <= head.ms) throw this.#invalid(chain, index, 'seal.time')
+    if (seal.rules !== rulesVersion) throw this.#invalid(chain, index, 'seal.rules')
+    const anchor = seal.anchor?.[0]
+    if ((anchor === undefined) !== (chain === 'userchain')) throw this.#invalid(chain, index, 'seal.anchor')
+    if (anchor !== undefined) this.#checkAnchor({ size: anchor[0], root: anchor[1] }, index)
+    const isEmptyAllowed = anchor !== undefined && this.#wokenBetween(this.#anchorOfHead().size, anchor[0])
+    if (count === 0 && !isEmptyAllowed) throw this.#invalid(chain, index, 'seal.empty')
+    return seal
+  }
+
+  #checkAnchor(anchor: SizeAndRoot, index = this.head('docchain').size): void {
+    const applied = this.head('userchain').size
+    if (anchor.size > applied) {
+      const detail = { code: 'ERR_ANCHOR_UNKNOWN', size: anchor.size, appliedSize: applied } as const
+      throw new ChainError('the anchor lies beyond the applied Userchain', detail)
+    }
+    const boundary = this.index('userchain').boundary(anchor.size)
+    const isGood = boundary !== undefined && equalBytes(boundary.root, anchor.root)
+    if (!isGood || anchor.size < this.#anchorOfHead().size) throw this.#invalid('docchain', index, 'seal.anchor')
+  }
+
+  #anchorOfHead(): SizeAndRoot {
+    const { anchor } = this.head('docchain')
+    if (anchor === undefined) throw new ChainError('a Docchain head without anchor', { code: 'ERR_STATE_CORRUPT' })
+    return anchor
+  }
+
+  #wokenBetween(from: number, to: number): boolean {
+    const newest = this.index('userchain').newestWake(to)
+    return newest !== undefined && newest > from
+  }
+
+  #expectedKey({ body }: Transaction, id: Uint8Array, account: Uint8Array, key: number): Uint8Array | undefined {
+    if (body.t === 'register' && equalBytes(account, id)) return key === 0 ? body.root : body.op
+    return this.accountKey(account, key)
+  }
+
+  #invalid(chain: ChainName, index: number, rule: string, cause?: unknown): ChainError {
+    const height = this.head(chain).height + 1
+    const detail = { code: 'ERR_BLOCK_INVALID', chain, height, index, rule } as const
+    return new ChainError(`block ${height} of ${chain} breaks ${rule} at index ${index}`, detail, { cause })
+  }
+}
+
+function genesisId({ ledgerId, bytes }: Genesis, chain: ChainName): Uint8Array {
+  return transactionId({ ledgerId, chain, bodyBytes: bytes })
+}
+
+/** Executes what fits, in order, and tries what was deferred again as long as others became valid since. */
+function fill(run: BlockRun, candidates: readonly Transaction[], limits: BlockLimits): (Verdict | undefined)[] {
+  const verdicts: (Verdict | undefined)[] = candidates.map(() => undefined)
+  const transactionsMax = Math.min(limits.transactionsMax, blockTransactionsMax)
+  let sizeBytes = 0
+  let waiting = [...candidates.entries()]
+  for (let pass = 0; pass < passesMax; pass++) {
+    const before = run.transactions.length
+    for (const [position, candidate] of waiting) {
+      if (run.transactions.length >= transactionsMax) break
+      if (sizeBytes + candidate.leaf.length > limits.sizeBytesMax) continue
+      verdicts[position] = run.execute(candidate)
+      if (verdicts[position]?.verdict === 'valid') sizeBytes += candidate.leaf.length
+    }
+    waiting = waiting.filter(([position]) => verdicts[position]?.verdict === 'deferred')
+    if (waiting.length === 0 || run.transactions.length === before) break
+  }
+  return verdicts
+}

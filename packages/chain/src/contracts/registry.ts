@@ -1,0 +1,109 @@
+/** Accounts, their keys, and doctors' licences (SPEC.md §6: register, update, licence). */
+import { sha256 } from '@healthblock/crypto/hash'
+import { equalBytes } from '@healthblock/encoding/bytes'
+import type { Verdict } from '../block-types.ts'
+import { keyRoles, userTables } from '../tables.ts'
+import {
+  consentOrder,
+  isOrganisation,
+  isSigningKey,
+  type RuleContext,
+  refuse,
+  signedBy,
+  signedByOp,
+  type TransactionOf,
+  userSigner,
+  valid,
+} from './context.ts'
+
+/** The one suite of envelopes (crypto's SPEC.md §5). */
+const suiteKnown = 1
+const roleDoctor = 2
+const licenceActive = 1
+
+/** Marks a key as used for ever; false if it was. */
+function use(context: RuleContext, key: Uint8Array): boolean {
+  const hash = sha256(key)
+  if (userTables.used.get(context.state, hash) !== undefined) return false
+  userTables.used.set(context.state, 1, hash)
+  return true
+}
+
+/** `register`: a new account under an organisation's quota. */
+export function judgeRegister(transaction: TransactionOf<'register'>, context: RuleContext): Verdict {
+  const { role, root, op, kem, suite, sponsor } = transaction.body
+  const { state, index: o, transactionId: account } = context
+  const areKeysGood = isSigningKey(root) && isSigningKey(op) && suite === suiteKnown
+  if (!areKeysGood || !use(context, root) || !use(context, op) || !use(context, kem)) return refuse('register.keys')
+  if (!isOrganisation(context, sponsor)) return refuse('register.sponsor')
+  const [maximum, used] = userTables.quota.get(state, sponsor) ?? [0, 0]
+  if (used >= maximum) return refuse('register.quota')
+  const unsigned = signedBy(transaction, context, 'register.signature', [
+    { account, key: keyRoles.root, publicKey: root },
+    { account, key: keyRoles.op, publicKey: op },
+    userSigner(context, sponsor, keyRoles.op),
+  ])
+  if (unsigned !== undefined) return unsigned
+  userTables.account.set(state, { role, o, sponsor }, account)
+  userTables.key.set(state, { key: root, o }, account, keyRoles.root, 0)
+  userTables.key.set(state, { key: op, o }, account, keyRoles.op, 0)
+  userTables.key.set(state, { key: kem, suite, o }, account, keyRoles.kem, 0)
+  for (const r of [keyRoles.root, keyRoles.op, keyRoles.kem]) userTables.keyHead.set(state, 0, account, r)
+  userTables.quota.set(state, [maximum, used + 1], sponsor)
+  return valid
+}
+
+/** Closes the newest key of role `r` and opens another. */
+function replaceKey(context: RuleContext, account: Uint8Array, r: number, key: Uint8Array, suite?: number): void {
+  const { state, index } = context
+  const k = userTables.keyHead.get(state, account, r)
+  if (k !== undefined) {
+    const old = userTables.key.get(state, account, r, k)
+    if (old !== undefined) userTables.key.set(state, { ...old, c: index }, account, r, k)
+  }
+  const next = k === undefined ? 0 : k + 1
+  userTables.key.set(state, suite === undefined ? { key, o: index } : { key, suite, o: index }, account, r, next)
+  userTables.keyHead.set(state, next, account, r)
+}
+
+/** `update`: new keys for an account, by its root key. */
+export function judgeUpdate(transaction: TransactionOf<'update'>, context: RuleContext): Verdict {
+  const { body } = transaction
+  const { a, op, root, kem, suite } = body
+  const failed =
+    signedBy(transaction, context, 'update.signature', [userSigner(context, a, keyRoles.root)]) ??
+    consentOrder(body, context)
+  if (failed !== undefined) return failed
+  const keys = refuse('update.keys')
+  if (op === undefined && root === undefined && kem === undefined) return keys
+  if ((kem === undefined) !== (suite === undefined) || (suite !== undefined && suite !== suiteKnown)) return keys
+  for (const key of [op, root]) if (key !== undefined && (!isSigningKey(key) || !use(context, key))) return keys
+  if (kem !== undefined && !use(context, kem)) return keys
+  if (root !== undefined) replaceKey(context, a, keyRoles.root, root)
+  if (op !== undefined) replaceKey(context, a, keyRoles.op, op)
+  if (kem !== undefined) replaceKey(context, a, keyRoles.kem, kem, suite)
+  return valid
+}
+
+/** `licence`: an organisation says whether a doctor whom it sponsors may practise. */
+export function judgeLicence(transaction: TransactionOf<'licence'>, context: RuleContext): Verdict {
+  const { body } = transaction
+  const { a, doctor, state: licenceState, from, to } = body
+  const { state, index: o } = context
+  const failed = signedByOp(transaction, context) ?? consentOrder(body, context)
+  if (failed !== undefined) return failed
+  const account = userTables.account.get(state, doctor)
+  const isSponsored = account?.role === roleDoctor && account.sponsor !== undefined && equalBytes(account.sponsor, a)
+  if (!isSponsored || !isOrganisation(context, a)) return refuse('licence.doctor')
+  if (from >= to) return refuse('licence.range')
+  const newest = userTables.licenceHead.get(state, doctor)
+  if (newest !== undefined) {
+    const old = userTables.licence.get(state, doctor, newest)
+    if (old !== undefined) userTables.licence.set(state, { ...old, c: o }, doctor, newest)
+  }
+  const k = newest === undefined ? 0 : newest + 1
+  userTables.licence.set(state, { org: a, state: licenceState, from, to, o }, doctor, k)
+  userTables.licenceHead.set(state, k, doctor)
+  if (licenceState !== licenceActive) context.effects.wakes = true
+  return valid
+}

@@ -1,0 +1,109 @@
+/**
+ * What Docchain reads from Userchain: its state as of an anchor of size `s`, whatever came later (SPEC.md §5, §6). Only records that
+ * are opened and closed by index are read here, never a head, so the answer for an anchor is the same for ever.
+ */
+import type { StateReader } from './state.ts'
+import {
+  type AlgorithmRecord,
+  type GrantRecord,
+  type KeyRecord,
+  type LicenceRecord,
+  type Lifetime,
+  type PolicyRecord,
+  userTables,
+} from './tables.ts'
+
+/** Rights of a grant, as bits. */
+export const grantRights = { read: 1, diagnose: 2, write: 4, live: 8 } as const
+
+/** In force at size `s`: opened before, and not closed before (SPEC.md §5). */
+export function inForceAt(record: Lifetime, s: number): boolean {
+  return record.o < s && (record.c === undefined || record.c >= s)
+}
+
+/** Of records numbered from 0 in the order in which they opened: the newest that had opened before `s`, with its number. */
+function newestBefore<T extends { readonly o: number }>(
+  read: (k: number) => T | undefined,
+  s: number,
+): { k: number; record: T } | undefined {
+  const opened = (k: number) => {
+    const record = read(k)
+    return record !== undefined && record.o < s ? record : undefined
+  }
+  let found = opened(0)
+  if (found === undefined) return undefined
+  let low = 0
+  let high = 1
+  for (let next = opened(high); next !== undefined; next = opened(high)) {
+    found = next
+    low = high
+    high *= 2
+  }
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1
+    const next = opened(middle)
+    if (next === undefined) high = middle
+    else {
+      found = next
+      low = middle
+    }
+  }
+  return { k: low, record: found }
+}
+
+/** The account's key of role `r` (`keyRoles`) in force at `s`. */
+export function keyAt(userchain: StateReader, account: Uint8Array, r: number, s: number): KeyRecord | undefined {
+  const newest = newestBefore((k) => userTables.key.get(userchain, account, r, k), s)
+  return newest !== undefined && inForceAt(newest.record, s) ? newest.record : undefined
+}
+
+/** The doctor's licence in force at `s`, whatever its state and dates. */
+export function licenceAt(userchain: StateReader, doctor: Uint8Array, s: number): LicenceRecord | undefined {
+  const newest = newestBefore((k) => userTables.licence.get(userchain, doctor, k), s)
+  return newest !== undefined && inForceAt(newest.record, s) ? newest.record : undefined
+}
+
+/** The policy in force at `s` and its number. */
+export function policyAt(userchain: StateReader, s: number): { k: number; policy: PolicyRecord } | undefined {
+  const newest = newestBefore((k) => userTables.policy.get(userchain, k), s)
+  return newest !== undefined && inForceAt(newest.record, s) ? { k: newest.k, policy: newest.record } : undefined
+}
+
+/** The algorithm, if it was registered and not withdrawn at `s`. */
+export function algorithmAt(userchain: StateReader, hash: Uint8Array, s: number): AlgorithmRecord | undefined {
+  const record = userTables.algorithm.get(userchain, hash)
+  return record !== undefined && inForceAt(record, s) ? record : undefined
+}
+
+/** True if the licence is active at time `timeMs`. */
+export function isLicenceActive(licence: LicenceRecord, timeMs: number): boolean {
+  return licence.state === 1 && licence.from <= timeMs && timeMs < licence.to
+}
+
+/** A grant to a doctor, asked for as of an anchor size and a time. */
+export interface LiveQuestion {
+  readonly patient: Uint8Array
+  readonly gid: Uint8Array
+  /** An anchor: size of a Userchain SEAL boundary. */
+  readonly s: number
+  /** The SEAL time of the chain that judges. */
+  readonly timeMs: number
+}
+
+/**
+ * The grant, if it is live at (s, timeMs): in force, not expired, and its doctor registered, with an active licence whose organisation is in
+ * force. It says nothing about rights.
+ *
+ * @see SPEC.md §6, Docchain: Live
+ */
+export function liveAt(userchain: StateReader, question: LiveQuestion): GrantRecord | undefined {
+  const { patient, gid, s, timeMs } = question
+  const grant = userTables.grant.get(userchain, patient, gid)
+  if (grant === undefined || !inForceAt(grant, s) || timeMs >= grant.until) return undefined
+  const account = userTables.account.get(userchain, grant.to)
+  if (account === undefined || account.o >= s) return undefined
+  const licence = licenceAt(userchain, grant.to, s)
+  if (licence === undefined || !isLicenceActive(licence, timeMs)) return undefined
+  const organisation = userTables.organisation.get(userchain, licence.org)
+  return organisation !== undefined && inForceAt(organisation, s) ? grant : undefined
+}
