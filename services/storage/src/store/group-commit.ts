@@ -36,7 +36,11 @@ export class GroupCommit {
   /** @param onFatal - called once if the thread dies: the node can no longer write and must be restarted. */
   constructor(data: WriterData, onFatal: (error: Error) => void) {
     this.#onFatal = onFatal
-    this.#worker = new Worker(new URL('./writer.ts', import.meta.url), { workerData: data })
+    this.#worker = new Worker(new URL('./writer.ts', import.meta.url), {
+      workerData: data,
+      // The thread keeps little: without a limit its young generation alone grows to 16 MiB and more.
+      resourceLimits: { maxYoungGenerationSizeMb: 4 },
+    })
     this.#worker.on('message', (message: Outcome[] | string) => this.#onMessage(message))
     this.#worker.on('error', (error) => this.#fail(error instanceof Error ? error : new Error(String(error))))
     this.#worker.on('exit', () => {

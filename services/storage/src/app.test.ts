@@ -1,0 +1,265 @@
+/** The contract of the RPC, through the client that others use, against a node that stands alone. */
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { join } from 'node:path'
+import { encodeU64, toHex } from '@healthblock/encoding/bytes'
+import type { KuboRPCClient } from 'kubo-rpc-client'
+import { CID } from 'multiformats/cid'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Cluster, multipart, type Place, type Tenant } from './cluster.fixture.ts'
+import { parseReceipts, receiptsHeader, verifyReceipt } from './replication/receipt.ts'
+import { codecDagPb, codecRaw, encodeBlockId, hashBlock } from './store/block-id.ts'
+
+const cluster = new Cluster()
+let place: Place
+let alice: Tenant
+let bob: Tenant
+let client: KuboRPCClient
+const limits = { STORAGE_TENANT_BYTES_MAX: '6000000', STORAGE_REPLICAS: '1' }
+
+beforeAll(async () => {
+  await cluster.prepare(1, limits)
+  await cluster.startAll()
+  ;[place] = cluster.places as [Place]
+  ;[alice, bob] = cluster.tenants as [Tenant, Tenant]
+  client = cluster.client(place)
+})
+
+afterAll(async () => {
+  await cluster.end()
+})
+
+async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const items: T[] = []
+  for await (const item of source) items.push(item)
+  return items
+}
+
+function newBytes(size = 1024): Uint8Array {
+  return new Uint8Array(randomBytes(size))
+}
+
+function absent(): CID {
+  return CID.parse(encodeBlockId({ digest: hashBlock(newBytes()), codec: codecRaw }))
+}
+
+async function problem(response: Response): Promise<{ status: number; reason: string }> {
+  const body = (await response.json()) as { Message: string; Code: number; Type: string; Reason: string }
+  expect(Object.keys(body)).toEqual(['Message', 'Code', 'Type', 'Reason'])
+  return { status: response.status, reason: body.Reason }
+}
+
+/** The header of a sealed payload of 1 KiB (packages/crypto/SPEC.md §4) with a body of noise. */
+function sealedPayload(owner: Uint8Array, writer: Uint8Array): Uint8Array {
+  const block = newBytes(1024)
+  block.set([1, 0, 0, 0, 0, 0, 3, 0x20])
+  block.set(owner, 40)
+  block.set(writer, 72)
+  block.set(encodeU64(1), 112)
+  block.set(encodeU64(1), 120)
+  block.set(encodeU64(1), 128)
+  block.fill(0, 136, 144)
+  return block
+}
+
+describe('blocks', () => {
+  test.each([0, 1, 1024, 65_536, 2 * 1024 * 1024])('a block of %i bytes comes back as it was', async (size) => {
+    const bytes = newBytes(size)
+    const cid = await client.block.put(bytes, { format: 'raw', version: 1 })
+    expect(cid.toString()).toBe(encodeBlockId({ digest: hashBlock(bytes), codec: codecRaw }))
+    expect(Buffer.compare(await client.block.get(cid), bytes)).toBe(0)
+    expect(await client.block.stat(cid)).toMatchObject({ size })
+    expect(await collect(client.block.rm(cid))).toHaveLength(1)
+    await expect(client.block.get(cid)).rejects.toThrow(/could not find/)
+  })
+
+  test('dag-pb CIDs name the same bytes', async () => {
+    const bytes = newBytes()
+    const cid = await client.block.put(bytes, { format: 'dag-pb', version: 1 })
+    expect(cid.code).toBe(codecDagPb)
+    const raw = CID.parse(encodeBlockId({ digest: hashBlock(bytes), codec: codecRaw }))
+    expect(await client.block.get(raw)).toHaveLength(1024)
+  })
+
+  test('other hashes and codecs are refused', async () => {
+    const { body, headers } = multipart(newBytes())
+    for (const query of ['mhtype=sha2-512', 'cid-codec=dag-jose', 'mhtype=identity', 'mhlen=20']) {
+      const response = await cluster.request(place, `/api/v0/block/put?${query}`, { body, headers })
+      expect(await problem(response)).toEqual({ status: 400, reason: 'ERR_ARGUMENT_INVALID' })
+    }
+  })
+
+  test('an answer carries a receipt that verifies, and receipts are made anew on demand', async () => {
+    const bytes = newBytes()
+    const { body, headers } = multipart(bytes)
+    const response = await cluster.request(place, '/api/v0/block/put', { body, headers })
+    const { Key, Size } = (await response.json()) as { Key: string; Size: number }
+    expect(Size).toBe(1024)
+    const again = await cluster.request(place, `/v1/receipts/${Key}`)
+    const members = place.members
+    if (!members) throw new TypeError('not running')
+    for (const encoded of [response.headers.get(receiptsHeader), again.headers.get(receiptsHeader)]) {
+      const [receipt, ...others] = parseReceipts(encoded ?? '')
+      if (!receipt) throw new TypeError('no receipt')
+      expect(others).toEqual([])
+      const digest = hashBlock(bytes)
+      expect(toHex(verifyReceipt(receipt, { members, digest, size: 1024 }).store)).toBe(toHex(place.account))
+      expect(() => verifyReceipt(receipt, { members, digest, size: 1025 })).toThrow(/another block/)
+      expect(() => verifyReceipt({ ...receipt, ms: receipt.ms + 1 }, { members, digest, size: 1024 })).toThrow(
+        /signature/,
+      )
+    }
+    const none = await cluster.request(place, `/v1/receipts/${absent()}`)
+    expect(await problem(none)).toEqual({ status: 404, reason: 'ERR_BLOCK_NOT_FOUND' })
+  })
+
+  test('fetches are logged: who, what, when', async () => {
+    const cid = await client.block.put(newBytes())
+    const before = Date.now()
+    await cluster.client(place, bob).block.get(cid)
+    const folder = join(place.environment.STORAGE_DIR as string, 'fetches')
+    const lines = readdirSync(folder).flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n'))
+    const line = lines.find((one) => one.endsWith(`${toHex(bob.account)} ${cid}`))
+    expect(Number(line?.split(' ')[0])).toBeGreaterThanOrEqual(before)
+  })
+
+  test('an absent block is answered at once, with a time-out of whatever length', async () => {
+    await expect(client.block.get(absent(), { timeout: 3_600_000 })).rejects.toThrow(/could not find/)
+    await expect(client.block.stat(absent(), { offline: true } as never)).rejects.toThrow(/could not find/)
+    const response = await cluster.request(place, `/api/v0/block/get?arg=${absent()}&timeout=soon`)
+    expect(await problem(response)).toEqual({ status: 400, reason: 'ERR_ARGUMENT_INVALID' })
+  })
+})
+
+describe('ownership', () => {
+  test("only the caller's reference goes, and others keep the block", async () => {
+    const bytes = newBytes()
+    const cid = await client.block.put(bytes)
+    await cluster.client(place, bob).block.put(bytes)
+    const [mine] = await collect(client.block.rm(cid))
+    expect(mine?.error).toBeUndefined()
+    expect(await client.block.get(cid)).toHaveLength(1024)
+    const [again] = await collect(client.block.rm(cid))
+    expect(again?.error?.message).toMatch(/could not find/)
+    expect(await client.block.get(cid)).toHaveLength(1024)
+    await collect(cluster.client(place, bob).block.rm(cid))
+    await expect(client.block.get(cid)).rejects.toThrow(/could not find/)
+  })
+
+  test('a sealed payload is put by its writer only and removed by nobody', async () => {
+    const block = sealedPayload(bob.account, alice.account)
+    await expect(cluster.client(place, bob).block.put(block)).rejects.toThrow(/writer/)
+    const cid = await client.block.put(block)
+    const [removed] = await collect(client.block.rm(cid, { force: true }))
+    expect(removed?.error?.message).toMatch(/tombstone/)
+    expect(await client.block.get(cid)).toHaveLength(1024)
+  })
+
+  test('what only looks like a sealed payload is an ordinary block', async () => {
+    const block = sealedPayload(bob.account, alice.account)
+    block[140] = 1
+    const cid = await cluster.client(place, bob).block.put(block)
+    expect((await collect(cluster.client(place, bob).block.rm(cid)))[0]?.error).toBeUndefined()
+  })
+})
+
+describe('pins', () => {
+  test('are listed for their account, hold the block, and are removed', async () => {
+    const cid = await client.block.put(newBytes(), { pin: true })
+    const other = await client.block.put(newBytes())
+    await client.pin.add(other)
+    const listed = await collect(client.pin.ls())
+    const types = new Map(listed.map((pin) => [pin.cid.toString(), pin.type]))
+    expect(types.get(cid.toString())).toBe('direct')
+    expect(types.get(other.toString())).toBe('recursive')
+    expect(await collect(cluster.client(place, bob).pin.ls())).toEqual([])
+    expect(await collect(client.pin.ls({ paths: cid }))).toHaveLength(1)
+    expect((await collect(client.block.rm(cid)))[0]?.error?.message).toMatch(/pinned/)
+    expect((await client.pin.rm(cid)).toString()).toBe(cid.toString())
+    await expect(client.pin.rm(cid)).rejects.toThrow(/not pinned/)
+    await expect(collect(client.pin.ls({ paths: cid }))).rejects.toThrow(/not pinned/)
+    expect((await collect(client.block.rm(cid)))[0]?.error).toBeUndefined()
+    await expect(client.pin.add(absent())).rejects.toThrow(/could not find/)
+  })
+})
+
+describe('limits', () => {
+  test('a block above 2 MiB is refused, whether its length is told before or not', async () => {
+    const { body, headers } = multipart(newBytes(2 * 1024 * 1024 + 1))
+    const told = await cluster.request(place, '/api/v0/block/put', { body, headers })
+    expect(await problem(told)).toEqual({ status: 413, reason: 'ERR_BLOCK_TOO_LARGE' })
+    await expect(client.block.put(newBytes(3 * 1024 * 1024))).rejects.toThrow()
+  })
+
+  test('the quota is one account own, and is refused before the body is read', async () => {
+    const carol = cluster.client(place, bob)
+    const kept = [await carol.block.put(newBytes(2_000_000)), await carol.block.put(newBytes(2_000_000))]
+    kept.push(await carol.block.put(newBytes(1_900_000)))
+    const { headers } = multipart(newBytes(1))
+    // Of the body nothing is ever sent: the answer can only come from the headers.
+    const announced = { ...headers, authorization: `Bearer ${bob.token}`, 'content-length': '1000000' }
+    const sent = httpRequest(`${place.node?.address.url}/api/v0/block/put`, { method: 'POST', headers: announced })
+    sent.flushHeaders()
+    const [answer] = (await once(sent, 'response')) as [IncomingMessage]
+    expect(answer.statusCode).toBe(413)
+    sent.destroy()
+    await expect(carol.block.put(newBytes(200_000))).rejects.toThrow(/quota/)
+    await client.block.put(newBytes(200_000))
+    for (const cid of kept) await collect(carol.block.rm(cid))
+    await carol.block.put(newBytes(200_000))
+  })
+
+  test('malformed bodies are refused by name and change nothing', async () => {
+    const before = (await client.repo.stat()).numObjects
+    const { body, headers } = multipart(newBytes())
+    const twice = Buffer.concat([body.subarray(0, -8), Buffer.from('\r\n'), body])
+    for (const bad of [Buffer.alloc(0), body.subarray(0, 50), body.subarray(0, -6), body.subarray(1), twice]) {
+      const response = await cluster.request(place, '/api/v0/block/put', { body: bad, headers })
+      expect((await problem(response)).status).toBe(400)
+    }
+    for (const type of ['application/json', 'multipart/form-data', 'text/plain']) {
+      const init = { body, headers: { 'content-type': type } }
+      expect((await problem(await cluster.request(place, '/api/v0/block/put', init))).status).toBeLessThan(500)
+    }
+    expect((await client.repo.stat()).numObjects).toBe(before)
+  })
+})
+
+describe('access', () => {
+  test('nobody gets in without a token, and 401 comes before 404', async () => {
+    const base = place.node?.address.url
+    for (const path of ['/api/v0/version', '/api/v0/nothing', '/v1/incidents', '/v1/replicas/check', '/anything']) {
+      for (const headers of [{}, { authorization: 'Bearer nonsense' }, { authorization: 'Basic YTpi' }]) {
+        const response = await fetch(`${base}${path}`, { method: 'POST', headers: headers as Record<string, string> })
+        expect((await problem(response)).status).toBe(401)
+      }
+    }
+    expect((await problem(await cluster.request(place, '/api/v0/nothing'))).status).toBe(404)
+  })
+
+  test("the stores' own routes take no tenant", async () => {
+    const response = await cluster.request(place, '/v1/replicas/check')
+    expect(await problem(response)).toEqual({ status: 403, reason: 'ERR_ROLE_FORBIDDEN' })
+  })
+
+  test('health, readiness and metrics need none', async () => {
+    const base = place.node?.address.url
+    expect((await fetch(`${base}/healthz`)).status).toBe(200)
+    expect((await fetch(`${base}/readyz`)).status).toBe(200)
+    const metrics = await (await fetch(`${base}/metrics`)).text()
+    expect(metrics).toMatch(/^storage_blocks \d+$/m)
+    expect(metrics).not.toContain(alice.token)
+  })
+})
+
+test('the node says who it is', async () => {
+  expect((await client.version()).version).toBe('0.43.0')
+  const id = await client.id()
+  expect(id.id.toString()).toBe(place.peerId)
+  expect(id.addresses[0]?.toString()).toMatch(/^\/ip4\/127\.0\.0\.1\/tcp\/\d+\/p2p\//)
+  const stat = await client.repo.stat()
+  expect(stat.storageMax > stat.repoSize).toBe(true)
+  expect(await client.swarm.peers()).toEqual([])
+})

@@ -1,0 +1,193 @@
+/** A private swarm of real nodes on loopback, in this process: for tests of several nodes together. */
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { toHex } from '@healthblock/encoding/bytes'
+import { create, type KuboRPCClient } from 'kubo-rpc-client'
+import { readTokenFile, StandaloneAuthorizer } from './access/authorizer.ts'
+import { FileMembers } from './access/members.ts'
+import { readConfig } from './config.ts'
+import { Events } from './events.ts'
+import { createLogger } from './logger.ts'
+import { StorageNode } from './node.ts'
+import { peerIdOfSeed } from './swarm/swarm.ts'
+
+/** One node's place: its folder, its environment, and the node while it runs. */
+export interface Place {
+  name: string
+  environment: Record<string, string>
+  account: Uint8Array
+  storeKey: Uint8Array
+  peerId: string
+  node: StorageNode | undefined
+  members: FileMembers | undefined
+}
+
+/** A tenant: an account and its token. */
+export interface Tenant {
+  account: Uint8Array
+  token: string
+}
+
+/** Several nodes with one member list. */
+export class Cluster {
+  readonly folder = mkdtempSync(join(tmpdir(), 'storage-cluster-'))
+  readonly ledgerId = new Uint8Array(randomBytes(32))
+  readonly places: Place[] = []
+  readonly tenants: Tenant[] = []
+
+  /** Makes keys and files for `count` nodes and two tenants. */
+  async prepare(count: number, settings: Record<string, string> = {}): Promise<void> {
+    this.#write('swarm.key', `/key/swarm/psk/1.0.0/\n/base16/\n${randomBytes(32).toString('hex')}\n`)
+    for (let index = 0; index < 2; index++) {
+      this.tenants.push({
+        account: new Uint8Array(randomBytes(32)),
+        token: `tenant-${index}-${randomBytes(8).toString('hex')}`,
+      })
+    }
+    const tokens = this.tenants.map(({ account, token }) => ({
+      account: toHex(account),
+      sha256: createHash('sha256').update(token).digest('hex'),
+    }))
+    this.#write('tokens.json', JSON.stringify({ tokens }))
+    for (let index = 0; index < count; index++) await this.#addPlace(`n${index}`, settings)
+    this.#writeMembers()
+  }
+
+  async #addPlace(name: string, settings: Record<string, string>): Promise<void> {
+    const storeSeed = randomBytes(32)
+    const peerSeed = randomBytes(32)
+    this.#write(`${name}.store.key`, storeSeed.toString('hex'))
+    this.#write(`${name}.peer.key`, peerSeed.toString('hex'))
+    this.#write(`${name}.rest.key`, randomBytes(32).toString('hex'))
+    this.places.push({
+      name,
+      environment: {
+        STORAGE_DIR: join(this.folder, name),
+        STORAGE_RPC_PORT: '0',
+        STORAGE_SWARM_PORT: '0',
+        STORAGE_MEMBERS_FILE: join(this.folder, 'members.json'),
+        STORAGE_TOKENS_FILE: join(this.folder, 'tokens.json'),
+        STORAGE_STORE_KEY_FILE: join(this.folder, `${name}.store.key`),
+        STORAGE_PEER_KEY_FILE: join(this.folder, `${name}.peer.key`),
+        STORAGE_REST_KEY_FILE: join(this.folder, `${name}.rest.key`),
+        STORAGE_SWARM_KEY_FILE: join(this.folder, 'swarm.key'),
+        STORAGE_LOG_LEVEL: 'silent',
+        ...settings,
+      },
+      account: new Uint8Array(randomBytes(32)),
+      storeKey: signingKeyFromSeed(new Uint8Array(storeSeed)).publicKey,
+      peerId: await peerIdOfSeed(new Uint8Array(peerSeed)),
+      node: undefined,
+      members: undefined,
+    })
+  }
+
+  #write(name: string, text: string): void {
+    writeFileSync(join(this.folder, name), text, { mode: 0o600 })
+  }
+
+  /** Writes the member list with the addresses that are known, and has every running node read it. */
+  #writeMembers(): void {
+    const members = this.places.map(({ account, storeKey, peerId, environment }) => ({
+      account: toHex(account),
+      storeKey: toHex(storeKey),
+      peerId,
+      ...readAddress(environment.STORAGE_DIR as string),
+    }))
+    this.#write('members.json', JSON.stringify({ ledgerId: toHex(this.ledgerId), members }))
+    for (const { members: list } of this.places) list?.reload()
+  }
+
+  /** Starts a node in this process. */
+  async start(place: Place): Promise<StorageNode> {
+    const { config, secrets } = readConfig(place.environment)
+    const events = new Events(createLogger(config.logLevel))
+    const members = new FileMembers(config.membersFile, (error) => {
+      throw error
+    })
+    const tokens = readTokenFile(config.tokensFile as string)
+    const node = new StorageNode({
+      config,
+      secrets,
+      members,
+      createAuthorizer: (self) => new StandaloneAuthorizer({ tokens, members, self, now: Date.now }),
+      events,
+      now: Date.now,
+      onFatal: (error) => {
+        throw error
+      },
+    })
+    await node.start()
+    place.node = node
+    place.members = members
+    this.#writeMembers()
+    return node
+  }
+
+  /** Starts all nodes and waits until each is connected to every other. */
+  async startAll(): Promise<void> {
+    for (const place of this.places) await this.start(place)
+    await this.connected()
+  }
+
+  /** Waits until each running node sees every other running node. */
+  async connected(): Promise<void> {
+    const running = this.places.filter((place) => place.node)
+    for (const place of running) {
+      while ((await this.client(place).swarm.peers()).length < running.length - 1) {
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    }
+  }
+
+  /** Stops a node gracefully. */
+  async stop(place: Place): Promise<void> {
+    place.members?.close()
+    await place.node?.stop()
+    place.node = undefined
+    place.members = undefined
+  }
+
+  /** Stops all nodes and removes their folders. */
+  async end(): Promise<void> {
+    await Promise.all(this.places.map((place) => this.stop(place)))
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  /** A tenant's IPFS client for a node. */
+  client(place: Place, tenant = this.tenants[0] as Tenant): KuboRPCClient {
+    const url = `${place.node?.address.url}/api/v0`
+    return create({ url, headers: { authorization: `Bearer ${tenant.token}` } })
+  }
+
+  /** A tenant's plain request to a node. */
+  async request(place: Place, path: string, init: RequestInit = {}, tenant = this.tenants[0]): Promise<Response> {
+    const headers = { authorization: `Bearer ${tenant?.token}`, ...init.headers }
+    return await fetch(`${place.node?.address.url}${path}`, { method: 'POST', ...init, headers })
+  }
+}
+
+function readAddress(folder: string): { url?: string; addresses?: string[] } {
+  try {
+    const { url, addresses } = JSON.parse(readFileSync(join(folder, 'address.json'), 'utf8')) as {
+      url: string
+      addresses: string[]
+    }
+    return { url, addresses }
+  } catch {
+    return {}
+  }
+}
+
+/** A body of one file, as IPFS clients send it. */
+export function multipart(bytes: Uint8Array): { body: Buffer; headers: Record<string, string> } {
+  const head =
+    '--b\r\nContent-Disposition: form-data; name="file"; filename=""\r\nContent-Type: application/octet-stream\r\n\r\n'
+  return {
+    body: Buffer.concat([Buffer.from(head), bytes, Buffer.from('\r\n--b--\r\n')]),
+    headers: { 'content-type': 'multipart/form-data; boundary=b' },
+  }
+}

@@ -1,0 +1,235 @@
+/** Three nodes on loopback: what is kept, moved, healed and refused when one of them fails, forgets or lies. */
+import { randomBytes } from 'node:crypto'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { toHex } from '@healthblock/encoding/bytes'
+import { CID } from 'multiformats/cid'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { createStoreToken } from './access/token.ts'
+import { Cluster, multipart, type Place } from './cluster.fixture.ts'
+import { parseReceipts, receiptsHeader, verifyReceipt } from './replication/receipt.ts'
+import { codecRaw, encodeBlockId, hashBlock } from './store/block-id.ts'
+
+let cluster: Cluster
+let places: [Place, Place, Place]
+
+beforeEach(async () => {
+  cluster = new Cluster()
+  await cluster.prepare(3)
+  await cluster.startAll()
+  places = cluster.places as [Place, Place, Place]
+})
+
+afterEach(async () => {
+  await cluster.end()
+})
+
+interface Stored {
+  bytes: Uint8Array
+  digest: Uint8Array
+  cid: CID
+}
+
+function newBlock(size = 1024): Stored {
+  const bytes = new Uint8Array(randomBytes(size))
+  const digest = hashBlock(bytes)
+  return { bytes, digest, cid: CID.parse(encodeBlockId({ digest, codec: codecRaw })) }
+}
+
+/** Puts a block and returns the accounts whose receipts came, each verified. */
+async function put(place: Place, block: Stored): Promise<string[]> {
+  const response = await cluster.request(place, '/api/v0/block/put', multipart(block.bytes))
+  expect(response.status).toBe(200)
+  await response.arrayBuffer()
+  const members = place.members
+  if (!members) throw new TypeError('not running')
+  const expected = { members, digest: block.digest, size: block.bytes.length }
+  const receipts = parseReceipts(response.headers.get(receiptsHeader) ?? '')
+  return receipts.map((receipt) => toHex(verifyReceipt(receipt, expected).store))
+}
+
+async function holds(place: Place, { cid }: Stored): Promise<boolean> {
+  const response = await cluster.request(place, `/api/v0/block/stat?arg=${cid}&offline=true`)
+  await response.arrayBuffer()
+  return response.status === 200
+}
+
+async function eventually(condition: () => Promise<boolean>): Promise<void> {
+  await vi.waitFor(async () => expect(await condition()).toBe(true), { timeout: 20_000, interval: 20 })
+}
+
+async function allHold(nodes: readonly Place[], blocks: readonly Stored[]): Promise<boolean> {
+  const answers = await Promise.all(nodes.flatMap((node) => blocks.map((block) => holds(node, block))))
+  return answers.every((answer) => answer)
+}
+
+async function incidents(
+  place: Place,
+): Promise<{ kind: string; cid: string; node: string; servedBy?: string; at: string }[]> {
+  const response = await cluster.request(place, '/v1/incidents', { method: 'GET' })
+  return ((await response.json()) as { incidents: { kind: string; cid: string; node: string; at: string }[] }).incidents
+}
+
+describe('three nodes', () => {
+  test('a put is acknowledged with two receipts of different stores, and the third copy follows', async () => {
+    const blocks = Array.from({ length: 40 }, () => newBlock())
+    for (const [index, block] of blocks.entries()) {
+      const stores = await put(places[index % 3] as Place, block)
+      expect(new Set(stores).size).toBe(2)
+    }
+    await eventually(() => allHold(places, blocks))
+    const [block] = blocks as [Stored]
+    const response = await cluster.request(places[0], `/v1/receipts/${block.cid}`)
+    expect(((await response.json()) as { stores: string[] }).stores.sort()).toEqual(
+      places.map((place) => toHex(place.account)).sort(),
+    )
+  })
+
+  test('a block is read through any node, and references and pins are the same everywhere', async () => {
+    const block = newBlock(100_000)
+    await put(places[0], block)
+    for (const place of places) expect(await cluster.client(place).block.get(block.cid)).toHaveLength(100_000)
+    await eventually(() => allHold(places, [block]))
+    await cluster.client(places[1]).pin.add(block.cid)
+    const pins: string[] = []
+    for await (const pin of cluster.client(places[2]).pin.ls()) pins.push(pin.cid.toString())
+    expect(pins).toEqual([block.cid.toString()])
+    await cluster.client(places[2]).pin.rm(block.cid)
+    for await (const removed of cluster.client(places[1]).block.rm(block.cid)) expect(removed.error).toBeUndefined()
+    for (const place of places) expect(await holds(place, block)).toBe(false)
+  })
+
+  test('with one node away puts and reads go on, and it gets what it missed when it is back', async () => {
+    const [away, ...others] = [places[2], places[0], places[1]]
+    if (!away) throw new TypeError('no node')
+    const earlier = newBlock()
+    await put(places[0], earlier)
+    await eventually(() => allHold(places, [earlier]))
+    await cluster.stop(away)
+    const blocks = Array.from({ length: 20 }, () => newBlock())
+    for (const block of blocks) {
+      const stores = await put(places[0], block)
+      expect(new Set(stores).size).toBe(2)
+      expect(stores).not.toContain(toHex(away.account))
+    }
+    for await (const removed of cluster.client(places[1]).block.rm(earlier.cid)) expect(removed.error).toBeUndefined()
+    expect(await allHold(others, blocks)).toBe(true)
+    await cluster.start(away)
+    await eventually(() => allHold([away], blocks))
+    await eventually(async () => !(await holds(away, earlier)))
+    await away.node?.repair.run()
+    for (const place of places) expect(await holds(place, earlier)).toBe(false)
+  })
+
+  test('with two nodes away a put is refused, and what is here can be read', async () => {
+    const block = newBlock()
+    await put(places[0], block)
+    await eventually(() => allHold(places, [block]))
+    await cluster.stop(places[1])
+    await cluster.stop(places[2])
+    const response = await cluster.request(places[0], '/api/v0/block/put', multipart(newBlock().bytes))
+    expect(response.status).toBe(503)
+    expect(((await response.json()) as { Reason: string }).Reason).toBe('ERR_QUORUM_MISSED')
+    expect(await cluster.client(places[0]).block.get(block.cid)).toHaveLength(1024)
+  })
+
+  test('a wiped node is filled again', async () => {
+    const blocks = Array.from({ length: 300 }, () => newBlock())
+    await Promise.all(blocks.map((block) => put(places[0], block)))
+    await eventually(() => allHold(places, blocks))
+    await cluster.stop(places[1])
+    rmSync(places[1].environment.STORAGE_DIR as string, { recursive: true })
+    await cluster.start(places[1])
+    await cluster.connected()
+    await eventually(() => allHold([places[1]], blocks))
+    for await (const removed of cluster.client(places[1]).block.rm(blocks.slice(0, 100).map(({ cid }) => cid))) {
+      expect(removed.error).toBeUndefined()
+    }
+    expect(await allHold([places[1]], blocks.slice(0, 1))).toBe(false)
+  })
+
+  test('flipped bytes in the file of one node: the right bytes are served, the copy healed, the incident recorded', async () => {
+    const blocks = [newBlock(), newBlock(), newBlock(200_000)]
+    for (const block of blocks) await put(places[0], block)
+    await eventually(() => allHold(places, blocks))
+    await cluster.stop(places[0])
+    for (const block of blocks) flipStoredByte(places[0], block)
+    await cluster.start(places[0])
+    await cluster.connected()
+    const before = Date.now()
+    for (const block of blocks) {
+      expect(Buffer.compare(await cluster.client(places[0]).block.get(block.cid), block.bytes)).toBe(0)
+    }
+    expect(await allHold([places[0]], blocks)).toBe(true)
+    const recorded = await incidents(places[0])
+    const account = toHex(places[0].account)
+    const others = [toHex(places[1].account), toHex(places[2].account)]
+    for (const { cid } of blocks) {
+      const [corrupt, healed, ...more] = recorded.filter((incident) => incident.cid === cid.toString())
+      expect(corrupt).toMatchObject({ kind: 'block-corrupt', node: account })
+      expect(healed).toMatchObject({ kind: 'block-healed', node: account })
+      expect(others).toContain(healed?.servedBy)
+      expect(Date.parse(corrupt?.at ?? '')).toBeGreaterThanOrEqual(before - 5000)
+      expect(more).toEqual([])
+    }
+    expect(await incidents(places[1])).toEqual([])
+  })
+
+  test('damage that a peer meets is healed too, without a reader here', async () => {
+    const block = newBlock()
+    await put(places[0], block)
+    await eventually(() => allHold(places, [block]))
+    await cluster.stop(places[0])
+    flipStoredByte(places[0], block)
+    await cluster.start(places[0])
+    await cluster.connected()
+    // The others are asked for a receipt, which makes the damaged node read its copy.
+    await (await cluster.request(places[1], `/v1/receipts/${block.cid}`)).arrayBuffer()
+    await eventually(async () => (await incidents(places[0])).length === 2)
+    expect(await holds(places[0], block)).toBe(true)
+  })
+
+  test("a store's token serves one node, for a time, in the name of a member", async () => {
+    const seed = readFileSync(places[0].environment.STORAGE_STORE_KEY_FILE as string, 'utf8')
+    const key = signingKeyFromSeed(new Uint8Array(Buffer.from(seed, 'hex')))
+    const stranger = signingKeyFromSeed(new Uint8Array(randomBytes(32)))
+    const good = {
+      ledgerId: cluster.ledgerId,
+      account: places[0].account,
+      audience: places[1].account,
+      until: Date.now() + 60_000,
+    }
+    const status = async (token: string): Promise<number> => {
+      const init = { headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' } }
+      const response = await cluster.request(places[1], '/v1/replicas/check', { ...init, body: new Uint8Array([0x80]) })
+      await response.arrayBuffer()
+      return response.status
+    }
+    expect(await status(createStoreToken(key, good))).toBe(200)
+    expect(await status(createStoreToken(key, { ...good, audience: cluster.ledgerId }))).toBe(200)
+    expect(await status(createStoreToken(stranger, good))).toBe(401)
+    expect(await status(createStoreToken(key, { ...good, audience: places[2].account }))).toBe(401)
+    expect(await status(createStoreToken(key, { ...good, account: places[2].account }))).toBe(401)
+    expect(await status(createStoreToken(key, { ...good, until: Date.now() - 1 }))).toBe(401)
+    expect(await status(createStoreToken(key, { ...good, until: Date.now() + 25 * 3600_000 }))).toBe(401)
+    expect(await status(createStoreToken(key, { ...good, ledgerId: new Uint8Array(32) }))).toBe(401)
+  })
+})
+
+/** Changes one bit of a block's sealed bytes in the SQLite file of a stopped node. */
+function flipStoredByte(place: Place, block: Stored): void {
+  const path = join(place.environment.STORAGE_DIR as string, 'blocks.sqlite')
+  const database = new DatabaseSync(path)
+  database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+  const row = database.prepare('SELECT sealed FROM block WHERE digest = ?').get(block.digest) as { sealed: Uint8Array }
+  database.close()
+  expect(existsSync(`${path}-wal`)).toBe(false)
+  const file = readFileSync(path)
+  // Long blocks continue on other pages: the start is enough to find them.
+  const at = file.indexOf(row.sealed.subarray(0, 64))
+  expect(at).toBeGreaterThan(0)
+  file[at + 20] = (file[at + 20] as number) ^ 4
+  writeFileSync(path, file)
+}

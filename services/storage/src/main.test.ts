@@ -1,0 +1,147 @@
+/** The node as a process: how it starts, what it refuses to start with, how it stops, and what survives a kill. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Cluster, multipart, type Place } from './cluster.fixture.ts'
+import type { NodeAddress } from './node.ts'
+import { codecRaw, encodeBlockId, hashBlock } from './store/block-id.ts'
+
+const cluster = new Cluster()
+const mainPath = fileURLToPath(new URL('./main.ts', import.meta.url))
+let place: Place
+
+beforeAll(async () => {
+  await cluster.prepare(1, { STORAGE_REPLICAS: '1' })
+  ;[place] = cluster.places as [Place]
+})
+
+afterAll(async () => {
+  await cluster.end()
+})
+
+interface Running {
+  child: ChildProcess
+  address: NodeAddress
+  output: string[]
+}
+
+function launch(environment: Record<string, string>): { child: ChildProcess; output: string[] } {
+  const env = { PATH: process.env.PATH, NODE_COMPILE_CACHE: join(cluster.folder, 'cache'), ...environment }
+  const child = spawn(process.execPath, [mainPath], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const output: string[] = ['', '']
+  child.stdout?.on('data', (chunk) => {
+    output[0] += String(chunk)
+  })
+  child.stderr?.on('data', (chunk) => {
+    output[1] += String(chunk)
+  })
+  return { child, output }
+}
+
+/** Starts the node as a process and waits for its address. */
+async function start(): Promise<Running> {
+  const path = join(place.environment.STORAGE_DIR as string, 'address.json')
+  rmSync(path, { force: true })
+  const { child, output } = launch(place.environment)
+  for (;;) {
+    try {
+      const address = JSON.parse(readFileSync(path, 'utf8')) as NodeAddress
+      if (address.pid === child.pid) return { child, address, output }
+    } catch {
+      // Not there yet.
+    }
+    if (child.exitCode !== null) throw new Error(`ended early: ${output[1]}`)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+async function post(address: NodeAddress, path: string, init: RequestInit = {}): Promise<Response> {
+  const headers = { authorization: `Bearer ${cluster.tenants[0]?.token}`, ...init.headers }
+  return await fetch(`${address.url}${path}`, { method: 'POST', ...init, headers })
+}
+
+test('starts, says nothing on stdout, serves, and stops on SIGTERM with what it was doing done', async () => {
+  const { child, address, output } = await start()
+  expect((await fetch(`${address.url}/readyz`)).status).toBe(200)
+  const bytes = new Uint8Array(randomBytes(500_000))
+  const answer = post(address, '/api/v0/block/put', multipart(bytes))
+  expect((await answer).status).toBe(200)
+  child.kill('SIGTERM')
+  expect(await once(child, 'exit')).toEqual([0, null])
+  expect(output).toEqual(['', ''])
+  const again = await start()
+  const cid = encodeBlockId({ digest: hashBlock(bytes), codec: codecRaw })
+  const got = await post(again.address, `/api/v0/block/get?arg=${cid}`)
+  expect(Buffer.compare(new Uint8Array(await got.arrayBuffer()), bytes)).toBe(0)
+  again.child.kill('SIGTERM')
+  await once(again.child, 'exit')
+})
+
+test('refuses to start with faults, and names each of them', async () => {
+  writeFileSync(join(cluster.folder, 'short.key'), 'abcd')
+  const { child, output } = launch({
+    ...place.environment,
+    STORAGE_REPLICAS: 'three',
+    STORAGE_RPC_PORT: '70000',
+    STORAGE_REST_KEY_FILE: join(cluster.folder, 'short.key'),
+    STORAGE_SWARM_KEY_FILE: join(cluster.folder, 'absent.key'),
+  })
+  expect((await once(child, 'exit'))[0]).toBe(2)
+  for (const name of ['STORAGE_REPLICAS', 'STORAGE_RPC_PORT', 'STORAGE_REST_KEY_FILE', 'STORAGE_SWARM_KEY_FILE']) {
+    expect(output[1]).toContain(name)
+  }
+  expect(output[1]).not.toContain('abcd')
+})
+
+test('a node whose key is not on the list does not start', async () => {
+  const strange = join(cluster.folder, 'strange.key')
+  writeFileSync(strange, randomBytes(32).toString('hex'))
+  const { child, output } = launch({ ...place.environment, STORAGE_STORE_KEY_FILE: strange })
+  expect((await once(child, 'exit'))[0]).toBe(2)
+  expect(output[1]).toMatch(/not on the list/)
+})
+
+test('killed during puts, over and over: nothing acknowledged is lost', { timeout: 60_000 }, async () => {
+  const cycles = 20
+  const acknowledged = new Map<string, number>()
+  for (let cycle = 0; cycle < cycles; cycle++) {
+    const { child, address } = await start()
+    const lost: string[] = []
+    const known = [...acknowledged.keys()].slice(-64)
+    await Promise.all(
+      known.map(async (cid) => {
+        const response = await post(address, `/api/v0/block/get?arg=${cid}&offline=true`)
+        const bytes = new Uint8Array(await response.arrayBuffer())
+        if (encodeBlockId({ digest: hashBlock(bytes), codec: codecRaw }) !== cid) lost.push(cid)
+      }),
+    )
+    expect(lost).toEqual([])
+    const enough = 20 + cycle * 7
+    let count = 0
+    const killed = once(child, 'exit')
+    const put = async (): Promise<void> => {
+      for (;;) {
+        const size = 100 + Math.floor(Math.random() * 60_000)
+        const response = await post(address, '/api/v0/block/put', multipart(new Uint8Array(randomBytes(size))))
+        const { Key } = (await response.json()) as { Key: string }
+        if (response.status === 200) acknowledged.set(Key, size)
+        if (++count === enough) child.kill('SIGKILL')
+      }
+    }
+    // Each writer ends with the connection.
+    await Promise.allSettled(Array.from({ length: 8 }, put))
+    await killed
+  }
+  expect(acknowledged.size).toBeGreaterThan(cycles * 20)
+  const { child, address } = await start()
+  for (const [cid, size] of acknowledged) {
+    const response = await post(address, `/api/v0/block/stat?arg=${cid}&offline=true`)
+    expect(await response.json()).toEqual({ Key: cid, Size: size })
+  }
+  child.kill('SIGTERM')
+  expect((await once(child, 'exit'))[0]).toBe(0)
+})
