@@ -113,7 +113,7 @@ describe('sealing and opening', () => {
       { sizeBytes: 512 },
       { sizeBytes: 524_288 },
       { kind: payloadKinds.gap },
-      { kind: 7 as never },
+      { kind: 8 as never },
       { kind: payloadKinds.diagnosis },
       { kind: payloadKinds.file, sizeBytes: 1025 },
       { kind: payloadKinds.empty, plaintext: new Uint8Array(1) },

@@ -18,6 +18,8 @@ export interface HeldNodes {
 
 /** Most entries of a list of held nodes. */
 export const heldNodesMax = 65_536
+/** Most nodes of one stream in one generation; each shredding leaves at most 38 more. */
+const nodesMax = 4096
 
 const isCount = (value: number) => Number.isSafeInteger(value) && value >= 0
 
@@ -75,7 +77,7 @@ export class FormatReader {
         stream: this.bytes(stream, 8),
         generation: this.number(generation),
         first: this.number(first),
-        nodes: this.list(nodes, 256).map((node): TreeNode => {
+        nodes: this.list(nodes, nodesMax).map((node): TreeNode => {
           const [depth, index, key] = this.tuple(node, 3)
           return { depth: this.number(depth), index: this.number(index), key: this.bytes(key, 32) }
         }),
@@ -95,6 +97,7 @@ function isOrdered(held: readonly HeldNodes[]): boolean {
     const previous = held[i - 1]
     if (previous !== undefined && compareHeld(previous, each) >= 0) return false
     if (each.stream.length !== 8 || !isCount(each.generation) || !isCount(each.first)) return false
+    if (each.nodes.length > nodesMax) return false
     let end = 0
     for (const node of each.nodes) {
       if (!isPosition(node) || node.key.length !== 32 || leavesUnder(node).from < end) return false

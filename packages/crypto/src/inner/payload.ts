@@ -16,8 +16,11 @@ const saltOffset = 144
 const version = 1
 const zeroNonce = new Uint8Array(12)
 
-/** What a sealed record is; `gap` (2) marks a lost reading on the ledger and has no block. */
-export const payloadKinds = { data: 0, empty: 1, gap: 2, file: 3, diagnosis: 4, amend: 5, care: 6 } as const
+/**
+ * What a sealed record is; `gap` (2) marks a lost reading on the ledger and has no block; `live` is a frame
+ * of a live view and is never stored.
+ */
+export const payloadKinds = { data: 0, empty: 1, gap: 2, file: 3, diagnosis: 4, amend: 5, care: 6, live: 7 } as const
 /** One of `payloadKinds`. */
 export type PayloadKind = (typeof payloadKinds)[keyof typeof payloadKinds]
 
@@ -64,6 +67,7 @@ export function isBlockSize(kind: PayloadKind, sizeBytes: number): boolean {
   switch (kind) {
     case payloadKinds.data:
     case payloadKinds.empty:
+    case payloadKinds.live:
       return sizeBytes <= classSizeMax && Number.isInteger(Math.log2(sizeBytes))
     case payloadKinds.file:
       return sizeBytes <= fileSizeMax && padmeLength(sizeBytes) === sizeBytes
