@@ -1,0 +1,261 @@
+/**
+ * Receipts (SPEC.md §7): one file that shows, without a network, that a transaction is on record, and for a revocation that
+ * the grants are closed and that Docchain judges accordingly. Trust comes from the genesis file alone: it names the nodes of
+ * which a quorum must have cosigned. Whatever is not verified here is refused.
+ */
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { type CborMap, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { EncodingError } from '@healthblock/encoding/errors'
+import { chainOrigin, genesisPolicy, receiptCheckpoint, verifyReceiptCheckpoint } from './checkpoint.ts'
+import { ChainError } from './errors.ts'
+import { type Genesis, parseGenesis } from './genesis.ts'
+import { leafHash, verifyInclusion } from './merkle.ts'
+import { encodeProof, parseProof } from './proof.ts'
+import { encodeReceipt, parseReceipt, type Receipt, type ReceiptPart, type ReceiptState } from './receipt-format.ts'
+import { bytes, faultFinder, isMap, list, optional, uint } from './schema.ts'
+import { parseSealLeaf, type Seal } from './seal.ts'
+import { verifyStateProof } from './state-tree.ts'
+import { type ChainName, parseTransactionLeaf, type Transaction, transactionId, typeChains } from './transaction.ts'
+
+export type { Receipt, ReceiptPart, ReceiptState } from './receipt-format.ts'
+export { encodeReceipt, parseReceipt, receiptSizeBytesMax } from './receipt-format.ts'
+
+/** A leaf with what proves it: its inclusion in the tree of a published checkpoint (any with q cosignatures and a log line). */
+export interface ReceiptEntry {
+  readonly leaf: Uint8Array
+  readonly index: number
+  /** Inclusion proof for the checkpoint's size. */
+  readonly hashes: readonly Uint8Array[]
+  readonly checkpoint: string
+}
+
+/** What a receipt is made of. */
+export interface ReceiptRequest {
+  readonly genesis: Genesis
+  readonly chain: ChainName
+  readonly transaction: ReceiptEntry
+  /** Of a revocation: the SEAL of its block, with the grant records in the order of `close`. */
+  readonly seal?: ReceiptEntry & { readonly state: readonly ReceiptState[] }
+  /** Of a revocation: the first Docchain SEAL that is anchored beyond it. */
+  readonly anchor?: ReceiptEntry
+}
+
+/** A grant that the state shows as closed: at the transaction's index, or at a lower one if it was closed before. */
+export interface ClosedGrant {
+  readonly gid: Uint8Array
+  readonly closedAt: number
+}
+
+/** What a receipt proves. */
+export interface VerifiedReceipt {
+  readonly kind: Receipt['kind']
+  readonly ledgerId: Uint8Array
+  readonly chain: ChainName
+  readonly transactionId: Uint8Array
+  readonly transaction: Transaction
+  readonly index: number
+  /** Of a revocation, in the order of `close`; else empty. */
+  readonly closed: readonly ClosedGrant[]
+  /** Of a revocation: height of the Docchain block from which the revocation binds, and the Userchain size that it is anchored at. */
+  readonly anchored?: { readonly height: number; readonly size: number }
+  /** Unix ms: when the quorum last stood behind the transaction's checkpoint. */
+  readonly cosignedAt: number
+  /** What was verified, step by step, in words. */
+  readonly steps: readonly string[]
+}
+
+function invalid(step: string, reason: string, cause?: unknown): ChainError {
+  return new ChainError(`${step}: ${reason}`, { code: 'ERR_RECEIPT_INVALID', step, reason }, { cause })
+}
+
+function toPart(
+  request: ReceiptRequest,
+  what: ReceiptPart['what'],
+  chain: ChainName,
+  entry: ReceiptEntry,
+): ReceiptPart {
+  const origin = chainOrigin({ ledgerId: request.genesis.ledgerId, chain })
+  const policy = genesisPolicy(request.genesis, chain)
+  const checkpoint = receiptCheckpoint({ note: entry.checkpoint, origin, policy })
+  const proof = encodeProof({ index: entry.index, hashes: entry.hashes, checkpoint })
+  return { what, chain, leaf: entry.leaf, proof }
+}
+
+/**
+ * Makes a receipt and verifies it: a transaction's, or with `seal` a revocation's.
+ *
+ * @returns The file.
+ * @throws {ChainError} as `verifyReceipt`.
+ */
+export function createReceipt(request: ReceiptRequest): Uint8Array<ArrayBuffer> {
+  const parts = [toPart(request, 'transaction', request.chain, request.transaction)]
+  if (request.seal !== undefined) {
+    parts.push({ ...toPart(request, 'seal', 'userchain', request.seal), state: request.seal.state })
+  }
+  if (request.anchor !== undefined) parts.push(toPart(request, 'anchor', 'docchain', request.anchor))
+  const kind = request.seal === undefined ? 'transaction' : 'revocation'
+  const file = encodeReceipt({ genesis: request.genesis.bytes, kind, parts })
+  verifyReceipt({ bytes: file, ledgerId: request.genesis.ledgerId })
+  return file
+}
+
+/** A part whose leaf is in its log. */
+interface ProvedPart extends ReceiptPart {
+  readonly index: number
+  readonly size: number
+  readonly root: Uint8Array
+  readonly cosigners: readonly number[]
+  readonly oldestTime: number
+}
+
+function provePart(genesis: Genesis, part: ReceiptPart): ProvedPart {
+  const { extra, hashes, index, checkpoint } = parseProof(part.proof)
+  if (extra !== undefined) throw invalid(part.what, 'the proof has extra data')
+  const origin = chainOrigin({ ledgerId: genesis.ledgerId, chain: part.chain })
+  const verified = verifyReceiptCheckpoint({ note: checkpoint, origin, policy: genesisPolicy(genesis, part.chain) })
+  const { size, root } = verified
+  verifyInclusion({ leafHash: leafHash(part.leaf), index, size, proof: hashes, root })
+  // Written again it must be the same text, or a byte of it went unread.
+  if (encodeProof({ index, hashes, checkpoint }) !== part.proof) throw invalid(part.what, 'the proof is not canonical')
+  return { ...part, ...verified, index }
+}
+
+/** The parts in the one order that the receipt's kind has. */
+function partsOf(receipt: Receipt): readonly [ReceiptPart, ReceiptPart?, ReceiptPart?] {
+  const names = receipt.parts.map(({ what }) => what).join(' ')
+  const allowed = receipt.kind === 'transaction' ? ['transaction'] : ['transaction seal', 'transaction seal anchor']
+  if (!allowed.includes(names)) throw invalid('parts', 'not those of this kind of receipt')
+  for (const { what, chain, state } of receipt.parts) {
+    if ((state !== undefined) !== (what === 'seal')) throw invalid(what, 'state proofs belong to the seal alone')
+    if (what === 'seal' && chain !== 'userchain') throw invalid(what, 'of the wrong chain')
+    if (what === 'anchor' && chain !== 'docchain') throw invalid(what, 'of the wrong chain')
+  }
+  return receipt.parts as unknown as readonly [ReceiptPart, ReceiptPart?, ReceiptPart?]
+}
+
+/** The SEAL that ends the block with the transaction. */
+function sealOf(part: ProvedPart, transaction: ProvedPart): Seal {
+  const seal = parseSealLeaf(part.leaf)
+  if (part.index !== seal.i0 + seal.k) throw invalid('seal', 'not at the end of its block')
+  if (transaction.index < seal.i0 || transaction.index >= part.index) throw invalid('seal', 'of another block')
+  if (seal.anchor !== undefined) throw invalid('seal', 'a SEAL of Userchain has no anchor')
+  return seal
+}
+
+const grantFault = faultFinder({
+  to: bytes(32),
+  streams: list(bytes(8), 1, 16),
+  from: uint(),
+  until: uint(),
+  rights: uint(),
+  purpose: uint(),
+  o: uint(),
+  c: uint(),
+  req: optional(bytes(32)),
+})
+
+/** Where a proved grant record says that the grant was closed. */
+function closedAtOf(value: Uint8Array): number {
+  let record: ReturnType<typeof decodeCbor>
+  try {
+    record = decodeCbor(value)
+  } catch (cause) {
+    if (!(cause instanceof EncodingError)) throw cause
+    throw invalid('state', 'not the record of a grant', cause)
+  }
+  if (!isMap(record)) throw invalid('state', 'not the record of a grant')
+  if (record.c === undefined) throw invalid('state', 'a grant is open')
+  if (grantFault(record) !== undefined) throw invalid('state', 'not the record of a grant')
+  return (record as CborMap & { c: number }).c
+}
+
+function verifyClosed(transaction: ProvedPart, body: Transaction['body'], part: ProvedPart, seal: Seal): ClosedGrant[] {
+  if (body.t !== 'key' || body.close.length === 0) throw invalid('transaction', 'it closes no grant')
+  const states = part.state ?? []
+  if (states.length !== body.close.length) throw invalid('state', 'not one proof for each grant closed')
+  return body.close.map((gid, i) => {
+    const { key, value, proof } = states[i] as ReceiptState
+    if (!equalBytes(key, encodeCbor(['grant', body.a, gid]))) throw invalid('state', 'of another grant')
+    if (value === undefined) throw invalid('state', 'a grant is absent')
+    verifyStateProof({ key, value, proof, root: seal.st })
+    const closedAt = closedAtOf(value)
+    if (closedAt > transaction.index) throw invalid('state', 'closed by a later transaction')
+    return { gid, closedAt }
+  })
+}
+
+/** The Docchain SEAL that is anchored beyond the transaction; roots that the receipt states twice must agree. */
+function verifyAnchor(part: ProvedPart, transaction: ProvedPart, userchain: readonly ProvedPart[]): Seal {
+  const seal = parseSealLeaf(part.leaf)
+  if (part.index !== seal.i0 + seal.k) throw invalid('anchor', 'not at the end of its block')
+  const [anchor] = seal.anchor ?? []
+  if (anchor === undefined) throw invalid('anchor', 'a SEAL of Docchain has an anchor')
+  const [size, root] = anchor
+  if (size <= transaction.index) throw invalid('anchor', 'not beyond the transaction')
+  for (const known of userchain) {
+    if (known.size === size && !equalBytes(known.root, root)) throw invalid('anchor', 'another root of the same size')
+  }
+  return seal
+}
+
+function nodesText(ranks: readonly number[]): string {
+  return `nodes ${ranks.join(', ')}`
+}
+
+/**
+ * Verifies a receipt's file.
+ *
+ * @param request - `ledgerId`, if given, is the ledger that the receipt must be of; without it the genesis file inside is
+ * believed, and whoever reads the result must compare the ledger id.
+ * @throws {ChainError} `ERR_RECEIPT_FORMAT` for any other than canonical bytes; `ERR_RECEIPT_INVALID`, or the code of the
+ * genesis file, leaf, proof, checkpoint or state proof that does not hold.
+ * @see SPEC.md §7
+ */
+export function verifyReceipt(request: {
+  readonly bytes: Uint8Array
+  readonly ledgerId?: Uint8Array
+}): VerifiedReceipt {
+  const receipt = parseReceipt(request.bytes)
+  const genesis = parseGenesis(receipt.genesis)
+  if (request.ledgerId !== undefined && !equalBytes(request.ledgerId, genesis.ledgerId)) {
+    throw invalid('genesis', 'of another ledger')
+  }
+  const [transactionPart, sealPart, anchorPart] = partsOf(receipt)
+  const proved = provePart(genesis, transactionPart)
+  const transaction = parseTransactionLeaf(proved.leaf)
+  const chain = typeChains[transaction.body.t]
+  if (chain !== 'both' && chain !== proved.chain) throw invalid('transaction', 'of a type of the other chain')
+  const id = transactionId({ ledgerId: genesis.ledgerId, chain: proved.chain, bodyBytes: transaction.bodyBytes })
+  const trust = request.ledgerId === undefined ? 'by the genesis file inside the receipt' : 'as expected'
+  const steps = [
+    `the receipt is in its one canonical form`,
+    `the ledger is ${toHex(genesis.ledgerId)}, ${trust}`,
+    `transaction ${toHex(id)} (${transaction.body.t}) is at index ${proved.index} of ${proved.chain}, whose first ${proved.size} entries ${nodesText(proved.cosigners)} cosigned`,
+  ]
+  const result = {
+    kind: receipt.kind,
+    ledgerId: genesis.ledgerId,
+    chain: proved.chain,
+    transactionId: id,
+    transaction,
+    index: proved.index,
+    cosignedAt: proved.oldestTime,
+  }
+  if (sealPart === undefined) return { ...result, closed: [], steps }
+  if (proved.chain !== 'userchain') throw invalid('transaction', 'of the wrong chain')
+  const provedSeal = provePart(genesis, sealPart)
+  const seal = sealOf(provedSeal, proved)
+  const closed = verifyClosed(proved, transaction.body, provedSeal, seal)
+  steps.push(`block ${seal.h} holds it: its SEAL is at index ${provedSeal.index}`)
+  for (const { gid, closedAt } of closed) {
+    steps.push(`in the state after block ${seal.h}, grant ${toHex(gid)} is closed at index ${closedAt}`)
+  }
+  if (anchorPart === undefined) return { ...result, closed, steps }
+  const provedAnchor = provePart(genesis, anchorPart)
+  const anchorSeal = verifyAnchor(provedAnchor, proved, [proved, provedSeal])
+  const size = anchorSeal.anchor?.[0]?.[0] as number
+  steps.push(
+    `docchain's block ${anchorSeal.h} is anchored at ${size} entries of userchain: from it on, every diagnosis is judged with the closing`,
+  )
+  return { ...result, closed, anchored: { height: anchorSeal.h, size }, steps }
+}
