@@ -1,0 +1,145 @@
+/** What linters cannot see: layers, docstrings, sizes, dead files, and what packages must not touch. */
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+const functionLinesMax = 70
+const fileLinesMax = 520
+
+const files = globSync('{packages,services}/*/src/**/*.ts', { cwd: root })
+  .concat(globSync('cli/src/**/*.ts', { cwd: root }))
+  .map(normalize)
+  .sort()
+const sources = files.filter((path) => !path.endsWith('.test.ts') && !path.includes('/test-support'))
+const text = new Map(files.map((path) => [path, readFileSync(join(root, path), 'utf8')]))
+
+function read(path: string): string {
+  return text.get(path) as string
+}
+
+function importsOf(path: string): string[] {
+  const specifiers: string[] = []
+  for (const match of read(path).matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)) specifiers.push(match[1] as string)
+  return specifiers
+}
+
+/** Which workspaces a workspace may import. */
+const allowed: Record<string, readonly string[]> = {
+  'packages/encoding': [],
+  'packages/crypto': ['encoding'],
+  'packages/chain': ['encoding', 'crypto'],
+  'packages/diagnosis': ['encoding'],
+  'packages/runtime': ['encoding', 'crypto', 'chain'],
+  services: ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime'],
+  cli: ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime'],
+}
+
+function roomOf(path: string): string {
+  const [top, name] = path.split('/')
+  return top === 'packages' ? `packages/${name}` : (top as string)
+}
+
+describe('layers', () => {
+  test('imports point one way, and no service imports a service', () => {
+    const wrong: string[] = []
+    for (const path of files) {
+      const own = path.split('/')[1] as string
+      for (const specifier of importsOf(path)) {
+        if (!specifier.startsWith('@healthblock/')) continue
+        const target = specifier.split('/')[1] as string
+        const isTestHelp = path.endsWith('.test.ts') && target === own
+        if (target !== own && !isTestHelp && !(allowed[roomOf(path)] ?? []).includes(target)) wrong.push(`${path} imports ${specifier}`)
+      }
+    }
+    expect(wrong).toEqual([])
+  })
+
+  test('packages touch no clock, disk, network or environment, but for packages/runtime', () => {
+    const wrong: string[] = []
+    for (const path of sources) {
+      if (!path.startsWith('packages/') || path.startsWith('packages/runtime/')) continue
+      const forbidden = /node:(fs|net|http|https|dgram|child_process|os|worker_threads|sqlite|timers)|\bprocess\.env\b|\bDate\.now\(|\bMath\.random\(|\bfetch\(/
+      const found = forbidden.exec(read(path).replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, ''))
+      if (found !== null) wrong.push(`${path}: ${found[0]}`)
+    }
+    expect(wrong).toEqual([])
+  })
+
+  test('only config.ts reads the environment of a service', () => {
+    const wrong = sources.filter(
+      (path) => path.startsWith('services/') && !path.endsWith('/config.ts') && !path.endsWith('/main.ts') && /\bprocess\.env\b/.test(read(path)),
+    )
+    expect(wrong).toEqual([])
+  })
+})
+
+test('every export says what it is', () => {
+  const wrong: string[] = []
+  for (const path of sources) {
+    const lines = read(path).split('\n')
+    for (const [index, line] of lines.entries()) {
+      if (!/^export (async )?(abstract )?(function|class|interface|type|const) [A-Za-z]/.test(line)) continue
+      const before = lines[index - 1]?.trim() ?? ''
+      const isOverload = /^export (async )?function/.test(before)
+      if (!before.endsWith('*/') && !isOverload) wrong.push(`${path}:${index + 1} ${line.slice(0, 80)}`)
+    }
+  }
+  expect(wrong).toEqual([])
+})
+
+test(`functions have at most ${functionLinesMax} lines`, () => {
+  const wrong: string[] = []
+  const opening = /^(\s*)(?:export )?(?:static )?(?:private )?(?:override )?(?:async )?(?:function\*? \w+|#?\w+)(?:<[^>]*>)?\(.*\{$/
+  for (const path of sources) {
+    const lines = read(path).split('\n')
+    for (const [index, line] of lines.entries()) {
+      const match = opening.exec(line)
+      if (match === null || /^\s*(if|for|while|switch|catch|test|describe|it)\b/.test(line)) continue
+      const closing = `${match[1]}}`
+      const end = lines.findIndex((other, at) => at > index && other.startsWith(closing) && !other.startsWith(`${closing} `))
+      if (end - index + 1 > functionLinesMax) wrong.push(`${path}:${index + 1} has ${end - index + 1} lines`)
+    }
+  }
+  expect(wrong).toEqual([])
+})
+
+test(`files have at most ${fileLinesMax} lines`, () => {
+  const wrong = sources.filter((path) => read(path).split('\n').length > fileLinesMax)
+  expect(wrong).toEqual([])
+})
+
+test('no export of everything, no default export', () => {
+  const wrong = sources.filter((path) => /^export (\*|default)/m.test(read(path)))
+  expect(wrong).toEqual([])
+})
+
+test('no file is dead', () => {
+  const used = new Set<string>()
+  for (const manifest of globSync('{packages,services}/*/package.json', { cwd: root })) {
+    const { exports = {}, imports = {} } = JSON.parse(readFileSync(join(root, manifest), 'utf8')) as {
+      exports?: Record<string, string>
+      imports?: Record<string, Record<string, string>>
+    }
+    const targets = [...Object.values(exports), ...Object.values(imports).flatMap((conditions) => Object.values(conditions))]
+    for (const target of targets) used.add(normalize(join(dirname(manifest), target)))
+  }
+  for (const path of [...files, ...globSync('{test,bench}/**/*.ts', { cwd: root })]) {
+    const content = text.get(path) ?? readFileSync(join(root, path), 'utf8')
+    for (const match of content.matchAll(/'(\.{1,2}\/[^']+\.ts)'/g)) used.add(normalize(join(dirname(path), match[1] as string)))
+  }
+  const isRoot = (path: string): boolean => /^(services\/[^/]+|cli)\/src\/main\.ts$/.test(path)
+  expect(sources.filter((path) => !used.has(path) && !isRoot(path))).toEqual([])
+})
+
+test('the project speaks of itself alone', () => {
+  const wrong: string[] = []
+  const tracked = globSync('{packages,services,cli,test,bench,deploy}/**/*.{ts,md,json,sh,yaml}', { cwd: root, exclude: (name) => name.includes('node_modules') })
+  for (const path of [...tracked, 'README.md', 'ARCHITECTURE.md', 'package.json', 'package-lock.json']) {
+    const content = readFileSync(join(root, path), 'utf8')
+    const found = /\/work\/|\/root\/|registry\.npmjs|npmjs\.org/.exec(content)
+    if (found !== null && !path.endsWith('tidy.test.ts')) wrong.push(`${path}: ${found[0]}`)
+  }
+  expect(wrong).toEqual([])
+})
