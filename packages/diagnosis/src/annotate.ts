@@ -25,7 +25,9 @@ export function analyseLead(lead: EcgLead): { events: EcgEvent[]; ticks: number 
     const sample = samples[i] as number
     microvolts[i] = sample === sampleMissing ? Number.NaN : ((sample - baseline) * 1000) / gain
   }
-  return { events: analyser.push(microvolts), ticks: analyser.tick }
+  const events = analyser.push(microvolts)
+  events.push(...analyser.finish())
+  return { events, ticks: analyser.tick }
 }
 
 /** Subtypes of `~`: clean, noisy, unreadable. */

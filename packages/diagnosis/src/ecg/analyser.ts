@@ -5,6 +5,7 @@
  */
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { DiagnosisError } from '../errors.ts'
+import { classifyBeat, featureCount, featureLikeness, fillFeatures, finishFeatures } from './beat.ts'
 import { highPass1, lowPass40 } from './coefficients.ts'
 import { Detector } from './detector.ts'
 import { Filter } from './filter.ts'
@@ -12,7 +13,7 @@ import { FlutterMeter } from './flutter.ts'
 import { type Quality, QualityMeter, qualityTicks } from './quality.ts'
 import { Resampler, tickRate } from './resampler.ts'
 import { type BeatSymbol, type Rhythm, RhythmTracker } from './rhythm.ts'
-import { type Shape, Shapes, shapeRing } from './shape.ts'
+import { Shapes, shapeRing } from './shape.ts'
 import { type Carry, StateReader, StateWriter } from './state.ts'
 
 export type { Quality } from './quality.ts'
@@ -36,7 +37,6 @@ export type EcgEvent =
       intervalMs: number
       rate: number
       likeness: number
-      width: number
       score: number
     }
   | { type: 'rhythm'; tick: number; rhythm: Rhythm }
@@ -48,6 +48,8 @@ const sampleMax = 32_000
 const beatLag = 9
 /** Silence after which a stretch without a beat is told, while the signal can be judged. */
 const silenceTicks = 4 * tickRate
+/** How long a beat waits for the next one before it is told. */
+const pendingTicks = 2 * tickRate
 
 /** Settings that stay for the life of an analyser. */
 export interface EcgSettings {
@@ -72,6 +74,14 @@ export class EcgAnalyser {
   #lastBeat = -1
   /** Tick of the newest second that could not be judged; -1 = none. */
   #lastBad = -1
+  /** Features of the beat that waits, its tick (-1 = none waits) and its interval. */
+  readonly #features = new Float64Array(featureCount)
+  #pendingTick = -1
+  #pendingMs = 0
+  #intervalBefore = 0
+  #sizeLevel = 0
+  /** Sees each beat's features; for the script that trains. */
+  onBeat: ((tick: number, features: Float64Array) => void) | undefined
   #told: Rhythm = 'N'
   #toldQuality: Quality = 'good'
   #events: EcgEvent[] = []
@@ -124,6 +134,7 @@ export class EcgAnalyser {
 
   #beat(at: number): void {
     const tick = Math.max(0, at)
+    this.#settlePending(tick)
     const isBad = this.#lastBad >= 0 && tick > this.#lastBad - qualityTicks
     if (isBad && (this.#toldQuality === 'missing' || this.#toldQuality === 'flat')) return
     const previous = this.#lastBeat
@@ -131,13 +142,38 @@ export class EcgAnalyser {
     const isJoined = previous >= 0 && this.#lastBad < previous
     const intervalMs = isJoined ? (tick - previous) * tickMs : 0
     this.#lastBeat = tick
-    const timely = this.#rhythm.timeliness(intervalMs)
-    const shape = this.#shapes.push(this.#ring, tick + beatLag, timely)
-    const symbol = classifyBeat(shape, timely, this.#rhythm.isIrregular)
-    this.#rhythm.push(intervalMs, symbol)
+    const { size, slope } = this.#detector.beat
+    const shape = this.#shapes.push(this.#ring, tick + beatLag, this.#rhythm.timeliness(intervalMs))
+    fillFeatures(this.#features, {
+      shape,
+      intervalMs,
+      size,
+      slope,
+      rhythm: this.#rhythm,
+      sizeLevel: this.#sizeLevel,
+      before: this.#intervalBefore,
+    })
+    this.#sizeLevel =
+      this.#sizeLevel === 0 ? size : this.#sizeLevel + (Math.min(size, 2 * this.#sizeLevel) - this.#sizeLevel) / 16
+    this.#intervalBefore = intervalMs
+    this.#pendingTick = tick
+    this.#pendingMs = intervalMs
+  }
+
+  /** Tells the beat that waited for the interval after it; `next` = tick of the next beat, or now when none came for long. */
+  #settlePending(next: number): void {
+    const tick = this.#pendingTick
+    if (tick < 0) return
+    this.#pendingTick = -1
+    const intervalMs = this.#pendingMs
+    const f = this.#features
+    finishFeatures(f, (next - tick) * tickMs, this.#rhythm.usual)
+    const symbol = classifyBeat(f)
+    if (intervalMs > 0) this.#rhythm.push(intervalMs, symbol)
+    else this.#rhythm.restart()
     const { rate, score } = this.#rhythm
-    const { likeness, width } = shape
-    this.#events.push({ type: 'beat', tick, symbol, intervalMs, rate, likeness, width, score })
+    this.#events.push({ type: 'beat', tick, symbol, intervalMs, rate, likeness: f[featureLikeness] as number, score })
+    if (this.onBeat !== undefined) this.onBeat(tick, f)
     this.#tellRhythm(tick)
   }
 
@@ -151,7 +187,16 @@ export class EcgAnalyser {
     const wasOn = this.#flutter.isOn
     const isOn = quality === 'good' && this.#flutter.push(this.#ring, tick)
     if (isOn !== wasOn) this.#tellRhythm(tick)
+    if (this.#pendingTick >= 0 && tick - this.#pendingTick > pendingTicks) this.#settlePending(tick)
     this.#listen(tick)
+  }
+
+  /** Tells the last beat, which waits for one after it. For the end of a recording; a stream that goes on is never finished. */
+  finish(): EcgEvent[] {
+    this.#settlePending(this.#tick)
+    const events = this.#events
+    this.#events = []
+    return events
   }
 
   /** Tells of a silence of the heart: signal that can be judged, and no beat in it. */
@@ -196,6 +241,11 @@ export class EcgAnalyser {
     this.#held = c.number('held', this.#held, -1e9, 1e9)
     this.#lastBeat = c.integer('last-beat', this.#lastBeat, -1, 2 ** 45)
     this.#lastBad = c.integer('last-bad', this.#lastBad, -1, 2 ** 45)
+    c.numbers('features', this.#features, -1e9, 1e9)
+    this.#pendingTick = c.integer('pending-tick', this.#pendingTick, -1, 2 ** 45)
+    this.#pendingMs = c.number('pending-ms', this.#pendingMs, 0, 1e15)
+    this.#intervalBefore = c.number('interval-before', this.#intervalBefore, 0, 1e15)
+    this.#sizeLevel = c.number('size-level', this.#sizeLevel, 0, 1e9)
     this.#told = pick(c, 'told', rhythmNames, this.#told)
     this.#toldQuality = pick(c, 'told-quality', qualityNames, this.#toldQuality)
   }
@@ -206,15 +256,6 @@ const qualityNames: readonly Quality[] = ['good', 'missing', 'flat', 'railed', '
 
 function pick<T>(c: Carry, field: string, names: readonly T[], value: T): T {
   return names[c.integer(field, names.indexOf(value), 0, names.length - 1)] as T
-}
-
-/** Decides the class of a beat from its shape and its moment. */
-function classifyBeat(shape: Shape, timely: number, isIrregular: boolean): BeatSymbol {
-  const isEarly = timely < (isIrregular ? 0.7 : 0.85)
-  if (shape.likeness < 0.5 && (isEarly || shape.width > 1.2)) return 'V'
-  if (shape.likeness < 0.75 && shape.width > 1.25 && (isEarly || shape.width > 1.5)) return 'V'
-  if (timely < 0.8 && !isIrregular && shape.likeness >= 0.75) return 'S'
-  return 'N'
 }
 
 /**

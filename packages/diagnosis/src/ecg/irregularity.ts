@@ -21,6 +21,11 @@ export class Irregularity {
   #spread = 0
   #balance = 0
 
+  /** Smoothed share of pairs of intervals that differ, 0 to 1. */
+  get share(): number {
+    return this.#spread
+  }
+
   /**
    * Takes the next RR interval in milliseconds.
    *

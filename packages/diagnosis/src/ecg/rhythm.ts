@@ -19,6 +19,8 @@ const runBpmMin = 100
 /** Running state of the rhythm of one lead. */
 export class RhythmTracker {
   readonly #irregularity = new Irregularity()
+  /** Over all intervals, those at ventricular beats too: what is measured of a beat must not depend on how others were classed. */
+  readonly #all = new Irregularity()
   readonly #intervals = new Float64Array(rateBeats)
   #beats = 0
   /** Last sixteen beats, newest in bit 0: 1 = ventricular. */
@@ -27,7 +29,7 @@ export class RhythmTracker {
   #runMs = 0
   #isAf = 0
   #rhythm = 0
-  /** Usual RR interval in ms, of beats that came on time; 0 = not known. */
+  /** Usual RR interval in ms; 0 = not known. */
   usual = 0
   /** Heart rate in 1/min over the last eight intervals; 0 = not known. */
   rate = 0
@@ -36,6 +38,11 @@ export class RhythmTracker {
 
   get rhythm(): Rhythm {
     return rhythms[this.#rhythm] as Rhythm
+  }
+
+  /** Irregularity of the last intervals, 0 to 1, whatever their rate. */
+  get spread(): number {
+    return this.#all.share
   }
 
   /** True while the intervals look like atrial fibrillation. */
@@ -57,7 +64,8 @@ export class RhythmTracker {
     if (interval > 0) {
       this.#intervals[this.#beats % rateBeats] = interval
       this.#beats++
-      this.#learn(interval, isVentricular)
+      this.#learn(interval)
+      this.#all.push(interval)
       if (!isVentricular && !this.#afterVentricular()) this.score = this.#irregularity.push(interval)
       if (this.score > afScoreOn) this.#isAf = 1
       else if (this.score < afScoreOff) this.#isAf = 0
@@ -71,12 +79,18 @@ export class RhythmTracker {
     return (this.#history & 2) !== 0
   }
 
-  #learn(interval: number, isVentricular: boolean): void {
+  /** Forgets the pattern of beats: the newest one follows a stretch that cannot be judged. */
+  restart(): void {
+    this.#history = 0
+    this.#run = 0
+    this.#runMs = 0
+  }
+
+  #learn(interval: number): void {
     if (this.#beats >= rateBeats) {
       const sorted = this.#intervals.slice().sort()
       this.rate = 60_000 / (((sorted[3] as number) + (sorted[4] as number)) / 2)
     }
-    if (isVentricular) return
     if (this.usual === 0) this.usual = interval
     const change = Math.min(0.3 * this.usual, Math.max(-0.3 * this.usual, interval - this.usual))
     this.usual += 0.1 * change
@@ -96,6 +110,7 @@ export class RhythmTracker {
   /** @see Carry */
   carry(c: Carry): void {
     this.#irregularity.carry(c)
+    this.#all.carry(c)
     c.numbers('rhythm.intervals', this.#intervals, 0, 1e6)
     this.#beats = c.integer('rhythm.beats', this.#beats, 0, 2 ** 45)
     this.#history = c.integer('rhythm.history', this.#history, 0, historyMask)

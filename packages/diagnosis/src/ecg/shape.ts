@@ -23,6 +23,20 @@ export interface Shape {
   height: number
   /** True when the beat belongs to the normal shape. */
   isNormal: boolean
+  /** Likeness to the shape that it joined, and to the beat before. */
+  own: number
+  previous: number
+  /** Size of the difference from the normal beat over the size of that. */
+  difference: number
+  /** Ticks at which the complex is above 0.4 of its height. */
+  ticks: number
+  /** Mean size before, in and after the complex, the first and last over the middle. */
+  before: number
+  after: number
+  /** Signed area of the complex over its unsigned one, times the sign of the normal one. */
+  balance: number
+  /** Share of recent beats that have this shape. */
+  share: number
 }
 
 /** One instance per lead. */
@@ -33,6 +47,7 @@ export class Shapes {
   readonly #widths = new Float64Array(shapeCount)
   readonly #heights = new Float64Array(shapeCount)
   readonly #beat = new Float64Array(points)
+  readonly #last = new Int16Array(points)
 
   /**
    * Takes a beat and tells its likeness to the normal one.
@@ -43,11 +58,12 @@ export class Shapes {
    */
   push(ring: Int16Array, tick: number, timely: number): Shape {
     const { width, height } = this.#cut(ring, tick)
+    const previous = this.#correlate(this.#last, 0)
     let best = -1
     let likeness = -2
     for (let k = 0; k < shapeCount; k++) {
       if ((this.#weights[k] as number) === 0) continue
-      const r = this.#correlate(k)
+      const r = this.#correlate(this.#shapes, k)
       if (r > likeness) {
         likeness = r
         best = k
@@ -57,9 +73,16 @@ export class Shapes {
     else this.#join(best)
     this.#count(best, timely, width, height)
     const normal = this.#normal()
-    const like = normal === best ? Math.max(likeness, joinAt) : this.#correlate(normal)
+    for (let i = 0; i < points; i++) this.#last[i] = Math.round(this.#beat[i] as number)
+    const like = this.#correlate(this.#shapes, normal)
     return {
       likeness: like,
+      own: this.#correlate(this.#shapes, best),
+      previous,
+      difference: this.#difference(normal),
+      ticks: width,
+      ...this.#areas(normal),
+      share: (this.#weights[best] as number) / this.#total(),
       width: width / Math.max(1, this.#widths[normal] as number),
       height: height / Math.max(1, this.#heights[normal] as number),
       isNormal: normal === best,
@@ -86,13 +109,50 @@ export class Shapes {
     return { width, height: highest }
   }
 
-  #correlate(k: number): number {
+  #total(): number {
+    let sum = 0
+    for (const weight of this.#weights) sum += weight
+    return sum
+  }
+
+  #difference(k: number): number {
+    let away = 0
+    let size = 1
+    for (let i = 0; i < points; i++) {
+      const shape = this.#shapes[k * points + i] as number
+      away += Math.abs((this.#beat[i] as number) - shape)
+      size += Math.abs(shape)
+    }
+    return away / size
+  }
+
+  /** What lies before, in and after the complex (points 8 to 20). */
+  #areas(normal: number): { before: number; after: number; balance: number } {
+    let before = 0
+    let middle = 1
+    let after = 0
+    let signed = 0
+    let normalSigned = 0
+    for (let i = 0; i < points; i++) {
+      const value = this.#beat[i] as number
+      if (i < 8) before += Math.abs(value)
+      else if (i > 20) after += Math.abs(value)
+      else {
+        middle += Math.abs(value)
+        signed += value
+        normalSigned += this.#shapes[normal * points + i] as number
+      }
+    }
+    return { before: before / middle, after: after / middle, balance: (normalSigned < 0 ? -signed : signed) / middle }
+  }
+
+  #correlate(shapes: Int16Array, k: number): number {
     let cross = 0
     let own = 0
     let other = 0
     for (let i = 0; i < points; i++) {
       const a = this.#beat[i] as number
-      const b = this.#shapes[k * points + i] as number
+      const b = shapes[k * points + i] as number
       cross += a * b
       own += a * a
       other += b * b
@@ -142,6 +202,7 @@ export class Shapes {
   /** @see Carry */
   carry(c: Carry): void {
     c.int16('shapes.shapes', this.#shapes)
+    c.int16('shapes.last', this.#last)
     c.numbers('shapes.weights', this.#weights, 0, 1000)
     c.numbers('shapes.timely', this.#timely, 0, 1000)
     c.numbers('shapes.widths', this.#widths, 0, 1000)
