@@ -1,0 +1,45 @@
+import { type Environment, integer, type LedgerFile, ledgerFile, path, readConfig, secretText, text } from '@healthblock/runtime/config'
+
+/** Settings of a user node. */
+export interface UserNodeConfig {
+  /** Folder of everything that the node keeps. */
+  readonly dir: string
+  readonly host: string
+  readonly port: number
+  readonly ledger: LedgerFile
+  /** Publication period in milliseconds: how much of a stream one batch holds. */
+  readonly periodMs: number
+  readonly logLevel: string
+}
+
+/** Secrets, kept apart from the settings so that nobody logs them together. */
+export interface UserNodeSecrets {
+  readonly apiSecret: string
+}
+
+/**
+ * Reads the environment once.
+ *
+ * @throws {RuntimeError} `ERR_CONFIG_INVALID` with every fault.
+ */
+export function readUserNodeConfig(environment: Environment): { config: UserNodeConfig; secrets: UserNodeSecrets } {
+  const { settings, secrets } = readConfig(environment, {
+    settings: {
+      dir: path('USER_DIR', { description: 'folder of everything that the node keeps' }),
+      host: text('USER_HOST', { description: 'address to listen on', fallback: '127.0.0.1' }),
+      port: integer('USER_PORT', { description: 'port, 0 for any free one', fallback: '0', min: 0, max: 65_535 }),
+      ledger: ledgerFile('USER_LEDGER_FILE', { description: 'JSON file {genesis, accounting, storage}' }),
+      periodMs: integer('USER_PERIOD_MS', {
+        description: 'publication period in milliseconds',
+        fallback: '60000',
+        min: 500,
+        max: 3_600_000,
+      }),
+      logLevel: text('USER_LOG_LEVEL', { description: 'pino level', fallback: 'info' }),
+    },
+    secrets: {
+      apiSecret: secretText('USER_API_SECRET_FILE', { description: 'file with the secret of the local administrator' }),
+    },
+  })
+  return { config: settings, secrets }
+}

@@ -1,0 +1,419 @@
+/**
+ * Grants, rotations, revocations. The decisive moment of each is one transaction of `node.db`: new hot store, cuts,
+ * signed `key` transaction. Before it nothing has happened; after it the node seals under the new generation only, and
+ * the outbox gets the transaction however often the process is killed (packages/chain SPEC.md §6, design rule U).
+ */
+import {
+  type Cut,
+  type EnvelopeEntry,
+  type encodeBody,
+  parseTransactionLeaf,
+  signTransaction,
+  type Transaction,
+} from '@healthblock/chain/transaction'
+import type { HeldNodes, LiveGrant } from '@healthblock/crypto/hot-store'
+import { randomBytes } from '@healthblock/crypto/random'
+import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { type OpenVault, sealRoots } from '@healthblock/crypto/vault'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { decodeCbor } from '@healthblock/encoding/cbor'
+import type { Database } from '@healthblock/runtime/sqlite'
+import { UserNodeError } from '../errors.ts'
+import type { UserNodeEvents } from '../events.ts'
+import { epochOf, type LedgerView } from '../ledger-view.ts'
+import type { Person, PersonStore } from '../people/person.ts'
+import { diagnosisStreamId } from '../people/person.ts'
+import type { Postings } from '../store/postings.ts'
+import {
+  grantEpochs,
+  hotPart,
+  isUnexpired,
+  type KeyBody,
+  mergeHeld,
+  newRoots,
+  packEnvelopes,
+  rotateHot,
+  sealGrantEnvelope,
+  userchainId,
+} from './compose.ts'
+
+/** Why a `key` transaction was made (packages/chain SPEC.md §6). */
+export const reasons = { grant: 1, revoke: 2, rotate: 3, panic: 4 } as const
+// A sender's clock may be ahead of the leader's: one hour of the 24 that the rules allow is left for that.
+const validityMs = 23 * 3_600_000
+const rightsDefault = 1 | 2
+const rolesThatRead = [2, 5, 6, 7, 8]
+
+/** What a patient asks for. */
+export interface GrantRequest {
+  /** Account of the recipient. */
+  readonly to: Uint8Array
+  readonly streams: readonly Uint8Array[]
+  /** Unix ms; rounded down to an epoch. */
+  readonly fromMs: number
+  /** Unix ms; `noEnd` = without end. */
+  readonly untilMs: number
+  readonly rights?: number | undefined
+  readonly purpose?: number | undefined
+}
+
+interface Parts {
+  readonly generation: number
+  readonly first: number
+  readonly cuts: readonly Cut[]
+  readonly closes: readonly Uint8Array[]
+  readonly opens: KeyBody['open']
+  readonly envelopes: readonly EnvelopeEntry[]
+  readonly why: number
+}
+
+interface Dependencies {
+  readonly database: Database
+  readonly people: PersonStore
+  readonly postings: Postings
+  readonly ledger: LedgerView
+  readonly events: UserNodeEvents
+  readonly nowMs: () => number
+}
+
+/** The consent of the household's people. One act of a person at a time; people do not wait for each other. */
+export class Consent {
+  readonly #deps: Dependencies
+  readonly #queues = new Map<string, Promise<unknown>>()
+
+  constructor(deps: Dependencies) {
+    this.#deps = deps
+  }
+
+  /**
+   * Grants access. The vault signs with the root key and knows the past.
+   *
+   * @returns The `key` transaction's id and the new grant's id.
+   * @throws {UserNodeError} `ERR_DOCTOR_UNKNOWN`, `ERR_GRANT_INVALID`.
+   */
+  grant(person: Person, vault: OpenVault, request: GrantRequest): Promise<{ tx: Uint8Array; grantId: Uint8Array }> {
+    return this.#inTurn(person, () => this.#grant(person, vault, request))
+  }
+
+  /**
+   * Closes grants and rotates. Needs no vault. When it returns, the new generation is durable and in use.
+   *
+   * @throws {UserNodeError} `ERR_GRANT_NONE` if none of them is open.
+   */
+  revoke(person: Person, isClosed: (grant: LiveGrant) => boolean): Promise<{ tx: Uint8Array; changedAtMs: number }> {
+    return this.#inTurn(person, async () => {
+      const closing = person.hot.grants.filter(isClosed)
+      if (closing.length === 0) throw new UserNodeError('there is no open grant to end', { code: 'ERR_GRANT_NONE' })
+      return this.#rotate(person, closing, reasons.revoke)
+    })
+  }
+
+  /** A rotation to the same grantees: before the hot store's keys run out, or on request. */
+  rotate(person: Person): Promise<{ tx: Uint8Array; changedAtMs: number }> {
+    return this.#inTurn(person, () => this.#rotate(person, [], reasons.rotate))
+  }
+
+  /** The first generation of a new account: no cut, no envelope. Its roots are in vault and hot store already. */
+  begin(person: Person): Promise<Uint8Array> {
+    return this.#inTurn(person, async () => {
+      const { generation, first } = person.hot
+      const parts: Parts = { generation, first, cuts: [], closes: [], opens: [], envelopes: [], why: reasons.rotate }
+      return this.#deps.database.transaction(() => this.#record(person, parts, [])).tx
+    })
+  }
+
+  /**
+   * Signs the newest rotation again after it was refused (a counter overtaken, an expiry passed): the same generation and
+   * envelopes, every cut and close that is not on record, a new counter. Grants are not signed again without their owner.
+   */
+  reissue(person: Person): Promise<void> {
+    return this.#inTurn(person, async () => {
+      const { database, postings } = this.#deps
+      const { generation, first, grants } = person.hot
+      const row = database.get(
+        "SELECT tx, body FROM consent WHERE account = ? AND generation = ? AND state = 'refused' ORDER BY changed DESC LIMIT 1",
+        ...[person.account, generation],
+      )
+      if (row === undefined) return
+      const body = decodeCbor(row['body'] as Uint8Array) as unknown as KeyBody
+      const followers = postings.followers(row['tx'] as Uint8Array).flatMap((leaf) => {
+        const follower = parseTransactionLeaf(leaf).body
+        return follower.t === 'envelope' ? follower.env : []
+      })
+      const isLive = ([gid]: EnvelopeEntry): boolean => grants.some(({ grantId }) => equalBytes(grantId, gid))
+      const envelopes = [...body.env, ...followers].filter(isLive)
+      const parts: Parts = { generation, first, cuts: [], closes: [], opens: [], envelopes, why: body.why }
+      database.transaction(() => this.#record(person, parts, []))
+    })
+  }
+
+  /** Moves roots that the hot store sealed into the vault. Returns true if the vault changed and must be written. */
+  async takeOverRoots(person: Person, vault: OpenVault): Promise<boolean> {
+    const sealed = person.hot.sealedRoots
+    if (sealed.length === 0) return false
+    let nodes = vault.contents.nodes
+    for (const each of sealed) nodes = mergeHeld(nodes, await vault.openRoots(each))
+    vault.contents = { ...vault.contents, nodes }
+    return true
+  }
+
+  /** After the vault was written with the roots of `takeOverRoots`. */
+  dropSealedRoots(person: Person, count: number): void {
+    const hot = { ...person.hot, sealedRoots: person.hot.sealedRoots.slice(count) }
+    this.#deps.database.transaction(() => this.#deps.people.writeHot(person, hot))
+    person.hot = hot
+  }
+
+  async #inTurn<T>(person: Person, act: () => Promise<T>): Promise<T> {
+    const before = this.#queues.get(person.id) ?? Promise.resolve()
+    const mine = before.then(act, act)
+    this.#queues.set(
+      person.id,
+      mine.catch(() => {}),
+    )
+    return mine
+  }
+
+  async #rotate(person: Person, closing: readonly LiveGrant[], why: number): Promise<{ tx: Uint8Array; changedAtMs: number }> {
+    const { database, people, ledger, nowMs, events } = this.#deps
+    const generation = person.hot.generation + 1
+    const first = epochOf(nowMs(), ledger.epochLengthMs)
+    const grants = person.hot.grants.filter((grant) => !closing.includes(grant) && isUnexpired(grant, nowMs()))
+    const roots = newRoots(person, ledger.ledgerId, { generation, first, grants })
+    const sealedRoots = await sealRoots({ vaultKey: person.hot.vaultKey, roots })
+    const envelopes: EnvelopeEntry[] = []
+    for (const grant of grants) {
+      const entry = await sealGrantEnvelope(this.#envelopeRequest(person, grant, { generation, first, nodes: roots }))
+      if (entry !== undefined) envelopes.push(entry)
+    }
+    const hot = rotateHot(person.hot, {
+      generation,
+      first,
+      nodes: hotPart(roots, first, ledger.epochLengthMs),
+      grants,
+      sealedRoots,
+    })
+    // From here to the end of the transaction nothing waits, so no batch is sealed between the cut and the switch.
+    const changedAtMs = nowMs()
+    const { tx } = database.transaction(() => {
+      const cuts = this.#cutsAt(person)
+      const closes = closing.map(({ grantId }) => grantId)
+      const recorded = this.#record(person, { generation, first, cuts, closes, opens: [], envelopes, why }, [])
+      for (const gid of closes) {
+        database.run('UPDATE grants SET closed = ?, closegen = ? WHERE account = ? AND gid = ? AND closed IS NULL', changedAtMs, generation, person.account, gid)
+      }
+      people.writeHot(person, hot)
+      return recorded
+    })
+    person.hot = hot
+    for (const { nodes } of roots) for (const node of nodes) node.key.fill(0)
+    if (closing.length > 0) events.emit({ type: 'revocation', account: person.id, atMs: changedAtMs, transaction: toHex(tx), step: 'changed' })
+    return { tx, changedAtMs }
+  }
+
+  /** The cut of the generation that is about to end, written down, for every open data stream. */
+  #cutsAt(person: Person): Cut[] {
+    const { database } = this.#deps
+    const { generation } = person.hot
+    if (generation === 0) return []
+    return person.streams.map(({ stream }): Cut => {
+      const row = database.get('SELECT sequence FROM stream WHERE account = ? AND stream = ?', person.account, stream)
+      const last = Number(row?.['sequence'] ?? 0)
+      database.run('INSERT INTO cut (account, stream, generation, last) VALUES (?, ?, ?, ?)', person.account, stream, generation, last)
+      return [stream, generation, last]
+    })
+  }
+
+  async #grant(person: Person, vault: OpenVault, request: GrantRequest): Promise<{ tx: Uint8Array; grantId: Uint8Array }> {
+    const { database, people, ledger, nowMs } = this.#deps
+    const grant = this.#newGrant(person, request)
+    const { generation, first } = person.hot
+    const diagnosisStream = diagnosisStreamId(ledger.ledgerId, person.account, grant.recipient)
+    let nodes = vault.contents.nodes
+    const isKnown = nodes.some((held) => held.generation === generation && equalBytes(held.stream, diagnosisStream))
+    const fresh: HeldNodes[] = isKnown ? [] : newRoots({ ...person, streams: [] }, ledger.ledgerId, { generation, first, grants: [grant] })
+    nodes = mergeHeld(nodes, fresh)
+    const envelopes = await this.#envelopesOfHistory(person, grant, nodes)
+    const open: KeyBody['open'][number] = [
+      grant.grantId,
+      grant.recipient,
+      request.streams,
+      grant.from,
+      grant.until,
+      grant.rights,
+      request.purpose ?? 0,
+    ]
+    const hot = {
+      ...person.hot,
+      nodes: mergeHeld(person.hot.nodes, hotPart(fresh, epochOf(nowMs(), ledger.epochLengthMs), ledger.epochLengthMs)),
+      grants: [...person.hot.grants, grant],
+      sealedRoots: fresh.length === 0 ? person.hot.sealedRoots : [...person.hot.sealedRoots, await sealRoots({ vaultKey: person.hot.vaultKey, roots: fresh })],
+    }
+    const root = signingKeyFromSeed(vault.contents.rootSeed)
+    const { tx } = database.transaction(() => {
+      const parts: Parts = { generation, first, cuts: [], closes: [], opens: [open], envelopes, why: reasons.grant }
+      const recorded = this.#record(person, parts, [root])
+      database.run(
+        'INSERT INTO grants (account, gid, doctor, streams, starts, until, rights, purpose, opened, tx) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        ...[person.account, grant.grantId, grant.recipient, JSON.stringify(request.streams.map(toHex)), grant.from],
+        ...[grant.until, grant.rights, request.purpose ?? 0, nowMs(), recorded.tx],
+      )
+      people.writeHot(person, hot)
+      return recorded
+    })
+    person.hot = hot
+    vault.contents = { ...vault.contents, nodes }
+    return { tx, grantId: grant.grantId }
+  }
+
+  #newGrant(person: Person, request: GrantRequest): LiveGrant {
+    const { ledger, nowMs } = this.#deps
+    const invalid = (field: string, message: string): UserNodeError =>
+      new UserNodeError(message, { code: 'ERR_GRANT_INVALID', field })
+    const recipient = ledger.account(request.to)
+    if (recipient === undefined || !rolesThatRead.includes(recipient.role)) {
+      throw new UserNodeError('nobody with that account can be given access', { code: 'ERR_DOCTOR_UNKNOWN', account: toHex(request.to) })
+    }
+    if (recipient.role === 2 && !recipient.isLicensed) {
+      throw new UserNodeError("this doctor's licence is not in force", { code: 'ERR_DOCTOR_UNKNOWN', account: toHex(request.to) })
+    }
+    if (request.streams.length === 0) throw invalid('streams', 'name at least one stream')
+    if (request.untilMs <= nowMs()) throw invalid('until', 'the end of the access lies in the past')
+    const rights = request.rights ?? rightsDefault
+    if (!Number.isInteger(rights) || rights < 1 || rights > 15) throw invalid('rights', 'rights are a sum of 1, 2, 4 and 8')
+    const from = epochOf(Math.max(0, request.fromMs), ledger.epochLengthMs)
+    const grant: LiveGrant = {
+      grantId: randomBytes(16),
+      recipient: request.to,
+      suite: recipient.suite,
+      kemKey: recipient.kemKey,
+      streams: request.streams,
+      from,
+      until: request.untilMs,
+      rights,
+    }
+    const { until } = grantEpochs(grant, ledger.epochLengthMs)
+    if (until !== undefined && until <= from) {
+      const hours = ledger.epochLengthMs / 3_600_000
+      throw invalid('until', `the window holds no whole period of ${hours} h: keys are given by such periods`)
+    }
+    if (person.hot.grants.some((other) => equalBytes(other.recipient, grant.recipient) && other.until === grant.until && other.from === grant.from)) {
+      throw invalid('doctor', 'this access is granted already')
+    }
+    return grant
+  }
+
+  async #envelopesOfHistory(person: Person, grant: LiveGrant, nodes: readonly HeldNodes[]): Promise<EnvelopeEntry[]> {
+    const firsts = new Map<number, number>()
+    for (const held of nodes) firsts.set(held.generation, held.first)
+    const generations = [...firsts.keys()].sort((a, b) => a - b)
+    const entries: EnvelopeEntry[] = []
+    for (const [position, generation] of generations.entries()) {
+      const first = firsts.get(generation) as number
+      const next = generations[position + 1]
+      // The hour in which the keys changed holds records of both generations.
+      const endEpoch = next === undefined ? undefined : (firsts.get(next) as number) + 1
+      const entry = await sealGrantEnvelope({ ...this.#envelopeRequest(person, grant, { generation, first, nodes }), endEpoch })
+      if (entry !== undefined) entries.push(entry)
+    }
+    return entries
+  }
+
+  #envelopeRequest(person: Person, grant: LiveGrant, place: { generation: number; first: number; nodes: readonly HeldNodes[] }) {
+    const { database, ledger } = this.#deps
+    return {
+      person,
+      ledgerId: ledger.ledgerId,
+      epochLengthMs: ledger.epochLengthMs,
+      grant,
+      ...place,
+      endEpoch: undefined,
+      classOf: (stream: Uint8Array): number => {
+        const row = database.get('SELECT class, classgen FROM stream WHERE account = ? AND stream = ?', person.account, stream)
+        return row !== undefined && Number(row['classgen']) === place.generation ? Number(row['class']) : 0
+      },
+    }
+  }
+
+  /** Signs a `key` (and the `envelope`s that do not fit into it) and writes them down. Inside the caller's transaction. */
+  #record(person: Person, parts: Parts, roots: readonly SigningKey[]): { tx: Uint8Array } {
+    const { database, people, ledger, nowMs } = this.#deps
+    const seen = ledger.seen()
+    if (seen === undefined) {
+      throw new UserNodeError('the ledger has not been seen yet: try again when the network is there', {
+        code: 'ERR_PERSON_PENDING',
+        person: person.name,
+      })
+    }
+    const pending = this.#unconfirmed(person)
+    const n = people.nextCounter(person, nowMs())
+    const { first, rest } = packEnvelopes(parts.envelopes)
+    const body: KeyBody = {
+      v: 1,
+      t: 'key',
+      a: person.account,
+      n,
+      x: nowMs() + validityMs,
+      gen: parts.generation,
+      first: parts.first,
+      cut: pending.cuts,
+      close: uniqueIds([...pending.closes, ...parts.closes]),
+      open: parts.opens,
+      env: first,
+      why: parts.why,
+      seen,
+    }
+    const transaction = this.#sign(person, body, roots)
+    const tx = userchainId(ledger.ledgerId, transaction.bodyBytes)
+    this.#post(person, 'key', tx, transaction, undefined)
+    for (const env of rest) {
+      const envelope = this.#sign(person, { v: 1, t: 'envelope', a: person.account, key: tx, env }, [])
+      this.#post(person, 'envelope', userchainId(ledger.ledgerId, envelope.bodyBytes), envelope, tx)
+    }
+    database.run(
+      "INSERT INTO consent (tx, account, generation, opens, closes, body, state, changed) VALUES (?, ?, ?, ?, ?, ?, 'pending', ?)",
+      ...[tx, person.account, parts.generation, parts.opens.length, body.close.length, transaction.bodyBytes, nowMs()],
+    )
+    return { tx }
+  }
+
+  #sign(person: Person, body: Parameters<typeof encodeBody>[0], roots: readonly SigningKey[]): Transaction {
+    return signTransaction({
+      ledgerId: this.#deps.ledger.ledgerId,
+      chain: 'userchain',
+      body,
+      signers: [
+        { account: person.account, key: 1, signingKey: person.opKey },
+        ...roots.map((signingKey) => ({ account: person.account, key: 0, signingKey })),
+      ],
+    })
+  }
+
+  #post(person: Person, what: 'key' | 'envelope', tx: Uint8Array, transaction: Transaction, requires: Uint8Array | undefined): void {
+    this.#deps.postings.add({ tx, account: person.account, what, leaf: transaction.leaf, requires }, this.#deps.nowMs())
+  }
+
+  /** Every cut and close of own predecessors that are not known as committed: each `key` repeats them. */
+  #unconfirmed(person: Person): { cuts: Cut[]; closes: Uint8Array[] } {
+    const { database } = this.#deps
+    const row = database.get("SELECT max(generation) AS generation FROM consent WHERE account = ? AND state = 'committed'", person.account)
+    const committed = Number(row?.['generation'] ?? 0)
+    const cuts = database.all(
+      'SELECT stream, generation, last FROM cut WHERE account = ? AND generation >= ? ORDER BY generation, stream LIMIT 256',
+      ...[person.account, Math.max(1, committed)],
+    )
+    const closes = database.all(
+      "SELECT gid FROM grants WHERE account = ? AND closegen > ? ORDER BY gid LIMIT 256",
+      ...[person.account, committed],
+    )
+    return {
+      cuts: cuts.map((cut): Cut => [cut['stream'] as Uint8Array, Number(cut['generation']), Number(cut['last'])]),
+      closes: closes.map(({ gid }) => gid as Uint8Array),
+    }
+  }
+}
+
+function uniqueIds(ids: readonly Uint8Array[]): Uint8Array[] {
+  return ids.filter((id, position) => ids.findIndex((other) => equalBytes(other, id)) === position)
+}
+

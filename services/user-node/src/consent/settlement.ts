@@ -1,0 +1,124 @@
+/** What becomes of a person's `key` transactions: receipts in three parts, and what to do with one that was refused. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import type { LedgerClient } from '@healthblock/runtime/ledger-client'
+import { writeFileDurably } from '@healthblock/runtime/files'
+import type { Logger } from '@healthblock/runtime/logger'
+import type { OutboxEntry } from '@healthblock/runtime/outbox'
+import type { Database } from '@healthblock/runtime/sqlite'
+import type { UserNodeEvents } from '../events.ts'
+import type { Person, PersonStore } from '../people/person.ts'
+
+interface Dependencies {
+  readonly dir: string
+  readonly database: Database
+  readonly people: PersonStore
+  readonly client: Pick<LedgerClient, 'receipt'>
+  readonly events: UserNodeEvents
+  readonly logger: Logger
+  readonly nowMs: () => number
+  /** Signs a refused rotation again, under a new counter and expiry. */
+  readonly reissue: (person: Person) => Promise<void>
+}
+
+/** Where a revocation stands, as the command line and the portal show it. */
+export interface RevocationState {
+  readonly transactionId: string
+  readonly changedAt: string
+  readonly recordedAt: string | null
+  readonly refusedEverywhereAt: string | null
+  readonly receipt: string | null
+}
+
+/** Number of parts of a receipt's JSON. */
+function partsOf(receipt: Uint8Array): number {
+  const parsed = JSON.parse(new TextDecoder().decode(receipt)) as { parts?: unknown[] }
+  return parsed.parts?.length ?? 0
+}
+
+/** Follows the consent transactions of everybody. */
+export class Settlement {
+  readonly #deps: Dependencies
+  constructor(deps: Dependencies) {
+    this.#deps = deps
+  }
+
+  /** The file of a receipt: where the outbox writes it too. */
+  receiptPath(id: string): string {
+    return join(this.#deps.dir, 'receipts', `${id}.json`)
+  }
+
+  /** The outbox finished a `key` transaction. */
+  async settle(person: Person, entry: OutboxEntry): Promise<void> {
+    const { database, logger } = this.#deps
+    const tx = fromHex(entry.id)
+    const row = database.get('SELECT generation, opens FROM consent WHERE tx = ?', tx)
+    if (row === undefined) return
+    const generation = Number(row['generation'])
+    if (entry.status === 'committed') {
+      database.run("UPDATE consent SET state = 'committed', recorded = coalesce(recorded, ?) WHERE tx = ?", this.#deps.nowMs(), tx)
+      return
+    }
+    logger.warn({ transaction: entry.id, rule: entry.rule }, 'a key transaction was refused')
+    if (Number(row['opens']) > 0) {
+      database.run('UPDATE grants SET closed = ?, closegen = NULL WHERE account = ? AND tx = ? AND closed IS NULL', this.#deps.nowMs(), person.account, tx)
+      this.#dropGrants(person, tx)
+    }
+    const newer = database.get(
+      "SELECT 1 FROM consent WHERE account = ? AND generation >= ? AND tx <> ? AND state IN ('pending', 'committed') AND changed >= (SELECT changed FROM consent WHERE tx = ?)",
+      ...[person.account, generation, tx, tx],
+    )
+    database.run("UPDATE consent SET state = 'refused' WHERE tx = ?", tx)
+    const committed = database.get("SELECT max(generation) AS g FROM consent WHERE account = ? AND state = 'committed'", person.account)
+    // A later one repeats every close and cut; without one they are signed again, under a new counter and expiry.
+    if (newer === undefined && generation > Number(committed?.['g'] ?? 0)) await this.#deps.reissue(person)
+  }
+
+  #dropGrants(person: Person, tx: Uint8Array): void {
+    const { database, people } = this.#deps
+    const gone = database.all('SELECT gid FROM grants WHERE account = ? AND tx = ?', person.account, tx).map(({ gid }) => toHex(gid as Uint8Array))
+    const hot = { ...person.hot, grants: person.hot.grants.filter(({ grantId }) => !gone.includes(toHex(grantId))) }
+    database.transaction(() => people.writeHot(person, hot))
+    person.hot = hot
+  }
+
+  /** Looks for the receipts that are still incomplete. Call it often: it asks only for those. */
+  async pursue(): Promise<void> {
+    const { database } = this.#deps
+    const rows = database.all(
+      "SELECT tx, account, closes FROM consent WHERE state = 'committed' AND everywhere IS NULL ORDER BY changed DESC LIMIT 64",
+    )
+    for (const row of rows) await this.#pursueOne(row['account'] as Uint8Array, row['tx'] as Uint8Array, Number(row['closes']) > 0)
+  }
+
+  async #pursueOne(account: Uint8Array, tx: Uint8Array, isRevocation: boolean): Promise<void> {
+    const { database, client, events, nowMs, logger } = this.#deps
+    const id = toHex(tx)
+    try {
+      const receipt = await client.receipt('userchain', tx)
+      if (receipt === undefined) return
+      writeFileDurably(this.receiptPath(id), receipt, { mode: 0o600 })
+      if (isRevocation && partsOf(receipt) < 3) return
+      database.run('UPDATE consent SET everywhere = ? WHERE tx = ?', nowMs(), tx)
+      if (isRevocation) events.emit({ type: 'revocation', account: toHex(account), atMs: nowMs(), transaction: id, step: 'everywhere' })
+    } catch (error) {
+      logger.debug({ err: error }, 'a receipt is not complete yet')
+    }
+  }
+
+  /** Where a revocation stands. `undefined` if there is none of that id for this person. */
+  find(person: Person, id: string): RevocationState | undefined {
+    const row = this.#deps.database.get('SELECT tx, changed, recorded, everywhere FROM consent WHERE account = ? AND tx = unhex(?)', person.account, id)
+    if (row === undefined) return undefined
+    const time = (value: unknown): string | null => (value === null || value === undefined ? null : new Date(Number(value)).toISOString())
+    const isKept = row['recorded'] !== null && existsSync(this.receiptPath(id))
+    return {
+      transactionId: id,
+      changedAt: time(row['changed']) as string,
+      recordedAt: isKept ? time(row['recorded']) : null,
+      refusedEverywhereAt: time(row['everywhere']),
+      receipt: isKept ? this.receiptPath(id) : null,
+    }
+  }
+}

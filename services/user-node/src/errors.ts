@@ -1,0 +1,52 @@
+/** Why the user node did not do what it was asked. `status` is decided in `app.ts`, once. */
+export type UserNodeErrorDetail =
+  | { code: 'ERR_PERSON_UNKNOWN'; person: string }
+  | { code: 'ERR_PERSON_EXISTS'; person: string }
+  | { code: 'ERR_PERSON_PENDING'; person: string }
+  | { code: 'ERR_PASSPHRASE_WRONG' }
+  | { code: 'ERR_PASSPHRASE_WEAK' }
+  | { code: 'ERR_TOO_MANY_TRIES'; retryAfterSeconds: number }
+  | { code: 'ERR_SESSION_MISSING' }
+  | { code: 'ERR_FORBIDDEN' }
+  | { code: 'ERR_SIGNATURE_WRONG' }
+  | { code: 'ERR_DOCTOR_UNKNOWN'; account: string }
+  | { code: 'ERR_GRANT_INVALID'; field: string }
+  | { code: 'ERR_GRANT_NONE' }
+  | { code: 'ERR_STREAM_UNKNOWN'; kind: string }
+  | { code: 'ERR_SAMPLES_INVALID'; field: string }
+  | { code: 'ERR_RECORD_INVALID'; field: string }
+  | { code: 'ERR_JOB_UNKNOWN'; job: string }
+  | { code: 'ERR_TRANSACTION_UNKNOWN'; id: string }
+  | { code: 'ERR_BUFFER_FULL' }
+
+/** The one error of this service. Its message is meant for the person who asked. */
+export class UserNodeError extends Error {
+  override readonly name = 'UserNodeError'
+  readonly detail: UserNodeErrorDetail
+  constructor(message: string, detail: UserNodeErrorDetail, options?: ErrorOptions) {
+    super(message, options)
+    this.detail = detail
+  }
+}
+
+/** HTTP status of each code. */
+export const statusOfCode: Readonly<Record<UserNodeErrorDetail['code'], number>> = {
+  ERR_PERSON_UNKNOWN: 404,
+  ERR_PERSON_EXISTS: 409,
+  ERR_PERSON_PENDING: 409,
+  ERR_PASSPHRASE_WRONG: 401,
+  ERR_PASSPHRASE_WEAK: 400,
+  ERR_TOO_MANY_TRIES: 429,
+  ERR_SESSION_MISSING: 401,
+  ERR_FORBIDDEN: 403,
+  ERR_SIGNATURE_WRONG: 400,
+  ERR_DOCTOR_UNKNOWN: 404,
+  ERR_GRANT_INVALID: 400,
+  ERR_GRANT_NONE: 409,
+  ERR_STREAM_UNKNOWN: 404,
+  ERR_SAMPLES_INVALID: 400,
+  ERR_RECORD_INVALID: 400,
+  ERR_JOB_UNKNOWN: 404,
+  ERR_TRANSACTION_UNKNOWN: 404,
+  ERR_BUFFER_FULL: 503,
+}

@@ -1,0 +1,28 @@
+import type { Ledger } from '@healthblock/chain/block'
+import { keyRoles, userTables } from '@healthblock/chain/tables'
+import type { LedgerView, RegisteredAccount } from './ledger-view.ts'
+
+/** The view of a verified copy of the ledger. It is read anew at each question. */
+export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerView {
+  const state = () => ledger.state('userchain')
+  return {
+    ledgerId: ledger.ledgerId,
+    epochLengthMs: ledger.epochMs,
+    seen() {
+      const head = ledger.head('userchain')
+      return [head.size, head.root]
+    },
+    isRegistered: (account) => userTables.account.get(state(), account) !== undefined,
+    account(account): RegisteredAccount | undefined {
+      const record = userTables.account.get(state(), account)
+      const k = userTables.keyHead.get(state(), account, keyRoles.kem)
+      const kem = k === undefined ? undefined : userTables.key.get(state(), account, keyRoles.kem, k)
+      if (record === undefined || kem === undefined || kem.c !== undefined) return undefined
+      const licenceNumber = userTables.licenceHead.get(state(), account)
+      const licence = licenceNumber === undefined ? undefined : userTables.licence.get(state(), account, licenceNumber)
+      const now = nowMs()
+      const isLicensed = licence !== undefined && licence.c === undefined && licence.state === 1 && licence.from <= now && now < licence.to
+      return { role: record.role, suite: kem.suite ?? 0, kemKey: kem.key, isLicensed }
+    },
+  }
+}

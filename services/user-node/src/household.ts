@@ -1,0 +1,125 @@
+/**
+ * What the node does without being asked: seals, delivers, finishes enrolments, pursues receipts, opens diagnoses, renews
+ * keys. One round at a time; each part may fail (no network, a full disk) without holding up the others.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Logger } from '@healthblock/runtime/logger'
+import type { Consent } from './consent/consent.ts'
+import type { Settlement } from './consent/settlement.ts'
+import { epochOf, type LedgerView } from './ledger-view.ts'
+import type { People } from './people/people.ts'
+import type { Person, PersonStore } from './people/person.ts'
+import type { Diagnoses } from './reading/diagnoses.ts'
+import type { Delivery } from './sealing/delivery.ts'
+import type { Sealer } from './sealing/sealer.ts'
+import type { Postings } from './store/postings.ts'
+
+interface Dependencies {
+  readonly store: PersonStore
+  readonly people: People
+  readonly consent: Consent
+  readonly settlement: Settlement
+  readonly sealer: Sealer
+  readonly delivery: Delivery
+  readonly diagnoses: Diagnoses
+  readonly postings: Postings
+  readonly ledger: LedgerView
+  /** Catches up with the published ledgers, as far as somebody of the house may read them. */
+  readonly refresh: () => Promise<void>
+  readonly logger: Logger
+  readonly nowMs: () => number
+}
+
+const roundMs = 250
+// Keys for 30 days are held; a rotation renews them when a third of that is left.
+const renewBeforeMs = 10 * 86_400_000
+
+/** The node's own work. */
+export class Household {
+  readonly #deps: Dependencies
+  #ring: (() => void) | undefined
+  #isRung = false
+
+  constructor(deps: Dependencies) {
+    this.#deps = deps
+  }
+
+  /** Begins the next round at once. */
+  wake(): void {
+    this.#isRung = true
+    this.#ring?.()
+  }
+
+  /** Runs rounds until the signal is aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#isRung = false
+      await this.round()
+      if (!this.#isRung && !signal.aborted) {
+        await Promise.race([
+          delay(roundMs, undefined, { signal }).catch(() => {}),
+          new Promise<void>((resolve) => {
+            this.#ring = resolve
+          }),
+        ])
+      }
+    }
+  }
+
+  /** One round. Never throws. */
+  async round(): Promise<void> {
+    const { store, settlement, delivery, diagnoses } = this.#deps
+    for (const person of store.all()) await this.#attempt('seal', () => this.#serve(person))
+    await this.#attempt('deliver', () => delivery.step())
+    await this.#attempt('receipts', () => settlement.pursue())
+    await this.#attempt('diagnoses', () => diagnoses.open())
+  }
+
+  async #attempt(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      this.#deps.logger.warn({ err: error, what }, 'left for the next round')
+    }
+  }
+
+  async #serve(person: Person): Promise<void> {
+    if (person.state === 'registering') await this.#progressEnrolment(person)
+    if (person.state !== 'live') return
+    for (const stream of person.streams) this.#deps.sealer.seal(person, stream, false)
+    await this.#renewKeys(person)
+  }
+
+  /** `register` is on the ledger: the device and the first generation follow, each once. */
+  async #progressEnrolment(person: Person): Promise<void> {
+    const { postings, people, consent, store, refresh } = this.#deps
+    if (postings.find(person.account, person.account)?.state !== 'committed') return
+    const posted = postings.of(person.account)
+    const device = posted.find(({ what }) => what === 'device')
+    if (device === undefined) {
+      await refresh()
+      people.postDevice(person)
+      return
+    }
+    if (device.state !== 'committed') return
+    const key = posted.find(({ what }) => what === 'key')
+    if (key === undefined) {
+      await refresh()
+      await consent.begin(person)
+      return
+    }
+    if (key.state === 'committed') store.writeState(person, 'live')
+  }
+
+  async #renewKeys(person: Person): Promise<void> {
+    const { ledger, consent, nowMs } = this.#deps
+    const { generation, first, nodes } = person.hot
+    const current = nodes.filter((held) => held.generation === generation)
+    const lastLeaf = Math.min(
+      ...current.map((held) => Math.max(...held.nodes.map(({ depth, index }) => (index + 1) * 2 ** (20 - depth)))),
+    )
+    const lastEpoch = first + lastLeaf
+    if (lastEpoch - epochOf(nowMs(), ledger.epochLengthMs) > renewBeforeMs / ledger.epochLengthMs) return
+    await consent.rotate(person)
+  }
+}

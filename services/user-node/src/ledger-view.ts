@@ -1,0 +1,30 @@
+import type { LogHead } from '@healthblock/chain/transaction'
+
+/** What the patient's node reads from its own verified copy of Userchain before it lets anybody have keys. */
+export interface LedgerView {
+  /** 32 bytes. */
+  readonly ledgerId: Uint8Array
+  readonly epochLengthMs: number
+  /** Newest SEAL boundary that this node has verified; undefined before the first. */
+  seen(): LogHead | undefined
+  /** A registered account with its KEM key in force; undefined if there is none. */
+  account(account: Uint8Array): RegisteredAccount | undefined
+  /** True if the account is registered on the node's copy of the ledger. */
+  isRegistered(account: Uint8Array): boolean
+}
+
+/** An account as Userchain has it. */
+export interface RegisteredAccount {
+  /** SPEC.md §6 of packages/chain, `register`. */
+  readonly role: number
+  readonly suite: number
+  /** 1,216 bytes. */
+  readonly kemKey: Uint8Array
+  /** For a doctor: a licence in force with state active, now. */
+  readonly isLicensed: boolean
+}
+
+/** The epoch of a moment. */
+export function epochOf(ms: number, epochLengthMs: number): number {
+  return Math.floor(ms / epochLengthMs)
+}

@@ -1,0 +1,143 @@
+/**
+ * One person of the household, as the running node knows her: the hot store in memory, never the vault. Whoever changes
+ * the hot store writes it through `PersonStore` in the same transaction as what it belongs to.
+ */
+import { sha256 } from '@healthblock/crypto/hash'
+import { type HotStoreContents, openHotStore, sealHotStore } from '@healthblock/crypto/hot-store'
+import { epochKeyFrom, type TreeNode } from '@healthblock/crypto/key-tree'
+import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { concatBytes, encodeUtf8, equalBytes, toHex } from '@healthblock/encoding/bytes'
+import type { Database } from '@healthblock/runtime/sqlite'
+import { UserNodeError } from '../errors.ts'
+
+/** The standard streams of a household's device, with their kinds in envelopes. */
+export const standardStreams = { ecg: 1, vitals: 2, records: 3, profile: 4 } as const
+/** Name of a standard stream. */
+export type StreamName = keyof typeof standardStreams
+
+/** A data stream of a person. */
+export interface PersonStream {
+  readonly stream: Uint8Array
+  readonly kind: StreamName
+}
+
+/** A person's place in the life of an account. */
+export type PersonState = 'pending' | 'registering' | 'live'
+
+/** A person of the household. `hot` is replaced as a whole. */
+export interface Person {
+  readonly account: Uint8Array
+  /** Hex of the account. */
+  readonly id: string
+  readonly name: string
+  state: PersonState
+  hot: HotStoreContents
+  readonly opKey: SigningKey
+  readonly device: Uint8Array
+  readonly streams: readonly PersonStream[]
+}
+
+/** The stream id of a doctor's diagnoses of a patient (packages/chain SPEC.md §6). */
+export function diagnosisStreamId(ledgerId: Uint8Array, patient: Uint8Array, doctor: Uint8Array): Uint8Array {
+  const label = encodeUtf8('healthblock/1 diagnosis stream\0')
+  return sha256(concatBytes(label, ledgerId, patient, doctor)).slice(0, 8)
+}
+
+/**
+ * The key of an epoch, from the nodes at hand.
+ *
+ * @returns undefined if none of them reaches it.
+ */
+export function epochKeyOf(
+  held: HotStoreContents['nodes'],
+  place: { stream: Uint8Array; generation: number; epoch: number },
+): Uint8Array | undefined {
+  for (const { stream, generation, first, nodes } of held) {
+    if (generation !== place.generation || !equalBytes(stream, place.stream)) continue
+    try {
+      return epochKeyFrom({ nodes: nodes as TreeNode[], first, epoch: place.epoch })
+    } catch {
+      // These nodes do not reach that epoch; others of the same generation may.
+    }
+  }
+  return undefined
+}
+
+/** Reads and writes people. The wrapping key of the hot stores is a file that only the service's user can read. */
+export class PersonStore {
+  readonly #database: Database
+  readonly #wrappingKey: Uint8Array
+  readonly #people = new Map<string, Person>()
+
+  constructor(database: Database, wrappingKey: Uint8Array) {
+    this.#database = database
+    this.#wrappingKey = wrappingKey
+    for (const row of database.all('SELECT account, name, state, device, hot FROM person')) {
+      const account = row['account'] as Uint8Array
+      const hot = openHotStore({ file: row['hot'] as Uint8Array, wrappingKey })
+      const streams = database.all('SELECT stream, kind FROM stream WHERE account = ? ORDER BY kind', account)
+      this.#people.set(toHex(account), {
+        account,
+        id: toHex(account),
+        name: row['name'] as string,
+        state: row['state'] as PersonState,
+        hot,
+        opKey: signingKeyFromSeed(hot.opSeed),
+        device: row['device'] as Uint8Array,
+        streams: streams.map((stream) => ({ stream: stream['stream'] as Uint8Array, kind: stream['kind'] as StreamName })),
+      })
+    }
+  }
+
+  /** Everybody, in order of name. */
+  all(): Person[] {
+    return [...this.#people.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  /**
+   * The person of a name or an account (hex).
+   *
+   * @throws {UserNodeError} `ERR_PERSON_UNKNOWN`.
+   */
+  find(nameOrAccount: string): Person {
+    const found = this.#people.get(nameOrAccount) ?? this.all().find(({ name }) => name === nameOrAccount)
+    if (found === undefined) {
+      throw new UserNodeError('nobody of that name lives here', { code: 'ERR_PERSON_UNKNOWN', person: nameOrAccount })
+    }
+    return found
+  }
+
+  /** The person of an account, if she lives here. */
+  byAccount(account: Uint8Array): Person | undefined {
+    return this.#people.get(toHex(account))
+  }
+
+  /** Adds a person whose rows the caller wrote in the same transaction. */
+  add(person: Person): void {
+    this.#people.set(person.id, person)
+  }
+
+  /** The bytes of a hot store, for the caller's own insert. */
+  sealHot(contents: HotStoreContents): Uint8Array {
+    return sealHotStore({ contents, wrappingKey: this.#wrappingKey })
+  }
+
+  /** Writes a new hot store; call it inside the transaction of what it belongs to, and `replaceHot` after it. */
+  writeHot(person: Person, contents: HotStoreContents): void {
+    this.#database.run('UPDATE person SET hot = ? WHERE account = ?', this.sealHot(contents), person.account)
+  }
+
+  /** Writes a person's state. */
+  writeState(person: Person, state: PersonState): void {
+    this.#database.run('UPDATE person SET state = ? WHERE account = ?', state, person.account)
+    person.state = state
+  }
+
+  /** The next consent counter: above the last one and not behind the clock. Inside the caller's transaction. */
+  nextCounter(person: Person, nowMs: number): number {
+    const row = this.#database.get('SELECT counter FROM person WHERE account = ?', person.account)
+    const counter = Math.max(Number(row?.['counter'] ?? 0) + 1, nowMs)
+    this.#database.run('UPDATE person SET counter = ? WHERE account = ?', counter, person.account)
+    return counter
+  }
+}

@@ -1,0 +1,71 @@
+import { timingSafeEqual } from 'node:crypto'
+import { sha256 } from '@healthblock/crypto/hash'
+import { encodeUtf8 } from '@healthblock/encoding/bytes'
+import type { FastifyRequest } from '@healthblock/runtime/http-app'
+import { UserNodeError } from '../errors.ts'
+import type { People } from '../people/people.ts'
+import type { Person, PersonStore } from '../people/person.ts'
+import type { Session, Sessions } from '../people/sessions.ts'
+
+/** Who may call what: the node's API secret, a person's session, or a device's credential. */
+export class Access {
+  readonly #apiSecretHash: Uint8Array
+  readonly #sessions: Sessions
+  readonly #people: People
+  readonly #store: PersonStore
+
+  constructor(options: { apiSecret: string; sessions: Sessions; people: People; store: PersonStore }) {
+    this.#apiSecretHash = sha256(encodeUtf8(options.apiSecret))
+    this.#sessions = options.sessions
+    this.#people = options.people
+    this.#store = options.store
+  }
+
+  /** @throws {UserNodeError} `ERR_SESSION_MISSING` unless the request carries the API secret. */
+  requireApiSecret(request: FastifyRequest): void {
+    if (!this.#isApiSecret(bearerOf(request))) throw unauthorized()
+  }
+
+  #isApiSecret(bearer: string): boolean {
+    // Hashes have one length, so the comparison takes the same time whatever was sent.
+    return timingSafeEqual(sha256(encodeUtf8(bearer)), this.#apiSecretHash)
+  }
+
+  /**
+   * The session of the request, which must be that of the person in the path.
+   *
+   * @throws {UserNodeError} `ERR_SESSION_MISSING`; `ERR_FORBIDDEN` for another person's path.
+   */
+  requireSession(request: FastifyRequest): Session {
+    const session = this.#sessions.find(bearerOf(request))
+    const { p } = request.params as { p?: string }
+    if (p !== undefined && p !== session.person.id && p !== session.person.name) {
+      throw new UserNodeError('this belongs to somebody else', { code: 'ERR_FORBIDDEN' })
+    }
+    return session
+  }
+
+  /** The person of the path, for her session or (where revoking needs no vault) the API secret. */
+  requirePersonOrApiSecret(request: FastifyRequest): Person {
+    const { p } = request.params as { p: string }
+    if (this.#isApiSecret(bearerOf(request))) return this.#store.find(p)
+    return this.requireSession(request).person
+  }
+
+  /** The person whose device sent the request. @throws {UserNodeError} `ERR_SESSION_MISSING`. */
+  requireDevice(request: FastifyRequest): Person {
+    const person = this.#people.byCredential(bearerOf(request))
+    if (person === undefined) throw unauthorized()
+    return person
+  }
+}
+
+function bearerOf(request: FastifyRequest): string {
+  const header = request.headers.authorization ?? ''
+  if (!header.startsWith('Bearer ')) throw unauthorized()
+  return header.slice('Bearer '.length)
+}
+
+function unauthorized(): UserNodeError {
+  return new UserNodeError('a credential is needed', { code: 'ERR_SESSION_MISSING' })
+}

@@ -1,0 +1,117 @@
+import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
+import type { FastifyInstance } from '@healthblock/runtime/http-app'
+import { UserNodeError } from '../errors.ts'
+import type { Services } from '../app.ts'
+
+const hex32 = { type: 'string', pattern: '^[0-9a-f]{64}$' } as const
+const personParams = { type: 'object', required: ['p'], properties: { p: { type: 'string', minLength: 1, maxLength: 64 } } } as const
+
+/** `did:key` of an Ed25519 public key: multibase base58btc of multicodec 0xed01 and the key. */
+function didOf(publicKey: Uint8Array): string {
+  const alphabet = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
+  let value = BigInt(`0x${toHex(Uint8Array.of(0xed, 0x01, ...publicKey))}`)
+  let text = ''
+  while (value > 0n) {
+    text = (alphabet[Number(value % 58n)] as string) + text
+    value /= 58n
+  }
+  return `did:key:z${text}`
+}
+
+/** People and sessions. */
+export function registerPeopleRoutes(app: FastifyInstance, services: Services): void {
+  const { access, people, store, sessions, ledger } = services
+
+  app.post(
+    '/v1/people',
+    {
+      schema: {
+        body: {
+          type: 'object',
+          required: ['name', 'passphrase', 'sponsor'],
+          additionalProperties: false,
+          properties: { name: { type: 'string', minLength: 1, maxLength: 64 }, passphrase: { type: 'string', minLength: 8, maxLength: 1024 }, sponsor: hex32 },
+        },
+      },
+      preValidation: async (request) => access.requireApiSecret(request),
+    },
+    async (request, reply) => {
+      const { name, passphrase, sponsor } = request.body as { name: string; passphrase: string; sponsor: string }
+      const existing = store.all().find((person) => person.name === name)
+      if (existing !== undefined && existing.state === 'pending') {
+        // An enrolment that was interrupted goes on with the same account; its phrase was shown when it was made.
+        return { account: existing.id, body: toBase64(people.registerBodyOf(existing)), recoveryPhrase: '' }
+      }
+      const made = await people.create({ name, passphrase, sponsor: fromHex(sponsor) })
+      void reply.code(201)
+      return { account: made.person.id, body: toBase64(made.body), recoveryPhrase: made.recoveryPhrase }
+    },
+  )
+
+  app.post(
+    '/v1/people/:p/confirm',
+    {
+      schema: {
+        params: personParams,
+        body: { type: 'object', required: ['signature'], additionalProperties: false, properties: { signature: { type: 'string', maxLength: 128 } } },
+      },
+      preValidation: async (request) => access.requireApiSecret(request),
+    },
+    async (request, reply) => {
+      const person = store.find((request.params as { p: string }).p)
+      services.confirm(person, fromBase64((request.body as { signature: string }).signature))
+      void reply.code(202)
+      return { account: person.id, state: person.state }
+    },
+  )
+
+  app.get('/v1/people', { preValidation: async (request) => access.requireApiSecret(request) }, async () =>
+    store.all().map((person) => ({
+      name: person.name,
+      account: person.id,
+      did: didOf(person.opKey.publicKey),
+      state: person.state === 'live' ? 'live' : 'pending',
+    })),
+  )
+
+  app.post(
+    '/v1/sessions',
+    {
+      schema: {
+        body: {
+          type: 'object',
+          required: ['person', 'passphrase'],
+          additionalProperties: false,
+          properties: { person: { type: 'string', maxLength: 64 }, passphrase: { type: 'string', maxLength: 1024 } },
+        },
+      },
+      preValidation: async (request) => access.requireApiSecret(request),
+    },
+    async (request, reply) => {
+      const { person, passphrase } = request.body as { person: string; passphrase: string }
+      try {
+        const session = await sessions.open(store.find(person), passphrase, request.ip)
+        void reply.code(201)
+        return { session: session.id, expiresAt: new Date(session.expiresAtMs).toISOString() }
+      } catch (error) {
+        if (error instanceof UserNodeError && error.detail.code === 'ERR_TOO_MANY_TRIES') void reply.header('retry-after', error.detail.retryAfterSeconds)
+        throw error
+      }
+    },
+  )
+
+  app.delete('/v1/sessions', async (request, reply) => {
+    sessions.close(access.requireSession(request).id)
+    void reply.code(204)
+  })
+
+  app.get('/v1/people/:p/device', { schema: { params: personParams } }, async (request) => {
+    const { person } = access.requireSession(request)
+    return {
+      device: toHex(person.device),
+      credential: people.deviceCredential(person),
+      streams: Object.fromEntries(person.streams.map(({ kind, stream }) => [kind, toHex(stream)])),
+      ledger: toHex(ledger.ledgerId),
+    }
+  })
+}

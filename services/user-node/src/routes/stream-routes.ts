@@ -1,0 +1,139 @@
+import type { ReadingBatch } from '@healthblock/diagnosis/batch'
+import { type VitalSign, vitalSigns } from '@healthblock/diagnosis/batch'
+import { fromBase64 } from '@healthblock/encoding/bytes'
+import type { FastifyInstance } from '@healthblock/runtime/http-app'
+import type { Services } from '../app.ts'
+import { UserNodeError } from '../errors.ts'
+import { streamOfKind } from '../sealing/samples.ts'
+
+interface EcgBody {
+  readonly startMs: number
+  readonly rateHz: number
+  readonly gain: number
+  readonly baseline?: number
+  readonly unit?: string
+  readonly leads: string[]
+  readonly samples: string
+}
+
+interface VitalsBody {
+  readonly rows: { timeMs: number; sign: string; value: number }[]
+}
+
+const sampleBody = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    startMs: { type: 'integer', minimum: 0, maximum: 2 ** 45 },
+    rateHz: { type: 'number', exclusiveMinimum: 0, maximum: 10_000 },
+    gain: { type: 'number', exclusiveMinimum: 0, maximum: 1_000_000 },
+    baseline: { type: 'integer' },
+    unit: { type: 'string', maxLength: 16 },
+    leads: { type: 'array', minItems: 1, maxItems: 12, items: { type: 'string', maxLength: 32 } },
+    samples: { type: 'string', maxLength: 1_400_000 },
+    rows: {
+      type: 'array',
+      minItems: 1,
+      maxItems: 10_000,
+      items: {
+        type: 'object',
+        required: ['timeMs', 'sign', 'value'],
+        additionalProperties: false,
+        properties: { timeMs: { type: 'integer', minimum: 0 }, sign: { type: 'string' }, value: { type: 'number', minimum: 0, maximum: 1_000_000 } },
+      },
+    },
+  },
+} as const
+
+function invalid(field: string, reason: string): UserNodeError {
+  return new UserNodeError(`${field} ${reason}`, { code: 'ERR_SAMPLES_INVALID', field })
+}
+
+function ecgBatch(body: EcgBody): ReadingBatch {
+  for (const field of ['startMs', 'rateHz', 'gain', 'leads', 'samples'] as const) {
+    if (body[field] === undefined) throw invalid(field, 'is missing')
+  }
+  const bytes = fromBase64(body.samples)
+  if (bytes.length === 0 || bytes.length % (2 * body.leads.length) !== 0) throw invalid('samples', 'is not a whole number of 16-bit samples of each lead')
+  const samples = new Int16Array(bytes.length / 2)
+  const view = new DataView(bytes.buffer)
+  for (let i = 0; i < samples.length; i++) samples[i] = view.getInt16(2 * i, true)
+  return {
+    kind: 'ecg',
+    startMs: body.startMs,
+    rateMilliHz: Math.round(body.rateHz * 1000),
+    leads: body.leads.map((lead) => lead.toLowerCase()),
+    unit: (body.unit ?? 'mv').toLowerCase(),
+    gainMilli: Math.round(body.gain * 1000),
+    baseline: body.baseline ?? 0,
+    samples,
+  }
+}
+
+function vitalsBatch(body: VitalsBody): ReadingBatch {
+  if (body.rows === undefined) throw invalid('rows', 'is missing')
+  const rows = body.rows.map(({ timeMs, sign, value }) => {
+    if (!Object.hasOwn(vitalSigns, sign)) throw invalid('rows.sign', `"${sign.slice(0, 32)}" is not known`)
+    return { atMs: timeMs, sign: sign as VitalSign, value }
+  })
+  rows.sort((a, b) => a.atMs - b.atMs)
+  return { kind: 'vitals', startMs: rows[0]?.atMs ?? 0, rows }
+}
+
+/** Samples from devices, and recordings of this host. */
+export function registerStreamRoutes(app: FastifyInstance, services: Services): void {
+  const { access, samples, jobs } = services
+
+  app.post(
+    '/v1/streams/:kind/samples',
+    { bodyLimit: 2 * 1024 * 1024, schema: { params: { type: 'object', properties: { kind: { type: 'string', maxLength: 16 } } }, body: sampleBody } },
+    async (request, reply) => {
+      const person = access.requireDevice(request)
+      const { kind } = request.params as { kind: string }
+      const { stream } = streamOfKind(person, kind)
+      if (kind !== 'ecg' && kind !== 'vitals') throw new UserNodeError(`"${kind}" takes no samples`, { code: 'ERR_STREAM_UNKNOWN', kind })
+      samples.add(person, stream, kind === 'ecg' ? ecgBatch(request.body as EcgBody) : vitalsBatch(request.body as VitalsBody))
+      services.wake()
+      void reply.code(202)
+      return { accepted: true }
+    },
+  )
+
+  app.post(
+    '/v1/people/:p/record',
+    {
+      schema: {
+        body: {
+          type: 'object',
+          required: ['record'],
+          additionalProperties: false,
+          properties: {
+            record: { type: 'string', minLength: 1, maxLength: 4096 },
+            from: { type: 'number', minimum: 0 },
+            to: { type: 'number', minimum: 0 },
+            speed: { anyOf: [{ type: 'number', exclusiveMinimum: 0 }, { const: 'max' }] },
+          },
+        },
+      },
+    },
+    async (request, reply) => {
+      const { person } = access.requireSession(request)
+      if (person.state !== 'live') throw new UserNodeError('the enrolment is not finished yet', { code: 'ERR_PERSON_PENDING', person: person.name })
+      const body = request.body as { record: string; from?: number; to?: number; speed?: number | 'max' }
+      const job = await jobs.start(person, {
+        record: body.record,
+        fromSeconds: body.from ?? 0,
+        toSeconds: body.to,
+        speed: body.speed ?? 1,
+      })
+      void reply.code(202)
+      return { job: job.id }
+    },
+  )
+
+  app.get('/v1/jobs/:job', async (request) => {
+    const { person } = access.requireSession(request)
+    const { id: _id, account: _account, ...state } = jobs.find(person, (request.params as { job: string }).job)
+    return state
+  })
+}

@@ -1,0 +1,164 @@
+/** From sealed block to ledger: two storage receipts first, then the IoT transaction, in order of the stream. */
+import { type IotRecord, signTransaction, transactionId } from '@healthblock/chain/transaction'
+import { encodeCbor } from '@healthblock/encoding/cbor'
+import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import type { Logger } from '@healthblock/runtime/logger'
+import type { Outbox, OutboxEntry } from '@healthblock/runtime/outbox'
+import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
+import type { StorageClient } from '@healthblock/runtime/storage-client'
+import type { LedgerView } from '../ledger-view.ts'
+import type { Person, PersonStore } from '../people/person.ts'
+import type { Postings } from '../store/postings.ts'
+
+interface Dependencies {
+  readonly database: Database
+  readonly people: PersonStore
+  readonly postings: Postings
+  readonly outbox: Outbox
+  /** The storage network as this person: a block is put by its writer. */
+  readonly storageOf: (account: Uint8Array) => StorageClient
+  readonly ledger: LedgerView
+  readonly logger: Logger
+  readonly nowMs: () => number
+  /** A transaction of this node is final. */
+  readonly onFinal: (posting: { tx: Uint8Array; what: string; account: Uint8Array }, entry: OutboxEntry) => void
+}
+
+const uploadsAtOnce = 4
+const recordsPerTransaction = 64
+
+/** Moves batches and postings along. `step` may be called at any time, by anyone; it never runs twice at once. */
+export class Delivery {
+  readonly #deps: Dependencies
+  #running: Promise<void> | undefined
+
+  constructor(deps: Dependencies) {
+    this.#deps = deps
+  }
+
+  /** Does what can be done now: uploads, IoT transactions, handing over. Faults of the network are left for the next step. */
+  step(): Promise<void> {
+    this.#running ??= this.#step().finally(() => {
+      this.#running = undefined
+    })
+    return this.#running
+  }
+
+  async #step(): Promise<void> {
+    this.handOver()
+    await this.#upload()
+    for (const person of this.#deps.people.all()) {
+      if (person.state !== 'live') continue
+      for (const { stream } of person.streams) while (this.#postNext(person, stream)) this.handOver()
+    }
+  }
+
+  /** Number of batches that are not on the ledger yet, and of transactions without a final answer. */
+  pending(): number {
+    const batches = this.#deps.database.get("SELECT count(*) AS n FROM batch WHERE state <> 'committed'")
+    return Number(batches?.['n'] ?? 0) + this.#deps.outbox.pending() + this.#deps.postings.unhanded().length
+  }
+
+  async #upload(): Promise<void> {
+    const { database } = this.#deps
+    for (;;) {
+      const rows = database.all(
+        "SELECT account, stream, sequence, block FROM batch WHERE state = 'sealed' ORDER BY account, stream, sequence LIMIT ?",
+        uploadsAtOnce,
+      )
+      if (rows.length === 0) return
+      const results = await Promise.allSettled(rows.map((row) => this.#uploadOne(row)))
+      const failed = results.find((result) => result.status === 'rejected')
+      if (failed !== undefined) {
+        this.#deps.logger.warn({ err: failed.reason }, 'a block is not stored yet')
+        return
+      }
+    }
+  }
+
+  async #uploadOne(row: SqlRow): Promise<void> {
+    const { database, storageOf } = this.#deps
+    const stored = await storageOf(row['account'] as Uint8Array).put(row['block'] as Uint8Array)
+    const receipts = encodeCbor(stored.receipts.map(({ bytes }) => bytes))
+    database.run(
+      "UPDATE batch SET state = 'stored', receipts = ? WHERE account = ? AND stream = ? AND sequence = ? AND state = 'sealed'",
+      ...[receipts, row['account'] as Uint8Array, row['stream'] as Uint8Array, Number(row['sequence'])],
+    )
+  }
+
+  /** Posts the next stored batches of a stream, as long as none before them is missing. */
+  #postNext(person: Person, stream: Uint8Array): boolean {
+    const { database, postings, ledger, nowMs } = this.#deps
+    const rows = database.all(
+      `SELECT sequence, generation, epoch, kind, size, cid, state FROM batch
+       WHERE account = ? AND stream = ? AND state IN ('sealed', 'stored') ORDER BY sequence LIMIT ?`,
+      ...[person.account, stream, recordsPerTransaction],
+    )
+    const ready: SqlRow[] = []
+    for (const row of rows) {
+      if (row['state'] !== 'stored') break
+      ready.push(row)
+    }
+    if (ready.length === 0) return false
+    const records = ready.map((row): IotRecord => {
+      const [sequence, generation, epoch, kind, size] = ['sequence', 'generation', 'epoch', 'kind', 'size'].map((name) => Number(row[name]))
+      return [stream, sequence as number, generation as number, epoch as number, kind as number, size as number, row['cid'] as Uint8Array]
+    })
+    const transaction = signTransaction({
+      ledgerId: ledger.ledgerId,
+      chain: 'userchain',
+      body: { v: 1, t: 'iot', a: person.account, r: records },
+      signers: [{ account: person.account, key: 1, signingKey: person.opKey }],
+    })
+    const tx = transactionId({ ledgerId: ledger.ledgerId, chain: 'userchain', bodyBytes: transaction.bodyBytes })
+    database.transaction(() => {
+      postings.add({ tx, account: person.account, what: 'iot', leaf: transaction.leaf, requires: undefined }, nowMs())
+      for (const [, sequence] of records) {
+        database.run("UPDATE batch SET state = 'posted', tx = ? WHERE account = ? AND stream = ? AND sequence = ?", tx, person.account, stream, sequence)
+      }
+    })
+    return true
+  }
+
+  /** Hands signed transactions to the outbox. */
+  handOver(): void {
+    const { postings, outbox } = this.#deps
+    for (;;) {
+      const waiting = postings.unhanded()
+      if (waiting.length === 0) return
+      for (const posting of waiting) {
+        outbox.add([
+          { chain: 'userchain', leaf: posting.leaf, ...(posting.requires === undefined ? {} : { dependsOn: posting.requires }) },
+        ])
+        postings.markHanded(posting.tx)
+      }
+    }
+  }
+
+  /** The outbox's final word about a transaction. */
+  settle(entry: OutboxEntry): void {
+    const { database, postings, onFinal } = this.#deps
+    const tx = fromHex(entry.id)
+    const row = database.get('SELECT account, what FROM posting WHERE tx = ?', tx)
+    if (row === undefined) return
+    const isCommitted = entry.status === 'committed'
+    database.transaction(() => {
+      postings.markFinal(tx, isCommitted ? 'committed' : 'refused')
+      // The block is on two stores and on the ledger: this node need not keep it.
+      if (isCommitted) database.run("UPDATE batch SET state = 'committed', block = NULL WHERE tx = ?", tx)
+      else database.run("UPDATE batch SET state = 'stored', tx = NULL WHERE tx = ? AND state = 'posted'", tx)
+    })
+    if (!isCommitted) this.#deps.logger.error({ transaction: toHex(tx), rule: entry.rule }, 'a transaction was refused')
+    onFinal({ tx, what: row['what'] as string, account: row['account'] as Uint8Array }, entry)
+  }
+
+  /** After a restart: what the outbox finished while this process was not there to hear it. */
+  reconcile(): void {
+    const { database, outbox } = this.#deps
+    const rows = database.all("SELECT tx FROM posting WHERE handed = 1 AND state = 'pending'")
+    for (const row of rows) {
+      const entry = outbox.find(row['tx'] as Uint8Array)
+      if (entry?.status === 'committed' || entry?.status === 'refused') this.settle(entry)
+    }
+  }
+}

@@ -1,0 +1,175 @@
+/** What devices bring, durable before it is acknowledged, until it is sealed. */
+import { type EcgBatch, encodeBatch, parseBatch, type ReadingBatch, type VitalRow } from '@healthblock/diagnosis/batch'
+import type { Database } from '@healthblock/runtime/sqlite'
+import { UserNodeError } from '../errors.ts'
+import type { Person, PersonStream, StreamName } from '../people/person.ts'
+
+/** Most samples, in bytes, that wait to be sealed for one stream. */
+export const waitingBytesMax = 64 * 1024 * 1024
+
+/** A piece of a stream that waits. */
+export interface WaitingPiece {
+  readonly id: number
+  readonly startMs: number
+  readonly untilMs: number
+  readonly arrivedMs: number
+  readonly batch: ReadingBatch
+}
+
+/** The person's stream of a kind. */
+export function streamOfKind(person: Person, kind: string): PersonStream {
+  const found = person.streams.find((stream) => stream.kind === (kind as StreamName))
+  if (found === undefined) throw new UserNodeError(`there is no stream "${kind}"`, { code: 'ERR_STREAM_UNKNOWN', kind })
+  return found
+}
+
+/** Milliseconds that a batch covers, from its first sample. */
+export function durationMs(batch: ReadingBatch): number {
+  if (batch.kind === 'vitals') return Math.max(1, (batch.rows.at(-1)?.atMs ?? batch.startMs) - batch.startMs + 1)
+  return Math.round((batch.samples.length / batch.leads.length) * (1_000_000 / batch.rateMilliHz))
+}
+
+/** The waiting samples of all streams. */
+export class Samples {
+  readonly #database: Database
+  readonly #nowMs: () => number
+  constructor(database: Database, nowMs: () => number) {
+    this.#database = database
+    this.#nowMs = nowMs
+  }
+
+  /**
+   * Takes a piece. Durable when it returns; a piece with the same stream and start is left as it is.
+   *
+   * @throws {UserNodeError} `ERR_SAMPLES_INVALID`, `ERR_BUFFER_FULL`.
+   */
+  add(person: Person, stream: Uint8Array, batch: ReadingBatch): void {
+    const waiting = this.#database.get('SELECT coalesce(sum(length(content)), 0) AS bytes FROM sample WHERE account = ? AND stream = ?', person.account, stream)
+    if (Number(waiting?.['bytes'] ?? 0) > waitingBytesMax) {
+      throw new UserNodeError('too many samples wait to be sealed: try again later', { code: 'ERR_BUFFER_FULL' })
+    }
+    let content: Uint8Array
+    try {
+      content = encodeBatch(batch)
+    } catch (cause) {
+      const field = (cause as { detail?: { field?: string } }).detail?.field ?? 'samples'
+      throw new UserNodeError(`the samples cannot be used: ${field}`, { code: 'ERR_SAMPLES_INVALID', field }, { cause })
+    }
+    this.#database.run(
+      'INSERT OR IGNORE INTO sample (account, stream, start, until, arrived, content) VALUES (?, ?, ?, ?, ?, ?)',
+      ...[person.account, stream, batch.startMs, batch.startMs + durationMs(batch), this.#nowMs(), content],
+    )
+  }
+
+  /** The oldest pieces of a stream, in order of time, at most 4 MiB. */
+  waiting(person: Person, stream: Uint8Array): WaitingPiece[] {
+    const rows = this.#database.all(
+      'SELECT id, start, until, arrived, content FROM sample WHERE account = ? AND stream = ? ORDER BY start LIMIT 64',
+      ...[person.account, stream],
+    )
+    return rows.map((row) => ({
+      id: Number(row['id']),
+      startMs: Number(row['start']),
+      untilMs: Number(row['until']),
+      arrivedMs: Number(row['arrived']),
+      batch: parseBatch(row['content'] as Uint8Array),
+    }))
+  }
+
+  /** Inside the caller's transaction: drops a piece, or leaves of it what was not sealed. */
+  replace(person: Person, stream: Uint8Array, ids: readonly number[], rest: ReadingBatch | undefined, arrivedMs: number): void {
+    for (const id of ids) this.#database.run('DELETE FROM sample WHERE id = ?', id)
+    if (rest === undefined) return
+    this.#database.run(
+      'INSERT OR REPLACE INTO sample (account, stream, start, until, arrived, content) VALUES (?, ?, ?, ?, ?, ?)',
+      ...[person.account, stream, rest.startMs, rest.startMs + durationMs(rest), arrivedMs, encodeBatch(rest)],
+    )
+  }
+}
+
+function isSameForm(a: EcgBatch, b: EcgBatch): boolean {
+  return (
+    a.rateMilliHz === b.rateMilliHz &&
+    a.gainMilli === b.gainMilli &&
+    a.baseline === b.baseline &&
+    a.unit === b.unit &&
+    a.leads.join(' ') === b.leads.join(' ')
+  )
+}
+
+/** One batch of at most a period, what is left over, and the pieces that it was made of. */
+export interface NextBatch {
+  readonly batch: ReadingBatch
+  readonly rest: ReadingBatch | undefined
+  readonly ids: readonly number[]
+  readonly arrivedMs: number
+}
+
+/**
+ * Joins waiting pieces to one period. A gap between pieces, or another form (rate, leads, gain), ends the batch early.
+ *
+ * @param isFlushed - true: take what there is, even if it is less than a period.
+ */
+export function nextBatch(pieces: readonly WaitingPiece[], periodMs: number, isFlushed: boolean): NextBatch | undefined {
+  const [first] = pieces
+  if (first === undefined) return undefined
+  return first.batch.kind === 'ecg' ? nextEcg(pieces, first.batch, periodMs, isFlushed) : nextVitals(pieces, periodMs, isFlushed)
+}
+
+function nextEcg(pieces: readonly WaitingPiece[], head: EcgBatch, periodMs: number, isFlushed: boolean): NextBatch | undefined {
+  const frames = Math.max(1, Math.floor((periodMs * head.rateMilliHz) / 1_000_000))
+  const wanted = frames * head.leads.length
+  const samples: number[] = []
+  const ids: number[] = []
+  const toleranceMs = Math.ceil(2_000_000 / head.rateMilliHz)
+  let endMs = head.startMs
+  let isEnded = false
+  let arrivedMs = 0
+  for (const piece of pieces) {
+    const { batch } = piece
+    const continues = batch.kind === 'ecg' && isSameForm(batch, head) && Math.abs(piece.startMs - endMs) <= toleranceMs
+    if (ids.length > 0 && !continues) {
+      isEnded = true
+      break
+    }
+    for (const sample of (batch as EcgBatch).samples) samples.push(sample)
+    ids.push(piece.id)
+    arrivedMs = piece.arrivedMs
+    endMs = piece.untilMs
+    if (samples.length >= wanted) break
+  }
+  if (samples.length < wanted && !isFlushed && !isEnded) return undefined
+  const taken = samples.slice(0, wanted)
+  const left = samples.slice(wanted)
+  const restStartMs = head.startMs + Math.round((taken.length / head.leads.length) * (1_000_000 / head.rateMilliHz))
+  return {
+    batch: { ...head, samples: Int16Array.from(taken) },
+    rest: left.length === 0 ? undefined : { ...head, startMs: restStartMs, samples: Int16Array.from(left) },
+    ids,
+    arrivedMs,
+  }
+}
+
+function nextVitals(pieces: readonly WaitingPiece[], periodMs: number, isFlushed: boolean): NextBatch | undefined {
+  const rows: VitalRow[] = []
+  const ids: number[] = []
+  let arrivedMs = 0
+  for (const piece of pieces) {
+    if (piece.batch.kind !== 'vitals') break
+    rows.push(...piece.batch.rows)
+    ids.push(piece.id)
+    arrivedMs = piece.arrivedMs
+  }
+  const startMs = pieces[0]?.startMs ?? 0
+  const endMs = startMs + periodMs
+  if (!isFlushed && (rows.at(-1)?.atMs ?? startMs) < endMs) return undefined
+  rows.sort((a, b) => a.atMs - b.atMs)
+  const taken = rows.filter(({ atMs }) => atMs < endMs)
+  const left = rows.filter(({ atMs }) => atMs >= endMs)
+  return {
+    batch: { kind: 'vitals', startMs, rows: taken },
+    rest: left.length === 0 ? undefined : { kind: 'vitals', startMs: left[0]?.atMs ?? endMs, rows: left },
+    ids,
+    arrivedMs,
+  }
+}

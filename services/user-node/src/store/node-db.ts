@@ -1,0 +1,67 @@
+/**
+ * Everything of the node that is not a key in the clear: one SQLite file, full sync. What has to become true together
+ * (a batch and its sequence number, a rotation and its hot store) is written in one transaction.
+ */
+import { type Database, openDatabase } from '@healthblock/runtime/sqlite'
+
+const schema = `
+CREATE TABLE person (
+  account BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, state TEXT NOT NULL, sponsor BLOB NOT NULL,
+  register BLOB NOT NULL, rootsig BLOB NOT NULL, opsig BLOB NOT NULL, leaf BLOB,
+  device BLOB NOT NULL, credential BLOB NOT NULL, counter INTEGER NOT NULL, hot BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE stream (
+  account BLOB NOT NULL, stream BLOB NOT NULL, kind TEXT NOT NULL, sequence INTEGER NOT NULL, epoch INTEGER NOT NULL,
+  class INTEGER NOT NULL, classgen INTEGER NOT NULL,
+  PRIMARY KEY (account, stream)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE sample (
+  id INTEGER PRIMARY KEY, account BLOB NOT NULL, stream BLOB NOT NULL, start INTEGER NOT NULL, until INTEGER NOT NULL,
+  arrived INTEGER NOT NULL, content BLOB NOT NULL, UNIQUE (account, stream, start)
+) STRICT;
+CREATE TABLE batch (
+  account BLOB NOT NULL, stream BLOB NOT NULL, sequence INTEGER NOT NULL, generation INTEGER NOT NULL,
+  epoch INTEGER NOT NULL, kind INTEGER NOT NULL, size INTEGER NOT NULL, cid BLOB NOT NULL, start INTEGER NOT NULL,
+  until INTEGER NOT NULL, state TEXT NOT NULL, block BLOB, receipts BLOB, tx BLOB,
+  PRIMARY KEY (account, stream, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX batch_state ON batch (state, account, stream, sequence) WHERE state <> 'committed';
+CREATE INDEX batch_tx ON batch (tx) WHERE tx IS NOT NULL;
+CREATE TABLE posting (
+  tx BLOB PRIMARY KEY, account BLOB NOT NULL, what TEXT NOT NULL, leaf BLOB NOT NULL, requires BLOB, handed INTEGER NOT NULL,
+  state TEXT NOT NULL, ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX posting_unhanded ON posting (handed) WHERE handed = 0;
+CREATE TABLE consent (
+  tx BLOB PRIMARY KEY, account BLOB NOT NULL, generation INTEGER NOT NULL, opens INTEGER NOT NULL,
+  closes INTEGER NOT NULL, body BLOB NOT NULL,
+  state TEXT NOT NULL, changed INTEGER NOT NULL, recorded INTEGER, everywhere INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX consent_account ON consent (account, generation);
+CREATE TABLE cut (
+  account BLOB NOT NULL, stream BLOB NOT NULL, generation INTEGER NOT NULL, last INTEGER NOT NULL,
+  PRIMARY KEY (account, stream, generation)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE grants (
+  account BLOB NOT NULL, gid BLOB NOT NULL, doctor BLOB NOT NULL, streams TEXT NOT NULL, starts INTEGER NOT NULL,
+  until INTEGER NOT NULL, rights INTEGER NOT NULL, purpose INTEGER NOT NULL, opened INTEGER NOT NULL, closed INTEGER,
+  closegen INTEGER, tx BLOB NOT NULL, PRIMARY KEY (account, gid)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE diagnosis (
+  tx BLOB PRIMARY KEY, account BLOB NOT NULL, doctor BLOB NOT NULL, position INTEGER NOT NULL, at INTEGER NOT NULL,
+  generation INTEGER NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL, stream BLOB NOT NULL,
+  algorithm BLOB NOT NULL, inputs BLOB NOT NULL, cid BLOB NOT NULL, kind INTEGER NOT NULL, amends BLOB, status TEXT NOT NULL,
+  block BLOB, severity TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX diagnosis_account ON diagnosis (account, position);
+CREATE TABLE alarm (
+  id INTEGER PRIMARY KEY, account BLOB NOT NULL, ms INTEGER NOT NULL, code TEXT NOT NULL, severity TEXT NOT NULL,
+  about BLOB, acknowledged INTEGER, UNIQUE (account, code, about)
+) STRICT;
+CREATE TABLE cursor (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+`
+
+/** Opens `node.db`, making it if absent. */
+export function openNodeDatabase(path: string): Database {
+  return openDatabase({ path, synchronous: 'full', migrations: [schema] })
+}
