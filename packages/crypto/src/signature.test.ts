@@ -24,8 +24,8 @@ const code = (wanted: string) => expect.objectContaining({ detail: expect.object
 const providers = [native, noble]
 
 describe.each(providers)('Ed25519 ($name)', (provider) => {
-  test('RFC 8032 §7.1', () => {
-    for (const v of vectors<Record<string, string>>('ed25519-rfc8032')) {
+  test.each(['ed25519-rfc8032', 'ed25519-sign-input'])('%s', (file) => {
+    for (const v of vectors<Record<string, string>>(file)) {
       const key = new SigningKey(fromHex(v.seed as string), provider)
       expect(toHex(key.publicKey)).toBe(v.publicKey)
       expect(toHex(key.sign(fromHex(v.message as string)))).toBe(v.signature)
@@ -34,7 +34,7 @@ describe.each(providers)('Ed25519 ($name)', (provider) => {
     }
   })
 
-  test.each(['ed25519-speccheck', 'ed25519-rule'])('%s', (file) => {
+  test.each(['ed25519-speccheck', 'ed25519-rule', 'ed25519-wycheproof'])('%s', (file) => {
     for (const v of vectors<{ publicKey: string; message: string; signature: string; result: string; note: string }>(
       file,
     )) {

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs'
-import { concatBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
+import { concatBytes, encodeUtf8, fromHex, toHex } from '@healthblock/encoding/bytes'
 import { MLKEM768X25519 } from '@noble/post-quantum/hybrid.js'
 import * as hpkeNoble from '@panva/hpke-noble'
 import * as hpkeNative from 'hpke'
 import { CipherSuite, type Key } from 'hpke'
 import { describe, expect, test } from 'vitest'
 import { encodeContents, envelopeInfo, padContents, parseContents } from './inner/envelope.ts'
-import { KemKeyPair } from './inner/kem.ts'
+import { KemKeyPair, requireKemPublicKey } from './inner/kem.ts'
 import { coverOfLeaves, deriveNodeWith, epochKeyWith } from './inner/key-tree.ts'
 import { openPayloadWith, type PayloadKind, parseHeader, sealPayloadWith } from './inner/payload.ts'
 import { createKemNative, hasKemNative } from './provider/kem-native.ts'
@@ -38,8 +38,27 @@ describe.each([native, noble])('published vectors ($name)', (provider) => {
     }
   })
 
-  test('HKDF-SHA256', () => {
-    for (const v of vectors('hkdf-sha256')) {
+  test.each(['aes-256-gcm-wycheproof', 'aes-256-gcm-cavs'])('%s', (file) => {
+    const results = new Set<string>()
+    for (const v of vectors(file)) {
+      const common = { key: v.hex('key'), nonce: v.hex('nonce'), aad: v.hex('aad') }
+      const opened = provider.aesGcmOpen({ ...common, sealed: fromHex(`${v.ciphertext}${v.tag}`) })
+      expect(opened && toHex(opened), v.note).toBe(v.result === 'valid' ? v.plaintext : undefined)
+      results.add(v.result as string)
+    }
+    expect(results).toEqual(new Set(['valid', 'invalid']))
+  })
+
+  test('scrypt', async () => {
+    for (const v of vectors('scrypt')) {
+      const cost = { n: Number(v.n), r: Number(v.r), p: Number(v.p) }
+      const key = await provider.scrypt(encodeUtf8(v.passphrase as string), encodeUtf8(v.salt as string), cost)
+      expect(toHex(key)).toBe((v.key as string).slice(0, 64))
+    }
+  })
+
+  test.each(['hkdf-sha256', 'hkdf-sha256-wycheproof'])('%s', (file) => {
+    for (const v of vectors(file)) {
       const salt = v.hex('salt')
       const length = (v.okm as string).length / 2
       const options = { ikm: v.hex('ikm'), info: v.hex('info'), length }
@@ -53,10 +72,26 @@ describe.each([native, noble])('published vectors ($name)', (provider) => {
     const suite = new CipherSuite<Key>(
       hpkeNoble.KEM_DHKEM_X25519_HKDF_SHA256,
       library.KDF_HKDF_SHA256,
-      library.AEAD_AES_128_GCM,
+      library.AEAD_AES_256_GCM,
     )
     for (const v of vectors('hpke-rfc9180')) {
       const key = await suite.DeserializePrivateKey(v.hex('privateKey'))
+      const options = { info: v.hex('info'), aad: v.hex('aad') }
+      const opened = await suite.Open(key, v.hex('encapsulation'), v.hex('ciphertext'), options)
+      expect(toHex(opened)).toBe(v.plaintext)
+    }
+  })
+
+  test('HPKE base mode with MLKEM768-X25519', async () => {
+    const library = provider.name === 'native' ? hpkeNative : hpkeNoble
+    const kem = (provider.name === 'native' && createKemNative()) || hpkeNoble.KEM_MLKEM768_X25519
+    // WebCrypto's ChaCha20Poly1305 is experimental too; the KEM and the key schedule are what is tested here.
+    const suite = new CipherSuite<Key>(kem as never, library.KDF_HKDF_SHA256, hpkeNoble.AEAD_ChaCha20Poly1305)
+    for (const v of vectors('hpke-pq')) {
+      expect(toHex(provider.kemPublicKey(v.hex('seed')))).toBe(v.publicKey)
+      const key = await suite.DeserializePrivateKey(v.hex('seed'))
+      const shared = await kem().Decap(v.hex('encapsulation'), key as never, undefined)
+      expect(toHex(shared)).toBe(v.sharedSecret)
       const options = { info: v.hex('info'), aad: v.hex('aad') }
       const opened = await suite.Open(key, v.hex('encapsulation'), v.hex('ciphertext'), options)
       expect(toHex(opened)).toBe(v.plaintext)
@@ -78,6 +113,14 @@ describe.each([native, noble])('published vectors ($name)', (provider) => {
       expect(toHex(await kem.Decap(cipherText, key as never, undefined))).toBe(v.sharedSecret)
     }
   })
+})
+
+test('ML-KEM keys that are not reduced are refused, whatever the library does', () => {
+  const x25519 = native.kemPublicKey(new Uint8Array(32)).subarray(1184)
+  for (const v of vectors('ml-kem-768-modulus')) {
+    const key = concatBytes(v.hex('publicKey'), x25519)
+    expect(() => requireKemPublicKey(key), v.note).toThrow(expect.objectContaining({ detail: { code: v.result } }))
+  }
 })
 
 test('the native KEM is used where this Node has ML-KEM', () => {
