@@ -9,7 +9,6 @@ export type RuntimeErrorDetail =
   | { code: 'ERR_DATABASE_CORRUPT'; path: string }
   | { code: 'ERR_DATABASE_FAILED'; path: string; reason: string }
   | { code: 'ERR_DISK_FULL'; path: string }
-  | { code: 'ERR_STORE_UNFIT'; path: string; reason: string }
   | { code: 'ERR_REQUEST_INVALID'; field: string; reason: string }
   | { code: 'ERR_NOT_FOUND'; what: string }
   | { code: 'ERR_TOKEN_MISSING' }
@@ -22,8 +21,8 @@ export type RuntimeErrorDetail =
   | { code: 'ERR_SOURCE_MISBEHAVED'; url: string; reason: string }
   | { code: 'ERR_NO_SOURCE'; attempts: readonly string[] }
   | { code: 'ERR_LEDGER_CONFLICT'; chain: string; size: number; ownRoot: string; otherRoot: string; url: string }
-  | { code: 'ERR_LEDGER_MISMATCH'; expected: string; found: string }
-  | { code: 'ERR_TRANSACTION_REFUSED'; transactionId: string; rule: string }
+  | { code: 'ERR_LEDGER_INVALID'; chain: string; height: number; index: number; rule: string }
+  | { code: 'ERR_CURSOR_INVALID'; chain: string }
   | { code: 'ERR_OUTBOX_FULL'; max: number }
   | { code: 'ERR_BLOCK_MISMATCH'; digest: string; url: string }
   | { code: 'ERR_BLOCK_NOT_FOUND'; digest: string }

@@ -38,6 +38,8 @@ export interface SourcesOptions {
 /** An ordered set of sources with their recent conduct. */
 export class Sources {
   readonly #sources: readonly Source[]
+  /** Errors that were noted already, on a deeper level, with the verdict. */
+  readonly #noted = new WeakMap<object, boolean>()
   readonly #now: () => number
   readonly #onQuarantine: (event: QuarantineEvent) => void
 
@@ -83,6 +85,17 @@ export class Sources {
 
   /** Takes note of an error of this source; returns false if asking another source is of no use. */
   note(url: string, error: unknown): boolean {
+    if (typeof error === 'object' && error !== null) {
+      const known = this.#noted.get(error)
+      if (known !== undefined) return known
+      const helps = this.#judge(url, error)
+      this.#noted.set(error, helps)
+      return helps
+    }
+    return false
+  }
+
+  #judge(url: string, error: object): boolean {
     if (isRuntimeError(error, 'ERR_SOURCE_MISBEHAVED')) {
       this.quarantine(url, error.detail.reason)
       return true

@@ -1,0 +1,617 @@
+/**
+ * A verified follower of the ledger. It believes no node: blocks are taken only if their leaves lead to a Merkle root that
+ * a quorum of the policy cosigned, and are then executed, block by block, over a durable state of its own. It never goes
+ * back. A node whose blocks fail is left alone; a quorum that signed another history than the one followed is a conflict,
+ * upon which the follower stops for good and says so.
+ *
+ * Consumers get every block at least once, in order, each with a cursor that they keep with what they made of it.
+ */
+import { join } from 'node:path'
+import { type ChainHead, Ledger, type PlacedTransaction } from '@healthblock/chain/block'
+import type { LogPolicy, VerifiedCheckpoint } from '@healthblock/chain/checkpoint'
+import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
+import { parseHead } from '@healthblock/chain/head'
+import { CompactRange } from '@healthblock/chain/merkle'
+import { parseSealLeaf, type Seal } from '@healthblock/chain/seal'
+import { type ChainName, leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { codeOf, isRuntimeError, messageOf, RuntimeError } from './errors.ts'
+import { ensureFolder } from './files.ts'
+import { misbehaved } from './http-client.ts'
+import { type BlockFrame, LedgerClient, type LedgerTrust } from './ledger-client.ts'
+import { appendFrames, isPrefix, provedRootAt, subtreesOf } from './ledger-page.ts'
+import { openChainStore, type SqliteChainStore } from './ledger-stores.ts'
+import type { Logger } from './logger.ts'
+
+/** A checkpoint whose quorum is older than this is stale: another node is asked. */
+export const staleAfterMs = 150_000
+/** How often a follower asks whether it is still up to date while a stream is silent. */
+const pollMs = 30_000
+const retryMsMin = 250
+const retryMsMax = 15_000
+/** Blocks kept for consumers that keep up, so that nothing is fetched twice. */
+const recentBlocksMax = 64
+const recentSizeBytesMax = 8 * 1024 * 1024
+
+/** What a follower tells its owner. */
+export type FollowerEvent =
+  | { readonly type: 'quarantine'; readonly url: string; readonly reason: string; readonly untilMs: number }
+  | { readonly type: 'conflict'; readonly chain: ChainName; readonly url: string; readonly error: RuntimeError }
+  | { readonly type: 'invalid'; readonly chain: ChainName; readonly url: string; readonly error: RuntimeError }
+  | { readonly type: 'stale'; readonly chain: ChainName; readonly ageMs: number }
+
+/** A verified block, as consumers get it. */
+export interface FollowedBlock {
+  readonly chain: ChainName
+  readonly height: number
+  /** Index of the first leaf. */
+  readonly firstIndex: number
+  readonly seal: Seal
+  readonly transactions: readonly PlacedTransaction[]
+  /** The SEAL last. */
+  readonly leaves: readonly Uint8Array[]
+  /** To be kept with the block's effects: `follow` goes on after this block. */
+  readonly cursor: Uint8Array
+}
+
+/** How up to date a chain is. */
+export interface Freshness {
+  /** When a quorum last stood behind the newest checkpoint seen, Unix ms; absent before the first. */
+  readonly cosignedMs?: number
+  /** No checkpoint younger than 150 s was seen, or the published head is not applied. */
+  readonly stale: boolean
+  readonly appliedSize: number
+  readonly publishedSize: number
+}
+
+/** How to open a {@link LedgerFollower}. */
+export interface FollowerOptions {
+  /** Folder of its own, for `userchain.db` and `docchain.db`. */
+  readonly dir: string
+  /** The genesis file's bytes. */
+  readonly genesis: Uint8Array
+  /** Base URLs of accounting nodes. */
+  readonly urls: readonly string[]
+  readonly logger: Logger
+  /** Chains to follow, default both. Docchain needs Userchain, which is followed always. */
+  readonly docchain?: boolean
+  /** Bearer token of scope `ledger`: `createTokenSource` of `./token-guard`. */
+  readonly token: () => string | Promise<string>
+  readonly onEvent?: (event: FollowerEvent) => void
+  readonly timeoutMs?: number
+  readonly now?: () => number
+}
+
+interface Chain {
+  readonly name: ChainName
+  readonly store: SqliteChainStore
+  /** The tail of what was applied, oldest first. */
+  recent: FollowedBlock[]
+  recentBytes: number
+  cosignedMs: number | undefined
+  publishedSize: number
+  /** Ends when whoever applies blocks now is done. */
+  busy: Promise<unknown>
+}
+
+/** Follows both chains, or Userchain alone. */
+export class LedgerFollower {
+  readonly genesis: Genesis
+  /** The executed ledger at its verified heads: read from it, never build or commit. */
+  readonly ledger: Ledger
+  /** Whose word counts, by the verified state. */
+  readonly trust: LedgerTrust
+  /** A client with that trust, to be shared with an outbox. */
+  readonly client: LedgerClient
+  readonly #options: FollowerOptions
+  readonly #now: () => number
+  readonly #chains: Readonly<Record<ChainName, Chain>>
+  readonly #stop = new AbortController()
+  readonly #listeners = new Set<() => void>()
+  #halted: RuntimeError | undefined
+  #running: Promise<unknown> | undefined
+
+  private constructor(options: FollowerOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+    ensureFolder(options.dir)
+    const chain = (name: ChainName): Chain => {
+      const store = openChainStore({ path: join(options.dir, `${name}.db`) })
+      return {
+        name,
+        store,
+        recent: [],
+        recentBytes: 0,
+        cosignedMs: undefined,
+        publishedSize: 0,
+        busy: Promise.resolve(),
+      }
+    }
+    this.#chains = { userchain: chain('userchain'), docchain: chain('docchain') }
+    this.genesis = parseGenesis(options.genesis)
+    const { userchain, docchain } = this.#chains
+    this.ledger = Ledger.open({
+      genesis: options.genesis,
+      stores: { userchain: userchain.store, docchain: docchain.store },
+    })
+    this.trust = {
+      genesis: this.genesis,
+      policy: (name) => this.policy(name),
+      nodeKeyOf: (account) => this.ledger.policy('userchain').nodes.find((node) => equalBytes(node[1], account))?.[2],
+    }
+    this.client = new LedgerClient({
+      urls: options.urls,
+      trust: this.trust,
+      token: options.token,
+      now: this.#now,
+      onQuarantine: (event) => this.#emit({ type: 'quarantine', ...event }),
+      ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+    })
+  }
+
+  /**
+   * Opens a follower where it stood. It asks nobody before `catchUp`, `start` or `follow`.
+   *
+   * @throws {RuntimeError} as `openDatabase`; {ChainError} `ERR_GENESIS_INVALID`, `ERR_STATE_CORRUPT`.
+   */
+  static open(options: FollowerOptions): LedgerFollower {
+    return new LedgerFollower(options)
+  }
+
+  /** The verified head of a chain. */
+  head(chain: ChainName): ChainHead {
+    return this.ledger.head(chain)
+  }
+
+  /** The policy in force for a chain's checkpoints, by the verified state. */
+  policy(chain: ChainName): LogPolicy {
+    const { q, nodes } = this.ledger.policy(chain)
+    const user = chain === 'userchain'
+    return {
+      q,
+      cosigners: nodes.map((node) => (user ? node[4] : node[6])),
+      logKeys: nodes.map((node) => (user ? node[3] : node[5])),
+    }
+  }
+
+  /** An account's live public key (0 root, 1 op, 2 node or store key), by the verified state: for `createTokenGuard`. */
+  readonly keyOf = (account: Uint8Array, keyNumber: number): Uint8Array | undefined =>
+    this.ledger.accountKey(account, keyNumber)
+
+  /** The key of a store of the policy in force: for `StorageClient`. */
+  readonly storeKeyOf = (account: Uint8Array): Uint8Array | undefined =>
+    this.ledger.policy('userchain').stores.find((store) => equalBytes(store[1], account))?.[2]
+
+  /** How up to date a chain is: for readiness. */
+  freshness(chain: ChainName): Freshness {
+    const { cosignedMs, publishedSize } = this.#chains[chain]
+    const appliedSize = this.head(chain).size
+    const old = cosignedMs === undefined || this.#now() - cosignedMs > staleAfterMs
+    const stale = old || appliedSize < publishedSize
+    return { stale, appliedSize, publishedSize, ...(cosignedMs === undefined ? {} : { cosignedMs }) }
+  }
+
+  /**
+   * Applies everything that is published, as the first node says that can prove it.
+   *
+   * @throws {RuntimeError} `ERR_NO_SOURCE`; `ERR_LEDGER_CONFLICT` or `ERR_LEDGER_INVALID`, after which the follower does nothing more.
+   */
+  async catchUp(options: { chain?: ChainName; signal?: AbortSignal } = {}): Promise<void> {
+    const { signal } = options
+    if (options.chain !== 'docchain') await this.#catchUpChain('userchain', signal)
+    if (options.chain !== 'userchain' && this.#options.docchain !== false) await this.#catchUpChain('docchain', signal)
+  }
+
+  /** Begins to follow in the background, until `close`. */
+  start(): void {
+    if (this.#running !== undefined) return
+    const names: ChainName[] = this.#options.docchain === false ? ['userchain'] : ['userchain', 'docchain']
+    this.#running = Promise.all(names.flatMap((name) => [this.#keepUp(name), this.#poll(name)]))
+  }
+
+  /**
+   * Gives a consumer every block after its cursor, in order, one at a time, for ever: those applied earlier are fetched
+   * again and checked against what was verified. A block whose handler did not return is given again next time.
+   *
+   * @param options - `cursor`: of the last block that the consumer is done with; from block 0 if absent. The state of `ledger` may be ahead of the block given.
+   * @returns When the signal aborts.
+   * @throws What `onBlock` throws; {RuntimeError} `ERR_CURSOR_INVALID`, `ERR_LEDGER_CONFLICT`, `ERR_LEDGER_INVALID`.
+   */
+  async follow(options: {
+    chain: ChainName
+    cursor?: Uint8Array | undefined
+    onBlock: (block: FollowedBlock) => void | Promise<void>
+    signal: AbortSignal
+  }): Promise<void> {
+    const signal = AbortSignal.any([options.signal, this.#stop.signal])
+    let at = this.#parseCursor(options.chain, options.cursor)
+    let pauseMs = retryMsMin
+    while (!signal.aborted) {
+      this.#assertWell()
+      if (at.range.size === this.head(options.chain).size) {
+        await this.#changed(options.chain, at.range.size, signal)
+        continue
+      }
+      try {
+        for (const block of await this.#blocksAfter(options.chain, at, signal)) {
+          await options.onBlock(block)
+          at = this.#parseCursor(options.chain, block.cursor)
+          if (signal.aborted) return
+        }
+        pauseMs = retryMsMin
+      } catch (error) {
+        if (signal.aborted) return
+        if (!isRuntimeError(error, 'ERR_NO_SOURCE')) throw error
+        await this.#pause(pauseMs, signal)
+        pauseMs = Math.min(retryMsMax, pauseMs * 2)
+      }
+    }
+  }
+
+  /** Stops following and closes the files. */
+  async close(): Promise<void> {
+    this.#stop.abort(new RuntimeError('the follower is closed', { code: 'ERR_CLOSED', what: 'follower' }))
+    this.#wake()
+    await this.#running
+    for (const chain of Object.values(this.#chains)) {
+      await chain.busy.catch(() => {})
+      chain.store.close()
+    }
+  }
+
+  #emit(event: FollowerEvent): void {
+    const fields =
+      event.type === 'conflict' || event.type === 'invalid'
+        ? { chain: event.chain, url: event.url, err: event.error }
+        : { ...event }
+    this.#options.logger.warn(fields, `follower: ${event.type}`)
+    this.#options.onEvent?.(event)
+  }
+
+  #assertWell(): void {
+    if (this.#halted !== undefined) throw this.#halted
+    this.#stop.signal.throwIfAborted()
+  }
+
+  #wake(): void {
+    for (const listener of [...this.#listeners]) listener()
+  }
+
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', done)
+        resolve()
+      }
+      const timer = setTimeout(done, ms)
+      signal.addEventListener('abort', done, { once: true })
+    })
+  }
+
+  /** Returns when the chain has grown beyond `size`, the follower has halted, or the signal aborts. */
+  async #changed(chain: ChainName, size: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted || this.#halted !== undefined || this.head(chain).size > size) return
+    await new Promise<void>((resolve) => {
+      const check = (): void => {
+        if (!signal.aborted && this.#halted === undefined && this.head(chain).size === size) return
+        this.#listeners.delete(check)
+        signal.removeEventListener('abort', check)
+        resolve()
+      }
+      this.#listeners.add(check)
+      signal.addEventListener('abort', check, { once: true })
+    })
+  }
+
+  #parseCursor(chain: ChainName, cursor: Uint8Array | undefined): { range: CompactRange; nextHeight: number } {
+    if (cursor === undefined) return { range: new CompactRange(), nextHeight: 0 }
+    try {
+      const [height, bytes] = decodeCbor(cursor) as [number, Uint8Array]
+      const range = CompactRange.parse(bytes)
+      const known = this.ledger.index(chain).boundaryAt(height)
+      // A cursor beyond the follower's own height is possible if its files were lost: it is checked once that is caught up.
+      if (known !== undefined && known.size === range.size && equalBytes(known.root, range.root))
+        return { range, nextHeight: height + 1 }
+    } catch (cause) {
+      throw new RuntimeError('the cursor cannot be read', { code: 'ERR_CURSOR_INVALID', chain }, { cause })
+    }
+    throw new RuntimeError('the cursor is not of the history that is followed', { code: 'ERR_CURSOR_INVALID', chain })
+  }
+
+  /** Some blocks after a position that lies behind the head. */
+  async #blocksAfter(
+    chain: ChainName,
+    at: { range: CompactRange; nextHeight: number },
+    signal: AbortSignal,
+  ): Promise<FollowedBlock[]> {
+    const { recent } = this.#chains[chain]
+    const first = recent.findIndex((block) => block.firstIndex === at.range.size)
+    if (first !== -1) return recent.slice(first)
+    return this.client.sources.attempt(async (url) => {
+      const { frames } = await this.client.blocks(chain, at.range.size, { url, signal })
+      const range = at.range.clone()
+      const blocks: FollowedBlock[] = []
+      for (const frame of frames) {
+        if (frame.height > this.head(chain).height) break
+        appendFrames(url, [frame], { range, nextHeight: at.nextHeight + blocks.length })
+        const known = this.ledger.index(chain).boundaryAt(frame.height)
+        if (known?.size !== range.size || !equalBytes(known.root, range.root))
+          throw misbehaved(url, `block ${frame.height} is not the one that was verified`)
+        blocks.push(this.#toBlock(chain, frame, range))
+      }
+      if (blocks.length === 0)
+        throw new RuntimeError(`${url} is behind`, { code: 'ERR_SOURCE_UNREACHABLE', url, reason: 'behind' })
+      return blocks
+    })
+  }
+
+  #toBlock(chain: ChainName, frame: BlockFrame, range: CompactRange): FollowedBlock {
+    const transactions = frame.leaves.slice(0, -1).map((leaf, i) => {
+      const transaction = parseTransactionLeaf(leaf)
+      return { transaction, id: this.ledger.transactionId(chain, transaction), index: frame.firstIndex + i }
+    })
+    const { height, firstIndex, leaves } = frame
+    const seal = parseSealLeaf(leaves.at(-1) as Uint8Array)
+    return { chain, height, firstIndex, leaves, seal, transactions, cursor: encodeCbor([height, range.encode()]) }
+  }
+
+  /** One at a time for each chain: whoever comes while another applies blocks waits, then goes on from the new head. */
+  async #exclusively<T>(chain: ChainName, work: () => Promise<T>): Promise<T> {
+    const own = this.#chains[chain]
+    const turn = own.busy.then(work, work)
+    own.busy = turn.catch(() => {})
+    return turn
+  }
+
+  async #catchUpChain(chain: ChainName, signal?: AbortSignal): Promise<void> {
+    const both = signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal])
+    let more = true
+    while (more) {
+      this.#assertWell()
+      both.throwIfAborted()
+      const last: { stale?: number } = {}
+      try {
+        more = await this.client.sources.attempt((url) =>
+          this.#exclusively(chain, () => this.#step(chain, url, both, last)),
+        )
+      } catch (error) {
+        // Every node that proved anything proved something old: that is all there is.
+        if (last.stale === undefined || !isRuntimeError(error, 'ERR_NO_SOURCE')) throw error
+        this.#emit({ type: 'stale', chain, ageMs: last.stale })
+        return
+      }
+    }
+  }
+
+  /** One page from one node; true if there may be more. */
+  async #step(chain: ChainName, url: string, signal: AbortSignal, last: { stale?: number }): Promise<boolean> {
+    this.#assertWell()
+    const { frames } = await this.client.blocks(chain, this.head(chain).size, { url, signal })
+    if (frames.length > 0) {
+      await this.#apply(chain, url, frames, signal)
+      return true
+    }
+    const checkpoint = await this.client.checkpoint(chain, { url, signal })
+    const head = this.head(chain)
+    if (checkpoint.size > head.size) {
+      const again = await this.client.blocks(chain, head.size, { url, signal })
+      if (again.frames.length === 0) throw misbehaved(url, 'no blocks up to its own checkpoint')
+      await this.#apply(chain, url, again.frames, signal)
+      return true
+    }
+    this.#compare(chain, url, checkpoint)
+    if (checkpoint.size < head.size)
+      throw new RuntimeError(`${url} is behind`, { code: 'ERR_SOURCE_UNREACHABLE', url, reason: 'behind' })
+    this.#saw(chain, checkpoint)
+    const ageMs = this.#now() - checkpoint.oldestTime
+    if (ageMs > staleAfterMs) {
+      last.stale = ageMs
+      throw new RuntimeError(`${url} is stale`, { code: 'ERR_SOURCE_UNREACHABLE', url, reason: 'stale' })
+    }
+    return false
+  }
+
+  #saw(chain: ChainName, checkpoint: VerifiedCheckpoint): void {
+    const own = this.#chains[chain]
+    own.cosignedMs = Math.max(own.cosignedMs ?? 0, checkpoint.oldestTime)
+    own.publishedSize = Math.max(own.publishedSize, checkpoint.size)
+  }
+
+  /** A quorum's checkpoint of a size that is verified already must have the same root: else there are two histories. */
+  #compare(chain: ChainName, url: string, checkpoint: { size: number; root: Uint8Array }): void {
+    const known = this.ledger.index(chain).boundary(checkpoint.size)
+    if (known !== undefined && equalBytes(known.root, checkpoint.root)) return
+    this.#conflict(chain, url, checkpoint)
+  }
+
+  #conflict(chain: ChainName, url: string, other: { size: number; root: Uint8Array }): never {
+    const known = this.ledger.index(chain).boundary(other.size)
+    const detail = {
+      code: 'ERR_LEDGER_CONFLICT',
+      chain,
+      size: other.size,
+      ownRoot: known === undefined ? 'none' : toHex(known.root),
+      otherRoot: toHex(other.root),
+      url,
+    } as const
+    const error = new RuntimeError(
+      `a quorum has signed two histories of ${chain} at size ${other.size}: following has stopped`,
+      detail,
+    )
+    this.#halt(error)
+    this.#emit({ type: 'conflict', chain, url, error })
+    throw error
+  }
+
+  #halt(error: RuntimeError): void {
+    this.#halted = error
+    this.#wake()
+  }
+
+  /** Verifies contiguous blocks as a whole, then executes and commits them one by one. */
+  async #apply(chain: ChainName, url: string, frames: readonly BlockFrame[], signal: AbortSignal): Promise<void> {
+    const checkpoint = await this.#verify(chain, url, frames, signal)
+    const range = this.#rangeOf(chain)
+    for (const frame of frames) {
+      await this.#execute(chain, url, frame, signal)
+      appendFrames(url, [frame], { range, nextHeight: frame.height })
+      this.#remember(this.#toBlock(chain, frame, range))
+      this.#wake()
+    }
+    this.#saw(chain, checkpoint)
+  }
+
+  #rangeOf(chain: ChainName): CompactRange {
+    return parseHead(this.#chains[chain].store.head() as Uint8Array).range.clone()
+  }
+
+  async #verify(
+    chain: ChainName,
+    url: string,
+    frames: readonly BlockFrame[],
+    signal: AbortSignal,
+  ): Promise<VerifiedCheckpoint> {
+    const note = frames.at(-1)?.checkpoint
+    if (note === undefined) throw misbehaved(url, 'blocks without a checkpoint')
+    let checkpoint: VerifiedCheckpoint
+    try {
+      checkpoint = this.client.verifyCheckpoint(chain, note)
+    } catch (error) {
+      throw misbehaved(url, messageOf(error), error)
+    }
+    const head = this.head(chain)
+    const range = this.#rangeOf(chain)
+    try {
+      appendFrames(url, frames, { range, nextHeight: head.height + 1 })
+      const end = { size: range.size, root: range.root }
+      if (!(await isPrefix({ client: this.client, chain, url, head: end, checkpoint, signal }))) {
+        throw misbehaved(url, 'blocks that are not under its own checkpoint')
+      }
+    } catch (error) {
+      if (isRuntimeError(error, 'ERR_SOURCE_MISBEHAVED')) await this.#seekConflict(chain, url, checkpoint)
+      throw error
+    }
+    return checkpoint
+  }
+
+  /** Blocks failed although a quorum signed the checkpoint: if that one's history differs from ours, it is not the node's fault alone. */
+  async #seekConflict(chain: ChainName, url: string, checkpoint: VerifiedCheckpoint): Promise<void> {
+    const { size, root } = this.head(chain)
+    if (checkpoint.size <= size) return this.#compare(chain, url, checkpoint)
+    const rangeFrom = (count: number, hashes: readonly Uint8Array[]): CompactRange => new CompactRange(count, hashes)
+    const other = await provedRootAt({
+      client: this.client,
+      chain,
+      url,
+      size,
+      checkpoint,
+      rangeFrom,
+      nodes: subtreesOf,
+    }).catch(() => undefined)
+    if (other !== undefined && !equalBytes(other, root)) this.#conflict(chain, url, { size, root: other })
+  }
+
+  async #execute(chain: ChainName, url: string, frame: BlockFrame, signal: AbortSignal, again = false): Promise<void> {
+    try {
+      const transactions = frame.leaves.filter((leaf) => leafKind(leaf) === 'transaction').map(parseTransactionLeaf)
+      await this.ledger.preverify(chain, transactions)
+      this.ledger.commit(this.ledger.checkBlock({ chain, leaves: frame.leaves }))
+    } catch (error) {
+      if (codeOf(error) === 'ERR_ANCHOR_UNKNOWN' && chain === 'docchain' && !again) {
+        await this.#catchUpChain('userchain', signal)
+        return this.#execute(chain, url, frame, signal, true)
+      }
+      if (codeOf(error) === 'ERR_ANCHOR_UNKNOWN') {
+        throw new RuntimeError(
+          'userchain is behind',
+          { code: 'ERR_SOURCE_UNREACHABLE', url, reason: 'userchain is behind' },
+          { cause: error },
+        )
+      }
+      // The leaves are under the quorum's signatures, so the quorum itself has signed what no rule allows.
+      const { rule, index } = ((error as { detail?: { rule?: string; index?: number } }).detail ?? {}) as {
+        rule?: string
+        index?: number
+      }
+      if (rule === undefined) throw error
+      const detail = {
+        code: 'ERR_LEDGER_INVALID',
+        chain,
+        height: frame.height,
+        index: index ?? frame.firstIndex,
+        rule,
+      } as const
+      const typed = new RuntimeError(
+        `a quorum has signed block ${frame.height} of ${chain}, which breaks ${rule}`,
+        detail,
+        { cause: error },
+      )
+      this.#halt(typed)
+      this.#emit({ type: 'invalid', chain, url, error: typed })
+      throw typed
+    }
+  }
+
+  #remember(block: FollowedBlock): void {
+    const own = this.#chains[block.chain]
+    const sizeOf = (one: FollowedBlock): number => one.leaves.reduce((sum, leaf) => sum + leaf.length, 0)
+    own.recent.push(block)
+    own.recentBytes += sizeOf(block)
+    while (own.recent.length > recentBlocksMax || (own.recentBytes > recentSizeBytesMax && own.recent.length > 1)) {
+      own.recentBytes -= sizeOf(own.recent.shift() as FollowedBlock)
+    }
+  }
+
+  /** Catches up, then listens to one node's stream; when that fails, again with whoever is best then. */
+  async #keepUp(chain: ChainName): Promise<void> {
+    const { signal } = this.#stop
+    let pauseMs = retryMsMin
+    while (!signal.aborted && this.#halted === undefined) {
+      try {
+        await this.#catchUpChain(chain)
+        for await (const { url, frame } of this.client.stream(chain, this.head(chain).size, { signal })) {
+          const follows = await this.#exclusively(chain, () => this.#takeFrame(chain, url, frame, signal))
+          if (!follows) break
+          pauseMs = retryMsMin
+        }
+      } catch (error) {
+        if (signal.aborted || this.#halted !== undefined) return
+        this.#noteFrom(error)
+        this.#options.logger.debug({ chain, err: error }, 'following was interrupted')
+      }
+      await this.#pause(pauseMs, signal)
+      pauseMs = Math.min(retryMsMax, pauseMs * 2)
+    }
+  }
+
+  #noteFrom(error: unknown): void {
+    if (isRuntimeError(error, 'ERR_SOURCE_MISBEHAVED')) {
+      const url = this.client.sources.candidates().find((one) => one.startsWith(error.detail.url))
+      if (url !== undefined) this.client.sources.note(url, error)
+    }
+  }
+
+  /** False if the frame does not follow the head: blocks in between are missing. */
+  async #takeFrame(chain: ChainName, url: string, frame: BlockFrame, signal: AbortSignal): Promise<boolean> {
+    const { size } = this.head(chain)
+    if (frame.firstIndex < size) return true
+    if (frame.firstIndex > size) return false
+    await this.#apply(chain, url, [frame], signal)
+    return true
+  }
+
+  /** A silent stream may be that of a node that fell behind: asks again from time to time. */
+  async #poll(chain: ChainName): Promise<void> {
+    const { signal } = this.#stop
+    while (!signal.aborted && this.#halted === undefined) {
+      await this.#pause(pollMs, signal)
+      if (signal.aborted || this.#halted !== undefined) return
+      await this.#catchUpChain(chain).catch((error: unknown) => {
+        if (!signal.aborted) this.#options.logger.warn({ chain, code: codeOf(error) }, 'could not catch up')
+      })
+    }
+  }
+}

@@ -1,0 +1,572 @@
+/**
+ * Client of the accounting nodes (services/accounting-node/SPEC.md §1). Several nodes serve the same; none is believed:
+ * promises and refusals must be signed by a node of the policy, checkpoints by a quorum, receipts and states must prove
+ * themselves. A node whose answer fails is left alone for ten minutes; one that does not answer is tried last for a while.
+ */
+import {
+  type CosignerPolicy,
+  chainOrigin,
+  genesisPolicy,
+  type LogPolicy,
+  type VerifiedCheckpoint,
+  verifyCheckpoint,
+} from '@healthblock/chain/checkpoint'
+import { type Genesis, genesisAccount } from '@healthblock/chain/genesis'
+import { verifyProof } from '@healthblock/chain/proof'
+import { verifyReceipt } from '@healthblock/chain/receipt'
+import { parseSealLeaf } from '@healthblock/chain/seal'
+import { verifyStateProof } from '@healthblock/chain/state-tree'
+import {
+  parseStatement,
+  ruleOfText,
+  type SignedStatement,
+  type Statements,
+  verifyStatement,
+} from '@healthblock/chain/statement'
+import { type ChainName, chains } from '@healthblock/chain/transaction'
+import { concatBytes, equalBytes, fromBase64, toBase64Url, toHex } from '@healthblock/encoding/bytes'
+import { type CborValue, decodeCbor, decodeCborAt, encodeCbor } from '@healthblock/encoding/cbor'
+import { isRuntimeError, messageOf, RuntimeError } from './errors.ts'
+import { type HttpAnswer, misbehaved, openStream, sendRequest } from './http-client.ts'
+import { type QuarantineEvent, Sources } from './sources.ts'
+
+/** Most transactions of one submission, and most ids of one question. */
+export const submissionCountMax = 256
+/** Most bytes of one submission. */
+export const submissionSizeBytesMax = 1024 * 1024
+const blocksSizeBytesMax = 8 * 1024 * 1024
+const smallSizeBytesMax = 1024 * 1024
+/** A stream says something at least every 15 s. */
+const streamSilenceMsMax = 45_000
+
+/** Whose word counts: a follower's verified state, or genesis alone (`genesisTrust`). Read for each answer. */
+export interface LedgerTrust {
+  readonly genesis: Genesis
+  /** The policy in force for a chain's checkpoints. */
+  policy(chain: ChainName): LogPolicy
+  /** The node key of an account of the policy in force. */
+  nodeKeyOf(account: Uint8Array): Uint8Array | undefined
+}
+
+/** What genesis alone says: right until the first change of policy. */
+export function genesisTrust(genesis: Genesis): LedgerTrust {
+  const keys = new Map(genesis.body.nodes.map(([, node]) => [toHex(genesisAccount(genesis.ledgerId, node)), node]))
+  return {
+    genesis,
+    policy: (chain) => genesisPolicy(genesis, chain),
+    nodeKeyOf: (account) => keys.get(toHex(account)),
+  }
+}
+
+/** A transaction on its way. */
+export interface Submitted {
+  /** 32 bytes. */
+  readonly id: Uint8Array
+  readonly leaf: Uint8Array
+}
+
+/** A gateway's signed refusal. */
+export interface SignedRefusal {
+  /** Name of the first rule that failed. */
+  readonly rule: string
+  readonly height: number
+  /** State root at that height: 32 bytes. */
+  readonly stateRoot: Uint8Array
+  /** Canonical CBOR `[statement, signature]`. */
+  readonly evidence: Uint8Array
+}
+
+/** What a gateway answered to a submission: each id was promised, or is in `refused` (by hex id). */
+export interface Submission {
+  /** The gateway: ask it for answers. */
+  readonly url: string
+  /** When it will have answered, Unix ms; the present if nothing was promised. */
+  readonly deadlineMs: number
+  /** Canonical CBOR `[statement, signature]`, if anything was promised. */
+  readonly promise?: Uint8Array
+  readonly refused: ReadonlyMap<string, SignedRefusal>
+}
+
+/** What a gateway says of a transaction. Of these, `refused` and `deferred` are signed; `committed` is proved by its receipt. */
+export type Answer =
+  | { readonly status: 'unknown' | 'pending' }
+  | { readonly status: 'committed'; readonly index: number; readonly height: number; readonly size: number }
+  | ({ readonly status: 'refused' } & SignedRefusal)
+  | { readonly status: 'deferred'; readonly missing: string; readonly height: number; readonly evidence: Uint8Array }
+
+/** A block as a node serves it; not verified. */
+export interface BlockFrame {
+  readonly height: number
+  /** Index of its first leaf. */
+  readonly firstIndex: number
+  /** The SEAL last. */
+  readonly leaves: readonly Uint8Array[]
+  /** The newest published checkpoint, in the last frame of a page and in each of a stream. */
+  readonly checkpoint?: string
+}
+
+/** A page of blocks and where it came from. */
+export interface BlockPage {
+  readonly url: string
+  readonly frames: readonly BlockFrame[]
+}
+
+/** A verified record of the state, at the newest published block of the node asked. */
+export interface VerifiedState {
+  readonly height: number
+  readonly size: number
+  /** Absent: it is proved that the key has no value. */
+  readonly value?: Uint8Array
+  readonly checkpoint: VerifiedCheckpoint
+}
+
+/** How to make a {@link LedgerClient}. */
+export interface LedgerClientOptions {
+  /** Base URLs of accounting nodes. */
+  readonly urls: readonly string[]
+  readonly trust: LedgerTrust
+  /** A bearer token of scope `ledger` (`createTokenSource` of `./token-guard`). Without it only public routes can be used. */
+  readonly token?: () => string | Promise<string>
+  /** Time for one exchange, default 10 s; a question that waits adds its waiting. */
+  readonly timeoutMs?: number
+  readonly now?: () => number
+  readonly onQuarantine?: (event: QuarantineEvent) => void
+}
+
+interface CallOptions {
+  readonly body?: Uint8Array
+  readonly headers?: Record<string, string>
+  readonly timeoutMs?: number
+  readonly sizeBytesMax?: number
+  readonly token?: boolean
+  readonly signal?: AbortSignal | undefined
+  readonly accepted?: readonly number[]
+}
+
+type Awaitable = { readonly signal?: AbortSignal }
+
+/** Asks accounting nodes, and checks what they say. */
+export class LedgerClient {
+  readonly sources: Sources
+  readonly #options: LedgerClientOptions
+  readonly #now: () => number
+
+  constructor(options: LedgerClientOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+    this.sources = new Sources({
+      urls: options.urls,
+      now: this.#now,
+      ...(options.onQuarantine === undefined ? {} : { onQuarantine: options.onQuarantine }),
+    })
+  }
+
+  /** The origin of a chain's log on this ledger. */
+  origin(chain: ChainName): string {
+    return chainOrigin({ ledgerId: this.#options.trust.genesis.ledgerId, chain })
+  }
+
+  /**
+   * Hands transactions to one gateway, in order.
+   *
+   * @param transactions - 1 to 256, at most 1 MiB together.
+   * @param options - `avoid`: a gateway to be asked last (it let a promise pass).
+   * @throws {RuntimeError} `ERR_NO_SOURCE`; `ERR_SOURCE_REFUSED`.
+   */
+  async submit(
+    chain: ChainName,
+    transactions: readonly Submitted[],
+    options: Awaitable & { avoid?: string } = {},
+  ): Promise<Submission> {
+    const body = concatBytes(...transactions.map(({ leaf }) => leaf))
+    const work = async (url: string): Promise<Submission> => {
+      const answer = await this.#call(url, `/v1/${chain}/transactions`, {
+        body,
+        headers: { 'content-type': 'application/cbor-seq' },
+        accepted: [422],
+        signal: options.signal,
+      })
+      return this.#checked(url, () => this.#submissionOf(url, chain, transactions, answer))
+    }
+    const others = this.sources.candidates().filter((url) => url !== options.avoid)
+    return this.sources.attempt(work, { first: others[0] })
+  }
+
+  /**
+   * Asks a gateway about transactions; it answers when all are decided, or after `waitMs`.
+   *
+   * @param ids - 1 to 256, 32 bytes each.
+   * @param options - `url`: the gateway that promised; `waitMs` at most 30,000.
+   * @returns Answers in the order of `ids`.
+   */
+  async answers(
+    chain: ChainName,
+    ids: readonly Uint8Array[],
+    options: Awaitable & { url?: string; waitMs: number },
+  ): Promise<readonly Answer[]> {
+    const body = encodeCbor({ txs: [...ids], waitms: Math.min(30_000, Math.max(0, Math.trunc(options.waitMs))) })
+    const timeoutMs = this.#timeoutMs + options.waitMs
+    const work = async (url: string): Promise<readonly Answer[]> => {
+      const headers = { 'content-type': 'application/cbor' }
+      const answer = await this.#call(url, `/v1/${chain}/answers`, { body, headers, timeoutMs, signal: options.signal })
+      return this.#checked(url, () => this.#answersOf(chain, ids, answer.bytes))
+    }
+    return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
+  }
+
+  /**
+   * The verified receipt of a committed transaction (chain SPEC §7), as far as its parts exist.
+   *
+   * @throws {RuntimeError} `ERR_SOURCE_REFUSED` with status 404 while none is published.
+   */
+  async receipt(chain: ChainName, id: Uint8Array, options: Awaitable = {}): Promise<Uint8Array> {
+    return this.sources.attempt(async (url) => {
+      const path = `/v1/${chain}/transactions/${toHex(id)}/receipt`
+      const { bytes } = await this.#call(url, path, {
+        token: this.#options.token !== undefined,
+        signal: options.signal,
+      })
+      return this.#checked(url, () => {
+        this.#verifyReceipt(bytes, id)
+        return bytes
+      })
+    })
+  }
+
+  /** A page of published blocks that hold or follow leaf `from`: whole blocks, not verified. An empty page = nothing newer. */
+  async blocks(
+    chain: ChainName,
+    from: number,
+    options: Awaitable & { limit?: number; url?: string } = {},
+  ): Promise<BlockPage> {
+    const limit = options.limit === undefined ? '' : `&limit=${options.limit}`
+    const work = async (url: string): Promise<BlockPage> => {
+      const { bytes } = await this.#call(url, `/v1/${chain}/blocks?from=${from}${limit}`, {
+        token: true,
+        sizeBytesMax: blocksSizeBytesMax,
+        signal: options.signal,
+      })
+      return this.#checked(url, () => ({ url, frames: parseFrames(bytes) }))
+    }
+    return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
+  }
+
+  /**
+   * Blocks as one node publishes them, for ever: frames are not verified. It ends by throwing when the node goes away,
+   * or says nothing for 45 s, or the signal aborts.
+   *
+   * @param options - `url`: the node to listen to; the best candidate if absent.
+   */
+  async *stream(
+    chain: ChainName,
+    from: number,
+    options: Awaitable & { url?: string } = {},
+  ): AsyncGenerator<{ url: string; frame: BlockFrame }> {
+    const url = options.url ?? this.sources.candidates()[0]
+    if (url === undefined) throw new RuntimeError('no source could be used', { code: 'ERR_NO_SOURCE', attempts: [] })
+    const silence = new AbortController()
+    const signal = options.signal === undefined ? silence.signal : AbortSignal.any([options.signal, silence.signal])
+    const timer = setTimeout(() => silence.abort(), streamSilenceMsMax)
+    try {
+      const body = await openStream({
+        url: `${url}/v1/${chain}/blocks?from=${from}`,
+        headers: { accept: 'text/event-stream', ...(await this.#authorization()) },
+        timeoutMs: this.#timeoutMs,
+        sizeBytesMax: smallSizeBytesMax,
+        signal,
+      })
+      for await (const data of readEvents(body, () => timer.refresh())) {
+        yield { url, frame: this.#checked(url, () => parseFrame(decodeCbor(fromBase64(data)))) }
+      }
+      throw new RuntimeError(`${url} ended the stream`, {
+        code: 'ERR_SOURCE_UNREACHABLE',
+        url,
+        reason: 'the stream ended',
+      })
+    } catch (error) {
+      options.signal?.throwIfAborted()
+      const reason = silence.signal.aborted ? 'silent' : messageOf(error)
+      const typed =
+        error instanceof RuntimeError
+          ? error
+          : new RuntimeError(`${url}: ${reason}`, { code: 'ERR_SOURCE_UNREACHABLE', url, reason }, { cause: error })
+      this.sources.note(url, typed)
+      throw typed
+    } finally {
+      clearTimeout(timer)
+      silence.abort()
+    }
+  }
+
+  /** The newest published checkpoint of one node, verified against the policy. */
+  async checkpoint(
+    chain: ChainName,
+    options: Awaitable & { url?: string } = {},
+  ): Promise<VerifiedCheckpoint & { url: string; note: string }> {
+    const work = async (url: string): Promise<VerifiedCheckpoint & { url: string; note: string }> => {
+      const { bytes } = await this.#call(url, `/${chain}/checkpoint`, { signal: options.signal })
+      const note = new TextDecoder().decode(bytes)
+      return this.#checked(url, () => ({ ...this.verifyCheckpoint(chain, note), url, note }))
+    }
+    return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
+  }
+
+  /** Verifies a checkpoint of a chain against the policy in force. Throws as chain's `verifyCheckpoint`. */
+  verifyCheckpoint(
+    chain: ChainName,
+    note: string,
+    policy: CosignerPolicy = this.#options.trust.policy(chain),
+  ): VerifiedCheckpoint {
+    return verifyCheckpoint({ note, origin: this.origin(chain), policy })
+  }
+
+  /** A tile's bytes, or an entry bundle's; not verified. `path` as chain's `./tile` writes it (`tile/0/000`). */
+  async tile(chain: ChainName, path: string, options: Awaitable & { url?: string } = {}): Promise<Uint8Array> {
+    const work = async (url: string): Promise<Uint8Array> => {
+      const token = path.startsWith('tile/entries/')
+      return (
+        await this.#call(url, `/${chain}/${path}`, { token, sizeBytesMax: 32 * 1024 * 1024, signal: options.signal })
+      ).bytes
+    }
+    return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
+  }
+
+  /** A record of the state with its proof, verified: presence or absence under a cosigned checkpoint. */
+  async state(chain: ChainName, key: Uint8Array, options: Awaitable = {}): Promise<VerifiedState> {
+    return this.sources.attempt(async (url) => {
+      const path = `/v1/${chain}/state?key=${toBase64Url(key)}`
+      const { bytes } = await this.#call(url, path, { token: true, signal: options.signal })
+      return this.#checked(url, () => this.#stateOf(chain, key, parseJson(bytes)))
+    })
+  }
+
+  /** What a node says of its head (SPEC §1): for people and for status, not verified. */
+  async head(
+    chain: ChainName,
+    options: Awaitable & { url?: string } = {},
+  ): Promise<Record<string, unknown> & { url: string }> {
+    const work = async (url: string): Promise<Record<string, unknown> & { url: string }> => {
+      const { bytes } = await this.#call(url, `/v1/${chain}/head`, { signal: options.signal })
+      return this.#checked(url, () => ({ ...parseJson(bytes), url }))
+    }
+    return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
+  }
+
+  /** A node's list of incidents or directory cards: JSON, not verified. */
+  async list(what: 'incidents' | 'directory', options: Awaitable & { url?: string } = {}): Promise<readonly unknown[]> {
+    const work = async (url: string): Promise<readonly unknown[]> => {
+      const { bytes } = await this.#call(url, `/v1/${what}`, { token: true, signal: options.signal })
+      const value: unknown = JSON.parse(new TextDecoder().decode(bytes))
+      if (!Array.isArray(value)) throw misbehaved(url, 'no array')
+      return value
+    }
+    return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
+  }
+
+  get #timeoutMs(): number {
+    return this.#options.timeoutMs ?? 10_000
+  }
+
+  async #authorization(): Promise<Record<string, string>> {
+    const token = await this.#options.token?.()
+    return token === undefined ? {} : { authorization: `Bearer ${token}` }
+  }
+
+  async #call(url: string, path: string, options: CallOptions): Promise<HttpAnswer> {
+    const headers = { ...options.headers, ...(options.token === true ? await this.#authorization() : {}) }
+    return sendRequest({
+      url: `${url}${path}`,
+      method: options.body === undefined ? 'GET' : 'POST',
+      headers,
+      timeoutMs: options.timeoutMs ?? this.#timeoutMs,
+      sizeBytesMax: options.sizeBytesMax ?? smallSizeBytesMax,
+      ...(options.body === undefined ? {} : { body: options.body }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      ...(options.accepted === undefined ? {} : { accepted: options.accepted }),
+    })
+  }
+
+  /** One source alone, with its conduct noted. */
+  async #only<T>(url: string, work: (url: string) => Promise<T>): Promise<T> {
+    try {
+      return await work(url)
+    } catch (error) {
+      this.sources.note(url, error)
+      throw error
+    }
+  }
+
+  /** Whatever fails while an answer is read or verified is the source's fault. */
+  #checked<T>(url: string, read: () => T): T {
+    try {
+      return read()
+    } catch (error) {
+      if (isRuntimeError(error, 'ERR_SOURCE_MISBEHAVED')) throw error
+      throw misbehaved(url, messageOf(error), error)
+    }
+  }
+
+  #verifyReceipt(bytes: Uint8Array, id: Uint8Array): void {
+    const { transactionId } = verifyReceipt({ bytes, ledgerId: this.#options.trust.genesis.ledgerId })
+    if (!equalBytes(transactionId, id)) throw new TypeError('a receipt of another transaction')
+  }
+
+  /** Reads `[statement, signature]` of a gateway, and checks the signature with its node key. */
+  #signed<N extends 'accepted' | 'refused' | 'deferred'>(
+    name: N,
+    value: CborValue | undefined,
+    chain: ChainName,
+  ): { says: Statements[N]; evidence: Uint8Array } {
+    const signed = signedOf(value)
+    const { gateway, chain: number } = parseStatement(name, signed.statement) as { gateway: Uint8Array; chain: number }
+    if (number !== chains[chain]) throw new TypeError('a statement about another chain')
+    const publicKey = this.#options.trust.nodeKeyOf(gateway)
+    if (publicKey === undefined) throw new TypeError('signed by no node of the policy')
+    const says = verifyStatement({ name, signed, ledgerId: this.#options.trust.genesis.ledgerId, publicKey })
+    return { says, evidence: encodeCbor([decodeCbor(signed.statement), signed.signature]) }
+  }
+
+  #refusal(value: CborValue | undefined, chain: ChainName): SignedRefusal & { id: Uint8Array } {
+    const { says, evidence } = this.#signed('refused', value, chain)
+    return { id: says.tx, rule: ruleOfText(says.rule), height: says.height, stateRoot: says.st, evidence }
+  }
+
+  #submissionOf(url: string, chain: ChainName, transactions: readonly Submitted[], answer: HttpAnswer): Submission {
+    const value = decodeCbor(answer.bytes)
+    if (typeof value !== 'object' || Array.isArray(value) || value instanceof Uint8Array) throw new TypeError('no map')
+    const refused = new Map<string, SignedRefusal>()
+    if (!Array.isArray(value.refused)) throw new TypeError('no list of refusals')
+    for (const item of value.refused) {
+      const { id, ...refusal } = this.#refusal(item, chain)
+      refused.set(toHex(id), refusal)
+    }
+    const promised = new Set<string>()
+    let deadlineMs = this.#now()
+    let evidence: Uint8Array | undefined
+    if (value.promise !== undefined) {
+      const promise = this.#signed('accepted', value.promise, chain)
+      for (const id of promise.says.txs) promised.add(toHex(id))
+      // A gateway cannot keep its client waiting by naming a distant day.
+      deadlineMs = Math.min(promise.says.deadline, this.#now() + 60_000)
+      evidence = promise.evidence
+    }
+    for (const { id } of transactions) {
+      if (!promised.has(toHex(id)) && !refused.has(toHex(id))) throw new TypeError('neither promised nor refused')
+    }
+    return { url, deadlineMs, refused, ...(evidence === undefined ? {} : { promise: evidence }) }
+  }
+
+  #answersOf(chain: ChainName, ids: readonly Uint8Array[], bytes: Uint8Array): readonly Answer[] {
+    const value = decodeCbor(bytes)
+    if (!Array.isArray(value) || value.length !== ids.length) throw new TypeError('another number of answers')
+    return value.map((item, i) => this.#answerOf(chain, ids[i] as Uint8Array, item))
+  }
+
+  #answerOf(chain: ChainName, id: Uint8Array, item: CborValue): Answer {
+    if (!Array.isArray(item)) throw new TypeError('not an answer')
+    const [kind, first, second, third] = item
+    if (kind === 0) return { status: 'unknown' }
+    if (kind === 1) return { status: 'pending' }
+    if (kind === 2 && typeof first === 'number' && typeof second === 'number' && typeof third === 'number') {
+      return { status: 'committed', index: first, height: second, size: third }
+    }
+    if (kind === 3) {
+      const { id: refusedId, ...refusal } = this.#refusal([first as CborValue, second as CborValue], chain)
+      if (!equalBytes(refusedId, id)) throw new TypeError('a refusal of another transaction')
+      return { status: 'refused', ...refusal }
+    }
+    if (kind === 4) {
+      const { says, evidence } = this.#signed('deferred', [first as CborValue, second as CborValue], chain)
+      if (!equalBytes(says.tx, id)) throw new TypeError('a deferral of another transaction')
+      return { status: 'deferred', missing: says.missing, height: says.height, evidence }
+    }
+    throw new TypeError('not an answer')
+  }
+
+  #stateOf(chain: ChainName, key: Uint8Array, json: Record<string, unknown>): VerifiedState {
+    const seal = fromBase64(textOf(json.seal))
+    const policy = this.#options.trust.policy(chain)
+    const proved = verifyProof({ proof: textOf(json.inclusion), leaf: seal, origin: this.origin(chain), policy })
+    const { h: height, st: root } = parseSealLeaf(seal)
+    const given = json.proof as { siblings?: unknown; leaf?: unknown } | undefined
+    if (given === undefined || !Array.isArray(given.siblings)) throw new TypeError('no proof')
+    const siblings = given.siblings.map((text) => fromBase64(textOf(text)))
+    const pair = Array.isArray(given.leaf) ? given.leaf.map((text) => fromBase64(textOf(text))) : []
+    const [pathHash, valueHash] = pair
+    const proof =
+      pathHash === undefined || valueHash === undefined ? { siblings } : { siblings, leaf: { pathHash, valueHash } }
+    const value = json.value === null || json.value === undefined ? undefined : fromBase64(textOf(json.value))
+    verifyStateProof({ key, value, proof, root })
+    const { index, ...checkpoint } = proved
+    return { height, size: index + 1, checkpoint, ...(value === undefined ? {} : { value }) }
+  }
+}
+
+/** On the wire a statement stands as its map; its bytes are accepted, too. */
+function signedOf(value: CborValue | undefined): SignedStatement {
+  const [statement, signature] = Array.isArray(value) && value.length === 2 ? value : []
+  if (statement === undefined || !(signature instanceof Uint8Array)) throw new TypeError('no signed statement')
+  return { statement: statement instanceof Uint8Array ? statement : encodeCbor(statement), signature }
+}
+
+/** A kept refusal (`SignedRefusal.evidence`) for people and for JSON; its signature was verified when it came. */
+export function readRefusal(evidence: Uint8Array): {
+  rule: string
+  height: number
+  stateRoot: Uint8Array
+  signature: Uint8Array
+} {
+  const { statement, signature } = signedOf(decodeCbor(evidence))
+  const { rule, height, st } = parseStatement('refused', statement)
+  return { rule: ruleOfText(rule), height, stateRoot: st, signature }
+}
+
+function textOf(value: unknown): string {
+  if (typeof value !== 'string') throw new TypeError('no text')
+  return value
+}
+
+function parseJson(bytes: Uint8Array): Record<string, unknown> {
+  const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  if (typeof value !== 'object' || value === null) throw new TypeError('no object')
+  return value as Record<string, unknown>
+}
+
+/** Reads one frame `[height, i0, [leaf…], checkpoint]`. */
+function parseFrame(value: CborValue): BlockFrame {
+  if (!Array.isArray(value) || value.length !== 4) throw new TypeError('not a frame')
+  const [height, firstIndex, leaves, checkpoint] = value
+  if (typeof height !== 'number' || typeof firstIndex !== 'number' || !Array.isArray(leaves))
+    throw new TypeError('not a frame')
+  if (!(checkpoint instanceof Uint8Array) || leaves.length === 0) throw new TypeError('not a frame')
+  if (!leaves.every((leaf) => leaf instanceof Uint8Array)) throw new TypeError('a leaf is not bytes')
+  const frame = { height, firstIndex, leaves }
+  return checkpoint.length === 0 ? frame : { ...frame, checkpoint: new TextDecoder().decode(checkpoint) }
+}
+
+function parseFrames(bytes: Uint8Array): BlockFrame[] {
+  const frames: BlockFrame[] = []
+  for (let offset = 0; offset < bytes.length; ) {
+    const { value, end } = decodeCborAt(bytes, offset)
+    frames.push(parseFrame(value))
+    offset = end
+  }
+  return frames
+}
+
+/** The `data` of each server-sent event; `onBytes` is told of every sign of life. */
+async function* readEvents(body: ReadableStream<Uint8Array>, onBytes: () => void): AsyncGenerator<string> {
+  const decoder = new TextDecoder()
+  let rest = ''
+  for await (const bytes of body) {
+    onBytes()
+    rest += decoder.decode(bytes, { stream: true })
+    if (rest.length > 2 * blocksSizeBytesMax) throw new TypeError('an endless event')
+    for (let end = rest.indexOf('\n\n'); end !== -1; end = rest.indexOf('\n\n')) {
+      const lines = rest.slice(0, end).split('\n')
+      rest = rest.slice(end + 2)
+      const data = lines.filter((line) => line.startsWith('data:')).map((line) => line.slice(5).trim())
+      if (data.length > 0) yield data.join('')
+    }
+  }
+}

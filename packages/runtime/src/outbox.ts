@@ -1,0 +1,501 @@
+/**
+ * A durable outbox of transactions. What `add` returned for is on disk, and will be committed or refused whatever
+ * happens to this process, its network or a gateway: entries are sent in the order in which they were added, resubmitted
+ * (to another gateway) when a promise's deadline has passed, and finished only by a verified receipt or a signed refusal.
+ *
+ * Sending twice is harmless: an id is committed at most once. Entries that a gateway deferred wait with a capped
+ * back-off, and so do later ones of the same stream. A finished entry's leaf is erased; its receipt is a file.
+ */
+import { join } from 'node:path'
+import { type ChainName, parseTransactionLeaf, transactionId } from '@healthblock/chain/transaction'
+import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import { isRuntimeError, RuntimeError } from './errors.ts'
+import { ensureFolder, readFileIfPresent, writeFileDurably } from './files.ts'
+import type { LedgerClient } from './ledger-client.ts'
+import type { Logger } from './logger.ts'
+import { type Database, openDatabase, type SqlRow } from './sqlite.ts'
+
+/** A transaction to deliver. */
+export interface OutboxItem {
+  readonly chain: ChainName
+  /** The signed leaf. */
+  readonly leaf: Uint8Array
+  /** Id of an entry that must be committed before this one is sent; if it is refused, this one is refused with it. */
+  readonly dependsOn?: Uint8Array
+}
+
+/** Where an entry is: `waiting` to be sent (again), `promised` by a gateway, or finished. */
+export type OutboxStatus = 'waiting' | 'promised' | 'committed' | 'refused'
+
+/** An entry as it is now. */
+export interface OutboxEntry {
+  /** Transaction id, lower-case hex. */
+  readonly id: string
+  readonly chain: ChainName
+  readonly status: OutboxStatus
+  /** When it was added, Unix ms. */
+  readonly addedMs: number
+  /** How often it was sent. */
+  readonly attempts: number
+  /** Index and height of the committed transaction. */
+  readonly index?: number
+  readonly height?: number
+  /** Path of the verified receipt. */
+  readonly receiptPath?: string
+  /** The rule that refused it; `outbox.dependency` if what it depends on was refused. */
+  readonly rule?: string
+  /** The gateway's signed refusal, canonical CBOR `[statement, signature]`. */
+  readonly refusal?: Uint8Array
+}
+
+/** How to open an {@link Outbox}. */
+export interface OutboxOptions {
+  /** Data folder: `outbox.db` and `receipts/` are made in it. */
+  readonly dir: string
+  /** 32 bytes. */
+  readonly ledgerId: Uint8Array
+  readonly client: Pick<LedgerClient, 'submit' | 'answers' | 'receipt'>
+  readonly logger: Logger
+  /** Told of each entry that is finished; what it throws is logged. */
+  readonly onFinished?: (entry: OutboxEntry) => void
+  /** Most unfinished entries, default 100,000. */
+  readonly entriesMax?: number
+  /** First and longest time between attempts, default 250 and 30,000. */
+  readonly retryMs?: { readonly min: number; readonly max: number }
+  /** Longest wait of one question for answers, default 1,000; the gateway holds it until then. */
+  readonly answerWaitMs?: number
+  readonly now?: () => number
+}
+
+const batchCountMax = 256
+const batchSizeBytesMax = 1_000_000
+const statuses: readonly OutboxStatus[] = ['waiting', 'promised', 'committed', 'refused']
+const chainNames: readonly ChainName[] = ['userchain', 'docchain']
+
+const schema = `
+CREATE TABLE entry (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  id BLOB NOT NULL UNIQUE,
+  chain INTEGER NOT NULL,
+  status INTEGER NOT NULL,
+  leaf BLOB NOT NULL,
+  stream BLOB,
+  depends_on BLOB,
+  added_ms INTEGER NOT NULL,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  due_ms INTEGER NOT NULL DEFAULT 0,
+  gateway TEXT,
+  deadline_ms INTEGER,
+  position INTEGER,
+  height INTEGER,
+  rule TEXT,
+  refusal BLOB
+) STRICT;
+CREATE INDEX entry_open ON entry (chain, status, number) WHERE status < 2;
+CREATE INDEX entry_stream ON entry (stream, number) WHERE status < 2 AND stream IS NOT NULL;
+CREATE INDEX entry_dependency ON entry (depends_on) WHERE depends_on IS NOT NULL;
+`
+
+/** What must not overtake: records of one stream. Others order themselves (counters, dependencies, the diagnosis stream). */
+function streamOf(leaf: Uint8Array): Uint8Array | null {
+  const { body } = parseTransactionLeaf(leaf)
+  if (body.t === 'iot') return body.r[0]?.[0] ?? null
+  return null
+}
+
+/** Wakes whoever waits; a signal given while nobody waits is kept. */
+class Bell {
+  #rung = false
+  #wake: (() => void) | undefined
+
+  ring(): void {
+    this.#rung = true
+    this.#wake?.()
+  }
+
+  async wait(ms: number): Promise<void> {
+    if (!this.#rung && ms > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, Math.min(ms, 60_000))
+        this.#wake = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+    }
+    this.#wake = undefined
+    this.#rung = false
+  }
+}
+
+/** The outbox of one service. Open it, add to it, close it. */
+export class Outbox {
+  readonly #options: OutboxOptions
+  readonly #database: Database
+  readonly #receipts: string
+  readonly #now: () => number
+  readonly #retry: { readonly min: number; readonly max: number }
+  readonly #stop = new AbortController()
+  readonly #senders = new Map<ChainName, Bell>()
+  readonly #watchers = new Map<ChainName, Bell>()
+  readonly #waiters = new Map<string, Set<(entry: OutboxEntry) => void>>()
+  #running: Promise<unknown> | undefined
+
+  constructor(options: OutboxOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+    this.#retry = options.retryMs ?? { min: 250, max: 30_000 }
+    this.#receipts = join(options.dir, 'receipts')
+    ensureFolder(this.#receipts)
+    this.#database = openDatabase({ path: join(options.dir, 'outbox.db'), synchronous: 'full', migrations: [schema] })
+  }
+
+  /** Begins to deliver: what a former process left, too. Without it, entries are only kept. */
+  start(): void {
+    if (this.#running !== undefined) return
+    const loops = chainNames.flatMap((chain) => {
+      const sender = new Bell()
+      const watcher = new Bell()
+      this.#senders.set(chain, sender)
+      this.#watchers.set(chain, watcher)
+      return [this.#loop(sender, () => this.#send(chain)), this.#loop(watcher, () => this.#watch(chain))]
+    })
+    this.#running = Promise.all(loops)
+  }
+
+  /**
+   * Takes transactions over. They are durable when this returns, all or none; one that is there already is left as it is.
+   *
+   * @returns Their ids, in the same order, 32 bytes each.
+   * @throws {RuntimeError} `ERR_OUTBOX_FULL`, `ERR_DISK_FULL`; {ChainError} `ERR_TRANSACTION_FORMAT` for a leaf that is none.
+   */
+  add(items: readonly OutboxItem[]): Uint8Array[] {
+    this.#assertOpen()
+    const rows = items.map((item) => {
+      const { bodyBytes } = parseTransactionLeaf(item.leaf)
+      const id = transactionId({ ledgerId: this.#options.ledgerId, chain: item.chain, bodyBytes })
+      return { ...item, id, stream: streamOf(item.leaf) }
+    })
+    const max = this.#options.entriesMax ?? 100_000
+    this.#database.transaction(() => {
+      if (this.pending() + rows.length > max) {
+        throw new RuntimeError(`the outbox holds ${max} unfinished transactions`, { code: 'ERR_OUTBOX_FULL', max })
+      }
+      for (const row of rows) {
+        this.#database.run(
+          'INSERT OR IGNORE INTO entry (id, chain, status, leaf, stream, depends_on, added_ms) VALUES (?, ?, 0, ?, ?, ?, ?)',
+          row.id,
+          chainNames.indexOf(row.chain),
+          row.leaf,
+          row.stream,
+          row.dependsOn ?? null,
+          this.#now(),
+        )
+      }
+    })
+    for (const bell of this.#senders.values()) bell.ring()
+    return rows.map((row) => row.id)
+  }
+
+  /** Number of unfinished entries. */
+  pending(): number {
+    return Number(this.#database.get('SELECT count(*) AS n FROM entry WHERE status < 2')?.n)
+  }
+
+  /** The entry with this id, if it was ever added. */
+  find(id: Uint8Array): OutboxEntry | undefined {
+    const row = this.#database.get('SELECT * FROM entry WHERE id = ?', id)
+    return row === undefined ? undefined : this.#entryOf(row)
+  }
+
+  /** Unfinished entries, oldest first, at most `limit` (default 1,000). */
+  unfinished(limit = 1_000): OutboxEntry[] {
+    return this.#database
+      .all('SELECT * FROM entry WHERE status < 2 ORDER BY number LIMIT ?', limit)
+      .map((row) => this.#entryOf(row))
+  }
+
+  /** The receipt's bytes of a committed entry. */
+  receipt(id: Uint8Array): Uint8Array | undefined {
+    return readFileIfPresent(this.#receiptPath(toHex(id)))
+  }
+
+  /**
+   * Waits until the entry is committed or refused. A refusal is a result, not an error.
+   *
+   * @throws {RuntimeError} `ERR_NOT_FOUND` for an id that was never added; `ERR_CLOSED` if the outbox closes first; the signal's reason.
+   */
+  async wait(id: Uint8Array, options: { signal?: AbortSignal } = {}): Promise<OutboxEntry> {
+    const found = this.find(id)
+    if (found === undefined)
+      throw new RuntimeError('no such entry in the outbox', { code: 'ERR_NOT_FOUND', what: 'transaction' })
+    if (found.status === 'committed' || found.status === 'refused') return found
+    const signals = [this.#stop.signal]
+    if (options.signal !== undefined) signals.push(options.signal)
+    const signal = AbortSignal.any(signals)
+    signal.throwIfAborted()
+    return new Promise<OutboxEntry>((resolve, reject) => {
+      const waiters = this.#waiters.get(found.id) ?? new Set()
+      this.#waiters.set(found.id, waiters)
+      const abort = (): void => {
+        waiters.delete(done)
+        reject(signal.reason as Error)
+      }
+      const done = (entry: OutboxEntry): void => {
+        signal.removeEventListener('abort', abort)
+        resolve(entry)
+      }
+      waiters.add(done)
+      signal.addEventListener('abort', abort, { once: true })
+    })
+  }
+
+  /** Waits until nothing is unfinished, or the time is over; returns how many are left. */
+  async drain(timeoutMs: number): Promise<number> {
+    const signal = AbortSignal.timeout(timeoutMs)
+    for (;;) {
+      const [first] = this.unfinished(1)
+      if (first === undefined) return 0
+      try {
+        await this.wait(fromHex(first.id), { signal })
+      } catch (error) {
+        if (signal.aborted) return this.pending()
+        throw error
+      }
+    }
+  }
+
+  /** Tries everything that waits now: when the network is back. */
+  retryNow(): void {
+    this.#database.run('UPDATE entry SET due_ms = 0 WHERE status = 0')
+    for (const bell of this.#senders.values()) bell.ring()
+  }
+
+  /** Stops delivering and closes the file. What is unfinished goes on at the next start. */
+  async close(): Promise<void> {
+    if (this.#stop.signal.aborted) return
+    this.#stop.abort(new RuntimeError('the outbox is closed', { code: 'ERR_CLOSED', what: 'outbox' }))
+    for (const bell of [...this.#senders.values(), ...this.#watchers.values()]) bell.ring()
+    await this.#running
+    this.#database.close()
+  }
+
+  #assertOpen(): void {
+    this.#stop.signal.throwIfAborted()
+  }
+
+  /** Runs a step for ever; the step says when it wants to run again, unless the bell rings first. */
+  async #loop(bell: Bell, step: () => Promise<number>): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      let pauseMs = this.#retry.min
+      try {
+        pauseMs = await step()
+      } catch (error) {
+        if (this.#stop.signal.aborted) return
+        // Anything but the network (a full disk, say): the entries stay, and this is tried again.
+        this.#options.logger.error({ err: error }, 'outbox step failed')
+        pauseMs = this.#retry.max
+      }
+      if (!this.#stop.signal.aborted) await bell.wait(pauseMs)
+    }
+  }
+
+  /** Entries that may be sent now, in order: nothing overtakes an earlier one of its stream that is in back-off. */
+  #sendable(chain: ChainName): SqlRow[] {
+    const rows = this.#database.all(
+      `SELECT number, id, leaf, attempts, gateway FROM entry AS e
+       WHERE chain = ? AND status = 0 AND due_ms <= ?
+         AND (depends_on IS NULL OR EXISTS (SELECT 1 FROM entry AS d WHERE d.id = e.depends_on AND d.status = 2))
+         AND NOT EXISTS (SELECT 1 FROM entry AS p WHERE p.stream = e.stream AND p.number < e.number AND p.status = 0 AND p.due_ms > ?)
+       ORDER BY number LIMIT ?`,
+      chainNames.indexOf(chain),
+      this.#now(),
+      this.#now(),
+      batchCountMax,
+    )
+    let size = 0
+    const avoided = rows[0]?.gateway
+    const end = rows.findIndex((row) => {
+      size += (row.leaf as Uint8Array).length
+      // One batch goes to one gateway: entries that avoid different ones are sent apart.
+      return size > batchSizeBytesMax || row.gateway !== avoided
+    })
+    return end === -1 ? rows : rows.slice(0, Math.max(1, end))
+  }
+
+  async #send(chain: ChainName): Promise<number> {
+    this.#refuseDependents()
+    const rows = this.#sendable(chain)
+    if (rows.length === 0) return this.#nextDueMs(chain)
+    const batch = rows.map((row) => ({ id: row.id as Uint8Array, leaf: row.leaf as Uint8Array }))
+    const failedAt = rows[0]?.gateway as string | null
+    try {
+      const signal = this.#stop.signal
+      const submission = await this.#options.client.submit(chain, batch, {
+        signal,
+        ...(failedAt === null ? {} : { avoid: failedAt }),
+      })
+      this.#database.transaction(() => {
+        for (const row of rows) {
+          const id = row.id as Uint8Array
+          const refusal = submission.refused.get(toHex(id))
+          if (refusal !== undefined) this.#refuse(id, refusal.rule, refusal.evidence)
+          else {
+            const set =
+              'UPDATE entry SET status = 1, attempts = attempts + 1, gateway = ?, deadline_ms = ? WHERE id = ? AND status = 0'
+            this.#database.run(set, submission.url, submission.deadlineMs, id)
+          }
+        }
+      })
+      this.#announce(rows.map((row) => row.id as Uint8Array))
+      this.#watchers.get(chain)?.ring()
+      return 0
+    } catch (error) {
+      this.#stop.signal.throwIfAborted()
+      if (!(error instanceof RuntimeError)) throw error
+      this.#options.logger.warn({ chain, count: rows.length, code: error.detail.code }, 'submission failed')
+      this.#postpone(rows.map((row) => row.id as Uint8Array))
+      return this.#retry.min
+    }
+  }
+
+  /** Back to waiting, each with its own capped back-off. */
+  #postpone(ids: readonly Uint8Array[], options: { gateway?: string | null } = {}): void {
+    this.#database.transaction(() => {
+      for (const id of ids) {
+        const attempts = Number(this.#database.get('SELECT attempts FROM entry WHERE id = ?', id)?.attempts ?? 0)
+        const pauseMs = Math.min(this.#retry.max, this.#retry.min * 2 ** Math.min(20, attempts))
+        const set =
+          'UPDATE entry SET status = 0, attempts = attempts + 1, due_ms = ?, gateway = ?, deadline_ms = NULL WHERE id = ? AND status < 2'
+        this.#database.run(set, this.#now() + pauseMs, options.gateway ?? null, id)
+      }
+    })
+  }
+
+  #nextDueMs(chain: ChainName): number {
+    const row = this.#database.get(
+      'SELECT min(due_ms) AS due FROM entry WHERE chain = ? AND status = 0 AND due_ms > ?',
+      chainNames.indexOf(chain),
+      this.#now(),
+    )
+    const due = row?.due
+    return typeof due === 'number' ? Math.max(1, due - this.#now()) : 60_000
+  }
+
+  async #watch(chain: ChainName): Promise<number> {
+    const rows = this.#database.all(
+      'SELECT id, gateway, deadline_ms FROM entry WHERE chain = ? AND status = 1 ORDER BY number LIMIT ?',
+      chainNames.indexOf(chain),
+      batchCountMax,
+    )
+    const gateway = rows[0]?.gateway
+    if (typeof gateway !== 'string') return 60_000
+    const own = rows.filter((row) => row.gateway === gateway)
+    const deadlineMs = Math.min(...own.map((row) => Number(row.deadline_ms)))
+    const ids = own.map((row) => row.id as Uint8Array)
+    const waitMs = Math.max(0, Math.min(this.#options.answerWaitMs ?? 1_000, deadlineMs - this.#now()))
+    try {
+      const answers = await this.#options.client.answers(chain, ids, {
+        url: gateway,
+        waitMs,
+        signal: this.#stop.signal,
+      })
+      for (const [i, id] of ids.entries()) {
+        const answer = answers[i]
+        if (answer?.status === 'committed') await this.#commit(chain, id, answer)
+        else if (answer?.status === 'refused')
+          this.#database.transaction(() => this.#refuse(id, answer.rule, answer.evidence))
+        else if (answer?.status === 'deferred') this.#postpone([id])
+        else if (this.#now() >= Number(own[i]?.deadline_ms)) this.#postpone([id], { gateway })
+      }
+      this.#announce(ids)
+    } catch (error) {
+      this.#stop.signal.throwIfAborted()
+      if (!(error instanceof RuntimeError)) throw error
+      this.#options.logger.warn(
+        { chain, count: ids.length, code: error.detail.code },
+        'no answer about submitted transactions',
+      )
+      // A source that left its promise's deadline behind, or lied, is passed by; before that it may come back.
+      const lied = isRuntimeError(error, 'ERR_SOURCE_MISBEHAVED') || isRuntimeError(error, 'ERR_NO_SOURCE')
+      const late = own.filter((row) => lied || Number(row.deadline_ms) <= this.#now())
+      this.#postpone(
+        late.map((row) => row.id as Uint8Array),
+        { gateway },
+      )
+      if (late.length < own.length) return this.#retry.min
+    }
+    this.#senders.get(chain)?.ring()
+    const left = this.#database.get('SELECT 1 AS one FROM entry WHERE id = ? AND status = 1', ids[0] as Uint8Array)
+    return left === undefined ? 0 : this.#retry.min
+  }
+
+  /** The receipt is verified by the client and durable before the entry is finished. */
+  async #commit(chain: ChainName, id: Uint8Array, answer: { index: number; height: number }): Promise<void> {
+    const bytes = await this.#options.client.receipt(chain, id, { signal: this.#stop.signal })
+    writeFileDurably(this.#receiptPath(toHex(id)), bytes)
+    this.#database.run(
+      "UPDATE entry SET status = 2, leaf = x'', position = ?, height = ?, gateway = NULL, deadline_ms = NULL WHERE id = ? AND status < 2",
+      answer.index,
+      answer.height,
+      id,
+    )
+  }
+
+  #refuse(id: Uint8Array, rule: string, evidence: Uint8Array | null): void {
+    const set =
+      "UPDATE entry SET status = 3, leaf = x'', rule = ?, refusal = ?, gateway = NULL, deadline_ms = NULL WHERE id = ? AND status < 2"
+    this.#database.run(set, rule, evidence, id)
+  }
+
+  #refuseDependents(): void {
+    const rows = this.#database.all(
+      'SELECT id FROM entry AS e WHERE status = 0 AND depends_on IS NOT NULL AND EXISTS (SELECT 1 FROM entry AS d WHERE d.id = e.depends_on AND d.status = 3) LIMIT 1000',
+    )
+    if (rows.length === 0) return
+    const ids = rows.map((row) => row.id as Uint8Array)
+    this.#database.transaction(() => {
+      for (const id of ids) this.#refuse(id, 'outbox.dependency', null)
+    })
+    this.#announce(ids)
+  }
+
+  /** Tells waiters and the owner of entries that are finished now; wakes what depended on them. */
+  #announce(ids: readonly Uint8Array[]): void {
+    let finished = false
+    for (const id of ids) {
+      const entry = this.find(id)
+      if (entry === undefined || (entry.status !== 'committed' && entry.status !== 'refused')) continue
+      finished = true
+      const waiters = this.#waiters.get(entry.id) ?? []
+      this.#waiters.delete(entry.id)
+      for (const waiter of waiters) waiter(entry)
+      try {
+        this.#options.onFinished?.(entry)
+      } catch (error) {
+        this.#options.logger.error({ err: error }, 'the listener of finished transactions failed')
+      }
+    }
+    if (finished) for (const bell of this.#senders.values()) bell.ring()
+  }
+
+  #receiptPath(id: string): string {
+    return join(this.#receipts, `${id}.json`)
+  }
+
+  #entryOf(row: SqlRow): OutboxEntry {
+    const id = toHex(row.id as Uint8Array)
+    const status = statuses[Number(row.status)] as OutboxStatus
+    return {
+      id,
+      chain: chainNames[Number(row.chain)] as ChainName,
+      status,
+      addedMs: Number(row.added_ms),
+      attempts: Number(row.attempts),
+      ...(row.position === null ? {} : { index: Number(row.position), height: Number(row.height) }),
+      ...(status === 'committed' ? { receiptPath: this.#receiptPath(id) } : {}),
+      ...(row.rule === null ? {} : { rule: String(row.rule) }),
+      ...(row.refusal === null ? {} : { refusal: row.refusal as Uint8Array }),
+    }
+  }
+}
