@@ -45,7 +45,7 @@ test('opens under the passphrase, also written in another form', async () => {
 test('a wrong passphrase, a flipped bit and a truncated file fail with one error', async () => {
   const attempts: [Uint8Array, string][] = [[file, 'correct horse six']]
   // One bit in each field: each attempt costs a whole guess, so not every bit is tried here; the AEAD's own tests do.
-  for (const at of [0, 9, 41, 80, file.length - 1]) {
+  for (const at of [0, 9, 41, file.length - 1]) {
     const wrong = file.slice()
     wrong[at] = (wrong[at] as number) ^ 1
     attempts.push([wrong, passphrase])
@@ -95,7 +95,6 @@ test('closing wipes', async () => {
 
 test('short passphrases and contents out of form are refused', async () => {
   await expect(createVault({ contents: original, passphrase: 'seven77' })).rejects.toThrow(code('ERR_SIZE_INVALID'))
-  const own = await createVault({ contents: original, passphrase })
   for (const over of [
     { rootSeed: new Uint8Array(31) },
     { phraseEntropy: new Uint8Array(16) },
@@ -103,9 +102,10 @@ test('short passphrases and contents out of form are refused', async () => {
     { nodes: [held(1), held(1)] },
     { extra: new Uint8Array(1_048_577) },
   ]) {
-    own.contents = { ...original, ...over }
-    expect(() => own.encode()).toThrow(code('ERR_ARGUMENT_INVALID'))
+    vault.contents = { ...original, ...over }
+    expect(() => vault.encode()).toThrow(code('ERR_ARGUMENT_INVALID'))
   }
+  vault.contents = original
 })
 
 describe('new roots', () => {
@@ -113,8 +113,10 @@ describe('new roots', () => {
     const roots = [held(2), held(1)]
     const sealed = await sealRoots({ vaultKey: vault.publicKey(), roots })
     expect(await vault.openRoots(sealed)).toEqual([roots[1], roots[0]])
-    const other = await createVault({ contents: contents(), passphrase })
-    await expect(other.openRoots(sealed)).rejects.toThrow(code('ERR_OPEN_FAILED'))
+    const own = vault.contents
+    vault.contents = { ...own, vaultKemSeed: randomBytes(32) }
+    await expect(vault.openRoots(sealed)).rejects.toThrow(code('ERR_OPEN_FAILED'))
+    vault.contents = own
     sealed[sealed.length - 1] = (sealed[sealed.length - 1] as number) ^ 1
     await expect(vault.openRoots(sealed)).rejects.toThrow(code('ERR_OPEN_FAILED'))
   })
