@@ -170,17 +170,35 @@ function verifyCosignatureOf(text: string, key: NoteKey, signature: Uint8Array):
   if (signature.length !== 72) throw signatureError(key.name)
   const seconds = new DataView(signature.buffer, signature.byteOffset, 8).getBigUint64(0)
   if (seconds > BigInt(Math.floor(Number.MAX_SAFE_INTEGER / 1000))) throw signatureError(key.name)
-  verifyLine(key, signature.subarray(8), cosignedMessage(text, Number(seconds)))
+  verifyBytes(key, signature.subarray(8), cosignedMessage(text, Number(seconds)))
   return Number(seconds) * 1000
 }
 
-function verifyLine(key: NoteKey, signature: Uint8Array, message: Uint8Array): void {
+function verifyBytes(key: NoteKey, signature: Uint8Array, message: Uint8Array): void {
   try {
     verifySignature({ signature, message, key: parseVerifyingKey(key.publicKey) })
   } catch (cause) {
     if (!(cause instanceof CryptoError)) throw cause
     throw signatureError(key.name, cause)
   }
+}
+
+/**
+ * Verifies one line of a checkpoint, or of any signed note, under a key of either type: a log's, a node's, a witness's.
+ *
+ * @returns Unix ms of a cosignature; `undefined` for a log's line, which states no time.
+ * @throws {ChainError} `ERR_CHECKPOINT_SIGNATURE` if the line is another key's, or wrong.
+ */
+export function verifyNoteSignature(request: {
+  readonly text: string
+  readonly key: NoteKey
+  readonly signature: NoteSignature
+}): number | undefined {
+  const { text, key, signature } = request
+  if (!isKeyOf(signature, key)) throw signatureError(signature.name)
+  if (key.type === signatureTypes.cosigner) return verifyCosignatureOf(text, key, signature.signature)
+  verifyBytes(key, signature.signature, encodeUtf8(text))
+  return undefined
 }
 
 function isKeyOf(line: NoteSignature, key: NoteKey): boolean {
@@ -290,7 +308,7 @@ function logLineOf(checkpoint: Checkpoint, policy: LogPolicy): string | undefine
     const key: NoteKey = { name: checkpoint.origin, type: signatureTypes.log, publicKey }
     const line = checkpoint.signatures.find((signature) => isKeyOf(signature, key))
     if (line === undefined) continue
-    verifyLine(key, line.signature, encodeUtf8(checkpoint.text))
+    verifyNoteSignature({ text: checkpoint.text, key, signature: line })
     return encodeSignatureLine(line)
   }
   return undefined
