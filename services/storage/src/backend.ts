@@ -2,6 +2,8 @@
  * What holds the blocks behind the RPC. The embedded backend is libp2p, Bitswap and SQLite in this process; one that
  * drives a Kubo daemon fits the same interface.
  */
+import { publicKeyToProtobuf } from '@libp2p/crypto/keys'
+import type { PublicKey } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { BlockId } from './store/block-id.ts'
 import type { BlockStore, PinEntry, PutRequest } from './store/block-store.ts'
@@ -94,7 +96,7 @@ export class EmbeddedBackend implements BlockBackend {
     const { peerId } = this.#swarm
     return {
       peerId,
-      publicKey: Buffer.from(peerIdFromString(peerId).publicKey?.raw ?? []).toString('base64'),
+      publicKey: Buffer.from(publicKeyToProtobuf(this.#swarm.host.peerId.publicKey as PublicKey)).toString('base64'),
       addresses: this.#swarm.addresses,
       protocols: [bitswapProtocol],
     }

@@ -133,11 +133,11 @@ export class Cluster {
     await this.connected()
   }
 
-  /** Waits until each running node sees every other running node. */
-  async connected(): Promise<void> {
-    const running = this.places.filter((place) => place.node)
-    for (const place of running) {
-      while ((await this.client(place).swarm.peers()).length < running.length - 1) {
+  /** Waits until each of the nodes sees as many peers as there are other nodes, or as are asked for of the first. */
+  async connected(nodes = this.places.filter((place) => place.node), peersOfFirst = nodes.length - 1): Promise<void> {
+    for (const [index, place] of nodes.entries()) {
+      const peers = index === 0 ? peersOfFirst : nodes.length - 1
+      while ((await this.client(place).swarm.peers()).length < peers) {
         await new Promise((resolve) => setImmediate(resolve))
       }
     }

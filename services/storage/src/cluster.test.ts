@@ -9,8 +9,12 @@ import { CID } from 'multiformats/cid'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createStoreToken } from './access/token.ts'
 import { Cluster, multipart, type Place } from './cluster.fixture.ts'
+import { readConfig } from './config.ts'
+import { rankMembers } from './replication/placement.ts'
 import { parseReceipts, receiptsHeader, verifyReceipt } from './replication/receipt.ts'
 import { codecRaw, encodeBlockId, hashBlock } from './store/block-id.ts'
+import { Bitswap, type BlockSource } from './swarm/bitswap.ts'
+import { Swarm } from './swarm/swarm.ts'
 
 let cluster: Cluster
 let places: [Place, Place, Place]
@@ -61,8 +65,11 @@ async function eventually(condition: () => Promise<boolean>): Promise<void> {
 }
 
 async function allHold(nodes: readonly Place[], blocks: readonly Stored[]): Promise<boolean> {
-  const answers = await Promise.all(nodes.flatMap((node) => blocks.map((block) => holds(node, block))))
-  return answers.every((answer) => answer)
+  for (const block of blocks) {
+    const answers = await Promise.all(nodes.map((node) => holds(node, block)))
+    if (!answers.every((answer) => answer)) return false
+  }
+  return true
 }
 
 async function incidents(
@@ -74,7 +81,7 @@ async function incidents(
 
 describe('three nodes', () => {
   test('a put is acknowledged with two receipts of different stores, and the third copy follows', async () => {
-    const blocks = Array.from({ length: 40 }, () => newBlock())
+    const blocks = Array.from({ length: 15 }, () => newBlock())
     for (const [index, block] of blocks.entries()) {
       const stores = await put(places[index % 3] as Place, block)
       expect(new Set(stores).size).toBe(2)
@@ -88,9 +95,9 @@ describe('three nodes', () => {
   })
 
   test('a block is read through any node, and references and pins are the same everywhere', async () => {
-    const block = newBlock(100_000)
+    const block = newBlock(2 * 1024 * 1024)
     await put(places[0], block)
-    for (const place of places) expect(await cluster.client(place).block.get(block.cid)).toHaveLength(100_000)
+    for (const place of places) expect(await cluster.client(place).block.get(block.cid)).toHaveLength(2 * 1024 * 1024)
     await eventually(() => allHold(places, [block]))
     await cluster.client(places[1]).pin.add(block.cid)
     const pins: string[] = []
@@ -136,7 +143,7 @@ describe('three nodes', () => {
   })
 
   test('a wiped node is filled again', async () => {
-    const blocks = Array.from({ length: 300 }, () => newBlock())
+    const blocks = Array.from({ length: 100 }, () => newBlock())
     await Promise.all(blocks.map((block) => put(places[0], block)))
     await eventually(() => allHold(places, blocks))
     await cluster.stop(places[1])
@@ -144,7 +151,7 @@ describe('three nodes', () => {
     await cluster.start(places[1])
     await cluster.connected()
     await eventually(() => allHold([places[1]], blocks))
-    for await (const removed of cluster.client(places[1]).block.rm(blocks.slice(0, 100).map(({ cid }) => cid))) {
+    for await (const removed of cluster.client(places[1]).block.rm(blocks.map(({ cid }) => cid))) {
       expect(removed.error).toBeUndefined()
     }
     expect(await allHold([places[1]], blocks.slice(0, 1))).toBe(false)
@@ -217,6 +224,48 @@ describe('three nodes', () => {
     expect(await status(createStoreToken(key, { ...good, ledgerId: new Uint8Array(32) }))).toBe(401)
   })
 })
+
+describe('a peer in bad faith', () => {
+  test.each(['stalls', 'lies'])('that %s is passed over, and the block comes from the next', async (manner) => {
+    const pair = new Cluster()
+    await pair.prepare(3, { STORAGE_REPLICAS: '2' })
+    await pair.startAll()
+    const [reader, honest, bad] = pair.places as [Place, Place, Place]
+    const members = reader.members?.list() ?? []
+    let block = newBlock()
+    const order = (): string[] => rankMembers(block.digest, members).map((member) => member.peerId)
+    while (order().join() !== [bad.peerId, honest.peerId, reader.peerId].join()) block = newBlock()
+    await pair.client(reader).block.put(block.bytes)
+    await pair.stop(bad)
+    // In its place, with its keys, comes one that never answers, or answers with something else.
+    const other = newBlock().bytes
+    const imposter = await impersonate(bad, [reader], {
+      get: async () => (manner === 'lies' ? other : await new Promise<never>(() => {})),
+      has: () => true,
+    })
+    await pair.connected([reader, honest], 2)
+    expect(Buffer.compare(await pair.client(reader).block.get(block.cid), block.bytes)).toBe(0)
+    const response = await pair.request(reader, '/v1/incidents', { method: 'GET' })
+    const { incidents: recorded } = (await response.json()) as { incidents: { kind: string; node: string }[] }
+    const accused = { kind: 'peer-served-wrong-bytes', node: toHex(bad.account) }
+    expect(recorded).toMatchObject(manner === 'lies' ? [accused] : [])
+    await imposter.stop()
+    await pair.end()
+  })
+})
+
+/** Joins the swarm with a node's keys and other blocks. */
+async function impersonate(place: Place, victims: readonly Place[], blocks: BlockSource): Promise<Swarm> {
+  const { secrets } = readConfig(place.environment)
+  const { peerSeed: identitySeed, swarmKey } = secrets
+  const swarm = new Swarm({ identitySeed, swarmKey, host: '127.0.0.1', port: 0, onConnect: () => {} })
+  await swarm.start()
+  await new Bitswap({ host: swarm.host, blocks, onMisbehaviour: () => {} }).start()
+  await swarm.setPeers(
+    victims.map((victim) => ({ id: victim.peerId, addresses: victim.node?.address.addresses ?? [] })),
+  )
+  return swarm
+}
 
 /** Changes one bit of a block's sealed bytes in the SQLite file of a stopped node. */
 function flipStoredByte(place: Place, block: Stored): void {

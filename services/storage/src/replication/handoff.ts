@@ -118,10 +118,10 @@ export class HandoffQueue {
   }
 
   async #release(entry: HandoffEntry): Promise<void> {
-    const { members, client, now } = this.#options
+    const { members, client } = this.#options
     const member = members.find(entry.target)
     if (!member) return
     const id = { digest: entry.digest, codec: codecRaw }
-    await client.release(member, id, { account: entry.account, at: now(), force: true })
+    await client.release(member, id, { account: entry.account, at: entry.at, force: true })
   }
 }

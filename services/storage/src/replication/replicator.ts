@@ -254,7 +254,8 @@ export class Replicator {
     if (final) throw final.error
     for (const { member, error } of answers) {
       if (error === undefined) continue
-      await store.enqueueHandoff({ kind: handoffKinds.release, digest: id.digest, target: member.account, account })
+      const target = member.account
+      await store.enqueueHandoff({ handoffKind: handoffKinds.release, digest: id.digest, target, account, at })
       onHandoff()
     }
     if (answers.some((answer) => answer.done)) return

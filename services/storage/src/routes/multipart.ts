@@ -32,11 +32,10 @@ export function parseSinglePart(contentType: string, body: Buffer): Buffer {
     .indexOf('\r\n\r\n', opening.length - 2, 'latin1')
   if (headerEnd === -1) throw invalid("no end of the part's headers")
   const start = headerEnd + 4
-  // An empty part's closing boundary shares the line end of the headers with them.
-  const end = body.indexOf(closing, start - 2)
+  const end = body.indexOf(closing, start)
   if (end === -1) throw invalid('ends early')
   const rest = body.subarray(end + closing.length, end + closing.length + 4).toString('latin1')
   if (rest.startsWith('\r\n')) throw invalid('more than one part')
   if (rest !== '--' && !rest.startsWith('--\r\n')) throw invalid('no final boundary')
-  return body.subarray(start, Math.max(start, end))
+  return body.subarray(start, end)
 }

@@ -12,7 +12,15 @@ import { StorageError } from '../errors.ts'
 import { openAtRest } from './at-rest.ts'
 import { codecRaw, encodeBlockId, hashBlock } from './block-id.ts'
 import { GroupCommit } from './group-commit.ts'
-import type { IncidentEntry, IncidentKind, Operation, Outcome, Reference, RefusalCode } from './operations.ts'
+import type {
+  HandoffRequest,
+  IncidentEntry,
+  IncidentKind,
+  Operation,
+  Outcome,
+  Reference,
+  RefusalCode,
+} from './operations.ts'
 import { openReader } from './schema.ts'
 
 /** Settings of {@link BlockStore}. */
@@ -56,6 +64,7 @@ export interface HandoffEntry {
   digest: Uint8Array
   target: Uint8Array
   account: Uint8Array
+  at: number
   attempts: number
 }
 
@@ -283,14 +292,8 @@ export class BlockStore {
   }
 
   /** Adds to the hand-off queue. */
-  async enqueueHandoff(entry: {
-    kind: number
-    digest: Uint8Array
-    target: Uint8Array
-    account: Uint8Array
-  }): Promise<void> {
-    const { kind: handoffKind, ...rest } = entry
-    await this.#change({ kind: 'handoff', handoffKind, ...rest, now: this.#options.now() })
+  async enqueueHandoff(entry: Omit<HandoffRequest, 'now'>): Promise<void> {
+    await this.#change({ kind: 'handoff', ...entry, now: this.#options.now() })
   }
 
   /** What is due in the hand-off queue. */

@@ -51,6 +51,20 @@ export interface PutOperation {
   now: number
 }
 
+/** An entry for the hand-off queue. */
+export interface HandoffRequest {
+  /** One of {@link handoffKinds}. */
+  handoffKind: number
+  digest: Uint8Array
+  /** Store account that shall do it. */
+  target: Uint8Array
+  /** Whose reference is released; zeros for a copy. */
+  account: Uint8Array
+  /** When it was asked for, Unix ms: a release takes nothing that was put later. */
+  at: number
+  now: number
+}
+
 /** All operations. */
 export type Operation =
   | PutOperation
@@ -61,7 +75,7 @@ export type Operation =
   | { kind: 'sweep'; now: number; releasesBefore: number }
   | { kind: 'quarantine'; digest: Uint8Array; incident: IncidentEntry }
   | { kind: 'incident'; incident: IncidentEntry }
-  | { kind: 'handoff'; handoffKind: number; digest: Uint8Array; target: Uint8Array; account: Uint8Array; now: number }
+  | ({ kind: 'handoff' } & HandoffRequest)
   | { kind: 'handoff-done'; id: number }
   | { kind: 'handoff-retry'; id: number; nextAt: number }
   | { kind: 'handoff-wake'; target: Uint8Array; now: number }
@@ -198,7 +212,8 @@ export class Applier {
       this.#run('UPDATE total SET bytes = bytes + ?, blocks = blocks + 1', bytes.length)
     }
     for (const target of operation.handoff) {
-      this.#handoff({ handoffKind: handoffKinds.place, digest, target, account: noAccount, now: operation.now })
+      const { now } = operation
+      this.#handoff({ handoffKind: handoffKinds.place, digest, target, account: noAccount, at: now, now })
     }
     return present ? unchanged : changed
   }
@@ -244,7 +259,9 @@ export class Applier {
     const { digest, account, at } = operation
     const block = this.#get('SELECT owner FROM block WHERE digest = ?', digest)
     if (block && block.owner !== null) return { ok: false, code: 'ERR_BLOCK_SEALED' }
-    const had = this.#get('SELECT pin, size FROM reference WHERE digest = ? AND account = ?', digest, account)
+    const kept = this.#get('SELECT pin, size, at FROM reference WHERE digest = ? AND account = ?', digest, account)
+    // A release that comes late does not take what was put after it.
+    const had = kept && (kept.at as number) <= at ? kept : undefined
     if (had && (had.pin as number) > 0 && !operation.force) return { ok: false, code: 'ERR_BLOCK_PINNED' }
     this.#run(
       `INSERT INTO release VALUES (?, ?, ?)
@@ -348,19 +365,15 @@ export class Applier {
     return changed
   }
 
-  #handoff(entry: {
-    handoffKind: number
-    digest: Uint8Array
-    target: Uint8Array
-    account: Uint8Array
-    now: number
-  }): Outcome {
+  #handoff(entry: HandoffRequest): Outcome {
     this.#run(
-      'INSERT OR IGNORE INTO handoff (kind, digest, target, account, attempts, next_at) VALUES (?, ?, ?, ?, 0, ?)',
+      `INSERT INTO handoff (kind, digest, target, account, at, attempts, next_at) VALUES (?, ?, ?, ?, ?, 0, ?)
+       ON CONFLICT (kind, digest, target, account) DO UPDATE SET at = max(at, excluded.at)`,
       entry.handoffKind,
       entry.digest,
       entry.target,
       entry.account,
+      entry.at,
       entry.now,
     )
     return changed

@@ -64,6 +64,7 @@ CREATE TABLE IF NOT EXISTS handoff (
   digest BLOB NOT NULL,
   target BLOB NOT NULL,
   account BLOB NOT NULL,
+  at INTEGER NOT NULL,
   attempts INTEGER NOT NULL,
   next_at INTEGER NOT NULL,
   UNIQUE (kind, digest, target, account)

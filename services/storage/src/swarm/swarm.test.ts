@@ -200,6 +200,7 @@ describe('the pre-shared key', () => {
       .toString()
       .split('/')
     const socket = createConnection({ host: '127.0.0.1', port: Number(address[4]) })
+    socket.on('error', () => {})
     const received: Buffer[] = []
     const complete = Promise.withResolvers<void>()
     socket.on('data', (chunk) => {
@@ -228,8 +229,9 @@ test('an unlisted stranger on the port, without any key, is cut off', async () =
   const socket = createConnection({ host: '127.0.0.1', port })
   socket.on('error', () => {})
   await once(socket, 'connect')
+  const closed = new Promise((resolve) => socket.on('close', resolve))
   socket.end(createHash('sha256').update('noise').digest())
   socket.resume()
-  await once(socket, 'close')
+  await closed
   expect(a.swarm.connections()).toEqual([])
 })

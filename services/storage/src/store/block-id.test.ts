@@ -1,0 +1,69 @@
+import fc from 'fast-check'
+import { CID } from 'multiformats/cid'
+import { identity } from 'multiformats/hashes/identity'
+import { sha512 } from 'multiformats/hashes/sha2'
+import { expect, test } from 'vitest'
+import { isStorageError } from '../errors.ts'
+import {
+  codecDagPb,
+  codecRaw,
+  encodeBlockId,
+  encodeBlockIdBytes,
+  hashBlock,
+  parseBlockId,
+  parseBlockIdBytes,
+} from './block-id.ts'
+
+function refuses(parse: () => unknown): boolean {
+  try {
+    parse()
+    return false
+  } catch (error) {
+    if (isStorageError(error, 'ERR_CID_INVALID')) return true
+    throw error
+  }
+}
+
+test('identifiers are read as they were written', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 50 }), fc.constantFrom(codecRaw, codecDagPb), (bytes, codec) => {
+      const id = { digest: hashBlock(bytes), codec }
+      expect(parseBlockId(encodeBlockId(id))).toEqual(id)
+      expect(parseBlockId(`/ipfs/${encodeBlockId(id)}`)).toEqual(id)
+      expect(parseBlockIdBytes(encodeBlockIdBytes(id))).toEqual(id)
+    }),
+  )
+})
+
+test('known CIDs name the known digests', () => {
+  // SHA-256 of "hello\n" and of the empty string; the latter also as CIDv0.
+  const hello = 'bafkreicysg23kiwv34eg2d7qweipxwosdo2py4ldv42nbauguluen5v6am'
+  expect(encodeBlockId({ digest: hashBlock(Buffer.from('hello\n')), codec: codecRaw })).toBe(hello)
+  const empty = parseBlockId('QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n')
+  expect(empty).toEqual({ digest: hashBlock(new Uint8Array(0)), codec: codecDagPb })
+})
+
+test('other hashes, codecs and lengths are refused', async () => {
+  const bytes = new Uint8Array([1])
+  const cids = [
+    CID.createV1(codecRaw, await sha512.digest(bytes)),
+    CID.createV1(codecRaw, identity.digest(bytes)),
+    CID.createV1(0x71, CID.parse('QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n').multihash),
+  ]
+  for (const cid of cids) {
+    expect(refuses(() => parseBlockId(cid.toString()))).toBe(true)
+    expect(refuses(() => parseBlockIdBytes(cid.bytes))).toBe(true)
+  }
+})
+
+test('any text and any bytes are read or refused by name', () => {
+  fc.assert(
+    fc.property(fc.string({ maxLength: 200 }), fc.uint8Array({ maxLength: 60 }), (text, bytes) => {
+      refuses(() => parseBlockId(text))
+      refuses(() => parseBlockId(`b${text}`))
+      refuses(() => parseBlockIdBytes(bytes))
+      refuses(() => parseBlockIdBytes(Buffer.concat([Buffer.from([1, codecRaw, 0x12, 32]), bytes])))
+    }),
+    { numRuns: 1000 },
+  )
+})
