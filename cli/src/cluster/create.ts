@@ -1,7 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { encodeGenesis, type Genesis, ledgerIdOf } from '@healthblock/chain/genesis'
+import { encodeGenesis, ledgerIdOf } from '@healthblock/chain/genesis'
+import type { GenesisBody } from '@healthblock/chain/transaction'
 import { generateKemKeyPair, kemSuiteDefault } from '@healthblock/crypto/envelope'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { concatBytes, toHex } from '@healthblock/encoding/bytes'
@@ -37,7 +38,7 @@ async function writeSecret(path: string, text: string): Promise<void> {
 
 async function newKeyFile(folder: string, name: string): Promise<SigningKey> {
   const key = generateSigningKey()
-  await writeSecret(join(folder, name), toHex(key.seed))
+  await writeSecret(join(folder, name), toHex(key.exportSeed()))
   return key
 }
 
@@ -56,7 +57,7 @@ interface Organisation {
 async function createAccountingNode(dir: string, rank: number) {
   const folder = await secretsFolder(dir, `accounting-${rank}`)
   const kem = await generateKemKeyPair()
-  await writeSecret(join(folder, 'organisation-kem.key'), toHex(kem.seed))
+  await writeSecret(join(folder, 'organisation-kem.key'), toHex(kem.exportSeed()))
   const organisation: Organisation = {
     // The root key stays with the organisation's people, never with the node.
     root: await newKeyFile(clusterPaths.secrets(dir), `organisation-${rank}-root.key`),
@@ -90,7 +91,7 @@ export async function createLedger(dir: string, size: Pick<ClusterSize, 'account
   for (let rank = 0; rank < size.accounting; rank++) members.push(await createAccountingNode(dir, rank))
   const stores = []
   for (let index = 0; index < size.storage; index++) stores.push(await createStorageNode(dir, index))
-  const genesis: Genesis = {
+  const genesis: GenesisBody = {
     v: 1,
     t: 'genesis',
     start: startMs,

@@ -6,7 +6,6 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { genesisAccounts, ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
 import { createToken } from '@healthblock/chain/token'
 import {
-  chains,
   encodeBody,
   encodeTransactionLeaf,
   signingMessage,
@@ -41,7 +40,7 @@ interface Sponsored {
 function sponsor(dir: string, cluster: ClusterFile): { access: NodeAccess; account: string; ledgerId: Uint8Array } {
   const bytes = readFileSync(clusterPaths.genesis(dir))
   const ledgerId = ledgerIdOf(bytes)
-  const account = genesisAccounts(parseGenesis(bytes), ledgerId).orgs[0] as Uint8Array
+  const account = genesisAccounts(parseGenesis(bytes)).organisations[0] as Uint8Array
   return { access: nodeAccess(dir, cluster, 'accounting-0'), account: toHex(account), ledgerId }
 }
 
@@ -114,7 +113,7 @@ async function postTransaction(access: NodeAccess, leaf: Uint8Array, id: Uint8Ar
     fetch(new URL(path, access.url), {
       method: 'POST',
       headers: { 'content-type': type },
-      body: body as BufferSource,
+      body: body as Uint8Array<ArrayBuffer>,
       signal: AbortSignal.timeout(40_000),
     })
   const response = await post('/v1/userchain/transactions', 'application/cbor-seq', leaf)
@@ -143,7 +142,7 @@ async function registerAccount(dir: string, cluster: ClusterFile, name: string, 
     salt: new Uint8Array(randomBytes(16)),
   }
   const bodyBytes = encodeBody(body)
-  const place = { ledgerId, chain: chains.userchain, bodyBytes }
+  const place = { ledgerId, chain: 'userchain' as const, bodyBytes }
   const account = transactionId(place)
   const message = signingMessage(place)
   const sponsored = await callNode<Sponsored>(access, 'POST', '/v1/sponsor', { body: toBase64(bodyBytes) })
@@ -152,8 +151,8 @@ async function registerAccount(dir: string, cluster: ClusterFile, name: string, 
     { account, key: 1, signature: op.sign(message) },
     { account: fromHex(sponsorAccount), key: 1, signature: fromBase64(sponsored.signature) },
   ]
-  await writeFileDurably(join(clusterPaths.secrets(dir), `${name}.key`), `${toHex(op.seed)}\n`, 0o600)
-  await writeFileDurably(join(clusterPaths.secrets(dir), `${name}-root.key`), `${toHex(root.seed)}\n`, 0o600)
+  await writeFileDurably(join(clusterPaths.secrets(dir), `${name}.key`), `${toHex(op.exportSeed())}\n`, 0o600)
+  await writeFileDurably(join(clusterPaths.secrets(dir), `${name}-root.key`), `${toHex(root.exportSeed())}\n`, 0o600)
   await postTransaction(access, encodeTransactionLeaf({ bodyBytes, signatures }), account)
   return toHex(account)
 }
@@ -175,10 +174,7 @@ export function readerToken(dir: string, who: 'auditor' | 'tenant', scope: 'ledg
   const seed = fromHex(readFileSync(join(clusterPaths.secrets(dir), `${who}.key`), 'utf8').trim())
   return createToken({
     ledgerId,
-    account: fromHex(account),
-    audience: ledgerId,
-    scope,
-    untilMs: Date.now() + 86_400_000 - 60_000,
+    statement: { account: fromHex(account), audience: ledgerId, scope, until: Date.now() + 86_400_000 - 60_000 },
     key: 1,
     signingKey: signingKeyFromSeed(seed),
   })

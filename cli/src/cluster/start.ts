@@ -5,7 +5,8 @@ import { mkdir } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { genesisAccounts, ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
+import { genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
+import type { GenesisStore } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import { CommandError, type Io } from '../io.ts'
 import { type ClusterFile, clusterPaths, type NodePlan, writeFileDurably } from './layout.ts'
@@ -115,18 +116,17 @@ async function writeAddressFiles(dir: string, cluster: ClusterFile, addresses: A
   )
   const bytes = readFileSync(clusterPaths.genesis(dir))
   const genesis = parseGenesis(bytes)
-  const accounts = genesisAccounts(genesis, ledgerIdOf(bytes))
+  const accounts = genesisAccounts(genesis)
   const members = nodesOf(cluster, 'storage').map(({ name }, index) => ({
     name,
     account: toHex(accounts.stores[index] as Uint8Array),
-    storeKey: toHex((genesis.stores[index] as Genesis['stores'][number])[1]),
-    peerId: toHex((genesis.stores[index] as Genesis['stores'][number])[2]),
+    storeKey: toHex((genesis.body.stores[index] as GenesisStore)[1]),
+    peerId: toHex((genesis.body.stores[index] as GenesisStore)[2]),
     url: url(addresses, name),
     swarm: `/ip4/127.0.0.1/tcp/${addresses.swarm.get(name)}`,
   }))
   await write(clusterPaths.membersFile(dir), members)
 }
-type Genesis = ReturnType<typeof parseGenesis>
 
 function environmentOf(
   dir: string,

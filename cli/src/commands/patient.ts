@@ -72,7 +72,7 @@ Recovery phrase, shown this once: ${added.recoveryPhrase}
 async function list(context: Context, positionals: string[]): Promise<ExitCode> {
   takePositionals(positionals, [])
   const { dir, cluster } = context
-  const people = []
+  const people: Record<string, string>[] = []
   for (const { name } of cluster.nodes.filter(({ role }) => role === 'user')) {
     people.push(...(await callNode<Record<string, string>[]>(nodeAccess(dir, cluster, name), 'GET', '/v1/people')))
   }

@@ -95,13 +95,7 @@ async function stream(story: Story): Promise<StepResult> {
     `Anna's device streams ${kind}: ${story.record.name}. Her node seals every ten seconds under a key of its own, stores the block on two nodes at once, and posts its hash.`,
   )
   const streamed = await streamSeconds(story, 60)
-  const receipt = join(
-    clusterPaths.node(story.dir, 'user'),
-    'people',
-    story.cluster().patients[0]?.account ?? '',
-    'receipts',
-    `${streamed.transactions.at(-1)}.json`,
-  )
+  const receipt = join(clusterPaths.node(story.dir, 'user'), 'receipts', `${streamed.transactions.at(-1)}.json`)
   const ok = streamed.batches > 0 && (await verifyReceipt(story, receipt))
   story.tell(`${streamed.batches} batches are on record; each has a receipt that anyone can check without us.`)
   return {

@@ -1,4 +1,15 @@
-import { type Environment, integer, type LedgerFile, ledgerFile, path, readConfig, secretText, text } from '@healthblock/runtime/config'
+import {
+  choice,
+  type Environment,
+  integer,
+  type LedgerFile,
+  ledgerFile,
+  path,
+  readConfig,
+  secretText,
+  text,
+} from '@healthblock/runtime/config'
+import { type LogLevel, logLevels } from '@healthblock/runtime/logger'
 
 /** Settings of a user node. */
 export interface UserNodeConfig {
@@ -9,7 +20,7 @@ export interface UserNodeConfig {
   readonly ledger: LedgerFile
   /** Publication period in milliseconds: how much of a stream one batch holds. */
   readonly periodMs: number
-  readonly logLevel: string
+  readonly logLevel: LogLevel
 }
 
 /** Secrets, kept apart from the settings so that nobody logs them together. */
@@ -35,7 +46,7 @@ export function readUserNodeConfig(environment: Environment): { config: UserNode
         min: 500,
         max: 3_600_000,
       }),
-      logLevel: text('USER_LOG_LEVEL', { description: 'pino level', fallback: 'info' }),
+      logLevel: choice('USER_LOG_LEVEL', { description: 'pino level', fallback: 'info', of: logLevels }),
     },
     secrets: {
       apiSecret: secretText('USER_API_SECRET_FILE', { description: 'file with the secret of the local administrator' }),

@@ -21,7 +21,12 @@ export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerVie
       const licenceNumber = userTables.licenceHead.get(state(), account)
       const licence = licenceNumber === undefined ? undefined : userTables.licence.get(state(), account, licenceNumber)
       const now = nowMs()
-      const isLicensed = licence !== undefined && licence.c === undefined && licence.state === 1 && licence.from <= now && now < licence.to
+      const isLicensed =
+        licence !== undefined &&
+        licence.c === undefined &&
+        licence.state === 1 &&
+        licence.from <= now &&
+        now < licence.to
       return { role: record.role, suite: kem.suite ?? 0, kemKey: kem.key, isLicensed }
     },
   }

@@ -69,7 +69,10 @@ export interface EnvelopeRequest {
 }
 
 /** The epochs [from, until) of a grant; `until` undefined = without end. */
-export function grantEpochs(grant: Pick<LiveGrant, 'from' | 'until'>, epochLengthMs: number): { from: number; until: number | undefined } {
+export function grantEpochs(
+  grant: Pick<LiveGrant, 'from' | 'until'>,
+  epochLengthMs: number,
+): { from: number; until: number | undefined } {
   return { from: grant.from, until: grant.until >= noEnd ? undefined : Math.floor(grant.until / epochLengthMs) }
 }
 
@@ -80,7 +83,8 @@ export async function sealGrantEnvelope(request: EnvelopeRequest): Promise<Envel
   const until = endEpoch === undefined ? window.until : Math.min(window.until ?? endEpoch, endEpoch)
   if (until !== undefined && until <= Math.max(window.from, first)) return undefined
   const held = (stream: Uint8Array): readonly TreeNode[] =>
-    (nodes.find((other) => other.generation === generation && equalBytes(other.stream, stream))?.nodes ?? []) as TreeNode[]
+    (nodes.find((other) => other.generation === generation && equalBytes(other.stream, stream))?.nodes ??
+      []) as TreeNode[]
   const diagnosisStream = diagnosisStreamId(ledgerId, person.account, grant.recipient)
   const streams = person.streams
     .filter(({ stream }) => grant.streams.some((granted) => equalBytes(granted, stream)))
@@ -144,7 +148,13 @@ export function isUnexpired(grant: LiveGrant, nowMs: number): boolean {
 /** What a hot store becomes at a rotation. */
 export function rotateHot(
   hot: HotStoreContents,
-  next: { generation: number; first: number; nodes: readonly HeldNodes[]; grants: readonly LiveGrant[]; sealedRoots: Uint8Array },
+  next: {
+    generation: number
+    first: number
+    nodes: readonly HeldNodes[]
+    grants: readonly LiveGrant[]
+    sealedRoots: Uint8Array
+  },
 ): HotStoreContents {
   return {
     ...hot,

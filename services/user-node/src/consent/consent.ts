@@ -135,8 +135,8 @@ export class Consent {
         ...[person.account, generation],
       )
       if (row === undefined) return
-      const body = decodeCbor(row['body'] as Uint8Array) as unknown as KeyBody
-      const followers = postings.followers(row['tx'] as Uint8Array).flatMap((leaf) => {
+      const body = decodeCbor(row.body as Uint8Array) as unknown as KeyBody
+      const followers = postings.followers(row.tx as Uint8Array).flatMap((leaf) => {
         const follower = parseTransactionLeaf(leaf).body
         return follower.t === 'envelope' ? follower.env : []
       })
@@ -174,7 +174,11 @@ export class Consent {
     return mine
   }
 
-  async #rotate(person: Person, closing: readonly LiveGrant[], why: number): Promise<{ tx: Uint8Array; changedAtMs: number }> {
+  async #rotate(
+    person: Person,
+    closing: readonly LiveGrant[],
+    why: number,
+  ): Promise<{ tx: Uint8Array; changedAtMs: number }> {
     const { database, people, ledger, nowMs, events } = this.#deps
     const generation = person.hot.generation + 1
     const first = epochOf(nowMs(), ledger.epochLengthMs)
@@ -200,14 +204,27 @@ export class Consent {
       const closes = closing.map(({ grantId }) => grantId)
       const recorded = this.#record(person, { generation, first, cuts, closes, opens: [], envelopes, why }, [])
       for (const gid of closes) {
-        database.run('UPDATE grants SET closed = ?, closegen = ? WHERE account = ? AND gid = ? AND closed IS NULL', changedAtMs, generation, person.account, gid)
+        database.run(
+          'UPDATE grants SET closed = ?, closegen = ? WHERE account = ? AND gid = ? AND closed IS NULL',
+          changedAtMs,
+          generation,
+          person.account,
+          gid,
+        )
       }
       people.writeHot(person, hot)
       return recorded
     })
     person.hot = hot
     for (const { nodes } of roots) for (const node of nodes) node.key.fill(0)
-    if (closing.length > 0) events.emit({ type: 'revocation', account: person.id, atMs: changedAtMs, transaction: toHex(tx), step: 'changed' })
+    if (closing.length > 0)
+      events.emit({
+        type: 'revocation',
+        account: person.id,
+        atMs: changedAtMs,
+        transaction: toHex(tx),
+        step: 'changed',
+      })
     return { tx, changedAtMs }
   }
 
@@ -218,20 +235,32 @@ export class Consent {
     if (generation === 0) return []
     return person.streams.map(({ stream }): Cut => {
       const row = database.get('SELECT sequence FROM stream WHERE account = ? AND stream = ?', person.account, stream)
-      const last = Number(row?.['sequence'] ?? 0)
-      database.run('INSERT INTO cut (account, stream, generation, last) VALUES (?, ?, ?, ?)', person.account, stream, generation, last)
+      const last = Number(row?.sequence ?? 0)
+      database.run(
+        'INSERT INTO cut (account, stream, generation, last) VALUES (?, ?, ?, ?)',
+        person.account,
+        stream,
+        generation,
+        last,
+      )
       return [stream, generation, last]
     })
   }
 
-  async #grant(person: Person, vault: OpenVault, request: GrantRequest): Promise<{ tx: Uint8Array; grantId: Uint8Array }> {
+  async #grant(
+    person: Person,
+    vault: OpenVault,
+    request: GrantRequest,
+  ): Promise<{ tx: Uint8Array; grantId: Uint8Array }> {
     const { database, people, ledger, nowMs } = this.#deps
     const grant = this.#newGrant(person, request)
     const { generation, first } = person.hot
     const diagnosisStream = diagnosisStreamId(ledger.ledgerId, person.account, grant.recipient)
     let nodes = vault.contents.nodes
     const isKnown = nodes.some((held) => held.generation === generation && equalBytes(held.stream, diagnosisStream))
-    const fresh: HeldNodes[] = isKnown ? [] : newRoots({ ...person, streams: [] }, ledger.ledgerId, { generation, first, grants: [grant] })
+    const fresh: HeldNodes[] = isKnown
+      ? []
+      : newRoots({ ...person, streams: [] }, ledger.ledgerId, { generation, first, grants: [grant] })
     nodes = mergeHeld(nodes, fresh)
     const envelopes = await this.#envelopesOfHistory(person, grant, nodes)
     const open: KeyBody['open'][number] = [
@@ -247,7 +276,10 @@ export class Consent {
       ...person.hot,
       nodes: mergeHeld(person.hot.nodes, hotPart(fresh, epochOf(nowMs(), ledger.epochLengthMs), ledger.epochLengthMs)),
       grants: [...person.hot.grants, grant],
-      sealedRoots: fresh.length === 0 ? person.hot.sealedRoots : [...person.hot.sealedRoots, await sealRoots({ vaultKey: person.hot.vaultKey, roots: fresh })],
+      sealedRoots:
+        fresh.length === 0
+          ? person.hot.sealedRoots
+          : [...person.hot.sealedRoots, await sealRoots({ vaultKey: person.hot.vaultKey, roots: fresh })],
     }
     const root = signingKeyFromSeed(vault.contents.rootSeed)
     const { tx } = database.transaction(() => {
@@ -272,15 +304,22 @@ export class Consent {
       new UserNodeError(message, { code: 'ERR_GRANT_INVALID', field })
     const recipient = ledger.account(request.to)
     if (recipient === undefined || !rolesThatRead.includes(recipient.role)) {
-      throw new UserNodeError('nobody with that account can be given access', { code: 'ERR_DOCTOR_UNKNOWN', account: toHex(request.to) })
+      throw new UserNodeError('nobody with that account can be given access', {
+        code: 'ERR_DOCTOR_UNKNOWN',
+        account: toHex(request.to),
+      })
     }
     if (recipient.role === 2 && !recipient.isLicensed) {
-      throw new UserNodeError("this doctor's licence is not in force", { code: 'ERR_DOCTOR_UNKNOWN', account: toHex(request.to) })
+      throw new UserNodeError("this doctor's licence is not in force", {
+        code: 'ERR_DOCTOR_UNKNOWN',
+        account: toHex(request.to),
+      })
     }
     if (request.streams.length === 0) throw invalid('streams', 'name at least one stream')
     if (request.untilMs <= nowMs()) throw invalid('until', 'the end of the access lies in the past')
     const rights = request.rights ?? rightsDefault
-    if (!Number.isInteger(rights) || rights < 1 || rights > 15) throw invalid('rights', 'rights are a sum of 1, 2, 4 and 8')
+    if (!Number.isInteger(rights) || rights < 1 || rights > 15)
+      throw invalid('rights', 'rights are a sum of 1, 2, 4 and 8')
     const from = epochOf(Math.max(0, request.fromMs), ledger.epochLengthMs)
     const grant: LiveGrant = {
       grantId: randomBytes(16),
@@ -297,7 +336,12 @@ export class Consent {
       const hours = ledger.epochLengthMs / 3_600_000
       throw invalid('until', `the window holds no whole period of ${hours} h: keys are given by such periods`)
     }
-    if (person.hot.grants.some((other) => equalBytes(other.recipient, grant.recipient) && other.until === grant.until && other.from === grant.from)) {
+    if (
+      person.hot.grants.some(
+        (other) =>
+          equalBytes(other.recipient, grant.recipient) && other.until === grant.until && other.from === grant.from,
+      )
+    ) {
       throw invalid('doctor', 'this access is granted already')
     }
     return grant
@@ -313,13 +357,20 @@ export class Consent {
       const next = generations[position + 1]
       // The hour in which the keys changed holds records of both generations.
       const endEpoch = next === undefined ? undefined : (firsts.get(next) as number) + 1
-      const entry = await sealGrantEnvelope({ ...this.#envelopeRequest(person, grant, { generation, first, nodes }), endEpoch })
+      const entry = await sealGrantEnvelope({
+        ...this.#envelopeRequest(person, grant, { generation, first, nodes }),
+        endEpoch,
+      })
       if (entry !== undefined) entries.push(entry)
     }
     return entries
   }
 
-  #envelopeRequest(person: Person, grant: LiveGrant, place: { generation: number; first: number; nodes: readonly HeldNodes[] }) {
+  #envelopeRequest(
+    person: Person,
+    grant: LiveGrant,
+    place: { generation: number; first: number; nodes: readonly HeldNodes[] },
+  ) {
     const { database, ledger } = this.#deps
     return {
       person,
@@ -329,8 +380,12 @@ export class Consent {
       ...place,
       endEpoch: undefined,
       classOf: (stream: Uint8Array): number => {
-        const row = database.get('SELECT class, classgen FROM stream WHERE account = ? AND stream = ?', person.account, stream)
-        return row !== undefined && Number(row['classgen']) === place.generation ? Number(row['class']) : 0
+        const row = database.get(
+          'SELECT class, classgen FROM stream WHERE account = ? AND stream = ?',
+          person.account,
+          stream,
+        )
+        return row !== undefined && Number(row.classgen) === place.generation ? Number(row.class) : 0
       },
     }
   }
@@ -389,25 +444,34 @@ export class Consent {
     })
   }
 
-  #post(person: Person, what: 'key' | 'envelope', tx: Uint8Array, transaction: Transaction, requires: Uint8Array | undefined): void {
+  #post(
+    person: Person,
+    what: 'key' | 'envelope',
+    tx: Uint8Array,
+    transaction: Transaction,
+    requires: Uint8Array | undefined,
+  ): void {
     this.#deps.postings.add({ tx, account: person.account, what, leaf: transaction.leaf, requires }, this.#deps.nowMs())
   }
 
   /** Every cut and close of own predecessors that are not known as committed: each `key` repeats them. */
   #unconfirmed(person: Person): { cuts: Cut[]; closes: Uint8Array[] } {
     const { database } = this.#deps
-    const row = database.get("SELECT max(generation) AS generation FROM consent WHERE account = ? AND state = 'committed'", person.account)
-    const committed = Number(row?.['generation'] ?? 0)
+    const row = database.get(
+      "SELECT max(generation) AS generation FROM consent WHERE account = ? AND state = 'committed'",
+      person.account,
+    )
+    const committed = Number(row?.generation ?? 0)
     const cuts = database.all(
       'SELECT stream, generation, last FROM cut WHERE account = ? AND generation >= ? ORDER BY generation, stream LIMIT 256',
       ...[person.account, Math.max(1, committed)],
     )
     const closes = database.all(
-      "SELECT gid FROM grants WHERE account = ? AND closegen > ? ORDER BY gid LIMIT 256",
+      'SELECT gid FROM grants WHERE account = ? AND closegen > ? ORDER BY gid LIMIT 256',
       ...[person.account, committed],
     )
     return {
-      cuts: cuts.map((cut): Cut => [cut['stream'] as Uint8Array, Number(cut['generation']), Number(cut['last'])]),
+      cuts: cuts.map((cut): Cut => [cut.stream as Uint8Array, Number(cut.generation), Number(cut.last)]),
       closes: closes.map(({ gid }) => gid as Uint8Array),
     }
   }
@@ -416,4 +480,3 @@ export class Consent {
 function uniqueIds(ids: readonly Uint8Array[]): Uint8Array[] {
   return ids.filter((id, position) => ids.findIndex((other) => equalBytes(other, id)) === position)
 }
-

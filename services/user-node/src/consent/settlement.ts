@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
-import type { LedgerClient } from '@healthblock/runtime/ledger-client'
 import { writeFileDurably } from '@healthblock/runtime/files'
+import type { LedgerClient } from '@healthblock/runtime/ledger-client'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { OutboxEntry } from '@healthblock/runtime/outbox'
 import type { Database } from '@healthblock/runtime/sqlite'
@@ -55,14 +55,23 @@ export class Settlement {
     const tx = fromHex(entry.id)
     const row = database.get('SELECT generation, opens FROM consent WHERE tx = ?', tx)
     if (row === undefined) return
-    const generation = Number(row['generation'])
+    const generation = Number(row.generation)
     if (entry.status === 'committed') {
-      database.run("UPDATE consent SET state = 'committed', recorded = coalesce(recorded, ?) WHERE tx = ?", this.#deps.nowMs(), tx)
+      database.run(
+        "UPDATE consent SET state = 'committed', recorded = coalesce(recorded, ?) WHERE tx = ?",
+        this.#deps.nowMs(),
+        tx,
+      )
       return
     }
     logger.warn({ transaction: entry.id, rule: entry.rule }, 'a key transaction was refused')
-    if (Number(row['opens']) > 0) {
-      database.run('UPDATE grants SET closed = ?, closegen = NULL WHERE account = ? AND tx = ? AND closed IS NULL', this.#deps.nowMs(), person.account, tx)
+    if (Number(row.opens) > 0) {
+      database.run(
+        'UPDATE grants SET closed = ?, closegen = NULL WHERE account = ? AND tx = ? AND closed IS NULL',
+        this.#deps.nowMs(),
+        person.account,
+        tx,
+      )
       this.#dropGrants(person, tx)
     }
     const newer = database.get(
@@ -70,14 +79,19 @@ export class Settlement {
       ...[person.account, generation, tx, tx],
     )
     database.run("UPDATE consent SET state = 'refused' WHERE tx = ?", tx)
-    const committed = database.get("SELECT max(generation) AS g FROM consent WHERE account = ? AND state = 'committed'", person.account)
+    const committed = database.get(
+      "SELECT max(generation) AS g FROM consent WHERE account = ? AND state = 'committed'",
+      person.account,
+    )
     // A later one repeats every close and cut; without one they are signed again, under a new counter and expiry.
-    if (newer === undefined && generation > Number(committed?.['g'] ?? 0)) await this.#deps.reissue(person)
+    if (newer === undefined && generation > Number(committed?.g ?? 0)) await this.#deps.reissue(person)
   }
 
   #dropGrants(person: Person, tx: Uint8Array): void {
     const { database, people } = this.#deps
-    const gone = database.all('SELECT gid FROM grants WHERE account = ? AND tx = ?', person.account, tx).map(({ gid }) => toHex(gid as Uint8Array))
+    const gone = database
+      .all('SELECT gid FROM grants WHERE account = ? AND tx = ?', person.account, tx)
+      .map(({ gid }) => toHex(gid as Uint8Array))
     const hot = { ...person.hot, grants: person.hot.grants.filter(({ grantId }) => !gone.includes(toHex(grantId))) }
     database.transaction(() => people.writeHot(person, hot))
     person.hot = hot
@@ -89,7 +103,8 @@ export class Settlement {
     const rows = database.all(
       "SELECT tx, account, closes FROM consent WHERE state = 'committed' AND everywhere IS NULL ORDER BY changed DESC LIMIT 64",
     )
-    for (const row of rows) await this.#pursueOne(row['account'] as Uint8Array, row['tx'] as Uint8Array, Number(row['closes']) > 0)
+    for (const row of rows)
+      await this.#pursueOne(row.account as Uint8Array, row.tx as Uint8Array, Number(row.closes) > 0)
   }
 
   async #pursueOne(account: Uint8Array, tx: Uint8Array, isRevocation: boolean): Promise<void> {
@@ -101,7 +116,8 @@ export class Settlement {
       writeFileDurably(this.receiptPath(id), receipt, { mode: 0o600 })
       if (isRevocation && partsOf(receipt) < 3) return
       database.run('UPDATE consent SET everywhere = ? WHERE tx = ?', nowMs(), tx)
-      if (isRevocation) events.emit({ type: 'revocation', account: toHex(account), atMs: nowMs(), transaction: id, step: 'everywhere' })
+      if (isRevocation)
+        events.emit({ type: 'revocation', account: toHex(account), atMs: nowMs(), transaction: id, step: 'everywhere' })
     } catch (error) {
       logger.debug({ err: error }, 'a receipt is not complete yet')
     }
@@ -109,15 +125,20 @@ export class Settlement {
 
   /** Where a revocation stands. `undefined` if there is none of that id for this person. */
   find(person: Person, id: string): RevocationState | undefined {
-    const row = this.#deps.database.get('SELECT tx, changed, recorded, everywhere FROM consent WHERE account = ? AND tx = unhex(?)', person.account, id)
+    const row = this.#deps.database.get(
+      'SELECT tx, changed, recorded, everywhere FROM consent WHERE account = ? AND tx = unhex(?)',
+      person.account,
+      id,
+    )
     if (row === undefined) return undefined
-    const time = (value: unknown): string | null => (value === null || value === undefined ? null : new Date(Number(value)).toISOString())
-    const isKept = row['recorded'] !== null && existsSync(this.receiptPath(id))
+    const time = (value: unknown): string | null =>
+      value === null || value === undefined ? null : new Date(Number(value)).toISOString()
+    const isKept = row.recorded !== null && existsSync(this.receiptPath(id))
     return {
       transactionId: id,
-      changedAt: time(row['changed']) as string,
-      recordedAt: isKept ? time(row['recorded']) : null,
-      refusedEverywhereAt: time(row['everywhere']),
+      changedAt: time(row.changed) as string,
+      recordedAt: isKept ? time(row.recorded) : null,
+      refusedEverywhereAt: time(row.everywhere),
       receipt: isKept ? this.receiptPath(id) : null,
     }
   }

@@ -1,5 +1,14 @@
 /** Makes people and brings their accounts to life: keys, `register`, then `device` and the first `key`. */
-import { encodeBody, encodeTransactionLeaf, signingMessage, signTransaction, type TransactionBody, transactionId } from '@healthblock/chain/transaction'
+
+import { join } from 'node:path'
+import {
+  encodeBody,
+  encodeTransactionLeaf,
+  signingMessage,
+  signTransaction,
+  type TransactionBody,
+  transactionId,
+} from '@healthblock/chain/transaction'
 import { generateKemKeyPair, kemSuiteDefault } from '@healthblock/crypto/envelope'
 import { sha256 } from '@healthblock/crypto/hash'
 import type { HotStoreContents } from '@healthblock/crypto/hot-store'
@@ -10,7 +19,6 @@ import { createVault, passphraseLengthMin } from '@healthblock/crypto/vault'
 import { encodeUtf8, toHex } from '@healthblock/encoding/bytes'
 import { ensureFolder, writeFileDurably } from '@healthblock/runtime/files'
 import type { Database } from '@healthblock/runtime/sqlite'
-import { join } from 'node:path'
 import { hotPart, newRoots } from '../consent/compose.ts'
 import { UserNodeError } from '../errors.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
@@ -57,10 +65,15 @@ export class People {
   async create(options: { name: string; passphrase: string; sponsor: Uint8Array }): Promise<NewPerson> {
     const { dir, database, store, ledger } = this.#deps
     if (store.all().some(({ name }) => name === options.name)) {
-      throw new UserNodeError('a person of that name lives here already', { code: 'ERR_PERSON_EXISTS', person: options.name })
+      throw new UserNodeError('a person of that name lives here already', {
+        code: 'ERR_PERSON_EXISTS',
+        person: options.name,
+      })
     }
     if ([...options.passphrase.normalize('NFKC')].length < passphraseLengthMin) {
-      throw new UserNodeError(`a passphrase has at least ${passphraseLengthMin} characters`, { code: 'ERR_PASSPHRASE_WEAK' })
+      throw new UserNodeError(`a passphrase has at least ${passphraseLengthMin} characters`, {
+        code: 'ERR_PASSPHRASE_WEAK',
+      })
     }
     const phrase = generateRecoveryPhrase()
     const root = phrase.rootKey()
@@ -88,7 +101,9 @@ export class People {
     writeFileDurably(vaultPath(dir, account), vault.encode(), { mode: 0o600 })
     vault.close()
     const message = signingMessage(place)
-    database.transaction(() => this.#insert(made.person, options.sponsor, bodyBytes, [root.sign(message), op.sign(message)]))
+    database.transaction(() =>
+      this.#insert(made.person, options.sponsor, bodyBytes, [root.sign(message), op.sign(message)]),
+    )
     store.add(made.person)
     return { person: made.person, body: bodyBytes, recoveryPhrase: phrase.words().join(' ') }
   }
@@ -143,12 +158,16 @@ export class People {
 
   /** The `register` body of a person who still waits for her sponsor: the same bytes each time. */
   registerBodyOf(person: Person): Uint8Array {
-    return this.#row(person)['register'] as Uint8Array
+    return this.#row(person).register as Uint8Array
   }
 
   #row(person: Person) {
-    const row = this.#deps.database.get('SELECT sponsor, register, rootsig, opsig, credential FROM person WHERE account = ?', person.account)
-    if (row === undefined) throw new UserNodeError('nobody of that name lives here', { code: 'ERR_PERSON_UNKNOWN', person: person.name })
+    const row = this.#deps.database.get(
+      'SELECT sponsor, register, rootsig, opsig, credential FROM person WHERE account = ?',
+      person.account,
+    )
+    if (row === undefined)
+      throw new UserNodeError('nobody of that name lives here', { code: 'ERR_PERSON_UNKNOWN', person: person.name })
     return row
   }
 
@@ -162,23 +181,30 @@ export class People {
     const { database, store, postings, ledger, nowMs } = this.#deps
     if (person.state !== 'pending') return
     const row = this.#row(person)
-    const bodyBytes = row['register'] as Uint8Array
+    const bodyBytes = row.register as Uint8Array
     const message = signingMessage({ ledgerId: ledger.ledgerId, chain: 'userchain', bodyBytes })
     try {
       verifySignature({ signature, message, key: parseVerifyingKey(sponsorKey) })
     } catch (cause) {
-      throw new UserNodeError("this is not the sponsor's signature of this registration", { code: 'ERR_SIGNATURE_WRONG' }, { cause })
+      throw new UserNodeError(
+        "this is not the sponsor's signature of this registration",
+        { code: 'ERR_SIGNATURE_WRONG' },
+        { cause },
+      )
     }
     const leaf = encodeTransactionLeaf({
       bodyBytes,
       signatures: [
-        { account: person.account, key: 0, signature: row['rootsig'] as Uint8Array },
-        { account: person.account, key: 1, signature: row['opsig'] as Uint8Array },
-        { account: row['sponsor'] as Uint8Array, key: 1, signature },
+        { account: person.account, key: 0, signature: row.rootsig as Uint8Array },
+        { account: person.account, key: 1, signature: row.opsig as Uint8Array },
+        { account: row.sponsor as Uint8Array, key: 1, signature },
       ],
     })
     database.transaction(() => {
-      postings.add({ tx: person.account, account: person.account, what: 'register', leaf, requires: undefined }, nowMs())
+      postings.add(
+        { tx: person.account, account: person.account, what: 'register', leaf, requires: undefined },
+        nowMs(),
+      )
       store.writeState(person, 'registering')
     })
   }
@@ -206,21 +232,24 @@ export class People {
         signers: [{ account: person.account, key: 1, signingKey: person.opKey }],
       })
       const tx = transactionId({ ledgerId: ledger.ledgerId, chain: 'userchain', bodyBytes: transaction.bodyBytes })
-      postings.add({ tx, account: person.account, what: 'device', leaf: transaction.leaf, requires: person.account }, now)
+      postings.add(
+        { tx, account: person.account, what: 'device', leaf: transaction.leaf, requires: person.account },
+        now,
+      )
       return tx
     })
   }
 
   /** What the person's device proves itself with: 64 hexadecimal characters. */
   deviceCredential(person: Person): string {
-    return toHex(this.#row(person)['credential'] as Uint8Array)
+    return toHex(this.#row(person).credential as Uint8Array)
   }
 
   /** The person whose device has this credential. */
   byCredential(credential: string): Person | undefined {
     if (!/^[0-9a-f]{64}$/.test(credential)) return undefined
     const row = this.#deps.database.get('SELECT account FROM person WHERE credential = unhex(?)', credential)
-    return row === undefined ? undefined : this.#deps.store.byAccount(row['account'] as Uint8Array)
+    return row === undefined ? undefined : this.#deps.store.byAccount(row.account as Uint8Array)
   }
 }
 

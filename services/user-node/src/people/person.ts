@@ -73,18 +73,18 @@ export class PersonStore {
     this.#database = database
     this.#wrappingKey = wrappingKey
     for (const row of database.all('SELECT account, name, state, device, hot FROM person')) {
-      const account = row['account'] as Uint8Array
-      const hot = openHotStore({ file: row['hot'] as Uint8Array, wrappingKey })
+      const account = row.account as Uint8Array
+      const hot = openHotStore({ file: row.hot as Uint8Array, wrappingKey })
       const streams = database.all('SELECT stream, kind FROM stream WHERE account = ? ORDER BY kind', account)
       this.#people.set(toHex(account), {
         account,
         id: toHex(account),
-        name: row['name'] as string,
-        state: row['state'] as PersonState,
+        name: row.name as string,
+        state: row.state as PersonState,
         hot,
         opKey: signingKeyFromSeed(hot.opSeed),
-        device: row['device'] as Uint8Array,
-        streams: streams.map((stream) => ({ stream: stream['stream'] as Uint8Array, kind: stream['kind'] as StreamName })),
+        device: row.device as Uint8Array,
+        streams: streams.map((stream) => ({ stream: stream.stream as Uint8Array, kind: stream.kind as StreamName })),
       })
     }
   }
@@ -136,7 +136,7 @@ export class PersonStore {
   /** The next consent counter: above the last one and not behind the clock. Inside the caller's transaction. */
   nextCounter(person: Person, nowMs: number): number {
     const row = this.#database.get('SELECT counter FROM person WHERE account = ?', person.account)
-    const counter = Math.max(Number(row?.['counter'] ?? 0) + 1, nowMs)
+    const counter = Math.max(Number(row?.counter ?? 0) + 1, nowMs)
     this.#database.run('UPDATE person SET counter = ? WHERE account = ?', counter, person.account)
     return counter
   }

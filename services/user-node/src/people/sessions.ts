@@ -1,7 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { randomBytes } from '@healthblock/crypto/random'
 import { type OpenVault, openVault } from '@healthblock/crypto/vault'
 import { toHex } from '@healthblock/encoding/bytes'
-import { readFileSync } from 'node:fs'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import type { Consent } from '../consent/consent.ts'
 import { UserNodeError } from '../errors.ts'
@@ -50,7 +50,9 @@ export class Sessions {
     const key = `${person.id} ${source}`
     this.#checkTries(key)
     // One at a time: each try takes 128 MiB of memory while it lasts.
-    const attempt = this.#turn.then(() => openVault({ file: readFileSync(vaultPath(this.#dir, person.account)), passphrase }))
+    const attempt = this.#turn.then(() =>
+      openVault({ file: readFileSync(vaultPath(this.#dir, person.account)), passphrase }),
+    )
     this.#turn = attempt.catch(() => {})
     let vault: OpenVault
     try {
@@ -61,7 +63,13 @@ export class Sessions {
     }
     this.#failures.delete(key)
     const now = this.#nowMs()
-    const session: LiveSession = { id: toHex(randomBytes(32)), person, vault, expiresAtMs: now + longestMs, lastUsedMs: now }
+    const session: LiveSession = {
+      id: toHex(randomBytes(32)),
+      person,
+      vault,
+      expiresAtMs: now + longestMs,
+      lastUsedMs: now,
+    }
     this.#evict()
     this.#sessions.set(session.id, session)
     await this.absorbRoots(session)
@@ -127,7 +135,8 @@ export class Sessions {
   #evict(): void {
     const now = this.#nowMs()
     for (const [id, session] of this.#sessions) {
-      if (now > session.expiresAtMs || now > session.lastUsedMs + idleMs || this.#sessions.size >= sessionsMax) this.close(id)
+      if (now > session.expiresAtMs || now > session.lastUsedMs + idleMs || this.#sessions.size >= sessionsMax)
+        this.close(id)
     }
   }
 }

@@ -3,12 +3,12 @@
  * opened for a session and forgotten. Of alarms only code, severity and time are kept.
  */
 import type { Transaction } from '@healthblock/chain/transaction'
+import type { HeldNodes } from '@healthblock/crypto/hot-store'
 import { openPayload, payloadKinds } from '@healthblock/crypto/payload'
 import { type DiagnosisDocument, parseDiagnosis } from '@healthblock/diagnosis/document'
 import { type Severity, severities } from '@healthblock/diagnosis/findings'
 import { toHex } from '@healthblock/encoding/bytes'
-import { encodeCbor, type CborValue, decodeCbor } from '@healthblock/encoding/cbor'
-import type { HeldNodes } from '@healthblock/crypto/hot-store'
+import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
@@ -55,7 +55,10 @@ export class Diagnoses {
     else if (body.t === 'amend') this.#seeAmend(body)
   }
 
-  #seeDiagnosis(placed: { id: Uint8Array; index: number; ms: number }, body: Extract<Transaction['body'], { t: 'diagnosis' }>): void {
+  #seeDiagnosis(
+    placed: { id: Uint8Array; index: number; ms: number },
+    body: Extract<Transaction['body'], { t: 'diagnosis' }>,
+  ): void {
     const { database, people, ledger } = this.#deps
     const person = people.byAccount(body.pat)
     if (person === undefined) return
@@ -81,7 +84,7 @@ export class Diagnoses {
       const rows = database.all('SELECT * FROM diagnosis WHERE severity IS NULL ORDER BY position LIMIT 16')
       if (rows.length === 0) return
       for (const row of rows) {
-        const person = people.byAccount(row['account'] as Uint8Array)
+        const person = people.byAccount(row.account as Uint8Array)
         if (person === undefined) return
         const isFetched = await this.#fetch(row)
         if (!isFetched) return
@@ -92,11 +95,11 @@ export class Diagnoses {
 
   async #fetch(row: SqlRow): Promise<boolean> {
     const { database, storageOf, logger } = this.#deps
-    if (row['block'] !== null) return true
+    if (row.block !== null) return true
     try {
-      const block = await storageOf(row['account'] as Uint8Array).get(row['cid'] as Uint8Array)
-      row['block'] = block
-      database.run('UPDATE diagnosis SET block = ? WHERE tx = ?', block, row['tx'] as Uint8Array)
+      const block = await storageOf(row.account as Uint8Array).get(row.cid as Uint8Array)
+      row.block = block
+      database.run('UPDATE diagnosis SET block = ? WHERE tx = ?', block, row.tx as Uint8Array)
       return true
     } catch (error) {
       logger.warn({ err: error }, 'a diagnosis cannot be fetched yet')
@@ -108,41 +111,46 @@ export class Diagnoses {
     const { database, events } = this.#deps
     const document = this.#openRow(person, row, person.hot.nodes)
     const worst = worstOf(document)
-    const tx = row['tx'] as Uint8Array
+    const tx = row.tx as Uint8Array
     database.transaction(() => {
       database.run('UPDATE diagnosis SET severity = ? WHERE tx = ?', worst ?? 'sealed', tx)
       for (const finding of document?.findings ?? []) {
         if (severities.indexOf(finding.severity) < severities.indexOf(alarmFrom)) continue
         database.run(
           'INSERT OR IGNORE INTO alarm (account, ms, code, severity, about) VALUES (?, ?, ?, ?, ?)',
-          ...[person.account, Number(row['at']), finding.code, finding.severity, tx],
+          ...[person.account, Number(row.at), finding.code, finding.severity, tx],
         )
       }
     })
     const isAlarm = worst !== undefined && severities.indexOf(worst) >= severities.indexOf(alarmFrom)
-    events.emit({ type: isAlarm ? 'alarm' : 'diagnosis', account: person.id, atMs: Number(row['at']), transaction: toHex(tx) })
+    events.emit({
+      type: isAlarm ? 'alarm' : 'diagnosis',
+      account: person.id,
+      atMs: Number(row.at),
+      transaction: toHex(tx),
+    })
   }
 
   #openRow(person: Person, row: SqlRow, held: readonly HeldNodes[]): DiagnosisDocument | undefined {
-    const place = { stream: row['stream'] as Uint8Array, generation: Number(row['generation']), epoch: Number(row['epoch']) }
+    const place = { stream: row.stream as Uint8Array, generation: Number(row.generation), epoch: Number(row.epoch) }
     const epochKey = epochKeyOf(held, place)
-    if (epochKey === undefined || row['block'] === null) return undefined
+    if (epochKey === undefined || row.block === null) return undefined
     try {
       const plaintext = openPayload({
-        block: row['block'] as Uint8Array,
+        block: row.block as Uint8Array,
         epochKey,
         expected: {
           kind: payloadKinds.diagnosis,
           ledgerId: this.#deps.ledger.ledgerId,
           owner: person.account,
-          writer: row['doctor'] as Uint8Array,
-          sequence: Number(row['sequence']),
+          writer: row.doctor as Uint8Array,
+          sequence: Number(row.sequence),
           ...place,
         },
       })
       return parseDiagnosis(plaintext)
     } catch (error) {
-      this.#deps.logger.warn({ err: error, transaction: toHex(row['tx'] as Uint8Array) }, 'a diagnosis does not open')
+      this.#deps.logger.warn({ err: error, transaction: toHex(row.tx as Uint8Array) }, 'a diagnosis does not open')
       return undefined
     } finally {
       epochKey.fill(0)
@@ -151,7 +159,10 @@ export class Diagnoses {
 
   /** Every diagnosis of a person that these nodes open, oldest first; others are listed without findings. */
   list(person: Person, held: readonly HeldNodes[]): DiagnosisView[] {
-    const rows = this.#deps.database.all('SELECT * FROM diagnosis WHERE account = ? ORDER BY position LIMIT 100000', person.account)
+    const rows = this.#deps.database.all(
+      'SELECT * FROM diagnosis WHERE account = ? ORDER BY position LIMIT 100000',
+      person.account,
+    )
     return rows.map((row) => view(person, row, this.#openRow(person, row, held)))
   }
 }
@@ -166,15 +177,19 @@ function worstOf(document: DiagnosisDocument | undefined): Severity | undefined 
 }
 
 function view(person: Person, row: SqlRow, document: DiagnosisDocument | undefined): DiagnosisView {
-  const inputs = decodeCbor(row['inputs'] as Uint8Array) as unknown as [Uint8Array, number, number][]
+  const inputs = decodeCbor(row.inputs as Uint8Array) as unknown as [Uint8Array, number, number][]
   const iso = (ms: number): string => new Date(ms).toISOString()
-  const isByHand = (row['algorithm'] as Uint8Array).every((byte) => byte === 0)
+  const isByHand = (row.algorithm as Uint8Array).every((byte) => byte === 0)
   return {
-    transactionId: toHex(row['tx'] as Uint8Array),
+    transactionId: toHex(row.tx as Uint8Array),
     patient: person.id,
-    doctor: toHex(row['doctor'] as Uint8Array),
-    at: iso(Number(row['at'])),
-    algorithm: isByHand ? 'by hand' : document === undefined ? toHex(row['algorithm'] as Uint8Array) : `${document.algorithm.name}@${document.algorithm.version}`,
+    doctor: toHex(row.doctor as Uint8Array),
+    at: iso(Number(row.at)),
+    algorithm: isByHand
+      ? 'by hand'
+      : document === undefined
+        ? toHex(row.algorithm as Uint8Array)
+        : `${document.algorithm.name}@${document.algorithm.version}`,
     in: inputs.map(([stream, from, to]) => ({ stream: toHex(stream), from, to })),
     findings: (document?.findings ?? []).map((finding) => ({
       code: finding.code,
@@ -185,6 +200,6 @@ function view(person: Person, row: SqlRow, document: DiagnosisDocument | undefin
       open: finding.isOpen,
     })),
     ...(document === undefined || document.text === '' ? {} : { text: document.text }),
-    status: document === undefined ? 'sealed' : (row['status'] as string),
+    status: document === undefined ? 'sealed' : (row.status as string),
   }
 }

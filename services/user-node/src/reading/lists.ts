@@ -57,32 +57,36 @@ export function listReadings(database: Database, person: Person): ReadingView[] 
   )
   return rows.map((row) => ({
     patient: person.id,
-    stream: toHex(row['stream'] as Uint8Array),
-    kind: kindOf(person, row['stream'] as Uint8Array),
-    sequence: Number(row['sequence']),
-    generation: Number(row['generation']),
-    epoch: Number(row['epoch']),
-    from: iso(Number(row['start'])),
-    to: iso(Number(row['until'])),
-    transactionId: toHex(row['tx'] as Uint8Array),
-    cid: toHex(row['cid'] as Uint8Array),
+    stream: toHex(row.stream as Uint8Array),
+    kind: kindOf(person, row.stream as Uint8Array),
+    sequence: Number(row.sequence),
+    generation: Number(row.generation),
+    epoch: Number(row.epoch),
+    from: iso(Number(row.start)),
+    to: iso(Number(row.until)),
+    transactionId: toHex(row.tx as Uint8Array),
+    cid: toHex(row.cid as Uint8Array),
   }))
 }
 
 /** Every grant that was ever made, oldest first. */
-export function listGrants(database: Database, person: Person, place: { epochLengthMs: number; nowMs: number }): GrantView[] {
+export function listGrants(
+  database: Database,
+  person: Person,
+  place: { epochLengthMs: number; nowMs: number },
+): GrantView[] {
   const rows = database.all('SELECT * FROM grants WHERE account = ? ORDER BY opened LIMIT 100000', person.account)
   return rows.map((row) => {
-    const until = Number(row['until'])
+    const until = Number(row.until)
     return {
-      grant: toHex(row['gid'] as Uint8Array),
-      doctor: toHex(row['doctor'] as Uint8Array),
-      streams: (JSON.parse(row['streams'] as string) as string[]).map((stream) => kindOf(person, fromHex(stream))),
-      from: iso(Number(row['starts']) * place.epochLengthMs),
+      grant: toHex(row.gid as Uint8Array),
+      doctor: toHex(row.doctor as Uint8Array),
+      streams: (JSON.parse(row.streams as string) as string[]).map((stream) => kindOf(person, fromHex(stream))),
+      from: iso(Number(row.starts) * place.epochLengthMs),
       until: until >= noEnd ? null : iso(until),
-      openedAt: iso(Number(row['opened'])),
-      closedAt: row['closed'] === null ? null : iso(Number(row['closed'])),
-      state: row['closed'] !== null ? 'ended' : until <= place.nowMs ? 'expired' : 'open',
+      openedAt: iso(Number(row.opened)),
+      closedAt: row.closed === null ? null : iso(Number(row.closed)),
+      state: row.closed !== null ? 'ended' : until <= place.nowMs ? 'expired' : 'open',
     }
   })
 }
@@ -95,8 +99,12 @@ export function listExposure(
 ): ExposureView[] {
   const rows = database.all('SELECT * FROM grants WHERE account = ? ORDER BY opened LIMIT 100000', person.account)
   return rows
-    .filter((row) => place.doctor === undefined || toHex(row['doctor'] as Uint8Array) === place.doctor)
-    .flatMap((row) => (JSON.parse(row['streams'] as string) as string[]).map((stream) => exposureOf(database, person, row, fromHex(stream), place)))
+    .filter((row) => place.doctor === undefined || toHex(row.doctor as Uint8Array) === place.doctor)
+    .flatMap((row) =>
+      (JSON.parse(row.streams as string) as string[]).map((stream) =>
+        exposureOf(database, person, row, fromHex(stream), place),
+      ),
+    )
 }
 
 function exposureOf(
@@ -106,22 +114,22 @@ function exposureOf(
   stream: Uint8Array,
   place: { epochLengthMs: number; nowMs: number },
 ): ExposureView {
-  const until = Number(row['until'])
-  const closed = row['closed'] === null ? undefined : Number(row['closed'])
+  const until = Number(row.until)
+  const closed = row.closed === null ? undefined : Number(row.closed)
   const isOpen = closed === undefined && until > place.nowMs
   const lastEpoch = until >= noEnd ? Number.MAX_SAFE_INTEGER : Math.floor(until / place.epochLengthMs)
-  const lastGeneration = row['closegen'] === null ? Number.MAX_SAFE_INTEGER : Number(row['closegen']) - 1
+  const lastGeneration = row.closegen === null ? Number.MAX_SAFE_INTEGER : Number(row.closegen) - 1
   const counted = database.get(
     'SELECT count(*) AS n FROM batch WHERE account = ? AND stream = ? AND epoch >= ? AND epoch < ? AND generation <= ?',
-    ...[person.account, stream, Number(row['starts']), lastEpoch, lastGeneration],
+    ...[person.account, stream, Number(row.starts), lastEpoch, lastGeneration],
   )
-  const records = Number(counted?.['n'] ?? 0)
+  const records = Number(counted?.n ?? 0)
   const endMs = closed ?? (until >= noEnd ? undefined : until)
   return {
-    doctor: toHex(row['doctor'] as Uint8Array),
+    doctor: toHex(row.doctor as Uint8Array),
     stream: toHex(stream),
     kind: kindOf(person, stream),
-    from: iso(Number(row['starts']) * place.epochLengthMs),
+    from: iso(Number(row.starts) * place.epochLengthMs),
     to: endMs === undefined ? null : iso(endMs),
     records,
     stillReadable: isOpen,

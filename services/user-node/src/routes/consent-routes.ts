@@ -3,8 +3,8 @@ import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
 import { noEnd } from '../consent/compose.ts'
 import { UserNodeError } from '../errors.ts'
-import { streamOfKind } from '../sealing/samples.ts'
 import { listExposure, listGrants, listReadings } from '../reading/lists.ts'
+import { streamOfKind } from '../sealing/samples.ts'
 
 const hex32 = { type: 'string', pattern: '^[0-9a-f]{64}$' } as const
 
@@ -25,7 +25,10 @@ const grantBody = {
 const revocationBody = {
   type: 'object',
   additionalProperties: false,
-  properties: { doctor: hex32, grants: { type: 'array', minItems: 1, maxItems: 256, items: { type: 'string', pattern: '^[0-9a-f]{32}$' } } },
+  properties: {
+    doctor: hex32,
+    grants: { type: 'array', minItems: 1, maxItems: 256, items: { type: 'string', pattern: '^[0-9a-f]{32}$' } },
+  },
 } as const
 
 /** Grants, revocations and what a person sees of them. */
@@ -36,8 +39,16 @@ export function registerConsentRoutes(app: FastifyInstance, services: Services):
   app.post('/v1/people/:p/grants', { schema: { body: grantBody } }, async (request, reply) => {
     const session = access.requireSession(request)
     const { person, vault } = session
-    if (person.state !== 'live') throw new UserNodeError('the enrolment is not finished yet', { code: 'ERR_PERSON_PENDING', person: person.name })
-    const body = request.body as { doctor: string; streams?: string[]; from?: number; until?: number; rights?: number; purpose?: number }
+    if (person.state !== 'live')
+      throw new UserNodeError('the enrolment is not finished yet', { code: 'ERR_PERSON_PENDING', person: person.name })
+    const body = request.body as {
+      doctor: string
+      streams?: string[]
+      from?: number
+      until?: number
+      rights?: number
+      purpose?: number
+    }
     await sessions.absorbRoots(session)
     await services.refresh()
     const streams = body.streams === undefined ? person.streams : body.streams.map((kind) => streamOfKind(person, kind))
@@ -74,7 +85,8 @@ export function registerConsentRoutes(app: FastifyInstance, services: Services):
     const { person } = access.requireSession(request)
     const { id } = request.params as { id: string }
     const found = /^[0-9a-f]{64}$/.test(id) ? settlement.find(person, id) : undefined
-    if (found === undefined) throw new UserNodeError('there is no such revocation', { code: 'ERR_TRANSACTION_UNKNOWN', id })
+    if (found === undefined)
+      throw new UserNodeError('there is no such revocation', { code: 'ERR_TRANSACTION_UNKNOWN', id })
     return found
   })
 
@@ -82,11 +94,14 @@ export function registerConsentRoutes(app: FastifyInstance, services: Services):
     const { person } = access.requireSession(request)
     const { id } = request.params as { id: string }
     const found = /^[0-9a-f]{64}$/.test(id) ? services.transaction(person, id) : undefined
-    if (found === undefined) throw new UserNodeError('there is no such transaction', { code: 'ERR_TRANSACTION_UNKNOWN', id })
+    if (found === undefined)
+      throw new UserNodeError('there is no such transaction', { code: 'ERR_TRANSACTION_UNKNOWN', id })
     return found
   })
 
-  app.get('/v1/people/:p/grants', async (request) => listGrants(database, access.requireSession(request).person, place()))
+  app.get('/v1/people/:p/grants', async (request) =>
+    listGrants(database, access.requireSession(request).person, place()),
+  )
 
   app.get('/v1/people/:p/readings', async (request) => {
     const { person } = access.requireSession(request)
@@ -110,21 +125,29 @@ export function registerConsentRoutes(app: FastifyInstance, services: Services):
 
   app.get('/v1/people/:p/alarms', async (request) => {
     const { person } = access.requireSession(request)
-    const rows = database.all('SELECT id, ms, code, severity, about, acknowledged FROM alarm WHERE account = ? ORDER BY ms LIMIT 10000', person.account)
+    const rows = database.all(
+      'SELECT id, ms, code, severity, about, acknowledged FROM alarm WHERE account = ? ORDER BY ms LIMIT 10000',
+      person.account,
+    )
     return rows.map((row) => ({
-      id: Number(row['id']),
-      at: new Date(Number(row['ms'])).toISOString(),
-      code: row['code'],
-      severity: row['severity'],
-      about: row['about'] === null ? null : toHex(row['about'] as Uint8Array),
-      acknowledged: row['acknowledged'] !== null,
+      id: Number(row.id),
+      at: new Date(Number(row.ms)).toISOString(),
+      code: row.code,
+      severity: row.severity,
+      about: row.about === null ? null : toHex(row.about as Uint8Array),
+      acknowledged: row.acknowledged !== null,
     }))
   })
 
   app.post('/v1/people/:p/alarms/:id/acknowledge', async (request, reply) => {
     const { person } = access.requireSession(request)
     const { id } = request.params as { id: string }
-    database.run('UPDATE alarm SET acknowledged = ? WHERE account = ? AND id = ? AND acknowledged IS NULL', nowMs(), person.account, Number(id))
+    database.run(
+      'UPDATE alarm SET acknowledged = ? WHERE account = ? AND id = ? AND acknowledged IS NULL',
+      nowMs(),
+      person.account,
+      Number(id),
+    )
     void reply.code(204)
   })
 }

@@ -32,9 +32,17 @@ export function registerEventRoutes(app: FastifyInstance, services: Services): v
   app.post(
     '/v1/drain',
     {
-      schema: { body: { type: 'object', additionalProperties: false, properties: { timeoutMs: { type: 'integer', minimum: 0, maximum: drainMsMax } } } },
+      schema: {
+        body: {
+          type: 'object',
+          additionalProperties: false,
+          properties: { timeoutMs: { type: 'integer', minimum: 0, maximum: drainMsMax } },
+        },
+      },
       preValidation: async (request) => access.requireApiSecret(request),
     },
-    async (request) => ({ pending: await services.drain((request.body as { timeoutMs?: number }).timeoutMs ?? 30_000) }),
+    async (request) => ({
+      pending: await services.drain((request.body as { timeoutMs?: number }).timeoutMs ?? 30_000),
+    }),
   )
 }

@@ -1,10 +1,14 @@
 import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import { UserNodeError } from '../errors.ts'
 import type { Services } from '../app.ts'
+import { UserNodeError } from '../errors.ts'
 
 const hex32 = { type: 'string', pattern: '^[0-9a-f]{64}$' } as const
-const personParams = { type: 'object', required: ['p'], properties: { p: { type: 'string', minLength: 1, maxLength: 64 } } } as const
+const personParams = {
+  type: 'object',
+  required: ['p'],
+  properties: { p: { type: 'string', minLength: 1, maxLength: 64 } },
+} as const
 
 /** `did:key` of an Ed25519 public key: multibase base58btc of multicodec 0xed01 and the key. */
 function didOf(publicKey: Uint8Array): string {
@@ -30,7 +34,11 @@ export function registerPeopleRoutes(app: FastifyInstance, services: Services): 
           type: 'object',
           required: ['name', 'passphrase', 'sponsor'],
           additionalProperties: false,
-          properties: { name: { type: 'string', minLength: 1, maxLength: 64 }, passphrase: { type: 'string', minLength: 8, maxLength: 1024 }, sponsor: hex32 },
+          properties: {
+            name: { type: 'string', minLength: 1, maxLength: 64 },
+            passphrase: { type: 'string', minLength: 8, maxLength: 1024 },
+            sponsor: hex32,
+          },
         },
       },
       preValidation: async (request) => access.requireApiSecret(request),
@@ -53,7 +61,12 @@ export function registerPeopleRoutes(app: FastifyInstance, services: Services): 
     {
       schema: {
         params: personParams,
-        body: { type: 'object', required: ['signature'], additionalProperties: false, properties: { signature: { type: 'string', maxLength: 128 } } },
+        body: {
+          type: 'object',
+          required: ['signature'],
+          additionalProperties: false,
+          properties: { signature: { type: 'string', maxLength: 128 } },
+        },
       },
       preValidation: async (request) => access.requireApiSecret(request),
     },
@@ -94,7 +107,8 @@ export function registerPeopleRoutes(app: FastifyInstance, services: Services): 
         void reply.code(201)
         return { session: session.id, expiresAt: new Date(session.expiresAtMs).toISOString() }
       } catch (error) {
-        if (error instanceof UserNodeError && error.detail.code === 'ERR_TOO_MANY_TRIES') void reply.header('retry-after', error.detail.retryAfterSeconds)
+        if (error instanceof UserNodeError && error.detail.code === 'ERR_TOO_MANY_TRIES')
+          void reply.header('retry-after', error.detail.retryAfterSeconds)
         throw error
       }
     },

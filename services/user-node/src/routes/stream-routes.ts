@@ -39,7 +39,11 @@ const sampleBody = {
         type: 'object',
         required: ['timeMs', 'sign', 'value'],
         additionalProperties: false,
-        properties: { timeMs: { type: 'integer', minimum: 0 }, sign: { type: 'string' }, value: { type: 'number', minimum: 0, maximum: 1_000_000 } },
+        properties: {
+          timeMs: { type: 'integer', minimum: 0 },
+          sign: { type: 'string' },
+          value: { type: 'number', minimum: 0, maximum: 1_000_000 },
+        },
       },
     },
   },
@@ -54,7 +58,8 @@ function ecgBatch(body: EcgBody): ReadingBatch {
     if (body[field] === undefined) throw invalid(field, 'is missing')
   }
   const bytes = fromBase64(body.samples)
-  if (bytes.length === 0 || bytes.length % (2 * body.leads.length) !== 0) throw invalid('samples', 'is not a whole number of 16-bit samples of each lead')
+  if (bytes.length === 0 || bytes.length % (2 * body.leads.length) !== 0)
+    throw invalid('samples', 'is not a whole number of 16-bit samples of each lead')
   const samples = new Int16Array(bytes.length / 2)
   const view = new DataView(bytes.buffer)
   for (let i = 0; i < samples.length; i++) samples[i] = view.getInt16(2 * i, true)
@@ -86,13 +91,21 @@ export function registerStreamRoutes(app: FastifyInstance, services: Services): 
 
   app.post(
     '/v1/streams/:kind/samples',
-    { bodyLimit: 2 * 1024 * 1024, schema: { params: { type: 'object', properties: { kind: { type: 'string', maxLength: 16 } } }, body: sampleBody } },
+    {
+      bodyLimit: 2 * 1024 * 1024,
+      schema: { params: { type: 'object', properties: { kind: { type: 'string', maxLength: 16 } } }, body: sampleBody },
+    },
     async (request, reply) => {
       const person = access.requireDevice(request)
       const { kind } = request.params as { kind: string }
       const { stream } = streamOfKind(person, kind)
-      if (kind !== 'ecg' && kind !== 'vitals') throw new UserNodeError(`"${kind}" takes no samples`, { code: 'ERR_STREAM_UNKNOWN', kind })
-      samples.add(person, stream, kind === 'ecg' ? ecgBatch(request.body as EcgBody) : vitalsBatch(request.body as VitalsBody))
+      if (kind !== 'ecg' && kind !== 'vitals')
+        throw new UserNodeError(`"${kind}" takes no samples`, { code: 'ERR_STREAM_UNKNOWN', kind })
+      samples.add(
+        person,
+        stream,
+        kind === 'ecg' ? ecgBatch(request.body as EcgBody) : vitalsBatch(request.body as VitalsBody),
+      )
       services.wake()
       void reply.code(202)
       return { accepted: true }
@@ -118,7 +131,11 @@ export function registerStreamRoutes(app: FastifyInstance, services: Services): 
     },
     async (request, reply) => {
       const { person } = access.requireSession(request)
-      if (person.state !== 'live') throw new UserNodeError('the enrolment is not finished yet', { code: 'ERR_PERSON_PENDING', person: person.name })
+      if (person.state !== 'live')
+        throw new UserNodeError('the enrolment is not finished yet', {
+          code: 'ERR_PERSON_PENDING',
+          person: person.name,
+        })
       const body = request.body as { record: string; from?: number; to?: number; speed?: number | 'max' }
       const job = await jobs.start(person, {
         record: body.record,

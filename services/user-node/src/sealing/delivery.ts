@@ -1,7 +1,7 @@
 /** From sealed block to ledger: two storage receipts first, then the IoT transaction, in order of the stream. */
 import { type IotRecord, signTransaction, transactionId } from '@healthblock/chain/transaction'
-import { encodeCbor } from '@healthblock/encoding/cbor'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import { encodeCbor } from '@healthblock/encoding/cbor'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { Outbox, OutboxEntry } from '@healthblock/runtime/outbox'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
@@ -56,7 +56,7 @@ export class Delivery {
   /** Number of batches that are not on the ledger yet, and of transactions without a final answer. */
   pending(): number {
     const batches = this.#deps.database.get("SELECT count(*) AS n FROM batch WHERE state <> 'committed'")
-    return Number(batches?.['n'] ?? 0) + this.#deps.outbox.pending() + this.#deps.postings.unhanded().length
+    return Number(batches?.n ?? 0) + this.#deps.outbox.pending() + this.#deps.postings.unhanded().length
   }
 
   async #upload(): Promise<void> {
@@ -78,11 +78,11 @@ export class Delivery {
 
   async #uploadOne(row: SqlRow): Promise<void> {
     const { database, storageOf } = this.#deps
-    const stored = await storageOf(row['account'] as Uint8Array).put(row['block'] as Uint8Array)
+    const stored = await storageOf(row.account as Uint8Array).put(row.block as Uint8Array)
     const receipts = encodeCbor(stored.receipts.map(({ bytes }) => bytes))
     database.run(
       "UPDATE batch SET state = 'stored', receipts = ? WHERE account = ? AND stream = ? AND sequence = ? AND state = 'sealed'",
-      ...[receipts, row['account'] as Uint8Array, row['stream'] as Uint8Array, Number(row['sequence'])],
+      ...[receipts, row.account as Uint8Array, row.stream as Uint8Array, Number(row.sequence)],
     )
   }
 
@@ -96,13 +96,23 @@ export class Delivery {
     )
     const ready: SqlRow[] = []
     for (const row of rows) {
-      if (row['state'] !== 'stored') break
+      if (row.state !== 'stored') break
       ready.push(row)
     }
     if (ready.length === 0) return false
     const records = ready.map((row): IotRecord => {
-      const [sequence, generation, epoch, kind, size] = ['sequence', 'generation', 'epoch', 'kind', 'size'].map((name) => Number(row[name]))
-      return [stream, sequence as number, generation as number, epoch as number, kind as number, size as number, row['cid'] as Uint8Array]
+      const [sequence, generation, epoch, kind, size] = ['sequence', 'generation', 'epoch', 'kind', 'size'].map(
+        (name) => Number(row[name]),
+      )
+      return [
+        stream,
+        sequence as number,
+        generation as number,
+        epoch as number,
+        kind as number,
+        size as number,
+        row.cid as Uint8Array,
+      ]
     })
     const transaction = signTransaction({
       ledgerId: ledger.ledgerId,
@@ -114,7 +124,13 @@ export class Delivery {
     database.transaction(() => {
       postings.add({ tx, account: person.account, what: 'iot', leaf: transaction.leaf, requires: undefined }, nowMs())
       for (const [, sequence] of records) {
-        database.run("UPDATE batch SET state = 'posted', tx = ? WHERE account = ? AND stream = ? AND sequence = ?", tx, person.account, stream, sequence)
+        database.run(
+          "UPDATE batch SET state = 'posted', tx = ? WHERE account = ? AND stream = ? AND sequence = ?",
+          tx,
+          person.account,
+          stream,
+          sequence,
+        )
       }
     })
     return true
@@ -128,7 +144,11 @@ export class Delivery {
       if (waiting.length === 0) return
       for (const posting of waiting) {
         outbox.add([
-          { chain: 'userchain', leaf: posting.leaf, ...(posting.requires === undefined ? {} : { dependsOn: posting.requires }) },
+          {
+            chain: 'userchain',
+            leaf: posting.leaf,
+            ...(posting.requires === undefined ? {} : { dependsOn: posting.requires }),
+          },
         ])
         postings.markHanded(posting.tx)
       }
@@ -149,7 +169,7 @@ export class Delivery {
       else database.run("UPDATE batch SET state = 'stored', tx = NULL WHERE tx = ? AND state = 'posted'", tx)
     })
     if (!isCommitted) this.#deps.logger.error({ transaction: toHex(tx), rule: entry.rule }, 'a transaction was refused')
-    onFinal({ tx, what: row['what'] as string, account: row['account'] as Uint8Array }, entry)
+    onFinal({ tx, what: row.what as string, account: row.account as Uint8Array }, entry)
   }
 
   /** After a restart: what the outbox finished while this process was not there to hear it. */
@@ -157,7 +177,7 @@ export class Delivery {
     const { database, outbox } = this.#deps
     const rows = database.all("SELECT tx FROM posting WHERE handed = 1 AND state = 'pending'")
     for (const row of rows) {
-      const entry = outbox.find(row['tx'] as Uint8Array)
+      const entry = outbox.find(row.tx as Uint8Array)
       if (entry?.status === 'committed' || entry?.status === 'refused') this.settle(entry)
     }
   }

@@ -1,10 +1,11 @@
 /** Streams a WFDB recording of this host, as a device would: signals of millivolts become the ECG stream. */
-import type { EcgBatch } from '@healthblock/diagnosis/batch'
-import { decodeSignal, parseHeader, sampleMissing, type WfdbHeader } from '@healthblock/diagnosis/wfdb'
+
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { EcgBatch } from '@healthblock/diagnosis/batch'
+import { decodeSignal, parseHeader, sampleMissing, type WfdbHeader } from '@healthblock/diagnosis/wfdb'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { UserNodeError } from '../errors.ts'
@@ -67,7 +68,10 @@ async function loadRecord(path: string): Promise<Loaded> {
   try {
     header = parseHeader(new Uint8Array(await readFile(`${path}.hea`)))
   } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : `is not a WFDB header: ${(cause as Error).message}`
+    const reason =
+      (cause as NodeJS.ErrnoException).code === 'ENOENT'
+        ? 'does not exist'
+        : `is not a WFDB header: ${(cause as Error).message}`
     throw invalid('record', `${basename(path)}.hea ${reason}`, cause)
   }
   const leads = []
@@ -90,12 +94,19 @@ async function loadRecord(path: string): Promise<Loaded> {
 /** Samples [from, to) of the first lead, and of the second if it has the same gain and baseline. */
 function piece(loaded: Loaded, from: number, to: number, startMs: number): EcgBatch {
   const [first] = loaded.leads as [Loaded['leads'][number]]
-  const leads = loaded.leads.slice(0, 1).concat(loaded.leads.slice(1, 2).filter((lead) => lead.gain === first.gain && lead.baseline === first.baseline && lead.name !== first.name))
+  const leads = loaded.leads
+    .slice(0, 1)
+    .concat(
+      loaded.leads
+        .slice(1, 2)
+        .filter((lead) => lead.gain === first.gain && lead.baseline === first.baseline && lead.name !== first.name),
+    )
   const samples = new Int16Array((to - from) * leads.length)
   for (let i = from; i < to; i++) {
     for (const [position, lead] of leads.entries()) {
       const value = lead.samples[i] ?? sampleMissing
-      samples[(i - from) * leads.length + position] = value === sampleMissing ? -32768 : Math.max(-32767, Math.min(32767, value))
+      samples[(i - from) * leads.length + position] =
+        value === sampleMissing ? -32768 : Math.max(-32767, Math.min(32767, value))
     }
   }
   return {
@@ -129,7 +140,11 @@ export class RecordJobs {
     const length = loaded.leads[0]?.samples.length ?? 0
     const from = Math.floor(request.fromSeconds * rate)
     const to = Math.min(length, request.toSeconds === undefined ? length : Math.floor(request.toSeconds * rate))
-    if (!(from < to)) throw invalid('from', `the recording has ${Math.floor(length / rate)} s: there is nothing from ${request.fromSeconds} s on`)
+    if (!(from < to))
+      throw invalid(
+        'from',
+        `the recording has ${Math.floor(length / rate)} s: there is nothing from ${request.fromSeconds} s on`,
+      )
     const frames = Math.max(1, Math.floor((this.#deps.periodMs * rate) / 1000))
     const job: Job = {
       id: randomUUID(),
@@ -153,11 +168,17 @@ export class RecordJobs {
   /** @throws {UserNodeError} `ERR_JOB_UNKNOWN`. */
   find(person: Person, id: string): Job {
     const job = this.#jobs.get(id)
-    if (job === undefined || job.account !== person.id) throw new UserNodeError('there is no such job', { code: 'ERR_JOB_UNKNOWN', job: id })
+    if (job === undefined || job.account !== person.id)
+      throw new UserNodeError('there is no such job', { code: 'ERR_JOB_UNKNOWN', job: id })
     return job
   }
 
-  async #run(job: Job, person: Person, loaded: Loaded, range: { from: number; to: number; frames: number; speed: number | 'max' }): Promise<void> {
+  async #run(
+    job: Job,
+    person: Person,
+    loaded: Loaded,
+    range: { from: number; to: number; frames: number; speed: number | 'max' },
+  ): Promise<void> {
     const { samples, sealer, deliver, nowMs, stopping, database } = this.#deps
     const stream = streamOfKind(person, 'ecg')
     // The recording is moved to now: its last sample is as old as it would be had it been measured live.
@@ -172,7 +193,11 @@ export class RecordJobs {
         while (nowMs() < dueMs && !stopping.aborted) await delay(Math.min(250, dueMs - nowMs()))
       }
       if (stopping.aborted) throw new Error('the node is stopping; what was streamed so far is kept')
-      samples.add(person, stream.stream, piece(loaded, at, end, startMs + Math.round(((at - range.from) / rate) * 1000)))
+      samples.add(
+        person,
+        stream.stream,
+        piece(loaded, at, end, startMs + Math.round(((at - range.from) / rate) * 1000)),
+      )
       job.batches += sealer.seal(person, stream, false)
       deliver().catch(() => {})
       // Lets requests and timers in between.
@@ -185,8 +210,12 @@ export class RecordJobs {
   }
 
   async #startMs(person: Person, stream: Uint8Array, lengthMs: number, speed: number | 'max'): Promise<number> {
-    const row = this.#deps.database.get('SELECT max(until) AS until FROM batch WHERE account = ? AND stream = ?', person.account, stream)
-    const last = Number(row?.['until'] ?? 0)
+    const row = this.#deps.database.get(
+      'SELECT max(until) AS until FROM batch WHERE account = ? AND stream = ?',
+      person.account,
+      stream,
+    )
+    const last = Number(row?.until ?? 0)
     const wanted = speed === 'max' ? this.#deps.nowMs() - lengthMs : this.#deps.nowMs()
     return Math.round(Math.max(last, wanted))
   }
@@ -199,8 +228,8 @@ export class RecordJobs {
         'SELECT DISTINCT tx FROM batch WHERE account = ? AND stream = ? AND sequence > ? AND sequence <= ? ORDER BY sequence',
         ...[person.account, stream, range.after, range.until],
       )
-      if (rows.every((row) => row['tx'] !== null) || stopping.aborted) {
-        return rows.flatMap((row) => (row['tx'] === null ? [] : [toHex(row['tx'] as Uint8Array)]))
+      if (rows.every((row) => row.tx !== null) || stopping.aborted) {
+        return rows.flatMap((row) => (row.tx === null ? [] : [toHex(row.tx as Uint8Array)]))
       }
       await deliver()
       await delay(postedPollMs)
@@ -209,5 +238,7 @@ export class RecordJobs {
 }
 
 function sequenceOf(database: Database, person: Person, stream: Uint8Array): number {
-  return Number(database.get('SELECT sequence FROM stream WHERE account = ? AND stream = ?', person.account, stream)?.['sequence'] ?? 0)
+  return Number(
+    database.get('SELECT sequence FROM stream WHERE account = ? AND stream = ?', person.account, stream)?.sequence ?? 0,
+  )
 }

@@ -44,8 +44,12 @@ export class Samples {
    * @throws {UserNodeError} `ERR_SAMPLES_INVALID`, `ERR_BUFFER_FULL`.
    */
   add(person: Person, stream: Uint8Array, batch: ReadingBatch): void {
-    const waiting = this.#database.get('SELECT coalesce(sum(length(content)), 0) AS bytes FROM sample WHERE account = ? AND stream = ?', person.account, stream)
-    if (Number(waiting?.['bytes'] ?? 0) > waitingBytesMax) {
+    const waiting = this.#database.get(
+      'SELECT coalesce(sum(length(content)), 0) AS bytes FROM sample WHERE account = ? AND stream = ?',
+      person.account,
+      stream,
+    )
+    if (Number(waiting?.bytes ?? 0) > waitingBytesMax) {
       throw new UserNodeError('too many samples wait to be sealed: try again later', { code: 'ERR_BUFFER_FULL' })
     }
     let content: Uint8Array
@@ -68,16 +72,22 @@ export class Samples {
       ...[person.account, stream],
     )
     return rows.map((row) => ({
-      id: Number(row['id']),
-      startMs: Number(row['start']),
-      untilMs: Number(row['until']),
-      arrivedMs: Number(row['arrived']),
-      batch: parseBatch(row['content'] as Uint8Array),
+      id: Number(row.id),
+      startMs: Number(row.start),
+      untilMs: Number(row.until),
+      arrivedMs: Number(row.arrived),
+      batch: parseBatch(row.content as Uint8Array),
     }))
   }
 
   /** Inside the caller's transaction: drops a piece, or leaves of it what was not sealed. */
-  replace(person: Person, stream: Uint8Array, ids: readonly number[], rest: ReadingBatch | undefined, arrivedMs: number): void {
+  replace(
+    person: Person,
+    stream: Uint8Array,
+    ids: readonly number[],
+    rest: ReadingBatch | undefined,
+    arrivedMs: number,
+  ): void {
     for (const id of ids) this.#database.run('DELETE FROM sample WHERE id = ?', id)
     if (rest === undefined) return
     this.#database.run(
@@ -110,13 +120,24 @@ export interface NextBatch {
  *
  * @param isFlushed - true: take what there is, even if it is less than a period.
  */
-export function nextBatch(pieces: readonly WaitingPiece[], periodMs: number, isFlushed: boolean): NextBatch | undefined {
+export function nextBatch(
+  pieces: readonly WaitingPiece[],
+  periodMs: number,
+  isFlushed: boolean,
+): NextBatch | undefined {
   const [first] = pieces
   if (first === undefined) return undefined
-  return first.batch.kind === 'ecg' ? nextEcg(pieces, first.batch, periodMs, isFlushed) : nextVitals(pieces, periodMs, isFlushed)
+  return first.batch.kind === 'ecg'
+    ? nextEcg(pieces, first.batch, periodMs, isFlushed)
+    : nextVitals(pieces, periodMs, isFlushed)
 }
 
-function nextEcg(pieces: readonly WaitingPiece[], head: EcgBatch, periodMs: number, isFlushed: boolean): NextBatch | undefined {
+function nextEcg(
+  pieces: readonly WaitingPiece[],
+  head: EcgBatch,
+  periodMs: number,
+  isFlushed: boolean,
+): NextBatch | undefined {
   const frames = Math.max(1, Math.floor((periodMs * head.rateMilliHz) / 1_000_000))
   const wanted = frames * head.leads.length
   const samples: number[] = []

@@ -2,8 +2,9 @@
  * Turns waiting samples into sealed blocks. The sequence number, the block and the end of the samples are one
  * transaction: after a crash a number is either unused or has its block.
  */
-import { sealPayload, payloadKinds, smallestClass } from '@healthblock/crypto/payload'
+
 import { sha256 } from '@healthblock/crypto/hash'
+import { payloadKinds, sealPayload, smallestClass } from '@healthblock/crypto/payload'
 import { batchSizeMax, encodeBatch, type ReadingBatch } from '@healthblock/diagnosis/batch'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
@@ -40,7 +41,8 @@ export class Sealer {
     let count = 0
     while (count < 64) {
       const pieces = samples.waiting(person, stream.stream)
-      const isIdle = pieces.length > 0 && nowMs() - Math.max(...pieces.map(({ arrivedMs }) => arrivedMs)) > idlePeriods * periodMs
+      const isIdle =
+        pieces.length > 0 && nowMs() - Math.max(...pieces.map(({ arrivedMs }) => arrivedMs)) > idlePeriods * periodMs
       const next = nextBatch(pieces, periodMs, isFlushed || isIdle)
       if (next === undefined) break
       this.#deps.database.transaction(() => {
@@ -55,13 +57,17 @@ export class Sealer {
   #sealOne(person: Person, { stream }: PersonStream, batch: ReadingBatch): void {
     const { database, ledger, nowMs } = this.#deps
     const { generation } = person.hot
-    const row = database.get('SELECT sequence, epoch, class, classgen FROM stream WHERE account = ? AND stream = ?', person.account, stream)
-    const sequence = Number(row?.['sequence'] ?? 0) + 1
+    const row = database.get(
+      'SELECT sequence, epoch, class, classgen FROM stream WHERE account = ? AND stream = ?',
+      person.account,
+      stream,
+    )
+    const sequence = Number(row?.sequence ?? 0) + 1
     // Never backwards, though the clock may go: the chain asks for it.
-    const epoch = Math.max(epochOf(nowMs(), ledger.epochLengthMs), Number(row?.['epoch'] ?? 0), person.hot.first)
+    const epoch = Math.max(epochOf(nowMs(), ledger.epochLengthMs), Number(row?.epoch ?? 0), person.hot.first)
     const plaintext = encodeBatch(batch)
-    const isFixed = Number(row?.['classgen'] ?? 0) === generation && Number(row?.['class'] ?? 0) > 0
-    const sizeBytes = isFixed ? Number(row?.['class']) : this.#classOf(batch, plaintext.length)
+    const isFixed = Number(row?.classgen ?? 0) === generation && Number(row?.class ?? 0) > 0
+    const sizeBytes = isFixed ? Number(row?.class) : this.#classOf(batch, plaintext.length)
     const epochKey = epochKeyOf(person.hot.nodes, { stream, generation, epoch })
     if (epochKey === undefined) throw new Error(`no key for epoch ${epoch} of generation ${generation}`)
     const { block } = sealPayload({

@@ -58,7 +58,7 @@ CREATE TABLE alarm (
   id INTEGER PRIMARY KEY, account BLOB NOT NULL, ms INTEGER NOT NULL, code TEXT NOT NULL, severity TEXT NOT NULL,
   about BLOB, acknowledged INTEGER, UNIQUE (account, code, about)
 ) STRICT;
-CREATE TABLE cursor (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE cursor (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 `
 
 /** Opens `node.db`, making it if absent. */

@@ -40,13 +40,15 @@ export class Postings {
 
   /** Not yet handed to the outbox, oldest first; at most 256. */
   unhanded(): Posting[] {
-    const rows = this.#database.all('SELECT tx, account, what, leaf, requires FROM posting WHERE handed = 0 ORDER BY ms, what DESC LIMIT 256')
+    const rows = this.#database.all(
+      'SELECT tx, account, what, leaf, requires FROM posting WHERE handed = 0 ORDER BY ms, what DESC LIMIT 256',
+    )
     return rows.map((row) => ({
-      tx: row['tx'] as Uint8Array,
-      account: row['account'] as Uint8Array,
-      what: row['what'] as Posting['what'],
-      leaf: row['leaf'] as Uint8Array,
-      requires: (row['requires'] as Uint8Array | null) ?? undefined,
+      tx: row.tx as Uint8Array,
+      account: row.account as Uint8Array,
+      what: row.what as Posting['what'],
+      leaf: row.leaf as Uint8Array,
+      requires: (row.requires as Uint8Array | null) ?? undefined,
     }))
   }
 
@@ -69,13 +71,20 @@ export class Postings {
   }
 
   /** What became of a transaction of this person; undefined if it is not hers. */
-  find(account: Uint8Array, tx: Uint8Array): { what: Posting['what']; state: PostingState; requires: string | undefined } | undefined {
-    const row = this.#database.get('SELECT what, state, requires FROM posting WHERE tx = ? AND account = ?', tx, account)
+  find(
+    account: Uint8Array,
+    tx: Uint8Array,
+  ): { what: Posting['what']; state: PostingState; requires: string | undefined } | undefined {
+    const row = this.#database.get(
+      'SELECT what, state, requires FROM posting WHERE tx = ? AND account = ?',
+      tx,
+      account,
+    )
     if (row === undefined) return undefined
-    const requires = row['requires'] as Uint8Array | null
+    const requires = row.requires as Uint8Array | null
     return {
-      what: row['what'] as Posting['what'],
-      state: row['state'] as PostingState,
+      what: row.what as Posting['what'],
+      state: row.state as PostingState,
       requires: requires === null ? undefined : toHex(requires),
     }
   }
@@ -84,6 +93,6 @@ export class Postings {
   of(account: Uint8Array): { what: Posting['what']; state: PostingState }[] {
     return this.#database
       .all("SELECT what, state FROM posting WHERE account = ? AND what <> 'iot' ORDER BY ms LIMIT 1000", account)
-      .map((row) => ({ what: row['what'] as Posting['what'], state: row['state'] as PostingState }))
+      .map((row) => ({ what: row.what as Posting['what'], state: row.state as PostingState }))
   }
 }

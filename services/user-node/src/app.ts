@@ -1,0 +1,365 @@
+/** Builds a user node from its parts. `main.ts` starts and stops it; tests import this. */
+import { join } from 'node:path'
+import { newHotStoreKey } from '@healthblock/crypto/hot-store'
+import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import { ensureFolder, readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
+import { type FollowedBlock, LedgerFollower } from '@healthblock/runtime/follower'
+import { type Address, createHttpApp, type HttpApp } from '@healthblock/runtime/http-app'
+import type { Logger } from '@healthblock/runtime/logger'
+import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
+import type { Database } from '@healthblock/runtime/sqlite'
+import { StorageClient } from '@healthblock/runtime/storage-client'
+import { createTokenSource } from '@healthblock/runtime/token-guard'
+import type { UserNodeConfig, UserNodeSecrets } from './config.ts'
+import { Consent } from './consent/consent.ts'
+import { Settlement } from './consent/settlement.ts'
+import { statusOfCode, UserNodeError } from './errors.ts'
+import { UserNodeEvents } from './events.ts'
+import { createLedgerView } from './follower-view.ts'
+import { Household } from './household.ts'
+import type { LedgerView } from './ledger-view.ts'
+import { People } from './people/people.ts'
+import { type Person, PersonStore } from './people/person.ts'
+import { Sessions } from './people/sessions.ts'
+import { Diagnoses } from './reading/diagnoses.ts'
+import { Access } from './routes/access.ts'
+import { registerConsentRoutes } from './routes/consent-routes.ts'
+import { registerEventRoutes } from './routes/events-routes.ts'
+import { registerPeopleRoutes } from './routes/people-routes.ts'
+import { registerStreamRoutes } from './routes/stream-routes.ts'
+import { Delivery } from './sealing/delivery.ts'
+import { RecordJobs } from './sealing/record.ts'
+import { Samples } from './sealing/samples.ts'
+import { Sealer } from './sealing/sealer.ts'
+import { openNodeDatabase } from './store/node-db.ts'
+import { Postings } from './store/postings.ts'
+
+/** What the routes work with. */
+export interface Services {
+  readonly access: Access
+  readonly people: People
+  readonly store: PersonStore
+  readonly sessions: Sessions
+  readonly consent: Consent
+  readonly settlement: Settlement
+  readonly samples: Samples
+  readonly jobs: RecordJobs
+  readonly diagnoses: Diagnoses
+  readonly events: UserNodeEvents
+  readonly ledger: LedgerView
+  readonly database: Database
+  readonly stopping: AbortSignal
+  readonly nowMs: () => number
+  /** Begins the node's next round at once. */
+  readonly wake: () => void
+  /** Catches up with what is published; without a network it returns and the lists are as old as they are. */
+  readonly refresh: () => Promise<void>
+  readonly confirm: (person: Person, signature: Uint8Array) => void
+  readonly transaction: (
+    person: Person,
+    id: string,
+  ) => { status: string; receipt?: string; refusal?: unknown } | undefined
+  readonly drain: (timeoutMs: number) => Promise<number>
+}
+
+/** A user node. */
+export interface UserNode {
+  readonly services: Services
+  listen(): Promise<Address>
+  stop(): Promise<void>
+}
+
+const refreshTimeoutMs = 10_000
+
+function loadWrappingKey(dir: string): Uint8Array {
+  const path = join(dir, 'hot.key')
+  const kept = readFileIfPresent(path)
+  if (kept !== undefined) return fromHex(new TextDecoder().decode(kept).trim())
+  const key = newHotStoreKey()
+  writeFileDurably(path, `${toHex(key)}\n`, { mode: 0o600 })
+  return key
+}
+
+function createFollower(config: UserNodeConfig, logger: Logger, store: () => PersonStore): LedgerFollower {
+  const sources = new Map<string, () => string>()
+  const follower: LedgerFollower = LedgerFollower.open({
+    dir: join(config.dir, 'ledger'),
+    genesis: config.ledger.genesis,
+    urls: config.ledger.accounting,
+    logger: logger.child({ part: 'follower' }),
+    token: () => {
+      // Anybody of the house who is on the ledger may read it.
+      const reader = store()
+        .all()
+        .find(({ state }) => state !== 'pending')
+      if (reader === undefined)
+        throw new UserNodeError('nobody of this house is enrolled yet', { code: 'ERR_PERSON_PENDING', person: '' })
+      let source = sources.get(reader.id)
+      if (source === undefined) {
+        source = createTokenSource({
+          ledgerId: follower.ledger.ledgerId,
+          account: reader.account,
+          keyNumber: 1,
+          signingKey: reader.opKey,
+          scope: 'ledger',
+        })
+        sources.set(reader.id, source)
+      }
+      return source()
+    },
+  })
+  return follower
+}
+
+function createStorageOf(
+  config: UserNodeConfig,
+  follower: LedgerFollower,
+  store: PersonStore,
+): (account: Uint8Array) => StorageClient {
+  const clients = new Map<string, StorageClient>()
+  return (account) => {
+    const id = toHex(account)
+    let client = clients.get(id)
+    if (client === undefined) {
+      const person = store.find(id)
+      const { ledgerId } = follower.ledger
+      client = new StorageClient({
+        urls: config.ledger.storage,
+        ledgerId,
+        token: createTokenSource({ ledgerId, account, keyNumber: 1, signingKey: person.opKey, scope: 'storage' }),
+        storeKeyOf: follower.storeKeyOf,
+        // A network of one store has one copy to sign for.
+        receiptsNeeded: Math.min(2, follower.ledger.policy('userchain').stores.length),
+      })
+      clients.set(id, client)
+    }
+    return client
+  }
+}
+
+interface Built extends Services {
+  readonly follower: LedgerFollower
+  readonly outbox: Outbox
+  readonly household: Household
+  readonly delivery: Delivery
+}
+
+function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger, stopping: AbortSignal): Built {
+  const nowMs = Date.now
+  const database = openNodeDatabase(join(config.dir, 'node.db'))
+  const store = new PersonStore(database, loadWrappingKey(config.dir))
+  const follower = createFollower(config, logger, () => store)
+  const ledger = createLedgerView(follower.ledger, nowMs)
+  const events = new UserNodeEvents(logger.child({ part: 'events' }))
+  const postings = new Postings(database)
+  const samples = new Samples(database, nowMs)
+  const sealer = new Sealer({ database, samples, ledger, periodMs: config.periodMs, nowMs })
+  const consent = new Consent({ database, people: store, postings, ledger, events, nowMs })
+  const people = new People({ dir: config.dir, database, store, postings, ledger, nowMs })
+  const settlement = new Settlement({
+    dir: config.dir,
+    database,
+    people: store,
+    client: follower.client,
+    events,
+    logger,
+    nowMs,
+    reissue: (person) => consent.reissue(person),
+  })
+  const outbox = new Outbox({
+    dir: config.dir,
+    ledgerId: ledger.ledgerId,
+    client: follower.client,
+    logger: logger.child({ part: 'outbox' }),
+    onFinished: (entry) => {
+      delivery.settle(entry)
+      household.wake()
+    },
+  })
+  const storageOf = createStorageOf(config, follower, store)
+  const diagnoses = new Diagnoses({ database, people: store, storageOf, ledger, events, logger })
+  const onFinal = (posting: { what: string; account: Uint8Array }, entry: OutboxEntry): void => {
+    const person = store.byAccount(posting.account)
+    if (person === undefined || posting.what !== 'key') return
+    settlement
+      .settle(person, entry)
+      .catch((error: unknown) => logger.error({ err: error }, 'a key transaction could not be settled'))
+  }
+  const delivery = new Delivery({
+    database,
+    people: store,
+    postings,
+    outbox,
+    storageOf,
+    ledger,
+    logger,
+    nowMs,
+    onFinal,
+  })
+  const refresh = async (): Promise<void> => {
+    try {
+      await follower.catchUp({ signal: AbortSignal.timeout(refreshTimeoutMs) })
+    } catch (error) {
+      logger.debug({ err: error }, 'the ledger is out of reach')
+    }
+  }
+  const household = new Household({
+    store,
+    people,
+    consent,
+    settlement,
+    sealer,
+    delivery,
+    diagnoses,
+    postings,
+    ledger,
+    refresh,
+    logger,
+    nowMs,
+  })
+  const sessions = new Sessions({ dir: config.dir, consent, nowMs })
+  const jobs = new RecordJobs({
+    database,
+    samples,
+    sealer,
+    deliver: () => delivery.step(),
+    periodMs: config.periodMs,
+    nowMs,
+    stopping,
+  })
+  return {
+    ...{
+      access: new Access({ apiSecret: secrets.apiSecret, sessions, people, store }),
+      people,
+      store,
+      sessions,
+      consent,
+      settlement,
+    },
+    ...{
+      samples,
+      jobs,
+      diagnoses,
+      events,
+      ledger,
+      database,
+      stopping,
+      nowMs,
+      follower,
+      outbox,
+      household,
+      delivery,
+      refresh,
+    },
+    wake: () => household.wake(),
+    confirm: (person, signature) => {
+      people.confirm(person, signature, sponsorKeyOf(follower, database, person))
+      household.wake()
+    },
+    transaction: (person, id) => transactionState(database, postings, outbox, person, id),
+    drain: (timeoutMs) => drain(delivery, household, timeoutMs),
+  }
+}
+
+/** The sponsor's op key: from the verified ledger, or from genesis while nobody of the house may read the ledger. */
+function sponsorKeyOf(follower: LedgerFollower, database: Database, person: Person): Uint8Array {
+  const row = database.get('SELECT sponsor FROM person WHERE account = ?', person.account)
+  const key = follower.keyOf(row?.sponsor as Uint8Array, 1)
+  if (key === undefined)
+    throw new UserNodeError('the sponsor is not known to this ledger', { code: 'ERR_SIGNATURE_WRONG' })
+  return key
+}
+
+function transactionState(database: Database, postings: Postings, outbox: Outbox, person: Person, id: string) {
+  const tx = fromHex(id)
+  const posting = postings.find(person.account, tx)
+  if (posting === undefined) return undefined
+  const entry = outbox.find(tx)
+  const isKey = database.get('SELECT recorded FROM consent WHERE tx = ?', tx)
+  if (entry?.status === 'refused') return { status: 'refused', refusal: { rule: entry.rule } }
+  // A `key` counts as recorded once this node has settled it: the receipt's file is there by then.
+  const isSettled = isKey === undefined || isKey.recorded !== null
+  const receipt = entry?.status === 'committed' && isSettled ? entry.receiptPath : undefined
+  return { status: entry?.status ?? 'waiting', ...(receipt === undefined ? {} : { receipt }) }
+}
+
+async function drain(delivery: Delivery, household: Household, timeoutMs: number): Promise<number> {
+  const deadline = performance.now() + timeoutMs
+  while (delivery.pending() > 0 && performance.now() < deadline) await household.round()
+  return delivery.pending()
+}
+
+/** Gives the node's own watcher every block of Docchain after its cursor. */
+async function watchDocchain(built: Built, logger: Logger, signal: AbortSignal): Promise<void> {
+  const { database, follower, diagnoses, household } = built
+  const row = database.get("SELECT value FROM cursor WHERE name = 'docchain'")
+  const onBlock = (block: FollowedBlock): void => {
+    database.transaction(() => {
+      for (const placed of block.transactions) diagnoses.see({ ...placed, ms: block.seal.ms })
+      database.run("INSERT OR REPLACE INTO cursor (name, value) VALUES ('docchain', ?)", block.cursor)
+    })
+    if (block.transactions.length > 0) household.wake()
+  }
+  try {
+    await follower.follow({ chain: 'docchain', cursor: row?.value as Uint8Array | undefined, onBlock, signal })
+  } catch (error) {
+    logger.error({ err: error }, 'Docchain is not followed any more')
+  }
+}
+
+/** Waits until somebody of the house may read the ledger, then follows it. */
+async function followWhenEnrolled(built: Built, logger: Logger, signal: AbortSignal): Promise<void> {
+  const isReadable = (): boolean =>
+    built.store.all().some((person) => built.outbox.find(person.account)?.status === 'committed')
+  while (!isReadable()) {
+    await new Promise<void>((resolve) => {
+      setTimeout(resolve, 100).unref()
+      signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+    if (signal.aborted) return
+  }
+  built.follower.start()
+  await watchDocchain(built, logger, signal)
+}
+
+/** Opens everything in `config.dir`; nothing listens yet. */
+export async function createUserNode(options: {
+  config: UserNodeConfig
+  secrets: UserNodeSecrets
+  logger: Logger
+}): Promise<UserNode> {
+  const { config, secrets, logger } = options
+  ensureFolder(config.dir)
+  const running = new AbortController()
+  const built = build(config, secrets, logger, running.signal)
+  const app: HttpApp = await createHttpApp({
+    name: 'HealthBlock user node',
+    version: '0.1.0',
+    logger,
+    statusOfCode,
+    bodySizeBytesMax: 2 * 1024 * 1024,
+  })
+  registerPeopleRoutes(app.fastify, built)
+  registerStreamRoutes(app.fastify, built)
+  registerConsentRoutes(app.fastify, built)
+  registerEventRoutes(app.fastify, built)
+  let work: Promise<unknown> = Promise.resolve()
+  return {
+    services: built,
+    async listen() {
+      built.delivery.reconcile()
+      built.outbox.start()
+      work = Promise.all([built.household.run(running.signal), followWhenEnrolled(built, logger, running.signal)])
+      return app.listen({ host: config.host, port: config.port, dir: config.dir })
+    },
+    async stop() {
+      running.abort()
+      await app.stop()
+      await work
+      built.sessions.closeAll()
+      await built.outbox.close()
+      await built.follower.close()
+      built.database.close()
+    },
+  }
+}
