@@ -90,7 +90,8 @@ export class Episodes {
     }
     episode.toMs = Math.max(episode.toMs, toMs)
     episode.severity = Math.max(episode.severity, severity)
-    episode.least = Math.min(episode.least, value)
+    // 0 = not measured: a rhythm is told before its rate is known.
+    if (value > 0) episode.least = episode.least === 0 ? value : Math.min(episode.least, value)
     episode.most = Math.max(episode.most, value)
     episode.last = value
     episode.count++
@@ -178,7 +179,8 @@ const texts: Record<FindingCode, (e: Episode, length: string) => string> = {
   'ecg.tachycardia': (e, length) => `Tachycardia for ${length}, rate ${bpm(e.least)} to ${bpm(e.most)}/min.`,
   'ecg.ventricular-bigeminy': (_e, length) => `Ventricular bigeminy for ${length}.`,
   'ecg.ventricular-trigeminy': (_e, length) => `Ventricular trigeminy for ${length}.`,
-  'ecg.ventricular-beats': (e, length) => `${e.count} ventricular premature beats within ${length}.`,
+  'ecg.ventricular-beats': (e, length) =>
+    e.count === 1 ? 'One ventricular premature beat.' : `${e.count} ventricular premature beats within ${length}.`,
   'ecg.unreadable': (_e, length) => `ECG cannot be judged for ${length}; no statement is made about this time.`,
   'early-warning.news2': (e, length) =>
     `NEWS2 up to ${Math.floor(e.most / 1000)}, now ${Math.floor(e.last / 1000)}, for ${length}.`,
