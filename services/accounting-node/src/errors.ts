@@ -24,6 +24,8 @@ export type AccountingErrorDetail =
   | { code: 'ERR_LOG_DAMAGED'; chain: string; index: number; reason: string }
   | { code: 'ERR_ROLLED_BACK'; chain: string; size: number; sizeSigned: number }
   | { code: 'ERR_FORKED'; chain: string; height: number; reason: string }
+  | { code: 'ERR_CORE_HALTED'; chain: string; reason: string }
+  | { code: 'ERR_MESSAGE_INVALID'; reason: string }
   | { code: 'ERR_RULES_UNKNOWN'; chain: string; rules: number }
 
 /** Each code that {@link AccountingError} can carry. */

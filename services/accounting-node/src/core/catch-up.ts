@@ -1,0 +1,223 @@
+/**
+ * Following decided blocks. A block is decided for good when q nodes staged it in one term; its acks are kept with it, so whoever
+ * has a block can prove it to one that is behind, and peers need no trust. Every block is executed here before it counts.
+ */
+import type { PendingBlock } from '@healthblock/chain/block'
+import { ChainError } from '@healthblock/chain/errors'
+import { AccountingError } from '../errors.ts'
+import { cosign } from './attester.ts'
+import { type CoreState, type KnownBlock, parseTransactions } from './core-state.ts'
+import { readRegister } from './head-register.ts'
+import {
+  type Ack,
+  asLeaves,
+  encodeAcks,
+  encodeBlock,
+  encodeMessage,
+  type Fields,
+  isSameHead,
+  parseAcks,
+  parseBlock,
+  parseMessage,
+} from './wire.ts'
+
+/** Most blocks, and bytes, of one answer. */
+const blocksPerAnswerMax = 64
+const answerSizeBytesMax = 4 * 1024 * 1024
+/** How long a Docchain block may wait for Userchain to reach its anchor. */
+export const anchorWaitMs = 2_000
+
+/** A decided block and its proof, as peers send it. */
+interface DecidedBlock {
+  readonly blockBytes: Uint8Array
+  readonly acks: readonly Ack[]
+}
+
+/** Answers `block`: decided blocks from `height` on; with `staged`, the undecided one that this node staged there, if it has no other. */
+export function answerBlocks(core: CoreState, request: Fields): Uint8Array {
+  const from = request.uint('height')
+  const max = Math.min(request.has('max') ? request.uint('max') : 1, blocksPerAnswerMax)
+  const blocks: (Uint8Array | ReturnType<typeof encodeAcks>)[][] = []
+  let sizeBytes = 0
+  for (let height = from; height < from + max && height < core.log.count(); height++) {
+    const { blockBytes, acks } = core.log.record(height)
+    sizeBytes += blockBytes.length
+    if (blocks.length > 0 && sizeBytes > answerSizeBytesMax) break
+    blocks.push([blockBytes, encodeAcks(acks)])
+  }
+  const staged = core.staged.newest()
+  const withStaged = blocks.length === 0 && staged?.height === from
+  return encodeMessage({ blocks, ...(withStaged ? { staged: staged.blockBytes } : {}) })
+}
+
+/** Executes a block on the committed head; waits up to `anchorWaitMs` for Userchain if the anchor is not applied yet. */
+export async function execute(core: CoreState, leaves: readonly Uint8Array[]): Promise<PendingBlock> {
+  await core.ledger.preverify(core.chain, parseTransactions(leaves))
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return core.ledger.checkBlock({ chain: core.chain, leaves })
+    } catch (error) {
+      if (!(error instanceof ChainError) || error.detail.code !== 'ERR_ANCHOR_UNKNOWN' || attempt > 0) throw error
+      const { size } = error.detail
+      const reached = (): boolean => core.ledger.head('userchain').size >= size
+      // Userchain's core follows its own register; its appliers wake this one.
+      await core.changed.until(reached, core.clock, anchorWaitMs, core.signal)
+    }
+  }
+}
+
+/** The block of a decided head: the one computed or staged here, if it is that one. */
+async function ownBlock(
+  core: CoreState,
+  head: { height: number; size: number; root: Uint8Array },
+): Promise<KnownBlock | undefined> {
+  const { known } = core
+  if (known !== undefined && isSameHead(known.pending.head, head) && isSameHead(known.pending.base, core.head()))
+    return known
+  const staged = core.staged.newest()
+  if (staged?.height !== head.height || !isSameHead(staged, head)) return undefined
+  return { pending: await execute(core, parseBlock(staged.blockBytes)), blockBytes: staged.blockBytes }
+}
+
+async function fetchFrom(
+  core: CoreState,
+  rank: number,
+  height: number,
+  max: number,
+): Promise<{ blocks: DecidedBlock[]; staged?: Uint8Array }> {
+  const answer = parseMessage(await core.call(rank, 'block', encodeMessage({ height, max })))
+  const blocks = answer.list('blocks').map((value) => {
+    const [blockBytes, acks] = Array.isArray(value) ? value : []
+    return {
+      blockBytes: asLeaves([blockBytes ?? 0])[0] as Uint8Array,
+      acks: parseAcks(Array.isArray(acks) ? acks : []),
+    }
+  })
+  return { blocks, ...(answer.has('staged') ? { staged: answer.bytes('staged') } : {}) }
+}
+
+/** Executes and applies one block that a peer sent, if its acks prove it. Answers false if they do not. */
+async function takeDecided(core: CoreState, block: DecidedBlock, target: { height: number }): Promise<boolean> {
+  const pending = await execute(core, parseBlock(block.blockBytes))
+  const { head } = pending
+  if (!(await core.members.isDecided(head, block.acks))) return false
+  await core.apply({ pending, blockBytes: block.blockBytes }, block.acks, { sign: head.height >= target.height })
+  return true
+}
+
+/** Takes what one peer has. Answers true if this node got on. */
+async function followPeer(
+  core: CoreState,
+  rank: number,
+  target: { height: number; size?: number; root?: Uint8Array; acks?: readonly Ack[] },
+): Promise<boolean> {
+  const before = core.head().height
+  const next = before + 1
+  const { blocks, staged } = await fetchFrom(core, rank, next, Math.min(target.height - before, blocksPerAnswerMax))
+  for (const block of blocks) if (!(await takeDecided(core, block, target))) break
+  const { size, root, acks } = target
+  if (
+    blocks.length === 0 &&
+    staged !== undefined &&
+    next === target.height &&
+    size !== undefined &&
+    root !== undefined
+  ) {
+    const pending = await execute(core, parseBlock(staged))
+    if (isSameHead(pending.head, { size, root }) && acks !== undefined) {
+      await core.apply({ pending, blockBytes: staged }, acks, { sign: true })
+    }
+  }
+  return core.head().height > before
+}
+
+/**
+ * Applies decided blocks from peers until this node has the height of `target`, or no peer helps on. With `size`, `root` and `acks`
+ * (a value of the register) the last block may also be one that a peer only staged.
+ */
+export async function catchUp(
+  core: CoreState,
+  target: { height: number; size?: number; root?: Uint8Array; acks?: readonly Ack[] },
+): Promise<void> {
+  const from = core.head().height
+  const others = core.members.others(core.rank)
+  let failures = 0
+  for (
+    let turn = core.rank;
+    core.head().height < target.height && failures < others.length && !core.signal.aborted;
+    turn++
+  ) {
+    const rank = others[turn % others.length] as number
+    try {
+      if (await followPeer(core, rank, target)) failures = 0
+      else failures++
+    } catch (error) {
+      failures++
+      core.report(`catching up from rank ${rank}`, error)
+    }
+  }
+  const to = core.head().height
+  if (to > from + 1) core.options.observe({ kind: 'caught-up', chain: core.chain, fromHeight: from, toHeight: to })
+}
+
+/**
+ * Reads the register and applies what it decided: usually the one block that was staged here, else whatever the peers give. Then
+ * cosigns, if this node is at the newest decided head.
+ *
+ * @throws {AccountingError} as `readRegister`.
+ */
+export async function followRegister(core: CoreState): Promise<void> {
+  const { value } = await readRegister(core)
+  if (value === undefined) return
+  if (value.height === core.head().height + 1) {
+    const own = await ownBlock(core, value)
+    if (own !== undefined) await core.apply(own, value.acks, { sign: true })
+  }
+  if (value.height > core.head().height) await catchUp(core, value)
+  const head = core.head()
+  if (head.height >= value.height) await cosign(core)
+}
+
+/** One follower of the register at a time; a call during another one makes it look once more. */
+export class Follower {
+  readonly #core: CoreState
+  #running: Promise<void> | undefined
+  #again = false
+
+  constructor(core: CoreState) {
+    this.#core = core
+  }
+
+  /** Follows the register now. Never rejects: a fault is reported, and the next call tries again. */
+  follow(): Promise<void> {
+    if (this.#running !== undefined) {
+      this.#again = true
+      return this.#running
+    }
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined
+    })
+    return this.#running
+  }
+
+  async #run(): Promise<void> {
+    do {
+      this.#again = false
+      try {
+        await followRegister(this.#core)
+      } catch (error) {
+        this.#core.report('following the register', error)
+      }
+    } while (this.#again && !this.#core.signal.aborted)
+  }
+}
+
+/** Block bytes of leaves, for those who built them. */
+export function blockBytesOf(pending: PendingBlock): Uint8Array {
+  return encodeBlock(pending.leaves)
+}
+
+/** A block this node must have but cannot follow: an error for callers that give up. */
+export function behind(core: CoreState, height: number): AccountingError {
+  return new AccountingError(`${core.chain} is behind block ${height}`, { code: 'ERR_STAGE_REFUSED', reason: 'behind' })
+}

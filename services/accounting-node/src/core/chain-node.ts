@@ -1,0 +1,213 @@
+/** One chain's core, put together. */
+import type { Ledger } from '@healthblock/chain/block'
+import { type ChainName, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
+import { encodeUtf8 } from '@healthblock/encoding/bytes'
+import { answerCosignature, takePublished } from './attester.ts'
+import { answerBlocks, Follower } from './catch-up.ts'
+import type { AppliedBlock, AppliedHead, BlockPlace, ChainCore, CoreStatus, PublishedHead } from './chain-core.ts'
+import { type CoreState, parseTransactions } from './core-state.ts'
+import type { PeerMethod } from './ports.ts'
+import { PromiseStore } from './promise.ts'
+import { Sequencer } from './sequencer.ts'
+import { StagedStore } from './staged.ts'
+import { answerCollect, answerStage } from './stager.ts'
+import { answerHead, Watch } from './watch.ts'
+import { asLeaves, encodeBlock, encodeMessage, parseMessage } from './wire.ts'
+
+/** File of the newest published note; derived. */
+const checkpointFile = 'checkpoint'
+/** Most transactions of one gossip. */
+const gossipMax = 256
+const utf8 = new TextDecoder()
+
+/** Called by `openCores` only. */
+export class ChainNode implements ChainCore {
+  readonly chain: ChainName
+  readonly ledger: Ledger
+  readonly #core: CoreState
+  readonly #follower: Follower
+  readonly #sequencer: Sequencer
+  #watching: Promise<void> | undefined
+  #savingCheckpoint: Promise<void> = Promise.resolve()
+
+  constructor(core: CoreState) {
+    this.#core = core
+    this.chain = core.chain
+    this.ledger = core.ledger
+    this.#follower = new Follower(core)
+    this.#sequencer = new Sequencer(core, this.#follower)
+    core.onPublished((published) => this.#saveCheckpoint(published))
+  }
+
+  head(): AppliedHead {
+    return this.#core.head()
+  }
+
+  published(): PublishedHead | undefined {
+    return this.#core.published
+  }
+
+  publishedSizeAt(ms: number): number {
+    const known = this.#core.publishedMs.findLast(([, sinceMs]) => sinceMs <= ms)
+    return known?.[0] ?? 0
+  }
+
+  publishedBeyondMs(size: number): number | undefined {
+    return this.#core.publishedMs.find(([published]) => published > size)?.[1]
+  }
+
+  entry(index: number): Uint8Array {
+    return this.#core.log.entry(index)
+  }
+
+  entries(from: number, to: number): Uint8Array[] {
+    return this.#core.log.entries(from, to)
+  }
+
+  blockAt(height: number): BlockPlace | undefined {
+    return height > this.head().height ? undefined : this.#core.log.place(height)
+  }
+
+  heightOfIndex(index: number): number | undefined {
+    return index >= this.head().size ? undefined : this.#core.log.heightOf(index)
+  }
+
+  async submit(transactions: readonly Transaction[]): Promise<void> {
+    await this.#core.options.queue.add(encodeBlock(transactions.map(({ leaf }) => leaf)))
+  }
+
+  noteAccepted(transactions: readonly Transaction[], options: { ageMs?: number } = {}): void {
+    const core = this.#core
+    const fresh = core.pool.add(transactions, core.nowMs() - (options.ageMs ?? 0))
+    core.changed.notify()
+    for (let from = 0; from < fresh.length; from += gossipMax) {
+      const txs = fresh.slice(from, from + gossipMax).map(({ leaf }) => leaf)
+      core.tell('gossip', encodeMessage({ txs }))
+    }
+  }
+
+  onApplied(listener: (block: AppliedBlock) => void): () => void {
+    return this.#core.onApplied(listener)
+  }
+
+  onPublished(listener: (published: PublishedHead) => void): () => void {
+    return this.#core.onPublished(listener)
+  }
+
+  term(): { term: number; leader: number | undefined } {
+    const { value } = this.#core
+    return { term: value?.term ?? 0, leader: value?.leader }
+  }
+
+  status(): CoreStatus {
+    const core = this.#core
+    const nowMs = core.nowMs()
+    const anchored = core.head().anchor?.size ?? 0
+    const beyondMs = core.options.userchain?.publishedBeyondMs(anchored) ?? nowMs
+    return {
+      ...this.term(),
+      leads: core.leadingTerm > 0,
+      queueDepth: core.options.queue.depth(),
+      poolCount: core.pool.count(),
+      anchorLagMs: nowMs - beyondMs,
+      sinceDecidedMs: nowMs - core.lastDecidedMs,
+      registerReachable: core.registerReachable,
+      signs: core.signFrom !== undefined && core.maySign(core.head().size) && core.largestSizeSeen <= core.head().size,
+      clockSkewMs: core.clockSkewMs,
+      halted: core.halted,
+    }
+  }
+
+  async handlePeer(from: number, method: PeerMethod, body: Uint8Array): Promise<Uint8Array> {
+    const core = this.#core
+    const request = parseMessage(body)
+    switch (method) {
+      case 'stage':
+        return answerStage(core, this.#follower, from, request)
+      case 'collect':
+        return answerCollect(core, from, request)
+      case 'decided':
+        // A hint: the register says what is true.
+        void this.#follower.follow()
+        return encodeMessage({})
+      case 'cosignature':
+        return answerCosignature(core, request)
+      case 'published':
+        takePublished(core, utf8.decode(request.bytes('checkpoint')))
+        return encodeMessage({})
+      case 'gossip':
+        return this.#gossip(asLeaves(request.list('txs')))
+      case 'block':
+        return answerBlocks(core, request)
+      case 'head':
+        return answerHead(core, from)
+    }
+  }
+
+  #gossip(leaves: readonly Uint8Array[]): Uint8Array {
+    const core = this.#core
+    const transactions = leaves.slice(0, gossipMax).map((leaf) => parseTransactionLeaf(leaf))
+    const fresh = core.pool.add(transactions, core.nowMs())
+    // Their block will follow: its signatures are then known already.
+    core.ledger.preverify(core.chain, fresh).catch((error) => core.report('gossip', error))
+    return encodeMessage({})
+  }
+
+  #saveCheckpoint({ checkpoint }: PublishedHead): void {
+    const core = this.#core
+    const save = (): Promise<void> =>
+      core.options.disk.write(checkpointFile, encodeUtf8(checkpoint), { durable: false })
+    this.#savingCheckpoint = this.#savingCheckpoint
+      .then(save)
+      .catch((error) => core.report('the checkpoint file', error))
+  }
+
+  async start(): Promise<void> {
+    const core = this.#core
+    core.staged = await StagedStore.open(core.options.disk)
+    core.promise = await PromiseStore.open(core.options.disk)
+    await this.#replay()
+    const checkpoint = await core.options.disk.read(checkpointFile)
+    if (checkpoint !== undefined && checkpoint.length > 0) this.#restorePublished(utf8.decode(checkpoint))
+    core.lastDecidedMs = core.nowMs()
+    core.largestSizeSeen = Math.max(core.largestSizeSeen, core.head().size)
+    const { height, size } = core.head()
+    core.options.observe({ kind: 'started', chain: this.chain, height, size })
+    const watch = new Watch(core, this.#follower, this.#sequencer)
+    this.#watching = watch.run()
+  }
+
+  /** Executes what the log holds beyond the ledger's stores. */
+  async #replay(): Promise<void> {
+    const core = this.#core
+    for (let height = core.head().height + 1; height < core.log.count(); height++) {
+      const leaves = core.log.leaves(height)
+      await core.ledger.preverify(this.chain, parseTransactions(leaves))
+      core.commit(core.ledger.checkBlock({ chain: this.chain, leaves }))
+    }
+  }
+
+  #restorePublished(checkpoint: string): void {
+    try {
+      takePublished(this.#core, checkpoint)
+    } catch (error) {
+      this.#core.report('the checkpoint file', error)
+    }
+  }
+
+  async stop(): Promise<void> {
+    const core = this.#core
+    core.stopping.abort()
+    core.changed.notify()
+    await this.#watching
+    await this.#sequencer.ended()
+    await this.#follower.follow()
+    await this.#savingCheckpoint
+    // What is still under way ends before the files close.
+    await core.lock.run(async () => {
+      await core.log.close()
+      await core.staged?.close()
+      await core.promise?.close()
+    })
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * What the parts of one chain's core share. `lock` is held by whoever changes the log, the ledger, the staged block or the
+ * promise; whatever must wait for others waits before it takes the lock.
+ */
+import type { ChainHead, Ledger, PendingBlock } from '@healthblock/chain/block'
+import { type ChainName, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
+import type { SigningKey } from '@healthblock/crypto/signature'
+import { messageOf } from '@healthblock/runtime/errors'
+import { AccountingError } from '../errors.ts'
+import type { AppliedBlock, ChainCore, PublishedHead } from './chain-core.ts'
+import { Cosignatures } from './cosignatures.ts'
+import type { BlockLog } from './log.ts'
+import { encodeRecord } from './log.ts'
+import type { Members } from './members.ts'
+import { Condition, Mutex } from './mutex.ts'
+import { Pool } from './pool.ts'
+import type { Clock, CoreObserver, Disk, HeadRegister, IntakeQueue, PeerMethod, PeerNetwork } from './ports.ts'
+import type { PromiseStore } from './promise.ts'
+import type { StagedStore } from './staged.ts'
+import { type Ack, type HeadValue, isSameHead } from './wire.ts'
+
+/** What a core is made with. */
+export interface CoreOptions {
+  readonly chain: ChainName
+  readonly rank: number
+  readonly members: Members
+  readonly keys: { readonly node: SigningKey; readonly log: SigningKey; readonly cosigner: SigningKey }
+  /** Shared by both chains of the node. */
+  readonly ledger: Ledger
+  readonly clock: Clock
+  readonly disk: Disk
+  readonly register: HeadRegister
+  readonly queue: IntakeQueue
+  readonly network: PeerNetwork
+  readonly observe: CoreObserver
+  /** Docchain: the Userchain core of the same node, whose checkpoints are the anchors. */
+  readonly userchain?: ChainCore
+  /** For demonstrations and tests only: as leader, this node leaves out transactions signed by these accounts (hex). */
+  readonly faultCensor?: ReadonlySet<string>
+}
+
+/** How long a peer may take, by method. A stager executes up to 4,096 transactions before it answers. */
+export const peerTimeoutMs = { stage: 10_000, collect: 4_000, block: 10_000, other: 3_000 } as const
+
+/** A block that was computed here and may yet be decided. */
+export interface KnownBlock {
+  readonly pending: PendingBlock
+  readonly blockBytes: Uint8Array
+}
+
+/** State of one chain's core. */
+export class CoreState {
+  readonly options: CoreOptions
+  readonly chain: ChainName
+  readonly rank: number
+  readonly members: Members
+  readonly ledger: Ledger
+  readonly clock: Clock
+  readonly lock = new Mutex()
+  /** Woken by every change that somebody may wait for: applied, published, accepted, another register value. */
+  readonly changed = new Condition()
+  readonly pool: Pool
+  readonly stopping = new AbortController()
+  log!: BlockLog
+  staged!: StagedStore
+  promise!: PromiseStore
+  /** The register's newest value that stood on q acks, and the bytes it was read as. */
+  value: HeadValue | undefined
+  registerReachable = false
+  /** The block last computed for the next height: executed once, committed when decided. */
+  known: KnownBlock | undefined
+  /** Term in which this node leads, or 0. */
+  leadingTerm = 0
+  published: PublishedHead | undefined
+  /** Unix ms of the oldest cosignature in the published note. */
+  publishedOldestTime = 0
+  /** The newest published sizes and when each was first known here, ascending. */
+  readonly publishedMs: [size: number, sinceMs: number][] = []
+  readonly cosignatures = new Cosignatures()
+  /** The size that this run cosigned last. */
+  cosignedSize = -1
+  /** Least size at which this node may sign again (its own highest published cosignature), once the peers were asked. */
+  signFrom: { readonly size: number; readonly root: Uint8Array } | undefined
+  /** The largest head that anybody signed or the register named, to know when this node is behind. */
+  largestSizeSeen = 0
+  lastDecidedMs = 0
+  clockSkewMs = 0
+  halted: string | undefined
+  readonly #applied = new Set<(block: AppliedBlock) => void>()
+  readonly #publishedListeners = new Set<(published: PublishedHead) => void>()
+
+  constructor(options: CoreOptions) {
+    this.options = options
+    this.chain = options.chain
+    this.rank = options.rank
+    this.members = options.members
+    this.ledger = options.ledger
+    this.clock = options.clock
+    this.pool = new Pool(options.members.ledgerId, options.chain)
+  }
+
+  get signal(): AbortSignal {
+    return this.stopping.signal
+  }
+
+  head(): ChainHead {
+    return this.ledger.head(this.chain)
+  }
+
+  nowMs(): number {
+    return this.clock.nowMs()
+  }
+
+  wait(ms: number): Promise<void> {
+    return this.clock.wait(ms, this.signal)
+  }
+
+  onApplied(listener: (block: AppliedBlock) => void): () => void {
+    this.#applied.add(listener)
+    return () => this.#applied.delete(listener)
+  }
+
+  onPublished(listener: (published: PublishedHead) => void): () => void {
+    this.#publishedListeners.add(listener)
+    return () => this.#publishedListeners.delete(listener)
+  }
+
+  notifyPublished(published: PublishedHead, fresh: boolean): void {
+    if (fresh) {
+      this.publishedMs.push([published.size, this.nowMs()])
+      if (this.publishedMs.length > 64) this.publishedMs.shift()
+    }
+    for (const listener of this.#publishedListeners) listener(published)
+    this.changed.notify()
+  }
+
+  /** Ends this core for good: what it holds in memory and on disk may no longer agree. A restart recovers. */
+  halt(error: unknown): AccountingError {
+    if (this.halted === undefined) {
+      this.halted = messageOf(error)
+      this.options.observe({ kind: 'halted', chain: this.chain, error })
+      this.stopping.abort()
+      this.changed.notify()
+    }
+    const reason = messageOf(error)
+    return new AccountingError(
+      `${this.chain} halted: ${reason}`,
+      { code: 'ERR_CORE_HALTED', chain: this.chain, reason },
+      { cause: error },
+    )
+  }
+
+  fork(height: number, reason: string): AccountingError {
+    const error = new AccountingError(reason, { code: 'ERR_FORKED', chain: this.chain, height, reason })
+    return this.halt(error)
+  }
+
+  report(part: string, error: unknown): void {
+    if (!this.signal.aborted) this.options.observe({ kind: 'failed', chain: this.chain, part, error })
+  }
+
+  /** Asks a peer. */
+  call(rank: number, method: PeerMethod, body: Uint8Array): Promise<Uint8Array> {
+    const timeoutMs =
+      method === 'stage' || method === 'collect' || method === 'block' ? peerTimeoutMs[method] : peerTimeoutMs.other
+    return this.options.network.call(rank, this.chain, method, body, { timeoutMs })
+  }
+
+  /** Tells all peers, once, and does not wait: what is lost is repaired by asking. */
+  tell(method: PeerMethod, body: Uint8Array): void {
+    for (const rank of this.members.others(this.rank)) this.call(rank, method, body).catch(() => {})
+  }
+
+  /** Runs a durable write; if it fails nobody knows what is on the disk, so the core ends. */
+  async durably<T>(write: Promise<T>): Promise<T> {
+    try {
+      return await write
+    } catch (error) {
+      throw this.halt(error)
+    }
+  }
+
+  /**
+   * Makes a decided block this node's head: entries to the disk, then the ledger. With `sign` the promise to cosign it goes to
+   * the disk at the same time; on a restart after only the promise arrived, the node is behind its own word and signs nothing
+   * until it has caught up. Answers false if the head is not the block's parent (somebody else applied it, or others after it).
+   */
+  apply(block: KnownBlock, acks: readonly Ack[], options: { sign: boolean }): Promise<boolean> {
+    return this.lock.run(async () => {
+      const { pending, blockBytes } = block
+      if (this.signal.aborted || !isSameHead(this.head(), pending.base)) return false
+      const { size, root, height } = pending.head
+      const writes: Promise<void>[] = [this.log.append(encodeRecord({ blockBytes, acks }), pending.leaves.length)]
+      if (options.sign && this.maySign(size)) writes.push(this.promise.bind({ size, root }))
+      await this.durably(Promise.all(writes))
+      this.commit(pending)
+      this.lastDecidedMs = this.nowMs()
+      this.largestSizeSeen = Math.max(this.largestSizeSeen, size)
+      this.options.observe({
+        kind: 'decided',
+        chain: this.chain,
+        height,
+        size,
+        transactions: pending.transactions.length,
+      })
+      return true
+    })
+  }
+
+  /** Commits to the ledger what the log holds already, and tells the listeners. */
+  commit(pending: PendingBlock): void {
+    try {
+      this.ledger.commit(pending)
+    } catch (error) {
+      throw this.halt(error)
+    }
+    this.known = undefined
+    for (const { id } of pending.transactions) this.pool.remove(id)
+    const { head, firstIndex, leaves, transactions, closes, wakes } = pending
+    const { height, size, ms } = head
+    const block: AppliedBlock = { height, i0: firstIndex, size, leaves, transactions, closes, wakes, ms }
+    for (const listener of this.#applied) listener(block)
+    this.changed.notify()
+  }
+
+  /** True if this node may cosign a head of this size: it asked its peers what it had signed, and has caught up with that. */
+  maySign(size: number): boolean {
+    const from = this.signFrom
+    return from !== undefined && size >= from.size && size >= this.promise.current.size
+  }
+}
+
+/** The transactions of a block's leaves (all but the SEAL). */
+export function parseTransactions(leaves: readonly Uint8Array[]): Transaction[] {
+  return leaves.slice(0, -1).map((leaf) => parseTransactionLeaf(leaf))
+}

@@ -1,0 +1,45 @@
+import type { Cosignature } from '@healthblock/chain/checkpoint'
+import { equalBytes } from '@healthblock/encoding/bytes'
+
+/** Sizes for which cosignatures are kept, beyond the published one. */
+const sizesKeptMax = 256
+/** A verified cosignature over a head. */
+export interface HeldCosignature extends Cosignature {
+  readonly size: number
+  readonly root: Uint8Array
+}
+
+/** The cosignatures of one chain that this node knows, newest per node and size. */
+export class Cosignatures {
+  readonly #bySize = new Map<number, Map<number, HeldCosignature>>()
+  /** By rank: the cosignature over the largest size. */
+  readonly #largest = new Map<number, HeldCosignature>()
+
+  add(held: HeldCosignature, publishedSize: number): void {
+    const largest = this.#largest.get(held.rank)
+    if (largest === undefined || largest.size <= held.size) this.#largest.set(held.rank, held)
+    if (held.size < publishedSize) return
+    let lines = this.#bySize.get(held.size)
+    if (lines === undefined) {
+      lines = new Map()
+      this.#bySize.set(held.size, lines)
+    }
+    const known = lines.get(held.rank)
+    if (known === undefined || known.time <= held.time) lines.set(held.rank, held)
+    for (const size of this.#bySize.keys()) {
+      if (size < publishedSize || this.#bySize.size > sizesKeptMax) this.#bySize.delete(size)
+      else break
+    }
+  }
+
+  /** Those over this head, in order of rank. */
+  over(head: { size: number; root: Uint8Array }): HeldCosignature[] {
+    const lines = [...(this.#bySize.get(head.size)?.values() ?? [])]
+    return lines.filter((held) => equalBytes(held.root, head.root)).sort((a, b) => a.rank - b.rank)
+  }
+
+  /** The cosignature of a rank over the largest size. */
+  largestOf(rank: number): HeldCosignature | undefined {
+    return this.#largest.get(rank)
+  }
+}

@@ -1,0 +1,48 @@
+/** Reading the head register, and what follows from it: nothing is decided but what stands there on q acks. */
+import { messageOf } from '@healthblock/runtime/errors'
+import { AccountingError } from '../errors.ts'
+import type { CoreState } from './core-state.ts'
+import { type HeadValue, isSameHead, parseHeadValue } from './wire.ts'
+
+/** What the register holds: raw bytes for the next compare-and-set, and the value if it stands on q acks. */
+export interface RegisterReading {
+  readonly bytes: Uint8Array | undefined
+  readonly value: HeadValue | undefined
+}
+
+function parsed(bytes: Uint8Array): HeadValue | undefined {
+  try {
+    return parseHeadValue(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Reads the register; a value that does not stand on q acks counts as absent.
+ *
+ * @throws {AccountingError} `ERR_REGISTER_FAILED` while it cannot be read; `ERR_FORKED` if it contradicts what this node applied.
+ */
+export async function readRegister(core: CoreState): Promise<RegisterReading> {
+  let bytes: Uint8Array | undefined
+  try {
+    bytes = await core.options.register.read(core.chain)
+    core.registerReachable = true
+  } catch (cause) {
+    core.registerReachable = false
+    const reason = messageOf(cause)
+    throw new AccountingError(`head register: ${reason}`, { code: 'ERR_REGISTER_FAILED', reason }, { cause })
+  }
+  const found = bytes === undefined ? undefined : parsed(bytes)
+  const value = found !== undefined && (await core.members.isValid(found)) ? found : undefined
+  if (value !== undefined) {
+    const place = core.ledger.index(core.chain).boundaryAt(value.height)
+    if (place !== undefined && !isSameHead(place, value)) {
+      throw core.fork(value.height, `the register decided another block ${value.height} than this node applied`)
+    }
+    core.largestSizeSeen = Math.max(core.largestSizeSeen, value.size)
+  }
+  if (core.value?.term !== value?.term || core.value?.leader !== value?.leader) core.changed.notify()
+  core.value = value
+  return { bytes, value }
+}

@@ -1,0 +1,46 @@
+import type { Clock } from './ports.ts'
+
+/** Runs one piece of work at a time, in the order of arrival. */
+export class Mutex {
+  #last: Promise<unknown> = Promise.resolve()
+
+  /** Runs `work` after everything before it, whatever became of that. */
+  run<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work, work)
+    this.#last = result.catch(() => {})
+    return result
+  }
+}
+
+/** Something that others wait for: each `notify` wakes all that wait. */
+export class Condition {
+  #waiting = Promise.withResolvers<void>()
+
+  notify(): void {
+    const woken = this.#waiting
+    this.#waiting = Promise.withResolvers<void>()
+    woken.resolve()
+  }
+
+  /** Resolves at the next `notify`, after `ms`, or when `signal` aborts. */
+  async wait(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+    const timer = new AbortController()
+    const stop = (): void => timer.abort()
+    signal.addEventListener('abort', stop)
+    if (signal.aborted) stop()
+    await Promise.race([this.#waiting.promise, clock.wait(ms, timer.signal)])
+    signal.removeEventListener('abort', stop)
+    timer.abort()
+  }
+
+  /** Waits until `holds` is true; answers false if `ms` passed or `signal` aborted before. */
+  async until(holds: () => boolean, clock: Clock, ms: number, signal: AbortSignal): Promise<boolean> {
+    const end = clock.nowMs() + ms
+    while (!holds()) {
+      const left = end - clock.nowMs()
+      if (left <= 0 || signal.aborted) return false
+      await this.wait(clock, left, signal)
+    }
+    return true
+  }
+}

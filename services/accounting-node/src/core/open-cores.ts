@@ -1,0 +1,175 @@
+/**
+ * Opens both chains of a node. The log is the truth: the ledger's stores follow from it, and a store that does not fit its log (ahead
+ * of it after a restored disk, or of other blocks) is emptied and filled again.
+ */
+import { Ledger } from '@healthblock/chain/block'
+import { genesisLeaf, parseGenesis } from '@healthblock/chain/genesis'
+import { emptyRoot, leafHash, nodeHash } from '@healthblock/chain/merkle'
+import { encodeSealLeaf, parseSealLeaf, type Seal } from '@healthblock/chain/seal'
+import { type ChainStore, MemoryChainStore } from '@healthblock/chain/store'
+import type { ChainName } from '@healthblock/chain/transaction'
+import type { SigningKey } from '@healthblock/crypto/signature'
+import { equalBytes } from '@healthblock/encoding/bytes'
+import { AccountingError } from '../errors.ts'
+import type { ChainCore } from './chain-core.ts'
+import { ChainNode } from './chain-node.ts'
+import { CoreState } from './core-state.ts'
+import { BlockLog, recordOf } from './log.ts'
+import { Members } from './members.ts'
+import type { Clock, CoreObserver, Disk, HeadRegister, IntakeQueue, PeerNetwork } from './ports.ts'
+
+/** What a node's cores are made with. */
+export interface NodeOptions {
+  /** Genesis file. */
+  readonly genesis: Uint8Array
+  readonly rank: number
+  readonly nodeKey: SigningKey
+  readonly chainKeys: Readonly<Record<ChainName, { readonly log: SigningKey; readonly cosigner: SigningKey }>>
+  readonly clock: Clock
+  readonly disks: Readonly<Record<ChainName, Disk>>
+  readonly queues: Readonly<Record<ChainName, IntakeQueue>>
+  readonly register: HeadRegister
+  readonly network: PeerNetwork
+  readonly observe: CoreObserver
+  /** Opens the store of a chain's derived state; with `fresh` it empties it first. Called again only after what it gave before is no longer used. */
+  readonly openStore: (chain: ChainName, options: { fresh: boolean }) => ChainStore
+  /** For demonstrations and tests only: as leader, this node leaves out transactions signed by these accounts (hex). */
+  readonly faultCensor?: ReadonlySet<string>
+}
+
+/** Both chains of one node. */
+export interface NodeCores {
+  readonly ledger: Ledger
+  readonly userchain: ChainCore
+  readonly docchain: ChainCore
+  /** Starts both, Userchain first. */
+  start(): Promise<void>
+  /** Stops both. */
+  stop(): Promise<void>
+}
+
+const chainNames: readonly ChainName[] = ['userchain', 'docchain']
+
+/** The SEAL of block 0, which the ledger commits by itself. */
+function sealZero(zero: Ledger, chain: ChainName): Uint8Array {
+  const { ms, stateRoot, anchor, root } = zero.head(chain)
+  const fields: Seal = {
+    h: 0,
+    i0: 0,
+    k: 1,
+    psize: 0,
+    proot: emptyRoot(),
+    st: stateRoot,
+    ms,
+    rules: 1,
+    anchor: undefined,
+  }
+  const leaf = encodeSealLeaf(anchor === undefined ? fields : { ...fields, anchor: [[anchor.size, anchor.root]] })
+  if (!equalBytes(nodeHash(leafHash(genesisLeaf(zero.genesis)), leafHash(leaf)), root)) {
+    throw new AccountingError('block 0 is not what genesis fixes', {
+      code: 'ERR_LOG_DAMAGED',
+      chain,
+      index: 1,
+      reason: 'block 0',
+    })
+  }
+  return leaf
+}
+
+/** True if the store's head is a block of the log. */
+function fits(ledger: Ledger, log: BlockLog, chain: ChainName): boolean {
+  const head = ledger.head(chain)
+  if (head.height >= log.count() || log.place(head.height)?.size !== head.size) return false
+  const leaves = log.leaves(head.height)
+  const seal = parseSealLeaf(leaves[leaves.length - 1] as Uint8Array)
+  if (!equalBytes(seal.st, head.stateRoot) || seal.ms !== head.ms) return false
+  if (head.height + 1 >= log.count()) return true
+  const next = log.leaves(head.height + 1)
+  return equalBytes(parseSealLeaf(next[next.length - 1] as Uint8Array).proot, head.root)
+}
+
+async function openLog(options: NodeOptions, zero: Ledger, chain: ChainName): Promise<BlockLog> {
+  const log = await BlockLog.open(options.disks[chain], chain)
+  const first = [genesisLeaf(zero.genesis), sealZero(zero, chain)] as const
+  if (log.count() === 0) await log.append(recordOf(first, []), first.length)
+  if (!equalBytes(log.entry(0), first[0]) || !equalBytes(log.entry(1), first[1])) {
+    const reason = 'the log belongs to another ledger'
+    throw new AccountingError(reason, { code: 'ERR_LOG_DAMAGED', chain, index: 0, reason })
+  }
+  if (log.damagedHeight !== undefined) {
+    const index = log.size()
+    const reason = 'damaged records were cut off; the blocks come again from the peers'
+    const error = new AccountingError(`log of ${chain}: ${reason}`, { code: 'ERR_LOG_DAMAGED', chain, index, reason })
+    options.observe({ kind: 'failed', chain, part: 'opening the log', error })
+  }
+  return log
+}
+
+function openLedger(options: NodeOptions, logs: Readonly<Record<ChainName, BlockLog>>): Ledger {
+  const fresh = { userchain: false, docchain: false }
+  for (let attempt = 0; ; attempt++) {
+    const stores = {
+      userchain: options.openStore('userchain', { fresh: fresh.userchain }),
+      docchain: options.openStore('docchain', { fresh: fresh.docchain }),
+    }
+    const ledger = Ledger.open({ genesis: options.genesis, stores })
+    const unfit = chainNames.filter((chain) => !fits(ledger, logs[chain], chain))
+    if (unfit.length === 0) return ledger
+    if (attempt > 0) {
+      const chain = unfit[0] as ChainName
+      const reason = 'an emptied store does not fit the log'
+      throw new AccountingError(reason, { code: 'ERR_LOG_DAMAGED', chain, index: 0, reason })
+    }
+    for (const chain of unfit) fresh[chain] = true
+  }
+}
+
+/**
+ * Opens logs, stores and ledger of both chains. Nothing takes part in the ledger before `start`.
+ *
+ * @throws {AccountingError} `ERR_LOG_DAMAGED` for a log of another ledger. {ChainError} `ERR_GENESIS_INVALID`.
+ */
+export async function openCores(options: NodeOptions): Promise<NodeCores> {
+  const genesis = parseGenesis(options.genesis)
+  const zero = Ledger.open({
+    genesis: options.genesis,
+    stores: { userchain: new MemoryChainStore(), docchain: new MemoryChainStore() },
+  })
+  const logs = {
+    userchain: await openLog(options, zero, 'userchain'),
+    docchain: await openLog(options, zero, 'docchain'),
+  }
+  const ledger = openLedger(options, logs)
+  const { rank, clock, register, network, observe, faultCensor } = options
+  const make = (chain: ChainName, userchain: ChainCore | undefined): { node: ChainNode; core: CoreState } => {
+    const core = new CoreState({
+      ...{ chain, rank, ledger, clock, register, network, observe },
+      members: new Members(genesis, chain),
+      keys: { node: options.nodeKey, ...options.chainKeys[chain] },
+      disk: options.disks[chain],
+      queue: options.queues[chain],
+      ...(userchain === undefined ? {} : { userchain }),
+      ...(faultCensor === undefined ? {} : { faultCensor }),
+    })
+    core.log = logs[chain]
+    return { node: new ChainNode(core), core }
+  }
+  const { node: userchain } = make('userchain', undefined)
+  const { node: docchain, core } = make('docchain', userchain)
+  // Docchain waits for anchors, and seals when Userchain closed something.
+  userchain.onApplied(() => core.changed.notify())
+  userchain.onPublished(() => core.changed.notify())
+  return {
+    ledger,
+    userchain,
+    docchain,
+    async start() {
+      await userchain.start()
+      await docchain.start()
+    },
+    async stop() {
+      await docchain.stop()
+      await userchain.stop()
+    },
+  }
+}

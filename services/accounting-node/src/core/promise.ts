@@ -1,0 +1,63 @@
+/**
+ * What this node has bound itself to: the newest term that it promised, and to whom; the newest head that it cosigned. Durable
+ * before anybody hears of it, and never smaller afterwards.
+ */
+import { emptyRoot } from '@healthblock/chain/merkle'
+import { type Journal, openJournal } from './journal.ts'
+import type { Disk } from './ports.ts'
+import { encodeMessage, parseMessage } from './wire.ts'
+
+/** A node's word. */
+export interface NodePromise {
+  /** It stages nothing for an older term. 0: none yet. */
+  readonly term: number
+  /** Rank of the leader of `term`. */
+  readonly leader: number
+  /** Highest incarnation of the register that it has seen. */
+  readonly incarnation: number
+  /** It cosigns no smaller size, and no other root at this one. */
+  readonly size: number
+  readonly root: Uint8Array
+}
+
+const fileSizeBytesMax = 1024 * 1024
+
+/** The file `promise`. */
+export class PromiseStore {
+  #journal!: Journal
+  #current: NodePromise = { term: 0, leader: 0, incarnation: 0, size: 0, root: emptyRoot() }
+
+  static async open(disk: Disk): Promise<PromiseStore> {
+    const store = new PromiseStore()
+    const { journal } = await openJournal(disk, 'promise', (payload) => {
+      const fields = parseMessage(payload)
+      store.#current = {
+        term: fields.uint('term'),
+        leader: fields.uint('leader'),
+        incarnation: fields.uint('inc'),
+        size: fields.uint('size'),
+        root: fields.bytes('root', 32),
+      }
+    })
+    store.#journal = journal
+    return store
+  }
+
+  get current(): NodePromise {
+    return this.#current
+  }
+
+  /** Binds this node to more, durably. The caller holds the core's lock. */
+  async bind(more: Partial<NodePromise>): Promise<void> {
+    const next: NodePromise = { ...this.#current, ...more }
+    const { term, leader, incarnation, size, root } = next
+    const payload = encodeMessage({ term, leader, inc: incarnation, size, root })
+    if (this.#journal.sizeBytes() > fileSizeBytesMax) await this.#journal.replace(payload)
+    else await this.#journal.append(payload)
+    this.#current = next
+  }
+
+  async close(): Promise<void> {
+    await this.#journal.close()
+  }
+}

@@ -1,0 +1,210 @@
+/** The leader's side of one block: staged by q nodes, then decided by compare-and-set. Both are repeated until the outcome is known. */
+import type { PendingBlock } from '@healthblock/chain/block'
+import { equalBytes } from '@healthblock/encoding/bytes'
+import { messageOf } from '@healthblock/runtime/errors'
+import type { Follower } from './catch-up.ts'
+import type { CoreState } from './core-state.ts'
+import { readRegister } from './head-register.ts'
+import { stage } from './stager.ts'
+import {
+  type Ack,
+  encodeAcks,
+  encodeHeadValue,
+  encodeMessage,
+  type HeadValue,
+  isSameHead,
+  parseMessage,
+} from './wire.ts'
+
+/** Pauses between tries of one peer. */
+const behindPauseMs = 50
+const awayPauseMs = 250
+
+/** This node leads no more: another term was promised or taken. `promised` is the highest term heard of. */
+export class StepDown extends Error {
+  override readonly name = 'StepDown'
+  readonly promised: number
+  constructor(reason: string, promised: number) {
+    super(reason)
+    this.promised = promised
+  }
+}
+
+/** So many nodes refused the block itself that q can no longer stage it: in another term another one must be built. */
+export class BlockRefused extends Error {
+  override readonly name = 'BlockRefused'
+}
+
+/** A leader's hold on a chain: its term and the register's value under it. */
+export interface Leadership {
+  readonly term: number
+  /** The value and the bytes that the next compare-and-set expects. */
+  value: HeadValue
+  bytes: Uint8Array
+}
+
+/** A block to stage; `acks` if it is a re-proposal. */
+export interface Proposal {
+  readonly pending: PendingBlock
+  readonly blockBytes: Uint8Array
+  readonly acks: readonly Ack[]
+}
+
+/** One round of staging: asks all nodes at once until q acks are in, or q can no longer be. */
+class Round {
+  readonly #core: CoreState
+  readonly #follower: Follower
+  readonly #term: number
+  readonly #proposal: Proposal
+  readonly #acks = new Map<number, Ack>()
+  readonly #refused = new Set<number>()
+  readonly #done = Promise.withResolvers<Ack[]>()
+  #open = true
+
+  constructor(core: CoreState, follower: Follower, term: number, proposal: Proposal) {
+    this.#core = core
+    this.#follower = follower
+    this.#term = term
+    this.#proposal = proposal
+  }
+
+  async run(): Promise<Ack[]> {
+    const core = this.#core
+    const abort = (): void => this.#done.reject(new StepDown('stopping', 0))
+    core.signal.addEventListener('abort', abort)
+    if (core.signal.aborted) abort()
+    const { blockBytes, acks } = this.#proposal
+    const { height } = this.#proposal.pending.head
+    const order = encodeMessage({
+      height,
+      term: this.#term,
+      block: blockBytes,
+      ...(acks.length > 0 ? { acks: encodeAcks(acks) } : {}),
+    })
+    for (const rank of core.members.others(core.rank)) void this.#ask(rank, order)
+    void this.#own()
+    try {
+      return await this.#done.promise
+    } finally {
+      this.#open = false
+      core.signal.removeEventListener('abort', abort)
+    }
+  }
+
+  async #own(): Promise<void> {
+    const { blockBytes, acks, pending } = this.#proposal
+    const { rank } = this.#core
+    try {
+      const order = { height: pending.head.height, term: this.#term, leader: rank, blockBytes, acks }
+      this.#acked(await stage(this.#core, this.#follower, order))
+    } catch (error) {
+      this.#done.reject(new StepDown(`cannot stage here: ${messageOf(error)}`, this.#core.promise.current.term))
+    }
+  }
+
+  async #ask(rank: number, order: Uint8Array): Promise<void> {
+    const core = this.#core
+    while (this.#open && !core.signal.aborted) {
+      const pauseMs = await this.#askOnce(rank, order)
+      if (pauseMs === undefined || !this.#open) return
+      await core.wait(pauseMs)
+    }
+  }
+
+  /** Answers how long to wait before the next try, or undefined if this node has given its answer. */
+  async #askOnce(rank: number, order: Uint8Array): Promise<number | undefined> {
+    const core = this.#core
+    const { head } = this.#proposal.pending
+    try {
+      const answer = parseMessage(await core.call(rank, 'stage', order))
+      if (answer.has('ack')) {
+        const ack: Ack = { rank, term: this.#term, signature: answer.bytes('ack', 64) }
+        if (await core.members.isAck(head, ack)) this.#acked(ack)
+        else this.#refusedBy(rank, 'an ack that does not verify')
+        return undefined
+      }
+      const promised = answer.uint('promised')
+      if (answer.uint('height') >= head.height || promised > this.#term) {
+        this.#done.reject(
+          new StepDown(`rank ${rank} is at term ${promised}, height ${answer.uint('height')}`, promised),
+        )
+        return undefined
+      }
+      const reason = answer.text('error')
+      if (reason === 'behind' || reason === 'term') return behindPauseMs
+      this.#refusedBy(rank, reason)
+      return undefined
+    } catch {
+      return awayPauseMs
+    }
+  }
+
+  #acked(ack: Ack): void {
+    this.#acks.set(ack.rank, ack)
+    if (this.#acks.size < this.#core.members.quorum) return
+    this.#done.resolve([...this.#acks.values()].sort((a, b) => a.rank - b.rank))
+  }
+
+  #refusedBy(rank: number, reason: string): void {
+    this.#refused.add(rank)
+    const { count, quorum } = this.#core.members
+    if (this.#refused.size > count - quorum) this.#done.reject(new BlockRefused(reason))
+  }
+}
+
+/**
+ * Has q nodes stage a block in the leader's term. As long as too few answer it asks again.
+ *
+ * @returns q acks of distinct nodes, ascending by rank.
+ * @throws {StepDown} if this node leads no more; {BlockRefused} if the block itself was refused by too many.
+ */
+export function gatherAcks(core: CoreState, follower: Follower, term: number, proposal: Proposal): Promise<Ack[]> {
+  return new Round(core, follower, term, proposal).run()
+}
+
+/**
+ * Sets the register from what this leader knows it to be to `next`. A try whose outcome is unknown is followed by reading.
+ *
+ * @throws {StepDown} if somebody else changed it.
+ */
+export async function setRegister(core: CoreState, leadership: Leadership, next: HeadValue): Promise<void> {
+  const bytes = encodeHeadValue(next)
+  while (!core.signal.aborted) {
+    try {
+      // The commit point of a block: when this is done, q nodes hold it and no other can follow.
+      const done = await core.options.register.cas(core.chain, leadership.bytes, bytes)
+      const found = done ? bytes : (await readRegister(core)).bytes
+      if (found !== undefined && equalBytes(found, bytes)) {
+        leadership.value = next
+        leadership.bytes = bytes
+        core.value = next
+        return
+      }
+      if (found === undefined || !equalBytes(found, leadership.bytes)) {
+        throw new StepDown('the register holds another value', core.value?.term ?? 0)
+      }
+    } catch (error) {
+      if (error instanceof StepDown) throw error
+      core.registerReachable = false
+      core.report('the head register', error)
+      await core.wait(awayPauseMs)
+    }
+  }
+  throw new StepDown('stopping', 0)
+}
+
+/** Stages, decides and applies one block, and tells the others. */
+export async function decide(
+  core: CoreState,
+  follower: Follower,
+  leadership: Leadership,
+  proposal: Proposal,
+): Promise<void> {
+  const acks = await gatherAcks(core, follower, leadership.term, proposal)
+  const { height, size, root } = proposal.pending.head
+  await setRegister(core, leadership, { ...leadership.value, height, size, root, acks })
+  core.tell('decided', encodeMessage({ value: leadership.bytes }))
+  const applied = await core.apply(proposal, acks, { sign: true })
+  if (!applied && !isSameHead(core.head(), proposal.pending.head) && core.head().height < height)
+    await follower.follow()
+}

@@ -1,0 +1,220 @@
+/** The leader: takes micro-batches in order, builds blocks of what is valid, and has each decided before the next. */
+import type { BuiltBlock, SizeAndRoot, Verdict } from '@healthblock/chain/block'
+import { parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
+import { toHex } from '@healthblock/encoding/bytes'
+import type { Follower } from './catch-up.ts'
+import type { CoreState } from './core-state.ts'
+import { BlockRefused, decide, type Leadership, StepDown } from './proposal.ts'
+import { takeTerm } from './takeover.ts'
+import { encodeBlock, parseBlock } from './wire.ts'
+
+/** Most jobs of one block. */
+const jobsPerBlockMax = 16
+/** Limits of a block; 16 micro-batches of 256 transactions and 256 KB. */
+const blockLimits = { transactionsMax: 4_096, sizeBytesMax: 16 * 256 * 1024 } as const
+/** A waiting transaction that no job brought is proposed from the pool after this long. */
+const adoptAfterMs = 2_000
+/** And again at most this often. */
+const adoptAgainMs = 2_000
+/** A candidate that lacks something stays this long with the leader, to be tried with every block. */
+const carryMs = 5_000
+/** How long an idle leader waits before it looks at its pool and anchor again. */
+const idleMs = 250
+/** Pause after a fault of the leader's own. */
+const faultPauseMs = 500
+
+interface Candidate {
+  readonly transaction: Transaction
+  readonly sinceMs: number
+}
+
+/** Leads one chain while the term lasts. */
+export class Sequencer {
+  readonly #core: CoreState
+  readonly #follower: Follower
+  /** Transactions taken from jobs that no block was built with yet, in order. */
+  #arrived: Candidate[] = []
+  /** Candidates that were deferred or did not fit. */
+  #carried: Candidate[] = []
+  #fetching: AbortController | undefined
+  #running: Promise<void> | undefined
+
+  constructor(core: CoreState, follower: Follower) {
+    this.#core = core
+    this.#follower = follower
+  }
+
+  /** True from the attempt to take a term until it is lost. */
+  get isActive(): boolean {
+    return this.#running !== undefined
+  }
+
+  /** Tries to take the next term and to lead. Does nothing while it does so already. */
+  lead(): void {
+    this.#running ??= this.#lead().finally(() => {
+      this.#running = undefined
+    })
+  }
+
+  /** Resolves when nothing is under way. */
+  async ended(): Promise<void> {
+    await this.#running
+  }
+
+  async #lead(): Promise<void> {
+    let least = 0
+    for (let tries = 0; tries < 5 && !this.#core.signal.aborted; tries++) {
+      const outcome = await this.#term(least)
+      if (outcome === undefined) return
+      least = outcome
+    }
+  }
+
+  /** One term. Answers the least term to take at once, or undefined to leave it to the rules of takeover. */
+  async #term(least: number): Promise<number | undefined> {
+    const core = this.#core
+    try {
+      const { leadership, first } = await takeTerm(core, least)
+      core.leadingTerm = leadership.term
+      core.options.observe({ kind: 'led', chain: core.chain, term: leadership.term })
+      if (first !== undefined) await decide(core, this.#follower, leadership, first)
+      core.lastDecidedMs = core.nowMs()
+      this.#fetch()
+      while (!core.signal.aborted) await this.#next(leadership)
+      return undefined
+    } catch (error) {
+      return await this.#ended(error)
+    } finally {
+      core.leadingTerm = 0
+      this.#fetching?.abort()
+      this.#fetching = undefined
+      core.changed.notify()
+    }
+  }
+
+  async #ended(error: unknown): Promise<number | undefined> {
+    const core = this.#core
+    const reason = error instanceof Error ? error.message : String(error)
+    if (!core.signal.aborted)
+      core.options.observe({ kind: 'stepped-down', chain: core.chain, term: core.leadingTerm, reason })
+    await this.#follower.follow()
+    if (error instanceof BlockRefused) {
+      await core.wait(faultPauseMs)
+      return core.promise.current.term + 1
+    }
+    if (error instanceof StepDown) return error.promised > core.promise.current.term ? error.promised + 1 : undefined
+    core.report('leading', error)
+    await core.wait(faultPauseMs)
+    return undefined
+  }
+
+  /** Keeps taking jobs for as long as this node leads and has little of its own; parses and verifies while a block is under way. */
+  #fetch(): void {
+    const stop = new AbortController()
+    this.#fetching = stop
+    this.#core.signal.addEventListener('abort', () => stop.abort(), { once: true })
+    const work = async (): Promise<void> => {
+      while (!stop.signal.aborted) {
+        if (this.#arrived.length > 0) {
+          await this.#core.changed.wait(this.#core.clock, idleMs, stop.signal)
+          continue
+        }
+        const jobs = await this.#core.options.queue.take(jobsPerBlockMax, stop.signal)
+        await this.#arrive(jobs)
+      }
+    }
+    work().catch((error) => this.#core.report('taking jobs', error))
+  }
+
+  async #arrive(jobs: readonly Uint8Array[]): Promise<void> {
+    const core = this.#core
+    const sinceMs = core.nowMs()
+    const transactions = jobs.flatMap((job) => this.#parse(job))
+    if (transactions.length === 0) return
+    await core.ledger.preverify(core.chain, transactions)
+    for (const transaction of transactions) this.#arrived.push({ transaction, sinceMs })
+    core.changed.notify()
+  }
+
+  /** A job is bytes from a queue that anybody inside may write to: what does not parse is dropped. */
+  #parse(job: Uint8Array): Transaction[] {
+    try {
+      return parseBlock(job).map((leaf) => parseTransactionLeaf(leaf))
+    } catch (error) {
+      this.#core.report('a job', error)
+      return []
+    }
+  }
+
+  #isCensored({ signatures }: Transaction): boolean {
+    const accounts = this.#core.options.faultCensor
+    return accounts !== undefined && signatures.some(({ account }) => accounts.has(toHex(account)))
+  }
+
+  /** Candidates of the next block: what is carried, what arrived, and what the pool has held for too long. */
+  #candidates(): Candidate[] {
+    const core = this.#core
+    const nowMs = core.nowMs()
+    const carried = this.#carried.filter(({ sinceMs }) => sinceMs > nowMs - carryMs)
+    const all = [...carried, ...this.#arrived]
+    this.#carried = []
+    if (this.#arrived.length < blockLimits.transactionsMax / 2) {
+      for (const entry of core.pool.olderThan(nowMs - adoptAfterMs, 1_024)) {
+        if (entry.proposedMs > nowMs - adoptAgainMs) continue
+        entry.proposedMs = nowMs
+        all.push({ transaction: entry.transaction, sinceMs: nowMs })
+      }
+    }
+    this.#arrived = []
+    return core.options.faultCensor === undefined
+      ? all
+      : all.filter(({ transaction }) => !this.#isCensored(transaction))
+  }
+
+  #keep(candidates: readonly Candidate[], verdicts: readonly (Verdict | undefined)[]): void {
+    for (const [position, candidate] of candidates.entries()) {
+      const verdict = verdicts[position]
+      if (verdict === undefined || verdict.verdict === 'deferred') this.#carried.push(candidate)
+      else if (verdict.verdict === 'refused')
+        this.#core.options.observe({ kind: 'dropped', chain: this.#core.chain, rule: verdict.rule })
+    }
+    if (this.#carried.length > blockLimits.transactionsMax * 2) this.#carried.length = blockLimits.transactionsMax * 2
+  }
+
+  /** Docchain: the newest published Userchain checkpoint that is not older than the newest anchor. */
+  #anchor(): SizeAndRoot | undefined {
+    const { userchain } = this.#core.options
+    if (userchain === undefined) return undefined
+    const { anchor } = this.#core.head()
+    const published = userchain.published()
+    return published !== undefined && published.size >= (anchor?.size ?? 0) ? published : anchor
+  }
+
+  #build(): BuiltBlock {
+    const core = this.#core
+    const candidates = this.#candidates()
+    const anchor = this.#anchor()
+    const transactions = candidates.map(({ transaction }) => transaction)
+    const order = { chain: core.chain, candidates: transactions, nowMs: core.nowMs(), limits: blockLimits }
+    const built = core.ledger.buildBlock(anchor === undefined ? order : { ...order, anchor })
+    this.#keep(candidates, built.verdicts)
+    return built
+  }
+
+  /** Proposes one block if there is anything to propose, else waits for that. */
+  async #next(leadership: Leadership): Promise<void> {
+    const core = this.#core
+    if (core.promise.current.term > leadership.term) throw new StepDown('a higher term was promised', 0)
+    if (core.value !== undefined && core.value.term > leadership.term) throw new StepDown('a higher term was taken', 0)
+    const { pending } = this.#build()
+    // Jobs that arrive from now on are for the next block.
+    core.changed.notify()
+    if (pending === undefined) {
+      if (this.#arrived.length === 0) await core.changed.wait(core.clock, idleMs, core.signal)
+      return
+    }
+    const blockBytes = encodeBlock(pending.leaves)
+    core.known = { pending, blockBytes }
+    await decide(core, this.#follower, leadership, { pending, blockBytes, acks: [] })
+  }
+}
