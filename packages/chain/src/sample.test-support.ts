@@ -6,7 +6,8 @@ import { addSignatures, chainOrigin, cosignCheckpoint, signCheckpoint } from './
 import { encodeGenesis, type Genesis, parseGenesis } from './genesis.ts'
 import { CompactRange, inclusionProof, leafHash, MemoryHashes } from './merkle.ts'
 import type { ReceiptEntry } from './receipt.ts'
-import type { ChainName } from './transaction.ts'
+import type { Seal } from './seal.ts'
+import type { ChainName, TransactionBody, TransactionType } from './transaction.ts'
 
 /** The signing key of a name: the same in every run. */
 export function keyOf(name: string): SigningKey {
@@ -95,4 +96,134 @@ export function flipBit(bytes: Uint8Array, bit: number): Uint8Array {
   const flipped = bytes.slice()
   flipped[bit >> 3] = (flipped[bit >> 3] as number) ^ (1 << (bit & 7))
   return flipped
+}
+
+/** Eight bytes of a name. */
+export const b8 = (name: string) => bytesOf(name, 8)
+/** Sixteen bytes of a name. */
+export const b16 = (name: string) => bytesOf(name, 16)
+/** 32 bytes of a name. */
+export const b32 = (name: string) => bytesOf(name)
+const consent = { a: b32('patient'), n: 1_750_000_000_001, x: 1_750_000_100_000 }
+const doctor = b32('doctor')
+const range = [b8('ecg'), 1, 20] as const
+
+/** One body of each type, optional fields included. */
+export const sampleBodies: { readonly [T in Exclude<TransactionType, 'genesis'>]: TransactionBody } = {
+  register: {
+    v: 1,
+    t: 'register',
+    role: 1,
+    root: b32('root'),
+    op: b32('op'),
+    kem: bytesOf('kem', 1216),
+    suite: 1,
+    sponsor: b32('sponsor'),
+    salt: b16('salt'),
+  },
+  update: {
+    v: 1,
+    t: 'update',
+    ...consent,
+    op: b32('op 2'),
+    root: b32('root 2'),
+    kem: bytesOf('kem 2', 1216),
+    suite: 1,
+    why: 255,
+  },
+  licence: { v: 1, t: 'licence', ...consent, doctor, state: 1, from: 0, to: 2 ** 53 - 1 },
+  device: {
+    v: 1,
+    t: 'device',
+    ...consent,
+    dev: b16('device'),
+    act: 1,
+    streams: [b8('ecg')],
+    cert: b32('cert'),
+    sid: b16('sid'),
+  },
+  iot: { v: 1, t: 'iot', a: b32('patient'), r: [[b8('ecg'), 1, 1, 486_111, 0, 4096, b32('cid')]] },
+  key: {
+    v: 1,
+    t: 'key',
+    ...consent,
+    gen: 2,
+    first: 486_111,
+    cut: [[b8('ecg'), 1, 20]],
+    close: [b16('grant 1')],
+    open: [
+      [b16('grant 2'), doctor, [b8('ecg')], 486_111, 2 ** 53 - 1, 3, 1, b32('request')],
+      [b16('grant 3'), doctor, [b8('ecg')], 486_111, 2 ** 53 - 1, 3, 1],
+    ],
+    env: [[b16('grant 2'), 2, bytesOf('envelope', 1472)]],
+    why: 2,
+    seen: [9, b32('seen')],
+  },
+  envelope: {
+    v: 1,
+    t: 'envelope',
+    a: b32('patient'),
+    key: b32('key tx'),
+    env: [[b16('grant 2'), 2, bytesOf('envelope 2', 1472)]],
+  },
+  algorithm: {
+    v: 1,
+    t: 'algorithm',
+    a: b32('org'),
+    id: 'healthblock.ecg',
+    version: '1.0.0',
+    hash: b32('algorithm'),
+    act: 1,
+  },
+  diagnosis: {
+    v: 1,
+    t: 'diagnosis',
+    a: doctor,
+    pat: b32('patient'),
+    g: b16('grant 2'),
+    basis: [9, b32('seen')],
+    in: [range],
+    gen: 2,
+    epoch: 486_111,
+    seq: 1,
+    alg: b32('algorithm'),
+    carry: b32('carry'),
+    pair: b32('pair'),
+    cid: b32('cid 2'),
+    len: 16_384,
+    esc: b16('escrow'),
+  },
+  amend: {
+    v: 1,
+    t: 'amend',
+    a: doctor,
+    of: b32('diagnosis'),
+    act: 3,
+    gen: 2,
+    epoch: 486_111,
+    seq: 2,
+    cid: b32('cid 3'),
+    len: 16_384,
+  },
+  unreadable: {
+    v: 1,
+    t: 'unreadable',
+    a: doctor,
+    pat: b32('patient'),
+    g: b16('grant 2'),
+    basis: [9, b32('seen')],
+    in: [range],
+    code: 5,
+  },
+}
+/** A SEAL of Userchain. */
+export const sampleSeal: Seal = {
+  h: 1,
+  i0: 2,
+  k: 1,
+  psize: 2,
+  proot: b32('p'),
+  st: b32('st'),
+  ms: 1_750_000_000_001,
+  rules: 1,
 }
