@@ -369,6 +369,7 @@ export class LedgerFollower {
   async #catchUpChain(chain: ChainName, signal?: AbortSignal): Promise<void> {
     const both = signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal])
     let more = true
+    let _first: string | undefined
     while (more) {
       this.#assertWell()
       both.throwIfAborted()

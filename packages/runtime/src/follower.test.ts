@@ -1,0 +1,255 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { userTables } from '@healthblock/chain/tables'
+import { toHex } from '@healthblock/encoding/bytes'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { codeOf } from './errors.ts'
+import { type FollowedBlock, type FollowerEvent, LedgerFollower } from './follower.ts'
+import { createLogger } from './logger.ts'
+import { type Consortium, createConsortium, type Lies, startTestNode, TestLedger, type TestNode } from './testkit.ts'
+
+let dir: string
+let consortium: Consortium
+let history: TestLedger
+const closing: { close(): Promise<void> }[] = []
+const logger = createLogger({ name: 'test', level: 'silent' })
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'hb-follower-'))
+  consortium = createConsortium()
+  history = new TestLedger(consortium)
+})
+afterEach(async () => {
+  for (const one of closing.splice(0).reverse()) await one.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+async function node(lies: Lies = {}, options: { pageBlocks?: number; of?: TestLedger } = {}): Promise<TestNode> {
+  const started = await startTestNode(options.of ?? history, { lies, pageBlocks: options.pageBlocks ?? 100 })
+  closing.push(started)
+  return started
+}
+
+function follower(
+  nodes: readonly TestNode[],
+  options: { docchain?: boolean; now?: () => number; name?: string } = {},
+): { follower: LedgerFollower; events: FollowerEvent[] } {
+  const events: FollowerEvent[] = []
+  const opened = LedgerFollower.open({
+    dir: join(dir, options.name ?? 'ledger'),
+    genesis: consortium.genesis.bytes,
+    urls: nodes.map(({ url }) => url),
+    logger,
+    token: () => 'test-token',
+    onEvent: (event) => events.push(event),
+    docchain: options.docchain ?? true,
+    ...(options.now === undefined ? {} : { now: options.now }),
+  })
+  closing.push(opened)
+  return { follower: opened, events }
+}
+
+function grow(blocks: number, of: TestLedger = history): void {
+  for (let i = 0; i < blocks; i++) expect(of.block('userchain', [of.algorithm()])).toBeDefined()
+}
+
+/** The first `count` blocks that a consumer gets. */
+async function take(from: LedgerFollower, count: number, cursor?: Uint8Array): Promise<FollowedBlock[]> {
+  const stop = new AbortController()
+  const blocks: FollowedBlock[] = []
+  await from.follow({
+    chain: 'userchain',
+    cursor,
+    signal: stop.signal,
+    onBlock: (block) => {
+      blocks.push(block)
+      if (blocks.length === count) stop.abort()
+    },
+  })
+  return blocks
+}
+
+const caught = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => 'no error', codeOf)
+
+describe('LedgerFollower', () => {
+  it('catches up over several pages, executes both chains, and goes on after a restart', async () => {
+    const { transaction, person } = history.registration()
+    history.block('userchain', [transaction])
+    grow(6)
+    const honest = await node({}, { pageBlocks: 2 })
+    const first = follower([honest]).follower
+    await first.catchUp()
+    expect(first.head('userchain')).toEqual(history.ledger.head('userchain'))
+    expect(first.head('docchain')).toEqual(history.ledger.head('docchain'))
+    expect(userTables.account.get(first.ledger.state('userchain'), person.account)?.role).toBe(1)
+    expect(first.keyOf(person.account, 1)).toEqual(person.op.publicKey)
+    expect(first.storeKeyOf(consortium.store.account)).toEqual(consortium.store.key.publicKey)
+    expect(first.freshness('userchain')).toMatchObject({ stale: false, appliedSize: 16, publishedSize: 16 })
+    await first.close()
+    grow(2)
+    const second = follower([honest]).follower
+    expect(second.head('userchain').height).toBe(7)
+    await second.catchUp()
+    expect(second.head('userchain')).toEqual(history.ledger.head('userchain'))
+  })
+
+  it('gives a consumer every block once it is verified, from its own cursor, also what was applied long before', async () => {
+    grow(4)
+    const { follower: one } = follower([await node({}, { pageBlocks: 3 })])
+    await one.catchUp()
+    one.start()
+    const blocks = await take(one, 5)
+    expect(blocks.map((block) => block.height)).toEqual([0, 1, 2, 3, 4])
+    expect(blocks[4]?.transactions[0]?.index).toBe(8)
+    const cursor = blocks[2]?.cursor as Uint8Array
+    await one.close()
+    const { follower: two } = follower([await node()])
+    two.start()
+    expect((await take(two, 2, cursor)).map((block) => block.height)).toEqual([3, 4])
+    const waiting = take(two, 4, cursor)
+    grow(2)
+    const later = await waiting
+    expect(later.map((block) => block.height)).toEqual([3, 4, 5, 6])
+    expect(toHex(later[3]?.leaves[0] as Uint8Array)).toBe(toHex(history.leaves.userchain[12] as Uint8Array))
+  })
+
+  it('repeats a block whose handler failed, and refuses a cursor of another history', async () => {
+    grow(2)
+    const { follower: one } = follower([await node()])
+    await one.catchUp()
+    const failing = one.follow({
+      chain: 'userchain',
+      signal: new AbortController().signal,
+      onBlock: () => Promise.reject(new TypeError('full')),
+    })
+    await expect(failing).rejects.toThrow('full')
+    const blocks = await take(one, 3)
+    expect(blocks).toHaveLength(3)
+    const wrong = Uint8Array.from((blocks[1] as FollowedBlock).cursor)
+    wrong[wrong.length - 1] = (wrong.at(-1) as number) ^ 1
+    expect(await caught(take(one, 1, wrong))).toBe('ERR_CURSOR_INVALID')
+    expect(await caught(take(one, 1, Uint8Array.of(1)))).toBe('ERR_CURSOR_INVALID')
+  })
+
+  const flipped: Lies['frame'] = (frame) => {
+    frame.leaves = frame.leaves.map((leaf, i) =>
+      i === 0 ? leaf.map((byte, at) => (at === leaf.length - 1 ? byte ^ 1 : byte)) : leaf,
+    )
+  }
+  it.each<[string, () => Lies]>([
+    ['a tampered leaf', () => ({ frame: flipped })],
+    [
+      'a wrong cosignature',
+      () => ({ checkpoint: (chain) => history.checkpoint(chain).replace(/.{8}\n$/, 'AAAAAAA=\n') }),
+    ],
+    ['too few cosignatures', () => ({ checkpoint: (chain) => history.checkpoint(chain, 0, { cosigners: 2 }) })],
+    ['another consortium', () => ({ checkpoint: (chain) => new TestLedger(createConsortium()).checkpoint(chain) })],
+    ['a block left out', () => ({ page: (frames) => frames.filter((_, i) => i !== 1) })],
+    ['no blocks at all', () => ({ page: () => [] })],
+    [
+      'a lying height',
+      () => ({
+        frame: (frame) => {
+          frame.height += 1
+        },
+      }),
+    ],
+    [
+      'a lying index',
+      () => ({
+        frame: (frame) => {
+          frame.firstIndex += 1
+        },
+      }),
+    ],
+    [
+      'a leaf left out',
+      () => ({
+        frame: (frame) => {
+          frame.leaves = frame.leaves.slice(1)
+        },
+      }),
+    ],
+    [
+      'two blocks as one',
+      () => ({
+        frame: (frame) => {
+          frame.leaves = [...frame.leaves, ...frame.leaves]
+        },
+      }),
+    ],
+    ['blocks beyond the checkpoint', () => ({ checkpoint: (chain) => history.checkpoint(chain, 0, { size: 4 }) })],
+    [
+      'a root that nobody computed',
+      () => ({
+        checkpoint: (chain) => history.checkpoint(chain, 0, { size: 10, root: new Uint8Array(32), cosigners: 2 }),
+      }),
+    ],
+  ])('leaves a node alone that serves %s, and takes the truth from another', async (_what, lies) => {
+    grow(4)
+    const liar = await node(lies(), { pageBlocks: 3 })
+    const honest = await node()
+    const { follower: one, events } = follower([liar, honest], { docchain: false })
+    await one.catchUp()
+    expect(one.head('userchain')).toEqual(history.ledger.head('userchain'))
+    expect(events.map((event) => event.type === 'quarantine' && event.url)).toEqual([liar.url])
+    const asked = liar.calls.length
+    await one.catchUp()
+    expect(liar.calls).toHaveLength(asked)
+    const { follower: alone } = follower([liar], { docchain: false, name: 'alone' })
+    expect(await caught(alone.catchUp())).toBe('ERR_NO_SOURCE')
+    expect(alone.head('userchain').height).toBe(0)
+  })
+
+  it.each([
+    ['as long', 3],
+    ['longer', 5],
+    ['shorter', 2],
+  ])('stops for good when a quorum signed a second history, %s', async (_what, blocks) => {
+    grow(3)
+    const fork = new TestLedger(consortium)
+    grow(blocks, fork)
+    const [honest, forked] = [await node(), await node({}, { of: fork })]
+    const { follower: one } = follower([honest], { docchain: false })
+    await one.catchUp()
+    const head = one.head('userchain')
+    await one.close()
+    const { follower: two, events } = follower([forked, honest], { docchain: false })
+    expect(await caught(two.catchUp())).toBe('ERR_LEDGER_CONFLICT')
+    expect(events.map((event) => event.type)).toEqual(['conflict'])
+    expect(two.head('userchain')).toEqual(head)
+    expect(await caught(two.catchUp())).toBe('ERR_LEDGER_CONFLICT')
+    expect(await caught(take(two, 1))).toBe('ERR_LEDGER_CONFLICT')
+  })
+
+  it('passes by a node that is behind, stale or away, without quarantine', async () => {
+    grow(3)
+    const behind = new TestLedger(consortium)
+    const away = await node()
+    await away.close()
+    const stale = await node({ checkpoint: (chain) => history.checkpoint(chain, 0, { ms: Date.now() - 200_000 }) })
+    const nodes = [away, await node({}, { of: behind }), await node()]
+    const { follower: one, events } = follower(nodes, { docchain: false })
+    await one.catchUp()
+    expect(one.head('userchain')).toEqual(history.ledger.head('userchain'))
+    expect(one.freshness('userchain').stale).toBe(false)
+    expect(events).toEqual([])
+    const { follower: two, events: staleEvents } = follower([stale], { docchain: false, name: 'two' })
+    await two.catchUp()
+    expect(two.head('userchain')).toEqual(history.ledger.head('userchain'))
+    expect(two.freshness('userchain').stale).toBe(true)
+    expect(staleEvents.map((event) => event.type)).toEqual(['stale'])
+  })
+
+  it('goes over to another node when the one that it listens to goes away', async () => {
+    grow(1)
+    const [first, second] = [await node(), await node()]
+    const { follower: one } = follower([first, second], { docchain: false })
+    one.start()
+    expect(await take(one, 2)).toHaveLength(2)
+    await first.close()
+    grow(2)
+    expect((await take(one, 4)).map((block) => block.height)).toEqual([0, 1, 2, 3])
+  })
+})

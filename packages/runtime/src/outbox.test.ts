@@ -1,0 +1,197 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { verifyReceipt } from '@healthblock/chain/receipt'
+import type { Transaction } from '@healthblock/chain/transaction'
+import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { codeOf } from './errors.ts'
+import { genesisTrust, LedgerClient, readRefusal } from './ledger-client.ts'
+import { createLogger } from './logger.ts'
+import { Outbox, type OutboxEntry, type OutboxOptions } from './outbox.ts'
+import { type Consortium, createConsortium, type Lies, startTestNode, TestLedger, type TestNode } from './testkit.ts'
+
+let dir: string
+let consortium: Consortium
+let history: TestLedger
+const closing: { close(): Promise<void> }[] = []
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'hb-outbox-'))
+  consortium = createConsortium()
+  history = new TestLedger(consortium)
+})
+afterEach(async () => {
+  for (const one of closing.splice(0).reverse()) await one.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+async function node(
+  lies: Lies = {},
+  options: { deadlineMs?: number; rank?: number; port?: number } = {},
+): Promise<TestNode> {
+  const started = await startTestNode(history, { lies, ...options })
+  closing.push(started)
+  return started
+}
+
+function open(
+  urls: readonly string[],
+  options: Partial<OutboxOptions> = {},
+): { outbox: Outbox; finished: OutboxEntry[] } {
+  const finished: OutboxEntry[] = []
+  const outbox = new Outbox({
+    dir,
+    ledgerId: consortium.genesis.ledgerId,
+    client: new LedgerClient({
+      urls,
+      trust: genesisTrust(consortium.genesis),
+      token: () => 'test-token',
+      timeoutMs: 5_000,
+    }),
+    logger: createLogger({ name: 'test', level: 'silent' }),
+    onFinished: (entry) => finished.push(entry),
+    retryMs: { min: 5, max: 50 },
+    ...options,
+  })
+  closing.push(outbox)
+  return { outbox, finished }
+}
+
+const item = (transaction: Transaction): { chain: 'userchain'; leaf: Uint8Array } => ({
+  chain: 'userchain',
+  leaf: transaction.leaf,
+})
+
+describe('Outbox', () => {
+  it('delivers in order and keeps a receipt that verifies', async () => {
+    const gateway = await node()
+    const { outbox, finished } = open([gateway.url])
+    const transactions = Array.from({ length: 5 }, () => history.algorithm())
+    const ids = outbox.add(transactions.map(item))
+    expect(ids).toEqual(transactions.map((one) => history.id(one)))
+    expect(outbox.pending()).toBe(5)
+    outbox.start()
+    expect(await outbox.drain(20_000)).toBe(0)
+    expect(gateway.received.map(toHex)).toEqual(transactions.map(({ leaf }) => toHex(leaf)))
+    const entry = outbox.find(ids[4] as Uint8Array) as OutboxEntry
+    expect(entry).toMatchObject({ status: 'committed', index: 6, height: 1, attempts: 1 })
+    const bytes = new Uint8Array(readFileSync(entry.receiptPath as string))
+    expect(verifyReceipt({ bytes, ledgerId: consortium.genesis.ledgerId }).transactionId).toEqual(ids[4])
+    expect(outbox.receipt(ids[4] as Uint8Array)).toEqual(bytes)
+    expect(finished.map(({ id }) => id)).toEqual(ids.map(toHex))
+    // Once committed, nothing of the transaction is left but its receipt.
+    outbox.add([item(transactions[0] as Transaction)])
+    expect(outbox.pending()).toBe(0)
+    await outbox.close()
+    expect(readFileSync(join(dir, 'outbox.db')).includes(Buffer.from(transactions[0]?.leaf as Uint8Array))).toBe(false)
+  })
+
+  it('keeps a refusal with its signature, and refuses what depends on it', async () => {
+    const { outbox, finished } = open([(await node()).url])
+    outbox.start()
+    const withdrawal = history.algorithm(2)
+    const [first] = outbox.add([item(withdrawal)]) as [Uint8Array]
+    const [second] = outbox.add([{ ...item(history.algorithm()), dependsOn: first }]) as [Uint8Array]
+    const entry = await outbox.wait(first)
+    expect(entry).toMatchObject({ status: 'refused', rule: 'algorithm.hash' })
+    expect(readRefusal(entry.refusal as Uint8Array)).toMatchObject({ rule: 'algorithm.hash', height: 0 })
+    expect(await outbox.wait(second)).toMatchObject({ status: 'refused', rule: 'outbox.dependency' })
+    expect(finished).toHaveLength(2)
+  })
+
+  it('sends what depends on another only once that is committed', async () => {
+    const gateway = await node({ swallow: true })
+    const { outbox } = open([gateway.url])
+    const [first, second] = [history.algorithm(), history.algorithm()]
+    const [id] = outbox.add([item(first)]) as [Uint8Array]
+    const [dependent] = outbox.add([{ ...item(second), dependsOn: id }]) as [Uint8Array]
+    outbox.start()
+    while (gateway.received.length === 0) await new Promise((resolve) => setImmediate(resolve))
+    expect(gateway.received).toHaveLength(1)
+    history.block('userchain', [first])
+    await outbox.wait(id)
+    while (gateway.received.length === 1) await new Promise((resolve) => setImmediate(resolve))
+    history.block('userchain', [second])
+    expect(await outbox.wait(dependent)).toMatchObject({ status: 'committed', height: 2 })
+  })
+
+  it('goes to a second gateway when the first lets its deadline pass', async () => {
+    const silent = await node({ swallow: true }, { deadlineMs: 20 })
+    const good = await node({}, { rank: 1 })
+    const { outbox } = open([silent.url, good.url])
+    const [id] = outbox.add([item(history.algorithm())]) as [Uint8Array]
+    outbox.start()
+    expect(await outbox.wait(id)).toMatchObject({ status: 'committed', attempts: 3 })
+    expect([silent.received.length, good.received.length]).toEqual([1, 1])
+  })
+
+  it.each<[string, Lies]>([
+    ['a promise that no node signed', { forge: true }],
+    ['a receipt that does not verify', { receipt: (bytes) => bytes.with(bytes.length - 5, 65) }],
+  ])('leaves a gateway alone that gives %s', async (_what, lies) => {
+    const liar = await node(lies)
+    const good = await node({}, { rank: 1 })
+    const { outbox } = open([liar.url, good.url])
+    const [id] = outbox.add([item(history.algorithm())]) as [Uint8Array]
+    outbox.start()
+    const entry = await outbox.wait(id)
+    expect(entry.status).toBe('committed')
+    verifyReceipt({ bytes: outbox.receipt(id) as Uint8Array, ledgerId: consortium.genesis.ledgerId })
+  })
+
+  it('waits through an outage and delivers when the network is back', async () => {
+    const gateway = await node()
+    const port = Number(new URL(gateway.url).port)
+    await gateway.close()
+    const { outbox } = open([gateway.url])
+    const ids = outbox.add([item(history.algorithm()), item(history.algorithm())])
+    outbox.start()
+    while ((outbox.find(ids[0] as Uint8Array)?.attempts ?? 0) < 3) await new Promise((resolve) => setImmediate(resolve))
+    expect(outbox.pending()).toBe(2)
+    await node({}, { port })
+    outbox.retryNow()
+    expect(await outbox.drain(20_000)).toBe(0)
+  })
+
+  it('holds what was added before a kill, once', async () => {
+    const transactions = Array.from({ length: 3 }, () => history.algorithm())
+    const leaves = join(dir, 'leaves.json')
+    writeFileSync(
+      leaves,
+      JSON.stringify({ id: toHex(consortium.genesis.ledgerId), leaves: transactions.map(({ leaf }) => toHex(leaf)) }),
+    )
+    const here = import.meta.dirname
+    const script = `import { readFileSync } from 'node:fs'
+      import { Outbox } from ${JSON.stringify(join(here, 'outbox.ts'))}
+      import { createLogger } from ${JSON.stringify(join(here, 'logger.ts'))}
+      const { id, leaves } = JSON.parse(readFileSync(${JSON.stringify(leaves)}, 'utf8'))
+      const bytes = (hex) => new Uint8Array(Buffer.from(hex, 'hex'))
+      const outbox = new Outbox({ dir: ${JSON.stringify(dir)}, ledgerId: bytes(id), client: {}, logger: createLogger({ name: 'x', level: 'silent' }) })
+      outbox.add(leaves.map((leaf) => ({ chain: 'userchain', leaf: bytes(leaf) })))
+      process.kill(process.pid, 'SIGKILL')`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], { cwd: here, stdio: 'ignore' })
+    await once(child, 'exit')
+    expect(child.signalCode).toBe('SIGKILL')
+    const gateway = await node()
+    const { outbox } = open([gateway.url])
+    expect(outbox.unfinished().map(({ id }) => id)).toEqual(transactions.map((one) => toHex(history.id(one))))
+    outbox.start()
+    expect(await outbox.drain(20_000)).toBe(0)
+    expect(gateway.received).toHaveLength(3)
+  })
+
+  it('is bounded, knows what it never saw, and ends waiting when it closes', async () => {
+    const { outbox } = open(['http://127.0.0.1:1'], { entriesMax: 2 })
+    const ids = outbox.add([item(history.algorithm())])
+    expect(() => outbox.add([item(history.algorithm()), item(history.algorithm())])).toThrow('2 unfinished')
+    expect(outbox.pending()).toBe(1)
+    await expect(outbox.wait(fromHex('00'.repeat(32)))).rejects.toThrow('no such entry')
+    const waiting = outbox.wait(ids[0] as Uint8Array).then(() => 'no error', codeOf)
+    await outbox.close()
+    expect(await waiting).toBe('ERR_CLOSED')
+    expect(existsSync(join(dir, 'outbox.db'))).toBe(true)
+  })
+})
