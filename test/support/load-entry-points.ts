@@ -23,7 +23,9 @@ async function load(path: string): Promise<void> {
 
 for (const manifest of manifests) {
   const folder = join(root, manifest, '..')
-  const { exports = {} } = JSON.parse(readFileSync(join(root, manifest), 'utf8')) as { exports?: Record<string, string> }
+  const { exports = {} } = JSON.parse(readFileSync(join(root, manifest), 'utf8')) as {
+    exports?: Record<string, string>
+  }
   for (const entry of Object.values(exports)) await load(join(folder, entry))
 }
 for (const app of globSync('services/*/src/app.ts', { cwd: root })) await load(join(root, app))
