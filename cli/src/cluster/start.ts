@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
 import type { GenesisStore } from '@healthblock/chain/transaction'
-import { toHex } from '@healthblock/encoding/bytes'
+import { toBase58, toHex } from '@healthblock/encoding/bytes'
 import { CommandError, type Io } from '../io.ts'
 import { type ClusterFile, clusterPaths, type NodePlan, writeFileDurably } from './layout.ts'
 import { findFreePort } from './ports.ts'
@@ -121,11 +121,11 @@ async function writeAddressFiles(dir: string, cluster: ClusterFile, addresses: A
     name,
     account: toHex(accounts.stores[index] as Uint8Array),
     storeKey: toHex((genesis.body.stores[index] as GenesisStore)[1]),
-    peerId: toHex((genesis.body.stores[index] as GenesisStore)[2]),
+    peerId: toBase58((genesis.body.stores[index] as GenesisStore)[2]),
     url: url(addresses, name),
-    swarm: `/ip4/127.0.0.1/tcp/${addresses.swarm.get(name)}`,
+    addresses: [`/ip4/127.0.0.1/tcp/${addresses.swarm.get(name)}`],
   }))
-  await write(clusterPaths.membersFile(dir), members)
+  await write(clusterPaths.membersFile(dir), { ledgerId: toHex(genesis.ledgerId), members })
 }
 
 function environmentOf(
@@ -159,7 +159,7 @@ function environmentOf(
         STORAGE_SWARM_KEY_FILE: join(clusterPaths.secrets(dir), 'swarm.key'),
         STORAGE_STORE_KEY_FILE: secret('store.key'),
         STORAGE_PEER_KEY_FILE: secret('peer.key'),
-        STORAGE_AT_REST_KEY_FILE: secret('at-rest.key'),
+        STORAGE_REST_KEY_FILE: secret('at-rest.key'),
         STORAGE_MEMBERS_FILE: clusterPaths.membersFile(dir),
         STORAGE_LEDGER_FILE: clusterPaths.ledgerFile(dir),
         STORAGE_REPLICAS: String(cluster.replicas),

@@ -1,6 +1,17 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { compareBytes, encodeU64, fromBase64, fromBase64Url, fromHex, toBase64, toBase64Url, toHex } from './bytes.ts'
+import {
+  compareBytes,
+  encodeU64,
+  encodeUtf8,
+  fromBase64,
+  fromBase64Url,
+  fromHex,
+  toBase58,
+  toBase64,
+  toBase64Url,
+  toHex,
+} from './bytes.ts'
 import { EncodingError } from './errors.ts'
 
 test('texts of bytes read back', () => {
@@ -33,4 +44,9 @@ test('compares as unsigned numbers, prefixes first', () => {
 
 test('encodes eight bytes, most significant first', () => {
   expect(toHex(encodeU64(2 ** 53 - 1))).toBe('001fffffffffffff')
+})
+
+test('encodes base58 as draft-msporny-base58-03 has it', () => {
+  expect(toBase58(encodeUtf8('Hello World!'))).toBe('2NEpo7TZRRrLZSi2U')
+  expect(toBase58(fromHex('0000287fb4cd'))).toBe('11233QC4')
 })

@@ -96,6 +96,21 @@ export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
   return fromBase64(text.replaceAll('-', '+').replaceAll('_', '/') + padding)
 }
 
+const base58Alphabet = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
+
+/** base58 text in Bitcoin's alphabet, as libp2p's peer ids and `did:key` use it. Meant for short strings: it is quadratic. */
+export function toBase58(bytes: Uint8Array): string {
+  let zeros = 0
+  while (zeros < bytes.length && bytes[zeros] === 0) zeros++
+  let value = BigInt(`0x0${toHex(bytes)}`)
+  let text = ''
+  while (value > 0n) {
+    text = (base58Alphabet[Number(value % 58n)] as string) + text
+    value /= 58n
+  }
+  return '1'.repeat(zeros) + text
+}
+
 /** The eight bytes, most significant first, of an integer from 0 to 2^53 - 1. */
 export function encodeU64(value: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(8)

@@ -24,6 +24,8 @@ export interface Config {
   membersFile: string
   /** STORAGE_TOKENS_FILE: hashes of tenants' tokens; none without. */
   tokensFile: string | undefined
+  /** STORAGE_LEDGER_FILE: JSON `{genesis: path, accounting: [url]}`; tokens and members are then Userchain's. Without it the node stands alone. */
+  ledger: { genesis: Uint8Array; accounting: string[] } | undefined
   /** STORAGE_REPLICAS: R, equal on every node; 1 keeps each block where it was put; default 3. */
   replicas: number
   /** STORAGE_WRITE_QUORUM: W, durable copies before a put is acknowledged; at most R; default 2 (1 if R is 1). */
@@ -86,6 +88,22 @@ class Faults {
     }
     return new Uint8Array(32)
   }
+
+  ledger(environment: Environment, name: string): Config['ledger'] {
+    const path = environment[name]
+    if (path === undefined || path === '') return undefined
+    try {
+      const { genesis, accounting } = JSON.parse(readFileSync(path, 'utf8')) as {
+        genesis: string
+        accounting: string[]
+      }
+      for (const url of accounting) new URL(url)
+      return { genesis: new Uint8Array(readFileSync(genesis)), accounting }
+    } catch {
+      this.list.push(`${name}: the file, or the genesis that it names, cannot be read or is malformed`)
+      return undefined
+    }
+  }
 }
 
 function parseHexFile(text: string): Uint8Array {
@@ -115,6 +133,7 @@ export function readConfig(environment: Environment): { config: Config; secrets:
     swarmPort: port('STORAGE_SWARM_PORT', 4001),
     membersFile: faults.text(environment, 'STORAGE_MEMBERS_FILE'),
     tokensFile: environment.STORAGE_TOKENS_FILE || undefined,
+    ledger: faults.ledger(environment, 'STORAGE_LEDGER_FILE'),
     replicas,
     writeQuorum: faults.integer(environment, 'STORAGE_WRITE_QUORUM', quorum),
     bytesMax: bytes('STORAGE_BYTES_MAX', 100 * gibibyte),

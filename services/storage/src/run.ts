@@ -1,7 +1,14 @@
-/** The standalone node: settings from the environment, members and tokens from files. */
-import { readTokenFile, StandaloneAuthorizer } from './access/authorizer.ts'
-import { FileMembers } from './access/members.ts'
-import { readConfig } from './config.ts'
+/** One node from its environment: with a ledger that it follows, or standing alone with members and tokens from files. */
+import { join } from 'node:path'
+import { genesisAccount, parseGenesis } from '@healthblock/chain/genesis'
+import { signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { LedgerFollower } from '@healthblock/runtime/follower'
+import { createLogger as createLedgerLogger } from '@healthblock/runtime/logger'
+import { createTokenSource } from '@healthblock/runtime/token-guard'
+import { type Authorizer, readTokenFile, StandaloneAuthorizer } from './access/authorizer.ts'
+import { LedgerAuthorizer, LedgerMembers } from './access/ledger.ts'
+import { FileMembers, type Members } from './access/members.ts'
+import { type Config, readConfig, type Secrets } from './config.ts'
 import { Events } from './events.ts'
 import { createLogger } from './logger.ts'
 import { StorageNode } from './node.ts'
@@ -17,13 +24,13 @@ export async function run(environment: Record<string, string | undefined>): Prom
   const { config, secrets } = readConfig(environment)
   const events = new Events(createLogger(config.logLevel))
   const members = new FileMembers(config.membersFile, (error) => events.membersInvalid(error))
-  const tokens = config.tokensFile ? readTokenFile(config.tokensFile) : new Map<string, Uint8Array>()
   const now = Date.now
+  const access = createAccess({ config, secrets, located: members, now })
   const node = new StorageNode({
     config,
     secrets,
-    members,
-    createAuthorizer: (self) => new StandaloneAuthorizer({ tokens, members, self, now }),
+    members: access.members,
+    createAuthorizer: access.createAuthorizer,
     events,
     now,
     onFatal: () => process.exit(1),
@@ -34,7 +41,7 @@ export async function run(environment: Record<string, string | undefined>): Prom
     isStopping = true
     setTimeout(() => process.exit(1), stopTimeoutMs).unref()
     members.close()
-    node.stop().then(
+    Promise.all([node.stop(), access.close()]).then(
       () => process.exit(0),
       () => process.exit(1),
     )
@@ -42,4 +49,41 @@ export async function run(environment: Record<string, string | undefined>): Prom
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
   await node.start()
+}
+
+interface Access {
+  readonly members: Members
+  readonly createAuthorizer: (self: Uint8Array) => Authorizer
+  readonly close: () => Promise<void>
+}
+
+/** With a ledger: its accounts and its members. Alone: tokens and members from files. */
+function createAccess(options: { config: Config; secrets: Secrets; located: Members; now: () => number }): Access {
+  const { config, secrets, located, now } = options
+  if (config.ledger === undefined) {
+    const tokens = config.tokensFile ? readTokenFile(config.tokensFile) : new Map<string, Uint8Array>()
+    return {
+      members: located,
+      createAuthorizer: (self) => new StandaloneAuthorizer({ tokens, members: located, self, now }),
+      close: async () => {},
+    }
+  }
+  const { genesis, accounting } = config.ledger
+  const { ledgerId } = parseGenesis(genesis)
+  const signingKey = signingKeyFromSeed(secrets.storeSeed)
+  const account = genesisAccount(ledgerId, signingKey.publicKey)
+  const follower = LedgerFollower.open({
+    dir: join(config.dir, 'ledger'),
+    genesis,
+    urls: accounting,
+    docchain: false,
+    logger: createLedgerLogger({ name: 'storage', level: config.logLevel }),
+    token: createTokenSource({ ledgerId, account, keyNumber: 2, signingKey, scope: 'ledger', now }),
+  })
+  follower.start()
+  return {
+    members: new LedgerMembers({ located, follower }),
+    createAuthorizer: (self) => new LedgerAuthorizer({ follower, self, now }),
+    close: () => follower.close(),
+  }
 }

@@ -1,4 +1,4 @@
-import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
+import { fromBase64, fromHex, toBase58, toBase64, toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
 import { UserNodeError } from '../errors.ts'
@@ -12,14 +12,7 @@ const personParams = {
 
 /** `did:key` of an Ed25519 public key: multibase base58btc of multicodec 0xed01 and the key. */
 function didOf(publicKey: Uint8Array): string {
-  const alphabet = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
-  let value = BigInt(`0x${toHex(Uint8Array.of(0xed, 0x01, ...publicKey))}`)
-  let text = ''
-  while (value > 0n) {
-    text = (alphabet[Number(value % 58n)] as string) + text
-    value /= 58n
-  }
-  return `did:key:z${text}`
+  return `did:key:z${toBase58(Uint8Array.of(0xed, 0x01, ...publicKey))}`
 }
 
 /** People and sessions. */
