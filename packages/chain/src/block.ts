@@ -17,7 +17,7 @@ import { blockTransactionsMax, parseSealLeaf, type Seal } from './seal.ts'
 import { SignatureCache } from './signature-cache.ts'
 import { StateOverlay, type StateReader } from './state.ts'
 import type { StateProof } from './state-tree.ts'
-import type { ChainStore } from './store.ts'
+import { type ChainStore, MemoryChainStore } from './store.ts'
 import type { PolicyRecord } from './tables.ts'
 import { type ChainName, parseTransactionLeaf, signingMessage, type Transaction, transactionId } from './transaction.ts'
 
@@ -81,19 +81,15 @@ export class Ledger {
    */
   static open(options: { genesis: Uint8Array; stores: LedgerStores; signatures?: SignatureCache }): Ledger {
     const genesis = parseGenesis(options.genesis)
+    const zero = blocksZero(genesis)
     const ledger = new Ledger(genesis, options.stores, options.signatures ?? new SignatureCache())
-    const { userchain, docchain } = ledger.#chains
-    if (userchain.committed === undefined) userchain.commit(ledger.#blockZero(userchain))
-    const [first, second] = [
-      userchain.store.index.boundary(2),
-      userchain.store.index.find(genesisId(genesis, 'userchain')),
-    ]
-    if (first === undefined || second !== 0) {
-      throw new ChainError('the store belongs to another ledger', { code: 'ERR_STATE_CORRUPT' })
-    }
-    if (docchain.committed === undefined) docchain.commit(ledger.#blockZero(docchain, first))
-    if (docchain.store.index.find(genesisId(genesis, 'docchain')) !== 0) {
-      throw new ChainError('the store belongs to another ledger', { code: 'ERR_STATE_CORRUPT' })
+    for (const chain of [ledger.#chains.userchain, ledger.#chains.docchain]) {
+      const { head } = zero[chain.chain]
+      if (chain.committed === undefined) chain.commit(zero[chain.chain])
+      const first = chain.store.index.boundary(head.size)
+      if (first === undefined || !equalBytes(first.root, head.root)) {
+        throw new ChainError('the store belongs to another ledger', { code: 'ERR_STATE_CORRUPT' })
+      }
     }
     return ledger
   }
@@ -236,25 +232,6 @@ export class Ledger {
     this.#chains[pending.chain].commit(pending)
   }
 
-  #blockZero(own: ChainState, userchainZero?: SizeAndRoot): PendingBlock {
-    const state = new StateOverlay(own.state)
-    if (own.chain === 'userchain') applyGenesis(state, this.genesis)
-    const leaf = genesisLeaf(this.genesis)
-    const id = genesisId(this.genesis, own.chain)
-    const executed: ExecutedBlock = {
-      transactions: [{ transaction: parseTransactionLeaf(leaf), id, index: 0 }],
-      closes: [],
-      records: [],
-      wakes: false,
-      state: own.tree.rootAfter(state.changes()),
-      leaves: [leaf],
-    }
-    const ms = this.genesis.body.start
-    const zero = { k: 1, ms, stateRoot: executed.state.root }
-    if (userchainZero === undefined) return own.assemble(executed, own.nextSeal(zero))
-    return own.assemble(executed, own.nextSeal({ ...zero, anchor: [[userchainZero.size, userchainZero.root]] }))
-  }
-
   #run(chain: ChainName, timeMs: number, anchor: SizeAndRoot): BlockRun {
     const { state, store, head } = this.#chains[chain]
     const { ledgerId, epochMs } = this
@@ -346,8 +323,44 @@ export class Ledger {
   }
 }
 
-function genesisId({ ledgerId, bytes }: Genesis, chain: ChainName): Uint8Array {
-  return transactionId({ ledgerId, chain, bodyBytes: bytes })
+/** Block 0 of both chains, which the genesis file fixes. Their leaves begin every log. */
+export interface GenesisBlocks {
+  readonly userchain: PendingBlock
+  readonly docchain: PendingBlock
+}
+
+/**
+ * Computes block 0 of both chains. `Ledger.open` commits them to empty stores by itself; a node writes their leaves into its log.
+ *
+ * @param bytes - The genesis file.
+ * @throws {ChainError} `ERR_GENESIS_INVALID`.
+ */
+export function genesisBlocks(bytes: Uint8Array): GenesisBlocks {
+  return blocksZero(parseGenesis(bytes))
+}
+
+function blocksZero(genesis: Genesis): GenesisBlocks {
+  const userchain = blockZero(genesis, 'userchain')
+  return { userchain, docchain: blockZero(genesis, 'docchain', userchain.head) }
+}
+
+function blockZero(genesis: Genesis, chain: ChainName, anchor?: SizeAndRoot): PendingBlock {
+  const empty = new ChainState(chain, new MemoryChainStore())
+  const state = new StateOverlay(empty.state)
+  if (chain === 'userchain') applyGenesis(state, genesis)
+  const leaf = genesisLeaf(genesis)
+  const id = transactionId({ ledgerId: genesis.ledgerId, chain, bodyBytes: genesis.bytes })
+  const executed: ExecutedBlock = {
+    transactions: [{ transaction: parseTransactionLeaf(leaf), id, index: 0 }],
+    closes: [],
+    records: [],
+    wakes: false,
+    state: empty.tree.rootAfter(state.changes()),
+    leaves: [leaf],
+  }
+  const zero = { k: 1, ms: genesis.body.start, stateRoot: executed.state.root }
+  const seal = empty.nextSeal(anchor === undefined ? zero : { ...zero, anchor: [[anchor.size, anchor.root]] })
+  return empty.assemble(executed, seal)
 }
 
 /** Executes what fits, in order, and tries what was deferred again as long as others became valid since. */
