@@ -369,22 +369,45 @@ export class LedgerFollower {
   async #catchUpChain(chain: ChainName, signal?: AbortSignal): Promise<void> {
     const both = signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal])
     let more = true
-    let _first: string | undefined
+    let first: string | undefined
     while (more) {
       this.#assertWell()
       both.throwIfAborted()
       const last: { stale?: number } = {}
+      let asked = ''
+      const step = (url: string): Promise<boolean> => {
+        asked = url
+        return this.#exclusively(chain, () => this.#step(chain, url, both, last))
+      }
       try {
-        more = await this.client.sources.attempt((url) =>
-          this.#exclusively(chain, () => this.#step(chain, url, both, last)),
-        )
+        more = await this.client.sources.attempt(step, { first })
       } catch (error) {
         // Every node that proved anything proved something old: that is all there is.
         if (last.stale === undefined || !isRuntimeError(error, 'ERR_NO_SOURCE')) throw error
         this.#emit({ type: 'stale', chain, ageMs: last.stale })
         return
       }
+      first = more ? asked : await this.#whoIsAhead(chain, asked, both)
+      more = first !== undefined
     }
+  }
+
+  /** Compares with one other node: its URL if it has published more; a conflict if it shows another history. */
+  async #whoIsAhead(chain: ChainName, asked: string, signal: AbortSignal): Promise<string | undefined> {
+    const others = this.client.sources.candidates().filter((url) => url !== asked)
+    const turn = Math.floor(Math.random() * others.length)
+    for (const url of [...others.slice(turn), ...others.slice(0, turn)]) {
+      try {
+        const checkpoint = await this.client.checkpoint(chain, { url, signal })
+        if (checkpoint.size > this.head(chain).size) return url
+        this.#compare(chain, url, checkpoint)
+        return undefined
+      } catch (error) {
+        this.#assertWell()
+        if (!(error instanceof RuntimeError)) throw error
+      }
+    }
+    return undefined
   }
 
   /** One page from one node; true if there may be more. */
