@@ -2,9 +2,9 @@
  * Client of the private IPFS (`services/storage`, Kubo RPC). It believes no node: a block is what hashes to its digest,
  * and it is stored when enough different stores have signed that they hold it.
  */
+import { parseStatement, verifyStatement } from '@healthblock/chain/statement'
 import { sha256 } from '@healthblock/crypto/hash'
-import { parseVerifyingKey, verifySignature } from '@healthblock/crypto/signature'
-import { concatBytes, encodeUtf8, equalBytes, fromBase64Url, toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, fromBase64Url, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { CID } from 'multiformats/cid'
 import { create as createDigest } from 'multiformats/hashes/digest'
@@ -66,23 +66,6 @@ export interface StorageClientOptions {
 /** The CIDv1 text of a SHA-256 digest. */
 export function cidOf(digest: Uint8Array, codec: BlockCodec = 'raw'): string {
   return CID.createV1(codecs[codec], createDigest(sha256Code, digest)).toString()
-}
-
-function parseOne(value: CborValue | undefined): {
-  receipt: Omit<VerifiedStorageReceipt, 'bytes'>
-  statement: CborValue
-  signature: Uint8Array
-} {
-  const [statement, signature] = Array.isArray(value) && value.length === 2 ? value : []
-  if (typeof statement !== 'object' || Array.isArray(statement) || statement instanceof Uint8Array)
-    throw new TypeError('no map')
-  const { v, cid, size, ms, store, ...others } = statement
-  if (v !== 1 || Object.keys(others).length > 0) throw new TypeError('unknown version or keys')
-  if (!(cid instanceof Uint8Array) || !(store instanceof Uint8Array) || store.length !== 32)
-    throw new TypeError('lengths')
-  if (typeof size !== 'number' || typeof ms !== 'number') throw new TypeError('size or ms')
-  if (!(signature instanceof Uint8Array)) throw new TypeError('no signature')
-  return { receipt: { store, digest: cid, sizeBytes: size, ms }, statement, signature }
 }
 
 /** Puts, gets and checks blocks at several storage nodes. */
@@ -235,14 +218,15 @@ export class StorageClient {
   }
 
   #verifyReceipt(item: CborValue, block: { digest: Uint8Array; sizeBytes: number }): VerifiedStorageReceipt {
-    const { receipt, statement, signature } = parseOne(item)
-    if (!equalBytes(receipt.digest, block.digest) || receipt.sizeBytes !== block.sizeBytes)
-      throw new TypeError('another block')
-    const key = this.#options.storeKeyOf(receipt.store)
-    if (key === undefined) throw new TypeError('signed by no store')
-    const label = concatBytes(encodeUtf8('healthblock/1 storage'), Uint8Array.of(0), this.#options.ledgerId)
-    verifySignature({ signature, message: concatBytes(label, encodeCbor(statement)), key: parseVerifyingKey(key) })
-    return { ...receipt, bytes: encodeCbor(item) }
+    const [statement, signature] = Array.isArray(item) && item.length === 2 ? item : []
+    if (statement === undefined || !(signature instanceof Uint8Array)) throw new TypeError('no signed statement')
+    const signed = { statement: statement instanceof Uint8Array ? statement : encodeCbor(statement), signature }
+    const { cid: digest, size: sizeBytes, ms, store } = parseStatement('storage', signed.statement)
+    if (!equalBytes(digest, block.digest) || sizeBytes !== block.sizeBytes) throw new TypeError('another block')
+    const publicKey = this.#options.storeKeyOf(store)
+    if (publicKey === undefined) throw new TypeError('signed by no store')
+    verifyStatement({ name: 'storage', signed, ledgerId: this.#options.ledgerId, publicKey })
+    return { store, digest, sizeBytes, ms, bytes: encodeCbor([decodeCbor(signed.statement), signature]) }
   }
 }
 
