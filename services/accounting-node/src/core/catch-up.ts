@@ -8,6 +8,7 @@ import { AccountingError } from '../errors.ts'
 import { cosign } from './attester.ts'
 import { type CoreState, type KnownBlock, parseTransactions } from './core-state.ts'
 import { readRegister } from './head-register.ts'
+import { encodeRecord } from './log.ts'
 import {
   type Ack,
   asLeaves,
@@ -176,6 +177,31 @@ export async function followRegister(core: CoreState): Promise<void> {
   if (value.height > core.head().height) await catchUp(core, value)
   const head = core.head()
   if (head.height >= value.height) await cosign(core)
+}
+
+/**
+ * Fetches the block of a height that this node has applied and whose record is damaged, and stores it again. `isGood` compares it with
+ * what was executed here; its acks must prove it to others, as those of the damaged record did.
+ */
+export async function repairBlock(
+  core: CoreState,
+  height: number,
+  isGood: (leaves: readonly Uint8Array[]) => boolean,
+): Promise<boolean> {
+  const boundary = core.ledger.index(core.chain).boundaryAt(height)
+  if (boundary === undefined) return false
+  for (const rank of core.members.others(core.rank)) {
+    try {
+      const [block] = (await fetchFrom(core, rank, height, 1)).blocks
+      if (block === undefined || !isGood(parseBlock(block.blockBytes))) continue
+      if (!(await core.members.isDecided(boundary, block.acks))) continue
+      await core.lock.run(() => core.log.repair(height, encodeRecord(block)))
+      return true
+    } catch (error) {
+      core.report(`repairing block ${height} from rank ${rank}`, error)
+    }
+  }
+  return false
 }
 
 /** One follower of the register at a time; a call during another one makes it look once more. */

@@ -110,6 +110,17 @@ export interface ChainCore {
   onPublished(listener: (published: PublishedHead) => void): () => void
   term(): { term: number; leader: number | undefined }
   status(): CoreStatus
+  /** The leaves of a block as they are on the disk at this moment, the SEAL last; undefined if the record cannot be read. */
+  readBlock(height: number): readonly Uint8Array[] | undefined
+  /**
+   * Asks the peers for a damaged block and puts it in the place of the stored one, durably.
+   *
+   * @param isGood - Tells from the leaves whether it is the block that was executed here.
+   * @returns False if no peer gave it.
+   */
+  repairBlock(height: number, isGood: (leaves: readonly Uint8Array[]) => boolean): Promise<boolean>
+  /** While suspended this node cosigns nothing: its own files failed a check. */
+  suspend(isSuspended: boolean): void
   /** Answers a peer. `from` is the rank that the transport authenticated. */
   handlePeer(from: number, method: PeerMethod, body: Uint8Array): Promise<Uint8Array>
   /** Opens the files, replays, and begins to take part. Userchain's core starts first. */

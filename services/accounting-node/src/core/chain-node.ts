@@ -2,8 +2,9 @@
 import type { Ledger } from '@healthblock/chain/block'
 import { type ChainName, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
+import { AccountingError } from '../errors.ts'
 import { answerCosignature, takePublished } from './attester.ts'
-import { answerBlocks, Follower } from './catch-up.ts'
+import { answerBlocks, Follower, repairBlock } from './catch-up.ts'
 import type { AppliedBlock, AppliedHead, BlockPlace, ChainCore, CoreStatus, PublishedHead } from './chain-core.ts'
 import { type CoreState, parseTransactions } from './core-state.ts'
 import type { PeerMethod } from './ports.ts'
@@ -116,6 +117,24 @@ export class ChainNode implements ChainCore {
       clockSkewMs: core.clockSkewMs,
       halted: core.halted,
     }
+  }
+
+  readBlock(height: number): readonly Uint8Array[] | undefined {
+    try {
+      return this.#core.log.block(height).leaves
+    } catch (error) {
+      if (error instanceof AccountingError) return undefined
+      throw error
+    }
+  }
+
+  repairBlock(height: number, isGood: (leaves: readonly Uint8Array[]) => boolean): Promise<boolean> {
+    return repairBlock(this.#core, height, isGood)
+  }
+
+  suspend(isSuspended: boolean): void {
+    this.#core.suspended = isSuspended
+    this.#core.changed.notify()
   }
 
   async handlePeer(from: number, method: PeerMethod, body: Uint8Array): Promise<Uint8Array> {

@@ -85,6 +85,8 @@ export class CoreState {
   largestSizeSeen = 0
   lastDecidedMs = 0
   clockSkewMs = 0
+  /** True while this node's own check of its files has failed: it cosigns nothing. */
+  suspended = false
   halted: string | undefined
   readonly #applied = new Set<(block: AppliedBlock) => void>()
   readonly #publishedListeners = new Set<(published: PublishedHead) => void>()
@@ -225,6 +227,7 @@ export class CoreState {
 
   /** True if this node may cosign a head of this size: it asked its peers what it had signed, and has caught up with that. */
   maySign(size: number): boolean {
+    if (this.suspended) return false
     const from = this.signFrom
     return from !== undefined && size >= from.size && size >= this.promise.current.size
   }

@@ -49,6 +49,17 @@ export class Journal {
     return this.#file.read(offset, length)
   }
 
+  /**
+   * Writes another payload in the place of the one that lies at `offset`, durably and atomically; what follows moves if the
+   * lengths differ. It rewrites the file: for repairs.
+   */
+  async rewrite(place: { offset: number; length: number }, payload: Uint8Array): Promise<void> {
+    const before = this.#file.read(0, place.offset - headSizeBytes)
+    const end = place.offset + place.length
+    const after = this.#file.read(end, this.#file.size() - end)
+    await this.#file.replace(concatBytes(before, frame(payload), after))
+  }
+
   /** Cuts off everything from the record whose payload begins at `offset`. */
   async truncateFrom(offset: number): Promise<void> {
     await this.#file.truncate(offset - headSizeBytes)

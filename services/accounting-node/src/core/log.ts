@@ -86,6 +86,19 @@ export class BlockLog {
     this.#decoded.clear()
   }
 
+  /** Puts a good record in the place of a damaged one, durably. The block's leaves are as many as before. */
+  async repair(height: number, record: Uint8Array): Promise<void> {
+    const [offset, length] = [this.#offsets[height], this.#lengths[height]]
+    if (offset === undefined || length === undefined) return
+    await this.#journal.rewrite({ offset, length }, record)
+    this.#lengths[height] = record.length
+    const shift = record.length - length
+    for (let next = height + 1; shift !== 0 && next < this.#offsets.length; next++) {
+      this.#offsets[next] = (this.#offsets[next] as number) + shift
+    }
+    this.#decoded.delete(height)
+  }
+
   /** Where a block lies; undefined above the head. */
   place(height: number): BlockPlace | undefined {
     const size = this.#sizes[height]

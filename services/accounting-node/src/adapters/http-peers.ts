@@ -1,0 +1,114 @@
+/** Calls to peers over HTTP with connections that stay open; each carries a token of this node for the one peer. */
+import { Agent, request as httpRequest } from 'node:http'
+import { request as httpsRequest, Agent as TlsAgent } from 'node:https'
+import { createToken } from '@healthblock/chain/token'
+import type { SigningKey } from '@healthblock/crypto/signature'
+import { messageOf } from '@healthblock/runtime/errors'
+import type { PeerNetwork } from '../core/ports.ts'
+import { AccountingError } from '../errors.ts'
+
+/** Largest answer: blocks of a peer, with room. */
+const answerSizeBytesMax = 32 * 1024 * 1024
+/** Connections to one peer. */
+const connectionsMax = 16
+/** Lifetime of a token, and how long before its end it is made anew. */
+const tokenMs = 3_600_000
+const tokenRenewMs = 600_000
+
+/** How to reach the peers. */
+export interface HttpPeersOptions {
+  readonly ledgerId: Uint8Array
+  /** Accounts of all nodes by rank. */
+  readonly accounts: readonly Uint8Array[]
+  /** This node's rank and node key. */
+  readonly rank: number
+  readonly nodeKey: SigningKey
+  /** Base URL of a rank, asked at each call; undefined if it is not known. */
+  readonly urlOf: (rank: number) => string | undefined
+}
+
+/** A network and its connections. */
+export interface HttpPeers extends PeerNetwork {
+  close(): void
+}
+
+interface Request {
+  readonly url: URL
+  readonly token: string
+  readonly body: Uint8Array
+  readonly timeoutMs: number
+  readonly agents: { readonly plain: Agent; readonly tls: TlsAgent }
+}
+
+/** Status and body of one POST. */
+function post({ url, token, body, timeoutMs, agents }: Request): Promise<{ status: number; bytes: Uint8Array }> {
+  const { promise, resolve, reject } = Promise.withResolvers<{ status: number; bytes: Uint8Array }>()
+  const headers = {
+    'content-type': 'application/cbor',
+    'content-length': body.length,
+    authorization: `Bearer ${token}`,
+  }
+  const options = { method: 'POST', headers, signal: AbortSignal.timeout(timeoutMs) }
+  const request =
+    url.protocol === 'https:'
+      ? httpsRequest(url, { ...options, agent: agents.tls })
+      : httpRequest(url, { ...options, agent: agents.plain })
+  request.setNoDelay(true)
+  request.on('error', reject)
+  request.on('response', (response) => {
+    const parts: Buffer[] = []
+    let sizeBytes = 0
+    response.on('error', reject)
+    response.on('data', (part: Buffer) => {
+      sizeBytes += part.length
+      if (sizeBytes > answerSizeBytesMax) request.destroy(new Error('the answer is too large'))
+      else parts.push(part)
+    })
+    response.on('end', () => resolve({ status: response.statusCode ?? 0, bytes: new Uint8Array(Buffer.concat(parts)) }))
+  })
+  request.end(body)
+  return promise
+}
+
+/** Opens the calling side of the peer network; no connection is made before the first call. */
+export function openHttpPeers(options: HttpPeersOptions): HttpPeers {
+  const settings = { keepAlive: true, maxSockets: connectionsMax, scheduling: 'lifo' } as const
+  const agents = { plain: new Agent(settings), tls: new TlsAgent(settings) }
+  const tokens = new Map<number, { token: string; untilMs: number }>()
+
+  const tokenFor = (rank: number): string => {
+    const nowMs = Date.now()
+    const known = tokens.get(rank)
+    if (known !== undefined && known.untilMs > nowMs + tokenRenewMs) return known.token
+    const [account, audience] = [options.accounts[options.rank], options.accounts[rank]] as [Uint8Array, Uint8Array]
+    const untilMs = nowMs + tokenMs
+    const statement = { account, audience, scope: 'ledger', until: untilMs } as const
+    const token = createToken({ ledgerId: options.ledgerId, statement, key: 2, signingKey: options.nodeKey })
+    tokens.set(rank, { token, untilMs })
+    return token
+  }
+
+  return {
+    async call(rank, chain, method, body, { timeoutMs }) {
+      const base = options.urlOf(rank)
+      const unreachable = (reason: string, cause?: unknown): AccountingError =>
+        new AccountingError(`rank ${rank}: ${reason}`, { code: 'ERR_PEER_UNREACHABLE', rank, reason }, { cause })
+      if (base === undefined) throw unreachable('its address is not known')
+      let answer: { status: number; bytes: Uint8Array }
+      try {
+        const url = new URL(`/peer/${chain}/${method}`, base)
+        answer = await post({ url, token: tokenFor(rank), body, timeoutMs, agents })
+      } catch (cause) {
+        throw unreachable(messageOf(cause), cause)
+      }
+      if (answer.status === 200) return answer.bytes
+      if (answer.status >= 500) throw unreachable(`status ${answer.status}`)
+      const reason = `status ${answer.status}`
+      throw new AccountingError(`rank ${rank} refused: ${reason}`, { code: 'ERR_PEER_REFUSED', rank, reason })
+    },
+    close() {
+      agents.plain.destroy()
+      agents.tls.destroy()
+    },
+  }
+}

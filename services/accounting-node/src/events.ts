@@ -1,0 +1,72 @@
+/** One function for each event that an operator may want to find in the log. Fields are chosen here, and nowhere else. */
+import { codeOf, messageOf } from '@healthblock/runtime/errors'
+import type { Logger } from './logger.ts'
+
+/** Why something failed, without a stack. */
+function reasonOf(error: unknown): { code: string | undefined; reason: string } {
+  return { code: codeOf(error), reason: messageOf(error) }
+}
+
+/** The node answers requests. */
+export function nodeStarted(logger: Logger, fields: { url: string; rank: number; ledger: string }): void {
+  logger.info(fields, 'node started')
+}
+
+/** A batch could not be handed to the intake queue; the outbox resubmits it. */
+export function intakeFailed(logger: Logger, chain: string, count: number, error: unknown): void {
+  logger.warn({ chain, count, ...reasonOf(error) }, 'intake queue did not take a batch')
+}
+
+/** Promised transactions that no block held in time were handed over again. */
+export function resubmitted(logger: Logger, chain: string, count: number): void {
+  logger.info({ chain, count }, 'resubmitted')
+}
+
+/** A sender gets a signed answer that is not `committed`. */
+export function answered(logger: Logger, chain: string, kind: 'refused' | 'deferred', rule: string): void {
+  logger.info({ chain, kind, rule }, 'answered')
+}
+
+/** The gateway found its promises of an earlier run. */
+export function outboxOpened(logger: Logger, chain: string, pending: number): void {
+  logger.info({ chain, pending }, 'outbox opened')
+}
+
+/** Somebody with a credential read what shows who treats whom. */
+export function ledgerRead(logger: Logger, fields: { account: string; route: string; chain: string }): void {
+  logger.info(fields, 'ledger read')
+}
+
+/** A fault of this node's own files was found. */
+export function incidentFound(
+  logger: Logger,
+  fields: { code: string; chain: string; height: number; index: number; file: string },
+): void {
+  logger.error(fields, 'incident found')
+}
+
+/** A fault of this node's own files was repaired. */
+export function incidentHealed(
+  logger: Logger,
+  fields: { code: string; chain: string; height: number; index: number },
+): void {
+  logger.warn(fields, 'incident healed')
+}
+
+/** The self-check ended. */
+export function selfChecked(
+  logger: Logger,
+  fields: { chain: string; entries: number; faults: number; ms: number },
+): void {
+  logger.info(fields, 'self-check done')
+}
+
+/** Something in the background failed and is tried again. */
+export function backgroundFailed(logger: Logger, part: string, error: unknown): void {
+  logger.error({ part, err: error }, 'background work failed')
+}
+
+/** An administrator used the organisation's key. */
+export function administered(logger: Logger, fields: { act: string; transactionId: string }): void {
+  logger.info(fields, 'administrator signed')
+}

@@ -1,0 +1,209 @@
+/**
+ * What happens to a promise after it was given: resubmission of what no block holds, refusals from this node's own state,
+ * the answer at the deadline. Looked at four times a second, and soon after something that a deferred transaction may
+ * have waited for.
+ *
+ * A rule that fails now may hold later if an earlier transaction of the same account is still under way (a grant on a
+ * device that is being added), or if this node is a moment behind. So a refusal is given only for the oldest open
+ * transaction of its account, and only once it is `refusalAfterMs` old.
+ */
+import type { Transaction } from '@healthblock/chain/transaction'
+import { toHex } from '@healthblock/encoding/bytes'
+import type { ChainCore } from '../core/chain-core.ts'
+import { answered, backgroundFailed, resubmitted } from '../events.ts'
+import type { Logger } from '../logger.ts'
+import type { GatewayMetrics } from '../metrics.ts'
+import type { GatewayLedger } from './ledger-view.ts'
+import { type AnswerKind, answerKinds, type Outbox, type Signed } from './outbox.ts'
+import type { PendingEntry, PendingTable } from './pending.ts'
+import type { AnswerSigner } from './statements.ts'
+
+/** What no block holds after this long is handed over again. */
+export const resubmitAfterMs = 5_000
+/** No refusal before this age, unless the transaction cannot become valid at all. */
+export const refusalAfterMs = 400
+/** The core, and through it the peers, learn of a transaction that is this old: younger ones are about to be committed. */
+export const noteAfterMs = 400
+/** A transaction that was found to wait for something is handed over again, once that has come, after this long. */
+const resendAfterMs = 800
+/** Most transactions whose rules are tried in one look. */
+const judgedMax = 256
+const judgeAgainAfterMs = 400
+const lookPeriodMs = 250
+/** Most transactions handed over again in one look. */
+const resubmittedMax = 2_048
+
+/** What the follow-up needs. */
+export interface FollowUpOptions {
+  readonly core: ChainCore
+  readonly ledger: GatewayLedger
+  readonly outbox: Outbox
+  readonly signer: AnswerSigner
+  readonly pending: PendingTable
+  readonly clock: { nowMs(): number; wait(ms: number, signal: AbortSignal): Promise<void> }
+  readonly logger: Logger
+  readonly metrics: GatewayMetrics
+  /** Hands entries to the intake queue again, in order. */
+  readonly send: (entries: readonly PendingEntry[]) => void
+  /** Tells those who wait that a transaction has its answer. */
+  readonly settle: (key: string) => void
+}
+
+interface Decision {
+  readonly entry: PendingEntry
+  readonly kind: AnswerKind
+  readonly rule: string
+  readonly signed: Signed
+}
+
+/** Whose transaction it is, in hex: the signer, or for a `register` the new account. */
+export function accountOf(transaction: Transaction, id: Uint8Array): string {
+  const { body } = transaction
+  return toHex('a' in body && body.a instanceof Uint8Array ? body.a : id)
+}
+
+/** Looks after everything that one gateway has promised. */
+export class FollowUp {
+  readonly #options: FollowUpOptions
+  readonly #stopping = new AbortController()
+  #hurry = new AbortController()
+  #running: Promise<void> | undefined
+  #prunedMs = 0
+
+  constructor(options: FollowUpOptions) {
+    this.#options = options
+  }
+
+  /** Begins to look. */
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  /** Ends after the look under way. */
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    this.#hurry.abort()
+    await this.#running
+  }
+
+  /** Looks now instead of after the rest of the period. */
+  lookSoon(): void {
+    this.#hurry.abort()
+  }
+
+  async #run(): Promise<void> {
+    const { clock, logger, core } = this.#options
+    while (!this.#stopping.signal.aborted) {
+      this.#hurry = new AbortController()
+      await clock.wait(lookPeriodMs, this.#hurry.signal)
+      if (this.#stopping.signal.aborted) return
+      try {
+        this.look()
+      } catch (error) {
+        backgroundFailed(logger, `gateway of ${core.chain}`, error)
+      }
+    }
+  }
+
+  /** One look at everything pending. */
+  look(): void {
+    const { clock, pending, outbox, core } = this.#options
+    const nowMs = clock.nowMs()
+    const again: PendingEntry[] = []
+    const decisions: Decision[] = []
+    const toNote: { entry: PendingEntry; transaction: Transaction }[] = []
+    const accountsSeen = new Set<string>()
+    let judgedCount = 0
+    for (const entry of pending.values()) {
+      if (entry.appliedIndex !== undefined) continue
+      const ageMs = nowMs - entry.row.acceptedMs
+      const isFirst = !accountsSeen.has(entry.account)
+      const isDue = nowMs >= entry.row.deadlineMs
+      const mayRefuse = isDue || (isFirst && ageMs >= refusalAfterMs)
+      const mayJudge = judgedCount < judgedMax && nowMs - entry.judgedMs >= judgeAgainAfterMs
+      // What was sent a moment ago is judged by the leader now.
+      const mayHaveCome = entry.isDeferred && nowMs - entry.sentMs >= resendAfterMs
+      if (isDue || (mayJudge && (mayHaveCome || mayRefuse))) {
+        judgedCount++
+        const decision = this.#judge(entry, { nowMs, isDue, mayRefuse })
+        if (decision !== undefined) {
+          decisions.push(decision)
+          continue
+        }
+      }
+      if (!entry.isDeferred) accountsSeen.add(entry.account)
+      if (!entry.isNoted && ageMs >= noteAfterMs && toNote.length < resubmittedMax) this.#note(entry, toNote)
+      if (this.#isToSend(entry, nowMs) && again.length < resubmittedMax) again.push(entry)
+    }
+    this.#answer(decisions, nowMs)
+    if (toNote.length > 0) {
+      const ageMs = Math.max(...toNote.map(({ entry }) => nowMs - entry.row.acceptedMs))
+      core.noteAccepted(
+        toNote.map(({ transaction }) => transaction),
+        { ageMs },
+      )
+    }
+    if (again.length > 0) this.#resubmit(again)
+    if (nowMs - this.#prunedMs > 3_600_000) {
+      this.#prunedMs = nowMs
+      outbox.prune(nowMs)
+    }
+  }
+
+  #note(entry: PendingEntry, toNote: { entry: PendingEntry; transaction: Transaction }[]): void {
+    const leaf = this.#options.outbox.leaf(entry.row.number)
+    if (leaf === undefined) return
+    entry.isNoted = true
+    toNote.push({ entry, transaction: this.#options.ledger.parse(leaf) })
+  }
+
+  #isToSend(entry: PendingEntry, nowMs: number): boolean {
+    if (entry.isQueued || entry.isDeferred) return false
+    return nowMs - entry.sentMs >= (entry.wasDeferred ? resendAfterMs : resubmitAfterMs)
+  }
+
+  #resubmit(entries: readonly PendingEntry[]): void {
+    const { core, logger, metrics } = this.#options
+    for (const entry of entries) entry.wasDeferred = entry.isDeferred
+    metrics.resubmitted.inc({ chain: core.chain }, entries.length)
+    resubmitted(logger, core.chain, entries.length)
+    this.#options.send(entries)
+  }
+
+  /** Tries the rules; gives the answer that is due, if one is. */
+  #judge(entry: PendingEntry, now: { nowMs: number; isDue: boolean; mayRefuse: boolean }): Decision | undefined {
+    const { ledger, outbox, signer } = this.#options
+    const leaf = outbox.leaf(entry.row.number)
+    if (leaf === undefined) return undefined
+    const { id } = entry.row
+    entry.judgedMs = now.nowMs
+    const verdict = ledger.judge(ledger.parse(leaf))
+    entry.isDeferred = verdict.verdict === 'deferred'
+    if (entry.isDeferred) entry.wasDeferred = true
+    if (verdict.verdict === 'refused') {
+      if (!now.mayRefuse || verdict.rule.endsWith('.duplicate')) return undefined
+      return { entry, kind: answerKinds.refused, rule: verdict.rule, signed: signer.refusal(id, verdict.rule) }
+    }
+    if (!now.isDue) return undefined
+    // Valid, and yet no block holds it: the nodes did not reach a quorum in time.
+    const missing = verdict.verdict === 'deferred' ? verdict.missing : 'quorum'
+    const rule = verdict.verdict === 'deferred' ? verdict.rule : 'quorum'
+    return { entry, kind: answerKinds.deferred, rule, signed: signer.deferral(id, missing) }
+  }
+
+  #answer(decisions: readonly Decision[], nowMs: number): void {
+    if (decisions.length === 0) return
+    const { outbox, pending, settle, core, logger, metrics } = this.#options
+    outbox.answer(
+      decisions.map(({ entry, kind, signed }) => ({ row: entry.row, kind, signed })),
+      nowMs,
+    )
+    for (const { entry, kind, rule } of decisions) {
+      pending.remove(entry)
+      const word = kind === answerKinds.refused ? 'refused' : 'deferred'
+      metrics.answered.inc({ chain: core.chain, answer: word })
+      answered(logger, core.chain, word, rule)
+      settle(entry.key)
+    }
+  }
+}

@@ -1,0 +1,398 @@
+/**
+ * The gateway of one chain: it checks what is submitted, promises durably, hands over, and answers from this node's own
+ * state alone.
+ *
+ * Order of an acceptance: form and signatures are checked; promise and leaves go to the outbox in one synced
+ * transaction (from here on the promise is given, whatever crashes); the 202 is answered; the leaves go to the intake
+ * queue. A transaction leaves the outbox when the block that holds it is published, or with a signed refusal or
+ * deferral. Nothing else of the node knows what was promised.
+ */
+import type { Transaction } from '@healthblock/chain/transaction'
+import { toHex } from '@healthblock/encoding/bytes'
+import type { AppliedBlock, ChainCore } from '../core/chain-core.ts'
+import { AccountingError } from '../errors.ts'
+import { intakeFailed, outboxOpened } from '../events.ts'
+import type { Logger } from '../logger.ts'
+import type { GatewayMetrics } from '../metrics.ts'
+import { accountOf, FollowUp } from './follow-up.ts'
+import { IntakeBatcher } from './intake.ts'
+import type { GatewayLedger } from './ledger-view.ts'
+import type { Acceptance, Outbox, PendingRow, Signed } from './outbox.ts'
+import { type PendingEntry, PendingTable, pendingEntry, pendingTransactionsMax } from './pending.ts'
+import type { AnswerSigner } from './statements.ts'
+import { parseSubmission, type WellFormed } from './submission.ts'
+import { Waiters } from './waiters.ts'
+
+/** A promise holds for this long: at its end the gateway answers refused or deferred. */
+export const promiseMs = 30_000
+/** Most submissions that are checked at one time. */
+export const submissionsMax = 128
+/** Most bytes of submissions that are checked at one time. */
+export const submissionsSizeBytesMax = 32 * 1024 * 1024
+/** A wrong signature is tried again after the next block, or after this long: this node may be a block behind. */
+const secondLookMs = 300
+/** What a full gateway tells its callers. */
+const retryAfterMs = 1_000
+
+/** What the gateway needs. */
+export interface GatewayOptions {
+  readonly core: ChainCore
+  readonly ledger: GatewayLedger
+  readonly outbox: Outbox
+  readonly signer: AnswerSigner
+  readonly ledgerId: Uint8Array
+  readonly clock: { nowMs(): number; wait(ms: number, signal: AbortSignal): Promise<void> }
+  readonly logger: Logger
+  readonly metrics: GatewayMetrics
+}
+
+/** What a submission is answered with. */
+export interface SubmissionAnswer {
+  /** Names every accepted id; absent if none was. */
+  readonly promise?: Signed
+  readonly refused: readonly Signed[]
+}
+
+/** The answer to one transaction; the numbers of SPEC.md §1. */
+export type Answer =
+  | { readonly status: 'unknown' | 'pending' }
+  | { readonly status: 'committed'; readonly index: number; readonly height: number; readonly size: number }
+  | { readonly status: 'refused' | 'deferred'; readonly signed: Signed }
+
+/** A leaf on its way to the intake queue. */
+interface Outgoing {
+  readonly leaf: Uint8Array
+  readonly transaction: Transaction
+  readonly entry: PendingEntry
+}
+
+/** A checked submission that waits for the next synced transaction of the outbox. */
+interface Storing {
+  readonly fresh: readonly (WellFormed & { isDeferred: boolean })[]
+  readonly known: readonly Uint8Array[]
+  readonly resolve: (promise: Signed) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Accepts, promises, hands over, answers. One per chain and process. */
+export class Gateway {
+  readonly #options: GatewayOptions
+  readonly #pending = new PendingTable()
+  readonly #waiters = new Waiters()
+  readonly #intake: IntakeBatcher<Outgoing>
+  readonly #followUp: FollowUp
+  readonly #unsubscribe: (() => void)[] = []
+  readonly #stopping = new AbortController()
+  #storing: Storing[] = []
+  #checkingCount = 0
+  #checkingBytes = 0
+  /** Applied here, not yet published: oldest first. */
+  #unpublished: { end: number; keys: { key: string; entry: PendingEntry | undefined }[] }[] = []
+  #nextBlock = Promise.withResolvers<void>()
+
+  constructor(options: GatewayOptions) {
+    this.#options = options
+    const { clock, core, logger } = options
+    this.#intake = new IntakeBatcher<Outgoing>({
+      submit: (batch) => core.submit(batch.map(({ transaction }) => transaction)),
+      onSent: (batch) => {
+        for (const { entry } of batch) entry.isQueued = false
+      },
+      onFailed: (batch, error) => {
+        for (const { entry } of batch) entry.isQueued = false
+        options.metrics.intakeFailures.inc({ chain: core.chain })
+        intakeFailed(logger, core.chain, batch.length, error)
+      },
+      nowMs: () => clock.nowMs(),
+      wait: (ms, signal) => clock.wait(ms, signal),
+    })
+    this.#followUp = new FollowUp({
+      ...options,
+      pending: this.#pending,
+      send: (entries) => this.#send(entries),
+      settle: (key) => this.#waiters.settle(key),
+    })
+  }
+
+  /** Takes up the promises of earlier runs, and begins to follow blocks. The core has opened its state. */
+  start(): void {
+    const { core, outbox, logger } = this.#options
+    const size = core.published()?.size ?? 0
+    const finished: PendingRow[] = []
+    const open: Outgoing[] = []
+    for (const row of outbox.pending(pendingTransactionsMax * 2)) {
+      const index = this.#options.ledger.find(row.id)
+      if (index !== undefined && index < size) finished.push(row)
+      else open.push(this.#reopen(row, index))
+    }
+    outbox.finish(finished)
+    outboxOpened(logger, core.chain, open.length)
+    this.#intake.add(open.filter(({ entry }) => entry.appliedIndex === undefined))
+    this.#unsubscribe.push(
+      core.onApplied((block) => this.#applied(block)),
+      core.onPublished(({ size: published }) => this.#published(published)),
+    )
+    this.#followUp.start()
+  }
+
+  #reopen(row: PendingRow, index: number | undefined): Outgoing {
+    const leaf = this.#options.outbox.leaf(row.number) as Uint8Array
+    const transaction = this.#options.ledger.parse(leaf)
+    const entry = pendingEntry(row, { account: accountOf(transaction, row.id), sizeBytes: leaf.length })
+    this.#pending.add(entry)
+    if (index === undefined) this.#markSent(entry)
+    else {
+      entry.appliedIndex = index
+      this.#unpublished.push({ end: index + 1, keys: [{ key: entry.key, entry }] })
+    }
+    return { leaf, transaction, entry }
+  }
+
+  /** Stops following; what is pending stays in the outbox for the next run. */
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    for (const unsubscribe of this.#unsubscribe) unsubscribe()
+    await this.#followUp.stop()
+    await this.#intake.stop()
+    for (const { reject } of this.#storing.splice(0)) reject(stopped())
+    this.#options.outbox.close()
+  }
+
+  /** Transactions promised and not final. */
+  get pendingCount(): number {
+    return this.#pending.count
+  }
+
+  /** Looks again, soon, at what was deferred: something that it may wait for has come. */
+  poke(): void {
+    this.#followUp.lookSoon()
+  }
+
+  /**
+   * Checks a submission and promises what passes.
+   *
+   * @param body - CBOR sequence of 1 to 256 leaves, at most 1 MiB.
+   * @throws {AccountingError} `ERR_SEQUENCE_INVALID`, `ERR_SUBMISSION_TOO_LARGE`; `ERR_GATEWAY_FULL`, `ERR_GATEWAY_STOPPED`: nothing was promised.
+   */
+  async submit(body: Uint8Array): Promise<SubmissionAnswer> {
+    this.#admit(body.length)
+    this.#checkingCount++
+    this.#checkingBytes += body.length
+    try {
+      return await this.#check(body)
+    } finally {
+      this.#checkingCount--
+      this.#checkingBytes -= body.length
+    }
+  }
+
+  #admit(sizeBytes: number): void {
+    if (this.#stopping.signal.aborted) throw stopped()
+    const limit =
+      this.#checkingCount >= submissionsMax || this.#checkingBytes + sizeBytes > submissionsSizeBytesMax
+        ? 'submissions'
+        : this.#pending.isFullFor(1, sizeBytes)
+          ? 'pending'
+          : undefined
+    if (limit === undefined) return
+    this.#options.metrics.turnedAway.inc({ chain: this.#options.core.chain })
+    throw new AccountingError('this gateway is full: try again later, or at another node', {
+      code: 'ERR_GATEWAY_FULL',
+      retryAfterMs,
+      limit,
+    })
+  }
+
+  async #check(body: Uint8Array): Promise<SubmissionAnswer> {
+    const { core, ledger, ledgerId, signer, metrics } = this.#options
+    const { transactions, malformed } = parseSubmission(body, { ledgerId, chain: core.chain })
+    const refused = malformed.map(({ id, rule }) => signer.refusal(id, rule))
+    const known: Uint8Array[] = []
+    const unchecked: WellFormed[] = []
+    for (const item of transactions) {
+      if (this.#pending.get(item.key) !== undefined || ledger.find(item.id) !== undefined) known.push(item.id)
+      else unchecked.push(item)
+    }
+    await ledger.preverify(unchecked.map(({ transaction }) => transaction))
+    let looked = ledger.look(unchecked)
+    if (looked.some(({ mayBeBehind }) => mayBeBehind)) {
+      await this.#secondLook()
+      looked = ledger.look(unchecked)
+    }
+    const fresh: Storing['fresh'][number][] = []
+    for (const { item, staticRule, isDeferred } of looked) {
+      if (staticRule === undefined) fresh.push({ ...item, isDeferred })
+      else refused.push(signer.refusal(item.id, staticRule))
+    }
+    metrics.submitted.inc({ chain: core.chain, verdict: 'refused' }, refused.length)
+    metrics.submitted.inc({ chain: core.chain, verdict: 'accepted' }, fresh.length)
+    if (fresh.length + known.length === 0) return { refused }
+    return { promise: await this.#store(fresh, known), refused }
+  }
+
+  /** Waits for the next block, but not long. */
+  async #secondLook(): Promise<void> {
+    const waiting = new AbortController()
+    const { clock } = this.#options
+    await Promise.race([this.#nextBlock.promise, clock.wait(secondLookMs, waiting.signal).catch(() => {})])
+    waiting.abort()
+  }
+
+  #store(fresh: Storing['fresh'], known: readonly Uint8Array[]): Promise<Signed> {
+    if (this.#stopping.signal.aborted) return Promise.reject(stopped())
+    return new Promise((resolve, reject) => {
+      this.#storing.push({ fresh, known, resolve, reject })
+      // Submissions of the same turn of the event loop share one sync of the disk.
+      if (this.#storing.length === 1) setImmediate(() => this.#flush())
+    })
+  }
+
+  #flush(): void {
+    const storing = this.#storing
+    this.#storing = []
+    const { outbox, clock } = this.#options
+    const acceptedMs = clock.nowMs()
+    const taken = new Map<string, Outgoing & { isDeferred: boolean }>()
+    const plans = storing.map((one) => this.#plan(one, acceptedMs, taken))
+    const acceptances = plans.flatMap(({ acceptance }) => (acceptance === undefined ? [] : [acceptance]))
+    let rows: PendingRow[]
+    try {
+      // The commit point of the promises.
+      rows = outbox.accept(acceptances)
+    } catch (error) {
+      for (const { reject } of storing) reject(error)
+      return
+    }
+    const fresh = plans.flatMap(({ items }) => items)
+    const outgoing = rows.map((row, position): Outgoing => {
+      const { transaction, isDeferred } = fresh[position] as Storing['fresh'][number]
+      const account = accountOf(transaction, row.id)
+      const entry = pendingEntry(row, { account, sizeBytes: transaction.leaf.length })
+      entry.isDeferred = isDeferred
+      entry.wasDeferred = isDeferred
+      this.#pending.add(entry)
+      return { leaf: transaction.leaf, transaction, entry }
+    })
+    for (const { promise, one } of plans) one.resolve(promise)
+    this.#handOver(outgoing)
+  }
+
+  /** Decides under which promise a submission goes; what was promised meanwhile is not promised twice. */
+  #plan(one: Storing, acceptedMs: number, taken: Map<string, unknown>) {
+    const { signer, outbox } = this.#options
+    const items = one.fresh.filter(({ key }) => this.#pending.get(key) === undefined && !taken.has(key))
+    const earlier = [...one.known, ...one.fresh.filter((item) => !items.includes(item)).map(({ id }) => id)]
+    if (items.length === 0) {
+      const promises = new Set(earlier.map((id) => this.#pending.get(toHex(id))?.row.promise))
+      const [number] = promises
+      const same = promises.size === 1 && number !== undefined ? outbox.promise(number) : undefined
+      if (same !== undefined) return { one, promise: same, items, acceptance: undefined }
+    }
+    for (const item of items) taken.set(item.key, item)
+    const ids = [...items.map(({ id }) => id), ...earlier]
+    const deadlineMs = acceptedMs + promiseMs
+    const promise = signer.promise(ids, deadlineMs)
+    if (items.length === 0) return { one, promise, items, acceptance: undefined }
+    const transactions = items.map(({ id, transaction }) => ({ id, leaf: transaction.leaf }))
+    const acceptance: Acceptance = { promise, acceptedMs, deadlineMs, transactions }
+    return { one, promise, items, acceptance }
+  }
+
+  /** Sends what may go into a block now, or will by the time its job is read. */
+  #handOver(outgoing: readonly Outgoing[]): void {
+    const { core } = this.#options
+    // A finding whose basis is not anchored yet would only be dropped: it goes once that has come. Readings that come
+    // out of order go at once, since what they wait for is often right behind them.
+    const ready = outgoing.filter(({ entry }) => !(entry.isDeferred && core.chain === 'docchain'))
+    for (const { entry } of ready) this.#markSent(entry)
+    const takenCount = this.#intake.add(ready)
+    for (const { entry } of ready.slice(takenCount)) entry.isQueued = false
+  }
+
+  #markSent(entry: PendingEntry): void {
+    entry.sentMs = this.#options.clock.nowMs()
+    entry.isQueued = true
+  }
+
+  /** Hands entries over again, in order. */
+  #send(entries: readonly PendingEntry[]): void {
+    const outgoing: Outgoing[] = []
+    for (const entry of entries) {
+      const leaf = this.#options.outbox.leaf(entry.row.number)
+      if (leaf === undefined) continue
+      outgoing.push({ leaf, transaction: this.#options.ledger.parse(leaf), entry })
+      this.#markSent(entry)
+    }
+    const takenCount = this.#intake.add(outgoing)
+    for (const { entry } of outgoing.slice(takenCount)) entry.isQueued = false
+  }
+
+  #applied(block: AppliedBlock): void {
+    const keys: { key: string; entry: PendingEntry | undefined }[] = []
+    for (const { id, index } of block.transactions) {
+      const key = toHex(id)
+      const entry = this.#pending.get(key)
+      if (entry !== undefined) entry.appliedIndex = index
+      if (entry !== undefined || this.#waiters.has(key)) keys.push({ key, entry })
+    }
+    this.#unpublished.push({ end: block.size, keys })
+    this.#nextBlock.resolve()
+    this.#nextBlock = Promise.withResolvers()
+  }
+
+  #published(size: number): void {
+    let count = 0
+    const final: { key: string; entry: PendingEntry | undefined }[] = []
+    for (const { end, keys } of this.#unpublished) {
+      if (end > size) break
+      final.push(...keys)
+      count++
+    }
+    this.#unpublished.splice(0, count)
+    const nowMs = this.#options.clock.nowMs()
+    const rows: PendingRow[] = []
+    for (const { entry } of final) {
+      if (entry === undefined || this.#pending.get(entry.key) !== entry) continue
+      this.#pending.remove(entry)
+      rows.push(entry.row)
+      this.#options.metrics.commitSeconds.observe(
+        { chain: this.#options.core.chain },
+        (nowMs - entry.row.acceptedMs) / 1000,
+      )
+    }
+    this.#options.outbox.finish(rows)
+    for (const { key } of final) this.#waiters.settle(key)
+  }
+
+  /** The answer to one transaction, from this node's own state. */
+  answer(id: Uint8Array): Answer {
+    const { core, ledger, outbox } = this.#options
+    const index = ledger.find(id)
+    if (index !== undefined) {
+      const publishedSize = core.published()?.size ?? 0
+      if (index >= publishedSize) return { status: 'pending' }
+      const { height, size } = ledger.blockOf(index)
+      return { status: 'committed', index, height, size }
+    }
+    if (this.#pending.get(toHex(id)) !== undefined) return { status: 'pending' }
+    const stored = outbox.storedAnswer(id)
+    if (stored === undefined) return { status: 'unknown' }
+    return { status: stored.kind === 3 ? 'refused' : 'deferred', signed: stored }
+  }
+
+  /** The answers to several transactions, once all are final, or after `waitMs`, or when the signal is aborted. */
+  async answers(ids: readonly Uint8Array[], waitMs: number, signal: AbortSignal): Promise<Answer[]> {
+    const open = ids.filter((id) => !isFinal(this.answer(id)))
+    const waits = AbortSignal.any([signal, this.#stopping.signal])
+    await this.#waiters.wait(open.map(toHex), waitMs, waits)
+    return ids.map((id) => this.answer(id))
+  }
+}
+
+function isFinal(answer: Answer): boolean {
+  return answer.status !== 'unknown' && answer.status !== 'pending'
+}
+
+function stopped(): AccountingError {
+  return new AccountingError('this node is stopping', { code: 'ERR_GATEWAY_STOPPED' })
+}

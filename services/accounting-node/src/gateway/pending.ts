@@ -1,0 +1,90 @@
+/** What this gateway promised and has not answered: the outbox's rows without their leaves, in order of acceptance. */
+import { toHex } from '@healthblock/encoding/bytes'
+import type { PendingRow } from './outbox.ts'
+
+/** Most transactions that wait for their end; beyond it submissions are answered with 503. */
+export const pendingTransactionsMax = 20_000
+/** Most bytes of their leaves. */
+export const pendingSizeBytesMax = 128 * 1024 * 1024
+
+/** One promised transaction. */
+export interface PendingEntry {
+  readonly row: PendingRow
+  /** Id in lower-case hex. */
+  readonly key: string
+  /** Whose transaction it is, in lower-case hex: later ones of an account wait for earlier ones. */
+  readonly account: string
+  readonly sizeBytes: number
+  /** When it was last handed to the intake queue; 0 = not yet in this run. */
+  sentMs: number
+  /** When its rules were last tried. */
+  judgedMs: number
+  /** True while the newest verdict is that something is missing. */
+  isDeferred: boolean
+  /** True if something was missing when it was last handed over: its job was read in vain, perhaps. */
+  wasDeferred: boolean
+  /** True while it waits in the batcher. */
+  isQueued: boolean
+  /** True once the core was told of it. */
+  isNoted: boolean
+  /** The index at which this node applied it; it is final when that block is published. */
+  appliedIndex: number | undefined
+}
+
+/** A new entry for a row. */
+export function pendingEntry(row: PendingRow, fields: { account: string; sizeBytes: number }): PendingEntry {
+  return {
+    row,
+    key: toHex(row.id),
+    ...fields,
+    sentMs: 0,
+    judgedMs: 0,
+    isDeferred: false,
+    wasDeferred: false,
+    isQueued: false,
+    isNoted: false,
+    appliedIndex: undefined,
+  }
+}
+
+/** The pending transactions of one chain. */
+export class PendingTable {
+  readonly #entries = new Map<string, PendingEntry>()
+  #sizeBytes = 0
+
+  /** Number of transactions. */
+  get count(): number {
+    return this.#entries.size
+  }
+
+  /** Bytes of their leaves. */
+  get sizeBytes(): number {
+    return this.#sizeBytes
+  }
+
+  /** True if no further submission of this many transactions and bytes fits. */
+  isFullFor(count: number, sizeBytes: number): boolean {
+    return this.#entries.size + count > pendingTransactionsMax || this.#sizeBytes + sizeBytes > pendingSizeBytesMax
+  }
+
+  /** The entry with this id in hex. */
+  get(key: string): PendingEntry | undefined {
+    return this.#entries.get(key)
+  }
+
+  /** Adds an entry; its order is that of its row. */
+  add(entry: PendingEntry): void {
+    this.#entries.set(entry.key, entry)
+    this.#sizeBytes += entry.sizeBytes
+  }
+
+  /** Removes an entry. */
+  remove(entry: PendingEntry): void {
+    if (this.#entries.delete(entry.key)) this.#sizeBytes -= entry.sizeBytes
+  }
+
+  /** All entries, in order of acceptance. Entries may be removed meanwhile. */
+  values(): IterableIterator<PendingEntry> {
+    return this.#entries.values()
+  }
+}

@@ -1,0 +1,113 @@
+/** Reads a submission: a CBOR sequence of transaction leaves, each judged by its form alone. */
+import { ChainError } from '@healthblock/chain/errors'
+import {
+  type ChainName,
+  parseTransactionLeaf,
+  rulePrefix,
+  type Transaction,
+  transactionId,
+  typeChains,
+} from '@healthblock/chain/transaction'
+import { toHex } from '@healthblock/encoding/bytes'
+import { decodeCborAt, encodeCbor } from '@healthblock/encoding/cbor'
+import { AccountingError } from '../errors.ts'
+
+/** Most leaves of one submission. */
+export const submissionTransactionsMax = 256
+/** Most bytes of one submission. */
+export const submissionSizeBytesMax = 1024 * 1024
+/** Rule named in the refusal of a leaf that has no type to name. */
+export const formatRule = 'transaction.format'
+
+/** A leaf of the right form. */
+export interface WellFormed {
+  readonly id: Uint8Array
+  /** The id in lower-case hex. */
+  readonly key: string
+  readonly transaction: Transaction
+}
+
+/** A leaf that no node can accept. `id` is over its body if it has one, else over the whole item in the body's place. */
+export interface Malformed {
+  readonly id: Uint8Array
+  readonly rule: string
+}
+
+/** What a submission holds, in its order, each well-formed transaction once. */
+export interface Submission {
+  readonly transactions: readonly WellFormed[]
+  readonly malformed: readonly Malformed[]
+}
+
+function sequenceInvalid(reason: string, options?: ErrorOptions): AccountingError {
+  return new AccountingError(`the body ${reason}`, { code: 'ERR_SEQUENCE_INVALID', field: 'body', reason }, options)
+}
+
+/** Splits a CBOR sequence into its items, as views. */
+function splitSequence(body: Uint8Array): Uint8Array[] {
+  const items: Uint8Array[] = []
+  for (let offset = 0; offset < body.length; ) {
+    let end: number
+    try {
+      end = decodeCborAt(body, offset).end
+    } catch (cause) {
+      throw sequenceInvalid(`is not a sequence of canonical CBOR items (item ${items.length})`, { cause })
+    }
+    items.push(body.subarray(offset, end))
+    if (items.length > submissionTransactionsMax) {
+      const detail = {
+        code: 'ERR_SUBMISSION_TOO_LARGE',
+        limit: 'transactions',
+        max: submissionTransactionsMax,
+      } as const
+      throw new AccountingError(`a submission holds at most ${submissionTransactionsMax} transactions`, detail)
+    }
+    offset = end
+  }
+  return items
+}
+
+/** The bytes over which a malformed item's id goes. */
+function bodyOf(item: Uint8Array): Uint8Array {
+  const { value } = decodeCborAt(item, 0)
+  const body = Array.isArray(value) ? value[1] : undefined
+  const isMap = typeof body === 'object' && !Array.isArray(body) && !(body instanceof Uint8Array)
+  // What decodes has one form only, so encoding it again gives the bytes that lie in the item.
+  return isMap ? encodeCbor(body) : item
+}
+
+/**
+ * Reads the body of `POST /v1/<chain>/transactions`.
+ *
+ * @throws {AccountingError} `ERR_SEQUENCE_INVALID` if it is not a CBOR sequence, or empty; `ERR_SUBMISSION_TOO_LARGE`.
+ */
+export function parseSubmission(
+  body: Uint8Array,
+  place: { readonly ledgerId: Uint8Array; readonly chain: ChainName },
+): Submission {
+  if (body.length > submissionSizeBytesMax) {
+    const detail = { code: 'ERR_SUBMISSION_TOO_LARGE', limit: 'bytes', max: submissionSizeBytesMax } as const
+    throw new AccountingError(`a submission has at most ${submissionSizeBytesMax} bytes`, detail)
+  }
+  const items = splitSequence(body)
+  if (items.length === 0) throw sequenceInvalid('is empty')
+  const transactions = new Map<string, WellFormed>()
+  const malformed: Malformed[] = []
+  for (const item of items) {
+    try {
+      // A copy: the transaction may outlive the request's buffer.
+      const transaction = parseTransactionLeaf(item.slice())
+      const id = transactionId({ ...place, bodyBytes: transaction.bodyBytes })
+      const { t } = transaction.body
+      const key = toHex(id)
+      if (typeChains[t] !== 'both' && typeChains[t] !== place.chain) {
+        malformed.push({ id, rule: `${rulePrefix(t)}.format` })
+      } else if (!transactions.has(key)) transactions.set(key, { id, key, transaction })
+    } catch (error) {
+      if (!(error instanceof ChainError)) throw error
+      const rule = error.detail.code === 'ERR_TRANSACTION_FORMAT' ? error.detail.rule : formatRule
+      malformed.push({ id: transactionId({ ...place, bodyBytes: bodyOf(item) }), rule })
+    }
+  }
+  return { transactions: [...transactions.values()], malformed }
+}

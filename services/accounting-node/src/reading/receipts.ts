@@ -1,0 +1,65 @@
+/** Receipts (chain SPEC §7), made from the newest published checkpoints when they are asked for. */
+import type { Genesis } from '@healthblock/chain/genesis'
+import { createReceipt } from '@healthblock/chain/receipt'
+import { type ChainName, parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { AccountingError } from '../errors.ts'
+import type { ChainReader } from './chain-reader.ts'
+import type { Closures } from './closures.ts'
+
+/** What receipts are made from. */
+export interface ReceiptsOptions {
+  readonly genesis: Genesis
+  readonly readers: Readonly<Record<ChainName, ChainReader>>
+  readonly closures: Closures
+}
+
+/** Makes receipts. */
+export class Receipts {
+  readonly #options: ReceiptsOptions
+
+  constructor(options: ReceiptsOptions) {
+    this.#options = options
+  }
+
+  /**
+   * The receipt of a transaction, as far as its parts exist: of a revocation the anchor may come later.
+   *
+   * @returns The file.
+   * @throws {AccountingError} `ERR_NOT_PUBLISHED`; `ERR_ENTRY_DAMAGED`.
+   */
+  async receipt(chain: ChainName, id: Uint8Array): Promise<Uint8Array> {
+    const { genesis, readers } = this.#options
+    const reader = readers[chain]
+    const index = reader.core.ledger.index(chain).find(id)
+    if (index === undefined || index >= (reader.published?.size ?? 0)) throw notPublished()
+    const transaction = await reader.proved(index)
+    const { body } = parseTransactionLeaf(transaction.leaf)
+    if (body.t !== 'key' || body.close.length === 0) return createReceipt({ genesis, chain, transaction })
+    return this.#revocation(id, index, transaction)
+  }
+
+  async #revocation(
+    id: Uint8Array,
+    index: number,
+    transaction: Awaited<ReturnType<ChainReader['proved']>>,
+  ): Promise<Uint8Array> {
+    const { genesis, readers, closures } = this.#options
+    const { userchain, docchain } = readers
+    const { ledger } = userchain.core
+    const boundary = ledger.index('userchain').boundaryAfter(index)
+    const state = await closures.of(id)
+    if (boundary === undefined || state === undefined) throw notPublished()
+    const seal = { ...(await userchain.proved(boundary.size - 1)), state }
+    const anchored = ledger.index('docchain').firstAnchoredBeyond(index)
+    const base = { genesis, chain: 'userchain', transaction, seal } as const
+    if (anchored === undefined || anchored.size > (docchain.published?.size ?? 0)) return createReceipt(base)
+    return createReceipt({ ...base, anchor: await docchain.proved(anchored.size - 1) })
+  }
+}
+
+function notPublished(): AccountingError {
+  return new AccountingError('no receipt yet: the transaction is not published here', {
+    code: 'ERR_NOT_PUBLISHED',
+    what: 'transaction',
+  })
+}

@@ -1,0 +1,62 @@
+/** Who may call: members by token, administrators by the node's secret. Checked before anything else of a request. */
+import { timingSafeEqual } from 'node:crypto'
+import { encodeUtf8, toHex } from '@healthblock/encoding/bytes'
+import { RuntimeError } from '@healthblock/runtime/errors'
+import type { FastifyRequest } from '@healthblock/runtime/http-app'
+import { bearerOf, createTokenGuard, type TokenGuard } from '@healthblock/runtime/token-guard'
+import { ledgerRead } from '../events.ts'
+import type { AccountingNode } from '../node.ts'
+
+/** A Fastify `onRequest` hook. */
+type Hook = (request: FastifyRequest) => Promise<void>
+
+/** The hooks of this node's routes. */
+export interface Access {
+  /** A token of scope `ledger` of any live account; noted in the log, since entries show who treats whom. */
+  readonly member: Hook
+  /** The administrator's secret: 401 without a good credential, 403 for a member's token. */
+  readonly administrator: Hook
+  /** Either. */
+  readonly memberOrAdministrator: Hook
+}
+
+function isSecret(given: string, expected: string): boolean {
+  const [a, b] = [encodeUtf8(given), encodeUtf8(expected)]
+  return a.length === b.length && timingSafeEqual(a, b)
+}
+
+function forbidden(needed: string): RuntimeError {
+  return new RuntimeError(`this needs ${needed}`, { code: 'ERR_ROLE_FORBIDDEN', needed })
+}
+
+/** Makes the hooks. */
+export function createAccess(node: AccountingNode): Access {
+  const { ledger } = node.chains.userchain.core
+  const guard: TokenGuard = createTokenGuard({
+    ledgerId: node.genesis.ledgerId,
+    scope: 'ledger',
+    audiences: [node.account],
+    keyOf: (account, keyNumber) => ledger.accountKey(account, keyNumber),
+    now: node.nowMs,
+  })
+  const isAdministrator = (request: FastifyRequest): boolean => isSecret(bearerOf(request), node.adminSecret)
+  const member: Hook = async (request) => {
+    if (isAdministrator(request)) throw forbidden('a token of scope ledger')
+    await guard.hook(request)
+    const { chain } = request.params as { chain?: string }
+    const account = toHex(guard.callerOf(request).account)
+    ledgerRead(node.logger, { account, route: request.routeOptions.url ?? '', chain: chain ?? '' })
+  }
+  return {
+    member,
+    administrator: async (request) => {
+      if (isAdministrator(request)) return
+      // A good token of the wrong kind is told apart from a bad one.
+      await guard.hook(request)
+      throw forbidden("the administrator's secret")
+    },
+    memberOrAdministrator: async (request) => {
+      if (!isAdministrator(request)) await member(request)
+    },
+  }
+}

@@ -1,0 +1,110 @@
+/** The public log: checkpoint, tiles; and, with a token, entry bundles (SPEC.md §1; C2SP tlog-tiles). */
+
+import { chainOrigin, cosignerName, encodeVkey, genesisPolicy, signatureTypes } from '@healthblock/chain/checkpoint'
+import { ChainError } from '@healthblock/chain/errors'
+import { parseSealLeaf } from '@healthblock/chain/seal'
+import { parseTilePath } from '@healthblock/chain/tile'
+import type { ChainName } from '@healthblock/chain/transaction'
+import { toHex } from '@healthblock/encoding/bytes'
+import type { FastifyInstance } from '@healthblock/runtime/http-app'
+import { AccountingError } from '../errors.ts'
+import { type AccountingNode, chainNames } from '../node.ts'
+import type { Access } from './access.ts'
+
+const immutable = 'public, max-age=31536000, immutable'
+
+function absent(path: string): AccountingError {
+  return new AccountingError('the published log has no such tile', { code: 'ERR_TILE_ABSENT', path })
+}
+
+function tileOf(path: string) {
+  try {
+    return parseTilePath(path)
+  } catch (error) {
+    if (error instanceof ChainError) throw absent(path)
+    throw error
+  }
+}
+
+function vkeys(node: AccountingNode, chain: ChainName): { logKey: string; cosignerKeys: string[]; quorum: number } {
+  const origin = chainOrigin({ ledgerId: node.genesis.ledgerId, chain })
+  const { q, cosigners, logKeys } = genesisPolicy(node.genesis, chain)
+  return {
+    logKey: encodeVkey({ name: origin, type: signatureTypes.log, publicKey: logKeys[node.rank] as Uint8Array }),
+    cosignerKeys: cosigners.map((publicKey, rank) =>
+      encodeVkey({ name: cosignerName(origin, rank), type: signatureTypes.cosigner, publicKey }),
+    ),
+    quorum: q,
+  }
+}
+
+/** Adds `/<chain>/checkpoint`, `/<chain>/tile/…`, `/v1/genesis`, `/v1/<chain>/head`. */
+export function addLogRoutes(app: FastifyInstance, node: AccountingNode, access: Access): void {
+  for (const chain of chainNames) {
+    const { reader, core } = node.chains[chain]
+    app.get(
+      `/${chain}/checkpoint`,
+      { schema: { tags: ['log'], summary: 'newest published checkpoint' } },
+      (_, reply) => {
+        const { published } = reader
+        if (published === undefined) {
+          throw new AccountingError('nothing is published yet', { code: 'ERR_NOT_PUBLISHED', what: 'checkpoint' })
+        }
+        return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send(published.checkpoint)
+      },
+    )
+    app.get<{ Params: { '*': string } }>(
+      `/${chain}/tile/entries/*`,
+      { schema: { tags: ['log'], summary: 'entry bundle' }, onRequest: access.member },
+      async (request, reply) => {
+        const path = `tile/entries/${request.params['*']}`
+        const { index, width } = tileOf(path)
+        const bytes = await reader.entryBundle(index, width)
+        if (bytes === undefined) throw absent(path)
+        return reply
+          .type('application/octet-stream')
+          .header('cache-control', 'private, max-age=31536000, immutable')
+          .send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
+      },
+    )
+    app.get<{ Params: { '*': string } }>(
+      `/${chain}/tile/*`,
+      { schema: { tags: ['log'], summary: 'hash tile' } },
+      (request, reply) => {
+        const path = `tile/${request.params['*']}`
+        const tile = tileOf(path)
+        const bytes = tile.kind === 'hashes' ? reader.tile(tile) : undefined
+        if (bytes === undefined) throw absent(path)
+        return reply.type('application/octet-stream').header('cache-control', immutable).send(Buffer.from(bytes))
+      },
+    )
+    const keys = vkeys(node, chain)
+    const origin = chainOrigin({ ledgerId: node.genesis.ledgerId, chain })
+    app.get(
+      `/v1/${chain}/head`,
+      { schema: { tags: ['log'], summary: 'where this chain stands' } },
+      async (_, reply) => {
+        const { published } = reader
+        const seal = published === undefined ? undefined : parseSealLeaf(await reader.entry(published.size - 1))
+        const applied = core.head()
+        const { term, leader } = core.term()
+        void reply.header('cache-control', 'no-store')
+        return {
+          origin,
+          height: published?.height ?? null,
+          size: published?.size ?? null,
+          root: published === undefined ? null : toHex(published.root),
+          stateRoot: seal === undefined ? null : toHex(seal.st),
+          applied: { height: applied.height, size: applied.size },
+          term,
+          leader: leader ?? null,
+          ...keys,
+        }
+      },
+    )
+  }
+  const genesis = Buffer.from(node.genesis.bytes)
+  app.get('/v1/genesis', { schema: { tags: ['log'], summary: 'the genesis file' } }, (_, reply) =>
+    reply.type('application/cbor').header('cache-control', immutable).send(genesis),
+  )
+}
