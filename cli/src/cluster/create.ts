@@ -21,6 +21,8 @@ export interface ClusterSize {
   readonly storage: number
   readonly replicas: number
   readonly doctors: number
+  /** Names of the patients to be enrolled at the first start. */
+  readonly patients: readonly string[]
   /** Publication period of the user node in milliseconds. */
   readonly periodMs: number
 }
@@ -155,6 +157,7 @@ export async function createCluster(dir: string, size: ClusterSize, startMs: num
     nodes,
     replicas: size.replicas,
     periodMs: size.periodMs,
+    wanted: size.patients,
     patients: [],
     doctors: [],
   }

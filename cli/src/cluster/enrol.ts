@@ -14,6 +14,7 @@ import {
 } from '@healthblock/chain/transaction'
 import { generateKemKeyPair, kemSuiteDefault } from '@healthblock/crypto/envelope'
 import { generateSigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { algorithmHashHex, algorithmName, algorithmVersion } from '@healthblock/diagnosis/algorithm'
 import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { CommandError } from '../io.ts'
@@ -163,6 +164,20 @@ export async function enrolReaders(dir: string): Promise<void> {
   const auditor = before.auditor ?? (await registerAccount(dir, before, 'auditor', roleAuditor))
   const tenant = before.tenant ?? (await registerAccount(dir, before, 'tenant', roleAgency))
   await writeCluster(dir, { ...readCluster(dir), auditor, tenant })
+}
+
+/** Puts the algorithm with which the doctors' nodes of this release judge on record, once for each version. */
+export async function enrolAlgorithm(dir: string): Promise<void> {
+  const cluster = readCluster(dir)
+  if (cluster.algorithm === algorithmHashHex) return
+  const { access } = sponsor(dir, cluster)
+  await callNode(access, 'POST', '/v1/algorithm', {
+    id: algorithmName,
+    version: algorithmVersion,
+    hash: algorithmHashHex,
+    act: 1,
+  })
+  await writeCluster(dir, { ...readCluster(dir), algorithm: algorithmHashHex })
 }
 
 /** A bearer token of the cluster's auditor or tenant, good at every node for 24 hours. */

@@ -33,11 +33,15 @@ export interface ClusterFile {
   readonly nodes: readonly NodePlan[]
   readonly replicas: number
   readonly periodMs: number
+  /** Names of the patients whom a first start is to enrol: an interrupted one is finished by the next. */
+  readonly wanted: readonly string[]
   readonly patients: readonly KnownPerson[]
   readonly doctors: readonly KnownPerson[]
   /** Accounts that `ledger token` and `storage token` speak for, once enrolled. */
   readonly auditor?: string
   readonly tenant?: string
+  /** Hash of the newest algorithm that was put on record. */
+  readonly algorithm?: string
 }
 
 /** The folder named by `--dir`, made absolute; `.healthblock` if none was named. */

@@ -40,6 +40,7 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
           storage,
           replicas: Math.min(3, storage),
           doctors: parseCount(values.doctors, 'doctors', { least: 0, most: 26, preset: 2 }),
+          patients: [],
           periodMs: 10_000,
         },
         Date.now(),

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { createCluster } from '../cluster/create.ts'
-import { enrolDoctor, enrolPatient, enrolReaders } from '../cluster/enrol.ts'
+import { enrolAlgorithm, enrolDoctor, enrolPatient, enrolReaders } from '../cluster/enrol.ts'
 import { type ClusterFile, clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
 import { startCluster } from '../cluster/start.ts'
 import { clusterStatus } from '../cluster/status.ts'
@@ -22,8 +22,14 @@ with its data, and the sizes must not be given again.
 const sizeOptions = ['accounting', 'storage', 'replicas', 'doctors', 'patients', 'period-ms'] as const
 
 /** Enrols who was asked for and is not enrolled yet: an interrupted `up` is finished by the next. */
-export async function enrolEverybody(dir: string, cluster: ClusterFile, patients: string[], io: Io): Promise<void> {
+export async function enrolEverybody(
+  dir: string,
+  cluster: ClusterFile,
+  patients: readonly string[],
+  io: Io,
+): Promise<void> {
   await enrolReaders(dir)
+  await enrolAlgorithm(dir)
   for (const { name, role } of cluster.nodes) {
     if (role !== 'doctor' || readCluster(dir).doctors.some((doctor) => doctor.name === name)) continue
     io.stderr(`enrolling ${name}\n`)
@@ -70,9 +76,10 @@ export async function runUp(args: string[], io: Io): Promise<ExitCode> {
   }
   const patients = Array.from({ length: count('patients', 0, 100, 1) }, (_, index) => `patient-${index + 1}`)
   if (isNew) io.stderr(`creating a new ledger in ${dir}\n`)
-  const cluster = isNew ? await createCluster(dir, size, Date.now()) : readCluster(dir)
+  const cluster = isNew ? await createCluster(dir, { ...size, patients }, Date.now()) : readCluster(dir)
   await startCluster(dir, cluster, io)
-  if (isNew || cluster.auditor === undefined) await enrolEverybody(dir, cluster, patients, io)
+  if (isNew || cluster.auditor === undefined || cluster.doctors.length < size.doctors)
+    await enrolEverybody(dir, cluster, patients, io)
   if (isNew) io.stderr(`passphrases are in ${clusterPaths.secrets(dir)} (a local cluster only)\n`)
   const status = await clusterStatus(dir, readCluster(dir))
   io.stdout(values.json === true ? `${JSON.stringify(status)}\n` : formatStatus(status))

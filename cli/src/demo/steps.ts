@@ -48,7 +48,7 @@ async function start(story: Story): Promise<StepResult> {
   story.tell(
     'Four hospitals start one accounting node each; three storage nodes keep sealed blocks; nobody trusts anybody alone.',
   )
-  const size = { accounting: 4, storage: 3, replicas: 3, doctors: 2, periodMs }
+  const size = { accounting: 4, storage: 3, replicas: 3, doctors: 2, patients: [patient], periodMs }
   const cluster = await createCluster(story.dir, size, Date.now())
   await startCluster(story.dir, cluster, story.io)
   const status = await clusterStatus(story.dir, cluster)
