@@ -105,9 +105,9 @@ describe('blocks', () => {
       if (!receipt) throw new TypeError('no receipt')
       expect(others).toEqual([])
       const digest = hashBlock(bytes)
-      expect(toHex(verifyReceipt(receipt, { members, digest, size: 1024 }).store)).toBe(toHex(place.account))
-      expect(() => verifyReceipt(receipt, { members, digest, size: 1025 })).toThrow(/another block/)
-      expect(() => verifyReceipt({ ...receipt, ms: receipt.ms + 1 }, { members, digest, size: 1024 })).toThrow(
+      expect(toHex((await verifyReceipt(receipt, { members, digest, size: 1024 })).store)).toBe(toHex(place.account))
+      await expect(verifyReceipt(receipt, { members, digest, size: 1025 })).rejects.toThrow(/another block/)
+      await expect(verifyReceipt({ ...receipt, ms: receipt.ms + 1 }, { members, digest, size: 1024 })).rejects.toThrow(
         /signature/,
       )
     }

@@ -51,7 +51,8 @@ async function put(place: Place, block: Stored): Promise<string[]> {
   if (!members) throw new TypeError('not running')
   const expected = { members, digest: block.digest, size: block.bytes.length }
   const receipts = parseReceipts(response.headers.get(receiptsHeader) ?? '')
-  return receipts.map((receipt) => toHex(verifyReceipt(receipt, expected).store))
+  const verified = await Promise.all(receipts.map((receipt) => verifyReceipt(receipt, expected)))
+  return verified.map((receipt) => toHex(receipt.store))
 }
 
 async function holds(place: Place, { cid }: Stored): Promise<boolean> {

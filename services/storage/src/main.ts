@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 
 // A node holds little in memory: a young generation that never grows saves some 25 MiB. It must be set before the
 // other modules are loaded, which fill it.
-setFlagsFromString('--max-semi-space-size=2')
+setFlagsFromString('--max-semi-space-size=4')
 setFlagsFromString('--semi-space-growth-factor=1')
 const [{ run }, { StorageError }] = await Promise.all([import('./run.ts'), import('./errors.ts')])
 

@@ -5,7 +5,7 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { SigningKey } from '@healthblock/crypto/signature'
-import { toBase64Url, toHex } from '@healthblock/encoding/bytes'
+import { toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import type { Member, Members } from '../access/members.ts'
 import { createStoreToken } from '../access/token.ts'
@@ -13,10 +13,12 @@ import { StorageError } from '../errors.ts'
 import { type BlockId, encodeBlockId } from '../store/block-id.ts'
 import type { PinEntry } from '../store/block-store.ts'
 import type { Reference } from '../store/operations.ts'
+import { Batcher } from './batcher.ts'
 import { parseReceipt, type Receipt, verifyReceipt } from './receipt.ts'
 
-/** The header that tells a holder what belongs to a copy: base64url CBOR `{refs: [[account, at, pin]], handoff: [account], quota: 0|1}`. */
-export const replicaHeader = 'healthblock-replica'
+/** Largest request that carries copies: one block more than a batch aims at, and what surrounds them. */
+export const replicasBodyBytesMax = 7 * 1024 * 1024
+const batchLimits = { requests: 2, items: 64, bytes: 4 * 1024 * 1024 }
 /** Most digests of one question to another node. */
 export const digestsPerCheckMax = 256
 const answerBytesMax = 1024 * 1024
@@ -62,6 +64,7 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
 export class NodeClient {
   readonly #options: { members: Members; key: SigningKey; account: Uint8Array; now: () => number }
   readonly #tokens = new Map<string, { token: string; renewAt: number }>()
+  readonly #batchers = new Map<string, Batcher<{ member: Member; request: ReplicaRequest }, Receipt>>()
   readonly #agents = {
     http: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
     https: new HttpsAgent({ keepAlive: true, maxSockets: 64 }),
@@ -84,22 +87,38 @@ export class NodeClient {
    * @throws {StorageError} the refusal's own code where another node would refuse too, else `ERR_NODE_REFUSED`.
    */
   async place(member: Member, request: ReplicaRequest): Promise<Receipt> {
-    const { id, bytes, references, handoff, enforceQuota } = request
-    const meta = {
-      refs: references.map(({ account, at, pin }) => [account, at, pin]),
-      handoff,
-      quota: enforceQuota ? 1 : 0,
+    const name = toHex(member.account)
+    let batcher = this.#batchers.get(name)
+    if (!batcher) {
+      batcher = new Batcher((items) => this.#placeAll(items), batchLimits)
+      this.#batchers.set(name, batcher)
     }
-    const answer = await this.#send(member, 'PUT', `/v1/replicas/${encodeBlockId(id)}`, bytes, {
-      [replicaHeader]: toBase64Url(encodeCbor(meta)),
-    })
-    const expected = { members: this.#options.members, digest: id.digest, size: bytes.length }
-    return verifyReceipt(parseReceipt(decodeCbor(answer)), expected)
+    const receipt = await batcher.add({ member, request }, request.bytes.length)
+    const expected = { members: this.#options.members, digest: request.id.digest, size: request.bytes.length }
+    return await verifyReceipt(receipt, expected)
+  }
+
+  /** One request with the copies for one member, whose address may have changed since the first was asked for. */
+  async #placeAll(items: { member: Member; request: ReplicaRequest }[]): Promise<(Receipt | Error)[]> {
+    const member = items.at(-1)?.member as Member
+    const body = items.map(({ request: { id, bytes, references, handoff, enforceQuota } }) => [
+      id.digest,
+      id.codec,
+      references.map(({ account, at, pin }) => [account, at, pin]),
+      handoff,
+      enforceQuota ? 1 : 0,
+      bytes,
+    ])
+    const answer = decodeCbor(await this.#send(member, '/v1/replicas', encodeCbor(body)))
+    if (!Array.isArray(answer) || answer.length !== items.length) throw this.#refused(member, 0, 'malformed answer')
+    return answer.map((one) =>
+      typeof one === 'string' ? this.#refusal(member, one.toUpperCase(), one) : parseReceipt(one),
+    )
   }
 
   /** Which of the blocks a member has: 0 absent, 1 present, 2 erased. */
   async check(member: Member, digests: readonly Uint8Array[]): Promise<number[]> {
-    const answer = await this.#send(member, 'POST', '/v1/replicas/check', encodeCbor([...digests]))
+    const answer = await this.#send(member, '/v1/replicas/check', encodeCbor([...digests]))
     const states = decodeCbor(answer)
     if (!Array.isArray(states) || states.length !== digests.length) throw this.#refused(member, 0, 'malformed answer')
     return states.map(Number)
@@ -107,9 +126,9 @@ export class NodeClient {
 
   /** Has a member verify its copy and sign for it. */
   async receipt(member: Member, id: BlockId, size: number): Promise<Receipt> {
-    const answer = await this.#send(member, 'POST', `/v1/replicas/${encodeBlockId(id)}/receipt`)
+    const answer = await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/receipt`)
     const expected = { members: this.#options.members, digest: id.digest, size }
-    return verifyReceipt(parseReceipt(decodeCbor(answer)), expected)
+    return await verifyReceipt(parseReceipt(decodeCbor(answer)), expected)
   }
 
   /** Gives up an account's reference at a member. @returns whether there was one. */
@@ -120,19 +139,19 @@ export class NodeClient {
   ): Promise<boolean> {
     const { account, at, force } = entry
     const body = encodeCbor([account, at, force ? 1 : 0])
-    return decodeCbor(await this.#send(member, 'POST', `/v1/replicas/${encodeBlockId(id)}/release`, body)) === 1
+    return decodeCbor(await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/release`, body)) === 1
   }
 
   /** Pins (1, 2) or unpins (0) for an account at a member. @returns whether the member has the block, or had the pin. */
   async pin(member: Member, id: BlockId, reference: Reference): Promise<boolean> {
     const { account, at, pin } = reference
     const body = encodeCbor([account, at, pin])
-    return decodeCbor(await this.#send(member, 'POST', `/v1/replicas/${encodeBlockId(id)}/pin`, body)) === 1
+    return decodeCbor(await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/pin`, body)) === 1
   }
 
   /** One page of an account's pins at a member. */
   async pins(member: Member, account: Uint8Array, after: Uint8Array): Promise<PinEntry[]> {
-    const value = decodeCbor(await this.#send(member, 'POST', '/v1/replicas/pins', encodeCbor([account, after])))
+    const value = decodeCbor(await this.#send(member, '/v1/replicas/pins', encodeCbor([account, after])))
     if (!Array.isArray(value)) throw this.#refused(member, 0, 'malformed answer')
     return value.map((entry) => {
       const [digest, codec, pin] = Array.isArray(entry) ? entry : []
@@ -158,17 +177,11 @@ export class NodeClient {
     return token
   }
 
-  async #send(
-    member: Member,
-    method: string,
-    path: string,
-    body: Uint8Array = new Uint8Array(0),
-    headers: Record<string, string> = {},
-  ): Promise<Buffer> {
+  async #send(member: Member, path: string, body: Uint8Array = new Uint8Array(0)): Promise<Buffer> {
     if (member.url === '') throw this.#refused(member, 0, 'address unknown')
     let answer: Answer
     try {
-      answer = await this.#exchange(member, method, path, body, headers)
+      answer = await this.#exchange(member, path, body)
     } catch (cause) {
       throw this.#refused(member, 0, 'unreachable', cause)
     }
@@ -182,32 +195,28 @@ export class NodeClient {
     } catch {
       reason = 'no reason given'
     }
-    if (carriedCodes.has(reason)) {
-      const detail = reason === 'ERR_QUOTA_EXCEEDED' ? { bytesMax: 0 } : { cid: '' }
-      throw new StorageError(message, { code: reason, ...detail } as StorageError['detail'])
-    }
-    throw this.#refused(member, answer.status, reason)
+    throw this.#refusal(member, reason, message, answer.status)
   }
 
-  #exchange(
-    member: Member,
-    method: string,
-    path: string,
-    body: Uint8Array,
-    headers: Record<string, string>,
-  ): Promise<Answer> {
+  /** A refusal as another node gave it: under its own code where every node would refuse. */
+  #refusal(member: Member, reason: string, message: string, status = 0): StorageError {
+    if (!carriedCodes.has(reason)) return this.#refused(member, status, reason)
+    const detail = reason === 'ERR_QUOTA_EXCEEDED' ? { bytesMax: 0 } : { cid: '' }
+    return new StorageError(message, { code: reason, ...detail } as StorageError['detail'])
+  }
+
+  #exchange(member: Member, path: string, body: Uint8Array): Promise<Answer> {
     const url = new URL(member.url + path)
     const isSecure = url.protocol === 'https:'
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
     const options = {
-      method,
+      method: 'POST',
       agent: isSecure ? this.#agents.https : this.#agents.http,
       signal: AbortSignal.timeout(requestTimeoutMs),
       headers: {
         authorization: `Bearer ${this.#token(member)}`,
         'content-type': 'application/octet-stream',
         'content-length': body.length,
-        ...headers,
       },
     }
     const request = isSecure ? httpsRequest(url, options) : httpRequest(url, options)

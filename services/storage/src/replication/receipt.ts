@@ -3,7 +3,7 @@
  * statement = `{v: 1, cid, size, ms, store}`, signed with the store key under "healthblock/1 storage"
  * (packages/chain/SPEC.md §1). `cid` is the block's SHA-256.
  */
-import { parseVerifyingKey, type SigningKey, verifySignature } from '@healthblock/crypto/signature'
+import { parseVerifyingKey, type SigningKey, verifySignatureAsync } from '@healthblock/crypto/signature'
 import { concatBytes, encodeUtf8, equalBytes, fromBase64Url, toBase64Url } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import type { Members } from '../access/members.ts'
@@ -74,17 +74,18 @@ export function parseReceipt(value: CborValue | undefined): Receipt {
  * @returns the receipt.
  * @throws {StorageError} `ERR_RECEIPT_INVALID`.
  */
-export function verifyReceipt(
+export async function verifyReceipt(
   receipt: Receipt,
   expected: { members: Members; digest: Uint8Array; size: number },
-): Receipt {
+): Promise<Receipt> {
   const { members, digest, size } = expected
   if (!equalBytes(receipt.digest, digest) || receipt.size !== size) throw invalid('another block')
   const member = members.find(receipt.store)
   if (!member) throw invalid('not a member')
   try {
     const key = parseVerifyingKey(member.storeKey)
-    verifySignature({ signature: receipt.signature, message: signedBytes(members.ledgerId, receipt), key })
+    // In the thread pool: a put waits for it, but other puts do not.
+    await verifySignatureAsync({ signature: receipt.signature, message: signedBytes(members.ledgerId, receipt), key })
   } catch (cause) {
     throw invalid('signature', cause)
   }

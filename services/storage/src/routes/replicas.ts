@@ -1,13 +1,12 @@
 /** What stores ask of each other. Only tokens of member stores are taken; bodies and answers are canonical CBOR. */
-import { fromBase64Url } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { BlockBackend } from '../backend.ts'
 import { StorageError } from '../errors.ts'
-import { parseDigests, replicaHeader } from '../replication/node-client.ts'
+import { parseDigests, type ReplicaRequest, replicasBodyBytesMax } from '../replication/node-client.ts'
 import { receiptToCbor } from '../replication/receipt.ts'
 import type { Replicator } from '../replication/replicator.ts'
-import { encodeBlockId, hashBlock, parseBlockId } from '../store/block-id.ts'
+import { codecDagPb, codecRaw, encodeBlockId, hashBlock, parseBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import type { Reference } from '../store/operations.ts'
 import { blockBytesMax } from './kubo.ts'
@@ -55,23 +54,23 @@ function parseReference(value: CborValue): Reference {
   return { account: account.slice(), at, pin }
 }
 
-function parseMeta(request: FastifyRequest): { references: Reference[]; handoff: Uint8Array[]; enforceQuota: boolean } {
-  const header = request.headers[replicaHeader]
-  if (typeof header !== 'string') throw invalid(replicaHeader, 'missing')
-  let bytes: Uint8Array
-  try {
-    bytes = fromBase64Url(header)
-  } catch {
-    throw invalid(replicaHeader, 'not base64url')
+function parseReplica(value: CborValue): ReplicaRequest {
+  const [digest, codec, refs, handoff, quota, bytes] = Array.isArray(value) ? value : []
+  if (!isAccount(digest) || (codec !== codecRaw && codec !== codecDagPb) || !(bytes instanceof Uint8Array)) {
+    throw invalid('body', 'not [digest, codec, refs, handoff, quota, bytes]')
   }
-  const meta = decode(replicaHeader, bytes)
-  if (typeof meta !== 'object' || Array.isArray(meta) || meta instanceof Uint8Array)
-    throw invalid(replicaHeader, 'no map')
-  const { refs, handoff, quota } = meta
   if (!Array.isArray(refs) || refs.length > 256 || !Array.isArray(handoff) || handoff.length > 256) {
-    throw invalid(replicaHeader, 'refs or handoff')
+    throw invalid('body', 'refs or handoff')
+  }
+  if (bytes.length > blockBytesMax) throw invalid('body', 'a block is too large')
+  const id = { digest: digest.slice(), codec }
+  if (Buffer.compare(hashBlock(bytes), id.digest) !== 0) {
+    const detail = { code: 'ERR_BLOCK_MISMATCH', cid: encodeBlockId(id) } as const
+    throw new StorageError('the bytes do not hash to the CID', detail)
   }
   return {
+    id,
+    bytes,
     references: refs.map(parseReference),
     handoff: handoff.filter(isAccount).map((account) => account.slice()),
     enforceQuota: quota === 1,
@@ -81,6 +80,16 @@ function parseMeta(request: FastifyRequest): { references: Reference[]; handoff:
 type CidParams = { Params: { cid: string } }
 const params = { type: 'object', properties: { cid: { type: 'string', maxLength: 128 } }, required: ['cid'] } as const
 
+/** The receipt of one copy, or the code of its refusal, so that one refused copy leaves the others alone. */
+async function keepOrRefuse(replicator: Replicator, replica: ReplicaRequest): Promise<CborValue> {
+  try {
+    return receiptToCbor(await replicator.keep(replica))
+  } catch (error) {
+    if (error instanceof StorageError) return error.detail.code.toLowerCase()
+    throw error
+  }
+}
+
 /** Adds the routes under `/v1/replicas`. */
 export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts): void {
   const { backend, store, replicator } = parts
@@ -89,15 +98,11 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
       if (request.principal.role === 'store') return
       throw new StorageError('only member stores may do this', { code: 'ERR_ROLE_FORBIDDEN', needed: 'store' })
     })
-    const large = { bodyLimit: blockBytesMax, schema: { params } }
-    scope.put<CidParams>('/v1/replicas/:cid', large, async (request, reply) => {
-      const id = parseBlockId(request.params.cid)
-      const bytes = bodyOf(request)
-      if (Buffer.compare(hashBlock(bytes), id.digest) !== 0) {
-        const detail = { code: 'ERR_BLOCK_MISMATCH', cid: encodeBlockId(id) } as const
-        throw new StorageError('the bytes do not hash to the CID', detail)
-      }
-      return sendCbor(reply, receiptToCbor(await replicator.keep({ id, bytes, ...parseMeta(request) })))
+    scope.post('/v1/replicas', { bodyLimit: replicasBodyBytesMax }, async (request, reply) => {
+      const body = decode('body', bodyOf(request))
+      if (!Array.isArray(body)) throw invalid('body', 'no array')
+      const replicas = body.map(parseReplica)
+      return sendCbor(reply, await Promise.all(replicas.map((replica) => keepOrRefuse(replicator, replica))))
     })
     const small = { bodyLimit: smallBodyBytesMax }
     scope.post('/v1/replicas/check', small, async (request, reply) => {

@@ -116,7 +116,15 @@ export class GroupCommit {
       bytes += size
     }
     this.#group = this.#queue.splice(0, count)
-    this.#worker.postMessage(this.#group.map((waiting) => waiting.operation))
+    const moved: ArrayBuffer[] = []
+    const operations = this.#group.map(({ operation }) => {
+      if (operation.kind !== 'put') return operation
+      // A view would take the whole body that it lies in along; its own copy is moved, not cloned.
+      const bytes = new Uint8Array(operation.bytes)
+      moved.push(bytes.buffer)
+      return { ...operation, bytes }
+    })
+    this.#worker.postMessage(operations, moved)
   }
 
   #onMessage(message: Outcome[] | string): void {

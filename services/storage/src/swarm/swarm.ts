@@ -8,7 +8,6 @@ import { yamux } from '@chainsafe/libp2p-yamux'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { identify } from '@libp2p/identify'
 import type { Connection, Libp2p, PeerId } from '@libp2p/interface'
-import { peerIdFromString } from '@libp2p/peer-id'
 import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
@@ -56,6 +55,8 @@ export class Swarm {
   #host: Libp2p | undefined
   #peers = new Map<string, SwarmPeer>()
   readonly #redials = new Map<string, Redial>()
+  /** Peer ids of those connected; kept by the host's events, because it is asked for at each put. */
+  readonly #connected = new Set<string>()
   #stopped = false
 
   constructor(options: SwarmOptions) {
@@ -99,7 +100,10 @@ export class Swarm {
       services: { identify: identify() },
     })
     this.#host.addEventListener('peer:connect', (event) => this.#onConnect(event.detail.toString()))
-    this.#host.addEventListener('peer:disconnect', (event) => this.#dialLater(event.detail.toString()))
+    this.#host.addEventListener('peer:disconnect', (event) => {
+      this.#connected.delete(event.detail.toString())
+      this.#dialLater(event.detail.toString())
+    })
   }
 
   /** Leaves the swarm. */
@@ -130,6 +134,7 @@ export class Swarm {
   }
 
   #onConnect(peer: string): void {
+    this.#connected.add(peer)
     if (!this.#peers.has(peer)) return
     const redial = this.#redials.get(peer)
     clearTimeout(redial?.timer)
@@ -139,7 +144,7 @@ export class Swarm {
 
   /** True while a connection to the peer is open. */
   isConnected(peer: string): boolean {
-    return this.host.getConnections(peerIdFromString(peer)).length > 0
+    return this.#connected.has(peer)
   }
 
   #dialSoon(peer: string): void {

@@ -1,0 +1,34 @@
+import { expect, test } from 'vitest'
+import { Batcher } from './batcher.ts'
+
+const limits = { requests: 1, items: 4, bytes: 100 }
+
+test('what arrives while a request is under way shares the next ones, within the limits and in order', async () => {
+  const sent: number[][] = []
+  const gate = Promise.withResolvers<void>()
+  const batcher = new Batcher<number, number>(async (items) => {
+    sent.push(items)
+    await gate.promise
+    return items.map((item) => item * 2)
+  }, limits)
+  const results = [1, 2, 3, 4, 5, 6, 7].map((item) => batcher.add(item, item === 6 ? 99 : 10))
+  gate.resolve()
+  expect(await Promise.all(results)).toEqual([2, 4, 6, 8, 10, 12, 14])
+  expect(sent).toEqual([[1], [2, 3, 4, 5], [6], [7]])
+})
+
+test('errors go to the item that they belong to, a failed request to all of its items, and later ones go on', async () => {
+  const batcher = new Batcher<number, number>(async (items) => {
+    if (items.includes(13)) throw new Error('no')
+    return items.map((item) => (item === 2 ? new Error('two') : item))
+  }, limits)
+  const settled = await Promise.allSettled([1, 2, 3].map((item) => batcher.add(item, 1)))
+  expect(settled.map((one) => one.status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+  await expect(batcher.add(13, 1)).rejects.toThrow('no')
+  expect(await batcher.add(5, 1)).toBe(5)
+})
+
+test('an item without a result is rejected', async () => {
+  const batcher = new Batcher<number, number>(async () => [], limits)
+  await expect(batcher.add(1, 1)).rejects.toBeUndefined()
+})
