@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { MemoryChainStore } from '@healthblock/chain/store'
 import type { ChainName } from '@healthblock/chain/transaction'
 import { openFileDisk } from '../../services/accounting-node/src/adapters/file-disk.ts'
@@ -273,6 +274,30 @@ export class CoreCluster {
       return `  ${rank} ${JSON.stringify(rest)} ${error instanceof Error ? error.stack?.split('\n').slice(0, 3).join(' ') : ''}`
     })
     return [...heads, ...last].join('\n')
+  }
+
+  #register<T>(work: (database: DatabaseSync) => T): T {
+    const database = new DatabaseSync(this.registerPath)
+    try {
+      return work(database)
+    } finally {
+      database.close()
+    }
+  }
+
+  /** Loses the head register of both chains. */
+  loseRegister(): void {
+    this.#register((database) => database.exec('DELETE FROM head'))
+  }
+
+  readRegister(chain: ChainName): Uint8Array {
+    const row = this.#register((database) => database.prepare('SELECT value FROM head WHERE chain = ?').get(chain))
+    return row?.value as Uint8Array
+  }
+
+  /** Sets the register behind everybody's back. */
+  writeRegister(chain: ChainName, value: Uint8Array): void {
+    this.#register((database) => database.prepare('UPDATE head SET value = ? WHERE chain = ?').run(value, chain))
   }
 
   /** Stops everything and removes the folders. */
