@@ -1,5 +1,5 @@
 /** Pure logic of `ecg annotate` and `ecg rhythm`: a record in, WFDB annotations out. */
-import { EcgAnalyser, type EcgEvent, type Quality, tickRate } from './ecg/analyser.ts'
+import { EcgAnalyser, type Quality, tickRate } from './ecg/analyser.ts'
 import { afScoreOff, afScoreOn, Irregularity } from './ecg/irregularity.ts'
 import { DiagnosisError } from './errors.ts'
 import type { Annotation } from './wfdb/annotation.ts'
@@ -16,18 +16,11 @@ export interface EcgLead {
   rate: number
 }
 
-/** Events of a whole lead; ticks count 1/250 s from its first sample. */
-export function analyseLead(lead: EcgLead): { events: EcgEvent[]; ticks: number } {
-  const { samples, gain, baseline, rate } = lead
-  const analyser = new EcgAnalyser({ rateMilliHz: Math.round(rate * 1000) })
-  const microvolts = new Float64Array(samples.length)
-  for (let i = 0; i < samples.length; i++) {
-    const sample = samples[i] as number
-    microvolts[i] = sample === sampleMissing ? Number.NaN : ((sample - baseline) * 1000) / gain
-  }
-  const events = analyser.push(microvolts)
-  events.push(...analyser.finish())
-  return { events, ticks: analyser.tick }
+/** The lead in microvolts, NaN where a sample is missing. */
+export function microvoltsOf({ samples, gain, baseline }: EcgLead): Float64Array {
+  return Float64Array.from(samples, (sample) =>
+    sample === sampleMissing ? Number.NaN : ((sample - baseline) * 1000) / gain,
+  )
 }
 
 /** Subtypes of `~`: clean, noisy, unreadable. */
@@ -41,7 +34,9 @@ const qualitySubtype: Record<Quality, number> = { good: 0, noisy: 1, missing: -1
  * @throws {DiagnosisError} `ERR_INPUT_INVALID` for a rate out of bounds.
  */
 export function annotateEcg(lead: EcgLead): Annotation[] {
-  const { events } = analyseLead(lead)
+  const analyser = new EcgAnalyser({ rateMilliHz: Math.round(lead.rate * 1000) })
+  const events = analyser.push(microvoltsOf(lead))
+  events.push(...analyser.finish())
   const last = Math.max(0, lead.samples.length - 1)
   const found: Annotation[] = []
   const add = (tick: number, symbol: string, aux = '', subtype = 0) => {

@@ -1,9 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { gunzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { butterworth } from '../../scripts/coefficients.ts'
 import { algorithmFiles } from '../algorithm.ts'
-import { annotateEcg } from '../annotate.ts'
+import { annotateEcg, annotateIntervals, parseIntervals } from '../annotate.ts'
 import { DiagnosisError } from '../errors.ts'
 import { generateEcg } from '../generator.ts'
 import { decodeSignal, isBeat, parseAnnotations, parseHeader } from '../wfdb/record.ts'
@@ -216,3 +217,27 @@ test.skipIf(!hasData)('data: R peaks of the arrhythmia database, Se and PPV of a
   expect(sum.matched / (sum.matched + sum.missed)).toBeGreaterThanOrEqual(0.998)
   expect(sum.matched / (sum.matched + sum.extra)).toBeGreaterThanOrEqual(0.998)
 })
+
+const intervals = new URL('../afdb-rr/', data)
+test.skipIf(!existsSync(intervals))(
+  'data: fibrillation from RR intervals alone, each verdict from what came before it',
+  () => {
+    const sum = { hit: 0, miss: 0, extra: 0, quiet: 0 }
+    for (const name of readdirSync(intervals).filter((file) => file.startsWith('qrs'))) {
+      const rows = parseIntervals(gunzipSync(readFileSync(new URL(name, intervals))).toString())
+      const found = annotateIntervals(rows)
+      const reference = readFileSync(new URL(`atr${name.slice(3, 8)}.txt`, intervals), 'latin1')
+        .split('\n')
+        .slice(1)
+      const changes = reference.map((line) => line.trim().split(/\s+/)).filter((words) => words.length > 5)
+      let [at, next, isReal, isFound] = [0, 0, false, false]
+      for (const { end } of rows) {
+        while (at < changes.length && Number(changes[at]?.[1]) <= end) isReal = changes[at++]?.at(-1) === '(AFIB'
+        while (next < found.length && (found[next]?.sample ?? 0) <= end) isFound = found[next++]?.aux === '(AFIB'
+        sum[isReal ? (isFound ? 'hit' : 'miss') : isFound ? 'extra' : 'quiet']++
+      }
+    }
+    expect(sum.hit / (sum.hit + sum.miss)).toBeGreaterThanOrEqual(0.97)
+    expect(sum.quiet / (sum.quiet + sum.extra)).toBeGreaterThanOrEqual(0.96)
+  },
+)

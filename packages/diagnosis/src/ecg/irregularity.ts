@@ -1,6 +1,6 @@
 /**
  * How irregular the rhythm is, from RR intervals alone (after Petrenas, Marozas and Sörnmo 2015, "Low-complexity detection of atrial fibrillation in
- * continuous long-term monitoring"): the share of pairs among the last eight intervals that differ by more than 30 ms, over the mean interval, smoothed;
+ * continuous long-term monitoring"): the share of pairs among the last eight intervals, free of single outliers by a median of three, that differ by 30 ms or more, over the mean interval, smoothed;
  * silenced while a three-point median leaves the sum of intervals alone, as in bigeminy.
  */
 import type { Carry } from './state.ts'
@@ -10,7 +10,12 @@ const windowBeats = 8
 export const afScoreOn = 0.725
 /** Score below which it ceases to. */
 export const afScoreOff = 0.7
-export const afTuning = { smooth: 0.02, gammaMs: 30, delta: 0.0002, on: 0.725, off: 0.725, mAlpha: 0.02 }
+const differMs = 30
+const balanceLeast = 0.0002
+const meanWeight = 0.02
+const shareWeight = 0.01
+/** The weight of the first verdicts is larger, as if eight had gone before: a record that begins in fibrillation is told within a minute. */
+const warmUp = 8
 
 /** Running measure of irregularity; one instance per stretch of rhythm. */
 export class Irregularity {
@@ -38,8 +43,7 @@ export class Irregularity {
     const before2 = n >= 2 ? (r[(n - 2) % windowBeats] as number) : before
     r[n % windowBeats] = interval
     this.#medians[n % windowBeats] = medianOf3(before2, before, interval)
-    const { smooth, gammaMs, delta, mAlpha } = afTuning
-    this.#mean = n === 0 ? interval : this.#mean + smooth * (interval - this.#mean)
+    this.#mean = n === 0 ? interval : this.#mean + meanWeight * (interval - this.#mean)
     if (n < windowBeats) return 0
     let pairs = 0
     let sum = 0
@@ -48,13 +52,14 @@ export class Irregularity {
       sum += r[i] as number
       medianSum += this.#medians[i] as number
       for (let k = i + 1; k < windowBeats; k++)
-        if (Math.abs((this.#medians[i] as number) - (this.#medians[k] as number)) >= gammaMs) pairs++
+        if (Math.abs((this.#medians[i] as number) - (this.#medians[k] as number)) >= differMs) pairs++
     }
     const share = pairs / ((windowBeats * (windowBeats - 1)) / 2)
     const ratio = medianSum / sum - 1
-    this.#spread += mAlpha * (share - this.#spread)
-    this.#balance += mAlpha * (ratio * ratio - this.#balance)
-    return this.#balance < delta ? this.#balance : (this.#spread * 1000) / this.#mean
+    const weight = Math.max(shareWeight, 1 / (n + 1 - windowBeats + warmUp))
+    this.#spread += weight * (share - this.#spread)
+    this.#balance += weight * (ratio * ratio - this.#balance)
+    return this.#balance < balanceLeast ? this.#balance : (this.#spread * 1000) / this.#mean
   }
 
   /** @see Carry */
