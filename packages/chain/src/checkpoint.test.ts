@@ -22,7 +22,7 @@ import {
 } from './checkpoint.ts'
 import { ChainError } from './errors.ts'
 import { encodeNote, parseNote } from './note.ts'
-import { bytesOf, flipBit, keyOf, SampleLog, sampleGenesis } from './sample.test-support.ts'
+import { acceptedFlips, bytesOf, keyOf, SampleLog, sampleGenesis } from './sample.test-support.ts'
 
 interface Vectors {
   keys: { vkey: string }[]
@@ -178,10 +178,9 @@ describe('checkpoints', () => {
 
   test('every flipped bit of a checkpoint in the form for receipts is refused', () => {
     const bytes = encodeUtf8(log.checkpoint())
-    for (let bit = 0; bit < bytes.length * 8; bit++) {
-      const note = new TextDecoder().decode(flipBit(bytes, bit))
-      expect(() => verifyReceiptCheckpoint({ note, origin, policy }), `bit ${bit}`).toThrow(ChainError)
-    }
+    const read = (flipped: Uint8Array) =>
+      verifyReceiptCheckpoint({ note: new TextDecoder().decode(flipped), origin, policy })
+    expect(acceptedFlips(bytes, read)).toEqual([])
   })
 
   const head = { origin, size: 3, root: log.root }

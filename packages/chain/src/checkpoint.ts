@@ -283,6 +283,16 @@ function quorumOf(checkpoint: Checkpoint, policy: CosignerPolicy): Cosignature[]
   return cosignatures
 }
 
+function verifiedOf(checkpoint: Checkpoint, cosignatures: readonly Cosignature[], q: number): VerifiedCheckpoint {
+  const times = cosignatures.map(({ time }) => time).sort((a, b) => b - a)
+  return {
+    size: checkpoint.size,
+    root: checkpoint.root,
+    cosigners: cosignatures.map(({ rank }) => rank),
+    oldestTime: times[q - 1] as number,
+  }
+}
+
 /**
  * Verifies a checkpoint: of this origin, and cosigned by at least q distinct nodes of the policy. Log lines and lines of
  * unknown keys count for nothing; a wrong line of a known cosigner spoils the checkpoint.
@@ -292,14 +302,7 @@ function quorumOf(checkpoint: Checkpoint, policy: CosignerPolicy): Cosignature[]
  */
 export function verifyCheckpoint(request: CheckpointRequest): VerifiedCheckpoint {
   const checkpoint = parseOf(request)
-  const cosignatures = quorumOf(checkpoint, request.policy)
-  const times = cosignatures.map(({ time }) => time).sort((a, b) => b - a)
-  return {
-    size: checkpoint.size,
-    root: checkpoint.root,
-    cosigners: cosignatures.map(({ rank }) => rank),
-    oldestTime: times[request.policy.q - 1] as number,
-  }
+  return verifiedOf(checkpoint, quorumOf(checkpoint, request.policy), request.policy.q)
 }
 
 /** The line of one of the policy's log keys that verifies, if there is one. */
@@ -314,6 +317,13 @@ function logLineOf(checkpoint: Checkpoint, policy: LogPolicy): string | undefine
   return undefined
 }
 
+function receiptForm(checkpoint: Checkpoint, cosignatures: readonly Cosignature[], policy: LogPolicy): string {
+  const logLine = logLineOf(checkpoint, policy)
+  if (logLine === undefined) throw signatureError(checkpoint.origin)
+  const lines = cosignatures.slice(0, policy.q).map(({ line }) => line)
+  return addSignatures(`${checkpoint.text}\n`, [logLine, ...lines])
+}
+
 /**
  * Brings a published checkpoint into the form that receipts carry: one log line, then exactly q cosignatures in order of
  * rank (the lowest ranks that signed).
@@ -322,10 +332,7 @@ function logLineOf(checkpoint: Checkpoint, policy: LogPolicy): string | undefine
  */
 export function receiptCheckpoint(request: CheckpointRequest & { readonly policy: LogPolicy }): string {
   const checkpoint = parseOf(request)
-  const cosignatures = quorumOf(checkpoint, request.policy).slice(0, request.policy.q)
-  const logLine = logLineOf(checkpoint, request.policy)
-  if (logLine === undefined) throw signatureError(checkpoint.origin)
-  return addSignatures(`${checkpoint.text}\n`, [logLine, ...cosignatures.map(({ line }) => line)])
+  return receiptForm(checkpoint, quorumOf(checkpoint, request.policy), request.policy)
 }
 
 /**
@@ -336,7 +343,8 @@ export function receiptCheckpoint(request: CheckpointRequest & { readonly policy
 export function verifyReceiptCheckpoint(
   request: CheckpointRequest & { readonly policy: LogPolicy },
 ): VerifiedCheckpoint {
-  const verified = verifyCheckpoint(request)
-  if (receiptCheckpoint(request) !== request.note) throw formatError('signature lines')
-  return verified
+  const checkpoint = parseOf(request)
+  const cosignatures = quorumOf(checkpoint, request.policy)
+  if (receiptForm(checkpoint, cosignatures, request.policy) !== request.note) throw formatError('signature lines')
+  return verifiedOf(checkpoint, cosignatures, request.policy.q)
 }

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { genesisPolicy, receiptCheckpoint } from './checkpoint.ts'
 import { ChainError } from './errors.ts'
 import { encodeAddCheckpoint, encodeProof, parseAddCheckpoint, parseProof, verifyProof } from './proof.ts'
-import { bytesOf, flipBit, SampleLog, sampleGenesis } from './sample.test-support.ts'
+import { acceptedFlips, bytesOf, SampleLog, sampleGenesis } from './sample.test-support.ts'
 
 const genesis = sampleGenesis()
 const policy = genesisPolicy(genesis, 'userchain')
@@ -41,12 +41,9 @@ test('every flipped bit is refused', () => {
   const bytes = encodeUtf8(proofOf(10))
   // The log's own line proves nothing, so only receipts read it; everything before it is covered here.
   const covered = proofOf(10).indexOf('\u2014')
-  for (let bit = 0; bit < covered * 8; bit++) {
-    const proof = new TextDecoder().decode(flipBit(bytes, bit))
-    expect(() => verifyProof({ proof, leaf: leaves[10] as Uint8Array, origin, policy }), `bit ${bit}`).toThrow(
-      ChainError,
-    )
-  }
+  const read = (flipped: Uint8Array) =>
+    verifyProof({ proof: new TextDecoder().decode(flipped), leaf: leaves[10] as Uint8Array, origin, policy })
+  expect(acceptedFlips(bytes, read, { to: covered * 8 })).toEqual([])
 })
 
 const good = proofOf(3)

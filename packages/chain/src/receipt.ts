@@ -8,7 +8,7 @@ import { type CborMap, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor
 import { EncodingError } from '@healthblock/encoding/errors'
 import { chainOrigin, genesisPolicy, receiptCheckpoint, verifyReceiptCheckpoint } from './checkpoint.ts'
 import { ChainError } from './errors.ts'
-import { type Genesis, parseGenesis } from './genesis.ts'
+import { type Genesis, ledgerIdOf, parseGenesis } from './genesis.ts'
 import { leafHash, verifyInclusion } from './merkle.ts'
 import { encodeProof, parseProof } from './proof.ts'
 import { encodeReceipt, parseReceipt, type Receipt, type ReceiptPart, type ReceiptState } from './receipt-format.ts'
@@ -216,10 +216,10 @@ export function verifyReceipt(request: {
   readonly ledgerId?: Uint8Array
 }): VerifiedReceipt {
   const receipt = parseReceipt(request.bytes)
-  const genesis = parseGenesis(receipt.genesis)
-  if (request.ledgerId !== undefined && !equalBytes(request.ledgerId, genesis.ledgerId)) {
+  if (request.ledgerId !== undefined && !equalBytes(request.ledgerId, ledgerIdOf(receipt.genesis))) {
     throw invalid('genesis', 'of another ledger')
   }
+  const genesis = parseGenesis(receipt.genesis)
   const [transactionPart, sealPart, anchorPart] = partsOf(receipt)
   const proved = provePart(genesis, transactionPart)
   const transaction = parseTransactionLeaf(proved.leaf)

@@ -3,6 +3,7 @@ import { sha256 } from '@healthblock/crypto/hash'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import { addSignatures, chainOrigin, cosignCheckpoint, signCheckpoint } from './checkpoint.ts'
+import { ChainError } from './errors.ts'
 import { encodeGenesis, type Genesis, parseGenesis } from './genesis.ts'
 import { CompactRange, inclusionProof, leafHash, MemoryHashes } from './merkle.ts'
 import type { ReceiptEntry } from './receipt.ts'
@@ -96,6 +97,24 @@ export function flipBit(bytes: Uint8Array, bit: number): Uint8Array {
   const flipped = bytes.slice()
   flipped[bit >> 3] = (flipped[bit >> 3] as number) ^ (1 << (bit & 7))
   return flipped
+}
+
+/** The flips of single bits that `read` takes without a typed error: none, where every byte counts. */
+export function acceptedFlips(
+  bytes: Uint8Array,
+  read: (flipped: Uint8Array) => unknown,
+  bits: { from?: number; to?: number; step?: number } = {},
+): number[] {
+  const accepted: number[] = []
+  for (let bit = bits.from ?? 0; bit < (bits.to ?? bytes.length * 8); bit += bits.step ?? 1) {
+    try {
+      read(flipBit(bytes, bit))
+      accepted.push(bit)
+    } catch (error) {
+      if (!(error instanceof ChainError)) throw error
+    }
+  }
+  return accepted
 }
 
 /** Eight bytes of a name. */

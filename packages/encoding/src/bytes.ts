@@ -76,7 +76,9 @@ export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
   }
   // Re-encoding refuses white space, missing padding, and stray bits in the last character.
   if (btoa(binary) !== text) throw new EncodingError('not canonical base64', { code: 'ERR_TEXT_INVALID', offset: 0 })
-  return Uint8Array.from(binary, (character) => character.charCodeAt(0))
+  const bytes = new Uint8Array(binary.length)
+  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i)
+  return bytes
 }
 
 /** base64url text without padding (RFC 4648 §5). */
