@@ -50,7 +50,8 @@ describe('layers', () => {
         if (!specifier.startsWith('@healthblock/')) continue
         const target = specifier.split('/')[1] as string
         const isTestHelp = path.endsWith('.test.ts') && target === own
-        if (target !== own && !isTestHelp && !(allowed[roomOf(path)] ?? []).includes(target)) wrong.push(`${path} imports ${specifier}`)
+        if (target !== own && !isTestHelp && !(allowed[roomOf(path)] ?? []).includes(target))
+          wrong.push(`${path} imports ${specifier}`)
       }
     }
     expect(wrong).toEqual([])
@@ -60,7 +61,8 @@ describe('layers', () => {
     const wrong: string[] = []
     for (const path of sources) {
       if (!path.startsWith('packages/') || path.startsWith('packages/runtime/')) continue
-      const forbidden = /node:(fs|net|http|https|dgram|child_process|os|worker_threads|sqlite|timers)|\bprocess\.env\b|\bDate\.now\(|\bMath\.random\(|\bfetch\(/
+      const forbidden =
+        /node:(fs|net|http|https|dgram|child_process|os|worker_threads|sqlite|timers)|\bprocess\.env\b|\bDate\.now\(|\bMath\.random\(|\bfetch\(/
       const found = forbidden.exec(read(path).replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, ''))
       if (found !== null) wrong.push(`${path}: ${found[0]}`)
     }
@@ -69,7 +71,11 @@ describe('layers', () => {
 
   test('only config.ts reads the environment of a service', () => {
     const wrong = sources.filter(
-      (path) => path.startsWith('services/') && !path.endsWith('/config.ts') && !path.endsWith('/main.ts') && /\bprocess\.env\b/.test(read(path)),
+      (path) =>
+        path.startsWith('services/') &&
+        !path.endsWith('/config.ts') &&
+        !path.endsWith('/main.ts') &&
+        /\bprocess\.env\b/.test(read(path)),
     )
     expect(wrong).toEqual([])
   })
@@ -91,14 +97,17 @@ test('every export says what it is', () => {
 
 test(`functions have at most ${functionLinesMax} lines`, () => {
   const wrong: string[] = []
-  const opening = /^(\s*)(?:export )?(?:static )?(?:private )?(?:override )?(?:async )?(?:function\*? \w+|#?\w+)(?:<[^>]*>)?\(.*\{$/
+  const opening =
+    /^(\s*)(?:export )?(?:static )?(?:private )?(?:override )?(?:async )?(?:function\*? \w+|#?\w+)(?:<[^>]*>)?\(.*\{$/
   for (const path of sources) {
     const lines = read(path).split('\n')
     for (const [index, line] of lines.entries()) {
       const match = opening.exec(line)
       if (match === null || /^\s*(if|for|while|switch|catch|test|describe|it)\b/.test(line)) continue
       const closing = `${match[1]}}`
-      const end = lines.findIndex((other, at) => at > index && other.startsWith(closing) && !other.startsWith(`${closing} `))
+      const end = lines.findIndex(
+        (other, at) => at > index && other.startsWith(closing) && !other.startsWith(`${closing} `),
+      )
       if (end - index + 1 > functionLinesMax) wrong.push(`${path}:${index + 1} has ${end - index + 1} lines`)
     }
   }
@@ -122,12 +131,16 @@ test('no file is dead', () => {
       exports?: Record<string, string>
       imports?: Record<string, Record<string, string>>
     }
-    const targets = [...Object.values(exports), ...Object.values(imports).flatMap((conditions) => Object.values(conditions))]
+    const targets = [
+      ...Object.values(exports),
+      ...Object.values(imports).flatMap((conditions) => Object.values(conditions)),
+    ]
     for (const target of targets) used.add(normalize(join(dirname(manifest), target)))
   }
   for (const path of [...files, ...globSync('{test,bench}/**/*.ts', { cwd: root })]) {
     const content = text.get(path) ?? readFileSync(join(root, path), 'utf8')
-    for (const match of content.matchAll(/'(\.{1,2}\/[^']+\.ts)'/g)) used.add(normalize(join(dirname(path), match[1] as string)))
+    for (const match of content.matchAll(/'(\.{1,2}\/[^']+\.ts)'/g))
+      used.add(normalize(join(dirname(path), match[1] as string)))
   }
   const isRoot = (path: string): boolean => /^(services\/[^/]+|cli)\/src\/main\.ts$/.test(path)
   expect(sources.filter((path) => !used.has(path) && !isRoot(path))).toEqual([])
@@ -135,7 +148,10 @@ test('no file is dead', () => {
 
 test('the project speaks of itself alone', () => {
   const wrong: string[] = []
-  const tracked = globSync('{packages,services,cli,test,bench,deploy}/**/*.{ts,md,json,sh,yaml}', { cwd: root, exclude: (name) => name.includes('node_modules') })
+  const tracked = globSync('{packages,services,cli,test,bench,deploy}/**/*.{ts,md,json,sh,yaml}', {
+    cwd: root,
+    exclude: (name) => name.includes('node_modules'),
+  })
   for (const path of [...tracked, 'README.md', 'ARCHITECTURE.md', 'package.json', 'package-lock.json']) {
     const content = readFileSync(join(root, path), 'utf8')
     const found = /\/work\/|\/root\/|registry\.npmjs|npmjs\.org/.exec(content)

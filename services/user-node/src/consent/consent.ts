@@ -64,6 +64,8 @@ interface Parts {
   readonly closes: readonly Uint8Array[]
   readonly opens: KeyBody['open']
   readonly envelopes: readonly EnvelopeEntry[]
+  /** For grants that are not known as committed: in transactions of their own, so that the `key` depends on none of them. */
+  readonly late?: readonly EnvelopeEntry[]
   readonly why: number
 }
 
@@ -186,9 +188,11 @@ export class Consent {
     const roots = newRoots(person, ledger.ledgerId, { generation, first, grants })
     const sealedRoots = await sealRoots({ vaultKey: person.hot.vaultKey, roots })
     const envelopes: EnvelopeEntry[] = []
+    const late: EnvelopeEntry[] = []
     for (const grant of grants) {
       const entry = await sealGrantEnvelope(this.#envelopeRequest(person, grant, { generation, first, nodes: roots }))
-      if (entry !== undefined) envelopes.push(entry)
+      // A rotation never waits for an older grant: its higher counter voids one that is not on record yet.
+      if (entry !== undefined) (this.#isRecorded(person, grant) ? envelopes : late).push(entry)
     }
     const hot = rotateHot(person.hot, {
       generation,
@@ -202,7 +206,7 @@ export class Consent {
     const { tx } = database.transaction(() => {
       const cuts = this.#cutsAt(person)
       const closes = closing.map(({ grantId }) => grantId)
-      const recorded = this.#record(person, { generation, first, cuts, closes, opens: [], envelopes, why }, [])
+      const recorded = this.#record(person, { generation, first, cuts, closes, opens: [], envelopes, late, why }, [])
       for (const gid of closes) {
         database.run(
           'UPDATE grants SET closed = ?, closegen = ? WHERE account = ? AND gid = ? AND closed IS NULL',
@@ -226,6 +230,15 @@ export class Consent {
         step: 'changed',
       })
     return { tx, changedAtMs }
+  }
+
+  #isRecorded(person: Person, { grantId }: LiveGrant): boolean {
+    const row = this.#deps.database.get(
+      `SELECT consent.state AS state FROM grants JOIN consent ON consent.tx = grants.tx
+       WHERE grants.account = ? AND grants.gid = ?`,
+      ...[person.account, grantId],
+    )
+    return row?.state === 'committed'
   }
 
   /** The cut of the generation that is about to end, written down, for every open data stream. */
@@ -421,7 +434,8 @@ export class Consent {
     const transaction = this.#sign(person, body, roots)
     const tx = userchainId(ledger.ledgerId, transaction.bodyBytes)
     this.#post(person, 'key', tx, transaction, undefined)
-    for (const env of rest) {
+    const late = (parts.late ?? []).map((entry) => [entry])
+    for (const env of [...rest, ...late]) {
       const envelope = this.#sign(person, { v: 1, t: 'envelope', a: person.account, key: tx, env }, [])
       this.#post(person, 'envelope', userchainId(ledger.ledgerId, envelope.bodyBytes), envelope, tx)
     }

@@ -1,0 +1,397 @@
+/** Rotation and revocation of the user node against the real rules of the ledger: crypto's proof, lines 1, 2, 4 and 6. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { userTables } from '@healthblock/chain/tables'
+import { parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { envelopeNodes, openEnvelope } from '@healthblock/crypto/envelope'
+import { newHotStoreKey } from '@healthblock/crypto/hot-store'
+import { epochKeyFrom, reachesEpoch, type TreeNode } from '@healthblock/crypto/key-tree'
+import { openPayload, parsePayloadHeader } from '@healthblock/crypto/payload'
+import { type OpenVault, openVault } from '@healthblock/crypto/vault'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { createLogger } from '@healthblock/runtime/logger'
+import type { Database } from '@healthblock/runtime/sqlite'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { noEnd } from '../services/user-node/src/consent/compose.ts'
+import { Consent } from '../services/user-node/src/consent/consent.ts'
+import { UserNodeEvents } from '../services/user-node/src/events.ts'
+import { createLedgerView } from '../services/user-node/src/follower-view.ts'
+import { People, vaultPath } from '../services/user-node/src/people/people.ts'
+import { type Person, PersonStore } from '../services/user-node/src/people/person.ts'
+import { Samples } from '../services/user-node/src/sealing/samples.ts'
+import { Sealer } from '../services/user-node/src/sealing/sealer.ts'
+import { openNodeDatabase } from '../services/user-node/src/store/node-db.ts'
+import { Postings } from '../services/user-node/src/store/postings.ts'
+import { type TestDoctor, TestLedger } from './support/ledger.ts'
+
+const passphrase = 'correct horse battery'
+const startMs = 1_800_000_000_000
+
+/** The parts of a user node that decide about keys, over a real database file and a real ledger. */
+class Node {
+  readonly world: TestLedger
+  readonly dir: string
+  readonly wrappingKey: Uint8Array
+  database!: Database
+  store!: PersonStore
+  postings!: Postings
+  consent!: Consent
+  people!: People
+  sealer!: Sealer
+  samples!: Samples
+
+  constructor(world: TestLedger, dir: string) {
+    this.world = world
+    this.dir = dir
+    this.wrappingKey = newHotStoreKey()
+    this.open()
+  }
+
+  /** Opens everything from the files, as a restart does. */
+  open(): void {
+    const nowMs = (): number => this.world.nowMs
+    const ledger = createLedgerView(this.world.ledger, nowMs)
+    this.database = openNodeDatabase(join(this.dir, 'node.db'))
+    this.store = new PersonStore(this.database, this.wrappingKey)
+    this.postings = new Postings(this.database)
+    const events = new UserNodeEvents(createLogger({ name: 'test', level: 'silent' }))
+    const deps = { database: this.database, postings: this.postings, ledger, nowMs }
+    this.consent = new Consent({ ...deps, people: this.store, events })
+    this.people = new People({ ...deps, dir: this.dir, store: this.store })
+    this.samples = new Samples(this.database, nowMs)
+    this.sealer = new Sealer({ database: this.database, samples: this.samples, ledger, periodMs: 1000, nowMs })
+  }
+
+  restart(): void {
+    this.database.close()
+    this.open()
+  }
+
+  person(): Person {
+    return this.store.all()[0] as Person
+  }
+
+  /** Leaves that wait to be handed over, by kind, oldest first. */
+  leaves(what: string): Uint8Array[] {
+    return this.postings
+      .unhanded()
+      .filter((posting) => posting.what === what)
+      .map(({ leaf }) => leaf)
+  }
+
+  /** Commits all that waits, in the order in which it was made. */
+  commitAll(): void {
+    for (const posting of this.postings.unhanded()) {
+      this.world.commit(posting.leaf)
+      this.confirm(posting.tx)
+    }
+  }
+
+  confirm(tx: Uint8Array): void {
+    this.postings.markHanded(tx)
+    this.postings.markFinal(tx, 'committed')
+    this.database.run("UPDATE consent SET state = 'committed' WHERE tx = ?", tx)
+  }
+
+  async enrol(): Promise<OpenVault> {
+    const { person, body } = await this.people.create({ name: 'anna', passphrase, sponsor: this.world.organisation })
+    const { signingMessage } = await import('@healthblock/chain/transaction')
+    const message = signingMessage({ ledgerId: this.world.ledger.ledgerId, chain: 'userchain', bodyBytes: body })
+    this.people.confirm(person, this.world.op.sign(message), this.world.op.publicKey)
+    this.commitAll()
+    this.people.postDevice(person)
+    this.commitAll()
+    await this.consent.begin(person)
+    this.commitAll()
+    this.store.writeState(person, 'live')
+    return openVault({ file: readFileSync(vaultPath(this.dir, person.account)), passphrase })
+  }
+
+  /** Seals one second of ECG and returns its block. */
+  seal(): { block: Uint8Array; sequence: number; generation: number; epoch: number } {
+    const person = this.person()
+    const [stream] = person.streams.filter(({ kind }) => kind === 'ecg') as [Person['streams'][number]]
+    this.world.nowMs += 1000
+    const samples = Int16Array.from({ length: 100 }, (_, i) => i)
+    this.samples.add(person, stream.stream, {
+      ...{
+        kind: 'ecg',
+        startMs: this.world.nowMs,
+        rateMilliHz: 100_000,
+        leads: ['ii'],
+        unit: 'mv',
+        gainMilli: 200_000,
+        baseline: 0,
+      },
+      samples,
+    })
+    expect(this.sealer.seal(person, stream, true)).toBe(1)
+    const row = this.database.get(
+      'SELECT block, sequence, generation, epoch FROM batch WHERE stream = ? ORDER BY sequence DESC LIMIT 1',
+      stream.stream,
+    )
+    return {
+      block: row?.block as Uint8Array,
+      sequence: Number(row?.sequence),
+      generation: Number(row?.generation),
+      epoch: Number(row?.epoch),
+    }
+  }
+
+  /** The IoT leaf of everything sealed since the last. */
+  async iot(): Promise<Uint8Array> {
+    const { signTransaction } = await import('@healthblock/chain/transaction')
+    const person = this.person()
+    const rows = this.database.all("SELECT * FROM batch WHERE state = 'sealed' ORDER BY sequence")
+    this.database.run("UPDATE batch SET state = 'posted'")
+    const r = rows.map(
+      (row) =>
+        [
+          row.stream,
+          Number(row.sequence),
+          Number(row.generation),
+          Number(row.epoch),
+          0,
+          Number(row.size),
+          row.cid,
+        ] as never,
+    )
+    const signers = [{ account: person.account, key: 1, signingKey: person.opKey }]
+    return signTransaction({
+      ledgerId: this.world.ledger.ledgerId,
+      chain: 'userchain',
+      body: { v: 1, t: 'iot', a: person.account, r },
+      signers,
+    }).leaf
+  }
+}
+
+/** Every node that a doctor can open from the leaves of the ledger. */
+async function openAll(world: TestLedger, person: Person, doctor: TestDoctor, leaves: readonly Uint8Array[]) {
+  const held: { stream: Uint8Array; generation: number; first: number; nodes: TreeNode[] }[] = []
+  for (const leaf of leaves) {
+    const { body } = parseTransactionLeaf(leaf)
+    if (body.t !== 'key' && body.t !== 'envelope') continue
+    for (const [grantId, generation, envelope] of body.env) {
+      const context = {
+        ledgerId: world.ledger.ledgerId,
+        patient: person.account,
+        grantId,
+        generation,
+        recipient: doctor.account,
+      }
+      try {
+        const contents = await openEnvelope({ keyPair: doctor.kem, context, envelope })
+        for (const { stream, keys } of contents.streams) {
+          held.push({ stream, generation, first: contents.first, nodes: envelopeNodes(contents, keys) })
+        }
+      } catch {
+        // It is addressed to somebody else.
+      }
+    }
+  }
+  return held
+}
+
+/** Whether any node that is held opens the block: every one is tried, whatever generation it claims to be of. */
+function canOpen(held: Awaited<ReturnType<typeof openAll>>, block: Uint8Array): boolean {
+  const header = parsePayloadHeader(block)
+  return held.some(({ first, nodes }) => {
+    if (!reachesEpoch({ nodes, first, epoch: header.epoch })) return false
+    try {
+      openPayload({ block, epochKey: epochKeyFrom({ nodes, first, epoch: header.epoch }), expected: header })
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+let dir: string
+let world: TestLedger
+let node: Node
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'rotation-'))
+  world = new TestLedger(startMs)
+  node = new Node(world, dir)
+})
+
+afterEach(() => {
+  node.database.close()
+  rmSync(dir, { recursive: true })
+})
+
+function grantAll(vault: OpenVault, doctor: TestDoctor) {
+  const person = node.person()
+  const streams = person.streams.map(({ stream }) => stream)
+  return node.consent.grant(person, vault, { to: doctor.account, streams, fromMs: world.nowMs, untilMs: noEnd })
+}
+
+describe('a revocation', { timeout: 60_000 }, () => {
+  test('leaves the ex-doctor without a key for anything sealed afterwards, and the other with one', async () => {
+    const [a, b] = [world.enrolDoctor(), world.enrolDoctor()]
+    const vault = await node.enrol()
+    const leaves: Uint8Array[] = []
+    const commitAll = (): void => {
+      leaves.push(...node.leaves('key'), ...node.leaves('envelope'))
+      node.commitAll()
+    }
+    await grantAll(vault, a)
+    commitAll()
+    await grantAll(vault, b)
+    commitAll()
+    const before = node.seal()
+    await node.consent.revoke(node.person(), ({ recipient }) => equalBytes(recipient, b.account))
+    // Sealing does not wait for the ledger: nothing of the revocation is committed yet.
+    const unrecorded = node.seal()
+    commitAll()
+    const after = node.seal()
+    const heldByA = await openAll(world, node.person(), a, leaves)
+    const heldByB = await openAll(world, node.person(), b, leaves)
+    expect([before, unrecorded, after].map(({ generation }) => generation)).toEqual([1, 2, 2])
+    expect([before, unrecorded, after].map(({ block }) => canOpen(heldByA, block))).toEqual([true, true, true])
+    expect([before, unrecorded, after].map(({ block }) => canOpen(heldByB, block))).toEqual([true, false, false])
+    world.commit(await node.iot())
+    vault.close()
+  })
+
+  test('is one transaction whose old envelopes nobody can post again', async () => {
+    const a = world.enrolDoctor()
+    const vault = await node.enrol()
+    await grantAll(vault, a)
+    const [grantLeaf] = node.leaves('key') as [Uint8Array]
+    node.commitAll()
+    const granted = parseTransactionLeaf(grantLeaf).body
+    if (granted.t !== 'key') throw new Error('not a key')
+    const { signTransaction } = await import('@healthblock/chain/transaction')
+    const person = node.person()
+    const again = signTransaction({
+      ledgerId: world.ledger.ledgerId,
+      chain: 'userchain',
+      body: { ...granted, open: [], n: world.nowMs + 1000, gen: 1 },
+      signers: [{ account: person.account, key: 1, signingKey: person.opKey }],
+    })
+    expect(world.judge(again.leaf)).toMatchObject({ verdict: 'refused', rule: 'key.env' })
+    vault.close()
+  })
+
+  test.each([['in order'], ['the later one first']])(
+    'two made offline both take effect, %s, and the stream goes on',
+    async (order) => {
+      const [a, b] = [world.enrolDoctor(), world.enrolDoctor()]
+      const vault = await node.enrol()
+      await grantAll(vault, a)
+      node.commitAll()
+      await grantAll(vault, b)
+      node.commitAll()
+      node.seal()
+      await node.consent.revoke(node.person(), ({ recipient }) => equalBytes(recipient, a.account))
+      node.seal()
+      world.nowMs += 5
+      await node.consent.revoke(node.person(), ({ recipient }) => equalBytes(recipient, b.account))
+      node.seal()
+      const readings = await node.iot()
+      const [first, second] = node.leaves('key') as [Uint8Array, Uint8Array]
+      // The readings came first: they wait for their generations.
+      expect(world.judge(readings)).toMatchObject({ verdict: 'deferred', rule: 'iot.generation' })
+      if (order === 'in order') {
+        world.commit(first)
+        world.commit(second)
+      } else {
+        world.commit(second)
+        expect(world.judge(first)).toMatchObject({ verdict: 'refused', rule: 'key.counter' })
+      }
+      world.commit(readings)
+      const state = world.ledger.state('userchain')
+      const { account } = node.person()
+      expect(userTables.currentGeneration.get(state, account)).toBe(3)
+      for (const row of node.database.all('SELECT gid FROM grants')) {
+        expect(userTables.grant.get(state, account, row.gid as Uint8Array)?.c).toBeDefined()
+      }
+      const ecg = node.person().streams.find(({ kind }) => kind === 'ecg')?.stream as Uint8Array
+      expect(userTables.last.get(state, account, ecg)?.[0]).toBe(3)
+      vault.close()
+    },
+  )
+
+  test.each([['returns after it'], ['arrives before it']])(
+    'does not wait for a grant parked at a gateway that %s',
+    async (order) => {
+      const [a, b] = [world.enrolDoctor(), world.enrolDoctor()]
+      const vault = await node.enrol()
+      await grantAll(vault, a)
+      node.commitAll()
+      await grantAll(vault, b)
+      const [parked] = node.leaves('key') as [Uint8Array]
+      world.nowMs += 5
+      await node.consent.revoke(node.person(), ({ recipient }) => equalBytes(recipient, a.account))
+      const revocation = node.leaves('key').at(-1) as Uint8Array
+      const [envelope] = node.leaves('envelope') as [Uint8Array]
+      if (order === 'arrives before it') world.commit(parked)
+      world.commit(revocation)
+      const heldByB = async (): Promise<boolean> =>
+        canOpen(await openAll(world, node.person(), b, [envelope]), node.seal().block)
+      if (order === 'arrives before it') {
+        world.commit(envelope)
+        expect(await heldByB()).toBe(true)
+      } else {
+        expect(world.judge(parked)).toMatchObject({ verdict: 'refused', rule: 'key.counter' })
+        expect(world.judge(envelope)).toMatchObject({ verdict: 'refused', rule: 'envelope.env' })
+      }
+      vault.close()
+    },
+  )
+
+  test('survives a crash right after it: the new generation is in use and its transaction waits', async () => {
+    const a = world.enrolDoctor()
+    const vault = await node.enrol()
+    await grantAll(vault, a)
+    node.commitAll()
+    node.seal()
+    const { tx } = await node.consent.revoke(node.person(), () => true)
+    node.restart()
+    expect(node.person().hot.generation).toBe(2)
+    expect(node.person().hot.grants).toEqual([])
+    expect(node.postings.unhanded().map((posting) => toHex(posting.tx))).toEqual([toHex(tx)])
+    expect(node.seal()).toMatchObject({ generation: 2, sequence: 2 })
+    node.commitAll()
+    world.commit(await node.iot())
+    // The vault takes over the roots that were drawn without it.
+    expect(await node.consent.takeOverRoots(node.person(), vault)).toBe(true)
+    expect(vault.contents.nodes.some(({ generation }) => generation === 2)).toBe(true)
+    vault.close()
+  })
+
+  test('that expired before it could be sent is signed again, with the same keys', async () => {
+    const [a, b] = [world.enrolDoctor(), world.enrolDoctor()]
+    const vault = await node.enrol()
+    await grantAll(vault, a)
+    node.commitAll()
+    await grantAll(vault, b)
+    node.commitAll()
+    const { tx } = await node.consent.revoke(node.person(), ({ recipient }) => equalBytes(recipient, b.account))
+    const [stale] = node.leaves('key') as [Uint8Array]
+    world.nowMs += 30 * 3_600_000
+    world.commitAsOrganisation({
+      v: 1,
+      t: 'licence',
+      a: world.organisation,
+      ...world.consent(),
+      doctor: b.account,
+      state: 1,
+      from: 1,
+      to: 2 ** 45,
+    })
+    expect(world.judge(stale)).toMatchObject({ verdict: 'refused', rule: 'key.expiry' })
+    node.postings.markHanded(tx)
+    node.postings.markFinal(tx, 'refused')
+    node.database.run("UPDATE consent SET state = 'refused' WHERE tx = ?", tx)
+    await node.consent.reissue(node.person())
+    const [fresh] = node.leaves('key') as [Uint8Array]
+    world.commit(fresh)
+    expect(canOpen(await openAll(world, node.person(), a, [fresh]), node.seal().block)).toBe(true)
+    vault.close()
+  })
+})
