@@ -220,16 +220,14 @@ export class Replicator {
 
   /** A block that accounts keep here but that is gone or damaged is put back. */
   async #heal(id: BlockId, found: { bytes: Uint8Array; peer: string }): Promise<void> {
-    const { backend, store, members, account, events, now } = this.#options
+    const { backend, members, account, events, now } = this.#options
     if (backend.references(id.digest).length === 0) return
     const header = this.#options.readHeader(found.bytes)
-    const request = { ...id, bytes: found.bytes, references: [], enforceQuota: false, ...header }
-    const isHealed = await backend.put(request)
-    if (!isHealed) return
     const servedBy = members.findPeer(found.peer)?.account
-    const incident = { at: now(), kind: 'block-healed', digest: id.digest, node: account } as const
-    await store.recordIncident({ ...incident, ...(servedBy ? { servedBy } : {}) })
-    events.blockHealed(id, servedBy)
+    const healed = { at: now(), kind: 'block-healed', digest: id.digest, node: account } as const
+    const incident = { ...healed, ...(servedBy ? { servedBy } : {}) }
+    const request = { ...id, bytes: found.bytes, references: [], enforceQuota: false, incident, ...header }
+    if (await backend.put(request)) events.blockHealed(id, servedBy)
   }
 
   /** Fetches what was found damaged here, so that it is healed. */

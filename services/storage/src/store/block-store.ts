@@ -53,6 +53,8 @@ export interface PutRequest {
   owner?: Uint8Array
   writer?: Uint8Array
   handoff?: Uint8Array[]
+  /** Recorded with the block if it was not here: it replaces a damaged copy. */
+  incident?: IncidentEntry
   /** False where copies are placed or repaired between nodes. */
   enforceQuota: boolean
 }

@@ -44,6 +44,8 @@ export interface PutOperation {
   writer?: Uint8Array
   /** Store accounts to which the block is still to be handed. */
   handoff: Uint8Array[]
+  /** Recorded with the block if it was not here: it replaces a damaged copy. */
+  incident?: IncidentEntry
   /** Bytes that one account may reference here; undefined where copies are placed or repaired, which no quota stops. */
   accountBytesMax?: number
   /** Bytes of all blocks of this node. */
@@ -210,6 +212,7 @@ export class Applier {
         sealed,
       )
       this.#run('UPDATE total SET bytes = bytes + ?, blocks = blocks + 1', bytes.length)
+      if (operation.incident) this.#incident(operation.incident)
     }
     for (const target of operation.handoff) {
       const { now } = operation
