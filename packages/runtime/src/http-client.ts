@@ -71,7 +71,9 @@ function refused(url: string, status: number, bytes: Uint8Array): RuntimeError {
   let said = ''
   try {
     const problem = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>
-    if (typeof problem.code === 'string') sourceCode = problem.code.slice(0, 64)
+    // Storage nodes speak Kubo's form of errors, with the typed code beside it.
+    const code = problem.code ?? problem.Reason
+    if (typeof code === 'string') sourceCode = code.slice(0, 64)
     const text = problem.detail ?? problem.Message
     if (typeof text === 'string') said = `: ${text.slice(0, 200)}`
   } catch {

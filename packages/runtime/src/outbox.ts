@@ -11,7 +11,7 @@ import { type ChainName, parseTransactionLeaf, transactionId } from '@healthbloc
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { isRuntimeError, RuntimeError } from './errors.ts'
 import { ensureFolder, readFileIfPresent, writeFileDurably } from './files.ts'
-import type { LedgerClient } from './ledger-client.ts'
+import type { Answer, LedgerClient } from './ledger-client.ts'
 import type { Logger } from './logger.ts'
 import { type Database, openDatabase, type SqlRow } from './sqlite.ts'
 
@@ -69,6 +69,7 @@ export interface OutboxOptions {
 
 const batchCountMax = 256
 const batchSizeBytesMax = 1_000_000
+const receiptsAtOnce = 8
 const statuses: readonly OutboxStatus[] = ['waiting', 'promised', 'committed', 'refused']
 const chainNames: readonly ChainName[] = ['userchain', 'docchain']
 
@@ -400,16 +401,18 @@ export class Outbox {
         waitMs,
         signal: this.#stop.signal,
       })
-      for (const [i, id] of ids.entries()) {
-        const answer = answers[i]
-        if (answer?.status === 'committed') await this.#commit(chain, id, answer)
-        else if (answer?.status === 'refused')
-          this.#database.transaction(() => this.#refuse(id, answer.rule, answer.evidence))
-        else if (answer?.status === 'deferred') this.#postpone([id])
-        else if (this.#now() >= Number(own[i]?.deadline_ms)) this.#postpone([id], { gateway })
+      for (let first = 0; first < ids.length; first += receiptsAtOnce) {
+        const some = ids.slice(first, first + receiptsAtOnce)
+        const settled = await Promise.allSettled(
+          some.map((id, i) => this.#settle(chain, id, answers[first + i], own[first + i] as SqlRow)),
+        )
+        const failed = settled.find((result) => result.status === 'rejected')
+        if (failed !== undefined) throw failed.reason
       }
       this.#announce(ids)
     } catch (error) {
+      // Some may be finished although another's receipt was not to be had.
+      this.#announce(ids)
       this.#stop.signal.throwIfAborted()
       if (!(error instanceof RuntimeError)) throw error
       this.#options.logger.warn(
@@ -428,6 +431,13 @@ export class Outbox {
     this.#senders.get(chain)?.ring()
     const left = this.#database.get('SELECT 1 AS one FROM entry WHERE id = ? AND status = 1', ids[0] as Uint8Array)
     return left === undefined ? 0 : this.#retry.min
+  }
+
+  async #settle(chain: ChainName, id: Uint8Array, answer: Answer | undefined, row: SqlRow): Promise<void> {
+    if (answer?.status === 'committed') await this.#commit(chain, id, answer)
+    else if (answer?.status === 'refused') this.#refuse(id, answer.rule, answer.evidence)
+    else if (answer?.status === 'deferred') this.#postpone([id])
+    else if (this.#now() >= Number(row.deadline_ms)) this.#postpone([id], { gateway: String(row.gateway) })
   }
 
   /** The receipt is verified by the client and durable before the entry is finished. */
