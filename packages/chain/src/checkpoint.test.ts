@@ -177,10 +177,18 @@ describe('checkpoints', () => {
   })
 
   test('every flipped bit of a checkpoint in the form for receipts is refused', () => {
-    const bytes = encodeUtf8(log.checkpoint())
-    const read = (flipped: Uint8Array) =>
-      verifyReceiptCheckpoint({ note: new TextDecoder().decode(flipped), origin, policy })
-    expect(acceptedFlips(bytes, read)).toEqual([])
+    const small = sampleGenesis(1, 1)
+    const smallLog = new SampleLog(small, 'userchain')
+    smallLog.add(bytesOf('leaf'))
+    for (const [of, own, ranks, step] of [
+      [small, smallLog, [0], 1],
+      [genesis, log, [0, 1, 2], 11],
+    ] as const) {
+      const place = { origin: own.origin, policy: genesisPolicy(of, 'userchain') }
+      const read = (flipped: Uint8Array) =>
+        verifyReceiptCheckpoint({ note: new TextDecoder().decode(flipped), ...place })
+      expect(acceptedFlips(encodeUtf8(own.checkpoint(ranks)), read, { step })).toEqual([])
+    }
   })
 
   const head = { origin, size: 3, root: log.root }
