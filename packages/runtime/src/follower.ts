@@ -233,18 +233,21 @@ export class LedgerFollower {
         await this.#changed(options.chain, at.range.size, signal)
         continue
       }
+      let blocks: readonly FollowedBlock[]
       try {
-        for (const block of await this.#blocksAfter(options.chain, at, signal)) {
-          await options.onBlock(block)
-          at = this.#parseCursor(options.chain, block.cursor)
-          if (signal.aborted) return
-        }
+        blocks = await this.#blocksAfter(options.chain, at, signal)
         pauseMs = retryMsMin
       } catch (error) {
         if (signal.aborted) return
-        if (!isRuntimeError(error, 'ERR_NO_SOURCE')) throw error
+        if (!isRuntimeError(error, 'ERR_NO_SOURCE') && !isRuntimeError(error, 'ERR_SOURCE_REFUSED')) throw error
         await this.#pause(pauseMs, signal)
         pauseMs = Math.min(retryMsMax, pauseMs * 2)
+        continue
+      }
+      for (const block of blocks) {
+        await options.onBlock(block)
+        at = this.#parseCursor(options.chain, block.cursor)
+        if (signal.aborted) return
       }
     }
   }
