@@ -1,5 +1,4 @@
 /** The tables of SPEC.md §5, typed. `o` and `c` are the log indices at which a record opened and closed. */
-import { concatBytes } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import type { StateOverlay, StateReader } from './state.ts'
 
@@ -96,21 +95,63 @@ type Account = readonly [account: Uint8Array]
 type PatientStream = readonly [patient: Uint8Array, stream: Uint8Array]
 type PatientGrant = readonly [patient: Uint8Array, gid: Uint8Array]
 
+/** Integers below this are one byte of CBOR; so is the head of a byte string that is shorter. */
+const shortMax = 24
+
+function isShort(part: number): boolean {
+  return part < shortMax && part >= 0 && Number.isInteger(part)
+}
+
+/** Canonical CBOR of `[table, id parts…]`; written out because every rule reads by such keys. */
+function encodeKey(title: Uint8Array, parts: readonly (Uint8Array | number)[]): Uint8Array {
+  let length = 1 + title.length
+  const long: (Uint8Array | undefined)[] = []
+  for (const part of parts) {
+    if (typeof part !== 'number') length += part.length + (part.length < shortMax ? 1 : 2)
+    else if (isShort(part)) length++
+    else {
+      const encoded = encodeCbor(part)
+      long[long.length] = encoded
+      length += encoded.length
+    }
+  }
+  const key = new Uint8Array(length)
+  key[0] = 0x80 + parts.length + 1
+  key.set(title, 1)
+  let at = 1 + title.length
+  let nextLong = 0
+  for (const part of parts) {
+    if (typeof part === 'number') {
+      if (isShort(part)) key[at++] = part
+      else {
+        const encoded = long[nextLong++] as Uint8Array
+        key.set(encoded, at)
+        at += encoded.length
+      }
+      continue
+    }
+    if (part.length < shortMax) key[at++] = 0x40 + part.length
+    else {
+      key[at++] = 0x58
+      key[at++] = part.length
+    }
+    key.set(part, at)
+    at += part.length
+  }
+  return key
+}
+
 function table<Parts extends readonly (Uint8Array | number)[], Value>(name: string): Table<Parts, Value> {
   const title = encodeCbor(name)
-  const key = (...parts: Parts) => {
-    const encoded: Uint8Array[] = [Uint8Array.of(0x81 + parts.length), title]
-    for (const part of parts) encoded.push(encodeCbor(part))
-    return concatBytes(...encoded)
-  }
+  const key = (...parts: Parts) => encodeKey(title, parts)
   return {
     key,
     get(state, ...parts) {
-      const value = state.get(key(...parts))
+      const value = state.get(encodeKey(title, parts))
       return value === undefined ? undefined : (decodeCbor(value) as Value)
     },
     set(state, value, ...parts) {
-      state.set(key(...parts), encodeCbor(value as CborValue))
+      state.set(encodeKey(title, parts), encodeCbor(value as CborValue))
     },
   }
 }

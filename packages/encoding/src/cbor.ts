@@ -29,7 +29,7 @@ const majorMap = 5
 
 /** Writes into one growing buffer; bytes behind `length` are scratch. */
 class Writer {
-  bytes = new Uint8Array(256)
+  bytes = new Uint8Array(1024)
   length = 0
 
   reserve(count: number): void {
@@ -71,6 +71,9 @@ class Writer {
     this.length += width
   }
 }
+
+/** Encoding never waits and never calls itself, so one buffer serves all calls; what they return are copies. */
+const writer = new Writer()
 
 function forbidden(what: string, offset = 0): EncodingError {
   return new EncodingError(`${what} is not allowed`, { code: 'ERR_CBOR_FORBIDDEN', offset })
@@ -118,7 +121,7 @@ function write(writer: Writer, value: CborValue, depth: number): void {
  * @throws {EncodingError} `ERR_CBOR_FORBIDDEN` or `ERR_CBOR_LIMIT` for a value outside the subset.
  */
 export function encodeCbor(value: CborValue): Uint8Array<ArrayBuffer> {
-  const writer = new Writer()
+  writer.length = 0
   write(writer, value, 0)
   return writer.bytes.slice(0, writer.length)
 }
