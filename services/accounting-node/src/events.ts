@@ -1,5 +1,6 @@
 /** One function for each event that an operator may want to find in the log. Fields are chosen here, and nowhere else. */
 import { codeOf, messageOf } from '@healthblock/runtime/errors'
+import type { CoreEvent } from './core/ports.ts'
 import type { Logger } from './logger.ts'
 
 /** Why something failed, without a stack. */
@@ -69,4 +70,30 @@ export function backgroundFailed(logger: Logger, part: string, error: unknown): 
 /** An administrator used the organisation's key. */
 export function administered(logger: Logger, fields: { act: string; transactionId: string }): void {
   logger.info(fields, 'administrator signed')
+}
+
+/** Levels of what a core tells; blocks come too often to be news. */
+const coreLevels: Readonly<Record<CoreEvent['kind'], 'debug' | 'info' | 'warn' | 'error' | 'fatal'>> = {
+  started: 'info',
+  led: 'info',
+  'stepped-down': 'warn',
+  decided: 'debug',
+  published: 'debug',
+  reproposed: 'warn',
+  'register-rebuilt': 'error',
+  'caught-up': 'info',
+  'rolled-back': 'error',
+  'stage-refused': 'warn',
+  dropped: 'debug',
+  failed: 'warn',
+  halted: 'fatal',
+}
+
+/** Something happened on the commit path. */
+export function coreHappened(logger: Logger, event: CoreEvent): void {
+  const { kind, ...fields } = event
+  if ('error' in fields) {
+    const { error, ...rest } = fields
+    logger[coreLevels[kind]]({ ...rest, ...reasonOf(error) }, kind)
+  } else logger[coreLevels[kind]](fields, kind)
 }

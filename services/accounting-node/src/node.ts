@@ -31,6 +31,8 @@ export interface AccountingNode {
   readonly rank: number
   /** This node's account. */
   readonly account: Uint8Array
+  /** Accounts of all nodes by rank. */
+  readonly nodeAccounts: readonly Uint8Array[]
   readonly organisation: Organisation
   /** Bearer of administrators. */
   readonly adminSecret: string
@@ -40,6 +42,8 @@ export interface AccountingNode {
   readonly directory: Directory
   readonly logger: Logger
   readonly nowMs: () => number
+  /** Why the intake queue cannot be used now; undefined if it can. */
+  queueFault(): Promise<string | undefined>
 }
 
 /** Both chains, in the order in which they start. */

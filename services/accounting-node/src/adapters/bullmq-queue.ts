@@ -107,8 +107,16 @@ export function openBullQueue(options: BullQueueOptions): BullQueue {
   const adding = new Redis(options.redisUrl, { enableOfflineQueue: false, maxRetriesPerRequest: 0, retryStrategy })
   const taking = new Redis(options.redisUrl, { maxRetriesPerRequest: null, retryStrategy })
   for (const connection of [adding, taking]) connection.on('error', onFault)
-  const queue = new Queue(name, { connection: adding, prefix, skipWaitingForReady: true, skipMetasUpdate: true })
-  queue.on('error', onFault)
+  let opened: Queue | undefined
+  // BullMQ asks Redis for its version once, when it is made, and is of no use if that fails: so it is made once Redis is there.
+  const queueNow = (): Queue => {
+    if (opened !== undefined) return opened
+    if (adding.status !== 'ready') throw new Error('not connected yet')
+    opened = new Queue(name, { connection: adding, prefix, skipWaitingForReady: true, skipMetasUpdate: true })
+    opened.on('error', onFault)
+    return opened
+  }
+  const waitingCount = async (): Promise<number> => within(queueNow().getWaitingCount(), addTimeoutMs)
   let depth = 0
   let consumer: Consumer | undefined
 
@@ -137,7 +145,7 @@ export function openBullQueue(options: BullQueueOptions): BullQueue {
   return {
     async add(job) {
       if (depth >= jobsWaitingMax) {
-        depth = await within(queue.getWaitingCount(), addTimeoutMs).catch(() => depth)
+        depth = await waitingCount().catch(() => depth)
         if (depth >= jobsWaitingMax) {
           throw new AccountingError('the intake queue is full', {
             code: 'ERR_QUEUE_FULL',
@@ -148,7 +156,7 @@ export function openBullQueue(options: BullQueueOptions): BullQueue {
       }
       try {
         await within(
-          queue.add('batch', toBase64(job), { attempts: 1, removeOnComplete: true, removeOnFail: true }),
+          queueNow().add('batch', toBase64(job), { attempts: 1, removeOnComplete: true, removeOnFail: true }),
           addTimeoutMs,
         )
       } catch (cause) {
@@ -159,7 +167,7 @@ export function openBullQueue(options: BullQueueOptions): BullQueue {
           { cause },
         )
       }
-      queue.getWaitingCount().then(
+      waitingCount().then(
         (count) => {
           depth = count
         },
@@ -177,7 +185,7 @@ export function openBullQueue(options: BullQueueOptions): BullQueue {
     async close() {
       await consumer?.close()
       consumer = undefined
-      await queue.close()
+      await opened?.close()
       for (const connection of [adding, taking]) connection.disconnect()
     },
   }

@@ -97,6 +97,15 @@ export async function openJournal(
   visit: (payload: Uint8Array, offset: number) => void,
 ): Promise<JournalOpening> {
   const file = await disk.open(name)
+  try {
+    return await scan(file, visit)
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+async function scan(file: AppendFile, visit: (payload: Uint8Array, offset: number) => void): Promise<JournalOpening> {
   let at = 0
   while (at < file.size()) {
     const { payload, end } = payloadAt(file, at)

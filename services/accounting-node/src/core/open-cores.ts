@@ -3,7 +3,7 @@
  * of it after a restored disk, or of other blocks) is emptied and filled again.
  */
 import { Ledger } from '@healthblock/chain/block'
-import { genesisLeaf, parseGenesis } from '@healthblock/chain/genesis'
+import { genesisLeaf } from '@healthblock/chain/genesis'
 import { emptyRoot, leafHash, nodeHash } from '@healthblock/chain/merkle'
 import { encodeSealLeaf, parseSealLeaf, type Seal } from '@healthblock/chain/seal'
 import { type ChainStore, MemoryChainStore } from '@healthblock/chain/store'
@@ -90,6 +90,17 @@ function fits(ledger: Ledger, log: BlockLog, chain: ChainName): boolean {
 
 async function openLog(options: NodeOptions, zero: Ledger, chain: ChainName): Promise<BlockLog> {
   const log = await BlockLog.open(options.disks[chain], chain)
+  try {
+    await checkLog(options, zero, chain, log)
+    return log
+  } catch (error) {
+    await log.close()
+    throw error
+  }
+}
+
+/** Gives an empty log its block 0, and refuses one of another ledger. */
+async function checkLog(options: NodeOptions, zero: Ledger, chain: ChainName, log: BlockLog): Promise<void> {
   const first = [genesisLeaf(zero.genesis), sealZero(zero, chain)] as const
   if (log.count() === 0) await log.append(recordOf(first, []), first.length)
   if (!equalBytes(log.entry(0), first[0]) || !equalBytes(log.entry(1), first[1])) {
@@ -102,7 +113,6 @@ async function openLog(options: NodeOptions, zero: Ledger, chain: ChainName): Pr
     const error = new AccountingError(`log of ${chain}: ${reason}`, { code: 'ERR_LOG_DAMAGED', chain, index, reason })
     options.observe({ kind: 'failed', chain, part: 'opening the log', error })
   }
-  return log
 }
 
 function openLedger(options: NodeOptions, logs: Readonly<Record<ChainName, BlockLog>>): Ledger {
@@ -130,16 +140,25 @@ function openLedger(options: NodeOptions, logs: Readonly<Record<ChainName, Block
  * @throws {AccountingError} `ERR_LOG_DAMAGED` for a log of another ledger. {ChainError} `ERR_GENESIS_INVALID`.
  */
 export async function openCores(options: NodeOptions): Promise<NodeCores> {
-  const genesis = parseGenesis(options.genesis)
   const zero = Ledger.open({
     genesis: options.genesis,
     stores: { userchain: new MemoryChainStore(), docchain: new MemoryChainStore() },
   })
-  const logs = {
-    userchain: await openLog(options, zero, 'userchain'),
-    docchain: await openLog(options, zero, 'docchain'),
+  const userchainLog = await openLog(options, zero, 'userchain')
+  let docchainLog: BlockLog | undefined
+  try {
+    docchainLog = await openLog(options, zero, 'docchain')
+    return assemble(options, { userchain: userchainLog, docchain: docchainLog })
+  } catch (error) {
+    await userchainLog.close()
+    await docchainLog?.close()
+    throw error
   }
+}
+
+function assemble(options: NodeOptions, logs: Readonly<Record<ChainName, BlockLog>>): NodeCores {
   const ledger = openLedger(options, logs)
+  const { genesis } = ledger
   const { rank, clock, register, network, observe, faultCensor } = options
   const make = (chain: ChainName, userchain: ChainCore | undefined): { node: ChainNode; core: CoreState } => {
     const core = new CoreState({
@@ -168,8 +187,11 @@ export async function openCores(options: NodeOptions): Promise<NodeCores> {
       await docchain.start()
     },
     async stop() {
-      await docchain.stop()
-      await userchain.stop()
+      try {
+        await docchain.stop()
+      } finally {
+        await userchain.stop()
+      }
     },
   }
 }

@@ -14,7 +14,7 @@ import { AccountingError } from '../errors.ts'
 import { intakeFailed, outboxOpened } from '../events.ts'
 import type { Logger } from '../logger.ts'
 import type { GatewayMetrics } from '../metrics.ts'
-import { accountOf, FollowUp } from './follow-up.ts'
+import { accountOf, FollowUp, resubmitAfterMs } from './follow-up.ts'
 import { IntakeBatcher } from './intake.ts'
 import type { GatewayLedger } from './ledger-view.ts'
 import type { Acceptance, Outbox, PendingRow, Signed } from './outbox.ts'
@@ -99,7 +99,10 @@ export class Gateway {
         for (const { entry } of batch) entry.isQueued = false
       },
       onFailed: (batch, error) => {
-        for (const { entry } of batch) entry.isQueued = false
+        for (const { entry } of batch) {
+          entry.isQueued = false
+          entry.sentMs = clock.nowMs() - resubmitAfterMs + retryAfterMs
+        }
         options.metrics.intakeFailures.inc({ chain: core.chain })
         intakeFailed(logger, core.chain, batch.length, error)
       },

@@ -60,11 +60,20 @@ export class Tiles {
   /** Full tiles by path, oldest use first. */
   readonly #cache = new Map<string, Uint8Array>()
   #size = 0
+  #faultCount = 0
 
   constructor(options: TilesOptions) {
     this.#dir = options.dir
     this.#entries = options.entries
-    this.#onFault = options.onFault
+    this.#onFault = (fault) => {
+      this.#faultCount++
+      options.onFault(fault)
+    }
+  }
+
+  /** Damaged tile files met so far. */
+  get faultCount(): number {
+    return this.#faultCount
   }
 
   /** Leaves covered. */

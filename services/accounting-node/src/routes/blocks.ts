@@ -75,8 +75,7 @@ async function stream(reader: ChainReader, raw: ServerResponse, from: number, si
       continue
     }
     const block = await reader.recentBlock(height)
-    // Only at its own size can a checkpoint be compared with what was sent so far.
-    const frame = encodeFrame(block, block.size === published.size ? published.checkpoint : undefined)
+    const frame = encodeFrame(block, published.checkpoint)
     next = block.size
     await write(raw, `id: ${next}\ndata: ${Buffer.from(frame).toString('base64')}\n\n`, signal)
   }

@@ -113,7 +113,6 @@ export function addTransactionRoutes(
         if (!(request.body instanceof Uint8Array)) throw invalid('body', 'must be application/cbor')
         const { ids, waitMs } = parseQuestion(new Uint8Array(request.body))
         const gone = new AbortController()
-        request.raw.once('close', () => request.raw.destroyed && gone.abort())
         reply.raw.once('close', () => gone.abort())
         const answers = await gateway.answers(ids, waitMs, AbortSignal.any([gone.signal, stopping]))
         return reply.type('application/cbor').send(Buffer.from(encodeCbor(answers.map(answerTuple))))

@@ -1,0 +1,64 @@
+/** The HTTP application of a node, built from its parts. */
+
+import { createHttpApp, type HttpApp, type ReadinessCheck } from '@healthblock/runtime/http-app'
+import type { Registry } from 'prom-client'
+import { statusOfCode } from './errors.ts'
+import { type AccountingNode, chainNames } from './node.ts'
+import { createAccess } from './routes/access.ts'
+import { addAdministrationRoutes } from './routes/administration.ts'
+import { addBlockRoutes } from './routes/blocks.ts'
+import { addLogRoutes } from './routes/log.ts'
+import { createPeerGuard, registerPeerRoutes } from './routes/peer.ts'
+import { addStateRoutes } from './routes/state.ts'
+import { addTransactionRoutes } from './routes/transactions.ts'
+
+/** Largest difference from the median of the peers' clocks at which a node is ready. */
+const clockSkewMsMax = 2_000
+
+/** Whether work may be sent to this node. */
+async function readiness(node: AccountingNode): Promise<ReadinessCheck[]> {
+  const checks: ReadinessCheck[] = []
+  const add = (name: string, reason: string | undefined): void => {
+    checks.push(reason === undefined ? { name, ready: true } : { name, ready: false, reason })
+  }
+  for (const chain of chainNames) {
+    const { core, reader } = node.chains[chain]
+    const { halted, registerReachable, clockSkewMs } = core.status()
+    const published = core.published()
+    add(`${chain} running`, halted === undefined ? undefined : `halted: ${halted}`)
+    add(`${chain} register`, registerReachable ? undefined : 'the head register does not answer')
+    const isCurrent = published !== undefined && published.size <= core.head().size && reader.published !== undefined
+    add(`${chain} published`, isCurrent ? undefined : 'the published head is not applied')
+    add(`${chain} clock`, clockSkewMs <= clockSkewMsMax ? undefined : `the clock is ${clockSkewMs} ms off`)
+  }
+  add('queue', await node.queueFault())
+  return checks
+}
+
+/** Builds the application with all routes; it does not listen yet. */
+export async function createApp(node: AccountingNode, metrics: Registry): Promise<HttpApp> {
+  const app = await createHttpApp({
+    name: 'accounting-node',
+    version: '0.1.0',
+    logger: node.logger,
+    readiness: () => readiness(node),
+    statusOfCode,
+    metrics,
+  })
+  const access = createAccess(node)
+  addLogRoutes(app.fastify, node, access)
+  addBlockRoutes(app.fastify, node, access, app.stopping)
+  addTransactionRoutes(app.fastify, node, access, app.stopping)
+  addStateRoutes(app.fastify, node, access)
+  addAdministrationRoutes(app.fastify, node, access)
+  const { userchain, docchain } = node.chains
+  const guard = createPeerGuard({
+    ledgerId: node.genesis.ledgerId,
+    accounts: node.nodeAccounts,
+    rank: node.rank,
+    keyOf: (account, key) => userchain.core.ledger.accountKey(account, key),
+    nowMs: node.nowMs,
+  })
+  registerPeerRoutes(app.fastify, { userchain: userchain.core, docchain: docchain.core }, guard)
+  return app
+}

@@ -1,0 +1,379 @@
+/** Puts a node together from its configuration, and takes it apart again. */
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { genesisAccounts } from '@healthblock/chain/genesis'
+import { receiptSizeBytesMax } from '@healthblock/chain/receipt'
+import { parseSealLeaf } from '@healthblock/chain/seal'
+import { StateTree } from '@healthblock/chain/state-tree'
+import type { ChainName } from '@healthblock/chain/transaction'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { ensureFolder, lockFolder, readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
+import type { HttpApp } from '@healthblock/runtime/http-app'
+import { openChainStore, type SqliteChainStore } from '@healthblock/runtime/ledger-stores'
+import { Registry } from 'prom-client'
+import { type BullQueue, openBullQueue } from './adapters/bullmq-queue.ts'
+import { openFileDisk } from './adapters/file-disk.ts'
+import { type HttpPeers, openHttpPeers } from './adapters/http-peers.ts'
+import { openSqliteRegister } from './adapters/sqlite-register.ts'
+import { systemClock } from './adapters/system-clock.ts'
+import { createApp } from './app.ts'
+import { type AccountingConfig, registerPath } from './config.ts'
+import { type NodeCores, openCores } from './core/open-cores.ts'
+import type { CoreEvent } from './core/ports.ts'
+import { Directory } from './directory.ts'
+import { AccountingError, isAccountingError } from './errors.ts'
+import { backgroundFailed, coreHappened, nodeStarted } from './events.ts'
+import { Gateway } from './gateway/gateway.ts'
+import { GatewayLedger } from './gateway/ledger-view.ts'
+import { Outbox } from './gateway/outbox.ts'
+import { AnswerSigner } from './gateway/statements.ts'
+import { Healer } from './incidents/healer.ts'
+import { type Fault, IncidentLog } from './incidents/incident-log.ts'
+import { SelfCheck } from './incidents/self-check.ts'
+import type { Logger } from './logger.ts'
+import { createGatewayMetrics, observeChains } from './metrics.ts'
+import { type AccountingNode, type ChainParts, chainNames } from './node.ts'
+import { PeersFile } from './peers-file.ts'
+import { ChainReader } from './reading/chain-reader.ts'
+import { Closures } from './reading/closures.ts'
+import { Receipts } from './reading/receipts.ts'
+import { StateQuery } from './reading/state-query.ts'
+import { Tiles } from './reading/tiles.ts'
+
+/** Page cache of each chain's state. */
+const stateCacheSizeBytes = 8 * 1024 * 1024
+const receiptTimeoutMs = 5_000
+
+/** A node that runs. */
+export interface RunningNode {
+  readonly node: AccountingNode
+  readonly app: HttpApp
+  readonly url: string
+  readonly port: number
+  /** Finishes what is under way, then closes every file. */
+  stop(): Promise<void>
+}
+
+/** What the composition tells its owner. */
+export interface NodeHooks {
+  readonly logger: Logger
+  /** A core ended for good: the process must end, and be started again. */
+  readonly onHalted: () => void
+  /** Derived state is damaged and on record: the node must be stopped and started again, which makes it anew. */
+  readonly onDerivedDamaged: () => void
+}
+
+/** Keeps the genesis file in the node's folder; another ledger's folder is refused. */
+function keepGenesis(dir: string, bytes: Uint8Array): void {
+  const path = join(dir, 'genesis.cbor')
+  const kept = readFileIfPresent(path)
+  if (kept === undefined) writeFileDurably(path, bytes)
+  else if (!equalBytes(kept, bytes)) {
+    const reason = `${dir} belongs to another ledger: its genesis.cbor differs`
+    throw new AccountingError(reason, { code: 'ERR_GENESIS_INVALID', reason })
+  }
+}
+
+/** Marks a chain whose stores are to be emptied at the next start. */
+function rebuildMarker(dir: string, chain: ChainName): string {
+  return join(dir, chain, 'rebuild')
+}
+
+/** Opens the stores of derived state; damaged ones are told, and emptied. */
+class Stores {
+  readonly #dir: string
+  readonly #faults: Fault[]
+  readonly open: Partial<Record<ChainName, SqliteChainStore>> = {}
+
+  constructor(dir: string, faults: Fault[]) {
+    this.#dir = dir
+    this.#faults = faults
+  }
+
+  readonly openStore = (chain: ChainName, { fresh }: { fresh: boolean }): SqliteChainStore => {
+    this.open[chain]?.close()
+    const path = join(this.#dir, chain, 'state.db')
+    const marker = rebuildMarker(this.#dir, chain)
+    const isMarked = readFileIfPresent(marker) !== undefined
+    // A store that does not fit its log was filled by another one, or altered.
+    if (fresh) this.#tell(chain)
+    let store = fresh || isMarked ? this.#empty(chain, path) : this.#openWhole(chain, path)
+    store ??= this.#empty(chain, path)
+    if (isMarked) rmSync(marker)
+    this.open[chain] = store
+    return store
+  }
+
+  #tell(chain: ChainName): void {
+    this.#faults.push({ code: 'state-damaged', chain, height: 0, index: 0, file: 'state.db' })
+  }
+
+  #empty(_chain: ChainName, path: string): SqliteChainStore {
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
+    return openChainStore({ path, cacheSizeBytes: stateCacheSizeBytes })
+  }
+
+  /** A store whose every record is what its hashes say; undefined if it is damaged. */
+  #openWhole(chain: ChainName, path: string): SqliteChainStore | undefined {
+    let store: SqliteChainStore | undefined
+    try {
+      store = openChainStore({ path, cacheSizeBytes: stateCacheSizeBytes })
+      new StateTree(store.leaves)
+      return store
+    } catch {
+      store?.close()
+      this.#tell(chain)
+      return undefined
+    }
+  }
+
+  close(): void {
+    for (const store of Object.values(this.open)) store.close()
+  }
+}
+
+/** Everything outside of the process that the cores use. */
+interface World {
+  readonly queues: Record<ChainName, BullQueue>
+  readonly network: HttpPeers
+  readonly register: ReturnType<typeof openSqliteRegister>
+  readonly peers: PeersFile
+}
+
+function openWorld(config: AccountingConfig, accounts: readonly Uint8Array[], logger: Logger): World {
+  const { settings, secrets, genesis } = config
+  const onFault = (error: unknown): void => backgroundFailed(logger, 'intake queue', error)
+  const queue = (chain: ChainName): BullQueue =>
+    openBullQueue({ chain, redisUrl: settings.redisUrl, prefix: settings.queuePrefix, onFault })
+  const peers = new PeersFile({
+    path: settings.peersFile,
+    nowMs: () => performance.now(),
+    onFault: (error) => backgroundFailed(logger, 'peers file', error),
+  })
+  return {
+    peers,
+    queues: { userchain: queue('userchain'), docchain: queue('docchain') },
+    register: openSqliteRegister(registerPath(settings.register)),
+    network: openHttpPeers({
+      ledgerId: genesis.ledgerId,
+      accounts,
+      rank: settings.rank,
+      nodeKey: secrets.node,
+      urlOf: (rank) => peers.urlOf(rank),
+    }),
+  }
+}
+
+/** Asks the other nodes for a receipt, one after the other. */
+function receiptFetcher(peers: PeersFile, ranks: readonly number[]) {
+  return async (id: Uint8Array): Promise<Uint8Array | undefined> => {
+    for (const rank of ranks) {
+      const base = peers.urlOf(rank)
+      if (base === undefined) continue
+      const url = `${base}/v1/userchain/transactions/${toHex(id)}/receipt`
+      try {
+        const response = await fetch(url, { signal: AbortSignal.timeout(receiptTimeoutMs), redirect: 'error' })
+        if (!response.ok || Number(response.headers.get('content-length')) > receiptSizeBytesMax) continue
+        return new Uint8Array(await response.arrayBuffer())
+      } catch {
+        // The next one may have it.
+      }
+    }
+    return undefined
+  }
+}
+
+interface Parts {
+  readonly config: AccountingConfig
+  readonly cores: NodeCores
+  readonly healer: Healer
+  readonly metrics: Registry
+  readonly account: Uint8Array
+  readonly logger: Logger
+}
+
+function openChain(parts: Parts, chain: ChainName, gatewayMetrics: ReturnType<typeof createGatewayMetrics>) {
+  const { config, cores, healer, account, logger } = parts
+  const { ledgerId } = config.genesis
+  const core = cores[chain]
+  const clock = systemClock
+  const chainDir = join(config.settings.dir, chain)
+  const heightOf = (index: number): number => core.heightOfIndex(index) ?? 0
+  const tiles = new Tiles({
+    dir: join(chainDir, 'tiles'),
+    entries: (from, to) => core.entries(from, to),
+    onFault: ({ file, index }) =>
+      healer.derivedAnew({ code: 'tile-damaged', chain, height: heightOf(index), index, file }),
+  })
+  const reader = new ChainReader({
+    core,
+    tiles,
+    readStored: (height) => core.readBlock(height),
+    heal: (fault) => healer.repairBlock(chain, fault),
+  })
+  const anchor = (): { size: number; root: Uint8Array } | undefined => cores.userchain.published()
+  const onDocchain = chain === 'docchain' ? { anchor } : {}
+  const ledger = new GatewayLedger({ ledger: cores.ledger, chain, nowMs: clock.nowMs, ...onDocchain })
+  const signer = new AnswerSigner({ core, ledgerId, account, nodeKey: config.secrets.node, ...onDocchain })
+  const outbox = new Outbox(join(chainDir, 'outbox.db'))
+  const gateway = new Gateway({ core, ledger, outbox, signer, ledgerId, clock, logger, metrics: gatewayMetrics })
+  return { core, gateway, reader, state: new StateQuery(reader) } satisfies ChainParts
+}
+
+/** Faults that were met while files were opened, before there was a node to heal them. */
+function recordEarlyFaults(healer: Healer, cores: NodeCores, faults: readonly Fault[]) {
+  return faults.map((fault) => {
+    const boundary = cores.ledger.index(fault.chain).boundaryAfter(fault.index)
+    return healer.found({ ...fault, height: boundary?.height ?? cores[fault.chain].head().height + 1 })
+  })
+}
+
+/** The derived state of the head, once it was made anew, against the SEAL. */
+function isStateGood(cores: NodeCores, chain: ChainName): boolean {
+  const { height, stateRoot } = cores[chain].head()
+  const seal = cores[chain].readBlock(height)?.at(-1)
+  return seal !== undefined && equalBytes(parseSealLeaf(seal).st, stateRoot)
+}
+
+/** Joins the parts into a node. */
+function joinNode(parts: Parts, opened: { incidents: IncidentLog; world: World; closures: Closures }): AccountingNode {
+  const { config, account, logger, metrics } = parts
+  const { settings, secrets, genesis } = config
+  const accounts = genesisAccounts(genesis)
+  const [org] = genesis.body.nodes[settings.rank] as (typeof genesis.body.nodes)[number]
+  const gatewayMetrics = createGatewayMetrics(metrics)
+  const chains = {
+    userchain: openChain(parts, 'userchain', gatewayMetrics),
+    docchain: openChain(parts, 'docchain', gatewayMetrics),
+  }
+  observeChains(metrics, chains, () => opened.incidents.openCount)
+  const readers = { userchain: chains.userchain.reader, docchain: chains.docchain.reader }
+  return {
+    genesis,
+    rank: settings.rank,
+    account,
+    nodeAccounts: accounts.nodes,
+    organisation: { account: accounts.organisations[org] as Uint8Array, op: secrets.organisationOp },
+    adminSecret: secrets.admin,
+    chains,
+    receipts: new Receipts({ genesis, readers, closures: opened.closures }),
+    incidents: opened.incidents,
+    directory: new Directory(join(settings.dir, 'directory.db')),
+    logger,
+    nowMs: systemClock.nowMs,
+    async queueFault() {
+      try {
+        await Promise.all(chainNames.map((chain) => opened.world.queues[chain].ping()))
+        return undefined
+      } catch {
+        return 'the intake queue does not answer'
+      }
+    },
+  }
+}
+
+/**
+ * Opens a node's files, replays what must be replayed, takes part, and listens.
+ *
+ * @throws {RuntimeError} `ERR_FOLDER_LOCKED`, `ERR_PORT_IN_USE`, …; {AccountingError} as its parts.
+ */
+export async function startNode(config: AccountingConfig, hooks: NodeHooks): Promise<RunningNode> {
+  const { settings, secrets, genesis } = config
+  const { logger } = hooks
+  const lock = lockFolder(settings.dir)
+  keepGenesis(settings.dir, genesis.bytes)
+  for (const chain of chainNames) ensureFolder(join(settings.dir, chain))
+  const accounts = genesisAccounts(genesis).nodes
+  const account = accounts[settings.rank] as Uint8Array
+  const world = openWorld(config, accounts, logger)
+  const faults: Fault[] = []
+  const stores = new Stores(settings.dir, faults)
+  const observe = (event: CoreEvent): void => {
+    coreHappened(logger, event)
+    if (event.kind === 'halted') hooks.onHalted()
+    if (event.kind === 'failed' && isAccountingError(event.error, 'ERR_LOG_DAMAGED')) {
+      const { chain, error } = event
+      faults.push({ code: 'entry-damaged', chain, height: 0, index: error.detail.index, file: 'log/blocks' })
+    }
+  }
+  const cores = await openCores({
+    genesis: genesis.bytes,
+    rank: settings.rank,
+    nodeKey: secrets.node,
+    chainKeys: secrets.chains,
+    clock: systemClock,
+    disks: {
+      userchain: openFileDisk(join(settings.dir, 'userchain')),
+      docchain: openFileDisk(join(settings.dir, 'docchain')),
+    },
+    queues: world.queues,
+    register: world.register,
+    network: world.network,
+    observe,
+    openStore: stores.openStore,
+    ...(settings.faultCensor === undefined ? {} : { faultCensor: new Set(settings.faultCensor.split(',')) }),
+  })
+  const incidents = new IncidentLog({
+    path: join(settings.dir, 'incidents.log'),
+    ledgerId: genesis.ledgerId,
+    account,
+    nodeKey: secrets.node,
+    nowMs: systemClock.nowMs,
+  })
+  const healer = new Healer({ cores, incidents, logger })
+  const closures = new Closures({
+    core: cores.userchain,
+    path: join(settings.dir, 'userchain', 'closures.db'),
+    fetchReceipt: receiptFetcher(
+      world.peers,
+      accounts.map((_, rank) => rank).filter((rank) => rank !== settings.rank),
+    ),
+  })
+  const metrics = new Registry()
+  const node = joinNode({ config, cores, healer, metrics, account, logger }, { incidents, world, closures })
+  const early = recordEarlyFaults(healer, cores, faults)
+  const { userchain, docchain } = node.chains
+  closures.attach()
+  for (const { reader } of [userchain, docchain]) reader.attach()
+  await cores.start()
+  for (const incident of early) if (isStateGood(cores, incident.chain)) healer.healed(incident)
+  for (const { reader } of [userchain, docchain]) await reader.start()
+  for (const { gateway } of [userchain, docchain]) gateway.start()
+  cores.userchain.onPublished(() => docchain.gateway.poke())
+  const app = await createApp(node, metrics)
+  const address = await app.listen({ host: settings.host, port: settings.port, dir: settings.dir })
+  const check = new SelfCheck({
+    readers: { userchain: userchain.reader, docchain: docchain.reader },
+    stores: stores.open as Record<ChainName, SqliteChainStore>,
+    healer,
+    logger,
+    clock: systemClock,
+    onDerivedDamaged: (chain) => {
+      writeFileDurably(rebuildMarker(settings.dir, chain), '')
+      hooks.onDerivedDamaged()
+    },
+  })
+  check.start()
+  nodeStarted(logger, { url: address.url, rank: settings.rank, ledger: toHex(genesis.ledgerId) })
+  return {
+    node,
+    app,
+    url: address.url,
+    port: address.port,
+    async stop() {
+      await app.stop()
+      await check.stop()
+      for (const { gateway } of [userchain, docchain]) await gateway.stop()
+      for (const { reader } of [userchain, docchain]) reader.stop()
+      await cores.stop()
+      for (const queue of Object.values(world.queues)) await queue.close()
+      world.network.close()
+      world.register.close()
+      closures.close()
+      stores.close()
+      node.directory.close()
+      incidents.close()
+      lock.release()
+    },
+  }
+}
