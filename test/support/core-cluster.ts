@@ -214,7 +214,13 @@ export class CoreCluster {
       core.onApplied(() => this.#stir())
       core.onPublished(() => this.#stir())
     }
-    await cores.start()
+    try {
+      await cores.start()
+    } catch (error) {
+      this.nodes.delete(rank)
+      await cores.stop()
+      throw error
+    }
     this.network.attach(rank, (from, chain, method, body) => {
       if (life.isDead) return Promise.reject(new Died('dead'))
       return cores[chain].handlePeer(from, method, body)
