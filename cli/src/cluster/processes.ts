@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { CommandError } from '../io.ts'
 import { writeFileDurably } from './layout.ts'
 
-/** How to start a process of a cluster. Its folder is its last argument, so that its pid can be told from a reused one. */
+/** How to start a process of a cluster. Its folder is named among its arguments, so that its pid can be told from a reused one. */
 export interface ProcessPlan {
   readonly name: string
   readonly dir: string
@@ -46,7 +46,9 @@ function isOurs(pid: number, dir: string): boolean {
   if (!isAlive(pid)) return false
   if (!existsSync('/proc/self/cmdline')) return true
   const text = commandLine(pid)
-  return text !== undefined && text !== '' && text.split('\0').includes(dir)
+  return (
+    text !== undefined && text !== '' && text.split('\0').some((part) => part === dir || part.startsWith(`${dir}/`))
+  )
 }
 
 /** Whether the process of a folder runs, and where it listens. */
@@ -84,7 +86,7 @@ export async function startProcess(plan: ProcessPlan): Promise<number> {
   await rm(join(plan.dir, 'address.json'), { force: true })
   const log = openSync(join(plan.dir, 'log'), 'a', 0o600)
   try {
-    const child = spawn(plan.command, [...plan.args, plan.dir], {
+    const child = spawn(plan.command, [...plan.args], {
       cwd: plan.dir,
       detached: true,
       stdio: ['ignore', log, log],

@@ -65,13 +65,22 @@ export interface RedisPlan {
 }
 
 /**
- * How to start a private Redis: loopback only, its own folder, every write in an append-only file. `url` is what its
- * users connect to; the password is in `DIR/redis/password` (0600).
+ * The configuration of a private Redis: loopback only, its own folder, every write in an append-only file, users from
+ * `users.acl`. The process keeps its command line, by which its pid is told from a reused one.
  */
-export function redisArguments(plan: RedisPlan): string[] {
+export function redisConfiguration(plan: RedisPlan): string {
   return [
-    ...['--port', String(plan.port), '--bind', '127.0.0.1', '--dir', plan.dir],
-    ...['--appendonly', 'yes', '--appendfsync', 'everysec', '--save', '', '--maxmemory-policy', 'noeviction'],
-    ...['--daemonize', 'no', '--loglevel', 'warning', '--aclfile', join(plan.dir, 'users.acl')],
-  ]
+    `port ${plan.port}`,
+    'bind 127.0.0.1',
+    `dir ${JSON.stringify(plan.dir)}`,
+    'appendonly yes',
+    'appendfsync everysec',
+    'save ""',
+    'maxmemory-policy noeviction',
+    'daemonize no',
+    'set-proc-title no',
+    'loglevel warning',
+    `aclfile ${JSON.stringify(join(plan.dir, 'users.acl'))}`,
+    '',
+  ].join('\n')
 }

@@ -12,7 +12,7 @@ import { CommandError, type Io } from '../io.ts'
 import { type ClusterFile, clusterPaths, type NodePlan, writeFileDurably } from './layout.ts'
 import { findFreePort } from './ports.ts'
 import { type ProcessPlan, readProcess, startProcess, stopProcess, tailLog, waitUntilReady } from './processes.ts'
-import { ensureRedisServer, redisArguments } from './redis.ts'
+import { ensureRedisServer, redisConfiguration } from './redis.ts'
 import { projectRoot } from './root.ts'
 
 interface Addresses {
@@ -59,7 +59,7 @@ async function writeRedisUsers(dir: string, names: string[]): Promise<Map<string
     const password = readFileSync(path, 'utf8')
     passwords.set(name, password)
     lines.push(
-      `user ${name} on >${password} ~hb* &* +@all -@admin -@dangerous +info +client|setname +client|setinfo +client|id`,
+      `user ${name} on >${password} ~hb* &* +@all -@admin -@dangerous +info +client -client|kill -client|pause`,
     )
   }
   await writeFileDurably(join(dir, 'users.acl'), `${lines.join('\n')}\n`, 0o600)
@@ -79,13 +79,9 @@ async function startRedis(dir: string, cluster: ClusterFile, io: Io): Promise<st
   )
   await stopProcess(folder)
   const port = await findFreePort()
-  await startProcess({
-    name: 'redis',
-    dir: folder,
-    command: 'redis-server',
-    args: redisArguments({ dir: folder, port }),
-    env: {},
-  })
+  const file = join(folder, 'redis.conf')
+  await writeFileDurably(file, redisConfiguration({ dir: folder, port }), 0o600)
+  await startProcess({ name: 'redis', dir: folder, command: 'redis-server', args: [file], env: {} })
   await waitForRedis(folder, port)
   await writeFileDurably(join(folder, 'port'), `${port}\n`)
   return nodes.map(({ name }) => `redis://${name}:${passwords.get(name)}@127.0.0.1:${port}`)
@@ -197,6 +193,7 @@ function processPlan(dir: string, node: NodePlan, env: Record<string, string>): 
     args: [
       '--disable-warning=ExperimentalWarning',
       join(projectRoot, 'services', serviceFolders[node.role], 'src', 'main.ts'),
+      clusterPaths.node(dir, node.name),
     ],
     env,
   }

@@ -13,7 +13,8 @@ const help = `Usage:
   ./healthblock ecg rhythm --rr FILE[.gz] --rate HZ --out FILE lines "start RR_seconds end"; writes rhythm changes
   ./healthblock ecg classify RECORD...                         one JSON object a line: record, label (N A O ~), probabilities
 
-RECORD is the path of a WFDB record without its extension. Channels count from 0; without --channel the first ECG lead is taken. --json for all.
+RECORD is the path of a WFDB record without its extension. Channels count from 0; without --channel the first ECG lead is taken,
+and the second where the first falls silent. --json for all.
 `
 
 /** Largest unpacked file of intervals. */
@@ -41,22 +42,23 @@ function within<T>(path: string, work: () => T): T {
   }
 }
 
-async function readLead(record: string, channel: number | undefined): Promise<EcgLead> {
+/** The lead that is asked for; without a channel the first ECG lead, and the next one, if any, to fall back on. */
+async function readLeads(record: string, channel: number | undefined): Promise<[EcgLead, EcgLead?]> {
   const path = record.replace(/\.hea$/, '')
   const headerBytes = await readInput(`${path}.hea`)
   const header = within(`${path}.hea`, () => parseHeader(headerBytes))
-  const index =
-    channel ??
-    Math.max(
-      0,
-      header.signals.findIndex(({ units }) => units.toLowerCase() === 'mv'),
-    )
-  const signal = header.signals[index]
-  if (signal === undefined) throw new CommandError(`${path} has no channel ${index}, only ${header.signals.length}`)
-  const file = join(dirname(path), signal.file)
-  const bytes = await readInput(file)
-  const samples = within(file, () => decodeSignal(header, index, bytes))
-  return { samples, gain: signal.gain, baseline: signal.baseline, rate: header.rate }
+  const inMillivolts = header.signals.flatMap(({ units }, index) => (units.toLowerCase() === 'mv' ? [index] : []))
+  const chosen = channel === undefined ? inMillivolts.slice(0, 2) : [channel]
+  const leads: EcgLead[] = []
+  for (const index of chosen.length === 0 ? [0] : chosen) {
+    const signal = header.signals[index]
+    if (signal === undefined) throw new CommandError(`${path} has no channel ${index}, only ${header.signals.length}`)
+    const file = join(dirname(path), signal.file)
+    const bytes = await readInput(file)
+    const samples = within(file, () => decodeSignal(header, index, bytes))
+    leads.push({ samples, gain: signal.gain, baseline: signal.baseline, rate: header.rate })
+  }
+  return leads as [EcgLead, EcgLead?]
 }
 
 function summaryOf(annotations: readonly Annotation[]) {
@@ -75,8 +77,8 @@ async function annotate(args: string[], io: Io): Promise<ExitCode> {
   if (values.out === undefined) throw new UsageError('needs --out DIR')
   const channel =
     values.channel === undefined ? undefined : parseCount(values.channel, 'channel', { least: 0, most: 63, preset: 0 })
-  const lead = await readLead(record, channel)
-  const annotations = within(record, () => annotateEcg(lead))
+  const [lead, second] = await readLeads(record, channel)
+  const annotations = within(record, () => annotateEcg(lead, second))
   await mkdir(values.out, { recursive: true })
   const path = join(values.out, `${basename(record.replace(/\.hea$/, ''))}.hb`)
   await writeFile(path, encodeAnnotations(annotations))
@@ -133,7 +135,7 @@ async function classify(args: string[], io: Io): Promise<ExitCode> {
   let exit: ExitCode = 0
   for (const record of positionals) {
     try {
-      const lead = await readLead(record, undefined)
+      const [lead] = await readLeads(record, undefined)
       io.stdout(`${JSON.stringify({ record, ...within(record, () => classifyEcg(lead)) })}\n`)
     } catch (error) {
       if (!(error instanceof CommandError)) throw error
