@@ -270,7 +270,7 @@ async function impersonate(place: Place, victims: readonly Place[], blocks: Bloc
 
 /** Changes one bit of a block's sealed bytes in the SQLite file of a stopped node. */
 function flipStoredByte(place: Place, block: Stored): void {
-  const path = join(place.environment.STORAGE_DIR as string, 'blocks.sqlite')
+  const path = join(place.environment.STORAGE_DIR as string, 'blocks.db')
   const database = new DatabaseSync(path)
   database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
   const row = database.prepare('SELECT sealed FROM block WHERE digest = ?').get(block.digest) as { sealed: Uint8Array }

@@ -92,7 +92,7 @@ export class StorageNode {
     const { account } = this.#self
     mkdirSync(config.dir, { recursive: true, mode: 0o700 })
     this.#store = new BlockStore({
-      path: join(config.dir, 'blocks.sqlite'),
+      path: join(config.dir, 'blocks.db'),
       key: secrets.restKey,
       bytesMax: config.bytesMax,
       accountBytesMax: config.tenantBytesMax,

@@ -30,6 +30,8 @@ test('identifiers are read as they were written', () => {
       const id = { digest: hashBlock(bytes), codec }
       expect(parseBlockId(encodeBlockId(id))).toEqual(id)
       expect(parseBlockId(`/ipfs/${encodeBlockId(id)}`)).toEqual(id)
+      const inBase64Url = `u${Buffer.from(encodeBlockIdBytes(id)).toString('base64url')}`
+      expect(parseBlockId(inBase64Url)).toEqual(id)
       expect(parseBlockIdBytes(encodeBlockIdBytes(id))).toEqual(id)
     }),
   )
@@ -61,6 +63,7 @@ test('any text and any bytes are read or refused by name', () => {
     fc.property(fc.string({ maxLength: 200 }), fc.uint8Array({ maxLength: 60 }), (text, bytes) => {
       refuses(() => parseBlockId(text))
       refuses(() => parseBlockId(`b${text}`))
+      refuses(() => parseBlockId(`u${text}`))
       refuses(() => parseBlockIdBytes(bytes))
       refuses(() => parseBlockIdBytes(Buffer.concat([Buffer.from([1, codecRaw, 0x12, 32]), bytes])))
     }),

@@ -3,6 +3,7 @@
  * how a CID is written, so that raw and dag-pb CIDs of the same bytes are the same block.
  */
 import { createHash } from 'node:crypto'
+import { base64url } from 'multiformats/bases/base64'
 import { CID } from 'multiformats/cid'
 import { create as createDigest } from 'multiformats/hashes/digest'
 import { StorageError } from '../errors.ts'
@@ -34,7 +35,7 @@ function fromCid(cid: CID): BlockId {
 }
 
 /**
- * Reads a CID (v0 or v1, any multibase that the default decoder knows).
+ * Reads a CID: v0, or v1 in base32, base36, base58btc or base64url, bare or as `/ipfs/<cid>`.
  *
  * @throws {StorageError} `ERR_CID_INVALID` for anything but SHA-256 over raw or dag-pb.
  */
@@ -44,7 +45,8 @@ export function parseBlockId(text: string): BlockId {
   const bare = text.startsWith('/ipfs/') ? text.slice(6) : text
   let cid: CID
   try {
-    cid = CID.parse(bare)
+    // Multibase `u` is not among the decoders that CIDs bring along.
+    cid = bare.startsWith('u') ? CID.parse(bare, base64url) : CID.parse(bare)
   } catch (cause) {
     throw invalid('cannot be read', cause)
   }
