@@ -22,18 +22,22 @@ const bucketCount = 20
 const recentBuckets = 4
 const valueMax = 32_000
 
-export const tuning = {
-  offset: 0.15,
-  widthMin: 12,
-  refractory: 50,
-  tWindow: 80,
-  tSlope: 0.4,
-  threshold: 0.33,
-  searchThreshold: 0.5,
-  searchAfter: 1.35,
-  bucketCap: 4,
-  recent: 2,
-}
+/** Share of the ten-second mean that a candidate must stand out by. */
+const offset = 0.18
+/** Fewest ticks of a candidate, and fewest between two beats. */
+const widthMin = 12
+const refractory = 50
+/** Until so many ticks after a beat, a candidate with less than this share of its slope is a T wave. */
+const tWindow = 80
+const tSlope = 0.4
+/** Where between the levels of noise and beats a candidate becomes a beat, and the share of that at the second look. */
+const beatThreshold = 0.35
+const searchThreshold = 0.5
+/** The second look comes after so many usual intervals. */
+const searchAfter = 1.35
+/** Half a second counts in the ten-second mean at most as so many times that mean; the mean is at most twice that of the last two seconds. */
+const bucketCap = 4
+const recentCap = 2
 
 /** A beat that was found. */
 export interface Beat {
@@ -83,7 +87,7 @@ export class Detector {
     this.#sums(tick, y)
     const centre = tick - centreLag
     if (centre < 0) return false
-    const threshold = this.#longSum / longTicks + tuning.offset * this.#mean
+    const threshold = this.#longSum / longTicks + offset * this.#mean
     if (this.#shortSum / shortTicks > threshold) this.#grow(tick, centre)
     else if (this.#width > 0) {
       const closed = this.#close()
@@ -108,7 +112,7 @@ export class Detector {
   #turnBucket(): void {
     const held = Math.min(this.#bucket, bucketCount)
     // A burst of noise must not blind the detector for ten seconds.
-    const cap = held < 4 ? Number.MAX_SAFE_INTEGER : tuning.bucketCap * this.#mean * bucketTicks + 1
+    const cap = held < 4 ? Number.MAX_SAFE_INTEGER : bucketCap * this.#mean * bucketTicks + 1
     this.#buckets[this.#bucket % bucketCount] = Math.min(this.#bucketSum, Math.round(cap))
     this.#bucket++
     this.#bucketSum = 0
@@ -119,7 +123,7 @@ export class Detector {
     for (let i = 1; i <= recentBuckets && i <= count; i++)
       recent += this.#buckets[(this.#bucket - i) % bucketCount] as number
     const recentMean = recent / (Math.min(count, recentBuckets) * bucketTicks)
-    this.#mean = Math.min(sum / (count * bucketTicks), tuning.recent * recentMean)
+    this.#mean = Math.min(sum / (count * bucketTicks), recentCap * recentMean)
   }
 
   #grow(tick: number, centre: number): void {
@@ -138,17 +142,17 @@ export class Detector {
   #close(): boolean {
     const width = this.#width
     this.#width = 0
-    if (width < tuning.widthMin) return false
+    if (width < widthMin) return false
     const size = Math.sqrt(this.#peakSum / shortTicks)
     return this.#judge(this.#peakTick, size, this.#peakSlope)
   }
 
   #judge(tick: number, size: number, slope: number): boolean {
     const since = tick - this.#lastTick
-    if (this.#lastTick >= 0 && since < tuning.refractory) return false
+    if (this.#lastTick >= 0 && since < refractory) return false
     const known = this.#beatLevel > 0
-    const threshold = this.#noiseLevel + tuning.threshold * (this.#beatLevel - this.#noiseLevel)
-    const isT = this.#lastTick >= 0 && since < tuning.tWindow && slope < tuning.tSlope * this.#lastSlope
+    const threshold = this.#noiseLevel + beatThreshold * (this.#beatLevel - this.#noiseLevel)
+    const isT = this.#lastTick >= 0 && since < tWindow && slope < tSlope * this.#lastSlope
     if (known && (size < threshold || isT)) {
       if (!isT && size > this.#leftSize) {
         this.#leftTick = tick
@@ -183,9 +187,9 @@ export class Detector {
   #lookBack(centre: number): boolean {
     if (this.#lastTick < 0 || this.#interval === 0) return false
     const since = centre - this.#lastTick
-    if (since < tuning.searchAfter * this.#interval || this.#width > 0) return false
-    const threshold = this.#noiseLevel + tuning.threshold * (this.#beatLevel - this.#noiseLevel)
-    if (this.#leftSize > tuning.searchThreshold * threshold) {
+    if (since < searchAfter * this.#interval || this.#width > 0) return false
+    const threshold = this.#noiseLevel + beatThreshold * (this.#beatLevel - this.#noiseLevel)
+    if (this.#leftSize > searchThreshold * threshold) {
       this.#accept(this.#leftTick, this.#leftSize, this.#leftSlope, 0.25)
       return true
     }

@@ -9,8 +9,8 @@ export type BeatSymbol = 'N' | 'S' | 'V' | 'F' | 'Q'
 export type Rhythm = 'N' | 'AFIB' | 'B' | 'T' | 'VT' | 'VFL' | 'SBR'
 
 const rhythms: readonly Rhythm[] = ['N', 'AFIB', 'B', 'T', 'VT', 'VFL', 'SBR']
-/** Beats of which the rate is the median. */
-const rateBeats = 8
+/** Intervals of which the rate is the mean. */
+const rateBeats = 12
 const historyMask = 0xffff
 const slowBpm = 50
 const runBeatsMin = 3
@@ -31,7 +31,7 @@ export class RhythmTracker {
   #rhythm = 0
   /** Usual RR interval in ms; 0 = not known. */
   usual = 0
-  /** Heart rate in 1/min over the last eight intervals; 0 = not known. */
+  /** Heart rate in 1/min over the last twelve intervals; 0 = not known. */
   rate = 0
   /** Irregularity of the rhythm; above `afScoreOn` it counts as possible atrial fibrillation. */
   score = 0
@@ -88,8 +88,9 @@ export class RhythmTracker {
 
   #learn(interval: number): void {
     if (this.#beats >= rateBeats) {
-      const sorted = this.#intervals.slice().sort()
-      this.rate = 60_000 / (((sorted[3] as number) + (sorted[4] as number)) / 2)
+      let sum = 0
+      for (const ms of this.#intervals) sum += ms
+      this.rate = (60_000 * rateBeats) / sum
     }
     if (this.usual === 0) this.usual = interval
     const change = Math.min(0.3 * this.usual, Math.max(-0.3 * this.usual, interval - this.usual))
