@@ -192,6 +192,8 @@ function processPlan(dir: string, node: NodePlan, env: Record<string, string>): 
     command: process.execPath,
     args: [
       '--disable-warning=ExperimentalWarning',
+      // What waits most of the time keeps a small young generation; ordering allocates fast and has the usual one.
+      ...(node.role === 'accounting' ? [] : ['--max-semi-space-size=2']),
       join(projectRoot, 'services', serviceFolders[node.role], 'src', 'main.ts'),
       clusterPaths.node(dir, node.name),
     ],
