@@ -16,13 +16,21 @@ function view(buffer: Buffer): Bytes {
   return new Uint8Array(buffer.buffer as ArrayBuffer, buffer.byteOffset, buffer.length)
 }
 
+/** One-shot SHA-256. The digest comes as a text of 32 characters: Node makes one in half the time that a buffer takes. */
+function digestOf(input: Uint8Array): Bytes {
+  const text = crypto.hash('sha256', input, 'binary')
+  const digest = new Uint8Array(32)
+  for (let i = 0; i < 32; i++) digest[i] = text.charCodeAt(i)
+  return digest
+}
+
 function sha256(parts: readonly Uint8Array[]): Bytes {
   const only = parts[0]
-  if (parts.length === 1 && only !== undefined) return view(crypto.hash('sha256', only, 'buffer'))
+  if (parts.length === 1 && only !== undefined) return digestOf(only)
   let length = 0
   for (const part of parts) length += part.length
   // One-shot hashing costs less than a hash object as long as joining is cheap.
-  if (length <= joinedSizeBytesMax) return view(crypto.hash('sha256', concatBytes(...parts), 'buffer'))
+  if (length <= joinedSizeBytesMax) return digestOf(concatBytes(...parts))
   const hash = crypto.createHash('sha256')
   for (const part of parts) hash.update(part)
   return view(hash.digest())
