@@ -6,15 +6,41 @@ import { StorageError } from '../errors.ts'
 import type { Authorizer, Principal } from './authorizer.ts'
 import type { Member, Members } from './members.ts'
 
-type Follower = Pick<LedgerFollower, 'genesis' | 'keyOf' | 'storeKeyOf' | 'ledger'>
+type Follower = Pick<LedgerFollower, 'genesis' | 'keyOf' | 'ledger'>
+
+type Stores = ReturnType<Follower['ledger']['policy']>['stores']
+
+/** The stores of the policy in force, read once per block: each request asks for them several times. */
+class PolicyStores {
+  readonly #follower: Follower
+  #size = -1
+  #stores: Stores = []
+
+  constructor(follower: Follower) {
+    this.#follower = follower
+  }
+
+  list(): Stores {
+    const { size } = this.#follower.ledger.head('userchain')
+    if (size !== this.#size) {
+      this.#stores = this.#follower.ledger.policy('userchain').stores
+      this.#size = size
+    }
+    return this.#stores
+  }
+
+  find(account: Uint8Array): Stores[number] | undefined {
+    return this.list().find((store) => equalBytes(store[1], account))
+  }
+}
 
 /** Takes tokens of every account whose key is live; a replaced key or an ended account loses access with the next block. */
 export class LedgerAuthorizer implements Authorizer {
-  readonly #follower: Follower
+  readonly #stores: PolicyStores
   readonly #guard: TokenGuard
 
   constructor(options: { follower: Follower; self: Uint8Array; now: () => number }) {
-    this.#follower = options.follower
+    this.#stores = new PolicyStores(options.follower)
     this.#guard = createTokenGuard({
       ledgerId: options.follower.genesis.ledgerId,
       scope: 'storage',
@@ -27,7 +53,7 @@ export class LedgerAuthorizer implements Authorizer {
   async authorize(token: string): Promise<Principal> {
     try {
       const { account } = this.#guard.verify(token)
-      return { account, role: this.#follower.storeKeyOf(account) === undefined ? 'tenant' : 'store' }
+      return { account, role: this.#stores.find(account) === undefined ? 'tenant' : 'store' }
     } catch (cause) {
       throw new StorageError('the token is not valid', { code: 'ERR_TOKEN_INVALID' }, { cause })
     }
@@ -41,10 +67,14 @@ export class LedgerAuthorizer implements Authorizer {
 export class LedgerMembers implements Members {
   readonly #located: Members
   readonly #follower: Follower
+  readonly #stores: PolicyStores
+  /** What was confirmed, of which lists. */
+  #confirmed: { stores: Stores; located: readonly Member[]; members: readonly Member[] } | undefined
 
   constructor(options: { located: Members; follower: Follower }) {
     this.#located = options.located
     this.#follower = options.follower
+    this.#stores = new PolicyStores(options.follower)
   }
 
   get ledgerId(): Uint8Array {
@@ -52,7 +82,12 @@ export class LedgerMembers implements Members {
   }
 
   list(): readonly Member[] {
-    return this.#located.list().filter((member) => this.#isConfirmed(member))
+    const stores = this.#stores.list()
+    const located = this.#located.list()
+    if (this.#confirmed?.stores !== stores || this.#confirmed.located !== located) {
+      this.#confirmed = { stores, located, members: located.filter((member) => this.#isConfirmed(member)) }
+    }
+    return this.#confirmed.members
   }
 
   find(account: Uint8Array): Member | undefined {
@@ -70,9 +105,7 @@ export class LedgerMembers implements Members {
   }
 
   #isConfirmed(member: Member): boolean {
-    const store = this.#follower.ledger
-      .policy('userchain')
-      .stores.find(([, account]) => equalBytes(account, member.account))
+    const store = this.#stores.find(member.account)
     if (store === undefined) return false
     const [, , key, peer] = store
     return equalBytes(key, member.storeKey) && toBase58(peer) === member.peerId
