@@ -3,6 +3,7 @@
  * and no priority, and are completed as soon as they are read: Redis gives an order, and nothing is lost with it that a
  * gateway's outbox does not bring back.
  */
+import { once } from 'node:events'
 import type { ChainName } from '@healthblock/chain/transaction'
 import { fromBase64, toBase64 } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
@@ -104,19 +105,25 @@ export function openBullQueue(options: BullQueueOptions): BullQueue {
   const name = `{${options.chain}}-intake`
   const { prefix, onFault } = options
   const retryStrategy = (attempt: number): number => Math.min(50 * attempt, 1_000)
-  const adding = new Redis(options.redisUrl, { enableOfflineQueue: false, maxRetriesPerRequest: 0, retryStrategy })
+  const adding = new Redis(options.redisUrl, { maxRetriesPerRequest: 0, retryStrategy })
   const taking = new Redis(options.redisUrl, { maxRetriesPerRequest: null, retryStrategy })
   for (const connection of [adding, taking]) connection.on('error', onFault)
   let opened: Queue | undefined
-  // BullMQ asks Redis for its version once, when it is made, and is of no use if that fails: so it is made once Redis is there.
-  const queueNow = (): Queue => {
-    if (opened !== undefined) return opened
-    if (adding.status !== 'ready') throw new Error('not connected yet')
-    opened = new Queue(name, { connection: adding, prefix, skipWaitingForReady: true, skipMetasUpdate: true })
-    opened.on('error', onFault)
+  // BullMQ asks Redis for its version once, when a queue is made, and that queue is of no use if the answer does not come: so it is
+  // made once Redis is there, and made anew after a fault.
+  const queueNow = async (): Promise<Queue> => {
+    if (adding.status !== 'ready') await within(once(adding, 'ready'), addTimeoutMs)
+    if (opened === undefined) {
+      opened = new Queue(name, { connection: adding, prefix, skipWaitingForReady: true, skipMetasUpdate: true })
+      opened.on('error', onFault)
+    }
     return opened
   }
-  const waitingCount = async (): Promise<number> => within(queueNow().getWaitingCount(), addTimeoutMs)
+  const forgetQueue = (): void => {
+    opened?.close().catch(onFault)
+    opened = undefined
+  }
+  const waitingCount = async (): Promise<number> => within((await queueNow()).getWaitingCount(), addTimeoutMs)
   let depth = 0
   let consumer: Consumer | undefined
 
@@ -155,11 +162,11 @@ export function openBullQueue(options: BullQueueOptions): BullQueue {
         }
       }
       try {
-        await within(
-          queueNow().add('batch', toBase64(job), { attempts: 1, removeOnComplete: true, removeOnFail: true }),
-          addTimeoutMs,
-        )
+        const queue = await queueNow()
+        const settings = { attempts: 1, removeOnComplete: true, removeOnFail: true }
+        await within(queue.add('batch', toBase64(job), settings), addTimeoutMs)
       } catch (cause) {
+        forgetQueue()
         const reason = messageOf(cause)
         throw new AccountingError(
           `the intake queue is away: ${reason}`,

@@ -1,0 +1,80 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { MemoryQueue } from '../../../../test/support/memory-queue.ts'
+import { describeIntakeQueue, takeAll } from '../../../../test/support/queue-conformance.ts'
+import { redisInstalled, startTestRedis, type TestRedis } from '../../../../test/support/redis.ts'
+import { type BullQueue, openBullQueue } from './bullmq-queue.ts'
+
+describe('the queue in memory that tests use', () => {
+  describeIntakeQueue(async () => {
+    const queue = new MemoryQueue()
+    return { client: () => queue.port(), wipe: async () => queue.wipe() }
+  })
+})
+
+describe.skipIf(!redisInstalled)('the queue in Redis (needs redis-server)', () => {
+  let redis: TestRedis
+  let opened: BullQueue[] = []
+  let prefixes = 0
+  beforeAll(async () => {
+    redis = await startTestRedis()
+  })
+  afterEach(async () => {
+    await Promise.all(opened.map((queue) => queue.close()))
+    opened = []
+  })
+  afterAll(async () => {
+    await redis.stop()
+  })
+
+  function client(prefix: string): BullQueue {
+    const queue = openBullQueue({ chain: 'userchain', redisUrl: redis.url, prefix, onFault: () => {} })
+    opened.push(queue)
+    return queue
+  }
+
+  async function ready(queue: BullQueue): Promise<void> {
+    for (;;) {
+      try {
+        return await queue.ping()
+      } catch {
+        await new Promise<void>((resolve) => setImmediate(resolve))
+      }
+    }
+  }
+
+  describeIntakeQueue(async () => {
+    const prefix = `t${prefixes++}`
+    await ready(client(prefix))
+    return { client: () => client(prefix), wipe: async () => redis.wipe() }
+  })
+
+  it('keeps the queues of ledgers apart by their prefix', async () => {
+    const [a, b] = [client('pa'), client('pb')]
+    await Promise.all([ready(a), ready(b)])
+    await a.add(new Uint8Array([1]))
+    await b.add(new Uint8Array([2]))
+    expect(await b.take(16, new AbortController().signal)).toEqual([new Uint8Array([2])])
+    expect(await a.take(16, new AbortController().signal)).toEqual([new Uint8Array([1])])
+  })
+
+  it('says so while Redis is away, and goes on when it is back', async () => {
+    const queue = client('away')
+    await ready(queue)
+    await redis.kill()
+    await expect(queue.add(new Uint8Array([1]))).rejects.toMatchObject({ detail: { code: 'ERR_QUEUE_AWAY' } })
+    const taking = takeAll(queue, 1)
+    await redis.restart()
+    await ready(queue)
+    await queue.add(new Uint8Array(Buffer.from('back')))
+    expect(await taking).toEqual(['back'])
+  })
+
+  it('leaves nothing behind in Redis but its own names', async () => {
+    const queue = client('clean')
+    await ready(queue)
+    for (let i = 0; i < 20; i++) await queue.add(new Uint8Array([i]))
+    await takeAll(queue, 20)
+    await queue.take(1, AbortSignal.abort())
+    expect(queue.depth()).toBeLessThanOrEqual(20)
+  })
+})

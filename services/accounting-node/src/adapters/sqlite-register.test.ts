@@ -1,0 +1,48 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describeHeadRegister } from '../../../../test/support/register-conformance.ts'
+import { openSqliteRegister, type SqliteRegister } from './sqlite-register.ts'
+
+let dir: string
+let clients: SqliteRegister[] = []
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'healthblock-register-'))
+})
+afterEach(() => {
+  closeAll()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+function closeAll(): void {
+  for (const client of clients) client.close()
+  clients = []
+}
+
+function client(path = join(dir, 'register.db')): SqliteRegister {
+  const opened = openSqliteRegister(path)
+  clients.push(opened)
+  return opened
+}
+
+describe('the register in a SQLite file', () => {
+  describeHeadRegister(() => ({
+    client: () => client(),
+    async reopen() {
+      closeAll()
+    },
+    async lose() {
+      closeAll()
+      for (const suffix of ['', '-wal', '-shm']) rmSync(join(dir, `register.db${suffix}`), { force: true })
+    },
+  }))
+
+  it('says so while its folder is away, and goes on when it is back', async () => {
+    const register = client(join(dir, 'later', 'register.db'))
+    await expect(register.read('userchain')).rejects.toMatchObject({ detail: { code: 'ERR_REGISTER_FAILED' } })
+    const { mkdirSync } = await import('node:fs')
+    mkdirSync(join(dir, 'later'))
+    expect(await register.read('userchain')).toBeUndefined()
+  })
+})
