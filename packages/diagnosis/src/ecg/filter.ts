@@ -5,29 +5,36 @@ const stateMax = 1e12
 
 /** One second-order section, transposed direct form II. */
 export class Filter {
-  readonly #section: Section
+  readonly #b0: number
+  readonly #b1: number
+  readonly #b2: number
+  readonly #a1: number
+  readonly #a2: number
   #first = 0
   #second = 0
 
   constructor(section: Section) {
-    this.#section = section
+    // Fields, not the table: they are read once per section and tick.
+    this.#b0 = section[0]
+    this.#b1 = section[1]
+    this.#b2 = section[2]
+    this.#a1 = section[3]
+    this.#a2 = section[4]
   }
 
   /** Filters one value. */
   push(value: number): number {
-    const [b0, b1, b2, a1, a2] = this.#section
-    const out = b0 * value + this.#first
-    this.#first = b1 * value - a1 * out + this.#second
-    this.#second = b2 * value - a2 * out
+    const out = this.#b0 * value + this.#first
+    this.#first = this.#b1 * value - this.#a1 * out + this.#second
+    this.#second = this.#b2 * value - this.#a2 * out
     return out
   }
 
   /** Settles the section as if `value` had been there for ever, so that a stream does not begin with a step. */
   settle(value: number): number {
-    const [b0, b1, b2, a1, a2] = this.#section
-    const out = (value * (b0 + b1 + b2)) / (1 + a1 + a2)
-    this.#second = b2 * value - a2 * out
-    this.#first = b1 * value - a1 * out + this.#second
+    const out = (value * (this.#b0 + this.#b1 + this.#b2)) / (1 + this.#a1 + this.#a2)
+    this.#second = this.#b2 * value - this.#a2 * out
+    this.#first = this.#b1 * value - this.#a1 * out + this.#second
     return out
   }
 
