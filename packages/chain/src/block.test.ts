@@ -190,12 +190,12 @@ describe('an idle Docchain', () => {
   it('seals one block without transactions after a close, a suspension, and nothing else', () => {
     const { world, care } = courseUntilClose()
     const seals = () => world.block('docchain', []).pending?.seal.k
-    expect(world.ledger.isDocchainBlockDue).toBe(false)
+    expect(world.ledger.isDocchainBlockDue()).toBe(false)
     expect(seals()).toBeUndefined()
     world.post(world.key(care.patient, { gen: 2, cut: cutsOf(care, 1, 0), close: [care.gid] }))
-    expect(world.ledger.isDocchainBlockDue).toBe(true)
+    expect(world.ledger.isDocchainBlockDue()).toBe(true)
     expect(seals()).toBe(0)
-    expect(world.ledger.isDocchainBlockDue).toBe(false)
+    expect(world.ledger.isDocchainBlockDue()).toBe(false)
     expect(seals()).toBeUndefined()
     world.post(world.key(care.patient, { gen: 3, cut: cutsOf(care, 2, 0), close: [care.gid] }))
     expect(seals()).toBeUndefined()

@@ -136,9 +136,15 @@ export class Ledger {
     return { value: state.get(key), proof: tree.prove(key), stateRoot: head.stateRoot }
   }
 
-  /** True if Userchain closed a grant, suspended a licence or changed the policy beyond Docchain's newest anchor: a block without transactions is due. */
-  get isDocchainBlockDue(): boolean {
-    return this.#wokenBetween(this.#anchorOfHead().size, this.head('userchain').size)
+  /**
+   * True if Userchain closed a grant, suspended a licence or changed the policy after Docchain's newest anchor: a Docchain block is due, even
+   * without transactions.
+   *
+   * @param anchorSize - Where that block would be anchored; by default at Userchain's head.
+   */
+  isDocchainBlockDue(anchorSize: number = this.head('userchain').size): boolean {
+    const newest = this.index('userchain').newestWake(anchorSize)
+    return newest !== undefined && newest > this.#anchorOfHead().size
   }
 
   /**
@@ -188,7 +194,7 @@ export class Ledger {
     const run = this.#run(chain, ms, anchor ?? this.head('userchain'))
     const limits = order.limits ?? { transactionsMax: blockTransactionsMax, sizeBytesMax: Number.MAX_SAFE_INTEGER }
     const verdicts = fill(run, candidates, limits)
-    const isDue = anchor !== undefined && this.#wokenBetween(this.#anchorOfHead().size, anchor.size)
+    const isDue = anchor !== undefined && this.isDocchainBlockDue(anchor.size)
     if (run.transactions.length === 0 && !isDue) return { verdicts }
     const executed = this.#finish(run)
     const seal = own.nextSeal({
@@ -284,7 +290,7 @@ export class Ledger {
     const anchor = seal.anchor?.[0]
     if ((anchor === undefined) !== (chain === 'userchain')) throw this.#invalid(chain, index, 'seal.anchor')
     if (anchor !== undefined) this.#checkAnchor({ size: anchor[0], root: anchor[1] }, index)
-    const isEmptyAllowed = anchor !== undefined && this.#wokenBetween(this.#anchorOfHead().size, anchor[0])
+    const isEmptyAllowed = anchor !== undefined && this.isDocchainBlockDue(anchor[0])
     if (count === 0 && !isEmptyAllowed) throw this.#invalid(chain, index, 'seal.empty')
     return seal
   }
@@ -304,11 +310,6 @@ export class Ledger {
     const { anchor } = this.head('docchain')
     if (anchor === undefined) throw new ChainError('a Docchain head without anchor', { code: 'ERR_STATE_CORRUPT' })
     return anchor
-  }
-
-  #wokenBetween(from: number, to: number): boolean {
-    const newest = this.index('userchain').newestWake(to)
-    return newest !== undefined && newest > from
   }
 
   #expectedKey({ body }: Transaction, id: Uint8Array, account: Uint8Array, key: number): Uint8Array | undefined {

@@ -76,7 +76,9 @@ function role({ a }: KeyBody, { state }: RuleContext): Verdict | undefined {
 }
 
 function seen({ seen: [size, root] }: KeyBody, { log, index }: RuleContext): Verdict | undefined {
-  const boundary = size <= index ? log.boundary(size) : undefined
+  // A gateway that is a block behind must not refuse a revocation for what it has not applied yet.
+  if (size > index) return defer('key.seen', 'basis')
+  const boundary = log.boundary(size)
   return boundary !== undefined && equalBytes(boundary.root, root) ? undefined : refuse('key.seen')
 }
 

@@ -289,7 +289,7 @@ types.push({
     fault('key.role', 'a doctor', as(doctor)),
     sets('key.seen', 'another root', { seen: [head.size, randomBytes(32)] }),
     sets('key.seen', 'no boundary', { seen: [head.size - 1, head.root] }),
-    sets('key.seen', 'not yet', { seen: [head.size + 2, head.root] }),
+    sets('key.seen', 'not yet', { seen: [head.size + 2, head.root] }, 'basis'),
     sets('key.generation', 'older', { gen: 1 }),
     sets('key.generation', 'more than 16 ahead', { gen: 19 }),
     sets('key.generation', 'begins in the future', { first: world.slot + 2 }),
