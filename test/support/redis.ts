@@ -11,6 +11,8 @@ export interface TestRedis {
   readonly port: number
   /** Forgets everything, as FLUSHALL does. */
   wipe(): void
+  /** Names of the keys that match a pattern. */
+  keys(pattern: string): string[]
   /** Ends the process at once; the port stays its own for `restart`. */
   kill(): Promise<void>
   /** Starts it again on the same port, empty. */
@@ -94,6 +96,10 @@ export async function startTestRedis(): Promise<TestRedis> {
     port,
     wipe() {
       execFileSync('redis-cli', ['-p', String(port), 'FLUSHALL'], { stdio: 'ignore' })
+    },
+    keys(pattern) {
+      const text = execFileSync('redis-cli', ['-p', String(port), '--raw', 'KEYS', pattern], { encoding: 'utf8' })
+      return text.split('\n').filter((line) => line !== '')
     },
     kill: () => end(child),
     async restart() {

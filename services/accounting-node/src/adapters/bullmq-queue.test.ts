@@ -69,12 +69,14 @@ describe.skipIf(!redisInstalled)('the queue in Redis (needs redis-server)', () =
     expect(await taking).toEqual(['back'])
   })
 
-  it('leaves nothing behind in Redis but its own names', async () => {
+  it('leaves no job behind in Redis once it was read', async () => {
     const queue = client('clean')
     await ready(queue)
     for (let i = 0; i < 20; i++) await queue.add(new Uint8Array([i]))
+    expect(redis.keys('clean:{userchain}-intake:[0-9]*')).toHaveLength(20)
     await takeAll(queue, 20)
-    await queue.take(1, AbortSignal.abort())
-    expect(queue.depth()).toBeLessThanOrEqual(20)
+    while (redis.keys('clean:{userchain}-intake:[0-9]*').length > 0) {
+      await new Promise<void>((resolve) => setImmediate(resolve))
+    }
   })
 })

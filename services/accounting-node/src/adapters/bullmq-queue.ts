@@ -63,6 +63,7 @@ function within<T>(work: Promise<T>, ms: number): Promise<T> {
 class Consumer {
   readonly #worker: Worker
   readonly #token = 'leader'
+  #closed = false
 
   constructor(name: string, connection: Redis, prefix: string, onFault: (error: Error) => void) {
     this.#worker = new Worker(name, null, {
@@ -81,7 +82,9 @@ class Consumer {
 
   async take(max: number, onFault: (error: Error) => void): Promise<Uint8Array[]> {
     const jobs: Uint8Array[] = []
-    let job = await this.#next(true)
+    let job: Job | undefined
+    // A blocking request ends without a job after a while, and the first one does not block at all.
+    while (job === undefined && !this.#closed) job = await this.#next(true)
     while (job !== undefined) {
       jobs.push(fromBase64(String(job.data)))
       // If completing fails (wiped meanwhile, or away), the job is ours all the same.
@@ -96,6 +99,7 @@ class Consumer {
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     await this.#worker.close(true)
   }
 }
@@ -106,8 +110,8 @@ export function openBullQueue(options: BullQueueOptions): BullQueue {
   const { prefix, onFault } = options
   const retryStrategy = (attempt: number): number => Math.min(50 * attempt, 1_000)
   const adding = new Redis(options.redisUrl, { maxRetriesPerRequest: 0, retryStrategy })
-  const taking = new Redis(options.redisUrl, { maxRetriesPerRequest: null, retryStrategy })
-  for (const connection of [adding, taking]) connection.on('error', onFault)
+  const blocking = new Redis(options.redisUrl, { maxRetriesPerRequest: null, retryStrategy })
+  for (const connection of [adding, blocking]) connection.on('error', onFault)
   let opened: Queue | undefined
   // BullMQ asks Redis for its version once, when a queue is made, and that queue is of no use if the answer does not come: so it is
   // made once Redis is there, and made anew after a fault.
@@ -127,21 +131,32 @@ export function openBullQueue(options: BullQueueOptions): BullQueue {
   let depth = 0
   let consumer: Consumer | undefined
 
+  const put = async (job: Uint8Array): Promise<void> => {
+    const queue = await queueNow()
+    const settings = { attempts: 1, removeOnComplete: true, removeOnFail: true }
+    await within(queue.add('batch', toBase64(job), settings), addTimeoutMs)
+  }
+
   const take = async (max: number, signal: AbortSignal): Promise<Uint8Array[]> => {
-    consumer ??= new Consumer(name, taking, prefix, onFault)
+    consumer ??= new Consumer(name, blocking, prefix, onFault)
     const mine = consumer
     const { promise: aborted, resolve } = Promise.withResolvers<Uint8Array[]>()
+    const taking = mine.take(max, onFault)
     const abort = (): void => {
-      // A job that is fetched after this is lost; outboxes bring it back.
+      // Jobs that were under way go back to the end of the queue.
+      taking.then((late) => Promise.all(late.map(put))).catch(onFault)
       if (consumer === mine) consumer = undefined
       mine.close().catch(onFault)
       resolve([])
     }
     signal.addEventListener('abort', abort)
     try {
-      return await Promise.race([mine.take(max, onFault), aborted])
+      return await Promise.race([taking, aborted])
     } catch (error) {
       onFault(error instanceof Error ? error : new Error(messageOf(error)))
+      // Whatever state it is in, the next try begins with another one.
+      if (consumer === mine) consumer = undefined
+      mine.close().catch(onFault)
       await pause(awayPauseMs, signal)
       return []
     } finally {
@@ -162,9 +177,7 @@ export function openBullQueue(options: BullQueueOptions): BullQueue {
         }
       }
       try {
-        const queue = await queueNow()
-        const settings = { attempts: 1, removeOnComplete: true, removeOnFail: true }
-        await within(queue.add('batch', toBase64(job), settings), addTimeoutMs)
+        await put(job)
       } catch (cause) {
         forgetQueue()
         const reason = messageOf(cause)
@@ -193,7 +206,7 @@ export function openBullQueue(options: BullQueueOptions): BullQueue {
       await consumer?.close()
       consumer = undefined
       await opened?.close()
-      for (const connection of [adding, taking]) connection.disconnect()
+      for (const connection of [adding, blocking]) connection.disconnect()
     },
   }
 }
