@@ -91,7 +91,7 @@ CREATE TRIGGER IF NOT EXISTS incident_is_append_only_2 BEFORE DELETE ON incident
  */
 export function openWriter(path: string): DatabaseSync {
   const database = new DatabaseSync(path)
-  database.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;
+  database.exec(`PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;
     PRAGMA busy_timeout=5000; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-8192`)
   database.exec(tables)
   database.exec(`PRAGMA user_version=${schemaVersion}`)
