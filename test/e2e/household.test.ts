@@ -1,0 +1,157 @@
+/** A household and its ledger through real processes: faults of the network, of processes and of people. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { writeRecord } from '../support/record.ts'
+
+interface Streamed {
+  readonly batches: number
+  readonly transactions: string[]
+  readonly lastSequence: number
+}
+
+interface Reading {
+  readonly sequence: number
+  readonly generation: number
+  readonly transactionId: string
+}
+
+describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
+  let cluster: TestCluster
+  let record: string
+
+  beforeAll(async () => {
+    cluster = await TestCluster.start({ doctors: 0, patients: ['anna'], periodMs: 2_000 })
+    record = writeRecord(cluster.root, { seconds: 60 })
+  }, 120_000)
+
+  afterAll(async () => {
+    await cluster?.remove()
+  })
+
+  const stream = (from: number, to: number, ...more: string[]): Promise<Streamed> =>
+    cluster.ok<Streamed>(
+      'patient',
+      'stream',
+      'anna',
+      '--record',
+      record,
+      '--from',
+      String(from),
+      '--to',
+      String(to),
+      '--speed',
+      'max',
+      ...more,
+    )
+  const readings = (): Promise<Reading[]> => cluster.ok<Reading[]>('patient', 'readings', 'anna')
+
+  test('streams a record, and each batch has a receipt that verifies', async () => {
+    const streamed = await stream(0, 10, '--wait')
+    expect(streamed).toMatchObject({ batches: 5, lastSequence: 5 })
+    for (const id of streamed.transactions) {
+      const receipt = join(cluster.node('user'), 'receipts', `${id}.json`)
+      const genesis = join(cluster.dir, 'genesis.cbor')
+      expect(await cluster.run('verify', receipt, '--genesis', genesis)).toMatchObject({
+        code: 0,
+        value: { ok: true, trust: 'pinned' },
+      })
+      const forged = join(cluster.root, 'forged.json')
+      const text = readFileSync(receipt, 'utf8')
+      writeFileSync(
+        forged,
+        text.replace(/"leaf":"(.)/, (_, first: string) => `"leaf":"${first === 'g' ? 'h' : 'g'}`),
+      )
+      expect((await cluster.run('verify', forged, '--genesis', genesis)).code).toBe(1)
+    }
+  })
+
+  test('delivers everything in order after the ledger was away', async () => {
+    const before = (await readings()).length
+    for (const rank of [0, 1, 2, 3]) cluster.kill(`accounting-${rank}`)
+    const streamed = await stream(10, 20)
+    expect(streamed.batches).toBe(5)
+    expect((await readings()).length).toBe(before)
+    await Promise.all([0, 1, 2, 3].map((rank) => cluster.restart(`accounting-${rank}`)))
+    const after = await eventually('delivery', 60_000, async () => {
+      const now = await readings()
+      return now.length === before + 5 ? now : undefined
+    })
+    expect(after.map(({ sequence }) => sequence)).toEqual(after.map((_, index) => index + 1))
+  })
+
+  test('loses nothing when its process is killed while it streams', async () => {
+    const before = (await readings()).length
+    const running = cluster
+      .run('patient', 'stream', 'anna', '--record', record, '--from', '20', '--to', '40', '--speed', '20')
+      .catch(() => undefined)
+    await eventually('the first new batch', 30_000, async () => ((await readings()).length > before ? true : undefined))
+    cluster.kill('user')
+    await running
+    await cluster.restart('user')
+    const sealed = await eventually('delivery of what was sealed', 60_000, async () => {
+      const drained = await fetch(new URL('/v1/drain', cluster.url('user')), {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${readFileSync(join(cluster.node('user'), 'secrets', 'api.secret'), 'utf8').trim()}`,
+          'content-type': 'application/json',
+        },
+        body: JSON.stringify({ timeoutMs: 20_000 }),
+      })
+      const { pending } = (await drained.json()) as { pending: number }
+      return pending === 0 ? await readings() : undefined
+    })
+    expect(sealed.length).toBeGreaterThan(before)
+    expect(sealed.map(({ sequence }) => sequence)).toEqual(sealed.map((_, index) => index + 1))
+  })
+
+  test('goes on while one accounting node and one storage node are down', async () => {
+    cluster.kill('accounting-0')
+    cluster.kill('storage-0')
+    const streamed = await stream(40, 50, '--wait')
+    expect(streamed.batches).toBe(5)
+    await Promise.all([cluster.restart('accounting-0'), cluster.restart('storage-0')])
+  })
+
+  test('is still there after down and up', async () => {
+    const before = await readings()
+    await cluster.down()
+    await cluster.up()
+    expect(await readings()).toEqual(before)
+  })
+
+  test('says what is wrong, and nothing changes', async () => {
+    const before = (await readings()).length
+    writeFileSync(join(cluster.root, 'wrong'), 'not the passphrase\n')
+    const wrong = await cluster.run('patient', 'readings', 'anna', '--passphrase-file', join(cluster.root, 'wrong'))
+    expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining('passphrase is wrong') })
+    expect((await cluster.run('patient', 'readings', 'nobody')).stderr).toContain('there is no patient "nobody"')
+    expect((await cluster.run('patient', 'stream', 'anna', '--record', join(cluster.root, 'none'))).stderr).toContain(
+      'none.hea does not exist',
+    )
+    writeFileSync(join(cluster.root, 'broken.hea'), 'broken 1 0 100\nbroken.dat 16 200 16 0 0 0 0 II\n')
+    expect(await cluster.run('patient', 'stream', 'anna', '--record', join(cluster.root, 'broken'))).toMatchObject({
+      code: 1,
+    })
+    expect((await cluster.run('patient', 'grant', 'anna', 'ab'.repeat(32))).stderr).toContain(
+      'nobody with that account',
+    )
+    expect(await cluster.run('patient', 'dance', 'anna')).toMatchObject({ code: 2 })
+    expect((await readings()).length).toBe(before)
+  })
+
+  test('answers nobody without a credential', async () => {
+    for (const path of [
+      '/v1/people',
+      '/v1/people/anna/readings',
+      '/v1/people/anna/grants',
+      '/v1/events',
+      '/v1/jobs/x',
+    ]) {
+      for (const headers of [{}, { authorization: 'Bearer nothing' }] as Record<string, string>[]) {
+        expect((await fetch(new URL(path, cluster.url('user')), { headers })).status).toBe(401)
+      }
+    }
+  })
+})

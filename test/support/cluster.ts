@@ -1,0 +1,126 @@
+/** A local cluster of real processes for end-to-end tests: made in a temporary folder, spoken to through the command line. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createCluster } from '../../cli/src/cluster/create.ts'
+import { type ClusterFile, clusterPaths, readCluster } from '../../cli/src/cluster/layout.ts'
+import { readProcess } from '../../cli/src/cluster/processes.ts'
+import { findProgram } from '../../cli/src/cluster/redis.ts'
+import { startCluster, startNode, stopCluster } from '../../cli/src/cluster/start.ts'
+import { enrolEverybody } from '../../cli/src/commands/up.ts'
+import type { Io } from '../../cli/src/io.ts'
+import { main } from '../../cli/src/main.ts'
+
+/** True where a private Redis can be started. */
+export const hasRedis = (process.env.REDIS_URL ?? '') !== '' || findProgram('redis-server') !== undefined
+
+/** What a command printed and how it ended. */
+export interface Outcome<T> {
+  readonly code: number
+  readonly value: T
+  readonly stderr: string
+}
+
+/** A running cluster. */
+export class TestCluster {
+  readonly root: string
+  readonly dir: string
+
+  private constructor(root: string) {
+    this.root = root
+    this.dir = join(root, 'cluster')
+  }
+
+  /** Makes, starts and enrols a cluster. */
+  static async start(size: { doctors: number; patients: string[]; periodMs?: number }): Promise<TestCluster> {
+    const cluster = new TestCluster(mkdtempSync(join(tmpdir(), 'healthblock-e2e-')))
+    const plan = { accounting: 4, storage: 3, replicas: 3, periodMs: 10_000, ...size }
+    const file = await createCluster(cluster.dir, plan, Date.now())
+    await startCluster(cluster.dir, file, cluster.#io([]))
+    await enrolEverybody(cluster.dir, file, size.patients, cluster.#io([]))
+    return cluster
+  }
+
+  #io(output: string[], errors: string[] = []): Io {
+    return {
+      stdin: (async function* () {})(),
+      stdout: (text) => void output.push(text),
+      stderr: (text) => void errors.push(text),
+      interactive: false,
+    }
+  }
+
+  /** Runs `healthblock ARGS --dir … --json` and parses what it printed. */
+  async run<T = unknown>(...args: string[]): Promise<Outcome<T>> {
+    const output: string[] = []
+    const errors: string[] = []
+    const code = await main([...args, '--dir', this.dir, '--json'], this.#io(output, errors))
+    const text = output.join('')
+    return { code, value: (text === '' ? undefined : JSON.parse(text)) as T, stderr: errors.join('') }
+  }
+
+  /** As `run`, for a command that must succeed. */
+  async ok<T = unknown>(...args: string[]): Promise<T> {
+    const { code, value, stderr } = await this.run<T>(...args)
+    if (code !== 0) throw new Error(`healthblock ${args.join(' ')} ended with ${code}: ${stderr}`)
+    return value
+  }
+
+  get file(): ClusterFile {
+    return readCluster(this.dir)
+  }
+
+  /** Folder of a node. */
+  node(name: string): string {
+    return clusterPaths.node(this.dir, name)
+  }
+
+  url(name: string): string {
+    const { url } = readProcess(this.node(name))
+    if (url === undefined) throw new Error(`${name} does not run`)
+    return url
+  }
+
+  /** Ends a process at once, as a loss of power does to it. */
+  kill(name: string): void {
+    const { pid } = readProcess(this.node(name))
+    if (pid === undefined) throw new Error(`${name} does not run`)
+    process.kill(pid, 'SIGKILL')
+  }
+
+  /** Starts a node again where it was. */
+  async restart(name: string, environment: Record<string, string> = {}): Promise<void> {
+    await startNode(this.dir, this.file, name, environment)
+  }
+
+  /** Stops everything and removes the folder. */
+  async remove(): Promise<void> {
+    await stopCluster(this.dir, this.file)
+    rmSync(this.root, { recursive: true, force: true })
+  }
+
+  /** Stops everything; the data stays. */
+  async down(): Promise<void> {
+    await stopCluster(this.dir, this.file)
+  }
+
+  /** Starts everything again. */
+  async up(): Promise<void> {
+    await startCluster(this.dir, this.file, this.#io([]))
+  }
+}
+
+/** Asks again until `find` gives a value; throws after `timeoutMs`. */
+export async function eventually<T>(
+  what: string,
+  timeoutMs: number,
+  find: () => Promise<T | undefined> | T | undefined,
+): Promise<T> {
+  const deadline = Date.now() + timeoutMs
+  for (;;) {
+    const found = await find()
+    if (found !== undefined) return found
+    if (Date.now() > deadline) throw new Error(`${what} did not happen within ${timeoutMs} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
