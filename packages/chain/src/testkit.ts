@@ -69,7 +69,7 @@ export class World {
   nowMs = startMs + 1000
   #counter = 0
 
-  constructor(options: { quota?: number; organisations?: number; genesis?: undefined } = {}) {
+  constructor(options: { quota?: number; organisations?: number } = {}) {
     const keys = Array.from({ length: options.organisations ?? 2 }, () => ({
       root: generateSigningKey(),
       op: generateSigningKey(),

@@ -60,9 +60,9 @@ export function defer(rule: string, missing: string): Verdict {
 /** How far in the future a consent transaction's expiry and counter may lie. */
 export const consentAheadMsMax = 86_400_000
 
-/** slot(t): the epoch of a time. */
+/** slot(t) = floor(t / epoch length), exact for every integer: a quotient near 2^53 could be rounded up. */
 export function slotOf(timeMs: number, epochMs: number): number {
-  return Math.floor(timeMs / epochMs)
+  return (timeMs - (timeMs % epochMs)) / epochMs
 }
 
 /** True for 32 zero bytes: no content. */

@@ -20,6 +20,12 @@ interface Fault {
 const zero = new Uint8Array(32)
 const envelopeOf = (size = 1472) => randomBytes(size)
 
+function amendment(world: World, doctor: Party, fields: { of: Uint8Array; act: number; seq: number }): Draft {
+  const content = fields.act === 1 ? { cid: zero, len: 0 } : { cid: randomBytes(32), len: 16_384 }
+  const body = { v: 1, t: 'amend', a: doctor.account, ...fields, gen: 2, epoch: world.slot, ...content } as const
+  return world.byOp(doctor, body, 'docchain')
+}
+
 /** Everything that the faults refer to, on one ledger, in generation 2. */
 function scene() {
   const world = new World({ quota: 14 })
@@ -68,23 +74,7 @@ function scene() {
       ?.id as Uint8Array
   const diagnosis = diagnose(1)
   const undone = diagnose(2)
-  const amend = (of: Uint8Array, act: number, seq: number) =>
-    world.byOp(
-      doctor,
-      {
-        v: 1,
-        t: 'amend',
-        a: doctor.account,
-        of,
-        act,
-        gen: 2,
-        epoch: world.slot,
-        seq,
-        cid: act === 1 ? zero : randomBytes(32),
-        len: act === 1 ? 0 : 16_384,
-      },
-      'docchain',
-    )
+  const amend = (of: Uint8Array, act: number, seq: number) => amendment(world, doctor, { of, act, seq })
   world.post(amend(undone, 3, 3))
   world.post(world.iot(other.patient, [world.record(other.streams[0], 1)]))
   const foreign = world.post(
