@@ -203,6 +203,21 @@ const document: DiagnosisDocument = {
 }
 
 describe('document', () => {
+  test('however much was found, the document fits', () => {
+    const changes = Array.from({ length: 40 }, (_, i) => ({
+      fromSeconds: i * 90,
+      rhythm: (['fast', 'slow', 'irregular'] as const)[i % 3] ?? 'fast',
+    }))
+    const one = generated(900, { changes })
+    const two = one.map((record) => ({ ...record, stream: Uint8Array.of(8, 7, 6, 5, 4, 3, 2, 1) }))
+    const result = diagnose({ records: [...one, ...two] })
+    expect(result.findings.length).toBeGreaterThan(5)
+    expect(result.findings.length).toBeLessThanOrEqual(16)
+    expect(encodeDiagnosis({ ...document, findings: result.findings, state: result.state }).length).toBeLessThanOrEqual(
+      documentBytesMax,
+    )
+  })
+
   test('what is encoded is parsed, and fits its sealed size', () => {
     expect(findings.length).toBeGreaterThan(0)
     const bytes = encodeDiagnosis(document)

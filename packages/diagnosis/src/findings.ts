@@ -1,5 +1,9 @@
 /** What a diagnosis says. A finding is an episode: it grows while it lasts and is one entry, however often it is told. See SPEC.md §4. */
 
+/** Most findings of one diagnosis, the most severe first, and most pieces of evidence of one: so that a document fits its sealed size. */
+export const findingsMax = 16
+const evidenceMax = 8
+
 /** How urgent a finding is. */
 export type Severity = 'info' | 'low' | 'medium' | 'high' | 'critical'
 /** Severities, the least urgent first. */
@@ -118,8 +122,11 @@ export class Episodes {
     this.#touched.set(episode, list)
     if (evidence === undefined) return
     const same = list.find(({ record }) => record === evidence.record)
-    if (same === undefined) list.push({ ...evidence })
-    else {
+    if (same === undefined) {
+      // The first one shows the begin, the newest ones what lasts.
+      if (list.length === evidenceMax) list.splice(1, 1)
+      list.push({ ...evidence })
+    } else {
       same.first = Math.min(same.first, evidence.first)
       same.last = Math.max(same.last, evidence.last)
     }
@@ -130,8 +137,8 @@ export class Episodes {
     const episodes = new Set(this.#touched.keys())
     for (const episode of this.#byCode.values()) if (episode.isOpen) episodes.add(episode)
     const list = [...episodes].filter((e) => e.toMs - e.fromMs >= findingKinds[e.code].leastMs)
-    list.sort((a, b) => b.severity - a.severity || a.fromMs - b.fromMs || (a.code < b.code ? -1 : 1))
-    return list.map((episode) => ({
+    list.sort((a, b) => b.severity - a.severity || b.toMs - a.toMs || a.fromMs - b.fromMs || (a.code < b.code ? -1 : 1))
+    return list.slice(0, findingsMax).map((episode) => ({
       code: episode.code,
       fromMs: episode.fromMs,
       toMs: episode.toMs,
