@@ -30,10 +30,13 @@ export interface Draft {
   readonly signers: readonly TransactionSigner[]
 }
 
+/** Length of an epoch on these ledgers. */
 export const hourMs = 3_600_000
+/** Time of block 0. */
 export const startMs = 1_700_000_000_000
 const dayMs = 24 * hourMs
 
+/** Empty stores for both chains. */
 export function memoryStores() {
   return { userchain: new MemoryChainStore(), docchain: new MemoryChainStore() }
 }
@@ -56,6 +59,7 @@ function genesisOf(
   })
 }
 
+/** A ledger, its mirror, and a clock that moves one second a block. `quota`: of each organisation. */
 export class World {
   readonly genesis: Uint8Array
   readonly ledger: Ledger
@@ -266,6 +270,7 @@ export interface Care {
   readonly key: Uint8Array
 }
 
+/** Enrols a new patient and grants both streams to the doctor, by default a new one. */
 export function enrol(world: World, doctor: Party = world.doctors(1)[0] as Party): Care {
   const [patient] = world.register(1) as [Party]
   const streams = [randomBytes(8), randomBytes(8)] as const
