@@ -80,7 +80,8 @@ export function publish(core: CoreState): void {
     const lines = core.cosignatures.over(place)
     if (lines.length < q) continue
     // Of a size that is out already, only fresher cosignatures make a new note.
-    const oldestTime = Math.min(...lines.map(({ time }) => time))
+    const times = lines.map(({ time }) => time).sort((a, b) => b - a)
+    const oldestTime = times[q - 1] as number
     if (size === core.published?.size && oldestTime <= core.publishedOldestTime) return
     const note = signCheckpoint({ origin: core.members.origin, size, root: place.root }, core.options.keys.log)
     const checkpoint = addSignatures(

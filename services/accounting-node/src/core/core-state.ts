@@ -84,6 +84,8 @@ export class CoreState {
   /** The largest head that anybody signed or the register named, to know when this node is behind. */
   largestSizeSeen = 0
   lastDecidedMs = 0
+  /** When this node first knew of the register's leader: a new one gets its time; the same one in a newer term does not. */
+  leaderSinceMs = 0
   clockSkewMs = 0
   /** True while this node's own check of its files has failed: it cosigns nothing. */
   suspended = false
@@ -98,7 +100,10 @@ export class CoreState {
     this.members = options.members
     this.ledger = options.ledger
     this.clock = options.clock
-    this.pool = new Pool(options.members.ledgerId, options.chain)
+    this.pool = new Pool((transaction) => {
+      const id = options.ledger.transactionId(options.chain, transaction)
+      return { id, committed: options.ledger.index(options.chain).find(id) !== undefined }
+    })
   }
 
   get signal(): AbortSignal {
@@ -131,8 +136,8 @@ export class CoreState {
     if (fresh) {
       this.publishedMs.push([published.size, this.nowMs()])
       if (this.publishedMs.length > 64) this.publishedMs.shift()
+      for (const listener of this.#publishedListeners) listener(published)
     }
-    for (const listener of this.#publishedListeners) listener(published)
     this.changed.notify()
   }
 

@@ -42,7 +42,10 @@ export async function readRegister(core: CoreState): Promise<RegisterReading> {
     }
     core.largestSizeSeen = Math.max(core.largestSizeSeen, value.size)
   }
-  if (core.value?.term !== value?.term || core.value?.leader !== value?.leader) core.changed.notify()
+  if (core.value?.term !== value?.term || core.value?.leader !== value?.leader) {
+    if (core.value?.leader !== value?.leader) core.leaderSinceMs = core.nowMs()
+    core.changed.notify()
+  }
   core.value = value
   return { bytes, value }
 }

@@ -1,5 +1,5 @@
 /** Accepted transactions that no block holds yet, as this node knows them: what the rules of takeover look at. */
-import { type ChainName, type Transaction, transactionId } from '@healthblock/chain/transaction'
+import type { Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 
 /** Most transactions remembered; beyond it, new ones are not (their gateway still holds them). */
@@ -18,14 +18,13 @@ export interface PooledTransaction {
 
 /** The pool of one chain. */
 export class Pool {
-  readonly #ledgerId: Uint8Array
-  readonly #chain: ChainName
+  readonly #identify: (transaction: Transaction) => { id: Uint8Array; committed: boolean }
   /** By id, in order of arrival. */
   readonly #waiting = new Map<string, PooledTransaction>()
 
-  constructor(ledgerId: Uint8Array, chain: ChainName) {
-    this.#ledgerId = ledgerId
-    this.#chain = chain
+  /** `identify` gives a transaction's id, and whether a block holds it already. */
+  constructor(identify: (transaction: Transaction) => { id: Uint8Array; committed: boolean }) {
+    this.#identify = identify
   }
 
   count(): number {
@@ -37,9 +36,9 @@ export class Pool {
     const fresh: Transaction[] = []
     for (const transaction of transactions) {
       if (this.#waiting.size >= poolCountMax) break
-      const id = toHex(
-        transactionId({ ledgerId: this.#ledgerId, chain: this.#chain, bodyBytes: transaction.bodyBytes }),
-      )
+      const { id: bytes, committed } = this.#identify(transaction)
+      const id = toHex(bytes)
+      if (committed) continue
       if (this.#waiting.has(id)) continue
       this.#waiting.set(id, { transaction, sinceMs, proposedMs: 0 })
       fresh.push(transaction)
@@ -54,25 +53,25 @@ export class Pool {
 
   /** Forgets a transaction that can never be in a block. */
   drop(entry: PooledTransaction): void {
-    for (const [id, known] of this.#waiting) {
-      if (known !== entry) continue
-      this.#waiting.delete(id)
-      return
-    }
+    this.remove(this.#identify(entry.transaction).id)
   }
 
   /** Those accepted before `beforeMs`, in order of arrival, at most `countMax`. */
   olderThan(beforeMs: number, countMax: number): PooledTransaction[] {
     const found: PooledTransaction[] = []
     for (const entry of this.#waiting.values()) {
-      if (found.length >= countMax) break
-      if (entry.sinceMs <= beforeMs) found.push(entry)
+      // Arrival is in order of age, but for what a gateway brings back after a restart, which comes first.
+      if (found.length >= countMax || entry.sinceMs > beforeMs) break
+      found.push(entry)
     }
     return found
   }
 
   /** Forgets what is too old to matter. */
   expire(nowMs: number): void {
-    for (const [id, { sinceMs }] of this.#waiting) if (sinceMs < nowMs - forgetAfterMs) this.#waiting.delete(id)
+    for (const [id, { sinceMs }] of this.#waiting) {
+      if (sinceMs >= nowMs - forgetAfterMs) break
+      this.#waiting.delete(id)
+    }
   }
 }

@@ -12,16 +12,25 @@ import { encodeBlock, parseBlock } from './wire.ts'
 const jobsPerBlockMax = 16
 /** Limits of a block; 16 micro-batches of 256 transactions and 256 KB. */
 const blockLimits = { transactionsMax: 4_096, sizeBytesMax: 16 * 256 * 1024 } as const
+/** A block is made as large as the nodes executed and stored the last ones within this time, so that none looks like a stuck leader. */
+const blockMsWanted = 300
+/** A block may always have this many transactions, and the first of a term twice as many. */
+const transactionsLeast = 256
 /** A waiting transaction that no job brought is proposed from the pool after this long. */
 const adoptAfterMs = 2_000
 /** And again at most this often. */
 const adoptAgainMs = 2_000
 /** A candidate that lacks something stays this long with the leader, to be tried with every block. */
 const carryMs = 5_000
+/** Most of them. */
+const carriedMax = 8_192
 /** How long an idle leader waits before it looks at its pool and anchor again. */
 const idleMs = 250
 /** Pause after a fault of the leader's own. */
 const faultPauseMs = 500
+/** A leader whose block too many refused leaves the next term to others for so long, and for `refusedRankMs` per node more. */
+const refusedMs = 3_000
+const refusedRankMs = 500
 
 interface Candidate {
   readonly transaction: Transaction
@@ -36,8 +45,12 @@ export class Sequencer {
   #arrived: Candidate[] = []
   /** Candidates that were deferred or did not fit. */
   #carried: Candidate[] = []
+  /** Time per transaction of the last blocks, from the proposal to the decision, in ms. */
+  #transactionMs = blockMsWanted / (2 * transactionsLeast)
   #fetching: AbortController | undefined
   #running: Promise<void> | undefined
+  /** Not before this does it try to lead again. */
+  #notBeforeMs = 0
 
   constructor(core: CoreState, follower: Follower) {
     this.#core = core
@@ -51,6 +64,7 @@ export class Sequencer {
 
   /** Tries to take the next term and to lead. Does nothing while it does so already. */
   lead(): void {
+    if (this.#core.nowMs() < this.#notBeforeMs) return
     this.#running ??= this.#lead().finally(() => {
       this.#running = undefined
     })
@@ -99,8 +113,10 @@ export class Sequencer {
       core.options.observe({ kind: 'stepped-down', chain: core.chain, term: core.leadingTerm, reason })
     await this.#follower.follow()
     if (error instanceof BlockRefused) {
-      await core.wait(faultPauseMs)
-      return core.promise.current.term + 1
+      // In this term the others hold another block of this height: the next one brings that out.
+      if (error.message === 'promised') return core.promise.current.term + 1
+      this.#notBeforeMs = core.nowMs() + refusedMs + refusedRankMs * core.members.count
+      return undefined
     }
     if (error instanceof StepDown) return error.promised > core.promise.current.term ? error.promised + 1 : undefined
     core.report('leading', error)
@@ -171,14 +187,32 @@ export class Sequencer {
       : all.filter(({ transaction }) => !this.#isCensored(transaction))
   }
 
+  /** Sorts out what did not go into the block: what did not fit comes first next time, what lacks something is tried again. */
   #keep(candidates: readonly Candidate[], verdicts: readonly (Verdict | undefined)[]): void {
+    const core = this.#core
+    const left: Candidate[] = []
     for (const [position, candidate] of candidates.entries()) {
       const verdict = verdicts[position]
-      if (verdict === undefined || verdict.verdict === 'deferred') this.#carried.push(candidate)
-      else if (verdict.verdict === 'refused')
-        this.#core.options.observe({ kind: 'dropped', chain: this.#core.chain, rule: verdict.rule })
+      if (verdict === undefined) left.push(candidate)
+      else if (verdict.verdict === 'deferred') this.#carried.push(candidate)
+      else if (verdict.verdict === 'refused') {
+        core.pool.remove(core.ledger.transactionId(core.chain, candidate.transaction))
+        core.options.observe({ kind: 'dropped', chain: core.chain, rule: verdict.rule })
+      }
     }
-    if (this.#carried.length > blockLimits.transactionsMax * 2) this.#carried.length = blockLimits.transactionsMax * 2
+    this.#arrived = [...left, ...this.#arrived]
+    if (this.#carried.length > carriedMax) this.#carried.length = carriedMax
+  }
+
+  /** How many transactions the next block may have. */
+  get #transactionsMax(): number {
+    const wanted = Math.floor(blockMsWanted / this.#transactionMs)
+    return Math.min(blockLimits.transactionsMax, Math.max(transactionsLeast, wanted))
+  }
+
+  #measure(count: number, ms: number): void {
+    // Small blocks cost what a block costs, and say nothing about transactions.
+    if (count >= transactionsLeast / 2) this.#transactionMs = (this.#transactionMs + ms / count) / 2
   }
 
   /** Docchain: the newest published Userchain checkpoint that is not older than the newest anchor. */
@@ -195,7 +229,8 @@ export class Sequencer {
     const candidates = this.#candidates()
     const anchor = this.#anchor()
     const transactions = candidates.map(({ transaction }) => transaction)
-    const order = { chain: core.chain, candidates: transactions, nowMs: core.nowMs(), limits: blockLimits }
+    const limits = { ...blockLimits, transactionsMax: this.#transactionsMax }
+    const order = { chain: core.chain, candidates: transactions, nowMs: core.nowMs(), limits }
     const built = core.ledger.buildBlock(anchor === undefined ? order : { ...order, anchor })
     this.#keep(candidates, built.verdicts)
     return built
@@ -215,6 +250,8 @@ export class Sequencer {
     }
     const blockBytes = encodeBlock(pending.leaves)
     core.known = { pending, blockBytes }
+    const begunMs = core.nowMs()
     await decide(core, this.#follower, leadership, { pending, blockBytes, acks: [] })
+    this.#measure(pending.transactions.length, core.nowMs() - begunMs)
   }
 }

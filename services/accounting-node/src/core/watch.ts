@@ -187,6 +187,8 @@ export class Watch {
     this.#invalidSinceMs = undefined
     // A leader that was restarted does not know what it staged: it begins a new term.
     if (value.leader === core.rank) return true
+    // A new leader gets the time to show something.
+    if (nowMs - core.leaderSinceMs < stuckMs + this.#delayMs) return false
     return this.#isStuck(nowMs) || this.#isAnchorOverdue(nowMs)
   }
 
