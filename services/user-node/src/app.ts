@@ -25,7 +25,8 @@ import { Diagnoses } from './reading/diagnoses.ts'
 import { Access } from './routes/access.ts'
 import { registerConsentRoutes } from './routes/consent-routes.ts'
 import { registerEventRoutes } from './routes/events-routes.ts'
-import { registerPeopleRoutes } from './routes/people-routes.ts'
+import { registerListRoutes } from './routes/list-routes.ts'
+import { registerPeopleRoutes, registerSessionRoutes } from './routes/people-routes.ts'
 import { registerStreamRoutes } from './routes/stream-routes.ts'
 import { Delivery } from './sealing/delivery.ts'
 import { RecordJobs } from './sealing/record.ts'
@@ -144,28 +145,48 @@ interface Built extends Services {
   readonly delivery: Delivery
 }
 
-function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger, stopping: AbortSignal): Built {
+type Foundations = Pick<Services, 'database' | 'store' | 'ledger' | 'events' | 'nowMs' | 'stopping'> & {
+  readonly config: UserNodeConfig
+  readonly logger: Logger
+  readonly follower: LedgerFollower
+  readonly postings: Postings
+  readonly storageOf: (account: Uint8Array) => StorageClient
+}
+
+/** Files, ledger, storage: what everything else stands on. */
+function layFoundations(config: UserNodeConfig, logger: Logger, stopping: AbortSignal): Foundations {
   const nowMs = Date.now
   const database = openNodeDatabase(join(config.dir, 'node.db'))
   const store = new PersonStore(database, loadWrappingKey(config.dir))
   const follower = createFollower(config, logger, () => store)
-  const ledger = createLedgerView(follower.ledger, nowMs)
-  const events = new UserNodeEvents(logger.child({ part: 'events' }))
-  const postings = new Postings(database)
+  return {
+    ...{ config, logger, stopping, nowMs, database, store, follower },
+    ledger: createLedgerView(follower.ledger, nowMs),
+    events: new UserNodeEvents(logger.child({ part: 'events' })),
+    postings: new Postings(database),
+    storageOf: createStorageOf(config, follower, store),
+  }
+}
+
+/** People and their consent. */
+function buildConsent(base: Foundations) {
+  const { config, database, store, postings, ledger, events, nowMs, logger, follower } = base
+  const consent = new Consent({ database, people: store, postings, ledger, events, nowMs })
+  const reissue = (person: Person): Promise<void> => consent.reissue(person)
+  const common = { dir: config.dir, database, nowMs }
+  return {
+    consent,
+    people: new People({ ...common, store, postings, ledger }),
+    settlement: new Settlement({ ...common, people: store, client: follower.client, events, logger, reissue }),
+    sessions: new Sessions({ dir: config.dir, consent, nowMs }),
+  }
+}
+
+/** From samples to the ledger: `onSettled` is told of each `key` transaction that is final. */
+function buildDelivery(base: Foundations, onSettled: (person: Person, entry: OutboxEntry) => void, wake: () => void) {
+  const { config, database, store, postings, ledger, nowMs, logger, follower, storageOf, stopping } = base
   const samples = new Samples(database, nowMs)
   const sealer = new Sealer({ database, samples, ledger, periodMs: config.periodMs, nowMs })
-  const consent = new Consent({ database, people: store, postings, ledger, events, nowMs })
-  const people = new People({ dir: config.dir, database, store, postings, ledger, nowMs })
-  const settlement = new Settlement({
-    dir: config.dir,
-    database,
-    people: store,
-    client: follower.client,
-    events,
-    logger,
-    nowMs,
-    reissue: (person) => consent.reissue(person),
-  })
   const outbox = new Outbox({
     dir: config.dir,
     ledgerId: ledger.ledgerId,
@@ -173,17 +194,12 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
     logger: logger.child({ part: 'outbox' }),
     onFinished: (entry) => {
       delivery.settle(entry)
-      household.wake()
+      wake()
     },
   })
-  const storageOf = createStorageOf(config, follower, store)
-  const diagnoses = new Diagnoses({ database, people: store, storageOf, ledger, events, logger })
   const onFinal = (posting: { what: string; account: Uint8Array }, entry: OutboxEntry): void => {
     const person = store.byAccount(posting.account)
-    if (person === undefined || posting.what !== 'key') return
-    settlement
-      .settle(person, entry)
-      .catch((error: unknown) => logger.error({ err: error }, 'a key transaction could not be settled'))
+    if (person !== undefined && posting.what === 'key') onSettled(person, entry)
   }
   const delivery = new Delivery({
     database,
@@ -196,6 +212,25 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
     nowMs,
     onFinal,
   })
+  const deliver = (): Promise<void> => delivery.step()
+  const jobs = new RecordJobs({ database, samples, sealer, deliver, periodMs: config.periodMs, nowMs, stopping })
+  return { samples, sealer, outbox, delivery, jobs }
+}
+
+function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger, stopping: AbortSignal): Built {
+  const base = layFoundations(config, logger, stopping)
+  const { database, store, postings, ledger, follower, events, storageOf } = base
+  const consenting = buildConsent(base)
+  const { people, settlement, sessions } = consenting
+  const onSettled = (person: Person, entry: OutboxEntry): void => {
+    settlement
+      .settle(person, entry)
+      .catch((error: unknown) => logger.error({ err: error }, 'a key transaction could not be settled'))
+  }
+  const wake = (): void => household.wake()
+  const delivering = buildDelivery(base, onSettled, wake)
+  const { delivery, outbox } = delivering
+  const diagnoses = new Diagnoses({ database, people: store, storageOf, ledger, events, logger })
   const refresh = async (): Promise<void> => {
     try {
       await follower.catchUp({ signal: AbortSignal.timeout(refreshTimeoutMs) })
@@ -203,58 +238,16 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
       logger.debug({ err: error }, 'the ledger is out of reach')
     }
   }
-  const household = new Household({
-    store,
-    people,
-    consent,
-    settlement,
-    sealer,
-    delivery,
-    diagnoses,
-    postings,
-    ledger,
-    refresh,
-    logger,
-    nowMs,
-  })
-  const sessions = new Sessions({ dir: config.dir, consent, nowMs })
-  const jobs = new RecordJobs({
-    database,
-    samples,
-    sealer,
-    deliver: () => delivery.step(),
-    periodMs: config.periodMs,
-    nowMs,
-    stopping,
-  })
+  const parts = { ...base, ...consenting, ...delivering, diagnoses, refresh }
+  const household = new Household(parts)
   return {
-    ...{
-      access: new Access({ apiSecret: secrets.apiSecret, sessions, people, store }),
-      people,
-      store,
-      sessions,
-      consent,
-      settlement,
-    },
-    ...{
-      samples,
-      jobs,
-      diagnoses,
-      events,
-      ledger,
-      database,
-      stopping,
-      nowMs,
-      follower,
-      outbox,
-      household,
-      delivery,
-      refresh,
-    },
-    wake: () => household.wake(),
+    ...parts,
+    household,
+    wake,
+    access: new Access({ apiSecret: secrets.apiSecret, sessions, people, store }),
     confirm: (person, signature) => {
       people.confirm(person, signature, sponsorKeyOf(follower, database, person))
-      household.wake()
+      wake()
     },
     transaction: (person, id) => transactionState(database, postings, outbox, person, id),
     drain: (timeoutMs) => drain(delivery, household, timeoutMs),
@@ -340,6 +333,8 @@ export async function createUserNode(options: {
     bodySizeBytesMax: 2 * 1024 * 1024,
   })
   registerPeopleRoutes(app.fastify, built)
+  registerSessionRoutes(app.fastify, built)
+  registerListRoutes(app.fastify, built)
   registerStreamRoutes(app.fastify, built)
   registerConsentRoutes(app.fastify, built)
   registerEventRoutes(app.fastify, built)

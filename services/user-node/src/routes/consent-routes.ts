@@ -3,7 +3,6 @@ import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
 import { noEnd } from '../consent/compose.ts'
 import { UserNodeError } from '../errors.ts'
-import { listExposure, listGrants, listReadings } from '../reading/lists.ts'
 import { streamOfKind } from '../sealing/samples.ts'
 
 const hex32 = { type: 'string', pattern: '^[0-9a-f]{64}$' } as const
@@ -31,10 +30,14 @@ const revocationBody = {
   },
 } as const
 
-/** Grants, revocations and what a person sees of them. */
+/** Giving and taking back access. */
 export function registerConsentRoutes(app: FastifyInstance, services: Services): void {
-  const { access, consent, settlement, sessions, database, ledger, nowMs } = services
-  const place = () => ({ epochLengthMs: ledger.epochLengthMs, nowMs: nowMs() })
+  registerGrantRoute(app, services)
+  registerRevocationRoutes(app, services)
+}
+
+function registerGrantRoute(app: FastifyInstance, services: Services): void {
+  const { access, consent, sessions, nowMs } = services
 
   app.post('/v1/people/:p/grants', { schema: { body: grantBody } }, async (request, reply) => {
     const session = access.requireSession(request)
@@ -65,6 +68,10 @@ export function registerConsentRoutes(app: FastifyInstance, services: Services):
     void reply.code(201)
     return { transactionId: toHex(granted.tx), grant: toHex(granted.grantId) }
   })
+}
+
+function registerRevocationRoutes(app: FastifyInstance, services: Services): void {
+  const { access, consent, settlement } = services
 
   app.post('/v1/people/:p/revocations', { schema: { body: revocationBody } }, async (request, reply) => {
     const person = access.requirePersonOrApiSecret(request)
@@ -97,57 +104,5 @@ export function registerConsentRoutes(app: FastifyInstance, services: Services):
     if (found === undefined)
       throw new UserNodeError('there is no such transaction', { code: 'ERR_TRANSACTION_UNKNOWN', id })
     return found
-  })
-
-  app.get('/v1/people/:p/grants', async (request) =>
-    listGrants(database, access.requireSession(request).person, place()),
-  )
-
-  app.get('/v1/people/:p/readings', async (request) => {
-    const { person } = access.requireSession(request)
-    await services.refresh()
-    return listReadings(database, person)
-  })
-
-  app.get('/v1/people/:p/exposure', async (request) => {
-    const { person } = access.requireSession(request)
-    const { doctor } = request.query as { doctor?: string }
-    return listExposure(database, person, { ...place(), doctor })
-  })
-
-  app.get('/v1/people/:p/diagnoses', async (request) => {
-    const session = access.requireSession(request)
-    await sessions.absorbRoots(session)
-    await services.refresh()
-    await services.diagnoses.open()
-    return services.diagnoses.list(session.person, [...session.person.hot.nodes, ...session.vault.contents.nodes])
-  })
-
-  app.get('/v1/people/:p/alarms', async (request) => {
-    const { person } = access.requireSession(request)
-    const rows = database.all(
-      'SELECT id, ms, code, severity, about, acknowledged FROM alarm WHERE account = ? ORDER BY ms LIMIT 10000',
-      person.account,
-    )
-    return rows.map((row) => ({
-      id: Number(row.id),
-      at: new Date(Number(row.ms)).toISOString(),
-      code: row.code,
-      severity: row.severity,
-      about: row.about === null ? null : toHex(row.about as Uint8Array),
-      acknowledged: row.acknowledged !== null,
-    }))
-  })
-
-  app.post('/v1/people/:p/alarms/:id/acknowledge', async (request, reply) => {
-    const { person } = access.requireSession(request)
-    const { id } = request.params as { id: string }
-    database.run(
-      'UPDATE alarm SET acknowledged = ? WHERE account = ? AND id = ? AND acknowledged IS NULL',
-      nowMs(),
-      person.account,
-      Number(id),
-    )
-    void reply.code(204)
   })
 }

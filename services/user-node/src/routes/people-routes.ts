@@ -15,9 +15,9 @@ function didOf(publicKey: Uint8Array): string {
   return `did:key:z${toBase58(Uint8Array.of(0xed, 0x01, ...publicKey))}`
 }
 
-/** People and sessions. */
+/** People of the household: enrolment, and the credential of a person's device. */
 export function registerPeopleRoutes(app: FastifyInstance, services: Services): void {
-  const { access, people, store, sessions, ledger } = services
+  const { access, people, store, ledger } = services
 
   app.post(
     '/v1/people',
@@ -80,6 +80,21 @@ export function registerPeopleRoutes(app: FastifyInstance, services: Services): 
     })),
   )
 
+  app.get('/v1/people/:p/device', { schema: { params: personParams } }, async (request) => {
+    const { person } = access.requireSession(request)
+    return {
+      device: toHex(person.device),
+      credential: people.deviceCredential(person),
+      streams: Object.fromEntries(person.streams.map(({ kind, stream }) => [kind, toHex(stream)])),
+      ledger: toHex(ledger.ledgerId),
+    }
+  })
+}
+
+/** Sessions by passphrase. */
+export function registerSessionRoutes(app: FastifyInstance, services: Services): void {
+  const { access, store, sessions } = services
+
   app.post(
     '/v1/sessions',
     {
@@ -110,15 +125,5 @@ export function registerPeopleRoutes(app: FastifyInstance, services: Services): 
   app.delete('/v1/sessions', async (request, reply) => {
     sessions.close(access.requireSession(request).id)
     void reply.code(204)
-  })
-
-  app.get('/v1/people/:p/device', { schema: { params: personParams } }, async (request) => {
-    const { person } = access.requireSession(request)
-    return {
-      device: toHex(person.device),
-      credential: people.deviceCredential(person),
-      streams: Object.fromEntries(person.streams.map(({ kind, stream }) => [kind, toHex(stream)])),
-      ledger: toHex(ledger.ledgerId),
-    }
   })
 }
