@@ -1,0 +1,281 @@
+/** Builds a doctor node from its parts. `main.ts` starts and stops it; tests import this. */
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { codeOf } from '@healthblock/runtime/errors'
+import { ensureFolder } from '@healthblock/runtime/files'
+import { type FollowedBlock, LedgerFollower } from '@healthblock/runtime/follower'
+import { type Address, createHttpApp, type HttpApp, type ReadinessCheck } from '@healthblock/runtime/http-app'
+import type { Logger } from '@healthblock/runtime/logger'
+import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
+import type { Database } from '@healthblock/runtime/sqlite'
+import { StorageClient } from '@healthblock/runtime/storage-client'
+import { createSecretGuard, createTokenSource } from '@healthblock/runtime/token-guard'
+import type { DoctorNodeConfig, DoctorNodeSecrets } from './config.ts'
+import { statusOfCode } from './errors.ts'
+import { DoctorNodeEvents } from './events.ts'
+import { Identity } from './identity/identity.ts'
+import { Alarms } from './judging/alarms.ts'
+import { Judge } from './judging/judge.ts'
+import { Reader } from './judging/reader.ts'
+import { UnreadableReports } from './judging/unreadable.ts'
+import { Worker } from './judging/worker.ts'
+import { ByHand } from './posting/by-hand.ts'
+import { Composer } from './posting/compose.ts'
+import { Postings } from './posting/postings.ts'
+import { Experiments } from './reading/experiments.ts'
+import { registerDiagnosisRoutes } from './routes/diagnosis-routes.ts'
+import { registerEventRoutes } from './routes/events-routes.ts'
+import { registerIdentityRoutes } from './routes/identity-routes.ts'
+import { registerReadingRoutes } from './routes/reading-routes.ts'
+import { openNodeDatabase } from './store/node-db.ts'
+import { Envelopes } from './watch/envelopes.ts'
+import { Grants } from './watch/grants.ts'
+import { UserchainWatch } from './watch/userchain-watch.ts'
+
+/** How far the node has come. */
+export interface CaughtUp {
+  /** Sizes of the verified logs. */
+  readonly userchain: number
+  readonly docchain: number
+  /** Records that wait to be read, and entries without a final answer. */
+  readonly pending: number
+}
+
+/** What the routes work with. */
+export interface Services {
+  readonly identity: Identity
+  readonly database: Database
+  readonly grants: Grants
+  readonly alarms: Alarms
+  readonly composer: Composer
+  readonly byHand: ByHand
+  readonly experiments: Experiments
+  readonly events: DoctorNodeEvents
+  readonly epochMs: number
+  readonly stopping: AbortSignal
+  /** Posts the registration with the sponsor's signature. */
+  readonly register: (signature: Uint8Array) => void
+  readonly catchUp: (timeoutMs: number) => Promise<CaughtUp>
+}
+
+/** A doctor node. */
+export interface DoctorNode {
+  readonly services: Services
+  listen(): Promise<Address>
+  stop(): Promise<void>
+}
+
+interface Built extends Services {
+  readonly follower: LedgerFollower
+  readonly outbox: Outbox
+  readonly postings: Postings
+  readonly watch: UserchainWatch
+  readonly worker: Worker
+}
+
+const enrolmentPollMs = 100
+const catchUpPollMs = 20
+const openPaths = ['/healthz', '/readyz', '/metrics', '/openapi.json']
+
+/** Tokens of the doctor's account, made anew when the node gets its doctor. */
+function createTokens(follower: () => LedgerFollower, identity: () => Identity, scope: 'ledger' | 'storage') {
+  let source: (() => string) | undefined
+  return (): string => {
+    const { account, op } = identity().requireDoctor()
+    const { ledgerId } = follower().ledger
+    source ??= createTokenSource({ ledgerId, account, keyNumber: 1, signingKey: op, scope })
+    return source()
+  }
+}
+
+function createStorage(config: DoctorNodeConfig, follower: LedgerFollower, token: () => string): () => StorageClient {
+  let client: StorageClient | undefined
+  return () => {
+    client ??= new StorageClient({
+      urls: config.ledger.storage,
+      ledgerId: follower.ledger.ledgerId,
+      token,
+      storeKeyOf: follower.storeKeyOf,
+      // A network of one store has one copy to sign for.
+      receiptsNeeded: Math.min(2, follower.ledger.policy('userchain').stores.length),
+    })
+    return client
+  }
+}
+
+function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal): Built {
+  const nowMs = Date.now
+  const database = openNodeDatabase(join(config.dir, 'node.db'))
+  const follower: LedgerFollower = LedgerFollower.open({
+    dir: join(config.dir, 'ledger'),
+    genesis: config.ledger.genesis,
+    urls: config.ledger.accounting,
+    logger: logger.child({ part: 'follower' }),
+    token: createTokens(
+      () => follower,
+      () => identity,
+      'ledger',
+    ),
+  })
+  const { ledger } = follower
+  const identity = new Identity({ dir: config.dir, ledger, nowMs })
+  const storage = createStorage(
+    config,
+    follower,
+    createTokens(
+      () => follower,
+      () => identity,
+      'storage',
+    ),
+  )
+  const doctor = () => identity.requireDoctor()
+  const events = new DoctorNodeEvents(logger.child({ part: 'events' }))
+  const grants = new Grants({ database, ledger, nowMs })
+  const { ledgerId } = ledger
+  const envelopes = new Envelopes({ database, ledgerId, doctor, logger, nowMs })
+  const composer = new Composer({ ledger, envelopes, doctor, nowMs })
+  const postings = new Postings({ database, outbox: () => outbox, storage, composer, events, logger, nowMs })
+  const alarms = new Alarms({ database, events, nowMs })
+  const { postIntervalMs } = config
+  const judge = new Judge({
+    ...{ database, ledger, grants, envelopes, composer, postings, alarms, logger, nowMs, postIntervalMs },
+  })
+  const reader = new Reader({ database, envelopes, storage, ledgerId, events, nowMs })
+  const reports = new UnreadableReports({ database, grants, composer, postings, logger })
+  const isRegistered = (): boolean => ['registered', 'licensed'].includes(identity.state())
+  const worker = new Worker({ database, grants, reader, judge, reports, postings, logger, isReady: isRegistered })
+  const watch = new UserchainWatch({ database, grants, events, account: () => doctor().account })
+  const outbox = new Outbox({
+    dir: config.dir,
+    ledgerId,
+    client: follower.client,
+    logger: logger.child({ part: 'outbox' }),
+    onFinished: (entry) => {
+      settle(postings, judge, entry)
+      worker.wake()
+    },
+  })
+  const built = {
+    ...{ identity, database, grants, alarms, composer, events, stopping, follower, outbox, postings, watch, worker },
+    byHand: new ByHand({ database, ledger, grants, composer, postings, nowMs }),
+    experiments: new Experiments({ database, ledger, envelopes, grants, storage }),
+    epochMs: ledger.epochMs,
+    register: (signature: Uint8Array) => {
+      outbox.add([{ chain: 'userchain', leaf: identity.registration(signature) }])
+    },
+  }
+  return { ...built, catchUp: (timeoutMs) => catchUp(built, logger, timeoutMs) }
+}
+
+/** The outbox's final word, and what it means for the patient's next diagnosis. */
+function settle(postings: Postings, judge: Judge, entry: OutboxEntry): void {
+  const row = postings.find(Buffer.from(entry.id, 'hex'))
+  postings.settle(entry)
+  if (row === undefined || row.what !== 'diagnosis' || Number(row.byhand) === 1) return
+  const patient = row.patient as Uint8Array
+  if (entry.status === 'committed') judge.goOn(patient)
+  else judge.holdBack(patient)
+}
+
+/** Waits until everything that is published now was taken in and looked at once, or the time is over. */
+async function catchUp(built: Omit<Built, 'catchUp'>, logger: Logger, timeoutMs: number): Promise<CaughtUp> {
+  const { follower, watch, worker, stopping, identity } = built
+  const signal = AbortSignal.any([AbortSignal.timeout(timeoutMs), stopping])
+  const result = (): CaughtUp => ({
+    userchain: follower.head('userchain').size,
+    docchain: follower.head('docchain').size,
+    pending: worker.pending(),
+  })
+  if (!['registered', 'licensed'].includes(identity.state())) return result()
+  try {
+    await follower.catchUp({ signal })
+  } catch (error) {
+    logger.debug({ code: codeOf(error) }, 'the ledger is out of reach')
+  }
+  const published = follower.head('userchain').size
+  while (watch.size() < published && !signal.aborted) await delay(catchUpPollMs)
+  // The round that runs now may have begun before the last block was taken in; the one after it has not.
+  await worker.round(signal)
+  if (!signal.aborted) await worker.round(signal)
+  return result()
+}
+
+/** Gives the watch every block of Userchain after its cursor. */
+async function watchUserchain(built: Built, logger: Logger, signal: AbortSignal): Promise<void> {
+  const { follower, watch, worker } = built
+  const onBlock = (block: FollowedBlock): void => {
+    if (watch.see(block)) worker.wake()
+  }
+  try {
+    await follower.follow({ chain: 'userchain', cursor: watch.cursor(), onBlock, signal })
+  } catch (error) {
+    logger.error({ err: error }, 'Userchain is not followed any more')
+  }
+}
+
+/** Waits until the doctor may read the ledger, then follows it. */
+async function followWhenEnrolled(built: Built, logger: Logger, signal: AbortSignal): Promise<void> {
+  const { identity, outbox, follower } = built
+  const isReadable = (): boolean => {
+    const { doctor } = identity
+    if (doctor === undefined) return false
+    return identity.state() !== 'pending' || outbox.find(doctor.account)?.status === 'committed'
+  }
+  while (!isReadable()) {
+    await delay(enrolmentPollMs, undefined, { signal }).catch(() => {})
+    if (signal.aborted) return
+  }
+  follower.start()
+  await watchUserchain(built, logger, signal)
+}
+
+function readinessOf({ identity, follower }: Built): ReadinessCheck[] {
+  if (!['registered', 'licensed'].includes(identity.state())) return []
+  const { stale } = follower.freshness('userchain')
+  return [{ name: 'userchain', ready: !stale, ...(stale ? { reason: 'the copy of Userchain is not up to date' } : {}) }]
+}
+
+/** Opens everything in `config.dir`; nothing listens yet. */
+export async function createDoctorNode(options: {
+  config: DoctorNodeConfig
+  secrets: DoctorNodeSecrets
+  logger: Logger
+}): Promise<DoctorNode> {
+  const { config, secrets, logger } = options
+  ensureFolder(config.dir)
+  const running = new AbortController()
+  const built = build(config, logger, running.signal)
+  const app: HttpApp = await createHttpApp({
+    name: 'HealthBlock doctor node',
+    version: '0.1.0',
+    logger,
+    statusOfCode,
+    readiness: () => readinessOf(built),
+  })
+  const guard = createSecretGuard(secrets.apiSecret)
+  app.fastify.addHook('onRequest', async (request) => {
+    if (!openPaths.includes(request.routeOptions.url ?? '')) await guard(request)
+  })
+  registerIdentityRoutes(app.fastify, built)
+  registerReadingRoutes(app.fastify, built)
+  registerDiagnosisRoutes(app.fastify, built)
+  registerEventRoutes(app.fastify, built)
+  let work: Promise<unknown> = Promise.resolve()
+  return {
+    services: built,
+    async listen() {
+      built.postings.reconcile()
+      built.outbox.start()
+      work = Promise.all([built.worker.run(running.signal), followWhenEnrolled(built, logger, running.signal)])
+      return app.listen({ host: config.host, port: config.port, dir: config.dir })
+    },
+    async stop() {
+      running.abort()
+      await app.stop()
+      await work
+      await built.outbox.close()
+      await built.follower.close()
+      built.database.close()
+    },
+  }
+}

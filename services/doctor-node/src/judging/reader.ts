@@ -1,0 +1,217 @@
+/** Fetches, opens and checks records in the order of their streams. What cannot be read is said so, with its reason. */
+import { openPayload, type PayloadKind, parsePayloadHeader, payloadKinds } from '@healthblock/crypto/payload'
+import { parseBatch, type ReadingBatch } from '@healthblock/diagnosis/batch'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { isRuntimeError } from '@healthblock/runtime/errors'
+import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
+import type { StorageClient } from '@healthblock/runtime/storage-client'
+import type { DoctorNodeEvents } from '../events.ts'
+import type { Envelopes } from '../watch/envelopes.ts'
+
+/** Why a record could not be read: `code` of `unreadable` (chain SPEC §6). */
+export const unreadableCodes = { missing: 1, noKey: 2, header: 3, commitment: 4, format: 5 } as const
+type UnreadableCode = (typeof unreadableCodes)[keyof typeof unreadableCodes]
+
+/** Kinds of streams that are judged: 1 ECG, 2 vital signs. */
+const judgedKinds: readonly number[] = [1, 2]
+/** How long a record may be missing, or without a key, before that is said on the ledger. */
+const patienceMs = 60_000
+const retryMsMin = 1_000
+const retryMsMax = 10_000
+const fetchesAtOnce = 4
+
+/** Most records, and most bytes of blocks, that wait on disk to be judged, per patient. */
+export const backlogMax = { records: 4_096, sizeBytes: 64 * 1024 * 1024 } as const
+
+interface Dependencies {
+  readonly database: Database
+  readonly envelopes: Envelopes
+  readonly storage: () => StorageClient
+  readonly ledgerId: Uint8Array
+  readonly events: DoctorNodeEvents
+  readonly nowMs: () => number
+}
+
+/** A record of the database, as the ledger has it. */
+export interface LedgerRecord {
+  readonly patient: Uint8Array
+  readonly stream: Uint8Array
+  readonly sequence: number
+  readonly generation: number
+  readonly epoch: number
+  /** 0 data, 1 empty, 2 gap, 3 file. */
+  readonly kind: number
+  readonly sizeBytes: number
+  readonly cid: Uint8Array
+  readonly tx: Uint8Array
+}
+
+/** Reads a row of the table `record`. */
+export function recordOf(row: SqlRow): LedgerRecord {
+  return {
+    patient: row.patient as Uint8Array,
+    stream: row.stream as Uint8Array,
+    sequence: Number(row.sequence),
+    generation: Number(row.generation),
+    epoch: Number(row.epoch),
+    kind: Number(row.kind),
+    sizeBytes: Number(row.size),
+    cid: row.cid as Uint8Array,
+    tx: row.tx as Uint8Array,
+  }
+}
+
+/** First and last moment of a batch, Unix ms. */
+export function spanOf(batch: ReadingBatch): { startMs: number; untilMs: number } {
+  const { startMs } = batch
+  if (batch.kind === 'vitals') return { startMs, untilMs: batch.rows.at(-1)?.atMs ?? startMs }
+  const frames = batch.samples.length / batch.leads.length
+  return { startMs, untilMs: startMs + Math.round((frames * 1_000_000) / batch.rateMilliHz) }
+}
+
+type Opened = { batch: ReadingBatch | undefined } | { code: UnreadableCode }
+
+/** Opens a block under a key, with every field of its header as the ledger has it. */
+export function openRecord(options: {
+  ledgerId: Uint8Array
+  record: LedgerRecord
+  block: Uint8Array
+  epochKey: Uint8Array
+}): Opened {
+  const { ledgerId, record, block, epochKey } = options
+  const { patient, stream, generation, epoch, sequence } = record
+  const kind = record.kind as PayloadKind
+  const expected = { kind, ledgerId, owner: patient, writer: patient, stream, generation, epoch, sequence }
+  if (!isHeaderOf(block, expected, record.sizeBytes)) return { code: unreadableCodes.header }
+  let plaintext: Uint8Array
+  try {
+    plaintext = openPayload({ block, epochKey, expected })
+  } catch {
+    return { code: unreadableCodes.commitment }
+  }
+  if (kind === payloadKinds.empty)
+    return plaintext.length === 0 ? { batch: undefined } : { code: unreadableCodes.format }
+  try {
+    return { batch: parseBatch(plaintext) }
+  } catch {
+    return { code: unreadableCodes.format }
+  }
+}
+
+function isHeaderOf(
+  block: Uint8Array,
+  expected: Parameters<typeof openPayload>[0]['expected'],
+  sizeBytes: number,
+): boolean {
+  try {
+    const header = parsePayloadHeader(block)
+    const numbers = ['kind', 'generation', 'epoch', 'sequence'] as const
+    const bytes = ['ledgerId', 'owner', 'writer', 'stream'] as const
+    return (
+      header.sizeBytes === sizeBytes &&
+      numbers.every((name) => header[name] === expected[name]) &&
+      bytes.every((name) => equalBytes(header[name], expected[name]))
+    )
+  } catch {
+    return false
+  }
+}
+
+/** Reads what the queue holds. */
+export class Reader {
+  readonly #deps: Dependencies
+  constructor(deps: Dependencies) {
+    this.#deps = deps
+  }
+
+  /**
+   * Reads a patient's waiting records until none is due or the backlog is full.
+   *
+   * @throws {RuntimeError} `ERR_NO_SOURCE` and others of the network: nothing is said about the records then.
+   */
+  async read(patient: Uint8Array, signal: AbortSignal): Promise<void> {
+    const { database, nowMs } = this.#deps
+    while (!signal.aborted && !this.#isFull(patient)) {
+      const rows = database.all(
+        "SELECT * FROM record WHERE patient = ? AND state = 'waiting' AND due <= ? ORDER BY stream, sequence LIMIT ?",
+        ...[patient, nowMs(), fetchesAtOnce],
+      )
+      if (rows.length === 0) return
+      const results = await Promise.allSettled(rows.map((row) => this.#readOne(row, signal)))
+      const failed = results.find((result) => result.status === 'rejected')
+      if (failed !== undefined) throw failed.reason
+    }
+  }
+
+  #isFull(patient: Uint8Array): boolean {
+    const row = this.#deps.database.get(
+      "SELECT count(*) AS n, coalesce(sum(size), 0) AS size FROM record WHERE patient = ? AND state = 'open' AND diagnosis IS NULL AND block IS NOT NULL",
+      patient,
+    )
+    return Number(row?.n) >= backlogMax.records || Number(row?.size) >= backlogMax.sizeBytes
+  }
+
+  async #readOne(row: SqlRow, signal: AbortSignal): Promise<void> {
+    const { envelopes, ledgerId } = this.#deps
+    const record = recordOf(row)
+    // Files are opened when someone looks at them, not by the machine.
+    if (record.kind === payloadKinds.file) return this.#settle(record, 'skipped', {})
+    const key = await envelopes.epochKey(record)
+    if (key === undefined) return this.#fail(row, record, unreadableCodes.noKey)
+    if (!judgedKinds.includes(key.kind)) return this.#settle(record, 'skipped', { streamkind: key.kind })
+    if (record.kind === payloadKinds.gap) return this.#settle(record, 'open', { streamkind: key.kind })
+    const block = await this.#fetch(record, signal)
+    if (block === undefined) return this.#fail(row, record, unreadableCodes.missing)
+    const opened = openRecord({ ledgerId, record, block, epochKey: key.epochKey })
+    key.epochKey.fill(0)
+    if ('code' in opened) return this.#fail(row, record, opened.code)
+    const span = opened.batch === undefined ? {} : spanOf(opened.batch)
+    this.#settle(record, 'open', { streamkind: key.kind, block, ...span })
+  }
+
+  async #fetch(record: LedgerRecord, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#deps.storage().get(record.cid, { signal })
+    } catch (error) {
+      if (isRuntimeError(error, 'ERR_BLOCK_NOT_FOUND')) return undefined
+      throw error
+    }
+  }
+
+  /** The state is changed only while the record still waits: access may have ended meanwhile. */
+  #settle(
+    record: LedgerRecord,
+    state: 'open' | 'skipped',
+    found: { streamkind?: number; block?: Uint8Array; startMs?: number; untilMs?: number },
+  ): void {
+    const { database, events, nowMs } = this.#deps
+    const changed = database.run(
+      `UPDATE record SET state = ?, streamkind = ?, block = ?, start = ?, until = ?, failed = NULL, code = NULL
+       WHERE patient = ? AND stream = ? AND sequence = ? AND state = 'waiting'`,
+      ...[state, found.streamkind ?? null, found.block ?? null, found.startMs ?? null, found.untilMs ?? null],
+      ...[record.patient, record.stream, record.sequence],
+    )
+    if (changed === 0 || state !== 'open') return
+    const { patient, stream, sequence } = record
+    events.emit({ type: 'reading', patient: toHex(patient), atMs: nowMs(), stream: toHex(stream), sequence })
+  }
+
+  /** What is missing, or has no key yet, is tried again for a while; what is wrong stays wrong. */
+  #fail(row: SqlRow, record: LedgerRecord, code: UnreadableCode): void {
+    const { database, events, nowMs } = this.#deps
+    const now = nowMs()
+    const failedMs = row.failed === null ? now : Number(row.failed)
+    const isTransient = code === unreadableCodes.missing || code === unreadableCodes.noKey
+    const isFinal = !isTransient || now - failedMs >= patienceMs
+    const dueMs = now + Math.min(retryMsMax, Math.max(retryMsMin, now - failedMs))
+    const changed = database.run(
+      `UPDATE record SET state = ?, due = ?, failed = ?, code = ?
+       WHERE patient = ? AND stream = ? AND sequence = ? AND state = 'waiting'`,
+      ...[isFinal ? 'unreadable' : 'waiting', dueMs, failedMs, code],
+      ...[record.patient, record.stream, record.sequence],
+    )
+    if (changed === 0 || !isFinal) return
+    const { patient, stream, sequence } = record
+    events.emit({ type: 'unreadable', patient: toHex(patient), atMs: now, stream: toHex(stream), sequence, code })
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * What the node does without being asked: reads, judges, delivers. One round at a time, patient by patient; each part may
+ * fail (no network, a full disk) without holding up the others.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Logger } from '@healthblock/runtime/logger'
+import type { Database } from '@healthblock/runtime/sqlite'
+import type { Postings } from '../posting/postings.ts'
+import type { Grants } from '../watch/grants.ts'
+import type { Judge } from './judge.ts'
+import type { Reader } from './reader.ts'
+import type { UnreadableReports } from './unreadable.ts'
+
+interface Dependencies {
+  readonly database: Database
+  readonly grants: Grants
+  readonly reader: Reader
+  readonly judge: Judge
+  readonly reports: UnreadableReports
+  readonly postings: Postings
+  readonly logger: Logger
+  /** False until there is a doctor whose registration is on record: nothing can be fetched or posted before. */
+  readonly isReady: () => boolean
+}
+
+const roundMs = 500
+
+/** The node's own work. */
+export class Worker {
+  readonly #deps: Dependencies
+  #ring: (() => void) | undefined
+  #isRung = false
+  #running: Promise<void> | undefined
+  constructor(deps: Dependencies) {
+    this.#deps = deps
+  }
+
+  /** Begins the next round at once. */
+  wake(): void {
+    this.#isRung = true
+    this.#ring?.()
+  }
+
+  /** Runs rounds until the signal is aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#isRung = false
+      await this.round(signal)
+      if (!this.#isRung && !signal.aborted) {
+        await Promise.race([
+          delay(roundMs, undefined, { signal }).catch(() => {}),
+          new Promise<void>((resolve) => {
+            this.#ring = resolve
+          }),
+        ])
+      }
+    }
+  }
+
+  /** One round: a new one, or the one that is running now. Never throws. */
+  round(signal: AbortSignal): Promise<void> {
+    this.#running ??= this.#round(signal).finally(() => {
+      this.#running = undefined
+    })
+    return this.#running
+  }
+
+  async #round(signal: AbortSignal): Promise<void> {
+    const { grants, reader, judge, reports, postings, isReady } = this.#deps
+    if (!isReady()) return
+    for (const patient of grants.patients()) {
+      if (signal.aborted) return
+      await this.#attempt('read', () => reader.read(patient, signal))
+      await this.#attempt('judge', () => judge.judge(patient))
+      await this.#attempt('report', async () => reports.report(patient))
+      await this.#attempt('deliver', () => postings.deliver(signal))
+    }
+    await this.#attempt('deliver', () => postings.deliver(signal))
+  }
+
+  /** Records that wait to be read, and entries without a final answer. */
+  pending(): number {
+    const row = this.#deps.database.get("SELECT count(*) AS n FROM record WHERE state = 'waiting'")
+    return Number(row?.n ?? 0) + this.#deps.postings.pending()
+  }
+
+  async #attempt(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      this.#deps.logger.warn({ err: error, what }, 'left for the next round')
+    }
+  }
+}

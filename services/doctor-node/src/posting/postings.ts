@@ -1,0 +1,224 @@
+/**
+ * Everything that the doctor says on Docchain, from the moment it is signed until it is on record or refused. Block and
+ * leaf are durable before anything leaves the node, so that a restart repeats the same bytes; entries of one diagnosis
+ * stream follow each other, one at a time, so that a refused one leaves its sequence number to the next.
+ */
+import type { SequenceRange } from '@healthblock/chain/transaction'
+import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
+import type { Logger } from '@healthblock/runtime/logger'
+import type { Outbox, OutboxEntry } from '@healthblock/runtime/outbox'
+import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
+import type { StorageClient } from '@healthblock/runtime/storage-client'
+import { DoctorNodeError } from '../errors.ts'
+import type { DoctorNodeEvents } from '../events.ts'
+import type { Composer } from './compose.ts'
+
+/** A signed entry. */
+export interface NewPosting {
+  readonly tx: Uint8Array
+  readonly what: 'diagnosis' | 'amend' | 'unreadable'
+  readonly patient: Uint8Array
+  readonly gid: Uint8Array
+  readonly generation: number
+  readonly epoch: number
+  /** 0 for `unreadable`, which is of no stream. */
+  readonly sequence: number
+  readonly byHand: boolean
+  /** 32 bytes. */
+  readonly algorithm: Uint8Array
+  readonly inputs: readonly SequenceRange[]
+  /** The diagnosis that is amended, and how: 1 sign, 2 correct, 3 withdraw. */
+  readonly amends?: { readonly of: Uint8Array; readonly act: number }
+  readonly block?: { readonly block: Uint8Array; readonly cid: Uint8Array }
+  readonly leaf: Uint8Array
+}
+
+interface Dependencies {
+  readonly database: Database
+  readonly outbox: () => Outbox
+  readonly storage: () => StorageClient
+  readonly composer: Composer
+  readonly events: DoctorNodeEvents
+  readonly logger: Logger
+  readonly nowMs: () => number
+}
+
+const statusOfAct: Readonly<Record<number, string>> = { 1: 'signed', 2: 'corrected', 3: 'withdrawn' }
+const openStates = "('sealed', 'stored', 'posted')"
+const handedAtOnce = 64
+
+/** Keeps and delivers postings. */
+export class Postings {
+  readonly #deps: Dependencies
+  readonly #turns = new Map<string, Promise<unknown>>()
+  #delivering: Promise<void> | undefined
+  constructor(deps: Dependencies) {
+    this.#deps = deps
+  }
+
+  /** Writes a signed entry down: from here on it will be posted, these bytes and no others. Inside the caller's transaction. */
+  add(posting: NewPosting): void {
+    const { database, nowMs } = this.#deps
+    const { tx, what, patient, gid, generation, epoch, sequence, algorithm, amends, block, leaf } = posting
+    database.run(
+      `INSERT INTO posting (tx, what, patient, gid, generation, epoch, sequence, at, byhand, algorithm, inputs, amends, act, block, cid, leaf, state, status)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')`,
+      ...[tx, what, patient, gid, generation, epoch, sequence, nowMs(), posting.byHand ? 1 : 0, algorithm],
+      ...[encodeCbor(posting.inputs as unknown as CborValue), amends?.of ?? null, amends?.act ?? null],
+      ...[block?.block ?? null, block?.cid ?? null, leaf, block === undefined ? 'stored' : 'sealed'],
+    )
+  }
+
+  /** The next sequence of the diagnosis stream: what is on record, here or on the verified Docchain, and one more. */
+  nextSequence(patient: Uint8Array): number {
+    const row = this.#deps.database.get(
+      "SELECT coalesce(max(sequence), 0) AS last FROM posting WHERE patient = ? AND state = 'committed'",
+      patient,
+    )
+    return Math.max(Number(row?.last ?? 0), this.#deps.composer.committedHead(patient).sequence) + 1
+  }
+
+  /** The entry of a patient's diagnosis stream that is on its way, if there is one. */
+  underWay(patient: Uint8Array): Uint8Array | undefined {
+    const row = this.#deps.database.get(
+      `SELECT tx FROM posting WHERE patient = ? AND state IN ${openStates} AND what <> 'unreadable' ORDER BY at LIMIT 1`,
+      patient,
+    )
+    return row?.tx as Uint8Array | undefined
+  }
+
+  /** Number of entries without a final answer. */
+  pending(): number {
+    const row = this.#deps.database.get(`SELECT count(*) AS n FROM posting WHERE state IN ${openStates}`)
+    return Number(row?.n ?? 0)
+  }
+
+  /** True while somebody is alone with the patient's stream. */
+  isTaken(patient: Uint8Array): boolean {
+    return this.#turns.has(toHex(patient))
+  }
+
+  /** One after the other for each patient: whoever composes an entry of the stream must be alone with it. */
+  async exclusively<T>(patient: Uint8Array, work: () => Promise<T>): Promise<T> {
+    const name = toHex(patient)
+    const turn = (this.#turns.get(name) ?? Promise.resolve()).then(work, work)
+    const settled = turn.catch(() => {})
+    this.#turns.set(name, settled)
+    try {
+      return await turn
+    } finally {
+      if (this.#turns.get(name) === settled) this.#turns.delete(name)
+    }
+  }
+
+  /**
+   * Waits until the patient's stream is free: nothing of it is on its way.
+   *
+   * @throws {DoctorNodeError} `ERR_STILL_PENDING`.
+   */
+  async free(patient: Uint8Array, signal: AbortSignal): Promise<void> {
+    for (let tx = this.underWay(patient); tx !== undefined; tx = this.underWay(patient)) await this.final(tx, signal)
+  }
+
+  /**
+   * Delivers an entry and waits for its final answer.
+   *
+   * @throws {DoctorNodeError} `ERR_STILL_PENDING` if the signal ends first; the entry goes on.
+   */
+  async final(tx: Uint8Array, signal: AbortSignal): Promise<OutboxEntry> {
+    const stillPending = (cause?: unknown): DoctorNodeError =>
+      new DoctorNodeError(
+        'no final answer yet: it is on its way and will be delivered',
+        { code: 'ERR_STILL_PENDING', transaction: toHex(tx) },
+        { cause },
+      )
+    await this.deliver(signal)
+    if (this.#deps.outbox().find(tx) === undefined) throw stillPending()
+    try {
+      const entry = await this.#deps.outbox().wait(tx, { signal })
+      this.settle(entry)
+      return entry
+    } catch (error) {
+      if (signal.aborted) throw stillPending(error)
+      throw error
+    }
+  }
+
+  /** Stores blocks and hands transactions over, as far as the network allows; never twice at once. */
+  deliver(signal: AbortSignal): Promise<void> {
+    this.#delivering ??= this.#deliver(signal).finally(() => {
+      this.#delivering = undefined
+    })
+    return this.#delivering
+  }
+
+  async #deliver(signal: AbortSignal): Promise<void> {
+    const { database, outbox, storage, logger } = this.#deps
+    const sealed = database.all(
+      "SELECT tx, block FROM posting WHERE state = 'sealed' ORDER BY at LIMIT ?",
+      handedAtOnce,
+    )
+    for (const row of sealed) {
+      try {
+        await storage().put(row.block as Uint8Array, { signal })
+      } catch (error) {
+        logger.warn({ err: error }, 'a diagnosis is not stored yet')
+        break
+      }
+      database.run("UPDATE posting SET state = 'stored' WHERE tx = ? AND state = 'sealed'", row.tx as Uint8Array)
+    }
+    const stored = database.all("SELECT tx, leaf FROM posting WHERE state = 'stored' ORDER BY at LIMIT ?", handedAtOnce)
+    for (const row of stored) {
+      outbox().add([{ chain: 'docchain', leaf: row.leaf as Uint8Array }])
+      database.run("UPDATE posting SET state = 'posted' WHERE tx = ? AND state = 'stored'", row.tx as Uint8Array)
+    }
+  }
+
+  /** The outbox's final word about a transaction. Twice is once. */
+  settle(entry: OutboxEntry): void {
+    const { database, events, nowMs } = this.#deps
+    if (entry.status !== 'committed' && entry.status !== 'refused') return
+    const tx = fromHex(entry.id)
+    const row = database.get(`SELECT * FROM posting WHERE tx = ? AND state IN ${openStates}`, tx)
+    if (row === undefined) return
+    const isCommitted = entry.status === 'committed'
+    database.transaction(() => {
+      database.run(
+        "UPDATE posting SET state = ?, status = ?, finalms = ?, rule = ?, refusal = ?, leaf = x'' WHERE tx = ?",
+        ...[entry.status, isCommitted ? 'preliminary' : 'not recorded', nowMs()],
+        ...[entry.rule ?? null, entry.refusal ?? null, tx],
+      )
+      if (row.what === 'diagnosis') this.#settleRecords(tx, isCommitted)
+      if (row.what === 'amend' && isCommitted) {
+        const status = statusOfAct[Number(row.act)] as string
+        database.run('UPDATE posting SET status = ? WHERE tx = ?', status, row.amends as Uint8Array)
+      }
+    })
+    const patient = toHex(row.patient as Uint8Array)
+    const rule: Record<string, string> = entry.rule === undefined ? {} : { rule: entry.rule }
+    const type = isCommitted ? (row.what === 'unreadable' ? 'unreadable' : 'diagnosis') : 'refused'
+    events.emit({ type, patient, atMs: nowMs(), transaction: entry.id, ...rule })
+  }
+
+  /** What was judged on record needs no block here any more; what was refused may be judged again. */
+  #settleRecords(tx: Uint8Array, isCommitted: boolean): void {
+    const set = isCommitted ? 'block = NULL' : 'diagnosis = NULL'
+    this.#deps.database.run(`UPDATE record SET ${set} WHERE diagnosis = ?`, tx)
+  }
+
+  /** After a restart: what the outbox finished while this process was not there to hear it. */
+  reconcile(): void {
+    const { database, outbox } = this.#deps
+    const rows = database.all("SELECT tx FROM posting WHERE state = 'posted' LIMIT 100000")
+    for (const { tx } of rows) {
+      const entry = outbox().find(tx as Uint8Array)
+      if (entry !== undefined) this.settle(entry)
+    }
+  }
+
+  /** One of the doctor's own entries. */
+  find(tx: Uint8Array): SqlRow | undefined {
+    return this.#deps.database.get('SELECT * FROM posting WHERE tx = ?', tx)
+  }
+}

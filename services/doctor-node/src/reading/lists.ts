@@ -1,0 +1,170 @@
+/** What the doctor sees: patients, readings, diagnoses. Findings are opened for the answer and forgotten. */
+import { toHex } from '@healthblock/encoding/bytes'
+import { decodeCbor } from '@healthblock/encoding/cbor'
+import { readRefusal } from '@healthblock/runtime/ledger-client'
+import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
+import { openOwn } from '../judging/judge.ts'
+import type { Composer } from '../posting/compose.ts'
+import type { Grants } from '../watch/grants.ts'
+
+/** A grant to this doctor. */
+export interface PatientView {
+  readonly patient: string
+  readonly grant: string
+  /** Stream ids with their kind, as far as an envelope told it. */
+  readonly streams: { stream: string; kind: string }[]
+  readonly from: string
+  readonly until: string | null
+  readonly state: string
+}
+
+/** A reading that the doctor's keys opened, as the command line's contract has it. */
+export interface ReadingView {
+  readonly patient: string
+  readonly stream: string
+  readonly kind: string
+  readonly sequence: number
+  readonly generation: number
+  readonly epoch: number
+  readonly from: string
+  readonly to: string
+  readonly transactionId: string
+  readonly cid: string
+}
+
+/** The ledger's signed refusal, for people. Bytes are lower-case hex. */
+export interface RefusalView {
+  readonly rule: string
+  readonly height: number
+  readonly stateRoot: string
+  readonly signature: string
+}
+
+/** A diagnosis, as the command line's contract has it. */
+export interface DiagnosisView {
+  readonly transactionId: string
+  readonly patient: string
+  readonly doctor: string
+  readonly at: string
+  readonly algorithm: string
+  readonly in: { stream: string; from: number; to: number }[]
+  readonly findings: { code: string; from: string; to: string; severity: string; sentence: string; open: boolean }[]
+  readonly text?: string
+  /** pending, preliminary, signed, corrected, withdrawn, not recorded. */
+  readonly status: string
+  readonly note?: string
+  readonly refused?: RefusalView
+}
+
+const kindNames: Readonly<Record<number, string>> = { 1: 'ecg', 2: 'vitals', 3: 'records', 4: 'profile', 5: 'live' }
+const iso = (ms: number): string => new Date(ms).toISOString()
+/** The last moment that a date can hold. */
+const dateMax = 8_640_000_000_000_000
+
+function kindName(kind: unknown): string {
+  return (typeof kind === 'number' ? kindNames[kind] : undefined) ?? 'other'
+}
+
+/** Grants to this doctor, oldest first. */
+export function listPatients(database: Database, grants: Grants, epochMs: number): PatientView[] {
+  return grants.all().map((grant) => ({
+    patient: toHex(grant.patient),
+    grant: toHex(grant.gid),
+    streams: grant.streams.map((stream) => {
+      const row = database.get(
+        'SELECT streamkind FROM record WHERE patient = ? AND stream = ? AND streamkind IS NOT NULL LIMIT 1',
+        ...[grant.patient, stream],
+      )
+      return { stream: toHex(stream), kind: kindName(row?.streamkind) }
+    }),
+    from: iso(grant.fromEpoch * epochMs),
+    until: grant.untilMs > dateMax ? null : iso(grant.untilMs),
+    state: grants.stateOf(grant),
+  }))
+}
+
+/** Readings that were opened, oldest first. */
+export function listReadings(database: Database, patient: Uint8Array): ReadingView[] {
+  const rows = database.all(
+    `SELECT stream, sequence, generation, epoch, streamkind, start, until, tx, cid FROM record
+     WHERE patient = ? AND state = 'open' AND kind = 0 ORDER BY start, stream, sequence LIMIT 1000000`,
+    patient,
+  )
+  return rows.map((row) => ({
+    patient: toHex(patient),
+    stream: toHex(row.stream as Uint8Array),
+    kind: kindName(row.streamkind),
+    sequence: Number(row.sequence),
+    generation: Number(row.generation),
+    epoch: Number(row.epoch),
+    from: iso(Number(row.start)),
+    to: iso(Number(row.until)),
+    transactionId: toHex(row.tx as Uint8Array),
+    cid: toHex(row.cid as Uint8Array),
+  }))
+}
+
+/** A kept refusal for people; undefined if it was refused without a gateway's word. */
+export function refusalView(evidence: unknown): RefusalView | undefined {
+  if (!(evidence instanceof Uint8Array)) return undefined
+  const { rule, height, stateRoot, signature } = readRefusal(evidence)
+  return { rule, height, stateRoot: toHex(stateRoot), signature: toHex(signature) }
+}
+
+/** The doctor's own diagnoses, of one patient or of all, oldest first. */
+export async function listDiagnoses(
+  parts: { database: Database; composer: Composer; grants: Grants },
+  patient: Uint8Array | undefined,
+): Promise<DiagnosisView[]> {
+  const { database, composer, grants } = parts
+  const select = "SELECT * FROM posting WHERE what = 'diagnosis'"
+  const rows =
+    patient === undefined
+      ? database.all(`${select} ORDER BY at LIMIT 10000`)
+      : database.all(`${select} AND patient = ? ORDER BY at LIMIT 10000`, patient)
+  const views: DiagnosisView[] = []
+  for (const row of rows) views.push(await viewOf(row, composer, grants))
+  return views
+}
+
+async function viewOf(row: SqlRow, composer: Composer, grants: Grants): Promise<DiagnosisView> {
+  const document = await openOwn(composer, row)
+  const inputs = decodeCbor(row.inputs as Uint8Array) as unknown as [Uint8Array, number, number][]
+  const refused = refusalView(row.refusal)
+  const note = row.state === 'refused' ? noteOf(row, grants) : undefined
+  return {
+    transactionId: toHex(row.tx as Uint8Array),
+    patient: toHex(row.patient as Uint8Array),
+    doctor: toHex(composer.account()),
+    at: iso(Number(row.at)),
+    algorithm: algorithmText(row, document?.algorithm),
+    in: inputs.map(([stream, from, to]) => ({ stream: toHex(stream), from, to })),
+    findings: (document?.findings ?? []).map((finding) => ({
+      code: finding.code,
+      from: iso(finding.fromMs),
+      to: iso(finding.toMs),
+      severity: finding.severity,
+      sentence: finding.sentence,
+      open: finding.isOpen,
+    })),
+    ...(document === undefined || document.text === '' ? {} : { text: document.text }),
+    status: row.status as string,
+    ...(note === undefined ? {} : { note }),
+    ...(refused === undefined ? {} : { refused }),
+  }
+}
+
+function algorithmText(row: SqlRow, algorithm: { name: string; version: string } | undefined): string {
+  if (Number(row.byhand) === 1) return 'by hand'
+  return algorithm === undefined ? toHex(row.algorithm as Uint8Array) : `${algorithm.name}@${algorithm.version}`
+}
+
+/** Why a finding is not on record, in the doctor's words. */
+function noteOf(row: SqlRow, grants: Grants): string {
+  const isAccess = row.rule === 'D.live' || row.rule === 'D.grant'
+  if (!isAccess) return `refused by rule ${row.rule}, not recorded`
+  const gid = toHex(row.gid as Uint8Array)
+  const grant = grants.all(row.patient as Uint8Array).find((one) => toHex(one.gid) === gid)
+  const endedMs = grant?.closedMs ?? Math.min(grant?.untilMs ?? dateMax, Number(row.finalms))
+  return `access ended at ${iso(endedMs)}, not recorded`
+}

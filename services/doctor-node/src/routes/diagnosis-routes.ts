@@ -1,0 +1,95 @@
+import type { SequenceRange } from '@healthblock/chain/transaction'
+import { fromHex } from '@healthblock/encoding/bytes'
+import { createProblem, type FastifyInstance, type FastifyReply } from '@healthblock/runtime/http-app'
+import type { Services } from '../app.ts'
+import { DoctorNodeError, statusOfCode } from '../errors.ts'
+import type { AmendAct, Posted } from '../posting/by-hand.ts'
+import { listDiagnoses, refusalView } from '../reading/lists.ts'
+import { hex32, patientQuery } from './schemas.ts'
+
+const sequence = { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER } as const
+const rangeSchema = {
+  type: 'object',
+  required: ['stream', 'from', 'to'],
+  additionalProperties: false,
+  properties: { stream: { type: 'string', pattern: '^[0-9a-f]{16}$' }, from: sequence, to: sequence },
+} as const
+const textBytesMax = 4_000
+
+/** Answers 201, or 409 with the ledger's signed refusal. */
+async function answer(reply: FastifyReply, work: Promise<Posted>): Promise<unknown> {
+  try {
+    const posted = await work
+    void reply.code(201)
+    return posted
+  } catch (error) {
+    if (!(error instanceof DoctorNodeError) || error.detail.code !== 'ERR_REFUSED') throw error
+    const { code, entry } = error.detail
+    const status = statusOfCode[code]
+    const problem = createProblem({ status, code, detail: error.message })
+    const refused = refusalView(entry.refusal) ?? { rule: entry.rule ?? 'unknown' }
+    void reply.code(status).type('application/problem+json')
+    return JSON.stringify({ ...problem, transactionId: entry.id, refused })
+  }
+}
+
+/** Diagnoses: the machine's and the doctor's own. */
+export function registerDiagnosisRoutes(app: FastifyInstance, services: Services): void {
+  const { byHand } = services
+
+  app.get('/v1/diagnoses', { schema: { querystring: patientQuery } }, async (request) => {
+    const { patient } = request.query as { patient?: string }
+    if (services.identity.doctor === undefined) return []
+    return listDiagnoses(services, patient === undefined ? undefined : fromHex(patient))
+  })
+
+  app.post(
+    '/v1/diagnoses',
+    {
+      schema: {
+        body: {
+          type: 'object',
+          required: ['patient', 'in', 'text'],
+          additionalProperties: false,
+          properties: {
+            patient: hex32,
+            in: { type: 'array', minItems: 1, maxItems: 16, items: rangeSchema },
+            text: { type: 'string', minLength: 1, maxLength: textBytesMax },
+          },
+        },
+      },
+    },
+    async (request, reply) => {
+      const body = request.body as {
+        patient: string
+        in: { stream: string; from: number; to: number }[]
+        text: string
+      }
+      const inputs = body.in.map(({ stream, from, to }): SequenceRange => [fromHex(stream), from, to])
+      return answer(reply, byHand.diagnose({ patient: fromHex(body.patient), inputs, text: body.text }))
+    },
+  )
+
+  app.post(
+    '/v1/diagnoses/:id/amend',
+    {
+      schema: {
+        params: { type: 'object', required: ['id'], properties: { id: hex32 } },
+        body: {
+          type: 'object',
+          required: ['act'],
+          additionalProperties: false,
+          properties: {
+            act: { type: 'string', enum: ['sign', 'correct', 'withdraw'] },
+            text: { type: 'string', maxLength: textBytesMax },
+          },
+        },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params as { id: string }
+      const { act, text } = request.body as { act: AmendAct; text?: string }
+      return answer(reply, byHand.amend({ of: fromHex(id), act, text: text ?? '' }))
+    },
+  )
+}

@@ -1,0 +1,38 @@
+import { fromHex } from '@healthblock/encoding/bytes'
+import type { FastifyInstance } from '@healthblock/runtime/http-app'
+import type { Services } from '../app.ts'
+import { listPatients, listReadings } from '../reading/lists.ts'
+import { patientBody, patientQuery } from './schemas.ts'
+
+/** What the doctor reads: patients, readings, alarms; and what he tries in vain. */
+export function registerReadingRoutes(app: FastifyInstance, services: Services): void {
+  const { database, grants, alarms, experiments } = services
+
+  app.get('/v1/patients', async () => listPatients(database, grants, services.epochMs))
+
+  app.get('/v1/readings', { schema: { querystring: patientQuery } }, async (request) => {
+    const { patient } = request.query as { patient?: string }
+    const patients = patient === undefined ? grants.patients() : [fromHex(patient)]
+    return patients.flatMap((one) => listReadings(database, one))
+  })
+
+  app.get('/v1/alarms', async () => alarms.list())
+
+  app.post(
+    '/v1/alarms/:id/acknowledge',
+    {
+      schema: {
+        params: { type: 'object', required: ['id'], properties: { id: { type: 'integer', minimum: 1 } } },
+      },
+    },
+    async (request) => alarms.acknowledge((request.params as { id: number }).id),
+  )
+
+  app.post('/v1/experiments/decrypt', { schema: { body: patientBody } }, async (request) =>
+    experiments.decrypt(fromHex((request.body as { patient: string }).patient)),
+  )
+
+  app.post('/v1/experiments/envelope', { schema: { body: patientBody } }, async (request) =>
+    experiments.envelope(fromHex((request.body as { patient: string }).patient)),
+  )
+}

@@ -1,0 +1,17 @@
+/** JSON schemas that several routes use. */
+export const hex32 = { type: 'string', pattern: '^[0-9a-f]{64}$' } as const
+
+/** `?patient=`, an account. */
+export const patientQuery = {
+  type: 'object',
+  additionalProperties: false,
+  properties: { patient: hex32 },
+} as const
+
+/** A body with the patient alone. */
+export const patientBody = {
+  type: 'object',
+  required: ['patient'],
+  additionalProperties: false,
+  properties: { patient: hex32 },
+} as const
