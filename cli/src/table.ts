@@ -9,7 +9,7 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
   return rows.map((row) => `${line(row)}\n`).join('')
 }
 
-/** The first characters of a long id, for people. */
+/** The first characters of a long id, for people; anything else as it is. */
 export function shortId(id: string): string {
-  return id.length > 16 ? `${id.slice(0, 12)}…` : id
+  return /^[0-9a-f]{32,}$/.test(id) ? `${id.slice(0, 12)}…` : id
 }

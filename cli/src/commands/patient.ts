@@ -227,7 +227,15 @@ receipt             ${result.receipt ?? 'not yet'}
   return isWaiting && result.refusedEverywhereAt === null ? 1 : 0
 }
 
-function listing(what: string, columns: string[]) {
+/** A diagnosis in words. */
+function sentences(row: Record<string, unknown>): Record<string, unknown> {
+  const findings = row.findings as { sentence: string }[]
+  const words =
+    findings.map(({ sentence }) => sentence).join(' ') || (row.text as string | undefined) || 'nothing to report'
+  return { ...row, findings: row.status === 'sealed' ? 'these keys do not open it' : words }
+}
+
+function listing(what: string, columns: string[], inWords = (row: Record<string, unknown>) => row) {
   return async (context: Context, positionals: string[]): Promise<ExitCode> => {
     const [name] = takePositionals(positionals, ['NAME'] as const)
     const session = await openSession(context, name)
@@ -235,7 +243,7 @@ function listing(what: string, columns: string[]) {
     const cell = (value: unknown): string =>
       typeof value === 'object' && value !== null ? JSON.stringify(value) : shortId(String(value ?? ''))
     return print(context, rows, () =>
-      formatTable([columns, ...rows.map((row) => columns.map((column) => cell(row[column])))]),
+      formatTable([columns, ...rows.map(inWords).map((row) => columns.map((column) => cell(row[column])))]),
     )
   }
 }
@@ -257,7 +265,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   grant,
   revoke,
   readings: listing('readings', ['sequence', 'kind', 'from', 'to', 'transactionId']),
-  diagnoses: listing('diagnoses', ['at', 'doctor', 'status', 'findings']),
+  diagnoses: listing('diagnoses', ['at', 'doctor', 'status', 'findings'], sentences),
   grants: listing('grants', ['grant', 'doctor', 'streams', 'state', 'from', 'until']),
   exposure,
 }

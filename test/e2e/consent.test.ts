@@ -1,0 +1,162 @@
+/** Grants, revocations and diagnoses through real processes: what a doctor can do, before and after. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { callNode, nodeAccess } from '../../cli/src/cluster/client.ts'
+import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { writeRecord } from '../support/record.ts'
+
+interface Reading {
+  readonly stream: string
+  readonly sequence: number
+  readonly transactionId: string
+}
+
+interface Diagnosis {
+  readonly transactionId: string
+  readonly doctor: string
+  readonly in: { stream: string; from: number; to: number }[]
+  readonly findings: { code: string }[]
+}
+
+interface Revocation {
+  readonly transactionId: string
+  readonly receipt: string
+  readonly changedAt: string
+  readonly recordedAt: string
+  readonly refusedEverywhereAt: string
+}
+
+describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
+  let cluster: TestCluster
+  let record: string
+  let streamed = 0
+
+  beforeAll(async () => {
+    cluster = await TestCluster.start({ doctors: 2, patients: ['anna'], periodMs: 5_000 })
+    record = writeRecord(cluster.root, { seconds: 120, rhythm: 'irregular' })
+    writeFileSync(join(cluster.root, 'finding.txt'), 'Seen by hand.\n')
+  }, 120_000)
+
+  afterAll(async () => {
+    await cluster?.remove()
+  })
+
+  const stream = async (seconds: number, ...more: string[]): Promise<void> => {
+    const range = ['--from', String(streamed), '--to', String(streamed + seconds)]
+    streamed += seconds
+    await cluster.ok('patient', 'stream', 'anna', '--record', record, ...range, '--speed', 'max', ...more)
+  }
+  const newest = async (): Promise<Reading> =>
+    (await cluster.ok<Reading[]>('patient', 'readings', 'anna')).at(-1) as Reading
+  const post = (doctor: string, { stream: id, sequence }: Reading) =>
+    cluster.run<Record<string, unknown>>(
+      'doctor',
+      'post',
+      doctor,
+      'anna',
+      '--in',
+      `${id}:${sequence}`,
+      '--text',
+      join(cluster.root, 'finding.txt'),
+    )
+  const diagnoses = (): Promise<Diagnosis[]> => cluster.ok<Diagnosis[]>('patient', 'diagnoses', 'anna')
+  const experiment = (doctor: string, name: string): Promise<{ refused: boolean }> =>
+    callNode(nodeAccess(cluster.dir, cluster.file, doctor), 'POST', `/v1/experiments/${name}`, {
+      patient: cluster.file.patients[0]?.account,
+    })
+  const isRead = async (doctor: string, { transactionId }: Reading): Promise<boolean> =>
+    (await cluster.ok<Reading[]>('doctor', 'readings', doctor, 'anna')).some(
+      (reading) => reading.transactionId === transactionId,
+    )
+
+  test('a doctor without a grant reads nothing and can post nothing', async () => {
+    await stream(10, '--wait')
+    expect(await cluster.ok('doctor', 'readings', 'doctor-a', 'anna')).toEqual([])
+    expect((await post('doctor-a', await newest())).code).toBe(1)
+  })
+
+  test('both doctors diagnose by themselves, and the patient reads it', async () => {
+    for (const doctor of ['doctor-a', 'doctor-b']) {
+      const { receipt } = await cluster.ok<{ receipt: string }>('patient', 'grant', 'anna', doctor)
+      expect((await cluster.run('verify', receipt)).code).toBe(0)
+    }
+    const found = await eventually('two diagnoses', 60_000, async () => {
+      const all = await diagnoses()
+      return new Set(all.map(({ doctor }) => doctor)).size === 2 ? all : undefined
+    })
+    expect(found.every(({ findings }) => findings.length > 0)).toBe(true)
+  })
+
+  test('a doctor may diagnose by hand', async () => {
+    expect(await post('doctor-b', await newest())).toMatchObject({
+      code: 0,
+      value: { transactionId: expect.any(String) },
+    })
+  })
+
+  test('a doctor node that was killed and away catches up, and judges every record once', async () => {
+    cluster.kill('doctor-a')
+    await stream(20, '--wait')
+    await cluster.restart('doctor-a')
+    const last = await newest()
+    await eventually('catching up', 60_000, async () => ((await isRead('doctor-a', last)) ? true : undefined))
+    cluster.kill('doctor-a')
+    await cluster.restart('doctor-a')
+    const account = cluster.file.doctors[0]?.account
+    const own = (await diagnoses()).filter(({ doctor }) => doctor === account)
+    const judged = own.flatMap(({ in: inputs }) =>
+      inputs.flatMap(({ from, to }) => Array.from({ length: to - from + 1 }, (_, i) => from + i)),
+    )
+    expect(judged.length).toBe(new Set(judged).size)
+  })
+
+  test('a revoked doctor is refused three times, and the other goes on', async () => {
+    const revoked = await cluster.ok<Revocation>('patient', 'revoke', 'anna', 'doctor-b', '--wait')
+    expect(Date.parse(revoked.refusedEverywhereAt)).toBeGreaterThanOrEqual(Date.parse(revoked.changedAt))
+    expect(await cluster.run('verify', revoked.receipt, '--genesis', join(cluster.dir, 'genesis.cbor'))).toMatchObject({
+      code: 0,
+      value: { kind: 'revocation' },
+    })
+    await stream(10, '--wait')
+    const last = await newest()
+    expect(await experiment('doctor-b', 'decrypt')).toMatchObject({ refused: true })
+    expect(await experiment('doctor-b', 'envelope')).toMatchObject({ refused: true })
+    const refused = await post('doctor-b', last)
+    expect(refused).toMatchObject({
+      code: 1,
+      value: { refused: { rule: 'D.live', signature: expect.stringMatching(/^[0-9a-f]{128}$/) } },
+    })
+    expect(await isRead('doctor-b', last)).toBe(false)
+    await eventually('doctor A reading on', 60_000, async () => ((await isRead('doctor-a', last)) ? true : undefined))
+    const exposure = await cluster.ok<{ stillReadable: boolean; kind: string }[]>(
+      'patient',
+      'exposure',
+      'anna',
+      'doctor-b',
+    )
+    expect(exposure.filter(({ kind }) => kind === 'ecg')).toMatchObject([{ stillReadable: false }])
+  })
+
+  test('a revocation made while the ledger is away takes effect at once, and is recorded afterwards', async () => {
+    await cluster.ok('patient', 'grant', 'anna', 'doctor-b')
+    for (const rank of [0, 1, 2, 3]) cluster.kill(`accounting-${rank}`)
+    const revoked = await cluster.run<Revocation>('patient', 'revoke', 'anna', 'doctor-b')
+    expect(revoked.value).toMatchObject({ changedAt: expect.any(String), recordedAt: null })
+    await stream(10)
+    await Promise.all([0, 1, 2, 3].map((rank) => cluster.restart(`accounting-${rank}`)))
+    const closed = await eventually('the record', 60_000, async () => {
+      const grants = await cluster.ok<{ state: string; doctor: string }[]>('patient', 'grants', 'anna')
+      const { value } = await cluster.run<{ ok: boolean }>('audit')
+      return value.ok ? grants : undefined
+    })
+    expect(
+      closed
+        .filter(({ doctor }) => doctor === cluster.file.doctors[1]?.account)
+        .every(({ state }) => state === 'ended'),
+    ).toBe(true)
+    await eventually('delivery', 60_000, async () => ((await newest()).sequence === streamed / 5 ? true : undefined))
+    expect(await experiment('doctor-b', 'decrypt')).toMatchObject({ refused: true })
+    expect((await post('doctor-b', await newest())).value).toMatchObject({ refused: { rule: 'D.live' } })
+  })
+})
