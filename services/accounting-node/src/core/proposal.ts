@@ -2,19 +2,12 @@
 import type { PendingBlock } from '@healthblock/chain/block'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
+import { cosign } from './attester.ts'
 import type { Follower } from './catch-up.ts'
 import type { CoreState } from './core-state.ts'
 import { readRegister } from './head-register.ts'
 import { stage } from './stager.ts'
-import {
-  type Ack,
-  encodeAcks,
-  encodeHeadValue,
-  encodeMessage,
-  type HeadValue,
-  isSameHead,
-  parseMessage,
-} from './wire.ts'
+import { type Ack, encodeAcks, encodeHeadValue, encodeMessage, type HeadValue, parseMessage } from './wire.ts'
 
 /** Pauses between tries of one peer. */
 const behindPauseMs = 50
@@ -205,6 +198,6 @@ export async function decide(
   await setRegister(core, leadership, { ...leadership.value, height, size, root, acks })
   core.tell('decided', encodeMessage({ value: leadership.bytes }))
   const applied = await core.apply(proposal, acks, { sign: true })
-  if (!applied && !isSameHead(core.head(), proposal.pending.head) && core.head().height < height)
-    await follower.follow()
+  if (!applied && core.head().height < height) await follower.follow()
+  await cosign(core)
 }

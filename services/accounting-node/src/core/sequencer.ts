@@ -18,8 +18,12 @@ const blockMsWanted = 300
 const transactionsLeast = 256
 /** A waiting transaction that no job brought is proposed from the pool after this long. */
 const adoptAfterMs = 2_000
+/** And after this long even while jobs keep coming: they may all be there, and it may be lost. */
+const adoptAnywayMs = 6_000
 /** And again at most this often. */
 const adoptAgainMs = 2_000
+/** Most of them in one block. */
+const adoptedMax = 1_024
 /** A candidate that lacks something stays this long with the leader, to be tried with every block. */
 const carryMs = 5_000
 /** Most of them. */
@@ -174,12 +178,12 @@ export class Sequencer {
     const carried = this.#carried.filter(({ sinceMs }) => sinceMs > nowMs - carryMs)
     const all = [...carried, ...this.#arrived]
     this.#carried = []
-    if (this.#arrived.length < blockLimits.transactionsMax / 2) {
-      for (const entry of core.pool.olderThan(nowMs - adoptAfterMs, 1_024)) {
-        if (entry.proposedMs > nowMs - adoptAgainMs) continue
-        entry.proposedMs = nowMs
-        all.push({ transaction: entry.transaction, sinceMs: nowMs })
-      }
+    // While jobs keep coming, what waits is most likely in one of them.
+    const olderMs = this.#arrived.length === 0 ? adoptAfterMs : adoptAnywayMs
+    for (const entry of core.pool.olderThan(nowMs - olderMs, adoptedMax)) {
+      if (entry.proposedMs > nowMs - adoptAgainMs) continue
+      entry.proposedMs = nowMs
+      all.push({ transaction: entry.transaction, sinceMs: nowMs })
     }
     this.#arrived = []
     return core.options.faultCensor === undefined
