@@ -99,7 +99,7 @@ export function createApp(parts: AppParts): FastifyInstance {
     if (atOnce > requestsAtOnceMax) {
       throw new StorageError('too many requests', { code: 'ERR_STORE_BUSY', operationsMax: requestsAtOnceMax })
     }
-    request.principal = await authorizer.authorize(bearerOf(request), 'storage')
+    request.principal = await authorizer.authorize(bearerOf(request))
   })
   app.addHook('onResponse', async (request, reply) => {
     events.requestDone(request.routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime / 1000)

@@ -3,11 +3,11 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { createToken, type TokenStatement } from '@healthblock/chain/token'
 import { signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { toHex } from '@healthblock/encoding/bytes'
 import { CID } from 'multiformats/cid'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { createStoreToken } from './access/token.ts'
 import { Cluster, multipart, type Place } from './cluster.fixture.ts'
 import { readConfig } from './config.ts'
 import { rankMembers } from './replication/placement.ts'
@@ -203,26 +203,29 @@ describe('three nodes', () => {
     const seed = readFileSync(places[0].environment.STORAGE_STORE_KEY_FILE as string, 'utf8')
     const key = signingKeyFromSeed(new Uint8Array(Buffer.from(seed, 'hex')))
     const stranger = signingKeyFromSeed(new Uint8Array(randomBytes(32)))
-    const good = {
-      ledgerId: cluster.ledgerId,
-      account: places[0].account,
-      audience: places[1].account,
-      until: Date.now() + 60_000,
-    }
+    const { ledgerId } = cluster
+    const [account, audience] = [places[0].account, places[1].account]
+    const good = { account, audience, scope: 'storage', until: Date.now() + 60_000 } as const
+    const sign = (changed: Partial<TokenStatement>, signingKey = key, number = 2, ledger = ledgerId): string =>
+      createToken({ ledgerId: ledger, statement: { ...good, ...changed }, key: number, signingKey })
     const status = async (token: string): Promise<number> => {
       const init = { headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream' } }
       const response = await cluster.request(places[1], '/v1/replicas/check', { ...init, body: new Uint8Array([0x80]) })
       await response.arrayBuffer()
       return response.status
     }
-    expect(await status(createStoreToken(key, good))).toBe(200)
-    expect(await status(createStoreToken(key, { ...good, audience: cluster.ledgerId }))).toBe(200)
-    expect(await status(createStoreToken(stranger, good))).toBe(401)
-    expect(await status(createStoreToken(key, { ...good, audience: places[2].account }))).toBe(401)
-    expect(await status(createStoreToken(key, { ...good, account: places[2].account }))).toBe(401)
-    expect(await status(createStoreToken(key, { ...good, until: Date.now() - 1 }))).toBe(401)
-    expect(await status(createStoreToken(key, { ...good, until: Date.now() + 25 * 3600_000 }))).toBe(401)
-    expect(await status(createStoreToken(key, { ...good, ledgerId: new Uint8Array(32) }))).toBe(401)
+    for (const token of [sign({}), sign({ audience: ledgerId })]) expect(await status(token)).toBe(200)
+    const refused = [
+      sign({}, stranger),
+      sign({}, key, 1),
+      sign({}, key, 2, new Uint8Array(32)),
+      sign({ audience: places[2].account }),
+      sign({ account: places[2].account }),
+      sign({ scope: 'ledger' }),
+      sign({ until: Date.now() - 1 }),
+      sign({ until: Date.now() + 25 * 3600_000 }),
+    ]
+    for (const token of refused) expect(await status(token)).toBe(401)
   })
 })
 

@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import { createTokenGuard, type TokenGuard } from '@healthblock/runtime/token-guard'
 import { StorageError } from '../errors.ts'
 import type { Members } from './members.ts'
-import { TokenVerifier } from './token.ts'
 
 /** What a caller is: a member store of this network, or anybody else with an account. */
 export type Role = 'store' | 'tenant'
@@ -25,8 +25,11 @@ export interface Authorizer {
    * @param token - what followed `Bearer `, at most 4,096 characters.
    * @throws {StorageError} `ERR_TOKEN_INVALID` whatever is wrong with it.
    */
-  authorize(token: string, scope: 'storage'): Promise<Principal>
+  authorize(token: string): Promise<Principal>
 }
+
+/** Number of the node or store key in signed statements. */
+export const storeKeyNumber = 2
 
 interface TokenLine {
   account: string
@@ -52,10 +55,23 @@ export function readTokenFile(path: string): Map<string, Uint8Array> {
   }
 }
 
+/**
+ * The account of a token that a guard takes.
+ *
+ * @throws {StorageError} `ERR_TOKEN_INVALID`.
+ */
+export function verifyWith(guard: TokenGuard, token: string): Uint8Array {
+  try {
+    return guard.verify(token).account
+  } catch (cause) {
+    throw new StorageError('the token is not valid', { code: 'ERR_TOKEN_INVALID' }, { cause })
+  }
+}
+
 /** Stands alone: tenants by the hashes of their tokens, stores by tokens that they sign and the member list. */
 export class StandaloneAuthorizer implements Authorizer {
   readonly #tokens: ReadonlyMap<string, Uint8Array>
-  readonly #verifier: TokenVerifier
+  readonly #guard: TokenGuard
 
   constructor(options: {
     tokens: ReadonlyMap<string, Uint8Array>
@@ -63,13 +79,20 @@ export class StandaloneAuthorizer implements Authorizer {
     self: Uint8Array
     now: () => number
   }) {
+    const { members, self, now } = options
     this.#tokens = options.tokens
-    this.#verifier = new TokenVerifier(options)
+    this.#guard = createTokenGuard({
+      ledgerId: members.ledgerId,
+      scope: 'storage',
+      audiences: [self],
+      keyOf: (account, number) => (number === storeKeyNumber ? members.find(account)?.storeKey : undefined),
+      now,
+    })
   }
 
-  async authorize(token: string, scope: 'storage'): Promise<Principal> {
+  async authorize(token: string): Promise<Principal> {
     const account = this.#tokens.get(toHex(createHash('sha256').update(token).digest()))
     if (account) return { account, role: 'tenant' }
-    return { account: this.#verifier.verify(token, scope), role: 'store' }
+    return { account: verifyWith(this.#guard, token), role: 'store' }
   }
 }

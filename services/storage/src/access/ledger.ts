@@ -2,8 +2,7 @@
 import { equalBytes, toBase58 } from '@healthblock/encoding/bytes'
 import type { LedgerFollower } from '@healthblock/runtime/follower'
 import { createTokenGuard, type TokenGuard } from '@healthblock/runtime/token-guard'
-import { StorageError } from '../errors.ts'
-import type { Authorizer, Principal } from './authorizer.ts'
+import { type Authorizer, type Principal, verifyWith } from './authorizer.ts'
 import type { Member, Members } from './members.ts'
 
 type Follower = Pick<LedgerFollower, 'genesis' | 'keyOf' | 'ledger'>
@@ -51,12 +50,8 @@ export class LedgerAuthorizer implements Authorizer {
   }
 
   async authorize(token: string): Promise<Principal> {
-    try {
-      const { account } = this.#guard.verify(token)
-      return { account, role: this.#stores.find(account) === undefined ? 'tenant' : 'store' }
-    } catch (cause) {
-      throw new StorageError('the token is not valid', { code: 'ERR_TOKEN_INVALID' }, { cause })
-    }
+    const account = verifyWith(this.#guard, token)
+    return { account, role: this.#stores.find(account) === undefined ? 'tenant' : 'store' }
   }
 }
 

@@ -73,7 +73,7 @@ test('any text is refused as a token and as receipts, by name', async () => {
   const bytes = fc.uint8Array({ maxLength: 120 }).map((input) => Buffer.from(input).toString('base64url'))
   await fc.assert(
     fc.asyncProperty(fc.oneof(bytes, fc.string()), async (text) => {
-      const refusal = await authorizer.authorize(text, 'storage').catch((error: unknown) => error)
+      const refusal = await authorizer.authorize(text).catch((error: unknown) => error)
       expect(isStorageError(refusal, 'ERR_TOKEN_INVALID')).toBe(true)
       try {
         // The empty array is the one good value that random bytes hit.

@@ -7,8 +7,9 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { createTokenSource } from '@healthblock/runtime/token-guard'
+import { storeKeyNumber } from '../access/authorizer.ts'
 import type { Member, Members } from '../access/members.ts'
-import { createStoreToken } from '../access/token.ts'
 import { StorageError } from '../errors.ts'
 import { type BlockId, encodeBlockId } from '../store/block-id.ts'
 import type { PinEntry } from '../store/block-store.ts'
@@ -23,8 +24,6 @@ const batchLimits = { requests: 2, items: 64, bytes: 4 * 1024 * 1024 }
 export const digestsPerCheckMax = 256
 const answerBytesMax = 1024 * 1024
 const requestTimeoutMs = 5_000
-const tokenLifeMs = 3600_000
-const tokenRenewMs = 1800_000
 
 /** Codes that a refusal keeps when another node gives it. */
 const carriedCodes = new Set([
@@ -63,7 +62,8 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
 /** This node's voice towards the others. */
 export class NodeClient {
   readonly #options: { members: Members; key: SigningKey; account: Uint8Array; now: () => number }
-  readonly #tokens = new Map<string, { token: string; renewAt: number }>()
+  /** Gives the token for a member, by its account. */
+  readonly #tokens = new Map<string, () => string>()
   readonly #batchers = new Map<string, Batcher<{ member: Member; request: ReplicaRequest }, Receipt>>()
   readonly #agents = {
     http: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
@@ -167,14 +167,22 @@ export class NodeClient {
   }
 
   #token(member: Member): string {
-    const { key, account, now, members } = this.#options
     const name = toHex(member.account)
-    const known = this.#tokens.get(name)
-    if (known && known.renewAt > now()) return known.token
-    const { ledgerId } = members
-    const token = createStoreToken(key, { ledgerId, account, audience: member.account, until: now() + tokenLifeMs })
-    this.#tokens.set(name, { token, renewAt: now() + tokenRenewMs })
-    return token
+    let source = this.#tokens.get(name)
+    if (!source) {
+      const { key: signingKey, account, now, members } = this.#options
+      source = createTokenSource({
+        ledgerId: members.ledgerId,
+        account,
+        keyNumber: storeKeyNumber,
+        signingKey,
+        scope: 'storage',
+        audience: member.account,
+        now,
+      })
+      this.#tokens.set(name, source)
+    }
+    return source()
   }
 
   async #send(member: Member, path: string, body: Uint8Array = new Uint8Array(0)): Promise<Buffer> {

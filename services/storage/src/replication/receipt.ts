@@ -3,8 +3,15 @@
  * statement = `{v: 1, cid, size, ms, store}`, signed with the store key under "healthblock/1 storage"
  * (packages/chain/SPEC.md §1). `cid` is the block's SHA-256.
  */
+import {
+  encodeStatement,
+  parseStatement,
+  type StorageReceipt,
+  signStatement,
+  statementMessage,
+} from '@healthblock/chain/statement'
 import { parseVerifyingKey, type SigningKey, verifySignatureAsync } from '@healthblock/crypto/signature'
-import { concatBytes, encodeUtf8, equalBytes, fromBase64Url, toBase64Url } from '@healthblock/encoding/bytes'
+import { equalBytes, fromBase64Url, toBase64Url } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import type { Members } from '../access/members.ts'
 import { StorageError } from '../errors.ts'
@@ -30,23 +37,20 @@ function invalid(reason: string, cause?: unknown): StorageError {
   return new StorageError(`invalid storage receipt: ${reason}`, { code: 'ERR_RECEIPT_INVALID', reason }, { cause })
 }
 
-function signedBytes(ledgerId: Uint8Array, receipt: Omit<Receipt, 'signature'>): Uint8Array {
-  const statement = encodeCbor(statementOf(receipt))
-  return concatBytes(encodeUtf8('healthblock/1 storage'), new Uint8Array(1), ledgerId, statement)
-}
-
-function statementOf({ digest, size, ms, store }: Omit<Receipt, 'signature'>): CborValue {
+function statementOf({ digest, size, ms, store }: Omit<Receipt, 'signature'>): StorageReceipt {
   return { v: 1, cid: digest, size, ms, store }
 }
 
 /** Signs a receipt. The block must be durable before. */
 export function signReceipt(key: SigningKey, ledgerId: Uint8Array, receipt: Omit<Receipt, 'signature'>): Receipt {
-  return { ...receipt, signature: key.sign(signedBytes(ledgerId, receipt)) }
+  const statement = statementOf(receipt)
+  const { signature } = signStatement({ name: 'storage', statement, ledgerId, signingKey: key })
+  return { ...receipt, signature }
 }
 
 /** One receipt as CBOR. */
 export function receiptToCbor(receipt: Receipt): CborValue {
-  return [statementOf(receipt), receipt.signature]
+  return [{ ...statementOf(receipt) }, receipt.signature]
 }
 
 /**
@@ -57,15 +61,13 @@ export function receiptToCbor(receipt: Receipt): CborValue {
 export function parseReceipt(value: CborValue | undefined): Receipt {
   if (!Array.isArray(value) || value.length !== 2) throw invalid('not a pair')
   const [statement, signature] = value
-  if (typeof statement !== 'object' || Array.isArray(statement) || statement instanceof Uint8Array)
-    throw invalid('no map')
-  const { v, cid, size, ms, store, ...others } = statement
-  if (v !== 1 || Object.keys(others).length > 0) throw invalid('unknown version or keys')
-  if (!(cid instanceof Uint8Array) || cid.length !== 32) throw invalid('cid')
-  if (!(store instanceof Uint8Array) || store.length !== 32) throw invalid('store')
-  if (typeof size !== 'number' || typeof ms !== 'number') throw invalid('size or ms')
   if (!(signature instanceof Uint8Array) || signature.length !== 64) throw invalid('signature')
-  return { digest: cid.slice(), size, ms, store: store.slice(), signature: signature.slice() }
+  try {
+    const { cid, size, ms, store } = parseStatement('storage', encodeCbor(statement as CborValue))
+    return { digest: cid.slice(), size, ms, store: store.slice(), signature: signature.slice() }
+  } catch (cause) {
+    throw invalid('statement', cause)
+  }
 }
 
 /**
@@ -84,8 +86,10 @@ export async function verifyReceipt(
   if (!member) throw invalid('not a member')
   try {
     const key = parseVerifyingKey(member.storeKey)
+    const statement = encodeStatement('storage', statementOf(receipt))
+    const message = statementMessage({ label: 'storage', ledgerId: members.ledgerId, statement })
     // In the thread pool: a put waits for it, but other puts do not.
-    await verifySignatureAsync({ signature: receipt.signature, message: signedBytes(members.ledgerId, receipt), key })
+    await verifySignatureAsync({ signature: receipt.signature, message, key })
   } catch (cause) {
     throw invalid('signature', cause)
   }
