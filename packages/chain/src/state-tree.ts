@@ -2,9 +2,10 @@
  * The state tree of SPEC.md §5 over an ordered store of leaves.
  *
  * Only the top `depth` levels are kept, in memory, as one array of hashes and a count (none, one, many) per node; what lies
- * below one node of the lowest kept level is a *bucket*, a few leaves that the store returns in one range. An update rereads
- * the touched buckets and rehashes upwards, each node once per block. Nothing of the tree is on disk: it follows from the
- * leaves, and opening is one scan that recomputes every hash.
+ * below one node of the lowest kept level is a *bucket*, a few leaves that the store returns in one range. Of the buckets used
+ * last the places and hashes of their leaves are kept too, within a bound in bytes. An update takes the touched buckets and
+ * rehashes upwards, each node once per block. Nothing of the tree is on disk: it follows from the leaves, and opening is one
+ * scan that recomputes every hash.
  */
 import { sha256 } from '@healthblock/crypto/hash'
 import { compareBytes, equalBytes, toHex } from '@healthblock/encoding/bytes'
@@ -44,6 +45,9 @@ export interface StateProof {
   readonly leaf?: { readonly pathHash: Uint8Array; readonly valueHash: Uint8Array }
 }
 
+/** Leaves of one bucket, ascending by K: K and hash of each, 64 bytes a leaf. Never changed once made. */
+type Bucket = Uint8Array
+
 interface TreeNode {
   readonly hash: Uint8Array
   /** 0, 1, or 2 for any larger number. */
@@ -60,6 +64,7 @@ export interface PendingState {
   readonly added: number
   readonly version: number
   readonly nodes: ReadonlyMap<number, TreeNode>
+  readonly buckets: ReadonlyMap<number, Bucket>
 }
 
 const leafPrefix = Uint8Array.of(0)
@@ -73,27 +78,52 @@ const siblingsMax = 256
 export const emptyStateRoot: Uint8Array = new Uint8Array(hashSizeBytes)
 const emptyNode: TreeNode = { hash: emptyStateRoot, count: 0 }
 
-/** Least levels kept in memory. */
-const depthMin = 8
+/** Least levels kept in memory (2^16 nodes of 33 bytes): a ledger scans again for the first time at 524,288 leaves. */
+const depthMin = 15
 /** Most levels kept in memory (2^22 nodes of 33 bytes). */
 const depthMax = 21
 /** Mean leaves per bucket after a scan, and beyond which the tree is scanned again with more levels. */
 const bucketLeavesWanted = 2
 const bucketLeavesMax = 16
 
+/** Bytes of one leaf in a `Bucket`. */
+const entrySizeBytes = 2 * hashSizeBytes
+/** Most bytes of buckets kept by one tree, and what one costs beside its leaves. */
+const keptBytesMax = 16 * 1024 * 1024
+const keptBucketBytes = 256
+const noLeaves: Bucket = new Uint8Array(0)
+
+// What is hashed is joined here first: a short-lived array for each hash would cost more than the hash.
+const joined = new Uint8Array(4096)
+const joinedPair = joined.subarray(0, 1 + 2 * hashSizeBytes)
+
+function hashPair(prefix: Uint8Array, left: Uint8Array, right: Uint8Array): Uint8Array {
+  joined[0] = prefix[0] as number
+  joined.set(left, 1)
+  joined.set(right, 1 + hashSizeBytes)
+  return sha256(joinedPair)
+}
+
+function hashBytes(prefix: Uint8Array, bytes: Uint8Array): Uint8Array {
+  if (bytes.length >= joined.length) return sha256(prefix, bytes)
+  joined[0] = prefix[0] as number
+  joined.set(bytes, 1)
+  return sha256(joined.subarray(0, 1 + bytes.length))
+}
+
 /** K = H(0x02 || key). */
 export function statePath(key: Uint8Array): Uint8Array {
-  return sha256(keyPrefix, key)
+  return hashBytes(keyPrefix, key)
 }
 
 /** V = H(0x03 || value). */
 export function stateValueHash(value: Uint8Array): Uint8Array {
-  return sha256(valuePrefix, value)
+  return hashBytes(valuePrefix, value)
 }
 
 /** The leaf of a record. `path` may be passed if it is known already. */
 export function stateLeaf(key: Uint8Array, value: Uint8Array, path: Uint8Array = statePath(key)): StateLeaf {
-  return { path, key, value, hash: sha256(leafPrefix, path, stateValueHash(value)) }
+  return { path, key, value, hash: hashPair(leafPrefix, path, stateValueHash(value)) }
 }
 
 function bitOf(path: Uint8Array, depth: number): number {
@@ -101,21 +131,30 @@ function bitOf(path: Uint8Array, depth: number): number {
 }
 
 function combine(left: TreeNode, right: TreeNode): TreeNode {
-  if (left.count + right.count > 1) return { hash: sha256(nodePrefix, left.hash, right.hash), count: 2 }
+  if (left.count + right.count > 1) return { hash: hashPair(nodePrefix, left.hash, right.hash), count: 2 }
   return left.count === 1 ? left : right
 }
 
-/** The node over `leaves[from, to)`, ascending by K, which share their first `depth` bits. */
-function fold(leaves: readonly StateLeaf[], from: number, to: number, depth: number): TreeNode {
+/** The node over leaves [from, to) of a bucket, which share their first `depth` bits. */
+function fold(bucket: Bucket, from: number, to: number, depth: number): TreeNode {
   if (from === to) return emptyNode
-  if (to - from === 1) return { hash: (leaves[from] as StateLeaf).hash, count: 1 }
-  const middle = splitAt(leaves, from, to, depth)
-  return combine(fold(leaves, from, middle, depth + 1), fold(leaves, middle, to, depth + 1))
+  if (to - from === 1) {
+    const at = from * entrySizeBytes + hashSizeBytes
+    return { hash: bucket.slice(at, at + hashSizeBytes), count: 1 }
+  }
+  const middle = splitAt(bucket, from, to, depth)
+  return combine(fold(bucket, from, middle, depth + 1), fold(bucket, middle, to, depth + 1))
 }
 
-function splitAt(leaves: readonly StateLeaf[], from: number, to: number, depth: number): number {
+function foldAll(bucket: Bucket, depth: number): TreeNode {
+  return fold(bucket, 0, bucket.length / entrySizeBytes, depth)
+}
+
+function splitAt(bucket: Bucket, from: number, to: number, depth: number): number {
+  const byte = depth >> 3
+  const mask = 128 >> (depth & 7)
   let middle = from
-  while (middle < to && bitOf((leaves[middle] as StateLeaf).path, depth) === 0) middle++
+  while (middle < to && ((bucket[middle * entrySizeBytes + byte] as number) & mask) === 0) middle++
   return middle
 }
 
@@ -135,25 +174,87 @@ function bucketEnds(bucket: number, depth: number): [Uint8Array, Uint8Array] {
   return [first, last]
 }
 
-/** Both ascending by K; a leaf of `changed` replaces one of `stored` with the same K. */
-function merge(stored: Iterable<StateLeaf>, changed: readonly StateLeaf[]): { leaves: StateLeaf[]; added: number } {
-  const leaves: StateLeaf[] = []
-  let next = 0
-  let added = 0
-  for (const leaf of stored) {
-    let change = changed[next]
-    while (change !== undefined && compareBytes(change.path, leaf.path) < 0) {
-      leaves.push(change)
-      added++
-      change = changed[++next]
-    }
-    if (change !== undefined && equalBytes(change.path, leaf.path)) {
-      leaves.push(change)
-      next++
-    } else leaves.push(leaf)
+function packBucket(leaves: readonly StateLeaf[]): Bucket {
+  const bucket = new Uint8Array(leaves.length * entrySizeBytes)
+  for (const [i, { path, hash }] of leaves.entries()) {
+    bucket.set(path, i * entrySizeBytes)
+    bucket.set(hash, i * entrySizeBytes + hashSizeBytes)
   }
-  for (; next < changed.length; next++, added++) leaves.push(changed[next] as StateLeaf)
-  return { leaves, added }
+  return bucket
+}
+
+/** Orders the K of a bucket's leaf and a path. */
+function compareAt(bucket: Bucket, offset: number, path: Uint8Array): number {
+  for (let i = 0; i < hashSizeBytes; i++) {
+    const difference = (bucket[offset + i] as number) - (path[i] as number)
+    if (difference !== 0) return difference
+  }
+  return 0
+}
+
+/** `changed` is ascending by K; a leaf of it replaces one of `stored` with the same K. */
+function merge(stored: Bucket, changed: readonly StateLeaf[]): { bucket: Bucket; added: number } {
+  const bucket = new Uint8Array(stored.length + changed.length * entrySizeBytes)
+  let from = 0
+  let to = 0
+  let added = 0
+  for (const { path, hash } of changed) {
+    let order = -1
+    let end = from
+    while (end < stored.length) {
+      order = compareAt(stored, end, path)
+      if (order >= 0) break
+      end += entrySizeBytes
+    }
+    bucket.set(stored.subarray(from, end), to)
+    to += end - from
+    from = end
+    if (end < stored.length && order === 0) from += entrySizeBytes
+    else added++
+    bucket.set(path, to)
+    bucket.set(hash, to + hashSizeBytes)
+    to += entrySizeBytes
+  }
+  bucket.set(stored.subarray(from), to)
+  to += stored.length - from
+  return { bucket: to === bucket.length ? bucket : bucket.slice(0, to), added }
+}
+
+/** The buckets used last, within `keptBytesMax`. */
+class KeptBuckets {
+  readonly #buckets = new Map<number, Bucket>()
+  #bytes = 0
+
+  get(number: number): Bucket | undefined {
+    const bucket = this.#buckets.get(number)
+    if (bucket === undefined) return undefined
+    // Maps iterate in order of insertion: the oldest comes first.
+    this.#buckets.delete(number)
+    this.#buckets.set(number, bucket)
+    return bucket
+  }
+
+  set(number: number, bucket: Bucket): void {
+    const old = this.#buckets.get(number)
+    if (old !== undefined) this.#forget(number, old)
+    this.#buckets.set(number, bucket)
+    this.#bytes += bucket.length + keptBucketBytes
+    if (this.#bytes <= keptBytesMax) return
+    for (const [oldest, leaves] of this.#buckets) {
+      this.#forget(oldest, leaves)
+      if (this.#bytes <= keptBytesMax) break
+    }
+  }
+
+  clear(): void {
+    this.#buckets.clear()
+    this.#bytes = 0
+  }
+
+  #forget(number: number, bucket: Bucket): void {
+    this.#buckets.delete(number)
+    this.#bytes -= bucket.length + keptBucketBytes
+  }
 }
 
 function corrupt(message: string): ChainError {
@@ -169,6 +270,7 @@ export class StateTree {
   #counts = new Uint8Array(0)
   #leafCount = 0
   #version = 0
+  readonly #kept = new KeptBuckets()
 
   /**
    * Scans the whole store and checks every leaf's K and hash.
@@ -200,18 +302,20 @@ export class StateTree {
     for (const { key, value } of changes) leaves.push(stateLeaf(key, value))
     leaves.sort((a, b) => compareBytes(a.path, b.path))
     const nodes = new Map<number, TreeNode>()
+    const buckets = new Map<number, Bucket>()
     let added = 0
     for (let from = 0; from < leaves.length; ) {
       const bucket = bucketOf((leaves[from] as StateLeaf).path, this.#depth)
       let to = from + 1
       while (to < leaves.length && bucketOf((leaves[to] as StateLeaf).path, this.#depth) === bucket) to++
       const merged = merge(this.#bucket(bucket), leaves.slice(from, to))
-      nodes.set(2 ** this.#depth + bucket, fold(merged.leaves, 0, merged.leaves.length, this.#depth))
+      buckets.set(bucket, merged.bucket)
+      nodes.set(2 ** this.#depth + bucket, foldAll(merged.bucket, this.#depth))
       added += merged.added
       from = to
     }
     this.#rehash(nodes)
-    return { root: nodes.get(1)?.hash ?? this.root, leaves, added, version: this.#version, nodes }
+    return { root: nodes.get(1)?.hash ?? this.root, leaves, added, version: this.#version, nodes, buckets }
   }
 
   /**
@@ -227,6 +331,7 @@ export class StateTree {
     this.#version++
     this.#leafCount += pending.added
     for (const [position, node] of pending.nodes) this.#write(position, node)
+    for (const [number, bucket] of pending.buckets) this.#kept.set(number, bucket)
     if (this.#leafCount > bucketLeavesMax * 2 ** this.#depth && this.#depth < depthMax) this.#scan(false)
   }
 
@@ -244,12 +349,13 @@ export class StateTree {
     // A subtree with one leaf can lie above the buckets: the range of its node then has that leaf alone.
     const [first, last] = bucketEnds(position - 2 ** depth, depth)
     const leaves = [...this.#store.range(first, last)]
+    const bucket = packBucket(leaves)
     let from = 0
     let to = leaves.length
     for (; to - from > 1; depth++) {
-      const middle = splitAt(leaves, from, to, depth)
+      const middle = splitAt(bucket, from, to, depth)
       const right = bitOf(path, depth) === 1
-      siblings.push((right ? fold(leaves, from, middle, depth + 1) : fold(leaves, middle, to, depth + 1)).hash)
+      siblings.push((right ? fold(bucket, from, middle, depth + 1) : fold(bucket, middle, to, depth + 1)).hash)
       if (right) from = middle
       else to = middle
     }
@@ -258,11 +364,14 @@ export class StateTree {
     return { siblings, leaf: { pathHash: leaf.path, valueHash: stateValueHash(leaf.value) } }
   }
 
-  #bucket(bucket: number): Iterable<StateLeaf> {
-    const node = this.#node(2 ** this.#depth + bucket)
-    if (node.count === 0) return []
-    const [first, last] = bucketEnds(bucket, this.#depth)
-    return this.#store.range(first, last)
+  #bucket(number: number): Bucket {
+    if (this.#counts[2 ** this.#depth + number] === 0) return noLeaves
+    const kept = this.#kept.get(number)
+    if (kept !== undefined) return kept
+    const [first, last] = bucketEnds(number, this.#depth)
+    const bucket = packBucket([...this.#store.range(first, last)])
+    this.#kept.set(number, bucket)
+    return bucket
   }
 
   /** Adds to `nodes`, which holds nodes of the lowest level, everything above them. */
@@ -299,11 +408,15 @@ export class StateTree {
     this.#depth = Math.min(depthMax, Math.max(depthMin, wanted))
     this.#hashes = new Uint8Array(2 ** (this.#depth + 1) * hashSizeBytes)
     this.#counts = new Uint8Array(2 ** (this.#depth + 1))
+    this.#kept.clear()
     let seen = 0
     let bucket = -1
     let leaves: StateLeaf[] = []
     const finish = () => {
-      if (bucket >= 0) this.#write(2 ** this.#depth + bucket, fold(leaves, 0, leaves.length, this.#depth))
+      if (bucket < 0) return
+      const packed = packBucket(leaves)
+      this.#kept.set(bucket, packed)
+      this.#write(2 ** this.#depth + bucket, foldAll(packed, this.#depth))
     }
     const all = this.#store.range(new Uint8Array(hashSizeBytes), new Uint8Array(hashSizeBytes).fill(0xff))
     let previous: Uint8Array | undefined
