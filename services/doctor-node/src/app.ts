@@ -47,6 +47,8 @@ export interface Services {
   readonly database: Database
   readonly grants: Grants
   readonly alarms: Alarms
+  readonly judge: Judge
+  readonly envelopes: Envelopes
   readonly composer: Composer
   readonly byHand: ByHand
   readonly experiments: Experiments
@@ -56,6 +58,8 @@ export interface Services {
   /** Posts the registration with the sponsor's signature. */
   readonly register: (signature: Uint8Array) => void
   readonly catchUp: (timeoutMs: number) => Promise<CaughtUp>
+  /** Begins the node's next round at once. */
+  readonly wake: () => void
 }
 
 /** A doctor node. */
@@ -140,7 +144,7 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal):
   const judge = new Judge({
     ...{ database, ledger, grants, envelopes, composer, postings, alarms, logger, nowMs, postIntervalMs },
   })
-  const reader = new Reader({ database, envelopes, storage, ledgerId, events, nowMs })
+  const reader = new Reader({ database, grants, envelopes, storage, ledgerId, events, nowMs })
   const reports = new UnreadableReports({ database, grants, composer, postings, logger })
   const isRegistered = (): boolean => ['registered', 'licensed'].includes(identity.state())
   const worker = new Worker({ database, grants, reader, judge, reports, postings, logger, isReady: isRegistered })
@@ -156,10 +160,12 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal):
     },
   })
   const built = {
-    ...{ identity, database, grants, alarms, composer, events, stopping, follower, outbox, postings, watch, worker },
+    ...{ identity, database, grants, alarms, judge, envelopes, composer, events, stopping },
+    ...{ follower, outbox, postings, watch, worker },
     byHand: new ByHand({ database, ledger, grants, composer, postings, nowMs }),
     experiments: new Experiments({ database, ledger, envelopes, grants, storage }),
     epochMs: ledger.epochMs,
+    wake: () => worker.wake(),
     register: (signature: Uint8Array) => {
       outbox.add([{ chain: 'userchain', leaf: identity.registration(signature) }])
     },

@@ -52,6 +52,7 @@ interface Progress {
 }
 
 const rangesMax = 16
+const silenceCheckMs = 5_000
 const retryMsMin = 2_000
 const retryMsMax = 300_000
 const algorithmHash = fromHex(algorithmHashHex)
@@ -80,6 +81,8 @@ export function rangesOf(records: readonly LedgerRecord[]): { ranges: SequenceRa
 export class Judge {
   readonly #deps: Dependencies
   readonly #progress = new Map<string, Progress>()
+  readonly #requested = new Set<string>()
+  readonly #silenceDue = new Map<string, number>()
   readonly #refusals = new Map<string, { count: number; retryAtMs: number }>()
   constructor(deps: Dependencies) {
     this.#deps = deps
@@ -94,6 +97,11 @@ export class Judge {
     this.#progress.delete(name)
   }
 
+  /** The next round posts a diagnosis of this patient, if anything new was read. */
+  request(patient: Uint8Array): void {
+    this.#requested.add(toHex(patient))
+  }
+
   /** A diagnosis of this patient is on record. */
   goOn(patient: Uint8Array): void {
     this.#refusals.delete(toHex(patient))
@@ -101,9 +109,12 @@ export class Judge {
 
   /** Judges what was read of a patient, and writes the next diagnosis down if it is due. */
   async judge(patient: Uint8Array): Promise<void> {
-    const { postings, grants, alarms } = this.#deps
+    const { postings, grants, alarms, nowMs } = this.#deps
     const live = grants.live(patient, grantRights.read | grantRights.diagnose)
-    for (const grant of live) for (const stream of grant.streams) alarms.watchSilence(patient, stream)
+    if (nowMs() >= (this.#silenceDue.get(toHex(patient)) ?? 0)) {
+      this.#silenceDue.set(toHex(patient), nowMs() + silenceCheckMs)
+      for (const grant of live) for (const stream of grant.streams) alarms.watchSilence(patient, stream)
+    }
     for (const grant of live) {
       // A person who writes goes first: the round does not wait for the ledger's answer to him.
       if (postings.isTaken(patient)) return
@@ -123,7 +134,9 @@ export class Judge {
     const { hasChanged } = this.#progress.get(toHex(grant.patient)) as Progress
     const last = this.#lastOf(grant)
     const isFull = found.isFull || records.length < found.records.length
-    const isDue = last === undefined || hasChanged || isFull || nowMs() - last >= this.#deps.postIntervalMs
+    const isRequested = this.#requested.has(toHex(grant.patient))
+    const isOld = last === undefined || nowMs() - last >= this.#deps.postIntervalMs
+    const isDue = isOld || hasChanged || isFull || isRequested
     if (!isDue || !this.#mayPost(grant.patient)) return false
     return this.#write(grant, { ranges, records, base })
   }
@@ -280,6 +293,7 @@ export class Judge {
         )
       }
     })
+    this.#requested.delete(toHex(patient))
     logger.info({ records: records.length, sequence }, 'a diagnosis was written')
     return true
   }

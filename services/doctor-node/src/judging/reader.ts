@@ -1,4 +1,5 @@
 /** Fetches, opens and checks records in the order of their streams. What cannot be read is said so, with its reason. */
+import { grantRights } from '@healthblock/chain/live-at'
 import { openPayload, type PayloadKind, parsePayloadHeader, payloadKinds } from '@healthblock/crypto/payload'
 import { parseBatch, type ReadingBatch } from '@healthblock/diagnosis/batch'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
@@ -7,6 +8,7 @@ import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import type { DoctorNodeEvents } from '../events.ts'
 import type { Envelopes } from '../watch/envelopes.ts'
+import { coversRecord, type Grant, type Grants } from '../watch/grants.ts'
 
 /** Why a record could not be read: `code` of `unreadable` (chain SPEC §6). */
 export const unreadableCodes = { missing: 1, noKey: 2, header: 3, commitment: 4, format: 5 } as const
@@ -25,6 +27,7 @@ export const backlogMax = { records: 4_096, sizeBytes: 64 * 1024 * 1024 } as con
 
 interface Dependencies {
   readonly database: Database
+  readonly grants: Grants
   readonly envelopes: Envelopes
   readonly storage: () => StorageClient
   readonly ledgerId: Uint8Array
@@ -130,14 +133,16 @@ export class Reader {
    * @throws {RuntimeError} `ERR_NO_SOURCE` and others of the network: nothing is said about the records then.
    */
   async read(patient: Uint8Array, signal: AbortSignal): Promise<void> {
-    const { database, nowMs } = this.#deps
+    const { database, nowMs, grants } = this.#deps
+    const open = grants.open(patient).filter(({ untilMs }) => untilMs > nowMs())
+    if (open.length === 0) return this.#forget(patient)
     while (!signal.aborted && !this.#isFull(patient)) {
       const rows = database.all(
         "SELECT * FROM record WHERE patient = ? AND state = 'waiting' AND due <= ? ORDER BY stream, sequence LIMIT ?",
         ...[patient, nowMs(), fetchesAtOnce],
       )
       if (rows.length === 0) return
-      const results = await Promise.allSettled(rows.map((row) => this.#readOne(row, signal)))
+      const results = await Promise.allSettled(rows.map((row) => this.#readOne(row, open, signal)))
       const failed = results.find((result) => result.status === 'rejected')
       if (failed !== undefined) throw failed.reason
     }
@@ -151,7 +156,7 @@ export class Reader {
     return Number(row?.n) >= backlogMax.records || Number(row?.size) >= backlogMax.sizeBytes
   }
 
-  async #readOne(row: SqlRow, signal: AbortSignal): Promise<void> {
+  async #readOne(row: SqlRow, open: readonly Grant[], signal: AbortSignal): Promise<void> {
     const { envelopes, ledgerId } = this.#deps
     const record = recordOf(row)
     // Files are opened when someone looks at them, not by the machine.
@@ -166,7 +171,19 @@ export class Reader {
     key.epochKey.fill(0)
     if ('code' in opened) return this.#fail(row, record, opened.code)
     const span = opened.batch === undefined ? {} : spanOf(opened.batch)
-    this.#settle(record, 'open', { streamkind: key.kind, block, ...span })
+    // Without the right to diagnose, a reading is looked at and not kept to be judged.
+    const isJudged = open.some((grant) => (grant.rights & grantRights.diagnose) !== 0 && coversRecord(grant, record))
+    this.#settle(record, 'open', { streamkind: key.kind, ...(isJudged ? { block } : {}), ...span })
+  }
+
+  /** No grant is left: what waits is not read, and what was not judged is not kept. */
+  #forget(patient: Uint8Array): void {
+    const { database } = this.#deps
+    database.run("UPDATE record SET state = 'foreign', failed = NULL WHERE patient = ? AND state = 'waiting'", patient)
+    database.run(
+      "UPDATE record SET block = NULL WHERE patient = ? AND state = 'open' AND diagnosis IS NULL AND block IS NOT NULL",
+      patient,
+    )
   }
 
   async #fetch(record: LedgerRecord, signal: AbortSignal): Promise<Uint8Array | undefined> {

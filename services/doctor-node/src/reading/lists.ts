@@ -5,6 +5,7 @@ import { readRefusal } from '@healthblock/runtime/ledger-client'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import { openOwn } from '../judging/judge.ts'
 import type { Composer } from '../posting/compose.ts'
+import type { Envelopes } from '../watch/envelopes.ts'
 import type { Grants } from '../watch/grants.ts'
 
 /** A grant to this doctor. */
@@ -54,9 +55,12 @@ export interface DiagnosisView {
   readonly status: string
   readonly note?: string
   readonly refused?: RefusalView
+  /** Signatures, corrections and withdrawals, oldest first. */
+  readonly amendments: { transactionId: string; act: string; at: string; status: string; text?: string }[]
 }
 
 const kindNames: Readonly<Record<number, string>> = { 1: 'ecg', 2: 'vitals', 3: 'records', 4: 'profile', 5: 'live' }
+const actNames: Readonly<Record<number, string>> = { 1: 'sign', 2: 'correct', 3: 'withdraw' }
 const iso = (ms: number): string => new Date(ms).toISOString()
 /** The last moment that a date can hold. */
 const dateMax = 8_640_000_000_000_000
@@ -66,21 +70,25 @@ function kindName(kind: unknown): string {
 }
 
 /** Grants to this doctor, oldest first. */
-export function listPatients(database: Database, grants: Grants, epochMs: number): PatientView[] {
-  return grants.all().map((grant) => ({
-    patient: toHex(grant.patient),
-    grant: toHex(grant.gid),
-    streams: grant.streams.map((stream) => {
-      const row = database.get(
-        'SELECT streamkind FROM record WHERE patient = ? AND stream = ? AND streamkind IS NOT NULL LIMIT 1',
-        ...[grant.patient, stream],
-      )
-      return { stream: toHex(stream), kind: kindName(row?.streamkind) }
-    }),
-    from: iso(grant.fromEpoch * epochMs),
-    until: grant.untilMs > dateMax ? null : iso(grant.untilMs),
-    state: grants.stateOf(grant),
-  }))
+export async function listPatients(parts: {
+  grants: Grants
+  envelopes: Envelopes
+  epochMs: number
+}): Promise<PatientView[]> {
+  const { grants, envelopes, epochMs } = parts
+  const views: PatientView[] = []
+  for (const grant of grants.all()) {
+    const kinds = await envelopes.streamKinds(grant.patient)
+    views.push({
+      patient: toHex(grant.patient),
+      grant: toHex(grant.gid),
+      streams: grant.streams.map((stream) => ({ stream: toHex(stream), kind: kindName(kinds.get(toHex(stream))) })),
+      from: iso(grant.fromEpoch * epochMs),
+      until: grant.untilMs > dateMax ? null : iso(grant.untilMs),
+      state: grants.stateOf(grant),
+    })
+  }
+  return views
 }
 
 /** Readings that were opened, oldest first. */
@@ -123,11 +131,34 @@ export async function listDiagnoses(
       ? database.all(`${select} ORDER BY at LIMIT 10000`)
       : database.all(`${select} AND patient = ? ORDER BY at LIMIT 10000`, patient)
   const views: DiagnosisView[] = []
-  for (const row of rows) views.push(await viewOf(row, composer, grants))
+  for (const row of rows) {
+    const amendments = await amendmentsOf(database, composer, row.tx as Uint8Array)
+    views.push({ ...(await viewOf(row, composer, grants)), amendments })
+  }
   return views
 }
 
-async function viewOf(row: SqlRow, composer: Composer, grants: Grants): Promise<DiagnosisView> {
+async function amendmentsOf(
+  database: Database,
+  composer: Composer,
+  of: Uint8Array,
+): Promise<DiagnosisView['amendments']> {
+  const rows = database.all("SELECT * FROM posting WHERE what = 'amend' AND amends = ? ORDER BY at LIMIT 1000", of)
+  const amendments: DiagnosisView['amendments'] = []
+  for (const row of rows) {
+    const text = (await openOwn(composer, row))?.text ?? ''
+    amendments.push({
+      transactionId: toHex(row.tx as Uint8Array),
+      act: actNames[Number(row.act)] as string,
+      at: iso(Number(row.at)),
+      status: row.state === 'committed' ? 'on record' : row.state === 'refused' ? 'not recorded' : 'pending',
+      ...(text === '' ? {} : { text }),
+    })
+  }
+  return amendments
+}
+
+async function viewOf(row: SqlRow, composer: Composer, grants: Grants): Promise<Omit<DiagnosisView, 'amendments'>> {
   const document = await openOwn(composer, row)
   const inputs = decodeCbor(row.inputs as Uint8Array) as unknown as [Uint8Array, number, number][]
   const refused = refusalView(row.refusal)

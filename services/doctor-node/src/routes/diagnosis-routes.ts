@@ -5,7 +5,7 @@ import type { Services } from '../app.ts'
 import { DoctorNodeError, statusOfCode } from '../errors.ts'
 import type { AmendAct, Posted } from '../posting/by-hand.ts'
 import { listDiagnoses, refusalView } from '../reading/lists.ts'
-import { hex32, patientQuery } from './schemas.ts'
+import { hex32, patientBody, patientQuery } from './schemas.ts'
 
 const sequence = { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER } as const
 const rangeSchema = {
@@ -69,6 +69,13 @@ export function registerDiagnosisRoutes(app: FastifyInstance, services: Services
       return answer(reply, byHand.diagnose({ patient: fromHex(body.patient), inputs, text: body.text }))
     },
   )
+
+  app.post('/v1/diagnoses/request', { schema: { body: patientBody } }, async (request, reply) => {
+    services.judge.request(fromHex((request.body as { patient: string }).patient))
+    services.wake()
+    void reply.code(202)
+    return { requested: true }
+  })
 
   app.post(
     '/v1/diagnoses/:id/amend',

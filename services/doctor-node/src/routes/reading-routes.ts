@@ -8,7 +8,7 @@ import { patientBody, patientQuery } from './schemas.ts'
 export function registerReadingRoutes(app: FastifyInstance, services: Services): void {
   const { database, grants, alarms, experiments } = services
 
-  app.get('/v1/patients', async () => listPatients(database, grants, services.epochMs))
+  app.get('/v1/patients', async () => listPatients(services))
 
   app.get('/v1/readings', { schema: { querystring: patientQuery } }, async (request) => {
     const { patient } = request.query as { patient?: string }

@@ -34,6 +34,7 @@ CREATE TABLE posting (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX posting_open ON posting (patient, at) WHERE state IN ('sealed', 'stored', 'posted');
 CREATE INDEX posting_patient ON posting (patient, sequence);
+CREATE INDEX posting_amends ON posting (amends) WHERE amends IS NOT NULL;
 CREATE TABLE alarm (
   id INTEGER PRIMARY KEY, patient BLOB NOT NULL, code TEXT NOT NULL, about TEXT NOT NULL, severity TEXT NOT NULL,
   started INTEGER NOT NULL, told INTEGER NOT NULL, ended INTEGER, acknowledged INTEGER, UNIQUE (patient, code, about)

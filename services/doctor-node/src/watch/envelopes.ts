@@ -126,6 +126,15 @@ export class Envelopes {
     return found.filter((held) => equalBytes(held.stream, stream) && (gid === undefined || equalBytes(held.gid, gid)))
   }
 
+  /** What the envelopes say of a patient's streams: kind by stream id in hex. */
+  async streamKinds(patient: Uint8Array): Promise<Map<string, number>> {
+    const kinds = new Map<string, number>()
+    for (const envelope of this.of(patient).reverse()) {
+      for (const { stream, kind } of (await this.contents(envelope))?.streams ?? []) kinds.set(toHex(stream), kind)
+    }
+    return kinds
+  }
+
   /** Every key that this doctor holds of a patient, data and diagnosis streams, the newest generation first. */
   async everyKey(patient: Uint8Array): Promise<HeldKeys[]> {
     const found: HeldKeys[] = []
