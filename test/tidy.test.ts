@@ -32,8 +32,9 @@ const allowed: Record<string, readonly string[]> = {
   'packages/chain': ['encoding', 'crypto'],
   'packages/diagnosis': ['encoding'],
   'packages/runtime': ['encoding', 'crypto', 'chain'],
-  services: ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime'],
-  cli: ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime'],
+  'packages/audit': ['encoding', 'chain', 'runtime'],
+  services: ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime', 'audit'],
+  cli: ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime', 'audit'],
 }
 
 function roomOf(path: string): string {

@@ -1,0 +1,148 @@
+/** The nodes under audit: each is asked alone, and what it fails to do becomes a finding that names it. */
+import type { VerifiedCheckpoint } from '@healthblock/chain/checkpoint'
+import { genesisPolicy, receiptCheckpoint } from '@healthblock/chain/checkpoint'
+import type { Genesis } from '@healthblock/chain/genesis'
+import type { ChainName } from '@healthblock/chain/transaction'
+import { equalBytes } from '@healthblock/encoding/bytes'
+import { isRuntimeError, messageOf } from '@healthblock/runtime/errors'
+import type { LedgerClient } from '@healthblock/runtime/ledger-client'
+import type { FindingList } from './report.ts'
+
+/** A node to audit. Without `url` it is known not to run, which is a finding. */
+export interface AuditNode {
+  readonly name: string
+  readonly url?: string
+}
+
+/** A checkpoint older than this is stale: nodes cosign anew every 60 s. */
+export const staleMs = 150_000
+
+/** A checkpoint that a node serves, verified. */
+export interface NodeHead {
+  readonly node: LiveNode
+  readonly checkpoint: VerifiedCheckpoint
+}
+
+/** A node that answers. */
+export interface LiveNode {
+  readonly name: string
+  readonly url: string
+  /** Set once it stopped answering: it is asked no more. */
+  isGone: boolean
+}
+
+/** What came of asking a node: an answer, or the status with which it refused, or nothing that can be used. */
+export type Asked<T> =
+  | { readonly kind: 'answer'; readonly value: T }
+  | { readonly kind: 'refused'; readonly status: number }
+  | { readonly kind: 'wrong'; readonly reason: string }
+  | { readonly kind: 'gone' }
+
+/** Asks nodes and notes their conduct. */
+export class Nodes {
+  readonly live: readonly LiveNode[]
+  readonly #client: LedgerClient
+  readonly #findings: FindingList
+
+  constructor(nodes: readonly AuditNode[], client: LedgerClient, findings: FindingList) {
+    this.#client = client
+    this.#findings = findings
+    const live: LiveNode[] = []
+    for (const { name, url } of nodes) {
+      if (url === undefined) findings.add({ code: 'node.unreachable', node: name, message: `${name} does not run` })
+      else live.push({ name, url: url.replace(/\/$/, ''), isGone: false })
+    }
+    this.live = live
+  }
+
+  /** Nodes that still answer. */
+  get answering(): readonly LiveNode[] {
+    return this.live.filter(({ isGone }) => !isGone)
+  }
+
+  /** Asks one node, once more if it did not answer. A node that is gone or refuses the credential is a finding. */
+  async ask<T>(node: LiveNode, work: (client: LedgerClient, url: string) => Promise<T>): Promise<Asked<T>> {
+    if (node.isGone) return { kind: 'gone' }
+    let failure: unknown
+    for (let attempt = 0; attempt < 2; attempt++) {
+      try {
+        return { kind: 'answer', value: await work(this.#client, node.url) }
+      } catch (error) {
+        failure = error
+        if (!isRuntimeError(error, 'ERR_SOURCE_UNREACHABLE') && !isBusy(error)) break
+      }
+    }
+    if (isRuntimeError(failure, 'ERR_SOURCE_UNREACHABLE')) {
+      node.isGone = true
+      this.#findings.add({ code: 'node.unreachable', node: node.name, message: `${node.name}: ${failure.message}` })
+      return { kind: 'gone' }
+    }
+    if (isRuntimeError(failure, 'ERR_SOURCE_REFUSED')) {
+      const { status } = failure.detail
+      if (status === 401 || status === 403) {
+        this.#findings.add({ code: 'node.refused', node: node.name, message: `${node.name}: ${failure.message}` })
+      }
+      return { kind: 'refused', status }
+    }
+    if (isRuntimeError(failure, 'ERR_SOURCE_MISBEHAVED')) return { kind: 'wrong', reason: failure.detail.reason }
+    throw failure
+  }
+
+  /** The newest checkpoint of every node that serves a good one. */
+  async heads(genesis: Genesis, chain: ChainName, nowMs: number): Promise<NodeHead[]> {
+    const heads = await Promise.all(this.answering.map((node) => this.head(genesis, chain, node, nowMs)))
+    return heads.flatMap((head) => (head === undefined ? [] : [head]))
+  }
+
+  /** The newest checkpoint of one node: cosigned by a quorum, with the line of a log key, and not stale; else a finding. */
+  async head(genesis: Genesis, chain: ChainName, node: LiveNode, nowMs: number): Promise<NodeHead | undefined> {
+    const asked = await this.ask(node, (client, url) => client.checkpoint(chain, { url }))
+    const name = node.name
+    if (asked.kind === 'gone') return undefined
+    if (asked.kind !== 'answer') {
+      const reason = asked.kind === 'wrong' ? asked.reason : `it refused with ${asked.status}`
+      this.#findings.add({
+        code: 'checkpoint.invalid',
+        chain,
+        node: name,
+        message: `${name} serves no checkpoint of ${chain} that holds: ${reason}`,
+      })
+      return undefined
+    }
+    const checkpoint = asked.value
+    try {
+      const policy = genesisPolicy(genesis, chain)
+      receiptCheckpoint({ note: checkpoint.note, origin: this.#client.origin(chain), policy })
+    } catch (error) {
+      const message = `${name} serves a checkpoint of ${chain} without the line of a log key: ${messageOf(error)}`
+      this.#findings.add({ code: 'checkpoint.log-line', chain, node: name, message })
+    }
+    const ageMs = nowMs - checkpoint.oldestTime
+    if (ageMs > staleMs) {
+      const message = `the checkpoint of ${chain} that ${name} serves was last cosigned ${Math.round(ageMs / 1000)} s ago`
+      this.#findings.add({ code: 'checkpoint.stale', chain, node: name, message })
+    }
+    return { node, checkpoint }
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  return isRuntimeError(error, 'ERR_SOURCE_REFUSED') && error.detail.status >= 500
+}
+
+/** The head to audit: the largest that a quorum cosigned. Heads of one size with different roots are findings. */
+export function newestHead(heads: readonly NodeHead[], chain: ChainName, findings: FindingList): NodeHead | undefined {
+  let newest: NodeHead | undefined
+  for (const head of heads) if (newest === undefined || head.checkpoint.size > newest.checkpoint.size) newest = head
+  const bySize = new Map<number, NodeHead>()
+  for (const head of heads) {
+    const { size, root } = head.checkpoint
+    const other = bySize.get(size)
+    if (other === undefined) bySize.set(size, head)
+    else if (!equalBytes(other.checkpoint.root, root)) {
+      const message = `${head.node.name} and ${other.node.name} serve two cosigned roots of ${chain} at ${size} entries`
+      findings.add({ code: 'checkpoint.fork', chain, index: size - 1, node: head.node.name, message })
+    }
+  }
+  return newest
+}

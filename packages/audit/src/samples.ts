@@ -1,0 +1,85 @@
+/** A sample of the stored blocks that the ledgers name: whether the private IPFS still has them. */
+import type { ChainName, Transaction } from '@healthblock/chain/transaction'
+import { toHex } from '@healthblock/encoding/bytes'
+import { messageOf } from '@healthblock/runtime/errors'
+import type { FindingList } from './report.ts'
+
+/** A block that is asked for. `codec`: what its CID says of it. */
+export interface StoredSample {
+  readonly chain: ChainName
+  readonly index: number
+  readonly height: number
+  /** SHA-256 of the block: 32 bytes. */
+  readonly digest: Uint8Array
+  readonly codec: 'raw' | 'dag-pb'
+}
+
+/** Asks the storage nodes. */
+export interface StorageProbe {
+  /** True if some node has the block; it rejects if no node could be asked. */
+  has(sample: StoredSample): Promise<boolean>
+}
+
+/** Blocks asked for, of both chains together. */
+export const samplesMax = 64
+/** Records of a whole file, whose CID names a dag-pb root. */
+const fileKind = 3
+const gapKind = 2
+
+/**
+ * Keeps the blocks whose digest is nearest to a salt: a fair draw, as digests are hashes, that nobody could foresee who
+ * put them on record, as the salt is a later root.
+ */
+export class Samples {
+  readonly #salt: Uint8Array
+  readonly #kept: { readonly rank: string; readonly sample: StoredSample }[] = []
+  /** Blocks that were named altogether. */
+  count = 0
+
+  constructor(salt: Uint8Array) {
+    this.#salt = salt
+  }
+
+  /** Notes the blocks that a transaction names. */
+  note(chain: ChainName, place: { index: number; height: number }, { body }: Transaction): void {
+    if (body.t === 'iot') {
+      for (const [, , , , kind, , digest] of body.r) {
+        if (kind !== gapKind) this.#draw({ chain, ...place, digest, codec: kind === fileKind ? 'dag-pb' : 'raw' })
+      }
+    } else if (body.t === 'diagnosis' || (body.t === 'amend' && body.act !== 1)) {
+      this.#draw({ chain, ...place, digest: body.cid, codec: 'raw' })
+    }
+  }
+
+  #draw(sample: StoredSample): void {
+    this.count++
+    const rank = toHex(sample.digest.subarray(0, 8).map((byte, i) => byte ^ (this.#salt[i] as number)))
+    const last = this.#kept.at(-1)
+    if (this.#kept.length >= samplesMax && last !== undefined && rank >= last.rank) return
+    const at = this.#kept.findIndex((other) => other.rank > rank)
+    this.#kept.splice(at === -1 ? this.#kept.length : at, 0, { rank, sample })
+    if (this.#kept.length > samplesMax) this.#kept.pop()
+  }
+
+  /** Asks for each. Returns in words what was not checked. */
+  async check(probe: StorageProbe | undefined, findings: FindingList): Promise<string> {
+    const unopened = 'what stored blocks hold was not read: the auditor has no keys'
+    if (probe === undefined) return `no storage node was asked for the ${this.count} blocks that the ledgers name`
+    let unanswered = 0
+    let reason = ''
+    for (const { sample } of this.#kept) {
+      const { chain, index, height, digest } = sample
+      try {
+        if (await probe.has(sample)) continue
+        const message = `no storage node has block ${toHex(digest)}, which entry ${index} of ${chain} names`
+        findings.add({ code: 'storage.missing', chain, index, height, message })
+      } catch (error) {
+        unanswered++
+        reason = messageOf(error)
+      }
+    }
+    const asked = this.#kept.length - unanswered
+    const words = `${asked} of ${this.count} stored blocks were asked for; ${unopened}`
+    return unanswered === 0 ? words : `${words}; ${unanswered} questions had no answer (${reason})`
+  }
+}
