@@ -1,5 +1,5 @@
 /** Rotation and revocation of the user node against the real rules of the ledger: crypto's proof, lines 1, 2, 4 and 6. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { userTables } from '@healthblock/chain/tables'
@@ -392,6 +392,35 @@ describe('a revocation', { timeout: 60_000 }, () => {
     const [fresh] = node.leaves('key') as [Uint8Array]
     world.commit(fresh)
     expect(canOpen(await openAll(world, node.person(), a, [fresh]), node.seal().block)).toBe(true)
+    vault.close()
+  })
+
+  test('is not undone by a folder that was restored from before it', async () => {
+    const a = world.enrolDoctor()
+    const vault = await node.enrol()
+    await grantAll(vault, a)
+    node.commitAll()
+    node.seal()
+    world.commit(await node.iot())
+    node.database.close()
+    const copy = mkdtempSync(join(tmpdir(), 'rotation-copy-'))
+    cpSync(dir, copy, { recursive: true })
+    node.open()
+    await node.consent.revoke(node.person(), () => true)
+    node.commitAll()
+    node.seal()
+    world.commit(await node.iot())
+    node.database.close()
+    rmSync(dir, { recursive: true })
+    cpSync(copy, dir, { recursive: true })
+    rmSync(copy, { recursive: true })
+    node.open()
+    expect(node.person().hot.generation).toBe(1)
+    await node.consent.rotate(node.person())
+    node.commitAll()
+    expect(node.person().hot.generation).toBe(3)
+    expect(node.seal()).toMatchObject({ generation: 3, sequence: 3 })
+    world.commit(await node.iot())
     vault.close()
   })
 })

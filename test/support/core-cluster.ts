@@ -128,6 +128,8 @@ export interface ClusterOptions {
   readonly speed?: number
   /** Another queue than the one in memory. */
   readonly queue?: (chain: ChainName, rank: number) => IntakeQueue
+  /** Another network than the one in memory. */
+  readonly peers?: (rank: number) => PeerNetwork
 }
 
 /** A ledger and its nodes. */
@@ -203,7 +205,7 @@ export class CoreCluster {
       disks: { userchain: disk('userchain'), docchain: disk('docchain') },
       queues: { userchain: queue('userchain'), docchain: queue('docchain') },
       register: mortalRegister(register, life),
-      network: mortalNetwork(this.network.port(rank), life),
+      network: mortalNetwork(this.#options.peers?.(rank) ?? this.network.port(rank), life),
       observe: (event) => this.#note(rank, event),
       openStore: () => new MemoryChainStore(),
       ...(options.censor === undefined ? {} : { faultCensor: new Set(options.censor) }),

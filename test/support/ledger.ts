@@ -56,7 +56,7 @@ export class TestLedger {
     this.nowMs += 10
     const candidates = leaves.map(parseTransactionLeaf)
     const { pending, verdicts } = this.ledger.buildBlock({ chain: 'userchain', candidates, nowMs: this.nowMs })
-    const wrong = verdicts.find(({ verdict }) => verdict !== 'valid')
+    const wrong = verdicts.find((verdict) => verdict?.verdict !== 'valid')
     if (wrong !== undefined || pending === undefined) throw new Error(`not valid: ${JSON.stringify(wrong)}`)
     this.ledger.commit(pending)
     return pending

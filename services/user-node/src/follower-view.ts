@@ -12,7 +12,12 @@ export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerVie
       const head = ledger.head('userchain')
       return [head.size, head.root]
     },
-    isRegistered: (account) => userTables.account.get(state(), account) !== undefined,
+    currentGeneration: (patient) => userTables.currentGeneration.get(state(), patient) ?? 0,
+    isGrantClosed: (patient, grantId) => userTables.grant.get(state(), patient, grantId)?.c !== undefined,
+    lastRecord(patient, stream) {
+      const [sequence, epoch] = userTables.last.get(state(), patient, stream) ?? [0, 0]
+      return { sequence, epoch }
+    },
     account(account): RegisteredAccount | undefined {
       const record = userTables.account.get(state(), account)
       const k = userTables.keyHead.get(state(), account, keyRoles.kem)

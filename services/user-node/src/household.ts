@@ -86,7 +86,10 @@ export class Household {
   async #serve(person: Person): Promise<void> {
     if (person.state === 'registering') await this.#progressEnrolment(person)
     if (person.state !== 'live') return
-    for (const stream of person.streams) this.#deps.sealer.seal(person, stream, false)
+    const { sealer, consent, ledger } = this.#deps
+    // The ledger is ahead: this folder was restored from an older copy, whose keys are not the current ones any more.
+    if (ledger.currentGeneration(person.account) > person.hot.generation) await consent.rotate(person)
+    for (const stream of person.streams) sealer.seal(person, stream, false)
     await this.#renewKeys(person)
   }
 

@@ -9,8 +9,12 @@ export interface LedgerView {
   seen(): LogHead | undefined
   /** A registered account with its KEM key in force; undefined if there is none. */
   account(account: Uint8Array): RegisteredAccount | undefined
-  /** True if the account is registered on the node's copy of the ledger. */
-  isRegistered(account: Uint8Array): boolean
+  /** The patient's current generation on the ledger; 0 before the first. */
+  currentGeneration(patient: Uint8Array): number
+  /** True if the grant is on the ledger and has ended there. */
+  isGrantClosed(patient: Uint8Array, grantId: Uint8Array): boolean
+  /** Sequence and epoch of the newest record of a stream on the ledger; zeros before the first. */
+  lastRecord(patient: Uint8Array, stream: Uint8Array): { sequence: number; epoch: number }
 }
 
 /** An account as Userchain has it. */

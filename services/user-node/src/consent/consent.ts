@@ -182,9 +182,15 @@ export class Consent {
     why: number,
   ): Promise<{ tx: Uint8Array; changedAtMs: number }> {
     const { database, people, ledger, nowMs, events } = this.#deps
-    const generation = person.hot.generation + 1
+    const generation = Math.max(person.hot.generation, ledger.currentGeneration(person.account)) + 1
     const first = epochOf(nowMs(), ledger.epochLengthMs)
-    const grants = person.hot.grants.filter((grant) => !closing.includes(grant) && isUnexpired(grant, nowMs()))
+    const grants = person.hot.grants.filter(
+      (grant) =>
+        !closing.includes(grant) &&
+        isUnexpired(grant, nowMs()) &&
+        // A folder restored from an older copy may hold grants that have ended since.
+        !ledger.isGrantClosed(person.account, grant.grantId),
+    )
     const roots = newRoots(person, ledger.ledgerId, { generation, first, grants })
     const sealedRoots = await sealRoots({ vaultKey: person.hot.vaultKey, roots })
     const envelopes: EnvelopeEntry[] = []
@@ -243,12 +249,12 @@ export class Consent {
 
   /** The cut of the generation that is about to end, written down, for every open data stream. */
   #cutsAt(person: Person): Cut[] {
-    const { database } = this.#deps
-    const { generation } = person.hot
-    if (generation === 0) return []
+    const { database, ledger } = this.#deps
+    // Ahead of this node only if its folder was restored from an older copy.
+    const generation = Math.max(person.hot.generation, ledger.currentGeneration(person.account))
     return person.streams.map(({ stream }): Cut => {
       const row = database.get('SELECT sequence FROM stream WHERE account = ? AND stream = ?', person.account, stream)
-      const last = Number(row?.sequence ?? 0)
+      const last = Math.max(Number(row?.sequence ?? 0), ledger.lastRecord(person.account, stream).sequence)
       database.run(
         'INSERT INTO cut (account, stream, generation, last) VALUES (?, ?, ?, ?)',
         person.account,

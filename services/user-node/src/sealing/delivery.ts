@@ -26,11 +26,16 @@ interface Dependencies {
 
 const uploadsAtOnce = 4
 const recordsPerTransaction = 64
+/** Between attempts while the storage network is out of reach. */
+const pauseMsMin = 250
+const pauseMsMax = 15_000
 
 /** Moves batches and postings along. `step` may be called at any time, by anyone; it never runs twice at once. */
 export class Delivery {
   readonly #deps: Dependencies
   #running: Promise<void> | undefined
+  #pauseMs = 0
+  #uploadAfterMs = 0
 
   constructor(deps: Dependencies) {
     this.#deps = deps
@@ -60,8 +65,9 @@ export class Delivery {
   }
 
   async #upload(): Promise<void> {
-    const { database } = this.#deps
+    const { database, nowMs } = this.#deps
     for (;;) {
+      if (nowMs() < this.#uploadAfterMs) return
       const rows = database.all(
         "SELECT account, stream, sequence, block FROM batch WHERE state = 'sealed' ORDER BY account, stream, sequence LIMIT ?",
         uploadsAtOnce,
@@ -70,9 +76,12 @@ export class Delivery {
       const results = await Promise.allSettled(rows.map((row) => this.#uploadOne(row)))
       const failed = results.find((result) => result.status === 'rejected')
       if (failed !== undefined) {
-        this.#deps.logger.warn({ err: failed.reason }, 'a block is not stored yet')
+        this.#pauseMs = Math.min(pauseMsMax, Math.max(pauseMsMin, this.#pauseMs * 2))
+        this.#uploadAfterMs = nowMs() + this.#pauseMs
+        this.#deps.logger.warn({ err: failed.reason, againInMs: this.#pauseMs }, 'a block is not stored yet')
         return
       }
+      this.#pauseMs = 0
     }
   }
 

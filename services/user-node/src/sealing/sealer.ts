@@ -62,9 +62,16 @@ export class Sealer {
       person.account,
       stream,
     )
-    const sequence = Number(row?.sequence ?? 0) + 1
+    // A node restored from an older copy of its folder goes on behind what the ledger has.
+    const recorded = ledger.lastRecord(person.account, stream)
+    const sequence = Math.max(Number(row?.sequence ?? 0), recorded.sequence) + 1
     // Never backwards, though the clock may go: the chain asks for it.
-    const epoch = Math.max(epochOf(nowMs(), ledger.epochLengthMs), Number(row?.epoch ?? 0), person.hot.first)
+    const epoch = Math.max(
+      epochOf(nowMs(), ledger.epochLengthMs),
+      Number(row?.epoch ?? 0),
+      recorded.epoch,
+      person.hot.first,
+    )
     const plaintext = encodeBatch(batch)
     const isFixed = Number(row?.classgen ?? 0) === generation && Number(row?.class ?? 0) > 0
     const sizeBytes = isFixed ? Number(row?.class) : this.#classOf(batch, plaintext.length)
