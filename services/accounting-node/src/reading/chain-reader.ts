@@ -78,7 +78,11 @@ export class ChainReader {
 
   /** The newest published head that can be read. */
   get published(): PublishedHead | undefined {
-    return this.#published
+    const readable = this.#published
+    const newest = this.core.published()
+    // A heartbeat makes a fresher note of the same head: it is served without a new tree.
+    const isSame = readable !== undefined && newest?.size === readable.size && equalBytes(newest.root, readable.root)
+    return isSame ? newest : readable
   }
 
   /** Resolves at the next publication, or when the reader stops. */
