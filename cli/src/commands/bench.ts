@@ -1,0 +1,56 @@
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { projectRoot } from '../cluster/root.ts'
+import { type ExitCode, type Io, UsageError } from '../io.ts'
+import { parseOptions } from '../options.ts'
+
+const benches: Readonly<Record<string, string>> = {
+  ledger: 'transactions with receipts per second; 1 and 4 nodes, 1 to 256 senders, against what the cores can verify',
+  rotation: 'time and bytes of a change of keys with 1 to 1,000 doctors; click to refused everywhere',
+  decoupling: 'bytes and milliseconds of a reading with 1, 10, 100 doctors; bytes of a patient and day',
+  audit: 'replayed transactions per second, against what the cores can verify',
+  crypto: 'every primitive, both providers',
+}
+
+function help(): string {
+  const lines = Object.entries(benches).map(([name, what]) => `  ${name.padEnd(11)} ${what}`)
+  return `Usage: ./healthblock bench NAME [--quick] [--json]
+
+${lines.join('\n')}
+
+Each makes what it needs in a temporary folder, and takes it away again.
+
+  --quick    about 20 s, with fewer sizes
+`
+}
+
+/** `./healthblock bench`. */
+export async function runBench(args: string[], io: Io): Promise<ExitCode> {
+  const { values, positionals } = parseOptions(args, { quick: { type: 'boolean' } })
+  if (values.help === true) {
+    io.stdout(help())
+    return 0
+  }
+  const [name, ...more] = positionals
+  if (name === undefined || more.length > 0 || !Object.hasOwn(benches, name)) {
+    throw new UsageError(`name one of ${Object.keys(benches).join(', ')}`)
+  }
+  const flags = [...(values.quick === true ? ['--quick'] : []), ...(values.json === true ? ['--json'] : [])]
+  return new Promise((resolve, reject) => {
+    const child = spawn(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', join(projectRoot, 'bench', `${name}.ts`), ...flags],
+      { cwd: projectRoot, stdio: ['ignore', 'pipe', 'inherit'] },
+    )
+    child.stdout.setEncoding('utf8').on('data', (text: string) => io.stdout(text))
+    // The child gets the terminal's signals itself, and cleans up before it ends.
+    const wait = (): void => {}
+    process.on('SIGINT', wait)
+    process.on('SIGTERM', () => child.kill('SIGTERM'))
+    child.once('error', reject)
+    child.once('close', (code) => {
+      process.off('SIGINT', wait)
+      resolve(code === 0 ? 0 : 1)
+    })
+  })
+}
