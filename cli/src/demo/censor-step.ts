@@ -14,7 +14,9 @@ async function readHead(story: Story, node: string): Promise<Head | undefined> {
   if (url === undefined) return undefined
   try {
     const response = await fetch(new URL('/v1/userchain/head', url), { signal: AbortSignal.timeout(3_000) })
-    return response.ok ? ((await response.json()) as Head) : undefined
+    if (!response.ok) return undefined
+    const { term, leader } = (await response.json()) as Head
+    return { term, leader }
   } catch {
     return undefined
   }

@@ -102,8 +102,8 @@ async function tamperWithBlock(story: Story): Promise<Record<string, unknown>> {
   const bytes = new Uint8Array(await response.arrayBuffer())
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
   const incident = await eventually(async () => {
-    const incidents = (await (await get(url, '/v1/incidents', token)).json()) as Record<string, unknown>[]
-    return incidents.find((entry) => JSON.stringify(entry).includes(cid))
+    const answer = (await (await get(url, '/v1/incidents', token)).json()) as { incidents: Record<string, unknown>[] }
+    return answer.incidents.find((entry) => entry.digest === cid)
   }, 10_000)
   return {
     flipped: flipped === true,
