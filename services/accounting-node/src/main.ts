@@ -12,6 +12,8 @@ import { join } from 'node:path'
 const flags = ['--max-semi-space-size=2', '--disable-warning=ExperimentalWarning']
 const { ACCOUNTING_DIR: dir, NODE_COMPILE_CACHE: cache } = process.env
 
+const isReplaced = process.execArgv.includes(flags[0] as string)
+
 async function replaceProcess(cacheDir: string): Promise<void> {
   const isNew = !existsSync(cacheDir)
   mkdirSync(cacheDir, { recursive: true, mode: 0o700 })
@@ -25,7 +27,7 @@ async function replaceProcess(cacheDir: string): Promise<void> {
 }
 
 try {
-  if (dir !== undefined && dir !== '' && cache === undefined) await replaceProcess(join(dir, 'compile-cache'))
+  if (dir !== undefined && dir !== '' && !isReplaced) await replaceProcess(cache ?? join(dir, 'compile-cache'))
   const { run } = await import('./run.ts')
   await run()
 } catch (error) {

@@ -1,6 +1,5 @@
 /** Runs a node until a signal: starts it, starts it anew when derived state must be made anew, stops it. */
 
-import { messageOf } from '@healthblock/runtime/errors'
 import { stopOnSignals } from '@healthblock/runtime/http-app'
 import { type RunningNode, startNode } from './compose.ts'
 import { readAccountingConfig } from './config.ts'

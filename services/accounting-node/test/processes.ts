@@ -79,9 +79,14 @@ export class ProcessCluster {
     const cluster = new ProcessCluster(dir, ledger, redis, ports, options.env ?? {})
     const peers = cluster.nodes.map(({ rank, url }) => ({ rank, url }))
     writeFileSync(join(dir, 'peers.json'), JSON.stringify(peers))
-    for (const { rank } of cluster.nodes) cluster.launch(rank)
-    for (const { rank } of cluster.nodes) await cluster.ready(rank)
-    return cluster
+    try {
+      for (const { rank } of cluster.nodes) cluster.launch(rank)
+      for (const { rank } of cluster.nodes) await cluster.ready(rank)
+      return cluster
+    } catch (error) {
+      await cluster.stop()
+      throw error
+    }
   }
 
   /** Starts a node's process. */

@@ -5,7 +5,6 @@
  */
 import { once } from 'node:events'
 import type { ChainName } from '@healthblock/chain/transaction'
-import { fromBase64, toBase64 } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { type Job, Queue, Worker } from 'bullmq'
 import { Redis } from 'ioredis'
@@ -86,7 +85,7 @@ class Consumer {
     // A blocking request ends without a job after a while, and the first one does not block at all.
     while (job === undefined && !this.#closed) job = await this.#next(true)
     while (job !== undefined) {
-      jobs.push(fromBase64(String(job.data)))
+      jobs.push(new Uint8Array(Buffer.from(String(job.data), 'base64')))
       // If completing fails (wiped meanwhile, or away), the job is ours all the same.
       job.moveToCompleted(0, this.#token, false).catch(onFault)
       job = jobs.length < max ? await this.#next(false).catch(() => undefined) : undefined
@@ -134,7 +133,7 @@ export function openBullQueue(options: BullQueueOptions): BullQueue {
   const put = async (job: Uint8Array): Promise<void> => {
     const queue = await queueNow()
     const settings = { attempts: 1, removeOnComplete: true, removeOnFail: true }
-    await within(queue.add('batch', toBase64(job), settings), addTimeoutMs)
+    await within(queue.add('batch', Buffer.from(job).toString('base64'), settings), addTimeoutMs)
   }
 
   const take = async (max: number, signal: AbortSignal): Promise<Uint8Array[]> => {

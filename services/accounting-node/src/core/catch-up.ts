@@ -4,7 +4,6 @@
  */
 import type { PendingBlock } from '@healthblock/chain/block'
 import { ChainError } from '@healthblock/chain/errors'
-import { AccountingError } from '../errors.ts'
 import { cosign } from './attester.ts'
 import { type CoreState, type KnownBlock, parseTransactions } from './core-state.ts'
 import { readRegister } from './head-register.ts'
@@ -13,7 +12,6 @@ import {
   type Ack,
   asLeaves,
   encodeAcks,
-  encodeBlock,
   encodeMessage,
   type Fields,
   isSameHead,
@@ -236,14 +234,4 @@ export class Follower {
       }
     } while (this.#again && !this.#core.signal.aborted)
   }
-}
-
-/** Block bytes of leaves, for those who built them. */
-export function blockBytesOf(pending: PendingBlock): Uint8Array {
-  return encodeBlock(pending.leaves)
-}
-
-/** A block this node must have but cannot follow: an error for callers that give up. */
-export function behind(core: CoreState, height: number): AccountingError {
-  return new AccountingError(`${core.chain} is behind block ${height}`, { code: 'ERR_STAGE_REFUSED', reason: 'behind' })
 }

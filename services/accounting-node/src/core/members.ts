@@ -3,10 +3,10 @@ import { chainOrigin, genesisPolicy, type LogPolicy } from '@healthblock/chain/c
 import { type Genesis, genesisAccounts } from '@healthblock/chain/genesis'
 import { encodeStatement, statementMessage } from '@healthblock/chain/statement'
 import { type ChainName, chains } from '@healthblock/chain/transaction'
-import type { SigningKey, VerifyingKey } from '@healthblock/crypto/signature'
+import { parseVerifyingKey, type SigningKey, type VerifyingKey } from '@healthblock/crypto/signature'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Ack, HeadValue } from './wire.ts'
-import { isSigned, memberKey } from './wire.ts'
+import { isSigned } from './wire.ts'
 
 /** What an ack is about. */
 export interface AckSubject {
@@ -39,7 +39,7 @@ export class Members {
     this.quorum = genesis.body.q
     this.count = genesis.body.nodes.length
     this.accounts = genesisAccounts(genesis).nodes
-    this.#nodeKeys = genesis.body.nodes.map(([, node]) => memberKey(node))
+    this.#nodeKeys = genesis.body.nodes.map(([, node]) => parseVerifyingKey(node))
   }
 
   /** Collected nodes that must have staged a block before it may have been decided: 2q - n. */
@@ -57,6 +57,7 @@ export class Members {
     return statementMessage({ label: 'stage-ack', ledgerId: this.ledgerId, statement })
   }
 
+  /** This node's ack of a block that it staged in `term`: 64 bytes. */
   signAck(subject: AckSubject, term: number, key: SigningKey): Uint8Array {
     return key.sign(this.#ackMessage(subject, term))
   }

@@ -2,7 +2,7 @@
  * Opens both chains of a node. The log is the truth: the ledger's stores follow from it, and a store that does not fit its log (ahead
  * of it after a restored disk, or of other blocks) is emptied and filled again.
  */
-import { Ledger } from '@healthblock/chain/block'
+import { Ledger, SignatureCache } from '@healthblock/chain/block'
 import { genesisLeaf } from '@healthblock/chain/genesis'
 import { emptyRoot, leafHash, nodeHash } from '@healthblock/chain/merkle'
 import { encodeSealLeaf, parseSealLeaf, type Seal } from '@healthblock/chain/seal'
@@ -17,6 +17,9 @@ import { CoreState } from './core-state.ts'
 import { BlockLog, recordOf } from './log.ts'
 import { Members } from './members.ts'
 import type { Clock, CoreObserver, Disk, HeadRegister, IntakeQueue, PeerNetwork } from './ports.ts'
+
+/** Good signatures remembered from the gateway until the block is sealed: as many as may be under way, and a few blocks. */
+const signaturesMax = 32_768
 
 /** What a node's cores are made with. */
 export interface NodeOptions {
@@ -122,7 +125,7 @@ function openLedger(options: NodeOptions, logs: Readonly<Record<ChainName, Block
       userchain: options.openStore('userchain', { fresh: fresh.userchain }),
       docchain: options.openStore('docchain', { fresh: fresh.docchain }),
     }
-    const ledger = Ledger.open({ genesis: options.genesis, stores })
+    const ledger = Ledger.open({ genesis: options.genesis, stores, signatures: new SignatureCache(signaturesMax) })
     const unfit = chainNames.filter((chain) => !fits(ledger, logs[chain], chain))
     if (unfit.length === 0) return ledger
     if (attempt > 0) {

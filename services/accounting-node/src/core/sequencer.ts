@@ -22,6 +22,8 @@ const adoptAfterMs = 2_000
 const adoptAnywayMs = 6_000
 /** And again at most this often. */
 const adoptAgainMs = 2_000
+/** Without a job for this long, jobs do not keep coming. */
+const jobsPauseMs = 1_000
 /** Most of them in one block. */
 const adoptedMax = 1_024
 /** A candidate that lacks something stays this long with the leader, to be tried with every block. */
@@ -53,6 +55,8 @@ export class Sequencer {
   #transactionMs = blockMsWanted / (2 * transactionsLeast)
   #fetching: AbortController | undefined
   #running: Promise<void> | undefined
+  /** When jobs came last. */
+  #jobMs = 0
   /** Not before this does it try to lead again. */
   #notBeforeMs = 0
 
@@ -149,6 +153,7 @@ export class Sequencer {
   async #arrive(jobs: readonly Uint8Array[]): Promise<void> {
     const core = this.#core
     const sinceMs = core.nowMs()
+    if (jobs.length > 0) this.#jobMs = sinceMs
     const transactions = jobs.flatMap((job) => this.#parse(job))
     if (transactions.length === 0) return
     await core.ledger.preverify(core.chain, transactions)
@@ -171,24 +176,34 @@ export class Sequencer {
     return accounts !== undefined && signatures.some(({ account }) => accounts.has(toHex(account)))
   }
 
-  /** Candidates of the next block: what is carried, what arrived, and what the pool has held for too long. */
-  #candidates(): Candidate[] {
+  /** What the pool has held for too long, and no job brought. */
+  async #adopted(): Promise<Candidate[]> {
     const core = this.#core
     const nowMs = core.nowMs()
-    const carried = this.#carried.filter(({ sinceMs }) => sinceMs > nowMs - carryMs)
-    const all = [...carried, ...this.#arrived]
-    this.#carried = []
     // While jobs keep coming, what waits is most likely in one of them.
-    const olderMs = this.#arrived.length === 0 ? adoptAfterMs : adoptAnywayMs
-    for (const entry of core.pool.olderThan(nowMs - olderMs, adoptedMax)) {
-      if (entry.proposedMs > nowMs - adoptAgainMs) continue
-      entry.proposedMs = nowMs
-      all.push({ transaction: entry.transaction, sinceMs: nowMs })
-    }
+    const olderMs = nowMs - this.#jobMs < jobsPauseMs ? adoptAnywayMs : adoptAfterMs
+    const due = core.pool
+      .olderThan(nowMs - olderMs, adoptedMax)
+      .filter(({ proposedMs }) => proposedMs <= nowMs - adoptAgainMs)
+    for (const entry of due) entry.proposedMs = nowMs
+    if (due.length > 0)
+      await core.ledger.preverify(
+        core.chain,
+        due.map(({ transaction }) => transaction),
+      )
+    return due.map(({ transaction }) => ({ transaction, sinceMs: nowMs }))
+  }
+
+  /** Candidates of the next block: what is carried, what arrived, and what is adopted from the pool. */
+  async #candidates(): Promise<Candidate[]> {
+    const adopted = await this.#adopted()
+    const nowMs = this.#core.nowMs()
+    const carried = this.#carried.filter(({ sinceMs }) => sinceMs > nowMs - carryMs)
+    const all = [...carried, ...this.#arrived, ...adopted]
+    this.#carried = []
     this.#arrived = []
-    return core.options.faultCensor === undefined
-      ? all
-      : all.filter(({ transaction }) => !this.#isCensored(transaction))
+    if (this.#core.options.faultCensor === undefined) return all
+    return all.filter(({ transaction }) => !this.#isCensored(transaction))
   }
 
   /** Sorts out what did not go into the block: what did not fit comes first next time, what lacks something is tried again. */
@@ -228,9 +243,9 @@ export class Sequencer {
     return published !== undefined && published.size >= (anchor?.size ?? 0) ? published : anchor
   }
 
-  #build(): BuiltBlock {
+  async #build(): Promise<BuiltBlock> {
     const core = this.#core
-    const candidates = this.#candidates()
+    const candidates = await this.#candidates()
     const anchor = this.#anchor()
     const transactions = candidates.map(({ transaction }) => transaction)
     const limits = { ...blockLimits, transactionsMax: this.#transactionsMax }
@@ -245,7 +260,7 @@ export class Sequencer {
     const core = this.#core
     if (core.promise.current.term > leadership.term) throw new StepDown('a higher term was promised', 0)
     if (core.value !== undefined && core.value.term > leadership.term) throw new StepDown('a higher term was taken', 0)
-    const { pending } = this.#build()
+    const { pending } = await this.#build()
     // Jobs that arrive from now on are for the next block.
     core.changed.notify()
     if (pending === undefined) {

@@ -19,10 +19,10 @@ const clockDifferenceMsMax = 5_000
 const anchorKnownMs = 2_000
 
 /** Why a node did not stage. */
-export type StageRefusal = 'behind' | 'term' | 'invalid' | 'clock' | 'anchor' | 'promised'
+type StageRefusal = 'behind' | 'term' | 'invalid' | 'clock' | 'anchor' | 'promised'
 
 /** A block that a leader asks to stage. */
-export interface StageOrder {
+interface StageOrder {
   readonly height: number
   readonly term: number
   readonly leader: number

@@ -1,5 +1,5 @@
 /** Bytes that nodes exchange and store: blocks, the head register's value, stage-acks, peers' messages (SPEC.md §2, §3). */
-import { parseVerifyingKey, type VerifyingKey, verifySignatureAsync } from '@healthblock/crypto/signature'
+import { type VerifyingKey, verifySignatureAsync } from '@healthblock/crypto/signature'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import { type CborMap, type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { messageOf } from '@healthblock/runtime/errors'
@@ -185,9 +185,4 @@ export async function isSigned(key: VerifyingKey, message: Uint8Array, signature
   } catch {
     return false
   }
-}
-
-/** A public key of genesis, which was checked when genesis was read. */
-export function memberKey(bytes: Uint8Array): VerifyingKey {
-  return parseVerifyingKey(bytes)
 }

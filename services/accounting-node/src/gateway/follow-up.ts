@@ -23,9 +23,16 @@ export const resubmitAfterMs = 5_000
 /** No refusal before this age, unless the transaction cannot become valid at all. */
 export const refusalAfterMs = 400
 /** The core, and through it the peers, learn of a transaction that is this old: younger ones are about to be committed. */
-export const noteAfterMs = 400
+export const noteAfterMs = 1_500
+/** Of how many in one look, oldest first: one that is left out shows a leader's fault as well as all. */
+const notedMax = 64
 /** A transaction that was found to wait for something is handed over again, once that has come, after this long. */
 const resendAfterMs = 800
+/** With at most this many jobs in the queue, what was sent a while ago has been read. */
+const idleJobsMax = 4
+/** With more than this many, a leader needs several blocks to read them. */
+const busyJobsMax = 16
+const resubmitBusyAfterMs = 15_000
 /** Most transactions whose rules are tried in one look. */
 const judgedMax = 256
 const judgeAgainAfterMs = 400
@@ -105,7 +112,7 @@ export class FollowUp {
     }
   }
 
-  /** One look at everything pending. */
+  /** One look at everything pending, oldest first. */
   look(): void {
     const { clock, pending, outbox, core } = this.#options
     const nowMs = clock.nowMs()
@@ -113,16 +120,18 @@ export class FollowUp {
     const decisions: Decision[] = []
     const toNote: { entry: PendingEntry; transaction: Transaction }[] = []
     const accountsSeen = new Set<string>()
+    // What an account sent of one type goes in order: true if the earlier ones are sent again in this look.
+    const lines = new Map<string, boolean>()
     let judgedCount = 0
     for (const entry of pending.values()) {
       if (entry.appliedIndex !== undefined) continue
       const ageMs = nowMs - entry.row.acceptedMs
-      const isFirst = !accountsSeen.has(entry.account)
       const isDue = nowMs >= entry.row.deadlineMs
-      const mayRefuse = isDue || (isFirst && ageMs >= refusalAfterMs)
+      const mayRefuse = isDue || (!accountsSeen.has(entry.account) && ageMs >= refusalAfterMs)
+      const earlier = lines.get(entry.line)
+      // What was sent a moment ago is judged by the leader now, and what waits for an earlier one waits with it.
+      const mayHaveCome = entry.isDeferred && earlier === undefined && nowMs - entry.sentMs >= resendAfterMs
       const mayJudge = judgedCount < judgedMax && nowMs - entry.judgedMs >= judgeAgainAfterMs
-      // What was sent a moment ago is judged by the leader now.
-      const mayHaveCome = entry.isDeferred && nowMs - entry.sentMs >= resendAfterMs
       if (isDue || (mayJudge && (mayHaveCome || mayRefuse))) {
         judgedCount++
         const decision = this.#judge(entry, { nowMs, isDue, mayRefuse })
@@ -132,8 +141,10 @@ export class FollowUp {
         }
       }
       if (!entry.isDeferred) accountsSeen.add(entry.account)
-      if (!entry.isNoted && ageMs >= noteAfterMs && toNote.length < resubmittedMax) this.#note(entry, toNote)
-      if (this.#isToSend(entry, nowMs) && again.length < resubmittedMax) again.push(entry)
+      if (!entry.isNoted && ageMs >= noteAfterMs && toNote.length < notedMax) this.#note(entry, toNote)
+      const isSent = again.length < resubmittedMax && this.#isToSend(entry, nowMs, earlier === true)
+      if (isSent) again.push(entry)
+      if (earlier !== true) lines.set(entry.line, isSent)
     }
     this.#answer(decisions, nowMs)
     if (toNote.length > 0) {
@@ -157,9 +168,17 @@ export class FollowUp {
     toNote.push({ entry, transaction: this.#options.ledger.parse(leaf) })
   }
 
-  #isToSend(entry: PendingEntry, nowMs: number): boolean {
-    if (entry.isQueued || entry.isDeferred) return false
-    return nowMs - entry.sentMs >= (entry.wasDeferred ? resendAfterMs : resubmitAfterMs)
+  #isToSend(entry: PendingEntry, nowMs: number, withEarlier: boolean): boolean {
+    if (entry.isQueued || (entry.isDeferred && !withEarlier)) return false
+    const { soonMs, lateMs } = this.#patience()
+    return nowMs - entry.sentMs >= (entry.wasDeferred ? soonMs : lateMs)
+  }
+
+  /** How long a job may take: while the leader has jobs left to read, sending again only makes it later. */
+  #patience(): { soonMs: number; lateMs: number } {
+    const jobs = this.#options.core.status().queueDepth
+    if (jobs <= idleJobsMax) return { soonMs: resendAfterMs, lateMs: resubmitAfterMs }
+    return { soonMs: resubmitAfterMs, lateMs: jobs <= busyJobsMax ? resubmitAfterMs : resubmitBusyAfterMs }
   }
 
   #resubmit(entries: readonly PendingEntry[]): void {

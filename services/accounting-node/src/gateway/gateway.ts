@@ -141,7 +141,8 @@ export class Gateway {
   #reopen(row: PendingRow, index: number | undefined): Outgoing {
     const leaf = this.#options.outbox.leaf(row.number) as Uint8Array
     const transaction = this.#options.ledger.parse(leaf)
-    const entry = pendingEntry(row, { account: accountOf(transaction, row.id), sizeBytes: leaf.length })
+    const account = accountOf(transaction, row.id)
+    const entry = pendingEntry(row, { account, type: transaction.body.t, sizeBytes: leaf.length })
     this.#pending.add(entry)
     if (index === undefined) this.#markSent(entry)
     else {
@@ -213,7 +214,7 @@ export class Gateway {
     const known: Uint8Array[] = []
     const unchecked: WellFormed[] = []
     for (const item of transactions) {
-      if (this.#pending.get(item.key) !== undefined || ledger.find(item.id) !== undefined) known.push(item.id)
+      if (this.#pending.get(item.key) !== undefined) known.push(item.id)
       else unchecked.push(item)
     }
     await ledger.preverify(unchecked.map(({ transaction }) => transaction))
@@ -223,8 +224,9 @@ export class Gateway {
       looked = ledger.look(unchecked)
     }
     const fresh: Storing['fresh'][number][] = []
-    for (const { item, staticRule, isDeferred } of looked) {
-      if (staticRule === undefined) fresh.push({ ...item, isDeferred })
+    for (const { item, staticRule, isDeferred, isOnRecord } of looked) {
+      if (isOnRecord) known.push(item.id)
+      else if (staticRule === undefined) fresh.push({ ...item, isDeferred })
       else refused.push(signer.refusal(item.id, staticRule))
     }
     metrics.submitted.inc({ chain: core.chain, verdict: 'refused' }, refused.length)
@@ -270,11 +272,12 @@ export class Gateway {
     const outgoing = rows.map((row, position): Outgoing => {
       const { transaction, isDeferred } = fresh[position] as Storing['fresh'][number]
       const account = accountOf(transaction, row.id)
-      const entry = pendingEntry(row, { account, sizeBytes: transaction.leaf.length })
+      const { leaf, body } = transaction
+      const entry = pendingEntry(row, { account, type: body.t, sizeBytes: leaf.length })
       entry.isDeferred = isDeferred
       entry.wasDeferred = isDeferred
       this.#pending.add(entry)
-      return { leaf: transaction.leaf, transaction, entry }
+      return { leaf, transaction, entry }
     })
     for (const { promise, one } of plans) one.resolve(promise)
     this.#handOver(outgoing)

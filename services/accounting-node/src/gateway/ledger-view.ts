@@ -12,6 +12,8 @@ export interface Look {
   readonly mayBeBehind: boolean
   /** True if something that it needs is missing now. */
   readonly isDeferred: boolean
+  /** True if it is on record already. */
+  readonly isOnRecord: boolean
 }
 
 /** What the view needs. */
@@ -71,12 +73,14 @@ export class GatewayLedger {
       const verdict = this.judge(item.transaction)
       const rule = verdict.verdict === 'refused' ? verdict.rule : undefined
       const isRegister = item.transaction.body.t === 'register' || item.transaction.body.t === 'genesis'
-      const isStatic = rule !== undefined && !rule.endsWith('.duplicate') && (isRegister || isOfForm(rule))
+      const isOnRecord = rule?.endsWith('.duplicate') === true
+      const isStatic = rule !== undefined && !isOnRecord && (isRegister || isOfForm(rule))
       return {
         item,
         staticRule: isStatic ? rule : undefined,
         mayBeBehind: isStatic && !isRegister && rule.endsWith('.signature'),
         isDeferred: verdict.verdict === 'deferred',
+        isOnRecord,
       }
     })
   }

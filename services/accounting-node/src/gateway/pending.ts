@@ -14,6 +14,8 @@ export interface PendingEntry {
   readonly key: string
   /** Whose transaction it is, in lower-case hex: later ones of an account wait for earlier ones. */
   readonly account: string
+  /** Account and type: transactions of one line go in order. */
+  readonly line: string
   readonly sizeBytes: number
   /** When it was last handed to the intake queue; 0 = not yet in this run. */
   sentMs: number
@@ -32,11 +34,17 @@ export interface PendingEntry {
 }
 
 /** A new entry for a row. */
-export function pendingEntry(row: PendingRow, fields: { account: string; sizeBytes: number }): PendingEntry {
+export function pendingEntry(
+  row: PendingRow,
+  fields: { account: string; type: string; sizeBytes: number },
+): PendingEntry {
+  const { account, type, sizeBytes } = fields
   return {
     row,
     key: toHex(row.id),
-    ...fields,
+    account,
+    line: `${account}/${type}`,
+    sizeBytes,
     sentMs: 0,
     judgedMs: 0,
     isDeferred: false,
