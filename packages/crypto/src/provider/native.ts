@@ -1,10 +1,8 @@
 /** The provider of servers: node:crypto (OpenSSL). Buffers never leave this file. */
 import crypto, { type KeyObject } from 'node:crypto'
 import { concatBytes } from '@healthblock/encoding/bytes'
-import { KEM_MLKEM768_X25519 as kemNoble } from '@panva/hpke-noble'
 import { AEAD_AES_256_GCM, CipherSuite, KDF_HKDF_SHA256, type Key } from 'hpke'
-import { createKemNative, hasKemNative, kemPublicKeyNative } from './kem-native.ts'
-import { provider as noble } from './noble.ts'
+import { createKemNative, kemPublicKeyNative } from './kem-native.ts'
 import type { Bytes, Provider, SigningHandle, VerifyingHandle } from './provider.ts'
 
 // DER around the raw 32 bytes (RFC 8410).
@@ -61,6 +59,9 @@ function ed25519Verifier(publicKey: Uint8Array): VerifyingHandle {
   }
 }
 
+const kem = createKemNative()
+// Loaded only where it is needed: it takes 12 MB of memory and most of the time that loading this file would take.
+const fallback = kem === undefined ? (await import('./noble.ts')).provider : undefined
 let suite: CipherSuite<Key> | undefined
 
 /** node:crypto's implementations. The KEM falls back to @noble where OpenSSL lacks ML-KEM. */
@@ -101,9 +102,10 @@ export const provider: Provider = {
         else resolve(view(key))
       })
     }),
-  kemPublicKey: (seed) => (hasKemNative() ? kemPublicKeyNative(seed) : noble.kemPublicKey(seed)),
+  kemPublicKey: (seed) => fallback?.kemPublicKey(seed) ?? kemPublicKeyNative(seed),
   get hpke() {
-    suite ??= new CipherSuite<Key>(createKemNative() ?? kemNoble, KDF_HKDF_SHA256, AEAD_AES_256_GCM)
+    if (kem === undefined) return (fallback as Provider).hpke
+    suite ??= new CipherSuite<Key>(kem, KDF_HKDF_SHA256, AEAD_AES_256_GCM)
     return suite
   },
   equalConstantTime: (a, b) => a.length === b.length && crypto.timingSafeEqual(a, b),
