@@ -1,0 +1,153 @@
+/**
+ * Transactions committed under a quorum's signatures per second, through the accounting nodes' own HTTP interface: processes of their own,
+ * a Redis of their own, their files synced as always. The load is signed before; who sends it shares the cores.
+ */
+
+import { batches, fetchReceipt, type Item, newestCheckpoint, submit } from './support/client.ts'
+import { type BenchCluster, withCluster } from './support/cluster.ts'
+import { betweenBounds } from './support/ed25519-bound.ts'
+import { Load, type LoadPatient } from './support/load.ts'
+import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
+
+const options = benchOptions()
+const boundMs = options.quick ? 300 : 1500
+const patientsCount = options.quick ? 64 : 256
+
+interface Plan {
+  readonly senders: number
+  readonly batch: number
+  readonly records: number
+  /** Submissions of each sender. */
+  readonly rounds: number
+}
+
+const quickPlans: readonly Plan[] = [
+  { senders: 1, batch: 1, records: 1, rounds: 20 },
+  { senders: 64, batch: 1, records: 1, rounds: 8 },
+  { senders: 1, batch: 256, records: 1, rounds: 3 },
+  { senders: 8, batch: 256, records: 1, rounds: 1 },
+  { senders: 4, batch: 64, records: 64, rounds: 1 },
+]
+const fullPlans: readonly Plan[] = [
+  { senders: 1, batch: 1, records: 1, rounds: 200 },
+  { senders: 4, batch: 1, records: 1, rounds: 150 },
+  { senders: 16, batch: 1, records: 1, rounds: 100 },
+  { senders: 64, batch: 1, records: 1, rounds: 60 },
+  { senders: 256, batch: 1, records: 1, rounds: 30 },
+  { senders: 1, batch: 256, records: 1, rounds: 24 },
+  { senders: 4, batch: 256, records: 1, rounds: 12 },
+  { senders: 16, batch: 256, records: 1, rounds: 4 },
+  { senders: 64, batch: 256, records: 1, rounds: 1 },
+  { senders: 16, batch: 64, records: 64, rounds: 2 },
+]
+
+/** What each sender submits: its own patients in turn, so that no two senders continue one stream. */
+function sign(load: Load, patients: readonly LoadPatient[], { senders, batch, records, rounds }: Plan): Item[][][] {
+  return Array.from({ length: senders }, (_, sender) => {
+    const own = patients.filter((_patient, i) => i % Math.min(senders, patients.length) === sender)
+    return Array.from({ length: rounds }, () => {
+      const items = Array.from({ length: batch }, (_item, i) => load.iot(own[i % own.length] as LoadPatient, records))
+      const [first = [], ...rest] = batches(items, batch)
+      if (rest.length > 0) throw new Error('a batch of the load exceeds one submission')
+      return first
+    })
+  })
+}
+
+/** Every sender has one submission under way at a time. */
+async function saturate(
+  urls: readonly string[],
+  load: readonly Item[][][],
+): Promise<{ seconds: number; latencies: number[] }> {
+  const latencies: number[] = []
+  const begun = performance.now()
+  await Promise.all(
+    load.map(async (submissions, sender) => {
+      const url = urls[sender % urls.length] as string
+      for (const items of submissions) {
+        const from = performance.now()
+        await submit(url, items)
+        latencies.push(performance.now() - from)
+      }
+    }),
+  )
+  return { seconds: (performance.now() - begun) / 1000, latencies }
+}
+
+/** Submits on time, whatever became of what was submitted before. */
+async function pace(urls: readonly string[], items: readonly Item[], perSecond: number): Promise<number[]> {
+  const tickMs = 20
+  const each = Math.max(1, Math.round((perSecond * tickMs) / 1000))
+  const latencies: number[] = []
+  const under: Promise<void>[] = []
+  const begun = performance.now()
+  for (let i = 0, tick = 0; i < items.length; i += each, tick++) {
+    const due = begun + tick * ((each * 1000) / perSecond)
+    const wait = due - performance.now()
+    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait))
+    const send = async (): Promise<void> => {
+      const mine = items.slice(i, i + each)
+      await submit(urls[tick % urls.length] as string, mine)
+      await fetchReceipt(urls[tick % urls.length] as string, (mine.at(-1) as Item).id)
+      latencies.push(performance.now() - due)
+    }
+    under.push(send())
+  }
+  await Promise.all(under)
+  return latencies
+}
+
+async function measure(cluster: BenchCluster, load: Load, patients: readonly LoadPatient[]): Promise<Result[]> {
+  const { urls } = cluster
+  const results: Result[] = []
+  let best = 0
+  for (const plan of options.quick ? quickPlans : fullPlans) {
+    const submissions = sign(load, patients, plan)
+    const count = plan.senders * plan.rounds * plan.batch
+    const { seconds, latencies } = await saturate(urls, submissions)
+    const rate = count / seconds
+    if (plan.records === 1) best = Math.max(best, rate)
+    tell(`ledger: n = ${urls.length}, ${plan.senders} senders x ${plan.batch} x ${plan.records}: ${rate.toFixed(0)}/s`)
+    results.push({
+      ...{ load: 'full', nodes: urls.length, senders: plan.senders, batch: plan.batch, records: plan.records },
+      ...{ transactions: count, transactionsPerSecond: rate, readingsPerSecond: rate * plan.records },
+      ...{ p50Ms: percentile(latencies, 0.5), p99Ms: percentile(latencies, 0.99) },
+    })
+  }
+  const half = best / 2
+  // Each transaction of another patient than those shortly before: gateways may take them in any order.
+  const count = Math.round(half * (options.quick ? 1 : 6))
+  const own = await load.enrol(urls, Math.min(count, options.quick ? 128 : 1000))
+  await load.begin(urls[0] as string, own, await newestCheckpoint(urls[0] as string))
+  const items = Array.from({ length: count }, (_, i) => load.iot(own[i % own.length] as LoadPatient, 1))
+  const latencies = await pace(urls.slice(0, 1), items, half)
+  results.push({
+    ...{ load: 'half', nodes: urls.length, senders: 0, batch: Math.max(1, Math.round(half / 50)), records: 1 },
+    ...{ transactions: count, transactionsPerSecond: half, readingsPerSecond: half },
+    ...{ p50Ms: percentile(latencies, 0.5), p99Ms: percentile(latencies, 0.99) },
+  })
+  return results
+}
+
+/** Where the nodes' profiles are written, if they are wanted. */
+const profileDir = process.env.HEALTHBLOCK_BENCH_PROFILE
+const results: Result[] = []
+for (const nodes of [1, 4]) {
+  tell(`ledger: starting ${nodes} accounting node${nodes > 1 ? 's' : ''}`)
+  const extra = (): Record<string, string> =>
+    profileDir === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileDir}/${nodes}` }
+  const rows = await withCluster({ size: { accounting: nodes }, roles: ['accounting'], extra }, async (cluster) => {
+    const load = new Load(cluster)
+    const patients = await load.enrol(cluster.urls, patientsCount)
+    const [url] = cluster.urls as [string]
+    await load.begin(url, patients, await newestCheckpoint(url))
+    const { value, bound } = await betweenBounds(boundMs, () => measure(cluster, load, patients))
+    return value.map((row): Result => {
+      const rate = row.transactionsPerSecond as number
+      return { ...row, ed25519VerifyPerSecond: bound, partOfBoundPercent: (100 * rate * nodes) / bound }
+    })
+  })
+  results.push(...rows)
+}
+report('ledger', results, options)
+process.exit(0)
