@@ -10,7 +10,14 @@ import { encodeProof } from '@healthblock/chain/proof'
 import { createReceipt } from '@healthblock/chain/receipt'
 import { ruleText, signStatement } from '@healthblock/chain/statement'
 import { MemoryChainStore } from '@healthblock/chain/store'
-import { encodeHashTile, parseTilePath, tileNodes } from '@healthblock/chain/tile'
+import {
+  encodeEntryBundle,
+  encodeHashTile,
+  parseTilePath,
+  tileNodes,
+  tilePath,
+  tileWidth,
+} from '@healthblock/chain/tile'
 import {
   type ChainName,
   chains,
@@ -237,6 +244,12 @@ export interface Lies {
   /** Answers this status to everything. */
   status?: number
   receipt?: (bytes: Uint8Array) => Uint8Array
+  /** Changes an entry of a bundle. */
+  entry?: (chain: ChainName, index: number, leaf: Uint8Array) => Uint8Array
+  /** Changes a hash tile. */
+  tile?: (path: string, bytes: Uint8Array) => Uint8Array
+  /** What `GET /v1/incidents` answers. */
+  incidents?: () => readonly unknown[]
 }
 
 /** A running server. */
@@ -296,8 +309,17 @@ function addReading({ app, history, rank, node }: Context): void {
   app.get('/:chain/tile/*', async (request, reply) => {
     const { chain, '*': rest } = request.params as { chain: ChainName; '*': string }
     const tile = parseTilePath(`tile/${rest}`)
-    if (tile.kind !== 'hashes') return reply.code(404).send()
-    return reply.send(Buffer.from(encodeHashTile(history.hashes[chain].read(tileNodes(tile)))))
+    if (tile.kind === 'entries') {
+      if (request.headers.authorization !== 'Bearer test-token')
+        return reply.code(401).send({ code: 'ERR_TOKEN_MISSING' })
+      const first = tile.index * tileWidth
+      const leaves = history.leaves[chain].slice(first, first + tile.width)
+      if (leaves.length !== tile.width) return reply.code(404).send({ code: 'ERR_NOT_FOUND' })
+      const told = leaves.map((leaf, i) => node.lies.entry?.(chain, first + i, leaf) ?? leaf)
+      return reply.send(Buffer.from(encodeEntryBundle(told)))
+    }
+    const bytes = encodeHashTile(history.hashes[chain].read(tileNodes(tile)))
+    return reply.send(Buffer.from(node.lies.tile?.(`${chain}/${tilePath(tile)}`, bytes) ?? bytes))
   })
   app.get('/v1/:chain/transactions/:id/receipt', async (request, reply) => {
     const { chain, id } = request.params as { chain: ChainName; id: string }
@@ -332,7 +354,7 @@ function addReading({ app, history, rank, node }: Context): void {
   app.get('/v1/:chain/head', async (request) => ({
     size: history.ledger.head((request.params as { chain: ChainName }).chain).size,
   }))
-  app.get('/v1/incidents', async () => [])
+  app.get('/v1/incidents', async () => node.lies.incidents?.() ?? [])
 }
 
 function frameOf({ history, rank, node }: Context, chain: ChainName, height: number, last: boolean): Uint8Array {
