@@ -25,11 +25,11 @@ export interface ProcessState {
 const startTimeoutMs = 30_000
 const stopTimeoutMs = 15_000
 
-function commandLine(pid: number): string | undefined {
+function readProc(pid: number, name: string): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+    return readFileSync(`/proc/${pid}/${name}`, 'utf8')
   } catch {
-    return undefined
+    return ''
   }
 }
 
@@ -46,10 +46,10 @@ function isAlive(pid: number): boolean {
 function isOurs(pid: number, dir: string): boolean {
   if (!isAlive(pid)) return false
   if (!existsSync('/proc/self/cmdline')) return true
-  const text = commandLine(pid)
-  return (
-    text !== undefined && text !== '' && text.split('\0').some((part) => part === dir || part.startsWith(`${dir}/`))
-  )
+  const words = readProc(pid, 'cmdline')
+  // A process has no command line for a moment after it was started, and when it has ended and waits for its parent.
+  if (words === '') return !/\) [ZX] /.test(readProc(pid, 'stat'))
+  return words.split('\0').some((part) => part === dir || part.startsWith(`${dir}/`))
 }
 
 /** Whether the process of a folder runs, and where it listens. */
@@ -104,6 +104,8 @@ export async function startProcess(plan: ProcessPlan): Promise<number> {
       child.once('spawn', () => resolve(child.pid as number))
     })
     child.unref()
+    // A process just begun has no command line for a moment, and would not be known as this folder's.
+    for (let attempt = 0; attempt < 200 && isAlive(pid) && commandLine(pid) === ''; attempt++) await delay(5)
     await writeFileDurably(join(plan.dir, 'pid'), `${pid}\n`)
     return pid
   } finally {
