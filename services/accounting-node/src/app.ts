@@ -14,6 +14,8 @@ import { addTransactionRoutes } from './routes/transactions.ts'
 
 /** Largest difference from the median of the peers' clocks at which a node is ready. */
 const clockSkewMsMax = 2_000
+/** A note whose quorum is older is stale to readers: they ask another node. */
+const cosignedAgeMsMax = 150_000
 
 /** Whether work may be sent to this node. */
 async function readiness(node: AccountingNode): Promise<ReadinessCheck[]> {
@@ -23,12 +25,16 @@ async function readiness(node: AccountingNode): Promise<ReadinessCheck[]> {
   }
   for (const chain of chainNames) {
     const { core, reader } = node.chains[chain]
-    const { halted, registerReachable, clockSkewMs } = core.status()
+    const { halted, registerReachable, clockSkewMs, cosignedAgeMs } = core.status()
     const published = core.published()
     add(`${chain} running`, halted === undefined ? undefined : `halted: ${halted}`)
     add(`${chain} register`, registerReachable ? undefined : 'the head register does not answer')
     const isCurrent = published !== undefined && published.size <= core.head().size && reader.published !== undefined
     add(`${chain} published`, isCurrent ? undefined : 'the published head is not applied')
+    add(
+      `${chain} cosigned`,
+      cosignedAgeMs <= cosignedAgeMsMax ? undefined : 'a quorum has not renewed its cosignatures',
+    )
     add(`${chain} clock`, clockSkewMs <= clockSkewMsMax ? undefined : `the clock is ${clockSkewMs} ms off`)
   }
   add('queue', await node.queueFault())

@@ -114,6 +114,7 @@ export class ChainNode implements ChainCore {
       sinceDecidedMs: nowMs - core.lastDecidedMs,
       registerReachable: core.registerReachable,
       signs: core.signFrom !== undefined && core.maySign(core.head().size) && core.largestSizeSeen <= core.head().size,
+      cosignedAgeMs: nowMs - core.publishedOldestTime,
       clockSkewMs: core.clockSkewMs,
       halted: core.halted,
     }
@@ -201,8 +202,9 @@ export class ChainNode implements ChainCore {
     const core = this.#core
     for (let height = core.head().height + 1; height < core.log.count(); height++) {
       const leaves = core.log.leaves(height)
-      await core.ledger.preverify(this.chain, parseTransactions(leaves))
-      core.commit(core.ledger.checkBlock({ chain: this.chain, leaves }))
+      const transactions = parseTransactions(leaves)
+      await core.ledger.preverify(this.chain, transactions)
+      core.commit(core.ledger.checkBlock({ chain: this.chain, leaves, parsed: transactions }))
     }
   }
 

@@ -68,7 +68,8 @@ export class Watch {
     this.#follower = follower
     this.#sequencer = sequencer
     this.#signFrom = core.promise.current
-    this.#cosignedMs = core.nowMs()
+    // The first tick renews the cosignature: after a pause the published note is older than readers accept.
+    this.#cosignedMs = core.nowMs() - heartbeatMs
   }
 
   /** Ticks until the core stops. */
@@ -91,11 +92,14 @@ export class Watch {
     await this.#follower.follow()
     core.pool.expire(nowMs)
     if (core.signFrom === undefined || this.#needsPeers(nowMs)) await this.#ask()
-    if (nowMs - this.#cosignedMs >= heartbeatMs && isPublished(core)) {
+    if (nowMs - this.#cosignedMs >= heartbeatMs && core.signFrom !== undefined && isPublished(core)) {
       this.#cosignedMs = nowMs
       await cosign(core, { again: true })
     }
-    if (!this.#sequencer.isActive && core.signFrom !== undefined && this.#mustLead(core.nowMs())) this.#sequencer.lead()
+    if (this.#sequencer.isActive || core.signFrom === undefined || !this.#mustLead(core.nowMs())) return
+    // Asking peers took time: what the register says now decides.
+    await this.#follower.follow()
+    if (this.#mustLead(core.nowMs())) this.#sequencer.lead()
   }
 
   /** True if the peers should be asked: this node's head is not published, or others have signed more than it has. */
