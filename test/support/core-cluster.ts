@@ -20,6 +20,7 @@ import type {
   IntakeQueue,
   PeerNetwork,
 } from '../../services/accounting-node/src/core/ports.ts'
+import { parseHeadValue } from '../../services/accounting-node/src/core/wire.ts'
 import { MemoryNetwork } from './memory-network.ts'
 import { MemoryQueue } from './memory-queue.ts'
 import { type SampleLedger, sampleLedger } from './sample-ledger.ts'
@@ -44,10 +45,14 @@ export function fastClock(startMs: number, speed: number, skew: { ms: number } =
   }
 }
 
-/** Where a node dies: at its `at`-th action (from 1) on disk, register or network; `done` if the action still happens. */
+/**
+ * Where a node dies: at its `at`-th action (from 1) on disk, register or network, or, with `decision`, at the compare-and-set that
+ * decides Userchain's block `at`; `done` if the action still happens.
+ */
 export interface CrashPlan {
   readonly at: number
   readonly done: boolean
+  readonly decision?: boolean
 }
 
 class Died extends Error {
@@ -61,10 +66,11 @@ class Life {
   plan: CrashPlan | undefined
   onDeath: (() => void) | undefined
 
-  async act<T>(work: () => Promise<T>): Promise<T> {
+  async act<T>(work: () => Promise<T>, decides?: number): Promise<T> {
     if (this.isDead) throw new Died('dead')
     this.actions++
-    if (this.plan !== undefined && this.actions === this.plan.at) {
+    const step = this.plan?.decision === true ? decides : this.actions
+    if (this.plan !== undefined && step === this.plan.at) {
       this.isDead = true
       if (this.plan.done) await work().catch(() => {})
       this.onDeath?.()
@@ -99,7 +105,11 @@ function mortalDisk(disk: Disk, life: Life): Disk {
 function mortalRegister(register: HeadRegister, life: Life): HeadRegister {
   return {
     read: (chain) => (life.isDead ? Promise.reject(new Died('dead')) : register.read(chain)),
-    cas: (chain, expected, next) => life.act(() => register.cas(chain, expected, next)),
+    cas: (chain, expected, next) =>
+      life.act(
+        () => register.cas(chain, expected, next),
+        chain === 'userchain' ? parseHeadValue(next).height : undefined,
+      ),
   }
 }
 

@@ -209,18 +209,23 @@ export class Ledger {
   /**
    * Checks a whole block on the committed head by executing it.
    *
-   * @param block - `leaves`: the transactions' and, last, the SEAL.
+   * @param block - `leaves`: the transactions' and, last, the SEAL. `parsed`: the transactions parsed from these very leaves, to spare parsing them again.
    * @throws {ChainError} `ERR_BLOCK_INVALID` names the rule and the index of the leaf; `ERR_ANCHOR_UNKNOWN` if Userchain must be applied first.
    */
-  checkBlock(block: { chain: ChainName; leaves: readonly Uint8Array[] }): PendingBlock {
-    const { chain, leaves } = block
+  checkBlock(block: {
+    chain: ChainName
+    leaves: readonly Uint8Array[]
+    parsed?: readonly Transaction[]
+  }): PendingBlock {
+    const { chain, leaves, parsed } = block
     const own = this.#chains[chain]
     const seal = this.#checkSeal(chain, leaves)
     const anchor = seal.anchor?.[0]
     const run = this.#run(chain, seal.ms, anchor === undefined ? own.head : { size: anchor[0], root: anchor[1] })
     for (const [position, leaf] of leaves.slice(0, -1).entries()) {
       const index = seal.i0 + position
-      const verdict = run.execute(this.#parse(chain, leaf, index))
+      const known = parsed?.[position]
+      const verdict = run.execute(known?.leaf === leaf ? known : this.#parse(chain, leaf, index))
       if (verdict.verdict !== 'valid') throw this.#invalid(chain, index, verdict.rule)
     }
     const executed = this.#finish(run)

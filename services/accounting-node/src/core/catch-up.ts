@@ -51,10 +51,11 @@ export function answerBlocks(core: CoreState, request: Fields): Uint8Array {
 
 /** Executes a block on the committed head; waits up to `anchorWaitMs` for Userchain if the anchor is not applied yet. */
 export async function execute(core: CoreState, leaves: readonly Uint8Array[]): Promise<PendingBlock> {
-  await core.ledger.preverify(core.chain, parseTransactions(leaves))
+  const transactions = parseTransactions(leaves)
+  await core.ledger.preverify(core.chain, transactions)
   for (let attempt = 0; ; attempt++) {
     try {
-      return core.ledger.checkBlock({ chain: core.chain, leaves })
+      return core.ledger.checkBlock({ chain: core.chain, leaves, parsed: transactions })
     } catch (error) {
       if (!(error instanceof ChainError) || error.detail.code !== 'ERR_ANCHOR_UNKNOWN' || attempt > 0) throw error
       const { size } = error.detail

@@ -9,6 +9,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { type ClusterOptions, CoreCluster } from '../../../../test/support/core-cluster.ts'
 import { algorithmTransaction, doctorRegistration, licenceTransaction } from '../../../../test/support/sample-ledger.ts'
 import { Members } from './members.ts'
+import { encodeHeadValue, parseHeadValue } from './wire.ts'
 
 let cluster: CoreCluster
 afterEach(async () => {
@@ -208,6 +209,23 @@ describe('four nodes', () => {
     const after = algorithms(2, 'i')
     await accept(1, after)
     await committed([...before, ...more, ...after])
+    checkOneLedger()
+  })
+
+  it('rebuild the register when it holds what no quorum signed', async () => {
+    await running()
+    const before = algorithms(2, 'p')
+    await accept(0, before)
+    await committed(before)
+    const forged = { ...parseHeadValue(cluster.readRegister('userchain')), height: 7, size: 99 }
+    cluster.writeRegister('userchain', encodeHeadValue(forged))
+    const after = algorithms(2, 'q')
+    await accept(1, after)
+    await committed([...before, ...after])
+    cluster.writeRegister('userchain', new Uint8Array([1, 2, 3]))
+    const last = algorithms(2, 'r')
+    await accept(2, last)
+    await committed([...before, ...after, ...last])
     checkOneLedger()
   })
 

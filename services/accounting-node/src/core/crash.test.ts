@@ -52,8 +52,8 @@ async function dieAt(at: number, done: boolean): Promise<void> {
   for (const log of logs) expect(longest.startsWith(log)).toBe(true)
 }
 
-const steps = Array.from({ length: Number(process.env.CRASH_STEPS ?? 8) }, (_, i) =>
-  process.env.CRASH_STEPS === undefined ? 3 + 7 * i : i + 1,
+const steps = Array.from({ length: Number(process.env.CRASH_STEPS ?? 6) }, (_, i) =>
+  process.env.CRASH_STEPS === undefined ? 3 + 9 * i : i + 1,
 )
 
 describe('a leader that dies', () => {
@@ -63,4 +63,32 @@ describe('a leader that dies', () => {
   it.each(steps)('after its action %i is done', async (at) => {
     await dieAt(at, true)
   })
+
+  it('between the acks and the decision leaves a block that its successor proposes again, byte for byte', async () => {
+    const batch = await dieAtDecision(false)
+    const again = cluster.events.find(({ event }) => event.kind === 'reproposed')?.event
+    expect(again).toMatchObject({ kind: 'reproposed', chain: 'userchain', height: 1 })
+    expect(cluster.core(1).blockAt(1)).toEqual({ height: 1, i0: 2, size: 2 + batch.length + 1 })
+  })
+
+  it('right after the decision leaves a block that the others apply', async () => {
+    await dieAtDecision(true)
+    expect(cluster.events.some(({ event }) => event.kind === 'reproposed')).toBe(false)
+    expect(cluster.core(1).blockAt(1)?.size).toBe(5)
+  })
 })
+
+/** Rank 0 leads, and dies at the compare-and-set of block 1. */
+async function dieAtDecision(done: boolean): Promise<readonly Transaction[]> {
+  cluster = new CoreCluster({ speed: 5 })
+  await cluster.start(0, { crash: { at: 1, done, decision: true } })
+  for (const rank of [1, 2, 3]) await cluster.start(rank)
+  await cluster.until('rank 0 leads', () => cluster.core(0).status().leads)
+  const batch = [0, 1].map((i) => algorithmTransaction(cluster.ledger, `d${i}`))
+  cluster.core(1).noteAccepted(batch)
+  await cluster.core(1).submit(batch)
+  await cluster.until('the others have it', () => [1, 2, 3].every((rank) => isCommitted(rank, batch)))
+  const seals = [1, 2, 3].map((rank) => toHex(cluster.core(rank).entry(4)))
+  expect(new Set(seals).size).toBe(1)
+  return batch
+}
