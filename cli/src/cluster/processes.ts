@@ -104,8 +104,6 @@ export async function startProcess(plan: ProcessPlan): Promise<number> {
       child.once('spawn', () => resolve(child.pid as number))
     })
     child.unref()
-    // A process just begun has no command line for a moment, and would not be known as this folder's.
-    for (let attempt = 0; attempt < 200 && isAlive(pid) && commandLine(pid) === ''; attempt++) await delay(5)
     await writeFileDurably(join(plan.dir, 'pid'), `${pid}\n`)
     return pid
   } finally {

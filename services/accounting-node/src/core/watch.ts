@@ -23,6 +23,8 @@ const anchorOverdueMs = 5_000
 const rebuildMs = 2_000
 /** Renewal of the cosignature. */
 const heartbeatMs = 60_000
+/** Two renewals are missing. */
+const staleMs = 2 * heartbeatMs
 /** How long an applied head may go unpublished before the peers are asked. */
 const unpublishedMs = 500
 /** How often peers are asked for their heads. */
@@ -105,7 +107,7 @@ export class Watch {
   /** True if the peers should be asked: this node's head is not published, or others have signed more than it has. */
   #needsPeers(nowMs: number): boolean {
     const core = this.#core
-    const lacks = !isPublished(core) || core.largestSizeSeen > core.head().size
+    const lacks = !isPublished(core) || core.largestSizeSeen > core.head().size || this.#isStale(nowMs)
     if (!lacks) this.#unpublishedSinceMs = undefined
     else this.#unpublishedSinceMs ??= nowMs
     const due = lacks && nowMs - (this.#unpublishedSinceMs ?? nowMs) >= unpublishedMs && nowMs - this.#askedMs >= askMs
@@ -126,7 +128,13 @@ export class Watch {
       }
     })
     await this.#asking
-    if (core.signFrom !== undefined && !isPublished(core)) await cosign(core, { again: true })
+    if (core.signFrom !== undefined && (!isPublished(core) || this.#isStale(core.nowMs())))
+      await cosign(core, { again: true })
+  }
+
+  /** True if a quorum has not renewed its cosignatures in time: after a pause of all nodes, each may have missed the others'. */
+  #isStale(nowMs: number): boolean {
+    return nowMs - this.#core.publishedOldestTime > staleMs
   }
 
   async #askOne(rank: number): Promise<void> {
