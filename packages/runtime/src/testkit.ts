@@ -26,6 +26,7 @@ import {
   type Transaction,
   type TransactionBody,
 } from '@healthblock/chain/transaction'
+import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { randomBytes } from '@healthblock/crypto/random'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { concatBytes, encodeUtf8, fromBase64Url, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
@@ -63,7 +64,7 @@ export function createConsortium(nodeCount = 4): Consortium {
     start: startMs,
     params: { epochms: hourMs, seals: 1 },
     q: Math.floor(nodeCount / 2) + 1,
-    orgs: [[root.publicKey, op.publicKey, randomBytes(1216), 1, 1000]],
+    orgs: [[root.publicKey, op.publicKey, generateKemKeyPair().publicKey, 1, 1000]],
     nodes: nodes.map(({ node, log, cosigner }) => {
       const keys = [node, log.userchain, cosigner.userchain, log.docchain, cosigner.docchain].map(
         (one) => one.publicKey,
@@ -145,7 +146,7 @@ export class TestLedger {
       role,
       root: root.publicKey,
       op: op.publicKey,
-      kem: randomBytes(1216),
+      kem: generateKemKeyPair().publicKey,
       suite: 1,
       sponsor: organisation.account,
       salt: randomBytes(16),

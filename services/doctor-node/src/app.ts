@@ -107,8 +107,7 @@ function createStorage(config: DoctorNodeConfig, follower: LedgerFollower, token
   }
 }
 
-function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal): Built {
-  const nowMs = Date.now
+function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, nowMs: () => number): Built {
   const database = openNodeDatabase(join(config.dir, 'node.db'))
   const follower: LedgerFollower = LedgerFollower.open({
     dir: join(config.dir, 'ledger'),
@@ -237,8 +236,9 @@ async function followWhenEnrolled(built: Built, logger: Logger, signal: AbortSig
 
 function readinessOf({ identity, follower }: Built): ReadinessCheck[] {
   if (!['registered', 'licensed'].includes(identity.state())) return []
-  const { stale } = follower.freshness('userchain')
-  return [{ name: 'userchain', ready: !stale, ...(stale ? { reason: 'the copy of Userchain is not up to date' } : {}) }]
+  const { appliedSize, publishedSize } = follower.freshness('userchain')
+  const isBehind = appliedSize < publishedSize
+  return [{ name: 'userchain', ready: !isBehind, ...(isBehind ? { reason: 'blocks are still being verified' } : {}) }]
 }
 
 /** Opens everything in `config.dir`; nothing listens yet. */
@@ -246,11 +246,13 @@ export async function createDoctorNode(options: {
   config: DoctorNodeConfig
   secrets: DoctorNodeSecrets
   logger: Logger
+  /** Unix ms; the system's clock if absent. */
+  nowMs?: () => number
 }): Promise<DoctorNode> {
   const { config, secrets, logger } = options
   ensureFolder(config.dir)
   const running = new AbortController()
-  const built = build(config, logger, running.signal)
+  const built = build(config, logger, running.signal, options.nowMs ?? Date.now)
   const app: HttpApp = await createHttpApp({
     name: 'HealthBlock doctor node',
     version: '0.1.0',

@@ -1,0 +1,372 @@
+/** A doctor node as a whole, over HTTP, with a real ledger and real keys. */
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseTransactionLeaf, signingMessage } from '@healthblock/chain/transaction'
+import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
+import { createLogger } from '@healthblock/runtime/logger'
+import { cidOf } from '@healthblock/runtime/storage-client'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createDoctorNode, type DoctorNode } from './app.ts'
+import {
+  license,
+  type Recipient,
+  registerAlgorithm,
+  startNetwork,
+  type TestNetwork,
+  TestPatient,
+} from './sample.test-support.ts'
+
+interface Diagnosis {
+  readonly transactionId: string
+  readonly patient: string
+  readonly in: { stream: string; from: number; to: number }[]
+  readonly status: string
+  readonly algorithm: string
+  readonly note?: string
+  readonly refused?: { rule: string }
+  readonly text?: string
+  readonly amendments: { act: string; text?: string }[]
+}
+interface Answer<T> {
+  readonly status: number
+  readonly body: T
+}
+
+const apiSecret = 'secret-of-the-local-administrator'
+
+/** How far the node's clock is ahead. */
+let clockMs = 0
+
+/** A running node and how to call it. */
+class Node {
+  readonly dir: string
+  readonly #network: TestNetwork
+  #node: DoctorNode | undefined
+  #url = ''
+  constructor(dir: string, network: TestNetwork) {
+    this.dir = dir
+    this.#network = network
+  }
+
+  async start(): Promise<void> {
+    const { accountingUrl, storageUrl, history } = this.#network
+    const ledger = { genesis: history.consortium.genesis.bytes, accounting: [accountingUrl], storage: [storageUrl] }
+    const settings = { dir: this.dir, host: '127.0.0.1', port: 0, postIntervalMs: 900_000, logLevel: 'silent' } as const
+    const logger = createLogger({ name: 'doctor-node', level: 'silent' })
+    const nowMs = (): number => Date.now() + clockMs
+    this.#node = await createDoctorNode({ config: { ...settings, ledger }, secrets: { apiSecret }, logger, nowMs })
+    this.#url = (await this.#node.listen()).url
+  }
+
+  async stop(): Promise<void> {
+    await this.#node?.stop()
+    this.#node = undefined
+  }
+
+  async call<T>(method: string, path: string, body?: unknown, bearer = apiSecret): Promise<Answer<T>> {
+    const response = await fetch(new URL(path, this.#url), {
+      method,
+      headers: {
+        authorization: `Bearer ${bearer}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+    return { status: response.status, body: (await response.json()) as T }
+  }
+
+  async get<T>(path: string): Promise<T> {
+    return (await this.call<T>('GET', path)).body
+  }
+
+  catchUp(): Promise<Answer<{ pending: number; userchain: number }>> {
+    return this.call('POST', '/v1/catch-up', { timeoutMs: 20_000 })
+  }
+
+  /** Catches up until the list of diagnoses is as wanted. */
+  async diagnosesWhen(isGood: (list: Diagnosis[]) => boolean): Promise<Diagnosis[]> {
+    for (;;) {
+      await this.catchUp()
+      const list = await this.get<Diagnosis[]>('/v1/diagnoses')
+      if (isGood(list)) return list
+    }
+  }
+}
+
+/** Enrols the node's doctor as the hospital's administrator does. */
+async function enrol(node: Node, network: TestNetwork): Promise<Recipient> {
+  const { organisation } = network.history.consortium
+  const asked = { name: 'doctor-a', sponsor: toHex(organisation.account) }
+  const { body: made } = await node.call<{ account: string; body: string }>('POST', '/v1/identity', asked)
+  const bodyBytes = fromBase64(made.body)
+  const { ledgerId } = network.history.ledger
+  const signature = organisation.op.sign(signingMessage({ ledgerId, chain: 'userchain', bodyBytes }))
+  await node.call('POST', '/v1/identity/confirm', { signature: toBase64(signature) })
+  const state = async (): Promise<string> => (await node.get<{ state: string }>('/v1/identity')).state
+  while ((await state()) !== 'registered') await node.catchUp()
+  license(network.history, fromHex(made.account))
+  while ((await state()) !== 'licensed') await node.catchUp()
+  const leaf = network.accounting.received.find((one) => parseTransactionLeaf(one).body.t === 'register') as Uint8Array
+  const { kem } = parseTransactionLeaf(leaf).body as { kem: Uint8Array }
+  return { account: fromHex(made.account), kemKey: kem }
+}
+
+describe('a doctor node', () => {
+  let root: string
+  let network: TestNetwork
+  let node: Node
+  let doctor: Recipient
+  let patient: TestPatient
+  let grant: Uint8Array
+
+  beforeAll(async () => {
+    root = mkdtempSync(join(tmpdir(), 'healthblock-doctor-'))
+    network = await startNetwork()
+    node = new Node(join(root, 'doctor'), network)
+    await node.start()
+  })
+
+  afterAll(async () => {
+    await node?.stop()
+    await network?.close()
+    rmSync(root, { recursive: true, force: true })
+  })
+
+  test('makes its doctor once, and takes no signature but the sponsor’s', async () => {
+    expect((await node.call('GET', '/v1/identity', undefined, 'another-secret')).status).toBe(401)
+    expect(await node.get('/v1/identity')).toMatchObject({ state: 'none' })
+    const sponsor = toHex(network.history.consortium.organisation.account)
+    const first = await node.call<{ account: string }>('POST', '/v1/identity', { name: 'doctor-a', sponsor })
+    const again = await node.call<{ account: string }>('POST', '/v1/identity', { name: 'doctor-a', sponsor })
+    expect([first.status, again.status]).toEqual([201, 200])
+    expect(again.body).toEqual(first.body)
+    expect(statSync(join(node.dir, 'keys')).mode & 0o777).toBe(0o600)
+    const other = await node.call('POST', '/v1/identity', { name: 'somebody else', sponsor })
+    expect(other).toMatchObject({ status: 409, body: { code: 'ERR_IDENTITY_EXISTS' } })
+    const forged = await node.call('POST', '/v1/identity/confirm', { signature: toBase64(new Uint8Array(64)) })
+    expect(forged).toMatchObject({ status: 400, body: { code: 'ERR_SIGNATURE_WRONG' } })
+    expect(await node.get('/v1/identity')).toMatchObject({ state: 'pending' })
+    doctor = await enrol(node, network)
+    expect(await node.get<{ words: string[] }>('/v1/identity')).toMatchObject({
+      state: 'licensed',
+      account: first.body.account,
+      words: expect.toSatisfy((words: string[]) => words.length === 6),
+    })
+  })
+
+  test('waits for the algorithm, then judges what lay there before the grant, in one diagnosis', async () => {
+    patient = new TestPatient(network)
+    await patient.rotate()
+    patient.record(3)
+    ;[grant] = (await patient.rotate({ open: [doctor] })) as [Uint8Array]
+    patient.record(2)
+    await node.catchUp()
+    // Generation 1 has no envelope for this doctor: those three wait for a key, and those after them for their turn.
+    expect(await node.get('/v1/readings')).toHaveLength(2)
+    expect(await node.get('/v1/diagnoses')).toEqual([])
+    expect(await node.get('/v1/patients')).toMatchObject([
+      { patient: toHex(patient.account), grant: toHex(grant), state: 'live', streams: [{ kind: 'ecg' }] },
+    ])
+  })
+
+  test('two batches after the grant are judged at once, and signed, corrected and withdrawn by hand', async () => {
+    const other = new TestPatient(network)
+    await other.rotate({ open: [doctor] })
+    other.record(4, { rhythm: 'fast' })
+    await node.catchUp()
+    expect(await node.get('/v1/diagnoses')).toEqual([])
+    registerAlgorithm(network.history)
+    const [first] = await node.diagnosesWhen((list) => list.some(({ status }) => status === 'preliminary'))
+    const { transactionId, algorithm } = first as Diagnosis
+    expect(first?.in).toEqual([{ stream: toHex(other.stream), from: 1, to: 4 }])
+    expect(algorithm).toMatch(/^healthblock-monitor@/)
+    expect(await node.get<{ code: string }[]>('/v1/alarms')).toContainEqual(
+      expect.objectContaining({ code: 'ecg.tachycardia', acknowledgedAt: null }),
+    )
+    const amend = (act: string, text?: string) =>
+      node.call<{ receipt: string }>('POST', `/v1/diagnoses/${transactionId}/amend`, { act, ...(text ? { text } : {}) })
+    const signed = await amend('sign')
+    expect(signed.status).toBe(201)
+    expect(statSync(signed.body.receipt).size).toBeGreaterThan(1000)
+    expect(await amend('correct')).toMatchObject({ status: 400, body: { code: 'ERR_TEXT_MISSING' } })
+    expect((await amend('correct', 'Sinus tachycardia after exercise.')).status).toBe(201)
+    const list = await node.get<Diagnosis[]>(`/v1/diagnoses?patient=${toHex(other.account)}`)
+    expect(list).toMatchObject([
+      {
+        status: 'corrected',
+        amendments: [{ act: 'sign' }, { act: 'correct', text: 'Sinus tachycardia after exercise.' }],
+      },
+    ])
+    expect((await amend('withdraw', 'Wrong patient.')).status).toBe(201)
+    // What was withdrawn stays withdrawn, and the ledger says so.
+    expect(await amend('sign')).toMatchObject({ status: 409, body: { refused: { rule: 'A.of' } } })
+  })
+
+  test('what is not what the ledger says is reported, record by record, and not judged', async () => {
+    const other = new TestPatient(network)
+    await other.rotate({ open: [doctor] })
+    other.record(1)
+    other.record(1, { spoil: (block) => block.map((byte, i) => (i === 128 + 7 ? byte ^ 1 : byte)) })
+    other.record(1, { spoil: (block) => block.map((byte, i) => (i === 5_000 ? byte ^ 1 : byte)) })
+    other.record(1, { text: 'no batch at all' })
+    other.record(1)
+    const name = toHex(other.account)
+    const list = await node.diagnosesWhen((all) => all.some((one) => one.patient === name))
+    const own = list.filter((one) => one.patient === name)
+    expect(own.flatMap((one) => one.in.map(({ from, to }) => [from, to]))).toEqual([
+      [1, 1],
+      [5, 5],
+    ])
+    const reports = network.accounting.received
+      .map((leaf) => parseTransactionLeaf(leaf).body)
+      .filter((body) => body.t === 'unreadable')
+    expect(reports.map(({ code, in: ranges }) => [code, ranges[0]?.[1], ranges[0]?.[2]])).toEqual([
+      [3, 2, 2],
+      [4, 3, 3],
+      [5, 4, 4],
+    ])
+    expect(await node.get(`/v1/readings?patient=${name}`)).toHaveLength(2)
+  })
+
+  test('a diagnosis that could not be stored goes out after a restart, the same bytes, once', async () => {
+    const other = new TestPatient(network)
+    await other.rotate({ open: [doctor] })
+    const name = toHex(other.account)
+    const mine = (list: Diagnosis[]): Diagnosis[] => list.filter((one) => one.patient === name)
+    other.record(2)
+    const [first] = mine(await node.diagnosesWhen((list) => mine(list)[0]?.status === 'preliminary'))
+    network.isFull = true
+    other.record(1)
+    expect((await node.call('POST', '/v1/diagnoses/request', { patient: name })).status).toBe(202)
+    const [, second] = mine(await node.diagnosesWhen((list) => mine(list).length === 2))
+    expect(second).toMatchObject({ status: 'pending', in: [{ from: 3, to: 3 }] })
+    await node.stop()
+    await node.start()
+    await node.catchUp()
+    expect(mine(await node.get('/v1/diagnoses'))[1]).toEqual(second)
+    network.isFull = false
+    const after = mine(await node.diagnosesWhen((list) => mine(list)[1]?.status === 'preliminary'))
+    expect(after.map(({ transactionId }) => transactionId)).toEqual([first?.transactionId, second?.transactionId])
+    const bodies = network.accounting.received
+      .map((leaf) => parseTransactionLeaf(leaf).body)
+      .filter((body) => body.t === 'diagnosis' && toHex(body.pat) === name)
+    expect(bodies.map((body) => (body as { seq: number }).seq)).toEqual([1, 2])
+    const last = bodies.at(-1) as { carry: Uint8Array; cid: Uint8Array }
+    expect(toHex(last.carry)).toBe(first?.transactionId)
+    expect(network.blocks.get(cidOf(last.cid))?.length).toBe(16_384)
+  })
+
+  test('after a revocation nothing opens, nothing is accepted, and the node says so', async () => {
+    const other = new TestPatient(network)
+    const [gid] = (await other.rotate({ open: [doctor] })) as [Uint8Array]
+    const name = toHex(other.account)
+    other.record(2)
+    await node.diagnosesWhen((list) => list.some((one) => one.patient === name))
+    const experiment = (what: string) =>
+      node.call<{ refused: boolean; evidence: Record<string, unknown> }>('POST', `/v1/experiments/${what}`, {
+        patient: name,
+      })
+    // While access lives the same experiments succeed: they are no theatre.
+    expect((await experiment('decrypt')).body.refused).toBe(false)
+    expect((await experiment('envelope')).body.refused).toBe(false)
+    await other.rotate({ close: [gid] })
+    other.record(1)
+    expect((await node.catchUp()).body.userchain).toBe(network.history.ledger.head('userchain').size)
+    expect((await experiment('decrypt')).body).toMatchObject({
+      refused: true,
+      evidence: { fetched: true, generationsHeld: [1], generationNeeded: 2, keysTried: 2 },
+    })
+    expect((await experiment('envelope')).body).toMatchObject({
+      refused: true,
+      evidence: { opensForNewestGeneration: false, opensNewestRecord: false },
+    })
+    expect(await node.get(`/v1/readings?patient=${name}`)).toHaveLength(2)
+    const range = { stream: toHex(other.stream), from: 3, to: 3 }
+    const posted = await node.call('POST', '/v1/diagnoses', { patient: name, in: [range], text: 'Seen too late.' })
+    expect(posted).toMatchObject({ status: 409, body: { code: 'ERR_REFUSED', refused: { rule: 'D.live' } } })
+    const list = await node.get<Diagnosis[]>(`/v1/diagnoses?patient=${name}`)
+    expect(list.at(-1)).toMatchObject({ status: 'not recorded', text: 'Seen too late.', refused: { rule: 'D.live' } })
+    expect(list.at(-1)?.note).toMatch(/^access ended at .*, not recorded$/)
+    // The refused one left its sequence to the next: what was written before can still be withdrawn.
+    const withdrawn = await node.call('POST', `/v1/diagnoses/${list[0]?.transactionId}/amend`, { act: 'withdraw' })
+    expect(withdrawn.status).toBe(201)
+    expect(await node.get('/v1/patients')).toContainEqual(expect.objectContaining({ patient: name, state: 'ended' }))
+  })
+
+  test('a missing block holds its stream back; when it comes, the stream goes on in order', async () => {
+    const other = new TestPatient(network)
+    await other.rotate({ open: [doctor] })
+    const name = toHex(other.account)
+    const mine = (list: Diagnosis[]): number[][] =>
+      list.filter((one) => one.patient === name).flatMap((one) => one.in.map(({ from, to }) => [from, to]))
+    other.record(1)
+    await node.diagnosesWhen((list) => list.some((one) => one.patient === name && one.status === 'preliminary'))
+    let late = new Uint8Array(0)
+    const [cid] = other.record(1, {
+      spoil(block) {
+        late = Uint8Array.from(block)
+        return undefined
+      },
+    }) as [Uint8Array]
+    other.record(1)
+    await node.call('POST', '/v1/diagnoses/request', { patient: name })
+    expect((await node.catchUp()).body.pending).toBeGreaterThan(0)
+    // The third is open, but it is not judged before the second.
+    expect(await node.get(`/v1/readings?patient=${name}`)).toHaveLength(2)
+    expect(mine(await node.get('/v1/diagnoses'))).toEqual([[1, 1]])
+    network.blocks.set(cidOf(cid), late)
+    clockMs += 20_000
+    await node.diagnosesWhen((list) => mine(list).length === 2)
+    expect(mine(await node.get('/v1/diagnoses'))).toEqual([
+      [1, 1],
+      [2, 3],
+    ])
+  })
+
+  test('what stays missing for a minute is said on the ledger, and the stream goes on without it', async () => {
+    const other = new TestPatient(network)
+    await other.rotate({ open: [doctor] })
+    const name = toHex(other.account)
+    other.record(1, { spoil: () => undefined })
+    other.record(1)
+    await node.catchUp()
+    const reports = (): unknown[] =>
+      network.accounting.received
+        .map((leaf) => parseTransactionLeaf(leaf).body)
+        .filter((body) => body.t === 'unreadable' && toHex(body.pat) === name)
+    expect(reports()).toEqual([])
+    clockMs += 61_000
+    const list = await node.diagnosesWhen((all) => all.some((one) => one.patient === name))
+    expect(list.find((one) => one.patient === name)?.in).toMatchObject([{ from: 2, to: 2 }])
+    while (reports().length === 0) await node.catchUp()
+    expect(reports()).toMatchObject([{ code: 1, in: [[other.stream, 1, 1]] }])
+  })
+
+  test('an unchanged finding is repeated after the interval, and a silent stream is an alarm until it speaks', async () => {
+    const other = new TestPatient(network)
+    await other.rotate({ open: [doctor] })
+    const name = toHex(other.account)
+    const mine = (list: Diagnosis[]): Diagnosis[] => list.filter((one) => one.patient === name)
+    other.record(2)
+    await node.diagnosesWhen((list) => mine(list)[0]?.status === 'preliminary')
+    other.record(1)
+    await node.catchUp()
+    expect(mine(await node.get('/v1/diagnoses'))).toHaveLength(1)
+    clockMs += 900_000
+    const list = mine(await node.diagnosesWhen((all) => mine(all).length === 2))
+    expect(list[1]?.in).toMatchObject([{ from: 3, to: 3 }])
+    const silences = async (): Promise<{ id: number; endedAt: string | null }[]> =>
+      (await node.get<{ id: number; patient: string; code: string; endedAt: string | null }[]>('/v1/alarms')).filter(
+        (alarm) => alarm.patient === name && alarm.code === 'stream.silent',
+      )
+    while ((await silences()).length === 0) await node.catchUp()
+    const [first] = await silences()
+    expect(first?.endedAt).toBeNull()
+    other.record(1)
+    clockMs += 10_000
+    const current = async () => (await silences()).find(({ id }) => id === first?.id)
+    while ((await current())?.endedAt === null) await node.catchUp()
+    expect((await current())?.endedAt).not.toBeNull()
+  })
+})
