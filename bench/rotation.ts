@@ -1,0 +1,180 @@
+/**
+ * A change of keys: how long the patient's node takes and how many bytes it posts with d doctors on record, and how long it takes from the
+ * click until every honest node refuses, on a cluster of processes.
+ */
+import { readFileSync } from 'node:fs'
+import { generateKemKeyPair } from '@healthblock/crypto/envelope'
+import { toHex } from '@healthblock/encoding/bytes'
+import { callNode, nodeAccess } from '../cli/src/cluster/client.ts'
+import { enrolPatient, enrolReaders } from '../cli/src/cluster/enrol.ts'
+import { clusterPaths, readCluster } from '../cli/src/cluster/layout.ts'
+import type { TestDoctor } from '../test/support/ledger.ts'
+import { submitAll } from './support/client.ts'
+import { type BenchCluster, withCluster } from './support/cluster.ts'
+import { BenchHousehold } from './support/household.ts'
+import { Load } from './support/load.ts'
+import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
+
+const options = benchOptions()
+
+/** Revocations and rotations of one household, doctors added step by step. */
+async function household(): Promise<Result[]> {
+  const home = new BenchHousehold()
+  const results: Result[] = []
+  try {
+    await home.enrol()
+    const doctors: TestDoctor[] = []
+    for (const count of options.quick ? [1, 10, 100] : [1, 10, 100, 1000]) {
+      tell(`rotation: ${count} doctors`)
+      while (doctors.length < count) {
+        const doctor = home.world.enrolDoctor()
+        doctors.push(doctor)
+        await home.grant(doctor)
+      }
+      results.push(await measureHousehold(home, doctors))
+    }
+  } finally {
+    home.close()
+  }
+  return results
+}
+
+async function measureHousehold(home: BenchHousehold, doctors: readonly TestDoctor[]): Promise<Result> {
+  const rounds = options.quick ? 6 : doctors.length > 100 ? 8 : 30
+  const rotateMs: number[] = []
+  const revokeMs: number[] = []
+  let posted = { transactions: 0, sizeBytes: 0 }
+  for (let round = 0; round < rounds; round++) {
+    let from = performance.now()
+    await home.rotate()
+    rotateMs.push(performance.now() - from)
+    posted = home.commit()
+    const doctor = doctors[round % doctors.length] as TestDoctor
+    from = performance.now()
+    await home.revoke(doctor)
+    revokeMs.push(performance.now() - from)
+    home.commit()
+    await home.grant(doctor)
+  }
+  return {
+    ...{ what: 'at the node', doctors: doctors.length, streams: 3, rounds },
+    ...{ rotateP50Ms: percentile(rotateMs, 0.5), revokeP50Ms: percentile(revokeMs, 0.5) },
+    ...{ revokeP99Ms: percentile(revokeMs, 0.99), transactions: posted.transactions, sizeBytes: posted.sizeBytes },
+    bytesPerDoctor: posted.sizeBytes / doctors.length,
+  }
+}
+
+interface Revocation {
+  readonly recordedAt: string | null
+  readonly refusedEverywhereAt: string | null
+}
+
+/** One patient of a running cluster, logged in. */
+class Patient {
+  readonly #access: ReturnType<typeof nodeAccess>
+  readonly #path: string
+
+  private constructor(access: ReturnType<typeof nodeAccess>, path: string) {
+    this.#access = access
+    this.#path = path
+  }
+
+  static async enrol({ dir }: BenchCluster): Promise<Patient> {
+    await enrolReaders(dir)
+    const { account } = await enrolPatient(dir, readCluster(dir), 'anna')
+    const access = nodeAccess(dir, readCluster(dir), 'user')
+    const passphrase = readFileSync(clusterPaths.passphrase(dir, 'anna'), 'utf8').trim()
+    const opened = await callNode<{ session: string }>(access, 'POST', '/v1/sessions', { person: account, passphrase })
+    return new Patient({ ...access, bearer: opened.session }, `/v1/people/${account}`)
+  }
+
+  async #until<T>(path: string, isDone: (state: T) => boolean): Promise<T> {
+    const deadline = Date.now() + 60_000
+    for (;;) {
+      const state = await callNode<T>(this.#access, 'GET', `${this.#path}${path}`)
+      if (isDone(state)) return state
+      if (Date.now() > deadline) throw new Error(`${path} does not come to an end: ${JSON.stringify(state)}`)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  async grant(doctors: readonly Uint8Array[]): Promise<void> {
+    const made: string[] = []
+    for (const doctor of doctors) {
+      const body = { doctor: toHex(doctor), streams: ['ecg', 'vitals', 'records'] }
+      const { transactionId } = await callNode<{ transactionId: string }>(
+        ...([this.#access, 'POST', `${this.#path}/grants`, body] as const),
+      )
+      made.push(transactionId)
+    }
+    for (const id of made) {
+      await this.#until<{ state?: string; status?: string }>(`/transactions/${id}`, (state) =>
+        [state.state, state.status].includes('committed'),
+      )
+    }
+  }
+
+  /** Milliseconds from the click to the answer, to the record, to refused everywhere. */
+  async revoke(doctor: Uint8Array): Promise<{ changedMs: number; recordedMs: number; refusedMs: number }> {
+    const clicked = Date.now()
+    const { transactionId } = await callNode<{ transactionId: string }>(
+      ...([this.#access, 'POST', `${this.#path}/revocations`, { doctor: toHex(doctor) }] as const),
+    )
+    const changedMs = Date.now() - clicked
+    const end = await this.#until<Revocation>(
+      `/revocations/${transactionId}`,
+      ({ refusedEverywhereAt }) => refusedEverywhereAt !== null,
+    )
+    const since = (time: string | null): number => Date.parse(time as string) - clicked
+    return { changedMs, recordedMs: since(end.recordedAt), refusedMs: since(end.refusedEverywhereAt) }
+  }
+}
+
+async function clicks(cluster: BenchCluster): Promise<Result[]> {
+  const load = new Load(cluster)
+  const [url] = cluster.urls as [string]
+  const patient = await Patient.enrol(cluster)
+  const doctors: Uint8Array[] = []
+  const results: Result[] = []
+  for (const count of options.quick ? [1, 4] : [1, 10, 100]) {
+    tell(`rotation: clicks with ${count} doctors on record`)
+    const made = Array.from({ length: count - doctors.length }, () =>
+      load.registration(2, generateKemKeyPair().publicKey),
+    )
+    await submitAll(
+      url,
+      made.map(({ item }) => item),
+    )
+    const fresh = made.map(({ person }) => person.account)
+    await submitAll(
+      url,
+      fresh.map((doctor) => load.licence(doctor)),
+    )
+    await patient.grant(fresh)
+    doctors.push(...fresh)
+    const rounds = options.quick ? 3 : 20
+    const times: { changedMs: number; recordedMs: number; refusedMs: number }[] = []
+    for (let round = 0; round < rounds; round++) {
+      const doctor = doctors[round % doctors.length] as Uint8Array
+      times.push(await patient.revoke(doctor))
+      await patient.grant([doctor])
+    }
+    const refused = times.map(({ refusedMs }) => refusedMs)
+    const p50 = (name: 'changedMs' | 'recordedMs'): number =>
+      percentile(
+        times.map((each) => each[name]),
+        0.5,
+      )
+    results.push({
+      ...{ what: 'click to refused everywhere', nodes: cluster.urls.length, doctors: count, rounds },
+      ...{ changedP50Ms: p50('changedMs'), recordedP50Ms: p50('recordedMs') },
+      ...{ p50Ms: percentile(refused, 0.5), p99Ms: percentile(refused, 0.99) },
+    })
+  }
+  return results
+}
+
+const results = await household()
+results.push(...(await withCluster({ size: { accounting: 4, storage: 1 } }, clicks)))
+report('rotation', results, options)
+process.exit(0)
