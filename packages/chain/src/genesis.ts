@@ -3,7 +3,14 @@ import { sha256 } from '@healthblock/crypto/hash'
 import { parseVerifyingKey } from '@healthblock/crypto/signature'
 import { concatBytes, encodeUtf8, toHex } from '@healthblock/encoding/bytes'
 import { ChainError } from './errors.ts'
-import { encodeBody, encodeTransactionLeaf, type GenesisBody, parseTransactionLeaf } from './transaction.ts'
+import { isKemKey } from './kem-key.ts'
+import {
+  encodeBody,
+  encodeTransactionLeaf,
+  type GenesisBody,
+  parseTransactionLeaf,
+  type Transaction,
+} from './transaction.ts'
 
 /** A checked genesis file. */
 export interface Genesis {
@@ -21,8 +28,6 @@ export interface GenesisAccounts {
   readonly stores: readonly Uint8Array[]
 }
 
-/** Suite of crypto's SPEC.md §5 that keys in genesis may have. */
-const suiteKnown = 1
 /** The one version of the rules. */
 const rulesVersion = 1
 
@@ -49,7 +54,7 @@ function checkKeys(body: GenesisBody): void {
     signing(root, 'orgs')
     signing(op, 'orgs')
     fresh(kem, 'orgs')
-    if (suite !== suiteKnown) throw genesisError('orgs')
+    if (!isKemKey({ suite, bytes: kem })) throw genesisError('orgs')
   }
   for (const [org, ...keys] of body.nodes) {
     if (org >= body.orgs.length) throw genesisError('nodes')
@@ -68,14 +73,17 @@ function checkKeys(body: GenesisBody): void {
  * @see SPEC.md §2
  */
 export function parseGenesis(bytes: Uint8Array): Genesis {
-  let body: ReturnType<typeof parseTransactionLeaf>['body']
+  let leaf: Transaction
   try {
-    body = parseTransactionLeaf(encodeTransactionLeaf({ bodyBytes: bytes, signatures: [] })).body
+    leaf = parseTransactionLeaf(encodeTransactionLeaf({ bodyBytes: bytes, signatures: [] }))
   } catch (cause) {
     if (!(cause instanceof ChainError)) throw cause
     throw genesisError(cause.detail.code === 'ERR_TRANSACTION_FORMAT' ? cause.detail.field : 'body', cause)
   }
+  const { body, bodyBytes } = leaf
   if (body.t !== 'genesis') throw genesisError('t')
+  // Bytes behind the body could make a signature of what the leaf has behind it.
+  if (bodyBytes.length !== bytes.length) throw genesisError('body')
   if (body.params.seals !== rulesVersion) throw genesisError('params')
   if (2 * body.q <= body.nodes.length || body.q > body.nodes.length) throw genesisError('q')
   checkKeys(body)

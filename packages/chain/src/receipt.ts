@@ -144,7 +144,8 @@ function sealOf(part: ProvedPart, transaction: ProvedPart): Seal {
 
 const grantFault = faultFinder({
   to: bytes(32),
-  streams: list(bytes(8), 1, 16),
+  // None in the record of a grant that was closed before it ever opened.
+  streams: list(bytes(8), 0, 16),
   from: uint(),
   until: uint(),
   rights: uint(),

@@ -1,4 +1,5 @@
 /** A small ledger for tests: keys from fixed seeds, logs of leaves, checkpoints that a quorum cosigned. */
+import { kemKeyPairFromSeed } from '@healthblock/crypto/envelope'
 import { sha256 } from '@healthblock/crypto/hash'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
@@ -24,6 +25,10 @@ export function bytesOf(name: string, length = 32): Uint8Array {
   return parts
 }
 
+function kemOf(i: number): Uint8Array {
+  return kemKeyPairFromSeed(bytesOf(`kem ${i}`)).publicKey
+}
+
 /** A genesis of four nodes, quorum three, one organisation and one store each. */
 export function sampleGenesis(nodes = 4, q = 3): Genesis {
   const ranks = Array.from({ length: nodes }, (_, rank) => rank)
@@ -35,7 +40,7 @@ export function sampleGenesis(nodes = 4, q = 3): Genesis {
       start: 1_750_000_000_000,
       params: { epochms: 3_600_000, seals: 1 },
       q,
-      orgs: ranks.map((i) => [publicKey(`root ${i}`), publicKey(`op ${i}`), bytesOf(`kem ${i}`, 1216), 1, 1000]),
+      orgs: ranks.map((i) => [publicKey(`root ${i}`), publicKey(`op ${i}`), kemOf(i), 1, 1000]),
       nodes: ranks.map((i) => [
         i,
         publicKey(`node ${i}`),

@@ -1,4 +1,5 @@
 /** A small ledger with people on it, made at run time, for this package's tests. Every block is built on one ledger and checked on another. */
+import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { randomBytes } from '@healthblock/crypto/random'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { Ledger, type PendingBlock, type SizeAndRoot, type Verdict } from './block.ts'
@@ -53,7 +54,9 @@ function genesisOf(
     start: startMs,
     params: { epochms: hourMs, seals: 1 },
     q: Math.floor(nodes / 2) + 1,
-    orgs: organisations.map(({ root, op }) => [root.publicKey, op.publicKey, randomBytes(1216), 1, quota] as const),
+    orgs: organisations.map(({ root, op }) => {
+      return [root.publicKey, op.publicKey, generateKemKeyPair().publicKey, 1, quota] as const
+    }),
     nodes: Array.from({ length: nodes }, () => [0, key(), key(), key(), key(), key()] as const),
     stores: [[0, key(), randomBytes(38)]],
   })
@@ -169,7 +172,7 @@ export class World {
       role,
       root: root.publicKey,
       op: op.publicKey,
-      kem: randomBytes(1216),
+      kem: generateKemKeyPair().publicKey,
       suite: 1,
       sponsor: sponsor.account,
       salt: randomBytes(16),

@@ -2,7 +2,7 @@
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { Verdict } from '../block-types.ts'
 import { userTables } from '../tables.ts'
-import { isOrganisation, type RuleContext, refuse, signedByOp, type TransactionOf, valid } from './context.ts'
+import { isOrganisation, isZero, type RuleContext, refuse, signedByOp, type TransactionOf, valid } from './context.ts'
 
 const actAdd = 1
 
@@ -15,7 +15,8 @@ export function judgeAlgorithm(transaction: TransactionOf<'algorithm'>, context:
   if (!isOrganisation(context, a)) return refuse('algorithm.role')
   const record = userTables.algorithm.get(state, hash)
   if (act === actAdd) {
-    if (record !== undefined) return refuse('algorithm.hash')
+    // Zero stands for a diagnosis by hand.
+    if (record !== undefined || isZero(hash)) return refuse('algorithm.hash')
     userTables.algorithm.set(state, { org: a, id, version, o: index }, hash)
     return valid
   }

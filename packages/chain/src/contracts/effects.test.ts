@@ -1,3 +1,4 @@
+import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { randomBytes } from '@healthblock/crypto/random'
 import { generateSigningKey } from '@healthblock/crypto/signature'
 import { describe, expect, it } from 'vitest'
@@ -101,7 +102,7 @@ describe('keys of an account', () => {
     const [op, root] = [generateSigningKey(), generateSigningKey()]
     const update = (fields: Record<string, Uint8Array | number>) =>
       ({ v: 1, t: 'update', a: patient.account, ...world.consent(), why: 0, ...fields }) as const
-    const kem = randomBytes(1216)
+    const kem = generateKemKeyPair().publicKey
     world.post(world.byRoot(patient, update({ op: op.publicKey, root: root.publicKey, kem, suite: 1 })))
     const renewed = { ...patient, op, root }
     const stream = [randomBytes(8)]

@@ -2,6 +2,8 @@
 import { sha256 } from '@healthblock/crypto/hash'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { Verdict } from '../block-types.ts'
+import { isKemKey } from '../kem-key.ts'
+import { isLicenceActive } from '../live-at.ts'
 import { keyRoles, userTables } from '../tables.ts'
 import {
   consentOrder,
@@ -16,10 +18,7 @@ import {
   valid,
 } from './context.ts'
 
-/** The one suite of envelopes (crypto's SPEC.md §5). */
-const suiteKnown = 1
 const roleDoctor = 2
-const licenceActive = 1
 
 /** Marks a key as used for ever; false if it was. */
 function use(context: RuleContext, key: Uint8Array): boolean {
@@ -33,8 +32,9 @@ function use(context: RuleContext, key: Uint8Array): boolean {
 export function judgeRegister(transaction: TransactionOf<'register'>, context: RuleContext): Verdict {
   const { role, root, op, kem, suite, sponsor } = transaction.body
   const { state, index: o, transactionId: account } = context
-  const areKeysGood = isSigningKey(root) && isSigningKey(op) && suite === suiteKnown
-  if (!areKeysGood || !use(context, root) || !use(context, op) || !use(context, kem)) return refuse('register.keys')
+  const areUnused = use(context, root) && use(context, op) && use(context, kem)
+  const areGood = () => isSigningKey(root) && isSigningKey(op) && isKemKey({ suite, bytes: kem })
+  if (!areUnused || !areGood()) return refuse('register.keys')
   if (!isOrganisation(context, sponsor)) return refuse('register.sponsor')
   const [maximum, used] = userTables.quota.get(state, sponsor) ?? [0, 0]
   if (used >= maximum) return refuse('register.quota')
@@ -76,9 +76,9 @@ export function judgeUpdate(transaction: TransactionOf<'update'>, context: RuleC
   if (failed !== undefined) return failed
   const keys = refuse('update.keys')
   if (op === undefined && root === undefined && kem === undefined) return keys
-  if ((kem === undefined) !== (suite === undefined) || (suite !== undefined && suite !== suiteKnown)) return keys
+  if ((kem === undefined) !== (suite === undefined)) return keys
   for (const key of [op, root]) if (key !== undefined && (!isSigningKey(key) || !use(context, key))) return keys
-  if (kem !== undefined && !use(context, kem)) return keys
+  if (kem !== undefined && suite !== undefined && (!isKemKey({ suite, bytes: kem }) || !use(context, kem))) return keys
   if (root !== undefined) replaceKey(context, a, keyRoles.root, root)
   if (op !== undefined) replaceKey(context, a, keyRoles.op, op)
   if (kem !== undefined) replaceKey(context, a, keyRoles.kem, kem, suite)
@@ -102,8 +102,10 @@ export function judgeLicence(transaction: TransactionOf<'licence'>, context: Rul
     if (old !== undefined) userTables.licence.set(state, { ...old, c: o }, doctor, newest)
   }
   const k = newest === undefined ? 0 : newest + 1
-  userTables.licence.set(state, { org: a, state: licenceState, from, to, o }, doctor, k)
+  const licence = { org: a, state: licenceState, from, to, o }
+  userTables.licence.set(state, licence, doctor, k)
   userTables.licenceHead.set(state, k, doctor)
-  if (licenceState !== licenceActive) context.effects.wakes = true
+  // It took the older one's place: whatever is not active now ends access, by its state or by its dates.
+  if (!isLicenceActive(licence, context.timeMs)) context.effects.wakes = true
   return valid
 }
