@@ -1,6 +1,7 @@
 /** A genesis with all its keys, and transactions that are valid on it. */
 import { encodeGenesis, genesisAccount, ledgerIdOf } from '@healthblock/chain/genesis'
 import { signTransaction, type Transaction } from '@healthblock/chain/transaction'
+import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { randomBytes } from '@healthblock/crypto/random'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 
@@ -38,7 +39,7 @@ export function sampleLedger(options: { n: number; q: number; startMs: number })
     start: options.startMs,
     params: { epochms: 3_600_000, seals: 1 },
     q: options.q,
-    orgs: [[root.publicKey, op.publicKey, randomBytes(1216), 1, 1_000_000]],
+    orgs: [[root.publicKey, op.publicKey, generateKemKeyPair().publicKey, 1, 1_000_000]],
     nodes: nodes.map(({ node, userchain, docchain }) => [
       0,
       ...([node, userchain.log, userchain.cosigner, docchain.log, docchain.cosigner].map(
@@ -76,7 +77,7 @@ export function doctorRegistration(ledger: SampleLedger): {
     chain: 'userchain',
     body: {
       ...{ v: 1, t: 'register', role: 2, root: root.publicKey, op: op.publicKey },
-      ...{ kem: randomBytes(1216), suite: 1, sponsor: account, salt: randomBytes(16) },
+      ...{ kem: generateKemKeyPair().publicKey, suite: 1, sponsor: account, salt: randomBytes(16) },
     },
     signers: [
       { key: 0, signingKey: root },
