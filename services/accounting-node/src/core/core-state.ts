@@ -84,6 +84,8 @@ export class CoreState {
   /** The largest head that anybody signed or the register named, to know when this node is behind. */
   largestSizeSeen = 0
   lastDecidedMs = 0
+  /** When this node last staged a block of another's: once per height and term, so it gives a slow leader one more spell and no more. */
+  stagedMs = 0
   /** When this node first knew of the register's leader: a new one gets its time; the same one in a newer term does not. */
   leaderSinceMs = 0
   clockSkewMs = 0

@@ -10,6 +10,8 @@ import { encodeBlock, parseBlock } from './wire.ts'
 
 /** Most jobs of one block. */
 const jobsPerBlockMax = 16
+/** Transactions of a job that goes back into the queue. */
+const jobTransactionsMax = 128
 /** Limits of a block; 16 micro-batches of 256 transactions and 256 KB. */
 const blockLimits = { transactionsMax: 4_096, sizeBytesMax: 16 * 256 * 1024 } as const
 /** A block is made as large as the nodes executed and stored the last ones within this time, so that none looks like a stuck leader. */
@@ -110,7 +112,22 @@ export class Sequencer {
       core.leadingTerm = 0
       this.#fetching?.abort()
       this.#fetching = undefined
+      await this.#giveBack()
       core.changed.notify()
+    }
+  }
+
+  /** Puts what no block was built with back into the queue, for the next leader. What is lost here, outboxes bring back. */
+  async #giveBack(): Promise<void> {
+    const core = this.#core
+    const leaves = this.#arrived.map(({ transaction }) => transaction.leaf)
+    this.#arrived = []
+    try {
+      for (let from = 0; from < leaves.length && !core.signal.aborted; from += jobTransactionsMax) {
+        await core.options.queue.add(encodeBlock(leaves.slice(from, from + jobTransactionsMax)))
+      }
+    } catch (error) {
+      core.report('giving jobs back', error)
     }
   }
 

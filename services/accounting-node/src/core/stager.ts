@@ -117,6 +117,7 @@ async function stageLocked(core: CoreState, order: StageOrder, pending: PendingB
   if (term > promised.term) await core.durably(core.promise.bind({ term, leader }))
   await core.durably(core.staged.put(staged))
   core.known = { pending, blockBytes }
+  if (leader !== core.rank) core.stagedMs = core.nowMs()
   return staged
 }
 

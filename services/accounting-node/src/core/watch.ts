@@ -214,7 +214,7 @@ export class Watch {
   #isStuck(nowMs: number): boolean {
     const core = this.#core
     const patienceMs = stuckMs + this.#delayMs
-    const noBlock = nowMs - core.lastDecidedMs >= patienceMs
+    const noBlock = nowMs - Math.max(core.lastDecidedMs, core.stagedMs) >= patienceMs
     const beforeMs = noBlock ? nowMs - patienceMs : nowMs - leftOutMs - this.#delayMs
     const old = core.pool.olderThan(beforeMs, judgedMax)
     for (const entry of old) {
