@@ -1,0 +1,48 @@
+import {
+  choice,
+  type Environment,
+  existingFile,
+  optional,
+  path,
+  readConfig,
+  secretText,
+  urls,
+} from '@healthblock/runtime/config'
+import { type LogLevel, logLevels } from '@healthblock/runtime/logger'
+
+/** Settings of an audit. */
+export interface AuditorConfig {
+  /** Folder of the replayed state: the next audit goes on from there. */
+  readonly dir: string
+  /** Path of the genesis file: all that is believed. */
+  readonly genesisFile: string
+  /** Accounting nodes, each of which is asked. */
+  readonly nodes: readonly string[]
+  readonly logLevel: LogLevel
+}
+
+/** Secrets, kept apart from the settings so that nobody logs them together. */
+export interface AuditorSecrets {
+  /** A bearer token of scope `ledger`. */
+  readonly token: string | undefined
+}
+
+/**
+ * Reads the environment once.
+ *
+ * @throws {RuntimeError} `ERR_CONFIG_INVALID` with every fault.
+ */
+export function readAuditorConfig(environment: Environment): { config: AuditorConfig; secrets: AuditorSecrets } {
+  const { settings, secrets } = readConfig(environment, {
+    settings: {
+      dir: path('AUDITOR_DIR', { description: 'folder of the replayed state' }),
+      genesisFile: existingFile('AUDITOR_GENESIS_FILE', { description: 'the genesis file' }),
+      nodes: urls('AUDITOR_NODES', { description: 'URLs of all accounting nodes' }),
+      logLevel: choice('AUDITOR_LOG_LEVEL', { description: 'pino level', fallback: 'info', of: logLevels }),
+    },
+    secrets: {
+      token: optional(secretText('AUDITOR_TOKEN_FILE', { description: 'file with a bearer token of scope ledger' })),
+    },
+  })
+  return { config: settings, secrets }
+}
