@@ -339,7 +339,6 @@ export async function startNode(config: AccountingConfig, hooks: NodeHooks): Pro
   for (const incident of early) if (isStateGood(cores, incident.chain)) healer.healed(incident)
   for (const { reader } of [userchain, docchain]) await reader.start()
   for (const { gateway } of [userchain, docchain]) gateway.start()
-  cores.userchain.onPublished(() => docchain.gateway.poke())
   const app = await createApp(node, metrics)
   const address = await app.listen({ host: settings.host, port: settings.port, dir: settings.dir })
   const check = new SelfCheck({

@@ -4,7 +4,7 @@
  * The process first replaces itself by one that keeps the translated files in the node's folder and has a small nursery:
  * the pid stays, and it needs 50 MB less than one that carries the translator for as long as it lives.
  */
-import { existsSync, mkdirSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { enableCompileCache, flushCompileCache } from 'node:module'
 import { join } from 'node:path'
 
@@ -15,10 +15,9 @@ const { ACCOUNTING_DIR: dir, NODE_COMPILE_CACHE: cache } = process.env
 const isReplaced = process.execArgv.includes(flags[0] as string)
 
 async function replaceProcess(cacheDir: string): Promise<void> {
-  const isNew = !existsSync(cacheDir)
-  mkdirSync(cacheDir, { recursive: true, mode: 0o700 })
-  enableCompileCache(cacheDir)
-  if (isNew) {
+  // Whoever makes the folder fills it, so that of several nodes that share one only the first is slow.
+  if (mkdirSync(cacheDir, { recursive: true, mode: 0o700 }) !== undefined) {
+    enableCompileCache(cacheDir)
     await import('./run.ts')
     flushCompileCache()
   }
@@ -30,6 +29,7 @@ try {
   if (dir !== undefined && dir !== '' && !isReplaced) await replaceProcess(cache ?? join(dir, 'compile-cache'))
   const { run } = await import('./run.ts')
   await run()
+  flushCompileCache()
 } catch (error) {
   process.stderr.write(`accounting node: ${error instanceof Error ? error.message : String(error)}\n`)
   process.exit(1)

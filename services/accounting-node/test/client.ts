@@ -12,6 +12,7 @@ import {
   type TransactionSigner,
   transactionId,
 } from '@healthblock/chain/transaction'
+import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { randomBytes } from '@healthblock/crypto/random'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { concatBytes, equalBytes, toHex } from '@healthblock/encoding/bytes'
@@ -174,7 +175,7 @@ export class People {
     const transaction = this.sign(
       {
         ...{ v: 1, t: 'register', role, root: root.publicKey, op: op.publicKey },
-        ...{ kem: randomBytes(1216), suite: 1, sponsor, salt: randomBytes(16) },
+        ...{ kem: generateKemKeyPair().publicKey, suite: 1, sponsor, salt: randomBytes(16) },
       },
       [
         { key: 0, signingKey: root },

@@ -54,7 +54,7 @@ describeNodes('four nodes as processes', () => {
     await clientOf(0).commit(transaction)
     for (const client of clients) client.token = people.token(person)
   })
-  afterAll(() => cluster.stop())
+  afterAll(() => cluster?.stop())
 
   async function incidentsOf(rank: number): Promise<IncidentJson[]> {
     return (await (await clientOf(rank).get('/v1/incidents')).json()) as IncidentJson[]
@@ -126,7 +126,7 @@ describeNodes('four nodes as processes', () => {
         } catch {
           // The node is away: nothing was promised.
         }
-        await delay(60)
+        await delay(100)
       }
     })
     const head = async (rank: number): Promise<{ leader: number }> =>
@@ -162,5 +162,5 @@ describeNodes('four nodes as processes', () => {
       }
     }
     expect(indices.size).toBe(promised.length)
-  })
+  }, 120_000)
 })

@@ -38,7 +38,7 @@ describeNode('one node of a ledger of one', () => {
     auditor = person
     client.token = people.token(auditor)
   })
-  afterAll(() => cluster.stop())
+  afterAll(() => cluster?.stop())
 
   test('a transaction that is submitted twice has one promise and one index', async () => {
     const transaction = algorithmTransaction(cluster.ledger, 'twice')

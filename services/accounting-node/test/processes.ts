@@ -10,6 +10,9 @@ import { type SampleLedger, sampleLedger } from '../../../test/support/sample-le
 
 const main = new URL('../src/main.ts', import.meta.url).pathname
 
+/** Shared by all nodes of all tests: the translation of the sources is not what they are about. */
+const compileCache = new URL('../../../.cache/compile', import.meta.url).pathname
+
 /** One node's process. */
 export interface NodeProcess {
   readonly rank: number
@@ -97,6 +100,7 @@ export class ProcessCluster {
       stdio: ['ignore', log, log],
       env: {
         PATH: process.env.PATH,
+        NODE_COMPILE_CACHE: compileCache,
         ACCOUNTING_DIR: node.dir,
         ACCOUNTING_PORT: new URL(node.url).port,
         ACCOUNTING_RANK: String(rank),
@@ -113,7 +117,7 @@ export class ProcessCluster {
   /** Resolves when a node says that it is ready. */
   async ready(rank: number, path = '/readyz'): Promise<void> {
     const node = this.nodes[rank] as NodeProcess
-    const deadline = Date.now() + 20_000
+    const deadline = Date.now() + 60_000
     while (Date.now() < deadline) {
       if (node.child?.exitCode !== null) break
       try {

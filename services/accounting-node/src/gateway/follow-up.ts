@@ -1,7 +1,6 @@
 /**
  * What happens to a promise after it was given: resubmission of what no block holds, refusals from this node's own state,
- * the answer at the deadline. Looked at four times a second, and soon after something that a deferred transaction may
- * have waited for.
+ * the answer at the deadline. Looked at four times a second.
  *
  * A rule that fails now may hold later if an earlier transaction of the same account is still under way (a grant on a
  * device that is being added), or if this node is a moment behind. So a refusal is given only for the oldest open
@@ -26,10 +25,6 @@ export const refusalAfterMs = 400
 export const noteAfterMs = 1_500
 /** Of how many in one look, oldest first: one that is left out shows a leader's fault as well as all. */
 const notedMax = 64
-/** A transaction that was found to wait for something is handed over again, once that has come, after this long. */
-const resendAfterMs = 800
-/** With at most this many jobs in the queue, what was sent a while ago has been read. */
-const idleJobsMax = 4
 /** With more than this many, a leader needs several blocks to read them. */
 const busyJobsMax = 16
 const resubmitBusyAfterMs = 15_000
@@ -73,7 +68,6 @@ export function accountOf(transaction: Transaction, id: Uint8Array): string {
 export class FollowUp {
   readonly #options: FollowUpOptions
   readonly #stopping = new AbortController()
-  #hurry = new AbortController()
   #running: Promise<void> | undefined
   #prunedMs = 0
 
@@ -89,20 +83,13 @@ export class FollowUp {
   /** Ends after the look under way. */
   async stop(): Promise<void> {
     this.#stopping.abort()
-    this.#hurry.abort()
     await this.#running
-  }
-
-  /** Looks now instead of after the rest of the period. */
-  lookSoon(): void {
-    this.#hurry.abort()
   }
 
   async #run(): Promise<void> {
     const { clock, logger, core } = this.#options
     while (!this.#stopping.signal.aborted) {
-      this.#hurry = new AbortController()
-      await clock.wait(lookPeriodMs, this.#hurry.signal)
+      await clock.wait(lookPeriodMs, this.#stopping.signal)
       if (this.#stopping.signal.aborted) return
       try {
         this.look()
@@ -129,8 +116,8 @@ export class FollowUp {
       const isDue = nowMs >= entry.row.deadlineMs
       const mayRefuse = isDue || (!accountsSeen.has(entry.account) && ageMs >= refusalAfterMs)
       const earlier = lines.get(entry.line)
-      // What was sent a moment ago is judged by the leader now, and what waits for an earlier one waits with it.
-      const mayHaveCome = entry.isDeferred && earlier === undefined && nowMs - entry.sentMs >= resendAfterMs
+      // A leader keeps what is deferred as long as that, and what waits for an earlier one waits with it.
+      const mayHaveCome = entry.isDeferred && earlier === undefined && nowMs - entry.sentMs >= resubmitAfterMs
       const mayJudge = judgedCount < judgedMax && nowMs - entry.judgedMs >= judgeAgainAfterMs
       if (isDue || (mayJudge && (mayHaveCome || mayRefuse))) {
         judgedCount++
@@ -170,20 +157,13 @@ export class FollowUp {
 
   #isToSend(entry: PendingEntry, nowMs: number, withEarlier: boolean): boolean {
     if (entry.isQueued || (entry.isDeferred && !withEarlier)) return false
-    const { soonMs, lateMs } = this.#patience()
-    return nowMs - entry.sentMs >= (entry.wasDeferred ? soonMs : lateMs)
-  }
-
-  /** How long a job may take: while the leader has jobs left to read, sending again only makes it later. */
-  #patience(): { soonMs: number; lateMs: number } {
-    const jobs = this.#options.core.status().queueDepth
-    if (jobs <= idleJobsMax) return { soonMs: resendAfterMs, lateMs: resubmitAfterMs }
-    return { soonMs: resubmitAfterMs, lateMs: jobs <= busyJobsMax ? resubmitAfterMs : resubmitBusyAfterMs }
+    // While the leader has many jobs left to read, sending again only makes it later.
+    const isBusy = this.#options.core.status().queueDepth > busyJobsMax
+    return nowMs - entry.sentMs >= (isBusy ? resubmitBusyAfterMs : resubmitAfterMs)
   }
 
   #resubmit(entries: readonly PendingEntry[]): void {
     const { core, logger, metrics } = this.#options
-    for (const entry of entries) entry.wasDeferred = entry.isDeferred
     metrics.resubmitted.inc({ chain: core.chain }, entries.length)
     resubmitted(logger, core.chain, entries.length)
     this.#options.send(entries)
@@ -198,7 +178,6 @@ export class FollowUp {
     entry.judgedMs = now.nowMs
     const verdict = ledger.judge(ledger.parse(leaf))
     entry.isDeferred = verdict.verdict === 'deferred'
-    if (entry.isDeferred) entry.wasDeferred = true
     if (verdict.verdict === 'refused') {
       if (!now.mayRefuse || verdict.rule.endsWith('.duplicate')) return undefined
       return { entry, kind: answerKinds.refused, rule: verdict.rule, signed: signer.refusal(id, verdict.rule) }

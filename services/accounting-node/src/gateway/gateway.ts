@@ -167,11 +167,6 @@ export class Gateway {
     return this.#pending.count
   }
 
-  /** Looks again, soon, at what was deferred: something that it may wait for has come. */
-  poke(): void {
-    this.#followUp.lookSoon()
-  }
-
   /**
    * Checks a submission and promises what passes.
    *
@@ -275,7 +270,6 @@ export class Gateway {
       const { leaf, body } = transaction
       const entry = pendingEntry(row, { account, type: body.t, sizeBytes: leaf.length })
       entry.isDeferred = isDeferred
-      entry.wasDeferred = isDeferred
       this.#pending.add(entry)
       return { leaf, transaction, entry }
     })
@@ -304,15 +298,11 @@ export class Gateway {
     return { one, promise, items, acceptance }
   }
 
-  /** Sends what may go into a block now, or will by the time its job is read. */
+  /** Sends everything, also what waits for something: that is often right behind it, and a leader waits for a while. */
   #handOver(outgoing: readonly Outgoing[]): void {
-    const { core } = this.#options
-    // A finding whose basis is not anchored yet would only be dropped: it goes once that has come. Readings that come
-    // out of order go at once, since what they wait for is often right behind them.
-    const ready = outgoing.filter(({ entry }) => !(entry.isDeferred && core.chain === 'docchain'))
-    for (const { entry } of ready) this.#markSent(entry)
-    const takenCount = this.#intake.add(ready)
-    for (const { entry } of ready.slice(takenCount)) entry.isQueued = false
+    for (const { entry } of outgoing) this.#markSent(entry)
+    const takenCount = this.#intake.add(outgoing)
+    for (const { entry } of outgoing.slice(takenCount)) entry.isQueued = false
   }
 
   #markSent(entry: PendingEntry): void {
@@ -327,10 +317,8 @@ export class Gateway {
       const leaf = this.#options.outbox.leaf(entry.row.number)
       if (leaf === undefined) continue
       outgoing.push({ leaf, transaction: this.#options.ledger.parse(leaf), entry })
-      this.#markSent(entry)
     }
-    const takenCount = this.#intake.add(outgoing)
-    for (const { entry } of outgoing.slice(takenCount)) entry.isQueued = false
+    this.#handOver(outgoing)
   }
 
   #applied(block: AppliedBlock): void {

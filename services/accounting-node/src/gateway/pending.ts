@@ -23,8 +23,6 @@ export interface PendingEntry {
   judgedMs: number
   /** True while the newest verdict is that something is missing. */
   isDeferred: boolean
-  /** True if something was missing when it was last handed over: its job was read in vain, perhaps. */
-  wasDeferred: boolean
   /** True while it waits in the batcher. */
   isQueued: boolean
   /** True once the core was told of it. */
@@ -48,7 +46,6 @@ export function pendingEntry(
     sentMs: 0,
     judgedMs: 0,
     isDeferred: false,
-    wasDeferred: false,
     isQueued: false,
     isNoted: false,
     appliedIndex: undefined,
