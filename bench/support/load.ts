@@ -9,7 +9,7 @@ import {
   type TransactionSigner,
   transactionId,
 } from '@healthblock/chain/transaction'
-import { kemPublicKeySizeBytes, kemSuiteDefault } from '@healthblock/crypto/envelope'
+import { generateKemKeyPair, kemSuiteDefault } from '@healthblock/crypto/envelope'
 import { randomBytes } from '@healthblock/crypto/random'
 import { generateSigningKey, type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { fromHex } from '@healthblock/encoding/bytes'
@@ -54,11 +54,8 @@ export class Load {
     return { leaf, id: transactionId({ ledgerId: this.ledgerId, chain: 'userchain', bodyBytes }) }
   }
 
-  /** A registration: role 1 is a patient, 2 a doctor. Without a KEM key it names one that nobody has: nothing is sealed to it. */
-  registration(
-    role: number,
-    kem: Uint8Array = randomBytes(kemPublicKeySizeBytes),
-  ): { item: Item; person: LoadAccount } {
+  /** A registration: role 1 is a patient, 2 a doctor. */
+  registration(role: number, kem: Uint8Array = generateKemKeyPair().publicKey): { item: Item; person: LoadAccount } {
     const root = generateSigningKey()
     const op = generateSigningKey()
     const { account: sponsor, op: sponsorOp } = this.#organisation
