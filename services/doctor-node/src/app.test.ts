@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseTransactionLeaf, signingMessage } from '@healthblock/chain/transaction'
+import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import { cidOf } from '@healthblock/runtime/storage-client'
@@ -255,6 +256,45 @@ describe('a doctor node', () => {
     const last = bodies.at(-1) as { carry: Uint8Array; cid: Uint8Array }
     expect(toHex(last.carry)).toBe(first?.transactionId)
     expect(network.blocks.get(cidOf(last.cid))?.length).toBe(16_384)
+  })
+
+  test('a grant with history is judged over all generations, in one diagnosis', async () => {
+    const other = new TestPatient(network)
+    await other.rotate()
+    other.record(2)
+    await other.rotate()
+    other.record(2)
+    await other.rotate({ open: [doctor], history: true })
+    const name = toHex(other.account)
+    const list = await node.diagnosesWhen((all) => all.some((one) => one.patient === name))
+    expect(list.filter((one) => one.patient === name).map((one) => one.in)).toEqual([
+      [{ stream: toHex(other.stream), from: 1, to: 4 }],
+    ])
+  })
+
+  test('without the right to diagnose it reads and says nothing', async () => {
+    const other = new TestPatient(network)
+    await other.rotate({ open: [doctor], rights: 1 })
+    other.record(2, { rhythm: 'fast' })
+    const name = toHex(other.account)
+    expect((await node.catchUp()).status).toBe(200)
+    expect(await node.get(`/v1/readings?patient=${name}`)).toHaveLength(2)
+    expect(await node.get(`/v1/diagnoses?patient=${name}`)).toEqual([])
+  })
+
+  test('an envelope that is not for this doctor opens nothing and is put aside', async () => {
+    const other = new TestPatient(network)
+    const stranger = { account: doctor.account, kemKey: generateKemKeyPair().publicKey }
+    const [gid] = (await other.rotate({ open: [stranger] })) as [Uint8Array]
+    other.record(1)
+    expect((await node.catchUp()).body.pending).toBeGreaterThan(0)
+    const name = toHex(other.account)
+    expect(await node.get(`/v1/readings?patient=${name}`)).toEqual([])
+    expect(await node.get('/v1/quarantine')).toContainEqual(
+      expect.objectContaining({ what: 'envelope', reference: `${name}/${toHex(gid)}/1` }),
+    )
+    await other.rotate({ close: [gid] })
+    await node.catchUp()
   })
 
   test('after a revocation nothing opens, nothing is accepted, and the node says so', async () => {

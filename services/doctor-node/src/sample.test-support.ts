@@ -193,9 +193,15 @@ export class TestPatient {
     }
   }
 
-  /** Opens the next generation: cuts, closes, grants, envelopes. */
+  /** Opens the next generation: cuts, closes, grants, envelopes; with `history` of the older generations too. */
   async rotate(
-    options: { close?: Uint8Array[]; open?: Recipient[]; keep?: [Uint8Array, Recipient][] } = {},
+    options: {
+      close?: Uint8Array[]
+      open?: Recipient[]
+      keep?: [Uint8Array, Recipient][]
+      history?: boolean
+      rights?: number
+    } = {},
   ): Promise<Uint8Array[]> {
     const { history } = this.network
     const { ledger } = history
@@ -203,12 +209,14 @@ export class TestPatient {
     const opened = (options.open ?? []).map((recipient) => [randomBytes(16), recipient] as [Uint8Array, Recipient])
     const env: [Uint8Array, number, Uint8Array][] = []
     for (const [gid, recipient] of [...(options.keep ?? []), ...opened]) {
-      env.push([gid, this.#generation, await this.#envelope(gid, recipient)])
+      const first = options.history === true ? 1 : this.#generation
+      for (let generation = first; generation <= this.#generation; generation++)
+        env.push([gid, generation, await this.#envelope(gid, recipient, generation)])
     }
     const { size, root } = ledger.head('userchain')
     const until = noEnd
     const open = opened.map(
-      ([gid, { account }]): GrantOpening => [gid, account, [this.stream], this.#epoch, until, 3, 0],
+      ([gid, { account }]): GrantOpening => [gid, account, [this.stream], this.#epoch, until, options.rights ?? 3, 0],
     )
     this.#commit({
       ...{ v: 1, t: 'key', a: this.account, n: ++this.#counter, x: history.nowMs + hourMs },
@@ -226,22 +234,24 @@ export class TestPatient {
     return opened.map(([gid]) => gid)
   }
 
-  #rootOf(stream: Uint8Array): TreeNode {
-    const name = `${this.#generation}/${toHex(stream)}`
+  #rootOf(stream: Uint8Array, generation = this.#generation): TreeNode {
+    const name = `${generation}/${toHex(stream)}`
     const root = this.#roots.get(name) ?? newStreamRoot()
     this.#roots.set(name, root)
     return root
   }
 
-  #envelope(grantId: Uint8Array, recipient: Recipient): Promise<Uint8Array> {
+  #envelope(grantId: Uint8Array, recipient: Recipient, generation: number): Promise<Uint8Array> {
     const { ledgerId } = this.network.history.ledger
     const diagnosis = diagnosisStreamId({ ledgerId, patient: this.account, doctor: recipient.account })
     const contents = composeEnvelope({
       range: { first: this.#epoch, from: this.#epoch },
-      streams: [{ stream: this.stream, kind: 1, class: batchSizeBytes, nodes: [this.#rootOf(this.stream)] }],
-      diagnosis: [{ stream: diagnosis, nodes: [this.#rootOf(diagnosis)] }],
+      streams: [
+        { stream: this.stream, kind: 1, class: batchSizeBytes, nodes: [this.#rootOf(this.stream, generation)] },
+      ],
+      diagnosis: [{ stream: diagnosis, nodes: [this.#rootOf(diagnosis, generation)] }],
     })
-    const place = { ledgerId, patient: this.account, grantId, generation: this.#generation }
+    const place = { ledgerId, patient: this.account, grantId, generation }
     const context = { ...place, recipient: recipient.account, recipientKemKey: recipient.kemKey }
     return sealEnvelope({ suite: 1, context, contents })
   }

@@ -112,6 +112,16 @@ export function listReadings(database: Database, patient: Uint8Array): ReadingVi
   }))
 }
 
+/** What did not open, newest first. */
+export function listQuarantine(database: Database): { what: string; reference: string; reason: string; at: string }[] {
+  return database.all('SELECT * FROM quarantine ORDER BY id DESC LIMIT 1000').map((row) => ({
+    what: row.what as string,
+    reference: row.reference as string,
+    reason: row.reason as string,
+    at: iso(Number(row.ms)),
+  }))
+}
+
 /** A kept refusal for people; undefined if it was refused without a gateway's word. */
 export function refusalView(evidence: unknown): RefusalView | undefined {
   if (!(evidence instanceof Uint8Array)) return undefined

@@ -1,7 +1,7 @@
 import { fromHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
-import { listPatients, listReadings } from '../reading/lists.ts'
+import { listPatients, listQuarantine, listReadings } from '../reading/lists.ts'
 import { patientBody, patientQuery } from './schemas.ts'
 
 /** What the doctor reads: patients, readings, alarms; and what he tries in vain. */
@@ -15,6 +15,8 @@ export function registerReadingRoutes(app: FastifyInstance, services: Services):
     const patients = patient === undefined ? grants.patients() : [fromHex(patient)]
     return patients.flatMap((one) => listReadings(database, one))
   })
+
+  app.get('/v1/quarantine', async () => listQuarantine(database))
 
   app.get('/v1/alarms', async () => alarms.list())
 
