@@ -115,6 +115,15 @@ describe.each<[string, () => ChainStore]>([
     expect(store.index.firstAnchoredBeyond(90)).toBeUndefined()
   })
 
+  it('finds a transaction once it is applied, though it was asked for before', () => {
+    const store = create()
+    store.apply(changesOf(0))
+    const next = changesOf(1)
+    for (const { id: ahead } of next.index.transactions) expect(store.index.find(ahead)).toBeUndefined()
+    store.apply(next)
+    for (const { id: applied, index } of next.index.transactions) expect(store.index.find(applied)).toBe(index)
+  })
+
   it('carries a tree that equals a rebuild', () => {
     fc.assert(
       fc.property(

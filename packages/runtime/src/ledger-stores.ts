@@ -8,6 +8,7 @@
  */
 import type { StatementSync } from 'node:sqlite'
 import type { Boundary, LogIndex, RecordEntry } from '@healthblock/chain/log-index'
+import { byteText } from '@healthblock/chain/state'
 import type { LeafStore, StateLeaf } from '@healthblock/chain/state-tree'
 import type { ChainChanges, ChainStore } from '@healthblock/chain/store'
 import { type Database, openDatabase } from './sqlite.ts'
@@ -111,7 +112,12 @@ class SqliteLeafStore implements LeafStore {
   }
 }
 
+/** Most answers of `find` kept: every transaction is asked for when it arrives, when it is ordered and when it is answered. */
+const placesMax = 32_768
+
 class SqliteLogIndex implements LogIndex {
+  /** Answers given last by transaction id, also that there is none; brought up to date after each commit. */
+  readonly #places = new Map<string, number | undefined>()
   readonly #find: StatementSync
   readonly #record: StatementSync
   readonly #bySize: StatementSync
@@ -141,7 +147,12 @@ class SqliteLogIndex implements LogIndex {
   }
 
   find(transactionId: Uint8Array): number | undefined {
-    return (this.#find.get(transactionId) as { position: number } | undefined)?.position
+    const text = byteText(transactionId)
+    const known = this.#places.get(text)
+    if (known !== undefined || this.#places.has(text)) return known
+    const found = (this.#find.get(transactionId) as { position: number } | undefined)?.position
+    this.#remember(text, found)
+    return found
   }
 
   record(patient: Uint8Array, stream: Uint8Array, sequence: number): RecordEntry | undefined {
@@ -184,6 +195,22 @@ class SqliteLogIndex implements LogIndex {
     }
     const { height, size, root, ms, wakes, anchorSize } = boundary
     this.#insertBoundary.run(height, size, root, ms, wakes ? 1 : 0, anchorSize ?? null)
+  }
+
+  /** After the commit. */
+  committed({ transactions }: ChainChanges['index']): void {
+    for (const { id, index } of transactions) this.#remember(byteText(id), index)
+  }
+
+  #remember(text: string, position: number | undefined): void {
+    if (this.#places.size >= placesMax && !this.#places.has(text)) {
+      // Maps iterate in order of insertion: the oldest goes.
+      for (const oldest of this.#places.keys()) {
+        this.#places.delete(oldest)
+        break
+      }
+    }
+    this.#places.set(text, position)
   }
 }
 
@@ -234,6 +261,7 @@ export class SqliteChainStore implements ChainStore {
       return count
     })
     this.#leaves.grew(added)
+    this.#index.committed(changes.index)
   }
 
   /** Closes the file. */
