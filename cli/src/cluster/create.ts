@@ -58,7 +58,7 @@ interface Organisation {
 
 async function createAccountingNode(dir: string, rank: number) {
   const folder = await secretsFolder(dir, `accounting-${rank}`)
-  const kem = await generateKemKeyPair()
+  const kem = generateKemKeyPair()
   await writeSecret(join(folder, 'organisation-kem.key'), toHex(kem.exportSeed()))
   const organisation: Organisation = {
     // The root key stays with the organisation's people, never with the node.

@@ -130,7 +130,7 @@ async function registerAccount(dir: string, cluster: ClusterFile, name: string, 
   const { access, account: sponsorAccount, ledgerId } = sponsor(dir, cluster)
   const root = generateSigningKey()
   const op = generateSigningKey()
-  const kem = await generateKemKeyPair()
+  const kem = generateKemKeyPair()
   const body: TransactionBody = {
     v: 1,
     t: 'register',

@@ -67,7 +67,9 @@ async function nodeStatus(dir: string, name: string, role: string): Promise<Node
 
 async function chainStatus(nodes: NodeStatus[], chain: string, cluster: ClusterFile): Promise<ChainStatus> {
   const urls = nodes.filter(({ role }) => role === 'accounting').map(({ url }) => url)
-  const heads = await Promise.all(urls.map((url) => (url === null ? undefined : get<Head>(url, `/v1/${chain}/head`))))
+  const heads = await Promise.all(
+    urls.map(async (url) => (url === null ? undefined : get<Head>(url, `/v1/${chain}/head`))),
+  )
   const best = heads.reduce((a, b) => (b !== undefined && (a === undefined || b.size > a.size) ? b : a), undefined)
   return {
     origin: best?.origin ?? `healthblock/${cluster.ledgerId}/${chain}`,

@@ -18,11 +18,14 @@ import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { codeOf, isRuntimeError, messageOf, RuntimeError } from './errors.ts'
 import { ensureFolder } from './files.ts'
+import type { FollowedBlock, FollowerEvent, FollowerOptions, Freshness } from './follower-types.ts'
 import { misbehaved } from './http-client.ts'
 import { type BlockFrame, LedgerClient, type LedgerTrust } from './ledger-client.ts'
 import { appendFrames, isPrefix, provedRootAt, subtreesOf } from './ledger-page.ts'
 import { openChainStore, type SqliteChainStore } from './ledger-stores.ts'
 import type { Logger } from './logger.ts'
+
+export type { FollowedBlock, FollowerEvent, FollowerOptions, Freshness } from './follower-types.ts'
 
 /** A checkpoint whose quorum is older than this is stale: another node is asked. */
 export const staleAfterMs = 150_000
@@ -33,55 +36,6 @@ const retryMsMax = 15_000
 /** Blocks kept for consumers that keep up, so that nothing is fetched twice. */
 const recentBlocksMax = 64
 const recentSizeBytesMax = 8 * 1024 * 1024
-
-/** What a follower tells its owner. */
-export type FollowerEvent =
-  | { readonly type: 'quarantine'; readonly url: string; readonly reason: string; readonly untilMs: number }
-  | { readonly type: 'conflict'; readonly chain: ChainName; readonly url: string; readonly error: RuntimeError }
-  | { readonly type: 'invalid'; readonly chain: ChainName; readonly url: string; readonly error: RuntimeError }
-  | { readonly type: 'stale'; readonly chain: ChainName; readonly ageMs: number }
-
-/** A verified block, as consumers get it. */
-export interface FollowedBlock {
-  readonly chain: ChainName
-  readonly height: number
-  /** Index of the first leaf. */
-  readonly firstIndex: number
-  readonly seal: Seal
-  readonly transactions: readonly PlacedTransaction[]
-  /** The SEAL last. */
-  readonly leaves: readonly Uint8Array[]
-  /** To be kept with the block's effects: `follow` goes on after this block. */
-  readonly cursor: Uint8Array
-}
-
-/** How up to date a chain is. */
-export interface Freshness {
-  /** When a quorum last stood behind the newest checkpoint seen, Unix ms; absent before the first. */
-  readonly cosignedMs?: number
-  /** No checkpoint younger than 150 s was seen, or the published head is not applied. */
-  readonly stale: boolean
-  readonly appliedSize: number
-  readonly publishedSize: number
-}
-
-/** How to open a {@link LedgerFollower}. */
-export interface FollowerOptions {
-  /** Folder of its own, for `userchain.db` and `docchain.db`. */
-  readonly dir: string
-  /** The genesis file's bytes. */
-  readonly genesis: Uint8Array
-  /** Base URLs of accounting nodes. */
-  readonly urls: readonly string[]
-  readonly logger: Logger
-  /** Chains to follow, default both. Docchain needs Userchain, which is followed always. */
-  readonly docchain?: boolean
-  /** Bearer token of scope `ledger`: `createTokenSource` of `./token-guard`. */
-  readonly token: () => string | Promise<string>
-  readonly onEvent?: (event: FollowerEvent) => void
-  readonly timeoutMs?: number
-  readonly now?: () => number
-}
 
 interface Chain {
   readonly name: ChainName
@@ -250,6 +204,22 @@ export class LedgerFollower {
         if (signal.aborted) return
       }
     }
+  }
+
+  /**
+   * Calls `listener` after each block of a chain that was applied, with the state of `ledger` at that block. It must not throw.
+   *
+   * @returns The function that ends it.
+   */
+  onChange(chain: ChainName, listener: () => void): () => void {
+    let { size } = this.head(chain)
+    const check = (): void => {
+      if (this.head(chain).size === size) return
+      size = this.head(chain).size
+      listener()
+    }
+    this.#listeners.add(check)
+    return () => this.#listeners.delete(check)
   }
 
   /** Stops following and closes the files. */

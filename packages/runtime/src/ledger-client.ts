@@ -332,12 +332,13 @@ export class LedgerClient {
   }
 
   /** A record of the state with its proof, verified: presence or absence under a cosigned checkpoint. */
-  async state(chain: ChainName, key: Uint8Array, options: Awaitable = {}): Promise<VerifiedState> {
-    return this.sources.attempt(async (url) => {
+  async state(chain: ChainName, key: Uint8Array, options: Awaitable & { url?: string } = {}): Promise<VerifiedState> {
+    const work = async (url: string): Promise<VerifiedState> => {
       const path = `/v1/${chain}/state?key=${toBase64Url(key)}`
       const { bytes } = await this.#call(url, path, { token: true, signal: options.signal })
       return this.#checked(url, () => this.#stateOf(chain, key, parseJson(bytes)))
-    })
+    }
+    return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
   }
 
   /** What a node says of its head (SPEC §1): for people and for status, not verified. */

@@ -249,6 +249,8 @@ export interface Lies {
   entry?: (chain: ChainName, index: number, leaf: Uint8Array) => Uint8Array
   /** Changes a hash tile. */
   tile?: (path: string, bytes: Uint8Array) => Uint8Array
+  /** Changes the value that is served as a record of the state. */
+  stateValue?: (value: Uint8Array) => Uint8Array
   /** What `GET /v1/incidents` answers. */
   incidents?: () => readonly unknown[]
 }
@@ -335,7 +337,8 @@ function addReading({ app, history, rank, node }: Context): void {
   app.get('/v1/:chain/state', async (request) => {
     const { chain } = request.params as { chain: ChainName }
     const key = fromBase64Url((request.query as { key: string }).key)
-    const { value, proof } = history.ledger.prove(chain, key)
+    const { value: known, proof } = history.ledger.prove(chain, key)
+    const value = known === undefined ? undefined : (node.lies.stateValue?.(known) ?? known)
     const head = history.ledger.head(chain)
     const pair = proof.leaf === undefined ? null : [toBase64(proof.leaf.pathHash), toBase64(proof.leaf.valueHash)]
     return {

@@ -57,8 +57,11 @@ export function padmeLength(length: number): number {
 
 /** Smallest and largest size class, and the largest block of a file. */
 export const classSizeMin = 1024
+/** Largest size of a block of data. */
 export const classSizeMax = 262_144
+/** The one size of a block with a diagnosis, an amendment or a care record. */
 export const recordSizeBytes = 16_384
+/** Largest size of a file in one block. */
 export const fileSizeMax = 1_048_576
 
 /** True if a block of that kind may have that length. */

@@ -24,6 +24,7 @@ export type { BeatSymbol, Rhythm } from './rhythm.ts'
 export const tickMs = 1000 / tickRate
 /** Lowest and highest rate that the analyser takes, in thousandths of a hertz. */
 export const rateMilliHzMin = 100_000
+/** Highest sampling rate, in thousandths of a sample a second. */
 export const rateMilliHzMax = 1_000_000
 /** Most bytes of an encoded state. */
 export const stateBytesMax = 8192

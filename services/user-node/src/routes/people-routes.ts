@@ -49,6 +49,31 @@ export function registerPeopleRoutes(app: FastifyInstance, services: Services): 
     },
   )
 
+  registerConfirmation(app, services)
+
+  app.get('/v1/people', { preValidation: async (request) => access.requireApiSecret(request) }, async () =>
+    store.all().map((person) => ({
+      name: person.name,
+      account: person.id,
+      did: didOf(person.opKey.publicKey),
+      state: person.state === 'live' ? 'live' : 'pending',
+    })),
+  )
+
+  app.get('/v1/people/:p/device', { schema: { params: personParams } }, async (request) => {
+    const { person } = access.requireSession(request)
+    return {
+      device: toHex(person.device),
+      credential: people.deviceCredential(person),
+      streams: Object.fromEntries(person.streams.map(({ kind, stream }) => [kind, toHex(stream)])),
+      ledger: toHex(ledger.ledgerId),
+    }
+  })
+}
+
+function registerConfirmation(app: FastifyInstance, services: Services): void {
+  const { access, store } = services
+
   app.post(
     '/v1/people/:p/confirm',
     {
@@ -70,25 +95,6 @@ export function registerPeopleRoutes(app: FastifyInstance, services: Services): 
       return { account: person.id, state: person.state }
     },
   )
-
-  app.get('/v1/people', { preValidation: async (request) => access.requireApiSecret(request) }, async () =>
-    store.all().map((person) => ({
-      name: person.name,
-      account: person.id,
-      did: didOf(person.opKey.publicKey),
-      state: person.state === 'live' ? 'live' : 'pending',
-    })),
-  )
-
-  app.get('/v1/people/:p/device', { schema: { params: personParams } }, async (request) => {
-    const { person } = access.requireSession(request)
-    return {
-      device: toHex(person.device),
-      credential: people.deviceCredential(person),
-      streams: Object.fromEntries(person.streams.map(({ kind, stream }) => [kind, toHex(stream)])),
-      ledger: toHex(ledger.ledgerId),
-    }
-  })
 }
 
 /** Sessions by passphrase. */
