@@ -186,6 +186,17 @@ describe('each kind of tampering has its own finding', () => {
     ])
   })
 
+  it('state.mismatch: another record than replay computed', async () => {
+    fill(20)
+    const { size } = history.ledger.head('userchain')
+    const nodes = await cluster({}, {}, { stateValue: altered })
+    const { findings, notChecked } = await run(nodes, { isStateCompared: true })
+    expect(notChecked.join()).toContain('16 of')
+    expect(places(findings)).toEqual([
+      `state.mismatch userchain ${history.ledger.head('userchain').height} ${size - 1} node-2`,
+    ])
+  })
+
   it('node.unreachable, node.refused', async () => {
     const nodes = await cluster({}, {})
     await closing.pop()?.close()

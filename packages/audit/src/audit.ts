@@ -19,6 +19,7 @@ import { type AuditReport, type ChainReport, FindingList } from './report.ts'
 import { type AuditedBlock, AuditRules } from './rules.ts'
 import { Samples, type StorageProbe } from './samples.ts'
 import { Skeleton } from './skeleton.ts'
+import { compareState } from './state-sample.ts'
 
 export type { AuditNode } from './nodes.ts'
 export type { StorageProbe, StoredSample } from './samples.ts'
@@ -94,6 +95,7 @@ class Audit {
     else this.#notChecked.push('docchain was not replayed, because the replay of userchain stopped')
     await this.#catchUp('userchain', userchain)
     await this.#catchUp('docchain', docchain)
+    await this.#compareState()
     await collectIncidents(this.#nodes, this.#genesis, this.#findings)
     if (this.#samples !== undefined) this.#notChecked.push(await this.#samples.check(storage, this.#findings))
     return this.#report(now() - begunMs)
@@ -253,6 +255,19 @@ class Audit {
       if (seen.checkpoint.size >= size) continue
       const message = `${node.name} publishes ${seen.checkpoint.size} of ${size} entries of ${chain}`
       this.#findings.add({ code: 'node.behind', chain, index: seen.checkpoint.size, node: node.name, message })
+    }
+  }
+
+  async #compareState(): Promise<void> {
+    const { stores, isStateCompared } = this.#request
+    if (isStateCompared !== true) {
+      this.#notChecked.push('records of the state that nodes prove were not compared with the replayed state')
+      return
+    }
+    for (const chain of ['userchain', 'docchain'] as const) {
+      const { size, root } = this.#ledger.head(chain)
+      const state = { chain, size, store: stores[chain], salt: root }
+      this.#notChecked.push(await compareState(this.#nodes, state, this.#findings))
     }
   }
 
