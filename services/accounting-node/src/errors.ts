@@ -18,15 +18,11 @@ export type AccountingErrorDetail =
   | { code: 'ERR_QUEUE_AWAY'; retryAfterMs: number; reason: string }
   | { code: 'ERR_PEER_UNREACHABLE'; rank: number; reason: string }
   | { code: 'ERR_PEER_REFUSED'; rank: number; reason: string }
-  | { code: 'ERR_STAGE_REFUSED'; reason: 'behind' | 'term' | 'invalid' | 'clock' | 'anchor' | 'promised' }
   | { code: 'ERR_REGISTER_FAILED'; reason: string }
-  | { code: 'ERR_REGISTER_INVALID'; reason: string }
   | { code: 'ERR_LOG_DAMAGED'; chain: string; index: number; reason: string }
-  | { code: 'ERR_ROLLED_BACK'; chain: string; size: number; sizeSigned: number }
   | { code: 'ERR_FORKED'; chain: string; height: number; reason: string }
   | { code: 'ERR_CORE_HALTED'; chain: string; reason: string }
   | { code: 'ERR_MESSAGE_INVALID'; reason: string }
-  | { code: 'ERR_RULES_UNKNOWN'; chain: string; rules: number }
 
 /** Each code that {@link AccountingError} can carry. */
 export type AccountingErrorCode = AccountingErrorDetail['code']

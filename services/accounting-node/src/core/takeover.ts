@@ -63,7 +63,7 @@ async function askOne(core: CoreState, rank: number, term: number): Promise<Repo
   return { rank, height, staged }
 }
 
-/** Asks all nodes once; the answers that came. Ends early once `quorum` answered and the others had as long again. */
+/** Asks all nodes once; gives the answers as soon as there are q, or whatever came after 4 s. */
 async function askAll(core: CoreState, term: number): Promise<{ reports: Report[]; promised: number }> {
   const reports: Report[] = []
   let promised = 0
