@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { concatBytes, encodeUtf8, fromHex, toHex } from '@healthblock/encoding/bytes'
-import { encodeCbor } from '@healthblock/encoding/cbor'
+import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ChainError } from './errors.ts'
@@ -27,7 +27,10 @@ const patient = b32('patient')
  * Userchain: genesis, SEAL, two transactions and the `key` that closes two grants, SEAL; state with the closed grants.
  * Docchain: genesis, SEAL, an empty block anchored beyond the `key`.
  */
-function story(genesis: Genesis, change: { c?: number; anchor?: number; anchorRoot?: Uint8Array } = {}) {
+function story(
+  genesis: Genesis,
+  change: { c?: number; anchor?: number; anchorRoot?: Uint8Array; record?: Record<string, CborValue> } = {},
+) {
   const { ledgerId } = genesis
   const ranks = genesis.body.nodes.slice(0, genesis.body.q).map((_, rank) => rank)
   const userchain = new SampleLog(genesis, 'userchain')
@@ -41,7 +44,7 @@ function story(genesis: Genesis, change: { c?: number; anchor?: number; anchorRo
   userchain.add(genesisLeaf(genesis), encodeSealLeaf({ ...sampleSeal, h: 0, i0: 0, k: 1, psize: 0 }))
   const { root: proot } = userchain
   const index = 4
-  const tree = stateOf(gids, change.c ?? index)
+  const tree = stateOf(gids, change.c ?? index, change.record)
   const seal = encodeSealLeaf({ ...sampleSeal, h: 1, i0: 2, k: 3, psize: 2, proot, st: tree.root })
   userchain.add(sign(sampleBodies.iot).leaf, sign(sampleBodies.device).leaf, leaf, seal)
   const anchor = [change.anchor ?? 6, change.anchorRoot ?? userchain.root] as const
@@ -65,7 +68,7 @@ function story(genesis: Genesis, change: { c?: number; anchor?: number; anchorRo
   }
 }
 
-function stateOf(gids: readonly Uint8Array[], c: number) {
+function stateOf(gids: readonly Uint8Array[], c: number, changed: Record<string, CborValue> = {}) {
   const keyOfGrant = (gid: Uint8Array) => encodeCbor(['grant', patient, gid])
   const record = {
     to: b32('doctor'),
@@ -75,6 +78,7 @@ function stateOf(gids: readonly Uint8Array[], c: number) {
     rights: 3,
     purpose: 1,
     o: 2,
+    ...changed,
   }
   const entries = gids.map((gid) => ({ key: keyOfGrant(gid), value: encodeCbor({ ...record, c }) }))
   const open = { key: keyOfGrant(b16('open')), value: encodeCbor(record) }
@@ -135,6 +139,12 @@ describe('good receipts', () => {
     const earlier = story(genesis, { c: 3 })
     const bytes = createReceipt({ ...earlier, chain: 'userchain' })
     expect(verifyReceipt({ bytes, ledgerId }).closed.map(({ closedAt }) => closedAt)).toEqual([3, 3])
+  })
+
+  test('a grant that was closed before it opened', () => {
+    const record = { to: new Uint8Array(32), streams: [], from: 0, until: 0, rights: 0, purpose: 0, o: 4 }
+    const bytes = createReceipt({ ...story(genesis, { record }), chain: 'userchain' })
+    expect(verifyReceipt({ bytes, ledgerId }).closed.map(({ closedAt }) => closedAt)).toEqual([4, 4])
   })
 
   test('they read back', () => {

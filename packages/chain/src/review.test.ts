@@ -141,6 +141,30 @@ describe('a licence that ends access without saying so', () => {
   })
 })
 
+describe('an envelope', () => {
+  it('is not barred by a stranger who saw it on its way and put its encapsulation on record first', () => {
+    const world = new World()
+    const [care, stranger] = [enrol(world), enrol(world)]
+    const opening = world.opening(care.doctor, care.streams)
+    world.post(world.key(care.patient, { gen: 1, open: [opening] }))
+    const bytes = randomBytes(1472)
+    const revocation = world.key(care.patient, {
+      gen: 2,
+      cut: cutsOf(care, 1, 0),
+      close: [care.gid],
+      env: [[opening[0], 2, bytes]],
+    })
+    const copy = concatBytes(bytes.subarray(0, 1120), randomBytes(1792 - 1120))
+    const again = world.opening(stranger.doctor, stranger.streams)
+    world.post(world.key(stranger.patient, { gen: 1, open: [again], env: [[again[0], 1, copy]] }))
+    expect(world.judge(revocation)).toEqual({ verdict: 'valid' })
+    // Among one's own envelopes it stays an error.
+    const third = world.opening(stranger.doctor, stranger.streams)
+    const repeated = world.key(stranger.patient, { gen: 1, open: [third], env: [[third[0], 1, copy]] })
+    expect(world.judge(repeated)).toEqual(refusedBy('key.env'))
+  })
+})
+
 describe('a grant to a doctor', () => {
   it('is not opened when the organisation that licensed him is no longer in force', () => {
     const world = new World()

@@ -196,8 +196,8 @@ export const userTables = {
     readonly [patient: Uint8Array, gid: Uint8Array, gen: number],
     { readonly o: number; readonly hash: Uint8Array }
   >('env'),
-  /** Head: H(encapsulation) of every envelope ever committed. */
-  encapsulation: table<readonly [encapsulationHash: Uint8Array], 1>('enc'),
+  /** Head: H(encapsulation) of every envelope that the patient ever committed. */
+  encapsulation: table<readonly [patient: Uint8Array, encapsulationHash: Uint8Array], 1>('enc'),
   algorithm: table<readonly [hash: Uint8Array], AlgorithmRecord>('algorithm'),
   policy: table<readonly [k: number], PolicyRecord>('policy'),
 } as const

@@ -211,8 +211,8 @@ function envelopes(
     if (userTables.envelope.get(state, patient, gid, envelopeGen) !== undefined) return refused
     if (!envelopeSizesBytes.includes(bytes.length)) return refused
     const encapsulation = sha256(bytes.subarray(0, encapsulationSizeBytes))
-    if (userTables.encapsulation.get(state, encapsulation) !== undefined) return refused
-    userTables.encapsulation.set(state, 1, encapsulation)
+    if (userTables.encapsulation.get(state, patient, encapsulation) !== undefined) return refused
+    userTables.encapsulation.set(state, 1, patient, encapsulation)
     userTables.envelope.set(state, { o, hash: sha256(bytes) }, patient, gid, envelopeGen)
   }
   return undefined
