@@ -7,12 +7,12 @@
  * Consumers get every block at least once, in order, each with a cursor that they keep with what they made of it.
  */
 import { join } from 'node:path'
-import { type ChainHead, Ledger, type PlacedTransaction } from '@healthblock/chain/block'
+import { type ChainHead, Ledger } from '@healthblock/chain/block'
 import type { LogPolicy, VerifiedCheckpoint } from '@healthblock/chain/checkpoint'
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import { parseHead } from '@healthblock/chain/head'
 import { CompactRange } from '@healthblock/chain/merkle'
-import { parseSealLeaf, type Seal } from '@healthblock/chain/seal'
+import { parseSealLeaf } from '@healthblock/chain/seal'
 import { type ChainName, leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
@@ -23,7 +23,6 @@ import { misbehaved } from './http-client.ts'
 import { type BlockFrame, LedgerClient, type LedgerTrust } from './ledger-client.ts'
 import { appendFrames, isPrefix, provedRootAt, subtreesOf } from './ledger-page.ts'
 import { openChainStore, type SqliteChainStore } from './ledger-stores.ts'
-import type { Logger } from './logger.ts'
 
 export type { FollowedBlock, FollowerEvent, FollowerOptions, Freshness } from './follower-types.ts'
 
