@@ -1,0 +1,72 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Io } from '../io.ts'
+import { runVerify } from './verify.ts'
+
+interface Vector {
+  readonly kind: string
+  readonly receipt: string
+}
+
+const path = new URL('../../../packages/chain/vectors/receipts.json', import.meta.url)
+const { receipts } = JSON.parse(readFileSync(path, 'utf8')) as { receipts: Vector[] }
+
+let dir: string
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'hb-verify-'))
+})
+afterEach(() => rmSync(dir, { recursive: true, force: true }))
+
+function write(name: string, content: string | Uint8Array): string {
+  const file = join(dir, name)
+  writeFileSync(file, content)
+  return file
+}
+
+async function run(...args: string[]) {
+  let output = ''
+  const io: Io = {
+    stdin: process.stdin,
+    stdout: (text) => {
+      output += text
+    },
+    stderr: () => {},
+    interactive: false,
+  }
+  const code = await runVerify([...args, '--json'], io)
+  return { code, value: JSON.parse(output) as { ok: boolean; kind: string; steps: string[]; trust: string } }
+}
+
+describe('verify', () => {
+  it.each(receipts)('a receipt of kind $kind holds, by its own genesis and by a pinned one', async (vector) => {
+    const text = vector.receipt
+    const file = write('receipt.json', text)
+    const genesis = write('genesis.cbor', Buffer.from((JSON.parse(text) as { genesis: string }).genesis, 'base64'))
+    const embedded = await run(file)
+    expect(embedded).toMatchObject({ code: 0, value: { ok: true, kind: vector.kind, trust: 'embedded' } })
+    expect(embedded.value.steps.length).toBeGreaterThanOrEqual(3)
+    expect(await run(file, '--genesis', genesis)).toMatchObject({ code: 0, value: { ok: true, trust: 'pinned' } })
+  })
+
+  it('by a checkpoint of the same ledger, not by one of another', async () => {
+    const text = (receipts[0] as Vector).receipt
+    const file = write('receipt.json', text)
+    const { proof } = (JSON.parse(text) as { parts: { proof: string }[] }).parts[0] as { proof: string }
+    const note = proof.slice(proof.indexOf('healthblock/'))
+    expect(await run(file, '--trust', write('good', note))).toMatchObject({ code: 0, value: { trust: 'pinned' } })
+    const other = note.replaceAll(/healthblock\/[0-9a-f]{64}/g, `healthblock/${'0'.repeat(64)}`)
+    expect(await run(file, '--trust', write('other', other))).toMatchObject({ code: 1, value: { ok: false } })
+  })
+
+  it('a changed byte anywhere, and what is no receipt, end with 1', async () => {
+    const bytes = Buffer.from((receipts[0] as Vector).receipt)
+    for (let at = 7; at < bytes.length; at += Math.ceil(bytes.length / 25)) {
+      const forged = Buffer.from(bytes)
+      forged[at] = (forged[at] as number) ^ 1
+      expect(await run(write('forged.json', forged))).toMatchObject({ code: 1, value: { ok: false } })
+    }
+    expect(await run(write('none', 'hello'))).toMatchObject({ code: 1, value: { ok: false } })
+  })
+})
