@@ -75,9 +75,9 @@ async function allHold(nodes: readonly Place[], blocks: readonly Stored[]): Prom
 
 async function incidents(
   place: Place,
-): Promise<{ kind: string; cid: string; node: string; servedBy?: string; at: string }[]> {
+): Promise<{ kind: string; cid: string; digest: string; node: string; servedBy?: string; at: string }[]> {
   const response = await cluster.request(place, '/v1/incidents', { method: 'GET' })
-  return ((await response.json()) as { incidents: { kind: string; cid: string; node: string; at: string }[] }).incidents
+  return ((await response.json()) as { incidents: Awaited<ReturnType<typeof incidents>> }).incidents
 }
 
 describe('three nodes', () => {
@@ -174,10 +174,10 @@ describe('three nodes', () => {
     const recorded = await incidents(places[0])
     const account = toHex(places[0].account)
     const others = [toHex(places[1].account), toHex(places[2].account)]
-    for (const { cid } of blocks) {
+    for (const { cid, digest } of blocks) {
       const [corrupt, healed, ...more] = recorded.filter((incident) => incident.cid === cid.toString())
-      expect(corrupt).toMatchObject({ kind: 'block-corrupt', node: account })
-      expect(healed).toMatchObject({ kind: 'block-healed', node: account })
+      expect(corrupt).toMatchObject({ kind: 'block-corrupt', node: account, digest: toHex(digest) })
+      expect(healed).toMatchObject({ kind: 'block-healed', node: account, digest: toHex(digest) })
       expect(others).toContain(healed?.servedBy)
       expect(Date.parse(corrupt?.at ?? '')).toBeGreaterThanOrEqual(before - 5000)
       expect(more).toEqual([])

@@ -112,7 +112,7 @@ test('a node whose key is not on the list does not start', async () => {
 })
 
 test('killed during puts, over and over: nothing acknowledged is lost', { timeout: 60_000 }, async () => {
-  const cycles = 3
+  const cycles = 2
   const acknowledged = new Map<string, number>()
   for (let cycle = 0; cycle < cycles; cycle++) {
     const { child, address } = await start()

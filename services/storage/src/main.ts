@@ -1,14 +1,36 @@
-/** Starts one storage node. Prints nothing on stdout; what stops it from starting goes to stderr, with exit code 2. */
+/**
+ * Starts one storage node. Prints nothing on stdout; what stops it from starting goes to stderr, with exit code 2.
+ *
+ * The process first replaces itself by one that is set up to be small, and keeps its pid: what a heap is tuned for is
+ * fixed when it is made. Idle it then needs about 112 MB instead of 130.
+ */
 import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 
-// Loading the modules fills the young generation, which would stay at its full size ever after. It is kept from growing
-// until the node stands; under load it grows as usual.
+/** In MB: halves of the young generation. What the node's owner sets on the command line comes later, and wins. */
+const flags = ['--optimize-for-size', '--max-semi-space-size=2']
+/** One arena for all threads: each further one keeps what it was given. */
+const allocator = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' }
+
+if (!process.execArgv.includes(flags[0] as string)) {
+  const args = [process.execPath, ...flags, ...process.execArgv, ...process.argv.slice(1)]
+  process.execve?.(process.execPath, args, { ...allocator, ...process.env })
+}
+
+/** Gives back what only loading needed: code that ran once, and text. Nothing would ask for it while the node is idle. */
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as (options: { type: 'major'; flavor: 'last-resort' }) => void
+  collect({ type: 'major', flavor: 'last-resort' })
+}
+
+// Loading fills the young generation, which would stay at its full size ever after: it grows from when the node stands.
 setFlagsFromString('--semi-space-growth-factor=1')
 const [{ run }, { StorageError }] = await Promise.all([import('./run.ts'), import('./errors.ts')])
-
 try {
   await run(process.env)
   setFlagsFromString('--semi-space-growth-factor=2')
+  collectGarbage()
 } catch (error) {
   const text = error instanceof StorageError ? error.message : String((error as Error).stack)
   process.stderr.write(`storage: ${text}\n`)

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { encodeGenesis, genesisAccount, ledgerIdOf } from '@healthblock/chain/genesis'
-import { kemSuiteDefault } from '@healthblock/crypto/envelope'
+import { generateKemKeyPair, kemSuiteDefault } from '@healthblock/crypto/envelope'
 import { generateSigningKey } from '@healthblock/crypto/signature'
 import { concatBytes, toBase58, toHex } from '@healthblock/encoding/bytes'
 import { LedgerFollower } from '@healthblock/runtime/follower'
@@ -24,7 +24,7 @@ const genesis = encodeGenesis({
   start: 1_700_000_000_000,
   params: { epochms: 3_600_000, seals: 1 },
   q: 1,
-  orgs: [[generateSigningKey().publicKey, organisation.publicKey, randomBytes(1216), kemSuiteDefault, 10]],
+  orgs: [[generateSigningKey().publicKey, organisation.publicKey, generateKemKeyPair().publicKey, kemSuiteDefault, 10]],
   nodes: [[0, keys[0], keys[1] as Uint8Array, keys[2] as Uint8Array, keys[3] as Uint8Array, keys[4] as Uint8Array]],
   stores: [[0, store.publicKey, peerId]],
 })
@@ -94,6 +94,10 @@ test('only members that the ledger confirms count: account, key and peer id', ()
   expect(members.list()).toHaveLength(1)
   expect(members.list()).toBe(members.list())
   expect(members.find(account)?.peerId).toBe(line.peerId)
+  let changes = 0
+  const end = members.onChange(() => changes++)
+  located.reload()
+  expect(changes).toBe(0)
   const strange = [
     { ...line, account: toHex(self) },
     { ...line, storeKey: toHex(self) },
@@ -105,5 +109,10 @@ test('only members that the ledger confirms count: account, key and peer id', ()
     expect(members.list()).toEqual([])
     expect(members.findPeer(wrong.peerId)).toBeUndefined()
   }
+  expect(changes).toBe(strange.length)
+  end()
+  write(line)
+  located.reload()
+  expect(changes).toBe(strange.length)
   located.close()
 })

@@ -5,9 +5,17 @@ import { createTokenGuard, type TokenGuard } from '@healthblock/runtime/token-gu
 import { type Authorizer, type Principal, verifyWith } from './authorizer.ts'
 import type { Member, Members } from './members.ts'
 
-type Follower = Pick<LedgerFollower, 'genesis' | 'keyOf' | 'ledger'>
+type Follower = Pick<LedgerFollower, 'genesis' | 'keyOf' | 'ledger' | 'onChange'>
 
 type Stores = ReturnType<Follower['ledger']['policy']>['stores']
+
+function isSameList(left: Stores, right: Stores): boolean {
+  const isSame = (a: Uint8Array | number, b: Uint8Array | number | undefined): boolean =>
+    a instanceof Uint8Array ? b instanceof Uint8Array && equalBytes(a, b) : a === b
+  return (
+    left.length === right.length && left.every((store, at) => store.every((part, i) => isSame(part, right[at]?.[i])))
+  )
+}
 
 /** The stores of the policy in force, read once per block: each request asks for them several times. */
 class PolicyStores {
@@ -22,7 +30,9 @@ class PolicyStores {
   list(): Stores {
     const { size } = this.#follower.ledger.head('userchain')
     if (size !== this.#size) {
-      this.#stores = this.#follower.ledger.policy('userchain').stores
+      const { stores } = this.#follower.ledger.policy('userchain')
+      // The list stays the same object until a store comes, goes or changes: that is how a change is known.
+      if (!isSameList(stores, this.#stores)) this.#stores = stores
       this.#size = size
     }
     return this.#stores
@@ -95,8 +105,21 @@ export class LedgerMembers implements Members {
     return member !== undefined && this.#isConfirmed(member) ? member : undefined
   }
 
+  /** Also after each block that changes which members the ledger confirms. */
   onChange(listener: () => void): () => void {
-    return this.#located.onChange(listener)
+    let known = this.list()
+    const check = (): void => {
+      const members = this.list()
+      if (members === known) return
+      known = members
+      listener()
+    }
+    const endLocated = this.#located.onChange(check)
+    const endLedger = this.#follower.onChange('userchain', check)
+    return () => {
+      endLocated()
+      endLedger()
+    }
   }
 
   #isConfirmed(member: Member): boolean {

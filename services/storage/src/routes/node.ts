@@ -48,6 +48,7 @@ export function addNodeRoutes(app: FastifyInstance, parts: NodeRouteParts): void
           at: new Date(at).toISOString(),
           kind,
           cid: encodeBlockId({ digest, codec: codecRaw }),
+          digest: toHex(digest),
           node: toHex(node),
           ...(servedBy ? { servedBy: toHex(servedBy) } : {}),
         })),

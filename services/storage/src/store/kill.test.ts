@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { BlockStore } from './block-store.ts'
 
-const cycles = 20
+const cycles = 6
 
 test('a writer killed at any moment has lost nothing that it acknowledged, and nothing is half there', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'storage-kill-'))
