@@ -1,14 +1,18 @@
 /** A doctor node as a whole, over HTTP, with a real ledger and real keys. */
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseTransactionLeaf, signingMessage } from '@healthblock/chain/transaction'
+import { type DiagnosisBody, parseTransactionLeaf, signingMessage } from '@healthblock/chain/transaction'
 import { generateKemKeyPair } from '@healthblock/crypto/envelope'
+import { sha256 } from '@healthblock/crypto/hash'
+import { encodeBatch } from '@healthblock/diagnosis/batch'
+import { diagnose } from '@healthblock/diagnosis/diagnose'
 import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import { cidOf } from '@healthblock/runtime/storage-client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDoctorNode, type DoctorNode } from './app.ts'
+import { encodeFitting } from './posting/compose.ts'
 import {
   license,
   type Recipient,
@@ -79,6 +83,20 @@ class Node {
 
   async get<T>(path: string): Promise<T> {
     return (await this.call<T>('GET', path)).body
+  }
+
+  /** Listens to events; what it gives reads them until `isEnough` of what came. */
+  async listen(): Promise<(isEnough: (text: string) => boolean) => Promise<string>> {
+    const headers = { authorization: `Bearer ${apiSecret}` }
+    const response = await fetch(new URL('/v1/events', this.#url), { headers })
+    return async (isEnough) => {
+      let text = ''
+      for await (const bytes of response.body as ReadableStream<Uint8Array>) {
+        text += new TextDecoder().decode(bytes)
+        if (isEnough(text)) break
+      }
+      return text
+    }
   }
 
   catchUp(): Promise<Answer<{ pending: number; userchain: number }>> {
@@ -272,6 +290,59 @@ describe('a doctor node', () => {
     ])
   })
 
+  test('whoever gets the keys judges again and gets the same bytes, also of what was carried on', async () => {
+    const other = new TestPatient(network)
+    await other.rotate({ open: [doctor] })
+    const name = toHex(other.account)
+    other.record(3, { rhythm: 'fast' })
+    await node.diagnosesWhen((all) => all.some((one) => one.patient === name && one.status === 'preliminary'))
+    other.record(6)
+    const list = await node.diagnosesWhen(
+      (all) => all.filter((one) => one.patient === name && one.status === 'preliminary').length === 2,
+    )
+    const bodies = network.accounting.received
+      .map((leaf) => parseTransactionLeaf(leaf).body)
+      .filter((body) => body.t === 'diagnosis' && toHex(body.pat) === name) as DiagnosisBody[]
+    expect(bodies.map(({ in: ranges }) => ranges.map(([, from, to]) => [from, to]))).toEqual([[[1, 3]], [[4, 9]]])
+    let carriedState: Uint8Array | undefined
+    for (const body of bodies) {
+      const { document, records } = other.disclose(body)
+      const { parameters } = document
+      const again = diagnose({ records, parameters, carriedState })
+      expect(again.findings.length).toBeGreaterThan(0)
+      expect(encodeFitting({ ...document, ...again })).toEqual(encodeFitting(document))
+      expect(document.carried).toEqual(carriedState === undefined ? new Uint8Array(0) : sha256(carriedState))
+      carriedState = document.state
+    }
+    expect(toHex(bodies[1]?.carry ?? new Uint8Array(0))).toBe(list.find((one) => one.patient === name)?.transactionId)
+  })
+
+  test('nothing of a reading or a diagnosis lies on the disk in the clear', async () => {
+    const other = new TestPatient(network)
+    await other.rotate({ open: [doctor] })
+    const name = toHex(other.account)
+    other.record(2, { rhythm: 'fast' })
+    const [first] = (
+      await node.diagnosesWhen((all) => all.some((one) => one.patient === name && one.status === 'preliminary'))
+    ).filter((one) => one.patient === name)
+    const text = 'A sentence that nobody else may read.'
+    const id = first?.transactionId
+    expect((await node.call('POST', `/v1/diagnoses/${id}/amend`, { act: 'correct', text })).status).toBe(201)
+    const kept = ['node.db', 'node.db-wal', 'outbox.db', 'outbox.db-wal'].map((file) =>
+      readFileSync(join(node.dir, file)),
+    )
+    const part = { kind: 'ecg', startMs: 1, rateMilliHz: 250_000, unit: 'mv', gainMilli: 1, baseline: 0 } as const
+    const plain = Buffer.from(encodeBatch({ ...part, leads: ['ii'], samples: new Int16Array(1) }))
+    expect(plain.includes('kindcecg')).toBe(true)
+    for (const bytes of kept) {
+      expect(bytes.includes(text)).toBe(false)
+      // What every batch and every sentence of this finding begins with.
+      expect(bytes.includes('kindcecg')).toBe(false)
+      expect(bytes.includes('Tachycardia for')).toBe(false)
+    }
+    expect(JSON.stringify(await node.get(`/v1/diagnoses?patient=${name}`))).toContain(text)
+  })
+
   test('without the right to diagnose it reads and says nothing', async () => {
     const other = new TestPatient(network)
     await other.rotate({ open: [doctor], rights: 1 })
@@ -295,6 +366,20 @@ describe('a doctor node', () => {
     )
     await other.rotate({ close: [gid] })
     await node.catchUp()
+  })
+
+  test('tells who listens of readings, alarms and diagnoses, without a value', async () => {
+    const other = new TestPatient(network)
+    await other.rotate({ open: [doctor] })
+    const name = toHex(other.account)
+    const hear = await node.listen()
+    other.record(2, { rhythm: 'fast' })
+    await node.diagnosesWhen((all) => all.some((one) => one.patient === name && one.status === 'preliminary'))
+    const text = await hear((so) => so.includes('event: diagnosis'))
+    expect(text).toContain('event: reading')
+    expect(text).toContain('event: alarm')
+    expect(text).toContain(name)
+    expect(text).not.toContain('Tachycardia for')
   })
 
   test('after a revocation nothing opens, nothing is accepted, and the node says so', async () => {

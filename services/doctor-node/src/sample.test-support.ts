@@ -6,17 +6,19 @@ import { createServer, request as sendRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { diagnosisStreamId } from '@healthblock/chain/diagnosis-stream'
 import { signStatement } from '@healthblock/chain/statement'
-import type { GrantOpening, IotRecord, TransactionBody } from '@healthblock/chain/transaction'
+import type { DiagnosisBody, GrantOpening, IotRecord, TransactionBody } from '@healthblock/chain/transaction'
 import { composeEnvelope, generateKemKeyPair, kemSuiteDefault, sealEnvelope } from '@healthblock/crypto/envelope'
 import { sha256 } from '@healthblock/crypto/hash'
 import { epochKeyFrom, newStreamRoot, type TreeNode } from '@healthblock/crypto/key-tree'
-import { payloadKinds, sealPayload } from '@healthblock/crypto/payload'
+import { openPayload, type PayloadFields, payloadKinds, sealPayload } from '@healthblock/crypto/payload'
 import { randomBytes } from '@healthblock/crypto/random'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { algorithmHashHex } from '@healthblock/diagnosis/algorithm'
-import { encodeBatch } from '@healthblock/diagnosis/batch'
+import { encodeBatch, parseBatch } from '@healthblock/diagnosis/batch'
+import type { DiagnosisRecord } from '@healthblock/diagnosis/diagnose'
+import { type DiagnosisDocument, parseDiagnosis } from '@healthblock/diagnosis/document'
 import { generateEcg } from '@healthblock/diagnosis/generator'
-import { encodeUtf8, fromHex, toBase64Url, toHex } from '@healthblock/encoding/bytes'
+import { encodeUtf8, equalBytes, fromHex, toBase64Url, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { cidOf } from '@healthblock/runtime/storage-client'
 import fastify from 'fastify'
@@ -148,6 +150,7 @@ export class TestPatient {
   readonly #op: SigningKey
   readonly #root: SigningKey
   readonly #roots = new Map<string, TreeNode>()
+  readonly #posted: IotRecord[] = []
   #generation = 0
   #sequence = 0
   #counter = 0
@@ -256,6 +259,30 @@ export class TestPatient {
     return sealEnvelope({ suite: 1, context, contents })
   }
 
+  /** What an auditor to whom the patient disclosed her keys sees: the document of a diagnosis, and the batches it names. */
+  disclose(body: DiagnosisBody): { document: DiagnosisDocument; records: DiagnosisRecord[] } {
+    const { history, blocks } = this.network
+    const { ledgerId } = history.ledger
+    const stream = diagnosisStreamId({ ledgerId, patient: this.account, doctor: body.a })
+    const { gen: generation, epoch, seq: sequence } = body
+    const key = (of: Uint8Array, place: { generation: number; epoch: number }): Uint8Array =>
+      epochKeyFrom({ nodes: [this.#rootOf(of, place.generation)], first: this.#epoch, epoch: place.epoch })
+    const open = (cid: Uint8Array, fields: PayloadFields): Uint8Array => {
+      const block = blocks.get(cidOf(cid)) as Uint8Array
+      return openPayload({ block, epochKey: key(fields.stream, fields), expected: fields })
+    }
+    const place = { ledgerId, owner: this.account, writer: body.a, stream, generation, epoch, sequence }
+    const document = parseDiagnosis(open(body.cid, { kind: payloadKinds.diagnosis, ...place }))
+    const records = this.#posted
+      .filter(([of, seq]) => body.in.some(([s, from, to]) => equalBytes(s, of) && from <= seq && seq <= to))
+      .map(([of, seq, gen, recordEpoch, , , cid]): DiagnosisRecord => {
+        const own = { ledgerId, owner: this.account, writer: this.account, stream: of }
+        const fields = { kind: payloadKinds.data, ...own, generation: gen, epoch: recordEpoch, sequence: seq }
+        return { ...parseBatch(open(cid, fields)), stream: of, sequence: seq }
+      })
+    return { document, records }
+  }
+
   /** Records batches of generated ECG, ten seconds each, in one transaction; `spoil` changes a block before it is stored. */
   record(
     count: number,
@@ -291,6 +318,7 @@ export class TestPatient {
       cids.push(cid)
       records.push([this.stream, sequence, this.#generation, this.#epoch, 0, batchSizeBytes, cid])
     }
+    this.#posted.push(...records)
     this.#commit({ v: 1, t: 'iot', a: this.account, r: records })
     return cids
   }

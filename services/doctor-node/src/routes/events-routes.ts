@@ -13,6 +13,8 @@ export function registerEventRoutes(app: FastifyInstance, services: Services): v
     const stop = services.events.listen((event) =>
       raw.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`),
     )
+    // Sends the head at once: whoever waits for it misses nothing that comes after.
+    raw.write(': here\n\n')
     const heartbeat = setInterval(() => raw.write(': alive\n\n'), heartbeatMs)
     const end = (): void => {
       clearInterval(heartbeat)
