@@ -43,6 +43,8 @@ import { Tiles } from './reading/tiles.ts'
 /** Page cache of each chain's state. */
 const stateCacheSizeBytes = 8 * 1024 * 1024
 const receiptTimeoutMs = 5_000
+/** Least time between two log lines about the intake queue's connection. */
+const faultEveryMs = 10_000
 
 /** A node that runs. */
 export interface RunningNode {
@@ -142,7 +144,13 @@ interface World {
 
 function openWorld(config: AccountingConfig, accounts: readonly Uint8Array[], logger: Logger): World {
   const { settings, secrets, genesis } = config
-  const onFault = (error: unknown): void => backgroundFailed(logger, 'intake queue', error)
+  let toldMs = Number.NEGATIVE_INFINITY
+  const onFault = (error: unknown): void => {
+    // A connection that is away says so at each attempt.
+    if (performance.now() - toldMs < faultEveryMs) return
+    toldMs = performance.now()
+    backgroundFailed(logger, 'intake queue', error)
+  }
   const queue = (chain: ChainName): BullQueue =>
     openBullQueue({ chain, redisUrl: settings.redisUrl, prefix: settings.queuePrefix, onFault })
   const peers = new PeersFile({
