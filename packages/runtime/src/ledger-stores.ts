@@ -69,7 +69,9 @@ class SqliteLeafStore implements LeafStore {
   constructor(database: Database) {
     const columns = 'path, key, value, hash'
     const tail = `AND path <= ? ORDER BY path LIMIT ${pageLeaves}`
-    this.#get = database.statement(`SELECT ${columns} FROM leaf WHERE path = ?`)
+    this.#get = database.statement('SELECT key, value, hash FROM leaf WHERE path = ?')
+    // Most of what a read costs is making its row: an array is made faster than an object.
+    this.#get.setReturnArrays(true)
     this.#page = database.statement(`SELECT ${columns} FROM leaf WHERE path >= ? ${tail}`)
     this.#next = database.statement(`SELECT ${columns} FROM leaf WHERE path > ? ${tail}`)
     this.#insert = database.statement('INSERT INTO leaf (path, key, value, hash) VALUES (?, ?, ?, ?)')
@@ -78,7 +80,8 @@ class SqliteLeafStore implements LeafStore {
   }
 
   get(path: Uint8Array): StateLeaf | undefined {
-    return this.#get.get(path) as StateLeaf | undefined
+    const row = this.#get.get(path) as unknown as [key: Uint8Array, value: Uint8Array, hash: Uint8Array] | undefined
+    return row === undefined ? undefined : { path, key: row[0], value: row[1], hash: row[2] }
   }
 
   *range(first: Uint8Array, last: Uint8Array): Iterable<StateLeaf> {
