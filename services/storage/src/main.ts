@@ -2,7 +2,7 @@
  * Starts one storage node. Prints nothing on stdout; what stops it from starting goes to stderr, with exit code 2.
  *
  * The process first replaces itself by one that is set up to be small, and keeps its pid: what a heap is tuned for is
- * fixed when it is made. Idle it then needs about 112 MB instead of 130.
+ * fixed when it is made. Idle it then needs about 116 MB instead of 130.
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
