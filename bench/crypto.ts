@@ -55,6 +55,8 @@ async function primitives(provider: Provider): Promise<Primitive[]> {
   const kemKey = await provider.hpke.DeserializePublicKey(provider.kemPublicKey(seed))
   const info = bytes(64)
   const contents = bytes(336)
+  const privateKey = await provider.hpke.DeserializePrivateKey(seed)
+  const { encapsulatedSecret, ciphertext } = await provider.hpke.Seal(kemKey, contents, { info })
   const hash = (sizeBytes: number): Primitive => {
     const input = [bytes(sizeBytes)]
     return { name: 'sha256', sizeBytes, run: () => provider.sha256(input) }
@@ -88,6 +90,11 @@ async function primitives(provider: Provider): Promise<Primitive[]> {
       name: 'hpke seal',
       sizeBytes: contents.length,
       run: () => provider.hpke.Seal(kemKey, contents, { info }),
+    },
+    {
+      name: 'hpke open',
+      sizeBytes: contents.length,
+      run: () => provider.hpke.Open(privateKey, encapsulatedSecret, ciphertext, { info }),
     },
     {
       name: 'scrypt n=2^15 r=8 p=1',
