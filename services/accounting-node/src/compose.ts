@@ -280,17 +280,23 @@ function joinNode(parts: Parts, opened: { incidents: IncidentLog; world: World; 
   }
 }
 
-/**
- * Opens a node's files, replays what must be replayed, takes part, and listens.
- *
- * @throws {RuntimeError} `ERR_FOLDER_LOCKED`, `ERR_PORT_IN_USE`, …; {AccountingError} as its parts.
- */
-export async function startNode(config: AccountingConfig, hooks: NodeHooks): Promise<RunningNode> {
+interface Opened {
+  readonly node: AccountingNode
+  readonly world: World
+  readonly stores: Stores
+  readonly cores: NodeCores
+  readonly incidents: IncidentLog
+  readonly healer: Healer
+  readonly closures: Closures
+  readonly metrics: Registry
+  /** Faults met while files were opened, on record already. */
+  readonly early: ReturnType<typeof recordEarlyFaults>
+}
+
+/** Opens the files and ports of a node, and joins its parts; nothing runs yet. */
+async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Opened> {
   const { settings, secrets, genesis } = config
   const { logger } = hooks
-  const lock = lockFolder(settings.dir)
-  keepGenesis(settings.dir, genesis.bytes)
-  for (const chain of chainNames) ensureFolder(join(settings.dir, chain))
   const accounts = genesisAccounts(genesis).nodes
   const account = accounts[settings.rank] as Uint8Array
   const world = openWorld(config, accounts, logger)
@@ -304,16 +310,14 @@ export async function startNode(config: AccountingConfig, hooks: NodeHooks): Pro
       faults.push({ code: 'entry-damaged', chain, height: 0, index: error.detail.index, file: 'log/blocks' })
     }
   }
+  const disk = (chain: ChainName) => openFileDisk(join(settings.dir, chain))
   const cores = await openCores({
     genesis: genesis.bytes,
     rank: settings.rank,
     nodeKey: secrets.node,
     chainKeys: secrets.chains,
     clock: systemClock,
-    disks: {
-      userchain: openFileDisk(join(settings.dir, 'userchain')),
-      docchain: openFileDisk(join(settings.dir, 'docchain')),
-    },
+    disks: { userchain: disk('userchain'), docchain: disk('docchain') },
     queues: world.queues,
     register: world.register,
     network: world.network,
@@ -329,17 +333,20 @@ export async function startNode(config: AccountingConfig, hooks: NodeHooks): Pro
     nowMs: systemClock.nowMs,
   })
   const healer = new Healer({ cores, incidents, logger })
+  const others = accounts.map((_, rank) => rank).filter((rank) => rank !== settings.rank)
   const closures = new Closures({
     core: cores.userchain,
     path: join(settings.dir, 'userchain', 'closures.db'),
-    fetchReceipt: receiptFetcher(
-      world.peers,
-      accounts.map((_, rank) => rank).filter((rank) => rank !== settings.rank),
-    ),
+    fetchReceipt: receiptFetcher(world.peers, others),
   })
   const metrics = new Registry()
   const node = joinNode({ config, cores, healer, metrics, account, logger }, { incidents, world, closures })
   const early = recordEarlyFaults(healer, cores, faults)
+  return { node, world, stores, cores, incidents, healer, closures, metrics, early }
+}
+
+/** Replays what must be replayed and takes part. */
+async function joinLedger({ node, cores, healer, closures, early }: Opened): Promise<void> {
   const { userchain, docchain } = node.chains
   closures.attach()
   for (const { reader } of [userchain, docchain]) reader.attach()
@@ -347,21 +354,57 @@ export async function startNode(config: AccountingConfig, hooks: NodeHooks): Pro
   for (const incident of early) if (isStateGood(cores, incident.chain)) healer.healed(incident)
   for (const { reader } of [userchain, docchain]) await reader.start()
   for (const { gateway } of [userchain, docchain]) gateway.start()
-  const app = await createApp(node, metrics)
-  const address = await app.listen({ host: settings.host, port: settings.port, dir: settings.dir })
+}
+
+function startSelfCheck({ node, stores, healer }: Opened, dir: string, hooks: NodeHooks): SelfCheck {
+  const { userchain, docchain } = node.chains
   const check = new SelfCheck({
     readers: { userchain: userchain.reader, docchain: docchain.reader },
     stores: stores.open as Record<ChainName, SqliteChainStore>,
     healer,
-    logger,
+    logger: hooks.logger,
     clock: systemClock,
     onDerivedDamaged: (chain) => {
-      writeFileDurably(rebuildMarker(settings.dir, chain), '')
+      writeFileDurably(rebuildMarker(dir, chain), '')
       hooks.onDerivedDamaged()
     },
   })
   check.start()
-  nodeStarted(logger, { url: address.url, rank: settings.rank, ledger: toHex(genesis.ledgerId) })
+  return check
+}
+
+/** Stops what `joinLedger` started and closes what `openNode` opened, those first that use the others. */
+async function closeNode({ node, world, stores, cores, incidents, closures }: Opened): Promise<void> {
+  const { userchain, docchain } = node.chains
+  for (const { gateway } of [userchain, docchain]) await gateway.stop()
+  for (const { reader } of [userchain, docchain]) reader.stop()
+  await cores.stop()
+  for (const queue of Object.values(world.queues)) await queue.close()
+  world.network.close()
+  world.register.close()
+  closures.close()
+  stores.close()
+  node.directory.close()
+  incidents.close()
+}
+
+/**
+ * Opens a node's files, replays what must be replayed, takes part, and listens.
+ *
+ * @throws {RuntimeError} `ERR_FOLDER_LOCKED`, `ERR_PORT_IN_USE`, …; {AccountingError} as its parts.
+ */
+export async function startNode(config: AccountingConfig, hooks: NodeHooks): Promise<RunningNode> {
+  const { settings, genesis } = config
+  const lock = lockFolder(settings.dir)
+  keepGenesis(settings.dir, genesis.bytes)
+  for (const chain of chainNames) ensureFolder(join(settings.dir, chain))
+  const opened = await openNode(config, hooks)
+  await joinLedger(opened)
+  const { node } = opened
+  const app = await createApp(node, opened.metrics)
+  const address = await app.listen({ host: settings.host, port: settings.port, dir: settings.dir })
+  const check = startSelfCheck(opened, settings.dir, hooks)
+  nodeStarted(hooks.logger, { url: address.url, rank: settings.rank, ledger: toHex(genesis.ledgerId) })
   return {
     node,
     app,
@@ -370,16 +413,7 @@ export async function startNode(config: AccountingConfig, hooks: NodeHooks): Pro
     async stop() {
       await app.stop()
       await check.stop()
-      for (const { gateway } of [userchain, docchain]) await gateway.stop()
-      for (const { reader } of [userchain, docchain]) reader.stop()
-      await cores.stop()
-      for (const queue of Object.values(world.queues)) await queue.close()
-      world.network.close()
-      world.register.close()
-      closures.close()
-      stores.close()
-      node.directory.close()
-      incidents.close()
+      await closeNode(opened)
       lock.release()
     },
   }

@@ -103,59 +103,63 @@ class Consumer {
   }
 }
 
-/** Opens the queue `{<chain>}-intake`. Redis need not be there yet. */
-export function openBullQueue(options: BullQueueOptions): BullQueue {
-  const name = `{${options.chain}}-intake`
-  const { prefix, onFault } = options
-  const retryStrategy = (attempt: number): number => Math.min(50 * attempt, 1_000)
-  const adding = new Redis(options.redisUrl, { maxRetriesPerRequest: 0, retryStrategy })
-  const blocking = new Redis(options.redisUrl, { maxRetriesPerRequest: null, retryStrategy })
-  for (const connection of [adding, blocking]) connection.on('error', onFault)
-  let opened: Queue | undefined
-  // BullMQ asks Redis for its version once, when a queue is made, and that queue is of no use if the answer does not come: so it is
-  // made once Redis is there, and made anew after a fault.
-  const queueNow = async (): Promise<Queue> => {
-    if (adding.status !== 'ready') await within(once(adding, 'ready'), addTimeoutMs)
-    if (opened === undefined) {
-      opened = new Queue(name, { connection: adding, prefix, skipWaitingForReady: true, skipMetasUpdate: true })
-      opened.on('error', onFault)
+class RedisQueue implements BullQueue {
+  readonly #name: string
+  readonly #prefix: string
+  readonly #onFault: (error: Error) => void
+  readonly #adding: Redis
+  readonly #blocking: Redis
+  #opened: Queue | undefined
+  #consumer: Consumer | undefined
+  #depth = 0
+
+  constructor({ chain, prefix, redisUrl, onFault }: BullQueueOptions) {
+    this.#name = `{${chain}}-intake`
+    this.#prefix = prefix
+    this.#onFault = onFault
+    const retryStrategy = (attempt: number): number => Math.min(50 * attempt, 1_000)
+    this.#adding = new Redis(redisUrl, { maxRetriesPerRequest: 0, retryStrategy })
+    this.#blocking = new Redis(redisUrl, { maxRetriesPerRequest: null, retryStrategy })
+    for (const connection of [this.#adding, this.#blocking]) connection.on('error', onFault)
+  }
+
+  async add(job: Uint8Array): Promise<void> {
+    await this.#assertRoom()
+    try {
+      await this.#put(job)
+    } catch (cause) {
+      this.#forgetQueue()
+      const reason = messageOf(cause)
+      const detail = { code: 'ERR_QUEUE_AWAY', retryAfterMs: 2_000, reason } as const
+      throw new AccountingError(`the intake queue is away: ${reason}`, detail, { cause })
     }
-    return opened
-  }
-  const forgetQueue = (): void => {
-    opened?.close().catch(onFault)
-    opened = undefined
-  }
-  const waitingCount = async (): Promise<number> => within((await queueNow()).getWaitingCount(), addTimeoutMs)
-  let depth = 0
-  let consumer: Consumer | undefined
-
-  const put = async (job: Uint8Array): Promise<void> => {
-    const queue = await queueNow()
-    const settings = { attempts: 1, removeOnComplete: true, removeOnFail: true }
-    await within(queue.add('batch', Buffer.from(job).toString('base64'), settings), addTimeoutMs)
+    this.#waitingCount().then(
+      (count) => {
+        this.#depth = count
+      },
+      () => {},
+    )
   }
 
-  const take = async (max: number, signal: AbortSignal): Promise<Uint8Array[]> => {
-    consumer ??= new Consumer(name, blocking, prefix, onFault)
-    const mine = consumer
+  async take(max: number, signal: AbortSignal): Promise<Uint8Array[]> {
+    if (signal.aborted) return []
+    this.#consumer ??= new Consumer(this.#name, this.#blocking, this.#prefix, this.#onFault)
+    const mine = this.#consumer
     const { promise: aborted, resolve } = Promise.withResolvers<Uint8Array[]>()
-    const taking = mine.take(max, onFault)
+    const taking = mine.take(max, this.#onFault)
     const abort = (): void => {
       // Jobs that were under way go back to the end of the queue.
-      taking.then((late) => Promise.all(late.map(put))).catch(onFault)
-      if (consumer === mine) consumer = undefined
-      mine.close().catch(onFault)
+      taking.then((late) => Promise.all(late.map((job) => this.#put(job)))).catch(this.#onFault)
+      this.#dismiss(mine)
       resolve([])
     }
     signal.addEventListener('abort', abort)
     try {
       return await Promise.race([taking, aborted])
     } catch (error) {
-      onFault(error instanceof Error ? error : new Error(messageOf(error)))
+      this.#onFault(error instanceof Error ? error : new Error(messageOf(error)))
       // Whatever state it is in, the next try begins with another one.
-      if (consumer === mine) consumer = undefined
-      mine.close().catch(onFault)
+      this.#dismiss(mine)
       await pause(awayPauseMs, signal)
       return []
     } finally {
@@ -163,49 +167,70 @@ export function openBullQueue(options: BullQueueOptions): BullQueue {
     }
   }
 
-  return {
-    async add(job) {
-      if (depth >= jobsWaitingMax) {
-        depth = await waitingCount().catch(() => depth)
-        if (depth >= jobsWaitingMax) {
-          throw new AccountingError('the intake queue is full', {
-            code: 'ERR_QUEUE_FULL',
-            retryAfterMs: 2_000,
-            jobs: depth,
-          })
-        }
-      }
-      try {
-        await put(job)
-      } catch (cause) {
-        forgetQueue()
-        const reason = messageOf(cause)
-        throw new AccountingError(
-          `the intake queue is away: ${reason}`,
-          { code: 'ERR_QUEUE_AWAY', retryAfterMs: 2_000, reason },
-          { cause },
-        )
-      }
-      waitingCount().then(
-        (count) => {
-          depth = count
-        },
-        () => {},
-      )
-    },
-    async take(max, signal) {
-      if (signal.aborted) return []
-      return take(max, signal)
-    },
-    depth: () => depth,
-    async ping() {
-      await within(adding.ping(), addTimeoutMs)
-    },
-    async close() {
-      await consumer?.close()
-      consumer = undefined
-      await opened?.close()
-      for (const connection of [adding, blocking]) connection.disconnect()
-    },
+  depth(): number {
+    return this.#depth
   }
+
+  async ping(): Promise<void> {
+    await within(this.#adding.ping(), addTimeoutMs)
+  }
+
+  async close(): Promise<void> {
+    await this.#consumer?.close()
+    this.#consumer = undefined
+    await this.#opened?.close()
+    for (const connection of [this.#adding, this.#blocking]) connection.disconnect()
+  }
+
+  /**
+   * BullMQ asks Redis for its version once, when a queue is made, and that queue is of no use if the answer does not come:
+   * so it is made once Redis is there, and made anew after a fault.
+   */
+  async #queueNow(): Promise<Queue> {
+    if (this.#adding.status !== 'ready') await within(once(this.#adding, 'ready'), addTimeoutMs)
+    if (this.#opened === undefined) {
+      const options = {
+        connection: this.#adding,
+        prefix: this.#prefix,
+        skipWaitingForReady: true,
+        skipMetasUpdate: true,
+      }
+      this.#opened = new Queue(this.#name, options)
+      this.#opened.on('error', this.#onFault)
+    }
+    return this.#opened
+  }
+
+  #forgetQueue(): void {
+    this.#opened?.close().catch(this.#onFault)
+    this.#opened = undefined
+  }
+
+  #dismiss(consumer: Consumer): void {
+    if (this.#consumer === consumer) this.#consumer = undefined
+    consumer.close().catch(this.#onFault)
+  }
+
+  async #waitingCount(): Promise<number> {
+    return within((await this.#queueNow()).getWaitingCount(), addTimeoutMs)
+  }
+
+  async #put(job: Uint8Array): Promise<void> {
+    const queue = await this.#queueNow()
+    const settings = { attempts: 1, removeOnComplete: true, removeOnFail: true }
+    await within(queue.add('batch', Buffer.from(job).toString('base64'), settings), addTimeoutMs)
+  }
+
+  async #assertRoom(): Promise<void> {
+    if (this.#depth < jobsWaitingMax) return
+    this.#depth = await this.#waitingCount().catch(() => this.#depth)
+    if (this.#depth < jobsWaitingMax) return
+    const detail = { code: 'ERR_QUEUE_FULL', retryAfterMs: 2_000, jobs: this.#depth } as const
+    throw new AccountingError('the intake queue is full', detail)
+  }
+}
+
+/** Opens the queue `{<chain>}-intake`. Redis need not be there yet. */
+export function openBullQueue(options: BullQueueOptions): BullQueue {
+  return new RedisQueue(options)
 }

@@ -4,6 +4,7 @@ import { parseStatement } from '@healthblock/chain/statement'
 import { userTables } from '@healthblock/chain/tables'
 import {
   encodeTransactionLeaf,
+  parseBody,
   parseTransactionLeaf,
   type RegisterBody,
   signingMessage,
@@ -30,7 +31,7 @@ function refused(field: string, reason: string): AccountingError {
 function parseRegister(node: AccountingNode, bodyBytes: Uint8Array): RegisterBody {
   let body: TransactionBody
   try {
-    body = parseTransactionLeaf(encodeTransactionLeaf({ bodyBytes, signatures: [] })).body
+    body = parseBody(bodyBytes)
   } catch (error) {
     if (!(error instanceof ChainError)) throw error
     throw refused('body', 'is not the body of a transaction')
