@@ -4,13 +4,7 @@ import { parseVerifyingKey } from '@healthblock/crypto/signature'
 import { concatBytes, encodeUtf8, toHex } from '@healthblock/encoding/bytes'
 import { ChainError } from './errors.ts'
 import { isKemKey } from './kem-key.ts'
-import {
-  encodeBody,
-  encodeTransactionLeaf,
-  type GenesisBody,
-  parseTransactionLeaf,
-  type Transaction,
-} from './transaction.ts'
+import { encodeBody, encodeTransactionLeaf, type GenesisBody, parseBody, type TransactionBody } from './transaction.ts'
 
 /** A checked genesis file. */
 export interface Genesis {
@@ -73,17 +67,14 @@ function checkKeys(body: GenesisBody): void {
  * @see SPEC.md §2
  */
 export function parseGenesis(bytes: Uint8Array): Genesis {
-  let leaf: Transaction
+  let body: TransactionBody
   try {
-    leaf = parseTransactionLeaf(encodeTransactionLeaf({ bodyBytes: bytes, signatures: [] }))
+    body = parseBody(bytes)
   } catch (cause) {
     if (!(cause instanceof ChainError)) throw cause
     throw genesisError(cause.detail.code === 'ERR_TRANSACTION_FORMAT' ? cause.detail.field : 'body', cause)
   }
-  const { body, bodyBytes } = leaf
   if (body.t !== 'genesis') throw genesisError('t')
-  // Bytes behind the body could make a signature of what the leaf has behind it.
-  if (bodyBytes.length !== bytes.length) throw genesisError('body')
   if (body.params.seals !== rulesVersion) throw genesisError('params')
   if (2 * body.q <= body.nodes.length || body.q > body.nodes.length) throw genesisError('q')
   checkKeys(body)

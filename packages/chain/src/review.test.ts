@@ -12,7 +12,7 @@ import { StateOverlay } from './state.ts'
 import { MemoryLeafStore, StateTree, statePath, stateValueHash, verifyStateProof } from './state-tree.ts'
 import { userTables } from './tables.ts'
 import { cutsOf, type Draft, enrol, hourMs, type Party, startMs, World } from './testkit.ts'
-import { type GenesisBody, parseTransactionLeaf } from './transaction.ts'
+import { type GenesisBody, type IotRecord, parseTransactionLeaf } from './transaction.ts'
 
 const refusedBy = (rule: string) => expect.objectContaining({ verdict: 'refused', rule })
 
@@ -246,6 +246,52 @@ describe('generations', () => {
     world.post(world.device(patient, [], 2, device))
     expect(rotate()).toEqual({ verdict: 'valid' })
     expect(rotate([late, 2, 0], [late, 3, 0])).toEqual({ verdict: 'valid' })
+  })
+})
+
+describe('counter and expiry', () => {
+  it('reach to 24 h after T and to no integer beyond', () => {
+    const world = new World()
+    const [patient] = world.register(1) as [Party]
+    const draft = world.device(patient, [randomBytes(8)])
+    const T = world.nowMs
+    const day = 24 * hourMs
+    const judge = (fields: { n?: number; x?: number }) =>
+      world.judge({ ...draft, body: { ...draft.body, ...fields } as Draft['body'] }, { atMs: T })
+    for (const good of [{ n: 1 }, { n: T + day }, { x: T }, { x: T + day }]) {
+      expect(judge(good)).toEqual({ verdict: 'valid' })
+    }
+    for (const n of [0, T + day + 1, 2 ** 53 - 1]) expect(judge({ n })).toEqual(refusedBy('device.counter'))
+    for (const x of [0, T - 1, T + day + 1, 2 ** 53 - 1]) expect(judge({ x })).toEqual(refusedBy('device.expiry'))
+  })
+})
+
+describe('a diagnosis', () => {
+  it('may rest on a range with gaps and empty records, never on one that reaches past what is committed at the anchor', () => {
+    const world = new World()
+    const care = enrol(world)
+    const [ecg] = care.streams
+    const gap = world.record(ecg, 2).with(4, 2).with(5, 0).with(6, new Uint8Array(32)) as unknown as IotRecord
+    const empty = world.record(ecg, 3).with(4, 1) as unknown as IotRecord
+    world.post(world.iot(care.patient, [world.record(ecg, 1), gap, empty]))
+    const anchor = world.userHead
+    world.post(world.iot(care.patient, [world.record(ecg, 4)]))
+    const judge = (from: number, to: number) => {
+      const basis = [anchor.size, anchor.root] as const
+      return world.judge(world.diagnosis(care.doctor, care.patient, { g: care.gid, basis, in: [[ecg, from, to]] }), {
+        anchor,
+      })
+    }
+    for (const [from, to] of [
+      [1, 3],
+      [2, 2],
+      [3, 3],
+    ] as const) {
+      expect(judge(from, to)).toEqual({ verdict: 'valid' })
+    }
+    expect(judge(1, 4)).toEqual(refusedBy('D.range'))
+    expect(judge(1, 5)).toMatchObject({ verdict: 'deferred', missing: 'record' })
+    expect(judge(0, 1)).toEqual(refusedBy('D.range'))
   })
 })
 

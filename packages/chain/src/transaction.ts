@@ -179,6 +179,18 @@ function compareSigners(a: TransactionSignature, b: TransactionSignature): numbe
 }
 
 /**
+ * Reads a body that comes without its leaf: the bytes end with it. Joining untrusted bytes into a leaf would not show that, because what
+ * follows the body there could be taken for signatures.
+ *
+ * @throws {ChainError} `ERR_TRANSACTION_FORMAT`.
+ */
+export function parseBody(bodyBytes: Uint8Array): TransactionBody {
+  const { value, end } = decodePart(bodyBytes, 0, 'transaction.format', 'body')
+  if (end !== bodyBytes.length) throw formatError('transaction.format', 'body')
+  return checkBody(value, end)
+}
+
+/**
  * Encodes a body, after the same checks that reading makes.
  *
  * @throws {ChainError} `ERR_TRANSACTION_FORMAT`.
