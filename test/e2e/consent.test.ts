@@ -16,7 +16,7 @@ interface Diagnosis {
   readonly transactionId: string
   readonly doctor: string
   readonly in: { stream: string; from: number; to: number }[]
-  readonly findings: { code: string }[]
+  readonly status: string
 }
 
 interface Revocation {
@@ -85,7 +85,8 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
       const all = await diagnoses()
       return new Set(all.map(({ doctor }) => doctor)).size === 2 ? all : undefined
     })
-    expect(found.every(({ findings }) => findings.length > 0)).toBe(true)
+    // Her keys open what each of them wrote; ten seconds of it need not hold a finding.
+    expect(found.map(({ status }) => status)).toEqual(found.map(() => 'preliminary'))
   })
 
   test('a doctor may diagnose by hand', async () => {
@@ -96,12 +97,12 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
   })
 
   test('a doctor node that was killed and away catches up, and judges every record once', async () => {
-    cluster.kill('doctor-a')
+    await cluster.kill('doctor-a')
     await stream(20, '--wait')
     await cluster.restart('doctor-a')
     const last = await newest()
     await eventually('catching up', 60_000, async () => ((await isRead('doctor-a', last)) ? true : undefined))
-    cluster.kill('doctor-a')
+    await cluster.kill('doctor-a')
     await cluster.restart('doctor-a')
     const account = cluster.file.doctors[0]?.account
     const own = (await diagnoses()).filter(({ doctor }) => doctor === account)
@@ -140,7 +141,7 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
 
   test('a revocation made while the ledger is away takes effect at once, and is recorded afterwards', async () => {
     await cluster.ok('patient', 'grant', 'anna', 'doctor-b')
-    for (const rank of [0, 1, 2, 3]) cluster.kill(`accounting-${rank}`)
+    for (const rank of [0, 1, 2, 3]) await cluster.kill(`accounting-${rank}`)
     const revoked = await cluster.run<Revocation>('patient', 'revoke', 'anna', 'doctor-b')
     expect(revoked.value).toMatchObject({ changedAt: expect.any(String), recordedAt: null })
     await stream(10)

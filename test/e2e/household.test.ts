@@ -69,7 +69,7 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
 
   test('delivers everything in order after the ledger was away', async () => {
     const before = (await readings()).length
-    for (const rank of [0, 1, 2, 3]) cluster.kill(`accounting-${rank}`)
+    for (const rank of [0, 1, 2, 3]) await cluster.kill(`accounting-${rank}`)
     const streamed = await stream(10, 20)
     expect(streamed.batches).toBe(5)
     expect((await readings()).length).toBe(before)
@@ -87,7 +87,7 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
       .run('patient', 'stream', 'anna', '--record', record, '--from', '20', '--to', '40', '--speed', '20')
       .catch(() => undefined)
     await eventually('the first new batch', 30_000, async () => ((await readings()).length > before ? true : undefined))
-    cluster.kill('user')
+    await cluster.kill('user')
     await running
     await cluster.restart('user')
     const sealed = await eventually('delivery of what was sealed', 60_000, async () => {
@@ -107,8 +107,8 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
   })
 
   test('goes on while one accounting node and one storage node are down', async () => {
-    cluster.kill('accounting-0')
-    cluster.kill('storage-0')
+    await cluster.kill('accounting-0')
+    await cluster.kill('storage-0')
     const streamed = await stream(40, 50, '--wait')
     expect(streamed.batches).toBe(5)
     await Promise.all([cluster.restart('accounting-0'), cluster.restart('storage-0')])

@@ -81,11 +81,14 @@ export class TestCluster {
     return url
   }
 
-  /** Ends a process at once, as a loss of power does to it. */
-  kill(name: string): void {
+  /** Ends a process at once, as a loss of power does to it; returns when it is gone. */
+  async kill(name: string): Promise<void> {
     const { pid } = readProcess(this.node(name))
     if (pid === undefined) throw new Error(`${name} does not run`)
     process.kill(pid, 'SIGKILL')
+    await eventually(`the end of ${name}`, 10_000, () =>
+      readProcess(this.node(name)).pid === undefined ? true : undefined,
+    )
   }
 
   /** Starts a node again where it was. */
