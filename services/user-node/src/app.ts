@@ -1,5 +1,6 @@
 /** Builds a user node from its parts. `main.ts` starts and stops it; tests import this. */
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { newHotStoreKey } from '@healthblock/crypto/hot-store'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { ensureFolder, readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
@@ -71,6 +72,7 @@ export interface UserNode {
 }
 
 const refreshTimeoutMs = 10_000
+const drainPollMs = 20
 
 function loadWrappingKey(dir: string): Uint8Array {
   const path = join(dir, 'hot.key')
@@ -278,7 +280,11 @@ function transactionState(database: Database, postings: Postings, outbox: Outbox
 
 async function drain(delivery: Delivery, household: Household, timeoutMs: number): Promise<number> {
   const deadline = performance.now() + timeoutMs
-  while (delivery.pending() > 0 && performance.now() < deadline) await household.round()
+  while (delivery.pending() > 0 && performance.now() < deadline) {
+    await household.round()
+    // A round may have nothing to do but wait for the network, which needs the event loop.
+    await delay(drainPollMs)
+  }
   return delivery.pending()
 }
 
