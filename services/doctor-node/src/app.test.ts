@@ -240,7 +240,9 @@ describe('a doctor node', () => {
     const reports = network.accounting.received
       .map((leaf) => parseTransactionLeaf(leaf).body)
       .filter((body) => body.t === 'unreadable')
-    expect(reports.map(({ code, in: ranges }) => [code, ranges[0]?.[1], ranges[0]?.[2]])).toEqual([
+    // Reports of different records need no order among each other.
+    const told = reports.map(({ code, in: ranges }) => [code, ranges[0]?.[1] ?? 0, ranges[0]?.[2] ?? 0] as const)
+    expect(told.sort((a, b) => a[1] - b[1])).toEqual([
       [3, 2, 2],
       [4, 3, 3],
       [5, 4, 4],

@@ -1,7 +1,8 @@
+import { sendEvents } from '@healthblock/runtime/event-stream'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
+import type { UserNodeEvent } from '../events.ts'
 
-const heartbeatMs = 15_000
 const drainMsMax = 600_000
 
 /** Live events of a person, and waiting until nothing is under way. */
@@ -10,22 +11,9 @@ export function registerEventRoutes(app: FastifyInstance, services: Services): v
 
   app.get('/v1/events', async (request, reply) => {
     const { person } = access.requireSession(request)
-    reply.hijack()
-    const { raw } = reply
-    raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
-    const stop = events.listen((event) => {
-      if (event.account === person.id) raw.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
-    })
-    const heartbeat = setInterval(() => raw.write(': alive\n\n'), heartbeatMs)
-    const end = (): void => {
-      clearInterval(heartbeat)
-      stop()
-      raw.end()
-    }
-    services.stopping.addEventListener('abort', end, { once: true })
-    raw.once('close', () => {
-      services.stopping.removeEventListener('abort', end)
-      end()
+    sendEvents<UserNodeEvent>(reply, {
+      listen: (send) => events.listen((event) => event.account === person.id && send(event)),
+      stopping: services.stopping,
     })
   })
 
