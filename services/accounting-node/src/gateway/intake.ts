@@ -9,7 +9,7 @@ export const batchTransactionsMax = 256
 /** Most bytes of leaves in one job; a single leaf is at most 65,535. */
 export const batchSizeBytesMax = 256 * 1024
 /** Least time between the beginnings of two jobs. */
-export const batchPeriodMs = 20
+export const batchPeriodMs = 4
 /** Most bytes of leaves that wait here; beyond it new ones are left to resubmission. */
 export const waitingSizeBytesMax = 16 * 1024 * 1024
 
