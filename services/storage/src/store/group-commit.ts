@@ -128,6 +128,11 @@ export class GroupCommit {
   }
 
   #onMessage(message: Outcome[] | string): void {
+    if (message === 'closed') {
+      // Its file is closed: the thread is ended rather than left to end by itself, which not every Node version does.
+      this.#worker.terminate().catch(() => {})
+      return
+    }
     if (message === 'ready') {
       this.#ready.resolve()
       return

@@ -18,7 +18,7 @@ if (parentPort) {
   port.on('message', (operations: Operation[] | 'close') => {
     if (operations === 'close') {
       database.close()
-      port.close()
+      port.postMessage('closed')
       return
     }
     try {
