@@ -267,6 +267,11 @@ export class LedgerClient {
     const silence = new AbortController()
     const signal = options.signal === undefined ? silence.signal : AbortSignal.any([options.signal, silence.signal])
     const timer = setTimeout(() => silence.abort(), streamSilenceMsMax)
+    let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
+    // An abort is passed on by hand: a signal made of others may be collected before it hears of theirs.
+    const cancel = (): void => void reader?.cancel().catch(() => {})
+    silence.signal.addEventListener('abort', cancel, { once: true })
+    options.signal?.addEventListener('abort', cancel, { once: true })
     try {
       const body = await openStream({
         url: `${url}/v1/${chain}/blocks?from=${from}`,
@@ -275,7 +280,9 @@ export class LedgerClient {
         sizeBytesMax: smallSizeBytesMax,
         signal,
       })
-      for await (const data of readEvents(body, () => timer.refresh())) {
+      reader = body.getReader()
+      options.signal?.throwIfAborted()
+      for await (const data of readEvents(reader, () => timer.refresh())) {
         yield { url, frame: this.#checked(url, () => parseFrame(decodeCbor(fromBase64(data)))) }
       }
       throw new RuntimeError(`${url} ended the stream`, {
@@ -294,6 +301,7 @@ export class LedgerClient {
       throw typed
     } finally {
       clearTimeout(timer)
+      options.signal?.removeEventListener('abort', cancel)
       silence.abort()
     }
   }
@@ -556,12 +564,15 @@ function parseFrames(bytes: Uint8Array): BlockFrame[] {
 }
 
 /** The `data` of each server-sent event; `onBytes` is told of every sign of life. */
-async function* readEvents(body: ReadableStream<Uint8Array>, onBytes: () => void): AsyncGenerator<string> {
+async function* readEvents(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  onBytes: () => void,
+): AsyncGenerator<string> {
   const decoder = new TextDecoder()
   let rest = ''
-  for await (const bytes of body) {
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
     onBytes()
-    rest += decoder.decode(bytes, { stream: true })
+    rest += decoder.decode(read.value, { stream: true })
     if (rest.length > 2 * blocksSizeBytesMax) throw new TypeError('an endless event')
     for (let end = rest.indexOf('\n\n'); end !== -1; end = rest.indexOf('\n\n')) {
       const lines = rest.slice(0, end).split('\n')

@@ -302,7 +302,7 @@ export class Outbox {
   }
 
   /** Entries that may be sent now, in order: nothing overtakes an earlier one of its stream that is in back-off. */
-  #sendable(chain: ChainName): SqlRow[] {
+  #sendable(chain: ChainName, nowMs: number): SqlRow[] {
     const rows = this.#database.all(
       `SELECT number, id, leaf, attempts, gateway FROM entry AS e
        WHERE chain = ? AND status = 0 AND due_ms <= ?
@@ -310,8 +310,8 @@ export class Outbox {
          AND NOT EXISTS (SELECT 1 FROM entry AS p WHERE p.stream = e.stream AND p.number < e.number AND p.status = 0 AND p.due_ms > ?)
        ORDER BY number LIMIT ?`,
       chainNames.indexOf(chain),
-      this.#now(),
-      this.#now(),
+      nowMs,
+      nowMs,
       batchCountMax,
     )
     let size = 0
@@ -326,8 +326,10 @@ export class Outbox {
 
   async #send(chain: ChainName): Promise<number> {
     this.#refuseDependents()
-    const rows = this.#sendable(chain)
-    if (rows.length === 0) return this.#nextDueMs(chain)
+    // One moment for both questions: what becomes due between two would be in neither answer.
+    const nowMs = this.#now()
+    const rows = this.#sendable(chain, nowMs)
+    if (rows.length === 0) return this.#nextDueMs(chain, nowMs)
     const batch = rows.map((row) => ({ id: row.id as Uint8Array, leaf: row.leaf as Uint8Array }))
     const failedAt = rows[0]?.gateway as string | null
     try {
@@ -373,11 +375,11 @@ export class Outbox {
     })
   }
 
-  #nextDueMs(chain: ChainName): number {
+  #nextDueMs(chain: ChainName, nowMs: number): number {
     const row = this.#database.get(
       'SELECT min(due_ms) AS due FROM entry WHERE chain = ? AND status = 0 AND due_ms > ?',
       chainNames.indexOf(chain),
-      this.#now(),
+      nowMs,
     )
     const due = row?.due
     return typeof due === 'number' ? Math.max(1, due - this.#now()) : 60_000

@@ -129,7 +129,9 @@ export class GroupCommit {
 
   #onMessage(message: Outcome[] | string): void {
     if (message === 'closed') {
-      // Its file is closed: the thread is ended rather than left to end by itself, which not every Node version does.
+      // Its file is closed, which is all that is waited for: not every Node version tells of the thread's end.
+      this.#fail(new StorageError('the store is closed', { code: 'ERR_STORE_FAILED' }))
+      this.#closed.resolve()
       this.#worker.terminate().catch(() => {})
       return
     }
