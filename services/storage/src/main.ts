@@ -2,17 +2,18 @@
  * Starts one storage node. Prints nothing on stdout; what stops it from starting goes to stderr, with exit code 2.
  *
  * The process first replaces itself by one that is set up to be small, and keeps its pid: what a heap is tuned for is
- * fixed when it is made. Idle it then needs about 116 MB instead of 130.
+ * fixed when it is made. (`--optimize-for-size` would save a little more, and now and then keeps a process from ending: a
+ * thread that compiles waits for a collection that the main thread, waiting for it, does not do.)
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
 /** In MB: halves of the young generation. What the node's owner sets on the command line comes later, and wins. */
-const flags = ['--optimize-for-size', '--max-semi-space-size=2']
+const flags = ['--max-semi-space-size=2']
 /** One arena for all threads: each further one keeps what it was given. */
 const allocator = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' }
 
-if (!process.execArgv.includes(flags[0] as string)) {
+if (process.env.MALLOC_ARENA_MAX === undefined) {
   const args = [process.execPath, ...flags, ...process.execArgv, ...process.argv.slice(1)]
   process.execve?.(process.execPath, args, { ...allocator, ...process.env })
 }
