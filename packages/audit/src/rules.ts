@@ -136,8 +136,9 @@ export class AuditRules {
   #cuts(body: KeyBody, place: Place): void {
     const state = this.#ledger.state('userchain')
     for (const [stream, gen, last] of body.cut) {
-      const first = userTables.stream.get(state, body.a, stream)?.gen ?? gen
-      if (gen <= Math.max(first, 1)) continue
+      const record = userTables.stream.get(state, body.a, stream)
+      // A closed stream needs no further cuts, so those that come all the same may leave generations out.
+      if (record?.c !== undefined || gen <= Math.max(record?.gen ?? gen, 1)) continue
       const before = userTables.cut.get(state, body.a, stream, gen - 1)
       if (before !== undefined && before.last <= last) continue
       const words = before === undefined ? `generation ${gen - 1} has no cut` : `the cut before lies higher`
