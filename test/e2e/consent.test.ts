@@ -34,7 +34,7 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
 
   beforeAll(async () => {
     cluster = await TestCluster.start({ doctors: 2, patients: ['anna'], periodMs: 5_000 })
-    record = writeRecord(cluster.root, { seconds: 120, rhythm: 'irregular' })
+    record = await writeRecord(cluster.root, { seconds: 120, rhythm: 'irregular' })
     writeFileSync(join(cluster.root, 'finding.txt'), 'Seen by hand.\n')
   }, 120_000)
 

@@ -23,7 +23,7 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
 
   beforeAll(async () => {
     cluster = await TestCluster.start({ doctors: 0, patients: ['anna'], periodMs: 2_000 })
-    record = writeRecord(cluster.root, { seconds: 60 })
+    record = await writeRecord(cluster.root, { seconds: 60 })
   }, 120_000)
 
   afterAll(async () => {

@@ -6,14 +6,8 @@ import type { GenesisBody } from '@healthblock/chain/transaction'
 import { generateKemKeyPair, kemSuiteDefault } from '@healthblock/crypto/envelope'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { concatBytes, toHex } from '@healthblock/encoding/bytes'
-import {
-  type ClusterFile,
-  clusterPaths,
-  createClusterFolder,
-  type NodePlan,
-  writeCluster,
-  writeFileDurably,
-} from './layout.ts'
+import { writeFileDurably } from '@healthblock/runtime/files'
+import { type ClusterFile, clusterPaths, createClusterFolder, type NodePlan, writeCluster } from './layout.ts'
 
 /** How large a new cluster is to be. */
 export interface ClusterSize {
@@ -35,7 +29,7 @@ function peerIdOf(publicKey: Uint8Array): Uint8Array {
 }
 
 async function writeSecret(path: string, text: string): Promise<void> {
-  await writeFileDurably(path, `${text}\n`, 0o600)
+  writeFileDurably(path, `${text}\n`, { mode: 0o600 })
 }
 
 async function newKeyFile(folder: string, name: string): Promise<SigningKey> {
@@ -122,7 +116,7 @@ export async function createLedger(dir: string, size: Pick<ClusterSize, 'account
     ]),
   }
   const bytes = encodeGenesis(genesis)
-  await writeFileDurably(clusterPaths.genesis(dir), bytes)
+  writeFileDurably(clusterPaths.genesis(dir), bytes)
   return { genesis, bytes }
 }
 

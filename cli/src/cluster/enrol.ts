@@ -1,4 +1,5 @@
 /** Enrols people and doctors of a local cluster: the organisation's administrator sponsors, the person's own node posts. */
+
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,16 +18,10 @@ import { generateSigningKey, signingKeyFromSeed } from '@healthblock/crypto/sign
 import { algorithmHashHex, algorithmName, algorithmVersion } from '@healthblock/diagnosis/algorithm'
 import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError } from '../io.ts'
 import { callNode, type NodeAccess, nodeAccess } from './client.ts'
-import {
-  type ClusterFile,
-  clusterPaths,
-  type KnownPerson,
-  readCluster,
-  writeCluster,
-  writeFileDurably,
-} from './layout.ts'
+import { type ClusterFile, clusterPaths, type KnownPerson, readCluster, writeCluster } from './layout.ts'
 
 const enrolTimeoutMs = 60_000
 const roleAuditor = 7
@@ -64,7 +59,7 @@ export async function enrolPatient(dir: string, cluster: ClusterFile, name: stri
   if (node === undefined) throw new CommandError('this cluster has no user node')
   const user = nodeAccess(dir, cluster, node.name)
   const passphraseFile = clusterPaths.passphrase(dir, name)
-  if (!existsSync(passphraseFile)) await writeFileDurably(passphraseFile, `${toHex(randomBytes(16))}\n`, 0o600)
+  if (!existsSync(passphraseFile)) writeFileDurably(passphraseFile, `${toHex(randomBytes(16))}\n`, { mode: 0o600 })
   const passphrase = readFileSync(passphraseFile, 'utf8').trim()
   const made = await callNode<{ account: string; body: string; recoveryPhrase: string }>(user, 'POST', '/v1/people', {
     name,
@@ -152,8 +147,10 @@ async function registerAccount(dir: string, cluster: ClusterFile, name: string, 
     { account, key: 1, signature: op.sign(message) },
     { account: fromHex(sponsorAccount), key: 1, signature: fromBase64(sponsored.signature) },
   ]
-  await writeFileDurably(join(clusterPaths.secrets(dir), `${name}.key`), `${toHex(op.exportSeed())}\n`, 0o600)
-  await writeFileDurably(join(clusterPaths.secrets(dir), `${name}-root.key`), `${toHex(root.exportSeed())}\n`, 0o600)
+  writeFileDurably(join(clusterPaths.secrets(dir), `${name}.key`), `${toHex(op.exportSeed())}\n`, { mode: 0o600 })
+  writeFileDurably(join(clusterPaths.secrets(dir), `${name}-root.key`), `${toHex(root.exportSeed())}\n`, {
+    mode: 0o600,
+  })
   await postTransaction(access, encodeTransactionLeaf({ bodyBytes, signatures }), account)
   return toHex(account)
 }

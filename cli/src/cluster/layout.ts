@@ -2,10 +2,11 @@
  * A local cluster is a folder: one subfolder per process, `secrets/` for what people would keep, `cluster.json` for
  * what was asked for. Everything else (addresses, pids) is found in the nodes' own folders.
  */
-import { randomUUID } from 'node:crypto'
+
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdir, open, readdir, rename } from 'node:fs/promises'
+import { mkdir, readdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError } from '../io.ts'
 
 /** What a process of a cluster is. */
@@ -63,19 +64,6 @@ export const clusterPaths = {
   redis: (dir: string): string => join(dir, 'redis'),
 }
 
-/** Writes a file so that a crash leaves the old or the new content, never a part. */
-export async function writeFileDurably(path: string, content: string | Uint8Array, mode = 0o644): Promise<void> {
-  const temporary = `${path}.${randomUUID()}.new`
-  const file = await open(temporary, 'w', mode)
-  try {
-    await file.writeFile(content)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(temporary, path)
-}
-
 /**
  * Reads `cluster.json`.
  *
@@ -91,7 +79,7 @@ export function readCluster(dir: string): ClusterFile {
 
 /** Replaces `cluster.json`. */
 export async function writeCluster(dir: string, cluster: ClusterFile): Promise<void> {
-  await writeFileDurably(clusterPaths.file(dir), `${JSON.stringify(cluster, null, 2)}\n`)
+  writeFileDurably(clusterPaths.file(dir), `${JSON.stringify(cluster, null, 2)}\n`)
 }
 
 /**

@@ -3,8 +3,8 @@ import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError } from '../io.ts'
-import { writeFileDurably } from './layout.ts'
 import { projectRoot } from './root.ts'
 
 /** How to start a process of a cluster. Its folder is named among its arguments, so that its pid can be told from a reused one. */
@@ -104,7 +104,7 @@ export async function startProcess(plan: ProcessPlan): Promise<number> {
       child.once('spawn', () => resolve(child.pid as number))
     })
     child.unref()
-    await writeFileDurably(join(plan.dir, 'pid'), `${pid}\n`)
+    writeFileDurably(join(plan.dir, 'pid'), `${pid}\n`)
     return pid
   } finally {
     closeSync(log)

@@ -1,10 +1,7 @@
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { promisify } from 'node:util'
 import { CommandError, type Io } from '../io.ts'
-
-const execFileAsync = promisify(execFile)
 
 /** The absolute path of a program on PATH, or `undefined`. */
 export function findProgram(name: string): string | undefined {
@@ -50,12 +47,6 @@ export async function ensureRedisServer(io: Io): Promise<void> {
   throw new CommandError(
     'Redis 7 is needed: install redis-server (Debian: apt-get install redis-server; macOS: brew install redis), or set REDIS_URL',
   )
-}
-
-/** The version text of the installed `redis-server`. */
-export async function redisServerVersion(): Promise<string> {
-  const { stdout } = await execFileAsync('redis-server', ['--version'])
-  return stdout.trim()
 }
 
 /** A Redis instance of a cluster. */

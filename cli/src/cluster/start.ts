@@ -1,4 +1,5 @@
 /** Starts and stops the processes of a cluster. Ports are chosen anew at every start and handed over in files. */
+
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
@@ -8,8 +9,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
 import type { GenesisStore } from '@healthblock/chain/transaction'
 import { toBase58, toHex } from '@healthblock/encoding/bytes'
+import { writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError, type Io } from '../io.ts'
-import { type ClusterFile, clusterPaths, type NodePlan, writeFileDurably } from './layout.ts'
+import { type ClusterFile, clusterPaths, type NodePlan } from './layout.ts'
 import { findFreePort } from './ports.ts'
 import { type ProcessPlan, readProcess, startProcess, stopProcess, tailLog, waitUntilReady } from './processes.ts'
 import { ensureRedisServer, redisConfiguration } from './redis.ts'
@@ -55,14 +57,14 @@ async function writeRedisUsers(dir: string, names: string[]): Promise<Map<string
   const lines = ['user default off']
   for (const name of names) {
     const path = join(dir, `${name}.password`)
-    if (!existsSync(path)) await writeFileDurably(path, toHex(randomBytes(24)), 0o600)
+    if (!existsSync(path)) writeFileDurably(path, toHex(randomBytes(24)), { mode: 0o600 })
     const password = readFileSync(path, 'utf8')
     passwords.set(name, password)
     lines.push(
       `user ${name} on >${password} ~hb* &* +@all -@admin -@dangerous +info +client -client|kill -client|pause`,
     )
   }
-  await writeFileDurably(join(dir, 'users.acl'), `${lines.join('\n')}\n`, 0o600)
+  writeFileDurably(join(dir, 'users.acl'), `${lines.join('\n')}\n`, { mode: 0o600 })
   return passwords
 }
 
@@ -80,10 +82,10 @@ async function startRedis(dir: string, cluster: ClusterFile, io: Io): Promise<st
   await stopProcess(folder)
   const port = await findFreePort()
   const file = join(folder, 'redis.conf')
-  await writeFileDurably(file, redisConfiguration({ dir: folder, port }), 0o600)
+  writeFileDurably(file, redisConfiguration({ dir: folder, port }), { mode: 0o600 })
   await startProcess({ name: 'redis', dir: folder, command: 'redis-server', args: [file], env: {} })
   await waitForRedis(folder, port)
-  await writeFileDurably(join(folder, 'port'), `${port}\n`)
+  writeFileDurably(join(folder, 'port'), `${port}\n`)
   return nodes.map(({ name }) => `redis://${name}:${passwords.get(name)}@127.0.0.1:${port}`)
 }
 
@@ -97,16 +99,15 @@ async function choosePorts(cluster: ClusterFile): Promise<Pick<Addresses, 'http'
   return { http, swarm }
 }
 
-async function writeAddressFiles(dir: string, cluster: ClusterFile, addresses: Addresses): Promise<void> {
+function writeAddressFiles(dir: string, cluster: ClusterFile, addresses: Addresses): void {
   const urls = (role: NodePlan['role']): string[] => nodesOf(cluster, role).map(({ name }) => url(addresses, name))
-  const write = (path: string, value: unknown): Promise<void> =>
-    writeFileDurably(path, `${JSON.stringify(value, null, 2)}\n`)
-  await write(clusterPaths.ledgerFile(dir), {
+  const write = (path: string, value: unknown): void => writeFileDurably(path, `${JSON.stringify(value, null, 2)}\n`)
+  write(clusterPaths.ledgerFile(dir), {
     genesis: clusterPaths.genesis(dir),
     accounting: urls('accounting'),
     storage: urls('storage'),
   })
-  await write(
+  write(
     clusterPaths.peersFile(dir),
     urls('accounting').map((peerUrl, rank) => ({ rank, url: peerUrl })),
   )
@@ -121,7 +122,7 @@ async function writeAddressFiles(dir: string, cluster: ClusterFile, addresses: A
     url: url(addresses, name),
     addresses: [`/ip4/127.0.0.1/tcp/${addresses.swarm.get(name)}`],
   }))
-  await write(clusterPaths.membersFile(dir), { ledgerId: toHex(genesis.ledgerId), members })
+  write(clusterPaths.membersFile(dir), { ledgerId: toHex(genesis.ledgerId), members })
 }
 
 function environmentOf(
@@ -246,8 +247,8 @@ export async function startCluster(
   const redisUrls = await startRedis(dir, cluster, io)
   const ports = await choosePorts(cluster)
   const addresses: Addresses = { ...ports, redisUrls }
-  await writeFileDurably(join(dir, 'ports.json'), JSON.stringify({ http: [...ports.http], swarm: [...ports.swarm] }))
-  await writeAddressFiles(dir, cluster, addresses)
+  writeFileDurably(join(dir, 'ports.json'), JSON.stringify({ http: [...ports.http], swarm: [...ports.swarm] }))
+  writeAddressFiles(dir, cluster, addresses)
   const start = (node: NodePlan): Promise<number> =>
     startProcess(processPlan(dir, node, { ...environmentOf(dir, cluster, node, addresses), ...extra(node) }))
   for (const role of ['accounting', 'storage', 'user', 'doctor'] as const) {

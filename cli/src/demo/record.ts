@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { isAbsolute, join, resolve } from 'node:path'
-import { generateEcg } from '@healthblock/diagnosis/generator'
+import { type GeneratedRhythm, generateEcg } from '@healthblock/diagnosis/generator'
 import { projectRoot } from '../cluster/root.ts'
 import { CommandError } from '../io.ts'
 import type { Story } from './story.ts'
@@ -17,20 +17,25 @@ function secondsOf(path: string): number {
   return Math.floor(samples / rate)
 }
 
-async function generateRecord(dir: string): Promise<string> {
-  const rateHz = 360
+/**
+ * Writes a generated one-lead record `FOLDER/<name>.hea` and `.dat` (WFDB format 16).
+ *
+ * @returns Its path without ending.
+ */
+export async function writeGeneratedRecord(
+  folder: string,
+  options: { name: string; seed: number; rateHz: number; seconds: number; rhythm: GeneratedRhythm },
+): Promise<string> {
+  const { name, rateHz } = options
   const gain = 200
-  const ecg = generateEcg({ seed: 7, rateHz, seconds: 180, rhythm: 'irregular' })
-  const samples = Int16Array.from(ecg, (millivolts) => Math.round(millivolts * gain))
-  await mkdir(dir, { recursive: true })
+  const samples = Int16Array.from(generateEcg(options), (millivolts) => Math.round(millivolts * gain))
+  await mkdir(folder, { recursive: true })
   const checksum = samples.reduce((sum, value) => (sum + value) & 0xffff, 0)
   const signed = checksum > 0x7fff ? checksum - 0x10000 : checksum
-  await writeFile(
-    join(dir, 'generated.hea'),
-    `generated 1 ${rateHz} ${samples.length}\ngenerated.dat 16 ${gain} 16 0 ${samples[0]} ${signed} 0 II\n`,
-  )
-  await writeFile(join(dir, 'generated.dat'), new Uint8Array(samples.buffer))
-  return join(dir, 'generated')
+  const signal = `${name}.dat 16 ${gain} 16 0 ${samples[0]} ${signed} 0 II`
+  await writeFile(join(folder, `${name}.hea`), `${name} 1 ${rateHz} ${samples.length}\n${signal}\n`)
+  await writeFile(join(folder, `${name}.dat`), new Uint8Array(samples.buffer))
+  return join(folder, name)
 }
 
 /** The recording of the story: the one asked for, a real one if it is there, else a generated one (and it says so). */
@@ -41,6 +46,12 @@ export async function chooseRecord(asked: string | undefined, dir: string): Prom
     return { path, name: `record ${path.split('/').at(-1)}`, isReal: true, seconds: secondsOf(path) }
   }
   if (asked !== undefined) throw new CommandError(`there is no WFDB record ${asked} (looked for ${path}.hea)`)
-  const generated = await generateRecord(dir)
+  const generated = await writeGeneratedRecord(dir, {
+    name: 'generated',
+    seed: 7,
+    rateHz: 360,
+    seconds: 180,
+    rhythm: 'irregular',
+  })
   return { path: generated, name: 'a generated irregular rhythm', isReal: false, seconds: secondsOf(generated) }
 }

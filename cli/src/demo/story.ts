@@ -1,6 +1,5 @@
 /** What a demonstration's steps share: the cluster, a way to run commands as a user would, and what they found. */
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type ClusterFile, readCluster } from '../cluster/layout.ts'
 import type { Command, Io } from '../io.ts'
@@ -49,11 +48,6 @@ export async function eventually<T>(find: () => Promise<T | undefined>, timeoutM
     if (found !== undefined || Date.now() > deadline) return found
     await delay(100)
   }
-}
-
-/** Reads the secret file of a node. */
-export function readSecret(story: Story, node: string, name: string): string {
-  return readFileSync(join(story.dir, node, 'secrets', name), 'utf8').trim()
 }
 
 /** The story's cluster as its folder knows it now. */

@@ -1,4 +1,5 @@
 import type { Ledger } from '@healthblock/chain/block'
+import { isLicenceActive } from '@healthblock/chain/live-at'
 import { keyRoles, userTables } from '@healthblock/chain/tables'
 import type { LedgerView, RegisteredAccount } from './ledger-view.ts'
 
@@ -25,13 +26,7 @@ export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerVie
       if (record === undefined || kem === undefined || kem.c !== undefined) return undefined
       const licenceNumber = userTables.licenceHead.get(state(), account)
       const licence = licenceNumber === undefined ? undefined : userTables.licence.get(state(), account, licenceNumber)
-      const now = nowMs()
-      const isLicensed =
-        licence !== undefined &&
-        licence.c === undefined &&
-        licence.state === 1 &&
-        licence.from <= now &&
-        now < licence.to
+      const isLicensed = licence !== undefined && licence.c === undefined && isLicenceActive(licence, nowMs())
       return { role: record.role, suite: kem.suite ?? 0, kemKey: kem.key, isLicensed }
     },
   }

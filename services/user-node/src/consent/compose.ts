@@ -1,10 +1,11 @@
 /** The parts of a `key` transaction: fresh roots, envelopes for grantees, cuts. Nothing here is written anywhere. */
+import { diagnosisStreamId } from '@healthblock/chain/diagnosis-stream'
 import { type EnvelopeEntry, type TransactionBody, transactionId } from '@healthblock/chain/transaction'
 import { composeEnvelope, sealEnvelope } from '@healthblock/crypto/envelope'
 import { type HeldNodes, type HotStoreContents, hotWindowDays, type LiveGrant } from '@healthblock/crypto/hot-store'
 import { newStreamRoot, restrictNodes, type TreeNode } from '@healthblock/crypto/key-tree'
 import { compareBytes, equalBytes } from '@healthblock/encoding/bytes'
-import { diagnosisStreamId, type Person } from '../people/person.ts'
+import type { Person } from '../people/person.ts'
 
 /** `until` of a grant without an end. */
 export const noEnd = Number.MAX_SAFE_INTEGER
@@ -36,7 +37,7 @@ export function newRoots(
   const { generation, first, grants } = place
   const streams = person.streams.map(({ stream }) => stream)
   for (const { recipient } of grants) {
-    const stream = diagnosisStreamId(ledgerId, person.account, recipient)
+    const stream = diagnosisStreamId({ ledgerId, patient: person.account, doctor: recipient })
     if (!streams.some((other) => equalBytes(other, stream))) streams.push(stream)
   }
   return sortHeld(streams.map((stream) => ({ stream, generation, first, nodes: [newStreamRoot()] })))
@@ -85,7 +86,7 @@ export async function sealGrantEnvelope(request: EnvelopeRequest): Promise<Envel
   const held = (stream: Uint8Array): readonly TreeNode[] =>
     (nodes.find((other) => other.generation === generation && equalBytes(other.stream, stream))?.nodes ??
       []) as TreeNode[]
-  const diagnosisStream = diagnosisStreamId(ledgerId, person.account, grant.recipient)
+  const diagnosisStream = diagnosisStreamId({ ledgerId, patient: person.account, doctor: grant.recipient })
   const streams = person.streams
     .filter(({ stream }) => grant.streams.some((granted) => equalBytes(granted, stream)))
     .map(({ stream, kind }) => ({

@@ -3,6 +3,7 @@
  * signed `key` transaction. Before it nothing has happened; after it the node seals under the new generation only, and
  * the outbox gets the transaction however often the process is killed (packages/chain SPEC.md §6, design rule U).
  */
+import { diagnosisStreamId } from '@healthblock/chain/diagnosis-stream'
 import {
   type Cut,
   type EnvelopeEntry,
@@ -22,7 +23,6 @@ import { UserNodeError } from '../errors.ts'
 import type { UserNodeEvents } from '../events.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
 import type { Person, PersonStore } from '../people/person.ts'
-import { diagnosisStreamId } from '../people/person.ts'
 import type { Postings } from '../store/postings.ts'
 import {
   grantEpochs,
@@ -274,7 +274,11 @@ export class Consent {
     const { database, people, ledger, nowMs } = this.#deps
     const grant = this.#newGrant(person, request)
     const { generation, first } = person.hot
-    const diagnosisStream = diagnosisStreamId(ledger.ledgerId, person.account, grant.recipient)
+    const diagnosisStream = diagnosisStreamId({
+      ledgerId: ledger.ledgerId,
+      patient: person.account,
+      doctor: grant.recipient,
+    })
     let nodes = vault.contents.nodes
     const isKnown = nodes.some((held) => held.generation === generation && equalBytes(held.stream, diagnosisStream))
     const fresh: HeldNodes[] = isKnown

@@ -2,11 +2,10 @@
  * One person of the household, as the running node knows her: the hot store in memory, never the vault. Whoever changes
  * the hot store writes it through `PersonStore` in the same transaction as what it belongs to.
  */
-import { sha256 } from '@healthblock/crypto/hash'
 import { type HotStoreContents, openHotStore, sealHotStore } from '@healthblock/crypto/hot-store'
 import { epochKeyFrom, type TreeNode } from '@healthblock/crypto/key-tree'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
-import { concatBytes, encodeUtf8, equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { UserNodeError } from '../errors.ts'
 
@@ -35,12 +34,6 @@ export interface Person {
   readonly opKey: SigningKey
   readonly device: Uint8Array
   readonly streams: readonly PersonStream[]
-}
-
-/** The stream id of a doctor's diagnoses of a patient (packages/chain SPEC.md §6). */
-export function diagnosisStreamId(ledgerId: Uint8Array, patient: Uint8Array, doctor: Uint8Array): Uint8Array {
-  const label = encodeUtf8('healthblock/1 diagnosis stream\0')
-  return sha256(concatBytes(label, ledgerId, patient, doctor)).slice(0, 8)
 }
 
 /**

@@ -2,6 +2,7 @@
  * The diagnoses of the household's people, as Docchain brings them. What is kept is sealed: the text of a finding is
  * opened for a session and forgotten. Of alarms only code, severity and time are kept.
  */
+import { diagnosisStreamId } from '@healthblock/chain/diagnosis-stream'
 import type { Transaction } from '@healthblock/chain/transaction'
 import type { HeldNodes } from '@healthblock/crypto/hot-store'
 import { openPayload, payloadKinds } from '@healthblock/crypto/payload'
@@ -14,7 +15,7 @@ import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import type { UserNodeEvents } from '../events.ts'
 import type { LedgerView } from '../ledger-view.ts'
-import { diagnosisStreamId, epochKeyOf, type Person, type PersonStore } from '../people/person.ts'
+import { epochKeyOf, type Person, type PersonStore } from '../people/person.ts'
 
 /** A diagnosis, as the command line's contract has it. */
 export interface DiagnosisView {
@@ -62,7 +63,7 @@ export class Diagnoses {
     const { database, people, ledger } = this.#deps
     const person = people.byAccount(body.pat)
     if (person === undefined) return
-    const stream = diagnosisStreamId(ledger.ledgerId, body.pat, body.a)
+    const stream = diagnosisStreamId({ ledgerId: ledger.ledgerId, patient: body.pat, doctor: body.a })
     database.run(
       `INSERT OR IGNORE INTO diagnosis
        (tx, account, doctor, position, at, generation, epoch, sequence, stream, algorithm, inputs, cid, kind, status)

@@ -7,7 +7,7 @@ import { type Database, openDatabase } from '@healthblock/runtime/sqlite'
 const schema = `
 CREATE TABLE person (
   account BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, state TEXT NOT NULL, sponsor BLOB NOT NULL,
-  register BLOB NOT NULL, rootsig BLOB NOT NULL, opsig BLOB NOT NULL, leaf BLOB,
+  register BLOB NOT NULL, rootsig BLOB NOT NULL, opsig BLOB NOT NULL,
   device BLOB NOT NULL, credential BLOB NOT NULL, counter INTEGER NOT NULL, hot BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE stream (
