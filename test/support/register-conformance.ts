@@ -11,13 +11,26 @@ export interface RegisterUnderTest {
   reopen(): Promise<void>
   /** Loses all values. */
   lose(): Promise<void>
+  /** A client whose calls are carried out, but whose answers are lost; only where there is a wire to lose them on. */
+  deafClient?(): HeadRegister
 }
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text))
 const chain: ChainName = 'userchain'
 
-/** Declares the tests; `open` is called for each with an empty register. */
-export function describeHeadRegister(open: () => RegisterUnderTest): void {
+/** Sets the register to what it is plus one mark, however often others are faster; a lost answer is followed by reading. */
+async function addMark(register: HeadRegister, mark: string): Promise<void> {
+  for (;;) {
+    const before = await register.read(chain)
+    const marks = before === undefined ? '' : Buffer.from(before).toString()
+    if (marks.split(' ').includes(mark)) return
+    const done = await register.cas(chain, before, bytes(`${marks} ${mark}`)).catch(() => false)
+    if (done) return
+  }
+}
+
+/** Declares the tests; `open` is called for each with an empty register. `isRemote`: it has a deaf client. */
+export function describeHeadRegister(open: () => RegisterUnderTest, options: { isRemote: boolean }): void {
   it('has no value at first', async () => {
     const register = open()
     expect(await register.client().read(chain)).toBeUndefined()
@@ -76,6 +89,47 @@ export function describeHeadRegister(open: () => RegisterUnderTest): void {
     await register.reopen()
     expect(await register.client().read(chain)).toEqual(bytes('one'))
     expect(await register.client().cas(chain, bytes('one'), bytes('two'))).toBe(true)
+  })
+
+  it('loses no change of many clients that change it at the same time', async () => {
+    const { client } = open()
+    const names = Array.from({ length: 6 }, (_, i) => [`${i}a`, `${i}b`, `${i}c`])
+    await Promise.all(
+      names.map(async (marks) => {
+        const own = client()
+        for (const mark of marks) await addMark(own, mark)
+      }),
+    )
+    const marks = Buffer.from((await client().read(chain)) as Uint8Array)
+      .toString()
+      .trim()
+      .split(' ')
+    expect(marks.sort()).toEqual(names.flat().sort())
+  })
+
+  it.skipIf(!options.isRemote)('has done, or not done, what it did not answer: reading tells which', async () => {
+    const register = open()
+    const deaf = register.deafClient?.() as HeadRegister
+    const client = register.client()
+    await expect(deaf.cas(chain, undefined, bytes('one'))).rejects.toMatchObject({
+      detail: { code: 'ERR_REGISTER_FAILED' },
+    })
+    expect(await client.read(chain)).toEqual(bytes('one'))
+    await expect(deaf.cas(chain, bytes('other'), bytes('two'))).rejects.toBeDefined()
+    expect(await client.read(chain)).toEqual(bytes('one'))
+    await expect(deaf.read(chain)).rejects.toBeDefined()
+    // The same change again is a change of something else by now: it must not happen twice.
+    expect(await client.cas(chain, undefined, bytes('one'))).toBe(false)
+  })
+
+  it('goes on for clients that were there before all processes crashed', async () => {
+    const register = open()
+    const client = register.client()
+    await client.cas(chain, undefined, bytes('one'))
+    await register.reopen()
+    expect(await register.client().cas(chain, bytes('one'), bytes('two'))).toBe(true)
+    expect(await client.cas(chain, bytes('one'), bytes('three'))).toBe(false)
+    expect(await client.read(chain)).toEqual(bytes('two'))
   })
 
   it('holds values of 100 kB', async () => {

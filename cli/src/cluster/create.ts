@@ -14,6 +14,8 @@ export interface ClusterSize {
   readonly accounting: number
   readonly storage: number
   readonly replicas: number
+  /** Members of an etcd for the head register; absent or 0: a SQLite file. */
+  readonly etcdMembers?: number
   readonly doctors: number
   /** Names of the patients to be enrolled at the first start. */
   readonly patients: readonly string[]
@@ -150,6 +152,7 @@ export async function createCluster(dir: string, size: ClusterSize, startMs: num
     ledgerId: toHex(ledgerIdOf(bytes)),
     nodes,
     replicas: size.replicas,
+    ...(size.etcdMembers === undefined ? {} : { etcdMembers: size.etcdMembers }),
     periodMs: size.periodMs,
     wanted: size.patients,
     patients: [],

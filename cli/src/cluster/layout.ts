@@ -33,6 +33,8 @@ export interface ClusterFile {
   readonly ledgerId: string
   readonly nodes: readonly NodePlan[]
   readonly replicas: number
+  /** Members of the cluster's own etcd, which then is the head register; absent or 0: a SQLite file. */
+  readonly etcdMembers?: number
   readonly periodMs: number
   /** Names of the patients whom a first start is to enrol: an interrupted one is finished by the next. */
   readonly wanted: readonly string[]
@@ -62,6 +64,8 @@ export const clusterPaths = {
   membersFile: (dir: string): string => join(dir, 'members.json'),
   register: (dir: string): string => join(dir, 'register.db'),
   redis: (dir: string): string => join(dir, 'redis'),
+  etcdFile: (dir: string): string => join(dir, 'etcd.json'),
+  etcdMember: (dir: string, index: number): string => join(dir, `etcd-${index}`),
 }
 
 /**

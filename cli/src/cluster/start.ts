@@ -11,6 +11,7 @@ import type { GenesisStore } from '@healthblock/chain/transaction'
 import { toBase58, toHex } from '@healthblock/encoding/bytes'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError, type Io } from '../io.ts'
+import { etcdFolders, etcdUrls, startEtcd } from './etcd.ts'
 import { type ClusterFile, clusterPaths, type NodePlan } from './layout.ts'
 import { findFreePort } from './ports.ts'
 import { type ProcessPlan, readProcess, startProcess, stopProcess, tailLog, waitUntilReady } from './processes.ts'
@@ -125,6 +126,11 @@ function writeAddressFiles(dir: string, cluster: ClusterFile, addresses: Address
   write(clusterPaths.membersFile(dir), { ledgerId: toHex(genesis.ledgerId), members })
 }
 
+function registerOf(dir: string, cluster: ClusterFile): string {
+  const urls = etcdUrls(dir, cluster)
+  return urls.length === 0 ? `sqlite:${clusterPaths.register(dir)}` : `etcd:${urls.join(',')}`
+}
+
 function environmentOf(
   dir: string,
   cluster: ClusterFile,
@@ -143,7 +149,7 @@ function environmentOf(
         ACCOUNTING_RANK: String(index),
         ACCOUNTING_GENESIS_FILE: clusterPaths.genesis(dir),
         ACCOUNTING_PEERS_FILE: clusterPaths.peersFile(dir),
-        ACCOUNTING_REGISTER: `sqlite:${clusterPaths.register(dir)}`,
+        ACCOUNTING_REGISTER: registerOf(dir, cluster),
         ACCOUNTING_QUEUE_PREFIX: `hb-${cluster.id.slice(0, 8)}`,
         ACCOUNTING_SECRETS_DIR: join(folder, 'secrets'),
         REDIS_URL: addresses.redisUrls[index] as string,
@@ -245,6 +251,7 @@ export async function startCluster(
   if (running.length === cluster.nodes.length) return
   if (running.length > 0) await stopCluster(dir, cluster)
   const redisUrls = await startRedis(dir, cluster, io)
+  await startEtcd(dir, cluster, io)
   const ports = await choosePorts(cluster)
   const addresses: Addresses = { ...ports, redisUrls }
   writeFileDurably(join(dir, 'ports.json'), JSON.stringify({ http: [...ports.http], swarm: [...ports.swarm] }))
@@ -268,5 +275,5 @@ export async function stopCluster(dir: string, cluster: ClusterFile): Promise<vo
     const nodes = cluster.nodes.filter(({ role }) => roles.includes(role))
     await Promise.all(nodes.map(({ name }) => stopProcess(clusterPaths.node(dir, name))))
   }
-  await stopProcess(clusterPaths.redis(dir))
+  await Promise.all([clusterPaths.redis(dir), ...etcdFolders(dir, cluster)].map(stopProcess))
 }

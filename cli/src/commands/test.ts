@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ensureProgram } from '../cluster/install.ts'
 import { ensureRedisServer } from '../cluster/redis.ts'
 import { projectRoot } from '../cluster/root.ts'
 import type { ExitCode, Io } from '../io.ts'
@@ -8,7 +9,7 @@ import type { ExitCode, Io } from '../io.ts'
 const help = `Usage: ./healthblock test [--quick]
 
 Runs everything that CI runs: format and lint, promise rules, types, all tests, and that Node loads every entry point.
-Installs redis-server with the system's package manager if it is absent (it says so first).
+Installs redis-server and etcd-server with the system's package manager if they are absent (it says so first).
 The last line is "N passed, N failed, N skipped", from the test runner's own totals.
 
   --quick    only the tests
@@ -47,6 +48,8 @@ export async function runTest(args: string[], io: Io): Promise<ExitCode> {
     return 0
   }
   await ensureRedisServer(io)
+  // What needs etcd is skipped by name where it cannot be had.
+  await ensureProgram(io, { program: 'etcd', package: 'etcd-server' })
   const bin = (name: string): string => join(projectRoot, 'node_modules', '.bin', name)
   const steps: [string, string, string[]][] = [
     ['format and lint', bin('biome'), ['check', '.']],

@@ -9,17 +9,28 @@ import { parseCount, parseOptions, takePositionals } from '../options.ts'
 import { formatStatus } from './status.ts'
 
 const help = `Usage: ./healthblock up [--dir DIR] [--accounting 4] [--storage 3] [--replicas 3] [--doctors 2] [--patients 1]
-                       [--period-ms 10000] [--json]
+                       [--register sqlite|etcd] [--etcd-members 1|3] [--period-ms 10000] [--json]
 
 Starts a local cluster in the background and returns when it is ready. The first time it makes a new ledger with the
 sizes given, enrols the doctors (doctor-a, doctor-b, …) and patients (patient-1, …); later it starts what is there,
 with its data, and the sizes must not be given again.
 
-  --replicas 1   a block stays where it was put (for benchmarks)
-  --period-ms    how often the user node publishes a batch of readings
+  --replicas 1      a block stays where it was put (for benchmarks)
+  --register etcd   the head register in an etcd of its own, with one member or --etcd-members 3, instead of a SQLite file;
+                    Debian's etcd-server is installed if it is missing (it says so first)
+  --period-ms       how often the user node publishes a batch of readings
 `
 
-const sizeOptions = ['accounting', 'storage', 'replicas', 'doctors', 'patients', 'period-ms'] as const
+const sizeOptions = [
+  'accounting',
+  'storage',
+  'replicas',
+  'doctors',
+  'patients',
+  'register',
+  'etcd-members',
+  'period-ms',
+] as const
 
 /** Enrols who was asked for and is not enrolled yet: an interrupted `up` is finished by the next. */
 export async function enrolEverybody(
@@ -42,6 +53,19 @@ export async function enrolEverybody(
   }
 }
 
+/** Members of etcd that were asked for; 0 for a SQLite file. */
+function etcdMembersOf(register: string | undefined, members: string | undefined): number {
+  if (register !== undefined && register !== 'sqlite' && register !== 'etcd')
+    throw new UsageError(`--register takes sqlite or etcd, not "${register}"`)
+  if (register !== 'etcd') {
+    if (members !== undefined) throw new UsageError('--etcd-members goes with --register etcd')
+    return 0
+  }
+  const count = parseCount(members, 'etcd-members', { least: 1, most: 3, preset: 1 })
+  if (count === 2) throw new UsageError('two members of etcd stop when one does: --etcd-members takes 1 or 3')
+  return count
+}
+
 /** `./healthblock up`. */
 export async function runUp(args: string[], io: Io): Promise<ExitCode> {
   const { values, positionals } = parseOptions(args, {
@@ -50,6 +74,8 @@ export async function runUp(args: string[], io: Io): Promise<ExitCode> {
     replicas: { type: 'string' },
     doctors: { type: 'string' },
     patients: { type: 'string' },
+    register: { type: 'string' },
+    'etcd-members': { type: 'string' },
     'period-ms': { type: 'string' },
   })
   if (values.help === true) {
@@ -72,6 +98,7 @@ export async function runUp(args: string[], io: Io): Promise<ExitCode> {
     storage,
     replicas: count('replicas', 1, storage, Math.min(3, storage)),
     doctors: count('doctors', 0, 26, 2),
+    etcdMembers: etcdMembersOf(values.register, values['etcd-members']),
     periodMs: count('period-ms', 500, 3_600_000, 10_000),
   }
   const patients = Array.from({ length: count('patients', 0, 100, 1) }, (_, index) => `patient-${index + 1}`)

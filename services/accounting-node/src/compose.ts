@@ -14,10 +14,10 @@ import { Registry } from 'prom-client'
 import { type BullQueue, openBullQueue } from './adapters/bullmq-queue.ts'
 import { openFileDisk } from './adapters/file-disk.ts'
 import { type HttpPeers, openHttpPeers } from './adapters/http-peers.ts'
-import { openSqliteRegister } from './adapters/sqlite-register.ts'
+import { type OpenRegister, openRegister } from './adapters/open-register.ts'
 import { systemClock } from './adapters/system-clock.ts'
 import { createApp } from './app.ts'
-import { type AccountingConfig, registerPath } from './config.ts'
+import type { AccountingConfig } from './config.ts'
 import { type NodeCores, openCores } from './core/open-cores.ts'
 import type { CoreEvent } from './core/ports.ts'
 import { Directory } from './directory.ts'
@@ -138,7 +138,7 @@ class Stores {
 interface World {
   readonly queues: Record<ChainName, BullQueue>
   readonly network: HttpPeers
-  readonly register: ReturnType<typeof openSqliteRegister>
+  readonly register: OpenRegister
   readonly peers: PeersFile
 }
 
@@ -161,7 +161,7 @@ function openWorld(config: AccountingConfig, accounts: readonly Uint8Array[], lo
   return {
     peers,
     queues: { userchain: queue('userchain'), docchain: queue('docchain') },
-    register: openSqliteRegister(registerPath(settings.register)),
+    register: openRegister(config),
     network: openHttpPeers({
       ledgerId: genesis.ledgerId,
       accounts,

@@ -58,9 +58,16 @@ const settings = {
     pattern: /^[A-Za-z0-9_-]{1,64}$/,
   }),
   register: text('ACCOUNTING_REGISTER', {
-    description: 'the head register: sqlite:PATH, one file that all nodes of this host share',
-    pattern: /^sqlite:.+$/,
+    description:
+      'the head register: sqlite:PATH, one file that all nodes of this host share, or etcd:URL,URL of members',
+    pattern: /^(sqlite:.+|etcd:https?:\/\/[^\s,]+(,https?:\/\/[^\s,]+)*)$/,
   }),
+  etcdUser: optional(
+    text('ACCOUNTING_ETCD_USER', {
+      description: 'user at etcd, whose password is etcd.password among the secrets; by default accounting-RANK',
+      pattern: /^[A-Za-z0-9._-]{1,64}$/,
+    }),
+  ),
   logLevel: choice('ACCOUNTING_LOG_LEVEL', {
     description: 'least level that is logged',
     fallback: 'info',
@@ -93,6 +100,14 @@ export interface AccountingSecrets {
   readonly organisationOp: SigningKey
   /** Bearer of administrators. */
   readonly admin: string
+  /** Credentials at etcd, as far as there are files of them. */
+  readonly etcd: EtcdSecrets
+}
+
+/** Files for an etcd register: a password if etcd asks for users; PEM texts for https. */
+export interface EtcdSecrets {
+  readonly password: string | undefined
+  readonly tls: { readonly ca?: string; readonly cert?: string; readonly key?: string } | undefined
 }
 
 /** Everything that a node is started with. */
@@ -136,7 +151,22 @@ function readSecrets(dir: string): AccountingSecrets {
     },
     organisationOp: key('organisation-op.key'),
     admin,
+    etcd: readEtcdSecrets(dir),
   })
+}
+
+function readEtcdSecrets(dir: string): EtcdSecrets {
+  const read = (name: string): string | undefined => {
+    const file = join(dir, name)
+    return existsSync(file) ? readText(file) : undefined
+  }
+  const [ca, cert, key] = ['etcd-ca.pem', 'etcd-client.pem', 'etcd-client.key'].map(read)
+  const tls = {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+  }
+  return { password: read('etcd.password'), tls: Object.keys(tls).length > 0 ? tls : undefined }
 }
 
 function readGenesis(file: string): Genesis {
@@ -188,9 +218,4 @@ export function readAccountingConfig(environment: Environment): AccountingConfig
   const genesis = readGenesis(read.settings.genesisFile ?? join(dir, 'genesis.cbor'))
   checkKeys(genesis, rank, secrets)
   return Object.freeze({ settings: read.settings, secrets, genesis })
-}
-
-/** Where the head register is: the path behind `sqlite:`. */
-export function registerPath(register: string): string {
-  return register.slice('sqlite:'.length)
 }

@@ -27,16 +27,19 @@ function client(path = join(dir, 'register.db')): SqliteRegister {
 }
 
 describe('the register in a SQLite file', () => {
-  describeHeadRegister(() => ({
-    client: () => client(),
-    async reopen() {
-      closeAll()
-    },
-    async lose() {
-      closeAll()
-      for (const suffix of ['', '-wal', '-shm']) rmSync(join(dir, `register.db${suffix}`), { force: true })
-    },
-  }))
+  describeHeadRegister(
+    () => ({
+      client: () => client(),
+      async reopen() {
+        closeAll()
+      },
+      async lose() {
+        closeAll()
+        for (const suffix of ['', '-wal', '-shm']) rmSync(join(dir, `register.db${suffix}`), { force: true })
+      },
+    }),
+    { isRemote: false },
+  )
 
   it('says so while its folder is away, and goes on when it is back', async () => {
     const register = client(join(dir, 'later', 'register.db'))
