@@ -15,6 +15,7 @@ import type { Database } from '@healthblock/runtime/sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { noEnd } from '../services/user-node/src/consent/compose.ts'
 import { Consent } from '../services/user-node/src/consent/consent.ts'
+import { Settlement } from '../services/user-node/src/consent/settlement.ts'
 import { UserNodeEvents } from '../services/user-node/src/events.ts'
 import { createLedgerView } from '../services/user-node/src/follower-view.ts'
 import { People, vaultPath } from '../services/user-node/src/people/people.ts'
@@ -359,7 +360,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
     node.commitAll()
     world.commit(await node.iot())
     // The vault takes over the roots that were drawn without it.
-    expect(await node.consent.takeOverRoots(node.person(), vault)).toBe(true)
+    await node.consent.absorbRoots(node.person(), vault, () => {})
     expect(vault.contents.nodes.some(({ generation }) => generation === 2)).toBe(true)
     vault.close()
   })
@@ -392,6 +393,47 @@ describe('a revocation', { timeout: 60_000 }, () => {
     const [fresh] = node.leaves('key') as [Uint8Array]
     world.commit(fresh)
     expect(canOpen(await openAll(world, node.person(), a, [fresh]), node.seal().block)).toBe(true)
+    vault.close()
+  })
+
+  test('that was refused while there was no room to write that down is settled by a later round, once', async () => {
+    const a = world.enrolDoctor()
+    const vault = await node.enrol()
+    await grantAll(vault, a)
+    node.commitAll()
+    const { tx } = await node.consent.revoke(node.person(), () => true)
+    node.postings.markHanded(tx)
+    const entry = {
+      id: toHex(tx),
+      chain: 'userchain',
+      status: 'refused',
+      addedMs: 0,
+      attempts: 1,
+      rule: 'key.expiry',
+    } as const
+    const logger = createLogger({ name: 'test', level: 'silent' })
+    const settlement = new Settlement({
+      ...{
+        dir,
+        database: node.database,
+        people: node.store,
+        client: { receipt: () => Promise.reject(new Error('away')) },
+      },
+      ...{ events: new UserNodeEvents(logger), logger, nowMs: () => world.nowMs },
+      reissue: (person) => node.consent.reissue(person),
+    })
+    // The outbox has its answer, and it reached the list of postings, but not the consent.
+    node.postings.markFinal(tx, 'refused')
+    await settlement.resume(() => entry)
+    const [fresh, ...more] = node.leaves('key') as [Uint8Array, ...Uint8Array[]]
+    expect(more).toEqual([])
+    world.nowMs += 3_600_000
+    await settlement.resume(() => entry)
+    expect(node.leaves('key')).toHaveLength(1)
+    world.commit(fresh)
+    const row = node.database.get('SELECT gid FROM grants')
+    const { account } = node.person()
+    expect(userTables.grant.get(world.ledger.state('userchain'), account, row?.gid as Uint8Array)?.c).toBeDefined()
     vault.close()
   })
 

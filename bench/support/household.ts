@@ -66,9 +66,7 @@ export class BenchHousehold {
   async grant({ account }: TestDoctor): Promise<void> {
     const person = this.#person
     const vault = this.#vault as OpenVault
-    if (await this.#consent.takeOverRoots(person, vault)) {
-      this.#consent.dropSealedRoots(person, person.hot.sealedRoots.length)
-    }
+    await this.#consent.absorbRoots(person, vault, () => {})
     const streams = person.streams.filter(({ kind }) => kind !== 'profile').map(({ stream }) => stream)
     this.world.nowMs += 1
     await this.#consent.grant(person, vault, { to: account, streams, fromMs: this.world.nowMs, untilMs: noEnd })

@@ -5,6 +5,7 @@ export type UserNodeErrorDetail =
   | { code: 'ERR_PERSON_PENDING'; person: string }
   | { code: 'ERR_PASSPHRASE_WRONG' }
   | { code: 'ERR_PASSPHRASE_WEAK' }
+  | { code: 'ERR_VAULT_MISSING'; person: string }
   | { code: 'ERR_TOO_MANY_TRIES'; retryAfterSeconds: number }
   | { code: 'ERR_SESSION_MISSING' }
   | { code: 'ERR_FORBIDDEN' }
@@ -36,6 +37,7 @@ export const statusOfCode: Readonly<Record<UserNodeErrorDetail['code'], number>>
   ERR_PERSON_PENDING: 409,
   ERR_PASSPHRASE_WRONG: 401,
   ERR_PASSPHRASE_WEAK: 400,
+  ERR_VAULT_MISSING: 500,
   ERR_TOO_MANY_TRIES: 429,
   ERR_SESSION_MISSING: 401,
   ERR_FORBIDDEN: 403,

@@ -126,12 +126,15 @@ export class Consent {
 
   /**
    * Signs the newest rotation again after it was refused (a counter overtaken, an expiry passed): the same generation and
-   * envelopes, every cut and close that is not on record, a new counter. Grants are not signed again without their owner.
+   * envelopes, every cut and close that is not on record, a new counter. Grants are not signed again without their owner. Nothing happens
+   * if another one of that generation is under way or on record.
    */
   reissue(person: Person): Promise<void> {
     return this.#inTurn(person, async () => {
       const { database, postings } = this.#deps
       const { generation, first, grants } = person.hot
+      const other = "SELECT 1 FROM consent WHERE account = ? AND generation = ? AND state IN ('pending', 'committed')"
+      if (database.get(other, person.account, generation) !== undefined) return
       const row = database.get(
         "SELECT tx, body FROM consent WHERE account = ? AND generation = ? AND state = 'refused' ORDER BY changed DESC LIMIT 1",
         ...[person.account, generation],
@@ -149,21 +152,24 @@ export class Consent {
     })
   }
 
-  /** Moves roots that the hot store sealed into the vault. Returns true if the vault changed and must be written. */
-  async takeOverRoots(person: Person, vault: OpenVault): Promise<boolean> {
-    const sealed = person.hot.sealedRoots
-    if (sealed.length === 0) return false
-    let nodes = vault.contents.nodes
-    for (const each of sealed) nodes = mergeHeld(nodes, await vault.openRoots(each))
-    vault.contents = { ...vault.contents, nodes }
-    return true
-  }
-
-  /** After the vault was written with the roots of `takeOverRoots`. */
-  dropSealedRoots(person: Person, count: number): void {
-    const hot = { ...person.hot, sealedRoots: person.hot.sealedRoots.slice(count) }
-    this.#deps.database.transaction(() => this.#deps.people.writeHot(person, hot))
-    person.hot = hot
+  /**
+   * Moves roots that the hot store sealed into the vault. Only once `save` has made the vault durable are the sealed copies given up.
+   * It takes its turn with grants and rotations: what one of them adds meanwhile would be lost.
+   */
+  absorbRoots(person: Person, vault: OpenVault, save: () => void): Promise<void> {
+    return this.#inTurn(person, async () => {
+      const { database, people } = this.#deps
+      const sealed = person.hot.sealedRoots
+      if (sealed.length === 0) return
+      let nodes = vault.contents.nodes
+      for (const each of sealed) nodes = mergeHeld(nodes, await vault.openRoots(each))
+      vault.contents = { ...vault.contents, nodes }
+      save()
+      const sealedRoots = person.hot.sealedRoots.filter((each) => !sealed.includes(each))
+      const hot = { ...person.hot, sealedRoots }
+      database.transaction(() => people.writeHot(person, hot))
+      person.hot = hot
+    })
   }
 
   async #inTurn<T>(person: Person, act: () => Promise<T>): Promise<T> {

@@ -200,13 +200,18 @@ export class People {
         { account: row.sponsor as Uint8Array, key: 1, signature },
       ],
     })
-    database.transaction(() => {
-      postings.add(
-        { tx: person.account, account: person.account, what: 'register', leaf, requires: undefined },
-        nowMs(),
-      )
-      store.writeState(person, 'registering')
-    })
+    try {
+      database.transaction(() => {
+        postings.add(
+          { tx: person.account, account: person.account, what: 'register', leaf, requires: undefined },
+          nowMs(),
+        )
+        store.writeState(person, 'registering')
+      })
+    } catch (error) {
+      person.state = 'pending'
+      throw error
+    }
   }
 
   /** Posts the household's device with the standard streams. Inside nothing: it is its own transaction. */

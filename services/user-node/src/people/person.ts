@@ -115,7 +115,7 @@ export class PersonStore {
     return sealHotStore({ contents, wrappingKey: this.#wrappingKey })
   }
 
-  /** Writes a new hot store; call it inside the transaction of what it belongs to, and `replaceHot` after it. */
+  /** Writes a new hot store; call it inside the transaction of what it belongs to, and set `person.hot` after it. */
   writeHot(person: Person, contents: HotStoreContents): void {
     this.#database.run('UPDATE person SET hot = ? WHERE account = ?', this.sealHot(contents), person.account)
   }

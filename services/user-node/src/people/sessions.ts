@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
+import { CryptoError } from '@healthblock/crypto/errors'
 import { randomBytes } from '@healthblock/crypto/random'
 import { type OpenVault, openVault } from '@healthblock/crypto/vault'
 import { toHex } from '@healthblock/encoding/bytes'
-import { writeFileDurably } from '@healthblock/runtime/files'
+import { readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
 import type { Consent } from '../consent/consent.ts'
 import { UserNodeError } from '../errors.ts'
 import { vaultPath } from './people.ts'
@@ -20,6 +20,12 @@ interface LiveSession extends Session {
   lastUsedMs: number
 }
 
+/** A person's open vault. All sessions of the person share it, so that none writes an older copy over what another one added. */
+interface SharedVault {
+  readonly vault: OpenVault
+  sessionCount: number
+}
+
 const idleMs = 15 * 60_000
 const longestMs = 12 * 3_600_000
 const triesMax = 5
@@ -32,6 +38,7 @@ export class Sessions {
   readonly #consent: Consent
   readonly #nowMs: () => number
   readonly #sessions = new Map<string, LiveSession>()
+  readonly #vaults = new Map<string, SharedVault>()
   readonly #failures = new Map<string, number[]>()
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -44,36 +51,69 @@ export class Sessions {
   /**
    * Opens a person's vault. Wrong passphrases are limited to 5 in 15 minutes per person and source; open sessions stay.
    *
-   * @throws {UserNodeError} `ERR_PASSPHRASE_WRONG`, `ERR_TOO_MANY_TRIES`.
+   * @throws {UserNodeError} `ERR_PASSPHRASE_WRONG`, `ERR_TOO_MANY_TRIES`, `ERR_VAULT_MISSING`; {RuntimeError} `ERR_FILE_FAILED`.
    */
   async open(person: Person, passphrase: string, source: string): Promise<Session> {
     const key = `${person.id} ${source}`
     this.#checkTries(key)
+    // Counted before it is tried: guesses that come together are as many as they are.
+    const triedMs = this.#nowMs()
+    this.#failures.set(key, [...(this.#failures.get(key) ?? []), triedMs])
     // One at a time: each try takes 128 MiB of memory while it lasts.
-    const attempt = this.#turn.then(() =>
-      openVault({ file: readFileSync(vaultPath(this.#dir, person.account)), passphrase }),
-    )
+    const attempt = this.#turn.then(() => this.#openVault(person, passphrase))
     this.#turn = attempt.catch(() => {})
-    let vault: OpenVault
+    let opened: OpenVault
     try {
-      vault = await attempt
+      opened = await attempt
     } catch (cause) {
-      this.#failures.set(key, [...(this.#failures.get(key) ?? []), this.#nowMs()])
+      if (!(cause instanceof CryptoError)) {
+        this.#forgetTry(key, triedMs)
+        throw cause
+      }
       throw new UserNodeError('the passphrase is wrong', { code: 'ERR_PASSPHRASE_WRONG' }, { cause })
     }
     this.#failures.delete(key)
+    this.#evict()
     const now = this.#nowMs()
     const session: LiveSession = {
       id: toHex(randomBytes(32)),
       person,
-      vault,
+      vault: this.#share(person, opened),
       expiresAtMs: now + longestMs,
       lastUsedMs: now,
     }
-    this.#evict()
     this.#sessions.set(session.id, session)
     await this.absorbRoots(session)
     return session
+  }
+
+  async #openVault(person: Person, passphrase: string): Promise<OpenVault> {
+    const path = vaultPath(this.#dir, person.account)
+    const file = readFileIfPresent(path)
+    if (file === undefined) {
+      const message = `the vault is missing: ${path} must be restored from a backup of this folder`
+      throw new UserNodeError(message, { code: 'ERR_VAULT_MISSING', person: person.name })
+    }
+    return openVault({ file, passphrase })
+  }
+
+  /** The vault that other sessions of the person have open, else this one. */
+  #share(person: Person, opened: OpenVault): OpenVault {
+    const shared = this.#vaults.get(person.id)
+    if (shared === undefined) {
+      this.#vaults.set(person.id, { vault: opened, sessionCount: 1 })
+      return opened
+    }
+    opened.close()
+    shared.sessionCount++
+    return shared.vault
+  }
+
+  /** A try that said nothing about the passphrase does not count. */
+  #forgetTry(key: string, triedMs: number): void {
+    const tries = [...(this.#failures.get(key) ?? [])]
+    tries.splice(tries.indexOf(triedMs), 1)
+    this.#failures.set(key, tries)
   }
 
   #checkTries(key: string): void {
@@ -91,18 +131,10 @@ export class Sessions {
   }
 
   /** Moves roots that the hot store sealed meanwhile into the vault, and writes it. */
-  async absorbRoots(session: Session): Promise<void> {
-    const count = session.person.hot.sealedRoots.length
-    if (count === 0) return
-    await this.#consent.takeOverRoots(session.person, session.vault)
-    this.save(session)
-    // Only after the vault is durable are the sealed copies given up.
-    this.#consent.dropSealedRoots(session.person, count)
-  }
-
-  /** Writes the session's vault. */
-  save(session: Session): void {
-    writeFileDurably(vaultPath(this.#dir, session.person.account), session.vault.encode(), { mode: 0o600 })
+  absorbRoots({ person, vault }: Session): Promise<void> {
+    return this.#consent.absorbRoots(person, vault, () =>
+      writeFileDurably(vaultPath(this.#dir, person.account), vault.encode(), { mode: 0o600 }),
+    )
   }
 
   /**
@@ -121,10 +153,15 @@ export class Sessions {
     return session
   }
 
-  /** Ends a session and closes its vault. */
+  /** Ends a session, and closes the vault if no other session of the person has it open. */
   close(id: string): void {
-    this.#sessions.get(id)?.vault.close()
+    const session = this.#sessions.get(id)
+    if (session === undefined) return
     this.#sessions.delete(id)
+    const shared = this.#vaults.get(session.person.id)
+    if (shared === undefined || --shared.sessionCount > 0) return
+    this.#vaults.delete(session.person.id)
+    shared.vault.close()
   }
 
   /** Ends them all. */

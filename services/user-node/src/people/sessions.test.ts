@@ -1,0 +1,123 @@
+/** Sessions over real vault files: what one session adds no other loses, and guesses are counted however they come. */
+import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { newHotStoreKey } from '@healthblock/crypto/hot-store'
+import { openVault } from '@healthblock/crypto/vault'
+import { createLogger } from '@healthblock/runtime/logger'
+import type { Database } from '@healthblock/runtime/sqlite'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { TestLedger } from '../../../../test/support/ledger.ts'
+import { noEnd } from '../consent/compose.ts'
+import { Consent } from '../consent/consent.ts'
+import { UserNodeError } from '../errors.ts'
+import { UserNodeEvents } from '../events.ts'
+import { createLedgerView } from '../follower-view.ts'
+import { openNodeDatabase } from '../store/node-db.ts'
+import { Postings } from '../store/postings.ts'
+import { People, vaultPath } from './people.ts'
+import { type Person, PersonStore } from './person.ts'
+import { Sessions } from './sessions.ts'
+
+const passphrase = 'correct horse battery'
+let dir: string
+let world: TestLedger
+let database: Database
+let consent: Consent
+let sessions: Sessions
+let person: Person
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'sessions-'))
+  world = new TestLedger(1_800_000_000_000)
+  const nowMs = (): number => world.nowMs
+  database = openNodeDatabase(join(dir, 'node.db'))
+  const store = new PersonStore(database, newHotStoreKey())
+  const deps = { database, postings: new Postings(database), ledger: createLedgerView(world.ledger, nowMs), nowMs }
+  const events = new UserNodeEvents(createLogger({ name: 'test', level: 'silent' }))
+  consent = new Consent({ ...deps, people: store, events })
+  sessions = new Sessions({ dir, consent, nowMs })
+  const people = new People({ ...deps, dir, store })
+  person = (await people.create({ name: 'anna', passphrase, sponsor: world.organisation })).person
+})
+
+afterEach(() => {
+  sessions.closeAll()
+  database.close()
+  rmSync(dir, { recursive: true })
+})
+
+/** Generations of which the vault's file or the hot store's sealed roots hold the roots. */
+async function generationsKept(): Promise<number[]> {
+  const vault = await openVault({ file: readFileSync(vaultPath(dir, person.account)), passphrase })
+  const held = [...vault.contents.nodes]
+  for (const sealed of person.hot.sealedRoots) held.push(...(await vault.openRoots(sealed)))
+  vault.close()
+  return [...new Set(held.map(({ generation }) => generation))].sort((a, b) => a - b)
+}
+
+test('two sessions of a person lose nothing of each other', { timeout: 60_000 }, async () => {
+  const [portal, console] = [
+    await sessions.open(person, passphrase, 'portal'),
+    await sessions.open(person, passphrase, 'console'),
+  ]
+  await consent.rotate(person)
+  await sessions.absorbRoots(portal)
+  await consent.rotate(person)
+  await sessions.absorbRoots(console)
+  expect(person.hot.sealedRoots).toEqual([])
+  expect(await generationsKept()).toEqual([1, 2, 3])
+  sessions.close(portal.id)
+  await consent.rotate(person)
+  await sessions.absorbRoots(console)
+  expect(await generationsKept()).toEqual([1, 2, 3, 4])
+})
+
+test('roots are taken over once, whatever happens at the same time', { timeout: 60_000 }, async () => {
+  const doctors = [world.enrolDoctor(), world.enrolDoctor()]
+  const session = await sessions.open(person, passphrase, 'portal')
+  const streams = person.streams.map(({ stream }) => stream)
+  const grant = (to: Uint8Array) =>
+    consent.grant(person, session.vault, { to, streams, fromMs: world.nowMs, untilMs: noEnd })
+  await consent.rotate(person)
+  await Promise.all([
+    sessions.absorbRoots(session),
+    sessions.absorbRoots(session),
+    ...doctors.map(({ account }) => grant(account)),
+    consent.rotate(person),
+    sessions.absorbRoots(session),
+    consent.rotate(person),
+    sessions.absorbRoots(session),
+  ])
+  await consent.rotate(person)
+  expect(await generationsKept()).toEqual([1, 2, 3, 4, 5])
+  await sessions.absorbRoots(session)
+  expect(person.hot.sealedRoots).toEqual([])
+  expect(await generationsKept()).toEqual([1, 2, 3, 4, 5])
+})
+
+test('guesses that come together are counted like those that come in turn', { timeout: 60_000 }, async () => {
+  const guesses = Array.from({ length: 12 }, (_, i) => sessions.open(person, `wrong guess ${i}`, '192.0.2.1'))
+  const outcomes = await Promise.allSettled(guesses)
+  const codes = outcomes.map((outcome) =>
+    outcome.status === 'rejected' && outcome.reason instanceof UserNodeError ? outcome.reason.detail.code : outcome,
+  )
+  expect(codes.filter((code) => code === 'ERR_PASSPHRASE_WRONG')).toHaveLength(5)
+  expect(codes.filter((code) => code === 'ERR_TOO_MANY_TRIES')).toHaveLength(7)
+  await expect(sessions.open(person, passphrase, '192.0.2.1')).rejects.toMatchObject({
+    detail: { code: 'ERR_TOO_MANY_TRIES' },
+  })
+  // Somebody elsewhere is not locked out by them.
+  expect((await sessions.open(person, passphrase, '192.0.2.2')).person).toBe(person)
+})
+
+test('a vault that is not there is not called a wrong passphrase', async () => {
+  const path = vaultPath(dir, person.account)
+  renameSync(path, `${path}.away`)
+  await expect(sessions.open(person, passphrase, 'console')).rejects.toMatchObject({
+    message: expect.stringContaining('vault is missing'),
+    detail: { code: 'ERR_VAULT_MISSING' },
+  })
+  renameSync(`${path}.away`, path)
+  expect((await sessions.open(person, passphrase, 'console')).person).toBe(person)
+})
