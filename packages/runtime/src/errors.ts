@@ -58,6 +58,12 @@ export function codeOf(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined
 }
 
+/** True for faults of this machine that pass: a full disk, a file or database that could not be written or read. */
+export function isLocalFault(error: unknown): boolean {
+  const code = codeOf(error)
+  return code === 'ERR_DISK_FULL' || code === 'ERR_DATABASE_FAILED' || code === 'ERR_FILE_FAILED'
+}
+
 /** The message of anything thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

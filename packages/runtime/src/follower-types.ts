@@ -11,6 +11,8 @@ export type FollowerEvent =
   | { readonly type: 'conflict'; readonly chain: ChainName; readonly url: string; readonly error: RuntimeError }
   | { readonly type: 'invalid'; readonly chain: ChainName; readonly url: string; readonly error: RuntimeError }
   | { readonly type: 'stale'; readonly chain: ChainName; readonly ageMs: number }
+  /** Its files were damaged: they are emptied and filled again. */
+  | { readonly type: 'rebuilt'; readonly reason: string }
 
 /** A verified block, as consumers get it. */
 export interface FollowedBlock {

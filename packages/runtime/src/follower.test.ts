@@ -1,10 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { userTables } from '@healthblock/chain/tables'
 import { toHex } from '@healthblock/encoding/bytes'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { codeOf } from './errors.ts'
+import { codeOf, RuntimeError } from './errors.ts'
 import { type FollowedBlock, type FollowerEvent, LedgerFollower } from './follower.ts'
 import { createLogger } from './logger.ts'
 import { type Consortium, createConsortium, type Lies, startTestNode, TestLedger, type TestNode } from './testkit.ts'
@@ -251,5 +251,47 @@ describe('LedgerFollower', () => {
     await first.close()
     grow(2)
     expect((await take(one, 4)).map((block) => block.height)).toEqual([0, 1, 2, 3])
+  })
+
+  it('empties damaged files and fills them again, and a consumer goes on where it was', async () => {
+    grow(4)
+    const honest = await node()
+    const first = follower([honest], { docchain: false }).follower
+    await first.catchUp()
+    const done = await take(first, 3)
+    await first.close()
+    const path = join(dir, 'ledger', 'userchain.db')
+    const bytes = readFileSync(path)
+    bytes.fill(0xa5, 4096, bytes.length)
+    writeFileSync(path, bytes)
+    grow(1)
+    const { follower: second, events } = follower([honest], { docchain: false })
+    expect(events.map((event) => event.type)).toEqual(['rebuilt'])
+    const rest = take(second, 3, done.at(-1)?.cursor)
+    second.start()
+    expect((await rest).map((block) => block.height)).toEqual([3, 4, 5])
+    expect(second.head('userchain')).toEqual(history.ledger.head('userchain'))
+  })
+
+  it('gives a block again while the consumer has no room, and ends upon any other fault', async () => {
+    grow(2)
+    const one = follower([await node()], { docchain: false }).follower
+    await one.catchUp()
+    const given: number[] = []
+    const stop = new AbortController()
+    const fail = (fault: Error | undefined) =>
+      one.follow({
+        chain: 'userchain',
+        signal: stop.signal,
+        onBlock: (block) => {
+          given.push(block.height)
+          if (given.length < 3 && fault !== undefined) throw fault
+          if (block.height === 2) stop.abort()
+        },
+      })
+    await expect(fail(new TypeError('a mistake'))).rejects.toThrow(TypeError)
+    given.length = 0
+    await fail(new RuntimeError('no room left', { code: 'ERR_DISK_FULL', path: 'node.db' }))
+    expect(given).toEqual([0, 0, 0, 1, 2])
   })
 })

@@ -6,8 +6,7 @@
  *
  * Consumers get every block at least once, in order, each with a cursor that they keep with what they made of it.
  */
-import { join } from 'node:path'
-import { type ChainHead, Ledger } from '@healthblock/chain/block'
+import type { ChainHead, Ledger } from '@healthblock/chain/block'
 import type { LogPolicy, VerifiedCheckpoint } from '@healthblock/chain/checkpoint'
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import { parseHead } from '@healthblock/chain/head'
@@ -16,13 +15,14 @@ import { parseSealLeaf } from '@healthblock/chain/seal'
 import { type ChainName, leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
-import { codeOf, isRuntimeError, messageOf, RuntimeError } from './errors.ts'
+import { codeOf, isLocalFault, isRuntimeError, messageOf, RuntimeError } from './errors.ts'
 import { ensureFolder } from './files.ts'
+import { openLedger, removeStores } from './follower-files.ts'
 import type { FollowedBlock, FollowerEvent, FollowerOptions, Freshness } from './follower-types.ts'
 import { misbehaved } from './http-client.ts'
 import { type BlockFrame, LedgerClient, type LedgerTrust } from './ledger-client.ts'
 import { appendFrames, isPrefix, provedRootAt, subtreesOf } from './ledger-page.ts'
-import { openChainStore, type SqliteChainStore } from './ledger-stores.ts'
+import type { SqliteChainStore } from './ledger-stores.ts'
 
 export type { FollowedBlock, FollowerEvent, FollowerOptions, Freshness } from './follower-types.ts'
 
@@ -69,25 +69,17 @@ export class LedgerFollower {
     this.#options = options
     this.#now = options.now ?? Date.now
     ensureFolder(options.dir)
+    this.genesis = parseGenesis(options.genesis)
+    const { ledger, stores } = openLedger(options)
+    this.ledger = ledger
     const chain = (name: ChainName): Chain => {
-      const store = openChainStore({ path: join(options.dir, `${name}.db`) })
+      const store = stores[name]
       return {
-        name,
-        store,
-        recent: [],
-        recentBytes: 0,
-        cosignedMs: undefined,
-        publishedSize: 0,
-        busy: Promise.resolve(),
+        ...{ name, store, recent: [], recentBytes: 0 },
+        ...{ cosignedMs: undefined, publishedSize: 0, busy: Promise.resolve() },
       }
     }
     this.#chains = { userchain: chain('userchain'), docchain: chain('docchain') }
-    this.genesis = parseGenesis(options.genesis)
-    const { userchain, docchain } = this.#chains
-    this.ledger = Ledger.open({
-      genesis: options.genesis,
-      stores: { userchain: userchain.store, docchain: docchain.store },
-    })
     this.trust = {
       genesis: this.genesis,
       policy: (name) => this.policy(name),
@@ -104,12 +96,22 @@ export class LedgerFollower {
   }
 
   /**
-   * Opens a follower where it stood. It asks nobody before `catchUp`, `start` or `follow`.
+   * Opens a follower where it stood. It asks nobody before `catchUp`, `start` or `follow`. Damaged files are emptied: what they held
+   * follows from the ledger, and is fetched and verified again.
    *
-   * @throws {RuntimeError} as `openDatabase`; {ChainError} `ERR_GENESIS_INVALID`, `ERR_STATE_CORRUPT`.
+   * @throws {RuntimeError} as `openDatabase`, but for `ERR_DATABASE_CORRUPT`; {ChainError} `ERR_GENESIS_INVALID`.
    */
   static open(options: FollowerOptions): LedgerFollower {
-    return new LedgerFollower(options)
+    try {
+      return new LedgerFollower(options)
+    } catch (error) {
+      const code = codeOf(error)
+      if (code !== 'ERR_DATABASE_CORRUPT' && code !== 'ERR_STATE_CORRUPT') throw error
+      removeStores(options.dir)
+      const follower = new LedgerFollower(options)
+      follower.#emit({ type: 'rebuilt', reason: messageOf(error) })
+      return follower
+    }
   }
 
   /** The verified head of a chain. */
@@ -165,11 +167,13 @@ export class LedgerFollower {
 
   /**
    * Gives a consumer every block after its cursor, in order, one at a time, for ever: those applied earlier are fetched
-   * again and checked against what was verified. A block whose handler did not return is given again next time.
+   * again and checked against what was verified. A block whose handler did not return is given again next time; at once, after a pause, if
+   * a fault of this machine's disk was the cause.
    *
-   * @param options - `cursor`: of the last block that the consumer is done with; from block 0 if absent. The state of `ledger` may be ahead of the block given.
+   * @param options - `cursor`: of the last block that the consumer is done with; from block 0 if absent. The state of `ledger` may be ahead
+   *   of the block given. A cursor beyond this follower's head (its files were lost) waits until that is caught up.
    * @returns When the signal aborts.
-   * @throws What `onBlock` throws; {RuntimeError} `ERR_CURSOR_INVALID`, `ERR_LEDGER_CONFLICT`, `ERR_LEDGER_INVALID`.
+   * @throws What `onBlock` throws, unless it is `ERR_DISK_FULL`, `ERR_DATABASE_FAILED` or `ERR_FILE_FAILED`; {RuntimeError} `ERR_CURSOR_INVALID`, `ERR_LEDGER_CONFLICT`, `ERR_LEDGER_INVALID`.
    */
   async follow(options: {
     chain: ChainName
@@ -177,30 +181,31 @@ export class LedgerFollower {
     onBlock: (block: FollowedBlock) => void | Promise<void>
     signal: AbortSignal
   }): Promise<void> {
+    const { chain, onBlock } = options
     const signal = AbortSignal.any([options.signal, this.#stop.signal])
-    let at = this.#parseCursor(options.chain, options.cursor)
+    let at = await this.#startAt(chain, options.cursor, signal)
     let pauseMs = retryMsMin
     while (!signal.aborted) {
       this.#assertWell()
-      if (at.range.size === this.head(options.chain).size) {
-        await this.#changed(options.chain, at.range.size, signal)
+      if (at.range.size === this.head(chain).size) {
+        await this.#changed(chain, at.range.size, signal)
         continue
       }
-      let blocks: readonly FollowedBlock[]
       try {
-        blocks = await this.#blocksAfter(options.chain, at, signal)
-        pauseMs = retryMsMin
+        for (const block of await this.#blocksAfter(chain, at, signal)) {
+          await onBlock(block)
+          at = this.#parseCursor(chain, block.cursor)
+          pauseMs = retryMsMin
+          if (signal.aborted) return
+        }
       } catch (error) {
         if (signal.aborted) return
-        if (!isRuntimeError(error, 'ERR_NO_SOURCE') && !isRuntimeError(error, 'ERR_SOURCE_REFUSED')) throw error
+        const isAway = isRuntimeError(error, 'ERR_NO_SOURCE') || isRuntimeError(error, 'ERR_SOURCE_REFUSED')
+        if (!isAway && !isLocalFault(error)) throw error
+        if (!isAway)
+          this.#options.logger.error({ chain, err: error }, 'a block could not be taken in; it will be tried again')
         await this.#pause(pauseMs, signal)
         pauseMs = Math.min(retryMsMax, pauseMs * 2)
-        continue
-      }
-      for (const block of blocks) {
-        await options.onBlock(block)
-        at = this.#parseCursor(options.chain, block.cursor)
-        if (signal.aborted) return
       }
     }
   }
@@ -278,17 +283,34 @@ export class LedgerFollower {
     })
   }
 
-  #parseCursor(chain: ChainName, cursor: Uint8Array | undefined): { range: CompactRange; nextHeight: number } {
-    if (cursor === undefined) return { range: new CompactRange(), nextHeight: 0 }
+  /** Where a cursor stands, once this follower is as far. */
+  async #startAt(chain: ChainName, cursor: Uint8Array | undefined, signal: AbortSignal) {
+    if (cursor !== undefined) {
+      const { height } = this.#decodeCursor(chain, cursor)
+      while (height > this.head(chain).height && !signal.aborted) {
+        this.#assertWell()
+        await this.#changed(chain, this.head(chain).size, signal)
+      }
+      if (signal.aborted) return { range: new CompactRange(), nextHeight: 0 }
+    }
+    return this.#parseCursor(chain, cursor)
+  }
+
+  #decodeCursor(chain: ChainName, cursor: Uint8Array): { height: number; range: CompactRange } {
     try {
       const [height, bytes] = decodeCbor(cursor) as [number, Uint8Array]
-      const range = CompactRange.parse(bytes)
-      const known = this.ledger.index(chain).boundaryAt(height)
-      // A cursor beyond the follower's own height is possible if its files were lost: it is checked once that is caught up.
-      if (known !== undefined && known.size === range.size && equalBytes(known.root, range.root))
-        return { range, nextHeight: height + 1 }
+      return { height, range: CompactRange.parse(bytes) }
     } catch (cause) {
       throw new RuntimeError('the cursor cannot be read', { code: 'ERR_CURSOR_INVALID', chain }, { cause })
+    }
+  }
+
+  #parseCursor(chain: ChainName, cursor: Uint8Array | undefined): { range: CompactRange; nextHeight: number } {
+    if (cursor === undefined) return { range: new CompactRange(), nextHeight: 0 }
+    const { height, range } = this.#decodeCursor(chain, cursor)
+    const known = this.ledger.index(chain).boundaryAt(height)
+    if (known !== undefined && known.size === range.size && equalBytes(known.root, range.root)) {
+      return { range, nextHeight: height + 1 }
     }
     throw new RuntimeError('the cursor is not of the history that is followed', { code: 'ERR_CURSOR_INVALID', chain })
   }
@@ -576,7 +598,8 @@ export class LedgerFollower {
       } catch (error) {
         if (signal.aborted || this.#halted !== undefined) return
         this.#noteFrom(error)
-        this.#options.logger.debug({ chain, err: error }, 'following was interrupted')
+        const level = isLocalFault(error) ? 'error' : 'debug'
+        this.#options.logger[level]({ chain, err: error }, 'following was interrupted')
       }
       await this.#pause(pauseMs, signal)
       pauseMs = Math.min(retryMsMax, pauseMs * 2)

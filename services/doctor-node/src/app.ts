@@ -146,7 +146,10 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
   const reader = new Reader({ database, grants, envelopes, storage, ledgerId, events, nowMs })
   const reports = new UnreadableReports({ database, grants, composer, postings, logger })
   const isRegistered = (): boolean => ['registered', 'licensed'].includes(identity.state())
-  const worker = new Worker({ database, grants, reader, judge, reports, postings, logger, isReady: isRegistered })
+  const worker = new Worker({
+    ...{ database, grants, reader, judge, reports, postings, logger, isReady: isRegistered },
+    settle: (entry) => settle(postings, judge, entry),
+  })
   const watch = new UserchainWatch({ database, grants, events, account: () => doctor().account })
   const outbox = new Outbox({
     dir: config.dir,
@@ -154,7 +157,7 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
     client: follower.client,
     logger: logger.child({ part: 'outbox' }),
     onFinished: (entry) => {
-      settle(postings, judge, entry)
+      worker.settle(entry)
       worker.wake()
     },
   })
@@ -272,7 +275,7 @@ export async function createDoctorNode(options: {
   return {
     services: built,
     async listen() {
-      built.postings.reconcile()
+      built.worker.reconcile()
       built.outbox.start()
       work = Promise.all([built.worker.run(running.signal), followWhenEnrolled(built, logger, running.signal)])
       return app.listen({ host: config.host, port: config.port, dir: config.dir })

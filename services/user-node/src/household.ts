@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '@healthblock/runtime/logger'
+import type { Outbox } from '@healthblock/runtime/outbox'
 import type { Consent } from './consent/consent.ts'
 import type { Settlement } from './consent/settlement.ts'
 import { epochOf, type LedgerView } from './ledger-view.ts'
@@ -23,6 +24,7 @@ interface Dependencies {
   readonly delivery: Delivery
   readonly diagnoses: Diagnoses
   readonly postings: Postings
+  readonly outbox: Pick<Outbox, 'find'>
   readonly ledger: LedgerView
   /** Catches up with the published ledgers, as far as somebody of the house may read them. */
   readonly refresh: () => Promise<void>
@@ -68,9 +70,10 @@ export class Household {
 
   /** One round. Never throws. */
   async round(): Promise<void> {
-    const { store, settlement, delivery, diagnoses } = this.#deps
+    const { store, settlement, delivery, diagnoses, outbox } = this.#deps
     for (const person of store.all()) await this.#attempt('seal', () => this.#serve(person))
     await this.#attempt('deliver', () => delivery.step())
+    await this.#attempt('consent', () => settlement.resume((tx) => outbox.find(tx)))
     await this.#attempt('receipts', () => settlement.pursue())
     await this.#attempt('diagnoses', () => diagnoses.open())
   }

@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '@healthblock/runtime/logger'
+import type { OutboxEntry } from '@healthblock/runtime/outbox'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { Postings } from '../posting/postings.ts'
 import type { Grants } from '../watch/grants.ts'
@@ -19,6 +20,8 @@ interface Dependencies {
   readonly reports: UnreadableReports
   readonly postings: Postings
   readonly logger: Logger
+  /** Writes down the outbox's final word about an entry, and what follows from it. */
+  readonly settle: (entry: OutboxEntry) => void
   /** False until there is a doctor whose registration is on record: nothing can be fetched or posted before. */
   readonly isReady: () => boolean
 }
@@ -30,9 +33,26 @@ export class Worker {
   readonly #deps: Dependencies
   #ring: (() => void) | undefined
   #isRung = false
+  #isBehind = false
   #running: Promise<void> | undefined
   constructor(deps: Dependencies) {
     this.#deps = deps
+  }
+
+  /** The outbox's final word about an entry. What cannot be written down is taken up again by a later round. */
+  settle(entry: OutboxEntry): void {
+    try {
+      this.#deps.settle(entry)
+    } catch (error) {
+      this.#isBehind = true
+      throw error
+    }
+  }
+
+  /** What the outbox finished while this process was not there to hear it, or had no room to write it down. */
+  reconcile(): void {
+    this.#isBehind = false
+    for (const entry of this.#deps.postings.unsettled()) this.settle(entry)
   }
 
   /** Begins the next round at once. */
@@ -68,6 +88,7 @@ export class Worker {
   async #round(signal: AbortSignal): Promise<void> {
     const { grants, reader, judge, reports, postings, isReady } = this.#deps
     if (!isReady()) return
+    if (this.#isBehind) await this.#attempt('settle', async () => this.reconcile())
     for (const patient of grants.patients()) {
       if (signal.aborted) return
       await this.#attempt('read', () => reader.read(patient, signal))

@@ -207,14 +207,14 @@ export class Postings {
     this.#deps.database.run(`UPDATE record SET ${set} WHERE diagnosis = ?`, tx)
   }
 
-  /** After a restart: what the outbox finished while this process was not there to hear it. */
-  reconcile(): void {
+  /** What the outbox finished while this process was not there to hear it, or had no room to write it down. */
+  unsettled(): OutboxEntry[] {
     const { database, outbox } = this.#deps
     const rows = database.all("SELECT tx FROM posting WHERE state = 'posted' LIMIT 100000")
-    for (const { tx } of rows) {
+    return rows.flatMap(({ tx }) => {
       const entry = outbox().find(tx as Uint8Array)
-      if (entry !== undefined) this.settle(entry)
-    }
+      return entry?.status === 'committed' || entry?.status === 'refused' ? [entry] : []
+    })
   }
 
   /** One of the doctor's own entries. */

@@ -37,9 +37,13 @@ function partsOf(receipt: Uint8Array): number {
   return parsed.parts?.length ?? 0
 }
 
+/** Between two looks for refused rotations that nothing took the place of. */
+const reissuePauseMs = 30_000
+
 /** Follows the consent transactions of everybody. */
 export class Settlement {
   readonly #deps: Dependencies
+  #reissueAfterMs = 0
   constructor(deps: Dependencies) {
     this.#deps = deps
   }
@@ -95,6 +99,33 @@ export class Settlement {
     const hot = { ...person.hot, grants: person.hot.grants.filter(({ grantId }) => !gone.includes(toHex(grantId))) }
     database.transaction(() => people.writeHot(person, hot))
     person.hot = hot
+  }
+
+  /**
+   * Takes up what an earlier run, or one without room on its disk, left undone: final transactions that were not settled, and refused
+   * rotations that were not signed again. Call it often.
+   */
+  async resume(find: (tx: Uint8Array) => OutboxEntry | undefined): Promise<void> {
+    const { database, people, nowMs, reissue } = this.#deps
+    const rows = database.all(
+      `SELECT consent.tx AS tx, consent.account AS account FROM consent JOIN posting ON posting.tx = consent.tx
+       WHERE consent.state = 'pending' AND posting.state <> 'pending' ORDER BY consent.changed LIMIT 64`,
+    )
+    for (const row of rows) {
+      const person = people.byAccount(row.account as Uint8Array)
+      const entry = find(row.tx as Uint8Array)
+      if (person !== undefined && entry !== undefined) await this.settle(person, entry)
+    }
+    if (nowMs() < this.#reissueAfterMs) return
+    this.#reissueAfterMs = nowMs() + reissuePauseMs
+    for (const person of people.all()) {
+      const row = database.get(
+        `SELECT sum(state = 'refused') AS refused, sum(state <> 'refused') AS others FROM consent
+         WHERE account = ? AND generation = ?`,
+        ...[person.account, person.hot.generation],
+      )
+      if (Number(row?.refused ?? 0) > 0 && Number(row?.others ?? 0) === 0) await reissue(person)
+    }
   }
 
   /** Looks for the receipts that are still incomplete. Call it often: it asks only for those. */

@@ -36,6 +36,8 @@ export class Delivery {
   #running: Promise<void> | undefined
   #pauseMs = 0
   #uploadAfterMs = 0
+  /** True while the outbox has finished something that could not be written down here: a full disk. */
+  #isBehind = false
 
   constructor(deps: Dependencies) {
     this.#deps = deps
@@ -50,6 +52,7 @@ export class Delivery {
   }
 
   async #step(): Promise<void> {
+    if (this.#isBehind) this.reconcile()
     this.handOver()
     await this.#upload()
     for (const person of this.#deps.people.all()) {
@@ -164,8 +167,17 @@ export class Delivery {
     }
   }
 
-  /** The outbox's final word about a transaction. */
+  /** The outbox's final word about a transaction. What cannot be written down is taken up again by a later step. */
   settle(entry: OutboxEntry): void {
+    try {
+      this.#settle(entry)
+    } catch (error) {
+      this.#isBehind = true
+      throw error
+    }
+  }
+
+  #settle(entry: OutboxEntry): void {
     const { database, postings, onFinal } = this.#deps
     const tx = fromHex(entry.id)
     const row = database.get('SELECT account, what FROM posting WHERE tx = ?', tx)
@@ -181,8 +193,9 @@ export class Delivery {
     onFinal({ tx, what: row.what as string, account: row.account as Uint8Array }, entry)
   }
 
-  /** After a restart: what the outbox finished while this process was not there to hear it. */
+  /** What the outbox finished while this process was not there to hear it, or had no room to write it down. */
   reconcile(): void {
+    this.#isBehind = false
     const { database, outbox } = this.#deps
     const rows = database.all("SELECT tx FROM posting WHERE handed = 1 AND state = 'pending'")
     for (const row of rows) {
