@@ -1,15 +1,17 @@
 /** A chain replayed from its leaves, every signature checked and every rule executed, against what the cores can verify. */
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Ledger } from '@healthblock/chain/block'
+import { type PreparationWorkers, type PreparedBundle, prepareBundle, sameThread } from '@healthblock/chain/preparation'
 import { Replay } from '@healthblock/chain/replay'
 import { type ChainStore, MemoryChainStore } from '@healthblock/chain/store'
-import { parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { encodeEntryBundle, tileWidth } from '@healthblock/chain/tile'
 import { randomBytes } from '@healthblock/crypto/random'
 import { openChainStore } from '@healthblock/runtime/ledger-stores'
+import { PreparationPool } from '@healthblock/runtime/preparation-pool'
 import { type Draft, type Party, World } from '../packages/chain/src/testkit.ts'
-import { betweenBounds } from './support/ed25519-bound.ts'
+import { betweenBounds, type Ed25519Bound } from './support/ed25519-bound.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 
 const options = benchOptions()
@@ -18,8 +20,8 @@ const blockTransactions = 256
 /** Blocks that only enrol the patients: replayed before the clock starts. */
 const enrolmentBlocks = 3
 const blocks = options.quick ? 8 : 80
-/** Blocks whose signatures are verified ahead of the one that is executed. */
-const aheadBlocks = 4
+/** Bundles whose signatures are verified ahead of the one that is executed. */
+const aheadBundles = 8
 
 /** Blocks of a chain as an auditor gets them: leaves, the SEAL last. Block 0 is the ledger's own. */
 function makeChain(records: number): { genesis: Uint8Array; blocks: Uint8Array[][] } {
@@ -56,69 +58,97 @@ function makeChain(records: number): { genesis: Uint8Array; blocks: Uint8Array[]
   return { genesis: world.genesis, blocks: made }
 }
 
-/** Replays everything; `ahead` is how many blocks' signatures the other threads verify before they are executed. */
+/** Replays everything as an auditor does: bundles of leaves are hashed, named and verified ahead of the block that is executed. */
 async function replay(
   chain: ReturnType<typeof makeChain>,
   userchain: ChainStore,
-  ahead: number,
-): Promise<{ seconds: number; blockMs: number[] }> {
+  workers: PreparationWorkers,
+): Promise<Replayed> {
   const stores = { userchain, docchain: new MemoryChainStore() }
   const ledger = Ledger.open({ genesis: chain.genesis, stores })
   const reader = new Replay(ledger, 'userchain', ledger.head('userchain').size)
-  const blockMs: number[] = []
   for (const leaf of chain.blocks.slice(0, enrolmentBlocks).flat()) reader.push(leaf)
-  const measured = chain.blocks.slice(enrolmentBlocks)
+  const bundles = bundlesOf(chain.blocks.slice(enrolmentBlocks).flat())
+  const order = { workers, ledger, chain: 'userchain' } as const
+  const prepare = (bundle: Uint8Array, number: number): Promise<PreparedBundle> =>
+    prepareBundle(order, bundle, Math.min(tileWidth, blocks * (blockTransactions + 1) - number * tileWidth))
+  // The threads have started before the clock does.
+  await Promise.all(cpus().map(() => prepare(bundles[0] as Uint8Array, 0)))
+  const bundleMs: number[] = []
+  const cpu = process.cpuUsage()
   const begun = performance.now()
-  const verified: Promise<void>[] = []
-  const verify = (number: number): void => {
-    const leaves = measured[number]
-    if (leaves !== undefined)
-      verified.push(ledger.preverify('userchain', leaves.slice(0, -1).map(parseTransactionLeaf)))
-  }
-  for (const [number, leaves] of measured.entries()) {
-    if (ahead > 0) {
-      while (verified.length <= Math.min(number + ahead, measured.length - 1)) verify(verified.length)
-      await verified[number]
-    }
+  const ahead: Promise<PreparedBundle>[] = []
+  for (const number of bundles.keys()) {
+    while (ahead.length <= Math.min(number + aheadBundles, bundles.length - 1))
+      ahead.push(prepare(bundles[ahead.length] as Uint8Array, ahead.length))
+    const { leaves } = await (ahead[number] as Promise<PreparedBundle>)
     const from = performance.now()
-    for (const leaf of leaves) reader.push(leaf)
-    blockMs.push(performance.now() - from)
+    for (const one of leaves) reader.push(one.leaf, one)
+    bundleMs.push(performance.now() - from)
   }
-  return { seconds: (performance.now() - begun) / 1000, blockMs }
+  return { seconds: (performance.now() - begun) / 1000, cpuSeconds: cpuSecondsSince(cpu), bundleMs }
+}
+
+interface Replayed {
+  readonly seconds: number
+  /** User and system time of all threads. */
+  readonly cpuSeconds: number
+  /** Time on the one thread that executes, by bundle. */
+  readonly bundleMs: readonly number[]
+}
+
+function cpuSecondsSince(start: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(start)
+  return (user + system) / 1e6
+}
+
+function bundlesOf(leaves: readonly Uint8Array[]): Uint8Array[] {
+  return Array.from({ length: Math.ceil(leaves.length / tileWidth) }, (_, i) =>
+    encodeEntryBundle(leaves.slice(i * tileWidth, (i + 1) * tileWidth)),
+  )
 }
 
 async function measure(records: number): Promise<Result[]> {
   tell(`audit: making ${blocks * blockTransactions} transactions of ${records} records`)
   const chain = makeChain(records)
-  const ways: Result[] = []
-  for (const [store, ahead] of [
-    ['memory', 0],
-    ['memory', aheadBlocks],
-    ['sqlite', aheadBlocks],
+  const rows: Result[] = []
+  for (const [store, threads] of [
+    ['memory', 'one'],
+    ['memory', 'all'],
+    ['sqlite', 'all'],
   ] as const) {
     const dir = mkdtempSync(join(tmpdir(), 'healthblock-bench-'))
     const file = store === 'sqlite' ? openChainStore({ path: join(dir, 'userchain.db') }) : undefined
+    const pool = threads === 'all' ? new PreparationPool() : undefined
     try {
       const { value, bound } = await betweenBounds(options.quick ? 300 : 1500, () =>
-        replay(chain, file ?? new MemoryChainStore(), ahead),
+        replay(chain, file ?? new MemoryChainStore(), pool ?? sameThread),
       )
-      const transactions = blocks * blockTransactions
-      const rate = transactions / value.seconds
-      ways.push({
-        ...{ store, threads: ahead === 0 ? 'one' : 'all', records, transactions },
-        ...{
-          transactionsPerSecond: rate,
-          p50Ms: percentile(value.blockMs, 0.5),
-          p99Ms: percentile(value.blockMs, 0.99),
-        },
-        ...{ ed25519VerifyPerSecond: bound, partOfBoundPercent: (100 * rate) / bound },
-      })
+      rows.push({ store, threads, records, ...rowOf(value, bound) })
     } finally {
+      await pool?.close()
       file?.close()
       rmSync(dir, { recursive: true, force: true })
     }
   }
-  return ways
+  return rows
+}
+
+function rowOf({ seconds, cpuSeconds, bundleMs }: Replayed, bound: Ed25519Bound): Result {
+  const transactions = blocks * blockTransactions
+  const rate = transactions / seconds
+  const cpuUs = (1e6 * cpuSeconds) / transactions
+  return {
+    transactions,
+    transactionsPerSecond: rate,
+    p50Ms: percentile(bundleMs, 0.5),
+    p99Ms: percentile(bundleMs, 0.99),
+    ed25519VerifyPerSecond: bound.perSecond,
+    partOfBoundPercent: (100 * rate) / bound.perSecond,
+    cpuUsPerTransaction: cpuUs,
+    cpuUsPerVerify: bound.cpuUs,
+    cpuPartOfBoundPercent: (100 * bound.cpuUs) / cpuUs,
+  }
 }
 
 const results: Result[] = []

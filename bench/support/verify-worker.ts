@@ -7,6 +7,7 @@ const { publicKey, privateKey } = generateKeyPairSync('ed25519')
 const message = randomBytes(256)
 const signature = sign(null, message, privateKey)
 for (let i = 0; i < 200; i++) verify(null, message, publicKey, signature)
+const cpuStart = process.threadCpuUsage()
 const begunMs = performance.now()
 let count = 0
 let elapsedMs = 0
@@ -15,4 +16,5 @@ while (elapsedMs < durationMs) {
   count += 20
   elapsedMs = performance.now() - begunMs
 }
-parentPort?.postMessage((count * 1000) / elapsedMs)
+const { user, system } = process.threadCpuUsage(cpuStart)
+parentPort?.postMessage({ rate: (count * 1000) / elapsedMs, cpuUs: (user + system) / count })

@@ -1,11 +1,20 @@
 /** A block under way: transactions are judged and executed one after the other on an overlay, and nothing else changes. */
+import { equalBytes } from '@healthblock/encoding/bytes'
 import type { GrantClose, PlacedTransaction, SizeAndRoot, Verdict } from './block-types.ts'
 import type { DocchainContext, Effects } from './contracts/context.ts'
 import { judgeDocchain, judgeUserchain, misplaced } from './contracts/judge.ts'
 import type { LogIndex, LogIndexChanges } from './log-index.ts'
+import type { PreparedTransaction } from './preparation.ts'
 import type { SignatureCache } from './signature-cache.ts'
 import { byteText, type StateChange, StateOverlay, type StateReader } from './state.ts'
-import { type ChainName, rulePrefix, signingMessage, type Transaction, transactionId } from './transaction.ts'
+import {
+  type ChainName,
+  rulePrefix,
+  signingMessage,
+  type Transaction,
+  type TransactionSignature,
+  transactionId,
+} from './transaction.ts'
 
 /** Where and when a block runs. */
 export interface RunPlace {
@@ -40,24 +49,29 @@ export class BlockRun {
     this.#signatures = signatures
   }
 
-  /** Judges a transaction at the next index. If it is valid its effects are kept and the index is taken; else nothing changes. */
-  execute(transaction: Transaction): Verdict {
+  /**
+   * Judges a transaction at the next index. If it is valid its effects are kept and the index is taken; else nothing changes.
+   *
+   * @param prepared - What is known of this very transaction.
+   */
+  execute(transaction: Transaction, prepared?: PreparedTransaction): Verdict {
     const { place } = this
     const wrongPlace = misplaced(transaction, place.chain)
     if (wrongPlace !== undefined) return wrongPlace
     const { bodyBytes } = transaction
-    const id = transactionId({ ledgerId: place.ledgerId, chain: place.chain, bodyBytes })
-    const committed = place.log.find(id) ?? this.#indices.get(byteText(id))
+    const id = prepared?.id ?? transactionId({ ledgerId: place.ledgerId, chain: place.chain, bodyBytes })
+    const idText = byteText(id)
+    const committed = this.#indices.get(idText) ?? place.log.find(id)
     if (committed !== undefined) {
       return { verdict: 'refused', rule: `${rulePrefix(transaction.body.t)}.duplicate`, index: committed }
     }
     const index = place.firstIndex + this.transactions.length
     const state = new StateOverlay(this.#state)
     const effects: Effects = { closes: [], records: [], wakes: false }
-    const verdict = this.#judge(transaction, { id, index, state, effects })
+    const verdict = this.#judge(transaction, { id, index, state, effects, prepared })
     if (verdict.verdict !== 'valid') return verdict
     this.#state.absorb(state)
-    this.#indices.set(byteText(id), index)
+    this.#indices.set(idText, index)
     this.transactions.push({ transaction, id, index })
     this.closes.push(...effects.closes)
     this.records.push(...effects.records)
@@ -72,7 +86,13 @@ export class BlockRun {
 
   #judge(
     transaction: Transaction,
-    own: { id: Uint8Array; index: number; state: StateOverlay; effects: Effects },
+    own: {
+      id: Uint8Array
+      index: number
+      state: StateOverlay
+      effects: Effects
+      prepared: PreparedTransaction | undefined
+    },
   ): Verdict {
     const { chain, ledgerId, epochMs, timeMs, log, docchain } = this.place
     const message = () => signingMessage({ ledgerId, chain, bodyBytes: transaction.bodyBytes })
@@ -84,8 +104,11 @@ export class BlockRun {
       state: own.state,
       log,
       effects: own.effects,
-      isGoodSignature: ({ signature }: { signature: Uint8Array }, publicKey: Uint8Array) =>
-        this.#signatures.isGood({ id: own.id, publicKey, signature, message }),
+      isGoodSignature: (one: TransactionSignature, publicKey: Uint8Array) => {
+        const known = own.prepared?.goodUnder[transaction.signatures.indexOf(one)]
+        if (known !== undefined && equalBytes(known, publicKey)) return true
+        return this.#signatures.isGood({ id: own.id, publicKey, signature: one.signature, message })
+      },
     }
     if (docchain === undefined) return judgeUserchain(transaction, context)
     const userchain = { state: docchain.state, log: docchain.log }

@@ -13,12 +13,13 @@ import { ChainError } from './errors.ts'
 import { type Genesis, genesisLeaf, parseGenesis } from './genesis.ts'
 import { policyAt } from './live-at.ts'
 import type { LogIndex } from './log-index.ts'
+import type { PreparedLeaf } from './preparation.ts'
 import { blockTransactionsMax, parseSealLeaf, type Seal } from './seal.ts'
 import { SignatureCache } from './signature-cache.ts'
 import { StateOverlay, type StateReader } from './state.ts'
 import type { StateProof } from './state-tree.ts'
 import { type ChainStore, MemoryChainStore } from './store.ts'
-import type { PolicyRecord } from './tables.ts'
+import { keyRoles, type PolicyRecord } from './tables.ts'
 import { type ChainName, parseTransactionLeaf, signingMessage, type Transaction, transactionId } from './transaction.ts'
 
 export type {
@@ -157,6 +158,17 @@ export class Ledger {
   }
 
   /**
+   * The public key that the signature will probably be judged under: that of the account now, or the one that the transaction registers. It
+   * decides nothing; undefined if the account is not known yet.
+   */
+  expectedKey({ body }: Transaction, signer: { account: Uint8Array; key: number }): Uint8Array | undefined {
+    const { account, key } = signer
+    const isOwn = body.t === 'register' && !equalBytes(account, body.sponsor)
+    if (isOwn && key <= keyRoles.op) return key === keyRoles.root ? body.root : body.op
+    return this.accountKey(account, key)
+  }
+
+  /**
    * Verifies the transactions' signatures off the event loop, each under the key that is live now, and remembers the good ones. It decides
    * nothing: execution verifies itself what is not remembered.
    */
@@ -166,7 +178,7 @@ export class Ledger {
       const place = { ledgerId: this.ledgerId, chain, bodyBytes: transaction.bodyBytes }
       const message = () => signingMessage(place)
       return transaction.signatures.flatMap(({ account, key, signature }) => {
-        const publicKey = this.#expectedKey(transaction, id, account, key)
+        const publicKey = this.expectedKey(transaction, { account, key })
         return publicKey === undefined ? [] : [this.signatures.prepare({ id, publicKey, signature, message })]
       })
     })
@@ -210,27 +222,31 @@ export class Ledger {
    * Checks a whole block on the committed head by executing it.
    *
    * @param block - `leaves`: the transactions' and, last, the SEAL. `parsed`: the transactions parsed from these very leaves, to spare parsing them again.
+   *   `prepared`: what else is known of these very leaves, one for each; not checked again.
    * @throws {ChainError} `ERR_BLOCK_INVALID` names the rule and the index of the leaf; `ERR_ANCHOR_UNKNOWN` if Userchain must be applied first.
    */
   checkBlock(block: {
     chain: ChainName
     leaves: readonly Uint8Array[]
     parsed?: readonly Transaction[]
+    prepared?: readonly PreparedLeaf[]
   }): PendingBlock {
-    const { chain, leaves, parsed } = block
+    const { chain, leaves, parsed, prepared } = block
     const own = this.#chains[chain]
     const seal = this.#checkSeal(chain, leaves)
     const anchor = seal.anchor?.[0]
     const run = this.#run(chain, seal.ms, anchor === undefined ? own.head : { size: anchor[0], root: anchor[1] })
     for (const [position, leaf] of leaves.slice(0, -1).entries()) {
       const index = seal.i0 + position
-      const known = parsed?.[position]
-      const verdict = run.execute(known?.leaf === leaf ? known : this.#parse(chain, leaf, index))
+      const own = prepared?.[position]?.prepared
+      const known = own?.transaction ?? parsed?.[position]
+      const isKnown = known?.leaf === leaf
+      const verdict = run.execute(isKnown ? known : this.#parse(chain, leaf, index), isKnown ? own : undefined)
       if (verdict.verdict !== 'valid') throw this.#invalid(chain, index, verdict.rule)
     }
     const executed = this.#finish(run)
     if (!equalBytes(executed.state.root, seal.st)) throw this.#invalid(chain, seal.i0 + seal.k, 'seal.state')
-    return own.assemble(executed, seal)
+    return own.assemble(executed, seal, prepared)
   }
 
   /**
@@ -315,11 +331,6 @@ export class Ledger {
     const { anchor } = this.head('docchain')
     if (anchor === undefined) throw new ChainError('a Docchain head without anchor', { code: 'ERR_STATE_CORRUPT' })
     return anchor
-  }
-
-  #expectedKey({ body }: Transaction, id: Uint8Array, account: Uint8Array, key: number): Uint8Array | undefined {
-    if (body.t === 'register' && equalBytes(account, id)) return key === 0 ? body.root : body.op
-    return this.accountKey(account, key)
   }
 
   #invalid(chain: ChainName, index: number, rule: string, cause?: unknown): ChainError {

@@ -80,11 +80,15 @@ export class ChainState {
     }
   }
 
-  /** Joins an executed block and its SEAL. Changes nothing. */
-  assemble(executed: ExecutedBlock, seal: Seal): PendingBlock {
+  /**
+   * Joins an executed block and its SEAL. Changes nothing.
+   *
+   * @param known - Hashes of these very leaves, the SEAL's last, if the caller has them.
+   */
+  assemble(executed: ExecutedBlock, seal: Seal, known?: readonly { readonly hash: Uint8Array }[]): PendingBlock {
     const range = this.#at?.range.clone() ?? new CompactRange()
     const leaves = [...executed.leaves, encodeSealLeaf(seal)]
-    for (const leaf of leaves) range.append(leafHash(leaf))
+    for (const [position, leaf] of leaves.entries()) range.append(known?.[position]?.hash ?? leafHash(leaf))
     const [anchor] = seal.anchor ?? []
     const head: ChainHead = {
       height: seal.h,

@@ -31,9 +31,16 @@ export function leafHash(leaf: Uint8Array): Uint8Array<ArrayBuffer> {
   return sha256(leafPrefix, leaf)
 }
 
+// What is hashed is joined here first: a new array for each would cost as much as the hash.
+const joinedPair = new Uint8Array(1 + 2 * hashSizeBytes)
+joinedPair.set(nodePrefix)
+
 /** Hash of an inner node: 32 bytes. */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array<ArrayBuffer> {
-  return sha256(nodePrefix, left, right)
+  if (left.length !== hashSizeBytes || right.length !== hashSizeBytes) return sha256(nodePrefix, left, right)
+  joinedPair.set(left, 1)
+  joinedPair.set(right, 1 + hashSizeBytes)
+  return sha256(joinedPair)
 }
 
 /** Root of the tree without leaves. */

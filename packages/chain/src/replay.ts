@@ -4,6 +4,7 @@ import type { Ledger } from './block.ts'
 import type { PendingBlock } from './block-types.ts'
 import { ChainError } from './errors.ts'
 import { CompactRange, leafHash } from './merkle.ts'
+import type { PreparedLeaf } from './preparation.ts'
 import { blockTransactionsMax } from './seal.ts'
 import type { ChainName } from './transaction.ts'
 
@@ -17,6 +18,8 @@ export class Replay {
   /** Leaves that the ledger holds, as they came; undefined once compared, or if replay began at the head. */
   #known: CompactRange | undefined
   #block: Uint8Array[] = []
+  /** Of the leaves of `#block`, as many as came prepared. */
+  #prepared: PreparedLeaf[] = []
 
   /** @param from - Index of the first leaf to come: 0, or the size of the ledger's head. */
   constructor(ledger: Ledger, chain: ChainName, from: number) {
@@ -37,16 +40,18 @@ export class Replay {
   /**
    * Takes the next leaf.
    *
+   * @param prepared - What is known of this very leaf; not checked again.
    * @returns The block that it ends, committed; undefined for any other leaf.
    * @throws {ChainError} `ERR_BLOCK_INVALID` names chain, height, index and rule (`log.prefix`: the leaves differ from those that the ledger
    *   holds); `ERR_ANCHOR_UNKNOWN`: nothing is lost, apply Userchain and call `retry`.
    */
-  push(leaf: Uint8Array): PendingBlock | undefined {
+  push(leaf: Uint8Array, prepared?: PreparedLeaf): PendingBlock | undefined {
     if (this.#known !== undefined) {
-      this.#compare(this.#known, leaf)
+      this.#compare(this.#known, prepared?.hash ?? leafHash(leaf))
       return undefined
     }
     this.#block.push(leaf)
+    if (prepared !== undefined) this.#prepared.push(prepared)
     if (this.#block.length > blockTransactionsMax + 1) throw this.#invalid('seal.count')
     return isSeal(leaf) ? this.retry() : undefined
   }
@@ -55,15 +60,18 @@ export class Replay {
   retry(): PendingBlock | undefined {
     const last = this.#block.at(-1)
     if (last === undefined || !isSeal(last)) return undefined
-    const pending = this.#ledger.checkBlock({ chain: this.#chain, leaves: this.#block })
+    const block = { chain: this.#chain, leaves: this.#block }
+    const isPrepared = this.#prepared.length === this.#block.length
+    const pending = this.#ledger.checkBlock(isPrepared ? { ...block, prepared: this.#prepared } : block)
     this.#ledger.commit(pending)
     this.#block = []
+    this.#prepared = []
     return pending
   }
 
-  #compare(known: CompactRange, leaf: Uint8Array): void {
+  #compare(known: CompactRange, hash: Uint8Array): void {
     const { size, root } = this.#ledger.head(this.#chain)
-    known.append(leafHash(leaf))
+    known.append(hash)
     if (known.size < size) return
     if (!equalBytes(known.root, root)) throw this.#invalid('log.prefix')
     this.#known = undefined

@@ -50,7 +50,7 @@ export class StateOverlay implements StateReader {
   }
 
   #read(text: string, key: Uint8Array): Uint8Array | undefined {
-    const change = this.#changes.get(text)
+    const change = this.#changes.size === 0 ? undefined : this.#changes.get(text)
     if (change !== undefined) return change.value
     return this.#base instanceof StateOverlay ? this.#base.#read(text, key) : this.#base.get(key)
   }

@@ -1,7 +1,7 @@
 import { provider } from '#provider'
 import { CryptoError } from './errors.ts'
 import { argumentInvalid } from './inner/failures.ts'
-import { parseVerifyingKeyWith, SigningKey, VerifyingKey } from './inner/signature.ts'
+import { isSignatureAheadWith, parseVerifyingKeyWith, SigningKey, VerifyingKey } from './inner/signature.ts'
 
 export type { SigningKey, VerifyingKey } from './inner/signature.ts'
 
@@ -63,4 +63,18 @@ export async function verifySignatureAsync(check: {
 }): Promise<void> {
   const good = await VerifyingKey.checkAsync(check.key, check.signature, check.message)
   if (!good) throw signatureInvalid()
+}
+
+/**
+ * True if the signature fits the key, which is **not** checked: an answer to be used only once `parseVerifyingKey` has accepted the same
+ * key elsewhere. For threads that verify ahead: checking a key costs as much as nine signatures, and one thread has done it.
+ *
+ * @see SPEC.md §1, points 2 to 4
+ */
+export function isSignatureAhead(check: {
+  signature: Uint8Array
+  message: Uint8Array
+  publicKey: Uint8Array
+}): boolean {
+  return isSignatureAheadWith(provider, check)
 }

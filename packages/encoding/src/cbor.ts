@@ -20,6 +20,11 @@ export const cborItemsMax = 65_536
 
 const textPattern = /^[a-z0-9._-]{1,64}$/
 const textDecoder = new TextDecoder('latin1')
+/** Longest text whose length and bytes fit into one exact number. */
+const shortTextMax = 6
+const shortTextsMax = 1024
+/** Good texts by length and bytes. */
+const shortTexts = new Map<number, string>()
 
 const majorUnsigned = 0
 const majorBytes = 2
@@ -177,8 +182,25 @@ class Reader {
   text(at: number): string {
     const length = this.argument
     if (length > 64) throw forbidden('text outside [a-z0-9._-]{1,64}', at)
+    if (length <= shortTextMax) return this.#shortText(length, at)
     const text = textDecoder.decode(this.take(length))
     if (!textPattern.test(text)) throw forbidden('text outside [a-z0-9._-]{1,64}', at)
+    return text
+  }
+
+  /** Keys of maps are few and short: each is decoded and tested once. */
+  #shortText(length: number, at: number): string {
+    const { bytes, offset } = this
+    if (offset + length > bytes.length) throw this.#truncated()
+    let number = length
+    for (let i = offset; i < offset + length; i++) number = number * 256 + (bytes[i] as number)
+    let text = shortTexts.get(number)
+    if (text === undefined) {
+      text = textDecoder.decode(bytes.subarray(offset, offset + length))
+      if (!textPattern.test(text)) throw forbidden('text outside [a-z0-9._-]{1,64}', at)
+      if (shortTexts.size < shortTextsMax) shortTexts.set(number, text)
+    }
+    this.offset = offset + length
     return text
   }
 

@@ -103,3 +103,33 @@ export function parseVerifyingKeyWith(provider: Provider, bytes: Uint8Array): Ve
   cache.set(text, key)
   return key
 }
+
+const handles = new WeakMap<Provider, Map<string, VerifyingHandle>>()
+/** How many handles of unchecked keys a provider keeps. */
+const aheadKeysMax = 8192
+
+/** `isSignatureAhead` of a provider. */
+export function isSignatureAheadWith(
+  provider: Provider,
+  check: { signature: Uint8Array; message: Uint8Array; publicKey: Uint8Array },
+): boolean {
+  const { signature, message, publicKey } = check
+  if (publicKey.length !== 32 || !isAdmissible(signature)) return false
+  let cache = handles.get(provider)
+  if (cache === undefined) {
+    cache = new Map()
+    handles.set(provider, cache)
+  }
+  const text = keyText(publicKey)
+  try {
+    let handle = cache.get(text)
+    if (handle === undefined) {
+      handle = provider.ed25519Verifier(Uint8Array.from(publicKey))
+      if (cache.size >= aheadKeysMax) cache.delete(cache.keys().next().value as string)
+      cache.set(text, handle)
+    }
+    return handle.verify(signature, message)
+  } catch {
+    return false
+  }
+}

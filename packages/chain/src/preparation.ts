@@ -1,0 +1,216 @@
+/**
+ * What can be computed of leaves before their block is executed, on any thread: hashes, transaction ids, signatures. All of it is a
+ * function of bytes; what a signature must be good under is decided by execution alone, which uses only what fits.
+ */
+import { isSignatureAhead } from '@healthblock/crypto/signature'
+import { concatBytes } from '@healthblock/encoding/bytes'
+import type { Ledger } from './block.ts'
+import { ChainError } from './errors.ts'
+import { hashSizeBytes, leafHash, nodeHash } from './merkle.ts'
+import { byteText } from './state.ts'
+import { parseEntryBundle } from './tile.ts'
+import {
+  type ChainName,
+  leafKind,
+  parseTransactionLeaf,
+  signingMessage,
+  type Transaction,
+  type TransactionSignature,
+  transactionId,
+} from './transaction.ts'
+
+/** Bytes of one claim: a public key, then a signature. */
+const claimSizeBytes = 32 + 64
+
+/** A bundle of leaves to be hashed, its transactions to be named and verified: packed, so that it travels between threads in few pieces. */
+export interface PreparationRequest {
+  readonly ledgerId: Uint8Array
+  readonly chain: ChainName
+  /** A C2SP entry bundle of `width` leaves, which must be readable. */
+  readonly bundle: Uint8Array
+  readonly width: number
+  /** Where the body of each transaction starts and ends in `bundle`, in order. */
+  readonly bodies: Uint32Array
+  /** Public key and signature of each claim, one behind the other, in the order of the bodies. */
+  readonly claims: Uint8Array
+  /** Number of claims up to and with each body. */
+  readonly claimEnds: Uint32Array
+}
+
+/** The answer to a `PreparationRequest`. */
+export interface PreparationResult extends HashedBundle {
+  /** Transaction ids, 32 bytes each. */
+  readonly ids: Uint8Array
+  /** For each claim 1 if the signature is good under the key, else 0. */
+  readonly good: Uint8Array
+}
+
+/** The hashes of a bundle's leaves. */
+export interface HashedBundle {
+  /** Leaf hashes, 32 bytes each. */
+  readonly hashes: Uint8Array
+  /** Root of the tree over these leaves: 32 bytes. */
+  readonly root: Uint8Array
+}
+
+/** Who computes: threads of the caller, or this one (`sameThread`). */
+export interface PreparationWorkers {
+  /** As `prepare`. Rejects only if the thread is lost. */
+  prepare(request: PreparationRequest): Promise<PreparationResult>
+}
+
+/** A transaction that was read, named and verified before its block is executed. */
+export interface PreparedTransaction {
+  readonly transaction: Transaction
+  /** 32 bytes. */
+  readonly id: Uint8Array
+  /**
+   * For each signature the public key under which it is good, if that is a signing key at all: rules demand only keys that were checked
+   * when they were registered. Undefined if nothing is known.
+   */
+  readonly goodUnder: readonly (Uint8Array | undefined)[]
+}
+
+/** A leaf of which something is known. */
+export interface PreparedLeaf {
+  readonly leaf: Uint8Array
+  /** RFC 6962 hash of `leaf`: 32 bytes. */
+  readonly hash: Uint8Array
+  /** Absent for a SEAL, and for what cannot be read. */
+  readonly prepared?: PreparedTransaction
+}
+
+/** What a bundle of leaves is prepared with. */
+export interface PreparationOrder {
+  readonly workers: PreparationWorkers
+  /** Gives the public keys that execution will probably demand. */
+  readonly ledger: Ledger
+  readonly chain: ChainName
+}
+
+/** A bundle whose leaves are prepared for `Replay.push`. */
+export interface PreparedBundle extends HashedBundle {
+  readonly leaves: readonly PreparedLeaf[]
+}
+
+/**
+ * Prepares a bundle: reads its leaves here, and has them hashed, named and verified by the workers. Whatever is no transaction is left to
+ * replay, which says why.
+ *
+ * @param bundle - A C2SP entry bundle of `width` leaves. It must not change until the promise settles.
+ * @throws {ChainError} `ERR_TILE_FORMAT` if the bundle cannot be read.
+ */
+export async function prepareBundle(
+  { workers, ledger, chain }: PreparationOrder,
+  bundle: Uint8Array,
+  width: number,
+): Promise<PreparedBundle> {
+  const leaves = parseEntryBundle(bundle, width)
+  const read = leaves.map(readTransaction)
+  const transactions = read.filter((transaction) => transaction !== undefined)
+  const { claims, claimEnds, keys } = packClaims(ledger, transactions)
+  const bodies = bodiesOf(bundle, transactions)
+  const { ledgerId } = ledger
+  const result = await workers.prepare({ ledgerId, chain, bundle, width, bodies, claims, claimEnds })
+  const { hashes, root } = result
+  const prepared = unpackResult(transactions, keys, result)
+  let next = 0
+  const known = leaves.map((leaf, position): PreparedLeaf => {
+    const hash = hashes.subarray(position * hashSizeBytes, (position + 1) * hashSizeBytes)
+    const own = read[position] === undefined ? undefined : prepared[next++]
+    return own === undefined ? { leaf, hash } : { leaf, hash, prepared: own }
+  })
+  return { leaves: known, hashes, root }
+}
+
+function readTransaction(leaf: Uint8Array): Transaction | undefined {
+  try {
+    return leafKind(leaf) === 'transaction' ? parseTransactionLeaf(leaf) : undefined
+  } catch (error) {
+    if (!(error instanceof ChainError)) throw error
+    return undefined
+  }
+}
+
+/** The keys that the signatures are probably judged under, and the claims that follow from them. An account signs often: it is looked up once. */
+function packClaims(ledger: Ledger, transactions: readonly Transaction[]) {
+  const claimEnds = new Uint32Array(transactions.length)
+  const claims: Uint8Array[] = []
+  const known = new Map<string, Uint8Array | undefined>()
+  const keyOf = (transaction: Transaction, signer: TransactionSignature): Uint8Array | undefined => {
+    if (transaction.body.t === 'register') return ledger.expectedKey(transaction, signer)
+    const name = `${signer.key}${byteText(signer.account)}`
+    const found = known.get(name)
+    if (found !== undefined || known.has(name)) return found
+    const key = ledger.expectedKey(transaction, signer)
+    known.set(name, key)
+    return key
+  }
+  const keys = transactions.map((transaction, position) => {
+    const own = transaction.signatures.map((signer) => {
+      const key = keyOf(transaction, signer)
+      if (key !== undefined) claims.push(key, signer.signature)
+      return key
+    })
+    claimEnds[position] = claims.length / 2
+    return own
+  })
+  return { claims: concatBytes(...claims), claimEnds, keys }
+}
+
+function bodiesOf(bundle: Uint8Array, transactions: readonly Transaction[]): Uint32Array {
+  const bodies = new Uint32Array(2 * transactions.length)
+  for (const [position, { bodyBytes }] of transactions.entries()) {
+    const start = bodyBytes.byteOffset - bundle.byteOffset
+    bodies[2 * position] = start
+    bodies[2 * position + 1] = start + bodyBytes.length
+  }
+  return bodies
+}
+
+/** Joins the answer with what was asked: the transactions in their order. */
+function unpackResult(
+  transactions: readonly Transaction[],
+  keys: readonly (readonly (Uint8Array | undefined)[])[],
+  { ids, good }: PreparationResult,
+): PreparedTransaction[] {
+  let claim = 0
+  return transactions.map((transaction, position) => {
+    const id = ids.subarray(position * hashSizeBytes, (position + 1) * hashSizeBytes)
+    const goodUnder = (keys[position] ?? []).map((key) => (key !== undefined && good[claim++] === 1 ? key : undefined))
+    return { transaction, id, goodUnder }
+  })
+}
+
+/** Hashes leaves, computes ids and verifies claims, on this thread. */
+export function prepare(request: PreparationRequest): PreparationResult {
+  const { ledgerId, chain, bundle, width, bodies, claims, claimEnds } = request
+  const hashes = new Uint8Array(width * hashSizeBytes)
+  for (const [i, leaf] of parseEntryBundle(bundle, width).entries()) hashes.set(leafHash(leaf), i * hashSizeBytes)
+  const ids = new Uint8Array(claimEnds.length * hashSizeBytes)
+  const good = new Uint8Array(claims.length / claimSizeBytes)
+  let claim = 0
+  for (const [position, lastClaim] of claimEnds.entries()) {
+    const place = { ledgerId, chain, bodyBytes: bundle.subarray(bodies[2 * position], bodies[2 * position + 1]) }
+    ids.set(transactionId(place), position * hashSizeBytes)
+    const message = claim < lastClaim ? signingMessage(place) : place.bodyBytes
+    for (; claim < lastClaim; claim++) {
+      const at = claim * claimSizeBytes
+      const publicKey = claims.subarray(at, at + 32)
+      const signature = claims.subarray(at + 32, at + claimSizeBytes)
+      good[claim] = isSignatureAhead({ publicKey, signature, message }) ? 1 : 0
+    }
+  }
+  return { hashes, root: rootOf(hashes, 0, width), ids, good }
+}
+
+/** RFC 6962 root over the hashes `start` to `end` (at least one). */
+function rootOf(hashes: Uint8Array, start: number, end: number): Uint8Array {
+  if (end - start === 1) return hashes.subarray(start * hashSizeBytes, end * hashSizeBytes)
+  let split = 1
+  while (split * 2 < end - start) split *= 2
+  return nodeHash(rootOf(hashes, start, start + split), rootOf(hashes, start + split, end))
+}
+
+/** Does the work when it is asked for, on the calling thread. */
+export const sameThread: PreparationWorkers = { prepare: async (request) => prepare(request) }
