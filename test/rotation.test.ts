@@ -1,222 +1,29 @@
 /** Rotation and revocation of the user node against the real rules of the ledger: crypto's proof, lines 1, 2, 4 and 6. */
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { userTables } from '@healthblock/chain/tables'
-import { parseTransactionLeaf } from '@healthblock/chain/transaction'
-import { envelopeNodes, openEnvelope } from '@healthblock/crypto/envelope'
-import { newHotStoreKey } from '@healthblock/crypto/hot-store'
-import { epochKeyFrom, reachesEpoch, type TreeNode } from '@healthblock/crypto/key-tree'
-import { openPayload, parsePayloadHeader } from '@healthblock/crypto/payload'
-import { type OpenVault, openVault } from '@healthblock/crypto/vault'
+import { parseTransactionLeaf, signTransaction } from '@healthblock/chain/transaction'
+import type { OpenVault } from '@healthblock/crypto/vault'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
-import type { Database } from '@healthblock/runtime/sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { noEnd } from '../services/user-node/src/consent/compose.ts'
-import { Consent } from '../services/user-node/src/consent/consent.ts'
 import { Settlement } from '../services/user-node/src/consent/settlement.ts'
 import { UserNodeEvents } from '../services/user-node/src/events.ts'
-import { createLedgerView } from '../services/user-node/src/follower-view.ts'
-import { People, vaultPath } from '../services/user-node/src/people/people.ts'
-import { type Person, PersonStore } from '../services/user-node/src/people/person.ts'
-import { Samples } from '../services/user-node/src/sealing/samples.ts'
-import { Sealer } from '../services/user-node/src/sealing/sealer.ts'
-import { openNodeDatabase } from '../services/user-node/src/store/node-db.ts'
-import { Postings } from '../services/user-node/src/store/postings.ts'
+import { canOpen, openAll, TestHome } from './support/home.ts'
 import { type TestDoctor, TestLedger } from './support/ledger.ts'
 
-const passphrase = 'correct horse battery'
 const startMs = 1_800_000_000_000
-
-/** The parts of a user node that decide about keys, over a real database file and a real ledger. */
-class Node {
-  readonly world: TestLedger
-  readonly dir: string
-  readonly wrappingKey: Uint8Array
-  database!: Database
-  store!: PersonStore
-  postings!: Postings
-  consent!: Consent
-  people!: People
-  sealer!: Sealer
-  samples!: Samples
-
-  constructor(world: TestLedger, dir: string) {
-    this.world = world
-    this.dir = dir
-    this.wrappingKey = newHotStoreKey()
-    this.open()
-  }
-
-  /** Opens everything from the files, as a restart does. */
-  open(): void {
-    const nowMs = (): number => this.world.nowMs
-    const ledger = createLedgerView(this.world.ledger, nowMs)
-    this.database = openNodeDatabase(join(this.dir, 'node.db'))
-    this.store = new PersonStore(this.database, this.wrappingKey)
-    this.postings = new Postings(this.database)
-    const events = new UserNodeEvents(createLogger({ name: 'test', level: 'silent' }))
-    const deps = { database: this.database, postings: this.postings, ledger, nowMs }
-    this.consent = new Consent({ ...deps, people: this.store, events })
-    this.people = new People({ ...deps, dir: this.dir, store: this.store })
-    this.samples = new Samples(this.database, nowMs)
-    this.sealer = new Sealer({ database: this.database, samples: this.samples, ledger, periodMs: 1000, nowMs })
-  }
-
-  restart(): void {
-    this.database.close()
-    this.open()
-  }
-
-  person(): Person {
-    return this.store.all()[0] as Person
-  }
-
-  /** Leaves that wait to be handed over, by kind, oldest first. */
-  leaves(what: string): Uint8Array[] {
-    return this.postings
-      .unhanded()
-      .filter((posting) => posting.what === what)
-      .map(({ leaf }) => leaf)
-  }
-
-  /** Commits all that waits, in the order in which it was made. */
-  commitAll(): void {
-    for (const posting of this.postings.unhanded()) {
-      this.world.commit(posting.leaf)
-      this.confirm(posting.tx)
-    }
-  }
-
-  confirm(tx: Uint8Array): void {
-    this.postings.markHanded(tx)
-    this.postings.markFinal(tx, 'committed')
-    this.database.run("UPDATE consent SET state = 'committed' WHERE tx = ?", tx)
-  }
-
-  async enrol(): Promise<OpenVault> {
-    const { person, body } = await this.people.create({ name: 'anna', passphrase, sponsor: this.world.organisation })
-    const { signingMessage } = await import('@healthblock/chain/transaction')
-    const message = signingMessage({ ledgerId: this.world.ledger.ledgerId, chain: 'userchain', bodyBytes: body })
-    this.people.confirm(person, this.world.op.sign(message), this.world.op.publicKey)
-    this.commitAll()
-    this.people.postDevice(person)
-    this.commitAll()
-    await this.consent.begin(person)
-    this.commitAll()
-    this.store.writeState(person, 'live')
-    return openVault({ file: readFileSync(vaultPath(this.dir, person.account)), passphrase })
-  }
-
-  /** Seals one second of ECG and returns its block. */
-  seal(): { block: Uint8Array; sequence: number; generation: number; epoch: number } {
-    const person = this.person()
-    const [stream] = person.streams.filter(({ kind }) => kind === 'ecg') as [Person['streams'][number]]
-    this.world.nowMs += 1000
-    const samples = Int16Array.from({ length: 100 }, (_, i) => i)
-    this.samples.add(person, stream.stream, {
-      ...{
-        kind: 'ecg',
-        startMs: this.world.nowMs,
-        rateMilliHz: 100_000,
-        leads: ['ii'],
-        unit: 'mv',
-        gainMilli: 200_000,
-        baseline: 0,
-      },
-      samples,
-    })
-    expect(this.sealer.seal(person, stream, true)).toBe(1)
-    const row = this.database.get(
-      'SELECT block, sequence, generation, epoch FROM batch WHERE stream = ? ORDER BY sequence DESC LIMIT 1',
-      stream.stream,
-    )
-    return {
-      block: row?.block as Uint8Array,
-      sequence: Number(row?.sequence),
-      generation: Number(row?.generation),
-      epoch: Number(row?.epoch),
-    }
-  }
-
-  /** The IoT leaf of everything sealed since the last. */
-  async iot(): Promise<Uint8Array> {
-    const { signTransaction } = await import('@healthblock/chain/transaction')
-    const person = this.person()
-    const rows = this.database.all("SELECT * FROM batch WHERE state = 'sealed' ORDER BY sequence")
-    this.database.run("UPDATE batch SET state = 'posted'")
-    const r = rows.map(
-      (row) =>
-        [
-          row.stream,
-          Number(row.sequence),
-          Number(row.generation),
-          Number(row.epoch),
-          0,
-          Number(row.size),
-          row.cid,
-        ] as never,
-    )
-    const signers = [{ account: person.account, key: 1, signingKey: person.opKey }]
-    return signTransaction({
-      ledgerId: this.world.ledger.ledgerId,
-      chain: 'userchain',
-      body: { v: 1, t: 'iot', a: person.account, r },
-      signers,
-    }).leaf
-  }
-}
-
-/** Every node that a doctor can open from the leaves of the ledger. */
-async function openAll(world: TestLedger, person: Person, doctor: TestDoctor, leaves: readonly Uint8Array[]) {
-  const held: { stream: Uint8Array; generation: number; first: number; nodes: TreeNode[] }[] = []
-  for (const leaf of leaves) {
-    const { body } = parseTransactionLeaf(leaf)
-    if (body.t !== 'key' && body.t !== 'envelope') continue
-    for (const [grantId, generation, envelope] of body.env) {
-      const context = {
-        ledgerId: world.ledger.ledgerId,
-        patient: person.account,
-        grantId,
-        generation,
-        recipient: doctor.account,
-      }
-      try {
-        const contents = await openEnvelope({ keyPair: doctor.kem, context, envelope })
-        for (const { stream, keys } of contents.streams) {
-          held.push({ stream, generation, first: contents.first, nodes: envelopeNodes(contents, keys) })
-        }
-      } catch {
-        // It is addressed to somebody else.
-      }
-    }
-  }
-  return held
-}
-
-/** Whether any node that is held opens the block: every one is tried, whatever generation it claims to be of. */
-function canOpen(held: Awaited<ReturnType<typeof openAll>>, block: Uint8Array): boolean {
-  const header = parsePayloadHeader(block)
-  return held.some(({ first, nodes }) => {
-    if (!reachesEpoch({ nodes, first, epoch: header.epoch })) return false
-    try {
-      openPayload({ block, epochKey: epochKeyFrom({ nodes, first, epoch: header.epoch }), expected: header })
-      return true
-    } catch {
-      return false
-    }
-  })
-}
 
 let dir: string
 let world: TestLedger
-let node: Node
+let node: TestHome
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'rotation-'))
   world = new TestLedger(startMs)
-  node = new Node(world, dir)
+  node = new TestHome(world, dir)
 })
 
 afterEach(() => {
@@ -254,7 +61,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
     expect([before, unrecorded, after].map(({ generation }) => generation)).toEqual([1, 2, 2])
     expect([before, unrecorded, after].map(({ block }) => canOpen(heldByA, block))).toEqual([true, true, true])
     expect([before, unrecorded, after].map(({ block }) => canOpen(heldByB, block))).toEqual([true, false, false])
-    world.commit(await node.iot())
+    world.commit(node.iot())
     vault.close()
   })
 
@@ -266,7 +73,6 @@ describe('a revocation', { timeout: 60_000 }, () => {
     node.commitAll()
     const granted = parseTransactionLeaf(grantLeaf).body
     if (granted.t !== 'key') throw new Error('not a key')
-    const { signTransaction } = await import('@healthblock/chain/transaction')
     const person = node.person()
     const again = signTransaction({
       ledgerId: world.ledger.ledgerId,
@@ -293,7 +99,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
       world.nowMs += 5
       await node.consent.revoke(node.person(), ({ recipient }) => equalBytes(recipient, b.account))
       node.seal()
-      const readings = await node.iot()
+      const readings = node.iot()
       const [first, second] = node.leaves('key') as [Uint8Array, Uint8Array]
       // The readings came first: they wait for their generations.
       expect(world.judge(readings)).toMatchObject({ verdict: 'deferred', rule: 'iot.generation' })
@@ -358,7 +164,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
     expect(node.postings.unhanded().map((posting) => toHex(posting.tx))).toEqual([toHex(tx)])
     expect(node.seal()).toMatchObject({ generation: 2, sequence: 2 })
     node.commitAll()
-    world.commit(await node.iot())
+    world.commit(node.iot())
     // The vault takes over the roots that were drawn without it.
     await node.consent.absorbRoots(node.person(), vault, () => {})
     expect(vault.contents.nodes.some(({ generation }) => generation === 2)).toBe(true)
@@ -443,7 +249,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
     await grantAll(vault, a)
     node.commitAll()
     node.seal()
-    world.commit(await node.iot())
+    world.commit(node.iot())
     node.database.close()
     const copy = mkdtempSync(join(tmpdir(), 'rotation-copy-'))
     cpSync(dir, copy, { recursive: true })
@@ -451,7 +257,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
     await node.consent.revoke(node.person(), () => true)
     node.commitAll()
     node.seal()
-    world.commit(await node.iot())
+    world.commit(node.iot())
     node.database.close()
     rmSync(dir, { recursive: true })
     cpSync(copy, dir, { recursive: true })
@@ -462,7 +268,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
     node.commitAll()
     expect(node.person().hot.generation).toBe(3)
     expect(node.seal()).toMatchObject({ generation: 3, sequence: 3 })
-    world.commit(await node.iot())
+    world.commit(node.iot())
     vault.close()
   })
 })

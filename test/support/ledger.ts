@@ -27,7 +27,7 @@ export class TestLedger {
   nowMs: number
   #counter = 0
 
-  constructor(startMs: number) {
+  constructor(startMs: number, epochMs = 3_600_000) {
     this.nowMs = startMs
     const root = generateSigningKey()
     const key = (): Uint8Array => generateSigningKey().publicKey
@@ -35,7 +35,7 @@ export class TestLedger {
       v: 1,
       t: 'genesis',
       start: startMs - 1,
-      params: { epochms: 3_600_000, seals: 1 },
+      params: { epochms: epochMs, seals: 1 },
       q: 1,
       orgs: [[root.publicKey, this.op.publicKey, generateKemKeyPair().publicKey, kemSuiteDefault, 1_000_000]],
       nodes: [[0, key(), key(), key(), key(), key()]],

@@ -17,6 +17,9 @@ const help = `Usage: ./healthblock patient ACTION …
   revoke NAME DOCTOR [--wait]           change the keys, without this doctor
   readings NAME · diagnoses NAME · grants NAME
   exposure NAME [DOCTOR]                what a doctor can read, or may still hold
+  alarms NAME                           what woke the household: findings, silent devices, lost readings
+  device NAME                           the credential of her device, its streams, and which are switched on
+  switch NAME ecg|vitals on|off         the device of a stream is watched: empty records while it is silent, and an alarm
 
 Options: --dir DIR, --json, --passphrase-file FILE (default DIR/secrets/NAME.passphrase)
 DOCTOR is a name of this cluster or an account id.
@@ -258,6 +261,41 @@ async function exposure(context: Context, positionals: string[]): Promise<ExitCo
   return print(context, report, () => `${JSON.stringify(report, null, 2)}\n`)
 }
 
+interface DeviceState {
+  readonly device: string
+  readonly credential: string
+  readonly streams: Record<string, string>
+  readonly switchedOn: { stream: string; since: string; silent: boolean }[]
+}
+
+async function device(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name] = takePositionals(positionals, ['NAME'] as const)
+  const session = await openSession(context, name)
+  const state = await callNode<DeviceState>(session.access, 'GET', `${session.path}/device`)
+  const wordsOf = (kind: string): string => {
+    const on = state.switchedOn.find(({ stream }) => stream === kind)
+    return on === undefined ? 'off' : `on since ${on.since}${on.silent ? ', silent' : ''}`
+  }
+  return print(
+    context,
+    state,
+    () =>
+      `device      ${state.device}\ncredential  ${state.credential}\n${formatTable([
+        ['stream', 'id', 'switched'],
+        ...Object.entries(state.streams).map(([kind, id]) => [kind, id, wordsOf(kind)]),
+      ])}`,
+  )
+}
+
+async function turn(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name, kind, wanted] = takePositionals(positionals, ['NAME', 'STREAM', 'on|off'] as const)
+  if (wanted !== 'on' && wanted !== 'off') throw new UsageError(`the switch is on or off, not "${wanted}"`)
+  const session = await openSession(context, name)
+  const path = `${session.path}/switches/${encodeURIComponent(kind)}`
+  const state = await callNode<{ on: boolean; since?: string }>(session.access, 'POST', path, { on: wanted === 'on' })
+  return print(context, state, () => `${kind} is ${state.on ? `on since ${state.since}` : 'off'}\n`)
+}
+
 const actions: Record<string, (context: Context, positionals: string[]) => Promise<ExitCode>> = {
   add,
   list,
@@ -267,7 +305,10 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   readings: listing('readings', ['sequence', 'kind', 'from', 'to', 'transactionId']),
   diagnoses: listing('diagnoses', ['at', 'doctor', 'status', 'findings'], sentences),
   grants: listing('grants', ['grant', 'doctor', 'streams', 'state', 'from', 'until']),
+  alarms: listing('alarms', ['at', 'code', 'severity', 'endedAt', 'about']),
   exposure,
+  device,
+  switch: turn,
 }
 
 /** `./healthblock patient …`. */

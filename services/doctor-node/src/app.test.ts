@@ -355,6 +355,38 @@ describe('a doctor node', () => {
     expect(await node.get(`/v1/diagnoses?patient=${name}`)).toEqual([])
   })
 
+  test('empty records and gaps are taken in, are no readings, and hide no silence', async () => {
+    const other = new TestPatient(network)
+    const [gid] = (await other.rotate({ open: [doctor] })) as [Uint8Array]
+    other.record(2)
+    other.pause('empty', 'gap', 'empty')
+    other.record(1)
+    const name = toHex(other.account)
+    await node.catchUp()
+    const readings = await node.get<{ sequence: number }[]>(`/v1/readings?patient=${name}`)
+    expect(readings.map(({ sequence }) => sequence)).toEqual([1, 2, 6])
+    const judged = await node.diagnosesWhen((all) =>
+      all.some((one) => one.patient === name && one.in.some(({ to }) => to === 6)),
+    )
+    // One range over all of them: whoever re-runs the diagnosis sees that nothing was left out.
+    const covered = judged.filter(({ patient }) => patient === name).flatMap((one) => one.in)
+    expect(covered.reduce((sum, { from, to }) => sum + to - from + 1, 0)).toBe(6)
+    const alarms = async () =>
+      (await node.get<{ patient: string; code: string; endedAt: string | null }[]>('/v1/alarms')).filter(
+        ({ patient }) => patient === name,
+      )
+    const gaps = (await alarms()).filter(({ code }) => code === 'stream.gap')
+    expect(gaps.length).toBeGreaterThan(0)
+    expect(gaps.every(({ endedAt }) => endedAt !== null)).toBe(true)
+    // The device goes on being switched on, and says nothing.
+    clockMs += 130_000
+    other.pause('empty')
+    await node.catchUp()
+    expect((await alarms()).map(({ code }) => code)).toContain('stream.silent')
+    await other.rotate({ close: [gid] })
+    clockMs -= 130_000
+  })
+
   test('an envelope that is not for this doctor opens nothing and is put aside', async () => {
     const other = new TestPatient(network)
     const stranger = { account: doctor.account, kemKey: generateKemKeyPair().publicKey }

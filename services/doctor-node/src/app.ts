@@ -143,7 +143,7 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
   const judge = new Judge({
     ...{ database, ledger, grants, envelopes, composer, postings, alarms, logger, nowMs, postIntervalMs },
   })
-  const reader = new Reader({ database, grants, envelopes, storage, ledgerId, events, nowMs })
+  const reader = new Reader({ database, grants, envelopes, storage, ledgerId, alarms, events, nowMs })
   const reports = new UnreadableReports({ database, grants, composer, postings, logger })
   const isRegistered = (): boolean => ['registered', 'licensed'].includes(identity.state())
   const worker = new Worker({

@@ -322,4 +322,25 @@ export class TestPatient {
     this.#commit({ v: 1, t: 'iot', a: this.account, r: records })
     return cids
   }
+
+  /** Records without readings, each ten seconds of them: empty ones of a device that is silent, gaps of lost readings. */
+  pause(...kinds: ('empty' | 'gap')[]): void {
+    const { history, blocks } = this.network
+    const { ledgerId } = history.ledger
+    const records = kinds.map((name): IotRecord => {
+      this.#startMs += secondsPerBatch * 1000
+      const sequence = ++this.#sequence
+      const kind = payloadKinds[name]
+      const place = { stream: this.stream, generation: this.#generation, epoch: this.#epoch, sequence }
+      if (name === 'gap') return [this.stream, sequence, this.#generation, this.#epoch, kind, 0, new Uint8Array(32)]
+      const epochKey = epochKeyFrom({ nodes: [this.#rootOf(this.stream)], first: this.#epoch, epoch: this.#epoch })
+      const fields = { kind, ledgerId, owner: this.account, writer: this.account, ...place }
+      const plaintext = new Uint8Array(0)
+      const { block } = sealPayload({ ...fields, epochKey, plaintext, sizeBytes: batchSizeBytes })
+      const cid = sha256(block)
+      blocks.set(cidOf(cid), block)
+      return [this.stream, sequence, this.#generation, this.#epoch, kind, batchSizeBytes, cid]
+    })
+    this.#commit({ v: 1, t: 'iot', a: this.account, r: records })
+  }
 }

@@ -29,10 +29,13 @@ import { registerEventRoutes } from './routes/events-routes.ts'
 import { registerListRoutes } from './routes/list-routes.ts'
 import { registerPeopleRoutes, registerSessionRoutes } from './routes/people-routes.ts'
 import { registerStreamRoutes } from './routes/stream-routes.ts'
+import { Alarms } from './sealing/alarms.ts'
 import { Delivery } from './sealing/delivery.ts'
+import { Losses } from './sealing/losses.ts'
 import { RecordJobs } from './sealing/record.ts'
 import { Samples } from './sealing/samples.ts'
 import { Sealer } from './sealing/sealer.ts'
+import { Switches } from './sealing/switches.ts'
 import { openNodeDatabase } from './store/node-db.ts'
 import { Postings } from './store/postings.ts'
 
@@ -45,6 +48,8 @@ export interface Services {
   readonly consent: Consent
   readonly settlement: Settlement
   readonly samples: Samples
+  readonly switches: Switches
+  readonly alarms: Alarms
   readonly jobs: RecordJobs
   readonly diagnoses: Diagnoses
   readonly events: UserNodeEvents
@@ -186,9 +191,13 @@ function buildConsent(base: Foundations) {
 
 /** From samples to the ledger: `onSettled` is told of each `key` transaction that is final. */
 function buildDelivery(base: Foundations, onSettled: (person: Person, entry: OutboxEntry) => void, wake: () => void) {
-  const { config, database, store, postings, ledger, nowMs, logger, follower, storageOf, stopping } = base
+  const { config, database, store, postings, ledger, events, nowMs, logger, follower, storageOf, stopping } = base
+  const { periodMs } = config
   const samples = new Samples(database, nowMs)
-  const sealer = new Sealer({ database, samples, ledger, periodMs: config.periodMs, nowMs })
+  const sealer = new Sealer({ database, samples, ledger, periodMs, nowMs })
+  const alarms = new Alarms({ database, events })
+  const losses = new Losses({ database, ledger, samples, alarms, logger, nowMs })
+  const switches = new Switches({ database, sealer, losses, alarms, periodMs, nowMs })
   const outbox = new Outbox({
     dir: config.dir,
     ledgerId: ledger.ledgerId,
@@ -210,13 +219,14 @@ function buildDelivery(base: Foundations, onSettled: (person: Person, entry: Out
     outbox,
     storageOf,
     ledger,
+    losses,
     logger,
     nowMs,
     onFinal,
   })
   const deliver = (): Promise<void> => delivery.step()
-  const jobs = new RecordJobs({ database, samples, sealer, deliver, periodMs: config.periodMs, nowMs, stopping })
-  return { samples, sealer, outbox, delivery, jobs }
+  const jobs = new RecordJobs({ database, samples, sealer, deliver, periodMs, nowMs, stopping })
+  return { samples, sealer, alarms, losses, switches, outbox, delivery, jobs }
 }
 
 function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger, stopping: AbortSignal): Built {

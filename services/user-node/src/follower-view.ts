@@ -19,6 +19,7 @@ export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerVie
       const [sequence, epoch] = userTables.last.get(state(), patient, stream) ?? [0, 0]
       return { sequence, epoch }
     },
+    blockSize: (patient, stream, generation) => userTables.streamClass.get(state(), patient, stream, generation),
     account(account): RegisteredAccount | undefined {
       const record = userTables.account.get(state(), account)
       const k = userTables.keyHead.get(state(), account, keyRoles.kem)

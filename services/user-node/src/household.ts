@@ -12,7 +12,9 @@ import type { People } from './people/people.ts'
 import type { Person, PersonStore } from './people/person.ts'
 import type { Diagnoses } from './reading/diagnoses.ts'
 import type { Delivery } from './sealing/delivery.ts'
+import type { Losses } from './sealing/losses.ts'
 import type { Sealer } from './sealing/sealer.ts'
+import type { Switches } from './sealing/switches.ts'
 import type { Postings } from './store/postings.ts'
 
 interface Dependencies {
@@ -21,6 +23,8 @@ interface Dependencies {
   readonly consent: Consent
   readonly settlement: Settlement
   readonly sealer: Sealer
+  readonly losses: Losses
+  readonly switches: Switches
   readonly delivery: Delivery
   readonly diagnoses: Diagnoses
   readonly postings: Postings
@@ -89,10 +93,14 @@ export class Household {
   async #serve(person: Person): Promise<void> {
     if (person.state === 'registering') await this.#progressEnrolment(person)
     if (person.state !== 'live') return
-    const { sealer, consent, ledger } = this.#deps
+    const { sealer, losses, switches, consent, ledger } = this.#deps
     // The ledger is ahead: this folder was restored from an older copy, whose keys are not the current ones any more.
     if (ledger.currentGeneration(person.account) > person.hot.generation) await consent.rotate(person)
-    for (const stream of person.streams) sealer.seal(person, stream, false)
+    for (const stream of person.streams) {
+      losses.close(person, stream.stream)
+      sealer.seal(person, stream, false)
+      switches.tend(person, stream)
+    }
     await this.#renewKeys(person)
   }
 

@@ -15,6 +15,8 @@ export interface LedgerView {
   isGrantClosed(patient: Uint8Array, grantId: Uint8Array): boolean
   /** Sequence and epoch of the newest record of a stream on the ledger; zeros before the first. */
   lastRecord(patient: Uint8Array, stream: Uint8Array): { sequence: number; epoch: number }
+  /** Bytes of each block of a stream in a generation, as its first record fixed it; undefined before that. */
+  blockSize(patient: Uint8Array, stream: Uint8Array, generation: number): number | undefined
 }
 
 /** An account as Userchain has it. */

@@ -22,6 +22,7 @@ export interface AlarmView {
 
 const alarmFrom: Severity = 'high'
 const silenceCode = 'stream.silent'
+const gapCode = 'stream.gap'
 const silenceMsMin = 120_000
 /** A stream is silent when it paused three times as long as its last records lay apart. */
 const silenceFactor = 3
@@ -29,7 +30,7 @@ const recentRecords = 8
 
 /** True for a finding that wakes somebody. */
 export function isAlarming(finding: { code: string; severity: Severity }): boolean {
-  return severities.indexOf(finding.severity) >= severities.indexOf(alarmFrom) || finding.code === 'stream.gap'
+  return severities.indexOf(finding.severity) >= severities.indexOf(alarmFrom) || finding.code === gapCode
 }
 
 /** Keeps alarms. */
@@ -63,10 +64,18 @@ export class Alarms {
     }
   }
 
+  /** A gap record: the patient's node says that a reading is missing. Over as soon as it is told. */
+  seeGap(patient: Uint8Array, record: { stream: Uint8Array; sequence: number; atMs: number }): void {
+    const about = `${toHex(record.stream)}:${record.sequence}`
+    this.#begin(patient, { code: gapCode, severity: 'medium', about, startedMs: record.atMs })
+    this.#end(patient, gapCode, about, record.atMs)
+  }
+
   /** Looks whether a stream that is read fell silent, or speaks again. */
   watchSilence(patient: Uint8Array, stream: Uint8Array): void {
+    // Empty records say that the device is switched on and sends nothing: they are no sign of life.
     const rows = this.#database.all(
-      'SELECT ms FROM record WHERE patient = ? AND stream = ? ORDER BY sequence DESC LIMIT ?',
+      'SELECT ms FROM record WHERE patient = ? AND stream = ? AND kind = 0 ORDER BY sequence DESC LIMIT ?',
       ...[patient, stream, recentRecords],
     )
     const [newest, oldest] = [Number(rows[0]?.ms ?? 0), Number(rows.at(-1)?.ms ?? 0)]

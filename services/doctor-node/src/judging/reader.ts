@@ -9,6 +9,7 @@ import type { StorageClient } from '@healthblock/runtime/storage-client'
 import type { DoctorNodeEvents } from '../events.ts'
 import type { Envelopes } from '../watch/envelopes.ts'
 import { coversRecord, type Grant, type Grants } from '../watch/grants.ts'
+import type { Alarms } from './alarms.ts'
 
 /** Why a record could not be read: `code` of `unreadable` (chain SPEC §6). */
 export const unreadableCodes = { missing: 1, noKey: 2, header: 3, commitment: 4, format: 5 } as const
@@ -31,6 +32,7 @@ interface Dependencies {
   readonly envelopes: Envelopes
   readonly storage: () => StorageClient
   readonly ledgerId: Uint8Array
+  readonly alarms: Alarms
   readonly events: DoctorNodeEvents
   readonly nowMs: () => number
 }
@@ -164,7 +166,12 @@ export class Reader {
     const key = await envelopes.epochKey(record)
     if (key === undefined) return this.#fail(row, record, unreadableCodes.noKey)
     if (!judgedKinds.includes(key.kind)) return this.#settle(record, 'skipped', { streamkind: key.kind })
-    if (record.kind === payloadKinds.gap) return this.#settle(record, 'open', { streamkind: key.kind })
+    if (record.kind === payloadKinds.gap) {
+      key.epochKey.fill(0)
+      this.#settle(record, 'open', { streamkind: key.kind })
+      const { stream, sequence } = record
+      return this.#deps.alarms.seeGap(record.patient, { stream, sequence, atMs: Number(row.ms) })
+    }
     const block = await this.#fetch(record, signal)
     if (block === undefined) return this.#fail(row, record, unreadableCodes.missing)
     const opened = openRecord({ ledgerId, record, block, epochKey: key.epochKey })
@@ -208,7 +215,8 @@ export class Reader {
       ...[state, found.streamkind ?? null, found.block ?? null, found.startMs ?? null, found.untilMs ?? null],
       ...[record.patient, record.stream, record.sequence],
     )
-    if (changed === 0 || state !== 'open') return
+    // Gaps and empty records are no readings.
+    if (changed === 0 || state !== 'open' || record.kind !== payloadKinds.data) return
     const { patient, stream, sequence } = record
     events.emit({ type: 'reading', patient: toHex(patient), atMs: nowMs(), stream: toHex(stream), sequence })
   }

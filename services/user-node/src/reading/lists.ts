@@ -48,11 +48,11 @@ function kindOf(person: Person, stream: Uint8Array): string {
   return person.streams.find((other) => equalBytes(other.stream, stream))?.kind ?? 'other'
 }
 
-/** Committed batches, oldest first. */
+/** Committed batches, oldest first. Empty and gap records are no readings. */
 export function listReadings(database: Database, person: Person): ReadingView[] {
   const rows = database.all(
     `SELECT stream, sequence, generation, epoch, start, until, tx, cid FROM batch
-     WHERE account = ? AND state = 'committed' ORDER BY start, stream, sequence LIMIT 1000000`,
+     WHERE account = ? AND state = 'committed' AND kind NOT IN (1, 2) ORDER BY start, stream, sequence LIMIT 1000000`,
     person.account,
   )
   return rows.map((row) => ({
@@ -120,7 +120,7 @@ function exposureOf(
   const lastEpoch = until >= noEnd ? Number.MAX_SAFE_INTEGER : Math.floor(until / place.epochLengthMs)
   const lastGeneration = row.closegen === null ? Number.MAX_SAFE_INTEGER : Number(row.closegen) - 1
   const counted = database.get(
-    'SELECT count(*) AS n FROM batch WHERE account = ? AND stream = ? AND epoch >= ? AND epoch < ? AND generation <= ?',
+    'SELECT count(*) AS n FROM batch WHERE account = ? AND stream = ? AND kind NOT IN (1, 2) AND epoch >= ? AND epoch < ? AND generation <= ?',
     ...[person.account, stream, Number(row.starts), lastEpoch, lastGeneration],
   )
   const records = Number(counted?.n ?? 0)

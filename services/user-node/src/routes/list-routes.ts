@@ -1,11 +1,10 @@
-import { toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
 import { listExposure, listGrants, listReadings } from '../reading/lists.ts'
 
 /** What a person sees: her grants, readings, diagnoses, alarms, and what others may hold. */
 export function registerListRoutes(app: FastifyInstance, services: Services): void {
-  const { access, sessions, database, ledger, nowMs } = services
+  const { access, sessions, alarms, database, ledger, nowMs } = services
   const place = () => ({ epochLengthMs: ledger.epochLengthMs, nowMs: nowMs() })
 
   app.get('/v1/people/:p/grants', async (request) =>
@@ -32,31 +31,11 @@ export function registerListRoutes(app: FastifyInstance, services: Services): vo
     return services.diagnoses.list(session.person, [...session.person.hot.nodes, ...session.vault.contents.nodes])
   })
 
-  app.get('/v1/people/:p/alarms', async (request) => {
-    const { person } = access.requireSession(request)
-    const rows = database.all(
-      'SELECT id, ms, code, severity, about, acknowledged FROM alarm WHERE account = ? ORDER BY ms LIMIT 10000',
-      person.account,
-    )
-    return rows.map((row) => ({
-      id: Number(row.id),
-      at: new Date(Number(row.ms)).toISOString(),
-      code: row.code,
-      severity: row.severity,
-      about: row.about === null ? null : toHex(row.about as Uint8Array),
-      acknowledged: row.acknowledged !== null,
-    }))
-  })
+  app.get('/v1/people/:p/alarms', async (request) => alarms.list(access.requireSession(request).person))
 
   app.post('/v1/people/:p/alarms/:id/acknowledge', async (request, reply) => {
     const { person } = access.requireSession(request)
-    const { id } = request.params as { id: string }
-    database.run(
-      'UPDATE alarm SET acknowledged = ? WHERE account = ? AND id = ? AND acknowledged IS NULL',
-      nowMs(),
-      person.account,
-      Number(id),
-    )
+    alarms.acknowledge(person, Number((request.params as { id: string }).id), nowMs())
     void reply.code(204)
   })
 }

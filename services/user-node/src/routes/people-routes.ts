@@ -17,7 +17,7 @@ function didOf(publicKey: Uint8Array): string {
 
 /** People of the household: enrolment, and the credential of a person's device. */
 export function registerPeopleRoutes(app: FastifyInstance, services: Services): void {
-  const { access, people, store, ledger } = services
+  const { access, people, store, ledger, switches } = services
 
   app.post(
     '/v1/people',
@@ -67,6 +67,7 @@ export function registerPeopleRoutes(app: FastifyInstance, services: Services): 
       credential: people.deviceCredential(person),
       streams: Object.fromEntries(person.streams.map(({ kind, stream }) => [kind, toHex(stream)])),
       ledger: toHex(ledger.ledgerId),
+      switchedOn: switches.list(person),
     }
   })
 }

@@ -1,10 +1,12 @@
 import type { ReadingBatch } from '@healthblock/diagnosis/batch'
 import { type VitalSign, vitalSigns } from '@healthblock/diagnosis/batch'
 import { fromBase64 } from '@healthblock/encoding/bytes'
-import type { FastifyInstance } from '@healthblock/runtime/http-app'
+import type { FastifyInstance, FastifyRequest } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
 import { UserNodeError } from '../errors.ts'
+import type { Person, PersonStream } from '../people/person.ts'
 import { streamOfKind } from '../sealing/samples.ts'
+import { type DeviceForm, deviceFormDefault } from '../sealing/switches.ts'
 
 interface EcgBody {
   readonly startMs: number
@@ -85,8 +87,29 @@ function vitalsBatch(body: VitalsBody): ReadingBatch {
   return { kind: 'vitals', startMs: rows[0]?.atMs ?? 0, rows }
 }
 
-/** Samples from devices, and recordings of this host. */
+const switchBody = {
+  type: 'object',
+  required: ['on'],
+  additionalProperties: false,
+  properties: {
+    on: { type: 'boolean' },
+    everyMs: { type: 'integer', minimum: 0, maximum: 86_400_000 },
+    rateHz: { type: 'number', exclusiveMinimum: 0, maximum: 10_000 },
+    leads: { type: 'integer', minimum: 1, maximum: 12 },
+  },
+} as const
+
+/** The person's stream of a kind that takes samples. */
+function sampledStream(person: Person, kind: string): PersonStream {
+  const stream = streamOfKind(person, kind)
+  if (kind !== 'ecg' && kind !== 'vitals')
+    throw new UserNodeError(`"${kind}" takes no samples`, { code: 'ERR_STREAM_UNKNOWN', kind })
+  return stream
+}
+
+/** Samples from devices, their switches, and recordings of this host. */
 export function registerStreamRoutes(app: FastifyInstance, services: Services): void {
+  registerSwitchRoutes(app, services)
   const { access, samples, jobs } = services
 
   app.post(
@@ -98,9 +121,7 @@ export function registerStreamRoutes(app: FastifyInstance, services: Services): 
     async (request, reply) => {
       const person = access.requireDevice(request)
       const { kind } = request.params as { kind: string }
-      const { stream } = streamOfKind(person, kind)
-      if (kind !== 'ecg' && kind !== 'vitals')
-        throw new UserNodeError(`"${kind}" takes no samples`, { code: 'ERR_STREAM_UNKNOWN', kind })
+      const { stream } = sampledStream(person, kind)
       samples.add(
         person,
         stream,
@@ -153,4 +174,27 @@ export function registerStreamRoutes(app: FastifyInstance, services: Services): 
     const { id: _id, account: _account, ...state } = jobs.find(person, (request.params as { job: string }).job)
     return state
   })
+}
+
+/** Devices that say that they are switched on or off, and people who do it for them. */
+function registerSwitchRoutes(app: FastifyInstance, services: Services): void {
+  const { access, switches, wake } = services
+  const schema = {
+    params: { type: 'object', properties: { kind: { type: 'string', maxLength: 16 } } },
+    body: switchBody,
+  }
+  const turn = (person: Person, request: FastifyRequest): { on: boolean; since?: string } => {
+    if (person.state !== 'live')
+      throw new UserNodeError('the enrolment is not finished yet', { code: 'ERR_PERSON_PENDING', person: person.name })
+    const stream = sampledStream(person, (request.params as { kind: string }).kind)
+    const { on, ...form } = request.body as { on: boolean } & Partial<DeviceForm>
+    const since = on ? switches.switchOn(person, stream, { ...deviceFormDefault, ...form }) : undefined
+    if (!on) switches.switchOff(person, stream)
+    wake()
+    return since === undefined ? { on } : { on, since: new Date(since).toISOString() }
+  }
+  app.post('/v1/streams/:kind/switch', { schema }, async (request) => turn(access.requireDevice(request), request))
+  app.post('/v1/people/:p/switches/:kind', { schema }, async (request) =>
+    turn(access.requireSession(request).person, request),
+  )
 }

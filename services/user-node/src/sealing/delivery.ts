@@ -9,6 +9,7 @@ import type { StorageClient } from '@healthblock/runtime/storage-client'
 import type { LedgerView } from '../ledger-view.ts'
 import type { Person, PersonStore } from '../people/person.ts'
 import type { Postings } from '../store/postings.ts'
+import type { Losses } from './losses.ts'
 
 interface Dependencies {
   readonly database: Database
@@ -18,6 +19,7 @@ interface Dependencies {
   /** The storage network as this person: a block is put by its writer. */
   readonly storageOf: (account: Uint8Array) => StorageClient
   readonly ledger: LedgerView
+  readonly losses: Losses
   readonly logger: Logger
   readonly nowMs: () => number
   /** A transaction of this node is final. */
@@ -29,6 +31,9 @@ const recordsPerTransaction = 64
 /** Between attempts while the storage network is out of reach. */
 const pauseMsMin = 250
 const pauseMsMax = 15_000
+/** Between attempts with a stream of which the ledger refused a record. */
+const refusedPauseMsMin = 2_000
+const refusedPauseMsMax = 300_000
 
 /** Moves batches and postings along. `step` may be called at any time, by anyone; it never runs twice at once. */
 export class Delivery {
@@ -38,6 +43,7 @@ export class Delivery {
   #uploadAfterMs = 0
   /** True while the outbox has finished something that could not be written down here: a full disk. */
   #isBehind = false
+  readonly #refusals = new Map<string, { count: number; againMs: number }>()
 
   constructor(deps: Dependencies) {
     this.#deps = deps
@@ -72,10 +78,11 @@ export class Delivery {
     for (;;) {
       if (nowMs() < this.#uploadAfterMs) return
       const rows = database.all(
-        "SELECT account, stream, sequence, block FROM batch WHERE state = 'sealed' ORDER BY account, stream, sequence LIMIT ?",
+        "SELECT account, stream, sequence, block, size, cid FROM batch WHERE state = 'sealed' ORDER BY account, stream, sequence LIMIT ?",
         uploadsAtOnce,
       )
       if (rows.length === 0) return
+      if (this.#giveUpBroken(rows)) continue
       const results = await Promise.allSettled(rows.map((row) => this.#uploadOne(row)))
       const failed = results.find((result) => result.status === 'rejected')
       if (failed !== undefined) {
@@ -86,6 +93,17 @@ export class Delivery {
       }
       this.#pauseMs = 0
     }
+  }
+
+  /** A block that is not what was sealed will never be: its number is closed. True if there was one. */
+  #giveUpBroken(rows: readonly SqlRow[]): boolean {
+    const { losses, people } = this.#deps
+    const broken = rows.filter((row) => !losses.isWhole(row))
+    for (const row of broken) {
+      const person = people.byAccount(row.account as Uint8Array)
+      if (person !== undefined) losses.giveUp(person, row.stream as Uint8Array, Number(row.sequence))
+    }
+    return broken.length > 0
   }
 
   async #uploadOne(row: SqlRow): Promise<void> {
@@ -101,6 +119,7 @@ export class Delivery {
   /** Posts the next stored batches of a stream, as long as none before them is missing. */
   #postNext(person: Person, stream: Uint8Array): boolean {
     const { database, postings, ledger, nowMs } = this.#deps
+    if (nowMs() < (this.#refusals.get(toHex(stream))?.againMs ?? 0)) return false
     const rows = database.all(
       `SELECT sequence, generation, epoch, kind, size, cid, state FROM batch
        WHERE account = ? AND stream = ? AND state IN ('sealed', 'stored') ORDER BY sequence LIMIT ?`,
@@ -133,6 +152,8 @@ export class Delivery {
       signers: [{ account: person.account, key: 1, signingKey: person.opKey }],
     })
     const tx = transactionId({ ledgerId: ledger.ledgerId, chain: 'userchain', bodyBytes: transaction.bodyBytes })
+    // The same records once more would be the same transaction, which has its final answer.
+    if (postings.find(person.account, tx) !== undefined) return false
     database.transaction(() => {
       postings.add({ tx, account: person.account, what: 'iot', leaf: transaction.leaf, requires: undefined }, nowMs())
       for (const [, sequence] of records) {
@@ -187,10 +208,25 @@ export class Delivery {
       postings.markFinal(tx, isCommitted ? 'committed' : 'refused')
       // The block is on two stores and on the ledger: this node need not keep it.
       if (isCommitted) database.run("UPDATE batch SET state = 'committed', block = NULL WHERE tx = ?", tx)
-      else database.run("UPDATE batch SET state = 'stored', tx = NULL WHERE tx = ? AND state = 'posted'", tx)
+      else this.#takeBack(row.account as Uint8Array, tx)
     })
     if (!isCommitted) this.#deps.logger.error({ transaction: toHex(tx), rule: entry.rule }, 'a transaction was refused')
     onFinal({ tx, what: row.what as string, account: row.account as Uint8Array }, entry)
+  }
+
+  /** Records that the ledger refused are sealed anew; their streams wait a while, longer each time. */
+  #takeBack(account: Uint8Array, tx: Uint8Array): void {
+    const { database, people, losses, nowMs } = this.#deps
+    const rows = database.all('SELECT DISTINCT stream FROM batch WHERE tx = ? LIMIT 64', tx)
+    const person = people.byAccount(account)
+    if (person === undefined || rows.length === 0) return
+    for (const { stream } of rows) {
+      const name = toHex(stream as Uint8Array)
+      const count = (this.#refusals.get(name)?.count ?? 0) + 1
+      const pauseMs = Math.min(refusedPauseMsMax, refusedPauseMsMin * 2 ** Math.min(count - 1, 10))
+      this.#refusals.set(name, { count, againMs: nowMs() + pauseMs })
+    }
+    losses.takeBack(person, tx)
   }
 
   /** What the outbox finished while this process was not there to hear it, or had no room to write it down. */

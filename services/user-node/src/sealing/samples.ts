@@ -1,11 +1,20 @@
 /** What devices bring, durable before it is acknowledged, until it is sealed. */
-import { type EcgBatch, encodeBatch, parseBatch, type ReadingBatch, type VitalRow } from '@healthblock/diagnosis/batch'
+import {
+  batchSizeMax,
+  type EcgBatch,
+  encodeBatch,
+  parseBatch,
+  type ReadingBatch,
+  type VitalRow,
+} from '@healthblock/diagnosis/batch'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { UserNodeError } from '../errors.ts'
 import type { Person, PersonStream, StreamName } from '../people/person.ts'
 
 /** Most samples, in bytes, that wait to be sealed for one stream. */
 export const waitingBytesMax = 64 * 1024 * 1024
+/** Most rows of vital signs in one batch: half of what its format takes, and so of the largest block. */
+const vitalRowsMax = 7_500
 
 /** A piece of a stream that waits. */
 export interface WaitingPiece {
@@ -59,16 +68,41 @@ export class Samples {
       const field = (cause as { detail?: { field?: string } }).detail?.field ?? 'samples'
       throw new UserNodeError(`the samples cannot be used: ${field}`, { code: 'ERR_SAMPLES_INVALID', field }, { cause })
     }
+    const now = this.#nowMs()
+    this.#database.transaction(() => {
+      this.#database.run(
+        'INSERT OR IGNORE INTO sample (account, stream, start, until, arrived, content) VALUES (?, ?, ?, ?, ?, ?)',
+        ...[person.account, stream, batch.startMs, batch.startMs + durationMs(batch), now, content],
+      )
+      this.#database.run(
+        'UPDATE switched SET heard = ? WHERE account = ? AND stream = ?',
+        ...[now, person.account, stream],
+      )
+    })
+  }
+
+  /** Inside the caller's transaction: a batch that was sealed already, and whose record the ledger refused, waits again. */
+  putBack(person: Person, stream: Uint8Array, batch: ReadingBatch): void {
     this.#database.run(
       'INSERT OR IGNORE INTO sample (account, stream, start, until, arrived, content) VALUES (?, ?, ?, ?, ?, ?)',
-      ...[person.account, stream, batch.startMs, batch.startMs + durationMs(batch), this.#nowMs(), content],
+      ...[person.account, stream, batch.startMs, batch.startMs + durationMs(batch), this.#nowMs(), encodeBatch(batch)],
     )
   }
 
-  /** The oldest pieces of a stream, in order of time, at most 4 MiB. */
+  /** What of a stream waits: how many pieces, the newest of them, and when it came. Changes whenever they do. */
+  extent(person: Person, stream: Uint8Array): { count: number; newest: number; arrivedMs: number } {
+    const row = this.#database.get(
+      `SELECT count(*) AS n, coalesce(max(id), 0) AS newest, coalesce(max(arrived), 0) AS arrived
+       FROM sample WHERE account = ? AND stream = ?`,
+      ...[person.account, stream],
+    )
+    return { count: Number(row?.n), newest: Number(row?.newest), arrivedMs: Number(row?.arrived) }
+  }
+
+  /** The oldest pieces of a stream, in order of time, at most 4,096. */
   waiting(person: Person, stream: Uint8Array): WaitingPiece[] {
     const rows = this.#database.all(
-      'SELECT id, start, until, arrived, content FROM sample WHERE account = ? AND stream = ? ORDER BY start LIMIT 64',
+      'SELECT id, start, until, arrived, content FROM sample WHERE account = ? AND stream = ? ORDER BY start LIMIT 4096',
       ...[person.account, stream],
     )
     return rows.map((row) => ({
@@ -115,31 +149,46 @@ export interface NextBatch {
   readonly arrivedMs: number
 }
 
+/** How much a batch may hold. */
+export interface BatchLimit {
+  readonly periodMs: number
+  /** Bytes of the encoded batch. */
+  readonly sizeBytesMax: number
+}
+
 /**
- * Joins waiting pieces to one period. A gap between pieces, or another form (rate, leads, gain), ends the batch early.
+ * Joins waiting pieces to one period, or to as much as fits. A gap between pieces, or another form (rate, leads, gain),
+ * ends the batch early.
  *
  * @param isFlushed - true: take what there is, even if it is less than a period.
  */
 export function nextBatch(
   pieces: readonly WaitingPiece[],
-  periodMs: number,
+  limit: BatchLimit,
   isFlushed: boolean,
 ): NextBatch | undefined {
   const [first] = pieces
   if (first === undefined) return undefined
   return first.batch.kind === 'ecg'
-    ? nextEcg(pieces, first.batch, periodMs, isFlushed)
-    : nextVitals(pieces, periodMs, isFlushed)
+    ? nextEcg(pieces, first.batch, limit, isFlushed)
+    : nextVitals(pieces, limit, isFlushed)
+}
+
+/** Frames of an ECG in one batch: a period of them, or as many as fit. */
+function framesMax(head: EcgBatch, { periodMs, sizeBytesMax }: BatchLimit): number {
+  const frames = Math.max(1, Math.floor((periodMs * head.rateMilliHz) / 1_000_000))
+  const leads = head.leads.length
+  const overheadBytes = batchSizeMax({ kind: 'ecg', rateMilliHz: 0, leads, periodMs: 0 }) - 2 * leads
+  return Math.max(1, Math.min(frames, Math.floor((sizeBytesMax - overheadBytes) / (2 * leads))))
 }
 
 function nextEcg(
   pieces: readonly WaitingPiece[],
   head: EcgBatch,
-  periodMs: number,
+  limit: BatchLimit,
   isFlushed: boolean,
 ): NextBatch | undefined {
-  const frames = Math.max(1, Math.floor((periodMs * head.rateMilliHz) / 1_000_000))
-  const wanted = frames * head.leads.length
+  const wanted = framesMax(head, limit) * head.leads.length
   const samples: number[] = []
   const ids: number[] = []
   const toleranceMs = Math.ceil(2_000_000 / head.rateMilliHz)
@@ -171,22 +220,34 @@ function nextEcg(
   }
 }
 
-function nextVitals(pieces: readonly WaitingPiece[], periodMs: number, isFlushed: boolean): NextBatch | undefined {
+/** Rows of vital signs that fit into one batch. */
+function rowsMax({ sizeBytesMax }: BatchLimit): number {
+  const ofRows = (rows: number): number => batchSizeMax({ kind: 'vitals', rateMilliHz: 0, leads: rows, periodMs: 0 })
+  const overheadBytes = ofRows(0)
+  const fitting = Math.floor((sizeBytesMax - overheadBytes) / (ofRows(1) - overheadBytes))
+  return Math.max(1, Math.min(vitalRowsMax, fitting))
+}
+
+function nextVitals(pieces: readonly WaitingPiece[], limit: BatchLimit, isFlushed: boolean): NextBatch | undefined {
   const rows: VitalRow[] = []
   const ids: number[] = []
   let arrivedMs = 0
+  const startMs = pieces[0]?.startMs ?? 0
+  const endMs = startMs + limit.periodMs
+  const most = rowsMax(limit)
+  let isEnded = false
   for (const piece of pieces) {
-    if (piece.batch.kind !== 'vitals') break
+    isEnded = piece.batch.kind !== 'vitals' || piece.startMs >= endMs || rows.length > most
+    if (isEnded || piece.batch.kind !== 'vitals') break
     rows.push(...piece.batch.rows)
     ids.push(piece.id)
     arrivedMs = piece.arrivedMs
   }
-  const startMs = pieces[0]?.startMs ?? 0
-  const endMs = startMs + periodMs
-  if (!isFlushed && (rows.at(-1)?.atMs ?? startMs) < endMs) return undefined
   rows.sort((a, b) => a.atMs - b.atMs)
-  const taken = rows.filter(({ atMs }) => atMs < endMs)
-  const left = rows.filter(({ atMs }) => atMs >= endMs)
+  const isFull = rows.length > most || (rows.at(-1)?.atMs ?? startMs) >= endMs
+  if (!isFlushed && !isEnded && !isFull) return undefined
+  const taken = rows.filter(({ atMs }) => atMs < endMs).slice(0, most)
+  const left = rows.slice(taken.length)
   return {
     batch: { kind: 'vitals', startMs, rows: taken },
     rest: left.length === 0 ? undefined : { kind: 'vitals', startMs: left[0]?.atMs ?? endMs, rows: left },

@@ -61,7 +61,15 @@ CREATE TABLE alarm (
 CREATE TABLE cursor (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 `
 
+const devices = `
+CREATE TABLE switched (
+  account BLOB NOT NULL, stream BLOB NOT NULL, since INTEGER NOT NULL, every INTEGER NOT NULL, heard INTEGER NOT NULL,
+  due INTEGER NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (account, stream)
+) STRICT, WITHOUT ROWID;
+ALTER TABLE alarm ADD COLUMN ended INTEGER;
+`
+
 /** Opens `node.db`, making it if absent. */
 export function openNodeDatabase(path: string): Database {
-  return openDatabase({ path, synchronous: 'full', migrations: [schema] })
+  return openDatabase({ path, synchronous: 'full', migrations: [schema, devices] })
 }

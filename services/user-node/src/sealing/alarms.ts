@@ -1,0 +1,98 @@
+/**
+ * Alarms of the household's people: what a diagnosis found, and what became of their devices. Code, severity and times are
+ * kept, never a value. Each is told once when it begins and, if it lasts, once when it ends.
+ */
+import { toHex } from '@healthblock/encoding/bytes'
+import type { Database } from '@healthblock/runtime/sqlite'
+import type { UserNodeEvents } from '../events.ts'
+import type { Person } from '../people/person.ts'
+
+/** Alarms about a device's stream; `about` of these begins with the stream's 8 bytes. */
+export type StreamAlarmCode = 'stream.silent' | 'stream.gap'
+
+/** An alarm, as people see it. */
+export interface AlarmView {
+  readonly id: number
+  readonly at: string
+  readonly code: string
+  readonly severity: string
+  /** Transaction id of the diagnosis, or the stream, in hex. */
+  readonly about: string | null
+  readonly endedAt: string | null
+  readonly acknowledged: boolean
+}
+
+const streamBytes = 8
+const severity = 'medium'
+const iso = (ms: number): string => new Date(ms).toISOString()
+
+/** What an alarm about a stream is about: the stream, and a number that tells it from the others of its code. */
+function aboutStream(stream: Uint8Array, number: number): Uint8Array {
+  const about = new Uint8Array(2 * streamBytes)
+  about.set(stream)
+  new DataView(about.buffer).setBigUint64(streamBytes, BigInt(number))
+  return about
+}
+
+/** Keeps alarms. */
+export class Alarms {
+  readonly #database: Database
+  readonly #events: UserNodeEvents
+  constructor(options: { database: Database; events: UserNodeEvents }) {
+    this.#database = options.database
+    this.#events = options.events
+  }
+
+  /** An alarm about a stream begins at `atMs`. The same `number` again is the same alarm. True if it is new. */
+  begin(person: Person, stream: Uint8Array, alarm: { code: StreamAlarmCode; number: number; atMs: number }): boolean {
+    const { code, number, atMs } = alarm
+    const isNew = this.#database.run(
+      'INSERT OR IGNORE INTO alarm (account, ms, code, severity, about) VALUES (?, ?, ?, ?, ?)',
+      ...[person.account, atMs, code, severity, aboutStream(stream, number)],
+    )
+    if (isNew > 0) this.#tell(person, stream, { code, atMs, step: 'began' })
+    return isNew > 0
+  }
+
+  /** Ends the alarms of a code about a stream that last, those with a number below `below` if it is given. */
+  end(person: Person, stream: Uint8Array, alarm: { code: StreamAlarmCode; atMs: number; below?: number }): void {
+    const { code, atMs, below = Number.MAX_SAFE_INTEGER } = alarm
+    const ended = this.#database.run(
+      'UPDATE alarm SET ended = ? WHERE account = ? AND code = ? AND ended IS NULL AND about >= ? AND about < ?',
+      ...[atMs, person.account, code, aboutStream(stream, 0), aboutStream(stream, below)],
+    )
+    if (ended > 0) this.#tell(person, stream, { code, atMs, step: 'ended' })
+  }
+
+  #tell(person: Person, stream: Uint8Array, alarm: { code: string; atMs: number; step: string }): void {
+    this.#events.emit({ type: 'alarm', account: person.id, stream: toHex(stream), severity, ...alarm })
+  }
+
+  /** Oldest first. */
+  list(person: Person): AlarmView[] {
+    const rows = this.#database.all(
+      'SELECT id, ms, code, severity, about, ended, acknowledged FROM alarm WHERE account = ? ORDER BY ms, id LIMIT 10000',
+      person.account,
+    )
+    return rows.map((row) => {
+      const about = row.about as Uint8Array | null
+      return {
+        id: Number(row.id),
+        at: iso(Number(row.ms)),
+        code: row.code as string,
+        severity: row.severity as string,
+        about: about === null ? null : toHex(about.length === 2 * streamBytes ? about.subarray(0, streamBytes) : about),
+        endedAt: row.ended === null ? null : iso(Number(row.ended)),
+        acknowledged: row.acknowledged !== null,
+      }
+    })
+  }
+
+  /** The person has seen it. */
+  acknowledge(person: Person, id: number, atMs: number): void {
+    this.#database.run(
+      'UPDATE alarm SET acknowledged = ? WHERE account = ? AND id = ? AND acknowledged IS NULL',
+      ...[atMs, person.account, id],
+    )
+  }
+}

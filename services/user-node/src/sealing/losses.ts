@@ -1,0 +1,186 @@
+/**
+ * What was lost between a sequence number and the ledger. Sequences have no holes: a number that was used and has no block
+ * any more is closed by a gap record, so that the stream goes on and everybody can see that something is missing; a reading
+ * whose number the ledger refuses is sealed anew under another.
+ */
+import { sha256 } from '@healthblock/crypto/hash'
+import { openPayload, type PayloadKind, payloadKinds } from '@healthblock/crypto/payload'
+import { parseBatch, type ReadingBatch } from '@healthblock/diagnosis/batch'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import type { Logger } from '@healthblock/runtime/logger'
+import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
+import { epochOf, type LedgerView } from '../ledger-view.ts'
+import { epochKeyOf, type Person } from '../people/person.ts'
+import type { Alarms } from './alarms.ts'
+import type { Samples } from './samples.ts'
+
+interface Dependencies {
+  readonly database: Database
+  readonly ledger: LedgerView
+  readonly samples: Samples
+  readonly alarms: Alarms
+  readonly logger: Logger
+  readonly nowMs: () => number
+}
+
+const noCid = new Uint8Array(32)
+/** Numbers that one call closes. */
+const closedAtOnce = 1024
+
+/** Finds and closes losses. */
+export class Losses {
+  readonly #deps: Dependencies
+  constructor(deps: Dependencies) {
+    this.#deps = deps
+  }
+
+  /** True if a block that waits to be stored is the one that was sealed. */
+  isWhole(row: SqlRow): boolean {
+    const block = row.block as Uint8Array | null
+    return block !== null && block.length === Number(row.size) && equalBytes(sha256(block), row.cid as Uint8Array)
+  }
+
+  /** The block of a batch that waits is gone: its number is closed. */
+  giveUp(person: Person, stream: Uint8Array, sequence: number): void {
+    const { database } = this.#deps
+    database.transaction(() => {
+      const changed = database.run(
+        `UPDATE batch SET kind = ?, size = 0, cid = ?, block = NULL, receipts = NULL, tx = NULL, state = 'stored'
+         WHERE account = ? AND stream = ? AND sequence = ? AND state IN ('sealed', 'stored')`,
+        ...[payloadKinds.gap, noCid, person.account, stream, sequence],
+      )
+      if (changed > 0) this.#tell(person, stream, sequence)
+    })
+  }
+
+  /** Marks a time in which this node was away while a device was switched on: the next number is a gap. */
+  mark(person: Person, stream: Uint8Array, span: { startMs: number; untilMs: number }): void {
+    const { database, ledger } = this.#deps
+    database.transaction(() => {
+      const row = database.get(
+        'SELECT sequence FROM stream WHERE account = ? AND stream = ?',
+        ...[person.account, stream],
+      )
+      const last = Math.max(Number(row?.sequence ?? 0), ledger.lastRecord(person.account, stream).sequence)
+      database.run(
+        'UPDATE stream SET sequence = ? WHERE account = ? AND stream = ?',
+        ...[last + 1, person.account, stream],
+      )
+      this.#closeNumber(person, stream, last + 1, span)
+    })
+  }
+
+  /** Closes every used number of a stream that is neither here nor on the ledger. Returns how many there were. */
+  close(person: Person, stream: Uint8Array): number {
+    const { database, ledger } = this.#deps
+    const used = Number(
+      database.get('SELECT sequence FROM stream WHERE account = ? AND stream = ?', person.account, stream)?.sequence ??
+        0,
+    )
+    const recorded = ledger.lastRecord(person.account, stream).sequence
+    const range = [person.account, stream, recorded, used] as const
+    const kept = database.get(
+      'SELECT count(*) AS n FROM batch WHERE account = ? AND stream = ? AND sequence > ? AND sequence <= ?',
+      ...range,
+    )
+    const missing = used - recorded - Number(kept?.n ?? 0)
+    if (used <= recorded || missing <= 0) return 0
+    const rows = database.all(
+      'SELECT sequence FROM batch WHERE account = ? AND stream = ? AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT 1000000',
+      ...range,
+    )
+    const present = new Set(rows.map(({ sequence }) => Number(sequence)))
+    let count = 0
+    database.transaction(() => {
+      for (let sequence = recorded + 1; sequence <= used && count < closedAtOnce; sequence++) {
+        if (present.has(sequence)) continue
+        this.#closeNumber(person, stream, sequence, undefined)
+        count++
+      }
+    })
+    return count
+  }
+
+  /**
+   * The ledger refused these records: what can be opened waits again and gets another number, what cannot is a gap. Inside
+   * the caller's transaction.
+   */
+  takeBack(person: Person, tx: Uint8Array): void {
+    const { database, samples, logger } = this.#deps
+    const rows = database.all("SELECT * FROM batch WHERE tx = ? AND state = 'posted' ORDER BY sequence LIMIT 64", tx)
+    const streams = new Map<string, Uint8Array>()
+    for (const row of rows) {
+      const stream = row.stream as Uint8Array
+      streams.set(toHex(stream), stream)
+      const batch = Number(row.kind) === payloadKinds.data ? this.#open(person, row) : undefined
+      if (batch !== undefined) samples.putBack(person, stream, batch)
+      else
+        logger.warn({ sequence: Number(row.sequence), kind: Number(row.kind) }, 'a refused record is not sealed anew')
+      database.run(
+        'DELETE FROM batch WHERE account = ? AND stream = ? AND sequence = ?',
+        ...[person.account, stream, Number(row.sequence)],
+      )
+    }
+    for (const stream of streams.values()) this.close(person, stream)
+  }
+
+  #open(person: Person, row: SqlRow): ReadingBatch | undefined {
+    if (!this.isWhole(row)) return undefined
+    const stream = row.stream as Uint8Array
+    const place = { stream, generation: Number(row.generation), epoch: Number(row.epoch) }
+    const epochKey = epochKeyOf(person.hot.nodes, place)
+    if (epochKey === undefined) return undefined
+    const owner = { ledgerId: this.#deps.ledger.ledgerId, owner: person.account, writer: person.account }
+    const expected = { kind: Number(row.kind) as PayloadKind, ...owner, ...place, sequence: Number(row.sequence) }
+    try {
+      return parseBatch(openPayload({ block: row.block as Uint8Array, epochKey, expected }))
+    } catch {
+      return undefined
+    } finally {
+      epochKey.fill(0)
+    }
+  }
+
+  #closeNumber(
+    person: Person,
+    stream: Uint8Array,
+    sequence: number,
+    span: { startMs: number; untilMs: number } | undefined,
+  ): void {
+    const { database, ledger, nowMs } = this.#deps
+    const at = [person.account, stream, sequence] as const
+    const cut = database.get(
+      'SELECT min(generation) AS generation FROM cut WHERE account = ? AND stream = ? AND last >= ?',
+      ...at,
+    )
+    const before = database.get(
+      'SELECT epoch, until FROM batch WHERE account = ? AND stream = ? AND sequence < ? ORDER BY sequence DESC LIMIT 1',
+      ...at,
+    )
+    const after = database.get(
+      'SELECT epoch, start FROM batch WHERE account = ? AND stream = ? AND sequence > ? ORDER BY sequence LIMIT 1',
+      ...at,
+    )
+    const recorded = ledger.lastRecord(person.account, stream)
+    const known = Math.max(Number(before?.epoch ?? 0), recorded.sequence < sequence ? recorded.epoch : 0)
+    // Epochs do not go back, neither to this record nor from it to the next.
+    const epoch = known > 0 ? known : Number(after?.epoch ?? epochOf(nowMs(), ledger.epochLengthMs))
+    const startMs = span?.startMs ?? Number(before?.until ?? after?.start ?? nowMs())
+    const untilMs = span?.untilMs ?? Math.max(startMs, Number(after?.start ?? nowMs()))
+    const generation = Number(cut?.generation ?? person.hot.generation)
+    database.run(
+      `INSERT INTO batch (account, stream, sequence, generation, epoch, kind, size, cid, start, until, state)
+       VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, 'stored')`,
+      ...[...at, generation, epoch, payloadKinds.gap, noCid, startMs, untilMs],
+    )
+    this.#tell(person, stream, sequence)
+  }
+
+  #tell(person: Person, stream: Uint8Array, sequence: number): void {
+    const { alarms, logger, nowMs } = this.#deps
+    const code = 'stream.gap'
+    logger.warn({ stream: toHex(stream), sequence }, 'a reading is missing: its number is closed by a gap')
+    if (alarms.begin(person, stream, { code, number: sequence, atMs: nowMs() }))
+      alarms.end(person, stream, { code, atMs: nowMs() })
+  }
+}
