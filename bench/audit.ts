@@ -8,6 +8,7 @@ import { Replay } from '@healthblock/chain/replay'
 import { type ChainStore, MemoryChainStore } from '@healthblock/chain/store'
 import { encodeEntryBundle, tileWidth } from '@healthblock/chain/tile'
 import { randomBytes } from '@healthblock/crypto/random'
+import { BatchedChainStore } from '@healthblock/runtime/batched-store'
 import { openChainStore } from '@healthblock/runtime/ledger-stores'
 import { PreparationPool } from '@healthblock/runtime/preparation-pool'
 import { type Draft, type Party, World } from '../packages/chain/src/testkit.ts'
@@ -86,6 +87,7 @@ async function replay(
     for (const one of leaves) reader.push(one.leaf, one)
     bundleMs.push(performance.now() - from)
   }
+  if (userchain instanceof BatchedChainStore) userchain.flush()
   return { seconds: (performance.now() - begun) / 1000, cpuSeconds: cpuSecondsSince(cpu), bundleMs }
 }
 
@@ -122,7 +124,7 @@ async function measure(records: number): Promise<Result[]> {
     const pool = threads === 'all' ? new PreparationPool() : undefined
     try {
       const { value, bound } = await betweenBounds(options.quick ? 300 : 1500, () =>
-        replay(chain, file ?? new MemoryChainStore(), pool ?? sameThread),
+        replay(chain, file === undefined ? new MemoryChainStore() : new BatchedChainStore(file), pool ?? sameThread),
       )
       rows.push({ store, threads, records, ...rowOf(value, bound) })
     } finally {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -6,7 +6,7 @@ import { type AuditNode, type AuditProgress, audit, type StorageProbe } from '@h
 import type { AuditReport } from '@healthblock/audit/report'
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
-import { openChainStore, type SqliteChainStore } from '@healthblock/runtime/ledger-stores'
+import { type ReplayStores, withReplayStores } from '@healthblock/runtime/replay-stores'
 import { StorageClient } from '@healthblock/runtime/storage-client'
 import { readerToken } from '../cluster/enrol.ts'
 import { type ClusterFile, clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
@@ -117,20 +117,14 @@ function printReport(report: AuditReport, io: Io): void {
   io.stdout(report.ok ? 'no findings\n' : `${report.findings.length} findings\n`)
 }
 
-async function withStores<T>(
-  work: string | undefined,
-  use: (stores: { userchain: SqliteChainStore; docchain: SqliteChainStore }) => Promise<T>,
-): Promise<T> {
-  const folder = work === undefined ? mkdtempSync(join(tmpdir(), 'healthblock-audit-')) : resolve(work)
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const userchain = openChainStore({ path: join(folder, 'userchain.db') })
-  const docchain = openChainStore({ path: join(folder, 'docchain.db') })
+/** A folder that was named stays; another is thrown away. */
+async function withWork<T>(work: string | undefined, use: (open: ReplayStores) => Promise<T>): Promise<T> {
+  if (work !== undefined) return withReplayStores(resolve(work), use)
+  const folder = mkdtempSync(join(tmpdir(), 'healthblock-audit-'))
   try {
-    return await use({ userchain, docchain })
+    return await withReplayStores(folder, use)
   } finally {
-    userchain.close()
-    docchain.close()
-    if (work === undefined) rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true })
   }
 }
 
@@ -157,12 +151,12 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
     trust: genesisTrust(parseGenesis(genesis)),
     ...(token === undefined ? {} : { token: () => token }),
   })
-  const report = await withStores(values.work, (stores) =>
+  const report = await withWork(values.work, (open) =>
     audit({
+      ...open,
       genesis,
       nodes,
       client,
-      stores,
       now: Date.now,
       wait: (ms) => delay(ms),
       onProgress: progressTeller(io),

@@ -6,13 +6,15 @@
 import { Ledger, type LedgerStores } from '@healthblock/chain/block'
 import { ChainError } from '@healthblock/chain/errors'
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
+import { type PreparationWorkers, type PreparedLeaf, prepareBundle, sameThread } from '@healthblock/chain/preparation'
 import { Replay } from '@healthblock/chain/replay'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { ruleText } from '@healthblock/chain/statement'
-import { type ChainName, leafKind, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
+import { tileWidth } from '@healthblock/chain/tile'
+import { type ChainName, leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
-import { bundlesForEveryTile, compareUpperTiles, type EntrySource, readEntries } from './entries.ts'
+import { bundlesForEveryTile, compareUpperTiles, type EntrySource, type PrepareBundle, readEntries } from './entries.ts'
 import { collectIncidents } from './incidents.ts'
 import { type AuditNode, type NodeHead, Nodes, newestHead } from './nodes.ts'
 import { type AuditReport, type ChainReport, FindingList } from './report.ts'
@@ -42,6 +44,10 @@ export interface AuditRequest {
   readonly client: LedgerClient
   /** Empty, or of an earlier audit of the same ledger. Owned by the audit until it resolves. */
   readonly stores: LedgerStores
+  /** Threads for hashes and signatures; this one if absent. */
+  readonly workers?: PreparationWorkers
+  /** Makes durable what the stores were given: called between the chains and at the end. */
+  readonly flush?: (chain: ChainName) => void
   readonly now: () => number
   /** Waits: a node that is a moment behind is given some time. */
   readonly wait: (ms: number) => Promise<void>
@@ -90,9 +96,11 @@ class Audit {
     const docchain = await this.#heads('docchain')
     const userchain = await this.#heads('userchain')
     const isUserchainWhole = await this.#chain('userchain', userchain)
+    this.#request.flush?.('userchain')
     this.#rules.finish(now())
     if (isUserchainWhole) await this.#chain('docchain', docchain)
     else this.#notChecked.push('docchain was not replayed, because the replay of userchain stopped')
+    this.#request.flush?.('docchain')
     await this.#catchUp('userchain', userchain)
     await this.#catchUp('docchain', docchain)
     await this.#compareState()
@@ -178,7 +186,10 @@ class Audit {
         this.#samples?.note(chain, { index: block.firstIndex + position, height: block.seal.h }, transaction)
       }
     })
-    const prepare = (leaves: readonly Uint8Array[]) => this.#preverify(chain, leaves)
+    const executedSize = this.#ledger.head(chain).size
+    const order = { workers: this.#request.workers ?? sameThread, ledger: this.#ledger, chain }
+    const prepare: PrepareBundle = (bytes, { index, width }) =>
+      prepareBundle({ ...order, isVerified: (index + 1) * tileWidth > executedSize }, bytes, width)
     let isRunning = true
     for await (const { leaves, firstIndex } of readEntries(source, prepare)) {
       if (leaves === undefined) isRunning = false
@@ -196,7 +207,7 @@ class Audit {
     return false
   }
 
-  #push(blocks: BlockReplay, leaves: readonly Uint8Array[]): boolean {
+  #push(blocks: BlockReplay, leaves: readonly PreparedLeaf[]): boolean {
     try {
       for (const leaf of leaves) blocks.push(leaf)
       return true
@@ -214,19 +225,6 @@ class Audit {
       }
       return false
     }
-  }
-
-  /** Begins the signatures' verification on all cores. Leaves that are no transactions are found by replay. */
-  async #preverify(chain: ChainName, leaves: readonly Uint8Array[]): Promise<void> {
-    const transactions: Transaction[] = []
-    for (const leaf of leaves) {
-      try {
-        if (leafKind(leaf) === 'transaction') transactions.push(parseTransactionLeaf(leaf))
-      } catch (error) {
-        if (!(error instanceof ChainError)) throw error
-      }
-    }
-    await this.#ledger.preverify(chain, transactions)
   }
 
   /** Every head that a node served must be a head of the replayed log. */
@@ -301,7 +299,7 @@ class BlockReplay {
   readonly chain: ChainName
   readonly #replay: Replay
   readonly #onBlock: (block: AuditedBlock) => void
-  #leaves: Uint8Array[] = []
+  #leaves: PreparedLeaf[] = []
   #firstIndex = 0
 
   constructor(ledger: Ledger, chain: ChainName, onBlock: (block: AuditedBlock) => void) {
@@ -314,19 +312,16 @@ class BlockReplay {
     return this.#leaves.length
   }
 
-  push(leaf: Uint8Array): void {
-    this.#leaves.push(leaf)
-    const executed = this.#replay.push(leaf)
+  push(prepared: PreparedLeaf): void {
+    const { leaf } = prepared
+    this.#leaves.push(prepared)
+    const executed = this.#replay.push(leaf, prepared)
     if (leafKind(leaf) !== 'seal') return
-    const transactions =
-      executed?.transactions.map(({ transaction }) => transaction) ??
-      this.#leaves.slice(0, -1).map(parseTransactionLeaf)
-    this.#onBlock({
-      chain: this.chain,
-      firstIndex: this.#firstIndex,
-      seal: executed?.seal ?? parseSealLeaf(leaf),
-      transactions,
-    })
+    const seal = executed?.seal ?? parseSealLeaf(leaf)
+    const transactions = this.#leaves
+      .slice(0, -1)
+      .map((one) => one.prepared?.transaction ?? parseTransactionLeaf(one.leaf))
+    this.#onBlock({ chain: this.chain, firstIndex: this.#firstIndex, seal, transactions })
     this.#firstIndex += this.#leaves.length
     this.#leaves = []
   }

@@ -1,20 +1,18 @@
 /** The entries of one chain, bundle by bundle, from every node at once: each leaf against the proved tree. */
-import {
-  type EntryBundle,
-  hashEntries,
-  newEntryBundles,
-  parseEntryBundle,
-  tilePath,
-  tileWidth,
-} from '@healthblock/chain/tile'
+import { ChainError } from '@healthblock/chain/errors'
+import { hashSizeBytes } from '@healthblock/chain/merkle'
+import type { PreparedBundle, PreparedLeaf } from '@healthblock/chain/preparation'
+import { type EntryBundle, encodeEntryBundle, newEntryBundles, tilePath, tileWidth } from '@healthblock/chain/tile'
 import type { ChainName } from '@healthblock/chain/transaction'
-import { equalBytes } from '@healthblock/encoding/bytes'
+import { concatBytes, equalBytes } from '@healthblock/encoding/bytes'
 import type { LiveNode, Nodes } from './nodes.ts'
 import type { FindingList } from './report.ts'
 import { bundleRoot, readHashes, type Skeleton } from './skeleton.ts'
 
-/** Bundles under way at one time: a few MiB of leaves, and work for every core. */
-const bundlesAhead = 8
+/** Bundles under way at one time: work for every core. */
+const bundlesAheadMax = 8
+/** Bytes of bundles under way at one time, of all nodes together, as long as it is more than one bundle. */
+const bytesAheadMax = 64 * 1024 * 1024
 /** In a log of at most this many bundles every level 0 tile of every node is compared; in a larger one each tile at one node. */
 export const bundlesForEveryTile = 64
 
@@ -22,8 +20,13 @@ export const bundlesForEveryTile = 64
 export interface CheckedBundle {
   readonly index: number
   readonly firstIndex: number
-  readonly leaves: readonly Uint8Array[] | undefined
+  readonly leaves: readonly PreparedLeaf[] | undefined
+  /** Bytes that all nodes together served of it. */
+  readonly servedBytes: number
 }
+
+/** Reads and hashes an entry bundle, and does with its leaves what can be done early. It rejects with a `ChainError` if it cannot be read. */
+export type PrepareBundle = (bytes: Uint8Array, bundle: EntryBundle) => Promise<PreparedBundle>
 
 /** What the entries are read from and judged by. */
 export interface EntrySource {
@@ -43,59 +46,58 @@ interface Served {
 }
 
 /** Answers that are equal byte for byte, taken apart once. */
-interface Version {
+interface Version extends PreparedBundle {
   readonly nodes: readonly LiveNode[]
-  readonly leaves: readonly Uint8Array[]
-  readonly hashes: readonly Uint8Array[]
 }
 
-/**
- * Reads all bundles in order, some ahead. `prepare` begins what can be done early with a bundle's leaves, and is awaited
- * before the bundle is given out.
- */
-export async function* readEntries(
-  source: EntrySource,
-  prepare: (leaves: readonly Uint8Array[]) => Promise<void>,
-): AsyncGenerator<CheckedBundle> {
+/** Reads all bundles in order, some ahead. */
+export async function* readEntries(source: EntrySource, prepare: PrepareBundle): AsyncGenerator<CheckedBundle> {
   const bundles = newEntryBundles({ oldSize: 0, size: source.size })
   const isEvery = bundles.length <= bundlesForEveryTile
   const queue: Promise<CheckedBundle>[] = []
   let next = 0
-  const begin = (): void => {
-    const bundle = bundles[next++]
-    if (bundle === undefined) return
-    const reading = readBundle(source, bundle, isEvery).then(async (checked) => {
-      if (checked.leaves !== undefined) await prepare(checked.leaves)
-      return checked
-    })
-    // Whoever takes it from the queue sees the failure; until then it is nobody's.
-    reading.catch(() => undefined)
-    queue.push(reading)
+  let ahead = bundlesAheadMax
+  const fill = (): void => {
+    for (; queue.length < ahead && next < bundles.length; next++) {
+      const reading = readBundle(source, bundles[next] as EntryBundle, isEvery, prepare)
+      // Whoever takes it from the queue sees the failure; until then it is nobody's.
+      reading.catch(() => undefined)
+      queue.push(reading)
+    }
   }
-  for (let i = 0; i < bundlesAhead; i++) begin()
+  fill()
   for (let first = queue.shift(); first !== undefined; first = queue.shift()) {
     const checked = await first
-    begin()
+    // The next ones are probably as large as this one.
+    ahead = Math.min(bundlesAheadMax, Math.max(1, Math.floor(bytesAheadMax / Math.max(1, checked.servedBytes))))
+    fill()
     yield checked
   }
 }
 
-async function readBundle(source: EntrySource, bundle: EntryBundle, isEvery: boolean): Promise<CheckedBundle> {
+async function readBundle(
+  source: EntrySource,
+  bundle: EntryBundle,
+  isEvery: boolean,
+  prepare: PrepareBundle,
+): Promise<CheckedBundle> {
   const { holders, findings, chain } = source
-  const firstIndex = bundle.index * tileWidth
+  const { index } = bundle
+  const firstIndex = index * tileWidth
   const answers = await Promise.all(holders.map((node) => readFrom(source, bundle, node)))
   const served = answers.flatMap((answer) => (answer === undefined ? [] : [answer]))
-  const versions = versionsOf(source, bundle, served)
+  const servedBytes = served.reduce((sum, { bytes }) => sum + bytes.length, 0)
+  const versions = await versionsOf(source, bundle, served, prepare)
   const hashes = await trueHashes(source, bundle, versions)
   if (hashes === undefined) {
     const message = `no node serves entries ${firstIndex} to ${firstIndex + bundle.width - 1} of ${chain} that fit the cosigned tree`
     findings.add({ code: 'entry.unavailable', chain, index: firstIndex, message })
-    return { index: bundle.index, firstIndex, leaves: undefined }
+    return { index, firstIndex, leaves: undefined, servedBytes }
   }
   for (const version of versions) nameAltered(source, firstIndex, version, hashes)
-  const asked = isEvery ? holders : holders.filter((_, rank) => rank === bundle.index % holders.length)
+  const asked = isEvery ? holders : holders.filter((_, rank) => rank === index % holders.length)
   await Promise.all(asked.map((node) => checkTile(source, bundle, node, hashes)))
-  return { index: bundle.index, firstIndex, leaves: assemble(versions, hashes) }
+  return { index, firstIndex, leaves: await assemble(versions, hashes, bundle, prepare), servedBytes }
 }
 
 async function readFrom(source: EntrySource, bundle: EntryBundle, node: LiveNode): Promise<Served | undefined> {
@@ -112,7 +114,12 @@ async function readFrom(source: EntrySource, bundle: EntryBundle, node: LiveNode
   return undefined
 }
 
-function versionsOf(source: EntrySource, bundle: EntryBundle, served: readonly Served[]): Version[] {
+async function versionsOf(
+  source: EntrySource,
+  bundle: EntryBundle,
+  served: readonly Served[],
+  prepare: PrepareBundle,
+): Promise<Version[]> {
   const groups: { bytes: Uint8Array; nodes: LiveNode[] }[] = []
   for (const { node, bytes } of served) {
     const same = groups.find((group) => equalBytes(group.bytes, bytes))
@@ -120,19 +127,22 @@ function versionsOf(source: EntrySource, bundle: EntryBundle, served: readonly S
     else same.nodes.push(node)
   }
   groups.sort((a, b) => b.nodes.length - a.nodes.length)
-  return groups.flatMap(({ bytes, nodes }) => {
-    try {
-      const leaves = parseEntryBundle(bytes, bundle.width)
-      return [{ nodes, leaves, hashes: hashEntries(leaves) }]
-    } catch {
-      const index = bundle.index * tileWidth
-      for (const { name } of nodes) {
-        const message = `${name} serves an entry bundle of ${source.chain} from index ${index} that cannot be read`
-        source.findings.add({ code: 'entry.malformed', chain: source.chain, index, node: name, message })
+  const versions = await Promise.all(
+    groups.map(async ({ bytes, nodes }): Promise<Version[]> => {
+      try {
+        return [{ nodes, ...(await prepare(bytes, bundle)) }]
+      } catch (error) {
+        if (!(error instanceof ChainError)) throw error
+        const index = bundle.index * tileWidth
+        for (const { name } of nodes) {
+          const message = `${name} serves an entry bundle of ${source.chain} from index ${index} that cannot be read`
+          source.findings.add({ code: 'entry.malformed', chain: source.chain, index, node: name, message })
+        }
+        return []
       }
-      return []
-    }
-  })
+    }),
+  )
+  return versions.flat()
 }
 
 /** The leaf hashes of a bundle as the proved tree has them: from the entries that fit, else from a tile that fits. */
@@ -140,23 +150,30 @@ async function trueHashes(
   source: EntrySource,
   bundle: EntryBundle,
   versions: readonly Version[],
-): Promise<readonly Uint8Array[] | undefined> {
+): Promise<Uint8Array | undefined> {
   const { skeleton, nodes, holders, chain } = source
   if (skeleton === undefined) return versions[0]?.hashes
-  const good = versions.find(({ hashes }) => skeleton.fits(bundle, hashes))
+  const good = versions.find((version) => skeleton.fits(bundle, version))
   if (good !== undefined) return good.hashes
   for (const node of holders) {
     const { index, width } = bundle
-    const hashes = await readHashes(nodes, node, chain, { level: 0, index, width })
-    if (hashes !== undefined && skeleton.fits(bundle, hashes)) return hashes
+    const read = await readHashes(nodes, node, chain, { level: 0, index, width })
+    if (read === undefined) continue
+    const hashes = concatBytes(...read)
+    if (skeleton.fits(bundle, { hashes, root: bundleRoot(read) })) return hashes
   }
   return undefined
 }
 
-function nameAltered(source: EntrySource, firstIndex: number, version: Version, hashes: readonly Uint8Array[]): void {
+function hashAt(hashes: Uint8Array, position: number): Uint8Array {
+  return hashes.subarray(position * hashSizeBytes, (position + 1) * hashSizeBytes)
+}
+
+function nameAltered(source: EntrySource, firstIndex: number, version: Version, hashes: Uint8Array): void {
   const { chain, findings } = source
-  for (const [position, hash] of version.hashes.entries()) {
-    if (equalBytes(hash, hashes[position] as Uint8Array)) continue
+  if (equalBytes(version.hashes, hashes)) return
+  for (const [position, { hash }] of version.leaves.entries()) {
+    if (equalBytes(hash, hashAt(hashes, position))) continue
     const index = firstIndex + position
     for (const { name } of version.nodes) {
       const message = `${name} serves altered bytes as entry ${index} of ${chain}`
@@ -166,24 +183,28 @@ function nameAltered(source: EntrySource, firstIndex: number, version: Version, 
 }
 
 /** Each leaf from whichever node has it right; undefined if one leaf is right nowhere. */
-function assemble(versions: readonly Version[], hashes: readonly Uint8Array[]): Uint8Array[] | undefined {
+async function assemble(
+  versions: readonly Version[],
+  hashes: Uint8Array,
+  bundle: EntryBundle,
+  prepare: PrepareBundle,
+): Promise<readonly PreparedLeaf[] | undefined> {
+  const whole = versions.find((version) => equalBytes(version.hashes, hashes))
+  if (whole !== undefined) return whole.leaves
   const leaves: Uint8Array[] = []
-  for (const [position, hash] of hashes.entries()) {
-    const version = versions.find((one) => equalBytes(one.hashes[position] as Uint8Array, hash))
-    if (version === undefined) return undefined
-    leaves.push(version.leaves[position] as Uint8Array)
+  for (let position = 0; position < bundle.width; position++) {
+    const version = versions.find((one) => equalBytes(hashAt(one.hashes, position), hashAt(hashes, position)))
+    const leaf = version?.leaves[position]?.leaf
+    if (leaf === undefined) return undefined
+    leaves.push(leaf)
   }
-  return leaves
+  return (await prepare(encodeEntryBundle(leaves), bundle)).leaves
 }
 
-async function checkTile(
-  source: EntrySource,
-  bundle: EntryBundle,
-  node: LiveNode,
-  hashes: readonly Uint8Array[],
-): Promise<void> {
+async function checkTile(source: EntrySource, bundle: EntryBundle, node: LiveNode, hashes: Uint8Array): Promise<void> {
   const { index, width } = bundle
-  await compareTile(source, { level: 0, index, width }, node, hashes)
+  const expected = Array.from({ length: width }, (_, position) => hashAt(hashes, position))
+  await compareTile(source, { level: 0, index, width }, node, expected)
 }
 
 /** Compares one hash tile of one node with the hashes that it must hold. */

@@ -2,10 +2,11 @@
  * The tree above the entry bundles: one hash for each full bundle and the leaf hashes of the last, partial one. It is
  * small (one hash for 256 entries) and proved by the cosigned root, so that every bundle can be judged when it comes.
  */
-import { nodeHash } from '@healthblock/chain/merkle'
+import { hashSizeBytes, nodeHash } from '@healthblock/chain/merkle'
+import type { HashedBundle } from '@healthblock/chain/preparation'
 import { type EntryBundle, parseHashTile, tilePath, tileWidth } from '@healthblock/chain/tile'
 import type { ChainName } from '@healthblock/chain/transaction'
-import { equalBytes } from '@healthblock/encoding/bytes'
+import { concatBytes, equalBytes } from '@healthblock/encoding/bytes'
 import type { LiveNode, Nodes } from './nodes.ts'
 
 const bundleLevel = 8
@@ -63,12 +64,12 @@ export class Skeleton {
     return new Skeleton(bundles, tail)
   }
 
-  /** True if these are the leaf hashes of the bundle. */
-  fits(bundle: EntryBundle, hashes: readonly Uint8Array[]): boolean {
-    if (hashes.length !== bundle.width) return false
+  /** True if these are the leaf hashes of the bundle: packed, with the root over them. */
+  fits(bundle: EntryBundle, { hashes, root }: HashedBundle): boolean {
+    if (hashes.length !== bundle.width * hashSizeBytes) return false
     const expected = this.bundles[bundle.index]
-    if (expected !== undefined) return equalBytes(expected, bundleRoot(hashes))
-    return this.tail.length === hashes.length && this.tail.every((hash, i) => equalBytes(hash, hashes[i] as Uint8Array))
+    if (expected !== undefined) return equalBytes(expected, root)
+    return equalBytes(concatBytes(...this.tail), hashes)
   }
 }
 

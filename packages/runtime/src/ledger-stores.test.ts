@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { rebuildRoot, StateTree, stateLeaf, statePath } from '@healthblock/chain/state-tree'
 import { type ChainChanges, type ChainStore, MemoryChainStore } from '@healthblock/chain/store'
+import { checkChainStore } from '@healthblock/chain/store-conformance'
 import { sha256 } from '@healthblock/crypto/hash'
 import { compareBytes } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { BatchedChainStore } from './batched-store.ts'
 import { openChainStore, type SqliteChainStore } from './ledger-stores.ts'
 
 let dir: string
@@ -56,6 +58,7 @@ function changesOf(height: number, count = 5): ChainChanges {
 describe.each<[string, () => ChainStore]>([
   ['MemoryChainStore', () => new MemoryChainStore()],
   ['SqliteChainStore', () => sqlite()],
+  ['BatchedChainStore', () => new BatchedChainStore(sqlite())],
 ])('the promises of ChainStore: %s', (_name, create) => {
   it('is empty at first', () => {
     const store = create()
@@ -181,5 +184,59 @@ describe('SqliteChainStore', () => {
     expect([...again.leaves.range(first, last)]).toEqual(before)
     expect(again.index.find(id(2))).toBeUndefined()
     expect(again.head()).toEqual(encodeCbor(0))
+  })
+})
+
+describe('BatchedChainStore', () => {
+  it('answers as the store in memory does, whenever it is flushed or opened again', () => {
+    let base = sqlite()
+    let flushed: BatchedChainStore | undefined
+    checkChainStore(() => {
+      flushed?.flush()
+      base.close()
+      base = sqlite()
+      flushed = new BatchedChainStore(base)
+      return flushed
+    })
+  })
+
+  it('leaves in the file whole blocks, the oldest ones, when it is lost', () => {
+    const base = sqlite()
+    const store = new BatchedChainStore(base)
+    for (let height = 0; height < 3; height++) store.apply(changesOf(height))
+    store.flush()
+    const leaves = [...store.leaves.range(first, last)]
+    for (let height = 3; height < 6; height++) store.apply(changesOf(height))
+    expect(store.index.find(id(8))).toBe(12)
+    base.close()
+    const again = new BatchedChainStore(sqlite())
+    expect(again.head()).toEqual(encodeCbor(2))
+    expect([...again.leaves.range(first, last)]).toEqual(leaves)
+    expect(again.index.find(id(4))).toBe(6)
+    expect(again.index.find(id(8))).toBeUndefined()
+    again.apply(changesOf(3))
+    again.flush()
+    expect(again.head()).toEqual(encodeCbor(3))
+    expect(again.index.find(id(4))).toBe(6)
+  })
+
+  it('writes by itself when much waits', () => {
+    const base = sqlite()
+    const store = new BatchedChainStore(base)
+    const transactions = Array.from({ length: 5000 }, (_, i) => ({ id: id(100_000 + i), index: i }))
+    for (let height = 0; height < 2; height++) {
+      const changes = changesOf(height)
+      store.apply({ ...changes, index: { ...changes.index, transactions: height === 0 ? transactions : [] } })
+    }
+    expect(base.head()).toBeUndefined()
+    store.apply({
+      ...changesOf(2),
+      index: {
+        ...changesOf(2).index,
+        transactions: transactions.map(({ id: one, index }) => ({ id: sha256(one), index })),
+      },
+    })
+    expect(base.head()).toEqual(encodeCbor(2))
+    expect(base.index.find(id(100_003))).toBe(3)
   })
 })

@@ -11,6 +11,7 @@ import type { Boundary, LogIndex, RecordEntry } from '@healthblock/chain/log-ind
 import { byteText } from '@healthblock/chain/state'
 import type { LeafStore, StateLeaf } from '@healthblock/chain/state-tree'
 import type { ChainChanges, ChainStore } from '@healthblock/chain/store'
+import { compareBytes } from '@healthblock/encoding/bytes'
 import { type Database, openDatabase } from './sqlite.ts'
 
 const schema = `
@@ -192,12 +193,22 @@ class SqliteLogIndex implements LogIndex {
 
   /** Inside the block's transaction. */
   write({ transactions, records, boundary }: ChainChanges['index']): void {
-    for (const { id, index } of transactions) this.#insertPlace.run(id, index)
+    this.writePlaces(transactions)
     for (const { patient, stream, sequence, entry } of records) {
       this.#insertRecord.run(patient, stream, sequence, entry.index, entry.generation, entry.epoch, entry.kind)
     }
     const { height, size, root, ms, wakes, anchorSize } = boundary
     this.#insertBoundary.run(height, size, root, ms, wakes ? 1 : 0, anchorSize ?? null)
+  }
+
+  /** Inside a transaction. */
+  writePlaces(transactions: ChainChanges['index']['transactions']): void {
+    for (const { id, index } of transactions) this.#insertPlace.run(id, index)
+  }
+
+  /** After a commit of many blocks: answers that were given before it are asked for again. */
+  forget(): void {
+    this.#places.clear()
   }
 
   /** After the commit. */
@@ -240,6 +251,7 @@ export class SqliteChainStore implements ChainStore {
   readonly #index: SqliteLogIndex
   readonly #head: StatementSync
   readonly #setHead: StatementSync
+  readonly #ids: StatementSync
 
   /** Called by `openChainStore` only. */
   constructor(database: Database) {
@@ -250,6 +262,7 @@ export class SqliteChainStore implements ChainStore {
     this.index = this.#index
     this.#head = database.statement('SELECT bytes FROM head')
     this.#setHead = database.statement('INSERT OR REPLACE INTO head (one, bytes) VALUES (1, ?)')
+    this.#ids = database.statement('SELECT id FROM place')
   }
 
   head(): Uint8Array | undefined {
@@ -265,6 +278,35 @@ export class SqliteChainStore implements ChainStore {
     })
     this.#leaves.grew(added)
     this.#index.committed(changes.index)
+  }
+
+  /**
+   * As `apply` for several blocks, the oldest first, in one transaction: each leaf is written once, in the order of the table.
+   *
+   * @throws as `apply`: what is stored is then unknown.
+   */
+  applyAll(blocks: readonly ChainChanges[]): void {
+    const head = blocks.at(-1)?.head
+    if (head === undefined) return
+    const newest = new Map<string, StateLeaf>()
+    for (const { leaves } of blocks) for (const leaf of leaves) newest.set(byteText(leaf.path), leaf)
+    const leaves = [...newest.values()].sort((a, b) => compareBytes(a.path, b.path))
+    const places = blocks.flatMap(({ index }) => index.transactions)
+    places.sort((a, b) => compareBytes(a.id, b.id))
+    const added = this.#database.transaction(() => {
+      const count = this.#leaves.write(leaves)
+      this.#index.writePlaces(places)
+      for (const { index } of blocks) this.#index.write({ ...index, transactions: [] })
+      this.#setHead.run(head)
+      return count
+    })
+    this.#leaves.grew(added)
+    this.#index.forget()
+  }
+
+  /** Ids of all transactions, in no order that means anything. */
+  *transactionIds(): Generator<Uint8Array> {
+    for (const row of this.#ids.iterate()) yield (row as { id: Uint8Array }).id
   }
 
   /** Closes the file. */

@@ -1,14 +1,13 @@
 /** One audit from the environment: the same engine as `healthblock audit`, without a cluster's folder. */
-import { mkdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { audit } from '@healthblock/audit/audit'
 import type { AuditReport } from '@healthblock/audit/report'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import type { Environment } from '@healthblock/runtime/config'
 import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
-import { openChainStore } from '@healthblock/runtime/ledger-stores'
 import { createLogger } from '@healthblock/runtime/logger'
+import { withReplayStores } from '@healthblock/runtime/replay-stores'
 import { readAuditorConfig } from './config.ts'
 import { audited } from './events.ts'
 
@@ -25,11 +24,9 @@ export async function run(environment: Environment): Promise<AuditReport> {
   )
   const genesis = new Uint8Array(readFileSync(config.genesisFile))
   const { token } = secrets
-  mkdirSync(config.dir, { recursive: true, mode: 0o700 })
-  const userchain = openChainStore({ path: join(config.dir, 'userchain.db') })
-  const docchain = openChainStore({ path: join(config.dir, 'docchain.db') })
-  try {
+  return withReplayStores(config.dir, async (open) => {
     const report = await audit({
+      ...open,
       genesis,
       nodes: config.nodes.map((url) => ({ name: url, url })),
       client: new LedgerClient({
@@ -37,14 +34,10 @@ export async function run(environment: Environment): Promise<AuditReport> {
         trust: genesisTrust(parseGenesis(genesis)),
         ...(token === undefined ? {} : { token: () => token }),
       }),
-      stores: { userchain, docchain },
       now: Date.now,
       wait: (ms) => delay(ms),
     })
     audited(logger, report)
     return report
-  } finally {
-    userchain.close()
-    docchain.close()
-  }
+  })
 }

@@ -1,0 +1,197 @@
+/**
+ * A chain's storage for whoever replays a log: blocks gather in memory and reach the file many at a time, which costs a fraction of one
+ * transaction a block. A crash loses the newest blocks, never a part of one, and the log has them all.
+ */
+import type { Boundary, LogIndex, LogIndexChanges, RecordEntry } from '@healthblock/chain/log-index'
+import { byteText } from '@healthblock/chain/state'
+import { type LeafStore, MemoryLeafStore, type StateLeaf } from '@healthblock/chain/state-tree'
+import type { ChainChanges, ChainStore } from '@healthblock/chain/store'
+import { compareBytes } from '@healthblock/encoding/bytes'
+import type { SqliteChainStore } from './ledger-stores.ts'
+
+/** Transactions that gather at most before they are written. */
+const transactionsWaitingMax = 8192
+/** Bits of the filter of ids, as a power of two: 8 MiB, one wrong guess in 100,000 at 10^6 transactions. */
+const filterBits = 26
+const filterHashes = 4
+
+/** Which ids a table cannot hold. An id is a hash: its bytes are the filter's hashes. */
+class IdFilter {
+  readonly #bits = new Uint8Array(2 ** (filterBits - 3))
+
+  add(id: Uint8Array): void {
+    for (let i = 0; i < filterHashes; i++) {
+      const bit = bitOf(id, i)
+      this.#bits[bit >>> 3] = (this.#bits[bit >>> 3] as number) | (1 << (bit & 7))
+    }
+  }
+
+  mayHave(id: Uint8Array): boolean {
+    for (let i = 0; i < filterHashes; i++) {
+      const bit = bitOf(id, i)
+      if (((this.#bits[bit >>> 3] as number) & (1 << (bit & 7))) === 0) return false
+    }
+    return true
+  }
+}
+
+function bitOf(id: Uint8Array, i: number): number {
+  const at = 4 * i
+  const word =
+    ((id[at] as number) << 24) | ((id[at + 1] as number) << 16) | ((id[at + 2] as number) << 8) | (id[at + 3] as number)
+  return word >>> (32 - filterBits)
+}
+
+/** Leaves that wait, before those of the file. */
+class BatchedLeaves implements LeafStore {
+  readonly #base: LeafStore
+  readonly #flush: () => void
+  #waiting = new MemoryLeafStore()
+
+  constructor(base: LeafStore, flush: () => void) {
+    this.#base = base
+    this.#flush = flush
+  }
+
+  get(path: Uint8Array): StateLeaf | undefined {
+    return this.#waiting.get(path) ?? this.#base.get(path)
+  }
+
+  *range(first: Uint8Array, last: Uint8Array): Iterable<StateLeaf> {
+    const waiting = [...this.#waiting.range(first, last)]
+    let next = 0
+    for (const leaf of this.#base.range(first, last)) {
+      let order = -1
+      for (; next < waiting.length; next++) {
+        const other = waiting[next] as StateLeaf
+        order = compareBytes(other.path, leaf.path)
+        if (order >= 0) break
+        yield other
+      }
+      if (next < waiting.length && order === 0) yield waiting[next++] as StateLeaf
+      else yield leaf
+    }
+    yield* waiting.slice(next)
+  }
+
+  /** Only the file knows which of the waiting leaves are new. */
+  count(): number {
+    this.#flush()
+    return this.#base.count()
+  }
+
+  apply(leaves: readonly StateLeaf[]): void {
+    this.#waiting.apply(leaves)
+  }
+
+  clear(): void {
+    this.#waiting = new MemoryLeafStore()
+  }
+}
+
+/** What the newest blocks added to the index, before the file's. */
+class BatchedIndex implements LogIndex {
+  readonly #base: LogIndex
+  readonly #filter = new IdFilter()
+  readonly #places = new Map<string, number>()
+  readonly #records = new Map<string, RecordEntry>()
+  #boundaries: Boundary[] = []
+
+  constructor(base: SqliteChainStore) {
+    this.#base = base.index
+    for (const id of base.transactionIds()) this.#filter.add(id)
+  }
+
+  find(transactionId: Uint8Array): number | undefined {
+    if (!this.#filter.mayHave(transactionId)) return undefined
+    return this.#places.get(byteText(transactionId)) ?? this.#base.find(transactionId)
+  }
+
+  record(patient: Uint8Array, stream: Uint8Array, sequence: number): RecordEntry | undefined {
+    return this.#records.get(recordName(patient, stream, sequence)) ?? this.#base.record(patient, stream, sequence)
+  }
+
+  boundary(size: number): Boundary | undefined {
+    return this.#boundaries.find((boundary) => boundary.size === size) ?? this.#base.boundary(size)
+  }
+
+  boundaryAfter(index: number): Boundary | undefined {
+    return this.#base.boundaryAfter(index) ?? this.#boundaries.find(({ size }) => size > index)
+  }
+
+  boundaryAt(height: number): Boundary | undefined {
+    return this.#boundaries.find((boundary) => boundary.height === height) ?? this.#base.boundaryAt(height)
+  }
+
+  newestWake(sizeMax: number): number | undefined {
+    const newest = this.#boundaries.findLast(({ wakes, size }) => wakes && size <= sizeMax)
+    return newest?.size ?? this.#base.newestWake(sizeMax)
+  }
+
+  firstAnchoredBeyond(userchainIndex: number): Boundary | undefined {
+    const isBeyond = ({ anchorSize }: Boundary): boolean => (anchorSize ?? 0) > userchainIndex
+    return this.#base.firstAnchoredBeyond(userchainIndex) ?? this.#boundaries.find(isBeyond)
+  }
+
+  apply({ transactions, records, boundary }: LogIndexChanges): void {
+    for (const { id, index } of transactions) {
+      this.#filter.add(id)
+      this.#places.set(byteText(id), index)
+    }
+    for (const { patient, stream, sequence, entry } of records) {
+      this.#records.set(recordName(patient, stream, sequence), entry)
+    }
+    this.#boundaries.push(boundary)
+  }
+
+  clear(): void {
+    this.#places.clear()
+    this.#records.clear()
+    this.#boundaries = []
+  }
+}
+
+function recordName(patient: Uint8Array, stream: Uint8Array, sequence: number): string {
+  return `${byteText(patient)}${byteText(stream)}${sequence}`
+}
+
+/** Gathers blocks before a file. Its owner calls `flush` before anybody else reads the file, and closes the file. */
+export class BatchedChainStore implements ChainStore {
+  readonly leaves: LeafStore
+  readonly index: LogIndex
+  readonly #base: SqliteChainStore
+  readonly #leaves: BatchedLeaves
+  readonly #index: BatchedIndex
+  #waiting: ChainChanges[] = []
+  #transactions = 0
+
+  /** Reads the ids of all transactions in the file, once. */
+  constructor(base: SqliteChainStore) {
+    this.#base = base
+    this.#leaves = new BatchedLeaves(base.leaves, () => this.flush())
+    this.#index = new BatchedIndex(base)
+    this.leaves = this.#leaves
+    this.index = this.#index
+  }
+
+  head(): Uint8Array | undefined {
+    return this.#waiting.at(-1)?.head ?? this.#base.head()
+  }
+
+  apply(changes: ChainChanges): void {
+    this.#waiting.push(changes)
+    this.#leaves.apply(changes.leaves)
+    this.#index.apply(changes.index)
+    this.#transactions += changes.index.transactions.length + 1
+    if (this.#transactions >= transactionsWaitingMax) this.flush()
+  }
+
+  /** Writes everything that waits, in one transaction. */
+  flush(): void {
+    this.#base.applyAll(this.#waiting)
+    this.#waiting = []
+    this.#transactions = 0
+    this.#leaves.clear()
+    this.#index.clear()
+  }
+}
