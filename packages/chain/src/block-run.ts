@@ -23,6 +23,10 @@ export interface RunPlace {
   /** Length of an epoch. */
   readonly epochMs: number
   readonly firstIndex: number
+  readonly height: number
+  /** Version of the rules in force. */
+  readonly rules: number
+  readonly genesisOrganisations: readonly Uint8Array[]
   /** T, the time of the SEAL. */
   readonly timeMs: number
   /** This chain's committed state and index. */
@@ -94,10 +98,11 @@ export class BlockRun {
       prepared: PreparedTransaction | undefined
     },
   ): Verdict {
-    const { chain, ledgerId, epochMs, timeMs, log, docchain } = this.place
+    const { chain, ledgerId, epochMs, timeMs, log, docchain, firstIndex, height, rules } = this.place
     const message = () => signingMessage({ ledgerId, chain, bodyBytes: transaction.bodyBytes })
     const context = {
-      epochMs,
+      ...{ chain, ledgerId, epochMs, firstIndex, height, rules },
+      genesisOrganisations: this.place.genesisOrganisations,
       index: own.index,
       timeMs,
       transactionId: own.id,

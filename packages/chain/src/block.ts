@@ -6,12 +6,12 @@
 import { equalBytes } from '@healthblock/encoding/bytes'
 import { BlockRun } from './block-run.ts'
 import type { BlockLimits, ChainHead, PendingBlock, SizeAndRoot, Verdict } from './block-types.ts'
-import { ChainState, type ExecutedBlock, rulesVersion } from './chain-state.ts'
+import { ChainState, type ExecutedBlock } from './chain-state.ts'
 import { newestKey } from './contracts/context.ts'
 import { applyGenesis } from './contracts/genesis.ts'
 import { ChainError } from './errors.ts'
-import { type Genesis, genesisLeaf, parseGenesis } from './genesis.ts'
-import { policyAt } from './live-at.ts'
+import { type Genesis, genesisAccounts, genesisLeaf, parseGenesis, rulesVersionNewest } from './genesis.ts'
+import { policyAt, rulesAt } from './live-at.ts'
 import type { LogIndex } from './log-index.ts'
 import type { PreparedLeaf } from './preparation.ts'
 import { blockTransactionsMax, parseSealLeaf, type Seal } from './seal.ts'
@@ -61,12 +61,14 @@ export class Ledger {
   readonly epochMs: number
   readonly signatures: SignatureCache
   readonly #chains: { readonly [C in ChainName]: ChainState }
+  readonly #genesisOrganisations: readonly Uint8Array[]
 
   private constructor(genesis: Genesis, stores: LedgerStores, signatures: SignatureCache) {
     this.genesis = genesis
     this.ledgerId = genesis.ledgerId
     this.epochMs = genesis.body.params.epochms
     this.signatures = signatures
+    this.#genesisOrganisations = genesisAccounts(genesis).organisations
     this.#chains = {
       userchain: new ChainState('userchain', stores.userchain),
       docchain: new ChainState('docchain', stores.docchain),
@@ -112,10 +114,41 @@ export class Ledger {
 
   /** The policy under which the chain's next block is published: Userchain's own after its head, or at the anchor of Docchain's head. */
   policy(chain: ChainName): PolicyRecord {
-    const size = chain === 'userchain' ? this.head('userchain').size : this.#anchorOfHead().size
-    const found = policyAt(this.state('userchain'), size)
+    return this.policyOf(chain, this.head(chain).height + 1).policy
+  }
+
+  /**
+   * The policy under which the block of a height is decided and its checkpoint published, and its number (SPEC.md §4). At most one height
+   * above the head.
+   */
+  policyOf(chain: ChainName, height: number): { k: number; policy: PolicyRecord } {
+    const before = height === 0 ? undefined : this.index(chain).boundaryAt(height - 1)
+    if (height > 0 && before === undefined) {
+      const { size } = this.head(chain)
+      throw new ChainError('the policy of that height is not known yet', {
+        code: 'ERR_TREE_RANGE',
+        index: height,
+        size,
+      })
+    }
+    const size = chain === 'userchain' ? before?.size : before?.anchorSize
+    const found = policyAt(this.state('userchain'), size ?? 1)
     if (found === undefined) throw new ChainError('no policy is in force', { code: 'ERR_STATE_CORRUPT' })
-    return found.policy
+    return found
+  }
+
+  /** True if another policy is in force after the block of this height, at most the head's: its checkpoint comes before any further block. */
+  isSwitch(chain: ChainName, height: number): boolean {
+    return this.policyOf(chain, height).k !== this.policyOf(chain, height + 1).k
+  }
+
+  /** Version of the rules in the chain's next block. `anchor`: Docchain's, by default Userchain's head. */
+  rules(chain: ChainName, anchor: SizeAndRoot = this.head('userchain')): number {
+    const { size, height } =
+      chain === 'userchain'
+        ? { size: this.head('userchain').size, height: this.head('userchain').height + 1 }
+        : { size: anchor.size, height: this.index('userchain').boundary(anchor.size)?.height ?? 0 }
+    return rulesAt(this.state('userchain'), size, height)?.version ?? this.genesis.body.params.seals
   }
 
   /** The account's public key live at Userchain's head: 0 root, 1 op, 2 node or store key. For tokens and statements. */
@@ -212,6 +245,7 @@ export class Ledger {
     const seal = own.nextSeal({
       k: run.transactions.length,
       ms,
+      rules: run.place.rules,
       stateRoot: executed.state.root,
       ...(anchor === undefined ? {} : { anchor: [[anchor.size, anchor.root]] }),
     })
@@ -262,7 +296,17 @@ export class Ledger {
   #run(chain: ChainName, timeMs: number, anchor: SizeAndRoot): BlockRun {
     const { state, store, head } = this.#chains[chain]
     const { ledgerId, epochMs } = this
-    const place = { chain, ledgerId, epochMs, firstIndex: head.size, timeMs, state, log: store.index }
+    const rules = this.rules(chain, anchor)
+    if (rules > rulesVersionNewest) {
+      const detail = { code: 'ERR_RULES_UNKNOWN', version: rules, newest: rulesVersionNewest } as const
+      const words = `${chain} is under version ${rules} of the rules, and this program knows up to ${rulesVersionNewest}: install a newer one`
+      throw new ChainError(words, detail)
+    }
+    const place = {
+      ...{ chain, ledgerId, epochMs, firstIndex: head.size, height: head.height + 1, rules, timeMs, state },
+      log: store.index,
+      genesisOrganisations: this.#genesisOrganisations,
+    }
     if (chain === 'userchain') return new BlockRun(place, this.signatures)
     const userchain = { anchor, state: this.state('userchain'), log: this.index('userchain') }
     return new BlockRun({ ...place, docchain: userchain }, this.signatures)
@@ -307,10 +351,11 @@ export class Ledger {
     if (seal.k !== count) throw this.#invalid(chain, index, 'seal.count')
     if (seal.psize !== head.size || !equalBytes(seal.proot, head.root)) throw this.#invalid(chain, index, 'seal.link')
     if (seal.ms <= head.ms) throw this.#invalid(chain, index, 'seal.time')
-    if (seal.rules !== rulesVersion) throw this.#invalid(chain, index, 'seal.rules')
     const anchor = seal.anchor?.[0]
     if ((anchor === undefined) !== (chain === 'userchain')) throw this.#invalid(chain, index, 'seal.anchor')
     if (anchor !== undefined) this.#checkAnchor({ size: anchor[0], root: anchor[1] }, index)
+    const rules = this.rules(chain, anchor === undefined ? undefined : { size: anchor[0], root: anchor[1] })
+    if (seal.rules !== rules) throw this.#invalid(chain, index, 'seal.rules')
     const isEmptyAllowed = anchor !== undefined && this.isDocchainBlockDue(anchor[0])
     if (count === 0 && !isEmptyAllowed) throw this.#invalid(chain, index, 'seal.empty')
     return seal
@@ -375,7 +420,8 @@ function blockZero(genesis: Genesis, chain: ChainName, anchor?: SizeAndRoot): Pe
     state: empty.tree.rootAfter(state.changes()),
     leaves: [leaf],
   }
-  const zero = { k: 1, ms: genesis.body.start, stateRoot: executed.state.root }
+  const { start: ms, params } = genesis.body
+  const zero = { k: 1, ms, rules: params.seals, stateRoot: executed.state.root }
   const seal = empty.nextSeal(anchor === undefined ? zero : { ...zero, anchor: [[anchor.size, anchor.root]] })
   return empty.assemble(executed, seal)
 }

@@ -60,6 +60,10 @@ const consent = { a: b32, n: u, x: u }
 /** Most organisations, nodes or stores in genesis. */
 const genesisItemsMax = 256
 const logHead = tuple<LogHead>([u, b32])
+/** Most bytes of the argument of a `govern`. */
+const governArgSizeBytesMax = 16_384
+/** Most bytes of one piece of evidence. */
+const evidenceNoteSizeBytesMax = 4096
 const ranges = list(tuple<SequenceRange>([b8, u, u]), 1, 16)
 const envelope = tuple<EnvelopeEntry>([b16, u, bytesMax(16_384)])
 const grantOpening = tuple<GrantOpening>([b16, b32, list(b8, 1, 16), u, u, u, u, b32], 7)
@@ -100,6 +104,8 @@ export const bodyShapes = {
     seen: logHead,
   },
   envelope: { ...signer, key: b32, env: list(envelope, 1, 24) },
+  govern: { ...signer, act: uint(1, 4), arg: bytesMax(governArgSizeBytesMax), n: u },
+  evidence: { ...signer, kind: uint(1, 4), notes: list(bytesMax(evidenceNoteSizeBytesMax), 1, 4) },
   algorithm: { ...signer, id: text, version: text, hash: b32, act: uint(1, 2) },
   diagnosis: {
     ...signer,

@@ -11,9 +11,6 @@ import { type PendingState, StateTree } from './state-tree.ts'
 import type { ChainStore } from './store.ts'
 import type { ChainName } from './transaction.ts'
 
-/** The version of the rules that this code executes, as SEALs name it. */
-export const rulesVersion = 1
-
 /** What the execution of a block leaves to be sealed. */
 export interface ExecutedBlock {
   readonly transactions: readonly PlacedTransaction[]
@@ -65,7 +62,7 @@ export class ChainState {
   }
 
   /** The SEAL that the next block has if it executes to `stateRoot`. */
-  nextSeal(block: { k: number; ms: number; stateRoot: Uint8Array; anchor?: Seal['anchor'] }): Seal {
+  nextSeal(block: { k: number; ms: number; rules: number; stateRoot: Uint8Array; anchor?: Seal['anchor'] }): Seal {
     const head = this.committed
     return {
       h: head === undefined ? 0 : head.height + 1,
@@ -75,7 +72,7 @@ export class ChainState {
       proot: head?.root ?? emptyRoot(),
       st: block.stateRoot,
       ms: block.ms,
-      rules: rulesVersion,
+      rules: block.rules,
       ...(block.anchor === undefined ? {} : { anchor: block.anchor }),
     }
   }

@@ -53,14 +53,14 @@ export interface Checkpoint extends CheckpointHead {
 /** Who may cosign, and how many must. */
 export interface CosignerPolicy {
   readonly q: number
-  /** Cosigner keys (32 bytes) by rank. */
-  readonly cosigners: readonly Uint8Array[]
+  /** Cosigner keys (32 bytes) by rank; undefined where no node has this rank. */
+  readonly cosigners: readonly (Uint8Array | undefined)[]
 }
 
 /** A policy with the nodes' log keys, for receipts. */
 export interface LogPolicy extends CosignerPolicy {
-  /** Log keys (32 bytes) by rank. */
-  readonly logKeys: readonly Uint8Array[]
+  /** Log keys (32 bytes) by rank; undefined where no node has this rank. */
+  readonly logKeys: readonly (Uint8Array | undefined)[]
 }
 
 /** What signs: crypto's `SigningKey`, or anything that keeps its key elsewhere. */
@@ -205,12 +205,11 @@ function isKeyOf(line: NoteSignature, key: NoteKey): boolean {
   return line.name === key.name && equalBytes(line.keyId, noteKeyId(key))
 }
 
-function cosignerKeys(origin: string, policy: CosignerPolicy): NoteKey[] {
-  return policy.cosigners.map((publicKey, rank) => ({
-    name: cosignerName(origin, rank),
-    type: signatureTypes.cosigner,
-    publicKey,
-  }))
+function cosignerKeys(origin: string, cosigners: CosignerPolicy['cosigners']): { rank: number; key: NoteKey }[] {
+  return cosigners.flatMap((publicKey, rank) => {
+    if (publicKey === undefined) return []
+    return [{ rank, key: { name: cosignerName(origin, rank), type: signatureTypes.cosigner, publicKey } }]
+  })
 }
 
 /** A cosignature that holds. `time` in Unix ms; `line` as it stands in the note. */
@@ -222,8 +221,7 @@ export interface Cosignature {
 
 /** Verifies every line of a known cosigner, and keeps the newest of each; lines of unknown keys are skipped. */
 function verifyCosignatures(checkpoint: Checkpoint, policy: CosignerPolicy): Cosignature[] {
-  const keys = cosignerKeys(checkpoint.origin, policy)
-  const byName = new Map(keys.map((key, rank) => [key.name, { key, rank }]))
+  const byName = new Map(cosignerKeys(checkpoint.origin, policy.cosigners).map((known) => [known.key.name, known]))
   const newest = new Map<number, Cosignature>()
   for (const signature of checkpoint.signatures) {
     const known = byName.get(signature.name)
@@ -245,13 +243,12 @@ function verifyCosignatures(checkpoint: Checkpoint, policy: CosignerPolicy): Cos
 export function verifyCosignature(request: {
   readonly line: string
   readonly head: CheckpointHead
-  readonly cosigners: readonly Uint8Array[]
+  readonly cosigners: CosignerPolicy['cosigners']
 }): Cosignature {
   const signature = parseSignatureLine(request.line)
-  const keys = cosignerKeys(request.head.origin, { q: 1, cosigners: request.cosigners })
-  const rank = keys.findIndex((key) => isKeyOf(signature, key))
-  const key = keys[rank]
-  if (key === undefined) throw signatureError(signature.name)
+  const known = cosignerKeys(request.head.origin, request.cosigners).find(({ key }) => isKeyOf(signature, key))
+  if (known === undefined) throw signatureError(signature.name)
+  const { rank, key } = known
   return { rank, time: verifyCosignatureOf(checkpointText(request.head), key, signature.signature), line: request.line }
 }
 
@@ -308,6 +305,7 @@ export function verifyCheckpoint(request: CheckpointRequest): VerifiedCheckpoint
 /** The line of one of the policy's log keys that verifies, if there is one. */
 function logLineOf(checkpoint: Checkpoint, policy: LogPolicy): string | undefined {
   for (const publicKey of policy.logKeys) {
+    if (publicKey === undefined) continue
     const key: NoteKey = { name: checkpoint.origin, type: signatureTypes.log, publicKey }
     const line = checkpoint.signatures.find((signature) => isKeyOf(signature, key))
     if (line === undefined) continue

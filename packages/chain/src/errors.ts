@@ -37,6 +37,10 @@ export type ChainErrorDetail =
   | { code: 'ERR_BLOCK_NOT_NEXT' }
   /** A Docchain block names a Userchain boundary that this ledger has not applied yet: apply Userchain and try again. */
   | { code: 'ERR_ANCHOR_UNKNOWN'; size: number; appliedSize: number }
+  /** The rules in force have a version that this code does not know: it must be replaced by newer code, and stops here. */
+  | { code: 'ERR_RULES_UNKNOWN'; version: number; newest: number }
+  /** A step of a policy trail does not hold, or does not follow the steps before it. */
+  | { code: 'ERR_TRAIL_INVALID'; step: number; reason: string }
   /** Stored state is not what it says, or not what the SEAL says. */
   | { code: 'ERR_STATE_CORRUPT' }
   /** A proof of presence or absence in the state does not hold. */

@@ -22,8 +22,8 @@ export interface GenesisAccounts {
   readonly stores: readonly Uint8Array[]
 }
 
-/** The one version of the rules. */
-const rulesVersion = 1
+/** The newest version of the rules that this code executes; it executes every released one, from 1 on. */
+export const rulesVersionNewest = 2
 
 function genesisError(field: string, cause?: unknown): ChainError {
   return new ChainError(`not a genesis file: ${field}`, { code: 'ERR_GENESIS_INVALID', field }, { cause })
@@ -75,7 +75,8 @@ export function parseGenesis(bytes: Uint8Array): Genesis {
     throw genesisError(cause.detail.code === 'ERR_TRANSACTION_FORMAT' ? cause.detail.field : 'body', cause)
   }
   if (body.t !== 'genesis') throw genesisError('t')
-  if (body.params.seals !== rulesVersion) throw genesisError('params')
+  const { seals } = body.params
+  if (seals < 1 || seals > rulesVersionNewest) throw genesisError('params')
   if (2 * body.q <= body.nodes.length || body.q > body.nodes.length) throw genesisError('q')
   checkKeys(body)
   return { bytes, ledgerId: ledgerIdOf(bytes), body }

@@ -10,6 +10,7 @@ import {
   type LicenceRecord,
   type Lifetime,
   type PolicyRecord,
+  type RulesRecord,
   userTables,
 } from './tables.ts'
 
@@ -67,6 +68,17 @@ export function licenceAt(userchain: StateReader, doctor: Uint8Array, s: number)
 export function policyAt(userchain: StateReader, s: number): { k: number; policy: PolicyRecord } | undefined {
   const newest = newestBefore((k) => userTables.policy.get(userchain, k), s)
   return newest !== undefined && inForceAt(newest.record, s) ? { k: newest.k, policy: newest.record } : undefined
+}
+
+/** The newest version of the rules that was on record at `s` and begins at most at Userchain's height `height`. */
+export function rulesAt(userchain: StateReader, s: number, height: number): RulesRecord | undefined {
+  const newest = newestBefore((k) => userTables.rules.get(userchain, k), s)
+  if (newest === undefined) return undefined
+  for (let { k } = newest; k >= 0; k--) {
+    const record = userTables.rules.get(userchain, k)
+    if (record !== undefined && record.from <= height) return record
+  }
+  return undefined
 }
 
 /** The algorithm, if it was registered and not withdrawn at `s`. */

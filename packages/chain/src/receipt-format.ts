@@ -2,6 +2,7 @@
 import { encodeUtf8, equalBytes, fromBase64, toBase64 } from '@healthblock/encoding/bytes'
 import { EncodingError } from '@healthblock/encoding/errors'
 import { ChainError } from './errors.ts'
+import type { TrailStep } from './policy-trail.ts'
 import type { StateProof } from './state-tree.ts'
 import type { ChainName } from './transaction.ts'
 
@@ -33,10 +34,14 @@ export interface Receipt {
   /** The genesis file. */
   readonly genesis: Uint8Array
   readonly parts: readonly ReceiptPart[]
+  /** The policy trail, as far as the parts need it. */
+  readonly trail?: readonly TrailStep[]
 }
 
 /** Largest receipt. */
 export const receiptSizeBytesMax = 8_388_608
+/** Most steps of the policy trail of one receipt. */
+const trailStepsMax = 1024
 /** Most state proofs of one part: as many as a `key` can close grants. */
 const statesMax = 256
 
@@ -59,9 +64,15 @@ function partToJson({ chain, leaf, proof, state, what }: ReceiptPart): unknown {
   return { chain, leaf: toBase64(leaf), proof, state: state?.map(stateToJson), what }
 }
 
-/** Writes a receipt; keys stand in the order of their code units. */
-export function encodeReceipt({ genesis, kind, parts }: Receipt): Uint8Array<ArrayBuffer> {
-  return encodeUtf8(JSON.stringify({ genesis: toBase64(genesis), kind, parts: parts.map(partToJson), v: 1 }))
+function stepToJson({ chain, leaf, proof }: TrailStep): unknown {
+  return { chain, leaf: toBase64(leaf), proof }
+}
+
+/** Writes a receipt; keys stand in the order of their code units. A trail without steps is left out. */
+export function encodeReceipt({ genesis, kind, parts, trail }: Receipt): Uint8Array<ArrayBuffer> {
+  const steps = trail === undefined || trail.length === 0 ? undefined : trail.map(stepToJson)
+  const file = { genesis: toBase64(genesis), kind, parts: parts.map(partToJson), trail: steps, v: 1 }
+  return encodeUtf8(JSON.stringify(file))
 }
 
 type JsonObject = Readonly<Record<string, unknown>>
@@ -121,6 +132,12 @@ function partOfJson(value: unknown): ReceiptPart {
   return part.state === undefined ? plain : { ...plain, state: array(part.state, statesMax).map(stateOfJson) }
 }
 
+function stepOfJson(value: unknown): TrailStep {
+  const { chain, leaf, proof } = object(value, ['chain', 'leaf', 'proof'])
+  if (typeof proof !== 'string') throw formatError('shape')
+  return { chain: oneOf(chain, ['userchain', 'docchain']), leaf: base64(leaf), proof }
+}
+
 /**
  * Reads a receipt in its one form: what `encodeReceipt` would write again, byte for byte.
  *
@@ -134,12 +151,13 @@ export function parseReceipt(bytes: Uint8Array): Receipt {
   } catch (cause) {
     throw formatError('not JSON in UTF-8', cause)
   }
-  const file = object(json, ['genesis', 'kind', 'parts', 'v'])
+  const file = object(json, ['genesis', 'kind', 'parts', 'v'], ['trail'])
   if (file.v !== 1) throw formatError('an unknown version')
   const receipt: Receipt = {
     kind: oneOf(file.kind, ['transaction', 'revocation']),
     genesis: base64(file.genesis),
     parts: array(file.parts, 3).map(partOfJson),
+    ...(file.trail === undefined ? {} : { trail: array(file.trail, trailStepsMax).map(stepOfJson) }),
   }
   // White space, another order of keys, repeated keys, other escapes, a byte order mark: all end here.
   if (!equalBytes(encodeReceipt(receipt), bytes)) throw formatError('not canonical')

@@ -6,10 +6,10 @@
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { type CborMap, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { EncodingError } from '@healthblock/encoding/errors'
-import { chainOrigin, genesisPolicy, receiptCheckpoint, verifyReceiptCheckpoint } from './checkpoint.ts'
 import { ChainError } from './errors.ts'
 import { type Genesis, ledgerIdOf, parseGenesis } from './genesis.ts'
 import { leafHash, verifyInclusion } from './merkle.ts'
+import { PolicyTrail } from './policy-trail.ts'
 import { encodeProof, parseProof } from './proof.ts'
 import { encodeReceipt, parseReceipt, type Receipt, type ReceiptPart, type ReceiptState } from './receipt-format.ts'
 import { bytes, faultFinder, isMap, list, optional, uint } from './schema.ts'
@@ -32,6 +32,8 @@ export interface ReceiptEntry {
 /** What a receipt is made of. */
 export interface ReceiptRequest {
   readonly genesis: Genesis
+  /** The policy trail as far as the checkpoints need it; absent: that of genesis alone. */
+  readonly trail?: PolicyTrail
   readonly chain: ChainName
   readonly transaction: ReceiptEntry
   /** Of a revocation: the SEAL of its block, with the grant records in the order of `close`. */
@@ -68,17 +70,16 @@ function invalid(step: string, reason: string, cause?: unknown): ChainError {
   return new ChainError(`${step}: ${reason}`, { code: 'ERR_RECEIPT_INVALID', step, reason }, { cause })
 }
 
+/** A part, and the policy under which its checkpoint stands. */
 function toPart(
-  request: ReceiptRequest,
+  trail: PolicyTrail,
   what: ReceiptPart['what'],
   chain: ChainName,
   entry: ReceiptEntry,
-): ReceiptPart {
-  const origin = chainOrigin({ ledgerId: request.genesis.ledgerId, chain })
-  const policy = genesisPolicy(request.genesis, chain)
-  const checkpoint = receiptCheckpoint({ note: entry.checkpoint, origin, policy })
+): { part: ReceiptPart; under: { chain: ChainName; k: number } } {
+  const { note: checkpoint, k } = trail.receiptForm(chain, entry.checkpoint)
   const proof = encodeProof({ index: entry.index, hashes: entry.hashes, checkpoint })
-  return { what, chain, leaf: entry.leaf, proof }
+  return { part: { what, chain, leaf: entry.leaf, proof }, under: { chain, k } }
 }
 
 /**
@@ -88,13 +89,21 @@ function toPart(
  * @throws {ChainError} as `verifyReceipt`.
  */
 export function createReceipt(request: ReceiptRequest): Uint8Array<ArrayBuffer> {
-  const parts = [toPart(request, 'transaction', request.chain, request.transaction)]
+  const trail = request.trail ?? new PolicyTrail(request.genesis)
+  const made = [toPart(trail, 'transaction', request.chain, request.transaction)]
   if (request.seal !== undefined) {
-    parts.push({ ...toPart(request, 'seal', 'userchain', request.seal), state: request.seal.state })
+    const { part, under } = toPart(trail, 'seal', 'userchain', request.seal)
+    made.push({ part: { ...part, state: request.seal.state }, under })
   }
-  if (request.anchor !== undefined) parts.push(toPart(request, 'anchor', 'docchain', request.anchor))
+  if (request.anchor !== undefined) made.push(toPart(trail, 'anchor', 'docchain', request.anchor))
   const kind = request.seal === undefined ? 'transaction' : 'revocation'
-  const file = encodeReceipt({ genesis: request.genesis.bytes, kind, parts })
+  const steps = trail.needed(made.map(({ under }) => under))
+  const file = encodeReceipt({
+    genesis: request.genesis.bytes,
+    kind,
+    parts: made.map(({ part }) => part),
+    trail: steps,
+  })
   verifyReceipt({ bytes: file, ledgerId: request.genesis.ledgerId })
   return file
 }
@@ -106,13 +115,14 @@ interface ProvedPart extends ReceiptPart {
   readonly root: Uint8Array
   readonly cosigners: readonly number[]
   readonly oldestTime: number
+  /** Number of the policy under which the checkpoint stands. */
+  readonly k: number
 }
 
-function provePart(genesis: Genesis, part: ReceiptPart): ProvedPart {
+function provePart(trail: PolicyTrail, part: ReceiptPart): ProvedPart {
   const { extra, hashes, index, checkpoint } = parseProof(part.proof)
   if (extra !== undefined) throw invalid(part.what, 'the proof has extra data')
-  const origin = chainOrigin({ ledgerId: genesis.ledgerId, chain: part.chain })
-  const verified = verifyReceiptCheckpoint({ note: checkpoint, origin, policy: genesisPolicy(genesis, part.chain) })
+  const { policy: _, ...verified } = trail.verifyReceipt(part.chain, checkpoint)
   const { size, root } = verified
   verifyInclusion({ leafHash: leafHash(part.leaf), index, size, proof: hashes, root })
   // Written again it must be the same text, or a byte of it went unread.
@@ -199,6 +209,24 @@ function verifyAnchor(part: ProvedPart, transaction: ProvedPart, userchain: read
   return seal
 }
 
+/** A receipt has the steps that its parts need, and no others: what nothing needs, nothing verifies. */
+function checkTrail(trail: PolicyTrail, parts: readonly ProvedPart[]): void {
+  if (trail.needed(parts).length !== trail.steps.length) throw invalid('trail', 'a step that no part needs')
+  for (const { chain, size, root } of trail.heads) {
+    const other = parts.find((part) => part.chain === chain && part.size === size)
+    if (other !== undefined && !equalBytes(other.root, root)) throw invalid('trail', 'another root of the same size')
+  }
+}
+
+/** What each step of a trail changed, in words. */
+export function trailWords(trail: PolicyTrail): string[] {
+  return trail.heads.map(({ chain, size }) => {
+    const policy = trail.policies(chain, size).at(-1)
+    const ranks = (policy?.cosigners ?? []).flatMap((key, rank) => (key === undefined ? [] : [rank]))
+    return `after ${size} entries of ${chain}, by the quorum until then: ${policy?.q} of ${nodesText(ranks)} cosign`
+  })
+}
+
 function nodesText(ranks: readonly number[]): string {
   return `nodes ${ranks.join(', ')}`
 }
@@ -222,7 +250,8 @@ export function verifyReceipt(request: {
   }
   const genesis = parseGenesis(receipt.genesis)
   const [transactionPart, sealPart, anchorPart] = partsOf(receipt)
-  const proved = provePart(genesis, transactionPart)
+  const trail = PolicyTrail.of(genesis, receipt.trail ?? [])
+  const proved = provePart(trail, transactionPart)
   const transaction = parseTransactionLeaf(proved.leaf)
   const chain = typeChains[transaction.body.t]
   if (chain !== 'both' && chain !== proved.chain) throw invalid('transaction', 'of a type of the other chain')
@@ -231,6 +260,7 @@ export function verifyReceipt(request: {
   const steps = [
     `the receipt is in its one canonical form`,
     `the ledger is ${toHex(genesis.ledgerId)}, ${trust}`,
+    ...trailWords(trail),
     `transaction ${toHex(id)} (${transaction.body.t}) is at index ${proved.index} of ${proved.chain}, whose first ${proved.size} entries ${nodesText(proved.cosigners)} cosigned`,
   ]
   const result = {
@@ -242,17 +272,24 @@ export function verifyReceipt(request: {
     index: proved.index,
     cosignedAt: proved.oldestTime,
   }
-  if (sealPart === undefined) return { ...result, closed: [], steps }
+  if (sealPart === undefined) {
+    checkTrail(trail, [proved])
+    return { ...result, closed: [], steps }
+  }
   if (proved.chain !== 'userchain') throw invalid('transaction', 'of the wrong chain')
-  const provedSeal = provePart(genesis, sealPart)
+  const provedSeal = provePart(trail, sealPart)
   const seal = sealOf(provedSeal, proved)
   const closed = verifyClosed(proved, transaction.body, provedSeal, seal)
   steps.push(`block ${seal.h} holds it: its SEAL is at index ${provedSeal.index}`)
   for (const { gid, closedAt } of closed) {
     steps.push(`in the state after block ${seal.h}, grant ${toHex(gid)} is closed at index ${closedAt}`)
   }
-  if (anchorPart === undefined) return { ...result, closed, steps }
-  const provedAnchor = provePart(genesis, anchorPart)
+  if (anchorPart === undefined) {
+    checkTrail(trail, [proved, provedSeal])
+    return { ...result, closed, steps }
+  }
+  const provedAnchor = provePart(trail, anchorPart)
+  checkTrail(trail, [proved, provedSeal, provedAnchor])
   const anchorSeal = verifyAnchor(provedAnchor, proved, [proved, provedSeal])
   const size = anchorSeal.anchor?.[0]?.[0] as number
   steps.push(

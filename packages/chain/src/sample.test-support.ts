@@ -199,6 +199,8 @@ export const sampleBodies: { readonly [T in Exclude<TransactionType, 'genesis'>]
     hash: b32('algorithm'),
     act: 1,
   },
+  govern: { v: 1, t: 'govern', a: b32('org'), act: 4, arg: bytesOf('argument', 64), n: 1 },
+  evidence: { v: 1, t: 'evidence', a: b32('org'), kind: 2, notes: [bytesOf('note', 64)] },
   diagnosis: {
     v: 1,
     t: 'diagnosis',

@@ -58,19 +58,42 @@ export interface AlgorithmRecord extends Lifetime {
   readonly id: string
   readonly version: string
 }
-/** Who cosigns, and how many must. A node's rank is its position. */
+/** A node of a policy, with its keys. */
+export type PolicyNode = readonly [
+  org: Uint8Array,
+  account: Uint8Array,
+  node: Uint8Array,
+  ulog: Uint8Array,
+  ucos: Uint8Array,
+  dlog: Uint8Array,
+  dcos: Uint8Array,
+]
+/** A store of a policy: its key and its peer id (binary). */
+export type PolicyStore = readonly [org: Uint8Array, account: Uint8Array, key: Uint8Array, peer: Uint8Array]
+/** Who cosigns, and how many must. */
 export interface PolicyRecord extends Lifetime {
   readonly q: number
-  readonly nodes: readonly (readonly [
-    org: Uint8Array,
-    account: Uint8Array,
-    node: Uint8Array,
-    ulog: Uint8Array,
-    ucos: Uint8Array,
-    dlog: Uint8Array,
-    dcos: Uint8Array,
-  ])[]
-  readonly stores: readonly (readonly [org: Uint8Array, account: Uint8Array, key: Uint8Array, peer: Uint8Array])[]
+  readonly nodes: readonly PolicyNode[]
+  readonly stores: readonly PolicyStore[]
+  /** Ranks of the nodes, ascending; absent: their positions. */
+  readonly ranks?: readonly number[]
+  /** Cosigner keys that this policy replaced, each with the last size that it signed for its node. */
+  readonly last?: readonly (readonly [key: Uint8Array, size: number])[]
+}
+/** A version of the rules, in force from a height of Userchain. */
+export interface RulesRecord {
+  readonly o: number
+  readonly version: number
+  readonly from: number
+}
+/** What a node was shown to have done. `kind`: 1 equivocation, 2 conflict, both of a `size`; 3 broken promise, 4 false refusal, both of a transaction `tx`. */
+export interface EvidenceRecord {
+  readonly kind: number
+  /** Account of the node. */
+  readonly node: Uint8Array
+  readonly o: number
+  readonly size?: number
+  readonly tx?: Uint8Array
 }
 /** `c`: index of the withdrawal. */
 export interface DiagnosisRecord extends Lifetime {
@@ -156,6 +179,14 @@ function table<Parts extends readonly (Uint8Array | number)[], Value>(name: stri
   }
 }
 
+const evidenceTables = {
+  evidence: table<readonly [k: number], EvidenceRecord>('evidence'),
+  /** Head: `k` of the newest. */
+  evidenceHead: table<readonly [], number>('evidencehead'),
+  /** Head: `k`, by node, kind and H(CBOR of the size or the transaction). */
+  evidenceOf: table<readonly [node: Uint8Array, kind: number, subject: Uint8Array], number>('evidenceof'),
+} as const
+
 /** Userchain's tables. Heads (SPEC.md §5: marked *) say so; they are never read from Docchain. */
 export const userTables = {
   account: table<Account, AccountRecord>('account'),
@@ -200,6 +231,12 @@ export const userTables = {
   encapsulation: table<readonly [patient: Uint8Array, encapsulationHash: Uint8Array], 1>('enc'),
   algorithm: table<readonly [hash: Uint8Array], AlgorithmRecord>('algorithm'),
   policy: table<readonly [k: number], PolicyRecord>('policy'),
+  /** Head: organisations in force; absent: those of genesis. */
+  organisations: table<readonly [], readonly Uint8Array[]>('orgs'),
+  /** Head: n of the newest `govern`. */
+  governed: table<readonly [], number>('governed'),
+  rules: table<readonly [k: number], RulesRecord>('rules'),
+  ...evidenceTables,
 } as const
 
 /** Docchain's tables. */
@@ -209,4 +246,5 @@ export const docTables = {
     'diagnosisstream',
   ),
   diagnosis: table<readonly [transactionId: Uint8Array], DiagnosisRecord>('diagnosis'),
+  ...evidenceTables,
 } as const

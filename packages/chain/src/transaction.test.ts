@@ -80,7 +80,7 @@ describe('every type', () => {
       if (mayMiss) parseTransactionLeaf(leafOf(rest))
       else expect(() => parseTransactionLeaf(leafOf(rest))).toThrow(refusal(name, `${prefix}.format`))
       const wrong: CborValue = fields[name] instanceof Uint8Array ? (fields[name] as Uint8Array).slice(1) : 'x'
-      const accepted = ['id', 'version'].includes(name)
+      const accepted = ['id', 'version', 'arg'].includes(name)
       const bad = leafOf({ ...fields, [name]: accepted ? 1 : wrong })
       expect(() => parseTransactionLeaf(bad)).toThrow(refusal(name, `${prefix}.format`))
     }
@@ -92,7 +92,7 @@ describe('every type', () => {
   })
 })
 
-test.each(['govern', 'stay', 'seal', 'constructor', 'hasownproperty', 'd'])('the type %s is unknown', (t) => {
+test.each(['vote', 'stay', 'seal', 'constructor', 'hasownproperty', 'd'])('the type %s is unknown', (t) => {
   const bodyBytes = encodeCbor({ v: 1, t, a: b32('a') })
   expect(() => parseTransactionLeaf(encodeTransactionLeaf({ bodyBytes, signatures: [] }))).toThrow(
     refusal('t', 'transaction.format'),

@@ -50,6 +50,10 @@ export type KeyBody = BodyOf<'key'>
 export type EnvelopeBody = BodyOf<'envelope'>
 /** Body that registers or withdraws an algorithm. */
 export type AlgorithmBody = BodyOf<'algorithm'>
+/** Body by which the organisations govern the ledger. */
+export type GovernBody = BodyOf<'govern'>
+/** Body that shows what a node did wrong. */
+export type EvidenceBody = BodyOf<'evidence'>
 /** Body that commits a diagnosis. */
 export type DiagnosisBody = BodyOf<'diagnosis'>
 /** Body that signs, corrects or withdraws a diagnosis. */
@@ -80,7 +84,7 @@ export interface Transaction {
   readonly signatures: readonly TransactionSignature[]
 }
 
-/** The chain on which a type is valid; `genesis` is valid on both. */
+/** The chain on which a type is valid; `genesis` and `evidence` are valid on both. */
 export const typeChains: Readonly<Record<TransactionType, ChainName | 'both'>> = {
   genesis: 'both',
   register: 'userchain',
@@ -91,6 +95,8 @@ export const typeChains: Readonly<Record<TransactionType, ChainName | 'both'>> =
   key: 'userchain',
   envelope: 'userchain',
   algorithm: 'userchain',
+  govern: 'userchain',
+  evidence: 'both',
   diagnosis: 'docchain',
   amend: 'docchain',
   unreadable: 'docchain',

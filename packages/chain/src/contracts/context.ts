@@ -1,4 +1,5 @@
 /** What every contract is given, what it leaves behind, and the checks that several share (SPEC.md §6). */
+import { sha256 } from '@healthblock/crypto/hash'
 import { parseVerifyingKey } from '@healthblock/crypto/signature'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { GrantClose, SizeAndRoot, Verdict } from '../block-types.ts'
@@ -6,7 +7,7 @@ import { keyAt } from '../live-at.ts'
 import type { LogIndex, LogIndexChanges } from '../log-index.ts'
 import type { StateOverlay, StateReader } from '../state.ts'
 import { keyRoles, userTables } from '../tables.ts'
-import type { BodyOf, Transaction, TransactionSignature, TransactionType } from '../transaction.ts'
+import type { BodyOf, ChainName, Transaction, TransactionSignature, TransactionType } from '../transaction.ts'
 
 /** Checks one signature of the transaction under judgement; false if it is not good. */
 export type SignatureCheck = (signature: TransactionSignature, publicKey: Uint8Array) => boolean
@@ -24,6 +25,15 @@ export interface RuleContext {
   readonly epochMs: number
   /** The transaction's own index, i. */
   readonly index: number
+  /** Index of the block's first leaf, and its height. */
+  readonly firstIndex: number
+  readonly height: number
+  /** Version of the rules in force in this block. */
+  readonly rules: number
+  readonly chain: ChainName
+  readonly ledgerId: Uint8Array
+  /** Accounts of genesis' organisations. */
+  readonly genesisOrganisations: readonly Uint8Array[]
   /** T, the time of the block's SEAL. */
   readonly timeMs: number
   readonly transactionId: Uint8Array
@@ -119,10 +129,43 @@ export function signedBy(
   return undefined
 }
 
-/** The account's newest key of role `r` on Userchain, which is the one in force at the transaction's index. */
+/** The account's newest key of role `r` on Userchain, unless it is closed: the one in force at the transaction's index. */
 export function newestKey(state: StateReader, account: Uint8Array, r: number): Uint8Array | undefined {
   const k = userTables.keyHead.get(state, account, r)
-  return k === undefined ? undefined : userTables.key.get(state, account, r, k)?.key
+  const record = k === undefined ? undefined : userTables.key.get(state, account, r, k)
+  return record?.c === undefined ? record?.key : undefined
+}
+
+/** Marks a key as used for ever; false if it was. */
+export function useKey(context: RuleContext, key: Uint8Array): boolean {
+  const hash = sha256(key)
+  if (userTables.used.get(context.state, hash) !== undefined) return false
+  userTables.used.set(context.state, 1, hash)
+  return true
+}
+
+/** Closes the account's newest key of role `r`, if it is open. */
+export function closeKey({ state, index }: RuleContext, account: Uint8Array, r: number): void {
+  const k = userTables.keyHead.get(state, account, r)
+  const old = k === undefined ? undefined : userTables.key.get(state, account, r, k)
+  if (k === undefined || old === undefined || old.c !== undefined) return
+  userTables.key.set(state, { ...old, c: index }, account, r, k)
+}
+
+/** Closes the newest key of role `r` and opens another. */
+export function replaceKey(
+  context: RuleContext,
+  account: Uint8Array,
+  r: number,
+  key: Uint8Array,
+  suite?: number,
+): void {
+  const { state, index } = context
+  closeKey(context, account, r)
+  const k = userTables.keyHead.get(state, account, r)
+  const next = k === undefined ? 0 : k + 1
+  userTables.key.set(state, suite === undefined ? { key, o: index } : { key, suite, o: index }, account, r, next)
+  userTables.keyHead.set(state, next, account, r)
 }
 
 /** A demanded signer of a Userchain transaction. */

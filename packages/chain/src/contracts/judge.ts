@@ -7,6 +7,8 @@ import { judgeEnvelope, judgeKey } from './consent.ts'
 import { type DocchainContext, type RuleContext, refuse, type TransactionOf } from './context.ts'
 import { judgeDevice } from './devices.ts'
 import { judgeAmend, judgeDiagnosis, judgeUnreadable } from './diagnoses.ts'
+import { judgeEvidence } from './evidence.ts'
+import { judgeGovern } from './governance.ts'
 import { judgeLicence, judgeRegister, judgeUpdate } from './registry.ts'
 import { judgeIot } from './streams.ts'
 
@@ -16,7 +18,7 @@ type Contracts<Types extends TransactionType, Context> = {
 type Contract<Context> = ((transaction: Transaction, context: Context) => Verdict) | undefined
 
 const userchain: Contracts<
-  'register' | 'update' | 'licence' | 'device' | 'iot' | 'key' | 'envelope' | 'algorithm',
+  'register' | 'update' | 'licence' | 'device' | 'iot' | 'key' | 'envelope' | 'algorithm' | 'govern' | 'evidence',
   RuleContext
 > = {
   register: judgeRegister,
@@ -27,12 +29,15 @@ const userchain: Contracts<
   key: judgeKey,
   envelope: judgeEnvelope,
   algorithm: judgeAlgorithm,
+  govern: judgeGovern,
+  evidence: judgeEvidence,
 }
 
-const docchain: Contracts<'diagnosis' | 'amend' | 'unreadable', DocchainContext> = {
+const docchain: Contracts<'diagnosis' | 'amend' | 'unreadable' | 'evidence', DocchainContext> = {
   diagnosis: judgeDiagnosis,
   amend: judgeAmend,
   unreadable: judgeUnreadable,
+  evidence: judgeEvidence,
 }
 
 /**
@@ -42,7 +47,7 @@ const docchain: Contracts<'diagnosis' | 'amend' | 'unreadable', DocchainContext>
 export function misplaced(transaction: Transaction, chain: ChainName): Verdict | undefined {
   const type = transaction.body.t
   if (type === 'genesis') return refuse('genesis.place')
-  return typeChains[type] === chain ? undefined : refuse(`${rulePrefix(type)}.format`)
+  return typeChains[type] === chain || typeChains[type] === 'both' ? undefined : refuse(`${rulePrefix(type)}.format`)
 }
 
 /** Judges a Userchain transaction; on `valid` its effects are in the context's overlay. */

@@ -1,5 +1,4 @@
 /** Accounts, their keys, and doctors' licences (SPEC.md §6: register, update, licence). */
-import { sha256 } from '@healthblock/crypto/hash'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { Verdict } from '../block-types.ts'
 import { isKemKey } from '../kem-key.ts'
@@ -11,28 +10,27 @@ import {
   isSigningKey,
   type RuleContext,
   refuse,
+  replaceKey,
   signedBy,
   signedByOp,
   type TransactionOf,
+  useKey,
   userSigner,
   valid,
 } from './context.ts'
 
 const roleDoctor = 2
 
-/** Marks a key as used for ever; false if it was. */
-function use(context: RuleContext, key: Uint8Array): boolean {
-  const hash = sha256(key)
-  if (userTables.used.get(context.state, hash) !== undefined) return false
-  userTables.used.set(context.state, 1, hash)
-  return true
-}
+/** From this version of the rules on nodes come by `govern` alone. */
+const rulesWithoutNodes = 2
+const roleNode = 4
 
 /** `register`: a new account under an organisation's quota. */
 export function judgeRegister(transaction: TransactionOf<'register'>, context: RuleContext): Verdict {
   const { role, root, op, kem, suite, sponsor } = transaction.body
   const { state, index: o, transactionId: account } = context
-  const areUnused = use(context, root) && use(context, op) && use(context, kem)
+  if (role === roleNode && context.rules >= rulesWithoutNodes) return refuse('register.role')
+  const areUnused = useKey(context, root) && useKey(context, op) && useKey(context, kem)
   const areGood = () => isSigningKey(root) && isSigningKey(op) && isKemKey({ suite, bytes: kem })
   if (!areUnused || !areGood()) return refuse('register.keys')
   if (!isOrganisation(context, sponsor)) return refuse('register.sponsor')
@@ -53,19 +51,6 @@ export function judgeRegister(transaction: TransactionOf<'register'>, context: R
   return valid
 }
 
-/** Closes the newest key of role `r` and opens another. */
-function replaceKey(context: RuleContext, account: Uint8Array, r: number, key: Uint8Array, suite?: number): void {
-  const { state, index } = context
-  const k = userTables.keyHead.get(state, account, r)
-  if (k !== undefined) {
-    const old = userTables.key.get(state, account, r, k)
-    if (old !== undefined) userTables.key.set(state, { ...old, c: index }, account, r, k)
-  }
-  const next = k === undefined ? 0 : k + 1
-  userTables.key.set(state, suite === undefined ? { key, o: index } : { key, suite, o: index }, account, r, next)
-  userTables.keyHead.set(state, next, account, r)
-}
-
 /** `update`: new keys for an account, by its root key. */
 export function judgeUpdate(transaction: TransactionOf<'update'>, context: RuleContext): Verdict {
   const { body } = transaction
@@ -77,8 +62,9 @@ export function judgeUpdate(transaction: TransactionOf<'update'>, context: RuleC
   const keys = refuse('update.keys')
   if (op === undefined && root === undefined && kem === undefined) return keys
   if ((kem === undefined) !== (suite === undefined)) return keys
-  for (const key of [op, root]) if (key !== undefined && (!isSigningKey(key) || !use(context, key))) return keys
-  if (kem !== undefined && suite !== undefined && (!isKemKey({ suite, bytes: kem }) || !use(context, kem))) return keys
+  for (const key of [op, root]) if (key !== undefined && (!isSigningKey(key) || !useKey(context, key))) return keys
+  if (kem !== undefined && suite !== undefined && (!isKemKey({ suite, bytes: kem }) || !useKey(context, kem)))
+    return keys
   if (root !== undefined) replaceKey(context, a, keyRoles.root, root)
   if (op !== undefined) replaceKey(context, a, keyRoles.op, op)
   if (kem !== undefined) replaceKey(context, a, keyRoles.kem, kem, suite)

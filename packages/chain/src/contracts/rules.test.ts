@@ -501,8 +501,11 @@ describe('the table above', () => {
     }
     const broken = new Set(types.flatMap(({ faults }) => faults.map(({ rule }) => rule)))
     expect(named.size).toBeGreaterThan(45)
-    expect([...named].filter((rule) => !broken.has(rule) && !rule.endsWith('.format')).sort()).toEqual([
+    // Those of `govern` and `evidence` are broken in tables of their own.
+    const elsewhere = /^(govern|evidence)\.|\.format$/
+    expect([...named].filter((rule) => !broken.has(rule) && !elsewhere.test(rule)).sort()).toEqual([
       'genesis.place',
+      'register.role',
     ])
     expect([...broken].filter((rule) => !named.has(rule))).toEqual([])
   })

@@ -64,7 +64,7 @@ function sealZero(zero: Ledger, chain: ChainName): Uint8Array {
     proot: emptyRoot(),
     st: stateRoot,
     ms,
-    rules: 1,
+    rules: zero.genesis.body.params.seals,
     anchor: undefined,
   }
   const leaf = encodeSealLeaf(anchor === undefined ? fields : { ...fields, anchor: [[anchor.size, anchor.root]] })

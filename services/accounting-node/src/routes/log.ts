@@ -31,8 +31,10 @@ function vkeys(node: AccountingNode, chain: ChainName): { logKey: string; cosign
   const { q, cosigners, logKeys } = genesisPolicy(node.genesis, chain)
   return {
     logKey: encodeVkey({ name: origin, type: signatureTypes.log, publicKey: logKeys[node.rank] as Uint8Array }),
-    cosignerKeys: cosigners.map((publicKey, rank) =>
-      encodeVkey({ name: cosignerName(origin, rank), type: signatureTypes.cosigner, publicKey }),
+    cosignerKeys: cosigners.flatMap((publicKey, rank) =>
+      publicKey === undefined
+        ? []
+        : [encodeVkey({ name: cosignerName(origin, rank), type: signatureTypes.cosigner, publicKey })],
     ),
     quorum: q,
   }
