@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { clusterFolder } from '../cluster/layout.ts'
 import { stopCluster } from '../cluster/start.ts'
-import { chooseRecord } from '../demo/record.ts'
+import { chooseRecord, writeVitals } from '../demo/record.ts'
 import { steps } from '../demo/steps.ts'
 import { currentCluster, type StepResult, type Story } from '../demo/story.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
@@ -25,9 +25,9 @@ a dishonest leader, an audit from nothing. Takes under two minutes and leaves no
 const promises: Record<string, string> = {
   start: 'a consortium of processes, no single one trusted',
   enrol: 'pseudonyms and public keys on the ledger, no names',
-  stream: 'each batch sealed, stored twice, on record with a receipt',
+  stream: 'ECG and vital signs: each batch sealed, stored twice, on record with a receipt',
   grant: 'keys reach exactly the chosen doctors',
-  diagnose: "both doctors' nodes diagnose by themselves",
+  diagnose: "both doctors' nodes judge ECG and vital signs by themselves",
   revoke: 'keys changed at once; on record; refused everywhere; a receipt',
   revoked: 'the ex-doctor cannot decrypt, post, or replay an envelope',
   tamper: 'altered bytes are noticed, reported and healed',
@@ -87,6 +87,7 @@ export async function runDemo(args: string[], io: Io): Promise<ExitCode> {
     io,
     tell: (text) => (isJson ? io.stderr : io.stdout)(`${text}\n`),
     record: await chooseRecord(values.record, temporary ?? `${dir}-record`),
+    vitals: await writeVitals(temporary ?? `${dir}-record`),
     speed,
     cluster: () => currentCluster(dir),
     facts: new Map<string, unknown>([['startedAt', performance.now()]]),

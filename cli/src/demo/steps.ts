@@ -18,6 +18,7 @@ import { tamperStep } from './tamper-step.ts'
 
 const patient = 'anna'
 const periodMs = 10_000
+const newsCode = 'early-warning.news2'
 
 interface Reading {
   readonly sequence: number
@@ -70,37 +71,58 @@ async function enrol(story: Story): Promise<StepResult> {
   return { step: 'enrol', ok: doctors.length === 2 && patients.length === 1, patients, doctors }
 }
 
-async function streamSeconds(
-  story: Story,
-  seconds: number,
-): Promise<{ transactions: string[]; batches: number; lastSequence: number }> {
-  const from = (story.facts.get('streamedTo') as number | undefined) ?? 0
-  const to = Math.min(story.record.seconds, from + seconds)
-  const { value } = await runJson<{ transactions: string[]; batches: number; lastSequence: number }>(
-    story,
-    runPatient,
-    [
-      ...['stream', patient, '--record', story.record.path, '--from', String(from), '--to', String(to)],
-      ...['--speed', String(story.speed), '--wait'],
-    ],
-  )
-  story.facts.set('streamedTo', to)
+interface Streamed {
+  readonly transactions: string[]
+  readonly batches: number
+  readonly lastSequence: number
+}
+
+/** Streams the next seconds of one of the story's recordings. */
+async function streamSeconds(story: Story, what: 'record' | 'vitals', seconds: number): Promise<Streamed> {
+  const fact = `${what} streamed to`
+  const { path, seconds: length } = story[what]
+  const from = (story.facts.get(fact) as number | undefined) ?? 0
+  const to = Math.min(length, from + seconds)
+  const { value } = await runJson<Streamed>(story, runPatient, [
+    ...['stream', patient, '--record', path, '--from', String(from), '--to', String(to)],
+    ...['--speed', String(story.speed), '--wait'],
+  ])
+  story.facts.set(fact, to)
   return value
 }
 
+/** What a thermometer and a cuff measured a minute ago, over HTTP as a device sends it. Made up, and said so. */
+const measured = { temperature: 38.6, 'systolic-pressure': 90, consciousness: 0 } as const
+
+async function postMeasurement(story: Story): Promise<void> {
+  const { value } = await runJson<{ credential: string }>(story, runPatient, ['device', patient])
+  const node = nodeAccess(story.dir, story.cluster(), 'user')
+  const timeMs = Date.now() - 61_000
+  await callNode({ ...node, bearer: value.credential }, 'POST', '/v1/streams/vitals/samples', {
+    rows: Object.entries(measured).map(([sign, value]) => ({ timeMs, sign, value })),
+  })
+}
+
 async function stream(story: Story): Promise<StepResult> {
-  const kind = story.record.isReal ? 'a real ECG' : 'a generated ECG (no recording was found; name one with --record)'
+  const { record, vitals } = story
+  const kind = record.isReal ? 'a real ECG' : 'a generated ECG (no recording was found; name one with --record)'
   story.tell(
-    `Anna's device streams ${kind}: ${story.record.name}. Her node seals every ten seconds under a key of its own, stores the block on two nodes at once, and posts its hash.`,
+    `Anna's devices stream ${kind}: ${record.name}; and vital signs: ${vitals.name}, with what a thermometer and a cuff say (${measured.temperature} °C, ${measured['systolic-pressure']} mmHg: made up). Her node seals every ten seconds under a key of its own, stores the block on two nodes at once, and posts its hash.`,
   )
-  const streamed = await streamSeconds(story, 60)
-  const receipt = join(clusterPaths.node(story.dir, 'user'), 'receipts', `${streamed.transactions.at(-1)}.json`)
-  const ok = streamed.batches > 0 && (await verifyReceipt(story, receipt))
-  story.tell(`${streamed.batches} batches are on record; each has a receipt that anyone can check without us.`)
+  await postMeasurement(story)
+  const [ecg, signs] = await Promise.all([streamSeconds(story, 'record', 60), streamSeconds(story, 'vitals', 60)])
+  const receiptOf = ({ transactions }: Streamed): string =>
+    join(clusterPaths.node(story.dir, 'user'), 'receipts', `${transactions.at(-1)}.json`)
+  const receipt = receiptOf(ecg)
+  const verified = await Promise.all([verifyReceipt(story, receipt), verifyReceipt(story, receiptOf(signs))])
+  story.tell(
+    `${ecg.batches} batches of ECG and ${signs.batches} of vital signs are on record; each has a receipt that anyone can check without us.`,
+  )
   return {
     step: 'stream',
-    ok,
-    ...streamed,
+    ok: ecg.batches > 0 && signs.batches > 0 && verified.every(Boolean),
+    ...ecg,
+    vitals: signs,
     receipt,
     check: `./healthblock verify ${receipt} --genesis ${clusterPaths.genesis(story.dir)}`,
   }
@@ -108,14 +130,12 @@ async function stream(story: Story): Promise<StepResult> {
 
 async function grant(story: Story): Promise<StepResult> {
   story.tell(
-    'Anna lets doctor A and doctor B read her streams: the keys travel in sealed envelopes, on the ledger, to these two alone.',
+    'Anna lets doctor A and doctor B read her ECG and her vital signs: the keys travel in sealed envelopes, on the ledger, to these two alone.',
   )
   const receipts: string[] = []
   for (const doctor of ['doctor-a', 'doctor-b']) {
     const { value } = await runJson<{ transactionId: string; receipt: string }>(story, runPatient, [
-      'grant',
-      patient,
-      doctor,
+      ...['grant', patient, doctor, '--streams', 'ecg,vitals'],
     ])
     receipts.push(value.receipt)
   }
@@ -129,29 +149,44 @@ async function diagnosesOf(story: Story): Promise<Diagnosis[]> {
 
 async function diagnose(story: Story): Promise<StepResult> {
   story.tell(
-    "Both doctors' nodes see it, fetch the blocks, open them, judge the ECG by themselves, and post sealed diagnoses. Only Anna and the one who wrote it can read them.",
+    "Both doctors' nodes see it, fetch the blocks, open them, judge ECG and vital signs by themselves, and post sealed diagnoses. Only Anna and the one who wrote it can read them.",
   )
   const doctors = story.cluster().doctors
   const found = await eventually(async () => {
     const diagnoses = await diagnosesOf(story)
-    return doctors.every(({ account }) => diagnoses.some(({ doctor }) => doctor === account)) ? diagnoses : undefined
+    const hasScored = ({ account }: { account: string }): boolean =>
+      diagnoses.some(({ doctor, findings }) => doctor === account && findings.some(({ code }) => code === newsCode))
+    return doctors.every(hasScored) ? diagnoses : undefined
   }, 60_000)
-  const sentences = [...new Set((found ?? []).flatMap(({ findings }) => findings.map(({ sentence }) => sentence)))]
-  for (const sentence of sentences.slice(0, 4)) story.tell(`  found: ${sentence}`)
-  const session = await patientAlarms(story)
-  if (session.length > 0) story.tell(`  ${session.length} alarm(s) reached Anna and her doctors.`)
+  const findings = (found ?? []).flatMap((diagnosis) => diagnosis.findings)
+  const told = (isScore: boolean): string[] => [
+    ...new Set(findings.filter(({ code }) => (code === newsCode) === isScore).map(({ sentence }) => sentence)),
+  ]
+  const [scores, rhythm] = [told(true), told(false)]
+  for (const sentence of rhythm.slice(0, 4)) story.tell(`  in the ECG: ${sentence}`)
+  for (const sentence of scores.slice(0, 1)) story.tell(`  in the vital signs: ${sentence}`)
+  const alarms = await alarmsEverywhere(story)
+  if (alarms > 0) story.tell(`  ${alarms} alarm(s) reached Anna and both doctors.`)
   return {
     step: 'diagnose',
     ok: found !== undefined,
     diagnoses: found?.length ?? 0,
-    findings: sentences,
-    alarms: session.length,
+    findings: [...rhythm, ...scores],
+    alarms,
   }
 }
 
-async function patientAlarms(story: Story): Promise<unknown[]> {
-  const doctor = nodeAccess(story.dir, story.cluster(), 'doctor-a')
-  return callNode<unknown[]>(doctor, 'GET', '/v1/alarms')
+/** Alarms that reached the patient's node and both doctors' nodes: as many as the one that has fewest. */
+async function alarmsEverywhere(story: Story): Promise<number> {
+  const own = (await runJson<unknown[]>(story, runPatient, ['alarms', patient])).value.length
+  const ofDoctors = story
+    .cluster()
+    .doctors.map(({ node }) =>
+      callNode<unknown[]>(nodeAccess(story.dir, story.cluster(), node), 'GET', '/v1/alarms').then(
+        ({ length }) => length,
+      ),
+    )
+  return Math.min(own, ...(await Promise.all(ofDoctors)))
 }
 
 interface Revoked {
@@ -211,7 +246,7 @@ async function experiment(
 async function revoked(story: Story): Promise<StepResult> {
   story.tell("The stream goes on. Doctor A's node goes on reading it. Doctor B's node tries three ways in.")
   const before = (await diagnosesOf(story)).length
-  await streamSeconds(story, 30)
+  await Promise.all([streamSeconds(story, 'record', 30), streamSeconds(story, 'vitals', 30)])
   const readings = (await runJson<Reading[]>(story, runPatient, ['readings', patient])).value
   const newest = readings.filter(({ kind }) => kind === 'ecg').at(-1) as Reading
   const doctorB = nodeAccess(story.dir, story.cluster(), 'doctor-b')

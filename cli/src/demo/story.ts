@@ -19,6 +19,8 @@ export interface Story {
   readonly tell: (text: string) => void
   /** What the record is called, and whether it is real. */
   readonly record: { path: string; name: string; isReal: boolean; seconds: number }
+  /** Numerics of a monitor, one value a second. */
+  readonly vitals: { path: string; name: string; isReal: boolean; seconds: number }
   readonly speed: number | 'max'
   readonly cluster: () => ClusterFile
   /** Facts that later steps need. */

@@ -1,0 +1,180 @@
+/** A WFDB recording of this host as batches of a stream: signals in millivolts are an ECG, numerics are vital signs. */
+import { readFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { batchSampleMissing, type ReadingBatch, type VitalRow, type VitalSign } from '@healthblock/diagnosis/batch'
+import { decodeSignal, parseHeader, sampleMissing, type WfdbHeader, type WfdbSignal } from '@healthblock/diagnosis/wfdb'
+import { UserNodeError } from '../errors.ts'
+
+/** A recording that was read and checked. */
+export interface Recording {
+  readonly kind: ReadingBatch['kind']
+  /** Frames a second. */
+  readonly rateHz: number
+  readonly frames: number
+  /** Most frames of one piece. */
+  readonly pieceFramesMax: number
+  /** Frames [from, to) as a batch that begins at `startMs`; undefined if they hold no value at all. */
+  piece(from: number, to: number, startMs: number): ReadingBatch | undefined
+}
+
+interface Decoded {
+  readonly signal: WfdbSignal
+  readonly samples: Int32Array
+}
+
+/** Names of numerics in recordings of monitors, without case, spaces and signs. */
+const signOfName: Readonly<Record<string, VitalSign>> = {
+  hr: 'heart-rate',
+  heartrate: 'heart-rate',
+  pulse: 'pulse',
+  resp: 'respiratory-rate',
+  rr: 'respiratory-rate',
+  respiratoryrate: 'respiratory-rate',
+  spo2: 'spo2',
+  temp: 'temperature',
+  temperature: 'temperature',
+  nbpsys: 'systolic-pressure',
+  abpsys: 'systolic-pressure',
+  systolicpressure: 'systolic-pressure',
+  nbpdias: 'diastolic-pressure',
+  abpdias: 'diastolic-pressure',
+  diastolicpressure: 'diastolic-pressure',
+}
+/** Above it a signal is a waveform, whatever its name. */
+const numericsRateMaxHz = 10
+const leadsMax = 2
+/** Of one piece: what the format of a batch takes, with room. */
+const pieceBytesMax = 250_000
+const pieceRowsMax = 10_000
+const valueMax = 1_000_000
+
+/** The error of a recording that cannot be used; its message names the file and the fault. */
+export function recordInvalid(field: string, message: string, cause?: unknown): UserNodeError {
+  return new UserNodeError(message, { code: 'ERR_RECORD_INVALID', field }, { cause })
+}
+
+function isMissingFile(cause: unknown): boolean {
+  return (cause as NodeJS.ErrnoException).code === 'ENOENT'
+}
+
+async function readHeader(path: string): Promise<WfdbHeader> {
+  try {
+    return parseHeader(new Uint8Array(await readFile(`${path}.hea`)))
+  } catch (cause) {
+    const reason = isMissingFile(cause) ? 'does not exist' : `is not a WFDB header: ${(cause as Error).message}`
+    throw recordInvalid('record', `${basename(path)}.hea ${reason}`, cause)
+  }
+}
+
+async function decode(path: string, header: WfdbHeader, index: number): Promise<Decoded> {
+  const signal = header.signals[index] as WfdbSignal
+  const file = join(dirname(path), basename(signal.file))
+  const bytes = await readFile(file).catch((cause: unknown) => {
+    throw recordInvalid(
+      'record',
+      `${basename(file)} ${isMissingFile(cause) ? 'does not exist' : 'cannot be read'}`,
+      cause,
+    )
+  })
+  try {
+    return { signal, samples: decodeSignal(header, index, new Uint8Array(bytes)) }
+  } catch (cause) {
+    throw recordInvalid('record', `${basename(file)}: ${(cause as Error).message}`, cause)
+  }
+}
+
+function signOf({ description }: WfdbSignal): VitalSign | undefined {
+  const name = description.toLowerCase().replaceAll(/[^a-z0-9]/g, '')
+  return Object.hasOwn(signOfName, name) ? signOfName[name] : undefined
+}
+
+/**
+ * Reads a recording whole and checks it.
+ *
+ * @param path - without ending.
+ * @throws {UserNodeError} `ERR_RECORD_INVALID` naming the file and what is wrong with it.
+ */
+export async function loadRecording(path: string): Promise<Recording> {
+  const header = await readHeader(path)
+  const indexes = (isWanted: (signal: WfdbSignal) => boolean): number[] =>
+    header.signals.flatMap((signal, index) => (isWanted(signal) ? [index] : []))
+  const isNumerics = header.rate <= numericsRateMaxHz
+  const wanted = isNumerics
+    ? indexes((signal) => signOf(signal) !== undefined)
+    : indexes(({ units }) => units.toLowerCase() === 'mv').slice(0, leadsMax)
+  if (wanted.length === 0) {
+    const found = header.signals.map(({ description, units }) => `${description} in ${units}`).join(', ')
+    const rule = isNumerics
+      ? `no vital sign that is known among its numerics`
+      : `no ECG among its signals (none is in mV)`
+    throw recordInvalid('record', `${basename(path)}.hea has ${rule}: ${found === '' ? 'no signal' : found}`)
+  }
+  const signals: Decoded[] = []
+  for (const index of wanted) signals.push(await decode(path, header, index))
+  return isNumerics ? numericsRecording(header.rate, signals) : ecgRecording(header.rate, signals)
+}
+
+function leadName(description: string, position: number): string {
+  const name = description.toLowerCase().replaceAll(/[^a-z0-9._-]/g, '')
+  return name === '' ? `ch${position}` : name.slice(0, 32)
+}
+
+/** The first lead, and the second if it has the same gain and baseline. */
+function ecgRecording(rateHz: number, signals: readonly Decoded[]): Recording {
+  const [first] = signals as [Decoded]
+  const { gain, baseline } = first.signal
+  const names = signals.map(({ signal }, position) => leadName(signal.description, position))
+  const leads = signals.filter(
+    ({ signal }, position) =>
+      position === 0 || (signal.gain === gain && signal.baseline === baseline && names[position] !== names[0]),
+  )
+  return {
+    kind: 'ecg',
+    rateHz,
+    frames: first.samples.length,
+    pieceFramesMax: Math.floor(pieceBytesMax / (2 * leads.length)),
+    piece(from, to, startMs) {
+      const samples = new Int16Array((to - from) * leads.length)
+      for (let i = from; i < to; i++) {
+        for (const [position, lead] of leads.entries()) {
+          const value = lead.samples[i] ?? sampleMissing
+          samples[(i - from) * leads.length + position] =
+            value === sampleMissing ? batchSampleMissing : Math.max(-32767, Math.min(32767, value))
+        }
+      }
+      return {
+        kind: 'ecg',
+        startMs,
+        rateMilliHz: Math.round(rateHz * 1000),
+        leads: names.slice(0, leads.length),
+        unit: 'mv',
+        gainMilli: Math.round(gain * 1000),
+        baseline,
+        samples,
+      }
+    },
+  }
+}
+
+function numericsRecording(rateHz: number, signals: readonly Decoded[]): Recording {
+  return {
+    kind: 'vitals',
+    rateHz,
+    frames: Math.min(...signals.map(({ samples }) => samples.length)),
+    pieceFramesMax: Math.floor(pieceRowsMax / signals.length),
+    piece(from, to, startMs) {
+      const rows: VitalRow[] = []
+      for (let frame = from; frame < to; frame++) {
+        const atMs = startMs + Math.round(((frame - from) / rateHz) * 1000)
+        for (const { signal, samples } of signals) {
+          const raw = samples[frame] ?? sampleMissing
+          const value = (raw - signal.baseline) / signal.gain
+          // Monitors write zero, or the recorder's mark, for what they cannot measure.
+          if (raw === sampleMissing || !(value > 0) || value > valueMax) continue
+          rows.push({ atMs, sign: signOf(signal) as VitalSign, value: Math.round(value * 1000) / 1000 })
+        }
+      }
+      return rows.length === 0 ? undefined : { kind: 'vitals', startMs, rows }
+    },
+  }
+}
