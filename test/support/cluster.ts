@@ -31,11 +31,15 @@ export class TestCluster {
     this.dir = join(root, 'cluster')
   }
 
-  /** Makes, starts and enrols a cluster. */
-  static async start(size: { doctors: number; patients: string[]; periodMs?: number }): Promise<TestCluster> {
+  /** Makes, starts and enrols a cluster. `prepare` is called when its folder is there and nothing runs yet. */
+  static async start(
+    size: { doctors: number; patients: string[]; periodMs?: number },
+    prepare: (cluster: TestCluster) => void = () => {},
+  ): Promise<TestCluster> {
     const cluster = new TestCluster(mkdtempSync(join(tmpdir(), 'healthblock-e2e-')))
     const plan = { accounting: 4, storage: 3, replicas: 3, periodMs: 10_000, ...size }
     const file = await createCluster(cluster.dir, plan, Date.now())
+    prepare(cluster)
     await startCluster(cluster.dir, file, cluster.#io([]))
     await enrolEverybody(cluster.dir, file, size.patients, cluster.#io([]))
     return cluster

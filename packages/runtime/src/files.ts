@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import {
+  accessSync,
   closeSync,
   constants,
   fchmodSync,
@@ -17,16 +18,10 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { messageOf, RuntimeError } from './errors.ts'
+import { databaseError, fileError } from './disk-errors.ts'
+import { codeOf, RuntimeError } from './errors.ts'
 
-function fileError(path: string, error: unknown): RuntimeError {
-  const code = (error as NodeJS.ErrnoException).code
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new RuntimeError(`no room left for ${path}`, { code: 'ERR_DISK_FULL', path }, { cause: error })
-  }
-  const reason = code ?? messageOf(error)
-  return new RuntimeError(`${path}: ${reason}`, { code: 'ERR_FILE_FAILED', path, reason }, { cause: error })
-}
+export { fileError } from './disk-errors.ts'
 
 /** Makes names in a folder durable: a rename is on disk only once its folder is. */
 export function syncFolder(dir: string): void {
@@ -110,6 +105,8 @@ export interface FolderLock {
   release(): void
 }
 
+const sqliteBusy = 5
+
 /** Locks that this process holds: referenced here, so that none ends by garbage collection. */
 const heldLocks = new Set<DatabaseSync>()
 
@@ -132,16 +129,21 @@ function readHolder(path: string): number | undefined {
 export function lockFolder(dir: string): FolderLock {
   ensureFolder(dir)
   const pidPath = join(dir, 'lock.pid')
+  const path = join(dir, 'lock')
   let database: DatabaseSync
   try {
-    database = new DatabaseSync(join(dir, 'lock'))
+    database = new DatabaseSync(path)
+    // A file that may only be read would be opened all the same, and lock nobody out.
+    accessSync(path, constants.W_OK)
   } catch (error) {
-    throw fileError(join(dir, 'lock'), error)
+    throw codeOf(error) === 'ERR_SQLITE_ERROR' ? databaseError(path, error) : fileError(path, error)
   }
   try {
-    database.exec('PRAGMA busy_timeout = 200; BEGIN EXCLUSIVE')
+    // Its journal stays in memory: the lock writes nothing, so a full disk does not refuse it.
+    database.exec('PRAGMA busy_timeout = 200; PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
   } catch (cause) {
     database.close()
+    if ((cause as { errcode?: number }).errcode !== sqliteBusy) throw databaseError(path, cause)
     const pid = readHolder(pidPath)
     const who = pid === undefined ? 'another process' : `process ${pid}`
     throw new RuntimeError(
@@ -150,8 +152,12 @@ export function lockFolder(dir: string): FolderLock {
       { cause },
     )
   }
-  writeFileSync(pidPath, `${process.pid}\n`)
   heldLocks.add(database)
+  try {
+    writeFileSync(pidPath, `${process.pid}\n`)
+  } catch {
+    // It only tells people who holds the folder: a full disk is no reason not to start.
+  }
   return {
     dir,
     release() {

@@ -1,4 +1,10 @@
+import { spawn } from 'node:child_process'
+import { type EventEmitter, once } from 'node:events'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { canMount, mountSmallDisk } from '../../../test/support/small-disk.ts'
 import { RuntimeError } from './errors.ts'
 import { createLogger } from './logger.ts'
 
@@ -62,4 +68,46 @@ describe('createLogger', () => {
     createLogger({ name: 'test' }, out).info({ value }, 'loop')
     expect(out.lines[0]).toContain('[deeper]')
   })
+
+  it.skipIf(!canMount)(
+    'does not end a process whose log has no room, and writes again when there is some',
+    async () => {
+      const dir = mkdtempSync(join(tmpdir(), 'hb-log-'))
+      const disk = mountSmallDisk(dir, 65_536)
+      const log = openSync(join(dir, 'log'), 'a')
+      const script = `import { createLogger } from ${JSON.stringify(join(import.meta.dirname, 'logger.ts'))}
+      const logger = createLogger({ name: 'test' })
+      let count = 0
+      process.stdin.on('data', (step) => {
+        const until = count + Number(step)
+        while (count < until) logger.info({ number: ++count }, 'line '.repeat(100))
+        console.log(count)
+      })`
+      const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', log] })
+      const ended = once(child, 'exit')
+      const write = async (count: number): Promise<void> => {
+        child.stdin?.write(String(count))
+        await Promise.race([
+          once(child.stdout as EventEmitter, 'data'),
+          ended.then(() => Promise.reject(new Error('it ended'))),
+        ])
+      }
+      try {
+        await write(1)
+        disk.fill()
+        await write(50)
+        disk.free()
+        await write(1)
+        const lines = readFileSync(join(dir, 'log'), 'utf8').trim().split('\n')
+        expect(JSON.parse(lines[0] as string)).toMatchObject({ number: 1 })
+        expect(lines.length).toBeGreaterThan(20)
+      } finally {
+        child.kill('SIGKILL')
+        await ended
+        closeSync(log)
+        disk.remove()
+        rmSync(dir, { recursive: true })
+      }
+    },
+  )
 })

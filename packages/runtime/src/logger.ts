@@ -3,7 +3,7 @@
  * their length, fields whose names say that they are secret by a word. It looks at values of any depth up to
  * `depthMax`; what lies deeper is left out.
  */
-import { pino } from 'pino'
+import { type DestinationStream, pino } from 'pino'
 import { codeOf, messageOf } from './errors.ts'
 
 /** What this project calls a logger: pino's. */
@@ -58,6 +58,19 @@ export interface LogDestination {
   write(line: string): void
 }
 
+/** Lines that wait while they cannot be written; more are dropped. */
+const waitingCharactersMax = 1024 * 1024
+
+/**
+ * Stderr, for loggers. A line that cannot be written (the disk that holds the log is full) waits for a while, and is never a reason for
+ * the process to end.
+ */
+export function stderrDestination(): DestinationStream {
+  const stderr = pino.destination({ dest: 2, sync: true, maxLength: waitingCharactersMax })
+  stderr.on('error', () => {})
+  return stderr
+}
+
 /**
  * Makes the one logger of a process; parts get children of it (`logger.child({ part: 'outbox' })`).
  *
@@ -76,7 +89,7 @@ export function createLogger(options: { name: string; level?: LogLevel }, destin
         log: (fields) => clean(fields, 0) as Record<string, unknown>,
       },
     },
-    destination ?? pino.destination({ dest: 2, sync: true }),
+    destination ?? stderrDestination(),
   )
   // Children do not inherit the formatter of bindings, but they do inherit this method.
   const child = logger.child

@@ -4,7 +4,8 @@
  */
 import { chmodSync } from 'node:fs'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
-import { messageOf, RuntimeError } from './errors.ts'
+import { databaseError, fileError } from './disk-errors.ts'
+import { RuntimeError } from './errors.ts'
 
 /** A step from one version of the schema to the next: statements, or a function for what SQL alone cannot do. */
 export type Migration = string | ((database: DatabaseSync) => void)
@@ -26,27 +27,6 @@ export interface DatabaseOptions {
   readonly busyTimeoutMs?: number
   /** Page cache, default 8 MiB. */
   readonly cacheSizeBytes?: number
-}
-
-const sqliteCorrupt = 11
-const sqliteFull = 13
-const sqliteNotADatabase = 26
-
-/** Gives SQLite's errors this package's type. */
-function databaseError(path: string, error: unknown): unknown {
-  if (error instanceof RuntimeError || !(error instanceof Error)) return error
-  const { errcode } = error as { errcode?: number }
-  if (errcode === undefined) return error
-  const primary = errcode & 0xff
-  if (primary === sqliteFull) {
-    return new RuntimeError(`no room left for ${path}`, { code: 'ERR_DISK_FULL', path }, { cause: error })
-  }
-  if (primary === sqliteCorrupt || primary === sqliteNotADatabase) {
-    const message = `${path} is damaged: ${error.message}`
-    return new RuntimeError(message, { code: 'ERR_DATABASE_CORRUPT', path }, { cause: error })
-  }
-  const reason = messageOf(error)
-  return new RuntimeError(`${path}: ${reason}`, { code: 'ERR_DATABASE_FAILED', path, reason }, { cause: error })
 }
 
 /** An open database with its prepared statements. */
@@ -136,6 +116,14 @@ export class Database {
   }
 }
 
+function makePrivate(path: string): void {
+  try {
+    chmodSync(path, 0o600)
+  } catch (error) {
+    throw fileError(path, error)
+  }
+}
+
 function migrate(database: DatabaseSync, options: DatabaseOptions): void {
   const known = options.migrations.length
   const row = database.prepare('PRAGMA user_version').get() as { user_version: number }
@@ -180,7 +168,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     database.exec(`PRAGMA cache_size = -${cacheKibibytes}`)
     database.exec('PRAGMA wal_autocheckpoint = 1000')
     database.exec('PRAGMA journal_size_limit = 16777216')
-    if (options.path !== ':memory:') chmodSync(options.path, 0o600)
+    if (options.path !== ':memory:') makePrivate(options.path)
     migrate(database, options)
     return new Database(options.path, database)
   } catch (error) {

@@ -59,8 +59,8 @@ export interface RunningNode {
 /** What the composition tells its owner. */
 export interface NodeHooks {
   readonly logger: Logger
-  /** A core ended for good: the process must end, and be started again. */
-  readonly onHalted: () => void
+  /** A core ended for good, and why: the node must be stopped and started again. */
+  readonly onHalted: (error: unknown) => void
   /** Derived state is damaged and on record: the node must be stopped and started again, which makes it anew. */
   readonly onDerivedDamaged: () => void
 }
@@ -304,7 +304,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
   const stores = new Stores(settings.dir, faults)
   const observe = (event: CoreEvent): void => {
     coreHappened(logger, event)
-    if (event.kind === 'halted') hooks.onHalted()
+    if (event.kind === 'halted') hooks.onHalted(event.error)
     if (event.kind === 'failed' && isAccountingError(event.error, 'ERR_LOG_DAMAGED')) {
       const { chain, error } = event
       faults.push({ code: 'entry-damaged', chain, height: 0, index: error.detail.index, file: 'log/blocks' })

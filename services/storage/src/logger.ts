@@ -1,5 +1,6 @@
 /** The one place where loggers are made. Logs go to stderr as JSON lines; stdout stays silent. */
-import { destination, type Logger, pino, stdSerializers } from 'pino'
+import { stderrDestination } from '@healthblock/runtime/logger'
+import { type Logger, pino, stdSerializers } from 'pino'
 
 /** What may be silenced. */
 export type LogLevel = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'silent'
@@ -16,6 +17,6 @@ export function createLogger(level: LogLevel): Logger {
       redact: ['*.authorization', 'authorization', 'token', '*.token'],
       serializers: { err: stdSerializers.err },
     },
-    destination({ dest: 2, sync: true }),
+    stderrDestination(),
   )
 }

@@ -5,7 +5,8 @@
 import { readSync } from 'node:fs'
 import { type FileHandle, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { ensureFolder, syncFolder } from '@healthblock/runtime/files'
+import { RuntimeError } from '@healthblock/runtime/errors'
+import { ensureFolder, fileError, syncFolder } from '@healthblock/runtime/files'
 import type { AppendFile, Disk } from '../core/ports.ts'
 
 function isAbsent(error: unknown): boolean {
@@ -26,6 +27,15 @@ async function writeAtomically(path: string, bytes: Uint8Array, durable: boolean
   if (durable) syncFolder(dirname(path))
 }
 
+/** Gives a file's faults their type and words. */
+async function typed<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw error instanceof RuntimeError ? error : fileError(path, error)
+  }
+}
+
 class FileAppend implements AppendFile {
   readonly #path: string
   #handle: FileHandle
@@ -42,12 +52,14 @@ class FileAppend implements AppendFile {
   }
 
   async append(bytes: Uint8Array): Promise<void> {
-    let written = 0
-    while (written < bytes.length) {
-      const part = await this.#handle.write(bytes, written, bytes.length - written, this.#size + written)
-      written += part.bytesWritten
-    }
-    await this.#handle.datasync()
+    await typed(this.#path, async () => {
+      let written = 0
+      while (written < bytes.length) {
+        const part = await this.#handle.write(bytes, written, bytes.length - written, this.#size + written)
+        written += part.bytesWritten
+      }
+      await this.#handle.datasync()
+    })
     this.#size += bytes.length
   }
 
@@ -63,7 +75,7 @@ class FileAppend implements AppendFile {
   }
 
   async replace(bytes: Uint8Array): Promise<void> {
-    await writeAtomically(this.#path, bytes, true)
+    await typed(this.#path, () => writeAtomically(this.#path, bytes, true))
     const old = this.#handle
     this.#handle = await open(this.#path, 'r+')
     this.#size = bytes.length
@@ -88,14 +100,14 @@ export function openFileDisk(dir: string): Disk {
     async open(name) {
       const path = join(dir, name)
       ensureFolder(dirname(path))
-      const handle = await open(path, 'a+', 0o600).then(async (created) => {
+      return typed(path, async () => {
         // 'a' would write at the end whatever the position says; a failed append could then leave a hole unseen.
-        await created.close()
-        return open(path, 'r+')
+        await (await open(path, 'a+', 0o600)).close()
+        const handle = await open(path, 'r+')
+        syncFolder(dirname(path))
+        const { size } = await handle.stat()
+        return new FileAppend(path, handle, size)
       })
-      syncFolder(dirname(path))
-      const { size } = await handle.stat()
-      return new FileAppend(path, handle, size)
     },
     async read(name) {
       try {
@@ -108,11 +120,11 @@ export function openFileDisk(dir: string): Disk {
     async write(name, bytes, { durable }) {
       const path = join(dir, name)
       ensureFolder(dirname(path))
-      if (durable) await writeAtomically(path, bytes, true)
-      else {
+      await typed(path, async () => {
+        if (durable) return writeAtomically(path, bytes, true)
         await writeFile(`${path}.new`, bytes, { mode: 0o600 })
         await rename(`${path}.new`, path)
-      }
+      })
     },
     async list(folder) {
       try {

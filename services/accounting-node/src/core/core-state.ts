@@ -138,7 +138,7 @@ export class CoreState {
     if (fresh) {
       this.publishedMs.push([published.size, this.nowMs()])
       if (this.publishedMs.length > 64) this.publishedMs.shift()
-      for (const listener of this.#publishedListeners) listener(published)
+      this.#tell(this.#publishedListeners, published)
     }
     this.changed.notify()
   }
@@ -228,8 +228,17 @@ export class CoreState {
     const { head, firstIndex, leaves, transactions, closes, wakes } = pending
     const { height, size, ms } = head
     const block: AppliedBlock = { height, i0: firstIndex, size, leaves, transactions, closes, wakes, ms }
-    for (const listener of this.#applied) listener(block)
+    this.#tell(this.#applied, block)
     this.changed.notify()
+  }
+
+  /** A listener that fails (it may have no room on its disk) is behind what was committed: only a restart brings it up to date. */
+  #tell<T>(listeners: ReadonlySet<(event: T) => void>, event: T): void {
+    try {
+      for (const listener of listeners) listener(event)
+    } catch (error) {
+      throw this.halt(error)
+    }
   }
 
   /** True if this node may cosign a head of this size: it asked its peers what it had signed, and has caught up with that. */
