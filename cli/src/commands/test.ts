@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ensureProgram } from '../cluster/install.ts'
@@ -10,6 +10,8 @@ const help = `Usage: ./healthblock test [--quick]
 
 Runs everything that CI runs: format and lint, promise rules, types, all tests, and that Node loads every entry point.
 Installs redis-server and etcd-server with the system's package manager if they are absent (it says so first).
+Where Go is installed, Kubo is built once into .cache/kubo for the tests against a real IPFS daemon; elsewhere those are skipped by
+name (KUBO_BINARY names another one).
 The last line is "N passed, N failed, N skipped", from the test runner's own totals.
 
   --quick    only the tests
@@ -28,6 +30,14 @@ function run(command: string, args: string[]): Promise<number> {
     child.once('error', reject)
     child.once('close', (code) => resolve(code ?? 1))
   })
+}
+
+/** A real IPFS daemon for the tests that need one: built where Go is, once. */
+async function ensureKubo(io: Io): Promise<void> {
+  if (process.env.KUBO_BINARY !== undefined) return
+  const hasGo = spawnSync('go', ['version'], { stdio: 'ignore' }).status === 0
+  if (hasGo && (await run(join(projectRoot, 'deploy', 'kubo', 'build.sh'), [])) === 0) return
+  io.stderr('healthblock test: no Kubo (it needs Go): the tests against a real IPFS daemon are skipped\n')
 }
 
 async function readTotals(path: string): Promise<Totals> {
@@ -50,6 +60,7 @@ export async function runTest(args: string[], io: Io): Promise<ExitCode> {
   await ensureRedisServer(io)
   // What needs etcd is skipped by name where it cannot be had.
   await ensureProgram(io, { program: 'etcd', package: 'etcd-server' })
+  await ensureKubo(io)
   const bin = (name: string): string => join(projectRoot, 'node_modules', '.bin', name)
   const steps: [string, string, string[]][] = [
     ['format and lint', bin('biome'), ['check', '.']],

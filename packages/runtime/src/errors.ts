@@ -26,6 +26,7 @@ export type RuntimeErrorDetail =
   | { code: 'ERR_OUTBOX_FULL'; max: number }
   | { code: 'ERR_BLOCK_MISMATCH'; digest: string; url: string }
   | { code: 'ERR_BLOCK_NOT_FOUND'; digest: string }
+  | { code: 'ERR_DAG_INVALID'; cid: string; reason: string }
   | { code: 'ERR_RECEIPTS_MISSING'; digest: string; verified: number; needed: number }
   | { code: 'ERR_CLOSED'; what: string }
 

@@ -236,7 +236,10 @@ describe('access', () => {
         expect((await problem(response)).status).toBe(401)
       }
     }
-    expect((await problem(await cluster.request(place, '/api/v0/nothing'))).status).toBe(404)
+    // In Kubo's own words, which its clients look for.
+    const unknown = await cluster.request(place, '/api/v0/nothing')
+    expect([unknown.status, await unknown.text()]).toEqual([404, '404 page not found\n'])
+    expect((await problem(await cluster.request(place, '/nothing'))).status).toBe(404)
   })
 
   test("the stores' own routes take no tenant", async () => {

@@ -1,9 +1,12 @@
 /** The HTTP surface: who calls, how errors look, how much at once; the routes are in src/routes. */
+
+import { RuntimeError } from '@healthblock/runtime/errors'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Authorizer, Principal } from './access/authorizer.ts'
 import { StorageError, type StorageErrorCode } from './errors.ts'
-import { addKuboRoutes, type KuboRouteParts } from './routes/kubo.ts'
+import { addKuboRoutes } from './routes/kubo.ts'
 import { addNodeRoutes, type NodeRouteParts } from './routes/node.ts'
+import type { KuboRouteParts } from './routes/parts.ts'
 import { addReplicaRoutes } from './routes/replicas.ts'
 
 declare module 'fastify' {
@@ -16,7 +19,14 @@ declare module 'fastify' {
 /** Most requests at once; more are told to come again. */
 export const requestsAtOnceMax = 1024
 const tokenLengthMax = 4096
+/** A body that is not streamed must be here by then; a streamed one may take as long as it moves. */
 const requestTimeoutMs = 120_000
+const streamTimeoutMs = 6 * 3_600_000
+/** A connection over which nothing moves is closed: whoever stops reading, or sending, holds nothing. */
+const idleTimeoutMs = 120_000
+/** Longest query: 256 arguments. */
+const urlLengthMax = 65_536
+const streamedPaths = new Set(['/api/v0/add', '/api/v0/dag/import'])
 /** Paths that need no token. */
 const openPaths = new Set(['/healthz', '/readyz', '/metrics'])
 
@@ -34,14 +44,26 @@ const statusOf: Partial<Record<StorageErrorCode, number>> = {
   ERR_QUOTA_EXCEEDED: 413,
   ERR_BLOCK_NOT_FOUND: 404,
   ERR_NOT_PINNED: 404,
+  ERR_PATH_NOT_FOUND: 404,
+  ERR_DAG_INVALID: 400,
+  ERR_NOT_OWNER: 403,
+  ERR_PEER_UNREACHABLE: 502,
   ERR_BLOCK_ERASED: 410,
   ERR_BLOCK_RELEASED: 410,
   ERR_BLOCK_PINNED: 409,
-  ERR_PIN_UNSUPPORTED: 501,
   ERR_STORE_FULL: 507,
   ERR_STORE_BUSY: 503,
   ERR_QUORUM_MISSED: 503,
   ERR_TIMEOUT: 504,
+}
+
+/**
+ * Under the Kubo RPC 404 says "no such command", and Kubo's own clients take it so: what a command does not find is
+ * Kubo's 500 there, with the reason beside it.
+ */
+function statusFor(code: StorageErrorCode, path: string): number {
+  const status = statusOf[code] ?? 500
+  return status === 404 && path.startsWith('/api/v0/') ? 500 : status
 }
 
 /** What {@link createApp} builds the surface from. */
@@ -60,9 +82,14 @@ function bearerOf(request: FastifyRequest): string {
 }
 
 /** How a failure is told: status, typed reason, public message. */
-function describe(error: unknown): { status: number; reason: string; message: string } {
+function describe(error: unknown, path: string): { status: number; reason: string; message: string } {
   if (error instanceof StorageError) {
-    return { status: statusOf[error.detail.code] ?? 500, reason: error.detail.code, message: error.message }
+    return { status: statusFor(error.detail.code, path), reason: error.detail.code, message: error.message }
+  }
+  if (error instanceof RuntimeError) {
+    const status =
+      error.detail.code === 'ERR_DAG_INVALID' ? 400 : error.detail.code === 'ERR_LIMIT_EXCEEDED' ? 413 : 500
+    return { status, reason: error.detail.code, message: error.message }
   }
   const { name, statusCode, code, message } = error as FastifyError
   if (name === 'TimeoutError' || name === 'AbortError') {
@@ -77,15 +104,27 @@ function describe(error: unknown): { status: number; reason: string; message: st
   return { status: 500, reason: 'ERR_INTERNAL', message: 'internal error' }
 }
 
+/** Cuts off a caller whose body does not come. */
+function limitBody(request: FastifyRequest): void {
+  const { raw } = request
+  if (raw.readableEnded || raw.method === 'GET') return
+  const timer = setTimeout(() => raw.destroy(), requestTimeoutMs)
+  timer.unref()
+  raw.once('end', () => clearTimeout(timer))
+  raw.once('close', () => clearTimeout(timer))
+}
+
 /** Builds the Fastify instance; it does not listen. */
 export function createApp(parts: AppParts): FastifyInstance {
   const { authorizer, events } = parts
   const app = fastify({
     logger: false,
     bodyLimit: 64 * 1024,
-    requestTimeout: requestTimeoutMs,
+    requestTimeout: streamTimeoutMs,
+    connectionTimeout: idleTimeoutMs,
     return503OnClosing: true,
     routerOptions: { maxParamLength: 128 },
+    http: { maxHeaderSize: urlLengthMax },
     ajv: { customOptions: { removeAdditional: false } },
   })
   let atOnce = 0
@@ -100,13 +139,14 @@ export function createApp(parts: AppParts): FastifyInstance {
       throw new StorageError('too many requests', { code: 'ERR_STORE_BUSY', operationsMax: requestsAtOnceMax })
     }
     request.principal = await authorizer.authorize(bearerOf(request))
+    if (!streamedPaths.has(path)) limitBody(request)
   })
   app.addHook('onResponse', async (request, reply) => {
     events.requestDone(request.routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime / 1000)
   })
   app.setErrorHandler((error, request, reply) => {
-    const { status, reason, message } = describe(error)
-    if (status === 500) events.requestFailed(request.routeOptions.url ?? 'unknown', error)
+    const { status, reason, message } = describe(error, request.url)
+    if (status === 500 && reason === 'ERR_INTERNAL') events.requestFailed(request.routeOptions.url ?? 'unknown', error)
     if (status === 401) reply.header('www-authenticate', 'Bearer')
     if (status === 503) reply.header('retry-after', '1')
     return reply
@@ -114,11 +154,14 @@ export function createApp(parts: AppParts): FastifyInstance {
       .type('application/json')
       .send({ Message: message, Code: 0, Type: 'error', Reason: reason })
   })
-  app.setNotFoundHandler((_request, reply) =>
-    reply
-      .code(404)
-      .type('application/json')
-      .send({ Message: 'no such command', Code: 0, Type: 'error', Reason: 'ERR_ROUTE' }),
+  app.setNotFoundHandler((request, reply) =>
+    // Kubo's own words for a command that it does not know.
+    request.url.startsWith('/api/v0/')
+      ? reply.code(404).type('text/plain; charset=utf-8').send('404 page not found\n')
+      : reply
+          .code(404)
+          .type('application/json')
+          .send({ Message: 'no such command', Code: 0, Type: 'error', Reason: 'ERR_ROUTE' }),
   )
   app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, (_request, body, done) =>
     done(null, body),

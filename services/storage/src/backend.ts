@@ -1,12 +1,13 @@
 /**
- * What holds the blocks behind the RPC. The embedded backend is libp2p, Bitswap and SQLite in this process; one that
- * drives a Kubo daemon fits the same interface.
+ * What holds the blocks behind the RPC, and its two implementations' common part: whose a block is, pins, quotas and
+ * tombstones are kept in the node's own tables whatever holds the bytes. The embedded backend is libp2p, Bitswap and
+ * SQLite in this process; the other one drives a Kubo daemon (src/kubo).
  */
 import { publicKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { PublicKey } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { BlockId } from './store/block-id.ts'
-import type { BlockStore, PinEntry, PutRequest } from './store/block-store.ts'
+import type { BlockStat, BlockStore, PinEntry, PutRequest } from './store/block-store.ts'
 import type { Reference } from './store/operations.ts'
 import { Bitswap, bitswapProtocol } from './swarm/bitswap.ts'
 import { Swarm, type SwarmOptions, type SwarmPeer } from './swarm/swarm.ts'
@@ -43,7 +44,7 @@ export interface BlockBackend {
   /** Verified bytes that are here, or undefined; asks no peer. */
   get(digest: Uint8Array): Promise<Uint8Array | undefined>
   has(digest: Uint8Array): boolean
-  stat(digest: Uint8Array): { size: number; codec: number; owner?: Uint8Array; writer?: Uint8Array } | undefined
+  stat(digest: Uint8Array): BlockStat | undefined
   references(digest: Uint8Array): Reference[]
   release(
     digest: Uint8Array,
@@ -56,34 +57,104 @@ export interface BlockBackend {
   totals(): { bytes: number; blocks: number }
   /** True if the block here hashes to its address; what does not is set aside. */
   verify(digest: Uint8Array): Promise<boolean>
+  /** As {@link BlockStore.sweep}. */
+  sweep(now: number, releasesBefore: number, unheardMax: number): Promise<number>
   /** Asks one connected peer. As {@link Bitswap.fetch}. */
   fetch(peer: string, id: BlockId, signal: AbortSignal): Promise<Uint8Array | undefined>
   /** Replaces the peers to which this node connects and which may connect. */
   setPeers(peers: readonly SwarmPeer[]): Promise<void>
   connections(): PeerConnection[]
   isConnected(peer: string): boolean
+  /**
+   * Connects to a listed peer.
+   *
+   * @param address - multiaddr that ends with `/p2p/<peer id>`.
+   * @throws {StorageError} `ERR_PEER_UNREACHABLE`.
+   */
+  connect(address: string): Promise<void>
+  /** Blocks and bytes that went over Bitswap since the start. */
+  exchanged(): Promise<ExchangeCounters>
+}
+
+/** What went over Bitswap. */
+export interface ExchangeCounters {
+  blocksSent: number
+  bytesSent: number
+  blocksReceived: number
+  bytesReceived: number
+}
+
+/** What both backends have from the node's tables. */
+export class StoreBackend {
+  protected readonly store: BlockStore
+
+  constructor(store: BlockStore) {
+    this.store = store
+  }
+
+  has(digest: Uint8Array): boolean {
+    return this.store.has(digest)
+  }
+
+  stat(digest: Uint8Array): BlockStat | undefined {
+    return this.store.stat(digest)
+  }
+
+  references(digest: Uint8Array): Reference[] {
+    return this.store.references(digest)
+  }
+
+  release(
+    digest: Uint8Array,
+    account: Uint8Array,
+    options: { at: number; force: boolean },
+  ): Promise<{ changed: boolean; deleted: number }> {
+    return this.store.release(digest, account, options)
+  }
+
+  pin(id: BlockId, reference: Reference): Promise<void> {
+    return this.store.pin(id, reference)
+  }
+
+  unpin(digest: Uint8Array, account: Uint8Array): Promise<void> {
+    return this.store.unpin(digest, account)
+  }
+
+  pins(account: Uint8Array, after: Uint8Array, limit: number): PinEntry[] {
+    return this.store.pins(account, after, limit)
+  }
+
+  totals(): { bytes: number; blocks: number } {
+    return this.store.totals()
+  }
+
+  sweep(now: number, releasesBefore: number, unheardMax: number): Promise<number> {
+    return this.store.sweep(now, releasesBefore, unheardMax)
+  }
+}
+
+/** What {@link EmbeddedBackend} works with. */
+export interface EmbeddedOptions {
+  store: BlockStore
+  swarm: SwarmOptions
+  onMisbehaviour: (peer: string, digests: Uint8Array[]) => void
 }
 
 /** Libp2p, Bitswap and SQLite in this process. */
-export class EmbeddedBackend implements BlockBackend {
-  readonly #store: BlockStore
+export class EmbeddedBackend extends StoreBackend implements BlockBackend {
   readonly #swarm: Swarm
   readonly #onMisbehaviour: (peer: string, digests: Uint8Array[]) => void
   #bitswap: Bitswap | undefined
 
-  constructor(options: {
-    store: BlockStore
-    swarm: SwarmOptions
-    onMisbehaviour: (peer: string, digests: Uint8Array[]) => void
-  }) {
-    this.#store = options.store
+  constructor(options: EmbeddedOptions) {
+    super(options.store)
     this.#swarm = new Swarm(options.swarm)
     this.#onMisbehaviour = options.onMisbehaviour
   }
 
   async start(): Promise<void> {
     await this.#swarm.start()
-    this.#bitswap = new Bitswap({ host: this.#swarm.host, blocks: this.#store, onMisbehaviour: this.#onMisbehaviour })
+    this.#bitswap = new Bitswap({ host: this.#swarm.host, blocks: this.store, onMisbehaviour: this.#onMisbehaviour })
     await this.#bitswap.start()
   }
 
@@ -103,53 +174,17 @@ export class EmbeddedBackend implements BlockBackend {
   }
 
   async put(request: PutRequest): Promise<boolean> {
-    const isNew = await this.#store.put(request)
+    const isNew = await this.store.put(request)
     if (isNew) this.#bitswap?.announce(request.digest)
     return isNew
   }
 
   get(digest: Uint8Array): Promise<Uint8Array | undefined> {
-    return this.#store.get(digest)
-  }
-
-  has(digest: Uint8Array): boolean {
-    return this.#store.has(digest)
-  }
-
-  stat(digest: Uint8Array): ReturnType<BlockStore['stat']> {
-    return this.#store.stat(digest)
-  }
-
-  references(digest: Uint8Array): Reference[] {
-    return this.#store.references(digest)
-  }
-
-  release(
-    digest: Uint8Array,
-    account: Uint8Array,
-    options: { at: number; force: boolean },
-  ): Promise<{ changed: boolean; deleted: number }> {
-    return this.#store.release(digest, account, options)
-  }
-
-  pin(id: BlockId, reference: Reference): Promise<void> {
-    return this.#store.pin(id, reference)
-  }
-
-  unpin(digest: Uint8Array, account: Uint8Array): Promise<void> {
-    return this.#store.unpin(digest, account)
-  }
-
-  pins(account: Uint8Array, after: Uint8Array, limit: number): PinEntry[] {
-    return this.#store.pins(account, after, limit)
-  }
-
-  totals(): { bytes: number; blocks: number } {
-    return this.#store.totals()
+    return this.store.get(digest)
   }
 
   async verify(digest: Uint8Array): Promise<boolean> {
-    return (await this.#store.get(digest)) !== undefined
+    return (await this.store.get(digest)) !== undefined
   }
 
   async fetch(peer: string, id: BlockId, signal: AbortSignal): Promise<Uint8Array | undefined> {
@@ -170,5 +205,13 @@ export class EmbeddedBackend implements BlockBackend {
 
   isConnected(peer: string): boolean {
     return this.#swarm.isConnected(peer)
+  }
+
+  async connect(address: string): Promise<void> {
+    await this.#swarm.connect(address)
+  }
+
+  async exchanged(): Promise<ExchangeCounters> {
+    return { ...(this.#bitswap?.counters ?? { blocksSent: 0, bytesSent: 0, blocksReceived: 0, bytesReceived: 0 }) }
   }
 }

@@ -36,6 +36,16 @@ export interface Config {
   tenantBytesMax: number
   /** STORAGE_REPAIR_SECONDS: time between sampled repairs; default 900. */
   repairSeconds: number
+  /** STORAGE_SCRUB_BYTES_PER_SECOND: budget of the weekly check of every block; default 4 MiB. */
+  scrubBytesPerSecond: number
+  /** STORAGE_ERASE_DELAY_SECONDS: from a tombstone to the removal, equal on every node; default 259,200 (72 h). */
+  eraseDelaySeconds: number
+  /** STORAGE_BACKEND: `embedded` keeps blocks in SQLite and speaks Bitswap itself, `kubo` drives a Kubo daemon; default embedded. */
+  backend: 'embedded' | 'kubo'
+  /** KUBO_BINARY: path of `ipfs`, for a daemon that this node starts and watches over. */
+  kuboBinary: string | undefined
+  /** STORAGE_KUBO_URL: RPC of a daemon that runs already, such as `http://127.0.0.1:5001`; then none is started. */
+  kuboUrl: string | undefined
   /** STORAGE_LOG_LEVEL: fatal, error, warn, info, debug or silent; default info. */
   logLevel: LogLevel
 }
@@ -50,12 +60,15 @@ export interface Secrets {
   restKey: Uint8Array
   /** STORAGE_SWARM_KEY_FILE: the swarm's pre-shared key in Kubo's `swarm.key` form. */
   swarmKey: Uint8Array
+  /** STORAGE_KUBO_TOKEN_FILE: what to send as bearer token to the daemon of STORAGE_KUBO_URL; nothing without. */
+  kuboToken: string | undefined
 }
 
 type Environment = Record<string, string | undefined>
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'silent']
 const gibibyte = 1024 ** 3
+const eraseDelay = { fallback: 259_200, min: 0, max: 31_536_000 }
 
 class Faults {
   readonly list: string[] = []
@@ -87,6 +100,29 @@ class Faults {
       this.list.push(`${name}: the file cannot be read or is malformed`)
     }
     return new Uint8Array(32)
+  }
+
+  optionalText(environment: Environment, name: string): string | undefined {
+    const path = environment[name]
+    if (path === undefined || path === '') return undefined
+    try {
+      return readFileSync(path, 'utf8').trim()
+    } catch {
+      this.list.push(`${name}: the file cannot be read`)
+      return undefined
+    }
+  }
+
+  backend(environment: Environment): Pick<Config, 'backend' | 'kuboBinary' | 'kuboUrl'> {
+    const backend = environment.STORAGE_BACKEND || 'embedded'
+    const kuboBinary = environment.KUBO_BINARY || undefined
+    const kuboUrl = environment.STORAGE_KUBO_URL?.replace(/\/$/, '') || undefined
+    if (backend !== 'embedded' && backend !== 'kubo') this.list.push('STORAGE_BACKEND is neither embedded nor kubo')
+    if (backend === 'kubo' && kuboBinary === undefined && kuboUrl === undefined) {
+      this.list.push('STORAGE_BACKEND is kubo, and neither KUBO_BINARY nor STORAGE_KUBO_URL says where it is')
+    }
+    if (kuboUrl !== undefined && !URL.canParse(kuboUrl)) this.list.push('STORAGE_KUBO_URL is not a URL')
+    return { backend: backend as Config['backend'], kuboBinary, kuboUrl }
   }
 
   ledger(environment: Environment, name: string): Config['ledger'] {
@@ -139,6 +175,9 @@ export function readConfig(environment: Environment): { config: Config; secrets:
     bytesMax: bytes('STORAGE_BYTES_MAX', 100 * gibibyte),
     tenantBytesMax: bytes('STORAGE_TENANT_BYTES_MAX', 10 * gibibyte),
     repairSeconds: faults.integer(environment, 'STORAGE_REPAIR_SECONDS', { fallback: 900, min: 1, max: 86_400 }),
+    scrubBytesPerSecond: bytes('STORAGE_SCRUB_BYTES_PER_SECOND', 4 * 1024 ** 2),
+    eraseDelaySeconds: faults.integer(environment, 'STORAGE_ERASE_DELAY_SECONDS', eraseDelay),
+    ...faults.backend(environment),
     logLevel: logLevel as LogLevel,
   }
   const secrets: Secrets = {
@@ -146,6 +185,7 @@ export function readConfig(environment: Environment): { config: Config; secrets:
     peerSeed: faults.secret(environment, 'STORAGE_PEER_KEY_FILE', parseHexFile),
     restKey: faults.secret(environment, 'STORAGE_REST_KEY_FILE', parseHexFile),
     swarmKey: faults.secret(environment, 'STORAGE_SWARM_KEY_FILE', parseSwarmKey),
+    kuboToken: faults.optionalText(environment, 'STORAGE_KUBO_TOKEN_FILE'),
   }
   if (faults.list.length > 0) {
     const detail = { code: 'ERR_CONFIG_INVALID', faults: faults.list } as const

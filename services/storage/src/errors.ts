@@ -16,7 +16,10 @@ export type StorageErrorDetail =
   | { code: 'ERR_BLOCK_RELEASED'; cid: string }
   | { code: 'ERR_NOT_PINNED'; cid: string }
   | { code: 'ERR_NOT_WRITER'; cid: string }
-  | { code: 'ERR_PIN_UNSUPPORTED'; cid: string }
+  | { code: 'ERR_PATH_NOT_FOUND'; name: string; under: string }
+  | { code: 'ERR_DAG_INVALID'; cid: string; reason: string }
+  | { code: 'ERR_NOT_OWNER'; cid: string }
+  | { code: 'ERR_KUBO_FAILED'; reason: string }
   | { code: 'ERR_QUOTA_EXCEEDED'; bytesMax: number }
   | { code: 'ERR_STORE_FULL'; bytesMax: number }
   | { code: 'ERR_STORE_BUSY'; operationsMax: number }

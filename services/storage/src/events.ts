@@ -112,6 +112,22 @@ export class Events {
     this.#log.debug({ event: 'handoff-failed', store: toHex(store), attempts, error: codeOf(error) })
   }
 
+  rangeErased(range: { first: number; last: number }): void {
+    this.#log.info({ event: 'range-erased', records: range.last - range.first + 1 })
+  }
+
+  erasureIncomplete(id: BlockId, error: unknown): void {
+    this.#log.warn({ event: 'erasure-incomplete', cid: encodeBlockId(id), error: codeOf(error) })
+  }
+
+  tombstonesNotPulled(store: Uint8Array, error: unknown): void {
+    this.#log.info({ event: 'tombstones-not-pulled', store: toHex(store), error: codeOf(error) })
+  }
+
+  blocksRemoved(blocks: number): void {
+    this.#log.info({ event: 'blocks-removed', blocks })
+  }
+
   repairDone(result: { checked: number; placed: number; below: number }): void {
     this.#repaired.inc(result.placed)
     this.#belowReplicas.set(result.below)

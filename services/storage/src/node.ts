@@ -10,21 +10,26 @@ import type { FastifyInstance } from 'fastify'
 import type { Authorizer } from './access/authorizer.ts'
 import type { Member, Members } from './access/members.ts'
 import { createApp } from './app.ts'
-import { type BlockBackend, EmbeddedBackend } from './backend.ts'
+import { type BlockBackend, EmbeddedBackend, type EmbeddedOptions } from './backend.ts'
 import type { Config, Secrets } from './config.ts'
 import { StorageError } from './errors.ts'
 import type { Events } from './events.ts'
+import { Files } from './files.ts'
+import { KuboBackend } from './kubo/kubo-backend.ts'
 import type { PayloadHeader } from './ownership.ts'
+import { Erasure } from './replication/erasure.ts'
 import { HandoffQueue } from './replication/handoff.ts'
 import { NodeClient } from './replication/node-client.ts'
 import { Repair } from './replication/repair.ts'
 import { Replicator } from './replication/replicator.ts'
+import { Scrubber } from './replication/scrub.ts'
 import { codecRaw } from './store/block-id.ts'
 import { BlockStore } from './store/block-store.ts'
 import { FetchLog } from './store/fetch-log.ts'
 
 const sweepIntervalMs = 60_000
-const releaseLifeMs = 30 * 24 * 3600 * 1000
+const sweepIntervalMsMin = 250
+const scrubIntervalMs = 7 * 24 * 3600 * 1000
 const repairAgainMs = 5_000
 
 /** What a node is made of. */
@@ -43,8 +48,8 @@ export interface StorageNodeOptions {
 /** Reads a sealed payload's header, if the block is one. */
 export function readPayloadHeader(bytes: Uint8Array): PayloadHeader | undefined {
   try {
-    const { owner, writer } = parsePayloadHeader(bytes)
-    return { owner: owner.slice(), writer: writer.slice() }
+    const { owner, writer, stream, sequence } = parsePayloadHeader(bytes)
+    return { owner: owner.slice(), writer: writer.slice(), stream: stream.slice(), sequence }
   } catch (error) {
     if (error instanceof CryptoError) return undefined
     throw error
@@ -74,6 +79,8 @@ export class StorageNode {
   readonly #replicator: Replicator
   readonly #handoff: HandoffQueue
   readonly #repair: Repair
+  readonly #scrubber: Scrubber
+  readonly #erasure: Erasure
   readonly #fetchLog: FetchLog
   readonly #app: FastifyInstance
   readonly #timers: NodeJS.Timeout[] = []
@@ -97,13 +104,14 @@ export class StorageNode {
       bytesMax: config.bytesMax,
       accountBytesMax: config.tenantBytesMax,
       node: account,
+      isExternal: config.backend === 'kubo',
       now,
       onCorrupt: (digest) => this.#onCorrupt(digest),
       onFatal: (error) => this.#onFatal(error),
     })
     const { swarmHost: host, swarmPort: port } = config
     const swarm = { identitySeed: secrets.peerSeed, swarmKey: secrets.swarmKey, host, port }
-    this.#backend = new EmbeddedBackend({
+    this.#backend = createBackend(options, {
       store: this.#store,
       swarm: { ...swarm, onConnect: (peer) => this.#onConnect(peer) },
       onMisbehaviour: (peer, digests) => this.#onMisbehaviour(peer, digests),
@@ -119,11 +127,29 @@ export class StorageNode {
       readHeader: readPayloadHeader,
       onHandoff: () => this.#handoff.kick(),
     })
-    this.#repair = new Repair({ ...common, replicator: this.#replicator })
+    const replicator = this.#replicator
+    this.#repair = new Repair({ ...common, replicator })
+    this.#scrubber = new Scrubber(common)
+    const files = new Files({ replicator, store: this.#store, readHeader: readPayloadHeader })
+    this.#erasure = new Erasure({
+      ...common,
+      replicator,
+      files,
+      delayMs: config.eraseDelaySeconds * 1000,
+      writeQuorum: config.writeQuorum,
+      replicas: config.replicas,
+      onHandoff: () => this.#handoff.kick(),
+    })
     this.#fetchLog = new FetchLog(join(config.dir, 'fetches'))
     this.#app = createApp({
       ...common,
-      replicator: this.#replicator,
+      replicator,
+      files,
+      scrubber: this.#scrubber,
+      erasure: this.#erasure,
+      repair: this.#repair,
+      replicas: config.replicas,
+      isMemberPeer: (peer) => members.findPeer(peer) !== undefined,
       authorizer: options.createAuthorizer(account),
       readHeader: readPayloadHeader,
       fetchLog: this.#fetchLog,
@@ -138,6 +164,21 @@ export class StorageNode {
     return this.#address
   }
 
+  /** Erases by Userchain's word, for whoever follows it. */
+  get erasure(): Erasure {
+    return this.#erasure
+  }
+
+  /** Process of the Kubo daemon that this node watches over, if it does. */
+  get kuboPid(): number | undefined {
+    return this.#backend instanceof KuboBackend ? this.#backend.pid : undefined
+  }
+
+  /** Where in Userchain the erasures were read up to. */
+  get store(): BlockStore {
+    return this.#store
+  }
+
   /** Runs a repair now. */
   get repair(): Repair {
     return this.#repair
@@ -147,6 +188,9 @@ export class StorageNode {
   async start(): Promise<void> {
     const { config, members, events } = this.#options
     await this.#store.open()
+    // What was erased while this node was away is known to it before it serves anything.
+    await this.#erasure.pull()
+    await this.#erasure.sweep()
     await this.#app.listen({ host: config.rpcHost, port: config.rpcPort })
     await this.#backend.start()
     this.#addGauges()
@@ -157,7 +201,9 @@ export class StorageNode {
     this.#handoff.kick()
     this.#repairSoon()
     this.#every(config.repairSeconds * 1000, () => this.#repair.run({ sample: true }))
-    this.#every(sweepIntervalMs, () => this.#store.sweep(this.#options.now(), this.#options.now() - releaseLifeMs))
+    const sweepMs = Math.max(sweepIntervalMsMin, Math.min(sweepIntervalMs, config.eraseDelaySeconds * 250))
+    this.#every(sweepMs, () => this.#erasure.sweep())
+    this.#every(scrubIntervalMs, () => this.#scrub())
     const { url: rpc, addresses: swarm, peerId } = this.#address
     events.started({ rpc, swarm, peerId, account: this.#self.account, members: members.list().length })
   }
@@ -171,6 +217,7 @@ export class StorageNode {
     await this.#app.close()
     await this.#handoff.stop()
     await this.#repair.stop()
+    await this.#scrubber.stop()
     await this.#backend.stop()
     await this.#store.close()
     this.#client.close()
@@ -183,6 +230,10 @@ export class StorageNode {
     }, intervalMs)
     timer.unref()
     this.#timers.push(timer)
+  }
+
+  async #scrub(): Promise<void> {
+    for await (const _ of this.#scrubber.run(this.#options.config.scrubBytesPerSecond)) void _
   }
 
   #addGauges(): void {
@@ -253,7 +304,11 @@ export class StorageNode {
     const member = this.#options.members.findPeer(peer)
     if (!member || !this.#isReady) return
     this.#handoff.wake(member.account).catch((error: unknown) => this.#options.events.repairFailed(error))
-    this.#repairSoon(member.account)
+    // Its tombstones first: a repair must not carry there what it has erased.
+    this.#erasure.pullFrom(member).then(
+      () => this.#repairSoon(member.account),
+      (error: unknown) => this.#options.events.repairFailed(error),
+    )
   }
 
   #onCorrupt(digest: Uint8Array): void {
@@ -280,6 +335,18 @@ export class StorageNode {
     this.#options.events.fatal(error)
     this.#options.onFatal(error)
   }
+}
+
+/** What holds the bytes: this process, or a Kubo daemon. */
+function createBackend({ config, secrets }: StorageNodeOptions, parts: EmbeddedOptions): BlockBackend {
+  if (config.backend === 'embedded') return new EmbeddedBackend(parts)
+  return new KuboBackend({
+    ...parts,
+    dir: join(config.dir, 'kubo'),
+    binary: config.kuboBinary,
+    url: config.kuboUrl,
+    token: secrets.kuboToken,
+  })
 }
 
 function findSelf(members: Members, storeKey: Uint8Array): Member {

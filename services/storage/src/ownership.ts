@@ -1,11 +1,21 @@
 /** Whose a block is: sealed payloads name their owner and writer in an authenticated header; other blocks name nobody. */
 import { StorageError } from './errors.ts'
 import { encodeBlockId } from './store/block-id.ts'
+import type { BlockStat } from './store/block-store.ts'
 
-/** What a sealed payload's header says of whom. Accounts are 32 bytes. */
+/** What a sealed payload's header says: of whom, and which record. Accounts are 32 bytes, a stream 8. */
 export interface PayloadHeader {
   owner: Uint8Array
   writer: Uint8Array
+  stream: Uint8Array
+  sequence: number
+}
+
+/** The header that a store keeps with a block. */
+export function headerOf(stat: BlockStat): PayloadHeader | undefined {
+  const { owner, writer, stream, sequence } = stat
+  if (!owner || !writer || !stream || sequence === undefined) return undefined
+  return { owner, writer, stream, sequence }
 }
 
 /** Reads the header at the start of a block; undefined if the block is no sealed payload. */

@@ -6,12 +6,13 @@ import type { Members } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
 import { isStorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
+import { headerOf } from '../ownership.ts'
 import { codecRaw } from '../store/block-id.ts'
 import type { BlockStore, HandoffEntry } from '../store/block-store.ts'
 import { handoffKinds } from '../store/operations.ts'
 import type { NodeClient } from './node-client.ts'
 
-const entriesAtOnce = 16
+const entriesAtOnce = 64
 const retryMsMin = 250
 const retryMsMax = 300_000
 const idleMs = 60_000
@@ -93,6 +94,7 @@ export class HandoffQueue {
     const { store, events, now } = this.#options
     try {
       if (entry.kind === handoffKinds.place) await this.#place(entry)
+      else if (entry.kind === handoffKinds.tombstone) await this.#tombstone(entry)
       else await this.#release(entry)
     } catch (error) {
       const isOver = ['ERR_BLOCK_ERASED', 'ERR_BLOCK_RELEASED', 'ERR_BLOCK_SEALED'] as const
@@ -112,9 +114,25 @@ export class HandoffQueue {
     const bytes = member && (await backend.get(entry.digest))
     // Not a member any more, or no block any more: repair decides anew.
     if (!member || !bytes) return
-    const id = { digest: entry.digest, codec: backend.stat(entry.digest)?.codec ?? codecRaw }
+    const stat = backend.stat(entry.digest)
+    const id = { digest: entry.digest, codec: stat?.codec ?? codecRaw }
     const references = backend.references(entry.digest)
-    await client.place(member, { id, bytes, references, handoff: [], enforceQuota: false })
+    const header = stat && headerOf(stat)
+    await client.place(member, {
+      id,
+      bytes,
+      references,
+      handoff: [],
+      enforceQuota: false,
+      ...(header ? { header } : {}),
+    })
+  }
+
+  async #tombstone(entry: HandoffEntry): Promise<void> {
+    const { members, client, store } = this.#options
+    const member = members.find(entry.target)
+    const tombstone = store.tombstone(entry.digest)
+    if (member && tombstone) await client.tombstone(member, tombstone)
   }
 
   async #release(entry: HandoffEntry): Promise<void> {

@@ -11,14 +11,16 @@ import { createTokenSource } from '@healthblock/runtime/token-guard'
 import { storeKeyNumber } from '../access/authorizer.ts'
 import type { Member, Members } from '../access/members.ts'
 import { StorageError } from '../errors.ts'
+import type { PayloadHeader } from '../ownership.ts'
 import { type BlockId, encodeBlockId } from '../store/block-id.ts'
 import type { PinEntry } from '../store/block-store.ts'
-import type { Reference } from '../store/operations.ts'
+import type { Reference, TombstoneEntry } from '../store/operations.ts'
 import { Batcher } from './batcher.ts'
 import { parseReceipt, type Receipt, verifyReceipt } from './receipt.ts'
 
 /** Largest request that carries copies: one block more than a batch aims at, and what surrounds them. */
 export const replicasBodyBytesMax = 7 * 1024 * 1024
+const tombstoneLimits = { requests: 2, items: 256, bytes: 256 }
 const batchLimits = { requests: 2, items: 64, bytes: 4 * 1024 * 1024 }
 /** Most digests of one question to another node. */
 export const digestsPerCheckMax = 256
@@ -41,6 +43,8 @@ export interface ReplicaRequest {
   references: Reference[]
   handoff: Uint8Array[]
   enforceQuota: boolean
+  /** Whose it is, for a node of a file. */
+  header?: PayloadHeader
 }
 
 interface Answer {
@@ -65,6 +69,7 @@ export class NodeClient {
   /** Gives the token for a member, by its account. */
   readonly #tokens = new Map<string, () => string>()
   readonly #batchers = new Map<string, Batcher<{ member: Member; request: ReplicaRequest }, Receipt>>()
+  readonly #tombstones = new Map<string, Batcher<{ member: Member; entry: TombstoneEntry }, boolean>>()
   readonly #agents = {
     http: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
     https: new HttpsAgent({ keepAlive: true, maxSockets: 64 }),
@@ -101,13 +106,14 @@ export class NodeClient {
   /** One request with the copies for one member, whose address may have changed since the first was asked for. */
   async #placeAll(items: { member: Member; request: ReplicaRequest }[]): Promise<(Receipt | Error)[]> {
     const member = items.at(-1)?.member as Member
-    const body = items.map(({ request: { id, bytes, references, handoff, enforceQuota } }) => [
+    const body = items.map(({ request: { id, bytes, references, handoff, enforceQuota, header } }) => [
       id.digest,
       id.codec,
       references.map(({ account, at, pin }) => [account, at, pin]),
       handoff,
       enforceQuota ? 1 : 0,
       bytes,
+      header ? [header.owner, header.writer, header.stream, header.sequence] : [],
     ])
     const answer = decodeCbor(await this.#send(member, '/v1/replicas', encodeCbor(body)))
     if (!Array.isArray(answer) || answer.length !== items.length) throw this.#refused(member, 0, 'malformed answer')
@@ -147,6 +153,33 @@ export class NodeClient {
     const { account, at, pin } = reference
     const body = encodeCbor([account, at, pin])
     return decodeCbor(await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/pin`, body)) === 1
+  }
+
+  /** Tells a member of a tombstone; what is told at the same time shares a request. */
+  async tombstone(member: Member, entry: TombstoneEntry): Promise<void> {
+    const name = toHex(member.account)
+    let batcher = this.#tombstones.get(name)
+    if (!batcher) {
+      batcher = new Batcher(async (items) => {
+        const last = items.at(-1)?.member as Member
+        const body = items.map(({ entry: { digest, owner, at, removeAt } }) => [digest, owner, at, removeAt])
+        await this.#send(last, '/v1/replicas/tombstones', encodeCbor(body))
+        return items.map(() => true)
+      }, tombstoneLimits)
+      this.#tombstones.set(name, batcher)
+    }
+    await batcher.add({ member, entry }, 1)
+  }
+
+  /** A member's tombstones after number `after`, oldest first; none are left after an empty page. */
+  async tombstones(member: Member, after: number): Promise<(TombstoneEntry & { id: number })[]> {
+    const value = decodeCbor(await this.#send(member, '/v1/replicas/tombstones/list', encodeCbor([after])))
+    if (!Array.isArray(value)) throw this.#refused(member, 0, 'malformed answer')
+    return value.map((item) => {
+      const [id, ...entry] = Array.isArray(item) ? item : []
+      if (typeof id !== 'number') throw this.#refused(member, 0, 'malformed answer')
+      return { id, ...parseTombstone(entry) }
+    })
   }
 
   /** One page of an account's pins at a member. */
@@ -235,6 +268,17 @@ export class NodeClient {
     request.end(body)
     return promise
   }
+}
+
+/** A tombstone as it travels: `[digest, owner, at, removeAt]`. @throws {StorageError} `ERR_ARGUMENT_INVALID`. */
+export function parseTombstone(value: CborValue): TombstoneEntry {
+  const [digest, owner, at, removeAt] = Array.isArray(value) ? value : []
+  const areBytes = digest instanceof Uint8Array && digest.length === 32 && owner instanceof Uint8Array
+  if (areBytes && owner.length === 32 && typeof at === 'number' && typeof removeAt === 'number') {
+    return { digest: digest.slice(), owner: owner.slice(), at, removeAt }
+  }
+  const detail = { code: 'ERR_ARGUMENT_INVALID', field: 'body', reason: 'not a tombstone' } as const
+  throw new StorageError('not a tombstone', detail)
 }
 
 /** Digest lists as they travel in {@link NodeClient.check}. @throws {StorageError} `ERR_ARGUMENT_INVALID`. */

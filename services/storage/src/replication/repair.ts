@@ -8,6 +8,7 @@ import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Member } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
 import type { Events } from '../events.ts'
+import { headerOf } from '../ownership.ts'
 import { codecRaw } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import { digestsPerCheckMax, type NodeClient } from './node-client.ts'
@@ -25,6 +26,7 @@ export interface RepairOptions {
   client: NodeClient
   account: Uint8Array
   events: Events
+  now: () => number
 }
 
 /** What a run did: blocks looked at, copies placed, blocks that still have too few. */
@@ -38,11 +40,23 @@ export interface RepairResult {
 export class Repair {
   readonly #options: RepairOptions
   #stopped = false
+  #progress: RepairResult = { checked: 0, placed: 0, below: 0 }
+  #finished: (RepairResult & { at: number }) | undefined
   /** The last run; runs follow each other. */
   #last: Promise<unknown> = Promise.resolve()
 
   constructor(options: RepairOptions) {
     this.#options = options
+  }
+
+  /** The run that is under way, so far. */
+  get progress(): RepairResult {
+    return this.#progress
+  }
+
+  /** How the last run ended, and when (Unix ms). */
+  get last(): (RepairResult & { at: number }) | undefined {
+    return this.#finished
   }
 
   /** Ends after the batch that is under way. */
@@ -66,6 +80,7 @@ export class Repair {
   async #run(scope: { target?: Uint8Array; sample?: boolean }): Promise<RepairResult> {
     const { store, events } = this.#options
     const result: RepairResult = { checked: 0, placed: 0, below: 0 }
+    this.#progress = result
     let after: Uint8Array = scope.sample ? new Uint8Array(randomBytes(32)) : new Uint8Array(0)
     while (!this.#stopped) {
       const digests = store.digests(after, digestsPerCheckMax)
@@ -75,6 +90,7 @@ export class Repair {
       if (scope.sample && result.checked >= sampleBlocks) break
       after = last
     }
+    if (scope.target === undefined) this.#finished = { ...result, at: this.#options.now() }
     events.repairDone(result)
     return result
   }
@@ -122,10 +138,13 @@ export class Repair {
     const { backend, client, events } = this.#options
     const bytes = await backend.get(digest)
     if (!bytes) return false
-    const id = { digest, codec: backend.stat(digest)?.codec ?? codecRaw }
+    const stat = backend.stat(digest)
+    const id = { digest, codec: stat?.codec ?? codecRaw }
+    const header = stat && headerOf(stat)
     try {
       const references = backend.references(digest)
-      await client.place(member, { id, bytes, references, handoff: [], enforceQuota: false })
+      const owned = header ? { header } : {}
+      await client.place(member, { id, bytes, references, handoff: [], enforceQuota: false, ...owned })
       return true
     } catch (error) {
       events.copyFailed(member.account, id, error)

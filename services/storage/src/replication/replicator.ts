@@ -10,8 +10,8 @@ import type { Member, Members } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
 import { isStorageError, StorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
-import type { PayloadReader } from '../ownership.ts'
-import { type BlockId, encodeBlockId } from '../store/block-id.ts'
+import type { PayloadHeader, PayloadReader } from '../ownership.ts'
+import { type BlockId, codecRaw, encodeBlockId } from '../store/block-id.ts'
 import type { BlockStore, PinEntry } from '../store/block-store.ts'
 import { handoffKinds, type Reference } from '../store/operations.ts'
 import type { NodeClient, ReplicaRequest } from './node-client.ts'
@@ -45,6 +45,9 @@ export interface ReplicatorOptions {
   /** Called when the hand-off queue has grown. */
   onHandoff: () => void
 }
+
+/** In place of a pin's kind: the block is kept for the account, and no pin is shown. */
+const referenceOnly = 3
 
 /** Codes with which every store would refuse: asking another one is no use. */
 const finalCodes = ['ERR_BLOCK_ERASED', 'ERR_QUOTA_EXCEEDED', 'ERR_BLOCK_SEALED', 'ERR_BLOCK_PINNED'] as const
@@ -84,11 +87,12 @@ export class Replicator {
   /**
    * Stores a block on W stores and has the others follow.
    *
+   * @param header - whose it is, for a node of a file; a sealed payload says so itself.
    * @returns one receipt per durable copy, W or more.
    * @throws {StorageError} `ERR_QUORUM_MISSED` if too few stores took it; some may hold it then. `ERR_QUOTA_EXCEEDED`,
    *   `ERR_BLOCK_ERASED`.
    */
-  async put(id: BlockId, bytes: Uint8Array, reference: Reference): Promise<Receipt[]> {
+  async put(id: BlockId, bytes: Uint8Array, reference: Reference, header?: PayloadHeader): Promise<Receipt[]> {
     const ranking = this.#ranking(id.digest)
     const placed = ranking.slice(0, this.#options.replicas)
     // Stores that are known to be away are asked last; what they miss is handed to them later.
@@ -97,7 +101,7 @@ export class Replicator {
       ...ranking.filter((member) => !this.#isUp(member)),
     ]
     const copiesNeeded = Math.min(this.#options.writeQuorum, placed.length)
-    const base = { id, bytes, references: [reference], enforceQuota: true }
+    const base = { id, bytes, references: [reference], enforceQuota: true, ...(header ? { header } : {}) }
     let next = copiesNeeded
     const attempt = async (member: Member, handoff: Member[]): Promise<Receipt | undefined> => {
       try {
@@ -131,10 +135,14 @@ export class Replicator {
   /** Stores a copy here and signs for it. Throws as {@link BlockStore.put}. */
   async keep(request: ReplicaRequest): Promise<Receipt> {
     const { id, bytes, references, handoff, enforceQuota } = request
-    const header = this.#options.readHeader(bytes)
+    const header = this.#headerOf(request)
     await this.#options.backend.put({ ...id, bytes, references, handoff, enforceQuota, ...header })
     if (handoff.length > 0) this.#options.onHandoff()
     return this.#sign(id, bytes.length)
+  }
+
+  #headerOf({ id, bytes, header }: Pick<ReplicaRequest, 'id' | 'bytes' | 'header'>): PayloadHeader | undefined {
+    return id.codec === codecRaw ? this.#options.readHeader(bytes) : header
   }
 
   #sign(id: BlockId, size: number): Receipt {
@@ -221,7 +229,7 @@ export class Replicator {
   /** A block that accounts keep here but that is gone or damaged is put back. */
   async #heal(id: BlockId, found: { bytes: Uint8Array; peer: string }): Promise<void> {
     const { backend, members, account, events, now } = this.#options
-    if (backend.references(id.digest).length === 0) return
+    if (backend.references(id.digest).length === 0 || this.#options.store.tombstone(id.digest)) return
     const header = this.#options.readHeader(found.bytes)
     const servedBy = members.findPeer(found.peer)?.account
     const healed = { at: now(), kind: 'block-healed', digest: id.digest, node: account } as const
@@ -279,6 +287,15 @@ export class Replicator {
     await this.#setPin(id, { account, at: this.#options.now(), pin: 0 })
   }
 
+  /**
+   * Keeps a block for an account at every store that has it, without a pin.
+   *
+   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if none has; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`.
+   */
+  async refer(id: BlockId, account: Uint8Array): Promise<void> {
+    await this.#setPin(id, { account, at: this.#options.now(), pin: referenceOnly })
+  }
+
   async #setPin(id: BlockId, reference: Reference): Promise<void> {
     const answers = await this.#everywhere((member) =>
       this.#isSelf(member) ? this.setOwnPin(id, reference) : this.#options.client.pin(member, id, reference),
@@ -296,7 +313,7 @@ export class Replicator {
     const { backend } = this.#options
     try {
       if (reference.pin === 0) await backend.unpin(id.digest, reference.account)
-      else await backend.pin(id, reference)
+      else await backend.pin(id, reference.pin === referenceOnly ? { ...reference, pin: 0 } : reference)
       return true
     } catch (error) {
       if (isStorageError(error, 'ERR_BLOCK_NOT_FOUND') || isStorageError(error, 'ERR_NOT_PINNED')) return false

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { isStorageError } from '../errors.ts'
 import { parseDurationMs } from './duration.ts'
-import { parseSinglePart } from './multipart.ts'
+import { parseSinglePart, readParts } from './multipart.ts'
 
 const type = 'multipart/form-data; boundary=xyz'
 
@@ -99,4 +99,84 @@ test('durations are read as Go writes them', () => {
   for (const text of ['', '10', 's', '-1s', '1 s', '1d', 'NaNs', '1e9s', '1s'.repeat(40)]) {
     expect(() => parseDurationMs(text)).toThrow(/duration/)
   }
+})
+
+describe('a stream of parts', () => {
+  async function* cut(bytes: Buffer, sizes: readonly number[]): AsyncGenerator<Buffer> {
+    for (let at = 0, turn = 0; at < bytes.length; turn++) {
+      const size = sizes[turn % sizes.length] as number
+      yield bytes.subarray(at, at + size)
+      at += size
+    }
+  }
+
+  /** What comes out, or undefined if it is refused by its own code. */
+  async function read(
+    bytes: Buffer,
+    sizes: readonly number[] = [1000],
+    take = Number.POSITIVE_INFINITY,
+  ): Promise<{ name: string; content: Buffer }[] | undefined> {
+    const found: { name: string; content: Buffer }[] = []
+    try {
+      for await (const part of readParts(type, cut(bytes, sizes))) {
+        const pieces: Uint8Array[] = []
+        if (take > 0) {
+          for await (const piece of part.content) {
+            pieces.push(piece)
+            if (pieces.length >= take) break
+          }
+        }
+        found.push({ name: part.name, content: Buffer.concat(pieces) })
+      }
+      return found
+    } catch (error) {
+      if (isStorageError(error, 'ERR_MULTIPART_INVALID')) return undefined
+      throw error
+    }
+  }
+
+  function bodyOf(parts: readonly { name: string; content: Uint8Array }[]): Buffer {
+    const pieces = parts.flatMap(({ name, content }) => [
+      Buffer.from(
+        `--xyz\r\nContent-Disposition: form-data; name="file"; filename="${encodeURIComponent(name)}"\r\n\r\n`,
+      ),
+      Buffer.from(content),
+      Buffer.from('\r\n'),
+    ])
+    return Buffer.concat([...pieces, Buffer.from('--xyz--\r\n')])
+  }
+
+  const anyPart = fc.record({ name: fc.string({ maxLength: 20 }), content: fc.uint8Array({ maxLength: 300 }) })
+  const anySizes = fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 5 })
+
+  test('comes out as it went in, however it is cut', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyPart, { maxLength: 4 }), anySizes, async (parts, sizes) => {
+        fc.pre(parts.every(({ content }) => !Buffer.from(content).includes('\r\n--xyz')))
+        const read1 = await read(bodyOf(parts), sizes)
+        expect(read1?.map(({ name }) => name)).toEqual(parts.map(({ name }) => name))
+        for (const [index, { content }] of parts.entries()) {
+          expect(Buffer.compare(read1?.[index]?.content as Buffer, content)).toBe(0)
+        }
+      }),
+    )
+  })
+
+  test('a part that is skipped, or left in the middle, does not hurt the next', async () => {
+    const parts = ['a', 'b', 'c'].map((name) => ({ name, content: new Uint8Array(5000).fill(name.charCodeAt(0)) }))
+    expect((await read(bodyOf(parts), [100], 0))?.map(({ name }) => name)).toEqual(['a', 'b', 'c'])
+    expect((await read(bodyOf(parts), [100], 2))?.map(({ name }) => name)).toEqual(['a', 'b', 'c'])
+  })
+
+  test('a body that ends anywhere early, or is noise, is refused', async () => {
+    const whole = bodyOf([{ name: 'a', content: new Uint8Array(50) }])
+    for (let at = 0; at < whole.length - 2; at++) expect(await read(whole.subarray(0, at), [7])).toBeUndefined()
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), anySizes, async (bytes, sizes) => {
+        await read(Buffer.from(bytes), sizes)
+        await read(Buffer.concat([Buffer.from('--xyz\r\n'), Buffer.from(bytes)]), sizes)
+      }),
+      { numRuns: 500 },
+    )
+  })
 })

@@ -1,6 +1,6 @@
 /**
- * One file of a `multipart/form-data` body (RFC 7578), as IPFS clients send a block. Exactly one part is taken; more are
- * refused, so that nothing is dropped in silence.
+ * Bodies of `multipart/form-data` (RFC 7578), as IPFS clients send them: a block as one part in memory, files as a
+ * stream of parts. What is not understood is refused, so that nothing is dropped in silence.
  */
 import { StorageError } from '../errors.ts'
 
@@ -13,6 +13,13 @@ function invalid(reason: string): StorageError {
   return new StorageError(`the body is not one file: ${reason}`, { code: 'ERR_MULTIPART_INVALID', reason })
 }
 
+function boundaryOf(contentType: string): string {
+  const match = boundaryPattern.exec(contentType.slice(0, 512))
+  const boundary = match?.[1] ?? match?.[2]
+  if (!boundary) throw invalid('no boundary')
+  return boundary
+}
+
 /**
  * Takes the one part out of a body.
  *
@@ -21,9 +28,7 @@ function invalid(reason: string): StorageError {
  * @throws {StorageError} `ERR_MULTIPART_INVALID`.
  */
 export function parseSinglePart(contentType: string, body: Buffer): Buffer {
-  const match = boundaryPattern.exec(contentType.slice(0, 512))
-  const boundary = match?.[1] ?? match?.[2]
-  if (!boundary) throw invalid('no boundary')
+  const boundary = boundaryOf(contentType)
   const opening = Buffer.from(`--${boundary}\r\n`, 'latin1')
   const closing = Buffer.from(`\r\n--${boundary}`, 'latin1')
   if (body.indexOf(opening) !== 0) throw invalid('does not begin with the boundary')
@@ -38,4 +43,108 @@ export function parseSinglePart(contentType: string, body: Buffer): Buffer {
   if (rest.startsWith('\r\n')) throw invalid('more than one part')
   if (rest !== '--' && !rest.startsWith('--\r\n')) throw invalid('no final boundary')
   return body.subarray(start, end)
+}
+
+/** One part of a streamed body. Its content is read before the next part is asked for, or it is skipped. */
+export interface BodyPart {
+  /** The file's path as the client gave it; empty without one. */
+  readonly name: string
+  /** Lower case, without parameters; empty without one. */
+  readonly contentType: string
+  readonly content: AsyncIterable<Uint8Array>
+}
+
+/** Takes bytes from a source up to delimiters, with never more than one chunk and one delimiter in memory. */
+class DelimitedReader {
+  readonly #source: AsyncIterator<Buffer>
+  #buffer: Buffer = Buffer.alloc(0)
+  #ended = false
+
+  constructor(source: AsyncIterable<Buffer>) {
+    this.#source = source[Symbol.asyncIterator]()
+  }
+
+  async #more(): Promise<void> {
+    const next = await this.#source.next()
+    if (next.done === true) this.#ended = true
+    else this.#buffer = this.#buffer.length === 0 ? next.value : Buffer.concat([this.#buffer, next.value])
+  }
+
+  /** What comes before the delimiter, which is taken too. */
+  async until(delimiter: Buffer, sizeBytesMax: number, missing: string): Promise<Buffer> {
+    for (;;) {
+      const at = this.#buffer.indexOf(delimiter)
+      if (at > sizeBytesMax || (at === -1 && this.#buffer.length > sizeBytesMax + delimiter.length)) {
+        throw invalid(missing)
+      }
+      if (at !== -1) {
+        const found = this.#buffer.subarray(0, at)
+        this.#buffer = this.#buffer.subarray(at + delimiter.length)
+        return found
+      }
+      if (this.#ended) throw invalid('ends early')
+      await this.#more()
+    }
+  }
+
+  /** The bytes before the delimiter, in pieces; the delimiter is taken too, and `state` says so. */
+  async *pieces(delimiter: Buffer, state: { isDone: boolean }): AsyncGenerator<Uint8Array> {
+    for (;;) {
+      const at = this.#buffer.indexOf(delimiter)
+      const length = at === -1 ? Math.max(0, this.#buffer.length - delimiter.length + 1) : at
+      const piece = this.#buffer.subarray(0, length)
+      this.#buffer = this.#buffer.subarray(at === -1 ? length : length + delimiter.length)
+      if (at !== -1) state.isDone = true
+      if (piece.length > 0) yield piece
+      if (at !== -1) return
+      if (this.#ended) throw invalid('ends early')
+      await this.#more()
+    }
+  }
+
+  async exactly(count: number): Promise<string> {
+    while (this.#buffer.length < count && !this.#ended) await this.#more()
+    const taken = this.#buffer.subarray(0, count).toString('latin1')
+    this.#buffer = this.#buffer.subarray(count)
+    return taken
+  }
+}
+
+function partHeaders(text: string): { name: string; contentType: string } {
+  const headers = new Map(
+    text.split('\r\n').map((line): [string, string] => {
+      const colon = line.indexOf(':')
+      return [line.slice(0, Math.max(0, colon)).toLowerCase(), line.slice(colon + 1).trim()]
+    }),
+  )
+  const disposition = headers.get('content-disposition') ?? ''
+  const name = /;\s*filename="((?:[^"\\]|\\.)*)"/i.exec(disposition)?.[1] ?? ''
+  const contentType = (headers.get('content-type') ?? '').split(';', 1)[0] as string
+  try {
+    return { name: decodeURIComponent(name.replaceAll('+', ' ')), contentType: contentType.trim().toLowerCase() }
+  } catch {
+    throw invalid("a part's name")
+  }
+}
+
+/**
+ * The parts of a body, one after the other, in bounded memory.
+ *
+ * @throws {StorageError} `ERR_MULTIPART_INVALID`, also while a part's content is read: then nothing of it may be kept.
+ */
+export async function* readParts(contentType: string, body: AsyncIterable<Buffer>): AsyncGenerator<BodyPart> {
+  const boundary = boundaryOf(contentType)
+  const reader = new DelimitedReader(body)
+  if ((await reader.exactly(boundary.length + 2)) !== `--${boundary}`) throw invalid('does not begin with the boundary')
+  const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
+  for (;;) {
+    const mark = await reader.exactly(2)
+    if (mark === '--') return
+    if (mark !== '\r\n') throw invalid('no final boundary')
+    const head = await reader.until(Buffer.from('\r\n\r\n'), partHeaderBytesMax, "no end of the part's headers")
+    const state = { isDone: false }
+    yield { ...partHeaders(head.toString('utf8')), content: reader.pieces(delimiter, state) }
+    // Whoever skips a part, or the rest of it, still gets the next one from its beginning.
+    if (!state.isDone) for await (const _ of reader.pieces(delimiter, state)) void _
+  }
 }

@@ -1,19 +1,35 @@
 /** What is asked of the node itself: health, metrics, incidents, receipts. */
+
+import { setTimeout as delay } from 'node:timers/promises'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from 'fastify'
+import type { BlockBackend } from '../backend.ts'
+import { StorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
+import type { Erasure } from '../replication/erasure.ts'
 import { encodeReceipts, receiptsHeader } from '../replication/receipt.ts'
+import type { Repair } from '../replication/repair.ts'
 import type { Replicator } from '../replication/replicator.ts'
+import type { Scrubber } from '../replication/scrub.ts'
 import { codecRaw, encodeBlockId, parseBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
+import { sendLines } from './query.ts'
 
 const incidentsPageMax = 1000
 const receiptsTimeoutMs = 10_000
+/** How often long work says how far it is. */
+const progressMs = 500
 
 /** What the routes work with. */
 export interface NodeRouteParts {
   store: BlockStore
+  backend: BlockBackend
   replicator: Replicator
+  erasure: Erasure
+  repair: Repair
+  scrubber: Scrubber
+  /** R. */
+  replicas: number
   events: Events
   /** False while starting, stopping, or unable to write. */
   isReady: () => boolean
@@ -62,5 +78,74 @@ export function addNodeRoutes(app: FastifyInstance, parts: NodeRouteParts): void
     const encoded = encodeReceipts(receipts)
     reply.header(receiptsHeader, encoded)
     return { cid: encodeBlockId(id), receipts: encoded, stores: receipts.map((receipt) => toHex(receipt.store)) }
+  })
+  addErasures(app, parts)
+  addMaintenance(app, parts)
+}
+
+const erasuresBody = {
+  type: 'object',
+  required: ['cids'],
+  additionalProperties: false,
+  properties: { cids: { type: 'array', minItems: 1, maxItems: 256, items: { type: 'string', maxLength: 128 } } },
+} as const
+
+function addErasures(app: FastifyInstance, parts: NodeRouteParts): void {
+  app.post<{ Body: { cids: string[] } }>('/v1/erasures', { schema: { body: erasuresBody } }, async (request) => {
+    const ids = request.body.cids.map(parseBlockId)
+    const results: object[] = []
+    for (const id of ids) {
+      try {
+        const { removeAt, ...result } = await parts.erasure.erase(id, request.principal.account)
+        results.push({ ...result, removeAt: new Date(removeAt).toISOString() })
+      } catch (error) {
+        // One that is refused leaves the others alone, and says why.
+        if (!(error instanceof StorageError)) throw error
+        results.push({ cid: encodeBlockId(id), state: 'refused', Message: error.message, Reason: error.detail.code })
+      }
+    }
+    return { results }
+  })
+}
+
+function addMaintenance(app: FastifyInstance, parts: NodeRouteParts): void {
+  const { backend, store, repair, scrubber } = parts
+  app.get('/v1/status', async () => ({
+    ...backend.totals(),
+    peers: backend.connections().length,
+    replicas: parts.replicas,
+    handoffs: store.handoffState().count,
+    below: repair.last?.below ?? 0,
+    repair: repair.last ?? null,
+    scrub: scrubber.state ?? null,
+    erased: store.tombstoneCount(),
+  }))
+  app.post('/v1/scrub', async (_request, reply) => {
+    async function* lines(): AsyncGenerator<object> {
+      let saidAt = performance.now()
+      for await (const { cid, isGood } of scrubber.run()) {
+        const { checked = 0, total = 0, damaged = 0 } = scrubber.state ?? {}
+        if (!isGood) yield { damaged: cid }
+        if (performance.now() - saidAt < progressMs) continue
+        saidAt = performance.now()
+        yield { checked, total, damaged }
+      }
+      yield { ...scrubber.state }
+    }
+    return await sendLines(reply, lines())
+  })
+  app.post('/v1/repair', async (_request, reply) => {
+    const running = repair.run()
+    async function* lines(): AsyncGenerator<object> {
+      for (;;) {
+        const done = await Promise.race([running, delay(progressMs, undefined, { ref: false })])
+        if (done !== undefined) {
+          yield { ...done, total: store.totals().blocks, isDone: true }
+          return
+        }
+        yield { ...repair.progress, total: store.totals().blocks }
+      }
+    }
+    return await sendLines(reply, lines())
   })
 }

@@ -3,22 +3,28 @@ import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cb
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { BlockBackend } from '../backend.ts'
 import { StorageError } from '../errors.ts'
-import { parseDigests, type ReplicaRequest, replicasBodyBytesMax } from '../replication/node-client.ts'
+import type { PayloadHeader } from '../ownership.ts'
+import type { Erasure } from '../replication/erasure.ts'
+import { parseDigests, parseTombstone, type ReplicaRequest, replicasBodyBytesMax } from '../replication/node-client.ts'
 import { receiptToCbor } from '../replication/receipt.ts'
 import type { Replicator } from '../replication/replicator.ts'
-import { codecDagPb, codecRaw, encodeBlockId, hashBlock, parseBlockId } from '../store/block-id.ts'
+import { encodeBlockId, hashBlock, isCodec, parseBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import type { Reference } from '../store/operations.ts'
-import { blockBytesMax } from './kubo.ts'
+import { blockBytesMax } from './blocks.ts'
 
 const smallBodyBytesMax = 64 * 1024
 const pinsPageSize = 1000
+const tombstonesPageSize = 1000
+/** 0 no pin, 1 direct, 2 recursive, 3 kept without a pin. */
+const pinModes = new Set([0, 1, 2, 3])
 
 /** What the routes work with. */
 export interface ReplicaRouteParts {
   backend: BlockBackend
   store: BlockStore
   replicator: Replicator
+  erasure: Erasure
 }
 
 function invalid(field: string, reason: string): StorageError {
@@ -48,16 +54,16 @@ function isAccount(value: CborValue | undefined): value is Uint8Array {
 
 function parseReference(value: CborValue): Reference {
   const [account, at, pin] = Array.isArray(value) ? value : []
-  if (!isAccount(account) || typeof at !== 'number' || (pin !== 0 && pin !== 1 && pin !== 2)) {
-    throw invalid('reference', 'not [account, ms, 0..2]')
+  if (!isAccount(account) || typeof at !== 'number' || typeof pin !== 'number' || !pinModes.has(pin)) {
+    throw invalid('reference', 'not [account, ms, 0..3]')
   }
   return { account: account.slice(), at, pin }
 }
 
 function parseReplica(value: CborValue): ReplicaRequest {
-  const [digest, codec, refs, handoff, quota, bytes] = Array.isArray(value) ? value : []
-  if (!isAccount(digest) || (codec !== codecRaw && codec !== codecDagPb) || !(bytes instanceof Uint8Array)) {
-    throw invalid('body', 'not [digest, codec, refs, handoff, quota, bytes]')
+  const [digest, codec, refs, handoff, quota, bytes, owned] = Array.isArray(value) ? value : []
+  if (!isAccount(digest) || !isCodec(codec) || !(bytes instanceof Uint8Array)) {
+    throw invalid('body', 'not [digest, codec, refs, handoff, quota, bytes, header]')
   }
   if (!Array.isArray(refs) || refs.length > 256 || !Array.isArray(handoff) || handoff.length > 256) {
     throw invalid('body', 'refs or handoff')
@@ -68,13 +74,23 @@ function parseReplica(value: CborValue): ReplicaRequest {
     const detail = { code: 'ERR_BLOCK_MISMATCH', cid: encodeBlockId(id) } as const
     throw new StorageError('the bytes do not hash to the CID', detail)
   }
+  const header = parseOwner(owned)
   return {
     id,
     bytes,
+    ...(header ? { header } : {}),
     references: refs.map(parseReference),
     handoff: handoff.filter(isAccount).map((account) => account.slice()),
     enforceQuota: quota === 1,
   }
+}
+
+function parseOwner(value: CborValue | undefined): PayloadHeader | undefined {
+  const [owner, writer, stream, sequence] = Array.isArray(value) ? value : []
+  if (!isAccount(owner) || !isAccount(writer) || !(stream instanceof Uint8Array) || stream.length !== 8)
+    return undefined
+  if (typeof sequence !== 'number') return undefined
+  return { owner: owner.slice(), writer: writer.slice(), stream: stream.slice(), sequence }
 }
 
 type CidParams = { Params: { cid: string } }
@@ -109,7 +125,7 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
       const digests = parseDigests(decode('body', bodyOf(request)))
       return sendCbor(
         reply,
-        digests.map((digest) => (store.isErased(digest) ? 2 : backend.has(digest) ? 1 : 0)),
+        digests.map((digest) => (store.tombstone(digest) !== undefined ? 2 : backend.has(digest) ? 1 : 0)),
       )
     })
     scope.post('/v1/replicas/pins', small, async (request, reply) => {
@@ -120,6 +136,22 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
       return sendCbor(
         reply,
         pins.map(({ digest, codec, pin }) => [digest, codec, pin]),
+      )
+    })
+    scope.post('/v1/replicas/tombstones', small, async (request, reply) => {
+      const body = decode('body', bodyOf(request))
+      if (!Array.isArray(body)) throw invalid('body', 'no array')
+      await parts.erasure.accept(body.map(parseTombstone))
+      return sendCbor(reply, 1)
+    })
+    scope.post('/v1/replicas/tombstones/list', small, async (request, reply) => {
+      const body = decode('body', bodyOf(request))
+      const after = Array.isArray(body) ? body[0] : undefined
+      if (typeof after !== 'number') throw invalid('body', 'not [number]')
+      const page = store.tombstones(after, tombstonesPageSize)
+      return sendCbor(
+        reply,
+        page.map(({ id, digest, owner, at, removeAt }) => [id, digest, owner, at, removeAt]),
       )
     })
     const one = { bodyLimit: smallBodyBytesMax, schema: { params } }

@@ -50,7 +50,7 @@ test('other hashes, codecs and lengths are refused', async () => {
   const cids = [
     CID.createV1(codecRaw, await sha512.digest(bytes)),
     CID.createV1(codecRaw, identity.digest(bytes)),
-    CID.createV1(0x71, CID.parse('QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n').multihash),
+    CID.createV1(0x85, CID.parse('QmdfTbBqBPQ7VNxZEYEj14VmRuZBkqFbiwReogJgS1zR1n').multihash),
   ]
   for (const cid of cids) {
     expect(refuses(() => parseBlockId(cid.toString()))).toBe(true)

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -134,14 +134,83 @@ describe('blocks', () => {
     const one = block()
     await store.put({ ...one, references: [...by(alice), ...by(bob)], owner: alice, writer: bob, enforceQuota: true })
     expect(await codeOf(store.release(one.digest, bob, { at: 2, force: true }))).toBe('ERR_BLOCK_SEALED')
-    await store.tombstone(one.digest, { owner: alice, at: 3, removeAt: 10 })
+    const removeAt = Date.now() + 3_600_000
+    const entry = { digest: one.digest, owner: alice, at: 3, removeAt }
+    expect(await store.addTombstones([entry], [])).toBe(true)
+    expect(await store.addTombstones([{ ...entry, removeAt: 1 }], [])).toBe(false)
+    // Until then it can be read, so that who may read it can export it; no new copy is taken.
+    expect(await store.get(one.digest)).toHaveLength(1024)
+    expect(await codeOf(store.put({ ...one, references: by(bob, 20), enforceQuota: false }))).toBe('ERR_BLOCK_ERASED')
+    expect(await store.sweep(removeAt - 1, 0, 0)).toBe(0)
+    expect(await store.sweep(removeAt, 0, 0)).toBe(1)
     expect(await store.get(one.digest)).toBeUndefined()
-    expect(await store.sweep(9, 0)).toBe(0)
-    expect(await store.sweep(10, 0)).toBe(1)
     expect(await codeOf(store.put({ ...one, references: by(bob, 20), enforceQuota: false }))).toBe('ERR_BLOCK_ERASED')
     expect(store.totals()).toEqual({ bytes: 0, blocks: 0 })
   })
+
+  test('a removal waits until enough stores have heard of the tombstone', async () => {
+    const store = await openStore()
+    const one = block()
+    await store.put({ ...one, references: by(alice), owner: alice, writer: alice, enforceQuota: true })
+    await store.addTombstones([{ digest: one.digest, owner: alice, at: 3, removeAt: 10 }], [bob, target])
+    expect(await store.get(one.digest)).toBeUndefined()
+    expect(await store.sweep(10, 0, 1)).toBe(0)
+    const [first] = store.handoffsDue(Date.now(), 10)
+    await store.finishHandoff(first?.id as number)
+    expect(await store.sweep(10, 0, 0)).toBe(0)
+    expect(await store.sweep(10, 0, 1)).toBe(1)
+  })
+
+  test('erased records go, and copies of them that come later are refused', async () => {
+    const store = await openStore()
+    const stream = new Uint8Array(8).fill(7)
+    const records = [1, 2, 3, 4].map((sequence) => ({ ...block(), owner: alice, writer: alice, stream, sequence }))
+    for (const one of records.slice(0, 3)) await store.put({ ...one, references: by(alice), enforceQuota: true })
+    const range = { owner: alice, stream, first: 2, last: 4, at: 5, removeAt: 10 }
+    expect(store.recordsOf(range)).toHaveLength(2)
+    await store.eraseRange(range)
+    expect(await store.sweep(10, 0, 0)).toBe(2)
+    expect(store.has((records[0] as (typeof records)[0]).digest)).toBe(true)
+    const late = records[3] as (typeof records)[0]
+    expect(await codeOf(store.put({ ...late, references: by(alice), enforceQuota: false }))).toBe('ERR_BLOCK_ERASED')
+    const others = { ...block(), owner: bob, writer: bob, stream, sequence: 2 }
+    expect(await store.put({ ...others, references: by(bob), enforceQuota: true })).toBe(true)
+  })
+
+  test('after the removal no file of the store holds one piece of what lay there', async () => {
+    const store = await openStore()
+    const blocks = [block(300), block(1024), block(200_000), block(2 * 1024 * 1024)]
+    for (const one of blocks) {
+      await store.put({ ...one, references: by(alice), owner: alice, writer: alice, enforceQuota: true })
+    }
+    const kept = block(5000)
+    await store.put({ ...kept, references: by(alice), enforceQuota: true })
+    const sealed = blocks.map((one) => readSealed(one.digest))
+    const isOnDisk = (bytes: Uint8Array): boolean => {
+      // Pages cut long values: each piece is looked for by itself.
+      const pieces = Array.from({ length: Math.ceil(bytes.length / 512) }, (_, at) =>
+        bytes.subarray(at * 512, at * 512 + 64),
+      )
+      const files = readdirSync(folder).map((name) => readFileSync(join(folder, name)))
+      return pieces.some((piece) => piece.length >= 32 && files.some((file) => file.includes(piece)))
+    }
+    for (const bytes of sealed) expect(isOnDisk(bytes)).toBe(true)
+    const entries = blocks.map(({ digest }) => ({ digest, owner: alice, at: 3, removeAt: 10 }))
+    await store.addTombstones(entries, [])
+    expect(await store.sweep(10, 0, 0)).toBe(4)
+    for (const bytes of sealed) expect(isOnDisk(bytes)).toBe(false)
+    expect(isOnDisk(readSealed(kept.digest))).toBe(true)
+  })
 })
+
+function readSealed(digest: Uint8Array): Uint8Array {
+  const database = new DatabaseSync(join(folder, 'node.sqlite'), { readOnly: true })
+  try {
+    return database.prepare('SELECT sealed FROM block WHERE digest = ?').get(digest)?.sealed as Uint8Array
+  } finally {
+    database.close()
+  }
+}
 
 describe('pins and quotas', () => {
   test('a pin keeps the block until it is removed', async () => {

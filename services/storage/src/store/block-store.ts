@@ -13,6 +13,7 @@ import { openAtRest } from './at-rest.ts'
 import { codecRaw, encodeBlockId, hashBlock } from './block-id.ts'
 import { GroupCommit } from './group-commit.ts'
 import type {
+  ErasedRange,
   HandoffRequest,
   IncidentEntry,
   IncidentKind,
@@ -20,6 +21,7 @@ import type {
   Outcome,
   Reference,
   RefusalCode,
+  TombstoneEntry,
 } from './operations.ts'
 import { openReader } from './schema.ts'
 
@@ -35,6 +37,8 @@ export interface BlockStoreOptions {
   accountBytesMax: number
   /** This node's store account: named in the incidents that it reports of itself. */
   node: Uint8Array
+  /** True if the bytes are kept elsewhere: the file then holds everything but them. */
+  isExternal?: boolean
   /** Unix ms. */
   now: () => number
   /** Called once for each block that was found damaged, after it was set aside. */
@@ -49,9 +53,11 @@ export interface PutRequest {
   codec: number
   bytes: Uint8Array
   references: Reference[]
-  /** From the header of a sealed payload. */
+  /** From the header of a sealed payload, or of the first leaf of a file. */
   owner?: Uint8Array
   writer?: Uint8Array
+  stream?: Uint8Array
+  sequence?: number
   handoff?: Uint8Array[]
   /** Recorded with the block if it was not here: it replaces a damaged copy. */
   incident?: IncidentEntry
@@ -80,6 +86,17 @@ export interface PinEntry {
   digest: Uint8Array
   codec: number
   pin: number
+}
+
+/** What is known of a block without reading it. */
+export interface BlockStat {
+  size: number
+  codec: number
+  /** From the header of a sealed payload, or of the first leaf of a file. */
+  owner?: Uint8Array
+  writer?: Uint8Array
+  stream?: Uint8Array
+  sequence?: number
 }
 
 interface BlockRow {
@@ -123,11 +140,14 @@ export class BlockStore {
    * @throws {StorageError} `ERR_BLOCK_ERASED`, `ERR_QUOTA_EXCEEDED`, `ERR_STORE_FULL`, `ERR_STORE_BUSY`, `ERR_STORE_FAILED`.
    */
   async put(request: PutRequest): Promise<boolean> {
-    const { enforceQuota, handoff, ...rest } = request
-    const { bytesMax, accountBytesMax, now } = this.#options
+    const { enforceQuota, handoff, bytes, ...rest } = request
+    const { bytesMax, accountBytesMax, isExternal = false, now } = this.#options
     const outcome = await this.#change({
       kind: 'put',
       ...rest,
+      bytes: isExternal ? new Uint8Array(0) : bytes,
+      size: bytes.length,
+      isExternal,
       handoff: handoff ?? [],
       bytesMax,
       now: now(),
@@ -147,17 +167,18 @@ export class BlockStore {
         | undefined
     } catch {
       // SQLite itself found the page damaged.
-      await this.#quarantine(digest)
+      await this.setAside(digest)
       return undefined
     }
     if (!row || this.isErased(digest)) return undefined
     const bytes = openAtRest(this.#options.key, digest, row.sealed)
     if (bytes && Buffer.compare(hashBlock(bytes), digest) === 0) return bytes
-    await this.#quarantine(digest)
+    await this.setAside(digest)
     return undefined
   }
 
-  async #quarantine(digest: Uint8Array): Promise<void> {
+  /** Takes a block that was found damaged out of use, and reports it. */
+  async setAside(digest: Uint8Array): Promise<void> {
     const { now, node } = this.#options
     const incident = { at: now(), kind: 'block-corrupt', digest, node } as const
     const outcome = await this.#change({ kind: 'quarantine', digest, incident })
@@ -165,14 +186,13 @@ export class BlockStore {
   }
 
   /** Size, codec and header of a block that is here, without reading or verifying it. */
-  stat(digest: Uint8Array): { size: number; codec: number; owner?: Uint8Array; writer?: Uint8Array } | undefined {
-    const row = this.#get('SELECT size, codec, owner, writer FROM block WHERE digest = ?', digest)
+  stat(digest: Uint8Array): BlockStat | undefined {
+    const row = this.#get('SELECT size, codec, owner, writer, stream, sequence FROM block WHERE digest = ?', digest)
     if (!row || this.isErased(digest)) return undefined
-    return {
-      size: row.size as number,
-      codec: row.codec as number,
-      ...(row.owner ? { owner: row.owner as Uint8Array, writer: row.writer as Uint8Array } : {}),
-    }
+    const { size, codec, owner, writer, stream, sequence } = row as unknown as BlockStat & { owner: Uint8Array | null }
+    if (!owner || !writer) return { size, codec }
+    const record = stream && sequence !== undefined ? { stream, sequence } : {}
+    return { size, codec, owner, writer, ...record }
   }
 
   /** True if the block is here and not erased. */
@@ -180,9 +200,43 @@ export class BlockStore {
     return this.#get('SELECT 1 FROM block WHERE digest = ?', digest) !== undefined && !this.isErased(digest)
   }
 
-  /** True if a tombstone lies on the block. */
+  /** True if its owner erased the block and the time for its removal has come. */
   isErased(digest: Uint8Array): boolean {
-    return this.#get('SELECT 1 FROM tombstone WHERE digest = ?', digest) !== undefined
+    const row = this.#get('SELECT remove_at FROM tombstone WHERE digest = ?', digest)
+    return row !== undefined && (row.remove_at as number) <= this.#options.now()
+  }
+
+  /** The tombstone on a block, if there is one. */
+  tombstone(digest: Uint8Array): TombstoneEntry | undefined {
+    return this.#get(
+      'SELECT digest, owner, at, remove_at AS removeAt FROM tombstone WHERE digest = ?',
+      digest,
+    ) as unknown as TombstoneEntry | undefined
+  }
+
+  /** Tombstones after number `after` in the order in which they came here, with their numbers. */
+  tombstones(after: number, limit: number): (TombstoneEntry & { id: number })[] {
+    const rows = this.#all(
+      'SELECT id, digest, owner, at, remove_at AS removeAt FROM tombstone WHERE id > ? ORDER BY id LIMIT ?',
+      after,
+      limit,
+    )
+    return rows as unknown as (TombstoneEntry & { id: number })[]
+  }
+
+  /** How many tombstones there are. */
+  tombstoneCount(): number {
+    return this.#get('SELECT count(*) AS count FROM tombstone')?.count as number
+  }
+
+  /** Blocks of an owner's records in a range, whatever their codec. */
+  recordsOf(range: ErasedRange): { digest: Uint8Array; codec: number }[] {
+    const { owner, stream, first, last } = range
+    const rows = this.#all(
+      'SELECT digest, codec FROM block WHERE owner = ? AND stream = ? AND sequence BETWEEN ? AND ?',
+      ...[owner, stream, first, last],
+    )
+    return rows as unknown as { digest: Uint8Array; codec: number }[]
   }
 
   /** Who keeps the block. */
@@ -246,14 +300,51 @@ export class BlockStore {
     return (row?.pin as number | undefined) ?? 0
   }
 
-  /** Erases: the block is absent at once and its bytes go at `removeAt`, whoever references it. */
-  async tombstone(digest: Uint8Array, entry: { owner: Uint8Array; at: number; removeAt: number }): Promise<void> {
-    await this.#change({ kind: 'tombstone', digest, ...entry })
+  /**
+   * Erases: no new copy is taken from now on, and the bytes go at `removeAt`, whoever references them.
+   *
+   * @param targets - stores that are still to be told, by the hand-off queue.
+   * @returns true if one of them was new.
+   */
+  async addTombstones(entries: TombstoneEntry[], targets: Uint8Array[]): Promise<boolean> {
+    return (await this.#change({ kind: 'tombstones', entries, targets, now: this.#options.now() })).changed
   }
 
-  /** Removes what is due at `now`. @returns how many blocks went. */
-  async sweep(now: number, releasesBefore: number): Promise<number> {
-    return (await this.#change({ kind: 'sweep', now, releasesBefore })).deleted
+  /** Erases the records of a range that are here now, and those that come later. */
+  async eraseRange(range: ErasedRange): Promise<void> {
+    await this.#change({ kind: 'erase-range', range })
+  }
+
+  /**
+   * Removes what is due at `now`, out of every file of the store.
+   *
+   * @param unheardMax - how many stores need not have heard of a tombstone.
+   * @returns how many blocks went.
+   */
+  async sweep(now: number, releasesBefore: number, unheardMax: number): Promise<number> {
+    const { deleted } = await this.#change({ kind: 'sweep', now, releasesBefore, unheardMax })
+    if (deleted > 0) await this.#change({ kind: 'checkpoint' })
+    return deleted
+  }
+
+  /** Blocks whose bytes are still to be removed where they are kept. */
+  removals(limit: number): Uint8Array[] {
+    return this.#all('SELECT digest FROM removal LIMIT ?', limit).map((row) => row.digest as Uint8Array)
+  }
+
+  /** They are removed. */
+  async finishRemovals(digests: Uint8Array[]): Promise<void> {
+    await this.#change({ kind: 'removed', digests })
+  }
+
+  /** A place in something that is followed, as it was last written. */
+  cursor(name: string): Uint8Array | undefined {
+    return this.#get('SELECT value FROM cursor WHERE name = ?', name)?.value as Uint8Array | undefined
+  }
+
+  /** Writes a cursor. */
+  async setCursor(name: string, value: Uint8Array): Promise<void> {
+    await this.#change({ kind: 'cursor', name, value })
   }
 
   /** Bytes that an account may still reference here. */
@@ -365,7 +456,7 @@ export class BlockStore {
     return statement
   }
 
-  #get(sql: string, ...values: (Uint8Array | number)[]): Record<string, unknown> | undefined {
+  #get(sql: string, ...values: (Uint8Array | number | string)[]): Record<string, unknown> | undefined {
     return this.#prepare(sql).get(...values)
   }
 

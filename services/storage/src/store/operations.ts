@@ -16,7 +16,7 @@ export interface Reference {
 }
 
 /** What the hand-off queue does at another node. */
-export const handoffKinds = { place: 1, release: 2 } as const
+export const handoffKinds = { place: 1, release: 2, tombstone: 3 } as const
 
 /** Kinds of incidents: what was seen. */
 export type IncidentKind = 'block-corrupt' | 'block-healed' | 'peer-served-wrong-bytes'
@@ -37,11 +37,16 @@ export interface PutOperation {
   kind: 'put'
   digest: Uint8Array
   codec: number
+  /** Empty where the bytes are kept elsewhere (`isExternal`). */
   bytes: Uint8Array
+  size: number
+  isExternal: boolean
   references: Reference[]
-  /** From the block's own header if it is a sealed payload. */
+  /** From the block's own header if it is a sealed payload, or from its first leaf's if it is a node of a file. */
   owner?: Uint8Array
   writer?: Uint8Array
+  stream?: Uint8Array
+  sequence?: number
   /** Store accounts to which the block is still to be handed. */
   handoff: Uint8Array[]
   /** Recorded with the block if it was not here: it replaces a damaged copy. */
@@ -67,14 +72,39 @@ export interface HandoffRequest {
   now: number
 }
 
+/** The word of an owner that a block is to go. */
+export interface TombstoneEntry {
+  digest: Uint8Array
+  /** 32-byte account. */
+  owner: Uint8Array
+  /** When it was asked for, and when the bytes go, Unix ms. */
+  at: number
+  removeAt: number
+}
+
+/** Records of one stream that their owner erased, as Userchain has it. */
+export interface ErasedRange {
+  owner: Uint8Array
+  stream: Uint8Array
+  /** Sequences, both included. */
+  first: number
+  last: number
+  at: number
+  removeAt: number
+}
+
 /** All operations. */
 export type Operation =
   | PutOperation
   | { kind: 'release'; digest: Uint8Array; account: Uint8Array; at: number; force: boolean }
   | { kind: 'pin'; digest: Uint8Array; reference: Reference; codec: number; accountBytesMax: number }
   | { kind: 'unpin'; digest: Uint8Array; account: Uint8Array }
-  | { kind: 'tombstone'; digest: Uint8Array; owner: Uint8Array; at: number; removeAt: number }
-  | { kind: 'sweep'; now: number; releasesBefore: number }
+  | { kind: 'tombstones'; entries: TombstoneEntry[]; targets: Uint8Array[]; now: number }
+  | { kind: 'erase-range'; range: ErasedRange }
+  | { kind: 'sweep'; now: number; releasesBefore: number; unheardMax: number }
+  | { kind: 'removed'; digests: Uint8Array[] }
+  | { kind: 'cursor'; name: string; value: Uint8Array }
+  | { kind: 'checkpoint' }
   | { kind: 'quarantine'; digest: Uint8Array; incident: IncidentEntry }
   | { kind: 'incident'; incident: IncidentEntry }
   | ({ kind: 'handoff' } & HandoffRequest)
@@ -102,6 +132,7 @@ const changed: Outcome = { ok: true, changed: true, deleted: 0 }
 /** Most blocks kept aside for inspection; the oldest go first. */
 const quarantineRowsMax = 1000
 const noAccount = new Uint8Array(32)
+const noBytes = new Uint8Array(0)
 
 /** Applies operations to the tables. Owned by the writer's thread. */
 export class Applier {
@@ -122,9 +153,12 @@ export class Applier {
    */
   applyGroup(operations: readonly Operation[]): Outcome[] {
     this.#database.exec('BEGIN IMMEDIATE')
+    const isCheckpoint = operations.some(({ kind }) => kind === 'checkpoint')
     try {
       const outcomes = operations.map((operation) => this.#guarded(operation))
       this.#database.exec('COMMIT')
+      // What was overwritten in the file goes out of the write-ahead log too.
+      if (isCheckpoint) this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
       return outcomes
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
@@ -157,8 +191,18 @@ export class Applier {
         return this.#pin(operation)
       case 'unpin':
         return this.#unpin(operation)
-      case 'tombstone':
-        return this.#tombstone(operation)
+      case 'tombstones':
+        return this.#tombstones(operation)
+      case 'erase-range':
+        return this.#eraseRange(operation.range)
+      case 'removed':
+        for (const digest of operation.digests) this.#run('DELETE FROM removal WHERE digest = ?', digest)
+        return changed
+      case 'cursor':
+        this.#run('INSERT OR REPLACE INTO cursor VALUES (?, ?)', operation.name, operation.value)
+        return changed
+      case 'checkpoint':
+        return unchanged
       case 'sweep':
         return this.#sweep(operation)
       case 'quarantine':
@@ -184,41 +228,56 @@ export class Applier {
   }
 
   #put(operation: PutOperation): Outcome {
-    const { digest, bytes } = operation
-    if (this.#get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) return { ok: false, code: 'ERR_BLOCK_ERASED' }
+    const { digest, size } = operation
+    if (this.#isErased(operation)) return { ok: false, code: 'ERR_BLOCK_ERASED' }
     const present = this.#get('SELECT id FROM block WHERE digest = ?', digest) !== undefined
     if (!present) {
       const total = this.#get('SELECT bytes FROM total') as { bytes: number }
-      if (total.bytes + bytes.length > operation.bytesMax) return { ok: false, code: 'ERR_STORE_FULL' }
+      if (total.bytes + size > operation.bytesMax) return { ok: false, code: 'ERR_STORE_FULL' }
     }
     for (const reference of operation.references) {
-      const claim = { digest, codec: operation.codec, size: bytes.length, reference }
+      const claim = { digest, codec: operation.codec, size, reference }
       if (!this.#refer(claim, operation.accountBytesMax)) return this.#quotaExceeded()
     }
     if (!present && !this.#get('SELECT 1 FROM reference WHERE digest = ? LIMIT 1', digest)) {
       // A late copy of what every account has given up: nothing would ever remove it.
       return { ok: false, code: 'ERR_BLOCK_RELEASED' }
     }
-    if (!present) {
-      const sealed = sealAtRest(this.#key, digest, bytes)
-      this.#run(
-        'INSERT INTO block (digest, codec, size, stored_at, owner, writer, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)',
-        digest,
-        operation.codec,
-        bytes.length,
-        operation.now,
-        operation.owner ?? null,
-        operation.writer ?? null,
-        sealed,
-      )
-      this.#run('UPDATE total SET bytes = bytes + ?, blocks = blocks + 1', bytes.length)
-      if (operation.incident) this.#incident(operation.incident)
-    }
+    if (!present) this.#insert(operation)
     for (const target of operation.handoff) {
       const { now } = operation
       this.#handoff({ handoffKind: handoffKinds.place, digest, target, account: noAccount, at: now, now })
     }
     return present ? unchanged : changed
+  }
+
+  #insert(operation: PutOperation): void {
+    const { digest, bytes, size, isExternal } = operation
+    this.#run(
+      `INSERT INTO block (digest, codec, size, stored_at, owner, writer, stream, sequence, sealed)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      digest,
+      operation.codec,
+      size,
+      operation.now,
+      operation.owner ?? null,
+      operation.writer ?? null,
+      operation.stream ?? null,
+      operation.sequence ?? null,
+      isExternal ? noBytes : sealAtRest(this.#key, digest, bytes),
+    )
+    this.#run('UPDATE total SET bytes = bytes + ?, blocks = blocks + 1', size)
+    if (isExternal) this.#run('DELETE FROM removal WHERE digest = ?', digest)
+    if (operation.incident) this.#incident(operation.incident)
+  }
+
+  /** By its tombstone, or as one of the records that its owner erased; then it gets the tombstone that it lacks. */
+  #isErased(operation: PutOperation): boolean {
+    const { digest, owner, stream, sequence } = operation
+    if (this.#get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) return true
+    if (owner === undefined || stream === undefined || sequence === undefined) return false
+    const range = 'owner = ? AND stream = ? AND first <= ? AND last >= ?'
+    return this.#get(`SELECT 1 FROM erasure WHERE ${range} LIMIT 1`, owner, stream, sequence, sequence) !== undefined
   }
 
   /** Undoes the references that this operation had already added. */
@@ -286,8 +345,10 @@ export class Applier {
   }
 
   #deleteBlock(digest: Uint8Array): number {
-    const block = this.#get('SELECT size FROM block WHERE digest = ?', digest)
+    const block = this.#get('SELECT size, length(sealed) AS length FROM block WHERE digest = ?', digest)
     if (!block) return 0
+    // Its bytes are kept elsewhere, and have to go there too.
+    if (block.length === 0) this.#run('INSERT OR IGNORE INTO removal VALUES (?)', digest)
     this.#run('DELETE FROM block WHERE digest = ?', digest)
     this.#run('UPDATE total SET bytes = bytes - ?, blocks = blocks - 1', block.size as number)
     return 1
@@ -310,17 +371,46 @@ export class Applier {
     return changed
   }
 
-  #tombstone(operation: { digest: Uint8Array; owner: Uint8Array; at: number; removeAt: number }): Outcome {
-    const { digest, owner, at, removeAt } = operation
-    this.#run('INSERT OR IGNORE INTO tombstone VALUES (?, ?, ?, ?)', digest, owner, at, removeAt)
+  /** New tombstones, and who is still to be told of them. */
+  #tombstones(operation: { entries: TombstoneEntry[]; targets: Uint8Array[]; now: number }): Outcome {
+    const { entries, targets, now } = operation
+    let added = 0
+    for (const { digest, owner, at, removeAt } of entries) {
+      if (this.#get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) continue
+      this.#run('INSERT INTO tombstone (digest, owner, at, remove_at) VALUES (?, ?, ?, ?)', digest, owner, at, removeAt)
+      for (const target of targets) {
+        this.#handoff({ handoffKind: handoffKinds.tombstone, digest, target, account: owner, at, now })
+      }
+      added++
+    }
+    return { ok: true, changed: added > 0, deleted: 0 }
+  }
+
+  /** The records here get their tombstones; later copies of others are refused by the range. */
+  #eraseRange(range: ErasedRange): Outcome {
+    const { owner, stream, first, last, at, removeAt } = range
+    this.#run('INSERT OR IGNORE INTO erasure VALUES (?, ?, ?, ?, ?, ?)', owner, stream, first, last, at, removeAt)
+    this.#run(
+      `INSERT OR IGNORE INTO tombstone (digest, owner, at, remove_at)
+       SELECT digest, owner, ?, ? FROM block WHERE owner = ? AND stream = ? AND sequence BETWEEN ? AND ?`,
+      at,
+      removeAt,
+      owner,
+      stream,
+      first,
+      last,
+    )
     return changed
   }
 
   /** Removes what is due: erased blocks with all their references, and releases that no node can still contradict. */
-  #sweep(operation: { now: number; releasesBefore: number }): Outcome {
+  #sweep(operation: { now: number; releasesBefore: number; unheardMax: number }): Outcome {
+    // A tombstone that too few stores know of waits: a copy could come back from where it is not known.
     const due = this.#all(
-      'SELECT t.digest FROM tombstone t JOIN block b ON b.digest = t.digest WHERE t.remove_at <= ? LIMIT 1000',
+      `SELECT t.digest FROM tombstone t JOIN block b ON b.digest = t.digest WHERE t.remove_at <= ? AND
+       (SELECT count(*) FROM handoff h WHERE h.kind = ${handoffKinds.tombstone} AND h.digest = t.digest) <= ? LIMIT 1000`,
       operation.now,
+      operation.unheardMax,
     )
     let deleted = 0
     for (const { digest } of due) {

@@ -4,9 +4,10 @@
  * thread) and one reader; WAL lets them run side by side.
  */
 import { DatabaseSync } from 'node:sqlite'
+import { openAtRest } from './at-rest.ts'
 
 /** Version of the tables, kept in `user_version`. */
-export const schemaVersion = 1
+export const schemaVersion = 2
 
 const tables = `
 CREATE TABLE IF NOT EXISTS block (
@@ -17,8 +18,11 @@ CREATE TABLE IF NOT EXISTS block (
   stored_at INTEGER NOT NULL,
   owner BLOB,
   writer BLOB,
-  sealed BLOB NOT NULL
+  sealed BLOB NOT NULL,
+  stream BLOB,
+  sequence INTEGER
 ) STRICT;
+CREATE INDEX IF NOT EXISTS block_record ON block (owner, stream, sequence) WHERE owner IS NOT NULL;
 CREATE TABLE IF NOT EXISTS reference (
   digest BLOB NOT NULL,
   account BLOB NOT NULL,
@@ -47,11 +51,23 @@ CREATE TABLE IF NOT EXISTS total (
 ) STRICT;
 INSERT OR IGNORE INTO total VALUES (1, 0, 0);
 CREATE TABLE IF NOT EXISTS tombstone (
-  digest BLOB PRIMARY KEY,
+  id INTEGER PRIMARY KEY,
+  digest BLOB NOT NULL UNIQUE,
   owner BLOB NOT NULL,
   at INTEGER NOT NULL,
   remove_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS erasure (
+  owner BLOB NOT NULL,
+  stream BLOB NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  remove_at INTEGER NOT NULL,
+  PRIMARY KEY (owner, stream, first, last)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS removal (digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cursor (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quarantine (
   id INTEGER PRIMARY KEY,
   digest BLOB NOT NULL,
@@ -84,15 +100,41 @@ CREATE TRIGGER IF NOT EXISTS incident_is_append_only_2 BEFORE DELETE ON incident
   BEGIN SELECT RAISE(ABORT, 'incidents are append-only'); END;
 `
 
+/** Streams and sequences of sealed payloads get columns, read from the blocks themselves; tombstones get an order. */
+function migrateFrom1(database: DatabaseSync, key: Uint8Array): void {
+  database.exec(`BEGIN; ALTER TABLE block ADD COLUMN stream BLOB; ALTER TABLE block ADD COLUMN sequence INTEGER;
+    ALTER TABLE tombstone RENAME TO tombstone_1`)
+  database.exec(tables)
+  database.exec(
+    `INSERT INTO tombstone (digest, owner, at, remove_at) SELECT * FROM tombstone_1; DROP TABLE tombstone_1`,
+  )
+  const update = database.prepare('UPDATE block SET stream = ?, sequence = ? WHERE id = ?')
+  const rows = database.prepare('SELECT id FROM block WHERE owner IS NOT NULL').all()
+  const read = database.prepare('SELECT digest, sealed FROM block WHERE id = ?')
+  for (const { id } of rows) {
+    const row = read.get(id as number)
+    const bytes = openAtRest(key, row?.digest as Uint8Array, row?.sealed as Uint8Array)
+    // Offsets of a sealed payload's header: packages/crypto/SPEC.md §4.
+    if (bytes)
+      update.run(
+        bytes.subarray(104, 112),
+        Number(new DataView(bytes.buffer, bytes.byteOffset + 128).getBigUint64(0)),
+        id as number,
+      )
+  }
+  database.exec('COMMIT')
+}
+
 /**
  * Opens the one connection that writes and creates the tables if they are missing.
  *
  * synchronous=FULL makes each commit durable before it is answered; secure_delete overwrites what is deleted.
  */
-export function openWriter(path: string): DatabaseSync {
+export function openWriter(path: string, key: Uint8Array): DatabaseSync {
   const database = new DatabaseSync(path)
   database.exec(`PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;
     PRAGMA busy_timeout=5000; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-8192`)
+  if (database.prepare('PRAGMA user_version').get()?.user_version === 1) migrateFrom1(database, key)
   database.exec(tables)
   database.exec(`PRAGMA user_version=${schemaVersion}`)
   return database

@@ -13,7 +13,7 @@ export interface WriterData {
 if (parentPort) {
   const port = parentPort
   const { path, key } = workerData as WriterData
-  const database = openWriter(path)
+  const database = openWriter(path, key)
   const applier = new Applier(database, key)
   port.on('message', (operations: Operation[] | 'close') => {
     if (operations === 'close') {

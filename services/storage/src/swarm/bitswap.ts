@@ -8,7 +8,6 @@ import { StorageError } from '../errors.ts'
 import {
   type BlockId,
   codecDagPb,
-  codecRaw,
   encodeBlockId,
   encodeBlockIdBytes,
   hashBlock,
@@ -78,10 +77,10 @@ interface Conversation {
   remembered: Map<string, Serving>
 }
 
-const prefixes = {
-  [codecRaw]: new Uint8Array([1, codecRaw, 0x12, 32]),
-  [codecDagPb]: new Uint8Array([1, codecDagPb, 0x12, 32]),
-} as Record<number, Uint8Array>
+/** What a block's CID is made of, as a want named it: its bytes up to the digest; a version 0 CID leaves them out. */
+function prefixOf(cid: Uint8Array): Uint8Array {
+  return cid[0] === 0x12 ? new Uint8Array([0, codecDagPb, 0x12, 32]) : cid.subarray(0, cid.length - 32)
+}
 
 function hexOf(digest: Uint8Array): string {
   return Buffer.from(digest.buffer, digest.byteOffset, digest.length).toString('hex')
@@ -275,7 +274,7 @@ export class Bitswap {
       if (block && bytes > 0 && bytes + block.length > messageBytesMax - 65_536) break
       conversation.answers.shift()
       if (block) {
-        message.blocks.push({ prefix: prefixes[id.codec] as Uint8Array, data: block })
+        message.blocks.push({ prefix: prefixOf(entry.cid), data: block })
         bytes += block.length
         this.counters.blocksSent++
         this.counters.bytesSent += block.length

@@ -11,6 +11,7 @@ import type { Connection, Libp2p, PeerId } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
+import { StorageError } from '../errors.ts'
 import { createProtector } from './swarm-key.ts'
 
 const redialMsMin = 250
@@ -131,6 +132,20 @@ export class Swarm {
   /** Open connections. */
   connections(): Connection[] {
     return this.host.getConnections()
+  }
+
+  /**
+   * Dials one address now.
+   *
+   * @throws {StorageError} `ERR_PEER_UNREACHABLE`, whatever the cause: a peer that is not listed is not told apart.
+   */
+  async connect(address: string): Promise<void> {
+    try {
+      await this.host.dial(multiaddr(address), { signal: AbortSignal.timeout(dialTimeoutMs) })
+    } catch (cause) {
+      const peer = address.split('/p2p/')[1] ?? ''
+      throw new StorageError(`connect ${peer} failure`, { code: 'ERR_PEER_UNREACHABLE', peer }, { cause })
+    }
   }
 
   #onConnect(peer: string): void {

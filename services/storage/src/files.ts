@@ -1,0 +1,200 @@
+/**
+ * Blocks that hang together: files, directories, and other nodes with links. They are put and read through the
+ * replicator, a few blocks at a time, whatever their size.
+ */
+import { type FileNode, type GetBlock, parseFileNode, readFileNode } from '@healthblock/runtime/unixfs'
+import type { CID } from 'multiformats/cid'
+import { linksOf, type NodeLink } from './dag-node.ts'
+import { isStorageError, StorageError } from './errors.ts'
+import { assertWriter, headerOf, type PayloadHeader, type PayloadReader } from './ownership.ts'
+import type { Receipt } from './replication/receipt.ts'
+import type { Replicator } from './replication/replicator.ts'
+import { type BlockId, codecDagPb, codecRaw, encodeBlockId, fromCid, toCid } from './store/block-id.ts'
+import type { BlockStore } from './store/block-store.ts'
+import type { Reference } from './store/operations.ts'
+
+/** Most blocks of one tree that are walked. */
+export const treeBlocksMax = 1_000_000
+/** Deepest first leaf that is looked for. */
+const depthMax = 8
+const headerTimeoutMs = 5_000
+
+/** What {@link Files} works with. */
+export interface FilesOptions {
+  replicator: Replicator
+  store: BlockStore
+  readHeader: PayloadReader
+}
+
+function keyOf(id: BlockId): string {
+  return Buffer.from(id.digest).toString('hex')
+}
+
+/** Trees of blocks. */
+export class Files {
+  readonly #options: FilesOptions
+
+  constructor(options: FilesOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Stores a block for an account.
+   *
+   * @throws {StorageError} `ERR_NOT_WRITER` for a sealed payload, or a file of one, that is another's; and as {@link Replicator.put}.
+   */
+  async putBlock(id: BlockId, bytes: Uint8Array, reference: Reference): Promise<Receipt[]> {
+    const header = await this.headerOf(id, bytes)
+    assertWriter(header, reference.account, id)
+    return await this.#options.replicator.put(id, bytes, reference, header)
+  }
+
+  /** Whose a block is: by its own header, or for a node of a file by that of the file's first leaf. */
+  async headerOf(id: BlockId, bytes: Uint8Array): Promise<PayloadHeader | undefined> {
+    if (id.codec === codecRaw) return this.#options.readHeader(bytes)
+    if (id.codec !== codecDagPb) return undefined
+    const signal = AbortSignal.timeout(headerTimeoutMs)
+    let [at, node]: [BlockId, Uint8Array] = [id, bytes]
+    for (let depth = 0; depth < depthMax; depth++) {
+      if (at.codec === codecRaw) return this.#options.readHeader(node)
+      const first = firstLink(at, node)
+      if (first === undefined) return undefined
+      const here = this.#options.store.stat(first.digest)
+      if (here) return headerOf(here)
+      try {
+        ;[at, node] = [first, (await this.#options.replicator.read(first, { signal, offline: false })).bytes]
+      } catch (error) {
+        // A root without its leaves belongs to nobody.
+        if (isStorageError(error, 'ERR_BLOCK_NOT_FOUND') || isStorageError(error, 'ERR_BLOCK_ERASED')) return undefined
+        throw error
+      }
+    }
+    return undefined
+  }
+
+  /** Reads blocks for one command. */
+  reader(signal: AbortSignal, offline = false): GetBlock {
+    return async (cid) => (await this.#options.replicator.read(fromCid(cid), { signal, offline })).bytes
+  }
+
+  /**
+   * The file or directory at a path.
+   *
+   * @throws {StorageError} `ERR_PATH_NOT_FOUND`, `ERR_BLOCK_NOT_FOUND`; {RuntimeError} `ERR_DAG_INVALID`.
+   */
+  async resolve(path: { root: CID; names: readonly string[] }, get: GetBlock): Promise<FileNode> {
+    let node = await readFileNode(path.root, get)
+    for (const name of path.names) {
+      const link = node.type === 'directory' ? node.links.find((one) => one.name === name) : undefined
+      if (!link) {
+        const detail = { code: 'ERR_PATH_NOT_FOUND', name, under: node.cid.toString() } as const
+        throw new StorageError(`no link named "${name}" under ${node.cid}`, detail)
+      }
+      node = await readFileNode(link.cid, get)
+    }
+    return node
+  }
+
+  /**
+   * Every block under a node, parents first, each once; leaves are named and not read.
+   *
+   * @throws {StorageError} `ERR_DAG_INVALID` past {@link treeBlocksMax}.
+   */
+  async *descendants(root: BlockId, signal: AbortSignal, offline = false): AsyncGenerator<BlockId> {
+    const seen = new Set([keyOf(root)])
+    const waiting: BlockId[][] = [[root]]
+    while (waiting.length > 0) {
+      const next = waiting.at(-1)?.shift()
+      if (next === undefined) {
+        waiting.pop()
+        continue
+      }
+      if (next !== root) yield next
+      if (next.codec === codecRaw) continue
+      const children: BlockId[] = []
+      for (const { cid } of await this.links(next, signal, offline)) {
+        const child = fromCid(cid)
+        if (seen.has(keyOf(child))) continue
+        seen.add(keyOf(child))
+        children.push(child)
+      }
+      if (seen.size > treeBlocksMax) {
+        const detail = { code: 'ERR_DAG_INVALID', cid: encodeBlockId(root), reason: 'too many blocks' } as const
+        throw new StorageError('the tree has too many blocks', detail)
+      }
+      waiting.push(children)
+    }
+  }
+
+  /** What a node links to. */
+  async links(id: BlockId, signal: AbortSignal, offline = false): Promise<NodeLink[]> {
+    if (id.codec === codecRaw) return []
+    return linksOf(id, (await this.#options.replicator.read(id, { signal, offline })).bytes)
+  }
+
+  /**
+   * Pins a node and keeps everything under it for an account.
+   *
+   * @returns how many blocks.
+   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if one of them is nowhere; nothing is pinned then.
+   */
+  async pinTree(root: BlockId, account: Uint8Array, signal: AbortSignal): Promise<number> {
+    const { replicator } = this.#options
+    let count = 1
+    for await (const id of this.descendants(root, signal)) {
+      await replicator.refer(id, account)
+      count++
+    }
+    await replicator.pin(root, account, 2)
+    return count
+  }
+
+  /** The root of an account's recursive pin that holds a block, as a CID, if there is one. */
+  async rootOf(id: BlockId, account: Uint8Array): Promise<string | undefined> {
+    const pins = await this.#options.replicator.pins(account)
+    const signal = AbortSignal.timeout(headerTimeoutMs)
+    for (const pin of pins) {
+      if (pin.pin !== 2 || pin.codec === codecRaw || keyOf(pin) === keyOf(id)) continue
+      try {
+        for await (const one of this.descendants(pin, signal)) if (keyOf(one) === keyOf(id)) return encodeBlockId(pin)
+      } catch (error) {
+        if (!isStorageError(error, 'ERR_BLOCK_NOT_FOUND') && !isStorageError(error, 'ERR_BLOCK_ERASED')) throw error
+      }
+    }
+    return undefined
+  }
+
+  /** Blocks of a pin that no store has, with the reason. */
+  async missing(root: BlockId, isRecursive: boolean, signal: AbortSignal): Promise<{ cid: string; reason: string }[]> {
+    const { replicator } = this.#options
+    const bad: { cid: string; reason: string }[] = []
+    const check = async (id: BlockId): Promise<void> => {
+      try {
+        await replicator.read(id, { signal, offline: false })
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error
+        bad.push({ cid: encodeBlockId(id), reason: error.message })
+      }
+    }
+    await check(root)
+    if (!isRecursive || bad.length > 0) return bad
+    try {
+      for await (const id of this.descendants(root, signal)) await check(id)
+    } catch (error) {
+      // The walk ends at a node that is not there, which is on the list already.
+      if (!(error instanceof StorageError) || bad.length === 0) throw error
+    }
+    return bad
+  }
+}
+
+/** The first link of a file's node; undefined for anything else. */
+function firstLink(id: BlockId, bytes: Uint8Array): BlockId | undefined {
+  try {
+    const { type, links } = parseFileNode(toCid(id), bytes)
+    const [link] = links
+    return type === 'file' && link ? fromCid(link.cid) : undefined
+  } catch {
+    return undefined
+  }
+}

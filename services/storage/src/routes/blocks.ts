@@ -1,0 +1,102 @@
+/** Commands on single blocks. */
+import type { FastifyInstance } from 'fastify'
+import { isStorageError, StorageError } from '../errors.ts'
+import { encodeReceipts, receiptsHeader } from '../replication/receipt.ts'
+import { encodeBlockId, hashBlock } from '../store/block-id.ts'
+import { multipartOverheadBytesMax, parseSinglePart } from './multipart.ts'
+import type { KuboRouteParts } from './parts.ts'
+import {
+  addCommand,
+  argumentInvalid,
+  assertSha256,
+  codecOf,
+  flagOf,
+  idOf,
+  idsOf,
+  type KuboRequest,
+  optionOf,
+  sendLines,
+  signalOf,
+} from './query.ts'
+
+/** Largest block. */
+export const blockBytesMax = 2 * 1024 * 1024
+
+/** Refuses a body that cannot be kept, before any of it is read. */
+export function assertQuota(parts: KuboRouteParts, request: KuboRequest): void {
+  const left = parts.store.bytesLeft(request.principal.account)
+  const length = Number(request.headers['content-length'] ?? 0)
+  if (left > 0 && length - multipartOverheadBytesMax <= left) return
+  throw new StorageError('the quota is used up', { code: 'ERR_QUOTA_EXCEEDED', bytesMax: left })
+}
+
+/** Adds `block/{put,get,stat,rm}`. */
+export function addBlockCommands(app: FastifyInstance, parts: KuboRouteParts): void {
+  const { backend, replicator, files, fetchLog, now } = parts
+  app.register(async (scope) => addBlockPut(scope, parts))
+  addCommand(app, 'block/get', async (request, reply) => {
+    const id = idOf(request)
+    const signal = signalOf(request)
+    const { bytes } = await replicator.read(id, { signal, offline: flagOf(request, 'offline') })
+    fetchLog.add({ at: now(), account: request.principal.account, cid: encodeBlockId(id) })
+    reply.type('application/octet-stream').header('x-content-type-options', 'nosniff').header('x-stream-output', '1')
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  })
+  addCommand(app, 'block/stat', async (request) => {
+    const id = idOf(request)
+    const here = backend.stat(id.digest)
+    if (here) return { Key: encodeBlockId(id), Size: here.size }
+    const { bytes } = await replicator.read(id, { signal: signalOf(request), offline: flagOf(request, 'offline') })
+    return { Key: encodeBlockId(id), Size: bytes.length }
+  })
+  addCommand(app, 'block/rm', async (request, reply) => {
+    const force = flagOf(request, 'force')
+    const ids = idsOf(request)
+    const { account } = request.principal
+    async function* lines(): AsyncGenerator<{ Hash: string; Error?: string }> {
+      for (const id of ids) {
+        const Hash = encodeBlockId(id)
+        try {
+          const root = await files.rootOf(id, account)
+          if (root !== undefined) throw new StorageError(`pinned: via ${root}`, { code: 'ERR_BLOCK_PINNED', cid: Hash })
+          await replicator.release(id, account, force)
+          if (!flagOf(request, 'quiet')) yield { Hash }
+        } catch (error) {
+          // As Kubo: one line per block, and what cannot be removed says why.
+          if (!(error instanceof StorageError)) throw error
+          if (!(force && isStorageError(error, 'ERR_BLOCK_NOT_FOUND'))) yield { Hash, Error: error.message }
+        }
+      }
+    }
+    return await sendLines(reply, lines())
+  })
+}
+
+/** A block is taken from a body that is read only if it can be kept. */
+function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
+  const bodyLimit = blockBytesMax + multipartOverheadBytesMax
+  const options = {
+    bodyLimit,
+    preParsing: async (request: KuboRequest): Promise<void> => assertQuota(parts, request),
+  }
+  scope.addContentTypeParser('multipart/form-data', { parseAs: 'buffer', bodyLimit }, (_request, body, done) => {
+    done(null, body)
+  })
+  const handle = async (request: KuboRequest, reply: { header: (name: string, value: string) => unknown }) => {
+    if (!Buffer.isBuffer(request.body)) throw argumentInvalid('body', 'not multipart/form-data')
+    const bytes = parseSinglePart(request.headers['content-type'] ?? '', request.body)
+    if (bytes.length > blockBytesMax) {
+      throw new StorageError('the block is too large', { code: 'ERR_BLOCK_TOO_LARGE', sizeBytesMax: blockBytesMax })
+    }
+    assertSha256(request)
+    const codec = codecOf(optionOf(request, 'cid-codec') ?? optionOf(request, 'format') ?? 'raw', 'cid-codec')
+    const id = { digest: hashBlock(bytes), codec }
+    const { account } = request.principal
+    const pin = flagOf(request, 'pin') ? 1 : 0
+    const receipts = await parts.files.putBlock(id, bytes, { account, at: parts.now(), pin })
+    reply.header(receiptsHeader, encodeReceipts(receipts))
+    reply.header('x-chunked-output', '1')
+    return { Key: encodeBlockId(id), Size: bytes.length }
+  }
+  addCommand(scope, 'block/put', handle, options as never)
+}

@@ -1,0 +1,24 @@
+/** What the routes work with. */
+import type { BlockBackend } from '../backend.ts'
+import type { Files } from '../files.ts'
+import type { PayloadReader } from '../ownership.ts'
+import type { Replicator } from '../replication/replicator.ts'
+import type { Scrubber } from '../replication/scrub.ts'
+import type { BlockStore } from '../store/block-store.ts'
+import type { FetchLog } from '../store/fetch-log.ts'
+
+/** What the routes under `/api/v0` work with. */
+export interface KuboRouteParts {
+  backend: BlockBackend
+  store: BlockStore
+  replicator: Replicator
+  files: Files
+  scrubber: Scrubber
+  readHeader: PayloadReader
+  fetchLog: FetchLog
+  /** True for a peer of the member list. */
+  isMemberPeer: (peer: string) => boolean
+  /** Bytes that this node may hold. */
+  bytesMax: number
+  now: () => number
+}
