@@ -23,7 +23,7 @@ import type {
 import { parseHeadValue } from '../../services/accounting-node/src/core/wire.ts'
 import { MemoryNetwork } from './memory-network.ts'
 import { MemoryQueue } from './memory-queue.ts'
-import { type SampleLedger, sampleLedger } from './sample-ledger.ts'
+import { type SampleLedger, type SampleNodeKeys, sampleLedger } from './sample-ledger.ts'
 
 /** A clock that runs `speed` times as fast as the wall's, from `startMs`. `skewMs` is added to what it shows. */
 export function fastClock(startMs: number, speed: number, skew: { ms: number } = { ms: 0 }): Clock {
@@ -142,6 +142,15 @@ export interface ClusterOptions {
   readonly peers?: (rank: number) => PeerNetwork
 }
 
+/** How a node is started. */
+export interface StartOptions {
+  readonly crash?: CrashPlan
+  readonly censor?: readonly string[]
+  /** Other keys than those of genesis; with `account` a node that genesis does not list. */
+  readonly keys?: SampleNodeKeys
+  readonly account?: Uint8Array
+}
+
 /** A ledger and its nodes. */
 export class CoreCluster {
   readonly dir = mkdtempSync(join(tmpdir(), 'healthblock-cores-'))
@@ -192,8 +201,8 @@ export class CoreCluster {
   }
 
   /** Starts a node on its folder, whatever is in it. */
-  async start(rank: number, options: { crash?: CrashPlan; censor?: readonly string[] } = {}): Promise<RunningNode> {
-    const keys = this.ledger.nodes[rank]
+  async start(rank: number, options: StartOptions = {}): Promise<RunningNode> {
+    const keys = options.keys ?? this.ledger.nodes[rank]
     if (keys === undefined) throw new Error(`no node ${rank}`)
     const life = new Life()
     life.plan = options.crash
@@ -208,7 +217,7 @@ export class CoreCluster {
     }
     const cores = await openCores({
       genesis: this.ledger.genesis,
-      rank,
+      ...(options.account === undefined ? { rank } : { account: options.account }),
       nodeKey: keys.node,
       chainKeys: { userchain: keys.userchain, docchain: keys.docchain },
       clock,

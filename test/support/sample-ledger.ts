@@ -1,5 +1,6 @@
 /** A genesis with all its keys, and transactions that are valid on it. */
 import { encodeGenesis, genesisAccount, ledgerIdOf } from '@healthblock/chain/genesis'
+import { encodeGovernArgument, type GovernArguments } from '@healthblock/chain/governing'
 import { signTransaction, type Transaction } from '@healthblock/chain/transaction'
 import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { randomBytes } from '@healthblock/crypto/random'
@@ -20,19 +21,42 @@ export interface SampleLedger {
   readonly nodes: readonly SampleNodeKeys[]
 }
 
-/** Makes a genesis with one organisation and `n` nodes. */
-export function sampleLedger(options: { n: number; q: number; startMs: number }): SampleLedger {
-  const root = generateSigningKey()
-  const op = generateSigningKey()
+/** Fresh keys of one node. */
+export function sampleNodeKeys(): SampleNodeKeys {
   const pair = (): { log: SigningKey; cosigner: SigningKey } => ({
     log: generateSigningKey(),
     cosigner: generateSigningKey(),
   })
-  const nodes = Array.from({ length: options.n }, () => ({
-    node: generateSigningKey(),
-    userchain: pair(),
-    docchain: pair(),
-  }))
+  return { node: generateSigningKey(), userchain: pair(), docchain: pair() }
+}
+
+/** The public keys of a node, in the order of a policy. */
+export function policyKeys({ node, userchain, docchain }: SampleNodeKeys) {
+  const keys = [node, userchain.log, userchain.cosigner, docchain.log, docchain.cosigner]
+  return keys.map(({ publicKey }) => publicKey) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array]
+}
+
+/** An act of the one organisation. */
+export function governTransaction<A extends keyof GovernArguments>(
+  ledger: SampleLedger,
+  act: A,
+  argument: GovernArguments[A],
+  n: number,
+): Transaction {
+  const { account, root } = ledger.organisation
+  return signTransaction({
+    ledgerId: ledger.ledgerId,
+    chain: 'userchain',
+    body: { v: 1, t: 'govern', a: account, act, arg: encodeGovernArgument(act, argument), n },
+    signers: [{ account, key: 0, signingKey: root }],
+  })
+}
+
+/** Makes a genesis with one organisation and `n` nodes. */
+export function sampleLedger(options: { n: number; q: number; startMs: number }): SampleLedger {
+  const root = generateSigningKey()
+  const op = generateSigningKey()
+  const nodes = Array.from({ length: options.n }, sampleNodeKeys)
   const genesis = encodeGenesis({
     v: 1,
     t: 'genesis',
@@ -40,12 +64,7 @@ export function sampleLedger(options: { n: number; q: number; startMs: number })
     params: { epochms: 3_600_000, seals: 1 },
     q: options.q,
     orgs: [[root.publicKey, op.publicKey, generateKemKeyPair().publicKey, 1, 1_000_000]],
-    nodes: nodes.map(({ node, userchain, docchain }) => [
-      0,
-      ...([node, userchain.log, userchain.cosigner, docchain.log, docchain.cosigner].map(
-        ({ publicKey }) => publicKey,
-      ) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array]),
-    ]),
+    nodes: nodes.map((keys) => [0, ...policyKeys(keys)]),
     stores: [[0, generateSigningKey().publicKey, randomBytes(38)]],
   })
   const ledgerId = ledgerIdOf(genesis)

@@ -116,6 +116,11 @@ export class PolicyTrail {
     return this.policies(chain, Number.MAX_SAFE_INTEGER)[0] as LogPolicy
   }
 
+  /** Its number: that of genesis is 0. */
+  newestNumber(chain: ChainName): number {
+    return this.#numbers(chain, Number.MAX_SAFE_INTEGER)[0] as number
+  }
+
   #numbers(chain: ChainName, size: number): number[] {
     let k = 0
     for (const passed of this.#of(chain)) {

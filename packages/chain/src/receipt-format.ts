@@ -68,6 +68,20 @@ function stepToJson({ chain, leaf, proof }: TrailStep): unknown {
   return { chain, leaf: toBase64(leaf), proof }
 }
 
+/** Writes a policy trail by itself, as nodes serve it: a JSON list of steps. */
+export function encodeTrail(steps: readonly TrailStep[]): Uint8Array<ArrayBuffer> {
+  return encodeUtf8(JSON.stringify(steps.map(stepToJson)))
+}
+
+/**
+ * Reads what `encodeTrail` wrote; it verifies nothing.
+ *
+ * @throws {ChainError} `ERR_RECEIPT_FORMAT`.
+ */
+export function parseTrail(bytes: Uint8Array): readonly TrailStep[] {
+  return array(parseJson(bytes), trailStepsMax).map(stepOfJson)
+}
+
 /** Writes a receipt; keys stand in the order of their code units. A trail without steps is left out. */
 export function encodeReceipt({ genesis, kind, parts, trail }: Receipt): Uint8Array<ArrayBuffer> {
   const steps = trail === undefined || trail.length === 0 ? undefined : trail.map(stepToJson)
@@ -138,20 +152,22 @@ function stepOfJson(value: unknown): TrailStep {
   return { chain: oneOf(chain, ['userchain', 'docchain']), leaf: base64(leaf), proof }
 }
 
+function parseJson(bytes: Uint8Array): unknown {
+  if (bytes.length > receiptSizeBytesMax) throw formatError('too large')
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
+  } catch (cause) {
+    throw formatError('not JSON in UTF-8', cause)
+  }
+}
+
 /**
  * Reads a receipt in its one form: what `encodeReceipt` would write again, byte for byte.
  *
  * @throws {ChainError} `ERR_RECEIPT_FORMAT`.
  */
 export function parseReceipt(bytes: Uint8Array): Receipt {
-  if (bytes.length > receiptSizeBytesMax) throw formatError('too large')
-  let json: unknown
-  try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
-  } catch (cause) {
-    throw formatError('not JSON in UTF-8', cause)
-  }
-  const file = object(json, ['genesis', 'kind', 'parts', 'v'], ['trail'])
+  const file = object(parseJson(bytes), ['genesis', 'kind', 'parts', 'v'], ['trail'])
   if (file.v !== 1) throw formatError('an unknown version')
   const receipt: Receipt = {
     kind: oneOf(file.kind, ['transaction', 'revocation']),

@@ -18,7 +18,7 @@ import { verifyStateProof } from './state-tree.ts'
 import { type ChainName, parseTransactionLeaf, type Transaction, transactionId, typeChains } from './transaction.ts'
 
 export type { Receipt, ReceiptPart, ReceiptState } from './receipt-format.ts'
-export { encodeReceipt, parseReceipt, receiptSizeBytesMax } from './receipt-format.ts'
+export { encodeReceipt, encodeTrail, parseReceipt, parseTrail, receiptSizeBytesMax } from './receipt-format.ts'
 
 /** A leaf with what proves it: its inclusion in the tree of a published checkpoint (any with q cosignatures and a log line). */
 export interface ReceiptEntry {

@@ -25,12 +25,13 @@ async function readiness(node: AccountingNode): Promise<ReadinessCheck[]> {
   }
   for (const chain of chainNames) {
     const { core, reader } = node.chains[chain]
-    const { halted, registerReachable, clockSkewMs, cosignedAgeMs } = core.status()
+    const { halted, registerReachable, clockSkewMs, cosignedAgeMs, takesPart } = core.status()
     const published = core.published()
     add(`${chain} running`, halted === undefined ? undefined : `halted: ${halted}`)
     add(`${chain} register`, registerReachable ? undefined : 'the head register does not answer')
     const isCurrent = published !== undefined && published.size <= core.head().size && reader.published !== undefined
     add(`${chain} published`, isCurrent ? undefined : 'the published head is not applied')
+    add(`${chain} member`, takesPart ? undefined : 'this node, with these keys, is not in the policy in force')
     add(
       `${chain} cosigned`,
       cosignedAgeMs <= cosignedAgeMsMax ? undefined : 'a quorum has not renewed its cosignatures',
@@ -60,9 +61,8 @@ export async function createApp(node: AccountingNode, metrics: Registry): Promis
   const { userchain, docchain } = node.chains
   const guard = createPeerGuard({
     ledgerId: node.genesis.ledgerId,
-    accounts: node.nodeAccounts,
-    rank: node.rank,
-    keyOf: (account, key) => userchain.core.ledger.accountKey(account, key),
+    account: node.account,
+    peer: node.peer,
     nowMs: node.nowMs,
   })
   registerPeerRoutes(app.fastify, { userchain: userchain.core, docchain: docchain.core }, guard)

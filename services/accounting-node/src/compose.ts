@@ -1,7 +1,6 @@
 /** Puts a node together from its configuration, and takes it apart again. */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { genesisAccounts } from '@healthblock/chain/genesis'
 import { receiptSizeBytesMax } from '@healthblock/chain/receipt'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { StateTree } from '@healthblock/chain/state-tree'
@@ -142,7 +141,11 @@ interface World {
   readonly peers: PeersFile
 }
 
-function openWorld(config: AccountingConfig, accounts: readonly Uint8Array[], logger: Logger): World {
+function openWorld(
+  config: AccountingConfig,
+  accountOf: (rank: number) => Uint8Array | undefined,
+  logger: Logger,
+): World {
   const { settings, secrets, genesis } = config
   let toldMs = Number.NEGATIVE_INFINITY
   const onFault = (error: unknown): void => {
@@ -164,18 +167,19 @@ function openWorld(config: AccountingConfig, accounts: readonly Uint8Array[], lo
     register: openRegister(config),
     network: openHttpPeers({
       ledgerId: genesis.ledgerId,
-      accounts,
-      rank: settings.rank,
+      account: config.account,
+      accountOf: (rank) => accountOf(rank) ?? peers.accountOf(rank),
       nodeKey: secrets.node,
       urlOf: (rank) => peers.urlOf(rank),
+      known: () => peers.ranks(),
     }),
   }
 }
 
 /** Asks the other nodes for a receipt, one after the other. */
-function receiptFetcher(peers: PeersFile, ranks: readonly number[]) {
+function receiptFetcher(peers: PeersFile) {
   return async (id: Uint8Array): Promise<Uint8Array | undefined> => {
-    for (const rank of ranks) {
+    for (const rank of peers.ranks()) {
       const base = peers.urlOf(rank)
       if (base === undefined) continue
       const url = `${base}/v1/userchain/transactions/${toHex(id)}/receipt`
@@ -245,10 +249,8 @@ function isStateGood(cores: NodeCores, chain: ChainName): boolean {
 
 /** Joins the parts into a node. */
 function joinNode(parts: Parts, opened: { incidents: IncidentLog; world: World; closures: Closures }): AccountingNode {
-  const { config, account, logger, metrics } = parts
+  const { config, cores, account, logger, metrics } = parts
   const { settings, secrets, genesis } = config
-  const accounts = genesisAccounts(genesis)
-  const [org] = genesis.body.nodes[settings.rank] as (typeof genesis.body.nodes)[number]
   const gatewayMetrics = createGatewayMetrics(metrics)
   const chains = {
     userchain: openChain(parts, 'userchain', gatewayMetrics),
@@ -258,13 +260,17 @@ function joinNode(parts: Parts, opened: { incidents: IncidentLog; world: World; 
   const readers = { userchain: chains.userchain.reader, docchain: chains.docchain.reader }
   return {
     genesis,
-    rank: settings.rank,
     account,
-    nodeAccounts: accounts.nodes,
-    organisation: { account: accounts.organisations[org] as Uint8Array, op: secrets.organisationOp },
+    logKeys: {
+      userchain: secrets.chains.userchain.log.publicKey,
+      docchain: secrets.chains.docchain.log.publicKey,
+    },
+    peer: cores.peer,
+    trail: cores.trail,
+    organisation: { account: config.organisation, op: secrets.organisationOp },
     adminSecret: secrets.admin,
     chains,
-    receipts: new Receipts({ genesis, readers, closures: opened.closures }),
+    receipts: new Receipts({ genesis, trail: cores.trail, readers, closures: opened.closures }),
     incidents: opened.incidents,
     directory: new Directory(join(settings.dir, 'directory.db')),
     logger,
@@ -297,9 +303,9 @@ interface Opened {
 async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Opened> {
   const { settings, secrets, genesis } = config
   const { logger } = hooks
-  const accounts = genesisAccounts(genesis).nodes
-  const account = accounts[settings.rank] as Uint8Array
-  const world = openWorld(config, accounts, logger)
+  const { account } = config
+  let accountOf: (rank: number) => Uint8Array | undefined = () => undefined
+  const world = openWorld(config, (rank) => accountOf(rank), logger)
   const faults: Fault[] = []
   const stores = new Stores(settings.dir, faults)
   const observe = (event: CoreEvent): void => {
@@ -313,7 +319,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
   const disk = (chain: ChainName) => openFileDisk(join(settings.dir, chain))
   const cores = await openCores({
     genesis: genesis.bytes,
-    rank: settings.rank,
+    account,
     nodeKey: secrets.node,
     chainKeys: secrets.chains,
     clock: systemClock,
@@ -325,6 +331,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     openStore: stores.openStore,
     ...(settings.faultCensor === undefined ? {} : { faultCensor: new Set(settings.faultCensor.split(',')) }),
   })
+  accountOf = cores.accountOf
   const incidents = new IncidentLog({
     path: join(settings.dir, 'incidents.log'),
     ledgerId: genesis.ledgerId,
@@ -333,11 +340,10 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     nowMs: systemClock.nowMs,
   })
   const healer = new Healer({ cores, incidents, logger })
-  const others = accounts.map((_, rank) => rank).filter((rank) => rank !== settings.rank)
   const closures = new Closures({
     core: cores.userchain,
     path: join(settings.dir, 'userchain', 'closures.db'),
-    fetchReceipt: receiptFetcher(world.peers, others),
+    fetchReceipt: receiptFetcher(world.peers),
   })
   const metrics = new Registry()
   const node = joinNode({ config, cores, healer, metrics, account, logger }, { incidents, world, closures })
@@ -404,7 +410,7 @@ export async function startNode(config: AccountingConfig, hooks: NodeHooks): Pro
   const app = await createApp(node, opened.metrics)
   const address = await app.listen({ host: settings.host, port: settings.port, dir: settings.dir })
   const check = startSelfCheck(opened, settings.dir, hooks)
-  nodeStarted(hooks.logger, { url: address.url, rank: settings.rank, ledger: toHex(genesis.ledgerId) })
+  nodeStarted(hooks.logger, { url: address.url, name: config.name, ledger: toHex(genesis.ledgerId) })
   return {
     node,
     app,

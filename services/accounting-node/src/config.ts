@@ -1,8 +1,8 @@
 /** Settings and secrets of the process: read once, checked together, frozen. SPEC.md §5 lists every variable and file. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
-import type { ChainName } from '@healthblock/chain/transaction'
+import { type Genesis, genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
+import type { ChainName, GenesisNode } from '@healthblock/chain/transaction'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { equalBytes, fromHex } from '@healthblock/encoding/bytes'
 import {
@@ -29,11 +29,25 @@ const settings = {
     min: 0,
     max: 65_535,
   }),
-  rank: integer('ACCOUNTING_RANK', {
-    description: "this node's position in the genesis file's nodes, from 0",
-    min: 0,
-    max: 255,
-  }),
+  rank: optional(
+    integer('ACCOUNTING_RANK', {
+      description: "this node's position in the genesis file's nodes, from 0; its keys are those that genesis lists",
+      min: 0,
+      max: 255,
+    }),
+  ),
+  account: optional(
+    text('ACCOUNTING_ACCOUNT', {
+      description: 'account (hex) of a node that joined later, or whose keys were replaced; instead of ACCOUNTING_RANK',
+      pattern: /^[0-9a-f]{64}$/,
+    }),
+  ),
+  organisation: optional(
+    text('ACCOUNTING_ORGANISATION', {
+      description: 'account (hex) of the organisation whose node this is; with ACCOUNTING_ACCOUNT',
+      pattern: /^[0-9a-f]{64}$/,
+    }),
+  ),
   genesisFile: optional(
     existingFile('ACCOUNTING_GENESIS_FILE', {
       description: 'the genesis file; by default genesis.cbor in ACCOUNTING_DIR. Kept there after the first start',
@@ -115,6 +129,11 @@ export interface AccountingConfig {
   readonly settings: AccountingSettings
   readonly secrets: AccountingSecrets
   readonly genesis: Genesis
+  /** Account of this node, and of the organisation whose node it is. */
+  readonly account: Uint8Array
+  readonly organisation: Uint8Array
+  /** For logs: `accounting-` and the rank in genesis, or the beginning of the account. */
+  readonly name: string
 }
 
 function readText(file: string): string {
@@ -204,8 +223,37 @@ function checkKeys(genesis: Genesis, rank: number, secrets: AccountingSecrets): 
   }
 }
 
+/** Who this node is: by its rank in genesis, whose keys it must then hold, or by its account, whose keys the ledger knows. */
+function identityOf(
+  settings: AccountingSettings,
+  secrets: AccountingSecrets,
+  genesis: Genesis,
+): Pick<AccountingConfig, 'account' | 'organisation' | 'name'> {
+  const { rank, account, organisation } = settings
+  if (account !== undefined && organisation !== undefined && rank === undefined) {
+    return {
+      account: fromHex(account),
+      organisation: fromHex(organisation),
+      name: `accounting-${account.slice(0, 8)}`,
+    }
+  }
+  if (rank === undefined || account !== undefined || organisation !== undefined) {
+    const reason = 'give either ACCOUNTING_RANK, or ACCOUNTING_ACCOUNT and ACCOUNTING_ORGANISATION'
+    throw new AccountingError(reason, { code: 'ERR_GENESIS_INVALID', reason })
+  }
+  checkKeys(genesis, rank, secrets)
+  const accounts = genesisAccounts(genesis)
+  const [org] = genesis.body.nodes[rank] as GenesisNode
+  return {
+    account: accounts.nodes[rank] as Uint8Array,
+    organisation: accounts.organisations[org] as Uint8Array,
+    name: `accounting-${rank}`,
+  }
+}
+
 /**
- * Reads everything that a node is started with, and checks that its keys are those of its rank.
+ * Reads everything that a node is started with. A node that names its rank must have the keys that genesis lists for it; the keys of one
+ * that names its account are compared with the policy in force while it runs.
  *
  * @param environment - `process.env`.
  * @throws {RuntimeError} `ERR_CONFIG_INVALID` with every faulty variable.
@@ -213,9 +261,13 @@ function checkKeys(genesis: Genesis, rank: number, secrets: AccountingSecrets): 
  */
 export function readAccountingConfig(environment: Environment): AccountingConfig {
   const read = readConfig(environment, { settings, secrets: {} })
-  const { dir, rank } = read.settings
+  const { dir } = read.settings
   const secrets = readSecrets(read.settings.secretsDir ?? join(dir, 'secrets'))
   const genesis = readGenesis(read.settings.genesisFile ?? join(dir, 'genesis.cbor'))
-  checkKeys(genesis, rank, secrets)
-  return Object.freeze({ settings: read.settings, secrets, genesis })
+  return Object.freeze({
+    settings: read.settings,
+    secrets,
+    genesis,
+    ...identityOf(read.settings, secrets, genesis),
+  })
 }

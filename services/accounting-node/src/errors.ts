@@ -22,6 +22,7 @@ export type AccountingErrorDetail =
   | { code: 'ERR_LOG_DAMAGED'; chain: string; index: number; reason: string }
   | { code: 'ERR_FORKED'; chain: string; height: number; reason: string }
   | { code: 'ERR_CORE_HALTED'; chain: string; reason: string }
+  | { code: 'ERR_RULES_UNKNOWN'; version: number; newest: number }
   | { code: 'ERR_MESSAGE_INVALID'; reason: string }
 
 /** Each code that {@link AccountingError} can carry. */

@@ -9,7 +9,7 @@ function reasonOf(error: unknown): { code: string | undefined; reason: string } 
 }
 
 /** The node answers requests. */
-export function nodeStarted(logger: Logger, fields: { url: string; rank: number; ledger: string }): void {
+export function nodeStarted(logger: Logger, fields: { url: string; name: string; ledger: string }): void {
   logger.info(fields, 'node started')
 }
 
@@ -79,6 +79,7 @@ const coreLevels: Readonly<Record<CoreEvent['kind'], 'debug' | 'info' | 'warn' |
   'stepped-down': 'warn',
   decided: 'debug',
   published: 'debug',
+  policy: 'info',
   reproposed: 'warn',
   'register-rebuilt': 'error',
   'caught-up': 'info',

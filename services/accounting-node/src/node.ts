@@ -1,5 +1,7 @@
 /** The parts of a running node, as its routes use them. */
 import type { Genesis } from '@healthblock/chain/genesis'
+import type { RankedNode } from '@healthblock/chain/policy'
+import type { PolicyTrail } from '@healthblock/chain/policy-trail'
 import type { ChainName } from '@healthblock/chain/transaction'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import type { ChainCore } from './core/chain-core.ts'
@@ -28,11 +30,14 @@ export interface Organisation {
 /** A node. */
 export interface AccountingNode {
   readonly genesis: Genesis
-  readonly rank: number
   /** This node's account. */
   readonly account: Uint8Array
-  /** Accounts of all nodes by rank. */
-  readonly nodeAccounts: readonly Uint8Array[]
+  /** Log keys of this node by chain. */
+  readonly logKeys: Readonly<Record<ChainName, Uint8Array>>
+  /** The nodes of the policies in force, by account (`NodeCores.peer`). */
+  readonly peer: (account: Uint8Array) => readonly RankedNode[]
+  /** The policy trail, as far as this node has it. */
+  readonly trail: PolicyTrail
   readonly organisation: Organisation
   /** Bearer of administrators. */
   readonly adminSecret: string

@@ -19,7 +19,7 @@ function roomBytes(dir: string): number {
 /** Reads the configuration from the environment and runs the node. Resolves once it listens. */
 export async function run(): Promise<void> {
   let config = readAccountingConfig(process.env)
-  const logger = createLogger({ name: `accounting-${config.settings.rank}`, level: config.settings.logLevel })
+  const logger = createLogger({ name: config.name, level: config.settings.logLevel })
   let running: Promise<RunningNode> | undefined
   let isStopping = false
 

@@ -18,11 +18,13 @@ const tokenRenewMs = 600_000
 /** How to reach the peers. */
 export interface HttpPeersOptions {
   readonly ledgerId: Uint8Array
-  /** Accounts of all nodes by rank. */
-  readonly accounts: readonly Uint8Array[]
-  /** This node's rank and node key. */
-  readonly rank: number
+  /** Account of a node by rank, asked when a token is made; undefined if it is not known. */
+  readonly accountOf: (rank: number) => Uint8Array | undefined
+  /** This node's account and node key. */
+  readonly account: Uint8Array
   readonly nodeKey: SigningKey
+  /** Ranks whose addresses are known. */
+  readonly known?: () => readonly number[]
   /** Base URL of a rank, asked at each call; undefined if it is not known. */
   readonly urlOf: (rank: number) => string | undefined
 }
@@ -76,11 +78,13 @@ export function openHttpPeers(options: HttpPeersOptions): HttpPeers {
   const agents = { plain: new Agent(settings), tls: new TlsAgent(settings) }
   const tokens = new Map<number, { token: string; untilMs: number }>()
 
-  const tokenFor = (rank: number): string => {
+  const tokenFor = (rank: number): string | undefined => {
     const nowMs = Date.now()
     const known = tokens.get(rank)
     if (known !== undefined && known.untilMs > nowMs + tokenRenewMs) return known.token
-    const [account, audience] = [options.accounts[options.rank], options.accounts[rank]] as [Uint8Array, Uint8Array]
+    const { account } = options
+    const audience = options.accountOf(rank)
+    if (audience === undefined) return undefined
     const untilMs = nowMs + tokenMs
     const statement = { account, audience, scope: 'ledger', until: untilMs } as const
     const token = createToken({ ledgerId: options.ledgerId, statement, key: 2, signingKey: options.nodeKey })
@@ -89,15 +93,18 @@ export function openHttpPeers(options: HttpPeersOptions): HttpPeers {
   }
 
   return {
+    known: () => options.known?.() ?? [],
     async call(rank, chain, method, body, { timeoutMs }) {
       const base = options.urlOf(rank)
       const unreachable = (reason: string, cause?: unknown): AccountingError =>
         new AccountingError(`rank ${rank}: ${reason}`, { code: 'ERR_PEER_UNREACHABLE', rank, reason }, { cause })
       if (base === undefined) throw unreachable('its address is not known')
+      const token = tokenFor(rank)
+      if (token === undefined) throw unreachable('its account is not known')
       let answer: { status: number; bytes: Uint8Array }
       try {
         const url = new URL(`/peer/${chain}/${method}`, base)
-        answer = await post({ url, token: tokenFor(rank), body, timeoutMs, agents })
+        answer = await post({ url, token, body, timeoutMs, agents })
       } catch (cause) {
         throw unreachable(messageOf(cause), cause)
       }

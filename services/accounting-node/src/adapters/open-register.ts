@@ -14,7 +14,7 @@ export function openRegister({ settings, secrets, genesis }: AccountingConfig): 
   const place = settings.register.slice(at + 1)
   if (settings.register.startsWith('sqlite:')) return openSqliteRegister(place)
   const { etcd } = secrets
-  const user = settings.etcdUser ?? `accounting-${settings.rank}`
+  const user = settings.etcdUser ?? `accounting-${settings.rank ?? 'node'}`
   return openEtcdRegister({
     ledgerId: genesis.ledgerId,
     endpoints: place.split(','),

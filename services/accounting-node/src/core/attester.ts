@@ -12,9 +12,13 @@ import {
 } from '@healthblock/chain/checkpoint'
 import { encodeUtf8, equalBytes } from '@healthblock/encoding/bytes'
 import type { CoreState } from './core-state.ts'
-import { encodeMessage, type Fields, isSameHead } from './wire.ts'
+import type { Members } from './members.ts'
+import { encodeStep, makeStep, parseStep } from './trail-store.ts'
+import { encodeMessage, Fields, isSameHead, parseMessage } from './wire.ts'
 
 const utf8 = new TextDecoder()
+/** Most steps of one answer. */
+const trailStepsAtOnceMax = 256
 
 /**
  * Cosigns the head, if this node may and has not yet (or `again`: a heartbeat), tells all peers, and publishes if that makes q.
@@ -22,16 +26,19 @@ const utf8 = new TextDecoder()
 export async function cosign(core: CoreState, options: { again?: boolean } = {}): Promise<void> {
   const line = await core.lock.run(async () => {
     const { size, root, height } = core.head()
-    if (core.signal.aborted || !core.maySign(size)) return undefined
+    const { attesters } = core
+    const { account, keys } = core.options
+    if (core.signal.aborted || !core.maySign(size) || !attesters.takesPart(account, keys)) return undefined
     const promised = core.promise.current
     if (promised.size === size && !equalBytes(promised.root, root)) {
       throw core.fork(height, `this node cosigned another root at size ${size} than it has now`)
     }
-    if (core.cosignedSize === size && options.again !== true) return undefined
+    const isDone = core.cosigned.size === size && core.cosigned.k === attesters.k
+    if (isDone && options.again !== true) return undefined
     if (promised.size < size) await core.durably(core.promise.bind({ size, root }))
-    core.cosignedSize = size
-    const head = { origin: core.members.origin, size, root }
-    const cosigner = { rank: core.rank, signer: core.options.keys.cosigner, nowMs: core.nowMs() }
+    core.cosigned = { size, k: attesters.k }
+    const head = { origin: attesters.origin, size, root }
+    const cosigner = { rank: core.rankIn(attesters), signer: keys.cosigner, nowMs: core.nowMs() }
     return { ...head, line: cosignCheckpoint(head, cosigner) }
   })
   if (line === undefined) return
@@ -43,17 +50,29 @@ export async function cosign(core: CoreState, options: { again?: boolean } = {})
 export function takeCosignature(core: CoreState, cosignature: { size: number; root: Uint8Array; line: string }): void {
   const { size, root, line } = cosignature
   if (size < (core.published?.size ?? 0)) return
-  const head = { origin: core.members.origin, size, root }
-  let verified: Cosignature
-  try {
-    verified = verifyCosignature({ line, head, cosigners: core.members.policy.cosigners })
-  } catch (error) {
-    core.report('a cosignature', error)
-    return
-  }
+  const verified = verifyLine(core, { size, root, line })
+  if (verified === undefined) return
   core.cosignatures.add({ ...verified, size, root }, core.published?.size ?? 0)
   core.largestSizeSeen = Math.max(core.largestSizeSeen, size)
   publish(core)
+}
+
+/** A line of somebody who may cosign a head of this size, with his key; wrong ones are reported. */
+export function verifyLine(
+  core: CoreState,
+  { size, root, line }: { size: number; root: Uint8Array; line: string },
+): (Cosignature & { key: Uint8Array }) | undefined {
+  let failure: unknown
+  for (const { origin, policy } of core.cosignersOf(size)) {
+    try {
+      const verified = verifyCosignature({ line, head: { origin, size, root }, cosigners: policy.cosigners })
+      return { ...verified, key: policy.cosigners[verified.rank] as Uint8Array }
+    } catch (error) {
+      failure ??= error
+    }
+  }
+  core.report('a cosignature', failure)
+  return undefined
 }
 
 /** Answers `cosignature`. */
@@ -69,32 +88,79 @@ export function answerCosignature(core: CoreState, request: Fields): Uint8Array 
 /** Publishes the largest applied boundary that q nodes cosigned, or a fresher note of the published one. */
 export function publish(core: CoreState): void {
   const head = core.head()
-  const q = core.members.quorum
-  const sizes = [head.size]
-  const before = core.ledger.index(core.chain).boundaryAt(head.height - 1)
-  if (before !== undefined) sizes.push(before.size)
-  for (const size of sizes) {
-    if (size < (core.published?.size ?? 0)) return
-    const place = core.ledger.index(core.chain).boundary(size)
+  for (const height of [head.height, head.height - 1]) {
+    const place = core.ledger.index(core.chain).boundaryAt(height)
     if (place === undefined) continue
-    const lines = core.cosignatures.over(place)
-    if (lines.length < q) continue
-    // Of a size that is out already, only fresher cosignatures make a new note.
-    const times = lines.map(({ time }) => time).sort((a, b) => b - a)
-    const oldestTime = times[q - 1] as number
-    if (size === core.published?.size && oldestTime <= core.publishedOldestTime) return
-    const note = signCheckpoint({ origin: core.members.origin, size, root: place.root }, core.options.keys.log)
-    const checkpoint = addSignatures(
-      note,
-      lines.map(({ line }) => line),
-    )
-    const fresh = size !== core.published?.size
-    core.published = { height: place.height, size, root: place.root, checkpoint }
-    core.publishedOldestTime = oldestTime
-    if (fresh) core.options.observe({ kind: 'published', chain: core.chain, size, cosigners: lines.length })
-    core.notifyPublished(core.published, fresh)
-    return
+    if (place.size < (core.published?.size ?? 0)) return
+    // At a switch the members after it make fresher notes, once those before it have published it.
+    const members = core.memberships.cosignersOf(height)
+    if (members.some((one) => publishUnder(core, place, one))) return
   }
+}
+
+function publishUnder(
+  core: CoreState,
+  place: { height: number; size: number; root: Uint8Array },
+  members: Members,
+): boolean {
+  const { height, size, root } = place
+  const q = members.quorum
+  const lines = core.cosignatures.over(place, members.policy)
+  if (lines.length < q) return false
+  // Of a size that is out already, only fresher cosignatures make a new note.
+  const times = lines.map(({ time }) => time).sort((a, b) => b - a)
+  const oldestTime = times[q - 1] as number
+  const fresh = size !== core.published?.size
+  if (!fresh && oldestTime <= core.publishedOldestTime) return false
+  const note = signCheckpoint({ origin: members.origin, size, root }, core.options.keys.log)
+  const checkpoint = addSignatures(
+    note,
+    lines.map(({ line }) => line),
+  )
+  core.published = { height, size, root, checkpoint }
+  core.publishedOldestTime = oldestTime
+  if (fresh) core.options.observe({ kind: 'published', chain: core.chain, size, cosigners: lines.length })
+  core.notifyPublished(core.published, fresh)
+  const isSwitch = size === core.head().size && members.k < core.members.k
+  if (isSwitch && !core.mayFollowHead) keepStep(core, { index: switchIndex(core), size, checkpoint })
+  return true
+}
+
+/** Where the leaf lies that a step of the trail for this head shows: the `govern`, or Docchain's SEAL. */
+function switchIndex(core: CoreState): number {
+  return core.chain === 'docchain' ? core.head().size - 1 : core.ledger.policy('userchain').o
+}
+
+/** Puts the switch at the head on the trail, now that its checkpoint is published; from then on blocks may follow. */
+function keepStep(core: CoreState, at: { index: number; size: number; checkpoint: string }): void {
+  const { chain } = core
+  const { trail } = core.options
+  const work = async (): Promise<void> => {
+    const step = await makeStep(core.log, { chain, ...at })
+    const { note } = trail.trail.receiptForm(chain, at.checkpoint)
+    await trail.add({ ...step, proof: step.proof.replace(at.checkpoint, () => note) })
+    core.options.observe({ kind: 'policy', chain, k: trail.newest(chain), size: at.size })
+    core.changed.notify()
+    await cosign(core)
+  }
+  // A node whose log key is none of that policy's cannot make the step: it takes the others'.
+  work().catch((error) => core.report('the policy trail', error))
+}
+
+/** Answers `trail`: the steps from a number on. */
+export function answerTrail(core: CoreState, request: Fields): Uint8Array {
+  const steps = core.options.trail.trail.steps.slice(request.uint('from'), request.uint('from') + trailStepsAtOnceMax)
+  return encodeMessage({ steps: steps.map(encodeStep) })
+}
+
+/** Takes the steps that a peer has and this node lacks. */
+export async function fetchTrail(core: CoreState, rank: number): Promise<void> {
+  const { trail } = core.options
+  const from = trail.trail.steps.length
+  // Two nodes may hold steps of different chains in different orders, so those known are read again and passed over.
+  const answer = parseMessage(await core.call(rank, 'trail', encodeMessage({ from: 0 })))
+  for (const value of answer.list('steps')) await trail.add(parseStep(Fields.of(value)))
+  if (trail.trail.steps.length > from) core.changed.notify()
 }
 
 /** Takes the cosignatures of a published note that a peer served. */

@@ -140,10 +140,10 @@ export async function catchUp(
   target: { height: number; size?: number; root?: Uint8Array; acks?: readonly Ack[] },
 ): Promise<void> {
   const from = core.head().height
-  const others = core.members.others(core.rank)
+  const others = core.sources()
   let failures = 0
   for (
-    let turn = core.rank;
+    let turn = Math.max(0, core.rank);
     core.head().height < target.height && failures < others.length && !core.signal.aborted;
     turn++
   ) {
@@ -167,7 +167,12 @@ export async function catchUp(
  * @throws {AccountingError} as `readRegister`.
  */
 export async function followRegister(core: CoreState): Promise<void> {
-  const { value } = await readRegister(core)
+  let { value, claimed } = await readRegister(core)
+  if (value === undefined && claimed !== undefined && claimed.height > core.head().height + 1) {
+    // It may stand on acks of a policy that lies between: every block on the way proves itself.
+    await catchUp(core, { height: claimed.height })
+    value = (await readRegister(core)).value
+  }
   if (value === undefined) return
   if (value.height === core.head().height + 1) {
     const own = await ownBlock(core, value)
@@ -189,11 +194,11 @@ export async function repairBlock(
 ): Promise<boolean> {
   const boundary = core.ledger.index(core.chain).boundaryAt(height)
   if (boundary === undefined) return false
-  for (const rank of core.members.others(core.rank)) {
+  for (const rank of core.sources()) {
     try {
       const [block] = (await fetchFrom(core, rank, height, 1)).blocks
       if (block === undefined || !isGood(parseBlock(block.blockBytes))) continue
-      if (!(await core.members.isDecided(boundary, block.acks))) continue
+      if (!(await core.memberships.at(height).isDecided(boundary, block.acks))) continue
       await core.lock.run(() => core.log.repair(height, encodeRecord(block)))
       return true
     } catch (error) {

@@ -67,6 +67,8 @@ export interface CoreStatus {
   readonly registerReachable: boolean
   /** False while this node neither acks nor cosigns, because it is behind or was rolled back. */
   readonly signs: boolean
+  /** False while this node, with the keys that it was started with, is not in the policy in force. */
+  readonly takesPart: boolean
   /** Age of the published note's q-th newest cosignature, ms; as large as the time itself while only an older process's note is known. */
   readonly cosignedAgeMs: number
   /** Largest difference between this clock and the median of the peers' as last measured, ms. */

@@ -3,7 +3,7 @@ import type { Ledger } from '@healthblock/chain/block'
 import { type ChainName, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import { AccountingError } from '../errors.ts'
-import { answerCosignature, takePublished } from './attester.ts'
+import { answerCosignature, answerTrail, takePublished } from './attester.ts'
 import { answerBlocks, Follower, repairBlock } from './catch-up.ts'
 import type { AppliedBlock, AppliedHead, BlockPlace, ChainCore, CoreStatus, PublishedHead } from './chain-core.ts'
 import { type CoreState, parseTransactions } from './core-state.ts'
@@ -114,6 +114,7 @@ export class ChainNode implements ChainCore {
       sinceDecidedMs: nowMs - core.lastDecidedMs,
       registerReachable: core.registerReachable,
       signs: core.signFrom !== undefined && core.maySign(core.head().size) && core.largestSizeSeen <= core.head().size,
+      takesPart: core.takesPart,
       cosignedAgeMs: nowMs - core.publishedOldestTime,
       clockSkewMs: core.clockSkewMs,
       halted: core.halted,
@@ -161,6 +162,8 @@ export class ChainNode implements ChainCore {
         return answerBlocks(core, request)
       case 'head':
         return answerHead(core, from)
+      case 'trail':
+        return answerTrail(core, request)
     }
   }
 
@@ -187,6 +190,7 @@ export class ChainNode implements ChainCore {
     core.staged = await StagedStore.open(core.options.disk)
     core.promise = await PromiseStore.open(core.options.disk)
     await this.#replay()
+    core.checkRules()
     const checkpoint = await core.options.disk.read(checkpointFile)
     if (checkpoint !== undefined && checkpoint.length > 0) this.#restorePublished(utf8.decode(checkpoint))
     core.lastDecidedMs = core.nowMs()

@@ -1,6 +1,6 @@
 import { appendFileSync, copyFileSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { verifyCheckpoint } from '@healthblock/chain/checkpoint'
+import { chainOrigin, genesisPolicy, verifyCheckpoint } from '@healthblock/chain/checkpoint'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import type { Transaction } from '@healthblock/chain/transaction'
@@ -8,7 +8,6 @@ import { toHex } from '@healthblock/encoding/bytes'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type ClusterOptions, CoreCluster } from '../../../../test/support/core-cluster.ts'
 import { algorithmTransaction, doctorRegistration, licenceTransaction } from '../../../../test/support/sample-ledger.ts'
-import { Members } from './members.ts'
 import { encodeHeadValue, parseHeadValue } from './wire.ts'
 
 let cluster: CoreCluster
@@ -63,7 +62,9 @@ function checkOneLedger(ranks = alive()): void {
   const longest = logs.reduce((a, b) => (b.length > a.length ? b : a), [])
   for (const log of logs) expect(log).toEqual(longest.slice(0, log.length))
   expect(new Set(longest).size).toBe(longest.length)
-  const { origin, policy } = new Members(parseGenesis(cluster.ledger.genesis), 'userchain')
+  const genesis = parseGenesis(cluster.ledger.genesis)
+  const origin = chainOrigin({ ledgerId: genesis.ledgerId, chain: 'userchain' })
+  const policy = genesisPolicy(genesis, 'userchain')
   for (const rank of ranks) {
     const published = cluster.core(rank).published()
     if (published === undefined) continue

@@ -3,28 +3,33 @@
  * promise; whatever must wait for others waits before it takes the lock.
  */
 import type { ChainHead, Ledger, PendingBlock } from '@healthblock/chain/block'
+import { rulesVersionNewest } from '@healthblock/chain/genesis'
 import { type ChainName, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
-import type { SigningKey } from '@healthblock/crypto/signature'
+import { equalBytes } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { AccountingError } from '../errors.ts'
 import type { AppliedBlock, ChainCore, PublishedHead } from './chain-core.ts'
 import { Cosignatures } from './cosignatures.ts'
 import type { BlockLog } from './log.ts'
 import { encodeRecord } from './log.ts'
-import type { Members } from './members.ts'
+import type { Members, Memberships, OwnKeys } from './members.ts'
 import { Condition, Mutex } from './mutex.ts'
 import { Pool } from './pool.ts'
 import type { Clock, CoreObserver, Disk, HeadRegister, IntakeQueue, PeerMethod, PeerNetwork } from './ports.ts'
 import type { PromiseStore } from './promise.ts'
 import type { StagedStore } from './staged.ts'
+import type { TrailStore } from './trail-store.ts'
 import { type Ack, type HeadValue, isSameHead } from './wire.ts'
 
 /** What a core is made with. */
 export interface CoreOptions {
   readonly chain: ChainName
-  readonly rank: number
-  readonly members: Members
-  readonly keys: { readonly node: SigningKey; readonly log: SigningKey; readonly cosigner: SigningKey }
+  /** This node's account: its rank follows from the policy in force. */
+  readonly account: Uint8Array
+  readonly memberships: Memberships
+  /** The policy trail, which both chains of the node share. */
+  readonly trail: TrailStore
+  readonly keys: OwnKeys
   /** Shared by both chains of the node. */
   readonly ledger: Ledger
   readonly clock: Clock
@@ -42,6 +47,9 @@ export interface CoreOptions {
 /** How long a peer may take, by method. A stager executes up to 4,096 transactions before it answers. */
 export const peerTimeoutMs = { stage: 10_000, collect: 4_000, block: 10_000, other: 3_000 } as const
 
+/** The rank of a node that is in no policy. */
+export const noRank = -1
+
 /** A block that was computed here and may yet be decided. */
 export interface KnownBlock {
   readonly pending: PendingBlock
@@ -52,8 +60,7 @@ export interface KnownBlock {
 export class CoreState {
   readonly options: CoreOptions
   readonly chain: ChainName
-  readonly rank: number
-  readonly members: Members
+  readonly memberships: Memberships
   readonly ledger: Ledger
   readonly clock: Clock
   readonly lock = new Mutex()
@@ -77,8 +84,8 @@ export class CoreState {
   /** The newest published sizes and when each was first known here, ascending. */
   readonly publishedMs: [size: number, sinceMs: number][] = []
   readonly cosignatures = new Cosignatures()
-  /** The size that this run cosigned last. */
-  cosignedSize = -1
+  /** The size that this run cosigned last, and as member of which policy. */
+  cosigned = { size: -1, k: -1 }
   /** Least size at which this node may sign again (its own highest published cosignature), once the peers were asked. */
   signFrom: { readonly size: number; readonly root: Uint8Array } | undefined
   /** The largest head that anybody signed or the register named, to know when this node is behind. */
@@ -98,14 +105,62 @@ export class CoreState {
   constructor(options: CoreOptions) {
     this.options = options
     this.chain = options.chain
-    this.rank = options.rank
-    this.members = options.members
+    this.memberships = options.memberships
     this.ledger = options.ledger
     this.clock = options.clock
     this.pool = new Pool((transaction) => {
       const id = options.ledger.transactionId(options.chain, transaction)
       return { id, committed: options.ledger.index(options.chain).find(id) !== undefined }
     })
+  }
+
+  /** The members who decide the next block. */
+  get members(): Members {
+    return this.memberships.next
+  }
+
+  /** This node's rank in the policy in force; `noRank` while it is in none. */
+  get rank(): number {
+    return this.rankIn(this.members)
+  }
+
+  rankIn(members: Members): number {
+    return members.nodes.find(({ account }) => equalBytes(account, this.options.account))?.rank ?? noRank
+  }
+
+  /** True if this node, with the keys that it was started with, decides the next block with others. */
+  get takesPart(): boolean {
+    return this.members.takesPart(this.options.account, this.options.keys)
+  }
+
+  /** True if a block may follow the head: if it is a switch, its checkpoint is published and on the trail. */
+  get mayFollowHead(): boolean {
+    return this.options.trail.newest(this.chain) >= this.members.k
+  }
+
+  /** Who may cosign the head now: the members who decided it, and once its checkpoint is on the trail those after it. */
+  get attesters(): Members {
+    return this.mayFollowHead ? this.members : this.memberships.at(this.head().height)
+  }
+
+  /** Ranks of the nodes to talk to: of the policy in force, and of the one before while a switch is under way. */
+  peers(): number[] {
+    const own = this.rank
+    const { height } = this.head()
+    return [...new Set(this.memberships.cosignersOf(height).flatMap((members) => members.others(own)))]
+  }
+
+  /** Ranks of all nodes that may have what this one lacks. */
+  sources(): number[] {
+    const own = this.rank
+    const known = this.options.network.known?.() ?? []
+    return [...new Set([...this.peers(), ...known.filter((rank) => rank !== own)])]
+  }
+
+  /** Members whose cosignatures count for a head of this size, as far as it is known here. */
+  cosignersOf(size: number): Members[] {
+    const height = this.ledger.index(this.chain).boundary(size)?.height
+    return height === undefined ? [this.members] : this.memberships.cosignersOf(height)
   }
 
   get signal(): AbortSignal {
@@ -177,7 +232,7 @@ export class CoreState {
 
   /** Tells all peers, once, and does not wait: what is lost is repaired by asking. */
   tell(method: PeerMethod, body: Uint8Array): void {
-    for (const rank of this.members.others(this.rank)) this.call(rank, method, body).catch(() => {})
+    for (const rank of this.peers()) this.call(rank, method, body).catch(() => {})
   }
 
   /** Runs a durable write; if it fails nobody knows what is on the disk, so the core ends. */
@@ -230,6 +285,19 @@ export class CoreState {
     const block: AppliedBlock = { height, i0: firstIndex, size, leaves, transactions, closes, wakes, ms }
     this.#tell(this.#applied, block)
     this.changed.notify()
+    this.checkRules()
+  }
+
+  /**
+   * Ends this core if the next block is under rules that this program does not know: whatever it did from here on would be a guess.
+   *
+   * @throws {AccountingError} `ERR_CORE_HALTED`.
+   */
+  checkRules(): void {
+    const version = this.ledger.rules('userchain')
+    if (version <= rulesVersionNewest) return
+    const reason = `the next block is under version ${version} of the rules, and this program knows up to ${rulesVersionNewest}: install a newer one`
+    throw this.halt(new AccountingError(reason, { code: 'ERR_RULES_UNKNOWN', version, newest: rulesVersionNewest }))
   }
 
   /** A listener that fails (it may have no room on its disk) is behind what was committed: only a restart brings it up to date. */

@@ -1,5 +1,5 @@
-import type { Cosignature } from '@healthblock/chain/checkpoint'
-import { equalBytes } from '@healthblock/encoding/bytes'
+import type { Cosignature, CosignerPolicy } from '@healthblock/chain/checkpoint'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 
 /** Sizes for which cosignatures are kept, beyond the published one. */
 const sizesKeptMax = 256
@@ -7,11 +7,13 @@ const sizesKeptMax = 256
 export interface HeldCosignature extends Cosignature {
   readonly size: number
   readonly root: Uint8Array
+  /** The cosigner key: a rank may have another one under another policy. */
+  readonly key: Uint8Array
 }
 
 /** The cosignatures of one chain that this node knows, newest per node and size. */
 export class Cosignatures {
-  readonly #bySize = new Map<number, Map<number, HeldCosignature>>()
+  readonly #bySize = new Map<number, Map<string, HeldCosignature>>()
   /** By rank: the cosignature over the largest size. */
   readonly #largest = new Map<number, HeldCosignature>()
 
@@ -24,18 +26,23 @@ export class Cosignatures {
       lines = new Map()
       this.#bySize.set(held.size, lines)
     }
-    const known = lines.get(held.rank)
-    if (known === undefined || known.time <= held.time) lines.set(held.rank, held)
+    const name = toHex(held.key)
+    const known = lines.get(name)
+    if (known === undefined || known.time <= held.time) lines.set(name, held)
     for (const size of this.#bySize.keys()) {
       if (size < publishedSize || this.#bySize.size > sizesKeptMax) this.#bySize.delete(size)
       else break
     }
   }
 
-  /** Those over this head, in order of rank. */
-  over(head: { size: number; root: Uint8Array }): HeldCosignature[] {
+  /** Those over this head that count under a policy, in order of rank. */
+  over(head: { size: number; root: Uint8Array }, policy: CosignerPolicy): HeldCosignature[] {
     const lines = [...(this.#bySize.get(head.size)?.values() ?? [])]
-    return lines.filter((held) => equalBytes(held.root, head.root)).sort((a, b) => a.rank - b.rank)
+    const counts = ({ rank, key, root }: HeldCosignature): boolean => {
+      const expected = policy.cosigners[rank]
+      return expected !== undefined && equalBytes(expected, key) && equalBytes(root, head.root)
+    }
+    return lines.filter(counts).sort((a, b) => a.rank - b.rank)
   }
 
   /** The cosignature of a rank over the largest size. */

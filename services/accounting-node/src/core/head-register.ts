@@ -8,6 +8,8 @@ import { type HeadValue, isSameHead, parseHeadValue } from './wire.ts'
 export interface RegisterReading {
   readonly bytes: Uint8Array | undefined
   readonly value: HeadValue | undefined
+  /** What the bytes say, whatever it stands on. */
+  readonly claimed: HeadValue | undefined
 }
 
 function parsed(bytes: Uint8Array): HeadValue | undefined {
@@ -34,7 +36,8 @@ export async function readRegister(core: CoreState): Promise<RegisterReading> {
     throw new AccountingError(`head register: ${reason}`, { code: 'ERR_REGISTER_FAILED', reason }, { cause })
   }
   const found = bytes === undefined ? undefined : parsed(bytes)
-  const value = found !== undefined && (await core.members.isValid(found)) ? found : undefined
+  const isValid = found !== undefined && (await core.memberships.at(found.height).isValid(found))
+  const value = isValid ? found : undefined
   if (value !== undefined) {
     const place = core.ledger.index(core.chain).boundaryAt(value.height)
     if (place !== undefined && !isSameHead(place, value)) {
@@ -47,5 +50,5 @@ export async function readRegister(core: CoreState): Promise<RegisterReading> {
     core.changed.notify()
   }
   core.value = value
-  return { bytes, value }
+  return { bytes, value, claimed: found }
 }

@@ -3,10 +3,13 @@
  * of it after a restored disk, or of other blocks) is emptied and filled again.
  */
 import { Ledger, SignatureCache } from '@healthblock/chain/block'
-import { genesisLeaf } from '@healthblock/chain/genesis'
+import { genesisAccounts, genesisLeaf } from '@healthblock/chain/genesis'
 import { emptyRoot, leafHash, nodeHash } from '@healthblock/chain/merkle'
+import { type RankedNode, rankedNodes } from '@healthblock/chain/policy'
+import type { PolicyTrail } from '@healthblock/chain/policy-trail'
 import { encodeSealLeaf, parseSealLeaf, type Seal } from '@healthblock/chain/seal'
 import { type ChainStore, MemoryChainStore } from '@healthblock/chain/store'
+import { userTables } from '@healthblock/chain/tables'
 import type { ChainName } from '@healthblock/chain/transaction'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { equalBytes } from '@healthblock/encoding/bytes'
@@ -15,8 +18,9 @@ import type { ChainCore } from './chain-core.ts'
 import { ChainNode } from './chain-node.ts'
 import { CoreState } from './core-state.ts'
 import { BlockLog, recordOf } from './log.ts'
-import { Members } from './members.ts'
+import { Memberships } from './members.ts'
 import type { Clock, CoreObserver, Disk, HeadRegister, IntakeQueue, PeerNetwork } from './ports.ts'
+import { TrailStore } from './trail-store.ts'
 
 /** Good signatures remembered from the gateway until the block is sealed: as many as may be under way, and a few blocks. */
 const signaturesMax = 32_768
@@ -25,7 +29,10 @@ const signaturesMax = 32_768
 export interface NodeOptions {
   /** Genesis file. */
   readonly genesis: Uint8Array
-  readonly rank: number
+  /** Position in genesis' nodes; not needed with `account`. */
+  readonly rank?: number
+  /** Account of a node that joined later, or whose keys were replaced. */
+  readonly account?: Uint8Array
   readonly nodeKey: SigningKey
   readonly chainKeys: Readonly<Record<ChainName, { readonly log: SigningKey; readonly cosigner: SigningKey }>>
   readonly clock: Clock
@@ -45,6 +52,12 @@ export interface NodeCores {
   readonly ledger: Ledger
   readonly userchain: ChainCore
   readonly docchain: ChainCore
+  /** The policy trail, as far as this node has it. */
+  readonly trail: PolicyTrail
+  /** A node in the policies that are in force, and in those before a switch that is under way; newest first, each once. */
+  peer(account: Uint8Array): readonly RankedNode[]
+  /** The account that had or has a rank. */
+  accountOf(rank: number): Uint8Array | undefined
   /** Starts both, Userchain first. */
   start(): Promise<void>
   /** Stops both. */
@@ -149,24 +162,58 @@ export async function openCores(options: NodeOptions): Promise<NodeCores> {
   })
   const userchainLog = await openLog(options, zero, 'userchain')
   let docchainLog: BlockLog | undefined
+  let trail: TrailStore | undefined
   try {
     docchainLog = await openLog(options, zero, 'docchain')
-    return assemble(options, { userchain: userchainLog, docchain: docchainLog })
+    trail = await TrailStore.open(options.disks.userchain, zero.genesis)
+    return assemble(options, { userchain: userchainLog, docchain: docchainLog }, trail)
   } catch (error) {
     await userchainLog.close()
     await docchainLog?.close()
+    await trail?.close()
     throw error
   }
 }
 
-function assemble(options: NodeOptions, logs: Readonly<Record<ChainName, BlockLog>>): NodeCores {
+/** The account with which a node takes part. */
+function accountOf(options: NodeOptions, ledger: Ledger): Uint8Array {
+  const account = options.account ?? genesisAccounts(ledger.genesis).nodes[options.rank ?? -1]
+  if (account !== undefined) return account
+  const reason = 'neither a rank of genesis nor an account is given'
+  throw new AccountingError(reason, { code: 'ERR_GENESIS_INVALID', reason })
+}
+
+/** Looks nodes up in the policies on record. */
+function policyLookup(ledger: Ledger, memberships: Readonly<Record<ChainName, Memberships>>) {
+  return {
+    peer(account: Uint8Array): readonly RankedNode[] {
+      const all = chainNames.flatMap((chain) => memberships[chain].cosignersOf(ledger.head(chain).height).toReversed())
+      const own = all.flatMap(({ nodes }) => nodes.filter((node) => equalBytes(node.account, account)))
+      return own.filter(({ node }, i) => own.findIndex((other) => equalBytes(other.node[2], node[2])) === i)
+    },
+    accountOf(rank: number): Uint8Array | undefined {
+      for (let { k } = ledger.policyOf('userchain', ledger.head('userchain').height + 1); k >= 0; k--) {
+        const policy = userTables.policy.get(ledger.state('userchain'), k)
+        const found = policy === undefined ? undefined : rankedNodes(policy).find((node) => node.rank === rank)
+        if (found !== undefined) return found.account
+      }
+      return undefined
+    },
+  }
+}
+
+function assemble(options: NodeOptions, logs: Readonly<Record<ChainName, BlockLog>>, trail: TrailStore): NodeCores {
   const ledger = openLedger(options, logs)
-  const { genesis } = ledger
-  const { rank, clock, register, network, observe, faultCensor } = options
+  const { clock, register, network, observe, faultCensor } = options
+  const account = accountOf(options, ledger)
+  const memberships = {
+    userchain: new Memberships(ledger, 'userchain'),
+    docchain: new Memberships(ledger, 'docchain'),
+  }
   const make = (chain: ChainName, userchain: ChainCore | undefined): { node: ChainNode; core: CoreState } => {
     const core = new CoreState({
-      ...{ chain, rank, ledger, clock, register, network, observe },
-      members: new Members(genesis, chain),
+      ...{ chain, account, ledger, clock, register, network, observe, trail },
+      memberships: memberships[chain],
       keys: { node: options.nodeKey, ...options.chainKeys[chain] },
       disk: options.disks[chain],
       queue: options.queues[chain],
@@ -185,6 +232,8 @@ function assemble(options: NodeOptions, logs: Readonly<Record<ChainName, BlockLo
     ledger,
     userchain,
     docchain,
+    trail: trail.trail,
+    ...policyLookup(ledger, memberships),
     async start() {
       await userchain.start()
       await docchain.start()
@@ -194,6 +243,7 @@ function assemble(options: NodeOptions, logs: Readonly<Record<ChainName, BlockLo
         await docchain.stop()
       } finally {
         await userchain.stop()
+        await trail.close()
       }
     },
   }

@@ -78,7 +78,16 @@ export interface IntakeQueue {
 }
 
 /** What one accounting node asks another (SPEC.md §2). */
-export type PeerMethod = 'stage' | 'collect' | 'decided' | 'cosignature' | 'published' | 'gossip' | 'block' | 'head'
+export type PeerMethod =
+  | 'stage'
+  | 'collect'
+  | 'decided'
+  | 'cosignature'
+  | 'published'
+  | 'gossip'
+  | 'block'
+  | 'head'
+  | 'trail'
 
 /** Every method, in the order of SPEC.md §2. */
 export const peerMethods: readonly PeerMethod[] = [
@@ -90,10 +99,13 @@ export const peerMethods: readonly PeerMethod[] = [
   'gossip',
   'block',
   'head',
+  'trail',
 ]
 
 /** Calls to peers, of one node. A call may be lost, repeated, late or out of order, also when it rejects. */
 export interface PeerNetwork {
+  /** Ranks whose addresses are known, whatever the policy says: a node that is new or far behind asks them. */
+  known?(): readonly number[]
   /**
    * Asks the node of `rank`; its answer proves nothing of itself.
    *
@@ -115,6 +127,8 @@ export type CoreEvent =
   | { kind: 'stepped-down'; chain: ChainName; term: number; reason: string }
   | { kind: 'decided'; chain: ChainName; height: number; size: number; transactions: number }
   | { kind: 'published'; chain: ChainName; size: number; cosigners: number }
+  /** The switch to policy `k` is published: blocks after `size` are decided under it. */
+  | { kind: 'policy'; chain: ChainName; k: number; size: number }
   | { kind: 'reproposed'; chain: ChainName; height: number; term: number; votes: number }
   | { kind: 'register-rebuilt'; chain: ChainName; height: number; incarnation: number }
   | { kind: 'caught-up'; chain: ChainName; fromHeight: number; toHeight: number }

@@ -277,6 +277,11 @@ export class Sequencer {
     const core = this.#core
     if (core.promise.current.term > leadership.term) throw new StepDown('a higher term was promised', 0)
     if (core.value !== undefined && core.value.term > leadership.term) throw new StepDown('a higher term was taken', 0)
+    if (!core.takesPart) throw new StepDown('this node is no member of the policy in force', 0)
+    if (!core.mayFollowHead) {
+      await core.changed.wait(core.clock, idleMs, core.signal)
+      return
+    }
     const { pending } = await this.#build()
     // Jobs that arrive from now on are for the next block.
     core.changed.notify()

@@ -18,6 +18,9 @@ const clockDifferenceMsMax = 5_000
 /** A new Docchain block is anchored at least at what the stager has known as published for this long. */
 const anchorKnownMs = 2_000
 
+/** How long a block may wait for the switch before it to be published. */
+const switchWaitMs = 2_000
+
 /** Why a node did not stage. */
 type StageRefusal = 'behind' | 'term' | 'invalid' | 'clock' | 'anchor' | 'promised'
 
@@ -128,6 +131,11 @@ async function stageLocked(core: CoreState, order: StageOrder, pending: PendingB
  */
 export async function stage(core: CoreState, follower: Follower, order: StageOrder): Promise<Ack> {
   if (order.height > core.head().height + 1) await follower.follow()
+  if (!core.mayFollowHead) {
+    // The switch at the head comes out first.
+    await core.changed.until(() => core.mayFollowHead, core.clock, switchWaitMs, core.signal)
+  }
+  if (!core.takesPart || !core.mayFollowHead) throw new Refused('behind', 'no member, or a switch is under way')
   const ahead = order.height - core.head().height
   const ready = core.signFrom !== undefined && core.head().size >= core.signFrom.size
   if (ahead !== 1 || !ready) throw new Refused(ahead < 1 ? 'promised' : 'behind')
@@ -175,6 +183,7 @@ export async function answerStage(
  */
 export async function collect(core: CoreState, request: { term: number; leader: number }): Promise<Uint8Array> {
   const { term, leader } = request
+  if (!core.takesPart) throw new Refused('term')
   await checkTerm(core, term, leader)
   return core.lock.run(async () => {
     const promised = core.promise.current

@@ -46,7 +46,7 @@ async function parseStaged(core: CoreState, rank: number, fields: Fields): Promi
   const [ack] = parseAcks(fields.list('acks'))
   const subject = { height: fields.uint('height'), size: fields.uint('size'), root: fields.bytes('root', 32) }
   if (ack === undefined || ack.rank !== rank || ack.term !== fields.uint('term')) return undefined
-  if (!(await core.members.isAck(subject, ack))) return undefined
+  if (!(await core.memberships.at(subject.height).isAck(subject, ack))) return undefined
   return { ...subject, blockBytes: fields.bytes('block'), ack }
 }
 
@@ -150,6 +150,17 @@ function nextValue(core: CoreState, value: HeadValue | undefined, term: number):
   return { incarnation, term, leader: core.rank, height, size, root, acks }
 }
 
+/** Collects from q of those who decide the next block: if that changed while the highest block was followed, from q of those then. */
+async function collectFromMembers(core: CoreState, leadership: Leadership): Promise<Report[]> {
+  for (;;) {
+    const { k } = core.members
+    const reports = await collectQuorum(core, leadership)
+    await followHighest(core, leadership, reports)
+    if (core.members.k === k) return reports
+    if (!core.takesPart) throw new StepDown('this node is no member of the policy in force', 0)
+  }
+}
+
 /**
  * Takes the next term and brings what may have been decided to an end.
  *
@@ -169,8 +180,7 @@ export async function takeTerm(
   if (!done) throw new StepDown('another node took a term', 0)
   core.value = next
   const leadership: Leadership = { term, value: next, bytes: nextBytes }
-  const reports = await collectQuorum(core, leadership)
-  await followHighest(core, leadership, reports)
+  const reports = await collectFromMembers(core, leadership)
   const { quorum, votesMin } = core.members
   const height = core.head().height + 1
   const chosen = chooseStaged(reports, { height, quorum, votesMin })

@@ -2,9 +2,9 @@
  * What a node does by the clock: follows the register even if no hint came, replaces a leader that is stuck or leaves transactions
  * out, asks for what got lost, and renews its cosignature.
  */
-import { parseCheckpoint, verifyCosignature } from '@healthblock/chain/checkpoint'
+import { parseCheckpoint } from '@healthblock/chain/checkpoint'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
-import { cosign, isPublished, takePublished } from './attester.ts'
+import { cosign, fetchTrail, isPublished, takePublished, verifyLine } from './attester.ts'
 import type { Follower } from './catch-up.ts'
 import type { CoreState } from './core-state.ts'
 import type { Sequencer } from './sequencer.ts'
@@ -107,7 +107,8 @@ export class Watch {
   /** True if the peers should be asked: this node's head is not published, or others have signed more than it has. */
   #needsPeers(nowMs: number): boolean {
     const core = this.#core
-    const lacks = !isPublished(core) || core.largestSizeSeen > core.head().size || this.#isStale(nowMs)
+    const lacks =
+      !isPublished(core) || !core.mayFollowHead || core.largestSizeSeen > core.head().size || this.#isStale(nowMs)
     if (!lacks) this.#unpublishedSinceMs = undefined
     else this.#unpublishedSinceMs ??= nowMs
     const due = lacks && nowMs - (this.#unpublishedSinceMs ?? nowMs) >= unpublishedMs && nowMs - this.#askedMs >= askMs
@@ -118,9 +119,10 @@ export class Watch {
   async #ask(): Promise<void> {
     const core = this.#core
     this.#askedMs = core.nowMs()
-    this.#asking ??= Promise.all(core.members.others(core.rank).map((rank) => this.#askOne(rank))).then(() => {
+    this.#asking ??= Promise.all(core.sources().map((rank) => this.#askOne(rank))).then(() => {
       this.#asking = undefined
-      if (this.#told.size < core.members.quorum - 1 || core.signFrom !== undefined) return
+      const told = [...this.#told].filter((rank) => core.members.has(rank))
+      if (told.length < core.members.quorum - 1 || core.signFrom !== undefined) return
       core.signFrom = this.#signFrom
       const { size } = core.head()
       if (size < this.#signFrom.size) {
@@ -151,6 +153,7 @@ export class Watch {
         takePublished(core, checkpoint)
       }
       core.largestSizeSeen = Math.max(core.largestSizeSeen, core.published?.size ?? 0)
+      if (!core.mayFollowHead) await fetchTrail(core, rank)
       this.#told.add(rank)
     } catch {
       // Away or confused: asked again at the next turn.
@@ -178,27 +181,30 @@ export class Watch {
   }
 
   #noteLine(own: { size: number; root: Uint8Array; line: string }): void {
-    const { origin, policy } = this.#core.members
     if (own.size <= this.#signFrom.size) return
-    const { rank } = verifyCosignature({ line: own.line, head: { origin, ...own }, cosigners: policy.cosigners })
-    if (rank !== this.#core.rank) return
+    const verified = verifyLine(this.#core, own)
+    if (verified === undefined || verified.rank !== this.#core.rank) return
     this.#signFrom = { size: own.size, root: own.root }
     if (this.#core.signFrom !== undefined) this.#core.signFrom = this.#signFrom
   }
 
   get #delayMs(): number {
-    return this.#core.rank * rankDelayMs
+    const { members, rank } = this.#core
+    return members.position(rank) * rankDelayMs
   }
 
   /** The rules of takeover. */
   #mustLead(nowMs: number): boolean {
     const core = this.#core
     if (!core.registerReachable || core.head().size < (core.signFrom?.size ?? 0)) return false
+    if (!core.takesPart || !core.mayFollowHead) return false
     const { value } = core
     if (value === undefined || value.height < core.head().height) return this.#mustRebuild(nowMs, value === undefined)
     this.#invalidSinceMs = undefined
     // A leader that was restarted does not know what it staged: it begins a new term.
     if (value.leader === core.rank) return true
+    // A leader that is no member decides nothing more.
+    if (!core.members.has(value.leader)) return nowMs - core.leaderSinceMs >= this.#delayMs
     // A new leader gets the time to show something.
     if (nowMs - core.leaderSinceMs < stuckMs + this.#delayMs) return false
     return this.#isStuck(nowMs) || this.#isAnchorOverdue(nowMs)

@@ -17,6 +17,11 @@ export class Fields {
     this.#map = map
   }
 
+  /** The fields of a decoded value. */
+  static of(value: CborValue): Fields {
+    return new Fields(asMap(value, 'item'))
+  }
+
   has(name: string): boolean {
     return this.#map[name] !== undefined
   }

@@ -1,5 +1,6 @@
 /** Receipts (chain SPEC §7), made from the newest published checkpoints when they are asked for. */
 import type { Genesis } from '@healthblock/chain/genesis'
+import type { PolicyTrail } from '@healthblock/chain/policy-trail'
 import { createReceipt } from '@healthblock/chain/receipt'
 import { type ChainName, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { AccountingError } from '../errors.ts'
@@ -9,6 +10,7 @@ import type { Closures } from './closures.ts'
 /** What receipts are made from. */
 export interface ReceiptsOptions {
   readonly genesis: Genesis
+  readonly trail: PolicyTrail
   readonly readers: Readonly<Record<ChainName, ChainReader>>
   readonly closures: Closures
 }
@@ -28,13 +30,13 @@ export class Receipts {
    * @throws {AccountingError} `ERR_NOT_PUBLISHED`; `ERR_ENTRY_DAMAGED`.
    */
   async receipt(chain: ChainName, id: Uint8Array): Promise<Uint8Array> {
-    const { genesis, readers } = this.#options
+    const { genesis, trail, readers } = this.#options
     const reader = readers[chain]
     const index = reader.core.ledger.index(chain).find(id)
     if (index === undefined || index >= (reader.published?.size ?? 0)) throw notPublished()
     const transaction = await reader.proved(index)
     const { body } = parseTransactionLeaf(transaction.leaf)
-    if (body.t !== 'key' || body.close.length === 0) return createReceipt({ genesis, chain, transaction })
+    if (body.t !== 'key' || body.close.length === 0) return createReceipt({ genesis, trail, chain, transaction })
     return this.#revocation(id, index, transaction)
   }
 
@@ -43,7 +45,7 @@ export class Receipts {
     index: number,
     transaction: Awaited<ReturnType<ChainReader['proved']>>,
   ): Promise<Uint8Array> {
-    const { genesis, readers, closures } = this.#options
+    const { genesis, trail, readers, closures } = this.#options
     const { userchain, docchain } = readers
     const { ledger } = userchain.core
     const boundary = ledger.index('userchain').boundaryAfter(index)
@@ -51,7 +53,7 @@ export class Receipts {
     if (boundary === undefined || state === undefined) throw notPublished()
     const seal = { ...(await userchain.proved(boundary.size - 1)), state }
     const anchored = ledger.index('docchain').firstAnchoredBeyond(index)
-    const base = { genesis, chain: 'userchain', transaction, seal } as const
+    const base = { genesis, trail, chain: 'userchain', transaction, seal } as const
     if (anchored === undefined || anchored.size > (docchain.published?.size ?? 0)) return createReceipt(base)
     return createReceipt({ ...base, anchor: await docchain.proved(anchored.size - 1) })
   }

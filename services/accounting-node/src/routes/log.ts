@@ -1,7 +1,9 @@
 /** The public log: checkpoint, tiles; and, with a token, entry bundles (SPEC.md §1; C2SP tlog-tiles). */
 
-import { chainOrigin, cosignerName, encodeVkey, genesisPolicy, signatureTypes } from '@healthblock/chain/checkpoint'
+import { chainOrigin, cosignerName, encodeVkey, signatureTypes } from '@healthblock/chain/checkpoint'
 import { ChainError } from '@healthblock/chain/errors'
+import { logPolicyOf } from '@healthblock/chain/policy'
+import { encodeTrail } from '@healthblock/chain/receipt'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { parseTilePath } from '@healthblock/chain/tile'
 import type { ChainName } from '@healthblock/chain/transaction'
@@ -28,9 +30,9 @@ function tileOf(path: string) {
 
 function vkeys(node: AccountingNode, chain: ChainName): { logKey: string; cosignerKeys: string[]; quorum: number } {
   const origin = chainOrigin({ ledgerId: node.genesis.ledgerId, chain })
-  const { q, cosigners, logKeys } = genesisPolicy(node.genesis, chain)
+  const { q, cosigners } = logPolicyOf(node.chains[chain].core.ledger.policy(chain), chain)
   return {
-    logKey: encodeVkey({ name: origin, type: signatureTypes.log, publicKey: logKeys[node.rank] as Uint8Array }),
+    logKey: encodeVkey({ name: origin, type: signatureTypes.log, publicKey: node.logKeys[chain] }),
     cosignerKeys: cosigners.flatMap((publicKey, rank) =>
       publicKey === undefined
         ? []
@@ -40,7 +42,7 @@ function vkeys(node: AccountingNode, chain: ChainName): { logKey: string; cosign
   }
 }
 
-/** Adds `/<chain>/checkpoint`, `/<chain>/tile/…`, `/v1/genesis`, `/v1/<chain>/head`. */
+/** Adds `/<chain>/checkpoint`, `/<chain>/tile/…`, `/v1/genesis`, `/v1/trail`, `/v1/<chain>/head`. */
 export function addLogRoutes(app: FastifyInstance, node: AccountingNode, access: Access): void {
   for (const chain of chainNames) {
     const { reader, core } = node.chains[chain]
@@ -80,7 +82,6 @@ export function addLogRoutes(app: FastifyInstance, node: AccountingNode, access:
         return reply.type('application/octet-stream').header('cache-control', immutable).send(Buffer.from(bytes))
       },
     )
-    const keys = vkeys(node, chain)
     const origin = chainOrigin({ ledgerId: node.genesis.ledgerId, chain })
     app.get(
       `/v1/${chain}/head`,
@@ -100,11 +101,23 @@ export function addLogRoutes(app: FastifyInstance, node: AccountingNode, access:
           applied: { height: applied.height, size: applied.size },
           term,
           leader: leader ?? null,
-          ...keys,
+          ...vkeys(node, chain),
         }
       },
     )
   }
+  addLedgerRoutes(app, node)
+}
+
+/** What is one for both chains. */
+function addLedgerRoutes(app: FastifyInstance, node: AccountingNode): void {
+  app.get('/v1/trail', { schema: { tags: ['log'], summary: 'the policy trail' } }, (_, reply) => {
+    const bytes = encodeTrail(node.trail.steps)
+    return reply
+      .type('application/json')
+      .header('cache-control', 'no-store')
+      .send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
+  })
   const genesis = Buffer.from(node.genesis.bytes)
   app.get('/v1/genesis', { schema: { tags: ['log'], summary: 'the genesis file' } }, (_, reply) =>
     reply.type('application/cbor').header('cache-control', immutable).send(genesis),

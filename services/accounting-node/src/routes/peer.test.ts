@@ -1,4 +1,4 @@
-import { parseGenesis } from '@healthblock/chain/genesis'
+import { genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
 import { createToken } from '@healthblock/chain/token'
 import { toHex } from '@healthblock/encoding/bytes'
 import { createHttpApp, type HttpApp } from '@healthblock/runtime/http-app'
@@ -9,7 +9,6 @@ import { redisInstalled, startTestRedis, type TestRedis } from '../../../../test
 import { algorithmTransaction, type SampleLedger } from '../../../../test/support/sample-ledger.ts'
 import { type BullQueue, openBullQueue } from '../adapters/bullmq-queue.ts'
 import { type HttpPeers, openHttpPeers } from '../adapters/http-peers.ts'
-import { Members } from '../core/members.ts'
 import { encodeMessage, parseMessage } from '../core/wire.ts'
 import { statusOfCode } from '../errors.ts'
 import { createPeerGuard, registerPeerRoutes } from './peer.ts'
@@ -32,7 +31,7 @@ afterEach(async () => {
 })
 
 function accountsOf(ledger: SampleLedger): readonly Uint8Array[] {
-  return new Members(parseGenesis(ledger.genesis), 'userchain').accounts
+  return genesisAccounts(parseGenesis(ledger.genesis)).nodes
 }
 
 /** Nodes that speak HTTP; with Redis their queue is real too. */
@@ -46,8 +45,8 @@ async function serve(n: number): Promise<string[]> {
       const nodeKey = (nodes[rank] as (typeof nodes)[number]).node
       const network = openHttpPeers({
         ledgerId,
-        accounts: accountsOf(cluster.ledger),
-        rank,
+        account: accountsOf(cluster.ledger)[rank] as Uint8Array,
+        accountOf: (to) => accountsOf(cluster.ledger)[to],
         nodeKey,
         urlOf: (to) => urls[to],
       })
@@ -73,13 +72,11 @@ async function serve(n: number): Promise<string[]> {
       statusOfCode,
     })
     apps.push(app)
-    const keyOf = (account: Uint8Array, key: number): Uint8Array | undefined => cores.ledger.accountKey(account, key)
     const { ledgerId } = cluster.ledger
     const guard = createPeerGuard({
       ledgerId,
-      accounts: accountsOf(cluster.ledger),
-      rank,
-      keyOf,
+      account: accountsOf(cluster.ledger)[rank] as Uint8Array,
+      peer: cores.peer,
       nowMs: () => Date.now(),
     })
     registerPeerRoutes(app.fastify, cores, guard)

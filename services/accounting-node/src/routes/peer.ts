@@ -1,6 +1,7 @@
 /** What nodes ask each other over HTTP (SPEC.md §2): one route per chain and method, CBOR in and out, for node accounts only. */
 import { ChainError } from '@healthblock/chain/errors'
-import { verifyToken } from '@healthblock/chain/token'
+import type { RankedNode } from '@healthblock/chain/policy'
+import { parseToken, verifyToken } from '@healthblock/chain/token'
 import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import { RuntimeError } from '@healthblock/runtime/errors'
@@ -12,6 +13,8 @@ import { peerMethods } from '../core/ports.ts'
 const bodySizeBytesMax = 16 * 1024 * 1024
 /** Tokens whose signature was checked, so that it is checked once and not with each message. */
 const tokensKnownMax = 64
+/** Number of a node's key in its account. */
+const nodeKeyNumber = 2
 
 /** Gives the rank of the node that sent a request. */
 export type PeerGuard = (request: FastifyRequest) => number
@@ -19,11 +22,10 @@ export type PeerGuard = (request: FastifyRequest) => number
 /** What a guard goes by. */
 export interface PeerGuardOptions {
   readonly ledgerId: Uint8Array
-  /** Accounts of all nodes by rank; `rank` is this node's. */
-  readonly accounts: readonly Uint8Array[]
-  readonly rank: number
-  /** The live key of an account in this node's own Userchain state. */
-  readonly keyOf: (account: Uint8Array, key: number) => Uint8Array | undefined
+  /** This node's account. */
+  readonly account: Uint8Array
+  /** The nodes of the policies in force, and of those before a switch that is under way, by account; one may stand there with two keys. */
+  readonly peer: (account: Uint8Array) => readonly RankedNode[]
   readonly nowMs: () => number
 }
 
@@ -41,28 +43,50 @@ function bearerOf(request: FastifyRequest): string {
  * @returns A function that throws {@link RuntimeError} `ERR_TOKEN_MISSING`, `ERR_TOKEN_INVALID` or `ERR_ROLE_FORBIDDEN`.
  */
 export function createPeerGuard(options: PeerGuardOptions): PeerGuard {
-  const known = new Map<string, { rank: number; until: number }>()
+  const known = new Map<string, { account: Uint8Array; key: Uint8Array; until: number }>()
   return (request) => {
     const token = bearerOf(request)
     const nowMs = options.nowMs()
     const before = known.get(token)
-    if (before !== undefined && before.until > nowMs) return before.rank
+    if (before !== undefined && before.until > nowMs) {
+      // A node that was removed, or whose key was replaced, is not heard with the token of an hour ago.
+      const node = options.peer(before.account).find(({ node: keys }) => equalBytes(keys[2], before.key))
+      if (node !== undefined) return node.rank
+    }
     known.delete(token)
-    const { ledgerId, keyOf, accounts } = options
-    const audiences = [accounts[options.rank] as Uint8Array]
     try {
-      const { account, until } = verifyToken({ token, ledgerId, audiences, scope: 'ledger', nowMs, keyOf })
-      const rank = accounts.findIndex((node) => equalBytes(node, account))
-      if (rank === -1)
-        throw new RuntimeError('not a node of this ledger', { code: 'ERR_ROLE_FORBIDDEN', needed: 'node' })
-      if (known.size >= tokensKnownMax) known.clear()
-      known.set(token, { rank, until })
-      return rank
+      const { account } = parseToken(token).statement
+      const nodes = options.peer(account)
+      for (const [position, node] of nodes.entries()) {
+        const key = node.node[2]
+        const until = verified(token, key, position === nodes.length - 1, { ...options, nowMs })
+        if (until === undefined) continue
+        if (known.size >= tokensKnownMax) known.clear()
+        known.set(token, { account, key, until })
+        return node.rank
+      }
     } catch (cause) {
       if (!(cause instanceof ChainError) || cause.detail.code !== 'ERR_TOKEN_INVALID') throw cause
       const { reason } = cause.detail
       throw new RuntimeError(`the token is not valid: ${reason}`, { code: 'ERR_TOKEN_INVALID', reason }, { cause })
     }
+    throw new RuntimeError('not a node of this ledger', { code: 'ERR_ROLE_FORBIDDEN', needed: 'node' })
+  }
+}
+
+/** End of a token's life if it is signed by this node key; undefined if another key may yet fit. */
+function verified(
+  token: string,
+  key: Uint8Array,
+  isLast: boolean,
+  { ledgerId, account, nowMs }: { ledgerId: Uint8Array; account: Uint8Array; nowMs: number },
+): number | undefined {
+  const keyOf = (_account: Uint8Array, number: number) => (number === nodeKeyNumber ? key : undefined)
+  try {
+    return verifyToken({ token, ledgerId, audiences: [account], scope: 'ledger', nowMs, keyOf }).until
+  } catch (error) {
+    if (isLast || !(error instanceof ChainError)) throw error
+    return undefined
   }
 }
 
