@@ -106,6 +106,7 @@ export const bodyShapes = {
   envelope: { ...signer, key: b32, env: list(envelope, 1, 24) },
   govern: { ...signer, act: uint(1, 4), arg: bytesMax(governArgSizeBytesMax), n: u },
   evidence: { ...signer, kind: uint(1, 4), notes: list(bytesMax(evidenceNoteSizeBytesMax), 1, 4) },
+  erase: { ...consent, ranges: list(tuple<SequenceRange>([b8, u, u]), 1, 64), law: u },
   algorithm: { ...signer, id: text, version: text, hash: b32, act: uint(1, 2) },
   diagnosis: {
     ...signer,

@@ -87,6 +87,21 @@ export function algorithmAt(userchain: StateReader, hash: Uint8Array, s: number)
   return record !== undefined && inForceAt(record, s) ? record : undefined
 }
 
+/** True if a record of the range was erased at `s`. */
+export function isErasedAt(
+  userchain: StateReader,
+  range: { readonly patient: Uint8Array; readonly stream: Uint8Array; readonly from: number; readonly to: number },
+  s: number,
+): boolean {
+  const { patient, stream, from, to } = range
+  for (let k = 0; ; k++) {
+    const erased = userTables.erased.get(userchain, patient, stream, k)
+    // They are numbered in the order in which they were committed.
+    if (erased === undefined || erased.o >= s) return false
+    if (erased.from <= to && from <= erased.to) return true
+  }
+}
+
 /** True if the licence is active at time `timeMs`. */
 export function isLicenceActive(licence: LicenceRecord, timeMs: number): boolean {
   return licence.state === 1 && licence.from <= timeMs && timeMs < licence.to

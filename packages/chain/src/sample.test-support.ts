@@ -190,6 +190,7 @@ export const sampleBodies: { readonly [T in Exclude<TransactionType, 'genesis'>]
     key: b32('key tx'),
     env: [[b16('grant 2'), 2, bytesOf('envelope 2', 1472)]],
   },
+  erase: { v: 1, t: 'erase', ...consent, ranges: [range, [b8('vitals'), 3, 3]], law: 17 },
   algorithm: {
     v: 1,
     t: 'algorithm',

@@ -52,6 +52,12 @@ export interface GrantRecord extends Lifetime {
   readonly purpose: number
   readonly req?: Uint8Array
 }
+/** Records `from` to `to` of a stream, erased by the transaction at `o`. */
+export interface ErasedRecord {
+  readonly from: number
+  readonly to: number
+  readonly o: number
+}
 /** An algorithm that an organisation registered. */
 export interface AlgorithmRecord extends Lifetime {
   readonly org: Uint8Array
@@ -229,6 +235,9 @@ export const userTables = {
   >('env'),
   /** Head: H(encapsulation) of every envelope that the patient ever committed. */
   encapsulation: table<readonly [patient: Uint8Array, encapsulationHash: Uint8Array], 1>('enc'),
+  erased: table<readonly [patient: Uint8Array, stream: Uint8Array, k: number], ErasedRecord>('erased'),
+  /** Head: `k` of the newest erasure. */
+  erasedHead: table<PatientStream, number>('erasedhead'),
   algorithm: table<readonly [hash: Uint8Array], AlgorithmRecord>('algorithm'),
   policy: table<readonly [k: number], PolicyRecord>('policy'),
   /** Head: organisations in force; absent: those of genesis. */

@@ -48,6 +48,8 @@ export type IotBody = BodyOf<'iot'>
 export type KeyBody = BodyOf<'key'>
 /** Body with further envelopes of a `key`. */
 export type EnvelopeBody = BodyOf<'envelope'>
+/** Body by which a patient erases records. */
+export type EraseBody = BodyOf<'erase'>
 /** Body that registers or withdraws an algorithm. */
 export type AlgorithmBody = BodyOf<'algorithm'>
 /** Body by which the organisations govern the ledger. */
@@ -94,6 +96,7 @@ export const typeChains: Readonly<Record<TransactionType, ChainName | 'both'>> =
   iot: 'userchain',
   key: 'userchain',
   envelope: 'userchain',
+  erase: 'userchain',
   algorithm: 'userchain',
   govern: 'userchain',
   evidence: 'both',

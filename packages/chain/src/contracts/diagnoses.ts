@@ -1,7 +1,7 @@
 /** Diagnoses, amendments and what could not be read (SPEC.md §6, Docchain: diagnosis, amend, unreadable). */
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { Verdict } from '../block-types.ts'
-import { algorithmAt, grantRights, liveAt } from '../live-at.ts'
+import { algorithmAt, grantRights, isErasedAt, liveAt } from '../live-at.ts'
 import { docTables, type GrantRecord, userTables } from '../tables.ts'
 import type { LogHead, SequenceRange } from '../transaction.ts'
 import {
@@ -117,7 +117,8 @@ function judgeRange(
   const first = from === to ? last : userchain.log.record(patient, stream, from)
   const areGranted =
     first !== undefined && isWithin(grant, first.epoch, epochMs) && isWithin(grant, last.epoch, epochMs)
-  return areGranted ? undefined : refuse(rule)
+  if (!areGranted || isErasedAt(userchain.state, { patient, stream, from, to }, anchor.size)) return refuse(rule)
+  return undefined
 }
 
 /** True if the epoch lies in [from, floor(until / epoch length)). */

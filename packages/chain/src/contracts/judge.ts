@@ -7,6 +7,7 @@ import { judgeEnvelope, judgeKey } from './consent.ts'
 import { type DocchainContext, type RuleContext, refuse, type TransactionOf } from './context.ts'
 import { judgeDevice } from './devices.ts'
 import { judgeAmend, judgeDiagnosis, judgeUnreadable } from './diagnoses.ts'
+import { judgeErase } from './erasure.ts'
 import { judgeEvidence } from './evidence.ts'
 import { judgeGovern } from './governance.ts'
 import { judgeLicence, judgeRegister, judgeUpdate } from './registry.ts'
@@ -18,7 +19,17 @@ type Contracts<Types extends TransactionType, Context> = {
 type Contract<Context> = ((transaction: Transaction, context: Context) => Verdict) | undefined
 
 const userchain: Contracts<
-  'register' | 'update' | 'licence' | 'device' | 'iot' | 'key' | 'envelope' | 'algorithm' | 'govern' | 'evidence',
+  | 'register'
+  | 'update'
+  | 'licence'
+  | 'device'
+  | 'iot'
+  | 'key'
+  | 'envelope'
+  | 'erase'
+  | 'algorithm'
+  | 'govern'
+  | 'evidence',
   RuleContext
 > = {
   register: judgeRegister,
@@ -28,6 +39,7 @@ const userchain: Contracts<
   iot: judgeIot,
   key: judgeKey,
   envelope: judgeEnvelope,
+  erase: judgeErase,
   algorithm: judgeAlgorithm,
   govern: judgeGovern,
   evidence: judgeEvidence,

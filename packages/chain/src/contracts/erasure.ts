@@ -1,0 +1,35 @@
+/** A patient erases records of her streams (SPEC.md §6: erase). The records' entries stay; what they name goes. */
+import type { Verdict } from '../block-types.ts'
+import { userTables } from '../tables.ts'
+import type { SequenceRange } from '../transaction.ts'
+import { consentOrder, type RuleContext, refuse, signedByOp, type TransactionOf, valid } from './context.ts'
+
+const rolePatient = 1
+/** Erasures of one stream: a diagnosis looks at each. */
+const erasuresPerStreamMax = 4096
+
+/** `erase`: says that records of the signer's own streams are erased. */
+export function judgeErase(transaction: TransactionOf<'erase'>, context: RuleContext): Verdict {
+  const { body } = transaction
+  const failed = signedByOp(transaction, context) ?? consentOrder(body, context)
+  if (failed !== undefined) return failed
+  if (userTables.account.get(context.state, body.a)?.role !== rolePatient) return refuse('erase.role')
+  for (const range of body.ranges) if (!isOnRecord(range, body.a, context)) return refuse('erase.range')
+  for (const range of body.ranges) if (!record(range, body.a, context)) return refuse('erase.count')
+  return valid
+}
+
+/** Sequences have no holes: whatever is not after the stream's last record was committed. */
+function isOnRecord([stream, from, to]: SequenceRange, patient: Uint8Array, { state }: RuleContext): boolean {
+  const [last] = userTables.last.get(state, patient, stream) ?? [0]
+  return from >= 1 && from <= to && to <= last
+}
+
+function record([stream, from, to]: SequenceRange, patient: Uint8Array, { state, index: o }: RuleContext): boolean {
+  const newest = userTables.erasedHead.get(state, patient, stream)
+  const k = newest === undefined ? 0 : newest + 1
+  if (k >= erasuresPerStreamMax) return false
+  userTables.erased.set(state, { from, to, o }, patient, stream, k)
+  userTables.erasedHead.set(state, k, patient, stream)
+  return true
+}
