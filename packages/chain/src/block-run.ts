@@ -1,7 +1,7 @@
 /** A block under way: transactions are judged and executed one after the other on an overlay, and nothing else changes. */
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { GrantClose, PlacedTransaction, SizeAndRoot, Verdict } from './block-types.ts'
-import type { DocchainContext, Effects } from './contracts/context.ts'
+import { type DocchainContext, type Effects, type RuleContext, signedByOp, valid } from './contracts/context.ts'
 import { judgeDocchain, judgeUserchain, misplaced } from './contracts/judge.ts'
 import type { LogIndex, LogIndexChanges } from './log-index.ts'
 import type { PreparedTransaction } from './preparation.ts'
@@ -9,11 +9,11 @@ import type { SignatureCache } from './signature-cache.ts'
 import { byteText, type StateChange, StateOverlay, type StateReader } from './state.ts'
 import {
   type ChainName,
+  idOf,
   rulePrefix,
   signingMessage,
   type Transaction,
   type TransactionSignature,
-  transactionId,
 } from './transaction.ts'
 
 /** Where and when a block runs. */
@@ -59,27 +59,41 @@ export class BlockRun {
    * @param prepared - What is known of this very transaction.
    */
   execute(transaction: Transaction, prepared?: PreparedTransaction): Verdict {
-    const { place } = this
-    const wrongPlace = misplaced(transaction, place.chain)
-    if (wrongPlace !== undefined) return wrongPlace
-    const { bodyBytes } = transaction
-    const id = prepared?.id ?? transactionId({ ledgerId: place.ledgerId, chain: place.chain, bodyBytes })
-    const idText = byteText(id)
-    const committed = this.#indices.get(idText) ?? place.log.find(id)
-    if (committed !== undefined) {
-      return { verdict: 'refused', rule: `${rulePrefix(transaction.body.t)}.duplicate`, index: committed }
-    }
-    const index = place.firstIndex + this.transactions.length
-    const state = new StateOverlay(this.#state)
+    const id = prepared?.id ?? idOf(transaction, this.place.ledgerId, this.place.chain)
+    const failed = this.#isOutOfPlace(transaction, id)
+    if (failed !== undefined) return failed
+    const index = this.place.firstIndex + this.transactions.length
     const effects: Effects = { closes: [], records: [], wakes: false }
-    const verdict = this.#judge(transaction, { id, index, state, effects, prepared })
-    if (verdict.verdict !== 'valid') return verdict
-    this.#state.absorb(state)
-    this.#indices.set(idText, index)
+    this.#state.begin()
+    const verdict = judge(transaction, this.#context(transaction, { id, index, effects, prepared }))
+    if (verdict.verdict !== 'valid') {
+      this.#state.undo()
+      return verdict
+    }
+    this.#indices.set(byteText(id), index)
     this.transactions.push({ transaction, id, index })
     this.closes.push(...effects.closes)
     this.records.push(...effects.records)
     this.wakes ||= effects.wakes
+    return verdict
+  }
+
+  /**
+   * Judges a transaction at the next index and keeps nothing. Of an `iot` only what no other transaction can heal is tried: place,
+   * duplicate, signature.
+   */
+  screen(transaction: Transaction): Verdict {
+    const id = idOf(transaction, this.place.ledgerId, this.place.chain)
+    const failed = this.#isOutOfPlace(transaction, id)
+    if (failed !== undefined) return failed
+    const effects: Effects = { closes: [], records: [], wakes: false }
+    const index = this.place.firstIndex + this.transactions.length
+    const context = this.#context(transaction, { id, index, effects })
+    const { body } = transaction
+    if (body.t === 'iot') return signedByOp({ ...transaction, body }, context) ?? valid
+    this.#state.begin()
+    const verdict = judge(transaction, context)
+    this.#state.undo()
     return verdict
   }
 
@@ -88,35 +102,40 @@ export class BlockRun {
     return this.#state.changes()
   }
 
-  #judge(
-    transaction: Transaction,
-    own: {
-      id: Uint8Array
-      index: number
-      state: StateOverlay
-      effects: Effects
-      prepared: PreparedTransaction | undefined
-    },
-  ): Verdict {
+  #isOutOfPlace(transaction: Transaction, id: Uint8Array): Verdict | undefined {
+    const wrongPlace = misplaced(transaction, this.place.chain)
+    if (wrongPlace !== undefined) return wrongPlace
+    const index = this.#indices.get(byteText(id)) ?? this.place.log.find(id)
+    if (index === undefined) return undefined
+    return { verdict: 'refused', rule: `${rulePrefix(transaction.body.t)}.duplicate`, index }
+  }
+
+  #context(
+    { bodyBytes, signatures }: Transaction,
+    own: { id: Uint8Array; index: number; effects: Effects; prepared?: PreparedTransaction | undefined },
+  ): RuleContext | DocchainContext {
     const { chain, ledgerId, epochMs, timeMs, log, docchain, firstIndex, height, rules } = this.place
-    const message = () => signingMessage({ ledgerId, chain, bodyBytes: transaction.bodyBytes })
-    const context = {
+    const message = () => signingMessage({ ledgerId, chain, bodyBytes })
+    const context: RuleContext = {
       ...{ chain, ledgerId, epochMs, firstIndex, height, rules },
       genesisOrganisations: this.place.genesisOrganisations,
       index: own.index,
       timeMs,
       transactionId: own.id,
-      state: own.state,
+      state: this.#state,
       log,
       effects: own.effects,
       isGoodSignature: (one: TransactionSignature, publicKey: Uint8Array) => {
-        const known = own.prepared?.goodUnder[transaction.signatures.indexOf(one)]
+        const known = own.prepared?.goodUnder[signatures.indexOf(one)]
         if (known !== undefined && equalBytes(known, publicKey)) return true
         return this.#signatures.isGood({ id: own.id, publicKey, signature: one.signature, message })
       },
     }
-    if (docchain === undefined) return judgeUserchain(transaction, context)
-    const userchain = { state: docchain.state, log: docchain.log }
-    return judgeDocchain(transaction, { ...context, anchor: docchain.anchor, userchain } satisfies DocchainContext)
+    if (docchain === undefined) return context
+    return { ...context, anchor: docchain.anchor, userchain: { state: docchain.state, log: docchain.log } }
   }
+}
+
+function judge(transaction: Transaction, context: RuleContext | DocchainContext): Verdict {
+  return 'anchor' in context ? judgeDocchain(transaction, context) : judgeUserchain(transaction, context)
 }

@@ -13,14 +13,21 @@ import { ChainError } from './errors.ts'
 import { type Genesis, genesisAccounts, genesisLeaf, parseGenesis, rulesVersionNewest } from './genesis.ts'
 import { policyAt, rulesAt } from './live-at.ts'
 import type { LogIndex } from './log-index.ts'
-import type { PreparedLeaf } from './preparation.ts'
+import { type PreparationWorkers, type PreparedLeaf, preverifyWith } from './preparation.ts'
 import { blockTransactionsMax, parseSealLeaf, type Seal } from './seal.ts'
 import { SignatureCache } from './signature-cache.ts'
 import { StateOverlay, type StateReader } from './state.ts'
 import type { StateProof } from './state-tree.ts'
 import { type ChainStore, MemoryChainStore } from './store.ts'
 import { keyRoles, type PolicyRecord } from './tables.ts'
-import { type ChainName, parseTransactionLeaf, signingMessage, type Transaction, transactionId } from './transaction.ts'
+import {
+  type ChainName,
+  idOf,
+  parseTransactionLeaf,
+  signingMessage,
+  type Transaction,
+  transactionId,
+} from './transaction.ts'
 
 export type {
   BlockLimits,
@@ -37,6 +44,16 @@ export { SignatureCache } from './signature-cache.ts'
 export interface LedgerStores {
   readonly userchain: ChainStore
   readonly docchain: ChainStore
+}
+
+/** What a ledger is opened with. */
+export interface LedgerOptions {
+  /** The file's bytes. */
+  readonly genesis: Uint8Array
+  readonly stores: LedgerStores
+  /** Shared with whoever verifies early; its own if absent. */
+  readonly signatures?: SignatureCache
+  readonly workers?: PreparationWorkers
 }
 
 /** What `buildBlock` made of its candidates. */
@@ -60,14 +77,17 @@ export class Ledger {
   /** Length of an epoch. */
   readonly epochMs: number
   readonly signatures: SignatureCache
+  /** Threads that verify signatures in large pieces. Without them the platform's thread pool does, one by one. */
+  readonly workers: PreparationWorkers | undefined
   readonly #chains: { readonly [C in ChainName]: ChainState }
   readonly #genesisOrganisations: readonly Uint8Array[]
 
-  private constructor(genesis: Genesis, stores: LedgerStores, signatures: SignatureCache) {
+  private constructor(genesis: Genesis, { stores, signatures, workers }: Omit<LedgerOptions, 'genesis'>) {
     this.genesis = genesis
     this.ledgerId = genesis.ledgerId
     this.epochMs = genesis.body.params.epochms
-    this.signatures = signatures
+    this.signatures = signatures ?? new SignatureCache()
+    this.workers = workers
     this.#genesisOrganisations = genesisAccounts(genesis).organisations
     this.#chains = {
       userchain: new ChainState('userchain', stores.userchain),
@@ -79,13 +99,12 @@ export class Ledger {
    * Opens a ledger at the height that each store holds. An empty store gets block 0, which genesis fixes: the stores hold only what follows
    * from the log, so an empty one means replay from the start, not a new ledger.
    *
-   * @param options - `genesis`: the file's bytes. `signatures`: shared with whoever verifies early; its own if absent.
    * @throws {ChainError} `ERR_GENESIS_INVALID`; `ERR_STATE_CORRUPT` for a store that is not whole or belongs to another ledger.
    */
-  static open(options: { genesis: Uint8Array; stores: LedgerStores; signatures?: SignatureCache }): Ledger {
+  static open(options: LedgerOptions): Ledger {
     const genesis = parseGenesis(options.genesis)
     const zero = blocksZero(genesis)
-    const ledger = new Ledger(genesis, options.stores, options.signatures ?? new SignatureCache())
+    const ledger = new Ledger(genesis, options)
     for (const chain of [ledger.#chains.userchain, ledger.#chains.docchain]) {
       const { head } = zero[chain.chain]
       if (chain.committed === undefined) chain.commit(zero[chain.chain])
@@ -158,7 +177,7 @@ export class Ledger {
 
   /** The id that a transaction has on a chain of this ledger. */
   transactionId(chain: ChainName, transaction: Transaction): Uint8Array {
-    return transactionId({ ledgerId: this.ledgerId, chain, bodyBytes: transaction.bodyBytes })
+    return idOf(transaction, this.ledgerId, chain)
   }
 
   /** The record at a key of the committed state, or undefined, and the proof of it under the head's state root. */
@@ -167,7 +186,7 @@ export class Ledger {
     key: Uint8Array,
   ): { value: Uint8Array | undefined; proof: StateProof; stateRoot: Uint8Array } {
     const { state, tree, head } = this.#chains[chain]
-    return { value: state.get(key), proof: tree.prove(key), stateRoot: head.stateRoot }
+    return { value: state.get(key)?.bytes, proof: tree.prove(key), stateRoot: head.stateRoot }
   }
 
   /**
@@ -202,10 +221,27 @@ export class Ledger {
   }
 
   /**
+   * A first look at transactions, each as if it were alone in the next block: refuses what can never be valid. An `iot` that passes may yet
+   * lack something. For gateways: nothing changes, except that good signatures are remembered.
+   */
+  screen(
+    chain: ChainName,
+    transactions: readonly Transaction[],
+    at: { atMs: number; anchor?: SizeAndRoot },
+  ): Verdict[] {
+    const run = this.#run(chain, at.atMs, at.anchor ?? this.head('userchain'))
+    return transactions.map((transaction) => run.screen(transaction))
+  }
+
+  /**
    * Verifies the transactions' signatures off the event loop, each under the key that is live now, and remembers the good ones. It decides
    * nothing: execution verifies itself what is not remembered.
    */
   async preverify(chain: ChainName, transactions: readonly Transaction[]): Promise<void> {
+    if (this.workers !== undefined) {
+      await preverifyWith({ workers: this.workers, ledger: this, chain }, transactions)
+      return
+    }
     const claims = transactions.flatMap((transaction) => {
       const id = this.transactionId(chain, transaction)
       const place = { ledgerId: this.ledgerId, chain, bodyBytes: transaction.bodyBytes }

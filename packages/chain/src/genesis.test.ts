@@ -3,7 +3,7 @@ import { concatBytes, encodeUtf8, toHex } from '@healthblock/encoding/bytes'
 import { type CborMap, encodeCbor } from '@healthblock/encoding/cbor'
 import { expect, test } from 'vitest'
 import { ChainError } from './errors.ts'
-import { encodeGenesis, genesisAccounts, genesisLeaf, ledgerIdOf, parseGenesis } from './genesis.ts'
+import { encodeGenesis, genesisAccounts, genesisLeaf, ledgerIdOf, parseGenesis, rulesVersionNewest } from './genesis.ts'
 import { bytesOf, flipBit, keyOf, sampleGenesis } from './sample.test-support.ts'
 import { parseTransactionLeaf } from './transaction.ts'
 
@@ -56,10 +56,10 @@ test.each([
   ['stores', { ...body, stores: [firstStore.with(1, firstNode[1]), ...stores] }],
   ['stores', { ...body, stores: [firstStore.with(2, new Uint8Array(65)), ...stores] }],
   ['params', { ...body, params: { epochms: 0, seals: 1 } }],
-  ['params', { ...body, params: { epochms: 1, seals: 2 } }],
+  ['params', { ...body, params: { epochms: 1, seals: rulesVersionNewest + 1 } }],
   ['params', { ...body, params: { epochms: 1, seals: 1, more: 1 } }],
   ['start', { ...body, start: 'x' }],
-  ['t', { ...body, t: 'govern' }],
+  ['a', { ...body, t: 'govern' }],
   ['t', { v: 1, t: 'algorithm', a: bytesOf('a'), id: 'x', version: '1', hash: bytesOf('h'), act: 1 }],
   ['name', { ...body, name: 'x' }],
 ])('refuses a file with another %s', (field, changed) => {

@@ -7,10 +7,12 @@ import { concatBytes } from '@healthblock/encoding/bytes'
 import type { Ledger } from './block.ts'
 import { ChainError } from './errors.ts'
 import { hashSizeBytes, leafHash, nodeHash } from './merkle.ts'
+import type { SignatureCache } from './signature-cache.ts'
 import { byteText } from './state.ts'
-import { parseEntryBundle } from './tile.ts'
+import { encodeEntryBundle, parseEntryBundle, tileWidth } from './tile.ts'
 import {
   type ChainName,
+  idOf,
   leafKind,
   parseTransactionLeaf,
   signingMessage,
@@ -88,6 +90,8 @@ export interface PreparationOrder {
   readonly chain: ChainName
   /** False: leaves that were executed before are hashed and named, their signatures are left alone. Default true. */
   readonly isVerified?: boolean
+  /** Good signatures that execution will find there: they are not verified again. */
+  readonly seen?: SignatureCache
 }
 
 /** A bundle whose leaves are prepared for `Replay.push`. */
@@ -103,14 +107,14 @@ export interface PreparedBundle extends HashedBundle {
  * @throws {ChainError} `ERR_TILE_FORMAT` if the bundle cannot be read.
  */
 export async function prepareBundle(
-  { workers, ledger, chain, isVerified = true }: PreparationOrder,
+  { workers, ledger, chain, seen, isVerified = true }: PreparationOrder,
   bundle: Uint8Array,
   width: number,
 ): Promise<PreparedBundle> {
   const leaves = parseEntryBundle(bundle, width)
   const read = leaves.map(readTransaction)
   const transactions = read.filter((transaction) => transaction !== undefined)
-  const { claims, claimEnds, keys } = packClaims(isVerified ? ledger : undefined, transactions)
+  const { claims, claimEnds, keys } = packClaims(isVerified ? ledger : undefined, transactions, seen)
   const bodies = bodiesOf(bundle, transactions)
   const { ledgerId } = ledger
   const result = await workers.prepare({ ledgerId, chain, bundle, width, bodies, claims, claimEnds })
@@ -125,6 +129,57 @@ export async function prepareBundle(
   return { leaves: known, hashes, root }
 }
 
+/**
+ * Prepares the leaves of one block, in pieces of a bundle each.
+ *
+ * @returns The leaves in their order, as views into new arrays.
+ * @throws {ChainError} `ERR_TILE_FORMAT` for a leaf above 65,535 bytes.
+ */
+export async function prepareLeaves(order: PreparationOrder, leaves: readonly Uint8Array[]): Promise<PreparedLeaf[]> {
+  const pieces: Promise<PreparedBundle>[] = []
+  for (let from = 0; from < leaves.length; from += tileWidth) {
+    const piece = leaves.slice(from, from + tileWidth)
+    pieces.push(prepareBundle(order, encodeEntryBundle(piece), piece.length))
+  }
+  return (await Promise.all(pieces)).flatMap((piece) => piece.leaves)
+}
+
+/** Has the workers verify the signatures of transactions that were read already, and remembers the good ones. Never rejects. */
+export async function preverifyWith(order: PreparationOrder, transactions: readonly Transaction[]): Promise<void> {
+  const seen = order.ledger.signatures
+  const open = transactions.filter(({ signatures }) => signatures.some((one) => !seen.hasSeen(one.signature)))
+  const pieces: Promise<void>[] = []
+  for (let from = 0; from < open.length; from += tileWidth) {
+    pieces.push(preverifyPiece(order, open.slice(from, from + tileWidth)))
+  }
+  await Promise.allSettled(pieces)
+}
+
+async function preverifyPiece(order: PreparationOrder, piece: readonly Transaction[]): Promise<void> {
+  const { workers, ledger, chain } = order
+  const { ledgerId, signatures } = ledger
+  const { claims, claimEnds, keys } = packClaims(ledger, piece, signatures)
+  if (claims.length === 0) return
+  const bundle = encodeEntryBundle(piece.map(({ leaf }) => leaf))
+  const bodies = new Uint32Array(2 * piece.length)
+  let at = 0
+  for (const [position, { leaf, bodyBytes }] of piece.entries()) {
+    const start = at + 2 + bodyBytes.byteOffset - leaf.byteOffset
+    bodies[2 * position] = start
+    bodies[2 * position + 1] = start + bodyBytes.length
+    at += 2 + leaf.length
+  }
+  const { good } = await workers.prepare({ ledgerId, chain, bundle, width: piece.length, bodies, claims, claimEnds })
+  let claim = 0
+  for (const [position, transaction] of piece.entries()) {
+    for (const [i, publicKey] of (keys[position] ?? []).entries()) {
+      if (publicKey === undefined || good[claim++] !== 1) continue
+      const { signature } = transaction.signatures[i] as TransactionSignature
+      signatures.remember({ id: idOf(transaction, ledgerId, chain), publicKey, signature })
+    }
+  }
+}
+
 function readTransaction(leaf: Uint8Array): Transaction | undefined {
   try {
     return leafKind(leaf) === 'transaction' ? parseTransactionLeaf(leaf) : undefined
@@ -135,7 +190,11 @@ function readTransaction(leaf: Uint8Array): Transaction | undefined {
 }
 
 /** The keys that the signatures are probably judged under, and the claims that follow from them. An account signs often: it is looked up once. */
-function packClaims(ledger: Ledger | undefined, transactions: readonly Transaction[]) {
+function packClaims(
+  ledger: Ledger | undefined,
+  transactions: readonly Transaction[],
+  seen: SignatureCache | undefined,
+) {
   const claimEnds = new Uint32Array(transactions.length)
   const claims: Uint8Array[] = []
   const known = new Map<string, Uint8Array | undefined>()
@@ -151,7 +210,7 @@ function packClaims(ledger: Ledger | undefined, transactions: readonly Transacti
   }
   const keys = transactions.map((transaction, position) => {
     const own = transaction.signatures.map((signer) => {
-      const key = keyOf(transaction, signer)
+      const key = seen?.hasSeen(signer.signature) === true ? undefined : keyOf(transaction, signer)
       if (key !== undefined) claims.push(key, signer.signature)
       return key
     })

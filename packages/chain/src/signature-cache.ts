@@ -1,5 +1,6 @@
 /** Remembers signatures that verified, so that no node verifies one twice between intake and sealing. */
 import { parseVerifyingKey, verifySignature, verifySignatureAsync } from '@healthblock/crypto/signature'
+import { equalBytes } from '@healthblock/encoding/bytes'
 import { byteText } from './state.ts'
 
 /** One signature to check. `message` is M of SPEC.md §1, and `id` the transaction id, which stands for it. */
@@ -12,13 +13,12 @@ export interface SignatureClaim {
 
 const entriesMaxDefault = 131_072
 
-function nameOf({ id, publicKey, signature }: SignatureClaim): string {
-  return byteText(id) + byteText(publicKey) + byteText(signature)
-}
-
-/** Good signatures by (transaction id, public key, signature). Bad ones are not remembered. When full, the oldest entry goes. */
+/**
+ * Good signatures with their transaction id and public key. Bad ones are not remembered. When full, the oldest entry goes.
+ * No two claims of honest signers share a signature; if two do, the newer is remembered and the older is verified again.
+ */
 export class SignatureCache {
-  readonly #good = new Set<string>()
+  readonly #good = new Map<string, { readonly id: Uint8Array; readonly publicKey: Uint8Array }>()
   readonly #entriesMax: number
 
   constructor(entriesMax = entriesMaxDefault) {
@@ -27,38 +27,47 @@ export class SignatureCache {
 
   /** True if the signature is good; verifies on this thread what is not remembered. */
   isGood(claim: SignatureClaim): boolean {
-    const name = nameOf(claim)
-    if (this.#good.has(name)) return true
+    if (this.#remembers(claim)) return true
     try {
       const key = parseVerifyingKey(claim.publicKey)
       verifySignature({ signature: claim.signature, message: claim.message(), key })
     } catch {
       return false
     }
-    this.#remember(name)
+    this.remember(claim)
     return true
   }
 
   /** Verifies off the event loop, where the platform can, and remembers the signature if it is good. Never rejects. */
   async prepare(claim: SignatureClaim): Promise<void> {
-    const name = nameOf(claim)
-    if (this.#good.has(name)) return
+    if (this.#remembers(claim)) return
     try {
       const key = parseVerifyingKey(claim.publicKey)
       await verifySignatureAsync({ signature: claim.signature, message: claim.message(), key })
-      this.#remember(name)
+      this.remember(claim)
     } catch {
       // Not good: execution finds that again, and names the rule.
     }
   }
 
-  #remember(name: string): void {
+  /** True if the signature was good for some transaction and key: most likely for what it is asked about. */
+  hasSeen(signature: Uint8Array): boolean {
+    return this.#good.has(byteText(signature))
+  }
+
+  #remembers({ id, publicKey, signature }: SignatureClaim): boolean {
+    const known = this.#good.get(byteText(signature))
+    return known !== undefined && equalBytes(known.id, id) && equalBytes(known.publicKey, publicKey)
+  }
+
+  /** Remembers a signature that the caller verified. */
+  remember({ id, publicKey, signature }: Omit<SignatureClaim, 'message'>): void {
     if (this.#good.size >= this.#entriesMax) {
-      for (const oldest of this.#good) {
+      for (const oldest of this.#good.keys()) {
         this.#good.delete(oldest)
         break
       }
     }
-    this.#good.add(name)
+    this.#good.set(byteText(signature), { id, publicKey })
   }
 }

@@ -1,13 +1,31 @@
 /**
  * Reading and writing of state while rules run (SPEC.md §5). Nothing is written to a store here: changes gather in overlays,
- * one for the block under way and one above it for the transaction under way, and are thrown away or taken over whole.
+ * which are thrown away or taken over whole; what one transaction of a block set can be taken back.
  */
+import { type CborValue, decodeCbor } from '@healthblock/encoding/cbor'
 import type { LeafStore, StateLeaf } from './state-tree.ts'
 import { statePath } from './state-tree.ts'
 
-/** Records by key. Both are canonical CBOR: key `[table, id parts…]`. The bytes returned must not be changed. */
+/** A record's bytes and what they decode to: decoded once, however many rules read it. Neither may be changed. */
+export class StateValue {
+  /** Canonical CBOR. */
+  readonly bytes: Uint8Array
+  #decoded: CborValue | undefined
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes
+  }
+
+  /** The decoded record; its byte strings are views into `bytes`. */
+  get decoded(): CborValue {
+    this.#decoded ??= decodeCbor(this.bytes)
+    return this.#decoded
+  }
+}
+
+/** Records by key: canonical CBOR `[table, id parts…]`. */
 export interface StateReader {
-  get(key: Uint8Array): Uint8Array | undefined
+  get(key: Uint8Array): StateValue | undefined
 }
 
 /** One record that was set. */
@@ -21,38 +39,60 @@ export function byteText(bytes: Uint8Array): string {
   return String.fromCharCode.apply(null, bytes as unknown as number[])
 }
 
-/** Reads through to `base` and keeps what is set. */
+interface Change {
+  readonly key: Uint8Array
+  readonly value: StateValue
+}
+
+/**
+ * Reads through to `base` and keeps what is set. One transaction after the other writes into it: what a transaction has set since `begin`
+ * is taken back by `undo`.
+ */
 export class StateOverlay implements StateReader {
   readonly #base: StateReader
-  readonly #changes = new Map<string, StateChange>()
+  readonly #changes = new Map<string, Change>()
+  /** What the keys set since `begin` held before, in the order of setting. */
+  readonly #before: { readonly text: string; readonly change: Change | undefined }[] = []
 
   constructor(base: StateReader) {
     this.#base = base
   }
 
-  get(key: Uint8Array): Uint8Array | undefined {
-    return this.#read(byteText(key), key)
+  get(key: Uint8Array): StateValue | undefined {
+    return this.read(byteText(key), key)
+  }
+
+  /** `get` for a key whose `byteText` is known. */
+  read(text: string, key: Uint8Array): StateValue | undefined {
+    const change = this.#changes.get(text)
+    if (change !== undefined) return change.value
+    const base = this.#base
+    return base instanceof CommittedState || base instanceof StateOverlay ? base.read(text, key) : base.get(key)
   }
 
   /** Sets a record, in this overlay only. */
   set(key: Uint8Array, value: Uint8Array): void {
-    this.#changes.set(byteText(key), { key, value })
+    const text = byteText(key)
+    this.#before.push({ text, change: this.#changes.get(text) })
+    this.#changes.set(text, { key, value: new StateValue(value) })
+  }
+
+  /** What was set so far stays. */
+  begin(): void {
+    this.#before.length = 0
+  }
+
+  /** Forgets everything set since `begin`. */
+  undo(): void {
+    for (let last = this.#before.pop(); last !== undefined; last = this.#before.pop()) {
+      if (last.change === undefined) this.#changes.delete(last.text)
+      else this.#changes.set(last.text, last.change)
+    }
   }
 
   /** Everything set here, each key once with its last value. */
-  changes(): Iterable<StateChange> {
-    return this.#changes.values()
-  }
-
-  /** Takes over everything set in an overlay above this one. */
-  absorb(upper: StateOverlay): void {
-    for (const [text, change] of upper.#changes) this.#changes.set(text, change)
-  }
-
-  #read(text: string, key: Uint8Array): Uint8Array | undefined {
-    const change = this.#changes.size === 0 ? undefined : this.#changes.get(text)
-    if (change !== undefined) return change.value
-    return this.#base instanceof StateOverlay ? this.#base.#read(text, key) : this.#base.get(key)
+  *changes(): Iterable<StateChange> {
+    for (const { key, value } of this.#changes.values()) yield { key, value: value.bytes }
   }
 }
 
@@ -65,27 +105,32 @@ const rememberedMax = 65_536
  */
 export class CommittedState implements StateReader {
   readonly #store: LeafStore
-  readonly #remembered = new Map<string, Uint8Array | undefined>()
+  readonly #remembered = new Map<string, StateValue | undefined>()
 
   constructor(store: LeafStore) {
     this.#store = store
   }
 
-  get(key: Uint8Array): Uint8Array | undefined {
-    const text = byteText(key)
-    const value = this.#remembered.get(text)
-    if (value !== undefined || this.#remembered.has(text)) return value
-    const read = this.#store.get(statePath(key))?.value
-    this.#remember(text, read)
-    return read
+  get(key: Uint8Array): StateValue | undefined {
+    return this.read(byteText(key), key)
+  }
+
+  /** `get` for a key whose `byteText` is known. */
+  read(text: string, key: Uint8Array): StateValue | undefined {
+    const known = this.#remembered.get(text)
+    if (known !== undefined || this.#remembered.has(text)) return known
+    const found = this.#store.get(statePath(key))
+    const value = found === undefined ? undefined : new StateValue(found.value)
+    this.#remember(text, value)
+    return value
   }
 
   /** Brings what is remembered up to date. */
   committed(leaves: Iterable<StateLeaf>): void {
-    for (const leaf of leaves) this.#remember(byteText(leaf.key), leaf.value)
+    for (const leaf of leaves) this.#remember(byteText(leaf.key), new StateValue(leaf.value))
   }
 
-  #remember(text: string, value: Uint8Array | undefined): void {
+  #remember(text: string, value: StateValue | undefined): void {
     if (this.#remembered.size >= rememberedMax && !this.#remembered.has(text)) {
       // The oldest entry goes; maps iterate in order of insertion.
       for (const oldest of this.#remembered.keys()) {

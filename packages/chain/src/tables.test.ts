@@ -27,7 +27,7 @@ describe('keys of the state', () => {
 })
 
 describe('an overlay', () => {
-  it('reads through, keeps what is set, and gives it up only when absorbed', () => {
+  it('reads through and keeps what is set', () => {
     const base = new StateOverlay({ get: () => undefined })
     const account = new Uint8Array(32)
     userTables.counter.set(base, 1, account)
@@ -35,8 +35,19 @@ describe('an overlay', () => {
     expect(userTables.counter.get(upper, account)).toBe(1)
     userTables.counter.set(upper, 2, account)
     expect([userTables.counter.get(base, account), userTables.counter.get(upper, account)]).toEqual([1, 2])
-    base.absorb(upper)
-    expect(userTables.counter.get(base, account)).toBe(2)
-    expect([...base.changes()]).toEqual([{ key: userTables.counter.key(account), value: encodeCbor(2) }])
+    expect([...upper.changes()]).toEqual([{ key: userTables.counter.key(account), value: encodeCbor(2) }])
+  })
+
+  it('takes back what was set since the beginning, and no more', () => {
+    const overlay = new StateOverlay({ get: () => undefined })
+    const [first, second] = [new Uint8Array(32), new Uint8Array(32).fill(1)]
+    userTables.counter.set(overlay, 1, first)
+    overlay.begin()
+    for (const value of [2, 3]) for (const account of [first, second]) userTables.counter.set(overlay, value, account)
+    overlay.undo()
+    expect([userTables.counter.get(overlay, first), userTables.counter.get(overlay, second)]).toEqual([1, undefined])
+    expect([...overlay.changes()]).toEqual([{ key: userTables.counter.key(first), value: encodeCbor(1) }])
+    overlay.undo()
+    expect(userTables.counter.get(overlay, first)).toBe(1)
   })
 })

@@ -1,5 +1,5 @@
 /** The tables of SPEC.md §5, typed. `o` and `c` are the log indices at which a record opened and closed. */
-import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
 import type { StateOverlay, StateReader } from './state.ts'
 
 /** A record that opens at one index and closes, at most once, at another. */
@@ -176,8 +176,7 @@ function table<Parts extends readonly (Uint8Array | number)[], Value>(name: stri
   return {
     key,
     get(state, ...parts) {
-      const value = state.get(encodeKey(title, parts))
-      return value === undefined ? undefined : (decodeCbor(value) as Value)
+      return state.get(encodeKey(title, parts))?.decoded as Value | undefined
     },
     set(state, value, ...parts) {
       state.set(encodeKey(title, parts), encodeCbor(value as CborValue))

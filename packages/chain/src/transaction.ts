@@ -86,6 +86,33 @@ export interface Transaction {
   readonly signatures: readonly TransactionSignature[]
 }
 
+/** A transaction as it was read, with the id that it was last asked for: a node asks at every step, and hashing is most of the answer. */
+class ParsedTransaction implements Transaction {
+  readonly leaf: Uint8Array
+  readonly bodyBytes: Uint8Array
+  readonly body: TransactionBody
+  readonly signatures: readonly TransactionSignature[]
+  #ledgerId: Uint8Array | undefined
+  #chain: ChainName | undefined
+  #id: Uint8Array | undefined
+
+  constructor({ leaf, bodyBytes, body, signatures }: Transaction) {
+    this.leaf = leaf
+    this.bodyBytes = bodyBytes
+    this.body = body
+    this.signatures = signatures
+  }
+
+  static id(transaction: ParsedTransaction, ledgerId: Uint8Array, chain: ChainName): Uint8Array {
+    if (transaction.#id === undefined || transaction.#ledgerId !== ledgerId || transaction.#chain !== chain) {
+      transaction.#id = transactionId({ ledgerId, chain, bodyBytes: transaction.bodyBytes })
+      transaction.#ledgerId = ledgerId
+      transaction.#chain = chain
+    }
+    return transaction.#id
+  }
+}
+
 /** The chain on which a type is valid; `genesis` and `evidence` are valid on both. */
 export const typeChains: Readonly<Record<TransactionType, ChainName | 'both'>> = {
   genesis: 'both',
@@ -176,7 +203,7 @@ export function parseTransactionLeaf(leaf: Uint8Array): Transaction {
     const [previous, next] = [signatures[i - 1], signatures[i]] as [TransactionSignature, TransactionSignature]
     if (compareSigners(previous, next) >= 0) throw formatError(rule, 'sigs')
   }
-  return { leaf, bodyBytes: leaf.subarray(2, decoded.end), body, signatures }
+  return new ParsedTransaction({ leaf, bodyBytes: leaf.subarray(2, decoded.end), body, signatures })
 }
 
 function toSignature([account, key, signature]: SignatureTuple): TransactionSignature {
@@ -230,6 +257,12 @@ const chainBytes = { userchain: Uint8Array.of(1), docchain: Uint8Array.of(2) } a
 /** Transaction id, 32 bytes: of the body alone, so that signing again does not make another transaction. */
 export function transactionId(place: BodyPlace): Uint8Array<ArrayBuffer> {
   return sha256(idLabel, place.ledgerId, chainBytes[place.chain], place.bodyBytes)
+}
+
+/** The id of a transaction that was read; computed once as long as `ledgerId` is the same array. Not to be changed. */
+export function idOf(transaction: Transaction, ledgerId: Uint8Array, chain: ChainName): Uint8Array {
+  if (transaction instanceof ParsedTransaction) return ParsedTransaction.id(transaction, ledgerId, chain)
+  return transactionId({ ledgerId, chain, bodyBytes: transaction.bodyBytes })
 }
 
 /** M: the bytes that each signer of the body signs. */

@@ -74,7 +74,7 @@ describe('LedgerClient', () => {
     history.block('userchain', [transaction])
     const present = await client.state('userchain', userTables.account.key(person.account))
     expect(present).toMatchObject({ height: 1, size: 4 })
-    expect(present.value).toEqual(history.ledger.state('userchain').get(userTables.account.key(person.account)))
+    expect(present.value).toEqual(history.ledger.state('userchain').get(userTables.account.key(person.account))?.bytes)
     const absent = await client.state('userchain', userTables.account.key(new Uint8Array(32)))
     expect(absent.value).toBeUndefined()
   })

@@ -119,9 +119,14 @@ class SqliteLeafStore implements LeafStore {
 /** Most answers of `find` kept: every transaction is asked for when it arrives, when it is ordered and when it is answered. */
 const placesMax = 32_768
 
+/** Boundaries of the newest blocks kept in memory. */
+const recentBoundariesMax = 256
+
 class SqliteLogIndex implements LogIndex {
   /** Answers given last by transaction id, also that there is none; brought up to date after each commit. */
   readonly #places = new Map<string, number | undefined>()
+  /** The newest boundaries, ascending, without a hole. */
+  readonly #recent: Boundary[] = []
   readonly #find: StatementSync
   readonly #record: StatementSync
   readonly #bySize: StatementSync
@@ -176,7 +181,18 @@ class SqliteLogIndex implements LogIndex {
   }
 
   boundaryAfter(index: number): Boundary | undefined {
-    return boundaryOf(this.#after.get(index))
+    // Most questions are about transactions that were just committed.
+    const recent = this.#recent
+    const first = recent[0]
+    if (first === undefined || index < first.size) return boundaryOf(this.#after.get(index))
+    let low = 0
+    let high = recent.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((recent[middle] as Boundary).size > index) high = middle
+      else low = middle + 1
+    }
+    return recent[low]
   }
 
   boundaryAt(height: number): Boundary | undefined {
@@ -212,8 +228,10 @@ class SqliteLogIndex implements LogIndex {
   }
 
   /** After the commit. */
-  committed({ transactions }: ChainChanges['index']): void {
+  committed({ transactions, boundary }: ChainChanges['index']): void {
     for (const { id, index } of transactions) this.#remember(byteText(id), index)
+    this.#recent.push(boundary)
+    if (this.#recent.length > recentBoundariesMax) this.#recent.shift()
   }
 
   #remember(text: string, position: number | undefined): void {

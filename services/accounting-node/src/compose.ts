@@ -9,6 +9,7 @@ import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { ensureFolder, lockFolder, readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
 import type { HttpApp } from '@healthblock/runtime/http-app'
 import { openChainStore, type SqliteChainStore } from '@healthblock/runtime/ledger-stores'
+import { PreparationPool } from '@healthblock/runtime/preparation-pool'
 import { Registry } from 'prom-client'
 import { type BullQueue, openBullQueue } from './adapters/bullmq-queue.ts'
 import { openFileDisk } from './adapters/file-disk.ts'
@@ -139,6 +140,7 @@ interface World {
   readonly network: HttpPeers
   readonly register: OpenRegister
   readonly peers: PeersFile
+  readonly workers: PreparationPool
 }
 
 function openWorld(
@@ -173,6 +175,7 @@ function openWorld(
       urlOf: (rank) => peers.urlOf(rank),
       known: () => peers.ranks(),
     }),
+    workers: new PreparationPool(),
   }
 }
 
@@ -328,6 +331,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     register: world.register,
     network: world.network,
     observe,
+    workers: world.workers,
     openStore: stores.openStore,
     ...(settings.faultCensor === undefined ? {} : { faultCensor: new Set(settings.faultCensor.split(',')) }),
   })
@@ -388,6 +392,7 @@ async function closeNode({ node, world, stores, cores, incidents, closures }: Op
   for (const queue of Object.values(world.queues)) await queue.close()
   world.network.close()
   world.register.close()
+  await world.workers.close()
   closures.close()
   stores.close()
   node.directory.close()

@@ -4,6 +4,7 @@
  */
 import type { PendingBlock } from '@healthblock/chain/block'
 import { ChainError } from '@healthblock/chain/errors'
+import { prepareLeaves } from '@healthblock/chain/preparation'
 import { cosign } from './attester.ts'
 import { type CoreState, type KnownBlock, parseTransactions } from './core-state.ts'
 import { readRegister } from './head-register.ts'
@@ -49,13 +50,24 @@ export function answerBlocks(core: CoreState, request: Fields): Uint8Array {
   return encodeMessage({ blocks, ...(withStaged ? { staged: staged.blockBytes } : {}) })
 }
 
+/** Reads, hashes and verifies a block's leaves, on the node's threads if it has some. */
+async function prepared(core: CoreState, leaves: readonly Uint8Array[]) {
+  const { ledger, chain } = core
+  if (ledger.workers !== undefined) {
+    const known = await prepareLeaves({ workers: ledger.workers, ledger, chain, seen: ledger.signatures }, leaves)
+    return { leaves: known.map(({ leaf }) => leaf), prepared: known }
+  }
+  const parsed = parseTransactions(leaves)
+  await ledger.preverify(chain, parsed)
+  return { leaves, parsed }
+}
+
 /** Executes a block on the committed head; waits up to `anchorWaitMs` for Userchain if the anchor is not applied yet. */
 export async function execute(core: CoreState, leaves: readonly Uint8Array[]): Promise<PendingBlock> {
-  const transactions = parseTransactions(leaves)
-  await core.ledger.preverify(core.chain, transactions)
+  const block = await prepared(core, leaves)
   for (let attempt = 0; ; attempt++) {
     try {
-      return core.ledger.checkBlock({ chain: core.chain, leaves, parsed: transactions })
+      return core.ledger.checkBlock({ chain: core.chain, ...block })
     } catch (error) {
       if (!(error instanceof ChainError) || error.detail.code !== 'ERR_ANCHOR_UNKNOWN' || attempt > 0) throw error
       const { size } = error.detail

@@ -7,6 +7,7 @@ import { genesisAccounts, genesisLeaf } from '@healthblock/chain/genesis'
 import { emptyRoot, leafHash, nodeHash } from '@healthblock/chain/merkle'
 import { type RankedNode, rankedNodes } from '@healthblock/chain/policy'
 import type { PolicyTrail } from '@healthblock/chain/policy-trail'
+import type { PreparationWorkers } from '@healthblock/chain/preparation'
 import { encodeSealLeaf, parseSealLeaf, type Seal } from '@healthblock/chain/seal'
 import { type ChainStore, MemoryChainStore } from '@healthblock/chain/store'
 import { userTables } from '@healthblock/chain/tables'
@@ -41,6 +42,8 @@ export interface NodeOptions {
   readonly register: HeadRegister
   readonly network: PeerNetwork
   readonly observe: CoreObserver
+  /** Threads that verify; without them the platform's thread pool does. */
+  readonly workers?: PreparationWorkers
   /** Opens the store of a chain's derived state; with `fresh` it empties it first. Called again only after what it gave before is no longer used. */
   readonly openStore: (chain: ChainName, options: { fresh: boolean }) => ChainStore
   /** For demonstrations and tests only: as leader, this node leaves out transactions signed by these accounts (hex). */
@@ -133,12 +136,18 @@ async function checkLog(options: NodeOptions, zero: Ledger, chain: ChainName, lo
 
 function openLedger(options: NodeOptions, logs: Readonly<Record<ChainName, BlockLog>>): Ledger {
   const fresh = { userchain: false, docchain: false }
+  const signatures = new SignatureCache(signaturesMax)
   for (let attempt = 0; ; attempt++) {
     const stores = {
       userchain: options.openStore('userchain', { fresh: fresh.userchain }),
       docchain: options.openStore('docchain', { fresh: fresh.docchain }),
     }
-    const ledger = Ledger.open({ genesis: options.genesis, stores, signatures: new SignatureCache(signaturesMax) })
+    const ledger = Ledger.open({
+      genesis: options.genesis,
+      stores,
+      signatures,
+      ...(options.workers === undefined ? {} : { workers: options.workers }),
+    })
     const unfit = chainNames.filter((chain) => !fits(ledger, logs[chain], chain))
     if (unfit.length === 0) return ledger
     if (attempt > 0) {

@@ -376,10 +376,14 @@ export class Gateway {
 
   /** The answers to several transactions, once all are final, or after `waitMs`, or when the signal is aborted. */
   async answers(ids: readonly Uint8Array[], waitMs: number, signal: AbortSignal): Promise<Answer[]> {
-    const open = ids.filter((id) => !isFinal(this.answer(id)))
+    const found = ids.map((id) => this.answer(id))
+    const open = ids.filter((_, position) => !isFinal(found[position] as Answer))
+    if (open.length === 0) return found
     const waits = AbortSignal.any([signal, this.#stopping.signal])
     await this.#waiters.wait(open.map(toHex), waitMs, waits)
-    return ids.map((id) => this.answer(id))
+    return ids.map((id, position) =>
+      isFinal(found[position] as Answer) ? (found[position] as Answer) : this.answer(id),
+    )
   }
 }
 

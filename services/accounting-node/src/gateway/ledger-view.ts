@@ -10,7 +10,7 @@ export interface Look {
   readonly staticRule: string | undefined
   /** True if the fault may be that this node is a block behind. */
   readonly mayBeBehind: boolean
-  /** True if something that it needs is missing now. */
+  /** True if something that it needs is known to be missing now. */
   readonly isDeferred: boolean
   /** True if it is on record already. */
   readonly isOnRecord: boolean
@@ -62,15 +62,26 @@ export class GatewayLedger {
 
   /** Tries the rules in the state of this moment. */
   judge(transaction: Transaction): Verdict {
-    const { ledger, chain, nowMs } = this.#options
+    const { ledger, chain } = this.#options
+    return ledger.judge(chain, transaction, this.#at())
+  }
+
+  #at(): { atMs: number; anchor?: SizeAndRoot } {
+    const atMs = this.#options.nowMs()
     const anchor = this.#options.anchor?.()
-    return ledger.judge(chain, transaction, anchor === undefined ? { atMs: nowMs() } : { atMs: nowMs(), anchor })
+    return anchor === undefined ? { atMs } : { atMs, anchor }
   }
 
   /** Looks at transactions that were just submitted: each as if it came next. */
   look(items: readonly WellFormed[]): Look[] {
-    return items.map((item) => {
-      const verdict = this.judge(item.transaction)
+    const { ledger, chain } = this.#options
+    const verdicts = ledger.screen(
+      chain,
+      items.map(({ transaction }) => transaction),
+      this.#at(),
+    )
+    return items.map((item, position) => {
+      const verdict = verdicts[position] as Verdict
       const rule = verdict.verdict === 'refused' ? verdict.rule : undefined
       const isRegister = item.transaction.body.t === 'register' || item.transaction.body.t === 'genesis'
       const isOnRecord = rule?.endsWith('.duplicate') === true
