@@ -32,6 +32,10 @@ const commands: Record<string, Entry> = {
     summary: 'replay both ledgers from nothing and report every finding',
     load: async () => (await import('./commands/audit.ts')).runAudit,
   },
+  recall: {
+    summary: 'every diagnosis by one version of an algorithm, from the ledgers alone',
+    load: async () => (await import('./commands/recall.ts')).runRecall,
+  },
   verify: {
     summary: 'check a receipt, offline',
     load: async () => (await import('./commands/verify.ts')).runVerify,

@@ -1,87 +1,29 @@
-import type { LedgerStores } from '@healthblock/chain/block'
 import { genesisAccount } from '@healthblock/chain/genesis'
 import { CompactRange, leafHash } from '@healthblock/chain/merkle'
 import { encodeSealLeaf, parseSealLeaf } from '@healthblock/chain/seal'
 import { type Incident, signStatement } from '@healthblock/chain/statement'
-import { MemoryChainStore } from '@healthblock/chain/store'
 import { toBase64, toHex } from '@healthblock/encoding/bytes'
-import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import {
-  type Consortium,
-  createConsortium,
-  type Lies,
-  startTestNode,
-  TestLedger,
-  type TestNode,
-} from '../../runtime/src/testkit.ts'
-import { type AuditNode, type AuditRequest, audit } from './audit.ts'
-import type { Finding } from './report.ts'
+import { type Consortium, type Lies, TestLedger } from '../../runtime/src/testkit.ts'
+import { altered, memoryStores, places, Sample } from './sample.test-support.ts'
 
+let sample: Sample
 let consortium: Consortium
 let history: TestLedger
-const closing: TestNode[] = []
 
 beforeEach(() => {
-  consortium = createConsortium()
-  history = new TestLedger(consortium)
+  sample = new Sample()
+  consortium = sample.consortium
+  history = sample.history
 })
-afterEach(async () => {
-  for (const one of closing.splice(0)) await one.close()
-})
+afterEach(() => sample.close())
 
-function memoryStores(): LedgerStores {
-  return { userchain: new MemoryChainStore(), docchain: new MemoryChainStore() }
-}
-
-/** Starts one node for each item; the first is honest unless it is told otherwise. */
-async function cluster(...lies: readonly Lies[]): Promise<AuditNode[]> {
-  const nodes: AuditNode[] = []
-  for (const [rank, one] of lies.entries()) {
-    const started = await startTestNode(history, { rank, lies: one })
-    closing.push(started)
-    nodes.push({ name: `node-${rank}`, url: started.url })
-  }
-  return nodes
-}
-
-async function run(nodes: readonly AuditNode[], options: Partial<AuditRequest> & { token?: string } = {}) {
-  const client = new LedgerClient({
-    urls: nodes.flatMap(({ url }) => (url === undefined ? [] : [url])),
-    trust: genesisTrust(consortium.genesis),
-    token: () => options.token ?? 'test-token',
-  })
-  const stores = memoryStores()
-  const now = () => Date.now()
-  const wait = async () => {}
-  return audit({ genesis: consortium.genesis.bytes, nodes, client, stores, now, wait, ...options })
-}
-
-function places(findings: readonly Finding[]): string[] {
-  return findings.map(({ code, chain, height, index, node }) => `${code} ${chain} ${height} ${index} ${node}`).sort()
-}
-
-/** Patients, then blocks of algorithms until Userchain has more than two bundles of entries. */
-function fill(count = 540): void {
-  history.block('userchain', [history.registration().transaction, history.registration(2).transaction])
-  while (history.leaves.userchain.length < count) {
-    history.block(
-      'userchain',
-      Array.from({ length: 100 }, () => history.algorithm()),
-    )
-  }
-}
-
-function altered(leaf: Uint8Array): Uint8Array {
-  const changed = Uint8Array.from(leaf)
-  const middle = Math.floor(changed.length / 2)
-  changed[middle] = (changed[middle] as number) ^ 1
-  return changed
-}
+const cluster = (...lies: readonly Lies[]) => sample.cluster(...lies)
+const run: Sample['run'] = (nodes, options) => sample.run(nodes, options)
 
 describe('an honest ledger', () => {
   it('has no findings, and the report names the replayed heads', async () => {
-    fill()
+    sample.fill()
     const report = await run(await cluster({}, {}, {}, {}))
     expect(report.findings).toEqual([])
     expect(report.ok).toBe(true)
@@ -92,7 +34,7 @@ describe('an honest ledger', () => {
   })
 
   it('is audited further over the stores of an earlier audit, which are compared and not executed again', async () => {
-    fill(300)
+    sample.fill(300)
     const nodes = await cluster({})
     const stores = memoryStores()
     await run(nodes, { stores })
@@ -105,7 +47,7 @@ describe('an honest ledger', () => {
 
 describe('each kind of tampering has its own finding', () => {
   it('entry.altered: a byte of one node’s stored entry, with its place', async () => {
-    fill()
+    sample.fill()
     const liar: Lies = {
       entry: (chain, index, leaf) => (chain === 'userchain' && index === 300 ? altered(leaf) : leaf),
     }
@@ -116,7 +58,7 @@ describe('each kind of tampering has its own finding', () => {
   })
 
   it('entry.altered: different entries at each of two nodes are made good from each other', async () => {
-    fill(300)
+    sample.fill(300)
     const lies = [3, 5].map((at): Lies => ({ entry: (_, index, leaf) => (index === at ? altered(leaf) : leaf) }))
     const { chains, findings } = await run(await cluster(...lies))
     expect(places(findings)).toEqual(['entry.altered userchain 1 3 node-0', 'entry.altered userchain 2 5 node-1'])
@@ -124,7 +66,7 @@ describe('each kind of tampering has its own finding', () => {
   })
 
   it('entry.unavailable: an entry that is right nowhere; the replay stops and says so', async () => {
-    fill(20)
+    sample.fill(20)
     const liar: Lies = { entry: (chain, index, leaf) => (chain === 'userchain' && index === 3 ? altered(leaf) : leaf) }
     const { findings, notChecked } = await run(await cluster(liar, liar))
     expect(findings.filter(({ code }) => code === 'entry.altered').map(({ node }) => node)).toEqual([
@@ -135,7 +77,7 @@ describe('each kind of tampering has its own finding', () => {
   })
 
   it('tile.mismatch: a wrong hash of one node, at level 0 and above', async () => {
-    fill()
+    sample.fill()
     const wrong = (path: string) => (told: string, bytes: Uint8Array) => (told === path ? altered(bytes) : bytes)
     const nodes = await cluster(
       {},
@@ -156,21 +98,28 @@ describe('each kind of tampering has its own finding', () => {
     history.block('userchain', [history.algorithm()])
     other.block('userchain', [other.algorithm()])
     const nodes = await cluster({})
-    const started = await startTestNode(other, { rank: 1 })
-    closing.push(started)
-    const { findings } = await run([...nodes, { name: 'node-1', url: started.url }])
-    expect(findings.map(({ code, node }) => `${code} ${node}`)).toContain('checkpoint.fork node-1')
+    const { findings } = await run([...nodes, await sample.node(1, other)])
+    const codes = findings.map(({ code, node }) => `${code} ${node}`)
+    expect(codes).toContain('checkpoint.fork node-1')
+    // Three cosigned both; each is named, and the log line of node-1 is of a log that is not this one.
+    expect(codes.filter((one) => one.startsWith('node.equivocation'))).toHaveLength(3)
+    expect(codes).toContain('node.equivocation node-0')
+    expect(codes).toContain('node.conflict node-1')
   })
 
   it('checkpoint.fork: a smaller cosigned head that is not of this log', async () => {
     const other = new TestLedger(consortium)
     other.block('userchain', [other.algorithm()])
-    fill(20)
+    sample.fill(20)
     const nodes = await cluster({})
-    const started = await startTestNode(other, { rank: 1 })
-    closing.push(started)
-    const { findings } = await run([...nodes, { name: 'node-1', url: started.url }])
-    expect(places(findings)).toEqual(['checkpoint.fork userchain 1 3 node-1', 'node.behind userchain 1 4 node-1'])
+    const { findings } = await run([...nodes, await sample.node(1, other)])
+    const found = places(findings)
+    expect(found.filter((one) => !one.startsWith('node.conflict'))).toEqual([
+      'checkpoint.fork userchain 1 3 node-1',
+      'node.behind userchain 1 4 node-1',
+    ])
+    // Three cosigned it.
+    expect(found.filter((one) => one.startsWith('node.conflict userchain 1 3 node'))).toHaveLength(3)
   })
 
   it('checkpoint.invalid, checkpoint.stale: too few cosignatures, old ones', async () => {
@@ -187,7 +136,7 @@ describe('each kind of tampering has its own finding', () => {
   })
 
   it('state.mismatch: another record than replay computed', async () => {
-    fill(20)
+    sample.fill(20)
     const { size } = history.ledger.head('userchain')
     const nodes = await cluster({}, {}, { stateValue: altered })
     const { findings, notChecked } = await run(nodes, { isStateCompared: true })
@@ -199,7 +148,7 @@ describe('each kind of tampering has its own finding', () => {
 
   it('node.unreachable, node.refused', async () => {
     const nodes = await cluster({}, {})
-    await closing.pop()?.close()
+    await sample.running.pop()?.close()
     const report = await run([...nodes, { name: 'node-2' }])
     expect(places(report.findings)).toEqual([
       'node.unreachable null null null node-1',
@@ -239,11 +188,7 @@ describe('each kind of tampering has its own finding', () => {
     const leaves = [history.leaves.userchain[size - 2] as Uint8Array]
     const seal = { h: h + 1, i0: size, k: 1, psize: size, proot: root, st: new Uint8Array(32), ms: ms + 1, rules: 1 }
     leaves.push(encodeSealLeaf(seal))
-    for (const leaf of leaves) {
-      history.leaves.userchain.push(leaf)
-      history.ranges.userchain.append(leafHash(leaf), history.hashes.userchain.keep)
-    }
-    const forged = { size: size + 2, root: history.ranges.userchain.root }
+    const forged = sample.append(leaves, leafHash)
     const liar: Lies = { checkpoint: (chain) => history.checkpoint(chain, 0, chain === 'userchain' ? forged : {}) }
     const { findings, chains } = await run(await cluster(liar))
     expect(places(findings)).toEqual([`block.algorithm.duplicate userchain 2 ${size} null`])

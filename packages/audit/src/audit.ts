@@ -4,23 +4,26 @@
  * state lives in the caller's stores. Blocks that the stores hold are not executed again, but every entry is compared again.
  */
 import { Ledger, type LedgerStores } from '@healthblock/chain/block'
-import { ChainError } from '@healthblock/chain/errors'
-import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
-import { type PreparationWorkers, type PreparedLeaf, prepareBundle, sameThread } from '@healthblock/chain/preparation'
-import { Replay } from '@healthblock/chain/replay'
-import { parseSealLeaf } from '@healthblock/chain/seal'
-import { ruleText } from '@healthblock/chain/statement'
-import { tileWidth } from '@healthblock/chain/tile'
-import { type ChainName, leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { type Genesis, genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
+import type { PreparationWorkers } from '@healthblock/chain/preparation'
+import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
-import { bundlesForEveryTile, compareUpperTiles, type EntrySource, type PrepareBundle, readEntries } from './entries.ts'
+import { ChainAudit } from './chain-audit.ts'
 import { collectIncidents } from './incidents.ts'
-import { type AuditNode, type NodeHead, Nodes, newestHead } from './nodes.ts'
-import { type AuditReport, type ChainReport, FindingList } from './report.ts'
+import { type AuditNode, type NodeHead, Nodes } from './nodes.ts'
+import { checkPromises } from './promises.ts'
+import {
+  type AuditReport,
+  type ChainReport,
+  type Finding,
+  FindingList,
+  type FindingParts,
+  toFinding,
+} from './report.ts'
 import { type AuditedBlock, AuditRules } from './rules.ts'
 import { Samples, type StorageProbe } from './samples.ts'
-import { Skeleton } from './skeleton.ts'
+import { SignedHeads } from './signed-heads.ts'
 import { compareState } from './state-sample.ts'
 
 export type { AuditNode } from './nodes.ts'
@@ -52,14 +55,19 @@ export interface AuditRequest {
   /** Waits: a node that is a moment behind is given some time. */
   readonly wait: (ms: number) => Promise<void>
   readonly storage?: StorageProbe
+  /** Promises of gateways that clients kept, each CBOR `[statement, signature]`. */
+  readonly promises?: readonly Uint8Array[]
+  /** Told of every block of Userchain, then of Docchain, once it is compared and executed. */
+  readonly onBlock?: (block: AuditedBlock) => void
+  /** Told of each finding when it is new, and its height known. */
+  readonly onFinding?: (finding: Finding) => void
   /** True: records of the replayed state are compared with what every node proves. */
   readonly isStateCompared?: boolean
   readonly onProgress?: (progress: AuditProgress) => void
 }
 
-/** How often, and after which pause, a node that is behind is asked again. */
-const behindAttempts = 20
-const behindPauseMs = 250
+/** Pause between two looks of an audit that goes on. */
+const lookPauseMs = 2_000
 
 /**
  * Audits both ledgers.
@@ -67,193 +75,140 @@ const behindPauseMs = 250
  * @throws {ChainError} `ERR_GENESIS_INVALID`; `ERR_STATE_CORRUPT` for stores of another ledger. Whatever nodes do is a finding.
  */
 export async function audit(request: AuditRequest): Promise<AuditReport> {
-  return new Audit(request).run()
+  return new Audit(request).look()
+}
+
+/**
+ * Audits both ledgers, then goes on: compares and executes what is added, and looks at every node again, for ever. What a node does wrong
+ * for a while is a finding each time that it begins.
+ *
+ * @param follow - `onLook`: told of each report; `signal` ends it after the look under way.
+ * @throws as `audit`.
+ */
+export async function followAudit(
+  request: AuditRequest,
+  follow: { signal: AbortSignal; onLook?: (report: AuditReport) => void },
+): Promise<AuditReport> {
+  const audit = new Audit(request)
+  let report = await audit.look()
+  follow.onLook?.(report)
+  while (!follow.signal.aborted) {
+    await request.wait(lookPauseMs)
+    if (follow.signal.aborted) break
+    report = await audit.look()
+    follow.onLook?.(report)
+  }
+  return report
 }
 
 class Audit {
   readonly #request: AuditRequest
   readonly #genesis: Genesis
   readonly #ledger: Ledger
-  readonly #findings = new FindingList()
+  readonly #findings: FindingList
   readonly #nodes: Nodes
   readonly #rules: AuditRules
-  readonly #notChecked: string[] = []
+  readonly #signedHeads: SignedHeads
+  readonly #chains: { readonly [C in ChainName]: ChainAudit }
+  /** Of this look. */
+  #notChecked: string[] = []
   #samples: Samples | undefined
+  /** New findings: told once their height is known, or when the look ends. */
+  #untold: FindingParts[] = []
   #transactions = 0
+  #looks = 0
 
   constructor(request: AuditRequest) {
     this.#request = request
     this.#genesis = parseGenesis(request.genesis)
     this.#ledger = Ledger.open({ genesis: request.genesis, stores: request.stores })
+    this.#findings = new FindingList((parts) => this.#untold.push(parts))
     this.#nodes = new Nodes(request.nodes, request.client, this.#findings)
     this.#rules = new AuditRules(this.#ledger, this.#findings)
+    this.#signedHeads = new SignedHeads(this.#nodes, this.#findings)
+    this.#nodes.onNote = (served) => this.#signedHeads.take(served)
+    this.#chains = { userchain: this.#chainAudit('userchain'), docchain: this.#chainAudit('docchain') }
   }
 
-  async run(): Promise<AuditReport> {
-    const { now, storage } = this.#request
+  readonly #heightOf = (chain: ChainName, index: number): number | undefined =>
+    this.#ledger.index(chain).boundaryAfter(index)?.height
+
+  #chainAudit(chain: ChainName): ChainAudit {
+    const { workers, wait, now, onProgress } = this.#request
+    const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings, genesis: this.#genesis }
+    return new ChainAudit(chain, {
+      ...{ ...context, workers, wait, now, onProgress },
+      notChecked: (words) => this.#notChecked.push(words),
+      onBlock: (block) => this.#onBlock(block),
+    })
+  }
+
+  #tell(isLookOver: boolean): void {
+    const { onFinding } = this.#request
+    const findings = this.#untold.map((parts) => ({ parts, finding: toFinding(parts, this.#heightOf) }))
+    const isReady = ({ index, height }: Finding): boolean => isLookOver || index === null || height !== null
+    this.#untold = findings.filter(({ finding }) => !isReady(finding)).map(({ parts }) => parts)
+    for (const { finding } of findings) if (isReady(finding)) onFinding?.(finding)
+  }
+
+  #onBlock(block: AuditedBlock): void {
+    this.#transactions += block.seal.k
+    this.#rules.block(block)
+    for (const [position, transaction] of block.transactions.entries()) {
+      this.#samples?.note(block.chain, { index: block.firstIndex + position, height: block.seal.h }, transaction)
+    }
+    this.#request.onBlock?.(block)
+    if (this.#untold.length > 0) this.#tell(false)
+  }
+
+  /** One look at everything: all entries the first time, then what was added. */
+  async look(): Promise<AuditReport> {
+    const { now, flush } = this.#request
     const begunMs = now()
+    this.#notChecked = []
+    this.#samples = undefined
+    this.#nodes.begin()
+    const { userchain, docchain } = this.#chains
     // Docchain first: whatever it is anchored at was published on Userchain before.
-    const docchain = await this.#heads('docchain')
-    const userchain = await this.#heads('userchain')
-    const isUserchainWhole = await this.#chain('userchain', userchain)
-    this.#request.flush?.('userchain')
+    const heads = { docchain: await this.#heads('docchain'), userchain: await this.#heads('userchain') }
+    const salt = [...heads.userchain, ...heads.docchain][0]?.checkpoint.root
+    this.#samples = salt === undefined ? undefined : new Samples(salt)
+    const isUserchainWhole = await userchain.look(heads.userchain)
+    flush?.('userchain')
     this.#rules.finish(now())
-    if (isUserchainWhole) await this.#chain('docchain', docchain)
+    if (isUserchainWhole) await docchain.look(heads.docchain)
     else this.#notChecked.push('docchain was not replayed, because the replay of userchain stopped')
-    this.#request.flush?.('docchain')
-    await this.#catchUp('userchain', userchain)
-    await this.#catchUp('docchain', docchain)
-    await this.#compareState()
+    flush?.('docchain')
+    await userchain.waitForOthers(heads.userchain)
+    await docchain.waitForOthers(heads.docchain)
+    this.#signedHeads.judge(this.#ledger)
+    if (this.#looks++ === 0) await this.#once()
     await collectIncidents(this.#nodes, this.#genesis, this.#findings)
+    const { storage } = this.#request
     if (this.#samples !== undefined) this.#notChecked.push(await this.#samples.check(storage, this.#findings))
+    this.#tell(true)
+    this.#findings.endLook()
     return this.#report(now() - begunMs)
+  }
+
+  /** What is the same in every look. */
+  async #once(): Promise<void> {
+    const { promises = [], now } = this.#request
+    await this.#compareState()
+    const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings, nowMs: now() }
+    this.#notChecked.push(await checkPromises(promises, { ...context, nodeKeyOf: this.#nodeKeyOf() }))
+  }
+
+  #nodeKeyOf(): (account: Uint8Array) => Uint8Array | undefined {
+    const { nodes } = genesisAccounts(this.#genesis)
+    return (account) => {
+      const rank = nodes.findIndex((one) => equalBytes(one, account))
+      return this.#genesis.body.nodes[rank]?.[1] ?? this.#ledger.accountKey(account, 2)
+    }
   }
 
   async #heads(chain: ChainName): Promise<NodeHead[]> {
     return this.#nodes.heads(this.#genesis, chain, this.#request.now())
-  }
-
-  /** Compares and replays one chain up to its newest head. False if it could not be replayed whole. */
-  async #chain(chain: ChainName, heads: readonly NodeHead[]): Promise<boolean> {
-    const target = newestHead(heads, chain, this.#findings)
-    if (target === undefined) {
-      this.#findings.add({
-        code: 'log.unavailable',
-        chain,
-        message: `no node serves a checkpoint of ${chain} that holds`,
-      })
-      return false
-    }
-    const { size, root } = target.checkpoint
-    if (this.#isShorter(chain, size)) return false
-    this.#samples ??= new Samples(root)
-    const holders = heads.filter((head) => head.checkpoint.size >= size).map(({ node }) => node)
-    const skeleton = await this.#skeleton(chain, target, holders)
-    const source: EntrySource = { chain, size, skeleton, nodes: this.#nodes, holders, findings: this.#findings }
-    if (skeleton === undefined) {
-      const message = `no node serves hash tiles of ${chain} that give the cosigned root`
-      this.#findings.add({ code: 'tile.root', chain, index: size - 1, message })
-    }
-    await compareUpperTiles(source)
-    const isWhole = await this.#replay(source)
-    this.#checkHeads(chain, heads)
-    if (isWhole && !equalBytes(this.#ledger.head(chain).root, root)) {
-      const message = `the entries of ${chain} do not give the root that a quorum cosigned`
-      this.#findings.add({ code: 'log.root', chain, index: size - 1, message })
-      return false
-    }
-    if (holders.length < heads.length) {
-      const names = heads.filter((head) => head.checkpoint.size < size).map(({ node }) => node.name)
-      this.#notChecked.push(`entries of ${chain} at ${names.join(', ')}, which published fewer when the audit began`)
-    }
-    if (Math.ceil(size / 256) > bundlesForEveryTile) {
-      this.#notChecked.push(
-        `hash tiles of level 0 of ${chain}: each was compared at one node, all others at every node`,
-      )
-    }
-    return isWhole
-  }
-
-  /** True, and a finding, if an earlier audit had seen more entries than any node publishes now. */
-  #isShorter(chain: ChainName, size: number): boolean {
-    const seen = this.#ledger.head(chain).size
-    if (seen <= size) return false
-    const message = `${chain} had ${seen} entries at an earlier audit, and has ${size} now`
-    this.#findings.add({ code: 'log.shorter', chain, index: size, message })
-    return true
-  }
-
-  async #skeleton(
-    chain: ChainName,
-    target: NodeHead,
-    holders: readonly NodeHead['node'][],
-  ): Promise<Skeleton | undefined> {
-    const { size, root } = target.checkpoint
-    for (const node of holders) {
-      const skeleton = await Skeleton.read(this.#nodes, node, { chain, size, root })
-      if (skeleton !== undefined) return skeleton
-    }
-    return undefined
-  }
-
-  async #replay(source: EntrySource): Promise<boolean> {
-    const { chain, size } = source
-    const { onProgress } = this.#request
-    const blocks = new BlockReplay(this.#ledger, chain, (block) => {
-      this.#transactions += block.seal.k
-      this.#rules.block(block)
-      for (const [position, transaction] of block.transactions.entries()) {
-        this.#samples?.note(chain, { index: block.firstIndex + position, height: block.seal.h }, transaction)
-      }
-    })
-    const executedSize = this.#ledger.head(chain).size
-    const order = { workers: this.#request.workers ?? sameThread, ledger: this.#ledger, chain }
-    const prepare: PrepareBundle = (bytes, { index, width }) =>
-      prepareBundle({ ...order, isVerified: (index + 1) * tileWidth > executedSize }, bytes, width)
-    let isRunning = true
-    for await (const { leaves, firstIndex } of readEntries(source, prepare)) {
-      if (leaves === undefined) isRunning = false
-      if (!isRunning || leaves === undefined) continue
-      isRunning = this.#push(blocks, leaves)
-      onProgress?.({ chain, done: firstIndex + leaves.length, total: size, transactions: this.#transactions })
-    }
-    if (!isRunning) {
-      this.#notChecked.push(`${chain} was replayed up to height ${this.#ledger.head(chain).height} only`)
-      return false
-    }
-    if (blocks.openLeaves === 0) return true
-    const message = `${chain} does not end with a SEAL`
-    this.#findings.add({ code: 'block.seal.missing', chain, index: size - 1, message })
-    return false
-  }
-
-  #push(blocks: BlockReplay, leaves: readonly PreparedLeaf[]): boolean {
-    try {
-      for (const leaf of leaves) blocks.push(leaf)
-      return true
-    } catch (error) {
-      if (!(error instanceof ChainError)) throw error
-      const { detail } = error
-      const { chain } = blocks
-      if (detail.code === 'ERR_BLOCK_INVALID') {
-        const { height, index, rule } = detail
-        this.#findings.add({ code: `block.${ruleText(rule)}`, chain, height, index, message: error.message })
-      } else {
-        const height = this.#ledger.head(chain).height + 1
-        const code = detail.code === 'ERR_ANCHOR_UNKNOWN' ? 'block.anchor-unknown' : 'block.unreadable'
-        this.#findings.add({ code, chain, height, message: error.message })
-      }
-      return false
-    }
-  }
-
-  /** Every head that a node served must be a head of the replayed log. */
-  #checkHeads(chain: ChainName, heads: readonly NodeHead[]): void {
-    const index = this.#ledger.index(chain)
-    for (const { node, checkpoint } of heads) {
-      if (checkpoint.size > this.#ledger.head(chain).size) continue
-      const boundary = index.boundary(checkpoint.size)
-      if (boundary !== undefined && equalBytes(boundary.root, checkpoint.root)) continue
-      const message = `${node.name} serves a cosigned head of ${chain} at ${checkpoint.size} entries that is not of this log`
-      this.#findings.add({ code: 'checkpoint.fork', chain, index: checkpoint.size - 1, node: node.name, message })
-    }
-  }
-
-  /** Nodes that published less than the audited size are asked again for a while; who stays behind is a finding. */
-  async #catchUp(chain: ChainName, heads: readonly NodeHead[]): Promise<void> {
-    const size = Math.max(0, ...heads.map(({ checkpoint }) => checkpoint.size))
-    for (const { node, checkpoint } of heads) {
-      let seen: NodeHead | undefined = { node, checkpoint }
-      for (let attempt = 0; attempt < behindAttempts && seen !== undefined && seen.checkpoint.size < size; attempt++) {
-        await this.#request.wait(behindPauseMs)
-        seen = await this.#nodes.head(this.#genesis, chain, node, this.#request.now())
-      }
-      if (seen === undefined) continue
-      this.#checkHeads(chain, [seen])
-      if (seen.checkpoint.size >= size) continue
-      const message = `${node.name} publishes ${seen.checkpoint.size} of ${size} entries of ${chain}`
-      this.#findings.add({ code: 'node.behind', chain, index: seen.checkpoint.size, node: node.name, message })
-    }
   }
 
   async #compareState(): Promise<void> {
@@ -270,7 +225,7 @@ class Audit {
   }
 
   #report(milliseconds: number): AuditReport {
-    const findings = this.#findings.list((chain, index) => this.#ledger.index(chain).boundaryAfter(index)?.height)
+    const findings = this.#findings.list(this.#heightOf)
     const chains = { userchain: this.#chainReport('userchain'), docchain: this.#chainReport('docchain') }
     const { q, nodes } = this.#genesis.body
     const asked = this.#request.nodes.length
@@ -279,7 +234,9 @@ class Audit {
       ...(asked < nodes.length
         ? [`${nodes.length - asked} of ${nodes.length} nodes were not named and not asked`]
         : []),
-      `cosignatures of earlier heads: only the newest, by ${q} of ${nodes.length} nodes, is kept; no witness outside the ledger was asked`,
+      `cosignatures of earlier heads: only the newest, by ${q} of ${nodes.length} nodes, is kept`,
+      'witnesses outside the ledger: none was named',
+      'reads without a grant: neither signed fetch logs nor read declarations are on a ledger yet',
       `the trust root is genesis ${toHex(this.#genesis.ledgerId)}; these rules know no change of policy`,
       'the clocks of SEALs: only their order and the lag of anchors',
       ...this.#findings.leftOut,
@@ -291,38 +248,5 @@ class Audit {
   #chainReport(chain: ChainName): ChainReport {
     const { height, size, root, stateRoot } = this.#ledger.head(chain)
     return { height, size, root: toHex(root), stateRoot: toHex(stateRoot) }
-  }
-}
-
-/** Leaves in, whole blocks out: executed by `Replay` unless the stores hold them, and taken apart for the auditor's rules. */
-class BlockReplay {
-  readonly chain: ChainName
-  readonly #replay: Replay
-  readonly #onBlock: (block: AuditedBlock) => void
-  #leaves: PreparedLeaf[] = []
-  #firstIndex = 0
-
-  constructor(ledger: Ledger, chain: ChainName, onBlock: (block: AuditedBlock) => void) {
-    this.chain = chain
-    this.#replay = new Replay(ledger, chain, 0)
-    this.#onBlock = onBlock
-  }
-
-  get openLeaves(): number {
-    return this.#leaves.length
-  }
-
-  push(prepared: PreparedLeaf): void {
-    const { leaf } = prepared
-    this.#leaves.push(prepared)
-    const executed = this.#replay.push(leaf, prepared)
-    if (leafKind(leaf) !== 'seal') return
-    const seal = executed?.seal ?? parseSealLeaf(leaf)
-    const transactions = this.#leaves
-      .slice(0, -1)
-      .map((one) => one.prepared?.transaction ?? parseTransactionLeaf(one.leaf))
-    this.#onBlock({ chain: this.chain, firstIndex: this.#firstIndex, seal, transactions })
-    this.#firstIndex += this.#leaves.length
-    this.#leaves = []
   }
 }

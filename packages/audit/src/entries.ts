@@ -31,6 +31,8 @@ export type PrepareBundle = (bytes: Uint8Array, bundle: EntryBundle) => Promise<
 /** What the entries are read from and judged by. */
 export interface EntrySource {
   readonly chain: ChainName
+  /** Entries below are compared already. */
+  readonly from: number
   readonly size: number
   /** Undefined if no node's tiles gave the cosigned root: then the entries of most nodes count, and replay decides. */
   readonly skeleton: Skeleton | undefined
@@ -50,9 +52,9 @@ interface Version extends PreparedBundle {
   readonly nodes: readonly LiveNode[]
 }
 
-/** Reads all bundles in order, some ahead. */
+/** Reads all bundles that growing from `from` to `size` added or widened, in order, some ahead. */
 export async function* readEntries(source: EntrySource, prepare: PrepareBundle): AsyncGenerator<CheckedBundle> {
-  const bundles = newEntryBundles({ oldSize: 0, size: source.size })
+  const bundles = newEntryBundles({ oldSize: source.from, size: source.size })
   const isEvery = bundles.length <= bundlesForEveryTile
   const queue: Promise<CheckedBundle>[] = []
   let next = 0

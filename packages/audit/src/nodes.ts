@@ -3,15 +3,15 @@ import type { VerifiedCheckpoint } from '@healthblock/chain/checkpoint'
 import { genesisPolicy, receiptCheckpoint } from '@healthblock/chain/checkpoint'
 import type { Genesis } from '@healthblock/chain/genesis'
 import type { ChainName } from '@healthblock/chain/transaction'
-import { equalBytes } from '@healthblock/encoding/bytes'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { isRuntimeError, messageOf } from '@healthblock/runtime/errors'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
 import type { FindingList } from './report.ts'
 
-/** A node to audit. Without `url` it is known not to run, which is a finding. */
+/** A node to audit. Without `url` it is known not to run, which is a finding; `url` is read again at each look. */
 export interface AuditNode {
   readonly name: string
-  readonly url?: string
+  readonly url?: string | undefined
 }
 
 /** A checkpoint older than this is stale: nodes cosign anew every 60 s. */
@@ -40,24 +40,43 @@ export type Asked<T> =
 
 /** Asks nodes and notes their conduct. */
 export class Nodes {
-  readonly live: readonly LiveNode[]
+  /** Called with every note that a node serves as its checkpoint, good or not. */
+  onNote: (served: { chain: ChainName; node: string; note: string }) => void = () => {}
+  readonly #nodes: readonly AuditNode[]
+  #live: LiveNode[] = []
+  /** Names by account, as far as nodes signed what they served. */
+  readonly #names = new Map<string, string>()
   readonly #client: LedgerClient
   readonly #findings: FindingList
 
   constructor(nodes: readonly AuditNode[], client: LedgerClient, findings: FindingList) {
+    this.#nodes = nodes
     this.#client = client
     this.#findings = findings
-    const live: LiveNode[] = []
-    for (const { name, url } of nodes) {
-      if (url === undefined) findings.add({ code: 'node.unreachable', node: name, message: `${name} does not run` })
-      else live.push({ name, url: url.replace(/\/$/, ''), isGone: false })
+  }
+
+  /** Begins a look: nodes that were gone, or did not run, are asked again. */
+  begin(): void {
+    this.#live = []
+    for (const { name, url } of this.#nodes) {
+      if (url !== undefined) this.#live.push({ name, url: url.replace(/\/$/, ''), isGone: false })
+      else this.#findings.add({ code: 'node.unreachable', node: name, message: `${name} does not run` })
     }
-    this.live = live
+  }
+
+  /** Notes which account a node signs for. */
+  learn(account: Uint8Array, name: string): void {
+    this.#names.set(toHex(account), name)
+  }
+
+  /** Name of the node of an account, if it showed itself. */
+  nameOf(account: Uint8Array): string | undefined {
+    return this.#names.get(toHex(account))
   }
 
   /** Nodes that still answer. */
   get answering(): readonly LiveNode[] {
-    return this.live.filter(({ isGone }) => !isGone)
+    return this.#live.filter(({ isGone }) => !isGone)
   }
 
   /** Asks one node, once more if it did not answer. A node that is gone or refuses the credential is a finding. */
@@ -96,23 +115,27 @@ export class Nodes {
 
   /** The newest checkpoint of one node: cosigned by a quorum, with the line of a log key, and not stale; else a finding. */
   async head(genesis: Genesis, chain: ChainName, node: LiveNode, nowMs: number): Promise<NodeHead | undefined> {
-    const asked = await this.ask(node, (client, url) => client.checkpoint(chain, { url }))
-    const name = node.name
+    const asked = await this.ask(node, (client, url) => client.checkpointNote(chain, { url }))
     if (asked.kind === 'gone') return undefined
-    if (asked.kind !== 'answer') {
-      const reason = asked.kind === 'wrong' ? asked.reason : `it refused with ${asked.status}`
-      this.#findings.add({
-        code: 'checkpoint.invalid',
-        chain,
-        node: name,
-        message: `${name} serves no checkpoint of ${chain} that holds: ${reason}`,
-      })
-      return undefined
+    const name = node.name
+    const refuse = (reason: string): undefined => {
+      const message = `${name} serves no checkpoint of ${chain} that holds: ${reason}`
+      this.#findings.add({ code: 'checkpoint.invalid', chain, node: name, message })
     }
-    const checkpoint = asked.value
+    if (asked.kind !== 'answer')
+      return refuse(asked.kind === 'wrong' ? asked.reason : `it refused with ${asked.status}`)
+    const note = asked.value
+    // What it signed is looked at whether or not a quorum signed with it.
+    this.onNote({ chain, node: name, note })
+    let checkpoint: VerifiedCheckpoint
+    try {
+      checkpoint = this.#client.verifyCheckpoint(chain, note)
+    } catch (error) {
+      return refuse(messageOf(error))
+    }
     try {
       const policy = genesisPolicy(genesis, chain)
-      receiptCheckpoint({ note: checkpoint.note, origin: this.#client.origin(chain), policy })
+      receiptCheckpoint({ note, origin: this.#client.origin(chain), policy })
     } catch (error) {
       const message = `${name} serves a checkpoint of ${chain} without the line of a log key: ${messageOf(error)}`
       this.#findings.add({ code: 'checkpoint.log-line', chain, node: name, message })

@@ -42,25 +42,67 @@ export interface FindingParts {
   readonly height?: number
   readonly index?: number
   readonly node?: string
+  /** Tells findings of one code and place apart; not a part of the report. */
+  readonly subject?: string
   readonly message: string
 }
 
 /** Most findings of one code about one node that are listed; the rest is counted. */
 export const findingsPerKindMax = 100
 
+/** What may be over by the next look: a node that was away, a checkpoint that was old. */
+const passing = new Set([
+  'node.unreachable',
+  'node.refused',
+  'node.behind',
+  'checkpoint.invalid',
+  'checkpoint.log-line',
+  'checkpoint.stale',
+  'log.unavailable',
+  'entry.missing',
+  'tile.missing',
+  'incident.unavailable',
+  'storage.missing',
+])
+
+/** Height of the block that holds a leaf, as far as it is known. */
+export type HeightOf = (chain: ChainName, index: number) => number | undefined
+
 /** Collects findings, each once. */
 export class FindingList {
   readonly #found = new Map<string, FindingParts>()
   readonly #counts = new Map<string, number>()
+  readonly #onFinding: ((finding: FindingParts) => void) | undefined
+  /** Keys of findings that may pass and were seen again in this look. */
+  #seen = new Set<string>()
+
+  /** @param onFinding - Told of each finding when it is new. */
+  constructor(onFinding?: (finding: FindingParts) => void) {
+    this.#onFinding = onFinding
+  }
 
   /** Adds a finding, unless it is known or its kind is full. */
   add(parts: FindingParts): void {
-    const key = JSON.stringify([parts.code, parts.chain, parts.height, parts.index, parts.node])
+    const key = JSON.stringify([parts.code, parts.chain, parts.height, parts.index, parts.node, parts.subject])
+    this.#seen.add(key)
     if (this.#found.has(key)) return
     const kind = `${parts.code} ${parts.node ?? ''}`
     const count = (this.#counts.get(kind) ?? 0) + 1
     this.#counts.set(kind, count)
-    if (count <= findingsPerKindMax) this.#found.set(key, parts)
+    if (count > findingsPerKindMax) return
+    this.#found.set(key, parts)
+    this.#onFinding?.(parts)
+  }
+
+  /** Ends a look at the nodes: what has passed since the last one is a new finding when it comes back. */
+  endLook(): void {
+    for (const [key, { code, node }] of this.#found) {
+      if (!passing.has(code) || this.#seen.has(key)) continue
+      this.#found.delete(key)
+      const kind = `${code} ${node ?? ''}`
+      this.#counts.set(kind, (this.#counts.get(kind) ?? 1) - 1)
+    }
+    this.#seen = new Set()
   }
 
   /** How many findings of each kind were left out. */
@@ -70,18 +112,22 @@ export class FindingList {
       .map(([kind, count]) => `${count - findingsPerKindMax} further findings ${kind.trimEnd()} are not listed`)
   }
 
-  /** All findings, in the order in which they came; `heightOf` fills in heights that follow from an index. */
-  list(heightOf: (chain: ChainName, index: number) => number | undefined): Finding[] {
-    return [...this.#found.values()].map(({ code, chain, height, index, node, message }) => {
-      const derived = chain === undefined || index === undefined ? undefined : heightOf(chain, index)
-      return {
-        code,
-        chain: chain ?? null,
-        height: height ?? derived ?? null,
-        index: index ?? null,
-        node: node ?? null,
-        message,
-      }
-    })
+  /** All findings, in the order in which they came. */
+  list(heightOf: HeightOf): Finding[] {
+    return [...this.#found.values()].map((parts) => toFinding(parts, heightOf))
+  }
+}
+
+/** Fills in what is absent; `heightOf` gives heights that follow from an index. */
+export function toFinding(parts: FindingParts, heightOf: HeightOf): Finding {
+  const { code, chain, height, index, node, message } = parts
+  const derived = chain === undefined || index === undefined ? undefined : heightOf(chain, index)
+  return {
+    code,
+    chain: chain ?? null,
+    height: height ?? derived ?? null,
+    index: index ?? null,
+    node: node ?? null,
+    message,
   }
 }

@@ -306,6 +306,15 @@ export class LedgerClient {
     }
   }
 
+  /** The note that one node serves as its newest checkpoint; not verified, for whoever looks at each of its lines. */
+  async checkpointNote(chain: ChainName, options: Awaitable & { url: string }): Promise<string> {
+    const { url, signal } = options
+    return this.#only(url, async () => {
+      const { bytes } = await this.#call(url, `/${chain}/checkpoint`, { signal })
+      return this.#checked(url, () => new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    })
+  }
+
   /** The newest published checkpoint of one node, verified against the policy. */
   async checkpoint(
     chain: ChainName,
@@ -518,6 +527,15 @@ function signedOf(value: CborValue | undefined): SignedStatement {
   return { statement: statement instanceof Uint8Array ? statement : encodeCbor(statement), signature }
 }
 
+/**
+ * A kept statement (`Submission.promise`, `SignedRefusal.evidence`), not verified.
+ *
+ * @throws {EncodingError}, {TypeError} for anything else.
+ */
+export function readStatement(evidence: Uint8Array): SignedStatement {
+  return signedOf(decodeCbor(evidence))
+}
+
 /** A kept refusal (`SignedRefusal.evidence`) for people and for JSON; its signature was verified when it came. */
 export function readRefusal(evidence: Uint8Array): {
   rule: string
@@ -525,7 +543,7 @@ export function readRefusal(evidence: Uint8Array): {
   stateRoot: Uint8Array
   signature: Uint8Array
 } {
-  const { statement, signature } = signedOf(decodeCbor(evidence))
+  const { statement, signature } = readStatement(evidence)
   const { rule, height, st } = parseStatement('refused', statement)
   return { rule: ruleOfText(rule), height, stateRoot: st, signature }
 }

@@ -167,6 +167,16 @@ export class TestLedger {
     return this.sign('userchain', body, [{ account, key: 1, signingKey: op }])
   }
 
+  /** A `licence` of a doctor, not committed. `state`: 1 active, 2 suspended. */
+  licence(doctor: Person, state = 1): Transaction {
+    const { account, op } = this.consortium.organisation
+    this.#counter = Math.max(this.#counter + 1, this.nowMs)
+    const times = { n: this.#counter, x: this.nowMs + hourMs }
+    const range = { state, from: startMs, to: this.nowMs + 1000 * hourMs }
+    const body = { v: 1, t: 'licence', a: account, ...times, doctor: doctor.account, ...range } as const
+    return this.sign('userchain', body, [{ account, key: 1, signingKey: op }])
+  }
+
   /** A `device`, not committed. */
   device(patient: Person, streams: readonly Uint8Array[]): Transaction {
     this.#counter = Math.max(this.#counter + 1, this.nowMs)
@@ -247,6 +257,10 @@ export interface Lies {
   receipt?: (bytes: Uint8Array) => Uint8Array
   /** Changes an entry of a bundle. */
   entry?: (chain: ChainName, index: number, leaf: Uint8Array) => Uint8Array
+  /** Changes an entry bundle. */
+  bundle?: (bytes: Uint8Array) => Uint8Array
+  /** Paths (`userchain/tile/…`, `incidents`) that are not found. */
+  missing?: (path: string) => boolean
   /** Changes a hash tile. */
   tile?: (path: string, bytes: Uint8Array) => Uint8Array
   /** Changes the value that is served as a record of the state. */
@@ -312,6 +326,7 @@ function addReading({ app, history, rank, node }: Context): void {
   app.get('/:chain/tile/*', async (request, reply) => {
     const { chain, '*': rest } = request.params as { chain: ChainName; '*': string }
     const tile = parseTilePath(`tile/${rest}`)
+    if (node.lies.missing?.(`${chain}/tile/${rest}`) === true) return reply.code(404).send({ code: 'ERR_NOT_FOUND' })
     if (tile.kind === 'entries') {
       if (request.headers.authorization !== 'Bearer test-token')
         return reply.code(401).send({ code: 'ERR_TOKEN_MISSING' })
@@ -319,7 +334,8 @@ function addReading({ app, history, rank, node }: Context): void {
       const leaves = history.leaves[chain].slice(first, first + tile.width)
       if (leaves.length !== tile.width) return reply.code(404).send({ code: 'ERR_NOT_FOUND' })
       const told = leaves.map((leaf, i) => node.lies.entry?.(chain, first + i, leaf) ?? leaf)
-      return reply.send(Buffer.from(encodeEntryBundle(told)))
+      const bundle = encodeEntryBundle(told)
+      return reply.send(Buffer.from(node.lies.bundle?.(bundle) ?? bundle))
     }
     const bytes = encodeHashTile(history.hashes[chain].read(tileNodes(tile)))
     return reply.send(Buffer.from(node.lies.tile?.(`${chain}/${tilePath(tile)}`, bytes) ?? bytes))
@@ -358,7 +374,10 @@ function addReading({ app, history, rank, node }: Context): void {
   app.get('/v1/:chain/head', async (request) => ({
     size: history.ledger.head((request.params as { chain: ChainName }).chain).size,
   }))
-  app.get('/v1/incidents', async () => node.lies.incidents?.() ?? [])
+  app.get('/v1/incidents', async (_request, reply) => {
+    if (node.lies.missing?.('incidents') === true) return reply.code(404).send({ code: 'ERR_NOT_FOUND' })
+    return node.lies.incidents?.() ?? []
+  })
 }
 
 function frameOf({ history, rank, node }: Context, chain: ChainName, height: number, last: boolean): Uint8Array {

@@ -1,0 +1,51 @@
+/** What commands that replay a ledger share: the folder of the replayed state, and how they tell of progress. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import type { AuditProgress } from '@healthblock/audit/audit'
+import type { Finding } from '@healthblock/audit/report'
+import { type ReplayStores, withReplayStores } from '@healthblock/runtime/replay-stores'
+import type { Io } from './io.ts'
+
+/** A folder that was named stays, and a later replay goes on from there; another is thrown away. */
+export async function withWork<T>(work: string | undefined, use: (open: ReplayStores) => Promise<T>): Promise<T> {
+  if (work !== undefined) return withReplayStores(resolve(work), use)
+  const folder = mkdtempSync(join(tmpdir(), 'healthblock-audit-'))
+  try {
+    return await withReplayStores(folder, use)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** How much of the past the rate is taken over. */
+const rateWindowMs = 10_000
+
+/** Tells of progress: one line that changes on a terminal, else a line every five seconds. */
+export function progressTeller(io: Io): (progress: AuditProgress) => void {
+  const periodMs = io.interactive ? 200 : 5_000
+  let toldMs = io.interactive ? 0 : Date.now()
+  let chainName = ''
+  let samples: { atMs: number; done: number; transactions: number }[] = []
+  return ({ chain, done, total, transactions }) => {
+    const nowMs = Date.now()
+    if (chain !== chainName) samples = [{ atMs: nowMs, done, transactions }]
+    chainName = chain
+    if (nowMs - toldMs < periodMs && !(io.interactive && done === total)) return
+    toldMs = nowMs
+    samples.push({ atMs: nowMs, done, transactions })
+    while (samples.length > 2 && nowMs - (samples[0]?.atMs ?? nowMs) > rateWindowMs) samples.shift()
+    const first = samples[0] ?? { atMs: nowMs, done: 0, transactions: 0 }
+    const seconds = Math.max(0.001, (nowMs - first.atMs) / 1000)
+    const remaining = Math.ceil(((total - done) * seconds) / Math.max(1, done - first.done))
+    const rate = Math.round((transactions - first.transactions) / seconds)
+    const words = `${chain}: ${done} of ${total} entries, ${rate} transactions/s, ${remaining} s left`
+    io.stderr(io.interactive ? `\r\x1b[K${words}${done === total ? '\n' : ''}` : `${words}\n`)
+  }
+}
+
+/** A finding for people: its place, then its sentence. */
+export function findingText({ code, chain, height, index, node, message }: Finding): string {
+  const place = [chain, height === null ? null : `height ${height}`, index === null ? null : `index ${index}`, node]
+  return `FINDING ${code}  ${place.filter((part) => part !== null).join(', ')}\n        ${message}\n`
+}

@@ -1,0 +1,135 @@
+/** Which ledger a command reads, from where and with which credential: a cluster's folder, or URLs and a genesis file. */
+import { readFileSync } from 'node:fs'
+import type { AuditNode, StorageProbe } from '@healthblock/audit/audit'
+import { parseGenesis } from '@healthblock/chain/genesis'
+import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
+import { StorageClient } from '@healthblock/runtime/storage-client'
+import { readerToken } from './cluster/enrol.ts'
+import { clusterFolder, clusterPaths, readCluster } from './cluster/layout.ts'
+import { readProcess } from './cluster/processes.ts'
+import { CommandError, UsageError } from './io.ts'
+
+/** Options that name a ledger, for `parseOptions`. */
+export const subjectOptions = {
+  url: { type: 'string', multiple: true },
+  genesis: { type: 'string' },
+  token: { type: 'string' },
+  storage: { type: 'string', multiple: true },
+  'storage-token': { type: 'string' },
+} as const
+
+/** What `--help` says of them. */
+export const subjectHelp = `  --url URL       an accounting node; repeat it for each node (with --dir: the cluster's own)
+  --genesis FILE  the genesis file (with --dir: the cluster's own)
+  --token TOKEN   a reader's token of scope ledger (with --dir: the auditor's of the cluster)
+  --storage URL   a storage node; repeat it for each node (with --dir: the cluster's own)
+  --storage-token TOKEN  a token of scope storage (with --dir: the tenant's of the cluster)
+`
+
+/** What was given on the command line. */
+export interface SubjectValues {
+  readonly dir?: string | undefined
+  readonly url?: string[] | undefined
+  readonly genesis?: string | undefined
+  readonly token?: string | undefined
+  readonly storage?: string[] | undefined
+  readonly 'storage-token'?: string | undefined
+}
+
+/** A ledger to be read. */
+export interface LedgerSubject {
+  readonly genesis: Uint8Array
+  readonly nodes: readonly AuditNode[]
+  readonly client: LedgerClient
+  /** Absent if no storage node is known. */
+  readonly storage: StorageClient | undefined
+}
+
+/** A token is made anew long before it ends: a command may watch for days. */
+const tokenKeptMs = 3_600_000
+
+/**
+ * Finds the ledger that the options name.
+ *
+ * @throws {UsageError} for options that do not go together; {CommandError} for a file that cannot be read.
+ */
+export function ledgerSubject(values: SubjectValues): LedgerSubject {
+  const storageToken = values['storage-token']
+  if (values.url !== undefined) {
+    if (values.dir !== undefined) throw new UsageError('takes --dir or --url, not both')
+    if (values.genesis === undefined) throw new UsageError('--url needs --genesis FILE: it is what is trusted')
+    for (const url of [...values.url, ...(values.storage ?? [])])
+      if (!URL.canParse(url)) throw new UsageError(`--url takes a URL, not "${url}"`)
+    const nodes = values.url.map((url) => ({ name: url.replace(/\/$/, ''), url }))
+    const genesis = readFileBytes(values.genesis)
+    const { token } = values
+    const storage =
+      values.storage === undefined ? undefined : storageClient(genesis, values.storage, () => storageToken ?? '')
+    return subjectOf(genesis, nodes, token === undefined ? undefined : () => token, storage)
+  }
+  const dir = clusterFolder(values.dir)
+  const { tenant } = readCluster(dir)
+  const genesis = readFileBytes(values.genesis ?? clusterPaths.genesis(dir))
+  const { token } = values
+  const tokenOf = token === undefined ? keptFor(() => readerToken(dir, 'auditor', 'ledger')) : () => token
+  const urls = values.storage ?? nodesOf(dir, 'storage').flatMap(({ url }) => (url === undefined ? [] : [url]))
+  const storageTokenOf =
+    storageToken === undefined ? keptFor(() => readerToken(dir, 'tenant', 'storage')) : () => storageToken
+  const isStored = urls.length > 0 && (tenant !== undefined || storageToken !== undefined)
+  const storage = isStored ? storageClient(genesis, urls, storageTokenOf) : undefined
+  return subjectOf(genesis, nodesOf(dir, 'accounting'), tokenOf, storage)
+}
+
+/** Whether the private IPFS has a block, for an audit. */
+export function storageProbe(storage: StorageClient | undefined): StorageProbe | undefined {
+  if (storage === undefined) return undefined
+  return { has: async ({ digest, codec }) => (await storage.stat(digest, { codec })) !== undefined }
+}
+
+/** Reads a file. @throws {CommandError} that names it. */
+export function readFileBytes(path: string): Uint8Array {
+  try {
+    return new Uint8Array(readFileSync(path))
+  } catch (cause) {
+    throw new CommandError(`${path} cannot be read: ${(cause as Error).message}`, undefined, { cause })
+  }
+}
+
+function subjectOf(
+  genesis: Uint8Array,
+  nodes: readonly AuditNode[],
+  token: (() => string) | undefined,
+  storage: StorageClient | undefined,
+): LedgerSubject {
+  const client = new LedgerClient({
+    urls: nodes.flatMap(({ url }) => (url === undefined ? [] : [url])),
+    trust: genesisTrust(parseGenesis(genesis)),
+    ...(token === undefined ? {} : { token }),
+  })
+  return { genesis, nodes, client, storage }
+}
+
+/** A node that is started again may have another address: it is looked up each time. */
+function nodesOf(dir: string, role: 'accounting' | 'storage'): AuditNode[] {
+  return readCluster(dir)
+    .nodes.filter((node) => node.role === role)
+    .map(({ name }) => ({
+      name,
+      get url() {
+        return readProcess(clusterPaths.node(dir, name)).url
+      },
+    }))
+}
+
+function storageClient(genesis: Uint8Array, urls: readonly string[], token: () => string): StorageClient {
+  const { ledgerId } = parseGenesis(genesis)
+  return new StorageClient({ urls, ledgerId, token, storeKeyOf: () => undefined })
+}
+
+function keptFor(make: () => string): () => string {
+  let kept: { token: string; untilMs: number } | undefined
+  return () => {
+    if (kept === undefined || kept.untilMs < Date.now()) kept = { token: make(), untilMs: Date.now() + tokenKeptMs }
+    return kept.token
+  }
+}

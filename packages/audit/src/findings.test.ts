@@ -1,0 +1,237 @@
+import { genesisAccount } from '@healthblock/chain/genesis'
+import { leafHash } from '@healthblock/chain/merkle'
+import { encodeSealLeaf, parseSealLeaf } from '@healthblock/chain/seal'
+import { type GatewayPromise, signStatement } from '@healthblock/chain/statement'
+import type { Transaction } from '@healthblock/chain/transaction'
+import { generateSigningKey } from '@healthblock/crypto/signature'
+import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Lies, TestLedger } from '../../runtime/src/testkit.ts'
+import { followAudit } from './audit.ts'
+import type { AuditReport, Finding } from './report.ts'
+import { places, Sample } from './sample.test-support.ts'
+
+let sample: Sample
+let history: TestLedger
+beforeEach(() => {
+  sample = new Sample()
+  history = sample.history
+})
+afterEach(() => sample.close())
+
+/** What a node told otherwise of its entries, tiles and notes shows up as. */
+describe('what a node serves', () => {
+  it('entry.malformed: a bundle that cannot be read', async () => {
+    sample.fill(20)
+    // One leaf more shifts everything behind it: the bundle does not end where it should.
+    const liar: Lies = { bundle: (bytes) => bytes.subarray(0, bytes.length - 1) }
+    const { findings, chains } = await sample.run(await sample.cluster({}, liar))
+    expect(places(findings)).toEqual(['entry.malformed docchain 0 0 node-1', 'entry.malformed userchain 0 0 node-1'])
+    expect(chains.userchain.size).toBe(history.ledger.head('userchain').size)
+  })
+
+  it('entry.missing, tile.missing: not served', async () => {
+    sample.fill(20)
+    const nodes = await sample.cluster(
+      {},
+      { missing: (path) => path.startsWith('userchain/tile/entries/') },
+      {
+        missing: (path) => path.startsWith('userchain/tile/0/'),
+      },
+    )
+    const { findings } = await sample.run(nodes)
+    expect(places(findings)).toEqual(['entry.missing userchain 0 0 node-1', 'tile.missing userchain 0 0 node-2'])
+  })
+
+  it('checkpoint.log-line: cosigned, and signed by no log key', async () => {
+    history.block('userchain', [history.algorithm()])
+    const liar: Lies = {
+      checkpoint: (chain) => {
+        const lines = history.checkpoint(chain, 1).split('\n')
+        return [...lines.slice(0, 4), ...lines.slice(5)].join('\n')
+      },
+    }
+    const { findings } = await sample.run(await sample.cluster({}, liar))
+    expect(places(findings)).toEqual([
+      'checkpoint.log-line docchain null null node-1',
+      'checkpoint.log-line userchain null null node-1',
+    ])
+  })
+
+  it('node.equivocation, node.conflict: one key, one size, two roots, though no quorum signed the second', async () => {
+    history.block('userchain', [history.algorithm()])
+    const { size } = history.ledger.head('userchain')
+    const liar: Lies = {
+      checkpoint: (chain) =>
+        history.checkpoint(
+          chain,
+          1,
+          chain === 'userchain' ? { size, root: new Uint8Array(32).fill(9), cosigners: 1 } : {},
+        ),
+    }
+    const { findings } = await sample.run(await sample.cluster({}, liar))
+    expect(places(findings)).toEqual([
+      'checkpoint.invalid userchain null null node-1',
+      `node.conflict userchain 1 ${size - 1} node-0`,
+      `node.conflict userchain 1 ${size - 1} node-1`,
+      `node.equivocation userchain 1 ${size - 1} node-0`,
+    ])
+  })
+
+  it('log.unavailable, incident.unavailable', async () => {
+    const nodes = await sample.cluster({
+      checkpoint: (chain) => (chain === 'docchain' ? 'none' : history.checkpoint(chain)),
+    })
+    const { findings } = await sample.run(nodes)
+    expect(places(findings)).toEqual([
+      'checkpoint.invalid docchain null null node-0',
+      'log.unavailable docchain null null null',
+    ])
+    const silent = await sample.cluster({ missing: (path) => path === 'incidents' })
+    expect(places((await sample.run(silent)).findings)).toEqual(['incident.unavailable null null null node-0'])
+  })
+})
+
+describe('a log that a quorum cosigned against the rules', () => {
+  /** Userchain with more leaves, cosigned. */
+  async function runWith(...leaves: readonly Uint8Array[]): Promise<AuditReport> {
+    const forged = sample.append(leaves, leafHash)
+    const liar: Lies = { checkpoint: (chain) => history.checkpoint(chain, 0, chain === 'userchain' ? forged : {}) }
+    return sample.run(await sample.cluster(liar))
+  }
+  const sealOf = (k: number, st: Uint8Array): Uint8Array => {
+    const { h, ms } = parseSealLeaf(history.leaves.userchain.at(-1) as Uint8Array)
+    const { size, root } = history.ledger.head('userchain')
+    return encodeSealLeaf({ h: h + 1, i0: size, k, psize: size, proot: root, st, ms: ms + 1, rules: 1 })
+  }
+
+  it('block.seal.missing: it does not end with a SEAL', async () => {
+    history.block('userchain', [history.algorithm()])
+    const { findings } = await runWith(history.algorithm().leaf)
+    expect(places(findings)).toEqual(['block.seal.missing userchain null 4 null'])
+  })
+
+  it('block.transaction.format: a leaf that is neither transaction nor SEAL', async () => {
+    history.block('userchain', [history.algorithm()])
+    const { findings } = await runWith(Uint8Array.of(0x83, 0x01, 0xff), sealOf(1, new Uint8Array(32)))
+    expect(places(findings)).toEqual(['block.transaction.format userchain 2 4 null'])
+  })
+
+  it('block.seal.state: a state root that replay does not compute', async () => {
+    history.block('userchain', [history.algorithm()])
+    const { findings } = await runWith(history.algorithm().leaf, sealOf(1, new Uint8Array(32)))
+    expect(places(findings)).toEqual(['block.seal.state userchain 2 5 null'])
+  })
+
+  it('block.algorithm.signature: a signature that is not the signer’s', async () => {
+    history.block('userchain', [history.algorithm()])
+    const { account } = sample.consortium.organisation
+    const { body } = history.algorithm()
+    const forged: Transaction = history.sign('userchain', body, [{ account, key: 1, signingKey: generateSigningKey() }])
+    const { findings } = await runWith(forged.leaf, sealOf(1, new Uint8Array(32)))
+    expect(places(findings)).toEqual(['block.algorithm.signature userchain 2 4 null'])
+  })
+
+  it('block.anchor-unknown: Docchain is anchored beyond what is published of Userchain', async () => {
+    history.block('userchain', [history.algorithm()])
+    const before = history.ledger.head('userchain')
+    sample.anchored()
+    const liar: Lies = { checkpoint: (chain) => history.checkpoint(chain, 0, chain === 'userchain' ? before : {}) }
+    const { findings } = await sample.run(await sample.cluster(liar))
+    expect(places(findings)).toEqual(['block.anchor-unknown docchain 1 null null'])
+  })
+})
+
+describe('promises of gateways', () => {
+  function promiseOf(
+    txs: readonly Uint8Array[],
+    fields: Partial<GatewayPromise> = {},
+    key = sample.consortium.nodes[0]?.node,
+  ) {
+    if (key === undefined) throw new TypeError('no node')
+    const { ledgerId } = sample.consortium.genesis
+    const gateway = genesisAccount(ledgerId, (sample.consortium.nodes[0] as { node: typeof key }).node.publicKey)
+    const statement = {
+      v: 1,
+      chain: 1,
+      gateway,
+      txs: [...txs],
+      height: 0,
+      deadline: Date.now() - 1,
+      ...fields,
+    } as const
+    const signed = signStatement({ name: 'accepted', statement, ledgerId, signingKey: key })
+    return encodeCbor([decodeCbor(signed.statement), signed.signature])
+  }
+
+  it('are kept by what is on record, by a signed refusal, and before their deadline', async () => {
+    const committed = history.algorithm()
+    history.block('userchain', [committed])
+    const nodes = await sample.cluster({})
+    const pending = promiseOf([history.id(history.algorithm())], { deadline: Date.now() + 60_000 })
+    const report = await sample.run(nodes, { promises: [promiseOf([history.id(committed)]), pending] })
+    expect(report.findings).toEqual([])
+    expect(report.notChecked.join()).toContain('the deadline of 1 has not passed')
+  })
+
+  it('promise.broken: neither on record, nor refused', async () => {
+    const lost = history.algorithm()
+    const nodes = await sample.cluster({})
+    const { findings } = await sample.run(nodes, { promises: [promiseOf([history.id(lost)])] })
+    expect(places(findings)).toEqual(['promise.broken userchain 0 null node-0'])
+  })
+
+  it('promise.forged: signed by nobody who could promise', async () => {
+    const promise = promiseOf([history.id(history.algorithm())], {}, generateSigningKey())
+    const { findings } = await sample.run(await sample.cluster({}), { promises: [promise, Uint8Array.of(1)] })
+    expect(places(findings)).toEqual(['promise.forged null null 0 null', 'promise.forged null null 1 null'])
+  })
+})
+
+describe('an audit that goes on', () => {
+  /** Follows until `work`, which is called after each look, says that it is enough. */
+  async function follow(nodes: Awaited<ReturnType<Sample['cluster']>>, work: (look: number) => Promise<boolean>) {
+    const told: Finding[] = []
+    const reports: AuditReport[] = []
+    const stop = new AbortController()
+    const wait = async () => {
+      if (await work(reports.length)) stop.abort()
+    }
+    const request = sample.request(nodes, { wait, onFinding: (finding) => told.push(finding) })
+    const last = await followAudit(request, { signal: stop.signal, onLook: (report) => reports.push(report) })
+    return { told, reports, last }
+  }
+
+  it('executes what is added, and alarms of what is altered in it, once', async () => {
+    sample.fill(300)
+    let at = -1
+    const lies: Lies = {
+      entry: (chain, index, leaf) =>
+        chain === 'userchain' && index === at ? Uint8Array.from(leaf, (byte, i) => (i === 9 ? byte ^ 1 : byte)) : leaf,
+    }
+    const nodes = await sample.cluster({}, lies)
+    const { told, reports, last } = await follow(nodes, async (look) => {
+      if (look === 2) at = history.ledger.head('userchain').size
+      history.block('userchain', [history.algorithm()])
+      return look === 4
+    })
+    expect(places(told)).toEqual([
+      `entry.altered userchain ${history.ledger.index('userchain').boundaryAfter(at)?.height} ${at} node-1`,
+    ])
+    expect(reports.map(({ ok }) => ok)).toEqual([true, true, false, false])
+    expect(last.chains.userchain.height).toBe(history.ledger.head('userchain').height - 1)
+    expect(last.transactions).toBeGreaterThan(300)
+  })
+
+  it('outlives a node that goes and comes back, and tells each time that it goes', async () => {
+    const nodes = await sample.cluster({}, {})
+    const lies = sample.running[1]?.lies as { status?: number }
+    const { told, last } = await follow(nodes, async (look) => {
+      if (look === 1 || look === 3) lies.status = 503
+      else delete lies.status
+      return look === 5
+    })
+    expect(told.filter(({ code }) => code === 'checkpoint.invalid')).toHaveLength(4)
+    expect(last.findings).toEqual([])
+  })
+})
