@@ -15,8 +15,10 @@ export interface TestRedis {
   keys(pattern: string): string[]
   /** Ends the process at once; the port stays its own for `restart`. */
   kill(): Promise<void>
-  /** Starts it again on the same port, empty. */
+  /** Starts it again on the same port: empty, or with its append-only file. */
   restart(): Promise<void>
+  /** The folder of the append-only file, if it has one. */
+  readonly appendOnlyDir: string
   /** Ends it and removes its folder. */
   stop(): Promise<void>
 }
@@ -44,7 +46,7 @@ export function freePort(): Promise<number> {
   })
 }
 
-function launch(port: number, dir: string): Promise<ChildProcess> {
+function launch(port: number, dir: string, appendOnly: boolean): Promise<ChildProcess> {
   const child = spawn(
     'redis-server',
     [
@@ -57,7 +59,7 @@ function launch(port: number, dir: string): Promise<ChildProcess> {
       '--save',
       '',
       '--appendonly',
-      'no',
+      appendOnly ? 'yes' : 'no',
       '--daemonize',
       'no',
     ],
@@ -86,14 +88,15 @@ function end(child: ChildProcess): Promise<void> {
   })
 }
 
-/** Starts a private instance. */
-export async function startTestRedis(): Promise<TestRedis> {
+/** Starts a private instance; with `appendOnly` it keeps its data in an append-only file, synced every second. */
+export async function startTestRedis({ appendOnly = false } = {}): Promise<TestRedis> {
   const port = await freePort()
   const dir = mkdtempSync(join(tmpdir(), 'healthblock-redis-'))
-  let child = await launch(port, dir)
+  let child = await launch(port, dir, appendOnly)
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
+    appendOnlyDir: join(dir, 'appendonlydir'),
     wipe() {
       execFileSync('redis-cli', ['-p', String(port), 'FLUSHALL'], { stdio: 'ignore' })
     },
@@ -104,7 +107,7 @@ export async function startTestRedis(): Promise<TestRedis> {
     kill: () => end(child),
     async restart() {
       await end(child)
-      child = await launch(port, dir)
+      child = await launch(port, dir, appendOnly)
     },
     async stop() {
       await end(child)

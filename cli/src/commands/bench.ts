@@ -1,8 +1,6 @@
-import { spawn } from 'node:child_process'
-import { join } from 'node:path'
-import { projectRoot } from '../cluster/root.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseOptions } from '../options.ts'
+import { runScript } from '../script.ts'
 
 const benches: Readonly<Record<string, string>> = {
   ledger: 'transactions with receipts per second; 1 and 4 nodes, 1 to 256 senders, against what the cores can verify',
@@ -36,21 +34,5 @@ export async function runBench(args: string[], io: Io): Promise<ExitCode> {
     throw new UsageError(`name one of ${Object.keys(benches).join(', ')}`)
   }
   const flags = [...(values.quick === true ? ['--quick'] : []), ...(values.json === true ? ['--json'] : [])]
-  return new Promise((resolve, reject) => {
-    const child = spawn(
-      process.execPath,
-      ['--disable-warning=ExperimentalWarning', join(projectRoot, 'bench', `${name}.ts`), ...flags],
-      { cwd: projectRoot, stdio: ['ignore', 'pipe', 'inherit'] },
-    )
-    child.stdout.setEncoding('utf8').on('data', (text: string) => io.stdout(text))
-    // The child gets the terminal's signals itself, and cleans up before it ends.
-    const wait = (): void => {}
-    process.on('SIGINT', wait)
-    process.on('SIGTERM', () => child.kill('SIGTERM'))
-    child.once('error', reject)
-    child.once('close', (code) => {
-      process.off('SIGINT', wait)
-      resolve(code === 0 ? 0 : 1)
-    })
-  })
+  return runScript(`bench/${name}.ts`, flags, io)
 }

@@ -4,12 +4,17 @@ import { readerToken } from '../cluster/enrol.ts'
 import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseCount, parseOptions, takePositionals } from '../options.ts'
+import { runOffline } from './offline.ts'
 
 const help = `Usage: ./healthblock ledger ACTION …
 
   init [--accounting 4] [--storage 3] [--doctors 2]   make the keys and the genesis of a new ledger; nothing is started
   token                                               a reader's bearer token for entries, blocks and state (24 h)
   acknowledge NODE N                                  acknowledge incident N of an accounting node
+  fsck [--node NAME|FOLDER]                           check stopped nodes' whole folders offline: logs executed again, every other
+                                                      file compared; of a backup too. Exit code 1 names what is wrong
+  backup --node NAME --out FOLDER [--with-secrets]    back an accounting node up while it runs; its keys only if asked for
+  restore --node NAME --from FOLDER                   check a backup and put it in the place of a stopped node's files, which are set aside
 
 Options: --dir DIR, --json
 `
@@ -20,6 +25,10 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
     accounting: { type: 'string' },
     storage: { type: 'string' },
     doctors: { type: 'string' },
+    node: { type: 'string' },
+    out: { type: 'string' },
+    from: { type: 'string' },
+    'with-secrets': { type: 'boolean' },
   })
   const [action, ...rest] = positionals
   if (values.help === true || action === undefined) {
@@ -63,6 +72,11 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
       print({ node, acknowledged: Number(number) }, `incident ${number} of ${node} is acknowledged`)
       return 0
     }
+    case 'fsck':
+    case 'backup':
+    case 'restore':
+      takePositionals(rest, [])
+      return runOffline(action, dir, values, io)
     default:
       throw new UsageError(`there is no action "${action}"`)
   }

@@ -5,8 +5,11 @@ import { ensureProgram } from '../cluster/install.ts'
 import { ensureRedisServer } from '../cluster/redis.ts'
 import { projectRoot } from '../cluster/root.ts'
 import type { ExitCode, Io } from '../io.ts'
+import { parseOptions, takePositionals } from '../options.ts'
+import { runScript } from '../script.ts'
 
 const help = `Usage: ./healthblock test [--quick]
+       ./healthblock test chaos [--quick] [--only NAME]… [--json]
 
 Runs everything that CI runs: format and lint, promise rules, types, all tests, and that Node loads every entry point.
 Installs redis-server and etcd-server with the system's package manager if they are absent (it says so first).
@@ -15,6 +18,14 @@ name (KUBO_BINARY names another one).
 The last line is "N passed, N failed, N skipped", from the test runner's own totals.
 
   --quick    only the tests
+
+chaos hurts a cluster of real processes under load, one scenario after the other (kills, pauses, a lost queue, a lost register, etcd
+away, a rolled-back disk, a wrong clock, a censoring leader, a flood), and checks after each that the audit is clean, that every
+receipt ever given still verifies, and that everything promised was kept.
+
+  --quick    a few minutes instead of the long run
+  --only     one scenario; repeat it for several
+  --json     one object a scenario, then the summary
 `
 
 interface Totals {
@@ -51,6 +62,21 @@ async function readTotals(path: string): Promise<Totals> {
   }
 }
 
+async function runChaos(args: string[], io: Io): Promise<ExitCode> {
+  const { values, positionals } = parseOptions(args, {
+    quick: { type: 'boolean' },
+    only: { type: 'string', multiple: true },
+  })
+  takePositionals(positionals, [])
+  await ensureProgram(io, { program: 'etcd', package: 'etcd-server' })
+  const flags = [
+    ...(values.quick === true ? ['--quick'] : []),
+    ...(values.json === true ? ['--json'] : []),
+    ...(values.only ?? []).flatMap((name) => ['--only', name]),
+  ]
+  return runScript('test/chaos/main.ts', flags, io)
+}
+
 /** `./healthblock test`. */
 export async function runTest(args: string[], io: Io): Promise<ExitCode> {
   if (args.includes('--help')) {
@@ -58,6 +84,7 @@ export async function runTest(args: string[], io: Io): Promise<ExitCode> {
     return 0
   }
   await ensureRedisServer(io)
+  if (args[0] === 'chaos') return runChaos(args.slice(1), io)
   // What needs etcd is skipped by name where it cannot be had.
   await ensureProgram(io, { program: 'etcd', package: 'etcd-server' })
   await ensureKubo(io)

@@ -38,6 +38,9 @@ async function readiness(node: AccountingNode): Promise<ReadinessCheck[]> {
     )
     add(`${chain} clock`, clockSkewMs <= clockSkewMsMax ? undefined : `the clock is ${clockSkewMs} ms off`)
   }
+  // Dates of answers are whole seconds, and an answer takes its time.
+  const skewMs = node.clockSkewMs()
+  add('clock', skewMs <= 2 * clockSkewMsMax ? undefined : `the clock is ${Math.round(skewMs / 1000)} s off the peers'`)
   add('queue', await node.queueFault())
   return checks
 }

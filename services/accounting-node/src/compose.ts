@@ -15,11 +15,11 @@ import { type BullQueue, openBullQueue } from './adapters/bullmq-queue.ts'
 import { openFileDisk } from './adapters/file-disk.ts'
 import { type HttpPeers, openHttpPeers } from './adapters/http-peers.ts'
 import { type OpenRegister, openRegister } from './adapters/open-register.ts'
-import { systemClock } from './adapters/system-clock.ts'
+import { createSystemClock } from './adapters/system-clock.ts'
 import { createApp } from './app.ts'
 import type { AccountingConfig } from './config.ts'
 import { type NodeCores, openCores } from './core/open-cores.ts'
-import type { CoreEvent } from './core/ports.ts'
+import type { Clock, CoreEvent } from './core/ports.ts'
 import { Directory } from './directory.ts'
 import { AccountingError, isAccountingError } from './errors.ts'
 import { backgroundFailed, coreHappened, nodeStarted } from './events.ts'
@@ -136,6 +136,7 @@ class Stores {
 
 /** Everything outside of the process that the cores use. */
 interface World {
+  readonly clock: Clock
   readonly queues: Record<ChainName, BullQueue>
   readonly network: HttpPeers
   readonly register: OpenRegister
@@ -149,6 +150,7 @@ function openWorld(
   logger: Logger,
 ): World {
   const { settings, secrets, genesis } = config
+  const clock = createSystemClock(settings.faultClockMs)
   let toldMs = Number.NEGATIVE_INFINITY
   const onFault = (error: unknown): void => {
     // A connection that is away says so at each attempt.
@@ -164,6 +166,7 @@ function openWorld(
     onFault: (error) => backgroundFailed(logger, 'peers file', error),
   })
   return {
+    clock,
     peers,
     queues: { userchain: queue('userchain'), docchain: queue('docchain') },
     register: openRegister(config),
@@ -174,6 +177,7 @@ function openWorld(
       nodeKey: secrets.node,
       urlOf: (rank) => peers.urlOf(rank),
       known: () => peers.ranks(),
+      nowMs: clock.nowMs,
     }),
     workers: new PreparationPool(),
   }
@@ -205,13 +209,13 @@ interface Parts {
   readonly metrics: Registry
   readonly account: Uint8Array
   readonly logger: Logger
+  readonly clock: Clock
 }
 
 function openChain(parts: Parts, chain: ChainName, gatewayMetrics: ReturnType<typeof createGatewayMetrics>) {
-  const { config, cores, healer, account, logger } = parts
+  const { config, cores, healer, account, logger, clock } = parts
   const { ledgerId } = config.genesis
   const core = cores[chain]
-  const clock = systemClock
   const chainDir = join(config.settings.dir, chain)
   const heightOf = (index: number): number => core.heightOfIndex(index) ?? 0
   const tiles = new Tiles({
@@ -277,7 +281,8 @@ function joinNode(parts: Parts, opened: { incidents: IncidentLog; world: World; 
     incidents: opened.incidents,
     directory: new Directory(join(settings.dir, 'directory.db')),
     logger,
-    nowMs: systemClock.nowMs,
+    nowMs: parts.clock.nowMs,
+    clockSkewMs: () => opened.world.network.clockSkewMs(),
     async queueFault() {
       try {
         await Promise.all(chainNames.map((chain) => opened.world.queues[chain].ping()))
@@ -325,7 +330,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     account,
     nodeKey: secrets.node,
     chainKeys: secrets.chains,
-    clock: systemClock,
+    clock: world.clock,
     disks: { userchain: disk('userchain'), docchain: disk('docchain') },
     queues: world.queues,
     register: world.register,
@@ -341,7 +346,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     ledgerId: genesis.ledgerId,
     account,
     nodeKey: secrets.node,
-    nowMs: systemClock.nowMs,
+    nowMs: world.clock.nowMs,
   })
   const healer = new Healer({ cores, incidents, logger })
   const closures = new Closures({
@@ -350,7 +355,10 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     fetchReceipt: receiptFetcher(world.peers),
   })
   const metrics = new Registry()
-  const node = joinNode({ config, cores, healer, metrics, account, logger }, { incidents, world, closures })
+  const node = joinNode(
+    { config, cores, healer, metrics, account, logger, clock: world.clock },
+    { incidents, world, closures },
+  )
   const early = recordEarlyFaults(healer, cores, faults)
   return { node, world, stores, cores, incidents, healer, closures, metrics, early }
 }
@@ -366,14 +374,14 @@ async function joinLedger({ node, cores, healer, closures, early }: Opened): Pro
   for (const { gateway } of [userchain, docchain]) gateway.start()
 }
 
-function startSelfCheck({ node, stores, healer }: Opened, dir: string, hooks: NodeHooks): SelfCheck {
+function startSelfCheck({ node, world, stores, healer }: Opened, dir: string, hooks: NodeHooks): SelfCheck {
   const { userchain, docchain } = node.chains
   const check = new SelfCheck({
     readers: { userchain: userchain.reader, docchain: docchain.reader },
     stores: stores.open as Record<ChainName, SqliteChainStore>,
     healer,
     logger: hooks.logger,
-    clock: systemClock,
+    clock: world.clock,
     onDerivedDamaged: (chain) => {
       writeFileDurably(rebuildMarker(dir, chain), '')
       hooks.onDerivedDamaged()

@@ -94,6 +94,12 @@ const settings = {
       pattern: /^[0-9a-f]{64}(,[0-9a-f]{64})*$/,
     }),
   ),
+  faultClockMs: integer('ACCOUNTING_FAULT_CLOCK_MS', {
+    description: 'for tests only: this many milliseconds are added to the clock',
+    fallback: '0',
+    min: -1_000_000_000_000,
+    max: 1_000_000_000_000,
+  }),
 } as const
 
 /** Settings of the process, without secrets: may be logged. */

@@ -2,6 +2,7 @@
 export type AccountingErrorDetail =
   | { code: 'ERR_SECRET_INVALID'; path: string; reason: string }
   | { code: 'ERR_GENESIS_INVALID'; reason: string }
+  | { code: 'ERR_BACKUP_INVALID'; reason: string }
   | { code: 'ERR_PEERS_INVALID'; path: string; reason: string }
   | { code: 'ERR_GATEWAY_FULL'; retryAfterMs: number; limit: string }
   | { code: 'ERR_GATEWAY_STOPPED' }

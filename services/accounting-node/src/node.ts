@@ -47,6 +47,8 @@ export interface AccountingNode {
   readonly directory: Directory
   readonly logger: Logger
   readonly nowMs: () => number
+  /** How far this clock is from the peers', ms, by the dates of their answers. */
+  readonly clockSkewMs: () => number
   /** Why the intake queue cannot be used now; undefined if it can. */
   queueFault(): Promise<string | undefined>
 }

@@ -27,10 +27,17 @@ export interface HttpPeersOptions {
   readonly known?: () => readonly number[]
   /** Base URL of a rank, asked at each call; undefined if it is not known. */
   readonly urlOf: (rank: number) => string | undefined
+  /** Unix ms: when tokens end. */
+  readonly nowMs: () => number
 }
 
 /** A network and its connections. */
 export interface HttpPeers extends PeerNetwork {
+  /**
+   * How far this clock is from the median of the peers', ms, by the dates of their answers (to a second); 0 before the first.
+   * A refusal has a date too: a node whose clock is so wrong that its tokens count for nothing learns it here.
+   */
+  clockSkewMs(): number
   close(): void
 }
 
@@ -42,9 +49,16 @@ interface Request {
   readonly agents: { readonly plain: Agent; readonly tls: TlsAgent }
 }
 
-/** Status and body of one POST. */
-function post({ url, token, body, timeoutMs, agents }: Request): Promise<{ status: number; bytes: Uint8Array }> {
-  const { promise, resolve, reject } = Promise.withResolvers<{ status: number; bytes: Uint8Array }>()
+interface Answer {
+  readonly status: number
+  readonly bytes: Uint8Array
+  /** When the peer answered, by its own clock; NaN if it does not say. */
+  readonly dateMs: number
+}
+
+/** One POST. */
+function post({ url, token, body, timeoutMs, agents }: Request): Promise<Answer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>()
   const headers = {
     'content-type': 'application/cbor',
     'content-length': body.length,
@@ -66,7 +80,9 @@ function post({ url, token, body, timeoutMs, agents }: Request): Promise<{ statu
       if (sizeBytes > answerSizeBytesMax) request.destroy(new Error('the answer is too large'))
       else parts.push(part)
     })
-    response.on('end', () => resolve({ status: response.statusCode ?? 0, bytes: new Uint8Array(Buffer.concat(parts)) }))
+    const { statusCode: status = 0, headers: found } = response
+    const dateMs = Date.parse(found.date ?? '')
+    response.on('end', () => resolve({ status, bytes: new Uint8Array(Buffer.concat(parts)), dateMs }))
   })
   request.end(body)
   return promise
@@ -77,9 +93,10 @@ export function openHttpPeers(options: HttpPeersOptions): HttpPeers {
   const settings = { keepAlive: true, maxSockets: connectionsMax, scheduling: 'lifo' } as const
   const agents = { plain: new Agent(settings), tls: new TlsAgent(settings) }
   const tokens = new Map<number, { token: string; untilMs: number }>()
+  const skewMs = new Map<number, number>()
 
   const tokenFor = (rank: number): string | undefined => {
-    const nowMs = Date.now()
+    const nowMs = options.nowMs()
     const known = tokens.get(rank)
     if (known !== undefined && known.untilMs > nowMs + tokenRenewMs) return known.token
     const { account } = options
@@ -101,17 +118,22 @@ export function openHttpPeers(options: HttpPeersOptions): HttpPeers {
       if (base === undefined) throw unreachable('its address is not known')
       const token = tokenFor(rank)
       if (token === undefined) throw unreachable('its account is not known')
-      let answer: { status: number; bytes: Uint8Array }
+      let answer: Answer
       try {
         const url = new URL(`/peer/${chain}/${method}`, base)
         answer = await post({ url, token, body, timeoutMs, agents })
       } catch (cause) {
         throw unreachable(messageOf(cause), cause)
       }
+      if (!Number.isNaN(answer.dateMs)) skewMs.set(rank, options.nowMs() - answer.dateMs)
       if (answer.status === 200) return answer.bytes
       if (answer.status >= 500) throw unreachable(`status ${answer.status}`)
       const reason = `status ${answer.status}`
       throw new AccountingError(`rank ${rank} refused: ${reason}`, { code: 'ERR_PEER_REFUSED', rank, reason })
+    },
+    clockSkewMs() {
+      const sorted = [...skewMs.values()].sort((a, b) => a - b)
+      return Math.abs(sorted[sorted.length >> 1] ?? 0)
     },
     close() {
       agents.plain.destroy()

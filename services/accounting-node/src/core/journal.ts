@@ -78,7 +78,7 @@ export interface JournalOpening {
 }
 
 /** The payload at `at`, or undefined if there is no whole and intact record. */
-function payloadAt(file: AppendFile, at: number): { payload?: Uint8Array; end: number } {
+function payloadAt(file: Pick<AppendFile, 'size' | 'read'>, at: number): { payload?: Uint8Array; end: number } {
   const size = file.size()
   if (at + headSizeBytes > size) return { end: size }
   const head = file.read(at, headSizeBytes)
@@ -106,16 +106,27 @@ export async function openJournal(
 }
 
 async function scan(file: AppendFile, visit: (payload: Uint8Array, offset: number) => void): Promise<JournalOpening> {
+  const { endAt, isDamaged } = readRecords(file, visit)
+  if (endAt === file.size()) return { journal: new Journal(file) }
+  await file.truncate(endAt)
+  return { journal: new Journal(file), ...(isDamaged ? { damagedAt: endAt } : {}) }
+}
+
+/**
+ * Shows each record to `visit`, in order, and changes nothing.
+ *
+ * @returns Where the last good record ends, and whether a damaged one with others behind it follows there (else a torn one, or nothing).
+ */
+export function readRecords(
+  file: Pick<AppendFile, 'size' | 'read'>,
+  visit: (payload: Uint8Array, offset: number) => void,
+): { endAt: number; isDamaged: boolean } {
   let at = 0
   while (at < file.size()) {
     const { payload, end } = payloadAt(file, at)
-    if (payload === undefined) {
-      const damaged = end < file.size()
-      await file.truncate(at)
-      return { journal: new Journal(file), ...(damaged ? { damagedAt: at } : {}) }
-    }
+    if (payload === undefined) return { endAt: at, isDamaged: end < file.size() }
     visit(payload, at + headSizeBytes)
     at = end
   }
-  return { journal: new Journal(file) }
+  return { endAt: at, isDamaged: false }
 }

@@ -22,7 +22,8 @@ export function encodeRecord(block: { blockBytes: Uint8Array; acks: readonly Ack
   return encodeMessage({ block: block.blockBytes, acks: encodeAcks(block.acks) })
 }
 
-function parseRecord(payload: Uint8Array): { blockBytes: Uint8Array; acks: Ack[] } {
+/** Reads what `encodeRecord` wrote. @throws {AccountingError} `ERR_MESSAGE_INVALID`. */
+export function parseRecord(payload: Uint8Array): { blockBytes: Uint8Array; acks: Ack[] } {
   const fields = parseMessage(payload)
   return { blockBytes: fields.bytes('block'), acks: parseAcks(fields.list('acks')) }
 }

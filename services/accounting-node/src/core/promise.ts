@@ -22,6 +22,18 @@ export interface NodePromise {
 
 const fileSizeBytesMax = 1024 * 1024
 
+/** Reads a record of the file `promise`. @throws {AccountingError} `ERR_MESSAGE_INVALID`. */
+export function parsePromise(payload: Uint8Array): NodePromise {
+  const fields = parseMessage(payload)
+  return {
+    term: fields.uint('term'),
+    leader: fields.uint('leader'),
+    incarnation: fields.uint('inc'),
+    size: fields.uint('size'),
+    root: fields.bytes('root', 32),
+  }
+}
+
 /** The file `promise`. */
 export class PromiseStore {
   #journal!: Journal
@@ -30,14 +42,7 @@ export class PromiseStore {
   static async open(disk: Disk): Promise<PromiseStore> {
     const store = new PromiseStore()
     const { journal } = await openJournal(disk, 'promise', (payload) => {
-      const fields = parseMessage(payload)
-      store.#current = {
-        term: fields.uint('term'),
-        leader: fields.uint('leader'),
-        incarnation: fields.uint('inc'),
-        size: fields.uint('size'),
-        root: fields.bytes('root', 32),
-      }
+      store.#current = parsePromise(payload)
     })
     store.#journal = journal
     return store

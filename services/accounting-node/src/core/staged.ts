@@ -23,6 +23,20 @@ export interface StagedBlock {
 /** Beyond this the file is begun anew. */
 const fileSizeBytesMax = 64 * 1024 * 1024
 
+/** Reads a record of the file `staged/blocks`. @throws {AccountingError} `ERR_MESSAGE_INVALID`. */
+export function parseStaged(payload: Uint8Array): StagedBlock {
+  const fields = parseMessage(payload)
+  return {
+    height: fields.uint('height'),
+    term: fields.uint('term'),
+    leader: fields.uint('leader'),
+    blockBytes: fields.bytes('block'),
+    size: fields.uint('size'),
+    root: fields.bytes('root', 32),
+    signature: fields.bytes('ack', 64),
+  }
+}
+
 /** The file `staged/blocks`. */
 export class StagedStore {
   #journal!: Journal
@@ -31,16 +45,7 @@ export class StagedStore {
   static async open(disk: Disk): Promise<StagedStore> {
     const store = new StagedStore()
     const { journal } = await openJournal(disk, 'staged/blocks', (payload) => {
-      const fields = parseMessage(payload)
-      store.#newest = {
-        height: fields.uint('height'),
-        term: fields.uint('term'),
-        leader: fields.uint('leader'),
-        blockBytes: fields.bytes('block'),
-        size: fields.uint('size'),
-        root: fields.bytes('root', 32),
-        signature: fields.bytes('ack', 64),
-      }
+      store.#newest = parseStaged(payload)
     })
     store.#journal = journal
     return store

@@ -44,6 +44,7 @@ async function serve(n: number): Promise<string[]> {
       const { ledgerId, nodes } = cluster.ledger
       const nodeKey = (nodes[rank] as (typeof nodes)[number]).node
       const network = openHttpPeers({
+        nowMs: Date.now,
         ledgerId,
         account: accountsOf(cluster.ledger)[rank] as Uint8Array,
         accountOf: (to) => accountsOf(cluster.ledger)[to],

@@ -1,0 +1,153 @@
+/** The whole folder of a node that does not run, or of a backup, checked from its files. */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { Ledger } from '@healthblock/chain/block'
+import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
+import { verifyStatement } from '@healthblock/chain/statement'
+import type { ChainName } from '@healthblock/chain/transaction'
+import { fromBase64, toHex } from '@healthblock/encoding/bytes'
+import { type CborMap, type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { messageOf } from '@healthblock/runtime/errors'
+import { ensureFolder, lockFolder } from '@healthblock/runtime/files'
+import { openChainStore } from '@healthblock/runtime/ledger-stores'
+import { Memberships } from '../core/members.ts'
+import { AccountingError } from '../errors.ts'
+import { chainNames } from '../node.ts'
+import { ChainCheck } from './check-chain.ts'
+import { type Finding, FindingList } from './findings.ts'
+
+/** What a node's folder holds, and what is wrong with it. */
+export interface NodeReport {
+  readonly ok: boolean
+  readonly dir: string
+  readonly ledgerId: string
+  readonly chains: Readonly<Record<ChainName, { height: number; size: number; root: string; stateRoot: string }>>
+  readonly findings: readonly Finding[]
+  /** What a crash may leave behind: no fault. */
+  readonly notes: readonly string[]
+}
+
+/** SQLite files that hold what no log gives back, or that cost a peer's help to make anew. */
+const databases = ['userchain/outbox.db', 'docchain/outbox.db', 'userchain/closures.db', 'directory.db']
+
+function checkDatabases(dir: string, findings: FindingList): void {
+  for (const file of databases) {
+    const path = join(dir, file)
+    if (!existsSync(path)) continue
+    let database: DatabaseSync | undefined
+    try {
+      database = new DatabaseSync(path, { readOnly: true })
+      const [first] = database.prepare('PRAGMA integrity_check(1)').all() as { integrity_check: string }[]
+      if (first?.integrity_check !== 'ok') {
+        findings.add({ code: 'database-damaged', file, message: first?.integrity_check ?? 'no answer' })
+      }
+    } catch (error) {
+      findings.add({ code: 'database-damaged', file, message: messageOf(error) })
+    } finally {
+      database?.close()
+    }
+  }
+}
+
+/** Every line is a record, and every statement a node's of this ledger. */
+function checkIncidents(dir: string, ledger: Ledger, findings: FindingList): void {
+  const file = 'incidents.log'
+  if (!existsSync(join(dir, file))) return
+  const text = readFileSync(join(dir, file), 'latin1')
+  const { genesis, ledgerId } = ledger
+  const later = new Memberships(ledger, 'userchain').next.nodes.map(({ node }) => node[2])
+  const keys = [...genesis.body.nodes.map(([, node]) => node), ...later]
+  for (const [number, line] of text.split('\n').slice(0, -1).entries()) {
+    try {
+      const record = decodeCbor(fromBase64(line)) as CborValue[]
+      if (record[0] === 3) continue
+      const [statement, signature] = record.slice(-2) as [CborMap, Uint8Array]
+      const signed = { statement: encodeCbor(statement), signature }
+      const isSigned = keys.some((publicKey) => {
+        try {
+          verifyStatement({ name: 'incident', signed, ledgerId, publicKey })
+          return true
+        } catch {
+          return false
+        }
+      })
+      if (!isSigned) throw new TypeError('no node of this ledger signed it')
+    } catch (error) {
+      findings.add({ code: 'incidents-damaged', file, message: `line ${number + 1}: ${messageOf(error)}` })
+    }
+  }
+}
+
+function readGenesis(dir: string): Genesis {
+  const path = join(dir, 'genesis.cbor')
+  if (!existsSync(path)) {
+    const reason = `${dir} is no folder of an accounting node: it has no genesis.cbor`
+    throw new AccountingError(reason, { code: 'ERR_GENESIS_INVALID', reason })
+  }
+  return parseGenesis(new Uint8Array(readFileSync(path)))
+}
+
+type Heads = NodeReport['chains']
+
+function headsOf(ledger: Ledger): Heads {
+  const headOf = (chain: ChainName): Heads[ChainName] => {
+    const { height, size, root, stateRoot } = ledger.head(chain)
+    return { height, size, root: toHex(root), stateRoot: toHex(stateRoot) }
+  }
+  return { userchain: headOf('userchain'), docchain: headOf('docchain') }
+}
+
+async function checkChains(dir: string, work: string, genesis: Genesis, findings: FindingList): Promise<Heads> {
+  const stores = Object.fromEntries(
+    chainNames.map((chain) => {
+      ensureFolder(join(work, chain))
+      return [chain, openChainStore({ path: join(work, chain, 'state.db') })]
+    }),
+  ) as Record<ChainName, ReturnType<typeof openChainStore>>
+  const ledger = Ledger.open({ genesis: genesis.bytes, stores })
+  try {
+    for (const chain of chainNames) {
+      if (!existsSync(join(dir, chain, 'log/blocks'))) {
+        findings.add({ code: 'log-missing', chain, file: `${chain}/log/blocks`, message: 'there is no log' })
+        continue
+      }
+      const members = new Memberships(ledger, chain)
+      const workDir = join(work, chain)
+      await new ChainCheck({ chain, dir: join(dir, chain), workDir, ledger, members, findings }).run()
+    }
+    checkIncidents(dir, ledger, findings)
+    return headsOf(ledger)
+  } finally {
+    for (const store of Object.values(stores)) store.close()
+  }
+}
+
+/**
+ * Checks a folder whole: both logs are executed from genesis; tiles, state, index, checkpoint, promises, incidents and databases are
+ * compared. The folder must not be in use, and is not changed.
+ *
+ * @throws {RuntimeError} `ERR_FOLDER_LOCKED` while a node runs there. {AccountingError} `ERR_GENESIS_INVALID` if it is no node's.
+ */
+export async function checkNode(dir: string): Promise<NodeReport> {
+  const genesis = readGenesis(dir)
+  const lock = lockFolder(dir)
+  const work = mkdtempSync(join(tmpdir(), 'healthblock-fsck-'))
+  const findings = new FindingList()
+  try {
+    const chains = await checkChains(dir, work, genesis, findings)
+    checkDatabases(dir, findings)
+    return {
+      ok: findings.findings.length === 0,
+      dir,
+      ledgerId: toHex(genesis.ledgerId),
+      chains,
+      findings: findings.findings,
+      notes: findings.notes,
+    }
+  } finally {
+    lock.release()
+    rmSync(work, { recursive: true, force: true })
+  }
+}
