@@ -19,7 +19,6 @@ import { readProcess, stopProcess } from '../../cli/src/cluster/processes.ts'
 import { startCluster, startNode, stopCluster } from '../../cli/src/cluster/start.ts'
 import type { Io } from '../../cli/src/io.ts'
 import { main } from '../../cli/src/main.ts'
-import { eventually } from '../support/cluster.ts'
 import { etcdInstalled } from '../support/etcd.ts'
 import { startTestRedis, type TestRedis } from '../support/redis.ts'
 import { createTally, type Organisation, type SenderOptions } from './senders.ts'
@@ -42,6 +41,24 @@ export interface Audit {
   readonly ok: boolean
   readonly transactions: number
   readonly findings: readonly { code: string; message: string; node: string | null }[]
+}
+
+/** How often a world is looked at: looking costs the nodes time too. */
+const lookEveryMs = 150
+
+/** Asks again until `find` gives a value; throws after `timeoutMs`. */
+async function eventually<T>(
+  what: string,
+  timeoutMs: number,
+  find: () => Promise<T | undefined> | T | undefined,
+): Promise<T> {
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    const found = await find()
+    if (found !== undefined) return found
+    if (performance.now() > deadline) throw new Error(`${what} did not happen within ${timeoutMs} ms`)
+    await delay(lookEveryMs)
+  }
 }
 
 function silentIo(output: string[], errors: string[]): Io {
@@ -185,6 +202,27 @@ export class World {
     } catch {
       return 'no answer'
     }
+  }
+
+  /** Resolves when a node says that it is ready. */
+  async takesPart(rank: number): Promise<void> {
+    await eventually(`readiness of node ${rank}`, 600_000, async () =>
+      (await this.faultOf(rank)) === undefined ? true : undefined,
+    )
+  }
+
+  /** Makes a node the leader: whoever leads instead stands still until it is replaced. */
+  async lead(rank: number): Promise<void> {
+    await eventually(`leadership of node ${rank}`, recoveryTimeoutMs, async () => {
+      const leader = await this.leader()
+      if (leader === rank) return true
+      this.signal(leader, 'SIGSTOP')
+      await eventually('another leader', recoveryTimeoutMs, async () =>
+        (await this.leader()) !== leader ? true : undefined,
+      )
+      this.signal(leader, 'SIGCONT')
+      return undefined
+    })
   }
 
   /** Sends a signal to a node, if it runs. */
