@@ -116,7 +116,8 @@ describe.skipIf(!redisInstalled)("a node's folder (needs redis-server)", () => {
     cluster.launch(rank)
     await cluster.ready(rank)
     const since = cluster.logOf(rank).split('"node started"').at(-2) as string
-    expect(since).toContain('"msg":"rolled-back"')
+    // A leader's hint may have made it catch up before its peers told it what it had signed.
+    expect(since).toMatch(/"msg":"(rolled-back|caught-up)"/)
     // It signs again, beyond that: with another node down nothing is published without it.
     await cluster.end((rank + 1) % 4, 'SIGKILL')
     await commit(1)
