@@ -1,66 +1,280 @@
+import { readFileSync } from 'node:fs'
 import { readerToken } from '../cluster/enrol.ts'
 import { clusterFolder, readCluster } from '../cluster/layout.ts'
 import { clusterStatus } from '../cluster/status.ts'
-import { type ExitCode, type Io, UsageError } from '../io.ts'
+import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseOptions, takePositionals } from '../options.ts'
 import { formatTable } from '../table.ts'
 
 const help = `Usage: ./healthblock storage ACTION
 
-  token     a test tenant's bearer token for every storage node (24 h): put, get, pin, list, remove its own blocks
-  status    every storage node with what it keeps
+  token            a test tenant's bearer token for every storage node (24 h): put, get, pin, list, remove its own blocks
+  status           every storage node: what it keeps, blocks below the wished number of copies, its last repair and scrub
+  scrub            reads and checks every block at every node; damaged ones are healed from a replica
+  repair           compares every block with the other nodes and places what is missing
+  erase CID…       erases what the token's account owns or references, a file with all its blocks, at every node
+  proof CID…       asks every node for its own copy: exit 0 if none has one
 
 Options: --dir DIR, --json
+For nodes outside a local cluster: --url URL[,URL…] --token-file FILE
 `
 
-async function repoStat(url: string, token: string): Promise<Record<string, unknown>> {
+/** The nodes that are asked, and with which token. */
+interface Stores {
+  readonly nodes: readonly { readonly name: string; readonly url: string | null; readonly state: string }[]
+  readonly token: string
+}
+
+interface Context {
+  readonly stores: Stores
+  readonly io: Io
+  readonly json: boolean
+}
+
+const timeoutMs = 10_000
+const workTimeoutMs = 24 * 3_600_000
+
+async function request(
+  url: string,
+  path: string,
+  options: { token: string; body?: unknown; method?: string; timeoutMs?: number },
+): Promise<Response> {
+  return await fetch(new URL(path, url), {
+    method: options.method ?? 'POST',
+    headers: {
+      authorization: `Bearer ${options.token}`,
+      ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+    signal: AbortSignal.timeout(options.timeoutMs ?? timeoutMs),
+  })
+}
+
+async function findStores(values: Record<string, string | boolean | undefined>): Promise<Stores> {
+  const urls = values.url as string | undefined
+  if (urls !== undefined) {
+    const file = values['token-file'] as string | undefined
+    if (file === undefined) throw new UsageError('--url needs --token-file FILE')
+    const nodes = urls.split(',').map((url) => ({ name: url, url, state: 'given' }))
+    return { nodes, token: readFileSync(file, 'utf8').trim() }
+  }
+  const dir = clusterFolder(values.dir as string | undefined)
+  const { nodes } = await clusterStatus(dir, readCluster(dir))
+  const token = readerToken(dir, 'tenant', 'storage')
+  return { nodes: nodes.filter(({ role }) => role === 'storage'), token }
+}
+
+function print(context: Context, value: unknown, words: () => string): void {
+  context.io.stdout(context.json ? `${JSON.stringify(value)}\n` : words())
+}
+
+interface NodeStatus {
+  readonly blocks?: number
+  readonly bytes?: number
+  readonly below?: number
+  readonly peers?: number
+  readonly handoffs?: number
+  readonly erased?: number
+  readonly repair?: { at: number; checked: number; placed: number } | null
+  readonly scrub?: { startedAt: number; endedAt?: number; checked: number; damaged: number; total: number } | null
+}
+
+async function statusOf(url: string | null, token: string): Promise<NodeStatus & { RepoSize?: number }> {
+  if (url === null) return {}
   try {
-    const response = await fetch(new URL('/api/v0/repo/stat', url), {
-      method: 'POST',
-      headers: { authorization: `Bearer ${token}` },
-      signal: AbortSignal.timeout(5_000),
-    })
-    return response.ok ? ((await response.json()) as Record<string, unknown>) : {}
+    const response = await request(url, '/v1/status', { token, method: 'GET' })
+    const status = response.ok ? ((await response.json()) as NodeStatus) : {}
+    const stat = await request(url, '/api/v0/repo/stat', { token })
+    return stat.ok ? { ...((await stat.json()) as object), ...status } : status
   } catch {
     return {}
   }
 }
 
+function timeOf(ms: number | undefined): string {
+  return ms === undefined ? '-' : new Date(ms).toISOString()
+}
+
+function scrubWords({ scrub }: NodeStatus): string {
+  if (!scrub) return '-'
+  const damaged = scrub.damaged > 0 ? `, ${scrub.damaged} damaged` : ''
+  return scrub.endedAt === undefined ? `${scrub.checked} of ${scrub.total}${damaged}` : timeOf(scrub.endedAt) + damaged
+}
+
+async function status(context: Context): Promise<ExitCode> {
+  const { nodes, token } = context.stores
+  const rows = await Promise.all(nodes.map(async (node) => ({ ...node, ...(await statusOf(node.url, token)) })))
+  print(context, rows, () =>
+    formatTable([
+      ['node', 'state', 'blocks', 'bytes', 'below', 'peers', 'handoffs', 'erased', 'repair', 'scrub', 'address'],
+      ...rows.map((row) => [
+        ...[row.name, row.state, row.blocks, row.bytes, row.below, row.peers, row.handoffs, row.erased].map((value) =>
+          String(value ?? '-'),
+        ),
+        timeOf(row.repair?.at),
+        scrubWords(row),
+        row.url ?? '-',
+      ]),
+    ]),
+  )
+  return rows.every((row) => row.blocks !== undefined && (row.below ?? 0) === 0) ? 0 : 1
+}
+
+async function* linesOf(response: Response): AsyncGenerator<Record<string, unknown>> {
+  let text = ''
+  const decoder = new TextDecoder()
+  for await (const chunk of response.body ?? []) {
+    text += decoder.decode(chunk as Uint8Array, { stream: true })
+    const lines = text.split('\n')
+    text = lines.pop() ?? ''
+    for (const line of lines) if (line !== '') yield JSON.parse(line) as Record<string, unknown>
+  }
+}
+
+/** Long work at one node, told as it goes: rate and remaining time on a terminal, plain lines otherwise. */
+async function follow(context: Context, node: Stores['nodes'][number], path: string): Promise<Record<string, unknown>> {
+  const { io, stores } = context
+  if (node.url === null) throw new CommandError(`${node.name} does not run`)
+  const response = await request(node.url, path, { token: stores.token, timeoutMs: workTimeoutMs })
+  if (!response.ok) {
+    const { Message } = (await response.json().catch(() => ({}))) as { Message?: string }
+    throw new CommandError(`${node.name}: ${Message ?? `it answered ${response.status}`}`)
+  }
+  const startedAt = performance.now()
+  const damagedCids: string[] = []
+  let last: Record<string, unknown> = {}
+  for await (const line of linesOf(response)) {
+    if (typeof line.damaged === 'string') {
+      damagedCids.push(line.damaged)
+      io.stderr(`${node.name}: ${line.damaged} is damaged; it is set aside and healed from a replica\n`)
+      continue
+    }
+    last = line
+    const [checked, total] = [Number(line.checked ?? 0), Number(line.total ?? 0)]
+    const rate = checked / Math.max(0.001, (performance.now() - startedAt) / 1000)
+    const left = rate > 0 ? Math.max(0, Math.ceil((total - checked) / rate)) : 0
+    const words = `${node.name}: ${checked} of ${total} blocks, ${rate.toFixed(0)}/s, ${left} s left`
+    io.stderr(io.interactive ? `\r${words}  ` : `${words}\n`)
+  }
+  if (io.interactive) io.stderr('\n')
+  return { node: node.name, ...last, ...(damagedCids.length > 0 ? { damagedCids } : {}) }
+}
+
+async function work(
+  context: Context,
+  path: string,
+  isFine: (result: Record<string, unknown>) => boolean,
+): Promise<ExitCode> {
+  const results: Record<string, unknown>[] = []
+  for (const node of context.stores.nodes) results.push(await follow(context, node, path))
+  print(context, results, () =>
+    formatTable([
+      ['node', 'blocks', 'damaged', 'placed', 'below'],
+      ...results.map((result) =>
+        ['node', 'checked', 'damaged', 'placed', 'below'].map((key) => String(result[key] ?? '-')),
+      ),
+    ]),
+  )
+  return results.every(isFine) ? 0 : 1
+}
+
+interface ErasureLine {
+  readonly cid: string
+  readonly state: 'erased' | 'released' | 'refused'
+  readonly blocks?: number
+  readonly removeAt?: string
+  readonly Message?: string
+}
+
+async function erase(context: Context, cids: readonly string[]): Promise<ExitCode> {
+  const { nodes, token } = context.stores
+  const node = nodes.find(({ url }) => url !== null)
+  if (!node?.url) throw new CommandError('no storage node runs')
+  const response = await request(node.url, '/v1/erasures', { token, body: { cids }, timeoutMs: 600_000 })
+  const answer = (await response.json()) as { results?: ErasureLine[]; Message?: string }
+  const { results } = answer
+  if (!response.ok || results === undefined) throw new CommandError(answer.Message ?? `it answered ${response.status}`)
+  print(context, { results }, () =>
+    formatTable([
+      ['cid', 'state', 'blocks', 'removed at'],
+      ...results.map(({ cid, state, blocks, removeAt, Message }) => [
+        cid,
+        state === 'refused' ? `refused: ${Message}` : state,
+        String(blocks ?? '-'),
+        removeAt ?? '-',
+      ]),
+    ]),
+  )
+  return results.every(({ state }) => state !== 'refused') ? 0 : 1
+}
+
+/** What one node says of its own copy, asking nobody else. */
+async function ownCopy(url: string | null, cid: string, token: string): Promise<string> {
+  if (url === null) return 'unreachable'
+  try {
+    const response = await request(url, `/api/v0/block/stat?arg=${encodeURIComponent(cid)}&offline=true`, { token })
+    if (response.ok) return 'present'
+    const { Reason } = (await response.json()) as { Reason?: string }
+    if (Reason === 'ERR_BLOCK_ERASED') return 'erased'
+    return Reason === 'ERR_BLOCK_NOT_FOUND' ? 'absent' : `failed: ${Reason ?? response.status}`
+  } catch {
+    return 'unreachable'
+  }
+}
+
+async function proof(context: Context, cids: readonly string[]): Promise<ExitCode> {
+  const { nodes, token } = context.stores
+  const at = new Date().toISOString()
+  const blocks = await Promise.all(
+    cids.map(async (cid) => {
+      const answers = await Promise.all(
+        nodes.map(async ({ name, url }) => [name, await ownCopy(url, cid, token)] as const),
+      )
+      return { cid, nodes: Object.fromEntries(answers) }
+    }),
+  )
+  const states = blocks.flatMap(({ nodes: answers }) => Object.values(answers))
+  const isGone = states.length > 0 && states.every((state) => state === 'erased' || state === 'absent')
+  print(context, { at, isGone, blocks }, () =>
+    formatTable([
+      ['cid', ...nodes.map(({ name }) => name)],
+      ...blocks.map(({ cid, nodes: answers }) => [cid, ...Object.values(answers)]),
+    ]),
+  )
+  return isGone ? 0 : 1
+}
+
 /** `./healthblock storage …`. */
 export async function runStorage(args: string[], io: Io): Promise<ExitCode> {
-  const { values, positionals } = parseOptions(args, {})
+  const { values, positionals } = parseOptions(args, { url: { type: 'string' }, 'token-file': { type: 'string' } })
   const [action, ...rest] = positionals
   if (values.help === true || action === undefined) {
     io.stdout(help)
     return values.help === true ? 0 : 2
   }
-  takePositionals(rest, [])
-  const dir = clusterFolder(values.dir)
-  const token = readerToken(dir, 'tenant', 'storage')
+  if (action === 'token') {
+    takePositionals(rest, [])
+    const token = readerToken(clusterFolder(values.dir as string | undefined), 'tenant', 'storage')
+    io.stdout(values.json === true ? `${JSON.stringify({ token })}\n` : `${token}\n`)
+    return 0
+  }
+  const takesCids = action === 'erase' || action === 'proof'
+  if (takesCids && rest.length === 0) throw new UsageError(`${action} needs CID…`)
+  if (!takesCids) takePositionals(rest, [])
+  if (!['status', 'scrub', 'repair', 'erase', 'proof'].includes(action)) {
+    throw new UsageError(`there is no action "${action}"`)
+  }
+  const context = { stores: await findStores(values as never), io, json: values.json === true }
   switch (action) {
-    case 'token':
-      io.stdout(values.json === true ? `${JSON.stringify({ token })}\n` : `${token}\n`)
-      return 0
-    case 'status': {
-      const { nodes } = await clusterStatus(dir, readCluster(dir))
-      const stores = nodes.filter(({ role }) => role === 'storage')
-      const stats = await Promise.all(
-        stores.map(async (node) => ({ ...node, ...(node.url === null ? {} : await repoStat(node.url, token)) })),
-      )
-      const rows = stats as unknown as Record<string, unknown>[]
-      io.stdout(
-        values.json === true
-          ? `${JSON.stringify(stats)}\n`
-          : formatTable([
-              ['node', 'state', 'blocks', 'bytes', 'address'],
-              ...rows.map((row) =>
-                ['name', 'state', 'NumObjects', 'RepoSize', 'url'].map((key) => String(row[key] ?? '-')),
-              ),
-            ]),
-      )
-      return stores.every(({ state }) => state === 'ready') ? 0 : 1
-    }
+    case 'status':
+      return await status(context)
+    case 'scrub':
+      return await work(context, '/v1/scrub', ({ damaged }) => damaged === 0)
+    case 'repair':
+      return await work(context, '/v1/repair', ({ below }) => below === 0)
+    case 'erase':
+      return await erase(context, rest)
     default:
-      throw new UsageError(`there is no action "${action}"`)
+      return await proof(context, rest)
   }
 }

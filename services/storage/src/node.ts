@@ -16,6 +16,7 @@ import { StorageError } from './errors.ts'
 import type { Events } from './events.ts'
 import { Files } from './files.ts'
 import { KuboBackend } from './kubo/kubo-backend.ts'
+import type { KuboClient } from './kubo/kubo-client.ts'
 import type { PayloadHeader } from './ownership.ts'
 import { Erasure } from './replication/erasure.ts'
 import { HandoffQueue } from './replication/handoff.ts'
@@ -167,6 +168,11 @@ export class StorageNode {
   /** Erases by Userchain's word, for whoever follows it. */
   get erasure(): Erasure {
     return this.#erasure
+  }
+
+  /** Speaks to the Kubo daemon that this node watches over, if it does. */
+  get kuboClient(): KuboClient | undefined {
+    return this.#backend instanceof KuboBackend ? this.#backend.client : undefined
   }
 
   /** Process of the Kubo daemon that this node watches over, if it does. */

@@ -7,11 +7,13 @@ import { createLogger as createLedgerLogger } from '@healthblock/runtime/logger'
 import { createTokenSource } from '@healthblock/runtime/token-guard'
 import { type Authorizer, readTokenFile, StandaloneAuthorizer } from './access/authorizer.ts'
 import { LedgerAuthorizer, LedgerMembers } from './access/ledger.ts'
+import { followErasures } from './access/ledger-erasures.ts'
 import { FileMembers, type Members } from './access/members.ts'
 import { type Config, readConfig, type Secrets } from './config.ts'
 import { Events } from './events.ts'
 import { createLogger } from './logger.ts'
 import { StorageNode } from './node.ts'
+import type { ErasedRange } from './store/operations.ts'
 
 const stopTimeoutMs = 20_000
 
@@ -49,12 +51,15 @@ export async function run(environment: Record<string, string | undefined>): Prom
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
   await node.start()
+  access.follow(node, events)
 }
 
 interface Access {
   readonly members: Members
   readonly createAuthorizer: (self: Uint8Array) => Authorizer
   readonly close: () => Promise<void>
+  /** Begins to carry out what Userchain erases. */
+  readonly follow: (node: StorageNode, events: Events) => void
 }
 
 /** With a ledger: its accounts and its members. Alone: tokens and members from files. */
@@ -66,6 +71,7 @@ function createAccess(options: { config: Config; secrets: Secrets; located: Memb
       members: located,
       createAuthorizer: (self) => new StandaloneAuthorizer({ tokens, members: located, self, now }),
       close: async () => {},
+      follow: () => {},
     }
   }
   const { genesis, accounting } = config.ledger
@@ -81,9 +87,22 @@ function createAccess(options: { config: Config; secrets: Secrets; located: Memb
     token: createTokenSource({ ledgerId, account, keyNumber: 2, signingKey, scope: 'ledger', now }),
   })
   follower.start()
+  const ending = new AbortController()
   return {
     members: new LedgerMembers({ located, follower }),
     createAuthorizer: (self) => new LedgerAuthorizer({ follower, self, now }),
-    close: () => follower.close(),
+    close: async () => {
+      ending.abort()
+      await follower.close()
+    },
+    follow: (node, events) => {
+      const { store, erasure } = node
+      const delayMs = config.eraseDelaySeconds * 1000
+      const erase = (range: ErasedRange): Promise<void> => erasure.eraseRecords(range)
+      const { signal } = ending
+      followErasures({ follower, store, erase, delayMs, signal }).catch((error: unknown) => {
+        if (!signal.aborted) events.requestFailed('erasures', error)
+      })
+    },
   }
 }

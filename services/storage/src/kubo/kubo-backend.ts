@@ -55,7 +55,8 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
     }
   }
 
-  get #client(): KuboClient {
+  /** Speaks to the daemon. @throws {StorageError} `ERR_KUBO_FAILED` while none runs. */
+  get client(): KuboClient {
     return this.#external ?? (this.#daemon as KuboDaemon).client
   }
 
@@ -81,13 +82,15 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
   }
 
   async #readIdentity(): Promise<void> {
-    const { ID, PublicKey, Addresses, Protocols } = await this.#client.json<{
+    const { ID, PublicKey, Addresses, Protocols } = await this.client.json<{
       ID: string
       PublicKey: string
       Addresses: string[] | null
       Protocols: string[] | null
     }>('id')
     const addresses = (Addresses ?? []).map((address) => address.replace(/\/p2p\/[^/]+$/, ''))
+    const port = Number(/\/tcp\/(\d+)$/.exec(addresses[0] ?? '')?.[1] ?? 0)
+    if (port > 0) this.#daemon?.keepPort(port)
     this.#identity = { peerId: ID, publicKey: PublicKey, addresses, protocols: Protocols ?? [] }
   }
 
@@ -105,8 +108,8 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
     return await this.#alone(request.digest, async () => {
       if (!this.store.has(request.digest)) {
         // A supervised daemon flushes each file; another one may collect what is not pinned.
-        await this.#client.call('block/put?cid-codec=raw&mhtype=sha2-256&allow-big-block=true', { file: request.bytes })
-        if (this.#external) await this.#client.call(`pin/add?recursive=false&arg=${cidOf(request.digest)}`)
+        await this.client.call('block/put?cid-codec=raw&mhtype=sha2-256&allow-big-block=true', { file: request.bytes })
+        if (this.#external) await this.client.call(`pin/add?recursive=false&arg=${cidOf(request.digest)}`)
       }
       try {
         return await this.store.put(request)
@@ -128,7 +131,7 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
   /** What the daemon has; undefined if it says that it has none. */
   async #read(digest: Uint8Array): Promise<Uint8Array | undefined> {
     try {
-      return await this.#client.call(`block/get?offline=true&arg=${cidOf(digest)}`)
+      return await this.client.call(`block/get?offline=true&arg=${cidOf(digest)}`)
     } catch (error) {
       if (isNotFound(error)) return undefined
       throw error
@@ -158,7 +161,7 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
   /** A daemon asks all of its peers at once; which of them answers it does not say. */
   async fetch(_peer: string, id: BlockId, signal: AbortSignal): Promise<Uint8Array | undefined> {
     try {
-      const bytes = await this.#client.call(`block/get?timeout=20s&arg=${encodeBlockId(id)}`, { signal })
+      const bytes = await this.client.call(`block/get?timeout=20s&arg=${encodeBlockId(id)}`, { signal })
       // The daemon keeps what it fetches; here it is kept by whoever puts it.
       await this.#alone(id.digest, async () => {
         if (!this.store.has(id.digest)) await this.#forget(id.digest)
@@ -184,7 +187,7 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
     }
     for (const { id, addresses } of others) {
       for (const address of addresses)
-        await this.#client.call(`swarm/peering/add?arg=${address}/p2p/${id}`).catch(() => {})
+        await this.client.call(`swarm/peering/add?arg=${address}/p2p/${id}`).catch(() => {})
     }
   }
 
@@ -198,7 +201,7 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
 
   async connect(address: string): Promise<void> {
     try {
-      await this.#client.call(`swarm/connect?arg=${encodeURIComponent(address)}`)
+      await this.client.call(`swarm/connect?arg=${encodeURIComponent(address)}`)
     } catch (cause) {
       const peer = address.split('/p2p/')[1] ?? ''
       throw new StorageError(`connect ${peer} failure`, { code: 'ERR_PEER_UNREACHABLE', peer }, { cause })
@@ -206,7 +209,7 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
   }
 
   async exchanged(): Promise<ExchangeCounters> {
-    const stat = await this.#client.json<Record<string, number>>('bitswap/stat')
+    const stat = await this.client.json<Record<string, number>>('bitswap/stat')
     return {
       blocksSent: stat.BlocksSent ?? 0,
       bytesSent: stat.DataSent ?? 0,
@@ -234,8 +237,8 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
   /** Removes a block from the daemon. */
   async #forget(digest: Uint8Array): Promise<void> {
     const arg = cidOf(digest)
-    if (this.#external) await this.#client.call(`pin/rm?recursive=false&arg=${arg}`).catch(() => {})
-    await this.#client.call(`block/rm?force=true&arg=${arg}`)
+    if (this.#external) await this.client.call(`pin/rm?recursive=false&arg=${arg}`).catch(() => {})
+    await this.client.call(`block/rm?force=true&arg=${arg}`)
   }
 
   #removeSoon(): void {
@@ -272,7 +275,7 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
   async #poll(): Promise<void> {
     let peers: PeersAnswer['Peers']
     try {
-      peers = (await this.#client.json<PeersAnswer>('swarm/peers')).Peers
+      peers = (await this.client.json<PeersAnswer>('swarm/peers')).Peers
     } catch {
       this.#connections = []
       return
@@ -282,7 +285,7 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
     const connections: PeerConnection[] = []
     for (const { Addr, Peer, Direction } of peers ?? []) {
       if (!listed.has(Peer)) {
-        await this.#client.call(`swarm/disconnect?arg=${encodeURIComponent(`/p2p/${Peer}`)}`).catch(() => {})
+        await this.client.call(`swarm/disconnect?arg=${encodeURIComponent(`/p2p/${Peer}`)}`).catch(() => {})
         continue
       }
       connections.push({ peer: Peer, address: Addr, direction: Direction === 1 ? 'inbound' : 'outbound' })

@@ -44,9 +44,11 @@ export class KuboDaemon {
   #client: KuboClient | undefined
   #stopped = false
   #pauseMs = 0
+  #port: number
 
   constructor(options: KuboDaemonOptions) {
     this.#options = options
+    this.#port = options.port
   }
 
   /** Speaks to the daemon that runs now. @throws {StorageError} `ERR_KUBO_FAILED` while none does. */
@@ -59,6 +61,11 @@ export class KuboDaemon {
   /** The daemon's process, for whoever looks at its memory. */
   get pid(): number | undefined {
     return this.#child?.pid
+  }
+
+  /** The port that it got is kept over restarts: others have been told of it. */
+  keepPort(port: number): void {
+    this.#port = port
   }
 
   /** Starts it and resolves when it answers. @throws {StorageError} `ERR_KUBO_FAILED` with what it printed last. */
@@ -84,7 +91,8 @@ export class KuboDaemon {
   }
 
   async #prepare(): Promise<void> {
-    const { dir, binary, identitySeed, swarmKey, host, port } = this.#options
+    const { dir, binary, identitySeed, swarmKey, host } = this.#options
+    const port = this.#port
     mkdirSync(dir, { recursive: true, mode: 0o700 })
     if (!existsSync(join(dir, 'version'))) {
       const made = spawn(binary, ['init', '--empty-repo'], { env: environmentOf(dir), stdio: 'ignore' })

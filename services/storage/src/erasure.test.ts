@@ -1,0 +1,224 @@
+/** Erasure through three nodes: by the owner, by Userchain, with one away, of files, and on a Kubo daemon. */
+import { randomBytes } from 'node:crypto'
+import { encodeU64 } from '@healthblock/encoding/bytes'
+import { importFile } from '@healthblock/runtime/unixfs'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { erasedRanges, followErasures } from './access/ledger-erasures.ts'
+import { Cluster, multipart, type Place, type Tenant } from './cluster.fixture.ts'
+import { kuboBinary } from './kubo/kubo.fixture.ts'
+import { codecRaw, encodeBlockId, hashBlock } from './store/block-id.ts'
+
+const waiting = { timeout: 60_000, interval: 50 }
+const settings = { STORAGE_ERASE_DELAY_SECONDS: '1' }
+const stream = new Uint8Array(8).fill(9)
+
+let cluster: Cluster
+let places: [Place, Place, Place]
+let alice: Tenant
+let bob: Tenant
+
+beforeEach(() => {
+  cluster = new Cluster()
+})
+
+afterEach(() => cluster.end())
+
+async function start(changed: Record<string, string> = {}): Promise<void> {
+  await cluster.prepare(3, { ...settings, ...changed })
+  places = cluster.places as [Place, Place, Place]
+  ;[alice, bob] = cluster.tenants as [Tenant, Tenant]
+}
+
+/** A block with the header of a sealed payload (packages/crypto/SPEC.md §4) and noise for a body. */
+function sealed(fields: { owner: Uint8Array; writer: Uint8Array; sequence: number; kind?: number; size?: number }) {
+  const size = fields.size ?? 1024
+  const block = new Uint8Array(randomBytes(size))
+  block.set([1, fields.kind ?? 0, 0, 0, 0, 0, 0, 0])
+  new DataView(block.buffer).setUint32(4, size - 224)
+  block.set(fields.owner, 40)
+  block.set(fields.writer, 72)
+  block.set(stream, 104)
+  for (const [at, value] of [
+    [112, 1],
+    [120, 1],
+    [128, fields.sequence],
+  ] as const) {
+    block.set(encodeU64(value), at)
+  }
+  block.fill(0, 136, 144)
+  return block
+}
+
+async function put(bytes: Uint8Array, by = alice, at = places[0], codec = 'raw'): Promise<string> {
+  const response = await cluster.request(at, `/api/v0/block/put?cid-codec=${codec}`, multipart(bytes), by)
+  expect(response.status).toBe(200)
+  return ((await response.json()) as { Key: string }).Key
+}
+
+async function erase(cids: string[], by = alice, at = places[0]): Promise<{ state: string; Reason?: string }[]> {
+  const headers = { 'content-type': 'application/json' }
+  const response = await cluster.request(at, '/v1/erasures', { body: JSON.stringify({ cids }), headers }, by)
+  expect(response.status).toBe(200)
+  return ((await response.json()) as { results: { state: string; Reason?: string }[] }).results
+}
+
+/** What a node says of its own copy: 200, or why not. */
+async function own(place: Place, cid: string): Promise<string> {
+  const response = await cluster.request(place, `/api/v0/block/stat?arg=${cid}&offline=true`)
+  const body = (await response.json()) as { Reason?: string }
+  return body.Reason ?? String(response.status)
+}
+
+async function everywhere(cids: string[], expected: string, nodes: readonly Place[] = places): Promise<void> {
+  await vi.waitFor(async () => {
+    const found = await Promise.all(nodes.flatMap((place) => cids.map((cid) => own(place, cid))))
+    expect(found).toEqual(found.map(() => expected))
+  }, waiting)
+}
+
+async function empty(place: Place): Promise<void> {
+  await vi.waitFor(async () => expect((await cluster.client(place).repo.stat()).numObjects).toBe(0n), waiting)
+}
+
+describe('three nodes', () => {
+  test('an owner erases what another wrote for her; nobody else does; nothing brings it back', async () => {
+    await start()
+    await cluster.startAll()
+    const block = sealed({ owner: alice.account, writer: bob.account, sequence: 1 })
+    const cid = await put(block, bob)
+    await everywhere([cid], '200')
+    for (const place of places) await cluster.client(place, bob).pin.add(cid as never)
+    expect(await erase([cid], bob)).toMatchObject([{ state: 'refused', Reason: 'ERR_NOT_OWNER' }])
+    expect(await erase([cid], alice, places[1])).toMatchObject([{ state: 'erased', blocks: 1 }])
+    expect(await erase([cid], alice, places[2])).toMatchObject([{ state: 'erased' }])
+    // No new copy is taken from now on; the old ones go when their time has come.
+    const again = await cluster.request(places[1], '/api/v0/block/put', multipart(block), bob)
+    expect(again.status).toBe(410)
+    await everywhere([cid], 'ERR_BLOCK_ERASED')
+    for (const place of places) {
+      await place.node?.repair.run()
+      const read = await cluster.request(place, `/api/v0/block/get?arg=${cid}`, {}, bob)
+      expect(read.status).toBe(410)
+      await empty(place)
+    }
+  })
+
+  test('a node that was away learns of it before it serves, and keeps nothing', async () => {
+    await start()
+    await cluster.startAll()
+    const cid = await put(sealed({ owner: alice.account, writer: alice.account, sequence: 1 }))
+    await everywhere([cid], '200')
+    const [away, ...others] = [places[2], places[0], places[1]]
+    if (!away) throw new TypeError('no node')
+    await cluster.stop(away)
+    await erase([cid])
+    await everywhere([cid], 'ERR_BLOCK_ERASED', others)
+    await cluster.start(away)
+    // The very first answer: it has asked the others before it listened.
+    expect(await own(away, cid)).toBe('ERR_BLOCK_ERASED')
+    await empty(away)
+  })
+
+  test('a foreign CID erased by another account takes nothing but its own reference', async () => {
+    await start()
+    await cluster.startAll()
+    const bytes = new Uint8Array(randomBytes(1024))
+    const cid = await put(bytes)
+    await put(bytes, bob)
+    expect(await erase([cid], bob)).toMatchObject([{ state: 'released' }])
+    await everywhere([cid], '200')
+    expect(await erase([cid], bob)).toMatchObject([{ state: 'refused', Reason: 'ERR_BLOCK_NOT_FOUND' }])
+    expect(await erase([cid])).toMatchObject([{ state: 'released' }])
+    await everywhere([cid], 'ERR_BLOCK_NOT_FOUND')
+  })
+
+  test('a file goes with every block below its root, and belongs to the header of its first leaf', async () => {
+    await start()
+    await cluster.startAll()
+    const first = sealed({ owner: alice.account, writer: alice.account, sequence: 3, kind: 3 })
+    const bytes = Buffer.concat([first, randomBytes(200_000)])
+    const cids: string[] = []
+    const { cid } = await importFile(
+      (async function* () {
+        yield bytes
+      })(),
+      {
+        leafBytes: 1024,
+        put: async (block) => {
+          cids.push(await put(block.bytes, alice, places[0], block.cid.code === codecRaw ? 'raw' : 'dag-pb'))
+        },
+      },
+    )
+    expect(cids.length).toBeGreaterThan(190)
+    const root = cid.toString()
+    const client = cluster.client(places[1], bob)
+    const stolen = await client.block.get(cid)
+    const refused = await cluster.request(places[1], '/api/v0/block/put?cid-codec=dag-pb', multipart(stolen), bob)
+    expect([refused.status, ((await refused.json()) as { Reason: string }).Reason]).toEqual([403, 'ERR_NOT_WRITER'])
+    expect(await erase([root], bob)).toMatchObject([{ state: 'refused', Reason: 'ERR_NOT_OWNER' }])
+    expect(await erase([root])).toMatchObject([{ state: 'erased', blocks: cids.length }])
+    await everywhere([root, ...cids.slice(0, 20), ...cids.slice(-20)], 'ERR_BLOCK_ERASED')
+    for (const place of places) await empty(place)
+  })
+
+  test('records that Userchain erases go at each node by itself, and come to none later', async () => {
+    await start()
+    await cluster.startAll()
+    const blocks = [1, 2, 3, 4].map((sequence) => sealed({ owner: alice.account, writer: alice.account, sequence }))
+    const cids = await Promise.all(blocks.slice(0, 3).map((block) => put(block)))
+    await everywhere(cids, '200')
+    const [kept = '', ...gone] = cids
+    const body = { v: 1, t: 'erase', a: alice.account, n: 1, x: 1, ranges: [[stream, 2, 4]], law: 17 }
+    const block = {
+      seal: { ms: Date.now() },
+      transactions: [{ transaction: { body } }, { transaction: { body: { t: 'iot' } } }],
+      cursor: new Uint8Array([7]),
+    }
+    for (const place of places) {
+      const { store, erasure } = place.node as NonNullable<Place['node']>
+      await followErasures({
+        follower: { follow: async ({ onBlock }) => await onBlock(block as never) },
+        store,
+        erase: (range) => erasure.eraseRecords(range),
+        delayMs: 1000,
+        signal: AbortSignal.timeout(60_000),
+      })
+      expect(store.cursor('userchain')).toEqual(new Uint8Array([7]))
+    }
+    await everywhere(gone, 'ERR_BLOCK_ERASED')
+    await everywhere([kept], '200')
+    const late = await cluster.request(places[1], '/api/v0/block/put', multipart(blocks[3] as Uint8Array))
+    expect(late.status).toBe(410)
+    expect(erasedRanges(block as never, 5)[0]).toMatchObject({ first: 2, last: 4, removeAt: block.seal.ms + 5 })
+  })
+
+  test('nothing goes before its time, and whoever may read it can export it until then', async () => {
+    await start({ STORAGE_ERASE_DELAY_SECONDS: '3600' })
+    await cluster.startAll()
+    const cid = await put(sealed({ owner: alice.account, writer: alice.account, sequence: 1 }))
+    await everywhere([cid], '200')
+    const [{ removeAt } = { removeAt: '' }] = (await erase([cid])) as unknown as { removeAt: string }[]
+    expect(Date.parse(removeAt)).toBeGreaterThan(Date.now() + 3_500_000)
+    for (const place of places) await place.node?.erasure.sweep()
+    await everywhere([cid], '200')
+    expect(await cluster.client(places[2], bob).block.get(cid as never)).toHaveLength(1024)
+  })
+})
+
+test.skipIf(kuboBinary === undefined)('a Kubo daemon gives up what was erased, and serves it to nobody', async () => {
+  await start()
+  Object.assign(places[1].environment, { STORAGE_BACKEND: 'kubo', KUBO_BINARY: kuboBinary as string })
+  await cluster.startAll()
+  const block = sealed({ owner: alice.account, writer: alice.account, sequence: 1 })
+  const cid = await put(block)
+  expect(cid).toBe(encodeBlockId({ digest: hashBlock(block), codec: codecRaw }))
+  await everywhere([cid], '200')
+  await erase([cid])
+  await everywhere([cid], 'ERR_BLOCK_ERASED')
+  const inside = places[1].node?.kuboClient
+  await vi.waitFor(async () => {
+    await expect(inside?.call(`block/stat?offline=true&arg=${cid}`)).rejects.toThrow(/could not find/)
+  }, waiting)
+  const { Keys } = (await inside?.json<{ Keys?: Record<string, object> }>('pin/ls')) ?? {}
+  expect(Keys?.[cid]).toBeUndefined()
+})
