@@ -80,6 +80,9 @@ const emptyNode: TreeNode = { hash: emptyStateRoot, count: 0 }
 
 /** Least levels kept in memory (2^16 nodes of 33 bytes): a ledger scans again for the first time at 524,288 leaves. */
 const depthMin = 15
+/** Of a state that is still small, which costs nothing to scan once more. */
+const depthSmall = 8
+const smallLeavesMax = 2_048
 /** Most levels kept in memory (2^22 nodes of 33 bytes). */
 const depthMax = 21
 /** Mean leaves per bucket after a scan, and beyond which the tree is scanned again with more levels. */
@@ -264,7 +267,7 @@ function corrupt(message: string): ChainError {
 /** The tree over a store. It reads the store and never writes; the owner stores `PendingState.leaves`, then calls `commit`. */
 export class StateTree {
   readonly #store: LeafStore
-  #depth = depthMin
+  #depth = depthSmall
   /** Nodes in heap order: 1 is the root, n has the children 2n and 2n + 1; `#depth` levels below the root. */
   #hashes = new Uint8Array(0)
   #counts = new Uint8Array(0)
@@ -405,7 +408,8 @@ export class StateTree {
   #scan(check: boolean): void {
     this.#leafCount = this.#store.count()
     const wanted = Math.ceil(Math.log2(Math.max(1, this.#leafCount / bucketLeavesWanted)))
-    this.#depth = Math.min(depthMax, Math.max(depthMin, wanted))
+    const least = this.#leafCount <= smallLeavesMax ? depthSmall : depthMin
+    this.#depth = Math.min(depthMax, Math.max(least, wanted))
     this.#hashes = new Uint8Array(2 ** (this.#depth + 1) * hashSizeBytes)
     this.#counts = new Uint8Array(2 ** (this.#depth + 1))
     this.#kept.clear()
@@ -525,12 +529,20 @@ export class MemoryLeafStore implements LeafStore {
   }
 
   *range(first: Uint8Array, last: Uint8Array): Iterable<StateLeaf> {
-    const end = bucketOf(last, 16)
-    for (let slot = bucketOf(first, 16); slot <= end; slot++) {
+    for (const slot of this.#slotsWithin(bucketOf(first, 16), bucketOf(last, 16))) {
       for (const leaf of this.#slots.get(slot) ?? []) {
         if (compareBytes(leaf.path, first) >= 0 && compareBytes(leaf.path, last) <= 0) yield leaf
       }
     }
+  }
+
+  /** Ascending. A small store does not look at each of 65,536 places. */
+  *#slotsWithin(first: number, last: number): Iterable<number> {
+    if (last - first > this.#slots.size) {
+      yield* [...this.#slots.keys()].filter((slot) => slot >= first && slot <= last).sort((a, b) => a - b)
+      return
+    }
+    for (let slot = first; slot <= last; slot++) yield slot
   }
 
   count(): number {
