@@ -1,5 +1,6 @@
 /** One chain's core, put together. */
 import type { Ledger } from '@healthblock/chain/block'
+import { ChainError } from '@healthblock/chain/errors'
 import { type ChainName, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import { AccountingError } from '../errors.ts'
@@ -208,7 +209,14 @@ export class ChainNode implements ChainCore {
       const leaves = core.log.leaves(height)
       const transactions = parseTransactions(leaves)
       await core.ledger.preverify(this.chain, transactions)
-      core.commit(core.ledger.checkBlock({ chain: this.chain, leaves, parsed: transactions }))
+      try {
+        core.commit(core.ledger.checkBlock({ chain: this.chain, leaves, parsed: transactions }))
+      } catch (error) {
+        if (!(error instanceof ChainError) || error.detail.code !== 'ERR_ANCHOR_UNKNOWN') throw error
+        // Userchain's log was cut or set back below the anchor: these blocks come again from the peers, after Userchain's.
+        core.report('replaying the log', error)
+        await core.durably(core.log.truncate(height))
+      }
     }
   }
 

@@ -173,7 +173,12 @@ export class FollowUp {
   #judge(entry: PendingEntry, now: { nowMs: number; isDue: boolean; mayRefuse: boolean }): Decision | undefined {
     const { ledger, outbox, signer } = this.#options
     const leaf = outbox.leaf(entry.row.number)
-    if (leaf === undefined) return undefined
+    if (leaf === undefined) {
+      // An earlier look failed after its answer was stored: that is the answer.
+      this.#options.pending.remove(entry)
+      this.#options.settle(entry.key)
+      return undefined
+    }
     const { id } = entry.row
     entry.judgedMs = now.nowMs
     const verdict = ledger.judge(ledger.parse(leaf))

@@ -11,7 +11,7 @@ import type { Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { AppliedBlock, ChainCore } from '../core/chain-core.ts'
 import { AccountingError } from '../errors.ts'
-import { intakeFailed, outboxOpened } from '../events.ts'
+import { backgroundFailed, intakeFailed, outboxOpened } from '../events.ts'
 import type { Logger } from '../logger.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import { accountOf, FollowUp, resubmitAfterMs } from './follow-up.ts'
@@ -354,7 +354,12 @@ export class Gateway {
         (nowMs - entry.row.acceptedMs) / 1000,
       )
     }
-    this.#options.outbox.finish(rows)
+    try {
+      this.#options.outbox.finish(rows)
+    } catch (error) {
+      // The core that calls has nothing to do with this disk; the rows are found finished at the next start.
+      backgroundFailed(this.#options.logger, `outbox of ${this.#options.core.chain}`, error)
+    }
     for (const { key } of final) this.#waiters.settle(key)
   }
 

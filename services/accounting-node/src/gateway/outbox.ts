@@ -75,7 +75,8 @@ export class Outbox {
 
   /**
    * Stores promises and their leaves in one transaction: the point from which a 202 may be answered. An older answer
-   * to one of the transactions goes, since the sender asked anew.
+   * to one of the transactions goes, since the sender asked anew; so does an older row, which an earlier call left here
+   * that failed after it was done.
    *
    * @returns The rows, in the order given.
    */
@@ -91,7 +92,7 @@ export class Outbox {
         for (const { id, leaf } of transactions) {
           database.statement('DELETE FROM answer WHERE id = ?').run(id)
           const inserted = database
-            .statement('INSERT INTO pending (id, leaf, accepted, deadline, promise) VALUES (?, ?, ?, ?, ?)')
+            .statement('INSERT OR REPLACE INTO pending (id, leaf, accepted, deadline, promise) VALUES (?, ?, ?, ?, ?)')
             .run(id, leaf, acceptedMs, deadlineMs, promiseNumber)
           rows.push({ number: Number(inserted.lastInsertRowid), id, acceptedMs, deadlineMs, promise: promiseNumber })
         }
@@ -170,8 +171,9 @@ export class Outbox {
     }
   }
 
-  /** Forgets answers given before `nowMs - answersKeptMs`, at most 10,000 at a time. */
+  /** Forgets answers given before `nowMs - answersKeptMs`, at most 10,000 at a time, and promises of which no row is left. */
   prune(nowMs: number): void {
+    this.#database.run('DELETE FROM promise WHERE number NOT IN (SELECT promise FROM pending)')
     this.#database.run(
       'DELETE FROM answer WHERE id IN (SELECT id FROM answer WHERE at < ? LIMIT 10000)',
       nowMs - answersKeptMs,
