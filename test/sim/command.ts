@@ -1,0 +1,153 @@
+/** The command line of the simulator: seeds in this process or in several, one seed with its trace, the mutations, the fault pairs. */
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { type Outcome, prepare, runSeed } from './simulation.ts'
+
+const help = `Usage: ./healthblock test sim [--seeds N] [--from S] [--jobs J]
+       ./healthblock test sim --seed X [--trace]
+
+Runs the accounting nodes' code, four nodes and both chains, on a simulated clock, network, disk, register and queue whose faults
+come from a seed, and checks what must hold after every step. The same seed is the same run.
+The last line is "N passed, N failed".
+
+  --seeds N    how many seeds, 200 by default
+  --from S     the first one, 1 by default
+  --jobs J     processes, 1 by default
+  --seed X     this seed alone, with what it came to
+  --trace      with --seed: every step
+  --json       one line of JSON a seed
+`
+
+const main = fileURLToPath(new URL('main.ts', import.meta.url))
+/** Progress is said this often. */
+const progressMs = 10_000
+
+/** How one seed ended, in a line. */
+interface Line {
+  readonly seed: number
+  readonly trace: string
+  readonly profile: string
+  readonly violation?: string
+}
+
+function lineOf({ seed, trace, plan, violation }: Outcome): Line {
+  const profile = plan.bad === undefined ? plan.profile : `${plan.profile}, rank ${plan.bad.rank} ${plan.bad.kind}`
+  const line = { seed, trace, profile }
+  return violation === undefined ? line : { ...line, violation: `${violation.invariant}: ${violation.what}` }
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+/** Counts what ended, says how far it is, and shows what failed. */
+class Tally {
+  passed = 0
+  failed = 0
+  readonly #count: number
+  readonly #isQuiet: boolean
+  readonly #begunMs = performance.now()
+  #saidMs = performance.now()
+
+  constructor(count: number, isQuiet: boolean) {
+    this.#count = count
+    this.#isQuiet = isQuiet
+  }
+
+  add(line: Line): void {
+    if (line.violation === undefined) this.passed++
+    else this.failed++
+    if (this.#isQuiet) say(JSON.stringify(line))
+    else this.#tell(line)
+  }
+
+  #tell(line: Line): void {
+    if (line.violation !== undefined) {
+      say(`seed ${line.seed} (${line.profile}) FAILED ${line.violation}`)
+      say(`  again: ./healthblock test sim --seed ${line.seed} --trace`)
+    }
+    const nowMs = performance.now()
+    if (nowMs - this.#saidMs < progressMs) return
+    this.#saidMs = nowMs
+    const done = this.passed + this.failed
+    const seconds = Math.round((nowMs - this.#begunMs) / 1000)
+    process.stderr.write(`${done} of ${this.#count} seeds, ${this.failed} failed, ${seconds} s\n`)
+  }
+}
+
+async function runHere(seeds: Iterable<number>, tally: Tally): Promise<void> {
+  await prepare()
+  for (const seed of seeds) tally.add(lineOf(await runSeed({ seed })))
+}
+
+/** Runs every `jobs`-th seed in a process of its own. */
+async function runInProcess(args: readonly string[], tally: Tally): Promise<void> {
+  const child = spawn(process.execPath, [...process.execArgv, main, ...args, '--json'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', resolve)
+  })
+  for await (const text of createInterface({ input: child.stdout })) {
+    if (text.startsWith('{')) tally.add(JSON.parse(text) as Line)
+  }
+  const code = await ended
+  if (code !== 0 && code !== 1) throw new Error(`a simulating process ended with ${code}`)
+}
+
+function* every(from: number, count: number, stride: number): Iterable<number> {
+  for (let i = 0; i < count; i++) yield from + i * stride
+}
+
+async function runOne(seed: number, isTraced: boolean): Promise<boolean> {
+  await prepare()
+  const outcome = await runSeed({ seed, ...(isTraced ? { print: say } : {}) })
+  const { plan, heights, counts, virtualMs, settledMs, events } = outcome
+  say(`seed ${seed}: ${JSON.stringify(plan)}`)
+  say(
+    `${events} events in ${(virtualMs / 1000).toFixed(1)} s, settled ${(settledMs / 1000).toFixed(1)} s after the last fault`,
+  )
+  say(`heights ${JSON.stringify(heights)}, transactions ${JSON.stringify(counts)}, trace ${outcome.trace}`)
+  if (outcome.violation !== undefined) say(`FAILED ${outcome.violation.invariant}: ${outcome.violation.what}`)
+  return outcome.violation === undefined
+}
+
+const text = { type: 'string' } as const
+const flag = { type: 'boolean' } as const
+const options = { seed: text, seeds: text, from: text, jobs: text, stride: text, trace: flag, json: flag, help: flag }
+
+function numberOf(value: string | undefined, fallback: number): number {
+  const number = Number(value ?? fallback)
+  if (!Number.isSafeInteger(number) || number < 0) throw new Error(`not a count: ${value}`)
+  return number
+}
+
+/** Runs the command; answers the exit code. */
+export async function runCommand(args: string[]): Promise<number> {
+  const { values } = parseArgs({ args, options })
+  if (values.help === true) {
+    process.stdout.write(help)
+    return 0
+  }
+  if (values.seed !== undefined) {
+    const isGood = await runOne(numberOf(values.seed, 1), values.trace === true)
+    say(isGood ? '1 passed, 0 failed' : '0 passed, 1 failed')
+    return isGood ? 0 : 1
+  }
+  const [from, count] = [numberOf(values.from, 1), numberOf(values.seeds, 200)]
+  const jobs = Math.min(Math.max(1, numberOf(values.jobs, 1)), Math.max(1, count))
+  const tally = new Tally(count, values.json === true)
+  if (jobs === 1) await runHere(every(from, count, numberOf(values.stride, 1)), tally)
+  else {
+    const parts = Array.from({ length: jobs }, (_, job) => {
+      const own = Math.ceil((count - job) / jobs)
+      return runInProcess(['--from', `${from + job}`, '--seeds', `${own}`, '--stride', `${jobs}`], tally)
+    })
+    await Promise.all(parts)
+  }
+  if (values.json !== true) say(`${tally.passed} passed, ${tally.failed} failed`)
+  return tally.failed === 0 ? 0 : 1
+}

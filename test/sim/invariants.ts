@@ -1,0 +1,352 @@
+/**
+ * What must hold at every moment (the numbers are those of the design's proof). The first block that an honest node applies at a
+ * height is the block of that height for good; everything that any honest node says or holds later is compared with it.
+ *
+ * I1 every receipt ever given verifies against the final log. I2 one index per transaction id. I3 all quorum-cosigned checkpoints
+ * are consistent. I4 a node's cosigned sizes never decrease, one root per size. I5 indices contiguous, one order. I6 equal state root
+ * everywhere at every height. I7 every checkpoint ends at a SEAL. I8 nothing is published below quorum. I9 entries never change.
+ */
+import { chainOrigin, genesisPolicy, type LogPolicy, verifyCheckpoint } from '@healthblock/chain/checkpoint'
+import { ChainError } from '@healthblock/chain/errors'
+import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
+import { CompactRange, inclusionProof, leafHash, MemoryHashes } from '@healthblock/chain/merkle'
+import { createReceipt, verifyReceipt } from '@healthblock/chain/receipt'
+import { parseSealLeaf } from '@healthblock/chain/seal'
+import type { ChainName } from '@healthblock/chain/transaction'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import type { AppliedBlock, ChainCore, PublishedHead } from '../../services/accounting-node/src/core/chain-core.ts'
+import type { CoreEvent } from '../../services/accounting-node/src/core/ports.ts'
+import { parseHeadValue, parseMessage } from '../../services/accounting-node/src/core/wire.ts'
+import { AccountingError } from '../../services/accounting-node/src/errors.ts'
+import { type Fixture, quorum } from './fixture.ts'
+import type { PeerCall } from './network.ts'
+import type { Running } from './node.ts'
+import { chainNames, Injected, type World } from './world.ts'
+
+/** A broken promise: of which invariant, and how. */
+export interface Violation {
+  readonly invariant: string
+  readonly what: string
+}
+
+interface CanonicalBlock {
+  readonly size: number
+  readonly root: Uint8Array
+  readonly stateRoot: Uint8Array
+}
+
+/** The one history of a chain. */
+class History {
+  readonly chain: ChainName
+  readonly origin: string
+  readonly policy: LogPolicy
+  readonly blocks: CanonicalBlock[] = []
+  readonly bySize = new Map<number, CanonicalBlock>()
+  readonly leaves: Uint8Array[] = []
+  readonly indices = new Map<string, number>()
+  readonly range = new CompactRange()
+  readonly hashes = new MemoryHashes()
+  /** Roots that the register decided on q acks, by height. */
+  readonly decided = new Map<number, string>()
+  /** What each node acked, by rank, height and term. */
+  readonly acked = new Map<string, string>()
+  /** What each node cosigned: roots by size, and the largest size. */
+  readonly cosigned: Map<number, string>[]
+  readonly cosignedLargest: number[]
+
+  constructor(genesis: Genesis, chain: ChainName, nodes: number) {
+    this.chain = chain
+    this.origin = chainOrigin({ ledgerId: genesis.ledgerId, chain })
+    this.policy = genesisPolicy(genesis, chain)
+    this.cosigned = Array.from({ length: nodes }, () => new Map<number, string>())
+    this.cosignedLargest = Array.from({ length: nodes }, () => 0)
+  }
+}
+
+/** A receipt that somebody got. */
+interface GivenReceipt {
+  readonly chain: ChainName
+  readonly bytes: Uint8Array
+}
+
+/** Receipts that a run makes: each costs as much as a few hundred events. */
+const receiptsMax = 2
+
+/** Watches one run. */
+export class Invariants {
+  readonly #world: World
+  readonly #genesis: Genesis
+  readonly #isHonest: (rank: number) => boolean
+  readonly #histories: Readonly<Record<ChainName, History>>
+  readonly #receipts: GivenReceipt[] = []
+  readonly #heads = new Map<string, unknown>()
+  readonly #lastCosignature = new Map<string, Uint8Array>()
+  /** Ranks whose disks went back: their sizes may decrease, but not below what others published of them. */
+  readonly rolledBack = new Set<number>()
+  /** The first one found. */
+  violation: Violation | undefined
+
+  constructor(world: World, fixture: Fixture, isHonest: (rank: number) => boolean) {
+    this.#world = world
+    this.#genesis = parseGenesis(fixture.genesis)
+    this.#isHonest = isHonest
+    const count = fixture.nodes.length
+    this.#histories = {
+      userchain: new History(this.#genesis, 'userchain', count),
+      docchain: new History(this.#genesis, 'docchain', count),
+    }
+  }
+
+  fail(invariant: string, what: string): void {
+    this.violation ??= { invariant, what }
+    this.#world.trace.step('VIOLATION', -1, `${invariant} ${what}`)
+  }
+
+  /** Index of a transaction in the one history. */
+  indexOf(chain: ChainName, key: string): number | undefined {
+    return this.#histories[chain].indices.get(key)
+  }
+
+  /** Height of the newest block of the one history. */
+  heightOf(chain: ChainName): number {
+    return this.#histories[chain].blocks.length - 1
+  }
+
+  /** Leaves of the one history. */
+  sizeOf(chain: ChainName): number {
+    return this.#histories[chain].leaves.length
+  }
+
+  /** Watches a process from before it starts. */
+  attach(rank: number, { cores }: Running): void {
+    if (!this.#isHonest(rank)) return
+    for (const chain of chainNames) {
+      const core = cores[chain]
+      this.#open(rank, core)
+      core.onApplied((block) => this.#applied(rank, core, block))
+      core.onPublished((published) => this.#published(rank, chain, published))
+    }
+  }
+
+  /** A process opens at what its stores and log hold. */
+  #open(rank: number, core: ChainCore): void {
+    const history = this.#histories[core.chain]
+    if (history.blocks.length === 0) this.#grow(history, core.entries(0, 2), core)
+    this.#compare(rank, core, 'opens at')
+  }
+
+  #applied(rank: number, core: ChainCore, block: AppliedBlock): void {
+    const history = this.#histories[core.chain]
+    if (block.height > history.blocks.length) {
+      this.fail('I5', `rank ${rank} applied ${core.chain} block ${block.height} after ${history.blocks.length - 1}`)
+    } else if (block.height === history.blocks.length) {
+      this.#grow(history, block.leaves, core, block)
+    }
+    this.#world.trace.step(`applied ${core.chain} ${block.height}`, rank, core.head().root)
+    this.#compare(rank, core, 'applied')
+  }
+
+  /** A new block of the history, read by this file's own eyes. */
+  #grow(history: History, leaves: readonly Uint8Array[], core: ChainCore, block?: AppliedBlock): void {
+    const { height } = core.head()
+    const seal = parseSealLeaf(leaves[leaves.length - 1] as Uint8Array)
+    if (seal.h !== history.blocks.length || seal.i0 !== history.leaves.length || seal.k !== leaves.length - 1) {
+      this.fail('I5', `${history.chain}: a SEAL of block ${seal.h} at ${seal.i0} after block ${height - 1}`)
+    }
+    for (const { id, index } of block?.transactions ?? []) {
+      const key = toHex(id)
+      const before = history.indices.get(key)
+      if (before !== undefined) this.fail('I2', `${history.chain}: ${key} at ${before} and at ${index}`)
+      history.indices.set(key, index)
+    }
+    for (const leaf of leaves) {
+      history.leaves.push(leaf.slice())
+      history.range.append(leafHash(leaf), history.hashes.keep)
+    }
+    const grown = { size: history.range.size, root: history.range.root, stateRoot: seal.st }
+    history.blocks.push(grown)
+    history.bySize.set(grown.size, grown)
+    const decided = history.decided.get(history.blocks.length - 1)
+    if (decided !== undefined && decided !== toHex(grown.root)) {
+      this.fail('I5', `${history.chain} block ${history.blocks.length - 1} is not the one that was decided`)
+    }
+  }
+
+  #compare(rank: number, core: ChainCore, what: string): void {
+    const head = core.head()
+    const known = this.#histories[core.chain].blocks[head.height]
+    if (known === undefined || known.size !== head.size || !equalBytes(known.root, head.root)) {
+      this.fail('I5', `rank ${rank} ${what} another ${core.chain} block ${head.height}`)
+    } else if (!equalBytes(known.stateRoot, head.stateRoot)) {
+      this.fail('I6', `rank ${rank} has another state after ${core.chain} block ${head.height}`)
+    }
+  }
+
+  /** Called after each event of a process. */
+  settled(rank: number, { cores }: Running): void {
+    if (!this.#isHonest(rank)) return
+    for (const chain of chainNames) {
+      const core = cores[chain]
+      const name = `${rank}/${chain}`
+      const head = core.head()
+      if (this.#heads.get(name) === head) continue
+      this.#heads.set(name, head)
+      this.#compare(rank, core, 'is at')
+    }
+  }
+
+  #published(rank: number, chain: ChainName, published: PublishedHead): void {
+    const history = this.#histories[chain]
+    const { size, root, checkpoint } = published
+    this.#world.trace.step(`published ${chain}`, rank, size)
+    const known = history.bySize.get(size)
+    if (known === undefined) this.fail('I7', `rank ${rank} published ${chain} at ${size}, the end of no block`)
+    else if (!equalBytes(known.root, root))
+      this.fail('I3', `rank ${rank} published another root of ${chain} at ${size}`)
+    try {
+      const verified = verifyCheckpoint({ note: checkpoint, origin: history.origin, policy: history.policy })
+      const isSame = verified.size === size && equalBytes(verified.root, root)
+      if (!isSame) this.fail('I3', `rank ${rank} published a note of another head`)
+    } catch (error) {
+      this.fail('I8', `rank ${rank} published ${chain} at ${size}: ${String(error)}`)
+    }
+  }
+
+  /** A call that a node makes: its cosignatures are what it signed, whatever becomes of them. */
+  called({ from, chain, method, body }: PeerCall): void {
+    if (method !== 'cosignature' || !this.#isHonest(from)) return
+    const name = `${from}/${chain}`
+    const last = this.#lastCosignature.get(name)
+    if (last !== undefined && equalBytes(last, body)) return
+    this.#lastCosignature.set(name, body)
+    const request = parseMessage(body)
+    const [size, root] = [request.uint('size'), toHex(request.bytes('root', 32))]
+    const history = this.#histories[chain]
+    const roots = history.cosigned[from] as Map<number, string>
+    const before = roots.get(size)
+    if (before !== undefined && before !== root)
+      this.fail('I4', `rank ${from} cosigned two roots of ${chain} at ${size}`)
+    roots.set(size, root)
+    const known = history.bySize.get(size)
+    if (known === undefined) this.fail('I7', `rank ${from} cosigned ${chain} at ${size}, the end of no block`)
+    else if (toHex(known.root) !== root) this.fail('I3', `rank ${from} cosigned another root of ${chain} at ${size}`)
+    const largest = history.cosignedLargest[from] as number
+    if (size < largest && !this.rolledBack.has(from)) {
+      this.fail('I4', `rank ${from} cosigned ${chain} at ${size} after ${largest}`)
+    }
+    history.cosignedLargest[from] = Math.max(largest, size)
+  }
+
+  /** An answer that a node gives: one ack for each height and term. */
+  answered({ to, from, chain, method, body }: PeerCall, answer: Uint8Array): void {
+    if (method !== 'stage' || !this.#isHonest(to)) return
+    const given = parseMessage(answer)
+    if (!given.has('ack')) return
+    const request = parseMessage(body)
+    const block = toHex(leafHash(request.bytes('block')))
+    this.#acked(chain, {
+      rank: to,
+      height: request.uint('height'),
+      term: request.uint('term'),
+      block: `${from} ${block}`,
+    })
+  }
+
+  #acked(chain: ChainName, ack: { rank: number; height: number; term: number; block: string }): void {
+    const history = this.#histories[chain]
+    const name = `${ack.rank}/${ack.height}/${ack.term}`
+    const before = history.acked.get(name)
+    if (before !== undefined && before !== ack.block && !this.rolledBack.has(ack.rank)) {
+      this.fail('A1', `rank ${ack.rank} acked two blocks of ${chain} height ${ack.height} in term ${ack.term}`)
+    }
+    history.acked.set(name, ack.block)
+  }
+
+  /** A value that the register took. */
+  registered(chain: ChainName, bytes: Uint8Array): void {
+    const history = this.#histories[chain]
+    const { height, root, acks } = parseHeadValue(bytes)
+    if (height === 0) return
+    if (new Set(acks.map(({ rank }) => rank)).size < quorum) return
+    const before = history.decided.get(height)
+    const name = toHex(root)
+    if (before !== undefined && before !== name) this.fail('I5', `${chain} height ${height} was decided twice`)
+    history.decided.set(height, name)
+    const known = history.blocks[height]
+    if (known !== undefined && !equalBytes(known.root, root)) {
+      this.fail('I5', `${chain} height ${height} was decided again as another block`)
+    }
+  }
+
+  /** What a core says: it halts only for what was injected, and meets no fault of its own making. */
+  said(rank: number, event: CoreEvent): void {
+    if (!this.#isHonest(rank)) return
+    if (event.kind === 'halted' && !isInjected(event.error)) {
+      this.fail('halt', `rank ${rank} halted ${event.chain}: ${textOf(event.error)}`)
+    }
+    if (event.kind === 'failed' && !isExpected(event.error)) {
+      this.fail('fault', `rank ${rank}, ${event.part}: ${textOf(event.error)}`)
+    }
+  }
+
+  /** Somebody was told that a transaction is on record: it must be, at this place, under what the node published. */
+  committed(
+    rank: number,
+    place: { chain: ChainName; key: string; index: number; size: number },
+    core: ChainCore,
+  ): void {
+    const { chain, key, index, size } = place
+    const history = this.#histories[chain]
+    if (history.indices.get(key) !== index) this.fail('I1', `rank ${rank} answered ${key} at ${index}, where it is not`)
+    if (!history.bySize.has(size)) this.fail('I7', `rank ${rank} answered with size ${size}, the end of no block`)
+    const published = core.published()
+    if (published === undefined || published.size < size) {
+      this.fail('I1', `rank ${rank} answered ${key} as committed before it was published`)
+      return
+    }
+    if (this.#receipts.length < receiptsMax && this.#world.random.chance(0.1)) {
+      const hashes = inclusionProof({ index, size: published.size }, history.hashes.read)
+      const { checkpoint } = published
+      const transaction = { leaf: core.entry(index), index, hashes, checkpoint }
+      this.#receipts.push({ chain, bytes: createReceipt({ genesis: this.#genesis, chain, transaction }) })
+    }
+  }
+
+  /** The end of a run: receipts against the final log, and what each node has on its disk. */
+  finished(running: readonly { rank: number; cores: Running['cores'] }[]): void {
+    for (const { chain, bytes } of this.#receipts) {
+      const { index, transactionId } = verifyReceipt({ bytes, ledgerId: this.#genesis.ledgerId })
+      if (this.#histories[chain].indices.get(toHex(transactionId)) !== index) this.fail('I1', `a receipt at ${index}`)
+    }
+    for (const { rank, cores } of running) {
+      if (!this.#isHonest(rank)) continue
+      for (const chain of chainNames) this.#compareEntries(rank, cores[chain])
+    }
+  }
+
+  #compareEntries(rank: number, core: ChainCore): void {
+    const { leaves } = this.#histories[core.chain]
+    const entries = core.entries(0, core.head().size)
+    if (entries.length !== core.head().size)
+      this.fail('I9', `rank ${rank} has ${entries.length} entries of ${core.chain}`)
+    const wrong = entries.findIndex((entry, i) => !equalBytes(entry, leaves[i] as Uint8Array))
+    if (wrong >= 0) this.fail('I9', `rank ${rank} has another entry ${wrong} of ${core.chain}`)
+  }
+}
+
+/** True if an injected fault is at the bottom of it. */
+export function isInjected(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) if (at instanceof Injected) return true
+  return false
+}
+
+/** Faults that a node may meet: what was injected, and what the code itself names. */
+function isExpected(error: unknown): boolean {
+  if (isInjected(error)) return true
+  return error instanceof AccountingError || error instanceof ChainError || (error as Error)?.name === 'StepDown'
+}
+
+/** An error with the place where it was made. */
+export function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message).split('\n').slice(0, 4).join(' | ') : String(error)
+}

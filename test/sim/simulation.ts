@@ -1,0 +1,280 @@
+/** One run: a world from a seed, faults, and the judgement. */
+import { toHex } from '@healthblock/encoding/bytes'
+import type { CoreEvent } from '../../services/accounting-node/src/core/ports.ts'
+import { Clients } from './clients.ts'
+import { createFixture, type Fixture, nodeCount } from './fixture.ts'
+import { Invariants, isInjected, textOf, type Violation } from './invariants.ts'
+import { SimulatedNetwork } from './network.ts'
+import { type Build, loadBuild, SimulatedNode } from './node.ts'
+import { drawPlan, FaultDirector, type Plan } from './plan.ts'
+import { SimulatedQueue } from './queue.ts'
+import { Random } from './random.ts'
+import { SimulatedRegister } from './register.ts'
+import { Life, Scheduler } from './scheduler.ts'
+import { Trace } from './trace.ts'
+import { withTraps } from './traps.ts'
+import { chainNames, Faults, type World } from './world.ts'
+
+/** L1: everything is answered within this long after the last fault. */
+const settleMsMax = 60_000
+/** A run that makes more events than this does something over and over. */
+const eventsMax = 400_000
+
+/** What a run came to. */
+export interface Outcome {
+  readonly seed: number
+  readonly violation: Violation | undefined
+  /** Hash of everything that happened. */
+  readonly trace: string
+  readonly plan: Plan
+  readonly virtualMs: number
+  readonly events: number
+  /** How long after the last fault all was settled. */
+  readonly settledMs: number
+  readonly heights: Readonly<Record<string, number>>
+  readonly counts: Readonly<Record<string, number>>
+}
+
+/** How to run. */
+export interface RunOptions {
+  readonly seed: number
+  /** Build of all nodes, for a deliberate fault. */
+  readonly build?: Build
+  /** Gets each step as a line. */
+  readonly print?: (line: string) => void
+}
+
+let fixture: Fixture | undefined
+let standard: Build | undefined
+const badBuilds = new Map<string, Build>()
+
+/** Variants of bad nodes. */
+const badVariants: Partial<Record<string, string>> = { 'freezes-anchor': 'bad-anchor', equivocates: 'bad-equivocation' }
+
+/** Loads what runs need, before the first. */
+export async function prepare(): Promise<void> {
+  fixture ??= createFixture()
+  standard ??= await loadBuild()
+  for (const variant of Object.values(badVariants)) {
+    if (variant !== undefined && !badBuilds.has(variant)) badBuilds.set(variant, await loadBuild(variant))
+  }
+}
+
+/** One run. */
+class Simulation {
+  readonly #fixture: Fixture
+  readonly #world: World
+  readonly #plan: Plan
+  readonly #invariants: Invariants
+  readonly #nodes: SimulatedNode[]
+  readonly #clients: Clients
+  readonly #director: FaultDirector
+  readonly #seed: number
+
+  constructor(options: RunOptions, shared: { fixture: Fixture; build: Build }) {
+    const scheduler = new Scheduler()
+    const random = new Random(options.seed)
+    const faults = new Faults()
+    const world: World = { scheduler, random, faults, trace: new Trace(scheduler, options.print) }
+    this.#seed = options.seed
+    this.#world = world
+    this.#fixture = shared.fixture
+    this.#plan = drawPlan(random)
+    const { bad } = this.#plan
+    const isHonest = (rank: number): boolean => bad?.rank !== rank || bad.kind === 'censors'
+    this.#invariants = new Invariants(world, shared.fixture, isHonest)
+    const network = new SimulatedNetwork(world, this.#invariants)
+    const register = new SimulatedRegister(world, (chain, value) => this.#invariants.registered(chain, value))
+    const queues = {
+      userchain: new SimulatedQueue(world, 'userchain'),
+      docchain: new SimulatedQueue(world, 'docchain'),
+    }
+    this.#nodes = Array.from({ length: nodeCount }, (_, rank) => {
+      const variant = bad?.rank === rank ? badVariants[bad.kind] : undefined
+      return new SimulatedNode({
+        ...{ world, fixture: shared.fixture, rank, network, register, queues },
+        build: variant === undefined ? shared.build : (badBuilds.get(variant) as Build),
+        ...(bad?.rank === rank && bad.kind === 'censors' ? { censored: this.#censored() } : {}),
+        observe: (node, event) => this.#observe(node, event),
+        onOpened: (node, running) => this.#invariants.attach(node.rank, running),
+        onFailed: (node, error) => this.#startFailed(node, error),
+      })
+    })
+    this.#clients = new Clients(world, {
+      nodes: this.#nodes,
+      invariants: this.#invariants,
+      lanes: shared.fixture.lanes,
+      isHonest: (rank) => bad?.rank !== rank,
+      pauseMs: this.#plan.pauseMs,
+    })
+    const onRolledBack = (rank: number): void => void this.#invariants.rolledBack.add(rank)
+    this.#director = new FaultDirector({ world, nodes: this.#nodes, register, queues, onRolledBack }, this.#plan)
+  }
+
+  /** A censoring leader leaves out the first patient. */
+  #censored(): ReadonlySet<string> {
+    const lane = this.#fixture.lanes.find(({ name }) => name === 'ann')
+    return new Set([lane?.items[0]?.key as string])
+  }
+
+  #observe(node: SimulatedNode, event: CoreEvent): void {
+    const { trace } = this.#world
+    if (trace.isRead) {
+      const { error, ...fields } = event as CoreEvent & { error?: unknown }
+      trace.step(`core ${JSON.stringify(fields)}`, node.rank, error === undefined ? undefined : textOf(error))
+    } else trace.step(`core ${event.kind} ${event.chain}`, node.rank, undefined)
+    this.#invariants.said(node.rank, event)
+    if (event.kind !== 'halted') return
+    const { life } = node
+    // The process ends, as the service's does, once what runs now has run.
+    this.#world.scheduler.after(0, life, () => {
+      if (life !== undefined && node.life === life) this.#director.ended(node)
+    })
+  }
+
+  #startFailed(node: SimulatedNode, error: unknown): void {
+    this.#world.trace.step('start failed', node.rank, textOf(error))
+    if (!isInjected(error)) this.#invariants.fail('start', `rank ${node.rank} cannot start: ${textOf(error)}`)
+    this.#director.ended(node)
+  }
+
+  /** An error that nobody catches ends the process it happened in. */
+  #uncaught(error: unknown): void {
+    const { current } = this.#world.scheduler
+    this.#world.trace.step('uncaught', current?.rank ?? -1, textOf(error))
+    if (current === undefined || !isInjected(error)) {
+      this.#invariants.fail('fault', `uncaught at rank ${current?.rank}: ${textOf(error)}`)
+      return
+    }
+    const node = this.#nodes[current.rank] as SimulatedNode
+    if (node.life === current) this.#director.ended(node)
+  }
+
+  async run(): Promise<Outcome> {
+    const { scheduler } = this.#world
+    try {
+      await withTraps(
+        scheduler,
+        (error) => this.#uncaught(error),
+        () => this.#act(),
+      )
+    } catch (error) {
+      this.#invariants.fail('simulation', textOf(error))
+    } finally {
+      for (const node of this.#nodes) node.end()
+    }
+    const heights = Object.fromEntries(chainNames.map((chain) => [chain, this.#invariants.heightOf(chain)]))
+    return {
+      seed: this.#seed,
+      violation: this.#invariants.violation,
+      trace: this.#world.trace.hash(),
+      plan: this.#plan,
+      virtualMs: scheduler.nowMs,
+      events: scheduler.count,
+      settledMs: scheduler.nowMs - this.#plan.endMs,
+      heights,
+      counts: this.#clients.counts(),
+    }
+  }
+
+  async #act(): Promise<void> {
+    const { scheduler, trace } = this.#world
+    for (const node of this.#nodes) node.start()
+    this.#clients.start()
+    this.#director.start()
+    this.#remember()
+    await scheduler.run(() => this.#settled() && scheduler.nowMs < this.#plan.endMs)
+    if (this.#invariants.violation !== undefined) return
+    trace.step('the last fault ends', -1, undefined)
+    this.#director.end()
+    this.#clients.healedMs = scheduler.nowMs
+    this.#dismissBadNode()
+    let lookMs = scheduler.nowMs
+    let isDone = false
+    await scheduler.run(() => {
+      if (!this.#settled()) return false
+      if (scheduler.nowMs >= lookMs) {
+        lookMs = scheduler.nowMs + 100
+        isDone = this.#isQuiet()
+        if (scheduler.nowMs > this.#plan.endMs + settleMsMax && !isDone) this.#late()
+      }
+      return !isDone
+    })
+    if (this.#invariants.violation !== undefined) return
+    this.#invariants.finished(this.#serving())
+    for (const { rank, cores } of this.#serving()) {
+      for (const chain of chainNames) trace.step(`ends ${chain}`, rank, toHex(cores[chain].head().root))
+    }
+  }
+
+  /** A node that equivocates is found out: its credentials are withdrawn. */
+  #dismissBadNode(): void {
+    const { bad } = this.#plan
+    if (bad?.kind === 'equivocates') this.#nodes[bad.rank]?.crash()
+  }
+
+  #remember(): void {
+    this.#world.scheduler.after(700, undefined, () => {
+      this.#director.remember()
+      this.#remember()
+    })
+  }
+
+  /** After each event: what the process that acted has become. Answers false at the first violation. */
+  #settled(): boolean {
+    const { scheduler } = this.#world
+    const { current } = scheduler
+    if (current instanceof Life && !current.isDead) {
+      const running = this.#nodes[current.rank]?.running
+      if (running?.life === current) this.#invariants.settled(current.rank, running)
+    }
+    if (scheduler.count > eventsMax) this.#invariants.fail('simulation', 'too many events')
+    return this.#invariants.violation === undefined
+  }
+
+  #serving() {
+    const { bad } = this.#plan
+    const isGone = (rank: number): boolean => bad?.rank === rank && bad.kind === 'equivocates'
+    return this.#nodes.flatMap((node) => {
+      return node.running === undefined || isGone(node.rank) ? [] : [{ rank: node.rank, cores: node.running.cores }]
+    })
+  }
+
+  /** True when everybody was answered, and every node has published all there is. */
+  #isQuiet(): boolean {
+    this.#clients.ask()
+    if (this.#clients.unfinished().length > 0) return false
+    return this.#behind().length === 0
+  }
+
+  #behind(): string[] {
+    const { bad } = this.#plan
+    const behind: string[] = []
+    for (const node of this.#nodes) {
+      if (bad?.rank === node.rank && bad.kind === 'equivocates') continue
+      if (node.running === undefined) {
+        behind.push(`rank ${node.rank} does not run`)
+        continue
+      }
+      for (const chain of chainNames) {
+        const core = node.running.cores[chain]
+        const { size, height } = core.head()
+        const published = core.published()?.size
+        if (size === this.#invariants.sizeOf(chain) && published === size) continue
+        behind.push(`rank ${node.rank} ${chain}: applied ${height} (${size}), published ${published}`)
+      }
+    }
+    return behind
+  }
+
+  #late(): void {
+    const left = [...this.#clients.unfinished(), ...this.#behind()]
+    this.#invariants.fail('L1', `not within ${settleMsMax / 1000} s: ${left.slice(0, 8).join('; ')}`)
+  }
+}
+
+/** Runs one seed. `prepare` has resolved. */
+export function runSeed(options: RunOptions): Promise<Outcome> {
+  if (fixture === undefined || standard === undefined) throw new Error('prepare comes first')
+  return new Simulation(options, { fixture, build: options.build ?? standard }).run()
+}
