@@ -30,6 +30,7 @@ export function fastClock(startMs: number, speed: number, skew: { ms: number } =
   const begunMs = performance.now()
   return {
     nowMs: () => Math.floor(startMs + (performance.now() - begunMs) * speed) + skew.ms,
+    elapsedMs: () => (performance.now() - begunMs) * speed,
     wait(ms, signal) {
       return new Promise((resolve) => {
         if (signal.aborted) return resolve()
@@ -213,6 +214,7 @@ export class CoreCluster {
     const skew = this.skews[rank] ?? { ms: 0 }
     const clock: Clock = {
       nowMs: () => this.clock.nowMs() + skew.ms,
+      elapsedMs: () => this.clock.elapsedMs(),
       wait: (ms, signal) => this.clock.wait(ms, signal),
     }
     const cores = await openCores({

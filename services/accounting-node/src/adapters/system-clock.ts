@@ -2,7 +2,7 @@ import type { Clock } from '../core/ports.ts'
 
 /** The machine's clock and timers. `offsetMs` is added to the time that it tells: a wrong clock, for tests. */
 export function createSystemClock(offsetMs = 0): Clock {
-  return { nowMs: () => Date.now() + offsetMs, wait }
+  return { nowMs: () => Date.now() + offsetMs, elapsedMs: () => performance.now(), wait }
 }
 
 function wait(ms: number, signal: AbortSignal): Promise<void> {

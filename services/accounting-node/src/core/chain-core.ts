@@ -85,9 +85,9 @@ export interface ChainCore {
   head(): AppliedHead
   /** Newest published checkpoint, or undefined before the first. */
   published(): PublishedHead | undefined
-  /** The largest size that this node knew as published at `ms`; 0 if none. */
+  /** The largest size that this node knew as published at `ms` of its `elapsedMs`; 0 if none. */
   publishedSizeAt(ms: number): number
-  /** When a published size beyond `size` was first known here, Unix ms; undefined if none is. */
+  /** When a published size beyond `size` was first known here, by `elapsedMs`; undefined if none is. */
   publishedBeyondMs(size: number): number | undefined
   /** Leaf bytes at an index below `head().size`. */
   entry(index: number): Uint8Array

@@ -80,7 +80,7 @@ export class ChainNode implements ChainCore {
 
   noteAccepted(transactions: readonly Transaction[], options: { ageMs?: number } = {}): void {
     const core = this.#core
-    const fresh = core.pool.add(transactions, core.nowMs() - (options.ageMs ?? 0))
+    const fresh = core.pool.add(transactions, core.elapsedMs() - (options.ageMs ?? 0))
     core.changed.notify()
     for (let from = 0; from < fresh.length; from += gossipMax) {
       const txs = fresh.slice(from, from + gossipMax).map(({ leaf }) => leaf)
@@ -103,7 +103,7 @@ export class ChainNode implements ChainCore {
 
   status(): CoreStatus {
     const core = this.#core
-    const nowMs = core.nowMs()
+    const nowMs = core.elapsedMs()
     const anchored = core.head().anchor?.size ?? 0
     const beyondMs = core.options.userchain?.publishedBeyondMs(anchored) ?? nowMs
     return {
@@ -116,7 +116,7 @@ export class ChainNode implements ChainCore {
       registerReachable: core.registerReachable,
       signs: core.signFrom !== undefined && core.maySign(core.head().size) && core.largestSizeSeen <= core.head().size,
       takesPart: core.takesPart,
-      cosignedAgeMs: nowMs - core.publishedOldestTime,
+      cosignedAgeMs: core.nowMs() - core.publishedOldestTime,
       clockSkewMs: core.clockSkewMs,
       halted: core.halted,
     }
@@ -171,7 +171,7 @@ export class ChainNode implements ChainCore {
   #gossip(leaves: readonly Uint8Array[]): Uint8Array {
     const core = this.#core
     const transactions = leaves.slice(0, gossipMax).map((leaf) => parseTransactionLeaf(leaf))
-    const fresh = core.pool.add(transactions, core.nowMs())
+    const fresh = core.pool.add(transactions, core.elapsedMs())
     // Their block will follow: its signatures are then known already.
     core.ledger.preverify(core.chain, fresh).catch((error) => core.report('gossip', error))
     return encodeMessage({})
@@ -194,7 +194,7 @@ export class ChainNode implements ChainCore {
     core.checkRules()
     const checkpoint = await core.options.disk.read(checkpointFile)
     if (checkpoint !== undefined && checkpoint.length > 0) this.#restorePublished(utf8.decode(checkpoint))
-    core.lastDecidedMs = core.nowMs()
+    core.lastDecidedMs = core.elapsedMs()
     core.largestSizeSeen = Math.max(core.largestSizeSeen, core.head().size)
     const { height, size } = core.head()
     core.options.observe({ kind: 'started', chain: this.chain, height, size })

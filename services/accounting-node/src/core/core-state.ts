@@ -81,7 +81,7 @@ export class CoreState {
   published: PublishedHead | undefined
   /** Unix ms of the oldest cosignature in the published note. */
   publishedOldestTime = 0
-  /** The newest published sizes and when each was first known here, ascending. */
+  /** The newest published sizes and when (`elapsedMs`) each was first known here, ascending. */
   readonly publishedMs: [size: number, sinceMs: number][] = []
   readonly cosignatures = new Cosignatures()
   /** The size that this run cosigned last, and as member of which policy. */
@@ -90,6 +90,7 @@ export class CoreState {
   signFrom: { readonly size: number; readonly root: Uint8Array } | undefined
   /** The largest head that anybody signed or the register named, to know when this node is behind. */
   largestSizeSeen = 0
+  /** By `elapsedMs`, as all moments below. */
   lastDecidedMs = 0
   /** When this node last staged a block of another's: once per height and term, so it gives a slow leader one more spell and no more. */
   stagedMs = 0
@@ -175,6 +176,10 @@ export class CoreState {
     return this.clock.nowMs()
   }
 
+  elapsedMs(): number {
+    return this.clock.elapsedMs()
+  }
+
   wait(ms: number): Promise<void> {
     return this.clock.wait(ms, this.signal)
   }
@@ -191,7 +196,7 @@ export class CoreState {
 
   notifyPublished(published: PublishedHead, fresh: boolean): void {
     if (fresh) {
-      this.publishedMs.push([published.size, this.nowMs()])
+      this.publishedMs.push([published.size, this.elapsedMs()])
       if (this.publishedMs.length > 64) this.publishedMs.shift()
       this.#tell(this.#publishedListeners, published)
     }
@@ -258,7 +263,7 @@ export class CoreState {
       if (options.sign && this.maySign(size)) writes.push(this.promise.bind({ size, root }))
       await this.durably(Promise.all(writes))
       this.commit(pending)
-      this.lastDecidedMs = this.nowMs()
+      this.lastDecidedMs = this.elapsedMs()
       this.largestSizeSeen = Math.max(this.largestSizeSeen, size)
       this.options.observe({
         kind: 'decided',

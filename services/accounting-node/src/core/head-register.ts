@@ -46,7 +46,7 @@ export async function readRegister(core: CoreState): Promise<RegisterReading> {
     core.largestSizeSeen = Math.max(core.largestSizeSeen, value.size)
   }
   if (core.value?.term !== value?.term || core.value?.leader !== value?.leader) {
-    if (core.value?.leader !== value?.leader) core.leaderSinceMs = core.nowMs()
+    if (core.value?.leader !== value?.leader) core.leaderSinceMs = core.elapsedMs()
     core.changed.notify()
   }
   core.value = value

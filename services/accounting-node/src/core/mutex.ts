@@ -35,9 +35,9 @@ export class Condition {
 
   /** Waits until `holds` is true; answers false if `ms` passed or `signal` aborted before. */
   async until(holds: () => boolean, clock: Clock, ms: number, signal: AbortSignal): Promise<boolean> {
-    const end = clock.nowMs() + ms
+    const end = clock.elapsedMs() + ms
     while (!holds()) {
-      const left = end - clock.nowMs()
+      const left = end - clock.elapsedMs()
       if (left <= 0 || signal.aborted) return false
       await this.wait(clock, left, signal)
     }

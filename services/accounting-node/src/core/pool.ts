@@ -10,9 +10,9 @@ const forgetAfterMs = 120_000
 /** A waiting transaction. */
 export interface PooledTransaction {
   readonly transaction: Transaction
-  /** When a gateway accepted it, by this node's clock. */
+  /** When a gateway accepted it, by this node's `elapsedMs`. */
   readonly sinceMs: number
-  /** When this node last proposed it, or 0. */
+  /** When this node last proposed it, or long ago. */
   proposedMs: number
 }
 
@@ -40,7 +40,7 @@ export class Pool {
       const id = toHex(bytes)
       if (committed) continue
       if (this.#waiting.has(id)) continue
-      this.#waiting.set(id, { transaction, sinceMs, proposedMs: 0 })
+      this.#waiting.set(id, { transaction, sinceMs, proposedMs: Number.NEGATIVE_INFINITY })
       fresh.push(transaction)
     }
     return fresh

@@ -8,6 +8,8 @@ import type { ChainName } from '@healthblock/chain/transaction'
 export interface Clock {
   /** Unix time in ms. It may step; nothing but SEAL times and the rules about them depends on its being right. */
   nowMs(): number
+  /** Ms since some moment before this process began. It never steps: patience, pauses and ages are measured by it. */
+  elapsedMs(): number
   /** Resolves after `ms`, or at once when `signal` aborts. Never rejects. */
   wait(ms: number, signal: AbortSignal): Promise<void>
 }

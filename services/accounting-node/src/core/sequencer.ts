@@ -58,7 +58,7 @@ export class Sequencer {
   #fetching: AbortController | undefined
   #running: Promise<void> | undefined
   /** When jobs came last. */
-  #jobMs = 0
+  #jobMs = Number.NEGATIVE_INFINITY
   /** Not before this does it try to lead again. */
   #notBeforeMs = 0
 
@@ -74,7 +74,7 @@ export class Sequencer {
 
   /** Tries to take the next term and to lead. Does nothing while it does so already. */
   lead(): void {
-    if (this.#core.nowMs() < this.#notBeforeMs) return
+    if (this.#core.elapsedMs() < this.#notBeforeMs) return
     this.#running ??= this.#lead().finally(() => {
       this.#running = undefined
     })
@@ -102,7 +102,7 @@ export class Sequencer {
       core.leadingTerm = leadership.term
       core.options.observe({ kind: 'led', chain: core.chain, term: leadership.term })
       if (first !== undefined) await decide(core, this.#follower, leadership, first)
-      core.lastDecidedMs = core.nowMs()
+      core.lastDecidedMs = core.elapsedMs()
       this.#fetch()
       while (!core.signal.aborted) await this.#next(leadership)
       return undefined
@@ -140,7 +140,7 @@ export class Sequencer {
     if (error instanceof BlockRefused) {
       // In this term the others hold another block of this height: the next one brings that out.
       if (error.message === 'promised') return core.promise.current.term + 1
-      this.#notBeforeMs = core.nowMs() + refusedMs + refusedRankMs * core.members.count
+      this.#notBeforeMs = core.elapsedMs() + refusedMs + refusedRankMs * core.members.count
       return undefined
     }
     if (error instanceof StepDown) return error.promised > core.promise.current.term ? error.promised + 1 : undefined
@@ -169,7 +169,7 @@ export class Sequencer {
 
   async #arrive(jobs: readonly Uint8Array[]): Promise<void> {
     const core = this.#core
-    const sinceMs = core.nowMs()
+    const sinceMs = core.elapsedMs()
     if (jobs.length > 0) this.#jobMs = sinceMs
     const transactions = jobs.flatMap((job) => this.#parse(job))
     if (transactions.length === 0) return
@@ -196,7 +196,7 @@ export class Sequencer {
   /** What the pool has held for too long, and no job brought. */
   async #adopted(): Promise<Candidate[]> {
     const core = this.#core
-    const nowMs = core.nowMs()
+    const nowMs = core.elapsedMs()
     // While jobs keep coming, what waits is most likely in one of them.
     const olderMs = nowMs - this.#jobMs < jobsPauseMs ? adoptAnywayMs : adoptAfterMs
     const due = core.pool
@@ -214,7 +214,7 @@ export class Sequencer {
   /** Candidates of the next block: what is carried, what arrived, and what is adopted from the pool. */
   async #candidates(): Promise<Candidate[]> {
     const adopted = await this.#adopted()
-    const nowMs = this.#core.nowMs()
+    const nowMs = this.#core.elapsedMs()
     const carried = this.#carried.filter(({ sinceMs }) => sinceMs > nowMs - carryMs)
     const all = [...carried, ...this.#arrived, ...adopted]
     this.#carried = []
@@ -291,8 +291,8 @@ export class Sequencer {
     }
     const blockBytes = encodeBlock(pending.leaves)
     core.known = { pending, blockBytes }
-    const begunMs = core.nowMs()
+    const begunMs = core.elapsedMs()
     await decide(core, this.#follower, leadership, { pending, blockBytes, acks: [] })
-    this.#measure(pending.transactions.length, core.nowMs() - begunMs)
+    this.#measure(pending.transactions.length, core.elapsedMs() - begunMs)
   }
 }

@@ -65,7 +65,7 @@ async function isReproposal(core: CoreState, order: StageOrder, pending: Pending
 async function checkTimes(core: CoreState, order: StageOrder, pending: PendingBlock): Promise<void> {
   const { ms, anchor } = pending.head
   const late = Math.abs(ms - core.nowMs()) > clockDifferenceMsMax
-  const known = core.options.userchain?.publishedSizeAt(core.nowMs() - anchorKnownMs) ?? 0
+  const known = core.options.userchain?.publishedSizeAt(core.elapsedMs() - anchorKnownMs) ?? 0
   const stale = anchor !== undefined && anchor.size < known
   if (!late && !stale) return
   if (await isReproposal(core, order, pending)) return
@@ -120,7 +120,7 @@ async function stageLocked(core: CoreState, order: StageOrder, pending: PendingB
   if (term > promised.term) await core.durably(core.promise.bind({ term, leader }))
   await core.durably(core.staged.put(staged))
   core.known = { pending, blockBytes }
-  if (leader !== core.rank) core.stagedMs = core.nowMs()
+  if (leader !== core.rank) core.stagedMs = core.elapsedMs()
   return staged
 }
 

@@ -71,7 +71,7 @@ export class Watch {
     this.#sequencer = sequencer
     this.#signFrom = core.promise.current
     // The first tick renews the cosignature: after a pause the published note is older than readers accept.
-    this.#cosignedMs = core.nowMs() - heartbeatMs
+    this.#cosignedMs = core.elapsedMs() - heartbeatMs
   }
 
   /** Ticks until the core stops. */
@@ -90,7 +90,7 @@ export class Watch {
 
   async #tick(): Promise<void> {
     const core = this.#core
-    const nowMs = core.nowMs()
+    const nowMs = core.elapsedMs()
     await this.#follower.follow()
     core.pool.expire(nowMs)
     if (core.signFrom === undefined || this.#needsPeers(nowMs)) await this.#ask()
@@ -98,17 +98,17 @@ export class Watch {
       this.#cosignedMs = nowMs
       await cosign(core, { again: true })
     }
-    if (this.#sequencer.isActive || core.signFrom === undefined || !this.#mustLead(core.nowMs())) return
+    if (this.#sequencer.isActive || core.signFrom === undefined || !this.#mustLead(core.elapsedMs())) return
     // Asking peers took time: what the register says now decides.
     await this.#follower.follow()
-    if (this.#mustLead(core.nowMs())) this.#sequencer.lead()
+    if (this.#mustLead(core.elapsedMs())) this.#sequencer.lead()
   }
 
   /** True if the peers should be asked: this node's head is not published, or others have signed more than it has. */
   #needsPeers(nowMs: number): boolean {
     const core = this.#core
     const lacks =
-      !isPublished(core) || !core.mayFollowHead || core.largestSizeSeen > core.head().size || this.#isStale(nowMs)
+      !isPublished(core) || !core.mayFollowHead || core.largestSizeSeen > core.head().size || this.#isStale()
     if (!lacks) this.#unpublishedSinceMs = undefined
     else this.#unpublishedSinceMs ??= nowMs
     const due = lacks && nowMs - (this.#unpublishedSinceMs ?? nowMs) >= unpublishedMs && nowMs - this.#askedMs >= askMs
@@ -118,7 +118,7 @@ export class Watch {
   /** Asks all peers where they stand, and sends this node's cosignature again. */
   async #ask(): Promise<void> {
     const core = this.#core
-    this.#askedMs = core.nowMs()
+    this.#askedMs = core.elapsedMs()
     this.#asking ??= Promise.all(core.sources().map((rank) => this.#askOne(rank))).then(() => {
       this.#asking = undefined
       const told = [...this.#told].filter((rank) => core.members.has(rank))
@@ -130,13 +130,12 @@ export class Watch {
       }
     })
     await this.#asking
-    if (core.signFrom !== undefined && (!isPublished(core) || this.#isStale(core.nowMs())))
-      await cosign(core, { again: true })
+    if (core.signFrom !== undefined && (!isPublished(core) || this.#isStale())) await cosign(core, { again: true })
   }
 
   /** True if a quorum has not renewed its cosignatures in time: after a pause of all nodes, each may have missed the others'. */
-  #isStale(nowMs: number): boolean {
-    return nowMs - this.#core.publishedOldestTime > staleMs
+  #isStale(): boolean {
+    return this.#core.nowMs() - this.#core.publishedOldestTime > staleMs
   }
 
   async #askOne(rank: number): Promise<void> {
@@ -224,7 +223,7 @@ export class Watch {
     const beforeMs = noBlock ? nowMs - patienceMs : nowMs - leftOutMs - this.#delayMs
     const old = core.pool.olderThan(beforeMs, judgedMax)
     for (const entry of old) {
-      const { verdict } = core.ledger.judge(core.chain, entry.transaction, { atMs: nowMs })
+      const { verdict } = core.ledger.judge(core.chain, entry.transaction, { atMs: core.nowMs() })
       if (verdict === 'valid') return true
       if (verdict === 'refused') core.pool.drop(entry)
     }

@@ -9,6 +9,7 @@
 import type { Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { ChainCore } from '../core/chain-core.ts'
+import type { Clock } from '../core/ports.ts'
 import { answered, backgroundFailed, resubmitted } from '../events.ts'
 import type { Logger } from '../logger.ts'
 import type { GatewayMetrics } from '../metrics.ts'
@@ -42,7 +43,7 @@ export interface FollowUpOptions {
   readonly outbox: Outbox
   readonly signer: AnswerSigner
   readonly pending: PendingTable
-  readonly clock: { nowMs(): number; wait(ms: number, signal: AbortSignal): Promise<void> }
+  readonly clock: Clock
   readonly logger: Logger
   readonly metrics: GatewayMetrics
   /** Hands entries to the intake queue again, in order. */
@@ -69,7 +70,7 @@ export class FollowUp {
   readonly #options: FollowUpOptions
   readonly #stopping = new AbortController()
   #running: Promise<void> | undefined
-  #prunedMs = 0
+  #prunedMs = Number.NEGATIVE_INFINITY
 
   constructor(options: FollowUpOptions) {
     this.#options = options
@@ -102,7 +103,7 @@ export class FollowUp {
   /** One look at everything pending, oldest first. */
   look(): void {
     const { clock, pending, outbox, core } = this.#options
-    const nowMs = clock.nowMs()
+    const nowMs = clock.elapsedMs()
     const again: PendingEntry[] = []
     const decisions: Decision[] = []
     const toNote: { entry: PendingEntry; transaction: Transaction }[] = []
@@ -112,8 +113,8 @@ export class FollowUp {
     let judgedCount = 0
     for (const entry of pending.values()) {
       if (entry.appliedIndex !== undefined) continue
-      const ageMs = nowMs - entry.row.acceptedMs
-      const isDue = nowMs >= entry.row.deadlineMs
+      const ageMs = nowMs - entry.sinceMs
+      const isDue = nowMs >= entry.dueMs
       const mayRefuse = isDue || (!accountsSeen.has(entry.account) && ageMs >= refusalAfterMs)
       const earlier = lines.get(entry.line)
       // A leader keeps what is deferred as long as that, and what waits for an earlier one waits with it.
@@ -133,9 +134,9 @@ export class FollowUp {
       if (isSent) again.push(entry)
       if (earlier !== true) lines.set(entry.line, isSent)
     }
-    this.#answer(decisions, nowMs)
+    this.#answer(decisions)
     if (toNote.length > 0) {
-      const ageMs = Math.max(...toNote.map(({ entry }) => nowMs - entry.row.acceptedMs))
+      const ageMs = Math.max(...toNote.map(({ entry }) => nowMs - entry.sinceMs))
       core.noteAccepted(
         toNote.map(({ transaction }) => transaction),
         { ageMs },
@@ -144,7 +145,7 @@ export class FollowUp {
     if (again.length > 0) this.#resubmit(again)
     if (nowMs - this.#prunedMs > 3_600_000) {
       this.#prunedMs = nowMs
-      outbox.prune(nowMs)
+      outbox.prune(clock.nowMs())
     }
   }
 
@@ -194,12 +195,12 @@ export class FollowUp {
     return { entry, kind: answerKinds.deferred, rule, signed: signer.deferral(id, missing) }
   }
 
-  #answer(decisions: readonly Decision[], nowMs: number): void {
+  #answer(decisions: readonly Decision[]): void {
     if (decisions.length === 0) return
-    const { outbox, pending, settle, core, logger, metrics } = this.#options
+    const { outbox, pending, settle, core, logger, metrics, clock } = this.#options
     outbox.answer(
       decisions.map(({ entry, kind, signed }) => ({ row: entry.row, kind, signed })),
-      nowMs,
+      clock.nowMs(),
     )
     for (const { entry, kind, rule } of decisions) {
       pending.remove(entry)

@@ -10,6 +10,7 @@
 import type { Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { AppliedBlock, ChainCore } from '../core/chain-core.ts'
+import type { Clock } from '../core/ports.ts'
 import { AccountingError } from '../errors.ts'
 import { backgroundFailed, intakeFailed, outboxOpened } from '../events.ts'
 import type { Logger } from '../logger.ts'
@@ -18,13 +19,11 @@ import { accountOf, FollowUp, resubmitAfterMs } from './follow-up.ts'
 import { IntakeBatcher } from './intake.ts'
 import type { GatewayLedger } from './ledger-view.ts'
 import type { Acceptance, Outbox, PendingRow, Signed } from './outbox.ts'
-import { type PendingEntry, PendingTable, pendingEntry, pendingTransactionsMax } from './pending.ts'
+import { type PendingEntry, PendingTable, pendingEntry, pendingTransactionsMax, promiseMs } from './pending.ts'
 import type { AnswerSigner } from './statements.ts'
 import { parseSubmission, type WellFormed } from './submission.ts'
 import { Waiters } from './waiters.ts'
 
-/** A promise holds for this long: at its end the gateway answers refused or deferred. */
-export const promiseMs = 30_000
 /** Most submissions that are checked at one time. */
 export const submissionsMax = 128
 /** Most bytes of submissions that are checked at one time. */
@@ -41,7 +40,7 @@ export interface GatewayOptions {
   readonly outbox: Outbox
   readonly signer: AnswerSigner
   readonly ledgerId: Uint8Array
-  readonly clock: { nowMs(): number; wait(ms: number, signal: AbortSignal): Promise<void> }
+  readonly clock: Clock
   readonly logger: Logger
   readonly metrics: GatewayMetrics
 }
@@ -101,12 +100,12 @@ export class Gateway {
       onFailed: (batch, error) => {
         for (const { entry } of batch) {
           entry.isQueued = false
-          entry.sentMs = clock.nowMs() - resubmitAfterMs + retryAfterMs
+          entry.sentMs = clock.elapsedMs() - resubmitAfterMs + retryAfterMs
         }
         options.metrics.intakeFailures.inc({ chain: core.chain })
         intakeFailed(logger, core.chain, batch.length, error)
       },
-      nowMs: () => clock.nowMs(),
+      nowMs: () => clock.elapsedMs(),
       wait: (ms, signal) => clock.wait(ms, signal),
     })
     this.#followUp = new FollowUp({
@@ -142,7 +141,7 @@ export class Gateway {
     const leaf = this.#options.outbox.leaf(row.number) as Uint8Array
     const transaction = this.#options.ledger.parse(leaf)
     const account = accountOf(transaction, row.id)
-    const entry = pendingEntry(row, { account, type: transaction.body.t, sizeBytes: leaf.length })
+    const entry = pendingEntry(row, { account, type: transaction.body.t, sizeBytes: leaf.length }, this.#options.clock)
     this.#pending.add(entry)
     if (index === undefined) this.#markSent(entry)
     else {
@@ -268,7 +267,7 @@ export class Gateway {
       const { transaction, isDeferred } = fresh[position] as Storing['fresh'][number]
       const account = accountOf(transaction, row.id)
       const { leaf, body } = transaction
-      const entry = pendingEntry(row, { account, type: body.t, sizeBytes: leaf.length })
+      const entry = pendingEntry(row, { account, type: body.t, sizeBytes: leaf.length }, clock)
       entry.isDeferred = isDeferred
       this.#pending.add(entry)
       return { leaf, transaction, entry }
@@ -306,7 +305,7 @@ export class Gateway {
   }
 
   #markSent(entry: PendingEntry): void {
-    entry.sentMs = this.#options.clock.nowMs()
+    entry.sentMs = this.#options.clock.elapsedMs()
     entry.isQueued = true
   }
 
@@ -343,16 +342,13 @@ export class Gateway {
       count++
     }
     this.#unpublished.splice(0, count)
-    const nowMs = this.#options.clock.nowMs()
+    const nowMs = this.#options.clock.elapsedMs()
     const rows: PendingRow[] = []
     for (const { entry } of final) {
       if (entry === undefined || this.#pending.get(entry.key) !== entry) continue
       this.#pending.remove(entry)
       rows.push(entry.row)
-      this.#options.metrics.commitSeconds.observe(
-        { chain: this.#options.core.chain },
-        (nowMs - entry.row.acceptedMs) / 1000,
-      )
+      this.#options.metrics.commitSeconds.observe({ chain: this.#options.core.chain }, (nowMs - entry.sinceMs) / 1000)
     }
     try {
       this.#options.outbox.finish(rows)

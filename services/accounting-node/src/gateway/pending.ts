@@ -2,6 +2,8 @@
 import { toHex } from '@healthblock/encoding/bytes'
 import type { PendingRow } from './outbox.ts'
 
+/** A promise holds for this long: at its end the gateway answers refused or deferred. */
+export const promiseMs = 30_000
 /** Most transactions that wait for their end; beyond it submissions are answered with 503. */
 export const pendingTransactionsMax = 20_000
 /** Most bytes of their leaves. */
@@ -17,6 +19,10 @@ export interface PendingEntry {
   /** Account and type: transactions of one line go in order. */
   readonly line: string
   readonly sizeBytes: number
+  /** When it was accepted, by the clock that never steps, as all moments here; before this run if it is older. */
+  readonly sinceMs: number
+  /** When its answer is due. */
+  readonly dueMs: number
   /** When it was last handed to the intake queue; 0 = not yet in this run. */
   sentMs: number
   /** When its rules were last tried. */
@@ -31,13 +37,20 @@ export interface PendingEntry {
   appliedIndex: number | undefined
 }
 
-/** A new entry for a row. */
+/**
+ * A new entry for a row. The row's times are Unix ms, of a clock that may have been wrong: no answer is due later than a promise
+ * holds.
+ */
 export function pendingEntry(
   row: PendingRow,
   fields: { account: string; type: string; sizeBytes: number },
+  clock: { nowMs(): number; elapsedMs(): number },
 ): PendingEntry {
   const { account, type, sizeBytes } = fields
+  const [nowMs, elapsedMs] = [clock.nowMs(), clock.elapsedMs()]
   return {
+    sinceMs: elapsedMs - Math.max(0, nowMs - row.acceptedMs),
+    dueMs: elapsedMs + Math.min(promiseMs, row.deadlineMs - nowMs),
     row,
     key: toHex(row.id),
     account,
