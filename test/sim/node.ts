@@ -98,8 +98,10 @@ export class SimulatedNode {
 
   #clock(life: Life): Clock {
     const { scheduler } = this.#options.world
+    const bornMs = scheduler.nowMs
     return {
       nowMs: () => Math.floor(startMs + scheduler.nowMs + this.skewMs),
+      elapsedMs: () => scheduler.nowMs - bornMs,
       wait: (ms, signal) =>
         new Promise((resolve) => {
           if (signal.aborted) return resolve()
@@ -108,7 +110,8 @@ export class SimulatedNode {
             signal.removeEventListener('abort', end)
             resolve()
           }
-          const timer = scheduler.after(Math.max(0, ms), life, end)
+          // As Node's timers: whole milliseconds, at least one.
+          const timer = scheduler.after(Math.max(1, Math.trunc(ms)), life, end)
           signal.addEventListener('abort', end)
         }),
     }
