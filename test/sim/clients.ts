@@ -37,6 +37,9 @@ const batchMax = 4
 /** Nodes may be behind for so long after the last fault: what they refuse until then is asked again. */
 const settleMs = 3_000
 
+/** After so long without faults nothing is deferred for want of a quorum. */
+const healthyMs = 20_000
+
 function missingOf(answer: Answer): string {
   return 'signed' in answer ? (decodeCbor(answer.signed.statement) as { missing: string }).missing : ''
 }
@@ -197,8 +200,12 @@ export class Clients {
       sending.isFinal = true
     } else if (sending.fate !== 'committed') {
       sending.fate = answer.status
+      const isQuorum = answer.status === 'deferred' && missingOf(answer) === 'quorum'
+      if (isQuorum && this.#world.scheduler.nowMs > this.healedMs + healthyMs) {
+        this.#invariants.fail('L1', `rank ${rank} found no quorum for ${item.name}`)
+      }
       const isLast = this.#world.scheduler.nowMs >= this.healedMs + settleMs
-      sending.isFinal = isLast && (answer.status === 'refused' || missingOf(answer) !== 'quorum')
+      sending.isFinal = isLast && !isQuorum
     }
   }
 

@@ -3,10 +3,13 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { type Mutation, mutations } from './mutations.ts'
+import { loadBuild } from './node.ts'
 import { type Outcome, prepare, runSeed } from './simulation.ts'
 
 const help = `Usage: ./healthblock test sim [--seeds N] [--from S] [--jobs J]
        ./healthblock test sim --seed X [--trace]
+       ./healthblock test sim --mutations [NAME...]
 
 Runs the accounting nodes' code, four nodes and both chains, on a simulated clock, network, disk, register and queue whose faults
 come from a seed, and checks what must hold after every step. The same seed is the same run.
@@ -16,6 +19,7 @@ The last line is "N passed, N failed".
   --from S     the first one, 1 by default
   --jobs J     processes, 1 by default
   --seed X     this seed alone, with what it came to
+  --mutations  looks for each deliberate fault (or those named), and prints after how many seeds it was found
   --trace      with --seed: every step
   --json       one line of JSON a seed
 `
@@ -102,6 +106,37 @@ function* every(from: number, count: number, stride: number): Iterable<number> {
   for (let i = 0; i < count; i++) yield from + i * stride
 }
 
+/** Looks for one mutation; answers the number of seeds that it took, or undefined. */
+async function findMutation(mutation: Mutation): Promise<{ seeds: number; violation: string } | undefined> {
+  const { name, profile, seedsMax, register, changes } = mutation
+  const build = changes.length === 0 ? undefined : await loadBuild(name)
+  for (let seed = 1; seed <= seedsMax; seed++) {
+    const { violation } = await runSeed({
+      ...{ seed, profile },
+      ...(build === undefined ? {} : { build }),
+      ...(register === undefined ? {} : { registerFault: register }),
+    })
+    if (violation !== undefined) return { seeds: seed, violation: `${violation.invariant}: ${violation.what}` }
+  }
+  return undefined
+}
+
+/** Looks for all mutations (or those of these names), and prints the table. */
+async function runMutations(names: readonly string[]): Promise<boolean> {
+  await prepare()
+  let [passed, failed] = [0, 0]
+  for (const mutation of mutations.filter(({ name }) => names.length === 0 || names.includes(name))) {
+    const { name, profile, seedsMax } = mutation
+    const found = await findMutation(mutation)
+    if (found === undefined) failed++
+    else passed++
+    const seeds = found === undefined ? `NOT within ${seedsMax}` : `${found.seeds} of ${seedsMax}`
+    say(`${name.padEnd(26)} ${profile.padEnd(9)} ${seeds.padStart(16)}  ${found?.violation.slice(0, 110) ?? ''}`)
+  }
+  say(`${passed} passed, ${failed} failed`)
+  return failed === 0
+}
+
 async function runOne(seed: number, isTraced: boolean): Promise<boolean> {
   await prepare()
   const outcome = await runSeed({ seed, ...(isTraced ? { print: say } : {}) })
@@ -117,7 +152,10 @@ async function runOne(seed: number, isTraced: boolean): Promise<boolean> {
 
 const text = { type: 'string' } as const
 const flag = { type: 'boolean' } as const
-const options = { seed: text, seeds: text, from: text, jobs: text, stride: text, trace: flag, json: flag, help: flag }
+const options = {
+  mutations: flag,
+  ...{ seed: text, seeds: text, from: text, jobs: text, stride: text, trace: flag, json: flag, help: flag },
+}
 
 function numberOf(value: string | undefined, fallback: number): number {
   const number = Number(value ?? fallback)
@@ -127,11 +165,12 @@ function numberOf(value: string | undefined, fallback: number): number {
 
 /** Runs the command; answers the exit code. */
 export async function runCommand(args: string[]): Promise<number> {
-  const { values } = parseArgs({ args, options })
+  const { values, positionals } = parseArgs({ args, options, allowPositionals: true })
   if (values.help === true) {
     process.stdout.write(help)
     return 0
   }
+  if (values.mutations === true) return (await runMutations(positionals)) ? 0 : 1
   if (values.seed !== undefined) {
     const isGood = await runOne(numberOf(values.seed, 1), values.trace === true)
     say(isGood ? '1 passed, 0 failed' : '0 passed, 1 failed')

@@ -89,13 +89,14 @@ interface Party {
 class Scribe {
   readonly ledgerId: Uint8Array
   readonly organisation: Party
-  readonly #zero: readonly [number, Uint8Array]
+  /** Userchain's first boundary. */
+  readonly zero: readonly [number, Uint8Array]
   #counter = 0
 
   constructor(ledgerId: Uint8Array, organisation: Party, zero: readonly [number, Uint8Array]) {
     this.ledgerId = ledgerId
     this.organisation = organisation
-    this.#zero = zero
+    this.zero = zero
   }
 
   item(
@@ -173,7 +174,7 @@ class Scribe {
     needs: readonly string[],
   ): Item {
     const { gen, cut = [], close = [], open = [], kept = [] } = change
-    const [size, root] = this.#zero
+    const [size, root] = this.zero
     const gids = [...open.map(({ gid }) => gid), ...kept]
     const body: TransactionBody = {
       ...{ v: 1, t: 'key', a: patient.account, ...this.consent(), gen, first: slot, cut, close },
@@ -196,7 +197,7 @@ class Scribe {
     of: { patient: Party; g: Uint8Array; stream: Uint8Array; from: number; to: number; seq: number },
     needs: readonly string[],
   ): Item {
-    const [size, root] = this.#zero
+    const [size, root] = this.zero
     const { patient, g, stream, from, to, seq } = of
     const body: TransactionBody = {
       ...{ v: 1, t: 'diagnosis', a: doctor.account, pat: patient.account, g, basis: [size, root] },
@@ -205,6 +206,21 @@ class Scribe {
     }
     return this.item(name, 'docchain', body, this.byOp(doctor), needs)
   }
+}
+
+/** What a doctor's node says of records that it could not read; the one type that would be valid twice. */
+function unreadable(
+  scribe: Scribe,
+  name: string,
+  doctor: Party,
+  of: { patient: Party; g: Uint8Array; stream: Uint8Array },
+): Item {
+  const zero = scribe.zero
+  const body: TransactionBody = {
+    ...{ v: 1, t: 'unreadable', a: doctor.account, pat: of.patient.account, g: of.g, basis: zero },
+    ...{ in: [[of.stream, 1, 1]], code: 1 },
+  }
+  return scribe.item(name, 'docchain', body, scribe.byOp(doctor), ['ann.record-1'])
 }
 
 /** A patient who grants to both doctors, sends records, and takes the second doctor's grant away. */
@@ -254,7 +270,9 @@ function lanesOf(scribe: Scribe): Lane[] {
         ),
       ),
     )
-    return { name: `doctor-${i}`, items }
+    const { patient, stream, gids } = patients[0] as (typeof patients)[number]
+    const about = { patient, stream, g: gids[i] as Uint8Array }
+    return { name: `doctor-${i}`, items: [unreadable(scribe, `doctor-${i}.unreadable`, doctor, about), ...items] }
   })
   return [{ name: 'organisation', items: organisation }, ...patients.map(({ lane }) => lane), ...posts]
 }

@@ -3,30 +3,51 @@
  *
  * Two hooks on module loading: the cryptographic provider is the simulator's (same results, no thread pool, cheap signatures for the
  * nodes' own keys), and a module whose address carries `?variant=NAME` is loaded with the changes of that variant, as is whatever it
- * imports from the accounting node: several builds of one node live in one process. Production sources know nothing of it.
+ * imports from the rooms that the variant changes: several builds of one node live in one process. Production sources know nothing
+ * of it.
  */
 import { registerHooks } from 'node:module'
-import { fileURLToPath } from 'node:url'
-import { changesOf } from './variants.ts'
+import { changesOf, type SourceChange } from './variants.ts'
 
 const provider = new URL('provider.ts', import.meta.url).href
-const node = new URL('../../services/accounting-node/src/', import.meta.url).href
-/** Classes that are compared by identity across builds. */
-const shared = new Set(['errors.ts', 'core/ports.ts'].map((path) => `${node}${path}`))
+/** Rooms whose sources variants may change. */
+const rooms: Readonly<Record<string, string>> = {
+  'accounting-node': new URL('../../services/accounting-node/src/', import.meta.url).href,
+  chain: new URL('../../packages/chain/src/', import.meta.url).href,
+}
+/** Files whose classes are compared by identity across builds. */
+const sharedFile = /\/(errors|ports|outbox)\.ts$/
 
 function variantOf(url: string | undefined): string | undefined {
   return url === undefined ? undefined : (new URL(url).searchParams.get('variant') ?? undefined)
 }
 
+/** Where a file of a variant lies. */
+function addressOf({ file }: SourceChange): string {
+  const [room = '', ...rest] = file.split('/')
+  return `${rooms[room]}${rest.join('/')}`
+}
+
+/** True if a build has its own copy of a module: of the accounting node's always, of another room's if the variant changes it. */
+function isOwn(url: string, variant: string): boolean {
+  const changes = changesOf(variant)
+  return Object.entries(rooms).some(([room, folder]) => {
+    if (!url.startsWith(folder)) return false
+    const isChanged = changes.some(({ file }) => file.startsWith(`${room}/`))
+    return (
+      (room === 'accounting-node' || isChanged) && (!sharedFile.test(url) || changes.some((c) => addressOf(c) === url))
+    )
+  })
+}
+
 /** A source with the changes of a variant; each must fit exactly once. */
-function changed(source: string, url: URL, variant: string): string {
+function changed(source: string, address: string, variant: string): string {
   let text = source
-  for (const { file, from, to } of changesOf(variant)) {
-    if (`${node}${file}` !== `${url.origin === 'null' ? 'file://' : ''}${url.pathname}`) continue
-    if (text.split(from).length !== 2) {
-      throw new Error(`variant ${variant}: not once in ${file}: ${from}`)
-    }
-    text = text.replace(from, () => to)
+  for (const change of changesOf(variant)) {
+    if (addressOf(change) !== address) continue
+    const count = text.split(change.from).length - 1
+    if (count !== 1) throw new Error(`variant ${variant}: ${count} times in ${change.file}: ${change.from}`)
+    text = text.replace(change.from, () => change.to)
   }
   return text
 }
@@ -36,17 +57,15 @@ registerHooks({
     if (specifier === '#provider') return { url: provider, shortCircuit: true }
     const found = next(specifier, context)
     const variant = variantOf(context.parentURL)
-    if (variant === undefined || !found.url.startsWith(node) || shared.has(found.url)) return found
-    return { ...found, url: `${found.url}?variant=${variant}` }
+    return variant === undefined || !isOwn(found.url, variant)
+      ? found
+      : { ...found, url: `${found.url}?variant=${variant}` }
   },
   load(address, context, next) {
     const variant = variantOf(address)
     const loaded = next(address, context)
     if (variant === undefined || loaded.source === undefined || loaded.source === null) return loaded
     const source = typeof loaded.source === 'string' ? loaded.source : new TextDecoder().decode(loaded.source)
-    return { ...loaded, source: changed(source, new URL(address), variant) }
+    return { ...loaded, source: changed(source, address.slice(0, address.indexOf('?')), variant) }
   },
 })
-
-/** Path of the accounting node's sources, for messages. */
-export const nodeSources = fileURLToPath(node)

@@ -5,6 +5,8 @@
  * I1 every receipt ever given verifies against the final log. I2 one index per transaction id. I3 all quorum-cosigned checkpoints
  * are consistent. I4 a node's cosigned sizes never decrease, one root per size. I5 indices contiguous, one order. I6 equal state root
  * everywhere at every height. I7 every checkpoint ends at a SEAL. I8 nothing is published below quorum. I9 entries never change.
+ * Besides: A1 a node acks one block per height and term. S1 it stages no new block whose time or anchor its clock and what it knows
+ * forbid. Cores halt only for what was injected, and meet no error that the code does not name.
  */
 import { chainOrigin, genesisPolicy, type LogPolicy, verifyCheckpoint } from '@healthblock/chain/checkpoint'
 import { ChainError } from '@healthblock/chain/errors'
@@ -16,10 +18,10 @@ import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { AppliedBlock, ChainCore, PublishedHead } from '../../services/accounting-node/src/core/chain-core.ts'
 import type { CoreEvent } from '../../services/accounting-node/src/core/ports.ts'
-import { parseHeadValue, parseMessage } from '../../services/accounting-node/src/core/wire.ts'
+import { parseBlock, parseHeadValue, parseMessage } from '../../services/accounting-node/src/core/wire.ts'
 import { AccountingError } from '../../services/accounting-node/src/errors.ts'
 import { type Fixture, quorum } from './fixture.ts'
-import type { PeerCall } from './network.ts'
+import type { Moment, PeerCall } from './network.ts'
 import type { Running } from './node.ts'
 import { chainNames, Injected, type World } from './world.ts'
 
@@ -69,6 +71,10 @@ interface GivenReceipt {
   readonly bytes: Uint8Array
 }
 
+/** The stagers' rules (S1), and what a message's way through a node may add. */
+const clockDifferenceMsMax = 5_000
+const anchorKnownMs = 2_000
+const slackMs = 500
 /** Receipts that a run makes: each costs as much as a few hundred events. */
 const receiptsMax = 2
 
@@ -77,17 +83,21 @@ export class Invariants {
   readonly #world: World
   readonly #genesis: Genesis
   readonly #isHonest: (rank: number) => boolean
+  readonly #unixMsOf: (rank: number) => number
   readonly #histories: Readonly<Record<ChainName, History>>
   readonly #receipts: GivenReceipt[] = []
   readonly #heads = new Map<string, unknown>()
   readonly #lastCosignature = new Map<string, Uint8Array>()
+  /** By rank: sizes of Userchain that its process published, and when. */
+  readonly #publishedBefore = new Map<number, [size: number, atMs: number][]>()
   /** Ranks whose disks went back: their sizes may decrease, but not below what others published of them. */
   readonly rolledBack = new Set<number>()
   /** The first one found. */
   violation: Violation | undefined
 
-  constructor(world: World, fixture: Fixture, isHonest: (rank: number) => boolean) {
+  constructor(world: World, fixture: Fixture, isHonest: (rank: number) => boolean, unixMsOf: (rank: number) => number) {
     this.#world = world
+    this.#unixMsOf = unixMsOf
     this.#genesis = parseGenesis(fixture.genesis)
     this.#isHonest = isHonest
     const count = fixture.nodes.length
@@ -120,6 +130,7 @@ export class Invariants {
   /** Watches a process from before it starts. */
   attach(rank: number, { cores }: Running): void {
     if (!this.#isHonest(rank)) return
+    this.#publishedBefore.set(rank, [])
     for (const chain of chainNames) {
       const core = cores[chain]
       this.#open(rank, core)
@@ -199,6 +210,7 @@ export class Invariants {
     const history = this.#histories[chain]
     const { size, root, checkpoint } = published
     this.#world.trace.step(`published ${chain}`, rank, size)
+    if (chain === 'userchain') this.#publishedBefore.get(rank)?.push([size, this.#world.scheduler.nowMs])
     const known = history.bySize.get(size)
     if (known === undefined) this.fail('I7', `rank ${rank} published ${chain} at ${size}, the end of no block`)
     else if (!equalBytes(known.root, root))
@@ -237,19 +249,38 @@ export class Invariants {
     history.cosignedLargest[from] = Math.max(largest, size)
   }
 
-  /** An answer that a node gives: one ack for each height and term. */
-  answered({ to, from, chain, method, body }: PeerCall, answer: Uint8Array): void {
+  /** A call reaches a node. */
+  received({ to }: PeerCall): Moment {
+    return { atMs: this.#world.scheduler.nowMs, unixMs: this.#unixMsOf(to) }
+  }
+
+  /** An answer that a node gives: one ack for each height and term, and none for a new block that its clock or anchor forbids. */
+  answered({ to, from, chain, method, body }: PeerCall, answer: Uint8Array, received: Moment): void {
     if (method !== 'stage' || !this.#isHonest(to)) return
     const given = parseMessage(answer)
     if (!given.has('ack')) return
     const request = parseMessage(body)
-    const block = toHex(leafHash(request.bytes('block')))
-    this.#acked(chain, {
-      rank: to,
-      height: request.uint('height'),
-      term: request.uint('term'),
-      block: `${from} ${block}`,
-    })
+    const [height, term, bytes] = [request.uint('height'), request.uint('term'), request.bytes('block')]
+    this.#acked(chain, { rank: to, height, term, block: `${from} ${toHex(leafHash(bytes))}` })
+    const isReproposal =
+      request.has('acks') && request.list('acks').length >= 2 * quorum - this.#genesis.body.nodes.length
+    if (!isReproposal) this.#staged(to, chain, parseBlock(bytes).at(-1) as Uint8Array, received)
+  }
+
+  #staged(rank: number, chain: ChainName, sealLeaf: Uint8Array, received: Moment): void {
+    const { ms, h, anchor } = parseSealLeaf(sealLeaf)
+    // The node judged it at some moment between the two.
+    const differenceMs = Math.min(Math.abs(ms - received.unixMs), Math.abs(ms - this.#unixMsOf(rank)))
+    if (differenceMs > clockDifferenceMsMax + slackMs) {
+      this.fail('S1', `rank ${rank} staged ${chain} block ${h}, ${differenceMs} ms off its clock`)
+    }
+    const known = this.#publishedBefore
+      .get(rank)
+      ?.findLast(([, atMs]) => atMs < received.atMs - anchorKnownMs - slackMs)
+    const anchored = anchor?.[0]?.[0]
+    if (anchored !== undefined && known !== undefined && anchored < known[0]) {
+      this.fail('S1', `rank ${rank} staged ${chain} block ${h} anchored at ${anchored}, and knew ${known[0]}`)
+    }
   }
 
   #acked(chain: ChainName, ack: { rank: number; height: number; term: number; block: string }): void {

@@ -15,10 +15,20 @@ export interface PeerCall {
   readonly body: Uint8Array
 }
 
-/** Sees every call when it is made, and every answer when it is given, whatever the network does with them. */
+/** Sees every call when it is made, when it arrives, and when it is answered, whatever the network does with them. */
 export interface NetworkObserver {
   called(call: PeerCall): void
-  answered(call: PeerCall, answer: Uint8Array): void
+  /** What it answers comes back with the answer to this call. */
+  received(call: PeerCall): Moment
+  answered(call: PeerCall, answer: Uint8Array, received: Moment): void
+}
+
+/** When something reached a node. */
+export interface Moment {
+  /** The world's time. */
+  readonly atMs: number
+  /** What the node's clock showed. */
+  readonly unixMs: number
 }
 
 function failure(code: 'ERR_PEER_UNREACHABLE' | 'ERR_PEER_REFUSED', rank: number, reason: string): AccountingError {
@@ -103,10 +113,11 @@ export class SimulatedNetwork {
       return
     }
     this.#world.scheduler.after(0, target.life, () => {
+      const received = this.#observer.received(call)
       target.handle(call.from, call.chain, call.method, call.body.slice()).then(
         (answer) => {
           if (target.life.isDead) return
-          this.#observer.answered(call, answer)
+          this.#observer.answered(call, answer, received)
           done(answer.slice())
         },
         (error) => {

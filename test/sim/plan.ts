@@ -26,7 +26,7 @@ export interface Plan {
 }
 
 /** What a bad node does. */
-export type BadNode = 'censors' | 'freezes-anchor' | 'equivocates'
+export type BadNode = 'censors' | 'freezes-anchor' | 'equivocates' | 'decides-alone'
 
 /** What faults act on. */
 export interface Theatre {
@@ -88,13 +88,14 @@ const weights: Readonly<Record<Profile, Partial<Record<Kind, number>>>> = {
   'bad-node': common,
 }
 
-/** Draws the frame of a run. */
-export function drawPlan(random: Random): Plan {
-  const profile = random.weighted<Profile>({ crash: 5, register: 2, disk: 2, 'bad-node': 2 })
-  const endMs = random.between(6_000, 16_000)
-  const pauseMs = random.between(150, 900)
+/** Draws the frame of a run, of any profile or of this one. */
+export function drawPlan(random: Random, wanted?: Profile): Plan {
+  const drawn = random.weighted<Profile>({ crash: 5, register: 2, disk: 2, 'bad-node': 2 })
+  const profile = wanted ?? drawn
+  const endMs = random.between(3_500, 10_000)
+  const pauseMs = random.between(80, 500)
   if (profile !== 'bad-node') return { profile, endMs, pauseMs }
-  const kind = random.weighted<BadNode>({ censors: 1, 'freezes-anchor': 1, equivocates: 2 })
+  const kind = random.weighted<BadNode>({ censors: 1, 'freezes-anchor': 1, equivocates: 2, 'decides-alone': 1 })
   return { profile, endMs, pauseMs, bad: { rank: random.below(nodeCount), kind } }
 }
 

@@ -2,6 +2,8 @@
 import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { HeadRegister } from '../../services/accounting-node/src/core/ports.ts'
+import { parseHeadValue } from '../../services/accounting-node/src/core/wire.ts'
+import type { Mutation } from './mutations.ts'
 import type { Life } from './scheduler.ts'
 import { fateOf, Injected, later, type World } from './world.ts'
 
@@ -17,12 +19,15 @@ type Course = 'ok' | 'away' | 'lost' | 'unanswered' | 'late'
 export class SimulatedRegister {
   readonly #world: World
   readonly #observe: RegisterObserver
+  readonly #fault: Mutation['register']
   readonly #values = new Map<ChainName, Uint8Array>()
   readonly #past: Record<ChainName, Uint8Array[]> = { userchain: [], docchain: [] }
 
-  constructor(world: World, observe: RegisterObserver) {
+  /** With `fault` it compares less than the whole value: a mutation. */
+  constructor(world: World, observe: RegisterObserver, fault?: Mutation['register']) {
     this.#world = world
     this.#observe = observe
+    this.#fault = fault
   }
 
   #course(life: Life, what: string): Course {
@@ -72,9 +77,15 @@ export class SimulatedRegister {
     }
   }
 
+  #isSame(present: Uint8Array | undefined, expected: Uint8Array | undefined): boolean {
+    if (present === undefined || expected === undefined) return present === expected
+    if (this.#fault !== undefined) return parseHeadValue(present).term === parseHeadValue(expected).term
+    return equalBytes(present, expected)
+  }
+
   #cas(chain: ChainName, expected: Uint8Array | undefined, next: Uint8Array, rank: number): boolean {
     const present = this.#values.get(chain)
-    const same = present === undefined || expected === undefined ? present === expected : equalBytes(present, expected)
+    const same = this.#isSame(present, expected)
     this.#world.trace.step(same ? 'register set' : 'register differs', rank, next)
     if (!same) return false
     this.#values.set(chain, next)

@@ -32,8 +32,8 @@ describe('the simulator', () => {
     expect(stdout.trimEnd().split('\n').at(-1), stdout).toBe('1 passed, 0 failed')
   })
 
-  it('passes 1,000 odd seeds', { timeout: timeoutMs }, async () => {
-    const { stdout } = await simulate(['--from', '1', '--seeds', '1000', '--stride', '2'])
-    expect(stdout.trimEnd().split('\n').at(-1), stdout).toBe('1000 passed, 0 failed')
+  it('passes 100 odd seeds', { timeout: timeoutMs }, async () => {
+    const { stdout } = await simulate(['--from', '1', '--seeds', '100', '--stride', '2'])
+    expect(stdout.trimEnd().split('\n').at(-1), stdout).toBe('100 passed, 0 failed')
   })
 })

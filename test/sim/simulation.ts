@@ -2,11 +2,12 @@
 import { toHex } from '@healthblock/encoding/bytes'
 import type { CoreEvent } from '../../services/accounting-node/src/core/ports.ts'
 import { Clients } from './clients.ts'
-import { createFixture, type Fixture, nodeCount } from './fixture.ts'
+import { createFixture, type Fixture, nodeCount, startMs } from './fixture.ts'
 import { Invariants, isInjected, textOf, type Violation } from './invariants.ts'
+import type { Mutation } from './mutations.ts'
 import { SimulatedNetwork } from './network.ts'
 import { type Build, loadBuild, SimulatedNode } from './node.ts'
-import { drawPlan, FaultDirector, type Plan } from './plan.ts'
+import { type BadNode, drawPlan, FaultDirector, type Plan, type Profile } from './plan.ts'
 import { SimulatedQueue } from './queue.ts'
 import { Random } from './random.ts'
 import { SimulatedRegister } from './register.ts'
@@ -38,8 +39,11 @@ export interface Outcome {
 /** How to run. */
 export interface RunOptions {
   readonly seed: number
-  /** Build of all nodes, for a deliberate fault. */
+  /** Build of all nodes, and a fault of the register, for a mutation. */
   readonly build?: Build
+  readonly registerFault?: Mutation['register']
+  /** The profile, instead of one that the seed gives. */
+  readonly profile?: Profile
   /** Gets each step as a line. */
   readonly print?: (line: string) => void
 }
@@ -48,14 +52,22 @@ let fixture: Fixture | undefined
 let standard: Build | undefined
 const badBuilds = new Map<string, Build>()
 
-/** Variants of bad nodes. */
-const badVariants: Partial<Record<string, string>> = { 'freezes-anchor': 'bad-anchor', equivocates: 'bad-equivocation' }
+/** The build of a bad node; a censor runs the standard one. */
+const buildOfBad: Readonly<Record<BadNode, string | undefined>> = {
+  censors: undefined,
+  'freezes-anchor': 'bad-anchor',
+  equivocates: 'bad-equivocation',
+  'decides-alone': 'bad-decision',
+}
+
+/** Bad nodes that are found out, and lose their credentials when the faults end; the design lets them stop a ledger until then. */
+const isDismissed = (kind: BadNode): boolean => kind === 'equivocates' || kind === 'decides-alone'
 
 /** Loads what runs need, before the first. */
 export async function prepare(): Promise<void> {
   fixture ??= createFixture()
   standard ??= await loadBuild()
-  for (const variant of Object.values(badVariants)) {
+  for (const variant of Object.values(buildOfBad)) {
     if (variant !== undefined && !badBuilds.has(variant)) badBuilds.set(variant, await loadBuild(variant))
   }
 }
@@ -79,18 +91,23 @@ class Simulation {
     this.#seed = options.seed
     this.#world = world
     this.#fixture = shared.fixture
-    this.#plan = drawPlan(random)
+    this.#plan = drawPlan(random, options.profile)
     const { bad } = this.#plan
     const isHonest = (rank: number): boolean => bad?.rank !== rank || bad.kind === 'censors'
-    this.#invariants = new Invariants(world, shared.fixture, isHonest)
+    const unixMsOf = (rank: number): number => scheduler.nowMs + startMs + (this.#nodes[rank]?.skewMs ?? 0)
+    this.#invariants = new Invariants(world, shared.fixture, isHonest, unixMsOf)
     const network = new SimulatedNetwork(world, this.#invariants)
-    const register = new SimulatedRegister(world, (chain, value) => this.#invariants.registered(chain, value))
+    const register = new SimulatedRegister(
+      world,
+      (chain, value) => this.#invariants.registered(chain, value),
+      options.registerFault,
+    )
     const queues = {
       userchain: new SimulatedQueue(world, 'userchain'),
       docchain: new SimulatedQueue(world, 'docchain'),
     }
     this.#nodes = Array.from({ length: nodeCount }, (_, rank) => {
-      const variant = bad?.rank === rank ? badVariants[bad.kind] : undefined
+      const variant = bad?.rank === rank ? buildOfBad[bad.kind] : undefined
       return new SimulatedNode({
         ...{ world, fixture: shared.fixture, rank, network, register, queues },
         build: variant === undefined ? shared.build : (badBuilds.get(variant) as Build),
@@ -207,10 +224,13 @@ class Simulation {
     }
   }
 
-  /** A node that equivocates is found out: its credentials are withdrawn. */
-  #dismissBadNode(): void {
+  #isGone(rank: number): boolean {
     const { bad } = this.#plan
-    if (bad?.kind === 'equivocates') this.#nodes[bad.rank]?.crash()
+    return bad?.rank === rank && isDismissed(bad.kind)
+  }
+
+  #dismissBadNode(): void {
+    for (const node of this.#nodes) if (this.#isGone(node.rank)) node.crash()
   }
 
   #remember(): void {
@@ -233,10 +253,10 @@ class Simulation {
   }
 
   #serving() {
-    const { bad } = this.#plan
-    const isGone = (rank: number): boolean => bad?.rank === rank && bad.kind === 'equivocates'
     return this.#nodes.flatMap((node) => {
-      return node.running === undefined || isGone(node.rank) ? [] : [{ rank: node.rank, cores: node.running.cores }]
+      return node.running === undefined || this.#isGone(node.rank)
+        ? []
+        : [{ rank: node.rank, cores: node.running.cores }]
     })
   }
 
@@ -248,10 +268,9 @@ class Simulation {
   }
 
   #behind(): string[] {
-    const { bad } = this.#plan
     const behind: string[] = []
     for (const node of this.#nodes) {
-      if (bad?.rank === node.rank && bad.kind === 'equivocates') continue
+      if (this.#isGone(node.rank)) continue
       if (node.running === undefined) {
         behind.push(`rank ${node.rank} does not run`)
         continue
@@ -260,7 +279,8 @@ class Simulation {
         const core = node.running.cores[chain]
         const { size, height } = core.head()
         const published = core.published()?.size
-        if (size === this.#invariants.sizeOf(chain) && published === size) continue
+        const isDue = chain === 'docchain' && core.ledger.isDocchainBlockDue()
+        if (size === this.#invariants.sizeOf(chain) && published === size && !isDue) continue
         behind.push(`rank ${node.rank} ${chain}: applied ${height} (${size}), published ${published}`)
       }
     }

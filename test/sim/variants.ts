@@ -1,13 +1,105 @@
-/** Builds of the accounting node with deliberate faults: each is a few lines of its source text, changed when it is loaded. */
+/**
+ * Builds of the accounting node with deliberate faults: each is a few lines of its source text, changed when it is loaded. The first
+ * ones are bad nodes, of which a run may have one among three honest ones. The others are mutations: a fault that somebody could have
+ * written, in all nodes, which the invariants must find.
+ */
 
-/** One change: `from` stands exactly once in `file` (below `services/accounting-node/src/`). */
+import { mutations } from './mutations.ts'
+
+/** One change: `from` stands exactly once in `file` (`accounting-node/…` or `chain/…`, below the room's `src`). */
 export interface SourceChange {
   readonly file: string
   readonly from: string
   readonly to: string
 }
 
-const variants: Record<string, readonly SourceChange[]> = { 'bad-anchor': [], 'bad-equivocation': [] }
+/** A build with changes. */
+export interface Variant {
+  readonly name: string
+  readonly changes: readonly SourceChange[]
+}
+
+const core = (file: string, from: string, to: string): SourceChange => ({
+  file: `accounting-node/core/${file}`,
+  from,
+  to,
+})
+/** A leader that never moves Docchain's anchor. */
+const badAnchor: Variant = {
+  name: 'bad-anchor',
+  changes: [
+    core(
+      'sequencer.ts',
+      'return published !== undefined && published.size >= (anchor?.size ?? 0) ? published : anchor',
+      'return published !== undefined && anchor === undefined ? published : anchor',
+    ),
+  ],
+}
+
+/**
+ * A node that signs two roots for every size and tells each peer another one, sends two blocks of one height to different peers, acks
+ * whatever it is asked to, and says of itself that it has staged nothing.
+ */
+const badEquivocation: Variant = {
+  name: 'bad-equivocation',
+  changes: [
+    core(
+      'attester.ts',
+      "core.tell('cosignature', encodeMessage({ size: line.size, root: line.root, line: encodeUtf8(line.line) }))",
+      `for (const rank of core.members.others(core.rank)) {
+    const root = rank % 2 === 0 ? line.root : line.root.map((byte) => byte ^ 1)
+    const cosigner = { rank: core.rank, signer: core.options.keys.cosigner, nowMs: core.nowMs() }
+    const text = rank % 2 === 0 ? line.line : cosignCheckpoint({ origin: line.origin, size: line.size, root }, cosigner)
+    core.call(rank, 'cosignature', encodeMessage({ size: line.size, root, line: encodeUtf8(text) })).catch(() => {})
+  }`,
+    ),
+    core(
+      'proposal.ts',
+      'for (const rank of core.members.others(core.rank)) void this.#ask(rank, order)',
+      `const { pending } = this.#proposal
+    const other = core.ledger.buildBlock({
+      chain: core.chain,
+      candidates: pending.transactions.slice(1).map(({ transaction }) => transaction),
+      nowMs: core.nowMs() + 7,
+      ...(pending.head.anchor === undefined ? {} : { anchor: pending.head.anchor }),
+    }).pending
+    const otherOrder = other === undefined ? order : encodeMessage({ height, term: this.#term, block: encodeCbor(other.leaves) })
+    for (const rank of core.members.others(core.rank)) {
+      void this.#ask(rank, rank % 2 === 0 ? order : otherOrder)
+      if (rank % 3 === 0) void core.call(rank, 'stage', rank % 2 === 0 ? otherOrder : order).catch(() => {})
+    }`,
+    ),
+    core(
+      'proposal.ts',
+      "import { equalBytes } from '@healthblock/encoding/bytes'",
+      "import { equalBytes } from '@healthblock/encoding/bytes'\nimport { encodeCbor } from '@healthblock/encoding/cbor'",
+    ),
+    core('stager.ts', "throw new Refused('promised')\n  }\n  const { size, root }", '}\n  const { size, root }'),
+    core('stager.ts', 'const above = staged !== undefined && staged.height > height', 'const above = false'),
+  ],
+}
+
+/**
+ * A leader that decides with fewer acks than it needs, sends blocks that nobody decided as decided ones, and cosigns ahead of what it
+ * has executed.
+ */
+const badDecision: Variant = {
+  name: 'bad-decision',
+  changes: [
+    core('proposal.ts', 'if (this.#acks.size < this.#core.members.quorum) return\n', ''),
+    core(
+      'catch-up.ts',
+      'const withStaged = blocks.length === 0 && staged?.height === from',
+      `if (blocks.length === 0 && staged?.height === from) {
+    blocks.push([staged.blockBytes, encodeAcks([{ rank: core.rank, term: staged.term, signature: staged.signature }])])
+  }
+  const withStaged = false`,
+    ),
+  ],
+}
+
+/** What one bad node may be. */
+export const badVariants: readonly Variant[] = [badAnchor, badEquivocation, badDecision]
 
 /**
  * The changes of a variant.
@@ -15,7 +107,7 @@ const variants: Record<string, readonly SourceChange[]> = { 'bad-anchor': [], 'b
  * @throws {Error} if there is no such variant.
  */
 export function changesOf(name: string): readonly SourceChange[] {
-  const found = variants[name]
+  const found = [...badVariants, ...mutations].find((variant) => variant.name === name)
   if (found === undefined) throw new Error(`there is no variant ${name}`)
-  return found
+  return found.changes
 }

@@ -1,0 +1,368 @@
+/** Deliberate faults that the simulator must find: each in all nodes, each within a stated number of seeds of one profile. */
+import type { Profile } from './plan.ts'
+import type { SourceChange, Variant } from './variants.ts'
+
+/** A variant that must be found. */
+export interface Mutation extends Variant {
+  /** What somebody might have written, in words. */
+  readonly what: string
+  /** The profile whose faults show it. */
+  readonly profile: Profile
+  /** Within how many seeds of that profile it is found. */
+  readonly seedsMax: number
+  /** A fault of the register itself instead of the nodes. */
+  readonly register?: 'compares-term'
+}
+
+const core = (file: string, from: string, to: string): SourceChange => ({
+  file: `accounting-node/core/${file}`,
+  from,
+  to,
+})
+const gateway = (file: string, from: string, to: string): SourceChange => ({
+  file: `accounting-node/gateway/${file}`,
+  from,
+  to,
+})
+const chain = (file: string, from: string, to: string): SourceChange => ({ file: `chain/${file}`, from, to })
+
+function mutation(
+  name: string,
+  what: string,
+  found: { profile: Profile; seedsMax: number },
+  ...changes: readonly SourceChange[]
+): Mutation {
+  return { name, what, ...found, changes }
+}
+
+const staging: readonly Mutation[] = [
+  mutation(
+    'ack-before-sync',
+    'an ack leaves before its block is on the disk',
+    { profile: 'register', seedsMax: 400 },
+    core(
+      'stager.ts',
+      'await core.durably(core.staged.put(staged))',
+      'core.durably(core.staged.put(staged)).catch(() => {})',
+    ),
+  ),
+  mutation(
+    'staged-forgotten',
+    'a restarted node does not know what it staged',
+    { profile: 'register', seedsMax: 400 },
+    core(
+      'staged.ts',
+      'const fields = parseMessage(payload)\n      store.#newest = {',
+      'const fields = parseMessage(payload)\n      const forgotten = {',
+    ),
+    core(
+      'staged.ts',
+      "signature: fields.bytes('ack', 64),\n      }\n    })",
+      "signature: fields.bytes('ack', 64),\n      }\n      if (forgotten.height < 0) store.#newest = forgotten\n    })",
+    ),
+  ),
+  mutation(
+    'promise-forgotten',
+    'a restarted node does not know which term it promised',
+    { profile: 'register', seedsMax: 400 },
+    core('promise.ts', "term: fields.uint('term'),", "term: fields.uint('term') * 0,"),
+  ),
+  mutation(
+    'two-blocks-a-term',
+    'a node stages another block in a term in which it staged one',
+    { profile: 'bad-node', seedsMax: 60 },
+    core('stager.ts', "throw new Refused('promised')\n  }\n  const { size, root }", '}\n  const { size, root }'),
+  ),
+  mutation(
+    'term-not-checked',
+    'a node stages for a leader of an older term',
+    { profile: 'register', seedsMax: 400 },
+    core(
+      'stager.ts',
+      "  const promised = core.promise.current\n  if (term < promised.term || (term === promised.term && leader !== promised.leader)) throw new Refused('term')\n  if (!isSameHead",
+      '  const promised = core.promise.current\n  if (!isSameHead',
+    ),
+    core(
+      'stager.ts',
+      "  if (term < promised.term || (term === promised.term && leader !== promised.leader)) throw new Refused('term')\n  if (term === promised.term) return\n",
+      '  if (term <= promised.term) return\n',
+    ),
+    core(
+      'stager.ts',
+      'before.height === height && before.term >= term',
+      'before.height === height && before.term === term',
+    ),
+  ),
+  mutation(
+    'clock-not-checked',
+    'a node stages a block of any time',
+    { profile: 'crash', seedsMax: 60 },
+    core('stager.ts', 'Math.abs(ms - core.nowMs()) > clockDifferenceMsMax', 'Math.abs(ms - core.nowMs()) < 0'),
+  ),
+  mutation(
+    'stale-anchor-staged',
+    'a node stages a Docchain block whose anchor it knows to be old',
+    { profile: 'bad-node', seedsMax: 60 },
+    core('stager.ts', 'anchor !== undefined && anchor.size < known', 'anchor !== undefined && anchor.size < 0'),
+  ),
+]
+
+const deciding: readonly Mutation[] = [
+  mutation(
+    'decides-below-quorum',
+    'a leader decides with one ack less than q',
+    { profile: 'crash', seedsMax: 20 },
+    core(
+      'proposal.ts',
+      'this.#acks.size < this.#core.members.quorum',
+      'this.#acks.size < this.#core.members.quorum - 1',
+    ),
+  ),
+  mutation(
+    'value-without-acks',
+    'a value of the register counts although it does not stand on q acks',
+    { profile: 'bad-node', seedsMax: 100 },
+    core('head-register.ts', 'found !== undefined && (await core.members.isValid(found)) ? found : undefined', 'found'),
+  ),
+  mutation(
+    'unsure-is-done',
+    'a compare-and-set without an answer counts as done',
+    { profile: 'crash', seedsMax: 100 },
+    core(
+      'proposal.ts',
+      'if (error instanceof StepDown) throw error\n      core.registerReachable = false',
+      'if (error instanceof StepDown) throw error\n      leadership.value = next\n      leadership.bytes = bytes\n      core.value = next\n      if (bytes.length > 0) return\n      core.registerReachable = false',
+    ),
+  ),
+  mutation(
+    'cas-result-ignored',
+    'a leader takes a term although its compare-and-set found another value',
+    { profile: 'crash', seedsMax: 200 },
+    core(
+      'takeover.ts',
+      "if (!done) throw new StepDown('another node took a term', 0)",
+      'if (!done) core.changed.notify()',
+    ),
+  ),
+  {
+    ...mutation('register-compares-term', 'the register compares the term alone', { profile: 'crash', seedsMax: 200 }),
+    register: 'compares-term',
+  },
+  mutation(
+    'builds-anew',
+    'a new leader never proposes again what may have been decided',
+    { profile: 'register', seedsMax: 400 },
+    core(
+      'takeover.ts',
+      'if (chosen === undefined) return { leadership, first: undefined }',
+      'if (chosen === undefined || height > 0) return { leadership, first: undefined }',
+    ),
+  ),
+  mutation(
+    'reproposes-oldest',
+    'a new leader proposes the staged block of the lowest term again',
+    { profile: 'register', seedsMax: 1_000 },
+    core('takeover.ts', 'termOf(b.acks) - termOf(a.acks)', 'termOf(a.acks) - termOf(b.acks)'),
+  ),
+  mutation(
+    'asks-nobody',
+    'a new leader collects from itself alone',
+    { profile: 'register', seedsMax: 400 },
+    core(
+      'takeover.ts',
+      '() => reports.length >= core.members.quorum, core.clock',
+      '() => reports.length >= 1, core.clock',
+    ),
+    core(
+      'takeover.ts',
+      'if (reports.length >= core.members.quorum) return reports',
+      'if (reports.length >= 1) return reports',
+    ),
+  ),
+  mutation(
+    'collect-without-promise',
+    'a collected node tells what it has and promises nothing',
+    { profile: 'register', seedsMax: 1_000 },
+    core(
+      'stager.ts',
+      'if (term > promised.term) await core.durably(core.promise.bind({ term, leader, incarnation }))',
+      '',
+    ),
+  ),
+  mutation(
+    'register-never-rebuilt',
+    'a lost register stays lost',
+    { profile: 'register', seedsMax: 40 },
+    core(
+      'watch.ts',
+      'return nowMs - this.#invalidSinceMs >= rebuildMs + this.#delayMs',
+      'return nowMs - this.#invalidSinceMs < 0',
+    ),
+  ),
+  mutation(
+    'never-takes-over',
+    'no node replaces a leader that is stuck',
+    { profile: 'crash', seedsMax: 40 },
+    core('watch.ts', "if (verdict === 'valid') return true", "if (verdict === 'valid') return false"),
+  ),
+]
+
+const attesting: readonly Mutation[] = [
+  mutation(
+    'two-roots',
+    'a node cosigns two roots of one size',
+    { profile: 'crash', seedsMax: 5 },
+    core(
+      'attester.ts',
+      '  takeCosignature(core, line)\n  core.tell',
+      `  const root = line.root.map((byte) => byte ^ 1)
+  const second = cosignCheckpoint({ ...line, root }, { rank: core.rank, signer: core.options.keys.cosigner, nowMs: core.nowMs() })
+  core.tell('cosignature', encodeMessage({ size: line.size, root, line: encodeUtf8(second) }))
+  takeCosignature(core, line)
+  core.tell`,
+    ),
+  ),
+  mutation(
+    'published-below-quorum',
+    'a checkpoint is published with one cosignature less than q',
+    { profile: 'crash', seedsMax: 5 },
+    core('attester.ts', 'if (lines.length < q) continue', 'if (lines.length < q - 1) continue'),
+    core('attester.ts', 'const oldestTime = times[q - 1] as number', 'const oldestTime = times[q - 2] as number'),
+  ),
+  mutation(
+    'cosigns-while-behind',
+    'a node cosigns before it has caught up with what it signed',
+    { profile: 'disk', seedsMax: 200 },
+    core(
+      'core-state.ts',
+      'return from !== undefined && size >= from.size && size >= this.promise.current.size',
+      'return from !== undefined || size > 0',
+    ),
+  ),
+  mutation(
+    'log-not-awaited',
+    'a block is applied and cosigned before it is on the disk',
+    { profile: 'crash', seedsMax: 200 },
+    core(
+      'core-state.ts',
+      'await this.durably(Promise.all(writes))',
+      'this.durably(Promise.all(writes)).catch(() => {})',
+    ),
+  ),
+  mutation(
+    'applied-out-of-turn',
+    'a node applies a decided block whose parent is not its head',
+    { profile: 'crash', seedsMax: 40 },
+    core(
+      'core-state.ts',
+      'if (this.signal.aborted || !isSameHead(this.head(), pending.base)) return false',
+      'if (this.signal.aborted) return false',
+    ),
+  ),
+  mutation(
+    'peers-believed',
+    'a node that catches up applies blocks without the acks that prove them',
+    { profile: 'bad-node', seedsMax: 200 },
+    core(
+      'catch-up.ts',
+      'if (!(await core.members.isDecided(head, block.acks))) return false\n  await core.apply',
+      'await core.apply',
+    ),
+  ),
+  mutation(
+    'no-lock',
+    'changes of one core run at the same time',
+    { profile: 'crash', seedsMax: 100 },
+    core('mutex.ts', 'const result = this.#last.then(work, work)', 'const result = Promise.resolve().then(work)'),
+  ),
+  mutation(
+    'torn-record-kept',
+    'a torn last record stays in its journal',
+    { profile: 'crash', seedsMax: 200 },
+    core('journal.ts', '      await file.truncate(at)\n', ''),
+  ),
+  mutation(
+    'record-not-checked',
+    'a record counts whatever its check sum says',
+    { profile: 'crash', seedsMax: 200 },
+    core(
+      'journal.ts',
+      'return intact ? { payload, end } : { end }',
+      'return intact || length > 0 ? { payload, end } : { end }',
+    ),
+  ),
+  mutation(
+    'state-not-compared',
+    "a stager does not compare the state root, and a leader's is wrong",
+    { profile: 'crash', seedsMax: 5 },
+    chain(
+      'block.ts',
+      "if (!equalBytes(executed.state.root, seal.st)) throw this.#invalid(chain, seal.i0 + seal.k, 'seal.state')",
+      '',
+    ),
+    chain('block.ts', 'stateRoot: executed.state.root,\n', 'stateRoot: executed.state.root.map((byte) => byte ^ 1),\n'),
+  ),
+  mutation(
+    'duplicates-kept',
+    'a transaction that a block holds already is judged anew',
+    { profile: 'crash', seedsMax: 40 },
+    chain(
+      'block-run.ts',
+      'if (committed !== undefined) {',
+      "if (committed !== undefined && transaction.body.t !== 'unreadable') {",
+    ),
+  ),
+]
+
+const gateways: readonly Mutation[] = [
+  mutation(
+    'promised-before-stored',
+    'a gateway promises although its outbox failed',
+    { profile: 'crash', seedsMax: 100 },
+    gateway(
+      'gateway.ts',
+      'for (const { reject } of storing) reject(error)\n      return',
+      'for (const { promise, one } of plans) if (error) one.resolve(promise)\n      return',
+    ),
+  ),
+  mutation(
+    'answered-before-published',
+    'a gateway answers committed as soon as its node applied the block',
+    { profile: 'crash', seedsMax: 40 },
+    gateway('gateway.ts', "if (index >= publishedSize) return { status: 'pending' }", ''),
+  ),
+  mutation(
+    'never-sent-again',
+    'what a queue lost is neither sent again nor told to the peers',
+    { profile: 'crash', seedsMax: 100 },
+    gateway(
+      'follow-up.ts',
+      'return nowMs - entry.sentMs >= (isBusy ? resubmitBusyAfterMs : resubmitAfterMs)',
+      'return isBusy && nowMs < 0',
+    ),
+    gateway(
+      'follow-up.ts',
+      'if (!entry.isNoted && ageMs >= noteAfterMs && toNote.length < notedMax)',
+      'if (ageMs < 0)',
+    ),
+  ),
+  mutation(
+    'outbox-not-read',
+    'a restarted gateway does not take up what it promised',
+    { profile: 'crash', seedsMax: 100 },
+    gateway(
+      'gateway.ts',
+      'for (const row of outbox.pending(pendingTransactionsMax * 2)) {',
+      'for (const row of outbox.pending(0)) {',
+    ),
+  ),
+  mutation(
+    'refused-while-behind',
+    'a gateway gives the answer of the deadline at once',
+    { profile: 'crash', seedsMax: 100 },
+    gateway('follow-up.ts', 'const isDue = nowMs >= entry.dueMs', 'const isDue = nowMs >= entry.sinceMs'),
+  ),
+]
+
+/** All of them. */
+export const mutations: readonly Mutation[] = [...staging, ...deciding, ...attesting, ...gateways]
