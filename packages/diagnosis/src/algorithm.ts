@@ -5,7 +5,7 @@ import { encodeCbor } from '@healthblock/encoding/cbor'
 /** Name of the algorithm; it names no disease, because it is public. */
 export const algorithmName = 'healthblock-monitor'
 /** Semantic version: patch = same findings, minor = other findings, major = other formats. */
-export const algorithmVersion = '0.1.0'
+export const algorithmVersion = '0.2.0'
 
 /** Files that the findings depend on, from the root of the package. */
 export const algorithmFiles: readonly string[] = [
@@ -18,8 +18,11 @@ export const algorithmFiles: readonly string[] = [
   'src/ecg/beat-table.ts',
   'src/ecg/beat.ts',
   'src/ecg/coefficients.ts',
+  'src/ecg/complex.ts',
   'src/ecg/detector.ts',
+  'src/ecg/disorder.ts',
   'src/ecg/filter.ts',
+  'src/ecg/flutter-table.ts',
   'src/ecg/flutter.ts',
   'src/ecg/irregularity.ts',
   'src/ecg/quality.ts',
@@ -28,6 +31,7 @@ export const algorithmFiles: readonly string[] = [
   'src/ecg/shape.ts',
   'src/ecg/state.ts',
   'src/ecg/trees.ts',
+  'src/ecg/vote.ts',
   'src/fields.ts',
   'src/findings.ts',
   'src/parameters.ts',
@@ -35,7 +39,7 @@ export const algorithmFiles: readonly string[] = [
 ]
 
 /** SHA-256 as `hashAlgorithm` gives it over `algorithmFiles`, lower-case hexadecimal; a test keeps it true. */
-export const algorithmHashHex = 'cc85e1e1698d3598932c364f0c257017ae0ae14b055f1580747dc970545d3778'
+export const algorithmHashHex = '526fcb884e393544119a4453664d5281acdf1be08a2c214573a4a582fc6f961b'
 
 /**
  * Hash of an algorithm: SHA-256 of the canonical CBOR [name, version, [[path, SHA-256 of the file], …]], the files in bytewise order of their paths.

@@ -29,6 +29,14 @@ const angles = [-Math.PI / 3, -Math.PI / 12, 0, Math.PI / 12, Math.PI / 2]
 const heights = [1.2, -5, 30, -7.5, 0.75]
 const widths = [0.25, 0.1, 0.1, 0.1, 0.4]
 const millivoltsPerUnit = 28
+/**
+ * The waves lie between these angles. They last as long at any rate, as those of a heart do; the time between them is what a slow heart has more of.
+ */
+const wavesFrom = -1.6
+const wavesTo = 2.3
+const wavesSeconds = 0.53
+/** Most of an interval that the waves take. */
+const wavesShareMax = 0.75
 const rhythmRates: Record<GeneratedRhythm, { meanSeconds: number; spread: number }> = {
   regular: { meanSeconds: 0.85, spread: 0.02 },
   irregular: { meanSeconds: 0.62, spread: 0.14 },
@@ -52,6 +60,14 @@ const normal = (random: () => number) => Math.sqrt(-2 * Math.log(1 - random())) 
 function rhythmAt(options: GeneratorOptions, seconds: number): GeneratedRhythm {
   const change = options.changes?.findLast(({ fromSeconds }) => fromSeconds <= seconds)
   return change?.rhythm ?? options.rhythm ?? 'regular'
+}
+
+/** Radians a second at an angle of a beat that takes `interval` seconds. */
+function speed(angle: number, interval: number): number {
+  const seconds = Math.min(wavesSeconds, wavesShareMax * interval)
+  const radians = wavesTo - wavesFrom
+  const isWave = angle >= wavesFrom && angle < wavesTo
+  return isWave ? radians / seconds : (2 * Math.PI - radians) / (interval - seconds)
 }
 
 /** Slope of the model's third coordinate. */
@@ -88,7 +104,7 @@ export function generateEcg(options: GeneratorOptions): Float32Array<ArrayBuffer
     const breath = 0.005 * Math.sin(2 * Math.PI * 0.25 * time)
     for (let s = 0; s < subSteps; s++) {
       z += step * slope(angle, z, breath, !isIrregular)
-      angle += (2 * Math.PI * step) / interval
+      angle += step * speed(angle, interval)
       if (angle < Math.PI) continue
       angle -= 2 * Math.PI
       const { meanSeconds, spread } = rhythmRates[rhythm]

@@ -5,16 +5,19 @@
  */
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { DiagnosisError } from '../errors.ts'
-import { classifyBeat, featureCount, featureLikeness, fillFeatures, finishFeatures } from './beat.ts'
+import { type BeatLogits, classifyBeat, featureCount, fillFeatures, ratioOf, weighBeat } from './beat.ts'
 import { highPass1, lowPass40 } from './coefficients.ts'
+import { shapeRing } from './complex.ts'
 import { Detector } from './detector.ts'
+import { DisorderMeter } from './disorder.ts'
 import { Filter } from './filter.ts'
 import { FlutterMeter } from './flutter.ts'
 import { type Quality, QualityMeter, qualityTicks } from './quality.ts'
 import { Resampler, tickRate } from './resampler.ts'
 import { type BeatSymbol, type Rhythm, RhythmTracker } from './rhythm.ts'
-import { Shapes, shapeRing } from './shape.ts'
+import { type Shape, Shapes, shapeCount } from './shape.ts'
 import { type Carry, StateReader, StateWriter } from './state.ts'
+import { ShapeVotes } from './vote.ts'
 
 export type { Quality } from './quality.ts'
 export { tickRate } from './resampler.ts'
@@ -37,8 +40,8 @@ export type EcgEvent =
       symbol: BeatSymbol
       intervalMs: number
       rate: number
-      likeness: number
       score: number
+      logits: BeatLogits
     }
   | { type: 'rhythm'; tick: number; rhythm: Rhythm }
   | { type: 'quality'; tick: number; quality: Quality }
@@ -46,7 +49,8 @@ export type EcgEvent =
 
 const ringMask = shapeRing - 1
 const sampleMax = 32_000
-const beatLag = 9
+/** Ticks by which the ring lags behind the middle of a complex as the detector tells it. */
+const beatLag = 2
 /** Silence after which a stretch without a beat is told, while the signal can be judged. */
 const silenceTicks = 4 * tickRate
 /** How long a beat waits for the next one before it is told. */
@@ -68,23 +72,31 @@ export class EcgAnalyser {
   readonly #low = new Filter(lowPass40)
   readonly #ring = new Int16Array(shapeRing)
   readonly #shapes = new Shapes()
+  readonly #votes = new ShapeVotes(shapeCount)
   readonly #rhythm = new RhythmTracker()
   readonly #flutter = new FlutterMeter()
+  readonly #disorder = new DisorderMeter()
   #tick = 0
   #held = 0
   #lastBeat = -1
   /** Tick of the newest second that could not be judged; -1 = none. */
   #lastBad = -1
-  /** Features of the beat that waits, its tick (-1 = none waits) and its interval. */
-  readonly #features = new Float64Array(featureCount)
+  /** The beat that waits for the next one: its tick (-1 = none waits), interval, size and slope; then the features of the last one told. */
   #pendingTick = -1
   #pendingMs = 0
+  #pendingSize = 0
+  #pendingSlope = 0
+  #features = new Float64Array(featureCount)
+  #lastFeatures = new Float64Array(featureCount)
   #intervalBefore = 0
+  #intervalBefore2 = 0
   #sizeLevel = 0
   /** Sees each beat's features; for the script that trains. */
-  onBeat: ((tick: number, features: Float64Array) => void) | undefined
+  onBeat: ((tick: number, features: Float64Array, shape: Shape) => void) | undefined
   #told: Rhythm = 'N'
   #toldQuality: Quality = 'good'
+  /** Where the last `quality` event lies. */
+  #qualityTick = 0
   #events: EcgEvent[] = []
 
   /** @throws {DiagnosisError} `ERR_INPUT_INVALID` for a rate out of bounds. */
@@ -143,22 +155,10 @@ export class EcgAnalyser {
     const isJoined = previous >= 0 && this.#lastBad < previous
     const intervalMs = isJoined ? (tick - previous) * tickMs : 0
     this.#lastBeat = tick
-    const { size, slope } = this.#detector.beat
-    const shape = this.#shapes.push(this.#ring, tick + beatLag, this.#rhythm.timeliness(intervalMs))
-    fillFeatures(this.#features, {
-      shape,
-      intervalMs,
-      size,
-      slope,
-      rhythm: this.#rhythm,
-      sizeLevel: this.#sizeLevel,
-      before: this.#intervalBefore,
-    })
-    this.#sizeLevel =
-      this.#sizeLevel === 0 ? size : this.#sizeLevel + (Math.min(size, 2 * this.#sizeLevel) - this.#sizeLevel) / 16
-    this.#intervalBefore = intervalMs
     this.#pendingTick = tick
     this.#pendingMs = intervalMs
+    this.#pendingSize = this.#detector.beat.size
+    this.#pendingSlope = this.#detector.beat.slope
   }
 
   /** Tells the beat that waited for the interval after it; `next` = tick of the next beat, or now when none came for long. */
@@ -167,27 +167,69 @@ export class EcgAnalyser {
     if (tick < 0) return
     this.#pendingTick = -1
     const intervalMs = this.#pendingMs
-    const f = this.#features
-    finishFeatures(f, (next - tick) * tickMs, this.#rhythm.usual)
-    const symbol = classifyBeat(f)
+    const { features, shape } = this.#measure(tick, next)
+    this.#disorder.push(tick, shape.isNew ? 0 : shape.own)
+    const logits = weighBeat(features)
+    logits.ventricular = this.#votes.push(shape.index, shape.isNew, logits.ventricular)
+    const symbol = classifyBeat(logits)
     if (intervalMs > 0) this.#rhythm.push(intervalMs, symbol)
     else this.#rhythm.restart()
     const { rate, score } = this.#rhythm
-    this.#events.push({ type: 'beat', tick, symbol, intervalMs, rate, likeness: f[featureLikeness] as number, score })
-    if (this.onBeat !== undefined) this.onBeat(tick, f)
+    this.#events.push({ type: 'beat', tick, symbol, intervalMs, rate, score, logits })
+    if (this.onBeat !== undefined) this.onBeat(tick, features, shape)
     this.#tellRhythm(tick)
   }
 
+  /** Measures the beat that waited, now that `next` is known. */
+  #measure(tick: number, next: number): { features: Float64Array; shape: Shape } {
+    const { usual, usualLong, spread } = this.#rhythm
+    const interval = this.#pendingMs
+    const size = this.#pendingSize
+    const nextMs = (next - tick) * tickMs
+    const shape = this.#shapes.push(
+      this.#ring,
+      tick + beatLag,
+      next - tick,
+      ratioOf(interval, usual),
+      ratioOf(nextMs, usual),
+    )
+    const times = {
+      interval,
+      before: this.#intervalBefore,
+      before2: this.#intervalBefore2,
+      next: nextMs,
+      usual,
+      usualLong,
+    }
+    const sizes = { size, slope: this.#pendingSlope, sizeLevel: this.#sizeLevel }
+    const features = this.#lastFeatures
+    this.#lastFeatures = this.#features
+    this.#features = features
+    fillFeatures(features, { ...times, ...sizes, spread }, shape, this.#lastFeatures)
+    this.#sizeLevel =
+      this.#sizeLevel === 0 ? size : this.#sizeLevel + (Math.min(size, 2 * this.#sizeLevel) - this.#sizeLevel) / 16
+    this.#intervalBefore2 = this.#intervalBefore
+    this.#intervalBefore = interval
+    return { features, shape }
+  }
+
   #second(tick: number): void {
-    const quality = this.#quality.quality
+    const signal = this.#quality.quality
+    const wasOn = this.#flutter.isOn
+    if (signal === 'good') this.#flutter.push(this.#ring, tick)
+    else if (signal !== 'noisy') this.#flutter.restart()
+    const isDisorder = signal === 'good' && this.#disorder.isOn && !this.#flutter.isOn
+    const quality = isDisorder ? 'noisy' : signal
     if (quality !== 'good') this.#lastBad = tick
     if (quality !== this.#toldQuality) {
+      const from = tick + 1 - qualityTicks
+      // Disorder is known some beats after it began.
+      const since = isDisorder ? Math.max(this.#qualityTick, Math.min(from, this.#disorder.steadyTick)) : from
       this.#toldQuality = quality
-      this.#events.push({ type: 'quality', tick: tick + 1 - qualityTicks, quality })
+      this.#qualityTick = since
+      this.#events.push({ type: 'quality', tick: since, quality })
     }
-    const wasOn = this.#flutter.isOn
-    const isOn = quality === 'good' && this.#flutter.push(this.#ring, tick)
-    if (isOn !== wasOn) this.#tellRhythm(tick)
+    if (this.#flutter.isOn !== wasOn) this.#tellRhythm(tick)
     if (this.#pendingTick >= 0 && tick - this.#pendingTick > pendingTicks) this.#settlePending(tick)
     this.#listen(tick)
   }
@@ -236,8 +278,10 @@ export class EcgAnalyser {
     this.#low.carry(c)
     c.int16('ring', this.#ring)
     this.#shapes.carry(c)
+    this.#votes.carry(c)
     this.#rhythm.carry(c)
     this.#flutter.carry(c)
+    this.#disorder.carry(c)
     this.#tick = c.integer('tick', this.#tick, 0, 2 ** 45)
     this.#held = c.number('held', this.#held, -1e9, 1e9)
     this.#lastBeat = c.integer('last-beat', this.#lastBeat, -1, 2 ** 45)
@@ -245,9 +289,13 @@ export class EcgAnalyser {
     c.numbers('features', this.#features, -1e9, 1e9)
     this.#pendingTick = c.integer('pending-tick', this.#pendingTick, -1, 2 ** 45)
     this.#pendingMs = c.number('pending-ms', this.#pendingMs, 0, 1e15)
+    this.#pendingSize = c.number('pending-size', this.#pendingSize, 0, 1e9)
+    this.#pendingSlope = c.number('pending-slope', this.#pendingSlope, 0, 1e9)
     this.#intervalBefore = c.number('interval-before', this.#intervalBefore, 0, 1e15)
+    this.#intervalBefore2 = c.number('interval-before-2', this.#intervalBefore2, 0, 1e15)
     this.#sizeLevel = c.number('size-level', this.#sizeLevel, 0, 1e9)
     this.#told = pick(c, 'told', rhythmNames, this.#told)
+    this.#qualityTick = c.integer('quality-tick', this.#qualityTick, 0, 2 ** 45)
     this.#toldQuality = pick(c, 'told-quality', qualityNames, this.#toldQuality)
   }
 }

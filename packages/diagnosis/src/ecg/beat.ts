@@ -1,63 +1,126 @@
 /** What is measured of a beat, and its class. */
 
 import { supraventricularTable, ventricularTable } from './beat-table.ts'
-import type { BeatSymbol, RhythmTracker } from './rhythm.ts'
+import type { BeatSymbol } from './rhythm.ts'
 import type { Shape } from './shape.ts'
-import { sumTrees, type TreeTable } from './trees.ts'
+import { sumTrees } from './trees.ts'
 
 /** Number of measures of a beat. */
-export const featureCount = 20
+export const featureCount = 50
 /** Index of the likeness to the normal beat. */
-export const featureLikeness = 3
-const featureNext = 18
+export const featureLikeness = 10
 const ratioMax = 4
+/** Logit above which a beat is ventricular, thousandths. */
+const ventricularLeast = -500
 
-const ratio = (a: number, b: number) => (a > 0 && b > 0 ? Math.min(ratioMax, a / b) : 1)
+/** What is known of the time of a beat, in milliseconds; 0 = not known. */
+export interface BeatTimes {
+  /** Interval that ends with the beat, the two before, and the one that follows (or the time that passed without a beat). */
+  interval: number
+  before: number
+  before2: number
+  next: number
+  /** Usual interval: now, and over some minutes. */
+  usual: number
+  usualLong: number
+  /** Irregularity of the rhythm, 0 to 1. */
+  spread: number
+  /** Size and greatest step of the complex in the 10 to 25 Hz band, and the usual size. */
+  size: number
+  slope: number
+  sizeLevel: number
+}
 
-/** Measures a beat, all but what comes after it. Every value is a ratio without a unit, so that amplitude and rate of the record do not matter. */
-export function fillFeatures(
-  out: Float64Array,
-  beat: {
-    shape: Shape
-    intervalMs: number
-    size: number
-    slope: number
-    rhythm: RhythmTracker
-    sizeLevel: number
-    before: number
-  },
-): void {
-  const { shape, intervalMs, size, slope, rhythm, sizeLevel, before } = beat
-  out[0] = ratio(intervalMs, rhythm.usual)
-  out[1] = ratio(before, rhythm.usual)
-  out[2] = ratio(intervalMs, before)
+/** A ratio kept within bounds, 1 where it is not known. */
+export function ratioOf(a: number, b: number): number {
+  return a > 0 && b > 0 ? Math.min(ratioMax, a / b) : 1
+}
+const within = (value: number) => Math.min(ratioMax, Math.max(-ratioMax, value))
+const over = (a: number, b: number) => within(a / Math.max(0.01, b))
+
+/** Measures a beat. Every value is free of amplitude and, where it can be, of rate. `last` = the measures of the beat before. */
+export function fillFeatures(out: Float64Array, times: BeatTimes, shape: Shape, last: Float64Array): void {
+  const { interval, before, before2, next, usual, usualLong } = times
+  out[0] = ratioOf(interval, usual)
+  out[1] = ratioOf(before, usual)
+  out[2] = ratioOf(interval, before)
+  out[3] = ratioOf(next, usual)
+  out[4] = ratioOf(next, interval)
+  out[5] = (out[0] as number) + (out[3] as number)
+  out[6] = ratioOf(before2, usual)
+  out[7] = ratioOf(interval, usualLong)
+  out[8] = times.spread
+  out[9] = interval > 0 ? 1 : 0
+  fillShape(out, shape)
+  const { size, slope, sizeLevel } = times
+  out[41] = ratioOf(size, sizeLevel)
+  out[42] = size > 0 ? Math.min(ratioMax, slope / size) : 0
+  // The beat before: its likeness, width and place.
+  out[43] = last[featureLikeness] as number
+  out[44] = last[20] as number
+  out[45] = last[17] as number
+  out[46] = ratioOf(usual, 1000)
+  out[47] = shape.timely
+  out[48] = shape.follow
+  out[49] = usual > 0 && shape.share > 0 ? shape.share / Math.max(0.001, shape.normalShare) : 1
+}
+
+function fillShape(out: Float64Array, shape: Shape): void {
+  const { complex, normal } = shape
   out[featureLikeness] = shape.likeness
-  out[4] = Math.min(ratioMax, shape.width)
-  out[5] = Math.min(ratioMax, shape.height)
-  out[6] = shape.ticks
-  out[7] = shape.own
-  out[8] = shape.previous
-  out[9] = Math.min(ratioMax, shape.difference)
-  out[10] = Math.min(ratioMax, shape.before)
-  out[11] = Math.min(ratioMax, shape.after)
-  out[12] = shape.balance
-  out[13] = shape.share
-  out[14] = ratio(size, sizeLevel)
-  out[15] = size > 0 ? Math.min(ratioMax, slope / size) : 0
-  out[16] = rhythm.spread
-  out[17] = intervalMs > 0 ? 1 : 0
+  out[11] = shape.likenessBefore
+  out[12] = shape.likenessAfter
+  out[13] = shape.own
+  out[14] = shape.previous
+  out[15] = Math.min(ratioMax, shape.difference)
+  out[16] = Math.min(ratioMax, shape.differenceBefore)
+  out[17] = Math.min(ratioMax, shape.differenceAfter)
+  out[18] = shape.isNormal ? 1 : 0
+  out[19] = shape.share
+  out[20] = complex.width
+  out[21] = over(complex.width, normal.width)
+  out[22] = complex.ticks
+  out[23] = over(complex.ticks, normal.ticks)
+  out[24] = over(complex.height, normal.height)
+  out[25] = complex.slope
+  out[26] = over(complex.slope, normal.slope)
+  out[27] = complex.bend
+  out[28] = over(complex.bend, normal.bend)
+  out[29] = complex.area
+  out[30] = over(complex.area, normal.area)
+  // Signed measures count in the direction of the normal complex.
+  const sign = normal.signed < 0 ? -1 : 1
+  out[31] = complex.signed * sign
+  out[32] = Math.abs(normal.signed)
+  const up = sign > 0 ? complex.top : -complex.bottom
+  const normalUp = sign > 0 ? normal.top : 1 - normal.top
+  out[33] = up
+  out[34] = up - normalUp
+  out[35] = within(complex.wave * sign)
+  out[36] = within((complex.wave - normal.wave) * sign)
+  // A ventricular beat's T wave points away from its complex.
+  out[37] = complex.signed < 0 ? within(-complex.wave) : within(complex.wave)
+  out[38] = complex.early
+  out[39] = complex.noise
+  out[40] = shape.normalShare
 }
 
-/** Adds what is known once the next beat has come. */
-export function finishFeatures(out: Float64Array, nextMs: number, usualMs: number): void {
-  out[featureNext] = ratio(nextMs, usualMs)
-  out[featureNext + 1] = (out[featureNext] as number) + (out[0] as number)
+/** How like a ventricular beat, and a supraventricular one, a beat is: logits in thousandths. */
+export interface BeatLogits {
+  ventricular: number
+  supraventricular: number
 }
 
-const isOver = (table: TreeTable, features: Float64Array) => sumTrees(table, features) > 0
+/** Weighs a beat by its own measures. */
+export function weighBeat(features: Float64Array): BeatLogits {
+  return {
+    ventricular: sumTrees(ventricularTable, features),
+    supraventricular: sumTrees(supraventricularTable, features),
+  }
+}
 
-/** The class of a beat. */
-export function classifyBeat(features: Float64Array): BeatSymbol {
-  if (isOver(ventricularTable, features)) return 'V'
-  return isOver(supraventricularTable, features) ? 'S' : 'N'
+/** The class of a beat. The least logit of a ventricular beat is below 0: a missed one costs as much as a false one. */
+export function classifyBeat(logits: BeatLogits): BeatSymbol {
+  if (logits.ventricular > ventricularLeast) return 'V'
+  return logits.supraventricular > 0 ? 'S' : 'N'
 }

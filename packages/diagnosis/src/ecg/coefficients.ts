@@ -19,3 +19,7 @@ export const highPass1: Section = [
 export const lowPass40: Section = [
   0.14532388387704245, 0.2906477677540849, 0.14532388387704245, -0.6710290907740962, 0.25232462628226593,
 ]
+/** High-pass at 40 Hz: what is left of noise when the beats are taken away. */
+export const highPass40: Section = [
+  0.48083842926409054, -0.9616768585281811, 0.48083842926409054, -0.6710290907740962, 0.25232462628226593,
+]

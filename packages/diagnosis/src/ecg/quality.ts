@@ -1,5 +1,5 @@
 /** Says for each second of signal whether it can be judged. What cannot be judged is never turned into a disease. */
-import { lowPass40 } from './coefficients.ts'
+import { highPass40 } from './coefficients.ts'
 import { Filter } from './filter.ts'
 import type { Carry } from './state.ts'
 
@@ -20,7 +20,7 @@ const noiseMax = 150
 
 /** One instance per lead. */
 export class QualityMeter {
-  readonly #low = new Filter(lowPass40)
+  readonly #high = new Filter(highPass40)
   readonly #parts = new Float64Array(partCount)
   #count = 0
   #missing = 0
@@ -39,7 +39,7 @@ export class QualityMeter {
 
   /** Takes a tick in microvolts; true when a second is full and `quality` is new. */
   push(value: number, isMissing: boolean): boolean {
-    const residue = value - (this.#settled === 0 ? this.#low.settle(value) : this.#low.push(value))
+    const residue = this.#settled === 0 ? this.#high.settle(value) : this.#high.push(value)
     this.#settled = 1
     const count = this.#count
     if (count === 0) {
@@ -74,7 +74,7 @@ export class QualityMeter {
 
   /** @see Carry */
   carry(c: Carry): void {
-    this.#low.carry(c)
+    this.#high.carry(c)
     c.numbers('quality.parts', this.#parts, 0, 1e12)
     this.#count = c.integer('quality.count', this.#count, 0, qualityTicks - 1)
     this.#missing = c.integer('quality.missing', this.#missing, 0, qualityTicks)

@@ -1,5 +1,5 @@
 /** What the sequence of beats says: rate, rhythm, pauses. Knows beats only, never samples. */
-import { afScoreOff, afScoreOn, Irregularity } from './irregularity.ts'
+import { Irregularity } from './irregularity.ts'
 import type { Carry } from './state.ts'
 
 /** Class of a beat: normal, supraventricular, ventricular, fusion, not classified. */
@@ -27,13 +27,14 @@ export class RhythmTracker {
   #history = 0
   #run = 0
   #runMs = 0
-  #isAf = 0
   #rhythm = 0
   /** Usual RR interval in ms; 0 = not known. */
   usual = 0
+  /** Usual RR interval over some minutes, in ms; 0 = not known. */
+  usualLong = 0
   /** Heart rate in 1/min over the last twelve intervals; 0 = not known. */
   rate = 0
-  /** Irregularity of the rhythm; above `afScoreOn` it counts as possible atrial fibrillation. */
+  /** Irregularity of the rhythm, larger in atrial fibrillation. */
   score = 0
 
   get rhythm(): Rhythm {
@@ -47,12 +48,7 @@ export class RhythmTracker {
 
   /** True while the intervals look like atrial fibrillation. */
   get isIrregular(): boolean {
-    return this.#isAf === 1
-  }
-
-  /** RR interval over the usual one, capped at 1; 1 while it is not known. */
-  timeliness(interval: number): number {
-    return this.usual === 0 || interval === 0 ? 1 : Math.min(1, interval / this.usual)
+    return this.#irregularity.isAf
   }
 
   /** Takes a beat and the ms since the one before; 0 ms = no beat before that counts (start, or an unreadable stretch between). */
@@ -67,8 +63,6 @@ export class RhythmTracker {
       this.#learn(interval)
       this.#all.push(interval)
       if (!isVentricular && !this.#afterVentricular()) this.score = this.#irregularity.push(interval)
-      if (this.score > afScoreOn) this.#isAf = 1
-      else if (this.score < afScoreOff) this.#isAf = 0
     }
     this.#rhythm = rhythms.indexOf(this.#decide())
     return this.rhythm
@@ -92,9 +86,9 @@ export class RhythmTracker {
       for (const ms of this.#intervals) sum += ms
       this.rate = (60_000 * rateBeats) / sum
     }
-    if (this.usual === 0) this.usual = interval
-    const change = Math.min(0.3 * this.usual, Math.max(-0.3 * this.usual, interval - this.usual))
-    this.usual += 0.1 * change
+    if (this.usual === 0) this.usual = this.usualLong = interval
+    this.usual += 0.1 * bounded(interval - this.usual, 0.3 * this.usual)
+    this.usualLong += Math.max(0.01, 1 / this.#beats) * bounded(interval - this.usualLong, 0.3 * this.usualLong)
   }
 
   #decide(): Rhythm {
@@ -104,7 +98,7 @@ export class RhythmTracker {
     if (six === 0b101010 || six === 0b010101) return 'B'
     const nine = this.#history & 0x1ff
     if (nine === 0b100100100 || nine === 0b010010010 || nine === 0b001001001) return 'T'
-    if (this.#isAf === 1) return 'AFIB'
+    if (this.isIrregular) return 'AFIB'
     return this.rate > 0 && this.rate < slowBpm ? 'SBR' : 'N'
   }
 
@@ -117,10 +111,12 @@ export class RhythmTracker {
     this.#history = c.integer('rhythm.history', this.#history, 0, historyMask)
     this.#run = c.integer('rhythm.run', this.#run, 0, 2 ** 45)
     this.#runMs = c.number('rhythm.run-ms', this.#runMs, 0, 2 ** 50)
-    this.#isAf = c.integer('rhythm.is-af', this.#isAf, 0, 1)
     this.#rhythm = c.integer('rhythm.rhythm', this.#rhythm, 0, rhythms.length - 1)
     this.usual = c.number('rhythm.usual', this.usual, 0, 1e6)
+    this.usualLong = c.number('rhythm.usual-long', this.usualLong, 0, 1e6)
     this.rate = c.number('rhythm.rate', this.rate, 0, 1e6)
     this.score = c.number('rhythm.score', this.score, 0, 1e6)
   }
 }
+
+const bounded = (value: number, most: number) => Math.min(most, Math.max(-most, value))

@@ -1,0 +1,286 @@
+/** Accuracy and speed of the ECG analysis on the records under ../shared/data, as `bxb` and `rxr` print them: per record, gross and average. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { gunzipSync } from 'node:zlib'
+import { annotateEcg, annotateIntervals, type EcgLead, parseIntervals } from '@healthblock/diagnosis/annotate'
+import { EcgAnalyser } from '@healthblock/diagnosis/ecg'
+import { generateEcg } from '@healthblock/diagnosis/generator'
+import { type Annotation, decodeSignal, parseAnnotations, parseHeader } from '@healthblock/diagnosis/wfdb'
+import {
+  type Counts,
+  countBeats,
+  countClass,
+  countRhythm,
+  flutterStretches,
+  matchBeats,
+  noCounts,
+  predictivity,
+  sensitivity,
+  specificity,
+  summarize,
+} from './support/ec57.ts'
+import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
+
+const data = new URL('../../shared/data/', import.meta.url)
+const read = (file: string): Uint8Array => new Uint8Array(readFileSync(new URL(file, data)))
+const options = benchOptions()
+const percent = (value: number): number | string => (Number.isNaN(value) ? '-' : Number(value.toFixed(2)))
+
+interface Record {
+  readonly name: string
+  readonly leads: EcgLead[]
+  readonly reference: Annotation[]
+}
+
+function loadRecord(name: string): Record {
+  const header = parseHeader(read(`mitdb/${name}.hea`))
+  const bytes = read(`mitdb/${name}.dat`)
+  const leads = header.signals.map(({ gain, baseline }, channel) => ({
+    samples: decodeSignal(header, channel, bytes),
+    gain,
+    baseline,
+    rate: header.rate,
+  }))
+  return { name, leads, reference: parseAnnotations(read(`mitdb/${name}.atr`)) }
+}
+
+const results: Result[] = []
+
+/** Gross, average and interval of a statistic, as a row. */
+function addSummary(
+  task: string,
+  records: readonly Counts[],
+  statistics: Readonly<{ [name: string]: typeof sensitivity }>,
+): void {
+  for (const [statistic, of] of Object.entries(statistics)) {
+    const { gross, average, low, high } = summarize(records, of)
+    const interval = `${percent(low)} to ${percent(high)}`
+    results.push({
+      task,
+      statistic,
+      grossPercent: percent(gross),
+      averagePercent: percent(average),
+      interval95: interval,
+    })
+  }
+}
+
+function benchRecords(): void {
+  let names = readdirSync(new URL('mitdb/', data)).filter((file) => file.endsWith('.hea'))
+  if (options.quick) names = names.filter((_, i) => i % 4 === 0)
+  const peaks: Counts[] = []
+  const classes = { V: [] as Counts[], S: [] as Counts[] }
+  const fibrillation: Counts[] = []
+  for (const file of names) {
+    const { name, leads, reference } = loadRecord(file.slice(0, -4))
+    tell(name)
+    const [first, second] = leads as [EcgLead, EcgLead]
+    const found = annotateEcg(first, second)
+    const pairs = matchBeats(reference, found, first.rate)
+    const beats = countBeats(pairs)
+    const [v, s] = [countClass(pairs, 'V'), countClass(pairs, 'S')]
+    const af = countRhythm(reference, found, ['AFIB'], first.samples.length)
+    peaks.push(beats)
+    classes.V.push(v)
+    classes.S.push(s)
+    fibrillation.push(af)
+    results.push({
+      record: name,
+      beats: beats.hit + beats.miss,
+      missed: beats.miss,
+      extra: beats.extra,
+      se: percent(sensitivity(beats)),
+      ppv: percent(predictivity(beats)),
+      vSe: percent(sensitivity(v)),
+      vPpv: percent(predictivity(v)),
+      sSe: percent(sensitivity(s)),
+      sPpv: percent(predictivity(s)),
+      afSe: percent(sensitivity(af)),
+      afSp: percent(specificity(af)),
+    })
+  }
+  addSummary('R peaks', peaks, { Se: sensitivity, PPV: predictivity })
+  addSummary('V beats, records of the training', classes.V, { Se: sensitivity, PPV: predictivity })
+  addSummary('S beats, records of the training', classes.S, { Se: sensitivity, PPV: predictivity })
+  addSummary('AF, MIT-BIH', fibrillation, { Se: sensitivity, Sp: specificity })
+}
+
+function benchIntervals(): void {
+  const all: Counts[] = []
+  const names = readdirSync(new URL('afdb-rr/', data)).filter((file) => file.startsWith('qrs'))
+  for (const file of options.quick ? names.slice(0, 3) : names) {
+    const rows = parseIntervals(gunzipSync(read(`afdb-rr/${file}`)).toString())
+    const found = annotateIntervals(rows)
+    const reference = new TextDecoder('latin1')
+      .decode(read(`afdb-rr/atr${file.slice(3, 8)}.txt`))
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter((words) => words.length > 5 && /^\d+$/.test(words[1] ?? ''))
+      .map((words) => ({ sample: Number(words[1]), symbol: '+', aux: words.at(-1) as string }) as Annotation)
+    const counts = countRhythm(reference, found, ['AFIB'], rows.at(-1)?.end ?? 0)
+    all.push(counts)
+    results.push({
+      record: file.slice(3, 8),
+      hours: (rows.at(-1)?.end ?? 0) / 900_000,
+      se: percent(sensitivity(counts)),
+      sp: percent(specificity(counts)),
+    })
+  }
+  addSummary('AF, AFDB intervals', all, { Se: sensitivity, Sp: specificity })
+}
+
+const columnOf = (file: string): Float64Array =>
+  Float64Array.from(new TextDecoder().decode(read(file)).trim().split(/\r?\n/), Number)
+
+/** A lead from millivolts, in microvolts as sample units. */
+const leadOf = (millivolts: Float64Array, rate: number): EcgLead => ({
+  samples: Int32Array.from(millivolts, (mv) => Math.round(mv * 1000)),
+  gain: 1000,
+  baseline: 0,
+  rate,
+})
+
+/** Stretches that `found` calls unreadable. */
+function unreadableStretches(found: readonly Annotation[], end: number): [number, number][] {
+  const marks = found.filter(({ symbol }) => symbol === '~')
+  return marks.flatMap(({ sample, subtype }, i): [number, number][] =>
+    subtype === 0 ? [] : [[sample, marks[i + 1]?.sample ?? end]],
+  )
+}
+
+function benchNoise(): void {
+  for (const noiseDb of ['24', '12', '06', '00']) {
+    const lead = leadOf(columnOf(`noise-ecg/118e${noiseDb}.csv`), 360)
+    const reference = [...columnOf(`noise-ecg/118e${noiseDb}_ann.csv`)].map(
+      (sample) => ({ sample, symbol: 'N' }) as Annotation,
+    )
+    const found = annotateEcg(lead)
+    const counts = countBeats(matchBeats(reference, found, 360))
+    const stretches = unreadableStretches(found, lead.samples.length)
+    const unreadable = stretches.reduce((sum, [from, to]) => sum + to - from, 0)
+    const isReadable = ({ sample }: Annotation) => !stretches.some(([from, to]) => sample >= from && sample < to)
+    const rest = countBeats(matchBeats(reference.filter(isReadable), found.filter(isReadable), 360))
+    results.push({
+      noiseDb: Number(noiseDb),
+      se: percent(sensitivity(counts)),
+      ppv: percent(predictivity(counts)),
+      unreadablePercent: percent((100 * unreadable) / lead.samples.length),
+      readableSe: percent(sensitivity(rest)),
+      readablePpv: percent(predictivity(rest)),
+    })
+  }
+}
+
+function benchRate(): void {
+  const errors: number[] = []
+  for (const file of readdirSync(new URL('bidmc/', data)).filter((name) => name.endsWith('Signals.csv.gz'))) {
+    const [head = '', ...lines] = gunzipSync(read(`bidmc/${file}`))
+      .toString()
+      .trim()
+      .split('\n')
+    const column = head
+      .split(',')
+      .map((name) => name.trim())
+      .indexOf('II')
+    if (column < 0) continue
+    const analyser = new EcgAnalyser({ rateMilliHz: 125_000 })
+    const events = analyser.push(Float64Array.from(lines, (line) => Number(line.split(',')[column]) * 1000))
+    const beats = events.filter((event) => event.type === 'beat')
+    const numerics = new TextDecoder()
+      .decode(read(`bidmc/${file.slice(0, 8)}_Numerics.csv`))
+      .trim()
+      .split('\n')
+      .slice(1)
+    let at = 0
+    for (const line of numerics) {
+      const [second = 0, heartRate] = line.split(',').map(Number)
+      while (at + 1 < beats.length && (beats[at + 1]?.tick ?? 0) <= second * 250) at++
+      const rate = beats[at]?.rate ?? 0
+      if (rate > 0 && heartRate !== undefined && heartRate > 0) errors.push(Math.abs(rate - heartRate))
+    }
+  }
+  results.push({
+    task: 'heart rate, BIDMC',
+    seconds: errors.length,
+    medianErrorPerMin: percentile(errors, 0.5),
+    error90PerMin: percentile(errors, 0.9),
+  })
+}
+
+/** Brings samples to another rate by linear interpolation. */
+function resample(lead: EcgLead, rate: number): EcgLead {
+  const count = Math.floor(((lead.samples.length - 1) * rate) / lead.rate)
+  const samples = Int32Array.from({ length: count }, (_, i) => {
+    const at = (i * lead.rate) / rate
+    const k = Math.floor(at)
+    return Math.round((lead.samples[k] as number) * (1 - at + k) + (lead.samples[k + 1] as number) * (at - k))
+  })
+  return { ...lead, samples, rate }
+}
+
+function benchFlutter(): void {
+  const { leads, reference } = loadRecord('207')
+  for (const [channel, lead] of leads.entries()) {
+    for (const rate of options.quick ? [360] : [128, 250, 360, 500, 1000]) {
+      const again = rate === 360 ? lead : resample(lead, rate)
+      const alarms = annotateEcg(again)
+        .filter(({ aux }) => aux === '(VFL')
+        .map(({ sample }) => sample / rate)
+      const delays = flutterStretches(reference).map(([from, to]) => {
+        const alarm = alarms.find((second) => second >= from / 360 - 2 && second <= to / 360 + 10)
+        return alarm === undefined ? Number.POSITIVE_INFINITY : Math.max(0, alarm - from / 360)
+      })
+      const inTime = delays.filter((seconds) => seconds <= 10).length
+      results.push({
+        task: 'flutter of 207',
+        channel,
+        rateHz: rate,
+        episodes: delays.length,
+        within10s: inTime,
+        worstSeconds: percent(Math.max(...delays)),
+      })
+    }
+  }
+}
+
+function benchQuiet(): void {
+  // A heart without fault: nothing may be told of it.
+  const hours = options.quick ? 1 : 12
+  const alarms = noCounts()
+  for (let hour = 0; hour < hours; hour++) {
+    const samples = generateEcg({ seed: 100 + hour, rateHz: 128, seconds: 3600, noise: 0.03 })
+    const found = annotateEcg(leadOf(Float64Array.from(samples), 128))
+    alarms.extra += found.filter(({ symbol, aux }) => symbol === '+' && aux !== '(N').length
+  }
+  results.push({ task: 'made regular rhythm', hours, falseRhythms: alarms.extra })
+}
+
+function benchSpeed(): void {
+  const { leads } = loadRecord('119')
+  const [lead] = leads as [EcgLead]
+  const microvolts = Float64Array.from(lead.samples, (sample) => ((sample - lead.baseline) * 1000) / lead.gain)
+  const times: number[] = []
+  for (let i = 0; i < (options.quick ? 3 : 9); i++) {
+    const before = process.cpuUsage()
+    const analyser = new EcgAnalyser({ rateMilliHz: 360_000 })
+    let beats = 0
+    for (let half = 0; half < 2; half++) beats += analyser.push(microvolts).length
+    const { user, system } = process.cpuUsage(before)
+    if (beats > 0) times.push((user + system) / 1000)
+  }
+  results.push({ task: 'one hour at 360 Hz', cpuMs: percentile(times, 0.5), leastMs: Math.min(...times) })
+}
+
+if (!existsSync(data)) tell('needs ../shared/data; nothing was measured')
+else {
+  benchRecords()
+  benchIntervals()
+  benchNoise()
+  benchRate()
+  benchFlutter()
+  benchQuiet()
+  benchSpeed()
+  // Figures between patients come from the training, which leaves the judged records out.
+  const figures = new URL('../packages/diagnosis/training/figures.json', import.meta.url)
+  if (existsSync(figures)) results.push(...(JSON.parse(readFileSync(figures, 'utf8')) as Result[]))
+}
+report('ecg', results, options)

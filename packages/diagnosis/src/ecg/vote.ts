@@ -1,0 +1,40 @@
+/**
+ * Beats of one shape vote together: a beat is judged by its own measures and by how the beats of the same shape were judged before it. So the
+ * classifier adapts to the patient without being told anything about her.
+ */
+import type { Carry } from './state.ts'
+
+const countMax = 100
+/** Logits beyond this, in thousandths, count as this in the mean. */
+const logitMax = 4000
+/** Weight of the mean over the beat's own logit, and beats after which the mean has half of it. */
+const voteWeight = 1.5
+const voteHalf = 3
+
+/** Means of the logits of each shape, in thousandths. */
+export class ShapeVotes {
+  readonly #means: Float64Array
+  readonly #counts: Float64Array
+
+  constructor(shapes: number) {
+    this.#means = new Float64Array(shapes)
+    this.#counts = new Float64Array(shapes)
+  }
+
+  /** Takes a beat's logit and its shape (`isNew` when the shape begins with it); returns the logit that counts. */
+  push(shape: number, isNew: boolean, logit: number): number {
+    if (isNew) this.#means[shape] = this.#counts[shape] = 0
+    const mean = this.#means[shape] as number
+    const count = this.#counts[shape] as number
+    const bounded = Math.min(logitMax, Math.max(-logitMax, logit))
+    this.#means[shape] = (mean * count + bounded) / (count + 1)
+    this.#counts[shape] = Math.min(countMax, count + 1)
+    return logit + (voteWeight * mean * count) / (count + voteHalf)
+  }
+
+  /** @see Carry */
+  carry(c: Carry): void {
+    c.numbers('votes.means', this.#means, -logitMax, logitMax)
+    c.numbers('votes.counts', this.#counts, 0, countMax)
+  }
+}

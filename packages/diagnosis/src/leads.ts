@@ -1,0 +1,104 @@
+/** Two leads of one record, judged together: what one lead hides the other shows. The first leads; the second is heard where it agrees with it. */
+import type { EcgEvent } from './ecg/analyser.ts'
+import { classifyBeat } from './ecg/beat.ts'
+import { type Rhythm, RhythmTracker } from './ecg/rhythm.ts'
+
+/** A beat as the analyser tells it. */
+export type BeatEvent = Extract<EcgEvent, { type: 'beat' }>
+
+/** Longest gap between two beats of the first lead, over the usual interval, into which beats of the second are not put. */
+const gapMin = 1.6
+/** Nearest to a beat of the first lead that one of the second is put, over the usual interval. */
+const roomMin = 0.5
+/** Share of the second lead's other beats that the first must have, within 150 ms, for the second to be trusted. */
+const agreeMin = 0.97
+/** The same share for the second lead's judgement of common beats to count. */
+const judgeMin = 0.8
+const matchTicks = 37
+/** Weight of the second lead when both judge a beat. */
+export const secondLeadWeight = 0.4
+
+/** True for a beat. */
+export const isBeatEvent = (event: EcgEvent): event is BeatEvent => event.type === 'beat'
+
+/** Beats of the second lead that fill gaps of the first, where the leads agree on the rest. */
+export function fillingBeats(first: readonly BeatEvent[], second: readonly BeatEvent[]): BeatEvent[] {
+  const filling: BeatEvent[] = []
+  let matched = 0
+  let at = 0
+  for (const beat of second) {
+    while (at + 1 < first.length && (first[at + 1]?.tick ?? 0) <= beat.tick) at++
+    const before = first[at]?.tick ?? 0
+    const after = first[at + 1]?.tick
+    const nearest = Math.min(
+      Math.abs(beat.tick - before),
+      after === undefined ? Number.MAX_SAFE_INTEGER : after - beat.tick,
+    )
+    if (nearest <= matchTicks) matched++
+    if (after === undefined || beat.tick < before) continue
+    const usual = usualTicks(first, at)
+    if (after - before >= gapMin * usual && nearest >= roomMin * usual) filling.push(beat)
+  }
+  return matched > 0 && matched >= agreeMin * (second.length - filling.length) ? filling : []
+}
+
+/** Median of the eight intervals before beat `at`. */
+function usualTicks(beats: readonly BeatEvent[], at: number): number {
+  const intervals: number[] = []
+  for (let i = Math.max(1, at - 7); i <= at; i++) intervals.push((beats[i]?.tick ?? 0) - (beats[i - 1]?.tick ?? 0))
+  intervals.sort((a, b) => a - b)
+  return intervals[intervals.length >> 1] ?? Number.MAX_SAFE_INTEGER
+}
+
+/** For each beat of the first lead the one of the second within 150 ms, if any. */
+function partners(first: readonly BeatEvent[], second: readonly BeatEvent[]): Map<BeatEvent, BeatEvent> {
+  const found = new Map<BeatEvent, BeatEvent>()
+  let at = 0
+  for (const beat of first) {
+    while (at < second.length && (second[at]?.tick ?? 0) < beat.tick - matchTicks) at++
+    const other = second[at]
+    if (other !== undefined && Math.abs(other.tick - beat.tick) <= matchTicks) found.set(beat, other)
+  }
+  return found
+}
+
+/**
+ * The events of the first lead with beats classed by both, and the rhythms that follow from these classes.
+ *
+ * @param events - what the analyser told of the first lead.
+ * @param second - beats of the second lead.
+ */
+export function judgeTogether(events: readonly EcgEvent[], second: readonly BeatEvent[]): EcgEvent[] {
+  const first = events.filter(isBeatEvent)
+  const partner = partners(first, second)
+  if (partner.size < judgeMin * Math.max(first.length, second.length)) return [...events]
+  const mix = (a: number, b: number) => a + secondLeadWeight * (b - a)
+  const tracker = new RhythmTracker()
+  const out: EcgEvent[] = []
+  let isFlutter = false
+  let told: Rhythm = 'N'
+  const tell = (tick: number) => {
+    const rhythm = isFlutter ? 'VFL' : tracker.rhythm
+    if (rhythm !== told) out.push({ type: 'rhythm', tick, rhythm })
+    told = rhythm
+  }
+  for (const event of events) {
+    if (event.type === 'rhythm') {
+      isFlutter = event.rhythm === 'VFL'
+      tell(event.tick)
+    } else if (event.type !== 'beat') out.push(event)
+    else {
+      const other = partner.get(event)?.logits ?? event.logits
+      const logits = {
+        ventricular: mix(event.logits.ventricular, other.ventricular),
+        supraventricular: mix(event.logits.supraventricular, other.supraventricular),
+      }
+      const symbol = event.symbol === 'Q' ? 'Q' : classifyBeat(logits)
+      if (event.intervalMs > 0) tracker.push(event.intervalMs, symbol)
+      else tracker.restart()
+      out.push({ ...event, symbol, logits, rate: tracker.rate, score: tracker.score })
+      tell(event.tick)
+    }
+  }
+  return out
+}
