@@ -4,12 +4,13 @@
  * state lives in the caller's stores. Blocks that the stores hold are not executed again, but every entry is compared again.
  */
 import { Ledger, type LedgerStores } from '@healthblock/chain/block'
-import { type Genesis, genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
+import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import type { PreparationWorkers } from '@healthblock/chain/preparation'
 import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
 import { ChainAudit } from './chain-audit.ts'
+import { checkTrail, listEvidence, policiesOf } from './governance.ts'
 import { collectIncidents } from './incidents.ts'
 import { type AuditNode, type NodeHead, Nodes } from './nodes.ts'
 import { checkPromises } from './promises.ts'
@@ -135,7 +136,7 @@ class Audit {
 
   #chainAudit(chain: ChainName): ChainAudit {
     const { workers, wait, now, onProgress } = this.#request
-    const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings, genesis: this.#genesis }
+    const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings }
     return new ChainAudit(chain, {
       ...{ ...context, workers, wait, now, onProgress },
       notChecked: (words) => this.#notChecked.push(words),
@@ -183,7 +184,9 @@ class Audit {
     await docchain.waitForOthers(heads.docchain)
     this.#signedHeads.judge(this.#ledger)
     if (this.#looks++ === 0) await this.#once()
-    await collectIncidents(this.#nodes, this.#genesis, this.#findings)
+    await collectIncidents(this.#nodes, this.#ledger, this.#findings)
+    checkTrail(this.#ledger, this.#request.client.trail, this.#findings)
+    listEvidence(this.#ledger, this.#findings, this.#notChecked)
     const { storage } = this.#request
     if (this.#samples !== undefined) this.#notChecked.push(await this.#samples.check(storage, this.#findings))
     this.#tell(true)
@@ -200,15 +203,18 @@ class Audit {
   }
 
   #nodeKeyOf(): (account: Uint8Array) => Uint8Array | undefined {
-    const { nodes } = genesisAccounts(this.#genesis)
+    const policies = policiesOf(this.#ledger).toReversed()
     return (account) => {
-      const rank = nodes.findIndex((one) => equalBytes(one, account))
-      return this.#genesis.body.nodes[rank]?.[1] ?? this.#ledger.accountKey(account, 2)
+      for (const { nodes } of policies) {
+        const node = nodes.find((one) => equalBytes(one[1], account))
+        if (node !== undefined) return node[2]
+      }
+      return undefined
     }
   }
 
   async #heads(chain: ChainName): Promise<NodeHead[]> {
-    return this.#nodes.heads(this.#genesis, chain, this.#request.now())
+    return this.#nodes.heads(chain, this.#request.now())
   }
 
   async #compareState(): Promise<void> {
@@ -227,17 +233,18 @@ class Audit {
   #report(milliseconds: number): AuditReport {
     const findings = this.#findings.list(this.#heightOf)
     const chains = { userchain: this.#chainReport('userchain'), docchain: this.#chainReport('docchain') }
-    const { q, nodes } = this.#genesis.body
+    const { k, policy } = this.#ledger.policyOf('userchain', this.#ledger.head('userchain').height + 1)
+    const { q, nodes } = policy
     const asked = this.#request.nodes.length
     const notChecked = [
       ...this.#notChecked,
       ...(asked < nodes.length
         ? [`${nodes.length - asked} of ${nodes.length} nodes were not named and not asked`]
         : []),
-      `cosignatures of earlier heads: only the newest, by ${q} of ${nodes.length} nodes, is kept`,
+      `cosignatures of earlier heads: only those at changes of the policy and the newest, by ${q} of ${nodes.length} nodes, are kept`,
       'witnesses outside the ledger: none was named',
       'reads without a grant: neither signed fetch logs nor read declarations are on a ledger yet',
-      `the trust root is genesis ${toHex(this.#genesis.ledgerId)}; these rules know no change of policy`,
+      `the trust root is genesis ${toHex(this.#genesis.ledgerId)}; ${k} changes of the policy since, each proved by the quorum before it`,
       'the clocks of SEALs: only their order and the lag of anchors',
       ...this.#findings.leftOut,
     ]

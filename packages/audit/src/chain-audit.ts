@@ -1,7 +1,6 @@
 /** The audit of one chain: every look compares and executes what was added since the last one. */
 import type { Ledger } from '@healthblock/chain/block'
 import { ChainError } from '@healthblock/chain/errors'
-import type { Genesis } from '@healthblock/chain/genesis'
 import { type PreparationWorkers, type PreparedLeaf, prepareBundle, sameThread } from '@healthblock/chain/preparation'
 import { Replay } from '@healthblock/chain/replay'
 import { parseSealLeaf } from '@healthblock/chain/seal'
@@ -19,7 +18,6 @@ import { Skeleton } from './skeleton.ts'
 /** What both chains' audits share. */
 export interface ChainAuditContext {
   readonly ledger: Ledger
-  readonly genesis: Genesis
   readonly nodes: Nodes
   readonly findings: FindingList
   readonly workers: PreparationWorkers | undefined
@@ -179,14 +177,14 @@ export class ChainAudit {
 
   /** Nodes that published less than the audited size are asked again for a while; who stays behind is a finding. */
   async waitForOthers(heads: readonly NodeHead[]): Promise<void> {
-    const { nodes, genesis, findings, wait, now } = this.#context
+    const { nodes, findings, wait, now } = this.#context
     const chain = this.#chain
     const size = Math.max(0, ...heads.map(({ checkpoint }) => checkpoint.size))
     for (const { node, checkpoint } of heads) {
       let seen: NodeHead | undefined = { node, checkpoint }
       for (let attempt = 0; attempt < behindAttempts && seen !== undefined && seen.checkpoint.size < size; attempt++) {
         await wait(behindPauseMs)
-        seen = await nodes.head(genesis, chain, node, now())
+        seen = await nodes.head(chain, node, now())
       }
       if (seen === undefined) continue
       this.#checkHeads([seen])

@@ -1,30 +1,49 @@
 /** The faults that nodes found in their own files: signed, and open until their operator acknowledges them. */
-import { type Genesis, genesisAccounts } from '@healthblock/chain/genesis'
+import type { Ledger } from '@healthblock/chain/block'
 import { type Incident, parseStatement, verifyStatement } from '@healthblock/chain/statement'
 import type { ChainName } from '@healthblock/chain/transaction'
 import { fromBase64, toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
+import { policiesOf } from './governance.ts'
 import type { LiveNode, Nodes } from './nodes.ts'
 import type { FindingList } from './report.ts'
 
 const chainNames: Readonly<Record<number, ChainName>> = { 1: 'userchain', 2: 'docchain' }
 
 /** Collects every node's incidents: those that nobody acknowledged and those that are not signed are findings. */
-export async function collectIncidents(nodes: Nodes, genesis: Genesis, findings: FindingList): Promise<void> {
-  const keys = nodeKeys(genesis)
-  await Promise.all(nodes.answering.map((node) => collectFrom(nodes, node, { genesis, keys, findings })))
+export async function collectIncidents(nodes: Nodes, ledger: Ledger, findings: FindingList): Promise<void> {
+  const keys = nodeKeys(ledger)
+  await Promise.all(
+    nodes.answering.map((node) => collectFrom(nodes, node, { ledgerId: ledger.ledgerId, keys, findings })),
+  )
 }
 
 interface Context {
-  readonly genesis: Genesis
-  /** Node keys by account. */
-  readonly keys: ReadonlyMap<string, Uint8Array>
+  readonly ledgerId: Uint8Array
+  /** Node keys by account, of every policy. */
+  readonly keys: ReadonlyMap<string, readonly Uint8Array[]>
   readonly findings: FindingList
 }
 
-function nodeKeys(genesis: Genesis): Map<string, Uint8Array> {
-  const { nodes } = genesisAccounts(genesis)
-  return new Map(genesis.body.nodes.map(([, key], rank) => [toHex(nodes[rank] as Uint8Array), key]))
+function nodeKeys(ledger: Ledger): Map<string, Uint8Array[]> {
+  const keys = new Map<string, Uint8Array[]>()
+  for (const { nodes } of policiesOf(ledger)) {
+    for (const [, account, key] of nodes) keys.set(toHex(account), [...(keys.get(toHex(account)) ?? []), key])
+  }
+  return keys
+}
+
+/** The incident, if one of the keys signed it. */
+function verifiedBy(keys: readonly Uint8Array[], json: Record<string, unknown>, ledgerId: Uint8Array): Incident {
+  let failure: unknown
+  for (const publicKey of keys) {
+    try {
+      return verifyStatement({ name: 'incident', signed: signedOf(json), ledgerId, publicKey })
+    } catch (error) {
+      failure = error
+    }
+  }
+  throw failure
 }
 
 async function collectFrom(nodes: Nodes, node: LiveNode, context: Context): Promise<void> {
@@ -39,15 +58,15 @@ async function collectFrom(nodes: Nodes, node: LiveNode, context: Context): Prom
   for (const [number, item] of asked.value.entries()) judge(node, number, item, context)
 }
 
-function judge(node: LiveNode, number: number, item: unknown, { genesis, keys, findings }: Context): void {
+function judge(node: LiveNode, number: number, item: unknown, { ledgerId, keys, findings }: Context): void {
   let incident: Incident
   let acknowledged: unknown
   try {
     const json = item as Record<string, unknown>
     const account = json.statement === undefined ? undefined : statedNode(json)
-    const publicKey = account === undefined ? undefined : keys.get(account)
-    if (publicKey === undefined) throw new TypeError('not signed by a node of the policy')
-    incident = verifyStatement({ name: 'incident', signed: signedOf(json), ledgerId: genesis.ledgerId, publicKey })
+    const known = account === undefined ? undefined : keys.get(account)
+    if (known === undefined) throw new TypeError('not signed by a node of the policy')
+    incident = verifiedBy(known, json, ledgerId)
     acknowledged = json.acknowledged
   } catch (error) {
     const message = `incident ${number} of ${node.name} is not a signed statement: ${messageOf(error)}`

@@ -1,7 +1,5 @@
 /** The nodes under audit: each is asked alone, and what it fails to do becomes a finding that names it. */
 import type { VerifiedCheckpoint } from '@healthblock/chain/checkpoint'
-import { genesisPolicy, receiptCheckpoint } from '@healthblock/chain/checkpoint'
-import type { Genesis } from '@healthblock/chain/genesis'
 import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { isRuntimeError, messageOf } from '@healthblock/runtime/errors'
@@ -108,13 +106,13 @@ export class Nodes {
   }
 
   /** The newest checkpoint of every node that serves a good one. */
-  async heads(genesis: Genesis, chain: ChainName, nowMs: number): Promise<NodeHead[]> {
-    const heads = await Promise.all(this.answering.map((node) => this.head(genesis, chain, node, nowMs)))
+  async heads(chain: ChainName, nowMs: number): Promise<NodeHead[]> {
+    const heads = await Promise.all(this.answering.map((node) => this.head(chain, node, nowMs)))
     return heads.flatMap((head) => (head === undefined ? [] : [head]))
   }
 
   /** The newest checkpoint of one node: cosigned by a quorum, with the line of a log key, and not stale; else a finding. */
-  async head(genesis: Genesis, chain: ChainName, node: LiveNode, nowMs: number): Promise<NodeHead | undefined> {
+  async head(chain: ChainName, node: LiveNode, nowMs: number): Promise<NodeHead | undefined> {
     const asked = await this.ask(node, (client, url) => client.checkpointNote(chain, { url }))
     if (asked.kind === 'gone') return undefined
     const name = node.name
@@ -129,13 +127,12 @@ export class Nodes {
     this.onNote({ chain, node: name, note })
     let checkpoint: VerifiedCheckpoint
     try {
-      checkpoint = this.#client.verifyCheckpoint(chain, note)
+      checkpoint = await this.#client.verifyCheckpoint(chain, note, node.url)
     } catch (error) {
       return refuse(messageOf(error))
     }
     try {
-      const policy = genesisPolicy(genesis, chain)
-      receiptCheckpoint({ note, origin: this.#client.origin(chain), policy })
+      this.#client.trail.receiptForm(chain, note)
     } catch (error) {
       const message = `${name} serves a checkpoint of ${chain} without the line of a log key: ${messageOf(error)}`
       this.#findings.add({ code: 'checkpoint.log-line', chain, node: name, message })

@@ -3,6 +3,7 @@
  * by the policy before it, so nobody's word is needed: receipts carry the steps that they need, followers and auditors fetch them from any
  * node, and a node checks what its peers hand it in the same way.
  */
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import {
   chainOrigin,
   genesisPolicy,
@@ -14,7 +15,7 @@ import {
   verifyReceiptCheckpoint,
 } from './checkpoint.ts'
 import { ChainError } from './errors.ts'
-import type { Genesis } from './genesis.ts'
+import { type Genesis, genesisAccounts } from './genesis.ts'
 import { governActs, parseGovernArgument } from './governing.ts'
 import { leafHash, verifyInclusion } from './merkle.ts'
 import { logPolicyOf } from './policy.ts'
@@ -64,12 +65,18 @@ export const trailStepsMax = 4096
 export class PolicyTrail {
   readonly genesis: Genesis
   readonly #policies: Record<ChainName, LogPolicy>[]
+  /** Node keys by account (hex), of each policy. */
+  readonly #nodeKeys: ReadonlyMap<string, Uint8Array>[]
   /** Index of the `govern` that set each policy; -1 for that of genesis. */
   readonly #governIndices = [-1]
   readonly #passed: Passed[] = []
 
   constructor(genesis: Genesis) {
     this.genesis = genesis
+    const { nodes } = genesisAccounts(genesis)
+    this.#nodeKeys = [
+      new Map(genesis.body.nodes.map(([, node], position) => [toHex(nodes[position] as Uint8Array), node])),
+    ]
     this.#policies = [{ userchain: genesisPolicy(genesis, 'userchain'), docchain: genesisPolicy(genesis, 'docchain') }]
   }
 
@@ -114,6 +121,16 @@ export class PolicyTrail {
   /** The newest policy of a chain that the trail knows. */
   newest(chain: ChainName): LogPolicy {
     return this.policies(chain, Number.MAX_SAFE_INTEGER)[0] as LogPolicy
+  }
+
+  /** Key with which a node of the newest policy signs its answers; undefined for anybody else. */
+  nodeKeyOf(account: Uint8Array): Uint8Array | undefined {
+    return this.#nodeKeys.at(-1)?.get(toHex(account))
+  }
+
+  /** True if the trail has a step for this leaf. */
+  knows(step: TrailStep): boolean {
+    return this.#of(step.chain).some((passed) => equalBytes(passed.step.leaf, step.leaf))
   }
 
   /** Its number: that of genesis is 0. */
@@ -200,6 +217,7 @@ export class PolicyTrail {
       const policy = policyOf(leaf)
       if (policy === undefined) throw fail('not a policy')
       this.#policies.push({ userchain: logPolicyOf(policy, 'userchain'), docchain: logPolicyOf(policy, 'docchain') })
+      this.#nodeKeys.push(new Map(policy.nodes.map(([, account, node]) => [toHex(account), node])))
       this.#governIndices.push(index)
       this.#passed.push({ step, chain, k: this.#policies.length - 1, index, size, root })
       return

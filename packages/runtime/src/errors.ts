@@ -22,6 +22,8 @@ export type RuntimeErrorDetail =
   | { code: 'ERR_NO_SOURCE'; attempts: readonly string[] }
   | { code: 'ERR_LEDGER_CONFLICT'; chain: string; size: number; ownRoot: string; otherRoot: string; url: string }
   | { code: 'ERR_LEDGER_INVALID'; chain: string; height: number; index: number; rule: string }
+  /** The ledger is under a version of the rules that this program does not know: it follows no further. */
+  | { code: 'ERR_LEDGER_RULES'; chain: string; height: number }
   | { code: 'ERR_CURSOR_INVALID'; chain: string }
   | { code: 'ERR_OUTBOX_FULL'; max: number }
   | { code: 'ERR_BLOCK_MISMATCH'; digest: string; url: string }

@@ -11,12 +11,15 @@ import type { LogPolicy, VerifiedCheckpoint } from '@healthblock/chain/checkpoin
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import { parseHead } from '@healthblock/chain/head'
 import { CompactRange } from '@healthblock/chain/merkle'
+import { logPolicyOf } from '@healthblock/chain/policy'
+import { PolicyTrail } from '@healthblock/chain/policy-trail'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { type ChainName, leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { codeOf, isLocalFault, isRuntimeError, messageOf, RuntimeError } from './errors.ts'
 import { ensureFolder } from './files.ts'
+import { finalFault } from './follower-faults.ts'
 import { openLedger, removeStores } from './follower-files.ts'
 import type { FollowedBlock, FollowerEvent, FollowerOptions, Freshness } from './follower-types.ts'
 import { misbehaved } from './http-client.ts'
@@ -82,7 +85,7 @@ export class LedgerFollower {
     this.#chains = { userchain: chain('userchain'), docchain: chain('docchain') }
     this.trust = {
       genesis: this.genesis,
-      policy: (name) => this.policy(name),
+      trail: new PolicyTrail(this.genesis),
       nodeKeyOf: (account) => this.ledger.policy('userchain').nodes.find((node) => equalBytes(node[1], account))?.[2],
     }
     this.client = new LedgerClient({
@@ -121,13 +124,7 @@ export class LedgerFollower {
 
   /** The policy in force for a chain's checkpoints, by the verified state. */
   policy(chain: ChainName): LogPolicy {
-    const { q, nodes } = this.ledger.policy(chain)
-    const user = chain === 'userchain'
-    return {
-      q,
-      cosigners: nodes.map((node) => (user ? node[4] : node[6])),
-      logKeys: nodes.map((node) => (user ? node[3] : node[5])),
-    }
+    return logPolicyOf(this.ledger.policy(chain), chain)
   }
 
   /** An account's live public key (0 root, 1 op, 2 node or store key), by the verified state: for `createTokenGuard`. */
@@ -480,6 +477,16 @@ export class LedgerFollower {
       this.#wake()
     }
     this.#saw(chain, checkpoint)
+    this.#compareTrail(chain, url)
+  }
+
+  /** The heads that the policy trail proves are this history's: else a quorum has signed two. */
+  #compareTrail(chain: ChainName, url: string): void {
+    for (const { chain: name, size, root } of this.trust.trail.heads) {
+      if (name !== chain || size > this.head(chain).size) continue
+      const own = this.ledger.index(chain).boundary(size)
+      if (own === undefined || !equalBytes(own.root, root)) this.#conflict(chain, url, { size, root })
+    }
   }
 
   #rangeOf(chain: ChainName): CompactRange {
@@ -496,7 +503,7 @@ export class LedgerFollower {
     if (note === undefined) throw misbehaved(url, 'blocks without a checkpoint')
     let checkpoint: VerifiedCheckpoint
     try {
-      checkpoint = this.client.verifyCheckpoint(chain, note)
+      checkpoint = await this.client.verifyCheckpoint(chain, note, url)
     } catch (error) {
       throw misbehaved(url, messageOf(error), error)
     }
@@ -549,24 +556,8 @@ export class LedgerFollower {
           { cause: error },
         )
       }
-      // The leaves are under the quorum's signatures, so the quorum itself has signed what no rule allows.
-      const { rule, index } = ((error as { detail?: { rule?: string; index?: number } }).detail ?? {}) as {
-        rule?: string
-        index?: number
-      }
-      if (rule === undefined) throw error
-      const detail = {
-        code: 'ERR_LEDGER_INVALID',
-        chain,
-        height: frame.height,
-        index: index ?? frame.firstIndex,
-        rule,
-      } as const
-      const typed = new RuntimeError(
-        `a quorum has signed block ${frame.height} of ${chain}, which breaks ${rule}`,
-        detail,
-        { cause: error },
-      )
+      const typed = finalFault(error, chain, frame)
+      if (typed === undefined) throw error
       this.#halt(typed)
       this.#emit({ type: 'invalid', chain, url, error: typed })
       throw typed

@@ -85,9 +85,10 @@ describe('LedgerClient', () => {
     const stop = new AbortController()
     const heights: number[] = []
     const listening = (async () => {
-      for await (const { frame } of client.stream('userchain', 2, { signal: stop.signal })) {
+      for await (const { url, frame } of client.stream('userchain', 2, { signal: stop.signal })) {
         heights.push(frame.height)
-        expect(client.verifyCheckpoint('userchain', frame.checkpoint as string).size).toBeGreaterThan(frame.firstIndex)
+        const { size } = await client.verifyCheckpoint('userchain', frame.checkpoint as string, url)
+        expect(size).toBeGreaterThan(frame.firstIndex)
         if (heights.length === 1) history.block('userchain', [history.algorithm()])
         if (heights.length === 2) stop.abort()
       }

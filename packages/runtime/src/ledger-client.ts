@@ -3,17 +3,11 @@
  * promises and refusals must be signed by a node of the policy, checkpoints by a quorum, receipts and states must prove
  * themselves. A node whose answer fails is left alone for ten minutes; one that does not answer is tried last for a while.
  */
-import {
-  type CosignerPolicy,
-  chainOrigin,
-  genesisPolicy,
-  type LogPolicy,
-  type VerifiedCheckpoint,
-  verifyCheckpoint,
-} from '@healthblock/chain/checkpoint'
-import { type Genesis, genesisAccount } from '@healthblock/chain/genesis'
-import { verifyProof } from '@healthblock/chain/proof'
-import { verifyReceipt } from '@healthblock/chain/receipt'
+import { chainOrigin, type VerifiedCheckpoint } from '@healthblock/chain/checkpoint'
+import type { Genesis } from '@healthblock/chain/genesis'
+import { PolicyTrail } from '@healthblock/chain/policy-trail'
+import { parseProof, verifyProof } from '@healthblock/chain/proof'
+import { parseTrail, verifyReceipt } from '@healthblock/chain/receipt'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { verifyStateProof } from '@healthblock/chain/state-tree'
 import {
@@ -42,20 +36,16 @@ const streamSilenceMsMax = 45_000
 /** Whose word counts: a follower's verified state, or genesis alone (`genesisTrust`). Read for each answer. */
 export interface LedgerTrust {
   readonly genesis: Genesis
-  /** The policy in force for a chain's checkpoints. */
-  policy(chain: ChainName): LogPolicy
+  /** What checkpoints are checked against; it grows as nodes show further steps. */
+  readonly trail: PolicyTrail
   /** The node key of an account of the policy in force. */
   nodeKeyOf(account: Uint8Array): Uint8Array | undefined
 }
 
-/** What genesis alone says: right until the first change of policy. */
+/** Genesis, and the policy trail from there on as nodes prove it. */
 export function genesisTrust(genesis: Genesis): LedgerTrust {
-  const keys = new Map(genesis.body.nodes.map(([, node]) => [toHex(genesisAccount(genesis.ledgerId, node)), node]))
-  return {
-    genesis,
-    policy: (chain) => genesisPolicy(genesis, chain),
-    nodeKeyOf: (account) => keys.get(toHex(account)),
-  }
+  const trail = new PolicyTrail(genesis)
+  return { genesis, trail, nodeKeyOf: (account) => trail.nodeKeyOf(account) }
 }
 
 /** A transaction on its way. */
@@ -186,7 +176,7 @@ export class LedgerClient {
         accepted: [422],
         signal: options.signal,
       })
-      return this.#checked(url, () => this.#submissionOf(url, chain, transactions, answer))
+      return this.#onTrail(url, () => this.#submissionOf(url, chain, transactions, answer))
     }
     const others = this.sources.candidates().filter((url) => url !== options.avoid)
     return this.sources.attempt(work, { first: others[0] })
@@ -209,7 +199,7 @@ export class LedgerClient {
     const work = async (url: string): Promise<readonly Answer[]> => {
       const headers = { 'content-type': 'application/cbor' }
       const answer = await this.#call(url, `/v1/${chain}/answers`, { body, headers, timeoutMs, signal: options.signal })
-      return this.#checked(url, () => this.#answersOf(chain, ids, answer.bytes))
+      return this.#onTrail(url, () => this.#answersOf(chain, ids, answer.bytes))
     }
     return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
   }
@@ -323,18 +313,18 @@ export class LedgerClient {
     const work = async (url: string): Promise<VerifiedCheckpoint & { url: string; note: string }> => {
       const { bytes } = await this.#call(url, `/${chain}/checkpoint`, { signal: options.signal })
       const note = new TextDecoder().decode(bytes)
-      return this.#checked(url, () => ({ ...this.verifyCheckpoint(chain, note), url, note }))
+      return { ...(await this.verifyCheckpoint(chain, note, url)), url, note }
     }
     return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
   }
 
-  /** Verifies a checkpoint of a chain against the policy in force. Throws as chain's `verifyCheckpoint`. */
-  verifyCheckpoint(
-    chain: ChainName,
-    note: string,
-    policy: CosignerPolicy = this.#options.trust.policy(chain),
-  ): VerifiedCheckpoint {
-    return verifyCheckpoint({ note, origin: this.origin(chain), policy })
+  /**
+   * Verifies a checkpoint that a node served, under the policy that the trail gives its size.
+   *
+   * @throws {RuntimeError} `ERR_SOURCE_MISBEHAVED`.
+   */
+  verifyCheckpoint(chain: ChainName, note: string, url: string): Promise<VerifiedCheckpoint> {
+    return this.#onTrail(url, () => this.trail.verify(chain, note))
   }
 
   /** A tile's bytes, or an entry bundle's; not verified. `path` as chain's `./tile` writes it (`tile/0/000`). */
@@ -353,7 +343,7 @@ export class LedgerClient {
     const work = async (url: string): Promise<VerifiedState> => {
       const path = `/v1/${chain}/state?key=${toBase64Url(key)}`
       const { bytes } = await this.#call(url, path, { token: true, signal: options.signal })
-      return this.#checked(url, () => this.#stateOf(chain, key, parseJson(bytes)))
+      return this.#onTrail(url, () => this.#stateOf(chain, key, parseJson(bytes)))
     }
     return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
   }
@@ -411,6 +401,41 @@ export class LedgerClient {
     } catch (error) {
       this.sources.note(url, error)
       throw error
+    }
+  }
+
+  /** The policy trail that this client goes by. */
+  get trail(): PolicyTrail {
+    return this.#options.trust.trail
+  }
+
+  /**
+   * Takes the steps of the policy trail that a node has and this client lacks.
+   *
+   * @returns True if there were any.
+   * @throws {RuntimeError} `ERR_SOURCE_MISBEHAVED` for a trail that does not hold.
+   */
+  async refreshTrail(url: string, options: Awaitable = {}): Promise<boolean> {
+    const { trail } = this
+    const { bytes } = await this.#call(url, '/v1/trail', {
+      signal: options.signal,
+      sizeBytesMax: blocksSizeBytesMax,
+    })
+    const before = trail.steps.length
+    this.#checked(url, () => {
+      for (const step of parseTrail(bytes)) if (!trail.knows(step)) trail.extend(step)
+    })
+    return trail.steps.length > before
+  }
+
+  /** As `#checked`, once more if the node shows that the policy has changed since this client looked. */
+  async #onTrail<T>(url: string, read: () => T): Promise<T> {
+    try {
+      return this.#checked(url, read)
+    } catch (error) {
+      const grew = await this.refreshTrail(url).catch(() => false)
+      if (!grew) throw error
+      return this.#checked(url, read)
     }
   }
 
@@ -503,7 +528,7 @@ export class LedgerClient {
 
   #stateOf(chain: ChainName, key: Uint8Array, json: Record<string, unknown>): VerifiedState {
     const seal = fromBase64(textOf(json.seal))
-    const policy = this.#options.trust.policy(chain)
+    const { policy } = this.trail.verify(chain, parseProof(textOf(json.inclusion)).checkpoint)
     const proved = verifyProof({ proof: textOf(json.inclusion), leaf: seal, origin: this.origin(chain), policy })
     const { h: height, st: root } = parseSealLeaf(seal)
     const given = json.proof as { siblings?: unknown; leaf?: unknown } | undefined

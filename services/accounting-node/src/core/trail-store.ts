@@ -7,7 +7,7 @@ import { CompactRange, inclusionProofAsync, leafHash, type TreeNode } from '@hea
 import { PolicyTrail, type TrailStep } from '@healthblock/chain/policy-trail'
 import { encodeProof } from '@healthblock/chain/proof'
 import { type ChainName, chains } from '@healthblock/chain/transaction'
-import { encodeUtf8, equalBytes } from '@healthblock/encoding/bytes'
+import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import type { CborValue } from '@healthblock/encoding/cbor'
 import { type Journal, openJournal } from './journal.ts'
 import { Mutex } from './mutex.ts'
@@ -64,8 +64,7 @@ export class TrailStore {
   async add(step: TrailStep): Promise<void> {
     await this.#lock.run(async () => {
       // Nodes hold the same steps with other cosignatures.
-      const isSame = (known: TrailStep): boolean => known.chain === step.chain && equalBytes(known.leaf, step.leaf)
-      if (this.trail.steps.some(isSame)) return
+      if (this.trail.knows(step)) return
       this.trail.extend(step)
       await this.#journal.append(encodeMessage(encodeStep(step)))
     })
