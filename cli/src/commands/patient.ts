@@ -1,12 +1,13 @@
-import { existsSync, readFileSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { callNode, type NodeAccess, nodeAccess } from '../cluster/client.ts'
+import { callNode, nodeAccess } from '../cluster/client.ts'
 import { enrolPatient } from '../cluster/enrol.ts'
-import { type ClusterFile, clusterFolder, clusterPaths, readCluster, resolvePerson } from '../cluster/layout.ts'
+import { clusterFolder, clusterPaths, readCluster, resolvePerson } from '../cluster/layout.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseOptions, parseTime, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
+import { erase } from './patient-erase.ts'
+import { type Context, openSession, print, type Session, waitForReceipt } from './patient-session.ts'
 
 const help = `Usage: ./healthblock patient ACTION …
 
@@ -15,6 +16,7 @@ const help = `Usage: ./healthblock patient ACTION …
   stream NAME --record WFDB             stream a recording: [--from S] [--to S] [--speed N|max] [--wait]
   grant NAME DOCTOR                     give a doctor the keys: [--streams ecg,vitals] [--from ISO] [--until ISO]
   revoke NAME DOCTOR [--wait]           change the keys, without this doctor
+  erase NAME --from ISO [--until ISO]   destroy the keys of a period and have its blocks removed: [--streams ecg,vitals]
   readings NAME · diagnoses NAME · grants NAME
   exposure NAME [DOCTOR]                what a doctor can read, or may still hold
   alarms NAME                           what woke the household: findings, silent devices, lost readings
@@ -24,40 +26,6 @@ const help = `Usage: ./healthblock patient ACTION …
 Options: --dir DIR, --json, --passphrase-file FILE (default DIR/secrets/NAME.passphrase)
 DOCTOR is a name of this cluster or an account id.
 `
-
-interface Context {
-  readonly dir: string
-  readonly cluster: ClusterFile
-  readonly io: Io
-  readonly json: boolean
-  readonly options: Readonly<Record<string, string | boolean | undefined>>
-}
-
-/** A session of one person at the household's node. */
-interface Session {
-  readonly access: NodeAccess
-  readonly path: string
-}
-
-async function openSession(context: Context, name: string): Promise<Session> {
-  const { dir, cluster, options } = context
-  const person = resolvePerson(cluster.patients, name, 'patient')
-  const node = cluster.nodes.find(({ role }) => role === 'user')
-  const access = nodeAccess(dir, cluster, person.node !== '' ? person.node : (node?.name ?? 'user'))
-  const file = (options['passphrase-file'] as string | undefined) ?? clusterPaths.passphrase(dir, person.name)
-  if (!existsSync(file)) throw new CommandError(`no passphrase for ${name}: name its file with --passphrase-file`)
-  const passphrase = readFileSync(file, 'utf8').replace(/\r?\n$/, '')
-  const { session } = await callNode<{ session: string }>(access, 'POST', '/v1/sessions', {
-    person: person.account,
-    passphrase,
-  })
-  return { access: { ...access, bearer: session }, path: `/v1/people/${person.account}` }
-}
-
-function print(context: Context, value: unknown, words: () => string): ExitCode {
-  context.io.stdout(context.json ? `${JSON.stringify(value)}\n` : words())
-  return 0
-}
 
 async function add(context: Context, positionals: string[]): Promise<ExitCode> {
   const [name] = takePositionals(positionals, ['NAME'] as const)
@@ -147,23 +115,6 @@ async function stream(context: Context, positionals: string[]): Promise<ExitCode
   const { batches, transactions, lastSequence } = done
   if (!context.json) io.stderr(`${batches} batches sealed${options.wait === true ? ', all with receipts' : ''}\n`)
   return print(context, { batches, transactions, lastSequence }, () => transactions.map((id) => `${id}\n`).join(''))
-}
-
-interface TransactionStatus {
-  readonly status: string
-  readonly receipt?: string
-  readonly refusal?: unknown
-}
-
-async function waitForReceipt(session: Session, id: string, timeoutMs: number): Promise<string | undefined> {
-  const deadline = Date.now() + timeoutMs
-  do {
-    const state = await callNode<TransactionStatus>(session.access, 'GET', `${session.path}/transactions/${id}`)
-    if (state.status === 'refused') throw new CommandError(`${id} was refused`, { refused: state.refusal })
-    if (state.receipt !== undefined) return state.receipt
-    await delay(50)
-  } while (Date.now() < deadline)
-  return undefined
 }
 
 async function grant(context: Context, positionals: string[]): Promise<ExitCode> {
@@ -309,6 +260,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   exposure,
   device,
   switch: turn,
+  erase,
 }
 
 /** `./healthblock patient …`. */

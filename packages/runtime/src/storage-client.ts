@@ -245,10 +245,11 @@ function tooFew(digest: string, verified: number, needed: number): RuntimeError 
   return new RuntimeError(message, { code: 'ERR_RECEIPTS_MISSING', digest, verified, needed })
 }
 
-/** Kubo answers 500 with a sentence for a block that it has not; `services/storage` answers 404 or the same sentence. */
+/** Kubo answers 500 with a sentence for a block that it has not; `services/storage` the same with a code, and 410 for one that its owner erased. */
 function isNotFound(error: unknown): boolean {
   if (!isRuntimeError(error, 'ERR_SOURCE_REFUSED')) return false
   const { status, sourceCode } = error.detail
+  if (sourceCode === 'ERR_BLOCK_ERASED') return true
   return status === 404 || sourceCode === 'ERR_BLOCK_NOT_FOUND' || /not found/i.test(error.message)
 }
 

@@ -13,6 +13,7 @@ import { StorageClient } from '@healthblock/runtime/storage-client'
 import { createTokenSource } from '@healthblock/runtime/token-guard'
 import type { UserNodeConfig, UserNodeSecrets } from './config.ts'
 import { Consent } from './consent/consent.ts'
+import { Erasures } from './consent/erasure.ts'
 import { Settlement } from './consent/settlement.ts'
 import { statusOfCode, UserNodeError } from './errors.ts'
 import { UserNodeEvents } from './events.ts'
@@ -25,6 +26,7 @@ import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
 import { Access } from './routes/access.ts'
 import { registerConsentRoutes } from './routes/consent-routes.ts'
+import { registerErasureRoutes } from './routes/erasure-routes.ts'
 import { registerEventRoutes } from './routes/events-routes.ts'
 import { registerListRoutes } from './routes/list-routes.ts'
 import { registerPeopleRoutes, registerSessionRoutes } from './routes/people-routes.ts'
@@ -47,6 +49,7 @@ export interface Services {
   readonly sessions: Sessions
   readonly consent: Consent
   readonly settlement: Settlement
+  readonly erasures: Erasures
   readonly samples: Samples
   readonly switches: Switches
   readonly alarms: Alarms
@@ -181,16 +184,20 @@ function buildConsent(base: Foundations) {
   const consent = new Consent({ database, people: store, postings, ledger, events, nowMs })
   const reissue = (person: Person): Promise<void> => consent.reissue(person)
   const common = { dir: config.dir, database, nowMs }
+  const sessions = new Sessions({ dir: config.dir, consent, nowMs })
   return {
     consent,
     people: new People({ ...common, store, postings, ledger }),
     settlement: new Settlement({ ...common, people: store, client: follower.client, events, logger, reissue }),
-    sessions: new Sessions({ dir: config.dir, consent, nowMs }),
+    sessions,
+    erasures: new Erasures({ database, people: store, postings, ledger, consent, sessions, nowMs }),
   }
 }
 
-/** From samples to the ledger: `onSettled` is told of each `key` transaction that is final. */
-function buildDelivery(base: Foundations, onSettled: (person: Person, entry: OutboxEntry) => void, wake: () => void) {
+type OnSettled = Readonly<Record<string, (person: Person, entry: OutboxEntry) => void>>
+
+/** From samples to the ledger: `onSettled` has who is told of a type's transactions that are final. */
+function buildDelivery(base: Foundations, onSettled: OnSettled, wake: () => void) {
   const { config, database, store, postings, ledger, events, nowMs, logger, follower, storageOf, stopping } = base
   const { periodMs } = config
   const samples = new Samples(database, nowMs)
@@ -210,7 +217,7 @@ function buildDelivery(base: Foundations, onSettled: (person: Person, entry: Out
   })
   const onFinal = (posting: { what: string; account: Uint8Array }, entry: OutboxEntry): void => {
     const person = store.byAccount(posting.account)
-    if (person !== undefined && posting.what === 'key') onSettled(person, entry)
+    if (person !== undefined && Object.hasOwn(onSettled, posting.what)) onSettled[posting.what]?.(person, entry)
   }
   const delivery = new Delivery({
     database,
@@ -233,11 +240,14 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
   const base = layFoundations(config, logger, stopping)
   const { database, store, postings, ledger, follower, events, storageOf } = base
   const consenting = buildConsent(base)
-  const { people, settlement, sessions } = consenting
-  const onSettled = (person: Person, entry: OutboxEntry): void => {
-    settlement
-      .settle(person, entry)
-      .catch((error: unknown) => logger.error({ err: error }, 'a key transaction could not be settled'))
+  const { people, settlement, sessions, erasures } = consenting
+  const onSettled: OnSettled = {
+    key: (person, entry) => {
+      settlement
+        .settle(person, entry)
+        .catch((error: unknown) => logger.error({ err: error }, 'a key transaction could not be settled'))
+    },
+    erase: (person, entry) => erasures.settle(person, entry),
   }
   const wake = (): void => household.wake()
   const delivering = buildDelivery(base, onSettled, wake)
@@ -353,6 +363,7 @@ export async function createUserNode(options: {
   registerListRoutes(app.fastify, built)
   registerStreamRoutes(app.fastify, built)
   registerConsentRoutes(app.fastify, built)
+  registerErasureRoutes(app.fastify, built)
   registerEventRoutes(app.fastify, built)
   let work: Promise<unknown> = Promise.resolve()
   return {

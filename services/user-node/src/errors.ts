@@ -19,6 +19,8 @@ export type UserNodeErrorDetail =
   | { code: 'ERR_JOB_UNKNOWN'; job: string }
   | { code: 'ERR_TRANSACTION_UNKNOWN'; id: string }
   | { code: 'ERR_BUFFER_FULL' }
+  | { code: 'ERR_ERASURE_INVALID'; field: string }
+  | { code: 'ERR_ERASURE_PENDING' }
 
 /** The one error of this service. Its message is meant for the person who asked. */
 export class UserNodeError extends Error {
@@ -51,4 +53,6 @@ export const statusOfCode: Readonly<Record<UserNodeErrorDetail['code'], number>>
   ERR_JOB_UNKNOWN: 404,
   ERR_TRANSACTION_UNKNOWN: 404,
   ERR_BUFFER_FULL: 503,
+  ERR_ERASURE_INVALID: 400,
+  ERR_ERASURE_PENDING: 503,
 }

@@ -3,7 +3,7 @@ import { diagnosisStreamId } from '@healthblock/chain/diagnosis-stream'
 import { type EnvelopeEntry, type TransactionBody, transactionId } from '@healthblock/chain/transaction'
 import { composeEnvelope, sealEnvelope } from '@healthblock/crypto/envelope'
 import { type HeldNodes, type HotStoreContents, hotWindowDays, type LiveGrant } from '@healthblock/crypto/hot-store'
-import { newStreamRoot, restrictNodes, type TreeNode } from '@healthblock/crypto/key-tree'
+import { newStreamRoot, restrictNodes, shredNodes, type TreeNode } from '@healthblock/crypto/key-tree'
 import { compareBytes, equalBytes } from '@healthblock/encoding/bytes'
 import type { Person } from '../people/person.ts'
 
@@ -52,6 +52,25 @@ export function hotPart(held: readonly HeldNodes[], epochNow: number, epochLengt
     first,
     nodes: restrictNodes(nodes as TreeNode[], { first, from: epochNow, until }),
   }))
+}
+
+/** What remains of held nodes when a period of some streams is destroyed, and the nodes to be wiped then. */
+export function shredHeld(
+  held: readonly HeldNodes[],
+  period: { streams: readonly Uint8Array[]; fromEpoch: number; untilEpoch: number; generationMax: number },
+): { kept: HeldNodes[]; gone: TreeNode[][] } {
+  const { streams, fromEpoch: from, untilEpoch: until, generationMax } = period
+  const gone: TreeNode[][] = []
+  const kept = held.map((each) => {
+    const isMeant = each.generation <= generationMax && streams.some((stream) => equalBytes(stream, each.stream))
+    if (!isMeant) return each
+    const nodes = each.nodes as TreeNode[]
+    const left = shredNodes(nodes, { first: each.first, from, until })
+    // What is kept whole is the same memory.
+    gone.push(nodes.filter((node) => !left.some((other) => other.key === node.key)))
+    return { ...each, nodes: left }
+  })
+  return { kept: kept.filter(({ nodes }) => nodes.length > 0), gone }
 }
 
 /** Who gets the keys of which window of one generation. */

@@ -13,6 +13,7 @@ import {
   type Transaction,
 } from '@healthblock/chain/transaction'
 import type { HeldNodes, LiveGrant } from '@healthblock/crypto/hot-store'
+import { wipeNodes } from '@healthblock/crypto/key-tree'
 import { randomBytes } from '@healthblock/crypto/random'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { type OpenVault, sealRoots } from '@healthblock/crypto/vault'
@@ -34,11 +35,12 @@ import {
   packEnvelopes,
   rotateHot,
   sealGrantEnvelope,
+  shredHeld,
   userchainId,
 } from './compose.ts'
 
 /** Why a `key` transaction was made (packages/chain SPEC.md §6). */
-export const reasons = { grant: 1, revoke: 2, rotate: 3, panic: 4 } as const
+export const reasons = { grant: 1, revoke: 2, rotate: 3, panic: 4, erase: 6 } as const
 // A sender's clock may be ahead of the leader's: one hour of the 24 that the rules allow is left for that.
 const validityMs = 23 * 3_600_000
 const rightsDefault = 1 | 2
@@ -111,8 +113,43 @@ export class Consent {
   }
 
   /** A rotation to the same grantees: before the hot store's keys run out, or on request. */
-  rotate(person: Person): Promise<{ tx: Uint8Array; changedAtMs: number }> {
-    return this.#inTurn(person, () => this.#rotate(person, [], reasons.rotate))
+  rotate(
+    person: Person,
+    why: typeof reasons.rotate | typeof reasons.erase = reasons.rotate,
+  ): Promise<{ tx: Uint8Array; changedAtMs: number }> {
+    return this.#inTurn(person, () => this.#rotate(person, [], why))
+  }
+
+  /**
+   * Destroys the keys of a period, in the vault first and then, in one transaction with what `record` writes, in the hot
+   * store. It takes its turn with grants and rotations. Nothing brings these keys back.
+   *
+   * @param period.generationMax - newest generation whose keys go.
+   * @param save - makes the vault durable.
+   * @returns what `record` gave.
+   */
+  shred(
+    person: Person,
+    vault: OpenVault,
+    period: { streams: readonly Uint8Array[]; fromEpoch: number; untilEpoch: number; generationMax: number },
+    save: () => void,
+    record: () => Uint8Array | undefined,
+  ): Promise<Uint8Array | undefined> {
+    return this.#inTurn(person, async () => {
+      const { database, people } = this.#deps
+      const inVault = shredHeld(vault.contents.nodes, period)
+      vault.contents = { ...vault.contents, nodes: inVault.kept }
+      save()
+      const inHot = shredHeld(person.hot.nodes, period)
+      const hot = { ...person.hot, nodes: inHot.kept }
+      const recorded = database.transaction(() => {
+        people.writeHot(person, hot)
+        return record()
+      })
+      person.hot = hot
+      for (const nodes of [...inVault.gone, ...inHot.gone]) wipeNodes(nodes)
+      return recorded
+    })
   }
 
   /** The first generation of a new account: no cut, no envelope. Its roots are in vault and hot store already. */

@@ -131,10 +131,13 @@ export class Sessions {
   }
 
   /** Moves roots that the hot store sealed meanwhile into the vault, and writes it. */
-  absorbRoots({ person, vault }: Session): Promise<void> {
-    return this.#consent.absorbRoots(person, vault, () =>
-      writeFileDurably(vaultPath(this.#dir, person.account), vault.encode(), { mode: 0o600 }),
-    )
+  absorbRoots(session: Session): Promise<void> {
+    return this.#consent.absorbRoots(session.person, session.vault, () => this.saveVault(session))
+  }
+
+  /** Writes the open vault over its file. */
+  saveVault({ person, vault }: Session): void {
+    writeFileDurably(vaultPath(this.#dir, person.account), vault.encode(), { mode: 0o600 })
   }
 
   /**

@@ -69,7 +69,11 @@ CREATE TABLE switched (
 ALTER TABLE alarm ADD COLUMN ended INTEGER;
 `
 
+const erasures = `
+CREATE TABLE erasure (tx BLOB PRIMARY KEY, account BLOB NOT NULL, body BLOB NOT NULL, asked INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+`
+
 /** Opens `node.db`, making it if absent. */
 export function openNodeDatabase(path: string): Database {
-  return openDatabase({ path, synchronous: 'full', migrations: [schema, devices] })
+  return openDatabase({ path, synchronous: 'full', migrations: [schema, devices, erasures] })
 }

@@ -1,0 +1,39 @@
+import { callNode } from '../cluster/client.ts'
+import { CommandError, type ExitCode, UsageError } from '../io.ts'
+import { parseTime, takePositionals } from '../options.ts'
+import { type Context, openSession, print, waitForReceipt } from './patient-session.ts'
+
+interface Erased {
+  readonly transactionId: string | null
+  readonly from: string
+  readonly until: string
+  readonly ranges: readonly { stream: string; from: number; to: number }[]
+  readonly cids: readonly string[]
+}
+
+const eraseTimeoutMs = 120_000
+
+/** `./healthblock patient erase NAME --from ISO [--until ISO] [--streams …]`. */
+export async function erase(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name] = takePositionals(positionals, ['NAME'] as const)
+  const { options } = context
+  const from = parseTime(options.from as string | undefined, 'from')
+  if (from === undefined) throw new UsageError('erase needs --from ISO')
+  const until = parseTime(options.until as string | undefined, 'until') ?? Date.now()
+  const streams = (options.streams as string | undefined)?.split(',').map((kind) => kind.trim())
+  const session = await openSession(context, name)
+  const body = { from, until, ...(streams === undefined ? {} : { streams }) }
+  const erased = await callNode<Erased>(session.access, 'POST', `${session.path}/erasures`, body, eraseTimeoutMs)
+  const { transactionId } = erased
+  const receipt = transactionId === null ? null : await waitForReceipt(session, transactionId, eraseTimeoutMs)
+  if (receipt === undefined) {
+    throw new CommandError(`the keys are destroyed; ${transactionId} is not committed yet: the node keeps trying`)
+  }
+  return print(context, { ...erased, receipt }, () => {
+    const records = erased.ranges.reduce((sum, { from: first, to }) => sum + to - first + 1, 0)
+    const proof = erased.cids.length > 0 ? `\nproof later: ./healthblock storage proof ${erased.cids.join(' ')}` : ''
+    return `${records} records from ${erased.from} to ${erased.until}: keys destroyed, blocks are removed after the time for disputes
+receipt      ${receipt ?? 'none: there was nothing on record'}${proof}
+`
+  })
+}

@@ -1,0 +1,188 @@
+/**
+ * A person erases a period of her streams. Its keys are destroyed in the vault and in the hot store, so that nobody can
+ * be granted that period again, and an `erase` transaction says so on Userchain, upon which every storage node removes
+ * the blocks once the time for disputes is over. A period that reaches into the present begins with a rotation: what
+ * comes after it is sealed under other keys.
+ */
+import { type SequenceRange, signTransaction, type TransactionBody } from '@healthblock/chain/transaction'
+import { equalBytes, fromHex } from '@healthblock/encoding/bytes'
+import { decodeCbor } from '@healthblock/encoding/cbor'
+import type { OutboxEntry } from '@healthblock/runtime/outbox'
+import type { Database } from '@healthblock/runtime/sqlite'
+import { UserNodeError } from '../errors.ts'
+import { epochOf, type LedgerView } from '../ledger-view.ts'
+import type { Person, PersonStore, PersonStream } from '../people/person.ts'
+import type { Session, Sessions } from '../people/sessions.ts'
+import type { Postings } from '../store/postings.ts'
+import { userchainId } from './compose.ts'
+import { type Consent, reasons } from './consent.ts'
+
+type EraseBody = Extract<TransactionBody, { t: 'erase' }>
+
+// A sender's clock may be ahead of the leader's: one hour of the 24 that the rules allow is left for that.
+const validityMs = 23 * 3_600_000
+/** Most ranges of one transaction; a stream has one. */
+const rangesMax = 64
+/** GDPR article 17, as the ledger names the reason. */
+const lawErasure = 17
+const pollMs = 100
+/** Refusals for having come at the wrong time. */
+const rulesOfOrder = new Set(['erase.counter', 'erase.expiry', 'outbox.dependency'])
+
+interface Dependencies {
+  readonly database: Database
+  readonly people: PersonStore
+  readonly postings: Postings
+  readonly ledger: LedgerView
+  readonly consent: Consent
+  readonly sessions: Sessions
+  readonly nowMs: () => number
+}
+
+/** What a person asks for: whole epochs that the period touches. */
+export interface ErasureRequest {
+  readonly streams: readonly PersonStream[]
+  readonly fromMs: number
+  readonly untilMs: number
+}
+
+/** What was erased. */
+export interface Erased {
+  /** Id of the `erase` transaction; undefined if no record lies in the period. */
+  readonly tx: Uint8Array | undefined
+  readonly ranges: readonly SequenceRange[]
+  /** SHA-256 of each erased block. */
+  readonly digests: readonly Uint8Array[]
+  /** The period in epochs, the last one not included. */
+  readonly fromEpoch: number
+  readonly untilEpoch: number
+}
+
+/** Erasures of the household's people. */
+export class Erasures {
+  readonly #deps: Dependencies
+
+  constructor(deps: Dependencies) {
+    this.#deps = deps
+  }
+
+  /**
+   * Erases a period. When it returns, its keys are destroyed and the transaction is durable in this node.
+   *
+   * @param waitMs - how long records of the period that are still on their way to the ledger are waited for.
+   * @throws {UserNodeError} `ERR_ERASURE_INVALID` for an empty period; `ERR_ERASURE_PENDING` if records of it are not on
+   *   the ledger yet: nothing is destroyed then.
+   */
+  async erase(session: Session, request: ErasureRequest, waitMs: number): Promise<Erased> {
+    const { ledger, consent, sessions, nowMs } = this.#deps
+    const { person } = session
+    const { epochLengthMs } = ledger
+    const now = nowMs()
+    const fromEpoch = epochOf(request.fromMs, epochLengthMs)
+    const untilEpoch = epochOf(Math.min(request.untilMs, now) + epochLengthMs - 1, epochLengthMs)
+    if (fromEpoch >= untilEpoch || request.streams.length === 0) {
+      throw new UserNodeError('there is nothing between these times', { code: 'ERR_ERASURE_INVALID', field: 'until' })
+    }
+    let generationMax = person.hot.generation
+    let requires: Uint8Array | undefined
+    if (untilEpoch > epochOf(now, epochLengthMs)) requires = (await consent.rotate(person, reasons.erase)).tx
+    else generationMax = Number.MAX_SAFE_INTEGER
+    const period = { streams: request.streams, fromEpoch, untilEpoch, generationMax }
+    await this.#untilRecorded(person, period, waitMs)
+    await sessions.absorbRoots(session)
+    const found = this.#recordsOf(person, period)
+    const tx = await consent.shred(
+      person,
+      session.vault,
+      { ...period, streams: period.streams.map(({ stream }) => stream) },
+      () => sessions.saveVault(session),
+      () => (found.ranges.length === 0 ? undefined : this.#post(person, found.ranges, requires)),
+    )
+    return { tx, ...found, fromEpoch, untilEpoch }
+  }
+
+  /** Signs a refused erasure again, with the next counter. Its keys are gone already. */
+  settle(person: Person, entry: OutboxEntry): void {
+    if (entry.status !== 'refused') return
+    const { database } = this.#deps
+    const row = database.get('SELECT body FROM erasure WHERE tx = ? AND account = ?', fromHex(entry.id), person.account)
+    if (row === undefined) return
+    // What is refused for anything else would be refused again.
+    if (!rulesOfOrder.has(entry.rule ?? '')) return
+    const { ranges } = decodeCbor(row.body as Uint8Array) as unknown as EraseBody
+    database.transaction(() => this.#post(person, ranges, undefined))
+  }
+
+  /** Inside the caller's transaction. */
+  #post(person: Person, ranges: readonly SequenceRange[], requires: Uint8Array | undefined): Uint8Array {
+    const { database, people, postings, ledger, nowMs } = this.#deps
+    const n = people.nextCounter(person, nowMs())
+    const x = nowMs() + validityMs
+    const body: EraseBody = { v: 1, t: 'erase', a: person.account, n, x, ranges: [...ranges], law: lawErasure }
+    const transaction = signTransaction({
+      ledgerId: ledger.ledgerId,
+      chain: 'userchain',
+      body,
+      signers: [{ account: person.account, key: 1, signingKey: person.opKey }],
+    })
+    const tx = userchainId(ledger.ledgerId, transaction.bodyBytes)
+    postings.add({ tx, account: person.account, what: 'erase', leaf: transaction.leaf, requires }, nowMs())
+    const columns = 'tx, account, body, asked'
+    database.run(
+      `INSERT INTO erasure (${columns}) VALUES (?, ?, ?, ?)`,
+      tx,
+      person.account,
+      transaction.bodyBytes,
+      nowMs(),
+    )
+    return tx
+  }
+
+  /** Numbers are given in the order of epochs, so a period is one range of each stream. */
+  #recordsOf(person: Person, period: Period): { ranges: SequenceRange[]; digests: Uint8Array[] } {
+    const ranges: SequenceRange[] = []
+    const digests: Uint8Array[] = []
+    for (const { stream } of period.streams) {
+      const rows = this.#deps.database.all(
+        `SELECT sequence, cid FROM batch WHERE account = ? AND stream = ? AND epoch >= ? AND epoch < ? AND generation <= ?
+         ORDER BY sequence`,
+        ...[person.account, stream, period.fromEpoch, period.untilEpoch, period.generationMax],
+      )
+      const [first, last] = [rows[0], rows.at(-1)]
+      if (first === undefined || last === undefined) continue
+      ranges.push([stream, Number(first.sequence), Number(last.sequence)])
+      digests.push(...rows.map(({ cid }) => cid as Uint8Array).filter((cid) => !equalBytes(cid, noBlock)))
+    }
+    return { ranges: ranges.slice(0, rangesMax), digests }
+  }
+
+  async #untilRecorded(person: Person, period: Period, waitMs: number): Promise<void> {
+    const deadline = performance.now() + waitMs
+    const isWaiting = (): boolean =>
+      period.streams.some(
+        ({ stream }) =>
+          this.#deps.database.get(
+            `SELECT 1 FROM batch WHERE account = ? AND stream = ? AND epoch >= ? AND epoch < ? AND generation <= ?
+             AND state <> 'committed' LIMIT 1`,
+            ...[person.account, stream, period.fromEpoch, period.untilEpoch, period.generationMax],
+          ) !== undefined,
+      )
+    while (isWaiting()) {
+      if (performance.now() > deadline) {
+        const message = 'records of this period are on their way to the ledger: try again when they are there'
+        throw new UserNodeError(message, { code: 'ERR_ERASURE_PENDING' })
+      }
+      await new Promise((resolve) => setTimeout(resolve, pollMs))
+    }
+  }
+}
+
+const noBlock = new Uint8Array(32)
+
+interface Period {
+  readonly streams: readonly PersonStream[]
+  readonly fromEpoch: number
+  readonly untilEpoch: number
+  /** Newest generation that the period means. */
+  readonly generationMax: number
+}

@@ -1,0 +1,72 @@
+/** A patient erases a period, through real processes: keys, ledger, every storage node. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { writeRecord } from '../support/record.ts'
+
+interface Erased {
+  readonly transactionId: string
+  readonly receipt: string
+  readonly ranges: { stream: string; from: number; to: number }[]
+  readonly cids: string[]
+}
+
+interface Reading {
+  readonly stream: string
+  readonly sequence: number
+  readonly generation: number
+}
+
+describe.skipIf(!hasRedis)('erasure of a period', { timeout: 180_000 }, () => {
+  let cluster: TestCluster
+  let record: string
+  let erased: Erased
+
+  beforeAll(async () => {
+    cluster = await TestCluster.start({ doctors: 1, patients: ['anna'], periodMs: 5_000 })
+    for (const { name } of cluster.file.nodes.filter(({ role }) => role === 'storage')) {
+      await cluster.kill(name)
+      await cluster.restart(name, { STORAGE_ERASE_DELAY_SECONDS: '1' })
+    }
+    record = await writeRecord(cluster.root, { seconds: 60, rhythm: 'irregular' })
+    await cluster.ok('patient', 'grant', 'anna', 'doctor-a')
+    await cluster.ok('patient', 'stream', 'anna', '--record', record, '--to', '20', '--speed', 'max', '--wait')
+  }, 180_000)
+
+  afterAll(() => cluster?.remove())
+
+  test('its keys are destroyed, it is on record, and the receipt verifies', async () => {
+    const from = new Date(Date.now() - 3_600_000).toISOString()
+    erased = await cluster.ok<Erased>('patient', 'erase', 'anna', '--from', from, '--streams', 'ecg')
+    expect(erased.ranges).toEqual([{ stream: expect.any(String), from: 1, to: erased.cids.length }])
+    expect(erased.cids.length).toBeGreaterThan(2)
+    expect(await cluster.ok<{ ok: boolean }>('verify', erased.receipt)).toMatchObject({ ok: true })
+  })
+
+  test('no storage node keeps a block of it, and one command proves it', async () => {
+    const proof = await eventually('the removal everywhere', 60_000, async () => {
+      const { code, value } = await cluster.run<{ isGone: boolean; blocks: { nodes: object }[] }>(
+        ...['storage', 'proof', ...erased.cids],
+      )
+      return code === 0 ? value : undefined
+    })
+    expect(proof.isGone).toBe(true)
+    for (const { nodes } of proof.blocks) expect(Object.values(nodes)).toEqual(['erased', 'erased', 'erased'])
+  })
+
+  test('streaming goes on under other keys, and a doctor cannot diagnose what was erased', async () => {
+    await cluster.ok(
+      ...['patient', 'stream', 'anna', '--record', record, '--from', '20', '--to', '30', '--speed', 'max', '--wait'],
+    )
+    const newest = (await cluster.ok<Reading[]>('patient', 'readings', 'anna')).at(-1) as Reading
+    expect(newest.generation).toBe(2)
+    const post = (sequence: number) =>
+      cluster.run<{ refused: { rule: string } }>(
+        ...['doctor', 'post', 'doctor-a', 'anna', '--in', `${newest.stream}:${sequence}`, '--text', `${record}.hea`],
+      )
+    await eventually('a diagnosis of what is new', 60_000, async () =>
+      (await post(newest.sequence)).code === 0 ? true : undefined,
+    )
+    const refused = await post(1)
+    expect(refused.code).toBe(1)
+  })
+})
