@@ -1,9 +1,15 @@
-/** Rotation and revocation of the user node against the real rules of the ledger: crypto's proof, lines 1, 2, 4 and 6. */
+/**
+ * The proof that rotation works, at the level of bytes: the user node's own parts over a real database file, against the
+ * real rules of the ledger. The number of what is proven stands in each name; test/e2e/rotation.test.ts has the same
+ * numbers through running services, packages/crypto/src/rotation.test.ts those of the keys alone.
+ */
 import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { liveAt } from '@healthblock/chain/live-at'
 import { userTables } from '@healthblock/chain/tables'
 import { parseTransactionLeaf, signTransaction } from '@healthblock/chain/transaction'
+import { openEnvelope } from '@healthblock/crypto/envelope'
 import type { OpenVault } from '@healthblock/crypto/vault'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
@@ -11,6 +17,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { noEnd } from '../services/user-node/src/consent/compose.ts'
 import { Settlement } from '../services/user-node/src/consent/settlement.ts'
 import { UserNodeEvents } from '../services/user-node/src/events.ts'
+import { epochKeyOf } from '../services/user-node/src/people/person.ts'
 import { canOpen, openAll, TestHome } from './support/home.ts'
 import { type TestDoctor, TestLedger } from './support/ledger.ts'
 
@@ -38,7 +45,7 @@ function grantAll(vault: OpenVault, doctor: TestDoctor) {
 }
 
 describe('a revocation', { timeout: 60_000 }, () => {
-  test('leaves the ex-doctor without a key for anything sealed afterwards, and the other with one', async () => {
+  test('1: leaves the ex-doctor without a key for anything sealed afterwards, and the other with one', async () => {
     const [a, b] = [world.enrolDoctor(), world.enrolDoctor()]
     const vault = await node.enrol()
     const leaves: Uint8Array[] = []
@@ -65,7 +72,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
     vault.close()
   })
 
-  test('is one transaction whose old envelopes nobody can post again', async () => {
+  test('2: is one transaction whose old envelopes nobody can post again', async () => {
     const a = world.enrolDoctor()
     const vault = await node.enrol()
     await grantAll(vault, a)
@@ -81,11 +88,34 @@ describe('a revocation', { timeout: 60_000 }, () => {
       signers: [{ account: person.account, key: 1, signingKey: person.opKey }],
     })
     expect(world.judge(again.leaf)).toMatchObject({ verdict: 'refused', rule: 'key.env' })
+    // Nor for the next generation, under whatever name, after the doctor was revoked.
+    await node.consent.revoke(node.person(), () => true)
+    node.commitAll()
+    const generation = node.person().hot.generation
+    const [seen, first] = [granted.seen, node.person().hot.first]
+    for (const [gid] of granted.env) {
+      const body = { ...granted, open: [], close: [], cut: [], n: world.nowMs + 2000, gen: generation, first, seen }
+      for (const env of [granted.env, granted.env.map(([, , bytes]) => [gid, generation, bytes] as const)]) {
+        const replayed = signTransaction({
+          ledgerId: world.ledger.ledgerId,
+          chain: 'userchain',
+          body: { ...body, env },
+          signers: [{ account: person.account, key: 1, signingKey: person.opKey }],
+        })
+        expect(world.judge(replayed.leaf)).toMatchObject({ verdict: 'refused', rule: 'key.env' })
+      }
+    }
+    const [, , bytes] = granted.env[0] as (typeof granted.env)[number]
+    for (const wrong of [{ generation }, { grantId: new Uint8Array(16) }, { recipient: world.organisation }]) {
+      const place = { patient: person.account, grantId: granted.env[0]?.[0] as Uint8Array, generation: 1 }
+      const context = { ledgerId: world.ledger.ledgerId, ...place, recipient: a.account, ...wrong }
+      await expect(openEnvelope({ keyPair: a.kem, context, envelope: bytes })).rejects.toThrow()
+    }
     vault.close()
   })
 
   test.each([['in order'], ['the later one first']])(
-    'two made offline both take effect, %s, and the stream goes on',
+    '4: two made offline both take effect, %s, and the stream goes on',
     async (order) => {
       const [a, b] = [world.enrolDoctor(), world.enrolDoctor()]
       const vault = await node.enrol()
@@ -124,7 +154,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
   )
 
   test.each([['returns after it'], ['arrives before it']])(
-    'does not wait for a grant parked at a gateway that %s',
+    '3: does not wait for a grant parked at a gateway that %s',
     async (order) => {
       const [a, b] = [world.enrolDoctor(), world.enrolDoctor()]
       const vault = await node.enrol()
@@ -151,7 +181,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
     },
   )
 
-  test('survives a crash right after it: the new generation is in use and its transaction waits', async () => {
+  test('6: survives a crash right after it: the new generation is in use and its transaction waits', async () => {
     const a = world.enrolDoctor()
     const vault = await node.enrol()
     await grantAll(vault, a)
@@ -171,7 +201,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
     vault.close()
   })
 
-  test('that expired before it could be sent is signed again, with the same keys', async () => {
+  test('6: that expired before it could be sent is signed again, with the same keys', async () => {
     const [a, b] = [world.enrolDoctor(), world.enrolDoctor()]
     const vault = await node.enrol()
     await grantAll(vault, a)
@@ -202,7 +232,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
     vault.close()
   })
 
-  test('that was refused while there was no room to write that down is settled by a later round, once', async () => {
+  test('6: that was refused while there was no room to write that down is settled by a later round, once', async () => {
     const a = world.enrolDoctor()
     const vault = await node.enrol()
     await grantAll(vault, a)
@@ -243,7 +273,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
     vault.close()
   })
 
-  test('is not undone by a folder that was restored from before it', async () => {
+  test('6: is not undone by a folder that was restored from before it', async () => {
     const a = world.enrolDoctor()
     const vault = await node.enrol()
     await grantAll(vault, a)
@@ -271,4 +301,261 @@ describe('a revocation', { timeout: 60_000 }, () => {
     world.commit(node.iot())
     vault.close()
   })
+})
+
+/** All orders of a list. */
+function permutations<T>(items: readonly T[]): T[][] {
+  if (items.length <= 1) return [[...items]]
+  return items.flatMap((item, position) =>
+    permutations(items.filter((_, other) => other !== position)).map((rest) => [item, ...rest]),
+  )
+}
+
+test('4: readings and two rotations, in all 120 orders: the stream goes on, without a gap, nothing of the wrong generation', {
+  timeout: 120_000,
+}, async () => {
+  const [a, b] = [world.enrolDoctor(), world.enrolDoctor()]
+  const vault = await node.enrol()
+  await grantAll(vault, a)
+  node.commitAll()
+  await grantAll(vault, b)
+  node.commitAll()
+  vault.close()
+  const five: Uint8Array[] = []
+  const readings = (): void => {
+    node.seal()
+    node.seal()
+    five.push(node.iot())
+  }
+  const rotation = async (doctor: TestDoctor): Promise<void> => {
+    await node.consent.revoke(node.person(), ({ recipient }) => equalBytes(recipient, doctor.account))
+    world.nowMs += 5
+    five.push(node.leaves('key').at(-1) as Uint8Array)
+  }
+  readings()
+  await rotation(a)
+  readings()
+  await rotation(b)
+  readings()
+  const { account } = node.person()
+  const ecg = node.stream('ecg').stream
+  const grants = node.database.all('SELECT gid FROM grants').map(({ gid }) => gid as Uint8Array)
+  const records = node.records()
+  for (const order of permutations([0, 1, 2, 3, 4])) {
+    const fork = world.fork()
+    const verdicts = fork.deliver(order.map((position) => five[position] as Uint8Array))
+    const state = fork.ledger.state('userchain')
+    // Only the earlier rotation may be refused: the later one repeats its cuts and closes.
+    for (const [at, verdict] of verdicts.entries()) {
+      if (order[at] === 1) expect(verdict.verdict, order.join()).toMatch(/^(valid|refused)$/)
+      else expect(verdict, order.join()).toEqual({ verdict: 'valid' })
+    }
+    expect(userTables.currentGeneration.get(state, account)).toBe(3)
+    expect(grants.map((gid) => userTables.grant.get(state, account, gid)?.c !== undefined)).toEqual([true, true])
+    expect(userTables.last.get(state, account, ecg)?.[0]).toBe(6)
+    const index = fork.ledger.index('userchain')
+    const committed = records.map(({ sequence }) => index.record(account, ecg, sequence))
+    expect(committed.map((entry) => [entry?.generation, entry?.kind])).toEqual(
+      records.map(({ generation }) => [generation, 0]),
+    )
+  }
+})
+
+describe('a window', { timeout: 120_000 }, () => {
+  const epochMs = 2_000
+
+  beforeEach(() => {
+    node.database.close()
+    rmSync(dir, { recursive: true })
+    dir = mkdtempSync(join(tmpdir(), 'rotation-'))
+    world = new TestLedger(startMs, epochMs)
+    node = new TestHome(world, dir)
+  })
+
+  test('5: opens its first and its last epoch and neither the one before nor the one after, over several generations', async () => {
+    const doctors = Array.from({ length: 12 }, () => world.enrolDoctor())
+    const vault = await node.enrol()
+    const absorb = () => node.consent.absorbRoots(node.person(), vault, () => {})
+    const base = Math.floor(world.nowMs / epochMs)
+    for (let i = 0; i < 20; i++) {
+      node.seal()
+      if (i % 7 === 6) {
+        await node.consent.rotate(node.person())
+        await absorb()
+      }
+    }
+    const leaves = node.commitAll()
+    const nowEpoch = Math.floor(world.nowMs / epochMs)
+    const ecg = node.stream('ecg').stream
+    const windows = doctors.map((_, i) => {
+      // From anywhere in the past, or the near future, to anywhere in the next epochs.
+      const from = base + ((i * 5) % (nowEpoch - base + 3))
+      return { from, until: Math.max(nowEpoch, from) + 2 + (i % 6) }
+    })
+    for (const [i, { from, until }] of windows.entries()) {
+      const request = { streams: [ecg], fromMs: from * epochMs, untilMs: until * epochMs + (i % 2) * 700 }
+      await node.consent.grant(node.person(), vault, { to: (doctors[i] as TestDoctor).account, ...request })
+      await absorb()
+      leaves.push(...node.commitAll())
+    }
+    for (let i = 0; i < 22; i++) {
+      node.seal()
+      if (i % 9 !== 8) continue
+      await node.consent.rotate(node.person())
+      await absorb()
+      leaves.push(...node.commitAll())
+    }
+    const records = node.records()
+    expect(new Set(records.map(({ generation }) => generation)).size).toBeGreaterThan(4)
+    world.commit(node.iot())
+    for (const [i, { from, until }] of windows.entries()) {
+      const held = await openAll(world, node.person(), doctors[i] as TestDoctor, leaves)
+      const opened = records.filter(({ block }) => canOpen(held, block)).map(({ sequence }) => sequence)
+      const inside = records.filter(({ epoch }) => from <= epoch && epoch < until).map(({ sequence }) => sequence)
+      expect(opened, `window ${i}: ${from} to ${until}`).toEqual(inside)
+      expect(inside.length).toBeGreaterThan(0)
+    }
+    vault.close()
+  })
+
+  test('5: ends on the ledger at its moment: no diagnosis after it is judged under a grant that lives', async () => {
+    const doctor = world.enrolDoctor()
+    const vault = await node.enrol()
+    const untilMs = world.nowMs + 3 * epochMs + 500
+    const streams = [node.stream('ecg').stream]
+    const request = { to: doctor.account, streams, fromMs: world.nowMs, untilMs }
+    const { grantId } = await node.consent.grant(node.person(), vault, request)
+    node.commitAll()
+    const s = world.ledger.head('userchain').size
+    const at = (timeMs: number) =>
+      liveAt(world.ledger.state('userchain'), { patient: node.person().account, gid: grantId, s, timeMs })
+    expect(at(untilMs - 1)).toBeDefined()
+    expect(at(untilMs)).toBeUndefined()
+    world.nowMs = untilMs
+    // A rotation does not renew what has run out.
+    await node.consent.rotate(node.person())
+    expect(node.person().hot.grants).toEqual([])
+    expect(parseTransactionLeaf(node.leaves('key').at(-1) as Uint8Array).body).toMatchObject({ env: [] })
+    await expect(node.consent.grant(node.person(), vault, request)).rejects.toMatchObject({
+      detail: { code: 'ERR_GRANT_INVALID', field: 'until' },
+    })
+    await expect(
+      node.consent.grant(node.person(), vault, { ...request, fromMs: world.nowMs, untilMs: world.nowMs + 1 }),
+    ).rejects.toMatchObject({ detail: { code: 'ERR_GRANT_INVALID', field: 'until' } })
+    vault.close()
+  })
+
+  test('5: the hot store keeps neither the past nor the future of an ended generation', async () => {
+    const vault = await node.enrol()
+    const old = node.seal()
+    world.nowMs += 50 * epochMs
+    const late = node.seal()
+    await node.consent.forget(node.person(), late.epoch)
+    const reaches = (epoch: number, generation: number): boolean =>
+      epochKeyOf(node.person().hot.nodes, { stream: node.stream('ecg').stream, generation, epoch }) !== undefined
+    expect([old.epoch, late.epoch, late.epoch + 1000].map((epoch) => reaches(epoch, 1))).toEqual([false, true, true])
+    await node.consent.rotate(node.person())
+    expect([late.epoch, late.epoch + 3].map((epoch) => reaches(epoch, 1))).toEqual([true, false])
+    expect(reaches(late.epoch + 1000, 2)).toBe(true)
+    // The vault opens all of it still.
+    const held = vault.contents.nodes.filter(({ stream }) => equalBytes(stream, node.stream('ecg').stream))
+    const keys = held.map((each) => ({ ...each, nodes: [...each.nodes] }))
+    expect([old, late].map(({ block }) => canOpen(keys, block))).toEqual([true, true])
+    vault.close()
+  })
+})
+
+test('6: a crash at each step of a revocation loses neither keys nor readings, and undoes nothing that was answered', {
+  timeout: 120_000,
+}, async () => {
+  const [a, b] = [world.enrolDoctor(), world.enrolDoctor()]
+  const vault = await node.enrol()
+  await grantAll(vault, a)
+  const leaves = node.commitAll()
+  await grantAll(vault, b)
+  leaves.push(...node.commitAll())
+  let before = node.seal()
+  world.commit(node.iot())
+  let crashes = 0
+  for (let step = 1; ; step++) {
+    // The process dies at its step-th call of the database from the click on.
+    let calls = 0
+    const { database } = node
+    for (const name of ['run', 'get', 'all'] as const) {
+      const call = database[name].bind(database) as (...args: unknown[]) => unknown
+      Object.assign(database, {
+        [name]: (...args: unknown[]) => {
+          if (++calls >= step) throw new Error('dies here')
+          return call(...args)
+        },
+      })
+    }
+    const answer = await node.consent
+      .revoke(node.person(), ({ recipient }) => equalBytes(recipient, b.account))
+      .catch(() => undefined)
+    node.restart()
+    const after = node.seal()
+    if (answer !== undefined) {
+      expect(after.generation).toBe(before.generation + 1)
+      break
+    }
+    crashes++
+    // Not answered, so nothing happened: the keys of before are in use, nothing of a new generation waits.
+    expect([after.generation, after.sequence]).toEqual([before.generation, before.sequence + 1])
+    expect(node.leaves('key')).toEqual([])
+    expect(node.person().hot.grants).toHaveLength(2)
+    expect(node.database.get('SELECT count(*) AS n FROM cut')?.n).toBe(0)
+    world.commit(node.iot())
+    const held = await openAll(world, node.person(), b, leaves)
+    expect(canOpen(held, after.block)).toBe(true)
+    before = after
+  }
+  expect(crashes).toBeGreaterThan(10)
+  leaves.push(...node.commitAll())
+  world.commit(node.iot())
+  const [last] = node.records().slice(-1)
+  const opens = async (doctor: TestDoctor): Promise<boolean> =>
+    canOpen(await openAll(world, node.person(), doctor, leaves), last?.block as Uint8Array)
+  expect([await opens(a), await opens(b)]).toEqual([true, false])
+  vault.close()
+})
+
+test('7: with 1,000 doctors a revocation is one transaction, and every entry is at most 65,535 bytes', {
+  timeout: 600_000,
+}, async () => {
+  const entryBytesMax = 65_535
+  const vault = await node.enrol()
+  const doctors = Array.from({ length: 1_000 }, () => world.enrolDoctor())
+  for (const [position, doctor] of doctors.entries()) {
+    await grantAll(vault, doctor)
+    if (position % 100 === 99) await node.consent.absorbRoots(node.person(), vault, () => {})
+    for (const leaf of node.commitAll()) expect(leaf.length).toBeLessThanOrEqual(entryBytesMax)
+  }
+  const [first, last] = [doctors[0], doctors.at(-1)] as [TestDoctor, TestDoctor]
+  world.nowMs += 10
+  const { tx } = await node.consent.revoke(node.person(), ({ recipient }) => equalBytes(recipient, first.account))
+  const posted = node.postings.unhanded()
+  expect(Math.max(...posted.map(({ leaf }) => leaf.length))).toBeLessThanOrEqual(entryBytesMax)
+  // The first of them ends the access, whatever becomes of the others.
+  const [revocation, ...envelopes] = posted
+  expect(posted.filter(({ what }) => what === 'key').map((posting) => toHex(posting.tx))).toEqual([toHex(tx)])
+  expect(toHex(revocation?.tx as Uint8Array)).toBe(toHex(tx))
+  const { account } = node.person()
+  world.commit(revocation?.leaf as Uint8Array)
+  const state = world.ledger.state('userchain')
+  const closed = node.database.all('SELECT gid FROM grants WHERE closed IS NOT NULL')
+  expect(closed).toHaveLength(1)
+  expect(userTables.grant.get(state, account, closed[0]?.gid as Uint8Array)?.c).toBeDefined()
+  for (const { leaf } of envelopes) world.commit(leaf)
+  const after = node.seal()
+  const leaves = posted.map(({ leaf }) => leaf)
+  const opens = async (doctor: TestDoctor): Promise<boolean> =>
+    canOpen(await openAll(world, node.person(), doctor, leaves), after.block)
+  expect([await opens(first), await opens(last)]).toEqual([false, true])
+  const entries = leaves.flatMap((leaf) => {
+    const { body } = parseTransactionLeaf(leaf)
+    return body.t === 'key' || body.t === 'envelope' ? body.env : []
+  })
+  expect(entries).toHaveLength(999)
+  vault.close()
 })

@@ -19,6 +19,53 @@ export interface TestDoctor {
   readonly kem: KemKeyPair
 }
 
+function openInMemory(genesis: Uint8Array): Ledger {
+  return Ledger.open({ genesis, stores: { userchain: new MemoryChainStore(), docchain: new MemoryChainStore() } })
+}
+
+/** Commits one block of these leaves. Throws if one of them is not valid. */
+function commitBlock(ledger: Ledger, leaves: readonly Uint8Array[], nowMs: number): PendingBlock {
+  const candidates = leaves.map(parseTransactionLeaf)
+  const { pending, verdicts } = ledger.buildBlock({ chain: 'userchain', candidates, nowMs })
+  const wrong = verdicts.find((verdict) => verdict?.verdict !== 'valid')
+  if (wrong !== undefined || pending === undefined) throw new Error(`not valid: ${JSON.stringify(wrong)}`)
+  ledger.commit(pending)
+  return pending
+}
+
+/** Another course that a ledger may take from some point on. */
+export class Fork {
+  readonly ledger: Ledger
+  nowMs: number
+  constructor(ledger: Ledger, nowMs: number) {
+    this.ledger = ledger
+    this.nowMs = nowMs
+  }
+
+  /**
+   * Gives leaves to the ledger in this order, each tried again after every other one as long as it is deferred: what a
+   * gateway and a sender's outbox do together. Returns each one's last verdict.
+   */
+  deliver(leaves: readonly Uint8Array[]): Verdict[] {
+    const verdicts: (Verdict | undefined)[] = leaves.map(() => undefined)
+    const tryAt = (position: number): boolean => {
+      const leaf = leaves[position] as Uint8Array
+      const verdict = this.ledger.judge('userchain', parseTransactionLeaf(leaf), { atMs: this.nowMs })
+      verdicts[position] = verdict
+      if (verdict.verdict !== 'valid') return false
+      this.nowMs += 10
+      commitBlock(this.ledger, [leaf], this.nowMs)
+      return true
+    }
+    for (let position = 0; position < leaves.length; position++) {
+      if (!tryAt(position)) continue
+      const isOpen = (other: number): boolean => verdicts[other]?.verdict === 'deferred'
+      for (let other = 0; other < position; other++) if (isOpen(other) && tryAt(other)) other = -1
+    }
+    return verdicts as Verdict[]
+  }
+}
+
 /** A ledger of one organisation; its clock is the test's. */
 export class TestLedger {
   readonly ledger: Ledger
@@ -26,6 +73,9 @@ export class TestLedger {
   readonly op: SigningKey = generateSigningKey()
   nowMs: number
   #counter = 0
+  readonly #genesis: Uint8Array
+  /** Every block that was committed: its time and its leaves. */
+  readonly #history: { nowMs: number; leaves: Uint8Array[] }[] = []
 
   constructor(startMs: number, epochMs = 3_600_000) {
     this.nowMs = startMs
@@ -42,8 +92,15 @@ export class TestLedger {
       stores: [[0, key(), randomBytes(38)]],
     })
     this.organisation = genesisAccount(ledgerIdOf(genesis), root.publicKey)
-    const stores = { userchain: new MemoryChainStore(), docchain: new MemoryChainStore() }
-    this.ledger = Ledger.open({ genesis, stores })
+    this.#genesis = genesis
+    this.ledger = openInMemory(genesis)
+  }
+
+  /** The same ledger once more, as it is now: what is committed there is not committed here. */
+  fork(): Fork {
+    const ledger = openInMemory(this.#genesis)
+    for (const { leaves, nowMs } of this.#history) commitBlock(ledger, leaves, nowMs)
+    return new Fork(ledger, this.nowMs)
   }
 
   /** What the rules say of a leaf, on top of what is committed. */
@@ -54,11 +111,8 @@ export class TestLedger {
   /** Commits one block of these leaves. Throws if one of them is not valid. */
   commit(...leaves: Uint8Array[]): PendingBlock {
     this.nowMs += 10
-    const candidates = leaves.map(parseTransactionLeaf)
-    const { pending, verdicts } = this.ledger.buildBlock({ chain: 'userchain', candidates, nowMs: this.nowMs })
-    const wrong = verdicts.find((verdict) => verdict?.verdict !== 'valid')
-    if (wrong !== undefined || pending === undefined) throw new Error(`not valid: ${JSON.stringify(wrong)}`)
-    this.ledger.commit(pending)
+    const pending = commitBlock(this.ledger, leaves, this.nowMs)
+    this.#history.push({ nowMs: this.nowMs, leaves })
     return pending
   }
 

@@ -39,15 +39,20 @@ interface Dependencies {
 const roundMs = 250
 // Keys for 30 days are held; a rotation renews them when a third of that is left.
 const renewBeforeMs = 10 * 86_400_000
+// What came while the node was off can be opened for an hour; then the keys of more than a day ago go, hour by hour.
+const forgetEveryMs = 3_600_000
+const rememberMs = 86_400_000
 
 /** The node's own work. */
 export class Household {
   readonly #deps: Dependencies
   #ring: (() => void) | undefined
   #isRung = false
+  #forgetDueMs: number
 
   constructor(deps: Dependencies) {
     this.#deps = deps
+    this.#forgetDueMs = deps.nowMs() + forgetEveryMs
   }
 
   /** Begins the next round at once. */
@@ -79,6 +84,7 @@ export class Household {
     await this.#attempt('deliver', () => delivery.step())
     await this.#attempt('consent', () => settlement.resume((tx) => outbox.find(tx)))
     await this.#attempt('receipts', () => settlement.pursue())
+    await this.#attempt('forget', () => this.#forget())
     await this.#attempt('diagnoses', () => diagnoses.open())
   }
 
@@ -102,6 +108,15 @@ export class Household {
       switches.tend(person, stream)
     }
     await this.#renewKeys(person)
+  }
+
+  /** Once an hour the hot stores lose the keys of the past; the vaults keep them. */
+  async #forget(): Promise<void> {
+    const { store, consent, ledger, nowMs } = this.#deps
+    if (nowMs() < this.#forgetDueMs) return
+    this.#forgetDueMs = nowMs() + forgetEveryMs
+    const epoch = epochOf(nowMs() - rememberMs, ledger.epochLengthMs)
+    for (const person of store.all()) await consent.forget(person, epoch)
   }
 
   /** `register` is on the ledger: the device and the first generation follow, each once. */

@@ -4,7 +4,7 @@ import { type EnvelopeEntry, type TransactionBody, transactionId } from '@health
 import { composeEnvelope, sealEnvelope } from '@healthblock/crypto/envelope'
 import { type HeldNodes, type HotStoreContents, hotWindowDays, type LiveGrant } from '@healthblock/crypto/hot-store'
 import { newStreamRoot, restrictNodes, shredNodes, type TreeNode } from '@healthblock/crypto/key-tree'
-import { compareBytes, equalBytes } from '@healthblock/encoding/bytes'
+import { compareBytes, equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Person } from '../people/person.ts'
 
 /** `until` of a grant without an end. */
@@ -23,9 +23,19 @@ export function sortHeld(held: readonly HeldNodes[]): HeldNodes[] {
 
 /** Joins two lists of held nodes; those of a (stream, generation) that both have are taken from `newer`. */
 export function mergeHeld(older: readonly HeldNodes[], newer: readonly HeldNodes[]): HeldNodes[] {
-  const isReplaced = (held: HeldNodes): boolean =>
-    newer.some((other) => other.generation === held.generation && equalBytes(other.stream, held.stream))
-  return sortHeld([...older.filter((held) => !isReplaced(held)), ...newer])
+  const nameOf = ({ stream, generation }: HeldNodes): string => `${toHex(stream)}/${generation}`
+  const replaced = new Set(newer.map(nameOf))
+  return sortHeld([...older.filter((held) => !replaced.has(nameOf(held))), ...newer])
+}
+
+/** What is left of held nodes when epochs outside [from, until) are forgotten; `until` absent = without end. */
+export function keepEpochs(
+  held: readonly HeldNodes[],
+  range: { from: number; until?: number | undefined },
+): HeldNodes[] {
+  return held
+    .map((each) => ({ ...each, nodes: restrictNodes(each.nodes as TreeNode[], { first: each.first, ...range }) }))
+    .filter(({ nodes }) => nodes.length > 0)
 }
 
 /** Fresh roots for the data streams and for the diagnosis streams of the remaining grantees. */
@@ -180,8 +190,8 @@ export function rotateHot(
     ...hot,
     generation: next.generation,
     first: next.first,
-    // Older generations' nodes stay: they open what was sealed before, and are cut by time when the store is renewed.
-    nodes: mergeHeld(hot.nodes, next.nodes),
+    // Of older generations only what was sealed until now can be opened, and a diagnosis that is on its way: its epoch may be the next.
+    nodes: mergeHeld(keepEpochs(hot.nodes, { from: 0, until: next.first + 2 }), next.nodes),
     grants: next.grants,
     sealedRoots: [...hot.sealedRoots, next.sealedRoots],
   }

@@ -14,7 +14,6 @@ import {
 } from '@healthblock/chain/transaction'
 import type { HeldNodes, LiveGrant } from '@healthblock/crypto/hot-store'
 import { wipeNodes } from '@healthblock/crypto/key-tree'
-import { randomBytes } from '@healthblock/crypto/random'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { type OpenVault, sealRoots } from '@healthblock/crypto/vault'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
@@ -26,10 +25,10 @@ import { epochOf, type LedgerView } from '../ledger-view.ts'
 import type { Person, PersonStore } from '../people/person.ts'
 import type { Postings } from '../store/postings.ts'
 import {
-  grantEpochs,
   hotPart,
   isUnexpired,
   type KeyBody,
+  keepEpochs,
   mergeHeld,
   newRoots,
   packEnvelopes,
@@ -38,26 +37,12 @@ import {
   shredHeld,
   userchainId,
 } from './compose.ts'
+import { checkRequest, type GrantRequest } from './request.ts'
 
 /** Why a `key` transaction was made (packages/chain SPEC.md §6). */
 export const reasons = { grant: 1, revoke: 2, rotate: 3, panic: 4, erase: 6 } as const
 // A sender's clock may be ahead of the leader's: one hour of the 24 that the rules allow is left for that.
 const validityMs = 23 * 3_600_000
-const rightsDefault = 1 | 2
-const rolesThatRead = [2, 5, 6, 7, 8]
-
-/** What a patient asks for. */
-export interface GrantRequest {
-  /** Account of the recipient. */
-  readonly to: Uint8Array
-  readonly streams: readonly Uint8Array[]
-  /** Unix ms; rounded down to an epoch. */
-  readonly fromMs: number
-  /** Unix ms; `noEnd` = without end. */
-  readonly untilMs: number
-  readonly rights?: number | undefined
-  readonly purpose?: number | undefined
-}
 
 interface Parts {
   readonly generation: number
@@ -149,6 +134,16 @@ export class Consent {
       person.hot = hot
       for (const nodes of [...inVault.gone, ...inHot.gone]) wipeNodes(nodes)
       return recorded
+    })
+  }
+
+  /** The hot store forgets the keys of epochs before `epoch`: a thief of the disk is to get the present, not the past. */
+  forget(person: Person, epoch: number): Promise<void> {
+    return this.#inTurn(person, async () => {
+      const { database, people } = this.#deps
+      const hot = { ...person.hot, nodes: keepEpochs(person.hot.nodes, { from: epoch }) }
+      database.transaction(() => people.writeHot(person, hot))
+      person.hot = hot
     })
   }
 
@@ -315,7 +310,7 @@ export class Consent {
     request: GrantRequest,
   ): Promise<{ tx: Uint8Array; grantId: Uint8Array }> {
     const { database, people, ledger, nowMs } = this.#deps
-    const grant = this.#newGrant(person, request)
+    const grant = checkRequest(person, request, this.#deps)
     const { generation, first } = person.hot
     const diagnosisStream = diagnosisStreamId({
       ledgerId: ledger.ledgerId,
@@ -362,55 +357,6 @@ export class Consent {
     person.hot = hot
     vault.contents = { ...vault.contents, nodes }
     return { tx, grantId: grant.grantId }
-  }
-
-  #newGrant(person: Person, request: GrantRequest): LiveGrant {
-    const { ledger, nowMs } = this.#deps
-    const invalid = (field: string, message: string): UserNodeError =>
-      new UserNodeError(message, { code: 'ERR_GRANT_INVALID', field })
-    const recipient = ledger.account(request.to)
-    if (recipient === undefined || !rolesThatRead.includes(recipient.role)) {
-      throw new UserNodeError('nobody with that account can be given access', {
-        code: 'ERR_DOCTOR_UNKNOWN',
-        account: toHex(request.to),
-      })
-    }
-    if (recipient.role === 2 && !recipient.isLicensed) {
-      throw new UserNodeError("this doctor's licence is not in force", {
-        code: 'ERR_DOCTOR_UNKNOWN',
-        account: toHex(request.to),
-      })
-    }
-    if (request.streams.length === 0) throw invalid('streams', 'name at least one stream')
-    if (request.untilMs <= nowMs()) throw invalid('until', 'the end of the access lies in the past')
-    const rights = request.rights ?? rightsDefault
-    if (!Number.isInteger(rights) || rights < 1 || rights > 15)
-      throw invalid('rights', 'rights are a sum of 1, 2, 4 and 8')
-    const from = epochOf(Math.max(0, request.fromMs), ledger.epochLengthMs)
-    const grant: LiveGrant = {
-      grantId: randomBytes(16),
-      recipient: request.to,
-      suite: recipient.suite,
-      kemKey: recipient.kemKey,
-      streams: request.streams,
-      from,
-      until: request.untilMs,
-      rights,
-    }
-    const { until } = grantEpochs(grant, ledger.epochLengthMs)
-    if (until !== undefined && until <= from) {
-      const hours = ledger.epochLengthMs / 3_600_000
-      throw invalid('until', `the window holds no whole period of ${hours} h: keys are given by such periods`)
-    }
-    if (
-      person.hot.grants.some(
-        (other) =>
-          equalBytes(other.recipient, grant.recipient) && other.until === grant.until && other.from === grant.from,
-      )
-    ) {
-      throw invalid('doctor', 'this access is granted already')
-    }
-    return grant
   }
 
   async #envelopesOfHistory(person: Person, grant: LiveGrant, nodes: readonly HeldNodes[]): Promise<EnvelopeEntry[]> {

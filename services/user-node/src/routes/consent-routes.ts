@@ -54,7 +54,8 @@ function registerGrantRoute(app: FastifyInstance, services: Services): void {
     }
     await sessions.absorbRoots(session)
     await services.refresh()
-    const streams = body.streams === undefined ? person.streams : body.streams.map((kind) => streamOfKind(person, kind))
+    const kinds = body.streams === undefined ? undefined : [...new Set(body.streams)]
+    const streams = kinds?.map((kind) => streamOfKind(person, kind)) ?? person.streams
     const granted = await consent.grant(person, vault, {
       to: fromHex(body.doctor),
       streams: streams.map(({ stream }) => stream),
