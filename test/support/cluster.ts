@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createCluster } from '../../cli/src/cluster/create.ts'
+import { type ClusterSize, createCluster } from '../../cli/src/cluster/create.ts'
 import { findProgram } from '../../cli/src/cluster/install.ts'
 import { type ClusterFile, clusterPaths, readCluster } from '../../cli/src/cluster/layout.ts'
 import { readProcess } from '../../cli/src/cluster/processes.ts'
@@ -33,7 +33,7 @@ export class TestCluster {
 
   /** Makes, starts and enrols a cluster. `prepare` is called when its folder is there and nothing runs yet. */
   static async start(
-    size: { doctors: number; patients: string[]; periodMs?: number },
+    size: Pick<ClusterSize, 'doctors' | 'patients'> & Partial<ClusterSize>,
     prepare: (cluster: TestCluster) => void = () => {},
   ): Promise<TestCluster> {
     const cluster = new TestCluster(mkdtempSync(join(tmpdir(), 'healthblock-e2e-')))

@@ -67,6 +67,15 @@ afterEach(async () => {
 const json = { 'content-type': 'application/json' }
 
 describe('createHttpApp', () => {
+  it('takes no number that is not finite, whatever a schema lets pass', async () => {
+    for (const n of ['1e400', 'Infinity', '-Infinity']) {
+      const answer = await app.fastify.inject({ method: 'POST', url: '/echo', payload: { n } })
+      expect([answer.statusCode, answer.json().code]).toEqual([400, 'ERR_REQUEST_INVALID'])
+    }
+    const good = await app.fastify.inject({ method: 'POST', url: '/echo', payload: { n: '12' } })
+    expect(good.json()).toEqual({ n: 12 })
+  })
+
   it('listens on a port of the system, writes its address, and removes it at the stop', async () => {
     const address = await app.listen({ port: 0, dir })
     expect(address.url).toBe(`http://127.0.0.1:${address.port}`)

@@ -15,6 +15,7 @@ import fastify, {
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client'
 import { messageOf, RuntimeError } from './errors.ts'
 import { writeFileDurably } from './files.ts'
+import { findNonFinite } from './finite.ts'
 import type { Logger } from './logger.ts'
 import { createProblem, problemContentType, problemOf, type StatusOfCode } from './problem.ts'
 
@@ -109,6 +110,16 @@ function createFastify(options: HttpAppOptions): FastifyInstance {
   return app
 }
 
+function addNumberGuard(app: FastifyInstance): void {
+  app.addHook('preHandler', async ({ params, query, body }) => {
+    const field =
+      findNonFinite(params, 'params') ?? findNonFinite(query, 'querystring') ?? findNonFinite(body, 'body')
+    if (field === undefined) return
+    const detail = { code: 'ERR_REQUEST_INVALID', field, reason: 'not a finite number' } as const
+    throw new RuntimeError(`${field} is not a finite number`, detail)
+  })
+}
+
 function addErrorHandlers(app: FastifyInstance, options: HttpAppOptions): void {
   const send = (reply: FastifyReply, error: unknown): void => {
     const { problem, headers } = problemOf(error, options.statusOfCode ?? {})
@@ -178,6 +189,7 @@ export async function createHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   const stopping = new AbortController()
   const app = createFastify(options)
   addErrorHandlers(app, options)
+  addNumberGuard(app)
   addMetrics(app, registry)
   await app.register(swagger, {
     openapi: { openapi: '3.1.0', info: { title: options.name, version: options.version } },

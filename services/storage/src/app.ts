@@ -1,6 +1,7 @@
 /** The HTTP surface: who calls, how errors look, how much at once; the routes are in src/routes. */
 
 import { RuntimeError } from '@healthblock/runtime/errors'
+import { findNonFinite } from '@healthblock/runtime/finite'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Authorizer, Principal } from './access/authorizer.ts'
 import { StorageError, type StorageErrorCode } from './errors.ts'
@@ -143,6 +144,12 @@ export function createApp(parts: AppParts): FastifyInstance {
   })
   app.addHook('onResponse', async (request, reply) => {
     events.requestDone(request.routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime / 1000)
+  })
+  app.addHook('preHandler', async ({ query }) => {
+    const field = findNonFinite(query, 'querystring')
+    if (field === undefined) return
+    const reason = 'not a finite number'
+    throw new StorageError(`${field}: ${reason}`, { code: 'ERR_ARGUMENT_INVALID', field, reason })
   })
   app.setErrorHandler((error, request, reply) => {
     const { status, reason, message } = describe(error, request.url)

@@ -14,10 +14,10 @@ const grantBody = {
   properties: {
     doctor: hex32,
     streams: { type: 'array', minItems: 1, maxItems: 16, items: { type: 'string', maxLength: 16 } },
-    from: { type: 'integer', minimum: 0 },
-    until: { type: 'integer', minimum: 0 },
+    from: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
+    until: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
     rights: { type: 'integer', minimum: 1, maximum: 15 },
-    purpose: { type: 'integer', minimum: 0 },
+    purpose: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
   },
 } as const
 
