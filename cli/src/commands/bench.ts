@@ -7,6 +7,7 @@ const benches: Readonly<Record<string, string>> = {
   rotation: 'time and bytes of a change of keys with 1 to 1,000 doctors; click to refused everywhere',
   decoupling: 'bytes and milliseconds of a reading with 1, 10, 100 doctors; bytes of a patient and day',
   audit: 'replayed transactions per second, against what the cores can verify',
+  memory: 'resident memory of an accounting node as its ledger grows, to 100,000 transactions',
   crypto: 'every primitive, both providers',
   ecg: 'accuracy of the ECG analysis on annotated records, per record, gross and average; its speed',
 }
