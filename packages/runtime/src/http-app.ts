@@ -112,8 +112,7 @@ function createFastify(options: HttpAppOptions): FastifyInstance {
 
 function addNumberGuard(app: FastifyInstance): void {
   app.addHook('preHandler', async ({ params, query, body }) => {
-    const field =
-      findNonFinite(params, 'params') ?? findNonFinite(query, 'querystring') ?? findNonFinite(body, 'body')
+    const field = findNonFinite(params, 'params') ?? findNonFinite(query, 'querystring') ?? findNonFinite(body, 'body')
     if (field === undefined) return
     const detail = { code: 'ERR_REQUEST_INVALID', field, reason: 'not a finite number' } as const
     throw new RuntimeError(`${field} is not a finite number`, detail)
