@@ -7,7 +7,7 @@ import { generateKemKeyPair, kemSuiteDefault } from '@healthblock/crypto/envelop
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { concatBytes, toHex } from '@healthblock/encoding/bytes'
 import { writeFileDurably } from '@healthblock/runtime/files'
-import { type ClusterFile, clusterPaths, createClusterFolder, type NodePlan, writeCluster } from './layout.ts'
+import { type ClusterFile, clusterPaths, fillClusterFolder, type NodePlan } from './layout.ts'
 
 /** How large a new cluster is to be. */
 export interface ClusterSize {
@@ -134,8 +134,11 @@ function planNodes(size: ClusterSize): NodePlan[] {
 }
 
 /** Makes a new cluster's folder, ledger, keys and plan. Nothing is started. */
-export async function createCluster(dir: string, size: ClusterSize, startMs: number): Promise<ClusterFile> {
-  await createClusterFolder(dir)
+export function createCluster(dir: string, size: ClusterSize, startMs: number): Promise<ClusterFile> {
+  return fillClusterFolder(dir, () => makeCluster(dir, size, startMs))
+}
+
+async function makeCluster(dir: string, size: ClusterSize, startMs: number): Promise<ClusterFile> {
   const { bytes } = await createLedger(dir, size, startMs)
   const nodes = planNodes(size)
   for (const { name, role } of nodes) {
@@ -146,7 +149,7 @@ export async function createCluster(dir: string, size: ClusterSize, startMs: num
   // The swarm key's public format: github.com/libp2p/specs, pnet/Private-Networks-PSK-V1.md.
   const swarmKey = `/key/swarm/psk/1.0.0/\n/base16/\n${toHex(randomBytes(32))}`
   await writeSecret(join(clusterPaths.secrets(dir), 'swarm.key'), swarmKey)
-  const cluster: ClusterFile = {
+  return {
     v: 1,
     id: randomUUID(),
     ledgerId: toHex(ledgerIdOf(bytes)),
@@ -158,6 +161,4 @@ export async function createCluster(dir: string, size: ClusterSize, startMs: num
     patients: [],
     doctors: [],
   }
-  await writeCluster(dir, cluster)
-  return cluster
 }

@@ -4,9 +4,9 @@
  */
 
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdir, readdir } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
-import { writeFileDurably } from '@healthblock/runtime/files'
+import { readdir, rm } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import { ensureFolder, writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError } from '../io.ts'
 
 /** What a process of a cluster is. */
@@ -55,6 +55,8 @@ export function clusterFolder(dir: string | undefined): string {
 /** Paths inside a cluster's folder. */
 export const clusterPaths = {
   file: (dir: string): string => join(dir, 'cluster.json'),
+  /** There while a cluster is being made, and no longer. */
+  unfinished: (dir: string): string => join(dir, 'unfinished'),
   genesis: (dir: string): string => join(dir, 'genesis.cbor'),
   secrets: (dir: string): string => join(dir, 'secrets'),
   passphrase: (dir: string, person: string): string => join(dir, 'secrets', `${person}.passphrase`),
@@ -78,7 +80,11 @@ export function readCluster(dir: string): ClusterFile {
   if (!existsSync(path)) {
     throw new CommandError(`there is no cluster in ${dir}: make one with ./healthblock up --dir ${dir}`)
   }
-  return JSON.parse(readFileSync(path, 'utf8')) as ClusterFile
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as ClusterFile
+  } catch (cause) {
+    throw new CommandError(`${path} cannot be read: restore it from a backup of its folder`, undefined, { cause })
+  }
 }
 
 /** Replaces `cluster.json`. */
@@ -87,19 +93,38 @@ export async function writeCluster(dir: string, cluster: ClusterFile): Promise<v
 }
 
 /**
- * Makes the folder of a new cluster.
+ * Makes the folder of a new cluster, and fills it by `make`. If that fails nothing is left in it; what an interrupted process left
+ * there was given to nobody yet, and is removed first.
  *
- * @throws {CommandError} if it holds something already: a new ledger never comes to be beside an old one.
+ * @throws {CommandError} if it holds anything else: a new ledger never comes to be beside an old one. {RuntimeError} `ERR_DISK_FULL`,
+ *   `ERR_FILE_FAILED`.
  */
-export async function createClusterFolder(dir: string): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o700 })
+export async function fillClusterFolder(dir: string, make: () => Promise<ClusterFile>): Promise<ClusterFile> {
+  ensureFolder(dir)
+  const marker = clusterPaths.unfinished(dir)
   const found = await readdir(dir)
-  if (found.length > 0) {
+  if (found.includes(basename(marker))) await emptyFolder(dir)
+  else if (found.length > 0) {
     throw new CommandError(
       `${dir} is not empty and holds no cluster (${found.slice(0, 3).join(', ')}…): name an empty folder, or restore cluster.json`,
     )
   }
-  await mkdir(clusterPaths.secrets(dir), { mode: 0o700 })
+  try {
+    writeFileDurably(marker, '')
+    ensureFolder(clusterPaths.secrets(dir))
+    const cluster = await make()
+    await rm(marker)
+    // From here on it is a cluster.
+    await writeCluster(dir, cluster)
+    return cluster
+  } catch (error) {
+    await emptyFolder(dir)
+    throw error
+  }
+}
+
+async function emptyFolder(dir: string): Promise<void> {
+  for (const name of await readdir(dir)) await rm(join(dir, name), { recursive: true, force: true })
 }
 
 /**

@@ -22,7 +22,7 @@ export interface ProcessState {
   readonly url: string | undefined
 }
 
-const startTimeoutMs = 30_000
+const startTimeoutMs = 60_000
 const stopTimeoutMs = 15_000
 
 function readProc(pid: number, name: string): string {
@@ -73,10 +73,37 @@ function readAddress(dir: string, pid: number): string | undefined {
   }
 }
 
+/** A line of a service's log in words: what happened, and why. Lines of other programs stay as they are. */
+function inWords(line: string): string {
+  let fields: { level?: unknown; msg?: unknown; err?: { message?: unknown }; reason?: unknown }
+  try {
+    fields = JSON.parse(line) as typeof fields
+  } catch {
+    return line
+  }
+  if (typeof fields?.msg !== 'string') return line
+  const why = fields.err?.message ?? fields.reason
+  return `${fields.level ?? ''} ${fields.msg}${typeof why === 'string' ? `: ${why}` : ''}`.trim()
+}
+
 /** The last lines that a process logged, for an error message. */
 export async function tailLog(dir: string, lineCount: number): Promise<string> {
   const text = await readFile(join(dir, 'log'), 'utf8').catch(() => '')
-  return text.trimEnd().split('\n').slice(-lineCount).join('\n')
+  return text.trimEnd().split('\n').slice(-lineCount).map(inWords).join('\n')
+}
+
+/** What a process says that it lacks, to be put behind "is not ready". */
+async function missingOf(dir: string, path: string): Promise<string> {
+  const { url } = readProcess(dir)
+  if (url === undefined) return ': it does not listen yet'
+  try {
+    const response = await fetch(new URL(path, url), { signal: AbortSignal.timeout(2_000) })
+    const { checks = [] } = (await response.json()) as { checks?: { name: string; ready: boolean; reason?: string }[] }
+    const reasons = checks.filter(({ ready }) => !ready).map(({ name, reason }) => reason ?? name)
+    return reasons.length === 0 ? '' : `: ${reasons.join('; ')}`
+  } catch {
+    return ''
+  }
 }
 
 /** Starts a process in the background, its output in `DIR/log`. It outlives the command that started it. */
@@ -125,7 +152,7 @@ async function isReady(url: string, path: string): Promise<boolean> {
  * Waits until a started process answers `path` with 2xx.
  *
  * @returns Its URL.
- * @throws {CommandError} with the end of its log, if it ends or is not ready within 30 s.
+ * @throws {CommandError} with the end of its log, if it ends or is not ready within 60 s.
  */
 export async function waitUntilReady(name: string, dir: string, path = '/readyz'): Promise<string> {
   const deadline = Date.now() + startTimeoutMs
@@ -137,7 +164,10 @@ export async function waitUntilReady(name: string, dir: string, path = '/readyz'
     if (url !== undefined && (await isReady(url, path))) return url
     await delay(40)
   }
-  throw new CommandError(`${name} is not ready after 30 s. The end of its log (${dir}/log):\n${await tailLog(dir, 8)}`)
+  const missing = await missingOf(dir, path)
+  throw new CommandError(
+    `${name} is not ready after ${startTimeoutMs / 1000} s${missing}. The end of its log (${dir}/log):\n${await tailLog(dir, 8)}`,
+  )
 }
 
 /** Stops the process of a folder: asks, waits up to 15 s, then ends it. Nothing happens if none runs. */

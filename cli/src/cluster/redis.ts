@@ -1,3 +1,4 @@
+import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { CommandError, type Io } from '../io.ts'
 import { ensureProgram } from './install.ts'
@@ -14,6 +15,42 @@ export async function ensureRedisServer(io: Io): Promise<void> {
   throw new CommandError(
     'Redis 7 is needed: install redis-server (Debian: apt-get install redis-server; macOS: brew install redis), or set REDIS_URL',
   )
+}
+
+const redisPortDefault = 6379
+const redisAnswerMs = 3_000
+
+/**
+ * Makes sure that something listens where REDIS_URL points, before anything is started that would wait for it.
+ *
+ * @throws {CommandError} with what to do; no password is in it.
+ */
+export async function requireRedisAt(redisUrl: string): Promise<void> {
+  let url: URL
+  try {
+    url = new URL(redisUrl)
+  } catch {
+    throw new CommandError('REDIS_URL is not a URL such as redis://127.0.0.1:6379')
+  }
+  if (url.protocol !== 'redis:' && url.protocol !== 'rediss:') {
+    throw new CommandError(`REDIS_URL begins with ${url.protocol}// and must begin with redis:// or rediss://`)
+  }
+  const host = url.hostname.replace(/^\[|\]$/g, '') || '127.0.0.1'
+  const port = Number(url.port || redisPortDefault)
+  const fault = await new Promise<string | undefined>((resolve) => {
+    const end = (outcome: string | undefined): void => {
+      socket.destroy()
+      resolve(outcome)
+    }
+    const socket = createConnection({ host, port }, () => end(undefined))
+    socket.once('error', (error: NodeJS.ErrnoException) => end(error.code ?? error.message))
+    socket.setTimeout(redisAnswerMs, () => end('no answer'))
+  })
+  if (fault !== undefined) {
+    throw new CommandError(
+      `REDIS_URL names ${host}:${port}, where nothing answers (${fault}): start Redis there, correct REDIS_URL, or unset it to have a private one started`,
+    )
+  }
 }
 
 /** A Redis instance of a cluster. */

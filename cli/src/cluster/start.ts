@@ -15,7 +15,7 @@ import { etcdFolders, etcdUrls, startEtcd } from './etcd.ts'
 import { type ClusterFile, clusterPaths, type NodePlan } from './layout.ts'
 import { findFreePort } from './ports.ts'
 import { type ProcessPlan, readProcess, startProcess, stopProcess, tailLog, waitUntilReady } from './processes.ts'
-import { ensureRedisServer, redisConfiguration } from './redis.ts'
+import { ensureRedisServer, redisConfiguration, requireRedisAt } from './redis.ts'
 import { projectRoot } from './root.ts'
 
 interface Addresses {
@@ -72,7 +72,10 @@ async function writeRedisUsers(dir: string, names: string[]): Promise<Map<string
 async function startRedis(dir: string, cluster: ClusterFile, io: Io): Promise<string[]> {
   const given = process.env.REDIS_URL ?? ''
   const nodes = nodesOf(cluster, 'accounting')
-  if (given !== '') return nodes.map(() => given)
+  if (given !== '') {
+    await requireRedisAt(given)
+    return nodes.map(() => given)
+  }
   await ensureRedisServer(io)
   const folder = clusterPaths.redis(dir)
   await mkdir(folder, { recursive: true, mode: 0o700 })
@@ -240,7 +243,12 @@ export async function startNode(
   return waitUntilReady(name, clusterPaths.node(dir, name), '/healthz')
 }
 
-/** Starts every process of a cluster that does not run, in the order in which they need each other. */
+/**
+ * Starts every process of a cluster that does not run, in the order in which they need each other. If one does not start, those that
+ * did are stopped again.
+ *
+ * @throws {CommandError} that says which one, and why.
+ */
 export async function startCluster(
   dir: string,
   cluster: ClusterFile,
@@ -250,6 +258,15 @@ export async function startCluster(
   const running = cluster.nodes.filter(({ name }) => readProcess(clusterPaths.node(dir, name)).pid !== undefined)
   if (running.length === cluster.nodes.length) return
   if (running.length > 0) await stopCluster(dir, cluster)
+  try {
+    await startStopped(dir, cluster, io, extra)
+  } catch (error) {
+    await stopCluster(dir, cluster)
+    throw error
+  }
+}
+
+async function startStopped(dir: string, cluster: ClusterFile, io: Io, extra: ExtraEnvironment): Promise<void> {
   const redisUrls = await startRedis(dir, cluster, io)
   await startEtcd(dir, cluster, io)
   const ports = await choosePorts(cluster)

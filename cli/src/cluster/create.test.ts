@@ -1,0 +1,48 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { canMount, mountSmallDisk } from '../../../test/support/small-disk.ts'
+import { createCluster } from './create.ts'
+import { clusterPaths, readCluster } from './layout.ts'
+
+const size = { accounting: 4, storage: 3, replicas: 3, doctors: 1, patients: ['anna'], periodMs: 10_000 }
+let root: string
+let dir: string
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'hb-create-'))
+  dir = join(root, 'cluster')
+})
+afterEach(() => rmSync(root, { recursive: true }))
+
+test('a new cluster has a ledger, keys and a plan, and no mark of being unfinished', async () => {
+  const made = await createCluster(dir, size, Date.now())
+  expect(readCluster(dir)).toEqual(made)
+  expect(readdirSync(dir)).not.toContain('unfinished')
+})
+
+test('what an interrupted creation left is made anew; what anybody else left is not touched', async () => {
+  mkdirSync(join(dir, 'accounting-0', 'secrets'), { recursive: true })
+  writeFileSync(join(dir, 'accounting-0', 'secrets', 'node.key'), 'old')
+  await expect(createCluster(dir, size, Date.now())).rejects.toThrow('is not empty and holds no cluster')
+  expect(readFileSync(join(dir, 'accounting-0', 'secrets', 'node.key'), 'utf8')).toBe('old')
+  writeFileSync(clusterPaths.unfinished(dir), '')
+  await createCluster(dir, size, Date.now())
+  expect(readFileSync(join(dir, 'accounting-0', 'secrets', 'node.key'), 'utf8')).not.toBe('old')
+})
+
+test.skipIf(!canMount)('a full disk leaves an empty folder, and a word about it', async () => {
+  const disk = mountSmallDisk(dir, 65_536)
+  try {
+    await expect(createCluster(dir, size, Date.now())).rejects.toThrow(/^no room left for /)
+    expect(readdirSync(dir)).toEqual([])
+  } finally {
+    disk.remove()
+  }
+})
+
+test('a damaged plan is said to be one', async () => {
+  await createCluster(dir, size, Date.now())
+  writeFileSync(clusterPaths.file(dir), '{"v": 1, "id"')
+  expect(() => readCluster(dir)).toThrow('restore it from a backup')
+})
