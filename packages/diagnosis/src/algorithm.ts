@@ -5,10 +5,11 @@ import { encodeCbor } from '@healthblock/encoding/cbor'
 /** Name of the algorithm; it names no disease, because it is public. */
 export const algorithmName = 'healthblock-monitor'
 /** Semantic version: patch = same findings, minor = other findings, major = other formats. */
-export const algorithmVersion = '0.2.0'
+export const algorithmVersion = '0.3.0'
 
 /** Files that the findings depend on, from the root of the package. */
 export const algorithmFiles: readonly string[] = [
+  'src/baseline.ts',
   'src/batch.ts',
   'src/diagnose.ts',
   'src/early-warning/news2.ts',
@@ -34,12 +35,13 @@ export const algorithmFiles: readonly string[] = [
   'src/ecg/vote.ts',
   'src/fields.ts',
   'src/findings.ts',
+  'src/limits.ts',
   'src/parameters.ts',
   'src/vitals-stream.ts',
 ]
 
 /** SHA-256 as `hashAlgorithm` gives it over `algorithmFiles`, lower-case hexadecimal; a test keeps it true. */
-export const algorithmHashHex = '526fcb884e393544119a4453664d5281acdf1be08a2c214573a4a582fc6f961b'
+export const algorithmHashHex = '68f08006e2faca1a34615433f795f679054aa156fb4136aabc4a3d0d87283a61'
 
 /**
  * Hash of an algorithm: SHA-256 of the canonical CBOR [name, version, [[path, SHA-256 of the file], …]], the files in bytewise order of their paths.

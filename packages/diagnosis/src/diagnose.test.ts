@@ -245,7 +245,7 @@ describe('document', () => {
           expect(error).toBeInstanceOf(DiagnosisError)
         }
       }),
-      { numRuns: 1500 },
+      { numRuns: 500 },
     )
   })
 

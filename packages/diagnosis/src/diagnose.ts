@@ -1,5 +1,6 @@
 /** The diagnosis of a patient as a function: (records, parameters, carried state) -> (findings, state). See SPEC.md §1. */
 import { type CborMap, encodeCbor } from '@healthblock/encoding/cbor'
+import { baselinesMax } from './baseline.ts'
 import type { ReadingBatch, VitalSign } from './batch.ts'
 import { vitalSigns } from './batch.ts'
 import { EcgStream, type EcgStreamState } from './ecg-stream.ts'
@@ -42,7 +43,7 @@ const read = createFieldReader(wrong)
 const streamName = (stream: Uint8Array) => Array.from(stream, (byte) => byte.toString(16).padStart(2, '0')).join('')
 
 function encodeState(state: State): Uint8Array<ArrayBuffer> {
-  const ecg = state.ecg.map(({ stream, state: s }) => [stream, s.originMs, s.samples, s.rhythm, s.analyser])
+  const ecg = state.ecg.map(({ stream, state: s }) => [stream, s.originMs, s.samples, s.rhythm, s.run, s.analyser])
   const vitals = state.vitals.latest.map(({ sign, atMs, milli }) => [vitalSigns[sign].code, atMs, milli])
   const episodes = state.episodes.map((e) => [
     e.code,
@@ -55,7 +56,15 @@ function encodeState(state: State): Uint8Array<ArrayBuffer> {
     e.count,
     e.isOpen ? 1 : 0,
   ])
-  return encodeCbor({ v: 1, ecg, vitals, episodes })
+  const usual = state.vitals.baselines.map(({ sign, part, level, spread, minutes, away }) => [
+    vitalSigns[sign].code,
+    part,
+    level,
+    spread,
+    minutes,
+    away,
+  ])
+  return encodeCbor({ v: 2, ecg, vitals, usual, episodes })
 }
 
 function parseEpisode(value: unknown): Episode {
@@ -77,32 +86,43 @@ function parseEpisode(value: unknown): Episode {
 }
 
 function parseState(bytes: Uint8Array): State {
-  const map: CborMap = read.map(read.decode(bytes, stateBytesMax), 'state', ['v', 'ecg', 'vitals', 'episodes'])
-  if (map.v !== 1) throw wrong('v', 'is not 1')
+  const map: CborMap = read.map(read.decode(bytes, stateBytesMax), 'state', ['v', 'ecg', 'vitals', 'usual', 'episodes'])
+  if (map.v !== 2) throw wrong('v', 'is not 2')
   const ecg = read.array(map.ecg, 'ecg', ecgStreamsMax).map((item) => {
-    const row = read.array(item, 'ecg', 5)
+    const row = read.array(item, 'ecg', 6)
     return {
       stream: read.text(row[0], 'ecg.stream'),
       state: {
         originMs: read.integer(row[1], 'ecg.origin', timeMax),
         samples: read.integer(row[2], 'ecg.samples', timeMax),
-        rhythm: read.integer(row[3], 'ecg.rhythm', 5),
-        analyser: read.bytes(row[4], 'ecg.analyser', 8192),
+        rhythm: read.integer(row[3], 'ecg.rhythm', 8),
+        run: read.integer(row[4], 'ecg.run', 3),
+        analyser: read.bytes(row[5], 'ecg.analyser', 8192),
       },
     }
   })
+  const signOf = (code: unknown): VitalSign => {
+    const sign = signNames.get(read.integer(code as never, 'vitals.sign', 255))
+    if (sign === undefined) throw wrong('vitals.sign', 'is not known')
+    return sign
+  }
+  const baselines = read.array(map.usual, 'usual', baselinesMax).map((item) => {
+    const row = read.array(item, 'usual', 6)
+    const [part, level, spread, minutes, away] = [3, 1e9, 1e9, timeMax, timeMax].map((most, i) =>
+      read.integer(row[i + 1], 'usual', most),
+    ) as [number, number, number, number, number]
+    return { sign: signOf(row[0]), part, level, spread, minutes, away }
+  })
   const latest = read.array(map.vitals, 'vitals', signNames.size).map((item) => {
     const row = read.array(item, 'vitals', 3)
-    const sign = signNames.get(read.integer(row[0], 'vitals.sign', 255))
-    if (sign === undefined) throw wrong('vitals.sign', 'is not known')
     return {
-      sign,
+      sign: signOf(row[0]),
       atMs: read.integer(row[1], 'vitals.time', timeMax),
       milli: read.integer(row[2], 'vitals.value', 1e9),
     }
   })
-  const episodes = read.array(map.episodes, 'episodes', 32).map(parseEpisode)
-  return { ecg, vitals: { latest }, episodes }
+  const episodes = read.array(map.episodes, 'episodes', 64).map(parseEpisode)
+  return { ecg, vitals: { latest, baselines }, episodes }
 }
 
 /** Begins each ECG stream with what was carried of it. */

@@ -26,6 +26,7 @@ const rhythmCodes: Partial<Record<string, FindingCode>> = {
   VFL: 'ecg.ventricular-fibrillation',
   B: 'ecg.ventricular-bigeminy',
   T: 'ecg.ventricular-trigeminy',
+  IVR: 'ecg.idioventricular-rhythm',
 }
 const rhythmSeverity: Partial<Record<FindingCode, Severity>> = {
   'ecg.possible-af': 'medium',
@@ -33,6 +34,7 @@ const rhythmSeverity: Partial<Record<FindingCode, Severity>> = {
   'ecg.ventricular-fibrillation': 'critical',
   'ecg.ventricular-bigeminy': 'low',
   'ecg.ventricular-trigeminy': 'low',
+  'ecg.idioventricular-rhythm': 'medium',
 }
 
 /** What is carried of an ECG stream: whole numbers and the state of its analyser. */
@@ -42,6 +44,8 @@ export interface EcgStreamState {
   samples: number
   /** Index of the rhythm that lasts among `rhythmCodes`, plus one; 0 = none of them. */
   rhythm: number
+  /** Ventricular beats in a row, at most 3. */
+  run: number
   analyser: Uint8Array
 }
 
@@ -55,6 +59,7 @@ export class EcgStream {
   #originMs = 0
   #samples = 0
   #rhythm: string | undefined
+  #run = 0
   #quality = 'good'
   #placed: Placed[] = []
 
@@ -66,6 +71,7 @@ export class EcgStream {
     this.#originMs = carried.originMs
     this.#samples = carried.samples
     this.#rhythm = rhythmNames[carried.rhythm - 1]
+    this.#run = carried.run
     this.#quality = this.#analyser.quality
   }
 
@@ -125,11 +131,13 @@ export class EcgStream {
       'ecg.tachycardia',
       'ecg.unreadable',
       'ecg.ventricular-beats',
+      'ecg.ventricular-couplet',
       'ecg.pause',
     ]
     for (const code of [...codes, ...(Object.values(rhythmCodes) as FindingCode[])])
       this.#episodes.end(code, this.endMs)
     this.#rhythm = undefined
+    this.#run = 0
     this.#quality = 'good'
   }
 
@@ -166,6 +174,7 @@ export class EcgStream {
       this.#see('ecg.ventricular-beats', tick, tick, 'low', 0)
       this.#episodes.end('ecg.ventricular-beats', atMs)
     }
+    this.#countRun(beat.symbol === 'V', from, tick, atMs)
     if (rate === 0 || intervalMs === 0) return
     const { bradycardiaBelow, tachycardiaAbove } = this.#parameters
     if (rate < bradycardiaBelow) this.#see('ecg.bradycardia', from, tick, rate < 40 ? 'high' : 'medium', rate * 1000)
@@ -174,6 +183,15 @@ export class EcgStream {
     else if (rate <= tachycardiaAbove - 5) this.#episodes.end('ecg.tachycardia', atMs)
     const code = this.#rhythm === undefined ? undefined : rhythmCodes[this.#rhythm]
     if (code !== undefined) this.#see(code, tick, tick, rhythmSeverity[code] ?? 'medium', rate * 1000)
+  }
+
+  /** Two ventricular beats and then another one are a couplet; three are a rhythm. */
+  #countRun(isVentricular: boolean, from: number, tick: number, atMs: number): void {
+    if (!isVentricular && this.#run === 2) {
+      this.#see('ecg.ventricular-couplet', from, tick, 'low', 0)
+      this.#episodes.end('ecg.ventricular-couplet', atMs)
+    }
+    this.#run = isVentricular ? Math.min(3, this.#run + 1) : 0
   }
 
   /** What lasts at the end of a batch has lasted to there. */
@@ -217,6 +235,7 @@ export class EcgStream {
       originMs: this.#originMs,
       samples: this.#samples,
       rhythm: this.#rhythm === undefined ? 0 : rhythmNames.indexOf(this.#rhythm) + 1,
+      run: this.#run,
       analyser: this.#analyser.encodeState(),
     }
   }

@@ -21,8 +21,22 @@ export const findingKinds = {
   'ecg.ventricular-bigeminy': { snomed: '11157007', mergeMs: 60_000, leastMs: 0 },
   'ecg.ventricular-trigeminy': { snomed: '251180001', mergeMs: 60_000, leastMs: 0 },
   'ecg.ventricular-beats': { snomed: '17338001', mergeMs: 300_000, leastMs: 0 },
+  'ecg.ventricular-couplet': { snomed: undefined, mergeMs: 300_000, leastMs: 0 },
+  'ecg.idioventricular-rhythm': { snomed: '49260003', mergeMs: 60_000, leastMs: 0 },
   'ecg.unreadable': { snomed: undefined, mergeMs: 10_000, leastMs: 5_000 },
   'early-warning.news2': { snomed: '1104051000000101', mergeMs: 300_000, leastMs: 0 },
+  'vitals.hypoglycaemia': { snomed: '302866003', mergeMs: 900_000, leastMs: 0 },
+  'vitals.hyperglycaemia': { snomed: '80394007', mergeMs: 900_000, leastMs: 0 },
+  'vitals.fever': { snomed: '386661006', mergeMs: 3_600_000, leastMs: 0 },
+  'vitals.hypothermia': { snomed: '386689009', mergeMs: 3_600_000, leastMs: 0 },
+  'vitals.hypotension': { snomed: '45007003', mergeMs: 900_000, leastMs: 0 },
+  'vitals.hypertension': { snomed: '38341003', mergeMs: 900_000, leastMs: 0 },
+  'vitals.diastolic-hypertension': { snomed: '48146000', mergeMs: 900_000, leastMs: 0 },
+  'vitals.change-heart-rate': { snomed: undefined, mergeMs: 900_000, leastMs: 0 },
+  'vitals.change-respiration': { snomed: undefined, mergeMs: 900_000, leastMs: 0 },
+  'vitals.change-spo2': { snomed: undefined, mergeMs: 900_000, leastMs: 0 },
+  'vitals.change-temperature': { snomed: undefined, mergeMs: 3_600_000, leastMs: 0 },
+  'vitals.change-systolic': { snomed: undefined, mergeMs: 900_000, leastMs: 0 },
   'stream.gap': { snomed: undefined, mergeMs: 0, leastMs: 0 },
 } as const satisfies Record<string, { snomed: string | undefined; mergeMs: number; leastMs: number }>
 /** Code of a finding. */
@@ -173,6 +187,9 @@ function lengthOf(ms: number): string {
 const tenths = (thousandths: number) => `${Math.floor(thousandths / 1000)}.${Math.floor((thousandths % 1000) / 100)}`
 const bpm = (thousandths: number) => `${Math.round(thousandths / 1000)}`
 
+const changed = (name: string, e: Episode, length: string, unit: string) =>
+  `${name} ${tenths(e.least)} to ${tenths(e.most)}${unit} for ${length}, far from this patient's usual values at this time of day.`
+
 const texts: Record<FindingCode, (e: Episode, length: string) => string> = {
   'ecg.asystole': (e, length) =>
     `No QRS complex for ${tenths(e.most)} s in a signal that can be judged (${length}): possible asystole.`,
@@ -188,9 +205,26 @@ const texts: Record<FindingCode, (e: Episode, length: string) => string> = {
   'ecg.ventricular-trigeminy': (_e, length) => `Ventricular trigeminy for ${length}.`,
   'ecg.ventricular-beats': (e, length) =>
     e.count === 1 ? 'One ventricular premature beat.' : `${e.count} ventricular premature beats within ${length}.`,
+  'ecg.ventricular-couplet': (e, length) =>
+    e.count === 1 ? 'One ventricular couplet.' : `${e.count} ventricular couplets within ${length}.`,
+  'ecg.idioventricular-rhythm': (_e, length) =>
+    `Wide-complex run of three beats or more below 100/min (${length}): idioventricular rhythm.`,
   'ecg.unreadable': (_e, length) => `ECG cannot be judged for ${length}; no statement is made about this time.`,
   'early-warning.news2': (e, length) =>
     `NEWS2 up to ${Math.floor(e.most / 1000)}, now ${Math.floor(e.last / 1000)}, for ${length}.`,
+  'vitals.hypoglycaemia': (e, length) => `Glucose down to ${bpm(e.least)} mg/dL, ${length}: hypoglycaemia.`,
+  'vitals.hyperglycaemia': (e, length) => `Glucose up to ${bpm(e.most)} mg/dL, ${length}: hyperglycaemia.`,
+  'vitals.fever': (e, length) => `Temperature up to ${tenths(e.most)} °C, ${length}: fever.`,
+  'vitals.hypothermia': (e, length) => `Temperature down to ${tenths(e.least)} °C, ${length}: hypothermia.`,
+  'vitals.hypotension': (e, length) => `Systolic pressure down to ${bpm(e.least)} mmHg, ${length}: hypotension.`,
+  'vitals.hypertension': (e, length) => `Systolic pressure up to ${bpm(e.most)} mmHg, ${length}: hypertension.`,
+  'vitals.diastolic-hypertension': (e, length) =>
+    `Diastolic pressure up to ${bpm(e.most)} mmHg, ${length}: hypertension.`,
+  'vitals.change-heart-rate': (e, length) => changed('Heart rate', e, length, '/min'),
+  'vitals.change-respiration': (e, length) => changed('Respiratory rate', e, length, '/min'),
+  'vitals.change-spo2': (e, length) => changed('Oxygen saturation', e, length, ' %'),
+  'vitals.change-temperature': (e, length) => changed('Temperature', e, length, ' °C'),
+  'vitals.change-systolic': (e, length) => changed('Systolic pressure', e, length, ' mmHg'),
   'stream.gap': (_e, length) => `No data for ${length}.`,
 }
 

@@ -94,7 +94,7 @@ export function judgeTogether(events: readonly EcgEvent[], second: readonly Beat
         supraventricular: mix(event.logits.supraventricular, other.supraventricular),
       }
       const symbol = event.symbol === 'Q' ? 'Q' : classifyBeat(logits)
-      if (event.intervalMs > 0) tracker.push(event.intervalMs, symbol)
+      if (event.intervalMs > 0) tracker.push(event.intervalMs, symbol, event.isNew)
       else tracker.restart()
       out.push({ ...event, symbol, logits, rate: tracker.rate, score: tracker.score })
       tell(event.tick)

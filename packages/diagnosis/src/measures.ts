@@ -72,7 +72,7 @@ function measureIntervals(sheet: Sheet, beats: readonly BeatEvent[], seconds: nu
   const sizes = sorted(steps.map((step) => share(Math.abs(step), median)))
   const turns = steps.filter((step, i) => i > 0 && step > 0 !== (steps[i - 1] as number) > 0).length
   const average = mean(intervals)
-  const power = intervals.reduce((sum, ms) => sum + (ms - average) ** 2, 1)
+  const power = intervals.reduce((sum, ms) => sum + (ms - average) * (ms - average), 1)
   const echo = (lag: number) =>
     intervals.reduce(
       (sum, ms, i) => sum + (i >= lag ? (ms - average) * ((intervals[i - lag] as number) - average) : 0),
@@ -175,14 +175,14 @@ function measureSignal(sheet: Sheet, ticks: Float64Array, events: readonly EcgEv
     const rough = i === 0 ? high.settle(value) : high.push(value)
     const now = clean - (signal[i - 1] ?? clean)
     signal[i] = clean
-    powers.all += (value - start) ** 2
+    powers.all += (value - start) * (value - start)
     powers.wide += clean * clean
     powers.band += peaky * peaky
     powers.high += rough * rough
     first += Math.abs(now)
     second += Math.abs(now - step)
     square += now * now
-    fourth += now ** 4
+    fourth += now * now * now * now
     step = now
     second1 += clean * clean
     if ((i + 1) % tickRate === 0) {

@@ -17,6 +17,16 @@ export interface Parameters {
   news2From: number
   /** Which lead of a batch is judged, from 0. */
   lead: number
+  /** Glucose below and above which a finding is told, mg/dL. */
+  glucoseLow: number
+  glucoseHigh: number
+  /** Temperature below and above which a finding is told, tenths of °C. */
+  temperatureLow: number
+  temperatureHigh: number
+  /** Blood pressure below and above which a finding is told, mmHg. */
+  systolicLow: number
+  systolicHigh: number
+  diastolicHigh: number
 }
 
 /** Published defaults: AHA rate limits widened for rest and exercise, pause of 2 s, NEWS2 from 5 (urgent response). */
@@ -28,6 +38,13 @@ export const defaultParameters: Parameters = {
   spo2Scale: 1,
   news2From: 5,
   lead: 0,
+  glucoseLow: 70,
+  glucoseHigh: 250,
+  temperatureLow: 350,
+  temperatureHigh: 380,
+  systolicLow: 90,
+  systolicHigh: 180,
+  diastolicHigh: 110,
 }
 
 const bounds: Record<keyof Parameters, readonly [key: string, min: number, max: number]> = {
@@ -38,6 +55,13 @@ const bounds: Record<keyof Parameters, readonly [key: string, min: number, max: 
   spo2Scale: ['spo2scale', 1, 2],
   news2From: ['news2', 1, 20],
   lead: ['lead', 0, 11],
+  glucoseLow: ['glucose-low', 40, 120],
+  glucoseHigh: ['glucose-high', 120, 600],
+  temperatureLow: ['temperature-low', 300, 370],
+  temperatureHigh: ['temperature-high', 370, 420],
+  systolicLow: ['systolic-low', 50, 130],
+  systolicHigh: ['systolic-high', 120, 260],
+  diastolicHigh: ['diastolic-high', 70, 160],
 }
 
 /** The parameters as a CBOR map; every field is there. */

@@ -1,8 +1,10 @@
-/** Follows vital signs: the median of each minute, then NEWS2 on what is fresh enough. */
+/** Follows vital signs: the median of each minute, held against the patient's limits and own usual values; then NEWS2 on what is fresh enough. */
+import { type Baseline, Baselines } from './baseline.ts'
 import type { VitalRow, VitalSign, VitalsBatch } from './batch.ts'
 import { scoreNews2 } from './early-warning/score.ts'
 import type { Consciousness, VitalSet } from './early-warning/vitals.ts'
 import type { Episodes, Severity } from './findings.ts'
+import { checkLimits } from './limits.ts'
 import type { Parameters } from './parameters.ts'
 
 const minuteMs = 60_000
@@ -24,9 +26,10 @@ const hysteresis = 2
 /** Most values of one sign that a minute keeps. */
 const minuteValuesMax = 240
 
-/** What is carried: the newest value of each sign, in thousandths, and its time. */
+/** What is carried: the newest value of each sign, in thousandths, and its time; and what is usual. */
 export interface VitalsState {
   latest: { sign: VitalSign; atMs: number; milli: number }[]
+  baselines: Baseline[]
 }
 
 /** All vital signs during a run. */
@@ -34,12 +37,14 @@ export class VitalsStream {
   readonly #parameters: Parameters
   readonly #episodes: Episodes
   readonly #latest = new Map<VitalSign, { atMs: number; milli: number }>()
+  readonly #baselines: Baselines
   endMs = 0
 
   constructor(parameters: Parameters, episodes: Episodes, carried?: VitalsState) {
     this.#parameters = parameters
     this.#episodes = episodes
     for (const { sign, atMs, milli } of carried?.latest ?? []) this.#latest.set(sign, { atMs, milli })
+    this.#baselines = new Baselines(carried?.baselines)
   }
 
   /** Takes the next batch; a minute that a batch begins or ends in counts with the rows of that batch alone. */
@@ -57,6 +62,7 @@ export class VitalsStream {
   #minute(rows: VitalRow[], record: number, first: number): void {
     const atMs = (rows[rows.length - 1] as VitalRow).atMs
     this.endMs = Math.max(this.endMs, atMs)
+    const evidence = { record, first, last: first + rows.length - 1 }
     const bySign = new Map<VitalSign, number[]>()
     for (const { sign, value } of rows) {
       const values = bySign.get(sign) ?? []
@@ -65,9 +71,12 @@ export class VitalsStream {
     }
     for (const [sign, values] of bySign) {
       values.sort((a, b) => a - b)
-      this.#latest.set(sign, { atMs, milli: values[(values.length - 1) >> 1] as number })
+      const milli = values[(values.length - 1) >> 1] as number
+      this.#latest.set(sign, { atMs, milli })
+      checkLimits(this.#episodes, this.#parameters, { sign, milli, atMs, evidence })
+      this.#baselines.push(this.#episodes, { sign, milli, atMs, evidence })
     }
-    this.#score(atMs, { record, first, last: first + rows.length - 1 })
+    this.#score(atMs, evidence)
   }
 
   #value(sign: VitalSign, nowMs: number): number | undefined {
@@ -111,6 +120,6 @@ export class VitalsStream {
   /** What a later run needs. */
   carry(): VitalsState {
     const latest = [...this.#latest].map(([sign, { atMs, milli }]) => ({ sign, atMs, milli }))
-    return { latest: latest.sort((a, b) => (a.sign < b.sign ? -1 : 1)) }
+    return { latest: latest.sort((a, b) => (a.sign < b.sign ? -1 : 1)), baselines: this.#baselines.carry() }
   }
 }

@@ -13,6 +13,7 @@ import { Resampler } from '../src/ecg/resampler.ts'
 import { sumTrees } from '../src/ecg/trees.ts'
 import { decodeSignal, parseAnnotations, parseHeader } from '../src/wfdb/record.ts'
 import { type BoostOptions, boost, createGenerator, moduleOf } from './boost.ts'
+import { type Figure, keepFigures } from './figures.ts'
 
 const data = new URL('../../../../shared/data/', import.meta.url)
 const options: BoostOptions = {
@@ -194,7 +195,14 @@ if (process.argv.includes('--cross')) {
       sums.set(kind, [sum[0] + (sumTrees(table, row.measures) > logitOn ? 1 : 0), sum[1] + 1])
     }
   }
-  for (const [kind, [told, all]] of sums) console.log(`${kind}: told in ${told} of ${all} windows of 4 s`)
+  const figures: Figure[] = [...sums].map(([kind, [told, all]]) => ({
+    task: `windows of 4 s told as fibrillation, ${kind}`,
+    told,
+    windows: all,
+    percent: Number(((100 * told) / all).toFixed(2)),
+  }))
+  for (const figure of figures) console.log(JSON.stringify(figure))
+  keepFigures('train-flutter', figures)
 }
 if (process.argv.includes('--write')) {
   const comment = `/**\n * Trained by training/train-flutter.ts on made fibrillation, the flutter of record 207, and records of the MIT-BIH, noise stress, BIDMC and CinC 2017 sets.\n */`

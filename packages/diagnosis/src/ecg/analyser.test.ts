@@ -9,7 +9,7 @@ import { DiagnosisError } from '../errors.ts'
 import { generateEcg } from '../generator.ts'
 import { decodeSignal, isBeat, parseAnnotations, parseHeader } from '../wfdb/record.ts'
 import { EcgAnalyser, type EcgEvent, parseEcgState, stateBytesMax } from './analyser.ts'
-import { highPass1, highPass10, lowPass25, lowPass40 } from './coefficients.ts'
+import { highPass1, highPass10, highPass40, lowPass25, lowPass40 } from './coefficients.ts'
 
 const data = new URL('../../../../../shared/data/mitdb/', import.meta.url)
 const hasData = existsSync(data)
@@ -162,6 +162,9 @@ describe('arithmetic', () => {
       const used = [...text.matchAll(/Math\.(\w+)/g)].map(([, name]) => name)
       const allowed = ['abs', 'ceil', 'floor', 'max', 'min', 'round', 'sqrt', 'PI']
       expect([path, used.filter((name) => !allowed.includes(name as string))]).toEqual([path, []])
+      // The power operator is Math.pow; between two literals it is exact.
+      const code = text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')
+      expect([path, code.replaceAll(/\b\d+ \*\* \d+/g, '').includes('**')]).toEqual([path, false])
       expect([path, /\b(Date|performance|Intl|toLocale\w*|random)\b/.test(text)]).toEqual([path, false])
     }
   })
@@ -172,6 +175,7 @@ describe('arithmetic', () => {
       [lowPass25, 'low', 25],
       [highPass1, 'high', 0.7],
       [lowPass40, 'low', 40],
+      [highPass40, 'high', 40],
     ] as const
     for (const [section, kind, cut] of table) {
       for (const [i, value] of butterworth(kind, cut, 250).entries()) expect(section[i]).toBeCloseTo(value, 12)

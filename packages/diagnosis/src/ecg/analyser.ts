@@ -14,7 +14,7 @@ import { Filter } from './filter.ts'
 import { FlutterMeter } from './flutter.ts'
 import { type Quality, QualityMeter, qualityTicks } from './quality.ts'
 import { Resampler, tickRate } from './resampler.ts'
-import { type BeatSymbol, type Rhythm, RhythmTracker } from './rhythm.ts'
+import { type BeatSymbol, type Rhythm, RhythmTracker, rhythms } from './rhythm.ts'
 import { type Shape, Shapes, shapeCount } from './shape.ts'
 import { type Carry, StateReader, StateWriter } from './state.ts'
 import { ShapeVotes } from './vote.ts'
@@ -42,6 +42,8 @@ export type EcgEvent =
       rate: number
       score: number
       logits: BeatLogits
+      /** True for a beat that resembles none before. */
+      isNew: boolean
     }
   | { type: 'rhythm'; tick: number; rhythm: Rhythm }
   | { type: 'quality'; tick: number; quality: Quality }
@@ -166,16 +168,17 @@ export class EcgAnalyser {
     const tick = this.#pendingTick
     if (tick < 0) return
     this.#pendingTick = -1
-    const intervalMs = this.#pendingMs
     const { features, shape } = this.#measure(tick, next)
     this.#disorder.push(tick, shape.isNew ? 0 : shape.own)
+    // Among beats that cannot be told from noise no interval counts.
+    const intervalMs = this.#disorder.isOn ? 0 : this.#pendingMs
     const logits = weighBeat(features)
     logits.ventricular = this.#votes.push(shape.index, shape.isNew, logits.ventricular)
     const symbol = classifyBeat(logits)
-    if (intervalMs > 0) this.#rhythm.push(intervalMs, symbol)
+    if (intervalMs > 0) this.#rhythm.push(intervalMs, symbol, shape.isNew)
     else this.#rhythm.restart()
     const { rate, score } = this.#rhythm
-    this.#events.push({ type: 'beat', tick, symbol, intervalMs, rate, score, logits })
+    this.#events.push({ type: 'beat', tick, symbol, intervalMs, rate, score, logits, isNew: shape.isNew })
     if (this.onBeat !== undefined) this.onBeat(tick, features, shape)
     this.#tellRhythm(tick)
   }
@@ -294,13 +297,12 @@ export class EcgAnalyser {
     this.#intervalBefore = c.number('interval-before', this.#intervalBefore, 0, 1e15)
     this.#intervalBefore2 = c.number('interval-before-2', this.#intervalBefore2, 0, 1e15)
     this.#sizeLevel = c.number('size-level', this.#sizeLevel, 0, 1e9)
-    this.#told = pick(c, 'told', rhythmNames, this.#told)
+    this.#told = pick(c, 'told', rhythms, this.#told)
     this.#qualityTick = c.integer('quality-tick', this.#qualityTick, 0, 2 ** 45)
     this.#toldQuality = pick(c, 'told-quality', qualityNames, this.#toldQuality)
   }
 }
 
-const rhythmNames: readonly Rhythm[] = ['N', 'AFIB', 'B', 'T', 'VT', 'VFL', 'SBR']
 const qualityNames: readonly Quality[] = ['good', 'missing', 'flat', 'railed', 'noisy']
 
 function pick<T>(c: Carry, field: string, names: readonly T[], value: T): T {

@@ -5,15 +5,20 @@ import type { Carry } from './state.ts'
 /** Class of a beat: normal, supraventricular, ventricular, fusion, not classified. */
 export type BeatSymbol = 'N' | 'S' | 'V' | 'F' | 'Q'
 
-/** WFDB texts without the parenthesis: normal, fibrillation, bigeminy, trigeminy, ventricular tachycardia, ventricular flutter, bradycardia. */
-export type Rhythm = 'N' | 'AFIB' | 'B' | 'T' | 'VT' | 'VFL' | 'SBR'
+/**
+ * WFDB texts without the parenthesis: normal, fibrillation, bigeminy, trigeminy, ventricular tachycardia, ventricular flutter, bradycardia,
+ * idioventricular rhythm.
+ */
+export type Rhythm = 'N' | 'AFIB' | 'B' | 'T' | 'VT' | 'VFL' | 'SBR' | 'IVR'
 
-const rhythms: readonly Rhythm[] = ['N', 'AFIB', 'B', 'T', 'VT', 'VFL', 'SBR']
+/** All rhythms, in the order of their place in a carried state. */
+export const rhythms: readonly Rhythm[] = ['N', 'AFIB', 'B', 'T', 'VT', 'VFL', 'SBR', 'IVR']
 /** Intervals of which the rate is the mean. */
 const rateBeats = 12
 const historyMask = 0xffff
 const slowBpm = 50
 const runBeatsMin = 3
+const runKnownMin = 2
 const runBpmMin = 100
 
 /** Running state of the rhythm of one lead. */
@@ -27,6 +32,8 @@ export class RhythmTracker {
   #history = 0
   #run = 0
   #runMs = 0
+  /** Beats of the run that resemble one seen before: noise does not repeat itself. */
+  #runKnown = 0
   #rhythm = 0
   /** Usual RR interval in ms; 0 = not known. */
   usual = 0
@@ -51,12 +58,17 @@ export class RhythmTracker {
     return this.#irregularity.isAf
   }
 
-  /** Takes a beat and the ms since the one before; 0 ms = no beat before that counts (start, or an unreadable stretch between). */
-  push(interval: number, symbol: BeatSymbol): Rhythm {
+  /**
+   * Takes a beat and the ms since the one before; 0 ms = no beat before that counts (start, or an unreadable stretch between).
+   *
+   * @param isNew - it resembles no beat before.
+   */
+  push(interval: number, symbol: BeatSymbol, isNew: boolean): Rhythm {
     const isVentricular = symbol === 'V'
     this.#history = ((this.#history << 1) | (isVentricular ? 1 : 0)) & historyMask
     this.#run = isVentricular ? this.#run + 1 : 0
     this.#runMs = isVentricular && this.#run > 1 ? this.#runMs + interval : 0
+    this.#runKnown = isVentricular ? this.#runKnown + (isNew ? 0 : 1) : 0
     if (interval > 0) {
       this.#intervals[this.#beats % rateBeats] = interval
       this.#beats++
@@ -76,8 +88,7 @@ export class RhythmTracker {
   /** Forgets the pattern of beats: the newest one follows a stretch that cannot be judged. */
   restart(): void {
     this.#history = 0
-    this.#run = 0
-    this.#runMs = 0
+    this.#run = this.#runMs = this.#runKnown = 0
   }
 
   #learn(interval: number): void {
@@ -92,8 +103,7 @@ export class RhythmTracker {
   }
 
   #decide(): Rhythm {
-    const meanMs = this.#run > 1 ? this.#runMs / (this.#run - 1) : 0
-    if (this.#run >= runBeatsMin && meanMs > 0 && meanMs <= 60_000 / runBpmMin) return 'VT'
+    if (this.#run >= runBeatsMin && this.#runKnown >= runKnownMin) return isFast(this.#run, this.#runMs) ? 'VT' : 'IVR'
     const six = this.#history & 0x3f
     if (six === 0b101010 || six === 0b010101) return 'B'
     const nine = this.#history & 0x1ff
@@ -111,6 +121,7 @@ export class RhythmTracker {
     this.#history = c.integer('rhythm.history', this.#history, 0, historyMask)
     this.#run = c.integer('rhythm.run', this.#run, 0, 2 ** 45)
     this.#runMs = c.number('rhythm.run-ms', this.#runMs, 0, 2 ** 50)
+    this.#runKnown = c.integer('rhythm.run-known', this.#runKnown, 0, 2 ** 45)
     this.#rhythm = c.integer('rhythm.rhythm', this.#rhythm, 0, rhythms.length - 1)
     this.usual = c.number('rhythm.usual', this.usual, 0, 1e6)
     this.usualLong = c.number('rhythm.usual-long', this.usualLong, 0, 1e6)
@@ -120,3 +131,6 @@ export class RhythmTracker {
 }
 
 const bounded = (value: number, most: number) => Math.min(most, Math.max(-most, value))
+
+/** True for a run of beats, `ms` from the first to the last, at `runBpmMin` or more. */
+const isFast = (beats: number, ms: number) => ms > 0 && ms <= ((beats - 1) * 60_000) / runBpmMin

@@ -14,7 +14,7 @@ export interface TreeTable {
 /** Sum of the leaves that `values` reaches, in thousandths of a logit; above 0 = more likely than not. */
 export function sumTrees(table: TreeTable, values: Float64Array): number {
   const { depth, features, thresholds, leaves } = table
-  const splits = 2 ** depth - 1
+  const splits = (1 << depth) - 1
   const trees = leaves.length / (splits + 1)
   let sum = 0
   for (let t = 0; t < trees; t++) {

@@ -1,0 +1,82 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { annotateEcg, type EcgLead } from './annotate.ts'
+import { type Annotation, decodeSignal, parseAnnotations, parseHeader } from './wfdb/record.ts'
+
+const data = new URL('../../../../shared/data/', import.meta.url)
+const hasData = existsSync(data)
+const read = (file: string) => new Uint8Array(readFileSync(new URL(file, data)))
+const numbers = (file: string) => new TextDecoder().decode(read(file)).trim().split(/\r?\n/).map(Number)
+
+function leadOf(record: string, channel: number): EcgLead {
+  const header = parseHeader(read(`${record}.hea`))
+  const { gain, baseline, file } = header.signals[channel] as { gain: number; baseline: number; file: string }
+  const folder = record.slice(0, record.lastIndexOf('/') + 1)
+  return { samples: decodeSignal(header, channel, read(`${folder}${file}`)), gain, baseline, rate: header.rate }
+}
+
+/** Brings a lead to another rate by linear interpolation. */
+function resample(lead: EcgLead, rate: number): EcgLead {
+  const count = Math.floor(((lead.samples.length - 1) * rate) / lead.rate)
+  const samples = Int32Array.from({ length: count }, (_, i) => {
+    const at = (i * lead.rate) / rate
+    const k = Math.floor(at)
+    return Math.round((lead.samples[k] as number) * (1 - at + k) + (lead.samples[k + 1] as number) * (at - k))
+  })
+  return { ...lead, samples, rate }
+}
+
+test.skipIf(!hasData).each([128, 360])(
+  'data: each flutter of record 207 is told within ten seconds, at %d Hz',
+  (rate) => {
+    const found = annotateEcg(rate === 360 ? leadOf('mitdb/207', 0) : resample(leadOf('mitdb/207', 0), rate))
+    const alarms = found.filter(({ aux }) => aux === '(VFL').map(({ sample }) => sample / rate)
+    const begins = parseAnnotations(read('mitdb/207.atr')).filter(({ symbol }) => symbol === '[')
+    expect(begins.length).toBe(6)
+    for (const { sample } of begins) {
+      const begin = sample / 360
+      expect(alarms.some((second) => second >= begin - 2 && second <= begin + 10)).toBe(true)
+    }
+  },
+)
+
+/** Stretches that are called unreadable. */
+function unreadable(found: readonly Annotation[], end: number): [number, number][] {
+  const marks = found.filter(({ symbol }) => symbol === '~')
+  return marks.flatMap(({ sample, subtype }, i): [number, number][] =>
+    subtype === 0 ? [] : [[sample, marks[i + 1]?.sample ?? end]],
+  )
+}
+
+test.skipIf(!hasData).each(['12', '06', '00'])(
+  'data: with noise at %s dB beats are found with Se 95 and PPV 90, or the stretch is called unreadable',
+  (noiseDb) => {
+    const rate = 360
+    const samples = Int32Array.from(numbers(`noise-ecg/118e${noiseDb}.csv`), (mv) => Math.round(mv * 1000))
+    const found = annotateEcg({ samples, gain: 1000, baseline: 0, rate })
+    const stretches = unreadable(found, samples.length)
+    const isReadable = (sample: number) => !stretches.some(([from, to]) => sample >= from && sample < to)
+    const real = numbers(`noise-ecg/118e${noiseDb}_ann.csv`).filter(isReadable)
+    const told = found.filter(({ symbol, sample }) => 'NSV'.includes(symbol) && isReadable(sample))
+    const near = (a: number, list: readonly number[]) => list.some((b) => Math.abs(a - b) <= 0.15 * rate)
+    const beats = told.map(({ sample }) => sample)
+    expect(real.length).toBeGreaterThan(30)
+    expect(real.filter((a) => near(a, beats)).length / real.length).toBeGreaterThanOrEqual(0.95)
+    expect(beats.filter((a) => near(a, real)).length / beats.length).toBeGreaterThanOrEqual(0.9)
+    // No rhythm is told from noise, short of noise as strong as the heart.
+    if (noiseDb !== '00') expect(found.filter(({ symbol, aux }) => symbol === '+' && aux !== '(N')).toEqual([])
+  },
+)
+
+test.skipIf(!hasData)('data: a lead upside down or at a quarter of its height gives the same beats', () => {
+  const lead = leadOf('mitdb/119', 0)
+  const part = { ...lead, samples: lead.samples.subarray(0, 360 * 300) }
+  const classes = (other: EcgLead) => annotateEcg(other).filter(({ symbol }) => 'NSV'.includes(symbol))
+  const beats = classes(part)
+  const turned = classes({ ...part, samples: part.samples.map((v) => 2 * lead.baseline - v) })
+  const small = classes({ ...part, gain: 4 * lead.gain })
+  expect(Math.abs(turned.length - beats.length)).toBeLessThanOrEqual(2)
+  const V = (list: readonly Annotation[]) => list.filter(({ symbol }) => symbol === 'V').length
+  expect(V(beats)).toBeGreaterThan(50)
+  for (const other of [turned, small]) expect(Math.abs(V(other) - V(beats))).toBeLessThanOrEqual(4)
+})

@@ -1,0 +1,103 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { VitalRow } from './batch.ts'
+import { type DiagnosisRecord, diagnose } from './diagnose.ts'
+
+const startMs = 1_790_000_000_000 - (1_790_000_000_000 % 86_400_000)
+const stream = Uint8Array.of(8, 7, 6, 5, 4, 3, 2, 1)
+const minute = (at: number, rows: [VitalRow['sign'], number][]): DiagnosisRecord => ({
+  stream,
+  sequence: at + 1,
+  kind: 'vitals',
+  startMs: startMs + at * 60_000,
+  rows: rows.map(([sign, value]) => ({ atMs: startMs + at * 60_000, sign, value })),
+})
+const told = (records: DiagnosisRecord[], parameters = {}) =>
+  diagnose({ records, parameters }).findings.map(({ code, severity, isOpen }) => [code, severity, isOpen])
+
+describe('limits', () => {
+  test.each([
+    ['glucose', 69, 70, 'vitals.hypoglycaemia', 'medium'],
+    ['glucose', 53, 70, 'vitals.hypoglycaemia', 'high'],
+    ['glucose', 251, 250, 'vitals.hyperglycaemia', 'medium'],
+    ['temperature', 38.1, 38, 'vitals.fever', 'medium'],
+    ['temperature', 34.9, 35, 'vitals.hypothermia', 'medium'],
+    ['systolic-pressure', 69, 90, 'vitals.hypotension', 'high'],
+    ['systolic-pressure', 181, 180, 'vitals.hypertension', 'medium'],
+    ['diastolic-pressure', 131, 110, 'vitals.diastolic-hypertension', 'high'],
+  ] as const)('%s of %d (limit %d) is %s, %s; at the limit nothing is told', (sign, value, limit, code, severity) => {
+    const codes = (v: number) => told([minute(0, [[sign, v]])]).filter(([found]) => found === code)
+    expect(codes(value)).toEqual([[code, severity, true]])
+    expect(codes(limit)).toEqual([])
+  })
+
+  test('a finding ends only some way back, and the doctor sets the limit', () => {
+    const values = [60, 72, 74, 76]
+    const open = values.map((_, i) => told(values.slice(0, i + 1).map((v, at) => minute(at, [['glucose', v]]))))
+    expect(open.map((list) => list[0]?.[2])).toEqual([true, true, true, false])
+    expect(told([minute(0, [['glucose', 75]])], { glucoseLow: 80 })).toEqual([['vitals.hypoglycaemia', 'medium', true]])
+    expect(told([minute(0, [['glucose', 60]])], { glucoseLow: 55 })).toEqual([])
+  })
+
+  test('the sentence names value and unit', () => {
+    const [finding] = diagnose({ records: [minute(0, [['temperature', 39.25]])] }).findings
+    expect(finding?.sentence).toBe('Temperature up to 39.2 °C, 0 s: fever.')
+  })
+})
+
+/** Uniform numbers from 0 to below 1. */
+function numbers(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return state / 2 ** 32
+  }
+}
+
+/** Minutes of a heart rate that wanders around `level` and is slower at night. */
+function heartRates(seed: number, minutes: number, level = 75): number[] {
+  const random = numbers(seed)
+  let wander = 0
+  return Array.from({ length: minutes }, (_, i) => {
+    wander = 0.95 * wander + 1.5 * (random() + random() + random() - 1.5)
+    const night = i % 1440 < 360 ? -12 : 0
+    return Math.round(level + wander + night + 4 * (random() - 0.5))
+  })
+}
+
+describe('usual values', () => {
+  const rows = (rates: number[]) => rates.map((rate, at) => minute(at, [['heart-rate', rate]]))
+  const changes = (records: DiagnosisRecord[]) =>
+    diagnose({ records }).findings.filter(({ code }) => code.startsWith('vitals.change'))
+
+  test('forty made days of a calm heart have less than one finding in ten days', () => {
+    let days = 0
+    let found = 0
+    for (let seed = 1; seed <= 20; seed++) {
+      days += 2
+      found += changes(rows(heartRates(seed, 2 * 1440))).length
+    }
+    expect(days).toBe(40)
+    expect(found).toBeLessThan(4)
+  })
+
+  test('a jump by forty is told once it lasted five minutes, not before, and not for a new patient', () => {
+    const rates = heartRates(3, 660)
+    const jump = (minutes: number) => rows([...rates, ...Array.from({ length: minutes }, () => 115)])
+    expect(changes(jump(4))).toEqual([])
+    expect(changes(jump(5))).toMatchObject([{ code: 'vitals.change-heart-rate', isOpen: true }])
+    expect(changes(rows([...heartRates(3, 100), ...Array.from({ length: 30 }, () => 115)]))).toEqual([])
+  })
+
+  test('the state after any cut is the state of one run', () => {
+    const records = rows([...heartRates(5, 640), 120, 120, 121, 122, 121, 120, 119, 75])
+    const whole = diagnose({ records })
+    fc.assert(
+      fc.property(fc.nat(records.length), (at) => {
+        const one = diagnose({ records: records.slice(0, at) })
+        expect(diagnose({ records: records.slice(at), carriedState: one.state }).state).toEqual(whole.state)
+      }),
+      { numRuns: 6 },
+    )
+  })
+})
