@@ -242,7 +242,8 @@ describe('replay', () => {
     const first = all.with(0, all[2] as Uint8Array)
     expect(() => [...replayLeaves(bad, { name: 'userchain', from: 0, leaves: first })]).toThrow(breaks('log.prefix'))
     const at = all.findIndex((leaf) => leaf[0] === 0x83 && parseTransactionLeaf(leaf).body.t === 'iot')
-    const moved = all.with(at, (all[at] as Uint8Array).with(-1, 1))
+    const whole = all[at] as Uint8Array
+    const moved = all.with(at, whole.with(-1, (whole.at(-1) as number) ^ 1))
     const detail = { code: 'ERR_BLOCK_INVALID', chain: 'userchain', index: at, rule: 'iot.signature' }
     expect(() => [...replayLeaves(bad, { name: 'userchain', from: 0, leaves: moved })]).toThrow(
       expect.objectContaining({ detail: expect.objectContaining(detail) }),
