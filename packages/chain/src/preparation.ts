@@ -31,6 +31,8 @@ export interface PreparationRequest {
   /** A C2SP entry bundle of `width` leaves, which must be readable. */
   readonly bundle: Uint8Array
   readonly width: number
+  /** True: only the claims are looked at; `hashes`, `root` and `ids` of the answer are empty. */
+  readonly isClaimsOnly?: boolean
   /** Where the body of each transaction starts and ends in `bundle`, in order. */
   readonly bodies: Uint32Array
   /** Public key and signature of each claim, one behind the other, in the order of the bodies. */
@@ -161,6 +163,7 @@ async function preverifyPiece(order: PreparationOrder, piece: readonly Transacti
   const { claims, claimEnds, keys } = packClaims(ledger, piece, signatures)
   if (claims.length === 0) return
   const bundle = encodeEntryBundle(piece.map(({ leaf }) => leaf))
+  const width = piece.length
   const bodies = new Uint32Array(2 * piece.length)
   let at = 0
   for (const [position, { leaf, bodyBytes }] of piece.entries()) {
@@ -169,7 +172,16 @@ async function preverifyPiece(order: PreparationOrder, piece: readonly Transacti
     bodies[2 * position + 1] = start + bodyBytes.length
     at += 2 + leaf.length
   }
-  const { good } = await workers.prepare({ ledgerId, chain, bundle, width: piece.length, bodies, claims, claimEnds })
+  const { good } = await workers.prepare({
+    ledgerId,
+    chain,
+    bundle,
+    width,
+    isClaimsOnly: true,
+    bodies,
+    claims,
+    claimEnds,
+  })
   let claim = 0
   for (const [position, transaction] of piece.entries()) {
     for (const [i, publicKey] of (keys[position] ?? []).entries()) {
@@ -246,16 +258,27 @@ function unpackResult(
 
 /** Hashes leaves, computes ids and verifies claims, on this thread. */
 export function prepare(request: PreparationRequest): PreparationResult {
-  const { ledgerId, chain, bundle, width, bodies, claims, claimEnds } = request
+  const good = verifyClaims(request)
+  if (request.isClaimsOnly === true)
+    return { hashes: new Uint8Array(), root: new Uint8Array(), ids: new Uint8Array(), good }
+  const { ledgerId, chain, bundle, width, bodies, claimEnds } = request
   const hashes = new Uint8Array(width * hashSizeBytes)
   for (const [i, leaf] of parseEntryBundle(bundle, width).entries()) hashes.set(leafHash(leaf), i * hashSizeBytes)
   const ids = new Uint8Array(claimEnds.length * hashSizeBytes)
+  for (let position = 0; position < claimEnds.length; position++) {
+    const bodyBytes = bundle.subarray(bodies[2 * position], bodies[2 * position + 1])
+    ids.set(transactionId({ ledgerId, chain, bodyBytes }), position * hashSizeBytes)
+  }
+  return { hashes, root: rootOf(hashes, 0, width), ids, good }
+}
+
+function verifyClaims({ ledgerId, chain, bundle, bodies, claims, claimEnds }: PreparationRequest): Uint8Array {
   const good = new Uint8Array(claims.length / claimSizeBytes)
   let claim = 0
   for (const [position, lastClaim] of claimEnds.entries()) {
-    const place = { ledgerId, chain, bodyBytes: bundle.subarray(bodies[2 * position], bodies[2 * position + 1]) }
-    ids.set(transactionId(place), position * hashSizeBytes)
-    const message = claim < lastClaim ? signingMessage(place) : place.bodyBytes
+    if (claim === lastClaim) continue
+    const bodyBytes = bundle.subarray(bodies[2 * position], bodies[2 * position + 1])
+    const message = signingMessage({ ledgerId, chain, bodyBytes })
     for (; claim < lastClaim; claim++) {
       const at = claim * claimSizeBytes
       const publicKey = claims.subarray(at, at + 32)
@@ -263,7 +286,7 @@ export function prepare(request: PreparationRequest): PreparationResult {
       good[claim] = isSignatureAhead({ publicKey, signature, message }) ? 1 : 0
     }
   }
-  return { hashes, root: rootOf(hashes, 0, width), ids, good }
+  return good
 }
 
 /** RFC 6962 root over the hashes `start` to `end` (at least one). */

@@ -12,6 +12,7 @@ import { byteText } from '@healthblock/chain/state'
 import type { LeafStore, StateLeaf } from '@healthblock/chain/state-tree'
 import type { ChainChanges, ChainStore } from '@healthblock/chain/store'
 import { compareBytes } from '@healthblock/encoding/bytes'
+import { IdFilter } from './id-filter.ts'
 import { type Database, openDatabase } from './sqlite.ts'
 
 const schema = `
@@ -116,15 +117,17 @@ class SqliteLeafStore implements LeafStore {
   }
 }
 
-/** Most answers of `find` kept: every transaction is asked for when it arrives, when it is ordered and when it is answered. */
+/** Most places kept: every transaction is asked for when it arrives, when it is ordered and when it is answered. */
 const placesMax = 32_768
 
 /** Boundaries of the newest blocks kept in memory. */
 const recentBoundariesMax = 256
 
 class SqliteLogIndex implements LogIndex {
-  /** Answers given last by transaction id, also that there is none; brought up to date after each commit. */
-  readonly #places = new Map<string, number | undefined>()
+  /** Places asked for last or just committed, by transaction id. */
+  readonly #places = new Map<string, number>()
+  /** All ids on record: most questions are about new ones. */
+  readonly #ids = new IdFilter()
   /** The newest boundaries, ascending, without a hole. */
   readonly #recent: Boundary[] = []
   readonly #find: StatementSync
@@ -140,6 +143,7 @@ class SqliteLogIndex implements LogIndex {
 
   constructor(database: Database) {
     this.#find = database.statement('SELECT position FROM place WHERE id = ?')
+    for (const { id } of database.statement('SELECT id FROM place').iterate()) this.#ids.add(id as Uint8Array)
     this.#record = database.statement(
       'SELECT position, generation, epoch, kind FROM record WHERE patient = ? AND stream = ? AND sequence = ?',
     )
@@ -156,11 +160,12 @@ class SqliteLogIndex implements LogIndex {
   }
 
   find(transactionId: Uint8Array): number | undefined {
+    if (!this.#ids.mayHave(transactionId)) return undefined
     const text = byteText(transactionId)
     const known = this.#places.get(text)
-    if (known !== undefined || this.#places.has(text)) return known
+    if (known !== undefined) return known
     const found = (this.#find.get(transactionId) as { position: number } | undefined)?.position
-    this.#remember(text, found)
+    if (found !== undefined) this.#remember(text, found)
     return found
   }
 
@@ -219,12 +224,17 @@ class SqliteLogIndex implements LogIndex {
 
   /** Inside a transaction. */
   writePlaces(transactions: ChainChanges['index']['transactions']): void {
-    for (const { id, index } of transactions) this.#insertPlace.run(id, index)
+    for (const { id, index } of transactions) {
+      this.#insertPlace.run(id, index)
+      // Before the commit: one that is rolled back leaves a needless "perhaps".
+      this.#ids.add(id)
+    }
   }
 
-  /** After a commit of many blocks: answers that were given before it are asked for again. */
+  /** After a commit of many blocks: what is kept of the newest ones is no longer whole. */
   forget(): void {
     this.#places.clear()
+    this.#recent.length = 0
   }
 
   /** After the commit. */
@@ -234,7 +244,7 @@ class SqliteLogIndex implements LogIndex {
     if (this.#recent.length > recentBoundariesMax) this.#recent.shift()
   }
 
-  #remember(text: string, position: number | undefined): void {
+  #remember(text: string, position: number): void {
     if (this.#places.size >= placesMax && !this.#places.has(text)) {
       // Maps iterate in order of insertion: the oldest goes.
       for (const oldest of this.#places.keys()) {

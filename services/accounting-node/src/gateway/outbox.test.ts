@@ -1,14 +1,21 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Acceptance, Outbox } from './outbox.ts'
+import { type Acceptance, answerKinds, Outbox, type PendingRow } from './outbox.ts'
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text))
 
-function acceptance(name: string, ...ids: string[]): Acceptance {
+/** 32 bytes. */
+const name = (text: string): Uint8Array => bytes(text.padEnd(32))
+
+function acceptance(promise: string, ...ids: string[]): Acceptance {
   return {
-    promise: { statement: bytes(name), signature: bytes(`signed ${name}`) },
+    promise: { statement: bytes(promise), signature: bytes(`signed ${promise}`) },
     acceptedMs: 1_000,
     deadlineMs: 31_000,
-    transactions: ids.map((id) => ({ id: bytes(id), leaf: bytes(`leaf ${id} of ${name}`) })),
+    transactions: ids.map((id) => ({ id: name(id), leaf: bytes(`leaf ${name(id)} of ${promise}`) })),
   }
 }
 
@@ -25,16 +32,84 @@ describe('the outbox of a gateway', () => {
     const rows = outbox.accept([acceptance('second', 'a', 'b')])
     expect(outbox.pending(10)).toEqual(rows)
     expect(rows.map(({ promise }) => outbox.promise(promise)?.statement)).toEqual([bytes('second'), bytes('second')])
-    expect(outbox.leaf(rows[0]?.number as number)).toEqual(bytes('leaf a of second'))
+    expect(outbox.leaf(rows[0]?.number as number)).toEqual(bytes(`leaf ${name('a')} of second`))
   })
 
-  it('forgets promises of which no row is left', () => {
-    outbox.accept([acceptance('first', 'a')])
-    const [row] = outbox.accept([acceptance('second', 'a')])
-    const first = (row?.promise as number) - 1
-    expect(outbox.promise(first)).toBeDefined()
-    outbox.prune(2_000)
-    expect(outbox.promise(first)).toBeUndefined()
-    expect(outbox.promise(first + 1)).toBeDefined()
+  it('keeps a promise until the last of its rows is final, and forgets one that another replaced', () => {
+    outbox.accept([acceptance('first', 'a', 'b')])
+    const [a, b] = outbox.pending(10) as [PendingRow, PendingRow]
+    outbox.finish([a])
+    outbox.finish([a])
+    expect(outbox.pending(10)).toEqual([b])
+    expect(outbox.leaf(b.number)).toEqual(bytes(`leaf ${name('b')} of first`))
+    expect(outbox.promise(b.promise)).toBeDefined()
+    const [again] = outbox.accept([acceptance('second', 'b')])
+    expect(outbox.promise(b.promise)).toBeUndefined()
+    expect(outbox.pending(10)).toEqual([again])
+  })
+
+  it('opens with what is neither published nor answered, in order, each transaction under its newest promise', () => {
+    withFile((path) => {
+      const first = new Outbox(path)
+      const rows = first.accept([acceptance('first', 'a', 'b', 'c'), acceptance('second', 'd')])
+      const [a, b, c, d] = rows as [PendingRow, PendingRow, PendingRow, PendingRow]
+      const signed = { statement: bytes('refused'), signature: bytes('by the node') }
+      first.answer([{ row: b, kind: answerKinds.refused, signed }], 2_000)
+      first.finish([d])
+      first.close()
+      const second = new Outbox(path)
+      expect(second.pending(10)).toEqual([a, c])
+      expect(second.storedAnswer(b.id)).toMatchObject({ kind: answerKinds.refused, ...signed })
+      // The sender came again after the refusal: what was answered then does not count for the new promise.
+      const [anew] = second.accept([acceptance('third', 'b')])
+      second.close()
+      const third = new Outbox(path)
+      expect(third.pending(10)).toEqual([a, c, anew])
+      third.close()
+    })
+  })
+
+  it('takes over the rows of a file of the first format', () => {
+    withFile((path) => {
+      const database = new DatabaseSync(path)
+      database.exec(firstFormat)
+      database.prepare('INSERT INTO promise VALUES (7, ?, ?)').run(bytes('first'), bytes('signed'))
+      for (const id of ['a', 'b']) {
+        database
+          .prepare('INSERT INTO pending (id, leaf, accepted, deadline, promise) VALUES (?, ?, 1000, 31000, 7)')
+          .run(name(id), bytes(`leaf ${id}`))
+      }
+      database.close()
+      const outbox = new Outbox(path)
+      const rows = outbox.pending(10)
+      expect(rows.map(({ id }) => id)).toEqual([name('a'), name('b')])
+      expect(rows.map(({ number }) => outbox.leaf(number))).toEqual([bytes('leaf a'), bytes('leaf b')])
+      expect(outbox.promise(rows[1]?.promise as number)).toEqual({
+        statement: bytes('first'),
+        signature: bytes('signed'),
+      })
+      outbox.close()
+    })
   })
 })
+
+function withFile(work: (path: string) => void): void {
+  const dir = mkdtempSync(join(tmpdir(), 'healthblock-outbox-'))
+  try {
+    work(join(dir, 'outbox.db'))
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+const firstFormat = `
+  CREATE TABLE promise (number INTEGER PRIMARY KEY, statement BLOB NOT NULL, signature BLOB NOT NULL) STRICT;
+  CREATE TABLE pending (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, leaf BLOB NOT NULL,
+    accepted INTEGER NOT NULL, deadline INTEGER NOT NULL, promise INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE answer (
+    id BLOB PRIMARY KEY, kind INTEGER NOT NULL, statement BLOB NOT NULL, signature BLOB NOT NULL, at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  PRAGMA user_version = 1;
+`

@@ -1,8 +1,11 @@
 /**
  * What this gateway promised and what it answered, durably: a promise is on disk before it is given. One database per
- * chain, owned by the gateway of that chain. A row of `pending` goes when its transaction is published or answered;
- * refusals and deferrals stay as evidence for `answersKeptMs`.
+ * chain, owned by the gateway of that chain. What one submission promised is one row, which goes when the last of its transactions is
+ * published or answered; refusals and deferrals stay as evidence for `answersKeptMs`. What was published since the last opening is
+ * known in memory alone: after a restart the gateway finds it on the ledger and says so again.
  */
+import { byteText } from '@healthblock/chain/state'
+import { concatBytes } from '@healthblock/encoding/bytes'
 import { type Database, openDatabase } from '@healthblock/runtime/sqlite'
 
 /** A statement and its signature by the node key, as bytes. */
@@ -65,50 +68,108 @@ const schema = `
   CREATE INDEX answer_at ON answer (at);
 `
 
+/** `ids`: 32 bytes each. `lengths`: of the leaves, u16 each, most significant byte first. `answer.promise`: the promise that was answered. */
+const bySubmission = `
+  CREATE TABLE promised (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    statement BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    accepted INTEGER NOT NULL,
+    deadline INTEGER NOT NULL,
+    ids BLOB NOT NULL,
+    lengths BLOB NOT NULL,
+    leaves BLOB NOT NULL
+  ) STRICT;
+  INSERT INTO promised (statement, signature, accepted, deadline, ids, lengths, leaves)
+    SELECT promise.statement, promise.signature, accepted, deadline, id, unhex(printf('%04x', length(leaf))), leaf
+    FROM pending JOIN promise ON promise.number = pending.promise ORDER BY pending.number;
+  DROP TABLE pending;
+  DROP TABLE promise;
+  ALTER TABLE answer ADD COLUMN promise INTEGER NOT NULL DEFAULT 0;
+`
+
+const idSizeBytes = 32
+/** Rows of one promise are numbered from its number times this: a submission has at most as many transactions. */
+const rowsPerPromise = 256
+
 /** The durable outbox of one chain's gateway. Every call is synchronous; what returned is on disk. */
 export class Outbox {
   readonly #database: Database
+  /** Rows that are neither published nor answered, by their promise; in order of acceptance. */
+  readonly #open = new Map<number, Map<number, PendingRow>>()
+  /** The same rows by their id. */
+  readonly #byId = new Map<string, PendingRow>()
 
   constructor(path: string) {
-    this.#database = openDatabase({ path, synchronous: 'full', migrations: [schema], cacheSizeBytes: 2 * 1024 * 1024 })
+    this.#database = openDatabase({
+      path,
+      synchronous: 'full',
+      migrations: [schema, bySubmission],
+      cacheSizeBytes: 2 * 1024 * 1024,
+    })
+    const answered = this.#database.statement('SELECT 1 FROM answer WHERE id = ? AND promise >= ?')
+    for (const row of this.#database
+      .statement('SELECT number, accepted, deadline, ids FROM promised ORDER BY number')
+      .iterate()) {
+      const { number, accepted, deadline, ids } = row as Record<string, number> & { ids: Uint8Array }
+      const rows = rowsOf(
+        { promise: number as number, acceptedMs: accepted as number, deadlineMs: deadline as number },
+        ids,
+      )
+      const open = rows.filter(({ id, promise }) => answered.get(id, promise) === undefined)
+      this.#close(this.#replacedBy(open))
+      this.#note(open)
+    }
+    const held = this.#database.statement('SELECT number FROM promised').all() as { number: number }[]
+    this.#removePromises(held.map(({ number }) => number).filter((number) => !this.#open.has(number)))
+  }
+
+  #note(rows: readonly PendingRow[]): void {
+    const [first] = rows
+    if (first === undefined) return
+    this.#open.set(first.promise, new Map(rows.map((row) => [row.number, row])))
+    for (const row of rows) this.#byId.set(byteText(row.id), row)
+  }
+
+  /** Rows of earlier promises of the same transactions: a write that was reported as failed may have been done. */
+  #replacedBy(rows: readonly Pick<PendingRow, 'id'>[]): PendingRow[] {
+    return rows.flatMap(({ id }) => this.#byId.get(byteText(id)) ?? [])
   }
 
   /**
    * Stores promises and their leaves in one transaction: the point from which a 202 may be answered. An older answer
-   * to one of the transactions goes, since the sender asked anew; so does an older row, which an earlier call left here
-   * that failed after it was done.
+   * to one of the transactions counts no more, since the sender asked anew.
    *
+   * @param acceptances - With 1 to 256 transactions each.
    * @returns The rows, in the order given.
    */
   accept(acceptances: readonly Acceptance[]): PendingRow[] {
     const database = this.#database
-    return database.transaction(() => {
-      const rows: PendingRow[] = []
-      for (const { promise, acceptedMs, deadlineMs, transactions } of acceptances) {
-        const promised = database
-          .statement('INSERT INTO promise (statement, signature) VALUES (?, ?)')
-          .run(promise.statement, promise.signature)
-        const promiseNumber = Number(promised.lastInsertRowid)
-        for (const { id, leaf } of transactions) {
-          database.statement('DELETE FROM answer WHERE id = ?').run(id)
-          const inserted = database
-            .statement('INSERT OR REPLACE INTO pending (id, leaf, accepted, deadline, promise) VALUES (?, ?, ?, ?, ?)')
-            .run(id, leaf, acceptedMs, deadlineMs, promiseNumber)
-          rows.push({ number: Number(inserted.lastInsertRowid), id, acceptedMs, deadlineMs, promise: promiseNumber })
-        }
-      }
-      return rows
+    const replaced = acceptances.flatMap(({ transactions }) => this.#replacedBy(transactions))
+    const accepted = database.transaction(() => {
+      this.#removePromises(this.#emptiedBy(replaced))
+      return acceptances.map(({ promise, acceptedMs, deadlineMs, transactions }) => {
+        const ids = concatBytes(...transactions.map(({ id }) => id))
+        const leaves = transactions.map(({ leaf }) => leaf)
+        const lengths = Uint8Array.from(leaves.flatMap(({ length }) => [length >> 8, length & 0xff]))
+        const { lastInsertRowid } = database
+          .statement(
+            'INSERT INTO promised (statement, signature, accepted, deadline, ids, lengths, leaves) VALUES (?, ?, ?, ?, ?, ?, ?)',
+          )
+          .run(promise.statement, promise.signature, acceptedMs, deadlineMs, ids, lengths, concatBytes(...leaves))
+        return rowsOf({ promise: Number(lastInsertRowid), acceptedMs, deadlineMs }, ids)
+      })
     })
+    this.#close(replaced)
+    for (const rows of accepted) this.#note(rows)
+    return accepted.flat()
   }
 
   /** Removes what became final by publication. */
   finish(rows: readonly Pick<PendingRow, 'number' | 'promise'>[]): void {
-    if (rows.length === 0) return
-    this.#database.transaction(() => {
-      const remove = this.#database.statement('DELETE FROM pending WHERE number = ?')
-      for (const { number } of rows) remove.run(number)
-      this.#forgetPromises(rows)
-    })
+    const emptied = this.#emptiedBy(rows)
+    if (emptied.length > 0) this.#database.transaction(() => this.#removePromises(emptied))
+    this.#close(rows)
   }
 
   /** Replaces pending rows by the signed answers that their senders get. */
@@ -117,45 +178,82 @@ export class Outbox {
     atMs: number,
   ): void {
     if (answers.length === 0) return
+    const rows = answers.map(({ row }) => row)
     this.#database.transaction(() => {
+      const insert = this.#database.statement(
+        'INSERT OR REPLACE INTO answer (id, kind, statement, signature, at, promise) VALUES (?, ?, ?, ?, ?, ?)',
+      )
       for (const { row, kind, signed } of answers) {
-        this.#database.statement('DELETE FROM pending WHERE number = ?').run(row.number)
-        this.#database
-          .statement('INSERT OR REPLACE INTO answer (id, kind, statement, signature, at) VALUES (?, ?, ?, ?, ?)')
-          .run(row.id, kind, signed.statement, signed.signature, atMs)
+        insert.run(row.id, kind, signed.statement, signed.signature, atMs, row.promise)
       }
-      this.#forgetPromises(answers.map(({ row }) => row))
+      this.#removePromises(this.#emptiedBy(rows))
     })
+    this.#close(rows)
   }
 
-  #forgetPromises(rows: readonly Pick<PendingRow, 'promise'>[]): void {
-    const forget = this.#database.statement(
-      'DELETE FROM promise WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM pending WHERE promise = ?1)',
+  /** Promises of which nothing is open once these rows are closed. */
+  #emptiedBy(rows: readonly Pick<PendingRow, 'number' | 'promise'>[]): number[] {
+    const closing = new Map<number, Set<number>>()
+    for (const { number, promise } of rows) {
+      if (this.#open.get(promise)?.has(number) !== true) continue
+      const numbers = closing.get(promise)
+      if (numbers === undefined) closing.set(promise, new Set([number]))
+      else numbers.add(number)
+    }
+    return [...closing].flatMap(([promise, numbers]) =>
+      numbers.size === this.#open.get(promise)?.size ? [promise] : [],
     )
-    for (const promise of new Set(rows.map((row) => row.promise))) forget.run(promise)
+  }
+
+  #removePromises(promises: readonly number[]): void {
+    const remove = this.#database.statement('DELETE FROM promised WHERE number = ?')
+    for (const promise of promises) remove.run(promise)
+  }
+
+  /** After the commit. */
+  #close(rows: readonly Pick<PendingRow, 'number' | 'promise'>[]): void {
+    for (const { number, promise } of rows) {
+      const open = this.#open.get(promise)
+      const row = open?.get(number)
+      if (open === undefined || row === undefined) continue
+      open.delete(number)
+      if (open.size === 0) this.#open.delete(promise)
+      const id = byteText(row.id)
+      if (this.#byId.get(id) === row) this.#byId.delete(id)
+    }
   }
 
   /** Everything pending, in order of acceptance, at most `countMax` rows. */
   pending(countMax: number): PendingRow[] {
-    return this.#database
-      .all('SELECT number, id, accepted, deadline, promise FROM pending ORDER BY number LIMIT ?', countMax)
-      .map((row) => ({
-        number: row.number as number,
-        id: row.id as Uint8Array,
-        acceptedMs: row.accepted as number,
-        deadlineMs: row.deadline as number,
-        promise: row.promise as number,
-      }))
+    const found: PendingRow[] = []
+    for (const rows of this.#open.values()) {
+      for (const row of rows.values()) {
+        if (found.length >= countMax) return found
+        found.push(row)
+      }
+    }
+    return found
   }
 
-  /** The leaf of a pending row; undefined once it is final. */
+  /** The leaf of a pending row; undefined once its promise is final. */
   leaf(number: number): Uint8Array | undefined {
-    return this.#database.get('SELECT leaf FROM pending WHERE number = ?', number)?.leaf as Uint8Array | undefined
+    const promise = Math.floor(number / rowsPerPromise)
+    const lengths = this.#database.get('SELECT lengths FROM promised WHERE number = ?', promise)?.lengths as
+      | Uint8Array
+      | undefined
+    if (lengths === undefined) return undefined
+    const lengthAt = (position: number): number =>
+      (lengths[2 * position] as number) * 256 + (lengths[2 * position + 1] as number)
+    const position = number % rowsPerPromise
+    let start = 1
+    for (let before = 0; before < position; before++) start += lengthAt(before)
+    const sql = 'SELECT substr(leaves, ?, ?) AS leaf FROM promised WHERE number = ?'
+    return this.#database.get(sql, start, lengthAt(position), promise)?.leaf as Uint8Array | undefined
   }
 
   /** A promise that still holds for at least one pending row. */
   promise(number: number): Signed | undefined {
-    const row = this.#database.get('SELECT statement, signature FROM promise WHERE number = ?', number)
+    const row = this.#database.get('SELECT statement, signature FROM promised WHERE number = ?', number)
     if (row === undefined) return undefined
     return { statement: row.statement as Uint8Array, signature: row.signature as Uint8Array }
   }
@@ -171,9 +269,8 @@ export class Outbox {
     }
   }
 
-  /** Forgets answers given before `nowMs - answersKeptMs`, at most 10,000 at a time, and promises of which no row is left. */
+  /** Forgets answers given before `nowMs - answersKeptMs`, at most 10,000 at a time. */
   prune(nowMs: number): void {
-    this.#database.run('DELETE FROM promise WHERE number NOT IN (SELECT promise FROM pending)')
     this.#database.run(
       'DELETE FROM answer WHERE id IN (SELECT id FROM answer WHERE at < ? LIMIT 10000)',
       nowMs - answersKeptMs,
@@ -184,4 +281,11 @@ export class Outbox {
   close(): void {
     this.#database.close()
   }
+}
+
+function rowsOf(common: Pick<PendingRow, 'promise' | 'acceptedMs' | 'deadlineMs'>, ids: Uint8Array): PendingRow[] {
+  return Array.from({ length: ids.length / idSizeBytes }, (_, position) => {
+    const id = ids.slice(position * idSizeBytes, (position + 1) * idSizeBytes)
+    return { number: common.promise * rowsPerPromise + position, id, ...common }
+  })
 }
