@@ -34,7 +34,7 @@ const allowed: Record<string, readonly string[]> = {
   'packages/chain': ['encoding', 'crypto'],
   'packages/diagnosis': ['encoding'],
   'packages/runtime': ['encoding', 'crypto', 'chain'],
-  'packages/audit': ['encoding', 'crypto', 'chain', 'runtime'],
+  'packages/audit': ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime'],
   services: ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime', 'audit'],
   cli: ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime', 'audit'],
 }

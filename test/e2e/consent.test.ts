@@ -1,6 +1,7 @@
 /** Grants, revocations and diagnoses through real processes: what a doctor can do, before and after. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { AuditReport } from '@healthblock/audit/report'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callNode, nodeAccess } from '../../cli/src/cluster/client.ts'
 import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
@@ -159,5 +160,22 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     await eventually('delivery', 60_000, async () => ((await newest()).sequence === streamed / 5 ? true : undefined))
     expect(await experiment('doctor-b', 'decrypt')).toMatchObject({ refused: true })
     expect((await post('doctor-b', await newest())).value).toMatchObject({ refused: { rule: 'D.live' } })
+  })
+
+  test('with the keys that she discloses an auditor judges again, byte for byte; a version is recalled from the ledgers', async () => {
+    const file = join(cluster.root, 'disclosed.keys')
+    await cluster.ok('patient', 'disclose', 'anna', '--out', file)
+    const { ok, findings, notChecked } = await cluster.ok<AuditReport>('audit', '--disclose', file)
+    expect(findings).toEqual([])
+    expect(ok).toBe(true)
+    expect(notChecked.join()).toMatch(/within it [1-9]\d* have the same bytes when judged again/)
+    const diagnoses = await cluster.ok<{ transactionId: string; algorithm: string }[]>('patient', 'diagnoses', 'anna')
+    const automatic = diagnoses.filter(({ algorithm }) => algorithm.startsWith('healthblock-monitor@'))
+    const recalled = await cluster.ok<{ diagnoses: { transactionId: string }[] }>(
+      'recall',
+      automatic[0]?.algorithm ?? '',
+    )
+    const ids = recalled.diagnoses.map(({ transactionId }) => transactionId)
+    expect(ids).toEqual(expect.arrayContaining(automatic.map(({ transactionId }) => transactionId)))
   })
 })

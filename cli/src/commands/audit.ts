@@ -1,7 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type AuditRequest, audit, followAudit } from '@healthblock/audit/audit'
 import type { AuditReport } from '@healthblock/audit/report'
+import { parseGenesis } from '@healthblock/chain/genesis'
+import { type Disclosure, parseDisclosure } from '@healthblock/crypto/disclosure'
+import { CryptoError } from '@healthblock/crypto/errors'
+import { equalBytes } from '@healthblock/encoding/bytes'
 import { decodeCborAt, encodeCbor } from '@healthblock/encoding/cbor'
+import { isRuntimeError } from '@healthblock/runtime/errors'
+import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { findingText, progressTeller, withWork } from '../audit-work.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { ledgerSubject, readFileBytes, storageProbe, subjectHelp, subjectOptions } from '../ledger-subject.ts'
@@ -12,6 +18,7 @@ const help = `Usage: ./healthblock audit [--dir DIR | --url URL… --genesis FIL
 Replays both ledgers from nothing but the genesis file, compares what every node serves, and reports every finding.
 
 ${subjectHelp}  --work DIR      keep the replayed state here: an audit that was interrupted, or a later one, goes on from there
+  --disclose FILE keys that a patient disclosed (patient disclose): her diagnoses of that window are judged again, byte for byte
   --state         also compare records of the replayed state with what every node proves
   --promises FILE promises of gateways that a client kept (a CBOR sequence): broken ones are findings
   --follow        go on for ever: each new finding is told when it appears (with --json one object a line); stops on a signal
@@ -44,6 +51,29 @@ function readPromises(path: string): Uint8Array[] {
     throw new CommandError(`${path} is not a CBOR sequence: ${(cause as Error).message}`, undefined, { cause })
   }
   return promises
+}
+
+/** What a key file discloses, and where its sealed blocks come from. */
+function disclosedBy(path: string, genesis: Uint8Array, storage: StorageClient | undefined) {
+  if (storage === undefined) throw new UsageError('--disclose needs storage nodes: --storage URL --storage-token TOKEN')
+  let disclosure: Disclosure
+  try {
+    disclosure = parseDisclosure(readFileBytes(path))
+  } catch (cause) {
+    if (!(cause instanceof CryptoError)) throw cause
+    throw new CommandError(`${path} is not a key file of a disclosure`, undefined, { cause })
+  }
+  if (!equalBytes(disclosure.ledgerId, parseGenesis(genesis).ledgerId))
+    throw new CommandError(`${path} discloses keys of another ledger`)
+  const get = async (digest: Uint8Array): Promise<Uint8Array | undefined> => {
+    try {
+      return await storage.get(digest)
+    } catch (error) {
+      if (isRuntimeError(error, 'ERR_BLOCK_NOT_FOUND')) return undefined
+      throw error
+    }
+  }
+  return { disclosure, blocks: { get } }
 }
 
 /** Watches until a signal: tells each finding once, and of growth on stderr. */
@@ -91,9 +121,9 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
     return 0
   }
   takePositionals(positionals, [])
-  if (values.disclose !== undefined) throw new UsageError('--disclose is not built yet')
   const { genesis, nodes, client, storage } = ledgerSubject(values)
   const probe = storageProbe(storage)
+  const disclosed = values.disclose === undefined ? undefined : disclosedBy(values.disclose, genesis, storage)
   const promises = values.promises === undefined ? [] : readPromises(values.promises)
   return withWork(values.work, async (open) => {
     const request: AuditRequest = {
@@ -106,6 +136,7 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
       onProgress: progressTeller(io),
       promises,
       ...(probe === undefined ? {} : { storage: probe }),
+      ...(disclosed === undefined ? {} : { disclosed }),
       ...(values.state === true ? { isStateCompared: true } : {}),
     }
     const isJson = values.json === true

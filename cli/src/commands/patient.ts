@@ -6,6 +6,7 @@ import { clusterFolder, clusterPaths, readCluster, resolvePerson } from '../clus
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseOptions, parseTime, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
+import { disclose } from './patient-disclose.ts'
 import { erase } from './patient-erase.ts'
 import { type Context, openSession, print, type Session, waitForReceipt } from './patient-session.ts'
 
@@ -19,6 +20,7 @@ const help = `Usage: ./healthblock patient ACTION …
   erase NAME --from ISO [--until ISO]   destroy the keys of a period and have its blocks removed: [--streams ecg,vitals]
   readings NAME · diagnoses NAME · grants NAME
   exposure NAME [DOCTOR]                what a doctor can read, or may still hold
+  disclose NAME --out FILE              a key file for an auditor: [--streams ecg,vitals] [--from ISO] [--until ISO]
   alarms NAME                           what woke the household: findings, silent devices, lost readings
   device NAME                           the credential of her device, its streams, and which are switched on
   switch NAME ecg|vitals on|off         the device of a stream is watched: empty records while it is silent, and an alarm
@@ -212,6 +214,18 @@ async function exposure(context: Context, positionals: string[]): Promise<ExitCo
   return print(context, report, () => `${JSON.stringify(report, null, 2)}\n`)
 }
 
+async function discloseTo(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name] = takePositionals(positionals, ['NAME'] as const)
+  const window = await disclose(await openSession(context, name), context.options)
+  return print(
+    context,
+    window,
+    () => `Keys of ${window.streams} streams from ${window.from} to ${window.until} are in ${window.file}.
+Whoever has this file reads that window: give it to the auditor alone, then: ./healthblock audit --disclose ${window.file}
+`,
+  )
+}
+
 interface DeviceState {
   readonly device: string
   readonly credential: string
@@ -259,6 +273,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   alarms: listing('alarms', ['at', 'code', 'severity', 'endedAt', 'about']),
   exposure,
   device,
+  disclose: discloseTo,
   switch: turn,
   erase,
 }
@@ -267,6 +282,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
 export async function runPatient(args: string[], io: Io): Promise<ExitCode> {
   const { values, positionals } = parseOptions(args, {
     record: { type: 'string' },
+    out: { type: 'string' },
     from: { type: 'string' },
     to: { type: 'string' },
     until: { type: 'string' },

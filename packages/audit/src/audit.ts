@@ -7,9 +7,13 @@ import { Ledger, type LedgerStores } from '@healthblock/chain/block'
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import type { PreparationWorkers } from '@healthblock/chain/preparation'
 import type { ChainName } from '@healthblock/chain/transaction'
+import type { Disclosure } from '@healthblock/crypto/disclosure'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
 import { ChainAudit } from './chain-audit.ts'
+import { DisclosedRecords } from './disclosed-records.ts'
+import { type BlockSource, checkDisclosure } from './disclosure-check.ts'
+import { erasedMs, type RecordName } from './erasures.ts'
 import { checkTrail, listEvidence, policiesOf } from './governance.ts'
 import { collectIncidents } from './incidents.ts'
 import { type AuditNode, type NodeHead, Nodes } from './nodes.ts'
@@ -58,6 +62,8 @@ export interface AuditRequest {
   readonly storage?: StorageProbe
   /** Promises of gateways that clients kept, each CBOR `[statement, signature]`. */
   readonly promises?: readonly Uint8Array[]
+  /** What a patient disclosed, and who gives sealed blocks: her diagnoses of the window are judged again. */
+  readonly disclosed?: { readonly disclosure: Disclosure; readonly blocks: BlockSource }
   /** Told of every block of Userchain, then of Docchain, once it is compared and executed. */
   readonly onBlock?: (block: AuditedBlock) => void
   /** Told of each finding when it is new, and its height known. */
@@ -118,6 +124,7 @@ class Audit {
   #untold: FindingParts[] = []
   #transactions = 0
   #looks = 0
+  readonly #disclosed: DisclosedRecords | undefined
 
   constructor(request: AuditRequest) {
     this.#request = request
@@ -128,6 +135,8 @@ class Audit {
     this.#rules = new AuditRules(this.#ledger, this.#findings)
     this.#signedHeads = new SignedHeads(this.#nodes, this.#findings)
     this.#nodes.onNote = (served) => this.#signedHeads.take(served)
+    const patient = request.disclosed?.disclosure.patient
+    this.#disclosed = patient === undefined ? undefined : new DisclosedRecords(this.#genesis.ledgerId, patient)
     this.#chains = { userchain: this.#chainAudit('userchain'), docchain: this.#chainAudit('docchain') }
   }
 
@@ -158,6 +167,7 @@ class Audit {
     for (const [position, transaction] of block.transactions.entries()) {
       this.#samples?.note(block.chain, { index: block.firstIndex + position, height: block.seal.h }, transaction)
     }
+    this.#disclosed?.block(block)
     this.#request.onBlock?.(block)
     if (this.#untold.length > 0) this.#tell(false)
   }
@@ -187,19 +197,42 @@ class Audit {
     await collectIncidents(this.#nodes, this.#ledger, this.#findings)
     checkTrail(this.#ledger, this.#request.client.trail, this.#findings)
     listEvidence(this.#ledger, this.#findings, this.#notChecked)
-    const { storage } = this.#request
-    if (this.#samples !== undefined) this.#notChecked.push(await this.#samples.check(storage, this.#findings))
+    await this.#checkSamples()
     this.#tell(true)
     this.#findings.endLook()
     return this.#report(now() - begunMs)
   }
+
+  async #checkSamples(): Promise<void> {
+    const { storage, now } = this.#request
+    const context = { findings: this.#findings, nowMs: now(), erasedMs: this.#erasedMs }
+    if (this.#samples !== undefined) this.#notChecked.push(await this.#samples.check(storage, context))
+  }
+
+  readonly #erasedMs = (record: RecordName): number | undefined => erasedMs(this.#ledger, record)
 
   /** What is the same in every look. */
   async #once(): Promise<void> {
     const { promises = [], now } = this.#request
     await this.#compareState()
     const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings, nowMs: now() }
+    await this.#checkDisclosure()
     this.#notChecked.push(await checkPromises(promises, { ...context, nodeKeyOf: this.#nodeKeyOf() }))
+  }
+
+  async #checkDisclosure(): Promise<void> {
+    const { disclosed } = this.#request
+    if (disclosed === undefined || this.#disclosed === undefined) return
+    const { same, notChecked } = await checkDisclosure({
+      ...disclosed,
+      records: this.#disclosed,
+      isErased: (record) => this.#erasedMs(record) !== undefined,
+      add: (finding) => this.#findings.add(finding),
+    })
+    this.#notChecked.push(
+      ...notChecked,
+      `diagnoses beyond the disclosed window; within it ${same} have the same bytes when judged again`,
+    )
   }
 
   #nodeKeyOf(): (account: Uint8Array) => Uint8Array | undefined {

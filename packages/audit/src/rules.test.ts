@@ -1,6 +1,7 @@
 import type { PendingBlock } from '@healthblock/chain/block'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { type Care, type Draft, enrol, World } from '../../chain/src/testkit.ts'
+import { erasedMs, exportMs, type RecordName } from './erasures.ts'
 import { FindingList } from './report.ts'
 import { AuditRules, anchorLagMsMax, envelopeLateMs } from './rules.ts'
 import { Samples, samplesMax } from './samples.ts'
@@ -157,6 +158,37 @@ describe('what they find on their own', () => {
 })
 
 describe('the sample of stored blocks', () => {
+  const context = (nowMs = world.nowMs) => ({
+    findings,
+    nowMs,
+    erasedMs: (record: RecordName) => erasedMs(world.ledger, record),
+  })
+
+  it('what a patient erased may be gone, and storage.kept: must be gone in the end', async () => {
+    const { patient, streams } = care()
+    const records = [1, 2].map((sequence) => world.record(streams[0], sequence))
+    world.post(world.iot(patient, records))
+    const erase = {
+      v: 1,
+      t: 'erase',
+      a: patient.account,
+      ...world.consent(),
+      ranges: [[streams[0], 2, 2]],
+      law: 1,
+    } as const
+    world.post(world.byOp(patient, erase))
+    const samples = new Samples(randomBytes(32))
+    samples.note('userchain', { index: 7, height: 3 }, world.sign(world.iot(patient, records)))
+    const has = async ({ record }: { record?: RecordName }) => record?.sequence === 1
+    await samples.check({ has }, context())
+    await samples.check({ has }, context(world.nowMs + 2 * exportMs))
+    expect(codes()).toEqual([])
+    await samples.check({ has: async () => true }, context())
+    expect(codes()).toEqual([])
+    await samples.check({ has: async () => true }, context(world.nowMs + 2 * exportMs))
+    expect(codes()).toEqual(['storage.kept'])
+  })
+
   it('draws at most so many, and a block that nobody has is a finding', async () => {
     const { patient, streams } = care()
     const samples = new Samples(randomBytes(32))
@@ -164,7 +196,7 @@ describe('the sample of stored blocks', () => {
     for (const height of [1, 2])
       samples.note('userchain', { index: height, height }, world.sign(world.iot(patient, records)))
     let asked = 0
-    const words = await samples.check({ has: async () => ++asked > 1 }, findings)
+    const words = await samples.check({ has: async () => ++asked > 1 }, context())
     expect([asked, samples.count]).toEqual([samplesMax, 120])
     expect(words).toContain(`${samplesMax} of 120`)
     expect(codes()).toEqual(['storage.missing'])
@@ -175,8 +207,8 @@ describe('the sample of stored blocks', () => {
     const samples = new Samples(randomBytes(32))
     samples.note('userchain', { index: 1, height: 1 }, world.sign(world.iot(patient, [world.record(streams[0], 1)])))
     const failing = { has: () => Promise.reject(new Error('nobody answers')) }
-    expect(await samples.check(failing, findings)).toContain('1 questions had no answer')
-    expect(await samples.check(undefined, findings)).toContain('no storage node was asked')
+    expect(await samples.check(failing, context())).toContain('1 questions had no answer')
+    expect(await samples.check(undefined, context())).toContain('no storage node was asked')
     expect(codes()).toEqual([])
   })
 })

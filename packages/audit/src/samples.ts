@@ -2,6 +2,7 @@
 import type { ChainName, Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
+import { isRemovalOverdue, type RecordName } from './erasures.ts'
 import type { FindingList } from './report.ts'
 
 /** A block that is asked for. `codec`: what its CID says of it. */
@@ -12,6 +13,16 @@ export interface StoredSample {
   /** SHA-256 of the block: 32 bytes. */
   readonly digest: Uint8Array
   readonly codec: 'raw' | 'dag-pb'
+  /** The record that names it, which its patient may erase; absent for what doctors write. */
+  readonly record?: RecordName
+}
+
+/** What a sample is judged by. */
+export interface SampleContext {
+  readonly findings: FindingList
+  readonly nowMs: number
+  /** When the record was erased; undefined if it was not. */
+  readonly erasedMs: (record: RecordName) => number | undefined
 }
 
 /** Asks the storage nodes. */
@@ -43,8 +54,10 @@ export class Samples {
   /** Notes the blocks that a transaction names. */
   note(chain: ChainName, place: { index: number; height: number }, { body }: Transaction): void {
     if (body.t === 'iot') {
-      for (const [, , , , kind, , digest] of body.r) {
-        if (kind !== gapKind) this.#draw({ chain, ...place, digest, codec: kind === fileKind ? 'dag-pb' : 'raw' })
+      for (const [stream, sequence, , , kind, , digest] of body.r) {
+        const record = { patient: body.a, stream, sequence }
+        if (kind !== gapKind)
+          this.#draw({ chain, ...place, digest, codec: kind === fileKind ? 'dag-pb' : 'raw', record })
       }
     } else if (body.t === 'diagnosis' || (body.t === 'amend' && body.act !== 1)) {
       this.#draw({ chain, ...place, digest: body.cid, codec: 'raw' })
@@ -61,18 +74,15 @@ export class Samples {
     if (this.#kept.length > samplesMax) this.#kept.pop()
   }
 
-  /** Asks for each. Returns in words what was not checked. */
-  async check(probe: StorageProbe | undefined, findings: FindingList): Promise<string> {
-    const unopened = 'what stored blocks hold was not read: the auditor has no keys'
+  /** Asks for each. What was erased need not be there, and must be nowhere in the end. Returns in words what was not checked. */
+  async check(probe: StorageProbe | undefined, context: SampleContext): Promise<string> {
+    const unopened = 'what stored blocks hold was not read, but for disclosed ones: the auditor has no keys'
     if (probe === undefined) return `no storage node was asked for the ${this.count} blocks that the ledgers name`
     let unanswered = 0
     let reason = ''
     for (const { sample } of this.#kept) {
-      const { chain, index, height, digest } = sample
       try {
-        if (await probe.has(sample)) continue
-        const message = `no storage node has block ${toHex(digest)}, which entry ${index} of ${chain} names`
-        findings.add({ code: 'storage.missing', chain, index, height, message })
+        judge(sample, await probe.has(sample), context)
       } catch (error) {
         unanswered++
         reason = messageOf(error)
@@ -81,5 +91,18 @@ export class Samples {
     const asked = this.#kept.length - unanswered
     const words = `${asked} of ${this.count} stored blocks were asked for; ${unopened}`
     return unanswered === 0 ? words : `${words}; ${unanswered} questions had no answer (${reason})`
+  }
+}
+
+function judge(sample: StoredSample, isThere: boolean, { findings, nowMs, erasedMs }: SampleContext): void {
+  const { chain, index, height, digest, record } = sample
+  const erased = record === undefined ? undefined : erasedMs(record)
+  const name = `block ${toHex(digest)}, which entry ${index} of ${chain} names`
+  if (erased === undefined && !isThere) {
+    findings.add({ code: 'storage.missing', chain, index, height, message: `no storage node has ${name}` })
+  } else if (erased !== undefined && isThere && isRemovalOverdue(erased, nowMs)) {
+    const since = new Date(erased).toISOString()
+    const message = `${name}, was erased at ${since}, and a storage node still has it`
+    findings.add({ code: 'storage.kept', chain, index, height, message })
   }
 }

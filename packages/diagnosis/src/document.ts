@@ -36,6 +36,8 @@ export interface DiagnosisDocument {
 /** Most bytes of an encoded document, so that it fits the one sealed size of diagnoses. */
 export const documentBytesMax = 16_000
 const findingsMax = 64
+/** How much evidence of each finding is tried, in this order. */
+const evidenceSteps = [64, 32, 16, 8, 4, 2, 1, 0] as const
 const evidenceMax = 64
 const rangesMax = 16
 const sentenceBytesMax = 400
@@ -89,6 +91,25 @@ export function encodeDiagnosis(document: DiagnosisDocument): Uint8Array<ArrayBu
   }
   parseDiagnosis(bytes)
   return bytes
+}
+
+/**
+ * Encodes a document that fits its block: the most severe 64 findings, each with as much of its evidence, from the
+ * first on, as all of them have room for (64, 32, … 1 or 0 places). So whoever judges again gets the same bytes.
+ *
+ * @throws {DiagnosisError} `ERR_DOCUMENT_INVALID` for what is wrong in another way.
+ */
+export function encodeFitting(document: DiagnosisDocument): Uint8Array {
+  const findings = document.findings.slice(0, findingsMax)
+  for (const most of evidenceSteps) {
+    try {
+      const trimmed = findings.map((finding) => ({ ...finding, evidence: finding.evidence.slice(0, most) }))
+      return encodeDiagnosis({ ...document, findings: trimmed })
+    } catch (error) {
+      if (!(error instanceof DiagnosisError) || most === 0) throw error
+    }
+  }
+  throw new TypeError('unreachable')
 }
 
 function parseEvidence(value: CborValue): Evidence {

@@ -7,12 +7,12 @@ import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { sha256 } from '@healthblock/crypto/hash'
 import { encodeBatch } from '@healthblock/diagnosis/batch'
 import { diagnose } from '@healthblock/diagnosis/diagnose'
+import { encodeFitting } from '@healthblock/diagnosis/document'
 import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import { cidOf } from '@healthblock/runtime/storage-client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDoctorNode, type DoctorNode } from './app.ts'
-import { encodeFitting } from './posting/compose.ts'
 import {
   license,
   type Recipient,

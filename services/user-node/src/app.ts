@@ -26,6 +26,7 @@ import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
 import { Access } from './routes/access.ts'
 import { registerConsentRoutes } from './routes/consent-routes.ts'
+import { registerDisclosureRoutes } from './routes/disclosure-routes.ts'
 import { registerErasureRoutes } from './routes/erasure-routes.ts'
 import { registerEventRoutes } from './routes/events-routes.ts'
 import { registerListRoutes } from './routes/list-routes.ts'
@@ -363,6 +364,7 @@ export async function createUserNode(options: {
   registerListRoutes(app.fastify, built)
   registerStreamRoutes(app.fastify, built)
   registerConsentRoutes(app.fastify, built)
+  registerDisclosureRoutes(app.fastify, built)
   registerErasureRoutes(app.fastify, built)
   registerEventRoutes(app.fastify, built)
   let work: Promise<unknown> = Promise.resolve()

@@ -1,8 +1,7 @@
 import { defaultParameters } from '@healthblock/diagnosis/diagnose'
-import { documentBytesMax, parseDiagnosis } from '@healthblock/diagnosis/document'
+import { documentBytesMax, encodeFitting, parseDiagnosis } from '@healthblock/diagnosis/document'
 import type { findingKinds } from '@healthblock/diagnosis/findings'
 import { describe, expect, test } from 'vitest'
-import { encodeFitting } from '../posting/compose.ts'
 import { rangesOf } from './judge.ts'
 import type { LedgerRecord } from './reader.ts'
 

@@ -2,12 +2,13 @@
 import type { Ledger } from '@healthblock/chain/block'
 import { docTables } from '@healthblock/chain/tables'
 import type { SequenceRange } from '@healthblock/chain/transaction'
+import { encodeFitting } from '@healthblock/diagnosis/document'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { OutboxEntry } from '@healthblock/runtime/outbox'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { DoctorNodeError } from '../errors.ts'
 import type { Grant, Grants } from '../watch/grants.ts'
-import { type Composer, encodeFitting, handAlgorithm, handDocument, type SealingPlace } from './compose.ts'
+import { type Composer, handAlgorithm, handDocument, type SealingPlace } from './compose.ts'
 import type { Postings } from './postings.ts'
 
 /** Acts of `amend`. */

@@ -13,15 +13,12 @@ import { sha256 } from '@healthblock/crypto/hash'
 import { epochKeyFrom, reachesEpoch } from '@healthblock/crypto/key-tree'
 import { payloadKinds, recordBlockSizeBytes, sealPayload } from '@healthblock/crypto/payload'
 import { defaultParameters } from '@healthblock/diagnosis/diagnose'
-import { type DiagnosisDocument, encodeDiagnosis } from '@healthblock/diagnosis/document'
-import { DiagnosisError } from '@healthblock/diagnosis/errors'
+import type { DiagnosisDocument } from '@healthblock/diagnosis/document'
 import type { Doctor } from '../identity/identity.ts'
 import type { Envelopes } from '../watch/envelopes.ts'
 
 /** The algorithm of what a person wrote. */
 export const handAlgorithm = { name: 'by-hand', version: '1', hash: new Uint8Array(32) } as const
-const evidenceSteps = [64, 32, 16, 8, 4, 2, 1, 0] as const
-const findingsMax = 64
 
 /** Where an entry of the diagnosis stream is sealed. */
 export interface SealingPlace {
@@ -47,25 +44,6 @@ export function handDocument(options: {
     carried: new Uint8Array(0),
     text: options.text,
   }
-}
-
-/**
- * Encodes a document that fits its block: the most severe 64 findings, each with as much of its evidence, from the
- * first on, as all of them have room for (64, 32, … 1 or 0 places). So whoever judges again gets the same bytes.
- *
- * @throws {DiagnosisError} `ERR_DOCUMENT_INVALID` for what is wrong in another way.
- */
-export function encodeFitting(document: DiagnosisDocument): Uint8Array {
-  const findings = document.findings.slice(0, findingsMax)
-  for (const most of evidenceSteps) {
-    try {
-      const trimmed = findings.map((finding) => ({ ...finding, evidence: finding.evidence.slice(0, most) }))
-      return encodeDiagnosis({ ...document, findings: trimmed })
-    } catch (error) {
-      if (!(error instanceof DiagnosisError) || most === 0) throw error
-    }
-  }
-  throw new TypeError('unreachable')
 }
 
 /** Composes entries of diagnosis streams for one doctor. */
