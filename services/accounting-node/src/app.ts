@@ -25,12 +25,14 @@ async function readiness(node: AccountingNode): Promise<ReadinessCheck[]> {
   }
   for (const chain of chainNames) {
     const { core, reader } = node.chains[chain]
-    const { halted, registerReachable, clockSkewMs, cosignedAgeMs, takesPart } = core.status()
+    const { halted, registerReachable, clockSkewMs, cosignedAgeMs, takesPart, behindLeaves, heardPeers } = core.status()
     const published = core.published()
     add(`${chain} running`, halted === undefined ? undefined : `halted: ${halted}`)
     add(`${chain} register`, registerReachable ? undefined : 'the head register does not answer')
     const isCurrent = published !== undefined && published.size <= core.head().size && reader.published !== undefined
     add(`${chain} published`, isCurrent ? undefined : 'the published head is not applied')
+    add(`${chain} caught up`, behindLeaves === 0 ? undefined : `${behindLeaves} decided entries are not applied`)
+    add(`${chain} peers`, heardPeers ? undefined : 'too few peers have answered since the start')
     add(`${chain} member`, takesPart ? undefined : 'this node, with these keys, is not in the policy in force')
     add(
       `${chain} cosigned`,

@@ -31,7 +31,7 @@ import { Healer } from './incidents/healer.ts'
 import { type Fault, IncidentLog } from './incidents/incident-log.ts'
 import { SelfCheck } from './incidents/self-check.ts'
 import type { Logger } from './logger.ts'
-import { createGatewayMetrics, observeChains } from './metrics.ts'
+import { createCoreMetrics, createGatewayMetrics, observeChains } from './metrics.ts'
 import { type AccountingNode, type ChainParts, chainNames } from './node.ts'
 import { PeersFile } from './peers-file.ts'
 import { ChainReader } from './reading/chain-reader.ts'
@@ -316,15 +316,19 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
   const world = openWorld(config, (rank) => accountOf(rank), logger)
   const faults: Fault[] = []
   const stores = new Stores(settings.dir, faults)
+  const metrics = new Registry()
+  const coreMetrics = createCoreMetrics(metrics, world.clock.elapsedMs)
   const observe = (event: CoreEvent): void => {
     coreHappened(logger, event)
+    coreMetrics.observe(event)
     if (event.kind === 'halted') hooks.onHalted(event.error)
     if (event.kind === 'failed' && isAccountingError(event.error, 'ERR_LOG_DAMAGED')) {
       const { chain, error } = event
       faults.push({ code: 'entry-damaged', chain, height: 0, index: error.detail.index, file: 'log/blocks' })
     }
   }
-  const disk = (chain: ChainName) => openFileDisk(join(settings.dir, chain))
+  const disk = (chain: ChainName) =>
+    openFileDisk(join(settings.dir, chain), (seconds) => coreMetrics.synced(chain, seconds))
   const cores = await openCores({
     genesis: genesis.bytes,
     account,
@@ -354,7 +358,6 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     path: join(settings.dir, 'userchain', 'closures.db'),
     fetchReceipt: receiptFetcher(world.peers),
   })
-  const metrics = new Registry()
   const node = joinNode(
     { config, cores, healer, metrics, account, logger, clock: world.clock },
     { incidents, world, closures },

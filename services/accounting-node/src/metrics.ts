@@ -2,11 +2,17 @@
 import type { ChainName } from '@healthblock/chain/transaction'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { ChainCore } from './core/chain-core.ts'
+import type { CoreEvent } from './core/ports.ts'
+
+/** Applied sizes whose publication is waited for. */
+const appliedKeptMax = 1_024
 
 /** Counters of the gateways. */
 export interface GatewayMetrics {
   readonly submitted: Counter<'chain' | 'verdict'>
   readonly answered: Counter<'chain' | 'answer'>
+  /** By the rule of the signed refusal; rules are few, and whatever else a sender makes up counts as `transaction.format`. */
+  readonly refused: Counter<'chain' | 'rule'>
   readonly resubmitted: Counter<'chain'>
   readonly turnedAway: Counter<'chain'>
   readonly intakeFailures: Counter<'chain'>
@@ -27,6 +33,10 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       'chain',
       'answer',
     ]),
+    refused: counter('accounting_refused_transactions_total', 'Transactions refused with a signed statement, by rule', [
+      'chain',
+      'rule',
+    ]),
     resubmitted: counter('accounting_resubmitted_transactions_total', 'Transactions handed over again', ['chain']),
     turnedAway: counter('accounting_submissions_turned_away_total', 'Submissions answered with 503', ['chain']),
     intakeFailures: counter('accounting_intake_failures_total', 'Batches that the intake queue did not take', [
@@ -42,10 +52,76 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
   }
 }
 
+/** Times of the commit path, as the core's events and the disk tell them. */
+export interface CoreMetrics {
+  /** Takes an event. */
+  observe(event: CoreEvent): void
+  /** A file of a chain was synced: `append` of a record, or `replace` of a whole file. */
+  synced(chain: ChainName, seconds: number): void
+}
+
+/** Registers the times of the commit path. `nowMs`: a clock that never steps. */
+export function createCoreMetrics(registry: Registry, nowMs: () => number): CoreMetrics {
+  const registers = [registry]
+  const labelNames = ['chain'] as const
+  const cosignature = new Histogram({
+    name: 'accounting_cosignature_seconds',
+    help: "Time from this node's applying a block until a quorum's cosignatures over it are here",
+    labelNames,
+    buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
+    registers,
+  })
+  const fsync = new Histogram({
+    name: 'accounting_fsync_seconds',
+    help: 'Time of one write to a journal of the commit path and its sync',
+    labelNames,
+    buckets: [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2],
+    registers,
+  })
+  const dropped = new Counter({
+    name: 'accounting_dropped_candidates_total',
+    help: 'Transactions that this node left out of a block as leader, by rule',
+    labelNames: ['chain', 'rule'],
+    registers,
+  })
+  const stageRefusals = new Counter({
+    name: 'accounting_stage_refusals_total',
+    help: "Leaders' blocks that this node did not stage",
+    labelNames,
+    registers,
+  })
+  const registerRebuilds = new Counter({
+    name: 'accounting_register_rebuilds_total',
+    help: 'How often this node rebuilt a head register that was lost or rolled back',
+    labelNames,
+    registers,
+  })
+  const applied: Record<ChainName, Map<number, number>> = { userchain: new Map(), docchain: new Map() }
+  return {
+    observe(event) {
+      const { kind, chain } = event
+      if (kind === 'decided') {
+        applied[chain].set(event.size, nowMs())
+        // Sizes that were never published by themselves: a later one was.
+        if (applied[chain].size > appliedKeptMax) applied[chain].delete(applied[chain].keys().next().value as number)
+      } else if (kind === 'published') {
+        const sinceMs = applied[chain].get(event.size)
+        if (sinceMs !== undefined) cosignature.observe({ chain }, (nowMs() - sinceMs) / 1000)
+        for (const size of applied[chain].keys()) if (size <= event.size) applied[chain].delete(size)
+      } else if (kind === 'dropped') dropped.inc({ chain, rule: event.rule })
+      else if (kind === 'stage-refused') stageRefusals.inc({ chain })
+      else if (kind === 'register-rebuilt') registerRebuilds.inc({ chain })
+    },
+    synced(chain, seconds) {
+      fsync.observe({ chain }, seconds)
+    },
+  }
+}
+
 /** What a chain shows: read when Prometheus asks. */
 export interface ChainSource {
   readonly core: ChainCore
-  readonly gateway: { readonly pendingCount: number }
+  readonly gateway: { readonly pendingCount: number; readonly pendingMax: number }
 }
 
 /** Registers gauges that follow the cores, and one for open incidents. */
@@ -97,6 +173,24 @@ export function observeChains(
     ({ core }) => core.status().clockSkewMs / 1000,
   )
   gauge('accounting_outbox_transactions', 'Transactions promised and not final', ({ gateway }) => gateway.pendingCount)
+  gauge(
+    'accounting_outbox_limit_transactions',
+    'How many may be promised and not final before submissions are turned away',
+    ({ gateway }) => gateway.pendingMax,
+  )
+  gauge(
+    'accounting_cosigned_age_seconds',
+    'Age of the oldest cosignature that the published quorum needs',
+    ({ core }) => core.status().cosignedAgeMs / 1000,
+  )
+  gauge(
+    'accounting_behind_leaves',
+    'Leaves that were decided 2 s ago or before the start, and are not applied',
+    ({ core }) => core.status().behindLeaves,
+  )
+  gauge('accounting_register_reachable', '1 while the head register answers', ({ core }) =>
+    core.status().registerReachable ? 1 : 0,
+  )
   new Gauge({
     name: 'accounting_open_incidents',
     help: 'Faults of the own files that nobody has acknowledged',

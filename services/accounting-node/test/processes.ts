@@ -92,8 +92,8 @@ export class ProcessCluster {
     }
   }
 
-  /** Starts a node's process. */
-  launch(rank: number): void {
+  /** Starts a node's process; `env` is added to what all nodes have. */
+  launch(rank: number, env: NodeJS.ProcessEnv = {}): void {
     const node = this.nodes[rank] as NodeProcess
     const log = openSync(join(node.dir, 'log'), 'a')
     node.child = spawn(process.execPath, [main, node.dir], {
@@ -110,6 +110,7 @@ export class ProcessCluster {
         ACCOUNTING_QUEUE_PREFIX: 'hb-test',
         REDIS_URL: this.redis.url,
         ...this.#env,
+        ...env,
       },
     })
   }

@@ -39,12 +39,14 @@ async function typed<T>(path: string, work: () => Promise<T>): Promise<T> {
 class FileAppend implements AppendFile {
   readonly #path: string
   #handle: FileHandle
+  readonly #onSync: (seconds: number) => void
   #size: number
 
-  constructor(path: string, handle: FileHandle, size: number) {
+  constructor(path: string, handle: FileHandle, options: { size: number; onSync: (seconds: number) => void }) {
     this.#path = path
     this.#handle = handle
-    this.#size = size
+    this.#size = options.size
+    this.#onSync = options.onSync
   }
 
   size(): number {
@@ -52,6 +54,7 @@ class FileAppend implements AppendFile {
   }
 
   async append(bytes: Uint8Array): Promise<void> {
+    const begunMs = performance.now()
     await typed(this.#path, async () => {
       let written = 0
       while (written < bytes.length) {
@@ -60,6 +63,7 @@ class FileAppend implements AppendFile {
       }
       await this.#handle.datasync()
     })
+    this.#onSync((performance.now() - begunMs) / 1000)
     this.#size += bytes.length
   }
 
@@ -93,8 +97,8 @@ class FileAppend implements AppendFile {
   }
 }
 
-/** Opens the folder `dir` as a disk, creating it (0700) if absent. */
-export function openFileDisk(dir: string): Disk {
+/** Opens the folder `dir` as a disk, creating it (0700) if absent. `onSync` is told how long each append took with its sync. */
+export function openFileDisk(dir: string, onSync: (seconds: number) => void = () => {}): Disk {
   ensureFolder(dir)
   return {
     async open(name) {
@@ -106,7 +110,7 @@ export function openFileDisk(dir: string): Disk {
         const handle = await open(path, 'r+')
         syncFolder(dirname(path))
         const { size } = await handle.stat()
-        return new FileAppend(path, handle, size)
+        return new FileAppend(path, handle, { size, onSync })
       })
     },
     async read(name) {

@@ -69,6 +69,10 @@ export interface CoreStatus {
   readonly signs: boolean
   /** False while this node, with the keys that it was started with, is not in the policy in force. */
   readonly takesPart: boolean
+  /** Leaves that the register has named as decided for 2 s, or since before the start, and that are not applied here. */
+  readonly behindLeaves: number
+  /** False until a quorum, with this node, has told since the start what this node had signed before. */
+  readonly heardPeers: boolean
   /** Age of the published note's q-th newest cosignature, ms; as large as the time itself while only an older process's note is known. */
   readonly cosignedAgeMs: number
   /** Largest difference between this clock and the median of the peers' as last measured, ms. */

@@ -18,6 +18,8 @@ import { asLeaves, encodeBlock, encodeMessage, parseMessage } from './wire.ts'
 
 /** File of the newest published note; derived. */
 const checkpointFile = 'checkpoint'
+/** What was decided for so long should be applied. */
+const behindMs = 2_000
 /** Most transactions of one gossip. */
 const gossipMax = 256
 const utf8 = new TextDecoder()
@@ -116,6 +118,8 @@ export class ChainNode implements ChainCore {
       registerReachable: core.registerReachable,
       signs: core.signFrom !== undefined && core.maySign(core.head().size) && core.largestSizeSeen <= core.head().size,
       takesPart: core.takesPart,
+      behindLeaves: core.behindLeaves(behindMs),
+      heardPeers: core.signFrom !== undefined,
       cosignedAgeMs: core.nowMs() - core.publishedOldestTime,
       clockSkewMs: core.clockSkewMs,
       halted: core.halted,

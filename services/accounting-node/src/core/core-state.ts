@@ -90,6 +90,8 @@ export class CoreState {
   signFrom: { readonly size: number; readonly root: Uint8Array } | undefined
   /** The largest head that anybody signed or the register named, to know when this node is behind. */
   largestSizeSeen = 0
+  /** The newest sizes that the register named, on q acks, and when each was first read here, ascending; those of before the start at no time. */
+  readonly decidedSizes: [size: number, sinceMs: number][] = []
   /** By `elapsedMs`, as all moments below. */
   lastDecidedMs = 0
   /** When this node last staged a block of another's: once per height and term, so it gives a slow leader one more spell and no more. */
@@ -201,6 +203,20 @@ export class CoreState {
       this.#tell(this.#publishedListeners, published)
     }
     this.changed.notify()
+  }
+
+  /** Notes a size that was decided. */
+  noteDecided(size: number): void {
+    const known = this.decidedSizes[this.decidedSizes.length - 1]
+    if (known !== undefined && known[0] >= size) return
+    this.decidedSizes.push([size, known === undefined ? Number.NEGATIVE_INFINITY : this.elapsedMs()])
+    if (this.decidedSizes.length > 256) this.decidedSizes.shift()
+  }
+
+  /** Leaves that were decided `ms` ago or longer, and are not applied here. */
+  behindLeaves(ms: number): number {
+    const due = this.decidedSizes.findLast(([, sinceMs]) => sinceMs <= this.elapsedMs() - ms)
+    return Math.max(0, (due?.[0] ?? 0) - this.head().size)
   }
 
   /** Ends this core for good: what it holds in memory and on disk may no longer agree. A restart recovers. */

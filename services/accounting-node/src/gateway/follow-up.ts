@@ -13,6 +13,7 @@ import type { Clock } from '../core/ports.ts'
 import { answered, backgroundFailed, resubmitted } from '../events.ts'
 import type { Logger } from '../logger.ts'
 import type { GatewayMetrics } from '../metrics.ts'
+import { type Admission, crowd } from './admission.ts'
 import type { GatewayLedger } from './ledger-view.ts'
 import { type AnswerKind, answerKinds, type Outbox, type Signed } from './outbox.ts'
 import type { PendingEntry, PendingTable } from './pending.ts'
@@ -43,6 +44,7 @@ export interface FollowUpOptions {
   readonly outbox: Outbox
   readonly signer: AnswerSigner
   readonly pending: PendingTable
+  readonly admission: Admission
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics: GatewayMetrics
@@ -111,9 +113,12 @@ export class FollowUp {
     // What an account sent of one type goes in order: true if the earlier ones are sent again in this look.
     const lines = new Map<string, boolean>()
     let judgedCount = 0
+    let waiting = 0
+    let crowdWaitedMs = 0
     for (const entry of pending.values()) {
       if (entry.appliedIndex !== undefined) continue
       const ageMs = nowMs - entry.sinceMs
+      if (!entry.isDeferred && ++waiting === crowd) crowdWaitedMs = ageMs
       const isDue = nowMs >= entry.dueMs
       const mayRefuse = isDue || (!accountsSeen.has(entry.account) && ageMs >= refusalAfterMs)
       const earlier = lines.get(entry.line)
@@ -134,6 +139,7 @@ export class FollowUp {
       if (isSent) again.push(entry)
       if (earlier !== true) lines.set(entry.line, isSent)
     }
+    this.#options.admission.look(nowMs, crowdWaitedMs, pending.count)
     this.#answer(decisions)
     if (toNote.length > 0) {
       const ageMs = Math.max(...toNote.map(({ entry }) => nowMs - entry.sinceMs))
@@ -206,6 +212,7 @@ export class FollowUp {
       pending.remove(entry)
       const word = kind === answerKinds.refused ? 'refused' : 'deferred'
       metrics.answered.inc({ chain: core.chain, answer: word })
+      if (kind === answerKinds.refused) metrics.refused.inc({ chain: core.chain, rule })
       answered(logger, core.chain, word, rule)
       settle(entry.key)
     }

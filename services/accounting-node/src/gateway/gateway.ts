@@ -15,6 +15,7 @@ import { AccountingError } from '../errors.ts'
 import { backgroundFailed, intakeFailed, outboxOpened } from '../events.ts'
 import type { Logger } from '../logger.ts'
 import type { GatewayMetrics } from '../metrics.ts'
+import { Admission } from './admission.ts'
 import { accountOf, FollowUp, resubmitAfterMs } from './follow-up.ts'
 import { IntakeBatcher } from './intake.ts'
 import type { GatewayLedger } from './ledger-view.ts'
@@ -77,6 +78,7 @@ interface Storing {
 export class Gateway {
   readonly #options: GatewayOptions
   readonly #pending = new PendingTable()
+  readonly #admission = new Admission()
   readonly #waiters = new Waiters()
   readonly #intake: IntakeBatcher<Outgoing>
   readonly #followUp: FollowUp
@@ -111,6 +113,7 @@ export class Gateway {
     this.#followUp = new FollowUp({
       ...options,
       pending: this.#pending,
+      admission: this.#admission,
       send: (entries) => this.#send(entries),
       settle: (key) => this.#waiters.settle(key),
     })
@@ -166,6 +169,11 @@ export class Gateway {
     return this.#pending.count
   }
 
+  /** Most transactions promised and not final before submissions are turned away. */
+  get pendingMax(): number {
+    return this.#admission.limit
+  }
+
   /**
    * Checks a submission and promises what passes.
    *
@@ -189,7 +197,7 @@ export class Gateway {
     const limit =
       this.#checkingCount >= submissionsMax || this.#checkingBytes + sizeBytes > submissionsSizeBytesMax
         ? 'submissions'
-        : this.#pending.isFullFor(1, sizeBytes)
+        : this.#pending.isFullFor(1, sizeBytes) || this.#pending.count >= this.#admission.limit
           ? 'pending'
           : undefined
     if (limit === undefined) return
@@ -205,6 +213,7 @@ export class Gateway {
     const { core, ledger, ledgerId, signer, metrics } = this.#options
     const { transactions, malformed } = parseSubmission(body, { ledgerId, chain: core.chain })
     const refused = malformed.map(({ id, rule }) => signer.refusal(id, rule))
+    const rules = malformed.map(({ rule }) => rule)
     const known: Uint8Array[] = []
     const unchecked: WellFormed[] = []
     for (const item of transactions) {
@@ -221,8 +230,12 @@ export class Gateway {
     for (const { item, staticRule, isDeferred, isOnRecord } of looked) {
       if (isOnRecord) known.push(item.id)
       else if (staticRule === undefined) fresh.push({ ...item, isDeferred })
-      else refused.push(signer.refusal(item.id, staticRule))
+      else {
+        rules.push(staticRule)
+        refused.push(signer.refusal(item.id, staticRule))
+      }
     }
+    for (const rule of rules) metrics.refused.inc({ chain: core.chain, rule })
     metrics.submitted.inc({ chain: core.chain, verdict: 'refused' }, refused.length)
     metrics.submitted.inc({ chain: core.chain, verdict: 'accepted' }, fresh.length)
     if (fresh.length + known.length === 0) return { refused }
@@ -343,11 +356,14 @@ export class Gateway {
     }
     this.#unpublished.splice(0, count)
     const nowMs = this.#options.clock.elapsedMs()
+    const pendingBefore = this.#pending.count
+    let waitedMs = 0
     const rows: PendingRow[] = []
     for (const { entry } of final) {
       if (entry === undefined || this.#pending.get(entry.key) !== entry) continue
       this.#pending.remove(entry)
       rows.push(entry.row)
+      waitedMs = Math.max(waitedMs, nowMs - entry.sinceMs)
       this.#options.metrics.commitSeconds.observe({ chain: this.#options.core.chain }, (nowMs - entry.sinceMs) / 1000)
     }
     try {
@@ -356,6 +372,7 @@ export class Gateway {
       // The core that calls has nothing to do with this disk; the rows are found finished at the next start.
       backgroundFailed(this.#options.logger, `outbox of ${this.#options.core.chain}`, error)
     }
+    if (rows.length > 0) this.#admission.committed(rows.length, waitedMs, pendingBefore)
     for (const { key } of final) this.#waiters.settle(key)
   }
 
