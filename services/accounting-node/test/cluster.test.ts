@@ -162,5 +162,5 @@ describeNodes('four nodes as processes', () => {
       }
     }
     expect(indices.size).toBe(promised.length)
-  }, 120_000)
+  }, 300_000)
 })
