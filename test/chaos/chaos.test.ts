@@ -13,7 +13,7 @@ describe.skipIf(!redisInstalled)('a cluster of real processes under load survive
   beforeAll(async () => {
     world = await World.start()
     judge = new Judge(world)
-  })
+  }, 300_000)
   afterAll(() => world?.remove())
 
   test.each(scenarios)(

@@ -81,7 +81,7 @@ describe.skipIf(!redisInstalled)("a node's folder (needs redis-server)", () => {
     cluster = await ProcessCluster.start({ n: 4, q: 3 })
     client = new Client((cluster.nodes[0] as NodeProcess).url, cluster.ledger)
     await commit(200)
-  })
+  }, 300_000)
   afterAll(async () => {
     await cluster?.stop()
     rmSync(work, { recursive: true, force: true })

@@ -39,7 +39,7 @@ describe.skipIf(!redisInstalled)('what an operator is told (needs redis-server)'
     const env = etcd === undefined ? {} : { ACCOUNTING_REGISTER: `etcd:${etcd.urls.join(',')}` }
     cluster = await ProcessCluster.start({ n: 4, q: 3, env })
     clients = cluster.nodes.map(({ url }) => new Client(url, cluster.ledger))
-  })
+  }, 300_000)
   afterAll(async () => {
     await cluster?.stop()
     await etcd?.stop()

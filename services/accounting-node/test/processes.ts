@@ -118,7 +118,7 @@ export class ProcessCluster {
   /** Resolves when a node says that it is ready. */
   async ready(rank: number, path = '/readyz'): Promise<void> {
     const node = this.nodes[rank] as NodeProcess
-    const deadline = Date.now() + 60_000
+    const deadline = Date.now() + 180_000
     while (Date.now() < deadline) {
       if (node.child?.exitCode !== null) break
       try {
