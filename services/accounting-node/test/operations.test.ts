@@ -109,7 +109,7 @@ describe.skipIf(!redisInstalled)('what an operator is told (needs redis-server)'
     expect(of('accounting_cosignature_seconds_count')).toBeGreaterThanOrEqual(1)
     expect(of('accounting_cosignature_seconds_count')).toBeLessThanOrEqual(head.height)
     expect(of('accounting_cosigned_age_seconds')).toBeLessThan(150)
-  })
+  }, 300_000)
 
   test('every metric of this service has a text, a unit in its name or is a count of 0 and 1', async () => {
     const text = await (await clientOf(1).get('/metrics')).text()

@@ -42,6 +42,16 @@ describe.skipIf(!redisInstalled)('the queue in Redis (needs redis-server)', () =
     }
   }
 
+  it('tells how many jobs wait, also when another client took them', async () => {
+    const prefix = `t${prefixes++}`
+    const [adder, taker] = [client(prefix), client(prefix)]
+    await ready(adder)
+    for (const text of ['one', 'two']) await adder.add(new Uint8Array(Buffer.from(text)))
+    await expect.poll(() => adder.depth(), { timeout: 30_000 }).toBe(2)
+    expect(await takeAll(taker, 2)).toEqual(['one', 'two'])
+    await expect.poll(() => adder.depth(), { timeout: 30_000 }).toBe(0)
+  })
+
   describeIntakeQueue(async () => {
     const prefix = `t${prefixes++}`
     await ready(client(prefix))

@@ -103,6 +103,9 @@ class Consumer {
   }
 }
 
+/** A count of the waiting jobs is believed for so long. */
+const depthKnownMs = 500
+
 class RedisQueue implements BullQueue {
   readonly #name: string
   readonly #prefix: string
@@ -112,6 +115,7 @@ class RedisQueue implements BullQueue {
   #opened: Queue | undefined
   #consumer: Consumer | undefined
   #depth = 0
+  #countedMs = Number.NEGATIVE_INFINITY
 
   constructor({ chain, prefix, redisUrl, onFault }: BullQueueOptions) {
     this.#name = `{${chain}}-intake`
@@ -133,12 +137,7 @@ class RedisQueue implements BullQueue {
       const detail = { code: 'ERR_QUEUE_AWAY', retryAfterMs: 2_000, reason } as const
       throw new AccountingError(`the intake queue is away: ${reason}`, detail, { cause })
     }
-    this.#waitingCount().then(
-      (count) => {
-        this.#depth = count
-      },
-      () => {},
-    )
+    this.#count()
   }
 
   async take(max: number, signal: AbortSignal): Promise<Uint8Array[]> {
@@ -168,7 +167,19 @@ class RedisQueue implements BullQueue {
   }
 
   depth(): number {
+    // Whoever takes jobs does not tell the others: what is known grows old.
+    if (performance.now() - this.#countedMs > depthKnownMs) this.#count()
     return this.#depth
+  }
+
+  #count(): void {
+    this.#countedMs = performance.now()
+    this.#waitingCount().then(
+      (count) => {
+        this.#depth = count
+      },
+      () => {},
+    )
   }
 
   async ping(): Promise<void> {
