@@ -40,6 +40,10 @@ const commands: Record<string, Entry> = {
     summary: 'check a receipt, offline',
     load: async () => (await import('./commands/verify.ts')).runVerify,
   },
+  org: {
+    summary: 'what the organisations decide together: members, nodes, keys, rules',
+    load: async () => (await import('./commands/org.ts')).runOrg,
+  },
   ledger: {
     summary: 'create a ledger, print a reader token, acknowledge incidents',
     load: async () => (await import('./commands/ledger.ts')).runLedger,

@@ -1,7 +1,7 @@
 /** Enrols people and doctors of a local cluster: the organisation's administrator sponsors, the person's own node posts. */
 
 import { randomBytes } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { genesisAccounts, ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
@@ -24,6 +24,7 @@ import { callNode, type NodeAccess, nodeAccess } from './client.ts'
 import { type ClusterFile, clusterPaths, type KnownPerson, readCluster, writeCluster } from './layout.ts'
 
 const enrolTimeoutMs = 60_000
+const roleOrganisation = 3
 const roleAuditor = 7
 const roleAgency = 8
 
@@ -121,7 +122,25 @@ async function postTransaction(access: NodeAccess, leaf: Uint8Array, id: Uint8Ar
 }
 
 /** Registers an account whose keys stay in the cluster's `secrets/`: what `ledger token` and `storage token` speak for. */
-async function registerAccount(dir: string, cluster: ClusterFile, name: string, role: number): Promise<string> {
+function registerAccount(dir: string, cluster: ClusterFile, name: string, role: number): Promise<string> {
+  const secret = (file: string): string => join(clusterPaths.secrets(dir), file)
+  return register(dir, cluster, role, { op: secret(`${name}.key`), root: secret(`${name}-root.key`) })
+}
+
+/** Registers an organisation that is to join, sponsored by the first one; its keys are made in `folder`. */
+export async function registerOrganisation(dir: string, folder: string): Promise<string> {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const files = { op: join(folder, 'op.key'), root: join(folder, 'root.key'), kem: join(folder, 'kem.key') }
+  return register(dir, readCluster(dir), roleOrganisation, files)
+}
+
+/** Makes keys, writes them, and registers the account that they are of. Gives the account. */
+async function register(
+  dir: string,
+  cluster: ClusterFile,
+  role: number,
+  files: { readonly op: string; readonly root: string; readonly kem?: string },
+): Promise<string> {
   const { access, account: sponsorAccount, ledgerId } = sponsor(dir, cluster)
   const root = generateSigningKey()
   const op = generateSigningKey()
@@ -147,10 +166,10 @@ async function registerAccount(dir: string, cluster: ClusterFile, name: string, 
     { account, key: 1, signature: op.sign(message) },
     { account: fromHex(sponsorAccount), key: 1, signature: fromBase64(sponsored.signature) },
   ]
-  writeFileDurably(join(clusterPaths.secrets(dir), `${name}.key`), `${toHex(op.exportSeed())}\n`, { mode: 0o600 })
-  writeFileDurably(join(clusterPaths.secrets(dir), `${name}-root.key`), `${toHex(root.exportSeed())}\n`, {
-    mode: 0o600,
-  })
+  const keep = (path: string, seed: Uint8Array): void => writeFileDurably(path, `${toHex(seed)}\n`, { mode: 0o600 })
+  keep(files.op, op.exportSeed())
+  keep(files.root, root.exportSeed())
+  if (files.kem !== undefined) keep(files.kem, kem.exportSeed())
   await postTransaction(access, encodeTransactionLeaf({ bodyBytes, signatures }), account)
   return toHex(account)
 }

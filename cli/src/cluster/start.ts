@@ -113,7 +113,11 @@ function writeAddressFiles(dir: string, cluster: ClusterFile, addresses: Address
   })
   write(
     clusterPaths.peersFile(dir),
-    urls('accounting').map((peerUrl, rank) => ({ rank, url: peerUrl })),
+    nodesOf(cluster, 'accounting').map(({ name, rank, account }, position) => ({
+      rank: rank ?? position,
+      url: url(addresses, name),
+      ...(account === undefined ? {} : { account }),
+    })),
   )
   const bytes = readFileSync(clusterPaths.genesis(dir))
   const genesis = parseGenesis(bytes)
@@ -149,7 +153,9 @@ function environmentOf(
       return {
         ACCOUNTING_DIR: folder,
         ACCOUNTING_PORT: port,
-        ACCOUNTING_RANK: String(index),
+        ...(node.account === undefined || node.organisation === undefined
+          ? { ACCOUNTING_RANK: String(node.rank ?? index) }
+          : { ACCOUNTING_ACCOUNT: node.account, ACCOUNTING_ORGANISATION: node.organisation }),
         ACCOUNTING_GENESIS_FILE: clusterPaths.genesis(dir),
         ACCOUNTING_PEERS_FILE: clusterPaths.peersFile(dir),
         ACCOUNTING_REGISTER: registerOf(dir, cluster),

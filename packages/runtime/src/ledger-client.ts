@@ -412,29 +412,28 @@ export class LedgerClient {
   /**
    * Takes the steps of the policy trail that a node has and this client lacks.
    *
-   * @returns True if there were any.
    * @throws {RuntimeError} `ERR_SOURCE_MISBEHAVED` for a trail that does not hold.
    */
-  async refreshTrail(url: string, options: Awaitable = {}): Promise<boolean> {
+  async refreshTrail(url: string, options: Awaitable = {}): Promise<void> {
     const { trail } = this
     const { bytes } = await this.#call(url, '/v1/trail', {
       signal: options.signal,
       sizeBytesMax: blocksSizeBytesMax,
     })
-    const before = trail.steps.length
     this.#checked(url, () => {
       for (const step of parseTrail(bytes)) if (!trail.knows(step)) trail.extend(step)
     })
-    return trail.steps.length > before
   }
 
   /** As `#checked`, once more if the node shows that the policy has changed since this client looked. */
   async #onTrail<T>(url: string, read: () => T): Promise<T> {
+    const known = this.trail.steps.length
     try {
       return this.#checked(url, read)
     } catch (error) {
-      const grew = await this.refreshTrail(url).catch(() => false)
-      if (!grew) throw error
+      await this.refreshTrail(url).catch(() => {})
+      // Another question may have brought the steps meanwhile.
+      if (this.trail.steps.length === known) throw error
       return this.#checked(url, read)
     }
   }

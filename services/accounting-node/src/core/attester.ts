@@ -92,8 +92,9 @@ export function publish(core: CoreState): void {
     const place = core.ledger.index(core.chain).boundaryAt(height)
     if (place === undefined) continue
     if (place.size < (core.published?.size ?? 0)) return
-    // At a switch the members after it make fresher notes, once those before it have published it.
-    const members = core.memberships.cosignersOf(height)
+    // Readers find each policy on the trail: nothing is published under one that is not there yet, so a switch comes out under the one before it.
+    const newest = core.options.trail.newest(core.chain)
+    const members = core.memberships.cosignersOf(height).filter(({ k }) => k <= newest)
     if (members.some((one) => publishUnder(core, place, one))) return
   }
 }
@@ -121,8 +122,10 @@ function publishUnder(
   core.publishedOldestTime = oldestTime
   if (fresh) core.options.observe({ kind: 'published', chain: core.chain, size, cosigners: lines.length })
   core.notifyPublished(core.published, fresh)
-  const isSwitch = size === core.head().size && members.k < core.members.k
-  if (isSwitch && !core.mayFollowHead) keepStep(core, { index: switchIndex(core), size, checkpoint })
+  if (size === core.head().size && members.k < core.members.k) {
+    core.switchNote = { size, checkpoint }
+    keepStep(core)
+  }
   return true
 }
 
@@ -131,15 +134,19 @@ function switchIndex(core: CoreState): number {
   return core.chain === 'docchain' ? core.head().size - 1 : core.ledger.policy('userchain').o
 }
 
-/** Puts the switch at the head on the trail, now that its checkpoint is published; from then on blocks may follow. */
-function keepStep(core: CoreState, at: { index: number; size: number; checkpoint: string }): void {
-  const { chain } = core
+/** Puts the switch at the head on the trail, once its checkpoint is published; from then on blocks may follow. Does nothing if it is there. */
+export function keepStep(core: CoreState): void {
+  const { chain, switchNote } = core
   const { trail } = core.options
+  if (switchNote?.size !== core.head().size || core.mayFollowHead) return
+  // Docchain's step names a policy that Userchain's has to prove first; the next tick tries again.
+  if (chain === 'docchain' && trail.newest('userchain') < core.members.k) return
+  const { size, checkpoint } = switchNote
+  const index = switchIndex(core)
   const work = async (): Promise<void> => {
-    const step = await makeStep(core.log, { chain, ...at })
-    const { note } = trail.trail.receiptForm(chain, at.checkpoint)
-    await trail.add({ ...step, proof: step.proof.replace(at.checkpoint, () => note) })
-    core.options.observe({ kind: 'policy', chain, k: trail.newest(chain), size: at.size })
+    const { note } = trail.trail.receiptForm(chain, checkpoint)
+    await trail.add(await makeStep(core.log, { chain, index, size, checkpoint: note }))
+    core.options.observe({ kind: 'policy', chain, k: trail.newest(chain), size })
     core.changed.notify()
     await cosign(core)
   }

@@ -79,6 +79,8 @@ export class CoreState {
   /** Term in which this node leads, or 0. */
   leadingTerm = 0
   published: PublishedHead | undefined
+  /** The checkpoint of a switch as the policy before it published it, for the trail. */
+  switchNote: { readonly size: number; readonly checkpoint: string } | undefined
   /** Unix ms of the oldest cosignature in the published note. */
   publishedOldestTime = 0
   /** The newest published sizes and when (`elapsedMs`) each was first known here, ascending. */

@@ -1,0 +1,427 @@
+import { existsSync, readFileSync, renameSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { genesisAccounts, ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
+import { encodeGovernArgument, type GovernArguments, governActs } from '@healthblock/chain/governing'
+import { rankedNodes } from '@healthblock/chain/policy'
+import {
+  encodeTransactionLeaf,
+  type GovernBody,
+  parseTransactionLeaf,
+  signingMessage,
+  transactionId,
+} from '@healthblock/chain/transaction'
+import { compareBytes, equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
+import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
+import { writeFileDurably } from '@healthblock/runtime/files'
+import { registerOrganisation } from '../cluster/enrol.ts'
+import {
+  type ClusterFile,
+  clusterFolder,
+  clusterPaths,
+  type NodePlan,
+  readCluster,
+  writeCluster,
+} from '../cluster/layout.ts'
+import { stopProcess } from '../cluster/processes.ts'
+import { createNodeSecrets, type NodeCard, readCard, readKeyFile } from '../governance/card.ts'
+import { changedPolicy, type PolicyChange } from '../governance/policy-change.ts'
+import { previewLines, readProposal, signaturesNeeded, writeProposal } from '../governance/proposal.ts'
+import { type GoverningState, organisationOf, readGoverningState } from '../governance/state.ts'
+import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
+import { type LedgerSubject, ledgerSubject, subjectHelp, subjectOptions } from '../ledger-subject.ts'
+import { parseCount, parseOptions, takePositionals } from '../options.ts'
+
+const help = `Usage: ./healthblock org ACTION …
+
+What the organisations of a ledger decide together: two thirds of them sign one proposal with their root keys.
+
+  show                              who governs, which nodes cosign, which rules are in force
+  propose admit ORG --quota N --out FILE         a registered organisation joins
+  propose remove ORG --out FILE                  an organisation without nodes and stores leaves
+  propose policy --out FILE [--q N] [--add CARD]… [--replace CARD]… [--remove NODE]… [--remove-store ACCOUNT]…
+  propose quota ORG N --out FILE                 how many accounts an organisation may sponsor
+  propose rules VERSION --height H --out FILE    the rules from a height of userchain on
+  suspend NODE|ORG --out FILE                    a proposal that takes a node, or all nodes and stores of an organisation, out of the policy
+  sign FILE --key ROOTKEYFILE [--yes]            shows what the proposal does; with --yes signs it
+  submit FILE                                    posts a proposal that enough have signed
+  register FOLDER [--name NAME]                  makes the keys of a new organisation in FOLDER and registers it; others then admit it
+  node NAME --organisation ORG --op-key FILE     makes secrets and card of a new accounting node of this cluster
+  node NAME --renew                              makes new secrets and a card for a node whose keys were lost or stolen
+  node NAME --switch                             puts the new secrets in force: after the proposal is on record, before the restart
+  node NAME --drop                               stops a node that was removed, and takes it out of this cluster's plan; its folder stays
+
+ORG: an account, or organisation-N by its place in genesis. NODE: an account, a rank, or a name of this cluster.
+A proposal names the lowest account of its signers; --signers ORG,ORG,… says who they will be (default: all who govern).
+  --last SIZE     with policy: the last size that replaced cosigner keys signed for their nodes (default: the newest published one)
+Options: --dir DIR, --json
+${subjectHelp}`
+
+const options = {
+  ...subjectOptions,
+  out: { type: 'string' },
+  key: { type: 'string' },
+  yes: { type: 'boolean' },
+  quota: { type: 'string' },
+  height: { type: 'string' },
+  q: { type: 'string' },
+  add: { type: 'string', multiple: true },
+  replace: { type: 'string', multiple: true },
+  remove: { type: 'string', multiple: true },
+  'remove-store': { type: 'string', multiple: true },
+  last: { type: 'string' },
+  signers: { type: 'string' },
+  organisation: { type: 'string' },
+  'op-key': { type: 'string' },
+  name: { type: 'string' },
+  renew: { type: 'boolean' },
+  switch: { type: 'boolean' },
+  drop: { type: 'boolean' },
+} as const
+
+type Values = ReturnType<typeof parseOptions<typeof options>>['values']
+
+/** A command line, taken apart, and the ledger that it is about. */
+interface Request {
+  readonly values: Values
+  readonly rest: string[]
+  readonly print: (value: Record<string, unknown>, words: string) => void
+  readonly io: Io
+}
+
+function need(value: string | undefined, name: string): string {
+  if (value === undefined) throw new UsageError(`needs --${name}`)
+  return value
+}
+
+/** The ledger, and how it is governed now. */
+async function governing(values: Values): Promise<{ subject: LedgerSubject; state: GoverningState }> {
+  const subject = ledgerSubject(values)
+  const { organisations } = genesisAccounts(parseGenesis(subject.genesis))
+  return { subject, state: await readGoverningState(subject.client, organisations) }
+}
+
+function organisationNamed(name: string, genesis: Uint8Array): Uint8Array {
+  if (/^[0-9a-f]{64}$/.test(name)) return fromHex(name)
+  const position = /^organisation-(\d+)$/.exec(name)?.[1]
+  const account =
+    position === undefined ? undefined : genesisAccounts(parseGenesis(genesis)).organisations[Number(position)]
+  if (account === undefined) throw new CommandError(`there is no organisation "${name}": give its account`)
+  return account
+}
+
+/** Account or rank of a node: names of a local cluster are looked up. */
+function nodeNamed(name: string, values: Values, genesis: Uint8Array): string {
+  if (/^([0-9a-f]{64}|\d+)$/.test(name) || values.url !== undefined) return name
+  const nodes = readCluster(clusterFolder(values.dir)).nodes.filter(({ role }) => role === 'accounting')
+  const position = nodes.findIndex((node) => node.name === name)
+  const account = nodes[position]?.account
+  if (account !== undefined) return account
+  const inGenesis = genesisAccounts(parseGenesis(genesis)).nodes[nodes[position]?.rank ?? position]
+  if (inGenesis === undefined) throw new CommandError(`there is no accounting node "${name}" here`)
+  return toHex(inGenesis)
+}
+
+async function show({ values, print }: Request): Promise<ExitCode> {
+  const { state } = await governing(values)
+  const { policy, organisations, rules, n } = state
+  const nodes = rankedNodes(policy).map(({ rank, account, org }) => ({
+    rank,
+    account: toHex(account),
+    organisation: toHex(org),
+  }))
+  const value = {
+    acts: n,
+    policy: state.policyNumber,
+    quorum: policy.q,
+    nodes,
+    stores: policy.stores.map(([org, account]) => ({ account: toHex(account), organisation: toHex(org) })),
+    organisations: organisations.map(({ account, root }) => ({ account: toHex(account), root: toHex(root) })),
+    rules: rules.map(({ version, from }) => ({ version, from })),
+    height: state.height,
+    size: state.size,
+  }
+  const words = [
+    `${organisations.length} organisations govern (${signaturesNeeded(organisations.length)} sign an act); ${n} acts so far`,
+    `policy ${state.policyNumber}: ${policy.q} of ${nodes.length} nodes cosign`,
+    ...nodes.map(({ rank, account }) => `  node ${rank}  ${account}`),
+    ...rules.map(({ version, from }) => `rules ${version} from height ${from}`),
+  ]
+  print(value, words.join('\n'))
+  return 0
+}
+
+/** Writes a proposal for the next act. */
+function propose<A extends keyof GovernArguments>(
+  request: Request,
+  { subject, state }: Awaited<ReturnType<typeof governing>>,
+  act: A,
+  argument: GovernArguments[A],
+): ExitCode {
+  const { values, print } = request
+  const out = resolve(need(values.out, 'out'))
+  const named = values.signers?.split(',').map((name) => organisationNamed(name, subject.genesis))
+  const signers = named ?? state.organisations.map(({ account }) => account)
+  const needed = signaturesNeeded(state.organisations.length)
+  if (signers.length < needed) throw new UsageError(`--signers names ${signers.length}; an act needs ${needed}`)
+  const [a] = [...signers].sort(compareBytes) as [Uint8Array]
+  const body: GovernBody = { v: 1, t: 'govern', a, act, arg: encodeGovernArgument(act, argument), n: state.n + 1 }
+  const before = encodeCbor(state.policy as unknown as CborValue)
+  const ledgerId = ledgerIdOf(subject.genesis)
+  writeProposal(out, { ledgerId, body, organisations: state.organisations, before, signatures: [] })
+  const preview = previewLines(readProposal(out))
+  print(
+    { file: out, act, n: body.n, signaturesNeeded: needed, mustSign: toHex(a), preview },
+    [...preview, `written to ${out}`].join('\n'),
+  )
+  return 0
+}
+
+function policyChange(values: Values, genesis: Uint8Array): PolicyChange {
+  return {
+    add: (values.add ?? []).map(readCard),
+    replace: (values.replace ?? []).map(readCard),
+    remove: (values.remove ?? []).map((name) => nodeNamed(name, values, genesis)),
+    removeStores: values['remove-store'] ?? [],
+    removeOrganisations: [],
+    ...(values.q === undefined ? {} : { q: parseCount(values.q, 'q', { least: 1, most: 64, preset: 1 }) }),
+    ...(values.last === undefined
+      ? {}
+      : { lastSize: parseCount(values.last, 'last', { least: 0, most: Number.MAX_SAFE_INTEGER, preset: 0 }) }),
+  }
+}
+
+async function runPropose(request: Request): Promise<ExitCode> {
+  const { values } = request
+  const [what, ...rest] = request.rest
+  const now = await governing(values)
+  const { genesis } = now.subject
+  switch (what) {
+    case 'admit': {
+      const [org] = takePositionals(rest, ['ORG'])
+      const quota = parseCount(need(values.quota, 'quota'), 'quota', { least: 0, most: 1_000_000_000, preset: 0 })
+      return propose(request, now, governActs.admit, [organisationNamed(org, genesis), quota])
+    }
+    case 'remove': {
+      const [org] = takePositionals(rest, ['ORG'])
+      return propose(request, now, governActs.remove, [organisationNamed(org, genesis)])
+    }
+    case 'policy':
+      takePositionals(rest, [])
+      return propose(request, now, governActs.policy, changedPolicy(now.state, policyChange(values, genesis)))
+    case 'quota': {
+      const [org, maximum] = takePositionals(rest, ['ORG', 'N'])
+      const quota = parseCount(maximum, 'quota', { least: 0, most: 1_000_000_000, preset: 0 })
+      return propose(request, now, governActs.parameters, { quota: [[organisationNamed(org, genesis), quota]] })
+    }
+    case 'rules': {
+      const [version] = takePositionals(rest, ['VERSION'])
+      const limits = { least: 1, most: Number.MAX_SAFE_INTEGER, preset: 1 }
+      const rules = [
+        parseCount(version, 'rules', limits),
+        parseCount(need(values.height, 'height'), 'height', limits),
+      ] as const
+      return propose(request, now, governActs.parameters, { quota: [], rules })
+    }
+    default:
+      throw new UsageError(`proposes admit, remove, policy, quota or rules, not "${what ?? ''}"`)
+  }
+}
+
+/** Removing a bad node's credentials: nothing that it signs counts, and no peer listens to it. */
+async function runSuspend(request: Request): Promise<ExitCode> {
+  const [name] = takePositionals(request.rest, ['NODE or ORG'])
+  const now = await governing(request.values)
+  const { genesis } = now.subject
+  const base = policyChange(request.values, genesis)
+  const isOrganisation =
+    name.startsWith('organisation-') || now.state.organisations.some(({ account }) => toHex(account) === name)
+  const change = isOrganisation
+    ? { ...base, removeOrganisations: [toHex(organisationNamed(name, genesis))] }
+    : { ...base, remove: [nodeNamed(name, request.values, genesis)] }
+  return propose(request, now, governActs.policy, changedPolicy(now.state, change))
+}
+
+function runSign({ values, rest, print, io }: Request): ExitCode {
+  const [file] = takePositionals(rest, ['FILE'])
+  const proposal = readProposal(file)
+  const preview = previewLines(proposal)
+  const key = readKeyFile(need(values.key, 'key'))
+  const { account } = organisationOf(proposal.organisations, key.publicKey)
+  const needed = signaturesNeeded(proposal.organisations.length)
+  if (values.yes !== true) {
+    print(
+      { signed: false, preview, as: toHex(account) },
+      [...preview, `sign it as ${toHex(account)} with --yes`].join('\n'),
+    )
+    return 1
+  }
+  io.stderr(`${preview.join('\n')}\n`)
+  const { ledgerId, bodyBytes } = proposal
+  const signature = key.sign(signingMessage({ ledgerId, chain: 'userchain', bodyBytes }))
+  const others = proposal.signatures.filter((one) => !equalBytes(one.account, account))
+  const signatures = [...others, { account, signature }]
+  writeProposal(file, { ...proposal, signatures })
+  const count = signatures.length
+  print(
+    { signed: true, as: toHex(account), signatures: count, signaturesNeeded: needed, preview },
+    `signed as ${toHex(account)}: ${count} of ${needed}`,
+  )
+  return 0
+}
+
+async function runSubmit({ values, rest, print }: Request): Promise<ExitCode> {
+  const [file] = takePositionals(rest, ['FILE'])
+  const { ledgerId, bodyBytes, signatures, organisations, body } = readProposal(file)
+  const needed = signaturesNeeded(organisations.length)
+  const hasLowest = signatures.some(({ account }) => equalBytes(account, body.a))
+  if (signatures.length < needed || !hasLowest) {
+    const words = `${signatures.length} of ${needed} have signed${hasLowest ? '' : `, and not yet ${toHex(body.a)}`}`
+    throw new CommandError(words)
+  }
+  const leaf = encodeTransactionLeaf({ bodyBytes, signatures: signatures.map((one) => ({ ...one, key: 0 })) })
+  parseTransactionLeaf(leaf)
+  const id = transactionId({ ledgerId, chain: 'userchain', bodyBytes })
+  const { client } = ledgerSubject(values)
+  const { url, refused } = await client.submit('userchain', [{ id, leaf }])
+  const refusal = refused.get(toHex(id))
+  const [answer] = refusal === undefined ? await client.answers('userchain', [id], { url, waitMs: 30_000 }) : []
+  const failed = refusal ?? (answer?.status === 'refused' ? answer : undefined)
+  if (failed !== undefined) {
+    throw new CommandError(`refused by the rule ${failed.rule}`, {
+      refused: { rule: failed.rule, height: failed.height },
+    })
+  }
+  if (answer?.status !== 'committed') throw new CommandError('not committed within 30 s; see ./healthblock status')
+  print({ transactionId: toHex(id), index: answer.index, height: answer.height }, `on record at index ${answer.index}`)
+  return 0
+}
+
+async function runRegister({ values, rest, print }: Request): Promise<ExitCode> {
+  const [folder] = takePositionals(rest, ['FOLDER'])
+  const path = resolve(folder)
+  if (existsSync(join(path, 'root.key'))) throw new CommandError(`${path} holds the keys of an organisation already`)
+  const account = await registerOrganisation(clusterFolder(values.dir), path)
+  print(
+    { account, folder: path },
+    `organisation ${account} is registered; its keys are in ${path}: keep root.key away from every node`,
+  )
+  return 0
+}
+
+/** A node of this cluster's plan, and where its things are. */
+interface PlannedNode {
+  readonly dir: string
+  readonly cluster: ClusterFile
+  readonly name: string
+  readonly folder: string
+  readonly card: string
+  readonly plan: NodePlan | undefined
+}
+
+function savePlan({ dir, cluster, name, plan }: PlannedNode, next: NodePlan): Promise<void> {
+  const changed = cluster.nodes.map((node) => (node.name === name ? next : node))
+  return writeCluster(dir, { ...cluster, nodes: plan === undefined ? [...cluster.nodes, next] : changed })
+}
+
+/** The renewed secrets take the place of the old ones, which are kept. */
+async function switchSecrets(node: PlannedNode): Promise<string> {
+  const { folder, card, plan, name } = node
+  if (plan === undefined || !existsSync(join(folder, 'secrets.next')))
+    throw new CommandError(`${name} has no new secrets`)
+  const { account, organisation } = readCard(card)
+  renameSync(join(folder, 'secrets'), join(folder, `secrets.${Date.now()}`))
+  renameSync(join(folder, 'secrets.next'), join(folder, 'secrets'))
+  await savePlan(node, { ...plan, account, organisation })
+  return account
+}
+
+/** The others keep their ranks, which until now were their places. */
+async function dropNode({ dir, cluster, name, folder }: PlannedNode): Promise<void> {
+  await stopProcess(folder)
+  let position = 0
+  const pinned = cluster.nodes.map((node) =>
+    node.role === 'accounting' ? { ...node, rank: node.rank ?? position++ } : node,
+  )
+  await writeCluster(dir, { ...cluster, nodes: pinned.filter((node) => node.name !== name) })
+}
+
+async function renewNode(node: PlannedNode, values: Values, genesis: Uint8Array): Promise<NodeCard> {
+  const { name, folder } = node
+  const { state } = await governing(values)
+  const account = nodeNamed(name, values, genesis)
+  const member = rankedNodes(state.policy).find((one) => toHex(one.account) === account)
+  if (member === undefined) throw new CommandError(`${name} is no node of the policy in force`)
+  const opKey = values['op-key'] ?? join(folder, 'secrets', 'organisation-op.key')
+  const organisation = toHex(member.org)
+  return createNodeSecrets(join(folder, 'secrets.next'), {
+    ledgerId: ledgerIdOf(genesis),
+    organisation,
+    opKey,
+    account,
+  })
+}
+
+async function newNode(node: PlannedNode, values: Values, genesis: Uint8Array): Promise<NodeCard> {
+  const { name, folder, plan } = node
+  if (plan !== undefined) throw new CommandError(`there is a node "${name}" already: --renew makes it new keys`)
+  const organisation = toHex(organisationNamed(need(values.organisation, 'organisation'), genesis))
+  const opKey = need(values['op-key'], 'op-key')
+  const { state } = await governing(values)
+  const made = createNodeSecrets(join(folder, 'secrets'), { ledgerId: ledgerIdOf(genesis), organisation, opKey })
+  await savePlan(node, { name, role: 'accounting', account: made.account, organisation, rank: state.rankMax + 1 })
+  return made
+}
+
+/** Makes secrets and card of an accounting node, and notes it in the cluster's plan. */
+async function runNode({ values, rest, print }: Request): Promise<ExitCode> {
+  const [name] = takePositionals(rest, ['NAME'])
+  const dir = clusterFolder(values.dir)
+  const cluster = readCluster(dir)
+  const folder = clusterPaths.node(dir, name)
+  const plan = cluster.nodes.find((candidate) => candidate.name === name)
+  const node: PlannedNode = { dir, cluster, name, folder, card: join(folder, 'card.json'), plan }
+  if (values.switch === true) {
+    const account = await switchSecrets(node)
+    print({ name, account }, `${name} has its new secrets: start it again`)
+    return 0
+  }
+  if (values.drop === true) {
+    await dropNode(node)
+    print({ name, dropped: true }, `${name} is stopped and no longer part of this cluster; its folder stays`)
+    return 0
+  }
+  const genesis = new Uint8Array(readFileSync(clusterPaths.genesis(dir)))
+  const isRenewal = values.renew === true
+  const made = isRenewal ? await renewNode(node, values, genesis) : await newNode(node, values, genesis)
+  writeFileDurably(node.card, `${JSON.stringify(made, null, 2)}\n`)
+  const words = isRenewal
+    ? `new secrets of ${name} wait in ${folder}/secrets.next; propose its card ${node.card} with --replace`
+    : `secrets of ${name} are in ${folder}; propose its card ${node.card} with --add`
+  print({ name, card: node.card, ...made }, words)
+  return 0
+}
+
+const actions: Readonly<Record<string, (request: Request) => Promise<ExitCode> | ExitCode>> = {
+  show,
+  propose: runPropose,
+  suspend: runSuspend,
+  sign: runSign,
+  submit: runSubmit,
+  register: runRegister,
+  node: runNode,
+}
+
+/** `./healthblock org …`. */
+export async function runOrg(args: string[], io: Io): Promise<ExitCode> {
+  const { values, positionals } = parseOptions(args, options)
+  const [action, ...rest] = positionals
+  if (values.help === true || action === undefined) {
+    io.stdout(help)
+    return values.help === true ? 0 : 2
+  }
+  const run = actions[action]
+  if (run === undefined) throw new UsageError(`there is no action "${action}"`)
+  const print = (value: Record<string, unknown>, words: string): void =>
+    io.stdout(values.json === true ? `${JSON.stringify(value)}\n` : `${words}\n`)
+  return run({ values, rest, print, io })
+}

@@ -1,0 +1,74 @@
+/** A new policy from the one in force: nodes join, leave, or get other keys; q follows. */
+import type { GovernedNode, PolicyArgument } from '@healthblock/chain/governing'
+import { rankedNodes } from '@healthblock/chain/policy'
+import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
+import { CommandError } from '../io.ts'
+import type { NodeCard } from './card.ts'
+import type { GoverningState } from './state.ts'
+
+/** What is to be different. Nodes are named by account (hex) or rank. */
+export interface PolicyChange {
+  readonly q?: number
+  readonly add: readonly NodeCard[]
+  /** Cards with the account of a node that is in the policy. */
+  readonly replace: readonly NodeCard[]
+  readonly remove: readonly string[]
+  /** Accounts (hex) of stores to be removed. */
+  readonly removeStores: readonly string[]
+  /** Accounts (hex) of organisations whose nodes and stores are all removed. */
+  readonly removeOrganisations: readonly string[]
+  /** Last size that the replaced cosigner keys signed for their nodes; the newest published one if absent. */
+  readonly lastSize?: number
+}
+
+function keysOf({ keys }: NodeCard): [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array] {
+  return keys.map((key) => fromHex(key)) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array]
+}
+
+/** The least q with 2q > n + f, f = floor((n - 1) / 3): the quorum that one bad node of four cannot outwit. */
+export function quorumFor(nodeCount: number): number {
+  return nodeCount - Math.floor((nodeCount - 1) / 3)
+}
+
+/**
+ * The argument of the act.
+ *
+ * @throws {CommandError} for a node that is not there, or that would be there twice.
+ */
+export function changedPolicy(state: GoverningState, change: PolicyChange): PolicyArgument {
+  const known = rankedNodes(state.policy)
+  const rankOf = (name: string): number => {
+    const found = known.find(({ rank, account }) => String(rank) === name || toHex(account) === name)
+    if (found === undefined) throw new CommandError(`no node of the policy in force is "${name}"`)
+    return found.rank
+  }
+  const gone = new Set(change.remove.map(rankOf))
+  for (const { rank, org } of known) if (change.removeOrganisations.includes(toHex(org))) gone.add(rank)
+  const cards = new Map(change.replace.map((card) => [rankOf(card.account), card]))
+  const stay = known
+    .filter(({ rank }) => !gone.has(rank))
+    .map(({ rank, org, account, node }): GovernedNode => {
+      const card = cards.get(rank)
+      return card === undefined ? [rank, ...node] : [rank, org, account, ...keysOf(card)]
+    })
+  const joined = change.add.map((card, i): GovernedNode => {
+    const account = fromHex(card.account)
+    if (stay.some((node) => equalBytes(node[2], account))) throw new CommandError(`${card.account} is a node already`)
+    return [state.rankMax + 1 + i, fromHex(card.organisation), account, ...keysOf(card)]
+  })
+  const nodes = [...stay, ...joined]
+  const stores = state.policy.stores.filter(
+    ([org, account]) =>
+      !change.removeStores.includes(toHex(account)) && !change.removeOrganisations.includes(toHex(org)),
+  )
+  const isSameCount = nodes.length === known.length
+  const q = change.q ?? (isSameCount ? state.policy.q : quorumFor(nodes.length))
+  const lastSize = change.lastSize ?? state.size
+  const last = known.flatMap(({ rank, node }) => {
+    const next = nodes.find(([other]) => other === rank)
+    const [, , , , ucos, , dcos] = node
+    const replaced = [ucos, dcos].filter((key, i) => next === undefined || !equalBytes(next[i === 0 ? 5 : 7], key))
+    return replaced.map((key) => [key, lastSize] as const)
+  })
+  return { q, nodes, stores, last }
+}

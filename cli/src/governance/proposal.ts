@@ -1,0 +1,144 @@
+/**
+ * A proposal on its way from one organisation to the next: the body of a `govern`, whom it needs, and the signatures so far. It is a file
+ * that travels by any means; nothing in it but the body is signed, so whoever signs reads what the body says.
+ */
+import { readFileSync } from 'node:fs'
+import { governActs, type PolicyArgument, parseGovernArgument } from '@healthblock/chain/governing'
+import { rankedNodes } from '@healthblock/chain/policy'
+import type { PolicyRecord } from '@healthblock/chain/tables'
+import { encodeBody, type GovernBody, parseBody } from '@healthblock/chain/transaction'
+import { equalBytes, fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
+import { decodeCbor } from '@healthblock/encoding/cbor'
+import { writeFileDurably } from '@healthblock/runtime/files'
+import { CommandError } from '../io.ts'
+import type { GoverningOrganisation } from './state.ts'
+
+/** A proposal taken apart. */
+export interface Proposal {
+  readonly ledgerId: Uint8Array
+  readonly body: GovernBody
+  readonly bodyBytes: Uint8Array
+  /** Those who govern, as the proposer found them: for telling whose key signs. */
+  readonly organisations: readonly GoverningOrganisation[]
+  /** Record of the policy that was in force, for showing the differences. */
+  readonly before: Uint8Array | undefined
+  readonly signatures: readonly { readonly account: Uint8Array; readonly signature: Uint8Array }[]
+}
+
+interface ProposalFile {
+  readonly v: 1
+  readonly kind: 'govern'
+  readonly ledgerId: string
+  readonly body: string
+  readonly organisations: readonly { readonly account: string; readonly root: string }[]
+  readonly before?: string
+  readonly signatures: readonly { readonly account: string; readonly signature: string }[]
+}
+
+/** Writes a proposal's file. */
+export function writeProposal(path: string, proposal: Omit<Proposal, 'bodyBytes'>): void {
+  const file: ProposalFile = {
+    v: 1,
+    kind: 'govern',
+    ledgerId: toHex(proposal.ledgerId),
+    body: toBase64(encodeBody(proposal.body)),
+    organisations: proposal.organisations.map(({ account, root }) => ({ account: toHex(account), root: toHex(root) })),
+    ...(proposal.before === undefined ? {} : { before: toBase64(proposal.before) }),
+    signatures: proposal.signatures.map(({ account, signature }) => ({
+      account: toHex(account),
+      signature: toBase64(signature),
+    })),
+  }
+  writeFileDurably(path, `${JSON.stringify(file, null, 2)}\n`)
+}
+
+/** Reads a proposal's file. @throws {CommandError} if it is none. */
+export function readProposal(path: string): Proposal {
+  try {
+    const file = JSON.parse(readFileSync(path, 'utf8')) as ProposalFile
+    if (file.v !== 1 || file.kind !== 'govern') throw new TypeError('not a proposal')
+    const bodyBytes = fromBase64(file.body)
+    const body = parseBody(bodyBytes)
+    if (body.t !== 'govern') throw new TypeError('not a proposal to govern')
+    return {
+      ledgerId: fromHex(file.ledgerId),
+      body,
+      bodyBytes,
+      organisations: file.organisations.map(({ account, root }) => ({
+        account: fromHex(account),
+        root: fromHex(root),
+      })),
+      before: file.before === undefined ? undefined : fromBase64(file.before),
+      signatures: file.signatures.map(({ account, signature }) => ({
+        account: fromHex(account),
+        signature: fromBase64(signature),
+      })),
+    }
+  } catch (cause) {
+    throw new CommandError(`${path}: ${(cause as Error).message}`, undefined, { cause })
+  }
+}
+
+/** How many signatures an act needs: two thirds of those who govern. */
+export function signaturesNeeded(organisationCount: number): number {
+  return Math.ceil((organisationCount * 2) / 3)
+}
+
+/** What a proposal does, in words for whoever is asked to sign it; read from the body alone but for the marks of what is new. */
+export function previewLines({ ledgerId, body, before }: Proposal): string[] {
+  const lines = [`ledger ${toHex(ledgerId)}, act ${body.n} of the organisations`]
+  switch (body.act) {
+    case governActs.admit: {
+      const [account, quota] = parseGovernArgument(1, body.arg)
+      return [
+        ...lines,
+        `ADMIT organisation ${toHex(account)}; it may sponsor ${quota} accounts and governs with the others`,
+      ]
+    }
+    case governActs.remove: {
+      const [account] = parseGovernArgument(2, body.arg)
+      return [
+        ...lines,
+        `REMOVE organisation ${toHex(account)}: its doctors lose their licences, its keys and tokens end`,
+      ]
+    }
+    case governActs.policy: {
+      const record = before === undefined ? undefined : (decodeCbor(before) as unknown as PolicyRecord)
+      return [...lines, ...policyLines(parseGovernArgument(3, body.arg), record)]
+    }
+    default: {
+      const { quota, rules } = parseGovernArgument(4, body.arg)
+      const quotas = quota.map(([account, maximum]) => `QUOTA of ${toHex(account)}: ${maximum} accounts`)
+      const version =
+        rules === undefined
+          ? []
+          : [`RULES version ${rules[0]} from height ${rules[1]} of userchain: older programs stop there`]
+      return [...lines, ...quotas, ...version]
+    }
+  }
+}
+
+function policyLines(argument: PolicyArgument, before: PolicyRecord | undefined): string[] {
+  const known = before === undefined ? [] : rankedNodes(before)
+  const { q, nodes, stores, last } = argument
+  const lines = [
+    `POLICY: ${q} of ${nodes.length} nodes cosign${before === undefined ? '' : ` (before: ${before.q} of ${known.length})`}`,
+  ]
+  for (const [rank, org, account, ...keys] of nodes) {
+    const old = known.find((node) => node.rank === rank)
+    const isSame = old?.node.slice(2).every((key, i) => equalBytes(key, keys[i] as Uint8Array))
+    const mark = old === undefined ? 'NEW ' : isSame === true ? '    ' : 'KEYS'
+    lines.push(`  ${mark} node ${rank}  account ${toHex(account)}  organisation ${toHex(org).slice(0, 16)}…`)
+    if (mark !== '    ') lines.push(`         node key ${toHex(keys[0] as Uint8Array)}`)
+  }
+  for (const { rank, account } of known) {
+    if (!nodes.some(([other]) => other === rank)) lines.push(`  GONE node ${rank}  account ${toHex(account)}`)
+  }
+  for (const [, account] of before?.stores ?? []) {
+    if (!stores.some((store) => equalBytes(store[1], account))) lines.push(`  GONE store ${toHex(account)}`)
+  }
+  lines.push(`  ${stores.length} stores`)
+  for (const [key, size] of last)
+    lines.push(`  replaced cosigner key ${toHex(key).slice(0, 16)}… counts up to size ${size}`)
+  return lines
+}

@@ -1,0 +1,157 @@
+/** The organisations change the ledger while it runs: real processes, root keys in files, and an audit across all of it. */
+import { copyFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { AuditReport } from '@healthblock/audit/report'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { stopProcess } from '../../cli/src/cluster/processes.ts'
+import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { writeRecord } from '../support/record.ts'
+
+interface Shown {
+  readonly acts: number
+  readonly policy: number
+  readonly quorum: number
+  readonly height: number
+  readonly nodes: { rank: number; account: string }[]
+  readonly organisations: { account: string }[]
+  readonly rules: { version: number; from: number }[]
+}
+
+describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
+  let cluster: TestCluster
+  let record: string
+  /** Root keys of those who govern, by file. */
+  let roots: string[]
+  let fifth: { account: string; folder: string }
+
+  beforeAll(async () => {
+    cluster = await TestCluster.start({ doctors: 1, patients: ['anna'], periodMs: 5_000 })
+    record = await writeRecord(cluster.root, { seconds: 120, rhythm: 'irregular' })
+    roots = [0, 1, 2, 3].map((i) => join(cluster.dir, 'secrets', `organisation-${i}-root.key`))
+  }, 180_000)
+
+  afterAll(async () => {
+    await cluster?.remove()
+  })
+
+  const show = (): Promise<Shown> => cluster.ok<Shown>('org', 'show')
+  let streamed = 0
+  const stream = async (): Promise<void> => {
+    const range = ['--from', String(streamed), '--to', String(streamed + 10)]
+    streamed += 10
+    await cluster.ok('patient', 'stream', 'anna', '--record', record, ...range, '--speed', 'max', '--wait')
+  }
+  const ready = (name: string): Promise<true> =>
+    eventually(`${name} to be ready`, 60_000, async () => {
+      const response = await fetch(new URL('/readyz', cluster.url(name))).catch(() => undefined)
+      return response?.ok === true ? true : undefined
+    })
+
+  /** Proposes, has everybody sign, submits. */
+  const decide = async (...proposal: string[]): Promise<string[]> => {
+    const file = join(cluster.root, 'proposal.json')
+    const { preview, signaturesNeeded } = await cluster.ok<{ preview: string[]; signaturesNeeded: number }>(
+      'org',
+      ...proposal,
+      '--out',
+      file,
+    )
+    // Fewer than two thirds change nothing.
+    await cluster.ok('org', 'sign', file, '--key', roots[0] as string, '--yes')
+    const early = await cluster.run('org', 'submit', file)
+    expect(early.code).toBe(1)
+    expect(early.stderr).toContain(`of ${signaturesNeeded} have signed`)
+    for (const key of roots) await cluster.ok('org', 'sign', file, '--key', key, '--yes')
+    await cluster.ok('org', 'submit', file)
+    return preview
+  }
+
+  test('a fifth organisation and its node join', async () => {
+    await stream()
+    const folder = join(cluster.root, 'fifth')
+    fifth = await cluster.ok('org', 'register', folder)
+    const file = join(cluster.root, 'early.json')
+    await cluster.ok('org', 'propose', 'admit', fifth.account, '--quota', '10', '--out', file)
+    const unsigned = await cluster.run<{ signed: boolean; preview: string[] }>(
+      'org',
+      'sign',
+      file,
+      '--key',
+      roots[1] as string,
+    )
+    expect(unsigned.code).toBe(1)
+    expect(unsigned.value.preview.join('\n')).toContain(`ADMIT organisation ${fifth.account}`)
+    expect((await cluster.run('org', 'sign', file, '--key', join(folder, 'root.key'), '--yes')).code).toBe(1)
+    await decide('propose', 'admit', fifth.account, '--quota', '10')
+    roots.push(join(folder, 'root.key'))
+    const { card } = await cluster.ok<{ card: string }>(
+      ...([
+        'org',
+        'node',
+        'accounting-4',
+        '--organisation',
+        fifth.account,
+        '--op-key',
+        join(folder, 'op.key'),
+      ] as const),
+    )
+    const preview = await decide('propose', 'policy', '--add', card)
+    expect(preview.join('\n')).toMatch(/POLICY: 4 of 5 nodes cosign \(before: 3 of 4\)/)
+    expect(preview.filter((line) => line.includes('NEW '))).toHaveLength(1)
+    await cluster.up()
+    await ready('accounting-4')
+    await stream()
+    const { nodes, organisations, quorum } = await show()
+    expect({ nodes: nodes.length, organisations: organisations.length, quorum }).toEqual({
+      nodes: 5,
+      organisations: 5,
+      quorum: 4,
+    })
+  })
+
+  test('a stolen cosigner key is replaced; the node signs again with the new one', async () => {
+    const { card } = await cluster.ok<{ card: string }>('org', 'node', 'accounting-1', '--renew')
+    const preview = await decide('propose', 'policy', '--replace', card)
+    expect(preview.filter((line) => line.includes('KEYS'))).toHaveLength(1)
+    // With the old keys it is no member.
+    const stale = await eventually('accounting-1 to step back', 60_000, async () => {
+      const response = await fetch(new URL('/readyz', cluster.url('accounting-1')))
+      return response.ok ? undefined : await response.text()
+    })
+    expect(stale).toContain('is not in the policy in force')
+    await cluster.ok('org', 'node', 'accounting-1', '--switch')
+    await stopProcess(cluster.node('accounting-1'))
+    await cluster.restart('accounting-1')
+    await ready('accounting-1')
+    await stream()
+  })
+
+  test('the quorum changes, a node is suspended, the rules rise', async () => {
+    await decide('propose', 'policy', '--q', '3')
+    expect((await show()).quorum).toBe(3)
+    const preview = await decide('suspend', 'accounting-3')
+    expect(preview.filter((line) => line.includes('GONE node 3'))).toHaveLength(1)
+    await cluster.ok('org', 'node', 'accounting-3', '--drop')
+    await stream()
+    const { height, nodes } = await show()
+    expect(nodes.map(({ rank }) => rank)).toEqual([0, 1, 2, 4])
+    await decide('propose', 'rules', '2', '--height', String(height + 3))
+    for (let i = 0; i < 3; i++) await stream()
+    const { rules, height: later } = await show()
+    expect(rules).toEqual([{ version: 2, from: height + 3 }])
+    expect(later).toBeGreaterThanOrEqual(height + 3)
+  })
+
+  test('a receipt of now verifies from genesis alone, and the audit replays everything without findings', async () => {
+    const { receipt } = await cluster.ok<{ receipt: string }>('patient', 'grant', 'anna', 'doctor-a')
+    const kept = join(cluster.root, 'receipt.json')
+    copyFileSync(receipt, kept)
+    const genesis = join(cluster.dir, 'genesis.cbor')
+    const verified = await cluster.ok<{ ok: boolean; steps: string[] }>('verify', kept, '--genesis', genesis)
+    expect(verified.ok).toBe(true)
+    expect(verified.steps.filter((step) => step.includes('by the quorum until then'))).toHaveLength(4)
+    const { value: report } = await cluster.run<AuditReport>('audit', '--state')
+    expect(report.findings).toEqual([])
+    expect(report.notChecked.join('\n')).toContain('4 changes of the policy since')
+  })
+})
