@@ -148,7 +148,12 @@ export class Outbox {
     this.#retry = options.retryMs ?? { min: 250, max: 30_000 }
     this.#receipts = join(options.dir, 'receipts')
     ensureFolder(this.#receipts)
-    this.#database = openDatabase({ path: join(options.dir, 'outbox.db'), synchronous: 'full', migrations: [schema] })
+    this.#database = openDatabase({
+      path: join(options.dir, 'outbox.db'),
+      synchronous: 'full',
+      migrations: [schema],
+      isLookedThrough: true,
+    })
   }
 
   /** Begins to deliver: what a former process left, too. Without it, entries are only kept. */

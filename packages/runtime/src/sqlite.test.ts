@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -52,6 +52,25 @@ describe('openDatabase', () => {
       expect(isRuntimeError(error, 'ERR_DATABASE_CORRUPT')).toBe(true)
     }
   })
+})
+
+it('looks through a file whose loss nothing makes good, and finds a damaged page before anybody reads it', () => {
+  const path = join(dir, 'a.db')
+  const options = { path, synchronous: 'full', migrations: [first], isLookedThrough: true } as const
+  const database = openDatabase(options)
+  for (let id = 1; id <= 200; id++) database.run('INSERT INTO item VALUES (?, ?)', id, new Uint8Array(500).fill(id))
+  database.close()
+  openDatabase(options).close()
+  const bytes = readFileSync(path)
+  bytes.fill(0xa5, 40_960, 45_056)
+  writeFileSync(path, bytes)
+  openDatabase({ ...options, isLookedThrough: false }).close()
+  expect(() => openDatabase(options)).toThrow(
+    expect.objectContaining({
+      message: expect.stringContaining('restore it'),
+      detail: { code: 'ERR_DATABASE_CORRUPT', path },
+    }),
+  )
 })
 
 describe('transaction', () => {

@@ -121,7 +121,8 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
     ),
   })
   const { ledger } = follower
-  const identity = new Identity({ dir: config.dir, ledger, nowMs })
+  const isUsed = database.get('SELECT 1 AS one FROM grants UNION ALL SELECT 1 FROM posting LIMIT 1') !== undefined
+  const identity = new Identity({ dir: config.dir, ledger, isUsed, nowMs })
   const storage = createStorage(
     config,
     follower,

@@ -1,9 +1,8 @@
 /** Builds a user node from its parts. `main.ts` starts and stops it; tests import this. */
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { newHotStoreKey } from '@healthblock/crypto/hot-store'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
-import { ensureFolder, readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
+import { ensureFolder } from '@healthblock/runtime/files'
 import { type FollowedBlock, LedgerFollower } from '@healthblock/runtime/follower'
 import { type Address, createHttpApp, type HttpApp } from '@healthblock/runtime/http-app'
 import type { Logger } from '@healthblock/runtime/logger'
@@ -20,6 +19,7 @@ import { UserNodeEvents } from './events.ts'
 import { createLedgerView } from './follower-view.ts'
 import { Household } from './household.ts'
 import type { LedgerView } from './ledger-view.ts'
+import { loadWrappingKey } from './people/hot-key.ts'
 import { People } from './people/people.ts'
 import { type Person, PersonStore } from './people/person.ts'
 import { Sessions } from './people/sessions.ts'
@@ -82,15 +82,6 @@ export interface UserNode {
 
 const refreshTimeoutMs = 10_000
 const drainPollMs = 20
-
-function loadWrappingKey(dir: string): Uint8Array {
-  const path = join(dir, 'hot.key')
-  const kept = readFileIfPresent(path)
-  if (kept !== undefined) return fromHex(new TextDecoder().decode(kept).trim())
-  const key = newHotStoreKey()
-  writeFileDurably(path, `${toHex(key)}\n`, { mode: 0o600 })
-  return key
-}
 
 function createFollower(config: UserNodeConfig, logger: Logger, store: () => PersonStore): LedgerFollower {
   const sources = new Map<string, () => string>()
@@ -168,7 +159,7 @@ type Foundations = Pick<Services, 'database' | 'store' | 'ledger' | 'events' | '
 function layFoundations(config: UserNodeConfig, logger: Logger, stopping: AbortSignal): Foundations {
   const nowMs = Date.now
   const database = openNodeDatabase(join(config.dir, 'node.db'))
-  const store = new PersonStore(database, loadWrappingKey(config.dir))
+  const store = new PersonStore(database, loadWrappingKey(config.dir, database))
   const follower = createFollower(config, logger, () => store)
   return {
     ...{ config, logger, stopping, nowMs, database, store, follower },

@@ -6,6 +6,8 @@ export type UserNodeErrorDetail =
   | { code: 'ERR_PASSPHRASE_WRONG' }
   | { code: 'ERR_PASSPHRASE_WEAK' }
   | { code: 'ERR_VAULT_MISSING'; person: string }
+  | { code: 'ERR_HOT_KEY_WRONG' }
+  | { code: 'ERR_NODE_DB_MISSING' }
   | { code: 'ERR_TOO_MANY_TRIES'; retryAfterSeconds: number }
   | { code: 'ERR_SESSION_MISSING' }
   | { code: 'ERR_FORBIDDEN' }
@@ -40,6 +42,8 @@ export const statusOfCode: Readonly<Record<UserNodeErrorDetail['code'], number>>
   ERR_PASSPHRASE_WRONG: 401,
   ERR_PASSPHRASE_WEAK: 400,
   ERR_VAULT_MISSING: 500,
+  ERR_HOT_KEY_WRONG: 500,
+  ERR_NODE_DB_MISSING: 500,
   ERR_TOO_MANY_TRIES: 429,
   ERR_SESSION_MISSING: 401,
   ERR_FORBIDDEN: 403,

@@ -51,11 +51,21 @@ export class Identity {
   #keys: DoctorKeys | undefined
   #doctor: Doctor | undefined
 
-  constructor(options: { dir: string; ledger: Ledger; nowMs: () => number }) {
+  /**
+   * Reads the keys, if there are some.
+   *
+   * @param options - `isUsed`: this node has taken grants or said something already, so that it must have a doctor.
+   * @throws {DoctorNodeError} `ERR_KEYS_CORRUPT` if they are damaged, or missing although they must be there.
+   */
+  constructor(options: { dir: string; ledger: Ledger; isUsed: boolean; nowMs: () => number }) {
     this.#path = join(options.dir, 'keys')
     this.#ledger = options.ledger
     this.#nowMs = options.nowMs
     this.#keys = readKeysFile(this.#path)
+    if (this.#keys === undefined && options.isUsed) {
+      const message = `${this.#path} is missing: restore it from a backup of this folder`
+      throw new DoctorNodeError(message, { code: 'ERR_KEYS_CORRUPT', path: this.#path })
+    }
   }
 
   /** The doctor, if there are keys. */

@@ -1,7 +1,8 @@
 /** The doctor's keys: one file that only the service's user can read, written before the account is shown to anyone. */
+import { parseBody } from '@healthblock/chain/transaction'
 import { type KemKeyPair, kemKeyPairFromSeed } from '@healthblock/crypto/envelope'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
-import { encodeUtf8 } from '@healthblock/encoding/bytes'
+import { encodeUtf8, equalBytes } from '@healthblock/encoding/bytes'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { readFileIfPresent, writeSecretFile } from '@healthblock/runtime/files'
 import { DoctorNodeError } from '../errors.ts'
@@ -37,6 +38,21 @@ export function writeKeysFile(path: string, keys: DoctorKeys): void {
   bytes.fill(0)
 }
 
+/** The account is the id of these bytes: damaged ones would be somebody whom nobody knows. */
+function checkRegister(
+  register: Uint8Array,
+  keys: { root: SigningKey; op: SigningKey; kem: KemKeyPair; sponsor: Uint8Array },
+): void {
+  const body = parseBody(register)
+  const isOwn =
+    body.t === 'register' &&
+    equalBytes(body.root, keys.root.publicKey) &&
+    equalBytes(body.op, keys.op.publicKey) &&
+    equalBytes(body.kem, keys.kem.publicKey) &&
+    equalBytes(body.sponsor, keys.sponsor)
+  if (!isOwn) throw new TypeError('the registration is not of these keys')
+}
+
 /**
  * Reads the file.
  *
@@ -51,16 +67,15 @@ export function readKeysFile(path: string): DoctorKeys | undefined {
     if (map.v !== 1) throw new TypeError('unknown version')
     const kems = (map.kems as Uint8Array[]).map((seed) => kemKeyPairFromSeed(seed.slice()))
     if (kems.length === 0) throw new TypeError('no KEM key')
-    return {
-      name: new TextDecoder().decode(map.name as Uint8Array),
-      root: signingKeyFromSeed((map.root as Uint8Array).slice()),
-      op: signingKeyFromSeed((map.op as Uint8Array).slice()),
-      kems,
-      sponsor: (map.sponsor as Uint8Array).slice(),
-      register: (map.register as Uint8Array).slice(),
-    }
+    const root = signingKeyFromSeed((map.root as Uint8Array).slice())
+    const op = signingKeyFromSeed((map.op as Uint8Array).slice())
+    const register = (map.register as Uint8Array).slice()
+    const sponsor = (map.sponsor as Uint8Array).slice()
+    checkRegister(register, { root, op, kem: kems[0] as KemKeyPair, sponsor })
+    return { name: new TextDecoder().decode(map.name as Uint8Array), root, op, kems, sponsor, register }
   } catch (cause) {
-    throw new DoctorNodeError('the keys file cannot be read', { code: 'ERR_KEYS_CORRUPT', path }, { cause })
+    const message = `${path} is damaged: restore it from a backup of its folder`
+    throw new DoctorNodeError(message, { code: 'ERR_KEYS_CORRUPT', path }, { cause })
   } finally {
     bytes.fill(0)
   }

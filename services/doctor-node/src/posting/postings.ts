@@ -207,12 +207,16 @@ export class Postings {
     this.#deps.database.run(`UPDATE record SET ${set} WHERE diagnosis = ?`, tx)
   }
 
-  /** What the outbox finished while this process was not there to hear it, or had no room to write it down. */
+  /**
+   * What the outbox finished while this process was not there to hear it, or had no room to write it down. What it does not know any more
+   * (its file was lost) will be handed over again.
+   */
   unsettled(): OutboxEntry[] {
     const { database, outbox } = this.#deps
     const rows = database.all("SELECT tx FROM posting WHERE state = 'posted' LIMIT 100000")
     return rows.flatMap(({ tx }) => {
       const entry = outbox().find(tx as Uint8Array)
+      if (entry === undefined) database.run("UPDATE posting SET state = 'stored' WHERE tx = ?", tx as Uint8Array)
       return entry?.status === 'committed' || entry?.status === 'refused' ? [entry] : []
     })
   }

@@ -8,6 +8,7 @@ import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signatu
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { UserNodeError } from '../errors.ts'
+import { hotKeyWrong } from './hot-key.ts'
 
 /** The standard streams of a household's device, with their kinds in envelopes. */
 export const standardStreams = { ecg: 1, vitals: 2, records: 3, profile: 4 } as const
@@ -56,6 +57,14 @@ export function epochKeyOf(
   return undefined
 }
 
+function openHot(name: string, file: Uint8Array, wrappingKey: Uint8Array): HotStoreContents {
+  try {
+    return openHotStore({ file, wrappingKey })
+  } catch (cause) {
+    throw hotKeyWrong('hot.key', `does not open the hot store of ${name}`, cause)
+  }
+}
+
 /** Reads and writes people. The wrapping key of the hot stores is a file that only the service's user can read. */
 export class PersonStore {
   readonly #database: Database
@@ -67,7 +76,7 @@ export class PersonStore {
     this.#wrappingKey = wrappingKey
     for (const row of database.all('SELECT account, name, state, device, hot FROM person')) {
       const account = row.account as Uint8Array
-      const hot = openHotStore({ file: row.hot as Uint8Array, wrappingKey })
+      const hot = openHot(row.name as string, row.hot as Uint8Array, wrappingKey)
       const streams = database.all('SELECT stream, kind FROM stream WHERE account = ? ORDER BY kind', account)
       this.#people.set(toHex(account), {
         account,

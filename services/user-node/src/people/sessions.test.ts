@@ -1,9 +1,10 @@
 /** Sessions over real vault files: what one session adds no other loses, and guesses are counted however they come. */
-import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { newHotStoreKey } from '@healthblock/crypto/hot-store'
 import { openVault } from '@healthblock/crypto/vault'
+import { toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -15,6 +16,7 @@ import { UserNodeEvents } from '../events.ts'
 import { createLedgerView } from '../follower-view.ts'
 import { openNodeDatabase } from '../store/node-db.ts'
 import { Postings } from '../store/postings.ts'
+import { loadWrappingKey } from './hot-key.ts'
 import { People, vaultPath } from './people.ts'
 import { type Person, PersonStore } from './person.ts'
 import { Sessions } from './sessions.ts'
@@ -120,4 +122,18 @@ test('a vault that is not there is not called a wrong passphrase', async () => {
   })
   renameSync(`${path}.away`, path)
   expect((await sessions.open(person, passphrase, 'console')).person).toBe(person)
+})
+
+test('a hot.key that is gone, damaged or another one keeps the node from starting, and is not made anew', () => {
+  const path = join(dir, 'hot.key')
+  const load = () => new PersonStore(database, loadWrappingKey(dir, database))
+  const code = expect.objectContaining({ detail: { code: 'ERR_HOT_KEY_WRONG' } })
+  expect(load).toThrow(code)
+  expect(existsSync(path)).toBe(false)
+  for (const content of ['', 'no key', toHex(newHotStoreKey())]) {
+    writeFileSync(path, content)
+    expect(load).toThrow(code)
+    expect(load).toThrow('restore it from a backup')
+    expect(readFileSync(path, 'utf8')).toBe(content)
+  }
 })

@@ -229,14 +229,19 @@ export class Delivery {
     losses.takeBack(person, tx)
   }
 
-  /** What the outbox finished while this process was not there to hear it, or had no room to write it down. */
+  /**
+   * What the outbox finished while this process was not there to hear it, or had no room to write it down. What it does not know any more
+   * (its file was lost) is handed over again.
+   */
   reconcile(): void {
     this.#isBehind = false
     const { database, outbox } = this.#deps
     const rows = database.all("SELECT tx FROM posting WHERE handed = 1 AND state = 'pending'")
     for (const row of rows) {
-      const entry = outbox.find(row.tx as Uint8Array)
-      if (entry?.status === 'committed' || entry?.status === 'refused') this.settle(entry)
+      const tx = row.tx as Uint8Array
+      const entry = outbox.find(tx)
+      if (entry === undefined) database.run('UPDATE posting SET handed = 0 WHERE tx = ?', tx)
+      else if (entry.status === 'committed' || entry.status === 'refused') this.settle(entry)
     }
   }
 }

@@ -2,7 +2,10 @@
  * Everything of the node that is not a key in the clear: one SQLite file, full sync. What has to become true together
  * (a batch and its sequence number, a rotation and its hot store) is written in one transaction.
  */
+import { existsSync, readdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { type Database, openDatabase } from '@healthblock/runtime/sqlite'
+import { UserNodeError } from '../errors.ts'
 
 const schema = `
 CREATE TABLE person (
@@ -73,7 +76,16 @@ const erasures = `
 CREATE TABLE erasure (tx BLOB PRIMARY KEY, account BLOB NOT NULL, body BLOB NOT NULL, asked INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 `
 
-/** Opens `node.db`, making it if absent. */
+/**
+ * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
+ *
+ * @throws {UserNodeError} `ERR_NODE_DB_MISSING` if it is absent although people live here: an empty one would take their place.
+ */
 export function openNodeDatabase(path: string): Database {
-  return openDatabase({ path, synchronous: 'full', migrations: [schema, devices, erasures] })
+  const people = join(dirname(path), 'people')
+  if (!existsSync(path) && existsSync(people) && readdirSync(people).length > 0) {
+    const message = `${path} is missing, and ${people} holds vaults: restore it from a backup of this folder`
+    throw new UserNodeError(message, { code: 'ERR_NODE_DB_MISSING' })
+  }
+  return openDatabase({ path, synchronous: 'full', migrations: [schema, devices, erasures], isLookedThrough: true })
 }

@@ -1,0 +1,84 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { signTransaction, transactionId } from '@healthblock/chain/transaction'
+import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
+import { createLogger } from '@healthblock/runtime/logger'
+import { Outbox } from '@healthblock/runtime/outbox'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { TestLedger } from '../../../../test/support/ledger.ts'
+import { UserNodeEvents } from '../events.ts'
+import { createLedgerView } from '../follower-view.ts'
+import { PersonStore } from '../people/person.ts'
+import { openNodeDatabase } from '../store/node-db.ts'
+import { Postings } from '../store/postings.ts'
+import { Alarms } from './alarms.ts'
+import { Delivery } from './delivery.ts'
+import { Losses } from './losses.ts'
+import { Samples } from './samples.ts'
+
+let dir: string
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'hb-delivery-'))
+})
+afterEach(() => rmSync(dir, { recursive: true }))
+
+const away = (): Promise<never> => Promise.reject(new Error('no network'))
+const logger = createLogger({ name: 'test', level: 'silent' })
+
+function leafOf(world: TestLedger, key: SigningKey) {
+  const account = new Uint8Array(32).fill(1)
+  const cid = new Uint8Array(32).fill(2)
+  const signed = signTransaction({
+    ledgerId: world.ledger.ledgerId,
+    chain: 'userchain',
+    body: { v: 1, t: 'iot', a: account, r: [[new Uint8Array(8), 1, 1, 490_000, 0, 1024, cid]] },
+    signers: [{ account, key: 1, signingKey: key }],
+  })
+  const place = { ledgerId: world.ledger.ledgerId, chain: 'userchain' as const, bodyBytes: signed.bodyBytes }
+  return { account, leaf: signed.leaf, tx: transactionId(place) }
+}
+
+test('what an outbox knew that was lost is handed over again', async () => {
+  const world = new TestLedger(1_800_000_000_000)
+  const { ledgerId } = world.ledger
+  const nowMs = (): number => world.nowMs
+  const database = openNodeDatabase(join(dir, 'node.db'))
+  const postings = new Postings(database)
+  const ledger = createLedgerView(world.ledger, nowMs)
+  const alarms = new Alarms({ database, events: new UserNodeEvents(logger) })
+  const losses = new Losses({ database, ledger, samples: new Samples(database, nowMs), alarms, logger, nowMs })
+  const openOutbox = () => new Outbox({ dir, ledgerId, client: { submit: away, answers: away, receipt: away }, logger })
+  const openDelivery = (outbox: Outbox) =>
+    new Delivery({
+      ...{ database, people: new PersonStore(database, new Uint8Array(32)), postings, outbox, logger, nowMs },
+      ledger,
+      losses,
+      storageOf: () => {
+        throw new Error('nothing is stored here')
+      },
+      onFinal: () => {},
+    })
+  const { account, leaf, tx } = leafOf(world, generateSigningKey())
+  postings.add({ tx, account, what: 'iot', leaf, requires: undefined }, nowMs())
+  const first = openOutbox()
+  openDelivery(first).handOver()
+  expect([first.pending(), postings.unhanded().length]).toEqual([1, 0])
+  await first.close()
+  rmSync(join(dir, 'outbox.db'))
+  const second = openOutbox()
+  const delivery = openDelivery(second)
+  expect(second.pending()).toBe(0)
+  delivery.reconcile()
+  delivery.handOver()
+  expect(second.find(tx)?.status).toBe('waiting')
+  await second.close()
+  database.close()
+})
+
+test('an empty node.db does not take the place of one that is gone', () => {
+  mkdirSync(join(dir, 'people', 'ab'), { recursive: true })
+  expect(() => openNodeDatabase(join(dir, 'node.db'))).toThrow('restore it from a backup')
+  rmSync(join(dir, 'people'), { recursive: true })
+  openNodeDatabase(join(dir, 'node.db')).close()
+})
