@@ -8,6 +8,7 @@ import { parseOptions, parseTime, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
 import { disclose } from './patient-disclose.ts'
 import { erase } from './patient-erase.ts'
+import { file } from './patient-file.ts'
 import { type Context, openSession, print, type Session, waitForReceipt } from './patient-session.ts'
 
 const help = `Usage: ./healthblock patient ACTION …
@@ -18,6 +19,8 @@ const help = `Usage: ./healthblock patient ACTION …
   grant NAME DOCTOR                     give a doctor the keys: [--streams ecg,vitals] [--from ISO] [--until ISO]
   revoke NAME DOCTOR [--wait]           change the keys, without this doctor
   erase NAME --from ISO [--until ISO]   destroy the keys of a period and have its blocks removed: [--streams ecg,vitals]
+  file put NAME PATH [--type MIME]      store a file, sealed; goes on where an interrupted one stopped
+  file get NAME FILE --out PATH         fetch one by number or name: [--range FROM-TO] · file list NAME
   readings NAME · diagnoses NAME · grants NAME
   exposure NAME [DOCTOR]                what a doctor can read, or may still hold
   disclose NAME --out FILE              a key file for an auditor: [--streams ecg,vitals] [--from ISO] [--until ISO]
@@ -276,6 +279,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   disclose: discloseTo,
   switch: turn,
   erase,
+  file,
 }
 
 /** `./healthblock patient …`. */
@@ -289,6 +293,9 @@ export async function runPatient(args: string[], io: Io): Promise<ExitCode> {
     speed: { type: 'string' },
     streams: { type: 'string' },
     wait: { type: 'boolean' },
+    out: { type: 'string' },
+    range: { type: 'string' },
+    type: { type: 'string' },
     'passphrase-file': { type: 'string' },
   })
   const [action, ...rest] = positionals

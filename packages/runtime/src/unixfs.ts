@@ -20,7 +20,7 @@ const depthMax = 8
 /** Nodes with more links than this are not read: a block of 2 MiB holds no more that mean anything. */
 const linksReadMax = 50_000
 /** Leaves that are fetched ahead of the reader, and blocks that are put while the next ones are made. */
-const blocksAhead = 8
+const blocksAhead = 4
 
 const rawCode = 0x55
 const sha256Code = 0x12
@@ -70,6 +70,16 @@ function cidOf(bytes: Uint8Array, code: number, version: 0 | 1): CID {
   return version === 0 && code === dagPb.code ? CID.createV0(digest) : CID.createV1(code, digest)
 }
 
+/** The address of a block of a file, by its SHA-256. */
+export function fileCid(digest: Uint8Array, codec: 'raw' | 'dag-pb'): CID {
+  return CID.createV1(codec === 'raw' ? rawCode : dagPb.code, createDigest(sha256Code, digest))
+}
+
+/** SHA-256 and codec of a block of a file, as a storage client asks for it. */
+export function blockOf(cid: CID): { digest: Uint8Array; codec: 'raw' | 'dag-pb' } {
+  return { digest: cid.multihash.digest, codec: cid.code === rawCode ? 'raw' : 'dag-pb' }
+}
+
 /** Builds the tree of one file, leaf by leaf. */
 export class FileBuilder {
   readonly #options: FileOptions
@@ -91,6 +101,12 @@ export class FileBuilder {
   async add(bytes: Uint8Array): Promise<void> {
     this.#leaves++
     await this.#push(0, this.#rawLeaves ? await this.#put(bytes.slice(), rawCode) : await this.#putNode([], bytes))
+  }
+
+  /** Adds the next leaf, a raw block that is kept already. */
+  async addKept(cid: CID, sizeBytes: number): Promise<void> {
+    this.#leaves++
+    await this.#push(0, { cid, sizeBytes, dagSizeBytes: sizeBytes })
   }
 
   async #push(height: number, child: Child): Promise<void> {

@@ -96,6 +96,9 @@ function describe(error: unknown, path: string): { status: number; reason: strin
   if (name === 'TimeoutError' || name === 'AbortError') {
     return { status: 504, reason: 'ERR_TIMEOUT', message: 'context deadline exceeded' }
   }
+  if (code === 'ECONNRESET') {
+    return { status: 400, reason: 'ERR_MULTIPART_INVALID', message: 'the body ended early' }
+  }
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
     return { status: 413, reason: 'ERR_BLOCK_TOO_LARGE', message: 'the block is too large' }
   }

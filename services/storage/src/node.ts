@@ -2,6 +2,7 @@
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { parseFileHeader } from '@healthblock/crypto/chunked-file'
 import { CryptoError } from '@healthblock/crypto/errors'
 import { parsePayloadHeader } from '@healthblock/crypto/payload'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
@@ -48,13 +49,16 @@ export interface StorageNodeOptions {
 
 /** Reads a sealed payload's header, if the block is one. */
 export function readPayloadHeader(bytes: Uint8Array): PayloadHeader | undefined {
-  try {
-    const { owner, writer, stream, sequence } = parsePayloadHeader(bytes)
-    return { owner: owner.slice(), writer: writer.slice(), stream: stream.slice(), sequence }
-  } catch (error) {
-    if (error instanceof CryptoError) return undefined
-    throw error
+  // A whole payload, or the first leaf of a file in chunks.
+  for (const parse of [parsePayloadHeader, parseFileHeader]) {
+    try {
+      const { owner, writer, stream, sequence } = parse(bytes)
+      return { owner: owner.slice(), writer: writer.slice(), stream: stream.slice(), sequence }
+    } catch (error) {
+      if (!(error instanceof CryptoError)) throw error
+    }
   }
+  return undefined
 }
 
 /** Where a node can be reached, as written to address.json. */

@@ -16,6 +16,8 @@ import { Erasures } from './consent/erasure.ts'
 import { Settlement } from './consent/settlement.ts'
 import { statusOfCode, UserNodeError } from './errors.ts'
 import { UserNodeEvents } from './events.ts'
+import { Downloads } from './files/downloads.ts'
+import { Uploads } from './files/uploads.ts'
 import { createLedgerView } from './follower-view.ts'
 import { Household } from './household.ts'
 import type { LedgerView } from './ledger-view.ts'
@@ -29,6 +31,7 @@ import { registerConsentRoutes } from './routes/consent-routes.ts'
 import { registerDisclosureRoutes } from './routes/disclosure-routes.ts'
 import { registerErasureRoutes } from './routes/erasure-routes.ts'
 import { registerEventRoutes } from './routes/events-routes.ts'
+import { registerFileRoutes } from './routes/file-routes.ts'
 import { registerListRoutes } from './routes/list-routes.ts'
 import { registerPeopleRoutes, registerSessionRoutes } from './routes/people-routes.ts'
 import { registerStreamRoutes } from './routes/stream-routes.ts'
@@ -51,6 +54,8 @@ export interface Services {
   readonly consent: Consent
   readonly settlement: Settlement
   readonly erasures: Erasures
+  readonly uploads: Uploads
+  readonly downloads: Downloads
   readonly samples: Samples
   readonly switches: Switches
   readonly alarms: Alarms
@@ -225,7 +230,9 @@ function buildDelivery(base: Foundations, onSettled: OnSettled, wake: () => void
   })
   const deliver = (): Promise<void> => delivery.step()
   const jobs = new RecordJobs({ database, samples, sealer, deliver, periodMs, nowMs, stopping })
-  return { samples, sealer, alarms, losses, switches, outbox, delivery, jobs }
+  const uploads = new Uploads({ database, ledger, losses, storageOf, nowMs })
+  const downloads = new Downloads({ database, ledger, storageOf })
+  return { samples, sealer, alarms, losses, switches, outbox, delivery, jobs, uploads, downloads }
 }
 
 function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger, stopping: AbortSignal): Built {
@@ -357,6 +364,7 @@ export async function createUserNode(options: {
   registerConsentRoutes(app.fastify, built)
   registerDisclosureRoutes(app.fastify, built)
   registerErasureRoutes(app.fastify, built)
+  registerFileRoutes(app.fastify, built)
   registerEventRoutes(app.fastify, built)
   let work: Promise<unknown> = Promise.resolve()
   return {

@@ -23,6 +23,12 @@ export type UserNodeErrorDetail =
   | { code: 'ERR_BUFFER_FULL' }
   | { code: 'ERR_ERASURE_INVALID'; field: string }
   | { code: 'ERR_ERASURE_PENDING' }
+  | { code: 'ERR_FILE_UNKNOWN'; sequence: number }
+  | { code: 'ERR_FILE_INVALID'; field: string }
+  | { code: 'ERR_FILE_OFFSET'; offset: number }
+  | { code: 'ERR_FILE_INTERRUPTED' }
+  | { code: 'ERR_FILE_BUSY' }
+  | { code: 'ERR_FILE_ERASED'; sequence: number }
 
 /** The one error of this service. Its message is meant for the person who asked. */
 export class UserNodeError extends Error {
@@ -59,4 +65,10 @@ export const statusOfCode: Readonly<Record<UserNodeErrorDetail['code'], number>>
   ERR_BUFFER_FULL: 503,
   ERR_ERASURE_INVALID: 400,
   ERR_ERASURE_PENDING: 503,
+  ERR_FILE_UNKNOWN: 404,
+  ERR_FILE_INVALID: 400,
+  ERR_FILE_OFFSET: 409,
+  ERR_FILE_INTERRUPTED: 409,
+  ERR_FILE_BUSY: 409,
+  ERR_FILE_ERASED: 410,
 }

@@ -24,10 +24,13 @@ export const blockBytesMax = 2 * 1024 * 1024
 
 /** Refuses a body that cannot be kept, before any of it is read. */
 export function assertQuota(parts: KuboRouteParts, request: KuboRequest): void {
-  const left = parts.store.bytesLeft(request.principal.account)
-  const length = Number(request.headers['content-length'] ?? 0)
-  if (left > 0 && length - multipartOverheadBytesMax <= left) return
-  throw new StorageError('the quota is used up', { code: 'ERR_QUOTA_EXCEEDED', bytesMax: left })
+  const { ofAccount, ofNode } = parts.store.bytesLeft(request.principal.account)
+  const bytes = Number(request.headers['content-length'] ?? 0) - multipartOverheadBytesMax
+  if (ofAccount === 0 || bytes > ofAccount) {
+    throw new StorageError('the quota is used up', { code: 'ERR_QUOTA_EXCEEDED', bytesMax: ofAccount })
+  }
+  if (ofNode > 0 && bytes <= ofNode) return
+  throw new StorageError('the store is full', { code: 'ERR_STORE_FULL', bytesMax: ofNode })
 }
 
 /** Adds `block/{put,get,stat,rm}`. */

@@ -11,7 +11,7 @@ import {
 } from '@healthblock/runtime/unixfs'
 import type { FastifyInstance } from 'fastify'
 import { StorageError } from '../errors.ts'
-import { codecRaw, encodeBlockId, fromCid } from '../store/block-id.ts'
+import { type BlockId, codecRaw, encodeBlockId, fromCid } from '../store/block-id.ts'
 import { assertQuota, blockBytesMax } from './blocks.ts'
 import { type BodyPart, readParts } from './multipart.ts'
 import type { KuboRouteParts } from './parts.ts'
@@ -96,16 +96,43 @@ async function* addAll(
   request: KuboRequest,
   source: { settings: ReturnType<typeof fileOptions>; body: AsyncIterable<Buffer> },
 ): AsyncGenerator<object> {
-  const { account } = request.principal
-  const isPinned = flagOf(request, 'pin', true)
   const isDry = flagOf(request, 'only-hash')
-  const at = parts.now()
+  const kept: BlockId[] = []
   const options: FileOptions & { cidVersion: 0 | 1 } = {
     ...source.settings,
     put: async ({ cid, bytes }) => {
-      if (!isDry) await parts.files.putBlock(fromCid(cid), bytes, { account, at, pin: 0 })
+      if (!isDry) await keep(parts, request.principal.account, { id: fromCid(cid), bytes, kept })
     },
   }
+  try {
+    yield* addParts(parts, request, { options, body: source.body, isDry })
+  } catch (error) {
+    // Half a file is nobody's: what it brought is given up again.
+    for (const id of kept) await parts.replicator.release(id, request.principal.account, true).catch(() => {})
+    throw error
+  }
+}
+
+/** Puts a block, and notes it if the account did not keep it before. */
+async function keep(
+  parts: KuboRouteParts,
+  account: Uint8Array,
+  block: { id: BlockId; bytes: Uint8Array; kept: BlockId[] },
+): Promise<void> {
+  const { id, bytes, kept } = block
+  const had = parts.backend.references(id.digest).some((one) => Buffer.compare(one.account, account) === 0)
+  await parts.files.putBlock(id, bytes, { account, at: parts.now(), pin: 0 })
+  if (!had) kept.push(id)
+}
+
+async function* addParts(
+  parts: KuboRouteParts,
+  request: KuboRequest,
+  source: { options: FileOptions & { cidVersion: 0 | 1 }; body: AsyncIterable<Buffer>; isDry: boolean },
+): AsyncGenerator<object> {
+  const { account } = request.principal
+  const { options, isDry } = source
+  const isPinned = flagOf(request, 'pin', true)
   const top = new Tree()
   for await (const part of readParts(request.headers['content-type'] ?? '', source.body)) {
     const names = namesOf(part)

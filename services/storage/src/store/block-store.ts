@@ -347,12 +347,13 @@ export class BlockStore {
     await this.#change({ kind: 'cursor', name, value })
   }
 
-  /** Bytes that an account may still reference here. */
-  bytesLeft(account: Uint8Array): number {
+  /** Bytes that an account may still reference here, and that this node may still hold. */
+  bytesLeft(account: Uint8Array): { ofAccount: number; ofNode: number } {
     const row = this.#get('SELECT bytes FROM account WHERE account = ?', account)
     const used = (row?.bytes as number | undefined) ?? 0
     const { bytes } = this.totals()
-    return Math.max(0, Math.min(this.#options.accountBytesMax - used, this.#options.bytesMax - bytes))
+    const { accountBytesMax, bytesMax } = this.#options
+    return { ofAccount: Math.max(0, accountBytesMax - used), ofNode: Math.max(0, bytesMax - bytes) }
   }
 
   /** What is here in all. */

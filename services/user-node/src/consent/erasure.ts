@@ -96,7 +96,16 @@ export class Erasures {
       session.vault,
       { ...period, streams: period.streams.map(({ stream }) => stream) },
       () => sessions.saveVault(session),
-      () => (found.ranges.length === 0 ? undefined : this.#post(person, found.ranges, requires)),
+      () => {
+        for (const [stream, from, to] of found.ranges) {
+          const range = [person.account, stream, from, to] as const
+          this.#deps.database.run(
+            'DELETE FROM file WHERE account = ? AND stream = ? AND sequence BETWEEN ? AND ?',
+            ...range,
+          )
+        }
+        return found.ranges.length === 0 ? undefined : this.#post(person, found.ranges, requires)
+      },
     )
     return { tx, ...found, fromEpoch, untilEpoch }
   }

@@ -69,7 +69,9 @@ export class Delivery {
 
   /** Number of batches that are not on the ledger yet, and of transactions without a final answer. */
   pending(): number {
-    const batches = this.#deps.database.get("SELECT count(*) AS n FROM batch WHERE state <> 'committed'")
+    const batches = this.#deps.database.get(
+      "SELECT count(*) AS n FROM batch WHERE state NOT IN ('committed', 'uploading')",
+    )
     return Number(batches?.n ?? 0) + this.#deps.outbox.pending() + this.#deps.postings.unhanded().length
   }
 
@@ -122,7 +124,7 @@ export class Delivery {
     if (nowMs() < (this.#refusals.get(toHex(stream))?.againMs ?? 0)) return false
     const rows = database.all(
       `SELECT sequence, generation, epoch, kind, size, cid, state FROM batch
-       WHERE account = ? AND stream = ? AND state IN ('sealed', 'stored') ORDER BY sequence LIMIT ?`,
+       WHERE account = ? AND stream = ? AND state IN ('uploading', 'sealed', 'stored') ORDER BY sequence LIMIT ?`,
       ...[person.account, stream, recordsPerTransaction],
     )
     const ready: SqlRow[] = []

@@ -76,6 +76,19 @@ const erasures = `
 CREATE TABLE erasure (tx BLOB PRIMARY KEY, account BLOB NOT NULL, body BLOB NOT NULL, asked INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 `
 
+const files = `
+CREATE TABLE file (
+  account BLOB NOT NULL, stream BLOB NOT NULL, sequence INTEGER NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,
+  size INTEGER NOT NULL, header BLOB NOT NULL, taken INTEGER NOT NULL, chunk INTEGER NOT NULL, pending BLOB NOT NULL,
+  tail BLOB NOT NULL, heard INTEGER NOT NULL, PRIMARY KEY (account, stream, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE leaf (
+  account BLOB NOT NULL, stream BLOB NOT NULL, sequence INTEGER NOT NULL, number INTEGER NOT NULL, digest BLOB NOT NULL,
+  size INTEGER NOT NULL, block BLOB, PRIMARY KEY (account, stream, sequence, number)
+) STRICT;
+CREATE INDEX leaf_waiting ON leaf (account, stream, sequence, number) WHERE block IS NOT NULL;
+`
+
 /**
  * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
  *
@@ -87,5 +100,5 @@ export function openNodeDatabase(path: string): Database {
     const message = `${path} is missing, and ${people} holds vaults: restore it from a backup of this folder`
     throw new UserNodeError(message, { code: 'ERR_NODE_DB_MISSING' })
   }
-  return openDatabase({ path, synchronous: 'full', migrations: [schema, devices, erasures], isLookedThrough: true })
+  return openDatabase({ path, synchronous: 'full', migrations: [schema, devices, erasures, files], isLookedThrough: true })
 }

@@ -1,0 +1,219 @@
+import { createWriteStream } from 'node:fs'
+import { type FileHandle, open, rename } from 'node:fs/promises'
+import { basename, resolve } from 'node:path'
+import { Readable, Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { ReadableStream } from 'node:stream/web'
+import { callNode } from '../cluster/client.ts'
+import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
+import { takePositionals } from '../options.ts'
+import { formatTable } from '../table.ts'
+import { type Context, openSession, print, type Session, waitForReceipt } from './patient-session.ts'
+
+interface Upload {
+  readonly sequence: number
+  readonly offset: number
+  readonly size: number
+  readonly stored: boolean
+  readonly partSizeMax: number
+}
+
+interface FileRow {
+  readonly sequence: number
+  readonly name: string
+  readonly type: string
+  readonly size: number
+  readonly state: string
+  readonly at: string
+  readonly cid: string | null
+  readonly transactionId: string | null
+}
+
+const partTimeoutMs = 120_000
+const receiptTimeoutMs = 120_000
+
+/** Says how far long work is: on one line of a terminal, or now and then on lines of their own. */
+class Progress {
+  readonly #io: Io
+  readonly #total: number
+  readonly #startedAt = performance.now()
+  #saidAt = 0
+  readonly #from: number
+
+  constructor(io: Io, total: number, from = 0) {
+    this.#io = io
+    this.#total = total
+    this.#from = from
+  }
+
+  at(done: number): void {
+    const now = performance.now()
+    if (now - this.#saidAt < (this.#io.interactive ? 100 : 5_000) && done < this.#total) return
+    this.#saidAt = now
+    const rate = (done - this.#from) / Math.max(0.001, (now - this.#startedAt) / 1000)
+    const left = rate > 0 ? Math.ceil((this.#total - done) / rate) : 0
+    const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1)
+    const words = `${megabytes(done)} of ${megabytes(this.#total)} MB, ${megabytes(rate)} MB/s, ${left} s left`
+    this.#io.stderr(this.#io.interactive ? `\r${words}  ` : `${words}\n`)
+  }
+
+  end(): void {
+    if (this.#io.interactive) this.#io.stderr('\n')
+  }
+}
+
+async function sendPart(session: Session, path: string, part: { offset: number; bytes: Uint8Array }): Promise<Upload> {
+  const response = await fetch(new URL(`${path}?offset=${part.offset}`, session.access.url), {
+    method: 'PUT',
+    headers: { authorization: `Bearer ${session.access.bearer}`, 'content-type': 'application/octet-stream' },
+    body: part.bytes as Uint8Array<ArrayBuffer>,
+    signal: AbortSignal.timeout(partTimeoutMs),
+  })
+  const answer = (await response.json()) as Upload & { detail?: string }
+  if (!response.ok) throw new CommandError(answer.detail ?? `the node answered ${response.status}`)
+  return answer
+}
+
+/** Sends what the node has not taken yet. */
+async function sendAll(context: Context, session: Session, file: FileHandle, begun: Upload): Promise<Upload> {
+  const progress = new Progress(context.io, begun.size, begun.offset)
+  const path = `${session.path}/files/${begun.sequence}`
+  const buffer = Buffer.alloc(begun.partSizeMax)
+  let state = begun
+  while (!state.stored) {
+    const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, state.size - state.offset), state.offset)
+    if (bytesRead === 0 && state.offset < state.size)
+      throw new CommandError('the file became shorter while it was read')
+    state = await sendPart(session, path, { offset: state.offset, bytes: buffer.subarray(0, bytesRead) })
+    progress.at(state.offset)
+  }
+  progress.end()
+  return state
+}
+
+/** The upload to go on with: one of the same name and size that was interrupted, or a new one. */
+async function beginUpload(
+  session: Session,
+  file: { name: string; type: string | undefined; size: number },
+): Promise<Upload> {
+  const rows = await callNode<FileRow[]>(session.access, 'GET', `${session.path}/files`)
+  const interrupted = rows.find(
+    ({ state, name, size }) => state === 'uploading' && name === file.name && size === file.size,
+  )
+  if (interrupted !== undefined) {
+    return await callNode<Upload>(session.access, 'GET', `${session.path}/files/${interrupted.sequence}/upload`)
+  }
+  const { name, type, size } = file
+  return await callNode<Upload>(session.access, 'POST', `${session.path}/files`, {
+    ...{ name, size },
+    ...(type === undefined ? {} : { type }),
+  })
+}
+
+async function put(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name, path] = takePositionals(positionals, ['NAME', 'PATH'] as const)
+  const session = await openSession(context, name)
+  const file = await open(resolve(path), 'r').catch((cause: unknown) => {
+    throw new CommandError(`${path} cannot be read`, undefined, { cause })
+  })
+  try {
+    const { size } = await file.stat()
+    const type = context.options.type as string | undefined
+    const begun = await beginUpload(session, { name: basename(path), type, size })
+    const { sequence } = await sendAll(context, session, file, begun)
+    const row = await recordedRow(session, sequence)
+    const receipt =
+      row.transactionId === null ? undefined : await waitForReceipt(session, row.transactionId, receiptTimeoutMs)
+    const result = {
+      sequence,
+      name: basename(path),
+      size,
+      cid: row.cid,
+      transactionId: row.transactionId,
+      receipt: receipt ?? null,
+    }
+    return print(
+      context,
+      result,
+      () =>
+        `file ${sequence}: ${basename(path)}, ${size} bytes\nroot     ${row.cid}\nreceipt  ${receipt ?? 'not yet'}\n`,
+    )
+  } finally {
+    await file.close()
+  }
+}
+
+/** The file's row once its record has a transaction. */
+async function recordedRow(session: Session, sequence: number): Promise<FileRow> {
+  const deadline = Date.now() + receiptTimeoutMs
+  for (;;) {
+    const rows = await callNode<FileRow[]>(session.access, 'GET', `${session.path}/files`)
+    const row = rows.find((one) => one.sequence === sequence)
+    if (row !== undefined && (row.transactionId !== null || Date.now() > deadline)) return row
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
+
+async function get(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name, number] = takePositionals(positionals, ['NAME', 'FILE'] as const)
+  const out = context.options.out as string | undefined
+  if (out === undefined) throw new UsageError('file get needs --out PATH')
+  const session = await openSession(context, name)
+  const rows = await callNode<FileRow[]>(session.access, 'GET', `${session.path}/files`)
+  const row = rows.find((one) => String(one.sequence) === number || one.name === number)
+  if (row === undefined) throw new CommandError(`${name} has no file "${number}": see "patient file list ${name}"`)
+  const range = context.options.range as string | undefined
+  const response = await fetch(new URL(`${session.path}/files/${row.sequence}`, session.access.url), {
+    headers: {
+      authorization: `Bearer ${session.access.bearer}`,
+      ...(range === undefined ? {} : { range: `bytes=${range}` }),
+    },
+  })
+  if (!response.ok || response.body === null) {
+    const { detail } = (await response.json().catch(() => ({}))) as { detail?: string }
+    throw new CommandError(detail ?? `the node answered ${response.status}`)
+  }
+  const total = Number(response.headers.get('content-length') ?? row.size)
+  const progress = new Progress(context.io, total)
+  let bytes = 0
+  const count = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      bytes += chunk.length
+      progress.at(bytes)
+      done(null, chunk)
+    },
+  })
+  const path = resolve(out)
+  await pipeline(Readable.fromWeb(response.body as ReadableStream), count, createWriteStream(`${path}.part`))
+  progress.end()
+  if (bytes !== total)
+    throw new CommandError(`only ${bytes} of ${total} bytes came: ${path}.part is not the whole file`)
+  await rename(`${path}.part`, path)
+  return print(
+    context,
+    { sequence: row.sequence, name: row.name, type: row.type, bytes, path },
+    () => `${path}: ${bytes} bytes\n`,
+  )
+}
+
+async function list(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name] = takePositionals(positionals, ['NAME'] as const)
+  const session = await openSession(context, name)
+  const rows = await callNode<FileRow[]>(session.access, 'GET', `${session.path}/files`)
+  return print(context, rows, () =>
+    formatTable([
+      ['file', 'name', 'type', 'bytes', 'state', 'at'],
+      ...rows.map((row) => [String(row.sequence), row.name, row.type, String(row.size), row.state, row.at]),
+    ]),
+  )
+}
+
+const actions: Record<string, (context: Context, positionals: string[]) => Promise<ExitCode>> = { put, get, list }
+
+/** `./healthblock patient file put|get|list …`. */
+export async function file(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [action, ...rest] = positionals
+  const run = action !== undefined && Object.hasOwn(actions, action) ? actions[action] : undefined
+  if (run === undefined) throw new UsageError('file needs put, get or list')
+  return await run(context, rest)
+}

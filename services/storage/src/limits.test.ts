@@ -1,0 +1,229 @@
+/** Limits: what is too much, too slow, or a lie is refused in Kubo's form of errors; nothing is torn, nothing lost. */
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { Cluster, multipart, type Place, type Tenant } from './cluster.fixture.ts'
+
+const cluster = new Cluster()
+let place: Place
+let alice: Tenant
+let bob: Tenant
+
+beforeAll(async () => {
+  await cluster.prepare(1, {
+    STORAGE_REPLICAS: '1',
+    STORAGE_TENANT_BYTES_MAX: '3000000',
+    STORAGE_BYTES_MAX: '4000000',
+  })
+  await cluster.startAll()
+  ;[place] = cluster.places as [Place]
+  ;[alice, bob] = cluster.tenants as [Tenant, Tenant]
+})
+
+afterAll(() => cluster.end())
+
+interface Problem {
+  status: number
+  Type: string
+  Reason: string
+}
+
+async function post(path: string, bytes: Uint8Array, by = alice): Promise<Problem> {
+  const response = await cluster.request(place, `/api/v0/${path}`, multipart(bytes), by)
+  const text = await response.text()
+  return { status: response.status, ...(JSON.parse(text.split('\n')[0] as string) as Omit<Problem, 'status'>) }
+}
+
+async function totals(): Promise<{ blocks: bigint; bytes: bigint }> {
+  const { numObjects, repoSize } = await cluster.client(place).repo.stat()
+  return { blocks: numObjects, bytes: repoSize }
+}
+
+/** Sends a request's head alone: the answer can only come from it. */
+async function answerToHead(path: string, headers: Record<string, string>): Promise<number | undefined> {
+  const sent = httpRequest(`${place.node?.address.url}/api/v0/${path}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${alice.token}`, ...headers },
+  })
+  sent.on('error', () => {})
+  sent.flushHeaders()
+  const [answer] = (await once(sent, 'response')) as [IncomingMessage]
+  sent.destroy()
+  return answer.statusCode
+}
+
+describe('quotas', () => {
+  test('of a tenant: refused before the body is read, for blocks, files and archives alike', async () => {
+    const { headers } = multipart(new Uint8Array(0))
+    for (const path of ['block/put', 'add', 'dag/put', 'dag/import']) {
+      expect([path, await answerToHead(path, { ...headers, 'content-length': '4000000' })]).toEqual([path, 413])
+    }
+  })
+
+  test('of a tenant: a file whose length nobody told ends where the quota does, and leaves others alone', async () => {
+    const before = await totals()
+    const answer = await post('add?cid-version=1', new Uint8Array(randomBytes(3_100_000)))
+    expect(answer).toMatchObject({ status: 413, Type: 'error', Reason: 'ERR_QUOTA_EXCEEDED' })
+    const after = await totals()
+    // Half a file is nobody's.
+    expect(after).toEqual(before)
+    expect(await post('block/put', new Uint8Array(randomBytes(1000)), bob)).toMatchObject({ status: 200 })
+    const pins: unknown[] = []
+    for await (const pin of cluster.client(place).pin.ls({ type: 'recursive' })) pins.push(pin)
+    expect(pins).toEqual([])
+  })
+
+  test('of the node: a full store says so with its own status, and what it has stays', async () => {
+    const kept = new Uint8Array(randomBytes(1_500_000))
+    const cid = await cluster.client(place, bob).block.put(kept)
+    const others = [await cluster.client(place).block.put(new Uint8Array(randomBytes(1_900_000)))]
+    const answer = await post('block/put', new Uint8Array(randomBytes(1_000_000)), bob)
+    expect(answer).toMatchObject({ status: 507, Type: 'error', Reason: 'ERR_STORE_FULL' })
+    expect(Buffer.compare(await cluster.client(place, bob).block.get(cid), kept)).toBe(0)
+    for await (const _ of cluster.client(place).block.rm(others)) void _
+    expect(await post('block/put', new Uint8Array(randomBytes(1_000_000)), bob)).toMatchObject({ status: 200 })
+  })
+})
+
+describe('bad bodies', () => {
+  test('lengths that lie, bodies that end, parts that never end: refused or cut off, and nothing is kept', async () => {
+    const before = await totals()
+    const { body, headers } = multipart(new Uint8Array(randomBytes(2000)))
+    const { port } = new URL(place.node?.address.url ?? '')
+    for (const path of ['block/put', 'add']) {
+      for (const [length, sent] of [
+        [body.length + 500, body],
+        [100, body],
+        [body.length, body.subarray(0, 300)],
+      ] as const) {
+        const socket = connect(Number(port), '127.0.0.1')
+        socket.on('error', () => {})
+        const head = [
+          `POST /api/v0/${path} HTTP/1.1`,
+          'Host: localhost',
+          `Authorization: Bearer ${bob.token}`,
+          `Content-Type: ${headers['content-type']}`,
+          `Content-Length: ${length}`,
+          'Connection: close',
+          '',
+          '',
+        ].join('\r\n')
+        socket.write(head)
+        socket.write(sent)
+        socket.end()
+        let answer = ''
+        socket.on('data', (chunk) => {
+          answer += String(chunk)
+        })
+        await once(socket, 'close')
+        expect(answer.startsWith('HTTP/1.1 200')).toBe(false)
+      }
+    }
+    expect((await totals()).blocks).toBe(before.blocks)
+    // A part's headers without end.
+    const endless = Buffer.from(`--b\r\nX: ${'a'.repeat(100_000)}`)
+    const answer = await cluster.request(place, '/api/v0/add', { body: endless, headers }, bob)
+    expect([answer.status, ((await answer.json()) as Problem).Reason]).toEqual([400, 'ERR_MULTIPART_INVALID'])
+  })
+
+  test('a caller who goes away in the middle of a file leaves no pin and no open request', async () => {
+    const sent = httpRequest(`${place.node?.address.url}/api/v0/add`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${bob.token}`, 'content-type': 'multipart/form-data; boundary=b' },
+    })
+    sent.on('error', () => {})
+    sent.write('--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n')
+    sent.write(randomBytes(100_000))
+    await new Promise((resolve) => setImmediate(resolve))
+    sent.destroy()
+    await vi.waitFor(async () => {
+      const pins: unknown[] = []
+      for await (const pin of cluster.client(place, bob).pin.ls({ type: 'recursive' })) pins.push(pin)
+      expect(pins).toEqual([])
+    })
+  })
+})
+
+describe('slow and many', () => {
+  test('a reader that does not read holds up nobody, and no memory beyond a few leaves', async () => {
+    const cid = (await cluster.client(place, bob).add(new Uint8Array(randomBytes(400_000)), { cidVersion: 1 })).cid
+    const { port } = new URL(place.node?.address.url ?? '')
+    const readers = Array.from({ length: 50 }, () => {
+      const socket = connect(Number(port), '127.0.0.1')
+      socket.on('error', () => {})
+      socket.pause()
+      socket.write(
+        `POST /api/v0/cat?arg=${cid} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${bob.token}\r\n\r\n`,
+      )
+      return socket
+    })
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, () =>
+        cluster.request(place, '/api/v0/version', {}, alice).then(({ status }) => status),
+      ),
+    )
+    expect(new Set(answers)).toEqual(new Set([200]))
+    for (const socket of readers) socket.destroy()
+  })
+
+  test('more requests at once than are taken are told to come again, and come through then', async () => {
+    const cid = await cluster.client(place, bob).block.put(new Uint8Array(randomBytes(100)))
+    const { port } = new URL(place.node?.address.url ?? '')
+    // Requests whose bodies never come, as many as are taken.
+    const head = `POST /api/v0/block/put HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${bob.token}\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000\r\n\r\n`
+    const idle = Array.from({ length: 1030 }, () => {
+      const socket = connect(Number(port), '127.0.0.1')
+      socket.on('error', () => {})
+      socket.write(head)
+      return socket
+    })
+    await vi.waitFor(
+      async () => {
+        const response = await cluster.request(place, `/api/v0/block/get?arg=${cid}`, {}, bob)
+        const { Reason } = response.status === 200 ? { Reason: 'none' } : ((await response.json()) as Problem)
+        expect([response.status, Reason, response.headers.get('retry-after')]).toEqual([503, 'ERR_STORE_BUSY', '1'])
+      },
+      { timeout: 30_000, interval: 50 },
+    )
+    for (const socket of idle) socket.destroy()
+    await vi.waitFor(
+      async () => {
+        expect((await cluster.request(place, `/api/v0/block/get?arg=${cid}`, {}, bob)).status).toBe(200)
+      },
+      { timeout: 30_000, interval: 50 },
+    )
+  })
+})
+
+test('no token, key or payload is in any file of the node but the sealed blocks', async () => {
+  const marker = randomBytes(32)
+  const bytes = new Uint8Array(Buffer.concat([marker, randomBytes(1000)]))
+  const cid = await cluster.client(place, bob).block.put(bytes)
+  await cluster.client(place, bob).block.get(cid)
+  const { environment } = place
+  const seeds = ['STORE', 'PEER', 'REST', 'SWARM'].map((name) => {
+    const text = readFileSync(environment[`STORAGE_${name}_KEY_FILE`] as string, 'utf8')
+    return (/[0-9a-f]{64}/.exec(text) as RegExpExecArray)[0]
+  })
+  const secrets = [alice.token, bob.token, ...seeds].flatMap((secret) => [
+    Buffer.from(secret),
+    Buffer.from(secret, 'hex'),
+  ])
+  const folder = environment.STORAGE_DIR as string
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+  expect(files.length).toBeGreaterThan(2)
+  for (const { parentPath, name } of files) {
+    const content = readFileSync(join(parentPath, name))
+    for (const secret of [marker, ...secrets]) {
+      if (secret.length >= 8) expect([name, content.includes(secret)]).toEqual([name, false])
+    }
+  }
+  const fetched = readdirSync(join(folder, 'fetches')).map((name) =>
+    readFileSync(join(folder, 'fetches', name), 'utf8'),
+  )
+  expect(fetched.join('')).toMatch(new RegExp(`^\\d+ ${Buffer.from(bob.account).toString('hex')} ${cid}$`, 'm'))
+})
