@@ -293,7 +293,6 @@ export async function runPatient(args: string[], io: Io): Promise<ExitCode> {
     speed: { type: 'string' },
     streams: { type: 'string' },
     wait: { type: 'boolean' },
-    out: { type: 'string' },
     range: { type: 'string' },
     type: { type: 'string' },
     'passphrase-file': { type: 'string' },
