@@ -100,5 +100,10 @@ export function openNodeDatabase(path: string): Database {
     const message = `${path} is missing, and ${people} holds vaults: restore it from a backup of this folder`
     throw new UserNodeError(message, { code: 'ERR_NODE_DB_MISSING' })
   }
-  return openDatabase({ path, synchronous: 'full', migrations: [schema, devices, erasures, files], isLookedThrough: true })
+  return openDatabase({
+    path,
+    synchronous: 'full',
+    migrations: [schema, devices, erasures, files],
+    isLookedThrough: true,
+  })
 }
