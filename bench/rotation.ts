@@ -43,7 +43,7 @@ async function measureHousehold(home: BenchHousehold, doctors: readonly TestDoct
   const rounds = options.quick ? 6 : doctors.length > 100 ? 8 : 30
   const rotateMs: number[] = []
   const revokeMs: number[] = []
-  let posted = { transactions: 0, sizeBytes: 0 }
+  let posted = { transactions: 0, sizeBytes: 0, entryBytesMax: 0 }
   for (let round = 0; round < rounds; round++) {
     let from = performance.now()
     await home.rotate()
@@ -60,6 +60,7 @@ async function measureHousehold(home: BenchHousehold, doctors: readonly TestDoct
     ...{ what: 'at the node', doctors: doctors.length, streams: 3, rounds },
     ...{ rotateP50Ms: percentile(rotateMs, 0.5), revokeP50Ms: percentile(revokeMs, 0.5) },
     ...{ revokeP99Ms: percentile(revokeMs, 0.99), transactions: posted.transactions, sizeBytes: posted.sizeBytes },
+    entryBytesMax: posted.entryBytesMax,
     bytesPerDoctor: posted.sizeBytes / doctors.length,
   }
 }
@@ -136,7 +137,7 @@ async function clicks(cluster: BenchCluster): Promise<Result[]> {
   const patient = await Patient.enrol(cluster)
   const doctors: Uint8Array[] = []
   const results: Result[] = []
-  for (const count of options.quick ? [1, 4] : [1, 10, 100]) {
+  for (const count of options.quick ? [1, 4] : [1, 10, 100, 1000]) {
     tell(`rotation: clicks with ${count} doctors on record`)
     const made = Array.from({ length: count - doctors.length }, () =>
       load.registration(2, generateKemKeyPair().publicKey),

@@ -86,9 +86,10 @@ export class BenchHousehold {
   }
 
   /** Commits what waits, and says how much it was. */
-  commit(): { transactions: number; sizeBytes: number } {
+  commit(): { transactions: number; sizeBytes: number; entryBytesMax: number } {
     let transactions = 0
     let sizeBytes = 0
+    let entryBytesMax = 0
     for (const { leaf, tx } of this.#postings.unhanded()) {
       this.world.commit(leaf)
       this.#postings.markHanded(tx)
@@ -96,8 +97,9 @@ export class BenchHousehold {
       this.#database.run("UPDATE consent SET state = 'committed' WHERE tx = ?", tx)
       transactions++
       sizeBytes += leaf.length
+      entryBytesMax = Math.max(entryBytesMax, leaf.length)
     }
-    return { transactions, sizeBytes }
+    return { transactions, sizeBytes, entryBytesMax }
   }
 
   /** Takes the files away. */

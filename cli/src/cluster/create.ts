@@ -21,7 +21,11 @@ export interface ClusterSize {
   readonly patients: readonly string[]
   /** Publication period of the user node in milliseconds. */
   readonly periodMs: number
+  /** Length of the ledger's epochs in milliseconds; absent: an hour. Tests of windows cannot wait that long. */
+  readonly epochMs?: number
 }
+
+const epochMsDefault = 3_600_000
 
 const quotaOfOrganisation = 1_000_000
 
@@ -84,7 +88,11 @@ async function createStorageNode(dir: string, index: number) {
  *
  * @returns The genesis and its bytes, already in `DIR/genesis.cbor`.
  */
-export async function createLedger(dir: string, size: Pick<ClusterSize, 'accounting' | 'storage'>, startMs: number) {
+export async function createLedger(
+  dir: string,
+  size: Pick<ClusterSize, 'accounting' | 'storage' | 'epochMs'>,
+  startMs: number,
+) {
   const members = []
   for (let rank = 0; rank < size.accounting; rank++) members.push(await createAccountingNode(dir, rank))
   const stores = []
@@ -93,7 +101,7 @@ export async function createLedger(dir: string, size: Pick<ClusterSize, 'account
     v: 1,
     t: 'genesis',
     start: startMs,
-    params: { epochms: 3_600_000, seals: 1 },
+    params: { epochms: size.epochMs ?? epochMsDefault, seals: 1 },
     // The least q with 2q > n + f for f = floor((n - 1) / 3): 3 of 4, 1 of 1.
     q: size.accounting - Math.floor((size.accounting - 1) / 3),
     orgs: members.map(({ organisation: { root, op, kem } }) => [

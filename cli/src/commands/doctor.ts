@@ -101,6 +101,7 @@ async function post(context: Context, positionals: string[]): Promise<ExitCode> 
   const text = await readFile(context.textFile, 'utf8').catch((cause: unknown) => {
     throw new CommandError(`${context.textFile} cannot be read`, undefined, { cause })
   })
+  if (text.trim() === '') throw new CommandError(`${context.textFile} is empty: write the finding into it`)
   const patient = resolvePerson(context.cluster.patients, patientName, 'patient').account
   const access = doctorAccess(context, doctor)
   try {

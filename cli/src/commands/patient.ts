@@ -22,7 +22,8 @@ const help = `Usage: ./healthblock patient ACTION …
   file put NAME PATH [--type MIME]      store a file, sealed; goes on where an interrupted one stopped
   file get NAME FILE --out PATH         fetch one by number or name: [--range FROM-TO] · file list NAME
   readings NAME · diagnoses NAME · grants NAME
-  exposure NAME [DOCTOR]                what a doctor can read, or may still hold
+  exposure NAME [DOCTOR]                what a doctor can read, could read, or would read after a grant
+                                        with [--streams …] [--from ISO] [--until ISO]
   disclose NAME --out FILE              a key file for an auditor: [--streams ecg,vitals] [--from ISO] [--until ISO]
   alarms NAME                           what woke the household: findings, silent devices, lost readings
   device NAME                           the credential of her device, its streams, and which are switched on
@@ -207,14 +208,44 @@ function listing(what: string, columns: string[], inWords = (row: Record<string,
   }
 }
 
+interface Exposure {
+  readonly doctor: string
+  readonly kind: string
+  readonly state: string
+  readonly from: string
+  readonly to: string | null
+  readonly meaning: string
+}
+
 async function exposure(context: Context, positionals: string[]): Promise<ExitCode> {
   const [name, doctorName] = positionals
   if (name === undefined || positionals.length > 2) throw new UsageError('needs NAME [DOCTOR]')
-  const query =
-    doctorName === undefined ? '' : `?doctor=${resolvePerson(context.cluster.doctors, doctorName, 'doctor').account}`
+  const { options, cluster } = context
+  const query = new URLSearchParams()
+  if (doctorName !== undefined) query.set('doctor', resolvePerson(cluster.doctors, doctorName, 'doctor').account)
+  for (const key of ['from', 'until'] as const) {
+    const ms = parseTime(options[key] as string | undefined, key)
+    if (ms !== undefined) query.set(key, String(ms))
+  }
+  const streams = (options.streams as string | undefined)?.split(',').map((kind) => kind.trim())
+  if (streams !== undefined) query.set('streams', streams.join())
+  if (doctorName === undefined && [...query].length > 0)
+    throw new UsageError('--streams, --from and --until ask what a grant would give: name the DOCTOR too')
   const session = await openSession(context, name)
-  const report = await callNode<unknown>(session.access, 'GET', `${session.path}/exposure${query}`)
-  return print(context, report, () => `${JSON.stringify(report, null, 2)}\n`)
+  const report = await callNode<Exposure[]>(session.access, 'GET', `${session.path}/exposure?${query}`)
+  const doctorOf = (account: string): string =>
+    cluster.doctors.find((doctor) => doctor.account === account)?.name ?? shortId(account)
+  return print(
+    context,
+    report,
+    () =>
+      report
+        .map(
+          ({ doctor, kind, state, from, to, meaning }) =>
+            `${doctorOf(doctor)}, ${kind}, ${state}: ${from} to ${to ?? 'no end'}\n  ${meaning}\n`,
+        )
+        .join('') || 'Nobody was ever given access.\n',
+  )
 }
 
 async function discloseTo(context: Context, positionals: string[]): Promise<ExitCode> {

@@ -222,6 +222,24 @@ describe('a doctor node', () => {
     expect(await amend('sign')).toMatchObject({ status: 409, body: { refused: { rule: 'A.of' } } })
   })
 
+  test('a diagnosis by hand about records that nobody made is not posted, and holds up nothing', async () => {
+    const other = new TestPatient(network)
+    await other.rotate({ open: [doctor] })
+    other.record(2)
+    await node.catchUp()
+    const name = toHex(other.account)
+    const stream = toHex(other.stream)
+    const ask = (range: { stream: string; from: number; to: number }) =>
+      node.call<{ detail: string }>('POST', '/v1/diagnoses', { patient: name, in: [range], text: 'Too far.' })
+    const beyond = await ask({ stream, from: 1, to: 99 })
+    expect(beyond).toMatchObject({ status: 400, body: { code: 'ERR_INPUT_UNKNOWN' } })
+    expect(beyond.body.detail).toContain('its last one is 2')
+    expect((await ask({ stream, from: 2, to: 1 })).status).toBe(400)
+    const elsewhere = await ask({ stream: '0011223344556677', from: 1, to: 1 })
+    expect(elsewhere.body.detail).toContain('no records of that stream')
+    expect((await ask({ stream, from: 1, to: 2 })).status).toBe(201)
+  })
+
   test('what is not what the ledger says is reported, record by record, and not judged', async () => {
     const other = new TestPatient(network)
     await other.rotate({ open: [doctor] })

@@ -13,6 +13,7 @@ export type DoctorNodeErrorDetail =
   | { code: 'ERR_DIAGNOSIS_UNKNOWN'; diagnosis: string }
   | { code: 'ERR_DIAGNOSIS_PENDING'; diagnosis: string }
   | { code: 'ERR_TEXT_MISSING' }
+  | { code: 'ERR_INPUT_UNKNOWN'; stream: string; last: number }
   | { code: 'ERR_ALARM_UNKNOWN'; alarm: number }
   | { code: 'ERR_RECORD_NONE'; patient: string }
   | { code: 'ERR_STILL_PENDING'; transaction: string }
@@ -40,6 +41,7 @@ export const statusOfCode: Readonly<Record<DoctorNodeErrorDetail['code'], number
   ERR_DIAGNOSIS_KEY_NONE: 409,
   ERR_DIAGNOSIS_UNKNOWN: 404,
   ERR_DIAGNOSIS_PENDING: 409,
+  ERR_INPUT_UNKNOWN: 400,
   ERR_TEXT_MISSING: 400,
   ERR_ALARM_UNKNOWN: 404,
   ERR_RECORD_NONE: 409,

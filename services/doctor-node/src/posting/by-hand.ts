@@ -1,6 +1,7 @@
 /** What the doctor writes: diagnoses by hand, and signing, correcting or withdrawing what is on record. */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Ledger } from '@healthblock/chain/block'
-import { docTables } from '@healthblock/chain/tables'
+import { docTables, userTables } from '@healthblock/chain/tables'
 import type { SequenceRange } from '@healthblock/chain/transaction'
 import { encodeFitting } from '@healthblock/diagnosis/document'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
@@ -33,6 +34,9 @@ interface Dependencies {
 }
 
 const answerTimeoutMs = 50_000
+/** How long a record may be on its way from the ledger to this node. */
+const recordsTimeoutMs = 5_000
+const recordsPollMs = 50
 
 /** Posts for the doctor and waits for the ledger's answer. */
 export class ByHand {
@@ -44,12 +48,13 @@ export class ByHand {
   /**
    * Posts a diagnosis. It is tried also when access has ended: then the refusal is the ledger's own, signed.
    *
-   * @throws {DoctorNodeError} `ERR_GRANT_NONE`, `ERR_DIAGNOSIS_KEY_NONE`, `ERR_STILL_PENDING`, `ERR_REFUSED`.
+   * @throws {DoctorNodeError} `ERR_INPUT_UNKNOWN`, `ERR_GRANT_NONE`, `ERR_DIAGNOSIS_KEY_NONE`, `ERR_STILL_PENDING`, `ERR_REFUSED`.
    */
   async diagnose(request: { patient: Uint8Array; inputs: readonly SequenceRange[]; text: string }): Promise<Posted> {
     const { composer, postings, database, nowMs } = this.#deps
     const { patient, inputs, text } = request
     const signal = AbortSignal.timeout(answerTimeoutMs)
+    for (const range of inputs) await this.#requireRecords(patient, range)
     const tx = await postings.exclusively(patient, async () => {
       await postings.free(patient, signal)
       const { grant, place } = await this.#placeFor(patient, inputs)
@@ -75,6 +80,24 @@ export class ByHand {
       return signed.tx
     })
     return this.#answer(tx, signal)
+  }
+
+  /**
+   * The ledger defers what is about records that it does not know yet, and nothing else of the patient's stream is posted
+   * meanwhile: a slip of the pen must not get that far. What was recorded a moment ago is waited for.
+   */
+  async #requireRecords(patient: Uint8Array, [stream, from, to]: SequenceRange): Promise<void> {
+    const index = this.#deps.ledger.index('userchain')
+    const isKnown = (): boolean => index.record(patient, stream, to) !== undefined
+    const deadline = performance.now() + recordsTimeoutMs
+    while (from <= to && !isKnown() && performance.now() < deadline) await delay(recordsPollMs)
+    if (from <= to && isKnown()) return
+    const [last] = userTables.last.get(this.#deps.ledger.state('userchain'), patient, stream) ?? [0]
+    const name = toHex(stream)
+    const reason = last === 0 ? 'this patient has no records of that stream' : `its last one is ${last}`
+    throw new DoctorNodeError(`there are no records ${from} to ${to} of stream ${name}: ${reason}`, {
+      ...{ code: 'ERR_INPUT_UNKNOWN', stream: name, last },
+    })
   }
 
   /** The newest grant that covers what is judged and whose keys seal, live ones first. */

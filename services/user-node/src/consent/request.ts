@@ -69,7 +69,8 @@ export function checkRequest(
     const hours = ledger.epochLengthMs / 3_600_000
     throw invalid('until', `the window holds no whole period of ${hours} h: keys are given by such periods`)
   }
-  if (person.hot.grants.some((other) => isSame(other, grant))) throw invalid('doctor', 'this access is granted already')
+  if (person.hot.grants.some((other) => isSame(other, grant)))
+    throw invalid('doctor', 'this access is granted already: to change it, end it first')
   return grant
 }
 

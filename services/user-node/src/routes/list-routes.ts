@@ -1,6 +1,26 @@
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
-import { listExposure, listGrants, listReadings } from '../reading/lists.ts'
+import { noEnd } from '../consent/compose.ts'
+import { listExposure, previewExposure } from '../reading/exposure.ts'
+import { listGrants, listReadings } from '../reading/lists.ts'
+import { streamOfKind } from '../sealing/samples.ts'
+
+interface ExposureQuery {
+  readonly doctor?: string
+  readonly streams?: string
+  readonly from?: number
+  readonly until?: number
+}
+
+const exposureQuery = {
+  type: 'object',
+  properties: {
+    doctor: { type: 'string', pattern: '^[0-9a-f]{64}$' },
+    streams: { type: 'string', maxLength: 128 },
+    from: { type: 'integer', minimum: 0 },
+    until: { type: 'integer', minimum: 0 },
+  },
+} as const
 
 /** What a person sees: her grants, readings, diagnoses, alarms, and what others may hold. */
 export function registerListRoutes(app: FastifyInstance, services: Services): void {
@@ -17,10 +37,16 @@ export function registerListRoutes(app: FastifyInstance, services: Services): vo
     return listReadings(database, person)
   })
 
-  app.get('/v1/people/:p/exposure', async (request) => {
+  app.get('/v1/people/:p/exposure', { schema: { querystring: exposureQuery } }, async (request) => {
     const { person } = access.requireSession(request)
-    const { doctor } = request.query as { doctor?: string }
-    return listExposure(database, person, { ...place(), doctor })
+    const { doctor, streams, from, until } = request.query as ExposureQuery
+    const where = { ...place(), database, person }
+    const given = listExposure(where, doctor)
+    const isAsked = streams !== undefined || from !== undefined || until !== undefined
+    if (doctor === undefined || (given.length > 0 && !isAsked)) return given
+    const wanted = streams?.split(',').map((kind) => streamOfKind(person, kind)) ?? person.streams
+    const window = { fromMs: from ?? nowMs(), untilMs: until ?? noEnd }
+    return [...given, ...previewExposure(where, { doctor, streams: wanted, ...window })]
   })
 
   app.get('/v1/people/:p/diagnoses', async (request) => {

@@ -28,7 +28,10 @@ export interface WaitingPiece {
 /** The person's stream of a kind. */
 export function streamOfKind(person: Person, kind: string): PersonStream {
   const found = person.streams.find((stream) => stream.kind === (kind as StreamName))
-  if (found === undefined) throw new UserNodeError(`there is no stream "${kind}"`, { code: 'ERR_STREAM_UNKNOWN', kind })
+  if (found === undefined) {
+    const kinds = person.streams.map((stream) => stream.kind).join(', ')
+    throw new UserNodeError(`there is no stream "${kind}" (${kinds})`, { code: 'ERR_STREAM_UNKNOWN', kind })
+  }
   return found
 }
 
