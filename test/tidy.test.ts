@@ -33,9 +33,10 @@ const allowed: Record<string, readonly string[]> = {
   'packages/crypto': ['encoding'],
   'packages/chain': ['encoding', 'crypto'],
   'packages/diagnosis': ['encoding'],
+  'packages/fhir': ['diagnosis'],
   'packages/runtime': ['encoding', 'crypto', 'chain'],
   'packages/audit': ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime'],
-  services: ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime', 'audit'],
+  services: ['encoding', 'crypto', 'chain', 'diagnosis', 'fhir', 'runtime', 'audit'],
   cli: ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime', 'audit'],
 }
 

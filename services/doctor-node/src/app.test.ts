@@ -287,6 +287,11 @@ describe('a doctor node', () => {
     network.isFull = false
     const after = mine(await node.diagnosesWhen((list) => mine(list)[1]?.status === 'preliminary'))
     expect(after.map(({ transactionId }) => transactionId)).toEqual([first?.transactionId, second?.transactionId])
+    expect(await node.get(`/v1/diagnoses/${first?.transactionId}/fhir`)).toMatchObject({
+      resourceType: 'Bundle',
+      entry: [{ resource: { resourceType: 'DiagnosticReport', status: 'preliminary' } }, {}, {}],
+    })
+    expect((await node.call('GET', `/v1/diagnoses/${name}/fhir`)).status).toBe(404)
     const bodies = network.accounting.received
       .map((leaf) => parseTransactionLeaf(leaf).body)
       .filter((body) => body.t === 'diagnosis' && toHex(body.pat) === name)

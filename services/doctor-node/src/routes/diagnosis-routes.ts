@@ -4,6 +4,7 @@ import { createProblem, type FastifyInstance, type FastifyReply } from '@healthb
 import type { Services } from '../app.ts'
 import { DoctorNodeError, statusOfCode } from '../errors.ts'
 import type { AmendAct, Posted } from '../posting/by-hand.ts'
+import { exportDiagnosis } from '../reading/fhir.ts'
 import { listDiagnoses, refusalView } from '../reading/lists.ts'
 import { hex32, patientBody, patientQuery } from './schemas.ts'
 
@@ -76,6 +77,23 @@ export function registerDiagnosisRoutes(app: FastifyInstance, services: Services
     void reply.code(202)
     return { requested: true }
   })
+
+  registerOneDiagnosis(app, services)
+}
+
+/** One diagnosis: as FHIR, and what the doctor says of it. */
+function registerOneDiagnosis(app: FastifyInstance, services: Services): void {
+  const { byHand } = services
+
+  app.get(
+    '/v1/diagnoses/:id/fhir',
+    { schema: { params: { type: 'object', required: ['id'], properties: { id: hex32 } } } },
+    async (request, reply) => {
+      const bundle = await exportDiagnosis(services, fromHex((request.params as { id: string }).id))
+      void reply.type('application/fhir+json')
+      return JSON.stringify(bundle)
+    },
+  )
 
   app.post(
     '/v1/diagnoses/:id/amend',
