@@ -3,13 +3,17 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { keptSeeds } from './kept-seeds.ts'
 import { type Mutation, mutations } from './mutations.ts'
 import { loadBuild } from './node.ts'
+import { listCalls, pairsOf, runPair } from './pairs.ts'
+import { type Profile, profiles } from './plan.ts'
 import { type Outcome, prepare, runSeed } from './simulation.ts'
 
 const help = `Usage: ./healthblock test sim [--seeds N] [--from S] [--jobs J]
        ./healthblock test sim --seed X [--trace]
        ./healthblock test sim --mutations [NAME...]
+       ./healthblock test sim --pairs [--sampled]
 
 Runs the accounting nodes' code, four nodes and both chains, on a simulated clock, network, disk, register and queue whose faults
 come from a seed, and checks what must hold after every step. The same seed is the same run.
@@ -18,9 +22,12 @@ The last line is "N passed, N failed".
   --seeds N    how many seeds, 200 by default
   --from S     the first one, 1 by default
   --jobs J     processes, 1 by default
+  --profile P  faults of this kind only: crash, register, disk, bad-node
   --seed X     this seed alone, with what it came to
   --mutations  looks for each deliberate fault (or those named), and prints after how many seeds it was found
+  --pairs      each action of a run on the world fails in turn, not done and done all the same; --sampled: one of each kind
   --trace      with --seed: every step
+  --kept       the seeds that once found something
   --json       one line of JSON a seed
 `
 
@@ -81,9 +88,9 @@ class Tally {
   }
 }
 
-async function runHere(seeds: Iterable<number>, tally: Tally): Promise<void> {
+async function runHere(seeds: Iterable<number>, profile: Profile | undefined, tally: Tally): Promise<void> {
   await prepare()
-  for (const seed of seeds) tally.add(lineOf(await runSeed({ seed })))
+  for (const seed of seeds) tally.add(lineOf(await runSeed({ seed, ...(profile === undefined ? {} : { profile }) })))
 }
 
 /** Runs every `jobs`-th seed in a process of its own. */
@@ -108,11 +115,12 @@ function* every(from: number, count: number, stride: number): Iterable<number> {
 
 /** Looks for one mutation; answers the number of seeds that it took, or undefined. */
 async function findMutation(mutation: Mutation): Promise<{ seeds: number; violation: string } | undefined> {
-  const { name, profile, seedsMax, register, changes } = mutation
+  const { name, profile, badKind, seedsMax, register, changes } = mutation
   const build = changes.length === 0 ? undefined : await loadBuild(name)
   for (let seed = 1; seed <= seedsMax; seed++) {
     const { violation } = await runSeed({
       ...{ seed, profile },
+      ...(badKind === undefined ? {} : { badKind }),
       ...(build === undefined ? {} : { build }),
       ...(register === undefined ? {} : { registerFault: register }),
     })
@@ -137,9 +145,30 @@ async function runMutations(names: readonly string[]): Promise<boolean> {
   return failed === 0
 }
 
-async function runOne(seed: number, isTraced: boolean): Promise<boolean> {
+/** Runs all fault pairs, or one of each kind. */
+async function runPairs(sampled: boolean): Promise<boolean> {
   await prepare()
-  const outcome = await runSeed({ seed, ...(isTraced ? { print: say } : {}) })
+  const calls = await listCalls()
+  const pairs = pairsOf(calls, { sampled })
+  const kinds = new Map<string, number>()
+  for (const { kind } of calls) kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
+  say(`${calls.length} actions: ${[...kinds].map(([kind, count]) => `${kind} ${count}`).join(', ')}`)
+  let failed = 0
+  for (const pair of pairs) {
+    const { violation } = await runPair(pair)
+    if (violation === undefined) continue
+    failed++
+    const { at, call, fate } = pair
+    say(`action ${at}, rank ${call.rank} ${call.kind} ${call.what}, ${fate}: ${violation.invariant} ${violation.what}`)
+  }
+  say(`${pairs.length - failed} passed, ${failed} failed`)
+  return failed === 0
+}
+
+async function runOne(seed: number, profile: Profile | undefined, isTraced: boolean): Promise<boolean> {
+  await prepare()
+  const only = profile === undefined ? {} : { profile }
+  const outcome = await runSeed({ seed, ...only, ...(isTraced ? { print: say } : {}) })
   const { plan, heights, counts, virtualMs, settledMs, events } = outcome
   say(`seed ${seed}: ${JSON.stringify(plan)}`)
   say(
@@ -153,14 +182,30 @@ async function runOne(seed: number, isTraced: boolean): Promise<boolean> {
 const text = { type: 'string' } as const
 const flag = { type: 'boolean' } as const
 const options = {
-  mutations: flag,
-  ...{ seed: text, seeds: text, from: text, jobs: text, stride: text, trace: flag, json: flag, help: flag },
+  ...{ mutations: flag, pairs: flag, sampled: flag, kept: flag },
+  ...{
+    seed: text,
+    seeds: text,
+    from: text,
+    jobs: text,
+    stride: text,
+    profile: text,
+    trace: flag,
+    json: flag,
+    help: flag,
+  },
 }
 
 function numberOf(value: string | undefined, fallback: number): number {
   const number = Number(value ?? fallback)
   if (!Number.isSafeInteger(number) || number < 0) throw new Error(`not a count: ${value}`)
   return number
+}
+
+function profileOf(value: string | undefined): Profile | undefined {
+  const found = profiles.find((profile) => profile === value)
+  if (value !== undefined && found === undefined) throw new Error(`no profile ${value}: ${profiles.join(', ')}`)
+  return found
 }
 
 /** Runs the command; answers the exit code. */
@@ -170,20 +215,25 @@ export async function runCommand(args: string[]): Promise<number> {
     process.stdout.write(help)
     return 0
   }
+  if (values.pairs === true) return (await runPairs(values.sampled === true)) ? 0 : 1
   if (values.mutations === true) return (await runMutations(positionals)) ? 0 : 1
   if (values.seed !== undefined) {
-    const isGood = await runOne(numberOf(values.seed, 1), values.trace === true)
+    const isGood = await runOne(numberOf(values.seed, 1), profileOf(values.profile), values.trace === true)
     say(isGood ? '1 passed, 0 failed' : '0 passed, 1 failed')
     return isGood ? 0 : 1
   }
   const [from, count] = [numberOf(values.from, 1), numberOf(values.seeds, 200)]
   const jobs = Math.min(Math.max(1, numberOf(values.jobs, 1)), Math.max(1, count))
-  const tally = new Tally(count, values.json === true)
-  if (jobs === 1) await runHere(every(from, count, numberOf(values.stride, 1)), tally)
+  const profile = profileOf(values.profile)
+  const kept = keptSeeds.map(({ seed }) => seed)
+  const tally = new Tally(values.kept === true ? kept.length : count, values.json === true)
+  if (values.kept === true) await runHere(kept, undefined, tally)
+  else if (jobs === 1) await runHere(every(from, count, numberOf(values.stride, 1)), profile, tally)
   else {
     const parts = Array.from({ length: jobs }, (_, job) => {
+      const only = profile === undefined ? [] : ['--profile', profile]
       const own = Math.ceil((count - job) / jobs)
-      return runInProcess(['--from', `${from + job}`, '--seeds', `${own}`, '--stride', `${jobs}`], tally)
+      return runInProcess(['--from', `${from + job}`, '--seeds', `${own}`, '--stride', `${jobs}`, ...only], tally)
     })
     await Promise.all(parts)
   }

@@ -6,8 +6,6 @@ import type { AppendFile, Disk } from '../../services/accounting-node/src/core/p
 import type { Life } from './scheduler.ts'
 import { fateOf, Injected, later, type World } from './world.ts'
 
-const none = new Uint8Array(0)
-
 /** A file's bytes, with room behind them. */
 class Content {
   #bytes: Uint8Array = new Uint8Array(256)
@@ -33,6 +31,11 @@ class Content {
 
   read(from: number, to: number): Uint8Array {
     return this.#bytes.slice(from, Math.min(to, this.length))
+  }
+
+  holds(bytes: Uint8Array): boolean {
+    const { buffer, byteOffset } = this.#bytes
+    return Buffer.from(buffer, byteOffset, this.length).lastIndexOf(bytes) >= 0
   }
 
   flip(at: number): void {
@@ -167,9 +170,8 @@ export class SimulatedDisk {
     if (content !== undefined && content.length > 0) content.flip(this.#world.random.below(content.length))
   }
 
-  /** The content of a file. */
-  bytes(name: string): Uint8Array {
-    const content = this.#files.get(name)
-    return content === undefined ? none : content.read(0, content.length)
+  /** True if the bytes stand in a file, towards its end. */
+  holds(name: string, bytes: Uint8Array): boolean {
+    return this.#files.get(name)?.holds(bytes) === true
   }
 }

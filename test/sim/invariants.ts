@@ -5,7 +5,8 @@
  * I1 every receipt ever given verifies against the final log. I2 one index per transaction id. I3 all quorum-cosigned checkpoints
  * are consistent. I4 a node's cosigned sizes never decrease, one root per size. I5 indices contiguous, one order. I6 equal state root
  * everywhere at every height. I7 every checkpoint ends at a SEAL. I8 nothing is published below quorum. I9 entries never change.
- * Besides: A1 a node acks one block per height and term. S1 it stages no new block whose time or anchor its clock and what it knows
+ * Besides: A1 a node acks one block per height and term. T1 it stages in no term older than one it promised. T2 it shows a new leader
+ * what it staged. D1 what it says is on its disk when it says so, as SPEC.md §4 of the accounting node has it. S1 it stages no new block whose time or anchor its clock and what it knows
  * forbid. Cores halt only for what was injected, and meet no error that the code does not name.
  */
 import { chainOrigin, genesisPolicy, type LogPolicy, verifyCheckpoint } from '@healthblock/chain/checkpoint'
@@ -18,9 +19,9 @@ import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { AppliedBlock, ChainCore, PublishedHead } from '../../services/accounting-node/src/core/chain-core.ts'
 import type { CoreEvent } from '../../services/accounting-node/src/core/ports.ts'
-import { parseBlock, parseHeadValue, parseMessage } from '../../services/accounting-node/src/core/wire.ts'
+import { type Fields, parseBlock, parseHeadValue, parseMessage } from '../../services/accounting-node/src/core/wire.ts'
 import { AccountingError } from '../../services/accounting-node/src/errors.ts'
-import { type Fixture, quorum } from './fixture.ts'
+import { type Fixture, nodeCount, quorum } from './fixture.ts'
 import type { Moment, PeerCall } from './network.ts'
 import type { Running } from './node.ts'
 import { chainNames, Injected, type World } from './world.ts'
@@ -35,6 +36,13 @@ interface CanonicalBlock {
   readonly size: number
   readonly root: Uint8Array
   readonly stateRoot: Uint8Array
+}
+
+/** What a node bound itself to, as others heard it: the newest term, and the block that it acked last. */
+interface Word {
+  term: number
+  height: number
+  stagedTerm: number
 }
 
 /** The one history of a chain. */
@@ -52,6 +60,8 @@ class History {
   readonly decided = new Map<number, string>()
   /** What each node acked, by rank, height and term. */
   readonly acked = new Map<string, string>()
+  /** By rank. */
+  readonly words: Word[]
   /** What each node cosigned: roots by size, and the largest size. */
   readonly cosigned: Map<number, string>[]
   readonly cosignedLargest: number[]
@@ -60,9 +70,18 @@ class History {
     this.chain = chain
     this.origin = chainOrigin({ ledgerId: genesis.ledgerId, chain })
     this.policy = genesisPolicy(genesis, chain)
+    this.words = Array.from({ length: nodes }, () => ({ term: 0, height: 0, stagedTerm: 0 }))
     this.cosigned = Array.from({ length: nodes }, () => new Map<number, string>())
     this.cosignedLargest = Array.from({ length: nodes }, () => 0)
   }
+}
+
+/** What can be seen of a node from outside. */
+export interface NodeView {
+  /** What its clock shows. */
+  unixMs(rank: number): number
+  /** True if the bytes stand in a file of its disk. */
+  isOnDisk(rank: number, chain: ChainName, file: string, bytes: Uint8Array): boolean
 }
 
 /** A receipt that somebody got. */
@@ -83,7 +102,7 @@ export class Invariants {
   readonly #world: World
   readonly #genesis: Genesis
   readonly #isHonest: (rank: number) => boolean
-  readonly #unixMsOf: (rank: number) => number
+  readonly #node: NodeView
   readonly #histories: Readonly<Record<ChainName, History>>
   readonly #receipts: GivenReceipt[] = []
   readonly #heads = new Map<string, unknown>()
@@ -95,9 +114,9 @@ export class Invariants {
   /** The first one found. */
   violation: Violation | undefined
 
-  constructor(world: World, fixture: Fixture, isHonest: (rank: number) => boolean, unixMsOf: (rank: number) => number) {
+  constructor(world: World, fixture: Fixture, isHonest: (rank: number) => boolean, node: NodeView) {
     this.#world = world
-    this.#unixMsOf = unixMsOf
+    this.#node = node
     this.#genesis = parseGenesis(fixture.genesis)
     this.#isHonest = isHonest
     const count = fixture.nodes.length
@@ -242,6 +261,10 @@ export class Invariants {
     const known = history.bySize.get(size)
     if (known === undefined) this.fail('I7', `rank ${from} cosigned ${chain} at ${size}, the end of no block`)
     else if (toHex(known.root) !== root) this.fail('I3', `rank ${from} cosigned another root of ${chain} at ${size}`)
+    const seal = known === undefined ? undefined : history.leaves[size - 1]
+    if (seal !== undefined && !this.#node.isOnDisk(from, chain, 'log/blocks', seal)) {
+      this.fail('D1', `rank ${from} cosigned ${chain} at ${size} before it was on its disk`)
+    }
     const largest = history.cosignedLargest[from] as number
     if (size < largest && !this.rolledBack.has(from)) {
       this.fail('I4', `rank ${from} cosigned ${chain} at ${size} after ${largest}`)
@@ -251,26 +274,55 @@ export class Invariants {
 
   /** A call reaches a node. */
   received({ to }: PeerCall): Moment {
-    return { atMs: this.#world.scheduler.nowMs, unixMs: this.#unixMsOf(to) }
+    return { atMs: this.#world.scheduler.nowMs, unixMs: this.#node.unixMs(to) }
   }
 
-  /** An answer that a node gives: one ack for each height and term, and none for a new block that its clock or anchor forbids. */
-  answered({ to, from, chain, method, body }: PeerCall, answer: Uint8Array, received: Moment): void {
-    if (method !== 'stage' || !this.#isHonest(to)) return
+  /** An answer that a node gives: what it binds itself to by it. */
+  answered(call: PeerCall, answer: Uint8Array, received: Moment): void {
+    if (!this.#isHonest(call.to)) return
     const given = parseMessage(answer)
-    if (!given.has('ack')) return
+    if (call.method === 'stage' && given.has('ack')) this.#staging(call, received)
+    if (call.method === 'collect' && given.has('promised') && !given.has('error')) this.#collected(call, given)
+  }
+
+  /** One ack for each height and term, none in a term older than one it promised, none for a new block that clock or anchor forbid. */
+  #staging({ to, from, chain, body }: PeerCall, received: Moment): void {
     const request = parseMessage(body)
     const [height, term, bytes] = [request.uint('height'), request.uint('term'), request.bytes('block')]
     this.#acked(chain, { rank: to, height, term, block: `${from} ${toHex(leafHash(bytes))}` })
-    const isReproposal =
-      request.has('acks') && request.list('acks').length >= 2 * quorum - this.#genesis.body.nodes.length
-    if (!isReproposal) this.#staged(to, chain, parseBlock(bytes).at(-1) as Uint8Array, received)
+    if (!this.#node.isOnDisk(to, chain, 'staged/blocks', bytes)) {
+      this.fail('D1', `rank ${to} acked ${chain} block ${height} before it was on its disk`)
+    }
+    const word = this.#histories[chain].words[to] as Word
+    if (term < word.term && !this.rolledBack.has(to)) {
+      this.fail('T1', `rank ${to} staged ${chain} block ${height} in term ${term} after term ${word.term}`)
+    }
+    word.term = Math.max(word.term, term)
+    if (height > word.height || (height === word.height && term > word.stagedTerm)) {
+      word.height = height
+      word.stagedTerm = term
+    }
+    const reasons = request.has('acks') ? request.list('acks').length : 0
+    if (reasons < 2 * quorum - nodeCount) this.#staged(to, chain, parseBlock(bytes).at(-1) as Uint8Array, received)
+  }
+
+  /** A collected node shows the block that it acked last, if that may have been decided. */
+  #collected({ to, chain }: PeerCall, given: Fields): void {
+    const word = this.#histories[chain].words[to] as Word
+    word.term = Math.max(word.term, given.uint('promised'))
+    const [attested] = given.list('attested')
+    const staged = given.has('staged') ? given.map('staged') : undefined
+    const isShown =
+      staged !== undefined && staged.uint('height') === word.height && staged.uint('term') >= word.stagedTerm
+    if (word.height > Number(attested) && !isShown && !this.rolledBack.has(to)) {
+      this.fail('T2', `rank ${to} told nothing of ${chain} block ${word.height}, which it staged`)
+    }
   }
 
   #staged(rank: number, chain: ChainName, sealLeaf: Uint8Array, received: Moment): void {
     const { ms, h, anchor } = parseSealLeaf(sealLeaf)
     // The node judged it at some moment between the two.
-    const differenceMs = Math.min(Math.abs(ms - received.unixMs), Math.abs(ms - this.#unixMsOf(rank)))
+    const differenceMs = Math.min(Math.abs(ms - received.unixMs), Math.abs(ms - this.#node.unixMs(rank)))
     if (differenceMs > clockDifferenceMsMax + slackMs) {
       this.fail('S1', `rank ${rank} staged ${chain} block ${h}, ${differenceMs} ms off its clock`)
     }
@@ -293,12 +345,11 @@ export class Invariants {
     history.acked.set(name, ack.block)
   }
 
-  /** A value that the register took. */
-  registered(chain: ChainName, bytes: Uint8Array): void {
+  /** A value that the register took. Answers true if it decided a block that was not decided before. */
+  registered(chain: ChainName, bytes: Uint8Array): boolean {
     const history = this.#histories[chain]
     const { height, root, acks } = parseHeadValue(bytes)
-    if (height === 0) return
-    if (new Set(acks.map(({ rank }) => rank)).size < quorum) return
+    if (height === 0 || new Set(acks.map(({ rank }) => rank)).size < quorum) return false
     const before = history.decided.get(height)
     const name = toHex(root)
     if (before !== undefined && before !== name) this.fail('I5', `${chain} height ${height} was decided twice`)
@@ -307,6 +358,7 @@ export class Invariants {
     if (known !== undefined && !equalBytes(known.root, root)) {
       this.fail('I5', `${chain} height ${height} was decided again as another block`)
     }
+    return before === undefined
   }
 
   /** What a core says: it halts only for what was injected, and meets no fault of its own making. */

@@ -1,5 +1,5 @@
 /** Deliberate faults that the simulator must find: each in all nodes, each within a stated number of seeds of one profile. */
-import type { Profile } from './plan.ts'
+import type { BadNode, Profile } from './plan.ts'
 import type { SourceChange, Variant } from './variants.ts'
 
 /** A variant that must be found. */
@@ -10,8 +10,10 @@ export interface Mutation extends Variant {
   readonly profile: Profile
   /** Within how many seeds of that profile it is found. */
   readonly seedsMax: number
+  /** What the bad node of the profile does. */
+  readonly badKind?: BadNode
   /** A fault of the register itself instead of the nodes. */
-  readonly register?: 'compares-term'
+  readonly register?: 'compares-height'
 }
 
 const core = (file: string, from: string, to: string): SourceChange => ({
@@ -29,7 +31,7 @@ const chain = (file: string, from: string, to: string): SourceChange => ({ file:
 function mutation(
   name: string,
   what: string,
-  found: { profile: Profile; seedsMax: number },
+  found: { profile: Profile; seedsMax: number; badKind?: BadNode },
   ...changes: readonly SourceChange[]
 ): Mutation {
   return { name, what, ...found, changes }
@@ -50,16 +52,7 @@ const staging: readonly Mutation[] = [
     'staged-forgotten',
     'a restarted node does not know what it staged',
     { profile: 'register', seedsMax: 400 },
-    core(
-      'staged.ts',
-      'const fields = parseMessage(payload)\n      store.#newest = {',
-      'const fields = parseMessage(payload)\n      const forgotten = {',
-    ),
-    core(
-      'staged.ts',
-      "signature: fields.bytes('ack', 64),\n      }\n    })",
-      "signature: fields.bytes('ack', 64),\n      }\n      if (forgotten.height < 0) store.#newest = forgotten\n    })",
-    ),
+    core('staged.ts', 'store.#newest = parseStaged(payload)', 'parseStaged(payload)'),
   ),
   mutation(
     'promise-forgotten',
@@ -70,7 +63,7 @@ const staging: readonly Mutation[] = [
   mutation(
     'two-blocks-a-term',
     'a node stages another block in a term in which it staged one',
-    { profile: 'bad-node', seedsMax: 60 },
+    { profile: 'bad-node', badKind: 'equivocates', seedsMax: 60 },
     core('stager.ts', "throw new Refused('promised')\n  }\n  const { size, root }", '}\n  const { size, root }'),
   ),
   mutation(
@@ -102,7 +95,7 @@ const staging: readonly Mutation[] = [
   mutation(
     'stale-anchor-staged',
     'a node stages a Docchain block whose anchor it knows to be old',
-    { profile: 'bad-node', seedsMax: 60 },
+    { profile: 'bad-node', badKind: 'freezes-anchor', seedsMax: 200 },
     core('stager.ts', 'anchor !== undefined && anchor.size < known', 'anchor !== undefined && anchor.size < 0'),
   ),
 ]
@@ -121,32 +114,19 @@ const deciding: readonly Mutation[] = [
   mutation(
     'value-without-acks',
     'a value of the register counts although it does not stand on q acks',
-    { profile: 'bad-node', seedsMax: 100 },
-    core('head-register.ts', 'found !== undefined && (await core.members.isValid(found)) ? found : undefined', 'found'),
-  ),
-  mutation(
-    'unsure-is-done',
-    'a compare-and-set without an answer counts as done',
-    { profile: 'crash', seedsMax: 100 },
+    { profile: 'bad-node', badKind: 'decides-alone', seedsMax: 60 },
     core(
-      'proposal.ts',
-      'if (error instanceof StepDown) throw error\n      core.registerReachable = false',
-      'if (error instanceof StepDown) throw error\n      leadership.value = next\n      leadership.bytes = bytes\n      core.value = next\n      if (bytes.length > 0) return\n      core.registerReachable = false',
-    ),
-  ),
-  mutation(
-    'cas-result-ignored',
-    'a leader takes a term although its compare-and-set found another value',
-    { profile: 'crash', seedsMax: 200 },
-    core(
-      'takeover.ts',
-      "if (!done) throw new StepDown('another node took a term', 0)",
-      'if (!done) core.changed.notify()',
+      'head-register.ts',
+      'const value = isValid ? found : undefined',
+      'const value = isValid || found !== undefined ? found : undefined',
     ),
   ),
   {
-    ...mutation('register-compares-term', 'the register compares the term alone', { profile: 'crash', seedsMax: 200 }),
-    register: 'compares-term',
+    ...mutation('register-compares-height', 'the register compares the height alone', {
+      profile: 'crash',
+      seedsMax: 200,
+    }),
+    register: 'compares-height',
   },
   mutation(
     'builds-anew',
@@ -157,12 +137,6 @@ const deciding: readonly Mutation[] = [
       'if (chosen === undefined) return { leadership, first: undefined }',
       'if (chosen === undefined || height > 0) return { leadership, first: undefined }',
     ),
-  ),
-  mutation(
-    'reproposes-oldest',
-    'a new leader proposes the staged block of the lowest term again',
-    { profile: 'register', seedsMax: 1_000 },
-    core('takeover.ts', 'termOf(b.acks) - termOf(a.acks)', 'termOf(a.acks) - termOf(b.acks)'),
   ),
   mutation(
     'asks-nobody',
@@ -180,16 +154,6 @@ const deciding: readonly Mutation[] = [
     ),
   ),
   mutation(
-    'collect-without-promise',
-    'a collected node tells what it has and promises nothing',
-    { profile: 'register', seedsMax: 1_000 },
-    core(
-      'stager.ts',
-      'if (term > promised.term) await core.durably(core.promise.bind({ term, leader, incarnation }))',
-      '',
-    ),
-  ),
-  mutation(
     'register-never-rebuilt',
     'a lost register stays lost',
     { profile: 'register', seedsMax: 40 },
@@ -202,7 +166,7 @@ const deciding: readonly Mutation[] = [
   mutation(
     'never-takes-over',
     'no node replaces a leader that is stuck',
-    { profile: 'crash', seedsMax: 40 },
+    { profile: 'bad-node', badKind: 'equivocates', seedsMax: 60 },
     core('watch.ts', "if (verdict === 'valid') return true", "if (verdict === 'valid') return false"),
   ),
 ]
@@ -226,7 +190,7 @@ const attesting: readonly Mutation[] = [
     'published-below-quorum',
     'a checkpoint is published with one cosignature less than q',
     { profile: 'crash', seedsMax: 5 },
-    core('attester.ts', 'if (lines.length < q) continue', 'if (lines.length < q - 1) continue'),
+    core('attester.ts', 'if (lines.length < q) return false', 'if (lines.length < q - 1) return false'),
     core('attester.ts', 'const oldestTime = times[q - 1] as number', 'const oldestTime = times[q - 2] as number'),
   ),
   mutation(
@@ -262,7 +226,7 @@ const attesting: readonly Mutation[] = [
   mutation(
     'peers-believed',
     'a node that catches up applies blocks without the acks that prove them',
-    { profile: 'bad-node', seedsMax: 200 },
+    { profile: 'bad-node', badKind: 'decides-alone', seedsMax: 200 },
     core(
       'catch-up.ts',
       'if (!(await core.members.isDecided(head, block.acks))) return false\n  await core.apply',
@@ -279,7 +243,7 @@ const attesting: readonly Mutation[] = [
     'torn-record-kept',
     'a torn last record stays in its journal',
     { profile: 'crash', seedsMax: 200 },
-    core('journal.ts', '      await file.truncate(at)\n', ''),
+    core('journal.ts', '  await file.truncate(endAt)\n', ''),
   ),
   mutation(
     'record-not-checked',
@@ -308,8 +272,8 @@ const attesting: readonly Mutation[] = [
     { profile: 'crash', seedsMax: 40 },
     chain(
       'block-run.ts',
-      'if (committed !== undefined) {',
-      "if (committed !== undefined && transaction.body.t !== 'unreadable') {",
+      'if (index === undefined) return undefined\n',
+      "if (index === undefined || transaction.body.t === 'unreadable') return undefined\n",
     ),
   ),
 ]

@@ -117,8 +117,9 @@ export class SimulatedNetwork {
       target.handle(call.from, call.chain, call.method, call.body.slice()).then(
         (answer) => {
           if (target.life.isDead) return
-          this.#observer.answered(call, answer, received)
+          // The answer leaves before anything that the observer does to its sender.
           done(answer.slice())
+          this.#observer.answered(call, answer, received)
         },
         (error) => {
           if (!target.life.isDead) done(undefined, failure('ERR_PEER_REFUSED', call.to, String(error)))

@@ -11,8 +11,10 @@ import type { Random } from './random.ts'
 import type { SimulatedRegister } from './register.ts'
 import { chainNames, type Fate, type World } from './world.ts'
 
+/** The profiles. */
+export const profiles = ['crash', 'register', 'disk', 'bad-node'] as const
 /** Which faults may meet in a run. */
-export type Profile = 'crash' | 'register' | 'disk' | 'bad-node'
+export type Profile = (typeof profiles)[number]
 
 /** The frame of a run. */
 export interface Plan {
@@ -58,6 +60,9 @@ type Kind =
   | 'queue-wiped'
   | 'queue-unsure'
   | 'clock'
+  | 'answer-then-crash'
+  | 'decision-lost'
+  | 'old-leader'
   | 'disk-back'
   | 'disk-damaged'
 
@@ -79,23 +84,25 @@ const common: Partial<Record<Kind, number>> = {
   'queue-wiped': 2,
   'queue-unsure': 3,
   clock: 2,
+  'answer-then-crash': 3,
 }
 
 const weights: Readonly<Record<Profile, Partial<Record<Kind, number>>>> = {
   crash: common,
-  register: { ...common, 'register-lost': 8, 'register-back': 8 },
+  register: { ...common, 'register-lost': 5, 'register-back': 5, 'decision-lost': 10, 'old-leader': 5 },
   disk: { ...common, 'disk-back': 10, 'disk-damaged': 5 },
   'bad-node': common,
 }
 
-/** Draws the frame of a run, of any profile or of this one. */
-export function drawPlan(random: Random, wanted?: Profile): Plan {
+/** Draws the frame of a run, of any profile or of this one, with any bad node or with such a one. */
+export function drawPlan(random: Random, wanted?: Profile, badKind?: BadNode): Plan {
   const drawn = random.weighted<Profile>({ crash: 5, register: 2, disk: 2, 'bad-node': 2 })
   const profile = wanted ?? drawn
   const endMs = random.between(3_500, 10_000)
   const pauseMs = random.between(80, 500)
   if (profile !== 'bad-node') return { profile, endMs, pauseMs }
-  const kind = random.weighted<BadNode>({ censors: 1, 'freezes-anchor': 1, equivocates: 2, 'decides-alone': 1 })
+  const kind =
+    badKind ?? random.weighted<BadNode>({ censors: 1, 'freezes-anchor': 1, equivocates: 2, 'decides-alone': 1 })
   return { profile, endMs, pauseMs, bad: { rank: random.below(nodeCount), kind } }
 }
 
@@ -110,6 +117,9 @@ export class FaultDirector {
   readonly #down = new Map<number, number>()
   /** Counts the faults of each kind that run at this moment, so that the last one to end clears it. */
   readonly #running = new Map<string, number>()
+  /** Armed faults: they strike when a node answers `stage` or `collect`, or when the register decides a block. */
+  #answersAwaited = 0
+  #decisionsAwaited = 0
   isOver = false
 
   constructor(theatre: Theatre, plan: Plan) {
@@ -158,11 +168,60 @@ export class FaultDirector {
       },
       pause: (rank: number) => this.#pause(rank),
       clock: (rank: number) => this.#clock(rank),
+      'answer-then-crash': () => {
+        this.#answersAwaited++
+      },
+      'decision-lost': () => {
+        this.#decisionsAwaited++
+      },
+      'old-leader': () => this.#oldLeader(),
       'disk-fails': (rank: number) => this.#fail(faults.nextDisk, rank),
       'outbox-fails': (rank: number) => this.#fail(faults.nextOutbox, rank),
       'disk-back': () => this.#rollBack(random.chance(0.3)),
       'disk-damaged': () => this.#damage(),
     }
+  }
+
+  /** A node answered a leader: an armed fault ends its process before anything else of it happens. */
+  answered(rank: number): void {
+    if (this.isOver || this.#answersAwaited === 0) return
+    this.#answersAwaited--
+    const { random, trace } = this.#theatre.world
+    trace.step('fault answer-then-crash', rank, undefined)
+    this.#crash(rank, random.between(50, 1_500))
+  }
+
+  /** The register took a value of a new height: an armed fault takes it away before the others read it, and the leader a little later. */
+  decided(chain: ChainName, rank: number): void {
+    if (this.isOver || this.#decisionsAwaited === 0) return
+    this.#decisionsAwaited--
+    const { world, register } = this.#theatre
+    const { random, trace, scheduler } = world
+    trace.step('fault decision-lost', rank, chain)
+    if (random.chance(0.5)) register.lose(chain)
+    else register.rollBack(chain, 3)
+    scheduler.after(random.between(0, 14), undefined, () => {
+      if (!this.isOver) this.#crash(rank, random.between(1_000, 5_000))
+    })
+  }
+
+  /** A leader sleeps until another one leads, and wakes up in a world that forgot the other one. */
+  #oldLeader(): void {
+    const { world, nodes, register } = this.#theatre
+    const { random, scheduler } = world
+    const chain = random.pick(chainNames)
+    const leader = nodes.find(({ running }) => running?.cores[chain].status().leads === true)
+    const life = leader?.life
+    if (leader === undefined || life === undefined || life.isPaused) return
+    world.trace.step('fault old-leader', leader.rank, chain)
+    scheduler.pause(life)
+    scheduler.after(Math.min(random.between(2_500, 4_500), this.#plan.endMs - scheduler.nowMs), undefined, () => {
+      if (this.isOver || life.isDead) return
+      for (const { rank } of nodes)
+        if (rank !== leader.rank && random.chance(0.5)) this.#crash(rank, random.between(20, 200))
+      register.rollBack(chain, 6)
+      scheduler.resume(life)
+    })
   }
 
   #onNetwork() {

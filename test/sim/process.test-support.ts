@@ -4,6 +4,9 @@ import { fileURLToPath } from 'node:url'
 
 const main = fileURLToPath(new URL('main.ts', import.meta.url))
 
+/** Time for a machine that has other work. */
+export const timeoutMs = 15 * 60_000
+
 /** A run of the command: what it wrote, and its exit code. */
 export interface Ran {
   readonly code: number | null
@@ -25,4 +28,9 @@ export function simulate(args: readonly string[]): Promise<Ran> {
     child.once('error', reject)
     child.once('close', (code) => resolve({ code, stdout, stderr }))
   })
+}
+
+/** The last line of a text: the command's summary. */
+export function lastLine(text: string): string | undefined {
+  return text.trimEnd().split('\n').at(-1)
 }

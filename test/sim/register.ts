@@ -79,7 +79,7 @@ export class SimulatedRegister {
 
   #isSame(present: Uint8Array | undefined, expected: Uint8Array | undefined): boolean {
     if (present === undefined || expected === undefined) return present === expected
-    if (this.#fault !== undefined) return parseHeadValue(present).term === parseHeadValue(expected).term
+    if (this.#fault !== undefined) return parseHeadValue(present).height === parseHeadValue(expected).height
     return equalBytes(present, expected)
   }
 
@@ -104,9 +104,9 @@ export class SimulatedRegister {
     this.#values.delete(chain)
   }
 
-  /** Sets a chain back to an earlier value. */
-  rollBack(chain: ChainName): void {
-    const past = this.#past[chain]
-    if (past.length > 0) this.#values.set(chain, this.#world.random.pick(past.slice(-12)))
+  /** Sets a chain back to one of its last `depth` values. */
+  rollBack(chain: ChainName, depth = 12): void {
+    const past = this.#past[chain].slice(-depth)
+    if (past.length > 0) this.#values.set(chain, this.#world.random.pick(past))
   }
 }

@@ -14,7 +14,7 @@ import { SimulatedRegister } from './register.ts'
 import { Life, Scheduler } from './scheduler.ts'
 import { Trace } from './trace.ts'
 import { withTraps } from './traps.ts'
-import { chainNames, Faults, type World } from './world.ts'
+import { chainNames, type Fate, Faults, type IoCall, type World } from './world.ts'
 
 /** L1: everything is answered within this long after the last fault. */
 const settleMsMax = 60_000
@@ -44,9 +44,23 @@ export interface RunOptions {
   readonly registerFault?: Mutation['register']
   /** The profile, instead of one that the seed gives. */
   readonly profile?: Profile
+  /** What the bad node does, if the profile has one. */
+  readonly badKind?: BadNode
+  /** A run without chance's faults: what becomes of each action instead, with fewer people. */
+  readonly script?: Script
   /** Gets each step as a line. */
   readonly print?: (line: string) => void
 }
+
+/** Decides the fate of each action on the world, in the order in which they are made. */
+export type Script = (call: IoCall) => Fate | undefined
+
+/** The frame of a scripted run. */
+const scripted: Plan = { profile: 'crash', endMs: 1_500, pauseMs: 40 }
+/** Its people: an organisation, a patient, a doctor. */
+const scriptedLanes: readonly string[] = ['organisation', 'ann', 'doctor-0']
+/** A node whose action failed dies so soon after it. */
+const restartMs = 5
 
 let fixture: Fixture | undefined
 let standard: Build | undefined
@@ -82,24 +96,41 @@ class Simulation {
   readonly #clients: Clients
   readonly #director: FaultDirector
   readonly #seed: number
+  readonly #script: Script | undefined
 
   constructor(options: RunOptions, shared: { fixture: Fixture; build: Build }) {
     const scheduler = new Scheduler()
     const random = new Random(options.seed)
     const faults = new Faults()
-    const world: World = { scheduler, random, faults, trace: new Trace(scheduler, options.print) }
+    const script = (call: IoCall): Fate | undefined => this.#scripted(call)
+    const world: World = {
+      ...{ scheduler, random, faults, trace: new Trace(scheduler, options.print) },
+      ...(options.script === undefined ? {} : { script }),
+    }
+    this.#script = options.script
     this.#seed = options.seed
     this.#world = world
     this.#fixture = shared.fixture
-    this.#plan = drawPlan(random, options.profile)
+    this.#plan = options.script === undefined ? drawPlan(random, options.profile, options.badKind) : scripted
     const { bad } = this.#plan
     const isHonest = (rank: number): boolean => bad?.rank !== rank || bad.kind === 'censors'
-    const unixMsOf = (rank: number): number => scheduler.nowMs + startMs + (this.#nodes[rank]?.skewMs ?? 0)
-    this.#invariants = new Invariants(world, shared.fixture, isHonest, unixMsOf)
-    const network = new SimulatedNetwork(world, this.#invariants)
+    this.#invariants = new Invariants(world, shared.fixture, isHonest, {
+      unixMs: (rank) => startMs + scheduler.nowMs + (this.#nodes[rank]?.skewMs ?? 0),
+      isOnDisk: (rank, chain, file, bytes) => this.#nodes[rank]?.disks[chain].holds(file, bytes) === true,
+    })
+    const network = new SimulatedNetwork(world, {
+      called: (call) => this.#invariants.called(call),
+      received: (call) => this.#invariants.received(call),
+      answered: (call, answer, received) => {
+        this.#invariants.answered(call, answer, received)
+        if (call.method === 'stage' || call.method === 'collect') this.#director.answered(call.to)
+      },
+    })
     const register = new SimulatedRegister(
       world,
-      (chain, value) => this.#invariants.registered(chain, value),
+      (chain, value, rank) => {
+        if (this.#invariants.registered(chain, value)) this.#director.decided(chain, rank)
+      },
       options.registerFault,
     )
     const queues = {
@@ -120,12 +151,22 @@ class Simulation {
     this.#clients = new Clients(world, {
       nodes: this.#nodes,
       invariants: this.#invariants,
-      lanes: shared.fixture.lanes,
+      lanes: shared.fixture.lanes.filter(({ name }) => options.script === undefined || scriptedLanes.includes(name)),
       isHonest: (rank) => bad?.rank !== rank,
       pauseMs: this.#plan.pauseMs,
     })
     const onRolledBack = (rank: number): void => void this.#invariants.rolledBack.add(rank)
     this.#director = new FaultDirector({ world, nodes: this.#nodes, register, queues, onRolledBack }, this.#plan)
+  }
+
+  /** What fails by the script takes its node down a moment later. */
+  #scripted(call: IoCall): Fate {
+    const fate = this.#script?.(call) ?? 'done'
+    if (fate === 'done') return fate
+    this.#world.scheduler.after(restartMs, undefined, () => {
+      this.#director.ended(this.#nodes[call.rank] as SimulatedNode)
+    })
+    return fate
   }
 
   /** A censoring leader leaves out the first patient. */
@@ -198,7 +239,7 @@ class Simulation {
     const { scheduler, trace } = this.#world
     for (const node of this.#nodes) node.start()
     this.#clients.start()
-    this.#director.start()
+    if (this.#script === undefined) this.#director.start()
     this.#remember()
     await scheduler.run(() => this.#settled() && scheduler.nowMs < this.#plan.endMs)
     if (this.#invariants.violation !== undefined) return

@@ -31,7 +31,7 @@ const badAnchor: Variant = {
     core(
       'sequencer.ts',
       'return published !== undefined && published.size >= (anchor?.size ?? 0) ? published : anchor',
-      'return published !== undefined && anchor === undefined ? published : anchor',
+      'return published !== undefined && core.head().height < 2 ? published : anchor',
     ),
   ],
 }
