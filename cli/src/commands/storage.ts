@@ -5,6 +5,7 @@ import { clusterStatus } from '../cluster/status.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseOptions, takePositionals } from '../options.ts'
 import { formatTable } from '../table.ts'
+import { serveStandalone } from './storage-serve.ts'
 
 const help = `Usage: ./healthblock storage ACTION
 
@@ -14,6 +15,8 @@ const help = `Usage: ./healthblock storage ACTION
   repair           compares every block with the other nodes and places what is missing
   erase CID…       erases what the token's account owns or references, a file with all its blocks, at every node
   proof CID…       asks every node for its own copy: exit 0 if none has one
+  serve --standalone [--dir DIR] [--nodes N] [--port P] [--backend embedded|kubo]
+                   a private IPFS without a ledger: makes keys and a token in DIR (default .healthblock-ipfs), runs until Ctrl-C
 
 Options: --dir DIR, --json
 For nodes outside a local cluster: --url URL[,URL…] --token-file FILE
@@ -246,7 +249,14 @@ async function proof(context: Context, cids: readonly string[]): Promise<ExitCod
 
 /** `./healthblock storage …`. */
 export async function runStorage(args: string[], io: Io): Promise<ExitCode> {
-  const { values, positionals } = parseOptions(args, { url: { type: 'string' }, 'token-file': { type: 'string' } })
+  const { values, positionals } = parseOptions(args, {
+    url: { type: 'string' },
+    'token-file': { type: 'string' },
+    standalone: { type: 'boolean' },
+    nodes: { type: 'string' },
+    port: { type: 'string' },
+    backend: { type: 'string' },
+  })
   const [action, ...rest] = positionals
   if (values.help === true || action === undefined) {
     io.stdout(help)
@@ -257,6 +267,13 @@ export async function runStorage(args: string[], io: Io): Promise<ExitCode> {
     const token = readerToken(clusterFolder(values.dir as string | undefined), 'tenant', 'storage')
     io.stdout(values.json === true ? `${JSON.stringify({ token })}\n` : `${token}\n`)
     return 0
+  }
+  if (action === 'serve') {
+    takePositionals(rest, [])
+    if (values.standalone !== true)
+      throw new UsageError('serve needs --standalone: with a ledger, nodes start with "up"')
+    const { dir = '.healthblock-ipfs', nodes, port, backend, json = false } = values
+    return await serveStandalone({ dir, nodes, port, backend, json }, io)
   }
   const takesCids = action === 'erase' || action === 'proof'
   if (takesCids && rest.length === 0) throw new UsageError(`${action} needs CID…`)

@@ -103,6 +103,12 @@ describe.each(backends)('backend $name', ({ name, settings }) => {
     await expect(bytesOf(client.cat(`/ipfs/${top}/e/c.txt`))).rejects.toThrow(/no link named/)
     await expect(bytesOf(client.cat(top))).rejects.toThrow(/directory/)
     expect(await client.files.stat(`/ipfs/${top}`)).toMatchObject({ type: 'directory', size: 0, blocks: 2 })
+    const wrapped = await collect(client.addAll(files, { cidVersion: 1, wrapWithDirectory: true }))
+    const outer = wrapped.find(({ path }) => path === '')?.cid as CID
+    expect((await collect(client.ls(outer))).map(({ name: file }) => file)).toEqual(['d'])
+    const before = (await client.repo.stat()).numObjects
+    await client.add('a file alone', { cidVersion: 1 })
+    expect((await client.repo.stat()).numObjects).toBe(before + 1n)
   })
 
   test.skipIf(!isThere)('nodes: put, got, exported and imported', async () => {

@@ -148,13 +148,14 @@ async function* addParts(
     if (flagOf(request, 'progress')) yield { Name: names.join('/'), Bytes: counted.bytes }
     yield lineOf(names.join('/') || root.cid.toString(), root)
   }
-  for await (const made of makeDirectories(top, [], options)) {
-    const isTop = made.path === ''
-    if (isTop && !flagOf(request, 'wrap-with-directory')) continue
-    top.entries.set(made.path === '' ? '' : made.path, { ...made.root, name: made.path })
-    yield lineOf(made.path, made.root)
+  yield* makeDirectories(top, [], options)
+  const isWrapped = flagOf(request, 'wrap-with-directory')
+  const wrapped = isWrapped ? await importDirectory(entriesOf(top), options) : undefined
+  if (wrapped !== undefined) yield lineOf('', wrapped)
+  if (!isPinned || isDry) return
+  for (const { cid } of wrapped === undefined ? entriesOf(top) : [wrapped]) {
+    await parts.replicator.pin(fromCid(cid), account, 2)
   }
-  if (isPinned && !isDry) await pinTops(parts, top, account, flagOf(request, 'wrap-with-directory'))
 }
 
 function namesOf(part: BodyPart): string[] {
@@ -174,28 +175,19 @@ function lineOf(name: string, root: FileRoot): object {
   return { Name: name, Hash: root.cid.toString(), Size: String(root.dagSizeBytes) }
 }
 
-/** Directories from the innermost outwards; each replaces its tree by an entry. */
-async function* makeDirectories(
-  tree: Tree,
-  path: readonly string[],
-  options: FileOptions,
-): AsyncGenerator<{ path: string; root: FileRoot }> {
-  for (const [name, entry] of tree.entries) {
-    if (!(entry instanceof Tree)) continue
-    for await (const made of makeDirectories(entry, [...path, name], options)) {
-      yield made
-      if (made.path === [...path, name].join('/')) tree.entries.set(name, { ...made.root, name })
-    }
-  }
-  const entries = [...tree.entries.values()].filter((entry): entry is Entry => !(entry instanceof Tree))
-  yield { path: path.join('/'), root: await importDirectory(entries, options) }
+function entriesOf(tree: Tree): Entry[] {
+  return [...tree.entries.values()].filter((entry): entry is Entry => !(entry instanceof Tree))
 }
 
-async function pinTops(parts: KuboRouteParts, top: Tree, account: Uint8Array, isWrapped: boolean): Promise<void> {
-  const wrapped = top.entries.get('')
-  for (const [name, entry] of top.entries) {
-    if (entry instanceof Tree || (isWrapped && wrapped !== undefined ? name !== '' : name.includes('/'))) continue
-    await parts.replicator.pin(fromCid(entry.cid), account, 2)
+/** The directories in a tree, from the innermost outwards; each takes the place of its own tree. */
+async function* makeDirectories(tree: Tree, path: readonly string[], options: FileOptions): AsyncGenerator<object> {
+  for (const [name, entry] of tree.entries) {
+    if (!(entry instanceof Tree)) continue
+    const own = [...path, name]
+    yield* makeDirectories(entry, own, options)
+    const root = await importDirectory(entriesOf(entry), options)
+    tree.entries.set(name, { ...root, name })
+    yield lineOf(own.join('/'), root)
   }
 }
 

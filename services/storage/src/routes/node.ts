@@ -112,7 +112,7 @@ function addMaintenance(app: FastifyInstance, parts: NodeRouteParts): void {
   const { backend, store, repair, scrubber } = parts
   app.get('/v1/status', async () => ({
     ...backend.totals(),
-    peers: backend.connections().length,
+    peers: new Set(backend.connections().map(({ peer }) => peer)).size,
     replicas: parts.replicas,
     handoffs: store.handoffState().count,
     below: repair.last?.below ?? 0,

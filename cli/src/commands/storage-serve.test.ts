@@ -1,0 +1,86 @@
+/** A newcomer's private IPFS: one command makes it, IPFS clients use it, and it is there again after an end. */
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { create } from 'kubo-rpc-client'
+import { afterAll, expect, test } from 'vitest'
+import { findFreePort } from '../cluster/ports.ts'
+import type { Io } from '../io.ts'
+import { runStorage } from './storage.ts'
+import { serveStandalone } from './storage-serve.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'storage-standalone-'))
+
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+interface Running {
+  readonly urls: string[]
+  readonly token: string
+  readonly tokenFile: string
+}
+
+/** Runs the network while `work` does. */
+async function serving<T>(nodes: number, port: number, work: (running: Running) => Promise<T>): Promise<T> {
+  const said = Promise.withResolvers<Running>()
+  const ended = Promise.withResolvers<void>()
+  const io: Io = {
+    stdin: (async function* () {})(),
+    stdout: (text) => said.resolve(JSON.parse(text) as Running),
+    stderr: () => {},
+    interactive: false,
+  }
+  const options = { dir, nodes: String(nodes), port: String(port), backend: undefined, json: true }
+  const served = serveStandalone(options, io, ended.promise)
+  served.catch((error: unknown) => said.reject(error))
+  try {
+    return await work(await said.promise)
+  } finally {
+    ended.resolve()
+    expect(await served).toBe(0)
+  }
+}
+
+test('three nodes from nothing: put, read elsewhere, and there again after an end', { timeout: 180_000 }, async () => {
+  const port = await findFreePort()
+  const bytes = new Uint8Array(randomBytes(400_000))
+  const added = await serving(3, port, async ({ urls, token, tokenFile }) => {
+    expect(statSync(tokenFile).mode & 0o077).toBe(0)
+    expect(readFileSync(join(dir, 'tokens.json'), 'utf8')).not.toContain(token)
+    const headers = { authorization: `Bearer ${token}` }
+    const { cid } = await create({ url: `${urls[0]}/api/v0`, headers }).add(bytes, { cidVersion: 1 })
+    const parts: Uint8Array[] = []
+    for await (const part of create({ url: `${urls[2]}/api/v0`, headers }).cat(cid)) parts.push(part)
+    expect(Buffer.compare(Buffer.concat(parts), bytes)).toBe(0)
+    expect((await fetch(`${urls[0]}/api/v0/id`, { method: 'POST' })).status).toBe(401)
+    const output: string[] = []
+    const io: Io = {
+      stdin: (async function* () {})(),
+      stdout: (text) => void output.push(text),
+      stderr: () => {},
+      interactive: false,
+    }
+    const where = ['--url', urls.join(','), '--token-file', tokenFile, '--json']
+    expect(await runStorage(['scrub', ...where], io)).toBe(0)
+    expect(await runStorage(['repair', ...where], io)).toBe(0)
+    expect(await runStorage(['status', ...where], io)).toBe(0)
+    const [scrubbed, repaired, nodes] = output.map((text) => JSON.parse(text) as Record<string, number>[])
+    expect(scrubbed?.map(({ checked, damaged }) => [checked, damaged])).toEqual([
+      [3, 0],
+      [3, 0],
+      [3, 0],
+    ])
+    expect(repaired?.map(({ below }) => below)).toEqual([0, 0, 0])
+    expect(nodes?.map(({ blocks, below, peers }) => [blocks, below, peers])).toEqual([
+      [3, 0, 2],
+      [3, 0, 2],
+      [3, 0, 2],
+    ])
+    return { cid, token }
+  })
+  await serving(3, port, async ({ urls, token }) => {
+    expect(token).toBe(added.token)
+    const headers = { authorization: `Bearer ${token}` }
+    expect((await create({ url: `${urls[1]}/api/v0`, headers }).files.stat(`/ipfs/${added.cid}`)).size).toBe(400_000)
+  })
+})

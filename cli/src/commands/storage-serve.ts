@@ -1,0 +1,169 @@
+/**
+ * A private IPFS network without a ledger: members and hashes of tokens are files of one folder. Everything that is
+ * missing is made, nothing that is there is changed, and the nodes run until the command is interrupted.
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { toHex } from '@healthblock/encoding/bytes'
+import { projectRoot } from '../cluster/root.ts'
+import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
+import { parseCount } from '../options.ts'
+
+const execute = promisify(execFile)
+const service = join(projectRoot, 'services', 'storage', 'src')
+const startTimeoutMs = 60_000
+/** Between a node's RPC port and its swarm port. */
+const swarmPortStep = 1000
+
+/** What may be asked for. */
+export interface ServeOptions {
+  readonly dir: string
+  readonly nodes: string | undefined
+  readonly port: string | undefined
+  readonly backend: string | undefined
+  readonly json: boolean
+}
+
+interface NodePlan {
+  readonly name: string
+  readonly folder: string
+  readonly account: string
+  readonly storeKey: string
+  readonly peerId: string
+  readonly rpcPort: number
+}
+
+function writeSecret(path: string, text: string): void {
+  writeFileSync(path, text, { mode: 0o600 })
+}
+
+/** Keys of a node, made once. */
+async function planNode(dir: string, index: number, port: number): Promise<NodePlan> {
+  const name = `node-${index + 1}`
+  const folder = join(dir, name)
+  const about = join(folder, 'identity.json')
+  if (!existsSync(about)) {
+    const { stdout } = await execute(process.execPath, [join(service, 'create-keys.ts'), join(folder, 'keys')])
+    writeSecret(about, `${JSON.stringify({ ...JSON.parse(stdout), account: toHex(randomBytes(32)) })}\n`)
+  }
+  const identity = JSON.parse(readFileSync(about, 'utf8')) as { storeKey: string; peerId: string; account: string }
+  return { name, folder, ...identity, rpcPort: port + index }
+}
+
+/** The files that all nodes share; the token in the clear is for whoever owns the folder. */
+function prepareShared(dir: string, nodes: readonly NodePlan[]): void {
+  const ledger = join(dir, 'network.id')
+  if (!existsSync(ledger)) writeSecret(ledger, toHex(randomBytes(32)))
+  const swarmKey = join(dir, 'swarm.key')
+  if (!existsSync(swarmKey)) writeSecret(swarmKey, `/key/swarm/psk/1.0.0/\n/base16/\n${toHex(randomBytes(32))}\n`)
+  const token = join(dir, 'token')
+  if (!existsSync(token)) writeSecret(token, randomBytes(32).toString('base64url'))
+  const tokens = join(dir, 'tokens.json')
+  if (!existsSync(tokens)) {
+    const sha256 = createHash('sha256').update(readFileSync(token, 'utf8').trim()).digest('hex')
+    writeSecret(tokens, `${JSON.stringify({ tokens: [{ account: toHex(randomBytes(32)), sha256 }] }, null, 2)}\n`)
+  }
+  const members = nodes.map(({ account, storeKey, peerId, rpcPort }) => ({
+    ...{ account, storeKey, peerId },
+    url: `http://127.0.0.1:${rpcPort}`,
+    addresses: [`/ip4/127.0.0.1/tcp/${rpcPort + swarmPortStep}`],
+  }))
+  const list = { ledgerId: readFileSync(ledger, 'utf8').trim(), members }
+  writeSecret(join(dir, 'members.json'), `${JSON.stringify(list, null, 2)}\n`)
+}
+
+function start(dir: string, node: NodePlan, options: { replicas: number; backend: string | undefined }): ChildProcess {
+  const key = (name: string): string => join(node.folder, 'keys', `${name}.key`)
+  return spawn(process.execPath, [join(service, 'main.ts')], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: {
+      PATH: process.env.PATH ?? '',
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(projectRoot, '.cache', 'compile'),
+      STORAGE_DIR: join(node.folder, 'data'),
+      STORAGE_RPC_PORT: String(node.rpcPort),
+      STORAGE_SWARM_PORT: String(node.rpcPort + swarmPortStep),
+      STORAGE_MEMBERS_FILE: join(dir, 'members.json'),
+      STORAGE_TOKENS_FILE: join(dir, 'tokens.json'),
+      STORAGE_SWARM_KEY_FILE: join(dir, 'swarm.key'),
+      STORAGE_STORE_KEY_FILE: key('store'),
+      STORAGE_PEER_KEY_FILE: key('peer'),
+      STORAGE_REST_KEY_FILE: key('rest'),
+      STORAGE_REPLICAS: String(options.replicas),
+      STORAGE_LOG_LEVEL: process.env.STORAGE_LOG_LEVEL ?? 'warn',
+      ...(options.backend === 'kubo'
+        ? {
+            STORAGE_BACKEND: 'kubo',
+            KUBO_BINARY: process.env.KUBO_BINARY ?? join(projectRoot, '.cache', 'kubo', 'ipfs'),
+          }
+        : {}),
+    },
+  })
+}
+
+async function untilReady(child: ChildProcess, { name, rpcPort }: NodePlan): Promise<void> {
+  const deadline = performance.now() + startTimeoutMs
+  for (;;) {
+    if (child.exitCode !== null || child.signalCode !== null) throw new CommandError(`${name} ended; see above`)
+    if (performance.now() > deadline) throw new CommandError(`${name} is not ready after ${startTimeoutMs / 1000} s`)
+    const answer = await fetch(`http://127.0.0.1:${rpcPort}/readyz`).catch(() => undefined)
+    await answer?.arrayBuffer()
+    if (answer?.ok === true) return
+    await delay(50)
+  }
+}
+
+async function endAll(children: readonly ChildProcess[]): Promise<void> {
+  const running = children.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)
+  await Promise.all(
+    running.map(async (child) => {
+      const ended = once(child, 'exit')
+      child.kill('SIGTERM')
+      await ended
+    }),
+  )
+}
+
+/** `./healthblock storage serve --standalone`: runs until `ended` resolves, by default with SIGINT or SIGTERM. */
+export async function serveStandalone(options: ServeOptions, io: Io, ended?: Promise<unknown>): Promise<ExitCode> {
+  const { backend = 'embedded' } = options
+  if (backend !== 'embedded' && backend !== 'kubo') throw new UsageError('--backend is embedded or kubo')
+  const count = parseCount(options.nodes, 'nodes', { least: 1, most: 16, preset: 1 })
+  const port = parseCount(options.port, 'port', { least: 1024, most: 64_000, preset: 5001 })
+  const dir = resolve(options.dir)
+  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  const nodes = await Promise.all(Array.from({ length: count }, (_, index) => planNode(dir, index, port)))
+  prepareShared(dir, nodes)
+  const children = nodes.map((node) => start(dir, node, { replicas: Math.min(3, count), backend }))
+  const interrupted = Promise.withResolvers<void>()
+  const stop = (): void => interrupted.resolve()
+  process.on('SIGINT', stop)
+  process.on('SIGTERM', stop)
+  try {
+    await Promise.all(nodes.map((node, index) => untilReady(children[index] as ChildProcess, node)))
+    const token = readFileSync(join(dir, 'token'), 'utf8').trim()
+    const urls = nodes.map(({ rpcPort }) => `http://127.0.0.1:${rpcPort}`)
+    const words = `a private IPFS of ${count} ${count === 1 ? 'node' : 'nodes'} in ${dir}
+RPC    ${urls.join('  ')}
+token  ${token}
+       ipfs --api /ip4/127.0.0.1/tcp/${port} --api-auth bearer:${token} block put FILE
+Ctrl-C ends it; the data stay.
+`
+    io.stdout(options.json ? `${JSON.stringify({ dir, urls, token, tokenFile: join(dir, 'token') })}\n` : words)
+    const died = children.map(async (child, index) => {
+      await once(child, 'exit')
+      return nodes[index]?.name
+    })
+    const name = await Promise.race([interrupted.promise, ended, ...died])
+    if (typeof name === 'string') throw new CommandError(`${name} ended; see above`)
+    return 0
+  } finally {
+    process.off('SIGINT', stop)
+    process.off('SIGTERM', stop)
+    await endAll(children)
+  }
+}
