@@ -232,6 +232,56 @@ describe('a revocation', { timeout: 60_000 }, () => {
     vault.close()
   })
 
+  test('6: that is the twentieth without a network, all of them expired, takes effect all the same', async () => {
+    const [a, b] = [world.enrolDoctor(), world.enrolDoctor()]
+    const vault = await node.enrol()
+    await grantAll(vault, a)
+    node.commitAll()
+    await grantAll(vault, b)
+    node.commitAll()
+    node.seal()
+    await node.consent.revoke(node.person(), ({ recipient }) => equalBytes(recipient, b.account))
+    for (let i = 0; i < 19; i++) {
+      if (i % 7 === 0) node.seal()
+      world.nowMs += 60_000
+      await node.consent.rotate(node.person())
+    }
+    const newest = node.person().hot.generation
+    expect(newest).toBe(21)
+    for (const { tx } of node.postings.unhanded()) {
+      node.postings.markHanded(tx)
+      node.postings.markFinal(tx, 'refused')
+    }
+    node.database.run("UPDATE consent SET state = 'refused' WHERE state = 'pending'")
+    world.nowMs += 30 * 3_600_000
+    world.commitAsOrganisation({
+      ...{ v: 1, t: 'licence', a: world.organisation, ...world.consent(), doctor: a.account },
+      ...{ state: 1, from: 1, to: 2 ** 45 },
+    })
+    const { account } = node.person()
+    const current = (): number => userTables.currentGeneration.get(world.ledger.state('userchain'), account) ?? 0
+    await node.consent.reissue(node.person())
+    node.commitAll()
+    // The revocation counts from the first step on.
+    const grants = node.database.all('SELECT gid, doctor FROM grants')
+    const closed = (doctor: Uint8Array) => {
+      const gid = grants.find((row) => equalBytes(row.doctor as Uint8Array, doctor))?.gid as Uint8Array
+      return userTables.grant.get(world.ledger.state('userchain'), account, gid)?.c !== undefined
+    }
+    expect([current(), closed(a.account), closed(b.account)]).toEqual([17, false, true])
+    await node.consent.reissue(node.person())
+    const [last] = node.leaves('key') as [Uint8Array]
+    node.commitAll()
+    expect(current()).toBe(newest)
+    await node.consent.reissue(node.person())
+    expect(node.postings.unhanded()).toEqual([])
+    const { block } = node.seal()
+    expect(canOpen(await openAll(world, node.person(), a, [last]), block)).toBe(true)
+    expect(canOpen(await openAll(world, node.person(), b, [last]), block)).toBe(false)
+    world.commit(await node.iot())
+    vault.close()
+  })
+
   test('6: that was refused while there was no room to write that down is settled by a later round, once', async () => {
     const a = world.enrolDoctor()
     const vault = await node.enrol()

@@ -102,12 +102,17 @@ export interface FuzzTarget {
 
 let collect: (() => void) | undefined
 
-function memoryBytes(): number {
+/** Collects garbage now. */
+export function collectGarbage(): void {
   if (collect === undefined) {
     setFlagsFromString('--expose-gc')
     collect = runInNewContext('gc') as () => void
   }
   collect()
+}
+
+function memoryBytes(): number {
+  collectGarbage()
   const { heapUsed, external } = process.memoryUsage()
   return heapUsed + external
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { collectGarbage } from '../../../../test/support/fuzz.ts'
 import { isStorageError, StorageError } from '../errors.ts'
 import {
   type BitswapMessage,
@@ -116,6 +117,21 @@ describe('frames', () => {
         },
       ),
     )
+  })
+
+  test('a message that comes byte by byte costs little more than its bytes, and comes out whole', () => {
+    const message = new Uint8Array(600_000).fill(7)
+    const stream = Buffer.concat([encodeVarint(message.length), message])
+    const decoder = new FrameDecoder()
+    collectGarbage()
+    const before = process.memoryUsage().heapUsed
+    let early = 0
+    for (let at = 0; at < stream.length - 1; at++) early += decoder.push(stream.subarray(at, at + 1)).length
+    collectGarbage()
+    // Kept apart, each byte would be an object of some hundred bytes: 60 MB.
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(20 * 1024 * 1024)
+    expect(early).toBe(0)
+    expect(decoder.push(stream.subarray(-1)).map(({ length }) => length)).toEqual([message.length])
   })
 
   test('lengths above the limit and endless varints are refused before any byte is kept', () => {

@@ -203,6 +203,9 @@ export function encodeBitswapMessage(message: BitswapMessage): Uint8Array {
   return Buffer.concat(parts)
 }
 
+/** Most pieces of a message that are kept apart. */
+const piecesMax = 4096
+
 /** Cuts a stream of bytes into length-prefixed messages. */
 export class FrameDecoder {
   #pending: Uint8Array[] = []
@@ -217,6 +220,8 @@ export class FrameDecoder {
   push(bytes: Uint8Array): Uint8Array[] {
     this.#pending.push(bytes)
     this.#pendingBytes += bytes.length
+    // Single bytes would cost a hundred times what they weigh.
+    if (this.#pending.length > piecesMax) this.#pending = [this.#joined()]
     const frames: Uint8Array[] = []
     for (;;) {
       const head = this.#head()

@@ -41,6 +41,8 @@ import { checkRequest, type GrantRequest } from './request.ts'
 
 /** Why a `key` transaction was made (packages/chain SPEC.md §6). */
 export const reasons = { grant: 1, revoke: 2, rotate: 3, panic: 4, erase: 6 } as const
+/** How many generations one `key` may advance (packages/chain SPEC.md §6). */
+const generationStepMax = 16
 // A sender's clock may be ahead of the leader's: one hour of the 24 that the rules allow is left for that.
 const validityMs = 23 * 3_600_000
 
@@ -159,12 +161,14 @@ export class Consent {
   /**
    * Signs the newest rotation again after it was refused (a counter overtaken, an expiry passed): the same generation and
    * envelopes, every cut and close that is not on record, a new counter. Grants are not signed again without their owner. Nothing happens
-   * if another one of that generation is under way or on record.
+   * if another one of that generation is under way or on record. If so many were made without a network that the ledger does not take the
+   * newest at once, one between comes first: it closes and cuts all the same, and the newest follows when it is on record.
    */
   reissue(person: Person): Promise<void> {
     return this.#inTurn(person, async () => {
-      const { database, postings } = this.#deps
-      const { generation, first, grants } = person.hot
+      const { database, postings, ledger } = this.#deps
+      const { grants } = person.hot
+      const generation = Math.min(person.hot.generation, ledger.currentGeneration(person.account) + generationStepMax)
       const other = "SELECT 1 FROM consent WHERE account = ? AND generation = ? AND state IN ('pending', 'committed')"
       if (database.get(other, person.account, generation) !== undefined) return
       const row = database.get(
@@ -178,8 +182,8 @@ export class Consent {
         return follower.t === 'envelope' ? follower.env : []
       })
       const isLive = ([gid]: EnvelopeEntry): boolean => grants.some(({ grantId }) => equalBytes(grantId, gid))
-      const envelopes = [...body.env, ...followers].filter(isLive)
-      const parts: Parts = { generation, first, cuts: [], closes: [], opens: [], envelopes, why: body.why }
+      const envelopes = generation === person.hot.generation ? [...body.env, ...followers].filter(isLive) : []
+      const parts: Parts = { generation, first: body.first, cuts: [], closes: [], opens: [], envelopes, why: body.why }
       database.transaction(() => this.#record(person, parts, []))
     })
   }
@@ -423,7 +427,7 @@ export class Consent {
       x: nowMs() + validityMs,
       gen: parts.generation,
       first: parts.first,
-      cut: pending.cuts,
+      cut: pending.cuts.filter(([, cutGeneration]) => cutGeneration < parts.generation),
       close: uniqueIds([...pending.closes, ...parts.closes]),
       open: parts.opens,
       env: first,
