@@ -1,7 +1,10 @@
 /** A chain replayed from its leaves, every signature checked and every rule executed, against what the cores can verify. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { Ledger } from '@healthblock/chain/block'
 import { type PreparationWorkers, type PreparedBundle, prepareBundle, sameThread } from '@healthblock/chain/preparation'
 import { Replay } from '@healthblock/chain/replay'
@@ -12,8 +15,10 @@ import { BatchedChainStore } from '@healthblock/runtime/batched-store'
 import { openChainStore } from '@healthblock/runtime/ledger-stores'
 import { PreparationPool } from '@healthblock/runtime/preparation-pool'
 import { type Draft, type Party, World } from '../packages/chain/src/testkit.ts'
+import type { AuditRun } from './support/audit-run.ts'
 import { betweenBounds, type Ed25519Bound } from './support/ed25519-bound.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
+import { servedToken, withServedLedger } from './support/served-ledger.ts'
 
 const options = benchOptions()
 const patientsCount = 128
@@ -126,7 +131,7 @@ async function measure(records: number): Promise<Result[]> {
       const { value, bound } = await betweenBounds(options.quick ? 300 : 1500, () =>
         replay(chain, file === undefined ? new MemoryChainStore() : new BatchedChainStore(file), pool ?? sameThread),
       )
-      rows.push({ store, threads, records, ...rowOf(value, bound) })
+      rows.push({ what: 'replay', store, threads, records, ...rowOf(value, bound) })
     } finally {
       await pool?.close()
       file?.close()
@@ -153,6 +158,58 @@ function rowOf({ seconds, cpuSeconds, bundleMs }: Replayed, bound: Ed25519Bound)
   }
 }
 
+/** `healthblock audit` as a process, over HTTP, from nothing but genesis and URLs: everything counts, its start too. */
+async function measureCommand(sizes: readonly number[]): Promise<Result[]> {
+  const largest = Math.max(...sizes)
+  tell(`audit: serving ${largest} transactions`)
+  const dir = mkdtempSync(join(tmpdir(), 'healthblock-bench-'))
+  const genesis = join(dir, 'genesis.cbor')
+  try {
+    return await withServedLedger({ transactions: largest, nodes: 4 }, async (ledger) => {
+      writeFileSync(genesis, ledger.genesis)
+      const rows: Result[] = []
+      for (const entries of sizes) {
+        await ledger.tell({ size: ledger.sizeOf(entries) })
+        for (const nodes of [1, 4]) {
+          const urls = ledger.urls.slice(0, nodes).flatMap((url) => ['--url', url])
+          const { value, bound } = await betweenBounds(options.quick ? 300 : 1500, () =>
+            runAudit([...urls, '--genesis', genesis, '--token', servedToken]),
+          )
+          rows.push({ what: 'command', nodes, ...commandRow(value, bound) })
+        }
+      }
+      return rows
+    })
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+function commandRow(
+  { report: { transactions, seconds, findings }, cpuSeconds, maxRssMb }: AuditRun,
+  bound: Ed25519Bound,
+): Result {
+  if (findings.length > 0) throw new Error('an honest ledger has findings')
+  const cpuUs = (1e6 * cpuSeconds) / transactions
+  return {
+    transactions,
+    transactionsPerSecond: transactions / seconds,
+    ed25519VerifyPerSecond: bound.perSecond,
+    partOfBoundPercent: (100 * transactions) / seconds / bound.perSecond,
+    cpuUsPerTransaction: cpuUs,
+    cpuUsPerVerify: bound.cpuUs,
+    cpuPartOfBoundPercent: (100 * bound.cpuUs) / cpuUs,
+    maxRssMb,
+  }
+}
+
+async function runAudit(args: readonly string[]): Promise<AuditRun> {
+  const path = fileURLToPath(new URL('./support/audit-run.ts', import.meta.url))
+  const { stdout } = await promisify(execFile)(process.execPath, [path, ...args], { maxBuffer: 16 * 1024 * 1024 })
+  return JSON.parse(stdout) as AuditRun
+}
+
 const results: Result[] = []
 for (const records of options.quick ? [1] : [1, 64]) results.push(...(await measure(records)))
+results.push(...(await measureCommand(options.quick ? [2000] : [10_000, 100_000])))
 report('audit', results, options)

@@ -61,7 +61,7 @@ const commands: Record<string, Entry> = {
     load: async () => (await import('./commands/score.ts')).runScore,
   },
   bench: {
-    summary: 'measure: ledger, rotation, decoupling, audit, crypto',
+    summary: 'measure: ledger, rotation, decoupling, audit, tamper, crypto',
     load: async () => (await import('./commands/bench.ts')).runBench,
   },
 }

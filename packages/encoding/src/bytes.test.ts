@@ -4,6 +4,7 @@ import {
   compareBytes,
   encodeU64,
   encodeUtf8,
+  equalBytes,
   fromBase64,
   fromBase64Url,
   fromHex,
@@ -13,6 +14,24 @@ import {
   toHex,
 } from './bytes.ts'
 import { EncodingError } from './errors.ts'
+
+test('long byte strings are equal exactly if no byte differs, wherever they begin', () => {
+  for (const [from, length] of [
+    [0, 1024],
+    [0, 4099],
+    [3, 2050],
+    [4, 2047],
+  ] as const) {
+    const bytes = crypto.getRandomValues(new Uint8Array(from + length)).subarray(from)
+    const copy = Uint8Array.from(bytes)
+    expect(equalBytes(bytes, copy)).toBe(true)
+    expect(equalBytes(bytes, copy.subarray(1))).toBe(false)
+    for (const at of [0, 1, 1023, length - 1]) {
+      const other = copy.with(at, (copy[at] as number) ^ 1)
+      expect(equalBytes(bytes, other)).toBe(false)
+    }
+  }
+})
 
 test('texts of bytes read back', () => {
   fc.assert(

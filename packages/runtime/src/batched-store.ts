@@ -9,8 +9,9 @@ import type { ChainChanges, ChainStore } from '@healthblock/chain/store'
 import { compareBytes } from '@healthblock/encoding/bytes'
 import type { SqliteChainStore } from './ledger-stores.ts'
 
-/** Transactions that gather at most before they are written. */
+/** Transactions that gather at most, and how long, before they are written. */
 const transactionsWaitingMax = 8192
+const waitingMsMax = 1_000
 /** Bits of the filter of ids, as a power of two: 8 MiB, one wrong guess in 100,000 at 10^6 transactions. */
 const filterBits = 26
 const filterHashes = 4
@@ -89,12 +90,13 @@ class BatchedLeaves implements LeafStore {
   }
 }
 
-/** What the newest blocks added to the index, before the file's. */
+/** What the newest blocks added to the index, before the file's. Ids and records are looked up seldom: their maps are made when asked for. */
 class BatchedIndex implements LogIndex {
   readonly #base: LogIndex
   readonly #filter = new IdFilter()
-  readonly #places = new Map<string, number>()
-  readonly #records = new Map<string, RecordEntry>()
+  #waiting: LogIndexChanges[] = []
+  #places: Map<string, number> | undefined
+  #records: Map<string, RecordEntry> | undefined
   #boundaries: Boundary[] = []
 
   constructor(base: SqliteChainStore) {
@@ -104,10 +106,18 @@ class BatchedIndex implements LogIndex {
 
   find(transactionId: Uint8Array): number | undefined {
     if (!this.#filter.mayHave(transactionId)) return undefined
+    this.#places ??= new Map(
+      this.#waiting.flatMap(({ transactions }) => transactions.map(({ id, index }) => [byteText(id), index] as const)),
+    )
     return this.#places.get(byteText(transactionId)) ?? this.#base.find(transactionId)
   }
 
   record(patient: Uint8Array, stream: Uint8Array, sequence: number): RecordEntry | undefined {
+    this.#records ??= new Map(
+      this.#waiting.flatMap(({ records }) =>
+        records.map((one) => [recordName(one.patient, one.stream, one.sequence), one.entry] as const),
+      ),
+    )
     return this.#records.get(recordName(patient, stream, sequence)) ?? this.#base.record(patient, stream, sequence)
   }
 
@@ -133,20 +143,18 @@ class BatchedIndex implements LogIndex {
     return this.#base.firstAnchoredBeyond(userchainIndex) ?? this.#boundaries.find(isBeyond)
   }
 
-  apply({ transactions, records, boundary }: LogIndexChanges): void {
-    for (const { id, index } of transactions) {
-      this.#filter.add(id)
-      this.#places.set(byteText(id), index)
-    }
-    for (const { patient, stream, sequence, entry } of records) {
-      this.#records.set(recordName(patient, stream, sequence), entry)
-    }
-    this.#boundaries.push(boundary)
+  apply(changes: LogIndexChanges): void {
+    for (const { id } of changes.transactions) this.#filter.add(id)
+    this.#waiting.push(changes)
+    this.#boundaries.push(changes.boundary)
+    if (changes.transactions.length > 0) this.#places = undefined
+    if (changes.records.length > 0) this.#records = undefined
   }
 
   clear(): void {
-    this.#places.clear()
-    this.#records.clear()
+    this.#waiting = []
+    this.#places = undefined
+    this.#records = undefined
     this.#boundaries = []
   }
 }
@@ -164,10 +172,14 @@ export class BatchedChainStore implements ChainStore {
   readonly #index: BatchedIndex
   #waiting: ChainChanges[] = []
   #transactions = 0
+  #flushedMs: number
+  readonly #nowMs: () => number
 
   /** Reads the ids of all transactions in the file, once. */
-  constructor(base: SqliteChainStore) {
+  constructor(base: SqliteChainStore, nowMs: () => number = Date.now) {
     this.#base = base
+    this.#nowMs = nowMs
+    this.#flushedMs = nowMs()
     this.#leaves = new BatchedLeaves(base.leaves, () => this.flush())
     this.#index = new BatchedIndex(base)
     this.leaves = this.#leaves
@@ -183,7 +195,8 @@ export class BatchedChainStore implements ChainStore {
     this.#leaves.apply(changes.leaves)
     this.#index.apply(changes.index)
     this.#transactions += changes.index.transactions.length + 1
-    if (this.#transactions >= transactionsWaitingMax) this.flush()
+    const isOld = this.#nowMs() - this.#flushedMs >= waitingMsMax
+    if (isOld || this.#transactions >= transactionsWaitingMax) this.flush()
   }
 
   /** Writes everything that waits, in one transaction. */
@@ -191,6 +204,7 @@ export class BatchedChainStore implements ChainStore {
     this.#base.applyAll(this.#waiting)
     this.#waiting = []
     this.#transactions = 0
+    this.#flushedMs = this.#nowMs()
     this.#leaves.clear()
     this.#index.clear()
   }

@@ -195,21 +195,21 @@ describe('BatchedChainStore', () => {
       flushed?.flush()
       base.close()
       base = sqlite()
-      flushed = new BatchedChainStore(base)
+      flushed = new BatchedChainStore(base, () => 0)
       return flushed
     })
   })
 
   it('leaves in the file whole blocks, the oldest ones, when it is lost', () => {
     const base = sqlite()
-    const store = new BatchedChainStore(base)
+    const store = new BatchedChainStore(base, () => 0)
     for (let height = 0; height < 3; height++) store.apply(changesOf(height))
     store.flush()
     const leaves = [...store.leaves.range(first, last)]
     for (let height = 3; height < 6; height++) store.apply(changesOf(height))
     expect(store.index.find(id(8))).toBe(12)
     base.close()
-    const again = new BatchedChainStore(sqlite())
+    const again = new BatchedChainStore(sqlite(), () => 0)
     expect(again.head()).toEqual(encodeCbor(2))
     expect([...again.leaves.range(first, last)]).toEqual(leaves)
     expect(again.index.find(id(4))).toBe(6)
@@ -222,7 +222,7 @@ describe('BatchedChainStore', () => {
 
   it('writes by itself when much waits', () => {
     const base = sqlite()
-    const store = new BatchedChainStore(base)
+    const store = new BatchedChainStore(base, () => 0)
     const transactions = Array.from({ length: 5000 }, (_, i) => ({ id: id(100_000 + i), index: i }))
     for (let height = 0; height < 2; height++) {
       const changes = changesOf(height)
@@ -238,5 +238,18 @@ describe('BatchedChainStore', () => {
     })
     expect(base.head()).toEqual(encodeCbor(2))
     expect(base.index.find(id(100_003))).toBe(3)
+  })
+
+  it('writes what has waited for a second', () => {
+    let nowMs = 0
+    const base = sqlite()
+    const store = new BatchedChainStore(base, () => nowMs)
+    store.apply(changesOf(0))
+    nowMs = 999
+    store.apply(changesOf(1))
+    expect(base.head()).toBeUndefined()
+    nowMs = 1000
+    store.apply(changesOf(2))
+    expect(base.head()).toEqual(encodeCbor(2))
   })
 })
