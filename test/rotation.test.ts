@@ -278,7 +278,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
     const { block } = node.seal()
     expect(canOpen(await openAll(world, node.person(), a, [last]), block)).toBe(true)
     expect(canOpen(await openAll(world, node.person(), b, [last]), block)).toBe(false)
-    world.commit(await node.iot())
+    world.commit(node.iot())
     vault.close()
   })
 
