@@ -32,12 +32,13 @@ const allowed: Record<string, readonly string[]> = {
   'packages/encoding': [],
   'packages/crypto': ['encoding'],
   'packages/chain': ['encoding', 'crypto'],
+  'packages/verify': ['encoding', 'chain'],
   'packages/diagnosis': ['encoding'],
   'packages/fhir': ['diagnosis'],
   'packages/runtime': ['encoding', 'crypto', 'chain'],
   'packages/audit': ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime'],
   services: ['encoding', 'crypto', 'chain', 'diagnosis', 'fhir', 'runtime', 'audit'],
-  cli: ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime', 'audit'],
+  cli: ['encoding', 'crypto', 'chain', 'verify', 'diagnosis', 'runtime', 'audit'],
 }
 
 function roomOf(path: string): string {

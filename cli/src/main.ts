@@ -36,8 +36,12 @@ const commands: Record<string, Entry> = {
     summary: 'every diagnosis by one version of an algorithm, from the ledgers alone',
     load: async () => (await import('./commands/recall.ts')).runRecall,
   },
+  dispute: {
+    summary: 'write one file that settles a dispute offline',
+    load: async () => (await import('./commands/dispute.ts')).runDispute,
+  },
   verify: {
-    summary: 'check a receipt, offline',
+    summary: 'check a receipt or a dispute bundle, offline',
     load: async () => (await import('./commands/verify.ts')).runVerify,
   },
   org: {

@@ -1,5 +1,5 @@
 /** The organisations change the ledger while it runs: real processes, root keys in files, and an audit across all of it. */
-import { copyFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditReport } from '@healthblock/audit/report'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -26,7 +26,7 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
 
   beforeAll(async () => {
     cluster = await TestCluster.start({ doctors: 1, patients: ['anna'], periodMs: 5_000 })
-    record = await writeRecord(cluster.root, { seconds: 120, rhythm: 'irregular' })
+    record = await writeRecord(cluster.root, { seconds: 200, rhythm: 'irregular' })
     roots = [0, 1, 2, 3].map((i) => join(cluster.dir, 'secrets', `organisation-${i}-root.key`))
   }, 180_000)
 
@@ -140,6 +140,44 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
     const { rules, height: later } = await show()
     expect(rules).toEqual([{ version: 2, from: height + 3 }])
     expect(later).toBeGreaterThanOrEqual(height + 3)
+  })
+
+  test('a dispute about the doctor is settled from one file, with no network', async () => {
+    const readings = await cluster.ok<{ transactionId: string; sequence: number }[]>('patient', 'readings', 'anna')
+    const { transactionId: granted } = await cluster.ok<{ transactionId: string }>(
+      'patient',
+      'grant',
+      'anna',
+      'doctor-a',
+    )
+    const [{ grant }] = (await cluster.ok<{ grant: string }[]>('patient', 'grants', 'anna')) as [{ grant: string }]
+    await stream()
+    const during = new Date().toISOString()
+    await stream()
+    await cluster.ok('patient', 'revoke', 'anna', 'doctor-a', '--wait')
+    await stream()
+    const after = new Date().toISOString()
+    await stream()
+    const keys = join(cluster.root, 'keys')
+    await cluster.ok('patient', 'disclose', 'anna', '--out', keys, '--from', '2020-01-01')
+    const file = join(cluster.root, 'dispute.json')
+    const first = readings[0] as { transactionId: string }
+    await cluster.ok(
+      ...(['dispute', '--out', file, '--transaction', granted, '--transaction', first.transactionId] as const),
+      ...(['--grant', `anna/${grant}`, '--at', during, '--at', after, '--disclose', keys] as const),
+    )
+    const genesis = join(cluster.dir, 'genesis.cbor')
+    const verified = await cluster.ok<{ answers: { answer: string }[]; opened: unknown[] }>(
+      'verify',
+      file,
+      '--genesis',
+      genesis,
+    )
+    expect(verified.answers.map(({ answer }) => answer)).toEqual(['in force', 'closed'])
+    expect(verified.opened.length).toBeGreaterThan(0)
+    const text = readFileSync(file, 'utf8')
+    writeFileSync(file, text.replace(`"at":${Date.parse(after)}`, `"at":${Date.parse(during)}`))
+    expect((await cluster.run('verify', file, '--genesis', genesis)).code).toBe(1)
   })
 
   test('a receipt of now verifies from genesis alone, and the audit replays everything without findings', async () => {

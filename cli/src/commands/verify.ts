@@ -1,50 +1,27 @@
-import { readFileSync } from 'node:fs'
-import { parseCheckpoint } from '@healthblock/chain/checkpoint'
 import { ChainError } from '@healthblock/chain/errors'
-import { ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
-import { receiptSizeBytesMax, verifyReceipt } from '@healthblock/chain/receipt'
-import { fromHex, toHex } from '@healthblock/encoding/bytes'
-import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
+import { toBase64 } from '@healthblock/encoding/bytes'
+import { type Trust, type VerifiedFile, verifyFile } from '@healthblock/verify/verify'
+import { type ExitCode, type Io, UsageError } from '../io.ts'
+import { readFileBytes } from '../ledger-subject.ts'
 import { parseOptions, takePositionals } from '../options.ts'
 
 const help = `Usage: ./healthblock verify FILE [--genesis FILE | --trust CHECKPOINT]
 
-Checks a receipt without a network: what it says, who cosigned it, and every proof in it.
+Checks a receipt or a dispute bundle without a network: what it says, who cosigned it, and every proof in it.
 
-  --genesis FILE      the ledger that you trust: the receipt must be of it
-  --trust CHECKPOINT  a file with a checkpoint of the ledger that you trust: the receipt must be of the same ledger
-                      (without either, the genesis file inside the receipt is believed: compare the ledger id yourself)
-  --json              {"ok","kind","steps","trust"}
+  --genesis FILE      the ledger that you trust: the file must be of it
+  --trust CHECKPOINT  a file with a checkpoint that you kept: the file must be of the same ledger, and a bundle's heads agree with it
+                      (without either, the genesis file inside is believed: compare the ledger id yourself)
+  --json              {"ok","kind","steps","trust"}, of a bundle also {"answers","opened"}
 
 Exit code 0 if everything holds, 1 if not.
 `
 
-function readFileBytes(path: string): Uint8Array {
-  try {
-    return new Uint8Array(readFileSync(path))
-  } catch (cause) {
-    throw new CommandError(`${path} cannot be read: ${(cause as Error).message}`, undefined, { cause })
-  }
-}
-
-/** The ledger id that the caller trusts; undefined if none was named. */
-function trustedLedger(genesis: string | undefined, trust: string | undefined): Uint8Array | undefined {
-  if (genesis !== undefined && trust !== undefined) throw new UsageError('takes --genesis or --trust, not both')
-  try {
-    if (genesis !== undefined) {
-      const bytes = readFileBytes(genesis)
-      parseGenesis(bytes)
-      return ledgerIdOf(bytes)
-    }
-    if (trust === undefined) return undefined
-    const { origin } = parseCheckpoint(new TextDecoder().decode(readFileBytes(trust)))
-    const id = /^healthblock\/([0-9a-f]{64})\/(userchain|docchain)$/.exec(origin)?.[1]
-    if (id === undefined) throw new CommandError(`${trust} is a checkpoint of another kind of log: ${origin}`)
-    return fromHex(id)
-  } catch (error) {
-    if (!(error instanceof ChainError)) throw error
-    throw new CommandError(`${genesis ?? trust}: ${error.message}`, undefined, { cause: error })
-  }
+/** What the caller believes. */
+function trusted(genesis: string | undefined, checkpoint: string | undefined): Trust {
+  if (genesis !== undefined && checkpoint !== undefined) throw new UsageError('takes --genesis or --trust, not both')
+  if (genesis !== undefined) return { genesis: readFileBytes(genesis) }
+  return checkpoint === undefined ? {} : { checkpoint: new TextDecoder().decode(readFileBytes(checkpoint)) }
 }
 
 /** `./healthblock verify`. */
@@ -55,31 +32,33 @@ export async function runVerify(args: string[], io: Io): Promise<ExitCode> {
     return 0
   }
   const [file] = takePositionals(positionals, ['FILE'])
-  const ledgerId = trustedLedger(values.genesis, values.trust)
-  const trust = ledgerId === undefined ? 'embedded' : 'pinned'
+  const trust = trusted(values.genesis, values.trust)
+  const word = values.genesis === undefined && values.trust === undefined ? 'embedded' : 'pinned'
   const bytes = readFileBytes(file)
   try {
-    if (bytes.length > receiptSizeBytesMax) throw new CommandError(`it is larger than any receipt`)
-    const verified = verifyReceipt(ledgerId === undefined ? { bytes } : { bytes, ledgerId })
-    const { kind, steps } = verified
-    if (values.json === true) io.stdout(`${JSON.stringify({ ok: true, kind, steps, trust })}\n`)
-    else {
+    const { kind, steps, ledgerId, answers, opened } = verifyFile(bytes, trust)
+    if (values.json === true) {
+      const more = kind === 'dispute' ? { answers, opened: opened.map(openedJson) } : {}
+      io.stdout(`${JSON.stringify({ ok: true, kind, steps, trust: word, ...more })}\n`)
+    } else {
       io.stdout(`${steps.map((step) => `  ok  ${step}\n`).join('')}`)
-      io.stdout(`the receipt (${kind}) holds\n`)
-      if (trust === 'embedded') {
-        io.stderr(
-          `believed: the genesis file inside; compare the ledger id ${toHex(verified.ledgerId)}, or name --genesis\n`,
-        )
+      io.stdout(`the ${kind === 'dispute' ? 'bundle' : `receipt (${kind})`} holds\n`)
+      if (word === 'embedded') {
+        io.stderr(`believed: the genesis file inside; compare the ledger id ${ledgerId}, or name --genesis\n`)
       }
     }
     return 0
   } catch (error) {
-    if (!(error instanceof ChainError || error instanceof CommandError)) throw error
+    if (!(error instanceof ChainError)) throw error
     const reason = error.message
     if (values.json === true) {
-      io.stdout(`${JSON.stringify({ ok: false, kind: null, steps: [], trust, reason })}\n`)
+      io.stdout(`${JSON.stringify({ ok: false, kind: null, steps: [], trust: word, reason })}\n`)
     }
     io.stderr(`healthblock verify: ${file} does not hold: ${reason}\n`)
     return 1
   }
+}
+
+function openedJson({ stream, sequence, data }: VerifiedFile['opened'][number]): Record<string, unknown> {
+  return { stream, sequence, data: toBase64(data) }
 }

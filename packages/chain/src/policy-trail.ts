@@ -21,6 +21,7 @@ import { leafHash, verifyInclusion } from './merkle.ts'
 import { logPolicyOf } from './policy.ts'
 import { encodeProof, parseProof } from './proof.ts'
 import { parseSealLeaf } from './seal.ts'
+import type { PolicyStore } from './tables.ts'
 import { type ChainName, leafKind, parseTransactionLeaf } from './transaction.ts'
 
 /** One step, as receipts carry it. */
@@ -67,13 +68,16 @@ export class PolicyTrail {
   readonly #policies: Record<ChainName, LogPolicy>[]
   /** Node keys by account (hex), of each policy. */
   readonly #nodeKeys: ReadonlyMap<string, Uint8Array>[]
+  /** Store keys by account (hex), of all policies. */
+  readonly #storeKeys = new Map<string, Uint8Array[]>()
   /** Index of the `govern` that set each policy; -1 for that of genesis. */
   readonly #governIndices = [-1]
   readonly #passed: Passed[] = []
 
   constructor(genesis: Genesis) {
     this.genesis = genesis
-    const { nodes } = genesisAccounts(genesis)
+    const { nodes, stores } = genesisAccounts(genesis)
+    for (const [position, [, key]] of genesis.body.stores.entries()) this.#addStore(stores[position] as Uint8Array, key)
     this.#nodeKeys = [
       new Map(genesis.body.nodes.map(([, node], position) => [toHex(nodes[position] as Uint8Array), node])),
     ]
@@ -126,6 +130,16 @@ export class PolicyTrail {
   /** Key with which a node of the newest policy signs its answers; undefined for anybody else. */
   nodeKeyOf(account: Uint8Array): Uint8Array | undefined {
     return this.#nodeKeys.at(-1)?.get(toHex(account))
+  }
+
+  /** Keys with which a store signed its receipts under some policy of the trail. */
+  storeKeysOf(account: Uint8Array): readonly Uint8Array[] {
+    return this.#storeKeys.get(toHex(account)) ?? []
+  }
+
+  #addStore(account: Uint8Array, key: Uint8Array): void {
+    const known = this.#storeKeys.get(toHex(account)) ?? []
+    if (!known.some((one) => equalBytes(one, key))) this.#storeKeys.set(toHex(account), [...known, key])
   }
 
   /** True if the trail has a step for this leaf. */
@@ -218,6 +232,7 @@ export class PolicyTrail {
       if (policy === undefined) throw fail('not a policy')
       this.#policies.push({ userchain: logPolicyOf(policy, 'userchain'), docchain: logPolicyOf(policy, 'docchain') })
       this.#nodeKeys.push(new Map(policy.nodes.map(([, account, node]) => [toHex(account), node])))
+      for (const [, account, key] of policy.stores) this.#addStore(account, key)
       this.#governIndices.push(index)
       this.#passed.push({ step, chain, k: this.#policies.length - 1, index, size, root })
       return
@@ -232,12 +247,14 @@ export class PolicyTrail {
 }
 
 /** What a policy-setting `govern` sets; undefined for any other leaf. */
-function policyOf(leaf: Uint8Array): { q: number; nodes: PolicyNodes; ranks: number[] } | undefined {
+function policyOf(
+  leaf: Uint8Array,
+): { q: number; nodes: PolicyNodes; ranks: number[]; stores: readonly PolicyStore[] } | undefined {
   if (leafKind(leaf) !== 'transaction') return undefined
   const { body } = parseTransactionLeaf(leaf)
   if (body.t !== 'govern' || body.act !== governActs.policy) return undefined
-  const { q, nodes } = parseGovernArgument(governActs.policy, body.arg)
-  return { q, nodes: nodes.map(([, ...node]) => node), ranks: nodes.map(([rank]) => rank) }
+  const { q, nodes, stores } = parseGovernArgument(governActs.policy, body.arg)
+  return { q, nodes: nodes.map(([, ...node]) => node), ranks: nodes.map(([rank]) => rank), stores }
 }
 
 type PolicyNodes = Parameters<typeof logPolicyOf>[0]['nodes']

@@ -9,7 +9,7 @@ import { PolicyTrail } from '@healthblock/chain/policy-trail'
 import { parseProof, verifyProof } from '@healthblock/chain/proof'
 import { parseTrail, verifyReceipt } from '@healthblock/chain/receipt'
 import { parseSealLeaf } from '@healthblock/chain/seal'
-import { verifyStateProof } from '@healthblock/chain/state-tree'
+import { type StateProof, verifyStateProof } from '@healthblock/chain/state-tree'
 import {
   parseStatement,
   ruleOfText,
@@ -19,16 +19,18 @@ import {
 } from '@healthblock/chain/statement'
 import { type ChainName, chains } from '@healthblock/chain/transaction'
 import { concatBytes, equalBytes, fromBase64, toBase64Url, toHex } from '@healthblock/encoding/bytes'
-import { type CborValue, decodeCbor, decodeCborAt, encodeCbor } from '@healthblock/encoding/cbor'
+import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { isRuntimeError, messageOf, RuntimeError } from './errors.ts'
 import { type HttpAnswer, misbehaved, openStream, sendRequest } from './http-client.ts'
+import { type BlockFrame, blocksSizeBytesMax, parseFrame, parseFrames, readEvents } from './ledger-frames.ts'
 import { type QuarantineEvent, Sources } from './sources.ts'
+
+export type { BlockFrame } from './ledger-frames.ts'
 
 /** Most transactions of one submission, and most ids of one question. */
 export const submissionCountMax = 256
 /** Most bytes of one submission. */
 export const submissionSizeBytesMax = 1024 * 1024
-const blocksSizeBytesMax = 8 * 1024 * 1024
 const smallSizeBytesMax = 1024 * 1024
 /** A stream says something at least every 15 s. */
 const streamSilenceMsMax = 45_000
@@ -84,17 +86,6 @@ export type Answer =
   | ({ readonly status: 'refused' } & SignedRefusal)
   | { readonly status: 'deferred'; readonly missing: string; readonly height: number; readonly evidence: Uint8Array }
 
-/** A block as a node serves it; not verified. */
-export interface BlockFrame {
-  readonly height: number
-  /** Index of its first leaf. */
-  readonly firstIndex: number
-  /** The SEAL last. */
-  readonly leaves: readonly Uint8Array[]
-  /** The newest published checkpoint, in the last frame of a page and in each of a stream. */
-  readonly checkpoint?: string
-}
-
 /** A page of blocks and where it came from. */
 export interface BlockPage {
   readonly url: string
@@ -106,6 +97,18 @@ export interface VerifiedState {
   readonly height: number
   readonly size: number
   /** Absent: it is proved that the key has no value. */
+  readonly value?: Uint8Array
+  readonly checkpoint: VerifiedCheckpoint
+}
+
+/** A verified record of the state and what proves it. */
+export interface ProvedState {
+  readonly height: number
+  /** Index of the SEAL. */
+  readonly index: number
+  /** The SEAL's leaf. */
+  readonly seal: Uint8Array
+  readonly proof: StateProof
   readonly value?: Uint8Array
   readonly checkpoint: VerifiedCheckpoint
 }
@@ -348,6 +351,19 @@ export class LedgerClient {
     return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
   }
 
+  /**
+   * As `state`, with what proves it to others: the SEAL at `index` under whose state root `proof` holds.
+   *
+   * @returns `value` absent: the key is proved to have none.
+   */
+  async provedState(chain: ChainName, key: Uint8Array, options: Awaitable = {}): Promise<ProvedState> {
+    return this.sources.attempt(async (url) => {
+      const path = `/v1/${chain}/state?key=${toBase64Url(key)}`
+      const { bytes } = await this.#call(url, path, { token: true, signal: options.signal })
+      return this.#onTrail(url, () => this.#provedStateOf(chain, key, parseJson(bytes)))
+    })
+  }
+
   /** What a node says of its head (SPEC §1): for people and for status, not verified. */
   async head(
     chain: ChainName,
@@ -526,6 +542,11 @@ export class LedgerClient {
   }
 
   #stateOf(chain: ChainName, key: Uint8Array, json: Record<string, unknown>): VerifiedState {
+    const { height, index, value, checkpoint } = this.#provedStateOf(chain, key, json)
+    return { height, size: index + 1, checkpoint, ...(value === undefined ? {} : { value }) }
+  }
+
+  #provedStateOf(chain: ChainName, key: Uint8Array, json: Record<string, unknown>): ProvedState {
     const seal = fromBase64(textOf(json.seal))
     const { policy } = this.trail.verify(chain, parseProof(textOf(json.inclusion)).checkpoint)
     const proved = verifyProof({ proof: textOf(json.inclusion), leaf: seal, origin: this.origin(chain), policy })
@@ -540,7 +561,7 @@ export class LedgerClient {
     const value = json.value === null || json.value === undefined ? undefined : fromBase64(textOf(json.value))
     verifyStateProof({ key, value, proof, root })
     const { index, ...checkpoint } = proved
-    return { height, size: index + 1, checkpoint, ...(value === undefined ? {} : { value }) }
+    return { height, index, seal, proof, checkpoint, ...(value === undefined ? {} : { value }) }
   }
 }
 
@@ -581,46 +602,4 @@ function parseJson(bytes: Uint8Array): Record<string, unknown> {
   const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   if (typeof value !== 'object' || value === null) throw new TypeError('no object')
   return value as Record<string, unknown>
-}
-
-/** Reads one frame `[height, i0, [leaf…], checkpoint]`. */
-function parseFrame(value: CborValue): BlockFrame {
-  if (!Array.isArray(value) || value.length !== 4) throw new TypeError('not a frame')
-  const [height, firstIndex, leaves, checkpoint] = value
-  if (typeof height !== 'number' || typeof firstIndex !== 'number' || !Array.isArray(leaves))
-    throw new TypeError('not a frame')
-  if (!(checkpoint instanceof Uint8Array) || leaves.length === 0) throw new TypeError('not a frame')
-  if (!leaves.every((leaf) => leaf instanceof Uint8Array)) throw new TypeError('a leaf is not bytes')
-  const frame = { height, firstIndex, leaves }
-  return checkpoint.length === 0 ? frame : { ...frame, checkpoint: new TextDecoder().decode(checkpoint) }
-}
-
-function parseFrames(bytes: Uint8Array): BlockFrame[] {
-  const frames: BlockFrame[] = []
-  for (let offset = 0; offset < bytes.length; ) {
-    const { value, end } = decodeCborAt(bytes, offset)
-    frames.push(parseFrame(value))
-    offset = end
-  }
-  return frames
-}
-
-/** The `data` of each server-sent event; `onBytes` is told of every sign of life. */
-async function* readEvents(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  onBytes: () => void,
-): AsyncGenerator<string> {
-  const decoder = new TextDecoder()
-  let rest = ''
-  for (let read = await reader.read(); !read.done; read = await reader.read()) {
-    onBytes()
-    rest += decoder.decode(read.value, { stream: true })
-    if (rest.length > 2 * blocksSizeBytesMax) throw new TypeError('an endless event')
-    for (let end = rest.indexOf('\n\n'); end !== -1; end = rest.indexOf('\n\n')) {
-      const lines = rest.slice(0, end).split('\n')
-      rest = rest.slice(end + 2)
-      const data = lines.filter((line) => line.startsWith('data:')).map((line) => line.slice(5).trim())
-      if (data.length > 0) yield data.join('')
-    }
-  }
 }

@@ -1,0 +1,453 @@
+import { sha256 } from '@healthblock/crypto/hash'
+import { deriveNode, epochKeyFrom, treeDepth } from '@healthblock/crypto/key-tree'
+import { payloadKinds, sealPayload } from '@healthblock/crypto/payload'
+import { encodeUtf8 } from '@healthblock/encoding/bytes'
+import { describe, expect, it, test } from 'vitest'
+import { Consortium } from './consortium.test-support.ts'
+import { type Dispute, type DisputePart, encodeDispute, parseDispute, verifyDispute } from './dispute.ts'
+import { type GovernedNode, governActs } from './governing.ts'
+import { PolicyTrail } from './policy-trail.ts'
+import { encodeProof, parseProof } from './proof.ts'
+import { acceptedFlips, b8, b16, bytesOf, keyOf, sampleGenesis } from './sample.test-support.ts'
+import { signStatement } from './statement.ts'
+import { userTables } from './tables.ts'
+import type { ChainName, Transaction, TransactionBody, TransactionSigner } from './transaction.ts'
+
+const hourMs = 3_600_000
+const ecg = b8('ecg')
+const gid = b16('grant')
+const otherGid = b16('another')
+
+/** A grant, a reading whose block is disclosed, a diagnosis, the revocation, a change of policy, and the bundle about all of it. */
+function story() {
+  const world = new Consortium()
+  const { ledgerId } = world.genesis
+  const trail = new PolicyTrail(world.genesis)
+  const [registered] = [world.post('userchain', world.registration('patient', 1), world.registration('doctor', 2))]
+  const [patient, doctor] = registered.transactions.map(({ id }) => id) as [Uint8Array, Uint8Array]
+  const slot = Math.floor(world.nowMs / hourMs)
+  const sign = (chain: ChainName, body: TransactionBody, ...signers: TransactionSigner[]): Transaction =>
+    world.sign(chain, body, signers)
+  const byPatient = { account: patient, key: 1, signingKey: keyOf('op patient') }
+  const byRoot = { account: patient, key: 0, signingKey: keyOf('root patient') }
+  const organisation = world.organisations[0] as Uint8Array
+  const { start } = world.genesis.body
+  const licence = { doctor, state: 1, from: start, to: start + 365 * 24 * hourMs }
+  world.post(
+    'userchain',
+    world.byOrganisation('userchain', { v: 1, t: 'licence', ...world.consent(organisation), ...licence }),
+    sign(
+      'userchain',
+      {
+        v: 1,
+        t: 'device',
+        ...world.consent(patient),
+        dev: b16('device'),
+        act: 1,
+        streams: [ecg],
+        cert: bytesOf('cert'),
+      },
+      byPatient,
+    ),
+  )
+  const seen = () => {
+    const { size, root } = world.ledger.head('userchain')
+    return [size, root] as const
+  }
+  const key = { v: 1, t: 'key', first: slot, cut: [], close: [], open: [], env: [] } as const
+  const until = world.nowMs + 24 * hourMs
+  const granted = world.post(
+    'userchain',
+    sign(
+      'userchain',
+      {
+        ...{ ...key, ...world.consent(patient), gen: 1, open: [[gid, doctor, [ecg], slot, until, 3, 1]] },
+        ...{ env: [[gid, 1, bytesOf('envelope', 1472)]], why: 1, seen: seen() },
+      },
+      byRoot,
+      byPatient,
+    ),
+  )
+  const root = { depth: 0, index: 0, key: bytesOf('root of the tree') }
+  const leaf = deriveNode(root, { depth: treeDepth, index: 0 })
+  const record = { ledgerId, owner: patient, writer: patient, stream: ecg, generation: 1, epoch: slot, sequence: 1 }
+  const { block } = sealPayload({
+    ...{ kind: payloadKinds.data, ...record },
+    epochKey: epochKeyFrom({ nodes: [leaf], first: slot, epoch: slot }),
+    plaintext: encodeUtf8('the reading'),
+    sizeBytes: 1024,
+  })
+  const cid = sha256(block)
+  const read = world.post(
+    'userchain',
+    sign('userchain', { v: 1, t: 'iot', a: patient, r: [[ecg, 1, 1, slot, 0, 1024, cid]] }, byPatient),
+  )
+  const diagnosed = world.post(
+    'docchain',
+    sign(
+      'docchain',
+      {
+        ...{
+          v: 1,
+          t: 'diagnosis',
+          a: doctor,
+          pat: patient,
+          g: gid,
+          basis: seen(),
+          in: [[ecg, 1, 1]],
+          gen: 1,
+          epoch: slot,
+        },
+        ...{ seq: 1, alg: new Uint8Array(32), cid: bytesOf('finding'), len: 16_384 },
+      },
+      { account: doctor, key: 1, signingKey: keyOf('op doctor') },
+    ),
+  )
+  const revoked = world.post(
+    'userchain',
+    sign(
+      'userchain',
+      { ...key, ...world.consent(patient), gen: 2, cut: [[ecg, 1, 1]], close: [gid], why: 2, seen: seen() },
+      byPatient,
+    ),
+  )
+  const later = world.post('userchain', world.registration('somebody', 1))
+  const policy = world.policy((argument) => {
+    const [rank, org, account, node, ulog, ucos, dlog, dcos] = argument.nodes[1] as GovernedNode
+    const fresh = keyOf('userchain cosigner 1 again').publicKey
+    argument.nodes = argument.nodes.with(1, [rank, org, account, node, ulog, fresh, dlog, dcos])
+    argument.last = [[ucos, 2]]
+  })
+  trail.extend(world.step('userchain', world.post('userchain', world.govern(governActs.policy, policy)).firstIndex))
+  const newest = world.post('userchain', world.registration('the newest', 1))
+  const notes = {
+    userchain: world.checkpoint('userchain', [{ rank: 0 }, { rank: 1, name: '1 again' }, { rank: 2 }]),
+    docchain: world.checkpoint('docchain'),
+  }
+  const part = (chain: ChainName, index: number): DisputePart => {
+    const entry = world.logs[chain].entry(index, notes[chain])
+    const { note } = trail.receiptForm(chain, notes[chain])
+    return { chain, leaf: entry.leaf, proof: encodeProof({ index, hashes: entry.hashes, checkpoint: note }) }
+  }
+  const end = (pending: { head: { size: number } }) => pending.head.size - 1
+  const state = [gid, otherGid].map((one) => {
+    const stateKey = userTables.grant.key(patient, one)
+    const { value, proof } = world.ledger.prove('userchain', stateKey)
+    return value === undefined ? { key: stateKey, proof } : { key: stateKey, proof, value }
+  })
+  const statement = {
+    v: 1,
+    cid,
+    size: 1024,
+    ms: read.head.ms,
+    store: world.policy().stores[0]?.[1] as Uint8Array,
+  } as const
+  const dispute: Dispute = {
+    genesis: world.genesis.bytes,
+    parts: [
+      part('userchain', granted.firstIndex),
+      part('userchain', end(granted)),
+      part('userchain', read.firstIndex),
+      part('userchain', end(read)),
+      part('userchain', end(revoked)),
+      part('userchain', end(later)),
+      { ...part('userchain', end(newest)), state },
+      part('docchain', diagnosed.firstIndex),
+      part('docchain', end(diagnosed)),
+    ],
+    questions: [
+      { at: read.head.ms, patient, gid },
+      { at: revoked.head.ms + 1, patient, gid },
+      { at: newest.head.ms, patient, gid: otherGid },
+    ],
+    storage: [signStatement({ name: 'storage', statement, ledgerId, signingKey: keyOf('store 0') })],
+    disclosed: [{ block, first: slot, nodes: [[leaf.depth, leaf.index, leaf.key]] }],
+    trail: trail.steps,
+  }
+  return {
+    world,
+    dispute,
+    patient,
+    doctor,
+    cid,
+    slot,
+    leaf,
+    part,
+    end,
+    granted,
+    read,
+    revoked,
+    later,
+    newest,
+    statement,
+    notes,
+  }
+}
+
+const told = story()
+const { world, dispute, part, end } = told
+const { ledgerId } = world.genesis
+const bytes = encodeDispute(dispute)
+const check = (changed: Dispute) => verifyDispute({ bytes: encodeDispute(changed), ledgerId })
+const parts = dispute.parts as DisputePart[]
+
+describe('a bundle', () => {
+  it('answers its questions, step by step, from genesis alone', () => {
+    const { answers, opened, transactions, steps } = verifyDispute({ bytes, ledgerId })
+    expect(answers.map(({ answer }) => answer)).toEqual(['in force', 'closed', 'no such grant'])
+    expect(opened.map(({ data }) => new TextDecoder().decode(data))).toEqual(['the reading'])
+    expect(transactions.map(({ transaction }) => transaction.body.t)).toEqual(['key', 'iot', 'diagnosis'])
+    const words = steps.join('\n')
+    for (const part of [
+      '(diagnosis) is at index',
+      'by the quorum until then',
+      'is a grant to',
+      'there is no record [grant',
+      'had block',
+    ]) {
+      expect(words).toContain(part)
+    }
+  })
+
+  it('agrees with a checkpoint that the reader kept, and with no other of its size', () => {
+    const { size, root } = world.ledger.head('docchain')
+    const kept = verifyDispute({ bytes, ledgerId, heads: [{ chain: 'docchain', size, root }] })
+    expect(kept.steps.join('\n')).toContain('the checkpoint that you keep')
+    const other = { chain: 'docchain', size, root: bytesOf('another history') } as const
+    expect(() => verifyDispute({ bytes, ledgerId, heads: [other] })).toThrow('another root of the same size')
+    expect(() => verifyDispute({ bytes, ledgerId: sampleGenesis(5, 3).ledgerId })).toThrow('of another ledger')
+  })
+
+  it('is refused with a flipped bit anywhere', () => {
+    const flips = acceptedFlips(bytes, (flipped) => verifyDispute({ bytes: flipped, ledgerId }), { step: 613 })
+    expect(flips).toEqual([])
+  })
+
+  it('of one question alone needs nothing else', () => {
+    const few = {
+      ...dispute,
+      parts: parts.slice(6, 7),
+      questions: dispute.questions.slice(2),
+      storage: [],
+      disclosed: [],
+    }
+    expect(check(few).answers).toHaveLength(1)
+    const expired = { ...dispute.questions[2], at: 0, gid } as Dispute['questions'][number]
+    expect(() => check({ ...few, questions: [expired] })).toThrow('no SEAL of a block at or before that time')
+  })
+})
+
+/** A part with another checkpoint or place in its proof text. */
+function reproved(one: DisputePart, change: Partial<ReturnType<typeof parseProof>>): DisputePart {
+  return { ...one, proof: encodeProof({ ...parseProof(one.proof), ...change }) }
+}
+
+function withPart(position: number, change: (one: DisputePart) => DisputePart): Dispute {
+  return { ...dispute, parts: parts.map((one, i) => (i === position ? change(one) : one)) }
+}
+
+const state = parts[6]?.state as NonNullable<DisputePart['state']>
+const [present, absent] = state as [(typeof state)[number], (typeof state)[number]]
+const withState = (changed: DisputePart['state']) =>
+  withPart(6, ({ chain, leaf, proof }) =>
+    changed === undefined ? { chain, leaf, proof } : { chain, leaf, proof, state: changed },
+  )
+const without = (...positions: number[]) => ({ ...dispute, parts: parts.filter((_, i) => !positions.includes(i)) })
+const question = dispute.questions[0] as Dispute['questions'][number]
+const [receipt] = dispute.storage as [Dispute['storage'][number]]
+const [disclosure] = dispute.disclosed as [Dispute['disclosed'][number]]
+const restated = (change: object, key = 'store 0') => ({
+  ...dispute,
+  storage: [
+    signStatement({ name: 'storage', statement: { ...told.statement, ...change }, ledgerId, signingKey: keyOf(key) }),
+  ],
+})
+const checkpointOf = (by: readonly { rank: number; name?: string }[], at?: { size?: number; root?: Uint8Array }) =>
+  world.checkpoint('userchain', by, at)
+const good = [{ rank: 0 }, { rank: 1, name: '1 again' }, { rank: 2 }]
+
+/** What a forger may try, and what he is told. */
+const forgeries: [string, () => Dispute, string][] = [
+  ['no part at all', () => ({ ...dispute, parts: [] }), 'part: there is none'],
+  [
+    'another leaf',
+    () => withPart(0, (one) => ({ ...one, leaf: parts[2]?.leaf as Uint8Array })),
+    'the inclusion proof does not hold',
+  ],
+  [
+    'another place in the log',
+    () => withPart(0, (one) => reproved(one, { index: parseProof(one.proof).index + 1 })),
+    'the inclusion proof does not hold',
+  ],
+  [
+    'a hash less',
+    () => withPart(0, (one) => reproved(one, { hashes: parseProof(one.proof).hashes.slice(1) })),
+    'the inclusion proof does not hold',
+  ],
+  [
+    'extra data in a proof',
+    () => withPart(0, (one) => reproved(one, { extra: bytesOf('extra') })),
+    'the proof has extra data',
+  ],
+  [
+    'too few cosignatures',
+    () => withPart(0, (one) => reproved(one, { checkpoint: checkpointOf(good.slice(1)) })),
+    'too few cosignatures',
+  ],
+  [
+    'cosignatures of the replaced key',
+    () => withPart(0, (one) => reproved(one, { checkpoint: checkpointOf([{ rank: 0 }, { rank: 1 }, { rank: 2 }]) })),
+    'too few cosignatures',
+  ],
+  [
+    'one cosignature too many',
+    () => withPart(0, (one) => reproved(one, { checkpoint: checkpointOf([...good, { rank: 3 }]) })),
+    'signature lines',
+  ],
+  [
+    'a made-up root',
+    () => withPart(0, (one) => reproved(one, { checkpoint: checkpointOf(good, { root: bytesOf('made up') }) })),
+    'the inclusion proof does not hold',
+  ],
+  [
+    'a checkpoint of the other log',
+    () => withPart(0, (one) => reproved(one, { checkpoint: told.notes.docchain })),
+    'another log',
+  ],
+  ['a transaction of the other chain', () => withPart(7, (one) => ({ ...one, chain: 'userchain' })), 'another log'],
+  [
+    'parts out of order',
+    () => ({ ...dispute, parts: [parts[1], parts[0], ...parts.slice(2)] as DisputePart[] }),
+    'not in ascending order',
+  ],
+  ['a part twice', () => ({ ...dispute, parts: [parts[0], ...parts] as DisputePart[] }), 'not in ascending order'],
+  [
+    'docchain before userchain',
+    () => ({ ...dispute, parts: [...parts.slice(7), ...parts.slice(0, 7)] }),
+    'userchain comes first',
+  ],
+  [
+    'a SEAL of no use',
+    () => ({ ...dispute, parts: [...parts.slice(0, 6), part('userchain', end(told.newest) - 2), ...parts.slice(6)] }),
+    'a SEAL that is of no use',
+  ],
+  ['no trail', () => ({ ...dispute, trail: [] }), 'too few cosignatures'],
+  [
+    'a step of the trail twice',
+    () => ({ ...dispute, trail: [...dispute.trail, ...dispute.trail] }),
+    'too few cosignatures',
+  ],
+  [
+    'a step that nothing needs',
+    () => ({ ...dispute, parts: parts.slice(7), questions: [], storage: [], disclosed: [] }),
+    'a step that no part needs',
+  ],
+  [
+    'state proofs beside a transaction',
+    () => withPart(2, (one) => ({ ...one, state })),
+    'proofs belong to SEALs alone',
+  ],
+  ['an empty list of state proofs', () => withState([]), 'an empty list'],
+  [
+    'a grant that is called open',
+    () => withState([{ ...present, value: present.value?.slice(0, -3) as Uint8Array }, absent]),
+    'does not have this value',
+  ],
+  [
+    'a grant that is called absent',
+    () => withState([{ key: present.key, proof: present.proof }, absent]),
+    'the key has a value',
+  ],
+  [
+    'an absent grant with a value',
+    () => withState([present, { ...absent, value: present.value as Uint8Array }]),
+    'does not have this value',
+  ],
+  ['a question without its grant', () => withState([absent]), 'no proof of this grant'],
+  [
+    'a question about a grant of nobody',
+    () => ({ ...dispute, questions: [{ ...question, gid: b16('nobody') }] }),
+    'no proof of this grant',
+  ],
+  [
+    'a time before every SEAL',
+    () => ({ ...dispute, questions: [{ ...question, at: 1 }] }),
+    'no SEAL of a block at or before that time',
+  ],
+  [
+    'a time beyond the proof',
+    () => ({ ...dispute, questions: [{ ...question, at: told.newest.head.ms + 1 }] }),
+    'lies beyond what is proved',
+  ],
+  ['the block after that time left out', () => without(5), 'the block after that time is missing'],
+  [
+    'the time moved past the next block',
+    () => ({
+      ...dispute,
+      parts: parts.filter((_, i) => i !== 4),
+      questions: [{ ...question, at: told.revoked.head.ms }],
+    }),
+    'the block after that time is missing',
+  ],
+  [
+    'a proof of the grant from before',
+    () => ({ ...dispute, parts: [...parts.slice(0, 3), { ...(parts[3] as DisputePart), state }, ...parts.slice(4)] }),
+    'the root differs',
+  ],
+  ['a storage receipt of nobody', () => restated({}, 'store 9'), 'not signed by a store of the ledger'],
+  [
+    'a storage receipt of another store',
+    () => restated({ store: bytesOf('another store') }),
+    'not signed by a store of the ledger',
+  ],
+  [
+    'a storage receipt about another block',
+    () => restated({ cid: bytesOf('another block') }),
+    'about a block that no transaction here names',
+  ],
+  [
+    'another size in a storage receipt',
+    () => ({ ...dispute, storage: [{ ...receipt, signature: receipt.signature.toReversed() }] }),
+    'not signed by a store of the ledger',
+  ],
+  [
+    'another block',
+    () => ({ ...dispute, disclosed: [{ ...disclosure, block: disclosure.block.toReversed() }] }),
+    'a block that no record here names',
+  ],
+  [
+    'another key',
+    () => ({ ...dispute, disclosed: [{ ...disclosure, nodes: [[20, 0, bytesOf('another key')]] }] }),
+    'the keys do not open the block',
+  ],
+  [
+    'a key of another epoch',
+    () => ({ ...dispute, disclosed: [{ ...disclosure, first: disclosure.first + 1 }] }),
+    'the keys do not open the block',
+  ],
+  ['no key', () => ({ ...dispute, disclosed: [{ ...disclosure, nodes: [] }] }), 'the keys do not open the block'],
+  ['another genesis', () => ({ ...dispute, genesis: sampleGenesis(5, 3).bytes }), 'of another ledger'],
+]
+
+test('a forger has at least thirty ways, and none works', () => {
+  expect(forgeries.length).toBeGreaterThanOrEqual(30)
+})
+
+test.each(forgeries)('%s: refused', (_name, forge, reason) => {
+  let message = ''
+  try {
+    check(forge())
+  } catch (error) {
+    message = (error as Error).message
+  }
+  expect(message).toContain(reason)
+})
+
+test('other JSON than the canonical is refused', () => {
+  const text = new TextDecoder().decode(bytes)
+  for (const other of [` ${text}`, `${text}\n`, text.replace('"v":1', '"v":2'), text.replace('"v":1', '"v":1,"w":0')]) {
+    expect(() => parseDispute(encodeUtf8(other))).toThrow(
+      expect.objectContaining({ detail: expect.objectContaining({ code: 'ERR_RECEIPT_FORMAT' }) }),
+    )
+  }
+})
