@@ -4,6 +4,7 @@ import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { annotateEcg, annotateIntervals, type EcgLead, parseIntervals } from '@healthblock/diagnosis/annotate'
 import { classifyEcg } from '@healthblock/diagnosis/classify'
+import { measureTrends } from '@healthblock/diagnosis/trends'
 import { type Annotation, decodeSignal, encodeAnnotations, isBeat, parseHeader } from '@healthblock/diagnosis/wfdb'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseCount, parseOptions, takePositionals } from '../options.ts'
@@ -12,6 +13,7 @@ const help = `Usage:
   ./healthblock ecg annotate RECORD --out DIR [--channel N]    writes WFDB annotations DIR/<name>.hb
   ./healthblock ecg rhythm --rr FILE[.gz] --rate HZ --out FILE lines "start RR_seconds end"; writes rhythm changes
   ./healthblock ecg classify RECORD...                         one JSON object a line: record, label (N A O ~), probabilities
+  ./healthblock ecg trends RECORD                              one JSON object a line, for each five minutes: rate and its variability, breaths, ST level
 
 RECORD is the path of a WFDB record without its extension. Channels count from 0; without --channel the first ECG lead is taken,
 and the second where the first falls silent. --json for all.
@@ -146,7 +148,15 @@ async function classify(args: string[], io: Io): Promise<ExitCode> {
   return exit
 }
 
-const actions = { annotate, rhythm, classify } as const
+async function trends(args: string[], io: Io): Promise<ExitCode> {
+  const { positionals } = parseOptions(args, {})
+  const [record] = takePositionals(positionals, ['RECORD'])
+  const [lead] = await readLeads(record, undefined)
+  for (const trend of within(record, () => measureTrends(lead))) io.stdout(`${JSON.stringify({ record, ...trend })}\n`)
+  return 0
+}
+
+const actions = { annotate, rhythm, classify, trends } as const
 
 /** `./healthblock ecg`. */
 export async function runEcg(args: string[], io: Io): Promise<ExitCode> {
@@ -156,6 +166,6 @@ export async function runEcg(args: string[], io: Io): Promise<ExitCode> {
     return 0
   }
   if (name === undefined || !Object.hasOwn(actions, name))
-    throw new UsageError('needs one of annotate, rhythm, classify')
+    throw new UsageError('needs one of annotate, rhythm, classify, trends')
   return actions[name as keyof typeof actions](rest, io)
 }
