@@ -11,7 +11,7 @@ export const fuzzMs = Number(process.env.FUZZ_SECONDS ?? 0.15) * 1000
 export const fuzzSeed = Number(process.env.FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 31))
 
 /** A call that takes longer counts as a hang; a machine that is busy may take a while for anything. */
-const hangMs = 5_000
+const hangMs = 60_000
 /** What a parser may leave behind in memory, after a collection: tables of known size, no more. */
 const growthBytesMax = 48 * 1024 * 1024
 const inputBytesMax = 300_000
