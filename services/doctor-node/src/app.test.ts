@@ -247,13 +247,14 @@ describe('a doctor node', () => {
     other.record(1, { spoil: (block) => block.map((byte, i) => (i === 128 + 7 ? byte ^ 1 : byte)) })
     other.record(1, { spoil: (block) => block.map((byte, i) => (i === 5_000 ? byte ^ 1 : byte)) })
     other.record(1, { text: 'no batch at all' })
+    other.record(1, { unit: 'uv' })
     other.record(1)
     const name = toHex(other.account)
     const list = await node.diagnosesWhen((all) => all.some((one) => one.patient === name))
     const own = list.filter((one) => one.patient === name)
     expect(own.flatMap((one) => one.in.map(({ from, to }) => [from, to]))).toEqual([
       [1, 1],
-      [5, 5],
+      [6, 6],
     ])
     const reports = network.accounting.received
       .map((leaf) => parseTransactionLeaf(leaf).body)
@@ -263,7 +264,7 @@ describe('a doctor node', () => {
     expect(told.sort((a, b) => a[1] - b[1])).toEqual([
       [3, 2, 2],
       [4, 3, 3],
-      [5, 4, 4],
+      [5, 4, 5],
     ])
     expect(await node.get(`/v1/readings?patient=${name}`)).toHaveLength(2)
   })

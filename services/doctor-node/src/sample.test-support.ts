@@ -286,7 +286,12 @@ export class TestPatient {
   /** Records batches of generated ECG, ten seconds each, in one transaction; `spoil` changes a block before it is stored. */
   record(
     count: number,
-    options: { rhythm?: 'regular' | 'fast'; spoil?: (block: Uint8Array) => Uint8Array | undefined; text?: string } = {},
+    options: {
+      rhythm?: 'regular' | 'fast'
+      spoil?: (block: Uint8Array) => Uint8Array | undefined
+      text?: string
+      unit?: string
+    } = {},
   ): Uint8Array[] {
     const { history, blocks } = this.network
     const { ledgerId } = history.ledger
@@ -302,7 +307,13 @@ export class TestPatient {
       const plaintext =
         options.text === undefined
           ? encodeBatch({
-              ...{ kind: 'ecg', startMs: this.#startMs, rateMilliHz: rateHz * 1000, leads: ['ii'], unit: 'mv' },
+              ...{
+                kind: 'ecg',
+                startMs: this.#startMs,
+                rateMilliHz: rateHz * 1000,
+                leads: ['ii'],
+                unit: options.unit ?? 'mv',
+              },
               ...{ gainMilli: 200_000, baseline: 0, samples: part },
             })
           : encodeUtf8(options.text)

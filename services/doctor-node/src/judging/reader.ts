@@ -2,6 +2,7 @@
 import { grantRights } from '@healthblock/chain/live-at'
 import { openPayload, type PayloadKind, parsePayloadHeader, payloadKinds } from '@healthblock/crypto/payload'
 import { parseBatch, type ReadingBatch } from '@healthblock/diagnosis/batch'
+import { isJudgeable } from '@healthblock/diagnosis/judgeable'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { isRuntimeError } from '@healthblock/runtime/errors'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
@@ -97,7 +98,8 @@ export function openRecord(options: {
   if (kind === payloadKinds.empty)
     return plaintext.length === 0 ? { batch: undefined } : { code: unreadableCodes.format }
   try {
-    return { batch: parseBatch(plaintext) }
+    const batch = parseBatch(plaintext)
+    return isJudgeable(batch) ? { batch } : { code: unreadableCodes.format }
   } catch {
     return { code: unreadableCodes.format }
   }
