@@ -9,6 +9,8 @@ import type { Bytes, Provider, SigningHandle, VerifyingHandle } from './provider
 const pkcs8Prefix = Uint8Array.of(0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20)
 const spkiPrefix = Uint8Array.of(0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0)
 const joinedSizeBytesMax = 4096
+// What is hashed in one go is joined here: hashing never waits, and a new array for each would cost as much.
+const joined = new Uint8Array(joinedSizeBytesMax)
 
 function view(buffer: Buffer): Bytes {
   return new Uint8Array(buffer.buffer as ArrayBuffer, buffer.byteOffset, buffer.length)
@@ -28,7 +30,14 @@ function sha256(parts: readonly Uint8Array[]): Bytes {
   let length = 0
   for (const part of parts) length += part.length
   // One-shot hashing costs less than a hash object as long as joining is cheap.
-  if (length <= joinedSizeBytesMax) return digestOf(concatBytes(...parts))
+  if (length <= joinedSizeBytesMax) {
+    let at = 0
+    for (const part of parts) {
+      joined.set(part, at)
+      at += part.length
+    }
+    return digestOf(joined.subarray(0, length))
+  }
   const hash = crypto.createHash('sha256')
   for (const part of parts) hash.update(part)
   return view(hash.digest())
