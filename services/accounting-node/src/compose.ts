@@ -27,6 +27,7 @@ import { Gateway } from './gateway/gateway.ts'
 import { GatewayLedger } from './gateway/ledger-view.ts'
 import { Outbox } from './gateway/outbox.ts'
 import { AnswerSigner } from './gateway/statements.ts'
+import { EvidenceKeeper } from './incidents/evidence-keeper.ts'
 import { Healer } from './incidents/healer.ts'
 import { type Fault, IncidentLog } from './incidents/incident-log.ts'
 import { SelfCheck } from './incidents/self-check.ts'
@@ -279,6 +280,13 @@ function joinNode(parts: Parts, opened: { incidents: IncidentLog; world: World; 
     chains,
     receipts: new Receipts({ genesis, trail: cores.trail, readers, closures: opened.closures }),
     incidents: opened.incidents,
+    evidence: new EvidenceKeeper({
+      path: join(settings.dir, 'evidence.db'),
+      chains,
+      organisation: { account: config.organisation, op: secrets.organisationOp },
+      nowMs: parts.clock.nowMs,
+      onFault: (error) => backgroundFailed(logger, 'evidence', error),
+    }),
     directory: new Directory(join(settings.dir, 'directory.db')),
     logger,
     nowMs: parts.clock.nowMs,
@@ -318,8 +326,10 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
   const stores = new Stores(settings.dir, faults)
   const metrics = new Registry()
   const coreMetrics = createCoreMetrics(metrics, world.clock.elapsedMs)
+  let node: AccountingNode | undefined
   const observe = (event: CoreEvent): void => {
     coreHappened(logger, event)
+    if (event.kind === 'evidence') node?.evidence.keep(event.evidence)
     coreMetrics.observe(event)
     if (event.kind === 'halted') hooks.onHalted(event.error)
     if (event.kind === 'failed' && isAccountingError(event.error, 'ERR_LOG_DAMAGED')) {
@@ -358,7 +368,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     path: join(settings.dir, 'userchain', 'closures.db'),
     fetchReceipt: receiptFetcher(world.peers),
   })
-  const node = joinNode(
+  node = joinNode(
     { config, cores, healer, metrics, account, logger, clock: world.clock },
     { incidents, world, closures },
   )
@@ -375,6 +385,7 @@ async function joinLedger({ node, cores, healer, closures, early }: Opened): Pro
   for (const incident of early) if (isStateGood(cores, incident.chain)) healer.healed(incident)
   for (const { reader } of [userchain, docchain]) await reader.start()
   for (const { gateway } of [userchain, docchain]) gateway.start()
+  node.evidence.start()
 }
 
 function startSelfCheck({ node, world, stores, healer }: Opened, dir: string, hooks: NodeHooks): SelfCheck {
@@ -397,6 +408,7 @@ function startSelfCheck({ node, world, stores, healer }: Opened, dir: string, ho
 /** Stops what `joinLedger` started and closes what `openNode` opened, those first that use the others. */
 async function closeNode({ node, world, stores, cores, incidents, closures }: Opened): Promise<void> {
   const { userchain, docchain } = node.chains
+  await node.evidence.close()
   for (const { gateway } of [userchain, docchain]) await gateway.stop()
   for (const { reader } of [userchain, docchain]) reader.stop()
   await cores.stop()

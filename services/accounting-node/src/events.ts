@@ -86,13 +86,20 @@ const coreLevels: Readonly<Record<CoreEvent['kind'], 'debug' | 'info' | 'warn' |
   'rolled-back': 'error',
   'stage-refused': 'warn',
   dropped: 'debug',
+  evidence: 'error',
   failed: 'warn',
   halted: 'fatal',
 }
 
 /** Something happened on the commit path. */
 export function coreHappened(logger: Logger, event: CoreEvent): void {
-  const { kind, ...fields } = event
+  const { kind, ...all } = event
+  // What convicts a node is kept elsewhere; here it is said that there is something.
+  const { evidence, ...fields } = { evidence: undefined, ...all }
+  if (evidence !== undefined) {
+    logger.error({ ...fields, evidenceKind: evidence.kind }, kind)
+    return
+  }
   if ('error' in fields) {
     const { error, ...rest } = fields
     logger[coreLevels[kind]]({ ...rest, ...reasonOf(error) }, kind)

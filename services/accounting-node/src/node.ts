@@ -7,6 +7,7 @@ import type { SigningKey } from '@healthblock/crypto/signature'
 import type { ChainCore } from './core/chain-core.ts'
 import type { Directory } from './directory.ts'
 import type { Gateway } from './gateway/gateway.ts'
+import type { EvidenceKeeper } from './incidents/evidence-keeper.ts'
 import type { IncidentLog } from './incidents/incident-log.ts'
 import type { Logger } from './logger.ts'
 import type { ChainReader } from './reading/chain-reader.ts'
@@ -44,6 +45,7 @@ export interface AccountingNode {
   readonly chains: Readonly<Record<ChainName, ChainParts>>
   readonly receipts: Receipts
   readonly incidents: IncidentLog
+  readonly evidence: EvidenceKeeper
   readonly directory: Directory
   readonly logger: Logger
   readonly nowMs: () => number

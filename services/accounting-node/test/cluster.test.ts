@@ -1,9 +1,13 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { chainOrigin, cosignCheckpoint } from '@healthblock/chain/checkpoint'
+import { genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
 import { verifyStatement } from '@healthblock/chain/statement'
+import { createToken } from '@healthblock/chain/token'
 import type { Transaction } from '@healthblock/chain/transaction'
-import { fromBase64, toHex } from '@healthblock/encoding/bytes'
+import { encodeUtf8, fromBase64, toHex } from '@healthblock/encoding/bytes'
+import { encodeCbor } from '@healthblock/encoding/cbor'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { redisInstalled } from '../../../test/support/redis.ts'
 import { algorithmTransaction } from '../../../test/support/sample-ledger.ts'
@@ -66,6 +70,39 @@ describeNodes('four nodes as processes', () => {
     const [frame] = readSequence(new Uint8Array(await response.arrayBuffer())) as [[number, number, Uint8Array[]]?]
     return frame?.[2][index - frame[1]]
   }
+
+  test('a node that signs another head is convicted by what the others hold, on record and for everybody to read', async () => {
+    const { ledger } = cluster
+    const { ledgerId, nodes } = ledger
+    const [own, liar] = genesisAccounts(parseGenesis(ledger.genesis)).nodes.filter((_, i) => i === 1 || i === 3) as [
+      Uint8Array,
+      Uint8Array,
+    ]
+    const keys = nodes[3] as (typeof nodes)[number]
+    const origin = chainOrigin({ ledgerId, chain: 'userchain' })
+    // No block ends at this size, so whoever signs it signed no head of this log.
+    const head = { origin, size: 1, root: new Uint8Array(32).fill(7) }
+    const line = cosignCheckpoint(head, { rank: 3, signer: keys.userchain.cosigner, nowMs: Date.now() })
+    const statement = { account: liar, audience: own, scope: 'ledger', until: Date.now() + 60_000 } as const
+    const token = createToken({ ledgerId, statement, key: 2, signingKey: keys.node })
+    const { size, root } = head
+    const body = encodeCbor({ size, root, line: encodeUtf8(line) })
+    const headers = { authorization: `Bearer ${token}` }
+    expect((await clientOf(1).post('/peer/userchain/cosignature', 'application/cbor', body, headers)).status).toBe(200)
+    for (let attempt = 0; ; attempt++) {
+      const list = (await (await clientOf(0).get('/v1/evidence')).json()) as Record<string, unknown>[]
+      if (list.length === 0 && attempt < 150) {
+        await delay(200)
+        continue
+      }
+      expect(list).toHaveLength(1)
+      expect(list[0]).toMatchObject({ chain: 'userchain', kind: 'conflict', node: toHex(liar), size: 1, notes: null })
+      break
+    }
+    // The same lie again is on record once.
+    await clientOf(2).post('/peer/userchain/cosignature', 'application/cbor', body, headers)
+    expect((await (await clientOf(0).get('/v1/evidence')).json()) as unknown[]).toHaveLength(1)
+  })
 
   test('an altered byte is noticed when it is read, reported with its place, healed, and acknowledged', async () => {
     const transaction = algorithmTransaction(cluster.ledger, 'altered')

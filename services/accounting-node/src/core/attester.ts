@@ -5,13 +5,16 @@
 import {
   addSignatures,
   type Cosignature,
+  checkpointText,
   cosignCheckpoint,
   parseCheckpoint,
   signCheckpoint,
   verifyCosignature,
 } from '@healthblock/chain/checkpoint'
+import { encodeSingleNote, evidenceKinds } from '@healthblock/chain/misconduct'
 import { encodeUtf8, equalBytes } from '@healthblock/encoding/bytes'
 import type { CoreState } from './core-state.ts'
+import type { HeldCosignature } from './cosignatures.ts'
 import type { Members } from './members.ts'
 import { encodeStep, makeStep, parseStep } from './trail-store.ts'
 import { encodeMessage, Fields, isSameHead, parseMessage } from './wire.ts'
@@ -49,12 +52,34 @@ export async function cosign(core: CoreState, options: { again?: boolean } = {})
 /** Takes a cosignature from whoever sent it, verifies it, and publishes if that makes q. Wrong ones are dropped. */
 export function takeCosignature(core: CoreState, cosignature: { size: number; root: Uint8Array; line: string }): void {
   const { size, root, line } = cosignature
-  if (size < (core.published?.size ?? 0)) return
+  // Of what is published long since only a contradiction is of interest.
+  if (size < (core.published?.size ?? 0) && isOfLog(core, { size, root })) return
   const verified = verifyLine(core, { size, root, line })
   if (verified === undefined) return
+  convict(core, { ...verified, size, root })
   core.cosignatures.add({ ...verified, size, root }, core.published?.size ?? 0)
   core.largestSizeSeen = Math.max(core.largestSizeSeen, size)
   publish(core)
+}
+
+/** False if this log has another root at this size, or no boundary; true also for what lies ahead. */
+function isOfLog(core: CoreState, { size, root }: { size: number; root: Uint8Array }): boolean {
+  if (size > core.head().size) return true
+  const boundary = core.ledger.index(core.chain).boundary(size)
+  return boundary !== undefined && equalBytes(boundary.root, root)
+}
+
+/** A line that contradicts another one of its key, or this log, is evidence against its node. */
+function convict(core: CoreState, held: HeldCosignature): void {
+  const { chain } = core
+  const { origin } = core.members
+  const noteOf = ({ size, root, line }: HeldCosignature): Uint8Array =>
+    encodeSingleNote(checkpointText({ origin, size, root }), line)
+  const before = core.cosignatures.contradicting(held)
+  const tell = (kind: number, notes: readonly Uint8Array[]): void =>
+    core.options.observe({ kind: 'evidence', chain, evidence: { chain, kind, notes } })
+  if (before !== undefined) tell(evidenceKinds.equivocation, [noteOf(before), noteOf(held)])
+  else if (!isOfLog(core, held)) tell(evidenceKinds.conflict, [noteOf(held)])
 }
 
 /** A line of somebody who may cosign a head of this size, with his key; wrong ones are reported. */

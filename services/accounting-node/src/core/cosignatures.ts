@@ -45,6 +45,12 @@ export class Cosignatures {
     return lines.filter(counts).sort((a, b) => a.rank - b.rank)
   }
 
+  /** What the same key signed for this size with another root, if it is known here. */
+  contradicting(held: HeldCosignature): HeldCosignature | undefined {
+    const known = this.#bySize.get(held.size)?.get(toHex(held.key))
+    return known !== undefined && !equalBytes(known.root, held.root) ? known : undefined
+  }
+
   /** The cosignature of a rank over the largest size. */
   largestOf(rank: number): HeldCosignature | undefined {
     return this.#largest.get(rank)

@@ -122,6 +122,13 @@ export interface PeerNetwork {
   ): Promise<Uint8Array>
 }
 
+/** What shows that a node did wrong, as an `evidence` transaction carries it (chain SPEC §6). */
+export interface MetEvidence {
+  readonly chain: ChainName
+  readonly kind: number
+  readonly notes: readonly Uint8Array[]
+}
+
 /** What happened, for logs and metrics. The core decides nothing by it. */
 export type CoreEvent =
   | { kind: 'started'; chain: ChainName; height: number; size: number }
@@ -138,6 +145,8 @@ export type CoreEvent =
   | { kind: 'stage-refused'; chain: ChainName; height: number; leader: number; reason: string }
   | { kind: 'dropped'; chain: ChainName; rule: string }
   | { kind: 'failed'; chain: ChainName; part: string; error: unknown }
+  /** A node signed two heads, or one that is not of this log. */
+  | { kind: 'evidence'; chain: ChainName; evidence: MetEvidence }
   /** This core stopped for good: its disk failed in the middle of a write, or two proofs contradict each other. */
   | { kind: 'halted'; chain: ChainName; error: unknown }
 

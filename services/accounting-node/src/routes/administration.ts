@@ -1,5 +1,6 @@
 /** What the organisation's administrators do, and the lists that members read (SPEC.md §1). */
 import { ChainError } from '@healthblock/chain/errors'
+import { evidenceKinds } from '@healthblock/chain/misconduct'
 import { parseStatement } from '@healthblock/chain/statement'
 import { userTables } from '@healthblock/chain/tables'
 import {
@@ -17,7 +18,7 @@ import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import { AccountingError } from '../errors.ts'
 import { administered } from '../events.ts'
 import type { Incident } from '../incidents/incident-log.ts'
-import type { AccountingNode } from '../node.ts'
+import { type AccountingNode, chainNames } from '../node.ts'
 import type { Access } from './access.ts'
 
 /** How long a consent transaction that is signed here stays valid. */
@@ -92,6 +93,28 @@ function incidentJson(incident: Incident): Record<string, unknown> {
     statement: toBase64(signed.statement),
     signature: toBase64(signed.signature),
   }
+}
+
+const evidenceNames: Readonly<Record<number, string>> = {
+  [evidenceKinds.equivocation]: 'equivocation',
+  [evidenceKinds.conflict]: 'conflict',
+  [evidenceKinds.brokenPromise]: 'broken-promise',
+  [evidenceKinds.falseRefusal]: 'false-refusal',
+}
+
+/** What both chains have on record, then what waits to be put there. */
+function evidenceJson(node: AccountingNode): Record<string, unknown>[] {
+  const onRecord = chainNames.flatMap((chain) =>
+    node.evidence.onRecord(chain).map(({ kind, node: account, o, size, tx }) => ({
+      ...{ chain, kind: evidenceNames[kind], node: toHex(account), index: o, size: size ?? null },
+      ...{ transactionId: tx === undefined ? null : toHex(tx), notes: null },
+    })),
+  )
+  const kept = node.evidence.kept().map(({ chain, kind, notes }) => ({
+    ...{ chain, kind: evidenceNames[kind], node: null, index: null, size: null, transactionId: null },
+    notes: notes.map(toBase64),
+  }))
+  return [...onRecord, ...kept]
 }
 
 const hex32 = { type: 'string', pattern: '^[0-9a-f]{64}$' }
@@ -189,6 +212,11 @@ export function addAdministrationRoutes(app: FastifyInstance, node: AccountingNo
     '/v1/incidents',
     { schema: { tags: ['administration'], summary: 'faults found' }, onRequest: access.memberOrAdministrator },
     async () => node.incidents.list().map(incidentJson),
+  )
+  app.get(
+    '/v1/evidence',
+    { schema: { tags: ['administration'], summary: 'what nodes did wrong' }, onRequest: access.memberOrAdministrator },
+    async () => evidenceJson(node),
   )
   const params = {
     type: 'object',
