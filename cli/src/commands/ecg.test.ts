@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,6 +12,9 @@ import { runScore } from './score.ts'
 
 const shared = new URL('../../../../shared/data/', import.meta.url)
 const hasData = existsSync(shared)
+/** A Python that has PhysioNet's own `wfdb`; set PYTHON to one in a virtual environment. */
+const python = process.env.PYTHON ?? 'python3'
+const hasWfdb = spawnSync(python, ['-c', 'import wfdb']).status === 0
 let dir = ''
 
 function terminal(input: string[] = []) {
@@ -51,6 +55,22 @@ beforeAll(() => {
 afterAll(() => rmSync(dir, { recursive: true }))
 
 describe('ecg annotate', () => {
+  test.skipIf(!hasWfdb)("PhysioNet's own wfdb for Python reads what is written", async () => {
+    const { io } = terminal()
+    expect(await runEcg(['annotate', writeRecord('two', 'irregular'), '--out', dir, '--json'], io)).toBe(0)
+    const own = parseAnnotations(new Uint8Array(readFileSync(join(dir, 'two.hb'))))
+    const script = `import wfdb, json
+a = wfdb.rdann('two', 'hb')
+print(json.dumps([a.sample.tolist(), a.symbol, [text.strip(chr(0)) for text in a.aux_note]]))`
+    const { stdout, stderr } = spawnSync(python, ['-c', script], { cwd: dir, encoding: 'utf8' })
+    expect(stderr).toBe('')
+    expect(JSON.parse(stdout)).toEqual([
+      own.map(({ sample }) => sample),
+      own.map(({ symbol }) => symbol),
+      own.map(({ aux }) => aux),
+    ])
+  })
+
   test('writes WFDB annotations of the record into the folder', async () => {
     const { io, lines } = terminal()
     const out = join(dir, 'out', 'deep')
