@@ -282,7 +282,14 @@ export interface TestNode {
 /** Starts a server over a history. Frames per page: `pageBlocks`. */
 export async function startTestNode(
   history: TestLedger,
-  options: { rank?: number; pageBlocks?: number; lies?: Lies; deadlineMs?: number; port?: number } = {},
+  options: {
+    rank?: number
+    pageBlocks?: number
+    lies?: Lies
+    deadlineMs?: number
+    port?: number
+    token?: string
+  } = {},
 ): Promise<TestNode> {
   const app = fastify({ forceCloseConnections: true })
   const rank = options.rank ?? 0
@@ -301,6 +308,7 @@ export async function startTestNode(
     node,
     pageBlocks: options.pageBlocks ?? 100,
     deadlineMs: options.deadlineMs ?? 30_000,
+    token: options.token ?? 'test-token',
     refusals: new Map(),
   }
   addReading(context)
@@ -317,10 +325,12 @@ interface Context {
   readonly node: { lies: Lies; calls: string[]; received: Uint8Array[] }
   readonly pageBlocks: number
   readonly deadlineMs: number
+  /** The one that entries and blocks ask for. */
+  readonly token: string
   readonly refusals: Map<string, CborValue>
 }
 
-function addReading({ app, history, rank, node }: Context): void {
+function addReading({ app, history, rank, node, token }: Context): void {
   const checkpointOf = (chain: ChainName): string => node.lies.checkpoint?.(chain) ?? history.checkpoint(chain, rank)
   app.get('/:chain/checkpoint', async (request) => checkpointOf((request.params as { chain: ChainName }).chain))
   app.get('/:chain/tile/*', async (request, reply) => {
@@ -328,7 +338,7 @@ function addReading({ app, history, rank, node }: Context): void {
     const tile = parseTilePath(`tile/${rest}`)
     if (node.lies.missing?.(`${chain}/tile/${rest}`) === true) return reply.code(404).send({ code: 'ERR_NOT_FOUND' })
     if (tile.kind === 'entries') {
-      if (request.headers.authorization !== 'Bearer test-token')
+      if (request.headers.authorization !== `Bearer ${token}`)
         return reply.code(401).send({ code: 'ERR_TOKEN_MISSING' })
       const first = tile.index * tileWidth
       const leaves = history.leaves[chain].slice(first, first + tile.width)
@@ -391,10 +401,9 @@ function frameOf({ history, rank, node }: Context, chain: ChainName, height: num
 }
 
 function addBlocks(context: Context): void {
-  const { app, history, node } = context
+  const { app, history, node, token } = context
   app.get('/v1/:chain/blocks', async (request, reply) => {
-    if (request.headers.authorization !== 'Bearer test-token')
-      return reply.code(401).send({ code: 'ERR_TOKEN_MISSING' })
+    if (request.headers.authorization !== `Bearer ${token}`) return reply.code(401).send({ code: 'ERR_TOKEN_MISSING' })
     const { chain } = request.params as { chain: ChainName }
     const from = Number((request.query as { from: string }).from)
     const first = history.ledger.index(chain).boundaryAfter(from)?.height

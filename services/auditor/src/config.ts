@@ -18,6 +18,8 @@ export interface AuditorConfig {
   readonly genesisFile: string
   /** Accounting nodes, each of which is asked. */
   readonly nodes: readonly string[]
+  /** `once`: one report; `follow`: for ever, until a signal; default once. */
+  readonly mode: 'once' | 'follow'
   readonly logLevel: LogLevel
 }
 
@@ -38,6 +40,11 @@ export function readAuditorConfig(environment: Environment): { config: AuditorCo
       dir: path('AUDITOR_DIR', { description: 'folder of the replayed state' }),
       genesisFile: existingFile('AUDITOR_GENESIS_FILE', { description: 'the genesis file' }),
       nodes: urls('AUDITOR_NODES', { description: 'URLs of all accounting nodes' }),
+      mode: choice('AUDITOR_MODE', {
+        description: 'once or follow',
+        fallback: 'once',
+        of: ['once', 'follow'] as const,
+      }),
       logLevel: choice('AUDITOR_LOG_LEVEL', { description: 'pino level', fallback: 'info', of: logLevels }),
     },
     secrets: {

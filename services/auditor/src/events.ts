@@ -1,11 +1,13 @@
-import type { AuditReport } from '@healthblock/audit/report'
+import type { AuditReport, Finding } from '@healthblock/audit/report'
 import type { Logger } from '@healthblock/runtime/logger'
 
-/** An audit ended: what it found, without the sentences. */
+/** A look at the ledgers ended: how far they go. */
 export function audited(logger: Logger, report: AuditReport): void {
   const { transactions, seconds, chains } = report
   logger.info({ userchain: chains.userchain, docchain: chains.docchain, transactions, seconds }, 'audited')
-  for (const { code, chain, height, index, node } of report.findings) {
-    logger.warn({ code, chain, height, index, node }, 'finding')
-  }
+}
+
+/** Something is not as it must be. */
+export function found(logger: Logger, { code, chain, height, index, node }: Finding): void {
+  logger.warn({ code, chain, height, index, node }, 'finding')
 }

@@ -1,22 +1,30 @@
-/** One audit from the environment: the same engine as `healthblock audit`, without a cluster's folder. */
+/** An audit from the environment: the same engine as `healthblock audit`, without a cluster's folder. */
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { audit } from '@healthblock/audit/audit'
-import type { AuditReport } from '@healthblock/audit/report'
+import { type AuditRequest, audit, followAudit } from '@healthblock/audit/audit'
+import type { AuditReport, Finding } from '@healthblock/audit/report'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import type { Environment } from '@healthblock/runtime/config'
 import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
 import { createLogger } from '@healthblock/runtime/logger'
 import { withReplayStores } from '@healthblock/runtime/replay-stores'
 import { readAuditorConfig } from './config.ts'
-import { audited } from './events.ts'
+import { audited, found } from './events.ts'
+
+/** How an audit is watched. */
+export interface RunOptions {
+  /** Ends an audit that follows, after the look under way. */
+  readonly signal: AbortSignal
+  /** Told of each finding of an audit that follows, once. */
+  readonly onFinding: (finding: Finding) => void
+}
 
 /**
- * Audits once and gives the report.
+ * Audits once, or until the signal, and gives the last report.
  *
  * @throws {RuntimeError} `ERR_CONFIG_INVALID`; `ERR_DATABASE_…` for the folder. {ChainError} as `audit`.
  */
-export async function run(environment: Environment): Promise<AuditReport> {
+export async function run(environment: Environment, { signal, onFinding }: RunOptions): Promise<AuditReport> {
   const { config, secrets } = readAuditorConfig(environment)
   const logger = createLogger(
     { name: 'auditor', level: config.logLevel },
@@ -25,7 +33,7 @@ export async function run(environment: Environment): Promise<AuditReport> {
   const genesis = new Uint8Array(readFileSync(config.genesisFile))
   const { token } = secrets
   return withReplayStores(config.dir, async (open) => {
-    const report = await audit({
+    const request: AuditRequest = {
       ...open,
       genesis,
       nodes: config.nodes.map((url) => ({ name: url, url })),
@@ -35,9 +43,16 @@ export async function run(environment: Environment): Promise<AuditReport> {
         ...(token === undefined ? {} : { token: () => token }),
       }),
       now: Date.now,
-      wait: (ms) => delay(ms),
-    })
-    audited(logger, report)
+      wait: (ms) => delay(ms, undefined, { signal }).catch(() => undefined),
+      onFinding: (finding) => {
+        found(logger, finding)
+        if (config.mode === 'follow') onFinding(finding)
+      },
+    }
+    const onLook = (report: AuditReport): void => audited(logger, report)
+    if (config.mode === 'follow') return followAudit(request, { signal, onLook })
+    const report = await audit(request)
+    onLook(report)
     return report
   })
 }

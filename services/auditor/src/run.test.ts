@@ -1,0 +1,71 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Finding } from '@healthblock/audit/report'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { createConsortium, startTestNode, TestLedger, type TestNode } from '../../../packages/runtime/src/testkit.ts'
+import { run } from './run.ts'
+
+const token = 'a-token-of-the-tests'
+
+let dir: string
+let history: TestLedger
+let node: TestNode
+let isAltered = false
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'hb-auditor-'))
+  history = new TestLedger(createConsortium())
+  history.block('userchain', [history.algorithm()])
+  isAltered = false
+  const entry = (chain: string, index: number, leaf: Uint8Array): Uint8Array =>
+    isAltered && chain === 'userchain' && index === 2 ? leaf.with(40, (leaf[40] as number) ^ 1) : leaf
+  node = await startTestNode(history, { lies: { entry }, token })
+  writeFileSync(join(dir, 'genesis.cbor'), history.consortium.genesis.bytes)
+  writeFileSync(join(dir, 'token'), `${token}\n`, { mode: 0o600 })
+})
+afterEach(async () => {
+  await node.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+function environment(more: Record<string, string> = {}): Record<string, string> {
+  return {
+    AUDITOR_DIR: join(dir, 'state'),
+    AUDITOR_GENESIS_FILE: join(dir, 'genesis.cbor'),
+    AUDITOR_NODES: node.url,
+    AUDITOR_TOKEN_FILE: join(dir, 'token'),
+    AUDITOR_LOG_LEVEL: 'silent',
+    ...more,
+  }
+}
+
+test('audits once from the environment, and goes on from its folder', async () => {
+  const options = { signal: new AbortController().signal, onFinding: () => {} }
+  const first = await run(environment(), options)
+  // One node of four was named: that is said, and no finding.
+  expect(first.findings).toEqual([])
+  history.block('userchain', [history.algorithm()])
+  const second = await run(environment(), options)
+  expect(second.chains.userchain.size).toBe(history.ledger.head('userchain').size)
+  expect(second.ok).toBe(true)
+})
+
+test('follows until the signal, and tells each finding when it appears', async () => {
+  const stop = new AbortController()
+  const told: Finding[] = []
+  isAltered = true
+  const onFinding = (finding: Finding): void => {
+    told.push(finding)
+    stop.abort()
+  }
+  const report = await run(environment({ AUDITOR_MODE: 'follow' }), { signal: stop.signal, onFinding })
+  expect(report.ok).toBe(false)
+  expect(told[0]).toMatchObject({ code: 'entry.altered', chain: 'userchain', index: 2 })
+})
+
+test('refuses an environment that is not whole, with every fault', async () => {
+  const options = { signal: new AbortController().signal, onFinding: () => {} }
+  const wrong = { ...environment(), AUDITOR_MODE: 'sometimes', AUDITOR_NODES: 'nowhere' }
+  await expect(run(wrong, options)).rejects.toThrow(/AUDITOR_NODES[\s\S]*AUDITOR_MODE|AUDITOR_MODE[\s\S]*AUDITOR_NODES/)
+})
