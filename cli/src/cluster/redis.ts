@@ -1,5 +1,9 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
+import { toHex } from '@healthblock/encoding/bytes'
+import { writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError, type Io } from '../io.ts'
 import { ensureProgram } from './install.ts'
 
@@ -78,4 +82,21 @@ export function redisConfiguration(plan: RedisPlan): string {
     `aclfile ${JSON.stringify(join(plan.dir, 'users.acl'))}`,
     '',
   ].join('\n')
+}
+
+/** Redis users: one for each accounting node, with what the queue needs and no more; the default user is off. */
+export async function writeRedisUsers(dir: string, names: string[]): Promise<Map<string, string>> {
+  const passwords = new Map<string, string>()
+  const lines = ['user default off']
+  for (const name of names) {
+    const path = join(dir, `${name}.password`)
+    if (!existsSync(path)) writeFileDurably(path, toHex(randomBytes(24)), { mode: 0o600 })
+    const password = readFileSync(path, 'utf8')
+    passwords.set(name, password)
+    lines.push(
+      `user ${name} on >${password} ~hb* &* +@all -@admin -@dangerous +info +client -client|kill -client|pause`,
+    )
+  }
+  writeFileDurably(join(dir, 'users.acl'), `${lines.join('\n')}\n`, { mode: 0o600 })
+  return passwords
 }

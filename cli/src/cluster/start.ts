@@ -1,21 +1,18 @@
 /** Starts and stops the processes of a cluster. Ports are chosen anew at every start and handed over in files. */
 
-import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
-import type { GenesisStore } from '@healthblock/chain/transaction'
-import { toBase58, toHex } from '@healthblock/encoding/bytes'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError, type Io } from '../io.ts'
+import { nodesOf, writeAddressFiles } from './addresses.ts'
 import { etcdFolders, etcdUrls, startEtcd } from './etcd.ts'
 import { type ClusterFile, clusterPaths, type NodePlan } from './layout.ts'
 import { findFreePort } from './ports.ts'
 import { type ProcessPlan, readProcess, startProcess, stopProcess, tailLog, waitUntilReady } from './processes.ts'
-import { ensureRedisServer, redisConfiguration, requireRedisAt } from './redis.ts'
+import { ensureRedisServer, redisConfiguration, requireRedisAt, writeRedisUsers } from './redis.ts'
 import { projectRoot } from './root.ts'
 
 interface Addresses {
@@ -26,10 +23,6 @@ interface Addresses {
 
 /** What may be added to one node's environment when it is started: fault injection in demonstrations and tests. */
 export type ExtraEnvironment = (node: NodePlan) => Record<string, string>
-
-function nodesOf(cluster: ClusterFile, role: NodePlan['role']): NodePlan[] {
-  return cluster.nodes.filter((node) => node.role === role)
-}
 
 function url(addresses: Addresses, name: string): string {
   return `http://127.0.0.1:${addresses.http.get(name)}`
@@ -50,23 +43,6 @@ async function waitForRedis(dir: string, port: number): Promise<void> {
     await delay(20)
   }
   throw new CommandError(`Redis does not start. The end of its log (${dir}/log):\n${await tailLog(dir, 5)}`)
-}
-
-/** Redis users: one for each accounting node, with what the queue needs and no more; the default user is off. */
-async function writeRedisUsers(dir: string, names: string[]): Promise<Map<string, string>> {
-  const passwords = new Map<string, string>()
-  const lines = ['user default off']
-  for (const name of names) {
-    const path = join(dir, `${name}.password`)
-    if (!existsSync(path)) writeFileDurably(path, toHex(randomBytes(24)), { mode: 0o600 })
-    const password = readFileSync(path, 'utf8')
-    passwords.set(name, password)
-    lines.push(
-      `user ${name} on >${password} ~hb* &* +@all -@admin -@dangerous +info +client -client|kill -client|pause`,
-    )
-  }
-  writeFileDurably(join(dir, 'users.acl'), `${lines.join('\n')}\n`, { mode: 0o600 })
-  return passwords
 }
 
 async function startRedis(dir: string, cluster: ClusterFile, io: Io): Promise<string[]> {
@@ -101,36 +77,6 @@ async function choosePorts(cluster: ClusterFile): Promise<Pick<Addresses, 'http'
     if (role === 'storage') swarm.set(name, await findFreePort())
   }
   return { http, swarm }
-}
-
-function writeAddressFiles(dir: string, cluster: ClusterFile, addresses: Addresses): void {
-  const urls = (role: NodePlan['role']): string[] => nodesOf(cluster, role).map(({ name }) => url(addresses, name))
-  const write = (path: string, value: unknown): void => writeFileDurably(path, `${JSON.stringify(value, null, 2)}\n`)
-  write(clusterPaths.ledgerFile(dir), {
-    genesis: clusterPaths.genesis(dir),
-    accounting: urls('accounting'),
-    storage: urls('storage'),
-  })
-  write(
-    clusterPaths.peersFile(dir),
-    nodesOf(cluster, 'accounting').map(({ name, rank, account }, position) => ({
-      rank: rank ?? position,
-      url: url(addresses, name),
-      ...(account === undefined ? {} : { account }),
-    })),
-  )
-  const bytes = readFileSync(clusterPaths.genesis(dir))
-  const genesis = parseGenesis(bytes)
-  const accounts = genesisAccounts(genesis)
-  const members = nodesOf(cluster, 'storage').map(({ name }, index) => ({
-    name,
-    account: toHex(accounts.stores[index] as Uint8Array),
-    storeKey: toHex((genesis.body.stores[index] as GenesisStore)[1]),
-    peerId: toBase58((genesis.body.stores[index] as GenesisStore)[2]),
-    url: url(addresses, name),
-    addresses: [`/ip4/127.0.0.1/tcp/${addresses.swarm.get(name)}`],
-  }))
-  write(clusterPaths.membersFile(dir), { ledgerId: toHex(genesis.ledgerId), members })
 }
 
 function registerOf(dir: string, cluster: ClusterFile): string {
@@ -278,7 +224,11 @@ async function startStopped(dir: string, cluster: ClusterFile, io: Io, extra: Ex
   const ports = await choosePorts(cluster)
   const addresses: Addresses = { ...ports, redisUrls }
   writeFileDurably(join(dir, 'ports.json'), JSON.stringify({ http: [...ports.http], swarm: [...ports.swarm] }))
-  writeAddressFiles(dir, cluster, addresses)
+  writeAddressFiles(dir, cluster, {
+    genesis: clusterPaths.genesis(dir),
+    urlOf: (name) => url(addresses, name),
+    swarmOf: (name) => `/ip4/127.0.0.1/tcp/${addresses.swarm.get(name)}`,
+  })
   const start = (node: NodePlan): Promise<number> =>
     startProcess(processPlan(dir, node, { ...environmentOf(dir, cluster, node, addresses), ...extra(node) }))
   for (const role of ['accounting', 'storage', 'user', 'doctor'] as const) {

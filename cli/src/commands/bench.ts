@@ -4,6 +4,9 @@ import { runScript } from '../script.ts'
 
 const benches: Readonly<Record<string, string>> = {
   ledger: 'transactions with receipts per second; 1 and 4 nodes, 1 to 256 senders, against what the cores can verify',
+  growth: 'rate, CPU time of a transaction, memory and disk after 1,000, 100,000 and 1,000,000 transactions',
+  attacks:
+    'replays and guesses (accepted must be 0); floods of one account and of 1,000 identities beside an honest sender',
   rotation: 'time and bytes of a change of keys with 1 to 1,000 doctors; click to refused everywhere',
   decoupling: 'bytes and milliseconds of a reading with 1, 10, 100 doctors; bytes of a patient and day',
   audit:

@@ -1,4 +1,5 @@
 import { callNode, nodeAccess } from '../cluster/client.ts'
+import { writeComposeFiles } from '../cluster/compose.ts'
 import { createCluster } from '../cluster/create.ts'
 import { readerToken } from '../cluster/enrol.ts'
 import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
@@ -9,6 +10,7 @@ import { runOffline } from './offline.ts'
 const help = `Usage: ./healthblock ledger ACTION …
 
   init [--accounting 4] [--storage 3] [--doctors 2]   make the keys and the genesis of a new ledger; nothing is started
+       [--hosts compose]                              and the files with which deploy/compose.yaml starts it
   token                                               a reader's bearer token for entries, blocks and state (24 h)
   acknowledge NODE N                                  acknowledge incident N of an accounting node
   fsck [--node NAME|FOLDER]                           check stopped nodes' whole folders offline: logs executed again, every other
@@ -25,6 +27,7 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
     accounting: { type: 'string' },
     storage: { type: 'string' },
     doctors: { type: 'string' },
+    hosts: { type: 'string' },
     node: { type: 'string' },
     out: { type: 'string' },
     from: { type: 'string' },
@@ -41,6 +44,8 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
   switch (action) {
     case 'init': {
       takePositionals(rest, [])
+      if (values.hosts !== undefined && values.hosts !== 'compose')
+        throw new UsageError(`--hosts takes compose, not "${values.hosts}"`)
       const storage = parseCount(values.storage, 'storage', { least: 1, most: 16, preset: 3 })
       const cluster = await createCluster(
         dir,
@@ -54,6 +59,7 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
         },
         Date.now(),
       )
+      if (values.hosts === 'compose') await writeComposeFiles(dir, cluster)
       print(
         { dir, ledgerId: cluster.ledgerId, genesis: clusterPaths.genesis(dir) },
         `ledger ${cluster.ledgerId} in ${dir}`,
