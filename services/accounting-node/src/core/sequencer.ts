@@ -8,8 +8,10 @@ import { BlockRefused, decide, type Leadership, StepDown } from './proposal.ts'
 import { takeTerm } from './takeover.ts'
 import { encodeBlock, parseBlock } from './wire.ts'
 
-/** Most jobs of one block. */
-const jobsPerBlockMax = 16
+/** Most jobs that are taken at one time. */
+const jobsAtOnceMax = 16
+/** A leader takes jobs until it has so many transactions: jobs of a busy queue may be small, and many. */
+const arrivedWanted = 1_024
 /** Transactions of a job that goes back into the queue. */
 const jobTransactionsMax = 128
 /** Limits of a block; 16 micro-batches of 256 transactions and 256 KB. */
@@ -149,18 +151,18 @@ export class Sequencer {
     return undefined
   }
 
-  /** Keeps taking jobs for as long as this node leads and has little of its own; parses and verifies while a block is under way. */
+  /** Keeps taking jobs for as long as this node leads and has fewer transactions than a block wants; parses and verifies while a block is under way. */
   #fetch(): void {
     const stop = new AbortController()
     this.#fetching = stop
     this.#core.signal.addEventListener('abort', () => stop.abort(), { once: true })
     const work = async (): Promise<void> => {
       while (!stop.signal.aborted) {
-        if (this.#arrived.length > 0) {
+        if (this.#arrived.length >= arrivedWanted) {
           await this.#core.changed.wait(this.#core.clock, idleMs, stop.signal)
           continue
         }
-        const jobs = await this.#core.options.queue.take(jobsPerBlockMax, stop.signal)
+        const jobs = await this.#core.options.queue.take(jobsAtOnceMax, stop.signal)
         await this.#arrive(jobs)
       }
     }

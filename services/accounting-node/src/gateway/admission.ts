@@ -10,9 +10,11 @@ const limitFirst = 1_024
 /** And at least. */
 const limitMin = 256
 /** What was committed after so long shows that there is room for more. */
-export const roomBelowMs = 3_000
-/** The oldest may wait so long before less is promised; a change of leader takes less. */
-export const crowdedAboveMs = 6_000
+export const roomBelowMs = 1_000
+/** A limit is used if this part of it is pending: one sponsor alone may have half of it. */
+const usedPart = 0.25
+/** The oldest may wait so long before less is promised; a change of leader takes about as long. */
+export const crowdedAboveMs = 3_000
 /** Each second that they wait longer, so much of it is left. */
 const partKept = 0.8
 const shrinkEveryMs = 1_000
@@ -32,7 +34,7 @@ export class Admission {
   /** `count` transactions were published `waitedMs` after their promise, while `pending` were pending. */
   committed(count: number, waitedMs: number, pending: number): void {
     // A limit that is not used is not known to be good.
-    if (waitedMs > roomBelowMs || pending < this.#limit / 2) return
+    if (waitedMs > roomBelowMs || pending < this.#limit * usedPart) return
     this.#limit = Math.min(pendingTransactionsMax, this.#limit + count)
   }
 

@@ -7,7 +7,6 @@
  * transaction of its account, and only once it is `refusalAfterMs` old.
  */
 import type { Transaction } from '@healthblock/chain/transaction'
-import { toHex } from '@healthblock/encoding/bytes'
 import type { ChainCore } from '../core/chain-core.ts'
 import type { Clock } from '../core/ports.ts'
 import { answered, backgroundFailed, resubmitted } from '../events.ts'
@@ -59,12 +58,6 @@ interface Decision {
   readonly kind: AnswerKind
   readonly rule: string
   readonly signed: Signed
-}
-
-/** Whose transaction it is, in hex: the signer, or for a `register` the new account. */
-export function accountOf(transaction: Transaction, id: Uint8Array): string {
-  const { body } = transaction
-  return toHex('a' in body && body.a instanceof Uint8Array ? body.a : id)
 }
 
 /** Looks after everything that one gateway has promised. */

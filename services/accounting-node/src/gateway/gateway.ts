@@ -16,7 +16,7 @@ import { backgroundFailed, intakeFailed, outboxOpened } from '../events.ts'
 import type { Logger } from '../logger.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import { Admission } from './admission.ts'
-import { accountOf, FollowUp, resubmitAfterMs } from './follow-up.ts'
+import { FollowUp, resubmitAfterMs } from './follow-up.ts'
 import { IntakeBatcher } from './intake.ts'
 import type { GatewayLedger } from './ledger-view.ts'
 import type { Acceptance, Outbox, PendingRow, Signed } from './outbox.ts'
@@ -143,8 +143,8 @@ export class Gateway {
   #reopen(row: PendingRow, index: number | undefined): Outgoing {
     const leaf = this.#options.outbox.leaf(row.number) as Uint8Array
     const transaction = this.#options.ledger.parse(leaf)
-    const account = accountOf(transaction, row.id)
-    const entry = pendingEntry(row, { account, type: transaction.body.t, sizeBytes: leaf.length }, this.#options.clock)
+    const owner = this.#options.ledger.ownerOf(transaction, row.id)
+    const entry = pendingEntry(row, { ...owner, type: transaction.body.t, sizeBytes: leaf.length }, this.#options.clock)
     this.#pending.add(entry)
     if (index === undefined) this.#markSent(entry)
     else {
@@ -200,7 +200,10 @@ export class Gateway {
         : this.#pending.isFullFor(1, sizeBytes) || this.#pending.count >= this.#admission.limit
           ? 'pending'
           : undefined
-    if (limit === undefined) return
+    if (limit !== undefined) this.#turnAway(limit)
+  }
+
+  #turnAway(limit: 'submissions' | 'pending' | 'account' | 'sponsor'): never {
     this.#options.metrics.turnedAway.inc({ chain: this.#options.core.chain })
     throw new AccountingError('this gateway is full: try again later, or at another node', {
       code: 'ERR_GATEWAY_FULL',
@@ -220,6 +223,7 @@ export class Gateway {
       if (this.#pending.get(item.key) !== undefined) known.push(item.id)
       else unchecked.push(item)
     }
+    this.#assertShares(unchecked)
     await ledger.preverify(unchecked.map(({ transaction }) => transaction))
     let looked = ledger.look(unchecked)
     if (looked.some(({ mayBeBehind }) => mayBeBehind)) {
@@ -240,6 +244,17 @@ export class Gateway {
     metrics.submitted.inc({ chain: core.chain, verdict: 'accepted' }, fresh.length)
     if (fresh.length + known.length === 0) return { refused }
     return { promise: await this.#store(fresh, known), refused }
+  }
+
+  /**
+   * Turns a submission away that exceeds somebody's share, before its signatures cost anything. What bears a forged signature counts for
+   * nobody: only accepted transactions are counted, so nobody can use another's share up.
+   */
+  #assertShares(items: readonly WellFormed[]): void {
+    const owners = items.map(({ transaction, id }) => this.#options.ledger.ownerOf(transaction, id))
+    const at = { pending: this.#pending.count, limit: this.#admission.limit }
+    const exceeded = this.#pending.shares.exceeded(owners, at)
+    if (exceeded !== undefined) this.#turnAway(exceeded)
   }
 
   /** Waits for the next block, but not long. */
@@ -278,9 +293,9 @@ export class Gateway {
     const fresh = plans.flatMap(({ items }) => items)
     const outgoing = rows.map((row, position): Outgoing => {
       const { transaction, isDeferred } = fresh[position] as Storing['fresh'][number]
-      const account = accountOf(transaction, row.id)
+      const owner = this.#options.ledger.ownerOf(transaction, row.id)
       const { leaf, body } = transaction
-      const entry = pendingEntry(row, { account, type: body.t, sizeBytes: leaf.length }, clock)
+      const entry = pendingEntry(row, { ...owner, type: body.t, sizeBytes: leaf.length }, clock)
       entry.isDeferred = isDeferred
       this.#pending.add(entry)
       return { leaf, transaction, entry }

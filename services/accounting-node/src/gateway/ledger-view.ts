@@ -1,7 +1,13 @@
 /** The ledger as the gateway of one chain sees it: is it on record, is it good now, is it good at all. */
 import type { Ledger, SizeAndRoot, Verdict } from '@healthblock/chain/block'
+import { userTables } from '@healthblock/chain/tables'
 import { type ChainName, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
+import { toHex } from '@healthblock/encoding/bytes'
+import type { Owner } from './shares.ts'
 import type { WellFormed } from './submission.ts'
+
+/** Sponsors remembered. */
+const sponsorsMax = 8_192
 
 /** What a first look at a transaction found. */
 export interface Look {
@@ -28,6 +34,8 @@ export interface GatewayLedgerOptions {
 /** Reads the committed state of this node; changes nothing. */
 export class GatewayLedger {
   readonly #options: GatewayLedgerOptions
+  /** Sponsors of accounts, both in hex. */
+  readonly #sponsors = new Map<string, string>()
 
   constructor(options: GatewayLedgerOptions) {
     this.#options = options
@@ -70,6 +78,23 @@ export class GatewayLedger {
     const atMs = this.#options.nowMs()
     const anchor = this.#options.anchor?.()
     return anchor === undefined ? { atMs } : { atMs, anchor }
+  }
+
+  /** Whose transaction it is, for limits of ingress: the signer, or for a `register` the new account, and who sponsors it. */
+  ownerOf(transaction: Transaction, id: Uint8Array): Owner {
+    const { body } = transaction
+    if (body.t === 'register') return { account: toHex(id), sponsor: toHex(body.sponsor ?? id) }
+    const account = 'a' in body && body.a instanceof Uint8Array ? body.a : id
+    const name = toHex(account)
+    let sponsor = this.#sponsors.get(name)
+    if (sponsor === undefined) {
+      const record = userTables.account.get(this.#options.ledger.state('userchain'), account)
+      sponsor = toHex(record?.sponsor ?? account)
+      // A sponsor is for ever; of an account that is not on record yet it is asked again.
+      if (record !== undefined) this.#sponsors.set(name, sponsor)
+      if (this.#sponsors.size > sponsorsMax) this.#sponsors.delete(this.#sponsors.keys().next().value as string)
+    }
+    return { account: name, sponsor }
   }
 
   /** Looks at transactions that were just submitted: each as if it came next. */

@@ -1,6 +1,7 @@
 /** What this gateway promised and has not answered: the outbox's rows without their leaves, in order of acceptance. */
 import { toHex } from '@healthblock/encoding/bytes'
 import type { PendingRow } from './outbox.ts'
+import { type Owner, Shares } from './shares.ts'
 
 /** A promise holds for this long: at its end the gateway answers refused or deferred. */
 export const promiseMs = 30_000
@@ -16,6 +17,8 @@ export interface PendingEntry {
   readonly key: string
   /** Whose transaction it is, in lower-case hex: later ones of an account wait for earlier ones. */
   readonly account: string
+  /** Whoever sponsored the account, in lower-case hex. */
+  readonly sponsor: string
   /** Account and type: transactions of one line go in order. */
   readonly line: string
   readonly sizeBytes: number
@@ -43,10 +46,10 @@ export interface PendingEntry {
  */
 export function pendingEntry(
   row: PendingRow,
-  fields: { account: string; type: string; sizeBytes: number },
+  fields: Owner & { type: string; sizeBytes: number },
   clock: { nowMs(): number; elapsedMs(): number },
 ): PendingEntry {
-  const { account, type, sizeBytes } = fields
+  const { account, sponsor, type, sizeBytes } = fields
   const [nowMs, elapsedMs] = [clock.nowMs(), clock.elapsedMs()]
   return {
     sinceMs: elapsedMs - Math.max(0, nowMs - row.acceptedMs),
@@ -54,6 +57,7 @@ export function pendingEntry(
     row,
     key: toHex(row.id),
     account,
+    sponsor,
     line: `${account}/${type}`,
     sizeBytes,
     sentMs: 0,
@@ -68,6 +72,7 @@ export function pendingEntry(
 /** The pending transactions of one chain. */
 export class PendingTable {
   readonly #entries = new Map<string, PendingEntry>()
+  readonly shares = new Shares()
   #sizeBytes = 0
 
   /** Number of transactions. */
@@ -94,11 +99,14 @@ export class PendingTable {
   add(entry: PendingEntry): void {
     this.#entries.set(entry.key, entry)
     this.#sizeBytes += entry.sizeBytes
+    this.shares.add(entry)
   }
 
   /** Removes an entry. */
   remove(entry: PendingEntry): void {
-    if (this.#entries.delete(entry.key)) this.#sizeBytes -= entry.sizeBytes
+    if (!this.#entries.delete(entry.key)) return
+    this.#sizeBytes -= entry.sizeBytes
+    this.shares.remove(entry)
   }
 
   /** All entries, in order of acceptance. Entries may be removed meanwhile. */

@@ -1,0 +1,44 @@
+import { describe, expect, test } from 'vitest'
+import { type Owner, Shares } from './shares.ts'
+
+const many = (count: number, owner: (i: number) => Owner): Owner[] => Array.from({ length: count }, (_, i) => owner(i))
+const limit = 1_000
+
+describe('shares of a gateway', () => {
+  test('nobody has one while there is room', () => {
+    const shares = new Shares()
+    const mine = many(200, () => ({ account: 'a', sponsor: 's' }))
+    for (const owner of mine) shares.add(owner)
+    expect(shares.exceeded(mine.slice(0, 40), { pending: 200, limit })).toBeUndefined()
+  })
+
+  test('an account that floods leaves room for others, also of its sponsor', () => {
+    const shares = new Shares()
+    const flood = many(100, () => ({ account: 'a', sponsor: 's' }))
+    for (const owner of [...flood, ...many(200, (i) => ({ account: `b${i}`, sponsor: 's' }))]) shares.add(owner)
+    const at = { pending: 300, limit }
+    expect(shares.exceeded(flood, at)).toBe('account')
+    expect(shares.exceeded([{ account: 'c', sponsor: 's' }], at)).toBeUndefined()
+    // What was committed makes room again.
+    for (const owner of flood) shares.remove(owner)
+    expect(shares.exceeded(flood.slice(0, 40), { pending: 200, limit })).toBeUndefined()
+  })
+
+  test('a thousand accounts of one sponsor leave room for those of others', () => {
+    const shares = new Shares()
+    for (const owner of many(500, (i) => ({ account: `sybil${i}`, sponsor: 's' }))) shares.add(owner)
+    const at = { pending: 500, limit }
+    expect(shares.exceeded([{ account: 'sybil-new', sponsor: 's' }], at)).toBe('sponsor')
+    expect(shares.exceeded([{ account: 'patient', sponsor: 't' }], at)).toBeUndefined()
+  })
+
+  test('who has nothing pending gets one whole submission in', () => {
+    const at = { pending: 900, limit }
+    expect(
+      new Shares().exceeded(
+        many(256, () => ({ account: 'a', sponsor: 's' })),
+        at,
+      ),
+    ).toBeUndefined()
+  })
+})
