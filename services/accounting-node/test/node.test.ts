@@ -5,10 +5,10 @@ import { parseSealLeaf } from '@healthblock/chain/seal'
 import { verifyStateProof } from '@healthblock/chain/state-tree'
 import { userTables } from '@healthblock/chain/tables'
 import { encodeHashTile, parseEntryBundle, tileNodes } from '@healthblock/chain/tile'
-import { encodeTransactionLeaf } from '@healthblock/chain/transaction'
+import { encodeTransactionLeaf, signTransaction, type Transaction } from '@healthblock/chain/transaction'
 import { randomBytes } from '@healthblock/crypto/random'
 import { generateSigningKey } from '@healthblock/crypto/signature'
-import { fromBase64, toBase64, toBase64Url, toHex } from '@healthblock/encoding/bytes'
+import { concatBytes, fromBase64, toBase64, toBase64Url, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { redisInstalled } from '../../../test/support/redis.ts'
@@ -87,6 +87,58 @@ describeNode('one node of a ledger of one', () => {
     ['more than 1 MiB', new Uint8Array(1024 * 1024 + 1), 413],
   ])('a body of %s changes nothing', async (_, body, status) => {
     expect((await client.submitBytes(body)).status).toBe(status)
+  })
+
+  test('what is written in another form, too large, of another ledger, or of the future, is refused and changes nothing', async () => {
+    const { organisation } = cluster.ledger
+    const good = algorithmTransaction(cluster.ledger, 'form')
+    // The same map with a head that is not the shortest: other bytes for one transaction.
+    const longHead = new Uint8Array([
+      ...good.leaf.subarray(0, 2),
+      0xb8,
+      (good.leaf[2] as number) & 31,
+      ...good.leaf.subarray(3),
+    ])
+    expect((await client.submitBytes(longHead)).status).toBe(400)
+    expect((await client.submitBytes(new Uint8Array([...good.leaf, 0x9f]))).status).toBe(400)
+    const rules = async (...leaves: Uint8Array[]) =>
+      (await client.submitBytes(concatBytes(...leaves))).refused.map(({ statement }) => statement.rule)
+    const oversized = encodeCbor([1, { v: 1, t: 'algorithm', x: new Uint8Array(65_536) }, []])
+    expect(await rules(oversized)).toEqual(['transaction.format'])
+    const elsewhere = algorithmTransaction({ ...cluster.ledger, ledgerId: randomBytes(32) }, 'elsewhere')
+    expect(await rules(elsewhere.leaf)).toEqual(['algorithm.signature'])
+    const { transaction, person: doctor } = people.register(2)
+    await client.commit(transaction)
+    const dayMs = 86_400_000
+    const licence = (n: number, x: number) =>
+      signTransaction({
+        ...{ ledgerId: cluster.ledger.ledgerId, chain: 'userchain' },
+        body: { v: 1, t: 'licence', a: organisation.account, n, x, doctor: doctor.account, state: 1, from: 1, to: 2 },
+        signers: [{ account: organisation.account, key: 1, signingKey: organisation.op }],
+      })
+    const now = Date.now()
+    const verdicts: [string, Transaction][] = [
+      ['licence.counter', licence(now + 2 * dayMs, now + 60_000)],
+      ['licence.expiry', licence(now, now + 2 * dayMs)],
+      ['licence.expiry', licence(now, now - 60_000)],
+      ['licence.counter', licence(0, now + 60_000)],
+    ]
+    for (const [rule, future] of verdicts) {
+      const submitted = await client.submit(future)
+      const atOnce = submitted.refused.map(({ statement }) => statement.rule)
+      if (submitted.promise === undefined) expect(atOnce).toEqual([rule])
+      else {
+        const [[kind, statement] = []] = await client.answers([client.idOf(future)], 10_000)
+        expect([kind, (statement as { rule?: string }).rule]).toEqual([3, rule])
+      }
+    }
+    // The same body under other signatures is the same transaction, with the place that it has.
+    const [index] = await client.commit(good)
+    const again = await client.submitBytes(
+      encodeTransactionLeaf({ bodyBytes: good.bodyBytes, signatures: good.signatures }),
+    )
+    expect(again.refused).toEqual([])
+    expect((await client.answers([client.idOf(good)], 0))[0]?.[1]).toBe(index)
   })
 
   test('readings out of order wait for what is missing, and are then committed', async () => {
