@@ -159,19 +159,19 @@ async function diagnose(story: Story): Promise<StepResult> {
     return doctors.every(hasScored) ? diagnoses : undefined
   }, 60_000)
   const findings = (found ?? []).flatMap((diagnosis) => diagnosis.findings)
-  const told = (isScore: boolean): string[] => [
-    ...new Set(findings.filter(({ code }) => (code === newsCode) === isScore).map(({ sentence }) => sentence)),
+  const told = (isOfEcg: boolean): string[] => [
+    ...new Set(findings.filter(({ code }) => code.startsWith('ecg.') === isOfEcg).map(({ sentence }) => sentence)),
   ]
-  const [scores, rhythm] = [told(true), told(false)]
+  const [rhythm, vitals] = [told(true), told(false)]
   for (const sentence of rhythm.slice(0, 4)) story.tell(`  in the ECG: ${sentence}`)
-  for (const sentence of scores.slice(0, 1)) story.tell(`  in the vital signs: ${sentence}`)
+  for (const sentence of vitals.slice(0, 2)) story.tell(`  in the vital signs: ${sentence}`)
   const alarms = await alarmsEverywhere(story)
   if (alarms > 0) story.tell(`  ${alarms} alarm(s) reached Anna and both doctors.`)
   return {
     step: 'diagnose',
     ok: found !== undefined,
     diagnoses: found?.length ?? 0,
-    findings: [...rhythm, ...scores],
+    findings: [...rhythm, ...vitals],
     alarms,
   }
 }
