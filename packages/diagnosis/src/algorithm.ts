@@ -5,7 +5,7 @@ import { encodeCbor } from '@healthblock/encoding/cbor'
 /** Name of the algorithm; it names no disease, because it is public. */
 export const algorithmName = 'healthblock-monitor'
 /** Semantic version: patch = same findings, minor = other findings, major = other formats. */
-export const algorithmVersion = '0.3.0'
+export const algorithmVersion = '0.4.0'
 
 /** Files that the findings depend on, from the root of the package. */
 export const algorithmFiles: readonly string[] = [
@@ -26,6 +26,7 @@ export const algorithmFiles: readonly string[] = [
   'src/ecg/flutter-table.ts',
   'src/ecg/flutter.ts',
   'src/ecg/irregularity.ts',
+  'src/ecg/predictability.ts',
   'src/ecg/quality.ts',
   'src/ecg/resampler.ts',
   'src/ecg/rhythm.ts',
@@ -41,7 +42,7 @@ export const algorithmFiles: readonly string[] = [
 ]
 
 /** SHA-256 as `hashAlgorithm` gives it over `algorithmFiles`, lower-case hexadecimal; a test keeps it true. */
-export const algorithmHashHex = '68f08006e2faca1a34615433f795f679054aa156fb4136aabc4a3d0d87283a61'
+export const algorithmHashHex = 'd1de31e138a8b34f915a09d917ebf06fc35ed514da263fb75e6d6ca0ef4af1df'
 
 /**
  * Hash of an algorithm: SHA-256 of the canonical CBOR [name, version, [[path, SHA-256 of the file], …]], the files in bytewise order of their paths.

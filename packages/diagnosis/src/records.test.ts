@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { annotateEcg, type EcgLead } from './annotate.ts'
+import { annotateEcg, annotateIntervals, type EcgLead } from './annotate.ts'
 import { type Annotation, decodeSignal, parseAnnotations, parseHeader } from './wfdb/record.ts'
 
 const data = new URL('../../../../shared/data/', import.meta.url)
@@ -79,4 +79,22 @@ test.skipIf(!hasData)('data: a lead upside down or at a quarter of its height gi
   const V = (list: readonly Annotation[]) => list.filter(({ symbol }) => symbol === 'V').length
   expect(V(beats)).toBeGreaterThan(50)
   for (const other of [turned, small]) expect(Math.abs(V(other) - V(beats))).toBeLessThanOrEqual(4)
+})
+
+test.each([
+  [750, 80],
+  [750, 160],
+  [900, 120],
+  [900, 160],
+])('a young heart at rest (%d ms, breathing swings it by %d ms) does not fibrillate', (meanMs, swingMs) => {
+  let [phase, ms, at] = [0, meanMs, 0]
+  const intervals = Array.from({ length: 3000 }, (_, i) => {
+    phase += (2 * Math.PI * (0.24 + 0.03 * Math.sin(i / 97)) * ms) / 1000
+    // A little that nobody can foresee.
+    ms = meanMs + swingMs * Math.sin(phase) + (((i * 7919) % 101) - 50) / 2
+    const start = at
+    at += Math.round(ms / 4)
+    return { start, end: at, seconds: ms / 1000 }
+  })
+  expect(annotateIntervals(intervals).map(({ aux }) => aux)).toEqual(['(N'])
 })

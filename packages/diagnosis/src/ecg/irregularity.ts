@@ -2,14 +2,15 @@
  * How irregular the rhythm is, from RR intervals alone (after Petrenas, Marozas and Sörnmo 2015, "Low-complexity detection of atrial fibrillation in
  * continuous long-term monitoring"): the share of pairs among the last eight intervals, free of single outliers by a median of three, that differ by 30 ms or more, over the mean interval, smoothed;
  * silenced while a three-point median leaves the sum of intervals alone, as in bigeminy. A second, quicker mean of the same share ends an episode early:
- * after hours of fibrillation the slow one would take a hundred beats to sink.
+ * after hours of fibrillation the slow one would take a hundred beats to sink. What follows smoothly from beat to beat, as with breathing, is no fibrillation.
  */
+import { Predictability } from './predictability.ts'
 import type { Carry } from './state.ts'
 
 const windowBeats = 8
 /** Score above which a rhythm begins to count as possible atrial fibrillation, and below which it ceases to. */
-const scoreOn = 0.725
-const scoreOff = 0.7
+const scoreOn = 0.71
+const scoreOff = 0.69
 /** The quick score below which it ceases to at once, and above which it may begin. */
 const quickOff = 0.4
 const quickOn = 0.6
@@ -29,6 +30,7 @@ export class Irregularity {
   #mean = 0
   #spread = 0
   #balance = 0
+  readonly #predictability = new Predictability()
   #quick = 0
   #isOn = 0
 
@@ -44,6 +46,7 @@ export class Irregularity {
    */
   push(interval: number): number {
     const n = this.#count++
+    this.#predictability.push(interval)
     const r = this.#intervals
     const before = n >= 1 ? (r[(n - 1) % windowBeats] as number) : interval
     const before2 = n >= 2 ? (r[(n - 2) % windowBeats] as number) : before
@@ -68,8 +71,9 @@ export class Irregularity {
     this.#quick += Math.max(quickWeight, 1 / (n + 1 - windowBeats)) * (share - this.#quick)
     const score = this.#balance < balanceLeast ? this.#balance : (this.#spread * 1000) / this.#mean
     const quick = (this.#quick * 1000) / this.#mean
-    if (score > scoreOn && quick > quickOn) this.#isOn = 1
-    else if (score < scoreOff || quick < quickOff) this.#isOn = 0
+    const { isSmooth } = this.#predictability
+    if (score > scoreOn && quick > quickOn && !isSmooth) this.#isOn = 1
+    else if (score < scoreOff || quick < quickOff || isSmooth) this.#isOn = 0
     return score
   }
 
@@ -83,6 +87,7 @@ export class Irregularity {
     c.numbers('irregularity.intervals', this.#intervals, 0, 1e6)
     c.numbers('irregularity.medians', this.#medians, 0, 1e6)
     this.#quick = c.number('irregularity.quick', this.#quick, 0, 1)
+    this.#predictability.carry(c)
     this.#isOn = c.integer('irregularity.is-on', this.#isOn, 0, 1)
     this.#count = c.integer('irregularity.count', this.#count, 0, 2 ** 45)
     this.#mean = c.number('irregularity.mean', this.#mean, 0, 1e6)
