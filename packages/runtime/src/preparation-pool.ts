@@ -35,14 +35,12 @@ export class PreparationPool implements PreparationWorkers {
   /** @see {@link PreparationWorkers} */
   prepare(request: PreparationRequest): Promise<PreparationResult> {
     if (this.#failed !== undefined) return Promise.reject(this.#failed)
-    const { bodies, claims, claimEnds } = request
-    // The bundle is copied, because its leaves are read here meanwhile.
-    const transfer = [bodies, claims, claimEnds].map(({ buffer }) => buffer as ArrayBuffer)
+    // Everything is copied: pieces this small cost more to hand over than to copy.
     return new Promise((resolve, reject) => {
       let least = this.#threads[0] as Thread
       for (const thread of this.#threads) if (thread.waiting.length < least.waiting.length) least = thread
       least.waiting.push({ resolve, reject })
-      least.worker.postMessage(request, transfer)
+      least.worker.postMessage(request)
     })
   }
 

@@ -2,9 +2,4 @@
 import { parentPort } from 'node:worker_threads'
 import { type PreparationRequest, prepare } from '@healthblock/chain/preparation'
 
-parentPort?.on('message', (request: PreparationRequest) => {
-  const result = prepare(request)
-  const { hashes, root, ids, good } = result
-  const buffers = new Set([hashes, root, ids, good].map(({ buffer }) => buffer as ArrayBuffer))
-  parentPort?.postMessage(result, [...buffers])
-})
+parentPort?.on('message', (request: PreparationRequest) => parentPort?.postMessage(prepare(request)))
