@@ -15,6 +15,7 @@ interface Streamed {
 interface Reading {
   readonly sequence: number
   readonly generation: number
+  readonly from: string
   readonly transactionId: string
 }
 
@@ -80,6 +81,27 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
       return now.length === before + 5 ? now : undefined
     })
     expect(after.map(({ sequence }) => sequence)).toEqual(after.map((_, index) => index + 1))
+  })
+
+  test('delivers an hour of batches in order after it had no network at all', async () => {
+    const before = (await readings()).length
+    const away = [...[0, 1, 2, 3].map((rank) => `accounting-${rank}`), ...[0, 1, 2].map((rank) => `storage-${rank}`)]
+    for (const name of away) await cluster.kill(name)
+    // Sixty minutes at a batch a minute, six times over: twelve minutes at two seconds.
+    const long = await writeRecord(join(cluster.root, 'long'), { seconds: 720 })
+    const streamed = await cluster.run<Streamed>(...['patient', 'stream', 'anna', '--record', long, '--speed', 'max'])
+    expect(streamed).toMatchObject({ code: 0, value: { batches: 360, transactions: [] } })
+    expect(streamed.stderr).toContain('360 of 360 batches are sealed and kept')
+    await cluster.kill('user')
+    await Promise.all(away.map((name) => cluster.restart(name)))
+    await cluster.restart('user')
+    const after = await eventually('delivery', 120_000, async () => {
+      const now = await readings()
+      return now.length === before + 360 ? now : undefined
+    })
+    expect(after.map(({ sequence }) => sequence)).toEqual(after.map((_, index) => index + 1))
+    expect(after.map(({ from }) => from)).toEqual(after.map(({ from }) => from).sort())
+    expect(await cluster.run('audit')).toMatchObject({ code: 0, value: { ok: true } })
   })
 
   test('loses nothing when its process is killed while it streams', async () => {

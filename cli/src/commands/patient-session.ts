@@ -27,7 +27,11 @@ export async function openSession(context: Context, name: string): Promise<Sessi
   const node = cluster.nodes.find(({ role }) => role === 'user')
   const access = nodeAccess(dir, cluster, person.node !== '' ? person.node : (node?.name ?? 'user'))
   const file = (options['passphrase-file'] as string | undefined) ?? clusterPaths.passphrase(dir, person.name)
-  if (!existsSync(file)) throw new CommandError(`no passphrase for ${name}: name its file with --passphrase-file`)
+  if (!existsSync(file)) {
+    const reason =
+      options['passphrase-file'] === undefined ? `no passphrase for ${name} is kept here` : `${file} is not there`
+    throw new CommandError(`${reason}: name the file that holds it with --passphrase-file`)
+  }
   const passphrase = readFileSync(file, 'utf8').replace(/\r?\n$/, '')
   const { session } = await callNode<{ session: string }>(access, 'POST', '/v1/sessions', {
     person: person.account,

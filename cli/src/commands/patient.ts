@@ -67,8 +67,11 @@ interface Job {
   readonly batchesTotal: number
   readonly transactions: string[]
   readonly lastSequence: number
+  readonly unsent: number
   readonly error?: string
 }
+
+const receiptTimeoutMs = 120_000
 
 async function waitForJob(context: Context, session: Session, job: string): Promise<Job> {
   const startedAt = Date.now()
@@ -115,10 +118,16 @@ async function stream(context: Context, positionals: string[]): Promise<ExitCode
     speed,
   })
   const done = await waitForJob(context, session, job)
+  const { batches, transactions, lastSequence, unsent } = done
+  const kept = `of ${batches} batches are sealed and kept, and will be delivered in order when the network is back`
+  if (unsent > 0 && options.wait === true) throw new CommandError(`no storage node can be reached: ${unsent} ${kept}`)
+  if (unsent > 0) io.stderr(`no storage node can be reached: ${unsent} ${kept}\n`)
   if (options.wait === true) {
-    for (const id of done.transactions) await waitForReceipt(session, id, 120_000)
+    for (const id of transactions) {
+      if ((await waitForReceipt(session, id, receiptTimeoutMs)) === undefined)
+        throw new CommandError(`${id} is not on the ledger yet: its records ${kept}; see ./healthblock status`)
+    }
   }
-  const { batches, transactions, lastSequence } = done
   if (!context.json) io.stderr(`${batches} batches sealed${options.wait === true ? ', all with receipts' : ''}\n`)
   return print(context, { batches, transactions, lastSequence }, () => transactions.map((id) => `${id}\n`).join(''))
 }

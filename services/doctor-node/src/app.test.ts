@@ -2,134 +2,23 @@
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type DiagnosisBody, parseTransactionLeaf, signingMessage } from '@healthblock/chain/transaction'
+import { type DiagnosisBody, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { sha256 } from '@healthblock/crypto/hash'
 import { encodeBatch } from '@healthblock/diagnosis/batch'
 import { diagnose } from '@healthblock/diagnosis/diagnose'
 import { encodeFitting } from '@healthblock/diagnosis/document'
-import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
-import { createLogger } from '@healthblock/runtime/logger'
+import { toBase64, toHex } from '@healthblock/encoding/bytes'
 import { cidOf } from '@healthblock/runtime/storage-client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createDoctorNode, type DoctorNode } from './app.ts'
+import { type Diagnosis, enrol, Node } from './node.test-support.ts'
 import {
-  license,
   type Recipient,
   registerAlgorithm,
   startNetwork,
   type TestNetwork,
   TestPatient,
 } from './sample.test-support.ts'
-
-interface Diagnosis {
-  readonly transactionId: string
-  readonly patient: string
-  readonly in: { stream: string; from: number; to: number }[]
-  readonly status: string
-  readonly algorithm: string
-  readonly note?: string
-  readonly refused?: { rule: string }
-  readonly text?: string
-  readonly amendments: { act: string; text?: string }[]
-}
-interface Answer<T> {
-  readonly status: number
-  readonly body: T
-}
-
-const apiSecret = 'secret-of-the-local-administrator'
-
-/** How far the node's clock is ahead. */
-let clockMs = 0
-
-/** A running node and how to call it. */
-class Node {
-  readonly dir: string
-  readonly #network: TestNetwork
-  #node: DoctorNode | undefined
-  #url = ''
-  constructor(dir: string, network: TestNetwork) {
-    this.dir = dir
-    this.#network = network
-  }
-
-  async start(): Promise<void> {
-    const { accountingUrl, storageUrl, history } = this.#network
-    const ledger = { genesis: history.consortium.genesis.bytes, accounting: [accountingUrl], storage: [storageUrl] }
-    const settings = { dir: this.dir, host: '127.0.0.1', port: 0, postIntervalMs: 900_000, logLevel: 'silent' } as const
-    const logger = createLogger({ name: 'doctor-node', level: 'silent' })
-    const nowMs = (): number => Date.now() + clockMs
-    this.#node = await createDoctorNode({ config: { ...settings, ledger }, secrets: { apiSecret }, logger, nowMs })
-    this.#url = (await this.#node.listen()).url
-  }
-
-  async stop(): Promise<void> {
-    await this.#node?.stop()
-    this.#node = undefined
-  }
-
-  async call<T>(method: string, path: string, body?: unknown, bearer = apiSecret): Promise<Answer<T>> {
-    const response = await fetch(new URL(path, this.#url), {
-      method,
-      headers: {
-        authorization: `Bearer ${bearer}`,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    })
-    return { status: response.status, body: (await response.json()) as T }
-  }
-
-  async get<T>(path: string): Promise<T> {
-    return (await this.call<T>('GET', path)).body
-  }
-
-  /** Listens to events; what it gives reads them until `isEnough` of what came. */
-  async listen(): Promise<(isEnough: (text: string) => boolean) => Promise<string>> {
-    const headers = { authorization: `Bearer ${apiSecret}` }
-    const response = await fetch(new URL('/v1/events', this.#url), { headers })
-    return async (isEnough) => {
-      let text = ''
-      for await (const bytes of response.body as ReadableStream<Uint8Array>) {
-        text += new TextDecoder().decode(bytes)
-        if (isEnough(text)) break
-      }
-      return text
-    }
-  }
-
-  catchUp(): Promise<Answer<{ pending: number; userchain: number }>> {
-    return this.call('POST', '/v1/catch-up', { timeoutMs: 20_000 })
-  }
-
-  /** Catches up until the list of diagnoses is as wanted. */
-  async diagnosesWhen(isGood: (list: Diagnosis[]) => boolean): Promise<Diagnosis[]> {
-    for (;;) {
-      await this.catchUp()
-      const list = await this.get<Diagnosis[]>('/v1/diagnoses')
-      if (isGood(list)) return list
-    }
-  }
-}
-
-/** Enrols the node's doctor as the hospital's administrator does. */
-async function enrol(node: Node, network: TestNetwork): Promise<Recipient> {
-  const { organisation } = network.history.consortium
-  const asked = { name: 'doctor-a', sponsor: toHex(organisation.account) }
-  const { body: made } = await node.call<{ account: string; body: string }>('POST', '/v1/identity', asked)
-  const bodyBytes = fromBase64(made.body)
-  const { ledgerId } = network.history.ledger
-  const signature = organisation.op.sign(signingMessage({ ledgerId, chain: 'userchain', bodyBytes }))
-  await node.call('POST', '/v1/identity/confirm', { signature: toBase64(signature) })
-  const state = async (): Promise<string> => (await node.get<{ state: string }>('/v1/identity')).state
-  while ((await state()) !== 'registered') await node.catchUp()
-  license(network.history, fromHex(made.account))
-  while ((await state()) !== 'licensed') await node.catchUp()
-  const leaf = network.accounting.received.find((one) => parseTransactionLeaf(one).body.t === 'register') as Uint8Array
-  const { kem } = parseTransactionLeaf(leaf).body as { kem: Uint8Array }
-  return { account: fromHex(made.account), kemKey: kem }
-}
 
 describe('a doctor node', () => {
   let root: string
@@ -403,12 +292,12 @@ describe('a doctor node', () => {
     expect(gaps.length).toBeGreaterThan(0)
     expect(gaps.every(({ endedAt }) => endedAt !== null)).toBe(true)
     // The device goes on being switched on, and says nothing.
-    clockMs += 130_000
+    node.clockMs += 130_000
     other.pause('empty')
     await node.catchUp()
     expect((await alarms()).map(({ code }) => code)).toContain('stream.silent')
     await other.rotate({ close: [gid] })
-    clockMs -= 130_000
+    node.clockMs -= 130_000
   })
 
   test('an envelope that is not for this doctor opens nothing and is put aside', async () => {
@@ -499,7 +388,7 @@ describe('a doctor node', () => {
     expect(await node.get(`/v1/readings?patient=${name}`)).toHaveLength(2)
     expect(mine(await node.get('/v1/diagnoses'))).toEqual([[1, 1]])
     network.blocks.set(cidOf(cid), late)
-    clockMs += 20_000
+    node.clockMs += 20_000
     await node.diagnosesWhen((list) => mine(list).length === 2)
     expect(mine(await node.get('/v1/diagnoses'))).toEqual([
       [1, 1],
@@ -519,7 +408,7 @@ describe('a doctor node', () => {
         .map((leaf) => parseTransactionLeaf(leaf).body)
         .filter((body) => body.t === 'unreadable' && toHex(body.pat) === name)
     expect(reports()).toEqual([])
-    clockMs += 61_000
+    node.clockMs += 61_000
     const list = await node.diagnosesWhen((all) => all.some((one) => one.patient === name))
     expect(list.find((one) => one.patient === name)?.in).toMatchObject([{ from: 2, to: 2 }])
     while (reports().length === 0) await node.catchUp()
@@ -536,7 +425,7 @@ describe('a doctor node', () => {
     other.record(1)
     await node.catchUp()
     expect(mine(await node.get('/v1/diagnoses'))).toHaveLength(1)
-    clockMs += 900_000
+    node.clockMs += 900_000
     const list = mine(await node.diagnosesWhen((all) => mine(all).length === 2))
     expect(list[1]?.in).toMatchObject([{ from: 3, to: 3 }])
     const silences = async (): Promise<{ id: number; endedAt: string | null }[]> =>
@@ -547,7 +436,7 @@ describe('a doctor node', () => {
     const [first] = await silences()
     expect(first?.endedAt).toBeNull()
     other.record(1)
-    clockMs += 10_000
+    node.clockMs += 10_000
     const current = async () => (await silences()).find(({ id }) => id === first?.id)
     while ((await current())?.endedAt === null) await node.catchUp()
     expect((await current())?.endedAt).not.toBeNull()

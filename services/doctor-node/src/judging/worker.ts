@@ -89,7 +89,11 @@ export class Worker {
     const { grants, reader, judge, reports, postings, isReady } = this.#deps
     if (!isReady()) return
     if (this.#isBehind) await this.#attempt('settle', async () => this.reconcile())
-    for (const patient of grants.patients()) {
+    let patients: readonly Uint8Array[] = []
+    await this.#attempt('list', async () => {
+      patients = grants.patients()
+    })
+    for (const patient of patients) {
       if (signal.aborted) return
       await this.#attempt('read', () => reader.read(patient, signal))
       await this.#attempt('judge', () => judge.judge(patient))

@@ -94,7 +94,10 @@ export class Consent {
   revoke(person: Person, isClosed: (grant: LiveGrant) => boolean): Promise<{ tx: Uint8Array; changedAtMs: number }> {
     return this.#inTurn(person, async () => {
       const closing = person.hot.grants.filter(isClosed)
-      if (closing.length === 0) throw new UserNodeError('there is no open grant to end', { code: 'ERR_GRANT_NONE' })
+      if (closing.length === 0)
+        throw new UserNodeError('there is no open access to end: the list of grants says what there is', {
+          code: 'ERR_GRANT_NONE',
+        })
       return this.#rotate(person, closing, reasons.revoke)
     })
   }

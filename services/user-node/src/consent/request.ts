@@ -50,6 +50,7 @@ export function checkRequest(
   }
   if (request.streams.length === 0) throw invalid('streams', 'name at least one stream')
   if (request.untilMs <= nowMs()) throw invalid('until', 'the end of the access lies in the past')
+  if (request.untilMs <= request.fromMs) throw invalid('until', 'the end of the access lies before its begin')
   const rights = request.rights ?? rightsDefault
   if (!Number.isInteger(rights) || rights < 1 || rights > 15)
     throw invalid('rights', 'rights are a sum of 1, 2, 4 and 8')

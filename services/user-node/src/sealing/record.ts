@@ -30,6 +30,8 @@ export interface Job {
   batchesTotal: number
   transactions: string[]
   lastSequence: number
+  /** Batches that are sealed and kept, and not stored yet: the storage network is out of reach. */
+  unsent: number
   error?: string
 }
 
@@ -45,6 +47,8 @@ interface Dependencies {
 
 const jobsMax = 256
 const postedPollMs = 20
+/** A job waits so long for the next batch to be stored; then it ends, and the node goes on trying. */
+const unsentPatienceMs = 15_000
 
 /** Streaming jobs of the household. */
 export class RecordJobs {
@@ -67,7 +71,7 @@ export class RecordJobs {
     if (!(from < to))
       throw recordInvalid(
         'from',
-        `the recording has ${Math.floor(length / rate)} s: there is nothing from ${request.fromSeconds} s on`,
+        `the recording has ${Math.floor(length / rate)} s: there is nothing from ${request.fromSeconds} s ${request.toSeconds === undefined ? 'on' : `to ${request.toSeconds} s`}`,
       )
     const periodFrames = Math.floor((this.#deps.periodMs * rate) / 1000)
     const frames = Math.max(1, Math.min(periodFrames, recording.pieceFramesMax))
@@ -79,6 +83,7 @@ export class RecordJobs {
       batchesTotal: Math.ceil((to - from) / frames),
       transactions: [],
       lastSequence: 0,
+      unsent: 0,
     }
     const oldest = this.#jobs.keys().next()
     if (this.#jobs.size >= jobsMax && oldest.done !== true) this.#jobs.delete(oldest.value)
@@ -129,7 +134,8 @@ export class RecordJobs {
     job.lastSequence = sequenceOf(database, person, stream.stream)
     const sealed = { after: before, until: job.lastSequence }
     job.batches = this.#count(person, stream.stream, sealed)
-    job.transactions = await this.#transactions(person, stream.stream, sealed)
+    const { transactions, unsent } = await this.#transactions(person, stream.stream, sealed)
+    Object.assign(job, { transactions, unsent })
     job.state = 'done'
   }
 
@@ -153,18 +159,30 @@ export class RecordJobs {
     return Number(row?.n ?? 0)
   }
 
-  /** The ids of the IoT transactions of these batches, once all of them are signed. */
-  async #transactions(person: Person, stream: Uint8Array, range: { after: number; until: number }): Promise<string[]> {
+  /** The ids of the IoT transactions of these batches: of all of them, unless nothing moves for a while. */
+  async #transactions(
+    person: Person,
+    stream: Uint8Array,
+    range: { after: number; until: number },
+  ): Promise<{ transactions: string[]; unsent: number }> {
     const { database, deliver, stopping } = this.#deps
+    let least = Number.POSITIVE_INFINITY
+    let deadline = 0
     for (;;) {
       const rows = database.all(
-        'SELECT DISTINCT tx FROM batch WHERE account = ? AND stream = ? AND sequence > ? AND sequence <= ? ORDER BY sequence',
+        'SELECT sequence, tx FROM batch WHERE account = ? AND stream = ? AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT 1000000',
         ...[person.account, stream, range.after, range.until],
       )
-      if (rows.every((row) => row.tx !== null) || stopping.aborted) {
-        return rows.flatMap((row) => (row.tx === null ? [] : [toHex(row.tx as Uint8Array)]))
+      const unsent = rows.filter(({ tx }) => tx === null).length
+      if (unsent < least) {
+        least = unsent
+        deadline = performance.now() + unsentPatienceMs
       }
-      await deliver()
+      if (unsent === 0 || stopping.aborted || performance.now() > deadline) {
+        const ids = rows.flatMap(({ tx }) => (tx === null ? [] : [toHex(tx as Uint8Array)]))
+        return { transactions: [...new Set(ids)], unsent }
+      }
+      deliver().catch(() => {})
       await delay(postedPollMs)
     }
   }
