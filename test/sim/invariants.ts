@@ -15,6 +15,7 @@ import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import { CompactRange, inclusionProof, leafHash, MemoryHashes } from '@healthblock/chain/merkle'
 import { createReceipt, verifyReceipt } from '@healthblock/chain/receipt'
 import { parseSealLeaf } from '@healthblock/chain/seal'
+import { verifyStateProof } from '@healthblock/chain/state-tree'
 import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { AppliedBlock, ChainCore, PublishedHead } from '../../services/accounting-node/src/core/chain-core.ts'
@@ -24,6 +25,7 @@ import { AccountingError } from '../../services/accounting-node/src/errors.ts'
 import { type Fixture, nodeCount, quorum } from './fixture.ts'
 import type { Moment, PeerCall } from './network.ts'
 import type { Running } from './node.ts'
+import type { Life } from './scheduler.ts'
 import { chainNames, Injected, type World } from './world.ts'
 
 /** A broken promise: of which invariant, and how. */
@@ -76,6 +78,13 @@ class History {
   }
 }
 
+/** What a peer's process knows of a node's cosignatures. */
+interface Known {
+  readonly peer: number
+  readonly life: Life
+  readonly size: number
+}
+
 /** What can be seen of a node from outside. */
 export interface NodeView {
   /** What its clock shows. */
@@ -109,7 +118,13 @@ export class Invariants {
   readonly #lastCosignature = new Map<string, Uint8Array>()
   /** By rank: sizes of Userchain that its process published, and when. */
   readonly #publishedBefore = new Map<number, [size: number, atMs: number][]>()
-  /** Ranks whose disks went back: their sizes may decrease, but not below what others published of them. */
+  /** The process of each rank. */
+  readonly #lives = new Map<number, Life>()
+  /** By peer, rank and chain: the largest cosignature of the rank that the peer's process has seen. */
+  readonly #knownOf = new Map<string, Known>()
+  /** By rank and chain: what the peers knew when a process of a disk that went back started. */
+  readonly #toldAtStart = new Map<string, Known[]>()
+  /** Ranks whose disks went back: their sizes may decrease, but not below what their peers know. */
   readonly rolledBack = new Set<number>()
   /** The first one found. */
   violation: Violation | undefined
@@ -147,14 +162,30 @@ export class Invariants {
   }
 
   /** Watches a process from before it starts. */
-  attach(rank: number, { cores }: Running): void {
+  attach(rank: number, { life, cores }: Running): void {
     if (!this.#isHonest(rank)) return
     this.#publishedBefore.set(rank, [])
+    this.#lives.set(rank, life)
+    if (this.rolledBack.has(rank)) this.#startAnew(rank)
     for (const chain of chainNames) {
       const core = cores[chain]
       this.#open(rank, core)
       core.onApplied((block) => this.#applied(rank, core, block))
       core.onPublished((published) => this.#published(rank, chain, published))
+    }
+  }
+
+  /** A process starts on a disk that went back: what it signed before counts as far as its peers can tell. */
+  #startAnew(rank: number): void {
+    for (const chain of chainNames) {
+      this.#histories[chain].cosignedLargest[rank] = 0
+      const peers = Array.from({ length: nodeCount }, (_, peer) => this.#knownOf.get(`${peer}/${rank}/${chain}`))
+      this.#toldAtStart.set(
+        `${rank}/${chain}`,
+        peers.filter(
+          (known) => known !== undefined && !known.life.isDead && this.#lives.get(known.peer) === known.life,
+        ) as Known[],
+      )
     }
   }
 
@@ -236,6 +267,7 @@ export class Invariants {
       this.fail('I3', `rank ${rank} published another root of ${chain} at ${size}`)
     try {
       const verified = verifyCheckpoint({ note: checkpoint, origin: history.origin, policy: history.policy })
+      for (const cosigner of verified.cosigners) this.#know(rank, chain, cosigner, size)
       const isSame = verified.size === size && equalBytes(verified.root, root)
       if (!isSame) this.fail('I3', `rank ${rank} published a note of another head`)
     } catch (error) {
@@ -266,15 +298,36 @@ export class Invariants {
       this.fail('D1', `rank ${from} cosigned ${chain} at ${size} before it was on its disk`)
     }
     const largest = history.cosignedLargest[from] as number
-    if (size < largest && !this.rolledBack.has(from)) {
-      this.fail('I4', `rank ${from} cosigned ${chain} at ${size} after ${largest}`)
-    }
+    if (size < largest) this.fail('I4', `rank ${from} cosigned ${chain} at ${size} after ${largest}`)
+    this.#wasTold(from, chain, size)
     history.cosignedLargest[from] = Math.max(largest, size)
   }
 
   /** A call reaches a node. */
-  received({ to }: PeerCall): Moment {
+  received({ from, to, chain, method, body }: PeerCall): Moment {
+    if (method === 'cosignature') this.#know(to, chain, from, parseMessage(body).uint('size'))
     return { atMs: this.#world.scheduler.nowMs, unixMs: this.#node.unixMs(to) }
+  }
+
+  /** A node whose disk went back signs nothing below what two of its peers knew of it when it started: it asks at least one of them. */
+  #wasTold(rank: number, chain: ChainName, size: number): void {
+    const known = (this.#toldAtStart.get(`${rank}/${chain}`) ?? []).filter(
+      ({ life, peer }) => this.#lives.get(peer) === life,
+    )
+    const second = known.map((one) => one.size).sort((a, b) => b - a)[1]
+    if (second !== undefined && size < second) {
+      this.fail('I4', `rank ${rank} cosigned ${chain} at ${size}, and its peers know that it cosigned ${second}`)
+    }
+  }
+
+  /** A peer knows a node's cosignature. */
+  #know(peer: number, chain: ChainName, rank: number, size: number): void {
+    const life = this.#lives.get(peer)
+    if (life === undefined || life.isDead || !this.#isHonest(peer)) return
+    const name = `${peer}/${rank}/${chain}`
+    const before = this.#knownOf.get(name)
+    if (before?.life === life && before.size >= size) return
+    this.#knownOf.set(name, { peer, life, size })
   }
 
   /** An answer that a node gives: what it binds itself to by it. */
@@ -403,7 +456,21 @@ export class Invariants {
     }
     for (const { rank, cores } of running) {
       if (!this.#isHonest(rank)) continue
-      for (const chain of chainNames) this.#compareEntries(rank, cores[chain])
+      for (const chain of chainNames) {
+        this.#compareEntries(rank, cores[chain])
+        this.#proveState(rank, cores, chain)
+      }
+    }
+  }
+
+  /** The root in the SEAL is the root of the state that the node has: it proves that a key is absent. */
+  #proveState(rank: number, { ledger }: Running['cores'], chain: ChainName): void {
+    const key = Uint8Array.of(0x81, this.#world.random.below(24))
+    try {
+      const { value, proof } = ledger.prove(chain, key)
+      verifyStateProof({ key, value, proof, root: ledger.head(chain).stateRoot })
+    } catch (error) {
+      this.fail('I6', `rank ${rank} has another state of ${chain} than its SEAL says: ${String(error)}`)
     }
   }
 

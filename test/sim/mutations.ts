@@ -12,8 +12,6 @@ export interface Mutation extends Variant {
   readonly seedsMax: number
   /** What the bad node of the profile does. */
   readonly badKind?: BadNode
-  /** A fault of the register itself instead of the nodes. */
-  readonly register?: 'compares-height'
 }
 
 const core = (file: string, from: string, to: string): SourceChange => ({
@@ -121,13 +119,6 @@ const deciding: readonly Mutation[] = [
       'const value = isValid || found !== undefined ? found : undefined',
     ),
   ),
-  {
-    ...mutation('register-compares-height', 'the register compares the height alone', {
-      profile: 'crash',
-      seedsMax: 200,
-    }),
-    register: 'compares-height',
-  },
   mutation(
     'builds-anew',
     'a new leader never proposes again what may have been decided',
@@ -240,12 +231,6 @@ const attesting: readonly Mutation[] = [
     core('mutex.ts', 'const result = this.#last.then(work, work)', 'const result = Promise.resolve().then(work)'),
   ),
   mutation(
-    'torn-record-kept',
-    'a torn last record stays in its journal',
-    { profile: 'crash', seedsMax: 200 },
-    core('journal.ts', '  await file.truncate(endAt)\n', ''),
-  ),
-  mutation(
     'record-not-checked',
     'a record counts whatever its check sum says',
     { profile: 'crash', seedsMax: 200 },
@@ -319,12 +304,6 @@ const gateways: readonly Mutation[] = [
       'for (const row of outbox.pending(pendingTransactionsMax * 2)) {',
       'for (const row of outbox.pending(0)) {',
     ),
-  ),
-  mutation(
-    'refused-while-behind',
-    'a gateway gives the answer of the deadline at once',
-    { profile: 'crash', seedsMax: 100 },
-    gateway('follow-up.ts', 'const isDue = nowMs >= entry.dueMs', 'const isDue = nowMs >= entry.sinceMs'),
   ),
 ]
 

@@ -406,7 +406,8 @@ export class FaultDirector {
     const file = random.pick(['log/blocks', 'log/blocks', 'staged/blocks', 'promise'])
     trace.step('fault disk-damaged', node.rank, file)
     node.disks[random.pick(chainNames)].damage(file)
-    onRolledBack(node.rank)
+    // A node whose log is cut still has its word: the promise keeps it from signing less.
+    if (file !== 'log/blocks') onRolledBack(node.rank)
     this.#restart(node, random.between(50, 1_500))
   }
 

@@ -2,8 +2,6 @@
 import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { HeadRegister } from '../../services/accounting-node/src/core/ports.ts'
-import { parseHeadValue } from '../../services/accounting-node/src/core/wire.ts'
-import type { Mutation } from './mutations.ts'
 import type { Life } from './scheduler.ts'
 import { fateOf, Injected, later, type World } from './world.ts'
 
@@ -19,15 +17,12 @@ type Course = 'ok' | 'away' | 'lost' | 'unanswered' | 'late'
 export class SimulatedRegister {
   readonly #world: World
   readonly #observe: RegisterObserver
-  readonly #fault: Mutation['register']
   readonly #values = new Map<ChainName, Uint8Array>()
   readonly #past: Record<ChainName, Uint8Array[]> = { userchain: [], docchain: [] }
 
-  /** With `fault` it compares less than the whole value: a mutation. */
-  constructor(world: World, observe: RegisterObserver, fault?: Mutation['register']) {
+  constructor(world: World, observe: RegisterObserver) {
     this.#world = world
     this.#observe = observe
-    this.#fault = fault
   }
 
   #course(life: Life, what: string): Course {
@@ -79,7 +74,6 @@ export class SimulatedRegister {
 
   #isSame(present: Uint8Array | undefined, expected: Uint8Array | undefined): boolean {
     if (present === undefined || expected === undefined) return present === expected
-    if (this.#fault !== undefined) return parseHeadValue(present).height === parseHeadValue(expected).height
     return equalBytes(present, expected)
   }
 

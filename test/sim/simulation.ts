@@ -4,7 +4,6 @@ import type { CoreEvent } from '../../services/accounting-node/src/core/ports.ts
 import { Clients } from './clients.ts'
 import { createFixture, type Fixture, nodeCount, startMs } from './fixture.ts'
 import { Invariants, isInjected, textOf, type Violation } from './invariants.ts'
-import type { Mutation } from './mutations.ts'
 import { SimulatedNetwork } from './network.ts'
 import { type Build, loadBuild, SimulatedNode } from './node.ts'
 import { type BadNode, drawPlan, FaultDirector, type Plan, type Profile } from './plan.ts'
@@ -39,9 +38,8 @@ export interface Outcome {
 /** How to run. */
 export interface RunOptions {
   readonly seed: number
-  /** Build of all nodes, and a fault of the register, for a mutation. */
+  /** Build of all nodes, for a mutation. */
   readonly build?: Build
-  readonly registerFault?: Mutation['register']
   /** The profile, instead of one that the seed gives. */
   readonly profile?: Profile
   /** What the bad node does, if the profile has one. */
@@ -126,13 +124,9 @@ class Simulation {
         if (call.method === 'stage' || call.method === 'collect') this.#director.answered(call.to)
       },
     })
-    const register = new SimulatedRegister(
-      world,
-      (chain, value, rank) => {
-        if (this.#invariants.registered(chain, value)) this.#director.decided(chain, rank)
-      },
-      options.registerFault,
-    )
+    const register = new SimulatedRegister(world, (chain, value, rank) => {
+      if (this.#invariants.registered(chain, value)) this.#director.decided(chain, rank)
+    })
     const queues = {
       userchain: new SimulatedQueue(world, 'userchain'),
       docchain: new SimulatedQueue(world, 'docchain'),

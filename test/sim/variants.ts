@@ -24,14 +24,15 @@ const core = (file: string, from: string, to: string): SourceChange => ({
   from,
   to,
 })
-/** A leader that never moves Docchain's anchor. */
+/** A leader that anchors Docchain seconds late, and then not at all. */
 const badAnchor: Variant = {
   name: 'bad-anchor',
   changes: [
     core(
       'sequencer.ts',
       'return published !== undefined && published.size >= (anchor?.size ?? 0) ? published : anchor',
-      'return published !== undefined && core.head().height < 2 ? published : anchor',
+      `const late = core.ledger.index('userchain').boundary(userchain.publishedSizeAt(core.elapsedMs() - 6_000))
+    return late !== undefined && late.size >= (anchor?.size ?? 0) && core.head().height < 5 ? late : anchor`,
     ),
   ],
 }
