@@ -26,6 +26,8 @@ export interface ServeOptions {
   readonly nodes: string | undefined
   readonly port: string | undefined
   readonly backend: string | undefined
+  /** R; by default 3, or as many as there are nodes. */
+  readonly replicas?: string | undefined
   readonly json: boolean
 }
 
@@ -138,7 +140,8 @@ export async function serveStandalone(options: ServeOptions, io: Io, ended?: Pro
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   const nodes = await Promise.all(Array.from({ length: count }, (_, index) => planNode(dir, index, port)))
   prepareShared(dir, nodes)
-  const children = nodes.map((node) => start(dir, node, { replicas: Math.min(3, count), backend }))
+  const replicas = parseCount(options.replicas, 'replicas', { least: 1, most: count, preset: Math.min(3, count) })
+  const children = nodes.map((node) => start(dir, node, { replicas, backend }))
   const interrupted = Promise.withResolvers<void>()
   const stop = (): void => interrupted.resolve()
   process.on('SIGINT', stop)
@@ -153,12 +156,13 @@ token  ${token}
        ipfs --api /ip4/127.0.0.1/tcp/${port} --api-auth bearer:${token} block put FILE
 Ctrl-C ends it; the data stay.
 `
-    io.stdout(options.json ? `${JSON.stringify({ dir, urls, token, tokenFile: join(dir, 'token') })}\n` : words)
+    const pids = children.map(({ pid }) => pid)
+    io.stdout(options.json ? `${JSON.stringify({ dir, urls, pids, token, tokenFile: join(dir, 'token') })}\n` : words)
     const died = children.map(async (child, index) => {
       await once(child, 'exit')
       return nodes[index]?.name
     })
-    const name = await Promise.race([interrupted.promise, ended, ...died])
+    const name = await Promise.race([interrupted.promise, ...(ended === undefined ? [] : [ended]), ...died])
     if (typeof name === 'string') throw new CommandError(`${name} ended; see above`)
     return 0
   } finally {

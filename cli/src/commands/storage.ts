@@ -15,7 +15,7 @@ const help = `Usage: ./healthblock storage ACTION
   repair           compares every block with the other nodes and places what is missing
   erase CID…       erases what the token's account owns or references, a file with all its blocks, at every node
   proof CID…       asks every node for its own copy: exit 0 if none has one
-  serve --standalone [--dir DIR] [--nodes N] [--port P] [--backend embedded|kubo]
+  serve --standalone [--dir DIR] [--nodes N] [--replicas R] [--port P] [--backend embedded|kubo]
                    a private IPFS without a ledger: makes keys and a token in DIR (default .healthblock-ipfs), runs until Ctrl-C
 
 Options: --dir DIR, --json
@@ -256,6 +256,7 @@ export async function runStorage(args: string[], io: Io): Promise<ExitCode> {
     nodes: { type: 'string' },
     port: { type: 'string' },
     backend: { type: 'string' },
+    replicas: { type: 'string' },
   })
   const [action, ...rest] = positionals
   if (values.help === true || action === undefined) {
@@ -272,8 +273,8 @@ export async function runStorage(args: string[], io: Io): Promise<ExitCode> {
     takePositionals(rest, [])
     if (values.standalone !== true)
       throw new UsageError('serve needs --standalone: with a ledger, nodes start with "up"')
-    const { dir = '.healthblock-ipfs', nodes, port, backend, json = false } = values
-    return await serveStandalone({ dir, nodes, port, backend, json }, io)
+    const { dir = '.healthblock-ipfs', nodes, port, backend, replicas, json = false } = values
+    return await serveStandalone({ dir, nodes, port, backend, replicas, json }, io)
   }
   const takesCids = action === 'erase' || action === 'proof'
   if (takesCids && rest.length === 0) throw new UsageError(`${action} needs CID…`)

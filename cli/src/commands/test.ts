@@ -11,6 +11,7 @@ import { runScript } from '../script.ts'
 const help = `Usage: ./healthblock test [--quick]
        ./healthblock test chaos [--quick] [--only NAME]… [--json]
        ./healthblock test sim [--seeds N]      the ledger's simulator (sim --help says more)
+       ./healthblock test storage [--cycles N] [--minutes N] [--json]   a storage node killed during puts (1,000 times), a soak (10 min)
 
 Runs everything that CI runs: format and lint, promise rules, types, all tests, and that Node loads every entry point.
 Installs redis-server and etcd-server with the system's package manager if they are absent (it says so first).
@@ -81,6 +82,7 @@ async function runChaos(args: string[], io: Io): Promise<ExitCode> {
 /** `./healthblock test`. */
 export async function runTest(args: string[], io: Io): Promise<ExitCode> {
   if (args[0] === 'sim') return runScript('test/sim/main.ts', args.slice(1), io)
+  if (args[0] === 'storage') return runScript('test/storage/main.ts', args.slice(1), io)
   if (args.includes('--help')) {
     io.stdout(help)
     return 0

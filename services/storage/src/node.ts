@@ -31,6 +31,7 @@ import { FetchLog } from './store/fetch-log.ts'
 
 const sweepIntervalMs = 60_000
 const sweepIntervalMsMin = 250
+const fullRepairIntervalMs = 24 * 3600 * 1000
 const scrubIntervalMs = 7 * 24 * 3600 * 1000
 const repairAgainMs = 5_000
 
@@ -211,6 +212,7 @@ export class StorageNode {
     this.#handoff.kick()
     this.#repairSoon()
     this.#every(config.repairSeconds * 1000, () => this.#repair.run({ sample: true }))
+    this.#every(fullRepairIntervalMs, () => this.#repair.run())
     const sweepMs = Math.max(sweepIntervalMsMin, Math.min(sweepIntervalMs, config.eraseDelaySeconds * 250))
     this.#every(sweepMs, () => this.#erasure.sweep())
     this.#every(scrubIntervalMs, () => this.#scrub())

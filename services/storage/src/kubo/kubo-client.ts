@@ -9,14 +9,15 @@ const boundary = '----------------healthblock-block'
 
 /** Speaks to one daemon. */
 export class KuboClient {
-  readonly #url: string
-  readonly #token: string | undefined
+  /** Base of the RPC. */
+  readonly url: string
+  readonly token: string | undefined
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 64 })
 
   /** @param token - sent as bearer token, if there is one. */
   constructor(url: string, token: string | undefined) {
-    this.#url = url
-    this.#token = token
+    this.url = url
+    this.token = token
   }
 
   /** Closes idle connections. */
@@ -61,12 +62,12 @@ export class KuboClient {
   ): Promise<{ status: number; body: Buffer }> {
     const { promise, resolve, reject } = Promise.withResolvers<{ status: number; body: Buffer }>()
     const body = file === undefined ? undefined : bodyOf(file)
-    const request = httpRequest(`${this.#url}/api/v0/${command}`, {
+    const request = httpRequest(`${this.url}/api/v0/${command}`, {
       method: 'POST',
       agent: this.#agent,
       signal,
       headers: {
-        ...(this.#token ? { authorization: `Bearer ${this.#token}` } : {}),
+        ...(this.token ? { authorization: `Bearer ${this.token}` } : {}),
         ...(body ? { 'content-type': `multipart/form-data; boundary=${boundary}`, 'content-length': body.length } : {}),
       },
     })
