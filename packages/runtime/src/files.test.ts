@@ -64,9 +64,13 @@ describe('lockFolder', () => {
     const data = join(dir, 'data')
     const script = `import { lockFolder } from ${JSON.stringify(join(import.meta.dirname, 'files.ts'))}
       lockFolder(${JSON.stringify(data)}); console.log('held'); setInterval(() => {}, 1000)`
-    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    })
+    const child = spawn(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script],
+      {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    )
     await once(child.stdout, 'data')
     expect(() => lockFolder(data)).toThrow(`process ${child.pid}`)
     child.kill('SIGKILL')
@@ -86,10 +90,14 @@ describe('lockFolder', () => {
     chmodSync(data, 0o555)
     chmodSync(join(data, 'lock'), 0o444)
     const asNobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
-    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      ...asNobody,
-    })
+    const child = spawn(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        ...asNobody,
+      },
+    )
     let said = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (part: Buffer) => (said += part))
     await once(child, 'close')
