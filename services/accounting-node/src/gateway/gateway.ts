@@ -21,6 +21,7 @@ import { IntakeBatcher } from './intake.ts'
 import type { GatewayLedger } from './ledger-view.ts'
 import type { Acceptance, Outbox, PendingRow, Signed } from './outbox.ts'
 import { type PendingEntry, PendingTable, pendingEntry, pendingTransactionsMax, promiseMs } from './pending.ts'
+import type { Owner } from './shares.ts'
 import type { AnswerSigner } from './statements.ts'
 import { parseSubmission, type WellFormed } from './submission.ts'
 import { Waiters } from './waiters.ts'
@@ -79,6 +80,8 @@ export class Gateway {
   readonly #options: GatewayOptions
   readonly #pending = new PendingTable()
   readonly #admission = new Admission()
+  /** Verified transactions that are being stored: they count as pending, so that many submissions at once get no more in than one by one. */
+  #reservedCount = 0
   readonly #waiters = new Waiters()
   readonly #intake: IntakeBatcher<Outgoing>
   readonly #followUp: FollowUp
@@ -197,7 +200,7 @@ export class Gateway {
     const limit =
       this.#checkingCount >= submissionsMax || this.#checkingBytes + sizeBytes > submissionsSizeBytesMax
         ? 'submissions'
-        : this.#pending.isFullFor(1, sizeBytes) || this.#pending.count >= this.#admission.limit
+        : this.#pending.isFullFor(1, sizeBytes) || this.#pending.count + this.#reservedCount >= this.#admission.limit
           ? 'pending'
           : undefined
     if (limit !== undefined) this.#turnAway(limit)
@@ -239,22 +242,37 @@ export class Gateway {
         refused.push(signer.refusal(item.id, staticRule))
       }
     }
-    for (const rule of rules) metrics.refused.inc({ chain: core.chain, rule })
-    metrics.submitted.inc({ chain: core.chain, verdict: 'refused' }, refused.length)
-    metrics.submitted.inc({ chain: core.chain, verdict: 'accepted' }, fresh.length)
-    if (fresh.length + known.length === 0) return { refused }
-    return { promise: await this.#store(fresh, known), refused }
+    const release = this.#reserve(fresh)
+    try {
+      for (const rule of rules) metrics.refused.inc({ chain: core.chain, rule })
+      metrics.submitted.inc({ chain: core.chain, verdict: 'refused' }, refused.length)
+      metrics.submitted.inc({ chain: core.chain, verdict: 'accepted' }, fresh.length)
+      if (fresh.length + known.length === 0) return { refused }
+      return { promise: await this.#store(fresh, known), refused }
+    } finally {
+      release()
+    }
   }
 
-  /**
-   * Turns a submission away that exceeds somebody's share, before its signatures cost anything. What bears a forged signature counts for
-   * nobody: only accepted transactions are counted, so nobody can use another's share up.
-   */
-  #assertShares(items: readonly WellFormed[]): void {
+  /** Turns a submission away that exceeds somebody's share: before its signatures cost anything, and again when they are good. */
+  #assertShares(items: readonly WellFormed[]): Owner[] {
     const owners = items.map(({ transaction, id }) => this.#options.ledger.ownerOf(transaction, id))
-    const at = { pending: this.#pending.count, limit: this.#admission.limit }
+    const at = { pending: this.#pending.count + this.#reservedCount, limit: this.#admission.limit }
     const exceeded = this.#pending.shares.exceeded(owners, at)
     if (exceeded !== undefined) this.#turnAway(exceeded)
+    return owners
+  }
+
+  /** Counts what was verified as pending until it is. A forged signature counts for nobody, so nobody can use another's share up. */
+  #reserve(items: readonly WellFormed[]): () => void {
+    const owners = this.#assertShares(items)
+    const { shares } = this.#pending
+    for (const owner of owners) shares.add(owner)
+    this.#reservedCount += owners.length
+    return () => {
+      for (const owner of owners) shares.remove(owner)
+      this.#reservedCount -= owners.length
+    }
   }
 
   /** Waits for the next block, but not long. */
