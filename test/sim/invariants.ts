@@ -416,6 +416,9 @@ export class Invariants {
 
   /** What a core says: it halts only for what was injected, and meets no fault of its own making. */
   said(rank: number, event: CoreEvent): void {
+    const isMistake =
+      event.kind === 'failed' && (event.error instanceof ReferenceError || event.error instanceof TypeError)
+    if (isMistake) this.fail('fault', `rank ${rank}, ${event.part}: ${textOf(event.error)}`)
     if (!this.#isHonest(rank)) return
     if (event.kind === 'halted' && !isInjected(event.error)) {
       this.fail('halt', `rank ${rank} halted ${event.chain}: ${textOf(event.error)}`)

@@ -99,6 +99,12 @@ const staging: readonly Mutation[] = [
 
 const deciding: readonly Mutation[] = [
   mutation(
+    'stale-anchor-staged',
+    'a node stages a Docchain block whose anchor it knows to be old',
+    { profile: 'bad-node', badKind: 'freezes-anchor', seedsMax: 100 },
+    core('stager.ts', 'anchor !== undefined && anchor.size < known', 'anchor !== undefined && anchor.size < 0'),
+  ),
+  mutation(
     'decides-below-quorum',
     'a leader decides with one ack less than q',
     { profile: 'crash', seedsMax: 20 },

@@ -119,6 +119,7 @@ export class SimulatedNode {
 
   /** Starts a process on what the disks hold. Derived state is kept from the last one, or not. */
   start(): void {
+    if (this.#isRetired) return
     const life = new Life(this.rank)
     const { world } = this.#options
     if (world.random.chance(0.5)) this.#stores = {}
@@ -131,6 +132,13 @@ export class SimulatedNode {
   }
 
   #life: Life | undefined
+  #isRetired = false
+
+  /** Ends the process for good: the node's credentials are withdrawn. */
+  retire(): void {
+    this.#isRetired = true
+    this.crash()
+  }
 
   /** The process, while there is one. */
   get life(): Life | undefined {

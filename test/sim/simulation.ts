@@ -265,7 +265,7 @@ class Simulation {
   }
 
   #dismissBadNode(): void {
-    for (const node of this.#nodes) if (this.#isGone(node.rank)) node.crash()
+    for (const node of this.#nodes) if (this.#isGone(node.rank)) node.retire()
   }
 
   #remember(): void {

@@ -24,15 +24,16 @@ const core = (file: string, from: string, to: string): SourceChange => ({
   from,
   to,
 })
-/** A leader that anchors Docchain seconds late, and then not at all. */
+/** A leader that anchors Docchain four blocks late, and after a few blocks never moves its anchor again. */
 const badAnchor: Variant = {
   name: 'bad-anchor',
   changes: [
     core(
       'sequencer.ts',
       'return published !== undefined && published.size >= (anchor?.size ?? 0) ? published : anchor',
-      `const late = core.ledger.index('userchain').boundary(userchain.publishedSizeAt(core.elapsedMs() - 6_000))
-    return late !== undefined && late.size >= (anchor?.size ?? 0) && core.head().height < 5 ? late : anchor`,
+      `const core = this.#core
+    const late = core.ledger.index('userchain').boundaryAt(Math.max(0, (published?.height ?? 0) - 4))
+    return late !== undefined && late.size >= (anchor?.size ?? 0) && core.head().height < 6 ? late : anchor`,
     ),
   ],
 }
