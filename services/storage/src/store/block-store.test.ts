@@ -235,11 +235,11 @@ describe('pins and quotas', () => {
     )
     expect(codes.filter((code) => code === 'none')).toHaveLength(10)
     expect(codes.filter((code) => code === 'ERR_QUOTA_EXCEEDED')).toHaveLength(20)
-    expect(store.bytesLeft(alice)).toBe(0)
+    expect(store.bytesLeft(alice).ofAccount).toBe(0)
     expect(store.totals().blocks).toBe(10)
     const kept = blocks[codes.indexOf('none')] as { digest: Uint8Array }
     await store.release(kept.digest, alice, { at: 2, force: false })
-    expect(store.bytesLeft(alice)).toBe(1024)
+    expect(store.bytesLeft(alice).ofAccount).toBe(1024)
   })
 
   test('a refused reference takes back those added before it', async () => {
@@ -249,7 +249,7 @@ describe('pins and quotas', () => {
     const references = [...by(alice), ...by(bob)]
     expect(await codeOf(store.put({ ...one, references, enforceQuota: true }))).toBe('ERR_QUOTA_EXCEEDED')
     expect(store.references(one.digest)).toEqual([])
-    expect(store.bytesLeft(alice)).toBe(1024)
+    expect(store.bytesLeft(alice).ofAccount).toBe(1024)
   })
 
   test('a full node refuses and stays whole', async () => {
