@@ -90,8 +90,17 @@ describe.skipIf(!hasRedis)('files', { timeout: 240_000 }, () => {
       return { ...((await response.json()) as Record<string, number>), httpStatus: response.status }
     }
     const { sequence } = await call('POST', '', JSON.stringify({ name: 'cut.bin', size: bytes.length }))
-    const first = await call('PUT', `/${sequence}?offset=0`, bytes.subarray(0, 3_333_333))
-    expect(first.offset).toBe(3_333_333)
+    for (const [from, to] of [
+      [0, 1_000_000],
+      [1_000_000, 2_000_000],
+      [2_000_000, 2_333_333],
+    ] as const) {
+      const part = await call('PUT', `/${sequence}?offset=${from}`, bytes.subarray(from, to))
+      expect(part.offset).toBe(to)
+    }
+    expect((await call('PUT', `/${sequence}?offset=2333333`, bytes.subarray(2_333_333, 4_000_000))).httpStatus).toBe(
+      413,
+    )
     expect((await call('PUT', `/${sequence}?offset=7`, bytes.subarray(0, 5))).httpStatus).toBe(409)
     await cluster.kill(household)
     await cluster.restart(household)
