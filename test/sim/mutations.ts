@@ -60,7 +60,7 @@ const staging: readonly Mutation[] = [
   mutation(
     'promise-forgotten',
     'a restarted node does not know which term it promised',
-    { profile: 'register', seedsMax: 60 },
+    { profile: 'register', seedsMax: 400 },
     core('promise.ts', "term: fields.uint('term'),", "term: fields.uint('term') * 0,"),
   ),
   mutation(
