@@ -18,10 +18,12 @@ const files = [
   'genesis.cbor',
   ...['userchain', 'docchain'].map((chain) => `${chain}/checkpoint`),
   ...['userchain', 'docchain'].map((chain) => `${chain}/log/blocks`),
+  // Peers have the trail too, but if all nodes are restored nobody can make its steps again.
+  'userchain/trail',
   'incidents.log',
   ...['userchain', 'docchain'].flatMap((chain) => [`${chain}/staged/blocks`, `${chain}/promise`]),
 ]
-const databases = ['userchain/outbox.db', 'docchain/outbox.db', 'userchain/closures.db', 'directory.db']
+const databases = ['userchain/outbox.db', 'docchain/outbox.db', 'userchain/closures.db', 'directory.db', 'evidence.db']
 /** Written last: a folder without it is no whole backup. */
 const manifest = 'backup.json'
 
@@ -93,15 +95,14 @@ export async function backUpNode(options: {
 
 /** Moves what a folder holds of a ledger into a folder beside it, so that nothing is lost by a restoration. */
 function setAside(dir: string, nowMs: number): string | undefined {
-  const names = ['genesis.cbor', 'userchain', 'docchain', 'incidents.log', 'directory.db'].filter((name) =>
-    existsSync(join(dir, name)),
+  const names = ['genesis.cbor', 'userchain', 'docchain', 'incidents.log', 'directory.db', 'evidence.db'].filter(
+    (name) => existsSync(join(dir, name)),
   )
   if (names.length === 0) return undefined
   const aside = join(dir, `before-restore-${nowMs}`)
   ensureFolder(aside)
   for (const name of names) renameSync(join(dir, name), join(aside, name))
-  for (const suffix of ['-wal', '-shm']) {
-    const name = `directory.db${suffix}`
+  for (const name of ['directory.db', 'evidence.db'].flatMap((file) => [`${file}-wal`, `${file}-shm`])) {
     if (existsSync(join(dir, name))) renameSync(join(dir, name), join(aside, name))
   }
   syncFolder(dir)
