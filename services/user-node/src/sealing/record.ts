@@ -115,11 +115,13 @@ export class RecordJobs {
     const rate = recording.rateHz
     const lengthMs = ((range.to - range.from) / rate) * 1000
     const startMs = await this.#startMs(person, stream.stream, lengthMs, range.speed)
+    // What was replayed faster than it was measured may reach beyond now: the pace counts from here all the same.
+    const begunMs = nowMs()
     const before = sequenceOf(database, person, stream.stream)
     for (let at = range.from; at < range.to; at += range.frames) {
       const end = Math.min(range.to, at + range.frames)
       if (range.speed !== 'max') {
-        const dueMs = startMs + ((end - range.from) / rate) * (1000 / range.speed)
+        const dueMs = begunMs + ((end - range.from) / rate) * (1000 / range.speed)
         while (nowMs() < dueMs && !stopping.aborted) await delay(Math.min(250, dueMs - nowMs()))
       }
       if (stopping.aborted) throw new Error('the node is stopping; what was streamed so far is kept')
