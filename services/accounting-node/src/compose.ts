@@ -1,5 +1,6 @@
 /** Puts a node together from its configuration, and takes it apart again. */
 import { rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { receiptSizeBytesMax } from '@healthblock/chain/receipt'
 import { parseSealLeaf } from '@healthblock/chain/seal'
@@ -180,7 +181,8 @@ function openWorld(
       known: () => peers.ranks(),
       nowMs: clock.nowMs,
     }),
-    workers: new PreparationPool(),
+    // One core is the event loop's; a thread takes some 15 MB.
+    workers: new PreparationPool(Math.max(1, availableParallelism() - 1)),
   }
 }
 

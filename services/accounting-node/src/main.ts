@@ -14,7 +14,7 @@ import { join } from 'node:path'
  * wait for each other cost a node a sixth of its processor time, which its signatures need.
  */
 const flags = [
-  '--max-semi-space-size=16',
+  '--max-semi-space-size=8',
   '--max-old-space-size=512',
   '--single-threaded-gc',
   '--disable-warning=ExperimentalWarning',
