@@ -7,41 +7,12 @@ import { byteText } from '@healthblock/chain/state'
 import { type LeafStore, MemoryLeafStore, type StateLeaf } from '@healthblock/chain/state-tree'
 import type { ChainChanges, ChainStore } from '@healthblock/chain/store'
 import { compareBytes } from '@healthblock/encoding/bytes'
+import { IdFilter } from './id-filter.ts'
 import type { SqliteChainStore } from './ledger-stores.ts'
 
 /** Transactions that gather at most, and how long, before they are written. */
 const transactionsWaitingMax = 8192
 const waitingMsMax = 1_000
-/** Bits of the filter of ids, as a power of two: 8 MiB, one wrong guess in 100,000 at 10^6 transactions. */
-const filterBits = 26
-const filterHashes = 4
-
-/** Which ids a table cannot hold. An id is a hash: its bytes are the filter's hashes. */
-class IdFilter {
-  readonly #bits = new Uint8Array(2 ** (filterBits - 3))
-
-  add(id: Uint8Array): void {
-    for (let i = 0; i < filterHashes; i++) {
-      const bit = bitOf(id, i)
-      this.#bits[bit >>> 3] = (this.#bits[bit >>> 3] as number) | (1 << (bit & 7))
-    }
-  }
-
-  mayHave(id: Uint8Array): boolean {
-    for (let i = 0; i < filterHashes; i++) {
-      const bit = bitOf(id, i)
-      if (((this.#bits[bit >>> 3] as number) & (1 << (bit & 7))) === 0) return false
-    }
-    return true
-  }
-}
-
-function bitOf(id: Uint8Array, i: number): number {
-  const at = 4 * i
-  const word =
-    ((id[at] as number) << 24) | ((id[at + 1] as number) << 16) | ((id[at + 2] as number) << 8) | (id[at + 3] as number)
-  return word >>> (32 - filterBits)
-}
 
 /** Leaves that wait, before those of the file. */
 class BatchedLeaves implements LeafStore {
@@ -93,7 +64,8 @@ class BatchedLeaves implements LeafStore {
 /** What the newest blocks added to the index, before the file's. Ids and records are looked up seldom: their maps are made when asked for. */
 class BatchedIndex implements LogIndex {
   readonly #base: LogIndex
-  readonly #filter = new IdFilter()
+  /** Ids that wait; the file knows its own. */
+  #filter = new IdFilter()
   #waiting: LogIndexChanges[] = []
   #places: Map<string, number> | undefined
   #records: Map<string, RecordEntry> | undefined
@@ -101,11 +73,10 @@ class BatchedIndex implements LogIndex {
 
   constructor(base: SqliteChainStore) {
     this.#base = base.index
-    for (const id of base.transactionIds()) this.#filter.add(id)
   }
 
   find(transactionId: Uint8Array): number | undefined {
-    if (!this.#filter.mayHave(transactionId)) return undefined
+    if (!this.#filter.mayHave(transactionId)) return this.#base.find(transactionId)
     this.#places ??= new Map(
       this.#waiting.flatMap(({ transactions }) => transactions.map(({ id, index }) => [byteText(id), index] as const)),
     )
@@ -152,6 +123,7 @@ class BatchedIndex implements LogIndex {
   }
 
   clear(): void {
+    this.#filter = new IdFilter()
     this.#waiting = []
     this.#places = undefined
     this.#records = undefined
@@ -175,7 +147,6 @@ export class BatchedChainStore implements ChainStore {
   #flushedMs: number
   readonly #nowMs: () => number
 
-  /** Reads the ids of all transactions in the file, once. */
   constructor(base: SqliteChainStore, nowMs: () => number = Date.now) {
     this.#base = base
     this.#nowMs = nowMs

@@ -279,7 +279,6 @@ export class SqliteChainStore implements ChainStore {
   readonly #index: SqliteLogIndex
   readonly #head: StatementSync
   readonly #setHead: StatementSync
-  readonly #ids: StatementSync
 
   /** Called by `openChainStore` only. */
   constructor(database: Database) {
@@ -290,7 +289,6 @@ export class SqliteChainStore implements ChainStore {
     this.index = this.#index
     this.#head = database.statement('SELECT bytes FROM head')
     this.#setHead = database.statement('INSERT OR REPLACE INTO head (one, bytes) VALUES (1, ?)')
-    this.#ids = database.statement('SELECT id FROM place')
   }
 
   head(): Uint8Array | undefined {
@@ -330,11 +328,6 @@ export class SqliteChainStore implements ChainStore {
     })
     this.#leaves.grew(added)
     this.#index.forget()
-  }
-
-  /** Ids of all transactions, in no order that means anything. */
-  *transactionIds(): Generator<Uint8Array> {
-    for (const row of this.#ids.iterate()) yield (row as { id: Uint8Array }).id
   }
 
   /** Closes the file. */
