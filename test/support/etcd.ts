@@ -6,8 +6,8 @@ import { get as httpsGet } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { findFreePort } from '@healthblock/runtime/ports'
 import { etcdArguments } from '../../cli/src/cluster/etcd.ts'
-import { freePort } from './redis.ts'
 
 /** A running cluster of etcd. */
 export interface TestEtcd {
@@ -55,7 +55,7 @@ export async function startTestEtcd(options: { members: number; tls?: boolean })
   const members: { name: string; dir: string; clientPort: number; peerPort: number }[] = []
   for (let index = 0; index < options.members; index++) {
     const name = `etcd-${index}`
-    members.push({ name, dir: join(dir, name), clientPort: await freePort(), peerPort: await freePort() })
+    members.push({ name, dir: join(dir, name), clientPort: await findFreePort(), peerPort: await findFreePort() })
   }
   const children: (ChildProcess | undefined)[] = []
   const scheme = options.tls === true ? 'https' : 'http'

@@ -1,9 +1,9 @@
 /** A private Redis for a test: its own folder, a free loopback port, gone when stopped. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { findFreePort } from '@healthblock/runtime/ports'
 
 /** A running instance. */
 export interface TestRedis {
@@ -32,19 +32,6 @@ export const redisInstalled: boolean = (() => {
     return false
   }
 })()
-
-/** A loopback port that nobody uses at this moment. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      const port = typeof address === 'object' && address !== null ? address.port : 0
-      server.close(() => resolve(port))
-    })
-  })
-}
 
 function launch(port: number, dir: string, appendOnly: boolean): Promise<ChildProcess> {
   const child = spawn(
@@ -90,7 +77,7 @@ function end(child: ChildProcess): Promise<void> {
 
 /** Starts a private instance; with `appendOnly` it keeps its data in an append-only file, synced every second. */
 export async function startTestRedis({ appendOnly = false } = {}): Promise<TestRedis> {
-  const port = await freePort()
+  const port = await findFreePort()
   const dir = mkdtempSync(join(tmpdir(), 'healthblock-redis-'))
   let child = await launch(port, dir, appendOnly)
   return {

@@ -10,10 +10,10 @@ import { toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { EtcdClient, type EtcdMessage, etcdBytes, etcdRangeEnd } from '@healthblock/runtime/etcd'
 import { writeFileDurably, writeSecretFile } from '@healthblock/runtime/files'
+import { findFreePort } from '@healthblock/runtime/ports'
 import { CommandError, type Io } from '../io.ts'
 import { ensureProgram } from './install.ts'
 import { type ClusterFile, clusterPaths } from './layout.ts'
-import { findFreePort } from './ports.ts'
 import { readProcess, startProcess, tailLog } from './processes.ts'
 
 /** One member. Its ports stay its own: the others know it by them. */

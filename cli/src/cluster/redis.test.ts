@@ -1,6 +1,6 @@
 import { createServer } from 'node:net'
+import { findFreePort } from '@healthblock/runtime/ports'
 import { afterEach, expect, test } from 'vitest'
-import { findFreePort } from './ports.ts'
 import { requireRedisAt } from './redis.ts'
 
 const server = createServer()

@@ -6,11 +6,11 @@ import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { writeFileDurably } from '@healthblock/runtime/files'
+import { findFreePort } from '@healthblock/runtime/ports'
 import { CommandError, type Io } from '../io.ts'
 import { nodesOf, writeAddressFiles } from './addresses.ts'
 import { etcdFolders, etcdUrls, startEtcd } from './etcd.ts'
 import { type ClusterFile, clusterPaths, type NodePlan } from './layout.ts'
-import { findFreePort } from './ports.ts'
 import { type ProcessPlan, readProcess, startProcess, stopProcess, tailLog, waitUntilReady } from './processes.ts'
 import { ensureRedisServer, redisConfiguration, requireRedisAt, writeRedisUsers } from './redis.ts'
 import { projectRoot } from './root.ts'
@@ -195,9 +195,12 @@ export async function startNode(
   return waitUntilReady(name, clusterPaths.node(dir, name), '/healthz')
 }
 
+/** How often a cluster is started anew because somebody else took one of its ports between choosing and binding. */
+const portAttempts = 3
+
 /**
  * Starts every process of a cluster that does not run, in the order in which they need each other. If one does not start, those that
- * did are stopped again.
+ * did are stopped again; if that is because its port was taken meanwhile, all are started at other ports.
  *
  * @throws {CommandError} that says which one, and why.
  */
@@ -210,11 +213,14 @@ export async function startCluster(
   const running = cluster.nodes.filter(({ name }) => readProcess(clusterPaths.node(dir, name)).pid !== undefined)
   if (running.length === cluster.nodes.length) return
   if (running.length > 0) await stopCluster(dir, cluster)
-  try {
-    await startStopped(dir, cluster, io, extra)
-  } catch (error) {
-    await stopCluster(dir, cluster)
-    throw error
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startStopped(dir, cluster, io, extra)
+    } catch (error) {
+      await stopCluster(dir, cluster)
+      const taken = error instanceof CommandError && /port \d+ on \S+ is in use/.test(error.message)
+      if (!taken || attempt === portAttempts) throw error
+    }
   }
 }
 

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { toHex } from '@healthblock/encoding/bytes'
-import { freePort, startTestRedis, type TestRedis } from '../../../test/support/redis.ts'
+import { findFreePort } from '@healthblock/runtime/ports'
+import { startTestRedis, type TestRedis } from '../../../test/support/redis.ts'
 import { type SampleLedger, sampleLedger } from '../../../test/support/sample-ledger.ts'
 
 const main = new URL('../src/main.ts', import.meta.url).pathname
@@ -77,7 +78,7 @@ export class ProcessCluster {
     const ports: number[] = []
     for (let rank = 0; rank < options.n; rank++) {
       writeSecrets(ledger, rank, join(dir, `accounting-${rank}`))
-      ports.push(await freePort())
+      ports.push(await findFreePort())
     }
     const cluster = new ProcessCluster(dir, ledger, redis, ports, options.env ?? {})
     const peers = cluster.nodes.map(({ rank, url }) => ({ rank, url }))

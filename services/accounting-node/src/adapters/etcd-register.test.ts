@@ -3,9 +3,9 @@ import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { randomBytes } from '@healthblock/crypto/random'
 import { EtcdClient, etcdBytes, etcdRangeEnd } from '@healthblock/runtime/etcd'
+import { findFreePort } from '@healthblock/runtime/ports'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { etcdInstalled, startTestEtcd, type TestEtcd } from '../../../../test/support/etcd.ts'
-import { freePort } from '../../../../test/support/redis.ts'
 import { describeHeadRegister } from '../../../../test/support/register-conformance.ts'
 import { type EtcdRegister, openEtcdRegister, registerPrefix } from './etcd-register.ts'
 
@@ -23,7 +23,7 @@ async function startDeafProxy(port: number): Promise<{ url: string; server: Serv
     })
     for (const each of [socket, upstream]) each.on('error', () => {})
   })
-  const own = await freePort()
+  const own = await findFreePort()
   await new Promise<void>((resolve) => server.listen(own, '127.0.0.1', resolve))
   return { url: `http://127.0.0.1:${own}`, server }
 }
@@ -74,7 +74,7 @@ describe.skipIf(!etcdInstalled)('the register in etcd (needs etcd-server)', () =
   )
 
   it('says so when nothing answers, within seconds', async () => {
-    const register = open(randomBytes(32), [`http://127.0.0.1:${await freePort()}`])
+    const register = open(randomBytes(32), [`http://127.0.0.1:${await findFreePort()}`])
     await expect(register.read('userchain')).rejects.toMatchObject(failed)
     await expect(register.cas('userchain', undefined, bytes('one'))).rejects.toMatchObject(failed)
   })
