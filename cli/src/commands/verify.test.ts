@@ -1,8 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Io } from '../io.ts'
+import { CommandError, type Io } from '../io.ts'
 import { runVerify } from './verify.ts'
 
 interface Vector {
@@ -58,6 +58,21 @@ describe('verify', () => {
     expect(await run(file, '--trust', write('good', note))).toMatchObject({ code: 0, value: { trust: 'pinned' } })
     const other = note.replaceAll(/healthblock\/[0-9a-f]{64}/g, `healthblock/${'0'.repeat(64)}`)
     expect(await run(file, '--trust', write('other', other))).toMatchObject({ code: 1, value: { ok: false } })
+  })
+
+  it('--extract writes the texts inside, once, and nothing of a file that does not hold', async () => {
+    const text = (receipts[0] as Vector).receipt
+    const file = write('receipt.json', text)
+    const to = join(dir, 'new', 'texts')
+    const { value } = await run(file, '--extract', to)
+    expect((value as { extracted?: string[] }).extracted?.sort()).toEqual(readdirSync(to).sort())
+    const { proof } = (JSON.parse(text) as { parts: { proof: string }[] }).parts[0] as { proof: string }
+    const name = readdirSync(to).find((one) => one.endsWith('.tlog-proof')) as string
+    expect(readFileSync(join(to, name), 'utf8')).toBe(proof)
+    await expect(run(file, '--extract', to)).rejects.toThrow(CommandError)
+    const other = join(dir, 'other')
+    expect(await run(write('forged', text.replace('index ', 'index 1')), '--extract', other)).toMatchObject({ code: 1 })
+    expect(readdirSync(dir)).not.toContain('other')
   })
 
   it('a changed byte anywhere, and what is no receipt, end with 1', async () => {

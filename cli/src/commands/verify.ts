@@ -1,18 +1,24 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { ChainError } from '@healthblock/chain/errors'
 import { toBase64 } from '@healthblock/encoding/bytes'
+import { extractFiles } from '@healthblock/verify/extract'
 import { type Trust, type VerifiedFile, verifyFile } from '@healthblock/verify/verify'
-import { type ExitCode, type Io, UsageError } from '../io.ts'
+import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { readFileBytes } from '../ledger-subject.ts'
 import { parseOptions, takePositionals } from '../options.ts'
 
-const help = `Usage: ./healthblock verify FILE [--genesis FILE | --trust CHECKPOINT]
+const help = `Usage: ./healthblock verify FILE [--genesis FILE | --trust CHECKPOINT] [--extract DIR]
 
 Checks a receipt or a dispute bundle without a network: what it says, who cosigned it, and every proof in it.
 
   --genesis FILE      the ledger that you trust: the file must be of it
   --trust CHECKPOINT  a file with a checkpoint that you kept: the file must be of the same ledger, and a bundle's heads agree with it
                       (without either, the genesis file inside is believed: compare the ledger id yourself)
-  --json              {"ok","kind","steps","trust"}, of a bundle also {"answers","opened"}
+  --extract DIR       of a file that holds, writes the public texts inside for other people's tools: genesis.cbor, and of each part
+                      CHAIN-INDEX-TYPE.leaf (what is proved), .tlog-proof (C2SP), .checkpoint (a signed note), .policy (which keys must
+                      have signed, as torchwood reads it); of a change of the policy the same with trail-N- before the name
+  --json              {"ok","kind","steps","trust"}, of a bundle also {"answers","opened"}, with --extract {"extracted"}
 
 Exit code 0 if everything holds, 1 if not.
 `
@@ -24,9 +30,25 @@ function trusted(genesis: string | undefined, checkpoint: string | undefined): T
   return checkpoint === undefined ? {} : { checkpoint: new TextDecoder().decode(readFileBytes(checkpoint)) }
 }
 
+/** Writes the public texts of a file that holds; nothing that is there is overwritten. */
+function extract(bytes: Uint8Array, dir: string): string[] {
+  const files = extractFiles(bytes)
+  try {
+    mkdirSync(dir, { recursive: true })
+    for (const { name, bytes: content } of files) writeFileSync(join(dir, name), content, { flag: 'wx' })
+  } catch (cause) {
+    throw new CommandError(`cannot write to ${dir}: ${(cause as Error).message}`, undefined, { cause })
+  }
+  return files.map(({ name }) => name)
+}
+
 /** `./healthblock verify`. */
 export async function runVerify(args: string[], io: Io): Promise<ExitCode> {
-  const { values, positionals } = parseOptions(args, { genesis: { type: 'string' }, trust: { type: 'string' } })
+  const { values, positionals } = parseOptions(args, {
+    genesis: { type: 'string' },
+    trust: { type: 'string' },
+    extract: { type: 'string' },
+  })
   if (values.help === true) {
     io.stdout(help)
     return 0
@@ -37,12 +59,15 @@ export async function runVerify(args: string[], io: Io): Promise<ExitCode> {
   const bytes = readFileBytes(file)
   try {
     const { kind, steps, ledgerId, answers, opened } = verifyFile(bytes, trust)
+    const extracted = values.extract === undefined ? undefined : extract(bytes, values.extract)
     if (values.json === true) {
       const more = kind === 'dispute' ? { answers, opened: opened.map(openedJson) } : {}
-      io.stdout(`${JSON.stringify({ ok: true, kind, steps, trust: word, ...more })}\n`)
+      const files = extracted === undefined ? {} : { extracted }
+      io.stdout(`${JSON.stringify({ ok: true, kind, steps, trust: word, ...more, ...files })}\n`)
     } else {
       io.stdout(`${steps.map((step) => `  ok  ${step}\n`).join('')}`)
       io.stdout(`the ${kind === 'dispute' ? 'bundle' : `receipt (${kind})`} holds\n`)
+      if (extracted !== undefined) io.stdout(`${extracted.length} files in ${values.extract}\n`)
       if (word === 'embedded') {
         io.stderr(`believed: the genesis file inside; compare the ledger id ${ledgerId}, or name --genesis\n`)
       }

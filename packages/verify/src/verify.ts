@@ -8,6 +8,7 @@ import { ChainError } from '@healthblock/chain/errors'
 import { ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
 import { verifyReceipt } from '@healthblock/chain/receipt'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import { isDispute } from './file-kind.ts'
 
 /** What the reader believes: a genesis file, or a checkpoint (a signed note) of either log. */
 export interface Trust {
@@ -53,11 +54,6 @@ function pinnedBy(trust: Trust): Pinned {
     throw new ChainError('a checkpoint of another kind of log', { code: 'ERR_CHECKPOINT_ORIGIN', origin })
   }
   return { ledgerId: fromHex(id), heads: [{ chain: chain as 'userchain' | 'docchain', size, root }] }
-}
-
-/** True if the file says of itself that it is a dispute bundle: its keys are in order, so it begins with `disclosed`. */
-function isDispute(bytes: Uint8Array): boolean {
-  return new TextDecoder().decode(bytes.subarray(0, 12)) === '{"disclosed"'
 }
 
 /**
