@@ -75,6 +75,7 @@ const node = await createDoctorNode({
     host: '127.0.0.1',
     port: 0,
     postIntervalMs: postSeconds * 1000,
+    webDir: root,
     logLevel: 'silent',
     ledger,
   },

@@ -36,7 +36,7 @@ export class NodeError extends CommandError {
  */
 export async function callNode<T>(
   access: NodeAccess,
-  method: 'GET' | 'POST' | 'DELETE',
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE',
   path: string,
   body?: unknown,
   timeoutMs = 60_000,

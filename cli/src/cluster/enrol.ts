@@ -49,6 +49,27 @@ async function waitUntil(what: string, isDone: () => Promise<boolean>): Promise<
   }
 }
 
+/** The passphrase of a person of a local cluster: made once, kept in `secrets/`. */
+function passphraseOf(dir: string, name: string): string {
+  const file = clusterPaths.passphrase(dir, name)
+  if (!existsSync(file)) writeFileDurably(file, `${toHex(randomBytes(16))}\n`, { mode: 0o600 })
+  return readFileSync(file, 'utf8').trim()
+}
+
+/** Who logs in at the accounting nodes' portal of a local cluster. */
+const portalRoles = ['auditor', 'administrator'] as const
+
+/** Lets an auditor and an administrator log in at every accounting node, under these names. */
+export async function enrolPortalPeople(dir: string, cluster: ClusterFile): Promise<void> {
+  const nodes = cluster.nodes.filter(({ role }) => role === 'accounting')
+  for (const role of portalRoles) {
+    const body = { role, passphrase: passphraseOf(dir, role) }
+    await Promise.all(
+      nodes.map(({ name }) => callNode(nodeAccess(dir, cluster, name), 'PUT', `/v1/portal/people/${role}`, body)),
+    )
+  }
+}
+
 /** Enrols a person at the household's node: keys, passphrase, register, device, first generation. */
 export async function enrolPatient(dir: string, cluster: ClusterFile, name: string) {
   if (!/^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u.test(name))
@@ -59,9 +80,7 @@ export async function enrolPatient(dir: string, cluster: ClusterFile, name: stri
   const node = cluster.nodes.find(({ role }) => role === 'user')
   if (node === undefined) throw new CommandError('this cluster has no user node')
   const user = nodeAccess(dir, cluster, node.name)
-  const passphraseFile = clusterPaths.passphrase(dir, name)
-  if (!existsSync(passphraseFile)) writeFileDurably(passphraseFile, `${toHex(randomBytes(16))}\n`, { mode: 0o600 })
-  const passphrase = readFileSync(passphraseFile, 'utf8').trim()
+  const passphrase = passphraseOf(dir, name)
   const made = await callNode<{ account: string; body: string; recoveryPhrase: string }>(user, 'POST', '/v1/people', {
     name,
     passphrase,
@@ -88,6 +107,7 @@ export async function enrolPatient(dir: string, cluster: ClusterFile, name: stri
 export async function enrolDoctor(dir: string, cluster: ClusterFile, name: string): Promise<KnownPerson> {
   const { access, account: sponsorAccount } = sponsor(dir, cluster)
   const doctor = nodeAccess(dir, cluster, name)
+  await callNode(doctor, 'PUT', `/v1/portal/people/${name}`, { role: 'doctor', passphrase: passphraseOf(dir, name) })
   const made = await callNode<{ account: string; body: string }>(doctor, 'POST', '/v1/identity', {
     name,
     sponsor: sponsorAccount,

@@ -11,6 +11,7 @@ import { CommandError, type Io } from '../io.ts'
 import { nodesOf, writeAddressFiles } from './addresses.ts'
 import { etcdFolders, etcdUrls, startEtcd } from './etcd.ts'
 import { type ClusterFile, clusterPaths, type NodePlan } from './layout.ts'
+import { ensurePortals } from './portals.ts'
 import { type ProcessPlan, readProcess, startProcess, stopProcess, tailLog, waitUntilReady } from './processes.ts'
 import { ensureRedisServer, redisConfiguration, requireRedisAt, writeRedisUsers } from './redis.ts'
 import { projectRoot } from './root.ts'
@@ -225,6 +226,7 @@ export async function startCluster(
 }
 
 async function startStopped(dir: string, cluster: ClusterFile, io: Io, extra: ExtraEnvironment): Promise<void> {
+  await ensurePortals(io)
   const redisUrls = await startRedis(dir, cluster, io)
   await startEtcd(dir, cluster, io)
   const ports = await choosePorts(cluster)

@@ -2,6 +2,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ensureProgram } from '../cluster/install.ts'
+import { ensurePortals } from '../cluster/portals.ts'
 import { ensureRedisServer } from '../cluster/redis.ts'
 import { projectRoot } from '../cluster/root.ts'
 import type { ExitCode, Io } from '../io.ts'
@@ -14,7 +15,7 @@ const help = `Usage: ./healthblock test [--quick]
        ./healthblock test storage [--cycles N] [--minutes N] [--json]   a storage node killed during puts (1,000 times), a soak (10 min)
 
 Runs everything that CI runs: format and lint, promise rules, types, all tests, and that Node loads every entry point.
-Installs redis-server and etcd-server with the system's package manager if they are absent (it says so first).
+Installs redis-server, etcd-server and chromium with the system's package manager if they are absent (it says so first).
 Where Go is installed, Kubo is built once into .cache/kubo for the tests against a real IPFS daemon; elsewhere those are skipped by
 name (KUBO_BINARY names another one).
 The last line is "N passed, N failed, N skipped", from the test runner's own totals.
@@ -89,8 +90,10 @@ export async function runTest(args: string[], io: Io): Promise<ExitCode> {
   }
   await ensureRedisServer(io)
   if (args[0] === 'chaos') return runChaos(args.slice(1), io)
-  // What needs etcd is skipped by name where it cannot be had.
+  // What needs etcd or Chromium is skipped by name where it cannot be had.
   await ensureProgram(io, { program: 'etcd', package: 'etcd-server' })
+  if (process.env.CHROMIUM_BINARY === undefined) await ensureProgram(io, { program: 'chromium', package: 'chromium' })
+  await ensurePortals(io)
   await ensureKubo(io)
   const bin = (name: string): string => join(projectRoot, 'node_modules', '.bin', name)
   const steps: [string, string, string[]][] = [
@@ -98,9 +101,10 @@ export async function runTest(args: string[], io: Io): Promise<ExitCode> {
     [
       'promise rules',
       bin('oxlint'),
-      ['--type-aware', '-c', '.oxlintrc.json', 'packages', 'services', 'cli', 'test', 'bench'],
+      ['--type-aware', '-c', '.oxlintrc.json', 'packages', 'services', 'cli', 'test', 'bench', 'web'],
     ],
     ['types', bin('tsc'), ['-p', '.']],
+    ['types of the portals', bin('tsc'), ['-p', 'web']],
     ['entry points', process.execPath, ['test/support/load-entry-points.ts']],
   ]
   let stepsFailed = 0

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { createCluster } from '../cluster/create.ts'
-import { enrolAlgorithm, enrolDoctor, enrolPatient, enrolReaders } from '../cluster/enrol.ts'
+import { enrolAlgorithm, enrolDoctor, enrolPatient, enrolPortalPeople, enrolReaders } from '../cluster/enrol.ts'
 import { type ClusterFile, clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
 import { startCluster } from '../cluster/start.ts'
 import { clusterStatus } from '../cluster/status.ts'
@@ -41,6 +41,7 @@ export async function enrolEverybody(
 ): Promise<void> {
   await enrolReaders(dir)
   await enrolAlgorithm(dir)
+  await enrolPortalPeople(dir, cluster)
   for (const { name, role } of cluster.nodes) {
     if (role !== 'doctor' || readCluster(dir).doctors.some((doctor) => doctor.name === name)) continue
     io.stderr(`enrolling ${name}\n`)

@@ -5,6 +5,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { messageOf, RuntimeError } from './errors.ts'
 
 /** One setting: its variable, its meaning for the operator, and how its text is read. */
@@ -77,6 +78,12 @@ export function flag(variable: string, options: Common): Field<boolean> {
 /** A path, made absolute against the working folder. */
 export function path(variable: string, options: Common): Field<string> {
   return field(variable, options, (value) => (isAbsolute(value) ? value : resolve(value)))
+}
+
+/** `WEB_DIR`: where the built portals lie; `web/dist` of this checkout if it is not set. They need not be there. */
+export function webDir(): Field<string> {
+  const fallback = fileURLToPath(new URL('../../../web/dist', import.meta.url))
+  return path('WEB_DIR', { description: 'folder of the built portals', fallback })
 }
 
 /** A path to a file that must exist; the value is its absolute path. */

@@ -14,6 +14,12 @@ export type RuntimeErrorDetail =
   | { code: 'ERR_TOKEN_MISSING' }
   | { code: 'ERR_TOKEN_INVALID'; reason: string }
   | { code: 'ERR_ROLE_FORBIDDEN'; needed: string }
+  | { code: 'ERR_SESSION_MISSING' }
+  | { code: 'ERR_PASSPHRASE_WRONG' }
+  | { code: 'ERR_CODE_NEEDED' }
+  | { code: 'ERR_CODE_WRONG' }
+  | { code: 'ERR_TOO_MANY_TRIES'; retryAfterMs: number }
+  | { code: 'ERR_CSRF' }
   | { code: 'ERR_LIMIT_EXCEEDED'; limit: string; max: number }
   | { code: 'ERR_BUSY'; retryAfterMs: number }
   | { code: 'ERR_SOURCE_UNREACHABLE'; url: string; reason: string }

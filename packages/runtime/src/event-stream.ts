@@ -8,8 +8,8 @@ export interface StreamedEvent {
 const heartbeatMs = 15_000
 
 /**
- * Answers with a stream of server-sent events that lasts until the client leaves or the service stops; a comment line
- * every 15 s tells that it lives.
+ * Answers with a stream of server-sent events that lasts until the client leaves or the service stops; an `alive` event
+ * every 15 s tells that it lives (a comment would be hidden from a page).
  *
  * @param options - `listen`: begins to listen and returns the function that ends it; events given to `send` go out.
  */
@@ -24,7 +24,7 @@ export function sendEvents<E extends StreamedEvent>(
   const stop = listen((event) => raw.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`))
   // Sends the head at once: whoever waits for it misses nothing that comes after.
   raw.write(': here\n\n')
-  const heartbeat = setInterval(() => raw.write(': alive\n\n'), heartbeatMs)
+  const heartbeat = setInterval(() => raw.write('event: alive\ndata: {}\n\n'), heartbeatMs)
   const end = (): void => {
     clearInterval(heartbeat)
     stop()

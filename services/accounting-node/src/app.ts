@@ -1,10 +1,14 @@
 /** The HTTP application of a node, built from its parts. */
 
 import { createHttpApp, type HttpApp, type ReadinessCheck } from '@healthblock/runtime/http-app'
+import { PortalCookie } from '@healthblock/runtime/portal-access'
+import { PortalAccounts, portalSessionLimits } from '@healthblock/runtime/portal-accounts'
+import { servePortal } from '@healthblock/runtime/portal-files'
+import { addPortalAccountRoute, addPortalSessionRoutes } from '@healthblock/runtime/portal-routes'
 import type { Registry } from 'prom-client'
 import { statusOfCode } from './errors.ts'
 import { type AccountingNode, chainNames } from './node.ts'
-import { createAccess } from './routes/access.ts'
+import { createAccess, portalRoles } from './routes/access.ts'
 import { addAdministrationRoutes } from './routes/administration.ts'
 import { addBlockRoutes } from './routes/blocks.ts'
 import { addLogRoutes } from './routes/log.ts'
@@ -48,7 +52,11 @@ async function readiness(node: AccountingNode): Promise<ReadinessCheck[]> {
 }
 
 /** Builds the application with all routes; it does not listen yet. */
-export async function createApp(node: AccountingNode, metrics: Registry): Promise<HttpApp> {
+export async function createApp(
+  node: AccountingNode,
+  options: { metrics: Registry; dir: string; webDir: string },
+): Promise<HttpApp> {
+  const { metrics, dir, webDir } = options
   const app = await createHttpApp({
     name: 'accounting-node',
     version: '0.1.0',
@@ -57,7 +65,14 @@ export async function createApp(node: AccountingNode, metrics: Registry): Promis
     statusOfCode,
     metrics,
   })
-  const access = createAccess(node)
+  const cookie = new PortalCookie(node.adminSecret)
+  const accounts = new PortalAccounts({ dir, nowMs: node.nowMs })
+  const access = createAccess(node, { cookie, sessions: accounts })
+  servePortal(app.fastify, { dir: webDir, portal: 'auditor' })
+  addPortalSessionRoutes(app.fastify, {
+    ...{ cookie, sessions: accounts, nowMs: node.nowMs, idleMs: portalSessionLimits.idleMs },
+  })
+  addPortalAccountRoute(app.fastify, { accounts, roles: Object.values(portalRoles), onRequest: access.administrator })
   addLogRoutes(app.fastify, node, access)
   addBlockRoutes(app.fastify, node, access, app.stopping)
   addTransactionRoutes(app.fastify, node, access, app.stopping)

@@ -437,7 +437,7 @@ export async function startNode(config: AccountingConfig, hooks: NodeHooks): Pro
   const opened = await openNode(config, hooks)
   await joinLedger(opened)
   const { node } = opened
-  const app = await createApp(node, opened.metrics)
+  const app = await createApp(node, { metrics: opened.metrics, dir: settings.dir, webDir: settings.webDir })
   const address = await app.listen({ host: settings.host, port: settings.port, dir: settings.dir })
   const check = startSelfCheck(opened, settings.dir, hooks)
   nodeStarted(hooks.logger, { url: address.url, name: config.name, ledger: toHex(genesis.ledgerId) })

@@ -15,6 +15,7 @@ import {
   readConfig,
   text,
   type Values,
+  webDir,
 } from '@healthblock/runtime/config'
 import { messageOf } from '@healthblock/runtime/errors'
 import { logLevels } from '@healthblock/runtime/logger'
@@ -82,6 +83,7 @@ const settings = {
       pattern: /^[A-Za-z0-9._-]{1,64}$/,
     }),
   ),
+  webDir: webDir(),
   logLevel: choice('ACCOUNTING_LOG_LEVEL', {
     description: 'least level that is logged',
     fallback: 'info',

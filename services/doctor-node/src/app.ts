@@ -7,9 +7,13 @@ import { type FollowedBlock, LedgerFollower } from '@healthblock/runtime/followe
 import { type Address, createHttpApp, type HttpApp, type ReadinessCheck } from '@healthblock/runtime/http-app'
 import type { Logger } from '@healthblock/runtime/logger'
 import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
+import { PortalCookie } from '@healthblock/runtime/portal-access'
+import { PortalAccounts, portalSessionLimits } from '@healthblock/runtime/portal-accounts'
+import { servePortal } from '@healthblock/runtime/portal-files'
+import { addPortalAccountRoute, addPortalSessionRoutes } from '@healthblock/runtime/portal-routes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { StorageClient } from '@healthblock/runtime/storage-client'
-import { createSecretGuard, createTokenSource } from '@healthblock/runtime/token-guard'
+import { createTokenSource } from '@healthblock/runtime/token-guard'
 import type { DoctorNodeConfig, DoctorNodeSecrets } from './config.ts'
 import { statusOfCode } from './errors.ts'
 import { DoctorNodeEvents } from './events.ts'
@@ -23,6 +27,7 @@ import { ByHand } from './posting/by-hand.ts'
 import { Composer } from './posting/compose.ts'
 import { Postings } from './posting/postings.ts'
 import { Experiments } from './reading/experiments.ts'
+import { createAccess } from './routes/access.ts'
 import { registerDiagnosisRoutes } from './routes/diagnosis-routes.ts'
 import { registerEventRoutes } from './routes/events-routes.ts'
 import { registerIdentityRoutes } from './routes/identity-routes.ts'
@@ -79,7 +84,6 @@ interface Built extends Services {
 
 const enrolmentPollMs = 100
 const catchUpPollMs = 20
-const openPaths = ['/healthz', '/readyz', '/metrics', '/openapi.json']
 
 /** Tokens of the doctor's account, made anew when the node gets its doctor. */
 function createTokens(follower: () => LedgerFollower, identity: () => Identity, scope: 'ledger' | 'storage') {
@@ -264,10 +268,13 @@ export async function createDoctorNode(options: {
     statusOfCode,
     readiness: () => readinessOf(built),
   })
-  const guard = createSecretGuard(secrets.apiSecret)
-  app.fastify.addHook('onRequest', async (request) => {
-    if (!openPaths.includes(request.routeOptions.url ?? '')) await guard(request)
-  })
+  const nowMs = options.nowMs ?? Date.now
+  const cookie = new PortalCookie(secrets.apiSecret)
+  const accounts = new PortalAccounts({ dir: config.dir, nowMs })
+  app.fastify.addHook('onRequest', createAccess({ apiSecret: secrets.apiSecret, cookie, sessions: accounts }))
+  servePortal(app.fastify, { dir: config.webDir, portal: 'doctor' })
+  addPortalSessionRoutes(app.fastify, { cookie, sessions: accounts, nowMs, idleMs: portalSessionLimits.idleMs })
+  addPortalAccountRoute(app.fastify, { accounts, roles: ['doctor'] })
   registerIdentityRoutes(app.fastify, built)
   registerReadingRoutes(app.fastify, built)
   registerDiagnosisRoutes(app.fastify, built)

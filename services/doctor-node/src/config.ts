@@ -8,6 +8,7 @@ import {
   readConfig,
   secretText,
   text,
+  webDir,
 } from '@healthblock/runtime/config'
 import { type LogLevel, logLevels } from '@healthblock/runtime/logger'
 
@@ -20,6 +21,8 @@ export interface DoctorNodeConfig {
   readonly ledger: LedgerFile
   /** Most milliseconds between two diagnoses of a patient whose findings did not change. */
   readonly postIntervalMs: number
+  /** Folder of the built portals (`web/dist`). */
+  readonly webDir: string
   readonly logLevel: LogLevel
 }
 
@@ -49,6 +52,7 @@ export function readDoctorNodeConfig(environment: Environment): {
         min: 1_000,
         max: 86_400_000,
       }),
+      webDir: webDir(),
       logLevel: choice('DOCTOR_LOG_LEVEL', { description: 'pino level', fallback: 'info', of: logLevels }),
     },
     secrets: {

@@ -43,7 +43,14 @@ export class Node {
   async start(): Promise<void> {
     const { accountingUrl, storageUrl, history } = this.#network
     const ledger = { genesis: history.consortium.genesis.bytes, accounting: [accountingUrl], storage: [storageUrl] }
-    const settings = { dir: this.dir, host: '127.0.0.1', port: 0, postIntervalMs: 900_000, logLevel: 'silent' } as const
+    const settings = {
+      dir: this.dir,
+      host: '127.0.0.1',
+      port: 0,
+      postIntervalMs: 900_000,
+      webDir: this.dir,
+      logLevel: 'silent',
+    } as const
     const logger = createLogger({ name: 'doctor-node', level: 'silent' })
     const nowMs = (): number => Date.now() + this.clockMs
     this.#node = await createDoctorNode({ config: { ...settings, ledger }, secrets: { apiSecret }, logger, nowMs })

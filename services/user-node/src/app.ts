@@ -7,6 +7,8 @@ import { type FollowedBlock, LedgerFollower } from '@healthblock/runtime/followe
 import { type Address, createHttpApp, type HttpApp } from '@healthblock/runtime/http-app'
 import type { Logger } from '@healthblock/runtime/logger'
 import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
+import { PortalCookie } from '@healthblock/runtime/portal-access'
+import { servePortal } from '@healthblock/runtime/portal-files'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { StorageClient } from '@healthblock/runtime/storage-client'
 import { createTokenSource } from '@healthblock/runtime/token-guard'
@@ -34,6 +36,7 @@ import { registerEventRoutes } from './routes/events-routes.ts'
 import { registerFileRoutes } from './routes/file-routes.ts'
 import { registerListRoutes } from './routes/list-routes.ts'
 import { registerPeopleRoutes, registerSessionRoutes } from './routes/people-routes.ts'
+import { registerPortalRoutes } from './routes/portal-routes.ts'
 import { registerStreamRoutes } from './routes/stream-routes.ts'
 import { Alarms } from './sealing/alarms.ts'
 import { Delivery } from './sealing/delivery.ts'
@@ -63,6 +66,7 @@ export interface Services {
   readonly diagnoses: Diagnoses
   readonly events: UserNodeEvents
   readonly ledger: LedgerView
+  readonly cookie: PortalCookie
   readonly database: Database
   readonly stopping: AbortSignal
   readonly nowMs: () => number
@@ -249,6 +253,7 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
     erase: (person, entry) => erasures.settle(person, entry),
   }
   const wake = (): void => household.wake()
+  const cookie = new PortalCookie(secrets.apiSecret)
   const delivering = buildDelivery(base, onSettled, wake)
   const { delivery, outbox } = delivering
   const diagnoses = new Diagnoses({ database, people: store, storageOf, ledger, events, logger })
@@ -265,7 +270,8 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
     ...parts,
     household,
     wake,
-    access: new Access({ apiSecret: secrets.apiSecret, sessions, people, store }),
+    cookie,
+    access: new Access({ apiSecret: secrets.apiSecret, sessions, people, store, cookie }),
     confirm: (person, signature) => {
       people.confirm(person, signature, sponsorKeyOf(follower, database, person))
       wake()
@@ -357,6 +363,8 @@ export async function createUserNode(options: {
     statusOfCode,
     bodySizeBytesMax: 2 * 1024 * 1024,
   })
+  servePortal(app.fastify, { dir: config.webDir, portal: 'patient' })
+  registerPortalRoutes(app.fastify, built)
   registerPeopleRoutes(app.fastify, built)
   registerSessionRoutes(app.fastify, built)
   registerListRoutes(app.fastify, built)

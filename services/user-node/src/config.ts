@@ -8,6 +8,7 @@ import {
   readConfig,
   secretText,
   text,
+  webDir,
 } from '@healthblock/runtime/config'
 import { type LogLevel, logLevels } from '@healthblock/runtime/logger'
 
@@ -20,6 +21,8 @@ export interface UserNodeConfig {
   readonly ledger: LedgerFile
   /** Publication period in milliseconds: how much of a stream one batch holds. */
   readonly periodMs: number
+  /** Folder of the built portals (`web/dist`). */
+  readonly webDir: string
   readonly logLevel: LogLevel
 }
 
@@ -46,6 +49,7 @@ export function readUserNodeConfig(environment: Environment): { config: UserNode
         min: 500,
         max: 3_600_000,
       }),
+      webDir: webDir(),
       logLevel: choice('USER_LOG_LEVEL', { description: 'pino level', fallback: 'info', of: logLevels }),
     },
     secrets: {

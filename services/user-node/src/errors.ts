@@ -8,7 +8,6 @@ export type UserNodeErrorDetail =
   | { code: 'ERR_VAULT_MISSING'; person: string }
   | { code: 'ERR_HOT_KEY_WRONG' }
   | { code: 'ERR_NODE_DB_MISSING' }
-  | { code: 'ERR_TOO_MANY_TRIES'; retryAfterSeconds: number }
   | { code: 'ERR_SESSION_MISSING' }
   | { code: 'ERR_FORBIDDEN' }
   | { code: 'ERR_SIGNATURE_WRONG' }
@@ -50,7 +49,6 @@ export const statusOfCode: Readonly<Record<UserNodeErrorDetail['code'], number>>
   ERR_VAULT_MISSING: 500,
   ERR_HOT_KEY_WRONG: 500,
   ERR_NODE_DB_MISSING: 500,
-  ERR_TOO_MANY_TRIES: 429,
   ERR_SESSION_MISSING: 401,
   ERR_FORBIDDEN: 403,
   ERR_SIGNATURE_WRONG: 400,

@@ -1,11 +1,16 @@
-/** Who may call: members by token, administrators by the node's secret. Checked before anything else of a request. */
+/** Who may call: members by token, administrators by the node's secret, people of the portal by their session. Checked before anything else of a request. */
 import { timingSafeEqual } from 'node:crypto'
 import { encodeUtf8, toHex } from '@healthblock/encoding/bytes'
 import { RuntimeError } from '@healthblock/runtime/errors'
 import type { FastifyRequest } from '@healthblock/runtime/http-app'
+import type { PortalCookie } from '@healthblock/runtime/portal-access'
+import { type OpenPortalSession, type PortalSessions, requirePortalSession } from '@healthblock/runtime/portal-routes'
 import { bearerOf, createTokenGuard, type TokenGuard } from '@healthblock/runtime/token-guard'
 import { ledgerRead } from '../events.ts'
 import type { AccountingNode } from '../node.ts'
+
+/** Who logs in at the portal: an auditor reads everything that members may, an administrator acts for the organisation too. */
+export const portalRoles = { auditor: 'auditor', administrator: 'administrator' } as const
 
 /** A Fastify `onRequest` hook. */
 type Hook = (request: FastifyRequest) => Promise<void>
@@ -30,7 +35,13 @@ function forbidden(needed: string): RuntimeError {
 }
 
 /** Makes the hooks. */
-export function createAccess(node: AccountingNode): Access {
+export function createAccess(node: AccountingNode, portal: { cookie: PortalCookie; sessions: PortalSessions }): Access {
+  const { cookie, sessions } = portal
+  /** The open session of a browser; undefined for a request that carries a token or secret, or nothing. */
+  const sessionOf = (request: FastifyRequest): OpenPortalSession | undefined => {
+    const isBrowser = request.headers.authorization === undefined && cookie.isCarriedBy(request)
+    return isBrowser ? requirePortalSession(request, cookie, sessions) : undefined
+  }
   const { ledger } = node.chains.userchain.core
   const guard: TokenGuard = createTokenGuard({
     ledgerId: node.genesis.ledgerId,
@@ -41,6 +52,15 @@ export function createAccess(node: AccountingNode): Access {
   })
   const isAdministrator = (request: FastifyRequest): boolean => isSecret(bearerOf(request), node.adminSecret)
   const member: Hook = async (request) => {
+    const session = sessionOf(request)
+    if (session !== undefined) {
+      const { chain } = request.params as { chain?: string }
+      return ledgerRead(node.logger, {
+        account: session.name,
+        route: request.routeOptions.url ?? '',
+        chain: chain ?? '',
+      })
+    }
     if (isAdministrator(request)) throw forbidden('a token of scope ledger')
     await guard.hook(request)
     const { chain } = request.params as { chain?: string }
@@ -50,13 +70,16 @@ export function createAccess(node: AccountingNode): Access {
   return {
     member,
     administrator: async (request) => {
+      const session = sessionOf(request)
+      if (session?.role === portalRoles.administrator) return
+      if (session !== undefined) throw forbidden('an administrator')
       if (isAdministrator(request)) return
       // A good token of the wrong kind is told apart from a bad one.
       await guard.hook(request)
       throw forbidden("the administrator's secret")
     },
     memberOrAdministrator: async (request) => {
-      if (!isAdministrator(request)) await member(request)
+      if (sessionOf(request) !== undefined || !isAdministrator(request)) await member(request)
     },
   }
 }

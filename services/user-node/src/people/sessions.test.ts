@@ -5,13 +5,13 @@ import { join } from 'node:path'
 import { newHotStoreKey } from '@healthblock/crypto/hot-store'
 import { openVault } from '@healthblock/crypto/vault'
 import { toHex } from '@healthblock/encoding/bytes'
+import { codeOf } from '@healthblock/runtime/errors'
 import { createLogger } from '@healthblock/runtime/logger'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { TestLedger } from '../../../../test/support/ledger.ts'
 import { noEnd } from '../consent/compose.ts'
 import { Consent } from '../consent/consent.ts'
-import { UserNodeError } from '../errors.ts'
 import { UserNodeEvents } from '../events.ts'
 import { createLedgerView } from '../follower-view.ts'
 import { openNodeDatabase } from '../store/node-db.ts'
@@ -101,9 +101,7 @@ test('roots are taken over once, whatever happens at the same time', { timeout: 
 test('guesses that come together are counted like those that come in turn', { timeout: 60_000 }, async () => {
   const guesses = Array.from({ length: 12 }, (_, i) => sessions.open(person, `wrong guess ${i}`, '192.0.2.1'))
   const outcomes = await Promise.allSettled(guesses)
-  const codes = outcomes.map((outcome) =>
-    outcome.status === 'rejected' && outcome.reason instanceof UserNodeError ? outcome.reason.detail.code : outcome,
-  )
+  const codes = outcomes.map((outcome) => (outcome.status === 'rejected' ? codeOf(outcome.reason) : outcome))
   expect(codes.filter((code) => code === 'ERR_PASSPHRASE_WRONG')).toHaveLength(5)
   expect(codes.filter((code) => code === 'ERR_TOO_MANY_TRIES')).toHaveLength(7)
   await expect(sessions.open(person, passphrase, '192.0.2.1')).rejects.toMatchObject({

@@ -3,6 +3,7 @@ import { randomBytes } from '@healthblock/crypto/random'
 import { type OpenVault, openVault } from '@healthblock/crypto/vault'
 import { toHex } from '@healthblock/encoding/bytes'
 import { readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
+import { TryLimit } from '@healthblock/runtime/try-limit'
 import type { Consent } from '../consent/consent.ts'
 import { UserNodeError } from '../errors.ts'
 import { vaultPath } from './people.ts'
@@ -14,10 +15,13 @@ export interface Session {
   readonly person: Person
   readonly vault: OpenVault
   readonly expiresAtMs: number
+  /** Aborted when the session ends: what streams to it stops. */
+  readonly end: AbortSignal
 }
 
 interface LiveSession extends Session {
   lastUsedMs: number
+  readonly ended: AbortController
 }
 
 /** A person's open vault. All sessions of the person share it, so that none writes an older copy over what another one added. */
@@ -26,10 +30,8 @@ interface SharedVault {
   sessionCount: number
 }
 
-const idleMs = 15 * 60_000
-const longestMs = 12 * 3_600_000
-const triesMax = 5
-const triesWindowMs = 15 * 60_000
+/** A session ends after so long without a person's act, and at the latest. */
+export const sessionLimits = { idleMs: 15 * 60_000, longestMs: 12 * 3_600_000 } as const
 const sessionsMax = 64
 
 /** Sessions by passphrase. While one lives, that person's vault is open in memory. */
@@ -39,26 +41,24 @@ export class Sessions {
   readonly #nowMs: () => number
   readonly #sessions = new Map<string, LiveSession>()
   readonly #vaults = new Map<string, SharedVault>()
-  readonly #failures = new Map<string, number[]>()
+  readonly #limit: TryLimit
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: { dir: string; consent: Consent; nowMs: () => number }) {
     this.#dir = options.dir
     this.#consent = options.consent
     this.#nowMs = options.nowMs
+    this.#limit = new TryLimit({ nowMs: options.nowMs })
   }
 
   /**
    * Opens a person's vault. Wrong passphrases are limited to 5 in 15 minutes per person and source; open sessions stay.
    *
-   * @throws {UserNodeError} `ERR_PASSPHRASE_WRONG`, `ERR_TOO_MANY_TRIES`, `ERR_VAULT_MISSING`; {RuntimeError} `ERR_FILE_FAILED`.
+   * @throws {UserNodeError} `ERR_PASSPHRASE_WRONG`, `ERR_VAULT_MISSING`; {RuntimeError} `ERR_TOO_MANY_TRIES`, `ERR_FILE_FAILED`.
    */
   async open(person: Person, passphrase: string, source: string): Promise<Session> {
     const key = `${person.id} ${source}`
-    this.#checkTries(key)
-    // Counted before it is tried: guesses that come together are as many as they are.
-    const triedMs = this.#nowMs()
-    this.#failures.set(key, [...(this.#failures.get(key) ?? []), triedMs])
+    const takeBack = this.#limit.begin(key)
     // One at a time: each try takes 128 MiB of memory while it lasts.
     const attempt = this.#turn.then(() => this.#openVault(person, passphrase))
     this.#turn = attempt.catch(() => {})
@@ -67,20 +67,23 @@ export class Sessions {
       opened = await attempt
     } catch (cause) {
       if (!(cause instanceof CryptoError)) {
-        this.#forgetTry(key, triedMs)
+        takeBack()
         throw cause
       }
       throw new UserNodeError('the passphrase is wrong', { code: 'ERR_PASSPHRASE_WRONG' }, { cause })
     }
-    this.#failures.delete(key)
+    this.#limit.succeed(key)
     this.#evict()
     const now = this.#nowMs()
+    const ended = new AbortController()
     const session: LiveSession = {
       id: toHex(randomBytes(32)),
       person,
       vault: this.#share(person, opened),
-      expiresAtMs: now + longestMs,
+      expiresAtMs: now + sessionLimits.longestMs,
       lastUsedMs: now,
+      ended,
+      end: ended.signal,
     }
     this.#sessions.set(session.id, session)
     await this.absorbRoots(session)
@@ -109,27 +112,6 @@ export class Sessions {
     return shared.vault
   }
 
-  /** A try that said nothing about the passphrase does not count. */
-  #forgetTry(key: string, triedMs: number): void {
-    const tries = [...(this.#failures.get(key) ?? [])]
-    tries.splice(tries.indexOf(triedMs), 1)
-    this.#failures.set(key, tries)
-  }
-
-  #checkTries(key: string): void {
-    const now = this.#nowMs()
-    const recent = (this.#failures.get(key) ?? []).filter((at) => at > now - triesWindowMs)
-    if (recent.length === 0) this.#failures.delete(key)
-    else this.#failures.set(key, recent)
-    if (recent.length >= triesMax) {
-      const retryAfterSeconds = Math.ceil(((recent[0] as number) + triesWindowMs - now) / 1000)
-      throw new UserNodeError(`too many wrong passphrases: try again in ${Math.ceil(retryAfterSeconds / 60)} minutes`, {
-        code: 'ERR_TOO_MANY_TRIES',
-        retryAfterSeconds,
-      })
-    }
-  }
-
   /** Moves roots that the hot store sealed meanwhile into the vault, and writes it. */
   absorbRoots(session: Session): Promise<void> {
     return this.#consent.absorbRoots(session.person, session.vault, () => this.saveVault(session))
@@ -141,18 +123,18 @@ export class Sessions {
   }
 
   /**
-   * The live session of an id.
+   * The live session of an id. `isUse`: a person acts, which keeps it from growing idle.
    *
    * @throws {UserNodeError} `ERR_SESSION_MISSING` for none, or one that ended.
    */
-  find(id: string): Session {
+  find(id: string, isUse = true): Session {
     const session = this.#sessions.get(id)
     const now = this.#nowMs()
-    if (session === undefined || now > session.expiresAtMs || now > session.lastUsedMs + idleMs) {
+    if (session === undefined || now > session.expiresAtMs || now > session.lastUsedMs + sessionLimits.idleMs) {
       if (session !== undefined) this.close(id)
       throw new UserNodeError('there is no session: log in again', { code: 'ERR_SESSION_MISSING' })
     }
-    session.lastUsedMs = now
+    if (isUse) session.lastUsedMs = now
     return session
   }
 
@@ -161,6 +143,7 @@ export class Sessions {
     const session = this.#sessions.get(id)
     if (session === undefined) return
     this.#sessions.delete(id)
+    session.ended.abort()
     const shared = this.#vaults.get(session.person.id)
     if (shared === undefined || --shared.sessionCount > 0) return
     this.#vaults.delete(session.person.id)
@@ -175,7 +158,11 @@ export class Sessions {
   #evict(): void {
     const now = this.#nowMs()
     for (const [id, session] of this.#sessions) {
-      if (now > session.expiresAtMs || now > session.lastUsedMs + idleMs || this.#sessions.size >= sessionsMax)
+      if (
+        now > session.expiresAtMs ||
+        now > session.lastUsedMs + sessionLimits.idleMs ||
+        this.#sessions.size >= sessionsMax
+      )
         this.close(id)
     }
   }

@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import { sha256 } from '@healthblock/crypto/hash'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import type { FastifyRequest } from '@healthblock/runtime/http-app'
+import type { PortalCookie } from '@healthblock/runtime/portal-access'
 import { UserNodeError } from '../errors.ts'
 import type { People } from '../people/people.ts'
 import type { Person, PersonStore } from '../people/person.ts'
@@ -13,8 +14,16 @@ export class Access {
   readonly #sessions: Sessions
   readonly #people: People
   readonly #store: PersonStore
+  readonly #cookie: PortalCookie
 
-  constructor(options: { apiSecret: string; sessions: Sessions; people: People; store: PersonStore }) {
+  constructor(options: {
+    apiSecret: string
+    sessions: Sessions
+    people: People
+    store: PersonStore
+    cookie: PortalCookie
+  }) {
+    this.#cookie = options.cookie
     this.#apiSecretHash = sha256(encodeUtf8(options.apiSecret))
     this.#sessions = options.sessions
     this.#people = options.people
@@ -37,7 +46,7 @@ export class Access {
    * @throws {UserNodeError} `ERR_SESSION_MISSING`; `ERR_FORBIDDEN` for another person's path.
    */
   requireSession(request: FastifyRequest): Session {
-    const session = this.#sessions.find(bearerOf(request))
+    const session = this.#find(request)
     const { p } = request.params as { p?: string }
     if (p !== undefined && p !== session.person.id && p !== session.person.name) {
       throw new UserNodeError('this belongs to somebody else', { code: 'ERR_FORBIDDEN' })
@@ -45,10 +54,17 @@ export class Access {
     return session
   }
 
+  /** By `Authorization: Bearer`, as scripts do, or by the portal's cookie. */
+  #find(request: FastifyRequest): Session {
+    const named = request.headers.authorization === undefined ? this.#cookie.sessionOf(request) : undefined
+    return named === undefined ? this.#sessions.find(bearerOf(request)) : this.#sessions.find(named.id, named.isUse)
+  }
+
   /** The person of the path, for her session or (where revoking needs no vault) the API secret. */
   requirePersonOrApiSecret(request: FastifyRequest): Person {
     const { p } = request.params as { p: string }
-    if (this.#isApiSecret(bearerOf(request))) return this.#store.find(p)
+    const isScript = request.headers.authorization !== undefined
+    if (isScript && this.#isApiSecret(bearerOf(request))) return this.#store.find(p)
     return this.requireSession(request).person
   }
 

@@ -10,10 +10,10 @@ export function registerEventRoutes(app: FastifyInstance, services: Services): v
   const { access, events } = services
 
   app.get('/v1/events', async (request, reply) => {
-    const { person } = access.requireSession(request)
+    const { person, end } = access.requireSession(request)
     sendEvents<UserNodeEvent>(reply, {
       listen: (send) => events.listen((event) => event.account === person.id && send(event)),
-      stopping: services.stopping,
+      stopping: AbortSignal.any([services.stopping, end]),
     })
   })
 

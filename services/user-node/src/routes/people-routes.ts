@@ -1,7 +1,6 @@
 import { fromBase64, fromHex, toBase58, toBase64, toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
-import { UserNodeError } from '../errors.ts'
 
 const hex32 = { type: 'string', pattern: '^[0-9a-f]{64}$' } as const
 const personParams = {
@@ -117,15 +116,9 @@ export function registerSessionRoutes(app: FastifyInstance, services: Services):
     },
     async (request, reply) => {
       const { person, passphrase } = request.body as { person: string; passphrase: string }
-      try {
-        const session = await sessions.open(store.find(person), passphrase, request.ip)
-        void reply.code(201)
-        return { session: session.id, expiresAt: new Date(session.expiresAtMs).toISOString() }
-      } catch (error) {
-        if (error instanceof UserNodeError && error.detail.code === 'ERR_TOO_MANY_TRIES')
-          void reply.header('retry-after', error.detail.retryAfterSeconds)
-        throw error
-      }
+      const session = await sessions.open(store.find(person), passphrase, request.ip)
+      void reply.code(201)
+      return { session: session.id, expiresAt: new Date(session.expiresAtMs).toISOString() }
     },
   )
 

@@ -1,0 +1,157 @@
+/** Logging in and out of a portal: the same three routes at every node, whoever keeps the sessions. */
+
+import { RuntimeError } from './errors.ts'
+import type { FastifyInstance, FastifyRequest } from './http-app.ts'
+import type { PortalCookie } from './portal-access.ts'
+import type { PortalAccounts } from './portal-accounts.ts'
+
+/** What a browser may ask for before anybody is logged in. */
+export const portalPaths: readonly string[] = [
+  '/',
+  '/assets/:name',
+  '/portal/login',
+  '/portal/session',
+  '/portal/logout',
+]
+
+/** A session that is open. */
+export interface OpenPortalSession {
+  readonly id: string
+  /** Name of the person, as she typed it. */
+  readonly name: string
+  readonly role: string
+  readonly expiresAtMs: number
+  /** Aborted when the session ends: streams to it stop. */
+  readonly end: AbortSignal
+}
+
+/** Who keeps the sessions. */
+export interface PortalSessions {
+  open(options: {
+    name: string
+    passphrase: string
+    code?: string | undefined
+    source: string
+  }): Promise<OpenPortalSession>
+  find(id: string, isUse: boolean): OpenPortalSession | undefined
+  close(id: string): void
+}
+
+/** What the page learns of its session. */
+interface SessionView {
+  readonly name: string
+  readonly role: string
+  readonly expiresAt: string
+  readonly idleSeconds: number
+  readonly csrf: string
+  /** The node's clock, so that ages are right where the reader's clock is not. */
+  readonly now: string
+}
+
+const loginBody = {
+  type: 'object',
+  required: ['name', 'passphrase'],
+  additionalProperties: false,
+  properties: {
+    name: { type: 'string', minLength: 1, maxLength: 128 },
+    passphrase: { type: 'string', minLength: 1, maxLength: 1024 },
+    code: { type: 'string', maxLength: 16 },
+  },
+}
+
+/** Adds `POST /portal/login`, `GET /portal/session`, `POST /portal/logout`. */
+export function addPortalSessionRoutes(
+  app: FastifyInstance,
+  options: { cookie: PortalCookie; sessions: PortalSessions; idleMs: number; nowMs: () => number },
+): void {
+  const { cookie, sessions, idleMs, nowMs } = options
+  const view = (session: OpenPortalSession): SessionView => ({
+    ...{ name: session.name, role: session.role, expiresAt: new Date(session.expiresAtMs).toISOString() },
+    ...{
+      idleSeconds: Math.floor(idleMs / 1000),
+      csrf: cookie.csrfOf(session.id),
+      now: new Date(nowMs()).toISOString(),
+    },
+  })
+  app.post<{ Body: { name: string; passphrase: string; code?: string } }>(
+    '/portal/login',
+    { schema: { body: loginBody, tags: ['portal'], summary: 'log in' } },
+    async (request, reply) => {
+      const site = request.headers['sec-fetch-site']
+      if (site !== undefined && site !== 'same-origin' && site !== 'none') {
+        throw new RuntimeError('this was asked for by the page of another site', { code: 'ERR_CSRF' })
+      }
+      const session = await sessions.open({ ...request.body, source: request.ip })
+      cookie.set(request, reply, session.id)
+      void reply.header('cache-control', 'no-store')
+      return view(session)
+    },
+  )
+  app.get('/portal/session', { schema: { tags: ['portal'], summary: 'who is logged in' } }, async (request, reply) => {
+    void reply.header('cache-control', 'no-store')
+    return view(requirePortalSession(request, cookie, sessions))
+  })
+  app.post('/portal/logout', { schema: { tags: ['portal'], summary: 'log out' } }, async (request, reply) => {
+    const named = cookie.sessionOf(request)
+    if (named !== undefined) sessions.close(named.id)
+    cookie.clear(reply)
+    return reply.code(204).send()
+  })
+}
+
+/**
+ * The open session of a request.
+ *
+ * @throws {RuntimeError} `ERR_SESSION_MISSING`, `ERR_CSRF`.
+ */
+export function requirePortalSession(
+  request: FastifyRequest,
+  cookie: PortalCookie,
+  sessions: PortalSessions,
+): OpenPortalSession {
+  const named = cookie.sessionOf(request)
+  const session = named === undefined ? undefined : sessions.find(named.id, named.isUse)
+  if (session !== undefined) return session
+  throw new RuntimeError('there is no session: log in again', { code: 'ERR_SESSION_MISSING' })
+}
+
+/**
+ * Adds `PUT /v1/portal/people/:name` `{role, passphrase}`: the node's administrator lets somebody log in. `onRequest` must refuse everybody
+ * else.
+ */
+export function addPortalAccountRoute(
+  app: FastifyInstance,
+  options: {
+    accounts: PortalAccounts
+    roles: readonly string[]
+    onRequest?: (request: FastifyRequest) => Promise<void>
+  },
+): void {
+  const { accounts, roles, onRequest } = options
+  const schema = {
+    tags: ['portal'],
+    summary: 'lets somebody log in',
+    params: {
+      type: 'object',
+      required: ['name'],
+      properties: { name: { type: 'string', minLength: 1, maxLength: 128 } },
+    },
+    body: {
+      type: 'object',
+      required: ['role', 'passphrase'],
+      additionalProperties: false,
+      properties: {
+        role: { type: 'string', enum: roles },
+        passphrase: { type: 'string', minLength: 8, maxLength: 1024 },
+      },
+    },
+  }
+  app.put<{ Params: { name: string }; Body: { role: string; passphrase: string } }>(
+    '/v1/portal/people/:name',
+    { schema, ...(onRequest === undefined ? {} : { onRequest }) },
+    async (request, reply) => {
+      await accounts.set({ name: request.params.name, ...request.body })
+      return reply.code(204).send()
+    },
+  )
+}

@@ -1,0 +1,44 @@
+import { RuntimeError } from '@healthblock/runtime/errors'
+import type { FastifyInstance } from '@healthblock/runtime/http-app'
+import { addPortalSessionRoutes, type OpenPortalSession } from '@healthblock/runtime/portal-routes'
+import type { Services } from '../app.ts'
+import { UserNodeError } from '../errors.ts'
+import { type Session, sessionLimits } from '../people/sessions.ts'
+
+function viewOf({ id, person, expiresAtMs, end }: Session): OpenPortalSession {
+  return { id, name: person.name, role: 'patient', expiresAtMs, end }
+}
+
+/** Sessions of the portal: the same that scripts have, named by a cookie. A name that is not here is told like a wrong passphrase. */
+export function registerPortalRoutes(app: FastifyInstance, services: Services): void {
+  const { cookie, sessions, store, nowMs } = services
+  addPortalSessionRoutes(app, {
+    cookie,
+    nowMs,
+    idleMs: sessionLimits.idleMs,
+    sessions: {
+      async open({ name, passphrase, source }) {
+        try {
+          return viewOf(await sessions.open(store.find(name), passphrase, source))
+        } catch (error) {
+          const code = error instanceof UserNodeError ? error.detail.code : undefined
+          if (code !== 'ERR_PERSON_UNKNOWN' && code !== 'ERR_PASSPHRASE_WRONG') throw error
+          throw new RuntimeError(
+            'the name or the passphrase is wrong',
+            { code: 'ERR_PASSPHRASE_WRONG' },
+            { cause: error },
+          )
+        }
+      },
+      find(id, isUse) {
+        try {
+          return viewOf(sessions.find(id, isUse))
+        } catch (error) {
+          if (error instanceof UserNodeError && error.detail.code === 'ERR_SESSION_MISSING') return undefined
+          throw error
+        }
+      },
+      close: (id) => sessions.close(id),
+    },
+  })
+}

@@ -1,0 +1,103 @@
+/** Debian's Chromium, driven over its own protocol, against the portals of a real cluster. */
+import { mkdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import { findProgram } from '../../cli/src/cluster/install.ts'
+
+/** Where pictures and traces of a run lie. */
+export const pictureFolder = fileURLToPath(new URL('../../build/portal/', import.meta.url))
+
+const binary = process.env.CHROMIUM_BINARY ?? findProgram('chromium')
+
+/** True where Chromium is found: on PATH, or as `CHROMIUM_BINARY`. */
+export const hasChromium = binary !== undefined
+
+/** One browser with one reader in it. */
+export class PortalReader {
+  readonly page: Page
+  readonly context: BrowserContext
+  /** What the page complained of: errors of scripts and refusals of its policy. */
+  readonly complaints: string[] = []
+  readonly #browser: Browser
+
+  private constructor(browser: Browser, context: BrowserContext, page: Page) {
+    this.#browser = browser
+    this.context = context
+    this.page = page
+    page.on('pageerror', (error) => this.complaints.push(String(error)))
+    page.on('console', (message) => {
+      // A refused request is the portal's business; what a script or the page's policy says is ours.
+      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
+        this.complaints.push(message.text())
+    })
+  }
+
+  /** Starts a browser and opens a portal. */
+  static async open(
+    url: string,
+    options: { width?: number; height?: number; language?: string; colours?: 'light' | 'dark' } = {},
+  ): Promise<PortalReader> {
+    const browser = await chromium.launch({
+      executablePath: binary as string,
+      args: ['--no-sandbox', '--disable-dev-shm-usage'],
+    })
+    const context = await browser.newContext({
+      viewport: { width: options.width ?? 1280, height: options.height ?? 800 },
+      locale: options.language ?? 'en-GB',
+      timezoneId: 'Europe/Berlin',
+      colorScheme: options.colours ?? 'light',
+    })
+    await context.tracing.start({ screenshots: true, snapshots: true })
+    const page = await context.newPage()
+    const reader = new PortalReader(browser, context, page)
+    await page.goto(url)
+    return reader
+  }
+
+  /** Fills the login form and waits for the page behind it. */
+  async logIn(name: string, passphrase: string): Promise<void> {
+    await this.page.fill('input[name=name]', name)
+    await this.page.fill('input[name=passphrase]', passphrase)
+    await this.page.click('button[type=submit]')
+    await this.page.waitForSelector('header.head')
+  }
+
+  /** Takes a picture of the whole page. */
+  async picture(name: string): Promise<void> {
+    mkdirSync(pictureFolder, { recursive: true })
+    await this.page.screenshot({ path: `${pictureFolder}${name}.png`, fullPage: true })
+  }
+
+  /** Findings of axe-core (WCAG 2.2 A and AA) on what is shown now, one line each. */
+  async accessibilityFindings(): Promise<string[]> {
+    const axe = fileURLToPath(import.meta.resolve('axe-core/axe.min.js'))
+    // Evaluated by the debugger, so that the page's own policy stays as strict as it is.
+    const { readFileSync } = await import('node:fs')
+    const source = readFileSync(axe, 'utf8')
+    await this.page.evaluate(source)
+    return this.page.evaluate(async () => {
+      const { axe } = globalThis as unknown as {
+        axe: {
+          run: (
+            options: unknown,
+          ) => Promise<{ violations: { id: string; nodes: { target: string[]; failureSummary: string }[] }[] }>
+        }
+      }
+      const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
+      const { violations } = await axe.run({ runOnly: { type: 'tag', values: tags } })
+      return violations.flatMap(({ id, nodes }) =>
+        nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary}`),
+      )
+    })
+  }
+
+  /** Ends the browser; with a name, a trace is kept first. */
+  async close(traceName?: string): Promise<void> {
+    if (traceName === undefined) await this.context.tracing.stop()
+    else {
+      mkdirSync(pictureFolder, { recursive: true })
+      await this.context.tracing.stop({ path: `${pictureFolder}${traceName}.trace.zip` })
+    }
+    await this.#browser.close()
+  }
+}

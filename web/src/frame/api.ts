@@ -1,0 +1,141 @@
+/** Talks to the node that served the page. */
+
+/** What the node knows of the session. */
+export interface SessionView {
+  readonly name: string
+  readonly role: string
+  readonly expiresAt: string
+  readonly idleSeconds: number
+  readonly csrf: string
+  readonly now: string
+}
+
+/** A request that did not do what it should; the message is meant for the reader. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError'
+  /** HTTP status; 0 when the node was not reached. */
+  readonly status: number
+  /** Typed code of the problem document; `ERR_OFFLINE` when the node was not reached. */
+  readonly code: string
+  /** The whole problem document: some carry more than words. */
+  readonly problem: Readonly<Record<string, unknown>>
+  constructor(message: string, status: number, problem: Readonly<Record<string, unknown>>) {
+    super(message)
+    this.status = status
+    this.problem = problem
+    this.code = typeof problem.code === 'string' ? problem.code : 'ERR_UNKNOWN'
+  }
+}
+
+/** How to ask. */
+export interface CallOptions {
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  readonly body?: unknown
+  /** True for what the page does by itself: it does not keep the session from growing idle. */
+  readonly isBackground?: boolean
+  readonly headers?: Readonly<Record<string, string>>
+  readonly signal?: AbortSignal
+  /** Default 30 s; a revocation or a post waits for the ledger and takes longer. */
+  readonly timeoutMs?: number
+}
+
+let csrf = ''
+let clockOffsetMs = 0
+const sessionListeners = new Set<(session: SessionView | undefined) => void>()
+
+function take(session: SessionView | undefined): void {
+  csrf = session?.csrf ?? ''
+  if (session !== undefined) clockOffsetMs = Date.parse(session.now) - Date.now()
+  for (const listener of sessionListeners) listener(session)
+}
+
+/** The node's clock, which ages are counted by: the reader's may be wrong. Unix ms. */
+export function nodeNowMs(): number {
+  return Date.now() + clockOffsetMs
+}
+
+/** Tells of every login, logout and end of a session; returns the function that ends it. */
+export function onSession(listener: (session: SessionView | undefined) => void): () => void {
+  sessionListeners.add(listener)
+  return () => sessionListeners.delete(listener)
+}
+
+async function problemOf(response: Response): Promise<ApiError> {
+  let problem: Record<string, unknown> = {}
+  try {
+    problem = (await response.json()) as Record<string, unknown>
+  } catch {
+    // Not ours: a proxy's page.
+  }
+  const words = typeof problem.detail === 'string' ? problem.detail : `HTTP ${response.status}`
+  return new ApiError(words, response.status, problem)
+}
+
+async function send(path: string, options: CallOptions): Promise<Response> {
+  const { method = 'GET', body, isBackground, signal, timeoutMs = 30_000 } = options
+  const isBytes = body instanceof Blob || body instanceof Uint8Array
+  const headers: Record<string, string> = { accept: 'application/json', ...options.headers }
+  if (method !== 'GET') headers['x-csrf-token'] = csrf
+  if (isBackground === true) headers['x-background'] = '1'
+  if (body !== undefined) headers['content-type'] ??= isBytes ? 'application/octet-stream' : 'application/json'
+  const timeout = AbortSignal.timeout(timeoutMs)
+  let response: Response
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body: isBytes ? (body as BodyInit) : JSON.stringify(body) }),
+      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+    })
+  } catch (cause) {
+    if (signal?.aborted === true) throw cause
+    throw new ApiError('the node cannot be reached', 0, { code: 'ERR_OFFLINE' })
+  }
+  if (response.ok) return response
+  const error = await problemOf(response)
+  if (error.code === 'ERR_SESSION_MISSING' && !path.startsWith('/portal/')) take(undefined)
+  throw error
+}
+
+/**
+ * Asks the node for JSON.
+ *
+ * @throws {ApiError} for every answer that is not 2xx, and when there is none.
+ */
+export async function call<T>(path: string, options: CallOptions = {}): Promise<T> {
+  const response = await send(path, options)
+  const text = await response.text()
+  return (text === '' ? undefined : JSON.parse(text)) as T
+}
+
+/** Asks the node for bytes. */
+export async function callBytes(path: string, options: CallOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+  return new Uint8Array(await (await send(path, options)).arrayBuffer())
+}
+
+/** The session that the browser still has, or undefined. */
+export async function resumeSession(): Promise<SessionView | undefined> {
+  try {
+    const session = await call<SessionView>('/portal/session', { isBackground: true })
+    take(session)
+    return session
+  } catch (error) {
+    if (error instanceof ApiError && (error.status === 401 || error.status === 403)) return undefined
+    throw error
+  }
+}
+
+/** Opens a session. */
+export async function logIn(name: string, passphrase: string, code?: string): Promise<void> {
+  const body = { name, passphrase, ...(code === undefined || code === '' ? {} : { code }) }
+  take(await call<SessionView>('/portal/login', { method: 'POST', body }))
+}
+
+/** Ends the session, here and at the node. */
+export async function logOut(): Promise<void> {
+  try {
+    await call('/portal/logout', { method: 'POST' })
+  } finally {
+    take(undefined)
+  }
+}

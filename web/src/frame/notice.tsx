@@ -1,0 +1,65 @@
+/** Words for what is missing, late or wrong. */
+import type { ComponentChildren, JSX } from 'preact'
+import { useEffect, useState } from 'preact/hooks'
+import { ApiError } from './api.ts'
+import type { Live, LiveState } from './live.ts'
+import type { Resource } from './resource.ts'
+import { t } from './texts.ts'
+import { formatAgo } from './time.ts'
+
+/** Words for anything thrown. */
+export function messageFor(error: unknown): string {
+  if (error instanceof ApiError && error.code === 'ERR_OFFLINE') return t('error.offline')
+  if (error instanceof ApiError && error.code === 'ERR_SESSION_MISSING') return t('error.session')
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** Shows a resource: what is there, else why not, never a spinner without an end. */
+export function Shown<T>(props: {
+  resource: Resource<T>
+  /** What to say when there is nothing. */
+  empty?: ComponentChildren
+  isEmpty?: (value: T) => boolean
+  children: (value: T) => ComponentChildren
+}): JSX.Element {
+  const { value, error, isLoading, reload } = props.resource
+  if (value === undefined && error !== undefined) {
+    return (
+      <div class="notice bad" role="alert">
+        <p>{messageFor(error)}</p>
+        <button type="button" onClick={() => void reload()}>
+          {t('retry')}
+        </button>
+      </div>
+    )
+  }
+  if (value === undefined) return <p class="waiting">{isLoading ? t('loading') : ''}</p>
+  const old = error !== undefined && props.resource.atMs !== undefined
+  return (
+    <>
+      {old && (
+        <p class="notice late" role="status">
+          {t('stale', { ago: formatAgo(props.resource.atMs as number) })}
+        </p>
+      )}
+      {props.isEmpty?.(value) === true ? <div class="empty">{props.empty}</div> : props.children(value)}
+    </>
+  )
+}
+
+/** A banner while the line to the node is down, with the age of what is shown. */
+export function StaleBanner(props: { live: Live }): JSX.Element | null {
+  const [state, setState] = useState<LiveState>()
+  const [, setNow] = useState(0)
+  useEffect(() => props.live.watch(setState), [props.live])
+  useEffect(() => {
+    const timer = setInterval(() => setNow((count) => count + 1), 1_000)
+    return () => clearInterval(timer)
+  }, [])
+  if (state === undefined || state.isConnected) return null
+  return (
+    <p class="banner late" role="status">
+      {t('stale', { ago: formatAgo(state.heardAtMs) })} {t('stale.retrying')}
+    </p>
+  )
+}

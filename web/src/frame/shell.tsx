@@ -1,0 +1,240 @@
+/** What all portals share: logging in, the head of the page, its places, the idle lock. */
+import { type ComponentChildren, type JSX, render } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { ApiError, logIn, logOut, onSession, resumeSession, type SessionView } from './api.ts'
+import { messageFor } from './notice.tsx'
+import { hrefOf, usePlace } from './router.ts'
+import { currentLanguage, type Language, languages, onLanguage, preferredLanguage, t, useLanguage } from './texts.ts'
+import { applyTheme, nextTheme, type Theme, themeChoice } from './theme.ts'
+
+/** A place of the navigation. */
+export interface NavigationItem {
+  readonly path: readonly string[]
+  readonly label: string
+  /** A number that matters, for example of open alarms. */
+  readonly count?: number
+}
+
+function LoginForm(props: { title: string; reason: string | undefined; nameLabel: string }): JSX.Element {
+  const [isCodeNeeded, setCodeNeeded] = useState(false)
+  const [isBusy, setBusy] = useState(false)
+  const [error, setError] = useState<string>()
+  const name = useRef<HTMLInputElement>(null)
+  const passphrase = useRef<HTMLInputElement>(null)
+  const code = useRef<HTMLInputElement>(null)
+  useEffect(() => (isCodeNeeded ? code : name).current?.focus(), [isCodeNeeded])
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault()
+    if (isBusy) return
+    setBusy(true)
+    setError(undefined)
+    try {
+      await logIn(name.current?.value ?? '', passphrase.current?.value ?? '', code.current?.value)
+    } catch (cause) {
+      setBusy(false)
+      if (cause instanceof ApiError && cause.code === 'ERR_CODE_NEEDED') return setCodeNeeded(true)
+      if (cause instanceof ApiError && cause.code === 'ERR_PASSPHRASE_WRONG') return setError(t('login.wrong'))
+      setError(messageFor(cause))
+    }
+  }
+  return (
+    <main class="login" id="main">
+      <form class="card" onSubmit={(event) => void submit(event)}>
+        <h1>{props.title}</h1>
+        {props.reason !== undefined && (
+          <p class="notice late" role="status">
+            {props.reason}
+          </p>
+        )}
+        <label>
+          {props.nameLabel}
+          <input ref={name} name="name" autocomplete="username" required maxLength={128} />
+        </label>
+        <label>
+          {t('login.passphrase')}
+          <input
+            ref={passphrase}
+            name="passphrase"
+            type="password"
+            autocomplete="current-password"
+            required
+            maxLength={1024}
+          />
+        </label>
+        {isCodeNeeded && (
+          <label>
+            {t('login.code')}
+            <input ref={code} name="code" inputMode="numeric" autocomplete="one-time-code" pattern="\d{6}" required />
+          </label>
+        )}
+        {error !== undefined && (
+          <p class="notice bad" role="alert">
+            {error}
+          </p>
+        )}
+        <button type="submit" class="primary" aria-disabled={isBusy}>
+          {isBusy ? t('working') : t('login.submit')}
+        </button>
+      </form>
+    </main>
+  )
+}
+
+function Preferences(): JSX.Element {
+  const [theme, setTheme] = useState<Theme>(themeChoice())
+  return (
+    <div class="preferences">
+      <label>
+        <span class="hidden">{t('language')}</span>
+        <select
+          value={currentLanguage()}
+          onChange={(event) => void useLanguage((event.currentTarget as HTMLSelectElement).value as Language)}
+        >
+          {Object.entries(languages).map(([code, name]) => (
+            <option key={code} value={code}>
+              {name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <button
+        type="button"
+        onClick={() => {
+          const next = nextTheme(theme)
+          applyTheme(next)
+          setTheme(next)
+        }}
+      >
+        {t(`theme.${theme}`)}
+      </button>
+    </div>
+  )
+}
+
+/** Ends the session after so long without a key, a click or a touch. A minute before, it says so. */
+function IdleLock(props: { idleSeconds: number }): JSX.Element | null {
+  const [left, setLeft] = useState(props.idleSeconds)
+  useEffect(() => {
+    let lastMs = Date.now()
+    const onUse = (): void => {
+      lastMs = Date.now()
+    }
+    const kinds = ['pointerdown', 'keydown', 'wheel', 'touchstart'] as const
+    for (const kind of kinds) window.addEventListener(kind, onUse, { passive: true })
+    const timer = setInterval(() => {
+      const seconds = props.idleSeconds - Math.floor((Date.now() - lastMs) / 1000)
+      setLeft(seconds)
+      if (seconds <= 0) void logOut().catch(() => {})
+    }, 1_000)
+    return () => {
+      for (const kind of kinds) window.removeEventListener(kind, onUse)
+      clearInterval(timer)
+    }
+  }, [props.idleSeconds])
+  if (left > 60) return null
+  return (
+    <p class="banner late" role="alert">
+      {t('idle.soon', { seconds: Math.max(0, left) })}
+    </p>
+  )
+}
+
+/** The page of somebody who is logged in. */
+export function Shell(props: {
+  session: SessionView
+  navigation: readonly NavigationItem[]
+  banner?: ComponentChildren
+  children: ComponentChildren
+}): JSX.Element {
+  const { path } = usePlace()
+  const current = path[0] ?? ''
+  return (
+    <>
+      <button type="button" class="skip" onClick={() => document.getElementById('main')?.focus()}>
+        {t('skip')}
+      </button>
+      <header class="head">
+        <a class="brand" href="#/">
+          HealthBlock
+        </a>
+        <nav aria-label={t('navigation')}>
+          <ul>
+            {props.navigation.map((item) => (
+              <li key={item.path.join('/')}>
+                <a href={hrefOf(item.path)} aria-current={(item.path[0] ?? '') === current ? 'page' : undefined}>
+                  {item.label}
+                  {item.count !== undefined && item.count > 0 && <span class="count">{item.count}</span>}
+                </a>
+              </li>
+            ))}
+          </ul>
+        </nav>
+        <Preferences />
+        <div class="who">
+          <span>{props.session.name}</span>
+          <button type="button" onClick={() => void logOut().catch(() => {})}>
+            {t('logout')}
+          </button>
+        </div>
+      </header>
+      <IdleLock idleSeconds={props.session.idleSeconds} />
+      {props.banner}
+      <main id="main" tabIndex={-1}>
+        {props.children}
+      </main>
+    </>
+  )
+}
+
+function Portal(props: {
+  title: () => string
+  nameLabel: () => string
+  body: (session: SessionView) => JSX.Element
+}): JSX.Element | null {
+  const [session, setSession] = useState<SessionView | 'asking' | undefined>('asking')
+  const [reason, setReason] = useState<string>()
+  const [, setTurn] = useState(0)
+  useEffect(() => onLanguage(() => setTurn((turn) => turn + 1)), [])
+  useEffect(() => {
+    resumeSession().then(
+      (found) => found === undefined && setSession(undefined),
+      (error: unknown) => {
+        setReason(messageFor(error))
+        setSession(undefined)
+      },
+    )
+    return onSession((found) => {
+      setSession((before) => {
+        setReason(found === undefined && before !== undefined && before !== 'asking' ? t('login.ended') : undefined)
+        return found
+      })
+    })
+  }, [])
+  useEffect(() => {
+    document.title = props.title()
+  })
+  if (session === 'asking') return null
+  if (session === undefined) {
+    return (
+      <>
+        <LoginForm title={props.title()} reason={reason} nameLabel={props.nameLabel()} />
+        <footer class="login-foot">
+          <Preferences />
+        </footer>
+      </>
+    )
+  }
+  return props.body(session)
+}
+
+/** Shows a portal: the login, and `body` for who is logged in. */
+export async function startPortal(options: {
+  title: () => string
+  nameLabel: () => string
+  body: (session: SessionView) => JSX.Element
+}): Promise<void> {
+  applyTheme(themeChoice())
+  await useLanguage(preferredLanguage()).catch(() => {})
+  const page = document.getElementById('page')
+  if (page !== null) render(<Portal {...options} />, page)
+}

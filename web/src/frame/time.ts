@@ -1,0 +1,49 @@
+/** Times in the reader's zone, which is always shown. */
+import { nodeNowMs } from './api.ts'
+import { currentLanguage } from './texts.ts'
+
+/** A moment as Unix milliseconds or ISO 8601. */
+export type Moment = number | string
+
+function msOf(moment: Moment): number {
+  return typeof moment === 'number' ? moment : Date.parse(moment)
+}
+
+/** Date, time and zone, for example "27 Nov 2026, 14:03 CET". */
+export function formatMoment(moment: Moment): string {
+  return new Intl.DateTimeFormat(currentLanguage(), {
+    ...{ day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', timeZoneName: 'short' },
+  }).format(msOf(moment))
+}
+
+/** Time of day with seconds and zone. */
+export function formatTime(moment: Moment): string {
+  return new Intl.DateTimeFormat(currentLanguage(), {
+    ...{ hour: '2-digit', minute: '2-digit', second: '2-digit', timeZoneName: 'short' },
+  }).format(msOf(moment))
+}
+
+const units: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
+  ['year', 31_557_600_000],
+  ['month', 2_629_800_000],
+  ['day', 86_400_000],
+  ['hour', 3_600_000],
+  ['minute', 60_000],
+  ['second', 1_000],
+]
+
+/** How long ago, or until when, in the largest fitting unit: "3 minutes ago", "in 2 days". Counted by the node's clock. */
+export function formatAgo(moment: Moment, nowMs = nodeNowMs()): string {
+  const difference = msOf(moment) - nowMs
+  const [unit, size] = units.find(([, length]) => Math.abs(difference) >= length) ?? (['second', 1_000] as const)
+  return new Intl.RelativeTimeFormat(currentLanguage(), { numeric: 'auto' }).format(Math.trunc(difference / size), unit)
+}
+
+/** A length of time: "1 h 20 min", "45 s". */
+export function formatDuration(ms: number): string {
+  const seconds = Math.round(ms / 1000)
+  if (seconds < 60) return `${seconds} s`
+  const minutes = Math.round(seconds / 60)
+  if (minutes < 60) return `${minutes} min`
+  return minutes % 60 === 0 ? `${minutes / 60} h` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+}
