@@ -127,6 +127,7 @@ describe('createHttpApp', () => {
       detail: 'roots differ',
       code: 'ERR_LEDGER_CONFLICT',
     })
+    expect(typed.headers.get('cache-control')).toBe('no-store')
     expect((await get('/fail/busy'))[0].headers.get('retry-after')).toBe('5')
     expect((await get('/fail/token'))[0].headers.get('www-authenticate')).toBe('Bearer')
     expect((await get('/none'))[1]).toMatchObject({ status: 404, code: 'ERR_NOT_FOUND' })

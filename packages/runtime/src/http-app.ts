@@ -122,7 +122,12 @@ function addNumberGuard(app: FastifyInstance): void {
 function addErrorHandlers(app: FastifyInstance, options: HttpAppOptions): void {
   const send = (reply: FastifyReply, error: unknown): void => {
     const { problem, headers } = problemOf(error, options.statusOfCode ?? {})
-    void reply.code(problem.status).headers(headers).type(problemContentType).send(JSON.stringify(problem))
+    void reply
+      .code(problem.status)
+      // What is not there yet may be there soon.
+      .headers({ 'cache-control': 'no-store', ...headers })
+      .type(problemContentType)
+      .send(JSON.stringify(problem))
   }
   app.setErrorHandler((error, request, reply) => {
     const { problem } = problemOf(error, options.statusOfCode ?? {})

@@ -241,6 +241,26 @@ describeNode('one node of a ledger of one', () => {
     }
   })
 
+  test('only what never changes may be kept by caches', async () => {
+    const caching = async (path: string): Promise<string | null> => {
+      const response = await client.get(path)
+      await response.arrayBuffer()
+      return response.headers.get('cache-control')
+    }
+    expect(await caching('/userchain/tile/0/000')).toBe('public, max-age=31536000, immutable')
+    expect(await caching('/userchain/tile/entries/000')).toBe('private, max-age=31536000, immutable')
+    const passing = [
+      '/userchain/checkpoint',
+      '/userchain/tile/0/000.p/7',
+      '/userchain/tile/1/000.p/1',
+      '/userchain/tile/entries/000.p/7',
+      // Not there yet.
+      '/userchain/tile/0/009',
+      '/userchain/tile/entries/009',
+    ]
+    for (const path of passing) expect([path, await caching(path)]).toEqual([path, 'no-store'])
+  })
+
   test('blocks come as pages and as a stream that resumes', async () => {
     const pages = readSequence(new Uint8Array(await (await client.get('/v1/userchain/blocks?from=0')).arrayBuffer()))
     const frames = pages as unknown as [number, number, Uint8Array[], Uint8Array][]

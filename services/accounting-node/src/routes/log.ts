@@ -5,7 +5,7 @@ import { ChainError } from '@healthblock/chain/errors'
 import { logPolicyOf } from '@healthblock/chain/policy'
 import { encodeTrail } from '@healthblock/chain/receipt'
 import { parseSealLeaf } from '@healthblock/chain/seal'
-import { parseTilePath } from '@healthblock/chain/tile'
+import { parseTilePath, tileWidth } from '@healthblock/chain/tile'
 import type { ChainName } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
@@ -13,7 +13,12 @@ import { AccountingError } from '../errors.ts'
 import { type AccountingNode, chainNames } from '../node.ts'
 import type { Access } from './access.ts'
 
-const immutable = 'public, max-age=31536000, immutable'
+const forEver = 'max-age=31536000, immutable'
+
+/** A full tile or bundle never changes. A partial one is of use until the log grows, so nobody need keep it. */
+function tileCaching(scope: 'public' | 'private', width: number): string {
+  return width === tileWidth ? `${scope}, ${forEver}` : 'no-store'
+}
 
 function absent(path: string): AccountingError {
   return new AccountingError('the published log has no such tile', { code: 'ERR_TILE_ABSENT', path })
@@ -67,7 +72,7 @@ export function addLogRoutes(app: FastifyInstance, node: AccountingNode, access:
         if (bytes === undefined) throw absent(path)
         return reply
           .type('application/octet-stream')
-          .header('cache-control', 'private, max-age=31536000, immutable')
+          .header('cache-control', tileCaching('private', width))
           .send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
       },
     )
@@ -79,7 +84,10 @@ export function addLogRoutes(app: FastifyInstance, node: AccountingNode, access:
         const tile = tileOf(path)
         const bytes = tile.kind === 'hashes' ? reader.tile(tile) : undefined
         if (bytes === undefined) throw absent(path)
-        return reply.type('application/octet-stream').header('cache-control', immutable).send(Buffer.from(bytes))
+        return reply
+          .type('application/octet-stream')
+          .header('cache-control', tileCaching('public', tile.width))
+          .send(Buffer.from(bytes))
       },
     )
     const origin = chainOrigin({ ledgerId: node.genesis.ledgerId, chain })
@@ -120,6 +128,6 @@ function addLedgerRoutes(app: FastifyInstance, node: AccountingNode): void {
   })
   const genesis = Buffer.from(node.genesis.bytes)
   app.get('/v1/genesis', { schema: { tags: ['log'], summary: 'the genesis file' } }, (_, reply) =>
-    reply.type('application/cbor').header('cache-control', immutable).send(genesis),
+    reply.type('application/cbor').header('cache-control', `public, ${forEver}`).send(genesis),
   )
 }
