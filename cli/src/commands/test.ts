@@ -16,8 +16,9 @@ const help = `Usage: ./healthblock test [--quick]
 
 Runs everything that CI runs: format and lint, promise rules, types, all tests, and that Node loads every entry point.
 Installs redis-server, etcd-server and chromium with the system's package manager if they are absent (it says so first).
-Where Go is installed, Kubo is built once into .cache/kubo for the tests against a real IPFS daemon; elsewhere those are skipped by
-name (KUBO_BINARY names another one).
+Where Go is installed, Kubo is built once into .cache/kubo for the tests against a real IPFS daemon, and Tessera's fsck and
+torchwood's litewitness into .cache/interop for the tests against public log tools; elsewhere those are skipped by name (KUBO_BINARY
+names another Kubo).
 The last line is "N passed, N failed, N skipped", from the test runner's own totals.
 
   --quick    only the tests
@@ -46,12 +47,16 @@ function run(command: string, args: string[]): Promise<number> {
   })
 }
 
-/** A real IPFS daemon for the tests that need one: built where Go is, once. */
-async function ensureKubo(io: Io): Promise<void> {
-  if (process.env.KUBO_BINARY !== undefined) return
+/** Programs of other people for the tests that need them: built where Go is, once. */
+async function ensureForeignPrograms(io: Io): Promise<void> {
   const hasGo = spawnSync('go', ['version'], { stdio: 'ignore' }).status === 0
-  if (hasGo && (await run(join(projectRoot, 'deploy', 'kubo', 'build.sh'), [])) === 0) return
-  io.stderr('healthblock test: no Kubo (it needs Go): the tests against a real IPFS daemon are skipped\n')
+  const build = async (script: string, without: string): Promise<void> => {
+    if (hasGo && (await run(join(projectRoot, script), [])) === 0) return
+    io.stderr(`healthblock test: ${without} are skipped\n`)
+  }
+  if (process.env.KUBO_BINARY === undefined)
+    await build('deploy/kubo/build.sh', 'no Kubo (it needs Go): the tests against a real IPFS daemon')
+  await build('test/interop/build.sh', 'no fsck and litewitness (they need Go): the tests against public log tools')
 }
 
 async function readTotals(path: string): Promise<Totals> {
@@ -94,7 +99,7 @@ export async function runTest(args: string[], io: Io): Promise<ExitCode> {
   await ensureProgram(io, { program: 'etcd', package: 'etcd-server' })
   if (process.env.CHROMIUM_BINARY === undefined) await ensureProgram(io, { program: 'chromium', package: 'chromium' })
   await ensurePortals(io)
-  await ensureKubo(io)
+  await ensureForeignPrograms(io)
   const bin = (name: string): string => join(projectRoot, 'node_modules', '.bin', name)
   const steps: [string, string, string[]][] = [
     ['format and lint', bin('biome'), ['check', '.']],
