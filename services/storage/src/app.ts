@@ -111,11 +111,21 @@ function describe(error: unknown, path: string): { status: number; reason: strin
 /** Cuts off a caller whose body does not come. */
 function limitBody(request: FastifyRequest): void {
   const { raw } = request
-  if (raw.readableEnded || raw.method === 'GET') return
+  if (raw.method === 'GET' || raw.headers['content-length'] === '0') return
   const timer = setTimeout(() => raw.destroy(), requestTimeoutMs)
   timer.unref()
   raw.once('end', () => clearTimeout(timer))
   raw.once('close', () => clearTimeout(timer))
+}
+
+/** What a check throws. */
+function failureOf(check: () => void): Error | undefined {
+  try {
+    check()
+    return undefined
+  } catch (error) {
+    return error as Error
+  }
 }
 
 /** Builds the Fastify instance; it does not listen. */
@@ -133,26 +143,34 @@ export function createApp(parts: AppParts): FastifyInstance {
   })
   let atOnce = 0
   app.decorateRequest('principal', null as unknown as Principal)
-  app.addHook('onRequest', async (request, reply) => {
-    atOnce++
-    // 'close' comes for every answer, also when the caller has gone.
-    reply.raw.once('close', () => atOnce--)
+  const onClose = (): void => {
+    atOnce--
+  }
+  const admit = (request: FastifyRequest): void => {
     const path = request.url.split('?', 1)[0] as string
     if (openPaths.has(path)) return
     if (atOnce > requestsAtOnceMax) {
       throw new StorageError('too many requests', { code: 'ERR_STORE_BUSY', operationsMax: requestsAtOnceMax })
     }
-    request.principal = await authorizer.authorize(bearerOf(request))
+    request.principal = authorizer.authorize(bearerOf(request))
     if (!streamedPaths.has(path)) limitBody(request)
+  }
+  // Hooks call back at once: each promise would cost every request a turn.
+  app.addHook('onRequest', (request, reply, done) => {
+    atOnce++
+    // 'close' comes for every answer, also when the caller has gone.
+    reply.raw.once('close', onClose)
+    done(failureOf(() => admit(request)))
   })
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     events.requestDone(request.routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime / 1000)
+    done()
   })
-  app.addHook('preHandler', async ({ query }) => {
+  app.addHook('preHandler', ({ query }, _reply, done) => {
     const field = findNonFinite(query, 'querystring')
-    if (field === undefined) return
+    if (field === undefined) return done()
     const reason = 'not a finite number'
-    throw new StorageError(`${field}: ${reason}`, { code: 'ERR_ARGUMENT_INVALID', field, reason })
+    done(new StorageError(`${field}: ${reason}`, { code: 'ERR_ARGUMENT_INVALID', field, reason }))
   })
   app.setErrorHandler((error, request, reply) => {
     const { status, reason, message } = describe(error, request.url)

@@ -16,6 +16,8 @@ export class Events {
   readonly #incidents: Counter<'kind'>
   readonly #copiesFailed: Counter
   readonly #requests: Histogram<'command' | 'status'>
+  /** The series of each command and status: to find it by its labels costs as much as to count. */
+  readonly #series = new Map<string, Histogram.Internal<'command' | 'status'>>()
   readonly #repaired: Counter
   readonly #belowReplicas: Gauge
 
@@ -73,7 +75,13 @@ export class Events {
   }
 
   requestDone(command: string, status: number, seconds: number): void {
-    this.#requests.observe({ command, status: String(status) }, seconds)
+    const name = `${command} ${status}`
+    let series = this.#series.get(name)
+    if (series === undefined) {
+      series = this.#requests.labels({ command, status: String(status) })
+      this.#series.set(name, series)
+    }
+    series.observe(seconds)
   }
 
   requestFailed(command: string, error: unknown): void {

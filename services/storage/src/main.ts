@@ -9,7 +9,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
 /** In MB: halves of the young generation. What the node's owner sets on the command line comes later, and wins. */
-const flags = ['--max-semi-space-size=2']
+const flags = ['--max-semi-space-size=4']
 /** One arena for all threads: each further one keeps what it was given. */
 const allocator = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' }
 

@@ -48,8 +48,14 @@ export interface StorageNodeOptions {
   onFatal: (error: Error) => void
 }
 
+/** Highest version with which a header of either form begins; two zero bytes follow the kind (packages/crypto/SPEC.md §4, §4a). */
+const headerVersionMax = 2
+
 /** Reads a sealed payload's header, if the block is one. */
 export function readPayloadHeader(bytes: Uint8Array): PayloadHeader | undefined {
+  // Most blocks are told by their first bytes: to be refused by name costs more than to be hashed.
+  const [version = 0, , ...reserved] = bytes.subarray(0, 4)
+  if (version === 0 || version > headerVersionMax || reserved.some((byte) => byte !== 0)) return undefined
   // A whole payload, or the first leaf of a file in chunks.
   for (const parse of [parsePayloadHeader, parseFileHeader]) {
     try {

@@ -1,7 +1,7 @@
 /** Who calls: the interface that this service needs, and the implementation that reads a file. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import { fromHex } from '@healthblock/encoding/bytes'
 import { createTokenGuard, type TokenGuard } from '@healthblock/runtime/token-guard'
 import { StorageError } from '../errors.ts'
 import type { Members } from './members.ts'
@@ -25,7 +25,7 @@ export interface Authorizer {
    * @param token - what followed `Bearer `, at most 4,096 characters.
    * @throws {StorageError} `ERR_TOKEN_INVALID` whatever is wrong with it.
    */
-  authorize(token: string): Promise<Principal>
+  authorize(token: string): Principal
 }
 
 /** Number of the node or store key in signed statements. */
@@ -90,8 +90,8 @@ export class StandaloneAuthorizer implements Authorizer {
     })
   }
 
-  async authorize(token: string): Promise<Principal> {
-    const account = this.#tokens.get(toHex(createHash('sha256').update(token).digest()))
+  authorize(token: string): Principal {
+    const account = this.#tokens.get(hash('sha256', token))
     if (account) return { account, role: 'tenant' }
     return { account: verifyWith(this.#guard, token), role: 'store' }
   }

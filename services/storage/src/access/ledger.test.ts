@@ -53,9 +53,9 @@ afterEach(async () => {
   rmSync(folder, { recursive: true })
 })
 
-async function outcome(authorizer: LedgerAuthorizer, token: string): Promise<string> {
+function outcome(authorizer: LedgerAuthorizer, token: string): string {
   try {
-    return (await authorizer.authorize(token)).role
+    return authorizer.authorize(token).role
   } catch (error) {
     if (isStorageError(error, 'ERR_TOKEN_INVALID')) return 'refused'
     throw error
@@ -65,8 +65,8 @@ async function outcome(authorizer: LedgerAuthorizer, token: string): Promise<str
 test('a store of the policy is a store, and a token is for this node, for storage, under the live key', async () => {
   const authorizer = new LedgerAuthorizer({ follower, self, now: Date.now })
   const good = { ledgerId, account, keyNumber: 2, signingKey: store, scope: 'storage' } as const
-  expect(await outcome(authorizer, createTokenSource(good)())).toBe('store')
-  expect(await outcome(authorizer, createTokenSource({ ...good, audience: self })())).toBe('store')
+  expect(outcome(authorizer, createTokenSource(good)())).toBe('store')
+  expect(outcome(authorizer, createTokenSource({ ...good, audience: self })())).toBe('store')
   const stranger = generateSigningKey()
   for (const bad of [
     { ...good, scope: 'ledger' } as const,
@@ -76,9 +76,9 @@ test('a store of the policy is a store, and a token is for this node, for storag
     { ...good, keyNumber: 1 } as const,
     { ...good, now: () => Date.now() - 2 * 3_600_000 },
   ]) {
-    expect(await outcome(authorizer, createTokenSource(bad)())).toBe('refused')
+    expect(outcome(authorizer, createTokenSource(bad)())).toBe('refused')
   }
-  expect(await outcome(authorizer, 'nonsense')).toBe('refused')
+  expect(outcome(authorizer, 'nonsense')).toBe('refused')
 })
 
 test('only members that the ledger confirms count: account, key and peer id', () => {

@@ -59,7 +59,7 @@ export class LedgerAuthorizer implements Authorizer {
     })
   }
 
-  async authorize(token: string): Promise<Principal> {
+  authorize(token: string): Principal {
     const account = verifyWith(this.#guard, token)
     return { account, role: this.#stores.find(account) === undefined ? 'tenant' : 'store' }
   }

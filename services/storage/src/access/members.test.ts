@@ -66,15 +66,23 @@ test('malformed lists are refused by name', () => {
   for (const text of bad) expect(() => parseMembers(text)).toThrow(/member list/)
 })
 
-test('any text is refused as a token and as receipts, by name', async () => {
+function refusalOf(act: () => unknown): boolean {
+  try {
+    act()
+    return false
+  } catch (error) {
+    return isStorageError(error, 'ERR_TOKEN_INVALID')
+  }
+}
+
+test('any text is refused as a token and as receipts, by name', () => {
   writeFileSync(path, JSON.stringify({ ledgerId, members: [one] }))
   const members = new FileMembers(path, () => {})
   const authorizer = new StandaloneAuthorizer({ tokens: new Map(), members, self: new Uint8Array(32), now: () => 1 })
   const bytes = fc.uint8Array({ maxLength: 120 }).map((input) => Buffer.from(input).toString('base64url'))
-  await fc.assert(
-    fc.asyncProperty(fc.oneof(bytes, fc.string()), async (text) => {
-      const refusal = await authorizer.authorize(text).catch((error: unknown) => error)
-      expect(isStorageError(refusal, 'ERR_TOKEN_INVALID')).toBe(true)
+  fc.assert(
+    fc.property(fc.oneof(bytes, fc.string()), (text) => {
+      expect(refusalOf(() => authorizer.authorize(text))).toBe(true)
       try {
         // The empty array is the one good value that random bytes hit.
         expect(parseReceipts(text)).toEqual([])

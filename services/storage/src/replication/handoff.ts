@@ -105,7 +105,7 @@ export class HandoffQueue {
         return
       }
     }
-    await store.finishHandoff(entry.id)
+    await store.finishHandoffs([entry.id])
   }
 
   async #place(entry: HandoffEntry): Promise<void> {

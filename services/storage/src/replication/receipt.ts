@@ -11,7 +11,7 @@ import {
   statementMessage,
 } from '@healthblock/chain/statement'
 import { parseVerifyingKey, type SigningKey, verifySignatureAsync } from '@healthblock/crypto/signature'
-import { equalBytes, fromBase64Url, toBase64Url } from '@healthblock/encoding/bytes'
+import { equalBytes, fromBase64Url } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import type { Members } from '../access/members.ts'
 import { StorageError } from '../errors.ts'
@@ -98,7 +98,7 @@ export async function verifyReceipt(
 
 /** Receipts as the header carries them: base64url of a CBOR array. */
 export function encodeReceipts(receipts: readonly Receipt[]): string {
-  return toBase64Url(encodeCbor(receipts.map(receiptToCbor)))
+  return Buffer.from(encodeCbor(receipts.map(receiptToCbor))).toString('base64url')
 }
 
 /**

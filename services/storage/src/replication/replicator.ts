@@ -171,6 +171,11 @@ export class Replicator {
     return answers.flatMap((answer) => (answer.status === 'fulfilled' && answer.value ? [answer.value] : []))
   }
 
+  /** A block's bytes if they are here, verified; undefined for one that was erased. */
+  readHere(id: BlockId): Promise<Uint8Array | undefined> {
+    return this.#options.backend.get(id.digest)
+  }
+
   /**
    * A block's bytes.
    *
@@ -179,13 +184,12 @@ export class Replicator {
    * @throws the signal's reason when it aborts.
    */
   async read(id: BlockId, options: { signal: AbortSignal; offline: boolean }): Promise<{ bytes: Uint8Array }> {
-    const { backend, store } = this.#options
+    const local = await this.readHere(id)
+    if (local) return { bytes: local }
     const cid = encodeBlockId(id)
-    if (store.isErased(id.digest)) {
+    if (this.#options.store.isErased(id.digest)) {
       throw new StorageError('the block was erased by its owner', { code: 'ERR_BLOCK_ERASED', cid })
     }
-    const local = await backend.get(id.digest)
-    if (local) return { bytes: local }
     if (!options.offline) {
       const found = await this.#readFromPeers(id, options.signal)
       if (found) {

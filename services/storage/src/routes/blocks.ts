@@ -39,8 +39,9 @@ export function addBlockCommands(app: FastifyInstance, parts: KuboRouteParts): v
   app.register(async (scope) => addBlockPut(scope, parts))
   addCommand(app, 'block/get', async (request, reply) => {
     const id = idOf(request)
-    const signal = signalOf(request)
-    const { bytes } = await replicator.read(id, { signal, offline: flagOf(request, 'offline') })
+    const bytes =
+      (await replicator.readHere(id)) ??
+      (await replicator.read(id, { signal: signalOf(request), offline: flagOf(request, 'offline') })).bytes
     fetchLog.add({ at: now(), account: request.principal.account, cid: encodeBlockId(id) })
     reply.type('application/octet-stream').header('x-content-type-options', 'nosniff').header('x-stream-output', '1')
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)

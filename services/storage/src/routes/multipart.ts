@@ -102,6 +102,15 @@ class DelimitedReader {
     }
   }
 
+  /** What may follow the last boundary is read and dropped: a body that ends before its length said so is no body. */
+  async toEnd(): Promise<void> {
+    for (let size = this.#buffer.length; !this.#ended; size += this.#buffer.length) {
+      if (size > multipartOverheadBytesMax) throw invalid('does not end with its last boundary')
+      this.#buffer = Buffer.alloc(0)
+      await this.#more()
+    }
+  }
+
   async exactly(count: number): Promise<string> {
     while (this.#buffer.length < count && !this.#ended) await this.#more()
     const taken = this.#buffer.subarray(0, count).toString('latin1')
@@ -139,7 +148,7 @@ export async function* readParts(contentType: string, body: AsyncIterable<Buffer
   const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
   for (;;) {
     const mark = await reader.exactly(2)
-    if (mark === '--') return
+    if (mark === '--') return await reader.toEnd()
     if (mark !== '\r\n') throw invalid('no final boundary')
     const head = await reader.until(Buffer.from('\r\n\r\n'), partHeaderBytesMax, "no end of the part's headers")
     const state = { isDone: false }

@@ -2,7 +2,7 @@
  * Which block is meant. Blocks are kept under their SHA-256 digest alone, as the ledger names them; the codec only says
  * how a CID is written, so that raw and dag-pb CIDs of the same bytes are the same block.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { base64url } from 'multiformats/bases/base64'
 import { CID } from 'multiformats/cid'
 import { create as createDigest } from 'multiformats/hashes/digest'
@@ -116,5 +116,6 @@ export function encodeBlockIdBytes(id: BlockId): Uint8Array {
 
 /** SHA-256 of a block: its address. */
 export function hashBlock(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash('sha256').update(bytes).digest())
+  const digest = hash('sha256', bytes, 'buffer')
+  return new Uint8Array(digest.buffer, digest.byteOffset, digest.length)
 }

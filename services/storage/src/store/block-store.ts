@@ -8,6 +8,7 @@
  * in which they were made.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { toHex } from '@healthblock/encoding/bytes'
 import { StorageError } from '../errors.ts'
 import { openAtRest } from './at-rest.ts'
 import { codecRaw, encodeBlockId, hashBlock } from './block-id.ts'
@@ -99,13 +100,11 @@ export interface BlockStat {
   sequence?: number
 }
 
-interface BlockRow {
-  digest: Uint8Array
-  codec: number
-  size: number
-  owner: Uint8Array | null
-  writer: Uint8Array | null
-  sealed: Uint8Array
+/** What the tables say of bytes left, as of one group. */
+interface Counted {
+  group: number
+  total: { bytes: number; blocks: number }
+  byAccount: Map<string, number>
 }
 
 /** One node's store. */
@@ -114,6 +113,8 @@ export class BlockStore {
   readonly #commit: GroupCommit
   readonly #statements = new Map<string, StatementSync>()
   #reader: DatabaseSync | undefined
+  /** Asked for at each put, and the same until the next group is applied. */
+  #counted: Counted | undefined
 
   constructor(options: BlockStoreOptions) {
     this.#options = options
@@ -160,17 +161,18 @@ export class BlockStore {
    * A block's bytes, verified; undefined if it is absent, erased, or was found damaged just now.
    */
   async get(digest: Uint8Array): Promise<Uint8Array | undefined> {
-    let row: BlockRow | undefined
+    let row: { sealed: Uint8Array; removeAt: number | null } | undefined
     try {
-      row = this.#get('SELECT digest, codec, size, owner, writer, sealed FROM block WHERE digest = ?', digest) as
-        | BlockRow
-        | undefined
+      row = this.#get(
+        'SELECT sealed, (SELECT remove_at FROM tombstone WHERE digest = ?1) AS removeAt FROM block WHERE digest = ?1',
+        digest,
+      ) as typeof row
     } catch {
       // SQLite itself found the page damaged.
       await this.setAside(digest)
       return undefined
     }
-    if (!row || this.isErased(digest)) return undefined
+    if (!row || (row.removeAt !== null && row.removeAt <= this.#options.now())) return undefined
     const bytes = openAtRest(this.#options.key, digest, row.sealed)
     if (bytes && Buffer.compare(hashBlock(bytes), digest) === 0) return bytes
     await this.setAside(digest)
@@ -197,7 +199,9 @@ export class BlockStore {
 
   /** True if the block is here and not erased. */
   has(digest: Uint8Array): boolean {
-    return this.#get('SELECT 1 FROM block WHERE digest = ?', digest) !== undefined && !this.isErased(digest)
+    const here = 'SELECT (SELECT remove_at FROM tombstone WHERE digest = ?1) AS removeAt FROM block WHERE digest = ?1'
+    const row = this.#get(here, digest) as { removeAt: number | null } | undefined
+    return row !== undefined && (row.removeAt === null || row.removeAt > this.#options.now())
   }
 
   /** True if its owner erased the block and the time for its removal has come. */
@@ -349,16 +353,30 @@ export class BlockStore {
 
   /** Bytes that an account may still reference here, and that this node may still hold. */
   bytesLeft(account: Uint8Array): { ofAccount: number; ofNode: number } {
-    const row = this.#get('SELECT bytes FROM account WHERE account = ?', account)
-    const used = (row?.bytes as number | undefined) ?? 0
-    const { bytes } = this.totals()
+    const { total, byAccount } = this.#counts()
+    const name = toHex(account)
+    let used = byAccount.get(name)
+    if (used === undefined) {
+      used = (this.#get('SELECT bytes FROM account WHERE account = ?', account)?.bytes as number | undefined) ?? 0
+      byAccount.set(name, used)
+    }
+    const { bytes } = total
     const { accountBytesMax, bytesMax } = this.#options
     return { ofAccount: Math.max(0, accountBytesMax - used), ofNode: Math.max(0, bytesMax - bytes) }
   }
 
   /** What is here in all. */
   totals(): { bytes: number; blocks: number } {
-    return this.#get('SELECT bytes, blocks FROM total') as { bytes: number; blocks: number }
+    return { ...this.#counts().total }
+  }
+
+  #counts(): Counted {
+    const { groups } = this.#commit
+    if (this.#counted?.group !== groups) {
+      const total = this.#get('SELECT bytes, blocks FROM total') as { bytes: number; blocks: number }
+      this.#counted = { group: groups, total, byAccount: new Map() }
+    }
+    return this.#counted
   }
 
   /** Digests after `after`, in their order, at most `limit`: for repair and scrubbing. */
@@ -402,9 +420,9 @@ export class BlockStore {
     return { count: row?.count as number, nextAt: (row?.nextAt as number | null) ?? undefined }
   }
 
-  /** Takes a finished entry off the queue. */
-  async finishHandoff(id: number): Promise<void> {
-    await this.#change({ kind: 'handoff-done', id })
+  /** Takes finished entries off the queue. */
+  async finishHandoffs(ids: number[]): Promise<void> {
+    await this.#change({ kind: 'handoff-done', ids })
   }
 
   /** Puts an entry back until `nextAt`. */

@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import { StorageError } from '../errors.ts'
+import { decodeOutcome, encodeGroup } from './group-message.ts'
 import type { Operation, Outcome } from './operations.ts'
 import type { WriterData } from './writer.ts'
 
@@ -30,6 +31,7 @@ export class GroupCommit {
   #ready: PromiseWithResolvers<void> = Promise.withResolvers()
   #closed: PromiseWithResolvers<void> = Promise.withResolvers()
   #scheduled = false
+  #groups = 0
   #closing = false
   readonly #onFatal: (error: Error) => void
 
@@ -41,7 +43,7 @@ export class GroupCommit {
       // The thread keeps little: without a limit its young generation alone grows to 16 MiB and more.
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
     })
-    this.#worker.on('message', (message: Outcome[] | string) => this.#onMessage(message))
+    this.#worker.on('message', (message: number[] | string) => this.#onMessage(message))
     this.#worker.on('error', (error) => this.#fail(error instanceof Error ? error : new Error(String(error))))
     this.#worker.on('exit', () => {
       this.#fail(new StorageError('the store is closed', { code: 'ERR_STORE_FAILED' }))
@@ -70,6 +72,11 @@ export class GroupCommit {
       this.#queue.push({ operation, resolve, reject })
       this.#schedule()
     })
+  }
+
+  /** Groups that were applied so far: while it stays the same, so do the tables. */
+  get groups(): number {
+    return this.#groups
   }
 
   /** Waits for what was asked for, then closes the tables. */
@@ -116,18 +123,11 @@ export class GroupCommit {
       bytes += size
     }
     this.#group = this.#queue.splice(0, count)
-    const moved: ArrayBuffer[] = []
-    const operations = this.#group.map(({ operation }) => {
-      if (operation.kind !== 'put') return operation
-      // A view would take the whole body that it lies in along; its own copy is moved, not cloned.
-      const bytes = new Uint8Array(operation.bytes)
-      moved.push(bytes.buffer)
-      return { ...operation, bytes }
-    })
-    this.#worker.postMessage(operations, moved)
+    const { message, moved } = encodeGroup(this.#group.map(({ operation }) => operation))
+    this.#worker.postMessage(message, moved)
   }
 
-  #onMessage(message: Outcome[] | string): void {
+  #onMessage(message: number[] | string): void {
     if (message === 'closed') {
       // Its file is closed, which is all that is waited for: not every Node version tells of the thread's end.
       this.#fail(new StorageError('the store is closed', { code: 'ERR_STORE_FAILED' }))
@@ -141,6 +141,7 @@ export class GroupCommit {
     }
     const group = this.#group
     this.#group = []
+    this.#groups++
     if (typeof message === 'string') {
       const error = new StorageError(
         'the transaction could not be committed',
@@ -149,7 +150,7 @@ export class GroupCommit {
       )
       for (const waiting of group) waiting.reject(error)
     } else {
-      for (const [index, waiting] of group.entries()) waiting.resolve(message[index] as Outcome)
+      for (const [index, waiting] of group.entries()) waiting.resolve(decodeOutcome(message[index] as number))
     }
     this.#schedule()
   }

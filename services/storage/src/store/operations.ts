@@ -108,7 +108,7 @@ export type Operation =
   | { kind: 'quarantine'; digest: Uint8Array; incident: IncidentEntry }
   | { kind: 'incident'; incident: IncidentEntry }
   | ({ kind: 'handoff' } & HandoffRequest)
-  | { kind: 'handoff-done'; id: number }
+  | { kind: 'handoff-done'; ids: number[] }
   | { kind: 'handoff-retry'; id: number; nextAt: number }
   | { kind: 'handoff-wake'; target: Uint8Array; now: number }
 
@@ -212,7 +212,7 @@ export class Applier {
       case 'handoff':
         return this.#handoff(operation)
       case 'handoff-done':
-        this.#run('DELETE FROM handoff WHERE id = ?', operation.id)
+        for (const id of operation.ids) this.#run('DELETE FROM handoff WHERE id = ?', id)
         return changed
       case 'handoff-wake':
         this.#run('UPDATE handoff SET next_at = ? WHERE target = ?', operation.now, operation.target)

@@ -1,6 +1,7 @@
 /** The writer's thread: one connection, one transaction for each group that arrives. */
 import { parentPort, workerData } from 'node:worker_threads'
-import { Applier, type Operation } from './operations.ts'
+import { decodeGroup, encodeOutcome, type GroupMessage } from './group-message.ts'
+import { Applier } from './operations.ts'
 import { openWriter } from './schema.ts'
 
 /** What the thread is started with. */
@@ -15,14 +16,14 @@ if (parentPort) {
   const { path, key } = workerData as WriterData
   const database = openWriter(path, key)
   const applier = new Applier(database, key)
-  port.on('message', (operations: Operation[] | 'close') => {
-    if (operations === 'close') {
+  port.on('message', (message: GroupMessage | 'close') => {
+    if (message === 'close') {
       database.close()
       port.postMessage('closed')
       return
     }
     try {
-      port.postMessage(applier.applyGroup(operations))
+      port.postMessage(applier.applyGroup(decodeGroup(message)).map(encodeOutcome))
     } catch (error) {
       port.postMessage(String(error))
     }
