@@ -72,7 +72,7 @@ const staging: readonly Mutation[] = [
   mutation(
     'term-not-checked',
     'a node stages for a leader of an older term',
-    { profile: 'register', seedsMax: 60 },
+    { profile: 'register', seedsMax: 400 },
     core(
       'stager.ts',
       "  const promised = core.promise.current\n  if (term < promised.term || (term === promised.term && leader !== promised.leader)) throw new Refused('term')\n  if (!isSameHead",
@@ -174,12 +174,12 @@ const attesting: readonly Mutation[] = [
     { profile: 'crash', seedsMax: 5 },
     core(
       'attester.ts',
-      '  takeCosignature(core, line)\n  core.tell',
+      '  takeCosignature(core, line)\n  share',
       `  const root = line.root.map((byte) => byte ^ 1)
   const second = cosignCheckpoint({ ...line, root }, { rank: core.rank, signer: core.options.keys.cosigner, nowMs: core.nowMs() })
   core.tell('cosignature', encodeMessage({ size: line.size, root, line: encodeUtf8(second) }))
   takeCosignature(core, line)
-  core.tell`,
+  share`,
     ),
   ),
   mutation(

@@ -47,7 +47,7 @@ const badEquivocation: Variant = {
   changes: [
     core(
       'attester.ts',
-      "core.tell('cosignature', encodeMessage({ size: line.size, root: line.root, line: encodeUtf8(line.line) }))",
+      'share(core, line, options.again === true)',
       `for (const rank of core.members.others(core.rank)) {
     const root = rank % 2 === 0 ? line.root : line.root.map((byte) => byte ^ 1)
     const cosigner = { rank: core.rank, signer: core.options.keys.cosigner, nowMs: core.nowMs() }

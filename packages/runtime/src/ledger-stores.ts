@@ -182,7 +182,8 @@ class SqliteLogIndex implements LogIndex {
   }
 
   boundary(size: number): Boundary | undefined {
-    return boundaryOf(this.#bySize.get(size))
+    // Most questions are about blocks that were just committed.
+    return this.#recent.findLast((boundary) => boundary.size === size) ?? boundaryOf(this.#bySize.get(size))
   }
 
   boundaryAfter(index: number): Boundary | undefined {
@@ -201,7 +202,7 @@ class SqliteLogIndex implements LogIndex {
   }
 
   boundaryAt(height: number): Boundary | undefined {
-    return boundaryOf(this.#byHeight.get(height))
+    return this.#recent[height - (this.#recent[0]?.height ?? 0)] ?? boundaryOf(this.#byHeight.get(height))
   }
 
   newestWake(sizeMax: number): number | undefined {

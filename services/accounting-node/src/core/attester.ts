@@ -22,9 +22,19 @@ import { encodeMessage, Fields, isSameHead, parseMessage } from './wire.ts'
 const utf8 = new TextDecoder()
 /** Most steps of one answer. */
 const trailStepsAtOnceMax = 256
+/** How long a leader waits for q before it answers a cosignature without the note. */
+const noteWaitMs = 500
+
+/** A cosignature line over a head. */
+interface HeadLine {
+  readonly size: number
+  readonly root: Uint8Array
+  readonly line: string
+}
 
 /**
- * Cosigns the head, if this node may and has not yet (or `again`: a heartbeat), tells all peers, and publishes if that makes q.
+ * Cosigns the head, if this node may and has not yet (or `again`: a heartbeat), and publishes if that makes q. The leader gathers the
+ * cosignatures of the block that it had decided; `again` tells all peers.
  */
 export async function cosign(core: CoreState, options: { again?: boolean } = {}): Promise<void> {
   const line = await core.lock.run(async () => {
@@ -46,19 +56,54 @@ export async function cosign(core: CoreState, options: { again?: boolean } = {})
   })
   if (line === undefined) return
   takeCosignature(core, line)
+  share(core, line, options.again === true)
+}
+
+/** Which peers learn of this node's cosignature, and when. */
+function share(core: CoreState, line: HeadLine, toAll: boolean): void {
+  const message = encodeMessage({ size: line.size, root: line.root, line: encodeUtf8(line.line) })
+  const leader = core.value?.leader
+  core.unspread = toAll ? undefined : line
+  if (toAll) core.tell('cosignature', message)
+  else if (leader !== undefined && leader !== core.rank) void hand(core, leader, line, message)
+}
+
+/**
+ * Hands the cosignature to the leader, who answers with the note of q. Without that it goes to all: one message instead of one to each
+ * node and one from each.
+ */
+async function hand(core: CoreState, leader: number, line: HeadLine, message: Uint8Array): Promise<void> {
+  try {
+    const answer = parseMessage(await core.call(leader, 'cosignature', message))
+    if (answer.has('checkpoint')) return takePublished(core, utf8.decode(answer.bytes('checkpoint')))
+  } catch {
+    // The leader is away: whoever takes over needs this, and every reader does.
+  }
+  // Of an older one nobody needs to hear: the newer is on its way as this one was.
+  if (core.unspread === line && (core.published?.size ?? 0) < line.size) core.tell('cosignature', message)
+}
+
+/** Tells all peers of the newest cosignature of this node that no note which it knows has shown them: they are asked for it if it ever loses its disk. */
+export function spread(core: CoreState): void {
+  const line = core.unspread
+  if (line === undefined) return
+  core.unspread = undefined
+  if (core.published?.checkpoint.includes(line.line) === true) return
   core.tell('cosignature', encodeMessage({ size: line.size, root: line.root, line: encodeUtf8(line.line) }))
 }
 
 /** Takes a cosignature from whoever sent it, verifies it, and publishes if that makes q. Wrong ones are dropped. */
-export function takeCosignature(core: CoreState, cosignature: { size: number; root: Uint8Array; line: string }): void {
+export function takeCosignature(core: CoreState, cosignature: HeadLine): void {
   const { size, root, line } = cosignature
   // Of what is published long since only a contradiction is of interest.
   if (size < (core.published?.size ?? 0) && isOfLog(core, { size, root })) return
-  const verified = verifyLine(core, { size, root, line })
-  if (verified === undefined) return
-  convict(core, { ...verified, size, root })
-  core.cosignatures.add({ ...verified, size, root }, core.published?.size ?? 0)
-  core.largestSizeSeen = Math.max(core.largestSizeSeen, size)
+  if (!core.cosignatures.has(cosignature)) {
+    const verified = verifyLine(core, { size, root, line })
+    if (verified === undefined) return
+    convict(core, { ...verified, size, root })
+    core.cosignatures.add({ ...verified, size, root }, core.published?.size ?? 0)
+    core.largestSizeSeen = Math.max(core.largestSizeSeen, size)
+  }
   publish(core)
 }
 
@@ -100,14 +145,15 @@ export function verifyLine(
   return undefined
 }
 
-/** Answers `cosignature`. */
-export function answerCosignature(core: CoreState, request: Fields): Uint8Array {
-  takeCosignature(core, {
-    size: request.uint('size'),
-    root: request.bytes('root', 32),
-    line: utf8.decode(request.bytes('line')),
-  })
-  return encodeMessage({})
+/** Answers `cosignature`: a leader with the note of q, if that comes in time. */
+export async function answerCosignature(core: CoreState, request: Fields): Promise<Uint8Array> {
+  const size = request.uint('size')
+  takeCosignature(core, { size, root: request.bytes('root', 32), line: utf8.decode(request.bytes('line')) })
+  if (core.leadingTerm === 0) return encodeMessage({})
+  const isOut = (): boolean => (core.published?.size ?? 0) >= size
+  if (!isOut()) await core.changed.until(isOut, core.clock, noteWaitMs, core.signal)
+  const { published } = core
+  return encodeMessage(published !== undefined && isOut() ? { checkpoint: encodeUtf8(published.checkpoint) } : {})
 }
 
 /** Publishes the largest applied boundary that q nodes cosigned, or a fresher note of the published one. */

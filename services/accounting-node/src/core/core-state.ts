@@ -88,6 +88,8 @@ export class CoreState {
   readonly cosignatures = new Cosignatures()
   /** The size that this run cosigned last, and as member of which policy. */
   cosigned = { size: -1, k: -1 }
+  /** This node's newest cosignature, until all peers were told of it. */
+  unspread: { readonly size: number; readonly root: Uint8Array; readonly line: string } | undefined
   /** Least size at which this node may sign again (its own highest published cosignature), once the peers were asked. */
   signFrom: { readonly size: number; readonly root: Uint8Array } | undefined
   /** The largest head that anybody signed or the register named, to know when this node is behind. */

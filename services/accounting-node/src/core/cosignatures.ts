@@ -35,6 +35,14 @@ export class Cosignatures {
     }
   }
 
+  /** True if this very line is held: it was verified then. */
+  has({ size, root, line }: { size: number; root: Uint8Array; line: string }): boolean {
+    for (const held of this.#bySize.get(size)?.values() ?? []) {
+      if (held.line === line && equalBytes(held.root, root)) return true
+    }
+    return false
+  }
+
   /** Those over this head that count under a policy, in order of rank. */
   over(head: { size: number; root: Uint8Array }, policy: CosignerPolicy): HeldCosignature[] {
     const lines = [...(this.#bySize.get(head.size)?.values() ?? [])]

@@ -4,7 +4,7 @@
  */
 import { parseCheckpoint } from '@healthblock/chain/checkpoint'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
-import { cosign, fetchTrail, isPublished, keepStep, takePublished, verifyLine } from './attester.ts'
+import { cosign, fetchTrail, isPublished, keepStep, spread, takePublished, verifyLine } from './attester.ts'
 import type { Follower } from './catch-up.ts'
 import type { CoreState } from './core-state.ts'
 import type { Sequencer } from './sequencer.ts'
@@ -94,6 +94,7 @@ export class Watch {
     await this.#follower.follow()
     core.pool.expire(nowMs)
     keepStep(core)
+    spread(core)
     if (core.signFrom === undefined || this.#needsPeers(nowMs)) await this.#ask()
     if (nowMs - this.#cosignedMs >= heartbeatMs && core.signFrom !== undefined && isPublished(core)) {
       this.#cosignedMs = nowMs
