@@ -141,6 +141,7 @@ function chainTargets(): FuzzTarget[] {
     },
     storage: { v: 1, cid: b32, size: 4096, ms: 1_800_000_000_000, store: b32 },
     'stage-ack': [1, 4, 2, 100, b32],
+    successor: [b32],
   }
   const range = new CompactRange()
   for (const leaf of leaves) range.append(leafHash(leaf))

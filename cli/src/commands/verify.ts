@@ -8,13 +8,14 @@ import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { readFileBytes } from '../ledger-subject.ts'
 import { parseOptions, takePositionals } from '../options.ts'
 
-const help = `Usage: ./healthblock verify FILE [--genesis FILE | --trust CHECKPOINT] [--extract DIR]
+const help = `Usage: ./healthblock verify FILE [--genesis FILE | --trust CHECKPOINT] [--succession FILE] [--extract DIR]
 
-Checks a receipt or a dispute bundle without a network: what it says, who cosigned it, and every proof in it.
+Checks a receipt, a dispute bundle or a succession without a network: what it says, who cosigned it, and every proof in it.
 
   --genesis FILE      the ledger that you trust: the file must be of it
   --trust CHECKPOINT  a file with a checkpoint that you kept: the file must be of the same ledger, and a bundle's heads agree with it
                       (without either, the genesis file inside is believed: compare the ledger id yourself)
+  --succession FILE   how the ledger that you trust carries on an older one: files of the older one hold as far as it does
   --extract DIR       of a file that holds, writes the public texts inside for other people's tools: genesis.cbor, and of each part
                       CHAIN-INDEX-TYPE.leaf (what is proved), .tlog-proof (C2SP), .checkpoint (a signed note), .policy (which keys must
                       have signed, as torchwood reads it); of a change of the policy the same with trail-N- before the name
@@ -24,10 +25,14 @@ Exit code 0 if everything holds, 1 if not.
 `
 
 /** What the caller believes. */
-function trusted(genesis: string | undefined, checkpoint: string | undefined): Trust {
+function trusted(values: { genesis?: string; trust?: string; succession?: string }): Trust {
+  const { genesis, trust: checkpoint, succession } = values
   if (genesis !== undefined && checkpoint !== undefined) throw new UsageError('takes --genesis or --trust, not both')
-  if (genesis !== undefined) return { genesis: readFileBytes(genesis) }
-  return checkpoint === undefined ? {} : { checkpoint: new TextDecoder().decode(readFileBytes(checkpoint)) }
+  return {
+    ...(genesis === undefined ? {} : { genesis: readFileBytes(genesis) }),
+    ...(checkpoint === undefined ? {} : { checkpoint: new TextDecoder().decode(readFileBytes(checkpoint)) }),
+    ...(succession === undefined ? {} : { succession: readFileBytes(succession) }),
+  }
 }
 
 /** Writes the public texts of a file that holds; nothing that is there is overwritten. */
@@ -42,19 +47,28 @@ function extract(bytes: Uint8Array, dir: string): string[] {
   return files.map(({ name }) => name)
 }
 
+/** What a file is called in words. */
+const names = {
+  transaction: 'the receipt (transaction)',
+  revocation: 'the receipt (revocation)',
+  dispute: 'the bundle',
+  succession: 'the succession',
+} as const
+
 /** `./healthblock verify`. */
 export async function runVerify(args: string[], io: Io): Promise<ExitCode> {
   const { values, positionals } = parseOptions(args, {
     genesis: { type: 'string' },
     trust: { type: 'string' },
     extract: { type: 'string' },
+    succession: { type: 'string' },
   })
   if (values.help === true) {
     io.stdout(help)
     return 0
   }
   const [file] = takePositionals(positionals, ['FILE'])
-  const trust = trusted(values.genesis, values.trust)
+  const trust = trusted(values)
   const word = values.genesis === undefined && values.trust === undefined ? 'embedded' : 'pinned'
   const bytes = readFileBytes(file)
   try {
@@ -66,7 +80,7 @@ export async function runVerify(args: string[], io: Io): Promise<ExitCode> {
       io.stdout(`${JSON.stringify({ ok: true, kind, steps, trust: word, ...more, ...files })}\n`)
     } else {
       io.stdout(`${steps.map((step) => `  ok  ${step}\n`).join('')}`)
-      io.stdout(`the ${kind === 'dispute' ? 'bundle' : `receipt (${kind})`} holds\n`)
+      io.stdout(`${names[kind]} holds\n`)
       if (extracted !== undefined) io.stdout(`${extracted.length} files in ${values.extract}\n`)
       if (word === 'embedded') {
         io.stderr(`believed: the genesis file inside; compare the ledger id ${ledgerId}, or name --genesis\n`)

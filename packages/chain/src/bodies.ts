@@ -49,6 +49,8 @@ export type GenesisNode = readonly [
 ]
 /** A store in genesis: position of its organisation, store key, peer id (binary). */
 export type GenesisStore = readonly [org: number, key: Uint8Array, peer: Uint8Array]
+/** Of a successor's genesis: the ledger before it, and that ledger's last attested heads of Userchain and of Docchain. */
+export type GenesisPrior = readonly [ledgerId: Uint8Array, userchain: LogHead, docchain: LogHead]
 
 const u = uint()
 const b8 = bytes(8)
@@ -75,6 +77,7 @@ const genesis = {
   orgs: list(tuple<GenesisOrganisation>([b32, b32, kem, u, u]), 1, genesisItemsMax),
   nodes: list(tuple<GenesisNode>([u, b32, b32, b32, b32, b32]), 1, genesisItemsMax),
   stores: list(tuple<GenesisStore>([u, b32, bytesMax(64)]), 0, genesisItemsMax),
+  prior: optional(tuple<GenesisPrior>([b32, logHead, logHead])),
 }
 
 /** The fields of each type, without `v` and `t`, which every body has. */

@@ -63,7 +63,8 @@ const partsMax = 1024
 const questionsMax = 64
 const nodesMax = 64
 
-function partToJson({ chain, leaf, proof, state }: DisputePart): unknown {
+/** A part as its file carries it. */
+export function partToJson({ chain, leaf, proof, state }: DisputePart): unknown {
   return { chain, leaf: toBase64(leaf), proof, state: state?.map(stateToJson) }
 }
 
@@ -91,7 +92,8 @@ export function encodeDispute(dispute: Dispute): Uint8Array<ArrayBuffer> {
   return encodeUtf8(JSON.stringify(file))
 }
 
-function partOfJson(value: unknown): DisputePart {
+/** Reads a part; it verifies nothing. */
+export function partOfJson(value: unknown): DisputePart {
   const part = object(value, ['chain', 'leaf', 'proof'], ['state'])
   const plain = {
     chain: oneOf(part.chain, ['userchain', 'docchain']),

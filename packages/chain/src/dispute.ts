@@ -21,9 +21,8 @@ import {
 import { ChainError } from './errors.ts'
 import { type Genesis, ledgerIdOf, parseGenesis } from './genesis.ts'
 import type { ReceiptState } from './json-form.ts'
-import { leafHash, verifyInclusion } from './merkle.ts'
 import { PolicyTrail, type TrailHead } from './policy-trail.ts'
-import { encodeProof, parseProof } from './proof.ts'
+import { type ProvedPart, provePart } from './proved-part.ts'
 import { trailWords } from './receipt.ts'
 import { parseSealLeaf, type Seal } from './seal.ts'
 import { verifyStateProof } from './state-tree.ts'
@@ -73,37 +72,19 @@ function invalid(step: string, reason: string, cause?: unknown): ChainError {
   return new ChainError(`${step}: ${reason}`, { code: 'ERR_RECEIPT_INVALID', step, reason }, { cause })
 }
 
-/** A part whose leaf is in its log. */
-interface Proved extends DisputePart {
-  readonly index: number
-  readonly size: number
-  readonly root: Uint8Array
-  readonly k: number
-  readonly ranks: readonly number[]
-}
-
-interface ProvedTransaction extends Proved {
+interface ProvedTransaction extends ProvedPart {
   readonly transaction: Transaction
   readonly id: Uint8Array
 }
 
-interface ProvedSeal extends Proved {
+interface ProvedSeal extends ProvedPart {
   readonly seal: Seal
   /** Set once something needs it. */
   isNeeded: boolean
 }
 
-function prove(trail: PolicyTrail, part: DisputePart): Proved {
-  const { extra, hashes, index, checkpoint } = parseProof(part.proof)
-  if (extra !== undefined) throw invalid('part', 'the proof has extra data')
-  const { policy: _, cosigners, size, root, k } = trail.verifyReceipt(part.chain, checkpoint)
-  verifyInclusion({ leafHash: leafHash(part.leaf), index, size, proof: hashes, root })
-  if (encodeProof({ index, hashes, checkpoint }) !== part.proof) throw invalid('part', 'the proof is not canonical')
-  return { ...part, index, size, root, k, ranks: cosigners }
-}
-
 /** Ascending by chain and index, each chain under one head. */
-function checkOrder(parts: readonly Proved[]): void {
+function checkOrder(parts: readonly ProvedPart[]): void {
   for (const [position, part] of parts.entries()) {
     const before = parts[position - 1]
     if (before === undefined) continue
@@ -153,9 +134,9 @@ class Bundle {
   }
 
   /** Names the part that does not hold. */
-  #prove(number: number, part: DisputePart): Proved {
+  #prove(number: number, part: DisputePart): ProvedPart {
     try {
-      return prove(this.trail, part)
+      return provePart(this.trail, part)
     } catch (cause) {
       if (!(cause instanceof ChainError)) throw cause
       throw invalid(`part ${number} (${part.chain})`, cause.message, cause)
@@ -289,7 +270,7 @@ class Bundle {
   }
 }
 
-function toSeal(part: Proved): ProvedSeal {
+function toSeal(part: ProvedPart): ProvedSeal {
   const seal = parseSealLeaf(part.leaf)
   if (part.index !== seal.i0 + seal.k) throw invalid('seal', 'not at the end of its block')
   if ((seal.anchor === undefined) !== (part.chain === 'userchain')) throw invalid('seal', 'of the other chain')
@@ -297,7 +278,7 @@ function toSeal(part: Proved): ProvedSeal {
   return { ...part, seal, isNeeded: false }
 }
 
-function toTransaction(part: Proved, ledgerId: Uint8Array): ProvedTransaction {
+function toTransaction(part: ProvedPart, ledgerId: Uint8Array): ProvedTransaction {
   if (part.state !== undefined) throw invalid('state', 'proofs belong to SEALs alone')
   const transaction = parseTransactionLeaf(part.leaf)
   const chain = typeChains[transaction.body.t]

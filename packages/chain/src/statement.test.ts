@@ -50,6 +50,7 @@ const samples: Statements = {
   },
   storage: { v: 1, cid: b32('cid'), size: 4096, ms: 1_750_000_000_000, store: b32('store') },
   'stage-ack': [1, 7, 1, 9, b32('root')],
+  successor: [b32('successor')],
 }
 const names = Object.keys(samples) as StatementName[]
 const publicKey = keyOf('node').publicKey

@@ -51,6 +51,7 @@ const shapes = {
   }),
   storage: map({ v: literal(1), cid: b32, size: u, ms: u, store: b32 }),
   'stage-ack': tuple<StageAck>([chain, u, u, u, b32]),
+  successor: tuple<SuccessorApproval>([b32]),
 } satisfies Record<string, Check<unknown>>
 
 type ValueOf<C> = C extends Check<infer T> ? T : never
@@ -70,6 +71,8 @@ export type Incident = ValueOf<(typeof shapes)['incident']>
 export type StorageReceipt = ValueOf<(typeof shapes)['storage']>
 /** A node's word that it has the block at `height` on disk and executed it: log after it has `size` and `root`. Key: node. */
 export type StageAck = readonly [chain: number, height: number, term: number, size: number, root: Uint8Array]
+/** An organisation's word that the ledger with this id carries on the one under whose id it signs. Key: root. */
+export type SuccessorApproval = readonly [successor: Uint8Array]
 
 /** The statement of each label. */
 export interface Statements {
@@ -79,6 +82,7 @@ export interface Statements {
   incident: Incident
   storage: StorageReceipt
   'stage-ack': StageAck
+  successor: SuccessorApproval
 }
 /** Last part of a statement's label. */
 export type StatementName = keyof Statements

@@ -1,5 +1,5 @@
 /**
- * The public texts inside a receipt or a dispute bundle, as files that tools of other people read: each leaf with its C2SP tlog-proof, its
+ * The public texts inside a receipt, a dispute bundle or a succession, as files that tools of other people read: each leaf with its C2SP tlog-proof, its
  * checkpoint, and the policy under which the checkpoint counts.
  */
 import {
@@ -12,14 +12,12 @@ import {
   parseCheckpoint,
   signatureTypes,
 } from '@healthblock/chain/checkpoint'
-import { parseDispute } from '@healthblock/chain/dispute'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import { PolicyTrail, type TrailStep } from '@healthblock/chain/policy-trail'
 import { parseProof } from '@healthblock/chain/proof'
-import { parseReceipt } from '@healthblock/chain/receipt'
 import { type ChainName, leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { encodeUtf8, equalBytes } from '@healthblock/encoding/bytes'
-import { isDispute } from './file-kind.ts'
+import { parseFile } from './file-kind.ts'
 import { verifyFile } from './verify.ts'
 
 /** A file. `name` has no folder in it. */
@@ -76,7 +74,7 @@ function filesOf(trail: PolicyTrail, prefix: string, { chain, leaf, proof }: Tra
  */
 export function extractFiles(bytes: Uint8Array): ExtractedFile[] {
   verifyFile(bytes)
-  const { genesis, parts, trail: steps = [] } = isDispute(bytes) ? parseDispute(bytes) : parseReceipt(bytes)
+  const { genesis, parts, trail: steps = [] } = parseFile(bytes)
   const trail = PolicyTrail.of(parseGenesis(genesis), steps)
   return [
     { name: 'genesis.cbor', bytes: genesis },

@@ -1,24 +1,28 @@
 /**
- * The verifier by itself: a receipt or a dispute bundle in, what it proves out. It needs no network, no disk and no Node, so it runs in a
- * browser as well; the only thing to be believed is a genesis file, or a checkpoint that was kept.
+ * The verifier by itself: a receipt, a dispute bundle or a succession in, what it proves out. It needs no network, no disk and no Node, so
+ * it runs in a browser as well; the only thing to be believed is a genesis file, or a checkpoint that was kept.
  */
 import { parseCheckpoint } from '@healthblock/chain/checkpoint'
 import { verifyDispute } from '@healthblock/chain/dispute'
 import { ChainError } from '@healthblock/chain/errors'
 import { ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
+import { parseProof } from '@healthblock/chain/proof'
 import { verifyReceipt } from '@healthblock/chain/receipt'
-import { fromHex, toHex } from '@healthblock/encoding/bytes'
-import { isDispute } from './file-kind.ts'
+import { beyondSuccession, type VerifiedSuccession, verifySuccession } from '@healthblock/chain/succession'
+import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
+import { type FileKind, kindOf, parseFile } from './file-kind.ts'
 
 /** What the reader believes: a genesis file, or a checkpoint (a signed note) of either log. */
 export interface Trust {
   readonly genesis?: Uint8Array
   readonly checkpoint?: string
+  /** A succession whose successor is the ledger that is believed: files of the ledger before it are believed as far as it carries them on. */
+  readonly succession?: Uint8Array
 }
 
 /** What a file proves. */
 export interface VerifiedFile {
-  readonly kind: 'transaction' | 'revocation' | 'dispute'
+  readonly kind: 'transaction' | 'revocation' | 'dispute' | 'succession'
   /** What was verified, in words. */
   readonly steps: readonly string[]
   /** `embedded`: the genesis file inside was believed, so the ledger id is to be compared. */
@@ -56,31 +60,16 @@ function pinnedBy(trust: Trust): Pinned {
   return { ledgerId: fromHex(id), heads: [{ chain: chain as 'userchain' | 'docchain', size, root }] }
 }
 
-/**
- * Verifies a receipt or a dispute bundle.
- *
- * @throws {ChainError} that says what does not hold.
- */
-export function verifyFile(bytes: Uint8Array, trust: Trust = {}): VerifiedFile {
-  const { ledgerId, heads } = pinnedBy(trust)
-  const pinned = ledgerId === undefined ? {} : { ledgerId }
-  const word = ledgerId === undefined ? 'embedded' : 'pinned'
-  if (!isDispute(bytes)) {
-    const receipt = verifyReceipt({ bytes, ...pinned })
-    return {
-      kind: receipt.kind,
-      steps: receipt.steps,
-      trust: word,
-      ledgerId: toHex(receipt.ledgerId),
-      answers: [],
-      opened: [],
-    }
-  }
-  const dispute = verifyDispute({ bytes, ...pinned, heads })
+function verifiedReceipt(bytes: Uint8Array, pinned: { ledgerId?: Uint8Array }) {
+  const { kind, steps, ledgerId } = verifyReceipt({ bytes, ...pinned })
+  return { kind, steps, ledgerId: toHex(ledgerId), answers: [], opened: [] }
+}
+
+function verifiedDispute(bytes: Uint8Array, { ledgerId, heads }: Pinned) {
+  const dispute = verifyDispute({ bytes, heads, ...(ledgerId === undefined ? {} : { ledgerId }) })
   return {
-    kind: 'dispute',
+    kind: 'dispute' as const,
     steps: dispute.steps,
-    trust: word,
     ledgerId: toHex(dispute.ledgerId),
     answers: dispute.answers.map(({ at, patient, gid, answer }) => ({
       at,
@@ -90,4 +79,63 @@ export function verifyFile(bytes: Uint8Array, trust: Trust = {}): VerifiedFile {
     })),
     opened: dispute.opened.map(({ stream, sequence, data }) => ({ stream: toHex(stream), sequence, data })),
   }
+}
+
+/** A succession may be believed from either end: its successor's genesis, or the one of the ledger before. */
+function verifiedSuccession(bytes: Uint8Array, { ledgerId, heads }: Pinned) {
+  const { successor, prior, steps, heads: proved } = verifySuccession({ bytes })
+  const isKnown = [successor, prior].some((one) => ledgerId === undefined || equalBytes(one.ledgerId, ledgerId))
+  if (!isKnown) throw invalid('genesis', 'of another ledger')
+  for (const { chain, size, root } of heads) {
+    const same = proved.find((head) => head.chain === chain && head.size === size)
+    if (same !== undefined && !equalBytes(same.root, root)) throw invalid('checkpoint', 'another root of the same size')
+  }
+  return { kind: 'succession' as const, steps, ledgerId: toHex(successor.ledgerId), answers: [], opened: [] }
+}
+
+function invalid(step: string, reason: string): ChainError {
+  return new ChainError(`${step}: ${reason}`, { code: 'ERR_RECEIPT_INVALID', step, reason })
+}
+
+/** Where a file of the ledger before stands, against what the successor carries on. */
+function checkCarried(bytes: Uint8Array, succession: VerifiedSuccession): void {
+  const { parts } = parseFile(bytes)
+  for (const { chain, proof } of parts) {
+    const { size, root } = parseCheckpoint(parseProof(proof).checkpoint)
+    const reason = beyondSuccession(succession, { chain, size, root })
+    if (reason !== undefined) throw invalid('succession', reason)
+  }
+}
+
+/** Verifies a file of the believed ledger, or of the one before it. */
+function verifyAcross(bytes: Uint8Array, kind: Exclude<FileKind, 'succession'>, pinned: Pinned, file: Uint8Array) {
+  const succession = verifySuccession({
+    bytes: file,
+    ...(pinned.ledgerId === undefined ? {} : { successor: pinned.ledgerId }),
+  })
+  const { genesis } = parseFile(bytes)
+  const { ledgerId } = succession.prior
+  const isOlder = equalBytes(ledgerIdOf(genesis), ledgerId)
+  const verify = kind === 'receipt' ? verifiedReceipt : verifiedDispute
+  if (!isOlder) return verify(bytes, pinned)
+  const verified = verify(bytes, { ledgerId, heads: [] })
+  checkCarried(bytes, succession)
+  return {
+    ...verified,
+    steps: [...succession.steps, ...verified.steps, 'it lies within what the successor carries on'],
+  }
+}
+
+/**
+ * Verifies a receipt, a dispute bundle or a succession.
+ *
+ * @throws {ChainError} that says what does not hold.
+ */
+export function verifyFile(bytes: Uint8Array, trust: Trust = {}): VerifiedFile {
+  const pinned = pinnedBy(trust)
+  const word = pinned.ledgerId === undefined ? 'embedded' : 'pinned'
+  const kind = kindOf(bytes)
+  if (kind === 'succession') return { ...verifiedSuccession(bytes, pinned), trust: word }
+  if (trust.succession !== undefined) return { ...verifyAcross(bytes, kind, pinned, trust.succession), trust: word }
+  return { ...(kind === 'receipt' ? verifiedReceipt : verifiedDispute)(bytes, pinned), trust: word }
 }
