@@ -13,6 +13,7 @@ import { encodeStatement, parseStatement, type StatementName, type Statements } 
 import { encodeEntryBundle, parseEntryBundle, parseHashTile, parseTilePath } from '@healthblock/chain/tile'
 import { createToken, parseToken } from '@healthblock/chain/token'
 import { encodeBody, parseBody, parseTransactionLeaf, signTransaction } from '@healthblock/chain/transaction'
+import { addWitnessLines, parseWitnessKey, parseWitnessSize, verifyWitnessAnswer } from '@healthblock/chain/witness'
 import {
   generateKemKeyPair,
   openEnvelope,
@@ -52,6 +53,7 @@ import {
   sampleBodies,
   sampleGenesis,
   sampleSeal,
+  sampleWitness,
 } from '../../packages/chain/src/sample.test-support.ts'
 import { openJournal } from '../../services/accounting-node/src/core/journal.ts'
 import {
@@ -123,6 +125,11 @@ function chainTargets(): FuzzTarget[] {
   const entry = log.entry(3)
   const proof = encodeProof({ index: entry.index, hashes: entry.hashes, checkpoint })
   const receipt = createReceipt({ genesis, chain, transaction: log.entry(3) })
+  const head = { origin: log.origin, size: log.leaves.length, root: log.root }
+  const witness = sampleWitness('witness.example/w')
+  const witnessKey = parseWitnessKey(witness.vkey)
+  const seen = addWitnessLines(checkpoint, [{ line: witness.line(head, 1_800_000_000_000), time: 0 }])
+  const witnessed = createReceipt({ genesis, chain, transaction: log.entry(3, seen), witnesses: [witnessKey] })
   const token = { account: b32, audience: ledgerId, scope: 'ledger', until: 1_800_000_000_000 } as const
   const statements: { [N in StatementName]: Statements[N] } = {
     accepted: { v: 1, chain: 1, gateway: b32, txs: [b32, ledgerId], height: 3, deadline: 1_800_000_000_000 },
@@ -170,6 +177,22 @@ function chainTargets(): FuzzTarget[] {
       name: 'request to a witness',
       corpus: texts(`old 2\n${Buffer.from(b32).toString('base64')}\n\n${checkpoint}`),
       parse: (bytes) => parseAddCheckpoint(new TextDecoder().decode(bytes)),
+    },
+    {
+      name: 'answer of a witness',
+      corpus: texts(witness.line(head, 1_800_000_000_000)),
+      parse: (bytes) => verifyWitnessAnswer({ answer: new TextDecoder().decode(bytes), head, key: witnessKey }),
+    },
+    {
+      name: 'size that a witness holds',
+      corpus: texts('20852014\n', '0\n'),
+      parse: (bytes) => parseWitnessSize(latin1(bytes)),
+    },
+    { name: 'key of a witness', corpus: texts(witness.vkey), parse: (bytes) => parseWitnessKey(latin1(bytes)) },
+    {
+      name: 'witnessed receipt, verified',
+      corpus: [witnessed],
+      parse: (bytes) => verifyReceipt({ bytes, ledgerId }),
     },
     { name: 'receipt', corpus: [receipt], parse: parseReceipt },
     { name: 'receipt, verified', corpus: [receipt], parse: (bytes) => verifyReceipt({ bytes, ledgerId }) },

@@ -8,7 +8,8 @@ import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { readFileBytes } from '../ledger-subject.ts'
 import { parseOptions, takePositionals } from '../options.ts'
 
-const help = `Usage: ./healthblock verify FILE [--genesis FILE | --trust CHECKPOINT] [--succession FILE] [--extract DIR]
+const help = `Usage: ./healthblock verify FILE [--genesis FILE | --trust CHECKPOINT] [--succession FILE] [--witness VKEY]…
+                            [--extract DIR]
 
 Checks a receipt, a dispute bundle or a succession without a network: what it says, who cosigned it, and every proof in it.
 
@@ -16,23 +17,33 @@ Checks a receipt, a dispute bundle or a succession without a network: what it sa
   --trust CHECKPOINT  a file with a checkpoint that you kept: the file must be of the same ledger, and a bundle's heads agree with it
                       (without either, the genesis file inside is believed: compare the ledger id yourself)
   --succession FILE   how the ledger that you trust carries on an older one: files of the older one hold as far as it does
+  --witness VKEY      the key of a witness that you know: it must have cosigned every checkpoint (without it, witnesses that a
+                      receipt names are worth no more than the file)
   --extract DIR       of a file that holds, writes the public texts inside for other people's tools: genesis.cbor, and of each part
                       CHAIN-INDEX-TYPE.leaf (what is proved), .tlog-proof (C2SP), .checkpoint (a signed note), .policy (which keys must
                       have signed, as torchwood reads it); of a change of the policy the same with trail-N- before the name
-  --json              {"ok","kind","steps","trust"}, of a bundle also {"answers","opened"}, with --extract {"extracted"}
+  --json              {"ok","kind","steps","trust","attested","witnesses"}, of a bundle also {"answers","opened"}, with --extract {"extracted"}
 
 Exit code 0 if everything holds, 1 if not.
 `
 
 /** What the caller believes. */
-function trusted(values: { genesis?: string; trust?: string; succession?: string }): Trust {
-  const { genesis, trust: checkpoint, succession } = values
+function trusted(values: { genesis?: string; trust?: string; succession?: string; witness?: string[] }): Trust {
+  const { genesis, trust: checkpoint, succession, witness: witnesses } = values
   if (genesis !== undefined && checkpoint !== undefined) throw new UsageError('takes --genesis or --trust, not both')
   return {
     ...(genesis === undefined ? {} : { genesis: readFileBytes(genesis) }),
     ...(checkpoint === undefined ? {} : { checkpoint: new TextDecoder().decode(readFileBytes(checkpoint)) }),
     ...(succession === undefined ? {} : { succession: readFileBytes(succession) }),
+    ...(witnesses === undefined ? {} : { witnesses }),
   }
+}
+
+/** Who stands behind a file, in words. */
+function attestedWords({ attested, witnesses }: VerifiedFile): string {
+  if (attested === 'quorum') return 'attested by: quorum'
+  const words = witnesses.map(({ name, isKnown }) => `${name}${isKnown ? '' : ' (by the key in the file)'}`)
+  return `attested by: quorum, witnessed by ${words.length}: ${words.join(', ')}`
 }
 
 /** Writes the public texts of a file that holds; nothing that is there is overwritten. */
@@ -62,6 +73,7 @@ export async function runVerify(args: string[], io: Io): Promise<ExitCode> {
     trust: { type: 'string' },
     extract: { type: 'string' },
     succession: { type: 'string' },
+    witness: { type: 'string', multiple: true },
   })
   if (values.help === true) {
     io.stdout(help)
@@ -72,15 +84,16 @@ export async function runVerify(args: string[], io: Io): Promise<ExitCode> {
   const word = values.genesis === undefined && values.trust === undefined ? 'embedded' : 'pinned'
   const bytes = readFileBytes(file)
   try {
-    const { kind, steps, ledgerId, answers, opened } = verifyFile(bytes, trust)
+    const verified = verifyFile(bytes, trust)
+    const { kind, steps, ledgerId, answers, opened, attested, witnesses } = verified
     const extracted = values.extract === undefined ? undefined : extract(bytes, values.extract)
     if (values.json === true) {
       const more = kind === 'dispute' ? { answers, opened: opened.map(openedJson) } : {}
       const files = extracted === undefined ? {} : { extracted }
-      io.stdout(`${JSON.stringify({ ok: true, kind, steps, trust: word, ...more, ...files })}\n`)
+      io.stdout(`${JSON.stringify({ ok: true, kind, steps, trust: word, attested, witnesses, ...more, ...files })}\n`)
     } else {
       io.stdout(`${steps.map((step) => `  ok  ${step}\n`).join('')}`)
-      io.stdout(`${names[kind]} holds\n`)
+      io.stdout(`${names[kind]} holds\n${attestedWords(verified)}\n`)
       if (extracted !== undefined) io.stdout(`${extracted.length} files in ${values.extract}\n`)
       if (word === 'embedded') {
         io.stderr(`believed: the genesis file inside; compare the ledger id ${ledgerId}, or name --genesis\n`)

@@ -14,9 +14,11 @@ import {
   stateToJson,
   stepOfJson,
   stepToJson,
+  textOfJson,
 } from './json-form.ts'
 import type { TrailStep } from './policy-trail.ts'
 import type { ChainName } from './transaction.ts'
+import { witnessesMax } from './witness.ts'
 
 export type { ReceiptState } from './json-form.ts'
 
@@ -42,6 +44,8 @@ export interface Receipt {
   readonly parts: readonly ReceiptPart[]
   /** The policy trail, as far as the parts need it. */
   readonly trail?: readonly TrailStep[]
+  /** Keys (vkey) of the witnesses whose lines end the checkpoint of every part, in the order of their code units. */
+  readonly witnesses?: readonly string[]
 }
 
 /** Largest receipt. */
@@ -68,10 +72,11 @@ export function parseTrail(bytes: Uint8Array): readonly TrailStep[] {
   return array(parseJson(bytes), fileTrailStepsMax).map(stepOfJson)
 }
 
-/** Writes a receipt; keys stand in the order of their code units. A trail without steps is left out. */
-export function encodeReceipt({ genesis, kind, parts, trail }: Receipt): Uint8Array<ArrayBuffer> {
+/** Writes a receipt; keys stand in the order of their code units. A trail without steps and an empty list of witnesses are left out. */
+export function encodeReceipt({ genesis, kind, parts, trail, witnesses }: Receipt): Uint8Array<ArrayBuffer> {
   const steps = trail === undefined || trail.length === 0 ? undefined : trail.map(stepToJson)
-  const file = { genesis: toBase64(genesis), kind, parts: parts.map(partToJson), trail: steps, v: 1 }
+  const keys = witnesses === undefined || witnesses.length === 0 ? undefined : witnesses
+  const file = { genesis: toBase64(genesis), kind, parts: parts.map(partToJson), trail: steps, v: 1, witnesses: keys }
   return encodeUtf8(JSON.stringify(file))
 }
 
@@ -93,13 +98,14 @@ function partOfJson(value: unknown): ReceiptPart {
  * @throws {ChainError} `ERR_RECEIPT_FORMAT`.
  */
 export function parseReceipt(bytes: Uint8Array): Receipt {
-  const file = object(parseJson(bytes), ['genesis', 'kind', 'parts', 'v'], ['trail'])
+  const file = object(parseJson(bytes), ['genesis', 'kind', 'parts', 'v'], ['trail', 'witnesses'])
   if (file.v !== 1) throw formatError('an unknown version')
   const receipt: Receipt = {
     kind: oneOf(file.kind, ['transaction', 'revocation']),
     genesis: base64(file.genesis),
     parts: array(file.parts, 3).map(partOfJson),
     ...(file.trail === undefined ? {} : { trail: array(file.trail, fileTrailStepsMax).map(stepOfJson) }),
+    ...(file.witnesses === undefined ? {} : { witnesses: array(file.witnesses, witnessesMax).map(textOfJson) }),
   }
   // White space, another order of keys, repeated keys, other escapes, a byte order mark: all end here.
   if (!equalBytes(encodeReceipt(receipt), bytes)) throw formatError('not canonical')

@@ -6,9 +6,11 @@
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { type CborMap, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { EncodingError } from '@healthblock/encoding/errors'
+import { encodeVkey } from './checkpoint.ts'
 import { ChainError } from './errors.ts'
 import { type Genesis, ledgerIdOf, parseGenesis } from './genesis.ts'
 import { leafHash, verifyInclusion } from './merkle.ts'
+import type { NoteKey } from './note.ts'
 import { PolicyTrail } from './policy-trail.ts'
 import { encodeProof, parseProof } from './proof.ts'
 import { encodeReceipt, parseReceipt, type Receipt, type ReceiptPart, type ReceiptState } from './receipt-format.ts'
@@ -16,6 +18,7 @@ import { bytes, faultFinder, isMap, list, optional, uint } from './schema.ts'
 import { parseSealLeaf, type Seal } from './seal.ts'
 import { verifyStateProof } from './state-tree.ts'
 import { type ChainName, parseTransactionLeaf, type Transaction, transactionId, typeChains } from './transaction.ts'
+import { addWitnessLines, parseWitnessKey, takeWitnessLines, witnessCosignatures } from './witness.ts'
 
 export type { Receipt, ReceiptPart, ReceiptState } from './receipt-format.ts'
 export { encodeReceipt, encodeTrail, parseReceipt, parseTrail, receiptSizeBytesMax } from './receipt-format.ts'
@@ -40,6 +43,8 @@ export interface ReceiptRequest {
   readonly seal?: ReceiptEntry & { readonly state: readonly ReceiptState[] }
   /** Of a revocation: the first Docchain SEAL that is anchored beyond it. */
   readonly anchor?: ReceiptEntry
+  /** Keys of witnesses; those that cosigned every checkpoint are named in the receipt. */
+  readonly witnesses?: readonly NoteKey[]
 }
 
 /** A grant that the state shows as closed: at the transaction's index, or at a lower one if it was closed before. */
@@ -62,8 +67,18 @@ export interface VerifiedReceipt {
   readonly anchored?: { readonly height: number; readonly size: number }
   /** Unix ms: when the quorum last stood behind the transaction's checkpoint. */
   readonly cosignedAt: number
+  /** Witnesses that cosigned every checkpoint in it: by keys that the receipt names, so they are worth what the reader knows of them. */
+  readonly witnesses: readonly ReceiptWitness[]
   /** What was verified, step by step, in words. */
   readonly steps: readonly string[]
+}
+
+/** A witness of a receipt. */
+export interface ReceiptWitness {
+  readonly name: string
+  readonly vkey: string
+  /** When it first signed any of the checkpoints, by its own clock: Unix ms. */
+  readonly time: number
 }
 
 function invalid(step: string, reason: string, cause?: unknown): ChainError {
@@ -76,10 +91,23 @@ function toPart(
   what: ReceiptPart['what'],
   chain: ChainName,
   entry: ReceiptEntry,
+  witnesses: readonly NoteKey[],
 ): { part: ReceiptPart; under: { chain: ChainName; k: number } } {
-  const { note: checkpoint, k } = trail.receiptForm(chain, entry.checkpoint)
+  const { note, k } = trail.receiptForm(chain, entry.checkpoint)
+  const cosignatures = witnessCosignatures(entry.checkpoint, witnesses).filter((one) => one !== undefined)
+  const checkpoint = addWitnessLines(note, cosignatures)
   const proof = encodeProof({ index: entry.index, hashes: entry.hashes, checkpoint })
   return { part: { what, chain, leaf: entry.leaf, proof }, under: { chain, k } }
+}
+
+/** Of these witnesses those that cosigned every checkpoint, in the order that receipts have. */
+function witnessesOf(request: ReceiptRequest): { vkey: string; key: NoteKey }[] {
+  const { witnesses = [], transaction, seal, anchor } = request
+  const checkpoints = [transaction, seal, anchor].flatMap((entry) => (entry === undefined ? [] : [entry.checkpoint]))
+  return witnesses
+    .filter((key) => checkpoints.every((checkpoint) => witnessCosignatures(checkpoint, [key])[0] !== undefined))
+    .map((key) => ({ vkey: encodeVkey(key), key }))
+    .sort((a, b) => (a.vkey < b.vkey ? -1 : 1))
 }
 
 /**
@@ -90,12 +118,14 @@ function toPart(
  */
 export function createReceipt(request: ReceiptRequest): Uint8Array<ArrayBuffer> {
   const trail = request.trail ?? new PolicyTrail(request.genesis)
-  const made = [toPart(trail, 'transaction', request.chain, request.transaction)]
+  const witnesses = witnessesOf(request)
+  const keys = witnesses.map(({ key }) => key)
+  const made = [toPart(trail, 'transaction', request.chain, request.transaction, keys)]
   if (request.seal !== undefined) {
-    const { part, under } = toPart(trail, 'seal', 'userchain', request.seal)
+    const { part, under } = toPart(trail, 'seal', 'userchain', request.seal, keys)
     made.push({ part: { ...part, state: request.seal.state }, under })
   }
-  if (request.anchor !== undefined) made.push(toPart(trail, 'anchor', 'docchain', request.anchor))
+  if (request.anchor !== undefined) made.push(toPart(trail, 'anchor', 'docchain', request.anchor, keys))
   const kind = request.seal === undefined ? 'transaction' : 'revocation'
   const steps = trail.needed(made.map(({ under }) => under))
   const file = encodeReceipt({
@@ -103,9 +133,16 @@ export function createReceipt(request: ReceiptRequest): Uint8Array<ArrayBuffer> 
     kind,
     parts: made.map(({ part }) => part),
     trail: steps,
+    witnesses: witnesses.map(({ vkey }) => vkey),
   })
   verifyReceipt({ bytes: file, ledgerId: request.genesis.ledgerId })
   return file
+}
+
+/** Under what a receipt's checkpoints stand. */
+interface Under {
+  readonly trail: PolicyTrail
+  readonly witnesses: readonly NoteKey[]
 }
 
 /** A part whose leaf is in its log. */
@@ -115,19 +152,41 @@ interface ProvedPart extends ReceiptPart {
   readonly root: Uint8Array
   readonly cosigners: readonly number[]
   readonly oldestTime: number
+  /** Of the receipt's witnesses, in their order. */
+  readonly witnessTimes: readonly number[]
   /** Number of the policy under which the checkpoint stands. */
   readonly k: number
 }
 
-function provePart(trail: PolicyTrail, part: ReceiptPart): ProvedPart {
+function provePart({ trail, witnesses }: Under, part: ReceiptPart): ProvedPart {
   const { extra, hashes, index, checkpoint } = parseProof(part.proof)
   if (extra !== undefined) throw invalid(part.what, 'the proof has extra data')
-  const { policy: _, ...verified } = trail.verifyReceipt(part.chain, checkpoint)
+  const { checkpoint: nodes, cosignatures } = takeWitnessLines(checkpoint, witnesses)
+  const { policy: _, ...verified } = trail.verifyReceipt(part.chain, nodes)
   const { size, root } = verified
   verifyInclusion({ leafHash: leafHash(part.leaf), index, size, proof: hashes, root })
   // Written again it must be the same text, or a byte of it went unread.
   if (encodeProof({ index, hashes, checkpoint }) !== part.proof) throw invalid(part.what, 'the proof is not canonical')
-  return { ...part, ...verified, index }
+  return { ...part, ...verified, index, witnessTimes: cosignatures.map(({ time }) => time) }
+}
+
+/** The keys of a receipt's witnesses: each once, in order. */
+function witnessKeys(witnesses: readonly string[] | undefined): NoteKey[] {
+  if (witnesses?.length === 0) throw invalid('witnesses', 'an empty list')
+  const keys = (witnesses ?? []).map(parseWitnessKey)
+  for (const [i, vkey] of (witnesses ?? []).entries()) {
+    if (i > 0 && vkey <= (witnesses?.[i - 1] as string)) throw invalid('witnesses', 'not in order')
+    if (encodeVkey(keys[i] as NoteKey) !== vkey) throw invalid('witnesses', 'a key in another form')
+  }
+  return keys
+}
+
+function receiptWitnesses(keys: readonly NoteKey[], parts: readonly ProvedPart[]): ReceiptWitness[] {
+  return keys.map((key, i) => ({
+    name: key.name,
+    vkey: encodeVkey(key),
+    time: Math.min(...parts.map(({ witnessTimes }) => witnessTimes[i] as number)),
+  }))
 }
 
 /** The parts in the one order that the receipt's kind has. */
@@ -227,6 +286,10 @@ export function trailWords(trail: PolicyTrail): string[] {
   })
 }
 
+function witnessWords({ vkey, time }: ReceiptWitness): string {
+  return `besides the quorum, the witness ${vkey} cosigned every checkpoint here, first at ${new Date(time).toISOString()}`
+}
+
 function nodesText(ranks: readonly number[]): string {
   return `nodes ${ranks.join(', ')}`
 }
@@ -251,7 +314,8 @@ export function verifyReceipt(request: {
   const genesis = parseGenesis(receipt.genesis)
   const [transactionPart, sealPart, anchorPart] = partsOf(receipt)
   const trail = PolicyTrail.of(genesis, receipt.trail ?? [])
-  const proved = provePart(trail, transactionPart)
+  const under: Under = { trail, witnesses: witnessKeys(receipt.witnesses) }
+  const proved = provePart(under, transactionPart)
   const transaction = parseTransactionLeaf(proved.leaf)
   const chain = typeChains[transaction.body.t]
   if (chain !== 'both' && chain !== proved.chain) throw invalid('transaction', 'of a type of the other chain')
@@ -272,28 +336,27 @@ export function verifyReceipt(request: {
     index: proved.index,
     cosignedAt: proved.oldestTime,
   }
-  if (sealPart === undefined) {
-    checkTrail(trail, [proved])
-    return { ...result, closed: [], steps }
+  const attested = (parts: readonly ProvedPart[]): Pick<VerifiedReceipt, 'witnesses' | 'steps'> => {
+    checkTrail(trail, parts)
+    const witnesses = receiptWitnesses(under.witnesses, parts)
+    return { witnesses, steps: [...steps, ...witnesses.map(witnessWords)] }
   }
+  if (sealPart === undefined) return { ...result, closed: [], ...attested([proved]) }
   if (proved.chain !== 'userchain') throw invalid('transaction', 'of the wrong chain')
-  const provedSeal = provePart(trail, sealPart)
+  const provedSeal = provePart(under, sealPart)
   const seal = sealOf(provedSeal, proved)
   const closed = verifyClosed(proved, transaction.body, provedSeal, seal)
   steps.push(`block ${seal.h} holds it: its SEAL is at index ${provedSeal.index}`)
   for (const { gid, closedAt } of closed) {
     steps.push(`in the state after block ${seal.h}, grant ${toHex(gid)} is closed at index ${closedAt}`)
   }
-  if (anchorPart === undefined) {
-    checkTrail(trail, [proved, provedSeal])
-    return { ...result, closed, steps }
-  }
-  const provedAnchor = provePart(trail, anchorPart)
-  checkTrail(trail, [proved, provedSeal, provedAnchor])
+  if (anchorPart === undefined) return { ...result, closed, ...attested([proved, provedSeal]) }
+  const provedAnchor = provePart(under, anchorPart)
   const anchorSeal = verifyAnchor(provedAnchor, proved, [proved, provedSeal])
   const size = anchorSeal.anchor?.[0]?.[0] as number
   steps.push(
     `docchain's block ${anchorSeal.h} is anchored at ${size} entries of userchain: from it on, every diagnosis is judged with the closing`,
   )
-  return { ...result, closed, anchored: { height: anchorSeal.h, size }, steps }
+  const parts = [proved, provedSeal, provedAnchor]
+  return { ...result, closed, anchored: { height: anchorSeal.h, size }, ...attested(parts) }
 }

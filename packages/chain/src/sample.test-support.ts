@@ -2,11 +2,19 @@
 import { kemKeyPairFromSeed } from '@healthblock/crypto/envelope'
 import { sha256 } from '@healthblock/crypto/hash'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
-import { encodeUtf8 } from '@healthblock/encoding/bytes'
-import { addSignatures, chainOrigin, cosignCheckpoint, signCheckpoint } from './checkpoint.ts'
+import { concatBytes, encodeU64, encodeUtf8 } from '@healthblock/encoding/bytes'
+import {
+  addSignatures,
+  type CheckpointHead,
+  chainOrigin,
+  checkpointText,
+  cosignCheckpoint,
+  signCheckpoint,
+} from './checkpoint.ts'
 import { ChainError } from './errors.ts'
 import { encodeGenesis, type Genesis, parseGenesis } from './genesis.ts'
 import { CompactRange, inclusionProof, leafHash, MemoryHashes } from './merkle.ts'
+import { encodeSignatureLine, encodeVkey, type NoteKey, noteKeyId, signatureTypes } from './note.ts'
 import type { ReceiptEntry } from './receipt.ts'
 import type { Seal } from './seal.ts'
 import type { ChainName, TransactionBody, TransactionType } from './transaction.ts'
@@ -253,4 +261,22 @@ export const sampleSeal: Seal = {
   st: b32('st'),
   ms: 1_750_000_000_001,
   rules: 1,
+}
+
+/** Somebody outside of a ledger who cosigns: a key for `parseWitnessKey`, and its line over a head at a time. */
+export function sampleWitness(name: string): {
+  readonly vkey: string
+  line(head: CheckpointHead, nowMs: number): string
+} {
+  const signer = keyOf(`witness ${name}`)
+  const key: NoteKey = { name, type: signatureTypes.cosigner, publicKey: signer.publicKey }
+  return {
+    vkey: encodeVkey(key),
+    line(head, nowMs) {
+      const seconds = Math.floor(nowMs / 1000)
+      const message = encodeUtf8(`cosignature/v1\ntime ${seconds}\n${checkpointText(head)}`)
+      const signature = concatBytes(encodeU64(seconds), signer.sign(message))
+      return encodeSignatureLine({ name, keyId: noteKeyId(key), signature })
+    },
+  }
 }

@@ -16,6 +16,7 @@ import { parseGenesis } from '@healthblock/chain/genesis'
 import { PolicyTrail, type TrailStep } from '@healthblock/chain/policy-trail'
 import { parseProof } from '@healthblock/chain/proof'
 import { type ChainName, leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { parseWitnessKey, takeWitnessLines } from '@healthblock/chain/witness'
 import { encodeUtf8, equalBytes } from '@healthblock/encoding/bytes'
 import { parseFile } from './file-kind.ts'
 import { verifyFile } from './verify.ts'
@@ -41,9 +42,9 @@ function signingLogKeys(checkpoint: string, origin: string, { logKeys }: LogPoli
 }
 
 /** What a checkpoint must carry, in the lines that torchwood and Tessera read as a witness policy. */
-function policyText(trail: PolicyTrail, chain: ChainName, checkpoint: string): string {
+function policyText(trail: PolicyTrail, chain: ChainName, checkpoint: string, witnesses: readonly string[]): string {
   const origin = chainOrigin({ ledgerId: trail.genesis.ledgerId, chain })
-  const { policy } = trail.verifyReceipt(chain, checkpoint)
+  const { policy } = trail.verifyReceipt(chain, takeWitnessLines(checkpoint, witnesses.map(parseWitnessKey)).checkpoint)
   const logs = signingLogKeys(checkpoint, origin, policy).map((key) => `log ${encodeVkey(key)}`)
   const nodes = policy.cosigners.flatMap((publicKey, rank) => {
     if (publicKey === undefined) return []
@@ -51,17 +52,26 @@ function policyText(trail: PolicyTrail, chain: ChainName, checkpoint: string): s
     return [{ name: `node-${rank}`, line: `witness node-${rank} ${encodeVkey(key)}` }]
   })
   const group = `group nodes ${policy.q} ${nodes.map(({ name }) => name).join(' ')}`
-  return `${[...logs, ...nodes.map(({ line }) => line), group, 'quorum nodes'].join('\n')}\n`
+  const lines = [...logs, ...nodes.map(({ line }) => line), group]
+  if (witnesses.length === 0) return `${[...lines, 'quorum nodes'].join('\n')}\n`
+  const outside = witnesses.map((vkey, i) => `witness outside-${i} ${vkey}`)
+  const all = `group witnessed all nodes ${witnesses.map((_, i) => `outside-${i}`).join(' ')}`
+  return `${[...lines, ...outside, all, 'quorum witnessed'].join('\n')}\n`
 }
 
-function filesOf(trail: PolicyTrail, prefix: string, { chain, leaf, proof }: TrailStep): ExtractedFile[] {
+function filesOf(
+  trail: PolicyTrail,
+  prefix: string,
+  { chain, leaf, proof }: TrailStep,
+  witnesses: readonly string[],
+): ExtractedFile[] {
   const { index, checkpoint } = parseProof(proof)
   const stem = `${prefix}${chain}-${index}-${leafName(leaf)}`
   return [
     { name: `${stem}.leaf`, bytes: leaf },
     { name: `${stem}.tlog-proof`, bytes: encodeUtf8(proof) },
     { name: `${stem}.checkpoint`, bytes: encodeUtf8(checkpoint) },
-    { name: `${stem}.policy`, bytes: encodeUtf8(policyText(trail, chain, checkpoint)) },
+    { name: `${stem}.policy`, bytes: encodeUtf8(policyText(trail, chain, checkpoint, witnesses)) },
   ]
 }
 
@@ -74,11 +84,13 @@ function filesOf(trail: PolicyTrail, prefix: string, { chain, leaf, proof }: Tra
  */
 export function extractFiles(bytes: Uint8Array): ExtractedFile[] {
   verifyFile(bytes)
-  const { genesis, parts, trail: steps = [] } = parseFile(bytes)
+  const file = parseFile(bytes)
+  const { genesis, parts, trail: steps = [] } = file
+  const witnesses = 'witnesses' in file ? (file.witnesses ?? []) : []
   const trail = PolicyTrail.of(parseGenesis(genesis), steps)
   return [
     { name: 'genesis.cbor', bytes: genesis },
-    ...parts.flatMap((part) => filesOf(trail, '', part)),
-    ...steps.flatMap((step, number) => filesOf(trail, `trail-${number}-`, step)),
+    ...parts.flatMap((part) => filesOf(trail, '', part, witnesses)),
+    ...steps.flatMap((step, number) => filesOf(trail, `trail-${number}-`, step, [])),
   ]
 }

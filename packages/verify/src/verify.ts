@@ -7,8 +7,9 @@ import { verifyDispute } from '@healthblock/chain/dispute'
 import { ChainError } from '@healthblock/chain/errors'
 import { ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
 import { parseProof } from '@healthblock/chain/proof'
-import { verifyReceipt } from '@healthblock/chain/receipt'
+import { type ReceiptWitness, verifyReceipt } from '@healthblock/chain/receipt'
 import { beyondSuccession, type VerifiedSuccession, verifySuccession } from '@healthblock/chain/succession'
+import { parseWitnessKey } from '@healthblock/chain/witness'
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import { type FileKind, kindOf, parseFile } from './file-kind.ts'
 
@@ -18,6 +19,17 @@ export interface Trust {
   readonly checkpoint?: string
   /** A succession whose successor is the ledger that is believed: files of the ledger before it are believed as far as it carries them on. */
   readonly succession?: Uint8Array
+  /** Verifier keys of witnesses that the reader knows: each must have cosigned every checkpoint. */
+  readonly witnesses?: readonly string[]
+}
+
+/** A witness whose lines hold. `isKnown`: the reader named its key; else the file alone does. */
+export interface FileWitness {
+  readonly name: string
+  readonly vkey: string
+  /** Unix ms, by its own clock. */
+  readonly time: number
+  readonly isKnown: boolean
 }
 
 /** What a file proves. */
@@ -27,6 +39,9 @@ export interface VerifiedFile {
   readonly steps: readonly string[]
   /** `embedded`: the genesis file inside was believed, so the ledger id is to be compared. */
   readonly trust: 'pinned' | 'embedded'
+  /** Who stands behind every checkpoint: the quorum of the ledger's nodes, or witnesses outside of the ledger as well. */
+  readonly attested: 'quorum' | 'witnessed'
+  readonly witnesses: readonly FileWitness[]
   /** Lower-case hex. */
   readonly ledgerId: string
   /** Of a dispute: each question with its answer; `at` in Unix ms, ids in hex. */
@@ -61,8 +76,8 @@ function pinnedBy(trust: Trust): Pinned {
 }
 
 function verifiedReceipt(bytes: Uint8Array, pinned: { ledgerId?: Uint8Array }) {
-  const { kind, steps, ledgerId } = verifyReceipt({ bytes, ...pinned })
-  return { kind, steps, ledgerId: toHex(ledgerId), answers: [], opened: [] }
+  const { kind, steps, ledgerId, witnesses } = verifyReceipt({ bytes, ...pinned })
+  return { kind, steps, ledgerId: toHex(ledgerId), answers: [], opened: [], witnesses }
 }
 
 function verifiedDispute(bytes: Uint8Array, { ledgerId, heads }: Pinned) {
@@ -126,6 +141,23 @@ function verifyAcross(bytes: Uint8Array, kind: Exclude<FileKind, 'succession'>, 
   }
 }
 
+/** Tells which witnesses the reader knows. @throws {ChainError} for one that did not sign. */
+function knownWitnesses(witnesses: readonly ReceiptWitness[], known: readonly string[]): FileWitness[] {
+  for (const vkey of known) {
+    const { name } = parseWitnessKey(vkey)
+    if (!witnesses.some((witness) => witness.vkey === vkey))
+      throw invalid('witness', `${name} did not cosign every checkpoint`)
+  }
+  return witnesses.map((witness) => ({ ...witness, isKnown: known.includes(witness.vkey) }))
+}
+
+function verifyKind(bytes: Uint8Array, pinned: Pinned, succession: Uint8Array | undefined) {
+  const kind = kindOf(bytes)
+  if (kind === 'succession') return verifiedSuccession(bytes, pinned)
+  if (succession !== undefined) return verifyAcross(bytes, kind, pinned, succession)
+  return (kind === 'receipt' ? verifiedReceipt : verifiedDispute)(bytes, pinned)
+}
+
 /**
  * Verifies a receipt, a dispute bundle or a succession.
  *
@@ -133,9 +165,9 @@ function verifyAcross(bytes: Uint8Array, kind: Exclude<FileKind, 'succession'>, 
  */
 export function verifyFile(bytes: Uint8Array, trust: Trust = {}): VerifiedFile {
   const pinned = pinnedBy(trust)
-  const word = pinned.ledgerId === undefined ? 'embedded' : 'pinned'
-  const kind = kindOf(bytes)
-  if (kind === 'succession') return { ...verifiedSuccession(bytes, pinned), trust: word }
-  if (trust.succession !== undefined) return { ...verifyAcross(bytes, kind, pinned, trust.succession), trust: word }
-  return { ...(kind === 'receipt' ? verifiedReceipt : verifiedDispute)(bytes, pinned), trust: word }
+  const trustWord = pinned.ledgerId === undefined ? 'embedded' : 'pinned'
+  const verified = verifyKind(bytes, pinned, trust.succession)
+  // Only receipts carry lines of witnesses.
+  const witnesses = knownWitnesses('witnesses' in verified ? verified.witnesses : [], trust.witnesses ?? [])
+  return { ...verified, trust: trustWord, attested: witnesses.length > 0 ? 'witnessed' : 'quorum', witnesses }
 }
