@@ -1,0 +1,135 @@
+/** Live ECG: a sweep with the age of its newest sample. */
+import './ecg.css'
+import type { JSX } from 'preact'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { nodeNowMs } from '../frame/api.ts'
+import { t } from '../frame/texts.ts'
+import { formatDuration } from '../frame/time.ts'
+import { onInks } from './inks.ts'
+import { type PaperGain, type PaperSpeed, usualPaper } from './paper.ts'
+import { Playhead } from './playhead.ts'
+import type { EcgSegment } from './signal.ts'
+import { SweepPainter, SweepSamples, sweepHeightPx } from './sweep.ts'
+
+/** Hands on samples as they come; `listen` is called once the view stands, and returns the function that ends it. */
+export interface EcgFeed {
+  listen(take: (lead: string, segment: EcgSegment) => void): () => void
+}
+
+/** Where motion is not wanted, the picture moves once a second. */
+const stillMs = 1_000
+const keepMs = 90_000
+
+/** Runs the sweep until the returned function is called. */
+function runSweep(
+  box: HTMLElement,
+  options: {
+    leads: readonly string[]
+    widthPx: number
+    speed: number
+    gain: number
+    samples: SweepSamples
+    playhead: Playhead
+  },
+): () => void {
+  const { leads, widthPx, speed, gain, samples, playhead } = options
+  const isStill = matchMedia('(prefers-reduced-motion: reduce)').matches
+  const painter = new SweepPainter(box, { leadNames: leads, widthPx, speed, gain })
+  let lastMs = performance.now()
+  let drawnMs: number | undefined
+  let frame = 0
+  const step = (nowMs: number): void => {
+    frame = requestAnimationFrame(step)
+    if (isStill && nowMs - lastMs < stillMs) return
+    playhead.arrive(samples.newestMs)
+    const hasJumped = playhead.advance(nowMs - lastMs)
+    lastMs = nowMs
+    const { atMs } = playhead
+    if (atMs === undefined) return
+    if (hasJumped || drawnMs === undefined || atMs - drawnMs > painter.spanMs) {
+      painter.clear()
+      painter.draw(samples.leads, atMs - painter.spanMs, atMs)
+    } else painter.draw(samples.leads, drawnMs, atMs)
+    drawnMs = atMs
+  }
+  frame = requestAnimationFrame(step)
+  return () => {
+    cancelAnimationFrame(frame)
+    painter.stop()
+  }
+}
+
+/** The age of the newest sample, told once a second; late ones are said to be late. */
+function DataAge(props: { samples: SweepSamples; lateMs: number }): JSX.Element {
+  const [nowMs, setNow] = useState(nodeNowMs())
+  useEffect(() => {
+    const timer = setInterval(() => setNow(nodeNowMs()), 1_000)
+    return () => clearInterval(timer)
+  }, [])
+  const { newestMs } = props.samples
+  if (!Number.isFinite(newestMs)) return <span class="ecg-age">{t('ecg.waiting')}</span>
+  const ageMs = Math.max(0, nowMs - newestMs)
+  const isLate = ageMs > props.lateMs
+  return (
+    <span class={isLate ? 'ecg-age notice late' : 'ecg-age'}>
+      {t(isLate ? 'ecg.late' : 'ecg.age', { age: formatDuration(ageMs) })}
+    </span>
+  )
+}
+
+/** The live view of some leads. */
+export function EcgLive(props: {
+  leads: readonly string[]
+  feed: EcgFeed
+  /** Samples older than this are late: three times the publication period is a good choice. */
+  lateMs: number
+  speed?: PaperSpeed
+  gain?: PaperGain
+}): JSX.Element {
+  const { leads, feed, lateMs, speed = usualPaper.speed, gain = usualPaper.gain } = props
+  const box = useRef<HTMLDivElement>(null)
+  const names = leads.join('\n')
+  const [samples, setSamples] = useState(() => new SweepSamples(leads, keepMs))
+  const playhead = useRef(new Playhead())
+  useEffect(() => {
+    const fresh = new SweepSamples(names.split('\n'), keepMs)
+    playhead.current = new Playhead()
+    setSamples(fresh)
+    return feed.listen((lead, segment) => fresh.push(lead, segment))
+  }, [feed, names])
+  useLayoutEffect(() => {
+    const element = box.current
+    if (element === null) return undefined
+    let stop: (() => void) | undefined
+    const restart = (): void => {
+      stop?.()
+      const widthPx = Math.max(1, element.clientWidth)
+      stop = runSweep(element, {
+        ...{ leads: names.split('\n'), widthPx, speed, gain },
+        ...{ samples, playhead: playhead.current },
+      })
+    }
+    const observer = new ResizeObserver(restart)
+    observer.observe(element)
+    const stopInks = onInks(restart)
+    return () => {
+      observer.disconnect()
+      stopInks()
+      stop?.()
+    }
+  }, [names, samples, speed, gain])
+  return (
+    <figure class="ecg">
+      <div
+        class="ecg-box ecg-sweep"
+        ref={box}
+        role="img"
+        aria-label={t('ecg.live', { leads: leads.join(', ') })}
+        style={{ height: `${sweepHeightPx(leads.length)}px` }}
+      />
+      <figcaption>
+        <DataAge samples={samples} lateMs={lateMs} />
+      </figcaption>
+    </figure>
+  )
+}

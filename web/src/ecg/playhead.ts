@@ -1,0 +1,64 @@
+/**
+ * Which moment a live picture shows. Samples come in bunches, a publication period apart; the picture moves evenly, a little behind the
+ * newest sample, so that the next bunch is there before the last one is used up.
+ */
+
+/** So much is left when the next bunch arrives. */
+const reserveMs = 500
+/** More than this above the reserve is caught up with. */
+const surplusMsMax = 500
+/** How much slower or faster it may run to keep the reserve: too little to see. */
+const slowest = 0.95
+const fastest = 1.1
+/** Further behind than this and two periods: it jumps. */
+const lagMsMax = 5_000
+const periodMsMax = 60_000
+
+/** The moment that is shown, moved by the frame. */
+export class Playhead {
+  #atMs: number | undefined
+  #newestMs = Number.NEGATIVE_INFINITY
+  #periodMs = 1_000
+  /** Length of the last bunch. */
+  #lengthMs = 1_000
+  /** What is left too much (above 0) or too little, ms. */
+  #surplusMs = 0
+
+  /** Unix ms that is shown; undefined until samples came. */
+  get atMs(): number | undefined {
+    return this.#atMs
+  }
+
+  /** Samples up to `newestMs` are here. */
+  arrive(newestMs: number): void {
+    if (newestMs <= this.#newestMs) return
+    if (this.#atMs !== undefined) {
+      const lengthMs = Math.min(periodMsMax, newestMs - this.#newestMs)
+      const steadyMs = Math.min(lengthMs, this.#lengthMs)
+      // A longer period is believed the second time, after one that may have been a pause; a shorter one when it stays.
+      this.#periodMs = Math.max(steadyMs, this.#periodMs + 0.3 * (steadyMs - this.#periodMs))
+      this.#lengthMs = lengthMs
+      this.#surplusMs = this.#newestMs - this.#atMs - reserveMs
+    }
+    this.#newestMs = newestMs
+  }
+
+  /**
+   * Moves on by a frame; never past the newest sample.
+   *
+   * @returns True if it jumped: what lies between was not shown.
+   */
+  advance(elapsedMs: number): boolean {
+    if (!Number.isFinite(this.#newestMs)) return false
+    const isFar = this.#atMs !== undefined && this.#newestMs - this.#atMs > lagMsMax + 2 * this.#periodMs
+    if (this.#atMs === undefined || isFar) {
+      this.#atMs = this.#newestMs - this.#periodMs - reserveMs
+      this.#surplusMs = 0
+      return true
+    }
+    const rate = this.#surplusMs < 0 ? slowest : this.#surplusMs > surplusMsMax ? fastest : 1
+    this.#surplusMs -= (rate - 1) * elapsedMs
+    this.#atMs = Math.min(this.#newestMs, this.#atMs + elapsedMs * rate)
+    return false
+  }
+}

@@ -1,0 +1,74 @@
+/** A trend: a chart that is loaded when it is looked at, and the same in words and numbers. */
+import './trends.css'
+import type { JSX } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { onInks } from '../ecg/inks.ts'
+import { messageFor } from '../frame/notice.tsx'
+import { currentLanguage, t } from '../frame/texts.ts'
+import { formatMoment } from '../frame/time.ts'
+import type { TrendChart, TrendSeries } from './plot.ts'
+import { summariseSeries } from './summary.ts'
+
+export type { TrendChart, TrendSeries } from './plot.ts'
+
+function wordsOf(series: TrendSeries, chart: Pick<TrendChart, 'timesMs' | 'unit'>): string {
+  const summary = summariseSeries(chart.timesMs, series.values)
+  if (summary === undefined) return t('trend.none', { what: series.label })
+  const round = (value: number): number => Math.round(value * 10) / 10
+  return t('trend.words', {
+    ...{ what: series.label, unit: chart.unit, when: formatMoment(summary.lastMs) },
+    ...{ last: round(summary.last), min: round(summary.min), max: round(summary.max) },
+  })
+}
+
+/** A chart with its summary in words, which is read instead of the picture. */
+export function Trend(
+  props: { title: string } & Omit<TrendChart, 'language' | 'heightPx'> & { heightPx?: number },
+): JSX.Element {
+  const { title, timesMs, series, unit, range, fromMs, toMs, onPick, heightPx = 180 } = props
+  const box = useRef<HTMLDivElement>(null)
+  const [error, setError] = useState<string>()
+  const language = currentLanguage()
+  const [low, high] = range ?? []
+  useEffect(() => {
+    const element = box.current
+    if (element === null) return undefined
+    let isOver = false
+    let plot: { stop: () => void; resize: () => void } | undefined
+    const observer = new ResizeObserver(() => plot?.resize())
+    const draw = (): void => {
+      import('./plot.ts').then(
+        ({ plotTrend }) => {
+          if (isOver) return
+          plot?.stop()
+          plot = plotTrend(element, {
+            ...{ timesMs, series, unit, heightPx, language },
+            ...(low === undefined || high === undefined ? {} : { range: [low, high] }),
+            ...(fromMs === undefined || toMs === undefined ? {} : { fromMs, toMs }),
+            ...(onPick === undefined ? {} : { onPick }),
+          })
+        },
+        (cause: unknown) => setError(messageFor(cause)),
+      )
+    }
+    draw()
+    observer.observe(element)
+    const stopInks = onInks(draw)
+    return () => {
+      isOver = true
+      observer.disconnect()
+      stopInks()
+      plot?.stop()
+    }
+  }, [timesMs, series, unit, low, high, fromMs, toMs, onPick, heightPx, language])
+  return (
+    <figure class="trend">
+      <figcaption>
+        <h3>{title}</h3>
+        <p class="soft">{series.map((one) => wordsOf(one, { timesMs, unit })).join(' ')}</p>
+      </figcaption>
+      {error !== undefined && <p class="notice bad">{error}</p>}
+      <div ref={box} class="trend-box" aria-hidden="true" />
+    </figure>
+  )
+}
