@@ -21,6 +21,7 @@ import type { KuboClient } from './kubo/kubo-client.ts'
 import type { PayloadHeader } from './ownership.ts'
 import { Erasure } from './replication/erasure.ts'
 import { HandoffQueue } from './replication/handoff.ts'
+import { directMs, HandoffLane } from './replication/handoff-lane.ts'
 import { NodeClient } from './replication/node-client.ts'
 import { Repair } from './replication/repair.ts'
 import { Replicator } from './replication/replicator.ts'
@@ -90,6 +91,7 @@ export class StorageNode {
   readonly #client: NodeClient
   readonly #replicator: Replicator
   readonly #handoff: HandoffQueue
+  readonly #lane: HandoffLane
   readonly #repair: Repair
   readonly #scrubber: Scrubber
   readonly #erasure: Erasure
@@ -109,18 +111,7 @@ export class StorageNode {
     this.#key = signingKeyFromSeed(secrets.storeSeed)
     this.#self = findSelf(members, this.#key.publicKey)
     const { account } = this.#self
-    mkdirSync(config.dir, { recursive: true, mode: 0o700 })
-    this.#store = new BlockStore({
-      path: join(config.dir, 'blocks.db'),
-      key: secrets.restKey,
-      bytesMax: config.bytesMax,
-      accountBytesMax: config.tenantBytesMax,
-      node: account,
-      isExternal: config.backend === 'kubo',
-      now,
-      onCorrupt: (digest) => this.#onCorrupt(digest),
-      onFatal: (error) => this.#onFatal(error),
-    })
+    this.#store = this.#createStore()
     const { swarmHost: host, swarmPort: port } = config
     const swarm = { identitySeed: secrets.peerSeed, swarmKey: secrets.swarmKey, host, port }
     this.#backend = createBackend(options, {
@@ -131,13 +122,19 @@ export class StorageNode {
     this.#client = new NodeClient({ members, key: this.#key, account, now })
     const common = { backend: this.#backend, store: this.#store, members, client: this.#client, events, account, now }
     this.#handoff = new HandoffQueue(common)
+    this.#lane = new HandoffLane({
+      ...common,
+      isUp: (member) => this.#backend.isConnected(member.peerId),
+      onLeft: () => this.#handoff.kick(),
+    })
     this.#replicator = new Replicator({
       ...common,
       key: this.#key,
       replicas: config.replicas,
       writeQuorum: config.writeQuorum,
       readHeader: readPayloadHeader,
-      onHandoff: () => this.#handoff.kick(),
+      lane: this.#lane,
+      onHandoff: () => this.#handoff.expect(directMs),
     })
     const replicator = this.#replicator
     this.#repair = new Repair({ ...common, replicator })
@@ -167,6 +164,22 @@ export class StorageNode {
       fetchLog: this.#fetchLog,
       bytesMax: config.bytesMax,
       isReady: () => this.#isReady,
+    })
+  }
+
+  #createStore(): BlockStore {
+    const { config, secrets, now } = this.#options
+    mkdirSync(config.dir, { recursive: true, mode: 0o700 })
+    return new BlockStore({
+      path: join(config.dir, 'blocks.db'),
+      key: secrets.restKey,
+      bytesMax: config.bytesMax,
+      accountBytesMax: config.tenantBytesMax,
+      node: this.#self.account,
+      isExternal: config.backend === 'kubo',
+      now,
+      onCorrupt: (digest) => this.#onCorrupt(digest),
+      onFatal: (error) => this.#onFatal(error),
     })
   }
 
@@ -233,6 +246,7 @@ export class StorageNode {
     this.#unlisten()
     for (const timer of this.#timers) clearInterval(timer)
     await this.#app.close()
+    await this.#lane.stop()
     await this.#handoff.stop()
     await this.#repair.stop()
     await this.#scrubber.stop()
@@ -258,7 +272,7 @@ export class StorageNode {
     const { events } = this.#options
     events.addGauge('storage_blocks', 'Blocks held', () => this.#store.totals().blocks)
     events.addGauge('storage_bytes', 'Bytes of the blocks held', () => this.#store.totals().bytes)
-    events.addGauge('storage_handoffs_waiting', 'Hand-offs to do', () => this.#store.handoffState().count)
+    events.addGauge('storage_handoffs_waiting', 'Hand-offs to do', () => this.#store.handoffCount())
     events.addGauge('storage_peers', 'Peers connected', () => this.#backend.connections().length)
     events.addGauge('storage_resident_bytes', 'Resident memory', () => process.memoryUsage.rss())
   }

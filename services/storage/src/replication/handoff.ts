@@ -4,12 +4,12 @@
  */
 import type { Members } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
-import { isStorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { headerOf } from '../ownership.ts'
 import { codecRaw } from '../store/block-id.ts'
 import type { BlockStore, HandoffEntry } from '../store/block-store.ts'
 import { handoffKinds } from '../store/operations.ts'
+import { isHandoffOver } from './handoff-lane.ts'
 import type { NodeClient } from './node-client.ts'
 
 const entriesAtOnce = 64
@@ -31,6 +31,8 @@ export interface HandoffOptions {
 export class HandoffQueue {
   readonly #options: HandoffOptions
   #timer: NodeJS.Timeout | undefined
+  /** When the timer ends, by the clock of the process. */
+  #wakeAt = 0
   #running: Promise<void> | undefined
   #again = false
   #stopped = false
@@ -75,9 +77,21 @@ export class HandoffQueue {
       this.kick()
       return
     }
-    const { nextAt } = this.#options.store.handoffState()
-    const delayMs = nextAt === undefined ? idleMs : Math.max(0, nextAt - this.#options.now())
-    this.#timer = setTimeout(() => this.kick(), Math.min(delayMs, idleMs))
+    const nextAt = this.#options.store.nextHandoffAt()
+    this.#wakeIn(nextAt === undefined ? idleMs : Math.min(idleMs, Math.max(0, nextAt - this.#options.now())))
+  }
+
+  /** Entries have come that fall due after a while. */
+  expect(delayMs: number): void {
+    if (this.#running || this.#wakeAt <= performance.now() + delayMs) return
+    this.#wakeIn(delayMs)
+  }
+
+  #wakeIn(delayMs: number): void {
+    if (this.#stopped) return
+    clearTimeout(this.#timer)
+    this.#wakeAt = performance.now() + delayMs
+    this.#timer = setTimeout(() => this.kick(), delayMs)
     this.#timer.unref()
   }
 
@@ -97,8 +111,7 @@ export class HandoffQueue {
       else if (entry.kind === handoffKinds.tombstone) await this.#tombstone(entry)
       else await this.#release(entry)
     } catch (error) {
-      const isOver = ['ERR_BLOCK_ERASED', 'ERR_BLOCK_RELEASED', 'ERR_BLOCK_SEALED'] as const
-      if (!isOver.some((code) => isStorageError(error, code))) {
+      if (!isHandoffOver(error)) {
         events.handoffFailed(entry.target, entry.attempts, error)
         const delayMs = Math.min(retryMsMax, retryMsMin * 2 ** Math.min(entry.attempts, 20))
         await store.retryHandoff(entry.id, now() + delayMs)
@@ -118,12 +131,11 @@ export class HandoffQueue {
     const id = { digest: entry.digest, codec: stat?.codec ?? codecRaw }
     const references = backend.references(entry.digest)
     const header = stat && headerOf(stat)
-    await client.place(member, {
+    await client.copy(member, {
       id,
       bytes,
       references,
       handoff: [],
-      enforceQuota: false,
       ...(header ? { header } : {}),
     })
   }

@@ -16,12 +16,22 @@ import { type BlockId, encodeBlockId } from '../store/block-id.ts'
 import type { PinEntry } from '../store/block-store.ts'
 import type { Reference, TombstoneEntry } from '../store/operations.ts'
 import { Batcher } from './batcher.ts'
-import { parseReceipt, type Receipt, verifyReceipt } from './receipt.ts'
+import {
+  answerSignatureHeader,
+  matchReceipt,
+  parseReceipt,
+  type Receipt,
+  verifyAnswer,
+  verifyReceipt,
+} from './receipt.ts'
 
 /** Largest request that carries copies: one block more than a batch aims at, and what surrounds them. */
 export const replicasBodyBytesMax = 7 * 1024 * 1024
 const tombstoneLimits = { requests: 2, items: 256, bytes: 256 }
-const batchLimits = { requests: 2, items: 64, bytes: 4 * 1024 * 1024 }
+/** Puts, for which an account waits. */
+const putLimits = { requests: 2, items: 64, bytes: 4 * 1024 * 1024 }
+/** Other copies, for which nobody does: fewer and fuller requests. */
+const copyLimits = { requests: 1, items: 256, bytes: 4 * 1024 * 1024 }
 /** Most digests of one question to another node. */
 export const digestsPerCheckMax = 256
 const answerBytesMax = 1024 * 1024
@@ -42,14 +52,22 @@ export interface ReplicaRequest {
   bytes: Uint8Array
   references: Reference[]
   handoff: Uint8Array[]
-  enforceQuota: boolean
   /** Whose it is, for a node of a file. */
   header?: PayloadHeader
+}
+
+/** A copy on its way; with `isPut` an account's quota must allow it, and a receipt is wanted. */
+interface CopyItem {
+  member: Member
+  request: ReplicaRequest
+  isPut: boolean
 }
 
 interface Answer {
   status: number
   body: Buffer
+  /** {@link answerSignatureHeader}, as it came. */
+  signature: string
 }
 
 async function readAnswer(response: IncomingMessage): Promise<Answer> {
@@ -60,7 +78,8 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
     if (size > answerBytesMax) throw new TypeError('the answer is too long')
     chunks.push(chunk)
   }
-  return { status: response.statusCode ?? 0, body: Buffer.concat(chunks) }
+  const signature = String(response.headers[answerSignatureHeader] ?? '')
+  return { status: response.statusCode ?? 0, body: Buffer.concat(chunks), signature }
 }
 
 /** This node's voice towards the others. */
@@ -68,7 +87,7 @@ export class NodeClient {
   readonly #options: { members: Members; key: SigningKey; account: Uint8Array; now: () => number }
   /** Gives the token for a member, by its account. */
   readonly #tokens = new Map<string, () => string>()
-  readonly #batchers = new Map<string, Batcher<{ member: Member; request: ReplicaRequest }, Receipt>>()
+  readonly #batchers = new Map<string, Batcher<CopyItem, Receipt | true>>()
   readonly #tombstones = new Map<string, Batcher<{ member: Member; entry: TombstoneEntry }, boolean>>()
   readonly #agents = {
     http: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
@@ -86,40 +105,60 @@ export class NodeClient {
   }
 
   /**
-   * Hands a copy to a member.
+   * Has a member keep a block that an account puts.
    *
-   * @returns its receipt, verified: the copy is durable there.
+   * @returns its receipt: the copy is durable there. The member has signed the answer in which it came, and that is
+   *   checked; the receipt's own signature is for whoever relies on it to check.
    * @throws {StorageError} the refusal's own code where another node would refuse too, else `ERR_NODE_REFUSED`.
    */
   async place(member: Member, request: ReplicaRequest): Promise<Receipt> {
-    const name = toHex(member.account)
+    const receipt = await this.#hand({ member, request, isPut: true })
+    if (receipt === true) throw this.#refused(member, 0, 'no receipt')
+    return matchReceipt(receipt, {
+      digest: request.id.digest,
+      size: request.bytes.length,
+      store: member.account,
+    })
+  }
+
+  /** Hands a member a copy that it lacks. When it resolves the copy is durable there. Throws as {@link place}. */
+  async copy(member: Member, request: ReplicaRequest): Promise<void> {
+    await this.#hand({ member, request, isPut: false })
+  }
+
+  #hand(item: CopyItem): Promise<Receipt | true> {
+    const name = `${item.isPut ? 'put' : 'copy'} ${toHex(item.member.account)}`
     let batcher = this.#batchers.get(name)
     if (!batcher) {
-      batcher = new Batcher((items) => this.#placeAll(items), batchLimits)
+      batcher = new Batcher((items) => this.#placeAll(items), item.isPut ? putLimits : copyLimits)
       this.#batchers.set(name, batcher)
     }
-    const receipt = await batcher.add({ member, request }, request.bytes.length)
-    const expected = { members: this.#options.members, digest: request.id.digest, size: request.bytes.length }
-    return await verifyReceipt(receipt, expected)
+    return batcher.add(item, item.request.bytes.length)
   }
 
   /** One request with the copies for one member, whose address may have changed since the first was asked for. */
-  async #placeAll(items: { member: Member; request: ReplicaRequest }[]): Promise<(Receipt | Error)[]> {
+  async #placeAll(items: CopyItem[]): Promise<(Receipt | true | Error)[]> {
     const member = items.at(-1)?.member as Member
-    const body = items.map(({ request: { id, bytes, references, handoff, enforceQuota, header } }) => [
+    const copies = items.map(({ isPut, request: { id, bytes, references, handoff, header } }) => [
       id.digest,
       id.codec,
       references.map(({ account, at, pin }) => [account, at, pin]),
       handoff,
-      enforceQuota ? 1 : 0,
+      isPut ? 1 : 0,
       bytes,
       header ? [header.owner, header.writer, header.stream, header.sequence] : [],
     ])
-    const answer = decodeCbor(await this.#send(member, '/v1/replicas', encodeCbor(body)))
+    const request = encodeCbor(copies)
+    const { body, signature: text } = await this.#ask(member, '/v1/replicas', request)
+    const { ledgerId } = this.#options.members
+    const signature = Buffer.from(text, 'base64url')
+    await verifyAnswer({ ledgerId, request, answer: body, signature }, member.storeKey)
+    const answer = decodeCbor(body)
     if (!Array.isArray(answer) || answer.length !== items.length) throw this.#refused(member, 0, 'malformed answer')
-    return answer.map((one) =>
-      typeof one === 'string' ? this.#refusal(member, one.toUpperCase(), one) : parseReceipt(one),
-    )
+    return answer.map((one) => {
+      if (one === 1) return true
+      return typeof one === 'string' ? this.#refusal(member, one.toUpperCase(), one) : parseReceipt(one)
+    })
   }
 
   /** Which of the blocks a member has: 0 absent, 1 present, 2 erased. */
@@ -219,6 +258,10 @@ export class NodeClient {
   }
 
   async #send(member: Member, path: string, body: Uint8Array = new Uint8Array(0)): Promise<Buffer> {
+    return (await this.#ask(member, path, body)).body
+  }
+
+  async #ask(member: Member, path: string, body: Uint8Array): Promise<Answer> {
     if (member.url === '') throw this.#refused(member, 0, 'address unknown')
     let answer: Answer
     try {
@@ -226,7 +269,7 @@ export class NodeClient {
     } catch (cause) {
       throw this.#refused(member, 0, 'unreachable', cause)
     }
-    if (answer.status === 200) return answer.body
+    if (answer.status === 200) return answer
     let reason = ''
     let message = ''
     try {

@@ -11,10 +11,11 @@ import {
   statementMessage,
 } from '@healthblock/chain/statement'
 import { parseVerifyingKey, type SigningKey, verifySignatureAsync } from '@healthblock/crypto/signature'
-import { equalBytes, fromBase64Url } from '@healthblock/encoding/bytes'
+import { concatBytes, encodeUtf8, equalBytes, fromBase64Url } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import type { Members } from '../access/members.ts'
 import { StorageError } from '../errors.ts'
+import { hashBlock } from '../store/block-id.ts'
 
 /** The header of an answer that carries receipts. */
 export const receiptsHeader = 'healthblock-receipts'
@@ -48,6 +49,33 @@ export function signReceipt(key: SigningKey, ledgerId: Uint8Array, receipt: Omit
   return { ...receipt, signature }
 }
 
+/** The header of an answer about copies that its store has signed. */
+export const answerSignatureHeader = 'healthblock-signature'
+
+/** What a store signs of an answer: that these bytes are its word on that request. */
+export function answerMessage(exchange: { ledgerId: Uint8Array; request: Uint8Array; answer: Uint8Array }): Uint8Array {
+  const { ledgerId, request, answer } = exchange
+  return concatBytes(encodeUtf8('healthblock/1 storage-answer\0'), ledgerId, hashBlock(request), hashBlock(answer))
+}
+
+/**
+ * Checks that a member signed an answer.
+ *
+ * @throws {StorageError} `ERR_RECEIPT_INVALID`.
+ */
+export async function verifyAnswer(
+  exchange: { ledgerId: Uint8Array; request: Uint8Array; answer: Uint8Array; signature: Uint8Array },
+  storeKey: Uint8Array,
+): Promise<void> {
+  try {
+    const { signature } = exchange
+    // In the thread pool: the copies wait for it, but other requests do not.
+    await verifySignatureAsync({ signature, message: answerMessage(exchange), key: parseVerifyingKey(storeKey) })
+  } catch (cause) {
+    throw invalid('signature of the answer', cause)
+  }
+}
+
 /** One receipt as CBOR. */
 export function receiptToCbor(receipt: Receipt): CborValue {
   return [{ ...statementOf(receipt) }, receipt.signature]
@@ -71,6 +99,21 @@ export function parseReceipt(value: CborValue | undefined): Receipt {
 }
 
 /**
+ * Checks that a receipt is a store's for a block; its signature is not checked.
+ *
+ * @throws {StorageError} `ERR_RECEIPT_INVALID`.
+ */
+export function matchReceipt(
+  receipt: Receipt,
+  expected: { digest: Uint8Array; size: number; store: Uint8Array },
+): Receipt {
+  const { digest, size, store } = expected
+  if (!equalBytes(receipt.digest, digest) || receipt.size !== size) throw invalid('another block')
+  if (!equalBytes(receipt.store, store)) throw invalid('of another store')
+  return receipt
+}
+
+/**
  * Checks a receipt: its store is a member and signed it, for this block.
  *
  * @returns the receipt.
@@ -81,9 +124,9 @@ export async function verifyReceipt(
   expected: { members: Members; digest: Uint8Array; size: number },
 ): Promise<Receipt> {
   const { members, digest, size } = expected
-  if (!equalBytes(receipt.digest, digest) || receipt.size !== size) throw invalid('another block')
   const member = members.find(receipt.store)
   if (!member) throw invalid('not a member')
+  matchReceipt(receipt, { digest, size, store: member.account })
   try {
     const key = parseVerifyingKey(member.storeKey)
     const statement = encodeStatement('storage', statementOf(receipt))

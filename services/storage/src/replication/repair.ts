@@ -144,7 +144,7 @@ export class Repair {
     try {
       const references = backend.references(digest)
       const owned = header ? { header } : {}
-      await client.place(member, { id, bytes, references, handoff: [], enforceQuota: false, ...owned })
+      await client.copy(member, { id, bytes, references, handoff: [], ...owned })
       return true
     } catch (error) {
       events.copyFailed(member.account, id, error)

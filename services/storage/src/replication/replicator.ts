@@ -14,9 +14,10 @@ import type { PayloadHeader, PayloadReader } from '../ownership.ts'
 import { type BlockId, codecRaw, encodeBlockId } from '../store/block-id.ts'
 import type { BlockStore, PinEntry } from '../store/block-store.ts'
 import { handoffKinds, type Reference } from '../store/operations.ts'
+import { directMs, type HandoffLane } from './handoff-lane.ts'
 import type { NodeClient, ReplicaRequest } from './node-client.ts'
 import { rankMembers } from './placement.ts'
-import { type Receipt, signReceipt } from './receipt.ts'
+import { answerMessage, type Receipt, signReceipt } from './receipt.ts'
 
 /** How long a store is waited for before the next one is asked too. */
 export const hedgeDelayMs = 250
@@ -33,6 +34,7 @@ export interface ReplicatorOptions {
   store: BlockStore
   members: Members
   client: NodeClient
+  lane: HandoffLane
   /** This store's account and key. */
   account: Uint8Array
   key: SigningKey
@@ -95,13 +97,9 @@ export class Replicator {
   async put(id: BlockId, bytes: Uint8Array, reference: Reference, header?: PayloadHeader): Promise<Receipt[]> {
     const ranking = this.#ranking(id.digest)
     const placed = ranking.slice(0, this.#options.replicas)
-    // Stores that are known to be away are asked last; what they miss is handed to them later.
-    const order = [
-      ...ranking.filter((member) => this.#isUp(member)),
-      ...ranking.filter((member) => !this.#isUp(member)),
-    ]
+    const order = this.#order(ranking, placed)
     const copiesNeeded = Math.min(this.#options.writeQuorum, placed.length)
-    const base = { id, bytes, references: [reference], enforceQuota: true, ...(header ? { header } : {}) }
+    const base = { id, bytes, references: [reference], ...(header ? { header } : {}) }
     let next = copiesNeeded
     const attempt = async (member: Member, handoff: Member[]): Promise<Receipt | undefined> => {
       try {
@@ -127,18 +125,55 @@ export class Replicator {
     throw new StorageError(`only ${receipts.length} of ${copiesNeeded} copies could be stored`, detail)
   }
 
+  /**
+   * Whom to ask for the first W copies: this store if it shall hold one, which spares a journey, then the others as they
+   * rank. Stores that are known to be away are asked last; what they miss is handed to them later.
+   */
+  #order(ranking: readonly Member[], placed: readonly Member[]): Member[] {
+    const first = placed.filter((member) => this.#isSelf(member))
+    const others = ranking.filter((member) => !first.includes(member))
+    return [
+      ...first,
+      ...others.filter((member) => this.#isUp(member)),
+      ...others.filter((member) => !this.#isUp(member)),
+    ]
+  }
+
   async #place(member: Member, request: ReplicaRequest): Promise<Receipt> {
-    if (this.#isSelf(member)) return await this.keep(request)
+    if (this.#isSelf(member)) return await this.keep({ ...request, enforceQuota: true })
     return await this.#options.client.place(member, request)
   }
 
   /** Stores a copy here and signs for it. Throws as {@link BlockStore.put}. */
-  async keep(request: ReplicaRequest): Promise<Receipt> {
+  async keep(request: ReplicaRequest & { enforceQuota: boolean }): Promise<Receipt> {
+    await this.keepUnsigned(request)
+    return this.#sign(request.id, request.bytes.length)
+  }
+
+  /** Stores a copy here that needs no receipt. Throws as {@link BlockStore.put}. */
+  async keepUnsigned(request: ReplicaRequest & { enforceQuota: boolean }): Promise<void> {
+    const { lane, backend, onHandoff } = this.#options
     const { id, bytes, references, handoff, enforceQuota } = request
     const header = this.#headerOf(request)
-    await this.#options.backend.put({ ...id, bytes, references, handoff, enforceQuota, ...header })
-    if (handoff.length > 0) this.#options.onHandoff()
-    return this.#sign(id, bytes.length)
+    const put = { ...id, bytes, references, handoff, enforceQuota, handoffDelayMs: directMs, ...header }
+    if (handoff.length === 0) {
+      await backend.put(put)
+      return
+    }
+    const flights = lane.begin(id.digest, handoff)
+    try {
+      await backend.put(put)
+    } catch (error) {
+      lane.cancel(flights)
+      throw error
+    }
+    lane.send(flights, request)
+    onHandoff()
+  }
+
+  /** Signs for an answer about copies, as a whole. */
+  signAnswer(request: Uint8Array, answer: Uint8Array): Uint8Array {
+    return this.#options.key.sign(answerMessage({ ledgerId: this.#options.members.ledgerId, request, answer }))
   }
 
   #headerOf({ id, bytes, header }: Pick<ReplicaRequest, 'id' | 'bytes' | 'header'>): PayloadHeader | undefined {

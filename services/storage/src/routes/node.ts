@@ -114,7 +114,7 @@ function addMaintenance(app: FastifyInstance, parts: NodeRouteParts): void {
     ...backend.totals(),
     peers: new Set(backend.connections().map(({ peer }) => peer)).size,
     replicas: parts.replicas,
-    handoffs: store.handoffState().count,
+    handoffs: store.handoffCount(),
     below: repair.last?.below ?? 0,
     repair: repair.last ?? null,
     scrub: scrubber.state ?? null,

@@ -6,7 +6,7 @@ import { StorageError } from '../errors.ts'
 import type { PayloadHeader } from '../ownership.ts'
 import type { Erasure } from '../replication/erasure.ts'
 import { parseDigests, parseTombstone, type ReplicaRequest, replicasBodyBytesMax } from '../replication/node-client.ts'
-import { receiptToCbor } from '../replication/receipt.ts'
+import { answerSignatureHeader, receiptToCbor } from '../replication/receipt.ts'
 import type { Replicator } from '../replication/replicator.ts'
 import { encodeBlockId, hashBlock, isCodec, parseBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
@@ -52,6 +52,9 @@ function isAccount(value: CborValue | undefined): value is Uint8Array {
   return value instanceof Uint8Array && value.length === 32
 }
 
+/** A copy as it came. */
+type Replica = ReplicaRequest & { enforceQuota: boolean }
+
 function parseReference(value: CborValue): Reference {
   const [account, at, pin] = Array.isArray(value) ? value : []
   if (!isAccount(account) || typeof at !== 'number' || typeof pin !== 'number' || !pinModes.has(pin)) {
@@ -60,7 +63,7 @@ function parseReference(value: CborValue): Reference {
   return { account: account.slice(), at, pin }
 }
 
-function parseReplica(value: CborValue): ReplicaRequest {
+function parseReplica(value: CborValue): Replica {
   const [digest, codec, refs, handoff, quota, bytes, owned] = Array.isArray(value) ? value : []
   if (!isAccount(digest) || !isCodec(codec) || !(bytes instanceof Uint8Array)) {
     throw invalid('body', 'not [digest, codec, refs, handoff, quota, bytes, header]')
@@ -96,14 +99,31 @@ function parseOwner(value: CborValue | undefined): PayloadHeader | undefined {
 type CidParams = { Params: { cid: string } }
 const params = { type: 'object', properties: { cid: { type: 'string', maxLength: 128 } }, required: ['cid'] } as const
 
-/** The receipt of one copy, or the code of its refusal, so that one refused copy leaves the others alone. */
-async function keepOrRefuse(replicator: Replicator, replica: ReplicaRequest): Promise<CborValue> {
+/**
+ * The receipt of one copy that an account puts, 1 for another one, or the code of its refusal, so that one refused copy
+ * leaves the others alone.
+ */
+async function keepOrRefuse(replicator: Replicator, replica: Replica): Promise<CborValue> {
   try {
-    return receiptToCbor(await replicator.keep(replica))
+    if (replica.enforceQuota) return receiptToCbor(await replicator.keep(replica))
+    await replicator.keepUnsigned(replica)
+    return 1
   } catch (error) {
     if (error instanceof StorageError) return error.detail.code.toLowerCase()
     throw error
   }
+}
+
+function addCopies(scope: FastifyInstance, replicator: Replicator): void {
+  scope.post('/v1/replicas', { bodyLimit: replicasBodyBytesMax }, async (request, reply) => {
+    const bytes = bodyOf(request)
+    const body = decode('body', bytes)
+    if (!Array.isArray(body)) throw invalid('body', 'no array')
+    const replicas = body.map(parseReplica)
+    const answer = encodeCbor(await Promise.all(replicas.map((replica) => keepOrRefuse(replicator, replica))))
+    const signature = Buffer.from(replicator.signAnswer(bytes, answer)).toString('base64url')
+    return reply.type('application/cbor').header(answerSignatureHeader, signature).send(Buffer.from(answer.buffer))
+  })
 }
 
 /** Adds the routes under `/v1/replicas`. */
@@ -114,12 +134,7 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
       if (request.principal.role === 'store') return
       throw new StorageError('only member stores may do this', { code: 'ERR_ROLE_FORBIDDEN', needed: 'store' })
     })
-    scope.post('/v1/replicas', { bodyLimit: replicasBodyBytesMax }, async (request, reply) => {
-      const body = decode('body', bodyOf(request))
-      if (!Array.isArray(body)) throw invalid('body', 'no array')
-      const replicas = body.map(parseReplica)
-      return sendCbor(reply, await Promise.all(replicas.map((replica) => keepOrRefuse(replicator, replica))))
-    })
+    addCopies(scope, replicator)
     const small = { bodyLimit: smallBodyBytesMax }
     scope.post('/v1/replicas/check', small, async (request, reply) => {
       const digests = parseDigests(decode('body', bodyOf(request)))

@@ -60,6 +60,8 @@ export interface PutRequest {
   stream?: Uint8Array
   sequence?: number
   handoff?: Uint8Array[]
+  /** How long the queue leaves the hand-offs to whoever asks; 0 by default. */
+  handoffDelayMs?: number
   /** Recorded with the block if it was not here: it replaces a damaged copy. */
   incident?: IncidentEntry
   /** False where copies are placed or repaired between nodes. */
@@ -141,7 +143,7 @@ export class BlockStore {
    * @throws {StorageError} `ERR_BLOCK_ERASED`, `ERR_QUOTA_EXCEEDED`, `ERR_STORE_FULL`, `ERR_STORE_BUSY`, `ERR_STORE_FAILED`.
    */
   async put(request: PutRequest): Promise<boolean> {
-    const { enforceQuota, handoff, bytes, ...rest } = request
+    const { enforceQuota, handoff, handoffDelayMs, bytes, ...rest } = request
     const { bytesMax, accountBytesMax, isExternal = false, now } = this.#options
     const outcome = await this.#change({
       kind: 'put',
@@ -150,6 +152,7 @@ export class BlockStore {
       size: bytes.length,
       isExternal,
       handoff: handoff ?? [],
+      handoffDelayMs: handoffDelayMs ?? 0,
       bytesMax,
       now: now(),
       ...(enforceQuota ? { accountBytesMax } : {}),
@@ -414,15 +417,25 @@ export class BlockStore {
     return rows as unknown as HandoffEntry[]
   }
 
-  /** How many entries wait, and when the first is due (Unix ms). */
-  handoffState(): { count: number; nextAt: number | undefined } {
-    const row = this.#get('SELECT count(*) AS count, min(next_at) AS nextAt FROM handoff')
-    return { count: row?.count as number, nextAt: (row?.nextAt as number | null) ?? undefined }
+  /** How many entries wait. */
+  handoffCount(): number {
+    return this.#get('SELECT count(*) AS count FROM handoff')?.count as number
   }
 
   /** Takes finished entries off the queue. */
   async finishHandoffs(ids: number[]): Promise<void> {
     await this.#change({ kind: 'handoff-done', ids })
+  }
+
+  /** Takes the entries of copies off the queue, or makes them due at a time. */
+  async settleCopies(copies: { digest: Uint8Array; target: Uint8Array }[], dueAt?: number): Promise<void> {
+    const entries = copies.map(({ digest, target }) => ({ digest, target }))
+    await this.#change({ kind: 'copies-settled', copies: entries, ...(dueAt === undefined ? {} : { dueAt }) })
+  }
+
+  /** When the first entry is due, Unix ms. */
+  nextHandoffAt(): number | undefined {
+    return (this.#get('SELECT min(next_at) AS nextAt FROM handoff')?.nextAt as number | null) ?? undefined
   }
 
   /** Puts an entry back until `nextAt`. */

@@ -22,6 +22,7 @@ const put = fc
     isExternal: fc.boolean(),
     references: fc.array(fc.record({ account, at: time, pin: fc.nat(2) }), { maxLength: 3 }),
     handoff: fc.array(account, { maxLength: 2 }),
+    handoffDelayMs: fc.nat(),
     bytesMax: time,
     now: time,
     header: fc.option(header),
@@ -62,7 +63,7 @@ test('what was asked for keeps its bytes: a copy goes over', () => {
   const operation: Operation = {
     kind: 'put',
     ...{ digest: new Uint8Array(32), codec: 0x55, bytes, size: bytes.length, isExternal: false },
-    ...{ references: [], handoff: [], bytesMax: 1, now: 1 },
+    ...{ references: [], handoff: [], handoffDelayMs: 0, bytesMax: 1, now: 1 },
   }
   const { message, moved } = encodeGroup([operation])
   structuredClone(message, { transfer: moved })

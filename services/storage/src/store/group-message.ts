@@ -17,8 +17,8 @@ export interface GroupMessage {
 
 const places = { other: 0, put: 1, largePut: 2 } as const
 const flags = { external: 1, header: 2, quota: 4 } as const
-/** Place, flags, codec, size, three numbers, digest, two counts. */
-const fixedBytes = 1 + 1 + 4 + 4 + 3 * 8 + 32 + 4 + 4
+/** Place, flags, codec, size, four numbers, digest, two counts. */
+const fixedBytes = 1 + 1 + 4 + 4 + 4 * 8 + 32 + 4 + 4
 const headerBytes = 32 + 32 + 8 + 8
 const referenceBytes = 32 + 9
 /** From here on a block travels in a buffer of its own. */
@@ -81,6 +81,7 @@ function packPut(packer: Packer, put: PutOperation, isLarge: boolean): void {
   packer.f64(put.now)
   packer.f64(put.bytesMax)
   packer.f64(put.accountBytesMax ?? 0)
+  packer.f64(put.handoffDelayMs)
   packer.put(put.digest)
   if (hasHeader) {
     packer.put(put.owner as Uint8Array)
@@ -164,6 +165,7 @@ function unpackPut(unpacker: Unpacker, large: Uint8Array | undefined): PutOperat
   const flag = unpacker.u8()
   const [codec, size] = [unpacker.u32(), unpacker.u32()]
   const [now, bytesMax, accountBytesMax] = [unpacker.f64(), unpacker.f64(), unpacker.f64()]
+  const handoffDelayMs = unpacker.f64()
   const digest = unpacker.take(32)
   const header =
     (flag & flags.header) === 0
@@ -181,20 +183,8 @@ function unpackPut(unpacker: Unpacker, large: Uint8Array | undefined): PutOperat
   const bytes = large ?? unpacker.take(unpacker.u32())
   const isExternal = (flag & flags.external) !== 0
   const quota = (flag & flags.quota) === 0 ? {} : { accountBytesMax }
-  return {
-    kind: 'put',
-    digest,
-    codec,
-    bytes,
-    size,
-    isExternal,
-    references,
-    ...header,
-    handoff,
-    bytesMax,
-    now,
-    ...quota,
-  }
+  const fields = { digest, codec, bytes, size, isExternal, references, handoff, handoffDelayMs, bytesMax, now }
+  return { kind: 'put', ...fields, ...header, ...quota }
 }
 
 /** The operations of a group, in their order. Their byte strings lie in the message. */

@@ -47,8 +47,9 @@ export interface PutOperation {
   writer?: Uint8Array
   stream?: Uint8Array
   sequence?: number
-  /** Store accounts to which the block is still to be handed. */
+  /** Store accounts to which the block is still to be handed, and how long the queue waits before it does. */
   handoff: Uint8Array[]
+  handoffDelayMs: number
   /** Recorded with the block if it was not here: it replaces a damaged copy. */
   incident?: IncidentEntry
   /** Bytes that one account may reference here; undefined where copies are placed or repaired, which no quota stops. */
@@ -109,6 +110,7 @@ export type Operation =
   | { kind: 'incident'; incident: IncidentEntry }
   | ({ kind: 'handoff' } & HandoffRequest)
   | { kind: 'handoff-done'; ids: number[] }
+  | { kind: 'copies-settled'; copies: { digest: Uint8Array; target: Uint8Array }[]; dueAt?: number }
   | { kind: 'handoff-retry'; id: number; nextAt: number }
   | { kind: 'handoff-wake'; target: Uint8Array; now: number }
 
@@ -214,6 +216,9 @@ export class Applier {
       case 'handoff-done':
         for (const id of operation.ids) this.#run('DELETE FROM handoff WHERE id = ?', id)
         return changed
+      case 'copies-settled':
+        for (const copy of operation.copies) this.#settleCopy(copy, operation.dueAt)
+        return changed
       case 'handoff-wake':
         this.#run('UPDATE handoff SET next_at = ? WHERE target = ?', operation.now, operation.target)
         return changed
@@ -245,8 +250,9 @@ export class Applier {
     }
     if (!present) this.#insert(operation)
     for (const target of operation.handoff) {
-      const { now } = operation
-      this.#handoff({ handoffKind: handoffKinds.place, digest, target, account: noAccount, at: now, now })
+      const { now, handoffDelayMs } = operation
+      const entry = { handoffKind: handoffKinds.place, digest, target, account: noAccount, at: now }
+      this.#handoff({ ...entry, now: now + handoffDelayMs })
     }
     return present ? unchanged : changed
   }
@@ -470,6 +476,14 @@ export class Applier {
       entry.now,
     )
     return changed
+  }
+
+  /** A copy is where it should be, or the queue shall see to it. */
+  #settleCopy(copy: { digest: Uint8Array; target: Uint8Array }, dueAt: number | undefined): void {
+    const entry = 'kind = ? AND digest = ? AND target = ? AND account = ?'
+    const key = [handoffKinds.place, copy.digest, copy.target, noAccount] as const
+    if (dueAt === undefined) this.#run(`DELETE FROM handoff WHERE ${entry}`, ...key)
+    else this.#run(`UPDATE handoff SET next_at = ? WHERE ${entry}`, dueAt, ...key)
   }
 
   #prepare(sql: string): StatementSync {
