@@ -105,6 +105,7 @@ function environmentOf(
           : { ACCOUNTING_ACCOUNT: node.account, ACCOUNTING_ORGANISATION: node.organisation }),
         ACCOUNTING_GENESIS_FILE: clusterPaths.genesis(dir),
         ACCOUNTING_PEERS_FILE: clusterPaths.peersFile(dir),
+        ACCOUNTING_LEDGER_FILE: clusterPaths.ledgerFile(dir),
         ACCOUNTING_REGISTER: registerOf(dir, cluster),
         ACCOUNTING_QUEUE_PREFIX: `hb-${cluster.id.slice(0, 8)}`,
         ACCOUNTING_SECRETS_DIR: join(folder, 'secrets'),

@@ -80,6 +80,30 @@ export class PortalAccounts {
     )
   }
 
+  /** True if the person logs in with a code as well. */
+  hasSecondFactor(name: string): boolean {
+    return this.#accounts.some((account) => account.name === name && account.totp !== undefined)
+  }
+
+  /**
+   * Takes a code of the person's app, once, for what is not a login. `secret`: of an app that is not in use yet.
+   *
+   * @throws {RuntimeError} `ERR_CODE_WRONG`, `ERR_TOO_MANY_TRIES`.
+   */
+  takeCode(name: string, code: string, secret?: Uint8Array): void {
+    const key = `code ${name}`
+    this.#limit.begin(key)
+    const account = this.#accounts.find((candidate) => candidate.name === name)
+    const kept = account?.totp === undefined ? undefined : Buffer.from(account.totp, 'base64')
+    const used = secret ?? kept
+    const lastStep = secret === undefined ? account?.lastStep : undefined
+    const step = used === undefined ? undefined : checkTotp({ secret: used, code, nowMs: this.#nowMs(), lastStep })
+    if (step === undefined) throw new RuntimeError('the code is wrong, or was used', { code: 'ERR_CODE_WRONG' })
+    this.#limit.succeed(key)
+    if (secret !== undefined) return
+    this.#write(this.#accounts.map((other) => (other.name === name ? { ...other, lastStep: step } : other)))
+  }
+
   /** Names and roles, and whether a second factor is on. */
   list(): { name: string; role: string; secondFactor: boolean }[] {
     return this.#accounts.map(({ name, role, totp }) => ({ name, role, secondFactor: totp !== undefined }))

@@ -5,14 +5,19 @@ import { PortalCookie } from '@healthblock/runtime/portal-access'
 import { PortalAccounts, portalSessionLimits } from '@healthblock/runtime/portal-accounts'
 import { servePortal } from '@healthblock/runtime/portal-files'
 import { addPortalAccountRoute, addPortalSessionRoutes } from '@healthblock/runtime/portal-routes'
+import { addSecondFactorRoutes } from '@healthblock/runtime/portal-second-factor'
 import type { Registry } from 'prom-client'
 import { statusOfCode } from './errors.ts'
 import { type AccountingNode, chainNames } from './node.ts'
 import { createAccess, portalRoles } from './routes/access.ts'
 import { addAdministrationRoutes } from './routes/administration.ts'
+import { addAuditRoutes } from './routes/audits.ts'
 import { addBlockRoutes } from './routes/blocks.ts'
+import { addExplorerRoutes } from './routes/explorer.ts'
 import { addLogRoutes } from './routes/log.ts'
+import { addOverviewRoutes } from './routes/overview.ts'
 import { createPeerGuard, registerPeerRoutes } from './routes/peer.ts'
+import { addPeopleRoutes } from './routes/people.ts'
 import { addStateRoutes } from './routes/state.ts'
 import { addTransactionRoutes } from './routes/transactions.ts'
 
@@ -72,12 +77,17 @@ export async function createApp(
   addPortalSessionRoutes(app.fastify, {
     ...{ cookie, sessions: accounts, nowMs: node.nowMs, idleMs: portalSessionLimits.idleMs },
   })
+  addSecondFactorRoutes(app.fastify, { accounts, cookie, issuer: 'HealthBlock', nowMs: node.nowMs })
   addPortalAccountRoute(app.fastify, { accounts, roles: Object.values(portalRoles), onRequest: access.administrator })
   addLogRoutes(app.fastify, node, access)
   addBlockRoutes(app.fastify, node, access, app.stopping)
   addTransactionRoutes(app.fastify, node, access, app.stopping)
   addStateRoutes(app.fastify, node, access)
   addAdministrationRoutes(app.fastify, node, access)
+  addPeopleRoutes(app.fastify, node, access)
+  addAuditRoutes(app.fastify, node, access)
+  addExplorerRoutes(app.fastify, node, access)
+  addOverviewRoutes(app.fastify, node, access, app.stopping)
   const { userchain, docchain } = node.chains
   const guard = createPeerGuard({
     ledgerId: node.genesis.ledgerId,

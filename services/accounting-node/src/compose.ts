@@ -35,6 +35,7 @@ import { SelfCheck } from './incidents/self-check.ts'
 import type { Logger } from './logger.ts'
 import { createCoreMetrics, createGatewayMetrics, observeChains } from './metrics.ts'
 import { type AccountingNode, type ChainParts, chainNames } from './node.ts'
+import { openOverview } from './overview/open-overview.ts'
 import { PeersFile } from './peers-file.ts'
 import { ChainReader } from './reading/chain-reader.ts'
 import { Closures } from './reading/closures.ts'
@@ -258,7 +259,10 @@ function isStateGood(cores: NodeCores, chain: ChainName): boolean {
 }
 
 /** Joins the parts into a node. */
-function joinNode(parts: Parts, opened: { incidents: IncidentLog; world: World; closures: Closures }): AccountingNode {
+function joinNode(
+  parts: Parts,
+  opened: { incidents: IncidentLog; world: World; closures: Closures; ownUrl: () => string | undefined },
+): AccountingNode {
   const { config, cores, account, logger, metrics } = parts
   const { settings, secrets, genesis } = config
   const gatewayMetrics = createGatewayMetrics(metrics)
@@ -290,6 +294,10 @@ function joinNode(parts: Parts, opened: { incidents: IncidentLog; world: World; 
       onFault: (error) => backgroundFailed(logger, 'evidence', error),
     }),
     directory: new Directory(join(settings.dir, 'directory.db')),
+    ...openOverview({
+      ...{ config, clock: parts.clock, peers: opened.world.peers, ownUrl: opened.ownUrl },
+      ownRank: () => cores.peer(account)[0]?.rank,
+    }),
     logger,
     nowMs: parts.clock.nowMs,
     clockSkewMs: () => opened.world.network.clockSkewMs(),
@@ -313,6 +321,8 @@ interface Opened {
   readonly healer: Healer
   readonly closures: Closures
   readonly metrics: Registry
+  /** Where the node listens, once it does. */
+  readonly address: { url?: string }
   /** Faults met while files were opened, on record already. */
   readonly early: ReturnType<typeof recordEarlyFaults>
 }
@@ -370,12 +380,13 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     path: join(settings.dir, 'userchain', 'closures.db'),
     fetchReceipt: receiptFetcher(world.peers),
   })
+  const address: { url?: string } = {}
   node = joinNode(
     { config, cores, healer, metrics, account, logger, clock: world.clock },
-    { incidents, world, closures },
+    { incidents, world, closures, ownUrl: () => address.url },
   )
   const early = recordEarlyFaults(healer, cores, faults)
-  return { node, world, stores, cores, incidents, healer, closures, metrics, early }
+  return { node, world, stores, cores, incidents, healer, closures, metrics, address, early }
 }
 
 /** Replays what must be replayed and takes part. */
@@ -388,6 +399,7 @@ async function joinLedger({ node, cores, healer, closures, early }: Opened): Pro
   for (const { reader } of [userchain, docchain]) await reader.start()
   for (const { gateway } of [userchain, docchain]) gateway.start()
   node.evidence.start()
+  node.events.attach(node)
 }
 
 function startSelfCheck({ node, world, stores, healer }: Opened, dir: string, hooks: NodeHooks): SelfCheck {
@@ -410,6 +422,8 @@ function startSelfCheck({ node, world, stores, healer }: Opened, dir: string, ho
 /** Stops what `joinLedger` started and closes what `openNode` opened, those first that use the others. */
 async function closeNode({ node, world, stores, cores, incidents, closures }: Opened): Promise<void> {
   const { userchain, docchain } = node.chains
+  await node.audits.stop()
+  node.events.close()
   await node.evidence.close()
   for (const { gateway } of [userchain, docchain]) await gateway.stop()
   for (const { reader } of [userchain, docchain]) reader.stop()
@@ -439,6 +453,8 @@ export async function startNode(config: AccountingConfig, hooks: NodeHooks): Pro
   const { node } = opened
   const app = await createApp(node, { metrics: opened.metrics, dir: settings.dir, webDir: settings.webDir })
   const address = await app.listen({ host: settings.host, port: settings.port, dir: settings.dir })
+  opened.address.url = address.url
+  node.audits.start()
   const check = startSelfCheck(opened, settings.dir, hooks)
   nodeStarted(hooks.logger, { url: address.url, name: config.name, ledger: toHex(genesis.ledgerId) })
   return {

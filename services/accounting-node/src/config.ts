@@ -10,6 +10,7 @@ import {
   type Environment,
   existingFile,
   integer,
+  ledgerFile,
   optional,
   path,
   readConfig,
@@ -57,6 +58,11 @@ const settings = {
   peersFile: path('ACCOUNTING_PEERS_FILE', {
     description: 'JSON list of {"rank", "url"} of all accounting nodes; read again whenever it changes',
   }),
+  ledgerFile: optional(
+    ledgerFile('ACCOUNTING_LEDGER_FILE', {
+      description: 'JSON file {genesis, accounting, storage}: where storage nodes are, for audits and the portal only',
+    }),
+  ),
   secretsDir: optional(
     path('ACCOUNTING_SECRETS_DIR', {
       description: 'folder of the secret files; by default secrets/ in ACCOUNTING_DIR',

@@ -14,6 +14,8 @@ export type AccountingErrorDetail =
   | { code: 'ERR_ENTRY_DAMAGED'; chain: string; height: number; index: number; file: string }
   | { code: 'ERR_NOT_SPONSORED'; field: string; reason: string }
   | { code: 'ERR_INCIDENT_ABSENT'; number: number }
+  | { code: 'ERR_AUDIT_RUNNING'; number: number }
+  | { code: 'ERR_AUDIT_ABSENT'; number: number }
   | { code: 'ERR_INCIDENTS_DAMAGED'; path: string; line: number }
   | { code: 'ERR_QUEUE_FULL'; retryAfterMs: number; jobs: number }
   | { code: 'ERR_QUEUE_AWAY'; retryAfterMs: number; reason: string }
@@ -60,6 +62,8 @@ export const statusOfCode: Readonly<Partial<Record<AccountingErrorCode, number>>
   ERR_ENTRY_DAMAGED: 503,
   ERR_NOT_SPONSORED: 422,
   ERR_INCIDENT_ABSENT: 404,
+  ERR_AUDIT_RUNNING: 409,
+  ERR_AUDIT_ABSENT: 404,
   ERR_QUEUE_FULL: 503,
   ERR_QUEUE_AWAY: 503,
 }

@@ -4,12 +4,15 @@ import type { RankedNode } from '@healthblock/chain/policy'
 import type { PolicyTrail } from '@healthblock/chain/policy-trail'
 import type { ChainName } from '@healthblock/chain/transaction'
 import type { SigningKey } from '@healthblock/crypto/signature'
+import type { AuditDesk } from './audits/audit-desk.ts'
 import type { ChainCore } from './core/chain-core.ts'
 import type { Directory } from './directory.ts'
 import type { Gateway } from './gateway/gateway.ts'
 import type { EvidenceKeeper } from './incidents/evidence-keeper.ts'
 import type { IncidentLog } from './incidents/incident-log.ts'
 import type { Logger } from './logger.ts'
+import type { NodesLook } from './overview/nodes-view.ts'
+import type { PortalEvents } from './overview/portal-events.ts'
 import type { ChainReader } from './reading/chain-reader.ts'
 import type { Receipts } from './reading/receipts.ts'
 import type { StateQuery } from './reading/state-query.ts'
@@ -47,6 +50,9 @@ export interface AccountingNode {
   readonly incidents: IncidentLog
   readonly evidence: EvidenceKeeper
   readonly directory: Directory
+  readonly audits: AuditDesk
+  readonly look: NodesLook
+  readonly events: PortalEvents
   readonly logger: Logger
   readonly nowMs: () => number
   /** How far this clock is from the peers', ms, by the dates of their answers. */

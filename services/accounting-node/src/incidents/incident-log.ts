@@ -69,6 +69,7 @@ export class IncidentLog {
   readonly #options: IncidentLogOptions
   readonly #descriptor: number
   readonly #incidents: Incident[] = []
+  readonly #listeners = new Set<(number: number) => void>()
 
   /** Opens the file, creating it if absent. @throws {AccountingError} `ERR_INCIDENTS_DAMAGED` for a line that is none. */
   constructor(options: IncidentLogOptions) {
@@ -128,6 +129,14 @@ export class IncidentLog {
     writeSync(this.#descriptor, encodeUtf8(`${toBase64(encodeCbor(record))}\n`))
     fsyncSync(this.#descriptor)
     this.#apply(record)
+    const number = record[0] === 1 ? this.#incidents.length - 1 : (record[1] as number)
+    for (const listener of this.#listeners) listener(number)
+  }
+
+  /** Tells the number of each incident that is found, healed or acknowledged; returns the function that ends it. */
+  onChange(listener: (number: number) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   #sign(fault: Fault, foundMs: number, healed: 0 | 1): SignedStatement {

@@ -23,7 +23,10 @@ const files = [
   'incidents.log',
   ...['userchain', 'docchain'].flatMap((chain) => [`${chain}/staged/blocks`, `${chain}/promise`]),
 ]
-const databases = ['userchain/outbox.db', 'docchain/outbox.db', 'userchain/closures.db', 'directory.db', 'evidence.db']
+const databases = [
+  ...['userchain/outbox.db', 'docchain/outbox.db', 'userchain/closures.db'],
+  ...['directory.db', 'evidence.db', 'audits.db'],
+]
 /** Written last: a folder without it is no whole backup. */
 const manifest = 'backup.json'
 
@@ -95,14 +98,20 @@ export async function backUpNode(options: {
 
 /** Moves what a folder holds of a ledger into a folder beside it, so that nothing is lost by a restoration. */
 function setAside(dir: string, nowMs: number): string | undefined {
-  const names = ['genesis.cbor', 'userchain', 'docchain', 'incidents.log', 'directory.db', 'evidence.db'].filter(
-    (name) => existsSync(join(dir, name)),
-  )
+  const names = [
+    'genesis.cbor',
+    'userchain',
+    'docchain',
+    'incidents.log',
+    'directory.db',
+    'evidence.db',
+    'audits.db',
+  ].filter((name) => existsSync(join(dir, name)))
   if (names.length === 0) return undefined
   const aside = join(dir, `before-restore-${nowMs}`)
   ensureFolder(aside)
   for (const name of names) renameSync(join(dir, name), join(aside, name))
-  for (const name of ['directory.db', 'evidence.db'].flatMap((file) => [`${file}-wal`, `${file}-shm`])) {
+  for (const name of ['directory.db', 'evidence.db', 'audits.db'].flatMap((file) => [`${file}-wal`, `${file}-shm`])) {
     if (existsSync(join(dir, name))) renameSync(join(dir, name), join(aside, name))
   }
   syncFolder(dir)

@@ -30,7 +30,7 @@ export interface NodeReport {
 }
 
 /** SQLite files that hold what no log gives back, or that cost a peer's help to make anew. */
-const databases = ['userchain/outbox.db', 'docchain/outbox.db', 'userchain/closures.db', 'directory.db']
+const databases = ['userchain/outbox.db', 'docchain/outbox.db', 'userchain/closures.db', 'directory.db', 'audits.db']
 
 function checkDatabases(dir: string, findings: FindingList): void {
   for (const file of databases) {

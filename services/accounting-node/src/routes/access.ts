@@ -23,6 +23,12 @@ export interface Access {
   readonly administrator: Hook
   /** Either. */
   readonly memberOrAdministrator: Hook
+  /** Somebody who is logged in, or the administrator's secret; a member's token is 403. */
+  readonly person: Hook
+  /** The open session of a request, if it comes from a browser. */
+  readonly sessionOf: (request: FastifyRequest) => OpenPortalSession | undefined
+  /** Who asks, for the record: a name, or that it was the secret. */
+  readonly nameOf: (request: FastifyRequest) => string
 }
 
 function isSecret(given: string, expected: string): boolean {
@@ -67,16 +73,23 @@ export function createAccess(node: AccountingNode, portal: { cookie: PortalCooki
     const account = toHex(guard.callerOf(request).account)
     ledgerRead(node.logger, { account, route: request.routeOptions.url ?? '', chain: chain ?? '' })
   }
+  const secretOnly: Hook = async (request) => {
+    if (isAdministrator(request)) return
+    // A good token of the wrong kind is told apart from a bad one.
+    await guard.hook(request)
+    throw forbidden("the administrator's secret")
+  }
   return {
     member,
+    sessionOf,
+    nameOf: (request) => sessionOf(request)?.name ?? "the administrator's secret",
     administrator: async (request) => {
       const session = sessionOf(request)
-      if (session?.role === portalRoles.administrator) return
-      if (session !== undefined) throw forbidden('an administrator')
-      if (isAdministrator(request)) return
-      // A good token of the wrong kind is told apart from a bad one.
-      await guard.hook(request)
-      throw forbidden("the administrator's secret")
+      if (session === undefined) return secretOnly(request)
+      if (session.role !== portalRoles.administrator) throw forbidden('an administrator')
+    },
+    person: async (request) => {
+      if (sessionOf(request) === undefined) await secretOnly(request)
     },
     memberOrAdministrator: async (request) => {
       if (sessionOf(request) !== undefined || !isAdministrator(request)) await member(request)
