@@ -30,6 +30,7 @@ export async function disclose(
     ...(typeof streams === 'string' ? { streams: streams.split(',') } : {}),
     ...(from === undefined ? {} : { from }),
     ...(until === undefined ? {} : { until }),
+    ...(typeof options.code === 'string' ? { code: options.code } : {}),
   }
   const { access, path } = session
   const disclosed = await callNode<DisclosedWindow>(access, 'POST', `${path}/disclosures`, body)

@@ -29,7 +29,8 @@ const help = `Usage: ./healthblock patient ACTION …
   device NAME                           the credential of her device, its streams, and which are switched on
   switch NAME ecg|vitals on|off         the device of a stream is watched: empty records while it is silent, and an alarm
 
-Options: --dir DIR, --json, --passphrase-file FILE (default DIR/secrets/NAME.passphrase)
+Options: --dir DIR, --json, --code DIGITS (grant and disclose, where she has a second factor),
+         --passphrase-file FILE (default DIR/secrets/NAME.passphrase)
 DOCTOR is a name of this cluster or an account id.
 `
 
@@ -142,6 +143,7 @@ async function grant(context: Context, positionals: string[]): Promise<ExitCode>
     streams: (options.streams as string | undefined)?.split(',').map((kind) => kind.trim()),
     from: parseTime(options.from as string | undefined, 'from'),
     until: parseTime(options.until as string | undefined, 'until'),
+    code: options.code,
   })
   const receipt = await waitForReceipt(session, granted.transactionId, 60_000)
   if (receipt === undefined) {
@@ -335,6 +337,7 @@ export async function runPatient(args: string[], io: Io): Promise<ExitCode> {
     wait: { type: 'boolean' },
     range: { type: 'string' },
     type: { type: 'string' },
+    code: { type: 'string' },
     'passphrase-file': { type: 'string' },
   })
   const [action, ...rest] = positionals

@@ -23,13 +23,19 @@ import { Uploads } from './files/uploads.ts'
 import { createLedgerView } from './follower-view.ts'
 import { Household } from './household.ts'
 import type { LedgerView } from './ledger-view.ts'
+import { Contacts } from './people/contacts.ts'
 import { loadWrappingKey } from './people/hot-key.ts'
 import { People } from './people/people.ts'
 import { type Person, PersonStore } from './people/person.ts'
+import { Rehearsals } from './people/rehearsal.ts'
+import { SecondFactors } from './people/second-factor.ts'
 import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
+import { Measurements } from './reading/measurements.ts'
+import { Receipts } from './reading/receipts.ts'
 import { Access } from './routes/access.ts'
 import { registerConsentRoutes } from './routes/consent-routes.ts'
+import { registerContactRoutes } from './routes/contact-routes.ts'
 import { registerDisclosureRoutes } from './routes/disclosure-routes.ts'
 import { registerErasureRoutes } from './routes/erasure-routes.ts'
 import { registerEventRoutes } from './routes/events-routes.ts'
@@ -37,6 +43,9 @@ import { registerFileRoutes } from './routes/file-routes.ts'
 import { registerListRoutes } from './routes/list-routes.ts'
 import { registerPeopleRoutes, registerSessionRoutes } from './routes/people-routes.ts'
 import { registerPortalRoutes } from './routes/portal-routes.ts'
+import { registerProofRoutes } from './routes/proof-routes.ts'
+import { registerReadingRoutes } from './routes/reading-routes.ts'
+import { registerSecurityRoutes } from './routes/security-routes.ts'
 import { registerStreamRoutes } from './routes/stream-routes.ts'
 import { Alarms } from './sealing/alarms.ts'
 import { Delivery } from './sealing/delivery.ts'
@@ -64,6 +73,13 @@ export interface Services {
   readonly alarms: Alarms
   readonly jobs: RecordJobs
   readonly diagnoses: Diagnoses
+  readonly measurements: Measurements
+  readonly contacts: Contacts
+  readonly secondFactors: SecondFactors
+  readonly rehearsals: Rehearsals
+  readonly receipts: Receipts
+  /** The genesis file's bytes. */
+  readonly genesis: Uint8Array
   readonly events: UserNodeEvents
   readonly ledger: LedgerView
   readonly cookie: PortalCookie
@@ -257,6 +273,7 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
   const delivering = buildDelivery(base, onSettled, wake)
   const { delivery, outbox } = delivering
   const diagnoses = new Diagnoses({ database, people: store, storageOf, ledger, events, logger })
+  const viewing = buildViews(base, sessions)
   const refresh = async (): Promise<void> => {
     try {
       await follower.catchUp({ signal: AbortSignal.timeout(refreshTimeoutMs) })
@@ -264,7 +281,7 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
       logger.debug({ err: error }, 'the ledger is out of reach')
     }
   }
-  const parts = { ...base, ...consenting, ...delivering, diagnoses, refresh }
+  const parts = { ...base, ...consenting, ...delivering, ...viewing, diagnoses, refresh }
   const household = new Household(parts)
   return {
     ...parts,
@@ -278,6 +295,20 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
     },
     transaction: (person, id) => transactionState(database, postings, outbox, person, id),
     drain: (timeoutMs) => drain(delivery, household, timeoutMs),
+  }
+}
+
+/** What the portal shows beyond the lists, and how it is guarded. */
+function buildViews(base: Foundations, sessions: Sessions) {
+  const { config, database, ledger, follower, storageOf, logger, nowMs } = base
+  const { client } = follower
+  return {
+    measurements: new Measurements({ database, ledger, logger, storageOf }),
+    contacts: new Contacts({ database, ledger, client, urls: config.ledger.accounting, nowMs }),
+    secondFactors: new SecondFactors({ database, sessions, nowMs }),
+    rehearsals: new Rehearsals({ database, sessions, nowMs }),
+    receipts: new Receipts({ dir: config.dir, database, client }),
+    genesis: config.ledger.genesis,
   }
 }
 
@@ -373,6 +404,10 @@ export async function createUserNode(options: {
   registerDisclosureRoutes(app.fastify, built)
   registerErasureRoutes(app.fastify, built)
   registerFileRoutes(app.fastify, built)
+  registerProofRoutes(app.fastify, built)
+  registerContactRoutes(app.fastify, built)
+  registerSecurityRoutes(app.fastify, built)
+  registerReadingRoutes(app.fastify, built)
   registerEventRoutes(app.fastify, built)
   let work: Promise<unknown> = Promise.resolve()
   return {

@@ -8,7 +8,8 @@ import type { Person } from '../people/person.ts'
 import { grantEpochs } from './compose.ts'
 
 const rightsDefault = 1 | 2
-const rolesThatRead = [2, 5, 6, 7, 8]
+/** Roles that may be given access (packages/chain SPEC.md §6). */
+export const rolesThatRead: readonly number[] = [2, 5, 6, 7, 8]
 
 /** What a patient asks for. */
 export interface GrantRequest {

@@ -57,22 +57,7 @@ export class Sessions {
    * @throws {UserNodeError} `ERR_PASSPHRASE_WRONG`, `ERR_VAULT_MISSING`; {RuntimeError} `ERR_TOO_MANY_TRIES`, `ERR_FILE_FAILED`.
    */
   async open(person: Person, passphrase: string, source: string): Promise<Session> {
-    const key = `${person.id} ${source}`
-    const takeBack = this.#limit.begin(key)
-    // One at a time: each try takes 128 MiB of memory while it lasts.
-    const attempt = this.#turn.then(() => this.#openVault(person, passphrase))
-    this.#turn = attempt.catch(() => {})
-    let opened: OpenVault
-    try {
-      opened = await attempt
-    } catch (cause) {
-      if (!(cause instanceof CryptoError)) {
-        takeBack()
-        throw cause
-      }
-      throw new UserNodeError('the passphrase is wrong', { code: 'ERR_PASSPHRASE_WRONG' }, { cause })
-    }
-    this.#limit.succeed(key)
+    const opened = await this.#guess(person, passphrase, source)
     this.#evict()
     const now = this.#nowMs()
     const ended = new AbortController()
@@ -88,6 +73,36 @@ export class Sessions {
     this.#sessions.set(session.id, session)
     await this.absorbRoots(session)
     return session
+  }
+
+  /**
+   * Asks for the passphrase again before something that an open page alone must not do. Guesses count as those at the door.
+   *
+   * @throws as `open`.
+   */
+  async confirmPassphrase({ person }: Session, passphrase: string, source: string): Promise<void> {
+    const opened = await this.#guess(person, passphrase, source)
+    opened.close()
+  }
+
+  /** One counted guess. */
+  async #guess(person: Person, passphrase: string, source: string): Promise<OpenVault> {
+    const key = `${person.id} ${source}`
+    const takeBack = this.#limit.begin(key)
+    // One at a time: each try takes 128 MiB of memory while it lasts.
+    const attempt = this.#turn.then(() => this.#openVault(person, passphrase))
+    this.#turn = attempt.catch(() => {})
+    try {
+      const opened = await attempt
+      this.#limit.succeed(key)
+      return opened
+    } catch (cause) {
+      if (!(cause instanceof CryptoError)) {
+        takeBack()
+        throw cause
+      }
+      throw new UserNodeError('the passphrase is wrong', { code: 'ERR_PASSPHRASE_WRONG' }, { cause })
+    }
   }
 
   async #openVault(person: Person, passphrase: string): Promise<OpenVault> {

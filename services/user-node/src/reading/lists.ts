@@ -29,6 +29,12 @@ export interface GrantView {
   readonly openedAt: string
   readonly closedAt: string | null
   readonly state: 'open' | 'ended' | 'expired' | 'refused'
+  readonly rights: number
+  /** What for: a number of SPEC.md section 5. */
+  readonly purpose: number
+  /** The transactions that opened and closed it, hex. */
+  readonly openedBy: string
+  readonly closedBy: string | null
 }
 
 const iso = (ms: number): string => new Date(ms).toISOString()
@@ -65,7 +71,9 @@ export function listGrants(
   place: { epochLengthMs: number; nowMs: number },
 ): GrantView[] {
   const rows = database.all(
-    `SELECT grants.*, consent.state AS consentstate FROM grants LEFT JOIN consent ON consent.tx = grants.tx
+    `SELECT grants.*, consent.state AS consentstate, closing.tx AS closetx FROM grants LEFT JOIN consent ON consent.tx = grants.tx
+     LEFT JOIN (SELECT account, generation, max(tx) AS tx FROM consent WHERE closes > 0 AND state <> 'refused' GROUP BY account, generation)
+       AS closing ON closing.account = grants.account AND closing.generation = grants.closegen
      WHERE grants.account = ? ORDER BY opened LIMIT 100000`,
     person.account,
   )
@@ -80,6 +88,10 @@ export function listGrants(
       openedAt: iso(Number(row.opened)),
       closedAt: row.closed === null ? null : iso(Number(row.closed)),
       state: stateOf(row, place.nowMs),
+      rights: Number(row.rights),
+      purpose: Number(row.purpose),
+      openedBy: toHex(row.tx as Uint8Array),
+      closedBy: row.closetx === null ? null : toHex(row.closetx as Uint8Array),
     }
   })
 }

@@ -2,6 +2,7 @@ import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
 import { noEnd } from '../consent/compose.ts'
+import { checkRequest, type GrantRequest } from '../consent/request.ts'
 import { UserNodeError } from '../errors.ts'
 import { streamOfKind } from '../sealing/samples.ts'
 
@@ -18,6 +19,7 @@ const grantBody = {
     until: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
     rights: { type: 'integer', minimum: 1, maximum: 15 },
     purpose: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
+    code: { type: 'string', maxLength: 16 },
   },
 } as const
 
@@ -37,7 +39,7 @@ export function registerConsentRoutes(app: FastifyInstance, services: Services):
 }
 
 function registerGrantRoute(app: FastifyInstance, services: Services): void {
-  const { access, consent, sessions, nowMs } = services
+  const { access, consent, sessions, secondFactors, ledger, nowMs } = services
 
   app.post('/v1/people/:p/grants', { schema: { body: grantBody } }, async (request, reply) => {
     const session = access.requireSession(request)
@@ -51,19 +53,24 @@ function registerGrantRoute(app: FastifyInstance, services: Services): void {
       until?: number
       rights?: number
       purpose?: number
+      code?: string
     }
     await sessions.absorbRoots(session)
     await services.refresh()
     const kinds = body.streams === undefined ? undefined : [...new Set(body.streams)]
     const streams = kinds?.map((kind) => streamOfKind(person, kind)) ?? person.streams
-    const granted = await consent.grant(person, vault, {
+    const asked: GrantRequest = {
       to: fromHex(body.doctor),
       streams: streams.map(({ stream }) => stream),
       fromMs: body.from ?? nowMs(),
       untilMs: body.until ?? noEnd,
       rights: body.rights,
       purpose: body.purpose,
-    })
+    }
+    // A code is good once: it is not spent on what cannot be granted.
+    checkRequest(person, asked, { ledger, nowMs })
+    secondFactors.demand(session, body.code)
+    const granted = await consent.grant(person, vault, asked)
     await sessions.absorbRoots(session)
     services.wake()
     void reply.code(201)

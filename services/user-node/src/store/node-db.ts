@@ -89,6 +89,17 @@ CREATE TABLE leaf (
 CREATE INDEX leaf_waiting ON leaf (account, stream, sequence, number) WHERE block IS NOT NULL;
 `
 
+const portal = `
+CREATE TABLE contact (
+  owner BLOB NOT NULL, account BLOB NOT NULL, name TEXT NOT NULL, compared INTEGER, key BLOB, PRIMARY KEY (owner, account)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE factor (account BLOB PRIMARY KEY, step INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE rehearsal (account BLOB PRIMARY KEY, ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX batch_time ON batch (account, stream, until);
+CREATE INDEX alarm_time ON alarm (account, ms);
+CREATE INDEX diagnosis_time ON diagnosis (account, at);
+`
+
 /**
  * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
  *
@@ -103,7 +114,7 @@ export function openNodeDatabase(path: string): Database {
   return openDatabase({
     path,
     synchronous: 'full',
-    migrations: [schema, devices, erasures, files],
+    migrations: [schema, devices, erasures, files, portal],
     isLookedThrough: true,
   })
 }

@@ -1,0 +1,238 @@
+/** Everything that happened to a person's data, newest first, page by page: what comes meanwhile moves no page. */
+import { payloadKinds } from '@healthblock/crypto/payload'
+import { toHex } from '@healthblock/encoding/bytes'
+import type { Database, SqlRow, SqlValue } from '@healthblock/runtime/sqlite'
+import type { Person } from '../people/person.ts'
+
+/** Kinds of entries, in the order that they take within one millisecond. */
+export const timelineKinds = ['reading', 'granted', 'ended', 'keys', 'erased', 'finding', 'alarm'] as const
+/** A kind of entry. */
+export type TimelineKind = (typeof timelineKinds)[number]
+
+/** One thing that happened. */
+export interface TimelineEntry {
+  readonly id: string
+  readonly at: string
+  readonly kind: TimelineKind
+  /** Id of the transaction that proves it; null while there is none, and for alarms about devices. */
+  readonly transactionId: string | null
+  /** waiting: not on the ledger yet. */
+  readonly state: 'recorded' | 'waiting' | 'refused'
+  /** A doctor's account, where there is one. */
+  readonly doctor: string | null
+  /** Of a reading: its stream's kind, and `gap` or `empty` if there is none in it. Of an alarm: its code. */
+  readonly what: string | null
+  /** Of a reading: since when it was measured; it ends at `at`. */
+  readonly from: string | null
+}
+
+/** A page of it. */
+export interface TimelinePage {
+  readonly entries: readonly TimelineEntry[]
+  /** Goes on from here; null at the end. */
+  readonly next: string | null
+}
+
+/** The place of an entry in the one order. */
+interface Place {
+  readonly ms: number
+  readonly rank: number
+  readonly id: string
+}
+
+interface Placed extends Place {
+  readonly entry: TimelineEntry
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString()
+const stateWords: Readonly<Record<string, TimelineEntry['state']>> = { committed: 'recorded', refused: 'refused' }
+
+function isBefore(a: Place, b: Place): boolean {
+  if (a.ms !== b.ms) return a.ms < b.ms
+  return a.rank === b.rank ? a.id < b.id : a.rank < b.rank
+}
+
+/** Reads a cursor; undefined for anything else. */
+export function parseTimelineCursor(text: string): Place | undefined {
+  const [, ms, rank, id] = /^(\d{1,15})\.(\d)\.([0-9a-z-]{1,96})$/.exec(text) ?? []
+  return id === undefined ? undefined : { ms: Number(ms), rank: Number(rank), id }
+}
+
+function placed(
+  kind: TimelineKind,
+  ms: number,
+  id: string,
+  entry: Partial<TimelineEntry> & Pick<TimelineEntry, 'state'>,
+): Placed {
+  const common = { id: `${kind}-${id}`, at: iso(ms), kind, transactionId: null, doctor: null, what: null, from: null }
+  return { ms, rank: timelineKinds.indexOf(kind), id, entry: { ...common, ...entry } }
+}
+
+const hexOf = (value: unknown): string | null =>
+  value === null || value === undefined ? null : toHex(value as Uint8Array)
+
+/** Rows of one table, as entries. `ms` is what the order goes by; `limit` rows from `beforeMs` down. */
+type Reader = (database: Database, person: Person, beforeMs: number, limit: number) => Placed[]
+
+function query(database: Database, sql: string, ...values: SqlValue[]): SqlRow[] {
+  return database.all(sql, ...values)
+}
+
+function readingWhat(kind: number, streamKind: string): string {
+  if (kind === payloadKinds.gap) return 'gap'
+  return kind === payloadKinds.empty ? 'empty' : streamKind
+}
+
+const readings: Reader = (database, person, beforeMs, limit) =>
+  person.streams.flatMap(({ stream, kind }) =>
+    query(
+      database,
+      `SELECT sequence, start, until, kind, state, tx FROM batch
+       WHERE account = ? AND stream = ? AND until <= ? ORDER BY until DESC, sequence DESC LIMIT ?`,
+      ...[person.account, stream, beforeMs, limit],
+    ).map((row) =>
+      placed('reading', Number(row.until), `${toHex(stream)}-${String(row.sequence).padStart(12, '0')}`, {
+        ...{ what: readingWhat(Number(row.kind), kind), from: iso(Number(row.start)), transactionId: hexOf(row.tx) },
+        state: stateWords[row.state as string] ?? 'waiting',
+      }),
+    ),
+  )
+
+const granted: Reader = (database, person, beforeMs, limit) =>
+  query(
+    database,
+    `SELECT gid, doctor, opened, grants.tx AS tx, consent.state AS state FROM grants LEFT JOIN consent ON consent.tx = grants.tx
+     WHERE grants.account = ? AND opened <= ? ORDER BY opened DESC LIMIT ?`,
+    ...[person.account, beforeMs, limit],
+  ).map((row) =>
+    placed('granted', Number(row.opened), toHex(row.gid as Uint8Array), {
+      ...{ doctor: hexOf(row.doctor), transactionId: hexOf(row.tx) },
+      state: stateWords[String(row.state)] ?? 'waiting',
+    }),
+  )
+
+const ended: Reader = (database, person, beforeMs, limit) =>
+  query(
+    database,
+    `SELECT gid, doctor, closed, consent.tx AS tx, consent.state AS state FROM grants
+     LEFT JOIN consent ON consent.account = grants.account AND consent.generation = grants.closegen AND consent.closes > 0
+     WHERE grants.account = ? AND closed <= ? AND closegen IS NOT NULL GROUP BY gid ORDER BY closed DESC LIMIT ?`,
+    ...[person.account, beforeMs, limit],
+  ).map((row) =>
+    placed('ended', Number(row.closed), toHex(row.gid as Uint8Array), {
+      ...{ doctor: hexOf(row.doctor), transactionId: hexOf(row.tx) },
+      state: stateWords[String(row.state)] ?? 'waiting',
+    }),
+  )
+
+const keys: Reader = (database, person, beforeMs, limit) =>
+  query(
+    database,
+    `SELECT tx, changed, state FROM consent
+     WHERE account = ? AND changed <= ? AND opens = 0 AND closes = 0 ORDER BY changed DESC LIMIT ?`,
+    ...[person.account, beforeMs, limit],
+  ).map((row) =>
+    placed('keys', Number(row.changed), toHex(row.tx as Uint8Array), {
+      ...{ transactionId: hexOf(row.tx), state: stateWords[row.state as string] ?? 'waiting' },
+    }),
+  )
+
+const erased: Reader = (database, person, beforeMs, limit) =>
+  query(
+    database,
+    `SELECT tx, ms, state FROM posting WHERE account = ? AND what = 'erase' AND ms <= ? ORDER BY ms DESC LIMIT ?`,
+    ...[person.account, beforeMs, limit],
+  ).map((row) =>
+    placed('erased', Number(row.ms), toHex(row.tx as Uint8Array), {
+      ...{ transactionId: hexOf(row.tx), state: stateWords[row.state as string] ?? 'waiting' },
+    }),
+  )
+
+const findings: Reader = (database, person, beforeMs, limit) =>
+  query(
+    database,
+    'SELECT tx, doctor, at, severity FROM diagnosis WHERE account = ? AND at <= ? ORDER BY at DESC LIMIT ?',
+    ...[person.account, beforeMs, limit],
+  ).map((row) =>
+    placed('finding', Number(row.at), toHex(row.tx as Uint8Array), {
+      ...{ doctor: hexOf(row.doctor), transactionId: hexOf(row.tx), state: 'recorded' as const },
+      what: row.severity as string | null,
+    }),
+  )
+
+const alarms: Reader = (database, person, beforeMs, limit) =>
+  query(
+    database,
+    'SELECT id, ms, code, about FROM alarm WHERE account = ? AND ms <= ? ORDER BY ms DESC LIMIT ?',
+    ...[person.account, beforeMs, limit],
+  ).map((row) => {
+    const about = row.about as Uint8Array | null
+    return placed('alarm', Number(row.ms), String(row.id).padStart(12, '0'), {
+      ...{
+        what: row.code as string,
+        transactionId: about?.length === 32 ? toHex(about) : null,
+        state: 'recorded' as const,
+      },
+    })
+  })
+
+const readers: Readonly<Record<TimelineKind, Reader>> = {
+  ...{ reading: readings, granted, ended, keys, erased, finding: findings, alarm: alarms },
+}
+
+/**
+ * A page of the timeline.
+ *
+ * @param page - `after`: the last entry that was seen; `limit` entries, those of `kinds`.
+ */
+export function readTimeline(
+  database: Database,
+  person: Person,
+  page: { after: Place | undefined; limit: number; kinds: readonly TimelineKind[] },
+): TimelinePage {
+  const { after, limit, kinds } = page
+  const beforeMs = after?.ms ?? Number.MAX_SAFE_INTEGER
+  // Of one millisecond there may be more than a page, of one table: what lies on this side of the cursor is read with it.
+  const spare = after === undefined ? 0 : sameMoment(database, person, after)
+  const found = kinds
+    .flatMap((kind) => readers[kind](database, person, beforeMs, limit + 1 + spare))
+    .filter((entry) => after === undefined || isBefore(entry, after))
+    .sort((a, b) => (isBefore(a, b) ? 1 : -1))
+  const shown = found.slice(0, limit)
+  const last = shown.at(-1)
+  const isMore = found.length > limit && last !== undefined
+  return {
+    entries: shown.map(({ entry }) => entry),
+    next: isMore ? `${last.ms}.${last.rank}.${last.id}` : null,
+  }
+}
+
+/** Entries of the cursor's own millisecond, in the table that has most of them. */
+function sameMoment(database: Database, person: Person, { ms }: Place): number {
+  const count = (sql: string): number => Number(database.get(sql, person.account, ms)?.n ?? 0)
+  const batches = person.streams.map(({ stream }) =>
+    Number(
+      database.get(
+        'SELECT count(*) AS n FROM batch WHERE account = ? AND stream = ? AND until = ?',
+        ...[person.account, stream, ms],
+      )?.n ?? 0,
+    ),
+  )
+  return Math.max(
+    ...batches,
+    count('SELECT count(*) AS n FROM grants WHERE account = ? AND opened = ?'),
+    count('SELECT count(*) AS n FROM grants WHERE account = ? AND closed = ?'),
+    count('SELECT count(*) AS n FROM alarm WHERE account = ? AND ms = ?'),
+    count('SELECT count(*) AS n FROM diagnosis WHERE account = ? AND at = ?'),
+    count("SELECT count(*) AS n FROM posting WHERE account = ? AND what = 'erase' AND ms = ?"),
+    count('SELECT count(*) AS n FROM consent WHERE account = ? AND changed = ?'),
+  )
+}
+
+/** The kinds of a comma-separated list; undefined if one is unknown. */
+export function parseTimelineKinds(text: string | undefined): readonly TimelineKind[] | undefined {
+  if (text === undefined || text === '') return timelineKinds
+  const kinds = [...new Set(text.split(','))]
+  const known = kinds.filter((kind): kind is TimelineKind => (timelineKinds as readonly string[]).includes(kind))
+  return known.length === kinds.length ? known : undefined
+}

@@ -1,0 +1,300 @@
+/** The routes behind the patient's portal, by their wire: what they answer to her, and that nobody else gets anything. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { receiptFacts } from '@healthblock/verify/receipt-facts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { clusterPaths } from '../../cli/src/cluster/layout.ts'
+import { totpOf } from '../../packages/runtime/src/totp.ts'
+import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { writeRecord } from '../support/record.ts'
+
+interface Answer {
+  readonly status: number
+  readonly body: Record<string, unknown> & { code?: string }
+  readonly bytes: Uint8Array
+}
+
+interface Entry {
+  readonly id: string
+  readonly kind: string
+  readonly at: string
+  readonly transactionId: string | null
+}
+
+function secretOfUri(uri: string): Uint8Array {
+  const text = new URL(uri).searchParams.get('secret') as string
+  const bits = [...text].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('')
+  return Uint8Array.from(bits.match(/.{8}/g) as string[], (byte) => Number.parseInt(byte, 2))
+}
+
+describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: 120_000 }, () => {
+  let cluster: TestCluster
+  let doctor: string
+
+  beforeAll(async () => {
+    cluster = await TestCluster.start({ doctors: 1, patients: ['ann', 'bob'], periodMs: 1_000 })
+    doctor = cluster.file.doctors[0]?.account as string
+    const record = await writeRecord(cluster.root, { seconds: 12 })
+    await cluster.ok(...['patient', 'stream', 'ann', '--record', record, '--speed', 'max', '--wait'])
+  }, 120_000)
+
+  afterAll(() => cluster.remove())
+
+  async function ask(
+    path: string,
+    options: { bearer?: string; method?: string; body?: unknown } = {},
+  ): Promise<Answer> {
+    const { bearer, method = options.body === undefined ? 'GET' : 'POST', body } = options
+    const response = await fetch(`${cluster.url('user')}${path}`, {
+      method,
+      headers: {
+        ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+    const bytes = new Uint8Array(await response.arrayBuffer())
+    const isJson = response.headers.get('content-type')?.includes('json') === true && bytes.length > 0
+    return { status: response.status, body: isJson ? JSON.parse(new TextDecoder().decode(bytes)) : {}, bytes }
+  }
+
+  const apiSecret = (): string => readFileSync(join(cluster.node('user'), 'secrets', 'api.secret'), 'utf8').trim()
+  const passphraseOf = (name: string): string => readFileSync(clusterPaths.passphrase(cluster.dir, name), 'utf8').trim()
+
+  async function sessionOf(person: string): Promise<string> {
+    const body = { person, passphrase: passphraseOf(person) }
+    return (await ask('/v1/sessions', { bearer: apiSecret(), body })).body.session as string
+  }
+
+  const id = 'ab'.repeat(32)
+  const routes: readonly { method: string; path: string; body?: unknown }[] = [
+    { method: 'GET', path: '/v1/genesis' },
+    { method: 'GET', path: `/v1/people/ann/receipts/${id}` },
+    { method: 'GET', path: '/v1/people/ann/directory' },
+    { method: 'GET', path: '/v1/people/ann/contacts' },
+    { method: 'PUT', path: `/v1/people/ann/contacts/${id}`, body: { name: 'x' } },
+    { method: 'GET', path: '/v1/people/ann/streams' },
+    { method: 'GET', path: '/v1/people/ann/streams/ecg/samples?from=0&until=1' },
+    { method: 'GET', path: '/v1/people/ann/timeline' },
+    { method: 'GET', path: '/v1/people/ann/security' },
+    { method: 'POST', path: '/v1/people/ann/second-factor', body: {} },
+    { method: 'POST', path: '/v1/people/ann/second-factor/confirm', body: { code: '123456' } },
+    { method: 'POST', path: '/v1/people/ann/second-factor/remove', body: {} },
+    { method: 'POST', path: '/v1/people/ann/recovery/phrase', body: { passphrase: 'x' } },
+    { method: 'POST', path: '/v1/people/ann/recovery/questions', body: {} },
+    { method: 'POST', path: '/v1/people/ann/recovery/rehearsal', body: { words: [] } },
+    { method: 'GET', path: '/v1/people/ann/grants' },
+    { method: 'GET', path: '/v1/people/ann/readings' },
+    { method: 'GET', path: '/v1/people/ann/diagnoses' },
+    { method: 'GET', path: '/v1/people/ann/exposure' },
+    { method: 'GET', path: '/v1/people/ann/alarms' },
+    { method: 'POST', path: '/v1/people/ann/alarms/1/acknowledge', body: {} },
+    { method: 'GET', path: '/v1/people/ann/device' },
+    { method: 'POST', path: '/v1/people/ann/switches/ecg', body: { on: true } },
+    { method: 'GET', path: '/v1/people/ann/files' },
+    { method: 'POST', path: '/v1/people/ann/grants', body: { doctor: id } },
+    { method: 'POST', path: '/v1/people/ann/revocations', body: { doctor: id } },
+    { method: 'GET', path: `/v1/people/ann/revocations/${id}` },
+    { method: 'POST', path: '/v1/people/ann/disclosures', body: {} },
+    { method: 'POST', path: '/v1/people/ann/erasures', body: { from: 0, until: 1 } },
+    { method: 'GET', path: '/v1/events' },
+  ]
+
+  test('a stranger, the API secret, another member of the household and an ended session get nothing', async () => {
+    const bob = await sessionOf('bob')
+    const ended = await sessionOf('ann')
+    expect((await ask('/v1/sessions', { bearer: ended, method: 'DELETE' })).status).toBe(204)
+    for (const { method, path, body } of routes) {
+      const request = { method, ...(body === undefined ? {} : { body }) }
+      const name = `${method} ${path}`
+      expect((await ask(path, request)).status, `${name}: a stranger`).toBe(401)
+      expect((await ask(path, { ...request, bearer: ended })).status, `${name}: an ended session`).toBe(401)
+      expect((await ask(path, { ...request, bearer: id })).status, `${name}: a made-up credential`).toBe(401)
+      // Revoking needs no vault: the household's administrator may, and is told that there is nothing to end.
+      const isForAdministrator = path.endsWith('/revocations')
+      expect((await ask(path, { ...request, bearer: apiSecret() })).status, `${name}: the API secret`).toBe(
+        isForAdministrator ? 409 : 401,
+      )
+      if (!path.includes('/people/')) continue
+      expect((await ask(path, { ...request, bearer: bob })).status, `${name}: another member`).toBe(403)
+    }
+  })
+
+  test('she reads her own measurements, opened, and others cannot name them', async () => {
+    const ann = await sessionOf('ann')
+    const streams = (await ask('/v1/people/ann/streams', { bearer: ann })).body as unknown as {
+      kind: string
+      firstAt: string | null
+      lastAt: string | null
+    }[]
+    const ecg = streams.find(({ kind }) => kind === 'ecg')
+    expect(streams.find(({ kind }) => kind === 'profile')).toEqual({ kind: 'profile', firstAt: null, lastAt: null })
+    const [from, until] = [Date.parse(ecg?.firstAt as string), Date.parse(ecg?.lastAt as string)]
+    expect(until - from).toBe(12_000)
+    const path = `/v1/people/ann/streams/ecg/samples?from=${from}&until=${until}`
+    const whole = (await ask(path, { bearer: ann })).body as { pieces: { samples: string; startMs: number }[] }
+    expect(whole).toMatchObject({ records: 12, opened: 12, unread: [] })
+    const bytes = whole.pieces.reduce((sum, { samples }) => sum + Buffer.from(samples, 'base64').length, 0)
+    expect(whole.pieces.map(({ startMs }) => startMs)).toEqual(Array.from({ length: 12 }, (_, i) => from + 1000 * i))
+    expect(bytes % 24).toBe(0)
+    expect(bytes).toBeGreaterThan(12 * 100 * 2)
+    expect((await ask(`${path}&most=4`, { bearer: ann })).body).toMatchObject({ records: 12, opened: 4 })
+    const middle = await ask(`/v1/people/ann/streams/ecg/samples?from=${from + 3500}&until=${from + 4500}`, {
+      bearer: ann,
+    })
+    expect(middle.body).toMatchObject({ records: 2 })
+    expect((await ask('/v1/people/ann/streams/records/samples?from=0&until=1', { bearer: ann })).status).toBe(400)
+    const bob = await sessionOf('bob')
+    expect((await ask(path.replace('ann', 'bob'), { bearer: bob })).body).toMatchObject({ records: 0, pieces: [] })
+  })
+
+  test('the timeline comes page by page, each entry once, with a receipt that holds', async () => {
+    const ann = await sessionOf('ann')
+    const entries: Entry[] = []
+    let after = ''
+    for (;;) {
+      const { body } = await ask(`/v1/people/ann/timeline?limit=5${after}`, { bearer: ann })
+      entries.push(...(body.entries as Entry[]))
+      expect((body.entries as Entry[]).length).toBeLessThanOrEqual(5)
+      if (body.next === null) break
+      after = `&after=${body.next as string}`
+    }
+    const whole = (await ask('/v1/people/ann/timeline?limit=500', { bearer: ann })).body as { entries: Entry[] }
+    expect(entries).toEqual(whole.entries)
+    expect(entries.map(({ at }) => at)).toEqual(
+      entries
+        .map(({ at }) => at)
+        .sort()
+        .reverse(),
+    )
+    expect(new Set(entries.map((entry) => entry.id)).size).toBe(entries.length)
+    expect(entries.filter(({ kind }) => kind === 'reading')).toHaveLength(12)
+    const [reading] = entries.filter(({ kind }) => kind === 'reading')
+    const { bytes, status } = await ask(`/v1/people/ann/receipts/${reading?.transactionId}`, { bearer: ann })
+    expect(status).toBe(200)
+    expect(receiptFacts(bytes)).toMatchObject({ type: 'iot', transactionId: reading?.transactionId })
+    expect((await ask('/v1/genesis', { bearer: ann })).bytes).toEqual(
+      new Uint8Array(readFileSync(clusterPaths.genesis(cluster.dir))),
+    )
+    const bob = await sessionOf('bob')
+    const stolen = await ask(`/v1/people/bob/receipts/${reading?.transactionId}`, { bearer: bob })
+    expect(stolen.status).toBe(404)
+    for (const bad of ['after=x', 'kinds=reading,everything', 'limit=501', 'limit=0'])
+      expect((await ask(`/v1/people/ann/timeline?${bad}`, { bearer: ann })).status, bad).toBe(400)
+  })
+
+  test('a doctor is found by her card, checked against the ledger, and gets a name of one’s own', async () => {
+    const ann = await sessionOf('ann')
+    type Found = { found: { account: string; words: string[]; comparedAt: string | null; petname: string | null }[] }
+    const { found } = (await ask('/v1/people/ann/directory?q=DOCTOR', { bearer: ann })).body as unknown as Found
+    expect(found).toHaveLength(1)
+    expect(found[0]).toMatchObject({
+      ...{ account: doctor, name: 'doctor-a', petname: null, role: 2, isLicensed: true, isCardRight: true },
+      ...{ comparedAt: null, isKeyChanged: false },
+    })
+    expect(found[0]?.words).toHaveLength(6)
+    const name = '\u202eتست <img src=x> 👩‍⚕️'
+    const put = await ask(`/v1/people/ann/contacts/${doctor}`, {
+      bearer: ann,
+      method: 'PUT',
+      body: { name, compared: true },
+    })
+    expect(put.body).toMatchObject({ petname: name, isKeyChanged: false, comparedAt: expect.any(String) })
+    expect((await ask('/v1/people/ann/contacts', { bearer: ann })).body).toMatchObject([{ account: doctor, name }])
+    expect((await ask('/v1/people/ann/directory?q=nobody', { bearer: ann })).body).toMatchObject({ found: [] })
+    const bob = await sessionOf('bob')
+    expect((await ask('/v1/people/bob/contacts', { bearer: bob })).body).toEqual([])
+    // A patient is nobody who can be given access, whatever the ledger says of her.
+    const patient = cluster.file.patients[1]?.account
+    expect(
+      (await ask(`/v1/people/ann/contacts/${patient}`, { bearer: ann, method: 'PUT', body: { name: 'x' } })).status,
+    ).toBe(404)
+  })
+
+  test('the phrase is shown against the passphrase until it was rehearsed, and never again', async () => {
+    const ann = await sessionOf('ann')
+    const path = '/v1/people/ann/recovery'
+    const early = await ask('/v1/people/ann/second-factor', { bearer: ann, body: {} })
+    expect(early).toMatchObject({ status: 409, body: { code: 'ERR_REHEARSAL_MISSING' } })
+    const wrong = await ask(`${path}/phrase`, { bearer: ann, body: { passphrase: 'not the passphrase' } })
+    expect(wrong).toMatchObject({ status: 401, body: { code: 'ERR_PASSPHRASE_WRONG' } })
+    const shown = await ask(`${path}/phrase`, { bearer: ann, body: { passphrase: passphraseOf('ann') } })
+    const words = shown.body.words as string[]
+    expect(words).toHaveLength(24)
+    // Nothing was asked yet: no answer is right.
+    const all = words.map((word, i) => ({ position: i + 1, word })).slice(0, 8)
+    expect((await ask(`${path}/rehearsal`, { bearer: ann, body: { words: all } })).body.code).toBe('ERR_WORDS_WRONG')
+    const { positions } = (await ask(`${path}/questions`, { bearer: ann, body: {} })).body as { positions: number[] }
+    expect(new Set(positions).size).toBe(3)
+    const answers = positions.map((position) => ({ position, word: words[position - 1] as string }))
+    const off = [{ ...answers[0], word: 'zzz' }, ...answers.slice(1)]
+    expect((await ask(`${path}/rehearsal`, { bearer: ann, body: { words: off } })).status).toBe(400)
+    // A wrong answer ended the question: the same words are no answer to anything now.
+    expect((await ask(`${path}/rehearsal`, { bearer: ann, body: { words: answers } })).status).toBe(400)
+    const again = (await ask(`${path}/questions`, { bearer: ann, body: {} })).body as { positions: number[] }
+    const good = again.positions.map((position) => ({
+      position,
+      word: ` ${(words[position - 1] as string).toUpperCase()} `,
+    }))
+    expect((await ask(`${path}/rehearsal`, { bearer: ann, body: { words: good } })).status).toBe(204)
+    for (const [place, body] of Object.entries({
+      phrase: { passphrase: passphraseOf('ann') },
+      questions: {},
+      rehearsal: { words: good },
+    }))
+      expect(await ask(`${path}/${place}`, { bearer: ann, body })).toMatchObject({ status: 410 })
+    expect((await ask('/v1/people/ann/security', { bearer: ann })).body).toMatchObject({
+      rehearsedAt: expect.any(String),
+    })
+
+    await secondFactor(ann, words)
+  })
+
+  /** Goes on where the rehearsal ended: the phrase is the way back. */
+  async function secondFactor(ann: string, words: string[]): Promise<void> {
+    const path = '/v1/people/ann/second-factor'
+    const grant = (more: Record<string, unknown>) =>
+      ask('/v1/people/ann/grants', { bearer: ann, body: { doctor, streams: ['ecg'], ...more } })
+    const { uri } = (await ask(path, { bearer: ann, body: {} })).body as { uri: string }
+    const secret = secretOfUri(uri)
+    const codeAt = (steps: number): string => totpOf(secret, Math.floor(Date.now() / 30_000) + steps)
+    expect((await ask(`${path}/confirm`, { bearer: ann, body: { code: '000000' } })).body.code).toBe('ERR_CODE_WRONG')
+    expect((await ask(`${path}/confirm`, { bearer: ann, body: { code: codeAt(0) } })).status).toBe(204)
+    // Another session is asked too; what cannot be granted spends no code; a code is good once.
+    const other = await sessionOf('ann')
+    const code = codeAt(1)
+    expect((await grant({})).body.code).toBe('ERR_CODE_NEEDED')
+    const elsewhere = await ask('/v1/people/ann/grants', { bearer: other, body: { doctor, streams: ['ecg'] } })
+    expect(elsewhere).toMatchObject({ status: 401, body: { code: 'ERR_CODE_NEEDED' } })
+    expect((await ask('/v1/people/ann/disclosures', { bearer: ann, body: {} })).body.code).toBe('ERR_CODE_NEEDED')
+    expect((await grant({ code, until: 1 })).body.code).toBe('ERR_GRANT_INVALID')
+    expect((await grant({ code: '123123' })).body.code).toBe('ERR_CODE_WRONG')
+    expect(await grant({ code, purpose: 2 })).toMatchObject({ status: 201 })
+    expect((await grant({ code, streams: ['vitals'] })).body.code).toBe('ERR_CODE_WRONG')
+    const grants = (await ask('/v1/people/ann/grants', { bearer: ann })).body as unknown as Record<string, unknown>[]
+    expect(grants).toMatchObject([{ doctor, purpose: 2, rights: 3, state: 'open', closedBy: null }])
+    // Ending it needs no code.
+    const ended = await ask('/v1/people/ann/revocations', { bearer: ann, body: { doctor } })
+    expect(ended.status).toBe(201)
+    const receipt = await eventually('the receipt', 30_000, async () => {
+      const { body } = await ask(`/v1/people/ann/revocations/${ended.body.transactionId}`, { bearer: ann })
+      if (body.refusedEverywhereAt === null) return undefined
+      return (await ask(`/v1/people/ann/receipts/${ended.body.transactionId}`, { bearer: ann })).bytes
+    })
+    expect(receiptFacts(receipt)).toMatchObject({ kind: 'revocation', seal: { closed: 1 } })
+    // The way back: the phrase, not what somebody made up.
+    const made = [...words.slice(1), words[0]].join(' ')
+    expect((await ask(`${path}/remove`, { bearer: ann, body: { phrase: made } })).body.code).toBe('ERR_CODE_WRONG')
+    expect((await ask(`${path}/remove`, { bearer: ann, body: {} })).body.code).toBe('ERR_CODE_NEEDED')
+    expect((await ask(`${path}/remove`, { bearer: ann, body: { phrase: words.join(' ') } })).status).toBe(204)
+    expect((await grant({ streams: ['vitals'] })).status).toBe(201)
+  }
+
+  test('guesses of a code are counted for the person, however many sessions there are', async () => {
+    const [first, second] = [await sessionOf('bob'), await sessionOf('bob')]
+    const guess = (bearer: string) =>
+      ask('/v1/people/bob/recovery/rehearsal', { bearer, body: { words: [{ position: 1, word: 'zoo' }] } })
+    for (const bearer of [first, second, first, second, first]) expect((await guess(bearer)).status).toBe(400)
+    expect(await guess(second)).toMatchObject({ status: 429, body: { code: 'ERR_TOO_MANY_TRIES' } })
+  })
+})
