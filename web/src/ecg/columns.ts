@@ -75,6 +75,8 @@ export interface TraceView {
   /** Pixels a millivolt, upwards; 0 mV lies at `y0`. */
   readonly yPerMillivolt: number
   readonly y0: number
+  /** A printer has more dots than there are units of `x`: each sample is drawn. */
+  readonly isEverySample?: boolean
 }
 
 /** Begins of segments are whole milliseconds. */
@@ -88,7 +90,7 @@ const samplesPerPixelMax = 2
  */
 export function drawTrace(lead: EcgLead, view: TraceView, pen: Pen): void {
   const rateHz = Math.max(0, ...lead.segments.map((segment) => segment.rateHz))
-  if (rateHz / 1000 / view.xPerMs > samplesPerPixelMax) drawColumns(lead, view, pen)
+  if (view.isEverySample !== true && rateHz / 1000 / view.xPerMs > samplesPerPixelMax) drawColumns(lead, view, pen)
   else drawSamples(lead, view, pen)
 }
 

@@ -31,7 +31,9 @@ export interface EcgPicture {
 /** Left of the traces: name of the lead and calibration pulse. */
 export const gutterPx = 13 * pixelsPerMm
 /** Above the traces: beats and rhythm. */
-const headPx = 34
+const headPx = 42
+/** Where 0 mV lies in a row: R waves go up. */
+const zeroShare = 0.6
 /** Below them: the time. */
 const footPx = 20
 const font = '12px system-ui, sans-serif'
@@ -45,7 +47,7 @@ export function pictureHeightPx(leadCount: number): number {
 
 /** Where 0 mV of each lead lies, in CSS pixels from the top. */
 export function zeroPx(leadCount: number, index: number): number {
-  return headPx + (index + 0.5) * rowMm(leadCount) * pixelsPerMm
+  return headPx + (index + zeroShare) * rowMm(leadCount) * pixelsPerMm
 }
 
 /** Unix ms under a place of the picture. */
@@ -167,7 +169,7 @@ function paintNames(context: CanvasRenderingContext2D, picture: EcgPicture, inks
     const y = isRhythm ? 9 : headPx + 12
     if (isRhythm) {
       context.fillStyle = inks.soft
-      context.fillRect(from, 17, to - from - 1, 1.5)
+      context.fillRect(from, 18, to - from - 1, 1.5)
     }
     context.save()
     context.beginPath()
@@ -196,16 +198,16 @@ function paintBeats(context: CanvasRenderingContext2D, picture: EcgPicture, inks
     if (x < gutterPx || x > widthPx) continue
     const isNormal = beat.label === 'N'
     context.fillStyle = isNormal ? inks.soft : inks.alarm
-    if (isNormal) context.fillRect(x - 0.5, 29, 1, 5)
+    if (isNormal) context.fillRect(x - 0.5, 36, 1, 6)
     else {
       context.beginPath()
-      context.moveTo(x - 4, 28)
-      context.lineTo(x + 4, 28)
-      context.lineTo(x, 35)
+      context.moveTo(x - 4, 35)
+      context.lineTo(x + 4, 35)
+      context.lineTo(x, 42)
       context.fill()
     }
     if (x - lastLetter < letterPxMin || (isNormal && speed < 12.5)) continue
-    context.fillText(beat.label, x, 23)
+    context.fillText(beat.label, x, 29)
     lastLetter = x
   }
 }
@@ -237,7 +239,7 @@ function paintTraces(context: CanvasRenderingContext2D, picture: EcgPicture, ink
 function paintTimes(context: CanvasRenderingContext2D, picture: EcgPicture, inks: Inks): void {
   const { widthPx, fromMs, speed, leads, timeText } = picture
   const boxMs = 5000 / speed
-  const stepMs = boxMs * Math.ceil(110 / (boxMs * pixelsPerMs(speed)))
+  const stepMs = boxMs * Math.ceil(90 / (boxMs * pixelsPerMs(speed)))
   const y = pictureHeightPx(leads.length) - footPx / 2
   context.font = font
   context.fillStyle = inks.soft

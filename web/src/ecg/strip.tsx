@@ -16,7 +16,7 @@ export function stripPath(lead: EcgLead, range: TimeRange): string {
   drawTrace(
     lead,
     {
-      ...{ ...range, xPerMs: usualPaper.speed / 1000, x0: 0 },
+      ...{ ...range, xPerMs: usualPaper.speed / 1000, x0: 0, isEverySample: true },
       ...{ yPerMillivolt: usualPaper.gain, y0: rowHeightMm / 2 },
     },
     {
@@ -44,25 +44,28 @@ export function EcgStrip(props: { leads: readonly EcgLead[]; range: TimeRange })
     ...{ leads: leads.map(({ name }) => name).join(', '), from: formatTime(range.fromMs), to: formatTime(range.toMs) },
   })
   return (
-    <svg
-      class="ecg-strip"
-      role="img"
-      aria-label={label}
-      width={`${widthMm}mm`}
-      height={`${heightMm}mm`}
-      viewBox={`0 0 ${widthMm} ${heightMm}`}
-    >
-      <title>{label}</title>
-      <path d={gridPath(widthMm, heightMm, 1)} stroke="#f3d0d0" stroke-width="0.08" />
-      <path d={gridPath(widthMm, heightMm, 5)} stroke="#e0a0a0" stroke-width="0.15" />
-      {leads.map((lead, index) => (
-        <g key={lead.name} transform={`translate(0 ${index * rowHeightMm})`}>
-          <path d={stripPath(lead, range)} fill="none" stroke="#000" stroke-width="0.25" stroke-linejoin="round" />
-          <text x="1" y="4" font-size="3.2" fill="#000">
-            {lead.name}
-          </text>
-        </g>
-      ))}
-    </svg>
+    <div class="ecg-strip-box">
+      <svg
+        class="ecg-strip"
+        role="img"
+        aria-label={label}
+        width={`${widthMm}mm`}
+        height={`${heightMm}mm`}
+        viewBox={`0 0 ${widthMm} ${heightMm}`}
+      >
+        <title>{label}</title>
+        <rect width={widthMm} height={heightMm} fill="#fff" />
+        <path d={gridPath(widthMm, heightMm, 1)} stroke="#f3d0d0" stroke-width="0.08" />
+        <path d={gridPath(widthMm, heightMm, 5)} stroke="#e0a0a0" stroke-width="0.15" />
+        {leads.map((lead, index) => (
+          <g key={lead.name} transform={`translate(0 ${index * rowHeightMm})`}>
+            <path d={stripPath(lead, range)} fill="none" stroke="#000" stroke-width="0.25" stroke-linejoin="round" />
+            <text x="1" y="4" font-size="3.2" fill="#000">
+              {lead.name}
+            </text>
+          </g>
+        ))}
+      </svg>
+    </div>
   )
 }

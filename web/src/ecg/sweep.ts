@@ -128,7 +128,7 @@ export class SweepPainter {
 
   #zeroPx(index: number): number {
     const count = this.#look.leadNames.length
-    return (index + 0.55) * rowMm(count) * pixelsPerMm
+    return (index + 0.6) * rowMm(count) * pixelsPerMm
   }
 
   #paintPaper(): void {

@@ -5,20 +5,33 @@ import { currentLanguage } from './texts.ts'
 /** A moment as Unix milliseconds or ISO 8601. */
 export type Moment = number | string
 
+/** English as it is written in Europe, with the day first and 24 hours: no "02" can be taken for the afternoon. */
+export function locale(): string {
+  const language = currentLanguage()
+  return language === 'en' ? 'en-GB' : language
+}
+
 function msOf(moment: Moment): number {
   return typeof moment === 'number' ? moment : Date.parse(moment)
 }
 
 /** Date, time and zone, for example "27 Nov 2026, 14:03 CET". */
 export function formatMoment(moment: Moment): string {
-  return new Intl.DateTimeFormat(currentLanguage(), {
+  return new Intl.DateTimeFormat(locale(), {
     ...{ day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', timeZoneName: 'short' },
   }).format(msOf(moment))
 }
 
+/** Time of day with seconds, beside a time that shows the zone. */
+export function formatClock(moment: Moment): string {
+  return new Intl.DateTimeFormat(locale(), { hour: '2-digit', minute: '2-digit', second: '2-digit' }).format(
+    msOf(moment),
+  )
+}
+
 /** Time of day with seconds and zone. */
 export function formatTime(moment: Moment): string {
-  return new Intl.DateTimeFormat(currentLanguage(), {
+  return new Intl.DateTimeFormat(locale(), {
     ...{ hour: '2-digit', minute: '2-digit', second: '2-digit', timeZoneName: 'short' },
   }).format(msOf(moment))
 }

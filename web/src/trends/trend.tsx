@@ -4,8 +4,8 @@ import type { JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { onInks } from '../ecg/inks.ts'
 import { messageFor } from '../frame/notice.tsx'
-import { currentLanguage, t } from '../frame/texts.ts'
-import { formatMoment } from '../frame/time.ts'
+import { t } from '../frame/texts.ts'
+import { formatMoment, locale } from '../frame/time.ts'
 import type { TrendChart, TrendSeries } from './plot.ts'
 import { summariseSeries } from './summary.ts'
 
@@ -28,7 +28,7 @@ export function Trend(
   const { title, timesMs, series, unit, range, fromMs, toMs, onPick, heightPx = 180 } = props
   const box = useRef<HTMLDivElement>(null)
   const [error, setError] = useState<string>()
-  const language = currentLanguage()
+  const language = locale()
   const [low, high] = range ?? []
   useEffect(() => {
     const element = box.current
