@@ -26,9 +26,14 @@ export class TestCluster {
   readonly root: string
   readonly dir: string
 
-  private constructor(root: string) {
+  private constructor(root: string, dir = join(root, 'cluster')) {
     this.root = root
-    this.dir = join(root, 'cluster')
+    this.dir = dir
+  }
+
+  /** A cluster whose folder was made by something else, and is removed with it. */
+  static at(dir: string): TestCluster {
+    return new TestCluster(dir, dir)
   }
 
   /** Makes, starts and enrols a cluster. `prepare` is called when its folder is there and nothing runs yet. */

@@ -1,12 +1,14 @@
 import { randomBytes, randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { encodeGenesis, ledgerIdOf } from '@healthblock/chain/genesis'
-import type { GenesisBody } from '@healthblock/chain/transaction'
+import type { GenesisBody, GenesisOrganisation, GenesisPrior } from '@healthblock/chain/transaction'
 import { generateKemKeyPair, kemSuiteDefault } from '@healthblock/crypto/envelope'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { concatBytes, toHex } from '@healthblock/encoding/bytes'
 import { writeFileDurably } from '@healthblock/runtime/files'
+import { CommandError } from '../io.ts'
 import { type ClusterFile, clusterPaths, fillClusterFolder, type NodePlan } from './layout.ts'
 
 /** How large a new cluster is to be. */
@@ -56,6 +58,34 @@ interface Organisation {
   readonly kem: Uint8Array
 }
 
+/** Organisations of the ledger before, and that ledger's id and last heads. */
+export interface Succeeded {
+  readonly prior: GenesisPrior
+  readonly params: GenesisBody['params']
+  /** Those whose op key is here come first: they have a node each, as far as there are nodes. */
+  readonly organisations: readonly CarriedOrganisation[]
+}
+
+/** An organisation with the keys that the ledger before has on record, and what of them is in this place. */
+export interface CarriedOrganisation {
+  readonly entry: GenesisOrganisation
+  readonly root?: SigningKey
+  readonly op?: SigningKey
+}
+
+async function nodeKeys(folder: string) {
+  await writeSecret(join(folder, 'admin.secret'), toHex(randomBytes(32)))
+  return {
+    node: await newKeyFile(folder, 'node.key'),
+    ulog: await newKeyFile(folder, 'userchain-log.key'),
+    ucos: await newKeyFile(folder, 'userchain-cosigner.key'),
+    dlog: await newKeyFile(folder, 'docchain-log.key'),
+    dcos: await newKeyFile(folder, 'docchain-cosigner.key'),
+  }
+}
+
+type AccountingKeys = Awaited<ReturnType<typeof nodeKeys>>
+
 async function createAccountingNode(dir: string, rank: number) {
   const folder = await secretsFolder(dir, `accounting-${rank}`)
   const kem = generateKemKeyPair()
@@ -66,15 +96,36 @@ async function createAccountingNode(dir: string, rank: number) {
     op: await newKeyFile(folder, 'organisation-op.key'),
     kem: kem.publicKey,
   }
-  await writeSecret(join(folder, 'admin.secret'), toHex(randomBytes(32)))
-  const node = {
-    node: await newKeyFile(folder, 'node.key'),
-    ulog: await newKeyFile(folder, 'userchain-log.key'),
-    ucos: await newKeyFile(folder, 'userchain-cosigner.key'),
-    dlog: await newKeyFile(folder, 'docchain-log.key'),
-    dcos: await newKeyFile(folder, 'docchain-cosigner.key'),
+  return { organisation, node: await nodeKeys(folder) }
+}
+
+/** New organisations, one for each node. */
+async function newMembers(dir: string, accounting: number) {
+  const made = []
+  for (let rank = 0; rank < accounting; rank++) made.push(await createAccountingNode(dir, rank))
+  return {
+    organisations: made.map(({ organisation: { root, op, kem } }): GenesisOrganisation => {
+      return [root.publicKey, op.publicKey, kem, kemSuiteDefault, quotaOfOrganisation]
+    }),
+    nodes: made.map(({ node }) => node),
   }
-  return { organisation, node }
+}
+
+/** Organisations that go on, with nodes whose keys are all new: what is lost may be in anybody's hands. */
+async function carriedMembers(dir: string, accounting: number, { organisations }: Succeeded) {
+  const nodes: AccountingKeys[] = []
+  for (let rank = 0; rank < accounting; rank++) {
+    const folder = await secretsFolder(dir, `accounting-${rank}`)
+    const { root, op } = organisations[rank] as CarriedOrganisation
+    if (op === undefined) throw new CommandError(`the op key of organisation ${rank} is not here: it has no node`)
+    await writeSecret(join(folder, 'organisation-op.key'), toHex(op.exportSeed()))
+    if (root !== undefined) {
+      const file = join(clusterPaths.secrets(dir), `organisation-${rank}-root.key`)
+      await writeSecret(file, toHex(root.exportSeed()))
+    }
+    nodes.push(await nodeKeys(folder))
+  }
+  return { organisations: organisations.map(({ entry }) => entry), nodes }
 }
 
 async function createStorageNode(dir: string, index: number) {
@@ -84,7 +135,7 @@ async function createStorageNode(dir: string, index: number) {
 }
 
 /**
- * Makes the keys and the genesis of a new ledger in `dir`: one organisation for each accounting node.
+ * Makes the keys and the genesis of a new ledger in `dir`: one organisation for each accounting node, or those of the ledger before.
  *
  * @returns The genesis and its bytes, already in `DIR/genesis.cbor`.
  */
@@ -92,38 +143,36 @@ export async function createLedger(
   dir: string,
   size: Pick<ClusterSize, 'accounting' | 'storage' | 'epochMs'>,
   startMs: number,
+  succeeded?: Succeeded,
 ) {
-  const members = []
-  for (let rank = 0; rank < size.accounting; rank++) members.push(await createAccountingNode(dir, rank))
+  const members =
+    succeeded === undefined
+      ? await newMembers(dir, size.accounting)
+      : await carriedMembers(dir, size.accounting, succeeded)
   const stores = []
   for (let index = 0; index < size.storage; index++) stores.push(await createStorageNode(dir, index))
   const genesis: GenesisBody = {
     v: 1,
     t: 'genesis',
     start: startMs,
-    params: { epochms: size.epochMs ?? epochMsDefault, seals: 1 },
+    params: succeeded?.params ?? { epochms: size.epochMs ?? epochMsDefault, seals: 1 },
     // The least q with 2q > n + f for f = floor((n - 1) / 3): 3 of 4, 1 of 1.
     q: size.accounting - Math.floor((size.accounting - 1) / 3),
-    orgs: members.map(({ organisation: { root, op, kem } }) => [
-      root.publicKey,
-      op.publicKey,
-      kem,
-      kemSuiteDefault,
-      quotaOfOrganisation,
-    ]),
-    nodes: members.map(({ node }, rank) => [
+    orgs: members.organisations,
+    nodes: members.nodes.map(({ node, ulog, ucos, dlog, dcos }, rank) => [
       rank,
-      node.node.publicKey,
-      node.ulog.publicKey,
-      node.ucos.publicKey,
-      node.dlog.publicKey,
-      node.dcos.publicKey,
+      node.publicKey,
+      ulog.publicKey,
+      ucos.publicKey,
+      dlog.publicKey,
+      dcos.publicKey,
     ]),
     stores: stores.map(({ store, peer }, index) => [
       index % size.accounting,
       store.publicKey,
       peerIdOf(peer.publicKey),
     ]),
+    ...(succeeded === undefined ? {} : { prior: succeeded.prior }),
   }
   const bytes = encodeGenesis(genesis)
   writeFileDurably(clusterPaths.genesis(dir), bytes)
@@ -141,13 +190,27 @@ function planNodes(size: ClusterSize): NodePlan[] {
   ]
 }
 
-/** Makes a new cluster's folder, ledger, keys and plan. Nothing is started. */
-export function createCluster(dir: string, size: ClusterSize, startMs: number): Promise<ClusterFile> {
-  return fillClusterFolder(dir, () => makeCluster(dir, size, startMs))
+/** Makes a new cluster's folder, ledger, keys and plan. Nothing is started. `prepare` is called while an error still leaves nothing behind. */
+export function createCluster(
+  dir: string,
+  size: ClusterSize,
+  startMs: number,
+  options: { succeeded?: Succeeded & { readonly dir?: string }; prepare?: (genesis: Uint8Array) => Promise<void> } = {},
+): Promise<ClusterFile> {
+  return fillClusterFolder(dir, async () => {
+    const cluster = await makeCluster(dir, size, startMs, options.succeeded)
+    await options.prepare?.(new Uint8Array(readFileSync(clusterPaths.genesis(dir))))
+    return options.succeeded?.dir === undefined ? cluster : { ...cluster, prior: options.succeeded.dir }
+  })
 }
 
-async function makeCluster(dir: string, size: ClusterSize, startMs: number): Promise<ClusterFile> {
-  const { bytes } = await createLedger(dir, size, startMs)
+async function makeCluster(
+  dir: string,
+  size: ClusterSize,
+  startMs: number,
+  succeeded?: Succeeded,
+): Promise<ClusterFile> {
+  const { bytes } = await createLedger(dir, size, startMs, succeeded)
   const nodes = planNodes(size)
   for (const { name, role } of nodes) {
     if (role === 'user' || role === 'doctor') {

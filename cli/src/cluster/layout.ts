@@ -48,6 +48,8 @@ export interface ClusterFile {
   /** Accounts that `ledger token` and `storage token` speak for, once enrolled. */
   readonly auditor?: string
   readonly tenant?: string
+  /** Folder of the cluster whose ledger this one carries on. */
+  readonly prior?: string
   /** Hash of the newest algorithm that was put on record. */
   readonly algorithm?: string
 }
@@ -63,6 +65,8 @@ export const clusterPaths = {
   /** There while a cluster is being made, and no longer. */
   unfinished: (dir: string): string => join(dir, 'unfinished'),
   genesis: (dir: string): string => join(dir, 'genesis.cbor'),
+  /** Of a successor: beside its genesis. */
+  succession: (dir: string): string => join(dir, 'succession.json'),
   secrets: (dir: string): string => join(dir, 'secrets'),
   passphrase: (dir: string, person: string): string => join(dir, 'secrets', `${person}.passphrase`),
   node: (dir: string, name: string): string => join(dir, name),

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type AuditRequest, audit, followAudit } from '@healthblock/audit/audit'
+import { type AuditRequest, audit, followAudit, type PriorNodes } from '@healthblock/audit/audit'
 import type { AuditReport } from '@healthblock/audit/report'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import { type Disclosure, parseDisclosure } from '@healthblock/crypto/disclosure'
@@ -9,8 +9,16 @@ import { decodeCborAt, encodeCbor } from '@healthblock/encoding/cbor'
 import { isRuntimeError } from '@healthblock/runtime/errors'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { findingText, progressTeller, withWork } from '../audit-work.ts'
+import { clusterFolder, readCluster } from '../cluster/layout.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
-import { ledgerSubject, readFileBytes, storageProbe, subjectHelp, subjectOptions } from '../ledger-subject.ts'
+import {
+  ledgerSubject,
+  readFileBytes,
+  type SubjectValues,
+  storageProbe,
+  subjectHelp,
+  subjectOptions,
+} from '../ledger-subject.ts'
 import { parseOptions, takePositionals } from '../options.ts'
 
 const help = `Usage: ./healthblock audit [--dir DIR | --url URL… --genesis FILE] [--follow] [--disclose KEYFILE]
@@ -21,6 +29,8 @@ ${subjectHelp}  --work DIR      keep the replayed state here: an audit that was 
   --disclose FILE keys that a patient disclosed (patient disclose): her diagnoses of that window are judged again, byte for byte
   --state         also compare records of the replayed state with what every node proves
   --promises FILE promises of gateways that a client kept (a CBOR sequence): broken ones are findings
+  --prior DIR     of a successor: the folder of the ledger that it carries on, whose surviving nodes are asked as well (with --dir: known);
+                  or --prior-url URL… and --prior-genesis FILE
   --follow        go on for ever: each new finding is told when it appears (with --json one object a line); stops on a signal
   --json          print the report as JSON
 
@@ -106,6 +116,27 @@ async function follow(request: AuditRequest, isJson: boolean, io: Io): Promise<A
   }
 }
 
+/** Nodes of the ledger that the audited one carries on, as far as they are named. */
+function priorNodes(values: SubjectValues & PriorValues, bytes: Uint8Array): PriorNodes | undefined {
+  const [expected] = parseGenesis(bytes).body.prior ?? []
+  if (expected === undefined) return undefined
+  const { prior, 'prior-url': url, 'prior-genesis': genesis } = values
+  const known = values.url === undefined ? readCluster(clusterFolder(values.dir)).prior : undefined
+  const dir = prior ?? known
+  if (dir === undefined && url === undefined) return undefined
+  const subject = ledgerSubject(url === undefined ? { dir } : { url, genesis, token: values.token })
+  if (!equalBytes(parseGenesis(subject.genesis).ledgerId, expected))
+    throw new CommandError('what --prior names is not the ledger that this one carries on')
+  return { nodes: subject.nodes, client: subject.client }
+}
+
+/** Options that name the ledger before. */
+interface PriorValues {
+  readonly prior?: string | undefined
+  readonly 'prior-url'?: string[] | undefined
+  readonly 'prior-genesis'?: string | undefined
+}
+
 /** `./healthblock audit`. */
 export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
   const { values, positionals } = parseOptions(args, {
@@ -115,6 +146,9 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
     promises: { type: 'string' },
     follow: { type: 'boolean' },
     disclose: { type: 'string' },
+    prior: { type: 'string' },
+    'prior-url': { type: 'string', multiple: true },
+    'prior-genesis': { type: 'string' },
   })
   if (values.help === true) {
     io.stdout(help)
@@ -124,6 +158,7 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
   const { genesis, nodes, client, storage } = ledgerSubject(values)
   const probe = storageProbe(storage)
   const disclosed = values.disclose === undefined ? undefined : disclosedBy(values.disclose, genesis, storage)
+  const prior = priorNodes(values, genesis)
   const promises = values.promises === undefined ? [] : readPromises(values.promises)
   return withWork(values.work, async (open) => {
     const request: AuditRequest = {
@@ -135,6 +170,7 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
       wait: (ms) => delay(ms),
       onProgress: progressTeller(io),
       promises,
+      ...(prior === undefined ? {} : { prior }),
       ...(probe === undefined ? {} : { storage: probe }),
       ...(disclosed === undefined ? {} : { disclosed }),
       ...(values.state === true ? { isStateCompared: true } : {}),

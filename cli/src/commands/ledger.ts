@@ -6,6 +6,7 @@ import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseCount, parseOptions, takePositionals } from '../options.ts'
 import { runOffline } from './offline.ts'
+import { runApprove, runSuccessor } from './successor.ts'
 
 const help = `Usage: ./healthblock ledger ACTION …
 
@@ -17,6 +18,11 @@ const help = `Usage: ./healthblock ledger ACTION …
                                                       file compared; of a backup too. Exit code 1 names what is wrong
   backup --node NAME --out FOLDER [--with-secrets]    back an accounting node up while it runs; its keys only if asked for
   restore --node NAME --from FOLDER                   check a backup and put it in the place of a stopped node's files, which are set aside
+  successor --out FOLDER [--key ROOTKEYFILE]…         a new ledger that carries on the one of --dir, whose quorum is lost for good, from the last
+       [--accounting N] [--storage 3] [--doctors 2]   heads that it attested. The same organisations, new nodes; people register again
+       [--force]                                      although a quorum cosigned within the last 150 s
+  approve FOLDER --key ROOTKEYFILE [--yes]            an organisation of the old ledger approves the successor; two thirds must, and then
+                                                      the old ledger's survivors are told, and end it
 
 Options: --dir DIR, --json
 `
@@ -32,6 +38,9 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
     out: { type: 'string' },
     from: { type: 'string' },
     'with-secrets': { type: 'boolean' },
+    key: { type: 'string', multiple: true },
+    force: { type: 'boolean' },
+    yes: { type: 'boolean' },
   })
   const [action, ...rest] = positionals
   if (values.help === true || action === undefined) {
@@ -77,6 +86,13 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
       await callNode(nodeAccess(dir, readCluster(dir), node), 'POST', `/v1/incidents/${number}/acknowledge`, {})
       print({ node, acknowledged: Number(number) }, `incident ${number} of ${node} is acknowledged`)
       return 0
+    }
+    case 'successor':
+      takePositionals(rest, [])
+      return runSuccessor(dir, values, io, print)
+    case 'approve': {
+      const [folder] = takePositionals(rest, ['FOLDER'])
+      return runApprove(folder, values, io, print)
     }
     case 'fsck':
     case 'backup':

@@ -30,9 +30,11 @@ import { type AuditedBlock, AuditRules } from './rules.ts'
 import { Samples, type StorageProbe } from './samples.ts'
 import { SignedHeads } from './signed-heads.ts'
 import { compareState } from './state-sample.ts'
+import { checkSuccessions, type PriorNodes } from './successions.ts'
 
 export type { AuditNode } from './nodes.ts'
 export type { StorageProbe, StoredSample } from './samples.ts'
+export type { PriorNodes } from './successions.ts'
 
 /** How far an audit has come: of `total` entries of a chain, `done` are compared and executed. */
 export interface AuditProgress {
@@ -62,6 +64,8 @@ export interface AuditRequest {
   readonly storage?: StorageProbe
   /** Promises of gateways that clients kept, each CBOR `[statement, signature]`. */
   readonly promises?: readonly Uint8Array[]
+  /** Of a successor: nodes of the ledger that it carries on. */
+  readonly prior?: PriorNodes
   /** What a patient disclosed, and who gives sealed blocks: her diagnoses of the window are judged again. */
   readonly disclosed?: { readonly disclosure: Disclosure; readonly blocks: BlockSource }
   /** Told of every block of Userchain, then of Docchain, once it is compared and executed. */
@@ -197,10 +201,16 @@ class Audit {
     await collectIncidents(this.#nodes, this.#ledger, this.#findings)
     checkTrail(this.#ledger, this.#request.client.trail, this.#findings)
     listEvidence(this.#ledger, this.#findings, this.#notChecked)
+    await this.#checkSuccessions()
     await this.#checkSamples()
     this.#tell(true)
     this.#findings.endLook()
     return this.#report(now() - begunMs)
+  }
+
+  async #checkSuccessions(): Promise<void> {
+    const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings, prior: this.#request.prior }
+    this.#notChecked.push(...(await checkSuccessions(context)))
   }
 
   async #checkSamples(): Promise<void> {

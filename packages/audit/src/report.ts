@@ -62,6 +62,8 @@ const passing = new Set([
   'entry.missing',
   'tile.missing',
   'incident.unavailable',
+  'succession.missing',
+  'succession.invalid',
   'storage.missing',
 ])
 

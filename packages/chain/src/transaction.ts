@@ -14,6 +14,7 @@ export type {
   EnvelopeEntry,
   GenesisNode,
   GenesisOrganisation,
+  GenesisPrior,
   GenesisStore,
   GrantOpening,
   IotRecord,

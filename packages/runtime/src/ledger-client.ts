@@ -356,12 +356,17 @@ export class LedgerClient {
    *
    * @returns `value` absent: the key is proved to have none.
    */
-  async provedState(chain: ChainName, key: Uint8Array, options: Awaitable = {}): Promise<ProvedState> {
-    return this.sources.attempt(async (url) => {
+  async provedState(
+    chain: ChainName,
+    key: Uint8Array,
+    options: Awaitable & { url?: string } = {},
+  ): Promise<ProvedState> {
+    const work = async (url: string): Promise<ProvedState> => {
       const path = `/v1/${chain}/state?key=${toBase64Url(key)}`
       const { bytes } = await this.#call(url, path, { token: true, signal: options.signal })
       return this.#onTrail(url, () => this.#provedStateOf(chain, key, parseJson(bytes)))
-    })
+    }
+    return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
   }
 
   /** What a node says of its head (SPEC §1): for people and for status, not verified. */
@@ -376,10 +381,17 @@ export class LedgerClient {
     return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
   }
 
-  /** A node's list of incidents or directory cards: JSON, not verified. */
-  async list(what: 'incidents' | 'directory', options: Awaitable & { url?: string } = {}): Promise<readonly unknown[]> {
+  /** A node's list of incidents, directory cards or successions: JSON, not verified. */
+  async list(
+    what: 'incidents' | 'directory' | 'successions',
+    options: Awaitable & { url?: string } = {},
+  ): Promise<readonly unknown[]> {
     const work = async (url: string): Promise<readonly unknown[]> => {
-      const { bytes } = await this.#call(url, `/v1/${what}`, { token: true, signal: options.signal })
+      const { bytes } = await this.#call(url, `/v1/${what}`, {
+        token: true,
+        sizeBytesMax: blocksSizeBytesMax,
+        signal: options.signal,
+      })
       const value: unknown = JSON.parse(new TextDecoder().decode(bytes))
       if (!Array.isArray(value)) throw misbehaved(url, 'no array')
       return value

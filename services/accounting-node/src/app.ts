@@ -1,5 +1,6 @@
 /** The HTTP application of a node, built from its parts. */
 
+import { toHex } from '@healthblock/encoding/bytes'
 import { createHttpApp, type HttpApp, type ReadinessCheck } from '@healthblock/runtime/http-app'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
 import { PortalAccounts, portalSessionLimits } from '@healthblock/runtime/portal-accounts'
@@ -19,6 +20,7 @@ import { addOverviewRoutes } from './routes/overview.ts'
 import { createPeerGuard, registerPeerRoutes } from './routes/peer.ts'
 import { addPeopleRoutes } from './routes/people.ts'
 import { addStateRoutes } from './routes/state.ts'
+import { addSuccessionRoutes } from './routes/successions.ts'
 import { addTransactionRoutes } from './routes/transactions.ts'
 
 /** Largest difference from the median of the peers' clocks at which a node is ready. */
@@ -29,9 +31,11 @@ const cosignedAgeMsMax = 150_000
 /** Whether work may be sent to this node. */
 async function readiness(node: AccountingNode): Promise<ReadinessCheck[]> {
   const checks: ReadinessCheck[] = []
+  const ended = node.successions.endedBy
   const add = (name: string, reason: string | undefined): void => {
     checks.push(reason === undefined ? { name, ready: true } : { name, ready: false, reason })
   }
+  add('ledger', ended === undefined ? undefined : `ledger ${toHex(ended.successor.ledgerId)} carries this one on`)
   for (const chain of chainNames) {
     const { core, reader } = node.chains[chain]
     const { halted, registerReachable, clockSkewMs, cosignedAgeMs, takesPart, behindLeaves, heardPeers } = core.status()
@@ -84,6 +88,7 @@ export async function createApp(
   addTransactionRoutes(app.fastify, node, access, app.stopping)
   addStateRoutes(app.fastify, node, access)
   addAdministrationRoutes(app.fastify, node, access)
+  addSuccessionRoutes(app.fastify, node)
   addPeopleRoutes(app.fastify, node, access)
   addAuditRoutes(app.fastify, node, access)
   addExplorerRoutes(app.fastify, node, access)

@@ -42,6 +42,7 @@ import { Closures } from './reading/closures.ts'
 import { Receipts } from './reading/receipts.ts'
 import { StateQuery } from './reading/state-query.ts'
 import { Tiles } from './reading/tiles.ts'
+import { Successions } from './successions.ts'
 
 /** Page cache of each chain's state. */
 const stateCacheSizeBytes = 8 * 1024 * 1024
@@ -261,7 +262,13 @@ function isStateGood(cores: NodeCores, chain: ChainName): boolean {
 /** Joins the parts into a node. */
 function joinNode(
   parts: Parts,
-  opened: { incidents: IncidentLog; world: World; closures: Closures; ownUrl: () => string | undefined },
+  opened: {
+    incidents: IncidentLog
+    world: World
+    closures: Closures
+    successions: Successions
+    ownUrl: () => string | undefined
+  },
 ): AccountingNode {
   const { config, cores, account, logger, metrics } = parts
   const { settings, secrets, genesis } = config
@@ -293,6 +300,7 @@ function joinNode(
       nowMs: parts.clock.nowMs,
       onFault: (error) => backgroundFailed(logger, 'evidence', error),
     }),
+    successions: opened.successions,
     directory: new Directory(join(settings.dir, 'directory.db')),
     ...openOverview({
       ...{ config, clock: parts.clock, peers: opened.world.peers, ownUrl: opened.ownUrl },
@@ -333,6 +341,8 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
   const { logger } = hooks
   const { account } = config
   let accountOf: (rank: number) => Uint8Array | undefined = () => undefined
+  const genesisFile = settings.genesisFile ?? join(settings.dir, 'genesis.cbor')
+  const successions = new Successions({ dir: settings.dir, genesis, genesisFile })
   const world = openWorld(config, (rank) => accountOf(rank), logger)
   const faults: Fault[] = []
   const stores = new Stores(settings.dir, faults)
@@ -364,6 +374,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     observe,
     workers: world.workers,
     openStore: stores.openStore,
+    isEnded: () => successions.endedBy !== undefined,
     ...(settings.faultCensor === undefined ? {} : { faultCensor: new Set(settings.faultCensor.split(',')) }),
   })
   accountOf = cores.accountOf
@@ -383,7 +394,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
   const address: { url?: string } = {}
   node = joinNode(
     { config, cores, healer, metrics, account, logger, clock: world.clock },
-    { incidents, world, closures, ownUrl: () => address.url },
+    { incidents, world, closures, successions, ownUrl: () => address.url },
   )
   const early = recordEarlyFaults(healer, cores, faults)
   return { node, world, stores, cores, incidents, healer, closures, metrics, address, early }

@@ -3,6 +3,10 @@ export type AccountingErrorDetail =
   | { code: 'ERR_SECRET_INVALID'; path: string; reason: string }
   | { code: 'ERR_GENESIS_INVALID'; reason: string }
   | { code: 'ERR_BACKUP_INVALID'; reason: string }
+  | { code: 'ERR_SUCCESSION_INVALID'; reason: string }
+  | { code: 'ERR_SUCCESSION_BEHIND'; reason: string }
+  | { code: 'ERR_SUCCESSION_RIVAL'; successor: string; organisations: readonly string[] }
+  | { code: 'ERR_LEDGER_ENDED'; successor: string }
   | { code: 'ERR_PEERS_INVALID'; path: string; reason: string }
   | { code: 'ERR_GATEWAY_FULL'; retryAfterMs: number; limit: string }
   | { code: 'ERR_GATEWAY_STOPPED' }
@@ -55,6 +59,10 @@ export const statusOfCode: Readonly<Partial<Record<AccountingErrorCode, number>>
   ERR_GATEWAY_STOPPED: 503,
   ERR_SEQUENCE_INVALID: 400,
   ERR_MESSAGE_INVALID: 400,
+  ERR_SUCCESSION_INVALID: 422,
+  ERR_SUCCESSION_BEHIND: 409,
+  ERR_SUCCESSION_RIVAL: 409,
+  ERR_LEDGER_ENDED: 410,
   ERR_SUBMISSION_TOO_LARGE: 413,
   ERR_TILE_ABSENT: 404,
   ERR_NOT_PUBLISHED: 404,

@@ -16,6 +16,7 @@ import type { PortalEvents } from './overview/portal-events.ts'
 import type { ChainReader } from './reading/chain-reader.ts'
 import type { Receipts } from './reading/receipts.ts'
 import type { StateQuery } from './reading/state-query.ts'
+import type { Successions } from './successions.ts'
 
 /** One chain of a node. */
 export interface ChainParts {
@@ -49,6 +50,7 @@ export interface AccountingNode {
   readonly receipts: Receipts
   readonly incidents: IncidentLog
   readonly evidence: EvidenceKeeper
+  readonly successions: Successions
   readonly directory: Directory
   readonly audits: AuditDesk
   readonly look: NodesLook

@@ -41,7 +41,8 @@ export async function cosign(core: CoreState, options: { again?: boolean } = {})
     const { size, root, height } = core.head()
     const { attesters } = core
     const { account, keys } = core.options
-    if (core.signal.aborted || !core.maySign(size) || !attesters.takesPart(account, keys)) return undefined
+    if (core.signal.aborted || core.isEnded || !core.maySign(size) || !attesters.takesPart(account, keys))
+      return undefined
     const promised = core.promise.current
     if (promised.size === size && !equalBytes(promised.root, root)) {
       throw core.fork(height, `this node cosigned another root at size ${size} than it has now`)

@@ -40,6 +40,8 @@ export interface CoreOptions {
   readonly observe: CoreObserver
   /** Docchain: the Userchain core of the same node, whose checkpoints are the anchors. */
   readonly userchain?: ChainCore
+  /** True once another ledger carries this one on: the node decides and signs nothing more. */
+  readonly isEnded?: () => boolean
   /** For demonstrations and tests only: as leader, this node leaves out transactions signed by these accounts (hex). */
   readonly faultCensor?: ReadonlySet<string>
 }
@@ -135,9 +137,14 @@ export class CoreState {
     return members.nodes.find(({ account }) => equalBytes(account, this.options.account))?.rank ?? noRank
   }
 
+  /** True once another ledger carries this one on. */
+  get isEnded(): boolean {
+    return this.options.isEnded?.() === true
+  }
+
   /** True if this node, with the keys that it was started with, decides the next block with others. */
   get takesPart(): boolean {
-    return this.members.takesPart(this.options.account, this.options.keys)
+    return !this.isEnded && this.members.takesPart(this.options.account, this.options.keys)
   }
 
   /** True if a block may follow the head: if it is a switch, its checkpoint is published and on the trail. */

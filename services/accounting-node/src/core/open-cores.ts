@@ -46,6 +46,8 @@ export interface NodeOptions {
   readonly workers?: PreparationWorkers
   /** Opens the store of a chain's derived state; with `fresh` it empties it first. Called again only after what it gave before is no longer used. */
   readonly openStore: (chain: ChainName, options: { fresh: boolean }) => ChainStore
+  /** True once another ledger carries this one on: both cores then only follow and serve. */
+  readonly isEnded?: () => boolean
   /** For demonstrations and tests only: as leader, this node leaves out transactions signed by these accounts (hex). */
   readonly faultCensor?: ReadonlySet<string>
 }
@@ -213,7 +215,7 @@ function policyLookup(ledger: Ledger, memberships: Readonly<Record<ChainName, Me
 
 function assemble(options: NodeOptions, logs: Readonly<Record<ChainName, BlockLog>>, trail: TrailStore): NodeCores {
   const ledger = openLedger(options, logs)
-  const { clock, register, network, observe, faultCensor } = options
+  const { clock, register, network, observe, faultCensor, isEnded } = options
   const account = accountOf(options, ledger)
   const memberships = {
     userchain: new Memberships(ledger, 'userchain'),
@@ -227,6 +229,7 @@ function assemble(options: NodeOptions, logs: Readonly<Record<ChainName, BlockLo
       disk: options.disks[chain],
       queue: options.queues[chain],
       ...(userchain === undefined ? {} : { userchain }),
+      ...(isEnded === undefined ? {} : { isEnded }),
       ...(faultCensor === undefined ? {} : { faultCensor }),
     })
     core.log = logs[chain]

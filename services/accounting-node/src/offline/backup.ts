@@ -47,6 +47,13 @@ async function copy(from: string, to: string): Promise<void> {
   syncFolder(dirname(to))
 }
 
+/** Successions that the node knows: without them a restored node would go on with a ledger that has ended. */
+async function copySuccessions(from: string, to: string): Promise<void> {
+  const folder = join(from, 'successions')
+  if (!existsSync(folder)) return
+  for (const name of readdirSync(folder)) await copy(join(folder, name), join(to, 'successions', name))
+}
+
 async function copyDatabase(from: string, to: string): Promise<void> {
   ensureFolder(dirname(to))
   const source = new DatabaseSync(from, { readOnly: true })
@@ -142,6 +149,7 @@ export async function restoreNode(options: {
     const aside = setAside(to, nowMs)
     for (const file of [...files, ...databases])
       if (existsSync(join(from, file))) await copy(join(from, file), join(to, file))
+    await copySuccessions(from, to)
     if (existsSync(join(from, 'secrets'))) await copySecrets(from, to)
     return { report, aside }
   } finally {

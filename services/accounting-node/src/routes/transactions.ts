@@ -77,6 +77,17 @@ function evidence(signed: Signed): string {
   return toBase64(encodeCbor(signedPair(signed)))
 }
 
+/** A ledger that another one carries on takes nothing more. */
+function checkOpen(node: AccountingNode): void {
+  const ended = node.successions.endedBy
+  if (ended === undefined) return
+  const successor = toHex(ended.successor.ledgerId)
+  throw new AccountingError(`this ledger has ended: ledger ${successor} carries it on`, {
+    code: 'ERR_LEDGER_ENDED',
+    successor,
+  })
+}
+
 /** Adds `/v1/<chain>/transactions…` and `/v1/<chain>/answers`. */
 export function addTransactionRoutes(
   app: FastifyInstance,
@@ -95,6 +106,7 @@ export function addTransactionRoutes(
       },
       async (request, reply) => {
         if (!(request.body instanceof Uint8Array)) throw invalid('body', 'must be application/cbor-seq')
+        checkOpen(node)
         const { promise, refused } = await gateway.submit(new Uint8Array(request.body))
         const list = refused.map(signedPair)
         const body = encodeCbor(
