@@ -10,6 +10,7 @@ import { encodeProof, parseAddCheckpoint, parseProof } from '@healthblock/chain/
 import { createReceipt, parseReceipt, verifyReceipt } from '@healthblock/chain/receipt'
 import { encodeSealLeaf, parseSealLeaf } from '@healthblock/chain/seal'
 import { encodeStatement, parseStatement, type StatementName, type Statements } from '@healthblock/chain/statement'
+import { encodeSuccession, parseSuccession, verifySuccessionProof } from '@healthblock/chain/succession'
 import { encodeEntryBundle, parseEntryBundle, parseHashTile, parseTilePath } from '@healthblock/chain/tile'
 import { createToken, parseToken } from '@healthblock/chain/token'
 import { encodeBody, parseBody, parseTransactionLeaf, signTransaction } from '@healthblock/chain/transaction'
@@ -130,6 +131,11 @@ function chainTargets(): FuzzTarget[] {
   const witnessKey = parseWitnessKey(witness.vkey)
   const seen = addWitnessLines(checkpoint, [{ line: witness.line(head, 1_800_000_000_000), time: 0 }])
   const witnessed = createReceipt({ genesis, chain, transaction: log.entry(3, seen), witnesses: [witnessKey] })
+  const part = { chain, leaf: leaves[3] as Uint8Array, proof } as const
+  const approval = { account: b32, signature: new Uint8Array(64) }
+  const succession = encodeSuccession({
+    ...{ genesis: genesis.bytes, successor: genesis.bytes, parts: [part, part], approvals: [approval], trail: [] },
+  })
   const token = { account: b32, audience: ledgerId, scope: 'ledger', until: 1_800_000_000_000 } as const
   const statements: { [N in StatementName]: Statements[N] } = {
     accepted: { v: 1, chain: 1, gateway: b32, txs: [b32, ledgerId], height: 3, deadline: 1_800_000_000_000 },
@@ -195,6 +201,8 @@ function chainTargets(): FuzzTarget[] {
       parse: (bytes) => verifyReceipt({ bytes, ledgerId }),
     },
     { name: 'receipt', corpus: [receipt], parse: parseReceipt },
+    { name: 'succession', corpus: [succession], parse: parseSuccession },
+    { name: 'succession, verified', corpus: [succession], parse: (bytes) => verifySuccessionProof(bytes) },
     { name: 'receipt, verified', corpus: [receipt], parse: (bytes) => verifyReceipt({ bytes, ledgerId }) },
     {
       name: 'token',
