@@ -10,7 +10,7 @@ import { encodeProof, parseAddCheckpoint, parseProof } from '@healthblock/chain/
 import { createReceipt, parseReceipt, verifyReceipt } from '@healthblock/chain/receipt'
 import { encodeSealLeaf, parseSealLeaf } from '@healthblock/chain/seal'
 import { encodeStatement, parseStatement, type StatementName, type Statements } from '@healthblock/chain/statement'
-import { encodeSuccession, parseSuccession, verifySuccessionProof } from '@healthblock/chain/succession'
+import { encodeSuccession, parseSuccession } from '@healthblock/chain/succession'
 import { encodeEntryBundle, parseEntryBundle, parseHashTile, parseTilePath } from '@healthblock/chain/tile'
 import { createToken, parseToken } from '@healthblock/chain/token'
 import { encodeBody, parseBody, parseTransactionLeaf, signTransaction } from '@healthblock/chain/transaction'
@@ -202,7 +202,6 @@ function chainTargets(): FuzzTarget[] {
     },
     { name: 'receipt', corpus: [receipt], parse: parseReceipt },
     { name: 'succession', corpus: [succession], parse: parseSuccession },
-    { name: 'succession, verified', corpus: [succession], parse: (bytes) => verifySuccessionProof(bytes) },
     { name: 'receipt, verified', corpus: [receipt], parse: (bytes) => verifyReceipt({ bytes, ledgerId }) },
     {
       name: 'token',
