@@ -27,6 +27,39 @@ const help = `Usage: ./healthblock ledger ACTION …
 Options: --dir DIR, --json
 `
 
+interface InitValues {
+  readonly accounting?: string | undefined
+  readonly storage?: string | undefined
+  readonly doctors?: string | undefined
+  readonly hosts?: string | undefined
+}
+
+/** Makes the keys and the genesis of a new ledger. */
+async function init(
+  dir: string,
+  values: InitValues,
+  print: (value: Record<string, unknown>, words: string) => void,
+): Promise<ExitCode> {
+  if (values.hosts !== undefined && values.hosts !== 'compose')
+    throw new UsageError(`--hosts takes compose, not "${values.hosts}"`)
+  const storage = parseCount(values.storage, 'storage', { least: 1, most: 16, preset: 3 })
+  const cluster = await createCluster(
+    dir,
+    {
+      accounting: parseCount(values.accounting, 'accounting', { least: 1, most: 16, preset: 4 }),
+      storage,
+      replicas: Math.min(3, storage),
+      doctors: parseCount(values.doctors, 'doctors', { least: 0, most: 26, preset: 2 }),
+      patients: [],
+      periodMs: 10_000,
+    },
+    Date.now(),
+  )
+  if (values.hosts === 'compose') await writeComposeFiles(dir, cluster)
+  print({ dir, ledgerId: cluster.ledgerId, genesis: clusterPaths.genesis(dir) }, `ledger ${cluster.ledgerId} in ${dir}`)
+  return 0
+}
+
 /** `./healthblock ledger …`. */
 export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
   const { values, positionals } = parseOptions(args, {
@@ -51,30 +84,9 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
   const print = (value: Record<string, unknown>, words: string): void =>
     io.stdout(values.json === true ? `${JSON.stringify(value)}\n` : `${words}\n`)
   switch (action) {
-    case 'init': {
+    case 'init':
       takePositionals(rest, [])
-      if (values.hosts !== undefined && values.hosts !== 'compose')
-        throw new UsageError(`--hosts takes compose, not "${values.hosts}"`)
-      const storage = parseCount(values.storage, 'storage', { least: 1, most: 16, preset: 3 })
-      const cluster = await createCluster(
-        dir,
-        {
-          accounting: parseCount(values.accounting, 'accounting', { least: 1, most: 16, preset: 4 }),
-          storage,
-          replicas: Math.min(3, storage),
-          doctors: parseCount(values.doctors, 'doctors', { least: 0, most: 26, preset: 2 }),
-          patients: [],
-          periodMs: 10_000,
-        },
-        Date.now(),
-      )
-      if (values.hosts === 'compose') await writeComposeFiles(dir, cluster)
-      print(
-        { dir, ledgerId: cluster.ledgerId, genesis: clusterPaths.genesis(dir) },
-        `ledger ${cluster.ledgerId} in ${dir}`,
-      )
-      return 0
-    }
+      return init(dir, values, print)
     case 'token': {
       takePositionals(rest, [])
       const token = readerToken(dir, 'auditor', 'ledger')
