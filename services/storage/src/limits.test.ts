@@ -131,16 +131,19 @@ describe('bad bodies', () => {
     expect([answer.status, ((await answer.json()) as Problem).Reason]).toEqual([400, 'ERR_MULTIPART_INVALID'])
   })
 
-  test('a caller who goes away in the middle of a file leaves no pin and no open request', async () => {
+  test('a caller who goes away in the middle of a file leaves no pin, no block, and no open request', async () => {
+    const before = await totals()
     const sent = httpRequest(`${place.node?.address.url}/api/v0/add`, {
       method: 'POST',
       headers: { authorization: `Bearer ${bob.token}`, 'content-type': 'multipart/form-data; boundary=b' },
     })
     sent.on('error', () => {})
     sent.write('--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n')
-    sent.write(randomBytes(100_000))
-    await new Promise((resolve) => setImmediate(resolve))
+    sent.write(randomBytes(600_000))
+    // Two leaves are stored before it goes.
+    await vi.waitFor(async () => expect((await totals()).blocks).toBeGreaterThan(before.blocks))
     sent.destroy()
+    await vi.waitFor(async () => expect(await totals()).toEqual(before))
     await vi.waitFor(async () => {
       const pins: unknown[] = []
       for await (const pin of cluster.client(place, bob).pin.ls({ type: 'recursive' })) pins.push(pin)

@@ -22,6 +22,7 @@ import {
   sendLines,
   signalOf,
 } from './query.ts'
+import { Upload } from './upload.ts'
 
 const exportTimeoutMs = 3_600_000
 
@@ -54,26 +55,29 @@ async function collect(content: AsyncIterable<Uint8Array>): Promise<Uint8Array> 
 }
 
 function addUploads(scope: FastifyInstance, parts: KuboRouteParts): void {
-  const { files, now } = parts
+  const { files } = parts
   const options = { preParsing: async (request: KuboRequest): Promise<void> => assertQuota(parts, request) } as never
   const handlePut = async (request: KuboRequest, reply: Parameters<typeof sendLines>[0]): Promise<unknown> => {
     assertSha256(request)
     const stored = codecOf(optionOf(request, 'store-codec') ?? 'dag-cbor', 'store-codec')
     const given = codecOf(optionOf(request, 'input-codec') ?? 'dag-json', 'input-codec')
     const { account } = request.principal
+    const upload = new Upload(parts, account)
     async function* lines(): AsyncGenerator<object> {
       for await (const { content } of readParts(request.headers['content-type'] ?? '', bodyOf(request))) {
         const bytes = encodeNode(decodeNode(await collect(content), given, 'the node'), stored)
         const id = { digest: hashBlock(bytes), codec: stored }
-        await files.putBlock(id, bytes, { account, at: now(), pin: 0 })
+        await upload.put(id, bytes)
         if (flagOf(request, 'pin')) await files.pinTree(id, account, signalOf(request))
+        upload.keep()
         yield { Cid: { '/': encodeBlockId(id) } }
       }
     }
-    return await sendLines(reply, lines())
+    return await sendLines(reply, upload.whole(lines()))
   }
   const handleImport = async (request: KuboRequest, reply: Parameters<typeof sendLines>[0]): Promise<unknown> => {
     const { account } = request.principal
+    const upload = new Upload(parts, account)
     async function* lines(): AsyncGenerator<object> {
       const roots: CID[] = []
       let [count, bytesCount] = [0, 0]
@@ -85,11 +89,12 @@ function addUploads(scope: FastifyInstance, parts: KuboRouteParts): void {
           if (Buffer.compare(hashBlock(bytes), id.digest) !== 0) {
             throw new StorageError(`${cid}: other bytes`, { code: 'ERR_BLOCK_MISMATCH', cid: cid.toString() })
           }
-          await files.putBlock(id, bytes.slice(), { account, at: now(), pin: 0 })
+          await upload.put(id, bytes.slice())
           count++
           bytesCount += bytes.length
         }
       }
+      upload.keep()
       for (const root of roots) {
         let PinErrorMsg = ''
         try {
@@ -102,7 +107,7 @@ function addUploads(scope: FastifyInstance, parts: KuboRouteParts): void {
       }
       if (flagOf(request, 'stats')) yield { Stats: { BlockCount: count, BlockBytesCount: bytesCount } }
     }
-    return await sendLines(reply, lines())
+    return await sendLines(reply, upload.whole(lines()))
   }
   addCommand(scope, 'dag/put', handlePut, options)
   addCommand(scope, 'dag/import', handleImport, options)

@@ -11,7 +11,7 @@ import {
 } from '@healthblock/runtime/unixfs'
 import type { FastifyInstance } from 'fastify'
 import { StorageError } from '../errors.ts'
-import { type BlockId, codecRaw, encodeBlockId, fromCid } from '../store/block-id.ts'
+import { codecRaw, encodeBlockId, fromCid } from '../store/block-id.ts'
 import { assertQuota, blockBytesMax } from './blocks.ts'
 import { type BodyPart, readParts } from './multipart.ts'
 import type { KuboRouteParts } from './parts.ts'
@@ -30,6 +30,7 @@ import {
   sendLines,
   signalOf,
 } from './query.ts'
+import { Upload } from './upload.ts'
 
 /** Options of `add` that change what is stored and are not offered: refused rather than ignored. */
 const notOffered = ['trickle', 'nocopy', 'fscache', 'inline', 'to-files']
@@ -97,32 +98,14 @@ async function* addAll(
   source: { settings: ReturnType<typeof fileOptions>; body: AsyncIterable<Buffer> },
 ): AsyncGenerator<object> {
   const isDry = flagOf(request, 'only-hash')
-  const kept: BlockId[] = []
+  const upload = new Upload(parts, request.principal.account)
   const options: FileOptions & { cidVersion: 0 | 1 } = {
     ...source.settings,
     put: async ({ cid, bytes }) => {
-      if (!isDry) await keep(parts, request.principal.account, { id: fromCid(cid), bytes, kept })
+      if (!isDry) await upload.put(fromCid(cid), bytes)
     },
   }
-  try {
-    yield* addParts(parts, request, { options, body: source.body, isDry })
-  } catch (error) {
-    // Half a file is nobody's: what it brought is given up again.
-    for (const id of kept) await parts.replicator.release(id, request.principal.account, true).catch(() => {})
-    throw error
-  }
-}
-
-/** Puts a block, and notes it if the account did not keep it before. */
-async function keep(
-  parts: KuboRouteParts,
-  account: Uint8Array,
-  block: { id: BlockId; bytes: Uint8Array; kept: BlockId[] },
-): Promise<void> {
-  const { id, bytes, kept } = block
-  const had = parts.backend.references(id.digest).some((one) => Buffer.compare(one.account, account) === 0)
-  await parts.files.putBlock(id, bytes, { account, at: parts.now(), pin: 0 })
-  if (!had) kept.push(id)
+  yield* upload.whole(addParts(parts, request, { options, body: source.body, isDry }))
 }
 
 async function* addParts(

@@ -128,20 +128,20 @@ async function* toLines(source: AsyncIterable<object>): AsyncGenerator<string> {
 /** Makes the first value of a source, so that what fails at once is answered as an error and not in the middle. */
 async function begun<T>(source: AsyncIterable<T>): Promise<AsyncIterable<T>> {
   const iterator = source[Symbol.asyncIterator]()
-  const first = await iterator.next()
-  return (async function* () {
-    try {
-      if (first.done === true) return
-      yield first.value
-      for (;;) {
-        const next = await iterator.next()
-        if (next.done === true) return
-        yield next.value
-      }
-    } finally {
+  let first: IteratorResult<T> | undefined = await iterator.next()
+  const rest: AsyncIterator<T> = {
+    next: async () => {
+      const next = first ?? (await iterator.next())
+      first = undefined
+      return next
+    },
+    // Also if nobody has read a line: a generator that was not begun would end without a word to its source.
+    return: async () => {
       await iterator.return?.()
-    }
-  })()
+      return { done: true, value: undefined }
+    },
+  }
+  return { [Symbol.asyncIterator]: () => rest }
 }
 
 /**
