@@ -21,6 +21,7 @@ import {
   parseWitnessSize,
   takeWitnessLines,
   verifyWitnessAnswer,
+  withoutWitnessLines,
   witnessAnswerSizeBytesMax,
   witnessCosignatures,
   witnessNote,
@@ -125,6 +126,7 @@ describe('a checkpoint', () => {
     const whole = addWitnessLines(published, lines)
     expect(takeWitnessLines(whole, keys)).toEqual({ checkpoint: published, cosignatures: lines })
     expect(witnessCosignatures(whole, keys.toReversed())).toEqual(lines.toReversed())
+    expect(withoutWitnessLines(whole)).toBe(published)
     expect(witnessCosignatures(published, keys)).toEqual([undefined, undefined])
     const take = (note: string) => code(() => takeWitnessLines(note, keys))
     expect(take(published)).toBe('ERR_CHECKPOINT_FORMAT')

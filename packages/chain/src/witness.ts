@@ -149,6 +149,13 @@ export function takeWitnessLines(
   return { checkpoint: encodeNote({ text, signatures: signatures.slice(0, own) }), cosignatures }
 }
 
+/** A checkpoint with the lines of its log and nodes alone. */
+export function withoutWitnessLines(checkpoint: string): string {
+  const { origin, text, signatures } = parseCheckpoint(checkpoint)
+  const own = signatures.filter(({ name }) => name === origin || name.startsWith(`${origin}/`))
+  return encodeNote({ text, signatures: own })
+}
+
 /** Puts witnesses' lines behind the others. */
 export function addWitnessLines(checkpoint: string, cosignatures: readonly WitnessCosignature[]): string {
   return addSignatures(

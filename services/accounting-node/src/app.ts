@@ -22,6 +22,7 @@ import { addPeopleRoutes } from './routes/people.ts'
 import { addStateRoutes } from './routes/state.ts'
 import { addSuccessionRoutes } from './routes/successions.ts'
 import { addTransactionRoutes } from './routes/transactions.ts'
+import { addWitnessRoutes } from './routes/witnesses.ts'
 
 /** Largest difference from the median of the peers' clocks at which a node is ready. */
 const clockSkewMsMax = 2_000
@@ -93,6 +94,7 @@ export async function createApp(
   addAuditRoutes(app.fastify, node, access)
   addExplorerRoutes(app.fastify, node, access)
   addOverviewRoutes(app.fastify, node, access, app.stopping)
+  addWitnessRoutes(app.fastify, node, access)
   const { userchain, docchain } = node.chains
   const guard = createPeerGuard({
     ledgerId: node.genesis.ledgerId,

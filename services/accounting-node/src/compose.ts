@@ -43,6 +43,7 @@ import { Receipts } from './reading/receipts.ts'
 import { StateQuery } from './reading/state-query.ts'
 import { Tiles } from './reading/tiles.ts'
 import { Successions } from './successions.ts'
+import { openWitnesses } from './witness/open-witnesses.ts'
 
 /** Page cache of each chain's state. */
 const stateCacheSizeBytes = 8 * 1024 * 1024
@@ -279,6 +280,7 @@ function joinNode(
   }
   observeChains(metrics, chains, () => opened.incidents.openCount)
   const readers = { userchain: chains.userchain.reader, docchain: chains.docchain.reader }
+  const witnesses = openWitnesses({ config, readers, clock: parts.clock, logger, metrics })
   return {
     genesis,
     account,
@@ -291,7 +293,7 @@ function joinNode(
     organisation: { account: config.organisation, op: secrets.organisationOp },
     adminSecret: secrets.admin,
     chains,
-    receipts: new Receipts({ genesis, trail: cores.trail, readers, closures: opened.closures }),
+    receipts: new Receipts({ genesis, trail: cores.trail, readers, closures: opened.closures, witnesses }),
     incidents: opened.incidents,
     evidence: new EvidenceKeeper({
       path: join(settings.dir, 'evidence.db'),
@@ -306,6 +308,7 @@ function joinNode(
       ...{ config, clock: parts.clock, peers: opened.world.peers, ownUrl: opened.ownUrl },
       ownRank: () => cores.peer(account)[0]?.rank,
     }),
+    witnesses,
     logger,
     nowMs: parts.clock.nowMs,
     clockSkewMs: () => opened.world.network.clockSkewMs(),
@@ -411,6 +414,7 @@ async function joinLedger({ node, cores, healer, closures, early }: Opened): Pro
   for (const { gateway } of [userchain, docchain]) gateway.start()
   node.evidence.start()
   node.events.attach(node)
+  node.witnesses.start()
 }
 
 function startSelfCheck({ node, world, stores, healer }: Opened, dir: string, hooks: NodeHooks): SelfCheck {
@@ -435,6 +439,7 @@ async function closeNode({ node, world, stores, cores, incidents, closures }: Op
   const { userchain, docchain } = node.chains
   await node.audits.stop()
   node.events.close()
+  await node.witnesses.stop()
   await node.evidence.close()
   for (const { gateway } of [userchain, docchain]) await gateway.stop()
   for (const { reader } of [userchain, docchain]) reader.stop()

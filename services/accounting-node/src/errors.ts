@@ -20,6 +20,8 @@ export type AccountingErrorDetail =
   | { code: 'ERR_INCIDENT_ABSENT'; number: number }
   | { code: 'ERR_AUDIT_RUNNING'; number: number }
   | { code: 'ERR_AUDIT_ABSENT'; number: number }
+  | { code: 'ERR_WITNESS_INVALID'; field: string; reason: string }
+  | { code: 'ERR_WITNESS_ABSENT'; name: string }
   | { code: 'ERR_INCIDENTS_DAMAGED'; path: string; line: number }
   | { code: 'ERR_QUEUE_FULL'; retryAfterMs: number; jobs: number }
   | { code: 'ERR_QUEUE_AWAY'; retryAfterMs: number; reason: string }
@@ -72,6 +74,8 @@ export const statusOfCode: Readonly<Partial<Record<AccountingErrorCode, number>>
   ERR_INCIDENT_ABSENT: 404,
   ERR_AUDIT_RUNNING: 409,
   ERR_AUDIT_ABSENT: 404,
+  ERR_WITNESS_INVALID: 422,
+  ERR_WITNESS_ABSENT: 404,
   ERR_QUEUE_FULL: 503,
   ERR_QUEUE_AWAY: 503,
 }

@@ -72,6 +72,20 @@ export function administered(logger: Logger, fields: { act: string; transactionI
   logger.info(fields, 'administrator signed')
 }
 
+/** A witness does not cosign, and why: told when it begins, and when the reason changes. */
+export function witnessFailed(
+  logger: Logger,
+  fields: { chain: string; witness: string; fault: string; said: string },
+): void {
+  const level = fields.fault === 'inconsistent' ? 'error' : 'warn'
+  logger[level](fields, 'a witness does not cosign')
+}
+
+/** A witness cosigns again. */
+export function witnessRecovered(logger: Logger, fields: { chain: string; witness: string }): void {
+  logger.info(fields, 'a witness cosigns')
+}
+
 /** Levels of what a core tells; blocks come too often to be news. */
 const coreLevels: Readonly<Record<CoreEvent['kind'], 'debug' | 'info' | 'warn' | 'error' | 'fatal'>> = {
   started: 'info',

@@ -3,6 +3,7 @@ import type { ChainName } from '@healthblock/chain/transaction'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { ChainCore } from './core/chain-core.ts'
 import type { CoreEvent } from './core/ports.ts'
+import type { WitnessStatus } from './witness/witnesses.ts'
 
 /** Applied sizes whose publication is waited for. */
 const appliedKeptMax = 1_024
@@ -116,6 +117,56 @@ export function createCoreMetrics(registry: Registry, nowMs: () => number): Core
       fsync.observe({ chain }, seconds)
     },
   }
+}
+
+/** What witnesses did, for metrics. */
+export interface WitnessFigures {
+  readonly witnesses: readonly WitnessStatus[]
+  /** Published sizes; undefined before the first. */
+  readonly sizes: Readonly<Record<ChainName, number | undefined>>
+  readonly nowMs: number
+}
+
+/** Counts what witnesses did not cosign. */
+export interface WitnessMetrics {
+  readonly refused: Counter<'chain' | 'witness' | 'reason'>
+}
+
+/** Registers what is told of witnesses: there are at most 16, so their names are labels. */
+export function createWitnessMetrics(registry: Registry, read: () => WitnessFigures): WitnessMetrics {
+  const registers = [registry]
+  const labelNames = ['chain', 'witness'] as const
+  const gauge = (name: string, help: string, figure: (f: WitnessFigures, w: WitnessStatus, c: ChainName) => number) =>
+    new Gauge({
+      ...{ name, help, labelNames, registers },
+      collect() {
+        // A witness that was removed is shown no more.
+        this.reset()
+        const figures = read()
+        for (const status of figures.witnesses) {
+          for (const chain of ['userchain', 'docchain'] as const) {
+            this.set({ chain, witness: status.name }, figure(figures, status, chain))
+          }
+        }
+      },
+    })
+  gauge(
+    'accounting_witness_lag_leaves',
+    'Published entries beyond the newest head that the witness cosigned',
+    ({ sizes }, status, chain) => Math.max(0, (sizes[chain] ?? 0) - (status[chain].cosigned?.size ?? 0)),
+  )
+  gauge(
+    'accounting_witness_age_seconds',
+    "Age of the witness's newest cosignature by its own clock; of none the time itself",
+    ({ nowMs }, status, chain) => (nowMs - (status[chain].cosigned?.ms ?? 0)) / 1000,
+  )
+  const refused = new Counter({
+    name: 'accounting_witness_refusals_total',
+    help: 'Attempts at a witness that came to nothing, by reason',
+    labelNames: ['chain', 'witness', 'reason'] as const,
+    registers,
+  })
+  return { refused }
 }
 
 /** What a chain shows: read when Prometheus asks. */

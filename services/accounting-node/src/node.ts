@@ -17,6 +17,7 @@ import type { ChainReader } from './reading/chain-reader.ts'
 import type { Receipts } from './reading/receipts.ts'
 import type { StateQuery } from './reading/state-query.ts'
 import type { Successions } from './successions.ts'
+import type { Witnesses } from './witness/witnesses.ts'
 
 /** One chain of a node. */
 export interface ChainParts {
@@ -55,6 +56,7 @@ export interface AccountingNode {
   readonly audits: AuditDesk
   readonly look: NodesLook
   readonly events: PortalEvents
+  readonly witnesses: Witnesses
   readonly logger: Logger
   readonly nowMs: () => number
   /** How far this clock is from the peers', ms, by the dates of their answers. */

@@ -21,6 +21,7 @@ const files = [
   // Peers have the trail too, but if all nodes are restored nobody can make its steps again.
   'userchain/trail',
   'incidents.log',
+  'witnesses.json',
   ...['userchain', 'docchain'].flatMap((chain) => [`${chain}/staged/blocks`, `${chain}/promise`]),
 ]
 const databases = [

@@ -247,11 +247,13 @@ export class ChainReader {
     return leaves[index - i0] as Uint8Array
   }
 
-  /** A published leaf with its proof under the newest published checkpoint. */
-  async proved(index: number): Promise<ReceiptEntry> {
+  /** A published leaf with its proof under the newest published checkpoint, or under the older one that `choose` gives. */
+  async proved(index: number, choose?: () => PublishedHead | undefined): Promise<ReceiptEntry> {
     const leaf = await this.entry(index)
-    // From here on nothing waits: checkpoint and tree are of one size.
-    const published = this.#published as PublishedHead
+    // From here on nothing waits: the tree holds the head.
+    const chosen = choose?.()
+    const isHeld = chosen !== undefined && chosen.size > index && chosen.size <= this.tiles.size
+    const published = isHeld ? chosen : (this.#published as PublishedHead)
     const hashes = inclusionProof({ index, size: published.size }, this.tiles.read)
     return { leaf, index, hashes, checkpoint: published.checkpoint }
   }

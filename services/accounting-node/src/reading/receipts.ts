@@ -1,9 +1,10 @@
 /** Receipts (chain SPEC §7), made from the newest published checkpoints when they are asked for. */
 import type { Genesis } from '@healthblock/chain/genesis'
 import type { PolicyTrail } from '@healthblock/chain/policy-trail'
-import { createReceipt } from '@healthblock/chain/receipt'
+import { createReceipt, type ReceiptEntry } from '@healthblock/chain/receipt'
 import { type ChainName, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { AccountingError } from '../errors.ts'
+import type { Witnesses } from '../witness/witnesses.ts'
 import type { ChainReader } from './chain-reader.ts'
 import type { Closures } from './closures.ts'
 
@@ -13,6 +14,7 @@ export interface ReceiptsOptions {
   readonly trail: PolicyTrail
   readonly readers: Readonly<Record<ChainName, ChainReader>>
   readonly closures: Closures
+  readonly witnesses: Pick<Witnesses, 'best' | 'keys'>
 }
 
 /** Makes receipts. */
@@ -34,28 +36,33 @@ export class Receipts {
     const reader = readers[chain]
     const index = reader.core.ledger.index(chain).find(id)
     if (index === undefined || index >= (reader.published?.size ?? 0)) throw notPublished()
-    const transaction = await reader.proved(index)
+    const transaction = await this.#proved(chain, index)
     const { body } = parseTransactionLeaf(transaction.leaf)
-    if (body.t !== 'key' || body.close.length === 0) return createReceipt({ genesis, trail, chain, transaction })
+    if (body.t !== 'key' || body.close.length === 0) {
+      return createReceipt({ genesis, trail, chain, transaction, witnesses: this.#options.witnesses.keys })
+    }
     return this.#revocation(id, index, transaction)
   }
 
-  async #revocation(
-    id: Uint8Array,
-    index: number,
-    transaction: Awaited<ReturnType<ChainReader['proved']>>,
-  ): Promise<Uint8Array> {
+  /** Under the head beyond it that most witnesses cosigned. */
+  #proved(chain: ChainName, index: number): Promise<ReceiptEntry> {
+    const { readers, witnesses } = this.#options
+    return readers[chain].proved(index, () => witnesses.best(chain, index))
+  }
+
+  async #revocation(id: Uint8Array, index: number, transaction: ReceiptEntry): Promise<Uint8Array> {
     const { genesis, trail, readers, closures } = this.#options
     const { userchain, docchain } = readers
     const { ledger } = userchain.core
     const boundary = ledger.index('userchain').boundaryAfter(index)
     const state = await closures.of(id)
     if (boundary === undefined || state === undefined) throw notPublished()
-    const seal = { ...(await userchain.proved(boundary.size - 1)), state }
+    const seal = { ...(await this.#proved('userchain', boundary.size - 1)), state }
     const anchored = ledger.index('docchain').firstAnchoredBeyond(index)
-    const base = { genesis, trail, chain: 'userchain', transaction, seal } as const
+    const witnesses = this.#options.witnesses.keys
+    const base = { genesis, trail, chain: 'userchain', transaction, seal, witnesses } as const
     if (anchored === undefined || anchored.size > (docchain.published?.size ?? 0)) return createReceipt(base)
-    return createReceipt({ ...base, anchor: await docchain.proved(anchored.size - 1) })
+    return createReceipt({ ...base, anchor: await this.#proved('docchain', anchored.size - 1) })
   }
 }
 

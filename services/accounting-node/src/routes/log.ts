@@ -8,7 +8,7 @@ import { parseSealLeaf } from '@healthblock/chain/seal'
 import { parseTilePath, tileWidth } from '@healthblock/chain/tile'
 import type { ChainName } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
-import type { FastifyInstance } from '@healthblock/runtime/http-app'
+import type { FastifyInstance, FastifyReply } from '@healthblock/runtime/http-app'
 import { AccountingError } from '../errors.ts'
 import { type AccountingNode, chainNames } from '../node.ts'
 import type { Access } from './access.ts'
@@ -22,6 +22,14 @@ function tileCaching(scope: 'public' | 'private', width: number): string {
 
 function absent(path: string): AccountingError {
   return new AccountingError('the published log has no such tile', { code: 'ERR_TILE_ABSENT', path })
+}
+
+function notPublished(words: string): AccountingError {
+  return new AccountingError(words, { code: 'ERR_NOT_PUBLISHED', what: 'checkpoint' })
+}
+
+function sendNote(reply: FastifyReply, note: string): FastifyReply {
+  return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send(note)
 }
 
 function tileOf(path: string) {
@@ -47,21 +55,30 @@ function vkeys(node: AccountingNode, chain: ChainName): { logKey: string; cosign
   }
 }
 
-/** Adds `/<chain>/checkpoint`, `/<chain>/tile/…`, `/v1/genesis`, `/v1/trail`, `/v1/<chain>/head`. */
+/** Adds the two checkpoints of a chain. */
+function addCheckpointRoutes(app: FastifyInstance, node: AccountingNode, chain: ChainName): void {
+  const { reader } = node.chains[chain]
+  app.get(`/${chain}/checkpoint`, { schema: { tags: ['log'], summary: 'newest published checkpoint' } }, (_, reply) => {
+    const { published } = reader
+    if (published === undefined) throw notPublished('nothing is published yet')
+    return sendNote(reply, node.witnesses.noteOf(chain, published))
+  })
+  app.get(
+    `/${chain}/witnessed`,
+    { schema: { tags: ['log'], summary: 'newest checkpoint that a witness cosigned' } },
+    (_, reply) => {
+      const witnessed = node.witnesses.newest(chain)
+      if (witnessed === undefined) throw notPublished('no witness has cosigned a checkpoint here')
+      return sendNote(reply, witnessed.checkpoint)
+    },
+  )
+}
+
+/** Adds `/<chain>/checkpoint`, `/<chain>/witnessed`, `/<chain>/tile/…`, `/v1/genesis`, `/v1/trail`, `/v1/<chain>/head`. */
 export function addLogRoutes(app: FastifyInstance, node: AccountingNode, access: Access): void {
   for (const chain of chainNames) {
     const { reader, core } = node.chains[chain]
-    app.get(
-      `/${chain}/checkpoint`,
-      { schema: { tags: ['log'], summary: 'newest published checkpoint' } },
-      (_, reply) => {
-        const { published } = reader
-        if (published === undefined) {
-          throw new AccountingError('nothing is published yet', { code: 'ERR_NOT_PUBLISHED', what: 'checkpoint' })
-        }
-        return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send(published.checkpoint)
-      },
-    )
+    addCheckpointRoutes(app, node, chain)
     app.get<{ Params: { '*': string } }>(
       `/${chain}/tile/entries/*`,
       { schema: { tags: ['log'], summary: 'entry bundle' }, onRequest: access.member },
