@@ -1,17 +1,18 @@
 /** What the nodes serve and hand out, read by programs of other people: Tessera's fsck, and torchwood's verifier of tlog-proofs. */
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { chainOrigin } from '@healthblock/chain/checkpoint'
 import { toHex } from '@healthblock/encoding/bytes'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { main } from '../../cli/src/main.ts'
 import { Client, headOf, People, type Person } from '../../services/accounting-node/test/client.ts'
-import { type NodeProcess, ProcessCluster } from '../../services/accounting-node/test/processes.ts'
+import { adminSecret, type NodeProcess, ProcessCluster } from '../../services/accounting-node/test/processes.ts'
 import { eventually } from '../support/cluster.ts'
 import { redisInstalled } from '../support/redis.ts'
 import { algorithmTransaction } from '../support/sample-ledger.ts'
-import { fsckLog, hasPrograms, runProgram } from './programs.ts'
+import { fsckLog, hasPrograms, Litewitness, runProgram } from './programs.ts'
 
 const describeInterop = hasPrograms && redisInstalled ? describe : describe.skip
 const chains = ['userchain', 'docchain'] as const
@@ -171,5 +172,82 @@ describeInterop('tools of other people', () => {
       out,
     )
     expect((await checkAll('dispute', new Uint8Array(readFileSync(out)))).length).toBeGreaterThanOrEqual(1)
+  })
+
+  describe('litewitness', () => {
+    let witness: Litewitness
+    const admin = { authorization: `Bearer ${adminSecret}` }
+
+    beforeAll(async () => {
+      const logs = await Promise.all(
+        chains.map(async (chain) => {
+          const heads = await Promise.all(
+            cluster.nodes.map(
+              async ({ url }) =>
+                (await (await fetch(`${url}/v1/${chain}/head`)).json()) as { origin: string; logKey: string },
+            ),
+          )
+          return { origin: heads[0]?.origin as string, keys: heads.map(({ logKey }) => logKey) }
+        }),
+      )
+      const folder = join(cluster.dir, 'witness')
+      mkdirSync(folder)
+      witness = await Litewitness.start(folder, logs)
+      const body = JSON.stringify({ url: witness.url, vkey: witness.vkey })
+      for (const { url } of cluster.nodes) {
+        const node = new Client(url, cluster.ledger)
+        expect((await node.post('/v1/witnesses', 'application/json', body, admin)).status).toBe(200)
+      }
+    })
+    afterAll(() => witness?.stop())
+
+    interface Entry {
+      readonly userchain: { readonly size: number | null; readonly fault: string | null }
+      readonly docchain: { readonly size: number | null }
+    }
+
+    /** Until a node says of its witness what is asked. */
+    function until(url: string, is: (entry: Entry) => boolean): Promise<Entry> {
+      return eventually(`the witness of ${url}`, 60_000, async () => {
+        const [entry] = (await (await fetch(`${url}/v1/witnesses`, { headers: admin })).json()) as [Entry]
+        return is(entry) ? entry : undefined
+      })
+    }
+
+    test('cosigns the heads of both chains for each of four nodes, and torchwood demands its line in receipts', async () => {
+      const seen = algorithmTransaction(cluster.ledger, 'witnessed')
+      await client.commit(seen)
+      const [size] = await headOf(client)
+      for (const { url } of cluster.nodes) {
+        await until(url, ({ userchain, docchain }) => (userchain.size ?? 0) >= size && docchain.size !== null)
+      }
+      const origin = chainOrigin({ ledgerId: cluster.ledger.ledgerId, chain: 'userchain' })
+      expect(witness.sizeOf(origin)).toBeGreaterThanOrEqual(size)
+      const response = await client.get(`/v1/userchain/transactions/${toHex(client.idOf(seen))}/receipt`)
+      const bytes = new Uint8Array(await response.arrayBuffer())
+      expect(await checkAll('witnessed', bytes)).toHaveLength(1)
+      const folder = join(cluster.dir, 'witnessed')
+      const name = readdirSync(folder).find((one) => one.endsWith('.policy')) as string
+      expect(readFileSync(join(folder, name), 'utf8')).toContain(witness.vkey)
+      const file = join(cluster.dir, 'witnessed.json')
+      expect(await healthblock('verify', file, '--witness', witness.vkey)).toMatchObject({
+        attested: 'witnessed',
+        witnesses: [{ vkey: witness.vkey, isKnown: true }],
+      })
+    })
+
+    test('that knows the log no more, and then is dead, holds nothing up', async () => {
+      const { url } = cluster.nodes[0] as NodeProcess
+      witness.run('DELETE FROM key')
+      await client.commit(algorithmTransaction(cluster.ledger, 'unknown'))
+      await until(url, ({ userchain }) => userchain.fault === 'unknown-log')
+      witness.stop()
+      await client.commit(algorithmTransaction(cluster.ledger, 'dead'))
+      await until(url, ({ userchain }) => userchain.fault === 'unreachable')
+      const last = algorithmTransaction(cluster.ledger, 'last')
+      await client.commit(last)
+      expect((await client.receipt(client.idOf(last)))?.witnesses).toEqual([])
+      expect((await fetch(`${url}/readyz`)).status).toBe(200)
+    })
   })
 })

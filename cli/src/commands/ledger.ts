@@ -7,6 +7,7 @@ import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseCount, parseOptions, takePositionals } from '../options.ts'
 import { runOffline } from './offline.ts'
 import { runApprove, runSuccessor } from './successor.ts'
+import { runWitness } from './witness.ts'
 
 const help = `Usage: ./healthblock ledger ACTION …
 
@@ -14,6 +15,10 @@ const help = `Usage: ./healthblock ledger ACTION …
        [--hosts compose]                              and the files with which deploy/compose.yaml starts it
   token                                               a reader's bearer token for entries, blocks and state (24 h)
   acknowledge NODE N                                  acknowledge incident N of an accounting node
+  witness add URL VKEY [--node NAME]                  ask this witness (C2SP tlog-witness, such as litewitness) to cosign what is published;
+                                                      prints the logs that its operator has to enter. It never holds anything up
+  witness list [--node NAME]                          what each witness cosigned last, and why it does not
+  witness remove NAME|VKEY [--node NAME]              ask it no more (without --node: at every accounting node)
   fsck [--node NAME|FOLDER]                           check stopped nodes' whole folders offline: logs executed again, every other
                                                       file compared; of a backup too. Exit code 1 names what is wrong
   backup --node NAME --out FOLDER [--with-secrets]    back an accounting node up while it runs; its keys only if asked for
@@ -106,6 +111,8 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
       const [folder] = takePositionals(rest, ['FOLDER'])
       return runApprove(folder, values, io, print)
     }
+    case 'witness':
+      return runWitness(rest, dir, values, io)
     case 'fsck':
     case 'backup':
     case 'restore':
