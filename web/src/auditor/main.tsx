@@ -1,17 +1,56 @@
 import '../frame/theme.css'
+import './auditor.css'
+import type { JSX } from 'preact'
+import { useEffect } from 'preact/hooks'
+import type { SessionView } from '../frame/api.ts'
 import { Live } from '../frame/live.ts'
 import { StaleBanner } from '../frame/notice.tsx'
-import { Shell, startPortal } from '../frame/shell.tsx'
+import { useResource } from '../frame/resource.ts'
+import { usePlace } from '../frame/router.ts'
+import { type NavigationItem, Shell, startPortal } from '../frame/shell.tsx'
 import { t } from '../frame/texts.ts'
+import { AuditPage, AuditScreen } from './audit-screen.tsx'
+import { IncidentsScreen } from './incidents-screen.tsx'
+import type { Incident } from './model.ts'
+import { NodesScreen } from './nodes-screen.tsx'
 
-const live = new Live('/v1/events', [])
+const live = new Live('/v1/events', ['head', 'incident', 'audit'])
+
+function Screen(props: {
+  session: SessionView
+  incidents: ReturnType<typeof useResource<readonly Incident[]>>
+}): JSX.Element {
+  const { path } = usePlace()
+  const [first, second] = path
+  if (first === undefined) return <AuditScreen live={live} />
+  if (first === 'audits' && second !== undefined) return <AuditPage number={second} live={live} />
+  if (first === 'nodes') return <NodesScreen live={live} />
+  if (first === 'incidents') return <IncidentsScreen incidents={props.incidents} role={props.session.role} />
+  return <p class="empty">{t('place.unknown')}</p>
+}
+
+function Portal(props: { session: SessionView }): JSX.Element {
+  const { session } = props
+  useEffect(() => {
+    live.start()
+    return () => live.stop()
+  }, [])
+  const incidents = useResource<readonly Incident[]>('/v1/incidents', { live, on: ['incident'], everyMs: 60_000 })
+  const open = incidents.value?.filter(({ acknowledged }) => acknowledged === null).length ?? 0
+  const navigation: NavigationItem[] = [
+    { path: [], label: t('auditor.nav.audit') },
+    { path: ['nodes'], label: t('auditor.nav.nodes') },
+    { path: ['incidents'], label: t('auditor.nav.incidents'), count: open },
+  ]
+  return (
+    <Shell session={session} navigation={navigation} banner={<StaleBanner live={live} />}>
+      <Screen session={session} incidents={incidents} />
+    </Shell>
+  )
+}
 
 void startPortal({
   title: () => t('title.auditor'),
   nameLabel: () => t('login.name'),
-  body: (session) => (
-    <Shell session={session} navigation={[]} banner={<StaleBanner live={live} />}>
-      <p>{session.role}</p>
-    </Shell>
-  ),
+  body: (session) => <Portal session={session} />,
 })

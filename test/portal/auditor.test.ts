@@ -1,0 +1,137 @@
+/** The auditor's and the operator's story: a clean audit, an altered byte, the finding, and the incident acknowledged. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { readerToken } from '../../cli/src/cluster/enrol.ts'
+import { clusterPaths } from '../../cli/src/cluster/layout.ts'
+import { flipByteInFiles } from '../../cli/src/demo/tamper-step.ts'
+import { hasRedis, TestCluster } from '../support/cluster.ts'
+import { writeRecord } from '../support/record.ts'
+import { hasChromium, PortalReader } from './browser.ts'
+import { leafOf } from './leaf.ts'
+
+const waitMs = 60_000
+
+describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium and Redis)", () => {
+  let cluster: TestCluster
+
+  beforeAll(async () => {
+    cluster = await TestCluster.start({ doctors: 1, patients: ['ann'] })
+    const record = await writeRecord(cluster.root, { seconds: 40 })
+    await cluster.ok('patient', 'stream', 'ann', '--record', record, '--speed', 'max', '--wait')
+  })
+
+  afterAll(() => cluster?.remove())
+
+  function secretOf(name: string): string {
+    return readFileSync(clusterPaths.passphrase(cluster.dir, name), 'utf8').trim()
+  }
+
+  async function open(name: string, node = 'accounting-0', options: Parameters<typeof PortalReader.open>[1] = {}) {
+    const reader = await PortalReader.open(cluster.url(node), options)
+    reader.page.setDefaultTimeout(waitMs)
+    await reader.logIn(name, secretOf(name))
+    return reader
+  }
+
+  /** Nothing that the page, its policy or axe-core complains of. */
+  async function isSound(reader: PortalReader): Promise<void> {
+    expect(await reader.accessibilityFindings()).toEqual([])
+    expect(reader.complaints).toEqual([])
+  }
+
+  test('audit clean, a byte altered, audit again: the finding is told with its place, and the incident is acknowledged', async () => {
+    const reader = await open('auditor')
+    const { page } = reader
+    try {
+      await page.waitForSelector('text=No audit has been run here yet')
+      await isSound(reader)
+      await page.click('button:has-text("Run an audit")')
+      await page.waitForSelector('text=Last audit: nothing found')
+      await page.waitForSelector('.not-checked li')
+      expect(await page.textContent('.not-checked')).toContain('witnesses outside the ledger')
+      await reader.picture('auditor-1-clean')
+      await isSound(reader)
+
+      const token = readerToken(cluster.dir, 'auditor', 'ledger')
+      const { index, leaf } = await leafOf(cluster.url('accounting-0'), token, 'iot')
+      const files = flipByteInFiles(join(cluster.node('accounting-0'), 'userchain', 'log'), leaf)
+      expect(files).toHaveLength(1)
+      await page.click('button:has-text("Run an audit")')
+      await page.waitForSelector('text=/Last audit: \\d+ finding/')
+      const finding = (await page.textContent('.finding')) ?? ''
+      expect(finding).toContain('incident.entry-damaged')
+      expect(finding).toContain('accounting-0')
+      expect(finding).toContain('Userchain')
+      expect(finding).toContain(`entry ${index}`)
+      expect(finding).toMatch(/block \d/)
+      await page.waitForSelector('nav .count')
+      await reader.picture('auditor-2-finding')
+      await isSound(reader)
+
+      await page.click('nav >> text=Incidents')
+      await page.waitForSelector('text=1 incident waits to be acknowledged')
+      // An auditor sees it and cannot acknowledge it.
+      expect(await page.locator('button:has-text("Acknowledge")').count()).toBe(0)
+      await isSound(reader)
+      await page.click('.who button')
+
+      await reader.logIn('administrator', secretOf('administrator'))
+      await page.click('button:has-text("Acknowledge")')
+      await page.waitForSelector('dialog')
+      await reader.picture('auditor-3-acknowledge')
+      await isSound(reader)
+      await page.click('dialog button.primary')
+      await page.waitForSelector('text=0 incidents wait')
+      await reader.picture('auditor-4-acknowledged')
+      await page.click('nav >> text=Audit')
+      await page.click('button:has-text("Run an audit")')
+      await page.waitForSelector('text=Last audit: nothing found')
+      // The audits of before are listed, each with who wanted it.
+      expect(await page.locator('.history li').count()).toBe(3)
+      await page.click('.history li:nth-child(2) a')
+      await page.waitForSelector('.finding')
+      await isSound(reader)
+    } catch (error) {
+      await reader.close('auditor-story')
+      throw error
+    }
+    await reader.close()
+  }, 240_000)
+
+  test('the nodes are shown with leaders, heights and storage; one that is away says since when', async () => {
+    const reader = await open('auditor')
+    const { page } = reader
+    await page.click('nav >> text=Nodes')
+    await page.waitForSelector('text=All 4 accounting nodes are ready')
+    await page.waitForSelector('.node >> text=storage-2')
+    await reader.picture('auditor-5-nodes')
+    await isSound(reader)
+    await cluster.kill('accounting-3')
+    await page.waitForSelector('text=/need.*attention: .*accounting-3/')
+    await page.waitForSelector('.node.away >> text=/Answered/')
+    await reader.picture('auditor-6-node-away')
+    await isSound(reader)
+    await cluster.restart('accounting-3')
+    await page.waitForSelector('text=All 4 accounting nodes are ready')
+    await reader.close()
+  }, 180_000)
+
+  test('the standing watch is turned on, survives a reload, and raises an alarm', async () => {
+    const reader = await open('auditor', 'accounting-1')
+    const { page } = reader
+    await page.click('button:has-text("Turn on")')
+    await page.waitForSelector('text=/It has seen \\d+/')
+    await page.reload()
+    await page.waitForSelector('text=/It has seen \\d+/')
+    await cluster.kill('accounting-2')
+    await page.waitForSelector('section[aria-label="Alarms of the watch"] .finding')
+    expect(await page.textContent('.finding')).toContain('accounting-2')
+    await reader.picture('auditor-7-alarm')
+    await isSound(reader)
+    await cluster.restart('accounting-2')
+    await page.click('button:has-text("Turn off")')
+    await page.waitForSelector('text=Off. When it is on')
+    await reader.close()
+  }, 180_000)
+})
