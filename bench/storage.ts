@@ -32,8 +32,11 @@ interface Network {
 }
 
 async function startEmbedded(name: string, nodes: number, replicas: number): Promise<Network> {
+  const dir = join(folder, name)
+  // Keys are made once, before a node's first start, by a process of its own.
+  await (await startStandalone({ dir, nodes, replicas })).end()
   const startedAt = performance.now()
-  const { urls, pids, token, end } = await startStandalone({ dir: join(folder, name), nodes, replicas })
+  const { urls, pids, token, end } = await startStandalone({ dir, nodes, replicas })
   const startMs = performance.now() - startedAt
   return { name, clients: urls.map((url) => new BlockClient(url, token)), pids, startMs, end }
 }

@@ -1,19 +1,10 @@
 /** One node from its environment: with a ledger that it follows, or standing alone with members and tokens from files. */
-import { join } from 'node:path'
-import { genesisAccount, parseGenesis } from '@healthblock/chain/genesis'
-import { signingKeyFromSeed } from '@healthblock/crypto/signature'
-import { LedgerFollower } from '@healthblock/runtime/follower'
-import { createLogger as createLedgerLogger } from '@healthblock/runtime/logger'
-import { createTokenSource } from '@healthblock/runtime/token-guard'
 import { type Authorizer, readTokenFile, StandaloneAuthorizer } from './access/authorizer.ts'
-import { LedgerAuthorizer, LedgerMembers } from './access/ledger.ts'
-import { followErasures } from './access/ledger-erasures.ts'
 import { FileMembers, type Members } from './access/members.ts'
 import { type Config, readConfig, type Secrets } from './config.ts'
 import { Events } from './events.ts'
 import { createLogger } from './logger.ts'
 import { StorageNode } from './node.ts'
-import type { ErasedRange } from './store/operations.ts'
 
 const stopTimeoutMs = 20_000
 
@@ -27,7 +18,7 @@ export async function run(environment: Record<string, string | undefined>): Prom
   const events = new Events(createLogger(config.logLevel))
   const members = new FileMembers(config.membersFile, (error) => events.membersInvalid(error))
   const now = Date.now
-  const access = createAccess({ config, secrets, located: members, now })
+  const access = await createAccess({ config, secrets, located: members, now })
   const node = new StorageNode({
     config,
     secrets,
@@ -54,7 +45,8 @@ export async function run(environment: Record<string, string | undefined>): Prom
   access.follow(node, events)
 }
 
-interface Access {
+/** Who may call, and who belongs to the network. */
+export interface Access {
   readonly members: Members
   readonly createAuthorizer: (self: Uint8Array) => Authorizer
   readonly close: () => Promise<void>
@@ -63,8 +55,13 @@ interface Access {
 }
 
 /** With a ledger: its accounts and its members. Alone: tokens and members from files. */
-function createAccess(options: { config: Config; secrets: Secrets; located: Members; now: () => number }): Access {
-  const { config, secrets, located, now } = options
+async function createAccess(options: {
+  config: Config
+  secrets: Secrets
+  located: Members
+  now: () => number
+}): Promise<Access> {
+  const { config, located, now } = options
   if (config.ledger === undefined) {
     const tokens = config.tokensFile ? readTokenFile(config.tokensFile) : new Map<string, Uint8Array>()
     return {
@@ -74,35 +71,6 @@ function createAccess(options: { config: Config; secrets: Secrets; located: Memb
       follow: () => {},
     }
   }
-  const { genesis, accounting } = config.ledger
-  const { ledgerId } = parseGenesis(genesis)
-  const signingKey = signingKeyFromSeed(secrets.storeSeed)
-  const account = genesisAccount(ledgerId, signingKey.publicKey)
-  const follower = LedgerFollower.open({
-    dir: join(config.dir, 'ledger'),
-    genesis,
-    urls: accounting,
-    docchain: false,
-    logger: createLedgerLogger({ name: 'storage', level: config.logLevel }),
-    token: createTokenSource({ ledgerId, account, keyNumber: 2, signingKey, scope: 'ledger', now }),
-  })
-  follower.start()
-  const ending = new AbortController()
-  return {
-    members: new LedgerMembers({ located, follower }),
-    createAuthorizer: (self) => new LedgerAuthorizer({ follower, self, now }),
-    close: async () => {
-      ending.abort()
-      await follower.close()
-    },
-    follow: (node, events) => {
-      const { store, erasure } = node
-      const delayMs = config.eraseDelaySeconds * 1000
-      const erase = (range: ErasedRange): Promise<void> => erasure.eraseRecords(range)
-      const { signal } = ending
-      followErasures({ follower, store, erase, delayMs, signal }).catch((error: unknown) => {
-        if (!signal.aborted) events.requestFailed('erasures', error)
-      })
-    },
-  }
+  const { followLedger } = await import('./access/followed.ts')
+  return followLedger({ ...options, ledger: config.ledger })
 }
