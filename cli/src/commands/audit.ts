@@ -4,12 +4,15 @@ import type { AuditReport } from '@healthblock/audit/report'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import { type Disclosure, parseDisclosure } from '@healthblock/crypto/disclosure'
 import { CryptoError } from '@healthblock/crypto/errors'
-import { equalBytes } from '@healthblock/encoding/bytes'
+import { equalBytes, fromBase64 } from '@healthblock/encoding/bytes'
 import { decodeCborAt, encodeCbor } from '@healthblock/encoding/cbor'
 import { isRuntimeError } from '@healthblock/runtime/errors'
+import type { KeptStatement } from '@healthblock/runtime/statement-routes'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { findingText, progressTeller, withWork } from '../audit-work.ts'
-import { clusterFolder, readCluster } from '../cluster/layout.ts'
+import { callNode, nodeAccess } from '../cluster/client.ts'
+import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
+import { readProcess } from '../cluster/processes.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import {
   ledgerSubject,
@@ -28,7 +31,8 @@ Replays both ledgers from nothing but the genesis file, compares what every node
 ${subjectHelp}  --work DIR      keep the replayed state here: an audit that was interrupted, or a later one, goes on from there
   --disclose FILE keys that a patient disclosed (patient disclose): her diagnoses of that window are judged again, byte for byte
   --state         also compare records of the replayed state with what every node proves
-  --promises FILE promises of gateways that a client kept (a CBOR sequence): broken ones are findings
+  --promises FILE promises and refusals of gateways that a client kept (a CBOR sequence): broken and false ones are findings (with --dir:
+                  those that the cluster's user and doctor nodes hold, too)
   --prior DIR     of a successor: the folder of the ledger that it carries on, whose surviving nodes are asked as well (with --dir: known);
                   or --prior-url URL… and --prior-genesis FILE
   --follow        go on for ever: each new finding is told when it appears (with --json one object a line); stops on a signal
@@ -61,6 +65,24 @@ function readPromises(path: string): Uint8Array[] {
     throw new CommandError(`${path} is not a CBOR sequence: ${(cause as Error).message}`, undefined, { cause })
   }
   return promises
+}
+
+/** What the user and doctor nodes of a local cluster that run hold against gateways. */
+async function heldStatements(dir: string): Promise<Uint8Array[]> {
+  const cluster = readCluster(dir)
+  const held: Uint8Array[] = []
+  for (const { name, role } of cluster.nodes) {
+    if (role !== 'user' && role !== 'doctor') continue
+    if (readProcess(clusterPaths.node(dir, name)).url === undefined) continue
+    try {
+      const list = await callNode<KeptStatement[]>(nodeAccess(dir, cluster, name), 'GET', '/v1/statements')
+      held.push(...list.map(({ statement }) => fromBase64(statement)))
+    } catch (error) {
+      // One that is just going down holds what it holds until the next audit.
+      if (!(error instanceof CommandError)) throw error
+    }
+  }
+  return held
 }
 
 /** What a key file discloses, and where its sealed blocks come from. */
@@ -159,7 +181,8 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
   const probe = storageProbe(storage)
   const disclosed = values.disclose === undefined ? undefined : disclosedBy(values.disclose, genesis, storage)
   const prior = priorNodes(values, genesis)
-  const promises = values.promises === undefined ? [] : readPromises(values.promises)
+  const given = values.promises === undefined ? [] : readPromises(values.promises)
+  const promises = values.url === undefined ? [...given, ...(await heldStatements(clusterFolder(values.dir)))] : given
   return withWork(values.work, async (open) => {
     const request: AuditRequest = {
       ...open,

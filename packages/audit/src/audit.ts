@@ -62,7 +62,7 @@ export interface AuditRequest {
   /** Waits: a node that is a moment behind is given some time. */
   readonly wait: (ms: number) => Promise<void>
   readonly storage?: StorageProbe
-  /** Promises of gateways that clients kept, each CBOR `[statement, signature]`. */
+  /** Promises and refusals of gateways that clients kept, each CBOR `[statement, signature]`. */
   readonly promises?: readonly Uint8Array[]
   /** Of a successor: nodes of the ledger that it carries on. */
   readonly prior?: PriorNodes
@@ -227,7 +227,7 @@ class Audit {
     await this.#compareState()
     const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings, nowMs: now() }
     await this.#checkDisclosure()
-    this.#notChecked.push(await checkPromises(promises, { ...context, nodeKeyOf: this.#nodeKeyOf() }))
+    this.#notChecked.push(await checkPromises(promises, { ...context, nodeKeysOf: this.#nodeKeysOf() }))
   }
 
   async #checkDisclosure(): Promise<void> {
@@ -245,14 +245,14 @@ class Audit {
     )
   }
 
-  #nodeKeyOf(): (account: Uint8Array) => Uint8Array | undefined {
+  /** A key that was replaced signed what it signed. */
+  #nodeKeysOf(): (account: Uint8Array) => readonly Uint8Array[] {
     const policies = policiesOf(this.#ledger).toReversed()
     return (account) => {
-      for (const { nodes } of policies) {
-        const node = nodes.find((one) => equalBytes(one[1], account))
-        if (node !== undefined) return node[2]
-      }
-      return undefined
+      const keys = policies.flatMap(({ nodes }) =>
+        nodes.filter((one) => equalBytes(one[1], account)).map(([, , key]) => key),
+      )
+      return keys.filter((key, i) => keys.findIndex((other) => equalBytes(other, key)) === i)
     }
   }
 

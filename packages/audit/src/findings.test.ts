@@ -1,9 +1,10 @@
+import type { PendingBlock } from '@healthblock/chain/block'
 import { genesisAccount } from '@healthblock/chain/genesis'
 import { leafHash } from '@healthblock/chain/merkle'
 import { encodeSealLeaf, parseSealLeaf } from '@healthblock/chain/seal'
 import { type GatewayPromise, signStatement } from '@healthblock/chain/statement'
 import type { Transaction } from '@healthblock/chain/transaction'
-import { generateSigningKey } from '@healthblock/crypto/signature'
+import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Lies, TestLedger } from '../../runtime/src/testkit.ts'
@@ -179,6 +180,33 @@ describe('promises of gateways', () => {
     const nodes = await sample.cluster({})
     const { findings } = await sample.run(nodes, { promises: [promiseOf([history.id(lost)])] })
     expect(places(findings)).toEqual(['promise.broken userchain 0 null node-0'])
+  })
+
+  it('promise.late: on record after the deadline, by somebody else', async () => {
+    const late = history.algorithm()
+    const { head } = history.block('userchain', [late]) as PendingBlock
+    const nodes = await sample.cluster({})
+    const before = promiseOf([history.id(late)], { deadline: head.ms - 1 })
+    const inTime = promiseOf([history.id(late)], { deadline: head.ms })
+    const { findings } = await sample.run(nodes, { promises: [before, inTime] })
+    expect(places(findings)).toEqual(['promise.late userchain 0 null node-0'])
+  })
+
+  it('refusal.false: what was on record by the stated height', async () => {
+    const { ledgerId } = sample.consortium.genesis
+    const node = sample.consortium.nodes[0] as { node: SigningKey }
+    const gateway = genesisAccount(ledgerId, node.node.publicKey)
+    const committed = history.algorithm()
+    const { head } = history.block('userchain', [committed]) as PendingBlock
+    const refusalAt = (height: number) => {
+      const tx = history.id(committed)
+      const statement = { v: 1, chain: 1, gateway, tx, rule: 'algorithm.hash', height, st: head.stateRoot } as const
+      const signed = signStatement({ name: 'refused', statement, ledgerId, signingKey: node.node })
+      return encodeCbor([decodeCbor(signed.statement), signed.signature])
+    }
+    const promises = [refusalAt(head.height - 1), refusalAt(head.height)]
+    const { findings } = await sample.run(await sample.cluster({}), { promises })
+    expect(places(findings)).toEqual([`refusal.false userchain ${head.height} null node-0`])
   })
 
   it('promise.forged: signed by nobody who could promise', async () => {

@@ -1,7 +1,17 @@
-/** Promises of gateways that clients kept: each transaction must be on record, or signed as refused or deferred by the same gateway. */
+/**
+ * What clients hold of gateways: promises, each of whose transactions must be on record in time, or signed as refused or deferred by the same
+ * gateway; and refusals, whose transactions must not have been on record by then.
+ */
 import type { Ledger } from '@healthblock/chain/block'
 import { ChainError } from '@healthblock/chain/errors'
-import { type GatewayPromise, parseStatement, verifyStatement } from '@healthblock/chain/statement'
+import {
+  type GatewayPromise,
+  parseStatement,
+  type Refusal,
+  type StatementName,
+  type Statements,
+  verifyStatement,
+} from '@healthblock/chain/statement'
 import { type ChainName, chains } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { EncodingError } from '@healthblock/encoding/errors'
@@ -15,72 +25,135 @@ export interface PromiseContext {
   readonly nodes: Nodes
   readonly findings: FindingList
   readonly nowMs: number
-  /** The node key of an account; undefined if it is no node. */
-  readonly nodeKeyOf: (account: Uint8Array) => Uint8Array | undefined
+  /** Node keys that an account has had, newest first. */
+  readonly nodeKeysOf: (account: Uint8Array) => readonly Uint8Array[]
 }
 
 const chainNames = new Map(Object.entries(chains).map(([name, number]) => [number as number, name as ChainName]))
 
 /**
- * Judges promises, each a CBOR `[statement, signature]`. One alone convicts nobody: a gateway whose transaction was refused or deferred says
- * so, signed, for 30 days.
+ * Judges promises and refusals, each a CBOR `[statement, signature]`. A promise alone convicts nobody: a gateway whose transaction was refused
+ * or deferred says so, signed, for 30 days.
  *
  * @returns in words what was checked, and what could not be.
  */
-export async function checkPromises(promises: readonly Uint8Array[], context: PromiseContext): Promise<string> {
-  if (promises.length === 0)
+export async function checkPromises(statements: readonly Uint8Array[], context: PromiseContext): Promise<string> {
+  if (statements.length === 0)
     return 'no promise of a gateway was given: whether one was broken shows in what clients keep'
   let open = 0
   let transactions = 0
-  for (const [number, bytes] of promises.entries()) {
-    const promise = readPromise(bytes, context)
-    if (promise === undefined) {
-      const message = `promise ${number} is not signed by a node of the policy`
+  let promises = 0
+  for (const [number, bytes] of statements.entries()) {
+    const refusal = read('refused', bytes, context)
+    const promise = refusal === undefined ? read('accepted', bytes, context) : undefined
+    if (refusal !== undefined) judgeRefusal(refusal, context)
+    else if (promise === undefined) {
+      const message = `statement ${number} is neither a promise nor a refusal that a node of the policy signed`
       context.findings.add({ code: 'promise.forged', index: number, message })
-    } else if (promise.deadline > context.nowMs) open++
-    else {
-      transactions += promise.txs.length
-      await judge(promise, context)
+    } else {
+      promises++
+      if (promise.deadline > context.nowMs) open++
+      else {
+        transactions += promise.txs.length
+        await judge(promise, context)
+      }
     }
   }
-  const words = `${promises.length} promises of gateways were held against the ledger, for ${transactions} transactions`
+  const words = `${promises} promises of gateways were held against the ledger, for ${transactions} transactions`
   return open === 0 ? words : `${words}; the deadline of ${open} has not passed`
 }
 
-function readPromise(bytes: Uint8Array, { ledger, nodeKeyOf }: PromiseContext): GatewayPromise | undefined {
+/** The statement, if it is of this kind and a node signed it with a key that it has or had. */
+function read<N extends StatementName & ('accepted' | 'refused')>(
+  name: N,
+  bytes: Uint8Array,
+  { ledger, nodeKeysOf }: PromiseContext,
+): Statements[N] | undefined {
   try {
     const signed = readStatement(bytes)
-    const publicKey = nodeKeyOf(parseStatement('accepted', signed.statement).gateway)
-    if (publicKey === undefined) return undefined
-    return verifyStatement({ name: 'accepted', signed, ledgerId: ledger.ledgerId, publicKey })
+    const { gateway } = parseStatement(name, signed.statement) as { gateway: Uint8Array }
+    for (const publicKey of nodeKeysOf(gateway)) {
+      try {
+        return verifyStatement({ name, signed, ledgerId: ledger.ledgerId, publicKey })
+      } catch (error) {
+        if (!(error instanceof ChainError)) throw error
+      }
+    }
+    return undefined
   } catch (error) {
     if (!(error instanceof ChainError || error instanceof EncodingError || error instanceof TypeError)) throw error
     return undefined
   }
 }
 
+/** When a transaction came on record, Unix ms by its block; undefined if it is not. */
+function recordedMs(ledger: Ledger, chain: ChainName, id: Uint8Array): number | undefined {
+  const index = ledger.index(chain).find(id)
+  return index === undefined ? undefined : ledger.index(chain).boundaryAfter(index)?.ms
+}
+
+function nameOf(account: Uint8Array, nodes: Nodes): string {
+  return nodes.nameOf(account) ?? `gateway ${toHex(account).slice(0, 16)}`
+}
+
+function judgeRefusal({ chain: number, gateway, tx, rule, height }: Refusal, context: PromiseContext): void {
+  const { ledger, nodes, findings } = context
+  const chain = chainNames.get(number) as ChainName
+  const index = ledger.index(chain).find(tx)
+  const boundary = index === undefined ? undefined : ledger.index(chain).boundaryAfter(index)
+  if (boundary === undefined || boundary.height > height) return
+  const name = nameOf(gateway, nodes)
+  const message = `${name} refused ${toHex(tx)} of ${chain} by the rule ${rule} after block ${height}, which had it on record since block ${boundary.height}`
+  findings.add({ code: 'refusal.false', chain, height, node: name, subject: toHex(tx), message })
+}
+
 async function judge(promise: GatewayPromise, context: PromiseContext): Promise<void> {
   const { ledger, nodes, findings } = context
   const chain = chainNames.get(promise.chain) as ChainName
-  const missing = promise.txs.filter((id) => ledger.index(chain).find(id) === undefined)
-  if (missing.length === 0) return
+  const open = promise.txs
+    .map((id) => ({ id, ms: recordedMs(ledger, chain, id) }))
+    .filter(({ ms }) => ms === undefined || ms > promise.deadline)
+  if (open.length === 0) return
+  const excused = await excusesOf(
+    promise,
+    open.map(({ id }) => id),
+    context,
+  )
+  const gateway = nameOf(promise.gateway, nodes)
+  const deadline = new Date(promise.deadline).toISOString()
+  for (const { id, ms } of open) {
+    const subject = toHex(id)
+    if (excused.has(subject)) continue
+    const promised = `${gateway} promised an answer for ${subject} of ${chain} by ${deadline}`
+    const place = { chain, height: promise.height, node: gateway, subject }
+    if (ms === undefined) {
+      const message = `${promised}: it is not on record, and no refusal is shown`
+      findings.add({ code: 'promise.broken', ...place, message })
+    } else {
+      const message = `${promised}: it came on record at ${new Date(ms).toISOString()}, and no refusal is shown`
+      findings.add({ code: 'promise.late', ...place, message })
+    }
+  }
+}
+
+/** Ids (hex) that the same gateway refused or deferred, as any node shows. */
+async function excusesOf(
+  promise: GatewayPromise,
+  ids: readonly Uint8Array[],
+  { nodes }: PromiseContext,
+): Promise<Set<string>> {
+  const chain = chainNames.get(promise.chain) as ChainName
   const excused = new Set<string>()
-  const gateway = nodes.nameOf(promise.gateway) ?? `gateway ${toHex(promise.gateway).slice(0, 16)}`
   for (const node of nodes.answering) {
-    const asked = await nodes.ask(node, (client, url) => client.answers(chain, missing, { url, waitMs: 0 }))
+    const asked = await nodes.ask(node, (client, url) => client.answers(chain, ids, { url, waitMs: 0 }))
     if (asked.kind !== 'answer') continue
     for (const [position, answer] of asked.value.entries()) {
       if (answer.status !== 'refused' && answer.status !== 'deferred') continue
       if (!equalBytes(gatewayOf(answer.status, answer.evidence), promise.gateway)) continue
-      excused.add(toHex(missing[position] as Uint8Array))
+      excused.add(toHex(ids[position] as Uint8Array))
     }
   }
-  const deadline = new Date(promise.deadline).toISOString()
-  for (const id of missing.map(toHex)) {
-    if (excused.has(id)) continue
-    const message = `${gateway} promised an answer for ${id} of ${chain} by ${deadline}: it is not on record, and no refusal is shown`
-    findings.add({ code: 'promise.broken', chain, height: promise.height, node: gateway, subject: id, message })
-  }
+  return excused
 }
 
 function gatewayOf(status: 'refused' | 'deferred', evidence: Uint8Array): Uint8Array {

@@ -3,12 +3,14 @@ import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { genesisAccounts } from '@healthblock/chain/genesis'
 import { verifyReceipt } from '@healthblock/chain/receipt'
+import { parseStatement } from '@healthblock/chain/statement'
 import type { Transaction } from '@healthblock/chain/transaction'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { codeOf } from './errors.ts'
-import { genesisTrust, LedgerClient, readRefusal } from './ledger-client.ts'
+import { genesisTrust, LedgerClient, readRefusal, readStatement } from './ledger-client.ts'
 import { createLogger } from './logger.ts'
 import { Outbox, type OutboxEntry, type OutboxOptions } from './outbox.ts'
 import { type Consortium, createConsortium, type Lies, startTestNode, TestLedger, type TestNode } from './testkit.ts'
@@ -85,6 +87,7 @@ describe('Outbox', () => {
     // Once committed, nothing of the transaction is left but its receipt.
     outbox.add([item(transactions[0] as Transaction)])
     expect(outbox.pending()).toBe(0)
+    expect(outbox.passedPromises()).toEqual([])
     await outbox.close()
     expect(readFileSync(join(dir, 'outbox.db')).includes(Buffer.from(transactions[0]?.leaf as Uint8Array))).toBe(false)
   })
@@ -100,6 +103,7 @@ describe('Outbox', () => {
     expect(readRefusal(entry.refusal as Uint8Array)).toMatchObject({ rule: 'algorithm.hash', height: 0 })
     expect(await outbox.wait(second)).toMatchObject({ status: 'refused', rule: 'outbox.dependency' })
     expect(finished).toHaveLength(2)
+    expect(outbox.refusals()).toEqual([{ chain: 'userchain', id: first, refusal: entry.refusal }])
   })
 
   it('sends what depends on another only once that is committed', async () => {
@@ -126,6 +130,15 @@ describe('Outbox', () => {
     outbox.start()
     expect(await outbox.wait(id)).toMatchObject({ status: 'committed', attempts: 3 })
     expect([silent.received.length, good.received.length]).toEqual([1, 1])
+    // The first one's promise is kept, word for word, over a restart too; the second one's was kept by its gateway.
+    await outbox.close()
+    const [passed, ...more] = open([good.url]).outbox.passedPromises()
+    expect(more).toEqual([])
+    expect(passed?.transactions).toEqual([id])
+    const signed = readStatement(passed?.promise as Uint8Array)
+    const { gateway, txs } = parseStatement('accepted', signed.statement)
+    expect(gateway).toEqual(genesisAccounts(consortium.genesis).nodes[0])
+    expect(txs).toEqual([id])
   })
 
   it.each<[string, Lies]>([

@@ -11,6 +11,7 @@ import { type ChainName, parseTransactionLeaf, transactionId } from '@healthbloc
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { isRuntimeError, RuntimeError } from './errors.ts'
 import { ensureFolder, readFileIfPresent, writeFileDurably } from './files.ts'
+import { KeptPromises, type PassedPromise, promisesSchema } from './kept-promises.ts'
 import type { Answer, LedgerClient } from './ledger-client.ts'
 import type { Logger } from './logger.ts'
 import { type Database, openDatabase, type SqlRow } from './sqlite.ts'
@@ -68,6 +69,8 @@ export interface OutboxOptions {
 }
 
 const batchCountMax = 256
+/** Most transactions of one submission: a promise about them is evidence as it is (at most 4,096 bytes, chain SPEC §6). */
+const submissionCountMax = 100
 const batchSizeBytesMax = 1_000_000
 const receiptsAtOnce = 8
 const statuses: readonly OutboxStatus[] = ['waiting', 'promised', 'committed', 'refused']
@@ -139,6 +142,7 @@ export class Outbox {
   readonly #stop = new AbortController()
   readonly #senders = new Map<ChainName, Bell>()
   readonly #watchers = new Map<ChainName, Bell>()
+  readonly #promises: KeptPromises
   readonly #waiters = new Map<string, Set<(entry: OutboxEntry) => void>>()
   #running: Promise<unknown> | undefined
 
@@ -151,9 +155,10 @@ export class Outbox {
     this.#database = openDatabase({
       path: join(options.dir, 'outbox.db'),
       synchronous: 'full',
-      migrations: [schema],
+      migrations: [schema, promisesSchema],
       isLookedThrough: true,
     })
+    this.#promises = new KeptPromises(this.#database)
   }
 
   /** Begins to deliver: what a former process left, too. Without it, entries are only kept. */
@@ -219,6 +224,20 @@ export class Outbox {
     return this.#database
       .all('SELECT * FROM entry WHERE status < 2 ORDER BY number LIMIT ?', limit)
       .map((row) => this.#entryOf(row))
+  }
+
+  /** Promises that a gateway left behind without an answer: evidence, once the ledger shows the same. */
+  passedPromises(): PassedPromise[] {
+    return this.#promises.list()
+  }
+
+  /** Signed refusals, newest first, at most `limit` (default 1,000). */
+  refusals(limit = 1_000): { chain: ChainName; id: Uint8Array; refusal: Uint8Array }[] {
+    return this.#database
+      .all('SELECT chain, id, refusal FROM entry WHERE refusal IS NOT NULL ORDER BY number DESC LIMIT ?', limit)
+      .map(({ chain, id, refusal }) => ({
+        ...{ chain: chainNames[Number(chain)] as ChainName, id: id as Uint8Array, refusal: refusal as Uint8Array },
+      }))
   }
 
   /** The receipt's bytes of a committed entry. */
@@ -317,7 +336,7 @@ export class Outbox {
       chainNames.indexOf(chain),
       nowMs,
       nowMs,
-      batchCountMax,
+      submissionCountMax,
     )
     let size = 0
     const avoided = rows[0]?.gateway
@@ -344,6 +363,9 @@ export class Outbox {
         ...(failedAt === null ? {} : { avoid: failedAt }),
       })
       this.#database.transaction(() => {
+        const { promise, deadlineMs, refused } = submission
+        const ids = batch.map(({ id }) => id).filter((id) => !refused.has(toHex(id)))
+        if (promise !== undefined) this.#promises.keep(chain, promise, { deadlineMs, ids })
         for (const row of rows) {
           const id = row.id as Uint8Array
           const refusal = submission.refused.get(toHex(id))
@@ -428,7 +450,8 @@ export class Outbox {
       )
       // A source that left its promise's deadline behind, or lied, is passed by; before that it may come back.
       const lied = isRuntimeError(error, 'ERR_SOURCE_MISBEHAVED') || isRuntimeError(error, 'ERR_NO_SOURCE')
-      const late = own.filter((row) => lied || Number(row.deadline_ms) <= this.#now())
+      const late = own.filter((row) => lied || this.#isPast(row))
+      for (const row of late) if (this.#isPast(row)) this.#promises.passed(row.id as Uint8Array)
       this.#postpone(
         late.map((row) => row.id as Uint8Array),
         { gateway },
@@ -443,8 +466,18 @@ export class Outbox {
   async #settle(chain: ChainName, id: Uint8Array, answer: Answer | undefined, row: SqlRow): Promise<void> {
     if (answer?.status === 'committed') await this.#commit(chain, id, answer)
     else if (answer?.status === 'refused') this.#refuse(id, answer.rule, answer.evidence)
-    else if (answer?.status === 'deferred') this.#postpone([id])
-    else if (this.#now() >= Number(row.deadline_ms)) this.#postpone([id], { gateway: String(row.gateway) })
+    else if (answer?.status === 'deferred') {
+      this.#promises.answered(id)
+      this.#postpone([id])
+    } else if (this.#isPast(row)) {
+      this.#promises.passed(id)
+      this.#postpone([id], { gateway: String(row.gateway) })
+    }
+  }
+
+  /** True if the deadline of the entry's promise is over. */
+  #isPast(row: SqlRow): boolean {
+    return this.#now() >= Number(row.deadline_ms)
   }
 
   /** The receipt is verified by the client and durable before the entry is finished. */
@@ -457,12 +490,14 @@ export class Outbox {
       answer.height,
       id,
     )
+    this.#promises.answered(id)
   }
 
   #refuse(id: Uint8Array, rule: string, evidence: Uint8Array | null): void {
     const set =
       "UPDATE entry SET status = 3, leaf = x'', rule = ?, refusal = ?, gateway = NULL, deadline_ms = NULL WHERE id = ? AND status < 2"
     this.#database.run(set, rule, evidence, id)
+    this.#promises.answered(id)
   }
 
   #refuseDependents(): void {

@@ -12,6 +12,7 @@ import { PortalAccounts, portalSessionLimits } from '@healthblock/runtime/portal
 import { servePortal } from '@healthblock/runtime/portal-files'
 import { addPortalAccountRoute, addPortalSessionRoutes } from '@healthblock/runtime/portal-routes'
 import type { Database } from '@healthblock/runtime/sqlite'
+import { addStatementRoute } from '@healthblock/runtime/statement-routes'
 import { StorageClient } from '@healthblock/runtime/storage-client'
 import { createTokenSource } from '@healthblock/runtime/token-guard'
 import type { DoctorNodeConfig, DoctorNodeSecrets } from './config.ts'
@@ -279,6 +280,7 @@ export async function createDoctorNode(options: {
   registerReadingRoutes(app.fastify, built)
   registerDiagnosisRoutes(app.fastify, built)
   registerEventRoutes(app.fastify, built)
+  addStatementRoute(app.fastify, built.outbox)
   let work: Promise<unknown> = Promise.resolve()
   return {
     services: built,

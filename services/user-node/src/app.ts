@@ -10,6 +10,7 @@ import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
 import { servePortal } from '@healthblock/runtime/portal-files'
 import type { Database } from '@healthblock/runtime/sqlite'
+import { addStatementRoute } from '@healthblock/runtime/statement-routes'
 import { StorageClient } from '@healthblock/runtime/storage-client'
 import { createTokenSource } from '@healthblock/runtime/token-guard'
 import type { UserNodeConfig, UserNodeSecrets } from './config.ts'
@@ -409,6 +410,7 @@ export async function createUserNode(options: {
   registerSecurityRoutes(app.fastify, built)
   registerReadingRoutes(app.fastify, built)
   registerEventRoutes(app.fastify, built)
+  addStatementRoute(app.fastify, built.outbox, async (request) => built.access.requireApiSecret(request))
   let work: Promise<unknown> = Promise.resolve()
   return {
     services: built,

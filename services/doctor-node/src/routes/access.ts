@@ -8,6 +8,7 @@ const openPaths = new Set(['/healthz', '/readyz', '/metrics', '/openapi.json', .
 const secretPaths = new Set([
   '/v1/identity/confirm',
   '/v1/portal/people/:name',
+  '/v1/statements',
   '/v1/experiments/decrypt',
   '/v1/experiments/envelope',
 ])
