@@ -11,6 +11,7 @@ import { PortalCookie } from '@healthblock/runtime/portal-access'
 import { PortalAccounts, portalSessionLimits } from '@healthblock/runtime/portal-accounts'
 import { servePortal } from '@healthblock/runtime/portal-files'
 import { addPortalAccountRoute, addPortalSessionRoutes } from '@healthblock/runtime/portal-routes'
+import { addSecondFactorRoutes } from '@healthblock/runtime/portal-second-factor'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { addStatementRoute } from '@healthblock/runtime/statement-routes'
 import { StorageClient } from '@healthblock/runtime/storage-client'
@@ -28,7 +29,11 @@ import { ByHand } from './posting/by-hand.ts'
 import { Composer } from './posting/compose.ts'
 import { Postings } from './posting/postings.ts'
 import { Experiments } from './reading/experiments.ts'
+import { OpenedRecords } from './reading/opened-records.ts'
+import { Petnames } from './reading/petnames.ts'
 import { createAccess } from './routes/access.ts'
+import { registerAlarmRoutes } from './routes/alarm-routes.ts'
+import { registerChartRoutes } from './routes/chart-routes.ts'
 import { registerDiagnosisRoutes } from './routes/diagnosis-routes.ts'
 import { registerEventRoutes } from './routes/events-routes.ts'
 import { registerIdentityRoutes } from './routes/identity-routes.ts'
@@ -58,6 +63,8 @@ export interface Services {
   readonly composer: Composer
   readonly byHand: ByHand
   readonly experiments: Experiments
+  readonly opened: OpenedRecords
+  readonly petnames: Petnames
   readonly events: DoctorNodeEvents
   readonly epochMs: number
   readonly stopping: AbortSignal
@@ -172,6 +179,8 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
     ...{ follower, outbox, postings, watch, worker },
     byHand: new ByHand({ database, ledger, grants, composer, postings, nowMs }),
     experiments: new Experiments({ database, ledger, envelopes, grants, storage }),
+    opened: new OpenedRecords({ database, grants, envelopes, storage, ledgerId }),
+    petnames: new Petnames(database),
     epochMs: ledger.epochMs,
     wake: () => worker.wake(),
     register: (signature: Uint8Array) => {
@@ -272,14 +281,18 @@ export async function createDoctorNode(options: {
   const nowMs = options.nowMs ?? Date.now
   const cookie = new PortalCookie(secrets.apiSecret)
   const accounts = new PortalAccounts({ dir: config.dir, nowMs })
-  app.fastify.addHook('onRequest', createAccess({ apiSecret: secrets.apiSecret, cookie, sessions: accounts }))
+  const access = createAccess({ apiSecret: secrets.apiSecret, cookie, sessions: accounts })
+  app.fastify.addHook('onRequest', access.hook)
   servePortal(app.fastify, { dir: config.webDir, portal: 'doctor' })
   addPortalSessionRoutes(app.fastify, { cookie, sessions: accounts, nowMs, idleMs: portalSessionLimits.idleMs })
   addPortalAccountRoute(app.fastify, { accounts, roles: ['doctor'] })
+  addSecondFactorRoutes(app.fastify, { accounts, cookie, nowMs, issuer: 'HealthBlock' })
   registerIdentityRoutes(app.fastify, built)
   registerReadingRoutes(app.fastify, built)
   registerDiagnosisRoutes(app.fastify, built)
-  registerEventRoutes(app.fastify, built)
+  registerAlarmRoutes(app.fastify, built, access)
+  registerChartRoutes(app.fastify, built)
+  registerEventRoutes(app.fastify, built, access)
   addStatementRoute(app.fastify, built.outbox)
   let work: Promise<unknown> = Promise.resolve()
   return {

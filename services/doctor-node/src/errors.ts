@@ -15,6 +15,10 @@ export type DoctorNodeErrorDetail =
   | { code: 'ERR_TEXT_MISSING' }
   | { code: 'ERR_INPUT_UNKNOWN'; stream: string; last: number }
   | { code: 'ERR_ALARM_UNKNOWN'; alarm: number }
+  | { code: 'ERR_ALARM_STATE'; alarm: number }
+  | { code: 'ERR_STREAM_UNKNOWN'; stream: string }
+  | { code: 'ERR_PETNAME_INVALID' }
+  | { code: 'ERR_RANGE_INVALID' }
   | { code: 'ERR_RECORD_NONE'; patient: string }
   | { code: 'ERR_STILL_PENDING'; transaction: string }
   | { code: 'ERR_REFUSED'; entry: OutboxEntry }
@@ -44,6 +48,10 @@ export const statusOfCode: Readonly<Record<DoctorNodeErrorDetail['code'], number
   ERR_INPUT_UNKNOWN: 400,
   ERR_TEXT_MISSING: 400,
   ERR_ALARM_UNKNOWN: 404,
+  ERR_ALARM_STATE: 409,
+  ERR_STREAM_UNKNOWN: 404,
+  ERR_PETNAME_INVALID: 400,
+  ERR_RANGE_INVALID: 400,
   ERR_RECORD_NONE: 409,
   ERR_STILL_PENDING: 503,
   ERR_REFUSED: 409,

@@ -62,6 +62,11 @@ export class Node {
     this.#node = undefined
   }
 
+  /** Where it listens. */
+  get url(): string {
+    return this.#url
+  }
+
   async call<T>(method: string, path: string, body?: unknown, bearer = apiSecret): Promise<Answer<T>> {
     const response = await fetch(new URL(path, this.#url), {
       method,

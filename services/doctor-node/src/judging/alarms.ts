@@ -4,7 +4,7 @@
  */
 import { type Finding, type Severity, severities } from '@healthblock/diagnosis/findings'
 import { toHex } from '@healthblock/encoding/bytes'
-import type { Database } from '@healthblock/runtime/sqlite'
+import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import { DoctorNodeError } from '../errors.ts'
 import type { DoctorNodeEvents } from '../events.ts'
 
@@ -18,6 +18,12 @@ export interface AlarmView {
   readonly toldAt: string
   readonly endedAt: string | null
   readonly acknowledgedAt: string | null
+  readonly acknowledgedBy: string | null
+  readonly escalatedAt: string | null
+  readonly escalatedBy: string | null
+  /** It stands below the others until then. */
+  readonly snoozedUntil: string | null
+  readonly snoozedBy: string | null
 }
 
 const alarmFrom: Severity = 'high'
@@ -27,6 +33,22 @@ const silenceMsMin = 120_000
 /** A stream is silent when it paused three times as long as its last records lay apart. */
 const silenceFactor = 3
 const recentRecords = 8
+/** A critical alarm is put off for at most this long. */
+const criticalSnoozeMsMax = 15 * 60_000
+
+const iso = (ms: unknown): string => new Date(Number(ms)).toISOString()
+const isoOrNull = (ms: unknown): string | null => (ms === null ? null : iso(ms))
+
+function viewOf(row: SqlRow): AlarmView {
+  const by = (name: unknown): string | null => (typeof name === 'string' ? name : null)
+  return {
+    ...{ id: Number(row.id), patient: toHex(row.patient as Uint8Array), code: row.code as string },
+    ...{ severity: row.severity as string, from: iso(row.started), toldAt: iso(row.told) },
+    ...{ endedAt: isoOrNull(row.ended), acknowledgedAt: isoOrNull(row.acknowledged) },
+    ...{ acknowledgedBy: by(row.acknowledgedby), escalatedAt: isoOrNull(row.escalated) },
+    ...{ escalatedBy: by(row.escalatedby), snoozedUntil: isoOrNull(row.snoozed), snoozedBy: by(row.snoozedby) },
+  }
+}
 
 /** True for a finding that wakes somebody. */
 export function isAlarming(finding: { code: string; severity: Severity }): boolean {
@@ -100,14 +122,27 @@ export class Alarms {
       ...[patient, alarm.code, alarm.about, alarm.severity, alarm.startedMs, now],
     )
     if (isNew === 0) {
-      this.#database.run(
-        'UPDATE alarm SET severity = ? WHERE patient = ? AND code = ? AND about = ? AND severity <> ?',
-        ...[alarm.severity, patient, alarm.code, alarm.about, alarm.severity],
-      )
+      this.#grow(patient, alarm)
       return
     }
     const { code, severity } = alarm
     this.#events.emit({ type: 'alarm', patient: toHex(patient), atMs: now, code, severity, step: 'began' })
+  }
+
+  /** The severity of an alarm that lasts changed. One that rose is told again, whoever had it in hand. */
+  #grow(patient: Uint8Array, alarm: { code: string; severity: Severity; about: string }): void {
+    const { code, severity, about } = alarm
+    const place = [patient, code, about]
+    const row = this.#database.get(
+      'SELECT id, severity FROM alarm WHERE patient = ? AND code = ? AND about = ? AND severity <> ?',
+      ...[...place, severity],
+    )
+    if (row === undefined) return
+    const hasRisen = severities.indexOf(severity) > severities.indexOf(row.severity as Severity)
+    const again = hasRisen ? ', acknowledged = NULL, acknowledgedby = NULL, snoozed = NULL, snoozedby = NULL' : ''
+    this.#database.run(`UPDATE alarm SET severity = ?${again} WHERE id = ?`, severity, row.id as number)
+    if (!hasRisen) return
+    this.#events.emit({ type: 'alarm', patient: toHex(patient), atMs: this.#nowMs(), code, severity, step: 'rose' })
   }
 
   #end(patient: Uint8Array, code: string, about: string, endedMs: number): void {
@@ -119,30 +154,78 @@ export class Alarms {
     this.#events.emit({ type: 'alarm', patient: toHex(patient), atMs: this.#nowMs(), code, step: 'ended' })
   }
 
-  /** Newest first. */
-  list(): AlarmView[] {
-    const iso = (ms: number): string => new Date(ms).toISOString()
-    return this.#database.all('SELECT * FROM alarm ORDER BY id DESC LIMIT 10000').map((row) => ({
-      id: Number(row.id),
-      patient: toHex(row.patient as Uint8Array),
-      code: row.code as string,
-      severity: row.severity as string,
-      from: iso(Number(row.started)),
-      toldAt: iso(Number(row.told)),
-      endedAt: row.ended === null ? null : iso(Number(row.ended)),
-      acknowledgedAt: row.acknowledged === null ? null : iso(Number(row.acknowledged)),
-    }))
+  /** Newest first; `isOpen`: only those that last or wait to be acknowledged. */
+  list(isOpen = false): AlarmView[] {
+    const which = isOpen ? 'WHERE ended IS NULL OR acknowledged IS NULL' : ''
+    return this.#database.all(`SELECT * FROM alarm ${which} ORDER BY id DESC LIMIT 10000`).map(viewOf)
   }
 
-  /** @throws {DoctorNodeError} `ERR_ALARM_UNKNOWN`. */
-  acknowledge(id: number): AlarmView {
-    this.#database.run(
-      'UPDATE alarm SET acknowledged = ? WHERE id = ? AND acknowledged IS NULL',
-      ...[this.#nowMs(), id],
-    )
-    const found = this.list().find((alarm) => alarm.id === id)
-    if (found === undefined)
-      throw new DoctorNodeError('there is no such alarm', { code: 'ERR_ALARM_UNKNOWN', alarm: id })
-    return found
+  /** Somebody takes care of it; the first one counts. @throws {DoctorNodeError} `ERR_ALARM_UNKNOWN`. */
+  acknowledge(id: number, by: string): AlarmView {
+    const set = 'acknowledged = ?, acknowledgedby = ?, snoozed = NULL, snoozedby = NULL'
+    return this.#act(id, 'acknowledged', `UPDATE alarm SET ${set} WHERE id = ? AND acknowledged IS NULL`, [
+      ...[this.#nowMs(), by, id],
+    ])
+  }
+
+  /**
+   * More than the usual is needed: it stands above the others until somebody acknowledges it.
+   *
+   * @throws {DoctorNodeError} `ERR_ALARM_UNKNOWN`; `ERR_ALARM_STATE` once it is acknowledged.
+   */
+  escalate(id: number, by: string): AlarmView {
+    this.#requireUntaken(id, false)
+    const set = 'escalated = ?, escalatedby = ?, snoozed = NULL, snoozedby = NULL'
+    return this.#act(id, 'escalated', `UPDATE alarm SET ${set} WHERE id = ? AND escalated IS NULL`, [
+      ...[this.#nowMs(), by, id],
+    ])
+  }
+
+  /**
+   * Puts an alarm off.
+   *
+   * @throws {DoctorNodeError} `ERR_ALARM_UNKNOWN`; `ERR_ALARM_STATE` once it is acknowledged or escalated, and for a critical one that
+   * is put off for more than 15 minutes.
+   */
+  snooze(id: number, minutes: number, by: string): AlarmView {
+    const { severity } = this.#requireUntaken(id, true)
+    const lengthMs = minutes * 60_000
+    if (severity === 'critical' && lengthMs > criticalSnoozeMsMax) {
+      const most = criticalSnoozeMsMax / 60_000
+      throw new DoctorNodeError(`a critical alarm is put off for ${most} minutes at most`, {
+        ...{ code: 'ERR_ALARM_STATE', alarm: id },
+      })
+    }
+    return this.#act(id, 'snoozed', 'UPDATE alarm SET snoozed = ?, snoozedby = ? WHERE id = ?', [
+      ...[this.#nowMs() + lengthMs, by, id],
+    ])
+  }
+
+  /** Takes acknowledgement, escalation and snooze back. @throws {DoctorNodeError} `ERR_ALARM_UNKNOWN`. */
+  reopen(id: number): AlarmView {
+    const none = ['acknowledged', 'escalated', 'snoozed'].map((name) => `${name} = NULL, ${name}by = NULL`).join(', ')
+    return this.#act(id, 'reopened', `UPDATE alarm SET ${none} WHERE id = ?`, [id])
+  }
+
+  #find(id: number): AlarmView {
+    const row = this.#database.get('SELECT * FROM alarm WHERE id = ?', id)
+    if (row === undefined) throw new DoctorNodeError('there is no such alarm', { code: 'ERR_ALARM_UNKNOWN', alarm: id })
+    return viewOf(row)
+  }
+
+  #requireUntaken(id: number, isSnooze: boolean): AlarmView {
+    const alarm = this.#find(id)
+    const taken = alarm.acknowledgedBy ?? (isSnooze ? alarm.escalatedBy : null)
+    if (alarm.acknowledgedAt === null && taken === null) return alarm
+    throw new DoctorNodeError(`${taken ?? 'somebody'} has it in hand already`, { code: 'ERR_ALARM_STATE', alarm: id })
+  }
+
+  /** Changes an alarm's state, and tells every open page. */
+  #act(id: number, step: string, sql: string, values: (string | number)[]): AlarmView {
+    const changed = this.#database.run(sql, ...values)
+    const alarm = this.#find(id)
+    const { patient, code, severity } = alarm
+    if (changed > 0) this.#events.emit({ type: 'alarm', patient, atMs: this.#nowMs(), code, severity, step, id })
+    return alarm
   }
 }

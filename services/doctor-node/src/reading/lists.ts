@@ -1,4 +1,6 @@
 /** What the doctor sees: patients, readings, diagnoses. Findings are opened for the answer and forgotten. */
+
+import type { Finding } from '@healthblock/diagnosis/findings'
 import { toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'
 import { readRefusal } from '@healthblock/runtime/ledger-client'
@@ -7,6 +9,8 @@ import { openOwn } from '../judging/judge.ts'
 import type { Composer } from '../posting/compose.ts'
 import type { Envelopes } from '../watch/envelopes.ts'
 import type { Grants } from '../watch/grants.ts'
+import type { OpenedRecords } from './opened-records.ts'
+import type { Petnames } from './petnames.ts'
 
 /** A grant to this doctor. */
 export interface PatientView {
@@ -41,6 +45,30 @@ export interface RefusalView {
   readonly signature: string
 }
 
+/** A finding, and the records that it rests on. */
+export interface FindingView {
+  readonly code: string
+  readonly from: string
+  readonly to: string
+  readonly severity: string
+  readonly sentence: string
+  readonly open: boolean
+  readonly evidence: { stream: string; sequence: number; from: string; to: string }[]
+}
+
+/** A patient as a whole, for the doctor's list. */
+export interface PatientSummary {
+  readonly patient: string
+  readonly petname?: string
+  /** The best state of her grants: live, suspended, expired, ended. */
+  readonly state: string
+  readonly streams: { stream: string; kind: string; firstAt?: string; lastAt?: string }[]
+  /** Alarms that last or wait to be acknowledged. */
+  readonly openAlarms: number
+  /** Diagnoses of the machine that nobody signed, corrected or withdrew. */
+  readonly unsigned: number
+}
+
 /** A diagnosis, as the command line's contract has it. */
 export interface DiagnosisView {
   readonly transactionId: string
@@ -49,7 +77,7 @@ export interface DiagnosisView {
   readonly at: string
   readonly algorithm: string
   readonly in: { stream: string; from: number; to: number }[]
-  readonly findings: { code: string; from: string; to: string; severity: string; sentence: string; open: boolean }[]
+  readonly findings: FindingView[]
   readonly text?: string
   /** pending, preliminary, signed, corrected, withdrawn, not recorded. */
   readonly status: string
@@ -143,7 +171,7 @@ export async function listDiagnoses(
   const views: DiagnosisView[] = []
   for (const row of rows) {
     const amendments = await amendmentsOf(database, composer, row.tx as Uint8Array)
-    views.push({ ...(await viewOf(row, composer, grants)), amendments })
+    views.push({ ...(await viewOf(row, parts)), amendments })
   }
   return views
 }
@@ -168,7 +196,74 @@ async function amendmentsOf(
   return amendments
 }
 
-async function viewOf(row: SqlRow, composer: Composer, grants: Grants): Promise<Omit<DiagnosisView, 'amendments'>> {
+/** Records of kind 0 of a diagnosis, in the order in which evidence counts them (SPEC.md §3). */
+function inputRecords(
+  database: Database,
+  patient: Uint8Array,
+  inputs: readonly [Uint8Array, number, number][],
+): FindingView['evidence'] {
+  return inputs.flatMap(([stream, from, to]) =>
+    database
+      .all(
+        `SELECT sequence, start, until FROM record
+         WHERE patient = ? AND stream = ? AND sequence BETWEEN ? AND ? AND kind = 0 ORDER BY sequence LIMIT 5000`,
+        ...[patient, stream, from, to],
+      )
+      .map((row) => ({
+        ...{ stream: toHex(stream), sequence: Number(row.sequence) },
+        ...{ from: iso(Number(row.start)), to: iso(Number(row.until)) },
+      })),
+  )
+}
+
+function findingsOf(findings: readonly Finding[], recordsOf: () => FindingView['evidence']): FindingView[] {
+  const hasEvidence = findings.some(({ evidence }) => evidence.length > 0)
+  const records = hasEvidence ? recordsOf() : []
+  return findings.map(({ code, fromMs, toMs, severity, sentence, isOpen, evidence }) => ({
+    ...{ code, from: iso(fromMs), to: iso(toMs), severity, sentence, open: isOpen },
+    evidence: evidence.flatMap(({ record }) => records[record] ?? []),
+  }))
+}
+
+/** Every patient who ever gave access, with what waits for the doctor. */
+export async function summarisePatients(parts: {
+  database: Database
+  grants: Grants
+  opened: OpenedRecords
+  petnames: Petnames
+}): Promise<PatientSummary[]> {
+  const { database, grants, opened, petnames } = parts
+  const count = (sql: string, patient: Uint8Array): number => Number(database.get(sql, patient)?.n ?? 0)
+  const views: PatientSummary[] = []
+  for (const patient of grants.patients()) {
+    const found = grants.all(patient).map((grant) => grants.stateOf(grant))
+    const petname = petnames.of(patient)
+    const streams = (await opened.streams(patient)).map(({ stream, kind, firstMs, lastMs }) => ({
+      ...{ stream: toHex(stream), kind: kindName(kind) },
+      ...(firstMs === undefined || lastMs === undefined ? {} : { firstAt: iso(firstMs), lastAt: iso(lastMs) }),
+    }))
+    views.push({
+      patient: toHex(patient),
+      ...(petname === undefined ? {} : { petname }),
+      state: ['live', 'suspended', 'expired'].find((state) => found.some((one) => one === state)) ?? 'ended',
+      streams,
+      openAlarms: count(
+        'SELECT count(*) AS n FROM alarm WHERE patient = ? AND (ended IS NULL OR acknowledged IS NULL)',
+        patient,
+      ),
+      unsigned: count(
+        "SELECT count(*) AS n FROM posting WHERE patient = ? AND what = 'diagnosis' AND status = 'preliminary'",
+        patient,
+      ),
+    })
+  }
+  return views
+}
+
+async function viewOf(
+  row: SqlRow,
+  { database, composer, grants }: { database: Database; composer: Composer; grants: Grants },
+): Promise<Omit<DiagnosisView, 'amendments'>> {
   const document = await openOwn(composer, row)
   const inputs = decodeCbor(row.inputs as Uint8Array) as unknown as [Uint8Array, number, number][]
   const refused = refusalView(row.refusal)
@@ -180,14 +275,7 @@ async function viewOf(row: SqlRow, composer: Composer, grants: Grants): Promise<
     at: iso(Number(row.at)),
     algorithm: algorithmText(row, document?.algorithm),
     in: inputs.map(([stream, from, to]) => ({ stream: toHex(stream), from, to })),
-    findings: (document?.findings ?? []).map((finding) => ({
-      code: finding.code,
-      from: iso(finding.fromMs),
-      to: iso(finding.toMs),
-      severity: finding.severity,
-      sentence: finding.sentence,
-      open: finding.isOpen,
-    })),
+    findings: findingsOf(document?.findings ?? [], () => inputRecords(database, row.patient as Uint8Array, inputs)),
     ...(document === undefined || document.text === '' ? {} : { text: document.text }),
     status: row.status as string,
     ...(note === undefined ? {} : { note }),

@@ -2,11 +2,12 @@ import { fromHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
 import { listPatients, listQuarantine, listReadings } from '../reading/lists.ts'
+import { listUnread } from '../reading/unread.ts'
 import { patientBody, patientQuery } from './schemas.ts'
 
-/** What the doctor reads: patients, readings, alarms; and what he tries in vain. */
+/** What the doctor reads: patients and readings; and what he tries in vain. */
 export function registerReadingRoutes(app: FastifyInstance, services: Services): void {
-  const { database, grants, alarms, experiments } = services
+  const { database, grants, experiments } = services
 
   app.get('/v1/patients', async () => listPatients(services))
 
@@ -16,19 +17,12 @@ export function registerReadingRoutes(app: FastifyInstance, services: Services):
     return patients.flatMap((one) => listReadings(database, one))
   })
 
+  app.get('/v1/unread', { schema: { querystring: patientQuery } }, async (request) => {
+    const { patient } = request.query as { patient?: string }
+    return listUnread(database, patient === undefined ? undefined : fromHex(patient))
+  })
+
   app.get('/v1/quarantine', async () => listQuarantine(database))
-
-  app.get('/v1/alarms', async () => alarms.list())
-
-  app.post(
-    '/v1/alarms/:id/acknowledge',
-    {
-      schema: {
-        params: { type: 'object', required: ['id'], properties: { id: { type: 'integer', minimum: 1 } } },
-      },
-    },
-    async (request) => alarms.acknowledge((request.params as { id: number }).id),
-  )
 
   app.post('/v1/experiments/decrypt', { schema: { body: patientBody } }, async (request) =>
     experiments.decrypt(fromHex((request.body as { patient: string }).patient)),

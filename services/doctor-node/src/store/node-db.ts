@@ -46,7 +46,18 @@ CREATE TABLE quarantine (
 CREATE TABLE cursor (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 `
 
+/** What the doctor's portal needs: an alarm's state, names for patients, records by time. */
+const portalSchema = `
+ALTER TABLE alarm ADD COLUMN acknowledgedby TEXT;
+ALTER TABLE alarm ADD COLUMN escalated INTEGER;
+ALTER TABLE alarm ADD COLUMN escalatedby TEXT;
+ALTER TABLE alarm ADD COLUMN snoozed INTEGER;
+ALTER TABLE alarm ADD COLUMN snoozedby TEXT;
+CREATE TABLE petname (patient BLOB PRIMARY KEY, name TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX record_time ON record (patient, stream, start) WHERE state = 'open' AND kind = 0;
+`
+
 /** Opens `node.db`, making it if absent. */
 export function openNodeDatabase(path: string): Database {
-  return openDatabase({ path, synchronous: 'full', migrations: [schema] })
+  return openDatabase({ path, synchronous: 'full', migrations: [schema, portalSchema] })
 }
