@@ -1,12 +1,15 @@
-/** Ledgers and receipts of every released format, as `make-ledger.ts` made them then: they must replay and verify for ever. */
+/** Ledgers and receipts of every released format, as `make-ledger.ts` and `make-governed.ts` made them then: they must replay and verify for ever. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Ledger } from '@healthblock/chain/block'
-import { ledgerIdOf } from '@healthblock/chain/genesis'
-import { verifyReceipt } from '@healthblock/chain/receipt'
+import { ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
+import { PolicyTrail } from '@healthblock/chain/policy-trail'
+import { parseTrail, verifyReceipt } from '@healthblock/chain/receipt'
 import { replayLeaves } from '@healthblock/chain/replay'
 import { MemoryChainStore } from '@healthblock/chain/store'
+import { verifySuccession } from '@healthblock/chain/succession'
+import { docTables, userTables } from '@healthblock/chain/tables'
 import { toHex } from '@healthblock/encoding/bytes'
 import { decodeCborAt } from '@healthblock/encoding/cbor'
 import { describe, expect, test } from 'vitest'
@@ -30,8 +33,8 @@ function leavesOf(bytes: Uint8Array): Uint8Array[] {
   return leaves
 }
 
-test('the first release is kept', () => {
-  expect(releases).toContain('1')
+test('the first release is kept, and what was governed under it', () => {
+  expect(releases).toEqual(expect.arrayContaining(['1', '1-governed']))
 })
 
 describe.each(releases)('release %s', (release) => {
@@ -51,7 +54,9 @@ describe.each(releases)('release %s', (release) => {
     }
   })
 
-  const receipts = readdirSync(join(folder, release)).filter((name) => name.endsWith('.json') && name !== 'heads.json')
+  const receipts = readdirSync(join(folder, release)).filter(
+    (name) => name.endsWith('.json') && !['heads.json', 'trail.json', 'succession.json'].includes(name),
+  )
   test.each(receipts)('its receipt %s verifies', (name) => {
     const ledgerId = ledgerIdOf(read(release, 'genesis.cbor'))
     const bytes = read(release, name)
@@ -59,5 +64,50 @@ describe.each(releases)('release %s', (release) => {
     // One byte more, or another ledger, and it is refused.
     expect(() => verifyReceipt({ bytes: Uint8Array.from([...bytes, 0x0a]), ledgerId })).toThrow()
     expect(() => verifyReceipt({ bytes, ledgerId: new Uint8Array(32) })).toThrow()
+  })
+})
+
+describe('the governed ledger', () => {
+  const genesis = parseGenesis(read('1-governed', 'genesis.cbor'))
+
+  test('has its whole history of policies on a trail that holds', () => {
+    const trail = PolicyTrail.of(genesis, parseTrail(read('1-governed', 'trail.json')))
+    expect(trail.heads.map(({ chain, size }) => [chain, size])).toEqual([
+      ['userchain', 9],
+      ['docchain', 3],
+      ['userchain', 15],
+      ['docchain', 6],
+    ])
+    expect(trail.newest('userchain').cosigners.map((key) => key !== undefined)).toEqual([false, true, true, true, true])
+  })
+
+  test('went through everything that organisations decide', () => {
+    const ledger = Ledger.open({
+      genesis: genesis.bytes,
+      stores: { userchain: new MemoryChainStore(), docchain: new MemoryChainStore() },
+    })
+    const acts = new Set<number>()
+    const rules = new Set<number>()
+    for (const name of ['userchain', 'docchain'] as const) {
+      const leaves = leavesOf(read('1-governed', `${name}.cbor-seq`))
+      for (const { seal, transactions } of replayLeaves(ledger, { name, from: 0, leaves })) {
+        rules.add(seal.rules)
+        for (const { transaction } of transactions) {
+          if (transaction.body.t === 'govern') acts.add(transaction.body.act)
+        }
+      }
+    }
+    expect([...acts].sort()).toEqual([1, 2, 3, 4])
+    expect([...rules].sort()).toEqual([1, 2])
+    expect(docTables.evidence.get(ledger.state('docchain'), 0)?.kind).toBe(1)
+    expect(userTables.organisations.get(ledger.state('userchain'))).toHaveLength(4)
+  })
+
+  test('ended, and its succession verifies', () => {
+    const bytes = read('1-governed', 'succession.json')
+    const { approved, approvalsMin, successor } = verifySuccession({ bytes, prior: genesis.ledgerId })
+    expect([approved.length, approvalsMin]).toEqual([4, 3])
+    expect(successor.body.prior?.[0]).toEqual(genesis.ledgerId)
+    expect(() => verifySuccession({ bytes: bytes.with(bytes.length - 200, 65) })).toThrow()
   })
 })
