@@ -99,6 +99,72 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await reader.close()
   }, 240_000)
 
+  test('the explorer: a block, an entry in words, its proof and an account, all checked in the browser', async () => {
+    const reader = await open('auditor')
+    const { page } = reader
+    await page.click('nav >> text=Explorer')
+    await page.waitForSelector('.block-row >> text=/Records of a patient/')
+    await reader.picture('auditor-8-explorer')
+    await isSound(reader)
+    await page.focus('.block-row a')
+    for (let n = 0; n < 3; n++) await page.keyboard.press('ArrowDown')
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('h1:has-text("Block")')
+    await isSound(reader)
+    await page.goBack()
+    const token = readerToken(cluster.dir, 'auditor', 'ledger')
+    const { index } = await leafOf(cluster.url('accounting-0'), token, 'licence')
+    await page.fill('input[name=wanted]', String(index))
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('h1:has-text("Licence of a doctor")')
+    await page.waitForSelector('.proof-steps')
+    expect(await page.textContent('.proof-steps')).toContain('of 4 nodes signed')
+    await reader.picture('auditor-9-entry')
+    await isSound(reader)
+    await page.click('.facts a[href*="account"] >> nth=0')
+    await page.waitForSelector('.notice.good')
+    expect(await page.textContent('main')).toContain('doctor')
+    await page.waitForSelector('.entries a')
+    await reader.picture('auditor-10-account')
+    await isSound(reader)
+    for (const [wanted, answer] of [
+      ['<img src=x onerror=alert(1)>', 'neither a number'],
+      ['99999999', 'Nothing on either ledger'],
+      ['ab'.repeat(32), 'No account of this name'],
+    ] as const) {
+      await page.fill('input[name=wanted]', wanted)
+      await page.keyboard.press('Enter')
+      await page.waitForSelector(`text=${answer}`)
+    }
+    await isSound(reader)
+    await reader.close()
+  }, 180_000)
+
+  test('a node that shows a false proof is found out in the browser', async () => {
+    const reader = await open('auditor')
+    const { page } = reader
+    const flip = (text: string): string => text.replace(/"proof":"([^"]*)index (\d+)/, '"proof":"$1index 1$2')
+    await page.route('**/receipt', async (route) => {
+      const response = await route.fetch()
+      await route.fulfill({ response, body: flip(await response.text()) })
+    })
+    await page.route('**/v1/userchain/state*', async (route) => {
+      const response = await route.fetch()
+      const json = (await response.json()) as { value: string; proof: { value: string } }
+      const value = Buffer.from(json.value, 'base64')
+      value[value.length - 1] = (value.at(-1) as number) ^ 1
+      await route.fulfill({ response, json: { ...json, value: value.toString('base64') } })
+    })
+    const token = readerToken(cluster.dir, 'auditor', 'ledger')
+    const { index } = await leafOf(cluster.url('accounting-0'), token, 'licence')
+    await page.goto(`${cluster.url('accounting-0')}/#/explorer/userchain/entry/${index}`)
+    await page.waitForSelector('text=This proof does not hold')
+    await page.click('.facts a[href*="account"] >> nth=0')
+    await page.waitForSelector('text=not a proof of the state')
+    await isSound(reader)
+    await reader.close()
+  }, 120_000)
+
   test('the nodes are shown with leaders, heights and storage; one that is away says since when', async () => {
     const reader = await open('auditor')
     const { page } = reader

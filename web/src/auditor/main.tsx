@@ -10,6 +10,7 @@ import { usePlace } from '../frame/router.ts'
 import { type NavigationItem, Shell, startPortal } from '../frame/shell.tsx'
 import { t } from '../frame/texts.ts'
 import { AuditPage, AuditScreen } from './audit-screen.tsx'
+import { ExplorerScreen } from './explorer-screen.tsx'
 import { IncidentsScreen } from './incidents-screen.tsx'
 import type { Incident } from './model.ts'
 import { NodesScreen } from './nodes-screen.tsx'
@@ -25,6 +26,7 @@ function Screen(props: {
   if (first === undefined) return <AuditScreen live={live} />
   if (first === 'audits' && second !== undefined) return <AuditPage number={second} live={live} />
   if (first === 'nodes') return <NodesScreen live={live} />
+  if (first === 'explorer') return <ExplorerScreen live={live} />
   if (first === 'incidents') return <IncidentsScreen incidents={props.incidents} role={props.session.role} />
   return <p class="empty">{t('place.unknown')}</p>
 }
@@ -40,6 +42,7 @@ function Portal(props: { session: SessionView }): JSX.Element {
   const navigation: NavigationItem[] = [
     { path: [], label: t('auditor.nav.audit') },
     { path: ['nodes'], label: t('auditor.nav.nodes') },
+    { path: ['explorer'], label: t('auditor.nav.explorer') },
     { path: ['incidents'], label: t('auditor.nav.incidents'), count: open },
   ]
   return (

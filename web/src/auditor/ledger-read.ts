@@ -1,0 +1,137 @@
+/**
+ * Reads the ledgers' own bytes in the browser, with the project's own parsers: what the page shows of a transaction is what stands on
+ * record, not what a node says of it. Loaded when the first entry is opened.
+ */
+import { ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
+import { PolicyTrail } from '@healthblock/chain/policy-trail'
+import { parseProof, verifyProof } from '@healthblock/chain/proof'
+import { parseTrail } from '@healthblock/chain/receipt'
+import { parseSealLeaf, type Seal } from '@healthblock/chain/seal'
+import { verifyStateProof } from '@healthblock/chain/state-tree'
+import { keyRoles, userTables } from '@healthblock/chain/tables'
+import { parseTransactionLeaf, type Transaction, transactionId } from '@healthblock/chain/transaction'
+import { fromBase64, fromHex, toBase64Url, toHex } from '@healthblock/encoding/bytes'
+import { decodeCbor, decodeCborAt } from '@healthblock/encoding/cbor'
+import { call, callBytes } from '../frame/api.ts'
+import type { ChainName } from './model.ts'
+
+/** A transaction with its place. */
+export interface PlacedEntry {
+  readonly index: number
+  readonly id: string
+  readonly transaction: Transaction
+}
+
+/** A block taken apart. */
+export interface ReadBlock {
+  readonly height: number
+  readonly from: number
+  readonly seal: Seal
+  readonly sealLeaf: Uint8Array
+  readonly entries: readonly PlacedEntry[]
+}
+
+let genesisAsked: Promise<Uint8Array<ArrayBuffer>> | undefined
+
+/** The genesis file that this node was set up with. */
+export function genesisBytes(): Promise<Uint8Array<ArrayBuffer>> {
+  genesisAsked ??= callBytes('/v1/genesis', { isBackground: true }).catch((error: unknown) => {
+    genesisAsked = undefined
+    throw error
+  })
+  return genesisAsked
+}
+
+/** The block that holds an index, from the ledger's bytes. */
+export async function readBlock(chain: ChainName, index: number): Promise<ReadBlock> {
+  const [genesis, bytes] = await Promise.all([
+    genesisBytes(),
+    callBytes(`/v1/${chain}/blocks?from=${index}&limit=1`, { headers: { accept: '*/*' } }),
+  ])
+  const ledgerId = ledgerIdOf(genesis)
+  const [height, from, leaves] = decodeCborAt(bytes, 0).value as unknown as [number, number, Uint8Array[]]
+  const sealLeaf = leaves.at(-1) as Uint8Array
+  const entries = leaves.slice(0, -1).map((leaf, at) => {
+    const transaction = parseTransactionLeaf(leaf)
+    const id = toHex(transactionId({ ledgerId, chain, bodyBytes: transaction.bodyBytes }))
+    return { index: from + at, id, transaction }
+  })
+  return { height, from, seal: parseSealLeaf(sealLeaf), sealLeaf, entries }
+}
+
+interface StateJson {
+  readonly value: string | null
+  readonly proof: { readonly leaf: readonly [string, string] | null; readonly siblings: readonly string[] }
+  readonly seal: string
+  readonly inclusion: string
+}
+
+/** A record of the state, proved. */
+export interface ProvedRecord<T> {
+  /** Undefined: it is proved that there is none. */
+  readonly value: T | undefined
+  readonly height: number
+  /** Nodes that signed the summary under which it stands. */
+  readonly signedBy: number
+}
+
+async function readTrail(): Promise<PolicyTrail> {
+  const [genesis, steps] = await Promise.all([genesisBytes(), callBytes('/v1/trail', { isBackground: true })])
+  const trail = new PolicyTrail(parseGenesis(genesis))
+  for (const step of parseTrail(steps)) if (!trail.knows(step)) trail.extend(step)
+  return trail
+}
+
+/**
+ * Asks for a record of Userchain's state and checks its proof: the record under the state root, the root in the SEAL, the SEAL in the log,
+ * the log's head under the signatures of a quorum.
+ *
+ * @throws {ChainError} that says what does not hold.
+ */
+async function provedRecord<T>(trail: PolicyTrail, key: Uint8Array): Promise<ProvedRecord<T>> {
+  const json = await call<StateJson>(`/v1/userchain/state?key=${toBase64Url(key)}`)
+  const seal = fromBase64(json.seal)
+  const { checkpoint } = parseProof(json.inclusion)
+  const { policy } = trail.verify('userchain', checkpoint)
+  const origin = checkpoint.slice(0, checkpoint.indexOf('\n'))
+  const verified = verifyProof({ proof: json.inclusion, leaf: seal, origin, policy })
+  const { h: height, st: root } = parseSealLeaf(seal)
+  const [pathHash, valueHash] = (json.proof.leaf ?? []).map(fromBase64)
+  const siblings = json.proof.siblings.map(fromBase64)
+  const value = json.value === null ? undefined : fromBase64(json.value)
+  const proof =
+    pathHash === undefined || valueHash === undefined ? { siblings } : { siblings, leaf: { pathHash, valueHash } }
+  verifyStateProof({ key, value, proof, root })
+  const signedBy = verified.cosigners.length
+  return { value: value === undefined ? undefined : (decodeCbor(value) as T), height, signedBy }
+}
+
+/** What is on record of an account. Keys in hex. */
+export interface AccountState {
+  readonly account: { readonly role: number; readonly o: number; readonly sponsor?: Uint8Array } | undefined
+  readonly licence: { readonly state: number; readonly from: number; readonly to: number } | undefined
+  readonly height: number
+  readonly signedBy: number
+}
+
+/** Reads an account's records, each with its proof. */
+export async function accountState(account: string): Promise<AccountState> {
+  const trail = await readTrail()
+  const id = fromHex(account)
+  const record = await provedRecord<AccountState['account']>(trail, userTables.account.key(id))
+  const { height, signedBy } = record
+  if (record.value?.role !== 2) return { account: record.value, licence: undefined, height, signedBy }
+  const { value: k } = await provedRecord<number>(trail, userTables.licenceHead.key(id))
+  const licence =
+    k === undefined
+      ? undefined
+      : (await provedRecord<AccountState['licence']>(trail, userTables.licence.key(id, k))).value
+  return { account: record.value, licence, height, signedBy }
+}
+
+/** Names of an account's keys, by number. */
+export const keyNames: Readonly<Record<number, 'root' | 'op' | 'node'>> = {
+  [keyRoles.root]: 'root',
+  [keyRoles.op]: 'op',
+  [keyRoles.node]: 'node',
+}
