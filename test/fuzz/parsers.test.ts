@@ -47,6 +47,9 @@ import { decodeSignal, encodeAnnotations, parseAnnotations, parseHeader } from '
 import { concatBytes, encodeUtf8, fromBase64, fromBase64Url, fromHex } from '@healthblock/encoding/bytes'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { EncodingError } from '@healthblock/encoding/errors'
+import * as dagCbor from '@ipld/dag-cbor'
+import * as dagJson from '@ipld/dag-json'
+import * as dagPb from '@ipld/dag-pb'
 import { expect, test } from 'vitest'
 import {
   keyOf,
@@ -67,6 +70,7 @@ import {
 import { AccountingError } from '../../services/accounting-node/src/errors.ts'
 import { parseSubmission } from '../../services/accounting-node/src/gateway/submission.ts'
 import { parseMembers } from '../../services/storage/src/access/members.ts'
+import { linksOf } from '../../services/storage/src/dag-node.ts'
 import { StorageError } from '../../services/storage/src/errors.ts'
 import { readPayloadHeader } from '../../services/storage/src/node.ts'
 import { parseDigests } from '../../services/storage/src/replication/node-client.ts'
@@ -78,6 +82,7 @@ import {
   encodeBlockIdBytes,
   parseBlockId,
   parseBlockIdBytes,
+  toCid,
 } from '../../services/storage/src/store/block-id.ts'
 import {
   encodeBitswapMessage,
@@ -370,6 +375,7 @@ function storageTargets(): FuzzTarget[] {
     `--${boundary}\r\nContent-Disposition: form-data; name="data"\r\n\r\ndata\r\n--${boundary}--\r\n`
   const store = generateSigningKey()
   const receipts = encodeReceipts([signReceipt(store, ledgerId, { digest: b32, size: 3, ms: 1, store: b32 })])
+  const node = dagPb.prepare({ Data: b32, Links: [{ Name: 'x', Tsize: 3, Hash: toCid(id) }] })
   const hex = Buffer.from(b32).toString('hex')
   const members = JSON.stringify({
     ledgerId: hex,
@@ -406,6 +412,14 @@ function storageTargets(): FuzzTarget[] {
       corpus: texts(`/key/swarm/psk/1.0.0/\n/base16/\n${hex}\n`),
       parse: (bytes) => parseSwarmKey(latin1(bytes)),
     },
+    ...[dagPb.encode(node), dagCbor.encode({ a: [toCid(id)] }), dagJson.encode({ a: toCid(id) })].map((bytes, at) => {
+      const codec = [0x70, 0x71, 0x0129][at] as number
+      return {
+        name: `links of a node of codec ${codec.toString(16)}`,
+        corpus: [new Uint8Array(bytes)],
+        parse: (input: Uint8Array) => linksOf({ digest: b32, codec }, input),
+      }
+    }),
     { name: 'payload header of a block', corpus: [new Uint8Array(1024).fill(1)], parse: readPayloadHeader },
   ]
 }

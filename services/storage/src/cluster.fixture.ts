@@ -108,6 +108,8 @@ export class Cluster {
     const members = new FileMembers(config.membersFile, (error) => {
       throw error
     })
+    // Also if the node does not come up, it is ended with the others.
+    place.members = members
     const tokens = readTokenFile(config.tokensFile as string)
     const node = new StorageNode({
       config,
@@ -122,7 +124,6 @@ export class Cluster {
     })
     await node.start()
     place.node = node
-    place.members = members
     this.#writeMembers()
     return node
   }

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { Cluster, multipart, type Place, type Tenant } from './cluster.fixture.ts'
 
+const patient = { timeout: 20_000, interval: 20 }
 const cluster = new Cluster()
 let place: Place
 let alice: Tenant
@@ -61,6 +62,26 @@ describe('quotas', () => {
     const { headers } = multipart(new Uint8Array(0))
     for (const path of ['block/put', 'add', 'dag/put', 'dag/import']) {
       expect([path, await answerToHead(path, { ...headers, 'content-length': '4000000' })]).toEqual([path, 413])
+    }
+  })
+
+  test('of a tenant: a block whose length nobody told is refused where the quota ends, though more would come', async () => {
+    const small = new Cluster()
+    try {
+      await small.prepare(1, { STORAGE_REPLICAS: '1', STORAGE_TENANT_BYTES_MAX: '100000' })
+      const [only] = small.places as [Place]
+      await small.start(only)
+      const sent = httpRequest(`${only.node?.address.url}/api/v0/block/put`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${small.tenants[0]?.token}`, ...multipart(new Uint8Array(0)).headers },
+      })
+      sent.on('error', () => {})
+      sent.write(multipart(new Uint8Array(200_000)).body.subarray(0, 190_000))
+      const [answer] = (await once(sent, 'response')) as [IncomingMessage]
+      expect(answer.statusCode).toBe(413)
+      sent.destroy()
+    } finally {
+      await small.end()
     }
   })
 
@@ -124,7 +145,7 @@ describe('bad bodies', () => {
       }
     }
     // What a body brought before it broke off is given up again.
-    await vi.waitFor(async () => expect((await totals()).blocks).toBe(before.blocks))
+    await vi.waitFor(async () => expect((await totals()).blocks).toBe(before.blocks), patient)
     // A part's headers without end.
     const endless = Buffer.from(`--b\r\nX: ${'a'.repeat(100_000)}`)
     const answer = await cluster.request(place, '/api/v0/add', { body: endless, headers }, bob)
@@ -141,9 +162,9 @@ describe('bad bodies', () => {
     sent.write('--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n')
     sent.write(randomBytes(600_000))
     // Two leaves are stored before it goes.
-    await vi.waitFor(async () => expect((await totals()).blocks).toBeGreaterThan(before.blocks))
+    await vi.waitFor(async () => expect((await totals()).blocks).toBeGreaterThan(before.blocks), patient)
     sent.destroy()
-    await vi.waitFor(async () => expect(await totals()).toEqual(before))
+    await vi.waitFor(async () => expect(await totals()).toEqual(before), patient)
     await vi.waitFor(async () => {
       const pins: unknown[] = []
       for await (const pin of cluster.client(place, bob).pin.ls({ type: 'recursive' })) pins.push(pin)

@@ -67,7 +67,9 @@ async function start(): Promise<Running> {
 
 async function post(address: NodeAddress, path: string, init: RequestInit = {}): Promise<Response> {
   const headers = { authorization: `Bearer ${cluster.tenants[0]?.token}`, ...init.headers }
-  return await fetch(`${address.url}${path}`, { method: 'POST', ...init, headers })
+  // A process that is killed may leave a connection without a word.
+  const signal = AbortSignal.timeout(20_000)
+  return await fetch(`${address.url}${path}`, { method: 'POST', signal, ...init, headers })
 }
 
 test('starts, says nothing on stdout, serves, and stops on SIGTERM with what it was doing done', async () => {

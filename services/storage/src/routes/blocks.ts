@@ -1,5 +1,6 @@
 /** Commands on single blocks. */
-import type { FastifyInstance } from 'fastify'
+import { pipeline, Transform } from 'node:stream'
+import type { FastifyInstance, RequestPayload } from 'fastify'
 import { isStorageError, StorageError } from '../errors.ts'
 import { encodeReceipts, receiptsHeader } from '../replication/receipt.ts'
 import { encodeBlockId, hashBlock } from '../store/block-id.ts'
@@ -22,15 +23,39 @@ import {
 /** Largest block. */
 export const blockBytesMax = 2 * 1024 * 1024
 
-/** Refuses a body that cannot be kept, before any of it is read. */
+/** Refuses a body that cannot be kept, before any of it is read if its length is told. */
 export function assertQuota(parts: KuboRouteParts, request: KuboRequest): void {
+  assertBytes(parts, request, Number(request.headers['content-length'] ?? 0))
+}
+
+function assertBytes(parts: KuboRouteParts, request: KuboRequest, length: number): void {
   const { ofAccount, ofNode } = parts.store.bytesLeft(request.principal.account)
-  const bytes = Number(request.headers['content-length'] ?? 0) - multipartOverheadBytesMax
+  const bytes = length - multipartOverheadBytesMax
   if (ofAccount === 0 || bytes > ofAccount) {
     throw new StorageError('the quota is used up', { code: 'ERR_QUOTA_EXCEEDED', bytesMax: ofAccount })
   }
   if (ofNode > 0 && bytes <= ofNode) return
   throw new StorageError('the store is full', { code: 'ERR_STORE_FULL', bytesMax: ofNode })
+}
+
+/** A body whose length was not told, read as far as it could be kept. */
+function readWithinQuota(parts: KuboRouteParts, request: KuboRequest, body: RequestPayload): RequestPayload {
+  if (request.headers['content-length'] !== undefined) return body
+  let length = 0
+  const counted = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      length += chunk.length
+      try {
+        assertBytes(parts, request, length)
+        done(null, chunk)
+      } catch (error) {
+        done(error as Error)
+      }
+    },
+  })
+  // What breaks off is told by the stream that is read.
+  pipeline(body, counted, () => {})
+  return counted
 }
 
 /** Adds `block/{put,get,stat,rm}`. */
@@ -81,7 +106,10 @@ function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
   const bodyLimit = blockBytesMax + multipartOverheadBytesMax
   const options = {
     bodyLimit,
-    preParsing: async (request: KuboRequest): Promise<void> => assertQuota(parts, request),
+    preParsing: async (request: KuboRequest, _reply: unknown, body: RequestPayload): Promise<RequestPayload> => {
+      assertQuota(parts, request)
+      return readWithinQuota(parts, request, body)
+    },
   }
   scope.addContentTypeParser('multipart/form-data', { parseAs: 'buffer', bodyLimit }, (_request, body, done) => {
     done(null, body)

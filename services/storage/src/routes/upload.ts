@@ -8,6 +8,7 @@ export class Upload {
   readonly #account: Uint8Array
   /** What the account did not keep before. */
   #brought: BlockId[] = []
+  readonly #underWay = new Set<Promise<void>>()
 
   constructor(parts: KuboRouteParts, account: Uint8Array) {
     this.#parts = parts
@@ -16,6 +17,16 @@ export class Upload {
 
   /** Stores a block. Throws as {@link Files.putBlock}. */
   async put(id: BlockId, bytes: Uint8Array): Promise<void> {
+    const stored = this.#store(id, bytes)
+    this.#underWay.add(stored)
+    try {
+      await stored
+    } finally {
+      this.#underWay.delete(stored)
+    }
+  }
+
+  async #store(id: BlockId, bytes: Uint8Array): Promise<void> {
     const { backend, files, now } = this.#parts
     const account = this.#account
     const had = backend.references(id.digest).some((one) => Buffer.compare(one.account, account) === 0)
@@ -43,6 +54,8 @@ export class Upload {
   }
 
   async #giveUp(): Promise<void> {
+    // Whoever puts several at once does not wait for the others when one fails, or when the body breaks off.
+    await Promise.allSettled(this.#underWay)
     for (const id of this.#brought) await this.#parts.replicator.release(id, this.#account, true).catch(() => {})
   }
 }

@@ -122,7 +122,8 @@ function migrateFrom1(database: DatabaseSync, key: Uint8Array): void {
         id as number,
       )
   }
-  database.exec('COMMIT')
+  // The version changes with the tables: a crash leaves either.
+  database.exec('PRAGMA user_version=2; COMMIT')
 }
 
 /**

@@ -1,0 +1,107 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { payloadKinds, sealPayload } from '@healthblock/crypto/payload'
+import { afterAll, expect, test } from 'vitest'
+import { sealAtRest } from './at-rest.ts'
+import { codecRaw, hashBlock } from './block-id.ts'
+import { BlockStore } from './block-store.ts'
+import { openWriter, schemaVersion } from './schema.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'storage-schema-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+/** The tables that version 1 had and version 2 changed. */
+const tables1 = `
+CREATE TABLE block (
+  id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, codec INTEGER NOT NULL, size INTEGER NOT NULL, stored_at INTEGER NOT NULL,
+  owner BLOB, writer BLOB, sealed BLOB NOT NULL
+) STRICT;
+CREATE TABLE tombstone (digest BLOB PRIMARY KEY, owner BLOB NOT NULL, at INTEGER NOT NULL, remove_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE total (one INTEGER PRIMARY KEY CHECK (one = 1), bytes INTEGER NOT NULL, blocks INTEGER NOT NULL) STRICT;
+PRAGMA user_version = 1;
+`
+const key = new Uint8Array(randomBytes(32))
+const owner = new Uint8Array(32).fill(3)
+const stream = new Uint8Array(8).fill(4)
+
+function record(sequence: number): Uint8Array {
+  const fields = { ledgerId: new Uint8Array(32), owner, writer: owner, stream, generation: 1, epoch: 2, sequence }
+  const sealing = { epochKey: new Uint8Array(32), plaintext: new Uint8Array(100), sizeBytes: 1024 }
+  return sealPayload({ kind: payloadKinds.data, ...fields, ...sealing }).block
+}
+
+/** A file as a node of version 1 left it: three records, a plain block, and two tombstones. */
+function writeVersion1(path: string): { records: Uint8Array[]; plain: Uint8Array } {
+  const database = new DatabaseSync(path)
+  database.exec(tables1)
+  const add = database.prepare(
+    'INSERT INTO block (digest, codec, size, stored_at, owner, writer, sealed) VALUES (?, ?, ?, 1, ?, ?, ?)',
+  )
+  const records = [7, 8, 2 ** 40].map(record)
+  const plain = new Uint8Array(randomBytes(50))
+  for (const bytes of [...records, plain]) {
+    const digest = hashBlock(bytes)
+    const by = bytes === plain ? null : owner
+    add.run(digest, codecRaw, bytes.length, by, by, sealAtRest(key, digest, bytes))
+  }
+  database.prepare('INSERT INTO total VALUES (1, ?, 4)').run(3 * 1024 + 50)
+  const erase = database.prepare('INSERT INTO tombstone VALUES (?, ?, ?, ?)')
+  for (const at of [5, 6]) erase.run(new Uint8Array(32).fill(at), owner, at, at + 10)
+  database.close()
+  return { records, plain }
+}
+
+async function open(path: string): Promise<BlockStore> {
+  const store = new BlockStore({
+    ...{ path, key, bytesMax: 1e9, accountBytesMax: 1e9, node: new Uint8Array(32), now: () => 1 },
+    onCorrupt: () => {},
+    onFatal: () => {},
+  })
+  await store.open()
+  return store
+}
+
+test('a file of version 1 is brought up to date: records are found by number, tombstones have an order, all is there', async () => {
+  const path = join(folder, 'one.db')
+  const { records, plain } = writeVersion1(path)
+  // Twice: what was brought up to date is not touched again.
+  for (let round = 0; round < 2; round++) {
+    const store = await open(path)
+    const found = store.recordsOf({ owner, stream, first: 8, last: 2 ** 40, at: 0, removeAt: 0 })
+    expect(found.map(({ digest }) => digest)).toEqual(records.slice(1).map(hashBlock))
+    expect(store.tombstones(0, 10).map(({ at, removeAt }) => [at, removeAt])).toEqual([
+      [5, 15],
+      [6, 16],
+    ])
+    for (const bytes of [...records, plain]) expect(await store.get(hashBlock(bytes))).toEqual(Buffer.from(bytes))
+    expect(store.totals()).toEqual({ blocks: 4, bytes: 3 * 1024 + 50 })
+    await store.close()
+  }
+})
+
+test('the version changes with the tables, in one step: a crash leaves either', () => {
+  const path = join(folder, 'step.db')
+  writeVersion1(path)
+  const versions: unknown[] = []
+  const exec = DatabaseSync.prototype.exec
+  // Looks at the file with other eyes whenever the migration has done something.
+  DatabaseSync.prototype.exec = function (sql: string) {
+    exec.call(this, sql)
+    const other = new DatabaseSync(path, { readOnly: true })
+    const hasStream = other
+      .prepare('PRAGMA table_info(block)')
+      .all()
+      .some(({ name }) => name === 'stream')
+    versions.push([other.prepare('PRAGMA user_version').get()?.user_version, hasStream])
+    other.close()
+  }
+  try {
+    openWriter(path, key).close()
+  } finally {
+    DatabaseSync.prototype.exec = exec
+  }
+  expect(new Set(versions.map(String))).toEqual(new Set(['1,false', `${schemaVersion},true`]))
+})
