@@ -10,10 +10,11 @@ const fileLinesMax = 640
 
 const files = globSync('{packages,services}/*/src/**/*.ts', { cwd: root })
   .concat(globSync('cli/src/**/*.ts', { cwd: root }))
+  .concat(globSync('web/src/**/*.{ts,tsx}', { cwd: root, exclude: ['**/*.d.ts'] }))
   .map(normalize)
   .sort()
 const sources = files.filter(
-  (path) => !path.endsWith('.test.ts') && !/\/(testkit|[^/]*\.(fixture|test-support))\.ts$/.test(path),
+  (path) => !/\.test\.tsx?$/.test(path) && !/\/(testkit|[^/]*\.(fixture|test-support))\.ts$/.test(path),
 )
 const text = new Map(files.map((path) => [path, readFileSync(join(root, path), 'utf8')]))
 
@@ -38,6 +39,7 @@ const allowed: Record<string, readonly string[]> = {
   'packages/runtime': ['encoding', 'crypto', 'chain'],
   'packages/audit': ['encoding', 'crypto', 'chain', 'diagnosis', 'runtime'],
   services: ['encoding', 'crypto', 'chain', 'diagnosis', 'fhir', 'runtime', 'audit'],
+  web: ['encoding', 'crypto', 'chain', 'verify'],
   cli: ['encoding', 'crypto', 'chain', 'verify', 'diagnosis', 'runtime', 'audit'],
 }
 
@@ -57,6 +59,22 @@ describe('layers', () => {
         const isTestHelp = path.endsWith('.test.ts') && target === own
         if (target !== own && !isTestHelp && !(allowed[roomOf(path)] ?? []).includes(target))
           wrong.push(`${path} imports ${specifier}`)
+      }
+    }
+    expect(wrong).toEqual([])
+  })
+
+  test('a portal imports what all portals share, and no other portal; what they share imports no portal', () => {
+    const portals = ['patient', 'doctor', 'auditor']
+    const wrong: string[] = []
+    for (const path of files.filter((one) => one.startsWith('web/src/'))) {
+      const own = path.split('/')[2] as string
+      for (const specifier of importsOf(path).filter((one) => one.startsWith('.'))) {
+        const [, , target] = normalize(join(dirname(path), specifier)).split('/')
+        const isForeign = target !== own && portals.includes(target as string)
+        if (isForeign || (own === 'frame' && target !== 'frame' && !specifier.includes('/texts/'))) {
+          wrong.push(`${path} imports ${specifier}`)
+        }
       }
     }
     expect(wrong).toEqual([])
@@ -147,17 +165,35 @@ test('no file is dead', () => {
   }
   for (const path of [...files, ...globSync('{test,bench}/**/*.ts', { cwd: root })]) {
     const content = text.get(path) ?? readFileSync(join(root, path), 'utf8')
-    for (const match of content.matchAll(/'(\.{1,2}\/[^']+\.ts)'/g))
+    for (const match of content.matchAll(/'(\.{1,2}\/[^']+\.tsx?)'/g))
       used.add(normalize(join(dirname(path), match[1] as string)))
   }
   const isRoot = (path: string): boolean =>
-    path.endsWith('/audit-process.ts') || /^(services\/[^/]+|cli)\/src\/(main|create-keys|offline)\.ts$/.test(path)
+    path.endsWith('/audit-process.ts') ||
+    // Entry points of the pages, and what is drawn for whichever page wants it.
+    /^web\/src\/([a-z]+\/main|ecg\/[a-z]+|trends\/[a-z]+)\.tsx$/.test(path) ||
+    /^(services\/[^/]+|cli)\/src\/(main|create-keys|offline)\.ts$/.test(path)
   expect(sources.filter((path) => !used.has(path) && !isRoot(path))).toEqual([])
+})
+
+test('every language has the words of the English, in order, with the same places to fill', () => {
+  const read = (language: string): Record<string, string> =>
+    JSON.parse(readFileSync(join(root, `web/texts/${language}.json`), 'utf8')) as Record<string, string>
+  const english = read('en')
+  expect(Object.keys(english)).toEqual(Object.keys(english).toSorted())
+  const placesOf = (words: string): string[] => [...new Set(words.match(/\{\w+\}/g) ?? [])].toSorted()
+  for (const language of globSync('web/texts/*.json', { cwd: root }).map((path) => path.slice(-7, -5))) {
+    const words = read(language)
+    expect(Object.keys(words)).toEqual(Object.keys(english))
+    for (const [key, text] of Object.entries(words)) {
+      expect([language, key, placesOf(text)]).toEqual([language, key, placesOf(english[key] as string)])
+    }
+  }
 })
 
 test('the project speaks of itself alone', () => {
   const wrong: string[] = []
-  const tracked = globSync('{packages,services,cli,test,bench,deploy}/**/*.{ts,md,json,sh,yaml}', {
+  const tracked = globSync('{packages,services,cli,test,bench,deploy,web}/**/*.{ts,tsx,css,html,md,json,sh,yaml}', {
     cwd: root,
     exclude: (name) => name.includes('node_modules'),
   })

@@ -1,6 +1,7 @@
 /** The auditor's and the operator's story: a clean audit, an altered byte, the finding, and the incident acknowledged. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { totpOf } from '@healthblock/runtime/totp'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readerToken } from '../../cli/src/cluster/enrol.ts'
 import { clusterPaths } from '../../cli/src/cluster/layout.ts'
@@ -9,8 +10,16 @@ import { hasRedis, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 import { hasChromium, PortalReader } from './browser.ts'
 import { leafOf } from './leaf.ts'
+import { newRegistration } from './registration.ts'
 
 const waitMs = 60_000
+
+/** The bytes of a TOTP secret as an app is told it (RFC 4648 base32). */
+function secretOfBase32(text: string): Uint8Array {
+  const values = [...text.replaceAll(/[^A-Z2-7]/g, '')].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c))
+  const bits = values.map((value) => value.toString(2).padStart(5, '0')).join('')
+  return Uint8Array.from({ length: bits.length >> 3 }, (_, at) => Number.parseInt(bits.slice(8 * at, 8 * at + 8), 2))
+}
 
 describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium and Redis)", () => {
   let cluster: TestCluster
@@ -164,6 +173,76 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await isSound(reader)
     await reader.close()
   }, 120_000)
+
+  test('an administrator sponsors a registration, licenses and suspends a doctor, and turns on a second factor', async () => {
+    const reader = await open('administrator')
+    const { page } = reader
+    await page.waitForSelector('text=with a passphrase alone')
+    await page.click('nav >> text=People')
+    await page.waitForSelector('.person >> text=doctor-a')
+    await isSound(reader)
+    await page.click('button:has-text("Suspend")')
+    await page.waitForSelector('text=refused everywhere')
+    await reader.picture('auditor-11-suspend')
+    await isSound(reader)
+    await page.dblclick('dialog button.danger')
+    await page.waitForSelector('dialog >> text=/On record: block/')
+    await reader.picture('auditor-12-recorded')
+    await isSound(reader)
+    await page.keyboard.press('Escape')
+    await page.waitForSelector('.person >> text=suspended')
+    await page.click('button:has-text("Give a licence")')
+    await page.click('dialog button.primary')
+    await page.waitForSelector('dialog >> text=/On record: block/')
+    await page.click('dialog button.icon')
+    await page.waitForSelector('.person >> text=active until')
+
+    const name = '<b>Zoë</b> \u202e محمد 李'
+    await page.fill('textarea', 'not a registration')
+    await page.click('button:has-text("Read it")')
+    await page.waitForSelector('text=This is not a registration')
+    const made = newRegistration(cluster)
+    await page.fill('textarea', made.body)
+    await page.fill('form input[name=name]', name)
+    await page.click('button:has-text("Read it")')
+    await page.waitForSelector('dialog >> text=guardian')
+    await isSound(reader)
+    await page.click('dialog button.primary')
+    const signature = (await page.textContent('.signature')) ?? ''
+    await page.waitForSelector('text=Waiting to be put on record')
+    await made.submit(cluster.url('accounting-1'), signature)
+    await page.waitForSelector('.ticks >> text=/On record: block/')
+    await page.waitForSelector(`.person bdi:text-is(${JSON.stringify(name)})`)
+    await reader.picture('auditor-13-sponsored')
+    await isSound(reader)
+
+    await page.click('nav >> text=My login')
+    await page.click('button:has-text("Set up an app")')
+    await page.waitForSelector('svg.qr path')
+    await isSound(reader)
+    await reader.picture('auditor-14-second-factor')
+    await page.click('summary')
+    const secret = secretOfBase32((await page.textContent('.secret')) ?? '')
+    const step = Math.floor(Date.now() / 30_000)
+    await page.fill('input[name=code]', '000000')
+    await page.click('.code-form button')
+    await page.waitForSelector('text=The code is wrong')
+    await page.fill('input[name=code]', totpOf(secret, step))
+    await page.click('.code-form button')
+    await page.waitForSelector('text=is asked for at each login')
+    await page.click('.who button')
+    await page.fill('input[name=name]', 'administrator')
+    await page.fill('input[name=passphrase]', secretOf('administrator'))
+    await page.click('button[type=submit]')
+    await page.fill('input[name=code]', totpOf(secret, step))
+    await page.click('button[type=submit]')
+    await page.waitForSelector('header.head')
+    await page.fill('input[name=code]', totpOf(secret, step + 1))
+    await page.click('.code-form button.danger')
+    await page.waitForSelector('text=Your passphrase alone opens this page')
+    await isSound(reader)
+    await reader.close()
+  }, 240_000)
 
   test('the nodes are shown with leaders, heights and storage; one that is away says since when', async () => {
     const reader = await open('auditor')

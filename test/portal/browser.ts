@@ -16,7 +16,7 @@ export const hasChromium = binary !== undefined
 export class PortalReader {
   readonly page: Page
   readonly context: BrowserContext
-  /** What the page complained of: errors of scripts and refusals of its policy. */
+  /** What the page complained of: errors of scripts, refusals of its policy; and whom it asked besides its own node. */
   readonly complaints: string[] = []
   readonly #browser: Browser
 
@@ -24,6 +24,11 @@ export class PortalReader {
     this.#browser = browser
     this.context = context
     this.page = page
+    page.on('request', (request) => {
+      const { origin, protocol } = new URL(request.url())
+      const own = page.url() === 'about:blank' ? origin : new URL(page.url()).origin
+      if (protocol !== 'data:' && protocol !== 'blob:' && origin !== own) this.complaints.push(`asks ${origin}`)
+    })
     page.on('pageerror', (error) => this.complaints.push(String(error)))
     page.on('console', (message) => {
       // A refused request is the portal's business; what a script or the page's policy says is ours.

@@ -119,6 +119,19 @@ function moveFocus(box: HTMLElement, event: KeyboardEvent, top: number): void {
   requestAnimationFrame(() => focus(10))
 }
 
+/** Before the first page is there. */
+function NotYet(props: { error: string | undefined; onRetry: () => void }): JSX.Element {
+  if (props.error === undefined) return <p class="waiting">{t('loading')}</p>
+  return (
+    <div class="notice bad" role="alert">
+      <p>{props.error}</p>
+      <button type="button" onClick={props.onRetry}>
+        {t('retry')}
+      </button>
+    </div>
+  )
+}
+
 /** The list of one ledger. */
 export function BlockList(props: { chain: ChainName; live: Live }): JSX.Element {
   const { chain, live } = props
@@ -141,18 +154,7 @@ export function BlockList(props: { chain: ChainName; live: Live }): JSX.Element 
   useEffect(() => {
     if (top !== undefined && top >= 0) want(top - last, top - first)
   })
-  if (top === undefined) {
-    return error === undefined ? (
-      <p class="waiting">{t('loading')}</p>
-    ) : (
-      <div class="notice bad" role="alert">
-        <p>{error}</p>
-        <button type="button" onClick={() => void refresh(true)}>
-          {t('retry')}
-        </button>
-      </div>
-    )
-  }
+  if (top === undefined) return <NotYet error={error} onRetry={() => void refresh(true)} />
   if (top < 0) return <p class="empty">{t('auditor.explorer.empty')}</p>
   const heights = Array.from({ length: last - first + 1 }, (_, at) => top - first - at)
   const fresh = (latest ?? top) - top

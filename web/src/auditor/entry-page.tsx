@@ -7,6 +7,7 @@ import { useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
+import type { CheckedReceipt } from '../proof/check.ts'
 import { ProofResult, useProof } from '../proof/proof.tsx'
 import type { PlacedEntry, ReadBlock } from './ledger-read.ts'
 import type { BlockSummary, ChainName } from './model.ts'
@@ -59,6 +60,29 @@ function Signers(props: { entry: PlacedEntry }): JSX.Element {
   )
 }
 
+/** A receipt that holds, with indices counted as the explorer counts them: from 0. */
+function HeldProof(props: { receipt: CheckedReceipt }): JSX.Element {
+  const { facts, steps } = props.receipt
+  const { index, size, signedBy, nodes, signedAt } = facts.transaction
+  return (
+    <div class="proof">
+      <ul class="proof-steps">
+        <li>{t('auditor.proof.at', { index: count(index), size: count(size) })}</li>
+        <li>{t('proof.signed', { signedBy, nodes, at: formatMoment(signedAt) })}</li>
+      </ul>
+      <p class="soft">{t('proof.where')}</p>
+      <details>
+        <summary>{t('details')}</summary>
+        <ol class="proof-raw">
+          {steps.map((step) => (
+            <li key={step}>{step}</li>
+          ))}
+        </ol>
+      </details>
+    </div>
+  )
+}
+
 function EntryProof(props: { chain: ChainName; id: string }): JSX.Element {
   const { chain, id } = props
   const proof = useProof(`${chain} ${id}`, {
@@ -68,7 +92,7 @@ function EntryProof(props: { chain: ChainName; id: string }): JSX.Element {
   return (
     <section class="card" aria-label={t('auditor.entry.proof')}>
       <h2>{t('auditor.entry.proof')}</h2>
-      <ProofResult proof={proof} />
+      {proof.state === 'holds' ? <HeldProof receipt={proof.receipt} /> : <ProofResult proof={proof} />}
     </section>
   )
 }

@@ -6,7 +6,7 @@ import type { SessionView } from '../frame/api.ts'
 import { Live } from '../frame/live.ts'
 import { StaleBanner } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
-import { usePlace } from '../frame/router.ts'
+import { hrefOf, usePlace } from '../frame/router.ts'
 import { type NavigationItem, Shell, startPortal } from '../frame/shell.tsx'
 import { t } from '../frame/texts.ts'
 import { AuditPage, AuditScreen } from './audit-screen.tsx'
@@ -14,6 +14,8 @@ import { ExplorerScreen } from './explorer-screen.tsx'
 import { IncidentsScreen } from './incidents-screen.tsx'
 import type { Incident } from './model.ts'
 import { NodesScreen } from './nodes-screen.tsx'
+import { PeopleScreen } from './people-screen.tsx'
+import { SecurityScreen } from './second-factor.tsx'
 
 const live = new Live('/v1/events', ['head', 'incident', 'audit'])
 
@@ -26,6 +28,8 @@ function Screen(props: {
   if (first === undefined) return <AuditScreen live={live} />
   if (first === 'audits' && second !== undefined) return <AuditPage number={second} live={live} />
   if (first === 'nodes') return <NodesScreen live={live} />
+  if (first === 'people') return <PeopleScreen live={live} role={props.session.role} />
+  if (first === 'login') return <SecurityScreen />
   if (first === 'explorer') return <ExplorerScreen live={live} />
   if (first === 'incidents') return <IncidentsScreen incidents={props.incidents} role={props.session.role} />
   return <p class="empty">{t('place.unknown')}</p>
@@ -33,20 +37,38 @@ function Screen(props: {
 
 function Portal(props: { session: SessionView }): JSX.Element {
   const { session } = props
+  const { path } = usePlace()
   useEffect(() => {
     live.start()
     return () => live.stop()
   }, [])
   const incidents = useResource<readonly Incident[]>('/v1/incidents', { live, on: ['incident'], everyMs: 60_000 })
   const open = incidents.value?.filter(({ acknowledged }) => acknowledged === null).length ?? 0
+  const isAdministrator = session.role === 'administrator'
+  const factor = useResource<{ on: boolean }>(isAdministrator ? '/v1/portal/second-factor' : undefined, {
+    live,
+    on: [],
+  })
+  const banner = (
+    <>
+      <StaleBanner live={live} />
+      {factor.value?.on === false && path[0] !== 'login' && (
+        <aside class="banner late" aria-label={t('auditor.factor')}>
+          {t('auditor.factor.nag')} <a href={hrefOf(['login'])}>{t('auditor.factor.begin')}</a>
+        </aside>
+      )}
+    </>
+  )
   const navigation: NavigationItem[] = [
     { path: [], label: t('auditor.nav.audit') },
     { path: ['nodes'], label: t('auditor.nav.nodes') },
     { path: ['explorer'], label: t('auditor.nav.explorer') },
     { path: ['incidents'], label: t('auditor.nav.incidents'), count: open },
+    ...(isAdministrator ? [{ path: ['people'], label: t('auditor.nav.people') }] : []),
+    { path: ['login'], label: t('auditor.nav.security') },
   ]
   return (
-    <Shell session={session} navigation={navigation} banner={<StaleBanner live={live} />}>
+    <Shell session={session} navigation={navigation} banner={banner}>
       <Screen session={session} incidents={incidents} />
     </Shell>
   )

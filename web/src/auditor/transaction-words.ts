@@ -53,7 +53,7 @@ const writers: Writers = {
     line('auditor.field.state', coded('licence', state)),
     line('auditor.field.from', formatMoment(from)),
     line('auditor.field.until', formatMoment(to)),
-    account('auditor.field.sponsor', a),
+    account('auditor.field.by', a),
   ],
   device: ({ a, act, streams }) => [
     account('auditor.field.patient', a),
@@ -83,17 +83,14 @@ const writers: Writers = {
   algorithm: ({ a, id, version, act }) => [
     line('auditor.field.algorithm', `${id} ${version}`),
     line('auditor.field.act', coded('algorithm', act)),
-    account('auditor.field.sponsor', a),
+    account('auditor.field.by', a),
   ],
   govern: ({ a, act, n }) => [
     line('auditor.field.act', coded('govern', act)),
     line('auditor.field.number', n),
-    account('auditor.field.account', a),
+    account('auditor.field.by', a),
   ],
-  evidence: ({ a, kind }) => [
-    line('auditor.field.kind', coded('evidencekind', kind)),
-    account('auditor.field.account', a),
-  ],
+  evidence: ({ a, kind }) => [line('auditor.field.kind', coded('evidencekind', kind)), account('auditor.field.by', a)],
   diagnosis: ({ a, pat, in: ranges, alg }) => [
     account('auditor.field.doctor', a),
     account('auditor.field.patient', pat),
