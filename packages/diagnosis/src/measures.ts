@@ -4,31 +4,22 @@ import { EcgAnalyser, type EcgEvent, tickRate } from './ecg/analyser.ts'
 import { highPass1, highPass10, highPass40, lowPass25, lowPass40 } from './ecg/coefficients.ts'
 import { Filter } from './ecg/filter.ts'
 import { Resampler } from './ecg/resampler.ts'
+import { calmParts } from './short/calm.ts'
+import { measureOrder } from './short/order.ts'
+import { measureOutliers, measurePeaks } from './short/outliers.ts'
+import { mean, quantile, Sheet, share, sorted } from './short/sheet.ts'
+import { measureWaves } from './short/waves.ts'
 
 /** Measures of a beat that are looked at: their medians and spreads over the recording. */
 const beatMeasures = [10, 11, 12, 13, 15, 16, 17, 19, 20, 22, 25, 27, 29, 31, 33, 37, 39, 40, 42, 47] as const
-const share = (count: number, of: number) => (of > 0 ? count / of : 0)
-const sorted = (values: readonly number[]) => [...values].sort((a, b) => a - b)
-const quantile = (ordered: readonly number[], q: number) =>
-  ordered[Math.min(ordered.length - 1, Math.floor(q * ordered.length))] ?? 0
-const mean = (values: readonly number[]) =>
-  share(
-    values.reduce((sum, value) => sum + value, 0),
-    values.length,
-  )
-
+/** Fewest calm beats that stand for the whole recording, and fewest from which waves are averaged. */
+const calmLeast = 8
+const wavesLeast = 6
+/** Rates that no healthy heart at rest has. */
+const fastBpm = 100
+const slowBpm = 52
+const noLogit = -5000
 type BeatEvent = Extract<EcgEvent, { type: 'beat' }>
-
-/** Collects measures with their names; the names serve the training. */
-class Sheet {
-  readonly names: string[] = []
-  readonly values: number[] = []
-
-  add(name: string, value: number): void {
-    this.names.push(name)
-    this.values.push(Number.isFinite(value) ? Math.max(-1e6, Math.min(1e6, value)) : 0)
-  }
-}
 
 function medianOf3(a: number, b: number, c: number): number {
   return Math.max(Math.min(a, b), Math.min(Math.max(a, b), c))
@@ -210,12 +201,55 @@ function measureSignal(sheet: Sheet, ticks: Float64Array, events: readonly EcgEv
   return signal
 }
 
+/** Beats of the shape that most beats have; adds how many that are. */
+function usualBeats(sheet: Sheet, beats: readonly BeatEvent[], shapes: readonly number[]): BeatEvent[] {
+  const counts = new Map<number, number>()
+  for (const shape of shapes) counts.set(shape, (counts.get(shape) ?? 0) + 1)
+  const common = [...counts].reduce((best, next) => (next[1] > best[1] ? next : best), [0, 0])[0]
+  const usual = beats.filter((_, i) => shapes[i] === common)
+  sheet.add('usual share', share(usual.length, beats.length))
+  sheet.add('shapes', counts.size)
+  return usual
+}
+
+/** Extra beats, rate and order of intervals where nothing moves: of the whole recording when that leaves too few. */
+function measureCalm(
+  sheet: Sheet,
+  beats: readonly BeatEvent[],
+  isCalm: (tick: number) => boolean,
+  calm: readonly BeatEvent[],
+): void {
+  const joined = beats.filter(({ intervalMs }) => intervalMs > 0)
+  const timely = beats.filter(
+    ({ tick, intervalMs }, i) => intervalMs > 0 && isCalm(tick) && isCalm(beats[i - 1]?.tick ?? 0),
+  )
+  const used = (timely.length >= calmLeast ? timely : joined).map(({ intervalMs }) => intervalMs)
+  const rate = share(60_000, quantile(sorted(used), 0.5))
+  const ventricular = sorted(calm.map(({ logits }) => logits.ventricular))
+  const supraventricular = sorted(calm.map(({ logits }) => logits.supraventricular))
+  sheet.add('calm', share(calm.length, beats.length))
+  sheet.add('calm intervals', timely.length)
+  sheet.add('calm rate', rate)
+  sheet.add('calm rate away', Math.max(0, rate - fastBpm, slowBpm - rate))
+  sheet.add('calm V', calm.filter(({ symbol }) => symbol === 'V').length)
+  sheet.add('calm S', calm.filter(({ symbol }) => symbol === 'S').length)
+  sheet.add('calm V logit', ventricular.at(-1) ?? noLogit)
+  sheet.add('calm S logit', supraventricular.at(-1) ?? noLogit)
+  sheet.add('calm S second', supraventricular.at(-2) ?? noLogit)
+  sheet.add('calm V second', ventricular.at(-2) ?? noLogit)
+  measureOrder(sheet, used)
+}
+
 /** Measures a recording. */
 export function measureEcg(lead: EcgLead): { names: readonly string[]; values: Float64Array } {
   const analyser = new EcgAnalyser({ rateMilliHz: Math.round(lead.rate * 1000) })
   const resampler = new Resampler(Math.round(lead.rate * 1000))
   const rows: Float64Array[] = []
-  analyser.onBeat = (_tick, features) => void rows.push(features.slice())
+  const shapes: number[] = []
+  analyser.onBeat = (_tick, features, shape) => {
+    rows.push(features.slice())
+    shapes.push(shape.index)
+  }
   const microvolts = microvoltsOf(lead)
   const ticks: number[] = []
   for (const sample of microvolts) {
@@ -229,5 +263,17 @@ export function measureEcg(lead: EcgLead): { names: readonly string[]; values: F
   measureIntervals(sheet, beats, lead.samples.length / lead.rate)
   measureBeats(sheet, rows, beats)
   measureMean(sheet, signal, beats)
+  const usual = usualBeats(sheet, beats, shapes)
+  const isCalm = calmParts(Float64Array.from(ticks), signal)
+  const calm = beats.filter(({ tick }) => isCalm(tick))
+  measureCalm(sheet, beats, isCalm, calm)
+  const usualCalm = usual.filter(({ tick }) => isCalm(tick))
+  measureWaves(
+    sheet,
+    signal,
+    (usualCalm.length >= wavesLeast ? usualCalm : usual).map(({ tick }) => tick),
+  )
+  measureOutliers(sheet, signal, calm.length >= calmLeast ? calm : beats)
+  measurePeaks(sheet, signal, beats)
   return { names: sheet.names, values: Float64Array.from(sheet.values) }
 }

@@ -1,10 +1,10 @@
 /**
- * Gradient boosting of trees of one depth on a logistic loss. Each tree sees half of the features and most of the rows, drawn from a seeded generator, so that
+ * Gradient boosting of trees of one depth on a logistic loss, for two classes or for several. Each tree sees half of the features and most of the rows, drawn from a seeded generator, so that
  * the same rows give the same table. The output is a `TreeTable`.
  */
 import type { TreeTable } from '../src/ecg/trees.ts'
 
-/** Samples to train on: `rows` by `width` values, a target of 0 or 1 and a weight for each row. */
+/** Samples to train on: `rows` by `width` values, a target of 0 or 1 (or the number of a class) and a weight for each row. */
 export interface Training {
   width: number
   values: Float32Array
@@ -112,58 +112,135 @@ function improve(
   }
 }
 
-/** Trains a table. */
-export function boost(training: Training, options: BoostOptions): TreeTable {
-  const { depth, trees, rate, ridge, seed, featureShare, rowShare } = options
-  const { width, targets, weights } = training
-  const rows = targets.length
-  const cuts = thresholdsOf(training)
-  const bins = binRows(training, cuts)
-  const random = createGenerator(seed)
-  const scores = new Float64Array(rows)
-  const g = new Float64Array(rows)
-  const h = new Float64Array(rows)
-  const nodes = new Uint16Array(rows)
-  const table = { depth, features: [] as number[], thresholds: [] as number[], leaves: [] as number[] }
-  const sumG = new Float64Array(2 ** depth * binSize)
-  const sumH = new Float64Array(2 ** depth * binSize)
-  for (let t = 0; t < trees; t++) {
-    for (let i = 0; i < rows; i++) {
-      const p = 1 / (1 + Math.exp(-(scores[i] as number)))
-      const weight = random() < rowShare ? (weights[i] as number) : 0
-      g[i] = ((targets[i] as number) - p) * weight
-      h[i] = Math.max(1e-6, p * (1 - p)) * weight
-    }
-    const used = Array.from({ length: width }, (_, f) => f).filter(() => random() < featureShare)
+/** Grows trees on one set of rows; of one call of `grow` the next may see where it put the rows. */
+class Grower {
+  readonly #cuts: number[][]
+  readonly #bins: Uint8Array
+  readonly #nodes: Uint16Array
+  readonly #sumG: Float64Array
+  readonly #sumH: Float64Array
+  readonly #options: BoostOptions
+  readonly #width: number
+  readonly #leaf: (sum: number, hessian: number) => number
+  #leaves: number[] = []
+
+  constructor(training: Training, options: BoostOptions, shrink = 1) {
+    this.#cuts = thresholdsOf(training)
+    this.#bins = binRows(training, this.#cuts)
+    this.#nodes = new Uint16Array(training.targets.length)
+    this.#sumG = new Float64Array(2 ** options.depth * binSize)
+    this.#sumH = new Float64Array(2 ** options.depth * binSize)
+    this.#options = options
+    this.#width = training.width
+    this.#leaf = (sum, hessian) => (shrink * options.rate * sum) / (hessian + options.ridge)
+  }
+
+  /** Adds a tree to `table` by gradients and hessians of the rows. */
+  grow(table: GrownTable, g: Float64Array, h: Float64Array, random: () => number): void {
+    const { depth, featureShare } = this.#options
+    const rows = g.length
+    const nodes = this.#nodes
+    const used = Array.from({ length: this.#width }, (_, f) => f).filter(() => random() < featureShare)
     nodes.fill(0)
     for (let level = 0; level < depth; level++) {
-      const count = 2 ** level
-      const best: Split[] = Array.from({ length: count }, () => ({ gain: 1e-9, feature: 0, bin: 255 }))
-      for (const f of used) {
-        sumG.fill(0, 0, count * binSize)
-        sumH.fill(0, 0, count * binSize)
-        const base = f * rows
-        for (let i = 0; i < rows; i++) {
-          const at = (nodes[i] as number) * binSize + (bins[base + i] as number)
-          sumG[at] = (sumG[at] as number) + (g[i] as number)
-          sumH[at] = (sumH[at] as number) + (h[i] as number)
-        }
-        improve(best, sumG, sumH, f, (cuts[f] as number[]).length, options)
-      }
+      const best = this.#splits(2 ** level, used, g, h)
       for (const { feature, bin } of best) {
         table.features.push(feature)
-        table.thresholds.push(bin === 255 ? 1e9 : ((cuts[feature] as number[])[bin] as number))
+        table.thresholds.push(bin === 255 ? 1e9 : ((this.#cuts[feature] as number[])[bin] as number))
       }
       for (let i = 0; i < rows; i++) {
         const { feature, bin } = best[nodes[i] as number] as Split
-        nodes[i] = 2 * (nodes[i] as number) + ((bins[feature * rows + i] as number) > bin ? 1 : 0)
+        nodes[i] = 2 * (nodes[i] as number) + ((this.#bins[feature * rows + i] as number) > bin ? 1 : 0)
       }
     }
-    const leaves = leavesOf(nodes, g, h, 2 ** depth, (sum, hessian) => (rate * sum) / (hessian + ridge))
-    table.leaves.push(...leaves)
-    for (let i = 0; i < rows; i++) scores[i] = (scores[i] as number) + (leaves[nodes[i] as number] as number) / 1000
+    this.#leaves = leavesOf(nodes, g, h, 2 ** depth, this.#leaf)
+    table.leaves.push(...this.#leaves)
+  }
+
+  #splits(count: number, used: readonly number[], g: Float64Array, h: Float64Array): Split[] {
+    const best: Split[] = Array.from({ length: count }, () => ({ gain: 1e-9, feature: 0, bin: 255 }))
+    const [sumG, sumH, nodes, bins] = [this.#sumG, this.#sumH, this.#nodes, this.#bins]
+    for (const f of used) {
+      sumG.fill(0, 0, count * binSize)
+      sumH.fill(0, 0, count * binSize)
+      const base = f * g.length
+      for (let i = 0; i < g.length; i++) {
+        const at = (nodes[i] as number) * binSize + (bins[base + i] as number)
+        sumG[at] = (sumG[at] as number) + (g[i] as number)
+        sumH[at] = (sumH[at] as number) + (h[i] as number)
+      }
+      improve(best, sumG, sumH, f, (this.#cuts[f] as number[]).length, this.#options)
+    }
+    return best
+  }
+
+  /** Adds to each row's score what the newest tree says of it. */
+  score(scores: Float64Array): void {
+    for (let i = 0; i < scores.length; i++)
+      scores[i] = (scores[i] as number) + (this.#leaves[this.#nodes[i] as number] as number) / 1000
+  }
+}
+
+type GrownTable = { depth: number; features: number[]; thresholds: number[]; leaves: number[] }
+const emptyTable = (depth: number): GrownTable => ({ depth, features: [], thresholds: [], leaves: [] })
+
+/** Trains a table. */
+export function boost(training: Training, options: BoostOptions): TreeTable {
+  const { targets, weights } = training
+  const rows = targets.length
+  const random = createGenerator(options.seed)
+  const grower = new Grower(training, options)
+  const scores = new Float64Array(rows)
+  const g = new Float64Array(rows)
+  const h = new Float64Array(rows)
+  const table = emptyTable(options.depth)
+  for (let t = 0; t < options.trees; t++) {
+    for (let i = 0; i < rows; i++) {
+      const p = 1 / (1 + Math.exp(-(scores[i] as number)))
+      const weight = random() < options.rowShare ? (weights[i] as number) : 0
+      g[i] = ((targets[i] as number) - p) * weight
+      h[i] = Math.max(1e-6, p * (1 - p)) * weight
+    }
+    grower.grow(table, g, h, random)
+    grower.score(scores)
   }
   return table
+}
+
+/**
+ * Trains one table for each of `classes` classes on the loss of all together (softmax): the tables' sums are compared with each other. `targets` are the numbers of
+ * the classes; `trees` is per class.
+ */
+export function boostClasses(training: Training, classes: number, options: BoostOptions): TreeTable[] {
+  const { targets, weights } = training
+  const rows = targets.length
+  const random = createGenerator(options.seed)
+  const grower = new Grower(training, options, (classes - 1) / classes)
+  const scores = Array.from({ length: classes }, () => new Float64Array(rows))
+  const chances = Array.from({ length: classes }, () => new Float64Array(rows))
+  const drawn = new Float64Array(rows)
+  const g = new Float64Array(rows)
+  const h = new Float64Array(rows)
+  const tables = Array.from({ length: classes }, () => emptyTable(options.depth))
+  for (let t = 0; t < options.trees; t++) {
+    for (let i = 0; i < rows; i++) {
+      drawn[i] = random() < options.rowShare ? (weights[i] as number) : 0
+      const powers = scores.map((own) => Math.exp(own[i] as number))
+      const sum = powers.reduce((a, b) => a + b, 0)
+      for (const [k, power] of powers.entries()) (chances[k] as Float64Array)[i] = power / sum
+    }
+    for (const [k, table] of tables.entries()) {
+      const own = chances[k] as Float64Array
+      for (let i = 0; i < rows; i++) {
+        const p = own[i] as number
+        g[i] = ((targets[i] === k ? 1 : 0) - p) * (drawn[i] as number)
+        h[i] = Math.max(1e-6, p * (1 - p)) * (drawn[i] as number)
+      }
+      grower.grow(table, g, h, random)
+      grower.score(scores[k] as Float64Array)
+    }
+  }
+  return tables
 }
 
 function leavesOf(
