@@ -5,14 +5,16 @@ import { encodeCbor } from '@healthblock/encoding/cbor'
 /** Name of the algorithm; it names no disease, because it is public. */
 export const algorithmName = 'healthblock-monitor'
 /** Semantic version: patch = same findings, minor = other findings, major = other formats. */
-export const algorithmVersion = '0.4.0'
+export const algorithmVersion = '0.5.0'
 
 /** Files that the findings depend on, from the root of the package. */
 export const algorithmFiles: readonly string[] = [
   'src/baseline.ts',
   'src/batch.ts',
   'src/diagnose.ts',
+  'src/early-warning/mews.ts',
   'src/early-warning/news2.ts',
+  'src/early-warning/qsofa.ts',
   'src/early-warning/vitals.ts',
   'src/ecg-stream.ts',
   'src/ecg/analyser.ts',
@@ -36,13 +38,14 @@ export const algorithmFiles: readonly string[] = [
   'src/ecg/vote.ts',
   'src/fields.ts',
   'src/findings.ts',
+  'src/lead-choice.ts',
   'src/limits.ts',
   'src/parameters.ts',
   'src/vitals-stream.ts',
 ]
 
 /** SHA-256 as `hashAlgorithm` gives it over `algorithmFiles`, lower-case hexadecimal; a test keeps it true. */
-export const algorithmHashHex = 'd1de31e138a8b34f915a09d917ebf06fc35ed514da263fb75e6d6ca0ef4af1df'
+export const algorithmHashHex = 'd3fd115c7d315f25251452411b0b4398e87acbd2355aa1716c0969911437a7f0'
 
 /**
  * Hash of an algorithm: SHA-256 of the canonical CBOR [name, version, [[path, SHA-256 of the file], …]], the files in bytewise order of their paths.

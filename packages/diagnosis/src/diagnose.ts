@@ -1,7 +1,7 @@
 /** The diagnosis of a patient as a function: (records, parameters, carried state) -> (findings, state). See SPEC.md §1. */
 import { type CborMap, encodeCbor } from '@healthblock/encoding/cbor'
 import { baselinesMax } from './baseline.ts'
-import type { ReadingBatch, VitalSign } from './batch.ts'
+import type { EcgBatch, ReadingBatch, VitalSign } from './batch.ts'
 import { vitalSigns } from './batch.ts'
 import { EcgStream, type EcgStreamState } from './ecg-stream.ts'
 import { DiagnosisError } from './errors.ts'
@@ -21,6 +21,8 @@ export type DiagnosisRecord = ReadingBatch & {
 
 /** Most ECG streams of one diagnosis, so that the carried state fits its sealed size. */
 export const ecgStreamsMax = 2
+/** A stream that has been silent for so long gives its place to another one. */
+const placeKeptMs = 600_000
 /** Most records of one diagnosis. */
 export const recordsMax = 4096
 /** Most bytes of the carried state. */
@@ -31,6 +33,8 @@ interface State {
   vitals: VitalsState
   episodes: Episode[]
 }
+
+type EpisodeRow = [string, number, number, number, number, number, number, number, number]
 
 const timeMax = 2 ** 45
 const signNames = new Map(Object.entries(vitalSigns).map(([name, { code }]) => [code as number, name as VitalSign]))
@@ -43,19 +47,19 @@ const read = createFieldReader(wrong)
 const streamName = (stream: Uint8Array) => Array.from(stream, (byte) => byte.toString(16).padStart(2, '0')).join('')
 
 function encodeState(state: State): Uint8Array<ArrayBuffer> {
-  const ecg = state.ecg.map(({ stream, state: s }) => [stream, s.originMs, s.samples, s.rhythm, s.run, s.analyser])
-  const vitals = state.vitals.latest.map(({ sign, atMs, milli }) => [vitalSigns[sign].code, atMs, milli])
-  const episodes = state.episodes.map((e) => [
-    e.code,
-    e.fromMs,
-    e.toMs,
-    e.severity,
-    e.least,
-    e.most,
-    e.last,
-    e.count,
-    e.isOpen ? 1 : 0,
+  const ecg = state.ecg.map(({ stream, state: s }) => [
+    stream,
+    s.originMs,
+    s.samples,
+    s.rhythm,
+    s.run,
+    s.lead,
+    s.analyser,
   ])
+  const vitals = state.vitals.latest.map(({ sign, atMs, milli }) => [vitalSigns[sign].code, atMs, milli])
+  const episodes = state.episodes.map(
+    (e): EpisodeRow => [e.code, e.fromMs, e.toMs, e.severity, e.least, e.most, e.last, e.count, e.isOpen ? 1 : 0],
+  )
   const usual = state.vitals.baselines.map(({ sign, part, level, spread, minutes, away }) => [
     vitalSigns[sign].code,
     part,
@@ -64,7 +68,18 @@ function encodeState(state: State): Uint8Array<ArrayBuffer> {
     minutes,
     away,
   ])
-  return encodeCbor({ v: 2, ecg, vitals, usual, episodes })
+  // Ended episodes are the least that can be lost: one that comes back begins anew.
+  for (let kept = episodes; ; kept = dropEnded(kept)) {
+    const bytes = encodeCbor({ v: 3, ecg, vitals, usual, episodes: kept })
+    if (bytes.length <= stateBytesMax || kept.length === 0) return bytes
+  }
+}
+
+/** Without the episode that ended first, or without the last one when all still run. */
+function dropEnded(episodes: EpisodeRow[]): EpisodeRow[] {
+  const ended = episodes.filter((row) => row[8] === 0)
+  const first = ended.reduce<EpisodeRow | undefined>((a, b) => (a === undefined || b[2] < a[2] ? b : a), undefined)
+  return episodes.filter((row) => row !== (first ?? episodes.at(-1)))
 }
 
 function parseEpisode(value: unknown): Episode {
@@ -87,17 +102,18 @@ function parseEpisode(value: unknown): Episode {
 
 function parseState(bytes: Uint8Array): State {
   const map: CborMap = read.map(read.decode(bytes, stateBytesMax), 'state', ['v', 'ecg', 'vitals', 'usual', 'episodes'])
-  if (map.v !== 2) throw wrong('v', 'is not 2')
+  if (map.v !== 3) throw wrong('v', 'is not 3')
   const ecg = read.array(map.ecg, 'ecg', ecgStreamsMax).map((item) => {
-    const row = read.array(item, 'ecg', 6)
+    const row = read.array(item, 'ecg', 7)
     return {
       stream: read.text(row[0], 'ecg.stream'),
       state: {
         originMs: read.integer(row[1], 'ecg.origin', timeMax),
         samples: read.integer(row[2], 'ecg.samples', timeMax),
-        rhythm: read.integer(row[3], 'ecg.rhythm', 8),
+        rhythm: read.integer(row[3], 'ecg.rhythm', 16),
         run: read.integer(row[4], 'ecg.run', 3),
-        analyser: read.bytes(row[5], 'ecg.analyser', 8192),
+        lead: read.text(row[5], 'ecg.lead'),
+        analyser: read.bytes(row[6], 'ecg.analyser', 8192),
       },
     }
   })
@@ -138,7 +154,8 @@ function openStreams(state: State | undefined, parameters: Parameters, episodes:
  * Diagnoses. The same input gives the same output, byte for byte, on every engine; two runs, the second with the state of the first, give the state of one run
  * over all records.
  *
- * @param input.records - in the order in which they were read; ECG of at most `ecgStreamsMax` streams, each in the order of its sequence.
+ * @param input.records - in the order in which they were read; each ECG stream in the order of its sequence. At most
+ *   `ecgStreamsMax` ECG streams are judged at a time: those that were read first, until they are silent for ten minutes; that another one was not is a finding.
  * @param input.carriedState - `state` of the diagnosis that this one carries on.
  * @returns Findings that began, grew or ended in these records or last still, the most severe first; and the state for the next run.
  * @throws {DiagnosisError} `ERR_INPUT_INVALID` for records that are not accepted, `ERR_STATE_INVALID` for a state that is none.
@@ -163,9 +180,13 @@ export function diagnose(input: {
       continue
     }
     const name = streamName(record.stream)
+    if (!ecg.has(name)) makePlace(ecg, record.startMs)
+    if (!ecg.has(name) && ecg.size >= ecgStreamsMax) {
+      tellNotJudged(episodes, record, index)
+      continue
+    }
     const stream = ecg.get(name) ?? new EcgStream(parameters, episodes)
     ecg.set(name, stream)
-    if (ecg.size > ecgStreamsMax) throw refuse('records', `have more than ${ecgStreamsMax} ECG streams`)
     stream.push(record, index)
   }
   let nowMs = vitals.endMs
@@ -177,6 +198,23 @@ export function diagnose(input: {
   }
   const state = encodeState({ ecg: states, vitals: vitals.carry(), episodes: episodes.carried(nowMs) })
   return { findings: episodes.findings(), state }
+}
+
+/** Takes the place of the stream that has been silent longest, when all are taken and it has been so for long. */
+function makePlace(ecg: Map<string, EcgStream>, nowMs: number): void {
+  if (ecg.size < ecgStreamsMax) return
+  const [name, stream] = [...ecg].reduce((a, b) => (b[1].endMs < a[1].endMs ? b : a))
+  if (nowMs - stream.endMs < placeKeptMs) return
+  stream.close()
+  ecg.delete(name)
+}
+
+function tellNotJudged(episodes: Episodes, record: EcgBatch, index: number): void {
+  const count = Math.floor(record.samples.length / record.leads.length)
+  const toMs = record.startMs + Math.round((count * 1_000_000) / record.rateMilliHz)
+  const evidence = { record: index, first: 0, last: Math.max(0, count - 1) }
+  episodes.see({ code: 'stream.not-judged', fromMs: record.startMs, toMs, severity: 'info', value: 0, evidence })
+  episodes.end('stream.not-judged', toMs)
 }
 
 function refuse(field: string, reason: string): DiagnosisError {

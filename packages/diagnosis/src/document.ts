@@ -38,6 +38,8 @@ export const documentBytesMax = 16_000
 const findingsMax = 64
 /** How much evidence of each finding is tried, in this order. */
 const evidenceSteps = [64, 32, 16, 8, 4, 2, 1, 0] as const
+/** How many findings are tried, the most severe first, when all of them have no room without any evidence. */
+const findingSteps = [12, 8, 4, 0] as const
 const evidenceMax = 64
 const rangesMax = 16
 const sentenceBytesMax = 400
@@ -95,18 +97,19 @@ export function encodeDiagnosis(document: DiagnosisDocument): Uint8Array<ArrayBu
 
 /**
  * Encodes a document that fits its block: the most severe 64 findings, each with as much of its evidence, from the
- * first on, as all of them have room for (64, 32, … 1 or 0 places). So whoever judges again gets the same bytes.
+ * first on, as all of them have room for (64, 32, … 1 or 0 places); then the most severe 12, 8, 4 or 0 without evidence. So whoever judges again gets the same bytes.
  *
  * @throws {DiagnosisError} `ERR_DOCUMENT_INVALID` for what is wrong in another way.
  */
 export function encodeFitting(document: DiagnosisDocument): Uint8Array {
   const findings = document.findings.slice(0, findingsMax)
-  for (const most of evidenceSteps) {
+  const sizes = [...evidenceSteps.map((most) => [findingsMax, most]), ...findingSteps.map((most) => [most, 0])]
+  for (const [count, most] of sizes as [number, number][]) {
     try {
-      const trimmed = findings.map((finding) => ({ ...finding, evidence: finding.evidence.slice(0, most) }))
+      const trimmed = findings.slice(0, count).map((one) => ({ ...one, evidence: one.evidence.slice(0, most) }))
       return encodeDiagnosis({ ...document, findings: trimmed })
     } catch (error) {
-      if (!(error instanceof DiagnosisError) || most === 0) throw error
+      if (!(error instanceof DiagnosisError) || count === findingSteps.at(-1)) throw error
     }
   }
   throw new TypeError('unreachable')

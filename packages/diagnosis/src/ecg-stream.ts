@@ -4,12 +4,15 @@ import { batchSampleMissing } from './batch.ts'
 import { EcgAnalyser, type EcgEvent, parseEcgState, tickMs } from './ecg/analyser.ts'
 import { DiagnosisError } from './errors.ts'
 import type { Episodes, Evidence, FindingCode, Severity } from './findings.ts'
+import { chooseLead, isLeadOfUse } from './lead-choice.ts'
 import type { Parameters } from './parameters.ts'
 
 /** Most ms between where a batch should begin and where it does for the samples to be taken as joined: clocks of devices drift. */
 const jitterMs = 1000
 /** Longest gap that is filled with missing samples; after a longer one the analyser begins afresh. */
 const fillMs = 30_000
+/** Seconds that a lead must be of no use for another one to be judged instead. */
+const uselessSeconds = 5
 /** A gap from here on is a finding. */
 const gapMs = 5000
 
@@ -24,6 +27,7 @@ const rhythmCodes: Partial<Record<string, FindingCode>> = {
   AFIB: 'ecg.possible-af',
   VT: 'ecg.ventricular-tachycardia',
   VFL: 'ecg.ventricular-fibrillation',
+  SVTA: 'ecg.supraventricular-tachycardia',
   B: 'ecg.ventricular-bigeminy',
   T: 'ecg.ventricular-trigeminy',
   IVR: 'ecg.idioventricular-rhythm',
@@ -32,6 +36,7 @@ const rhythmSeverity: Partial<Record<FindingCode, Severity>> = {
   'ecg.possible-af': 'medium',
   'ecg.ventricular-tachycardia': 'high',
   'ecg.ventricular-fibrillation': 'critical',
+  'ecg.supraventricular-tachycardia': 'low',
   'ecg.ventricular-bigeminy': 'low',
   'ecg.ventricular-trigeminy': 'low',
   'ecg.idioventricular-rhythm': 'medium',
@@ -46,6 +51,8 @@ export interface EcgStreamState {
   rhythm: number
   /** Ventricular beats in a row, at most 3. */
   run: number
+  /** Name of the lead that is judged. */
+  lead: string
   analyser: Uint8Array
 }
 
@@ -60,6 +67,7 @@ export class EcgStream {
   #samples = 0
   #rhythm: string | undefined
   #run = 0
+  #lead = ''
   #quality = 'good'
   #placed: Placed[] = []
 
@@ -72,6 +80,7 @@ export class EcgStream {
     this.#samples = carried.samples
     this.#rhythm = rhythmNames[carried.rhythm - 1]
     this.#run = carried.run
+    this.#lead = carried.lead
     this.#quality = this.#analyser.quality
   }
 
@@ -83,11 +92,12 @@ export class EcgStream {
 
   /** Takes the next batch; `record` is its index in the input of the run. */
   push(batch: EcgBatch, record: number): void {
-    const lead = this.#parameters.lead
     const leads = batch.leads.length
-    if (lead >= leads) throw new DiagnosisError('record lacks the lead', { code: 'ERR_INPUT_INVALID', field: 'lead' })
     if (batch.unit !== 'mv') throw new DiagnosisError('ECG is not in mv', { code: 'ERR_INPUT_INVALID', field: 'unit' })
-    const analyser = this.#continue(batch)
+    const lead = this.#leadOf(batch)
+    const isSame = batch.leads[lead] === this.#lead
+    this.#lead = batch.leads[lead] as string
+    const analyser = this.#continue(batch, isSame)
     const count = Math.floor(batch.samples.length / leads)
     const scale = 1_000_000 / batch.gainMilli
     const microvolts = new Float64Array(count)
@@ -101,22 +111,34 @@ export class EcgStream {
     this.#prolong()
   }
 
+  /** The lead that the doctor set, else the one that was judged before while it is of use, else the best one. */
+  #leadOf(batch: EcgBatch): number {
+    const { lead } = this.#parameters
+    if (lead < batch.leads.length) return lead
+    const before = batch.leads.indexOf(this.#lead)
+    const seconds = (batch.samples.length * 1000) / (batch.leads.length * batch.rateMilliHz)
+    if (before >= 0 && (seconds < uselessSeconds || isLeadOfUse(batch, before))) return before
+    const best = chooseLead(batch)
+    return before < 0 || isLeadOfUse(batch, best) ? best : before
+  }
+
   /** The analyser for the next batch: the same one, after its gap is filled, or a new one. */
-  #continue(batch: EcgBatch): EcgAnalyser {
+  #continue(batch: EcgBatch, isSameLead: boolean): EcgAnalyser {
     const gap = batch.startMs - this.endMs
     const analyser = this.#analyser
     if (analyser !== undefined && gap >= gapMs) {
       this.#episodes.see({ code: 'stream.gap', fromMs: this.endMs, toMs: batch.startMs, severity: 'medium', value: 0 })
       this.#episodes.end('stream.gap', batch.startMs)
     }
-    if (analyser !== undefined && analyser.rateMilliHz === batch.rateMilliHz && gap >= -jitterMs && gap <= fillMs) {
+    const isJoined = gap >= -jitterMs && gap <= fillMs
+    if (analyser !== undefined && isSameLead && analyser.rateMilliHz === batch.rateMilliHz && isJoined) {
       if (gap <= jitterMs) return analyser
       const missing = Math.round((gap * batch.rateMilliHz) / 1_000_000)
       this.#samples += missing
       for (const event of analyser.push(new Float64Array(missing).fill(Number.NaN))) this.#hear(event)
       return analyser
     }
-    if (analyser !== undefined) this.#close()
+    if (analyser !== undefined) this.close()
     this.#originMs = batch.startMs
     this.#samples = 0
     this.#placed = []
@@ -124,7 +146,8 @@ export class EcgStream {
     return this.#analyser
   }
 
-  #close(): void {
+  /** Ends what lasts in this stream. */
+  close(): void {
     const codes: FindingCode[] = [
       'ecg.asystole',
       'ecg.bradycardia',
@@ -236,6 +259,7 @@ export class EcgStream {
       samples: this.#samples,
       rhythm: this.#rhythm === undefined ? 0 : rhythmNames.indexOf(this.#rhythm) + 1,
       run: this.#run,
+      lead: this.#lead,
       analyser: this.#analyser.encodeState(),
     }
   }

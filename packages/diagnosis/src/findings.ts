@@ -22,9 +22,12 @@ export const findingKinds = {
   'ecg.ventricular-trigeminy': { snomed: '251180001', mergeMs: 60_000, leastMs: 0 },
   'ecg.ventricular-beats': { snomed: '17338001', mergeMs: 300_000, leastMs: 0 },
   'ecg.ventricular-couplet': { snomed: undefined, mergeMs: 300_000, leastMs: 0 },
+  'ecg.supraventricular-tachycardia': { snomed: '6456007', mergeMs: 60_000, leastMs: 0 },
   'ecg.idioventricular-rhythm': { snomed: '49260003', mergeMs: 60_000, leastMs: 0 },
   'ecg.unreadable': { snomed: undefined, mergeMs: 10_000, leastMs: 5_000 },
   'early-warning.news2': { snomed: '1104051000000101', mergeMs: 300_000, leastMs: 0 },
+  'early-warning.mews': { snomed: undefined, mergeMs: 300_000, leastMs: 0 },
+  'early-warning.qsofa': { snomed: undefined, mergeMs: 300_000, leastMs: 0 },
   'vitals.hypoglycaemia': { snomed: '302866003', mergeMs: 900_000, leastMs: 0 },
   'vitals.hyperglycaemia': { snomed: '80394007', mergeMs: 900_000, leastMs: 0 },
   'vitals.fever': { snomed: '386661006', mergeMs: 3_600_000, leastMs: 0 },
@@ -38,6 +41,7 @@ export const findingKinds = {
   'vitals.change-temperature': { snomed: undefined, mergeMs: 3_600_000, leastMs: 0 },
   'vitals.change-systolic': { snomed: undefined, mergeMs: 900_000, leastMs: 0 },
   'stream.gap': { snomed: undefined, mergeMs: 0, leastMs: 0 },
+  'stream.not-judged': { snomed: undefined, mergeMs: 3_600_000, leastMs: 0 },
 } as const satisfies Record<string, { snomed: string | undefined; mergeMs: number; leastMs: number }>
 /** Code of a finding. */
 export type FindingCode = keyof typeof findingKinds
@@ -209,9 +213,15 @@ const texts: Record<FindingCode, (e: Episode, length: string) => string> = {
     e.count === 1 ? 'One ventricular couplet.' : `${e.count} ventricular couplets within ${length}.`,
   'ecg.idioventricular-rhythm': (_e, length) =>
     `Wide-complex run of three beats or more below 100/min (${length}): idioventricular rhythm.`,
+  'ecg.supraventricular-tachycardia': (e, length) =>
+    `Run of three supraventricular beats or more (${length}), rate up to ${bpm(e.most)}/min: supraventricular tachycardia.`,
   'ecg.unreadable': (_e, length) => `ECG cannot be judged for ${length}; no statement is made about this time.`,
   'early-warning.news2': (e, length) =>
     `NEWS2 up to ${Math.floor(e.most / 1000)}, now ${Math.floor(e.last / 1000)}, for ${length}.`,
+  'early-warning.mews': (e, length) =>
+    `MEWS up to ${Math.floor(e.most / 1000)}, now ${Math.floor(e.last / 1000)}, for ${length}.`,
+  'early-warning.qsofa': (e, length) =>
+    `qSOFA ${Math.floor(e.most / 1000)} of 3 for ${length}: if an infection is suspected, a high risk of sepsis.`,
   'vitals.hypoglycaemia': (e, length) => `Glucose down to ${bpm(e.least)} mg/dL, ${length}: hypoglycaemia.`,
   'vitals.hyperglycaemia': (e, length) => `Glucose up to ${bpm(e.most)} mg/dL, ${length}: hyperglycaemia.`,
   'vitals.fever': (e, length) => `Temperature up to ${tenths(e.most)} °C, ${length}: fever.`,
@@ -226,6 +236,7 @@ const texts: Record<FindingCode, (e: Episode, length: string) => string> = {
   'vitals.change-temperature': (e, length) => changed('Temperature', e, length, ' °C'),
   'vitals.change-systolic': (e, length) => changed('Systolic pressure', e, length, ' mmHg'),
   'stream.gap': (_e, length) => `No data for ${length}.`,
+  'stream.not-judged': (_e, length) => `More than two ECG streams at a time: one was not judged for ${length}.`,
 }
 
 /** The sentence of an episode. Rates and seconds are in thousandths in `least`, `most`, `last`. */

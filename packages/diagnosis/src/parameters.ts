@@ -15,7 +15,7 @@ export interface Parameters {
   spo2Scale: number
   /** Total of NEWS2 from which it is a finding. */
   news2From: number
-  /** Which lead of a batch is judged, from 0. */
+  /** Which lead of a batch is judged, from 0; 255, or one that a batch lacks = the best one (`lead-choice.ts`). */
   lead: number
   /** Glucose below and above which a finding is told, mg/dL. */
   glucoseLow: number
@@ -37,7 +37,7 @@ export const defaultParameters: Parameters = {
   ageYears: 255,
   spo2Scale: 1,
   news2From: 5,
-  lead: 0,
+  lead: 255,
   glucoseLow: 70,
   glucoseHigh: 250,
   temperatureLow: 350,
@@ -54,7 +54,7 @@ const bounds: Record<keyof Parameters, readonly [key: string, min: number, max: 
   ageYears: ['age', 0, 255],
   spo2Scale: ['spo2scale', 1, 2],
   news2From: ['news2', 1, 20],
-  lead: ['lead', 0, 11],
+  lead: ['lead', 0, 255],
   glucoseLow: ['glucose-low', 40, 120],
   glucoseHigh: ['glucose-high', 120, 600],
   temperatureLow: ['temperature-low', 300, 370],

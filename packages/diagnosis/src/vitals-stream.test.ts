@@ -101,3 +101,42 @@ describe('usual values', () => {
     )
   })
 })
+
+describe('MEWS and qSOFA', () => {
+  const septic: [VitalRow['sign'], number][] = [
+    ['respiratory-rate', 24],
+    ['systolic-pressure', 95],
+    ['heart-rate', 115],
+    ['temperature', 39],
+    ['consciousness', 0],
+  ]
+  const better = septic.map(([sign, value]): [VitalRow['sign'], number] =>
+    sign === 'systolic-pressure' ? [sign, 110] : [sign, value],
+  )
+  const codes = (records: DiagnosisRecord[], parameters = {}) =>
+    diagnose({ records, parameters }).findings.map(({ code, score, isOpen }) => [code, score, isOpen])
+
+  test('are findings on a stream, beside NEWS2, and never alarms of their own', () => {
+    const { findings } = diagnose({ records: [minute(0, septic)] })
+    const of = (code: string) => findings.find((finding) => finding.code === code)
+    expect(of('early-warning.mews')).toMatchObject({ severity: 'medium', score: 7000 })
+    expect(of('early-warning.qsofa')).toMatchObject({ severity: 'medium', score: 2000 })
+    expect(of('early-warning.mews')?.sentence).toBe('MEWS up to 7, now 7, for 0 s.')
+  })
+
+  test('qSOFA ends below two points, MEWS two points below its limit', () => {
+    expect(codes([minute(0, septic), minute(1, better)])).toContainEqual(['early-warning.qsofa', 2000, false])
+    expect(codes([minute(0, septic), minute(1, better)])).toContainEqual(['early-warning.mews', 7000, true])
+    const well = minute(2, [
+      ['respiratory-rate', 14],
+      ['systolic-pressure', 120],
+      ['heart-rate', 80],
+      ['temperature', 37],
+    ])
+    expect(codes([minute(0, septic), well])).toContainEqual(['early-warning.mews', 7000, false])
+  })
+
+  test('are not for children', () => {
+    expect(codes([minute(0, septic)], { ageYears: 15 }).map(([code]) => code)).toEqual(['vitals.fever'])
+  })
+})

@@ -1,9 +1,9 @@
-/** Follows vital signs: the median of each minute, held against the patient's limits and own usual values; then NEWS2 on what is fresh enough. */
+/** Follows vital signs: the median of each minute, held against the patient's limits and own usual values; then NEWS2, MEWS and qSOFA on what is fresh enough. */
 import { type Baseline, Baselines } from './baseline.ts'
 import type { VitalRow, VitalSign, VitalsBatch } from './batch.ts'
-import { scoreNews2 } from './early-warning/score.ts'
+import { scoreMews, scoreNews2, scoreQsofa } from './early-warning/score.ts'
 import type { Consciousness, VitalSet } from './early-warning/vitals.ts'
-import type { Episodes, Severity } from './findings.ts'
+import type { Episodes, FindingCode, Severity } from './findings.ts'
 import { checkLimits } from './limits.ts'
 import type { Parameters } from './parameters.ts'
 
@@ -23,6 +23,9 @@ const ageMaxMs: Partial<Record<VitalSign, number>> = {
 const levels: readonly Consciousness[] = ['A', 'C', 'V', 'P', 'U']
 /** Points that the score must fall below the limit before the finding ends. */
 const hysteresis = 2
+/** Totals from which MEWS (Subbe 2001) and qSOFA (Singer 2016) are findings. NEWS2 alone raises alarms: three scores of one state are one state. */
+const mewsFrom = 5
+const qsofaFrom = 2
 /** Most values of one sign that a minute keeps. */
 const minuteValuesMax = 240
 
@@ -103,18 +106,24 @@ export class VitalsStream {
   }
 
   #score(atMs: number, evidence: { record: number; first: number; last: number }): void {
-    const { total, parts } = scoreNews2(this.#set(atMs))
-    if (total === null) return
-    const code = 'early-warning.news2'
+    const set = this.#set(atMs)
+    const news2 = scoreNews2(set)
     const { news2From } = this.#parameters
-    const isRed = Object.values(parts).includes(3)
-    const stays = this.#episodes.isOpen(code) && total > news2From - hysteresis
-    if (total < news2From && !isRed && !stays) {
-      this.#episodes.end(code, atMs)
-      return
+    const isRed = Object.values(news2.parts).includes(3)
+    const severity = (total: number): Severity => (total >= 7 ? 'high' : total >= 5 ? 'medium' : 'low')
+    const see = (code: FindingCode, total: number | null, from: number, isTold: boolean, least: number) => {
+      if (total === null) return
+      const stays = this.#episodes.isOpen(code) && total >= least
+      if (total < from && !isTold && !stays) {
+        this.#episodes.end(code, atMs)
+        return
+      }
+      const known = code === 'early-warning.news2' ? severity(total) : 'medium'
+      this.#episodes.see({ code, fromMs: atMs, toMs: atMs, severity: known, value: total * 1000, evidence })
     }
-    const severity: Severity = total >= 7 ? 'high' : total >= 5 ? 'medium' : 'low'
-    this.#episodes.see({ code, fromMs: atMs, toMs: atMs, severity, value: total * 1000, evidence })
+    see('early-warning.news2', news2.total, news2From, isRed, news2From - hysteresis + 1)
+    see('early-warning.mews', scoreMews(set).total, mewsFrom, false, mewsFrom - hysteresis + 1)
+    see('early-warning.qsofa', scoreQsofa(set).total, qsofaFrom, false, qsofaFrom)
   }
 
   /** What a later run needs. */

@@ -5,7 +5,7 @@
  */
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { DiagnosisError } from '../errors.ts'
-import { type BeatLogits, classifyBeat, featureCount, fillFeatures, ratioOf, weighBeat } from './beat.ts'
+import { type BeatLogits, classifyBeat, featureCount, fillFeatures, lastFeatures, ratioOf, weighBeat } from './beat.ts'
 import { highPass1, lowPass40 } from './coefficients.ts'
 import { shapeRing } from './complex.ts'
 import { Detector } from './detector.ts'
@@ -289,7 +289,8 @@ export class EcgAnalyser {
     this.#held = c.number('held', this.#held, -1e9, 1e9)
     this.#lastBeat = c.integer('last-beat', this.#lastBeat, -1, 2 ** 45)
     this.#lastBad = c.integer('last-bad', this.#lastBad, -1, 2 ** 45)
-    c.numbers('features', this.#features, -1e9, 1e9)
+    for (const index of lastFeatures)
+      this.#features[index] = c.number('features', this.#features[index] as number, -1e9, 1e9)
     this.#pendingTick = c.integer('pending-tick', this.#pendingTick, -1, 2 ** 45)
     this.#pendingMs = c.number('pending-ms', this.#pendingMs, 0, 1e15)
     this.#pendingSize = c.number('pending-size', this.#pendingSize, 0, 1e9)

@@ -9,6 +9,8 @@ import { sumTrees } from './trees.ts'
 export const featureCount = 50
 /** Index of the likeness to the normal beat. */
 export const featureLikeness = 10
+/** Indexes of the measures that the next beat looks at. */
+export const lastFeatures: readonly number[] = [featureLikeness, 17, 20]
 const ratioMax = 4
 /** Logit above which a beat is ventricular, thousandths. */
 const ventricularLeast = -500

@@ -7,12 +7,12 @@ export type BeatSymbol = 'N' | 'S' | 'V' | 'F' | 'Q'
 
 /**
  * WFDB texts without the parenthesis: normal, fibrillation, bigeminy, trigeminy, ventricular tachycardia, ventricular flutter, bradycardia,
- * idioventricular rhythm.
+ * idioventricular rhythm, supraventricular tachycardia.
  */
-export type Rhythm = 'N' | 'AFIB' | 'B' | 'T' | 'VT' | 'VFL' | 'SBR' | 'IVR'
+export type Rhythm = 'N' | 'AFIB' | 'B' | 'T' | 'VT' | 'VFL' | 'SBR' | 'IVR' | 'SVTA'
 
 /** All rhythms, in the order of their place in a carried state. */
-export const rhythms: readonly Rhythm[] = ['N', 'AFIB', 'B', 'T', 'VT', 'VFL', 'SBR', 'IVR']
+export const rhythms: readonly Rhythm[] = ['N', 'AFIB', 'B', 'T', 'VT', 'VFL', 'SBR', 'IVR', 'SVTA']
 /** Intervals of which the rate is the mean. */
 const rateBeats = 12
 const historyMask = 0xffff
@@ -20,6 +20,15 @@ const slowBpm = 50
 const runBeatsMin = 3
 const runKnownMin = 2
 const runBpmMin = 100
+/** Most that an interval of a supraventricular run differs from their mean, as a share of it: until it is told, and then. */
+const evenShare = 0.08
+const evenShareLater = 0.2
+/** Beats of such a run: three early ones at much the same distance are frequent in fibrillation. */
+const earlyBeatsMin = 4
+/** Most of the last twelve intervals that are unlike the one before by this share, around such a run. */
+const stepShare = 0.1
+const stepsMask = 0xfff
+const stepsMost = 4
 
 /** Running state of the rhythm of one lead. */
 export class RhythmTracker {
@@ -34,6 +43,12 @@ export class RhythmTracker {
   #runMs = 0
   /** Beats of the run that resemble one seen before: noise does not repeat itself. */
   #runKnown = 0
+  /** Supraventricular beats in a row, and ms from the first to the last. */
+  #early = 0
+  #earlyMs = 0
+  /** The last interval, and of the last twelve which were unlike the one before, newest in bit 0. */
+  #lastMs = 0
+  #steps = 0
   #rhythm = 0
   /** Usual RR interval in ms; 0 = not known. */
   usual = 0
@@ -69,6 +84,15 @@ export class RhythmTracker {
     this.#run = isVentricular ? this.#run + 1 : 0
     this.#runMs = isVentricular && this.#run > 1 ? this.#runMs + interval : 0
     this.#runKnown = isVentricular ? this.#runKnown + (isNew ? 0 : 1) : 0
+    const isEarly = symbol === 'S' && interval > 0
+    this.#steps =
+      ((this.#steps << 1) | (this.#lastMs > 0 && !isLike(interval, this.#lastMs, stepShare) ? 1 : 0)) & stepsMask
+    this.#lastMs = interval
+    // A run is even: what is told early in uneven intervals is fibrillation that is not known yet.
+    const most = this.#early < earlyBeatsMin ? evenShare : evenShareLater
+    const isEven = this.#early < 2 || isLike(interval, this.#earlyMs / (this.#early - 1), most)
+    this.#early = isEarly && isEven ? this.#early + 1 : isEarly ? 1 : 0
+    this.#earlyMs = this.#early > 1 ? this.#earlyMs + interval : 0
     if (interval > 0) {
       this.#intervals[this.#beats % rateBeats] = interval
       this.#beats++
@@ -89,6 +113,7 @@ export class RhythmTracker {
   restart(): void {
     this.#history = 0
     this.#run = this.#runMs = this.#runKnown = 0
+    this.#early = this.#earlyMs = this.#lastMs = 0
   }
 
   #learn(interval: number): void {
@@ -109,6 +134,8 @@ export class RhythmTracker {
     const nine = this.#history & 0x1ff
     if (nine === 0b100100100 || nine === 0b010010010 || nine === 0b001001001) return 'T'
     if (this.isIrregular) return 'AFIB'
+    const isRun = this.#early >= earlyBeatsMin && isFast(this.#early, this.#earlyMs)
+    if (isRun && bitsOf(this.#steps) <= stepsMost) return 'SVTA'
     return this.rate > 0 && this.rate < slowBpm ? 'SBR' : 'N'
   }
 
@@ -122,6 +149,10 @@ export class RhythmTracker {
     this.#run = c.integer('rhythm.run', this.#run, 0, 2 ** 45)
     this.#runMs = c.number('rhythm.run-ms', this.#runMs, 0, 2 ** 50)
     this.#runKnown = c.integer('rhythm.run-known', this.#runKnown, 0, 2 ** 45)
+    this.#early = c.integer('rhythm.early', this.#early, 0, 2 ** 45)
+    this.#earlyMs = c.number('rhythm.early-ms', this.#earlyMs, 0, 2 ** 50)
+    this.#lastMs = c.number('rhythm.last-ms', this.#lastMs, 0, 1e15)
+    this.#steps = c.integer('rhythm.steps', this.#steps, 0, stepsMask)
     this.#rhythm = c.integer('rhythm.rhythm', this.#rhythm, 0, rhythms.length - 1)
     this.usual = c.number('rhythm.usual', this.usual, 0, 1e6)
     this.usualLong = c.number('rhythm.usual-long', this.usualLong, 0, 1e6)
@@ -131,6 +162,15 @@ export class RhythmTracker {
 }
 
 const bounded = (value: number, most: number) => Math.min(most, Math.max(-most, value))
+
+/** True for two intervals that one focus may have made. */
+const isLike = (a: number, b: number, most: number) => Math.abs(a - b) <= most * b
+
+function bitsOf(value: number): number {
+  let count = 0
+  for (let rest = value; rest > 0; rest >>= 1) count += rest & 1
+  return count
+}
 
 /** True for a run of beats, `ms` from the first to the last, at `runBpmMin` or more. */
 const isFast = (beats: number, ms: number) => ms > 0 && ms <= ((beats - 1) * 60_000) / runBpmMin

@@ -179,7 +179,7 @@ export class Shapes {
     this.#weights[k] = this.#onTime[k] = this.#counts[k] = 0
     this.#timely[k] = this.#follow[k] = 1
     const means = this.#means[k] as Means
-    for (const field of complexFields) means[field] = this.#complex[field]
+    for (const field of complexFields) means[field] = Math.fround(this.#complex[field])
     return k
   }
 
@@ -189,7 +189,8 @@ export class Shapes {
       this.#points[k * beatPoints + i] = clamp(old + ((this.#beat[i] as number) - old) * learn)
     }
     const means = this.#means[k] as Means
-    for (const field of complexFields) means[field] += learn * (this.#complex[field] - means[field])
+    for (const field of complexFields)
+      means[field] = Math.fround(means[field] + learn * (this.#complex[field] - means[field]))
   }
 
   #count(k: number, timely: number, follow: number): void {
@@ -226,7 +227,7 @@ export class Shapes {
     c.numbers('shapes.follow', this.#follow, 0, 1000)
     c.numbers('shapes.counts', this.#counts, 0, 100)
     for (const means of this.#means)
-      for (const field of complexFields) means[field] = c.number('shapes.means', means[field], -1e6, 1e6)
+      for (const field of complexFields) means[field] = c.single('shapes.means', means[field], -1e6, 1e6)
     this.#newest = c.integer('shapes.newest', this.#newest, 0, shapeCount - 1)
   }
 }

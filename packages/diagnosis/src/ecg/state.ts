@@ -1,6 +1,7 @@
 /**
  * How a part of the analyser is carried from one diagnosis to the next. Each part lists its state once, in `carry`; a writer and a
- * reader walk the same list, so that what is written is what is read. Scalars are IEEE 754 doubles, little-endian: exact.
+ * reader walk the same list, so that what is written is what is read. Numbers are IEEE 754 doubles, little-endian,
+ * or singles where they are kept as such; whole numbers count from their least value, seven bits a byte: all exact.
  */
 import { DiagnosisError } from '../errors.ts'
 
@@ -8,6 +9,8 @@ import { DiagnosisError } from '../errors.ts'
 export interface Carry {
   /** A finite number from `min` to `max`. */
   number(field: string, value: number, min: number, max: number): number
+  /** A number that has single precision. */
+  single(field: string, value: number, min: number, max: number): number
   /** A whole number from `min` to `max`. */
   integer(field: string, value: number, min: number, max: number): number
   /** A fixed number of integers. */
@@ -31,8 +34,21 @@ export class StateWriter implements Carry {
     return value
   }
 
-  integer(field: string, value: number): number {
-    return this.number(field, value)
+  single(_field: string, value: number): number {
+    const bytes = this.#reserve(4)
+    new DataView(bytes.buffer, bytes.byteOffset).setFloat32(0, value, true)
+    return value
+  }
+
+  integer(_field: string, value: number, min: number): number {
+    // Seven bits a byte, the low ones first; the top bit says that more follow.
+    let rest = value - min
+    while (rest >= 128) {
+      this.#reserve(1)[0] = (rest % 128) + 128
+      rest = Math.floor(rest / 128)
+    }
+    this.#reserve(1)[0] = rest
+    return value
   }
 
   int16(_field: string, values: Int16Array): void {
@@ -76,10 +92,24 @@ export class StateReader implements Carry {
     return value
   }
 
-  integer(field: string, value: number, min: number, max: number): number {
-    const read = this.number(field, value, min, max)
-    if (!Number.isSafeInteger(read)) throw wrong(field, 'is not a whole number')
-    return read
+  single(field: string, _value: number, min: number, max: number): number {
+    const value = this.#view.getFloat32(this.#take(field, 4), true)
+    if (!(value >= min && value <= max)) throw wrong(field, 'is out of range')
+    return value
+  }
+
+  integer(field: string, _value: number, min: number, max: number): number {
+    let [read, place] = [0, 1]
+    for (;;) {
+      const byte = this.#view.getUint8(this.#take(field, 1))
+      read += (byte % 128) * place
+      if (read > max - min) throw wrong(field, 'is out of range')
+      if (byte < 128) {
+        if (byte === 0 && place > 1) throw wrong(field, 'is not the shortest form')
+        return read + min
+      }
+      place *= 128
+    }
   }
 
   int16(field: string, values: Int16Array): void {

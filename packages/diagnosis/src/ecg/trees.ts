@@ -28,10 +28,3 @@ export function sumTrees(table: TreeTable, values: Float64Array): number {
   }
   return sum
 }
-
-/** A probability from a sum of trees, in thousandths: the logistic curve by a rational bound, 500 at 0, monotone, never 0 or 1000. */
-export function shareOf(sum: number): number {
-  const x = sum / 1000
-  // x / sqrt(4 + x²) follows 2 / (1 + e^-x) - 1 within 0.05.
-  return Math.round(500 + 499 * (x / Math.sqrt(4 + x * x)))
-}
