@@ -11,6 +11,8 @@ const help = `Usage: ./healthblock doctor ACTION …
   readings DOCTOR PATIENT                           what this doctor's keys open
   diagnoses DOCTOR                                  what this doctor's node found
   post DOCTOR PATIENT --in STREAM:FROM-TO --text F  a diagnosis by hand (several --in are allowed)
+  limits DOCTOR PATIENT [--set NAME=NUMBER]         by what the machine judges this patient (several --set are allowed;
+                                                    NAME=default takes a limit back; temperatures in tenths of °C)
 
 STREAM is 16 hexadecimal characters, as "doctor readings" prints it. Options: --dir DIR, --json
 A refusal ends with exit code 1 and, with --json, {"refused":{"rule","height","stateRoot","signature"}}.
@@ -23,6 +25,7 @@ interface Context {
   readonly json: boolean
   readonly inputs: readonly string[]
   readonly textFile: string | undefined
+  readonly changes: readonly string[]
 }
 
 function doctorAccess(context: Context, name: string): NodeAccess {
@@ -120,11 +123,34 @@ async function post(context: Context, positionals: string[]): Promise<ExitCode> 
   }
 }
 
+/** `glucoseLow=80`, `glucoseLow=default`. */
+function parseChange(text: string): [string, number | null] {
+  const match = /^([A-Za-z0-9]{1,32})=(default|-?\d{1,9})$/.exec(text)
+  if (match === null) throw new UsageError(`--set takes NAME=NUMBER or NAME=default, not "${text}"`)
+  return [match[1] as string, match[2] === 'default' ? null : Number(match[2])]
+}
+
+async function limits(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [doctor, patientName] = takePositionals(positionals, ['DOCTOR', 'PATIENT'] as const)
+  const changes = context.changes.map(parseChange)
+  const patient = resolvePerson(context.cluster.patients, patientName, 'patient').account
+  const access = doctorAccess(context, doctor)
+  const path = `/v1/patients/${patient}/limits`
+  type Answer = { limits: Record<string, number>; defaults: Record<string, number> }
+  const answer =
+    changes.length === 0
+      ? await callNode<Answer>(access, 'GET', path)
+      : await callNode<Answer>(access, 'PUT', path, Object.fromEntries(changes))
+  const rows = Object.entries(answer.limits).map(([name, value]) => [name, `${value}`, `${answer.defaults[name]}`])
+  return print(context, answer, () => formatTable([['limit', 'value', 'default'], ...rows]))
+}
+
 const actions: Record<string, (context: Context, positionals: string[]) => Promise<ExitCode>> = {
   list,
   readings,
   diagnoses,
   post,
+  limits,
 }
 
 /** `./healthblock doctor …`. */
@@ -132,6 +158,7 @@ export async function runDoctor(args: string[], io: Io): Promise<ExitCode> {
   const { values, positionals } = parseOptions(args, {
     in: { type: 'string', multiple: true },
     text: { type: 'string' },
+    set: { type: 'string', multiple: true },
   })
   const [action, ...rest] = positionals
   if (values.help === true || action === undefined) {
@@ -148,6 +175,7 @@ export async function runDoctor(args: string[], io: Io): Promise<ExitCode> {
     json: values.json === true,
     inputs: values.in ?? [],
     textFile: values.text,
+    changes: values.set ?? [],
   }
   return run(context, rest)
 }

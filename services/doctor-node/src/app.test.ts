@@ -191,6 +191,36 @@ describe('a doctor node', () => {
     expect(network.blocks.get(cidOf(last.cid))?.length).toBe(16_384)
   })
 
+  test('limits that the doctor sets hold from then on, over a restart, and are in the diagnosis', async () => {
+    const other = new TestPatient(network)
+    await other.rotate({ open: [doctor] })
+    const name = toHex(other.account)
+    const path = `/v1/patients/${name}/limits`
+    other.record(2)
+    const mine = (list: Diagnosis[]): Diagnosis[] => list.filter((one) => one.patient === name)
+    await node.diagnosesWhen((list) => mine(list)[0]?.status === 'preliminary')
+    expect(await node.get(path)).toMatchObject({ limits: { tachycardiaAbove: 110 }, defaults: { lead: 255 } })
+    expect(await node.call('PUT', path, { tachycardiaAbove: 20 })).toMatchObject({
+      ...{ status: 400, body: { code: 'ERR_LIMIT_INVALID', detail: expect.stringContaining('tachycardiaAbove') } },
+    })
+    expect((await node.call('PUT', path, { unknown: 1 })).status).toBe(400)
+    expect((await node.call('PUT', `/v1/patients/${'0'.repeat(64)}/limits`, { lead: 1 })).status).toBe(404)
+    // A heart of about 70/min is fast for a doctor who says so.
+    expect((await node.call('PUT', path, { tachycardiaAbove: 60, bradycardiaBelow: 40 })).status).toBe(200)
+    await node.stop()
+    await node.start()
+    expect(await node.get(path)).toMatchObject({ limits: { tachycardiaAbove: 60, bradycardiaBelow: 40 } })
+    other.record(4)
+    await node.diagnosesWhen((list) => mine(list).length === 2 && mine(list)[1]?.status === 'preliminary')
+    const bodies = network.accounting.received
+      .map((leaf) => parseTransactionLeaf(leaf).body)
+      .filter((body) => body.t === 'diagnosis' && toHex(body.pat) === name) as DiagnosisBody[]
+    const documents = bodies.map((body) => other.disclose(body).document)
+    expect(documents.map(({ parameters }) => parameters.tachycardiaAbove)).toEqual([110, 60])
+    expect(documents[0]?.findings.map(({ code }) => code)).not.toContain('ecg.tachycardia')
+    expect(documents[1]?.findings.map(({ code }) => code)).toContain('ecg.tachycardia')
+  })
+
   test('a grant with history is judged over all generations, in one diagnosis', async () => {
     const other = new TestPatient(network)
     await other.rotate()

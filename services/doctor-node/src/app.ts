@@ -22,6 +22,7 @@ import { DoctorNodeEvents } from './events.ts'
 import { Identity } from './identity/identity.ts'
 import { Alarms } from './judging/alarms.ts'
 import { Judge } from './judging/judge.ts'
+import { PatientLimits } from './judging/patient-limits.ts'
 import { Reader } from './judging/reader.ts'
 import { UnreadableReports } from './judging/unreadable.ts'
 import { Worker } from './judging/worker.ts'
@@ -37,6 +38,7 @@ import { registerChartRoutes } from './routes/chart-routes.ts'
 import { registerDiagnosisRoutes } from './routes/diagnosis-routes.ts'
 import { registerEventRoutes } from './routes/events-routes.ts'
 import { registerIdentityRoutes } from './routes/identity-routes.ts'
+import { registerLimitRoutes } from './routes/limit-routes.ts'
 import { registerReadingRoutes } from './routes/reading-routes.ts'
 import { openNodeDatabase } from './store/node-db.ts'
 import { Envelopes } from './watch/envelopes.ts'
@@ -58,6 +60,7 @@ export interface Services {
   readonly database: Database
   readonly grants: Grants
   readonly alarms: Alarms
+  readonly limits: PatientLimits
   readonly judge: Judge
   readonly envelopes: Envelopes
   readonly composer: Composer
@@ -152,9 +155,10 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
   const composer = new Composer({ ledger, envelopes, doctor, nowMs })
   const postings = new Postings({ database, outbox: () => outbox, storage, composer, events, logger, nowMs })
   const alarms = new Alarms({ database, events, nowMs })
+  const limits = new PatientLimits(join(config.dir, 'limits'))
   const { postIntervalMs } = config
   const judge = new Judge({
-    ...{ database, ledger, grants, envelopes, composer, postings, alarms, logger, nowMs, postIntervalMs },
+    ...{ database, ledger, grants, envelopes, composer, postings, alarms, limits, logger, nowMs, postIntervalMs },
   })
   const reader = new Reader({ database, grants, envelopes, storage, ledgerId, alarms, events, nowMs })
   const reports = new UnreadableReports({ database, grants, composer, postings, logger })
@@ -175,7 +179,7 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
     },
   })
   const built = {
-    ...{ identity, database, grants, alarms, judge, envelopes, composer, events, stopping },
+    ...{ identity, database, grants, alarms, limits, judge, envelopes, composer, events, stopping },
     ...{ follower, outbox, postings, watch, worker },
     byHand: new ByHand({ database, ledger, grants, composer, postings, nowMs }),
     experiments: new Experiments({ database, ledger, envelopes, grants, storage }),
@@ -289,6 +293,7 @@ export async function createDoctorNode(options: {
   addSecondFactorRoutes(app.fastify, { accounts, cookie, nowMs, issuer: 'HealthBlock' })
   registerIdentityRoutes(app.fastify, built)
   registerReadingRoutes(app.fastify, built)
+  registerLimitRoutes(app.fastify, built)
   registerDiagnosisRoutes(app.fastify, built)
   registerAlarmRoutes(app.fastify, built, access)
   registerChartRoutes(app.fastify, built)

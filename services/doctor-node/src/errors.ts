@@ -7,6 +7,9 @@ export type DoctorNodeErrorDetail =
   | { code: 'ERR_SPONSOR_UNKNOWN'; sponsor: string }
   | { code: 'ERR_SIGNATURE_WRONG' }
   | { code: 'ERR_KEYS_CORRUPT'; path: string }
+  | { code: 'ERR_LIMITS_CORRUPT'; path: string }
+  | { code: 'ERR_LIMITS_FULL' }
+  | { code: 'ERR_LIMIT_INVALID'; field: string }
   | { code: 'ERR_PATIENT_UNKNOWN'; patient: string }
   | { code: 'ERR_GRANT_NONE'; patient: string }
   | { code: 'ERR_DIAGNOSIS_KEY_NONE'; patient: string }
@@ -40,6 +43,9 @@ export const statusOfCode: Readonly<Record<DoctorNodeErrorDetail['code'], number
   ERR_SPONSOR_UNKNOWN: 400,
   ERR_SIGNATURE_WRONG: 400,
   ERR_KEYS_CORRUPT: 500,
+  ERR_LIMITS_CORRUPT: 500,
+  ERR_LIMITS_FULL: 409,
+  ERR_LIMIT_INVALID: 400,
   ERR_PATIENT_UNKNOWN: 404,
   ERR_GRANT_NONE: 409,
   ERR_DIAGNOSIS_KEY_NONE: 409,

@@ -9,7 +9,7 @@ import type { SequenceRange } from '@healthblock/chain/transaction'
 import { sha256 } from '@healthblock/crypto/hash'
 import { openPayload, payloadKinds } from '@healthblock/crypto/payload'
 import { algorithmHashHex, algorithmName, algorithmVersion } from '@healthblock/diagnosis/algorithm'
-import { type DiagnosisRecord, defaultParameters, diagnose } from '@healthblock/diagnosis/diagnose'
+import { type DiagnosisRecord, diagnose, type Parameters } from '@healthblock/diagnosis/diagnose'
 import { type DiagnosisDocument, encodeFitting, parseDiagnosis } from '@healthblock/diagnosis/document'
 import { DiagnosisError } from '@healthblock/diagnosis/errors'
 import type { Finding } from '@healthblock/diagnosis/findings'
@@ -21,6 +21,7 @@ import type { Postings } from '../posting/postings.ts'
 import type { Envelopes } from '../watch/envelopes.ts'
 import type { Grant, Grants } from '../watch/grants.ts'
 import type { Alarms } from './alarms.ts'
+import type { PatientLimits } from './patient-limits.ts'
 import { backlogMax, type LedgerRecord, openRecord, recordOf } from './reader.ts'
 
 interface Dependencies {
@@ -31,6 +32,7 @@ interface Dependencies {
   readonly composer: Composer
   readonly postings: Postings
   readonly alarms: Alarms
+  readonly limits: PatientLimits
   readonly logger: Logger
   readonly nowMs: () => number
   readonly postIntervalMs: number
@@ -100,6 +102,11 @@ export class Judge {
   /** The next round posts a diagnosis of this patient, if anything new was read. */
   request(patient: Uint8Array): void {
     this.#requested.add(toHex(patient))
+  }
+
+  /** The patient's limits are others now: what was read since the last diagnosis on record is judged again by them. */
+  restart(patient: Uint8Array): void {
+    this.#progress.delete(toHex(patient))
   }
 
   /** A diagnosis of this patient is on record. */
@@ -205,7 +212,7 @@ export class Judge {
     const { upTo } = progress
     const fresh = records.filter(({ stream, sequence }) => sequence > (upTo.get(toHex(stream)) ?? 0))
     if (fresh.length === 0) return
-    const run = this.#run(await this.#load(fresh), progress.state)
+    const run = this.#run(await this.#load(fresh), progress.state, this.#deps.limits.of(patient))
     for (const { stream, sequence } of fresh) upTo.set(toHex(stream), sequence)
     progress.state = run.state
     const told = new Set((base?.document.findings ?? []).map(findingKey))
@@ -237,14 +244,15 @@ export class Judge {
   #run(
     records: readonly DiagnosisRecord[],
     carriedState: Uint8Array | undefined,
+    parameters: Parameters,
   ): { findings: Finding[]; state: Uint8Array; isCarried: boolean } {
     try {
-      const run = diagnose({ records, parameters: defaultParameters, carriedState })
+      const run = diagnose({ records, parameters, carriedState })
       return { ...run, isCarried: carriedState !== undefined }
     } catch (error) {
       if (!(error instanceof DiagnosisError) || carriedState === undefined) throw error
       this.#deps.logger.warn({ err: error }, 'the analysis begins afresh')
-      return { ...diagnose({ records, parameters: defaultParameters }), isCarried: false }
+      return { ...diagnose({ records, parameters }), isCarried: false }
     }
   }
 
@@ -252,7 +260,7 @@ export class Judge {
     grant: Grant,
     input: { ranges: SequenceRange[]; records: LedgerRecord[]; base: Base | undefined },
   ): Promise<boolean> {
-    const { composer, postings, database, nowMs, logger } = this.#deps
+    const { composer, postings, database, limits, nowMs, logger } = this.#deps
     const { ranges, records, base } = input
     const { patient, gid } = grant
     const place = await composer.placeOf(grant)
@@ -260,11 +268,13 @@ export class Judge {
       logger.warn({ patient: toHex(patient) }, 'there is no key to seal a diagnosis with yet')
       return false
     }
-    const run = this.#run(await this.#load(records), base?.document.state)
+    // One reading of the limits: the document names those that judged.
+    const parameters = limits.of(patient)
+    const run = this.#run(await this.#load(records), base?.document.state, parameters)
     const carried = run.isCarried && base !== undefined ? base : undefined
     const plaintext = encodeFitting({
       algorithm: { name: algorithmName, version: algorithmVersion, hash: algorithmHash },
-      parameters: defaultParameters,
+      parameters,
       atMs: nowMs(),
       in: ranges.map(([stream, from, to]) => ({ stream, from, to })),
       findings: run.findings,
