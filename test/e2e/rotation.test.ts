@@ -234,6 +234,33 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
     })
   }
 
+  test('a device that speaks FHIR alone is heard, and a wrong unit is refused by the path of its field', async () => {
+    const observation = (code: string, unit: string, value: number) => ({
+      resourceType: 'Observation',
+      status: 'final',
+      code: { coding: [{ system: 'http://loinc.org', code }] },
+      effectiveDateTime: new Date().toISOString(),
+      valueQuantity: { value, system: 'http://unitsofmeasure.org', code: unit },
+    })
+    const bundle = (...resources: object[]) => ({
+      ...{ resourceType: 'Bundle', type: 'collection', entry: resources.map((resource) => ({ resource })) },
+    })
+    const post = (body: object) => callNode<{ batches: number }>(asDevice(), 'POST', '/v1/fhir', body)
+    const waits = () => ask('user', 'SELECT count(*) AS n FROM sample WHERE content IS NOT NULL')[0]?.n
+    const before = waits()
+    await expect(
+      post(bundle(observation('8867-4', '/min', 70), observation('8310-5', 'K', 310))),
+    ).rejects.toMatchObject({
+      status: 400,
+      body: { code: 'ERR_SAMPLES_INVALID', detail: expect.stringContaining('entry[1].resource.valueQuantity.code') },
+    })
+    expect(waits()).toBe(before)
+    expect(await post(bundle(observation('8867-4', '/min', 70), observation('8310-5', 'Cel', 37)))).toMatchObject({
+      batches: 1,
+    })
+    expect(await post(observation('2708-6', '%', 97))).toMatchObject({ batches: 1 })
+  })
+
   test('3: a grant parked at a dead gateway is refused when the gateway returns after a revocation', async () => {
     await cluster.ok('patient', 'grant', 'anna', 'doctor-b', '--streams', 'ecg')
     await delivered()

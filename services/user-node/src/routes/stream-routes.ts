@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyRequest } from '@healthblock/runtime/http-
 import type { Services } from '../app.ts'
 import { UserNodeError } from '../errors.ts'
 import type { Person, PersonStream } from '../people/person.ts'
+import { readFhir } from '../sealing/fhir-input.ts'
 import { streamOfKind } from '../sealing/samples.ts'
 import { type DeviceForm, deviceFormDefault } from '../sealing/switches.ts'
 
@@ -107,9 +108,32 @@ function sampledStream(person: Person, kind: string): PersonStream {
   return stream
 }
 
+/** Largest FHIR resource: an hour of one lead as decimal text, or a day of vital signs. */
+const fhirSizeBytesMax = 8 * 1024 * 1024
+
+/** Readings as Observations of FHIR R4, for devices and systems that speak nothing else. */
+function registerFhirRoute(app: FastifyInstance, services: Services): void {
+  const { access, samples, wake } = services
+  const json = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/fhir+json', { parseAs: 'string' }, json)
+  app.post(
+    '/v1/fhir',
+    { bodyLimit: fhirSizeBytesMax, schema: { body: { type: 'object' } } },
+    async (request, reply) => {
+      const person = access.requireDevice(request)
+      const pieces = readFhir(person, request.body)
+      for (const { stream, batch } of pieces) samples.add(person, stream, batch)
+      wake()
+      void reply.code(202)
+      return { accepted: true, batches: pieces.length }
+    },
+  )
+}
+
 /** Samples from devices, their switches, and recordings of this host. */
 export function registerStreamRoutes(app: FastifyInstance, services: Services): void {
   registerSwitchRoutes(app, services)
+  registerFhirRoute(app, services)
   const { access, samples, jobs } = services
 
   app.post(
