@@ -28,9 +28,15 @@ const rankOf = (name: string, lead: number) => {
   return at < 0 ? preferred.length + lead : at
 }
 
-/** Index of the best lead of a batch: of those that are of use, or of all when none is, the one that is preferred. */
-export function chooseLead(batch: EcgBatch): number {
-  const all = batch.leads.map((name, lead) => ({ lead, rank: rankOf(name, lead) })).sort((a, b) => a.rank - b.rank)
-  if (all.length === 1) return 0
-  return (all.find(({ lead }) => isLeadOfUse(batch, lead)) ?? all[0])?.lead ?? 0
+/** Indexes of the leads of a batch, the best first: those that are of use before those that are not, and of these the preferred ones first. */
+export function rankLeads(batch: EcgBatch): number[] {
+  if (batch.leads.length === 1) return [0]
+  const all = batch.leads.map((name, lead) => ({
+    lead,
+    rank: rankOf(name, lead) + (isLeadOfUse(batch, lead) ? 0 : 1000),
+  }))
+  return all.sort((a, b) => a.rank - b.rank).map(({ lead }) => lead)
 }
+
+/** Index of the best lead of a batch. */
+export const chooseLead = (batch: EcgBatch): number => rankLeads(batch)[0] ?? 0

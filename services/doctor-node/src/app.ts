@@ -136,6 +136,7 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
     ),
   })
   const { ledger } = follower
+  const { ledgerId } = ledger
   const isUsed = database.get('SELECT 1 AS one FROM grants UNION ALL SELECT 1 FROM posting LIMIT 1') !== undefined
   const identity = new Identity({ dir: config.dir, ledger, isUsed, nowMs })
   const storage = createStorage(
@@ -150,21 +151,19 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
   const doctor = () => identity.requireDoctor()
   const events = new DoctorNodeEvents(logger.child({ part: 'events' }))
   const grants = new Grants({ database, ledger, nowMs })
-  const { ledgerId } = ledger
   const envelopes = new Envelopes({ database, ledgerId, doctor, logger, nowMs })
   const composer = new Composer({ ledger, envelopes, doctor, nowMs })
   const postings = new Postings({ database, outbox: () => outbox, storage, composer, events, logger, nowMs })
   const alarms = new Alarms({ database, events, nowMs })
   const limits = new PatientLimits(join(config.dir, 'limits'))
   const { postIntervalMs } = config
-  const judge = new Judge({
-    ...{ database, ledger, grants, envelopes, composer, postings, alarms, limits, logger, nowMs, postIntervalMs },
-  })
+  const parts = { database, ledger, grants, envelopes, composer, postings, alarms, limits, logger, nowMs }
+  const judge = new Judge({ ...parts, postIntervalMs })
   const reader = new Reader({ database, grants, envelopes, storage, ledgerId, alarms, events, nowMs })
-  const reports = new UnreadableReports({ database, grants, composer, postings, logger })
-  const isRegistered = (): boolean => ['registered', 'licensed'].includes(identity.state())
   const worker = new Worker({
-    ...{ database, grants, reader, judge, reports, postings, logger, isReady: isRegistered },
+    ...{ database, grants, reader, judge, postings, logger },
+    reports: new UnreadableReports({ database, grants, composer, postings, logger }),
+    isReady: () => ['registered', 'licensed'].includes(identity.state()),
     settle: (entry) => settle(postings, judge, entry),
   })
   const watch = new UserchainWatch({ database, grants, events, account: () => doctor().account })

@@ -3,6 +3,7 @@ import { annotateEcg } from '@healthblock/diagnosis/annotate'
 import type { EcgBatch, ReadingBatch } from '@healthblock/diagnosis/batch'
 import { batchSampleMissing } from '@healthblock/diagnosis/batch'
 import { DiagnosisError } from '@healthblock/diagnosis/errors'
+import { rankLeads } from '@healthblock/diagnosis/lead-choice'
 import { sampleMissing } from '@healthblock/diagnosis/wfdb'
 
 /** Marks, in Unix ms. */
@@ -59,7 +60,8 @@ export function marksOf(batches: readonly ReadingBatch[], range: { fromMs: numbe
   const rhythms: { from: number; to: number; rhythm: string }[] = []
   const unreadable: { from: number; to: number }[] = []
   for (const run of runsOf(batches.filter(isEcg))) {
-    const { samples, startMs, rate } = leadOf(run, 0)
+    const [best = 0, next] = rankLeads(run[0] as EcgBatch)
+    const { samples, startMs, rate } = leadOf(run, best)
     const toLead = (index: number) => ({ samples: leadOf(run, index).samples, gain: 1000, baseline: 0, rate })
     const endMs = Math.round(startMs + (samples.length * 1000) / rate)
     const atOf = (sample: number): number => Math.round(startMs + (sample * 1000) / rate)
@@ -68,8 +70,8 @@ export function marksOf(batches: readonly ReadingBatch[], range: { fromMs: numbe
       if (before !== undefined && before.to === endMs) before.to = (item as unknown as { from: number }).from
       list.push(item)
     }
-    const second = run[0] !== undefined && run[0].leads.length > 1 ? toLead(1) : undefined
-    for (const { symbol, aux, subtype, sample } of annotate(toLead(0), second)) {
+    const second = next === undefined ? undefined : toLead(next)
+    for (const { symbol, aux, subtype, sample } of annotate(toLead(best), second)) {
       const from = atOf(sample)
       if (symbol === '+') begin(rhythms, { from, to: endMs, rhythm: aux.slice(1) })
       else if (symbol !== '~') beats.push([from, symbol])

@@ -1,5 +1,6 @@
 /** Vital signs over time, and NEWS2 as a nurse would have written it down: made for one answer, from what opens now. */
 import type { ReadingBatch, VitalSign } from '@healthblock/diagnosis/batch'
+import type { Parameters } from '@healthblock/diagnosis/diagnose'
 import { type Consciousness, scoreNews2, type VitalSet } from '@healthblock/diagnosis/early-warning'
 
 /** Medians of each minute, `[Unix ms, value]`, by sign. */
@@ -81,8 +82,17 @@ function vitalSetAt(trends: SignTrends, atMs: number): VitalSet {
   }
 }
 
-/** The chart between two moments: columns evenly apart, whole minutes, those alone where anything is known. */
-export function news2Of(trends: SignTrends, range: { fromMs: number; toMs: number }): News2Column[] {
+/** What the doctor set of the patient: age and scale. */
+function settingsOf({ ageYears, spo2Scale }: Parameters): VitalSet {
+  return { ...(ageYears === 255 ? {} : { ageYears }), spo2Scale: spo2Scale === 2 ? 2 : 1 }
+}
+
+/** The chart between two moments, by the scale and age that the doctor set: columns evenly apart, whole minutes, those alone where anything is known. */
+export function news2Of(
+  trends: SignTrends,
+  range: { fromMs: number; toMs: number },
+  limits: Parameters,
+): News2Column[] {
   const times = Object.values(trends).flatMap((values) => values.map(([at]) => at))
   if (times.length === 0) return []
   const lastMs = times.reduce((a, b) => Math.max(a, b))
@@ -95,7 +105,7 @@ export function news2Of(trends: SignTrends, range: { fromMs: number; toMs: numbe
   for (let at = lastMs; at >= firstMs && columns.length < columnsMax; at -= stepMs) {
     const set = vitalSetAt(trends, at)
     if (Object.keys(set).length === 0) continue
-    const { total, risk, parts, missing } = scoreNews2(set)
+    const { total, risk, parts, missing } = scoreNews2({ ...set, ...settingsOf(limits) })
     columns.unshift({ at, total, risk, points: parts as Record<string, number>, values: { ...set }, missing })
   }
   return columns

@@ -173,7 +173,7 @@ async function trendsView(
   }
   const signs = trendsOf(batches)
   const times = { from: range.fromMs, to: range.toMs }
-  return { ...times, signs, heartRate, news2: news2Of(signs, range), isPartial }
+  return { ...times, signs, heartRate, news2: news2Of(signs, range, services.limits.of(patient)), isPartial }
 }
 
 async function* marksInPieces(
