@@ -9,6 +9,7 @@ import { decodeCborAt, encodeCbor } from '@healthblock/encoding/cbor'
 import { isRuntimeError } from '@healthblock/runtime/errors'
 import type { KeptStatement } from '@healthblock/runtime/statement-routes'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
+import { auditWitnesses, witnessHelp } from '../audit-witnesses.ts'
 import { findingText, progressTeller, withWork } from '../audit-work.ts'
 import { callNode, nodeAccess } from '../cluster/client.ts'
 import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
@@ -30,7 +31,7 @@ Replays both ledgers from nothing but the genesis file, compares what every node
 
 ${subjectHelp}  --work DIR      keep the replayed state here: an audit that was interrupted, or a later one, goes on from there
   --disclose FILE keys that a patient disclosed (patient disclose): her diagnoses of that window are judged again, byte for byte
-  --state         also compare records of the replayed state with what every node proves
+${witnessHelp}  --state         also compare records of the replayed state with what every node proves
   --promises FILE promises and refusals of gateways that a client kept (a CBOR sequence): broken and false ones are findings (with --dir:
                   those that the cluster's user and doctor nodes hold, too)
   --prior DIR     of a successor: the folder of the ledger that it carries on, whose surviving nodes are asked as well (with --dir: known);
@@ -165,6 +166,7 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
     ...subjectOptions,
     work: { type: 'string' },
     state: { type: 'boolean' },
+    witness: { type: 'string', multiple: true },
     promises: { type: 'string' },
     follow: { type: 'boolean' },
     disclose: { type: 'string' },
@@ -179,6 +181,7 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
   takePositionals(positionals, [])
   const { genesis, nodes, client, storage } = ledgerSubject(values)
   const probe = storageProbe(storage)
+  const witnesses = await auditWitnesses(values)
   const disclosed = values.disclose === undefined ? undefined : disclosedBy(values.disclose, genesis, storage)
   const prior = priorNodes(values, genesis)
   const given = values.promises === undefined ? [] : readPromises(values.promises)
@@ -193,6 +196,7 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
       wait: (ms) => delay(ms),
       onProgress: progressTeller(io),
       promises,
+      witnesses,
       ...(prior === undefined ? {} : { prior }),
       ...(probe === undefined ? {} : { storage: probe }),
       ...(disclosed === undefined ? {} : { disclosed }),

@@ -31,10 +31,12 @@ import { Samples, type StorageProbe } from './samples.ts'
 import { SignedHeads } from './signed-heads.ts'
 import { compareState } from './state-sample.ts'
 import { checkSuccessions, type PriorNodes } from './successions.ts'
+import { type AuditWitness, WitnessCheck } from './witnesses.ts'
 
 export type { AuditNode } from './nodes.ts'
 export type { StorageProbe, StoredSample } from './samples.ts'
 export type { PriorNodes } from './successions.ts'
+export type { AuditWitness } from './witnesses.ts'
 
 /** How far an audit has come: of `total` entries of a chain, `done` are compared and executed. */
 export interface AuditProgress {
@@ -66,6 +68,8 @@ export interface AuditRequest {
   readonly promises?: readonly Uint8Array[]
   /** Of a successor: nodes of the ledger that it carries on. */
   readonly prior?: PriorNodes
+  /** Witnesses that the auditor knows: each is asked whether it holds the audited log. */
+  readonly witnesses?: readonly AuditWitness[]
   /** What a patient disclosed, and who gives sealed blocks: her diagnoses of the window are judged again. */
   readonly disclosed?: { readonly disclosure: Disclosure; readonly blocks: BlockSource }
   /** Told of every block of Userchain, then of Docchain, once it is compared and executed. */
@@ -120,6 +124,7 @@ class Audit {
   readonly #nodes: Nodes
   readonly #rules: AuditRules
   readonly #signedHeads: SignedHeads
+  readonly #witnesses: WitnessCheck
   readonly #chains: { readonly [C in ChainName]: ChainAudit }
   /** Of this look. */
   #notChecked: string[] = []
@@ -138,7 +143,13 @@ class Audit {
     this.#nodes = new Nodes(request.nodes, request.client, this.#findings)
     this.#rules = new AuditRules(this.#ledger, this.#findings)
     this.#signedHeads = new SignedHeads(this.#nodes, this.#findings)
-    this.#nodes.onNote = (served) => this.#signedHeads.take(served)
+    const { witnesses = [], now, wait } = request
+    const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings }
+    this.#witnesses = new WitnessCheck({ witnesses, now, wait, ...context })
+    this.#nodes.onNote = (served) => {
+      this.#signedHeads.take(served)
+      this.#witnesses.take(served)
+    }
     const patient = request.disclosed?.disclosure.patient
     this.#disclosed = patient === undefined ? undefined : new DisclosedRecords(this.#genesis.ledgerId, patient)
     this.#chains = { userchain: this.#chainAudit('userchain'), docchain: this.#chainAudit('docchain') }
@@ -197,6 +208,7 @@ class Audit {
     await userchain.waitForOthers(heads.userchain)
     await docchain.waitForOthers(heads.docchain)
     this.#signedHeads.judge(this.#ledger)
+    this.#notChecked.push(...(await this.#witnesses.check(heads)))
     if (this.#looks++ === 0) await this.#once()
     await collectIncidents(this.#nodes, this.#ledger, this.#findings)
     checkTrail(this.#ledger, this.#request.client.trail, this.#findings)
@@ -285,7 +297,6 @@ class Audit {
         ? [`${nodes.length - asked} of ${nodes.length} nodes were not named and not asked`]
         : []),
       `cosignatures of earlier heads: only those at changes of the policy and the newest, by ${q} of ${nodes.length} nodes, are kept`,
-      'witnesses outside the ledger: none was named',
       'reads without a grant: neither signed fetch logs nor read declarations are on a ledger yet',
       `the trust root is genesis ${toHex(this.#genesis.ledgerId)}; ${k} changes of the policy since, each proved by the quorum before it`,
       'the clocks of SEALs: only their order and the lag of anchors',

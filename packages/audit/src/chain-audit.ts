@@ -180,8 +180,9 @@ export class ChainAudit {
     const { nodes, findings, wait, now } = this.#context
     const chain = this.#chain
     const size = Math.max(0, ...heads.map(({ checkpoint }) => checkpoint.size))
-    for (const { node, checkpoint } of heads) {
-      let seen: NodeHead | undefined = { node, checkpoint }
+    for (const head of heads) {
+      const { node } = head
+      let seen: NodeHead | undefined = head
       for (let attempt = 0; attempt < behindAttempts && seen !== undefined && seen.checkpoint.size < size; attempt++) {
         await wait(behindPauseMs)
         seen = await nodes.head(chain, node, now())

@@ -19,6 +19,8 @@ export const staleMs = 150_000
 export interface NodeHead {
   readonly node: LiveNode
   readonly checkpoint: VerifiedCheckpoint
+  /** As it was served. */
+  readonly note: string
 }
 
 /** A node that answers. */
@@ -142,7 +144,7 @@ export class Nodes {
       const message = `the checkpoint of ${chain} that ${name} serves was last cosigned ${Math.round(ageMs / 1000)} s ago`
       this.#findings.add({ code: 'checkpoint.stale', chain, node: name, message })
     }
-    return { node, checkpoint }
+    return { node, checkpoint, note }
   }
 }
 

@@ -65,6 +65,8 @@ const passing = new Set([
   'succession.missing',
   'succession.invalid',
   'storage.missing',
+  'witness.ahead',
+  'witness.invalid',
 ])
 
 /** Height of the block that holds a leaf, as far as it is known. */

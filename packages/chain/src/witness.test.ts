@@ -116,6 +116,7 @@ describe('a checkpoint', () => {
     const own = { name: head.origin, type: signatureTypes.log, publicKey: keyOf('userchain log 0').publicKey }
     const sent = parseCheckpoint(witnessNote(published, own))
     expect(sent).toMatchObject({ ...head, signatures: [{ name: head.origin }] })
+    expect(witnessNote(published)).toBe(witnessNote(published, own))
     expect(code(() => witnessNote(published, { ...own, publicKey: keyOf('x').publicKey }))).toBe(
       'ERR_CHECKPOINT_SIGNATURE',
     )

@@ -99,16 +99,15 @@ export function parseWitnessSize(answer: string): number {
 }
 
 /**
- * What of a checkpoint a witness is sent: the text, and the line of one log key, so that a request stays small.
+ * What of a checkpoint a witness is sent: the text, and the line of one log key (absent: of any), so that a request stays small.
  *
- * @throws {ChainError} `ERR_CHECKPOINT_SIGNATURE` if that key did not sign.
+ * @throws {ChainError} `ERR_CHECKPOINT_SIGNATURE` if no such key signed.
  */
-export function witnessNote(checkpoint: string, logKey: NoteKey): string {
-  const { text, signatures } = parseCheckpoint(checkpoint)
-  const signature = signatures.find((line) => isOf(line, logKey))
+export function witnessNote(checkpoint: string, logKey?: NoteKey): string {
+  const { origin, text, signatures } = parseCheckpoint(checkpoint)
+  const signature = signatures.find((line) => (logKey === undefined ? line.name === origin : isOf(line, logKey)))
   if (signature !== undefined) return encodeNote({ text, signatures: [signature] })
-  const { name } = logKey
-  throw new ChainError(`no line of this log key of ${name}`, { code: 'ERR_CHECKPOINT_SIGNATURE', name })
+  throw new ChainError(`no line of a log key of ${origin}`, { code: 'ERR_CHECKPOINT_SIGNATURE', name: origin })
 }
 
 /** The cosignatures of these witnesses on a checkpoint that hold, by the position of their keys. */

@@ -7,6 +7,7 @@ import type { CheckpointHead, NoteKey } from '@healthblock/chain/checkpoint'
 import { ChainError } from '@healthblock/chain/errors'
 import { encodeAddCheckpoint } from '@healthblock/chain/proof'
 import {
+  parseWitnessKey,
   parseWitnessSize,
   verifyWitnessAnswer,
   type WitnessCosignature,
@@ -29,6 +30,22 @@ export interface WitnessRequest {
   /** What the witness is thought to hold, and the consistency proof from there to the head. */
   readonly oldSize: number
   readonly proof: readonly Uint8Array[]
+}
+
+/** A witness whose answers are asked for, and verified. */
+export interface WitnessClient {
+  readonly key: NoteKey
+  readonly ask: (request: WitnessRequest) => Promise<WitnessOutcome>
+}
+
+/**
+ * A witness from its address and its verifier key.
+ *
+ * @throws {ChainError} `ERR_KEY_TEXT_INVALID`.
+ */
+export function createWitnessClient(entry: { readonly url: string; readonly vkey: string }): WitnessClient {
+  const [url, key] = [entry.url.replace(/\/+$/, ''), parseWitnessKey(entry.vkey)]
+  return { key, ask: (request) => askWitness({ url, key }, request) }
 }
 
 /** Why a witness refuses: it knows no such log; no line is of a key that it trusts; what it holds is of another history; anything else. */

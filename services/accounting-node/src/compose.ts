@@ -306,7 +306,7 @@ function joinNode(
     directory: new Directory(join(settings.dir, 'directory.db')),
     ...openOverview({
       ...{ config, clock: parts.clock, peers: opened.world.peers, ownUrl: opened.ownUrl },
-      ownRank: () => cores.peer(account)[0]?.rank,
+      ...{ ownRank: () => cores.peer(account)[0]?.rank, witnesses },
     }),
     witnesses,
     logger,

@@ -6,6 +6,7 @@ import {
   path,
   readConfig,
   secretText,
+  text,
   urls,
 } from '@healthblock/runtime/config'
 import { type LogLevel, logLevels } from '@healthblock/runtime/logger'
@@ -18,6 +19,8 @@ export interface AuditorConfig {
   readonly genesisFile: string
   /** Accounting nodes, each of which is asked. */
   readonly nodes: readonly string[]
+  /** Witnesses that are asked: `URL VKEY` each, with commas between them. */
+  readonly witnesses: string | undefined
   /** `once`: one report; `follow`: for ever, until a signal; default once. */
   readonly mode: 'once' | 'follow'
   readonly logLevel: LogLevel
@@ -40,6 +43,12 @@ export function readAuditorConfig(environment: Environment): { config: AuditorCo
       dir: path('AUDITOR_DIR', { description: 'folder of the replayed state' }),
       genesisFile: existingFile('AUDITOR_GENESIS_FILE', { description: 'the genesis file' }),
       nodes: urls('AUDITOR_NODES', { description: 'URLs of all accounting nodes' }),
+      witnesses: optional(
+        text('AUDITOR_WITNESSES', {
+          description: 'witnesses that are asked whether they hold the audited log: URL VKEY, URL VKEY, ...',
+          pattern: /^https?:\/\/\S+ [^\s,]+(, ?https?:\/\/\S+ [^\s,]+)*$/,
+        }),
+      ),
       mode: choice('AUDITOR_MODE', {
         description: 'once or follow',
         fallback: 'once',

@@ -2,8 +2,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Finding } from '@healthblock/audit/report'
+import { chainOrigin } from '@healthblock/chain/checkpoint'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { sampleWitness } from '../../../packages/chain/src/sample.test-support.ts'
 import { createConsortium, startTestNode, TestLedger, type TestNode } from '../../../packages/runtime/src/testkit.ts'
+import { TestWitness } from '../../../test/support/witness.ts'
 import { run } from './run.ts'
 
 const token = 'a-token-of-the-tests'
@@ -49,6 +52,26 @@ test('audits once from the environment, and goes on from its folder', async () =
   const second = await run(environment(), options)
   expect(second.chains.userchain.size).toBe(history.ledger.head('userchain').size)
   expect(second.ok).toBe(true)
+})
+
+test('asks the witnesses that the environment names', async () => {
+  const options = { signal: new AbortController().signal, onFinding: () => {} }
+  const witness = await TestWitness.start('witness.example/env')
+  try {
+    const origin = chainOrigin({ ledgerId: history.ledger.genesis.ledgerId, chain: 'userchain' })
+    witness.held.set(origin, { size: 1, root: new Uint8Array(32) })
+    const { findings, notChecked } = await run(
+      environment({
+        AUDITOR_WITNESSES: `${witness.url} ${witness.vkey}, http://127.0.0.1:1 ${sampleWitness('x').vkey}`,
+      }),
+      options,
+    )
+    expect(findings).toMatchObject([{ code: 'witness.fork', node: 'witness.example/env' }])
+    expect(notChecked.some((words) => words.startsWith('userchain at x:'))).toBe(true)
+    await expect(run(environment({ AUDITOR_WITNESSES: witness.url }), options)).rejects.toThrow('AUDITOR_WITNESSES')
+  } finally {
+    await witness.close()
+  }
 })
 
 test('follows until the signal, and tells each finding when it appears', async () => {

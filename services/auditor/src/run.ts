@@ -8,6 +8,7 @@ import type { Environment } from '@healthblock/runtime/config'
 import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
 import { createLogger } from '@healthblock/runtime/logger'
 import { withReplayStores } from '@healthblock/runtime/replay-stores'
+import { createWitnessClient, type WitnessClient } from '@healthblock/runtime/witness-client'
 import { readAuditorConfig } from './config.ts'
 import { audited, found } from './events.ts'
 
@@ -17,6 +18,14 @@ export interface RunOptions {
   readonly signal: AbortSignal
   /** Told of each finding of an audit that follows, once. */
   readonly onFinding: (finding: Finding) => void
+}
+
+function witnessesOf(list: string | undefined): WitnessClient[] {
+  if (list === undefined) return []
+  return list.split(',').map((entry) => {
+    const [url, vkey] = entry.trim().split(' ') as [string, string]
+    return createWitnessClient({ url, vkey })
+  })
 }
 
 /**
@@ -42,6 +51,7 @@ export async function run(environment: Environment, { signal, onFinding }: RunOp
         trust: genesisTrust(parseGenesis(genesis)),
         ...(token === undefined ? {} : { token: () => token }),
       }),
+      witnesses: witnessesOf(config.witnesses),
       now: Date.now,
       wait: (ms) => delay(ms, undefined, { signal }).catch(() => undefined),
       onFinding: (finding) => {

@@ -4,6 +4,8 @@ import type { AuditReport, Finding } from '@healthblock/audit/report'
 
 /** Where everybody is, and the credentials to ask them: sent at the start, and again before it is out of date. */
 export interface AuditAccess {
+  /** Witnesses that this node asks. */
+  readonly witnesses: readonly { readonly url: string; readonly vkey: string }[]
   readonly nodes: readonly { readonly name: string; readonly url: string }[]
   /** Storage nodes; none: they are not asked. */
   readonly storage: readonly string[]

@@ -13,6 +13,7 @@ import { messageOf } from '@healthblock/runtime/errors'
 import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
 import { withReplayStores } from '@healthblock/runtime/replay-stores'
 import { StorageClient } from '@healthblock/runtime/storage-client'
+import { createWitnessClient } from '@healthblock/runtime/witness-client'
 import type { AuditAccess, AuditTask, FromAudit, ToAudit } from './audit-messages.ts'
 
 /** Progress is told at most this often. */
@@ -37,7 +38,7 @@ function progressTeller(): (progress: AuditProgress) => void {
 function requestOf(task: AuditTask, accessNow: () => AuditAccess): Omit<AuditRequest, 'stores' | 'workers' | 'flush'> {
   const genesis = new Uint8Array(readFileSync(task.genesisFile))
   const parsed = parseGenesis(genesis)
-  const { nodes, storage } = accessNow()
+  const { nodes, storage, witnesses } = accessNow()
   const urlOf = (name: string): string | undefined => accessNow().nodes.find((node) => node.name === name)?.url
   const stores = new StorageClient({
     ...{ urls: storage, ledgerId: parsed.ledgerId, token: () => accessNow().storageToken },
@@ -61,6 +62,7 @@ function requestOf(task: AuditTask, accessNow: () => AuditAccess): Omit<AuditReq
     onProgress: progressTeller(),
     onFinding: (finding) => say({ kind: 'finding', finding }),
     isStateCompared: true,
+    witnesses: witnesses.map(createWitnessClient),
     ...(storage.length === 0
       ? {}
       : { storage: { has: async ({ digest, codec }) => (await stores.stat(digest, { codec })) !== undefined } }),

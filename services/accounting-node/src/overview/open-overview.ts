@@ -6,6 +6,7 @@ import { AuditDesk } from '../audits/audit-desk.ts'
 import type { AccountingConfig } from '../config.ts'
 import type { Clock } from '../core/ports.ts'
 import type { PeersFile } from '../peers-file.ts'
+import type { Witnesses } from '../witness/witnesses.ts'
 import { NodesLook } from './nodes-view.ts'
 import { auditTeller, PortalEvents } from './portal-events.ts'
 
@@ -18,6 +19,8 @@ export interface OverviewOptions {
   readonly ownRank: () => number | undefined
   /** Where this node listens; undefined before it does. */
   readonly ownUrl: () => string | undefined
+  /** Whom this node asks for cosignatures. */
+  readonly witnesses: Pick<Witnesses, 'list'>
 }
 
 /** The parts. */
@@ -54,6 +57,7 @@ export function openOverview(options: OverviewOptions): Overview {
     workDir: join(settings.dir, 'audit'),
     access: () => ({
       nodes: nodesOf(options).map(({ rank, url }) => ({ name: `accounting-${rank}`, url })),
+      witnesses: options.witnesses.list().map(({ url, vkey }) => ({ url, vkey })),
       ...{ storage, ledgerToken: ledgerToken(), storageToken: storageToken() },
     }),
     nowMs: clock.nowMs,
