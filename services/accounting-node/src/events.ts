@@ -96,6 +96,7 @@ const coreLevels: Readonly<Record<CoreEvent['kind'], 'debug' | 'info' | 'warn' |
   policy: 'info',
   reproposed: 'warn',
   'register-rebuilt': 'error',
+  'claim-unproved': 'warn',
   'caught-up': 'info',
   'rolled-back': 'error',
   'stage-refused': 'warn',

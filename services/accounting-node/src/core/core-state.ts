@@ -105,6 +105,8 @@ export class CoreState {
   /** When this node first knew of the register's leader: a new one gets its time; the same one in a newer term does not. */
   leaderSinceMs = 0
   clockSkewMs = 0
+  /** Until when a rank is not collected from: it attested a block that nobody could show. */
+  readonly unproved = new Map<number, number>()
   /** True while this node's own check of its files has failed: it cosigns nothing. */
   suspended = false
   halted: string | undefined
@@ -135,6 +137,11 @@ export class CoreState {
 
   rankIn(members: Members): number {
     return members.nodes.find(({ account }) => equalBytes(account, this.options.account))?.rank ?? noRank
+  }
+
+  /** True while a rank is done without, because it attested what nobody could show. */
+  isUnproved(rank: number): boolean {
+    return (this.unproved.get(rank) ?? 0) > this.elapsedMs()
   }
 
   /** True once another ledger carries this one on. */

@@ -139,6 +139,8 @@ export type CoreEvent =
   /** The switch to policy `k` is published: blocks after `size` are decided under it. */
   | { kind: 'policy'; chain: ChainName; k: number; size: number }
   | { kind: 'reproposed'; chain: ChainName; height: number; term: number; votes: number }
+  /** A peer attested a block that nobody could show, and that the register does not name. */
+  | { kind: 'claim-unproved'; chain: ChainName; peer: number; height: number }
   | { kind: 'register-rebuilt'; chain: ChainName; height: number; incarnation: number }
   | { kind: 'caught-up'; chain: ChainName; fromHeight: number; toHeight: number }
   | { kind: 'rolled-back'; chain: ChainName; size: number; sizeSigned: number }

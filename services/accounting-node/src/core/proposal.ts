@@ -26,6 +26,12 @@ export class StepDown extends Error {
 /** So many nodes refused the block itself that q can no longer stage it: in another term another one must be built. */
 export class BlockRefused extends Error {
   override readonly name = 'BlockRefused'
+  /** The least of the terms that the refusing nodes say to have promised: of so many one is honest, and has promised no less. */
+  readonly promised: number
+  constructor(reason: string, promised: number) {
+    super(reason)
+    this.promised = promised
+  }
 }
 
 /** A leader's hold on a chain: its term and the register's value under it. */
@@ -50,7 +56,8 @@ class Round {
   readonly #term: number
   readonly #proposal: Proposal
   readonly #acks = new Map<number, Ack>()
-  readonly #refused = new Set<number>()
+  /** The term that each node which refused says to have promised. */
+  readonly #refused = new Map<number, number>()
   readonly #done = Promise.withResolvers<Ack[]>()
   #open = true
 
@@ -113,19 +120,17 @@ class Round {
       if (answer.has('ack')) {
         const ack: Ack = { rank, term: this.#term, signature: answer.bytes('ack', 64) }
         if (await core.members.isAck(head, ack)) this.#acked(ack)
-        else this.#refusedBy(rank, 'an ack that does not verify')
+        else this.#refusedBy(rank, 'an ack that does not verify', 0)
         return undefined
       }
       const promised = answer.uint('promised')
       if (answer.uint('height') >= head.height || promised > this.#term) {
-        this.#done.reject(
-          new StepDown(`rank ${rank} is at term ${promised}, height ${answer.uint('height')}`, promised),
-        )
+        await this.#claimed(rank, promised)
         return undefined
       }
       const reason = answer.text('error')
       if (reason === 'behind' || reason === 'term') return behindPauseMs
-      this.#refusedBy(rank, reason)
+      this.#refusedBy(rank, reason, promised)
       return undefined
     } catch {
       return awayPauseMs
@@ -138,10 +143,23 @@ class Round {
     this.#done.resolve([...this.#acks.values()].sort((a, b) => a.rank - b.rank))
   }
 
-  #refusedBy(rank: number, reason: string): void {
-    this.#refused.add(rank)
+  /**
+   * A peer says that it promised a later term, or has this height already. The register shows it, or it is one node's word, which makes no
+   * leader step down: that node refuses, and the others decide.
+   */
+  async #claimed(rank: number, promised: number): Promise<void> {
+    const { height } = this.#proposal.pending.head
+    const { value } = await readRegister(this.#core)
+    const isOurs = value?.term === this.#term && value.leader === this.#core.rank && value.height < height
+    if (isOurs) this.#refusedBy(rank, 'promised', promised)
+    else this.#done.reject(new StepDown('the register names another term, leader or block', value?.term ?? 0))
+  }
+
+  #refusedBy(rank: number, reason: string, promised: number): void {
+    this.#refused.set(rank, promised)
     const { count, quorum } = this.#core.members
-    if (this.#refused.size > count - quorum) this.#done.reject(new BlockRefused(reason))
+    if (this.#refused.size <= count - quorum) return
+    this.#done.reject(new BlockRefused(reason, Math.min(...this.#refused.values())))
   }
 }
 

@@ -141,7 +141,7 @@ export class Sequencer {
     await this.#follower.follow()
     if (error instanceof BlockRefused) {
       // In this term the others hold another block of this height: the next one brings that out.
-      if (error.message === 'promised') return core.promise.current.term + 1
+      if (error.message === 'promised') return Math.max(core.promise.current.term, error.promised) + 1
       this.#notBeforeMs = core.elapsedMs() + refusedMs + refusedRankMs * core.members.count
       return undefined
     }

@@ -25,6 +25,12 @@ import {
 const roundPauseMs = 300
 /** How often a new leader asks again to catch up with the highest attested block before it gives the term up. */
 const catchUpTriesMax = 20
+/** And with one that the register does not name, before it does without the nodes that say to have it. */
+const unprovedTriesMax = 6
+/** How long it does without them. */
+const unprovedMs = 10_000
+/** A term that peers say to have promised is believed so far beyond the own one: what nothing proves uses no terms up. */
+const termsAheadMax = 1_024
 
 /** A block that a collected node staged. */
 interface StagedReport {
@@ -67,11 +73,12 @@ async function askOne(core: CoreState, rank: number, term: number): Promise<Repo
 async function askAll(core: CoreState, term: number): Promise<{ reports: Report[]; promised: number }> {
   const reports: Report[] = []
   let promised = 0
-  const asking = [core.rank, ...core.members.others(core.rank)].map(async (rank) => {
+  const asked = [core.rank, ...core.members.others(core.rank).filter((rank) => !core.isUnproved(rank))]
+  const asking = asked.map(async (rank) => {
     try {
       reports.push(await askOne(core, rank, term))
     } catch (error) {
-      if (error instanceof StepDown) promised = Math.max(promised, error.promised)
+      if (error instanceof StepDown) promised = Math.max(promised, Math.min(error.promised, term + termsAheadMax))
     }
     core.changed.notify()
   })
@@ -117,17 +124,38 @@ export function chooseStaged(
   return decided ?? byTerm.find(({ acks }) => acks.length >= Math.max(1, rule.votesMin))
 }
 
-/** Follows the highest block that a collected node attested, so that what is built next extends it. */
-async function followHighest(core: CoreState, leadership: Leadership, reports: readonly Report[]): Promise<void> {
-  const height = Math.max(leadership.value.height, ...reports.map((report) => report.height))
+/** Tries to get to a height; answers false if nobody helps on. */
+async function reach(core: CoreState, leadership: Leadership, height: number): Promise<boolean> {
+  const { value } = leadership
+  const triesMax = height <= value.height ? catchUpTriesMax : unprovedTriesMax
   for (let attempt = 0; core.head().height < height; attempt++) {
-    if (attempt >= catchUpTriesMax || core.signal.aborted) throw new StepDown(`cannot catch up to block ${height}`, 0)
+    if (attempt >= triesMax || core.signal.aborted) return false
     if (attempt > 0) await core.wait(roundPauseMs)
-    const { value } = leadership
     await catchUp(core, value.height === height ? value : { height })
   }
+  return true
+}
+
+/**
+ * Follows the highest block that a collected node attested, so that what is built next extends it. Who attested a block that the register does
+ * not name hands it out with its acks, or counts as not collected for a while.
+ *
+ * @returns False if others must be collected.
+ */
+async function followHighest(core: CoreState, leadership: Leadership, reports: readonly Report[]): Promise<boolean> {
+  const height = Math.max(leadership.value.height, ...reports.map((report) => report.height))
+  if (!(await reach(core, leadership, height))) {
+    const unproved = reports.filter((report) => report.height > core.head().height && report.rank !== core.rank)
+    if (core.signal.aborted || height <= leadership.value.height)
+      throw new StepDown(`cannot catch up to block ${height}`, 0)
+    for (const report of unproved) {
+      core.unproved.set(report.rank, core.elapsedMs() + unprovedMs)
+      core.options.observe({ kind: 'claim-unproved', chain: core.chain, peer: report.rank, height: report.height })
+    }
+    return false
+  }
   const head = core.head()
-  if (leadership.value.height >= head.height) return
+  if (leadership.value.height >= head.height) return true
   // The register was lost or rolled back after that block was decided: its acks say so.
   const { acks } = core.log.record(head.height)
   await setRegister(core, leadership, {
@@ -137,6 +165,7 @@ async function followHighest(core: CoreState, leadership: Leadership, reports: r
     root: head.root,
     acks,
   })
+  return true
 }
 
 /** The value with which this node takes `term`: the register's head, or its own if the register was lost or rolled back. */
@@ -155,8 +184,8 @@ async function collectFromMembers(core: CoreState, leadership: Leadership): Prom
   for (;;) {
     const { k } = core.members
     const reports = await collectQuorum(core, leadership)
-    await followHighest(core, leadership, reports)
-    if (core.members.k === k) return reports
+    const isReached = await followHighest(core, leadership, reports)
+    if (isReached && core.members.k === k) return reports
     if (!core.takesPart) throw new StepDown('this node is no member of the policy in force', 0)
   }
 }

@@ -1,0 +1,91 @@
+/** What one bad peer says of terms and heights that nothing proves: nobody acts on it. */
+import type { Transaction } from '@healthblock/chain/transaction'
+import { afterEach, describe, expect, it } from 'vitest'
+import { CoreCluster } from '../../../../test/support/core-cluster.ts'
+import { algorithmTransaction } from '../../../../test/support/sample-ledger.ts'
+import type { PeerMethod } from './ports.ts'
+import { encodeMessage, parseHeadValue, parseMessage } from './wire.ts'
+
+const farTerm = 2 ** 50
+const farHeight = 1_000_000
+let cluster: CoreCluster
+
+afterEach(async () => {
+  await cluster.end()
+})
+
+/** Four nodes, of which rank 3 answers one method with a lie once `lies.on` is set. */
+async function withLiar(method: PeerMethod, lie: (answer: Uint8Array) => Uint8Array) {
+  cluster = new CoreCluster()
+  await cluster.startAll()
+  const leads = () => [0, 1, 2].find((rank) => cluster.core(rank).status().leads)
+  await cluster.until('an honest leader', () => leads() !== undefined)
+  const honest = cluster.core(3)
+  cluster.network.attach(3, async (from, chain, asked, body) => {
+    const answer = await cluster.nodes.get(3)?.cores[chain].handlePeer(from, asked, body)
+    return asked === method && chain === 'userchain' ? lie(answer as Uint8Array) : (answer as Uint8Array)
+  })
+  return { leader: leads() as number, honest }
+}
+
+async function commit(rank: number, name: string): Promise<void> {
+  const transactions: Transaction[] = [0, 1].map((i) => algorithmTransaction(cluster.ledger, `${name}${i}`))
+  cluster.core(rank).noteAccepted(transactions)
+  await cluster.core(rank).submit(transactions)
+  const { ledger } = cluster.core(rank)
+  const ids = transactions.map((transaction) => ledger.transactionId('userchain', transaction))
+  await cluster.until('committed by the honest ones', () =>
+    [0, 1, 2].every((honest) => ids.every((id) => cluster.core(honest).ledger.index('userchain').find(id))),
+  )
+}
+
+const termOnRegister = (): number => parseHeadValue(cluster.readRegister('userchain')).term
+
+describe('a peer that claims', () => {
+  it.each([
+    ['a higher term', { promised: farTerm, height: 0 }],
+    ['a higher block', { promised: 0, height: farHeight }],
+  ])('%s when it is asked to stage makes no leader step down', async (_what, claim) => {
+    const { leader } = await withLiar('stage', () => encodeMessage({ error: 'promised', ...claim }))
+    const term = termOnRegister()
+    for (const name of ['a', 'b', 'c']) await commit(leader, name)
+    expect(termOnRegister()).toBe(term)
+    expect(cluster.core(leader).status().leads).toBe(true)
+  })
+
+  it('a far term when a new leader collects uses no terms up', async () => {
+    const { leader } = await withLiar('collect', () =>
+      encodeMessage({ error: 'term', promised: farTerm, height: farHeight }),
+    )
+    // With another node away there is no quorum but with the claimer: a leader tries again and again.
+    const [away, other] = [0, 1, 2].filter((rank) => rank !== leader) as [number, number]
+    await cluster.stop(away)
+    await cluster.stop(leader)
+    const begun = termOnRegister()
+    await cluster.start(leader)
+    await cluster.until('terms are taken in vain', () => termOnRegister() > begun + 3)
+    await cluster.start(away)
+    await commit(other, 'a')
+    expect(termOnRegister()).toBeLessThan(100_000)
+  })
+
+  it('a block that it cannot show does not hold up a new leader', async () => {
+    const { leader } = await withLiar('collect', (answer) => {
+      const fields = parseMessage(answer)
+      if (fields.has('error')) return answer
+      return encodeMessage({ promised: fields.uint('promised'), attested: [farHeight, farHeight, new Uint8Array(32)] })
+    })
+    // The liar is among the first three to answer: another one is late.
+    const late = [0, 1, 2].find((rank) => rank !== leader) as number
+    const core = cluster.nodes.get(late)
+    cluster.network.attach(late, async (from, chain, method, body) => {
+      if (method === 'collect') await cluster.clock.wait(200, new AbortController().signal)
+      return (await core?.cores[chain].handlePeer(from, method, body)) as Uint8Array
+    })
+    await cluster.stop(leader)
+    await cluster.start(leader)
+    await commit(leader, 'a')
+    const unproved = cluster.events.filter(({ event }) => event.kind === 'claim-unproved')
+    expect(unproved.map(({ event }) => event)).toContainEqual(expect.objectContaining({ peer: 3, height: farHeight }))
+  })
+})
