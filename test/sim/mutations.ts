@@ -80,8 +80,8 @@ const staging: readonly Mutation[] = [
     ),
     core(
       'stager.ts',
-      "  if (term < promised.term || (term === promised.term && leader !== promised.leader)) throw new Refused('term')\n  if (term === promised.term) return\n",
-      '  if (term <= promised.term) return\n',
+      "  if (term < promised.term || (term === promised.term && leader !== promised.leader)) throw new Refused('term')\n  // Its word",
+      '  if (term <= promised.term) return\n  // Its word',
     ),
     core(
       'stager.ts',

@@ -19,6 +19,7 @@ import { type OpenRegister, openRegister } from './adapters/open-register.ts'
 import { createSystemClock } from './adapters/system-clock.ts'
 import { createApp } from './app.ts'
 import type { AccountingConfig } from './config.ts'
+import { readRecords } from './core/journal.ts'
 import { type NodeCores, openCores } from './core/open-cores.ts'
 import type { Clock, CoreEvent } from './core/ports.ts'
 import { Directory } from './directory.ts'
@@ -245,6 +246,24 @@ function openChain(parts: Parts, chain: ChainName, gatewayMetrics: ReturnType<ty
   return { core, gateway, reader, state: new StateQuery(reader) } satisfies ChainParts
 }
 
+/** Files that hold a node's word or its faults, and are not there or damaged although the node has taken part. */
+function lostFiles(dir: string, cores: NodeCores): Fault[] {
+  const isUsed = chainNames.some((chain) => cores[chain].head().height > 0)
+  const faults: Fault[] = chainNames.flatMap((chain) => {
+    if (cores[chain].head().height === 0) return []
+    const bytes = readFileIfPresent(join(dir, chain, 'promise')) ?? new Uint8Array()
+    let count = 0
+    const file = { size: () => bytes.length, read: (at: number, size: number) => bytes.subarray(at, at + size) }
+    const { isDamaged } = readRecords(file, () => count++)
+    return count > 0 && !isDamaged
+      ? []
+      : [{ code: 'promise-damaged', chain, height: 0, index: 0, file: 'promise' } as const]
+  })
+  if (isUsed && readFileIfPresent(join(dir, 'incidents.log')) === undefined)
+    faults.push({ code: 'incidents-missing', chain: 'userchain', height: 0, index: 0, file: 'incidents.log' })
+  return faults
+}
+
 /** Faults that were met while files were opened, before there was a node to heal them. */
 function recordEarlyFaults(healer: Healer, cores: NodeCores, faults: readonly Fault[]) {
   return faults.map((fault) => {
@@ -381,6 +400,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     ...(settings.faultCensor === undefined ? {} : { faultCensor: new Set(settings.faultCensor.split(',')) }),
   })
   accountOf = cores.accountOf
+  faults.push(...lostFiles(settings.dir, cores))
   const incidents = new IncidentLog({
     path: join(settings.dir, 'incidents.log'),
     ledgerId: genesis.ledgerId,

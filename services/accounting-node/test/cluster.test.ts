@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { chainOrigin, cosignCheckpoint } from '@healthblock/chain/checkpoint'
@@ -148,6 +148,22 @@ describeNodes('four nodes as processes', () => {
     expect(new Set(found.map(({ code }) => code))).toEqual(new Set(['entry-damaged', 'state-damaged']))
     expect(found.every(({ healed }) => healed)).toBe(true)
     await clientOf(3).commit(algorithmTransaction(cluster.ledger, 'takes-part-again'))
+  })
+
+  test('a node that lost its word, or the list of its faults, says so, and takes part again', async () => {
+    expect(await cluster.end(3, 'SIGTERM')).toBe(0)
+    const { dir } = cluster.nodes[3] as NodeProcess
+    rmSync(join(dir, 'incidents.log'))
+    rmSync(join(dir, 'docchain', 'promise'), { force: true })
+    const word = join(dir, 'userchain', 'promise')
+    writeFileSync(word, readFileSync(word).fill(0x55, 14, 20))
+    cluster.launch(3)
+    await cluster.ready(3)
+    const found = await incidentsOf(3)
+    const codes = new Set(found.map(({ code }) => code))
+    expect(codes).toEqual(new Set(['incidents-missing', 'promise-damaged']))
+    expect(found.every(({ healed }) => healed)).toBe(true)
+    await clientOf(3).commit(algorithmTransaction(cluster.ledger, 'with-a-new-word'))
   })
 
   test('whatever is killed at whatever moment, every promised transaction is committed, and its receipt verifies', async () => {

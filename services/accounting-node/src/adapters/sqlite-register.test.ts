@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -40,6 +40,15 @@ describe('the register in a SQLite file', () => {
     }),
     { isRemote: false },
   )
+
+  it('says of a damaged file that the nodes rebuild it, and goes on once it is moved away', async () => {
+    const path = join(dir, 'register.db')
+    writeFileSync(path, 'no database at all, and longer than a header of SQLite would be: '.repeat(40))
+    const register = client(path)
+    await expect(register.read('userchain')).rejects.toThrow('move it away')
+    rmSync(path)
+    expect(await register.read('userchain')).toBeUndefined()
+  })
 
   it('says so while its folder is away, and goes on when it is back', async () => {
     const register = client(join(dir, 'later', 'register.db'))

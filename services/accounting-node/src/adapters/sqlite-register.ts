@@ -2,7 +2,7 @@
  * The head register in one SQLite file that all nodes of a host share, committed with a full sync. SQLite's file lock makes
  * all calls one order. A cluster of several hosts needs an engine with its own quorum instead.
  */
-import { messageOf } from '@healthblock/runtime/errors'
+import { isRuntimeError, messageOf } from '@healthblock/runtime/errors'
 import { type Database, openDatabase } from '@healthblock/runtime/sqlite'
 import type { HeadRegister } from '../core/ports.ts'
 import { AccountingError } from '../errors.ts'
@@ -28,7 +28,9 @@ export function openSqliteRegister(path: string): SqliteRegister {
       // Whatever failed, the next call begins with a fresh connection; the core reads again before it decides anything.
       database?.close()
       database = undefined
-      const reason = messageOf(cause)
+      const reason = isRuntimeError(cause, 'ERR_DATABASE_CORRUPT')
+        ? `${path} is damaged: stop the nodes that share it, move it away with its -wal and -shm, and start them; they rebuild what it held`
+        : messageOf(cause)
       throw new AccountingError(`head register: ${reason}`, { code: 'ERR_REGISTER_FAILED', reason }, { cause })
     }
   }

@@ -37,15 +37,23 @@ export function parsePromise(payload: Uint8Array): NodePromise {
 /** The file `promise`. */
 export class PromiseStore {
   #journal!: Journal
+  #isLost = true
   #current: NodePromise = { term: 0, leader: 0, incarnation: 0, size: 0, root: emptyRoot() }
 
   static async open(disk: Disk): Promise<PromiseStore> {
     const store = new PromiseStore()
-    const { journal } = await openJournal(disk, 'promise', (payload) => {
+    const { journal, damagedAt } = await openJournal(disk, 'promise', (payload) => {
       store.#current = parsePromise(payload)
+      store.#isLost = false
     })
     store.#journal = journal
+    if (damagedAt !== undefined) store.#isLost = true
     return store
+  }
+
+  /** True while the file may have said more than is known: there is none, or a part of it was damaged. Of a new node it was empty. */
+  get isLost(): boolean {
+    return this.#isLost
   }
 
   get current(): NodePromise {
@@ -60,6 +68,7 @@ export class PromiseStore {
     if (this.#journal.sizeBytes() > fileSizeBytesMax) await this.#journal.replace(payload)
     else await this.#journal.append(payload)
     this.#current = next
+    if (more.term !== undefined) this.#isLost = false
   }
 
   async close(): Promise<void> {

@@ -49,8 +49,10 @@ class Refused extends Error {
 async function checkTerm(core: CoreState, term: number, leader: number): Promise<void> {
   const promised = core.promise.current
   if (term < promised.term || (term === promised.term && leader !== promised.leader)) throw new Refused('term')
-  if (term === promised.term) return
-  if (core.value?.term === term && core.value.leader === leader) return
+  // Its word is lost: whatever it was, it was given in a term that the register has had, so an older one than the present is not taken up.
+  const isKnown = !core.promise.isLost || core.log.count() <= 1
+  if (isKnown && term === promised.term) return
+  if (isKnown && core.value?.term === term && core.value.leader === leader) return
   const { value } = await readRegister(core)
   if (value?.term !== term || value.leader !== leader) throw new Refused('term')
 }

@@ -35,6 +35,8 @@ const judgeAgainAfterMs = 400
 const lookPeriodMs = 250
 /** Most transactions handed over again in one look. */
 const resubmittedMax = 2_048
+/** A fault that stays (a full disk) is told again after this long. */
+const faultEveryMs = 30_000
 
 /** What the follow-up needs. */
 export interface FollowUpOptions {
@@ -84,12 +86,16 @@ export class FollowUp {
 
   async #run(): Promise<void> {
     const { clock, logger, core } = this.#options
+    let toldMs = Number.NEGATIVE_INFINITY
     while (!this.#stopping.signal.aborted) {
       await clock.wait(lookPeriodMs, this.#stopping.signal)
       if (this.#stopping.signal.aborted) return
       try {
         this.look()
+        toldMs = Number.NEGATIVE_INFINITY
       } catch (error) {
+        if (clock.elapsedMs() - toldMs < faultEveryMs) continue
+        toldMs = clock.elapsedMs()
         backgroundFailed(logger, `gateway of ${core.chain}`, error)
       }
     }
@@ -144,7 +150,8 @@ export class FollowUp {
     if (again.length > 0) this.#resubmit(again)
     if (nowMs - this.#prunedMs > 3_600_000) {
       this.#prunedMs = nowMs
-      outbox.prune(clock.nowMs())
+      // A clock that is ahead forgets nothing early: the ledger's time bounds it.
+      outbox.prune(Math.min(clock.nowMs(), core.head().ms))
     }
   }
 
@@ -199,7 +206,8 @@ export class FollowUp {
     const { outbox, pending, settle, core, logger, metrics, clock } = this.#options
     outbox.answer(
       decisions.map(({ entry, kind, signed }) => ({ row: entry.row, kind, signed })),
-      clock.nowMs(),
+      // A clock that is behind does not make an answer older than it is.
+      Math.max(clock.nowMs(), core.head().ms),
     )
     for (const { entry, kind, rule } of decisions) {
       pending.remove(entry)

@@ -14,13 +14,15 @@ import { type CborMap, type CborValue, decodeCbor, encodeCbor } from '@healthblo
 import { syncFolder } from '@healthblock/runtime/files'
 import { AccountingError } from '../errors.ts'
 
-/** What can be wrong with a file: an entry, a tile, the state's root, the log index, a staged block. */
+/** What can be wrong with a file: an entry, a tile, the state's root, the log index, a staged block, the node's word, the list of incidents itself. */
 export const incidentCodes = [
   'entry-damaged',
   'tile-damaged',
   'state-damaged',
   'index-damaged',
   'staged-damaged',
+  'promise-damaged',
+  'incidents-missing',
 ] as const
 /** One of {@link incidentCodes}. */
 export type IncidentCode = (typeof incidentCodes)[number]

@@ -1,5 +1,5 @@
 /** A WFDB recording of this host as batches of a stream: signals in millivolts are an ECG, numerics are vital signs. */
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { batchSampleMissing, type ReadingBatch, type VitalRow, type VitalSign } from '@healthblock/diagnosis/batch'
 import { decodeSignal, parseHeader, sampleMissing, type WfdbHeader, type WfdbSignal } from '@healthblock/diagnosis/wfdb'
@@ -47,6 +47,9 @@ const leadsMax = 2
 const pieceBytesMax = 250_000
 const pieceRowsMax = 10_000
 const valueMax = 1_000_000
+/** Largest header, and largest file of samples: two days of two leads. A recording is read whole. */
+const headerSizeBytesMax = 65_536
+const samplesSizeBytesMax = 128 * 1024 * 1024
 
 /** The error of a recording that cannot be used; its message names the file and the fault. */
 export function recordInvalid(field: string, message: string, cause?: unknown): UserNodeError {
@@ -57,10 +60,18 @@ function isMissingFile(cause: unknown): boolean {
   return (cause as NodeJS.ErrnoException).code === 'ENOENT'
 }
 
+/** Reads a file, unless it is larger than a recording's may be. */
+async function readBounded(path: string, sizeBytesMax: number): Promise<Uint8Array> {
+  const { size } = await stat(path)
+  if (size > sizeBytesMax) throw recordInvalid('record', `${basename(path)} is larger than ${sizeBytesMax} bytes`)
+  return new Uint8Array(await readFile(path))
+}
+
 async function readHeader(path: string): Promise<WfdbHeader> {
   try {
-    return parseHeader(new Uint8Array(await readFile(`${path}.hea`)))
+    return parseHeader(await readBounded(`${path}.hea`, headerSizeBytesMax))
   } catch (cause) {
+    if (cause instanceof UserNodeError) throw cause
     const reason = isMissingFile(cause) ? 'does not exist' : `is not a WFDB header: ${(cause as Error).message}`
     throw recordInvalid('record', `${basename(path)}.hea ${reason}`, cause)
   }
@@ -69,7 +80,8 @@ async function readHeader(path: string): Promise<WfdbHeader> {
 async function decode(path: string, header: WfdbHeader, index: number): Promise<Decoded> {
   const signal = header.signals[index] as WfdbSignal
   const file = join(dirname(path), basename(signal.file))
-  const bytes = await readFile(file).catch((cause: unknown) => {
+  const bytes = await readBounded(file, samplesSizeBytesMax).catch((cause: unknown) => {
+    if (cause instanceof UserNodeError) throw cause
     throw recordInvalid(
       'record',
       `${basename(file)} ${isMissingFile(cause) ? 'does not exist' : 'cannot be read'}`,
@@ -77,7 +89,7 @@ async function decode(path: string, header: WfdbHeader, index: number): Promise<
     )
   })
   try {
-    return { signal, samples: decodeSignal(header, index, new Uint8Array(bytes)) }
+    return { signal, samples: decodeSignal(header, index, bytes) }
   } catch (cause) {
     throw recordInvalid('record', `${basename(file)}: ${(cause as Error).message}`, cause)
   }
