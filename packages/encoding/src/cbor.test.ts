@@ -2,7 +2,7 @@ import * as dagCbor from '@ipld/dag-cbor'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { fromHex, toHex } from './bytes.ts'
-import { type CborValue, decodeCbor, decodeCborAt, encodeCbor } from './cbor.ts'
+import { type CborValue, decodeCbor, decodeCborAt, encodeCbor, skipCborAt } from './cbor.ts'
 import { EncodingError } from './errors.ts'
 
 const text = fc.stringMatching(/^[a-z0-9._-]{1,64}$/)
@@ -104,6 +104,30 @@ describe('canonical CBOR', () => {
     const bytes = fromHex('0182020341ff')
     expect(decodeCborAt(bytes, 0)).toEqual({ value: 1, end: 1 })
     expect(decodeCborAt(bytes, 1)).toEqual({ value: [2, 3], end: 4 })
+  })
+
+  test('finds the end of a value without making it', () => {
+    fc.assert(
+      fc.property(value, fc.uint8Array({ maxLength: 8 }), (one, rest) => {
+        const encoded = encodeCbor(one)
+        expect(skipCborAt(Uint8Array.from([...encoded, ...rest]), 0)).toBe(encoded.length)
+        expect(() => skipCborAt(encoded.subarray(0, -1), 0)).toThrow(EncodingError)
+      }),
+    )
+  })
+
+  test('finds an end, or says that there is none, for any bytes', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
+        try {
+          const end = skipCborAt(bytes, 0)
+          expect(end).toBeGreaterThan(0)
+          expect(end).toBeLessThanOrEqual(bytes.length)
+        } catch (error) {
+          expect(error).toBeInstanceOf(EncodingError)
+        }
+      }),
+    )
   })
 
   test.each([[-1], [1.5], [-0], [2 ** 53], [null], [true], ['A'], [undefined]])('does not encode %s', (v) => {

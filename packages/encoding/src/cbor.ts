@@ -225,6 +225,26 @@ class Reader {
     }
   }
 
+  /** Passes over one value without making it. */
+  skip(): void {
+    for (let open = 1; open > 0; open--) {
+      const at = this.offset
+      const major = this.head()
+      if (major === majorBytes || major === majorText) this.skipBytes(this.argument)
+      else if (major === majorArray || major === majorMap) {
+        if (this.argument > cborItemsMax) {
+          throw new EncodingError('too many items', { code: 'ERR_CBOR_LIMIT', offset: at })
+        }
+        open += major === majorArray ? this.argument : 2 * this.argument
+      } else if (major !== majorUnsigned) throw forbidden(`CBOR major type ${major}`, at)
+    }
+  }
+
+  skipBytes(length: number): void {
+    if (this.offset + length > this.bytes.length) throw this.#truncated()
+    this.offset += length
+  }
+
   #array(depth: number): CborValue[] {
     const count = this.argument
     const items: CborValue[] = []
@@ -272,4 +292,16 @@ export function decodeCborAt(bytes: Uint8Array, offset: number): { value: CborVa
   const reader = new Reader(bytes, offset)
   const value = reader.value(0)
   return { value, end: reader.offset }
+}
+
+/**
+ * Says where the value that begins at `offset` ends, without making it. Whether it is canonical shows when it is decoded; what decodes
+ * ends there.
+ *
+ * @throws {EncodingError} if no value can be that begins so.
+ */
+export function skipCborAt(bytes: Uint8Array, offset: number): number {
+  const reader = new Reader(bytes, offset)
+  reader.skip()
+  return reader.offset
 }
