@@ -237,9 +237,13 @@ export class Ledger {
    * Verifies the transactions' signatures off the event loop, each under the key that is live now, and remembers the good ones. It decides
    * nothing: execution verifies itself what is not remembered.
    */
-  async preverify(chain: ChainName, transactions: readonly Transaction[]): Promise<void> {
+  async preverify(
+    chain: ChainName,
+    transactions: readonly Transaction[],
+    { isUrgent = false }: { isUrgent?: boolean } = {},
+  ): Promise<void> {
     if (this.workers !== undefined) {
-      await preverifyWith({ workers: this.workers, ledger: this, chain }, transactions)
+      await preverifyWith({ workers: this.workers, ledger: this, chain, isUrgent }, transactions)
       return
     }
     const claims = transactions.flatMap((transaction) => {

@@ -23,6 +23,8 @@ import {
 
 /** Bytes of one claim: a public key, then a signature. */
 const claimSizeBytes = 32 + 64
+/** Transactions that one request has verified before their block exists: what is urgent waits for no more than such a piece. */
+const preverifiedMax = 128
 
 /** A bundle of leaves to be hashed, its transactions to be named and verified: packed, so that it travels between threads in few pieces. */
 export interface PreparationRequest {
@@ -31,6 +33,8 @@ export interface PreparationRequest {
   /** A C2SP entry bundle of `width` leaves, which must be readable. */
   readonly bundle: Uint8Array
   readonly width: number
+  /** True: somebody waits for it with many others; it goes before what is not. */
+  readonly isUrgent?: boolean
   /** True: only the claims are looked at; `hashes`, `root` and `ids` of the answer are empty. */
   readonly isClaimsOnly?: boolean
   /** Where the body of each transaction starts and ends in `bundle`, in order. */
@@ -92,6 +96,8 @@ export interface PreparationOrder {
   readonly chain: ChainName
   /** False: leaves that were executed before are hashed and named, their signatures are left alone. Default true. */
   readonly isVerified?: boolean
+  /** True: a block waits for it. */
+  readonly isUrgent?: boolean
   /** Good signatures that execution will find there: they are not verified again. */
   readonly seen?: SignatureCache
 }
@@ -109,7 +115,7 @@ export interface PreparedBundle extends HashedBundle {
  * @throws {ChainError} `ERR_TILE_FORMAT` if the bundle cannot be read.
  */
 export async function prepareBundle(
-  { workers, ledger, chain, seen, isVerified = true }: PreparationOrder,
+  { workers, ledger, chain, seen, isVerified = true, isUrgent = false }: PreparationOrder,
   bundle: Uint8Array,
   width: number,
 ): Promise<PreparedBundle> {
@@ -119,7 +125,7 @@ export async function prepareBundle(
   const { claims, claimEnds, keys } = packClaims(isVerified ? ledger : undefined, transactions, seen)
   const bodies = bodiesOf(bundle, transactions)
   const { ledgerId } = ledger
-  const result = await workers.prepare({ ledgerId, chain, bundle, width, bodies, claims, claimEnds })
+  const result = await workers.prepare({ ledgerId, chain, bundle, width, isUrgent, bodies, claims, claimEnds })
   const { hashes, root } = result
   const prepared = unpackResult(transactions, keys, result)
   let next = 0
@@ -151,8 +157,8 @@ export async function preverifyWith(order: PreparationOrder, transactions: reado
   const seen = order.ledger.signatures
   const open = transactions.filter(({ signatures }) => signatures.some((one) => !seen.hasSeen(one.signature)))
   const pieces: Promise<void>[] = []
-  for (let from = 0; from < open.length; from += tileWidth) {
-    pieces.push(preverifyPiece(order, open.slice(from, from + tileWidth)))
+  for (let from = 0; from < open.length; from += preverifiedMax) {
+    pieces.push(preverifyPiece(order, open.slice(from, from + preverifiedMax)))
   }
   await Promise.allSettled(pieces)
 }
@@ -177,6 +183,7 @@ async function preverifyPiece(order: PreparationOrder, piece: readonly Transacti
     chain,
     bundle,
     width,
+    isUrgent: order.isUrgent === true,
     isClaimsOnly: true,
     bodies,
     claims,

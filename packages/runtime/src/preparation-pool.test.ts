@@ -1,4 +1,4 @@
-import { prepare } from '@healthblock/chain/preparation'
+import { type PreparationRequest, prepare } from '@healthblock/chain/preparation'
 import { encodeEntryBundle } from '@healthblock/chain/tile'
 import { signingMessage } from '@healthblock/chain/transaction'
 import { generateSigningKey } from '@healthblock/crypto/signature'
@@ -48,6 +48,22 @@ describe('PreparationPool', () => {
     await pool.close()
     await refused
     await expect(pool.prepare(requestOf(2))).rejects.toMatchObject({ detail: { code: 'ERR_CLOSED' } })
+  })
+
+  it('does first what is urgent or soon done', async () => {
+    const pool = new PreparationPool(1, 1)
+    pools.push(pool)
+    const one = requestOf(1)
+    const claims = concatBytes(...Array.from({ length: 40 }, () => one.claims))
+    const large = { ...one, claims, claimEnds: Uint32Array.of(40) }
+    const done: string[] = []
+    const ask = async (name: string, request: PreparationRequest): Promise<void> => {
+      await pool.prepare(request)
+      done.push(name)
+    }
+    const asked = ['large 1', 'large 2', 'large 3'].map((name) => ask(name, large))
+    await Promise.all([...asked, ask('urgent', { ...large, isUrgent: true }), ask('small', one)])
+    expect(done).toEqual(['large 1', 'urgent', 'small', 'large 2', 'large 3'])
   })
 
   it('a thread that dies rejects what it was asked for', async () => {
