@@ -462,6 +462,7 @@ async function accountingTargets(): Promise<FuzzTarget[]> {
   }
   const { journal } = await openJournal(written as never, 'journal', () => {})
   for (const payload of [b32, leaves[0] as Uint8Array, Uint8Array.of(1)]) await journal.append(payload)
+  const submissionReader = { ownerOf: () => ({ account: '', sponsor: '' }), onRead: () => {} }
   return [
     { name: 'message of a peer', corpus: [encodeCbor({ term: 1, block: b32 })], parse: parseMessage },
     { name: 'block', corpus: [encodeBlock(leaves)], parse: parseBlock },
@@ -469,7 +470,7 @@ async function accountingTargets(): Promise<FuzzTarget[]> {
     {
       name: 'submission',
       corpus: [submission],
-      parse: (bytes) => parseSubmission(bytes, { ledgerId, chain: 'userchain' }),
+      parse: (bytes) => parseSubmission(bytes, { ledgerId, chain: 'userchain' }, submissionReader),
     },
     {
       name: 'journal',

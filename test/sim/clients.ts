@@ -5,7 +5,7 @@
 import { concatBytes, equalBytes } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'
 import { isAccountingError } from '../../services/accounting-node/src/errors.ts'
-import type { Answer } from '../../services/accounting-node/src/gateway/gateway.ts'
+import type { Answer } from '../../services/accounting-node/src/gateway/answer.ts'
 import type { Item, Lane } from './fixture.ts'
 import { type Invariants, isInjected } from './invariants.ts'
 import type { SimulatedNode } from './node.ts'
@@ -146,7 +146,8 @@ export class Clients {
         },
         (error) => {
           if (running.life.isDead || isInjected(error)) return
-          if (isAccountingError(error, 'ERR_GATEWAY_FULL') || isAccountingError(error, 'ERR_GATEWAY_STOPPED')) return
+          if (isAccountingError(error, 'ERR_GATEWAY_FULL') || isAccountingError(error, 'ERR_SHARE_EXCEEDED')) return
+          if (isAccountingError(error, 'ERR_GATEWAY_STOPPED')) return
           this.#invariants.fail('fault', `rank ${rank} cannot take a submission: ${String(error?.stack ?? error)}`)
         },
       )

@@ -296,7 +296,7 @@ const gateways: readonly Mutation[] = [
     ),
     gateway(
       'follow-up.ts',
-      'if (!entry.isNoted && ageMs >= noteAfterMs && toNote.length < notedMax)',
+      'if (!entry.isNoted && handedAgoMs >= noteAfterMs && toNote.length < notedMax)',
       'if (ageMs < 0)',
     ),
   ),

@@ -35,7 +35,7 @@ export class SimulatedOutbox {
       throw new Injected(`outbox ${what}: the disk failed`)
     }
     return {
-      accept: (acceptances) => write('accept', () => inner.accept(acceptances)),
+      accept: (acceptances, finished) => write('accept', () => inner.accept(acceptances, finished)),
       finish: (rows) => (rows.length === 0 ? undefined : write('finish', () => inner.finish(rows))),
       answer: (answers, atMs) =>
         answers.length === 0 ? undefined : write('answer', () => inner.answer(answers, atMs)),

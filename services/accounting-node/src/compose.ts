@@ -49,6 +49,8 @@ import { openWitnesses } from './witness/open-witnesses.ts'
 /** Page cache of each chain's state. */
 const stateCacheSizeBytes = 8 * 1024 * 1024
 const receiptTimeoutMs = 5_000
+/** Pieces that the verifying thread has at one time: a block's wait for no more. */
+const verificationsUnderWayMax = 2
 /** Least time between two log lines about the intake queue's connection. */
 const faultEveryMs = 10_000
 
@@ -186,7 +188,7 @@ function openWorld(
       nowMs: clock.nowMs,
     }),
     // One core is the event loop's; a thread takes some 15 MB.
-    workers: new PreparationPool(Math.max(1, availableParallelism() - 1)),
+    workers: new PreparationPool(Math.max(1, availableParallelism() - 1), verificationsUnderWayMax),
   }
 }
 

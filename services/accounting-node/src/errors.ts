@@ -9,6 +9,7 @@ export type AccountingErrorDetail =
   | { code: 'ERR_LEDGER_ENDED'; successor: string }
   | { code: 'ERR_PEERS_INVALID'; path: string; reason: string }
   | { code: 'ERR_GATEWAY_FULL'; retryAfterMs: number; limit: string }
+  | { code: 'ERR_SHARE_EXCEEDED'; retryAfterMs: number; limit: string }
   | { code: 'ERR_GATEWAY_STOPPED' }
   | { code: 'ERR_SEQUENCE_INVALID'; field: string; reason: string }
   | { code: 'ERR_SUBMISSION_TOO_LARGE'; limit: string; max: number }
@@ -58,6 +59,7 @@ export function isAccountingError<C extends AccountingErrorCode>(
 /** HTTP status of the codes that a request can meet; others are faults of this node. */
 export const statusOfCode: Readonly<Partial<Record<AccountingErrorCode, number>>> = {
   ERR_GATEWAY_FULL: 503,
+  ERR_SHARE_EXCEEDED: 429,
   ERR_GATEWAY_STOPPED: 503,
   ERR_SEQUENCE_INVALID: 400,
   ERR_MESSAGE_INVALID: 400,

@@ -39,7 +39,7 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       'rule',
     ]),
     resubmitted: counter('accounting_resubmitted_transactions_total', 'Transactions handed over again', ['chain']),
-    turnedAway: counter('accounting_submissions_turned_away_total', 'Submissions answered with 503', ['chain']),
+    turnedAway: counter('accounting_submissions_turned_away_total', 'Submissions answered with 429 or 503', ['chain']),
     intakeFailures: counter('accounting_intake_failures_total', 'Batches that the intake queue did not take', [
       'chain',
     ]),

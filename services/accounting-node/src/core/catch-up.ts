@@ -54,11 +54,12 @@ export function answerBlocks(core: CoreState, request: Fields): Uint8Array {
 async function prepared(core: CoreState, leaves: readonly Uint8Array[]) {
   const { ledger, chain } = core
   if (ledger.workers !== undefined) {
-    const known = await prepareLeaves({ workers: ledger.workers, ledger, chain, seen: ledger.signatures }, leaves)
+    const order = { workers: ledger.workers, ledger, chain, seen: ledger.signatures, isUrgent: true }
+    const known = await prepareLeaves(order, leaves)
     return { leaves: known.map(({ leaf }) => leaf), prepared: known }
   }
   const parsed = parseTransactions(leaves)
-  await ledger.preverify(chain, parsed)
+  await ledger.preverify(chain, parsed, { isUrgent: true })
   return { leaves, parsed }
 }
 

@@ -25,12 +25,13 @@ export class Condition {
   /** Resolves at the next `notify`, after `ms`, or when `signal` aborts. */
   async wait(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
     const timer = new AbortController()
-    const stop = (): void => timer.abort()
+    // With a reason of its own no error is made each time.
+    const stop = (): void => timer.abort('ended')
     signal.addEventListener('abort', stop)
     if (signal.aborted) stop()
     await Promise.race([this.#waiting.promise, clock.wait(ms, timer.signal)])
     signal.removeEventListener('abort', stop)
-    timer.abort()
+    stop()
   }
 
   /** Waits until `holds` is true; answers false if `ms` passed or `signal` aborted before. */

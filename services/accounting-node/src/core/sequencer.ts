@@ -2,24 +2,33 @@
 import type { BuiltBlock, SizeAndRoot, Verdict } from '@healthblock/chain/block'
 import { parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
+import { BlockPace } from './block-pace.ts'
 import type { Follower } from './catch-up.ts'
 import type { CoreState } from './core-state.ts'
+import { Owners } from './owners.ts'
 import { BlockRefused, decide, type Leadership, StepDown } from './proposal.ts'
 import { takeTerm } from './takeover.ts'
 import { encodeBlock, parseBlock } from './wire.ts'
 
 /** Most jobs that are taken at one time. */
 const jobsAtOnceMax = 16
-/** A leader takes jobs until it has so many transactions: jobs of a busy queue may be small, and many. */
-const arrivedWanted = 1_024
+/** A leader takes jobs until it has so many transactions: jobs of a busy queue may be small, and many, and of what it has it serves all in turns. */
+const arrivedWanted = 4_096
 /** Transactions of a job that goes back into the queue. */
 const jobTransactionsMax = 128
 /** Limits of a block; 16 micro-batches of 256 transactions and 256 KB. */
 const blockLimits = { transactionsMax: 4_096, sizeBytesMax: 16 * 256 * 1024 } as const
-/** A block is made as large as the nodes executed and stored the last ones within this time, so that none looks like a stuck leader. */
-const blockMsWanted = 300
-/** A block may always have this many transactions, and the first of a term twice as many. */
-const transactionsLeast = 256
+/**
+ * A block is made as large as the nodes decide within a time, by the last ones, so that none looks like a stuck leader; where they are slow
+ * it takes so many times what a block takes by itself, and it may always have some transactions. While several sponsors' transactions come,
+ * nobody waits long for a block that somebody else has filled; one alone gets larger, cheaper ones.
+ */
+const pace = {
+  shared: { wantedMs: 75, timesBlock: 2, transactionsLeast: 64 },
+  alone: { wantedMs: 300, timesBlock: 5, transactionsLeast: 256 },
+} as const
+/** Several sponsors came within this time. */
+const sharedMs = 5_000
 /** A waiting transaction that no job brought is proposed from the pool after this long. */
 const adoptAfterMs = 2_000
 /** And after this long even while jobs keep coming: they may all be there, and it may be lost. */
@@ -44,19 +53,35 @@ const refusedRankMs = 500
 
 interface Candidate {
   readonly transaction: Transaction
+  /** Whose turn it uses: account in lower-case hex. */
+  readonly sponsor: string
   readonly sinceMs: number
+}
+
+/** One of each sponsor in turn, so that whatever is first fits; each sponsor's stay in order. */
+function inTurns(candidates: readonly Candidate[]): Candidate[] {
+  const bySponsor = Map.groupBy(candidates, ({ sponsor }) => sponsor)
+  if (bySponsor.size === 1) return [...candidates]
+  const lines = [...bySponsor.values()]
+  const turns: Candidate[] = []
+  for (let turn = 0; turns.length < candidates.length; turn++) {
+    for (const line of lines) if (turn < line.length) turns.push(line[turn] as Candidate)
+  }
+  return turns
 }
 
 /** Leads one chain while the term lasts. */
 export class Sequencer {
   readonly #core: CoreState
   readonly #follower: Follower
+  readonly #owners: Owners
+  /** Sponsors whose transactions came, and when last. */
+  readonly #sponsors = new Map<string, number>()
   /** Transactions taken from jobs that no block was built with yet, in order. */
   #arrived: Candidate[] = []
   /** Candidates that were deferred or did not fit. */
   #carried: Candidate[] = []
-  /** Time per transaction of the last blocks, from the proposal to the decision, in ms. */
-  #transactionMs = blockMsWanted / (2 * transactionsLeast)
+  readonly #pace = new BlockPace()
   #fetching: AbortController | undefined
   #running: Promise<void> | undefined
   /** When jobs came last. */
@@ -67,6 +92,7 @@ export class Sequencer {
   constructor(core: CoreState, follower: Follower) {
     this.#core = core
     this.#follower = follower
+    this.#owners = new Owners(core.ledger)
   }
 
   /** True from the attempt to take a term until it is lost. */
@@ -175,9 +201,16 @@ export class Sequencer {
     if (jobs.length > 0) this.#jobMs = sinceMs
     const transactions = jobs.flatMap((job) => this.#parse(job))
     if (transactions.length === 0) return
-    await core.ledger.preverify(core.chain, transactions)
-    for (const transaction of transactions) this.#arrived.push({ transaction, sinceMs })
+    await core.ledger.preverify(core.chain, transactions, { isUrgent: true })
+    for (const transaction of transactions) this.#arrived.push(this.#candidate(transaction, sinceMs))
     core.changed.notify()
+  }
+
+  #candidate(transaction: Transaction, sinceMs: number): Candidate {
+    const { ledger, chain } = this.#core
+    const { sponsor } = this.#owners.of(transaction, ledger.transactionId(chain, transaction))
+    this.#sponsors.set(sponsor, sinceMs)
+    return { transaction, sponsor, sinceMs }
   }
 
   /** A job is bytes from a queue that anybody inside may write to: what does not parse is dropped. */
@@ -210,7 +243,7 @@ export class Sequencer {
         core.chain,
         due.map(({ transaction }) => transaction),
       )
-    return due.map(({ transaction }) => ({ transaction, sinceMs: nowMs }))
+    return due.map(({ transaction }) => this.#candidate(transaction, nowMs))
   }
 
   /** Candidates of the next block: what is carried, what arrived, and what is adopted from the pool. */
@@ -244,13 +277,11 @@ export class Sequencer {
 
   /** How many transactions the next block may have. */
   get #transactionsMax(): number {
-    const wanted = Math.floor(blockMsWanted / this.#transactionMs)
+    const beforeMs = this.#core.elapsedMs() - sharedMs
+    for (const [sponsor, sinceMs] of this.#sponsors) if (sinceMs < beforeMs) this.#sponsors.delete(sponsor)
+    const { wantedMs, timesBlock, transactionsLeast } = this.#sponsors.size > 1 ? pace.shared : pace.alone
+    const wanted = this.#pace.countIn(wantedMs, timesBlock)
     return Math.min(blockLimits.transactionsMax, Math.max(transactionsLeast, wanted))
-  }
-
-  #measure(count: number, ms: number): void {
-    // Small blocks cost what a block costs, and say nothing about transactions.
-    if (count >= transactionsLeast / 2) this.#transactionMs = (this.#transactionMs + ms / count) / 2
   }
 
   /** Docchain: the newest published Userchain checkpoint that is not older than the newest anchor. */
@@ -264,10 +295,12 @@ export class Sequencer {
 
   async #build(): Promise<BuiltBlock> {
     const core = this.#core
-    const candidates = await this.#candidates()
+    const found = await this.#candidates()
+    const transactionsMax = this.#transactionsMax
+    const candidates = found.length > transactionsMax ? inTurns(found) : found
     const anchor = this.#anchor()
     const transactions = candidates.map(({ transaction }) => transaction)
-    const limits = { ...blockLimits, transactionsMax: this.#transactionsMax }
+    const limits = { ...blockLimits, transactionsMax }
     const order = { chain: core.chain, candidates: transactions, nowMs: core.nowMs(), limits }
     const built = core.ledger.buildBlock(anchor === undefined ? order : { ...order, anchor })
     this.#keep(candidates, built.verdicts)
@@ -295,6 +328,6 @@ export class Sequencer {
     core.known = { pending, blockBytes }
     const begunMs = core.elapsedMs()
     await decide(core, this.#follower, leadership, { pending, blockBytes, acks: [] })
-    this.#measure(pending.transactions.length, core.elapsedMs() - begunMs)
+    this.#pace.measure(pending.transactions.length, core.elapsedMs() - begunMs)
   }
 }

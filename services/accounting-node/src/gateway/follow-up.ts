@@ -22,7 +22,7 @@ import type { AnswerSigner } from './statements.ts'
 export const resubmitAfterMs = 5_000
 /** No refusal before this age, unless the transaction cannot become valid at all. */
 export const refusalAfterMs = 400
-/** The core, and through it the peers, learn of a transaction that is this old: younger ones are about to be committed. */
+/** The core, and through it the peers, learn of a transaction that was handed over so long ago: younger ones are about to be committed. */
 export const noteAfterMs = 1_500
 /** Of how many in one look, oldest first: one that is left out shows a leader's fault as well as all. */
 const notedMax = 64
@@ -51,6 +51,10 @@ export interface FollowUpOptions {
   readonly metrics: GatewayMetrics
   /** Hands entries to the intake queue again, in order. */
   readonly send: (entries: readonly PendingEntry[]) => void
+  /** A transaction got an answer without a block. */
+  readonly ended: (entry: PendingEntry) => void
+  /** Takes what is published out of the outbox. */
+  readonly finish: () => void
   /** Tells those who wait that a transaction has its answer. */
   readonly settle: (key: string) => void
 }
@@ -92,6 +96,7 @@ export class FollowUp {
       if (this.#stopping.signal.aborted) return
       try {
         this.look()
+        this.#options.finish()
         toldMs = Number.NEGATIVE_INFINITY
       } catch (error) {
         if (clock.elapsedMs() - toldMs < faultEveryMs) continue
@@ -133,7 +138,9 @@ export class FollowUp {
         }
       }
       if (!entry.isDeferred) accountsSeen.add(entry.account)
-      if (!entry.isNoted && ageMs >= noteAfterMs && toNote.length < notedMax) this.#note(entry, toNote)
+      // What waits here for its turn nobody else leaves out.
+      const handedAgoMs = nowMs - (entry.handedMs ?? nowMs)
+      if (!entry.isNoted && handedAgoMs >= noteAfterMs && toNote.length < notedMax) this.#note(entry, toNote)
       const isSent = again.length < resubmittedMax && this.#isToSend(entry, nowMs, earlier === true)
       if (isSent) again.push(entry)
       if (earlier !== true) lines.set(entry.line, isSent)
@@ -141,7 +148,7 @@ export class FollowUp {
     this.#options.admission.look(nowMs, crowdWaitedMs, pending.count)
     this.#answer(decisions)
     if (toNote.length > 0) {
-      const ageMs = Math.max(...toNote.map(({ entry }) => nowMs - entry.sinceMs))
+      const ageMs = Math.max(...toNote.map(({ entry }) => nowMs - (entry.handedMs ?? nowMs)))
       core.noteAccepted(
         toNote.map(({ transaction }) => transaction),
         { ageMs },
@@ -203,7 +210,7 @@ export class FollowUp {
 
   #answer(decisions: readonly Decision[]): void {
     if (decisions.length === 0) return
-    const { outbox, pending, settle, core, logger, metrics, clock } = this.#options
+    const { outbox, pending, settle, ended, core, logger, metrics, clock } = this.#options
     outbox.answer(
       decisions.map(({ entry, kind, signed }) => ({ row: entry.row, kind, signed })),
       // A clock that is behind does not make an answer older than it is.
@@ -211,6 +218,7 @@ export class FollowUp {
     )
     for (const { entry, kind, rule } of decisions) {
       pending.remove(entry)
+      ended(entry)
       const word = kind === answerKinds.refused ? 'refused' : 'deferred'
       metrics.answered.inc({ chain: core.chain, answer: word })
       if (kind === answerKinds.refused) metrics.refused.inc({ chain: core.chain, rule })

@@ -10,20 +10,23 @@
 import type { Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { AppliedBlock, ChainCore } from '../core/chain-core.ts'
+import type { Owner } from '../core/owners.ts'
 import type { Clock } from '../core/ports.ts'
 import { AccountingError } from '../errors.ts'
-import { backgroundFailed, intakeFailed, outboxOpened } from '../events.ts'
+import { intakeFailed, outboxOpened } from '../events.ts'
 import type { Logger } from '../logger.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import { Admission } from './admission.ts'
+import { type Answer, isFinal } from './answer.ts'
 import { FollowUp, resubmitAfterMs } from './follow-up.ts'
 import { IntakeBatcher } from './intake.ts'
 import type { GatewayLedger } from './ledger-view.ts'
 import type { Acceptance, Outbox, PendingRow, Signed } from './outbox.ts'
 import { type PendingEntry, PendingTable, pendingEntry, pendingTransactionsMax, promiseMs } from './pending.ts'
-import type { Owner } from './shares.ts'
+import { type IngressLimit, overLimitMax, turnedAway } from './shares.ts'
 import type { AnswerSigner } from './statements.ts'
 import { parseSubmission, type WellFormed } from './submission.ts'
+import { VerificationTurns } from './verification-turns.ts'
 import { Waiters } from './waiters.ts'
 
 /** Most submissions that are checked at one time. */
@@ -54,17 +57,11 @@ export interface SubmissionAnswer {
   readonly refused: readonly Signed[]
 }
 
-/** The answer to one transaction; the numbers of SPEC.md §1. */
-export type Answer =
-  | { readonly status: 'unknown' | 'pending' }
-  | { readonly status: 'committed'; readonly index: number; readonly height: number; readonly size: number }
-  | { readonly status: 'refused' | 'deferred'; readonly signed: Signed }
-
 /** A leaf on its way to the intake queue. */
 interface Outgoing {
   readonly leaf: Uint8Array
   readonly transaction: Transaction
-  readonly entry: PendingEntry
+  readonly owner: PendingEntry
 }
 
 /** A checked submission that waits for the next synced transaction of the outbox. */
@@ -75,6 +72,14 @@ interface Storing {
   readonly reject: (error: unknown) => void
 }
 
+/** What is known of a submission's transactions that need no promise of their own. */
+interface Looked {
+  readonly known: Uint8Array[]
+  readonly refused: Signed[]
+  /** By which each was refused. */
+  readonly rules: string[]
+}
+
 /** Accepts, promises, hands over, answers. One per chain and process. */
 export class Gateway {
   readonly #options: GatewayOptions
@@ -82,6 +87,7 @@ export class Gateway {
   readonly #admission = new Admission()
   /** Verified transactions that are being stored: they count as pending, so that many submissions at once get no more in than one by one. */
   #reservedCount = 0
+  readonly #turns = new VerificationTurns()
   readonly #waiters = new Waiters()
   readonly #intake: IntakeBatcher<Outgoing>
   readonly #followUp: FollowUp
@@ -92,6 +98,8 @@ export class Gateway {
   #checkingBytes = 0
   /** Applied here, not yet published: oldest first. */
   #unpublished: { end: number; keys: { key: string; entry: PendingEntry | undefined }[] }[] = []
+  /** Published, and still in the outbox: they go with the next promises, or soon. */
+  #finished: PendingRow[] = []
   #nextBlock = Promise.withResolvers<void>()
 
   constructor(options: GatewayOptions) {
@@ -99,14 +107,9 @@ export class Gateway {
     const { clock, core, logger } = options
     this.#intake = new IntakeBatcher<Outgoing>({
       submit: (batch) => core.submit(batch.map(({ transaction }) => transaction)),
-      onSent: (batch) => {
-        for (const { entry } of batch) entry.isQueued = false
-      },
+      onSent: (batch) => this.#handed(batch, clock.elapsedMs()),
       onFailed: (batch, error) => {
-        for (const { entry } of batch) {
-          entry.isQueued = false
-          entry.sentMs = clock.elapsedMs() - resubmitAfterMs + retryAfterMs
-        }
+        this.#handed(batch, clock.elapsedMs() - resubmitAfterMs + retryAfterMs)
         options.metrics.intakeFailures.inc({ chain: core.chain })
         intakeFailed(logger, core.chain, batch.length, error)
       },
@@ -118,6 +121,8 @@ export class Gateway {
       pending: this.#pending,
       admission: this.#admission,
       send: (entries) => this.#send(entries),
+      ended: (entry) => this.#intake.ended(entry),
+      finish: () => this.#finish(),
       settle: (key) => this.#waiters.settle(key),
     })
   }
@@ -135,7 +140,7 @@ export class Gateway {
     }
     outbox.finish(finished)
     outboxOpened(logger, core.chain, open.length)
-    this.#intake.add(open.filter(({ entry }) => entry.appliedIndex === undefined))
+    this.#intake.add(open.filter(({ owner }) => owner.appliedIndex === undefined))
     this.#unsubscribe.push(
       core.onApplied((block) => this.#applied(block)),
       core.onPublished(({ size: published }) => this.#published(published)),
@@ -154,7 +159,7 @@ export class Gateway {
       entry.appliedIndex = index
       this.#unpublished.push({ end: index + 1, keys: [{ key: entry.key, entry }] })
     }
-    return { leaf, transaction, entry }
+    return { leaf, transaction, owner: entry }
   }
 
   /** Stops following; what is pending stays in the outbox for the next run. */
@@ -181,7 +186,7 @@ export class Gateway {
    * Checks a submission and promises what passes.
    *
    * @param body - CBOR sequence of 1 to 256 leaves, at most 1 MiB.
-   * @throws {AccountingError} `ERR_SEQUENCE_INVALID`, `ERR_SUBMISSION_TOO_LARGE`; `ERR_GATEWAY_FULL`, `ERR_GATEWAY_STOPPED`: nothing was promised.
+   * @throws {AccountingError} `ERR_SEQUENCE_INVALID`, `ERR_SUBMISSION_TOO_LARGE`; `ERR_GATEWAY_FULL`, `ERR_SHARE_EXCEEDED`, `ERR_GATEWAY_STOPPED`: nothing was promised.
    */
   async submit(body: Uint8Array): Promise<SubmissionAnswer> {
     this.#admit(body.length)
@@ -197,37 +202,59 @@ export class Gateway {
 
   #admit(sizeBytes: number): void {
     if (this.#stopping.signal.aborted) throw stopped()
-    const limit =
-      this.#checkingCount >= submissionsMax || this.#checkingBytes + sizeBytes > submissionsSizeBytesMax
-        ? 'submissions'
-        : this.#pending.isFullFor(1, sizeBytes) || this.#pending.count + this.#reservedCount >= this.#admission.limit
-          ? 'pending'
-          : undefined
-    if (limit !== undefined) this.#turnAway(limit)
+    const isBusy = this.#checkingCount >= submissionsMax || this.#checkingBytes + sizeBytes > submissionsSizeBytesMax
+    if (isBusy) this.#turnAway('submissions')
+    const pending = this.#pending.count + this.#reservedCount
+    const isFull = this.#pending.isFullFor(1, sizeBytes) || pending >= this.#admission.limit * overLimitMax
+    if (isFull) this.#turnAway('pending')
   }
 
-  #turnAway(limit: 'submissions' | 'pending' | 'account' | 'sponsor'): never {
+  #turnAway(limit: IngressLimit): never {
     this.#options.metrics.turnedAway.inc({ chain: this.#options.core.chain })
-    throw new AccountingError('this gateway is full: try again later, or at another node', {
-      code: 'ERR_GATEWAY_FULL',
-      retryAfterMs,
-      limit,
-    })
+    throw turnedAway(limit, retryAfterMs)
   }
 
   async #check(body: Uint8Array): Promise<SubmissionAnswer> {
-    const { core, ledger, ledgerId, signer, metrics } = this.#options
-    const { transactions, malformed } = parseSubmission(body, { ledgerId, chain: core.chain })
-    const refused = malformed.map(({ id, rule }) => signer.refusal(id, rule))
-    const rules = malformed.map(({ rule }) => rule)
+    const { core, ledger, ledgerId, signer } = this.#options
+    const place = { ledgerId, chain: core.chain }
+    const claim = this.#pending.shares.claim(this.#room)
+    const submission = parseSubmission(body, place, {
+      ownerOf: (transaction, id) => ledger.ownerOf(transaction, id),
+      onRead: ({ key, owner }) => {
+        if (this.#pending.get(key) !== undefined) return
+        // Whoever is over his share is turned away as soon as that shows: the others need not be read for it.
+        const exceeded = claim.add(owner)
+        if (exceeded !== undefined) this.#turnAway(exceeded)
+      },
+    })
+    const refused = submission.malformed.map(({ id, rule }) => signer.refusal(id, rule))
+    const rules = submission.malformed.map(({ rule }) => rule)
     const known: Uint8Array[] = []
     const unchecked: WellFormed[] = []
-    for (const item of transactions) {
+    for (const item of submission.transactions) {
       if (this.#pending.get(item.key) !== undefined) known.push(item.id)
       else unchecked.push(item)
     }
+    const [first] = unchecked
+    if (first === undefined) return this.#promise({ fresh: [], known, refused, rules })
     this.#assertShares(unchecked)
-    await ledger.preverify(unchecked.map(({ transaction }) => transaction))
+    await this.#verify(first.owner, unchecked)
+    return this.#look(unchecked, { known, refused, rules })
+  }
+
+  async #verify(owner: Owner, unchecked: readonly WellFormed[]): Promise<void> {
+    await this.#turns.enter(owner)
+    try {
+      // What was verified meanwhile counts.
+      this.#assertShares(unchecked)
+      await this.#options.ledger.preverify(unchecked.map(({ transaction }) => transaction))
+    } finally {
+      this.#turns.leave(owner)
+    }
+  }
+
+  async #look(unchecked: readonly WellFormed[], { known, refused, rules }: Looked): Promise<SubmissionAnswer> {
+    const { ledger, signer } = this.#options
     let looked = ledger.look(unchecked)
     if (looked.some(({ mayBeBehind }) => mayBeBehind)) {
       await this.#secondLook()
@@ -242,6 +269,11 @@ export class Gateway {
         refused.push(signer.refusal(item.id, staticRule))
       }
     }
+    return this.#promise({ fresh, known, refused, rules })
+  }
+
+  async #promise({ fresh, known, refused, rules }: Looked & { fresh: Storing['fresh'] }): Promise<SubmissionAnswer> {
+    const { core, metrics } = this.#options
     const release = this.#reserve(fresh)
     try {
       for (const rule of rules) metrics.refused.inc({ chain: core.chain, rule })
@@ -255,23 +287,27 @@ export class Gateway {
   }
 
   /** Turns a submission away that exceeds somebody's share: before its signatures cost anything, and again when they are good. */
-  #assertShares(items: readonly WellFormed[]): Owner[] {
-    const owners = items.map(({ transaction, id }) => this.#options.ledger.ownerOf(transaction, id))
-    const at = { pending: this.#pending.count + this.#reservedCount, limit: this.#admission.limit }
-    const exceeded = this.#pending.shares.exceeded(owners, at)
+  #assertShares(items: readonly WellFormed[]): void {
+    const exceeded = this.#pending.shares.exceeded(
+      items.map(({ owner }) => owner),
+      this.#room,
+    )
     if (exceeded !== undefined) this.#turnAway(exceeded)
-    return owners
+  }
+
+  get #room(): { pending: number; limit: number } {
+    return { pending: this.#pending.count + this.#reservedCount, limit: this.#admission.limit }
   }
 
   /** Counts what was verified as pending until it is. A forged signature counts for nobody, so nobody can use another's share up. */
   #reserve(items: readonly WellFormed[]): () => void {
-    const owners = this.#assertShares(items)
+    this.#assertShares(items)
     const { shares } = this.#pending
-    for (const owner of owners) shares.add(owner)
-    this.#reservedCount += owners.length
+    for (const { owner } of items) shares.add(owner)
+    this.#reservedCount += items.length
     return () => {
-      for (const owner of owners) shares.remove(owner)
-      this.#reservedCount -= owners.length
+      for (const { owner } of items) shares.remove(owner)
+      this.#reservedCount -= items.length
     }
   }
 
@@ -303,20 +339,20 @@ export class Gateway {
     let rows: PendingRow[]
     try {
       // The commit point of the promises.
-      rows = outbox.accept(acceptances)
+      rows = outbox.accept(acceptances, this.#finished)
+      this.#finished = []
     } catch (error) {
       for (const { reject } of storing) reject(error)
       return
     }
     const fresh = plans.flatMap(({ items }) => items)
     const outgoing = rows.map((row, position): Outgoing => {
-      const { transaction, isDeferred } = fresh[position] as Storing['fresh'][number]
-      const owner = this.#options.ledger.ownerOf(transaction, row.id)
+      const { transaction, owner, isDeferred } = fresh[position] as Storing['fresh'][number]
       const { leaf, body } = transaction
       const entry = pendingEntry(row, { ...owner, type: body.t, sizeBytes: leaf.length }, clock)
       entry.isDeferred = isDeferred
       this.#pending.add(entry)
-      return { leaf, transaction, entry }
+      return { leaf, transaction, owner: entry }
     })
     for (const { promise, one } of plans) one.resolve(promise)
     this.#handOver(outgoing)
@@ -326,7 +362,8 @@ export class Gateway {
   #plan(one: Storing, acceptedMs: number, taken: Map<string, unknown>) {
     const { signer, outbox } = this.#options
     const items = one.fresh.filter(({ key }) => this.#pending.get(key) === undefined && !taken.has(key))
-    const earlier = [...one.known, ...one.fresh.filter((item) => !items.includes(item)).map(({ id }) => id)]
+    const isNew = new Set(items)
+    const earlier = [...one.known, ...one.fresh.filter((item) => !isNew.has(item)).map(({ id }) => id)]
     if (items.length === 0) {
       const promises = new Set(earlier.map((id) => this.#pending.get(toHex(id))?.row.promise))
       const [number] = promises
@@ -345,14 +382,24 @@ export class Gateway {
 
   /** Sends everything, also what waits for something: that is often right behind it, and a leader waits for a while. */
   #handOver(outgoing: readonly Outgoing[]): void {
-    for (const { entry } of outgoing) this.#markSent(entry)
+    for (const { owner } of outgoing) this.#markSent(owner)
     const takenCount = this.#intake.add(outgoing)
-    for (const { entry } of outgoing.slice(takenCount)) entry.isQueued = false
+    for (const { owner } of outgoing.slice(takenCount)) owner.isQueued = false
   }
 
   #markSent(entry: PendingEntry): void {
     entry.sentMs = this.#options.clock.elapsedMs()
     entry.isQueued = true
+  }
+
+  /** The queue took a batch, or did not: from now on it is for others to bring it into a block. */
+  #handed(batch: readonly Outgoing[], sentMs: number): void {
+    const nowMs = this.#options.clock.elapsedMs()
+    for (const { owner } of batch) {
+      owner.isQueued = false
+      owner.sentMs = sentMs
+      owner.handedMs ??= nowMs
+    }
   }
 
   /** Hands entries over again, in order. */
@@ -361,20 +408,25 @@ export class Gateway {
     for (const entry of entries) {
       const leaf = this.#options.outbox.leaf(entry.row.number)
       if (leaf === undefined) continue
-      outgoing.push({ leaf, transaction: this.#options.ledger.parse(leaf), entry })
+      outgoing.push({ leaf, transaction: this.#options.ledger.parse(leaf), owner: entry })
     }
     this.#handOver(outgoing)
   }
 
   #applied(block: AppliedBlock): void {
     const keys: { key: string; entry: PendingEntry | undefined }[] = []
+    const landed: PendingEntry[] = []
     for (const { id, index } of block.transactions) {
       const key = toHex(id)
       const entry = this.#pending.get(key)
-      if (entry !== undefined) entry.appliedIndex = index
+      if (entry !== undefined) {
+        entry.appliedIndex = index
+        landed.push(entry)
+      }
       if (entry !== undefined || this.#waiters.has(key)) keys.push({ key, entry })
     }
     this.#unpublished.push({ end: block.size, keys })
+    this.#intake.landed(landed)
     this.#nextBlock.resolve()
     this.#nextBlock = Promise.withResolvers()
   }
@@ -399,14 +451,16 @@ export class Gateway {
       waitedMs = Math.max(waitedMs, nowMs - entry.sinceMs)
       this.#options.metrics.commitSeconds.observe({ chain: this.#options.core.chain }, (nowMs - entry.sinceMs) / 1000)
     }
-    try {
-      this.#options.outbox.finish(rows)
-    } catch (error) {
-      // The core that calls has nothing to do with this disk; the rows are found finished at the next start.
-      backgroundFailed(this.#options.logger, `outbox of ${this.#options.core.chain}`, error)
-    }
+    this.#finished.push(...rows)
     if (rows.length > 0) this.#admission.committed(rows.length, waitedMs, pendingBefore)
     for (const { key } of final) this.#waiters.settle(key)
+  }
+
+  /** Takes what is published out of the outbox; whatever fails is tried again, and found finished at the next start. */
+  #finish(): void {
+    if (this.#finished.length === 0) return
+    this.#options.outbox.finish(this.#finished)
+    this.#finished = []
   }
 
   /** The answer to one transaction, from this node's own state. */
@@ -436,10 +490,6 @@ export class Gateway {
       isFinal(found[position] as Answer) ? (found[position] as Answer) : this.answer(id),
     )
   }
-}
-
-function isFinal(answer: Answer): boolean {
-  return answer.status !== 'unknown' && answer.status !== 'pending'
 }
 
 function stopped(): AccountingError {

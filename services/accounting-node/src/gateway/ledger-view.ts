@@ -1,13 +1,8 @@
 /** The ledger as the gateway of one chain sees it: is it on record, is it good now, is it good at all. */
 import type { Ledger, SizeAndRoot, Verdict } from '@healthblock/chain/block'
-import { userTables } from '@healthblock/chain/tables'
 import { type ChainName, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
-import { toHex } from '@healthblock/encoding/bytes'
-import type { Owner } from './shares.ts'
+import { type Owner, Owners } from '../core/owners.ts'
 import type { WellFormed } from './submission.ts'
-
-/** Sponsors remembered. */
-const sponsorsMax = 8_192
 
 /** What a first look at a transaction found. */
 export interface Look {
@@ -34,11 +29,11 @@ export interface GatewayLedgerOptions {
 /** Reads the committed state of this node; changes nothing. */
 export class GatewayLedger {
   readonly #options: GatewayLedgerOptions
-  /** Sponsors of accounts, both in hex. */
-  readonly #sponsors = new Map<string, string>()
+  readonly #owners: Owners
 
   constructor(options: GatewayLedgerOptions) {
     this.#options = options
+    this.#owners = new Owners(options.ledger)
   }
 
   /** Index of a transaction on record here. */
@@ -80,21 +75,9 @@ export class GatewayLedger {
     return anchor === undefined ? { atMs } : { atMs, anchor }
   }
 
-  /** Whose transaction it is, for limits of ingress: the signer, or for a `register` the new account, and who sponsors it. */
+  /** Whose transaction it is, for limits of ingress. */
   ownerOf(transaction: Transaction, id: Uint8Array): Owner {
-    const { body } = transaction
-    if (body.t === 'register') return { account: toHex(id), sponsor: toHex(body.sponsor ?? id) }
-    const account = 'a' in body && body.a instanceof Uint8Array ? body.a : id
-    const name = toHex(account)
-    let sponsor = this.#sponsors.get(name)
-    if (sponsor === undefined) {
-      const record = userTables.account.get(this.#options.ledger.state('userchain'), account)
-      sponsor = toHex(record?.sponsor ?? account)
-      // A sponsor is for ever; of an account that is not on record yet it is asked again.
-      if (record !== undefined) this.#sponsors.set(name, sponsor)
-      if (this.#sponsors.size > sponsorsMax) this.#sponsors.delete(this.#sponsors.keys().next().value as string)
-    }
-    return { account: name, sponsor }
+    return this.#owners.of(transaction, id)
   }
 
   /** Looks at transactions that were just submitted: each as if it came next. */

@@ -48,6 +48,17 @@ describe('the outbox of a gateway', () => {
     expect(outbox.pending(10)).toEqual([again])
   })
 
+  it('takes what is published out with the next promises, or not at all', () => {
+    const rows = outbox.accept([acceptance('first', 'a'), acceptance('second', 'b', 'c')])
+    const [a, b, c] = rows as [PendingRow, PendingRow, PendingRow]
+    expect(() => outbox.accept([{ ...acceptance('third', 'd'), acceptedMs: Number.NaN }], [a, b])).toThrow()
+    expect(outbox.pending(10)).toEqual([a, b, c])
+    const [d] = outbox.accept([acceptance('third', 'd')], [a, b])
+    expect(outbox.pending(10)).toEqual([c, d])
+    expect(outbox.promise(a.promise)).toBeUndefined()
+    expect(outbox.promise(c.promise)).toBeDefined()
+  })
+
   it('opens with what is neither published nor answered, in order, each transaction under its newest promise', () => {
     withFile((path) => {
       const first = new Outbox(path)

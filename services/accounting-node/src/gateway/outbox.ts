@@ -141,13 +141,17 @@ export class Outbox {
    * to one of the transactions counts no more, since the sender asked anew.
    *
    * @param acceptances - With 1 to 256 transactions each.
+   * @param finished - Removed in the same transaction, as by `finish`.
    * @returns The rows, in the order given.
    */
-  accept(acceptances: readonly Acceptance[]): PendingRow[] {
+  accept(
+    acceptances: readonly Acceptance[],
+    finished: readonly Pick<PendingRow, 'number' | 'promise'>[] = [],
+  ): PendingRow[] {
     const database = this.#database
     const replaced = acceptances.flatMap(({ transactions }) => this.#replacedBy(transactions))
     const accepted = database.transaction(() => {
-      this.#removePromises(this.#emptiedBy(replaced))
+      this.#removePromises(this.#emptiedBy([...replaced, ...finished]))
       return acceptances.map(({ promise, acceptedMs, deadlineMs, transactions }) => {
         const ids = concatBytes(...transactions.map(({ id }) => id))
         const leaves = transactions.map(({ leaf }) => leaf)
@@ -161,6 +165,7 @@ export class Outbox {
       })
     })
     this.#close(replaced)
+    this.#close(finished)
     for (const rows of accepted) this.#note(rows)
     return accepted.flat()
   }

@@ -1,7 +1,8 @@
 /** What this gateway promised and has not answered: the outbox's rows without their leaves, in order of acceptance. */
 import { toHex } from '@healthblock/encoding/bytes'
+import type { Owner } from '../core/owners.ts'
 import type { PendingRow } from './outbox.ts'
-import { type Owner, Shares } from './shares.ts'
+import { Shares } from './shares.ts'
 
 /** A promise holds for this long: at its end the gateway answers refused or deferred. */
 export const promiseMs = 30_000
@@ -34,6 +35,10 @@ export interface PendingEntry {
   isDeferred: boolean
   /** True while it waits in the batcher. */
   isQueued: boolean
+  /** When the intake queue first took it, or did not: from then on others may leave it out. */
+  handedMs: number | undefined
+  /** When it last left for the queue, while it counts as under way there. */
+  flyingMs: number | undefined
   /** True once the core was told of it. */
   isNoted: boolean
   /** The index at which this node applied it; it is final when that block is published. */
@@ -64,6 +69,8 @@ export function pendingEntry(
     judgedMs: 0,
     isDeferred: false,
     isQueued: false,
+    handedMs: undefined,
+    flyingMs: undefined,
     isNoted: false,
     appliedIndex: undefined,
   }

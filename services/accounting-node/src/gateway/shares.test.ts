@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { type Owner, Shares } from './shares.ts'
+import type { Owner } from '../core/owners.ts'
+import { Shares } from './shares.ts'
 
 const many = (count: number, owner: (i: number) => Owner): Owner[] => Array.from({ length: count }, (_, i) => owner(i))
 const limit = 1_000
@@ -40,5 +41,20 @@ describe('shares of a gateway', () => {
         at,
       ),
     ).toBeUndefined()
+  })
+
+  test('a gateway that is full still takes the few of who has next to nothing pending', () => {
+    const shares = new Shares()
+    for (const owner of many(900, (i) => ({ account: `sybil${i}`, sponsor: 's' }))) shares.add(owner)
+    const patient = { account: 'patient', sponsor: 't' }
+    // The limit shrank below what is pending.
+    const at = { pending: 900, limit: 720 }
+    expect(shares.exceeded([patient], at)).toBeUndefined()
+    expect(shares.exceeded([{ account: 'sybil-new', sponsor: 's' }], at)).toBe('sponsor')
+    const batch = many(256, () => patient)
+    expect(shares.exceeded(batch, at)).toBe('pending')
+    for (const owner of batch) shares.add(owner)
+    expect(shares.exceeded([{ account: 'other', sponsor: 't' }], { pending: 1_156, limit: 720 })).toBe('pending')
+    expect(shares.exceeded([{ account: 'c', sponsor: 'u' }], { pending: 1_440, limit: 720 })).toBe('pending')
   })
 })

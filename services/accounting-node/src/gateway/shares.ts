@@ -2,6 +2,8 @@
  * Who may have how much of a crowded gateway. One account that submits without end, and a thousand accounts of one sponsor, leave room
  * for everybody else. A limit of ingress alone: it never makes a transaction invalid, and whoever is turned away comes again.
  */
+import type { Owner } from '../core/owners.ts'
+import { AccountingError } from '../errors.ts'
 
 /** A gateway is crowded when this part of its limit is pending. */
 const crowdedPart = 0.25
@@ -9,13 +11,22 @@ const crowdedPart = 0.25
 const accountPart = 0.125
 /** And all accounts of one sponsor. */
 const sponsorPart = 0.5
+/** A gateway that has all it promises still takes a sponsor's up to this part of the limit, */
+const smallPart = 0.0625
+/** and until it has so many times the limit. */
+export const overLimitMax = 2
 
-/** Whose transaction it is. */
-export interface Owner {
-  /** Account in lower-case hex. */
-  readonly account: string
-  /** Account of whoever sponsored it, in lower-case hex; the account itself if nobody did. */
-  readonly sponsor: string
+/** Why a submission is turned away. */
+export type IngressLimit = 'submissions' | 'pending' | 'account' | 'sponsor'
+
+/** The error of a submission that is turned away: nothing of it was promised. */
+export function turnedAway(limit: IngressLimit, retryAfterMs: number): AccountingError {
+  if (limit === 'submissions' || limit === 'pending') {
+    const detail = { code: 'ERR_GATEWAY_FULL', retryAfterMs, limit } as const
+    return new AccountingError('this gateway is full: try again later, or at another node', detail)
+  }
+  const detail = { code: 'ERR_SHARE_EXCEEDED', retryAfterMs, limit } as const
+  return new AccountingError(`too much of this ${limit} is pending here: try again later`, detail)
 }
 
 function change(counts: Map<string, number>, name: string, by: number): void {
@@ -24,13 +35,9 @@ function change(counts: Map<string, number>, name: string, by: number): void {
   else counts.set(name, count)
 }
 
-function isOver(counts: ReadonlyMap<string, number>, more: ReadonlyMap<string, number>, max: number): boolean {
-  for (const [name, count] of more) {
-    const known = counts.get(name) ?? 0
-    // Who has nothing pending may always have one submission.
-    if (known > 0 && known + count > max) return true
-  }
-  return false
+/** Who has nothing pending may always have one submission. */
+function isOver(known: number | undefined, count: number, max: number): boolean {
+  return known !== undefined && known + count > max
 }
 
 /** Counts of pending transactions by account and sponsor. */
@@ -50,16 +57,64 @@ export class Shares {
     change(this.#sponsors, sponsor, -1)
   }
 
-  /** Whose share a submission would exceed, with `pending` of at most `limit` pending; undefined if nobody's. */
-  exceeded(owners: readonly Owner[], { pending, limit }: { pending: number; limit: number }) {
-    if (pending + owners.length < limit * crowdedPart) return undefined
-    const accounts = new Map<string, number>()
-    const sponsors = new Map<string, number>()
-    for (const { account, sponsor } of owners) {
-      change(accounts, account, 1)
-      change(sponsors, sponsor, 1)
+  /** What a submission would exceed, with `pending` of at most `limit` pending: somebody's share, or the limit; undefined if nothing. */
+  exceeded(owners: readonly Owner[], at: { pending: number; limit: number }): IngressLimit | undefined {
+    const claim = this.claim(at)
+    for (const owner of owners) {
+      const exceeded = claim.add(owner)
+      if (exceeded !== undefined) return exceeded
     }
-    if (isOver(this.#accounts, accounts, Math.floor(limit * accountPart))) return 'account'
-    return isOver(this.#sponsors, sponsors, Math.floor(limit * sponsorPart)) ? 'sponsor' : undefined
+    return claim.end()
+  }
+
+  /** A submission as it is read: each transaction may be one too many. */
+  claim(at: { pending: number; limit: number }): Claim {
+    return new Claim({ accounts: this.#accounts, sponsors: this.#sponsors }, at)
+  }
+}
+
+interface Counts {
+  readonly accounts: ReadonlyMap<string, number>
+  readonly sponsors: ReadonlyMap<string, number>
+}
+
+/** What one submission adds to what is pending. */
+class Claim {
+  readonly #pending: Counts
+  readonly #at: { readonly pending: number; readonly limit: number }
+  readonly #accounts = new Map<string, number>()
+  readonly #sponsors = new Map<string, number>()
+  #count = 0
+  #exceeded: IngressLimit | undefined
+
+  constructor(pending: Counts, at: { pending: number; limit: number }) {
+    this.#pending = pending
+    this.#at = at
+  }
+
+  /** One more; answers whose share is exceeded by now. */
+  add({ account, sponsor }: Owner): IngressLimit | undefined {
+    const { limit, pending } = this.#at
+    this.#count++
+    const own = (this.#accounts.get(account) ?? 0) + 1
+    const all = (this.#sponsors.get(sponsor) ?? 0) + 1
+    this.#accounts.set(account, own)
+    this.#sponsors.set(sponsor, all)
+    if (isOver(this.#pending.accounts.get(account), own, Math.floor(limit * accountPart))) this.#exceeded ??= 'account'
+    if (isOver(this.#pending.sponsors.get(sponsor), all, Math.floor(limit * sponsorPart))) this.#exceeded ??= 'sponsor'
+    // While there is room nobody has a share.
+    return pending + this.#count < limit * crowdedPart ? undefined : this.#exceeded
+  }
+
+  /** All were added; answers whether the gateway is too full for them. */
+  end(): IngressLimit | undefined {
+    const { limit, pending } = this.#at
+    if (pending < limit) return undefined
+    // Whoever has next to nothing pending is not why the gateway is full.
+    const smallMax = Math.max(1, Math.floor(limit * smallPart))
+    const isSmall = [...this.#sponsors].every(
+      ([name, count]) => (this.#pending.sponsors.get(name) ?? 0) + count <= smallMax,
+    )
+    return isSmall && pending < limit * overLimitMax ? undefined : 'pending'
   }
 }

@@ -9,7 +9,8 @@ import {
   typeChains,
 } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
-import { decodeCborAt, encodeCbor } from '@healthblock/encoding/cbor'
+import { type CborValue, decodeCbor, encodeCbor, skipCborAt } from '@healthblock/encoding/cbor'
+import type { Owner } from '../core/owners.ts'
 import { AccountingError } from '../errors.ts'
 
 /** Most leaves of one submission. */
@@ -25,6 +26,8 @@ export interface WellFormed {
   /** The id in lower-case hex. */
   readonly key: string
   readonly transaction: Transaction
+  /** Whose it is, for limits of ingress. */
+  readonly owner: Owner
 }
 
 /** A leaf that no node can accept. `id` is over its body if it has one, else over the whole item in the body's place. */
@@ -39,17 +42,24 @@ export interface Submission {
   readonly malformed: readonly Malformed[]
 }
 
+/** Who reads a submission. */
+export interface SubmissionReader {
+  ownerOf(transaction: Transaction, id: Uint8Array): Owner
+  /** Told of each transaction of the right form before the next is read: what it throws ends the reading. */
+  onRead(item: WellFormed): void
+}
+
 function sequenceInvalid(reason: string, options?: ErrorOptions): AccountingError {
   return new AccountingError(`the body ${reason}`, { code: 'ERR_SEQUENCE_INVALID', field: 'body', reason }, options)
 }
 
-/** Splits a CBOR sequence into its items, as views. */
+/** Splits a CBOR sequence into its items, as views; whether they are canonical is seen when they are read. */
 function splitSequence(body: Uint8Array): Uint8Array[] {
   const items: Uint8Array[] = []
   for (let offset = 0; offset < body.length; ) {
     let end: number
     try {
-      end = decodeCborAt(body, offset).end
+      end = skipCborAt(body, offset)
     } catch (cause) {
       throw sequenceInvalid(`is not a sequence of canonical CBOR items (item ${items.length})`, { cause })
     }
@@ -68,8 +78,13 @@ function splitSequence(body: Uint8Array): Uint8Array[] {
 }
 
 /** The bytes over which a malformed item's id goes. */
-function bodyOf(item: Uint8Array): Uint8Array {
-  const { value } = decodeCborAt(item, 0)
+function bodyOf(item: Uint8Array, position: number): Uint8Array {
+  let value: CborValue
+  try {
+    value = decodeCbor(item)
+  } catch (cause) {
+    throw sequenceInvalid(`is not a sequence of canonical CBOR items (item ${position})`, { cause })
+  }
   const body = Array.isArray(value) ? value[1] : undefined
   const isMap = typeof body === 'object' && !Array.isArray(body) && !(body instanceof Uint8Array)
   // What decodes has one form only, so encoding it again gives the bytes that lie in the item.
@@ -84,6 +99,7 @@ function bodyOf(item: Uint8Array): Uint8Array {
 export function parseSubmission(
   body: Uint8Array,
   place: { readonly ledgerId: Uint8Array; readonly chain: ChainName },
+  reader: SubmissionReader,
 ): Submission {
   if (body.length > submissionSizeBytesMax) {
     const detail = { code: 'ERR_SUBMISSION_TOO_LARGE', limit: 'bytes', max: submissionSizeBytesMax } as const
@@ -93,7 +109,7 @@ export function parseSubmission(
   if (items.length === 0) throw sequenceInvalid('is empty')
   const transactions = new Map<string, WellFormed>()
   const malformed: Malformed[] = []
-  for (const item of items) {
+  for (const [position, item] of items.entries()) {
     try {
       // A copy: the transaction may outlive the request's buffer.
       const transaction = parseTransactionLeaf(item.slice())
@@ -102,11 +118,15 @@ export function parseSubmission(
       const key = toHex(id)
       if (typeChains[t] !== 'both' && typeChains[t] !== place.chain) {
         malformed.push({ id, rule: `${rulePrefix(t)}.format` })
-      } else if (!transactions.has(key)) transactions.set(key, { id, key, transaction })
+      } else if (!transactions.has(key)) {
+        const wellFormed = { id, key, transaction, owner: reader.ownerOf(transaction, id) }
+        reader.onRead(wellFormed)
+        transactions.set(key, wellFormed)
+      }
     } catch (error) {
       if (!(error instanceof ChainError)) throw error
       const rule = error.detail.code === 'ERR_TRANSACTION_FORMAT' ? error.detail.rule : formatRule
-      malformed.push({ id: transactionId({ ...place, bodyBytes: bodyOf(item) }), rule })
+      malformed.push({ id: transactionId({ ...place, bodyBytes: bodyOf(item, position) }), rule })
     }
   }
   return { transactions: [...transactions.values()], malformed }

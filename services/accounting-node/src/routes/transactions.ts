@@ -4,7 +4,7 @@ import { fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import { AccountingError } from '../errors.ts'
-import type { Answer } from '../gateway/gateway.ts'
+import type { Answer } from '../gateway/answer.ts'
 import type { Signed } from '../gateway/outbox.ts'
 import { submissionSizeBytesMax, submissionTransactionsMax } from '../gateway/submission.ts'
 import { type AccountingNode, chainNames } from '../node.ts'
@@ -125,7 +125,8 @@ export function addTransactionRoutes(
         if (!(request.body instanceof Uint8Array)) throw invalid('body', 'must be application/cbor')
         const { ids, waitMs } = parseQuestion(new Uint8Array(request.body))
         const gone = new AbortController()
-        reply.raw.once('close', () => gone.abort())
+        // With a reason of its own no error is made for each answer.
+        reply.raw.once('close', () => gone.abort('gone'))
         const answers = await gateway.answers(ids, waitMs, AbortSignal.any([gone.signal, stopping]))
         return reply.type('application/cbor').send(Buffer.from(encodeCbor(answers.map(answerTuple))))
       },

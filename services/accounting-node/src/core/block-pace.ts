@@ -1,0 +1,47 @@
+/**
+ * How many transactions a block may have so that the nodes decide it within a wanted time. A block costs something by itself, and
+ * something for each transaction; both follow from the last blocks, the newest first. Where the block itself takes so long that little
+ * of the wanted time is left, blocks take longer: else the nodes would do nothing but decide.
+ */
+
+/** Each block makes those before it count so much less. */
+const kept = 0.9
+/** What a transaction may take, ms: beyond these the measurement is of something else. */
+const eachMsMin = 0.02
+const eachMsMax = 5
+/** Before anything is known: so many transactions in the wanted time of a leader that is alone. */
+const eachMsFirst = 0.6
+/** Sizes of blocks that differ so little, by their variance, say nothing about a transaction. */
+const varianceMin = 16
+
+/** The measure of one leader's blocks. */
+export class BlockPace {
+  readonly #sum = { weight: 0, count: 0, ms: 0, countSquared: 0, countMs: 0 }
+  #eachMs = eachMsFirst
+  #blockMs = 0
+
+  /** A block of `count` transactions was decided `ms` after it was proposed. */
+  measure(count: number, ms: number): void {
+    const sum = this.#sum
+    sum.weight = sum.weight * kept + 1
+    sum.count = sum.count * kept + count
+    sum.ms = sum.ms * kept + ms
+    sum.countSquared = sum.countSquared * kept + count * count
+    sum.countMs = sum.countMs * kept + count * ms
+    const [meanCount, meanMs] = [sum.count / sum.weight, sum.ms / sum.weight]
+    const variance = sum.countSquared / sum.weight - meanCount * meanCount
+    if (variance >= varianceMin) {
+      const slope = (sum.countMs / sum.weight - meanCount * meanMs) / variance
+      this.#eachMs = Math.min(eachMsMax, Math.max(eachMsMin, slope))
+    }
+    // A transaction takes no more than its part of a block that is nothing else.
+    this.#eachMs = Math.max(eachMsMin, Math.min(this.#eachMs, meanMs / meanCount))
+    this.#blockMs = Math.max(0, meanMs - this.#eachMs * meanCount)
+  }
+
+  /** How many transactions are decided within `wantedMs`, or within `timesBlock` times what a block takes by itself if that is longer. */
+  countIn(wantedMs: number, timesBlock: number): number {
+    const left = Math.max(wantedMs - this.#blockMs, (timesBlock - 1) * this.#blockMs)
+    return Math.floor(left / this.#eachMs)
+  }
+}
