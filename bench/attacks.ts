@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
 import { signTransaction, type TransactionBody, transactionId } from '@healthblock/chain/transaction'
 import { randomBytes } from '@healthblock/crypto/random'
@@ -15,6 +16,7 @@ import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { clusterPaths } from '../cli/src/cluster/layout.ts'
 import { batches, type Item, newestCheckpoint, submit } from './support/client.ts'
 import { type BenchCluster, withCluster } from './support/cluster.ts'
+import type { FloodCount, FloodOrder } from './support/flood-worker.ts'
 import { Load, type LoadPatient } from './support/load.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 
@@ -25,6 +27,8 @@ const sybilsCount = options.quick ? 100 : 1_000
 const calmMs = options.quick ? 3_000 : 15_000
 const floodMs = options.quick ? 5_000 : 30_000
 const honestPeriodMs = 100
+/** Transactions of one submission of a flood: the most there may be. */
+const floodBatch = 256
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -140,22 +144,41 @@ async function honest(urls: readonly string[], make: () => Item, durationMs: num
   return latencies
 }
 
-/** Offers signed batches to all nodes without waiting for the end of any, until `isOver`. */
-async function flood(urls: readonly string[], items: readonly Item[], isOver: () => boolean) {
-  const all = batches(items, 256)
-  let [offered, turnedAway] = [0, 0]
-  let next = 0
-  const work = async (): Promise<void> => {
-    while (!isOver()) {
-      const turn = next++
-      const batch = all[turn % all.length] as Item[]
-      const { status } = await offer(urls[turn % urls.length] as string, batch).catch(() => ({ status: 0 }))
-      offered += batch.length
-      if (status === 503) turnedAway += batch.length
-    }
+/** Offers signed batches to all nodes, so many transactions a second, until `end` is called. */
+function flood(urls: readonly string[], items: readonly Item[], perSecond: number): { end(): Promise<FloodCount> } {
+  const bodies = batches(items, floodBatch).map((batch) => concatBytes(...batch.map(({ leaf }) => leaf)))
+  const workerData: FloodOrder = { urls, bodies, bodiesPerSecond: perSecond / floodBatch }
+  const worker = new Worker(new URL('./support/flood-worker.ts', import.meta.url), { workerData })
+  return {
+    end: () =>
+      new Promise((resolve, reject) => {
+        worker.once('message', resolve)
+        worker.once('error', reject)
+        worker.postMessage('end')
+      }),
   }
-  await Promise.all(Array.from({ length: 16 }, work))
-  return { offered, turnedAway }
+}
+
+/** What the nodes order when nobody is turned away, a second. */
+async function capacity(urls: readonly string[], load: Load, patients: readonly LoadPatient[]): Promise<number> {
+  const senders = 8
+  const rounds = options.quick ? 2 : 6
+  const signed = Array.from({ length: senders }, (_, sender) => {
+    const own = patients.filter((_patient, i) => i % senders === sender)
+    return Array.from({ length: rounds }, () =>
+      Array.from({ length: 128 }, (_item, i) => load.iot(own[i % own.length] as LoadPatient, 1)),
+    )
+  })
+  const run = async (): Promise<void> => {
+    await Promise.all(
+      signed.map(async (submissions, sender) => {
+        for (const items of submissions) await submit(urls[sender % urls.length] as string, items)
+      }),
+    )
+  }
+  const begunMs = performance.now()
+  await run()
+  return (senders * rounds * 128 * 1000) / (performance.now() - begunMs)
 }
 
 /** Transactions of another organisation than that of the load: algorithms, valid in any order. */
@@ -178,25 +201,21 @@ async function besideFlood(
   cluster: BenchCluster,
   attack: string,
   items: readonly Item[],
-  make: () => Item,
+  { make, perSecond }: { make: () => Item; perSecond: number },
 ): Promise<Result> {
   const { urls } = cluster
   const alone = await honest(urls, make, calmMs)
   const before = await newestCheckpoint(urls[0] as string)
-  let isOver = false
-  const [beside, flooded] = await Promise.all([
-    honest(urls, make, floodMs).finally(() => {
-      isOver = true
-    }),
-    flood(urls, items, () => isOver),
-  ])
+  const running = flood(urls, items, perSecond)
+  const beside = await honest(urls, make, floodMs)
+  const { offered, turnedAway, withheld } = await running.end()
   const [size] = await newestCheckpoint(urls[0] as string)
   const ordered = ((size - before[0]) * 1000) / floodMs
   const [aloneP99Ms, besideP99Ms] = [percentile(alone, 0.99), percentile(beside, 0.99)]
   tell(`attacks: ${attack}: honest p99 ${aloneP99Ms.toFixed(0)} ms alone, ${besideP99Ms.toFixed(0)} ms beside it`)
   return {
-    ...{ attack, offeredPerSecond: (flooded.offered * 1000) / floodMs, orderedPerSecond: ordered },
-    turnedAwayPercent: (100 * flooded.turnedAway) / flooded.offered,
+    ...{ attack, offeredPerSecond: (offered * floodBatch * 1000) / floodMs, orderedPerSecond: ordered },
+    ...{ turnedAwayPercent: (100 * turnedAway) / offered, withheldPercent: (100 * withheld) / (offered + withheld) },
     ...{ aloneP50Ms: percentile(alone, 0.5), aloneP99Ms, besideP50Ms: percentile(beside, 0.5), besideP99Ms },
     p99Ratio: besideP99Ms / aloneP99Ms,
   }
@@ -212,6 +231,7 @@ const results = await withCluster({ size: { accounting: 4 }, roles: ['accounting
     await replayEnvelopes(cluster, load, patients),
     await guessPassphrases(),
   ]
+  const perSecond = 10 * (await capacity(cluster.urls, load, patients))
   const make = otherOrganisation(cluster, 1)
   const single = otherOrganisation(cluster, 2)
   const count = options.quick ? 10_000 : 60_000
@@ -221,11 +241,11 @@ const results = await withCluster({ size: { accounting: 4 }, roles: ['accounting
       cluster,
       'flood of one account',
       Array.from({ length: count }, () => single()),
-      make,
+      { make, perSecond },
     ),
   )
   const sybil = Array.from({ length: count }, (_, i) => load.iot(patients[i % patients.length] as LoadPatient, 1))
-  rows.push(await besideFlood(cluster, `flood of ${sybilsCount} identities of one sponsor`, sybil, make))
+  rows.push(await besideFlood(cluster, `flood of ${sybilsCount} identities of one sponsor`, sybil, { make, perSecond }))
   return rows
 })
 report('attacks', results, options)
