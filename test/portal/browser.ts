@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import { findProgram } from '../../cli/src/cluster/install.ts'
+import { eventually } from '../support/cluster.ts'
 
 /** Where pictures and traces of a run lie. */
 export const pictureFolder = fileURLToPath(new URL('../../build/portal/', import.meta.url))
@@ -65,6 +66,13 @@ export class PortalReader {
     await this.page.fill('input[name=passphrase]', passphrase)
     await this.page.click('button[type=submit]')
     await this.page.waitForSelector('header.head')
+  }
+
+  /** Waits until an expression of the page is true. The debugger evaluates it: the page's own policy forbids `eval`. */
+  async until(expression: string): Promise<void> {
+    await eventually(expression, 30_000, async () =>
+      (await this.page.evaluate(expression)) === true ? true : undefined,
+    )
   }
 
   /** Takes a picture of the whole page. */

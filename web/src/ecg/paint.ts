@@ -122,15 +122,18 @@ function paintGutter(context: CanvasRenderingContext2D, picture: EcgPicture, ink
 function paintSpans(context: CanvasRenderingContext2D, picture: EcgPicture, inks: Inks): void {
   const { spans, widthPx, leads } = picture
   const bottom = pictureHeightPx(leads.length) - footPx
+  // One ground for all findings: those that overlap are not darker than others.
+  context.fillStyle = inks.finding
+  const ground = new Path2D()
   for (const span of spans) {
     if (span.kind === 'rhythm') continue
     const from = Math.max(gutterPx, toX(picture, span.fromMs))
     const to = Math.min(widthPx, toX(picture, span.toMs))
     if (to <= from) continue
-    context.fillStyle = span.kind === 'finding' ? inks.finding : inks.missing
-    if (span.kind === 'finding') context.fillRect(from, headPx, to - from, bottom - headPx)
+    if (span.kind === 'finding') ground.rect(from, headPx, to - from, bottom - headPx)
     else hatch(context, { from, to, top: headPx, bottom, ink: inks.missing })
   }
+  context.fill(ground)
 }
 
 /** Slanted lines over a stretch where nothing is to be read. */
@@ -155,35 +158,53 @@ function hatch(
   context.restore()
 }
 
-/** Names of stretches: rhythms on the first line, what is missing on the trace itself. A name stays in view while its stretch is. */
+/** Lines of names on the trace; what finds no room on them is named where it begins anew. */
+const nameRows = 3
+const nameRowPx = 18
+
+/**
+ * Names of stretches: rhythms on the first line, what is found or missing on the trace, one under the other where they would overlap.
+ * A name stays in view while its stretch is.
+ */
 function paintNames(context: CanvasRenderingContext2D, picture: EcgPicture, inks: Inks): void {
   const { spans, widthPx } = picture
   context.font = font
   context.textBaseline = 'middle'
   context.textAlign = 'left'
-  for (const span of spans) {
+  const usedTo = new Array<number>(nameRows).fill(Number.NEGATIVE_INFINITY)
+  for (const span of spans.toSorted((a, b) => a.fromMs - b.fromMs)) {
     const from = Math.max(gutterPx, toX(picture, span.fromMs))
     const to = Math.min(widthPx, toX(picture, span.toMs))
     if (to - from < 2) continue
-    const isRhythm = span.kind === 'rhythm'
-    const y = isRhythm ? 9 : headPx + 12
-    if (isRhythm) {
-      context.fillStyle = inks.soft
-      context.fillRect(from, 18, to - from - 1, 1.5)
-    }
-    context.save()
-    context.beginPath()
-    context.rect(from, y - 9, to - from - 4, 18)
-    context.clip()
-    const width = context.measureText(span.label).width
-    if (!isRhythm) {
+    if (span.kind === 'rhythm') paintRhythm(context, { from, to, label: span.label }, inks)
+    else {
+      const width = context.measureText(span.label).width + 8
+      const row = usedTo.findIndex((end) => end < from)
+      if (row < 0) continue
+      usedTo[row] = from + width + 4
+      const y = headPx + 12 + row * nameRowPx
       context.fillStyle = inks.paper
-      context.fillRect(from + 2, y - 9, width + 8, 18)
+      context.fillRect(from + 2, y - 8, width, 16)
+      context.fillStyle = span.kind === 'finding' ? inks.alarm : inks.text
+      context.fillText(span.label, from + 6, y)
     }
-    context.fillStyle = span.kind === 'finding' ? inks.alarm : inks.text
-    context.fillText(span.label, from + (isRhythm ? 0 : 6), y)
-    context.restore()
   }
+}
+
+function paintRhythm(
+  context: CanvasRenderingContext2D,
+  { from, to, label }: { from: number; to: number; label: string },
+  inks: Inks,
+): void {
+  context.fillStyle = inks.soft
+  context.fillRect(from, 18, to - from - 1, 1.5)
+  context.save()
+  context.beginPath()
+  context.rect(from, 0, to - from - 4, 18)
+  context.clip()
+  context.fillStyle = inks.text
+  context.fillText(label, from, 9)
+  context.restore()
 }
 
 /** A letter over each R peak; what is not a normal beat has a mark of its own shape. */

@@ -30,6 +30,9 @@ export interface TrendChart {
   readonly onPick?: (atMs: number) => void
 }
 
+/** Below so many times each is a dot as well: a single one would be no line. */
+const fewTimes = 60
+
 function axesOf(chart: TrendChart, ink: (name: string) => string): uPlot.Axis[] {
   const look = {
     stroke: ink('--ink-soft'),
@@ -90,7 +93,7 @@ function optionsOf(box: HTMLElement, chart: TrendChart): uPlot.Options {
         spanGaps: false,
         ...(series.isDots === true
           ? { paths: () => null, points: { show: true, size: 5 } }
-          : { points: { show: false } }),
+          : { points: { show: chart.timesMs.length < fewTimes, size: 5 } }),
         value: (_plot: uPlot, value: number | null) =>
           value === null ? '–' : `${Math.round(value * 10) / 10} ${chart.unit}`,
       })),

@@ -96,7 +96,7 @@ function annotate(...leads: Parameters<typeof annotateEcg>): ReturnType<typeof a
   }
 }
 
-/** Beats a minute of each minute of batches with at least ten seconds of beats in it: `[Unix ms of its middle, rate]`. */
+/** Beats a minute of each minute of batches with at least ten seconds of beats in it: `[Unix ms of its begin, rate]`. */
 export function heartRatesOf(marks: EcgMarks): [number, number][] {
   const minutes = new Map<number, number[]>()
   for (const [index, [at]] of marks.beats.entries()) {
@@ -110,7 +110,7 @@ export function heartRatesOf(marks: EcgMarks): [number, number][] {
   const rates: [number, number][] = []
   for (const [minute, intervals] of minutes) {
     const sumMs = intervals.reduce((sum, ms) => sum + ms, 0)
-    if (sumMs >= 10_000) rates.push([minute * 60_000 + 30_000, Math.round((intervals.length * 60_000) / sumMs)])
+    if (sumMs >= 10_000) rates.push([minute * 60_000, Math.round((intervals.length * 60_000) / sumMs)])
   }
   return rates
 }

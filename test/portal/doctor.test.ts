@@ -1,0 +1,235 @@
+/** A doctor's day in the browser, with a real heart that flutters: worklist, patient, ECG, signature; keyboard, dark, small, hostile names. */
+import { existsSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { clusterPaths } from '../../cli/src/cluster/layout.ts'
+import { writeVitals } from '../../cli/src/demo/record.ts'
+import { hasRedis, TestCluster } from '../support/cluster.ts'
+import { writeRecord } from '../support/record.ts'
+import { hasChromium, PortalReader } from './browser.ts'
+
+/** MIT-BIH record 207: ventricular flutter from 41 s on, several times. */
+const flutter = fileURLToPath(new URL('../../../shared/data/mitdb/207', import.meta.url))
+const hasFlutter = existsSync(`${flutter}.dat`)
+
+interface Diagnosis {
+  readonly transactionId: string
+  readonly status: string
+  readonly findings: { code: string }[]
+}
+
+describe.skipIf(!hasChromium || !hasRedis)(
+  'the doctor’s portal (needs Chromium and Redis)',
+  { timeout: 180_000 },
+  () => {
+    let cluster: TestCluster
+    let reader: PortalReader
+
+    beforeAll(async () => {
+      cluster = await TestCluster.start({ doctors: 1, patients: ['ann', 'bob'], periodMs: 5_000 })
+      const made = hasFlutter ? flutter : await writeRecord(cluster.root, { seconds: 110, rhythm: 'fast' })
+      const vitals = await writeVitals(cluster.root)
+      await cluster.ok('patient', 'grant', 'ann', 'doctor-a')
+      await cluster.ok('patient', 'grant', 'bob', 'doctor-a')
+      await cluster.ok('patient', 'stream', 'ann', '--record', made, '--to', '110', '--speed', 'max', '--wait')
+      await cluster.ok('patient', 'stream', 'ann', '--record', vitals.path, '--to', '110', '--speed', 'max', '--wait')
+      const calm = await writeRecord(cluster.root, { seconds: 30, rhythm: 'fast' })
+      await cluster.ok('patient', 'stream', 'bob', '--record', calm, '--speed', 'max', '--wait')
+      reader = await PortalReader.open(cluster.url('doctor-a'))
+      await reader.logIn('doctor-a', passphrase())
+    }, 180_000)
+
+    afterAll(async () => {
+      await reader?.close('doctor')
+      await cluster?.remove()
+    })
+
+    function passphrase(): string {
+      return readFileSync(clusterPaths.passphrase(cluster.dir, 'doctor-a'), 'utf8').trim()
+    }
+
+    async function alarms(): Promise<{ acknowledgedBy: string | null }[]> {
+      return (await (await reader.page.request.get(`${cluster.url('doctor-a')}/v1/alarms`)).json()) as {
+        acknowledgedBy: string | null
+      }[]
+    }
+
+    async function diagnoses(): Promise<Diagnosis[]> {
+      return cluster.ok<Diagnosis[]>('doctor', 'diagnoses', 'doctor-a')
+    }
+
+    test('the most urgent alarm is on top, and is acknowledged with one key', async () => {
+      const { page } = reader
+      const first = page.locator('.worklist .alarm').first()
+      await first.waitFor()
+      if (hasFlutter) {
+        await page.locator('.alarm.critical').first().waitFor()
+        expect(await first.locator('.severity').textContent()).toContain('critical')
+        expect(await first.locator('.alarm-what').textContent()).toMatch(/Ventricular (fibrillation|tachycardia)/)
+      }
+      await reader.picture('doctor-worklist')
+      expect(await reader.accessibilityFindings()).toEqual([])
+      const what = await first.locator('.alarm-what').textContent()
+      const count = await page.locator('.worklist .alarm').count()
+      await page.keyboard.press('j')
+      await page.keyboard.press('a')
+      await page.waitForSelector('.notice.good')
+      expect(await page.locator('.notice.good').textContent()).toContain(what)
+      // It is over and in somebody's hands: it leaves the list, and one key brings it back.
+      await reader.until(`document.querySelectorAll('.worklist .alarm').length === ${count - 1}`)
+      expect((await alarms()).filter(({ acknowledgedBy }) => acknowledgedBy === 'doctor-a')).toHaveLength(1)
+      await page.keyboard.press('u')
+      await reader.until(`document.querySelectorAll('.worklist .alarm').length === ${count}`)
+      expect((await alarms()).every(({ acknowledgedBy }) => acknowledgedBy === null)).toBe(true)
+      await page.keyboard.press('j')
+      await page.keyboard.press('s')
+      await page.waitForSelector('dialog[open]')
+      expect(await reader.accessibilityFindings()).toEqual([])
+      await page.keyboard.press('Escape')
+      await reader.until(`document.querySelector('dialog[open]') === null`)
+    })
+
+    test('the patient’s page shows the flutter on the ECG, and the finding is signed', async () => {
+      const { page } = reader
+      await page.locator('.worklist .alarm').first().locator('a').focus()
+      await page.keyboard.press('Enter')
+      await page.waitForSelector('.state-line')
+      await reader.until(`/[0-9]+ beats/.test(document.querySelector('.ecg canvas')?.getAttribute('aria-label') ?? '')`)
+      const label = (await page.locator('.ecg canvas').getAttribute('aria-label')) ?? ''
+      if (hasFlutter) expect(label).toMatch(/Ventricular|flutter/)
+      await page.waitForSelector('.news2-total')
+      await page.waitForSelector('.trend canvas')
+      await reader.picture('doctor-patient')
+      expect(await reader.accessibilityFindings()).toEqual([])
+      const before = (await diagnoses()).filter(({ status }) => status === 'signed').length
+      await page.locator('.diagnosis button.primary').first().click()
+      await page.waitForSelector('dialog[open]')
+      await reader.picture('doctor-sign')
+      // Twice, as a nervous hand does: it is signed once.
+      await page.locator('dialog button.primary').dblclick()
+      await page.waitForSelector('.status-signed')
+      const after = await diagnoses()
+      expect(after.filter(({ status }) => status === 'signed')).toHaveLength(before + 1)
+      expect(await page.locator('.card .notice.good').textContent()).toMatch(/on record/)
+    })
+
+    test('the viewer is moved with the keyboard alone, and measures', async () => {
+      const { page } = reader
+      const canvas = page.locator('.ecg canvas')
+      await canvas.focus()
+      const label = (): Promise<string | null> => canvas.getAttribute('aria-label')
+      const began = await label()
+      await page.keyboard.press('Home')
+      await reader.until(
+        `document.querySelector('.ecg canvas')?.getAttribute('aria-label') !== ${JSON.stringify(began)}`,
+      )
+      await page.keyboard.press('-')
+      expect(await page.locator('.ecg-choice select').first().inputValue()).toBe('12.5')
+      await page.keyboard.press('+')
+      await page.keyboard.press('c')
+      await page.keyboard.press('ArrowRight')
+      expect(await page.locator('.ecg-reading').textContent()).toMatch(/810 ms · 74\/min/)
+      await page.keyboard.press('Escape')
+      expect(await page.locator('.ecg-reading').textContent()).toBe('')
+      await page.keyboard.press('n')
+      await reader.until(`location.hash.includes('at=')`)
+    })
+
+    test('a name of any script is the doctor’s own, and is never more than a name', async () => {
+      const { page } = reader
+      const hostile = `<img src=x onerror="document.title='owned'"> Zoë مريم`
+      await page.getByRole('button', { name: 'Give a name' }).click()
+      await page.locator('dialog input').fill(hostile)
+      await page.locator('dialog button.primary').click()
+      await reader.until(`document.querySelector('h1')?.textContent === ${JSON.stringify(hostile)}`)
+      expect(await page.locator('main img').count()).toBe(0)
+      await page.keyboard.press('w')
+      await page.waitForSelector('.worklist')
+      expect(await page.locator('.alarm .patient', { hasText: hostile }).count()).toBeGreaterThan(0)
+      expect(await page.title()).not.toBe('owned')
+      expect(reader.complaints).toEqual([])
+    })
+
+    test('a diagnosis is printed with its strip, and handed on as FHIR', async () => {
+      const { page } = reader
+      await page.goBack()
+      await page.waitForSelector('.diagnosis')
+      const download = page.waitForEvent('download')
+      await page.getByRole('button', { name: 'Download as FHIR' }).first().click()
+      const path = await (await download).path()
+      expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({ resourceType: 'Bundle' })
+      await page.getByRole('link', { name: 'Print' }).last().click()
+      await page.waitForSelector('.sheet')
+      if (hasFlutter) await page.waitForSelector('.ecg-strip')
+      await page.emulateMedia({ media: 'print' })
+      await reader.picture('doctor-print')
+      await page.emulateMedia({ media: 'screen' })
+      expect(await reader.accessibilityFindings()).toEqual([])
+    })
+
+    test('every screen reads well in the dark, on a phone, and in German', async () => {
+      const narrow = await PortalReader.open(cluster.url('doctor-a'), {
+        width: 360,
+        height: 740,
+        colours: 'dark',
+        language: 'de-DE',
+      })
+      try {
+        await narrow.logIn('doctor-a', passphrase())
+        await narrow.page.waitForSelector('.worklist .alarm')
+        for (const [place, name, selector] of [
+          ['#/', 'worklist', '.worklist'],
+          ['#/patients', 'patients', 'table'],
+          ['#/refused', 'refused', 'h1'],
+          ['#/unread', 'unread', 'h1'],
+          ['#/security', 'security', '.narrow'],
+        ] as const) {
+          await narrow.page.evaluate(`location.hash = '${place}'`)
+          await narrow.page.waitForSelector(selector)
+          await narrow.until(`document.querySelector('.waiting') === null`)
+          await narrow.picture(`doctor-${name}-dark-360`)
+          expect(await narrow.accessibilityFindings()).toEqual([])
+          const overflow = await narrow.page.evaluate(`document.documentElement.scrollWidth - innerWidth`)
+          expect(overflow, `${name} is wider than the screen`).toBeLessThanOrEqual(0)
+        }
+        await narrow.page.evaluate(`location.hash = '#/patients'`)
+        await narrow.page.locator('tbody a').first().click()
+        await narrow.page.waitForSelector('.news2-total, .diagnosis')
+        await narrow.picture('doctor-patient-dark-360')
+        expect(await narrow.accessibilityFindings()).toEqual([])
+        expect(narrow.complaints).toEqual([])
+      } finally {
+        await narrow.close()
+      }
+    })
+
+    test('a draft outlives the session, and a lost line is said', async () => {
+      const { page } = reader
+      await page.evaluate(`location.hash = '#/patients'`)
+      await page.locator('tbody a').first().click()
+      await page.getByRole('button', { name: 'Correct' }).first().click()
+      await page.locator('dialog textarea').fill('Looks like artefact in lead II.')
+      // The session ends elsewhere, for example after a restart of the node.
+      await cluster.kill('doctor-a')
+      await page.waitForSelector('.banner.late')
+      await reader.picture('doctor-line-lost')
+      await cluster.restart('doctor-a')
+      await page.locator('dialog button.primary').click()
+      await page.waitForSelector('input[name=passphrase]')
+      await reader.logIn('doctor-a', passphrase())
+      await page.getByRole('button', { name: 'Correct' }).first().click()
+      expect(await page.locator('dialog textarea').inputValue()).toBe('Looks like artefact in lead II.')
+      await page.locator('dialog button.primary').click()
+      await page.waitForSelector('.status-corrected')
+    })
+
+    test('what comes after the patient has ended the access is refused, and says so', async () => {
+      const { page } = reader
+      await cluster.ok('patient', 'revoke', 'ann', 'doctor-a', '--wait')
+      await page.waitForSelector('main > .notice.late')
+      expect(await page.locator('main > .notice.late').textContent()).toContain('no access')
+      await reader.picture('doctor-access-ended')
+      expect(reader.complaints).toEqual([])
+    })
+  },
+)

@@ -1,0 +1,190 @@
+/** The ECG of a patient: stored records to scroll through, or live. */
+import type { ComponentChildren, JSX } from 'preact'
+import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { type EcgFeed, EcgLive } from '../ecg/live.tsx'
+import type { EcgSpan, TimeRange } from '../ecg/signal.ts'
+import { EcgViewer } from '../ecg/viewer.tsx'
+import type { Live } from '../frame/live.ts'
+import { messageFor } from '../frame/notice.tsx'
+import { t } from '../frame/texts.ts'
+import { type Diagnosis, type StreamSummary, severities } from './model.ts'
+import { EcgStretches, fetchPieces, type OpenedPiece, type Stretch } from './stretches.ts'
+import { findingName } from './words.tsx'
+
+const emptyStretch: Stretch = { leads: [], beats: [], spans: [], sequences: [] }
+/** How much of the past a live view begins with. */
+const liveStartMs = 20_000
+const settleMs = 120
+
+/** Findings of the ECG as stretches behind the trace. */
+function findingSpans(diagnoses: readonly Diagnosis[]): EcgSpan[] {
+  const spans = new Map<string, EcgSpan>()
+  for (const { findings, status } of diagnoses) {
+    if (status === 'withdrawn') continue
+    for (const { code, from, to, severity } of findings) {
+      // What is low lasts for hours: the marks of the beats show it.
+      if (!code.startsWith('ecg.') || severities.indexOf(severity) < severities.indexOf('medium')) continue
+      const [fromMs, toMs] = [Date.parse(from), Date.parse(to)]
+      spans.set(`${code} ${from}`, {
+        fromMs,
+        toMs: Math.max(toMs, fromMs + 1_000),
+        label: findingName(code),
+        kind: 'finding',
+      })
+    }
+  }
+  return [...spans.values()]
+}
+
+/** Gives a live view the records as they come. */
+function createFeed(live: Live, stream: { patient: string; stream: string; path: string; lastMs: number }): EcgFeed {
+  return {
+    listen: (take) => {
+      let isOver = false
+      let newestMs = stream.lastMs - liveStartMs
+      let isRunning = false
+      const give = (pieces: readonly OpenedPiece[]): void => {
+        for (const piece of pieces) {
+          if (piece.toMs <= newestMs) continue
+          for (const [name, segment] of piece.segments) take(name, segment)
+          newestMs = piece.toMs
+        }
+      }
+      const ask = async (): Promise<void> => {
+        if (isRunning) return
+        isRunning = true
+        try {
+          const { pieces } = await fetchPieces(stream.path, { fromMs: newestMs, toMs: newestMs + 86_400_000 })
+          if (!isOver) give(pieces)
+        } catch {
+          // The banner says that the line is down; the next reading asks again.
+        } finally {
+          isRunning = false
+        }
+      }
+      void ask()
+      const stop = live.listen((event) => {
+        if (event === undefined || (event.type === 'reading' && event.stream === stream.stream)) void ask()
+      })
+      return () => {
+        isOver = true
+        stop()
+      }
+    },
+  }
+}
+
+/** What of a stream is here, and what is on its way. */
+function useStretch(
+  path: string,
+  view: TimeRange | undefined,
+  newestMs: number,
+): { stretch: Stretch; isBusy: boolean; error: string | undefined } {
+  const stretches = useMemo(() => new EcgStretches(path), [path])
+  const [turn, setTurn] = useState(0)
+  const [isBusy, setBusy] = useState(false)
+  const [error, setError] = useState<string>()
+  const [fromMs, toMs] = [view?.fromMs, view?.toMs]
+  useEffect(() => {
+    if (fromMs === undefined || toMs === undefined || !stretches.isMissing({ fromMs, toMs }, newestMs)) return undefined
+    // While somebody scrolls, what is passed is not asked for.
+    const timer = setTimeout(() => {
+      setBusy(true)
+      stretches.load({ fromMs, toMs }, newestMs).then(
+        () => {
+          setError(undefined)
+          setBusy(false)
+          setTurn((count) => count + 1)
+        },
+        (cause: unknown) => {
+          setError(messageFor(cause))
+          setBusy(false)
+        },
+      )
+    }, settleMs)
+    return () => clearTimeout(timer)
+  }, [stretches, fromMs, toMs, newestMs])
+  const minutes =
+    fromMs === undefined || toMs === undefined ? '' : `${Math.floor(fromMs / 60_000)} ${Math.floor(toMs / 60_000)}`
+  // The picture's parts change only when what is loaded, or the minutes that are seen, do.
+  const stretch = useMemo(
+    () => (fromMs === undefined || toMs === undefined ? emptyStretch : stretches.of({ fromMs, toMs })),
+    [stretches, minutes, turn],
+  )
+  return { stretch, isBusy, error }
+}
+
+/** The panel; `atMs` is where to begin, and changes when somebody jumps. */
+export function EcgPanel(props: {
+  patient: string
+  stream: StreamSummary
+  diagnoses: readonly Diagnosis[]
+  live: Live
+  atMs: number | undefined
+  /** Tells which records are seen. */
+  onSeen: (sequences: readonly number[]) => void
+  children?: ComponentChildren
+}): JSX.Element {
+  const { patient, stream, diagnoses, live, atMs, onSeen } = props
+  const path = `/v1/patients/${patient}/streams/${stream.stream}`
+  const extent = useMemo(
+    () => ({ fromMs: Date.parse(stream.firstAt ?? ''), toMs: Date.parse(stream.lastAt ?? '') }),
+    [stream.firstAt, stream.lastAt],
+  )
+  const [viewMs, setViewMs] = useState(() => Math.max(extent.fromMs, atMs ?? extent.toMs - 10_000))
+  const [view, setView] = useState<TimeRange>()
+  const [isLive, setLive] = useState(false)
+  useEffect(() => {
+    if (atMs === undefined) return
+    setLive(false)
+    setViewMs(Math.min(Math.max(extent.fromMs, atMs), Math.max(extent.fromMs, extent.toMs - 2_000)))
+  }, [atMs])
+  const onView = useCallback((next: TimeRange) => {
+    setViewMs(next.fromMs)
+    setView((before) => (before?.fromMs === next.fromMs && before.toMs === next.toMs ? before : next))
+  }, [])
+  const { stretch, isBusy, error } = useStretch(path, view, extent.toMs)
+  const found = useMemo(() => findingSpans(diagnoses), [diagnoses])
+  const spans = useMemo(() => [...stretch.spans, ...found], [stretch.spans, found])
+  useEffect(() => onSeen(stretch.sequences), [stretch.sequences, onSeen])
+  const lastLeads = useRef<readonly string[]>([])
+  if (stretch.leads.length > 0) lastLeads.current = stretch.leads.map(({ name }) => name)
+  const feed = useMemo(
+    () => createFeed(live, { patient, stream: stream.stream, path, lastMs: extent.toMs }),
+    [isLive, live, patient, path],
+  )
+  return (
+    <>
+      {error !== undefined && (
+        <p class="notice bad" role="alert">
+          {error}
+        </p>
+      )}
+      {isLive ? (
+        <>
+          <div class="ecg-tools">
+            <button type="button" aria-pressed="true" onClick={() => setLive(false)}>
+              {t('doctor.live')}
+            </button>
+          </div>
+          <EcgLive leads={lastLeads.current} feed={feed} lateMs={120_000} />
+        </>
+      ) : (
+        <EcgViewer leads={stretch.leads} beats={stretch.beats} {...{ extent, viewMs, onView, spans, isBusy }}>
+          <button type="button" onClick={() => setViewMs(Math.max(extent.fromMs, extent.toMs - 10_000))}>
+            {t('doctor.newest')}
+          </button>
+          <button
+            type="button"
+            aria-pressed="false"
+            disabled={stretch.leads.length === 0}
+            onClick={() => setLive(true)}
+          >
+            {t('doctor.live')}
+          </button>
+          {props.children}
+        </EcgViewer>
+      )}
+    </>
+  )
+}
