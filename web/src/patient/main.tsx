@@ -1,17 +1,114 @@
 import '../frame/theme.css'
+import './patient.css'
+import type { JSX } from 'preact'
+import { useEffect, useMemo } from 'preact/hooks'
+import type { SessionView } from '../frame/api.ts'
 import { Live } from '../frame/live.ts'
 import { StaleBanner } from '../frame/notice.tsx'
+import { useResource } from '../frame/resource.ts'
+import { type Place, usePlace } from '../frame/router.ts'
 import { Shell, startPortal } from '../frame/shell.tsx'
 import { t } from '../frame/texts.ts'
+import { AccessScreen } from './access.tsx'
+import { lazy } from './lazy.tsx'
+import { type Alarm, type Contact, type Directory, type Patient, PatientContext, type Security } from './node.ts'
+import { EndedScreen } from './revoke.tsx'
 
-const live = new Live('/v1/events', [])
+const GiveScreen = lazy(async () => (await import('./give.tsx')).GiveScreen)
+const SafetyScreen = lazy(async () => (await import('./safety.tsx')).SafetyScreen)
+const DevicesScreen = lazy(async () => (await import('./devices.tsx')).DevicesScreen)
+const TimelineScreen = lazy(async () => (await import('./timeline.tsx')).TimelineScreen)
+const HeartScreen = lazy(async () => (await import('./heart.tsx')).HeartScreen)
+const FindingsScreen = lazy(async () => (await import('./findings.tsx')).FindingsScreen)
+const FindingPaper = lazy(async () => (await import('./findings.tsx')).FindingPaper)
+const ReceiptScreen = lazy(async () => (await import('./receipt.tsx')).ReceiptScreen)
+
+const eventTypes = ['reading', 'diagnosis', 'alarm', 'revocation', 'grant']
+
+function Screen({ path, query }: Place): JSX.Element {
+  const [name, id] = path
+  switch (name) {
+    case undefined:
+      return <AccessScreen />
+    case 'ended':
+      return <EndedScreen key={id} transactionId={id ?? ''} />
+    case 'receipt':
+      return <ReceiptScreen key={id} transactionId={id ?? ''} />
+    case 'give':
+      return <GiveScreen />
+    case 'heart':
+      return <HeartScreen />
+    case 'findings':
+      return <FindingsScreen />
+    case 'finding':
+      return <FindingPaper key={query.key} episodeKey={query.key ?? ''} />
+    case 'devices':
+      return <DevicesScreen />
+    case 'timeline':
+      return <TimelineScreen />
+    case 'safety':
+      return <SafetyScreen />
+    default:
+      return <p class="empty">{t('place.unknown')}</p>
+  }
+}
+
+/** Names of people: her own first, then what the organisations' cards say. */
+function useNames(base: string): Pick<Patient, 'nameOf' | 'contactOf' | 'reloadNames'> {
+  const own = useResource<readonly { account: string; name: string }[]>(`${base}/contacts`)
+  const directory = useResource<Directory>(`${base}/directory`)
+  return useMemo(() => {
+    const names = new Map(own.value?.map(({ account, name }) => [account, name]))
+    const contacts = new Map<string, Contact>(directory.value?.found.map((contact) => [contact.account, contact]))
+    return {
+      nameOf: (account) => names.get(account) ?? contacts.get(account)?.name ?? t('patient.unnamed'),
+      contactOf: (account) => contacts.get(account),
+      reloadNames: () => {
+        void own.reload()
+        void directory.reload()
+      },
+    }
+  }, [own.value, directory.value])
+}
+
+function PatientPortal(props: { session: SessionView }): JSX.Element {
+  const { session } = props
+  const place = usePlace()
+  const base = `/v1/people/${encodeURIComponent(session.name)}`
+  const live = useMemo(() => new Live('/v1/events', eventTypes), [session])
+  useEffect(() => {
+    live.start()
+    return () => live.stop()
+  }, [live])
+  const names = useNames(base)
+  const security = useResource<Security>(`${base}/security`)
+  const alarms = useResource<readonly Alarm[]>(`${base}/alarms`, { live, on: ['alarm'], everyMs: 30_000 })
+  const open = alarms.value?.filter(({ acknowledged }) => !acknowledged).length ?? 0
+  const patient: Patient = { session, live, base, security, ...names }
+  const at = place.path.join('/')
+  useEffect(() => window.scrollTo(0, 0), [at])
+  return (
+    <Shell
+      session={session}
+      navigation={[
+        { path: [], label: t('patient.access') },
+        { path: ['heart'], label: t('patient.heart') },
+        { path: ['findings'], label: t('patient.findings'), count: open },
+        { path: ['devices'], label: t('patient.devices') },
+        { path: ['timeline'], label: t('patient.timeline') },
+        { path: ['safety'], label: t('patient.safety') },
+      ]}
+      banner={<StaleBanner live={live} />}
+    >
+      <PatientContext.Provider value={patient}>
+        <Screen {...place} />
+      </PatientContext.Provider>
+    </Shell>
+  )
+}
 
 void startPortal({
   title: () => t('title.patient'),
   nameLabel: () => t('login.name'),
-  body: (session) => (
-    <Shell session={session} navigation={[]} banner={<StaleBanner live={live} />}>
-      <p>{session.role}</p>
-    </Shell>
-  ),
+  body: (session) => <PatientPortal key={session.name} session={session} />,
 })

@@ -1,0 +1,210 @@
+/** The first screen: who can read me now, and the button that ends it. */
+import type { JSX } from 'preact'
+import { useMemo, useState } from 'preact/hooks'
+import { nodeNowMs } from '../frame/api.ts'
+import { Shown } from '../frame/notice.tsx'
+import { useResource } from '../frame/resource.ts'
+import { hrefOf } from '../frame/router.ts'
+import { t } from '../frame/texts.ts'
+import { formatAgo, formatMoment } from '../frame/time.ts'
+import type { Diagnosis, Grant } from './node.ts'
+import { usePatient } from './node.ts'
+import { RevokeDialog } from './revoke.tsx'
+import { purposeName, streamList } from './words.ts'
+
+/** Everything that one person may read now. */
+interface Reader {
+  readonly doctor: string
+  readonly grants: readonly Grant[]
+}
+
+function readersOf(grants: readonly Grant[]): Reader[] {
+  const readers = new Map<string, Grant[]>()
+  for (const grant of grants) {
+    if (grant.state !== 'open') continue
+    const mine = readers.get(grant.doctor)
+    if (mine === undefined) readers.set(grant.doctor, [grant])
+    else mine.push(grant)
+  }
+  return [...readers].map(([doctor, own]) => ({ doctor, grants: own })).reverse()
+}
+
+function GrantLine(props: { grant: Grant }): JSX.Element {
+  const { grant } = props
+  const isPast = Date.parse(grant.from) < Date.parse(grant.openedAt) - 3_600_000
+  return (
+    <dl class="facts">
+      <dt>{t('patient.access.what')}</dt>
+      <dd>
+        {streamList(grant.streams)}
+        {isPast && <span class="soft"> {t('patient.access.past', { from: formatMoment(grant.from) })}</span>}
+      </dd>
+      <dt>{t('patient.access.since')}</dt>
+      <dd>{formatMoment(grant.openedAt)}</dd>
+      <dt>{t('patient.access.until')}</dt>
+      <dd>
+        {grant.until === null
+          ? t('patient.access.endless')
+          : `${formatMoment(grant.until)} (${formatAgo(grant.until)})`}
+      </dd>
+      <dt>{t('patient.access.purpose')}</dt>
+      <dd>{purposeName(grant.purpose)}</dd>
+    </dl>
+  )
+}
+
+/** When a doctor last showed that she had read: a finding rests on readings. */
+function LastLook(props: { doctor: string; diagnoses: readonly Diagnosis[] | undefined }): JSX.Element {
+  const last = props.diagnoses?.findLast(({ doctor }) => doctor === props.doctor)
+  return (
+    <p class="soft look">
+      {last === undefined
+        ? t('patient.access.never')
+        : t('patient.access.looked', { ago: formatAgo(last.at, nodeNowMs()) })}
+    </p>
+  )
+}
+
+function ReaderCard(props: {
+  reader: Reader
+  diagnoses: readonly Diagnosis[] | undefined
+  onRevoke: () => void
+}): JSX.Element {
+  const { nameOf, contactOf } = usePatient()
+  const { doctor, grants } = props.reader
+  const contact = contactOf(doctor)
+  const name = nameOf(doctor)
+  return (
+    <li class="card reader">
+      <div class="row">
+        <h2>
+          <bdi>{name}</bdi>
+        </h2>
+        <button type="button" class="danger" onClick={props.onRevoke}>
+          {t('patient.revoke')}
+          <span class="hidden"> {name}</span>
+        </button>
+      </div>
+      {grants.map((grant) => (
+        <GrantLine key={grant.grant} grant={grant} />
+      ))}
+      <LastLook doctor={doctor} diagnoses={props.diagnoses} />
+      {contact?.isKeyChanged === true && (
+        <p class="notice bad" role="status">
+          {t('patient.access.keyChanged')}
+        </p>
+      )}
+    </li>
+  )
+}
+
+function EndedList(props: { grants: readonly Grant[] }): JSX.Element | null {
+  const { nameOf } = usePatient()
+  const ended = props.grants.filter(({ state }) => state !== 'open').reverse()
+  const [isAll, setAll] = useState(false)
+  if (ended.length === 0) return null
+  const shown = isAll ? ended : ended.slice(0, 20)
+  return (
+    <details class="card">
+      <summary>{t('patient.access.ended', { count: ended.length })}</summary>
+      <ul class="plain">
+        {shown.map((grant) => (
+          <li key={grant.grant} class="row ended">
+            <span>
+              <strong>
+                <bdi>{nameOf(grant.doctor)}</bdi>
+              </strong>
+              <span class="soft">
+                {' '}
+                · {streamList(grant.streams)} · {t(`patient.state.${grant.state}`)}{' '}
+                {formatMoment(grant.closedAt ?? grant.until ?? grant.openedAt)}
+              </span>
+            </span>
+            {grant.closedBy !== null && (
+              <a href={hrefOf(['ended', grant.closedBy])}>
+                {t('patient.access.proof')}
+                <span class="hidden"> {nameOf(grant.doctor)}</span>
+              </a>
+            )}
+          </li>
+        ))}
+      </ul>
+      {shown.length < ended.length && (
+        <button type="button" onClick={() => setAll(true)}>
+          {t('patient.more')}
+        </button>
+      )}
+    </details>
+  )
+}
+
+/** What a newcomer does first. */
+function FirstSteps(): JSX.Element | null {
+  const { security } = usePatient()
+  if (security.value === undefined || security.value.rehearsedAt !== null) return null
+  return (
+    <aside class="notice late first">
+      <p>
+        <strong>{t('patient.first.title')}</strong> {t('patient.first.words')}
+      </p>
+      <a class="button" href={hrefOf(['safety'])}>
+        {t('patient.first.action')}
+      </a>
+    </aside>
+  )
+}
+
+function titleWords(count: number | undefined): string {
+  if (count === undefined) return t('patient.access.title')
+  return count === 0 ? t('patient.access.nobody') : t('patient.access.count', { count })
+}
+
+/** Who can read me now. */
+export function AccessScreen(): JSX.Element {
+  const { base, live } = usePatient()
+  const grants = useResource<readonly Grant[]>(`${base}/grants`, {
+    ...{ live, on: ['revocation', 'grant'], everyMs: 60_000 },
+  })
+  const diagnoses = useResource<readonly Diagnosis[]>(`${base}/diagnoses`, { live, on: ['diagnosis', 'alarm'] })
+  const [revoking, setRevoking] = useState<string>()
+  const readers = useMemo(() => readersOf(grants.value ?? []), [grants.value])
+  return (
+    <>
+      <FirstSteps />
+      <div class="row title">
+        <h1>{titleWords(grants.value === undefined ? undefined : readers.length)}</h1>
+        <a class="button primary" href={hrefOf(['give'])}>
+          {t('patient.give')}
+        </a>
+      </div>
+      <Shown
+        resource={grants}
+        isEmpty={(value) => value.length === 0}
+        empty={
+          <>
+            <p>{t('patient.access.empty')}</p>
+            <a href={hrefOf(['give'])}>{t('patient.access.emptyAction')}</a>
+          </>
+        }
+      >
+        {(value) => (
+          <>
+            <ul class="plain">
+              {readers.map((reader) => (
+                <ReaderCard
+                  key={reader.doctor}
+                  reader={reader}
+                  diagnoses={diagnoses.value}
+                  onRevoke={() => setRevoking(reader.doctor)}
+                />
+              ))}
+            </ul>
+            <EndedList grants={value} />
+            <p class="soft small">{t('patient.access.honest')}</p>
+          </>
+        )}
+      </Shown>
+      {revoking !== undefined && <RevokeDialog doctor={revoking} onClose={() => setRevoking(undefined)} />}
+    </>
+  )
+}

@@ -1,0 +1,117 @@
+/** Measurements as the node hands them on, and as the drawings take them. */
+import { useEffect, useState } from 'preact/hooks'
+import { type EcgLead, type EcgSegment, endMsOf } from '../ecg/signal.ts'
+import { call } from '../frame/api.ts'
+import { explain } from './words.ts'
+
+/** A piece of an ECG; leads interleaved. */
+export interface EcgPiece {
+  readonly startMs: number
+  readonly rateHz: number
+  readonly gain: number
+  readonly baseline: number
+  readonly unit: string
+  readonly leads: readonly string[]
+  /** Base64 of 16-bit little-endian samples. */
+  readonly samples: string
+}
+
+/** A vital sign at a moment. */
+export interface VitalRow {
+  readonly timeMs: number
+  readonly sign: string
+  readonly value: number
+}
+
+/** What a stretch holds. */
+export interface Measured<P> {
+  readonly pieces: readonly P[]
+  readonly records: number
+  readonly opened: number
+  readonly unread: readonly { readonly from: string; readonly to: string; readonly reason: 'erased' | 'unreachable' }[]
+}
+
+/** From when to when there is anything of a stream. */
+export interface Extent {
+  readonly kind: string
+  readonly firstAt: string | null
+  readonly lastAt: string | null
+}
+
+function segmentsOf(piece: EcgPiece): readonly (readonly [lead: string, segment: EcgSegment])[] {
+  const bytes = Uint8Array.from(atob(piece.samples), (char) => char.charCodeAt(0))
+  const view = new DataView(bytes.buffer)
+  const count = piece.leads.length
+  const frames = Math.floor(bytes.length / 2 / count)
+  const { startMs, rateHz, gain, baseline } = piece
+  const unit = piece.unit === 'uv' ? 'uv' : 'mv'
+  return piece.leads.map((lead, index) => {
+    const samples = Int16Array.from({ length: frames }, (_, frame) => view.getInt16(2 * (frame * count + index), true))
+    return [lead, { startMs, rateHz, gain, baseline, unit, samples }]
+  })
+}
+
+/** What of a segment comes after a moment; undefined if nothing does. */
+export function laterThan(segment: EcgSegment, atMs: number): EcgSegment | undefined {
+  if (segment.startMs >= atMs - 1) return segment
+  if (endMsOf(segment) <= atMs + 1) return undefined
+  const skipped = Math.ceil(((atMs - segment.startMs) * segment.rateHz) / 1000)
+  const samples = segment.samples.subarray(skipped) as Int16Array
+  return { ...segment, startMs: segment.startMs + (skipped * 1000) / segment.rateHz, samples }
+}
+
+/** Pieces as leads: none of a lead's segments over another. */
+export function leadsOf(pieces: readonly EcgPiece[]): EcgLead[] {
+  const leads = new Map<string, EcgSegment[]>()
+  for (const piece of pieces) {
+    for (const [name, segment] of segmentsOf(piece)) {
+      const known = leads.get(name) ?? []
+      if (!leads.has(name)) leads.set(name, known)
+      const last = known.at(-1)
+      const fresh = last === undefined ? segment : laterThan(segment, endMsOf(last))
+      if (fresh !== undefined) known.push(fresh)
+    }
+  }
+  return [...leads].map(([name, segments]) => ({ name, segments }))
+}
+
+/** Asks for a stretch of a stream, Unix ms. */
+export function loadMeasured<P>(
+  base: string,
+  kind: 'ecg' | 'vitals',
+  window: { fromMs: number; toMs: number; most?: number },
+): Promise<Measured<P>> {
+  const query = new URLSearchParams({
+    ...{ from: String(Math.max(0, Math.floor(window.fromMs))), until: String(Math.max(0, Math.ceil(window.toMs))) },
+    ...{ most: String(window.most ?? 64) },
+  })
+  return call<Measured<P>>(`${base}/streams/${kind}/samples?${query}`, { isBackground: true })
+}
+
+/** A stretch of ECG as it comes. */
+export interface LoadedEcg {
+  readonly leads: readonly EcgLead[]
+  readonly measured: Measured<EcgPiece> | undefined
+  readonly error: string | undefined
+  readonly isBusy: boolean
+}
+
+/** The ECG of a stretch of time; an undefined window asks for nothing. */
+export function useEcg(base: string, window: { fromMs: number; toMs: number } | undefined): LoadedEcg {
+  const [state, setState] = useState<LoadedEcg>({ leads: [], measured: undefined, error: undefined, isBusy: true })
+  const { fromMs, toMs } = window ?? {}
+  useEffect(() => {
+    if (fromMs === undefined || toMs === undefined) return undefined
+    let isWanted = true
+    setState((before) => ({ ...before, isBusy: true }))
+    loadMeasured<EcgPiece>(base, 'ecg', { fromMs, toMs }).then(
+      (measured) =>
+        isWanted && setState({ leads: leadsOf(measured.pieces), measured, error: undefined, isBusy: false }),
+      (cause: unknown) => isWanted && setState((before) => ({ ...before, error: explain(cause), isBusy: false })),
+    )
+    return () => {
+      isWanted = false
+    }
+  }, [base, fromMs, toMs])
+  return state
+}

@@ -1,0 +1,142 @@
+/** What the patient's node answers (services/user-node SPEC.md §1), and how the screens ask for it. */
+import { createContext } from 'preact'
+import { useContext } from 'preact/hooks'
+import { callBytes, type SessionView } from '../frame/api.ts'
+import type { Live } from '../frame/live.ts'
+import type { Resource } from '../frame/resource.ts'
+import type { ProofSource } from '../proof/proof.tsx'
+
+/** An access, with its life. */
+export interface Grant {
+  readonly grant: string
+  readonly doctor: string
+  readonly streams: readonly string[]
+  readonly from: string
+  readonly until: string | null
+  readonly openedAt: string
+  readonly closedAt: string | null
+  readonly state: 'open' | 'ended' | 'expired' | 'refused'
+  readonly purpose: number
+  readonly openedBy: string
+  readonly closedBy: string | null
+}
+
+/** Somebody who can be given access. */
+export interface Contact {
+  readonly account: string
+  readonly petname: string | null
+  readonly name: string | null
+  readonly role: number
+  readonly isLicensed: boolean
+  readonly words: readonly string[]
+  readonly isCardRight: boolean
+  readonly comparedAt: string | null
+  readonly isKeyChanged: boolean
+}
+
+/** The directory as it was found. */
+export interface Directory {
+  readonly found: readonly Contact[]
+  readonly isMore: boolean
+  readonly unreachable: number
+}
+
+/** What one doctor will, can, or could read of one stream. */
+export interface Exposure {
+  readonly doctor: string
+  readonly grant: string | null
+  readonly kind: string
+  readonly state: 'before' | 'open' | 'expired' | 'ended' | 'refused'
+  readonly from: string
+  readonly to: string | null
+  readonly records: number
+  readonly measuredFrom: string | null
+  readonly measuredTo: string | null
+}
+
+/** Where a revocation stands. */
+export interface Revocation {
+  readonly transactionId: string
+  readonly changedAt: string
+  readonly recordedAt: string | null
+  readonly refusedEverywhereAt: string | null
+}
+
+/** A diagnosis. */
+export interface Diagnosis {
+  readonly transactionId: string
+  readonly doctor: string
+  readonly at: string
+  readonly algorithm: string
+  readonly findings: readonly Finding[]
+  readonly text?: string
+  readonly status: 'preliminary' | 'signed' | 'corrected' | 'withdrawn' | 'sealed'
+}
+
+/** What a diagnosis found. */
+export interface Finding {
+  readonly code: string
+  readonly from: string
+  readonly to: string
+  readonly severity: string
+  readonly sentence: string
+  readonly open: boolean
+}
+
+/** An alarm of the house. */
+export interface Alarm {
+  readonly id: number
+  readonly at: string
+  readonly code: string
+  readonly severity: string
+  readonly about: string | null
+  readonly endedAt: string | null
+  readonly acknowledged: boolean
+}
+
+/** What guards the account. */
+export interface Security {
+  readonly secondFactor: boolean
+  readonly rehearsedAt: string | null
+}
+
+/** What every screen of a patient knows. */
+export interface Patient {
+  readonly session: SessionView
+  readonly live: Live
+  /** Where her own routes begin. */
+  readonly base: string
+  readonly nameOf: (account: string) => string
+  readonly contactOf: (account: string) => Contact | undefined
+  readonly reloadNames: () => void
+  readonly security: Resource<Security>
+}
+
+/** The patient's context. */
+export const PatientContext = createContext<Patient | undefined>(undefined)
+
+/** The context of a screen. */
+export function usePatient(): Patient {
+  const patient = useContext(PatientContext)
+  if (patient === undefined) throw new Error('no patient around this screen')
+  return patient
+}
+
+let genesis: Promise<Uint8Array<ArrayBuffer>> | undefined
+
+/** The genesis file of the reader's own node, asked for once. */
+function loadGenesis(): Promise<Uint8Array<ArrayBuffer>> {
+  genesis ??= callBytes('/v1/genesis', { isBackground: true }).catch((error: unknown) => {
+    genesis = undefined
+    throw error
+  })
+  return genesis
+}
+
+/** The receipt of a transaction, to be checked against the node's genesis file. */
+export function receiptSource(base: string, transactionId: string): ProofSource {
+  return {
+    load: () => callBytes(`${base}/receipts/${transactionId}`, { isBackground: true }),
+    genesis: loadGenesis,
+  }
+}

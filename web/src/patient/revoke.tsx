@@ -1,0 +1,185 @@
+/** Ending an access: the question, and the three ticks that become true, each with its proof. */
+import type { ComponentChildren, JSX } from 'preact'
+import { useMemo } from 'preact/hooks'
+import { call } from '../frame/api.ts'
+import { ConfirmDialog } from '../frame/dialog.tsx'
+import { Shown } from '../frame/notice.tsx'
+import { useResource } from '../frame/resource.ts'
+import { go, hrefOf } from '../frame/router.ts'
+import { t } from '../frame/texts.ts'
+import { formatTime } from '../frame/time.ts'
+import { ProofResult, useProof } from '../proof/proof.tsx'
+import { type Exposure, type Grant, type Revocation, receiptSource, usePatient } from './node.ts'
+import { explain, exposureWords } from './words.ts'
+
+/** Rows of an exposure report in words. */
+export function ExposureList(props: { rows: readonly Exposure[] }): JSX.Element {
+  return (
+    <ul class="exposure">
+      {props.rows.map((row) => (
+        <li key={`${row.grant ?? ''}${row.kind}`}>{exposureWords(row)}</li>
+      ))}
+    </ul>
+  )
+}
+
+/** Asks once, in words that say what will happen. */
+export function RevokeDialog(props: { doctor: string; onClose: () => void }): JSX.Element {
+  const { base, nameOf } = usePatient()
+  const { doctor, onClose } = props
+  const name = nameOf(doctor)
+  const exposure = useResource<readonly Exposure[]>(`${base}/exposure?doctor=${doctor}`)
+  const open = exposure.value?.filter(({ state }) => state === 'open') ?? []
+  return (
+    <ConfirmDialog
+      title={t('patient.revoke.title', { name })}
+      action={t('patient.revoke.action')}
+      isDanger
+      onClose={onClose}
+      onConfirm={async () => {
+        try {
+          const body = { doctor }
+          const state = await call<Revocation>(`${base}/revocations`, { method: 'POST', body })
+          go(['ended', state.transactionId])
+        } catch (error) {
+          throw new Error(explain(error), { cause: error })
+        }
+      }}
+    >
+      <p>{t('patient.revoke.future', { name })}</p>
+      <p>{t('patient.revoke.past')}</p>
+      <Shown resource={exposure}>{() => <ExposureList rows={open} />}</Shown>
+      <p class="soft">{t('patient.revoke.again')}</p>
+    </ConfirmDialog>
+  )
+}
+
+/** One of the three. It is true only when what it says was checked here. */
+function Tick(props: {
+  title: string
+  words: string
+  at: string | null
+  state: 'waiting' | 'checking' | 'true' | 'false'
+  children: ComponentChildren
+}): JSX.Element {
+  const { title, words, at, state, children } = props
+  const marks = { waiting: '…', checking: '…', true: '✓', false: '!' }
+  return (
+    <li class={`tick ${state}`} data-state={state}>
+      <span class="mark" aria-hidden="true">
+        {marks[state]}
+      </span>
+      <div>
+        <div class="row">
+          <h2>{title}</h2>
+          <span class="soft">{at !== null && state === 'true' ? formatTime(at) : t(`patient.tick.${state}`)}</span>
+        </div>
+        <p>{words}</p>
+        {children}
+      </div>
+    </li>
+  )
+}
+
+function Ticks(props: { revocation: Revocation }): JSX.Element {
+  const { base } = usePatient()
+  const { transactionId, changedAt, recordedAt, refusedEverywhereAt } = props.revocation
+  const source = useMemo(() => receiptSource(base, transactionId), [base, transactionId])
+  const recorded = useProof(recordedAt === null ? undefined : `${transactionId} recorded`, source)
+  const refused = useProof(refusedEverywhereAt === null ? undefined : `${transactionId} refused`, source)
+  const stateOf = (
+    at: string | null,
+    proof: typeof recorded,
+    isShown: boolean,
+  ): 'waiting' | 'checking' | 'true' | 'false' => {
+    if (at === null) return 'waiting'
+    if (proof.state === 'checking') return 'checking'
+    return proof.state === 'holds' && isShown ? 'true' : 'false'
+  }
+  const isRefused = refused.state === 'holds' && refused.receipt.facts.anchor !== undefined
+  const isClosing = recorded.state === 'holds' && recorded.receipt.facts.type === 'key'
+  return (
+    <ol class="ticks" aria-live="polite">
+      <Tick title={t('patient.tick.keys')} words={t('patient.tick.keysWords')} at={changedAt} state="true">
+        <details>
+          <summary>{t('patient.tick.why')}</summary>
+          <p>{t('patient.tick.keysWhy')}</p>
+        </details>
+      </Tick>
+      <Tick
+        title={t('patient.tick.record')}
+        words={t('patient.tick.recordWords')}
+        at={recordedAt}
+        state={stateOf(recordedAt, recorded, isClosing)}
+      >
+        {recordedAt !== null && (
+          <details>
+            <summary>{t('proof.show')}</summary>
+            <ProofResult proof={recorded} />
+          </details>
+        )}
+      </Tick>
+      <Tick
+        title={t('patient.tick.refused')}
+        words={t('patient.tick.refusedWords')}
+        at={refusedEverywhereAt}
+        state={stateOf(refusedEverywhereAt, refused, isRefused)}
+      >
+        {refusedEverywhereAt !== null && (
+          <details>
+            <summary>{t('proof.show')}</summary>
+            <ProofResult proof={refused} />
+          </details>
+        )}
+      </Tick>
+    </ol>
+  )
+}
+
+/** What came of a revocation; its address can be kept and opened again. */
+export function EndedScreen(props: { transactionId: string }): JSX.Element {
+  const { base, live, nameOf } = usePatient()
+  const { transactionId } = props
+  const path = `${base}/revocations/${encodeURIComponent(transactionId)}`
+  const revocation = useResource<Revocation>(path, { live, on: ['revocation'], everyMs: 1_000 })
+  const grants = useResource<readonly Grant[]>(`${base}/grants`)
+  const closed = grants.value?.filter(({ closedBy }) => closedBy === transactionId) ?? []
+  const ids = new Set(closed.map(({ grant }) => grant))
+  const doctor = closed[0]?.doctor
+  const exposure = useResource<readonly Exposure[]>(
+    doctor === undefined ? undefined : `${base}/exposure?doctor=${doctor}`,
+  )
+  const name = doctor === undefined ? '' : nameOf(doctor)
+  return (
+    <>
+      <p>
+        <a href={hrefOf([])}>← {t('patient.back')}</a>
+      </p>
+      <h1>{doctor === undefined ? t('patient.ended.title') : t('patient.ended.named', { name })}</h1>
+      <Shown resource={revocation}>
+        {(value) => (
+          <>
+            <Ticks revocation={value} />
+            <section class="card">
+              <h2>{t('patient.ended.held')}</h2>
+              <Shown resource={exposure}>
+                {(rows) => <ExposureList rows={rows.filter(({ grant }) => grant !== null && ids.has(grant))} />}
+              </Shown>
+              {value.recordedAt !== null && (
+                <p class="actions">
+                  <a class="button" href={`${base}/receipts/${transactionId}`} download>
+                    {t('patient.receipt.download')}
+                  </a>
+                  <a class="button" href={hrefOf(['receipt', transactionId])}>
+                    {t('patient.receipt.print')}
+                  </a>
+                </p>
+              )}
+              <p class="soft small">{t('patient.receipt.words')}</p>
+            </section>
+          </>
+        )}
+      </Shown>
+    </>
+  )
+}

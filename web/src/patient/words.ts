@@ -1,0 +1,69 @@
+/** Plain words for what the node tells in codes. */
+import { ApiError } from '../frame/api.ts'
+import { messageFor } from '../frame/notice.tsx'
+import { currentLanguage, type TextKey, t } from '../frame/texts.ts'
+import { formatMoment } from '../frame/time.ts'
+import type { Exposure } from './node.ts'
+
+/** Streams that can be granted, in the order in which they are offered. */
+export const streamKinds = ['ecg', 'vitals', 'records', 'profile'] as const
+/** Numbers of purposes (services/user-node SPEC.md §5). */
+export const purposes = [0, 1, 2, 3, 4] as const
+
+/** The text of a key that is put together, or of another one where there is none. */
+export function known(key: string, otherwise: TextKey): string {
+  const text = t(key as TextKey)
+  return text === key ? t(otherwise) : text
+}
+
+/** "Heart (ECG)" */
+export function streamName(kind: string): string {
+  return known(`patient.stream.${kind}`, 'patient.stream.other')
+}
+
+/** "Heart (ECG), vital signs" */
+export function streamList(kinds: readonly string[]): string {
+  return new Intl.ListFormat(currentLanguage(), { type: 'conjunction' }).format(kinds.map(streamName))
+}
+
+/** What an access is for. */
+export function purposeName(purpose: number): string {
+  return known(`patient.purpose.${purpose}`, 'patient.purpose.other')
+}
+
+/** What a finding or an alarm is called. */
+export function findingName(code: string): string {
+  return known(`patient.finding.${code}`, 'patient.finding.other')
+}
+
+/** How urgent something is. */
+export function severityName(severity: string): string {
+  return known(`patient.severity.${severity}`, 'patient.severity.info')
+}
+
+/** One stream of an access: what can, could or will be read. */
+export function exposureWords({ kind, state, records, measuredFrom, measuredTo, to }: Exposure): string {
+  const what = streamName(kind)
+  const readings =
+    records === 0 || measuredFrom === null || measuredTo === null
+      ? t('patient.exposure.none')
+      : t('patient.exposure.count', {
+          ...{ count: records, from: formatMoment(measuredFrom), to: formatMoment(measuredTo) },
+        })
+  if (state === 'refused') return t('patient.exposure.refused', { what })
+  if (state === 'ended' || state === 'expired') {
+    return t(records === 0 ? 'patient.exposure.nothing' : 'patient.exposure.held', { what, readings })
+  }
+  const end = to === null ? t('patient.exposure.endless') : t('patient.exposure.until', { until: formatMoment(to) })
+  return t(state === 'open' ? 'patient.exposure.open' : 'patient.exposure.before', { what, readings, end })
+}
+
+/** Words for anything thrown, those of the patient's own node among them. */
+export function explain(error: unknown): string {
+  if (error instanceof ApiError) {
+    const key = `patient.error.${error.code}`
+    const text = t(key as TextKey)
+    if (text !== key) return text
+  }
+  return messageFor(error)
+}
