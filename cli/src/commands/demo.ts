@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { clusterFolder } from '../cluster/layout.ts'
+import { formatDoors, portalDoors } from '../cluster/portal-doors.ts'
 import { stopCluster } from '../cluster/start.ts'
 import { chooseRecord, writeVitals } from '../demo/record.ts'
 import { steps } from '../demo/steps.ts'
@@ -15,7 +16,7 @@ const help = `Usage: ./healthblock demo [--keep] [--record WFDB] [--speed N|max]
 The whole story with real processes on this machine: stream, grant, diagnose, revoke, three refused attempts, tampering,
 a dishonest leader, an audit from nothing. Takes under two minutes and leaves nothing running, unless --keep.
 
-  --keep          leave the cluster running and its folder in place
+  --keep          leave the cluster and its portals running, and its folder in place
   --record WFDB   the recording to stream (a path without its ending); default: a real one if found, else generated
   --speed N|max   how much faster than real time to stream (default max)
   --dir DIR       the cluster's folder: must be empty or absent (default: a temporary one)
@@ -121,7 +122,9 @@ async function stopQuietly(dir: string): Promise<void> {
 function finish(story: Story, results: readonly StepResult[], isKept: boolean): void {
   const last = results.at(-1)
   if (isKept) {
-    story.tell(`The cluster goes on running in ${story.dir}. How to check it yourself:`)
+    story.tell(`The cluster goes on running in ${story.dir}. The story is in its portals:`)
+    story.tell(formatDoors(story.dir, portalDoors(story.dir, currentCluster(story.dir))))
+    story.tell('How to check it yourself:')
     for (const line of (last?.check as string[] | undefined) ?? []) story.tell(`  ${line}`)
     story.tell(`Stop it with ./healthblock down --dir ${story.dir}`)
   } else {

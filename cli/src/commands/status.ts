@@ -1,4 +1,5 @@
 import { clusterFolder, readCluster } from '../cluster/layout.ts'
+import { formatDoors, portalDoors } from '../cluster/portal-doors.ts'
 import { type ClusterStatus, clusterStatus } from '../cluster/status.ts'
 import type { ExitCode, Io } from '../io.ts'
 import { parseOptions, takePositionals } from '../options.ts'
@@ -11,7 +12,9 @@ export function formatStatus(status: ClusterStatus): string {
     ([name, { height, size, root, quorum }]) =>
       `${name.padEnd(10)} height ${height ?? '?'}, size ${size ?? '?'}, root ${root?.slice(0, 16) ?? '?'}…, quorum ${quorum}\n`,
   )
-  return `${formatTable([['node', 'role', 'state', 'address', 'pid'], ...rows])}\n${chains.join('')}\nfolder ${status.dir}\n`
+  const doors = formatDoors(status.dir, portalDoors(status.dir, readCluster(status.dir)))
+  const nodes = formatTable([['node', 'role', 'state', 'address', 'pid'], ...rows])
+  return [nodes, chains.join(''), doors, `folder ${status.dir}\n`].filter((part) => part !== '').join('\n')
 }
 
 /** `./healthblock status`. */
