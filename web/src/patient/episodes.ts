@@ -39,5 +39,9 @@ export function episodesOf(diagnoses: readonly Diagnosis[]): Episodes {
       found.set(key, { key, diagnosis, finding })
     }
   }
-  return { found: [...found.values()].reverse(), clear, sealed }
+  // Newest first; of one diagnosis the most severe first, as it is written.
+  const newest = [...found.values()].sort((a, b) =>
+    a.diagnosis.at < b.diagnosis.at ? 1 : a.diagnosis.at > b.diagnosis.at ? -1 : 0,
+  )
+  return { found: newest, clear, sealed }
 }

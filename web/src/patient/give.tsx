@@ -9,7 +9,7 @@ import { t } from '../frame/texts.ts'
 import { type Draft, draftOf, dropDraft, keepDraft, windowOf } from './draft.ts'
 import { type Contact, type Directory, type Exposure, usePatient } from './node.ts'
 import { ExposureList } from './revoke.tsx'
-import { explain, purposeName, purposes, streamKinds, streamName } from './words.ts'
+import { explain, isolated, purposeName, purposes, streamKinds, streamName } from './words.ts'
 
 interface StepProps {
   readonly draft: Draft
@@ -118,7 +118,7 @@ function WhoStep({ change }: StepProps): JSX.Element {
 function WordsStep({ draft, change }: StepProps): JSX.Element {
   const { contact, petname, isCompared } = draft
   if (contact === undefined) return <WhoStep draft={draft} change={change} />
-  const name = titleOf(contact)
+  const name = isolated(titleOf(contact))
   return (
     <form
       onSubmit={(event) => {

@@ -13,6 +13,7 @@ import { AccessScreen } from './access.tsx'
 import { lazy } from './lazy.tsx'
 import { type Alarm, type Contact, type Directory, type Patient, PatientContext, type Security } from './node.ts'
 import { EndedScreen } from './revoke.tsx'
+import { isolated } from './words.ts'
 
 const GiveScreen = lazy(async () => (await import('./give.tsx')).GiveScreen)
 const SafetyScreen = lazy(async () => (await import('./safety.tsx')).SafetyScreen)
@@ -61,7 +62,7 @@ function useNames(base: string): Pick<Patient, 'nameOf' | 'contactOf' | 'reloadN
     const names = new Map(own.value?.map(({ account, name }) => [account, name]))
     const contacts = new Map<string, Contact>(directory.value?.found.map((contact) => [contact.account, contact]))
     return {
-      nameOf: (account) => names.get(account) ?? contacts.get(account)?.name ?? t('patient.unnamed'),
+      nameOf: (account) => isolated(names.get(account) ?? contacts.get(account)?.name ?? t('patient.unnamed')),
       contactOf: (account) => contacts.get(account),
       reloadNames: () => {
         void own.reload()

@@ -10,6 +10,14 @@ export const streamKinds = ['ecg', 'vitals', 'records', 'profile'] as const
 /** Numbers of purposes (services/user-node SPEC.md §5). */
 export const purposes = [0, 1, 2, 3, 4] as const
 
+/** Marks that turn the direction of what follows, and those that end a line: a name does nothing to the sentence around it. */
+const marks = /[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu
+
+/** A name as it stands in a sentence: in its own direction, and without a hold on ours. */
+export function isolated(name: string): string {
+  return `\u2068${name.replaceAll(marks, '')}\u2069`
+}
+
 /** The text of a key that is put together, or of another one where there is none. */
 export function known(key: string, otherwise: TextKey): string {
   const text = t(key as TextKey)
