@@ -266,23 +266,13 @@ function WhatStep({ draft, change }: StepProps): JSX.Element {
   )
 }
 
-function SureStep({ draft }: StepProps): JSX.Element {
-  const { base, security, session, reloadNames } = usePatient()
-  const [startMs] = useState(nodeNowMs)
-  const [code, setCode] = useState('')
+/** The act itself: done once, however often it is pressed. */
+function useGiving(draft: Draft, contact: Contact, window: { from: number; until?: number }) {
+  const { base, session, reloadNames } = usePatient()
   const [error, setError] = useState<string>()
   const [isBusy, setBusy] = useState(false)
   const [isCodeAsked, setCodeAsked] = useState(false)
-  const contact = draft.contact as Contact
-  const window = useMemo(() => windowOf(draft, startMs), [draft, startMs])
-  const { from, until } = window
-  const query = new URLSearchParams({
-    ...{ doctor: contact.account, streams: draft.streams.join(), from: String(from) },
-    ...(until === undefined ? {} : { until: String(until) }),
-  })
-  const exposure = useResource<readonly Exposure[]>(`${base}/exposure?${query}`)
-  const needsCode = security.value?.secondFactor === true || isCodeAsked
-  const give = async (): Promise<void> => {
+  const give = async (code: string): Promise<void> => {
     if (isBusy) return
     setBusy(true)
     setError(undefined)
@@ -302,11 +292,51 @@ function SureStep({ draft }: StepProps): JSX.Element {
       setError(explain(cause))
     }
   }
+  return { give, error, isBusy, isCodeAsked }
+}
+
+function CodeOrAdvice(props: { isNeeded: boolean; code: string; onCode: (code: string) => void }): JSX.Element {
+  if (!props.isNeeded) {
+    return (
+      <p class="notice late">
+        {t('patient.give.noFactor')} <a href={hrefOf(['safety'])}>{t('patient.safety.title')}</a>
+      </p>
+    )
+  }
+  return (
+    <label class="code">
+      {t('login.code')}
+      <input
+        name="code"
+        inputMode="numeric"
+        autocomplete="one-time-code"
+        pattern="\d{6}"
+        maxLength={6}
+        required
+        value={props.code}
+        onInput={(event) => props.onCode(event.currentTarget.value)}
+      />
+    </label>
+  )
+}
+
+function SureStep({ draft }: StepProps): JSX.Element {
+  const { base, security } = usePatient()
+  const [startMs] = useState(nodeNowMs)
+  const [code, setCode] = useState('')
+  const contact = draft.contact as Contact
+  const window = useMemo(() => windowOf(draft, startMs), [draft, startMs])
+  const { give, error, isBusy, isCodeAsked } = useGiving(draft, contact, window)
+  const query = new URLSearchParams({
+    ...{ doctor: contact.account, streams: draft.streams.join(), from: String(window.from) },
+    ...(window.until === undefined ? {} : { until: String(window.until) }),
+  })
+  const exposure = useResource<readonly Exposure[]>(`${base}/exposure?${query}`)
   return (
     <form
       onSubmit={(event) => {
         event.preventDefault()
-        void give()
+        void give(code)
       }}
     >
       <StepTitle step="sure" />
@@ -320,25 +350,7 @@ function SureStep({ draft }: StepProps): JSX.Element {
         <p class="soft">{t('patient.give.purposeIs', { purpose: purposeName(draft.purpose) })}</p>
       </section>
       <p>{t('patient.give.undo')}</p>
-      {needsCode ? (
-        <label class="code">
-          {t('login.code')}
-          <input
-            name="code"
-            inputMode="numeric"
-            autocomplete="one-time-code"
-            pattern="\d{6}"
-            maxLength={6}
-            required
-            value={code}
-            onInput={(event) => setCode(event.currentTarget.value)}
-          />
-        </label>
-      ) : (
-        <p class="notice late">
-          {t('patient.give.noFactor')} <a href={hrefOf(['safety'])}>{t('patient.safety.title')}</a>
-        </p>
-      )}
+      <CodeOrAdvice isNeeded={security.value?.secondFactor === true || isCodeAsked} code={code} onCode={setCode} />
       {error !== undefined && (
         <p class="notice bad" role="alert">
           {error}

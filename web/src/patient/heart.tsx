@@ -177,6 +177,25 @@ function VitalTiles(props: { lastMs: number }): JSX.Element {
   )
 }
 
+/** A chart for each sign. */
+function chartsOf(pieces: readonly VitalsPiece[]) {
+  const bySign = new Map<string, VitalRow[]>()
+  for (const row of pieces.flatMap(({ rows }) => rows)) {
+    if (units[row.sign] === undefined) continue
+    const rows = bySign.get(row.sign)
+    if (rows === undefined) bySign.set(row.sign, [row])
+    else rows.push(row)
+  }
+  return [...bySign].map(([sign, rows]) => {
+    const sorted = rows.sort((a, b) => a.timeMs - b.timeMs)
+    const values = sorted.map(({ value }) => value)
+    return {
+      ...{ sign, timesMs: sorted.map(({ timeMs }) => timeMs) },
+      series: [{ label: signName(sign), values, ink: '--accent' }],
+    }
+  })
+}
+
 function Trends(props: { lastMs: number }): JSX.Element {
   const { base } = usePatient()
   const [span, setSpan] = useState<Span>('hour')
@@ -196,24 +215,7 @@ function Trends(props: { lastMs: number }): JSX.Element {
       isWanted = false
     }
   }, [base, fromMs, endMs])
-  const charts = useMemo(() => {
-    const bySign = new Map<string, VitalRow[]>()
-    for (const row of measured?.pieces.flatMap(({ rows }) => rows) ?? []) {
-      if (units[row.sign] === undefined) continue
-      const rows = bySign.get(row.sign)
-      if (rows === undefined) bySign.set(row.sign, [row])
-      else rows.push(row)
-    }
-    return [...bySign].map(([sign, rows]) => {
-      const sorted = rows.sort((a, b) => a.timeMs - b.timeMs)
-      const values = sorted.map(({ value }) => value)
-      return {
-        sign,
-        timesMs: sorted.map(({ timeMs }) => timeMs),
-        series: [{ label: signName(sign), values, ink: '--accent' }],
-      }
-    })
-  }, [measured])
+  const charts = useMemo(() => chartsOf(measured?.pieces ?? []), [measured])
   return (
     <section>
       <div class="row">
