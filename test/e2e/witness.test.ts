@@ -1,4 +1,5 @@
 /** Witnesses as an operator and an auditor meet them: by commands, at four nodes. */
+import { join } from 'node:path'
 import type { AuditReport } from '@healthblock/audit/report'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { WitnessEntry } from '../../cli/src/commands/witness.ts'
@@ -45,6 +46,13 @@ describeCluster('a witness at four nodes', () => {
     const report = await cluster.ok<AuditReport>('audit')
     expect(report.findings).toEqual([])
     expect(report.notChecked).toContain('userchain at witnesses: 1 of 1 that were named hold the audited head')
+    // A receipt that carries its line, of the transaction that made the auditor known: its id is the account.
+    const out = join(cluster.root, 'receipt.json')
+    const id = cluster.file.auditor as string
+    const receipt = await cluster.ok('ledger', 'receipt', id, '--out', out, '--witnessed')
+    expect(receipt).toEqual({ out, attested: 'witnessed', witnesses: [witness.key.name] })
+    const verified = await cluster.run('verify', out, '--witness', witness.vkey)
+    expect(verified).toMatchObject({ code: 0, value: { attested: 'witnessed', witnesses: [{ isKnown: true }] } })
     // It has seen more than the nodes show.
     const [origin] = [...witness.held.keys()].filter((name) => name.endsWith('/userchain')) as [string]
     const held = witness.held.get(origin) as { size: number; root: Uint8Array }
@@ -71,6 +79,8 @@ describeCluster('a witness at four nodes', () => {
       [['ledger', 'witness', 'add', witness.url], 2],
       [['ledger', 'witness', 'list', '--node', 'nobody'], 1],
       [['ledger', 'witness', 'ask'], 2],
+      [['ledger', 'receipt', 'nonsense', '--out', 'x'], 2],
+      [['ledger', 'receipt', '0'.repeat(64), '--out', 'x'], 1],
       [['audit', '--witness', witness.url], 2],
       [['audit', '--witness', `${witness.url} nonsense`], 2],
     ]

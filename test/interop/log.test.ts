@@ -31,7 +31,7 @@ async function servedAgain(url: string, spoil: string): Promise<{ url: string; s
   return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
 }
 
-describeInterop('tools of other people', () => {
+describeInterop('tools of other people (built where Go is)', () => {
   let cluster: ProcessCluster
   let client: Client
   let docchain: Client

@@ -6,6 +6,7 @@ import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseCount, parseOptions, takePositionals } from '../options.ts'
 import { runOffline } from './offline.ts'
+import { runReceipt } from './receipt.ts'
 import { runApprove, runSuccessor } from './successor.ts'
 import { runWitness } from './witness.ts'
 
@@ -14,6 +15,8 @@ const help = `Usage: ./healthblock ledger ACTION …
   init [--accounting 4] [--storage 3] [--doctors 2]   make the keys and the genesis of a new ledger; nothing is started
        [--hosts compose]                              and the files with which deploy/compose.yaml starts it
   token                                               a reader's bearer token for entries, blocks and state (24 h)
+  receipt ID --out FILE [--witnessed]                 a transaction's receipt as it can be made now: witnesses sign a moment after the
+                                                      quorum, so a later one may carry them; --witnessed waits for one
   acknowledge NODE N                                  acknowledge incident N of an accounting node
   witness add URL VKEY [--node NAME]                  ask this witness (C2SP tlog-witness, such as litewitness) to cosign what is published;
                                                       prints the logs that its operator has to enter. It never holds anything up
@@ -74,6 +77,7 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
     hosts: { type: 'string' },
     node: { type: 'string' },
     out: { type: 'string' },
+    witnessed: { type: 'boolean' },
     from: { type: 'string' },
     'with-secrets': { type: 'boolean' },
     key: { type: 'string', multiple: true },
@@ -110,6 +114,10 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
     case 'approve': {
       const [folder] = takePositionals(rest, ['FOLDER'])
       return runApprove(folder, values, io, print)
+    }
+    case 'receipt': {
+      const [id] = takePositionals(rest, ['ID'] as const)
+      return runReceipt(id, { ...values, dir }, print)
     }
     case 'witness':
       return runWitness(rest, dir, values, io)
