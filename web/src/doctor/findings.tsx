@@ -216,7 +216,7 @@ function DiagnosisCard(props: {
         <button
           type="button"
           class="link"
-          onClick={() => downloadFhir(transactionId).catch((cause: unknown) => setError(messageFor(cause)))}
+          onClick={() => void downloadFhir(transactionId).catch((cause: unknown) => setError(messageFor(cause)))}
         >
           {t('doctor.fhir')}
         </button>

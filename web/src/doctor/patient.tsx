@@ -60,7 +60,13 @@ function StateLine(props: {
       </div>
       <div class={isOld ? 'late' : ''}>
         <dt>{t('doctor.column.newest')}</dt>
-        <dd>{newestMs === undefined ? t('doctor.nothing-read') : formatAgo(newestMs, nowMs)}</dd>
+        <dd>
+          {newestMs !== undefined
+            ? formatAgo(newestMs, nowMs)
+            : summary.state === 'live'
+              ? t('doctor.nothing-read')
+              : '–'}
+        </dd>
       </div>
       <div class={summary.state === 'live' ? '' : 'late'}>
         <dt>{t('doctor.column.access')}</dt>
@@ -164,7 +170,7 @@ function PatientBody(props: {
         </Shown>
       </section>
       {minute !== undefined && (
-        <div class="two">
+        <>
           <section class="card" aria-labelledby="news2-title">
             <h2 id="news2-title">{t('doctor.news2')}</h2>
             <Shown resource={trends}>{(value) => <News2Chart columns={value.news2} />}</Shown>
@@ -188,7 +194,7 @@ function PatientBody(props: {
             </div>
             <Shown resource={trends}>{(value) => <TrendsPanel trends={value} onPick={jump} />}</Shown>
           </section>
-        </div>
+        </>
       )}
       <p class="soft keys">{t('doctor.keys.patient')}</p>
       {isNaming && (

@@ -131,7 +131,7 @@ function paintSpans(context: CanvasRenderingContext2D, picture: EcgPicture, inks
     const to = Math.min(widthPx, toX(picture, span.toMs))
     if (to <= from) continue
     if (span.kind === 'finding') ground.rect(from, headPx, to - from, bottom - headPx)
-    else hatch(context, { from, to, top: headPx, bottom, ink: inks.missing })
+    else hatch(context, { from, to, top: headPx, bottom, ink: inks.missing, isFaint: span.kind === 'noise' })
   }
   context.fill(ground)
 }
@@ -139,21 +139,23 @@ function paintSpans(context: CanvasRenderingContext2D, picture: EcgPicture, inks
 /** Slanted lines over a stretch where nothing is to be read. */
 function hatch(
   context: CanvasRenderingContext2D,
-  box: { from: number; to: number; top: number; bottom: number; ink: string },
+  box: { from: number; to: number; top: number; bottom: number; ink: string; isFaint: boolean },
 ): void {
-  const { from, to, top, bottom, ink } = box
+  const { from, to, top, bottom, ink, isFaint } = box
+  const stepPx = isFaint ? 24 : 12
   const height = bottom - top
   context.save()
   context.beginPath()
   context.rect(from, top, to - from, height)
   context.clip()
   context.beginPath()
-  for (let x = Math.floor((from - height) / 12) * 12; x < to; x += 12) {
+  for (let x = Math.floor((from - height) / stepPx) * stepPx; x < to; x += stepPx) {
     context.moveTo(x, bottom)
     context.lineTo(x + height, top)
   }
   context.strokeStyle = ink
   context.lineWidth = 1
+  context.globalAlpha = isFaint ? 0.5 : 1
   context.stroke()
   context.restore()
 }

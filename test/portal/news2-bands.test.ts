@@ -1,6 +1,7 @@
+/** The chart that the doctor's portal shows, held against the score of `packages/diagnosis`, value by value. */
 import { scoreNews2 } from '@healthblock/diagnosis/early-warning'
 import { expect, test } from 'vitest'
-import { news2Chart } from './news2-bands.ts'
+import { news2Chart } from '../../web/src/doctor/news2-bands.ts'
 
 /** Every value that may stand on the chart. */
 const values: Readonly<Record<string, readonly (number | string | boolean)[]>> = {
