@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { StorageError } from '../errors.ts'
 import { codecRaw, hashBlock } from './block-id.ts'
 import { BlockStore } from './block-store.ts'
+import { fileMarkBytes, largeFolderOf, largePathOf } from './large-blocks.ts'
 
 const key = randomBytes(32)
 const alice = new Uint8Array(32).fill(1)
@@ -191,7 +192,8 @@ describe('blocks', () => {
       const pieces = Array.from({ length: Math.ceil(bytes.length / 512) }, (_, at) =>
         bytes.subarray(at * 512, at * 512 + 64),
       )
-      const files = readdirSync(folder).map((name) => readFileSync(join(folder, name)))
+      const entries = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+      const files = entries.map(({ parentPath, name }) => readFileSync(join(parentPath, name)))
       return pieces.some((piece) => piece.length >= 32 && files.some((file) => file.includes(piece)))
     }
     for (const bytes of sealed) expect(isOnDisk(bytes)).toBe(true)
@@ -206,7 +208,9 @@ describe('blocks', () => {
 function readSealed(digest: Uint8Array): Uint8Array {
   const database = new DatabaseSync(join(folder, 'node.sqlite'), { readOnly: true })
   try {
-    return database.prepare('SELECT sealed FROM block WHERE digest = ?').get(digest)?.sealed as Uint8Array
+    const sealed = database.prepare('SELECT sealed FROM block WHERE digest = ?').get(digest)?.sealed as Uint8Array
+    if (sealed.length !== fileMarkBytes) return sealed
+    return readFileSync(largePathOf(largeFolderOf(join(folder, 'node.sqlite')), digest, sealed))
   } finally {
     database.close()
   }

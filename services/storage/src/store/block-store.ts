@@ -7,12 +7,14 @@
  * or absent, whatever the moment of a crash. Concurrency: any number of calls at once; they are applied in the order
  * in which they were made.
  */
+import { readFile } from 'node:fs/promises'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { toHex } from '@healthblock/encoding/bytes'
 import { StorageError } from '../errors.ts'
 import { openAtRest } from './at-rest.ts'
 import { codecRaw, encodeBlockId, hashBlock } from './block-id.ts'
 import { GroupCommit } from './group-commit.ts'
+import { fileMarkBytes, largeFolderOf, largePathOf } from './large-blocks.ts'
 import type {
   ErasedRange,
   HandoffRequest,
@@ -176,10 +178,22 @@ export class BlockStore {
       return undefined
     }
     if (!row || (row.removeAt !== null && row.removeAt <= this.#options.now())) return undefined
-    const bytes = openAtRest(this.#options.key, digest, row.sealed)
+    const isLarge = row.sealed.length === fileMarkBytes
+    const sealed = isLarge ? await this.#readLarge(digest, row.sealed) : row.sealed
+    const bytes = sealed && openAtRest(this.#options.key, digest, sealed)
     if (bytes && Buffer.compare(hashBlock(bytes), digest) === 0) return bytes
+    // A file is gone, or overwritten, as soon as its row is: then the block was removed, or removed and put again.
+    if (isLarge && !this.#isAt(digest, row.sealed)) return await this.get(digest)
     await this.setAside(digest)
     return undefined
+  }
+
+  async #readLarge(digest: Uint8Array, mark: Uint8Array): Promise<Uint8Array | undefined> {
+    return await readFile(largePathOf(largeFolderOf(this.#options.path), digest, mark)).catch(() => undefined)
+  }
+
+  #isAt(digest: Uint8Array, mark: Uint8Array): boolean {
+    return this.#get('SELECT 1 FROM block WHERE digest = ? AND sealed = ?', digest, mark) !== undefined
   }
 
   /** Takes a block that was found damaged out of use, and reports it. */

@@ -4,6 +4,7 @@
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { sealAtRest } from './at-rest.ts'
+import { fileMarkBytes, type LargeBlocks, largeBytesMin } from './large-blocks.ts'
 
 /** Somebody's claim on a block: it is kept while one exists. */
 export interface Reference {
@@ -135,17 +136,23 @@ const changed: Outcome = { ok: true, changed: true, deleted: 0 }
 const quarantineRowsMax = 1000
 const noAccount = new Uint8Array(32)
 const noBytes = new Uint8Array(0)
+const markColumn = `CASE WHEN length(sealed) = ${fileMarkBytes} THEN sealed END AS mark`
 
 /** Applies operations to the tables. Owned by the writer's thread. */
 export class Applier {
   readonly #database: DatabaseSync
   readonly #key: Uint8Array
+  readonly #large: LargeBlocks
   readonly #statements = new Map<string, StatementSync>()
 
   /** @param key - 32-byte key for blocks at rest. */
-  constructor(database: DatabaseSync, key: Uint8Array) {
+  constructor(database: DatabaseSync, key: Uint8Array, large: LargeBlocks) {
     this.#database = database
     this.#key = key
+    this.#large = large
+    large.sweep(
+      (digest, mark) => this.#get('SELECT 1 FROM block WHERE digest = ? AND sealed = ?', digest, mark) !== undefined,
+    )
   }
 
   /**
@@ -158,18 +165,22 @@ export class Applier {
     const isCheckpoint = operations.some(({ kind }) => kind === 'checkpoint')
     try {
       const outcomes = operations.map((operation) => this.#guarded(operation))
+      this.#large.sync()
       this.#database.exec('COMMIT')
+      this.#large.settle()
       // What was overwritten in the file goes out of the write-ahead log too.
       if (isCheckpoint) this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
       return outcomes
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
+      this.#large.rollBack({ written: 0, removed: 0 })
       throw error
     }
   }
 
   #guarded(operation: Operation): Outcome {
     this.#run('SAVEPOINT one')
+    const place = this.#large.place()
     try {
       const outcome = this.#apply(operation)
       this.#run('RELEASE one')
@@ -179,6 +190,7 @@ export class Applier {
       if (!this.#database.isTransaction) throw error
       this.#run('ROLLBACK TO one')
       this.#run('RELEASE one')
+      this.#large.rollBack(place)
       return { ok: false, code: 'ERR_STORE_FAILED' }
     }
   }
@@ -270,11 +282,17 @@ export class Applier {
       operation.writer ?? null,
       operation.stream ?? null,
       operation.sequence ?? null,
-      isExternal ? noBytes : sealAtRest(this.#key, digest, bytes),
+      isExternal ? noBytes : this.#seal(digest, bytes),
     )
     this.#run('UPDATE total SET bytes = bytes + ?, blocks = blocks + 1', size)
     if (isExternal) this.#run('DELETE FROM removal WHERE digest = ?', digest)
     if (operation.incident) this.#incident(operation.incident)
+  }
+
+  /** What a block's row has: the sealed bytes, or where they are. */
+  #seal(digest: Uint8Array, bytes: Uint8Array): Uint8Array {
+    const sealed = sealAtRest(this.#key, digest, bytes)
+    return sealed.length < largeBytesMin ? sealed : this.#large.write(digest, sealed)
   }
 
   /** By its tombstone, or as one of the records that its owner erased; then it gets the tombstone that it lacks. */
@@ -351,8 +369,9 @@ export class Applier {
   }
 
   #deleteBlock(digest: Uint8Array): number {
-    const block = this.#get('SELECT size, length(sealed) AS length FROM block WHERE digest = ?', digest)
+    const block = this.#get(`SELECT size, length(sealed) AS length, ${markColumn} FROM block WHERE digest = ?`, digest)
     if (!block) return 0
+    if (block.mark !== null) this.#large.remove(digest, block.mark as Uint8Array)
     // Its bytes are kept elsewhere, and have to go there too.
     if (block.length === 0) this.#run('INSERT OR IGNORE INTO removal VALUES (?)', digest)
     this.#run('DELETE FROM block WHERE digest = ?', digest)
@@ -436,9 +455,15 @@ export class Applier {
     const { digest, incident } = operation
     const now = incident.at
     try {
+      const mark = this.#get(`SELECT ${markColumn} FROM block WHERE digest = ?`, digest)?.mark as
+        | Uint8Array
+        | null
+        | undefined
+      const sealed = mark ? (this.#large.read(digest, mark) ?? noBytes) : null
       this.#run(
-        'INSERT INTO quarantine (digest, at, sealed) SELECT digest, ?, sealed FROM block WHERE digest = ?',
+        'INSERT INTO quarantine (digest, at, sealed) SELECT digest, ?, ifnull(?, sealed) FROM block WHERE digest = ?',
         now,
+        sealed,
         digest,
       )
     } catch {

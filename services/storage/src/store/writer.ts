@@ -1,6 +1,7 @@
 /** The writer's thread: one connection, one transaction for each group that arrives. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { decodeGroup, encodeOutcome, type GroupMessage } from './group-message.ts'
+import { LargeBlocks, largeFolderOf } from './large-blocks.ts'
 import { Applier } from './operations.ts'
 import { openWriter } from './schema.ts'
 
@@ -15,10 +16,12 @@ if (parentPort) {
   const port = parentPort
   const { path, key } = workerData as WriterData
   const database = openWriter(path, key)
-  const applier = new Applier(database, key)
+  const large = new LargeBlocks(largeFolderOf(path))
+  const applier = new Applier(database, key, large)
   port.on('message', (message: GroupMessage | 'close') => {
     if (message === 'close') {
       database.close()
+      large.close()
       port.postMessage('closed')
       return
     }

@@ -19,7 +19,9 @@ await store.open()
 
 async function putForever(account: Uint8Array): Promise<void> {
   for (;;) {
-    const bytes = new Uint8Array(randomBytes(64 + Math.floor(Math.random() * 20_000)))
+    // Some are large enough for a file of their own.
+    const sizeMax = Math.random() < 0.2 ? 300_000 : 20_000
+    const bytes = new Uint8Array(randomBytes(64 + Math.floor(Math.random() * sizeMax)))
     const digest = hashBlock(bytes)
     const references = [{ account, at: 1, pin: 1 }]
     await store.put({ digest, codec: codecRaw, bytes, references, handoff: [account], enforceQuota: true })
