@@ -5,7 +5,7 @@ import { encodeCbor } from '@healthblock/encoding/cbor'
 /** Name of the algorithm; it names no disease, because it is public. */
 export const algorithmName = 'healthblock-monitor'
 /** Semantic version: patch = same findings, minor = other findings, major = other formats. */
-export const algorithmVersion = '0.5.0'
+export const algorithmVersion = '0.6.0'
 
 /** Files that the findings depend on, from the root of the package. */
 export const algorithmFiles: readonly string[] = [
@@ -40,12 +40,13 @@ export const algorithmFiles: readonly string[] = [
   'src/findings.ts',
   'src/lead-choice.ts',
   'src/limits.ts',
+  'src/other-leads.ts',
   'src/parameters.ts',
   'src/vitals-stream.ts',
 ]
 
 /** SHA-256 as `hashAlgorithm` gives it over `algorithmFiles`, lower-case hexadecimal; a test keeps it true. */
-export const algorithmHashHex = '690ca4b310febe9d1c65d3603e12656c974bae71c2e156fa78a0e9c6345ff80c'
+export const algorithmHashHex = '1bd2f94704c1154ab20e6c6867b300df654a8e32f13901ddca99a681568f8bd8'
 
 /**
  * Hash of an algorithm: SHA-256 of the canonical CBOR [name, version, [[path, SHA-256 of the file], …]], the files in bytewise order of their paths.

@@ -5,6 +5,7 @@ import { EcgAnalyser, type EcgEvent, parseEcgState, tickMs } from './ecg/analyse
 import { DiagnosisError } from './errors.ts'
 import type { Episodes, Evidence, FindingCode, Severity } from './findings.ts'
 import { chooseLead, isLeadOfUse } from './lead-choice.ts'
+import { beatsElsewhere } from './other-leads.ts'
 import type { Parameters } from './parameters.ts'
 
 /** Most ms between where a batch should begin and where it does for the samples to be taken as joined: clocks of devices drift. */
@@ -13,6 +14,8 @@ const jitterMs = 1000
 const fillMs = 30_000
 /** Seconds that a lead must be of no use for another one to be judged instead. */
 const uselessSeconds = 5
+/** Ticks after a beat and before the next one in which other leads are not asked about a pause. */
+const pauseEdgeTicks = 75
 /** A gap from here on is a finding. */
 const gapMs = 5000
 
@@ -70,6 +73,8 @@ export class EcgStream {
   #lead = ''
   #quality = 'good'
   #placed: Placed[] = []
+  /** The batch that is taken, and which of its leads is judged. */
+  #batch: { batch: EcgBatch; lead: number } | undefined
 
   constructor(parameters: Parameters, episodes: Episodes, carried?: EcgStreamState) {
     this.#parameters = parameters
@@ -105,6 +110,7 @@ export class EcgStream {
       const sample = batch.samples[i * leads + lead] as number
       microvolts[i] = sample === batchSampleMissing ? Number.NaN : (sample - batch.baseline) * scale
     }
+    this.#batch = { batch, lead }
     this.#placed.push({ record, firstSample: this.#samples, count })
     this.#samples += count
     for (const event of analyser.push(microvolts)) this.#hear(event)
@@ -168,6 +174,7 @@ export class EcgStream {
     const atMs = this.#timeOf(event.tick)
     if (event.type === 'beat') this.#hearBeat(event, atMs)
     else if (event.type === 'silence') {
+      if (this.#isElsewhere(event.tick - event.ms / tickMs, event.tick)) return
       this.#see('ecg.asystole', event.tick - event.ms / tickMs, event.tick, 'critical', event.ms)
     } else if (event.type === 'rhythm') this.#hearRhythm(event.rhythm, event.tick, atMs)
     else {
@@ -189,7 +196,7 @@ export class EcgStream {
     const { tick, intervalMs, rate } = beat
     this.#episodes.end('ecg.asystole', atMs)
     const from = tick - intervalMs / tickMs
-    if (intervalMs >= this.#parameters.pauseMs) {
+    if (intervalMs >= this.#parameters.pauseMs && !this.#isElsewhere(from + pauseEdgeTicks, tick - pauseEdgeTicks)) {
       this.#see('ecg.pause', from, tick, intervalMs > 3000 ? 'high' : 'medium', intervalMs)
       this.#episodes.end('ecg.pause', atMs)
     }
@@ -206,6 +213,15 @@ export class EcgStream {
     else if (rate <= tachycardiaAbove - 5) this.#episodes.end('ecg.tachycardia', atMs)
     const code = this.#rhythm === undefined ? undefined : rhythmCodes[this.#rhythm]
     if (code !== undefined) this.#see(code, tick, tick, rhythmSeverity[code] ?? 'medium', rate * 1000)
+  }
+
+  /** True when, between two ticks, another lead of the newest batch shows beats. */
+  #isElsewhere(fromTick: number, toTick: number): boolean {
+    const [placed, taken] = [this.#placed.at(-1), this.#batch]
+    if (placed === undefined || taken === undefined || taken.batch.leads.length === 1) return false
+    const perTick = taken.batch.rateMilliHz / 250_000
+    const frameOf = (tick: number) => Math.floor(tick * perTick) - placed.firstSample
+    return beatsElsewhere(taken.batch, taken.lead, frameOf(fromTick), frameOf(toTick))
   }
 
   /** Two ventricular beats and then another one are a couplet; three are a rhythm. */

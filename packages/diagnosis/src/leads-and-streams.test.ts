@@ -106,3 +106,24 @@ test('two streams, all vital signs with their usual values, and many findings fi
   })
   expect(parseDiagnosis(bytes).findings.length).toBe(findings.length)
 })
+
+// From 60 s on the judged lead shows the quiet line of a lead that sees nothing: a little noise.
+const hush = (i: number) => (Math.imul(i, 0x9e3779b9) >> 30) * 4
+const silenced = (value: number, i: number) => (i < 6 * size ? value : hush(i))
+
+test.each<[string, (value: number, i: number) => number]>([
+  ['silent too', silenced],
+  ['missing', missing],
+  ['full of the spikes of a pacemaker', (value, i) => (i < 6 * size ? value : i % 250 === 0 ? 600 : hush(i))],
+  ['full of noise', (value, i) => (i < 6 * size ? value : (Math.imul(i, 0x9e3779b9) >> 24) * 2)],
+])('a heart that stands still in one lead is an alarm when the other is %s', (_name, other) => {
+  expect(codesOf(records({ ii: silenced, v1: other }))).toContain('ecg.asystole')
+})
+
+test('a heart that beats in another lead does not stand still, and does not pause', () => {
+  const lost = (value: number, i: number) => (i >= 6 * size && i < 6 * size + 800 ? hush(i) : value)
+  expect(codesOf(records({ ii: silenced }))).toContain('ecg.asystole')
+  expect(codesOf(records({ ii: silenced, v1: own }))).not.toContain('ecg.asystole')
+  expect(codesOf(records({ ii: lost }))).toContain('ecg.pause')
+  expect(codesOf(records({ ii: lost, v1: own }))).not.toContain('ecg.pause')
+})

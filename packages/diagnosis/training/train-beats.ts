@@ -5,7 +5,7 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { EcgAnalyser } from '../src/ecg/analyser.ts'
-import { classifyBeat, featureCount } from '../src/ecg/beat.ts'
+import { boundVentricular, classifyBeat, featureCount } from '../src/ecg/beat.ts'
 import { shapeCount } from '../src/ecg/shape.ts'
 import { sumTrees, type TreeTable } from '../src/ecg/trees.ts'
 import { ShapeVotes } from '../src/ecg/vote.ts'
@@ -121,7 +121,8 @@ function judge(rows: readonly Row[], tables: { V: TreeTable; S: TreeTable }) {
   return new Map(
     rows.map(({ features, shape, isNew, sample, symbol }) => {
       const values = Float64Array.from(features)
-      const ventricular = votes.push(shape, isNew, sumTrees(tables.V, values))
+      const voted = votes.push(shape, isNew, sumTrees(tables.V, values))
+      const ventricular = boundVentricular(voted, votes.meanOf(shape), values)
       return [sample, { symbol, ventricular, supraventricular: sumTrees(tables.S, values) }]
     }),
   )

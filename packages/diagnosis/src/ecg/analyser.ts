@@ -5,7 +5,16 @@
  */
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { DiagnosisError } from '../errors.ts'
-import { type BeatLogits, classifyBeat, featureCount, fillFeatures, lastFeatures, ratioOf, weighBeat } from './beat.ts'
+import {
+  type BeatLogits,
+  boundVentricular,
+  classifyBeat,
+  featureCount,
+  fillFeatures,
+  lastFeatures,
+  ratioOf,
+  weighBeat,
+} from './beat.ts'
 import { highPass1, lowPass40 } from './coefficients.ts'
 import { shapeRing } from './complex.ts'
 import { Detector } from './detector.ts'
@@ -173,7 +182,8 @@ export class EcgAnalyser {
     // Among beats that cannot be told from noise no interval counts.
     const intervalMs = this.#disorder.isOn ? 0 : this.#pendingMs
     const logits = weighBeat(features)
-    logits.ventricular = this.#votes.push(shape.index, shape.isNew, logits.ventricular)
+    const voted = this.#votes.push(shape.index, shape.isNew, logits.ventricular)
+    logits.ventricular = boundVentricular(voted, this.#votes.meanOf(shape.index), features)
     const symbol = classifyBeat(logits)
     if (intervalMs > 0) this.#rhythm.push(intervalMs, symbol, shape.isNew)
     else this.#rhythm.restart()

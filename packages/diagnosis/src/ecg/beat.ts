@@ -12,6 +12,12 @@ export const featureLikeness = 10
 /** Indexes of the measures that the next beat looks at. */
 export const lastFeatures: readonly number[] = [featureLikeness, 17, 20]
 const ratioMax = 4
+/** Share of recent beats that the usual shape has, how late its beats come at least, and the shortest usual interval in seconds, for `boundVentricular`. */
+const usualShare = 0.8
+const onTimeLeast = 0.9
+const usualSecondsLeast = 0.545
+const usualMeanLeast = -1000
+const usualLogitMost = -1500
 /** Logit above which a beat is ventricular, thousandths. */
 const ventricularLeast = -500
 
@@ -119,6 +125,17 @@ export function weighBeat(features: Float64Array): BeatLogits {
     ventricular: sumTrees(ventricularTable, features),
     supraventricular: sumTrees(supraventricularTable, features),
   }
+}
+
+/**
+ * The logit of a ventricular beat that counts: a heart whose own beats are wide (bundle branch block, pacemaker) has no ventricular beats in them. When the usual shape as a whole is
+ * taken for ventricular (`mean` of its logits), a beat of it that comes on time at no more than 110/min is none.
+ */
+export function boundVentricular(logit: number, mean: number, features: Float64Array): number {
+  const isUsual = features[18] === 1 && (features[19] as number) >= usualShare && (features[0] as number) >= onTimeLeast
+  return isUsual && mean > usualMeanLeast && (features[46] as number) >= usualSecondsLeast
+    ? Math.min(logit, usualLogitMost)
+    : logit
 }
 
 /** The class of a beat. The least logit of a ventricular beat is below 0: a missed one costs as much as a false one. */

@@ -32,6 +32,11 @@ export class ShapeVotes {
     return logit + (voteWeight * mean * count) / (count + voteHalf)
   }
 
+  /** Mean of the logits of a shape, in thousandths; 0 for a new one. */
+  meanOf(shape: number): number {
+    return this.#means[shape] as number
+  }
+
   /** @see Carry */
   carry(c: Carry): void {
     c.numbers('votes.means', this.#means, -logitMax, logitMax)
