@@ -301,7 +301,7 @@ function joinNode(
   }
   observeChains(metrics, chains, () => opened.incidents.openCount)
   const readers = { userchain: chains.userchain.reader, docchain: chains.docchain.reader }
-  const witnesses = openWitnesses({ config, readers, clock: parts.clock, logger, metrics })
+  const witnesses = openWitnesses({ config, readers, trail: cores.trail, clock: parts.clock, logger, metrics })
   return {
     genesis,
     account,

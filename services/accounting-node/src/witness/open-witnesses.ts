@@ -1,5 +1,6 @@
 /** The witnesses of a node, joined to its log and its metrics. */
 import { chainOrigin, type NoteKey, signatureTypes } from '@healthblock/chain/checkpoint'
+import type { PolicyTrail } from '@healthblock/chain/policy-trail'
 import type { ChainName } from '@healthblock/chain/transaction'
 import type { Registry } from 'prom-client'
 import type { AccountingConfig } from '../config.ts'
@@ -14,6 +15,7 @@ import { Witnesses } from './witnesses.ts'
 export function openWitnesses(parts: {
   readonly config: AccountingConfig
   readonly readers: Readonly<Record<ChainName, ChainReader>>
+  readonly trail: PolicyTrail
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics: Registry
@@ -31,6 +33,7 @@ export function openWitnesses(parts: {
   const witnesses: Witnesses = new Witnesses({
     dir: config.settings.dir,
     readers,
+    trail: parts.trail,
     logKeys: { userchain: logKey('userchain'), docchain: logKey('docchain') },
     clock,
     observer: {

@@ -23,8 +23,14 @@ interface WitnessedHead extends PublishedHead {
   readonly cosignatures: ReadonlyMap<string, WitnessCosignature>
 }
 
-/** Root of the published log at a SEAL boundary, undefined for any other size. */
-export type RootAt = (size: number) => Uint8Array | undefined
+/** What is read from the file is held against. */
+export interface HeadsContext {
+  readonly keys: readonly NoteKey[]
+  /** Root of the published log at a SEAL boundary, undefined for any other size. */
+  readonly rootAt: (size: number) => Uint8Array | undefined
+  /** Throws {ChainError} unless a quorum and a log key signed it. */
+  readonly verify: (checkpoint: string) => void
+}
 
 interface FileHead {
   readonly height: number
@@ -47,18 +53,18 @@ export class WitnessedHeads {
   }
 
   /** Takes up what the file holds of heads of this log, as far as these witnesses signed them. */
-  open(keys: readonly NoteKey[], rootAt: RootAt): void {
+  open(context: HeadsContext): void {
     let heads: FileHead[]
     try {
       const bytes = readFileIfPresent(this.#path)
       heads = bytes === undefined ? [] : (JSON.parse(new TextDecoder().decode(bytes)) as FileHead[])
-      for (const head of heads) this.#take(head, keys, rootAt)
+      for (const head of heads) this.#take(head, context)
     } catch (error) {
       this.#onFault(error)
     }
   }
 
-  #take({ height, size, root, checkpoint }: FileHead, keys: readonly NoteKey[], rootAt: RootAt): void {
+  #take({ height, size, root, checkpoint }: FileHead, { keys, rootAt, verify }: HeadsContext): void {
     const known = rootAt(size)
     if (known === undefined || toHex(known) !== root) return
     try {
@@ -67,6 +73,7 @@ export class WitnessedHeads {
       for (const [i, { name }] of keys.entries()) if (signed[i] !== undefined) cosignatures.set(name, signed[i])
       if (cosignatures.size > 0) {
         const own = withoutWitnessLines(checkpoint)
+        verify(own)
         this.#put({ height, size, root: fromHex(root), checkpoint: own, cosignatures })
       }
     } catch (error) {

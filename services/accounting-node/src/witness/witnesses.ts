@@ -1,6 +1,7 @@
 /** The witnesses of a node (SPEC.md §7): who is asked, what they cosigned, and what of it is served. */
 import { join } from 'node:path'
 import { encodeVkey, type NoteKey } from '@healthblock/chain/checkpoint'
+import type { PolicyTrail } from '@healthblock/chain/policy-trail'
 import type { ChainName } from '@healthblock/chain/transaction'
 import type { Witness } from '@healthblock/runtime/witness-client'
 import type { PublishedHead } from '../core/chain-core.ts'
@@ -31,6 +32,7 @@ export interface WitnessesOptions {
   readonly readers: Readonly<Record<ChainName, ChainReader>>
   /** This node's log keys; their names are the origins. */
   readonly logKeys: Readonly<Record<ChainName, NoteKey>>
+  readonly trail: PolicyTrail
   readonly clock: Clock
   readonly observer: WitnessObserver
 }
@@ -61,7 +63,7 @@ export class Witnesses {
 
   /** Takes up the files, once the readers have what is published. A damaged list is told, and nobody is asked. */
   start(): void {
-    const { observer, readers } = this.#options
+    const { observer, readers, trail } = this.#options
     try {
       this.#file.open()
     } catch (error) {
@@ -70,7 +72,11 @@ export class Witnesses {
     for (const chain of chainNames) {
       const { ledger } = readers[chain].core
       const keys = this.#file.list.map(({ key }) => key)
-      this.#chains[chain].heads.open(keys, (size) => ledger.index(chain).boundary(size)?.root)
+      this.#chains[chain].heads.open({
+        keys,
+        rootAt: (size) => ledger.index(chain).boundary(size)?.root,
+        verify: (checkpoint) => void trail.receiptForm(chain, checkpoint),
+      })
       for (const witness of this.#file.list) this.#chains[chain].witnessing.add(witness)
     }
   }
