@@ -16,12 +16,12 @@ import { count, secondsWords } from './words.ts'
 const heads = { clean: 'good', findings: 'bad' } as const
 
 /** The answer, in a line. */
-function Verdict(props: { last: AuditSummary | undefined }): JSX.Element {
-  const { last } = props
+function Verdict(props: { last: AuditSummary | undefined; isRunning: boolean }): JSX.Element {
+  const { last, isRunning } = props
   if (last === undefined) {
     return (
       <div class="verdict">
-        <h1>{t('auditor.verdict.never')}</h1>
+        <h1>{t(isRunning ? 'auditor.verdict.first' : 'auditor.verdict.never')}</h1>
         <p class="soft">{t('auditor.verdict.never.words')}</p>
       </div>
     )
@@ -111,7 +111,7 @@ export function AuditScreen(props: { live: Live }): JSX.Element {
         const last = audits.audits.find(({ kind, outcome }) => kind === 'audit' && outcome !== 'running')
         return (
           <>
-            <Verdict last={last} />
+            <Verdict last={last} isRunning={audits.running !== null} />
             <AuditRun audits={audits} onChanged={resource.reload} />
             {last !== undefined && <LastResult number={last.number} live={live} />}
             <WatchCard watch={audits.watch} onChanged={resource.reload} />

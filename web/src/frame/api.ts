@@ -125,6 +125,15 @@ export async function resumeSession(): Promise<SessionView | undefined> {
   }
 }
 
+/** Asks whether the session still is one; if not, the page shows its door. A node that cannot be reached says nothing about it. */
+export async function checkSession(): Promise<void> {
+  try {
+    await call('/portal/session', { isBackground: true })
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 'ERR_SESSION_MISSING') take(undefined)
+  }
+}
+
 /** Opens a session. */
 export async function logIn(name: string, passphrase: string, code?: string): Promise<void> {
   const body = { name, passphrase, ...(code === undefined || code === '' ? {} : { code }) }

@@ -1,5 +1,5 @@
 /** Server-sent events that outlive a sleeping laptop and a restarted node: every reconnection says so, and the page asks anew. */
-import { nodeNowMs } from './api.ts'
+import { checkSession, nodeNowMs } from './api.ts'
 
 /** One event of the node: ids, codes and times, never a value. */
 export interface LiveEvent {
@@ -85,6 +85,8 @@ export class Live {
       if (this.#source !== source) return
       source.close()
       this.#setState({ ...this.#state, isConnected: false })
+      // A line that the node ended may mean that the session is over: what is shown is then nobody's to see.
+      void checkSession()
       clearTimeout(this.#timer)
       this.#timer = setTimeout(() => this.#connect(), this.#retryMs)
       this.#retryMs = Math.min(retryMsMax, this.#retryMs * 2)

@@ -1,0 +1,258 @@
+/** Bad days of the auditor's portal, and long ledgers: one real node, thousands of blocks, small and large screens, keys alone. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { ensurePortals } from '../../cli/src/cluster/portals.ts'
+import { Client } from '../../services/accounting-node/test/client.ts'
+import { adminSecret, ProcessCluster } from '../../services/accounting-node/test/processes.ts'
+import { redisInstalled } from '../support/redis.ts'
+import { algorithmTransaction } from '../support/sample-ledger.ts'
+import { hasChromium, PortalReader } from './browser.ts'
+
+/** Blocks of the long ledger; 10,000 for a figure by hand. */
+const blocks = Number(process.env.PORTAL_TEST_BLOCKS ?? 400)
+const passphrase = 'a passphrase of the tests'
+const screens = [
+  '',
+  'nodes',
+  'explorer',
+  'explorer/userchain/block/1',
+  'explorer/userchain/entry/2',
+  'incidents',
+  'people',
+  'login',
+]
+
+/** Run in the page: from the newest block to the oldest in 240 steps, one a frame; how many rows were drawn, and how long frames took. */
+const scrollThrough = `(async () => {
+  const box = document.querySelector('.block-box')
+  const frames = []
+  let [rows, last] = [0, performance.now()]
+  const end = box.scrollHeight - box.clientHeight
+  for (let at = 0; at <= 240; at++) {
+    box.scrollTop = (end * at) / 240
+    await new Promise((resolve) => requestAnimationFrame(resolve))
+    const now = performance.now()
+    frames.push(now - last)
+    last = now
+    rows = Math.max(rows, box.children.length)
+  }
+  frames.sort((a, b) => a - b)
+  const of = (share) => Math.round(frames[Math.floor(share * (frames.length - 1))])
+  return { rows, medianMs: of(0.5), p95Ms: of(0.95), longestMs: of(1) }
+})()`
+
+/** Process ids whose parent this is. */
+function childrenOf(parent: number): number[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+  return pids.map(Number).filter((pid) => {
+    try {
+      return Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]) === parent
+    } catch {
+      return false
+    }
+  })
+}
+
+describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's portal (needs Chromium and Redis)", () => {
+  let cluster: ProcessCluster
+  let url: string
+
+  beforeAll(async () => {
+    const stdin = (async function* () {})()
+    await ensurePortals({ stdin, stdout: () => {}, stderr: () => {}, interactive: false })
+    cluster = await ProcessCluster.start({ n: 1, q: 1 })
+    url = cluster.nodes[0]?.url as string
+    for (const role of ['auditor', 'administrator']) {
+      await fetch(`${url}/v1/portal/people/${role}`, {
+        method: 'PUT',
+        headers: { authorization: `Bearer ${adminSecret}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ role, passphrase }),
+      })
+    }
+    const client = new Client(url, cluster.ledger)
+    for (let n = 0; n < blocks; n++) await client.commit(algorithmTransaction(cluster.ledger, `algorithm-${n}`))
+  }, 600_000)
+  afterAll(() => cluster?.stop())
+
+  async function open(name: string, options: Parameters<typeof PortalReader.open>[1] = {}): Promise<PortalReader> {
+    const reader = await PortalReader.open(url, options)
+    reader.page.setDefaultTimeout(60_000)
+    await reader.logIn(name, passphrase)
+    return reader
+  }
+
+  test('a long ledger is leafed through: few rows are drawn, each is there when it is looked at, and nothing stutters', async () => {
+    const reader = await open('auditor')
+    const { page } = reader
+    await page.goto(`${url}/#/explorer`)
+    await page.waitForSelector('.block-row')
+    const run = (await page.evaluate(scrollThrough)) as { rows: number }
+    console.info(`${blocks} blocks scrolled through: ${JSON.stringify(run)}`)
+    expect(run.rows).toBeLessThan(60)
+    await page.waitForSelector('a[data-height="0"]')
+    await page.waitForSelector('.block-row:has(a[data-height="0"]) >> text=Beginning of the ledger')
+    await page.focus('a[data-height="0"]')
+    await page.keyboard.press('Home')
+    await page.waitForFunction(`Number(document.activeElement.dataset.height) >= ${blocks}`)
+    await page.keyboard.press('End')
+    await page.waitForFunction("document.activeElement.dataset.height === '0'")
+    // What comes meanwhile waits for the reader, and does not move what is read.
+    const client = new Client(url, cluster.ledger)
+    await client.commit(algorithmTransaction(cluster.ledger, 'meanwhile'))
+    await page.click('button:has-text("new block")')
+    await page.waitForSelector(`a[data-height="${blocks + 1}"]`)
+    expect(reader.complaints).toEqual([])
+    await reader.close()
+  }, 180_000)
+
+  test('a node that ends in the middle of an audit says so afterwards; the audit goes on from there', async () => {
+    const reader = await open('auditor')
+    const { page, context } = reader
+    const second = await context.newPage()
+    await second.goto(url)
+    await page.click('button:has-text("Run an audit")')
+    const node = cluster.nodes[0]?.child?.pid as number
+    await page.waitForSelector('text=An audit is running')
+    const [child] = childrenOf(node)
+    process.kill(child as number, 'SIGSTOP')
+    await page.waitForSelector('text=An audit is running')
+    await reader.picture('auditor-15-running')
+    // The other tab shows it too, and so does a page that is loaded again.
+    await second.waitForSelector('text=An audit is running')
+    await page.reload()
+    await page.waitForSelector('text=An audit is running')
+    expect(await reader.accessibilityFindings()).toEqual([])
+    await cluster.end(0, 'SIGKILL')
+    process.kill(child as number, 'SIGCONT')
+    await page.waitForSelector('.banner >> text=the node does not answer')
+    await reader.picture('auditor-16-stale')
+    expect(await reader.accessibilityFindings()).toEqual([])
+    cluster.launch(0)
+    await cluster.ready(0)
+    // Sessions live in the process: who was logged in logs in again, and is where she was.
+    await page.waitForSelector('text=The session has ended')
+    await reader.logIn('auditor', passphrase)
+    await page.waitForSelector('text=The last audit was interrupted')
+    await page.check('input[type=radio] >> nth=1')
+    await page.dblclick('button:has-text("Run an audit")')
+    await page.waitForSelector('text=Last audit: nothing found')
+    expect(await page.textContent('.not-checked')).toContain('was not executed again')
+    expect(reader.complaints).toEqual([])
+    await reader.close()
+  }, 180_000)
+
+  test('an audit is stopped by whoever sees it, in one question', async () => {
+    const reader = await open('administrator')
+    const { page } = reader
+    await page.click('button:has-text("Run an audit")')
+    await page.waitForSelector('text=An audit is running')
+    const [child] = childrenOf(cluster.nodes[0]?.child?.pid as number)
+    process.kill(child as number, 'SIGSTOP')
+    await page.click('button:has-text("Stop the audit")')
+    await page.waitForSelector('dialog >> text=It ends without a verdict')
+    await page.click('dialog button.danger')
+    await page.waitForSelector('text=The last audit was stopped before its end')
+    expect(await reader.accessibilityFindings()).toEqual([])
+    await reader.close()
+  }, 120_000)
+
+  test('without a connection the page says how old it is and keeps what was typed; a session that ended elsewhere shows the door', async () => {
+    const reader = await open('auditor')
+    const { page, context } = reader
+    await page.goto(`${url}/#/explorer`)
+    await page.waitForSelector('.block-row')
+    await page.fill('input[name=wanted]', 'block 7')
+    await context.setOffline(true)
+    await page.click('button:has-text("Find")')
+    await page.waitForSelector('text=The node cannot be reached')
+    expect(await page.inputValue('input[name=wanted]')).toBe('block 7')
+    await context.setOffline(false)
+    await page.click('button:has-text("Find")')
+    await page.waitForSelector('h1:has-text("Block 7 of Userchain")')
+    await page.goBack()
+    await page.waitForSelector('.block-row')
+    await page.goForward()
+    await page.waitForSelector('h1:has-text("Block 7 of Userchain")')
+    const other = await context.newPage()
+    await other.goto(url)
+    await other.click('.who button')
+    await other.waitForSelector('input[name=passphrase]')
+    await page.waitForSelector('text=The session has ended')
+    await reader.logIn('auditor', passphrase)
+    await page.waitForSelector('h1:has-text("Block 7 of Userchain")')
+    expect(reader.complaints).toEqual([])
+    await reader.close()
+  }, 120_000)
+
+  test('addresses made by hand lead nowhere, in words', async () => {
+    const reader = await open('auditor')
+    const { page } = reader
+    for (const place of [
+      'nonsense',
+      'audits/1e9',
+      'explorer/userchain/entry/-1',
+      'explorer/userchain/<b>/1',
+      'explorer/account/xyz',
+      '%E0%A4%A',
+    ]) {
+      await page.goto(`${url}/#/${place}`)
+      await page.waitForSelector('text=There is nothing at this address')
+    }
+    await page.goto(`${url}/#/explorer/userchain/block/99999999`)
+    await page.waitForSelector('.notice.bad')
+    expect(reader.complaints).toEqual([])
+    await reader.close()
+  }, 60_000)
+
+  test('with keys alone: past the navigation, to an audit and its report', async () => {
+    const reader = await open('auditor')
+    const { page } = reader
+    await page.waitForSelector('button:has-text("Run an audit")')
+    const pressUntil = async (words: string): Promise<void> => {
+      for (let n = 0; n < 40; n++) {
+        await page.keyboard.press('Tab')
+        const focused = await page.evaluate<string>("document.activeElement?.textContent ?? ''")
+        if (focused.includes(words)) return
+      }
+      throw new Error(`"${words}" was not reached`)
+    }
+    await page.evaluate('document.activeElement?.blur()')
+    await pressUntil('To the content')
+    await page.keyboard.press('Enter')
+    await pressUntil('Run an audit')
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('text=Last audit: nothing found')
+    await pressUntil('Audit ')
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('text=← All audits')
+    await reader.close()
+  }, 120_000)
+
+  test.each([
+    { name: 'phone', width: 360, height: 740, colours: 'light' },
+    { name: 'phone-dark', width: 360, height: 740, colours: 'dark' },
+    { name: 'dark', width: 1280, height: 800, colours: 'dark' },
+    { name: 'wall', width: 2560, height: 1440, colours: 'dark' },
+  ] as const)(
+    'every screen on $name fits, and axe-core finds nothing',
+    async ({ name, width, height, colours }) => {
+      const language = name === 'phone-dark' ? 'de-DE' : 'en-GB'
+      const reader = await open('administrator', { width, height, colours, language })
+      const { page } = reader
+      for (const screen of screens) {
+        await page.goto(`${url}/#/${screen}`)
+        await page.waitForSelector('main h1')
+        await page.waitForFunction("document.querySelector('.waiting') === null")
+        const overflow = await page.evaluate(
+          'document.documentElement.scrollWidth - document.documentElement.clientWidth',
+        )
+        expect([screen, overflow]).toEqual([screen, 0])
+        expect([screen, await reader.accessibilityFindings()]).toEqual([screen, []])
+        await reader.picture(`auditor-${name}-${screen === '' ? 'audit' : screen.replaceAll('/', '-')}`)
+      }
+      expect(reader.complaints).toEqual([])
+      await reader.close()
+    },
+    120_000,
+  )
+})
