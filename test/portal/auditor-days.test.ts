@@ -41,6 +41,9 @@ const scrollThrough = `(async () => {
   return { rows, medianMs: of(0.5), p95Ms: of(0.95), longestMs: of(1) }
 })()`
 
+/** Run in the page: what the link or button that has the focus says. */
+const focusedWords = "document.activeElement.matches('a, button, summary') ? document.activeElement.textContent : ''"
+
 /** Process ids whose parent this is. */
 function childrenOf(parent: number): number[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
@@ -76,7 +79,7 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
 
   async function open(name: string, options: Parameters<typeof PortalReader.open>[1] = {}): Promise<PortalReader> {
     const reader = await PortalReader.open(url, options)
-    reader.page.setDefaultTimeout(60_000)
+    reader.page.setDefaultTimeout(120_000)
     await reader.logIn(name, passphrase)
     return reader
   }
@@ -211,7 +214,7 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     const pressUntil = async (words: string): Promise<void> => {
       for (let n = 0; n < 40; n++) {
         await page.keyboard.press('Tab')
-        const focused = await page.evaluate<string>("document.activeElement?.textContent ?? ''")
+        const focused = await page.evaluate<string>(focusedWords)
         if (focused.includes(words)) return
       }
       throw new Error(`"${words}" was not reached`)

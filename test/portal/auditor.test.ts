@@ -12,7 +12,7 @@ import { hasChromium, PortalReader } from './browser.ts'
 import { leafOf } from './leaf.ts'
 import { newRegistration } from './registration.ts'
 
-const waitMs = 60_000
+const waitMs = 120_000
 
 /** The bytes of a TOTP secret as an app is told it (RFC 4648 base32). */
 function secretOfBase32(text: string): Uint8Array {

@@ -159,7 +159,7 @@ describe.skipIf(!redisInstalled)('the portal of a node', () => {
         return false
       }
     })
-    expect(children.map((pid) => getPriority(Number(pid)))).toEqual([19])
+    expect(children.map((pid) => getPriority(Number(pid)))).toEqual([10])
     const { number } = (await (await ask('POST', '/v1/audits', { fromBeginning: false })).json()) as { number: number }
     expect((await ask('POST', '/v1/audits/cancel', {})).status).toBe(204)
     expect((await ended(ask, number)).outcome).toMatch(/cancelled|clean/)

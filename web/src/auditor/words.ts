@@ -5,7 +5,7 @@ import type { ChainName, Finding } from './model.ts'
 
 const findingFamilies = new Set([
   ...['node', 'checkpoint', 'promise', 'log', 'entry', 'tile', 'block', 'incident', 'policy', 'evidence', 'rule'],
-  ...['storage', 'diagnosis', 'record', 'unreadable', 'state'],
+  ...['storage', 'diagnosis', 'record', 'unreadable', 'state', 'witness'],
 ])
 
 /** What kind of thing a finding is about. */

@@ -1,6 +1,6 @@
 /**
- * The process of one audit: the engine of `healthblock audit`, told what to do by the node that started it. It is the least urgent
- * process of its host, and ends with its node.
+ * The process of one audit: the engine of `healthblock audit`, told what to do by the node that started it. It is less urgent
+ * than its node, and ends with it.
  */
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
@@ -83,7 +83,7 @@ async function run(task: AuditTask, accessNow: () => AuditAccess): Promise<void>
   })
 }
 
-setPriority(constants.priority.PRIORITY_LOW)
+setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
 process.once('disconnect', () => process.exit(0))
 let access: AuditAccess | undefined
 process.on('message', (message: ToAudit) => {
