@@ -96,9 +96,9 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     await page.waitForSelector('.block-row:has(a[data-height="0"]) >> text=Beginning of the ledger')
     await page.focus('a[data-height="0"]')
     await page.keyboard.press('Home')
-    await page.waitForFunction(`Number(document.activeElement.dataset.height) >= ${blocks}`)
+    await page.waitForSelector(`a[data-height="${blocks}"]:focus`)
     await page.keyboard.press('End')
-    await page.waitForFunction("document.activeElement.dataset.height === '0'")
+    await page.waitForSelector('a[data-height="0"]:focus')
     // What comes meanwhile waits for the reader, and does not move what is read.
     const client = new Client(url, cluster.ledger)
     await client.commit(algorithmTransaction(cluster.ledger, 'meanwhile'))
@@ -245,7 +245,7 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
       for (const screen of screens) {
         await page.goto(`${url}/#/${screen}`)
         await page.waitForSelector('main h1')
-        await page.waitForFunction("document.querySelector('.waiting') === null")
+        await page.waitForSelector('.waiting', { state: 'detached' })
         const overflow = await page.evaluate(
           'document.documentElement.scrollWidth - document.documentElement.clientWidth',
         )
