@@ -5,6 +5,13 @@
  */
 import { Ledger } from '@healthblock/chain/block'
 import { encodeGenesis, genesisAccount, ledgerIdOf } from '@healthblock/chain/genesis'
+import {
+  encodeGovernArgument,
+  type GovernArguments,
+  type GovernedNode,
+  governActs,
+  type PolicyArgument,
+} from '@healthblock/chain/governing'
 import { MemoryChainStore } from '@healthblock/chain/store'
 import {
   type ChainName,
@@ -55,6 +62,8 @@ export interface Fixture {
   readonly nodes: readonly SampleNodeKeys[]
   readonly organisation: Uint8Array
   readonly lanes: readonly Lane[]
+  /** What the organisation decides, in runs of the profile `governed`. */
+  readonly governors: Lane
 }
 
 function bytesOf(name: string, length = 32): Uint8Array {
@@ -138,6 +147,18 @@ class Scribe {
     ]
     const item = this.item(`${name}.register`, 'userchain', body, signers)
     return { item, party: { account: item.id, root, op } }
+  }
+
+  /** The n-th act of those who govern. */
+  govern<A extends keyof GovernArguments>(
+    n: number,
+    act: A,
+    argument: GovernArguments[A],
+    needs: readonly string[],
+  ): Item {
+    const { account, root } = this.organisation
+    const body = { v: 1, t: 'govern', a: account, act, arg: encodeGovernArgument(act, argument), n } as const
+    return this.item(`governors.act-${n}`, 'userchain', body, [{ account, key: 0, signingKey: root }], needs)
   }
 
   algorithm(number: number): Item {
@@ -277,6 +298,34 @@ function lanesOf(scribe: Scribe): Lane[] {
   return [{ name: 'organisation', items: organisation }, ...patients.map(({ lane }) => lane), ...posts]
 }
 
+/** q rises and falls, the rules rise, a node goes, and all that are left must sign. */
+function governorsOf(scribe: Scribe, nodes: readonly SampleNodeKeys[]): Lane {
+  const { ledgerId, organisation } = scribe
+  const governed = nodes.map(({ node, userchain, docchain }, rank): GovernedNode => {
+    const account = genesisAccount(ledgerId, node.publicKey)
+    const logs = [userchain.log, userchain.cosigner, docchain.log, docchain.cosigner].map(({ publicKey }) => publicKey)
+    return [rank, organisation.account, account, node.publicKey, ...logs] as unknown as GovernedNode
+  })
+  const store = keyOf('store').publicKey
+  const stores = [[organisation.account, genesisAccount(ledgerId, store), store, bytesOf('peer', 38)] as const]
+  const gone = nodes.at(-1) as SampleNodeKeys
+  const last = [gone.userchain.cosigner, gone.docchain.cosigner].map(({ publicKey }) => [publicKey, 2] as const)
+  const few = governed.slice(0, -1)
+  const after = (n: number): string[] => (n === 1 ? ['ann.register'] : [`governors.act-${n - 1}`])
+  const policy = (n: number, argument: PolicyArgument) => scribe.govern(n, governActs.policy, argument, after(n))
+  const rules = { quota: [], rules: [2, 40] as const }
+  return {
+    name: 'governors',
+    items: [
+      policy(1, { q: 4, nodes: governed, stores, last: [] }),
+      policy(2, { q: 3, nodes: governed, stores, last: [] }),
+      scribe.govern(3, governActs.parameters, rules, after(3)),
+      policy(4, { q: 2, nodes: few, stores, last }),
+      policy(5, { q: 3, nodes: few, stores, last: [] }),
+    ],
+  }
+}
+
 function genesisOf(organisation: { root: SigningKey; op: SigningKey }, nodes: readonly SampleNodeKeys[]): Uint8Array {
   return encodeGenesis({
     v: 1,
@@ -316,5 +365,6 @@ export function createFixture(): Fixture {
   const stores = { userchain: new MemoryChainStore(), docchain: new MemoryChainStore() }
   const { size, root } = Ledger.open({ genesis, stores }).head('userchain')
   const scribe = new Scribe(ledgerId, { account, ...keys }, [size, root])
-  return { genesis, ledgerId, nodes, organisation: account, lanes: lanesOf(scribe) }
+  const lanes = lanesOf(scribe)
+  return { genesis, ledgerId, nodes, organisation: account, lanes, governors: governorsOf(scribe, nodes) }
 }

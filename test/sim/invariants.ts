@@ -5,11 +5,11 @@
  * I1 every receipt ever given verifies against the final log. I2 one index per transaction id. I3 all quorum-cosigned checkpoints
  * are consistent. I4 a node's cosigned sizes never decrease, one root per size. I5 indices contiguous, one order. I6 equal state root
  * everywhere at every height. I7 every checkpoint ends at a SEAL. I8 nothing is published below quorum. I9 entries never change.
- * Besides: A1 a node acks one block per height and term. T1 it stages in no term older than one it promised. T2 it shows a new leader
+ * Besides: P1 nobody stages after a switch of the policy before its checkpoint is out. A1 a node acks one block per height and term. T1 it stages in no term older than one it promised. T2 it shows a new leader
  * what it staged. D1 what it says is on its disk when it says so, as SPEC.md §4 of the accounting node has it. S1 it stages no new block whose time or anchor its clock and what it knows
  * forbid. Cores halt only for what was injected, and meet no error that the code does not name.
  */
-import { chainOrigin, genesisPolicy, type LogPolicy, verifyCheckpoint } from '@healthblock/chain/checkpoint'
+import { chainOrigin, verifyCheckpoint } from '@healthblock/chain/checkpoint'
 import { ChainError } from '@healthblock/chain/errors'
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import { CompactRange, inclusionProof, leafHash, MemoryHashes } from '@healthblock/chain/merkle'
@@ -22,9 +22,10 @@ import type { AppliedBlock, ChainCore, PublishedHead } from '../../services/acco
 import type { CoreEvent } from '../../services/accounting-node/src/core/ports.ts'
 import { type Fields, parseBlock, parseHeadValue, parseMessage } from '../../services/accounting-node/src/core/wire.ts'
 import { AccountingError } from '../../services/accounting-node/src/errors.ts'
-import { type Fixture, nodeCount, quorum } from './fixture.ts'
+import { type Fixture, nodeCount } from './fixture.ts'
 import type { Moment, PeerCall } from './network.ts'
 import type { Running } from './node.ts'
+import { PolicyHistory } from './policies.ts'
 import type { Life } from './scheduler.ts'
 import { chainNames, Injected, type World } from './world.ts'
 
@@ -51,7 +52,6 @@ interface Word {
 class History {
   readonly chain: ChainName
   readonly origin: string
-  readonly policy: LogPolicy
   readonly blocks: CanonicalBlock[] = []
   readonly bySize = new Map<number, CanonicalBlock>()
   readonly leaves: Uint8Array[] = []
@@ -71,7 +71,6 @@ class History {
   constructor(genesis: Genesis, chain: ChainName, nodes: number) {
     this.chain = chain
     this.origin = chainOrigin({ ledgerId: genesis.ledgerId, chain })
-    this.policy = genesisPolicy(genesis, chain)
     this.words = Array.from({ length: nodes }, () => ({ term: 0, height: 0, stagedTerm: 0 }))
     this.cosigned = Array.from({ length: nodes }, () => new Map<number, string>())
     this.cosignedLargest = Array.from({ length: nodes }, () => 0)
@@ -113,6 +112,9 @@ export class Invariants {
   readonly #isHonest: (rank: number) => boolean
   readonly #node: NodeView
   readonly #histories: Readonly<Record<ChainName, History>>
+  readonly #policies: PolicyHistory
+  /** Switches whose checkpoints somebody published, by chain and size. */
+  readonly #switchesOut = new Set<string>()
   readonly #receipts: GivenReceipt[] = []
   readonly #heads = new Map<string, unknown>()
   readonly #lastCosignature = new Map<string, Uint8Array>()
@@ -134,6 +136,7 @@ export class Invariants {
     this.#node = node
     this.#genesis = parseGenesis(fixture.genesis)
     this.#isHonest = isHonest
+    this.#policies = new PolicyHistory(this.#genesis)
     const count = fixture.nodes.length
     this.#histories = {
       userchain: new History(this.#genesis, 'userchain', count),
@@ -224,6 +227,8 @@ export class Invariants {
       history.leaves.push(leaf.slice())
       history.range.append(leafHash(leaf), history.hashes.keep)
     }
+    const firstIndex = history.range.size - leaves.length
+    this.#policies.grow(history.chain, { leaves, firstIndex, size: history.range.size, seal })
     const grown = { size: history.range.size, root: history.range.root, stateRoot: seal.st }
     history.blocks.push(grown)
     history.bySize.set(grown.size, grown)
@@ -266,13 +271,30 @@ export class Invariants {
     else if (!equalBytes(known.root, root))
       this.fail('I3', `rank ${rank} published another root of ${chain} at ${size}`)
     try {
-      const verified = verifyCheckpoint({ note: checkpoint, origin: history.origin, policy: history.policy })
+      const verified = this.#verified(chain, size, checkpoint)
       for (const cosigner of verified.cosigners) this.#know(rank, chain, cosigner, size)
+      if (this.#policies.isSwitch(chain, size)) this.#switchesOut.add(`${chain}/${size}`)
       const isSame = verified.size === size && equalBytes(verified.root, root)
       if (!isSame) this.fail('I3', `rank ${rank} published a note of another head`)
     } catch (error) {
       this.fail('I8', `rank ${rank} published ${chain} at ${size}: ${String(error)}`)
     }
+  }
+
+  /** A note under a policy that its size is under. */
+  #verified(chain: ChainName, size: number, note: string) {
+    const { origin } = this.#histories[chain]
+    const [first, ...more] = this.#policies.at(chain, size).map((policy) => {
+      try {
+        return verifyCheckpoint({ note, origin, policy })
+      } catch (error) {
+        if (!(error instanceof ChainError)) throw error
+        return error
+      }
+    })
+    const good = [first, ...more].find((one) => !(one instanceof ChainError))
+    if (good === undefined || good instanceof ChainError) throw first
+    return good
   }
 
   /** A call that a node makes: its cosignatures are what it signed, whatever becomes of them. */
@@ -356,7 +378,17 @@ export class Invariants {
       word.stagedTerm = term
     }
     const reasons = request.has('acks') ? request.list('acks').length : 0
-    if (reasons < 2 * quorum - nodeCount) this.#staged(to, chain, parseBlock(bytes).at(-1) as Uint8Array, received)
+    this.#checkSwitch(to, chain, height)
+    if (reasons < Math.max(1, this.#policies.votesMin))
+      this.#staged(to, chain, parseBlock(bytes).at(-1) as Uint8Array, received)
+  }
+
+  /** Nobody stages after a switch before its checkpoint is published by the policy before. */
+  #checkSwitch(rank: number, chain: ChainName, height: number): void {
+    const before = this.#histories[chain].blocks[height - 1]
+    if (before === undefined || !this.#policies.isSwitch(chain, before.size)) return
+    const isPublished = this.#switchesOut.has(`${chain}/${before.size}`)
+    if (!isPublished) this.fail('P1', `rank ${rank} staged ${chain} block ${height} before the switch was published`)
   }
 
   /** A collected node shows the block that it acked last, if that may have been decided. */
@@ -401,7 +433,8 @@ export class Invariants {
   /** A value that the register took. Answers true if it decided a block that was not decided before. */
   registered(chain: ChainName, bytes: Uint8Array): boolean {
     const history = this.#histories[chain]
-    const { height, root, acks } = parseHeadValue(bytes)
+    const { height, size, root, acks } = parseHeadValue(bytes)
+    const quorum = this.#policies.quorum(chain, size)
     if (height === 0 || new Set(acks.map(({ rank }) => rank)).size < quorum) return false
     const before = history.decided.get(height)
     const name = toHex(root)
@@ -443,7 +476,9 @@ export class Invariants {
       this.fail('I1', `rank ${rank} answered ${key} as committed before it was published`)
       return
     }
-    if (this.#receipts.length < receiptsMax && this.#world.random.chance(0.1)) {
+    // After a change of policy receipts need its trail, which this observer does not keep.
+    const isPlain = this.#policies.changes === 0
+    if (isPlain && this.#receipts.length < receiptsMax && this.#world.random.chance(0.1)) {
       const hashes = inclusionProof({ index, size: published.size }, history.hashes.read)
       const { checkpoint } = published
       const transaction = { leaf: core.entry(index), index, hashes, checkpoint }

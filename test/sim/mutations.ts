@@ -97,6 +97,25 @@ const staging: readonly Mutation[] = [
   ),
 ]
 
+const governing: readonly Mutation[] = [
+  mutation(
+    'switch-not-awaited',
+    'a block is staged after a change of the policy before its checkpoint is out',
+    { profile: 'governed', seedsMax: 60 },
+    core('core-state.ts', 'return this.options.trail.newest(this.chain) >= this.members.k', 'return true'),
+  ),
+  mutation(
+    'policy-of-before',
+    'a node counts acks and cosignatures under the policy of one block earlier',
+    { profile: 'governed', seedsMax: 60 },
+    core(
+      'members.ts',
+      'this.#ledger.policyOf(this.#chain, known)',
+      'this.#ledger.policyOf(this.#chain, Math.max(1, known - 1))',
+    ),
+  ),
+]
+
 const deciding: readonly Mutation[] = [
   mutation(
     'stale-anchor-staged',
@@ -313,4 +332,4 @@ const gateways: readonly Mutation[] = [
 ]
 
 /** All of them. */
-export const mutations: readonly Mutation[] = [...staging, ...deciding, ...attesting, ...gateways]
+export const mutations: readonly Mutation[] = [...staging, ...governing, ...deciding, ...attesting, ...gateways]

@@ -12,7 +12,7 @@ import type { SimulatedRegister } from './register.ts'
 import { chainNames, type Fate, type World } from './world.ts'
 
 /** The profiles. */
-export const profiles = ['crash', 'register', 'disk', 'bad-node'] as const
+export const profiles = ['crash', 'register', 'disk', 'bad-node', 'governed'] as const
 /** Which faults may meet in a run. */
 export type Profile = (typeof profiles)[number]
 
@@ -92,6 +92,8 @@ const weights: Readonly<Record<Profile, Partial<Record<Kind, number>>>> = {
   register: { ...common, 'register-lost': 5, 'register-back': 5, 'decision-lost': 10, 'old-leader': 5 },
   disk: { ...common, 'disk-back': 10, 'disk-damaged': 5 },
   'bad-node': common,
+  // Drawn by name alone, so that a seed without a profile stays the run that it was.
+  governed: common,
 }
 
 /** Draws the frame of a run, of any profile or of this one, with any bad node or with such a one. */

@@ -145,7 +145,10 @@ class Simulation {
     this.#clients = new Clients(world, {
       nodes: this.#nodes,
       invariants: this.#invariants,
-      lanes: shared.fixture.lanes.filter(({ name }) => options.script === undefined || scriptedLanes.includes(name)),
+      lanes: [
+        ...shared.fixture.lanes.filter(({ name }) => options.script === undefined || scriptedLanes.includes(name)),
+        ...(this.#plan.profile === 'governed' ? [shared.fixture.governors] : []),
+      ],
       isHonest: (rank) => bad?.rank !== rank,
       pauseMs: this.#plan.pauseMs,
     })
