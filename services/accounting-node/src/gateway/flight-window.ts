@@ -6,7 +6,7 @@
 import type { Owner } from '../core/owners.ts'
 
 /** Window before anything is known. */
-const limitFirst = 256
+const limitFirst = 512
 const limitMin = 64
 const limitMax = 8_192
 /** The way from the hand-over to the block may take so long while several sponsors use the gateway. */
