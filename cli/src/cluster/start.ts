@@ -105,7 +105,8 @@ function environmentOf(
           : { ACCOUNTING_ACCOUNT: node.account, ACCOUNTING_ORGANISATION: node.organisation }),
         ACCOUNTING_GENESIS_FILE: clusterPaths.genesis(dir),
         ACCOUNTING_PEERS_FILE: clusterPaths.peersFile(dir),
-        ACCOUNTING_LEDGER_FILE: clusterPaths.ledgerFile(dir),
+        // It says where storage nodes are: a cluster without any runs too.
+        ...(nodesOf(cluster, 'storage').length > 0 ? { ACCOUNTING_LEDGER_FILE: clusterPaths.ledgerFile(dir) } : {}),
         ACCOUNTING_REGISTER: registerOf(dir, cluster),
         ACCOUNTING_QUEUE_PREFIX: `hb-${cluster.id.slice(0, 8)}`,
         ACCOUNTING_SECRETS_DIR: join(folder, 'secrets'),
