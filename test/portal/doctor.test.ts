@@ -6,7 +6,7 @@ import { clusterPaths } from '../../cli/src/cluster/layout.ts'
 import { writeVitals } from '../../cli/src/demo/record.ts'
 import { hasRedis, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
-import { hasChromium, PortalReader } from './browser.ts'
+import { hasChromium, PortalReader, pictureFolder } from './browser.ts'
 
 /** MIT-BIH record 207: ventricular flutter from 41 s on, several times. */
 const flutter = fileURLToPath(new URL('../../../shared/data/mitdb/207', import.meta.url))
@@ -100,6 +100,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.waitForSelector('.news2-total')
       await page.waitForSelector('.trend canvas')
       await reader.picture('doctor-patient')
+      await page.screenshot({ path: `${pictureFolder}doctor-readme.png` })
       expect(await reader.accessibilityFindings()).toEqual([])
       const before = (await diagnoses()).filter(({ status }) => status === 'signed').length
       await page.locator('.diagnosis button.primary').first().click()

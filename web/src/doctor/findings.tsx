@@ -1,8 +1,9 @@
 /** Diagnoses of a patient: the machine's, preliminary until signed, and the doctor's own. */
 import type { JSX } from 'preact'
-import { useState } from 'preact/hooks'
+import { useCallback, useState } from 'preact/hooks'
 import { ApiError, call, callBytes } from '../frame/api.ts'
 import { ConfirmDialog } from '../frame/dialog.tsx'
+import { memo } from '../frame/memo.ts'
 import { messageFor } from '../frame/notice.tsx'
 import { hrefOf } from '../frame/router.ts'
 import { type TextKey, t } from '../frame/texts.ts'
@@ -160,9 +161,9 @@ export function ByHandDialog(props: {
   )
 }
 
-function DiagnosisCard(props: {
+const DiagnosisCard = memo(function drawCard(props: {
   diagnosis: Diagnosis
-  onAct: (act: Act) => void
+  onAct: (diagnosis: Diagnosis, act: Act) => void
   onJump: (atMs: number) => void
 }): JSX.Element {
   const { diagnosis, onAct, onJump } = props
@@ -180,16 +181,16 @@ function DiagnosisCard(props: {
         </h3>
         <div class="row">
           {status === 'preliminary' && !isByHand && (
-            <button type="button" class="primary" onClick={() => onAct('sign')}>
+            <button type="button" class="primary" onClick={() => onAct(diagnosis, 'sign')}>
               {t('doctor.sign')}
             </button>
           )}
           {isOpen && (
             <>
-              <button type="button" onClick={() => onAct('correct')}>
+              <button type="button" onClick={() => onAct(diagnosis, 'correct')}>
                 {t('doctor.correct')}
               </button>
-              <button type="button" onClick={() => onAct('withdraw')}>
+              <button type="button" onClick={() => onAct(diagnosis, 'withdraw')}>
                 {t('doctor.withdraw')}
               </button>
             </>
@@ -230,7 +231,7 @@ function DiagnosisCard(props: {
       </footer>
     </article>
   )
-}
+})
 
 /** Why a diagnosis is not on record, with the moment in the reader's zone. */
 export function noteWords({ note = '' }: Pick<Diagnosis, 'note'>): string {
@@ -251,6 +252,7 @@ export function Findings(props: {
   const [asked, setAsked] = useState<{ diagnosis: Diagnosis; act: Act }>()
   const [shown, setShown] = useState(shownFirst)
   const [done, setDone] = useState<TextKey>()
+  const ask = useCallback((diagnosis: Diagnosis, act: Act) => setAsked({ diagnosis, act }), [])
   const ordered = diagnoses.toSorted((a, b) => Date.parse(b.at) - Date.parse(a.at))
   return (
     <>
@@ -261,12 +263,7 @@ export function Findings(props: {
       )}
       {ordered.length === 0 && <p class="soft">{t('doctor.findings.none')}</p>}
       {ordered.slice(0, shown).map((diagnosis) => (
-        <DiagnosisCard
-          key={diagnosis.transactionId}
-          diagnosis={diagnosis}
-          onJump={onJump}
-          onAct={(act) => setAsked({ diagnosis, act })}
-        />
+        <DiagnosisCard key={diagnosis.transactionId} diagnosis={diagnosis} onJump={onJump} onAct={ask} />
       ))}
       {ordered.length > shown && (
         <button type="button" onClick={() => setShown(shown + 200)}>

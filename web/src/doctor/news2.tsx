@@ -1,5 +1,6 @@
 /** The NEWS2 chart: rows and colours as nurses know them from paper; the points stand beside each row, so that no colour is needed to read it. */
 import { Fragment, type JSX } from 'preact'
+import { memo } from '../frame/memo.ts'
 import { type TextKey, t } from '../frame/texts.ts'
 import { formatClock, formatMoment } from '../frame/time.ts'
 import type { News2Column } from './model.ts'
@@ -61,7 +62,7 @@ export function news2Words(column: News2Column | undefined): string {
 }
 
 /** The chart. */
-export function News2Chart(props: { columns: readonly News2Column[] }): JSX.Element {
+export const News2Chart = memo(function drawChart(props: { columns: readonly News2Column[] }): JSX.Element {
   const { columns } = props
   const last = columns.at(-1)
   if (last === undefined) return <p class="soft">{t('doctor.news2.none')}</p>
@@ -113,4 +114,4 @@ export function News2Chart(props: { columns: readonly News2Column[] }): JSX.Elem
       </section>
     </>
   )
-}
+})

@@ -160,12 +160,7 @@ function PatientBody(props: {
         <NotADevice />
         <Shown resource={diagnoses}>
           {(value) => (
-            <Findings
-              diagnoses={value}
-              doctor={doctor}
-              onJump={(at) => jump(at)}
-              onChange={() => void diagnoses.reload()}
-            />
+            <Findings diagnoses={value} doctor={doctor} onJump={jump} onChange={() => void diagnoses.reload()} />
           )}
         </Shown>
       </section>

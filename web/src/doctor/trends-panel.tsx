@@ -1,6 +1,7 @@
 /** Heart rate and vital signs over time. */
 import type { JSX } from 'preact'
 import { useMemo } from 'preact/hooks'
+import { memo } from '../frame/memo.ts'
 import type { TextKey } from '../frame/texts.ts'
 import { t } from '../frame/texts.ts'
 import { Trend, type TrendSeries } from '../trends/trend.tsx'
@@ -59,7 +60,10 @@ function Chart(props: { plan: ChartPlan; trends: Trends; onPick: (atMs: number) 
 }
 
 /** All charts that have something to show. */
-export function TrendsPanel(props: { trends: Trends; onPick: (atMs: number) => void }): JSX.Element {
+export const TrendsPanel = memo(function drawTrends(props: {
+  trends: Trends
+  onPick: (atMs: number) => void
+}): JSX.Element {
   const { trends } = props
   const isEmpty = trends.heartRate.length === 0 && Object.keys(trends.signs).length === 0
   if (isEmpty) return <p class="soft">{t('doctor.trend.none')}</p>
@@ -73,4 +77,4 @@ export function TrendsPanel(props: { trends: Trends; onPick: (atMs: number) => v
       </div>
     </>
   )
-}
+})

@@ -1,14 +1,15 @@
 /** The first screen: who needs me first. */
 import type { JSX } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { call } from '../frame/api.ts'
 import { Dialog } from '../frame/dialog.tsx'
 import type { Live } from '../frame/live.ts'
+import { memo } from '../frame/memo.ts'
 import { messageFor, Shown } from '../frame/notice.tsx'
 import type { Resource } from '../frame/resource.ts'
 import { go, hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
-import { formatAgo, formatClock, formatMoment } from '../frame/time.ts'
+import { formatAgo, formatClock } from '../frame/time.ts'
 import { useKeys } from './keys.ts'
 import type { Alarm, PatientSummary } from './model.ts'
 import { NotifyButton } from './notify.tsx'
@@ -19,7 +20,7 @@ import { findingName, NotADevice, PatientName, patientText, petnamesOf, Severity
 type Act = 'acknowledge' | 'escalate' | 'snooze' | 'reopen'
 
 /** Rows that are drawn at once; more on request. */
-const rowsFirst = 200
+const rowsFirst = 100
 
 /** Where a patient's page shows an alarm: a few seconds before it began. */
 function placeOf(alarm: Alarm): readonly [readonly string[], Readonly<Record<string, string>>] {
@@ -36,15 +37,17 @@ function StateWords(props: { alarm: Alarm; state: AlarmState }): JSX.Element | n
   return <span class="soft">{t('doctor.state.snoozed', { who, until: formatClock(alarm.snoozedUntil ?? 0) })}</span>
 }
 
-function Row(props: {
+/** A row; it is drawn again when what it shows has changed, not with every tick of the clock. */
+const Row = memo(function drawRow(props: {
   alarm: Alarm
   petname: string | undefined
-  nowMs: number
+  state: AlarmState
+  /** How long ago it began, in words. */
+  ago: string
   isBusy: boolean
-  onAct: (act: Act) => void
+  onAct: (alarm: Alarm, act: Act) => void
 }): JSX.Element {
-  const { alarm, petname, nowMs, isBusy, onAct } = props
-  const state = stateOf(alarm, nowMs)
+  const { alarm, petname, state, ago, isBusy, onAct } = props
   const isTaken = state === 'acknowledged'
   return (
     <li class={`alarm ${alarm.severity} is-${state}`} aria-busy={isBusy}>
@@ -54,8 +57,8 @@ function Row(props: {
         <span class="alarm-what">{findingName(alarm.code)}</span>
       </a>
       <span class="alarm-when">
-        <time dateTime={alarm.from} title={formatMoment(alarm.from)}>
-          {formatAgo(alarm.from, nowMs)}
+        <time dateTime={alarm.from} title={alarm.from}>
+          {ago}
         </time>
         {alarm.endedAt !== null && <span class="soft"> · {t('doctor.ended')}</span>}
         <br />
@@ -63,20 +66,20 @@ function Row(props: {
       </span>
       <span class="alarm-acts">
         {isTaken ? (
-          <button type="button" onClick={() => onAct('reopen')}>
+          <button type="button" onClick={() => onAct(alarm, 'reopen')}>
             {t('doctor.reopen')}
           </button>
         ) : (
           <>
-            <button type="button" class="primary" onClick={() => onAct('acknowledge')}>
+            <button type="button" class="primary" onClick={() => onAct(alarm, 'acknowledge')}>
               {t('doctor.acknowledge')}
             </button>
             {state !== 'escalated' && (
               <>
-                <button type="button" onClick={() => onAct('escalate')}>
+                <button type="button" onClick={() => onAct(alarm, 'escalate')}>
                   {t('doctor.escalate')}
                 </button>
-                <button type="button" onClick={() => onAct('snooze')}>
+                <button type="button" onClick={() => onAct(alarm, 'snooze')}>
                   {t('doctor.snooze')}
                 </button>
               </>
@@ -86,7 +89,7 @@ function Row(props: {
       </span>
     </li>
   )
-}
+})
 
 /** Asks for how long; a critical alarm is not put off for long. */
 function SnoozeDialog(props: {
@@ -191,6 +194,9 @@ export function Worklist(props: {
     if (what === 'snooze') setSnoozing(alarm)
     else act(alarm, what)
   }
+  const latest = useRef(begin)
+  latest.current = begin
+  const onAct = useCallback((alarm: Alarm, what: Act) => latest.current(alarm, what), [])
   const present = (): Alarm | undefined => ordered[Math.max(0, at())]
   useKeys({
     j: () => focus(at() + 1),
@@ -229,8 +235,8 @@ export function Worklist(props: {
               {ordered.slice(0, rows).map((alarm) => (
                 <Row
                   key={alarm.id}
-                  {...{ alarm, nowMs, petname: names.get(alarm.patient), isBusy: busy.has(alarm.id) }}
-                  onAct={(what) => begin(alarm, what)}
+                  {...{ alarm, onAct, petname: names.get(alarm.patient), isBusy: busy.has(alarm.id) }}
+                  {...{ state: stateOf(alarm, nowMs), ago: formatAgo(alarm.from, nowMs) }}
                 />
               ))}
             </ol>

@@ -45,11 +45,21 @@ const units: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
   ['second', 1_000],
 ]
 
+let relativeFormat: { readonly language: string; readonly format: Intl.RelativeTimeFormat } | undefined
+
+/** Made once per language: a list of a thousand ages asks for it a thousand times. */
+function relative(): Intl.RelativeTimeFormat {
+  const language = currentLanguage()
+  if (relativeFormat?.language !== language)
+    relativeFormat = { language, format: new Intl.RelativeTimeFormat(language, { numeric: 'auto' }) }
+  return relativeFormat.format
+}
+
 /** How long ago, or until when, in the largest fitting unit: "3 minutes ago", "in 2 days". Counted by the node's clock. */
 export function formatAgo(moment: Moment, nowMs = nodeNowMs()): string {
   const difference = msOf(moment) - nowMs
   const [unit, size] = units.find(([, length]) => Math.abs(difference) >= length) ?? (['second', 1_000] as const)
-  return new Intl.RelativeTimeFormat(currentLanguage(), { numeric: 'auto' }).format(Math.trunc(difference / size), unit)
+  return relative().format(Math.trunc(difference / size), unit)
 }
 
 /** A length of time: "1 h 20 min", "45 s". */
