@@ -154,7 +154,7 @@ export class Delivery {
       this.#isPromised = true
       return true
     }
-    if (status === 503) {
+    if (status === 429 || status === 503) {
       tally.turnedAway++
       await delay(100)
       this.#at++
