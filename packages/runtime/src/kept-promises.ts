@@ -59,8 +59,11 @@ export class KeptPromises {
 
   /** The gateway answered for a transaction: on record, or signed. What it had left unanswered before stays so. */
   answered(id: Uint8Array): void {
+    const numbers = this.#database.all('SELECT promise FROM promised WHERE id = ? AND passed = 0', id)
     this.#database.run('DELETE FROM promised WHERE id = ? AND passed = 0', id)
-    this.#database.run('DELETE FROM promise WHERE number NOT IN (SELECT promise FROM promised)')
+    // By its number: a backlog of thousands of promises is not searched for each answer.
+    const forget = 'DELETE FROM promise WHERE number = ? AND NOT EXISTS (SELECT 1 FROM promised WHERE promise = number)'
+    for (const { promise } of numbers) this.#database.run(forget, Number(promise))
   }
 
   /** The deadline of a transaction's promise passed without an answer. */
@@ -72,6 +75,9 @@ export class KeptPromises {
     )?.promise
     if (typeof oldest !== 'number') return
     this.#database.run('DELETE FROM promised WHERE passed = 1 AND promise <= ?', oldest)
+    const forget =
+      'DELETE FROM promise WHERE number <= ? AND NOT EXISTS (SELECT 1 FROM promised WHERE promise = number)'
+    this.#database.run(forget, oldest)
   }
 
   /** What gateways left unanswered, oldest first. */
