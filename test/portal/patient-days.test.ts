@@ -1,0 +1,199 @@
+/** Bad days and long years of the patient's portal, and its figures: printed, not judged by a clock. */
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { clusterPaths } from '../../cli/src/cluster/layout.ts'
+import { formatDoors, portalDoors } from '../../cli/src/cluster/portal-doors.ts'
+import { projectRoot } from '../../cli/src/cluster/root.ts'
+import { hasRedis, TestCluster } from '../support/cluster.ts'
+import { writeRecord } from '../support/record.ts'
+import { hasChromium, PortalReader } from './browser.ts'
+
+const waitMs = 60_000
+const entries = 10_000
+const scriptBytesMax = 250_000
+/** Rows that a screen of a usual height holds, several times over. */
+const rowsMax = 120
+
+describe.skipIf(!hasChromium || !hasRedis)(
+  "bad days of the patient's portal (needs Chromium and Redis)",
+  {
+    timeout: 120_000,
+  },
+  () => {
+    let cluster: TestCluster
+    let reader: PortalReader
+    const figures: Record<string, unknown> = {}
+
+    beforeAll(async () => {
+      cluster = await TestCluster.start({ doctors: 1, patients: ['ann'], periodMs: 2_000 })
+      reader = await PortalReader.open(cluster.url('user'))
+      reader.page.setDefaultTimeout(waitMs)
+    }, 120_000)
+
+    afterAll(async () => {
+      // biome-ignore lint/suspicious/noConsole: the figures are what this test is for
+      console.log(JSON.stringify({ portal: 'patient', ...figures }))
+      await reader?.close()
+      await cluster?.remove()
+    }, 60_000)
+
+    const passphrase = (): string => readFileSync(clusterPaths.passphrase(cluster.dir, 'ann'), 'utf8').trim()
+    const go = (place: string): Promise<void> => reader.page.click(`nav a[href="#/${place}"]`)
+    async function count(selector: string, wanted: number): Promise<void> {
+      await expect.poll(() => reader.page.locator(selector).count(), { timeout: waitMs }).toBe(wanted)
+    }
+
+    test('its address and the passphrase are told', () => {
+      const doors = portalDoors(cluster.dir, cluster.file)
+      expect(doors.map(({ portal, names }) => [portal, names])).toEqual(
+        [
+          ['auditor', ['auditor', 'administrator']],
+          ['patient', ['ann']],
+          ['doctor', ['doctor-a']],
+        ].sort(
+          ([a], [b]) => doors.findIndex(({ portal }) => portal === a) - doors.findIndex(({ portal }) => portal === b),
+        ),
+      )
+      const text = formatDoors(cluster.dir, doors)
+      for (const { url } of doors) expect(text).toContain(url)
+      expect(text).toContain(clusterPaths.passphrase(cluster.dir, 'NAME'))
+    })
+
+    test('its scripts are small, the first screen is there at once', async () => {
+      const { page } = reader
+      const assets = join(projectRoot, 'web', 'dist', 'assets')
+      const scripts = readdirSync(assets).filter((name) => name.endsWith('.js.br'))
+      const all = scripts.reduce((sum, name) => sum + statSync(join(assets, name)).size, 0)
+      await reader.logIn('ann', passphrase())
+      await page.waitForSelector('text=Nobody but you can read your data.')
+      const loaded = new Set<string>()
+      page.on('response', (response) => {
+        const name = new URL(response.url()).pathname.split('/').at(-1) as string
+        if (name.endsWith('.js')) loaded.add(`${name}.br`)
+      })
+      const startedAt = performance.now()
+      await page.reload()
+      await page.waitForSelector('text=Nobody but you can read your data.')
+      figures.firstScreenMs = Math.round(performance.now() - startedAt)
+      const first = [...loaded].reduce((sum, name) => sum + statSync(join(assets, name)).size, 0)
+      Object.assign(figures, { firstScriptBytes: first, allScriptBytes: all })
+      expect(first).toBeGreaterThan(5_000)
+      expect(first).toBeLessThan(60_000)
+      expect(all).toBeLessThan(3 * scriptBytesMax)
+    })
+
+    test('a lost connection in the middle of a grant loses nothing, and the grant is made once', async () => {
+      const { page } = reader
+      await page.click('a:has-text("Give access")')
+      await page.click('.found button')
+      await page.fill('input[name=petname]', 'Dr. Berger')
+      await page.check('input[type=checkbox]')
+      await page.click('button[type=submit]')
+      await page.check('input[name=end][value=never]')
+      await page.click('button[type=submit]')
+      await page.waitForSelector('.exposure li')
+      await page.context().setOffline(true)
+      await page.click('button[type=submit]')
+      await page.waitForSelector('text=The node cannot be reached. What you did not send is still here')
+      await page.context().setOffline(false)
+      // The answer of the node is lost; the act is done: the second press says so, and does nothing again.
+      await page.route('**/grants', async (route) => {
+        if (route.request().method() !== 'POST') return route.continue()
+        await route.fetch()
+        return route.abort()
+      })
+      await page.click('button[type=submit]')
+      await page.waitForSelector('[role=alert]')
+      await page.unroute('**/grants')
+      await go('')
+      await page.waitForSelector('text=One person can read you now')
+      await count('.reader', 1)
+    })
+
+    test('a restarted node ends the session and not the work; another tab sees what this one did', async () => {
+      const { page } = reader
+      await cluster.kill('user')
+      await page.waitForSelector('.banner.late')
+      await cluster.restart('user')
+      // Sessions are in the memory of a node: its restart closed the vault.
+      await page.reload()
+      await reader.logIn('ann', passphrase())
+      await page.waitForSelector('text=One person can read you now')
+      const second = await reader.context.newPage()
+      await second.goto(cluster.url('user'))
+      await second.waitForSelector('.reader')
+      await page.click('button:has-text("Revoke")')
+      await page.waitForSelector('dialog .exposure li')
+      await page.click('dialog button.danger')
+      await count('.tick.true', 3)
+      await reader.picture('patient-ticks')
+      await second.waitForSelector('text=Nobody can read you now', { timeout: waitMs })
+      await second.close()
+      // Back leads to the list, and nothing is done twice.
+      await page.goBack()
+      await page.waitForSelector('text=Nobody can read you now')
+    })
+
+    test('a locked page leaves the node at work', async () => {
+      const { page } = reader
+      await page.click('button:text-is("Lock")')
+      await page.waitForSelector('input[name=name]')
+      const record = await writeRecord(cluster.root, { seconds: 8 })
+      const streamed = await cluster.ok<{ batches: number }>(
+        ...['patient', 'stream', 'ann', '--record', record, '--speed', 'max', '--wait'],
+      )
+      expect(streamed.batches).toBe(4)
+      await reader.logIn('ann', passphrase())
+    })
+
+    test('ten years scroll like ten minutes: only what is seen is in the page', async () => {
+      const { page } = reader
+      await cluster.kill('user')
+      const database = new DatabaseSync(join(cluster.node('user'), 'node.db'))
+      const person = database.prepare('SELECT account FROM person').get() as { account: Uint8Array }
+      const insert = database.prepare(
+        'INSERT INTO alarm (account, ms, code, severity, about, acknowledged) VALUES (?, ?, ?, ?, ?, ?)',
+      )
+      database.exec('BEGIN')
+      const about = new Uint8Array(16)
+      const view = new DataView(about.buffer)
+      for (let i = 0; i < entries; i++) {
+        view.setUint32(8, i)
+        // Several fall on one millisecond, also across the edges of pages.
+        insert.run(person.account, Date.now() - Math.floor(i / 7) * 60_000, 'stream.gap', 'medium', about.slice(), 1)
+      }
+      database.exec('COMMIT')
+      database.close()
+      await cluster.restart('user')
+      await page.goto(`${cluster.url('user')}/#/timeline`)
+      await page.reload()
+      await reader.logIn('ann', passphrase())
+      await page.waitForSelector('.entry')
+      await page.click('.filters button:has-text("Findings")')
+      await page.waitForSelector('.entry.alarm')
+      const cdp = await reader.context.newCDPSession(page)
+      await cdp.send('Performance.enable')
+      const cpu = async (): Promise<number> => {
+        const { metrics } = await cdp.send('Performance.getMetrics')
+        return metrics.find(({ name }) => name === 'TaskDuration')?.value ?? 0
+      }
+      const before = await cpu()
+      let mostRows = 0
+      const isAtEnd = async (): Promise<boolean> => {
+        await page.evaluate('window.scrollTo(0, document.documentElement.scrollHeight)')
+        mostRows = Math.max(mostRows, await page.locator('.entry').count())
+        return (await page.locator(`.entry[aria-posinset="${entries}"]`).count()) === 1
+      }
+      await expect.poll(isAtEnd, { timeout: waitMs, interval: 20 }).toBe(true)
+      figures.timelineEntries = entries
+      figures.timelineRowsInPage = mostRows
+      figures.timelineScriptSeconds = Math.round(1000 * ((await cpu()) - before)) / 1000
+      expect(mostRows).toBeLessThan(rowsMax)
+      expect(await page.locator('.entry').last().getAttribute('aria-setsize')).toBe(String(entries))
+      expect(await reader.accessibilityFindings()).toEqual([])
+      expect(reader.complaints).toEqual([])
+    })
+  },
+)
