@@ -11,29 +11,37 @@ export function locale(): string {
   return language === 'en' ? 'en-GB' : language
 }
 
+/** Formatters are dear to make (some 0.1 ms), and a long list needs the same one for each row. */
+const formatters = new Map<string, Intl.DateTimeFormat>()
+
+function formatted(options: Intl.DateTimeFormatOptions, moment: Moment): string {
+  const key = `${locale()} ${Object.keys(options).join(' ')}`
+  let formatter = formatters.get(key)
+  if (formatter === undefined) {
+    formatter = new Intl.DateTimeFormat(locale(), options)
+    formatters.set(key, formatter)
+  }
+  return formatter.format(msOf(moment))
+}
+
 function msOf(moment: Moment): number {
   return typeof moment === 'number' ? moment : Date.parse(moment)
 }
 
 /** Date, time and zone, for example "27 Nov 2026, 14:03 CET". */
 export function formatMoment(moment: Moment): string {
-  return new Intl.DateTimeFormat(locale(), {
-    ...{ day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', timeZoneName: 'short' },
-  }).format(msOf(moment))
+  const day = { day: 'numeric', month: 'short', year: 'numeric' } as const
+  return formatted({ ...day, hour: '2-digit', minute: '2-digit', timeZoneName: 'short' }, moment)
 }
 
 /** Time of day with seconds, beside a time that shows the zone. */
 export function formatClock(moment: Moment): string {
-  return new Intl.DateTimeFormat(locale(), { hour: '2-digit', minute: '2-digit', second: '2-digit' }).format(
-    msOf(moment),
-  )
+  return formatted({ hour: '2-digit', minute: '2-digit', second: '2-digit' }, moment)
 }
 
 /** Time of day with seconds and zone. */
 export function formatTime(moment: Moment): string {
-  return new Intl.DateTimeFormat(locale(), {
-    ...{ hour: '2-digit', minute: '2-digit', second: '2-digit', timeZoneName: 'short' },
-  }).format(msOf(moment))
+  return formatted({ hour: '2-digit', minute: '2-digit', second: '2-digit', timeZoneName: 'short' }, moment)
 }
 
 const units: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
