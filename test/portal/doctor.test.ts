@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { clusterPaths } from '../../cli/src/cluster/layout.ts'
 import { writeVitals } from '../../cli/src/demo/record.ts'
+import { totpOf } from '../../packages/runtime/src/totp.ts'
 import { hasRedis, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 import { hasChromium, PortalReader, pictureFolder } from './browser.ts'
@@ -222,6 +223,42 @@ describe.skipIf(!hasChromium || !hasRedis)(
       expect(await page.locator('dialog textarea').inputValue()).toBe('Looks like artefact in lead II.')
       await page.locator('dialog button.primary').click()
       await page.waitForSelector('.status-corrected')
+    })
+
+    test('a second factor is turned on with its QR code, and asked for at the next login', async () => {
+      const { page } = reader
+      await page.evaluate(`location.hash = '#/security'`)
+      await page.getByRole('button', { name: 'Turn it on' }).click()
+      await page.waitForSelector('svg[role=img]')
+      await reader.picture('doctor-second-factor')
+      expect(await reader.accessibilityFindings()).toEqual([])
+      const text = ((await page.locator('details code').textContent()) ?? '').replaceAll(' ', '')
+      const bits = [...text]
+        .map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0'))
+        .join('')
+      const secret = Uint8Array.from(bits.match(/.{8}/g) as string[], (byte) => Number.parseInt(byte, 2))
+      const codeOf = (step: number): string => totpOf(secret, Math.floor(Date.now() / 30_000) + step)
+      await page.fill('input[name=code]', '000000')
+      await page.locator('.narrow button.primary').click()
+      await page.waitForSelector('.narrow [role=alert]')
+      await page.fill('input[name=code]', codeOf(0))
+      await page.locator('.narrow button.primary').click()
+      await page.getByRole('button', { name: 'Turn it off' }).waitFor()
+      await page.click('.who button')
+      await page.fill('input[name=name]', 'doctor-a')
+      await page.fill('input[name=passphrase]', passphrase())
+      await page.click('button[type=submit]')
+      await page.waitForSelector('input[name=code]')
+      await page.fill('input[name=code]', codeOf(0))
+      await page.click('button[type=submit]')
+      await page.getByRole('button', { name: 'Turn it off' }).waitFor()
+      // A code is good once: the next step's is within the drift.
+      await page.fill('input[name=code]', codeOf(1))
+      await page.locator('.narrow button.primary').click()
+      await page.getByRole('button', { name: 'Turn it on' }).waitFor()
+      await page.evaluate(`location.hash = '#/patients'`)
+      await page.locator('tbody a').first().click()
+      await page.waitForSelector('.state-line')
     })
 
     test('what comes after the patient has ended the access is refused, and says so', async () => {

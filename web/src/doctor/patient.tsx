@@ -62,7 +62,7 @@ function StateLine(props: {
         <dt>{t('doctor.column.newest')}</dt>
         <dd>
           {newestMs !== undefined
-            ? formatAgo(newestMs, nowMs)
+            ? formatAgo(Math.min(newestMs, nowMs), nowMs)
             : summary.state === 'live'
               ? t('doctor.nothing-read')
               : '–'}

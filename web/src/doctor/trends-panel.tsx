@@ -40,6 +40,9 @@ const plans: readonly ChartPlan[] = [
   { key: 'doctor.trend.glucose', unit: 'mg/dL', range: [50, 250], lines: [{ sign: 'glucose', ink: '--accent' }] },
 ]
 
+/** The shortest time that a chart shows. */
+const shortestMs = 15 * 60_000
+
 function Chart(props: { plan: ChartPlan; trends: Trends; onPick: (atMs: number) => void }): JSX.Element | null {
   const { plan, trends, onPick } = props
   const chart = useMemo(() => {
@@ -55,8 +58,12 @@ function Chart(props: { plan: ChartPlan; trends: Trends; onPick: (atMs: number) 
     )
     return { timesMs, series }
   }, [plan, trends])
-  if (chart.series.length === 0) return null
-  return <Trend title={t(plan.key)} unit={plan.unit} range={plan.range} {...chart} onPick={onPick} />
+  const lastMs = chart.timesMs.at(-1)
+  if (chart.series.length === 0 || lastMs === undefined) return null
+  // A single value stands in a quarter of an hour, not in a year.
+  const fromMs = Math.min(chart.timesMs[0] ?? lastMs, lastMs - shortestMs)
+  const times = { fromMs, toMs: lastMs + 30_000 }
+  return <Trend title={t(plan.key)} unit={plan.unit} range={plan.range} {...chart} {...times} onPick={onPick} />
 }
 
 /** All charts that have something to show. */

@@ -89,34 +89,29 @@ export class SweepPainter {
   }
 
   #drawTurn(leads: readonly EcgLead[], fromMs: number, toMs: number): void {
-    const { speed, gain, leadNames, widthPx } = this.#look
+    const { speed, gain, widthPx } = this.#look
     const scale = pixelsPerMs(speed)
     const turnMs = Math.floor(fromMs / this.spanMs) * this.spanMs
     const [x, endX] = [(fromMs - turnMs) * scale, (toMs - turnMs) * scale]
     this.#erase(x, endX + gapPx)
     // At the end of the paper the gap reaches round the edge.
     if (endX + gapPx > widthPx) this.#erase(0, endX + gapPx - widthPx)
-    const heightPx = sweepHeightPx(leadNames.length)
     for (const { context, left, width } of this.#tiles) {
       if (left > endX + 1 || left + width < x - 1) continue
-      context.save()
-      context.beginPath()
-      context.rect(x, 0, endX - x, heightPx)
-      context.clip()
       context.beginPath()
       for (const [index, lead] of leads.entries()) {
         drawTrace(
           lead,
-          // A few samples before: the line goes on from where it ended, and the clip leaves what is drawn alone.
+          // From the sample before to the one after: the line goes on from where it ended. Each sample is drawn: columns would begin anew
+          // with every frame.
           {
-            ...{ fromMs: fromMs - 20, toMs: toMs + 20, xPerMs: scale, x0: x - 20 * scale },
+            ...{ fromMs, toMs, xPerMs: scale, x0: x, isEverySample: true },
             ...{ yPerMillivolt: pixelsPerMillivolt(gain), y0: this.#zeroPx(index) },
           },
           context,
         )
       }
       context.stroke()
-      context.restore()
     }
   }
 
