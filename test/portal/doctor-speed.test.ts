@@ -16,6 +16,7 @@ import { hasChromium, PortalReader } from './browser.ts'
 const liveSeconds = Number(process.env.PORTAL_LIVE_SECONDS ?? 8)
 const real = fileURLToPath(new URL('../../../shared/data/mitdb/208', import.meta.url))
 const alarmCount = 1_000
+const emptySeconds = 4
 
 /** Seconds of processor time by kind of process, all of the browser's processes. */
 async function processorSeconds(session: CDPSession): Promise<Record<string, number>> {
@@ -129,6 +130,16 @@ describe.skipIf(!hasChromium || !hasRedis)(
         expect(frames).toBeGreaterThan(0)
         expect(heapAfter - heapBefore).toBeLessThan(8 * 2 ** 20)
         expect(reader.complaints).toEqual([])
+        // What sixty frames a second of nothing cost here: the floor of the figures above.
+        await page.goto('about:blank')
+        await countFrames(page)
+        // The process of the page before has to be gone.
+        await page.waitForTimeout(2_000)
+        const emptyBefore = await processorSeconds(browserSession)
+        await new Promise((resolve) => setTimeout(resolve, emptySeconds * 1_000))
+        const emptyAfter = await processorSeconds(browserSession)
+        const floor = (100 * ((emptyAfter.renderer ?? 0) - (emptyBefore.renderer ?? 0))) / emptySeconds
+        console.log(`an empty page at the same pace: renderer ${floor.toFixed(1)} %`)
       } finally {
         await reader.close()
         await streaming
