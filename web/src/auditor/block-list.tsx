@@ -58,15 +58,14 @@ function usePages(chain: ChainName): {
     [chain],
   )
   const want = (from: number, to: number): void => {
-    for (let page = Math.floor(from / pageBlocks); page <= Math.floor(to / pageBlocks); page++) {
-      const end = (page + 1) * pageBlocks
-      const isWhole = [from, to].every((height) => Math.floor(height / pageBlocks) !== page || blocks.has(height))
-      if (isWhole || asked.has(page)) continue
-      asked.add(page)
-      call<Page>(`/v1/${chain}/summaries?before=${end}&limit=${pageBlocks}`, { isBackground: true })
-        .then(take, (cause: unknown) => setError(messageFor(cause)))
-        .finally(() => asked.delete(page))
-    }
+    // A page may end early where blocks are full: the highest that is missing is asked for, and so on until none is.
+    let missing = to
+    while (missing >= from && blocks.has(missing)) missing--
+    if (missing < from || asked.has(missing)) return
+    asked.add(missing)
+    call<Page>(`/v1/${chain}/summaries?before=${missing + 1}&limit=${pageBlocks}`, { isBackground: true })
+      .then(take, (cause: unknown) => setError(messageFor(cause)))
+      .finally(() => asked.delete(missing))
   }
   return { top, latest, error, blockAt: (height) => blocks.get(height), want, refresh }
 }

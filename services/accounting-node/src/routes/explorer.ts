@@ -1,5 +1,6 @@
 /** What a reader leafs through: blocks newest first, and the transactions of an account (SPEC.md §1). */
 
+import { setImmediate } from 'node:timers/promises'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { leafKind, parseTransactionLeaf, type TransactionBody } from '@healthblock/chain/transaction'
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
@@ -10,7 +11,7 @@ import type { Access } from './access.ts'
 
 /** Most blocks of a page. */
 const pageMax = 200
-/** Leaves that one question about an account looks at; the answer says where to go on. */
+/** Leaves that one question looks at: a page ends there, and the answer says where to go on. */
 const scannedLeavesMax = 4_096
 const foundMax = 100
 
@@ -22,6 +23,24 @@ function summaryOf({ height, i0, size, leaves }: ReadBlock): Record<string, unkn
   }
   const { ms } = parseSealLeaf(leaves.at(-1) as Uint8Array)
   return { height, from: i0, size, ms, transactions: leaves.length - 1, types }
+}
+
+/** Leaves that are looked at before everything else of the node has its turn: ordering does not wait for a reader. */
+const turnLeaves = 256
+
+/** Blocks from a height down to the first, until the caller has enough or `scannedLeavesMax` were read; yields its turn now and then. */
+async function* blocksDown(reader: ChainReader, before: number): AsyncGenerator<ReadBlock> {
+  let [scanned, turn] = [0, 0]
+  const top = Math.min(before, (reader.published?.height ?? -1) + 1)
+  for (let height = top - 1; height >= 0 && scanned < scannedLeavesMax; height--) {
+    const block = await reader.block(height)
+    scanned += block.leaves.length
+    turn += block.leaves.length
+    yield block
+    if (turn < turnLeaves) continue
+    turn = 0
+    await setImmediate()
+  }
 }
 
 /** True if a body speaks of an account: as signer, subject, sponsor or receiver. */
@@ -40,29 +59,27 @@ async function findAccount(
 ): Promise<Record<string, unknown>> {
   const { reader, core } = node.chains[chain]
   const found: Record<string, unknown>[] = []
-  let height = Math.min(before ?? Number.MAX_SAFE_INTEGER, (reader.published?.height ?? -1) + 1) - 1
-  for (let scanned = 0; height >= 0 && scanned < scannedLeavesMax && found.length < foundMax; height--) {
-    const { i0, leaves } = await reader.block(height)
-    scanned += leaves.length
+  let next = Math.min(before ?? Number.MAX_SAFE_INTEGER, (reader.published?.height ?? -1) + 1)
+  for await (const { height, i0, leaves } of blocksDown(reader, next)) {
+    next = height
     for (let at = leaves.length - 2; at >= 0; at--) {
-      const leaf = leaves[at] as Uint8Array
-      if (leafKind(leaf) !== 'transaction') continue
-      const transaction = parseTransactionLeaf(leaf)
+      const transaction = parseTransactionLeaf(leaves[at] as Uint8Array)
       const id = core.ledger.transactionId(chain, transaction)
       const { body } = transaction
       if (names(body, account) || equalBytes(id, account)) {
         found.push({ index: i0 + at, height, type: body.t, transactionId: toHex(id) })
       }
     }
+    if (found.length >= foundMax) break
   }
-  return { transactions: found, next: height >= 0 ? height + 1 : null }
+  return { transactions: found, next: next > 0 ? next : null }
 }
 
 async function pageOf(reader: ChainReader, before: number, limit: number): Promise<Record<string, unknown>[]> {
   const blocks: Record<string, unknown>[] = []
-  const top = Math.min(before, (reader.published?.height ?? -1) + 1)
-  for (let height = top - 1; height >= 0 && blocks.length < limit; height--) {
-    blocks.push(summaryOf(await reader.block(height)))
+  for await (const block of blocksDown(reader, before)) {
+    blocks.push(summaryOf(block))
+    if (blocks.length >= limit) break
   }
   return blocks
 }
