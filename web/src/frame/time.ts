@@ -66,8 +66,9 @@ function relative(): Intl.RelativeTimeFormat {
 /** How long ago, or until when, in the largest fitting unit: "3 minutes ago", "in 2 days". Counted by the node's clock. */
 export function formatAgo(moment: Moment, nowMs = nodeNowMs()): string {
   const difference = msOf(moment) - nowMs
-  const [unit, size] = units.find(([, length]) => Math.abs(difference) >= length) ?? (['second', 1_000] as const)
-  return relative().format(Math.trunc(difference / size), unit)
+  // Rounded, so that a year from now is not "in 11 months" a second later.
+  const [unit, size] = units.find(([, length]) => Math.abs(difference) >= length * 0.98) ?? (['second', 1_000] as const)
+  return relative().format(Math.round(difference / size), unit)
 }
 
 /** A length of time: "1 h 20 min", "45 s". */

@@ -1,13 +1,13 @@
 /** A receipt on paper: what it proves in words, and the checkpoint as a QR code for whoever checks it elsewhere. */
 import type { JSX } from 'preact'
 import { useMemo } from 'preact/hooks'
+import { Qr } from '../frame/qr.tsx'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
 import type { ReceiptFacts } from '../proof/check.ts'
 import { ProofResult, useProof, wordsOf } from '../proof/proof.tsx'
 import { receiptSource, usePatient } from './node.ts'
-import { QrCode } from './qr.tsx'
 
 /** Most characters of a QR code of this error correction that cameras read from paper. */
 const qrTextMax = 2_000
@@ -42,7 +42,7 @@ export function ReceiptScreen(props: { transactionId: string }): JSX.Element {
               ))}
             </ul>
             <figure class="checkpoint">
-              <QrCode text={checkpointOf(proof.receipt.facts)} label={t('patient.receipt.qr')} sizePx={300} />
+              <Qr text={checkpointOf(proof.receipt.facts)} label={t('patient.receipt.qr')} sizePx={300} />
               <figcaption class="soft">{t('patient.receipt.qrWords')}</figcaption>
             </figure>
             <dl class="ids">

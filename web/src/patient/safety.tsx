@@ -3,10 +3,10 @@ import type { ComponentChildren, JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import { call } from '../frame/api.ts'
 import { Shown } from '../frame/notice.tsx'
+import { Qr } from '../frame/qr.tsx'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
 import { type Security, usePatient } from './node.ts'
-import { QrCode } from './qr.tsx'
 import { explain } from './words.ts'
 
 /** A small form with one act: what went wrong is said in it, and what was typed stays. */
@@ -108,7 +108,6 @@ function PhraseSection(props: { security: Security; onDone: () => void }): JSX.E
         <ol class="phrase" lang="en">
           {words.map((word, index) => (
             // Words may come twice; their place is what they are.
-            // biome-ignore lint/suspicious/noArrayIndexKey: the place is the key
             <li key={index}>{word}</li>
           ))}
         </ol>
@@ -194,7 +193,7 @@ function FactorSection(props: { security: Security; onDone: () => void }): JSX.E
       }}
     >
       <p>{t('patient.factor.scan')}</p>
-      <QrCode text={uri} label={t('patient.factor.qr')} />
+      <Qr text={uri} label={t('patient.factor.qr')} />
       <details>
         <summary>{t('patient.factor.byHand')}</summary>
         <p class="secret">{secret.replaceAll(/(.{4})/g, '$1 ')}</p>
