@@ -115,7 +115,11 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
       const { pending } = await callNode<{ pending: number }>(user(), 'POST', '/v1/drain', { timeoutMs: 10_000 })
       const waiting = ask('user', 'SELECT count(*) AS n FROM sample')[0]?.n
       return pending === 0 && waiting === 0
-        ? ask('user', "SELECT * FROM batch WHERE state = 'committed' ORDER BY sequence")
+        ? ask(
+            'user',
+            `SELECT batch.* FROM batch JOIN stream USING (account, stream)
+             WHERE state = 'committed' AND stream.kind = 'ecg' ORDER BY batch.sequence`,
+          )
         : undefined
     })
   }

@@ -33,7 +33,6 @@ describe.skipIf(!hasChromium || !hasRedis)(
     }, 120_000)
 
     afterAll(async () => {
-      // biome-ignore lint/suspicious/noConsole: the figures are what this test is for
       console.log(JSON.stringify({ portal: 'patient', ...figures }))
       await reader?.close()
       await cluster?.remove()

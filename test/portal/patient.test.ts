@@ -14,6 +14,7 @@ import { hasChromium, PortalReader } from './browser.ts'
 const realRecord = join(projectRoot, '..', 'shared', 'data', 'mitdb', '203')
 const waitMs = Number(process.env.WAIT ?? 60_000)
 /** A name in any script, with what would break out of markup and out of its line. */
+// biome-ignore lint/suspicious/noTemplateCurlyInString: that is the hostile part
 const hostileName = 'Dr. <b onmouseover=alert(1)>Åse</b> \u202eنور "& ${x} 👩🏽‍⚕️'
 
 function fromBase32(text: string): Uint8Array {

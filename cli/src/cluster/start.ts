@@ -221,7 +221,7 @@ export async function startCluster(
       return await startStopped(dir, cluster, io, extra)
     } catch (error) {
       await stopCluster(dir, cluster)
-      const taken = error instanceof CommandError && /port \d+ on \S+ is in use/.test(error.message)
+      const taken = error instanceof CommandError && /port \d+ on \S+ is in use|EADDRINUSE/.test(error.message)
       if (!taken || attempt === portAttempts) throw error
     }
   }

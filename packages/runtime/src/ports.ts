@@ -7,7 +7,12 @@ import { createServer } from 'node:net'
  */
 const firstPort = 10_240
 const lastPort = 32_767
-const attempts = 64
+const attempts = 256
+/**
+ * Each process looks in a slice of its own first, by its number: processes that choose ports at the same moment, before anybody is bound to
+ * them, choose different ones.
+ */
+const slices = 61
 
 /** A port is handed out once in the life of a process. */
 const handedOut = new Set<number>()
@@ -22,8 +27,11 @@ function isFree(port: number): Promise<boolean> {
 
 /** A loopback port that was free a moment ago, and that no outgoing connection takes. */
 export async function findFreePort(): Promise<number> {
+  const sliceSize = Math.floor((lastPort + 1 - firstPort) / slices)
+  const sliceFirst = firstPort + (process.pid % slices) * sliceSize
   for (let attempt = 0; attempt < attempts; attempt++) {
-    const port = randomInt(firstPort, lastPort + 1)
+    const port =
+      attempt < attempts / 2 ? randomInt(sliceFirst, sliceFirst + sliceSize) : randomInt(firstPort, lastPort + 1)
     if (handedOut.has(port) || !(await isFree(port))) continue
     handedOut.add(port)
     return port

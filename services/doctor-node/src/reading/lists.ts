@@ -162,7 +162,7 @@ export async function listDiagnoses(
   parts: { database: Database; composer: Composer; grants: Grants },
   patient: Uint8Array | undefined,
 ): Promise<DiagnosisView[]> {
-  const { database, composer, grants } = parts
+  const { database, composer } = parts
   const select = "SELECT * FROM posting WHERE what = 'diagnosis'"
   const rows =
     patient === undefined
