@@ -373,6 +373,12 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
     for (const doctor of doctors)
       await callNode(access, 'POST', `/v1/people/${account()}/grants`, { doctor: toHex(doctor), streams: ['ecg'] })
     await delivered()
+    // What is on record is settled a moment later: nothing of the grants may be counted as the revocation's.
+    await eventually('every grant settled', 60_000, async () =>
+      ask('user', "SELECT 1 FROM posting WHERE state = 'pending' AND what IN ('key', 'envelope')").length === 0
+        ? true
+        : undefined,
+    )
     await Promise.all(accounting.map((name) => cluster.kill(name)))
     const { transactionId } = await callNode<{ transactionId: string }>(
       ...([user(), 'POST', `/v1/people/${account()}/revocations`] as const),
