@@ -1,5 +1,5 @@
 /** Debian's Chromium, driven over its own protocol, against the portals of a real cluster. */
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import { findProgram } from '../../cli/src/cluster/install.ts'
@@ -85,7 +85,6 @@ export class PortalReader {
   async accessibilityFindings(): Promise<string[]> {
     const axe = fileURLToPath(import.meta.resolve('axe-core/axe.min.js'))
     // Evaluated by the debugger, so that the page's own policy stays as strict as it is.
-    const { readFileSync } = await import('node:fs')
     const source = readFileSync(axe, 'utf8')
     await this.page.evaluate(source)
     return this.page.evaluate(async () => {

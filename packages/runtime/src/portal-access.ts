@@ -14,6 +14,14 @@ export interface NamedSession {
   readonly isUse: boolean
 }
 
+/** @throws {RuntimeError} `ERR_CSRF` for a request that the page of another site made (W3C Fetch Metadata). */
+export function refuseOtherSite(request: FastifyRequest): void {
+  const site = request.headers['sec-fetch-site']
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') {
+    throw new RuntimeError('this was asked for by the page of another site', { code: 'ERR_CSRF' })
+  }
+}
+
 /**
  * The cookie of one node. Cookies know no ports, so the name carries a part of a hash over the node's secret: two portals on one host do
  * not log each other out.
@@ -58,10 +66,7 @@ export class PortalCookie {
   sessionOf(request: FastifyRequest): NamedSession | undefined {
     const id = this.#read(request)
     if (id === undefined) return undefined
-    const site = request.headers['sec-fetch-site']
-    if (site !== undefined && site !== 'same-origin' && site !== 'none') {
-      throw new RuntimeError('this was asked for by the page of another site', { code: 'ERR_CSRF' })
-    }
+    refuseOtherSite(request)
     if (!safeMethods.has(request.method)) {
       const given = Buffer.from(String(request.headers['x-csrf-token'] ?? ''))
       const expected = Buffer.from(this.csrfOf(id))

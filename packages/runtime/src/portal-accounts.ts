@@ -3,16 +3,13 @@ import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { join } from 'node:path'
 import { RuntimeError } from './errors.ts'
 import { readFileIfPresent, writeFileDurably } from './files.ts'
-import type { OpenPortalSession } from './portal-routes.ts'
+import { type OpenPortalSession, portalSessionLimits } from './portal-routes.ts'
 import { checkTotp } from './totp.ts'
 import { TryLimit } from './try-limit.ts'
 
 /** Cost of one guess: 32 MiB, three passes (OWASP Password Storage, 2023, scrypt N = 2^15, r = 8, p = 3). */
 const cost = { N: 2 ** 15, r: 8, p: 3, maxmem: 64 * 2 ** 20 }
 const sessionsMax = 64
-
-/** How long a session lives without a person's act, and at most. */
-export const portalSessionLimits = { idleMs: 15 * 60_000, longestMs: 12 * 3_600_000 } as const
 
 /** Someone who may log in. Salt, hash and second factor are base64. */
 interface PortalAccount {

@@ -2,7 +2,7 @@
 
 import { RuntimeError } from './errors.ts'
 import type { FastifyInstance, FastifyRequest } from './http-app.ts'
-import type { PortalCookie } from './portal-access.ts'
+import { type PortalCookie, refuseOtherSite } from './portal-access.ts'
 import type { PortalAccounts } from './portal-accounts.ts'
 
 /** What a browser may ask for before anybody is logged in. */
@@ -13,6 +13,9 @@ export const portalPaths: readonly string[] = [
   '/portal/session',
   '/portal/logout',
 ]
+
+/** How long a session lives without a person's act, and at most. */
+export const portalSessionLimits = { idleMs: 15 * 60_000, longestMs: 12 * 3_600_000 } as const
 
 /** A session that is open. */
 export interface OpenPortalSession {
@@ -62,13 +65,13 @@ const loginBody = {
 /** Adds `POST /portal/login`, `GET /portal/session`, `POST /portal/logout`. */
 export function addPortalSessionRoutes(
   app: FastifyInstance,
-  options: { cookie: PortalCookie; sessions: PortalSessions; idleMs: number; nowMs: () => number },
+  options: { cookie: PortalCookie; sessions: PortalSessions; nowMs: () => number },
 ): void {
-  const { cookie, sessions, idleMs, nowMs } = options
+  const { cookie, sessions, nowMs } = options
   const view = (session: OpenPortalSession): SessionView => ({
     ...{ name: session.name, role: session.role, expiresAt: new Date(session.expiresAtMs).toISOString() },
     ...{
-      idleSeconds: Math.floor(idleMs / 1000),
+      idleSeconds: Math.floor(portalSessionLimits.idleMs / 1000),
       csrf: cookie.csrfOf(session.id),
       now: new Date(nowMs()).toISOString(),
     },
@@ -77,10 +80,7 @@ export function addPortalSessionRoutes(
     '/portal/login',
     { schema: { body: loginBody, tags: ['portal'], summary: 'log in' } },
     async (request, reply) => {
-      const site = request.headers['sec-fetch-site']
-      if (site !== undefined && site !== 'same-origin' && site !== 'none') {
-        throw new RuntimeError('this was asked for by the page of another site', { code: 'ERR_CSRF' })
-      }
+      refuseOtherSite(request)
       const session = await sessions.open({ ...request.body, source: request.ip })
       cookie.set(request, reply, session.id)
       void reply.header('cache-control', 'no-store')

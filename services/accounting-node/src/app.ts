@@ -3,7 +3,7 @@
 import { toHex } from '@healthblock/encoding/bytes'
 import { createHttpApp, type HttpApp, type ReadinessCheck } from '@healthblock/runtime/http-app'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
-import { PortalAccounts, portalSessionLimits } from '@healthblock/runtime/portal-accounts'
+import { PortalAccounts } from '@healthblock/runtime/portal-accounts'
 import { servePortal } from '@healthblock/runtime/portal-files'
 import { addPortalAccountRoute, addPortalSessionRoutes } from '@healthblock/runtime/portal-routes'
 import { addSecondFactorRoutes } from '@healthblock/runtime/portal-second-factor'
@@ -80,7 +80,7 @@ export async function createApp(
   const access = createAccess(node, { cookie, sessions: accounts })
   servePortal(app.fastify, { dir: webDir, portal: 'auditor' })
   addPortalSessionRoutes(app.fastify, {
-    ...{ cookie, sessions: accounts, nowMs: node.nowMs, idleMs: portalSessionLimits.idleMs },
+    ...{ cookie, sessions: accounts, nowMs: node.nowMs },
   })
   addSecondFactorRoutes(app.fastify, { accounts, cookie, issuer: 'HealthBlock', nowMs: node.nowMs })
   addPortalAccountRoute(app.fastify, { accounts, roles: Object.values(portalRoles), onRequest: access.administrator })

@@ -8,7 +8,7 @@ import { type Address, createHttpApp, type HttpApp, type ReadinessCheck } from '
 import type { Logger } from '@healthblock/runtime/logger'
 import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
-import { PortalAccounts, portalSessionLimits } from '@healthblock/runtime/portal-accounts'
+import { PortalAccounts } from '@healthblock/runtime/portal-accounts'
 import { servePortal } from '@healthblock/runtime/portal-files'
 import { addPortalAccountRoute, addPortalSessionRoutes } from '@healthblock/runtime/portal-routes'
 import { addSecondFactorRoutes } from '@healthblock/runtime/portal-second-factor'
@@ -287,7 +287,7 @@ export async function createDoctorNode(options: {
   const access = createAccess({ apiSecret: secrets.apiSecret, cookie, sessions: accounts })
   app.fastify.addHook('onRequest', access.hook)
   servePortal(app.fastify, { dir: config.webDir, portal: 'doctor' })
-  addPortalSessionRoutes(app.fastify, { cookie, sessions: accounts, nowMs, idleMs: portalSessionLimits.idleMs })
+  addPortalSessionRoutes(app.fastify, { cookie, sessions: accounts, nowMs })
   addPortalAccountRoute(app.fastify, { accounts, roles: ['doctor'] })
   addSecondFactorRoutes(app.fastify, { accounts, cookie, nowMs, issuer: 'HealthBlock' })
   registerIdentityRoutes(app.fastify, built)

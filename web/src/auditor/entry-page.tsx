@@ -8,7 +8,7 @@ import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
 import type { CheckedReceipt } from '../proof/check.ts'
-import { ProofResult, useProof } from '../proof/proof.tsx'
+import { ProofLines, ProofResult, useProof } from '../proof/proof.tsx'
 import type { PlacedEntry, ReadBlock } from './ledger-read.ts'
 import type { BlockSummary, ChainName } from './model.ts'
 import { type FieldWords, typeWords, wordsOfBody } from './transaction-words.ts'
@@ -64,23 +64,11 @@ function Signers(props: { entry: PlacedEntry }): JSX.Element {
 function HeldProof(props: { receipt: CheckedReceipt }): JSX.Element {
   const { facts, steps } = props.receipt
   const { index, size, signedBy, nodes, signedAt } = facts.transaction
-  return (
-    <div class="proof">
-      <ul class="proof-steps">
-        <li>{t('auditor.proof.at', { index: count(index), size: count(size) })}</li>
-        <li>{t('proof.signed', { signedBy, nodes, at: formatMoment(signedAt) })}</li>
-      </ul>
-      <p class="soft">{t('proof.where')}</p>
-      <details>
-        <summary>{t('details')}</summary>
-        <ol class="proof-raw">
-          {steps.map((step) => (
-            <li key={step}>{step}</li>
-          ))}
-        </ol>
-      </details>
-    </div>
-  )
+  const lines = [
+    t('auditor.proof.at', { index: count(index), size: count(size) }),
+    t('proof.signed', { signedBy, nodes, at: formatMoment(signedAt) }),
+  ]
+  return <ProofLines lines={lines} steps={steps} />
 }
 
 function EntryProof(props: { chain: ChainName; id: string }): JSX.Element {

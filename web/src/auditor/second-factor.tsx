@@ -1,40 +1,13 @@
 /** The second factor of whoever is logged in: an authenticator app, set up by a QR code that is drawn here. */
 import type { JSX } from 'preact'
-import { useEffect, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import { ApiError, call } from '../frame/api.ts'
 import { messageFor, Shown } from '../frame/notice.tsx'
+import { Qr } from '../frame/qr.tsx'
 import { useResource } from '../frame/resource.ts'
 import { t } from '../frame/texts.ts'
 
 const path = '/v1/portal/second-factor'
-/** Empty modules around the code (ISO/IEC 18004). */
-const quiet = 4
-
-/** A QR code as one path, black on white in any colours: cameras want it so. */
-function QrCode(props: { text: string; label: string }): JSX.Element | null {
-  const [code, setCode] = useState<{ size: number; path: string }>()
-  useEffect(() => {
-    let isWanted = true
-    void import('uqr').then(({ encode }) => {
-      const { data, size } = encode(props.text, { ecc: 'M', border: 0 })
-      const modules = data.flatMap((row, y) =>
-        row.flatMap((isDark, x) => (isDark ? [`M${x + quiet} ${y + quiet}h1v1h-1z`] : [])),
-      )
-      if (isWanted) setCode({ size: size + 2 * quiet, path: modules.join('') })
-    })
-    return () => {
-      isWanted = false
-    }
-  }, [props.text])
-  if (code === undefined) return null
-  return (
-    <svg class="qr" viewBox={`0 0 ${code.size} ${code.size}`} role="img" aria-label={props.label}>
-      <rect width={code.size} height={code.size} fill="#fff" />
-      <path d={code.path} fill="#000" />
-    </svg>
-  )
-}
-
 function CodeForm(props: { action: string; isDanger?: boolean; onCode: (code: string) => Promise<void> }): JSX.Element {
   const [error, setError] = useState<string>()
   const [isBusy, setBusy] = useState(false)
@@ -99,7 +72,7 @@ function SetUp(props: { onDone: () => Promise<void> }): JSX.Element {
   return (
     <>
       <p>{t('auditor.factor.scan')}</p>
-      <QrCode text={uri} label={t('auditor.factor.image')} />
+      <Qr text={uri} label={t('auditor.factor.image')} />
       <details>
         <summary>{t('auditor.factor.bytyping')}</summary>
         <p>{t('auditor.factor.secret')}</p>

@@ -60,27 +60,32 @@ export function useProof(key: string | undefined, source: ProofSource): ProofSta
   return { ...state, retry: useCallback(() => setTurn((before) => before + 1), []) }
 }
 
-/** A checked receipt's steps. */
-export function ProofWords(props: { receipt: CheckedReceipt }): JSX.Element {
-  const { facts, steps } = props.receipt
+/** What a checked receipt shows, in words, with the verifier's own steps under the details. */
+export function ProofLines(props: { lines: readonly string[]; steps: readonly string[] }): JSX.Element {
   return (
     <div class="proof">
       <ul class="proof-steps">
-        {wordsOf(facts).map((words) => (
-          <li key={words}>{words}</li>
+        {props.lines.map((line) => (
+          <li key={line}>{line}</li>
         ))}
       </ul>
       <p class="soft">{t('proof.where')}</p>
       <details>
         <summary>{t('details')}</summary>
         <ol class="proof-raw">
-          {steps.map((step) => (
+          {props.steps.map((step) => (
             <li key={step}>{step}</li>
           ))}
         </ol>
       </details>
     </div>
   )
+}
+
+/** A checked receipt's steps. */
+export function ProofWords(props: { receipt: CheckedReceipt }): JSX.Element {
+  const { facts, steps } = props.receipt
+  return <ProofLines lines={wordsOf(facts)} steps={steps} />
 }
 
 /** What a check says, in a line and the steps. */

@@ -3,6 +3,7 @@ import { randomBytes } from '@healthblock/crypto/random'
 import { type OpenVault, openVault } from '@healthblock/crypto/vault'
 import { toHex } from '@healthblock/encoding/bytes'
 import { readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
+import { portalSessionLimits } from '@healthblock/runtime/portal-routes'
 import { TryLimit } from '@healthblock/runtime/try-limit'
 import type { Consent } from '../consent/consent.ts'
 import { UserNodeError } from '../errors.ts'
@@ -30,8 +31,6 @@ interface SharedVault {
   sessionCount: number
 }
 
-/** A session ends after so long without a person's act, and at the latest. */
-export const sessionLimits = { idleMs: 15 * 60_000, longestMs: 12 * 3_600_000 } as const
 const sessionsMax = 64
 
 /** Sessions by passphrase. While one lives, that person's vault is open in memory. */
@@ -65,7 +64,7 @@ export class Sessions {
       id: toHex(randomBytes(32)),
       person,
       vault: this.#share(person, opened),
-      expiresAtMs: now + sessionLimits.longestMs,
+      expiresAtMs: now + portalSessionLimits.longestMs,
       lastUsedMs: now,
       ended,
       end: ended.signal,
@@ -145,7 +144,7 @@ export class Sessions {
   find(id: string, isUse = true): Session {
     const session = this.#sessions.get(id)
     const now = this.#nowMs()
-    if (session === undefined || now > session.expiresAtMs || now > session.lastUsedMs + sessionLimits.idleMs) {
+    if (session === undefined || now > session.expiresAtMs || now > session.lastUsedMs + portalSessionLimits.idleMs) {
       if (session !== undefined) this.close(id)
       throw new UserNodeError('there is no session: log in again', { code: 'ERR_SESSION_MISSING' })
     }
@@ -175,7 +174,7 @@ export class Sessions {
     for (const [id, session] of this.#sessions) {
       if (
         now > session.expiresAtMs ||
-        now > session.lastUsedMs + sessionLimits.idleMs ||
+        now > session.lastUsedMs + portalSessionLimits.idleMs ||
         this.#sessions.size >= sessionsMax
       )
         this.close(id)

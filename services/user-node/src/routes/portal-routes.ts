@@ -3,7 +3,7 @@ import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import { addPortalSessionRoutes, type OpenPortalSession } from '@healthblock/runtime/portal-routes'
 import type { Services } from '../app.ts'
 import { UserNodeError } from '../errors.ts'
-import { type Session, sessionLimits } from '../people/sessions.ts'
+import type { Session } from '../people/sessions.ts'
 
 function viewOf({ id, person, expiresAtMs, end }: Session): OpenPortalSession {
   return { id, name: person.name, role: 'patient', expiresAtMs, end }
@@ -15,7 +15,6 @@ export function registerPortalRoutes(app: FastifyInstance, services: Services): 
   addPortalSessionRoutes(app, {
     cookie,
     nowMs,
-    idleMs: sessionLimits.idleMs,
     sessions: {
       async open({ name, passphrase, source }) {
         try {
