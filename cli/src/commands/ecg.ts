@@ -4,8 +4,16 @@ import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { annotateEcg, annotateIntervals, type EcgLead, parseIntervals } from '@healthblock/diagnosis/annotate'
 import { classifyEcg } from '@healthblock/diagnosis/classify'
+import { asEcgSignal, ecgSignals, pickLeads, thinSamples, usefulShare } from '@healthblock/diagnosis/record-leads'
 import { measureTrends } from '@healthblock/diagnosis/trends'
-import { type Annotation, decodeSignal, encodeAnnotations, isBeat, parseHeader } from '@healthblock/diagnosis/wfdb'
+import {
+  type Annotation,
+  decodeSignal,
+  encodeAnnotations,
+  isBeat,
+  parseHeader,
+  type WfdbSignal,
+} from '@healthblock/diagnosis/wfdb'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseCount, parseOptions, takePositionals } from '../options.ts'
 
@@ -15,8 +23,8 @@ const help = `Usage:
   ./healthblock ecg classify RECORD...                         one JSON object a line: record, label (N A O ~), probabilities
   ./healthblock ecg trends RECORD                              one JSON object a line, for each five minutes: rate and its variability, breaths, ST level
 
-RECORD is the path of a WFDB record without its extension. Channels count from 0; without --channel the first ECG lead is taken,
-and the second where the first falls silent. --json for all.
+RECORD is the path of a WFDB record without its extension. Channels count from 0; without --channel the best ECG lead is taken (II, I, V5, … of
+those that show something; pressures, pulse waves and the like are left out), and another one helps. --json for all.
 `
 
 /** Largest unpacked file of intervals. */
@@ -44,23 +52,31 @@ function within<T>(path: string, work: () => T): T {
   }
 }
 
-/** The lead that is asked for; without a channel the first ECG lead, and the next one, if any, to fall back on. */
-async function readLeads(record: string, channel: number | undefined): Promise<[EcgLead, EcgLead?]> {
+/** What is read of a record: the lead that is judged, the one that helps, and the frames a second that annotations count in. */
+interface ReadRecord {
+  readonly leads: [EcgLead, EcgLead?]
+  readonly frameRate: number
+}
+
+/** The lead that is asked for, alone; without a channel the best ECG lead, and another one to help. */
+async function readLeads(record: string, channel: number | undefined): Promise<ReadRecord> {
   const path = record.replace(/\.hea$/, '')
   const headerBytes = await readInput(`${path}.hea`)
   const header = within(`${path}.hea`, () => parseHeader(headerBytes))
-  const inMillivolts = header.signals.flatMap(({ units }, index) => (units.toLowerCase() === 'mv' ? [index] : []))
-  const chosen = channel === undefined ? inMillivolts.slice(0, 2) : [channel]
-  const leads: EcgLead[] = []
-  for (const index of chosen.length === 0 ? [0] : chosen) {
-    const signal = header.signals[index]
-    if (signal === undefined) throw new CommandError(`${path} has no channel ${index}, only ${header.signals.length}`)
-    const file = join(dirname(path), signal.file)
-    const bytes = await readInput(file)
-    const samples = within(file, () => decodeSignal(header, index, bytes))
-    leads.push({ samples, gain: signal.gain, baseline: signal.baseline, rate: header.rate })
+  if (channel !== undefined && header.signals[channel] === undefined)
+    throw new CommandError(`${path} has no channel ${channel}, only ${header.signals.length}`)
+  const signals = within(path, () => (channel === undefined ? ecgSignals(header) : [asEcgSignal(header, channel)]))
+  const files = new Map<string, Uint8Array>()
+  const leads = []
+  for (const signal of signals) {
+    const { file, baseline } = header.signals[signal.index] as WfdbSignal
+    const at = join(dirname(path), file)
+    const bytes = files.get(at) ?? (await readInput(at))
+    files.set(at, bytes)
+    const samples = within(at, () => decodeSignal(header, signal.index, bytes))
+    leads.push({ ...signal, ...thinSamples(samples, signal.rate), baseline, share: usefulShare(samples, signal) })
   }
-  return leads as [EcgLead, EcgLead?]
+  return { leads: pickLeads(leads as [(typeof leads)[0]]), frameRate: header.rate }
 }
 
 function summaryOf(annotations: readonly Annotation[]) {
@@ -79,8 +95,12 @@ async function annotate(args: string[], io: Io): Promise<ExitCode> {
   if (values.out === undefined) throw new UsageError('needs --out DIR')
   const channel =
     values.channel === undefined ? undefined : parseCount(values.channel, 'channel', { least: 0, most: 63, preset: 0 })
-  const [lead, second] = await readLeads(record, channel)
-  const annotations = within(record, () => annotateEcg(lead, second))
+  const { leads, frameRate } = await readLeads(record, channel)
+  const perSample = frameRate / leads[0].rate
+  const annotations = within(record, () => annotateEcg(...leads)).map((annotation) => ({
+    ...annotation,
+    sample: Math.floor(annotation.sample * perSample),
+  }))
   await mkdir(values.out, { recursive: true })
   const path = join(values.out, `${basename(record.replace(/\.hea$/, ''))}.hb`)
   await writeFile(path, encodeAnnotations(annotations))
@@ -137,7 +157,7 @@ async function classify(args: string[], io: Io): Promise<ExitCode> {
   let exit: ExitCode = 0
   for (const record of positionals) {
     try {
-      const [lead] = await readLeads(record, undefined)
+      const [lead] = (await readLeads(record, undefined)).leads
       io.stdout(`${JSON.stringify({ record, ...within(record, () => classifyEcg(lead)) })}\n`)
     } catch (error) {
       if (!(error instanceof CommandError)) throw error
@@ -151,7 +171,7 @@ async function classify(args: string[], io: Io): Promise<ExitCode> {
 async function trends(args: string[], io: Io): Promise<ExitCode> {
   const { positionals } = parseOptions(args, {})
   const [record] = takePositionals(positionals, ['RECORD'])
-  const [lead] = await readLeads(record, undefined)
+  const [lead] = (await readLeads(record, undefined)).leads
   for (const trend of within(record, () => measureTrends(lead))) io.stdout(`${JSON.stringify({ record, ...trend })}\n`)
   return 0
 }

@@ -10,6 +10,8 @@ export interface WfdbSignal {
   format: SignalFormat
   /** Bytes before the first sample (24 in MATLAB version 4 files). */
   byteOffset: number
+  /** Samples of this signal in each frame, 1 to `samplesPerFrameMax`: its rate is so many times that of the record. */
+  samplesPerFrame: number
   /** Sample units per physical unit, above zero; 200 where the header has none. */
   gain: number
   baseline: number
@@ -36,6 +38,8 @@ export interface WfdbHeader {
 export const rateMax = 10_000
 /** Most signals of one record. */
 export const signalsMax = 64
+/** Most samples of one signal in a frame. */
+export const samplesPerFrameMax = 64
 /** Most samples of one signal: about 33 days at 360 Hz. */
 export const samplesMax = 2 ** 30
 /** Largest header in bytes. */
@@ -77,15 +81,17 @@ function parseRecordLine(line: string, at: number): Omit<WfdbHeader, 'signals'> 
   return { name, count, rate, sampleCount: sampleCount === 0 ? undefined : sampleCount }
 }
 
-function parseFormat(text: string, at: number): Pick<WfdbSignal, 'format' | 'byteOffset'> {
+function parseFormat(text: string, at: number): Pick<WfdbSignal, 'format' | 'byteOffset' | 'samplesPerFrame'> {
   const match = /^(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?$/.exec(text)
   if (match === null) throw wrong('format', at, 'is malformed')
   const format = Number(match[1])
   if (!formats.has(format)) throw wrong('format', at, `${match[1]} is not one of those read`)
-  if (match[2] !== undefined && match[2] !== '1') throw wrong('samples per frame', at, 'above 1 are not read')
+  const samplesPerFrame = match[2] === undefined ? 1 : parseInteger(match[2], 'samples per frame', at)
+  if (samplesPerFrame < 1 || samplesPerFrame > samplesPerFrameMax)
+    throw wrong('samples per frame', at, `are not 1 to ${samplesPerFrameMax}`)
   if (match[3] !== undefined && match[3] !== '0') throw wrong('skew', at, 'is not read')
   const byteOffset = match[4] === undefined ? 0 : parseInteger(match[4], 'byte offset', at)
-  return { format: format as SignalFormat, byteOffset }
+  return { format: format as SignalFormat, byteOffset, samplesPerFrame }
 }
 
 function parseGain(text: string, at: number): { gain: number; baseline: number | undefined; units: string } {
@@ -125,7 +131,7 @@ function parseSignalLine(line: string, at: number): WfdbSignal {
  * Parses a `.hea` file.
  *
  * @param bytes - the file; Latin-1 text, lines ending in LF or CR LF, `#` begins a comment.
- * @throws {DiagnosisError} `ERR_WFDB_HEADER_INVALID` with the field and the line: several segments or samples per frame, an unknown
+ * @throws {DiagnosisError} `ERR_WFDB_HEADER_INVALID` with the field and the line: several segments, an unknown
  *   format, a rate or size out of bounds, a gain that is not above zero, a file name with a folder in it, a missing line.
  * @see SPEC.md §6, https://physionet.org/physiotools/wag/header-5.htm
  */

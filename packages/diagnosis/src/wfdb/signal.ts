@@ -88,7 +88,7 @@ function wrong(field: string, index: number, reason: string): DiagnosisError {
   })
 }
 
-/** Where the samples of one signal lie among the signals that share its file. */
+/** Where the samples of one signal lie in the frames of the signals that share its file. */
 function layoutOf(header: WfdbHeader, index: number): { signal: WfdbSignal; place: number; width: number } {
   const signal = header.signals[index]
   if (signal === undefined) throw wrong('signal', index, `is not one of ${header.signals.length}`)
@@ -96,7 +96,9 @@ function layoutOf(header: WfdbHeader, index: number): { signal: WfdbSignal; plac
   if (sharing.some((s) => s.format !== signal.format || s.byteOffset !== signal.byteOffset)) {
     throw wrong('format', index, 'differs from that of a signal in the same file')
   }
-  return { signal, place: sharing.indexOf(signal), width: sharing.length }
+  const sizeOf = (signals: readonly WfdbSignal[]) =>
+    signals.reduce((sum, { samplesPerFrame }) => sum + samplesPerFrame, 0)
+  return { signal, place: sizeOf(sharing.slice(0, sharing.indexOf(signal))), width: sizeOf(sharing) }
 }
 
 /**
@@ -105,28 +107,30 @@ function layoutOf(header: WfdbHeader, index: number): { signal: WfdbSignal; plac
  * @param header - from `parseHeader`.
  * @param index - which signal, from 0.
  * @param bytes - the whole content of the file that the signal names.
- * @returns Integers in sample units, `sampleMissing` where the recorder marked a gap.
+ * @returns Integers in sample units, `sampleMissing` where the recorder marked a gap; `samplesPerFrame` of each frame.
  * @throws {DiagnosisError} `ERR_WFDB_SIGNAL_INVALID` when there is no such signal, or the file is shorter than the header promises.
  */
 export function decodeSignal(header: WfdbHeader, index: number, bytes: Uint8Array): Int32Array<ArrayBuffer> {
   const { signal, place, width } = layoutOf(header, index)
-  const { format, byteOffset } = signal
+  const { format, byteOffset, samplesPerFrame } = signal
   const size = bytes.length - byteOffset
   if (size < 0) throw wrong('file', index, 'ends before its first sample')
   const held = Math.floor(countHeld(format, size) / width)
-  const count = header.sampleCount ?? held
-  if (count > held) throw wrong('file', index, `is truncated: ${held} of ${count} samples`)
+  const frames = header.sampleCount ?? held
+  if (frames > held) throw wrong('file', index, `is truncated: ${held} of ${frames} samples`)
+  const count = frames * samplesPerFrame
   if (count > samplesMax) throw wrong('file', index, `has more than ${samplesMax} samples`)
   const samples = new Int32Array(count)
+  const placeOf = (k: number) => Math.floor(k / samplesPerFrame) * width + place + (k % samplesPerFrame)
   if (format === 8) {
     let value = signal.initialValue
     for (let k = 0; k < count; k++) {
-      value += signed(at(bytes, byteOffset + k * width + place), 8)
+      value += signed(at(bytes, byteOffset + placeOf(k)), 8)
       samples[k] = value
     }
     return samples
   }
   const read = readers[format]
-  for (let k = 0; k < count; k++) samples[k] = read(bytes, byteOffset, k * width + place)
+  for (let k = 0; k < count; k++) samples[k] = read(bytes, byteOffset, placeOf(k))
   return samples
 }

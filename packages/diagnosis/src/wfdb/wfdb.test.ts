@@ -2,7 +2,15 @@ import { existsSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { DiagnosisError } from '../errors.ts'
-import { type Annotation, decodeSignal, encodeAnnotations, isBeat, parseAnnotations, parseHeader } from './record.ts'
+import {
+  type Annotation,
+  decodeSignal,
+  encodeAnnotations,
+  isBeat,
+  parseAnnotations,
+  parseHeader,
+  sampleMissing,
+} from './record.ts'
 
 const data = new URL('../../../../../shared/data/', import.meta.url)
 const hasData = existsSync(data)
@@ -60,7 +68,8 @@ describe('header', () => {
     ['r 1 360 100\n/etc/passwd 212 200', 'signal file'],
     ['r 1 360 100\nr.dat', 'format'],
     ['r 1 360 100\nr.dat 999 200', 'format'],
-    ['r 1 360 100\nr.dat 16x4 200', 'samples per frame'],
+    ['r 1 360 100\nr.dat 16x0 200', 'samples per frame'],
+    ['r 1 360 100\nr.dat 16x65 200', 'samples per frame'],
     ['r 1 360 100\nr.dat 16:9 200', 'skew'],
     ['r 1 360 100\nr.dat 16 0 11', 'gain'],
     ['r 1 360 100\nr.dat 16 -200 11', 'gain'],
@@ -103,6 +112,17 @@ describe('signals', () => {
     const parsed = header('r 2 360 1\nr.dat 212\nr.dat 212')
     expect([...decodeSignal(parsed, 0, Uint8Array.of(0x01, 0xf8, 0xff))]).toEqual([-2047])
     expect([...decodeSignal(parsed, 1, Uint8Array.of(0x01, 0xf8, 0xff))]).toEqual([-1])
+  })
+
+  test('several samples of a signal in a frame are read in order, others between them', () => {
+    const parsed = header('r 3 125 2\nr.dat 16 200\nr.dat 16x3 200\nr.dat 16 200')
+    const bytes = new Uint8Array(Int16Array.from([1, 10, 11, 12, 2, 3, 13, 14, -32768, 4]).buffer)
+    expect([0, 1, 2].map((index) => [...decodeSignal(parsed, index, bytes)])).toEqual([
+      [1, 3],
+      [10, 11, 12, 13, 14, sampleMissing],
+      [2, 4],
+    ])
+    expect(refused(() => decodeSignal(parsed, 1, bytes.subarray(1)))).toMatchObject({ code: 'ERR_WFDB_SIGNAL_INVALID' })
   })
 
   test.each([8, 16, 24, 32, 61, 80, 160, 212, 310, 311])(

@@ -2,6 +2,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { batchSampleMissing, type ReadingBatch, type VitalRow, type VitalSign } from '@healthblock/diagnosis/batch'
+import { asEcgSignal, ecgSignals, pickLeads } from '@healthblock/diagnosis/record-leads'
 import { decodeSignal, parseHeader, sampleMissing, type WfdbHeader, type WfdbSignal } from '@healthblock/diagnosis/wfdb'
 import { UserNodeError } from '../errors.ts'
 
@@ -42,7 +43,6 @@ const signOfName: Readonly<Record<string, VitalSign>> = {
 }
 /** Above it a signal is a waveform, whatever its name. */
 const numericsRateMaxHz = 10
-const leadsMax = 2
 /** Of one piece: what the format of a batch takes, with room. */
 const pieceBytesMax = 250_000
 const pieceRowsMax = 10_000
@@ -111,19 +111,26 @@ export async function loadRecording(path: string): Promise<Recording> {
   const indexes = (isWanted: (signal: WfdbSignal) => boolean): number[] =>
     header.signals.flatMap((signal, index) => (isWanted(signal) ? [index] : []))
   const isNumerics = header.rate <= numericsRateMaxHz
-  const wanted = isNumerics
-    ? indexes((signal) => signOf(signal) !== undefined)
-    : indexes(({ units }) => units.toLowerCase() === 'mv').slice(0, leadsMax)
+  const wanted = isNumerics ? indexes((signal) => signOf(signal) !== undefined) : ecgIndexes(header)
   if (wanted.length === 0) {
     const found = header.signals.map(({ description, units }) => `${description} in ${units}`).join(', ')
-    const rule = isNumerics
-      ? `no vital sign that is known among its numerics`
-      : `no ECG among its signals (none is in mV)`
+    const rule = isNumerics ? `no vital sign that is known among its numerics` : `no ECG among its signals`
     throw recordInvalid('record', `${basename(path)}.hea has ${rule}: ${found === '' ? 'no signal' : found}`)
   }
   const signals: Decoded[] = []
   for (const index of wanted) signals.push(await decode(path, header, index))
-  return isNumerics ? numericsRecording(header.rate, signals) : ecgRecording(header.rate, signals)
+  return isNumerics ? numericsRecording(header.rate, signals) : ecgRecording(header, signals)
+}
+
+/** The leads that are best to judge; those of another rate than the first are left out. */
+function ecgIndexes(header: WfdbHeader): number[] {
+  try {
+    const leads = ecgSignals(header).map((lead) => ({ ...lead, share: 1 }))
+    const [first, second] = pickLeads(leads.filter(({ rate }) => rate === leads[0]?.rate) as [(typeof leads)[0]])
+    return second === undefined ? [first.index] : [first.index, second.index]
+  } catch {
+    return []
+  }
 }
 
 function leadName(description: string, position: number): string {
@@ -132,13 +139,15 @@ function leadName(description: string, position: number): string {
 }
 
 /** The first lead, and the second if it has the same gain and baseline. */
-function ecgRecording(rateHz: number, signals: readonly Decoded[]): Recording {
+function ecgRecording(header: WfdbHeader, signals: readonly Decoded[]): Recording {
   const [first] = signals as [Decoded]
-  const { gain, baseline } = first.signal
+  const { gain, rate: rateHz } = asEcgSignal(header, header.signals.indexOf(first.signal))
+  const { baseline } = first.signal
   const names = signals.map(({ signal }, position) => leadName(signal.description, position))
   const leads = signals.filter(
     ({ signal }, position) =>
-      position === 0 || (signal.gain === gain && signal.baseline === baseline && names[position] !== names[0]),
+      position === 0 ||
+      (signal.gain === first.signal.gain && signal.baseline === baseline && names[position] !== names[0]),
   )
   return {
     kind: 'ecg',
