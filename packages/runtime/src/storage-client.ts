@@ -10,6 +10,7 @@ import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cb
 import { CID } from 'multiformats/cid'
 import { create as createDigest } from 'multiformats/hashes/digest'
 import { isRuntimeError, messageOf, RuntimeError } from './errors.ts'
+import { type FetchPage, fetchPageSizeMax, parseFetchPage } from './fetch-page.ts'
 import { type HttpAnswer, misbehaved, sendRequest } from './http-client.ts'
 import { type QuarantineEvent, Sources } from './sources.ts'
 
@@ -21,6 +22,7 @@ export const blockSizeBytesMax = 2 * 1024 * 1024
 const codecs = { raw: 0x55, 'dag-pb': 0x70 } as const
 const sha256Code = 0x12
 const receiptsMax = 64
+const fetchPageBytesMax = 1024 * 1024
 /** Drawn once: nobody who makes blocks can know it. */
 const boundary = toHex(randomBytes(24))
 const partHead = encodeUtf8(
@@ -162,6 +164,35 @@ export class StorageClient {
       if (isRuntimeError(asNotFound(error, digest), 'ERR_BLOCK_NOT_FOUND')) return undefined
       throw error
     }
+  }
+
+  /**
+   * Who fetched the blocks of the account whose token this client has, as one store has it: ask each store, since each
+   * knows of its own fetches alone.
+   *
+   * @param options.url - that store. @param options.account - the token's account.
+   * @param options.after - where to begin: `next` of an earlier page, or `fetchCursorAt`; default with the log.
+   * @throws {RuntimeError} `ERR_SOURCE_UNREACHABLE`, `ERR_SOURCE_REFUSED`, `ERR_SOURCE_MISBEHAVED`.
+   */
+  async fetches(options: {
+    url: string
+    account: Uint8Array
+    after?: string
+    limit?: number
+    signal?: AbortSignal
+  }): Promise<FetchPage> {
+    const { account, after = '', limit = fetchPageSizeMax, signal } = options
+    const { ledgerId, storeKeyOf } = this.#options
+    const url = options.url.replace(/\/$/, '')
+    const from = after === '' ? '' : `&after=${encodeURIComponent(after)}`
+    const answer = await sendRequest({
+      url: `${url}/v1/fetches?limit=${limit}${from}`,
+      headers: { authorization: `Bearer ${await this.#options.token()}` },
+      timeoutMs: this.#timeoutMs,
+      sizeBytesMax: fetchPageBytesMax,
+      ...(signal === undefined ? {} : { signal }),
+    })
+    return parseFetchPage(answer, { url, ledgerId, account, after, storeKeyOf })
   }
 
   async #attemptAll(work: (url: string) => Promise<void>): Promise<void> {

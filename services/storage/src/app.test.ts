@@ -4,11 +4,11 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
-import { encodeU64, toHex } from '@healthblock/encoding/bytes'
+import { toHex } from '@healthblock/encoding/bytes'
 import type { KuboRPCClient } from 'kubo-rpc-client'
 import { CID } from 'multiformats/cid'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Cluster, multipart, type Place, type Tenant } from './cluster.fixture.ts'
+import { Cluster, multipart, type Place, sealedBlock, type Tenant } from './cluster.fixture.ts'
 import { parseReceipts, receiptsHeader, verifyReceipt } from './replication/receipt.ts'
 import { codecDagPb, codecRaw, encodeBlockId, hashBlock } from './store/block-id.ts'
 
@@ -49,19 +49,6 @@ async function problem(response: Response): Promise<{ status: number; reason: st
   const body = (await response.json()) as { Message: string; Code: number; Type: string; Reason: string }
   expect(Object.keys(body)).toEqual(['Message', 'Code', 'Type', 'Reason'])
   return { status: response.status, reason: body.Reason }
-}
-
-/** The header of a sealed payload of 1 KiB (packages/crypto/SPEC.md §4) with a body of noise. */
-function sealedPayload(owner: Uint8Array, writer: Uint8Array): Uint8Array {
-  const block = newBytes(1024)
-  block.set([1, 0, 0, 0, 0, 0, 3, 0x20])
-  block.set(owner, 40)
-  block.set(writer, 72)
-  block.set(encodeU64(1), 112)
-  block.set(encodeU64(1), 120)
-  block.set(encodeU64(1), 128)
-  block.fill(0, 136, 144)
-  return block
 }
 
 describe('blocks', () => {
@@ -121,7 +108,7 @@ describe('blocks', () => {
     await cluster.client(place, bob).block.get(cid)
     const folder = join(place.environment.STORAGE_DIR as string, 'fetches')
     const lines = readdirSync(folder).flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n'))
-    const line = lines.find((one) => one.endsWith(`${toHex(bob.account)} ${cid}`))
+    const line = lines.find((one) => one.endsWith(`${toHex(bob.account)} ${cid} ${toHex(alice.account)}`))
     expect(Number(line?.split(' ')[0])).toBeGreaterThanOrEqual(before)
   })
 
@@ -149,7 +136,7 @@ describe('ownership', () => {
   })
 
   test('a sealed payload is put by its writer only and removed by nobody', async () => {
-    const block = sealedPayload(bob.account, alice.account)
+    const block = sealedBlock({ owner: bob.account, writer: alice.account })
     await expect(cluster.client(place, bob).block.put(block)).rejects.toThrow(/writer/)
     const cid = await client.block.put(block)
     const [removed] = await collect(client.block.rm(cid, { force: true }))
@@ -158,7 +145,7 @@ describe('ownership', () => {
   })
 
   test('what only looks like a sealed payload is an ordinary block', async () => {
-    const block = sealedPayload(bob.account, alice.account)
+    const block = sealedBlock({ owner: bob.account, writer: alice.account })
     block[140] = 1
     const cid = await cluster.client(place, bob).block.put(block)
     expect((await collect(cluster.client(place, bob).block.rm(cid)))[0]?.error).toBeUndefined()

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { signingKeyFromSeed } from '@healthblock/crypto/signature'
-import { toHex } from '@healthblock/encoding/bytes'
+import { encodeU64, toHex } from '@healthblock/encoding/bytes'
 import { create, type KuboRPCClient } from 'kubo-rpc-client'
 import { readTokenFile, StandaloneAuthorizer } from './access/authorizer.ts'
 import { FileMembers } from './access/members.ts'
@@ -181,6 +181,33 @@ function readAddress(folder: string): { url?: string; addresses?: string[] } {
   } catch {
     return {}
   }
+}
+
+/** A block with the header of a sealed payload (packages/crypto/SPEC.md §4), by default of 1 KiB, and noise for a body. */
+export function sealedBlock(fields: {
+  owner: Uint8Array
+  writer: Uint8Array
+  stream?: Uint8Array
+  sequence?: number
+  kind?: number
+  size?: number
+}): Uint8Array {
+  const size = fields.size ?? 1024
+  const block = new Uint8Array(randomBytes(size))
+  block.set([1, fields.kind ?? 0, 0, 0, 0, 0, 0, 0])
+  new DataView(block.buffer).setUint32(4, size - 224)
+  block.set(fields.owner, 40)
+  block.set(fields.writer, 72)
+  block.set(fields.stream ?? new Uint8Array(8), 104)
+  for (const [at, value] of [
+    [112, 1],
+    [120, 1],
+    [128, fields.sequence ?? 1],
+  ] as const) {
+    block.set(encodeU64(value), at)
+  }
+  block.fill(0, 136, 144)
+  return block
 }
 
 /** A body of one file, as IPFS clients send it. */

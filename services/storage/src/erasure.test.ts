@@ -1,10 +1,9 @@
 /** Erasure through three nodes: by the owner, by Userchain, with one away, of files, and on a Kubo daemon. */
 import { randomBytes } from 'node:crypto'
-import { encodeU64 } from '@healthblock/encoding/bytes'
 import { importFile } from '@healthblock/runtime/unixfs'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { erasedRanges, followErasures } from './access/ledger-erasures.ts'
-import { Cluster, multipart, type Place, type Tenant } from './cluster.fixture.ts'
+import { Cluster, multipart, type Place, sealedBlock, type Tenant } from './cluster.fixture.ts'
 import { kuboBinary } from './kubo/kubo.fixture.ts'
 import { codecRaw, encodeBlockId, hashBlock } from './store/block-id.ts'
 
@@ -29,24 +28,9 @@ async function start(changed: Record<string, string> = {}): Promise<void> {
   ;[alice, bob] = cluster.tenants as [Tenant, Tenant]
 }
 
-/** A block with the header of a sealed payload (packages/crypto/SPEC.md §4) and noise for a body. */
-function sealed(fields: { owner: Uint8Array; writer: Uint8Array; sequence: number; kind?: number; size?: number }) {
-  const size = fields.size ?? 1024
-  const block = new Uint8Array(randomBytes(size))
-  block.set([1, fields.kind ?? 0, 0, 0, 0, 0, 0, 0])
-  new DataView(block.buffer).setUint32(4, size - 224)
-  block.set(fields.owner, 40)
-  block.set(fields.writer, 72)
-  block.set(stream, 104)
-  for (const [at, value] of [
-    [112, 1],
-    [120, 1],
-    [128, fields.sequence],
-  ] as const) {
-    block.set(encodeU64(value), at)
-  }
-  block.fill(0, 136, 144)
-  return block
+/** A sealed block of the stream that is erased. */
+function sealed(fields: Omit<Parameters<typeof sealedBlock>[0], 'stream'>): Uint8Array {
+  return sealedBlock({ ...fields, stream })
 }
 
 async function put(bytes: Uint8Array, by = alice, at = places[0], codec = 'raw'): Promise<string> {

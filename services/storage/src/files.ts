@@ -72,6 +72,12 @@ export class Files {
     return undefined
   }
 
+  /** Whose a block is that somebody fetches, as far as this store knows (SPEC.md §5a). */
+  async ownerOf(id: BlockId, bytes: Uint8Array): Promise<Uint8Array | undefined> {
+    const owner = this.#options.store.ownerOf(id.digest)
+    return owner ?? (await this.headerOf(id, bytes))?.owner
+  }
+
   /** Reads blocks for one command. */
   reader(signal: AbortSignal, offline = false): GetBlock {
     return async (cid) => (await this.#options.replicator.read(fromCid(cid), { signal, offline })).bytes

@@ -250,5 +250,6 @@ test('no token, key or payload is in any file of the node but the sealed blocks'
   const fetched = readdirSync(join(folder, 'fetches')).map((name) =>
     readFileSync(join(folder, 'fetches', name), 'utf8'),
   )
-  expect(fetched.join('')).toMatch(new RegExp(`^\\d+ ${Buffer.from(bob.account).toString('hex')} ${cid}$`, 'm'))
+  const account = Buffer.from(bob.account).toString('hex')
+  expect(fetched.join('')).toMatch(new RegExp(`^\\d+ ${account} ${cid} ${account}$`, 'm'))
 })

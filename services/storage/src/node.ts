@@ -7,6 +7,7 @@ import { CryptoError } from '@healthblock/crypto/errors'
 import { parsePayloadHeader } from '@healthblock/crypto/payload'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { fetchPageMessage } from '@healthblock/runtime/fetch-page'
 import type { FastifyInstance } from 'fastify'
 import type { Authorizer } from './access/authorizer.ts'
 import type { Member, Members } from './access/members.ts'
@@ -162,6 +163,7 @@ export class StorageNode {
       authorizer: options.createAuthorizer(account),
       readHeader: readPayloadHeader,
       fetchLog: this.#fetchLog,
+      signFetches: (page) => this.#key.sign(fetchPageMessage({ ledgerId: members.ledgerId, ...page })),
       bytesMax: config.bytesMax,
       isReady: () => this.#isReady,
     })

@@ -4,6 +4,7 @@ import type { FastifyInstance, RequestPayload } from 'fastify'
 import { isStorageError, StorageError } from '../errors.ts'
 import { encodeReceipts, receiptsHeader } from '../replication/receipt.ts'
 import { encodeBlockId, hashBlock } from '../store/block-id.ts'
+import { Fetched } from './fetched.ts'
 import { multipartOverheadBytesMax, parseSinglePart } from './multipart.ts'
 import type { KuboRouteParts } from './parts.ts'
 import {
@@ -60,14 +61,14 @@ function readWithinQuota(parts: KuboRouteParts, request: KuboRequest, body: Requ
 
 /** Adds `block/{put,get,stat,rm}`. */
 export function addBlockCommands(app: FastifyInstance, parts: KuboRouteParts): void {
-  const { backend, replicator, files, fetchLog, now } = parts
+  const { backend, replicator, files } = parts
   app.register(async (scope) => addBlockPut(scope, parts))
   addCommand(app, 'block/get', async (request, reply) => {
     const id = idOf(request)
     const bytes =
       (await replicator.readHere(id)) ??
       (await replicator.read(id, { signal: signalOf(request), offline: flagOf(request, 'offline') })).bytes
-    fetchLog.add({ at: now(), account: request.principal.account, cid: encodeBlockId(id) })
+    await new Fetched(parts, request).asked(id, bytes)
     reply.type('application/octet-stream').header('x-content-type-options', 'nosniff').header('x-stream-output', '1')
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   })

@@ -6,6 +6,7 @@ import { decodeNode, encodeNode, stepInto } from '../dag-node.ts'
 import { StorageError } from '../errors.ts'
 import { type BlockId, codecDagJson, encodeBlockId, fromCid, hashBlock, toCid } from '../store/block-id.ts'
 import { assertQuota, blockBytesMax } from './blocks.ts'
+import { Fetched } from './fetched.ts'
 import { readParts } from './multipart.ts'
 import type { KuboRouteParts } from './parts.ts'
 import {
@@ -117,11 +118,12 @@ function addUploads(scope: FastifyInstance, parts: KuboRouteParts): void {
 async function follow(
   parts: KuboRouteParts,
   request: KuboRequest,
-): Promise<{ id: BlockId; value: unknown; names: string[] }> {
+): Promise<{ id: BlockId; bytes: Uint8Array; value: unknown; names: string[] }> {
   const { root, names } = parsePath(argumentOf(request, 'ref'))
   const get = parts.files.reader(signalOf(request), flagOf(request, 'offline'))
   let id = fromCid(root)
-  let value = decodeNode(await get(toCid(id)), id.codec, root.toString())
+  let bytes = await get(toCid(id))
+  let value = decodeNode(bytes, id.codec, root.toString())
   let within: string[] = []
   for (const name of names) {
     const next = stepInto(value, name, within.length === 0 ? id.codec : codecDagJson)
@@ -132,25 +134,26 @@ async function follow(
     const cid = CID.asCID(next)
     if (cid) {
       id = fromCid(cid)
-      value = decodeNode(await get(cid), id.codec, cid.toString())
+      bytes = await get(cid)
+      value = decodeNode(bytes, id.codec, cid.toString())
       within = []
     } else {
       value = next
       within.push(name)
     }
   }
-  return { id, value, names: within }
+  return { id, bytes, value, names: within }
 }
 
 function addDagGet(app: FastifyInstance, parts: KuboRouteParts): void {
   addCommand(app, 'dag/get', async (request, reply) => {
     const codec = codecOf(optionOf(request, 'output-codec') ?? 'dag-json', 'output-codec')
-    const { id, value } = await follow(parts, request)
-    parts.fetchLog.add({ at: parts.now(), account: request.principal.account, cid: encodeBlockId(id) })
-    const bytes = encodeNode(value, codec)
+    const { id, bytes, value } = await follow(parts, request)
+    await new Fetched(parts, request).asked(id, bytes)
+    const encoded = encodeNode(value, codec)
     const type = codec === codecDagJson ? 'text/plain' : 'application/octet-stream'
     reply.type(type).header('x-stream-output', '1').header('x-content-type-options', 'nosniff')
-    return Buffer.from(bytes)
+    return Buffer.from(encoded)
   })
   addCommand(app, 'dag/resolve', async (request) => {
     const { id, names } = await follow(parts, request)
@@ -165,12 +168,15 @@ function addDagExport(app: FastifyInstance, parts: KuboRouteParts): void {
     const signal = AbortSignal.timeout(exportTimeoutMs)
     const get = parts.files.reader(signal, flagOf(request, 'offline'))
     const id = fromCid(root)
-    parts.fetchLog.add({ at: parts.now(), account: request.principal.account, cid: encodeBlockId(id) })
+    const fetched = new Fetched(parts, request)
+    const getBelow = fetched.below(get)
     async function* sections() {
-      yield { cid: root, bytes: await get(root) }
+      const bytes = await get(root)
+      await fetched.asked(id, bytes)
+      yield { cid: root, bytes }
       for await (const one of parts.files.descendants(id, signal)) {
         const cid = toCid(one)
-        yield { cid, bytes: await get(cid) }
+        yield { cid, bytes: await getBelow(cid) }
       }
     }
     return await sendBytes(reply, encodeCar([root], sections()), { type: 'application/vnd.ipld.car' })

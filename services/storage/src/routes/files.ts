@@ -11,8 +11,9 @@ import {
 } from '@healthblock/runtime/unixfs'
 import type { FastifyInstance } from 'fastify'
 import { StorageError } from '../errors.ts'
-import { codecRaw, encodeBlockId, fromCid } from '../store/block-id.ts'
+import { codecRaw, fromCid } from '../store/block-id.ts'
 import { assertQuota, blockBytesMax } from './blocks.ts'
+import { Fetched } from './fetched.ts'
 import { type BodyPart, readParts } from './multipart.ts'
 import type { KuboRouteParts } from './parts.ts'
 import {
@@ -178,16 +179,16 @@ const unixfsTypes = { directory: 1, file: 2 } as const
 const noTime = { Target: '', Mode: 0, ModTime: '0001-01-01T00:00:00Z' }
 
 function addReading(app: FastifyInstance, parts: KuboRouteParts): void {
-  const { files, fetchLog, now } = parts
-  const log = (request: KuboRequest, cid: string): void =>
-    fetchLog.add({ at: now(), account: request.principal.account, cid })
+  const { files } = parts
   addCommand(app, 'cat', async (request, reply) => {
     const get = files.reader(AbortSignal.timeout(readingTimeoutMs), flagOf(request, 'offline'))
+    const fetched = new Fetched(parts, request)
+    const getBelow = fetched.below(get)
     const nodes: FileNode[] = []
     for (const path of argumentsOf(request, 'ipfs-path')) nodes.push(await files.resolve(parsePath(path), get))
     for (const node of nodes) {
       if (node.type === 'directory') throw notAFile(node.cid.toString())
-      log(request, encodeBlockId(fromCid(node.cid)))
+      await fetched.asked(fromCid(node.cid), await get(node.cid))
     }
     const range = {
       offset: numberOf(request, 'offset') ?? 0,
@@ -198,7 +199,7 @@ function addReading(app: FastifyInstance, parts: KuboRouteParts): void {
     async function* contents(): AsyncGenerator<Uint8Array> {
       let { offset, length } = range
       for (const node of nodes) {
-        if (length > 0) yield* readFile(node, get, { offset, length })
+        if (length > 0) yield* readFile(node, getBelow, { offset, length })
         length -= Math.min(length, Math.max(0, node.sizeBytes - offset))
         offset = Math.max(0, offset - node.sizeBytes)
       }
@@ -210,7 +211,7 @@ function addReading(app: FastifyInstance, parts: KuboRouteParts): void {
     const Objects = []
     for (const path of argumentsOf(request, 'ipfs-path')) {
       const node = await files.resolve(parsePath(path), get)
-      log(request, encodeBlockId(fromCid(node.cid)))
+      await new Fetched(parts, request).asked(fromCid(node.cid), await get(node.cid))
       const Links = []
       for (const [index, link] of node.links.entries()) {
         const isLeaf = node.type === 'file' || fromCid(link.cid).codec === codecRaw

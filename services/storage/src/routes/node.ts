@@ -1,7 +1,8 @@
 /** What is asked of the node itself: health, metrics, incidents, receipts. */
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { toHex } from '@healthblock/encoding/bytes'
+import { encodeUtf8, toBase64Url, toHex } from '@healthblock/encoding/bytes'
+import { fetchPageSignatureHeader, fetchPageSizeMax } from '@healthblock/runtime/fetch-page'
 import type { FastifyInstance } from 'fastify'
 import type { BlockBackend } from '../backend.ts'
 import { StorageError } from '../errors.ts'
@@ -13,6 +14,7 @@ import type { Replicator } from '../replication/replicator.ts'
 import type { Scrubber } from '../replication/scrub.ts'
 import { codecRaw, encodeBlockId, parseBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
+import { encodeFetchCursor, type FetchLog, parseFetchCursor } from '../store/fetch-log.ts'
 import { sendLines } from './query.ts'
 
 const incidentsPageMax = 1000
@@ -31,6 +33,11 @@ export interface NodeRouteParts {
   /** R. */
   replicas: number
   events: Events
+  fetchLog: FetchLog
+  /** This store's account. */
+  account: Uint8Array
+  /** Signs a page of the log of fetches for the account that asked. */
+  signFetches: (page: { account: Uint8Array; after: string; answer: Uint8Array }) => Uint8Array
   /** False while starting, stopping, or unable to write. */
   isReady: () => boolean
 }
@@ -79,8 +86,43 @@ export function addNodeRoutes(app: FastifyInstance, parts: NodeRouteParts): void
     reply.header(receiptsHeader, encoded)
     return { cid: encodeBlockId(id), receipts: encoded, stores: receipts.map((receipt) => toHex(receipt.store)) }
   })
+  addFetches(app, parts)
   addErasures(app, parts)
   addMaintenance(app, parts)
+}
+
+const fetchesQuery = {
+  type: 'object',
+  properties: {
+    after: { type: 'string', maxLength: 32, default: '' },
+    limit: { type: 'integer', minimum: 1, maximum: fetchPageSizeMax, default: 100 },
+  },
+} as const
+
+/** Adds `GET /v1/fetches`: the caller's part of the log, signed. */
+function addFetches(app: FastifyInstance, parts: NodeRouteParts): void {
+  const { fetchLog, signFetches } = parts
+  app.get<{ Querystring: { after: string; limit: number } }>(
+    '/v1/fetches',
+    { schema: { querystring: fetchesQuery } },
+    async ({ query: { after, limit }, principal: { account } }, reply) => {
+      const begin = after === '' ? undefined : parseFetchCursor(after)
+      const { fetches, next, isEnd } = await fetchLog.read(account, { after: begin, limit })
+      const answer = encodeUtf8(
+        JSON.stringify({
+          store: toHex(parts.account),
+          fetches: fetches.map(({ at, account: by, cid }) => {
+            const digest = toHex(parseBlockId(cid).digest)
+            return { at: new Date(at).toISOString(), account: toHex(by), cid, digest }
+          }),
+          next: encodeFetchCursor(next),
+          isEnd,
+        }),
+      )
+      const signature = toBase64Url(signFetches({ account, after, answer }))
+      return reply.type('application/json').header(fetchPageSignatureHeader, signature).send(Buffer.from(answer))
+    },
+  )
 }
 
 const erasuresBody = {

@@ -214,6 +214,13 @@ export class BlockStore {
     return { size, codec, owner, writer, ...record }
   }
 
+  /** Whose a block is: its header's owner, or of a block without one whoever has kept it for longest. */
+  ownerOf(digest: Uint8Array): Uint8Array | undefined {
+    const longest = 'SELECT account FROM reference WHERE digest = ?1 ORDER BY at, account LIMIT 1'
+    const row = this.#get(`SELECT owner, (${longest}) AS longest FROM block WHERE digest = ?1`, digest)
+    return (row?.owner ?? row?.longest ?? undefined) as Uint8Array | undefined
+  }
+
   /** True if the block is here and not erased. */
   has(digest: Uint8Array): boolean {
     const here = 'SELECT (SELECT remove_at FROM tombstone WHERE digest = ?1) AS removeAt FROM block WHERE digest = ?1'

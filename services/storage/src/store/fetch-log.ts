@@ -1,39 +1,168 @@
 /**
  * Who fetched what and when: one file an hour, `fetches/<hours since 1970>.log`, to which lines are only added:
- * `<Unix ms> <account, hex> <CID>`. It is written at once and flushed within a second.
+ * `<Unix ms> <account, hex> <CID> <owner, hex, or ->` (SPEC.md §5a, §8). A line is written before the block is answered
+ * and flushed within a second. Files never get older: whoever has read one file after the other has seen every line.
  */
-import { closeSync, fdatasync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fdatasync, fstatSync, mkdirSync, openSync, readdirSync, readSync, writeSync } from 'node:fs'
+import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { toHex } from '@healthblock/encoding/bytes'
+import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import { StorageError } from '../errors.ts'
 
 const hourMs = 3_600_000
 const flushIntervalMs = 1000
+/** Bytes of the log that one answer looks through. */
+const scannedBytesMax = 4 * 1024 * 1024
+const pieceBytes = 256 * 1024
+const newline = 0x0a
+
+/** One fetch. */
+export interface FetchEntry {
+  /** Unix ms. */
+  at: number
+  /** 32-byte account that fetched. */
+  account: Uint8Array
+  cid: string
+}
+
+/** A place in the log: a file, and bytes into it. */
+export interface FetchCursor {
+  hour: number
+  offset: number
+}
+
+/** Part of the log. */
+export interface FetchPage {
+  fetches: FetchEntry[]
+  next: FetchCursor
+  /** False if lines behind `next` were not looked at. */
+  isEnd: boolean
+}
+
+/** Reads a cursor. @throws {StorageError} `ERR_ARGUMENT_INVALID`. */
+export function parseFetchCursor(text: string): FetchCursor {
+  const [, hour, offset] = /^(\d{1,9})\.(\d{1,15})$/.exec(text) ?? []
+  if (hour !== undefined && offset !== undefined) return { hour: Number(hour), offset: Number(offset) }
+  const reason = 'not <hour>.<offset>'
+  throw new StorageError(`after: ${reason}`, { code: 'ERR_ARGUMENT_INVALID', field: 'after', reason })
+}
+
+/** Writes a cursor. */
+export function encodeFetchCursor({ hour, offset }: FetchCursor): string {
+  return `${hour}.${offset}`
+}
+
+function hoursOf(names: readonly string[]): number[] {
+  const hours = names.flatMap((name) => /^(\d{1,9})\.log$/.exec(name)?.[1] ?? []).map(Number)
+  return hours.sort((a, b) => a - b)
+}
 
 /** The log of one node. */
 export class FetchLog {
   readonly #folder: string
-  #hour = -1
+  #hour: number
   #file: number | undefined
   #dirty = false
+  #reading: Promise<unknown> = Promise.resolve()
+  /** Owned by the one read that is under way. */
+  readonly #piece = Buffer.allocUnsafeSlow(pieceBytes)
   readonly #timer: NodeJS.Timeout
 
   constructor(folder: string) {
     this.#folder = folder
     mkdirSync(folder, { recursive: true, mode: 0o700 })
+    this.#hour = hoursOf(readdirSync(folder)).at(-1) ?? -1
     this.#timer = setInterval(() => this.#flush(), flushIntervalMs)
     this.#timer.unref()
   }
 
-  /** Adds a line. */
-  add(entry: { at: number; account: Uint8Array; cid: string }): void {
-    const hour = Math.floor(entry.at / hourMs)
-    if (hour !== this.#hour || this.#file === undefined) {
-      if (this.#file !== undefined) closeSync(this.#file)
-      this.#file = openSync(join(this.#folder, `${hour}.log`), 'a', 0o600)
-      this.#hour = hour
+  /**
+   * Adds a line.
+   *
+   * @param entry.owner - whose block it is, as far as this store knows.
+   * @throws {StorageError} `ERR_STORE_FULL` if the line cannot be written: then the block must not be answered.
+   */
+  add(entry: FetchEntry & { owner?: Uint8Array | undefined }): void {
+    const { at, account, cid, owner } = entry
+    const line = `${at} ${toHex(account)} ${cid} ${owner === undefined ? '-' : toHex(owner)}\n`
+    try {
+      const file = this.#fileOf(Math.floor(at / hourMs))
+      const written = writeSync(file, line)
+      // What is there of it is ended by the next line's first byte.
+      if (written < line.length) throw new Error('the line was cut off')
+    } catch (cause) {
+      this.#closeFile()
+      throw new StorageError('the fetch cannot be logged', { code: 'ERR_STORE_FULL', bytesMax: 0 }, { cause })
     }
-    writeSync(this.#file, `${entry.at} ${toHex(entry.account)} ${entry.cid}\n`)
     this.#dirty = true
+  }
+
+  #pathOf(hour: number): string {
+    return join(this.#folder, `${hour}.log`)
+  }
+
+  #fileOf(hour: number): number {
+    if (hour > this.#hour) this.#closeFile()
+    if (this.#file !== undefined) return this.#file
+    this.#hour = Math.max(hour, this.#hour)
+    this.#file = openSync(this.#pathOf(this.#hour), 'a+', 0o600)
+    endLastLine(this.#file)
+    return this.#file
+  }
+
+  /**
+   * Fetches of the blocks of an owner from a place on, oldest first.
+   *
+   * @param options.limit - most lines that are given.
+   */
+  async read(owner: Uint8Array, options: { after?: FetchCursor | undefined; limit: number }): Promise<FetchPage> {
+    // One at a time, however many ask: the memory is that of one.
+    const page = this.#reading.then(() => this.#scan(owner, options.after ?? { hour: 0, offset: 0 }, options.limit))
+    this.#reading = page.catch(() => {})
+    return await page
+  }
+
+  async #scan(owner: Uint8Array, after: FetchCursor, limit: number): Promise<FetchPage> {
+    const page: FetchPage = { fetches: [], next: after, isEnd: false }
+    const wanted = Buffer.from(` ${toHex(owner)}\n`)
+    let bytesLeft = scannedBytesMax
+    for (const hour of hoursOf(await readdir(this.#folder))) {
+      if (hour < after.hour) continue
+      if (hour > page.next.hour) page.next = { hour, offset: 0 }
+      const file = await open(this.#pathOf(hour), 'r')
+      try {
+        for (;;) {
+          if (bytesLeft <= 0) return page
+          const scanned = await this.#scanPiece(file, wanted, page, limit)
+          if (scanned === 0) break
+          bytesLeft -= scanned
+          if (page.fetches.length >= limit) return page
+        }
+      } finally {
+        await file.close()
+      }
+    }
+    return { ...page, isEnd: true }
+  }
+
+  /** Looks through whole lines from `page.next` on; returns how many bytes they are. */
+  async #scanPiece(file: FileHandle, wanted: Buffer, page: FetchPage, limit: number): Promise<number> {
+    const { bytesRead } = await file.read(this.#piece, 0, pieceBytes, page.next.offset)
+    const end = this.#piece.subarray(0, bytesRead).lastIndexOf(newline) + 1
+    const lines = this.#piece.subarray(0, end)
+    let done = 0
+    while (page.fetches.length < limit) {
+      const found = lines.indexOf(wanted, done)
+      if (found < 0) {
+        done = end
+        break
+      }
+      const entry = parseLine(lines.toString('latin1', lines.lastIndexOf(newline, found) + 1, found))
+      if (entry) page.fetches.push(entry)
+      done = found + wanted.length
+    }
+    page.next = { hour: page.next.hour, offset: page.next.offset + done }
+    return done
   }
 
   #flush(): void {
@@ -43,10 +172,29 @@ export class FetchLog {
     fdatasync(this.#file, () => {})
   }
 
-  /** Closes the file. */
-  close(): void {
-    clearInterval(this.#timer)
+  #closeFile(): void {
     if (this.#file !== undefined) closeSync(this.#file)
     this.#file = undefined
   }
+
+  /** Closes the file. */
+  close(): void {
+    clearInterval(this.#timer)
+    this.#closeFile()
+  }
+}
+
+/** A line that a crash or a full disk cut off stays by itself. */
+function endLastLine(file: number): void {
+  const { size } = fstatSync(file)
+  const last = Buffer.alloc(1, newline)
+  if (size > 0) readSync(file, last, 0, 1, size - 1)
+  if (last[0] !== newline) writeSync(file, '\n')
+}
+
+/** A line without its last field; undefined for what is none, as after a cursor that nobody gave. */
+function parseLine(line: string): FetchEntry | undefined {
+  const [, at, account, cid] = /^(\d{1,15}) ([0-9a-f]{64}) ([0-9A-Za-z]{1,128})$/.exec(line) ?? []
+  if (at === undefined || account === undefined || cid === undefined) return undefined
+  return { at: Number(at), account: fromHex(account), cid }
 }
