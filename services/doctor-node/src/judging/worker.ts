@@ -109,7 +109,7 @@ export class Worker {
     return Number(row?.n ?? 0) + this.#deps.postings.pending()
   }
 
-  async #attempt(what: string, work: () => Promise<void>): Promise<void> {
+  async #attempt(what: string, work: () => Promise<unknown>): Promise<void> {
     try {
       await work()
     } catch (error) {

@@ -52,7 +52,7 @@ const handedAtOnce = 64
 export class Postings {
   readonly #deps: Dependencies
   readonly #turns = new Map<string, Promise<unknown>>()
-  #delivering: Promise<void> | undefined
+  #delivering: Promise<boolean> | undefined
   constructor(deps: Dependencies) {
     this.#deps = deps
   }
@@ -133,8 +133,11 @@ export class Postings {
         { code: 'ERR_STILL_PENDING', transaction: toHex(tx) },
         { cause },
       )
-    await this.deliver(signal)
-    if (this.#deps.outbox().find(tx) === undefined) throw stillPending()
+    // The first round may have begun before this entry was written down: it is handed over by the next.
+    for (let isStuck = false; this.#deps.outbox().find(tx) === undefined; ) {
+      if (isStuck || signal.aborted) throw stillPending()
+      isStuck = !(await this.deliver(signal))
+    }
     try {
       const entry = await this.#deps.outbox().wait(tx, { signal })
       this.settle(entry)
@@ -145,25 +148,27 @@ export class Postings {
     }
   }
 
-  /** Stores blocks and hands transactions over, as far as the network allows; never twice at once. */
-  deliver(signal: AbortSignal): Promise<void> {
+  /** Stores blocks and hands transactions over, as far as the network allows; never twice at once. False if a block could not be stored. */
+  deliver(signal: AbortSignal): Promise<boolean> {
     this.#delivering ??= this.#deliver(signal).finally(() => {
       this.#delivering = undefined
     })
     return this.#delivering
   }
 
-  async #deliver(signal: AbortSignal): Promise<void> {
+  async #deliver(signal: AbortSignal): Promise<boolean> {
     const { database, outbox, storage, logger } = this.#deps
     const sealed = database.all(
       "SELECT tx, block FROM posting WHERE state = 'sealed' ORDER BY at LIMIT ?",
       handedAtOnce,
     )
+    let isStored = true
     for (const row of sealed) {
       try {
         await storage().put(row.block as Uint8Array, { signal })
       } catch (error) {
         logger.warn({ err: error }, 'a diagnosis is not stored yet')
+        isStored = false
         break
       }
       database.run("UPDATE posting SET state = 'stored' WHERE tx = ? AND state = 'sealed'", row.tx as Uint8Array)
@@ -173,6 +178,7 @@ export class Postings {
       outbox().add([{ chain: 'docchain', leaf: row.leaf as Uint8Array }])
       database.run("UPDATE posting SET state = 'posted' WHERE tx = ? AND state = 'stored'", row.tx as Uint8Array)
     }
+    return isStored
   }
 
   /** The outbox's final word about a transaction. Twice is once. */
