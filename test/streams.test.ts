@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { userTables } from '@healthblock/chain/tables'
 import { openPayload, parsePayloadHeader, payloadKinds } from '@healthblock/crypto/payload'
-import { parseBatch } from '@healthblock/diagnosis/batch'
+import { parseBatch, type ReadingBatch } from '@healthblock/diagnosis/batch'
 import { toHex } from '@healthblock/encoding/bytes'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { epochKeyOf } from '../services/user-node/src/people/person.ts'
 import { listReadings } from '../services/user-node/src/reading/lists.ts'
+import { rememberedMs } from '../services/user-node/src/sealing/samples.ts'
 import { deviceFormDefault } from '../services/user-node/src/sealing/switches.ts'
 import { periodMs, type SealedRecord, TestHome } from './support/home.ts'
 import { TestLedger } from './support/ledger.ts'
@@ -190,6 +191,75 @@ test('more vital signs than fit into the size of their stream are sealed in seve
   expect(rows.length).toBeGreaterThan(2)
   expect(new Set(rows.map(({ size }) => size)).size).toBe(1)
   world.commit(home.iot())
+})
+
+describe('a piece of samples', () => {
+  const vitals = (atMs: number, sign: 'pulse' | 'spo2', value: number): ReadingBatch => ({
+    ...{ kind: 'vitals', startMs: atMs, rows: [{ atMs, sign, value }] },
+  })
+  const ecg = (...samples: number[]): ReadingBatch => ({
+    ...{ kind: 'ecg', startMs: world.nowMs, rateMilliHz: 100_000, leads: ['ii'], unit: 'mv', gainMilli: 200_000 },
+    ...{ baseline: 0, samples: Int16Array.from(samples) },
+  })
+  const bring = (batch: ReadingBatch): void => home.samples.add(home.person(), home.stream(batch.kind).stream, batch)
+  const sealed = (): (string | number)[][] => {
+    home.sealer.seal(home.person(), home.stream('vitals'), true)
+    return home.records('vitals').flatMap((record) => {
+      const batch = parseBatch(open(record))
+      return batch.kind === 'vitals' ? batch.rows.map(({ sign, value }) => [sign, value]) : []
+    })
+  }
+
+  test('that is sent again after its answer was lost is there once, also when it was sealed meanwhile', () => {
+    const piece = vitals(world.nowMs, 'pulse', 71)
+    bring(piece)
+    bring(piece)
+    expect(sealed()).toEqual([['pulse', 71]])
+    bring(piece)
+    home.restart()
+    bring(piece)
+    expect(sealed()).toEqual([['pulse', 71]])
+  })
+
+  test('is known for two days, and then forgotten', () => {
+    const piece = vitals(world.nowMs, 'pulse', 71)
+    bring(piece)
+    expect(sealed().length).toBe(1)
+    world.nowMs += rememberedMs + 1
+    bring(vitals(world.nowMs, 'pulse', 72))
+    expect(home.database.all('SELECT * FROM accepted').length).toBe(1)
+    bring(piece)
+    expect(sealed().length).toBe(3)
+  })
+
+  test('of vital signs is kept beside another of the same moment, and beside what another leaves over', () => {
+    const at = world.nowMs
+    bring(vitals(at, 'pulse', 71))
+    bring(vitals(at, 'spo2', 97))
+    const rows = [at, at + periodMs].map((atMs, i) => ({ atMs, sign: 'pulse' as const, value: 80 + i }))
+    bring({ kind: 'vitals', startMs: at, rows })
+    bring(vitals(at + periodMs, 'spo2', 98))
+    expect(sealed().toSorted()).toEqual([
+      ['pulse', 71],
+      ['pulse', 80],
+      ['pulse', 81],
+      ['spo2', 97],
+      ['spo2', 98],
+    ])
+  })
+
+  test('of an ECG that starts with another one is refused, and with it all that came in one request', () => {
+    bring(ecg(1, 2, 3))
+    bring(ecg(1, 2, 3))
+    expect(() => bring(ecg(1, 2, 4))).toThrowError(
+      expect.objectContaining({ detail: { code: 'ERR_SAMPLES_CONFLICT', startMs: world.nowMs } }),
+    )
+    const pieces = [vitals(world.nowMs, 'pulse', 90), ecg(5)].map((batch) => ({
+      ...{ batch, stream: home.stream(batch.kind).stream },
+    }))
+    expect(() => home.samples.addAll(home.person(), pieces)).toThrow()
+    expect(sealed()).toEqual([])
+  })
 })
 
 test('pieces of a tenth of a second become whole periods', () => {

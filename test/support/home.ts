@@ -149,11 +149,11 @@ export class TestHome {
     })
   }
 
-  /** Every record of the ECG that is here, in order. */
-  records(): SealedRecord[] {
+  /** Every record of a stream that is here, in order. */
+  records(kind: 'ecg' | 'vitals' = 'ecg'): SealedRecord[] {
     const rows = this.database.all(
       'SELECT block, sequence, generation, epoch, kind, size FROM batch WHERE stream = ? ORDER BY sequence',
-      this.stream('ecg').stream,
+      this.stream(kind).stream,
     )
     return rows.map((row) => ({
       block: row.block as Uint8Array,

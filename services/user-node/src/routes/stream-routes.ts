@@ -122,7 +122,7 @@ function registerFhirRoute(app: FastifyInstance, services: Services): void {
     async (request, reply) => {
       const person = access.requireDevice(request)
       const pieces = readFhir(person, request.body)
-      for (const { stream, batch } of pieces) samples.add(person, stream, batch)
+      samples.addAll(person, pieces)
       wake()
       void reply.code(202)
       return { accepted: true, batches: pieces.length }

@@ -1,4 +1,6 @@
 /** What devices bring, durable before it is acknowledged, until it is sealed. */
+
+import { sha256 } from '@healthblock/crypto/hash'
 import {
   batchSizeMax,
   type EcgBatch,
@@ -7,12 +9,18 @@ import {
   type ReadingBatch,
   type VitalRow,
 } from '@healthblock/diagnosis/batch'
+import { equalBytes } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { UserNodeError } from '../errors.ts'
 import type { Person, PersonStream, StreamName } from '../people/person.ts'
 
 /** Most samples, in bytes, that wait to be sealed for one stream. */
 export const waitingBytesMax = 64 * 1024 * 1024
+/** How long a piece that was accepted is known again. */
+export const rememberedMs = 48 * 3_600_000
+const forgetEveryMs = 3_600_000
+/** Of a piece's SHA-256: enough to tell what one household sends in two days apart. */
+const digestBytes = 16
 /** Most rows of vital signs in one batch: half of what its format takes, and so of the largest block. */
 const vitalRowsMax = 7_500
 
@@ -41,55 +49,104 @@ export function durationMs(batch: ReadingBatch): number {
   return Math.round((batch.samples.length / batch.leads.length) * (1_000_000 / batch.rateMilliHz))
 }
 
+/** @throws {UserNodeError} `ERR_SAMPLES_INVALID` naming the field. */
+function encodeChecked(batch: ReadingBatch): Uint8Array {
+  try {
+    return encodeBatch(batch)
+  } catch (cause) {
+    const field = (cause as { detail?: { field?: string } }).detail?.field ?? 'samples'
+    throw new UserNodeError(`the samples cannot be used: ${field}`, { code: 'ERR_SAMPLES_INVALID', field }, { cause })
+  }
+}
+
 /** The waiting samples of all streams. */
 export class Samples {
   readonly #database: Database
   readonly #nowMs: () => number
+  #forgotMs = 0
   constructor(database: Database, nowMs: () => number) {
     this.#database = database
     this.#nowMs = nowMs
   }
 
   /**
-   * Takes a piece. Durable when it returns; a piece with the same stream and start is left as it is.
+   * Takes a piece. Durable when it returns. The same piece again changes nothing, sealed or not, for {@link rememberedMs}: a
+   * device that did not hear the answer sends it again.
    *
-   * @throws {UserNodeError} `ERR_SAMPLES_INVALID`, `ERR_BUFFER_FULL`.
+   * @throws {UserNodeError} `ERR_SAMPLES_INVALID`, `ERR_BUFFER_FULL`; `ERR_SAMPLES_CONFLICT` for an ECG that starts with another one.
    */
   add(person: Person, stream: Uint8Array, batch: ReadingBatch): void {
+    this.addAll(person, [{ stream, batch }])
+  }
+
+  /** As {@link Samples.add}, for several pieces: all of them are taken, or none. */
+  addAll(person: Person, pieces: readonly { stream: Uint8Array; batch: ReadingBatch }[]): void {
+    const encoded = pieces.map(({ stream, batch }) => ({ stream, batch, content: encodeChecked(batch) }))
+    this.#database.transaction(() => {
+      for (const piece of encoded) this.#take(person, piece)
+      this.#forget()
+    })
+  }
+
+  #take(person: Person, piece: { stream: Uint8Array; batch: ReadingBatch; content: Uint8Array }): void {
+    const { stream, batch, content } = piece
+    const place = [person.account, stream, batch.startMs] as const
+    const now = this.#nowMs()
+    const digest = sha256(content).subarray(0, digestBytes)
+    const rows = this.#database.all(
+      'SELECT digest FROM accepted WHERE account = ? AND stream = ? AND start = ?',
+      ...place,
+    )
+    if (!rows.some((row) => equalBytes(row.digest as Uint8Array, digest))) {
+      if (batch.kind === 'ecg' && rows.length > 0)
+        throw new UserNodeError('other samples of this stream that start at the same time were accepted before', {
+          ...{ code: 'ERR_SAMPLES_CONFLICT', startMs: batch.startMs },
+        })
+      this.#requireRoom(person, stream)
+      this.#insert(place, batch, content, now)
+      this.#database.run(
+        'INSERT INTO accepted (account, stream, start, digest, arrived) VALUES (?, ?, ?, ?, ?)',
+        ...[...place, digest, now],
+      )
+    }
+    this.#database.run(
+      'UPDATE switched SET heard = ? WHERE account = ? AND stream = ?',
+      ...[now, person.account, stream],
+    )
+  }
+
+  #requireRoom(person: Person, stream: Uint8Array): void {
     const waiting = this.#database.get(
       'SELECT coalesce(sum(length(content)), 0) AS bytes FROM sample WHERE account = ? AND stream = ?',
-      person.account,
-      stream,
+      ...[person.account, stream],
     )
-    if (Number(waiting?.bytes ?? 0) > waitingBytesMax) {
+    if (Number(waiting?.bytes ?? 0) > waitingBytesMax)
       throw new UserNodeError('too many samples wait to be sealed: try again later', { code: 'ERR_BUFFER_FULL' })
-    }
-    let content: Uint8Array
-    try {
-      content = encodeBatch(batch)
-    } catch (cause) {
-      const field = (cause as { detail?: { field?: string } }).detail?.field ?? 'samples'
-      throw new UserNodeError(`the samples cannot be used: ${field}`, { code: 'ERR_SAMPLES_INVALID', field }, { cause })
-    }
+  }
+
+  #insert(
+    place: readonly [account: Uint8Array, stream: Uint8Array, startMs: number],
+    batch: ReadingBatch,
+    content: Uint8Array,
+    arrivedMs: number,
+  ): void {
+    this.#database.run(
+      'INSERT INTO sample (account, stream, start, until, arrived, content) VALUES (?, ?, ?, ?, ?, ?)',
+      ...[...place, batch.startMs + durationMs(batch), arrivedMs, content],
+    )
+  }
+
+  /** Once an hour, what is older than {@link rememberedMs}. */
+  #forget(): void {
     const now = this.#nowMs()
-    this.#database.transaction(() => {
-      this.#database.run(
-        'INSERT OR IGNORE INTO sample (account, stream, start, until, arrived, content) VALUES (?, ?, ?, ?, ?, ?)',
-        ...[person.account, stream, batch.startMs, batch.startMs + durationMs(batch), now, content],
-      )
-      this.#database.run(
-        'UPDATE switched SET heard = ? WHERE account = ? AND stream = ?',
-        ...[now, person.account, stream],
-      )
-    })
+    if (Math.abs(now - this.#forgotMs) < forgetEveryMs) return
+    this.#forgotMs = now
+    this.#database.run('DELETE FROM accepted WHERE arrived < ?', now - rememberedMs)
   }
 
   /** Inside the caller's transaction: a batch that was sealed already, and whose record the ledger refused, waits again. */
   putBack(person: Person, stream: Uint8Array, batch: ReadingBatch): void {
-    this.#database.run(
-      'INSERT OR IGNORE INTO sample (account, stream, start, until, arrived, content) VALUES (?, ?, ?, ?, ?, ?)',
-      ...[person.account, stream, batch.startMs, batch.startMs + durationMs(batch), this.#nowMs(), encodeBatch(batch)],
-    )
+    this.#insert([person.account, stream, batch.startMs], batch, encodeBatch(batch), this.#nowMs())
   }
 
   /** What of a stream waits: how many pieces, the newest of them, and when it came. Changes whenever they do. */
@@ -105,7 +162,7 @@ export class Samples {
   /** The oldest pieces of a stream, in order of time, at most 4,096. */
   waiting(person: Person, stream: Uint8Array): WaitingPiece[] {
     const rows = this.#database.all(
-      'SELECT id, start, until, arrived, content FROM sample WHERE account = ? AND stream = ? ORDER BY start LIMIT 4096',
+      'SELECT id, start, until, arrived, content FROM sample WHERE account = ? AND stream = ? ORDER BY start, id LIMIT 4096',
       ...[person.account, stream],
     )
     return rows.map((row) => ({
@@ -127,10 +184,7 @@ export class Samples {
   ): void {
     for (const id of ids) this.#database.run('DELETE FROM sample WHERE id = ?', id)
     if (rest === undefined) return
-    this.#database.run(
-      'INSERT OR REPLACE INTO sample (account, stream, start, until, arrived, content) VALUES (?, ?, ?, ?, ?, ?)',
-      ...[person.account, stream, rest.startMs, rest.startMs + durationMs(rest), arrivedMs, encodeBatch(rest)],
-    )
+    this.#insert([person.account, stream, rest.startMs], rest, encodeBatch(rest), arrivedMs)
   }
 }
 

@@ -100,6 +100,23 @@ CREATE INDEX alarm_time ON alarm (account, ms);
 CREATE INDEX diagnosis_time ON diagnosis (account, at);
 `
 
+/** Pieces of one start may differ (two devices, one clock); what was accepted is remembered beyond its sealing. */
+const accepted = `
+CREATE TABLE waiting (
+  id INTEGER PRIMARY KEY, account BLOB NOT NULL, stream BLOB NOT NULL, start INTEGER NOT NULL, until INTEGER NOT NULL,
+  arrived INTEGER NOT NULL, content BLOB NOT NULL
+) STRICT;
+INSERT INTO waiting SELECT id, account, stream, start, until, arrived, content FROM sample;
+DROP TABLE sample;
+ALTER TABLE waiting RENAME TO sample;
+CREATE INDEX sample_start ON sample (account, stream, start);
+CREATE TABLE accepted (
+  account BLOB NOT NULL, stream BLOB NOT NULL, start INTEGER NOT NULL, digest BLOB NOT NULL, arrived INTEGER NOT NULL,
+  PRIMARY KEY (account, stream, start, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX accepted_arrived ON accepted (arrived);
+`
+
 /**
  * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
  *
@@ -114,7 +131,7 @@ export function openNodeDatabase(path: string): Database {
   return openDatabase({
     path,
     synchronous: 'full',
-    migrations: [schema, devices, erasures, files, portal],
+    migrations: [schema, devices, erasures, files, portal, accepted],
     isLookedThrough: true,
   })
 }
