@@ -25,8 +25,12 @@ const commands: Record<string, Entry> = {
     load: async () => (await import('./commands/patient.ts')).runPatient,
   },
   doctor: {
-    summary: 'list doctors, their readings and diagnoses; post a diagnosis by hand',
+    summary: 'list doctors, their readings, alarms and diagnoses; diagnose, sign, correct by hand',
     load: async () => (await import('./commands/doctor.ts')).runDoctor,
+  },
+  device: {
+    summary: 'what devices send: samples, FHIR; and which are watched',
+    load: async () => (await import('./commands/device.ts')).runDevice,
   },
   audit: {
     summary: 'replay both ledgers from nothing and report every finding',
@@ -45,15 +49,15 @@ const commands: Record<string, Entry> = {
     load: async () => (await import('./commands/verify.ts')).runVerify,
   },
   org: {
-    summary: 'what the organisations decide together: members, nodes, keys, rules',
+    summary: 'what organisations decide together: members, nodes, keys, rules; and whom each one licenses',
     load: async () => (await import('./commands/org.ts')).runOrg,
   },
   ledger: {
-    summary: 'create a ledger, print a reader token, acknowledge incidents',
+    summary: 'create a ledger, back it up and check it; reader tokens, receipts, incidents, witnesses',
     load: async () => (await import('./commands/ledger.ts')).runLedger,
   },
   storage: {
-    summary: 'print a storage token, show the storage nodes',
+    summary: 'the private IPFS: state, scrub, repair, erase, prove; or run one alone',
     load: async () => (await import('./commands/storage.ts')).runStorage,
   },
   ecg: {
@@ -65,7 +69,7 @@ const commands: Record<string, Entry> = {
     load: async () => (await import('./commands/score.ts')).runScore,
   },
   bench: {
-    summary: 'measure: ledger, rotation, decoupling, audit, tamper, crypto',
+    summary: 'measure speed, size and accuracy: ./healthblock bench --help lists what',
     load: async () => (await import('./commands/bench.ts')).runBench,
   },
 }

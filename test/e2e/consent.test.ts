@@ -62,10 +62,12 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
       join(cluster.root, 'finding.txt'),
     )
   const diagnoses = (): Promise<Diagnosis[]> => cluster.ok<Diagnosis[]>('patient', 'diagnoses', 'anna')
-  const experiment = (doctor: string, name: string): Promise<{ refused: boolean }> =>
-    callNode(nodeAccess(cluster.dir, cluster.file, doctor), 'POST', `/v1/experiments/${name}`, {
-      patient: cluster.file.patients[0]?.account,
-    })
+  /** What a doctor's keys are good for, tried on the patient's newest record: the node is told of it first. */
+  const experiment = async (doctor: string, name: string): Promise<unknown> => {
+    await cluster.ok('doctor', 'readings', doctor, 'anna')
+    const access = nodeAccess(cluster.dir, cluster.file, doctor)
+    return callNode(access, 'POST', `/v1/experiments/${name}`, { patient: cluster.file.patients[0]?.account })
+  }
   const isRead = async (doctor: string, { transactionId }: Reading): Promise<boolean> =>
     (await cluster.ok<Reading[]>('doctor', 'readings', doctor, 'anna')).some(
       (reading) => reading.transactionId === transactionId,
@@ -97,6 +99,78 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     })
   })
 
+  test('what the doctor does on his page is done by commands too: sign, correct, answer an alarm', async () => {
+    const own = async (): Promise<Diagnosis[]> => cluster.ok<Diagnosis[]>('doctor', 'diagnoses', 'doctor-b')
+    const mine = (await own()).at(-1) as Diagnosis
+    await cluster.ok('doctor', 'sign', 'doctor-b', mine.transactionId.slice(0, 12))
+    expect((await cluster.run('doctor', 'correct', 'doctor-b', mine.transactionId)).code).toBe(2)
+    const text = join(cluster.root, 'finding.txt')
+    await cluster.ok('doctor', 'correct', 'doctor-b', mine.transactionId, '--text', text)
+    expect((await own()).find(({ transactionId }) => transactionId === mine.transactionId)).toMatchObject({
+      amendments: [{ act: 'sign' }, { act: 'correct', text: 'Seen by hand.\n' }],
+    })
+    expect((await cluster.run('doctor', 'sign', 'doctor-b', 'f'.repeat(64))).code).toBe(1)
+    expect(await cluster.ok('doctor', 'fhir', 'doctor-b', mine.transactionId)).toMatchObject({ resourceType: 'Bundle' })
+
+    const rows = Object.entries({ pulse: 150, spo2: 80, 'respiratory-rate': 32, 'systolic-pressure': 78 }).flatMap(
+      ([sign, value]) => [0, 1, 2, 3, 4].map((n) => ({ timeMs: Date.now() - 60_000 * n, sign, value })),
+    )
+    const file = join(cluster.root, 'vitals.json')
+    writeFileSync(file, JSON.stringify({ rows }))
+    expect(await cluster.ok('device', 'send', 'anna', 'vitals', file)).toEqual({ accepted: 1 })
+    writeFileSync(file, '{"rows":[]}')
+    expect(await cluster.run('device', 'send', 'anna', 'vitals', file)).toMatchObject({
+      ...{ code: 1, stderr: expect.stringContaining('rows') },
+    })
+    type Alarm = { id: number; code: string; acknowledgedBy: string | null }
+    const alarms = (): Promise<Alarm[]> => cluster.ok<Alarm[]>('doctor', 'alarms', 'doctor-b', '--open')
+    const [alarm] = await eventually('an alarm', 60_000, async () => {
+      const grave = (await alarms()).filter(({ code }) => code === 'early-warning.news2')
+      return grave.length > 0 ? grave : undefined
+    })
+    const id = String(alarm?.id)
+    const act = (name: string, ...more: string[]) => cluster.run<Alarm>('doctor', name, 'doctor-b', id, ...more)
+    expect((await act('snooze', '--minutes', '300')).code).toBe(2)
+    expect((await act('snooze', '--minutes', '10')).code).toBe(0)
+    expect((await act('acknowledge')).value.acknowledgedBy).not.toBeNull()
+    expect((await act('escalate')).code).toBe(1)
+    expect((await act('reopen')).value.acknowledgedBy).toBeNull()
+    expect((await cluster.run('doctor', 'acknowledge', 'doctor-b', '99999')).code).toBe(1)
+    expect(await cluster.ok('doctor', 'quarantine', 'doctor-b')).toEqual([])
+  })
+
+  test('what the patient and the administrator do on their pages is done by commands too', async () => {
+    const entries = await cluster.ok<{ at: string; kind: string; transactionId: string | null }[]>(
+      ...['patient', 'timeline', 'anna', '--limit', '100'],
+    )
+    expect(entries.map(({ at }) => at)).toEqual(entries.map(({ at }) => at).toSorted())
+    const granted = entries.find(({ kind }) => kind === 'granted')
+    const file = join(cluster.root, 'granted.json')
+    await cluster.ok('patient', 'receipt', 'anna', String(granted?.transactionId), '--out', file)
+    expect((await cluster.run('verify', file, '--genesis', join(cluster.dir, 'genesis.cbor'))).code).toBe(0)
+    const listed = await cluster.ok<{ account: string }[]>('doctor', 'list')
+    const [found, ...others] = await cluster.ok<{ account: string; words: string[]; isLicensed: boolean }[]>(
+      ...['patient', 'doctors', 'anna', 'doctor-b'],
+    )
+    expect(others).toEqual([])
+    expect(found).toMatchObject({ account: listed[1]?.account, isLicensed: true, words: expect.any(Array) })
+    const licences = async (): Promise<unknown[]> =>
+      (await cluster.ok<{ licence: { state: number } | null }[]>('org', 'people', 'doctor-b')).map(
+        ({ licence }) => licence?.state,
+      )
+    for (const [state, number] of [
+      ['suspended', 2],
+      ['active', 1],
+    ] as const) {
+      await cluster.ok('org', 'licence', 'doctor-b', state)
+      await eventually(`a licence that is ${state}`, 30_000, async () =>
+        (await licences())[0] === number ? true : undefined,
+      )
+    }
+    expect((await cluster.run('org', 'licence', 'doctor-b', 'eternal')).code).toBe(2)
+    expect(await cluster.ok('ledger', 'incidents')).toEqual([])
+  })
+
   test('a doctor node that was killed and away catches up, and judges every record once', async () => {
     await cluster.kill('doctor-a')
     await stream(20, '--wait')
@@ -108,7 +182,9 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     const account = cluster.file.doctors[0]?.account
     const own = (await diagnoses()).filter(({ doctor }) => doctor === account)
     const judged = own.flatMap(({ in: inputs }) =>
-      inputs.flatMap(({ from, to }) => Array.from({ length: to - from + 1 }, (_, i) => from + i)),
+      inputs.flatMap(({ stream: id, from, to }) =>
+        Array.from({ length: to - from + 1 }, (_, i) => `${id}:${from + i}`),
+      ),
     )
     expect(judged.length).toBe(new Set(judged).size)
   })
@@ -122,8 +198,9 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     })
     await stream(10, '--wait')
     const last = await newest()
-    expect(await experiment('doctor-b', 'decrypt')).toMatchObject({ refused: true })
-    expect(await experiment('doctor-b', 'envelope')).toMatchObject({ refused: true })
+    const tried = { refused: true, evidence: { record: { sequence: last.sequence } } }
+    expect(await experiment('doctor-b', 'decrypt')).toMatchObject(tried)
+    expect(await experiment('doctor-b', 'envelope')).toMatchObject(tried)
     const refused = await post('doctor-b', last)
     expect(refused).toMatchObject({
       code: 1,
@@ -158,7 +235,9 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
         .every(({ state }) => state === 'ended'),
     ).toBe(true)
     await eventually('delivery', 60_000, async () => ((await newest()).sequence === streamed / 5 ? true : undefined))
-    expect(await experiment('doctor-b', 'decrypt')).toMatchObject({ refused: true })
+    expect(await experiment('doctor-b', 'decrypt')).toMatchObject({
+      ...{ refused: true, evidence: { record: { sequence: streamed / 5 } } },
+    })
     expect((await post('doctor-b', await newest())).value).toMatchObject({ refused: { rule: 'D.live' } })
   })
 

@@ -1,49 +1,36 @@
-import { readFile } from 'node:fs/promises'
-import { callNode, type NodeAccess, NodeError, nodeAccess } from '../cluster/client.ts'
-import { type ClusterFile, clusterFolder, readCluster, resolvePerson } from '../cluster/layout.ts'
-import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
+import { callNode, nodeAccess } from '../cluster/client.ts'
+import { clusterFolder, readCluster, resolvePerson } from '../cluster/layout.ts'
+import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseOptions, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
+import { alarms, answering, quarantine, unread } from './doctor-alarms.ts'
+import { amending, fhir, judge, post } from './doctor-diagnosis.ts'
+import { catchUp, type DoctorContext, doctorAccess, print } from './doctor-session.ts'
 
 const help = `Usage: ./healthblock doctor ACTION …
 
   list                                              the doctors of this cluster
   readings DOCTOR PATIENT                           what this doctor's keys open
+  unread DOCTOR [PATIENT] · quarantine DOCTOR       what could not be read, and what is not what it claims to be
   diagnoses DOCTOR                                  what this doctor's node found
+  judge DOCTOR PATIENT                              have the machine judge now what arrived since it last did
   post DOCTOR PATIENT --in STREAM:FROM-TO --text F  a diagnosis by hand (several --in are allowed)
+  sign DOCTOR DIAGNOSIS                             what was preliminary is the doctor's own word
+  correct DOCTOR DIAGNOSIS --text F                 puts this text in its place; both stay on record
+  withdraw DOCTOR DIAGNOSIS --text F                takes it back, and says why
+  fhir DOCTOR DIAGNOSIS                             a diagnosis as a FHIR R4 bundle
+  alarms DOCTOR [--open]                            the worklist; --open: what lasts or nobody has acknowledged
+  acknowledge|escalate|reopen DOCTOR ALARM          somebody takes care of it; more help is needed; takes either back
+  snooze DOCTOR ALARM [--minutes 15]                puts it off (a critical one for 15 minutes at most)
   limits DOCTOR PATIENT [--set NAME=NUMBER]         by what the machine judges this patient (several --set are allowed;
                                                     NAME=default takes a limit back; temperatures in tenths of °C)
 
-STREAM is 16 hexadecimal characters, as "doctor readings" prints it. Options: --dir DIR, --json
+STREAM is 16 hexadecimal characters, as "doctor readings" prints it, or a kind such as ecg: the newest stream of it that was read.
+DIAGNOSIS is an id, or its first characters. Options: --dir DIR, --json
 A refusal ends with exit code 1 and, with --json, {"refused":{"rule","height","stateRoot","signature"}}.
 `
 
-interface Context {
-  readonly dir: string
-  readonly cluster: ClusterFile
-  readonly io: Io
-  readonly json: boolean
-  readonly inputs: readonly string[]
-  readonly textFile: string | undefined
-  readonly changes: readonly string[]
-}
-
-function doctorAccess(context: Context, name: string): NodeAccess {
-  const doctor = resolvePerson(context.cluster.doctors, name, 'doctor')
-  if (doctor.node === '') throw new CommandError(`${name} has no node in this cluster`)
-  return nodeAccess(context.dir, context.cluster, doctor.node)
-}
-
-function print(context: Context, value: unknown, words: () => string): ExitCode {
-  context.io.stdout(context.json ? `${JSON.stringify(value)}\n` : words())
-  return 0
-}
-
-async function catchUp(access: NodeAccess): Promise<void> {
-  await callNode(access, 'POST', '/v1/catch-up', { timeoutMs: 55_000 }, 60_000)
-}
-
-async function list(context: Context, positionals: string[]): Promise<ExitCode> {
+async function list(context: DoctorContext, positionals: string[]): Promise<ExitCode> {
   takePositionals(positionals, [])
   const doctors = []
   for (const { name, node } of context.cluster.doctors) {
@@ -63,7 +50,7 @@ async function list(context: Context, positionals: string[]): Promise<ExitCode> 
   )
 }
 
-async function readings(context: Context, positionals: string[]): Promise<ExitCode> {
+async function readings(context: DoctorContext, positionals: string[]): Promise<ExitCode> {
   const [doctor, patientName] = takePositionals(positionals, ['DOCTOR', 'PATIENT'] as const)
   const patient = resolvePerson(context.cluster.patients, patientName, 'patient').account
   const access = doctorAccess(context, doctor)
@@ -75,52 +62,23 @@ async function readings(context: Context, positionals: string[]): Promise<ExitCo
   )
 }
 
-async function diagnoses(context: Context, positionals: string[]): Promise<ExitCode> {
+async function diagnoses(context: DoctorContext, positionals: string[]): Promise<ExitCode> {
   const [doctor] = takePositionals(positionals, ['DOCTOR'] as const)
   const access = doctorAccess(context, doctor)
   await catchUp(access)
   const rows = await callNode<Record<string, unknown>[]>(access, 'GET', '/v1/diagnoses')
   const findings = (row: Record<string, unknown>): string =>
-    (row.findings as { sentence?: string; code?: string }[]).map((f) => f.sentence ?? f.code ?? '').join(' ')
+    (row.findings as { sentence?: string; code?: string }[]).map((f) => f.sentence ?? f.code ?? '').join(' ') ||
+    String(row.text ?? '').trim()
   return print(context, rows, () =>
     formatTable([
-      ['at', 'patient', 'status', 'findings'],
-      ...rows.map((row) => [String(row.at), shortId(String(row.patient)), String(row.status), findings(row)]),
+      ['diagnosis', 'at', 'patient', 'status', 'findings'],
+      ...rows.map((row) => [
+        ...[shortId(String(row.transactionId)), String(row.at), shortId(String(row.patient)), String(row.status)],
+        findings(row),
+      ]),
     ]),
   )
-}
-
-function parseInput(text: string): { stream: string; from: number; to: number } {
-  const match = /^([0-9a-f]{16}):(\d+)(?:-(\d+))?$/.exec(text)
-  if (match === null) throw new UsageError(`--in takes STREAM:FROM-TO, not "${text}"`)
-  const from = Number(match[2])
-  return { stream: match[1] as string, from, to: match[3] === undefined ? from : Number(match[3]) }
-}
-
-async function post(context: Context, positionals: string[]): Promise<ExitCode> {
-  const [doctor, patientName] = takePositionals(positionals, ['DOCTOR', 'PATIENT'] as const)
-  if (context.inputs.length === 0) throw new UsageError('post needs --in STREAM:FROM-TO')
-  if (context.textFile === undefined) throw new UsageError('post needs --text FILE')
-  const text = await readFile(context.textFile, 'utf8').catch((cause: unknown) => {
-    throw new CommandError(`${context.textFile} cannot be read`, undefined, { cause })
-  })
-  if (text.trim() === '') throw new CommandError(`${context.textFile} is empty: write the finding into it`)
-  const patient = resolvePerson(context.cluster.patients, patientName, 'patient').account
-  const access = doctorAccess(context, doctor)
-  try {
-    const posted = await callNode<{ transactionId: string; receipt: string }>(access, 'POST', '/v1/diagnoses', {
-      patient,
-      in: context.inputs.map(parseInput),
-      text,
-    })
-    return print(context, posted, () => `posted: ${posted.transactionId}\nreceipt: ${posted.receipt}\n`)
-  } catch (error) {
-    if (error instanceof NodeError && error.body.refused !== undefined) {
-      const refused = error.body.refused as Record<string, unknown>
-      throw new CommandError(`refused by rule ${refused.rule} at height ${refused.height}`, { refused })
-    }
-    throw error
-  }
 }
 
 /** `glucoseLow=80`, `glucoseLow=default`. */
@@ -130,9 +88,9 @@ function parseChange(text: string): [string, number | null] {
   return [match[1] as string, match[2] === 'default' ? null : Number(match[2])]
 }
 
-async function limits(context: Context, positionals: string[]): Promise<ExitCode> {
+async function limits(context: DoctorContext, positionals: string[]): Promise<ExitCode> {
   const [doctor, patientName] = takePositionals(positionals, ['DOCTOR', 'PATIENT'] as const)
-  const changes = context.changes.map(parseChange)
+  const changes = (context.options.set ?? []).map(parseChange)
   const patient = resolvePerson(context.cluster.patients, patientName, 'patient').account
   const access = doctorAccess(context, doctor)
   const path = `/v1/patients/${patient}/limits`
@@ -145,11 +103,23 @@ async function limits(context: Context, positionals: string[]): Promise<ExitCode
   return print(context, answer, () => formatTable([['limit', 'value', 'default'], ...rows]))
 }
 
-const actions: Record<string, (context: Context, positionals: string[]) => Promise<ExitCode>> = {
+const actions: Record<string, (context: DoctorContext, positionals: string[]) => Promise<ExitCode>> = {
   list,
   readings,
   diagnoses,
+  unread,
+  quarantine,
   post,
+  sign: amending('sign', 'signed'),
+  correct: amending('correct', 'corrected'),
+  withdraw: amending('withdraw', 'withdrawn'),
+  judge,
+  fhir,
+  alarms,
+  acknowledge: answering('acknowledge'),
+  escalate: answering('escalate'),
+  snooze: answering('snooze'),
+  reopen: answering('reopen'),
   limits,
 }
 
@@ -159,6 +129,8 @@ export async function runDoctor(args: string[], io: Io): Promise<ExitCode> {
     in: { type: 'string', multiple: true },
     text: { type: 'string' },
     set: { type: 'string', multiple: true },
+    open: { type: 'boolean' },
+    minutes: { type: 'string' },
   })
   const [action, ...rest] = positionals
   if (values.help === true || action === undefined) {
@@ -168,14 +140,5 @@ export async function runDoctor(args: string[], io: Io): Promise<ExitCode> {
   const run = Object.hasOwn(actions, action) ? actions[action] : undefined
   if (run === undefined) throw new UsageError(`there is no action "${action}"`)
   const dir = clusterFolder(values.dir)
-  const context: Context = {
-    dir,
-    cluster: readCluster(dir),
-    io,
-    json: values.json === true,
-    inputs: values.in ?? [],
-    textFile: values.text,
-    changes: values.set ?? [],
-  }
-  return run(context, rest)
+  return run({ dir, cluster: readCluster(dir), io, json: values.json === true, options: values }, rest)
 }

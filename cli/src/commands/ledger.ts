@@ -5,6 +5,7 @@ import { readerToken } from '../cluster/enrol.ts'
 import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseCount, parseOptions, takePositionals } from '../options.ts'
+import { listIncidents } from './incidents.ts'
 import { runOffline } from './offline.ts'
 import { runReceipt } from './receipt.ts'
 import { runApprove, runSuccessor } from './successor.ts'
@@ -17,6 +18,7 @@ const help = `Usage: ./healthblock ledger ACTION …
   token                                               a reader's bearer token for entries, blocks and state (24 h)
   receipt ID --out FILE [--witnessed]                 a transaction's receipt as it can be made now: witnesses sign a moment after the
                                                       quorum, so a later one may carry them; --witnessed waits for one
+  incidents [--node NAME]                             what accounting nodes found wrong in their own files and in other nodes
   acknowledge NODE N                                  acknowledge incident N of an accounting node
   witness add URL VKEY [--node NAME]                  ask this witness (C2SP tlog-witness, such as litewitness) to cosign what is published;
                                                       prints the logs that its operator has to enter. It never holds anything up
@@ -102,6 +104,9 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
       print({ token }, token)
       return 0
     }
+    case 'incidents':
+      takePositionals(rest, [])
+      return listIncidents(dir, values, io)
     case 'acknowledge': {
       const [node, number] = takePositionals(rest, ['NODE', 'N'] as const)
       await callNode(nodeAccess(dir, readCluster(dir), node), 'POST', `/v1/incidents/${number}/acknowledge`, {})

@@ -30,6 +30,7 @@ import { type GoverningState, organisationOf, readGoverningState } from '../gove
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { type LedgerSubject, ledgerSubject, subjectHelp, subjectOptions } from '../ledger-subject.ts'
 import { parseCount, parseOptions, takePositionals } from '../options.ts'
+import { changeLicence, listPeople } from './org-people.ts'
 
 const help = `Usage: ./healthblock org ACTION …
 
@@ -49,6 +50,12 @@ What the organisations of a ledger decide together: two thirds of them sign one 
   node NAME --renew                              makes new secrets and a card for a node whose keys were lost or stolen
   node NAME --switch                             puts the new secrets in force: after the proposal is on record, before the restart
   node NAME --drop                               stops a node that was removed, and takes it out of this cluster's plan; its folder stays
+
+What one organisation's administrator does alone, at its accounting node of this cluster:
+
+  people [TEXT]                     the cards of its people, whether they are on record, and their licences
+  licence DOCTOR active|suspended|ended [--from ISO] [--until ISO]
+                                    by the organisation that registered the doctor (default: for ten years from now)
 
 ORG: an account, or organisation-N by its place in genesis. NODE: an account, a rank, or a name of this cluster.
 A proposal names the lowest account of its signers; --signers ORG,ORG,… says who they will be (default: all who govern).
@@ -76,6 +83,8 @@ const options = {
   renew: { type: 'boolean' },
   switch: { type: 'boolean' },
   drop: { type: 'boolean' },
+  from: { type: 'string' },
+  until: { type: 'string' },
 } as const
 
 type Values = ReturnType<typeof parseOptions<typeof options>>['values']
@@ -84,7 +93,7 @@ type Values = ReturnType<typeof parseOptions<typeof options>>['values']
 interface Request {
   readonly values: Values
   readonly rest: string[]
-  readonly print: (value: Record<string, unknown>, words: string) => void
+  readonly print: (value: unknown, words: string) => void
   readonly io: Io
 }
 
@@ -409,6 +418,8 @@ const actions: Readonly<Record<string, (request: Request) => Promise<ExitCode> |
   submit: runSubmit,
   register: runRegister,
   node: runNode,
+  people: ({ values, rest, print }) => listPeople(clusterFolder(values.dir), rest, print),
+  licence: ({ values, rest, print }) => changeLicence(clusterFolder(values.dir), rest, values, print),
 }
 
 /** `./healthblock org …`. */
@@ -421,7 +432,7 @@ export async function runOrg(args: string[], io: Io): Promise<ExitCode> {
   }
   const run = actions[action]
   if (run === undefined) throw new UsageError(`there is no action "${action}"`)
-  const print = (value: Record<string, unknown>, words: string): void =>
+  const print = (value: unknown, words: string): void =>
     io.stdout(values.json === true ? `${JSON.stringify(value)}\n` : `${words}\n`)
   return run({ values, rest, print, io })
 }

@@ -6,9 +6,11 @@ import { clusterFolder, clusterPaths, readCluster, resolvePerson } from '../clus
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseOptions, parseTime, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
+import { showDevice, switchDevice } from './device.ts'
 import { disclose } from './patient-disclose.ts'
 import { erase } from './patient-erase.ts'
 import { file } from './patient-file.ts'
+import { acknowledge, findDoctors, receipt, timeline } from './patient-record.ts'
 import { type Context, openSession, print, type Session, waitForReceipt } from './patient-session.ts'
 
 const help = `Usage: ./healthblock patient ACTION …
@@ -26,8 +28,11 @@ const help = `Usage: ./healthblock patient ACTION …
                                         with [--streams …] [--from ISO] [--until ISO]
   disclose NAME --out FILE              a key file for an auditor: [--streams ecg,vitals] [--from ISO] [--until ISO]
   alarms NAME                           what woke the household: findings, silent devices, lost readings
-  device NAME                           the credential of her device, its streams, and which are switched on
-  switch NAME ecg|vitals on|off         the device of a stream is watched: empty records while it is silent, and an alarm
+  acknowledge NAME ALARM                she has seen it
+  timeline NAME [--limit 100]           the last things that happened, oldest first
+  receipt NAME ID --out FILE            the receipt of a transaction of hers, or of a diagnosis of her, for "verify"
+  doctors NAME [TEXT]                   the doctors that the directory knows, with the six words to compare
+  device NAME · switch NAME ecg|vitals on|off      as "healthblock device show|switch"
 
 Options: --dir DIR, --json, --code DIGITS (grant and disclose, where she has a second factor),
          --passphrase-file FILE (default DIR/secrets/NAME.passphrase)
@@ -271,41 +276,6 @@ Whoever has this file reads that window: give it to the auditor alone, then: ./h
   )
 }
 
-interface DeviceState {
-  readonly device: string
-  readonly credential: string
-  readonly streams: Record<string, string>
-  readonly switchedOn: { stream: string; since: string; silent: boolean }[]
-}
-
-async function device(context: Context, positionals: string[]): Promise<ExitCode> {
-  const [name] = takePositionals(positionals, ['NAME'] as const)
-  const session = await openSession(context, name)
-  const state = await callNode<DeviceState>(session.access, 'GET', `${session.path}/device`)
-  const wordsOf = (kind: string): string => {
-    const on = state.switchedOn.find(({ stream }) => stream === kind)
-    return on === undefined ? 'off' : `on since ${on.since}${on.silent ? ', silent' : ''}`
-  }
-  return print(
-    context,
-    state,
-    () =>
-      `device      ${state.device}\ncredential  ${state.credential}\n${formatTable([
-        ['stream', 'id', 'switched'],
-        ...Object.entries(state.streams).map(([kind, id]) => [kind, id, wordsOf(kind)]),
-      ])}`,
-  )
-}
-
-async function turn(context: Context, positionals: string[]): Promise<ExitCode> {
-  const [name, kind, wanted] = takePositionals(positionals, ['NAME', 'STREAM', 'on|off'] as const)
-  if (wanted !== 'on' && wanted !== 'off') throw new UsageError(`the switch is on or off, not "${wanted}"`)
-  const session = await openSession(context, name)
-  const path = `${session.path}/switches/${encodeURIComponent(kind)}`
-  const state = await callNode<{ on: boolean; since?: string }>(session.access, 'POST', path, { on: wanted === 'on' })
-  return print(context, state, () => `${kind} is ${state.on ? `on since ${state.since}` : 'off'}\n`)
-}
-
 const actions: Record<string, (context: Context, positionals: string[]) => Promise<ExitCode>> = {
   add,
   list,
@@ -315,11 +285,15 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   readings: listing('readings', ['sequence', 'kind', 'from', 'to', 'transactionId']),
   diagnoses: listing('diagnoses', ['at', 'doctor', 'status', 'findings'], sentences),
   grants: listing('grants', ['grant', 'doctor', 'streams', 'state', 'from', 'until']),
-  alarms: listing('alarms', ['at', 'code', 'severity', 'endedAt', 'about']),
+  alarms: listing('alarms', ['id', 'at', 'code', 'severity', 'endedAt', 'about']),
   exposure,
-  device,
+  acknowledge,
+  timeline,
+  receipt,
+  doctors: findDoctors,
+  device: showDevice,
   disclose: discloseTo,
-  switch: turn,
+  switch: switchDevice,
   erase,
   file,
 }
@@ -338,6 +312,7 @@ export async function runPatient(args: string[], io: Io): Promise<ExitCode> {
     range: { type: 'string' },
     type: { type: 'string' },
     code: { type: 'string' },
+    limit: { type: 'string' },
     'passphrase-file': { type: 'string' },
   })
   const [action, ...rest] = positionals

@@ -1,0 +1,140 @@
+/** `device`: what devices of the household send, and which are watched. */
+import { readFile } from 'node:fs/promises'
+import { callNode } from '../cluster/client.ts'
+import { clusterFolder, readCluster } from '../cluster/layout.ts'
+import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
+import { parseOptions, takePositionals } from '../options.ts'
+import { formatTable } from '../table.ts'
+import { type Context, openSession, print, type Session } from './patient-session.ts'
+
+const help = `Usage: ./healthblock device ACTION …
+
+  show NAME                      the credential of her device, its streams, and which are switched on
+  switch NAME ecg|vitals on|off  the device of a stream is watched: empty records while it is silent, and an alarm
+  send NAME ecg|vitals FILE      what a device sends, as POST /v1/streams/:kind/samples takes it: one JSON object a line, or one in all
+  fhir NAME FILE                 readings as an Observation of FHIR R4, or a Bundle of them
+
+FILE may be - for the standard input. What is answered "accepted" is durable; sending it again changes nothing.
+Options: --dir DIR, --json, --passphrase-file FILE (default DIR/secrets/NAME.passphrase)
+`
+
+interface DeviceState {
+  readonly device: string
+  readonly credential: string
+  readonly streams: Record<string, string>
+  readonly switchedOn: { stream: string; since: string; silent: boolean }[]
+}
+
+/** `device show`, `patient device`. */
+export async function showDevice(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name] = takePositionals(positionals, ['NAME'] as const)
+  const session = await openSession(context, name)
+  const state = await callNode<DeviceState>(session.access, 'GET', `${session.path}/device`)
+  const wordsOf = (kind: string): string => {
+    const on = state.switchedOn.find(({ stream }) => stream === kind)
+    return on === undefined ? 'off' : `on since ${on.since}${on.silent ? ', silent' : ''}`
+  }
+  return print(
+    context,
+    state,
+    () =>
+      `device      ${state.device}\ncredential  ${state.credential}\n${formatTable([
+        ['stream', 'id', 'switched'],
+        ...Object.entries(state.streams).map(([kind, id]) => [kind, id, wordsOf(kind)]),
+      ])}`,
+  )
+}
+
+/** `device switch`, `patient switch`. */
+export async function switchDevice(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name, kind, wanted] = takePositionals(positionals, ['NAME', 'STREAM', 'on|off'] as const)
+  if (wanted !== 'on' && wanted !== 'off') throw new UsageError(`the switch is on or off, not "${wanted}"`)
+  const session = await openSession(context, name)
+  const path = `${session.path}/switches/${encodeURIComponent(kind)}`
+  const state = await callNode<{ on: boolean; since?: string }>(session.access, 'POST', path, { on: wanted === 'on' })
+  return print(context, state, () => `${kind} is ${state.on ? `on since ${state.since}` : 'off'}\n`)
+}
+
+async function readInput(context: Context, file: string): Promise<string> {
+  if (file === '-') {
+    const pieces: Uint8Array[] = []
+    for await (const piece of context.io.stdin) pieces.push(typeof piece === 'string' ? Buffer.from(piece) : piece)
+    return Buffer.concat(pieces).toString('utf8')
+  }
+  return readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new CommandError(`${file} cannot be read`, undefined, { cause })
+  })
+}
+
+function parseJson(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new CommandError(`${where} is not JSON: ${(cause as Error).message}`, undefined, { cause })
+  }
+}
+
+/** A file of one JSON value, however it is broken into lines, or of one a line. */
+function parseValues(text: string, file: string): unknown[] {
+  const lines = text.split('\n').map((line, at) => ({ line, where: `line ${at + 1} of ${file}` }))
+  const filled = lines.filter(({ line }) => line.trim() !== '')
+  if (filled.length === 0) throw new CommandError(`${file} is empty`)
+  try {
+    return [JSON.parse(text)]
+  } catch {
+    return filled.map(({ line, where }) => parseJson(line, where))
+  }
+}
+
+/** The session by which the device itself speaks. */
+async function deviceSession(context: Context, name: string): Promise<Session['access']> {
+  const session = await openSession(context, name)
+  const { credential } = await callNode<DeviceState>(session.access, 'GET', `${session.path}/device`)
+  return { ...session.access, bearer: credential }
+}
+
+async function send(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name, kind, file] = takePositionals(positionals, ['NAME', 'STREAM', 'FILE'] as const)
+  const batches = parseValues(await readInput(context, file), file)
+  const access = await deviceSession(context, name)
+  for (const [at, batch] of batches.entries()) {
+    try {
+      await callNode(access, 'POST', `/v1/streams/${encodeURIComponent(kind)}/samples`, batch)
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error
+      const before = at === 0 ? 'nothing was accepted' : `the ${at} before it were accepted`
+      throw new CommandError(`batch ${at + 1} of ${batches.length}: ${error.message} (${before})`, undefined, {
+        cause: error,
+      })
+    }
+  }
+  return print(context, { accepted: batches.length }, () => `${batches.length} accepted\n`)
+}
+
+async function fhir(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name, file] = takePositionals(positionals, ['NAME', 'FILE'] as const)
+  const resource = parseJson(await readInput(context, file), file)
+  const answer = await callNode<{ batches: number }>(await deviceSession(context, name), 'POST', '/v1/fhir', resource)
+  return print(context, answer, () => `accepted, in ${answer.batches} batches\n`)
+}
+
+const actions: Record<string, (context: Context, positionals: string[]) => Promise<ExitCode>> = {
+  show: showDevice,
+  switch: switchDevice,
+  send,
+  fhir,
+}
+
+/** `./healthblock device …`. */
+export async function runDevice(args: string[], io: Io): Promise<ExitCode> {
+  const { values, positionals } = parseOptions(args, { 'passphrase-file': { type: 'string' } })
+  const [action, ...rest] = positionals
+  if (values.help === true || action === undefined) {
+    io.stdout(help)
+    return values.help === true ? 0 : 2
+  }
+  const run = Object.hasOwn(actions, action) ? actions[action] : undefined
+  if (run === undefined) throw new UsageError(`there is no action "${action}"`)
+  const dir = clusterFolder(values.dir)
+  return run({ dir, cluster: readCluster(dir), io, json: values.json === true, options: values }, rest)
+}

@@ -1,0 +1,63 @@
+/** A doctor's node, as the commands about a doctor use it. */
+import { callNode, type NodeAccess, NodeError, nodeAccess } from '../cluster/client.ts'
+import { type ClusterFile, resolvePerson } from '../cluster/layout.ts'
+import { CommandError, type ExitCode, type Io } from '../io.ts'
+
+/** What a command line said, and where. */
+export interface DoctorContext {
+  readonly dir: string
+  readonly cluster: ClusterFile
+  readonly io: Io
+  readonly json: boolean
+  readonly options: {
+    readonly in?: string[] | undefined
+    readonly text?: string | undefined
+    readonly set?: string[] | undefined
+    readonly open?: boolean | undefined
+    readonly minutes?: string | undefined
+  }
+}
+
+/** How to call a doctor's own node. @throws {CommandError} if it is not in this cluster, or does not run. */
+export function doctorAccess(context: DoctorContext, name: string): NodeAccess {
+  const doctor = resolvePerson(context.cluster.doctors, name, 'doctor')
+  if (doctor.node === '') throw new CommandError(`${name} has no node in this cluster`)
+  return nodeAccess(context.dir, context.cluster, doctor.node)
+}
+
+/** Prints a result: JSON, or words for people. */
+export function print(context: DoctorContext, value: unknown, words: () => string): ExitCode {
+  context.io.stdout(context.json ? `${JSON.stringify(value)}\n` : words())
+  return 0
+}
+
+/** Lets the node read up to the published checkpoint. */
+export async function catchUp(access: NodeAccess): Promise<void> {
+  await callNode(access, 'POST', '/v1/catch-up', { timeoutMs: 55_000 }, 60_000)
+}
+
+/** A transaction that the doctor's node posted. */
+interface Posted {
+  readonly transactionId: string
+  readonly receipt: string
+}
+
+/**
+ * Has a transaction posted and prints where its receipt is.
+ *
+ * @throws {CommandError} with the ledger's signed refusal.
+ */
+export async function postAndPrint(
+  context: DoctorContext,
+  access: NodeAccess,
+  request: { path: string; body: unknown; done: string },
+): Promise<ExitCode> {
+  try {
+    const posted = await callNode<Posted>(access, 'POST', request.path, request.body)
+    return print(context, posted, () => `${request.done}: ${posted.transactionId}\nreceipt: ${posted.receipt}\n`)
+  } catch (error) {
+    if (!(error instanceof NodeError) || error.body.refused === undefined) throw error
+    const refused = error.body.refused as Record<string, unknown>
+    throw new CommandError(`refused by rule ${refused.rule} at height ${refused.height}`, { refused })
+  }
+}
