@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
-import type { CDPSession, Page } from 'playwright-core'
+import type { CDPSession } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { clusterPaths } from '../../cli/src/cluster/layout.ts'
 import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
@@ -16,7 +16,7 @@ import { hasChromium, PortalReader } from './browser.ts'
 const liveSeconds = Number(process.env.PORTAL_LIVE_SECONDS ?? 8)
 const real = fileURLToPath(new URL('../../../shared/data/mitdb/208', import.meta.url))
 const alarmCount = 1_000
-const emptySeconds = 4
+const frameSeconds = 2
 
 /** Seconds of processor time by kind of process, all of the browser's processes. */
 async function processorSeconds(session: CDPSession): Promise<Record<string, number>> {
@@ -37,10 +37,23 @@ async function mainThreadSeconds(session: CDPSession): Promise<number> {
   return metrics.find(({ name }) => name === 'TaskDuration')?.value ?? 0
 }
 
-async function countFrames(page: Page): Promise<void> {
-  await page.evaluate(
-    `globalThis.frames60 = 0; (function step() { globalThis.frames60++; requestAnimationFrame(step) })()`,
-  )
+/** How often a second the page's picture is put together anew, whether by its script or by the browser alone. */
+async function framesPerSecond(session: CDPSession): Promise<number> {
+  const times: number[] = []
+  session.on('Tracing.dataCollected', ({ value }) => {
+    const drawn = (value as { name?: string; ts?: number }[]).filter(
+      ({ name }) => name === 'ProxyImpl::ScheduledActionDraw',
+    )
+    times.push(...drawn.flatMap(({ ts }) => (ts === undefined ? [] : [ts])))
+  })
+  const isOver = new Promise((resolve) => session.once('Tracing.tracingComplete', resolve))
+  const includedCategories = ['cc']
+  await session.send('Tracing.start', { transferMode: 'ReportEvents', traceConfig: { includedCategories } })
+  await new Promise((resolve) => setTimeout(resolve, frameSeconds * 1_000))
+  await session.send('Tracing.end')
+  await isOver
+  const [first, last] = [Math.min(...times), Math.max(...times)]
+  return ((times.length - 1) * 1e6) / (last - first)
 }
 
 describe.skipIf(!hasChromium || !hasRedis)(
@@ -103,23 +116,21 @@ describe.skipIf(!hasChromium || !hasRedis)(
           reader.context.browser() as NonNullable<ReturnType<typeof reader.context.browser>>
         ).newBrowserCDPSession()
         await session.send('Performance.enable')
-        await countFrames(page)
         const heapBefore = await heapBytes(session)
         const [cpuBefore, mainBefore, beganMs] = [
           await processorSeconds(browserSession),
           await mainThreadSeconds(session),
           Date.now(),
         ]
-        await page.evaluate(`globalThis.frames60 = 0`)
         await new Promise((resolve) => setTimeout(resolve, liveSeconds * 1_000))
-        const frames = Number(await page.evaluate(`globalThis.frames60`))
         const [cpuAfter, mainAfter] = [await processorSeconds(browserSession), await mainThreadSeconds(session)]
         const seconds = (Date.now() - beganMs) / 1_000
         const heapAfter = await heapBytes(session)
+        const frames = await framesPerSecond(session)
         const share = (kind: string): string =>
           `${((100 * ((cpuAfter[kind] ?? 0) - (cpuBefore[kind] ?? 0))) / seconds).toFixed(1)} %`
         console.log(
-          `live ECG, ${seconds.toFixed(0)} s: ${(frames / seconds).toFixed(1)} frames/s; main thread ${((100 * (mainAfter - mainBefore)) / seconds).toFixed(1)} % of a core; ` +
+          `live ECG, ${seconds.toFixed(0)} s: ${frames.toFixed(1)} frames/s; main thread ${((100 * (mainAfter - mainBefore)) / seconds).toFixed(1)} % of a core; ` +
             `renderer ${share('renderer')}, drawing (software) ${share('GPU')}; heap ${(heapBefore / 2 ** 20).toFixed(2)} to ${(heapAfter / 2 ** 20).toFixed(2)} MiB`,
         )
         await reader.picture('doctor-live')
@@ -130,16 +141,6 @@ describe.skipIf(!hasChromium || !hasRedis)(
         expect(frames).toBeGreaterThan(0)
         expect(heapAfter - heapBefore).toBeLessThan(8 * 2 ** 20)
         expect(reader.complaints).toEqual([])
-        // What sixty frames a second of nothing cost here: the floor of the figures above.
-        await page.goto('about:blank')
-        await countFrames(page)
-        // The process of the page before has to be gone.
-        await page.waitForTimeout(2_000)
-        const emptyBefore = await processorSeconds(browserSession)
-        await new Promise((resolve) => setTimeout(resolve, emptySeconds * 1_000))
-        const emptyAfter = await processorSeconds(browserSession)
-        const floor = (100 * ((emptyAfter.renderer ?? 0) - (emptyBefore.renderer ?? 0))) / emptySeconds
-        console.log(`an empty page at the same pace: renderer ${floor.toFixed(1)} %`)
       } finally {
         await reader.close()
         await streaming

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { clusterPaths } from '../../cli/src/cluster/layout.ts'
 import { writeVitals } from '../../cli/src/demo/record.ts'
 import { totpOf } from '../../packages/runtime/src/totp.ts'
-import { hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 import { hasChromium, PortalReader, pictureFolder } from './browser.ts'
 
@@ -90,6 +90,29 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await reader.until(`document.querySelector('dialog[open]') === null`)
     })
 
+    test('with nothing chosen a key only chooses; a button keeps its Enter; the keys can be turned off', async () => {
+      const { page } = reader
+      await page.evaluate(`location.hash = '#/patients'`)
+      await page.waitForSelector('tbody a')
+      await page.evaluate(`location.hash = '#/'`)
+      await page.waitForSelector('.worklist .alarm')
+      await page.evaluate('document.activeElement?.blur()')
+      await page.keyboard.press('a')
+      expect(await page.evaluate<string>(`document.activeElement?.className`)).toBe('alarm-main')
+      expect(await page.locator('.notice.good').count()).toBe(0)
+      await page.getByRole('button', { name: 'Escalate' }).first().focus()
+      await page.keyboard.press('Enter')
+      await page.waitForSelector('.alarm.is-escalated')
+      expect(await page.evaluate('location.hash')).toBe('#/')
+      await page.keyboard.press('u')
+      await reader.until(`document.querySelector('.alarm.is-escalated') === null`)
+      await page.getByRole('button', { name: 'Turn these keys off' }).click()
+      await page.evaluate('document.activeElement?.blur()')
+      await page.keyboard.press('j')
+      expect(await page.evaluate<string>(`document.activeElement?.className`)).not.toBe('alarm-main')
+      await page.getByRole('button', { name: 'Turn them on' }).click()
+    })
+
     test('the patient’s page shows the flutter on the ECG, and the finding is signed', async () => {
       const { page } = reader
       await page.locator('.worklist .alarm').first().locator('a').focus()
@@ -103,6 +126,21 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await reader.picture('doctor-patient')
       await page.screenshot({ path: `${pictureFolder}doctor-readme.png` })
       expect(await reader.accessibilityFindings()).toEqual([])
+      // Her alarm is taken in hand where it was looked at, and given back.
+      await page.keyboard.press('a')
+      await page.waitForSelector('main > .notice.good')
+      expect((await alarms()).filter(({ acknowledgedBy }) => acknowledgedBy === 'doctor-a')).toHaveLength(1)
+      await page.keyboard.press('u')
+      await eventually('the alarm given back', 30_000, async () =>
+        (await alarms()).every(({ acknowledgedBy }) => acknowledgedBy === null) ? true : undefined,
+      )
+      // From a finding further down, the ECG is brought into sight and takes the keyboard.
+      await page.keyboard.press('End')
+      await page.locator('.finding button.link').last().click()
+      await reader.until(`document.activeElement?.tagName === 'CANVAS'`)
+      const box = await page.locator('.ecg canvas').boundingBox()
+      expect(box?.y).toBeGreaterThanOrEqual(0)
+      expect(box?.y).toBeLessThan(800)
       const before = (await diagnoses()).filter(({ status }) => status === 'signed').length
       await page.locator('.diagnosis button.primary').first().click()
       await page.waitForSelector('dialog[open]')
@@ -197,6 +235,13 @@ describe.skipIf(!hasChromium || !hasRedis)(
         await narrow.page.evaluate(`location.hash = '#/patients'`)
         await narrow.page.locator('tbody a').first().click()
         await narrow.page.waitForSelector('.news2-total, .diagnosis')
+        await narrow.page.waitForSelector('.finding')
+        // What the program found is said in the reader's language; what is on record is one step away.
+        expect(await narrow.page.locator('.finding p').first().textContent()).toMatch(/während|bis|von|in \d/)
+        await narrow.page.locator('.as-written summary').first().click()
+        expect(await narrow.page.locator('.as-written [lang=en]').first().textContent()).toMatch(
+          / for | within |NEWS2 up to/,
+        )
         await narrow.picture('doctor-patient-dark-360')
         expect(await narrow.accessibilityFindings()).toEqual([])
         expect(narrow.complaints).toEqual([])
@@ -216,7 +261,11 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.waitForSelector('.banner.late')
       await reader.picture('doctor-line-lost')
       await cluster.restart('doctor-a')
-      await page.locator('dialog button.primary').click()
+      // The page may have learnt of it by itself: then there is nothing left to press.
+      await page
+        .locator('dialog button.primary')
+        .click({ timeout: 1_000 })
+        .catch(() => {})
       await page.waitForSelector('input[name=passphrase]')
       await reader.logIn('doctor-a', passphrase())
       await page.getByRole('button', { name: 'Correct' }).first().click()

@@ -114,18 +114,27 @@ function useStretch(
   return { stretch, isBusy, error }
 }
 
-/** The panel; `atMs` is where to begin, and changes when somebody jumps. */
+/** Where the ECG was asked to be; the same place asked for again is another `turn`. */
+export interface Jump {
+  readonly atMs: number | undefined
+  /** 0 = by the address the page was opened with. */
+  readonly turn: number
+}
+
+/** The panel; `jump` is where to begin, and changes when somebody asks for another place. */
 export function EcgPanel(props: {
   patient: string
   stream: StreamSummary
   diagnoses: readonly Diagnosis[]
   live: Live
-  atMs: number | undefined
+  jump: Jump
   /** Tells which records are seen. */
   onSeen: (sequences: readonly number[]) => void
   children?: ComponentChildren
 }): JSX.Element {
-  const { patient, stream, diagnoses, live, atMs, onSeen } = props
+  const { patient, stream, diagnoses, live, jump, onSeen } = props
+  const { atMs } = jump
+  const box = useRef<HTMLDivElement>(null)
   const path = `/v1/patients/${patient}/streams/${stream.stream}`
   const extent = useMemo(
     () => ({ fromMs: Date.parse(stream.firstAt ?? ''), toMs: Date.parse(stream.lastAt ?? '') }),
@@ -138,7 +147,11 @@ export function EcgPanel(props: {
     if (atMs === undefined) return
     setLive(false)
     setViewMs(Math.min(Math.max(extent.fromMs, atMs), Math.max(extent.fromMs, extent.toMs - 2_000)))
-  }, [atMs])
+    if (jump.turn === 0) return
+    // Who asks for a place from further down the page is brought there, and goes on with the keys of the ECG.
+    box.current?.scrollIntoView({ block: 'nearest' })
+    requestAnimationFrame(() => box.current?.querySelector('canvas')?.focus({ preventScroll: true }))
+  }, [atMs, jump.turn])
   const onView = useCallback((next: TimeRange) => {
     setViewMs(next.fromMs)
     setView((before) => (before?.fromMs === next.fromMs && before.toMs === next.toMs ? before : next))
@@ -154,7 +167,7 @@ export function EcgPanel(props: {
     [isLive, live, patient, path],
   )
   return (
-    <>
+    <div ref={box} class="ecg-panel">
       {error !== undefined && (
         <p class="notice bad" role="alert">
           {error}
@@ -185,6 +198,6 @@ export function EcgPanel(props: {
           {props.children}
         </EcgViewer>
       )}
-    </>
+    </div>
   )
 }

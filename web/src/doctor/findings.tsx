@@ -1,43 +1,53 @@
 /** Diagnoses of a patient: the machine's, preliminary until signed, and the doctor's own. */
 import type { JSX } from 'preact'
-import { useCallback, useState } from 'preact/hooks'
-import { ApiError, call, callBytes } from '../frame/api.ts'
-import { ConfirmDialog } from '../frame/dialog.tsx'
+import { useState } from 'preact/hooks'
+import { FindingSentence } from '../finding/sentence.tsx'
+import { callBytes } from '../frame/api.ts'
 import { memo } from '../frame/memo.ts'
 import { messageFor } from '../frame/notice.tsx'
 import { hrefOf } from '../frame/router.ts'
 import { type TextKey, t } from '../frame/texts.ts'
-import { formatMoment } from '../frame/time.ts'
-import { useDraft } from './drafts.ts'
+import { formatInstant, formatMoment } from '../frame/time.ts'
+import { AmendDialog, type AskedAct } from './diagnosis-acts.tsx'
 import type { Amendment, Diagnosis, FindingView } from './model.ts'
 import { findingName, SeverityTag, statusName } from './words.tsx'
 
-type Act = Amendment['act']
+type Act = AskedAct['act']
 
-/** The ledger's answer takes its time. */
-const postTimeoutMs = 70_000
-const textMax = 4_000
 /** Diagnoses that are drawn at once; more on request. */
 const shownFirst = 50
 
-/** What a finding's link puts into the viewer: a little before it began. */
-function FindingRow(props: { finding: FindingView; onJump: (atMs: number) => void }): JSX.Element {
+/** True for what the machine found and nobody has answered for yet. */
+export function isUnsigned({ status, algorithm }: Diagnosis): boolean {
+  return status === 'preliminary' && algorithm !== 'by hand'
+}
+
+/** Diagnoses as the list has them. */
+export function newestFirst(diagnoses: readonly Diagnosis[]): Diagnosis[] {
+  return diagnoses.toSorted((a, b) => Date.parse(b.at) - Date.parse(a.at))
+}
+
+/** A finding in words, with the way to its place on the ECG: a little before it began. */
+function FindingRow(props: { finding: FindingView; onJump: ((atMs: number) => void) | undefined }): JSX.Element {
   const { finding, onJump } = props
+  const { code, severity, sentence, from, open, evidence } = finding
   return (
     <li class="finding">
-      <SeverityTag severity={finding.severity} />
+      <SeverityTag severity={severity} />
       <div>
-        <strong>{findingName(finding.code)}</strong>
-        <p>{finding.sentence}</p>
-        <p class="soft">
-          {formatMoment(finding.from)}
-          {finding.open ? ` · ${t('doctor.finding.lasts')}` : ''}
-          {finding.evidence.length > 0 && ` · ${t('doctor.finding.evidence', { count: finding.evidence.length })}`}
+        <strong>{findingName(code)}</strong>
+        <FindingSentence code={code} sentence={sentence} />
+        <p class="soft finding-facts">
+          <span>{formatInstant(from)}</span>
+          {open && <span>{t('doctor.finding.lasts')}</span>}
+          {evidence.length > 0 && <span>{t('doctor.finding.evidence', { count: evidence.length })}</span>}
+          {onJump !== undefined && (
+            <button type="button" class="link" onClick={() => onJump(Date.parse(from) - 2_000)}>
+              {t('doctor.finding.jump')}
+            </button>
+          )}
         </p>
       </div>
-      <button type="button" onClick={() => onJump(Date.parse(finding.from) - 2_000)}>
-        {t('doctor.finding.jump')}
-      </button>
     </li>
   )
 }
@@ -63,108 +73,10 @@ async function downloadFhir(id: string): Promise<void> {
   setTimeout(() => URL.revokeObjectURL(url), 10_000)
 }
 
-/** Signs, corrects or withdraws, asked once. A refusal of the ledger is said in words. */
-function AmendDialog(props: {
-  diagnosis: Diagnosis
-  act: Act
-  doctor: string
-  onDone: () => void
-  onClose: () => void
-}): JSX.Element {
-  const { diagnosis, act, doctor } = props
-  const [text, setText] = useDraft(doctor, `${act} ${diagnosis.transactionId}`)
-  return (
-    <ConfirmDialog
-      title={t(`doctor.${act}.title`)}
-      action={t(`doctor.${act}`)}
-      isDanger={act === 'withdraw'}
-      onClose={props.onClose}
-      onConfirm={async () => {
-        if (act === 'correct' && text.trim() === '') throw new Error(t('doctor.correct.empty'))
-        const body = { act, ...(act === 'sign' ? {} : { text: text.trim() }) }
-        await post(`/v1/diagnoses/${diagnosis.transactionId}/amend`, body)
-        setText('')
-        props.onDone()
-      }}
-    >
-      <p>{t(`doctor.${act}.body`)}</p>
-      <ul>
-        {diagnosis.findings.slice(0, 5).map(({ code, sentence }) => (
-          <li key={`${code}${sentence}`}>{sentence}</li>
-        ))}
-        {diagnosis.text !== undefined && <li class="written">{diagnosis.text}</li>}
-      </ul>
-      {act !== 'sign' && (
-        <label>
-          {t(act === 'correct' ? 'doctor.correct.label' : 'doctor.withdraw.label')}
-          <textarea
-            rows={4}
-            maxLength={textMax}
-            dir="auto"
-            value={text}
-            onInput={(event) => setText((event.currentTarget as HTMLTextAreaElement).value)}
-          />
-        </label>
-      )}
-    </ConfirmDialog>
-  )
-}
-
-/** Posts, and says what the ledger's refusal means. */
-async function post(path: string, body: unknown): Promise<void> {
-  try {
-    await call(path, { method: 'POST', body, timeoutMs: postTimeoutMs })
-  } catch (cause) {
-    if (!(cause instanceof ApiError) || cause.code !== 'ERR_REFUSED') throw cause
-    const { rule } = (cause.problem.refused ?? {}) as { rule?: string }
-    const isAccess = rule === 'D.live' || rule === 'D.grant'
-    throw new Error(isAccess ? t('doctor.refused.access') : t('doctor.refused.rule', { rule: rule ?? '?' }))
-  }
-}
-
-/** A diagnosis in the doctor's own words, about what is shown. */
-export function ByHandDialog(props: {
-  patient: string
-  stream: string
-  sequences: readonly number[]
-  doctor: string
-  onDone: () => void
-  onClose: () => void
-}): JSX.Element {
-  const { patient, stream, sequences, doctor } = props
-  const [text, setText] = useDraft(doctor, `by hand ${patient}`)
-  const [from, to] = [sequences[0] ?? 1, sequences.at(-1) ?? 1]
-  return (
-    <ConfirmDialog
-      title={t('doctor.byhand.title')}
-      action={t('doctor.byhand.post')}
-      onClose={props.onClose}
-      onConfirm={async () => {
-        if (text.trim() === '') throw new Error(t('doctor.correct.empty'))
-        await post('/v1/diagnoses', { patient, in: [{ stream, from, to }], text: text.trim() })
-        setText('')
-        props.onDone()
-      }}
-    >
-      <p>{t('doctor.byhand.body', { count: sequences.length })}</p>
-      <label>
-        {t('doctor.byhand.label')}
-        <textarea
-          rows={6}
-          maxLength={textMax}
-          dir="auto"
-          value={text}
-          onInput={(event) => setText((event.currentTarget as HTMLTextAreaElement).value)}
-        />
-      </label>
-    </ConfirmDialog>
-  )
-}
-
 const DiagnosisCard = memo(function drawCard(props: {
   diagnosis: Diagnosis
   onAct: (diagnosis: Diagnosis, act: Act) => void
-  onJump: (atMs: number) => void
+  onJump: ((atMs: number) => void) | undefined
 }): JSX.Element {
   const { diagnosis, onAct, onJump } = props
   const { transactionId, status, findings, amendments } = diagnosis
@@ -180,7 +92,7 @@ const DiagnosisCard = memo(function drawCard(props: {
           {isByHand ? t('doctor.byhand.title') : t('doctor.bymachine')} · <time>{formatMoment(diagnosis.at)}</time>
         </h3>
         <div class="row">
-          {status === 'preliminary' && !isByHand && (
+          {isUnsigned(diagnosis) && (
             <button type="button" class="primary" onClick={() => onAct(diagnosis, 'sign')}>
               {t('doctor.sign')}
             </button>
@@ -241,19 +153,21 @@ export function noteWords({ note = '' }: Pick<Diagnosis, 'note'>): string {
   return rule?.[1] === undefined ? note : t('doctor.refused.rule', { rule: rule[1] })
 }
 
-/** All of them, newest first. */
+/** All of them, newest first; `asked` is what the doctor is asked about now. */
 export function Findings(props: {
   diagnoses: readonly Diagnosis[]
   doctor: string
-  onJump: (atMs: number) => void
+  asked: AskedAct | undefined
+  onAct: (diagnosis: Diagnosis, act: Act) => void
+  /** Undefined where there is no ECG to go to. */
+  onJump: ((atMs: number) => void) | undefined
+  onClose: () => void
   onChange: () => void
 }): JSX.Element {
-  const { diagnoses, doctor, onJump, onChange } = props
-  const [asked, setAsked] = useState<{ diagnosis: Diagnosis; act: Act }>()
+  const { diagnoses, doctor, asked, onAct, onJump, onClose, onChange } = props
   const [shown, setShown] = useState(shownFirst)
   const [done, setDone] = useState<TextKey>()
-  const ask = useCallback((diagnosis: Diagnosis, act: Act) => setAsked({ diagnosis, act }), [])
-  const ordered = diagnoses.toSorted((a, b) => Date.parse(b.at) - Date.parse(a.at))
+  const ordered = newestFirst(diagnoses)
   return (
     <>
       {done !== undefined && (
@@ -263,7 +177,7 @@ export function Findings(props: {
       )}
       {ordered.length === 0 && <p class="soft">{t('doctor.findings.none')}</p>}
       {ordered.slice(0, shown).map((diagnosis) => (
-        <DiagnosisCard key={diagnosis.transactionId} diagnosis={diagnosis} onJump={onJump} onAct={ask} />
+        <DiagnosisCard key={diagnosis.transactionId} diagnosis={diagnosis} onJump={onJump} onAct={onAct} />
       ))}
       {ordered.length > shown && (
         <button type="button" onClick={() => setShown(shown + 200)}>
@@ -273,11 +187,10 @@ export function Findings(props: {
       {asked !== undefined && (
         <AmendDialog
           {...asked}
-          doctor={doctor}
-          onClose={() => setAsked(undefined)}
+          {...{ doctor, onClose }}
           onDone={() => {
             setDone(`doctor.${asked.act}.done`)
-            setAsked(undefined)
+            onClose()
             onChange()
           }}
         />

@@ -1,8 +1,29 @@
-/** Keys that work anywhere on a screen, but never while somebody types or answers a question. */
+/**
+ * Keys that work anywhere on a screen, but never while somebody types or answers a question. Who steers by voice turns them off
+ * (WCAG 2.1.4): a spoken word is a row of such keys.
+ */
 import { useEffect, useRef } from 'preact/hooks'
+
+const storageKey = 'healthblock.doctor.keys'
+
+/** True unless the reader turned the keys off. */
+export function areKeysOn(): boolean {
+  return localStorage.getItem(storageKey) !== 'off'
+}
+
+/** Turns the keys of all screens on or off, from now on. */
+export function setKeysOn(isOn: boolean): void {
+  if (isOn) localStorage.removeItem(storageKey)
+  else localStorage.setItem(storageKey, 'off')
+}
 
 function isTyping(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && target.closest('input, textarea, select, dialog, [contenteditable]') !== null
+}
+
+/** Enter belongs to the button, link or summary that has the focus. */
+function isForControl({ key, target }: KeyboardEvent): boolean {
+  return key === 'Enter' && target instanceof HTMLElement && target.closest('a, button, summary') !== null
 }
 
 /** Calls an act for its key, as long as the screen is shown. */
@@ -12,7 +33,7 @@ export function useKeys(acts: Readonly<Record<string, () => void>>): void {
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent): void => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isTyping(event.target)) return
-      if (document.querySelector('dialog[open]') !== null) return
+      if (document.querySelector('dialog[open]') !== null || !areKeysOn() || isForControl(event)) return
       const act = latest.current[event.key]
       if (act === undefined) return
       event.preventDefault()

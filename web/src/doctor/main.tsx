@@ -35,7 +35,7 @@ function Screen(props: {
     return <PrintScreen {...{ patient: second, id: fourth, doctor: session.name, summary }} />
   }
   if (first === 'patients' && second !== undefined)
-    return <PatientScreen key={second} {...{ patient: second, doctor: session.name, live, patients }} />
+    return <PatientScreen key={second} {...{ patient: second, doctor: session.name, live, alarms, patients }} />
   if (first === 'refused') return <RefusedScreen {...{ live, patients }} />
   if (first === 'unread') return <UnreadScreen {...{ live, patients }} />
   if (first === 'security') return <SecondFactorScreen />

@@ -10,6 +10,8 @@ export interface Alarm {
   readonly id: number
   readonly patient: string
   readonly code: string
+  /** The stream that is silent or has a gap; null for what a finding says. */
+  readonly stream: string | null
   readonly severity: Severity
   readonly from: string
   readonly toldAt: string

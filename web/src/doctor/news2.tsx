@@ -61,6 +61,11 @@ export function news2Words(column: News2Column | undefined): string {
   return t('doctor.news2.words', { total, risk: t(`doctor.risk.${column.risk ?? 'low'}`) })
 }
 
+/** Where not all times fit, the newest are seen first. */
+function toNewest(box: HTMLElement | null): void {
+  if (box !== null) box.scrollLeft = box.scrollWidth
+}
+
 /** The chart. */
 export const News2Chart = memo(function drawChart(props: { columns: readonly News2Column[] }): JSX.Element {
   const { columns } = props
@@ -69,7 +74,13 @@ export const News2Chart = memo(function drawChart(props: { columns: readonly New
   return (
     <>
       <p>
-        {news2Words(last)} · <time>{formatMoment(last.at)}</time>
+        <strong>{news2Words(last)}</strong> · <time>{formatMoment(last.at)}</time>
+        {last.risk !== null && (
+          <>
+            <br />
+            {t(`doctor.risk.response.${last.risk}`)}
+          </>
+        )}
       </p>
       {last.missing.length > 0 && (
         <p class="notice late">
@@ -79,7 +90,7 @@ export const News2Chart = memo(function drawChart(props: { columns: readonly New
         </p>
       )}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls sideways must be reached with the keyboard */}
-      <section class="scroll" tabIndex={0} aria-label={t('doctor.news2.table')}>
+      <section class="scroll" ref={toNewest} tabIndex={0} aria-label={t('doctor.news2.table')}>
         <table class="news2">
           <thead>
             <tr>

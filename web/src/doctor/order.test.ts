@@ -11,6 +11,7 @@ function alarmOf(id: number, severity: Severity, minutes: number, more: Partial<
       id,
       patient: 'ab',
       code: 'ecg.tachycardia',
+      stream: null,
       severity,
       from: ago(minutes),
       toldAt: ago(minutes),

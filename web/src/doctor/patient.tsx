@@ -7,15 +7,20 @@ import { type Resource, useResource } from '../frame/resource.ts'
 import { go, hrefOf, usePlace } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo } from '../frame/time.ts'
-import { EcgPanel } from './ecg-panel.tsx'
-import { ByHandDialog, Findings } from './findings.tsx'
+import { type AlarmActs, useAlarmActs } from './alarm-acts.tsx'
+import { type AskedAct, ByHandDialog } from './diagnosis-acts.tsx'
+import { EcgPanel, type Jump } from './ecg-panel.tsx'
+import { Findings, isUnsigned, newestFirst } from './findings.tsx'
 import { useKeys } from './keys.ts'
-import type { Diagnosis, PatientSummary, Trends } from './model.ts'
+import { KeysLine } from './keys-line.tsx'
+import type { Alarm, Diagnosis, PatientSummary, Trends } from './model.ts'
 import { News2Chart, news2Words } from './news2.tsx'
 import { useNow } from './now.ts'
+import { inOrder } from './order.ts'
+import { PatientAlarms } from './patient-alarms.tsx'
 import { newestOf, PetnameDialog } from './patients.tsx'
 import { TrendsPanel } from './trends-panel.tsx'
-import { findingName, NotADevice, PatientName } from './words.tsx'
+import { alarmName, findingName, kindsOf, NotADevice, PatientName, patientText } from './words.tsx'
 
 const hourMs = 3_600_000
 const ranges = [1, 6, 24] as const
@@ -32,22 +37,25 @@ function lastingOf(diagnoses: readonly Diagnosis[]): string[] {
     .map(({ code }) => findingName(code))
 }
 
+/** How loud a risk is said: three points in one sign call for a look, five in all for haste. */
+const riskClass = { low: '', 'low-medium': 'late', medium: 'bad', high: 'bad' } as const
+
 /** The one line: early-warning score, rhythm, age of the data. */
 function StateLine(props: {
   summary: PatientSummary
-  trends: Resource<Trends>
+  trends: Trends | undefined
   diagnoses: readonly Diagnosis[]
 }): JSX.Element {
   const { summary, trends, diagnoses } = props
   const nowMs = useNow()
   const newestMs = newestOf(summary)
   const lasting = lastingOf(diagnoses)
-  const news2 = trends.value?.news2.at(-1)
-  const rate = trends.value?.heartRate.at(-1)
+  const news2 = trends?.news2.at(-1)
+  const rate = trends?.heartRate.at(-1)
   const isOld = newestMs !== undefined && nowMs - newestMs > oldMs
   return (
     <dl class="state-line">
-      <div class={news2?.risk === 'high' || news2?.risk === 'medium' ? 'bad' : ''}>
+      <div class={riskClass[news2?.risk ?? 'low']}>
         <dt>NEWS2</dt>
         <dd>{news2Words(news2)}</dd>
       </div>
@@ -76,8 +84,32 @@ function StateLine(props: {
   )
 }
 
-/** Goes from one finding of the ECG to the next with n and p. */
-function useJumps(diagnoses: readonly Diagnosis[], atMs: number | undefined, jump: (atMs: number) => void): void {
+/** The place in the address, and the way to another one. */
+function useJump(patient: string): [Jump, (wantedMs: number) => void] {
+  const { query } = usePlace()
+  const [turn, setTurn] = useState(0)
+  const parsed = Date.parse(query.at ?? '')
+  const atMs = Number.isNaN(parsed) ? undefined : parsed - leadInMs
+  const jump = useCallback(
+    (wantedMs: number) => {
+      go(['patients', patient], { at: new Date(wantedMs + leadInMs).toISOString() }, true)
+      setTurn((count) => count + 1)
+    },
+    [patient],
+  )
+  return [{ atMs, turn }, jump]
+}
+
+/** Findings with n and p, alarms as on the worklist, S for the signature. */
+function usePatientKeys(options: {
+  diagnoses: readonly Diagnosis[]
+  atMs: number | undefined
+  jump: (atMs: number) => void
+  alarms: readonly Alarm[]
+  acts: AlarmActs
+  onSign: (diagnosis: Diagnosis) => void
+}): void {
+  const { diagnoses, atMs, jump, alarms, acts, onSign } = options
   const moments = useMemo(
     () =>
       [
@@ -85,17 +117,115 @@ function useJumps(diagnoses: readonly Diagnosis[], atMs: number | undefined, jum
       ].toSorted((a, b) => a - b),
     [diagnoses],
   )
+  const goTo = (moment: number | undefined): void => {
+    if (moment !== undefined) jump(moment)
+  }
+  // The alarm that the page was opened for, else the most urgent one that waits.
+  const opened = alarms.find(({ from }) => atMs !== undefined && Date.parse(from) - leadInMs === atMs)
+  const alarm = opened ?? alarms.find(({ acknowledgedAt }) => acknowledgedAt === null)
   useKeys({
-    n: () => {
-      const next = moments.find((moment) => moment > (atMs ?? Number.NEGATIVE_INFINITY))
-      if (next !== undefined) jump(next)
-    },
-    p: () => {
-      const before = moments.findLast((moment) => moment < (atMs ?? Number.POSITIVE_INFINITY))
-      if (before !== undefined) jump(before)
-    },
+    n: () => goTo(moments.find((moment) => moment > (atMs ?? Number.NEGATIVE_INFINITY))),
+    p: () => goTo(moments.findLast((moment) => moment < (atMs ?? Number.POSITIVE_INFINITY))),
     w: () => go([]),
+    a: () => acts.begin(alarm, 'acknowledge'),
+    e: () => acts.begin(alarm, 'escalate'),
+    s: () => acts.begin(alarm, 'snooze'),
+    u: acts.undo,
+    S: () => {
+      const unsigned = newestFirst(diagnoses).find(isUnsigned)
+      if (unsigned !== undefined) onSign(unsigned)
+    },
   })
+}
+
+/** Early-warning chart and trends, over the same stretch of time. */
+function Measured(props: {
+  trends: Resource<Trends>
+  hours: number
+  onHours: (hours: number) => void
+  onJump: (atMs: number) => void
+}): JSX.Element {
+  const { trends, hours, onHours, onJump } = props
+  return (
+    <div>
+      <section class="card" aria-labelledby="news2-title">
+        <h2 id="news2-title">{t('doctor.news2')}</h2>
+        <Shown resource={trends}>{(value) => <News2Chart columns={value.news2} />}</Shown>
+      </section>
+      <section class="card" aria-labelledby="trends-title">
+        <div class="row">
+          <h2 id="trends-title">{t('doctor.trends')}</h2>
+          <label class="ecg-choice">
+            <span>{t('doctor.trends.range')}</span>
+            <select
+              value={hours}
+              onChange={(event) => onHours(Number((event.currentTarget as HTMLSelectElement).value))}
+            >
+              {ranges.map((range) => (
+                <option key={range} value={range}>
+                  {t('doctor.hours', { count: range })}
+                </option>
+              ))}
+            </select>
+          </label>
+        </div>
+        <Shown resource={trends}>{(value) => <TrendsPanel trends={value} onPick={onJump} />}</Shown>
+      </section>
+    </div>
+  )
+}
+
+/** Name, and the ways to another name and back. */
+function Head(props: { summary: PatientSummary; onName: () => void }): JSX.Element {
+  const { patient, petname } = props.summary
+  return (
+    <div class="row screen-head">
+      <h1>
+        <PatientName patient={patient} petname={petname} />
+      </h1>
+      <div class="row">
+        <button type="button" onClick={props.onName}>
+          {t(petname === undefined ? 'doctor.petname.give' : 'doctor.petname.change')}
+        </button>
+        <a href={hrefOf([])}>{t('doctor.back')}</a>
+      </div>
+    </div>
+  )
+}
+
+/** The patient's trends over so many hours before her newest reading. */
+function useTrends(summary: PatientSummary, hours: number): Resource<Trends> | undefined {
+  const newestMs = newestOf(summary)
+  const toMs = newestMs === undefined ? undefined : Math.ceil(newestMs / 60_000) * 60_000
+  const path =
+    toMs === undefined ? undefined : `/v1/patients/${summary.patient}/trends?from=${toMs - hours * hourMs}&to=${toMs}`
+  const trends = useResource<Trends>(path, { isKept: true })
+  return path === undefined ? undefined : trends
+}
+
+type Asked = 'name' | 'write' | AskedAct
+
+/** Her name, and a diagnosis by hand. */
+function PatientDialogs(props: {
+  asked: Asked | undefined
+  summary: PatientSummary
+  doctor: string
+  sequences: readonly number[]
+  stream: string | undefined
+  onClose: () => void
+  onRenamed: () => void
+  onWritten: () => void
+}): JSX.Element | null {
+  const { asked, summary, doctor, sequences, stream, onClose } = props
+  const { patient, petname } = summary
+  const after = (what: () => void) => () => {
+    onClose()
+    what()
+  }
+  if (asked === 'name') return <PetnameDialog {...{ patient, petname, onClose }} onDone={after(props.onRenamed)} />
+  if (asked === 'write' && stream !== undefined)
+    return <ByHandDialog {...{ patient, stream, sequences, doctor, onClose }} onDone={after(props.onWritten)} />
+  return null
 }
 
 /** What is shown of a patient, once she is known. */
@@ -103,116 +233,76 @@ function PatientBody(props: {
   summary: PatientSummary
   doctor: string
   live: Live
+  alarms: Resource<readonly Alarm[]>
   onRenamed: () => void
 }): JSX.Element {
   const { summary, doctor, live, onRenamed } = props
   const { patient, petname } = summary
-  const { query } = usePlace()
-  const [isNaming, setNaming] = useState(false)
-  const [isWriting, setWriting] = useState(false)
+  const nowMs = useNow()
+  const [asked, setAsked] = useState<Asked>()
   const [hours, setHours] = useState<number>(6)
   const [sequences, setSequences] = useState<readonly number[]>([])
+  const [jump, onJump] = useJump(patient)
   const diagnoses = useResource<readonly Diagnosis[]>(`/v1/diagnoses?patient=${patient}`, {
     live,
     on: ['diagnosis', 'refused'],
   })
-  const newestMs = newestOf(summary)
-  const minute = newestMs === undefined ? undefined : Math.ceil(newestMs / 60_000) * 60_000
-  const trends = useResource<Trends>(
-    minute === undefined ? undefined : `/v1/patients/${patient}/trends?from=${minute - hours * hourMs}&to=${minute}`,
-  )
+  const trends = useTrends(summary, hours)
   const ecg = summary.streams.find(({ kind, lastAt }) => kind === 'ecg' && lastAt !== undefined)
-  const parsed = Date.parse(query.at ?? '')
-  const atMs = Number.isNaN(parsed) ? undefined : parsed - leadInMs
-  const jump = useCallback(
-    (wantedMs: number) => go(['patients', patient], { at: new Date(wantedMs + leadInMs).toISOString() }, true),
-    [patient],
-  )
   const found = diagnoses.value ?? []
-  useJumps(found, atMs, jump)
+  const alarms = inOrder(
+    (props.alarms.value ?? []).filter((alarm) => alarm.patient === patient),
+    nowMs,
+  )
+  const kinds = kindsOf([summary])
+  const acts = useAlarmActs(props.alarms, (alarm) => ({
+    what: alarmName(alarm, kinds),
+    name: patientText(patient, petname),
+  }))
+  const onAct = useCallback((diagnosis: Diagnosis, act: AskedAct['act']) => setAsked({ diagnosis, act }), [])
+  usePatientKeys({
+    ...{ diagnoses: found, atMs: jump.atMs, jump: onJump, alarms, acts },
+    onSign: (diagnosis) => onAct(diagnosis, 'sign'),
+  })
+  const close = (): void => setAsked(undefined)
   return (
     <>
-      <div class="row screen-head">
-        <h1>
-          <PatientName patient={patient} petname={petname} />
-        </h1>
-        <div class="row">
-          <button type="button" onClick={() => setNaming(true)}>
-            {t(petname === undefined ? 'doctor.petname.give' : 'doctor.petname.change')}
-          </button>
-          <a href={hrefOf([])}>{t('doctor.back')}</a>
-        </div>
-      </div>
-      <StateLine summary={summary} trends={trends} diagnoses={found} />
+      <Head summary={summary} onName={() => setAsked('name')} />
+      <StateLine summary={summary} trends={trends?.value} diagnoses={found} />
       {summary.state !== 'live' && <p class="notice late">{t('doctor.access.note')}</p>}
+      <PatientAlarms {...{ alarms, kinds, acts, nowMs }} />
       {ecg !== undefined && (
         <section class="card" aria-labelledby="ecg-title">
           <h2 id="ecg-title">{t('doctor.kind.ecg')}</h2>
-          <EcgPanel {...{ patient, live, atMs }} stream={ecg} diagnoses={found} onSeen={setSequences}>
-            <button type="button" disabled={sequences.length === 0} onClick={() => setWriting(true)}>
+          <EcgPanel {...{ patient, live, jump }} stream={ecg} diagnoses={found} onSeen={setSequences}>
+            <button type="button" disabled={sequences.length === 0} onClick={() => setAsked('write')}>
               {t('doctor.byhand')}
             </button>
           </EcgPanel>
         </section>
       )}
-      <section class="card" aria-labelledby="findings-title">
-        <h2 id="findings-title">{t('doctor.findings')}</h2>
-        <NotADevice />
-        <Shown resource={diagnoses}>
-          {(value) => (
-            <Findings diagnoses={value} doctor={doctor} onJump={jump} onChange={() => void diagnoses.reload()} />
-          )}
-        </Shown>
-      </section>
-      {minute !== undefined && (
-        <>
-          <section class="card" aria-labelledby="news2-title">
-            <h2 id="news2-title">{t('doctor.news2')}</h2>
-            <Shown resource={trends}>{(value) => <News2Chart columns={value.news2} />}</Shown>
-          </section>
-          <section class="card" aria-labelledby="trends-title">
-            <div class="row">
-              <h2 id="trends-title">{t('doctor.trends')}</h2>
-              <label class="ecg-choice">
-                <span>{t('doctor.trends.range')}</span>
-                <select
-                  value={hours}
-                  onChange={(event) => setHours(Number((event.currentTarget as HTMLSelectElement).value))}
-                >
-                  {ranges.map((range) => (
-                    <option key={range} value={range}>
-                      {t('doctor.hours', { count: range })}
-                    </option>
-                  ))}
-                </select>
-              </label>
-            </div>
-            <Shown resource={trends}>{(value) => <TrendsPanel trends={value} onPick={jump} />}</Shown>
-          </section>
-        </>
-      )}
-      <p class="soft keys">{t('doctor.keys.patient')}</p>
-      {isNaming && (
-        <PetnameDialog
-          {...{ patient, petname }}
-          onClose={() => setNaming(false)}
-          onDone={() => {
-            setNaming(false)
-            onRenamed()
-          }}
-        />
-      )}
-      {isWriting && ecg !== undefined && (
-        <ByHandDialog
-          {...{ patient, sequences, doctor }}
-          stream={ecg.stream}
-          onClose={() => setWriting(false)}
-          onDone={() => {
-            setWriting(false)
-            void diagnoses.reload()
-          }}
-        />
-      )}
+      <div class="patient-columns">
+        <section class="card" aria-labelledby="findings-title">
+          <h2 id="findings-title">{t('doctor.findings')}</h2>
+          <NotADevice />
+          <Shown resource={diagnoses}>
+            {(value) => (
+              <Findings
+                {...{ diagnoses: value, doctor, onAct, onJump: ecg === undefined ? undefined : onJump }}
+                asked={typeof asked === 'object' ? asked : undefined}
+                onClose={close}
+                onChange={() => void diagnoses.reload()}
+              />
+            )}
+          </Shown>
+        </section>
+        {trends !== undefined && <Measured {...{ trends, hours, onHours: setHours, onJump }} />}
+      </div>
+      <KeysLine words="doctor.keys.patient" />
+      <PatientDialogs
+        {...{ asked, summary, doctor, sequences, stream: ecg?.stream, onClose: close, onRenamed }}
+        onWritten={() => void diagnoses.reload()}
+      />
     </>
   )
 }
@@ -244,16 +334,19 @@ export function PatientScreen(props: {
   patient: string
   doctor: string
   live: Live
+  alarms: Resource<readonly Alarm[]>
   patients: Resource<readonly PatientSummary[]>
 }): JSX.Element {
-  const { patient, doctor, live, patients } = props
+  const { patient, doctor, live, alarms, patients } = props
   useReadings(patient, live, patients.reload)
   return (
     <Shown resource={patients}>
       {(list) => {
         const summary = list.find((one) => one.patient === patient)
         if (summary === undefined) return <p class="empty">{t('doctor.patient.unknown')}</p>
-        return <PatientBody key={patient} {...{ summary, doctor, live }} onRenamed={() => void patients.reload()} />
+        return (
+          <PatientBody key={patient} {...{ summary, doctor, live, alarms }} onRenamed={() => void patients.reload()} />
+        )
       }}
     </Shown>
   )

@@ -3,6 +3,7 @@ import type { JSX } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import type { EcgLead } from '../ecg/signal.ts'
 import { EcgStrip } from '../ecg/strip.tsx'
+import { FindingSentence } from '../finding/sentence.tsx'
 import { nodeNowMs } from '../frame/api.ts'
 import { Shown } from '../frame/notice.tsx'
 import { Qr } from '../frame/qr.tsx'
@@ -70,7 +71,7 @@ function Sheet(props: { diagnosis: Diagnosis; summary: PatientSummary | undefine
             <SeverityTag severity={finding.severity} />
             <div>
               <strong>{findingName(finding.code)}</strong> · {formatMoment(finding.from)}
-              <p>{finding.sentence}</p>
+              <FindingSentence code={finding.code} sentence={finding.sentence} isPrinted />
             </div>
           </li>
         ))}

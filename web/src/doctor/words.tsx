@@ -2,7 +2,7 @@
 import type { JSX } from 'preact'
 import english from '../../texts/en.json' with { type: 'json' }
 import { type TextKey, t } from '../frame/texts.ts'
-import type { PatientSummary, Severity } from './model.ts'
+import type { Alarm, PatientSummary, Severity } from './model.ts'
 
 /** Words of a code under a prefix; a code that is not known is shown as it is. */
 function named(prefix: string, code: string): string {
@@ -40,6 +40,17 @@ export function PatientName(props: { patient: string; petname: string | undefine
 /** The same for an attribute or a title. */
 export function patientText(patient: string, petname: string | undefined): string {
   return petname ?? t('doctor.patient', { code: shortCode(patient) })
+}
+
+/** What an alarm is about: a finding's name; of which stream, where it is one of several that can be silent. */
+export function alarmName({ code, stream }: Alarm, kinds: ReadonlyMap<string, string>): string {
+  const kind = stream === null ? undefined : kinds.get(stream)
+  return kind === undefined ? findingName(code) : `${findingName(code)}: ${kindName(kind)}`
+}
+
+/** Kinds of the patients' streams, by stream. */
+export function kindsOf(patients: readonly PatientSummary[]): ReadonlyMap<string, string> {
+  return new Map(patients.flatMap(({ streams }) => streams.map(({ stream, kind }) => [stream, kind] as const)))
 }
 
 /** Petnames by account. */

@@ -1,40 +1,15 @@
 /** Colours and sharpness of a canvas: they follow the page's theme and the screen. */
+import { coloursOf } from '../frame/theme.ts'
+
+const names = ['paper', 'minor', 'major', 'trace', 'text', 'soft', 'alarm', 'finding', 'missing', 'caliper'] as const
 
 /** Colours as CSS knows them. */
-export interface Inks {
-  readonly paper: string
-  readonly minor: string
-  readonly major: string
-  readonly trace: string
-  readonly text: string
-  readonly soft: string
-  readonly alarm: string
-  readonly finding: string
-  readonly missing: string
-  readonly caliper: string
-}
+export type Inks = Readonly<Record<(typeof names)[number], string>>
 
-/** The colours that hold for an element now. */
-export function inksOf(element: Element): Inks {
-  const style = getComputedStyle(element)
-  const ink = (name: string): string => style.getPropertyValue(`--ecg-${name}`).trim()
-  return {
-    ...{ paper: ink('paper'), minor: ink('minor'), major: ink('major'), trace: ink('trace'), text: ink('text') },
-    ...{ soft: ink('soft'), alarm: ink('alarm'), finding: ink('finding'), missing: ink('missing') },
-    caliper: ink('caliper'),
-  }
-}
-
-/** Calls when the colours may have changed; returns the function that ends it. */
-export function onInks(listener: () => void): () => void {
-  const media = matchMedia('(prefers-color-scheme: dark)')
-  media.addEventListener('change', listener)
-  const observer = new MutationObserver(listener)
-  observer.observe(document.documentElement, { attributes: true, attributeFilter: ['data-theme'] })
-  return () => {
-    media.removeEventListener('change', listener)
-    observer.disconnect()
-  }
+/** The colours that hold now. */
+export function presentInks(): Inks {
+  const colours = coloursOf(names.map((name) => `--ecg-${name}` as const))
+  return Object.fromEntries(names.map((name) => [name, colours[`--ecg-${name}`]])) as Inks
 }
 
 /**

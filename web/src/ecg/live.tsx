@@ -4,8 +4,8 @@ import type { JSX } from 'preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { nodeNowMs } from '../frame/api.ts'
 import { t } from '../frame/texts.ts'
+import { onColours } from '../frame/theme.ts'
 import { formatDuration } from '../frame/time.ts'
-import { onInks } from './inks.ts'
 import { type PaperGain, type PaperSpeed, usualPaper } from './paper.ts'
 import { Playhead } from './playhead.ts'
 import type { EcgSegment } from './signal.ts'
@@ -16,6 +16,9 @@ export interface EcgFeed {
   listen(take: (lead: string, segment: EcgSegment) => void): () => void
 }
 
+/** Samples are drawn this often, as far ahead as two turns and a hurried moment need. */
+const everyMs = 125
+const aheadMs = 3 * everyMs
 /** Where motion is not wanted, the picture moves once a second. */
 const stillMs = 1_000
 const keepMs = 90_000
@@ -34,27 +37,28 @@ function runSweep(
 ): () => void {
   const { leads, widthPx, speed, gain, samples, playhead } = options
   const isStill = matchMedia('(prefers-reduced-motion: reduce)').matches
-  const painter = new SweepPainter(box, { leadNames: leads, widthPx, speed, gain })
+  const painter = new SweepPainter(box, { leadNames: leads, widthPx, speed, gain, aheadMs: isStill ? 0 : aheadMs })
   let lastMs = performance.now()
   let drawnMs: number | undefined
-  let frame = 0
-  const step = (nowMs: number): void => {
-    frame = requestAnimationFrame(step)
-    if (isStill && nowMs - lastMs < stillMs) return
+  const step = (): void => {
+    const nowMs = performance.now()
     playhead.arrive(samples.newestMs)
     const hasJumped = playhead.advance(nowMs - lastMs)
     lastMs = nowMs
     const { atMs } = playhead
-    if (atMs === undefined) return
+    const ahead = playhead.within(isStill ? 0 : aheadMs)
+    if (atMs === undefined || ahead === undefined) return
     if (hasJumped || drawnMs === undefined || atMs - drawnMs > painter.spanMs) {
       painter.clear()
-      painter.draw(samples.leads, atMs - painter.spanMs, atMs)
-    } else painter.draw(samples.leads, drawnMs, atMs)
-    drawnMs = atMs
+      painter.draw(samples.leads, atMs - painter.spanMs, ahead.atMs)
+    } else painter.draw(samples.leads, drawnMs, ahead.atMs)
+    drawnMs = Math.max(drawnMs ?? ahead.atMs, ahead.atMs)
+    painter.uncover(atMs, ahead.atMs, { sinceMs: nowMs, lengthMs: ahead.movesMs })
   }
-  frame = requestAnimationFrame(step)
+  step()
+  const timer = setInterval(step, isStill ? stillMs : everyMs)
   return () => {
-    cancelAnimationFrame(frame)
+    clearInterval(timer)
     painter.stop()
   }
 }
@@ -111,10 +115,10 @@ export function EcgLive(props: {
     }
     const observer = new ResizeObserver(restart)
     observer.observe(element)
-    const stopInks = onInks(restart)
+    const stopColours = onColours(restart)
     return () => {
       observer.disconnect()
-      stopInks()
+      stopColours()
       stop?.()
     }
   }, [names, samples, speed, gain])

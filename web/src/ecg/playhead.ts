@@ -14,7 +14,7 @@ const fastest = 1.1
 const lagMsMax = 5_000
 const periodMsMax = 60_000
 
-/** The moment that is shown, moved by the frame. */
+/** The moment that is shown, moved a little at a time. */
 export class Playhead {
   #atMs: number | undefined
   #newestMs = Number.NEGATIVE_INFINITY
@@ -44,7 +44,7 @@ export class Playhead {
   }
 
   /**
-   * Moves on by a frame; never past the newest sample.
+   * Moves on by so much time; never past the newest sample.
    *
    * @returns True if it jumped: what lies between was not shown.
    */
@@ -56,9 +56,19 @@ export class Playhead {
       this.#surplusMs = 0
       return true
     }
-    const rate = this.#surplusMs < 0 ? slowest : this.#surplusMs > surplusMsMax ? fastest : 1
-    this.#surplusMs -= (rate - 1) * elapsedMs
-    this.#atMs = Math.min(this.#newestMs, this.#atMs + elapsedMs * rate)
+    this.#atMs = this.within(elapsedMs)?.atMs
+    this.#surplusMs -= (this.#rate - 1) * elapsedMs
     return false
+  }
+
+  /** Where it is after so much time if nothing more arrives, and how long it moves until then; undefined until samples came. */
+  within(elapsedMs: number): { readonly atMs: number; readonly movesMs: number } | undefined {
+    if (this.#atMs === undefined) return undefined
+    const atMs = Math.max(this.#atMs, Math.min(this.#newestMs, this.#atMs + elapsedMs * this.#rate))
+    return { atMs, movesMs: (atMs - this.#atMs) / this.#rate }
+  }
+
+  get #rate(): number {
+    return this.#surplusMs < 0 ? slowest : this.#surplusMs > surplusMsMax ? fastest : 1
   }
 }

@@ -1,16 +1,17 @@
 /**
- * A live trace that runs from left to right over still paper and begins anew at the edge, a gap before it, as on a monitor. Each frame
- * clears the columns that the gap reaches and draws the samples that came since the last one: nothing else is touched. The trace lies on
- * several narrow canvases side by side, so that the browser copies one of them a frame and not the width of the page.
+ * A live trace that runs from left to right over still paper and begins anew at the edge, as on a monitor. It is drawn a little ahead of
+ * what is shown, some times a second, under a curtain of blank paper; the curtain moves evenly and uncovers it. The browser moves the
+ * curtain by itself, at the pace of the screen: no script runs for a frame, nothing is drawn twice.
  */
 import { drawTrace } from './columns.ts'
-import { type Inks, inksOf, sharpen } from './inks.ts'
+import { type Inks, presentInks, sharpen } from './inks.ts'
 import { heightLines, pixelsPerMillivolt, pixelsPerMm, pixelsPerMs, rowMm, timeLines } from './paper.ts'
 import { type EcgLead, type EcgSegment, endMsOf } from './signal.ts'
 
-/** Width of one canvas of the trace. */
-const tilePx = 128
-const gapPx = 6 * pixelsPerMm
+/** The curtain hides what is drawn ahead and this much of what was drawn a turn ago. */
+const gapPx = 4 * pixelsPerMm
+/** A line reaches a little over the sample where it ends. */
+const lineEndPx = 2
 
 /** How a sweep looks. */
 export interface SweepLook {
@@ -18,6 +19,8 @@ export interface SweepLook {
   readonly widthPx: number
   readonly speed: number
   readonly gain: number
+  /** So much may be drawn that is not to be seen yet. */
+  readonly aheadMs: number
 }
 
 /** Height of a sweep in CSS pixels. */
@@ -29,25 +32,30 @@ export function sweepHeightPx(leadCount: number): number {
 export class SweepPainter {
   readonly #box: HTMLElement
   readonly #look: SweepLook
-  readonly #tiles: { readonly context: CanvasRenderingContext2D; readonly left: number; readonly width: number }[] = []
-  readonly #layers: HTMLCanvasElement[] = []
-  #inks: Inks
+  readonly #trace: CanvasRenderingContext2D
+  readonly #layers: HTMLElement[] = []
+  readonly #curtains: { readonly element: HTMLElement; readonly offsetPx: number; motion: Animation | undefined }[] = []
+  readonly #curtainPx: number
+  readonly #inks: Inks
 
-  /** @param box - A positioned element that holds the canvases; they are added here, and removed by `stop`. */
+  /** @param box - A positioned element that holds the layers; they are added here, and removed by `stop`. */
   constructor(box: HTMLElement, look: SweepLook) {
     this.#box = box
     this.#look = look
-    this.#inks = inksOf(box)
+    this.#inks = presentInks()
     this.#paintPaper()
-    const heightPx = sweepHeightPx(look.leadNames.length)
-    for (let left = 0; left < look.widthPx; left += tilePx) {
-      const width = Math.min(tilePx, look.widthPx - left)
-      const { context } = sharpen(this.#layer(left), { widthPx: width, heightPx })
-      context.translate(-left, 0)
-      context.lineWidth = 1.5
-      context.lineJoin = 'round'
-      context.strokeStyle = this.#inks.trace
-      this.#tiles.push({ context, left, width })
+    const size = { widthPx: look.widthPx, heightPx: sweepHeightPx(look.leadNames.length) }
+    const { context } = sharpen(this.#layer('canvas', 'ecg-layer'), size)
+    context.lineWidth = 1.5
+    context.lineJoin = 'round'
+    context.strokeStyle = this.#inks.trace
+    this.#trace = context
+    this.#curtainPx = gapPx + look.aheadMs * pixelsPerMs(look.speed)
+    // The second one comes in at the left while the first leaves at the right.
+    for (const offsetPx of [0, -look.widthPx]) {
+      const element = this.#layer('div', 'ecg-curtain')
+      element.style.width = `${this.#curtainPx}px`
+      this.#curtains.push({ element, offsetPx, motion: undefined })
     }
   }
 
@@ -59,7 +67,7 @@ export class SweepPainter {
   /** Draws what lies between two moments; after a jump the whole paper up to `toMs`. */
   draw(leads: readonly EcgLead[], fromMs: number, toMs: number): void {
     const span = this.spanMs
-    let from = Math.max(fromMs, toMs - span + gapPx / pixelsPerMs(this.#look.speed))
+    let from = Math.max(fromMs, toMs - span + this.#curtainPx / pixelsPerMs(this.#look.speed))
     // Turn by turn: each lies between two passages of the left edge.
     while (from < toMs) {
       const edgeMs = Math.min(toMs, (Math.floor(from / span) + 1) * span)
@@ -68,57 +76,70 @@ export class SweepPainter {
     }
   }
 
-  /** Takes the trace away. */
-  clear(): void {
-    for (const { context, left, width } of this.#tiles) context.clearRect(left, 0, width, 10_000)
+  /**
+   * Uncovers the trace from one moment to another, evenly.
+   *
+   * @param sinceMs - When it was at `fromMs`, by the clock of `performance.now`; it is at `toMs` `lengthMs` later, and stays there.
+   */
+  uncover(fromMs: number, toMs: number, { sinceMs, lengthMs }: { sinceMs: number; lengthMs: number }): void {
+    const turnMs = Math.floor(fromMs / this.spanMs) * this.spanMs
+    const scale = pixelsPerMs(this.#look.speed)
+    for (const curtain of this.#curtains) {
+      const at = (ms: number): Keyframe => ({
+        transform: `translateX(${(ms - turnMs) * scale + curtain.offsetPx}px)`,
+      })
+      const before = curtain.motion
+      curtain.motion = curtain.element.animate([at(fromMs), at(toMs)], {
+        ...{ duration: Math.max(1, lengthMs), fill: 'forwards' },
+      })
+      // Begun when it was there, not when the browser gets to it: so each motion goes on where the one before it was.
+      curtain.motion.startTime = sinceMs
+      before?.cancel()
+    }
   }
 
-  /** Removes the canvases. */
+  /** Takes the trace away. */
+  clear(): void {
+    this.#trace.clearRect(0, 0, this.#look.widthPx, sweepHeightPx(this.#look.leadNames.length))
+  }
+
+  /** Removes the layers. */
   stop(): void {
     for (const layer of this.#layers) layer.remove()
   }
 
-  #layer(left: number): HTMLCanvasElement {
-    const canvas = document.createElement('canvas')
-    canvas.className = 'ecg-layer'
-    canvas.style.left = `${left}px`
-    canvas.setAttribute('aria-hidden', 'true')
-    this.#box.append(canvas)
-    this.#layers.push(canvas)
-    return canvas
+  #layer<Tag extends 'canvas' | 'div'>(tag: Tag, className: string): HTMLElementTagNameMap[Tag] {
+    const element = document.createElement(tag)
+    element.className = className
+    element.setAttribute('aria-hidden', 'true')
+    this.#box.append(element)
+    this.#layers.push(element)
+    return element
   }
 
   #drawTurn(leads: readonly EcgLead[], fromMs: number, toMs: number): void {
-    const { speed, gain, widthPx } = this.#look
+    const { speed, gain } = this.#look
     const scale = pixelsPerMs(speed)
     const turnMs = Math.floor(fromMs / this.spanMs) * this.spanMs
     const [x, endX] = [(fromMs - turnMs) * scale, (toMs - turnMs) * scale]
-    this.#erase(x, endX + gapPx)
-    // At the end of the paper the gap reaches round the edge.
-    if (endX + gapPx > widthPx) this.#erase(0, endX + gapPx - widthPx)
-    for (const { context, left, width } of this.#tiles) {
-      if (left > endX + 1 || left + width < x - 1) continue
-      context.beginPath()
-      for (const [index, lead] of leads.entries()) {
-        drawTrace(
-          lead,
-          // From the sample before to the one after: the line goes on from where it ended. Each sample is drawn: columns would begin anew
-          // with every frame.
-          {
-            ...{ fromMs, toMs, xPerMs: scale, x0: x, isEverySample: true },
-            ...{ yPerMillivolt: pixelsPerMillivolt(gain), y0: this.#zeroPx(index) },
-          },
-          context,
-        )
-      }
-      context.stroke()
+    // Where the last line ended was cleared with it.
+    const clearX = x < lineEndPx ? 0 : x + lineEndPx
+    const context = this.#trace
+    context.clearRect(clearX, 0, endX + lineEndPx - clearX, sweepHeightPx(leads.length))
+    context.beginPath()
+    for (const [index, lead] of leads.entries()) {
+      drawTrace(
+        lead,
+        // From the sample before to the one after: the line goes on from where it ended. Each sample is drawn: columns would begin anew
+        // with every stretch.
+        {
+          ...{ fromMs, toMs, xPerMs: scale, x0: x, isEverySample: true },
+          ...{ yPerMillivolt: pixelsPerMillivolt(gain), y0: this.#zeroPx(index) },
+        },
+        context,
+      )
     }
-  }
-
-  #erase(from: number, to: number): void {
-    for (const { context, left, width } of this.#tiles) {
-      if (left < to && left + width > from) context.clearRect(from, 0, to - from, 10_000)
-    }
+    context.stroke()
   }
 
   #zeroPx(index: number): number {
@@ -129,7 +150,7 @@ export class SweepPainter {
   #paintPaper(): void {
     const { widthPx, leadNames, speed, gain } = this.#look
     const heightPx = sweepHeightPx(leadNames.length)
-    const { context, ratio } = sharpen(this.#layer(0), { widthPx, heightPx })
+    const { context, ratio } = sharpen(this.#layer('canvas', 'ecg-layer'), { widthPx, heightPx })
     context.fillStyle = this.#inks.paper
     context.fillRect(0, 0, widthPx, heightPx)
     const along = timeLines({ fromMs: 0, widthPx, speed })

@@ -3,9 +3,10 @@ import './ecg.css'
 import type { ComponentChildren, JSX } from 'preact'
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { type TextKey, t } from '../frame/texts.ts'
+import { onColours } from '../frame/theme.ts'
 import { formatClock, formatMoment, formatTime } from '../frame/time.ts'
 import { type EcgControls, useEcgControls } from './controls.ts'
-import { inksOf, onInks, sharpen } from './inks.ts'
+import { presentInks, sharpen } from './inks.ts'
 import { type BeatSummary, readCalipers, summariseBeats } from './measure.ts'
 import { type EcgPicture, paintPicture, pictureHeightPx } from './paint.ts'
 import { paperGains, paperSpeeds } from './paper.ts'
@@ -48,18 +49,18 @@ function useWidth(element: { current: HTMLElement | null }): number {
 /** Draws the picture at the next frame after it changed. */
 function usePicture(canvas: { current: HTMLCanvasElement | null }, picture: EcgPicture): void {
   const { leads, beats, spans, fromMs, widthPx, speed, gain, calipers, timeText } = picture
-  const [inkTurn, setInkTurn] = useState(0)
-  useEffect(() => onInks(() => setInkTurn((turn) => turn + 1)), [])
+  const [inks, setInks] = useState(presentInks)
+  useEffect(() => onColours(() => setInks(presentInks())), [])
   useLayoutEffect(() => {
     const element = canvas.current
     if (element === null || widthPx === 0) return undefined
     const frame = requestAnimationFrame(() => {
       const { context, ratio } = sharpen(element, { widthPx, heightPx: pictureHeightPx(leads.length) })
       const now = { leads, beats, spans, fromMs, widthPx, speed, gain, calipers, timeText }
-      paintPicture(context, now, inksOf(element), ratio)
+      paintPicture(context, now, inks, ratio)
     })
     return () => cancelAnimationFrame(frame)
-  }, [canvas, leads, beats, spans, fromMs, widthPx, speed, gain, calipers, timeText, inkTurn])
+  }, [canvas, leads, beats, spans, fromMs, widthPx, speed, gain, calipers, timeText, inks])
 }
 
 /** Words for beats: "12 beats; 72/min; V: 2". */

@@ -22,6 +22,8 @@ export interface ResourceOptions {
   readonly on?: readonly string[]
   /** Asked again this often, whatever is heard. */
   readonly everyMs?: number
+  /** What another path gave stays until this one's answer is here: for a stretch of time that moves on. */
+  readonly isKept?: boolean
 }
 
 /** Events that come in a bunch cause one question. */
@@ -29,7 +31,7 @@ const settleMs = 150
 
 /** A GET of the node as a resource; an undefined path is not asked for. */
 export function useResource<T>(path: string | undefined, options: ResourceOptions = {}): Resource<T> {
-  const { live, on, everyMs } = options
+  const { live, on, everyMs, isKept = false } = options
   const [state, setState] = useState<Omit<Resource<T>, 'reload'>>({
     ...{ value: undefined, atMs: undefined, error: undefined, isLoading: path !== undefined },
   })
@@ -51,9 +53,9 @@ export function useResource<T>(path: string | undefined, options: ResourceOption
     [path],
   )
   useEffect(() => {
-    setState({ value: undefined, atMs: undefined, error: undefined, isLoading: path !== undefined })
-    void load(false)
-  }, [load, path])
+    if (!isKept) setState({ value: undefined, atMs: undefined, error: undefined, isLoading: path !== undefined })
+    void load(isKept)
+  }, [load, path, isKept])
   const events = on?.join(' ')
   useEffect(() => {
     if (live === undefined) return undefined

@@ -23,3 +23,27 @@ export function applyTheme(theme: Theme): void {
   if (theme === 'system') delete document.documentElement.dataset.theme
   else document.documentElement.dataset.theme = theme
 }
+
+/** Colours of the stylesheet as a canvas takes them, by the names of their variables. */
+export function coloursOf<Name extends string>(names: readonly Name[]): Readonly<Record<Name, string>> {
+  // A variable is what was written, `light-dark(…)` too; only a property of an element has the colour that holds now.
+  const probe = document.body.appendChild(document.createElement('span'))
+  const colours = names.map((name) => {
+    probe.style.color = `var(${name})`
+    return [name, getComputedStyle(probe).color] as const
+  })
+  probe.remove()
+  return Object.fromEntries(colours) as Record<Name, string>
+}
+
+/** Calls when the colours may have changed; returns the function that ends it. */
+export function onColours(listener: () => void): () => void {
+  const media = matchMedia('(prefers-color-scheme: dark)')
+  media.addEventListener('change', listener)
+  const observer = new MutationObserver(listener)
+  observer.observe(document.documentElement, { attributes: true, attributeFilter: ['data-theme'] })
+  return () => {
+    media.removeEventListener('change', listener)
+    observer.disconnect()
+  }
+}

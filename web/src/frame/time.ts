@@ -34,6 +34,12 @@ export function formatMoment(moment: Moment): string {
   return formatted({ ...day, hour: '2-digit', minute: '2-digit', timeZoneName: 'short' }, moment)
 }
 
+/** As `formatMoment`, with seconds: where many things lie in one minute. */
+export function formatInstant(moment: Moment): string {
+  const day = { day: 'numeric', month: 'short', year: 'numeric' } as const
+  return formatted({ ...day, hour: '2-digit', minute: '2-digit', second: '2-digit', timeZoneName: 'short' }, moment)
+}
+
 /** Time of day with seconds, beside a time that shows the zone. */
 export function formatClock(moment: Moment): string {
   return formatted({ hour: '2-digit', minute: '2-digit', second: '2-digit' }, moment)

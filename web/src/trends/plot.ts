@@ -1,6 +1,8 @@
 /** uPlot, loaded when a trend is first looked at: one chart in a box, with the page's colours. */
 import 'uplot/dist/uPlot.min.css'
 import uPlot from 'uplot'
+import { t } from '../frame/texts.ts'
+import { coloursOf } from '../frame/theme.ts'
 
 /** One line of a chart. */
 export interface TrendSeries {
@@ -55,8 +57,8 @@ function axesOf(chart: TrendChart, ink: (name: string) => string): uPlot.Axis[] 
 }
 
 function optionsOf(box: HTMLElement, chart: TrendChart): uPlot.Options {
-  const style = getComputedStyle(box)
-  const ink = (name: string): string => style.getPropertyValue(name).trim()
+  const inks = coloursOf(['--ink-soft', '--line', ...chart.series.map((series) => series.ink)])
+  const ink = (name: string): string => inks[name] ?? ''
   const [low, high] = chart.range ?? []
   return {
     width: Math.max(120, box.clientWidth),
@@ -79,6 +81,7 @@ function optionsOf(box: HTMLElement, chart: TrendChart): uPlot.Options {
     },
     series: [
       {
+        label: t('trend.time'),
         value: (_plot, seconds: number | null) =>
           seconds === null
             ? '–'

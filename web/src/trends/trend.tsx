@@ -2,9 +2,9 @@
 import './trends.css'
 import type { JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { onInks } from '../ecg/inks.ts'
 import { messageFor } from '../frame/notice.tsx'
 import { t } from '../frame/texts.ts'
+import { onColours } from '../frame/theme.ts'
 import { formatMoment, locale } from '../frame/time.ts'
 import type { TrendChart, TrendSeries } from './plot.ts'
 import { summariseSeries } from './summary.ts'
@@ -53,11 +53,11 @@ export function Trend(
     }
     draw()
     observer.observe(element)
-    const stopInks = onInks(draw)
+    const stopColours = onColours(draw)
     return () => {
       isOver = true
       observer.disconnect()
-      stopInks()
+      stopColours()
       plot?.stop()
     }
   }, [timesMs, series, unit, low, high, fromMs, toMs, onPick, heightPx, language])

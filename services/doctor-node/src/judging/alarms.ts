@@ -13,6 +13,8 @@ export interface AlarmView {
   readonly id: number
   readonly patient: string
   readonly code: string
+  /** The stream that is silent or has a gap; null for what a finding says. */
+  readonly stream: string | null
   readonly severity: string
   readonly from: string
   readonly toldAt: string
@@ -43,6 +45,7 @@ function viewOf(row: SqlRow): AlarmView {
   const by = (name: unknown): string | null => (typeof name === 'string' ? name : null)
   return {
     ...{ id: Number(row.id), patient: toHex(row.patient as Uint8Array), code: row.code as string },
+    ...{ stream: /^([0-9a-f]+):\d+$/.exec(row.about as string)?.[1] ?? null },
     ...{ severity: row.severity as string, from: iso(row.started), toldAt: iso(row.told) },
     ...{ endedAt: isoOrNull(row.ended), acknowledgedAt: isoOrNull(row.acknowledged) },
     ...{ acknowledgedBy: by(row.acknowledgedby), escalatedAt: isoOrNull(row.escalated) },

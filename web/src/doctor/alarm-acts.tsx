@@ -1,0 +1,126 @@
+/** What can be done about an alarm: one act at a time for each, with a word of what was done and a way back. */
+import type { JSX } from 'preact'
+import { useCallback, useRef, useState } from 'preact/hooks'
+import { call } from '../frame/api.ts'
+import { Dialog } from '../frame/dialog.tsx'
+import { messageFor } from '../frame/notice.tsx'
+import type { Resource } from '../frame/resource.ts'
+import { t } from '../frame/texts.ts'
+import type { Alarm } from './model.ts'
+
+/** What can be done about an alarm. */
+export type AlarmAct = 'acknowledge' | 'escalate' | 'snooze' | 'reopen'
+
+/** An alarm in words: what it is about, and whose it is. */
+export interface AlarmWords {
+  readonly what: string
+  readonly name: string
+}
+
+/** Acts on the alarms of a screen. */
+export interface AlarmActs {
+  /** Ids of alarms that something is being done about. */
+  readonly busy: ReadonlySet<number>
+  /** Does it; a snooze asks for how long first. Nothing without an alarm. A stable function. */
+  readonly begin: (alarm: Alarm | undefined, act: AlarmAct) => void
+  /** Takes the last act back. */
+  readonly undo: () => void
+  /** What was done or went wrong, and what is asked. */
+  readonly notices: JSX.Element
+}
+
+/** Asks for how long; a critical alarm is not put off for long. */
+function SnoozeDialog(props: {
+  alarm: Alarm
+  words: AlarmWords
+  onChoose: (minutes: number) => void
+  onClose: () => void
+}): JSX.Element {
+  const { alarm, words, onChoose, onClose } = props
+  const choices = alarm.severity === 'critical' ? [5, 15] : [5, 15, 30, 60, 120]
+  return (
+    <Dialog title={t('doctor.snooze.title')} onClose={onClose}>
+      <p>{t('doctor.snooze.body', { ...words })}</p>
+      <div class="row start">
+        {choices.map((minutes) => (
+          <button key={minutes} type="button" onClick={() => onChoose(minutes)}>
+            {t('doctor.minutes', { minutes })}
+          </button>
+        ))}
+      </div>
+    </Dialog>
+  )
+}
+
+/** What was done last, with its way back. */
+function Done(props: { done: { alarm: Alarm; act: AlarmAct }; words: AlarmWords; onUndo: () => void }): JSX.Element {
+  const { act } = props.done
+  return (
+    <p class="notice good row" role="status">
+      <span>{t(`doctor.done.${act}`, { ...props.words })}</span>
+      {act !== 'reopen' && (
+        <button type="button" class="link" onClick={props.onUndo}>
+          {t('doctor.undo')}
+        </button>
+      )}
+    </p>
+  )
+}
+
+/** Acts on a screen's alarms, which it says in its words. */
+export function useAlarmActs(alarms: Resource<readonly Alarm[]>, wordsOf: (alarm: Alarm) => AlarmWords): AlarmActs {
+  const [busy, setBusy] = useState<ReadonlySet<number>>(new Set())
+  const [done, setDone] = useState<{ alarm: Alarm; act: AlarmAct }>()
+  const [error, setError] = useState<string>()
+  const [snoozing, setSnoozing] = useState<Alarm>()
+  const running = useRef(new Set<number>())
+  const act = async (alarm: Alarm, what: AlarmAct, minutes?: number): Promise<void> => {
+    if (running.current.has(alarm.id)) return
+    running.current.add(alarm.id)
+    setBusy(new Set(running.current))
+    setError(undefined)
+    try {
+      const body = minutes === undefined ? {} : { body: { minutes } }
+      await call(`/v1/alarms/${alarm.id}/${what}`, { method: 'POST', ...body })
+      setDone({ alarm, act: what })
+    } catch (cause) {
+      setError(messageFor(cause))
+    } finally {
+      running.current.delete(alarm.id)
+      setBusy(new Set(running.current))
+    }
+    // Refused or not: what is shown may be older than what somebody else did.
+    await alarms.reload()
+  }
+  const latest = useRef(act)
+  latest.current = act
+  const begin = useCallback((alarm: Alarm | undefined, what: AlarmAct) => {
+    if (alarm !== undefined && what === 'snooze') setSnoozing(alarm)
+    else if (alarm !== undefined) void latest.current(alarm, what)
+  }, [])
+  const undo = (): void => {
+    if (done !== undefined && done.act !== 'reopen') begin(done.alarm, 'reopen')
+  }
+  const notices = (
+    <>
+      {done !== undefined && <Done done={done} words={wordsOf(done.alarm)} onUndo={undo} />}
+      {error !== undefined && (
+        <p class="notice bad" role="alert">
+          {error}
+        </p>
+      )}
+      {snoozing !== undefined && (
+        <SnoozeDialog
+          alarm={snoozing}
+          words={wordsOf(snoozing)}
+          onClose={() => setSnoozing(undefined)}
+          onChoose={(minutes) => {
+            void act(snoozing, 'snooze', minutes)
+            setSnoozing(undefined)
+          }}
+        />
+      )}
+    </>
+  )
+  return { busy, begin, undo, notices }
+}
