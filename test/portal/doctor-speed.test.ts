@@ -110,7 +110,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
         await reader.until(`!document.querySelector('.ecg-tools button[aria-pressed="false"]:last-of-type')?.disabled`)
         await page.getByRole('button', { name: 'Live', exact: true }).click()
         await page.waitForSelector('.ecg-sweep')
-        await reader.until(`/Newest sample/.test(document.querySelector('.ecg-age')?.textContent ?? '')`)
+        await reader.until(`/This picture is/.test(document.querySelector('.ecg-age')?.textContent ?? '')`)
         const session = await reader.context.newCDPSession(page)
         const browserSession = await (
           reader.context.browser() as NonNullable<ReturnType<typeof reader.context.browser>>

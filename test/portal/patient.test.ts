@@ -168,7 +168,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await look('patient-finding-paper')
       await go('heart')
       await page.waitForSelector('.ecg canvas')
-      await page.waitForSelector('text=Newest sample')
+      await page.waitForSelector('text=This picture is')
       await page.waitForSelector('.tiles li')
       await page.waitForSelector('.trend canvas')
       await look('patient-heart')

@@ -180,7 +180,8 @@ export function EcgPanel(props: {
               {t('doctor.live')}
             </button>
           </div>
-          <EcgLive leads={lastLeads.current} feed={feed} lateMs={120_000} />
+          <EcgLive leads={lastLeads.current} feed={feed} />
+          <p class="soft keys">{t('doctor.live.note')}</p>
         </>
       ) : (
         <EcgViewer leads={stretch.leads} beats={stretch.beats} {...{ extent, viewMs, onView, spans, isBusy }}>

@@ -42,7 +42,7 @@ function runSweep(
   let drawnMs: number | undefined
   const step = (): void => {
     const nowMs = performance.now()
-    playhead.arrive(samples.newestMs)
+    playhead.arrive(samples.newestMs, samples.bunchMs)
     const hasJumped = playhead.advance(nowMs - lastMs)
     lastMs = nowMs
     const { atMs } = playhead
@@ -63,30 +63,36 @@ function runSweep(
   }
 }
 
-/** The age of the newest sample, told once a second; late ones are said to be late. */
-function DataAge(props: { samples: SweepSamples; lateMs: number }): JSX.Element {
+/** Without a stated limit, samples are late after three bunches, and not before this. */
+const lateMsMin = 5_000
+
+/**
+ * How far the picture is behind, and how often something new comes: both told once a second, for a picture that moves evenly looks as if
+ * it were now. What is late is said to be late.
+ */
+function DataAge(props: { samples: SweepSamples; playhead: Playhead; lateMs: number | undefined }): JSX.Element {
+  const { samples, playhead } = props
   const [nowMs, setNow] = useState(nodeNowMs())
   useEffect(() => {
     const timer = setInterval(() => setNow(nodeNowMs()), 1_000)
     return () => clearInterval(timer)
   }, [])
-  const { newestMs } = props.samples
+  const { newestMs, bunchMs } = samples
   if (!Number.isFinite(newestMs)) return <span class="ecg-age">{t('ecg.waiting')}</span>
-  const ageMs = Math.max(0, nowMs - newestMs)
-  const isLate = ageMs > props.lateMs
-  return (
-    <span class={isLate ? 'ecg-age notice late' : 'ecg-age'}>
-      {t(isLate ? 'ecg.late' : 'ecg.age', { age: formatDuration(ageMs) })}
-    </span>
-  )
+  const ageOf = (ms: number): string => formatDuration(Math.max(0, nowMs - ms))
+  const lateMs = props.lateMs ?? Math.max(lateMsMin, 3 * bunchMs)
+  if (nowMs - newestMs > lateMs)
+    return <span class="ecg-age notice late">{t('ecg.late', { age: ageOf(newestMs) })}</span>
+  const words = t('ecg.age', { age: ageOf(playhead.atMs ?? newestMs), every: formatDuration(bunchMs) })
+  return <span class="ecg-age">{words}</span>
 }
 
 /** The live view of some leads. */
 export function EcgLive(props: {
   leads: readonly string[]
   feed: EcgFeed
-  /** Samples older than this are late: three times the publication period is a good choice. */
-  lateMs: number
+  /** Samples older than this are late; three times the length of what comes at once, if absent. */
+  lateMs?: number
   speed?: PaperSpeed
   gain?: PaperGain
 }): JSX.Element {
@@ -132,7 +138,7 @@ export function EcgLive(props: {
         style={{ height: `${sweepHeightPx(leads.length)}px` }}
       />
       <figcaption>
-        <DataAge samples={samples} lateMs={lateMs} />
+        <DataAge samples={samples} playhead={playhead.current} lateMs={lateMs} />
       </figcaption>
     </figure>
   )

@@ -55,3 +55,26 @@ describe('the playhead', () => {
     expect(head.atMs).toBeUndefined()
   })
 })
+
+test('the first bunch lasts until the second, however long they are', () => {
+  const playhead = new Playhead()
+  playhead.arrive(100_000, 10_000)
+  playhead.advance(16)
+  expect(playhead.atMs).toBe(89_500)
+  for (let passedMs = 0; passedMs < 10_000; passedMs += 125) playhead.advance(125)
+  playhead.arrive(110_000, 10_000)
+  const before = playhead.atMs as number
+  playhead.advance(125)
+  expect((playhead.atMs as number) - before).toBe(125)
+})
+
+test('where it will be is where it comes to, and not past the newest sample', () => {
+  const playhead = new Playhead()
+  expect(playhead.within(100)).toBeUndefined()
+  playhead.arrive(10_000)
+  playhead.advance(16)
+  const planned = playhead.within(250)
+  playhead.advance(250)
+  expect(playhead.atMs).toBe(planned?.atMs)
+  expect(playhead.within(60_000)).toEqual({ atMs: 10_000, movesMs: expect.closeTo(10_000 - (playhead.atMs ?? 0), 6) })
+})

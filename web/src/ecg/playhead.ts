@@ -29,9 +29,15 @@ export class Playhead {
     return this.#atMs
   }
 
-  /** Samples up to `newestMs` are here. */
-  arrive(newestMs: number): void {
+  /**
+   * Samples up to `newestMs` are here.
+   *
+   * @param bunchMs - How much came at once: until the second bunch it is taken for the time between two, so that the first is not used up
+   * before the next one is there.
+   */
+  arrive(newestMs: number, bunchMs = this.#periodMs): void {
     if (newestMs <= this.#newestMs) return
+    if (this.#atMs === undefined) this.#periodMs = Math.min(periodMsMax, Math.max(this.#periodMs, bunchMs))
     if (this.#atMs !== undefined) {
       const lengthMs = Math.min(periodMsMax, newestMs - this.#newestMs)
       const steadyMs = Math.min(lengthMs, this.#lengthMs)

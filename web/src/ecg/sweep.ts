@@ -179,6 +179,7 @@ export class SweepPainter {
 export class SweepSamples {
   readonly #leads: { name: string; segments: EcgSegment[] }[]
   readonly #keepMs: number
+  #bunchMs = 0
 
   /** @param keepMs - What ended longer ago than this before the newest sample is let go. */
   constructor(leadNames: readonly string[], keepMs: number) {
@@ -201,12 +202,18 @@ export class SweepSamples {
     )
   }
 
+  /** How much comes at once, ms: the length of the newest segment. */
+  get bunchMs(): number {
+    return this.#bunchMs
+  }
+
   /** Takes a lead's next segment; one that begins before the last ended, or of a lead that is not shown, is left out. */
   push(name: string, segment: EcgSegment): void {
     const lead = this.#leads.find((one) => one.name === name)
     const last = lead?.segments.at(-1)
     if (lead === undefined || (last !== undefined && segment.startMs < endMsOf(last) - 2)) return
     lead.segments.push(segment)
+    this.#bunchMs = endMsOf(segment) - segment.startMs
     const limitMs = endMsOf(segment) - this.#keepMs
     while (lead.segments.length > 0 && endMsOf(lead.segments[0] as EcgSegment) < limitMs) lead.segments.shift()
   }

@@ -2,6 +2,7 @@
 import type { ComponentChildren, JSX } from 'preact'
 import { useMemo, useState } from 'preact/hooks'
 import { EcgStrip } from '../ecg/strip.tsx'
+import { FindingSentence } from '../finding/sentence.tsx'
 import { call } from '../frame/api.ts'
 import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
@@ -114,7 +115,7 @@ function EpisodeHead(props: { episode: Episode; children?: ComponentChildren }):
         {lastsMs >= 1000 && ` · ${t('patient.finding.lasted', { time: formatDuration(lastsMs) })}`}
         {finding?.open === true && ` · ${t('patient.finding.open')}`} · <bdi>{nameOf(diagnosis.doctor)}</bdi>
       </p>
-      {finding !== undefined && <p lang="en">{finding.sentence}</p>}
+      {finding !== undefined && <FindingSentence code={finding.code} sentence={finding.sentence} />}
       {diagnosis.text !== undefined && <blockquote dir="auto">{diagnosis.text}</blockquote>}
       <p class="soft small">
         {t(diagnosis.algorithm === 'by hand' ? 'patient.finding.person' : `patient.statusWords.${diagnosis.status}`)}
