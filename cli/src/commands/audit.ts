@@ -34,6 +34,7 @@ ${subjectHelp}  --work DIR      keep the replayed state here: an audit that was 
 ${witnessHelp}  --state         also compare records of the replayed state with what every node proves
   --promises FILE promises and refusals of gateways that a client kept (a CBOR sequence): broken and false ones are findings (with --dir:
                   those that the cluster's user and doctor nodes hold, too)
+  --fetches FILE  who fetched a patient's blocks, as storage nodes signed it for her (patient fetches --out FILE): reads without a grant
   --prior DIR     of a successor: the folder of the ledger that it carries on, whose surviving nodes are asked as well (with --dir: known);
                   or --prior-url URL… and --prior-genesis FILE
   --follow        go on for ever: each new finding is told when it appears (with --json one object a line); stops on a signal
@@ -53,19 +54,19 @@ function printReport(report: AuditReport, io: Io): void {
 }
 
 /** The items of a CBOR sequence, each in its bytes. */
-function readPromises(path: string): Uint8Array[] {
+function readSequence(path: string): Uint8Array[] {
   const bytes = readFileBytes(path)
-  const promises: Uint8Array[] = []
+  const items: Uint8Array[] = []
   try {
     for (let offset = 0; offset < bytes.length; ) {
       const { value, end } = decodeCborAt(bytes, offset)
-      promises.push(encodeCbor(value))
+      items.push(encodeCbor(value))
       offset = end
     }
   } catch (cause) {
     throw new CommandError(`${path} is not a CBOR sequence: ${(cause as Error).message}`, undefined, { cause })
   }
-  return promises
+  return items
 }
 
 /** What the user and doctor nodes of a local cluster that run hold against gateways. */
@@ -168,6 +169,7 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
     state: { type: 'boolean' },
     witness: { type: 'string', multiple: true },
     promises: { type: 'string' },
+    fetches: { type: 'string' },
     follow: { type: 'boolean' },
     disclose: { type: 'string' },
     prior: { type: 'string' },
@@ -184,7 +186,7 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
   const witnesses = await auditWitnesses(values)
   const disclosed = values.disclose === undefined ? undefined : disclosedBy(values.disclose, genesis, storage)
   const prior = priorNodes(values, genesis)
-  const given = values.promises === undefined ? [] : readPromises(values.promises)
+  const given = values.promises === undefined ? [] : readSequence(values.promises)
   const promises = values.url === undefined ? [...given, ...(await heldStatements(clusterFolder(values.dir)))] : given
   return withWork(values.work, async (open) => {
     const request: AuditRequest = {
@@ -196,6 +198,7 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
       wait: (ms) => delay(ms),
       onProgress: progressTeller(io),
       promises,
+      ...(values.fetches === undefined ? {} : { fetches: readSequence(values.fetches) }),
       witnesses,
       ...(prior === undefined ? {} : { prior }),
       ...(probe === undefined ? {} : { storage: probe }),

@@ -18,6 +18,7 @@ import { checkTrail, listEvidence, policiesOf } from './governance.ts'
 import { collectIncidents } from './incidents.ts'
 import { type AuditNode, type NodeHead, Nodes } from './nodes.ts'
 import { checkPromises } from './promises.ts'
+import { ReadCheck } from './reads.ts'
 import {
   type AuditReport,
   type ChainReport,
@@ -66,6 +67,8 @@ export interface AuditRequest {
   readonly storage?: StorageProbe
   /** Promises and refusals of gateways that clients kept, each CBOR `[statement, signature]`. */
   readonly promises?: readonly Uint8Array[]
+  /** What storage nodes signed for a patient of who fetched her blocks: pages, each as `encodeFetchEvidence` writes it. */
+  readonly fetches?: readonly Uint8Array[]
   /** Of a successor: nodes of the ledger that it carries on. */
   readonly prior?: PriorNodes
   /** Witnesses that the auditor knows: each is asked whether it holds the audited log. */
@@ -134,6 +137,7 @@ class Audit {
   #transactions = 0
   #looks = 0
   readonly #disclosed: DisclosedRecords | undefined
+  readonly #reads: ReadCheck
 
   constructor(request: AuditRequest) {
     this.#request = request
@@ -152,6 +156,7 @@ class Audit {
     }
     const patient = request.disclosed?.disclosure.patient
     this.#disclosed = patient === undefined ? undefined : new DisclosedRecords(this.#genesis.ledgerId, patient)
+    this.#reads = new ReadCheck(this.#ledger, request.fetches ?? [])
     this.#chains = { userchain: this.#chainAudit('userchain'), docchain: this.#chainAudit('docchain') }
   }
 
@@ -183,6 +188,7 @@ class Audit {
       this.#samples?.note(block.chain, { index: block.firstIndex + position, height: block.seal.h }, transaction)
     }
     this.#disclosed?.block(block)
+    this.#reads.block(block)
     this.#request.onBlock?.(block)
     if (this.#untold.length > 0) this.#tell(false)
   }
@@ -240,6 +246,7 @@ class Audit {
     const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings, nowMs: now() }
     await this.#checkDisclosure()
     this.#notChecked.push(await checkPromises(promises, { ...context, nodeKeysOf: this.#nodeKeysOf() }))
+    this.#notChecked.push(this.#reads.check(this.#findings))
   }
 
   async #checkDisclosure(): Promise<void> {
@@ -297,7 +304,6 @@ class Audit {
         ? [`${nodes.length - asked} of ${nodes.length} nodes were not named and not asked`]
         : []),
       `cosignatures of earlier heads: only those at changes of the policy and the newest, by ${q} of ${nodes.length} nodes, are kept`,
-      'reads without a grant: neither signed fetch logs nor read declarations are on a ledger yet',
       `the trust root is genesis ${toHex(this.#genesis.ledgerId)}; ${k} changes of the policy since, each proved by the quorum before it`,
       'the clocks of SEALs: only their order and the lag of anchors',
       ...this.#findings.leftOut,

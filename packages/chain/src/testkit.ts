@@ -46,6 +46,7 @@ function genesisOf(
   organisations: readonly { root: SigningKey; op: SigningKey }[],
   quota: number,
   nodes: number,
+  storeKey: SigningKey,
 ): Uint8Array {
   const key = () => generateSigningKey().publicKey
   return encodeGenesis({
@@ -58,7 +59,7 @@ function genesisOf(
       return [root.publicKey, op.publicKey, generateKemKeyPair().publicKey, 1, quota] as const
     }),
     nodes: Array.from({ length: nodes }, () => [0, key(), key(), key(), key(), key()] as const),
-    stores: [[0, key(), randomBytes(38)]],
+    stores: [[0, storeKey.publicKey, randomBytes(38)]],
   })
 }
 
@@ -69,6 +70,8 @@ export class World {
   /** Gets every block by `checkBlock`. */
   readonly mirror: Ledger
   readonly organisations: readonly Party[]
+  /** Of the one store. */
+  readonly storeKey: SigningKey = generateSigningKey()
   /** All leaves so far, SEALs included. */
   readonly leaves: Record<ChainName, Uint8Array[]> = { userchain: [], docchain: [] }
   /** State roots by height. */
@@ -81,7 +84,7 @@ export class World {
       root: generateSigningKey(),
       op: generateSigningKey(),
     }))
-    this.genesis = genesisOf(keys, options.quota ?? 100, 3)
+    this.genesis = genesisOf(keys, options.quota ?? 100, 3, this.storeKey)
     const ledgerId = ledgerIdOf(this.genesis)
     this.organisations = keys.map((pair) => ({ account: genesisAccount(ledgerId, pair.root.publicKey), ...pair }))
     this.ledger = Ledger.open({ genesis: this.genesis, stores: memoryStores() })

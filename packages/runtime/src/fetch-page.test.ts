@@ -1,9 +1,18 @@
 import { sha256 } from '@healthblock/crypto/hash'
 import { generateSigningKey } from '@healthblock/crypto/signature'
 import { encodeUtf8, toBase64Url, toHex } from '@healthblock/encoding/bytes'
+import { encodeCbor } from '@healthblock/encoding/cbor'
 import { describe, expect, it } from 'vitest'
 import { codeOf } from './errors.ts'
-import { fetchCursorAt, fetchPageMessage, fetchPageSignatureHeader, parseFetchPage } from './fetch-page.ts'
+import {
+  encodeFetchEvidence,
+  fetchCursorAt,
+  fetchPageMessage,
+  fetchPageSignatureHeader,
+  parseFetchEvidence,
+  parseFetchPage,
+  readFetchEvidence,
+} from './fetch-page.ts'
 
 const [ledgerId, account, store, doctor] = ['ledger', 'patient', 'store', 'doctor'].map((name) =>
   sha256(encodeUtf8(name)),
@@ -27,8 +36,26 @@ describe('parseFetchPage', () => {
       fetches: [{ ms: Date.UTC(2026, 0, 2, 3, 4, 5, 678), account: doctor, digest: store, cid: 'bafk' }],
       next: '5.100',
       isEnd: true,
+      evidence: expect.objectContaining({ account, after: '5.0' }),
     })
     expect(fetchCursorAt(3_600_000 * 7 + 5)).toBe('7.0')
+  })
+
+  it('gives evidence that anybody can check who knows the store’s keys, the replaced ones too', () => {
+    const { evidence } = parseFetchPage(answerOf(page), asked)
+    const again = parseFetchEvidence(encodeFetchEvidence(evidence))
+    expect(again).toEqual(evidence)
+    const keys = [generateSigningKey().publicKey, key.publicKey]
+    expect(readFetchEvidence(again, { ledgerId, storeKeysOf: () => keys }).fetches.length).toBe(1)
+    for (const wrong of [[], keys.slice(0, 1)])
+      expect(() => readFetchEvidence(again, { ledgerId, storeKeysOf: () => wrong })).toThrow()
+    for (const bytes of [
+      encodeCbor([]),
+      encodeCbor([account, 7, evidence.answer, evidence.signature]),
+      encodeCbor([account, new Uint8Array(0), evidence.answer, evidence.signature.subarray(1)]),
+      Uint8Array.of(0x81),
+    ])
+      expect(() => parseFetchEvidence(bytes)).toThrow()
   })
 
   it.each([

@@ -2,6 +2,7 @@
 import { sha256 } from '@healthblock/crypto/hash'
 import { parseVerifyingKey, verifySignature } from '@healthblock/crypto/signature'
 import { concatBytes, encodeUtf8, fromBase64Url, fromHex } from '@healthblock/encoding/bytes'
+import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { type HttpAnswer, misbehaved } from './http-client.ts'
 
 /** The header of a page that its store has signed. */
@@ -60,9 +61,73 @@ function parseFetch(value: unknown): BlockFetch {
   return { ms, account: parseAccount(account), digest: parseAccount(digest), cid }
 }
 
+/** A page word for word, with who asked for it and from where on: whoever has it can check the store's signature. */
+export interface FetchEvidence {
+  /** 32-byte account that asked, whose blocks the fetches are of. */
+  readonly account: Uint8Array
+  readonly after: string
+  /** The answer's bytes, at most {@link fetchPageBytesMax}. */
+  readonly answer: Uint8Array
+  /** 64 bytes. */
+  readonly signature: Uint8Array
+}
+
+/** Most bytes of one answer. */
+export const fetchPageBytesMax = 1024 * 1024
+
+/** Canonical CBOR `[account b32, after in UTF-8, answer, signature b64]`, all bytes. */
+export function encodeFetchEvidence({ account, after, answer, signature }: FetchEvidence): Uint8Array {
+  return encodeCbor([account, encodeUtf8(after), answer, signature])
+}
+
+/** Reads what {@link encodeFetchEvidence} wrote. @throws {TypeError} for anything else. @throws {EncodingError} if it is no CBOR. */
+export function parseFetchEvidence(bytes: Uint8Array): FetchEvidence {
+  const value = decodeCbor(bytes)
+  if (!Array.isArray(value) || value.length !== 4) throw new TypeError('not a list of four')
+  const [account, after, answer, signature] = value
+  const isBytes = (item: unknown, least: number, most: number): item is Uint8Array =>
+    item instanceof Uint8Array && item.length >= least && item.length <= most
+  if (!isBytes(account, 32, 32) || !isBytes(answer, 2, fetchPageBytesMax) || !isBytes(signature, 64, 64))
+    throw new TypeError('a part has the wrong length')
+  if (!isBytes(after, 0, 64)) throw new TypeError('a cursor')
+  return { account, after: new TextDecoder().decode(after), answer, signature }
+}
+
 /**
- * Reads a page that a store has signed.
+ * Reads a page, and checks that a store signed it.
  *
+ * @param storeKeysOf - the keys that an account has, or had, as a store; none for whoever is none.
+ * @throws {TypeError | SyntaxError | CryptoError | EncodingError} if it is malformed, too long, or signed by no store.
+ */
+export function readFetchEvidence(
+  evidence: FetchEvidence,
+  place: { ledgerId: Uint8Array; storeKeysOf: (account: Uint8Array) => readonly Uint8Array[] },
+): FetchPage {
+  const { store, fetches, next, isEnd } = JSON.parse(new TextDecoder().decode(evidence.answer)) as Record<
+    string,
+    unknown
+  >
+  if (!Array.isArray(fetches) || fetches.length > fetchPageSizeMax) throw new TypeError('fetches')
+  if (typeof next !== 'string' || typeof isEnd !== 'boolean') throw new TypeError('next')
+  const page = { store: parseAccount(store), fetches: fetches.map(parseFetch), next, isEnd }
+  const message = fetchPageMessage({ ...evidence, ledgerId: place.ledgerId })
+  const keys = place.storeKeysOf(page.store)
+  if (keys.length === 0) throw new TypeError('signed by no store')
+  for (const [number, publicKey] of keys.entries()) {
+    try {
+      verifySignature({ signature: evidence.signature, message, key: parseVerifyingKey(publicKey) })
+      break
+    } catch (error) {
+      if (number === keys.length - 1) throw error
+    }
+  }
+  return page
+}
+
+/**
+ * Reads an answer to a question for fetches.
+ *
+ * @returns the page, and the evidence of it.
  * @throws {RuntimeError} `ERR_SOURCE_MISBEHAVED` if it is malformed, too long, or signed by no store.
  */
 export function parseFetchPage(
@@ -74,22 +139,17 @@ export function parseFetchPage(
     after: string
     storeKeyOf: (account: Uint8Array) => Uint8Array | undefined
   },
-): FetchPage {
+): FetchPage & { readonly evidence: FetchEvidence } {
+  const { url, ledgerId, account, after } = asked
+  const storeKeysOf = (store: Uint8Array): Uint8Array[] => {
+    const key = asked.storeKeyOf(store)
+    return key === undefined ? [] : [key]
+  }
   try {
-    const { store, fetches, next, isEnd } = JSON.parse(new TextDecoder().decode(answer.bytes)) as Record<
-      string,
-      unknown
-    >
-    if (!Array.isArray(fetches) || fetches.length > fetchPageSizeMax) throw new TypeError('fetches')
-    if (typeof next !== 'string' || typeof isEnd !== 'boolean') throw new TypeError('next')
-    const page = { store: parseAccount(store), fetches: fetches.map(parseFetch), next, isEnd }
-    const publicKey = asked.storeKeyOf(page.store)
-    if (publicKey === undefined) throw new TypeError('signed by no store')
     const signature = fromBase64Url(answer.headers.get(fetchPageSignatureHeader) ?? '')
-    const message = fetchPageMessage({ ...asked, answer: answer.bytes })
-    verifySignature({ signature, message, key: parseVerifyingKey(publicKey) })
-    return page
+    const evidence = { account, after, answer: answer.bytes, signature }
+    return { ...readFetchEvidence(evidence, { ledgerId, storeKeysOf }), evidence }
   } catch (cause) {
-    throw misbehaved(asked.url, 'a page of fetches that cannot be used', cause)
+    throw misbehaved(url, 'a page of fetches that cannot be used', cause)
   }
 }

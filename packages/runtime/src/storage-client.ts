@@ -10,7 +10,13 @@ import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cb
 import { CID } from 'multiformats/cid'
 import { create as createDigest } from 'multiformats/hashes/digest'
 import { isRuntimeError, messageOf, RuntimeError } from './errors.ts'
-import { type FetchPage, fetchPageSizeMax, parseFetchPage } from './fetch-page.ts'
+import {
+  type FetchEvidence,
+  type FetchPage,
+  fetchPageBytesMax,
+  fetchPageSizeMax,
+  parseFetchPage,
+} from './fetch-page.ts'
 import { type HttpAnswer, misbehaved, sendRequest } from './http-client.ts'
 import { type QuarantineEvent, Sources } from './sources.ts'
 
@@ -22,7 +28,6 @@ export const blockSizeBytesMax = 2 * 1024 * 1024
 const codecs = { raw: 0x55, 'dag-pb': 0x70 } as const
 const sha256Code = 0x12
 const receiptsMax = 64
-const fetchPageBytesMax = 1024 * 1024
 /** Drawn once: nobody who makes blocks can know it. */
 const boundary = toHex(randomBytes(24))
 const partHead = encodeUtf8(
@@ -180,7 +185,7 @@ export class StorageClient {
     after?: string
     limit?: number
     signal?: AbortSignal
-  }): Promise<FetchPage> {
+  }): Promise<FetchPage & { readonly evidence: FetchEvidence }> {
     const { account, after = '', limit = fetchPageSizeMax, signal } = options
     const { ledgerId, storeKeyOf } = this.#options
     const url = options.url.replace(/\/$/, '')
