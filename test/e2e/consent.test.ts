@@ -208,6 +208,16 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     })
     expect(await isRead('doctor-b', last)).toBe(false)
     await eventually('doctor A reading on', 60_000, async () => ((await isRead('doctor-a', last)) ? true : undefined))
+    // What the storage nodes signed of it: he fetched while he might, and the attempt afterwards is not hidden.
+    const file = join(cluster.root, 'fetches')
+    expect(await cluster.ok('patient', 'fetches', 'anna', '--out', file)).toMatchObject({ unreachable: 0, cut: 0 })
+    const inTime = await cluster.run<AuditReport>('audit', '--fetches', file)
+    expect(inTime.value.findings).toEqual([])
+    expect(inTime.value.notChecked.join()).toMatch(/[1-9]\d* fetches, as [123] storage nodes signed them/)
+    writeFileSync(file, Uint8Array.of(0x81, 0x01))
+    expect((await cluster.run<AuditReport>('audit', '--fetches', file)).value.findings).toMatchObject([
+      { code: 'fetches.forged' },
+    ])
     const exposure = await cluster.ok<{ stillReadable: boolean; kind: string }[]>(
       'patient',
       'exposure',

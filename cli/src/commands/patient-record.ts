@@ -1,11 +1,11 @@
-/** `patient timeline|receipt|acknowledge|doctors`: what happened to a person's data, with its proofs; and whom she could let read it. */
+/** `patient timeline|receipt|fetches|acknowledge|doctors`: what happened to a person's data, with its proofs; and whom she could let read it. */
 import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { callNode } from '../cluster/client.ts'
 import { CommandError, type ExitCode, UsageError } from '../io.ts'
-import { parseCount, takePositionals } from '../options.ts'
+import { parseCount, parseTime, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
-import { type Context, openSession, print } from './patient-session.ts'
+import { type Context, openSession, print, type Session } from './patient-session.ts'
 
 interface Entry {
   readonly at: string
@@ -16,6 +16,7 @@ interface Entry {
   readonly transactionId: string | null
 }
 
+const downloadMsMax = 120_000
 /** Most entries of one page of the node. */
 const pageMax = 500
 
@@ -54,18 +55,46 @@ export async function receipt(context: Context, positionals: string[]): Promise<
   const { out } = context.options
   if (typeof out !== 'string') throw new UsageError('receipt needs --out FILE')
   if (!/^[0-9a-f]{64}$/.test(id)) throw new UsageError(`ID is a transaction id, not "${id}"`)
-  const { access, path } = await openSession(context, name)
-  const response = await fetch(new URL(`${path}/receipts/${id}`, access.url), {
-    headers: { authorization: `Bearer ${access.bearer}` },
-    signal: AbortSignal.timeout(60_000),
-  })
+  const session = await openSession(context, name)
+  const response = await download(session, `receipts/${id}`)
   if (response.status === 404) throw new CommandError(`there is no receipt of ${id} yet`)
+  const file = await save(session, response, out)
+  return print(context, { transactionId: id, receipt: file }, () => `${file}\n`)
+}
+
+function download({ access, path }: Session, what: string): Promise<Response> {
+  return fetch(new URL(`${path}/${what}`, access.url), {
+    headers: { authorization: `Bearer ${access.bearer}` },
+    signal: AbortSignal.timeout(downloadMsMax),
+  })
+}
+
+/** Writes an answer's bytes as they came; returns the file's whole path. */
+async function save({ access }: Session, response: Response, out: string): Promise<string> {
   if (!response.ok) throw new CommandError(`${access.name} answered ${response.status}`)
   const file = resolve(out)
   await writeFile(file, new Uint8Array(await response.arrayBuffer())).catch((cause: unknown) => {
     throw new CommandError(`${file} cannot be written: ${(cause as Error).message}`, undefined, { cause })
   })
-  return print(context, { transactionId: id, receipt: file }, () => `${file}\n`)
+  return file
+}
+
+/** Writes what the storage nodes signed of who fetched her blocks, for `audit --fetches`; exit code 1 if one of them did not answer. */
+export async function fetches(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name] = takePositionals(positionals, ['NAME'] as const)
+  const { out, from } = context.options
+  if (typeof out !== 'string') throw new UsageError('fetches needs --out FILE')
+  const since = parseTime(from as string | undefined, 'from') ?? 0
+  const session = await openSession(context, name)
+  const response = await download(session, `fetches?since=${since}`)
+  const file = await save(session, response, out)
+  const [unreachable, cut] = ['unreachable', 'cut'].map((header) =>
+    Number(response.headers.get(`healthblock-${header}`)),
+  )
+  if (unreachable) context.io.stderr(`${unreachable} storage nodes did not answer: their part is missing\n`)
+  if (cut) context.io.stderr(`${cut} storage nodes have more than fits: go on with a later --from\n`)
+  print(context, { file, unreachable, cut }, () => `${file}\nNow: ./healthblock audit --fetches ${file}\n`)
+  return unreachable ? 1 : 0
 }
 
 /** Notes that she has seen an alarm. */

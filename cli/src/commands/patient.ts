@@ -10,7 +10,7 @@ import { showDevice, switchDevice } from './device.ts'
 import { disclose } from './patient-disclose.ts'
 import { erase } from './patient-erase.ts'
 import { file } from './patient-file.ts'
-import { acknowledge, findDoctors, receipt, timeline } from './patient-record.ts'
+import { acknowledge, fetches, findDoctors, receipt, timeline } from './patient-record.ts'
 import { type Context, openSession, print, type Session, waitForReceipt } from './patient-session.ts'
 
 const help = `Usage: ./healthblock patient ACTION …
@@ -31,6 +31,7 @@ const help = `Usage: ./healthblock patient ACTION …
   acknowledge NAME ALARM                she has seen it
   timeline NAME [--limit 100]           the last things that happened, oldest first
   receipt NAME ID --out FILE            the receipt of a transaction of hers, or of a diagnosis of her, for "verify"
+  fetches NAME --out FILE [--from ISO]  who fetched her blocks, as the storage nodes signed it, for "audit --fetches"
   doctors NAME [TEXT]                   the doctors that the directory knows, with the six words to compare
   device NAME · switch NAME ecg|vitals on|off      as "healthblock device show|switch"
 
@@ -290,6 +291,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   acknowledge,
   timeline,
   receipt,
+  fetches,
   doctors: findDoctors,
   device: showDevice,
   disclose: discloseTo,

@@ -15,8 +15,8 @@ import type { AuditedBlock } from './rules.ts'
 /** How far a store's clock may be from that of the ledger's blocks. */
 export const readClockMs = 60_000
 
-/** Roles whose accounts fetch blocks as a part of their work and can open none: node, auditor, store. */
-const rolesAtWork: ReadonlySet<number> = new Set([4, 7, 9])
+/** Roles whose accounts fetch blocks as a part of their work and can open none: organisation, node, auditor, store. */
+const rolesAtWork: ReadonlySet<number> = new Set([3, 4, 7, 9])
 const storeRole = 9
 const storeKeyRole = 2
 

@@ -32,6 +32,7 @@ import { Rehearsals } from './people/rehearsal.ts'
 import { SecondFactors } from './people/second-factor.ts'
 import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
+import { FetchEvidence } from './reading/fetch-evidence.ts'
 import { Measurements } from './reading/measurements.ts'
 import { Receipts } from './reading/receipts.ts'
 import { Access } from './routes/access.ts'
@@ -40,6 +41,7 @@ import { registerContactRoutes } from './routes/contact-routes.ts'
 import { registerDisclosureRoutes } from './routes/disclosure-routes.ts'
 import { registerErasureRoutes } from './routes/erasure-routes.ts'
 import { registerEventRoutes } from './routes/events-routes.ts'
+import { registerFetchRoutes } from './routes/fetch-routes.ts'
 import { registerFileRoutes } from './routes/file-routes.ts'
 import { registerListRoutes } from './routes/list-routes.ts'
 import { registerPeopleRoutes, registerSessionRoutes } from './routes/people-routes.ts'
@@ -79,6 +81,7 @@ export interface Services {
   readonly secondFactors: SecondFactors
   readonly rehearsals: Rehearsals
   readonly receipts: Receipts
+  readonly fetchEvidence: FetchEvidence
   /** The genesis file's bytes. */
   readonly genesis: Uint8Array
   readonly events: UserNodeEvents
@@ -309,6 +312,7 @@ function buildViews(base: Foundations, sessions: Sessions) {
     secondFactors: new SecondFactors({ database, sessions, nowMs }),
     rehearsals: new Rehearsals({ database, sessions, nowMs }),
     receipts: new Receipts({ dir: config.dir, database, client }),
+    fetchEvidence: new FetchEvidence({ storageOf, urls: config.ledger.storage, logger }),
     genesis: config.ledger.genesis,
   }
 }
@@ -406,6 +410,7 @@ export async function createUserNode(options: {
   registerErasureRoutes(app.fastify, built)
   registerFileRoutes(app.fastify, built)
   registerProofRoutes(app.fastify, built)
+  registerFetchRoutes(app.fastify, built)
   registerContactRoutes(app.fastify, built)
   registerSecurityRoutes(app.fastify, built)
   registerReadingRoutes(app.fastify, built)
