@@ -1,5 +1,5 @@
 /** The launcher on machines that lack something: it says what to do, ends with 2, and leaves nothing half done. */
-import { spawnSync } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import {
   chmodSync,
   copyFileSync,
@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -14,6 +15,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 
 const project = fileURLToPath(new URL('../', import.meta.url))
@@ -24,7 +26,7 @@ beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'hb-launcher-'))
   programs = join(root, 'bin')
   mkdirSync(programs)
-  for (const name of ['sh', 'uname', 'mkdir', 'dirname', 'cmp', 'cp', 'cat', 'chmod']) {
+  for (const name of ['sh', 'uname', 'mkdir', 'dirname', 'cmp', 'cp', 'cat', 'chmod', 'rm', 'mv', 'sleep']) {
     const found = ['/bin', '/usr/bin'].map((folder) => join(folder, name)).find(existsSync)
     symlinkSync(found as string, join(programs, name))
   }
@@ -99,4 +101,26 @@ test('dependencies that cannot be installed are tried again the next time, and t
   expect(launch('status', '--json')).toMatchObject({ status: 0, stdout: 'ran status,--json\n' })
   program('npm', 'exit 1')
   expect(launch('status')).toMatchObject({ status: 0, stdout: 'ran status\n', stderr: '' })
+})
+
+test('of two launches at once one installs, and the other waits for it', async () => {
+  symlinkSync(process.execPath, join(programs, 'node'))
+  program('npm', 'echo ci >>count; [ ! -e busy ] || exit 1; echo >busy; sleep 2; mkdir -p node_modules; rm busy')
+  const start = (name: string) =>
+    promisify(execFile)(join(root, 'project', 'healthblock'), [name], { env: { PATH: programs } })
+  const both = await Promise.all([start('first'), start('second')])
+  expect(both.map(({ stdout }) => stdout)).toEqual(['ran first\n', 'ran second\n'])
+  expect(both.map(({ stderr }) => stderr).join()).toContain('another launch is preparing this folder')
+  expect(readFileSync(join(root, 'project', 'count'), 'utf8')).toBe('ci\n')
+  expect(readdirSync(join(root, 'project', '.cache'))).not.toContain('preparing')
+})
+
+test('a launch that was killed while it installed holds up nobody', () => {
+  symlinkSync(process.execPath, join(programs, 'node'))
+  program('npm', npmCi)
+  const { pid } = spawnSync(process.execPath, ['--version'])
+  mkdirSync(join(root, 'project', '.cache', 'preparing'), { recursive: true })
+  writeFileSync(join(root, 'project', '.cache', 'preparing', 'pid'), `${pid}\n`)
+  expect(launch('status')).toMatchObject({ status: 0, stdout: 'ran status\n' })
+  expect(readdirSync(join(root, 'project', '.cache'))).not.toContain('preparing')
 })
