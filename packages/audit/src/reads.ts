@@ -5,10 +5,14 @@
 import type { Ledger } from '@healthblock/chain/block'
 import { grantRights } from '@healthblock/chain/live-at'
 import { userTables } from '@healthblock/chain/tables'
-import { CryptoError } from '@healthblock/crypto/errors'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
-import { EncodingError } from '@healthblock/encoding/errors'
-import { type BlockFetch, parseFetchEvidence, readFetchEvidence } from '@healthblock/runtime/fetch-page'
+import { isRuntimeError } from '@healthblock/runtime/errors'
+import {
+  type BlockFetch,
+  parseFetchAnswer,
+  parseFetchEvidence,
+  readFetchEvidence,
+} from '@healthblock/runtime/fetch-page'
 import type { FindingList } from './report.ts'
 import type { AuditedBlock } from './rules.ts'
 
@@ -57,11 +61,12 @@ export class ReadCheck {
   #want(bytes: Uint8Array): void {
     try {
       const { account, answer } = parseFetchEvidence(bytes)
-      const { fetches } = JSON.parse(new TextDecoder().decode(answer)) as { fetches: { digest: string }[] }
+      const { fetches } = parseFetchAnswer(answer)
       this.#patients.add(toHex(account))
-      for (const { digest } of fetches) this.#wanted.add(digest)
-    } catch {
+      for (const { digest } of fetches) this.#wanted.add(toHex(digest))
+    } catch (error) {
       // It is said to be forged once all blocks are there.
+      if (!isRuntimeError(error, 'ERR_EVIDENCE_INVALID')) throw error
     }
   }
 
@@ -125,12 +130,7 @@ export class ReadCheck {
       const place = { ledgerId: this.#ledger.ledgerId, storeKeysOf: (account: Uint8Array) => this.#keysOf(account) }
       return { account: evidence.account, ...readFetchEvidence(evidence, place) }
     } catch (error) {
-      const isTheirs =
-        error instanceof TypeError ||
-        error instanceof SyntaxError ||
-        error instanceof CryptoError ||
-        error instanceof EncodingError
-      if (!isTheirs) throw error
+      if (!isRuntimeError(error, 'ERR_EVIDENCE_INVALID')) throw error
       return undefined
     }
   }

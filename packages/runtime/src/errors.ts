@@ -35,6 +35,7 @@ export type RuntimeErrorDetail =
   | { code: 'ERR_BLOCK_MISMATCH'; digest: string; url: string }
   | { code: 'ERR_BLOCK_NOT_FOUND'; digest: string }
   | { code: 'ERR_DAG_INVALID'; cid: string; reason: string }
+  | { code: 'ERR_EVIDENCE_INVALID'; reason: string }
   | { code: 'ERR_RECEIPTS_MISSING'; digest: string; verified: number; needed: number }
   | { code: 'ERR_CLOSED'; what: string }
 

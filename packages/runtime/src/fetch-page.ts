@@ -1,8 +1,11 @@
 /** A storage node's signed word on who fetched an account's blocks (services/storage/SPEC.md §5a): what both ends make of it. */
+
+import { CryptoError } from '@healthblock/crypto/errors'
 import { sha256 } from '@healthblock/crypto/hash'
 import { parseVerifyingKey, verifySignature } from '@healthblock/crypto/signature'
 import { concatBytes, encodeUtf8, fromBase64Url, fromHex } from '@healthblock/encoding/bytes'
-import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { RuntimeError } from './errors.ts'
 import { type HttpAnswer, misbehaved } from './http-client.ts'
 
 /** The header of a page that its store has signed. */
@@ -80,47 +83,62 @@ export function encodeFetchEvidence({ account, after, answer, signature }: Fetch
   return encodeCbor([account, encodeUtf8(after), answer, signature])
 }
 
-/** Reads what {@link encodeFetchEvidence} wrote. @throws {TypeError} for anything else. @throws {EncodingError} if it is no CBOR. */
+function invalid(reason: string, cause?: unknown): RuntimeError {
+  return new RuntimeError(`evidence of fetches: ${reason}`, { code: 'ERR_EVIDENCE_INVALID', reason }, { cause })
+}
+
+/** Reads what {@link encodeFetchEvidence} wrote. @throws {RuntimeError} `ERR_EVIDENCE_INVALID` for anything else. */
 export function parseFetchEvidence(bytes: Uint8Array): FetchEvidence {
-  const value = decodeCbor(bytes)
-  if (!Array.isArray(value) || value.length !== 4) throw new TypeError('not a list of four')
+  let value: CborValue
+  try {
+    value = decodeCbor(bytes)
+  } catch (cause) {
+    throw invalid('not canonical CBOR', cause)
+  }
+  if (!Array.isArray(value) || value.length !== 4) throw invalid('not a list of four')
   const [account, after, answer, signature] = value
   const isBytes = (item: unknown, least: number, most: number): item is Uint8Array =>
     item instanceof Uint8Array && item.length >= least && item.length <= most
-  if (!isBytes(account, 32, 32) || !isBytes(answer, 2, fetchPageBytesMax) || !isBytes(signature, 64, 64))
-    throw new TypeError('a part has the wrong length')
-  if (!isBytes(after, 0, 64)) throw new TypeError('a cursor')
+  if (!isBytes(account, 32, 32) || !isBytes(after, 0, 64)) throw invalid('the question has the wrong form')
+  if (!isBytes(answer, 2, fetchPageBytesMax) || !isBytes(signature, 64, 64))
+    throw invalid('the answer has the wrong form')
   return { account, after: new TextDecoder().decode(after), answer, signature }
+}
+
+/** What a page says, signed or not. @throws {RuntimeError} `ERR_EVIDENCE_INVALID` if it is malformed or too long. */
+export function parseFetchAnswer(answer: Uint8Array): FetchPage {
+  try {
+    const { store, fetches, next, isEnd } = JSON.parse(new TextDecoder().decode(answer)) as Record<string, unknown>
+    if (!Array.isArray(fetches) || fetches.length > fetchPageSizeMax) throw new TypeError('fetches')
+    if (typeof next !== 'string' || typeof isEnd !== 'boolean') throw new TypeError('next')
+    return { store: parseAccount(store), fetches: fetches.map(parseFetch), next, isEnd }
+  } catch (cause) {
+    throw invalid('the answer is no page', cause)
+  }
 }
 
 /**
  * Reads a page, and checks that a store signed it.
  *
  * @param storeKeysOf - the keys that an account has, or had, as a store; none for whoever is none.
- * @throws {TypeError | SyntaxError | CryptoError | EncodingError} if it is malformed, too long, or signed by no store.
+ * @throws {RuntimeError} `ERR_EVIDENCE_INVALID` if it is malformed, too long, or signed by no store.
  */
 export function readFetchEvidence(
   evidence: FetchEvidence,
   place: { ledgerId: Uint8Array; storeKeysOf: (account: Uint8Array) => readonly Uint8Array[] },
 ): FetchPage {
-  const { store, fetches, next, isEnd } = JSON.parse(new TextDecoder().decode(evidence.answer)) as Record<
-    string,
-    unknown
-  >
-  if (!Array.isArray(fetches) || fetches.length > fetchPageSizeMax) throw new TypeError('fetches')
-  if (typeof next !== 'string' || typeof isEnd !== 'boolean') throw new TypeError('next')
-  const page = { store: parseAccount(store), fetches: fetches.map(parseFetch), next, isEnd }
+  const page = parseFetchAnswer(evidence.answer)
   const message = fetchPageMessage({ ...evidence, ledgerId: place.ledgerId })
-  const keys = place.storeKeysOf(page.store)
-  if (keys.length === 0) throw new TypeError('signed by no store')
-  for (const [number, publicKey] of keys.entries()) {
+  const isSignedWith = (publicKey: Uint8Array): boolean => {
     try {
       verifySignature({ signature: evidence.signature, message, key: parseVerifyingKey(publicKey) })
-      break
+      return true
     } catch (error) {
-      if (number === keys.length - 1) throw error
+      if (error instanceof CryptoError) return false
+      throw error
     }
   }
+  if (!place.storeKeysOf(page.store).some(isSignedWith)) throw invalid('no store signed it')
   return page
 }
 
