@@ -43,11 +43,39 @@ test('texts of bytes read back', () => {
   )
 })
 
+test('engines without texts of bytes of their own give the same', async () => {
+  const { toHex: hex, toBase64: base64 } = Uint8Array.prototype as unknown as Record<string, unknown>
+  const { fromBase64: from } = Uint8Array as unknown as Record<string, unknown>
+  const natives = [
+    [Uint8Array.prototype, 'toHex', hex],
+    [Uint8Array.prototype, 'toBase64', base64],
+    [Uint8Array, 'fromBase64', from],
+  ] as const
+  for (const [owner, name] of natives) Reflect.deleteProperty(owner, name)
+  try {
+    const old = await import('./bytes.ts?without-natives' as string)
+    fc.assert(
+      fc.property(fc.uint8Array(), (bytes) => {
+        expect(old.toHex(bytes)).toBe(toHex(bytes))
+        expect(old.toBase64(bytes)).toBe(toBase64(bytes))
+        expect(old.fromBase64(toBase64(bytes))).toEqual(Uint8Array.from(bytes))
+      }),
+    )
+    for (const text of refusedBase64) expect(() => old.fromBase64(text)).toThrow('base64')
+  } finally {
+    for (const [owner, name, value] of natives) {
+      if (value !== undefined) Object.defineProperty(owner, name, { value, writable: true, configurable: true })
+    }
+  }
+})
+
 test.each(['AB', 'abc', 'zz', ' ab'])('refuses the hexadecimal %j', (text) => {
   expect(() => fromHex(text)).toThrow(EncodingError)
 })
 
-test.each(['AA=', 'AB==', 'AA==\n', 'A A=', '_w==', 'AA'])('refuses the base64 %j', (text) => {
+const refusedBase64 = ['AA=', 'AB==', 'AA==\n', 'A A=', '_w==', 'AA', 'AA\n\nA', 'AAAAA===', '====', '\n\n\n\n']
+
+test.each(refusedBase64)('refuses the base64 %j', (text) => {
   expect(() => fromBase64(text)).toThrow(EncodingError)
 })
 

@@ -48,8 +48,19 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
 
 const hexPairs = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
+/** What newer engines bring along (ECMAScript 2026); a tenth to a twentieth of the time. */
+type NativeText = Partial<{
+  toHex(): string
+  toBase64(): string
+}>
+const native = Uint8Array.prototype as NativeText
+const nativeFromBase64 = (
+  Uint8Array as { fromBase64?: (text: string, options: { lastChunkHandling: 'strict' }) => Uint8Array<ArrayBuffer> }
+).fromBase64?.bind(Uint8Array)
+
 /** Lower-case hexadecimal text. */
 export function toHex(bytes: Uint8Array): string {
+  if (native.toHex !== undefined) return native.toHex.call(bytes)
   let text = ''
   for (const byte of bytes) text += hexPairs[byte]
   return text
@@ -73,6 +84,7 @@ export function fromHex(text: string): Uint8Array<ArrayBuffer> {
 
 /** base64 text with padding (RFC 4648 §4), as signed notes carry it. */
 export function toBase64(bytes: Uint8Array): string {
+  if (native.toBase64 !== undefined) return native.toBase64.call(bytes)
   let binary = ''
   for (let i = 0; i < bytes.length; i += 8192) binary += String.fromCharCode(...bytes.subarray(i, i + 8192))
   return btoa(binary)
@@ -84,14 +96,23 @@ export function toBase64(bytes: Uint8Array): string {
  * @throws {EncodingError} `ERR_TEXT_INVALID` for white space, missing padding, or unused bits that are not zero.
  */
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
-  let binary: string
+  let bytes: Uint8Array<ArrayBuffer>
   try {
-    binary = atob(text)
+    bytes = nativeFromBase64?.(text, { lastChunkHandling: 'strict' }) ?? decodeBase64(text)
   } catch (cause) {
     throw new EncodingError('not base64', { code: 'ERR_TEXT_INVALID', offset: 0 }, { cause })
   }
+  // Nothing but white space makes a text longer than its bytes need.
+  if (text.length !== 4 * Math.ceil(bytes.length / 3)) {
+    throw new EncodingError('not canonical base64', { code: 'ERR_TEXT_INVALID', offset: 0 })
+  }
+  return bytes
+}
+
+function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
+  const binary = atob(text)
   // Re-encoding refuses white space, missing padding, and stray bits in the last character.
-  if (btoa(binary) !== text) throw new EncodingError('not canonical base64', { code: 'ERR_TEXT_INVALID', offset: 0 })
+  if (btoa(binary) !== text) throw new TypeError('not canonical')
   const bytes = new Uint8Array(binary.length)
   for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i)
   return bytes
@@ -136,7 +157,9 @@ export function encodeU64(value: number): Uint8Array<ArrayBuffer> {
   return bytes
 }
 
+const textEncoder = new TextEncoder()
+
 /** UTF-8 bytes of a text. */
 export function encodeUtf8(text: string): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(text) as Uint8Array<ArrayBuffer>
+  return textEncoder.encode(text) as Uint8Array<ArrayBuffer>
 }

@@ -2,6 +2,7 @@
  * Ed25519 under one rule (SPEC.md §1), for a provider given by the caller. A key is checked once, when it is parsed: the
  * type `VerifyingKey` is the proof of that check, so nothing can be verified under a key of small or mixed order.
  */
+import { toHex } from '@healthblock/encoding/bytes'
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { CryptoError } from '../errors.ts'
 import type { Provider, SigningHandle, VerifyingHandle } from '../provider/provider.ts'
@@ -75,10 +76,6 @@ function isPrimeOrder(bytes: Uint8Array): boolean {
   }
 }
 
-function keyText(bytes: Uint8Array): string {
-  return String.fromCharCode(...bytes)
-}
-
 /** `parseVerifyingKey` of a provider. */
 export function parseVerifyingKeyWith(provider: Provider, bytes: Uint8Array): VerifyingKey {
   const invalid = () => new CryptoError('not an Ed25519 public key of prime order', { code: 'ERR_KEY_INVALID' })
@@ -88,7 +85,7 @@ export function parseVerifyingKeyWith(provider: Provider, bytes: Uint8Array): Ve
     cache = new Map()
     parsed.set(provider, cache)
   }
-  const text = keyText(bytes)
+  const text = toHex(bytes)
   const known = cache.get(text)
   if (known !== undefined) {
     // A map keeps insertion order: moving the entry to the end makes the first one the longest unused.
@@ -120,7 +117,7 @@ export function isSignatureAheadWith(
     cache = new Map()
     handles.set(provider, cache)
   }
-  const text = keyText(publicKey)
+  const text = toHex(publicKey)
   try {
     let handle = cache.get(text)
     if (handle === undefined) {
