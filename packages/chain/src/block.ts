@@ -441,9 +441,16 @@ export function genesisBlocks(bytes: Uint8Array): GenesisBlocks {
   return blocksZero(parseGenesis(bytes))
 }
 
+/** Those computed last: a node that starts asks several times. Nothing changes a pending block. */
+let newestZero: { readonly ledgerId: Uint8Array; readonly blocks: GenesisBlocks } | undefined
+
 function blocksZero(genesis: Genesis): GenesisBlocks {
+  const { ledgerId } = genesis
+  if (newestZero !== undefined && equalBytes(newestZero.ledgerId, ledgerId)) return newestZero.blocks
   const userchain = blockZero(genesis, 'userchain')
-  return { userchain, docchain: blockZero(genesis, 'docchain', userchain.head) }
+  const blocks = { userchain, docchain: blockZero(genesis, 'docchain', userchain.head) }
+  newestZero = { ledgerId, blocks }
+  return blocks
 }
 
 function blockZero(genesis: Genesis, chain: ChainName, anchor?: SizeAndRoot): PendingBlock {

@@ -205,11 +205,30 @@ function isKeyOf(line: NoteSignature, key: NoteKey): boolean {
   return line.name === key.name && equalBytes(line.keyId, noteKeyId(key))
 }
 
-function cosignerKeys(origin: string, cosigners: CosignerPolicy['cosigners']): { rank: number; key: NoteKey }[] {
-  return cosigners.flatMap((publicKey, rank) => {
+/** A cosigner's key with its id. */
+interface KnownKey {
+  readonly rank: number
+  readonly key: NoteKey
+  readonly keyId: Uint8Array
+}
+
+/** Keys of the policies that were asked about, each under the origin asked last: their ids are hashes. */
+const knownKeys = new WeakMap<CosignerPolicy['cosigners'], { readonly origin: string; readonly keys: KnownKey[] }>()
+
+function cosignerKeys(origin: string, cosigners: CosignerPolicy['cosigners']): readonly KnownKey[] {
+  const known = knownKeys.get(cosigners)
+  if (known?.origin === origin) return known.keys
+  const keys = cosigners.flatMap((publicKey, rank): KnownKey[] => {
     if (publicKey === undefined) return []
-    return [{ rank, key: { name: cosignerName(origin, rank), type: signatureTypes.cosigner, publicKey } }]
+    const key: NoteKey = { name: cosignerName(origin, rank), type: signatureTypes.cosigner, publicKey }
+    return [{ rank, key, keyId: noteKeyId(key) }]
   })
+  knownKeys.set(cosigners, { origin, keys })
+  return keys
+}
+
+function isKnownKey(line: NoteSignature, { key, keyId }: KnownKey): boolean {
+  return line.name === key.name && equalBytes(line.keyId, keyId)
 }
 
 /** A cosignature that holds. `time` in Unix ms; `line` as it stands in the note. */
@@ -221,11 +240,11 @@ export interface Cosignature {
 
 /** Verifies every line of a known cosigner, and keeps the newest of each; lines of unknown keys are skipped. */
 function verifyCosignatures(checkpoint: Checkpoint, policy: CosignerPolicy): Cosignature[] {
-  const byName = new Map(cosignerKeys(checkpoint.origin, policy.cosigners).map((known) => [known.key.name, known]))
+  const keys = cosignerKeys(checkpoint.origin, policy.cosigners)
   const newest = new Map<number, Cosignature>()
   for (const signature of checkpoint.signatures) {
-    const known = byName.get(signature.name)
-    if (known === undefined || !isKeyOf(signature, known.key)) continue
+    const known = keys.find((key) => isKnownKey(signature, key))
+    if (known === undefined) continue
     const time = verifyCosignatureOf(checkpoint.text, known.key, signature.signature)
     const before = newest.get(known.rank)
     if (before === undefined || before.time < time) {
@@ -246,7 +265,7 @@ export function verifyCosignature(request: {
   readonly cosigners: CosignerPolicy['cosigners']
 }): Cosignature {
   const signature = parseSignatureLine(request.line)
-  const known = cosignerKeys(request.head.origin, request.cosigners).find(({ key }) => isKeyOf(signature, key))
+  const known = cosignerKeys(request.head.origin, request.cosigners).find((key) => isKnownKey(signature, key))
   if (known === undefined) throw signatureError(signature.name)
   const { rank, key } = known
   return { rank, time: verifyCosignatureOf(checkpointText(request.head), key, signature.signature), line: request.line }

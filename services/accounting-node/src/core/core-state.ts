@@ -10,6 +10,7 @@ import { messageOf } from '@healthblock/runtime/errors'
 import { AccountingError } from '../errors.ts'
 import type { AppliedBlock, ChainCore, PublishedHead } from './chain-core.ts'
 import { Cosignatures } from './cosignatures.ts'
+import type { JudgedValue } from './head-register.ts'
 import type { BlockLog } from './log.ts'
 import { encodeRecord } from './log.ts'
 import type { Members, Memberships, OwnKeys } from './members.ts'
@@ -76,6 +77,8 @@ export class CoreState {
   /** The register's newest value that stood on q acks, and the bytes it was read as. */
   value: HeadValue | undefined
   registerReachable = false
+  /** What was read from the register last. */
+  judged: JudgedValue | undefined
   /** The block last computed for the next height: executed once, committed when decided. */
   known: KnownBlock | undefined
   /** Term in which this node leads, or 0. */

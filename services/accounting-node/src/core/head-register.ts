@@ -1,7 +1,9 @@
 /** Reading the head register, and what follows from it: nothing is decided but what stands there on q acks. */
+import { equalBytes } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { AccountingError } from '../errors.ts'
 import type { CoreState } from './core-state.ts'
+import type { Members } from './members.ts'
 import { type HeadValue, isSameHead, parseHeadValue } from './wire.ts'
 
 /** What the register holds: raw bytes for the next compare-and-set, and the value if it stands on q acks. */
@@ -12,12 +14,34 @@ export interface RegisterReading {
   readonly claimed: HeadValue | undefined
 }
 
+/** Bytes that the register held, and what the members of that height found them to be. */
+export interface JudgedValue {
+  readonly bytes: Uint8Array
+  readonly claimed: HeadValue | undefined
+  readonly members: Members | undefined
+  /** True if the value stands on q acks of these members. */
+  readonly isValid: boolean
+}
+
 function parsed(bytes: Uint8Array): HeadValue | undefined {
   try {
     return parseHeadValue(bytes)
   } catch {
     return undefined
   }
+}
+
+/** Judges what was read; the same bytes under the same members once. */
+async function judge(core: CoreState, bytes: Uint8Array): Promise<JudgedValue> {
+  const last = core.judged
+  const isSame = last !== undefined && equalBytes(last.bytes, bytes)
+  const claimed = isSame ? last.claimed : parsed(bytes)
+  const members = claimed === undefined ? undefined : core.memberships.at(claimed.height)
+  if (isSame && members === last.members) return last
+  const isValid = claimed !== undefined && members !== undefined && (await members.isValid(claimed))
+  const judged = { bytes, claimed, members, isValid }
+  core.judged = judged
+  return judged
 }
 
 /**
@@ -35,8 +59,7 @@ export async function readRegister(core: CoreState): Promise<RegisterReading> {
     const reason = messageOf(cause)
     throw new AccountingError(`head register: ${reason}`, { code: 'ERR_REGISTER_FAILED', reason }, { cause })
   }
-  const found = bytes === undefined ? undefined : parsed(bytes)
-  const isValid = found !== undefined && (await core.memberships.at(found.height).isValid(found))
+  const { claimed: found, isValid = false } = bytes === undefined ? {} : await judge(core, bytes)
   const value = isValid ? found : undefined
   if (value !== undefined) {
     const place = core.ledger.index(core.chain).boundaryAt(value.height)
