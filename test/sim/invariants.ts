@@ -9,7 +9,7 @@
  * what it staged. D1 what it says is on its disk when it says so, as SPEC.md §4 of the accounting node has it. S1 it stages no new block whose time or anchor its clock and what it knows
  * forbid. Cores halt only for what was injected, and meet no error that the code does not name.
  */
-import { chainOrigin, verifyCheckpoint } from '@healthblock/chain/checkpoint'
+import { chainOrigin, type VerifiedCheckpoint, verifyCheckpoint } from '@healthblock/chain/checkpoint'
 import { ChainError } from '@healthblock/chain/errors'
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import { CompactRange, inclusionProof, leafHash, MemoryHashes } from '@healthblock/chain/merkle'
@@ -115,6 +115,8 @@ export class Invariants {
   readonly #policies: PolicyHistory
   /** Switches whose checkpoints somebody published, by chain and size. */
   readonly #switchesOut = new Set<string>()
+  /** Notes that verified, without the line of who published them, and the policies that their sizes were under. */
+  readonly #notes = new Map<string, { policies: readonly unknown[]; verified: VerifiedCheckpoint }>()
   readonly #receipts: GivenReceipt[] = []
   readonly #heads = new Map<string, unknown>()
   readonly #lastCosignature = new Map<string, Uint8Array>()
@@ -281,10 +283,14 @@ export class Invariants {
     }
   }
 
-  /** A note under a policy that its size is under. */
-  #verified(chain: ChainName, size: number, note: string) {
+  /** A note under a policy that its size is under. Nodes publish the same cosignatures below their own line: they are verified once. */
+  #verified(chain: ChainName, size: number, note: string): VerifiedCheckpoint {
     const { origin } = this.#histories[chain]
-    const [first, ...more] = this.#policies.at(chain, size).map((policy) => {
+    const policies = this.#policies.at(chain, size)
+    const text = withoutLineOf(note, origin)
+    const known = this.#notes.get(text)
+    if (known !== undefined && known.policies.length === policies.length) return known.verified
+    const [first, ...more] = policies.map((policy) => {
       try {
         return verifyCheckpoint({ note, origin, policy })
       } catch (error) {
@@ -294,6 +300,7 @@ export class Invariants {
     })
     const good = [first, ...more].find((one) => !(one instanceof ChainError))
     if (good === undefined || good instanceof ChainError) throw first
+    this.#notes.set(text, { policies, verified: good })
     return good
   }
 
@@ -520,6 +527,14 @@ export class Invariants {
     const wrong = entries.findIndex((entry, i) => !equalBytes(entry, leaves[i] as Uint8Array))
     if (wrong >= 0) this.fail('I9', `rank ${rank} has another entry ${wrong} of ${core.chain}`)
   }
+}
+
+/** A published note without its first line if that is of a log key, which counts for nothing. */
+function withoutLineOf(note: string, origin: string): string {
+  const from = note.indexOf('\n\n') + 2
+  return note.startsWith(`\u2014 ${origin} `, from)
+    ? note.slice(0, from) + note.slice(note.indexOf('\n', from) + 1)
+    : note
 }
 
 /** True if an injected fault is at the bottom of it. */

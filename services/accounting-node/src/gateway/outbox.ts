@@ -92,6 +92,16 @@ const idSizeBytes = 32
 /** Rows of one promise are numbered from its number times this: a submission has at most as many transactions. */
 const rowsPerPromise = 256
 
+/** Opens the database of an outbox, for who keeps it longer than one outbox. */
+export function openOutboxDatabase(path: string): Database {
+  return openDatabase({
+    path,
+    synchronous: 'full',
+    migrations: [schema, bySubmission],
+    cacheSizeBytes: 2 * 1024 * 1024,
+  })
+}
+
 /** The durable outbox of one chain's gateway. Every call is synchronous; what returned is on disk. */
 export class Outbox {
   readonly #database: Database
@@ -100,13 +110,9 @@ export class Outbox {
   /** The same rows by their id. */
   readonly #byId = new Map<string, PendingRow>()
 
-  constructor(path: string) {
-    this.#database = openDatabase({
-      path,
-      synchronous: 'full',
-      migrations: [schema, bySubmission],
-      cacheSizeBytes: 2 * 1024 * 1024,
-    })
+  /** @param at - A file, or what `openOutboxDatabase` opened. */
+  constructor(at: string | Database) {
+    this.#database = typeof at === 'string' ? openOutboxDatabase(at) : at
     const answered = this.#database.statement('SELECT 1 FROM answer WHERE id = ? AND promise >= ?')
     for (const row of this.#database
       .statement('SELECT number, accepted, deadline, ids FROM promised ORDER BY number')
