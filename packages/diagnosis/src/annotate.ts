@@ -46,7 +46,7 @@ function eventsOf(lead: EcgLead): EcgEvent[] {
 export function annotateEcg(lead: EcgLead, second?: EcgLead): Annotation[] {
   const own = eventsOf(lead)
   const others = second === undefined ? [] : eventsOf(second).filter(isBeatEvent)
-  const events = others.length === 0 ? own : judgeTogether(own, others)
+  const events = judgeTogether(own, others)
   const beats = events.filter(isBeatEvent)
   const last = Math.max(0, lead.samples.length - 1)
   const found: Annotation[] = []

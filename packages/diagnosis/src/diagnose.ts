@@ -54,6 +54,7 @@ function encodeState(state: State): Uint8Array<ArrayBuffer> {
     s.rhythm,
     s.run,
     s.lead,
+    s.elsewhere ? 1 : 0,
     s.analyser,
   ])
   const vitals = state.vitals.latest.map(({ sign, atMs, milli }) => [vitalSigns[sign].code, atMs, milli])
@@ -70,7 +71,7 @@ function encodeState(state: State): Uint8Array<ArrayBuffer> {
   ])
   // Ended episodes are the least that can be lost: one that comes back begins anew.
   for (let kept = episodes; ; kept = dropEnded(kept)) {
-    const bytes = encodeCbor({ v: 3, ecg, vitals, usual, episodes: kept })
+    const bytes = encodeCbor({ v: 4, ecg, vitals, usual, episodes: kept })
     if (bytes.length <= stateBytesMax || kept.length === 0) return bytes
   }
 }
@@ -102,9 +103,9 @@ function parseEpisode(value: unknown): Episode {
 
 function parseState(bytes: Uint8Array): State {
   const map: CborMap = read.map(read.decode(bytes, stateBytesMax), 'state', ['v', 'ecg', 'vitals', 'usual', 'episodes'])
-  if (map.v !== 3) throw wrong('v', 'is not 3')
+  if (map.v !== 4) throw wrong('v', 'is not 4')
   const ecg = read.array(map.ecg, 'ecg', ecgStreamsMax).map((item) => {
-    const row = read.array(item, 'ecg', 7)
+    const row = read.array(item, 'ecg', 8)
     return {
       stream: read.text(row[0], 'ecg.stream'),
       state: {
@@ -113,7 +114,8 @@ function parseState(bytes: Uint8Array): State {
         rhythm: read.integer(row[3], 'ecg.rhythm', 16),
         run: read.integer(row[4], 'ecg.run', 3),
         lead: read.text(row[5], 'ecg.lead'),
-        analyser: read.bytes(row[6], 'ecg.analyser', 8192),
+        elsewhere: read.integer(row[6], 'ecg.elsewhere', 1) === 1,
+        analyser: read.bytes(row[7], 'ecg.analyser', 8192),
       },
     }
   })

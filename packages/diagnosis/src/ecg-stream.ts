@@ -16,6 +16,9 @@ const fillMs = 30_000
 const uselessSeconds = 5
 /** Ticks after a beat and before the next one in which other leads are not asked about a pause. */
 const pauseEdgeTicks = 75
+/** Seconds at the end of a batch that speak for it later, and fewest of the next batch that speak for themselves. */
+const edgeSeconds = 4
+const insideSeconds = 1
 /** A gap from here on is a finding. */
 const gapMs = 5000
 
@@ -34,6 +37,7 @@ const rhythmCodes: Partial<Record<string, FindingCode>> = {
   B: 'ecg.ventricular-bigeminy',
   T: 'ecg.ventricular-trigeminy',
   IVR: 'ecg.idioventricular-rhythm',
+  P: 'ecg.paced-rhythm',
 }
 const rhythmSeverity: Partial<Record<FindingCode, Severity>> = {
   'ecg.possible-af': 'medium',
@@ -43,6 +47,7 @@ const rhythmSeverity: Partial<Record<FindingCode, Severity>> = {
   'ecg.ventricular-bigeminy': 'low',
   'ecg.ventricular-trigeminy': 'low',
   'ecg.idioventricular-rhythm': 'medium',
+  'ecg.paced-rhythm': 'info',
 }
 
 /** What is carried of an ECG stream: whole numbers and the state of its analyser. */
@@ -56,6 +61,8 @@ export interface EcgStreamState {
   run: number
   /** Name of the lead that is judged. */
   lead: string
+  /** True when another lead of the last batch showed beats at its end. */
+  elsewhere: boolean
   analyser: Uint8Array
 }
 
@@ -71,6 +78,7 @@ export class EcgStream {
   #rhythm: string | undefined
   #run = 0
   #lead = ''
+  #elsewhere = false
   #quality = 'good'
   #placed: Placed[] = []
   /** The batch that is taken, and which of its leads is judged. */
@@ -86,6 +94,7 @@ export class EcgStream {
     this.#rhythm = rhythmNames[carried.rhythm - 1]
     this.#run = carried.run
     this.#lead = carried.lead
+    this.#elsewhere = carried.elsewhere
     this.#quality = this.#analyser.quality
   }
 
@@ -115,6 +124,8 @@ export class EcgStream {
     this.#samples += count
     for (const event of analyser.push(microvolts)) this.#hear(event)
     this.#prolong()
+    const atEnd = Math.round((edgeSeconds * batch.rateMilliHz) / 1000)
+    this.#elsewhere = leads > 1 && beatsElsewhere(batch, lead, Math.max(0, count - atEnd), count)
   }
 
   /** The lead that the doctor set, else the one that was judged before while it is of use, else the best one. */
@@ -215,13 +226,17 @@ export class EcgStream {
     if (code !== undefined) this.#see(code, tick, tick, rhythmSeverity[code] ?? 'medium', rate * 1000)
   }
 
-  /** True when, between two ticks, another lead of the newest batch shows beats. */
+  /**
+   * True when, between two ticks, another lead of the newest batch shows beats. What is told just after a batch began concerns the one before it: then its end counts.
+   */
   #isElsewhere(fromTick: number, toTick: number): boolean {
     const [placed, taken] = [this.#placed.at(-1), this.#batch]
     if (placed === undefined || taken === undefined || taken.batch.leads.length === 1) return false
     const perTick = taken.batch.rateMilliHz / 250_000
     const frameOf = (tick: number) => Math.floor(tick * perTick) - placed.firstSample
-    return beatsElsewhere(taken.batch, taken.lead, frameOf(fromTick), frameOf(toTick))
+    const [from, to] = [Math.max(0, frameOf(fromTick)), frameOf(toTick)]
+    if (to - from < (insideSeconds * taken.batch.rateMilliHz) / 1000 && frameOf(fromTick) < 0) return this.#elsewhere
+    return beatsElsewhere(taken.batch, taken.lead, from, to)
   }
 
   /** Two ventricular beats and then another one are a couplet; three are a rhythm. */
@@ -276,6 +291,7 @@ export class EcgStream {
       rhythm: this.#rhythm === undefined ? 0 : rhythmNames.indexOf(this.#rhythm) + 1,
       run: this.#run,
       lead: this.#lead,
+      elsewhere: this.#elsewhere,
       analyser: this.#analyser.encodeState(),
     }
   }

@@ -24,6 +24,7 @@ export const findingKinds = {
   'ecg.ventricular-couplet': { snomed: undefined, mergeMs: 300_000, leastMs: 0 },
   'ecg.supraventricular-tachycardia': { snomed: '6456007', mergeMs: 60_000, leastMs: 0 },
   'ecg.idioventricular-rhythm': { snomed: '49260003', mergeMs: 60_000, leastMs: 0 },
+  'ecg.paced-rhythm': { snomed: '10370003', mergeMs: 120_000, leastMs: 10_000 },
   'ecg.unreadable': { snomed: undefined, mergeMs: 10_000, leastMs: 5_000 },
   'early-warning.news2': { snomed: '1104051000000101', mergeMs: 300_000, leastMs: 0 },
   'early-warning.mews': { snomed: undefined, mergeMs: 300_000, leastMs: 0 },
@@ -215,6 +216,7 @@ const texts: Record<FindingCode, (e: Episode, length: string) => string> = {
     `Wide-complex run of three beats or more below 100/min (${length}): idioventricular rhythm.`,
   'ecg.supraventricular-tachycardia': (e, length) =>
     `Run of three supraventricular beats or more (${length}), rate up to ${bpm(e.most)}/min: supraventricular tachycardia.`,
+  'ecg.paced-rhythm': (_e, length) => `Rhythm made by a pacemaker (spikes before the complexes) for ${length}.`,
   'ecg.unreadable': (_e, length) => `ECG cannot be judged for ${length}; no statement is made about this time.`,
   'early-warning.news2': (e, length) =>
     `NEWS2 up to ${Math.floor(e.most / 1000)}, now ${Math.floor(e.last / 1000)}, for ${length}.`,

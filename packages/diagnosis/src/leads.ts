@@ -1,7 +1,11 @@
-/** Two leads of one record, judged together: what one lead hides the other shows. The first leads; the second is heard where it agrees with it. */
+/**
+ * A whole record, judged again when all of it was seen, and two leads of it together: what one lead hides the other shows. The first leads; the second is heard where it
+ * agrees with it.
+ */
 import type { EcgEvent } from './ecg/analyser.ts'
-import { classifyBeat } from './ecg/beat.ts'
+import { type BeatLogits, boundVentricular, classifyBeat } from './ecg/beat.ts'
 import { type Rhythm, RhythmTracker } from './ecg/rhythm.ts'
+import { boundLogit, voteOf } from './ecg/vote.ts'
 
 /** A beat as the analyser tells it. */
 export type BeatEvent = Extract<EcgEvent, { type: 'beat' }>
@@ -63,16 +67,42 @@ function partners(first: readonly BeatEvent[], second: readonly BeatEvent[]): Ma
 }
 
 /**
- * The events of the first lead with beats classed by both, and the rhythms that follow from these classes.
+ * Beats of a whole record, judged a second time: those of one shape vote together, the later ones too. What a record shows at its end is known of its begin,
+ * which a stream cannot know.
+ */
+export function judgeAgain(beats: readonly BeatEvent[]): Map<BeatEvent, BeatLogits> {
+  // A place among the kept shapes is taken by one shape after another.
+  const shapes = new Map<number, { sum: number; count: number }>()
+  const shapeOf = beats.map((beat) => {
+    const shape = (!beat.isNew && shapes.get(beat.shape)) || { sum: 0, count: 0 }
+    shapes.set(beat.shape, shape)
+    shape.sum += boundLogit(beat.own)
+    shape.count++
+    return shape
+  })
+  return new Map(
+    beats.map((beat, i) => {
+      const { sum, count } = shapeOf[i] as { sum: number; count: number }
+      const others = count > 1 ? (sum - boundLogit(beat.own)) / (count - 1) : 0
+      const voted = voteOf(beat.own, others, count - 1)
+      const ventricular = boundVentricular(voted, sum / count, beat.isUsual)
+      return [beat, { ...beat.logits, ventricular }]
+    }),
+  )
+}
+
+/**
+ * The events of the first lead with beats classed by all that the record shows of their shapes, and by both leads where those agree; and the rhythms that follow from
+ * these classes.
  *
  * @param events - what the analyser told of the first lead.
- * @param second - beats of the second lead.
+ * @param second - beats of the second lead, none when there is no other lead.
  */
 export function judgeTogether(events: readonly EcgEvent[], second: readonly BeatEvent[]): EcgEvent[] {
   const first = events.filter(isBeatEvent)
-  const partner = partners(first, second)
-  if (partner.size < judgeMin * Math.max(first.length, second.length)) return [...events]
-  const mix = (a: number, b: number) => a + secondLeadWeight * (b - a)
+  const logitsOf = new Map([...judgeAgain(first), ...judgeAgain(second)])
+  const found = partners(first, second)
+  const isHelpful = found.size >= judgeMin * Math.max(first.length, second.length)
   const tracker = new RhythmTracker()
   const out: EcgEvent[] = []
   let isFlutter = false
@@ -88,11 +118,9 @@ export function judgeTogether(events: readonly EcgEvent[], second: readonly Beat
       tell(event.tick)
     } else if (event.type !== 'beat') out.push(event)
     else {
-      const other = partner.get(event)?.logits ?? event.logits
-      const logits = {
-        ventricular: mix(event.logits.ventricular, other.ventricular),
-        supraventricular: mix(event.logits.supraventricular, other.supraventricular),
-      }
+      const partner = isHelpful ? found.get(event) : undefined
+      const own = logitsOf.get(event) ?? event.logits
+      const logits = mixLogits(own, (partner && logitsOf.get(partner)) ?? own)
       const symbol = event.symbol === 'Q' ? 'Q' : classifyBeat(logits)
       if (event.intervalMs > 0) tracker.push(event.intervalMs, symbol, event.isNew)
       else tracker.restart()
@@ -101,4 +129,12 @@ export function judgeTogether(events: readonly EcgEvent[], second: readonly Beat
     }
   }
   return out
+}
+
+function mixLogits(first: BeatLogits, second: BeatLogits): BeatLogits {
+  const mix = (a: number, b: number) => a + secondLeadWeight * (b - a)
+  return {
+    ventricular: mix(first.ventricular, second.ventricular),
+    supraventricular: mix(first.supraventricular, second.supraventricular),
+  }
 }

@@ -5,11 +5,11 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { EcgAnalyser } from '../src/ecg/analyser.ts'
-import { boundVentricular, classifyBeat, featureCount } from '../src/ecg/beat.ts'
+import { boundVentricular, classifyBeat, featureCount, isUsualBeat } from '../src/ecg/beat.ts'
 import { shapeCount } from '../src/ecg/shape.ts'
 import { sumTrees, type TreeTable } from '../src/ecg/trees.ts'
 import { ShapeVotes } from '../src/ecg/vote.ts'
-import { secondLeadWeight } from '../src/leads.ts'
+import { type BeatEvent, judgeAgain, secondLeadWeight } from '../src/leads.ts'
 import { decodeSignal, isBeat, parseAnnotations, parseHeader } from '../src/wfdb/record.ts'
 import { type BoostOptions, boost, moduleOf, type Training } from './boost.ts'
 import { bootstrap, type Figure, keepFigures } from './figures.ts'
@@ -27,19 +27,32 @@ const options: BoostOptions = {
 }
 const folds = 11
 /** Of a class with more beats in a record, about so many are looked at. */
-const beatsOfClass = 500
-/** Each record is read four times: both leads, and both at a third of the rate, as cheap recorders have it. */
+const beatsOfClass = 250
+/**
+ * Each record is read several times: both leads, both at a third of the rate, as cheap recorders have it, and sums of both leads, which look like leads that lie
+ * between and beside them: a patient's electrodes lie where they lie.
+ */
 const variants = [
-  { channel: 0, divide: 1, weight: 1 },
-  { channel: 1, divide: 1, weight: 0.4 },
-  { channel: 0, divide: 3, weight: 0.4 },
-  { channel: 1, divide: 3, weight: 0.2 },
+  { first: 1, second: 0, divide: 1, weight: 1 },
+  { first: 0, second: 1, divide: 1, weight: 0.4 },
+  { first: 1, second: 0, divide: 3, weight: 0.4 },
+  { first: 0, second: 1, divide: 3, weight: 0.2 },
+  { first: 0.8, second: 0.6, divide: 1, weight: 0.3 },
+  { first: 0.8, second: -0.6, divide: 1, weight: 0.3 },
+  { first: 0.4, second: 0.9, divide: 1, weight: 0.2 },
+  { first: 0.4, second: -0.9, divide: 3, weight: 0.2 },
+]
+/** Leads that are judged and never trained on: other sums, and the first lead upside down. */
+const judgedOnly = [
+  { first: 0.6, second: 0.7, divide: 1, weight: 0 },
+  { first: 0.6, second: -0.7, divide: 1, weight: 0 },
+  { first: -1, second: 0, divide: 1, weight: 0 },
 ]
 
 interface Row {
   record: string
   variant: number
-  /** Sample of the reference annotation. */
+  /** Sample of the reference annotation, and its class; below 0 and `?` for what is no beat. */
   sample: number
   symbol: string
   features: Float32Array
@@ -50,42 +63,39 @@ interface Row {
 /** Classes of AAMI EC57. */
 const classOf = (symbol: string) =>
   'VE'.includes(symbol) ? 'V' : 'AaJS'.includes(symbol) ? 'S' : 'NLRej'.includes(symbol) ? 'N' : symbol
+const matchSamples = 54
 
 function rowsOf(record: string): Row[] {
   const read = (file: string) => new Uint8Array(readFileSync(new URL(file, data)))
   const header = parseHeader(read(`${record}.hea`))
-  const rows: Row[] = []
   const reference = parseAnnotations(read(`${record}.atr`)).filter(({ symbol }) => isBeat(symbol))
-  for (const [variant, { channel, divide }] of variants.entries()) {
-    const { gain, baseline } = header.signals[channel] as { gain: number; baseline: number }
-    const samples = decodeSignal(header, channel, read(`${record}.dat`))
-    const microvolts = Float64Array.from({ length: Math.floor(samples.length / divide) }, (_, i) => {
+  const leads = header.signals.map(({ gain, baseline }, channel) =>
+    Float64Array.from(decodeSignal(header, channel, read(`${record}.dat`)), (v) => ((v - baseline) * 1000) / gain),
+  ) as [Float64Array, Float64Array]
+  return [...variants, ...judgedOnly].flatMap(({ first, second, divide }, variant) => {
+    const microvolts = Float64Array.from({ length: Math.floor(leads[0].length / divide) }, (_, i) => {
       let sum = 0
-      for (let k = 0; k < divide; k++) sum += (samples[i * divide + k] as number) - baseline
-      return (sum * 1000) / (gain * divide)
+      for (let k = i * divide; k < (i + 1) * divide; k++)
+        sum += first * (leads[0][k] as number) + second * (leads[1][k] as number)
+      return sum / divide
     })
     const analyser = new EcgAnalyser({ rateMilliHz: (header.rate * 1000) / divide })
+    const rows: Row[] = []
     let next = 0
     analyser.onBeat = (tick, features, { index, isNew }) => {
       const at = (tick * header.rate) / 250
-      while (next < reference.length && (reference[next]?.sample ?? 0) < at - 54) next++
-      const beat = reference[next]
-      if (beat === undefined || Math.abs(beat.sample - at) > 54) return
-      const symbol = classOf(beat.symbol)
-      rows.push({
-        record,
-        variant,
-        sample: beat.sample,
-        symbol,
-        features: Float32Array.from(features),
-        shape: index,
-        isNew,
-      })
+      while (next < reference.length && (reference[next]?.sample ?? 0) < at - matchSamples) next++
+      const found = reference[next]
+      const isMatched = found !== undefined && Math.abs(found.sample - at) <= matchSamples
+      const { sample, symbol } = isMatched
+        ? { sample: found.sample, symbol: classOf(found.symbol) }
+        : { sample: -tick, symbol: '?' }
+      rows.push({ record, variant, sample, symbol, features: Float32Array.from(features), shape: index, isNew })
     }
     analyser.push(microvolts)
     analyser.finish()
-  }
-  return rows
+    return rows
+  })
 }
 
 function train(rows: readonly Row[], symbol: string): TreeTable {
@@ -97,6 +107,7 @@ function train(rows: readonly Row[], symbol: string): TreeTable {
   // Fusions and paced beats are neither. Of very many beats of one class every k-th stands for the others.
   const seen = new Map<string, number>()
   const used = rows.filter((row) => {
+    if (row.variant >= variants.length) return false
     const index = seen.get(nameOf(row)) ?? 0
     seen.set(nameOf(row), index + 1)
     return 'NSV'.includes(row.symbol) && index % stepOf(row) === 0
@@ -115,16 +126,26 @@ function train(rows: readonly Row[], symbol: string): TreeTable {
   return boost(training, options)
 }
 
-/** Logits of the beats of one record and variant, with the votes of their shapes, by sample of the reference. */
-function judge(rows: readonly Row[], tables: { V: TreeTable; S: TreeTable }) {
+/** Logits of the beats of one record and variant, with the votes of their shapes, by sample of the reference: as a stream knows them, or when the whole record was seen. */
+function judge(rows: readonly Row[], tables: { V: TreeTable; S: TreeTable }, isWhole: boolean) {
   const votes = new ShapeVotes(shapeCount)
-  return new Map(
-    rows.map(({ features, shape, isNew, sample, symbol }) => {
+  const beats = rows.map(
+    ({ features, shape, isNew, sample, symbol }): BeatEvent & { reference: number; truth: string } => {
       const values = Float64Array.from(features)
-      const voted = votes.push(shape, isNew, sumTrees(tables.V, values))
-      const ventricular = boundVentricular(voted, votes.meanOf(shape), values)
-      return [sample, { symbol, ventricular, supraventricular: sumTrees(tables.S, values) }]
-    }),
+      const own = sumTrees(tables.V, values)
+      const isUsual = isUsualBeat(values)
+      const voted = votes.push(shape, isNew, own)
+      const ventricular = boundVentricular(voted, votes.meanOf(shape), isUsual)
+      const logits = { ventricular, supraventricular: sumTrees(tables.S, values) }
+      const told = { type: 'beat', tick: 0, symbol: 'N', intervalMs: 0, rate: 0, score: 0 } as const
+      return { ...told, logits, isNew, own, shape, isUsual, reference: sample, truth: symbol }
+    },
+  )
+  const whole = isWhole ? judgeAgain(beats) : undefined
+  return new Map(
+    beats
+      .filter(({ reference }) => reference >= 0)
+      .map((beat) => [beat.reference, { symbol: beat.truth, ...(whole?.get(beat) ?? beat.logits) }]),
   )
 }
 
@@ -145,10 +166,10 @@ function fuse(first: Judged, second: Judged): Judged {
 /** Found, missed, found wrongly. */
 type Tally = [number, number, number]
 
-function tally(judged: Judged, symbol: 'V' | 'S'): Tally {
+function tally(judged: Judged, symbol: 'V' | 'S', classify = classifyBeat): Tally {
   let [hit, miss, extra] = [0, 0, 0]
   for (const beat of judged.values()) {
-    const isFound = classifyBeat(beat) === symbol
+    const isFound = classify(beat) === symbol
     if (beat.symbol === symbol) isFound ? hit++ : miss++
     // EC57 does not count a fusion or an unclassified beat that is called ventricular.
     else if (isFound && !(symbol === 'V' && 'F/fQ'.includes(beat.symbol))) extra++
@@ -173,25 +194,35 @@ const predictivity = (all: readonly Tally[]) => {
 
 function cross(): void {
   const tallied = new Map<string, Tally[]>()
+  const byLimit = new Map<number, Tally[]>()
   for (let fold = 0; fold < folds; fold++) {
     const out = records.filter((_, i) => i % folds === fold)
     const rest = records.filter((record) => !out.includes(record)).flatMap((other) => all.get(other) ?? [])
     const tables = { V: train(rest, 'V'), S: train(rest, 'S') }
     for (const record of out) {
       const rows = all.get(record) ?? []
-      const leads = variants.map((_, v) =>
+      const leadOf = (variant: number, isWhole: boolean) =>
         judge(
-          rows.filter(({ variant }) => variant === v),
+          rows.filter((row) => row.variant === variant),
           tables,
-        ),
-      ) as Judged[]
-      const [first, second, slow] = leads as [Judged, Judged, Judged]
+          isWhole,
+        )
+      const both = (isWhole: boolean) => fuse(leadOf(0, isWhole), leadOf(1, isWhole))
+      for (let least = -2000; least <= 500; least += 250) {
+        const counts = tally(both(true), 'V', (beat) => (beat.ventricular > least ? 'V' : 'N'))
+        byLimit.set(least, [...(byLimit.get(least) ?? []), counts])
+      }
       const line: string[] = []
       for (const [name, judged] of Object.entries({
-        'both leads': fuse(first, second),
-        'first lead': first,
-        'second lead': second,
-        'first lead at 120 Hz': slow,
+        'both leads': both(true),
+        'both leads, as a stream': both(false),
+        'first lead': leadOf(0, true),
+        'first lead, as a stream': leadOf(0, false),
+        'first lead upside down': leadOf(variants.length + 2, true),
+        'first lead at 120 Hz': leadOf(2, true),
+        'second lead': leadOf(1, true),
+        'sum of leads': leadOf(variants.length, true),
+        'difference of leads': leadOf(variants.length + 1, true),
       })) {
         for (const symbol of ['V', 'S'] as const) {
           const key = `${symbol} beats, ${name}`
@@ -203,6 +234,8 @@ function cross(): void {
       console.log(record, line.join('; '))
     }
   }
+  for (const [least, tallies] of byLimit)
+    console.log(`V from ${least}: Se ${sensitivity(tallies).toFixed(2)} PPV ${predictivity(tallies).toFixed(2)}`)
   const figures: Figure[] = []
   for (const [task, tallies] of tallied) {
     for (const [statistic, of] of Object.entries({ Se: sensitivity, PPV: predictivity })) {

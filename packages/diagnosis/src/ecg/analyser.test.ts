@@ -19,9 +19,10 @@ const ecg = (seconds: number, rateHz = 250, more: object = {}) =>
 const analyse = (samples: Float64Array, rateHz = 250) => new EcgAnalyser({ rateMilliHz: rateHz * 1000 }).push(samples)
 const beats = (events: readonly EcgEvent[]) => events.filter((event) => event.type === 'beat')
 
-/** A minute that has a bit of everything: beats, a missing stretch, a flat one, noise. */
+/** A minute that has a bit of everything: beats, spikes of a pacemaker, a missing stretch, a flat one, noise. */
 function mixed(rateHz: number): Float64Array {
   const samples = ecg(50, rateHz, { changes: [{ fromSeconds: 20, rhythm: 'irregular' }] })
+  for (let i = Math.round(3.3 * rateHz); i < 10 * rateHz; i += rateHz) samples[i] = (samples[i] as number) + 2000
   samples.fill(Number.NaN, 12 * rateHz, 14 * rateHz)
   samples.fill(300, 30 * rateHz, 34 * rateHz)
   for (let i = 40 * rateHz; i < 43 * rateHz; i++) samples[i] = (samples[i] as number) + (i % 2 === 0 ? 900 : -900)

@@ -11,6 +11,7 @@ import {
   classifyBeat,
   featureCount,
   fillFeatures,
+  isUsualBeat,
   lastFeatures,
   ratioOf,
   weighBeat,
@@ -21,10 +22,12 @@ import { Detector } from './detector.ts'
 import { DisorderMeter } from './disorder.ts'
 import { Filter } from './filter.ts'
 import { FlutterMeter } from './flutter.ts'
+import { PacedBeats } from './paced.ts'
 import { type Quality, QualityMeter, qualityTicks } from './quality.ts'
 import { Resampler, tickRate } from './resampler.ts'
 import { type BeatSymbol, type Rhythm, RhythmTracker, rhythms } from './rhythm.ts'
 import { type Shape, Shapes, shapeCount } from './shape.ts'
+import { SpikeRemover } from './spikes.ts'
 import { type Carry, StateReader, StateWriter } from './state.ts'
 import { ShapeVotes } from './vote.ts'
 
@@ -53,6 +56,10 @@ export type EcgEvent =
       logits: BeatLogits
       /** True for a beat that resembles none before. */
       isNew: boolean
+      /** Ventricular logit of the beat's own measures, the place of its shape among those that are kept, and whether it is a usual beat on time. */
+      own: number
+      shape: number
+      isUsual: boolean
     }
   | { type: 'rhythm'; tick: number; rhythm: Rhythm }
   | { type: 'quality'; tick: number; quality: Quality }
@@ -64,6 +71,10 @@ const sampleMax = 32_000
 const beatLag = 2
 /** Silence after which a stretch without a beat is told, while the signal can be judged. */
 const silenceTicks = 4 * tickRate
+/** Most that the logit of a paced beat counts, thousandths. */
+const pacedLogitMost = -2000
+/** Size of a complex over the usual one below which it is what is left of a spike, when one lies there. */
+const spikeRestMost = 0.5
 /** How long a beat waits for the next one before it is told. */
 const pendingTicks = 2 * tickRate
 
@@ -76,6 +87,8 @@ export interface EcgSettings {
 /** One lead of one stream. */
 export class EcgAnalyser {
   readonly rateMilliHz: number
+  readonly #spikes: SpikeRemover
+  readonly #paced = new PacedBeats()
   readonly #resampler: Resampler
   readonly #quality = new QualityMeter()
   readonly #detector = new Detector()
@@ -92,11 +105,12 @@ export class EcgAnalyser {
   #lastBeat = -1
   /** Tick of the newest second that could not be judged; -1 = none. */
   #lastBad = -1
-  /** The beat that waits for the next one: its tick (-1 = none waits), interval, size and slope; then the features of the last one told. */
+  /** The beat that waits for the next one: its tick (-1 = none waits), interval, size, slope and whether a pacemaker made it; then the features of the last one told. */
   #pendingTick = -1
   #pendingMs = 0
   #pendingSize = 0
   #pendingSlope = 0
+  #pendingPaced = 0
   #features = new Float64Array(featureCount)
   #lastFeatures = new Float64Array(featureCount)
   #intervalBefore = 0
@@ -117,6 +131,7 @@ export class EcgAnalyser {
       throw new DiagnosisError('rate is not from 100 to 1000 Hz', { code: 'ERR_INPUT_INVALID', field: 'rate' })
     }
     this.rateMilliHz = rateMilliHz
+    this.#spikes = new SpikeRemover(rateMilliHz)
     this.#resampler = new Resampler(rateMilliHz)
   }
 
@@ -137,7 +152,10 @@ export class EcgAnalyser {
    */
   push(microvolts: Float64Array | readonly number[]): EcgEvent[] {
     for (let i = 0; i < microvolts.length; i++) {
-      const count = this.#resampler.push(microvolts[i] as number)
+      if (this.#spikes.push(microvolts[i] as number))
+        this.#paced.hear((this.#spikes.spike * tickRate * 1000) / this.rateMilliHz)
+      if (!this.#spikes.isFilled) continue
+      const count = this.#resampler.push(this.#spikes.out)
       for (let k = 0; k < count; k++) this.#take(this.#resampler.out[k] as number)
     }
     const events = this.#events
@@ -158,6 +176,8 @@ export class EcgAnalyser {
 
   #beat(at: number): void {
     const tick = Math.max(0, at)
+    const { size } = this.#detector.beat
+    if (this.#paced.isAt(tick) && size < spikeRestMost * this.#sizeLevel) return
     this.#settlePending(tick)
     const isBad = this.#lastBad >= 0 && tick > this.#lastBad - qualityTicks
     if (isBad && (this.#toldQuality === 'missing' || this.#toldQuality === 'flat')) return
@@ -168,8 +188,9 @@ export class EcgAnalyser {
     this.#lastBeat = tick
     this.#pendingTick = tick
     this.#pendingMs = intervalMs
-    this.#pendingSize = this.#detector.beat.size
+    this.#pendingSize = size
     this.#pendingSlope = this.#detector.beat.slope
+    this.#pendingPaced = this.#paced.push(tick) ? 1 : 0
   }
 
   /** Tells the beat that waited for the interval after it; `next` = tick of the next beat, or now when none came for long. */
@@ -182,13 +203,20 @@ export class EcgAnalyser {
     // Among beats that cannot be told from noise no interval counts.
     const intervalMs = this.#disorder.isOn ? 0 : this.#pendingMs
     const logits = weighBeat(features)
+    const isPaced = this.#pendingPaced === 1
+    // What a pacemaker made is wide, and is no ventricular beat; nor are beats that look like it.
+    if (isPaced) logits.ventricular = Math.min(logits.ventricular, pacedLogitMost)
     const voted = this.#votes.push(shape.index, shape.isNew, logits.ventricular)
-    logits.ventricular = boundVentricular(voted, this.#votes.meanOf(shape.index), features)
-    const symbol = classifyBeat(logits)
+    const own = logits.ventricular
+    const isUsual = isUsualBeat(features)
+    logits.ventricular = boundVentricular(voted, this.#votes.meanOf(shape.index), isUsual)
+    const symbol = isPaced ? 'Q' : classifyBeat(logits)
     if (intervalMs > 0) this.#rhythm.push(intervalMs, symbol, shape.isNew)
     else this.#rhythm.restart()
     const { rate, score } = this.#rhythm
-    this.#events.push({ type: 'beat', tick, symbol, intervalMs, rate, score, logits, isNew: shape.isNew })
+    const { isNew, index } = shape
+    const told = { type: 'beat', tick, symbol, intervalMs, rate, score, logits, isNew } as const
+    this.#events.push({ ...told, own, shape: index, isUsual })
     if (this.onBeat !== undefined) this.onBeat(tick, features, shape)
     this.#tellRhythm(tick)
   }
@@ -231,7 +259,8 @@ export class EcgAnalyser {
     const wasOn = this.#flutter.isOn
     if (signal === 'good') this.#flutter.push(this.#ring, tick)
     else if (signal !== 'noisy') this.#flutter.restart()
-    const isDisorder = signal === 'good' && this.#disorder.isOn && !this.#flutter.isOn
+    if (this.#flutter.isOn) this.#disorder.restart(tick)
+    const isDisorder = signal === 'good' && this.#disorder.isOn && !this.#flutter.isLikely
     const quality = isDisorder ? 'noisy' : signal
     if (quality !== 'good') this.#lastBad = tick
     if (quality !== this.#toldQuality) {
@@ -284,6 +313,8 @@ export class EcgAnalyser {
   }
 
   #carry(c: Carry): void {
+    this.#spikes.carry(c)
+    this.#paced.carry(c)
     this.#resampler.carry(c)
     this.#quality.carry(c)
     this.#detector.carry(c)
@@ -305,6 +336,7 @@ export class EcgAnalyser {
     this.#pendingMs = c.number('pending-ms', this.#pendingMs, 0, 1e15)
     this.#pendingSize = c.number('pending-size', this.#pendingSize, 0, 1e9)
     this.#pendingSlope = c.number('pending-slope', this.#pendingSlope, 0, 1e9)
+    this.#pendingPaced = c.integer('pending-paced', this.#pendingPaced, 0, 1)
     this.#intervalBefore = c.number('interval-before', this.#intervalBefore, 0, 1e15)
     this.#intervalBefore2 = c.number('interval-before-2', this.#intervalBefore2, 0, 1e15)
     this.#sizeLevel = c.number('size-level', this.#sizeLevel, 0, 1e9)

@@ -36,6 +36,13 @@ export class DisorderMeter {
     if (this.#level < disorderNone) this.#steadyTick = tick
   }
 
+  /** Forgets: what happens up to `tick` has a name, fibrillation, and is no noise. */
+  restart(tick: number): void {
+    this.#level = 0
+    this.#on = 0
+    this.#steadyTick = tick
+  }
+
   /** @see Carry */
   carry(c: Carry): void {
     this.#level = c.number('disorder.level', this.#level, 0, 1)

@@ -31,6 +31,11 @@ export class FlutterMeter {
     return this.#on === 1
   }
 
+  /** True while it is on, or may be within a second or two. */
+  get isLikely(): boolean {
+    return this.#seconds > 0
+  }
+
   /**
    * Looks at the last four seconds; call it once a second.
    *

@@ -2,17 +2,17 @@
 import { Irregularity } from './irregularity.ts'
 import type { Carry } from './state.ts'
 
-/** Class of a beat: normal, supraventricular, ventricular, fusion, not classified. */
+/** Class of a beat: normal, supraventricular, ventricular, fusion (never told), not classified (made by a pacemaker). */
 export type BeatSymbol = 'N' | 'S' | 'V' | 'F' | 'Q'
 
 /**
  * WFDB texts without the parenthesis: normal, fibrillation, bigeminy, trigeminy, ventricular tachycardia, ventricular flutter, bradycardia,
- * idioventricular rhythm, supraventricular tachycardia.
+ * idioventricular rhythm, supraventricular tachycardia, paced rhythm.
  */
-export type Rhythm = 'N' | 'AFIB' | 'B' | 'T' | 'VT' | 'VFL' | 'SBR' | 'IVR' | 'SVTA'
+export type Rhythm = 'N' | 'AFIB' | 'B' | 'T' | 'VT' | 'VFL' | 'SBR' | 'IVR' | 'SVTA' | 'P'
 
 /** All rhythms, in the order of their place in a carried state. */
-export const rhythms: readonly Rhythm[] = ['N', 'AFIB', 'B', 'T', 'VT', 'VFL', 'SBR', 'IVR', 'SVTA']
+export const rhythms: readonly Rhythm[] = ['N', 'AFIB', 'B', 'T', 'VT', 'VFL', 'SBR', 'IVR', 'SVTA', 'P']
 /** Intervals of which the rate is the mean. */
 const rateBeats = 12
 const historyMask = 0xffff
@@ -30,6 +30,11 @@ const stepShare = 0.1
 const stepsMask = 0xfff
 const stepsMost = 4
 
+/** Of the last eight beats so many are paced when that becomes the rhythm, and while it lasts. */
+const pacedMask = 0xff
+const pacedLeast = 6
+const pacedLess = 3
+
 /** Running state of the rhythm of one lead. */
 export class RhythmTracker {
   readonly #irregularity = new Irregularity()
@@ -39,6 +44,8 @@ export class RhythmTracker {
   #beats = 0
   /** Last sixteen beats, newest in bit 0: 1 = ventricular. */
   #history = 0
+  /** Last eight beats, newest in bit 0: 1 = made by a pacemaker. */
+  #paced = 0
   #run = 0
   #runMs = 0
   /** Beats of the run that resemble one seen before: noise does not repeat itself. */
@@ -81,6 +88,7 @@ export class RhythmTracker {
   push(interval: number, symbol: BeatSymbol, isNew: boolean): Rhythm {
     const isVentricular = symbol === 'V'
     this.#history = ((this.#history << 1) | (isVentricular ? 1 : 0)) & historyMask
+    this.#paced = ((this.#paced << 1) | (symbol === 'Q' ? 1 : 0)) & pacedMask
     this.#run = isVentricular ? this.#run + 1 : 0
     this.#runMs = isVentricular && this.#run > 1 ? this.#runMs + interval : 0
     this.#runKnown = isVentricular ? this.#runKnown + (isNew ? 0 : 1) : 0
@@ -134,6 +142,7 @@ export class RhythmTracker {
     const nine = this.#history & 0x1ff
     if (nine === 0b100100100 || nine === 0b010010010 || nine === 0b001001001) return 'T'
     if (this.isIrregular) return 'AFIB'
+    if (bitsOf(this.#paced) >= (this.rhythm === 'P' ? pacedLess : pacedLeast)) return 'P'
     const isRun = this.#early >= earlyBeatsMin && isFast(this.#early, this.#earlyMs)
     if (isRun && bitsOf(this.#steps) <= stepsMost) return 'SVTA'
     return this.rate > 0 && this.rate < slowBpm ? 'SBR' : 'N'
@@ -146,6 +155,7 @@ export class RhythmTracker {
     c.numbers('rhythm.intervals', this.#intervals, 0, 1e6)
     this.#beats = c.integer('rhythm.beats', this.#beats, 0, 2 ** 45)
     this.#history = c.integer('rhythm.history', this.#history, 0, historyMask)
+    this.#paced = c.integer('rhythm.paced', this.#paced, 0, pacedMask)
     this.#run = c.integer('rhythm.run', this.#run, 0, 2 ** 45)
     this.#runMs = c.number('rhythm.run-ms', this.#runMs, 0, 2 ** 50)
     this.#runKnown = c.integer('rhythm.run-known', this.#runKnown, 0, 2 ** 45)

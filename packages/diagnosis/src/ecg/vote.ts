@@ -11,6 +11,13 @@ const logitMax = 4000
 const voteWeight = 1.5
 const voteHalf = 3
 
+/** A logit as it counts in the mean of a shape. */
+export const boundLogit = (logit: number): number => Math.min(logitMax, Math.max(-logitMax, logit))
+
+/** The logit that counts: a beat's own, and the mean of `count` other beats of its shape. */
+export const voteOf = (logit: number, mean: number, count: number): number =>
+  logit + (voteWeight * mean * count) / (count + voteHalf)
+
 /** Means of the logits of each shape, in thousandths. */
 export class ShapeVotes {
   readonly #means: Float64Array
@@ -26,10 +33,9 @@ export class ShapeVotes {
     if (isNew) this.#means[shape] = this.#counts[shape] = 0
     const mean = this.#means[shape] as number
     const count = this.#counts[shape] as number
-    const bounded = Math.min(logitMax, Math.max(-logitMax, logit))
-    this.#means[shape] = (mean * count + bounded) / (count + 1)
+    this.#means[shape] = (mean * count + boundLogit(logit)) / (count + 1)
     this.#counts[shape] = Math.min(countMax, count + 1)
-    return logit + (voteWeight * mean * count) / (count + voteHalf)
+    return voteOf(logit, mean, count)
   }
 
   /** Mean of the logits of a shape, in thousandths; 0 for a new one. */

@@ -13,7 +13,15 @@ function beatsOf(hertz: number, swingMs: number, symbol: 'N' | 'S' = 'N'): EcgEv
   while (ms < 310_000) {
     const intervalMs = 800 + swingMs * Math.sin((2 * Math.PI * hertz * ms) / 1000)
     ms += intervalMs
-    const more = { rate: 75, score: 0, isNew: false, logits: { ventricular: -1, supraventricular: -1 } }
+    const more = {
+      rate: 75,
+      score: 0,
+      isNew: false,
+      own: 0,
+      shape: 0,
+      isUsual: true,
+      logits: { ventricular: -1, supraventricular: -1 },
+    }
     events.push({ type: 'beat', tick: Math.round(ms / 4), symbol, intervalMs, ...more })
   }
   return events
