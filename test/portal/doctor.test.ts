@@ -277,11 +277,11 @@ describe.skipIf(!hasChromium || !hasRedis)(
     test('a second factor is turned on with its QR code, and asked for at the next login', async () => {
       const { page } = reader
       await page.evaluate(`location.hash = '#/security'`)
-      await page.getByRole('button', { name: 'Turn it on' }).click()
+      await page.getByRole('button', { name: 'Set up an app' }).click()
       await page.waitForSelector('svg[role=img]')
       await reader.picture('doctor-second-factor')
       expect(await reader.accessibilityFindings()).toEqual([])
-      const text = ((await page.locator('details code').textContent()) ?? '').replaceAll(' ', '')
+      const text = ((await page.locator('code.secret').textContent()) ?? '').replaceAll(' ', '')
       const bits = [...text]
         .map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0'))
         .join('')
@@ -292,7 +292,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.waitForSelector('.narrow [role=alert]')
       await page.fill('input[name=code]', codeOf(0))
       await page.locator('.narrow button.primary').click()
-      await page.getByRole('button', { name: 'Turn it off' }).waitFor()
+      await page.getByText('Turn the app off').waitFor()
       await page.click('.who button')
       await page.fill('input[name=name]', 'doctor-a')
       await page.fill('input[name=passphrase]', passphrase())
@@ -300,11 +300,11 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.waitForSelector('input[name=code]')
       await page.fill('input[name=code]', codeOf(0))
       await page.click('button[type=submit]')
-      await page.getByRole('button', { name: 'Turn it off' }).waitFor()
+      await page.getByText('Turn the app off').click()
       // A code is good once: the next step's is within the drift.
       await page.fill('input[name=code]', codeOf(1))
-      await page.locator('.narrow button.primary').click()
-      await page.getByRole('button', { name: 'Turn it on' }).waitFor()
+      await page.locator('.narrow button.danger').click()
+      await page.getByRole('button', { name: 'Set up an app' }).waitFor()
       await page.evaluate(`location.hash = '#/patients'`)
       await page.locator('tbody a').first().click()
       await page.waitForSelector('.state-line')

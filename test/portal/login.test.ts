@@ -66,4 +66,121 @@ describe.skipIf(!hasChromium || !hasRedis)('the door of the portals (needs Chrom
       expect((await act({ 'x-csrf-token': csrf })).status).toBe(204)
     },
   )
+
+  /** Opens a portal at this machine's name, with a security key that this browser has and nobody needs to touch. */
+  async function openWithKey(
+    node: string,
+  ): Promise<{ reader: PortalReader; setPresent: (is: boolean) => Promise<unknown> }> {
+    const reader = await PortalReader.open(cluster.url(node).replace('127.0.0.1', 'localhost'))
+    const cdp = await reader.context.newCDPSession(reader.page)
+    await cdp.send('WebAuthn.enable')
+    const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', {
+      options: {
+        ...{ protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true },
+        ...{ isUserVerified: true, automaticPresenceSimulation: true },
+      },
+    })
+    const setPresent = (isUserVerified: boolean): Promise<unknown> =>
+      cdp.send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified })
+    return { reader, setPresent }
+  }
+
+  async function addKey({ page }: PortalReader, name: string): Promise<void> {
+    await page.click('summary:text-is("Add a key")')
+    await page.fill('details[open] input[name=name]', name)
+    await page.click('button:text-is("Register it")')
+    await page.waitForSelector(`.key strong:has-text("${name}")`)
+  }
+
+  test('a doctor logs in with a security key in place of a code, names it anew, and removes it', async () => {
+    const { reader, setPresent } = await openWithKey('doctor-a')
+    const { page } = reader
+    try {
+      await reader.logIn('doctor-a', secretOf('doctor-a'))
+      await page.click('nav >> text=Login')
+      await addKey(reader, 'Blue key')
+      await reader.picture('factor-doctor-key')
+      expect(await reader.accessibilityFindings()).toEqual([])
+      await page.click('.who button')
+      // Whoever has the key in the hand and is not its owner does not come in; the passphrase alone neither.
+      await setPresent(false)
+      await page.fill('input[name=name]', 'doctor-a')
+      await page.fill('input[name=passphrase]', secretOf('doctor-a'))
+      await page.click('button[type=submit]')
+      await page.waitForSelector('text=No key answered.')
+      await setPresent(true)
+      await page.click('button[type=submit]')
+      await page.waitForSelector('.key')
+      await page.click('.key summary')
+      await page.fill('.key input[name=name]', 'Red key')
+      await page.click('button:text-is("Change the name")')
+      await page.waitForSelector('.key strong:has-text("Red key")')
+      await page.click('button:text-is("Remove this key")')
+      await page.waitForSelector('text=whoever has your passphrase can open this page')
+      expect(reader.complaints).toEqual([])
+    } finally {
+      await reader.close()
+    }
+  })
+
+  test('a patient gives access with a passkey, which signs that one grant', async () => {
+    const { reader } = await openWithKey('user')
+    const { page } = reader
+    try {
+      await reader.logIn('ann', secretOf('ann'))
+      const { origin } = new URL(page.url())
+      const { csrf } = (await (await page.request.get(`${origin}/portal/session`)).json()) as { csrf: string }
+      const post = async <T>(path: string, data: object): Promise<T> => {
+        const answer = await page.request.post(`${origin}/v1/people/ann/${path}`, {
+          data,
+          headers: { 'x-csrf-token': csrf },
+        })
+        expect(answer.ok()).toBe(true)
+        return (answer.status() === 204 ? undefined : await answer.json()) as T
+      }
+      // The way back comes first, as everywhere.
+      const { words } = await post<{ words: string[] }>('recovery/phrase', { passphrase: secretOf('ann') })
+      const { positions } = await post<{ positions: number[] }>('recovery/questions', {})
+      const given = positions.map((position) => ({ position, word: words[position - 1] }))
+      await post('recovery/rehearsal', { words: given })
+      await page.reload()
+      await page.click('nav >> text=Safety')
+      await addKey(reader, 'My laptop')
+      await reader.picture('factor-patient-key')
+      expect(await reader.accessibilityFindings()).toEqual([])
+      await page.click('nav >> text=Access')
+      await page.click('a:has-text("Give access")')
+      await page.click('.found button')
+      await page.check('input[type=checkbox]')
+      await page.click('button[type=submit]')
+      await page.click('button[type=submit]')
+      await page.waitForSelector('text=Your browser will ask for your security key')
+      await reader.picture('factor-patient-grant')
+      // Somebody between the page and the node makes it a grant of everything, for ever.
+      await page.route('**/grants', async (route) => {
+        const { until: _, ...body } = route.request().postDataJSON() as Record<string, unknown>
+        await route.continue({ postData: JSON.stringify({ ...body, streams: ['ecg', 'vitals', 'records'] }) })
+      })
+      await page.click('button:text-is("Give access")')
+      await page.waitForSelector('text=it was for something else')
+      await page.unroute('**/grants')
+      await page.click('button:text-is("Give access")')
+      await page.waitForSelector('text=One person can read you now')
+      expect(reader.complaints).toEqual([])
+    } finally {
+      await reader.close()
+    }
+  })
+
+  test('at an address that is a number, keys are not offered, and the name is told', async () => {
+    const reader = await PortalReader.open(cluster.url('doctor-a'))
+    try {
+      await reader.logIn('doctor-a', secretOf('doctor-a'))
+      await reader.page.click('nav >> text=Login')
+      const href = await reader.page.getAttribute('main a', 'href')
+      expect(href).toBe(`${cluster.url('doctor-a').replace('127.0.0.1', 'localhost')}/`)
+    } finally {
+      await reader.close()
+    }
+  })
 })

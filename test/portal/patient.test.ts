@@ -93,13 +93,13 @@ describe.skipIf(!hasChromium || !hasRedis)(
 
     test('sets up a second factor with a QR code', async () => {
       const { page } = reader
-      await page.click('text=Set it up')
+      await page.click('text=Set up an app')
       await page.click('text=Type it in by hand instead')
       secret = fromBase32((await page.innerText('.secret')).replaceAll(' ', ''))
       await page.fill('input[name=code]', totpOf(secret, Math.floor(Date.now() / 30_000)))
       await look('patient-factor')
-      await page.click('text=Turn it on')
-      await page.waitForSelector('text=Giving access needs a code of your phone.')
+      await page.click('button:text-is("Turn it on")')
+      await page.waitForSelector('text=giving access needs your key or your phone as well')
     })
 
     test('gives a doctor access in four steps', async () => {

@@ -12,9 +12,17 @@ export interface PortalDoor {
   readonly names: readonly string[]
 }
 
+/** Browsers use security keys at names, not at numbers: this machine's own name leads to the same node. */
+function named(url: string): string {
+  return url.replace('://127.0.0.1:', '://localhost:')
+}
+
 /** The portals of the nodes that run: the household's, each doctor's, and the first accounting node's. */
 export function portalDoors(dir: string, cluster: ClusterFile): PortalDoor[] {
-  const urlOf = (name: string): string | undefined => readProcess(clusterPaths.node(dir, name)).url
+  const urlOf = (name: string): string | undefined => {
+    const { url } = readProcess(clusterPaths.node(dir, name))
+    return url === undefined ? undefined : named(url)
+  }
   const kept = (names: readonly string[]): string[] =>
     names.filter((name) => existsSync(clusterPaths.passphrase(dir, name)))
   const doors: PortalDoor[] = []

@@ -1,3 +1,6 @@
+import type { KeyQuestion } from './second-factor.ts'
+import type { KeyFault } from './webauthn.ts'
+
 /** What went wrong at the edge, with the fields that a caller or a log may see: no secret, no payload. Ids are lower-case hex. */
 export type RuntimeErrorDetail =
   | { code: 'ERR_CONFIG_INVALID'; faults: readonly string[] }
@@ -16,8 +19,13 @@ export type RuntimeErrorDetail =
   | { code: 'ERR_ROLE_FORBIDDEN'; needed: string }
   | { code: 'ERR_SESSION_MISSING' }
   | { code: 'ERR_PASSPHRASE_WRONG' }
-  | { code: 'ERR_CODE_NEEDED' }
+  /** `keys`: what to ask a security key, at a door where it may stand for the code. */
+  | { code: 'ERR_CODE_NEEDED'; keys?: KeyQuestion }
   | { code: 'ERR_CODE_WRONG' }
+  | { code: 'ERR_KEY_WRONG'; reason: KeyFault }
+  | { code: 'ERR_KEY_PLACE' }
+  | { code: 'ERR_FACTOR_ON' }
+  | { code: 'ERR_FACTOR_NOT_OFFERED' }
   | { code: 'ERR_TOO_MANY_TRIES'; retryAfterMs: number }
   | { code: 'ERR_CSRF' }
   | { code: 'ERR_LIMIT_EXCEEDED'; limit: string; max: number }

@@ -1,17 +1,20 @@
 /** People who log in at a node whose secrets are not their own: doctors, auditors, administrators. A patient's passphrase opens a vault instead. */
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { join } from 'node:path'
-import { RuntimeError } from './errors.ts'
+import { isRuntimeError, RuntimeError } from './errors.ts'
 import { readFileIfPresent, writeFileDurably } from './files.ts'
-import { type OpenPortalSession, portalSessionLimits } from './portal-routes.ts'
-import { checkTotp } from './totp.ts'
+import { type LoginRequest, type OpenPortalSession, portalSessionLimits } from './portal-routes.ts'
+import { type FactorHolder, type Factors, isFactorOn, SecondFactors } from './second-factor.ts'
 import { TryLimit } from './try-limit.ts'
+import type { SecurityKey } from './webauthn.ts'
 
 /** Cost of one guess: 32 MiB, three passes (OWASP Password Storage, 2023, scrypt N = 2^15, r = 8, p = 3). */
 const cost = { N: 2 ** 15, r: 8, p: 3, maxmem: 64 * 2 ** 20 }
 const sessionsMax = 64
 
-/** Someone who may log in. Salt, hash and second factor are base64. */
+type KeptKey = Omit<SecurityKey, 'id' | 'publicKey'> & { readonly id: string; readonly publicKey: string }
+
+/** Someone who may log in. Bytes are base64. */
 interface PortalAccount {
   readonly name: string
   readonly role: string
@@ -19,6 +22,7 @@ interface PortalAccount {
   readonly hash: string
   readonly totp?: string
   readonly lastStep?: number
+  readonly keys?: readonly KeptKey[]
 }
 
 interface LiveSession extends OpenPortalSession {
@@ -34,8 +38,32 @@ function hashOf(passphrase: string, salt: Uint8Array): Promise<Buffer> {
   })
 }
 
+const toText = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
+const fromText = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'base64'))
+
+function factorsOf(account: PortalAccount | undefined): Factors {
+  const { totp, lastStep, keys = [] } = account ?? {}
+  return {
+    ...(totp === undefined ? {} : { totp: fromText(totp) }),
+    lastStep,
+    keys: keys.map((key) => ({ ...key, id: fromText(key.id), publicKey: fromText(key.publicKey) })),
+  }
+}
+
+function withFactors(account: PortalAccount, { totp, lastStep, keys }: Factors): PortalAccount {
+  const { totp: _, lastStep: __, keys: ___, ...rest } = account
+  const kept = keys.map((key) => ({ ...key, id: toText(key.id), publicKey: toText(key.publicKey) }))
+  return {
+    ...rest,
+    ...(totp === undefined ? {} : { totp: toText(totp), ...(lastStep === undefined ? {} : { lastStep }) }),
+    ...(kept.length === 0 ? {} : { keys: kept }),
+  }
+}
+
 /** Accounts of a portal (`portal.json` in the node's folder) and the sessions that are open. */
 export class PortalAccounts {
+  /** Second factors of those who are here. */
+  readonly factors: SecondFactors
   readonly #path: string
   readonly #nowMs: () => number
   readonly #limit: TryLimit
@@ -48,6 +76,7 @@ export class PortalAccounts {
     this.#path = join(options.dir, 'portal.json')
     this.#nowMs = options.nowMs
     this.#limit = new TryLimit({ nowMs: options.nowMs })
+    this.factors = new SecondFactors({ nowMs: options.nowMs })
     const file = readFileIfPresent(this.#path)
     this.#accounts = file === undefined ? [] : (JSON.parse(Buffer.from(file).toString('utf8')) as PortalAccount[])
   }
@@ -66,58 +95,32 @@ export class PortalAccounts {
     for (const session of this.#sessions.values()) if (session.name === person.name) this.close(session.id)
   }
 
-  /** Turns the second factor on (a secret of 20 bytes) or off. */
-  setSecondFactor(name: string, secret: Uint8Array | undefined): void {
-    this.#write(
-      this.#accounts.map((account) => {
-        if (account.name !== name) return account
-        const { totp: _, lastStep: __, ...rest } = account
-        return secret === undefined ? rest : { ...rest, totp: Buffer.from(secret).toString('base64') }
-      }),
-    )
-  }
-
-  /** True if the person logs in with a code as well. */
-  hasSecondFactor(name: string): boolean {
-    return this.#accounts.some((account) => account.name === name && account.totp !== undefined)
-  }
-
-  /**
-   * Takes a code of the person's app, once, for what is not a login. `secret`: of an app that is not in use yet.
-   *
-   * @throws {RuntimeError} `ERR_CODE_WRONG`, `ERR_TOO_MANY_TRIES`.
-   */
-  takeCode(name: string, code: string, secret?: Uint8Array): void {
-    const key = `code ${name}`
-    this.#limit.begin(key)
-    const account = this.#accounts.find((candidate) => candidate.name === name)
-    const kept = account?.totp === undefined ? undefined : Buffer.from(account.totp, 'base64')
-    const used = secret ?? kept
-    const lastStep = secret === undefined ? account?.lastStep : undefined
-    const step = used === undefined ? undefined : checkTotp({ secret: used, code, nowMs: this.#nowMs(), lastStep })
-    if (step === undefined) throw new RuntimeError('the code is wrong, or was used', { code: 'ERR_CODE_WRONG' })
-    this.#limit.succeed(key)
-    if (secret !== undefined) return
-    this.#write(this.#accounts.map((other) => (other.name === name ? { ...other, lastStep: step } : other)))
+  /** The second factor of somebody, in a session. */
+  holderOf({ name, id }: { name: string; id: string }): FactorHolder {
+    const find = (): PortalAccount | undefined => this.#accounts.find((account) => account.name === name)
+    return {
+      ...{ id: name, session: id, label: name, read: () => factorsOf(find()) },
+      write: (factors) => {
+        this.#write(this.#accounts.map((account) => (account.name === name ? withFactors(account, factors) : account)))
+      },
+    }
   }
 
   /** Names and roles, and whether a second factor is on. */
   list(): { name: string; role: string; secondFactor: boolean }[] {
-    return this.#accounts.map(({ name, role, totp }) => ({ name, role, secondFactor: totp !== undefined }))
+    return this.#accounts.map((account) => {
+      const { name, role } = account
+      return { name, role, secondFactor: isFactorOn(factorsOf(account)) }
+    })
   }
 
   /**
    * Opens a session. A name that is not here costs the same time as one that is.
    *
-   * @throws {RuntimeError} `ERR_PASSPHRASE_WRONG`, `ERR_TOO_MANY_TRIES`; `ERR_CODE_NEEDED`, `ERR_CODE_WRONG` with a second factor.
+   * @throws {RuntimeError} `ERR_PASSPHRASE_WRONG`, `ERR_TOO_MANY_TRIES`; with a second factor `ERR_CODE_NEEDED`, which
+   *   says what a security key may be asked, `ERR_CODE_WRONG`, `ERR_KEY_WRONG`.
    */
-  async open(options: {
-    name: string
-    passphrase: string
-    code?: string | undefined
-    source: string
-  }): Promise<OpenPortalSession> {
-    const { name, passphrase, code, source } = options
+  async open({ name, passphrase, act, source }: LoginRequest): Promise<OpenPortalSession> {
     const key = `${name} ${source}`
     const takeBack = this.#limit.begin(key)
     const account = this.#accounts.find((candidate) => candidate.name === name)
@@ -130,22 +133,22 @@ export class PortalAccounts {
     if (account === undefined || !timingSafeEqual(hash, Buffer.from(account.hash, 'base64'))) {
       throw new RuntimeError('the name or the passphrase is wrong', { code: 'ERR_PASSPHRASE_WRONG' })
     }
-    this.#checkCode(account, code, takeBack)
+    this.#demandFactor(name, act, takeBack)
     this.#limit.succeed(key)
     return this.#begin(account)
   }
 
-  #checkCode(account: PortalAccount, code: string | undefined, takeBack: () => void): void {
-    if (account.totp === undefined) return
-    if (code === undefined || code === '') {
+  #demandFactor(name: string, act: LoginRequest['act'], takeBack: () => void): void {
+    // There is no session yet: a challenge is one of the door, and was given to who had the passphrase.
+    const holder = this.holderOf({ name, id: `the door of ${name}` })
+    try {
+      this.factors.demand(holder, act)
+    } catch (error) {
+      if (!isRuntimeError(error, 'ERR_CODE_NEEDED')) throw error
       takeBack()
-      throw new RuntimeError('the code of the authenticator app is needed', { code: 'ERR_CODE_NEEDED' })
+      const keys = this.factors.question(holder, act)
+      throw new RuntimeError(error.message, { code: 'ERR_CODE_NEEDED', ...(keys === undefined ? {} : { keys }) })
     }
-    const step = checkTotp({
-      ...{ secret: Buffer.from(account.totp, 'base64'), code, nowMs: this.#nowMs(), lastStep: account.lastStep },
-    })
-    if (step === undefined) throw new RuntimeError('the code is wrong, or was used', { code: 'ERR_CODE_WRONG' })
-    this.#write(this.#accounts.map((other) => (other.name === account.name ? { ...other, lastStep: step } : other)))
   }
 
   #begin({ name, role }: PortalAccount): OpenPortalSession {

@@ -4,6 +4,8 @@ import { RuntimeError } from './errors.ts'
 import type { FastifyInstance, FastifyRequest } from './http-app.ts'
 import { type PortalCookie, refuseOtherSite } from './portal-access.ts'
 import type { PortalAccounts } from './portal-accounts.ts'
+import type { Act } from './second-factor.ts'
+import { actOf, addSecondFactorRoutes, evidenceProperties } from './second-factor-routes.ts'
 
 /** What a browser may ask for before anybody is logged in. */
 export const portalPaths: readonly string[] = [
@@ -28,14 +30,19 @@ export interface OpenPortalSession {
   readonly end: AbortSignal
 }
 
+/** Somebody at the door. */
+export interface LoginRequest {
+  readonly name: string
+  readonly passphrase: string
+  /** The login itself, with the second factor if it was given. */
+  readonly act: Act
+  /** Where from: guesses are counted for it. */
+  readonly source: string
+}
+
 /** Who keeps the sessions. */
 export interface PortalSessions {
-  open(options: {
-    name: string
-    passphrase: string
-    code?: string | undefined
-    source: string
-  }): Promise<OpenPortalSession>
+  open(login: LoginRequest): Promise<OpenPortalSession>
   find(id: string, isUse: boolean): OpenPortalSession | undefined
   close(id: string): void
 }
@@ -58,7 +65,7 @@ const loginBody = {
   properties: {
     name: { type: 'string', minLength: 1, maxLength: 128 },
     passphrase: { type: 'string', minLength: 1, maxLength: 1024 },
-    code: { type: 'string', maxLength: 16 },
+    ...evidenceProperties,
   },
 }
 
@@ -76,12 +83,13 @@ export function addPortalSessionRoutes(
       now: new Date(nowMs()).toISOString(),
     },
   })
-  app.post<{ Body: { name: string; passphrase: string; code?: string } }>(
+  app.post<{ Body: { name: string; passphrase: string } }>(
     '/portal/login',
     { schema: { body: loginBody, tags: ['portal'], summary: 'log in' } },
     async (request, reply) => {
       refuseOtherSite(request)
-      const session = await sessions.open({ ...request.body, source: request.ip })
+      const { name, passphrase } = request.body
+      const session = await sessions.open({ name, passphrase, act: actOf(request), source: request.ip })
       cookie.set(request, reply, session.id)
       void reply.header('cache-control', 'no-store')
       return view(session)
@@ -113,6 +121,18 @@ export function requirePortalSession(
   const session = named === undefined ? undefined : sessions.find(named.id, named.isUse)
   if (session !== undefined) return session
   throw new RuntimeError('there is no session: log in again', { code: 'ERR_SESSION_MISSING' })
+}
+
+/** Adds the second factor of who is logged in, at `/v1/portal/second-factor`. */
+export function addPortalFactorRoutes(
+  app: FastifyInstance,
+  { cookie, accounts }: { cookie: PortalCookie; accounts: PortalAccounts },
+): void {
+  addSecondFactorRoutes(app, {
+    base: '/v1/portal/second-factor',
+    factors: accounts.factors,
+    holderOf: (request) => accounts.holderOf(requirePortalSession(request, cookie, accounts)),
+  })
 }
 
 /**

@@ -13,6 +13,8 @@ export interface Problem {
   readonly code: string
   /** The input that was wrong, if one was. */
   readonly field?: string
+  /** What to ask a security key, where its answer may stand for what was missing. */
+  readonly keys?: object
 }
 
 /** A problem and the headers that go with it. */
@@ -59,6 +61,10 @@ export const sharedStatusOfCode: StatusOfCode = {
   ERR_PASSPHRASE_WRONG: 401,
   ERR_CODE_NEEDED: 401,
   ERR_CODE_WRONG: 401,
+  ERR_KEY_WRONG: 401,
+  ERR_KEY_PLACE: 409,
+  ERR_FACTOR_ON: 409,
+  ERR_FACTOR_NOT_OFFERED: 409,
   ERR_TOO_MANY_TRIES: 429,
   ERR_CSRF: 403,
   ERR_ROLE_FORBIDDEN: 403,
@@ -114,15 +120,19 @@ export function problemOf(error: unknown, statusOfCode: StatusOfCode): ProblemAn
   const code = codeOf(error)
   const known = code === undefined ? undefined : (statusOfCode[code] ?? sharedStatusOfCode[code])
   if (code !== undefined && known !== undefined) {
-    const { detail } = error as { detail?: { field?: unknown; retryAfterMs?: unknown } }
+    const { detail } = error as { detail?: { field?: unknown; retryAfterMs?: unknown; keys?: object } }
     const field = typeof detail?.field === 'string' ? { field: detail.field } : {}
+    const keys = detail?.keys === undefined ? {} : { keys: detail.keys }
     const headers: Record<string, string> = {}
     if (known === 401) headers['www-authenticate'] = 'Bearer'
     if (known === 503 || known === 429) {
       const afterMs = typeof detail?.retryAfterMs === 'number' ? detail.retryAfterMs : 1_000
       headers['retry-after'] = String(Math.max(1, Math.ceil(afterMs / 1000)))
     }
-    return { problem: createProblem({ status: known, code, detail: messageOf(error), ...field }), headers }
+    return {
+      problem: { ...createProblem({ status: known, code, detail: messageOf(error), ...field }), ...keys },
+      headers,
+    }
   }
   const status = typeof fault.statusCode === 'number' ? fault.statusCode : 500
   if (status >= 400 && status < 500) {

@@ -5,8 +5,11 @@ import { createHttpApp, type HttpApp, type ReadinessCheck } from '@healthblock/r
 import { PortalCookie } from '@healthblock/runtime/portal-access'
 import { PortalAccounts } from '@healthblock/runtime/portal-accounts'
 import { servePortal } from '@healthblock/runtime/portal-files'
-import { addPortalAccountRoute, addPortalSessionRoutes } from '@healthblock/runtime/portal-routes'
-import { addSecondFactorRoutes } from '@healthblock/runtime/portal-second-factor'
+import {
+  addPortalAccountRoute,
+  addPortalFactorRoutes,
+  addPortalSessionRoutes,
+} from '@healthblock/runtime/portal-routes'
 import type { Registry } from 'prom-client'
 import { statusOfCode } from './errors.ts'
 import { type AccountingNode, chainNames } from './node.ts'
@@ -82,7 +85,7 @@ export async function createApp(
   addPortalSessionRoutes(app.fastify, {
     ...{ cookie, sessions: accounts, nowMs: node.nowMs },
   })
-  addSecondFactorRoutes(app.fastify, { accounts, cookie, issuer: 'HealthBlock', nowMs: node.nowMs })
+  addPortalFactorRoutes(app.fastify, { accounts, cookie })
   addPortalAccountRoute(app.fastify, { accounts, roles: Object.values(portalRoles), onRequest: access.administrator })
   addLogRoutes(app.fastify, node, access)
   addBlockRoutes(app.fastify, node, access, app.stopping)

@@ -89,8 +89,13 @@ describe.skipIf(!redisInstalled)('the portal of a node', () => {
     ['POST', '/v1/audits/cancel', {}],
     ['PUT', '/v1/audits/watch', { on: true }],
     ['POST', '/v1/portal/second-factor', {}],
-    ['PUT', '/v1/portal/second-factor', { code: '000000' }],
-    ['POST', '/v1/portal/second-factor/off', { code: '000000' }],
+    ['POST', '/v1/portal/second-factor/confirm', { code: '000000' }],
+    ['POST', '/v1/portal/second-factor/remove', { code: '000000' }],
+    ['POST', '/v1/portal/second-factor/challenge', { path: '/', body: {} }],
+    ['POST', '/v1/portal/second-factor/keys/offer', {}],
+    ['POST', '/v1/portal/second-factor/keys', {}],
+    ['PUT', '/v1/portal/second-factor/keys/abcd', { name: 'x' }],
+    ['POST', '/v1/portal/second-factor/keys/abcd/remove', {}],
   ]
 
   test('a stranger, a made-up session and an ended session get nothing', async () => {
@@ -212,14 +217,14 @@ describe.skipIf(!redisInstalled)('the portal of a node', () => {
       .join('')
     const secret = Uint8Array.from({ length: 20 }, (_, i) => Number.parseInt(bits.slice(8 * i, 8 * i + 8), 2))
     const step = Math.floor(Date.now() / 30_000)
-    expect((await ask('PUT', '/v1/portal/second-factor', { code: '000000' })).status).toBe(401)
-    expect((await ask('PUT', '/v1/portal/second-factor', { code: totpOf(secret, step) })).status).toBe(204)
+    expect((await ask('POST', '/v1/portal/second-factor/confirm', { code: '000000' })).status).toBe(401)
+    expect((await ask('POST', '/v1/portal/second-factor/confirm', { code: totpOf(secret, step) })).status).toBe(204)
     expect((await logIn('administrator')).status).toBe(401)
     expect((await logIn('administrator', '123456')).status).toBe(401)
     expect((await logIn('administrator', totpOf(secret, step))).status).toBe(200)
     // A code is taken once, whatever for.
-    expect((await ask('POST', '/v1/portal/second-factor/off', { code: totpOf(secret, step) })).status).toBe(401)
-    expect((await ask('POST', '/v1/portal/second-factor/off', { code: totpOf(secret, step + 1) })).status).toBe(204)
+    expect((await ask('POST', '/v1/portal/second-factor/remove', { code: totpOf(secret, step) })).status).toBe(401)
+    expect((await ask('POST', '/v1/portal/second-factor/remove', { code: totpOf(secret, step + 1) })).status).toBe(204)
     expect((await logIn('administrator')).status).toBe(200)
   })
 })

@@ -10,8 +10,7 @@ import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
 import { PortalAccounts } from '@healthblock/runtime/portal-accounts'
 import { servePortal } from '@healthblock/runtime/portal-files'
-import { addPortalAccountRoute, addPortalSessionRoutes } from '@healthblock/runtime/portal-routes'
-import { addSecondFactorRoutes } from '@healthblock/runtime/portal-second-factor'
+import { addPortalAccountRoute, addPortalFactorRoutes, addPortalSessionRoutes } from '@healthblock/runtime/portal-routes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { addStatementRoute } from '@healthblock/runtime/statement-routes'
 import { StorageClient } from '@healthblock/runtime/storage-client'
@@ -289,7 +288,7 @@ export async function createDoctorNode(options: {
   servePortal(app.fastify, { dir: config.webDir, portal: 'doctor' })
   addPortalSessionRoutes(app.fastify, { cookie, sessions: accounts, nowMs })
   addPortalAccountRoute(app.fastify, { accounts, roles: ['doctor'] })
-  addSecondFactorRoutes(app.fastify, { accounts, cookie, nowMs, issuer: 'HealthBlock' })
+  addPortalFactorRoutes(app.fastify, { accounts, cookie })
   registerIdentityRoutes(app.fastify, built)
   registerReadingRoutes(app.fastify, built)
   registerLimitRoutes(app.fastify, built)

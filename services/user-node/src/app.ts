@@ -9,6 +9,7 @@ import type { Logger } from '@healthblock/runtime/logger'
 import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
 import { servePortal } from '@healthblock/runtime/portal-files'
+import { SecondFactors } from '@healthblock/runtime/second-factor'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { addStatementRoute } from '@healthblock/runtime/statement-routes'
 import { StorageClient } from '@healthblock/runtime/storage-client'
@@ -29,7 +30,7 @@ import { loadWrappingKey } from './people/hot-key.ts'
 import { People } from './people/people.ts'
 import { type Person, PersonStore } from './people/person.ts'
 import { Rehearsals } from './people/rehearsal.ts'
-import { SecondFactors } from './people/second-factor.ts'
+import { VaultFactors } from './people/second-factor.ts'
 import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
 import { FetchEvidence } from './reading/fetch-evidence.ts'
@@ -78,7 +79,8 @@ export interface Services {
   readonly diagnoses: Diagnoses
   readonly measurements: Measurements
   readonly contacts: Contacts
-  readonly secondFactors: SecondFactors
+  readonly factors: SecondFactors
+  readonly vaultFactors: VaultFactors
   readonly rehearsals: Rehearsals
   readonly receipts: Receipts
   readonly fetchEvidence: FetchEvidence
@@ -309,7 +311,8 @@ function buildViews(base: Foundations, sessions: Sessions) {
   return {
     measurements: new Measurements({ database, ledger, logger, storageOf }),
     contacts: new Contacts({ database, ledger, client, urls: config.ledger.accounting, nowMs }),
-    secondFactors: new SecondFactors({ database, sessions, nowMs }),
+    factors: new SecondFactors({ nowMs }),
+    vaultFactors: new VaultFactors({ database, sessions }),
     rehearsals: new Rehearsals({ database, sessions, nowMs }),
     receipts: new Receipts({ dir: config.dir, database, client }),
     fetchEvidence: new FetchEvidence({ storageOf, urls: config.ledger.storage, logger }),

@@ -29,8 +29,6 @@ export type UserNodeErrorDetail =
   | { code: 'ERR_FILE_INTERRUPTED' }
   | { code: 'ERR_FILE_BUSY' }
   | { code: 'ERR_FILE_ERASED'; sequence: number }
-  | { code: 'ERR_FACTOR_ON' }
-  | { code: 'ERR_FACTOR_NOT_OFFERED' }
   | { code: 'ERR_REHEARSAL_MISSING' }
   | { code: 'ERR_PHRASE_HIDDEN' }
   | { code: 'ERR_WORDS_WRONG' }
@@ -76,8 +74,6 @@ export const statusOfCode: Readonly<Record<UserNodeErrorDetail['code'], number>>
   ERR_FILE_INTERRUPTED: 409,
   ERR_FILE_BUSY: 409,
   ERR_FILE_ERASED: 410,
-  ERR_FACTOR_ON: 409,
-  ERR_FACTOR_NOT_OFFERED: 409,
   ERR_REHEARSAL_MISSING: 409,
   ERR_PHRASE_HIDDEN: 410,
   ERR_WORDS_WRONG: 400,

@@ -7,6 +7,7 @@ import { Live } from '../frame/live.ts'
 import { StaleBanner } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { hrefOf, usePlace } from '../frame/router.ts'
+import { loginFactorPath, SecondFactorScreen } from '../frame/second-factor.tsx'
 import { type NavigationItem, Shell, startPortal } from '../frame/shell.tsx'
 import { t } from '../frame/texts.ts'
 import { AuditPage, AuditScreen } from './audit-screen.tsx'
@@ -15,7 +16,6 @@ import { IncidentsScreen } from './incidents-screen.tsx'
 import type { Incident } from './model.ts'
 import { NodesScreen } from './nodes-screen.tsx'
 import { PeopleScreen } from './people-screen.tsx'
-import { SecurityScreen } from './second-factor.tsx'
 
 const live = new Live('/v1/events', ['head', 'incident', 'audit'])
 
@@ -29,7 +29,7 @@ function Screen(props: {
   if (first === 'audits' && second !== undefined) return <AuditPage number={second} live={live} />
   if (first === 'nodes') return <NodesScreen live={live} />
   if (first === 'people') return <PeopleScreen live={live} role={props.session.role} />
-  if (first === 'login') return <SecurityScreen />
+  if (first === 'login') return <SecondFactorScreen />
   if (first === 'explorer') return <ExplorerScreen live={live} />
   if (first === 'incidents') return <IncidentsScreen incidents={props.incidents} role={props.session.role} />
   return <p class="empty">{t('place.unknown')}</p>
@@ -45,7 +45,7 @@ function Portal(props: { session: SessionView }): JSX.Element {
   const incidents = useResource<readonly Incident[]>('/v1/incidents', { live, on: ['incident'], everyMs: 60_000 })
   const open = incidents.value?.filter(({ acknowledged }) => acknowledged === null).length ?? 0
   const isAdministrator = session.role === 'administrator'
-  const factor = useResource<{ on: boolean }>(isAdministrator ? '/v1/portal/second-factor' : undefined, {
+  const factor = useResource<{ on: boolean }>(isAdministrator ? loginFactorPath : undefined, {
     live,
     on: [],
   })
@@ -53,8 +53,8 @@ function Portal(props: { session: SessionView }): JSX.Element {
     <>
       <StaleBanner live={live} />
       {factor.value?.on === false && path[0] !== 'login' && (
-        <aside class="banner late" aria-label={t('auditor.factor')}>
-          {t('auditor.factor.nag')} <a href={hrefOf(['login'])}>{t('auditor.factor.begin')}</a>
+        <aside class="banner late" aria-label={t('factor.title')}>
+          {t('auditor.factor.nag')} <a href={hrefOf(['login'])}>{t('factor.begin')}</a>
         </aside>
       )}
     </>

@@ -134,10 +134,14 @@ export async function checkSession(): Promise<void> {
   }
 }
 
-/** Opens a session. */
-export async function logIn(name: string, passphrase: string, code?: string): Promise<void> {
-  const body = { name, passphrase, ...(code === undefined || code === '' ? {} : { code }) }
-  take(await call<SessionView>('/portal/login', { method: 'POST', body }))
+/** Opens a session; with a second factor, `code` or `key` shows it. */
+export async function logIn(login: {
+  name: string
+  passphrase: string
+  code?: string
+  key?: Readonly<Record<string, string>>
+}): Promise<void> {
+  take(await call<SessionView>('/portal/login', { method: 'POST', body: login }))
 }
 
 /** Ends the session, here and at the node. */

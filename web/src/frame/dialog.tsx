@@ -1,7 +1,7 @@
 /** Questions that are asked once, in words that say what will happen. */
 import type { ComponentChildren, JSX } from 'preact'
-import { useEffect, useId, useRef, useState } from 'preact/hooks'
-import { messageFor } from './notice.tsx'
+import { useEffect, useId, useRef } from 'preact/hooks'
+import { Failure, useAct } from './act.tsx'
 import { t } from './texts.ts'
 
 /** A modal dialog (native: focus is kept inside, Escape closes it). */
@@ -52,27 +52,11 @@ export function ConfirmDialog(props: {
   onClose: () => void
   children: ComponentChildren
 }): JSX.Element {
-  const [isBusy, setBusy] = useState(false)
-  const [error, setError] = useState<string>()
-  const confirm = async (): Promise<void> => {
-    if (isBusy) return
-    setBusy(true)
-    setError(undefined)
-    try {
-      await props.onConfirm()
-    } catch (cause) {
-      setError(messageFor(cause))
-      setBusy(false)
-    }
-  }
+  const { isBusy, error, act } = useAct(props.onConfirm)
   return (
     <Dialog title={props.title} onClose={() => !isBusy && props.onClose()}>
       <div class="dialog-body">{props.children}</div>
-      {error !== undefined && (
-        <p class="notice bad" role="alert">
-          {error}
-        </p>
-      )}
+      <Failure error={error} />
       <footer class="dialog-foot">
         <button type="button" onClick={props.onClose} disabled={isBusy}>
           {t('cancel')}
@@ -80,7 +64,7 @@ export function ConfirmDialog(props: {
         <button
           type="button"
           class={props.isDanger === true ? 'danger' : 'primary'}
-          onClick={() => void confirm()}
+          onClick={() => void act()}
           aria-disabled={isBusy}
         >
           {isBusy ? t('working') : props.action}

@@ -4,14 +4,22 @@ import { useEffect, useState } from 'preact/hooks'
 import { ApiError } from './api.ts'
 import type { Live, LiveState } from './live.ts'
 import type { Resource } from './resource.ts'
-import { t } from './texts.ts'
+import { currentLanguage, type TextKey, t } from './texts.ts'
 import { formatAgo } from './time.ts'
 
-/** Words for anything thrown. */
+/**
+ * Words for anything thrown. What has a code is told in the reader's language; what none of ours has words for, in the node's own.
+ */
 export function messageFor(error: unknown): string {
-  if (error instanceof ApiError && error.code === 'ERR_OFFLINE') return t('error.offline')
-  if (error instanceof ApiError && error.code === 'ERR_SESSION_MISSING') return t('error.session')
-  return error instanceof Error ? error.message : String(error)
+  if (error instanceof ApiError) {
+    const { field } = error.problem
+    for (const key of [`error.${error.code}.${String(field)}`, `error.${error.code}`]) {
+      const text = t(key as TextKey)
+      if (text !== key) return text
+    }
+  }
+  const words = error instanceof Error ? error.message : String(error)
+  return currentLanguage() === 'en' ? words : t('error.other', { words })
 }
 
 /** Shows a resource: what is there, else why not, never a spinner without an end. */

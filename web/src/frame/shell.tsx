@@ -1,9 +1,11 @@
 /** What all portals share: logging in, the head of the page, its places, the idle lock. */
 import { type ComponentChildren, type JSX, render } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
+import { Failure, textOf, useAct } from './act.tsx'
 import { ApiError, logIn, logOut, onSession, resumeSession, type SessionView } from './api.ts'
 import { messageFor } from './notice.tsx'
 import { hrefOf, usePlace } from './router.ts'
+import { askKey, hasSecurityKeys, type KeyQuestion, namedAddress } from './security-key.ts'
 import { currentLanguage, type Language, languages, onLanguage, preferredLanguage, t, useLanguage } from './texts.ts'
 import { applyTheme, nextTheme, type Theme, themeChoice } from './theme.ts'
 
@@ -15,31 +17,37 @@ export interface NavigationItem {
   readonly count?: number
 }
 
+/** Name and passphrase; then the second factor, if one is on: a key that is asked at once, or a code. */
 function LoginForm(props: { title: string; reason: string | undefined; nameLabel: string }): JSX.Element {
-  const [isCodeNeeded, setCodeNeeded] = useState(false)
-  const [isBusy, setBusy] = useState(false)
-  const [error, setError] = useState<string>()
+  const [ways, setWays] = useState<{ readonly key: boolean; readonly code: boolean }>({ key: false, code: false })
+  const named = namedAddress()
   const name = useRef<HTMLInputElement>(null)
-  const passphrase = useRef<HTMLInputElement>(null)
   const code = useRef<HTMLInputElement>(null)
-  useEffect(() => (isCodeNeeded ? code : name).current?.focus(), [isCodeNeeded])
-  const submit = async (event: Event): Promise<void> => {
-    event.preventDefault()
-    if (isBusy) return
-    setBusy(true)
-    setError(undefined)
+  useEffect(() => (ways.code ? code : name).current?.focus(), [ways.code])
+  const { isBusy, error, act, setError } = useAct<[FormData]>(async (fields): Promise<void> => {
+    const login = { name: String(fields.get('name')), passphrase: String(fields.get('passphrase')) }
     try {
-      await logIn(name.current?.value ?? '', passphrase.current?.value ?? '', code.current?.value)
+      const typed = textOf(fields, 'code')
+      await logIn(typed === '' ? login : { ...login, code: typed })
     } catch (cause) {
-      setBusy(false)
-      if (cause instanceof ApiError && cause.code === 'ERR_CODE_NEEDED') return setCodeNeeded(true)
-      if (cause instanceof ApiError && cause.code === 'ERR_PASSPHRASE_WRONG') return setError(t('login.wrong'))
-      setError(messageFor(cause))
+      if (!(cause instanceof ApiError)) throw cause
+      if (cause.code === 'ERR_PASSPHRASE_WRONG') return setError(t('login.wrong'))
+      if (cause.code !== 'ERR_CODE_NEEDED') throw cause
+      const question = cause.problem.keys as KeyQuestion | undefined
+      const isKey = question !== undefined && hasSecurityKeys()
+      setWays((before) => ({ key: isKey, code: before.code || !isKey }))
+      if (isKey) await logIn({ ...login, key: await askKey(question) })
     }
-  }
+  })
   return (
     <main class="login" id="main">
-      <form class="card" onSubmit={(event) => void submit(event)}>
+      <form
+        class="card"
+        onSubmit={(event) => {
+          event.preventDefault()
+          void act(new FormData(event.currentTarget))
+        }}
+      >
         <h1>{props.title}</h1>
         {props.reason !== undefined && (
           <p class="notice late" role="status">
@@ -52,29 +60,35 @@ function LoginForm(props: { title: string; reason: string | undefined; nameLabel
         </label>
         <label>
           {t('login.passphrase')}
-          <input
-            ref={passphrase}
-            name="passphrase"
-            type="password"
-            autocomplete="current-password"
-            required
-            maxLength={1024}
-          />
+          <input name="passphrase" type="password" autocomplete="current-password" required maxLength={1024} />
         </label>
-        {isCodeNeeded && (
-          <label>
+        {ways.code && (
+          <label class="code">
             {t('login.code')}
-            <input ref={code} name="code" inputMode="numeric" autocomplete="one-time-code" pattern="\d{6}" required />
+            <input
+              ref={code}
+              name="code"
+              inputMode="numeric"
+              autocomplete="one-time-code"
+              pattern="\d{6}"
+              required={!ways.key}
+            />
           </label>
         )}
-        {error !== undefined && (
-          <p class="notice bad" role="alert">
-            {error}
+        {ways.code && named !== undefined && (
+          <p class="soft">
+            {t('login.named')} <a href={named}>{named}</a>
           </p>
         )}
+        <Failure error={error} />
         <button type="submit" class="primary" aria-disabled={isBusy}>
           {isBusy ? t('working') : t('login.submit')}
         </button>
+        {ways.key && !ways.code && (
+          <button type="button" class="link" onClick={() => setWays({ key: true, code: true })}>
+            {t('evidence.use.code')}
+          </button>
+        )}
       </form>
     </main>
   )

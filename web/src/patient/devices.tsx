@@ -1,13 +1,13 @@
 /** What is switched on, and when it was last heard. */
 import type { JSX } from 'preact'
-import { useState } from 'preact/hooks'
+import { Failure, useAct } from '../frame/act.tsx'
 import { call } from '../frame/api.ts'
 import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo, formatMoment } from '../frame/time.ts'
 import { usePatient } from './node.ts'
-import { explain, streamName } from './words.ts'
+import { streamName } from './words.ts'
 
 interface DeviceState {
   readonly streams: Readonly<Record<string, string>>
@@ -31,20 +31,10 @@ function DeviceCard(props: {
 }): JSX.Element {
   const { base } = usePatient()
   const { kind, on, extent, onTurned } = props
-  const [isBusy, setBusy] = useState(false)
-  const [error, setError] = useState<string>()
-  const turn = async (): Promise<void> => {
-    if (isBusy) return
-    setBusy(true)
-    setError(undefined)
-    try {
-      await call(`${base}/switches/${kind}`, { method: 'POST', body: { on: on === undefined } })
-      await onTurned()
-    } catch (cause) {
-      setError(explain(cause))
-    }
-    setBusy(false)
-  }
+  const { isBusy, error, act } = useAct(async () => {
+    await call(`${base}/switches/${kind}`, { method: 'POST', body: { on: on === undefined } })
+    await onTurned()
+  })
   const lastAt = extent?.lastAt ?? null
   return (
     <li class="card">
@@ -55,7 +45,7 @@ function DeviceCard(props: {
           role="switch"
           aria-checked={on !== undefined}
           aria-disabled={isBusy}
-          onClick={() => void turn()}
+          onClick={() => void act()}
         >
           <span class="hidden">{streamName(kind)}: </span>
           {t(on === undefined ? 'patient.device.off' : 'patient.device.on')}
@@ -73,11 +63,7 @@ function DeviceCard(props: {
       <p class="soft">
         {lastAt === null ? t('patient.device.never') : t('patient.device.last', { at: formatMoment(lastAt) })}
       </p>
-      {error !== undefined && (
-        <p class="notice bad" role="alert">
-          {error}
-        </p>
-      )}
+      <Failure error={error} />
     </li>
   )
 }

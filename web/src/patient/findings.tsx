@@ -3,6 +3,7 @@ import type { ComponentChildren, JSX } from 'preact'
 import { useMemo, useState } from 'preact/hooks'
 import { EcgStrip } from '../ecg/strip.tsx'
 import { FindingSentence } from '../finding/sentence.tsx'
+import { Failure, useAct } from '../frame/act.tsx'
 import { call } from '../frame/api.ts'
 import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
@@ -14,7 +15,7 @@ import { type Episode, episodesOf } from './episodes.ts'
 import { RecordedEcg } from './heart.tsx'
 import { useEcg } from './measured.ts'
 import { type Alarm, type Diagnosis, receiptSource, usePatient } from './node.ts'
-import { explain, findingName, severityName } from './words.ts'
+import { findingName, severityName } from './words.ts'
 
 const pageSize = 30
 /** Paper of A4 is wide enough for so much. */
@@ -27,19 +28,10 @@ function SeverityTag(props: { severity: string }): JSX.Element {
 function AlarmRow(props: { alarm: Alarm; onSeen: () => Promise<void> }): JSX.Element {
   const { base } = usePatient()
   const { alarm, onSeen } = props
-  const [isBusy, setBusy] = useState(false)
-  const [error, setError] = useState<string>()
-  const seen = async (): Promise<void> => {
-    if (isBusy) return
-    setBusy(true)
-    try {
-      await call(`${base}/alarms/${alarm.id}/acknowledge`, { method: 'POST', body: {} })
-      await onSeen()
-    } catch (cause) {
-      setError(explain(cause))
-      setBusy(false)
-    }
-  }
+  const { isBusy, error, act } = useAct(async () => {
+    await call(`${base}/alarms/${alarm.id}/acknowledge`, { method: 'POST', body: {} })
+    await onSeen()
+  })
   const name = findingName(alarm.code)
   return (
     <li class="row alarm">
@@ -48,13 +40,9 @@ function AlarmRow(props: { alarm: Alarm; onSeen: () => Promise<void> }): JSX.Ele
         <p class="soft">
           {formatMoment(alarm.at)} ({formatAgo(alarm.at)}){alarm.endedAt !== null && ` · ${t('patient.alarm.over')}`}
         </p>
-        {error !== undefined && (
-          <p class="notice bad" role="alert">
-            {error}
-          </p>
-        )}
+        <Failure error={error} />
       </div>
-      <button type="button" onClick={() => void seen()} aria-disabled={isBusy}>
+      <button type="button" onClick={() => void act()} aria-disabled={isBusy}>
         {t('patient.alarm.seen')}
         <span class="hidden">: {name}</span>
       </button>

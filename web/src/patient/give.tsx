@@ -1,7 +1,9 @@
 /** Giving access: whom, are these her words, what and how long, and what that means; then the second factor. */
 import type { JSX } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { type Act, Failure, useAct } from '../frame/act.tsx'
 import { ApiError, call, nodeNowMs } from '../frame/api.ts'
+import { EvidenceFields, postWithEvidence } from '../frame/evidence.tsx'
 import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { go, hrefOf, usePlace } from '../frame/router.ts'
@@ -9,7 +11,7 @@ import { t } from '../frame/texts.ts'
 import { type Draft, draftOf, dropDraft, keepDraft, windowOf } from './draft.ts'
 import { type Contact, type Directory, type Exposure, usePatient } from './node.ts'
 import { ExposureList } from './revoke.tsx'
-import { explain, isolated, purposeName, purposes, streamKinds, streamName } from './words.ts'
+import { isolated, purposeName, purposes, streamKinds, streamName } from './words.ts'
 
 interface StepProps {
   readonly draft: Draft
@@ -267,66 +269,44 @@ function WhatStep({ draft, change }: StepProps): JSX.Element {
 }
 
 /** The act itself: done once, however often it is pressed. */
-function useGiving(draft: Draft, contact: Contact, window: { from: number; until?: number }) {
-  const { base, session, reloadNames } = usePatient()
-  const [error, setError] = useState<string>()
-  const [isBusy, setBusy] = useState(false)
-  const [isCodeAsked, setCodeAsked] = useState(false)
-  const give = async (code: string): Promise<void> => {
-    if (isBusy) return
-    setBusy(true)
-    setError(undefined)
+function useGiving(draft: Draft, contact: Contact, window: { from: number; until?: number }): Act<[FormData]> {
+  const { base, session, reloadNames, factor } = usePatient()
+  return useAct<[FormData]>(async (fields) => {
+    const name = draft.petname.trim()
+    await call(`${base}/contacts/${contact.account}`, { method: 'PUT', body: { name, compared: draft.isCompared } })
+    const { streams, purpose } = draft
+    const body = { doctor: contact.account, streams, purpose, ...window }
     try {
-      const name = draft.petname.trim()
-      const path = `${base}/contacts/${contact.account}`
-      await call(path, { method: 'PUT', body: { name, compared: draft.isCompared } })
-      const { streams, purpose } = draft
-      const body = { doctor: contact.account, streams, purpose, ...window, ...(code === '' ? {} : { code }) }
-      await call(`${base}/grants`, { method: 'POST', body })
-      dropDraft(session.name)
-      reloadNames()
-      go([])
-    } catch (cause) {
-      setBusy(false)
-      if (cause instanceof ApiError && cause.code === 'ERR_CODE_NEEDED') setCodeAsked(true)
-      setError(explain(cause))
+      await postWithEvidence(`${base}/second-factor`, { path: `${base}/grants`, body, fields })
+    } catch (error) {
+      // It was turned on elsewhere meanwhile: the next drawing asks for it.
+      if (error instanceof ApiError && error.code === 'ERR_CODE_NEEDED') await factor.reload()
+      throw error
     }
-  }
-  return { give, error, isBusy, isCodeAsked }
+    dropDraft(session.name)
+    reloadNames()
+    go([])
+  })
 }
 
-function CodeOrAdvice(props: { isNeeded: boolean; code: string; onCode: (code: string) => void }): JSX.Element {
-  if (!props.isNeeded) {
-    return (
-      <p class="notice late">
-        {t('patient.give.noFactor')} <a href={hrefOf(['safety'])}>{t('patient.safety.title')}</a>
-      </p>
-    )
-  }
+/** The second factor, or that there is none. */
+function EvidenceOrAdvice(): JSX.Element | null {
+  const { factor } = usePatient()
+  if (factor.value === undefined) return null
+  if (factor.value.on) return <EvidenceFields view={factor.value} />
   return (
-    <label class="code">
-      {t('login.code')}
-      <input
-        name="code"
-        inputMode="numeric"
-        autocomplete="one-time-code"
-        pattern="\d{6}"
-        maxLength={6}
-        required
-        value={props.code}
-        onInput={(event) => props.onCode(event.currentTarget.value)}
-      />
-    </label>
+    <p class="notice late">
+      {t('patient.give.noFactor')} <a href={hrefOf(['safety'])}>{t('patient.safety.title')}</a>
+    </p>
   )
 }
 
 function SureStep({ draft }: StepProps): JSX.Element {
-  const { base, security } = usePatient()
+  const { base } = usePatient()
   const [startMs] = useState(nodeNowMs)
-  const [code, setCode] = useState('')
   const contact = draft.contact as Contact
   const window = useMemo(() => windowOf(draft, startMs), [draft, startMs])
-  const { give, error, isBusy, isCodeAsked } = useGiving(draft, contact, window)
+  const { act, error, isBusy } = useGiving(draft, contact, window)
   const query = new URLSearchParams({
     ...{ doctor: contact.account, streams: draft.streams.join(), from: String(window.from) },
     ...(window.until === undefined ? {} : { until: String(window.until) }),
@@ -336,7 +316,7 @@ function SureStep({ draft }: StepProps): JSX.Element {
     <form
       onSubmit={(event) => {
         event.preventDefault()
-        void give(code)
+        void act(new FormData(event.currentTarget))
       }}
     >
       <StepTitle step="sure" />
@@ -350,12 +330,8 @@ function SureStep({ draft }: StepProps): JSX.Element {
         <p class="soft">{t('patient.give.purposeIs', { purpose: purposeName(draft.purpose) })}</p>
       </section>
       <p>{t('patient.give.undo')}</p>
-      <CodeOrAdvice isNeeded={security.value?.secondFactor === true || isCodeAsked} code={code} onCode={setCode} />
-      {error !== undefined && (
-        <p class="notice bad" role="alert">
-          {error}
-        </p>
-      )}
+      <EvidenceOrAdvice />
+      <Failure error={error} />
       <div class="actions">
         <a class="button" href={hrefOf(['give', 'what'])}>
           {t('patient.back')}

@@ -5,7 +5,7 @@ import { type EcgFeed, EcgLive } from '../ecg/live.tsx'
 import { endMsOf, type TimeRange } from '../ecg/signal.ts'
 import { EcgViewer } from '../ecg/viewer.tsx'
 import { nodeNowMs } from '../frame/api.ts'
-import { Shown } from '../frame/notice.tsx'
+import { messageFor, Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo, formatMoment } from '../frame/time.ts'
@@ -21,7 +21,7 @@ import {
   type VitalRow,
 } from './measured.ts'
 import { usePatient } from './node.ts'
-import { explain, known } from './words.ts'
+import { known } from './words.ts'
 
 interface VitalsPiece {
   readonly startMs: number
@@ -209,7 +209,7 @@ function Trends(props: { lastMs: number }): JSX.Element {
     setError(undefined)
     loadMeasured<VitalsPiece>(base, 'vitals', { fromMs, toMs: endMs + 1, most: trendRecords }).then(
       (value) => isWanted && setMeasured(value),
-      (cause: unknown) => isWanted && setError(explain(cause)),
+      (cause: unknown) => isWanted && setError(messageFor(cause)),
     )
     return () => {
       isWanted = false

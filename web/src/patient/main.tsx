@@ -3,6 +3,7 @@ import './patient.css'
 import type { JSX } from 'preact'
 import { useEffect, useMemo } from 'preact/hooks'
 import type { SessionView } from '../frame/api.ts'
+import type { FactorView } from '../frame/evidence.tsx'
 import { Live } from '../frame/live.ts'
 import { StaleBanner } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
@@ -83,9 +84,10 @@ function PatientPortal(props: { session: SessionView }): JSX.Element {
   }, [live])
   const names = useNames(base)
   const security = useResource<Security>(`${base}/security`)
+  const factor = useResource<FactorView>(`${base}/second-factor`)
   const alarms = useResource<readonly Alarm[]>(`${base}/alarms`, { live, on: ['alarm'], everyMs: 30_000 })
   const open = alarms.value?.filter(({ acknowledged }) => !acknowledged).length ?? 0
-  const patient: Patient = { session, live, base, security, ...names }
+  const patient: Patient = { session, live, base, security, factor, ...names }
   const at = place.path.join('/')
   useEffect(() => window.scrollTo(0, 0), [at])
   return (

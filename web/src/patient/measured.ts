@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks'
 import { type EcgLead, type EcgSegment, endMsOf } from '../ecg/signal.ts'
 import { call } from '../frame/api.ts'
-import { explain } from './words.ts'
+import { messageFor } from '../frame/notice.tsx'
 
 /** A piece of an ECG; leads interleaved. */
 export interface EcgPiece {
@@ -107,7 +107,7 @@ export function useEcg(base: string, window: { fromMs: number; toMs: number } | 
     loadMeasured<EcgPiece>(base, 'ecg', { fromMs, toMs }).then(
       (measured) =>
         isWanted && setState({ leads: leadsOf(measured.pieces), measured, error: undefined, isBusy: false }),
-      (cause: unknown) => isWanted && setState((before) => ({ ...before, error: explain(cause), isBusy: false })),
+      (cause: unknown) => isWanted && setState((before) => ({ ...before, error: messageFor(cause), isBusy: false })),
     )
     return () => {
       isWanted = false

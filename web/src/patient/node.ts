@@ -2,6 +2,7 @@
 import { createContext } from 'preact'
 import { useContext } from 'preact/hooks'
 import { callBytes, type SessionView } from '../frame/api.ts'
+import type { FactorView } from '../frame/evidence.tsx'
 import type { Live } from '../frame/live.ts'
 import type { Resource } from '../frame/resource.ts'
 import type { ProofSource } from '../proof/proof.tsx'
@@ -96,7 +97,6 @@ export interface Alarm {
 
 /** What guards the account. */
 export interface Security {
-  readonly secondFactor: boolean
   readonly rehearsedAt: string | null
 }
 
@@ -110,6 +110,7 @@ export interface Patient {
   readonly contactOf: (account: string) => Contact | undefined
   readonly reloadNames: () => void
   readonly security: Resource<Security>
+  readonly factor: Resource<FactorView>
 }
 
 /** The patient's context. */

@@ -10,7 +10,7 @@ import { t } from '../frame/texts.ts'
 import { formatTime } from '../frame/time.ts'
 import { ProofResult, useProof } from '../proof/proof.tsx'
 import { type Exposure, type Grant, type Revocation, receiptSource, usePatient } from './node.ts'
-import { explain, exposureWords } from './words.ts'
+import { exposureWords } from './words.ts'
 
 /** Rows of an exposure report in words. */
 export function ExposureList(props: { rows: readonly Exposure[] }): JSX.Element {
@@ -37,13 +37,8 @@ export function RevokeDialog(props: { doctor: string; onClose: () => void }): JS
       isDanger
       onClose={onClose}
       onConfirm={async () => {
-        try {
-          const body = { doctor }
-          const state = await call<Revocation>(`${base}/revocations`, { method: 'POST', body })
-          go(['ended', state.transactionId])
-        } catch (error) {
-          throw new Error(explain(error), { cause: error })
-        }
+        const state = await call<Revocation>(`${base}/revocations`, { method: 'POST', body: { doctor } })
+        go(['ended', state.transactionId])
       }}
     >
       <p>{t('patient.revoke.future', { name })}</p>

@@ -1,65 +1,13 @@
 /** The recovery phrase at first use, rehearsed, and the second factor with its way back. */
-import type { ComponentChildren, JSX } from 'preact'
+import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
+import { ActForm, textOf } from '../frame/act.tsx'
 import { call } from '../frame/api.ts'
 import { Shown } from '../frame/notice.tsx'
-import { Qr } from '../frame/qr.tsx'
+import { SecondFactor } from '../frame/second-factor.tsx'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
 import { type Security, usePatient } from './node.ts'
-import { explain } from './words.ts'
-
-/** A small form with one act: what went wrong is said in it, and what was typed stays. */
-function ActForm(props: {
-  action: string
-  onAct: (fields: FormData) => Promise<void>
-  isDanger?: boolean
-  children: ComponentChildren
-}): JSX.Element {
-  const [isBusy, setBusy] = useState(false)
-  const [error, setError] = useState<string>()
-  const act = async (form: HTMLFormElement): Promise<void> => {
-    if (isBusy) return
-    setBusy(true)
-    setError(undefined)
-    try {
-      await props.onAct(new FormData(form))
-    } catch (cause) {
-      setError(explain(cause))
-    }
-    setBusy(false)
-  }
-  return (
-    <form
-      class="act"
-      onSubmit={(event) => {
-        event.preventDefault()
-        void act(event.currentTarget)
-      }}
-    >
-      {props.children}
-      {error !== undefined && (
-        <p class="notice bad" role="alert">
-          {error}
-        </p>
-      )}
-      <button type="submit" class={props.isDanger === true ? 'danger' : 'primary'} aria-disabled={isBusy}>
-        {isBusy ? t('working') : props.action}
-      </button>
-    </form>
-  )
-}
-
-const textOf = (fields: FormData, name: string): string => String(fields.get(name) ?? '')
-
-function CodeField(): JSX.Element {
-  return (
-    <label class="code">
-      {t('login.code')}
-      <input name="code" inputMode="numeric" autocomplete="one-time-code" pattern="\d{6}" maxLength={6} required />
-    </label>
-  )
-}
 
 function PhraseSection(props: { security: Security; onDone: () => void }): JSX.Element {
   const { base } = usePatient()
@@ -131,81 +79,9 @@ function PhraseSection(props: { security: Security; onDone: () => void }): JSX.E
   )
 }
 
-function FactorOn(props: { onDone: () => void }): JSX.Element {
-  const { base } = usePatient()
-  const [isLost, setLost] = useState(false)
-  return (
-    <>
-      <p>✓ {t('patient.factor.on')}</p>
-      <details>
-        <summary>{t('patient.factor.end')}</summary>
-        <ActForm
-          action={t('patient.factor.endAction')}
-          isDanger
-          onAct={async (fields) => {
-            const body = isLost ? { phrase: textOf(fields, 'phrase') } : { code: textOf(fields, 'code') }
-            await call(`${base}/second-factor/remove`, { method: 'POST', body })
-            props.onDone()
-          }}
-        >
-          {isLost ? (
-            <label>
-              {t('patient.factor.phrase')}
-              <textarea name="phrase" rows={4} required maxLength={1024} autocomplete="off" spellcheck={false} />
-            </label>
-          ) : (
-            <CodeField />
-          )}
-          <button type="button" class="link" onClick={() => setLost(!isLost)}>
-            {t(isLost ? 'patient.factor.haveCode' : 'patient.factor.lost')}
-          </button>
-        </ActForm>
-      </details>
-    </>
-  )
-}
-
-function FactorSection(props: { security: Security; onDone: () => void }): JSX.Element {
-  const { base } = usePatient()
-  const [uri, setUri] = useState<string>()
-  if (props.security.secondFactor) return <FactorOn onDone={props.onDone} />
-  if (props.security.rehearsedAt === null) return <p class="soft">{t('patient.factor.phraseFirst')}</p>
-  if (uri === undefined) {
-    return (
-      <ActForm
-        action={t('patient.factor.begin')}
-        onAct={async () => {
-          setUri((await call<{ uri: string }>(`${base}/second-factor`, { method: 'POST', body: {} })).uri)
-        }}
-      >
-        <p>{t('patient.factor.what')}</p>
-      </ActForm>
-    )
-  }
-  const secret = new URL(uri).searchParams.get('secret') ?? ''
-  return (
-    <ActForm
-      action={t('patient.factor.confirm')}
-      onAct={async (fields) => {
-        await call(`${base}/second-factor/confirm`, { method: 'POST', body: { code: textOf(fields, 'code') } })
-        setUri(undefined)
-        props.onDone()
-      }}
-    >
-      <p>{t('patient.factor.scan')}</p>
-      <Qr text={uri} label={t('patient.factor.qr')} />
-      <details>
-        <summary>{t('patient.factor.byHand')}</summary>
-        <p class="secret">{secret.replaceAll(/(.{4})/g, '$1 ')}</p>
-      </details>
-      <CodeField />
-    </ActForm>
-  )
-}
-
 /** What guards the account. */
 export function SafetyScreen(): JSX.Element {
-  const { security } = usePatient()
+  const { base, security, factor } = usePatient()
   const onDone = (): void => void security.reload()
   return (
     <div class="narrow">
@@ -219,7 +95,11 @@ export function SafetyScreen(): JSX.Element {
             </section>
             <section class="card">
               <h2>{t('patient.factor.title')}</h2>
-              <FactorSection security={value} onDone={onDone} />
+              {value.rehearsedAt === null ? (
+                <p class="soft">{t('patient.factor.phraseFirst')}</p>
+              ) : (
+                <SecondFactor base={`${base}/second-factor`} about="grant" resource={factor} hasPhrase />
+              )}
             </section>
           </>
         )}

@@ -1,6 +1,4 @@
 /** Plain words for what the node tells in codes. */
-import { ApiError } from '../frame/api.ts'
-import { messageFor } from '../frame/notice.tsx'
 import { currentLanguage, type TextKey, t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
 import type { Exposure } from './node.ts'
@@ -64,14 +62,4 @@ export function exposureWords({ kind, state, records, measuredFrom, measuredTo, 
   }
   const end = to === null ? t('patient.exposure.endless') : t('patient.exposure.until', { until: formatMoment(to) })
   return t(state === 'open' ? 'patient.exposure.open' : 'patient.exposure.before', { what, readings, end })
-}
-
-/** Words for anything thrown, those of the patient's own node among them. */
-export function explain(error: unknown): string {
-  if (error instanceof ApiError) {
-    const key = `patient.error.${error.code}`
-    const text = t(key as TextKey)
-    if (text !== key) return text
-  }
-  return messageFor(error)
 }

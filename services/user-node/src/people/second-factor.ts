@@ -1,54 +1,57 @@
 /**
- * The second factor of a person: a time-based code that is asked for whenever somebody is to get keys, in every session, once it is on.
- * Its secret lies in her vault. The way back without the phone is her recovery phrase, which nobody can read here any more by then.
+ * Where a person's second factor lies: the app's secret and her security keys in her vault, so that a thief of the disk adds none; how far
+ * codes and keys have counted in `node.db`. The way back without phone and key is her recovery phrase, which nobody can read here any more
+ * by then.
  */
 import { timingSafeEqual } from 'node:crypto'
 import { parseRecoveryPhrase } from '@healthblock/crypto/recovery-phrase'
 import type { OpenVault } from '@healthblock/crypto/vault'
+import { encodeUtf8, equalBytes } from '@healthblock/encoding/bytes'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { RuntimeError } from '@healthblock/runtime/errors'
+import { type FactorHolder, type Factors, isFactorOn } from '@healthblock/runtime/second-factor'
 import type { Database } from '@healthblock/runtime/sqlite'
-import { checkTotp, createTotpSecret, totpUri } from '@healthblock/runtime/totp'
-import { TryLimit } from '@healthblock/runtime/try-limit'
+import type { SecurityKey } from '@healthblock/runtime/webauthn'
 import { UserNodeError } from '../errors.ts'
 import type { Session, Sessions } from './sessions.ts'
 
 interface Dependencies {
   readonly database: Database
   readonly sessions: Sessions
-  readonly nowMs: () => number
 }
 
-/** What shows that it is the person herself: the phone's code, or the recovery phrase. */
-export interface Evidence {
-  readonly code?: string | undefined
-  readonly phrase?: string | undefined
+/** A key as the vault has it (SPEC.md section 5): texts as UTF-8 bytes, the algorithm without its sign. */
+interface VaultKey {
+  readonly id: Uint8Array
+  readonly key: Uint8Array
+  readonly alg: number
+  readonly name: Uint8Array
+  readonly place: Uint8Array
+  readonly ms: number
 }
 
 interface Extra {
   readonly totp?: Uint8Array
+  readonly keys?: readonly VaultKey[]
 }
 
-/** A secret that was shown and not confirmed is forgotten after so long. */
-const offerMs = 10 * 60_000
+const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 
 function extraOf(vault: OpenVault): Extra {
   const { extra } = vault.contents
   return extra.length === 0 ? {} : (decodeCbor(extra) as unknown as Extra)
 }
 
-/** True once the vault holds a second factor. */
-export function hasSecondFactor(vault: OpenVault): boolean {
-  return extraOf(vault).totp !== undefined
+function keysOf(vault: OpenVault, counterOf: (id: Uint8Array) => number): SecurityKey[] {
+  return (extraOf(vault).keys ?? []).map(({ id, key, alg, name, place, ms }) => ({
+    ...{ id, publicKey: key, algorithm: -alg, name: text(name), place: text(place), addedMs: ms },
+    counter: counterOf(id),
+  }))
 }
 
-function setTotp(vault: OpenVault, totp: Uint8Array | undefined): void {
-  const { totp: _, ...others } = extraOf(vault)
-  const extra = { ...others, ...(totp === undefined ? {} : { totp }) }
-  vault.contents = {
-    ...vault.contents,
-    extra: Object.keys(extra).length === 0 ? new Uint8Array(0) : encodeCbor(extra),
-  }
+/** True once the vault holds a second factor. */
+export function hasSecondFactor(vault: OpenVault): boolean {
+  return isFactorOn({ ...extraOf(vault), keys: keysOf(vault, () => 0) })
 }
 
 /** True if the phrase is the one that the vault was made from. */
@@ -61,105 +64,77 @@ function isPhraseOf(vault: OpenVault, phrase: string): boolean {
   }
 }
 
-/** Asks for, sets and removes second factors. */
-export class SecondFactors {
+/** Second factors of the people of the house. */
+export class VaultFactors {
   readonly #deps: Dependencies
-  /** Guesses are counted for the person, wherever they come from: whoever guesses here knows her passphrase already. */
-  readonly #limit: TryLimit
-  /** By session: a secret that was shown and not confirmed yet. */
-  readonly #offers = new Map<string, { secret: Uint8Array; untilMs: number }>()
-
   constructor(deps: Dependencies) {
     this.#deps = deps
-    this.#limit = new TryLimit({ nowMs: deps.nowMs })
   }
 
-  /** True once a code is asked for. */
-  isOn({ vault }: Session): boolean {
-    return hasSecondFactor(vault)
-  }
-
-  /**
-   * Demands the code, if the factor is on. A code is good once.
-   *
-   * @throws {RuntimeError} `ERR_CODE_NEEDED`, `ERR_CODE_WRONG`, `ERR_TOO_MANY_TRIES`.
-   */
-  demand(session: Session, code: string | undefined): void {
-    const { totp: secret } = extraOf(session.vault)
-    if (secret === undefined) return
-    if (code === undefined || code === '')
-      throw new RuntimeError('the code of the authenticator app is needed', { code: 'ERR_CODE_NEEDED' })
-    const { id } = session.person
-    this.#limit.begin(id)
-    this.#take(session, secret, code)
-    this.#limit.succeed(id)
-  }
-
-  #take({ person }: Session, secret: Uint8Array, code: string): void {
-    const { database, nowMs } = this.#deps
-    const row = database.get('SELECT step FROM factor WHERE account = ?', person.account)
-    const lastStep = row === undefined ? undefined : Number(row.step)
-    const step = checkTotp({ secret, code, nowMs: nowMs(), lastStep })
-    if (step === undefined) throw new RuntimeError('the code is wrong, or was used', { code: 'ERR_CODE_WRONG' })
-    database.run('INSERT OR REPLACE INTO factor (account, step) VALUES (?, ?)', person.account, step)
-  }
-
-  /**
-   * Offers a new secret; nothing is asked for before `confirm`.
-   *
-   * @throws {UserNodeError} `ERR_FACTOR_ON`; `ERR_REHEARSAL_MISSING` before the recovery phrase was rehearsed: it is the way back.
-   */
-  offer(session: Session): { uri: string } {
-    if (this.isOn(session))
-      throw new UserNodeError('a second factor is on already: end it first', { code: 'ERR_FACTOR_ON' })
-    const isRehearsed = this.#deps.database.get('SELECT 1 FROM rehearsal WHERE account = ?', session.person.account)
-    if (isRehearsed === undefined)
-      throw new UserNodeError(
-        'write down and rehearse your recovery phrase first: without it a lost phone locks you out',
-        {
-          code: 'ERR_REHEARSAL_MISSING',
-        },
-      )
-    const secret = createTotpSecret()
-    this.#offers.set(session.id, { secret, untilMs: this.#deps.nowMs() + offerMs })
-    session.end.addEventListener('abort', () => this.#offers.delete(session.id), { once: true })
-    return { uri: totpUri({ secret, account: session.person.name, issuer: 'HealthBlock' }) }
-  }
-
-  /**
-   * Turns the offered factor on, with a code that shows that the phone has it.
-   *
-   * @throws {UserNodeError} `ERR_FACTOR_ON`, `ERR_FACTOR_NOT_OFFERED`; {RuntimeError} `ERR_CODE_WRONG`, `ERR_TOO_MANY_TRIES`.
-   */
-  confirm(session: Session, code: string): void {
-    if (this.isOn(session)) throw new UserNodeError('a second factor is on already', { code: 'ERR_FACTOR_ON' })
-    const offer = this.#offers.get(session.id)
-    if (offer === undefined || offer.untilMs < this.#deps.nowMs())
-      throw new UserNodeError('no second factor is being set up: begin again', { code: 'ERR_FACTOR_NOT_OFFERED' })
-    this.#limit.begin(session.person.id)
-    this.#deps.database.run('DELETE FROM factor WHERE account = ?', session.person.account)
-    this.#take(session, offer.secret, code)
-    setTotp(session.vault, offer.secret)
-    this.#deps.sessions.saveVault(session)
-    this.#offers.delete(session.id)
-    this.#limit.succeed(session.person.id)
-  }
-
-  /**
-   * Turns the factor off, with its code or the recovery phrase.
-   *
-   * @throws {RuntimeError} `ERR_CODE_NEEDED`, `ERR_CODE_WRONG`, `ERR_TOO_MANY_TRIES`.
-   */
-  remove(session: Session, { code, phrase }: Evidence): void {
-    if (!this.isOn(session)) return
-    if (phrase === undefined) this.demand(session, code)
-    else {
-      this.#limit.begin(session.person.id)
-      if (!isPhraseOf(session.vault, phrase))
-        throw new RuntimeError('this is not your recovery phrase', { code: 'ERR_CODE_WRONG' })
-      this.#limit.succeed(session.person.id)
+  /** The factor of a session's person. */
+  holderOf(session: Session): FactorHolder {
+    const { person } = session
+    return {
+      ...{ id: person.id, session: session.id, label: person.name },
+      read: () => this.#read(session),
+      write: (factors) => this.#write(session, factors),
     }
-    setTotp(session.vault, undefined)
-    this.#deps.sessions.saveVault(session)
   }
+
+  #read({ person, vault }: Session): Factors {
+    const { database } = this.#deps
+    const step = database.get('SELECT step FROM factor WHERE account = ?', person.account)?.step
+    return {
+      totp: extraOf(vault).totp,
+      lastStep: step === undefined ? undefined : Number(step),
+      keys: keysOf(vault, (id) => {
+        const row = database.get('SELECT counter FROM securitykey WHERE account = ? AND id = ?', person.account, id)
+        return Number(row?.counter ?? 0)
+      }),
+    }
+  }
+
+  #write(session: Session, { totp, lastStep, keys }: Factors): void {
+    const { database, sessions } = this.#deps
+    const { person, vault } = session
+    // Counts first: after a crash in between a code or an answer is spent, never good twice.
+    database.transaction(() => {
+      database.run('DELETE FROM factor WHERE account = ?', person.account)
+      database.run('DELETE FROM securitykey WHERE account = ?', person.account)
+      if (lastStep !== undefined) database.run('INSERT INTO factor VALUES (?, ?)', person.account, lastStep)
+      for (const { id, counter } of keys)
+        database.run('INSERT INTO securitykey VALUES (?, ?, ?)', person.account, id, counter)
+    })
+    const extra = encodeExtra({
+      ...(totp === undefined ? {} : { totp }),
+      ...(keys.length === 0
+        ? {}
+        : {
+            keys: keys.map(({ id, publicKey, algorithm, name, place, addedMs }) => ({
+              ...{ id, key: publicKey, alg: -algorithm, name: encodeUtf8(name), place: encodeUtf8(place), ms: addedMs },
+            })),
+          }),
+    })
+    if (equalBytes(extra, vault.contents.extra)) return
+    vault.contents = { ...vault.contents, extra }
+    sessions.saveVault(session)
+  }
+
+  /** @throws {UserNodeError} `ERR_REHEARSAL_MISSING` before the recovery phrase was rehearsed: it is the way back. */
+  demandRehearsal({ person }: Session): void {
+    const isRehearsed = this.#deps.database.get('SELECT 1 FROM rehearsal WHERE account = ?', person.account)
+    if (isRehearsed !== undefined) return
+    const message = 'write down and rehearse your recovery phrase first: without it a lost phone locks you out'
+    throw new UserNodeError(message, { code: 'ERR_REHEARSAL_MISSING' })
+  }
+
+  /** @throws {RuntimeError} `ERR_CODE_WRONG` unless this is the person's recovery phrase. */
+  checkPhrase({ vault }: Session, phrase: string): void {
+    if (!isPhraseOf(vault, phrase))
+      throw new RuntimeError('this is not your recovery phrase', { code: 'ERR_CODE_WRONG' })
+  }
+}
+
+function encodeExtra(extra: Extra): Uint8Array {
+  return Object.keys(extra).length === 0 ? new Uint8Array(0) : encodeCbor(extra as never)
 }

@@ -1,5 +1,6 @@
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
+import { actOf, evidenceProperties } from '@healthblock/runtime/second-factor-routes'
 import type { Services } from '../app.ts'
 import { noEnd } from '../consent/compose.ts'
 import { checkRequest, type GrantRequest } from '../consent/request.ts'
@@ -19,7 +20,7 @@ const grantBody = {
     until: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
     rights: { type: 'integer', minimum: 1, maximum: 15 },
     purpose: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
-    code: { type: 'string', maxLength: 16 },
+    ...evidenceProperties,
   },
 } as const
 
@@ -39,7 +40,7 @@ export function registerConsentRoutes(app: FastifyInstance, services: Services):
 }
 
 function registerGrantRoute(app: FastifyInstance, services: Services): void {
-  const { access, consent, sessions, secondFactors, ledger, nowMs } = services
+  const { access, consent, sessions, factors, vaultFactors, ledger, nowMs } = services
 
   app.post('/v1/people/:p/grants', { schema: { body: grantBody } }, async (request, reply) => {
     const session = access.requireSession(request)
@@ -53,7 +54,6 @@ function registerGrantRoute(app: FastifyInstance, services: Services): void {
       until?: number
       rights?: number
       purpose?: number
-      code?: string
     }
     await sessions.absorbRoots(session)
     await services.refresh()
@@ -67,9 +67,9 @@ function registerGrantRoute(app: FastifyInstance, services: Services): void {
       rights: body.rights,
       purpose: body.purpose,
     }
-    // A code is good once: it is not spent on what cannot be granted.
+    // A code, and a key's answer, are good once: they are not spent on what cannot be granted.
     checkRequest(person, asked, { ledger, nowMs })
-    secondFactors.demand(session, body.code)
+    factors.demand(vaultFactors.holderOf(session), actOf(request))
     const granted = await consent.grant(person, vault, asked)
     await sessions.absorbRoots(session)
     services.wake()

@@ -2,6 +2,7 @@
 import { disclosedNodes, encodeDisclosure } from '@healthblock/crypto/disclosure'
 import { equalBytes, toBase64 } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
+import { actOf, evidenceProperties } from '@healthblock/runtime/second-factor-routes'
 import type { Services } from '../app.ts'
 import { UserNodeError } from '../errors.ts'
 import { streamOfKind } from '../sealing/samples.ts'
@@ -13,17 +14,17 @@ const disclosureBody = {
     streams: { type: 'array', minItems: 1, maxItems: 16, items: { type: 'string', maxLength: 16 } },
     from: { type: 'integer', minimum: 0 },
     until: { type: 'integer', minimum: 0 },
-    code: { type: 'string', maxLength: 16 },
+    ...evidenceProperties,
   },
 } as const
 
 /** `POST /v1/people/:p/disclosures`: whole epochs, both ends rounded down; without `until` the current one is the last. */
 export function registerDisclosureRoutes(app: FastifyInstance, services: Services): void {
-  const { access, sessions, secondFactors, ledger, nowMs } = services
+  const { access, sessions, factors, vaultFactors, ledger, nowMs } = services
   app.post('/v1/people/:p/disclosures', { schema: { body: disclosureBody } }, async (request, reply) => {
     const session = access.requireSession(request)
     const { person, vault } = session
-    const body = request.body as { streams?: string[]; from?: number; until?: number; code?: string }
+    const body = request.body as { streams?: string[]; from?: number; until?: number }
     const chosen = body.streams?.map((kind) => streamOfKind(person, kind))
     const { epochLengthMs } = ledger
     const from = Math.floor((body.from ?? 0) / epochLengthMs)
@@ -32,7 +33,7 @@ export function registerDisclosureRoutes(app: FastifyInstance, services: Service
       const message = `no whole hour lies between the two times (an hour here is ${epochLengthMs / 60_000} min)`
       throw new UserNodeError(message, { code: 'ERR_GRANT_INVALID', field: 'until' })
     }
-    secondFactors.demand(session, body.code)
+    factors.demand(vaultFactors.holderOf(session), actOf(request))
     await sessions.absorbRoots(session)
     // Streams that are no data streams are those of her doctors' diagnoses.
     const isData = (stream: Uint8Array): boolean => person.streams.some((own) => equalBytes(own.stream, stream))

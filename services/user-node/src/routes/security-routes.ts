@@ -1,13 +1,15 @@
-import type { FastifyInstance } from '@healthblock/runtime/http-app'
+import type { FastifyInstance, FastifyRequest } from '@healthblock/runtime/http-app'
+import { isFactorOn } from '@healthblock/runtime/second-factor'
+import { addSecondFactorRoutes } from '@healthblock/runtime/second-factor-routes'
 import type { Services } from '../app.ts'
 import type { PhraseWord } from '../people/rehearsal.ts'
+import type { Session } from '../people/sessions.ts'
 
 const params = {
   type: 'object',
   required: ['p'],
   properties: { p: { type: 'string', minLength: 1, maxLength: 64 } },
 } as const
-const code = { type: 'string', maxLength: 16 } as const
 
 /** The second factor, and the recovery phrase at first use. */
 export function registerSecurityRoutes(app: FastifyInstance, services: Services): void {
@@ -15,38 +17,25 @@ export function registerSecurityRoutes(app: FastifyInstance, services: Services)
   registerPhraseRoutes(app, services)
 }
 
-function registerFactorRoutes(app: FastifyInstance, { access, secondFactors, rehearsals }: Services): void {
-  const path = '/v1/people/:p/second-factor'
+function registerFactorRoutes(app: FastifyInstance, services: Services): void {
+  const { access, factors, vaultFactors, rehearsals } = services
+  const sessionOf = (request: FastifyRequest): Session => access.requireSession(request)
 
   app.get('/v1/people/:p/security', { schema: { params } }, async (request) => {
-    const session = access.requireSession(request)
+    const session = sessionOf(request)
     const rehearsedAtMs = rehearsals.rehearsedAtMs(session)
     return {
-      secondFactor: secondFactors.isOn(session),
+      secondFactor: isFactorOn(vaultFactors.holderOf(session).read()),
       rehearsedAt: rehearsedAtMs === undefined ? null : new Date(rehearsedAtMs).toISOString(),
     }
   })
 
-  app.post(path, { schema: { params } }, async (request, reply) => {
-    const offered = secondFactors.offer(access.requireSession(request))
-    void reply.code(201).header('cache-control', 'no-store')
-    return offered
-  })
-
-  const confirmBody = { type: 'object', required: ['code'], additionalProperties: false, properties: { code } }
-  app.post(`${path}/confirm`, { schema: { params, body: confirmBody } }, async (request, reply) => {
-    secondFactors.confirm(access.requireSession(request), (request.body as { code: string }).code)
-    void reply.code(204)
-  })
-
-  const removeBody = {
-    type: 'object',
-    additionalProperties: false,
-    properties: { code, phrase: { type: 'string', maxLength: 1024 } },
-  }
-  app.post(`${path}/remove`, { schema: { params, body: removeBody } }, async (request, reply) => {
-    secondFactors.remove(access.requireSession(request), request.body as { code?: string; phrase?: string })
-    void reply.code(204)
+  addSecondFactorRoutes(app, {
+    base: '/v1/people/:p/second-factor',
+    factors,
+    holderOf: (request) => vaultFactors.holderOf(sessionOf(request)),
+    demandReady: (request) => vaultFactors.demandRehearsal(sessionOf(request)),
+    checkPhrase: (request, phrase) => vaultFactors.checkPhrase(sessionOf(request), phrase),
   })
 }
 

@@ -117,6 +117,12 @@ CREATE TABLE accepted (
 CREATE INDEX accepted_arrived ON accepted (arrived);
 `
 
+const keys = `
+CREATE TABLE securitykey (
+  account BLOB NOT NULL, id BLOB NOT NULL, counter INTEGER NOT NULL, PRIMARY KEY (account, id)
+) STRICT, WITHOUT ROWID;
+`
+
 /**
  * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
  *
@@ -131,7 +137,7 @@ export function openNodeDatabase(path: string): Database {
   return openDatabase({
     path,
     synchronous: 'full',
-    migrations: [schema, devices, erasures, files, portal, accepted],
+    migrations: [schema, devices, erasures, files, portal, accepted, keys],
     isLookedThrough: true,
   })
 }
