@@ -29,6 +29,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
     let cluster: TestCluster
     let reader: PortalReader
     let secret: Uint8Array
+    let vitals = ''
     let isWhole = false
 
     beforeAll(async () => {
@@ -140,6 +141,8 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.fill('input[name=code]', totpOf(secret, Math.floor(Date.now() / 30_000) + 1))
       await page.dblclick('button[type=submit]')
       await page.waitForSelector('text=One person can read you now')
+      // Pressed twice, given once.
+      expect(await cluster.ok('patient', 'grants', 'ann')).toHaveLength(1)
       expect(await page.innerText('.reader h2')).toBe(`\u2068${hostileName.replace('\u202e', '')}\u2069`)
     })
 
@@ -150,7 +153,8 @@ describe.skipIf(!hasChromium || !hasRedis)(
       const stream = (path: string, to: string): Promise<unknown> =>
         cluster.ok(...['patient', 'stream', 'ann', '--record', path, '--to', to, '--speed', 'max', '--wait'])
       await stream(record, '90')
-      await stream((await writeVitals(join(cluster.root, 'vitals'))).path, '60')
+      vitals = (await writeVitals(join(cluster.root, 'vitals'))).path
+      await stream(vitals, '60')
       await go('findings')
       await page.waitForSelector('.finding', { timeout: waitMs })
       await page.waitForSelector('.alarm')
@@ -173,7 +177,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.waitForSelector('.trend canvas')
       await look('patient-heart')
       await go('')
-      await page.waitForSelector('text=Has read your data')
+      await page.waitForSelector('text=/Last looked at: (Heart .ECG.|Vital signs)/')
       await look('patient-access')
     })
 
@@ -203,12 +207,44 @@ describe.skipIf(!hasChromium || !hasRedis)(
       writeFileSync(text, 'late')
       const post = await cluster.run('doctor', 'post', 'doctor-a', 'ann', '--in', input, '--text', text)
       expect(post).toMatchObject({ code: 1, value: { refused: expect.anything() } })
+      await cluster.ok('patient', 'stream', 'ann', '--record', vitals, '--to', '20', '--speed', 'max', '--wait')
+      await goAndSeeTheStranger()
       await go('')
       await page.waitForSelector('text=Nobody can read you now')
       await page.click('text=Access that has ended (1)')
       await page.click('text=What happened')
       await count('.tick.true', 3)
     })
+
+    /** The ex-doctor fetches what is no longer hers: the storage nodes tell, and the patient is alarmed. */
+    async function goAndSeeTheStranger(): Promise<void> {
+      const { page } = reader
+      const apiSecret = readFileSync(join(cluster.node('doctor-a'), 'secrets', 'api.secret'), 'utf8').trim()
+      const account = cluster.file.patients.find(({ name }) => name === 'ann')?.account
+      await expect
+        .poll(
+          async () => {
+            const answer = await fetch(`${cluster.url('doctor-a')}/v1/experiments/decrypt`, {
+              method: 'POST',
+              headers: { authorization: `Bearer ${apiSecret}`, 'content-type': 'application/json' },
+              body: JSON.stringify({ patient: account }),
+            })
+            return (await answer.json()) as unknown
+          },
+          { timeout: waitMs },
+        )
+        .toMatchObject({ refused: true, evidence: { fetched: true } })
+      await go('')
+      await page.waitForSelector('.alarms >> text=fetched data of yours without access to it')
+      await look('patient-stranger')
+      await page.click('.alarms >> text=What exactly')
+      await page.waitForSelector('.entry-look.none')
+      await page.waitForSelector('.entry-look.granted')
+      await look('patient-looks')
+      await go('')
+      await page.click('.alarms button')
+      await count('.alarms', 0)
+    }
 
     test('a forged receipt makes no tick true', async () => {
       const { page } = reader
@@ -243,6 +279,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await count('[aria-checked=true]', 0)
       await page.setViewportSize({ width: 360, height: 740 })
       await page.emulateMedia({ colorScheme: 'dark' })
+      await page.click('button:text-is("View")')
       await page.selectOption('.preferences select', 'de')
       for (const place of ['', 'heart', 'findings', 'devices', 'timeline', 'safety']) {
         await go(place)
@@ -266,6 +303,13 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.goto(`${cluster.url('user')}/#/give/sure`)
       await page.waitForSelector('text=Who is to be able to read you?')
       expect(await page.content()).not.toContain('نور')
+      // Nor by asking for her by name, or for one of her entries, with his own session.
+      const origin = cluster.url('user')
+      const ids = await cluster.ok<{ transactionId: string }[]>('patient', 'diagnoses', 'ann')
+      for (const path of ['ann/grants', 'ann/looks', 'ann/second-factor', `ann/receipts/${ids[0]?.transactionId}`])
+        expect((await page.request.get(`${origin}/v1/people/${path}`)).status(), path).toBe(403)
+      for (const path of [`bob/diagnoses/${ids[0]?.transactionId}`, `bob/receipts/${ids[0]?.transactionId}`])
+        expect((await page.request.get(`${origin}/v1/people/${path}`)).status(), path).toBe(404)
       expect(reader.complaints).toEqual([])
       isWhole = true
     })

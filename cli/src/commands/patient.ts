@@ -10,6 +10,7 @@ import { showDevice, switchDevice } from './device.ts'
 import { disclose } from './patient-disclose.ts'
 import { erase } from './patient-erase.ts'
 import { file } from './patient-file.ts'
+import { looks } from './patient-looks.ts'
 import { acknowledge, fetches, findDoctors, receipt, timeline } from './patient-record.ts'
 import { type Context, openSession, print, type Session, waitForReceipt } from './patient-session.ts'
 
@@ -26,8 +27,9 @@ const help = `Usage: ./healthblock patient ACTION …
   readings NAME · diagnoses NAME · grants NAME
   exposure NAME [DOCTOR]                what a doctor can read, could read, or would read after a grant
                                         with [--streams …] [--from ISO] [--until ISO]
+  looks NAME [DOCTOR]                   who fetched her records from the storage nodes, by the hour, oldest first: [--limit 100]
   disclose NAME --out FILE              a key file for an auditor: [--streams ecg,vitals] [--from ISO] [--until ISO]
-  alarms NAME                           what woke the household: findings, silent devices, lost readings
+  alarms NAME                           what woke the household: findings, silent devices, lost readings, looks without access
   acknowledge NAME ALARM                she has seen it
   timeline NAME [--limit 100]           the last things that happened, oldest first
   receipt NAME ID --out FILE            the receipt of a transaction of hers, or of a diagnosis of her, for "verify"
@@ -212,11 +214,29 @@ function sentences(row: Record<string, unknown>): Record<string, unknown> {
   return { ...row, findings: row.status === 'sealed' ? 'these keys do not open it' : words }
 }
 
-function listing(what: string, columns: string[], inWords = (row: Record<string, unknown>) => row) {
+type Row = Record<string, unknown>
+type Rows = (session: Session, what: string) => Promise<Row[]>
+
+const rowsOf: Rows = (session, what) => callNode<Row[]>(session.access, 'GET', `${session.path}/${what}`)
+
+/** Page by page, from the newest back; oldest first. */
+const pagedRowsOf: Rows = async (session, what) => {
+  const pages: Row[][] = []
+  let before = ''
+  for (;;) {
+    const path = `${session.path}/${what}?limit=1000${before}`
+    const page = await callNode<{ diagnoses: Row[]; next: string | null }>(session.access, 'GET', path)
+    pages.unshift(page.diagnoses)
+    if (page.next === null) return pages.flat()
+    before = `&before=${page.next}`
+  }
+}
+
+function listing(what: string, columns: string[], { inWords = (row: Row) => row, rowsFrom = rowsOf } = {}) {
   return async (context: Context, positionals: string[]): Promise<ExitCode> => {
     const [name] = takePositionals(positionals, ['NAME'] as const)
     const session = await openSession(context, name)
-    const rows = await callNode<Record<string, unknown>[]>(session.access, 'GET', `${session.path}/${what}`)
+    const rows = await rowsFrom(session, what)
     const cell = (value: unknown): string =>
       typeof value === 'object' && value !== null ? JSON.stringify(value) : shortId(String(value ?? ''))
     return print(context, rows, () =>
@@ -284,7 +304,10 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   grant,
   revoke,
   readings: listing('readings', ['sequence', 'kind', 'from', 'to', 'transactionId']),
-  diagnoses: listing('diagnoses', ['at', 'doctor', 'status', 'findings'], sentences),
+  diagnoses: listing('diagnoses', ['at', 'doctor', 'status', 'findings'], {
+    inWords: sentences,
+    rowsFrom: pagedRowsOf,
+  }),
   grants: listing('grants', ['grant', 'doctor', 'streams', 'state', 'from', 'until']),
   alarms: listing('alarms', ['id', 'at', 'code', 'severity', 'endedAt', 'about']),
   exposure,
@@ -294,6 +317,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   fetches,
   doctors: findDoctors,
   device: showDevice,
+  looks,
   disclose: discloseTo,
   switch: switchDevice,
   erase,

@@ -16,7 +16,7 @@ export const portalPaths: readonly string[] = [
   '/portal/logout',
 ]
 
-/** How long a session lives without a person's act, and at most. */
+/** How long a session lives without a person's act if nothing else is configured, and at most. */
 export const portalSessionLimits = { idleMs: 15 * 60_000, longestMs: 12 * 3_600_000 } as const
 
 /** A session that is open. */
@@ -72,13 +72,13 @@ const loginBody = {
 /** Adds `POST /portal/login`, `GET /portal/session`, `POST /portal/logout`. */
 export function addPortalSessionRoutes(
   app: FastifyInstance,
-  options: { cookie: PortalCookie; sessions: PortalSessions; nowMs: () => number },
+  options: { cookie: PortalCookie; sessions: PortalSessions; nowMs: () => number; idleMs?: number },
 ): void {
-  const { cookie, sessions, nowMs } = options
+  const { cookie, sessions, nowMs, idleMs = portalSessionLimits.idleMs } = options
   const view = (session: OpenPortalSession): SessionView => ({
     ...{ name: session.name, role: session.role, expiresAt: new Date(session.expiresAtMs).toISOString() },
     ...{
-      idleSeconds: Math.floor(portalSessionLimits.idleMs / 1000),
+      idleSeconds: Math.floor(idleMs / 1000),
       csrf: cookie.csrfOf(session.id),
       now: new Date(nowMs()).toISOString(),
     },

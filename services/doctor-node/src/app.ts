@@ -10,7 +10,11 @@ import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
 import { PortalAccounts } from '@healthblock/runtime/portal-accounts'
 import { servePortal } from '@healthblock/runtime/portal-files'
-import { addPortalAccountRoute, addPortalFactorRoutes, addPortalSessionRoutes } from '@healthblock/runtime/portal-routes'
+import {
+  addPortalAccountRoute,
+  addPortalFactorRoutes,
+  addPortalSessionRoutes,
+} from '@healthblock/runtime/portal-routes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { addStatementRoute } from '@healthblock/runtime/statement-routes'
 import { StorageClient } from '@healthblock/runtime/storage-client'

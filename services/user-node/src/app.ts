@@ -34,6 +34,7 @@ import { VaultFactors } from './people/second-factor.ts'
 import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
 import { FetchEvidence } from './reading/fetch-evidence.ts'
+import { Looks } from './reading/looks.ts'
 import { Measurements } from './reading/measurements.ts'
 import { Receipts } from './reading/receipts.ts'
 import { Access } from './routes/access.ts'
@@ -45,6 +46,7 @@ import { registerEventRoutes } from './routes/events-routes.ts'
 import { registerFetchRoutes } from './routes/fetch-routes.ts'
 import { registerFileRoutes } from './routes/file-routes.ts'
 import { registerListRoutes } from './routes/list-routes.ts'
+import { registerLookRoutes } from './routes/look-routes.ts'
 import { registerPeopleRoutes, registerSessionRoutes } from './routes/people-routes.ts'
 import { registerPortalRoutes } from './routes/portal-routes.ts'
 import { registerProofRoutes } from './routes/proof-routes.ts'
@@ -63,6 +65,7 @@ import { Postings } from './store/postings.ts'
 
 /** What the routes work with. */
 export interface Services {
+  readonly config: UserNodeConfig
   readonly access: Access
   readonly people: People
   readonly store: PersonStore
@@ -84,6 +87,7 @@ export interface Services {
   readonly rehearsals: Rehearsals
   readonly receipts: Receipts
   readonly fetchEvidence: FetchEvidence
+  readonly looks: Looks
   /** The genesis file's bytes. */
   readonly genesis: Uint8Array
   readonly events: UserNodeEvents
@@ -113,6 +117,7 @@ export interface UserNode {
 
 const refreshTimeoutMs = 10_000
 const drainPollMs = 20
+const looksEveryMs = 15_000
 
 function createFollower(config: UserNodeConfig, logger: Logger, store: () => PersonStore): LedgerFollower {
   const sources = new Map<string, () => string>()
@@ -206,12 +211,21 @@ function buildConsent(base: Foundations) {
   const { config, database, store, postings, ledger, events, nowMs, logger, follower } = base
   const consent = new Consent({ database, people: store, postings, ledger, events, nowMs })
   const reissue = (person: Person): Promise<void> => consent.reissue(person)
-  const common = { dir: config.dir, database, nowMs }
-  const sessions = new Sessions({ dir: config.dir, consent, nowMs })
+  const { dir, idleMs } = config
+  const sessions = new Sessions({ dir, consent, nowMs, idleMs })
   return {
     consent,
-    people: new People({ ...common, store, postings, ledger }),
-    settlement: new Settlement({ ...common, people: store, client: follower.client, events, logger, reissue }),
+    people: new People({ dir, database, nowMs, store, postings, ledger }),
+    settlement: new Settlement({
+      dir,
+      database,
+      nowMs,
+      people: store,
+      client: follower.client,
+      events,
+      logger,
+      reissue,
+    }),
     sessions,
     erasures: new Erasures({ database, people: store, postings, ledger, consent, sessions, nowMs }),
   }
@@ -279,7 +293,7 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
   const delivering = buildDelivery(base, onSettled, wake)
   const { delivery, outbox } = delivering
   const diagnoses = new Diagnoses({ database, people: store, storageOf, ledger, events, logger })
-  const viewing = buildViews(base, sessions)
+  const viewing = buildViews(base, sessions, delivering.alarms)
   const refresh = async (): Promise<void> => {
     try {
       await follower.catchUp({ signal: AbortSignal.timeout(refreshTimeoutMs) })
@@ -305,8 +319,9 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
 }
 
 /** What the portal shows beyond the lists, and how it is guarded. */
-function buildViews(base: Foundations, sessions: Sessions) {
-  const { config, database, ledger, follower, storageOf, logger, nowMs } = base
+function buildViews(base: Foundations, sessions: Sessions, alarms: Alarms) {
+  const { config, database, store, ledger, follower, storageOf, events, logger, nowMs, stopping } = base
+  const urls = config.ledger.storage
   const { client } = follower
   return {
     measurements: new Measurements({ database, ledger, logger, storageOf }),
@@ -314,6 +329,7 @@ function buildViews(base: Foundations, sessions: Sessions) {
     factors: new SecondFactors({ nowMs }),
     vaultFactors: new VaultFactors({ database, sessions }),
     rehearsals: new Rehearsals({ database, sessions, nowMs }),
+    looks: new Looks({ database, people: store, ledger, storageOf, urls, alarms, events, logger, nowMs, stopping }),
     receipts: new Receipts({ dir: config.dir, database, client }),
     fetchEvidence: new FetchEvidence({ storageOf, urls: config.ledger.storage, logger }),
     genesis: config.ledger.genesis,
@@ -385,6 +401,14 @@ async function followWhenEnrolled(built: Built, logger: Logger, signal: AbortSig
   await watchDocchain(built, logger, signal)
 }
 
+/** Asks the storage nodes who looked, apart from the household's rounds: one that does not answer holds up nothing. */
+async function watchLooks({ looks }: Built, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await looks.gatherAll()
+    await delay(looksEveryMs, undefined, { signal }).catch(() => {})
+  }
+}
+
 /** Opens everything in `config.dir`; nothing listens yet. */
 export async function createUserNode(options: {
   config: UserNodeConfig
@@ -417,6 +441,7 @@ export async function createUserNode(options: {
   registerContactRoutes(app.fastify, built)
   registerSecurityRoutes(app.fastify, built)
   registerReadingRoutes(app.fastify, built)
+  registerLookRoutes(app.fastify, built)
   registerEventRoutes(app.fastify, built)
   addStatementRoute(app.fastify, built.outbox, async (request) => built.access.requireApiSecret(request))
   let work: Promise<unknown> = Promise.resolve()
@@ -425,7 +450,9 @@ export async function createUserNode(options: {
     async listen() {
       built.delivery.reconcile()
       built.outbox.start()
-      work = Promise.all([built.household.run(running.signal), followWhenEnrolled(built, logger, running.signal)])
+      const { signal } = running
+      const watches = [followWhenEnrolled(built, logger, signal), watchLooks(built, signal)]
+      work = Promise.all([built.household.run(signal), ...watches])
       return app.listen({ host: config.host, port: config.port, dir: config.dir })
     },
     async stop() {

@@ -21,6 +21,8 @@ export interface UserNodeConfig {
   readonly ledger: LedgerFile
   /** Publication period in milliseconds: how much of a stream one batch holds. */
   readonly periodMs: number
+  /** A session ends after so many milliseconds without a person's act, and the vault closes; sealing goes on. */
+  readonly idleMs: number
   /** Folder of the built portals (`web/dist`). */
   readonly webDir: string
   readonly logLevel: LogLevel
@@ -47,6 +49,12 @@ export function readUserNodeConfig(environment: Environment): { config: UserNode
         description: 'publication period in milliseconds',
         fallback: '60000',
         min: 500,
+        max: 3_600_000,
+      }),
+      idleMs: integer('USER_IDLE_MS', {
+        description: "milliseconds without a person's act after which her session ends",
+        fallback: '900000',
+        min: 5_000,
         max: 3_600_000,
       }),
       webDir: webDir(),

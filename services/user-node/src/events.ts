@@ -3,7 +3,7 @@ import type { Logger } from '@healthblock/runtime/logger'
 
 /** What the node tells its people while they watch: ids and times only, never a value. */
 export interface UserNodeEvent {
-  readonly type: 'reading' | 'diagnosis' | 'alarm' | 'revocation' | 'grant'
+  readonly type: 'reading' | 'diagnosis' | 'alarm' | 'revocation' | 'grant' | 'look'
   /** Account of the person whom it concerns, hex. */
   readonly account: string
   readonly atMs: number

@@ -13,6 +13,7 @@ export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerVie
       const head = ledger.head('userchain')
       return [head.size, head.root]
     },
+    roleOf: (account) => userTables.account.get(state(), account)?.role,
     currentGeneration: (patient) => userTables.currentGeneration.get(state(), patient) ?? 0,
     isGrantClosed: (patient, grantId) => userTables.grant.get(state(), patient, grantId)?.c !== undefined,
     lastRecord(patient, stream) {

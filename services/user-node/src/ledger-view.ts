@@ -9,6 +9,8 @@ export interface LedgerView {
   seen(): LogHead | undefined
   /** A registered account with its KEM key in force; undefined if there is none. */
   account(account: Uint8Array): RegisteredAccount | undefined
+  /** The role of a registered account (packages/chain SPEC.md §6); undefined if there is none. */
+  roleOf(account: Uint8Array): number | undefined
   /** The patient's current generation on the ledger; 0 before the first. */
   currentGeneration(patient: Uint8Array): number
   /** True if the grant is on the ledger and has ended there. */

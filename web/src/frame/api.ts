@@ -41,6 +41,9 @@ export interface CallOptions {
 
 let csrf = ''
 let clockOffsetMs = 0
+/** The cookie is one for all tabs: who logs in in one of them has logged in in all. */
+const otherTabs = new BroadcastChannel('healthblock')
+otherTabs.addEventListener('message', () => void resumeSession().catch(() => {}))
 const sessionListeners = new Set<(session: SessionView | undefined) => void>()
 
 function take(session: SessionView | undefined): void {
@@ -52,6 +55,11 @@ function take(session: SessionView | undefined): void {
 /** The node's clock, which ages are counted by: the reader's may be wrong. Unix ms. */
 export function nodeNowMs(): number {
   return Date.now() + clockOffsetMs
+}
+
+/** How far the node's clock is ahead of the reader's, as of the last login or look at the session. */
+export function clockOffMs(): number {
+  return clockOffsetMs
 }
 
 /** Tells of every login, logout and end of a session; returns the function that ends it. */
@@ -142,6 +150,7 @@ export async function logIn(login: {
   key?: Readonly<Record<string, string>>
 }): Promise<void> {
   take(await call<SessionView>('/portal/login', { method: 'POST', body: login }))
+  otherTabs.postMessage('login')
 }
 
 /** Ends the session, here and at the node. */

@@ -1,13 +1,17 @@
 /** What all portals share: logging in, the head of the page, its places, the idle lock. */
-import { type ComponentChildren, type JSX, render } from 'preact'
+import { type ComponentChildren, type JSX, type RefObject, render } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { Failure, textOf, useAct } from './act.tsx'
-import { ApiError, logIn, logOut, onSession, resumeSession, type SessionView } from './api.ts'
+import { ApiError, clockOffMs, logIn, logOut, onSession, resumeSession, type SessionView } from './api.ts'
 import { messageFor } from './notice.tsx'
 import { hrefOf, usePlace } from './router.ts'
 import { askKey, hasSecurityKeys, type KeyQuestion, namedAddress } from './security-key.ts'
 import { currentLanguage, type Language, languages, onLanguage, preferredLanguage, t, useLanguage } from './texts.ts'
 import { applyTheme, nextTheme, type Theme, themeChoice } from './theme.ts'
+import { formatDuration } from './time.ts'
+
+/** A clock that is off by less disturbs nobody. */
+const clockOffShownMs = 60_000
 
 /** A place of the navigation. */
 export interface NavigationItem {
@@ -17,10 +21,34 @@ export interface NavigationItem {
   readonly count?: number
 }
 
+/** The code of the app; and where to go with a key that is of no use at this address. */
+function CodeAtDoor(props: { input: RefObject<HTMLInputElement | null>; isRequired: boolean }): JSX.Element {
+  const named = namedAddress()
+  return (
+    <>
+      <label class="code">
+        {t('login.code')}
+        <input
+          ref={props.input}
+          name="code"
+          inputMode="numeric"
+          autocomplete="one-time-code"
+          pattern="\d{6}"
+          required={props.isRequired}
+        />
+      </label>
+      {named !== undefined && (
+        <p class="soft">
+          {t('login.named')} <a href={named}>{named}</a>
+        </p>
+      )}
+    </>
+  )
+}
+
 /** Name and passphrase; then the second factor, if one is on: a key that is asked at once, or a code. */
 function LoginForm(props: { title: string; reason: string | undefined; nameLabel: string }): JSX.Element {
   const [ways, setWays] = useState<{ readonly key: boolean; readonly code: boolean }>({ key: false, code: false })
-  const named = namedAddress()
   const name = useRef<HTMLInputElement>(null)
   const code = useRef<HTMLInputElement>(null)
   useEffect(() => (ways.code ? code : name).current?.focus(), [ways.code])
@@ -62,24 +90,7 @@ function LoginForm(props: { title: string; reason: string | undefined; nameLabel
           {t('login.passphrase')}
           <input name="passphrase" type="password" autocomplete="current-password" required maxLength={1024} />
         </label>
-        {ways.code && (
-          <label class="code">
-            {t('login.code')}
-            <input
-              ref={code}
-              name="code"
-              inputMode="numeric"
-              autocomplete="one-time-code"
-              pattern="\d{6}"
-              required={!ways.key}
-            />
-          </label>
-        )}
-        {ways.code && named !== undefined && (
-          <p class="soft">
-            {t('login.named')} <a href={named}>{named}</a>
-          </p>
-        )}
+        {ways.code && <CodeAtDoor input={code} isRequired={!ways.key} />}
         <Failure error={error} />
         <button type="submit" class="primary" aria-disabled={isBusy}>
           {isBusy ? t('working') : t('login.submit')}
@@ -94,10 +105,10 @@ function LoginForm(props: { title: string; reason: string | undefined; nameLabel
   )
 }
 
-function Preferences(): JSX.Element {
+function Preferences(props: { id?: string; isOpen?: boolean }): JSX.Element {
   const [theme, setTheme] = useState<Theme>(themeChoice())
   return (
-    <div class="preferences">
+    <div class={props.isOpen === true ? 'preferences open' : 'preferences'} id={props.id}>
       <label>
         <span class="hidden">{t('language')}</span>
         <select
@@ -153,6 +164,17 @@ function IdleLock(props: { idleSeconds: number }): JSX.Element | null {
   )
 }
 
+/** Says so when the reader's clock is off: what she compares with her watch would not fit. */
+function ClockBanner(): JSX.Element | null {
+  const offMs = clockOffMs()
+  if (Math.abs(offMs) < clockOffShownMs) return null
+  return (
+    <p class="banner late" role="status">
+      {t(offMs > 0 ? 'clock.slow' : 'clock.fast', { time: formatDuration(Math.abs(offMs)) })}
+    </p>
+  )
+}
+
 /** The page of somebody who is logged in. */
 export function Shell(props: {
   session: SessionView
@@ -161,6 +183,7 @@ export function Shell(props: {
   children: ComponentChildren
 }): JSX.Element {
   const { path } = usePlace()
+  const [isOpen, setOpen] = useState(false)
   const current = path[0] ?? ''
   return (
     <>
@@ -183,15 +206,27 @@ export function Shell(props: {
             ))}
           </ul>
         </nav>
-        <Preferences />
+        <Preferences id="preferences" isOpen={isOpen} />
         <div class="who">
-          <span>{props.session.name}</span>
+          <span>
+            <bdi>{props.session.name}</bdi>
+          </span>
           <button type="button" onClick={() => void logOut().catch(() => {})}>
             {t('logout')}
           </button>
         </div>
+        <button
+          type="button"
+          class="narrow-only"
+          aria-expanded={isOpen}
+          aria-controls="preferences"
+          onClick={() => setOpen(!isOpen)}
+        >
+          {t('view')}
+        </button>
       </header>
       <IdleLock idleSeconds={props.session.idleSeconds} />
+      <ClockBanner />
       {props.banner}
       <main id="main" tabIndex={-1}>
         {props.children}

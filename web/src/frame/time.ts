@@ -14,14 +14,18 @@ export function locale(): string {
 /** Formatters are dear to make (some 0.1 ms), and a long list needs the same one for each row. */
 const formatters = new Map<string, Intl.DateTimeFormat>()
 
-function formatted(options: Intl.DateTimeFormatOptions, moment: Moment): string {
+function formatterOf(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
   const key = `${locale()} ${Object.keys(options).join(' ')}`
   let formatter = formatters.get(key)
   if (formatter === undefined) {
     formatter = new Intl.DateTimeFormat(locale(), options)
     formatters.set(key, formatter)
   }
-  return formatter.format(msOf(moment))
+  return formatter
+}
+
+function formatted(options: Intl.DateTimeFormatOptions, moment: Moment): string {
+  return formatterOf(options).format(msOf(moment))
 }
 
 function msOf(moment: Moment): number {
@@ -38,6 +42,15 @@ export function formatMoment(moment: Moment): string {
 export function formatInstant(moment: Moment): string {
   const day = { day: 'numeric', month: 'short', year: 'numeric' } as const
   return formatted({ ...day, hour: '2-digit', minute: '2-digit', second: '2-digit', timeZoneName: 'short' }, moment)
+}
+
+/** From when to when, with what both have in common said once: "27 Nov 2026, 14:03–14:20 CET". */
+export function formatRange(from: Moment, to: Moment): string {
+  const day = { day: 'numeric', month: 'short', year: 'numeric' } as const
+  return formatterOf({ ...day, hour: '2-digit', minute: '2-digit', timeZoneName: 'short' }).formatRange(
+    msOf(from),
+    Math.max(msOf(from), msOf(to)),
+  )
 }
 
 /** Time of day with seconds, beside a time that shows the zone. */

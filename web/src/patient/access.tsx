@@ -1,16 +1,18 @@
 /** The first screen: who can read me now, and the button that ends it. */
 import type { JSX } from 'preact'
 import { useMemo, useState } from 'preact/hooks'
-import { nodeNowMs } from '../frame/api.ts'
 import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo, formatMoment } from '../frame/time.ts'
-import type { Diagnosis, Grant } from './node.ts'
-import { usePatient } from './node.ts'
+import { AlarmRow, lookAlarmCode } from './alarm.tsx'
+import { LooksNote, lookedAt } from './looks-note.tsx'
+import { type Grant, type Lookers, usePatient } from './node.ts'
 import { RevokeDialog } from './revoke.tsx'
 import { purposeName, streamList } from './words.ts'
+
+const strangersShown = 5
 
 /** Everything that one person may read now. */
 interface Reader {
@@ -53,23 +55,41 @@ function GrantLine(props: { grant: Grant }): JSX.Element {
   )
 }
 
-/** When a doctor last showed that she had read: a finding rests on readings. */
-function LastLook(props: { doctor: string; diagnoses: readonly Diagnosis[] | undefined }): JSX.Element {
-  const last = props.diagnoses?.findLast(({ doctor }) => doctor === props.doctor)
+/** When a doctor's node last fetched, and what, as the storage nodes tell. */
+function LastLook(props: { doctor: string; lookers: Lookers | undefined }): JSX.Element | null {
+  const { nameOf } = usePatient()
+  const { doctor, lookers } = props
+  if (lookers === undefined) return null
+  const last = lookers.lookers.find(({ reader }) => reader === doctor)
+  if (last === undefined) return <p class="soft look">{t('patient.looks.never')}</p>
   return (
-    <p class="soft look">
-      {last === undefined
-        ? t('patient.access.never')
-        : t('patient.access.looked', { ago: formatAgo(last.at, nodeNowMs()) })}
+    <p class="look">
+      {t('patient.looks.last', { what: lookedAt(last.kind), ago: formatAgo(last.at) })}{' '}
+      <a href={hrefOf(['looks', doctor])}>
+        {t('patient.looks.all')}
+        <span class="hidden"> {nameOf(doctor)}</span>
+      </a>
     </p>
   )
 }
 
-function ReaderCard(props: {
-  reader: Reader
-  diagnoses: readonly Diagnosis[] | undefined
-  onRevoke: () => void
-}): JSX.Element {
+/** Alarms about who fetched without access stand before everything else. */
+function Strangers(): JSX.Element | null {
+  const { alarms } = usePatient()
+  const open = alarms.value?.filter(({ code, acknowledged }) => code === lookAlarmCode && !acknowledged) ?? []
+  if (open.length === 0) return null
+  return (
+    <section class="card alarms" aria-live="polite" aria-label={t('patient.looks.strangers')}>
+      <ul class="plain">
+        {open.slice(-strangersShown).map((alarm) => (
+          <AlarmRow key={alarm.id} alarm={alarm} onSeen={alarms.reload} />
+        ))}
+      </ul>
+    </section>
+  )
+}
+
+function ReaderCard(props: { reader: Reader; lookers: Lookers | undefined; onRevoke: () => void }): JSX.Element {
   const { nameOf, contactOf } = usePatient()
   const { doctor, grants } = props.reader
   const contact = contactOf(doctor)
@@ -88,7 +108,7 @@ function ReaderCard(props: {
       {grants.map((grant) => (
         <GrantLine key={grant.grant} grant={grant} />
       ))}
-      <LastLook doctor={doctor} diagnoses={props.diagnoses} />
+      <LastLook doctor={doctor} lookers={props.lookers} />
       {contact?.isKeyChanged === true && (
         <p class="notice bad" role="status">
           {t('patient.access.keyChanged')}
@@ -165,12 +185,13 @@ export function AccessScreen(): JSX.Element {
   const grants = useResource<readonly Grant[]>(`${base}/grants`, {
     ...{ live, on: ['revocation', 'grant'], everyMs: 60_000 },
   })
-  const diagnoses = useResource<readonly Diagnosis[]>(`${base}/diagnoses`, { live, on: ['diagnosis', 'alarm'] })
+  const lookers = useResource<Lookers>(`${base}/lookers`, { live, on: ['look'], everyMs: 30_000 })
   const [revoking, setRevoking] = useState<string>()
   const readers = useMemo(() => readersOf(grants.value ?? []), [grants.value])
   return (
     <>
       <FirstSteps />
+      <Strangers />
       <div class="row title">
         <h1>{titleWords(grants.value === undefined ? undefined : readers.length)}</h1>
         <a class="button primary" href={hrefOf(['give'])}>
@@ -194,13 +215,13 @@ export function AccessScreen(): JSX.Element {
                 <ReaderCard
                   key={reader.doctor}
                   reader={reader}
-                  diagnoses={diagnoses.value}
+                  lookers={lookers.value}
                   onRevoke={() => setRevoking(reader.doctor)}
                 />
               ))}
             </ul>
             <EndedList grants={value} />
-            <p class="soft small">{t('patient.access.honest')}</p>
+            <LooksNote lookers={lookers.value} />
           </>
         )}
       </Shown>

@@ -9,50 +9,21 @@ import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
-import { formatAgo, formatDuration, formatMoment } from '../frame/time.ts'
+import { formatDuration, formatMoment } from '../frame/time.ts'
 import { Proof } from '../proof/proof.tsx'
+import { AlarmRow, SeverityTag } from './alarm.tsx'
 import { type Episode, episodesOf } from './episodes.ts'
 import { RecordedEcg } from './heart.tsx'
 import { useEcg } from './measured.ts'
-import { type Alarm, type Diagnosis, receiptSource, usePatient } from './node.ts'
-import { findingName, severityName } from './words.ts'
+import { type Diagnosis, receiptSource, usePatient } from './node.ts'
+import { findingName } from './words.ts'
 
 const pageSize = 30
 /** Paper of A4 is wide enough for so much. */
 const stripMs = 7_000
 
-function SeverityTag(props: { severity: string }): JSX.Element {
-  return <span class={`tag severity ${props.severity}`}>{severityName(props.severity)}</span>
-}
-
-function AlarmRow(props: { alarm: Alarm; onSeen: () => Promise<void> }): JSX.Element {
-  const { base } = usePatient()
-  const { alarm, onSeen } = props
-  const { isBusy, error, act } = useAct(async () => {
-    await call(`${base}/alarms/${alarm.id}/acknowledge`, { method: 'POST', body: {} })
-    await onSeen()
-  })
-  const name = findingName(alarm.code)
-  return (
-    <li class="row alarm">
-      <div>
-        <SeverityTag severity={alarm.severity} /> <strong>{name}</strong>
-        <p class="soft">
-          {formatMoment(alarm.at)} ({formatAgo(alarm.at)}){alarm.endedAt !== null && ` · ${t('patient.alarm.over')}`}
-        </p>
-        <Failure error={error} />
-      </div>
-      <button type="button" onClick={() => void act()} aria-disabled={isBusy}>
-        {t('patient.alarm.seen')}
-        <span class="hidden">: {name}</span>
-      </button>
-    </li>
-  )
-}
-
 function OpenAlarms(): JSX.Element | null {
-  const { base, live } = usePatient()
-  const alarms = useResource<readonly Alarm[]>(`${base}/alarms`, { live, on: ['alarm'], everyMs: 30_000 })
+  const { alarms } = usePatient()
   const open = alarms.value?.filter(({ acknowledged }) => !acknowledged) ?? []
   if (open.length === 0) return null
   return (
@@ -130,38 +101,73 @@ function EpisodeCard(props: { episode: Episode }): JSX.Element {
         )}
         <div class="row">
           <Proof id={transactionId} source={receiptSource(base, transactionId)} />
-          <a href={hrefOf(['finding'], { key: episode.key })}>{t('patient.finding.print')}</a>
+          <a href={hrefOf(['finding', transactionId], { key: episode.key })}>{t('patient.finding.print')}</a>
         </div>
       </EpisodeHead>
     </li>
   )
 }
 
+interface Page {
+  readonly diagnoses: readonly Diagnosis[]
+  readonly next: string | null
+}
+
+/** The newest diagnoses, kept fresh, and older ones as they are asked for. */
+function useDiagnoses() {
+  const { base, live } = usePatient()
+  const newest = useResource<Page>(`${base}/diagnoses`, { live, on: ['diagnosis', 'alarm'] })
+  const [older, setOlder] = useState<Page>()
+  const all = useMemo(() => {
+    const known = new Map(
+      [...(older?.diagnoses ?? []), ...(newest.value?.diagnoses ?? [])].map((one) => [one.transactionId, one]),
+    )
+    return episodesOf([...known.values()])
+  }, [newest.value, older])
+  const next = (older ?? newest.value)?.next ?? null
+  const more = useAct(async () => {
+    const page = await call<Page>(`${base}/diagnoses?before=${next}`)
+    setOlder((before) => ({ diagnoses: [...page.diagnoses, ...(before?.diagnoses ?? [])], next: page.next }))
+  })
+  return { newest, all, next, more }
+}
+
 /** What was found. */
 export function FindingsScreen(): JSX.Element {
-  const { base, live } = usePatient()
-  const diagnoses = useResource<readonly Diagnosis[]>(`${base}/diagnoses`, { live, on: ['diagnosis', 'alarm'] })
+  const { newest, all, next, more } = useDiagnoses()
   const [count, setCount] = useState(pageSize)
-  const episodes = useMemo(() => episodesOf(diagnoses.value ?? []), [diagnoses.value])
+  const isMore = all.found.length > count || next !== null
   return (
     <div class="narrow">
       <h1>{t('patient.findings')}</h1>
       <OpenAlarms />
-      <Shown resource={diagnoses} isEmpty={(all) => all.length === 0} empty={<p>{t('patient.findings.empty')}</p>}>
+      <Shown
+        resource={newest}
+        isEmpty={({ diagnoses }) => diagnoses.length === 0}
+        empty={<p>{t('patient.findings.empty')}</p>}
+      >
         {() => (
           <>
             <ul class="plain">
-              {episodes.found.slice(0, count).map((episode) => (
+              {all.found.slice(0, count).map((episode) => (
                 <EpisodeCard key={episode.key} episode={episode} />
               ))}
             </ul>
-            {episodes.found.length > count && (
-              <button type="button" onClick={() => setCount(count + pageSize)}>
-                {t('patient.more')}
+            {isMore && (
+              <button
+                type="button"
+                aria-disabled={more.isBusy}
+                onClick={() => {
+                  if (all.found.length < count + pageSize && next !== null) void more.act()
+                  setCount(count + pageSize)
+                }}
+              >
+                {more.isBusy ? t('working') : t('patient.more')}
               </button>
             )}
-            {episodes.clear > 0 && <p class="soft">{t('patient.findings.clear', { count: episodes.clear })}</p>}
-            {episodes.sealed > 0 && <p class="soft">{t('patient.findings.sealed', { count: episodes.sealed })}</p>}
+            <Failure error={more.error} />
+            {all.clear > 0 && <p class="soft">{t('patient.findings.clear', { count: all.clear })}</p>}
+            {all.sealed > 0 && <p class="soft">{t('patient.findings.sealed', { count: all.sealed })}</p>}
           </>
         )}
       </Shown>
@@ -184,17 +190,17 @@ function PaperStrip(props: { episode: Episode }): JSX.Element | null {
 }
 
 /** One finding, to be printed. */
-export function FindingPaper(props: { episodeKey: string }): JSX.Element {
+export function FindingPaper(props: { transactionId: string; episodeKey: string }): JSX.Element {
   const { base, session } = usePatient()
-  const diagnoses = useResource<readonly Diagnosis[]>(`${base}/diagnoses`)
+  const diagnosis = useResource<Diagnosis>(`${base}/diagnoses/${encodeURIComponent(props.transactionId)}`)
   return (
     <>
       <p class="screen-only">
         <a href={hrefOf(['findings'])}>← {t('patient.back')}</a>
       </p>
-      <Shown resource={diagnoses}>
-        {(all) => {
-          const episode = episodesOf(all).found.find(({ key }) => key === props.episodeKey)
+      <Shown resource={diagnosis}>
+        {(one) => {
+          const episode = episodesOf([one]).found.find(({ key }) => key === props.episodeKey)
           if (episode === undefined) return <p class="empty">{t('place.unknown')}</p>
           const { transactionId, at, algorithm } = episode.diagnosis
           return (

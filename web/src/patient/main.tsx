@@ -17,6 +17,7 @@ import { EndedScreen } from './revoke.tsx'
 import { isolated } from './words.ts'
 
 const GiveScreen = lazy(async () => (await import('./give.tsx')).GiveScreen)
+const LooksScreen = lazy(async () => (await import('./looks.tsx')).LooksScreen)
 const SafetyScreen = lazy(async () => (await import('./safety.tsx')).SafetyScreen)
 const DevicesScreen = lazy(async () => (await import('./devices.tsx')).DevicesScreen)
 const TimelineScreen = lazy(async () => (await import('./timeline.tsx')).TimelineScreen)
@@ -25,7 +26,7 @@ const FindingsScreen = lazy(async () => (await import('./findings.tsx')).Finding
 const FindingPaper = lazy(async () => (await import('./findings.tsx')).FindingPaper)
 const ReceiptScreen = lazy(async () => (await import('./receipt.tsx')).ReceiptScreen)
 
-const eventTypes = ['reading', 'diagnosis', 'alarm', 'revocation', 'grant']
+const eventTypes = ['reading', 'diagnosis', 'alarm', 'revocation', 'grant', 'look']
 
 function Screen({ path, query }: Place): JSX.Element {
   const [name, id] = path
@@ -36,6 +37,8 @@ function Screen({ path, query }: Place): JSX.Element {
       return <EndedScreen key={id} transactionId={id ?? ''} />
     case 'receipt':
       return <ReceiptScreen key={id} transactionId={id ?? ''} />
+    case 'looks':
+      return <LooksScreen key={id} reader={id} />
     case 'give':
       return <GiveScreen />
     case 'heart':
@@ -43,7 +46,7 @@ function Screen({ path, query }: Place): JSX.Element {
     case 'findings':
       return <FindingsScreen />
     case 'finding':
-      return <FindingPaper key={query.key} episodeKey={query.key ?? ''} />
+      return <FindingPaper key={`${id} ${query.key}`} transactionId={id ?? ''} episodeKey={query.key ?? ''} />
     case 'devices':
       return <DevicesScreen />
     case 'timeline':
@@ -87,7 +90,7 @@ function PatientPortal(props: { session: SessionView }): JSX.Element {
   const factor = useResource<FactorView>(`${base}/second-factor`)
   const alarms = useResource<readonly Alarm[]>(`${base}/alarms`, { live, on: ['alarm'], everyMs: 30_000 })
   const open = alarms.value?.filter(({ acknowledged }) => !acknowledged).length ?? 0
-  const patient: Patient = { session, live, base, security, factor, ...names }
+  const patient: Patient = { session, live, base, security, factor, alarms, ...names }
   const at = place.path.join('/')
   useEffect(() => window.scrollTo(0, 0), [at])
   return (

@@ -53,6 +53,7 @@ export interface Exposure {
   readonly records: number
   readonly measuredFrom: string | null
   readonly measuredTo: string | null
+  readonly fetched: number
 }
 
 /** Where a revocation stands. */
@@ -95,6 +96,35 @@ export interface Alarm {
   readonly acknowledged: boolean
 }
 
+/** The last look of somebody. */
+export interface Looker {
+  readonly reader: string
+  readonly at: string
+  readonly kind: string
+  readonly standing: 'granted' | 'keeper' | 'none'
+  readonly count: number
+}
+
+/** Who looked, as the storage nodes tell. */
+export interface Lookers {
+  readonly asOf: string | null
+  readonly unreachable: number
+  readonly lookers: readonly Looker[]
+}
+
+/** What somebody fetched within one hour, of one kind. */
+export interface Look extends Looker {
+  readonly firstAt: string
+  readonly measuredFrom: string | null
+  readonly measuredTo: string | null
+}
+
+/** A page of them, newest first. */
+export interface Looks {
+  readonly looks: readonly Look[]
+  readonly next: string | null
+}
+
 /** What guards the account. */
 export interface Security {
   readonly rehearsedAt: string | null
@@ -110,6 +140,7 @@ export interface Patient {
   readonly contactOf: (account: string) => Contact | undefined
   readonly reloadNames: () => void
   readonly security: Resource<Security>
+  readonly alarms: Resource<readonly Alarm[]>
   readonly factor: Resource<FactorView>
 }
 

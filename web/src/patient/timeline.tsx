@@ -7,6 +7,7 @@ import { messageFor } from '../frame/notice.tsx'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
 import { ProofResult, useProof } from '../proof/proof.tsx'
+import { lookAlarmCode } from './alarm.tsx'
 import { receiptSource, usePatient } from './node.ts'
 import { findingName, severityName, streamName } from './words.ts'
 
@@ -44,11 +45,16 @@ function wordsOf(entry: Entry, nameOf: (account: string) => string): string {
     if (entry.what === 'empty') return t('patient.timeline.nothing')
     return t('patient.timeline.reading', { what: streamName(entry.what ?? '') })
   }
-  if (entry.kind === 'alarm') return t('patient.timeline.alarm', { what: findingName(entry.what ?? '') })
+  if (entry.kind === 'alarm') return alarmWords(entry.what ?? '', name)
   if (entry.kind === 'finding') {
     return t('patient.timeline.finding', { name, what: severityName(entry.what ?? 'info') })
   }
   return t(`patient.timeline.${entry.kind}`, { name })
+}
+
+function alarmWords(code: string, name: string): string {
+  if (code === lookAlarmCode) return t('patient.looks.alarm', { name })
+  return t('patient.timeline.alarm', { what: findingName(code) })
 }
 
 /** The pages that were loaded so far, and how to get the next. */

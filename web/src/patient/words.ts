@@ -1,6 +1,6 @@
 /** Plain words for what the node tells in codes. */
 import { currentLanguage, type TextKey, t } from '../frame/texts.ts'
-import { formatMoment } from '../frame/time.ts'
+import { formatMoment, formatRange } from '../frame/time.ts'
 import type { Exposure } from './node.ts'
 
 /** Streams that can be granted, in the order in which they are offered. */
@@ -47,19 +47,28 @@ export function severityName(severity: string): string {
   return known(`patient.severity.${severity}`, 'patient.severity.info')
 }
 
-/** One stream of an access: what can, could or will be read. */
-export function exposureWords({ kind, state, records, measuredFrom, measuredTo, to }: Exposure): string {
+/** What was fetched of it; nothing is said where there was nothing to fetch. */
+function fetchedWords({ records, fetched }: Exposure): string {
+  return records === 0 ? '' : ` ${t('patient.exposure.fetched', { fetched, records })}`
+}
+
+/** One stream of an access: what can, could or will be read, and what was fetched. */
+export function exposureWords(row: Exposure): string {
+  const { kind, state, records, measuredFrom, measuredTo, to } = row
   const what = streamName(kind)
   const readings =
     records === 0 || measuredFrom === null || measuredTo === null
       ? t('patient.exposure.none')
       : t('patient.exposure.count', {
-          ...{ count: records, from: formatMoment(measuredFrom), to: formatMoment(measuredTo) },
+          ...{ count: records, range: formatRange(measuredFrom, measuredTo) },
         })
   if (state === 'refused') return t('patient.exposure.refused', { what })
   if (state === 'ended' || state === 'expired') {
-    return t(records === 0 ? 'patient.exposure.nothing' : 'patient.exposure.held', { what, readings })
+    return (
+      t(records === 0 ? 'patient.exposure.nothing' : 'patient.exposure.held', { what, readings }) + fetchedWords(row)
+    )
   }
   const end = to === null ? t('patient.exposure.endless') : t('patient.exposure.until', { until: formatMoment(to) })
-  return t(state === 'open' ? 'patient.exposure.open' : 'patient.exposure.before', { what, readings, end })
+  if (state === 'open') return t('patient.exposure.open', { what, readings, end }) + fetchedWords(row)
+  return t('patient.exposure.before', { what, readings, end })
 }

@@ -38,12 +38,15 @@ export class Sessions {
   readonly #dir: string
   readonly #consent: Consent
   readonly #nowMs: () => number
+  readonly #idleMs: number
   readonly #sessions = new Map<string, LiveSession>()
   readonly #vaults = new Map<string, SharedVault>()
   readonly #limit: TryLimit
   #turn: Promise<unknown> = Promise.resolve()
 
-  constructor(options: { dir: string; consent: Consent; nowMs: () => number }) {
+  /** @param options - `idleMs`: how long a session lives without a person's act. */
+  constructor(options: { dir: string; consent: Consent; nowMs: () => number; idleMs?: number }) {
+    this.#idleMs = options.idleMs ?? portalSessionLimits.idleMs
     this.#dir = options.dir
     this.#consent = options.consent
     this.#nowMs = options.nowMs
@@ -144,7 +147,7 @@ export class Sessions {
   find(id: string, isUse = true): Session {
     const session = this.#sessions.get(id)
     const now = this.#nowMs()
-    if (session === undefined || now > session.expiresAtMs || now > session.lastUsedMs + portalSessionLimits.idleMs) {
+    if (session === undefined || now > session.expiresAtMs || now > session.lastUsedMs + this.#idleMs) {
       if (session !== undefined) this.close(id)
       throw new UserNodeError('there is no session: log in again', { code: 'ERR_SESSION_MISSING' })
     }
@@ -172,11 +175,7 @@ export class Sessions {
   #evict(): void {
     const now = this.#nowMs()
     for (const [id, session] of this.#sessions) {
-      if (
-        now > session.expiresAtMs ||
-        now > session.lastUsedMs + portalSessionLimits.idleMs ||
-        this.#sessions.size >= sessionsMax
-      )
+      if (now > session.expiresAtMs || now > session.lastUsedMs + this.#idleMs || this.#sessions.size >= sessionsMax)
         this.close(id)
     }
   }

@@ -158,13 +158,29 @@ export class Diagnoses {
     }
   }
 
-  /** Every diagnosis of a person that these nodes open, oldest first; others are listed without findings. */
-  list(person: Person, held: readonly HeldNodes[]): DiagnosisView[] {
+  /**
+   * The newest diagnoses of a person before a place, oldest first: what these nodes open; others are listed without findings.
+   *
+   * @param page - `before`: `next` of an earlier page.
+   */
+  list(
+    person: Person,
+    held: readonly HeldNodes[],
+    page: { before: number | undefined; limit: number },
+  ): { diagnoses: DiagnosisView[]; next: string | null } {
     const rows = this.#deps.database.all(
-      'SELECT * FROM diagnosis WHERE account = ? ORDER BY position LIMIT 100000',
-      person.account,
+      'SELECT * FROM diagnosis WHERE account = ? AND position < ? ORDER BY position DESC LIMIT ?',
+      ...[person.account, page.before ?? Number.MAX_SAFE_INTEGER, page.limit + 1],
     )
-    return rows.map((row) => view(person, row, this.#openRow(person, row, held)))
+    const shown = rows.slice(0, page.limit).reverse()
+    const next = rows.length > page.limit ? String(shown[0]?.position) : null
+    return { diagnoses: shown.map((row) => view(person, row, this.#openRow(person, row, held))), next }
+  }
+
+  /** One of them; undefined if it is none of this person. */
+  find(person: Person, held: readonly HeldNodes[], tx: Uint8Array): DiagnosisView | undefined {
+    const row = this.#deps.database.get('SELECT * FROM diagnosis WHERE tx = ? AND account = ?', tx, person.account)
+    return row === undefined ? undefined : view(person, row, this.#openRow(person, row, held))
   }
 }
 

@@ -6,6 +6,7 @@ import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import { noEnd } from '../consent/compose.ts'
 import type { Person, PersonStream } from '../people/person.ts'
+import { fetchedOfBatch } from './fetched.ts'
 
 /** What one doctor will, can, or could read of one stream. */
 export interface ExposureView {
@@ -23,6 +24,8 @@ export interface ExposureView {
   readonly records: number
   readonly measuredFrom: string | null
   readonly measuredTo: string | null
+  /** Of these, the ones that the doctor fetched from storage nodes, as far as they told. */
+  readonly fetched: number
   /** True while the keys that the doctor has open what will be recorded next. */
   readonly stillReadable: boolean
   /** The same in words. */
@@ -49,10 +52,13 @@ interface Window {
   readonly fromEpoch: number
   readonly untilMs: number
   readonly lastGeneration: number
+  /** Account. */
+  readonly reader: Uint8Array
 }
 
 interface Recorded {
   readonly records: number
+  readonly fetched: number
   readonly measuredFrom: string | null
   readonly measuredTo: string | null
 }
@@ -72,15 +78,16 @@ function kindOf(person: Person, stream: Uint8Array): string {
 }
 
 function recordedIn({ database, person, epochLengthMs }: Place, window: Window): Recorded {
-  const { stream, fromEpoch, untilMs, lastGeneration } = window
+  const { stream, fromEpoch, untilMs, lastGeneration, reader } = window
   const untilEpoch = untilMs >= noEnd ? Number.MAX_SAFE_INTEGER : Math.floor(untilMs / epochLengthMs)
   const row = database.get(
-    `SELECT count(*) AS n, min(start) AS start, max(until) AS until FROM batch
+    `SELECT count(*) AS n, min(start) AS start, max(until) AS until, sum(${fetchedOfBatch}) AS fetched FROM batch
      WHERE account = ? AND stream = ? AND kind NOT IN (1, 2) AND epoch >= ? AND epoch < ? AND generation <= ?`,
-    ...[person.account, stream, fromEpoch, untilEpoch, lastGeneration],
+    ...[reader, person.account, stream, fromEpoch, untilEpoch, lastGeneration],
   )
   const time = (value: unknown): string | null => (value === null || value === undefined ? null : iso(Number(value)))
-  return { records: Number(row?.n ?? 0), measuredFrom: time(row?.start), measuredTo: time(row?.until) }
+  const counted = { records: Number(row?.n ?? 0), fetched: Number(row?.fetched ?? 0) }
+  return { ...counted, measuredFrom: time(row?.start), measuredTo: time(row?.until) }
 }
 
 /** "12 readings of the ECG, measured 2026-05-01 08:00 UTC to 2026-05-01 09:00 UTC" */
@@ -90,6 +97,13 @@ function readingsInWords({ records, measuredFrom, measuredTo }: Recorded, kind: 
   return measuredFrom === null || measuredTo === null
     ? what
     : `${what}, measured ${moment(measuredFrom)} to ${moment(measuredTo)}`
+}
+
+/** What the storage nodes tell of it; nothing where there is nothing to fetch. */
+function fetchedInWords({ records, fetched }: Recorded): string {
+  if (records === 0) return ''
+  const count = fetched === records ? 'All' : fetched === 0 ? 'None' : String(fetched)
+  return ` ${count} of them ${fetched === 1 ? 'was' : 'were'} fetched, as the storage nodes tell.`
 }
 
 function meaningOf(
@@ -103,13 +117,13 @@ function meaningOf(
     case 'before':
       return `If you give this access, this doctor can read ${readings}, and everything that your node records ${end}.`
     case 'open':
-      return `This doctor can read ${readings}, and everything that your node records ${end}.`
+      return `This doctor can read ${readings}, and everything that your node records ${end}.${fetchedInWords(recorded)}`
     case 'refused':
       return 'The ledger refused this access, so that it never began. Its keys had left the house, sealed for this doctor alone: until the next change of keys nobody can rule out that they were passed on.'
     default:
       return recorded.records === 0
         ? 'The access has ended, and nothing was recorded in its window: there is nothing that this doctor could have copied.'
-        : `The access has ended. This doctor could read ${readings}, and may hold a copy: no one can take that back. Nothing that was recorded later can be opened.`
+        : `The access has ended. This doctor could read ${readings}, and may hold a copy: no one can take that back. Nothing that was recorded later can be opened.${fetchedInWords(recorded)}`
   }
 }
 
@@ -134,11 +148,12 @@ function grantView(place: Place, row: SqlRow, stream: Uint8Array): ExposureView 
       : row.closegen === null
         ? Number.MAX_SAFE_INTEGER
         : Number(row.closegen) - 1
-  const recorded = recordedIn(place, { stream, fromEpoch: Number(row.starts), untilMs, lastGeneration })
+  const reader = row.doctor as Uint8Array
+  const recorded = recordedIn(place, { stream, fromEpoch: Number(row.starts), untilMs, lastGeneration, reader })
   const endMs = row.closed !== null ? Number(row.closed) : untilMs >= noEnd ? undefined : untilMs
   const view = { kind: kindOf(place.person, stream), to: endMs === undefined ? null : iso(endMs) }
   return {
-    doctor: toHex(row.doctor as Uint8Array),
+    doctor: toHex(reader),
     grant: toHex(row.gid as Uint8Array),
     stream: toHex(stream),
     kind: view.kind,
@@ -163,7 +178,8 @@ export function previewExposure(place: Place, preview: Preview): ExposureView[] 
   const { doctor, streams, untilMs } = preview
   const fromEpoch = Math.floor(preview.fromMs / place.epochLengthMs)
   return streams.map(({ stream, kind }) => {
-    const recorded = recordedIn(place, { stream, fromEpoch, untilMs, lastGeneration: Number.MAX_SAFE_INTEGER })
+    const lastGeneration = Number.MAX_SAFE_INTEGER
+    const recorded = recordedIn(place, { stream, fromEpoch, untilMs, lastGeneration, reader: fromHex(doctor) })
     const to = untilMs >= noEnd ? null : iso(untilMs)
     return {
       ...{ doctor, grant: null, stream: toHex(stream), kind, state: 'before' as const },

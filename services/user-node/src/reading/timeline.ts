@@ -3,6 +3,7 @@ import { payloadKinds } from '@healthblock/crypto/payload'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Database, SqlRow, SqlValue } from '@healthblock/runtime/sqlite'
 import type { Person } from '../people/person.ts'
+import { lookerOf } from '../sealing/alarms.ts'
 
 /** Kinds of entries, in the order that they take within one millisecond. */
 export const timelineKinds = ['reading', 'granted', 'ended', 'keys', 'erased', 'finding', 'alarm'] as const
@@ -169,6 +170,7 @@ const alarms: Reader = (database, person, beforeMs, limit) =>
     const about = row.about as Uint8Array | null
     return placed('alarm', Number(row.ms), String(row.id).padStart(12, '0'), {
       ...{
+        doctor: lookerOf(row.code as string, about) ?? null,
         what: row.code as string,
         transactionId: about?.length === 32 ? toHex(about) : null,
         state: 'recorded' as const,

@@ -1,6 +1,10 @@
+import type { HeldNodes } from '@healthblock/crypto/hot-store'
+import { fromHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
 import { noEnd } from '../consent/compose.ts'
+import { UserNodeError } from '../errors.ts'
+import type { Session } from '../people/sessions.ts'
 import { listExposure, previewExposure } from '../reading/exposure.ts'
 import { listGrants, listReadings } from '../reading/lists.ts'
 import { streamOfKind } from '../sealing/samples.ts'
@@ -20,6 +24,19 @@ const exposureQuery = {
     from: { type: 'integer', minimum: 0 },
     until: { type: 'integer', minimum: 0 },
   },
+} as const
+
+const diagnosesPage = 100
+const diagnosesQuery = {
+  type: 'object',
+  properties: {
+    before: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
+    limit: { type: 'integer', minimum: 1, maximum: 1000 },
+  },
+} as const
+const diagnosisParams = {
+  type: 'object',
+  properties: { id: { type: 'string', pattern: '^[0-9a-f]{64}$' } },
 } as const
 
 /** What a person sees: her grants, readings, diagnoses, alarms, and what others may hold. */
@@ -49,12 +66,26 @@ export function registerListRoutes(app: FastifyInstance, services: Services): vo
     return [...given, ...previewExposure(where, { doctor, streams: wanted, ...window })]
   })
 
-  app.get('/v1/people/:p/diagnoses', async (request) => {
-    const session = access.requireSession(request)
+  const heldBy = async (session: Session): Promise<HeldNodes[]> => {
     await sessions.absorbRoots(session)
     await services.refresh()
     await services.diagnoses.open()
-    return services.diagnoses.list(session.person, [...session.person.hot.nodes, ...session.vault.contents.nodes])
+    return [...session.person.hot.nodes, ...session.vault.contents.nodes]
+  }
+
+  app.get('/v1/people/:p/diagnoses', { schema: { querystring: diagnosesQuery } }, async (request) => {
+    const session = access.requireSession(request)
+    const { before, limit = diagnosesPage } = request.query as { before?: number; limit?: number }
+    return services.diagnoses.list(session.person, await heldBy(session), { before, limit })
+  })
+
+  app.get('/v1/people/:p/diagnoses/:id', { schema: { params: diagnosisParams } }, async (request) => {
+    const session = access.requireSession(request)
+    const { id } = request.params as { id: string }
+    const found = services.diagnoses.find(session.person, await heldBy(session), fromHex(id))
+    if (found === undefined)
+      throw new UserNodeError('there is no such diagnosis', { code: 'ERR_TRANSACTION_UNKNOWN', id })
+    return found
   })
 
   app.get('/v1/people/:p/alarms', async (request) => alarms.list(access.requireSession(request).person))

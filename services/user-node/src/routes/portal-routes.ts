@@ -11,10 +11,11 @@ function viewOf({ id, person, expiresAtMs, end }: Session): OpenPortalSession {
 
 /** Sessions of the portal: the same that scripts have, named by a cookie. A name that is not here is told like a wrong passphrase. */
 export function registerPortalRoutes(app: FastifyInstance, services: Services): void {
-  const { cookie, sessions, store, nowMs } = services
+  const { cookie, sessions, store, nowMs, config } = services
   addPortalSessionRoutes(app, {
     cookie,
     nowMs,
+    idleMs: config.idleMs,
     sessions: {
       async open({ name, passphrase, source }) {
         try {

@@ -1,5 +1,5 @@
 /**
- * Alarms of the household's people: what a diagnosis found, and what became of their devices. Code, severity and times are
+ * Alarms of the household's people: what a diagnosis found, what became of their devices, and who fetched without access. Code, severity and times are
  * kept, never a value. Each is told once when it begins and, if it lasts, once when it ends.
  */
 import { toHex } from '@healthblock/encoding/bytes'
@@ -9,6 +9,8 @@ import type { Person } from '../people/person.ts'
 
 /** Alarms about a device's stream; `about` of these begins with the stream's 8 bytes. */
 export type StreamAlarmCode = 'stream.silent' | 'stream.gap'
+/** Alarm about somebody who fetched a block without access; `about` begins with the 32 bytes of that account. */
+export const lookAlarmCode = 'look.ungranted'
 
 /** An alarm, as people see it. */
 export interface AlarmView {
@@ -16,13 +18,14 @@ export interface AlarmView {
   readonly at: string
   readonly code: string
   readonly severity: string
-  /** Transaction id of the diagnosis, or the stream, in hex. */
+  /** Transaction id of the diagnosis, the stream, or the account that looked, in hex. */
   readonly about: string | null
   readonly endedAt: string | null
   readonly acknowledged: boolean
 }
 
 const streamBytes = 8
+const accountBytes = 32
 const severity = 'medium'
 const iso = (ms: number): string => new Date(ms).toISOString()
 
@@ -32,6 +35,16 @@ function aboutStream(stream: Uint8Array, number: number): Uint8Array {
   about.set(stream)
   new DataView(about.buffer).setBigUint64(streamBytes, BigInt(number))
   return about
+}
+
+/** The account of an alarm about a look, in hex; undefined for every other alarm. */
+export function lookerOf(code: string, about: Uint8Array | null): string | undefined {
+  return code === lookAlarmCode && about !== null ? toHex(about.subarray(0, accountBytes)) : undefined
+}
+
+function aboutShown(code: string, about: Uint8Array | null): string | null {
+  if (about === null) return null
+  return lookerOf(code, about) ?? toHex(about.length === 2 * streamBytes ? about.subarray(0, streamBytes) : about)
 }
 
 /** Keeps alarms. */
@@ -64,6 +77,20 @@ export class Alarms {
     if (ended > 0) this.#tell(person, stream, { code, atMs, step: 'ended' })
   }
 
+  /** Somebody fetched a block without access. One alarm for an account and hour, over at once. */
+  noticeLook(person: Person, reader: Uint8Array, { hour, atMs }: { hour: number; atMs: number }): void {
+    const about = new Uint8Array(accountBytes + 8)
+    about.set(reader)
+    new DataView(about.buffer).setBigUint64(accountBytes, BigInt(hour))
+    const isNew = this.#database.run(
+      'INSERT OR IGNORE INTO alarm (account, ms, code, severity, about, ended) VALUES (?, ?, ?, ?, ?, ?)',
+      ...[person.account, atMs, lookAlarmCode, severity, about, atMs],
+    )
+    if (isNew === 0) return
+    const told = { code: lookAlarmCode, severity, atMs, step: 'began' }
+    this.#events.emit({ type: 'alarm', account: person.id, reader: toHex(reader), ...told })
+  }
+
   #tell(person: Person, stream: Uint8Array, alarm: { code: string; atMs: number; step: string }): void {
     this.#events.emit({ type: 'alarm', account: person.id, stream: toHex(stream), severity, ...alarm })
   }
@@ -75,13 +102,12 @@ export class Alarms {
       person.account,
     )
     return rows.map((row) => {
-      const about = row.about as Uint8Array | null
       return {
         id: Number(row.id),
         at: iso(Number(row.ms)),
         code: row.code as string,
         severity: row.severity as string,
-        about: about === null ? null : toHex(about.length === 2 * streamBytes ? about.subarray(0, streamBytes) : about),
+        about: aboutShown(row.code as string, row.about as Uint8Array | null),
         endedAt: row.ended === null ? null : iso(Number(row.ended)),
         acknowledged: row.acknowledged !== null,
       }

@@ -123,6 +123,29 @@ CREATE TABLE securitykey (
 ) STRICT, WITHOUT ROWID;
 `
 
+const looks = `
+CREATE TABLE look (
+  id INTEGER PRIMARY KEY, account BLOB NOT NULL, reader BLOB NOT NULL, kind TEXT NOT NULL, standing TEXT NOT NULL,
+  hour INTEGER NOT NULL, count INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, start INTEGER, until INTEGER,
+  UNIQUE (account, reader, hour, kind, standing)
+) STRICT;
+CREATE INDEX look_hour ON look (account, hour, id);
+CREATE TABLE looker (
+  account BLOB NOT NULL, reader BLOB NOT NULL, kind TEXT NOT NULL, standing TEXT NOT NULL, count INTEGER NOT NULL,
+  last INTEGER NOT NULL, PRIMARY KEY (account, reader)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE fetched (
+  account BLOB NOT NULL, reader BLOB NOT NULL, stream BLOB NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+  PRIMARY KEY (account, reader, stream, first)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE lookcursor (
+  account BLOB NOT NULL, store TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (account, store)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX batch_cid ON batch (cid);
+CREATE INDEX leaf_digest ON leaf (digest);
+CREATE INDEX diagnosis_cid ON diagnosis (cid);
+`
+
 /**
  * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
  *
@@ -137,7 +160,7 @@ export function openNodeDatabase(path: string): Database {
   return openDatabase({
     path,
     synchronous: 'full',
-    migrations: [schema, devices, erasures, files, portal, accepted, keys],
+    migrations: [schema, devices, erasures, files, portal, accepted, keys, looks],
     isLookedThrough: true,
   })
 }
