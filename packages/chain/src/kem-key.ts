@@ -2,7 +2,7 @@
 import { kemSuiteDefault, parseKemPublicKey } from '@healthblock/crypto/envelope'
 import { CryptoError } from '@healthblock/crypto/errors'
 import { sha256 } from '@healthblock/crypto/hash'
-import { byteText } from './state.ts'
+import { byteText } from '@healthblock/encoding/bytes'
 
 /** The check takes more than a millisecond and is made at intake, when a block is built and when it is checked. */
 const rememberedMax = 16_384

@@ -1,5 +1,5 @@
 /** What rules and readers must find in a log without reading it (SPEC.md §5, log index). It follows from the leaves alone. */
-import { byteText } from './state.ts'
+import { byteText } from '@healthblock/encoding/bytes'
 
 /** Where a record of a stream was committed. `kind`: 0 data, 1 empty, 2 gap, 3 file. */
 export interface RecordEntry {

@@ -3,12 +3,11 @@
  * function of bytes; what a signature must be good under is decided by execution alone, which uses only what fits.
  */
 import { isSignatureAhead } from '@healthblock/crypto/signature'
-import { concatBytes } from '@healthblock/encoding/bytes'
+import { byteText, concatBytes } from '@healthblock/encoding/bytes'
 import type { Ledger } from './block.ts'
 import { ChainError } from './errors.ts'
 import { hashSizeBytes, leafHash, nodeHash } from './merkle.ts'
 import type { SignatureCache } from './signature-cache.ts'
-import { byteText } from './state.ts'
 import { encodeEntryBundle, parseEntryBundle, tileWidth } from './tile.ts'
 import {
   type ChainName,
@@ -24,7 +23,7 @@ import {
 /** Bytes of one claim: a public key, then a signature. */
 const claimSizeBytes = 32 + 64
 /** Transactions that one request has verified before their block exists: what is urgent waits for no more than such a piece. */
-const preverifiedMax = 128
+const preverifiedMax = 32
 
 /** A bundle of leaves to be hashed, its transactions to be named and verified: packed, so that it travels between threads in few pieces. */
 export interface PreparationRequest {

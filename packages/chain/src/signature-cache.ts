@@ -1,7 +1,6 @@
 /** Remembers signatures that verified, so that no node verifies one twice between intake and sealing. */
 import { parseVerifyingKey, verifySignature, verifySignatureAsync } from '@healthblock/crypto/signature'
-import { concatBytes } from '@healthblock/encoding/bytes'
-import { byteText } from './state.ts'
+import { byteText, concatBytes } from '@healthblock/encoding/bytes'
 
 /** One signature to check. `message` is M of SPEC.md §1, and `id` the transaction id, which stands for it. */
 export interface SignatureClaim {

@@ -2,6 +2,7 @@
  * Reading and writing of state while rules run (SPEC.md §5). Nothing is written to a store here: changes gather in overlays,
  * which are thrown away or taken over whole; what one transaction of a block set can be taken back.
  */
+import { byteText } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor } from '@healthblock/encoding/cbor'
 import type { LeafStore, StateLeaf } from './state-tree.ts'
 import { statePath } from './state-tree.ts'
@@ -32,11 +33,6 @@ export interface StateReader {
 export interface StateChange {
   readonly key: Uint8Array
   readonly value: Uint8Array
-}
-
-/** A byte string as a text with one character per byte: a key for maps. */
-export function byteText(bytes: Uint8Array): string {
-  return String.fromCharCode.apply(null, bytes as unknown as number[])
 }
 
 interface Change {

@@ -134,13 +134,14 @@ function isShort(part: number): boolean {
 /** Canonical CBOR of `[table, id parts…]`; written out because every rule reads by such keys. */
 function encodeKey(title: Uint8Array, parts: readonly (Uint8Array | number)[]): Uint8Array {
   let length = 1 + title.length
-  const long: (Uint8Array | undefined)[] = []
+  let long: Uint8Array[] | undefined
   for (const part of parts) {
     if (typeof part !== 'number') length += part.length + (part.length < shortMax ? 1 : 2)
     else if (isShort(part)) length++
     else {
       const encoded = encodeCbor(part)
-      long[long.length] = encoded
+      long ??= []
+      long.push(encoded)
       length += encoded.length
     }
   }
@@ -153,7 +154,7 @@ function encodeKey(title: Uint8Array, parts: readonly (Uint8Array | number)[]): 
     if (typeof part === 'number') {
       if (isShort(part)) key[at++] = part
       else {
-        const encoded = long[nextLong++] as Uint8Array
+        const encoded = long?.[nextLong++] as Uint8Array
         key.set(encoded, at)
         at += encoded.length
       }

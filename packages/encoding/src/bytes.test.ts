@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import {
   compareBytes,
   encodeU64,
@@ -30,6 +30,25 @@ test('long byte strings are equal exactly if no byte differs, wherever they begi
       const other = copy.with(at, (copy[at] as number) ^ 1)
       expect(equalBytes(bytes, other)).toBe(false)
     }
+  }
+})
+
+test.each([true, false])('texts of bytes are the same with the platform’s own ways and without: %s', async (own) => {
+  const kept = [Uint8Array.prototype, Buffer.prototype].map((prototype) => Object.getOwnPropertyDescriptors(prototype))
+  if (!own) {
+    Reflect.deleteProperty(Uint8Array.prototype, 'toHex')
+    Reflect.deleteProperty(Buffer.prototype, 'latin1Slice')
+  }
+  try {
+    vi.resetModules()
+    const { byteText: textOf, toHex: hexOf } = await import('./bytes.ts')
+    const all = Uint8Array.from({ length: 300 }, (_, i) => i & 255).subarray(7, 290)
+    expect(Array.from(textOf(all), (character) => character.charCodeAt(0))).toEqual([...all])
+    expect(hexOf(all)).toBe(Array.from(all, (byte) => byte.toString(16).padStart(2, '0')).join(''))
+    expect([textOf(new Uint8Array()), hexOf(new Uint8Array())]).toEqual(['', ''])
+  } finally {
+    Object.defineProperties(Uint8Array.prototype, kept[0] as PropertyDescriptorMap)
+    Object.defineProperties(Buffer.prototype, kept[1] as PropertyDescriptorMap)
   }
 })
 

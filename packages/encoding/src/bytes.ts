@@ -58,12 +58,23 @@ const nativeFromBase64 = (
   Uint8Array as { fromBase64?: (text: string, options: { lastChunkHandling: 'strict' }) => Uint8Array<ArrayBuffer> }
 ).fromBase64?.bind(Uint8Array)
 
+/** Node's own, a fifth of the time. */
+const nativeByteText = (
+  globalThis as { Buffer?: { prototype: { latin1Slice?: (from: number, to: number) => string } } }
+).Buffer?.prototype.latin1Slice
+
 /** Lower-case hexadecimal text. */
 export function toHex(bytes: Uint8Array): string {
   if (native.toHex !== undefined) return native.toHex.call(bytes)
   let text = ''
   for (const byte of bytes) text += hexPairs[byte]
   return text
+}
+
+/** A text with one character per byte, U+0000 to U+00FF: a key for maps. */
+export function byteText(bytes: Uint8Array): string {
+  if (nativeByteText !== undefined) return nativeByteText.call(bytes, 0, bytes.length)
+  return String.fromCharCode.apply(null, bytes as unknown as number[])
 }
 
 /**

@@ -3,10 +3,9 @@
  * transaction a block. A crash loses the newest blocks, never a part of one, and the log has them all.
  */
 import type { Boundary, LogIndex, LogIndexChanges, RecordEntry } from '@healthblock/chain/log-index'
-import { byteText } from '@healthblock/chain/state'
 import { type LeafStore, MemoryLeafStore, type StateLeaf } from '@healthblock/chain/state-tree'
 import type { ChainChanges, ChainStore } from '@healthblock/chain/store'
-import { compareBytes } from '@healthblock/encoding/bytes'
+import { byteText, compareBytes } from '@healthblock/encoding/bytes'
 import { IdFilter } from './id-filter.ts'
 import type { SqliteChainStore } from './ledger-stores.ts'
 

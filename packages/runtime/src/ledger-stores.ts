@@ -8,10 +8,9 @@
  */
 import type { StatementSync } from 'node:sqlite'
 import type { Boundary, LogIndex, RecordEntry } from '@healthblock/chain/log-index'
-import { byteText } from '@healthblock/chain/state'
 import type { LeafStore, StateLeaf } from '@healthblock/chain/state-tree'
 import type { ChainChanges, ChainStore } from '@healthblock/chain/store'
-import { compareBytes } from '@healthblock/encoding/bytes'
+import { byteText, compareBytes } from '@healthblock/encoding/bytes'
 import { IdFilter } from './id-filter.ts'
 import { type Database, openDatabase } from './sqlite.ts'
 

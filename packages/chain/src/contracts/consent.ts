@@ -3,10 +3,9 @@
  * order of its rules, which is also the order of its effects: what a step sees is the state after the steps before it.
  */
 import { sha256 } from '@healthblock/crypto/hash'
-import { equalBytes } from '@healthblock/encoding/bytes'
+import { byteText, equalBytes } from '@healthblock/encoding/bytes'
 import type { Verdict } from '../block-types.ts'
 import { isLicenceActive } from '../live-at.ts'
-import { byteText } from '../state.ts'
 import { keyRoles, userTables } from '../tables.ts'
 import type { Cut, EnvelopeEntry, GrantOpening } from '../transaction.ts'
 import {

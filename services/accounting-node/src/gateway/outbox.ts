@@ -4,8 +4,7 @@
  * published or answered; refusals and deferrals stay as evidence for `answersKeptMs`. What was published since the last opening is
  * known in memory alone: after a restart the gateway finds it on the ledger and says so again.
  */
-import { byteText } from '@healthblock/chain/state'
-import { concatBytes } from '@healthblock/encoding/bytes'
+import { byteText, concatBytes } from '@healthblock/encoding/bytes'
 import { type Database, openDatabase } from '@healthblock/runtime/sqlite'
 
 /** A statement and its signature by the node key, as bytes. */
