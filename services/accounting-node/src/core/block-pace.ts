@@ -9,8 +9,9 @@ const kept = 0.9
 /** What a transaction may take, ms: beyond these the measurement is of something else. */
 const eachMsMin = 0.02
 const eachMsMax = 5
-/** Before anything is known: so many transactions in the wanted time of a leader that is alone. */
+/** Before blocks of different sizes show it: what a transaction takes, and at least such a part of a block. */
 const eachMsFirst = 0.6
+const eachPartFirst = 0.04
 /** Sizes of blocks that differ so little, by their variance, say nothing about a transaction. */
 const varianceMin = 16
 
@@ -19,6 +20,8 @@ export class BlockPace {
   readonly #sum = { weight: 0, count: 0, ms: 0, countSquared: 0, countMs: 0 }
   #eachMs = eachMsFirst
   #blockMs = 0
+  /** True once blocks of different sizes were seen. */
+  #isKnown = false
 
   /** A block of `count` transactions was decided `ms` after it was proposed. */
   measure(count: number, ms: number): void {
@@ -33,7 +36,8 @@ export class BlockPace {
     if (variance >= varianceMin) {
       const slope = (sum.countMs / sum.weight - meanCount * meanMs) / variance
       this.#eachMs = Math.min(eachMsMax, Math.max(eachMsMin, slope))
-    }
+      this.#isKnown = true
+    } else if (!this.#isKnown) this.#eachMs = Math.max(eachMsFirst, eachPartFirst * meanMs)
     // A transaction takes no more than its part of a block that is nothing else.
     this.#eachMs = Math.max(eachMsMin, Math.min(this.#eachMs, meanMs / meanCount))
     this.#blockMs = Math.max(0, meanMs - this.#eachMs * meanCount)

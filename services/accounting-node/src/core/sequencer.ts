@@ -3,10 +3,12 @@ import type { BuiltBlock, SizeAndRoot, Verdict } from '@healthblock/chain/block'
 import { parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import { BlockPace } from './block-pace.ts'
+import { type Candidate, Candidates, inTurns } from './candidates.ts'
 import type { Follower } from './catch-up.ts'
 import type { CoreState } from './core-state.ts'
 import { Owners } from './owners.ts'
 import { BlockRefused, decide, type Leadership, StepDown } from './proposal.ts'
+import { Sharing } from './sharing.ts'
 import { takeTerm } from './takeover.ts'
 import { encodeBlock, parseBlock } from './wire.ts'
 
@@ -20,15 +22,13 @@ const jobTransactionsMax = 128
 const blockLimits = { transactionsMax: 4_096, sizeBytesMax: 16 * 256 * 1024 } as const
 /**
  * A block is made as large as the nodes decide within a time, by the last ones, so that none looks like a stuck leader; where they are slow
- * it takes so many times what a block takes by itself, and it may always have some transactions. While several sponsors' transactions come,
- * nobody waits long for a block that somebody else has filled; one alone gets larger, cheaper ones.
+ * it takes so many times what a block takes by itself, and it may always have some transactions. While somebody who asks for little shares
+ * the chain with somebody who asks for much, it takes no more than that multiple; else larger, cheaper ones are better for all.
  */
 const pace = {
-  shared: { wantedMs: 75, timesBlock: 2, transactionsLeast: 64 },
+  shared: { wantedMs: 0, timesBlock: 2.5, transactionsLeast: 16 },
   alone: { wantedMs: 300, timesBlock: 5, transactionsLeast: 256 },
 } as const
-/** Several sponsors came within this time. */
-const sharedMs = 5_000
 /** A waiting transaction that no job brought is proposed from the pool after this long. */
 const adoptAfterMs = 2_000
 /** And after this long even while jobs keep coming: they may all be there, and it may be lost. */
@@ -51,34 +51,15 @@ const faultPauseMs = 500
 const refusedMs = 3_000
 const refusedRankMs = 500
 
-interface Candidate {
-  readonly transaction: Transaction
-  /** Whose turn it uses: account in lower-case hex. */
-  readonly sponsor: string
-  readonly sinceMs: number
-}
-
-/** One of each sponsor in turn, so that whatever is first fits; each sponsor's stay in order. */
-function inTurns(candidates: readonly Candidate[]): Candidate[] {
-  const bySponsor = Map.groupBy(candidates, ({ sponsor }) => sponsor)
-  if (bySponsor.size === 1) return [...candidates]
-  const lines = [...bySponsor.values()]
-  const turns: Candidate[] = []
-  for (let turn = 0; turns.length < candidates.length; turn++) {
-    for (const line of lines) if (turn < line.length) turns.push(line[turn] as Candidate)
-  }
-  return turns
-}
-
 /** Leads one chain while the term lasts. */
 export class Sequencer {
   readonly #core: CoreState
   readonly #follower: Follower
   readonly #owners: Owners
-  /** Sponsors whose transactions came, and when last. */
-  readonly #sponsors = new Map<string, number>()
-  /** Transactions taken from jobs that no block was built with yet, in order. */
-  #arrived: Candidate[] = []
+  readonly #sharing = new Sharing()
+  /** Transactions taken from jobs that no block was built with yet. */
+  readonly #arrived: Candidates
+  #arrivedCount = 0
   /** Candidates that were deferred or did not fit. */
   #carried: Candidate[] = []
   readonly #pace = new BlockPace()
@@ -93,6 +74,10 @@ export class Sequencer {
     this.#core = core
     this.#follower = follower
     this.#owners = new Owners(core.ledger)
+    this.#arrived = new Candidates({
+      verify: (transactions) => core.ledger.preverify(core.chain, transactions, { isUrgent: true }),
+      onReady: () => core.changed.notify(),
+    })
   }
 
   /** True from the attempt to take a term until it is lost. */
@@ -148,8 +133,7 @@ export class Sequencer {
   /** Puts what no block was built with back into the queue, for the next leader. What is lost here, outboxes bring back. */
   async #giveBack(): Promise<void> {
     const core = this.#core
-    const leaves = this.#arrived.map(({ transaction }) => transaction.leaf)
-    this.#arrived = []
+    const leaves = this.#arrived.takeAll().map(({ transaction }) => transaction.leaf)
     try {
       for (let from = 0; from < leaves.length && !core.signal.aborted; from += jobTransactionsMax) {
         await core.options.queue.add(encodeBlock(leaves.slice(from, from + jobTransactionsMax)))
@@ -184,33 +168,29 @@ export class Sequencer {
     this.#core.signal.addEventListener('abort', () => stop.abort(), { once: true })
     const work = async (): Promise<void> => {
       while (!stop.signal.aborted) {
-        if (this.#arrived.length >= arrivedWanted) {
+        if (this.#arrived.count >= arrivedWanted) {
           await this.#core.changed.wait(this.#core.clock, idleMs, stop.signal)
           continue
         }
         const jobs = await this.#core.options.queue.take(jobsAtOnceMax, stop.signal)
-        await this.#arrive(jobs)
+        this.#arrive(jobs)
       }
     }
     work().catch((error) => this.#core.report('taking jobs', error))
   }
 
-  async #arrive(jobs: readonly Uint8Array[]): Promise<void> {
-    const core = this.#core
-    const sinceMs = core.elapsedMs()
+  #arrive(jobs: readonly Uint8Array[]): void {
+    const sinceMs = this.#core.elapsedMs()
     if (jobs.length > 0) this.#jobMs = sinceMs
     const transactions = jobs.flatMap((job) => this.#parse(job))
-    if (transactions.length === 0) return
-    await core.ledger.preverify(core.chain, transactions, { isUrgent: true })
-    for (const transaction of transactions) this.#arrived.push(this.#candidate(transaction, sinceMs))
-    core.changed.notify()
+    this.#arrived.add(transactions.map((transaction) => this.#candidate(transaction, sinceMs)))
   }
 
   #candidate(transaction: Transaction, sinceMs: number): Candidate {
     const { ledger, chain } = this.#core
-    const { sponsor } = this.#owners.of(transaction, ledger.transactionId(chain, transaction))
-    this.#sponsors.set(sponsor, sinceMs)
-    return { transaction, sponsor, sinceMs }
+    const owner = this.#owners.of(transaction, ledger.transactionId(chain, transaction))
+    this.#sharing.seen(owner.sponsor, sinceMs)
+    return { transaction, owner, sinceMs, number: this.#arrivedCount++ }
   }
 
   /** A job is bytes from a queue that anybody inside may write to: what does not parse is dropped. */
@@ -251,9 +231,8 @@ export class Sequencer {
     const adopted = await this.#adopted()
     const nowMs = this.#core.elapsedMs()
     const carried = this.#carried.filter(({ sinceMs }) => sinceMs > nowMs - carryMs)
-    const all = [...carried, ...this.#arrived, ...adopted]
+    const all = [...carried, ...this.#arrived.take(), ...adopted]
     this.#carried = []
-    this.#arrived = []
     if (this.#core.options.faultCensor === undefined) return all
     return all.filter(({ transaction }) => !this.#isCensored(transaction))
   }
@@ -271,17 +250,22 @@ export class Sequencer {
         core.options.observe({ kind: 'dropped', chain: core.chain, rule: verdict.rule })
       }
     }
-    this.#arrived = [...left, ...this.#arrived]
+    this.#arrived.putBack(left)
     if (this.#carried.length > carriedMax) this.#carried.length = carriedMax
+  }
+
+  /** How many transactions a block may have. */
+  #transactionsIn({ wantedMs, timesBlock, transactionsLeast }: (typeof pace)['shared' | 'alone']): number {
+    const wanted = this.#pace.countIn(wantedMs, timesBlock)
+    return Math.min(blockLimits.transactionsMax, Math.max(transactionsLeast, wanted))
   }
 
   /** How many transactions the next block may have. */
   get #transactionsMax(): number {
-    const beforeMs = this.#core.elapsedMs() - sharedMs
-    for (const [sponsor, sinceMs] of this.#sponsors) if (sinceMs < beforeMs) this.#sponsors.delete(sponsor)
-    const { wantedMs, timesBlock, transactionsLeast } = this.#sponsors.size > 1 ? pace.shared : pace.alone
-    const wanted = this.#pace.countIn(wantedMs, timesBlock)
-    return Math.min(blockLimits.transactionsMax, Math.max(transactionsLeast, wanted))
+    const nowMs = this.#core.elapsedMs()
+    const shortMax = this.#transactionsIn(pace.shared)
+    this.#sharing.waiting(this.#arrived.sponsors(), shortMax, nowMs)
+    return this.#sharing.isShared(nowMs) ? shortMax : this.#transactionsIn(pace.alone)
   }
 
   /** Docchain: the newest published Userchain checkpoint that is not older than the newest anchor. */
@@ -295,8 +279,8 @@ export class Sequencer {
 
   async #build(): Promise<BuiltBlock> {
     const core = this.#core
-    const found = await this.#candidates()
     const transactionsMax = this.#transactionsMax
+    const found = await this.#candidates()
     const candidates = found.length > transactionsMax ? inTurns(found) : found
     const anchor = this.#anchor()
     const transactions = candidates.map(({ transaction }) => transaction)
@@ -304,6 +288,7 @@ export class Sequencer {
     const order = { chain: core.chain, candidates: transactions, nowMs: core.nowMs(), limits }
     const built = core.ledger.buildBlock(anchor === undefined ? order : { ...order, anchor })
     this.#keep(candidates, built.verdicts)
+    this.#arrived.want(transactionsMax)
     return built
   }
 
@@ -321,7 +306,7 @@ export class Sequencer {
     // Jobs that arrive from now on are for the next block.
     core.changed.notify()
     if (pending === undefined) {
-      if (this.#arrived.length === 0) await core.changed.wait(core.clock, idleMs, core.signal)
+      if (this.#arrived.readyCount === 0) await core.changed.wait(core.clock, idleMs, core.signal)
       return
     }
     const blockBytes = encodeBlock(pending.leaves)

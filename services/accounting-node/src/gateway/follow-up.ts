@@ -32,6 +32,8 @@ const resubmitBusyAfterMs = 15_000
 /** Most transactions whose rules are tried in one look. */
 const judgedMax = 256
 const judgeAgainAfterMs = 400
+/** What has waited long is tried the more seldom: again after this part of its age. */
+const judgeAgainPart = 0.5
 const lookPeriodMs = 250
 /** Most transactions handed over again in one look. */
 const resubmittedMax = 2_048
@@ -116,6 +118,8 @@ export class FollowUp {
     const accountsSeen = new Set<string>()
     // What an account sent of one type goes in order: true if the earlier ones are sent again in this look.
     const lines = new Map<string, boolean>()
+    // While the leader has many jobs left to read, sending again only makes it later.
+    const isBusy = core.status().queueDepth > busyJobsMax
     let judgedCount = 0
     let waiting = 0
     let crowdWaitedMs = 0
@@ -124,11 +128,14 @@ export class FollowUp {
       const ageMs = nowMs - entry.sinceMs
       if (!entry.isDeferred && ++waiting === crowd) crowdWaitedMs = ageMs
       const isDue = nowMs >= entry.dueMs
-      const mayRefuse = isDue || (!accountsSeen.has(entry.account) && ageMs >= refusalAfterMs)
+      // What waits here for its turn nobody else leaves out.
+      const handedAgoMs = nowMs - (entry.handedMs ?? nowMs)
+      const mayRefuse = isDue || (!accountsSeen.has(entry.account) && handedAgoMs >= refusalAfterMs)
       const earlier = lines.get(entry.line)
       // A leader keeps what is deferred as long as that, and what waits for an earlier one waits with it.
       const mayHaveCome = entry.isDeferred && earlier === undefined && nowMs - entry.sentMs >= resubmitAfterMs
-      const mayJudge = judgedCount < judgedMax && nowMs - entry.judgedMs >= judgeAgainAfterMs
+      const againAfterMs = entry.isDeferred ? judgeAgainAfterMs : Math.max(judgeAgainAfterMs, judgeAgainPart * ageMs)
+      const mayJudge = judgedCount < judgedMax && nowMs - entry.judgedMs >= againAfterMs
       if (isDue || (mayJudge && (mayHaveCome || mayRefuse))) {
         judgedCount++
         const decision = this.#judge(entry, { nowMs, isDue, mayRefuse })
@@ -138,10 +145,9 @@ export class FollowUp {
         }
       }
       if (!entry.isDeferred) accountsSeen.add(entry.account)
-      // What waits here for its turn nobody else leaves out.
-      const handedAgoMs = nowMs - (entry.handedMs ?? nowMs)
       if (!entry.isNoted && handedAgoMs >= noteAfterMs && toNote.length < notedMax) this.#note(entry, toNote)
-      const isSent = again.length < resubmittedMax && this.#isToSend(entry, nowMs, earlier === true)
+      const isSent =
+        again.length < resubmittedMax && this.#isToSend(entry, { nowMs, isBusy, withEarlier: earlier === true })
       if (isSent) again.push(entry)
       if (earlier !== true) lines.set(entry.line, isSent)
     }
@@ -169,10 +175,9 @@ export class FollowUp {
     toNote.push({ entry, transaction: this.#options.ledger.parse(leaf) })
   }
 
-  #isToSend(entry: PendingEntry, nowMs: number, withEarlier: boolean): boolean {
+  #isToSend(entry: PendingEntry, now: { nowMs: number; isBusy: boolean; withEarlier: boolean }): boolean {
+    const { nowMs, isBusy, withEarlier } = now
     if (entry.isQueued || (entry.isDeferred && !withEarlier)) return false
-    // While the leader has many jobs left to read, sending again only makes it later.
-    const isBusy = this.#options.core.status().queueDepth > busyJobsMax
     return nowMs - entry.sentMs >= (isBusy ? resubmitBusyAfterMs : resubmitAfterMs)
   }
 

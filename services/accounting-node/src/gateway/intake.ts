@@ -3,7 +3,7 @@
  * at most one batch in `batchPeriodMs`. An idle gateway so adds no delay, and a busy one few, large jobs. While more waits than may be
  * under way, those who submit are served in turns. Whatever the queue does not take is dropped here: the outbox holds it and resubmits.
  */
-import { FairQueue, type Owned } from './fair-queue.ts'
+import { FairQueue, type Owned } from '../core/fair-queue.ts'
 import { type Flight, FlightWindow } from './flight-window.ts'
 
 /** Most transactions of one job. */
