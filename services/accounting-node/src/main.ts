@@ -9,12 +9,13 @@ import { enableCompileCache, flushCompileCache } from 'node:module'
 import { join } from 'node:path'
 
 /**
- * In MB. The halves of the nursery: a block's transactions must die there, and of 2 MB four nodes order a third less. The heap: live is a
- * tenth of this, but without a bound the collector waits until garbage is several times as much. One thread collects: helpers that
- * wait for each other cost a node a sixth of its processor time, which its signatures need.
+ * In MB. The halves of the nursery: what is under way between submission and block must die there, or the whole heap is searched for it; a
+ * node at rest gives most of it back (`rest.ts`). The heap: live is a tenth of this, but without a bound the collector waits until garbage
+ * is several times as much. One thread collects: helpers that wait for each other cost a node a sixth of its processor time, which its
+ * signatures need.
  */
 const flags = [
-  '--max-semi-space-size=8',
+  '--max-semi-space-size=16',
   '--max-old-space-size=512',
   '--single-threaded-gc',
   '--disable-warning=ExperimentalWarning',

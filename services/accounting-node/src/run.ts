@@ -6,6 +6,7 @@ import { stopOnSignals } from '@healthblock/runtime/http-app'
 import { type RunningNode, startNode } from './compose.ts'
 import { readAccountingConfig } from './config.ts'
 import { createLogger } from './logger.ts'
+import { restOfProcess } from './rest.ts'
 
 /** A node that ran out of room starts again when so much is free: a few blocks and what is derived from them. */
 const roomSizeBytesMin = 16 * 1024 * 1024
@@ -73,4 +74,5 @@ export async function run(): Promise<void> {
   })
   running = start()
   await running
+  restOfProcess().start()
 }
