@@ -1,5 +1,5 @@
 /** Grants, revocations and diagnoses through real processes: what a doctor can do, before and after. */
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditReport } from '@healthblock/audit/report'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -26,6 +26,14 @@ interface Revocation {
   readonly changedAt: string
   readonly recordedAt: string
   readonly refusedEverywhereAt: string
+}
+
+/** How many resources of each type a Bundle's file holds. */
+function resourceTypes(path: string): Map<string, number> {
+  const { entry } = JSON.parse(readFileSync(path, 'utf8')) as { entry: { resource: { resourceType: string } }[] }
+  const counts = new Map<string, number>()
+  for (const { resource } of entry) counts.set(resource.resourceType, (counts.get(resource.resourceType) ?? 0) + 1)
+  return counts
 }
 
 describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
@@ -137,6 +145,21 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     expect((await act('reopen')).value.acknowledgedBy).toBeNull()
     expect((await cluster.run('doctor', 'acknowledge', 'doctor-b', '99999')).code).toBe(1)
     expect(await cluster.ok('doctor', 'quarantine', 'doctor-b')).toEqual([])
+    const bundle = join(cluster.root, 'bundle.json')
+    await cluster.ok('doctor', 'export', 'doctor-b', 'anna', '--out', bundle)
+    const types = resourceTypes(bundle)
+    expect(types.get('ClinicalImpression')).toBe(1)
+    expect(types.get('Observation')).toBeGreaterThan(2)
+    expect(types.get('DiagnosticReport')).toBeGreaterThan(0)
+    expect(types.has('OperationOutcome')).toBe(false)
+    const readings = await cluster.ok<{ kind: string; transactionId: string }[]>(
+      'doctor',
+      'readings',
+      'doctor-b',
+      'anna',
+    )
+    const names = readFileSync(bundle, 'utf8')
+    for (const { transactionId } of readings) expect(names).toContain(transactionId)
   })
 
   test('what the patient and the administrator do on their pages is done by commands too', async () => {
@@ -168,6 +191,14 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
       )
     }
     expect((await cluster.run('org', 'licence', 'doctor-b', 'eternal')).code).toBe(2)
+    const bundle = join(cluster.root, 'bundle.json')
+    await cluster.ok('patient', 'export', 'anna', '--out', bundle)
+    const types = resourceTypes(bundle)
+    expect([types.get('Consent'), types.get('OperationOutcome')]).toEqual([2, undefined])
+    expect(types.get('Observation')).toBeGreaterThan(2)
+    const tomorrow = new Date(Date.now() + 86_400_000).toISOString()
+    await cluster.ok('patient', 'export', 'anna', '--out', bundle, '--streams', 'ecg', '--from', tomorrow)
+    expect([...resourceTypes(bundle).keys()]).toEqual(['Consent'])
     expect(await cluster.ok('ledger', 'incidents')).toEqual([])
   })
 

@@ -5,9 +5,10 @@ import type { VitalRow, VitalSign } from '@healthblock/diagnosis/batch'
 import { defaultParameters } from '@healthblock/diagnosis/diagnose'
 import type { DiagnosisDocument } from '@healthblock/diagnosis/document'
 import { type FindingCode, findingKinds } from '@healthblock/diagnosis/findings'
+import { bundleOf, encodeMissing } from '@healthblock/fhir/bundle'
 import { encodeConsent, encodeReadEvent } from '@healthblock/fhir/ledger'
 import { encodeObservations } from '@healthblock/fhir/observation'
-import { bundleOf, encodeDiagnosisBundle } from '@healthblock/fhir/report'
+import { encodeDiagnosis, encodeDiagnosisBundle } from '@healthblock/fhir/report'
 
 const dir = process.argv[2] ?? 'out'
 const startMs = 1_790_000_000_000
@@ -76,5 +77,16 @@ const bundles = {
   'by-hand': encodeDiagnosisBundle({ ...document, findings: [], text: 'Sinus rhythm.', algorithm: byHand }, place),
   ledger: bundleOf([encodeConsent(grant), encodeReadEvent({ ...place, atMs: startMs, isRefused: false })], startMs),
 }
+const missing = { fromMs: startMs, toMs: startMs + 10_000, stream: 'ecg' }
+const period = [
+  ...readings,
+  encodeConsent({ ...grant, id: 'grant-1' }),
+  ...['a1', 'b2'].flatMap((idPrefix) => encodeDiagnosis(document, { ...place, idPrefix })),
+  encodeMissing([
+    { ...missing, reason: 'erased' },
+    { ...missing, reason: 'unreadable' },
+  ]),
+]
+Object.assign(bundles, { period: bundleOf(period, startMs) })
 mkdirSync(dir, { recursive: true })
 for (const [name, bundle] of Object.entries(bundles)) writeFileSync(join(dir, `${name}.json`), JSON.stringify(bundle))

@@ -1,10 +1,11 @@
-/** `doctor post|sign|correct|withdraw|judge|fhir`: diagnoses by hand, and what the doctor says of those on record. */
+/** `doctor post|sign|correct|withdraw|judge|fhir|export`: diagnoses by hand, and what the doctor says of those on record. */
 import { readFile } from 'node:fs/promises'
 import { callNode, type NodeAccess } from '../cluster/client.ts'
 import { resolvePerson } from '../cluster/layout.ts'
 import { CommandError, type ExitCode, UsageError } from '../io.ts'
-import { takePositionals } from '../options.ts'
-import { type DoctorContext, doctorAccess, postAndPrint, print } from './doctor-session.ts'
+import { parseTime, takePositionals } from '../options.ts'
+import { saveBundle } from './bundle-file.ts'
+import { catchUp, type DoctorContext, doctorAccess, postAndPrint, print } from './doctor-session.ts'
 
 /** Records that a diagnosis rests on. */
 interface InputRange {
@@ -97,4 +98,20 @@ export async function fhir(context: DoctorContext, positionals: string[]): Promi
   const access = doctorAccess(context, doctor)
   const bundle = await callNode(access, 'GET', `/v1/diagnoses/${await diagnosisId(name, access)}/fhir`)
   return print(context, bundle, () => `${JSON.stringify(bundle, null, 2)}\n`)
+}
+
+/** Writes a period of a patient as a FHIR R4 Bundle; the file is there whole, or not at all. */
+export async function exportPeriod(context: DoctorContext, positionals: string[]): Promise<ExitCode> {
+  const [doctor, patientName] = takePositionals(positionals, ['DOCTOR', 'PATIENT'] as const)
+  const { out, from, until } = context.options
+  if (out === undefined) throw new UsageError('export needs --out FILE')
+  const patient = resolvePerson(context.cluster.patients, patientName, 'patient').account
+  const query = new URLSearchParams()
+  const [fromMs, toMs] = [parseTime(from, 'from'), parseTime(until, 'until')]
+  if (fromMs !== undefined) query.set('from', String(fromMs))
+  if (toMs !== undefined) query.set('to', String(toMs))
+  const access = doctorAccess(context, doctor)
+  await catchUp(access)
+  const saved = await saveBundle(access, `/v1/patients/${patient}/fhir?${query}`, out)
+  return print(context, saved, () => `${saved.file}, ${saved.resources} resources\n`)
 }

@@ -15,6 +15,9 @@ export interface DoctorContext {
     readonly set?: string[] | undefined
     readonly open?: boolean | undefined
     readonly minutes?: string | undefined
+    readonly out?: string | undefined
+    readonly from?: string | undefined
+    readonly until?: string | undefined
   }
 }
 

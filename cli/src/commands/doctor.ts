@@ -4,7 +4,7 @@ import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseOptions, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
 import { alarms, answering, quarantine, unread } from './doctor-alarms.ts'
-import { amending, fhir, judge, post } from './doctor-diagnosis.ts'
+import { amending, exportPeriod, fhir, judge, post } from './doctor-diagnosis.ts'
 import { catchUp, type DoctorContext, doctorAccess, print } from './doctor-session.ts'
 
 const help = `Usage: ./healthblock doctor ACTION …
@@ -19,6 +19,7 @@ const help = `Usage: ./healthblock doctor ACTION …
   correct DOCTOR DIAGNOSIS --text F                 puts this text in its place; both stay on record
   withdraw DOCTOR DIAGNOSIS --text F                takes it back, and says why
   fhir DOCTOR DIAGNOSIS                             a diagnosis as a FHIR R4 bundle
+  export DOCTOR PATIENT --out FILE                  what this doctor has of a patient as FHIR R4: [--from ISO] [--until ISO]
   alarms DOCTOR [--open]                            the worklist; --open: what lasts or nobody has acknowledged
   acknowledge|escalate|reopen DOCTOR ALARM          somebody takes care of it; more help is needed; takes either back
   snooze DOCTOR ALARM [--minutes 15]                puts it off (a critical one for 15 minutes at most)
@@ -115,6 +116,7 @@ const actions: Record<string, (context: DoctorContext, positionals: string[]) =>
   withdraw: amending('withdraw', 'withdrawn'),
   judge,
   fhir,
+  export: exportPeriod,
   alarms,
   acknowledge: answering('acknowledge'),
   escalate: answering('escalate'),
@@ -131,6 +133,9 @@ export async function runDoctor(args: string[], io: Io): Promise<ExitCode> {
     set: { type: 'string', multiple: true },
     open: { type: 'boolean' },
     minutes: { type: 'string' },
+    out: { type: 'string' },
+    from: { type: 'string' },
+    until: { type: 'string' },
   })
   const [action, ...rest] = positionals
   if (values.help === true || action === undefined) {

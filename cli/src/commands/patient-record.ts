@@ -5,6 +5,7 @@ import { callNode } from '../cluster/client.ts'
 import { CommandError, type ExitCode, UsageError } from '../io.ts'
 import { parseCount, parseTime, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
+import { saveBundle } from './bundle-file.ts'
 import { type Context, openSession, print, type Session } from './patient-session.ts'
 
 interface Entry {
@@ -95,6 +96,22 @@ export async function fetches(context: Context, positionals: string[]): Promise<
   if (cut) context.io.stderr(`${cut} storage nodes have more than fits: go on with a later --from\n`)
   print(context, { file, unreachable, cut }, () => `${file}\nNow: ./healthblock audit --fetches ${file}\n`)
   return unreachable ? 1 : 0
+}
+
+/** Writes what she has of a period as a FHIR R4 Bundle; the file is there whole, or not at all. */
+export async function exportPeriod(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name] = takePositionals(positionals, ['NAME'] as const)
+  const { out, from, until, streams } = context.options
+  if (typeof out !== 'string') throw new UsageError('export needs --out FILE')
+  const query = new URLSearchParams()
+  for (const [key, text] of Object.entries({ from, until })) {
+    const ms = parseTime(text as string | undefined, key)
+    if (ms !== undefined) query.set(key, String(ms))
+  }
+  if (typeof streams === 'string') query.set('streams', streams)
+  const session = await openSession(context, name)
+  const saved = await saveBundle(session.access, `${session.path}/fhir?${query}`, out)
+  return print(context, saved, () => `${saved.file}, ${saved.resources} resources\n`)
 }
 
 /** Notes that she has seen an alarm. */

@@ -11,7 +11,7 @@ import { disclose } from './patient-disclose.ts'
 import { erase } from './patient-erase.ts'
 import { file } from './patient-file.ts'
 import { looks } from './patient-looks.ts'
-import { acknowledge, fetches, findDoctors, receipt, timeline } from './patient-record.ts'
+import { acknowledge, exportPeriod, fetches, findDoctors, receipt, timeline } from './patient-record.ts'
 import { type Context, openSession, print, type Session, waitForReceipt } from './patient-session.ts'
 
 const help = `Usage: ./healthblock patient ACTION …
@@ -33,6 +33,7 @@ const help = `Usage: ./healthblock patient ACTION …
   acknowledge NAME ALARM                she has seen it
   timeline NAME [--limit 100]           the last things that happened, oldest first
   receipt NAME ID --out FILE            the receipt of a transaction of hers, or of a diagnosis of her, for "verify"
+  export NAME --out FILE                what she has of a period, as FHIR R4: [--streams ecg,vitals] [--from ISO] [--until ISO]
   fetches NAME --out FILE [--from ISO]  who fetched her blocks, as the storage nodes signed it, for "audit --fetches"
   doctors NAME [TEXT]                   the doctors that the directory knows, with the six words to compare
   device NAME · switch NAME ecg|vitals on|off      as "healthblock device show|switch"
@@ -314,6 +315,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   acknowledge,
   timeline,
   receipt,
+  export: exportPeriod,
   fetches,
   doctors: findDoctors,
   device: showDevice,

@@ -8,11 +8,12 @@ import { Ajv, type ValidateFunction } from 'ajv'
 import fc from 'fast-check'
 import type { Bundle, FhirResource, Observation } from 'fhir/r4.js'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { bundleOf, encodeMissing, writeBundle } from './bundle.ts'
 import { FhirError } from './errors.ts'
 import { encodeConsent, encodeReadEvent } from './ledger.ts'
 import { encodeObservations } from './observation.ts'
 import { parseReadings } from './parse.ts'
-import { bundleOf, encodeDiagnosisBundle } from './report.ts'
+import { encodeDiagnosis, encodeDiagnosisBundle } from './report.ts'
 
 const startMs = 1_790_000_000_000
 const context = {
@@ -258,6 +259,39 @@ describe('diagnoses', () => {
     const grant = { ...report, isActive: true, grantedAtMs: startMs, fromMs: startMs, streams: ['ecg'] }
     expectValid([encodeConsent(grant), encodeConsent({ ...grant, isActive: false, untilMs: startMs + 1 })])
     expectValid([encodeReadEvent({ ...report, atMs: startMs, isRefused: true })])
+  })
+
+  test('several of one period, with readings, grants and what is missing, are one valid Bundle, written piece by piece', async () => {
+    const missing = { fromMs: startMs, toMs: startMs + 10_000, stream: 'ecg', reason: 'erased' } as const
+    const resources = [
+      ...encodeObservations(ecg, context),
+      encodeConsent({
+        ...report,
+        id: 'grant-1',
+        isActive: true,
+        grantedAtMs: startMs,
+        fromMs: startMs,
+        streams: ['ecg'],
+      }),
+      ...['a1', 'b2'].flatMap((idPrefix) => encodeDiagnosis(document, { ...report, idPrefix })),
+      encodeMissing([missing, { ...missing, reason: 'unreadable' }]),
+    ]
+    const write = async (some: readonly FhirResource[]): Promise<Bundle> => {
+      const pieces: string[] = []
+      for await (const piece of writeBundle(some, startMs)) pieces.push(piece)
+      expect(() => JSON.parse(pieces.slice(0, -1).join(''))).toThrow()
+      return JSON.parse(pieces.join('')) as Bundle
+    }
+    const bundle = await write(resources)
+    expectValid(bundle)
+    expect(bundle).toEqual(JSON.parse(JSON.stringify(bundleOf(resources, startMs))))
+    const urls = bundle.entry?.map(({ fullUrl }) => fullUrl) ?? []
+    expect(new Set(urls).size).toBe(urls.length)
+    const targets = (bundle.entry ?? [])
+      .map(({ resource }) => resource as FhirResource)
+      .flatMap((one) => (one.resourceType === 'Provenance' ? one.target.map(({ reference }) => reference) : []))
+    expect(targets).toEqual(['DiagnosticReport/a1-report', 'DiagnosticReport/b2-report'])
+    expectValid(await write([]))
   })
 
   test('the validator notices what is wrong', () => {

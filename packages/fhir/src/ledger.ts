@@ -4,6 +4,8 @@ import { isoOf } from './time.ts'
 
 /** A grant of a patient to a doctor. References such as `Patient/abc`. */
 export interface GrantView {
+  /** Of [A-Za-z0-9.-], at most 64; default `grant`. */
+  id?: string | undefined
   patient: string
   practitioner: string
   organization: string
@@ -23,7 +25,7 @@ export function encodeConsent(grant: GrantView): Consent {
   const { untilMs } = grant
   return {
     resourceType: 'Consent',
-    id: 'grant',
+    id: grant.id ?? 'grant',
     identifier: [{ system: 'urn:healthblock:transaction', value: grant.transactionId }],
     status: grant.isActive ? 'active' : 'inactive',
     scope: { coding: [{ system: 'http://terminology.hl7.org/CodeSystem/consentscope', code: 'patient-privacy' }] },
@@ -49,6 +51,8 @@ export function encodeConsent(grant: GrantView): Consent {
 
 /** A read of a patient's readings as an AuditEvent. */
 export function encodeReadEvent(read: {
+  /** Of [A-Za-z0-9.-], at most 64; default `read`. */
+  id?: string | undefined
   patient: string
   practitioner: string
   atMs: number
@@ -57,7 +61,7 @@ export function encodeReadEvent(read: {
 }): AuditEvent {
   return {
     resourceType: 'AuditEvent',
-    id: 'read',
+    id: read.id ?? 'read',
     type: { system: 'http://terminology.hl7.org/CodeSystem/audit-event-type', code: 'rest' },
     subtype: [{ system: 'http://hl7.org/fhir/restful-interaction', code: 'read' }],
     action: 'R',

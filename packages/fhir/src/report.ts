@@ -15,6 +15,7 @@ import type {
   Provenance,
   RiskAssessment,
 } from 'fhir/r4.js'
+import { bundleOf } from './bundle.ts'
 import { systems } from './codes.ts'
 import { isoOf } from './time.ts'
 
@@ -27,6 +28,8 @@ export interface ReportContext {
   /** 64 hexadecimal digits. */
   transactionId: string
   cid?: string | undefined
+  /** Begin of the ids of the resources, so that several diagnoses fit into one Bundle; at most 48 characters. Absent: none. */
+  idPrefix?: string | undefined
   status: 'preliminary' | 'final' | 'corrected' | 'entered-in-error'
 }
 
@@ -46,6 +49,13 @@ const riskOf: Record<Severity, string> = {
 }
 /** Findings that say how likely something is, not that it was seen. */
 const risks: ReadonlySet<string> = new Set(['ecg.possible-af', 'early-warning.news2'])
+
+/** An id within the Bundle. */
+const idOf = ({ idPrefix }: ReportContext, name: string): string =>
+  idPrefix === undefined ? name : `${idPrefix}-${name}`
+const algorithmOf = (context: ReportContext): { reference: string } => ({
+  reference: `Device/${idOf(context, 'algorithm')}`,
+})
 
 /** The code of a finding, with its SNOMED CT concept where there is one. */
 function codeOf({ code, sentence }: Finding): CodeableConcept {
@@ -94,7 +104,7 @@ function issueOf(
       code: codeOf(finding),
       subject: { reference: context.patient },
       occurrencePeriod: periodOf(finding),
-      performer: { reference: 'Device/algorithm' },
+      performer: algorithmOf(context),
       basis: detail,
       prediction: [
         {
@@ -116,17 +126,17 @@ function issueOf(
     ...(finding.severity === 'info' ? {} : { severity: severityOf[finding.severity] }),
     patient: { reference: context.patient },
     identifiedPeriod: periodOf(finding),
-    author: { reference: 'Device/algorithm' },
+    author: algorithmOf(context),
     ...(detail.length === 0 ? {} : { evidence: [{ detail }] }),
     detail: finding.sentence,
   }
 }
 
-function deviceOf({ algorithm }: DiagnosisDocument): Device {
+function deviceOf({ algorithm }: DiagnosisDocument, context: ReportContext): Device {
   const hash = Array.from(algorithm.hash, (byte) => byte.toString(16).padStart(2, '0')).join('')
   return {
     resourceType: 'Device',
-    id: 'algorithm',
+    id: idOf(context, 'algorithm'),
     identifier: [{ system: 'urn:healthblock:algorithm', value: hash }],
     deviceName: [{ name: algorithm.name, type: 'model-name' }],
     version: [{ value: algorithm.version }],
@@ -139,7 +149,7 @@ function reportOf(document: DiagnosisDocument, context: ReportContext): Diagnost
   const codes = findings.map(codeOf)
   return {
     resourceType: 'DiagnosticReport',
-    id: 'report',
+    id: idOf(context, 'report'),
     identifier: [{ system: 'urn:healthblock:transaction', value: context.transactionId }],
     status: context.status,
     category: [{ coding: [{ system: 'http://terminology.hl7.org/CodeSystem/v2-0074', code: 'OTH' }] }],
@@ -163,7 +173,7 @@ function reportOf(document: DiagnosisDocument, context: ReportContext): Diagnost
 function impressionOf(document: DiagnosisDocument, context: ReportContext): ClinicalImpression {
   return {
     resourceType: 'ClinicalImpression',
-    id: 'report',
+    id: idOf(context, 'report'),
     identifier: [{ system: 'urn:healthblock:transaction', value: context.transactionId }],
     status: context.status === 'entered-in-error' ? 'entered-in-error' : 'completed',
     subject: { reference: context.patient },
@@ -176,18 +186,18 @@ function impressionOf(document: DiagnosisDocument, context: ReportContext): Clin
 function provenanceOf(
   document: DiagnosisDocument,
   context: ReportContext,
-  target: string,
+  target: 'ClinicalImpression' | 'DiagnosticReport',
   isByHand: boolean,
 ): Provenance {
   const { transactionId, cid } = context
   return {
     resourceType: 'Provenance',
-    id: 'provenance',
-    target: [{ reference: target }],
+    id: idOf(context, 'provenance'),
+    target: [{ reference: `${target}/${idOf(context, 'report')}` }],
     recorded: isoOf(document.atMs),
     agent: isByHand
       ? [{ who: { reference: context.practitioner } }]
-      : [{ who: { reference: 'Device/algorithm' }, onBehalfOf: { reference: context.practitioner } }],
+      : [{ who: algorithmOf(context), onBehalfOf: { reference: context.practitioner } }],
     entity: [
       { role: 'source', what: { identifier: { system: 'urn:healthblock:transaction', value: transactionId } } },
       ...(cid === undefined
@@ -197,31 +207,19 @@ function provenanceOf(
   }
 }
 
-/** A diagnosis as a Bundle of type `collection`. A hash of zeros is a doctor's own. */
-export function encodeDiagnosisBundle(document: DiagnosisDocument, context: ReportContext): Bundle {
+/** A diagnosis as resources that name each other. A hash of zeros is a doctor's own. */
+export function encodeDiagnosis(document: DiagnosisDocument, context: ReportContext): FhirResource[] {
   const isByHand = document.algorithm.hash.every((byte) => byte === 0)
-  const resources: FhirResource[] = []
-  if (isByHand) {
-    resources.push(impressionOf(document, context))
-    resources.push(provenanceOf(document, context, 'ClinicalImpression/report', true))
-  } else {
-    resources.push(reportOf(document, context), deviceOf(document))
-    for (const [i, finding] of document.findings.entries())
-      resources.push(issueOf(finding, `finding-${i}`, context, document))
-    resources.push(provenanceOf(document, context, 'DiagnosticReport/report', false))
-  }
-  return bundleOf(resources, document.atMs)
+  if (isByHand) return [impressionOf(document, context), provenanceOf(document, context, 'ClinicalImpression', true)]
+  return [
+    reportOf(document, context),
+    deviceOf(document, context),
+    ...document.findings.map((finding, i) => issueOf(finding, idOf(context, `finding-${i}`), context, document)),
+    provenanceOf(document, context, 'DiagnosticReport', false),
+  ]
 }
 
-/** A collection of resources, each under an address of its own. */
-export function bundleOf(resources: readonly FhirResource[], atMs: number): Bundle {
-  return {
-    resourceType: 'Bundle',
-    type: 'collection',
-    timestamp: isoOf(atMs),
-    entry: resources.map((resource) => ({
-      fullUrl: `https://healthblock.invalid/fhir/${resource.resourceType}/${resource.id}`,
-      resource,
-    })),
-  }
+/** A diagnosis as a Bundle of type `collection`. */
+export function encodeDiagnosisBundle(document: DiagnosisDocument, context: ReportContext): Bundle {
+  return bundleOf(encodeDiagnosis(document, context), document.atMs)
 }

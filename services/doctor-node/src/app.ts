@@ -73,6 +73,7 @@ export interface Services {
   readonly petnames: Petnames
   readonly events: DoctorNodeEvents
   readonly epochMs: number
+  readonly nowMs: () => number
   readonly stopping: AbortSignal
   /** Posts the registration with the sponsor's signature. */
   readonly register: (signature: Uint8Array) => void
@@ -181,7 +182,7 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
     },
   })
   const built = {
-    ...{ identity, database, grants, alarms, limits, judge, envelopes, composer, events, stopping },
+    ...{ identity, database, grants, alarms, limits, judge, envelopes, composer, events, stopping, nowMs },
     ...{ follower, outbox, postings, watch, worker },
     byHand: new ByHand({ database, ledger, grants, composer, postings, nowMs }),
     experiments: new Experiments({ database, ledger, envelopes, grants, storage }),

@@ -236,7 +236,12 @@ describe('the doctor’s portal', () => {
     const range = `from=${from}&to=${to}`
     const reads = [
       ...['/v1/patients/summary', '/v1/alarms', '/v1/unread', '/v1/quarantine', '/v1/events', '/v1/diagnoses'],
-      ...[`${streamPath}/samples?${range}`, `${streamPath}/marks?${range}`, `${place}/trends?${range}`],
+      ...[
+        `${streamPath}/samples?${range}`,
+        `${streamPath}/marks?${range}`,
+        `${place}/trends?${range}`,
+        `${place}/fhir`,
+      ],
     ]
     const acts: [string, string, unknown][] = [
       ...['acknowledge', 'escalate', 'reopen'].map((act): [string, string, unknown] => [
@@ -268,7 +273,10 @@ describe('the doctor’s portal', () => {
     await line.text()
     node.clockMs -= 16 * 60_000
     page = await Page.open(node)
-    expect(await page.get<Alarm[]>('/v1/alarms?open=true')).toMatchObject([{ acknowledgedAt: null }, {}])
+    // A round meanwhile may have told of more, by the clock of then; nobody has answered any.
+    const after = await page.get<Alarm[]>('/v1/alarms?open=true')
+    expect(after.length).toBeGreaterThanOrEqual(2)
+    for (const alarm of after) expect(alarm).toMatchObject({ acknowledgedAt: null, snoozedUntil: null })
   })
 
   test('opens nothing once access has ended, whatever keys are held', async () => {

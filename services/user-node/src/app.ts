@@ -34,6 +34,7 @@ import { VaultFactors } from './people/second-factor.ts'
 import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
 import { FetchEvidence } from './reading/fetch-evidence.ts'
+import { FhirExport } from './reading/fhir-export.ts'
 import { Looks } from './reading/looks.ts'
 import { Measurements } from './reading/measurements.ts'
 import { Receipts } from './reading/receipts.ts'
@@ -43,6 +44,7 @@ import { registerContactRoutes } from './routes/contact-routes.ts'
 import { registerDisclosureRoutes } from './routes/disclosure-routes.ts'
 import { registerErasureRoutes } from './routes/erasure-routes.ts'
 import { registerEventRoutes } from './routes/events-routes.ts'
+import { registerExportRoutes } from './routes/export-routes.ts'
 import { registerFetchRoutes } from './routes/fetch-routes.ts'
 import { registerFileRoutes } from './routes/file-routes.ts'
 import { registerListRoutes } from './routes/list-routes.ts'
@@ -87,6 +89,7 @@ export interface Services {
   readonly rehearsals: Rehearsals
   readonly receipts: Receipts
   readonly fetchEvidence: FetchEvidence
+  readonly fhirExport: FhirExport
   readonly looks: Looks
   /** The genesis file's bytes. */
   readonly genesis: Uint8Array
@@ -323,8 +326,10 @@ function buildViews(base: Foundations, sessions: Sessions, alarms: Alarms) {
   const { config, database, store, ledger, follower, storageOf, events, logger, nowMs, stopping } = base
   const urls = config.ledger.storage
   const { client } = follower
+  const measurements = new Measurements({ database, ledger, logger, storageOf })
   return {
-    measurements: new Measurements({ database, ledger, logger, storageOf }),
+    measurements,
+    fhirExport: new FhirExport({ database, ledger, measurements, nowMs }),
     contacts: new Contacts({ database, ledger, client, urls: config.ledger.accounting, nowMs }),
     factors: new SecondFactors({ nowMs }),
     vaultFactors: new VaultFactors({ database, sessions }),
@@ -438,6 +443,7 @@ export async function createUserNode(options: {
   registerFileRoutes(app.fastify, built)
   registerProofRoutes(app.fastify, built)
   registerFetchRoutes(app.fastify, built)
+  registerExportRoutes(app.fastify, built)
   registerContactRoutes(app.fastify, built)
   registerSecurityRoutes(app.fastify, built)
   registerReadingRoutes(app.fastify, built)

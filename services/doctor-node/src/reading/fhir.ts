@@ -1,10 +1,15 @@
-/** A diagnosis of this doctor as FHIR R4, for systems of the hospital. */
+/** What this doctor reads and says of a patient as FHIR R4, for systems of the hospital. */
 import { toHex } from '@healthblock/encoding/bytes'
-import { encodeDiagnosisBundle, type ReportContext } from '@healthblock/fhir/report'
-import type { Database } from '@healthblock/runtime/sqlite'
+import { addMissing, encodeMissing, type MissingStretch } from '@healthblock/fhir/bundle'
+import { encodeObservations } from '@healthblock/fhir/observation'
+import { encodeDiagnosis, encodeDiagnosisBundle, type ReportContext } from '@healthblock/fhir/report'
+import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
+import type { FhirResource } from 'fhir/r4.js'
 import { DoctorNodeError } from '../errors.ts'
 import { openOwn } from '../judging/judge.ts'
 import type { Composer } from '../posting/compose.ts'
+import { kindName } from './lists.ts'
+import type { OpenedRecords, OpenedStretch } from './opened-records.ts'
 
 /** What a DiagnosticReport calls the states of a diagnosis. */
 const statuses: Readonly<Record<string, ReportContext['status']>> = {
@@ -30,13 +35,84 @@ export async function exportDiagnosis(
   const document = row === undefined ? undefined : await openOwn(composer, row)
   if (row === undefined || document === undefined)
     throw new DoctorNodeError('there is no such diagnosis', { code: 'ERR_DIAGNOSIS_UNKNOWN', diagnosis: toHex(id) })
-  const doctor = composer.account()
-  return encodeDiagnosisBundle(document, {
+  return encodeDiagnosisBundle(document, contextOf(row, composer.account()))
+}
+
+function contextOf(row: SqlRow, doctor: Uint8Array): ReportContext {
+  return {
     patient: referenceOf('Patient', row.patient as Uint8Array),
     practitioner: referenceOf('Practitioner', doctor),
     organization: referenceOf('Organization', doctor),
-    transactionId: toHex(id),
+    transactionId: toHex(row.tx as Uint8Array),
     cid: row.cid === null ? undefined : toHex(row.cid as Uint8Array),
     status: statuses[row.status as string] ?? 'preliminary',
-  })
+  }
+}
+
+/** Bytes of a diagnosis' transaction id that tell its resources from those of others. */
+const idPrefixBytes = 16
+const page = { recordsMax: 32, bytesMax: 2 * 1024 * 1024 }
+
+/**
+ * A period of a patient, record by record: the readings that a live grant covers now, this doctor's diagnoses, and what is missing.
+ *
+ * @param period - Unix ms. Whole records: the first and the last may reach beyond it.
+ * @throws {DoctorNodeError} `ERR_GRANT_NONE` if access ends meanwhile.
+ */
+export async function* exportPeriod(
+  parts: { database: Database; composer: Composer; opened: OpenedRecords },
+  patient: Uint8Array,
+  period: { fromMs: number; toMs: number },
+): AsyncGenerator<FhirResource> {
+  const missing: MissingStretch[] = []
+  for (const { stream, kind } of await parts.opened.streams(patient)) {
+    const name = kindName(kind)
+    if (name === 'ecg' || name === 'vitals') yield* readingsOf(parts, { patient, stream, name }, period, missing)
+  }
+  const { database, composer } = parts
+  const rows = database.all(
+    "SELECT * FROM posting WHERE what = 'diagnosis' AND state = 'committed' AND patient = ? AND at >= ? AND at < ? ORDER BY at LIMIT 100000",
+    ...[patient, period.fromMs, period.toMs],
+  )
+  for (const row of rows) {
+    const document = await openOwn(composer, row)
+    const idPrefix = toHex((row.tx as Uint8Array).subarray(0, idPrefixBytes))
+    if (document !== undefined) yield* encodeDiagnosis(document, { ...contextOf(row, composer.account()), idPrefix })
+  }
+  if (missing.length > 0) yield encodeMissing(missing)
+}
+
+async function* readingsOf(
+  { database, opened }: { database: Database; opened: OpenedRecords },
+  { patient, stream, name }: { patient: Uint8Array; stream: Uint8Array; name: string },
+  { fromMs, toMs }: { fromMs: number; toMs: number },
+  missing: MissingStretch[],
+): AsyncGenerator<FhirResource> {
+  /** A page may begin with the record that the one before ended with. */
+  let known = new Set<number>()
+  for (let from: number | undefined = fromMs; from !== undefined && from < toMs; ) {
+    const { records, unread, nextMs }: OpenedStretch = await opened.read(
+      { patient, stream },
+      { fromMs: from, toMs, ...page },
+    )
+    const fresh = records.filter(({ sequence }) => !known.has(sequence))
+    for (const { sequence, batch } of fresh) {
+      const row = database.get(
+        'SELECT tx, cid FROM record WHERE patient = ? AND stream = ? AND sequence = ?',
+        ...[patient, stream, sequence],
+      )
+      yield* encodeObservations(batch, {
+        ...{ patient: referenceOf('Patient', patient), idPrefix: `${toHex(stream)}-${sequence}` },
+        ...{ transactionId: toHex(row?.tx as Uint8Array), cid: toHex(row?.cid as Uint8Array) },
+      })
+    }
+    const lost = unread.filter(({ sequence }) => !known.has(sequence))
+    for (const one of lost)
+      addMissing(missing, {
+        ...{ stream: name, reason: 'unreadable', fromMs: one.fromMs ?? from, toMs: one.toMs ?? one.fromMs ?? from },
+      })
+    if (fresh.length + lost.length === 0) return
+    known = new Set([...records, ...unread].map(({ sequence }) => sequence))
+    from = nextMs
+  }
 }

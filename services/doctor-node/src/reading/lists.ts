@@ -93,7 +93,8 @@ const iso = (ms: number): string => new Date(ms).toISOString()
 /** The last moment that a date can hold. */
 const dateMax = 8_640_000_000_000_000
 
-function kindName(kind: unknown): string {
+/** Name of a kind of stream, as envelopes number them. */
+export function kindName(kind: unknown): string {
   return (typeof kind === 'number' ? kindNames[kind] : undefined) ?? 'other'
 }
 

@@ -1,9 +1,12 @@
+import { Readable } from 'node:stream'
 import type { ReadingBatch } from '@healthblock/diagnosis/batch'
 import { fromHex, toBase64 } from '@healthblock/encoding/bytes'
+import { writeBundle } from '@healthblock/fhir/bundle'
 import type { FastifyInstance, FastifyReply } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
 import { DoctorNodeError } from '../errors.ts'
 import { unreadableCodes } from '../judging/reader.ts'
+import { exportPeriod } from '../reading/fhir.ts'
 import { summarisePatients } from '../reading/lists.ts'
 import { type EcgMarks, heartRatesOf, marksOf, settleMs } from '../reading/marks.ts'
 import type { OpenedStretch } from '../reading/opened-records.ts'
@@ -25,6 +28,11 @@ const rangeQuery = {
   required: ['from', 'to'],
   additionalProperties: false,
   properties: { from: moment, to: moment },
+} as const
+const periodQuery = {
+  type: 'object',
+  additionalProperties: false,
+  properties: { from: { ...moment, default: 0 }, to: moment },
 } as const
 const patientParams = { type: 'object', required: ['patient'], properties: { patient: hex32 } } as const
 const streamParams = {
@@ -116,8 +124,14 @@ export function registerChartRoutes(app: FastifyInstance, services: Services): v
   registerPatientCharts(app, services)
 }
 
+/** @throws {DoctorNodeError} `ERR_PATIENT_UNKNOWN` for somebody who never gave this doctor a grant. */
+function requireKnown({ grants }: Services, patient: string): void {
+  if (grants.all(fromHex(patient)).length > 0) return
+  throw new DoctorNodeError('this patient never gave access', { code: 'ERR_PATIENT_UNKNOWN', patient })
+}
+
 function registerPatientCharts(app: FastifyInstance, services: Services): void {
-  const { petnames, grants } = services
+  const { petnames } = services
 
   app.put(
     '/v1/patients/:patient/petname',
@@ -133,12 +147,22 @@ function registerPatientCharts(app: FastifyInstance, services: Services): void {
       },
     },
     async (request) => {
-      const patient = fromHex((request.params as { patient: string }).patient)
-      if (grants.all(patient).length === 0) {
-        const { patient: name } = request.params as { patient: string }
-        throw new DoctorNodeError('this patient never gave access', { code: 'ERR_PATIENT_UNKNOWN', patient: name })
-      }
-      return { petname: petnames.set(patient, (request.body as { petname: string }).petname) }
+      const { patient } = request.params as { patient: string }
+      requireKnown(services, patient)
+      return { petname: petnames.set(fromHex(patient), (request.body as { petname: string }).petname) }
+    },
+  )
+
+  app.get(
+    '/v1/patients/:patient/fhir',
+    { schema: { params: patientParams, querystring: periodQuery } },
+    async (request, reply) => {
+      forbidKeeping(reply)
+      const { patient } = request.params as { patient: string }
+      requireKnown(services, patient)
+      const { from, to = services.nowMs() + 1 } = request.query as { from: number; to?: number }
+      const resources = exportPeriod(services, fromHex(patient), { fromMs: from, toMs: to })
+      return reply.type('application/fhir+json').send(Readable.from(writeBundle(resources, services.nowMs())))
     },
   )
 

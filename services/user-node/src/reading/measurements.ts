@@ -29,6 +29,18 @@ export interface Measured {
   readonly unread: readonly { readonly fromMs: number; readonly toMs: number; readonly isErased: boolean }[]
 }
 
+/** A record on the ledger, and what it holds: `absent` if it does not open now. */
+export interface MeasuredRecord {
+  readonly sequence: number
+  /** Unix ms. */
+  readonly fromMs: number
+  readonly toMs: number
+  readonly transactionId: Uint8Array
+  /** SHA-256 of the block. */
+  readonly cid: Uint8Array
+  readonly batch: ReadingBatch | 'erased' | 'absent'
+}
+
 interface Dependencies {
   readonly database: Database
   readonly ledger: LedgerView
@@ -100,6 +112,34 @@ export class Measurements {
     for (const { content } of waiting) batches.push(parseBatch(content as Uint8Array))
     batches.sort((a, b) => a.startMs - b.startMs)
     return { batches, records: rows.length, opened: chosen.length - unread.length, unread }
+  }
+
+  /** Every record of a stream that is on the ledger and was measured between two moments, Unix ms, oldest first, a few in memory at a time. */
+  async *each(
+    session: Session,
+    { stream }: PersonStream,
+    window: { fromMs: number; untilMs: number },
+  ): AsyncGenerator<MeasuredRecord> {
+    const { database } = this.#deps
+    let after: [untilMs: number, sequence: number] = [window.fromMs, Number.MAX_SAFE_INTEGER]
+    for (;;) {
+      const rows = database.all(
+        `SELECT sequence, generation, epoch, start, until, cid, block, tx FROM batch
+         WHERE account = ? AND stream = ? AND kind = ? AND state = 'committed' AND start < ? AND (until, sequence) > (?, ?)
+         ORDER BY until, sequence LIMIT ?`,
+        ...[session.person.account, stream, payloadKinds.data, window.untilMs, ...after, openedAtOnce],
+      )
+      if (rows.length === 0) return
+      const opened = await Promise.all(rows.map((row) => this.#open(session, stream, row)))
+      for (const [i, row] of rows.entries()) {
+        after = [Number(row.until), Number(row.sequence)]
+        yield {
+          ...{ sequence: Number(row.sequence), fromMs: Number(row.start), toMs: Number(row.until) },
+          ...{ transactionId: row.tx as Uint8Array, cid: row.cid as Uint8Array },
+          batch: opened[i] as ReadingBatch | 'erased' | 'absent',
+        }
+      }
+    }
   }
 
   async #open(session: Session, stream: Uint8Array, row: SqlRow): Promise<ReadingBatch | 'erased' | 'absent'> {

@@ -1,0 +1,76 @@
+/** What a person has of a period as FHIR R4 (packages/fhir/SPEC.md §6): to take it elsewhere. Opened for the one answer, and kept nowhere. */
+import { toHex } from '@healthblock/encoding/bytes'
+import { addMissing, encodeMissing, type MissingStretch } from '@healthblock/fhir/bundle'
+import { encodeConsent } from '@healthblock/fhir/ledger'
+import { encodeObservations } from '@healthblock/fhir/observation'
+import type { Database } from '@healthblock/runtime/sqlite'
+import type { FhirResource } from 'fhir/r4.js'
+import type { LedgerView } from '../ledger-view.ts'
+import type { PersonStream } from '../people/person.ts'
+import type { Session } from '../people/sessions.ts'
+import { listGrants } from './lists.ts'
+import type { Measurements } from './measurements.ts'
+
+interface Dependencies {
+  readonly database: Database
+  readonly ledger: LedgerView
+  readonly measurements: Measurements
+  readonly nowMs: () => number
+}
+
+/** Exports. */
+export class FhirExport {
+  readonly #deps: Dependencies
+  constructor(deps: Dependencies) {
+    this.#deps = deps
+  }
+
+  /** The readings that are on the ledger, then the grants, then what is missing. Whole records: the first and the last may reach beyond the period. */
+  async *resources(
+    session: Session,
+    period: { fromMs: number; untilMs: number; streams: readonly PersonStream[] },
+  ): AsyncGenerator<FhirResource> {
+    const { measurements } = this.#deps
+    const patient = `Patient/${session.person.id}`
+    const missing: MissingStretch[] = []
+    for (const stream of period.streams) {
+      if (stream.kind !== 'ecg' && stream.kind !== 'vitals') continue
+      for await (const record of measurements.each(session, stream, period)) {
+        const { batch, fromMs, toMs, sequence, transactionId, cid } = record
+        if (typeof batch === 'string') {
+          addMissing(missing, {
+            ...{ stream: stream.kind, fromMs, toMs, reason: batch === 'erased' ? 'erased' : 'unreadable' },
+          })
+          continue
+        }
+        const idPrefix = `${toHex(stream.stream)}-${sequence}`
+        yield* encodeObservations(batch, {
+          ...{ patient, idPrefix, transactionId: toHex(transactionId), cid: toHex(cid) },
+        })
+      }
+    }
+    yield* this.#consents(session, period)
+    if (missing.length > 0) yield encodeMissing(missing)
+  }
+
+  *#consents({ person }: Session, { fromMs, untilMs }: { fromMs: number; untilMs: number }): Generator<FhirResource> {
+    const { database, ledger, nowMs } = this.#deps
+    const place = { epochLengthMs: ledger.epochLengthMs, nowMs: nowMs() }
+    for (const grant of listGrants(database, person, place)) {
+      const endMs = grant.closedAt ?? grant.until
+      if (grant.state === 'refused' || Date.parse(grant.openedAt) >= untilMs) continue
+      if (endMs !== null && Date.parse(endMs) < fromMs) continue
+      yield encodeConsent({
+        ...{
+          id: `grant-${grant.grant}`,
+          patient: `Patient/${person.id}`,
+          practitioner: `Practitioner/${grant.doctor}`,
+        },
+        ...{ organization: `Organization/${grant.doctor}`, transactionId: grant.openedBy },
+        ...{ isActive: grant.state === 'open', grantedAtMs: Date.parse(grant.openedAt), streams: grant.streams },
+        fromMs: Date.parse(grant.from),
+        untilMs: endMs === null ? undefined : Date.parse(endMs),
+      })
+    }
+  }
+}

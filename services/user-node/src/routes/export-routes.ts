@@ -1,0 +1,30 @@
+import { Readable } from 'node:stream'
+import { writeBundle } from '@healthblock/fhir/bundle'
+import type { FastifyInstance } from '@healthblock/runtime/http-app'
+import type { Services } from '../app.ts'
+import { streamOfKind } from '../sealing/samples.ts'
+
+const query = {
+  type: 'object',
+  properties: {
+    from: { type: 'integer', minimum: 0, default: 0 },
+    until: { type: 'integer', minimum: 0 },
+    streams: { type: 'string', maxLength: 128 },
+  },
+} as const
+
+/** What a person has of a period as one FHIR R4 Bundle, written as it is opened: one that breaks off is no JSON. */
+export function registerExportRoutes(app: FastifyInstance, services: Services): void {
+  const { access, fhirExport, nowMs } = services
+  app.get('/v1/people/:p/fhir', { schema: { querystring: query } }, async (request, reply) => {
+    const session = access.requireSession(request)
+    const { from, until = nowMs() + 1, streams } = request.query as { from: number; until?: number; streams?: string }
+    const wanted = streams?.split(',').map((kind) => streamOfKind(session.person, kind)) ?? session.person.streams
+    await services.refresh()
+    const resources = fhirExport.resources(session, { fromMs: from, untilMs: until, streams: wanted })
+    return reply
+      .header('cache-control', 'private, no-store')
+      .type('application/fhir+json')
+      .send(Readable.from(writeBundle(resources, nowMs())))
+  })
+}
