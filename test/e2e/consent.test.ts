@@ -118,6 +118,10 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
       amendments: [{ act: 'sign' }, { act: 'correct', text: 'Seen by hand.\n' }],
     })
     expect((await cluster.run('doctor', 'sign', 'doctor-b', 'f'.repeat(64))).code).toBe(1)
+    const read = (await diagnoses()).find(({ transactionId }) => transactionId === mine.transactionId)
+    expect(read).toMatchObject({
+      ...{ status: 'corrected', amendments: [{ act: 'sign' }, { act: 'correct', text: 'Seen by hand.\n' }] },
+    })
     expect(await cluster.ok('doctor', 'fhir', 'doctor-b', mine.transactionId)).toMatchObject({ resourceType: 'Bundle' })
 
     const rows = Object.entries({ pulse: 150, spo2: 80, 'respiratory-rate': 32, 'systolic-pressure': 78 }).flatMap(
@@ -195,6 +199,8 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     await cluster.ok('patient', 'export', 'anna', '--out', bundle)
     const types = resourceTypes(bundle)
     expect([types.get('Consent'), types.get('OperationOutcome')]).toEqual([2, undefined])
+    expect(types.get('DiagnosticReport')).toBeGreaterThan(1)
+    expect(readFileSync(bundle, 'utf8')).toContain('Seen by hand. (Corrected by the doctor. Before: Seen by hand.)')
     expect(types.get('Observation')).toBeGreaterThan(2)
     const tomorrow = new Date(Date.now() + 86_400_000).toISOString()
     await cluster.ok('patient', 'export', 'anna', '--out', bundle, '--streams', 'ecg', '--from', tomorrow)

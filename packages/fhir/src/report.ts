@@ -28,9 +28,18 @@ export interface ReportContext {
   /** 64 hexadecimal digits. */
   transactionId: string
   cid?: string | undefined
+  /** What the doctor wrote in its place. */
+  correction?: string | undefined
   /** Begin of the ids of the resources, so that several diagnoses fit into one Bundle; at most 48 characters. Absent: none. */
   idPrefix?: string | undefined
   status: 'preliminary' | 'final' | 'corrected' | 'entered-in-error'
+}
+
+/** What a report calls the states of a diagnosis on the ledger; of others it is `preliminary`. */
+export const reportStatuses: Readonly<Record<string, ReportContext['status']>> = {
+  signed: 'final',
+  corrected: 'corrected',
+  withdrawn: 'entered-in-error',
 }
 
 const severityOf: Record<Severity, DetectedIssue['severity']> = {
@@ -144,6 +153,11 @@ function deviceOf({ algorithm }: DiagnosisDocument, context: ReportContext): Dev
   }
 }
 
+/** The newest word first; what it was about stays readable. */
+function corrected(text: string, { correction }: ReportContext): string {
+  return correction === undefined ? text : `${correction.trim()} (Corrected by the doctor. Before: ${text.trim()})`
+}
+
 function reportOf(document: DiagnosisDocument, context: ReportContext): DiagnosticReport {
   const { findings } = document
   const codes = findings.map(codeOf)
@@ -165,7 +179,7 @@ function reportOf(document: DiagnosisDocument, context: ReportContext): Diagnost
         }),
     issued: isoOf(document.atMs),
     performer: [{ reference: context.organization }],
-    conclusion: findings.map(({ sentence }) => sentence).join(' ') || 'No finding.',
+    conclusion: corrected(findings.map(({ sentence }) => sentence).join(' ') || 'No finding.', context),
     ...(codes.length === 0 ? {} : { conclusionCode: codes }),
   }
 }
@@ -179,7 +193,7 @@ function impressionOf(document: DiagnosisDocument, context: ReportContext): Clin
     subject: { reference: context.patient },
     date: isoOf(document.atMs),
     assessor: { reference: context.practitioner },
-    summary: document.text,
+    summary: corrected(document.text, context),
   }
 }
 

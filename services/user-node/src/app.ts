@@ -280,7 +280,7 @@ function buildDelivery(base: Foundations, onSettled: OnSettled, wake: () => void
 
 function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger, stopping: AbortSignal): Built {
   const base = layFoundations(config, logger, stopping)
-  const { database, store, postings, ledger, follower, events, storageOf } = base
+  const { database, store, postings, follower } = base
   const consenting = buildConsent(base)
   const { people, settlement, sessions, erasures } = consenting
   const onSettled: OnSettled = {
@@ -295,7 +295,6 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
   const cookie = new PortalCookie(secrets.apiSecret)
   const delivering = buildDelivery(base, onSettled, wake)
   const { delivery, outbox } = delivering
-  const diagnoses = new Diagnoses({ database, people: store, storageOf, ledger, events, logger })
   const viewing = buildViews(base, sessions, delivering.alarms)
   const refresh = async (): Promise<void> => {
     try {
@@ -304,7 +303,7 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
       logger.debug({ err: error }, 'the ledger is out of reach')
     }
   }
-  const parts = { ...base, ...consenting, ...delivering, ...viewing, diagnoses, refresh }
+  const parts = { ...base, ...consenting, ...delivering, ...viewing, refresh }
   const household = new Household(parts)
   return {
     ...parts,
@@ -327,9 +326,10 @@ function buildViews(base: Foundations, sessions: Sessions, alarms: Alarms) {
   const urls = config.ledger.storage
   const { client } = follower
   const measurements = new Measurements({ database, ledger, logger, storageOf })
+  const diagnoses = new Diagnoses({ database, people: store, storageOf, ledger, events, logger })
   return {
-    measurements,
-    fhirExport: new FhirExport({ database, ledger, measurements, nowMs }),
+    ...{ measurements, diagnoses },
+    fhirExport: new FhirExport({ database, ledger, measurements, diagnoses, nowMs }),
     contacts: new Contacts({ database, ledger, client, urls: config.ledger.accounting, nowMs }),
     factors: new SecondFactors({ nowMs }),
     vaultFactors: new VaultFactors({ database, sessions }),

@@ -2,20 +2,18 @@
 import { toHex } from '@healthblock/encoding/bytes'
 import { addMissing, encodeMissing, type MissingStretch } from '@healthblock/fhir/bundle'
 import { encodeObservations } from '@healthblock/fhir/observation'
-import { encodeDiagnosis, encodeDiagnosisBundle, type ReportContext } from '@healthblock/fhir/report'
+import { encodeDiagnosis, encodeDiagnosisBundle, type ReportContext, reportStatuses } from '@healthblock/fhir/report'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { FhirResource } from 'fhir/r4.js'
 import { DoctorNodeError } from '../errors.ts'
 import { openOwn } from '../judging/judge.ts'
 import type { Composer } from '../posting/compose.ts'
-import { kindName } from './lists.ts'
+import { amendmentsOf, kindName } from './lists.ts'
 import type { OpenedRecords, OpenedStretch } from './opened-records.ts'
 
-/** What a DiagnosticReport calls the states of a diagnosis. */
-const statuses: Readonly<Record<string, ReportContext['status']>> = {
-  signed: 'final',
-  corrected: 'corrected',
-  withdrawn: 'entered-in-error',
+interface Parts {
+  readonly database: Database
+  readonly composer: Composer
 }
 
 /** FHIR ids have at most 64 characters: an account as lower-case hex just fits. */
@@ -26,26 +24,26 @@ const referenceOf = (type: string, account: Uint8Array): string => `${type}/${to
  *
  * @throws {DoctorNodeError} `ERR_DIAGNOSIS_UNKNOWN` when there is none, or its key is gone.
  */
-export async function exportDiagnosis(
-  parts: { database: Database; composer: Composer },
-  id: Uint8Array,
-): Promise<ReturnType<typeof encodeDiagnosisBundle>> {
+export async function exportDiagnosis(parts: Parts, id: Uint8Array): Promise<ReturnType<typeof encodeDiagnosisBundle>> {
   const { database, composer } = parts
   const row = database.get("SELECT * FROM posting WHERE what = 'diagnosis' AND tx = ?", id)
   const document = row === undefined ? undefined : await openOwn(composer, row)
   if (row === undefined || document === undefined)
     throw new DoctorNodeError('there is no such diagnosis', { code: 'ERR_DIAGNOSIS_UNKNOWN', diagnosis: toHex(id) })
-  return encodeDiagnosisBundle(document, contextOf(row, composer.account()))
+  return encodeDiagnosisBundle(document, await contextOf(parts, row))
 }
 
-function contextOf(row: SqlRow, doctor: Uint8Array): ReportContext {
+async function contextOf({ database, composer }: Parts, row: SqlRow): Promise<ReportContext> {
+  const doctor = composer.account()
+  const amended = await amendmentsOf(database, composer, row.tx as Uint8Array)
   return {
+    correction: amended.findLast(({ act, status }) => act === 'correct' && status === 'on record')?.text,
     patient: referenceOf('Patient', row.patient as Uint8Array),
     practitioner: referenceOf('Practitioner', doctor),
     organization: referenceOf('Organization', doctor),
     transactionId: toHex(row.tx as Uint8Array),
     cid: row.cid === null ? undefined : toHex(row.cid as Uint8Array),
-    status: statuses[row.status as string] ?? 'preliminary',
+    status: reportStatuses[row.status as string] ?? 'preliminary',
   }
 }
 
@@ -60,7 +58,7 @@ const page = { recordsMax: 32, bytesMax: 2 * 1024 * 1024 }
  * @throws {DoctorNodeError} `ERR_GRANT_NONE` if access ends meanwhile.
  */
 export async function* exportPeriod(
-  parts: { database: Database; composer: Composer; opened: OpenedRecords },
+  parts: Parts & { opened: OpenedRecords },
   patient: Uint8Array,
   period: { fromMs: number; toMs: number },
 ): AsyncGenerator<FhirResource> {
@@ -77,7 +75,7 @@ export async function* exportPeriod(
   for (const row of rows) {
     const document = await openOwn(composer, row)
     const idPrefix = toHex((row.tx as Uint8Array).subarray(0, idPrefixBytes))
-    if (document !== undefined) yield* encodeDiagnosis(document, { ...contextOf(row, composer.account()), idPrefix })
+    if (document !== undefined) yield* encodeDiagnosis(document, { ...(await contextOf(parts, row)), idPrefix })
   }
   if (missing.length > 0) yield encodeMissing(missing)
 }

@@ -177,7 +177,8 @@ export async function listDiagnoses(
   return views
 }
 
-async function amendmentsOf(
+/** What the doctor did with a diagnosis since, oldest first. */
+export async function amendmentsOf(
   database: Database,
   composer: Composer,
   of: Uint8Array,

@@ -10,6 +10,7 @@ import { type DiagnosisDocument, parseDiagnosis } from '@healthblock/diagnosis/d
 import { type Severity, severities } from '@healthblock/diagnosis/findings'
 import { toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { isRuntimeError } from '@healthblock/runtime/errors'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
@@ -28,6 +29,19 @@ export interface DiagnosisView {
   readonly findings: { code: string; from: string; to: string; severity: string; sentence: string; open: boolean }[]
   readonly text?: string
   readonly status: string
+  /** What its doctor did with it since, oldest first; the text where these keys open it. */
+  readonly amendments: { transactionId: string; act: string; at: string; text?: string }[]
+}
+
+/** A diagnosis of a period that these keys open. */
+export interface OpenedDiagnosis {
+  readonly transactionId: string
+  readonly doctor: string
+  readonly cid: Uint8Array
+  readonly status: string
+  readonly document: DiagnosisDocument
+  /** The text of the newest correction. */
+  readonly correction: string | undefined
 }
 
 interface Dependencies {
@@ -40,6 +54,11 @@ interface Dependencies {
 }
 
 const statusOfAct = { 1: 'signed', 2: 'corrected', 3: 'withdrawn' } as const
+const actNames = { 1: 'sign', 2: 'correct', 3: 'withdraw' } as const
+/** Amendments of one diagnosis that are shown. */
+const amendmentsMax = 100
+/** Entries that are looked at in one go. */
+const openedAtOnce = 16
 const alarmFrom: Severity = 'high'
 
 /** Watches Docchain for the people of this node, and opens what their keys open. */
@@ -53,7 +72,7 @@ export class Diagnoses {
   see(placed: { id: Uint8Array; index: number; ms: number; transaction: Transaction }): void {
     const { body } = placed.transaction
     if (body.t === 'diagnosis') this.#seeDiagnosis(placed, body)
-    else if (body.t === 'amend') this.#seeAmend(body)
+    else if (body.t === 'amend') this.#seeAmend(placed, body)
   }
 
   #seeDiagnosis(
@@ -73,38 +92,64 @@ export class Diagnoses {
     )
   }
 
-  #seeAmend(body: Extract<Transaction['body'], { t: 'amend' }>): void {
-    const status = statusOfAct[body.act as 1 | 2 | 3]
-    this.#deps.database.run("UPDATE diagnosis SET status = ? WHERE tx = ? AND status <> 'withdrawn'", status, body.of)
+  /** An amendment is kept beside what it amends: its text is sealed as that is. */
+  #seeAmend(
+    placed: { id: Uint8Array; index: number; ms: number },
+    body: Extract<Transaction['body'], { t: 'amend' }>,
+  ): void {
+    const { database } = this.#deps
+    const act = body.act as 1 | 2 | 3
+    const target = database.get('SELECT * FROM diagnosis WHERE tx = ? AND amends IS NULL', body.of)
+    if (target === undefined) return
+    const isSealed = act !== 1
+    database.transaction(() => {
+      const set = "UPDATE diagnosis SET status = ? WHERE tx = ? AND status <> 'withdrawn'"
+      database.run(set, statusOfAct[act], body.of)
+      database.run(
+        `INSERT OR IGNORE INTO diagnosis
+         (tx, account, doctor, position, at, generation, epoch, sequence, stream, algorithm, inputs, cid, kind, amends, status, severity)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        ...[placed.id, target.account as Uint8Array, body.a, placed.index, placed.ms, body.gen, body.epoch, body.seq],
+        ...[target.stream as Uint8Array, target.algorithm as Uint8Array, encodeCbor([]), body.cid, payloadKinds.amend],
+        ...[body.of, actNames[act], isSealed ? null : 'info'],
+      )
+    })
   }
 
-  /** Fetches and opens what is new, for alarms. Faults of the network are left for the next time. */
+  /**
+   * Fetches and opens what is new, for alarms. What no store has holds up nothing that follows; when no store answers, all is left for
+   * the next time.
+   */
   async open(): Promise<void> {
     const { database, people } = this.#deps
-    for (;;) {
-      const rows = database.all('SELECT * FROM diagnosis WHERE severity IS NULL ORDER BY position LIMIT 16')
+    for (let after = -1; ; ) {
+      const rows = database.all(
+        'SELECT * FROM diagnosis WHERE severity IS NULL AND position > ? ORDER BY position LIMIT ?',
+        ...[after, openedAtOnce],
+      )
       if (rows.length === 0) return
       for (const row of rows) {
+        after = Number(row.position)
         const person = people.byAccount(row.account as Uint8Array)
-        if (person === undefined) return
-        const isFetched = await this.#fetch(row)
-        if (!isFetched) return
-        this.#judge(person, row)
+        if (person === undefined) continue
+        const fetched = await this.#fetch(row)
+        if (fetched === 'unanswered') return
+        if (fetched === 'here') this.#judge(person, row)
       }
     }
   }
 
-  async #fetch(row: SqlRow): Promise<boolean> {
+  async #fetch(row: SqlRow): Promise<'here' | 'absent' | 'unanswered'> {
     const { database, storageOf, logger } = this.#deps
-    if (row.block !== null) return true
+    if (row.block !== null) return 'here'
     try {
       const block = await storageOf(row.account as Uint8Array).get(row.cid as Uint8Array)
       row.block = block
       database.run('UPDATE diagnosis SET block = ? WHERE tx = ?', block, row.tx as Uint8Array)
-      return true
+      return 'here'
     } catch (error) {
       logger.warn({ err: error }, 'a diagnosis cannot be fetched yet')
-      return false
+      return isRuntimeError(error, 'ERR_BLOCK_NOT_FOUND') ? 'absent' : 'unanswered'
     }
   }
 
@@ -141,7 +186,7 @@ export class Diagnoses {
         block: row.block as Uint8Array,
         epochKey,
         expected: {
-          kind: payloadKinds.diagnosis,
+          kind: row.amends === null ? payloadKinds.diagnosis : payloadKinds.amend,
           ledgerId: this.#deps.ledger.ledgerId,
           owner: person.account,
           writer: row.doctor as Uint8Array,
@@ -169,18 +214,64 @@ export class Diagnoses {
     page: { before: number | undefined; limit: number },
   ): { diagnoses: DiagnosisView[]; next: string | null } {
     const rows = this.#deps.database.all(
-      'SELECT * FROM diagnosis WHERE account = ? AND position < ? ORDER BY position DESC LIMIT ?',
+      'SELECT * FROM diagnosis WHERE account = ? AND amends IS NULL AND position < ? ORDER BY position DESC LIMIT ?',
       ...[person.account, page.before ?? Number.MAX_SAFE_INTEGER, page.limit + 1],
     )
     const shown = rows.slice(0, page.limit).reverse()
     const next = rows.length > page.limit ? String(shown[0]?.position) : null
-    return { diagnoses: shown.map((row) => view(person, row, this.#openRow(person, row, held))), next }
+    return { diagnoses: shown.map((row) => this.#view(person, row, held)), next }
   }
 
   /** One of them; undefined if it is none of this person. */
   find(person: Person, held: readonly HeldNodes[], tx: Uint8Array): DiagnosisView | undefined {
-    const row = this.#deps.database.get('SELECT * FROM diagnosis WHERE tx = ? AND account = ?', tx, person.account)
-    return row === undefined ? undefined : view(person, row, this.#openRow(person, row, held))
+    const select = 'SELECT * FROM diagnosis WHERE tx = ? AND account = ? AND amends IS NULL'
+    const row = this.#deps.database.get(select, tx, person.account)
+    return row === undefined ? undefined : this.#view(person, row, held)
+  }
+
+  /** Those of a period that these nodes open, oldest first, one in memory at a time. Unix ms. */
+  *documents(
+    person: Person,
+    held: readonly HeldNodes[],
+    period: { fromMs: number; untilMs: number },
+  ): Generator<OpenedDiagnosis> {
+    for (let after = -1; ; ) {
+      const rows = this.#deps.database.all(
+        `SELECT * FROM diagnosis WHERE account = ? AND amends IS NULL AND at >= ? AND at < ? AND position > ?
+         ORDER BY position LIMIT ?`,
+        ...[person.account, period.fromMs, period.untilMs, after, openedAtOnce],
+      )
+      if (rows.length === 0) return
+      for (const row of rows) {
+        after = Number(row.position)
+        const document = this.#openRow(person, row, held)
+        if (document === undefined) continue
+        const corrections = this.#amendments(person, row, held).filter(({ act }) => act === 'correct')
+        yield {
+          ...{ transactionId: toHex(row.tx as Uint8Array), doctor: toHex(row.doctor as Uint8Array) },
+          ...{ cid: row.cid as Uint8Array, status: row.status as string, document },
+          correction: corrections.at(-1)?.text,
+        }
+      }
+    }
+  }
+
+  #view(person: Person, row: SqlRow, held: readonly HeldNodes[]): DiagnosisView {
+    return { ...view(person, row, this.#openRow(person, row, held)), amendments: this.#amendments(person, row, held) }
+  }
+
+  #amendments(person: Person, { tx }: SqlRow, held: readonly HeldNodes[]): DiagnosisView['amendments'] {
+    const rows = this.#deps.database.all(
+      'SELECT * FROM diagnosis WHERE amends = ? ORDER BY position LIMIT ?',
+      ...[tx as Uint8Array, amendmentsMax],
+    )
+    return rows.map((row) => {
+      const text = this.#openRow(person, row, held)?.text ?? ''
+      return {
+        ...{ transactionId: toHex(row.tx as Uint8Array), act: row.status as string },
+        ...{ at: new Date(Number(row.at)).toISOString(), ...(text === '' ? {} : { text }) },
+      }
+    })
   }
 }
 
@@ -193,7 +284,7 @@ function worstOf(document: DiagnosisDocument | undefined): Severity | undefined 
   return worst
 }
 
-function view(person: Person, row: SqlRow, document: DiagnosisDocument | undefined): DiagnosisView {
+function view(person: Person, row: SqlRow, document: DiagnosisDocument | undefined): Omit<DiagnosisView, 'amendments'> {
   const inputs = decodeCbor(row.inputs as Uint8Array) as unknown as [Uint8Array, number, number][]
   const iso = (ms: number): string => new Date(ms).toISOString()
   const isByHand = (row.algorithm as Uint8Array).every((byte) => byte === 0)

@@ -1,13 +1,17 @@
-/** What a person has of a period as FHIR R4 (packages/fhir/SPEC.md §6): to take it elsewhere. Opened for the one answer, and kept nowhere. */
+/** What a person has of a period as FHIR R4 (packages/fhir/SPEC.md §4): to take it elsewhere. Opened for the one answer, and kept nowhere. */
+
+import type { HeldNodes } from '@healthblock/crypto/hot-store'
 import { toHex } from '@healthblock/encoding/bytes'
 import { addMissing, encodeMissing, type MissingStretch } from '@healthblock/fhir/bundle'
 import { encodeConsent } from '@healthblock/fhir/ledger'
 import { encodeObservations } from '@healthblock/fhir/observation'
+import { encodeDiagnosis, reportStatuses } from '@healthblock/fhir/report'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { FhirResource } from 'fhir/r4.js'
 import type { LedgerView } from '../ledger-view.ts'
 import type { PersonStream } from '../people/person.ts'
 import type { Session } from '../people/sessions.ts'
+import type { Diagnoses } from './diagnoses.ts'
 import { listGrants } from './lists.ts'
 import type { Measurements } from './measurements.ts'
 
@@ -15,6 +19,7 @@ interface Dependencies {
   readonly database: Database
   readonly ledger: LedgerView
   readonly measurements: Measurements
+  readonly diagnoses: Diagnoses
   readonly nowMs: () => number
 }
 
@@ -25,9 +30,10 @@ export class FhirExport {
     this.#deps = deps
   }
 
-  /** The readings that are on the ledger, then the grants, then what is missing. Whole records: the first and the last may reach beyond the period. */
+  /** The readings that are on the ledger, diagnoses, grants, and what is missing. Whole records: the first and the last may reach beyond the period. */
   async *resources(
     session: Session,
+    held: readonly HeldNodes[],
     period: { fromMs: number; untilMs: number; streams: readonly PersonStream[] },
   ): AsyncGenerator<FhirResource> {
     const { measurements } = this.#deps
@@ -49,8 +55,24 @@ export class FhirExport {
         })
       }
     }
+    yield* this.#reports(session, held, period)
     yield* this.#consents(session, period)
     if (missing.length > 0) yield encodeMissing(missing)
+  }
+
+  *#reports(
+    { person }: Session,
+    held: readonly HeldNodes[],
+    period: { fromMs: number; untilMs: number },
+  ): Generator<FhirResource> {
+    for (const one of this.#deps.diagnoses.documents(person, held, period)) {
+      const { transactionId, doctor, cid, status, document, correction } = one
+      yield* encodeDiagnosis(document, {
+        ...{ patient: `Patient/${person.id}`, practitioner: `Practitioner/${doctor}` },
+        ...{ organization: `Organization/${doctor}`, transactionId, cid: toHex(cid), correction },
+        ...{ status: reportStatuses[status] ?? 'preliminary', idPrefix: transactionId.slice(0, 32) },
+      })
+    }
   }
 
   *#consents({ person }: Session, { fromMs, untilMs }: { fromMs: number; untilMs: number }): Generator<FhirResource> {

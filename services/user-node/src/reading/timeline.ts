@@ -152,7 +152,7 @@ const erased: Reader = (database, person, beforeMs, limit) =>
 const findings: Reader = (database, person, beforeMs, limit) =>
   query(
     database,
-    'SELECT tx, doctor, at, severity FROM diagnosis WHERE account = ? AND at <= ? ORDER BY at DESC LIMIT ?',
+    'SELECT tx, doctor, at, severity FROM diagnosis WHERE account = ? AND amends IS NULL AND at <= ? ORDER BY at DESC LIMIT ?',
     ...[person.account, beforeMs, limit],
   ).map((row) =>
     placed('finding', Number(row.at), toHex(row.tx as Uint8Array), {
@@ -225,7 +225,7 @@ function sameMoment(database: Database, person: Person, { ms }: Place): number {
     count('SELECT count(*) AS n FROM grants WHERE account = ? AND opened = ?'),
     count('SELECT count(*) AS n FROM grants WHERE account = ? AND closed = ?'),
     count('SELECT count(*) AS n FROM alarm WHERE account = ? AND ms = ?'),
-    count('SELECT count(*) AS n FROM diagnosis WHERE account = ? AND at = ?'),
+    count('SELECT count(*) AS n FROM diagnosis WHERE account = ? AND amends IS NULL AND at = ?'),
     count("SELECT count(*) AS n FROM posting WHERE account = ? AND what = 'erase' AND ms = ?"),
     count('SELECT count(*) AS n FROM consent WHERE account = ? AND changed = ?'),
   )

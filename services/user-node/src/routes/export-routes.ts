@@ -3,6 +3,7 @@ import { writeBundle } from '@healthblock/fhir/bundle'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
 import { streamOfKind } from '../sealing/samples.ts'
+import { heldBy } from './held-nodes.ts'
 
 const query = {
   type: 'object',
@@ -20,8 +21,8 @@ export function registerExportRoutes(app: FastifyInstance, services: Services): 
     const session = access.requireSession(request)
     const { from, until = nowMs() + 1, streams } = request.query as { from: number; until?: number; streams?: string }
     const wanted = streams?.split(',').map((kind) => streamOfKind(session.person, kind)) ?? session.person.streams
-    await services.refresh()
-    const resources = fhirExport.resources(session, { fromMs: from, untilMs: until, streams: wanted })
+    const held = await heldBy(services, session)
+    const resources = fhirExport.resources(session, held, { fromMs: from, untilMs: until, streams: wanted })
     return reply
       .header('cache-control', 'private, no-store')
       .type('application/fhir+json')

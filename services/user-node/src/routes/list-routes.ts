@@ -1,13 +1,12 @@
-import type { HeldNodes } from '@healthblock/crypto/hot-store'
 import { fromHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../app.ts'
 import { noEnd } from '../consent/compose.ts'
 import { UserNodeError } from '../errors.ts'
-import type { Session } from '../people/sessions.ts'
 import { listExposure, previewExposure } from '../reading/exposure.ts'
 import { listGrants, listReadings } from '../reading/lists.ts'
 import { streamOfKind } from '../sealing/samples.ts'
+import { heldBy } from './held-nodes.ts'
 
 interface ExposureQuery {
   readonly doctor?: string
@@ -41,7 +40,7 @@ const diagnosisParams = {
 
 /** What a person sees: her grants, readings, diagnoses, alarms, and what others may hold. */
 export function registerListRoutes(app: FastifyInstance, services: Services): void {
-  const { access, sessions, alarms, database, ledger, nowMs } = services
+  const { access, alarms, database, ledger, nowMs } = services
   const place = () => ({ epochLengthMs: ledger.epochLengthMs, nowMs: nowMs() })
 
   app.get('/v1/people/:p/grants', async (request) =>
@@ -66,23 +65,16 @@ export function registerListRoutes(app: FastifyInstance, services: Services): vo
     return [...given, ...previewExposure(where, { doctor, streams: wanted, ...window })]
   })
 
-  const heldBy = async (session: Session): Promise<HeldNodes[]> => {
-    await sessions.absorbRoots(session)
-    await services.refresh()
-    await services.diagnoses.open()
-    return [...session.person.hot.nodes, ...session.vault.contents.nodes]
-  }
-
   app.get('/v1/people/:p/diagnoses', { schema: { querystring: diagnosesQuery } }, async (request) => {
     const session = access.requireSession(request)
     const { before, limit = diagnosesPage } = request.query as { before?: number; limit?: number }
-    return services.diagnoses.list(session.person, await heldBy(session), { before, limit })
+    return services.diagnoses.list(session.person, await heldBy(services, session), { before, limit })
   })
 
   app.get('/v1/people/:p/diagnoses/:id', { schema: { params: diagnosisParams } }, async (request) => {
     const session = access.requireSession(request)
     const { id } = request.params as { id: string }
-    const found = services.diagnoses.find(session.person, await heldBy(session), fromHex(id))
+    const found = services.diagnoses.find(session.person, await heldBy(services, session), fromHex(id))
     if (found === undefined)
       throw new UserNodeError('there is no such diagnosis', { code: 'ERR_TRANSACTION_UNKNOWN', id })
     return found

@@ -146,6 +146,11 @@ CREATE INDEX leaf_digest ON leaf (digest);
 CREATE INDEX diagnosis_cid ON diagnosis (cid);
 `
 
+const amendments = `
+CREATE INDEX diagnosis_amends ON diagnosis (amends, position) WHERE amends IS NOT NULL;
+CREATE INDEX diagnosis_unjudged ON diagnosis (position) WHERE severity IS NULL;
+`
+
 /**
  * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
  *
@@ -160,7 +165,7 @@ export function openNodeDatabase(path: string): Database {
   return openDatabase({
     path,
     synchronous: 'full',
-    migrations: [schema, devices, erasures, files, portal, accepted, keys, looks],
+    migrations: [schema, devices, erasures, files, portal, accepted, keys, looks, amendments],
     isLookedThrough: true,
   })
 }

@@ -1,0 +1,11 @@
+import type { HeldNodes } from '@healthblock/crypto/hot-store'
+import type { Services } from '../app.ts'
+import type { Session } from '../people/sessions.ts'
+
+/** The keys by which a person reads what doctors wrote, after this node has caught up with what is published. */
+export async function heldBy(services: Services, session: Session): Promise<HeldNodes[]> {
+  await services.sessions.absorbRoots(session)
+  await services.refresh()
+  await services.diagnoses.open()
+  return [...session.person.hot.nodes, ...session.vault.contents.nodes]
+}
