@@ -8,7 +8,7 @@ function diagnosis(findings: Partial<Finding>[], more: Partial<Diagnosis> = {}):
   const at = new Date(1_700_000_000_000 + number * 1000).toISOString()
   const whole = { code: 'ecg.pause', from: 'T1', to: 'T2', severity: 'high', sentence: 'x', open: false }
   return {
-    ...{ transactionId: String(number), doctor: 'a', at, algorithm: 'x@1', status: 'preliminary' },
+    ...{ transactionId: String(number), doctor: 'a', at, algorithm: 'x@1', status: 'preliminary', amendments: [] },
     findings: findings.map((finding) => ({ ...whole, ...finding })),
     ...more,
   }

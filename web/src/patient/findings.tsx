@@ -54,6 +54,24 @@ function Evidence(props: { episode: Episode }): JSX.Element | null {
   )
 }
 
+/** What the doctor wrote since, the newest last: it is what counts. */
+function Amended(props: { diagnosis: Diagnosis }): JSX.Element {
+  const { nameOf } = usePatient()
+  const { doctor, amendments } = props.diagnosis
+  return (
+    <>
+      {amendments.map(({ transactionId, act, at, text }) =>
+        act === 'sign' || text === undefined ? null : (
+          <div key={transactionId}>
+            <p class="soft small">{t(`patient.amended.${act}`, { who: nameOf(doctor), when: formatMoment(at) })}</p>
+            <blockquote dir="auto">{text}</blockquote>
+          </div>
+        ),
+      )}
+    </>
+  )
+}
+
 function EpisodeHead(props: { episode: Episode; children?: ComponentChildren }): JSX.Element {
   const { nameOf } = usePatient()
   const { diagnosis, finding } = props.episode
@@ -76,6 +94,7 @@ function EpisodeHead(props: { episode: Episode; children?: ComponentChildren }):
       </p>
       {finding !== undefined && <FindingSentence code={finding.code} sentence={finding.sentence} />}
       {diagnosis.text !== undefined && <blockquote dir="auto">{diagnosis.text}</blockquote>}
+      <Amended diagnosis={diagnosis} />
       <p class="soft small">
         {t(diagnosis.algorithm === 'by hand' ? 'patient.finding.person' : `patient.statusWords.${diagnosis.status}`)}
       </p>

@@ -73,6 +73,15 @@ export interface Diagnosis {
   readonly findings: readonly Finding[]
   readonly text?: string
   readonly status: 'preliminary' | 'signed' | 'corrected' | 'withdrawn' | 'sealed'
+  readonly amendments: readonly Amendment[]
+}
+
+/** What its doctor did with a diagnosis since. */
+export interface Amendment {
+  readonly transactionId: string
+  readonly act: 'sign' | 'correct' | 'withdraw'
+  readonly at: string
+  readonly text?: string
 }
 
 /** What a diagnosis found. */
