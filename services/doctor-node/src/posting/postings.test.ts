@@ -6,7 +6,7 @@ import { toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import type { Outbox, OutboxEntry } from '@healthblock/runtime/outbox'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { DoctorNodeEvents } from '../events.ts'
 import { openNodeDatabase } from '../store/node-db.ts'
 import type { Composer } from './compose.ts'
@@ -17,6 +17,7 @@ let postings: Postings
 let handed: string[]
 let storing: { release: () => void; fail: () => void }[]
 let close: () => void
+let clockMs: number
 
 const id = (byte: number): Uint8Array => new Uint8Array(32).fill(byte)
 
@@ -26,6 +27,7 @@ beforeEach(() => {
   const database = openNodeDatabase(join(dir, 'doctor.db'))
   close = () => database.close()
   handed = []
+  clockMs = 1_800_000_000_000
   storing = []
   const put = (): Promise<void> =>
     new Promise((release, reject) => storing.push({ release, fail: () => reject(new Error('out of reach')) }))
@@ -39,7 +41,7 @@ beforeEach(() => {
   const logger = createLogger({ name: 'doctor-node', level: 'silent' })
   postings = new Postings({
     ...{ database, outbox: () => outbox as unknown as Outbox, storage: () => ({ put }) as unknown as StorageClient },
-    ...{ composer: {} as Composer, events: new DoctorNodeEvents(logger), logger, nowMs: () => 1_800_000_000_000 },
+    ...{ composer: {} as Composer, events: new DoctorNodeEvents(logger), logger, nowMs: () => clockMs },
   })
 })
 
@@ -78,4 +80,23 @@ test('if its block cannot be stored, the answer says that it is on its way', asy
   const answer = postings.final(add(1), AbortSignal.timeout(60_000))
   storing.shift()?.fail()
   await expect(answer).rejects.toMatchObject({ detail: { code: 'ERR_STILL_PENDING' } })
+})
+
+test('a block that cannot be stored holds up none of another patient, and is tried again', async () => {
+  const [first, second] = [add(1), add(2)]
+  const round = postings.deliver(AbortSignal.timeout(60_000))
+  storing.shift()?.fail()
+  await vi.waitFor(() => expect(storing.length).toBe(1))
+  storing.shift()?.release()
+  expect(await round).toBe(false)
+  expect(handed).toEqual([toHex(second)])
+  // Whoever waits for it is told, and does not spin.
+  await expect(postings.final(first, AbortSignal.timeout(60_000))).rejects.toMatchObject({
+    detail: { code: 'ERR_STILL_PENDING' },
+  })
+  clockMs += 1_000
+  const again = postings.deliver(AbortSignal.timeout(60_000))
+  storing.shift()?.release()
+  expect(await again).toBe(true)
+  expect(handed).toEqual([toHex(second), toHex(first)])
 })

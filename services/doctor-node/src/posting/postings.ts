@@ -47,12 +47,19 @@ interface Dependencies {
 const statusOfAct: Readonly<Record<number, string>> = { 1: 'signed', 2: 'corrected', 3: 'withdrawn' }
 const openStates = "('sealed', 'stored', 'posted')"
 const handedAtOnce = 64
+/** Blocks that cannot be stored before a round gives up: then the network is out of reach, and it is not this one block. */
+const failuresMax = 4
+/** Between attempts with one block. */
+const pauseMsMin = 250
+const pauseMsMax = 15_000
 
 /** Keeps and delivers postings. */
 export class Postings {
   readonly #deps: Dependencies
   readonly #turns = new Map<string, Promise<unknown>>()
   #delivering: Promise<boolean> | undefined
+  /** Of blocks that could not be stored: one that is refused must not hold up the others. */
+  readonly #pauses = new Map<string, { lengthMs: number; untilMs: number }>()
   constructor(deps: Dependencies) {
     this.#deps = deps
   }
@@ -134,8 +141,9 @@ export class Postings {
         { cause },
       )
     // The first round may have begun before this entry was written down: it is handed over by the next.
-    for (let isStuck = false; this.#deps.outbox().find(tx) === undefined; ) {
-      if (isStuck || signal.aborted) throw stillPending()
+    let isStuck = false
+    for (let rounds = 0; this.#deps.outbox().find(tx) === undefined; rounds++) {
+      if (signal.aborted || (isStuck && rounds > 1)) throw stillPending()
       isStuck = !(await this.deliver(signal))
     }
     try {
@@ -148,7 +156,7 @@ export class Postings {
     }
   }
 
-  /** Stores blocks and hands transactions over, as far as the network allows; never twice at once. False if a block could not be stored. */
+  /** Stores blocks and hands transactions over, as far as the network allows; never twice at once. False if a block is not stored yet. */
   deliver(signal: AbortSignal): Promise<boolean> {
     this.#delivering ??= this.#deliver(signal).finally(() => {
       this.#delivering = undefined
@@ -157,28 +165,38 @@ export class Postings {
   }
 
   async #deliver(signal: AbortSignal): Promise<boolean> {
-    const { database, outbox, storage, logger } = this.#deps
+    const { database, outbox, storage, logger, nowMs } = this.#deps
     const sealed = database.all(
       "SELECT tx, block FROM posting WHERE state = 'sealed' ORDER BY at LIMIT ?",
       handedAtOnce,
     )
-    let isStored = true
+    let failures = 0
+    let isAll = true
     for (const row of sealed) {
+      if (failures === failuresMax) break
+      const tx = row.tx as Uint8Array
+      if (nowMs() < (this.#pauses.get(toHex(tx))?.untilMs ?? 0)) {
+        isAll = false
+        continue
+      }
       try {
         await storage().put(row.block as Uint8Array, { signal })
+        this.#pauses.delete(toHex(tx))
       } catch (error) {
-        logger.warn({ err: error }, 'a diagnosis is not stored yet')
-        isStored = false
-        break
+        failures++
+        const lengthMs = Math.min(pauseMsMax, Math.max(pauseMsMin, (this.#pauses.get(toHex(tx))?.lengthMs ?? 0) * 2))
+        this.#pauses.set(toHex(tx), { lengthMs, untilMs: nowMs() + lengthMs })
+        logger.warn({ err: error, againInMs: lengthMs }, 'a diagnosis is not stored yet')
+        continue
       }
-      database.run("UPDATE posting SET state = 'stored' WHERE tx = ? AND state = 'sealed'", row.tx as Uint8Array)
+      database.run("UPDATE posting SET state = 'stored' WHERE tx = ? AND state = 'sealed'", tx)
     }
     const stored = database.all("SELECT tx, leaf FROM posting WHERE state = 'stored' ORDER BY at LIMIT ?", handedAtOnce)
     for (const row of stored) {
       outbox().add([{ chain: 'docchain', leaf: row.leaf as Uint8Array }])
       database.run("UPDATE posting SET state = 'posted' WHERE tx = ? AND state = 'stored'", row.tx as Uint8Array)
     }
-    return isStored
+    return isAll && failures === 0
   }
 
   /** The outbox's final word about a transaction. Twice is once. */

@@ -2,9 +2,11 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { signTransaction, transactionId } from '@healthblock/chain/transaction'
+import { sha256 } from '@healthblock/crypto/hash'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { createLogger } from '@healthblock/runtime/logger'
 import { Outbox } from '@healthblock/runtime/outbox'
+import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { TestLedger } from '../../../../test/support/ledger.ts'
 import { UserNodeEvents } from '../events.ts'
@@ -73,6 +75,55 @@ test('what an outbox knew that was lost is handed over again', async () => {
   delivery.handOver()
   expect(second.find(tx)?.status).toBe('waiting')
   await second.close()
+  database.close()
+})
+
+test('what storage refuses one person holds up nobody else, and is tried again', async () => {
+  const world = new TestLedger(1_800_000_000_000)
+  const nowMs = (): number => world.nowMs
+  const database = openNodeDatabase(join(dir, 'node.db'))
+  const ledger = createLedgerView(world.ledger, nowMs)
+  const alarms = new Alarms({ database, events: new UserNodeEvents(logger) })
+  const losses = new Losses({ database, ledger, samples: new Samples(database, nowMs), alarms, logger, nowMs })
+  const client = { submit: away, answers: away, receipt: away }
+  const outbox = new Outbox({ dir, ledgerId: world.ledger.ledgerId, client, logger })
+  let isFull = true
+  const delivery = new Delivery({
+    ...{ database, people: new PersonStore(database, new Uint8Array(32)), postings: new Postings(database), outbox },
+    ...{ ledger, losses, logger, nowMs, onFinal: () => {} },
+    storageOf: (account) => {
+      const put = (): Promise<unknown> =>
+        isFull && account[0] === 1 ? Promise.reject(new Error('quota')) : Promise.resolve({ receipts: [] })
+      return { put } as unknown as StorageClient
+    },
+  })
+  // The one who is refused stands before the other in every order, with more blocks than are tried at once.
+  for (const [account, count] of [
+    [1, 20],
+    [2, 20],
+  ] as const)
+    for (let sequence = 1; sequence <= count; sequence++) {
+      const block = new Uint8Array(1024).fill(sequence)
+      database.run(
+        `INSERT INTO batch (account, stream, sequence, generation, epoch, kind, size, cid, start, until, state, block)
+         VALUES (?, ?, ?, 1, 1, 0, 1024, ?, 0, 1, 'sealed', ?)`,
+        ...[new Uint8Array(32).fill(account), new Uint8Array(8), sequence, sha256(block), block],
+      )
+    }
+  const stored = () =>
+    [1, 2].map((account) => {
+      const count = "SELECT count(*) AS n FROM batch WHERE state = 'stored' AND account = ?"
+      return Number(database.get(count, new Uint8Array(32).fill(account))?.n)
+    })
+  await delivery.step()
+  expect(stored()).toEqual([0, 20])
+  isFull = false
+  await delivery.step()
+  expect(stored()).toEqual([0, 20])
+  world.nowMs += 1_000
+  await delivery.step()
+  expect(stored()).toEqual([20, 20])
+  await outbox.close()
   database.close()
 })
 

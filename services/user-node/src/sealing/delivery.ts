@@ -26,7 +26,9 @@ interface Dependencies {
   readonly onFinal: (posting: { tx: Uint8Array; what: string; account: Uint8Array }, entry: OutboxEntry) => void
 }
 
+/** Of one person. */
 const uploadsAtOnce = 4
+const peopleAtOnce = 4
 const recordsPerTransaction = 64
 /** Between attempts while the storage network is out of reach. */
 const pauseMsMin = 250
@@ -39,8 +41,8 @@ const refusedPauseMsMax = 300_000
 export class Delivery {
   readonly #deps: Dependencies
   #running: Promise<void> | undefined
-  #pauseMs = 0
-  #uploadAfterMs = 0
+  /** By person: what storage refuses one of them, a full quota for instance, must not hold up the others. */
+  readonly #pauses = new Map<string, { lengthMs: number; untilMs: number }>()
   /** True while the outbox has finished something that could not be written down here: a full disk. */
   #isBehind = false
   readonly #refusals = new Map<string, { count: number; againMs: number }>()
@@ -76,24 +78,35 @@ export class Delivery {
   }
 
   async #upload(): Promise<void> {
-    const { database, nowMs } = this.#deps
+    const rows = this.#deps.database.all("SELECT DISTINCT account FROM batch WHERE state = 'sealed'")
+    const waiting = rows.map(({ account }) => account as Uint8Array)
+    const worker = async (): Promise<void> => {
+      for (let account = waiting.shift(); account !== undefined; account = waiting.shift())
+        await this.#uploadOf(account)
+    }
+    await Promise.all(Array.from({ length: peopleAtOnce }, worker))
+  }
+
+  async #uploadOf(account: Uint8Array): Promise<void> {
+    const { database, nowMs, logger } = this.#deps
+    const name = toHex(account)
+    if (nowMs() < (this.#pauses.get(name)?.untilMs ?? 0)) return
     for (;;) {
-      if (nowMs() < this.#uploadAfterMs) return
       const rows = database.all(
-        "SELECT account, stream, sequence, block, size, cid FROM batch WHERE state = 'sealed' ORDER BY account, stream, sequence LIMIT ?",
-        uploadsAtOnce,
+        "SELECT account, stream, sequence, block, size, cid FROM batch WHERE state = 'sealed' AND account = ? ORDER BY stream, sequence LIMIT ?",
+        ...[account, uploadsAtOnce],
       )
       if (rows.length === 0) return
       if (this.#giveUpBroken(rows)) continue
       const results = await Promise.allSettled(rows.map((row) => this.#uploadOne(row)))
       const failed = results.find((result) => result.status === 'rejected')
       if (failed !== undefined) {
-        this.#pauseMs = Math.min(pauseMsMax, Math.max(pauseMsMin, this.#pauseMs * 2))
-        this.#uploadAfterMs = nowMs() + this.#pauseMs
-        this.#deps.logger.warn({ err: failed.reason, againInMs: this.#pauseMs }, 'a block is not stored yet')
+        const lengthMs = Math.min(pauseMsMax, Math.max(pauseMsMin, (this.#pauses.get(name)?.lengthMs ?? 0) * 2))
+        this.#pauses.set(name, { lengthMs, untilMs: nowMs() + lengthMs })
+        logger.warn({ err: failed.reason, againInMs: lengthMs }, 'a block is not stored yet')
         return
       }
-      this.#pauseMs = 0
+      this.#pauses.delete(name)
     }
   }
 
