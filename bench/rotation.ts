@@ -17,6 +17,17 @@ import { benchOptions, percentile, type Result, report, tell } from './support/r
 
 const options = benchOptions()
 
+/** Says how far it is, ten times on the way to `count` and not more often than each second. */
+function progress(what: string, count: number): (done: number) => void {
+  const every = Math.max(1, Math.ceil(count / 10))
+  let toldMs = performance.now()
+  return (done) => {
+    if (done % every !== 0 || performance.now() - toldMs < 1_000) return
+    toldMs = performance.now()
+    tell(`rotation: ${what}: ${done} of ${count}`)
+  }
+}
+
 /** Revocations and rotations of one household, doctors added step by step. */
 async function household(): Promise<Result[]> {
   const home = new BenchHousehold()
@@ -26,10 +37,12 @@ async function household(): Promise<Result[]> {
     const doctors: TestDoctor[] = []
     for (const count of options.quick ? [1, 10, 100] : [1, 10, 100, 1000]) {
       tell(`rotation: ${count} doctors`)
+      const granted = progress('doctors who were given the keys', count)
       while (doctors.length < count) {
         const doctor = home.world.enrolDoctor()
         doctors.push(doctor)
         await home.grant(doctor)
+        granted(doctors.length)
       }
       results.push(await measureHousehold(home, doctors))
     }
@@ -44,6 +57,7 @@ async function measureHousehold(home: BenchHousehold, doctors: readonly TestDoct
   const rotateMs: number[] = []
   const revokeMs: number[] = []
   let posted = { transactions: 0, sizeBytes: 0, entryBytesMax: 0 }
+  const measured = progress(`rounds with ${doctors.length} doctors`, rounds)
   for (let round = 0; round < rounds; round++) {
     let from = performance.now()
     await home.rotate()
@@ -55,6 +69,7 @@ async function measureHousehold(home: BenchHousehold, doctors: readonly TestDoct
     revokeMs.push(performance.now() - from)
     home.commit()
     await home.grant(doctor)
+    measured(round + 1)
   }
   return {
     ...{ what: 'at the node', doctors: doctors.length, streams: 3, rounds },
@@ -101,17 +116,23 @@ class Patient {
 
   async grant(doctors: readonly Uint8Array[]): Promise<void> {
     const made: string[] = []
+    const [posted, committed] = ['grants posted', 'grants committed'].map((what) => progress(what, doctors.length)) as [
+      (done: number) => void,
+      (done: number) => void,
+    ]
     for (const doctor of doctors) {
       const body = { doctor: toHex(doctor), streams: ['ecg', 'vitals', 'records'] }
       const { transactionId } = await callNode<{ transactionId: string }>(
         ...([this.#access, 'POST', `${this.#path}/grants`, body] as const),
       )
       made.push(transactionId)
+      posted(made.length)
     }
-    for (const id of made) {
+    for (const [position, id] of made.entries()) {
       await this.#until<{ state?: string; status?: string }>(`/transactions/${id}`, (state) =>
         [state.state, state.status].includes('committed'),
       )
+      committed(position + 1)
     }
   }
 
@@ -155,10 +176,12 @@ async function clicks(cluster: BenchCluster): Promise<Result[]> {
     doctors.push(...fresh)
     const rounds = options.quick ? 3 : 20
     const times: { changedMs: number; recordedMs: number; refusedMs: number }[] = []
+    const clicked = progress(`clicks with ${count} doctors`, rounds)
     for (let round = 0; round < rounds; round++) {
       const doctor = doctors[round % doctors.length] as Uint8Array
       times.push(await patient.revoke(doctor))
       await patient.grant([doctor])
+      clicked(round + 1)
     }
     const refused = times.map(({ refusedMs }) => refusedMs)
     const p50 = (name: 'changedMs' | 'recordedMs'): number =>
