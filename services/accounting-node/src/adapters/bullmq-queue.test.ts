@@ -58,6 +58,16 @@ describe.skipIf(!redisInstalled)('the queue in Redis (needs redis-server)', () =
     return { client: () => client(prefix), wipe: async () => redis.wipe() }
   })
 
+  it('gives all that wait in their order, however many it asks for at one time, and no more than are wanted', async () => {
+    const queue = client('order')
+    await ready(queue)
+    for (let i = 0; i < 21; i++) await queue.add(new Uint8Array([i]))
+    const { signal } = new AbortController()
+    const [first, second] = [await queue.take(16, signal), await queue.take(16, signal)]
+    expect([first.length, second.length]).toEqual([16, 5])
+    expect([...first, ...second].map(([number]) => number)).toEqual(Array.from({ length: 21 }, (_, i) => i))
+  })
+
   it('keeps the queues of ledgers apart by their prefix', async () => {
     const [a, b] = [client('pa'), client('pb')]
     await Promise.all([ready(a), ready(b)])

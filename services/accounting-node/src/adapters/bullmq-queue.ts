@@ -81,16 +81,26 @@ class Consumer {
 
   async take(max: number, onFault: (error: Error) => void): Promise<Uint8Array[]> {
     const jobs: Uint8Array[] = []
-    let job: Job | undefined
+    let first: Job | undefined
     // A blocking request ends without a job after a while, and the first one does not block at all.
-    while (job === undefined && !this.#closed) job = await this.#next(true)
-    while (job !== undefined) {
-      jobs.push(new Uint8Array(Buffer.from(String(job.data), 'base64')))
-      // If completing fails (wiped meanwhile, or away), the job is ours all the same.
-      job.moveToCompleted(0, this.#token, false).catch(onFault)
-      job = jobs.length < max ? await this.#next(false).catch(() => undefined) : undefined
+    while (first === undefined && !this.#closed) first = await this.#next(true)
+    let found = first === undefined ? [] : [first]
+    while (found.length > 0) {
+      for (const job of found) {
+        jobs.push(new Uint8Array(Buffer.from(String(job.data), 'base64')))
+        // If completing fails (wiped meanwhile, or away), the job is ours all the same.
+        job.moveToCompleted(0, this.#token, false).catch(onFault)
+      }
+      // One way to Redis for twice as many as the last one brought: a busy leader waits for each of them.
+      found = await this.#nextSome(Math.min(jobs.length, max - jobs.length))
     }
     return jobs
+  }
+
+  /** At most so many jobs that are there, in order. */
+  async #nextSome(max: number): Promise<Job[]> {
+    const asked = Array.from({ length: max }, () => this.#next(false).catch(() => undefined))
+    return (await Promise.all(asked)).filter((job) => job !== undefined)
   }
 
   async #next(block: boolean): Promise<Job | undefined> {
