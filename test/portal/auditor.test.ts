@@ -1,10 +1,8 @@
 /** The auditor's and the operator's story: a clean audit, an altered byte, the finding, and the incident acknowledged. */
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { totpOf } from '@healthblock/runtime/totp'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readerToken } from '../../cli/src/cluster/enrol.ts'
-import { clusterPaths } from '../../cli/src/cluster/layout.ts'
 import { flipByteInFiles } from '../../cli/src/demo/tamper-step.ts'
 import { hasRedis, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
@@ -32,14 +30,9 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
 
   afterAll(() => cluster?.remove())
 
-  function secretOf(name: string): string {
-    return readFileSync(clusterPaths.passphrase(cluster.dir, name), 'utf8').trim()
-  }
-
   async function open(name: string, node = 'accounting-0', options: Parameters<typeof PortalReader.open>[1] = {}) {
-    const reader = await PortalReader.open(cluster.url(node), options)
+    const reader = await PortalReader.openAs(cluster, { node, name }, options)
     reader.page.setDefaultTimeout(waitMs)
-    await reader.logIn(name, secretOf(name))
     return reader
   }
 
@@ -85,7 +78,7 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
       await isSound(reader)
       await page.click('.who button')
 
-      await reader.logIn('administrator', secretOf('administrator'))
+      await reader.logIn('administrator', cluster.passphrase('administrator'))
       await page.click('button:has-text("Acknowledge")')
       await page.waitForSelector('dialog')
       await reader.picture('auditor-3-acknowledge')
@@ -232,7 +225,7 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.waitForSelector('text=your passphrase alone does not open this page')
     await page.click('.who button')
     await page.fill('input[name=name]', 'administrator')
-    await page.fill('input[name=passphrase]', secretOf('administrator'))
+    await page.fill('input[name=passphrase]', cluster.passphrase('administrator'))
     await page.click('button[type=submit]')
     await page.fill('input[name=code]', codeAt(0))
     await page.click('button[type=submit]')

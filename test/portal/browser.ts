@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import { findProgram } from '../../cli/src/cluster/install.ts'
-import { eventually } from '../support/cluster.ts'
+import { eventually, type TestCluster } from '../support/cluster.ts'
 
 /** Where pictures and traces of a run lie. */
 export const pictureFolder = fileURLToPath(new URL('../../build/portal/', import.meta.url))
@@ -12,6 +12,15 @@ const binary = process.env.CHROMIUM_BINARY ?? findProgram('chromium')
 
 /** True where Chromium is found: on PATH, or as `CHROMIUM_BINARY`. */
 export const hasChromium = binary !== undefined
+
+/** Screen and preferences of a reader. */
+export interface ReaderOptions {
+  readonly width?: number
+  readonly height?: number
+  readonly language?: string
+  readonly colours?: 'light' | 'dark'
+  readonly motion?: 'reduce'
+}
 
 /** One browser with one reader in it. */
 export class PortalReader {
@@ -38,11 +47,19 @@ export class PortalReader {
     })
   }
 
-  /** Starts a browser and opens a portal. */
-  static async open(
-    url: string,
-    options: { width?: number; height?: number; language?: string; colours?: 'light' | 'dark' } = {},
+  /** Starts a browser and logs a person in on the page of a node. */
+  static async openAs(
+    cluster: TestCluster,
+    who: { readonly node: string; readonly name: string },
+    options: ReaderOptions = {},
   ): Promise<PortalReader> {
+    const reader = await PortalReader.open(cluster.url(who.node), options)
+    await reader.logIn(who.name, cluster.passphrase(who.name))
+    return reader
+  }
+
+  /** Starts a browser and opens a portal. */
+  static async open(url: string, options: ReaderOptions = {}): Promise<PortalReader> {
     const browser = await chromium.launch({
       executablePath: binary as string,
       args: ['--no-sandbox', '--disable-dev-shm-usage'],
@@ -52,6 +69,7 @@ export class PortalReader {
       locale: options.language ?? 'en-GB',
       timezoneId: 'Europe/Berlin',
       colorScheme: options.colours ?? 'light',
+      reducedMotion: options.motion ?? 'no-preference',
     })
     await context.tracing.start({ screenshots: true, snapshots: true })
     const page = await context.newPage()

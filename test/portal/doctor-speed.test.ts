@@ -2,13 +2,12 @@
  * What a day of work costs the doctor's browser: live ECG (frames, share of a core, memory) and a worklist of a thousand alarms. It prints
  * figures and judges none of them by the clock. `PORTAL_LIVE_SECONDS=600` makes the long run.
  */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import type { CDPSession } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { clusterPaths } from '../../cli/src/cluster/layout.ts'
 import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 import { hasChromium, PortalReader } from './browser.ts'
@@ -77,10 +76,9 @@ describe.skipIf(!hasChromium || !hasRedis)(
     afterAll(() => cluster?.remove())
 
     async function open(): Promise<PortalReader> {
-      const reader = await PortalReader.open(cluster.url('doctor-a'))
+      const reader = await PortalReader.openAs(cluster, { node: 'doctor-a', name: 'doctor-a' })
       // A trace takes a picture of each frame: here it would be what is measured.
       await reader.context.tracing.stop()
-      await reader.logIn('doctor-a', readFileSync(clusterPaths.passphrase(cluster.dir, 'doctor-a'), 'utf8').trim())
       return reader
     }
 
@@ -107,7 +105,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
         await page.evaluate(`location.hash = '#/patients'`)
         await page.locator('tbody a').first().click()
         await page.waitForSelector('.ecg canvas')
-        await reader.until(`!document.querySelector('.ecg-tools button[aria-pressed="false"]:last-of-type')?.disabled`)
+        await reader.until(`!document.querySelector('.ecg-live-toggle')?.disabled`)
         await page.getByRole('button', { name: 'Live', exact: true }).click()
         await page.waitForSelector('.ecg-sweep')
         await reader.until(`/This picture is/.test(document.querySelector('.ecg-age')?.textContent ?? '')`)

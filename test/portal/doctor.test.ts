@@ -2,15 +2,16 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { clusterPaths } from '../../cli/src/cluster/layout.ts'
 import { writeVitals } from '../../cli/src/demo/record.ts'
 import { totpOf } from '../../packages/runtime/src/totp.ts'
 import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 import { hasChromium, PortalReader, pictureFolder } from './browser.ts'
+import { byHand, keysAlone, loseRecord, refused, restartWhileSigning, twoTabs } from './doctor-days.ts'
 
 /** MIT-BIH record 207: ventricular flutter from 41 s on, several times. */
 const flutter = fileURLToPath(new URL('../../../shared/data/mitdb/207', import.meta.url))
+const doctor = { node: 'doctor-a', name: 'doctor-a' } as const
 const hasFlutter = existsSync(`${flutter}.dat`)
 
 interface Diagnosis {
@@ -25,6 +26,8 @@ describe.skipIf(!hasChromium || !hasRedis)(
   () => {
     let cluster: TestCluster
     let reader: PortalReader
+    let record: string
+    const ward = () => ({ cluster, reader, record })
 
     beforeAll(async () => {
       cluster = await TestCluster.start({ doctors: 1, patients: ['ann', 'bob'], periodMs: 5_000 })
@@ -34,20 +37,15 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await cluster.ok('patient', 'grant', 'bob', 'doctor-a')
       await cluster.ok('patient', 'stream', 'ann', '--record', made, '--to', '110', '--speed', 'max', '--wait')
       await cluster.ok('patient', 'stream', 'ann', '--record', vitals.path, '--to', '110', '--speed', 'max', '--wait')
-      const calm = await writeRecord(cluster.root, { seconds: 30, rhythm: 'fast' })
-      await cluster.ok('patient', 'stream', 'bob', '--record', calm, '--speed', 'max', '--wait')
-      reader = await PortalReader.open(cluster.url('doctor-a'))
-      await reader.logIn('doctor-a', passphrase())
+      record = await writeRecord(cluster.root, { seconds: 30, rhythm: 'fast' })
+      await cluster.ok('patient', 'stream', 'bob', '--record', record, '--speed', 'max', '--wait')
+      reader = await PortalReader.openAs(cluster, doctor)
     }, 180_000)
 
     afterAll(async () => {
       await reader?.close('doctor')
       await cluster?.remove()
     })
-
-    function passphrase(): string {
-      return readFileSync(clusterPaths.passphrase(cluster.dir, 'doctor-a'), 'utf8').trim()
-    }
 
     async function alarms(): Promise<{ acknowledgedBy: string | null }[]> {
       return (await (await reader.page.request.get(`${cluster.url('doctor-a')}/v1/alarms`)).json()) as {
@@ -203,19 +201,29 @@ describe.skipIf(!hasChromium || !hasRedis)(
       if (hasFlutter) await page.waitForSelector('.ecg-strip')
       await page.emulateMedia({ media: 'print' })
       await reader.picture('doctor-print')
-      await page.emulateMedia({ media: 'screen' })
+      // As wide as A4 between its margins: the strip is whole, and all of it lies on one page.
+      await page.setViewportSize({ width: 702, height: 1_000 })
+      const hidden = `[...document.querySelectorAll('.ecg-strip-box')].map((box) => box.scrollWidth - box.clientWidth)`
+      for (const px of await page.evaluate<number[]>(hidden)) expect(px).toBe(0)
+      const pdf = await page.pdf({ path: `${pictureFolder}doctor-print.pdf`, preferCSSPageSize: true, format: 'A4' })
+      expect(pdf.toString('latin1').match(/\/Type\s*\/Page\b/g)).toHaveLength(1)
+      await page.setViewportSize({ width: 1_280, height: 800 })
+      await page.emulateMedia({ media: null })
       expect(await reader.accessibilityFindings()).toEqual([])
     })
 
+    byHand(ward)
+    twoTabs(ward)
+    keysAlone(ward)
+
     test('every screen reads well in the dark, on a phone, and in German', async () => {
-      const narrow = await PortalReader.open(cluster.url('doctor-a'), {
+      const narrow = await PortalReader.openAs(cluster, doctor, {
         width: 360,
         height: 740,
         colours: 'dark',
         language: 'de-DE',
       })
       try {
-        await narrow.logIn('doctor-a', passphrase())
         await narrow.page.waitForSelector('.worklist .alarm')
         for (const [place, name, selector] of [
           ['#/', 'worklist', '.worklist'],
@@ -260,6 +268,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await cluster.kill('doctor-a')
       await page.waitForSelector('.banner.late')
       await reader.picture('doctor-line-lost')
+      await loseRecord(ward(), 'bob')
       await cluster.restart('doctor-a')
       // The page may have learnt of it by itself: then there is nothing left to press.
       await page
@@ -267,12 +276,14 @@ describe.skipIf(!hasChromium || !hasRedis)(
         .click({ timeout: 1_000 })
         .catch(() => {})
       await page.waitForSelector('input[name=passphrase]')
-      await reader.logIn('doctor-a', passphrase())
+      await reader.logIn('doctor-a', cluster.passphrase('doctor-a'))
       await page.getByRole('button', { name: 'Correct' }).first().click()
       expect(await page.locator('dialog textarea').inputValue()).toBe('Looks like artefact in lead II.')
       await page.locator('dialog button.primary').click()
       await page.waitForSelector('.status-corrected')
     })
+
+    restartWhileSigning(ward)
 
     test('a second factor is turned on with its QR code, and asked for at the next login', async () => {
       const { page } = reader
@@ -296,7 +307,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.getByText('Turn the app off').waitFor()
       await page.click('.who button')
       await page.fill('input[name=name]', 'doctor-a')
-      await page.fill('input[name=passphrase]', passphrase())
+      await page.fill('input[name=passphrase]', cluster.passphrase('doctor-a'))
       await page.click('button[type=submit]')
       await page.waitForSelector('input[name=code]')
       await page.fill('input[name=code]', codeOf(0))
@@ -311,13 +322,6 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.waitForSelector('.state-line')
     })
 
-    test('what comes after the patient has ended the access is refused, and says so', async () => {
-      const { page } = reader
-      await cluster.ok('patient', 'revoke', 'ann', 'doctor-a', '--wait')
-      await page.waitForSelector('main > .notice.late')
-      expect(await page.locator('main > .notice.late').textContent()).toContain('no access')
-      await reader.picture('doctor-access-ended')
-      expect(reader.complaints).toEqual([])
-    })
+    refused(ward)
   },
 )

@@ -1,5 +1,5 @@
 /** A local cluster of real processes for end-to-end tests: made in a temporary folder, spoken to through the command line. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ClusterSize, createCluster } from '../../cli/src/cluster/create.ts'
@@ -82,6 +82,11 @@ export class TestCluster {
   /** Folder of a node. */
   node(name: string): string {
     return clusterPaths.node(this.dir, name)
+  }
+
+  /** What logs a person in on the page of her node. */
+  passphrase(name: string): string {
+    return readFileSync(clusterPaths.passphrase(this.dir, name), 'utf8').trim()
   }
 
   url(name: string): string {

@@ -60,9 +60,9 @@ export function flipByteInFiles(folder: string, needle: Uint8Array): string[] {
   return changed
 }
 
-/** Flips one bit of a stored block in a storage node's own database. True if it held the block. */
-function flipStoredBlock(story: Story, node: string, digest: Uint8Array): boolean {
-  for (const path of filesBelow(clusterPaths.node(story.dir, node)).filter((name) => name.endsWith('.db'))) {
+/** Flips one bit of a stored block in the database of a storage node whose folder this is. True if it held the block. */
+export function flipStoredBlock(folder: string, digest: Uint8Array): boolean {
+  for (const path of filesBelow(folder).filter((name) => name.endsWith('.db'))) {
     const database = new DatabaseSync(path)
     try {
       database.exec('PRAGMA busy_timeout = 5000')
@@ -95,7 +95,7 @@ async function tamperWithBlock(story: Story): Promise<Record<string, unknown>> {
   const token = readerToken(story.dir, 'tenant', 'storage')
   const url = urlOf(story, damagedStorage)
   const flipped = await eventually(
-    async () => (flipStoredBlock(story, damagedStorage, digest) ? true : undefined),
+    async () => (flipStoredBlock(clusterPaths.node(story.dir, damagedStorage), digest) ? true : undefined),
     10_000,
   )
   const response = await get(url, `/api/v0/block/get?arg=${cidText(digest)}`, token, 'POST')

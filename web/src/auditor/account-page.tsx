@@ -1,7 +1,7 @@
 /** An account: what is on record of it, proved here; and what names it on both ledgers. */
 import { toHex } from '@healthblock/encoding/bytes'
 import type { JSX } from 'preact'
-import { useEffect, useState } from 'preact/hooks'
+import { useContext, useEffect, useState } from 'preact/hooks'
 import { call } from '../frame/api.ts'
 import { messageFor, Shown } from '../frame/notice.tsx'
 import { hrefOf } from '../frame/router.ts'
@@ -10,6 +10,7 @@ import { formatMoment } from '../frame/time.ts'
 import { AccountLink } from './entry-page.tsx'
 import type { AccountState } from './ledger-read.ts'
 import { type ChainName, chainNames } from './model.ts'
+import { Names } from './names.ts'
 import { typeWords } from './transaction-words.ts'
 import { useAsked } from './use-asked.ts'
 import { chainWords, count } from './words.ts'
@@ -123,11 +124,12 @@ function Named(props: { chain: ChainName; account: string }): JSX.Element {
 /** An account by its name in hex. */
 export function AccountPage(props: { account: string }): JSX.Element {
   const { account } = props
+  const name = useContext(Names).get(account)
   const state = useAsked(account, async () => (await import('./ledger-read.ts')).accountState(account))
   return (
     <>
       <div class="verdict">
-        <h1>{t('auditor.account')}</h1>
+        <h1>{name === undefined ? t('auditor.account') : <bdi>{name}</bdi>}</h1>
         <p>
           <code>{account}</code>
         </p>

@@ -93,28 +93,40 @@ export function Replayed(props: { audit: Audit }): JSX.Element | null {
   const { report } = props.audit
   if (report === null) return null
   return (
-    <details class="replayed">
-      <summary>{t('details')}</summary>
-      <dl class="facts">
+    <section class="card" aria-label={t('auditor.replayed')}>
+      <h2>{t('auditor.replayed')}</h2>
+      <ul class="plain">
         {chainNames.map((chain) => {
-          const { height, size, root, stateRoot } = report.chains[chain]
+          const { height, size } = report.chains[chain]
           return (
-            <div key={chain}>
-              <dt>{chainWords(chain)}</dt>
-              <dd>
-                {t('auditor.replayed.to', { height: count(height), size: count(size) })}
-                <code>
-                  {t('auditor.root')} {root}
-                </code>
-                <code>
-                  {t('auditor.stateroot')} {stateRoot}
-                </code>
-              </dd>
-            </div>
+            <li key={chain}>
+              {chainWords(chain)}: {t('auditor.replayed.to', { height: count(height), size: count(size) })}
+            </li>
           )
         })}
-      </dl>
-    </details>
+      </ul>
+      <details class="replayed">
+        <summary>{t('details')}</summary>
+        <dl class="facts">
+          {chainNames.map((chain) => {
+            const { root, stateRoot } = report.chains[chain]
+            return (
+              <div key={chain}>
+                <dt>{chainWords(chain)}</dt>
+                <dd>
+                  <code>
+                    {t('auditor.root')} {root}
+                  </code>
+                  <code>
+                    {t('auditor.stateroot')} {stateRoot}
+                  </code>
+                </dd>
+              </div>
+            )
+          })}
+        </dl>
+      </details>
+    </section>
   )
 }
 
@@ -123,12 +135,12 @@ export function AuditResult(props: { audit: Audit }): JSX.Element {
   const { audit } = props
   const findings = audit.report?.findings ?? audit.findings
   return (
-    <>
-      <div class="beside">
+    <div class="beside">
+      <div>
         <Findings findings={findings} title={t('auditor.findings')} none={t('auditor.findings.none')} />
-        {audit.report !== null && <NotChecked sentences={audit.report.notChecked} />}
+        <Replayed audit={audit} />
       </div>
-      <Replayed audit={audit} />
-    </>
+      {audit.report !== null && <NotChecked sentences={audit.report.notChecked} />}
+    </div>
   )
 }

@@ -9,7 +9,7 @@ import type { Live } from '../frame/live.ts'
 import { messageFor } from '../frame/notice.tsx'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
-import { formatMoment } from '../frame/time.ts'
+import { formatInstant } from '../frame/time.ts'
 import type { BlockSummary, ChainName } from './model.ts'
 import { typeWords } from './transaction-words.ts'
 import { count } from './words.ts'
@@ -90,7 +90,7 @@ function Row(props: { chain: ChainName; height: number; block: BlockSummary | un
       <a href={hrefOf(['explorer', chain, 'block', String(height)])} data-height={height}>
         {t('auditor.block', { height: count(height) })}
       </a>
-      <span class="block-time">{block === undefined ? '' : formatMoment(block.ms)}</span>
+      <span class="block-time">{block === undefined ? '' : formatInstant(block.ms)}</span>
       <span class="block-types">{block === undefined ? t('loading') : typesOf(block)}</span>
     </li>
   )

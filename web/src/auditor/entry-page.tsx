@@ -1,25 +1,28 @@
 /** A block, and an entry of it: decoded from the ledger's bytes, with its proof. */
 import { toHex } from '@healthblock/encoding/bytes'
 import type { JSX } from 'preact'
+import { useContext } from 'preact/hooks'
 import { callBytes } from '../frame/api.ts'
 import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
-import { formatMoment } from '../frame/time.ts'
+import { formatInstant, formatMoment } from '../frame/time.ts'
 import type { CheckedReceipt } from '../proof/check.ts'
 import { ProofLines, ProofResult, useProof } from '../proof/proof.tsx'
 import type { PlacedEntry, ReadBlock } from './ledger-read.ts'
 import type { BlockSummary, ChainName } from './model.ts'
+import { Names } from './names.ts'
 import { type FieldWords, typeWords, wordsOfBody } from './transaction-words.ts'
 import { useAsked } from './use-asked.ts'
 import { chainWords, count } from './words.ts'
 
-/** A short name of an account or a transaction, which leads to it. */
+/** A name of an account, or the begin of its code where the directory has none; it leads to the account. */
 export function AccountLink(props: { account: string }): JSX.Element {
+  const name = useContext(Names).get(props.account)
   return (
     <a href={hrefOf(['explorer', 'account', props.account])} title={props.account}>
-      <code class="short">{props.account.slice(0, 12)}…</code>
+      {name === undefined ? <code class="short">{props.account.slice(0, 12)}…</code> : <bdi>{name}</bdi>}
     </a>
   )
 }
@@ -97,7 +100,7 @@ function Entry(props: { chain: ChainName; block: ReadBlock; entry: PlacedEntry }
           <a href={hrefOf(['explorer', chain, 'block', String(block.height)])}>
             {t('auditor.block', { height: count(block.height) })}
           </a>{' '}
-          · {formatMoment(block.seal.ms)}
+          · {formatInstant(block.seal.ms)}
         </p>
       </div>
       <div class="beside">
@@ -151,7 +154,7 @@ function BlockBody(props: { chain: ChainName; block: ReadBlock; title: string })
   const { seal, entries, height, from } = block
   const anchor = seal.anchor?.[0]
   const fields: FieldWords[] = [
-    { label: t('auditor.block.sealed'), text: formatMoment(seal.ms) },
+    { label: t('auditor.block.sealed'), text: formatInstant(seal.ms) },
     {
       label: t('auditor.block.entries'),
       text: t('auditor.block.range', { from: count(from), to: count(from + entries.length) }),

@@ -1,13 +1,17 @@
 /** The explorer: both ledgers, block by block, entry by entry, account by account. */
 import type { JSX } from 'preact'
+import { useMemo } from 'preact/hooks'
 import type { Live } from '../frame/live.ts'
+import { useResource } from '../frame/resource.ts'
 import { hrefOf, usePlace } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { AccountPage } from './account-page.tsx'
 import { BlockList } from './block-list.tsx'
 import { BlockPage, EntryPage } from './entry-page.tsx'
 import { ExplorerSearch } from './explorer-search.tsx'
+import { LedgerHead } from './ledger-head.tsx'
 import { type ChainName, chainNames } from './model.ts'
+import { type Card, Names, namesOf } from './names.ts'
 import { chainWords } from './words.ts'
 
 function numberOf(text: string | undefined): number | undefined {
@@ -33,8 +37,10 @@ export function ExplorerScreen(props: { live: Live }): JSX.Element {
   const { path } = usePlace()
   const chain: ChainName = chainNames.find((name) => name === path[1]) ?? 'userchain'
   const isList = path[2] === undefined
+  const cards = useResource<readonly Card[]>('/v1/directory')
+  const names = useMemo(() => namesOf(cards.value), [cards.value])
   return (
-    <>
+    <Names.Provider value={names}>
       <h1 class={isList ? '' : 'hidden'}>{t('auditor.explorer')}</h1>
       <ExplorerSearch chain={chain} />
       {isList ? (
@@ -50,7 +56,8 @@ export function ExplorerScreen(props: { live: Live }): JSX.Element {
           <a href={hrefOf(['explorer', chain])}>{t('auditor.back.explorer')}</a>
         </p>
       )}
+      {isList && <LedgerHead chain={chain} live={props.live} />}
       <Inside path={path.slice(1)} live={props.live} />
-    </>
+    </Names.Provider>
   )
 }

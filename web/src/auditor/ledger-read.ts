@@ -106,6 +106,28 @@ async function provedRecord<T>(trail: PolicyTrail, key: Uint8Array): Promise<Pro
   return { value: value === undefined ? undefined : (decodeCbor(value) as T), height, signedBy }
 }
 
+/** The newest published summary of a ledger, under the signatures of a quorum. */
+export interface VerifiedHead {
+  readonly size: number
+  /** Hex. */
+  readonly root: string
+  readonly signedBy: number
+  /** Nodes that may sign. */
+  readonly nodes: number
+  /** Unix ms: the last moment at which a quorum had signed it. */
+  readonly signedAtMs: number
+}
+
+/** Asks for a ledger's newest summary and checks who signed it. @throws {ChainError} that says what does not hold. */
+export async function verifiedHead(chain: ChainName): Promise<VerifiedHead> {
+  const [trail, note] = await Promise.all([readTrail(), callBytes(`/${chain}/checkpoint`, { isBackground: true })])
+  const { size, root, cosigners, oldestTime, policy } = trail.verify(chain, new TextDecoder().decode(note))
+  return {
+    ...{ size, root: toHex(root), signedBy: cosigners.length, signedAtMs: oldestTime },
+    nodes: policy.cosigners.filter((key) => key !== undefined).length,
+  }
+}
+
 /** What is on record of an account. Keys in hex. */
 export interface AccountState {
   readonly account: { readonly role: number; readonly o: number; readonly sponsor?: Uint8Array } | undefined

@@ -11,7 +11,7 @@ import { type Diagnosis, type StreamSummary, severities } from './model.ts'
 import { EcgStretches, fetchPieces, type OpenedPiece, type Stretch } from './stretches.ts'
 import { findingName } from './words.tsx'
 
-const emptyStretch: Stretch = { leads: [], beats: [], spans: [], sequences: [] }
+const emptyStretch: Stretch = { leads: [], beats: [], spans: [], records: [] }
 /** How much of the past a live view begins with. */
 const liveStartMs = 20_000
 const settleMs = 120
@@ -159,12 +159,35 @@ export function EcgPanel(props: {
   const { stretch, isBusy, error } = useStretch(path, view, extent.toMs)
   const found = useMemo(() => findingSpans(diagnoses), [diagnoses])
   const spans = useMemo(() => [...stretch.spans, ...found], [stretch.spans, found])
-  useEffect(() => onSeen(stretch.sequences), [stretch.sequences, onSeen])
+  const seen = stretch.records
+    .filter((record) => view !== undefined && record.toMs > view.fromMs && record.fromMs < view.toMs)
+    .map(({ sequence }) => sequence)
+  useEffect(() => onSeen(seen), [seen.join(' '), onSeen])
   const lastLeads = useRef<readonly string[]>([])
   if (stretch.leads.length > 0) lastLeads.current = stretch.leads.map(({ name }) => name)
   const feed = useMemo(
     () => createFeed(live, { patient, stream: stream.stream, path, lastMs: extent.toMs }),
     [isLive, live, patient, path],
+  )
+  const isToggled = useRef(false)
+  useEffect(() => {
+    // The button is another one then, in the same place: it keeps the focus of the one that was pressed.
+    if (isToggled.current) box.current?.querySelector<HTMLElement>('.ecg-live-toggle')?.focus()
+    isToggled.current = false
+  }, [isLive])
+  const liveButton = (
+    <button
+      type="button"
+      class="ecg-live-toggle"
+      aria-pressed={isLive}
+      disabled={!isLive && stretch.leads.length === 0}
+      onClick={() => {
+        isToggled.current = true
+        setLive(!isLive)
+      }}
+    >
+      {t('doctor.live')}
+    </button>
   )
   return (
     <div ref={box} class="ecg-panel">
@@ -175,11 +198,7 @@ export function EcgPanel(props: {
       )}
       {isLive ? (
         <>
-          <div class="ecg-tools">
-            <button type="button" aria-pressed="true" onClick={() => setLive(false)}>
-              {t('doctor.live')}
-            </button>
-          </div>
+          <div class="ecg-tools">{liveButton}</div>
           <EcgLive leads={lastLeads.current} feed={feed} />
           <p class="soft keys">{t('doctor.live.note')}</p>
         </>
@@ -188,14 +207,7 @@ export function EcgPanel(props: {
           <button type="button" onClick={() => setViewMs(Math.max(extent.fromMs, extent.toMs - 10_000))}>
             {t('doctor.newest')}
           </button>
-          <button
-            type="button"
-            aria-pressed="false"
-            disabled={stretch.leads.length === 0}
-            onClick={() => setLive(true)}
-          >
-            {t('doctor.live')}
-          </button>
+          {liveButton}
           {props.children}
         </EcgViewer>
       )}

@@ -22,6 +22,11 @@ export function isUnsigned({ status, algorithm }: Diagnosis): boolean {
   return status === 'preliminary' && algorithm !== 'by hand'
 }
 
+/** How a diagnosis stands: the machine's is preliminary until it is signed; the doctor's own was hers from the beginning. */
+export function standingOf({ status, algorithm }: Diagnosis): string {
+  return status === 'preliminary' && algorithm === 'by hand' ? 'on record' : status
+}
+
 /** Diagnoses as the list has them. */
 export function newestFirst(diagnoses: readonly Diagnosis[]): Diagnosis[] {
   return diagnoses.toSorted((a, b) => Date.parse(b.at) - Date.parse(a.at))
@@ -83,12 +88,13 @@ const DiagnosisCard = memo(function drawCard(props: {
   const [error, setError] = useState<string>()
   const isOpen = status === 'preliminary' || status === 'signed' || status === 'corrected'
   const isByHand = diagnosis.algorithm === 'by hand'
+  const standing = standingOf(diagnosis)
   const print = hrefOf(['patients', diagnosis.patient, 'print', transactionId])
   return (
     <article class={`diagnosis is-${status.replace(' ', '-')}`}>
       <header class="row">
         <h3>
-          <span class={`tag status-${status.replace(' ', '-')}`}>{statusName(status)}</span>{' '}
+          <span class={`tag status-${standing.replace(' ', '-')}`}>{statusName(standing)}</span>{' '}
           {isByHand ? t('doctor.byhand.title') : t('doctor.bymachine')} · <time>{formatMoment(diagnosis.at)}</time>
         </h3>
         <div class="row">

@@ -203,28 +203,32 @@ function useTrends(summary: PatientSummary, hours: number): Resource<Trends> | u
   return path === undefined ? undefined : trends
 }
 
-type Asked = 'name' | 'write' | AskedAct
+/** A diagnosis by hand is about what was seen when it was begun, even if access ends while it is written. */
+interface Writing {
+  readonly stream: string
+  readonly sequences: readonly number[]
+}
+
+type Asked = 'name' | Writing | AskedAct
 
 /** Her name, and a diagnosis by hand. */
 function PatientDialogs(props: {
   asked: Asked | undefined
   summary: PatientSummary
   doctor: string
-  sequences: readonly number[]
-  stream: string | undefined
   onClose: () => void
   onRenamed: () => void
   onWritten: () => void
 }): JSX.Element | null {
-  const { asked, summary, doctor, sequences, stream, onClose } = props
+  const { asked, summary, doctor, onClose } = props
   const { patient, petname } = summary
   const after = (what: () => void) => () => {
     onClose()
     what()
   }
   if (asked === 'name') return <PetnameDialog {...{ patient, petname, onClose }} onDone={after(props.onRenamed)} />
-  if (asked === 'write' && stream !== undefined)
-    return <ByHandDialog {...{ patient, stream, sequences, doctor, onClose }} onDone={after(props.onWritten)} />
+  if (asked !== undefined && 'stream' in asked)
+    return <ByHandDialog {...{ patient, ...asked, doctor, onClose }} onDone={after(props.onWritten)} />
   return null
 }
 
@@ -275,7 +279,11 @@ function PatientBody(props: {
         <section class="card" aria-labelledby="ecg-title">
           <h2 id="ecg-title">{t('doctor.kind.ecg')}</h2>
           <EcgPanel {...{ patient, live, jump }} stream={ecg} diagnoses={found} onSeen={setSequences}>
-            <button type="button" disabled={sequences.length === 0} onClick={() => setAsked('write')}>
+            <button
+              type="button"
+              disabled={sequences.length === 0}
+              onClick={() => setAsked({ stream: ecg.stream, sequences })}
+            >
               {t('doctor.byhand')}
             </button>
           </EcgPanel>
@@ -289,7 +297,7 @@ function PatientBody(props: {
             {(value) => (
               <Findings
                 {...{ diagnoses: value, doctor, onAct, onJump: ecg === undefined ? undefined : onJump }}
-                asked={typeof asked === 'object' ? asked : undefined}
+                asked={typeof asked === 'object' && 'act' in asked ? asked : undefined}
                 onClose={close}
                 onChange={() => void diagnoses.reload()}
               />
@@ -300,7 +308,7 @@ function PatientBody(props: {
       </div>
       <KeysLine words="doctor.keys.patient" />
       <PatientDialogs
-        {...{ asked, summary, doctor, sequences, stream: ecg?.stream, onClose: close, onRenamed }}
+        {...{ asked, summary, doctor, onClose: close, onRenamed }}
         onWritten={() => void diagnoses.reload()}
       />
     </>

@@ -11,7 +11,7 @@ import { useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
-import { noteWords } from './findings.tsx'
+import { noteWords, standingOf } from './findings.tsx'
 import type { Diagnosis, FindingView, PatientSummary } from './model.ts'
 import { EcgStretches } from './stretches.ts'
 import { findingName, NotADevice, PatientName, SeverityTag, shortCode, statusName } from './words.tsx'
@@ -58,7 +58,7 @@ function Sheet(props: { diagnosis: Diagnosis; summary: PatientSummary | undefine
           <p>
             <PatientName patient={patient} petname={summary?.petname} /> ({shortCode(patient)})
             <br />
-            {formatMoment(diagnosis.at)} · <strong>{statusName(diagnosis.status)}</strong> · {doctor}
+            {formatMoment(diagnosis.at)} · <strong>{statusName(standingOf(diagnosis))}</strong> · {doctor}
           </p>
         </div>
         <Qr text={`healthblock:${transactionId}`} label={t('doctor.print.qr')} sizePx={112} />
@@ -83,7 +83,7 @@ function Sheet(props: { diagnosis: Diagnosis; summary: PatientSummary | undefine
         </p>
       ))}
       {shown !== undefined && stream !== undefined && <Strip {...{ patient, stream }} finding={shown} />}
-      <NotADevice />
+      {diagnosis.algorithm !== 'by hand' && <NotADevice />}
       <p class="soft details">
         {t('doctor.print.record')} <code>{transactionId}</code>
         <br />

@@ -55,7 +55,7 @@ export interface Stretch {
   readonly beats: readonly EcgBeat[]
   readonly spans: readonly EcgSpan[]
   /** Records in it, in order. */
-  readonly sequences: readonly number[]
+  readonly records: readonly Pick<OpenedPiece, 'sequence' | 'fromMs' | 'toMs'>[]
 }
 
 const blockMs = 60_000
@@ -164,7 +164,7 @@ function stretchOf(blocks: readonly (readonly [number, Block])[]): Stretch {
     leads: [...leads].map(([name, segments]) => ({ name, segments })),
     beats,
     spans: [...joinSpans(spans), ...holesOf(pieces)],
-    sequences: pieces.map(({ sequence }) => sequence),
+    records: pieces.map(({ sequence, fromMs, toMs }) => ({ sequence, fromMs, toMs })),
   }
 }
 
