@@ -122,8 +122,9 @@ export function keysAlone(ward: () => Ward): void {
       await page.keyboard.press('Tab')
       await page.keyboard.type(cluster.passphrase('doctor-a'))
       await page.keyboard.press('Enter')
-      await page.waitForSelector('.worklist .alarm')
-      const focused = (): Promise<string> => page.evaluate<string>(`document.activeElement?.textContent ?? ''`)
+      await page.waitForSelector('.worklist .alarm >> text=Zoë')
+      const focused = (): Promise<string> =>
+        page.evaluate<string>(`document.activeElement?.closest('.alarm')?.textContent ?? ''`)
       for (let row = 0; row < 10 && !(await focused()).includes('Zoë'); row++) await page.keyboard.press('j')
       await page.keyboard.press('Enter')
       await page.waitForSelector('.finding')

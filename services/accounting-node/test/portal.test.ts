@@ -136,6 +136,8 @@ describe.skipIf(!redisInstalled)('the portal of a node', () => {
     // The first may have ended already: then a second one is right to begin.
     if (second.status !== 202) expect(((await second.json()) as { code: string }).code).toBe('ERR_AUDIT_RUNNING')
     const audit = await ended(ask, number)
+    // What has its verdict runs no more, though its process may still be ending.
+    expect((await audits(ask)).running?.number).not.toBe(number)
     expect(audit).toMatchObject({ outcome: 'clean', by: 'auditor', report: { ok: true } })
     expect(audit.report?.notChecked[0]).toContain('run by accounting-0')
     expect(audit.report?.chains.userchain?.size).toBeGreaterThan(1)

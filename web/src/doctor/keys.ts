@@ -17,8 +17,11 @@ export function setKeysOn(isOn: boolean): void {
   else localStorage.setItem(storageKey, 'off')
 }
 
+/** What takes letters: a slider does not. */
+const typed = 'input:not([type="range"]), textarea, select, dialog, [contenteditable]'
+
 function isTyping(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest('input, textarea, select, dialog, [contenteditable]') !== null
+  return target instanceof HTMLElement && target.closest(typed) !== null
 }
 
 /** Enter belongs to the button, link or summary that has the focus. */

@@ -17,8 +17,21 @@ import { useNow } from './now.ts'
 import { inOrder, stateOf } from './order.ts'
 import { alarmName, kindsOf, NotADevice, patientText, petnamesOf } from './words.tsx'
 
-/** Rows that are drawn at once; more on request. */
+/** Rows that are drawn at once; more on request, so many a frame. */
 const rowsFirst = 100
+const rowsEachFrame = 60
+
+/** How many rows of `count` are drawn, and the way to all of them: a thousand at once would hold up what the reader does meanwhile. */
+function useRows(count: number): [number, () => void] {
+  const [rows, setRows] = useState(rowsFirst)
+  const [isWhole, setWhole] = useState(false)
+  useEffect(() => {
+    if (!isWhole || rows >= count) return undefined
+    const frame = requestAnimationFrame(() => setRows(rows + rowsEachFrame))
+    return () => cancelAnimationFrame(frame)
+  }, [isWhole, rows, count])
+  return [rows, () => setWhole(true)]
+}
 
 /** Where in a list the reader stands: with the focus, else where it was last. Acts are done to the row that has it, and to no other. */
 function usePosition(ordered: readonly Alarm[]): {
@@ -77,9 +90,9 @@ export function Worklist(props: {
 }): JSX.Element {
   const { live, alarms, patients } = props
   const nowMs = useNow()
-  const [rows, setRows] = useState(rowsFirst)
   const names = petnamesOf(patients.value)
   const ordered = inOrder(alarms.value ?? [], nowMs)
+  const [rows, showAll] = useRows(ordered.length)
   const kinds = kindsOf(patients.value ?? [])
   const { busy, begin, undo, notices } = useAlarmActs(alarms, (alarm) => ({
     what: alarmName(alarm, kinds),
@@ -121,7 +134,7 @@ export function Worklist(props: {
               ))}
             </ol>
             {ordered.length > rows && (
-              <button type="button" onClick={() => setRows(ordered.length)}>
+              <button type="button" onClick={showAll}>
                 {t('doctor.more', { count: ordered.length - rows })}
               </button>
             )}

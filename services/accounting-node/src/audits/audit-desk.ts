@@ -69,9 +69,11 @@ export class AuditDesk {
     this.#goOnWatching()
   }
 
-  /** The audit that runs now, if it is not the watch. */
+  /** The audit that runs now, if it is not the watch: once its verdict is written it runs no more, though its process may still be ending. */
   get runningNumber(): number | undefined {
-    return this.#running?.number === this.#watch ? undefined : this.#running?.number
+    const number = this.#running?.number
+    if (number === undefined || number === this.#watch) return undefined
+    return this.#options.book.get(number)?.outcome === 'running' ? number : undefined
   }
 
   /** The watch that is on. */
