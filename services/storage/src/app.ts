@@ -1,5 +1,6 @@
 /** The HTTP surface: who calls, how errors look, how much at once; the routes are in src/routes. */
 
+import type { IncomingMessage } from 'node:http'
 import { RuntimeError } from '@healthblock/runtime/errors'
 import { findNonFinite } from '@healthblock/runtime/finite'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
@@ -108,14 +109,36 @@ function describe(error: unknown, path: string): { status: number; reason: strin
   return { status: 500, reason: 'ERR_INTERNAL', message: 'internal error' }
 }
 
-/** Cuts off a caller whose body does not come. */
-function limitBody(request: FastifyRequest): void {
-  const { raw } = request
-  if (raw.method === 'GET' || raw.headers['content-length'] === '0') return
-  const timer = setTimeout(() => raw.destroy(), requestTimeoutMs)
-  timer.unref()
-  raw.once('end', () => clearTimeout(timer))
-  raw.once('close', () => clearTimeout(timer))
+/** Cuts off callers whose bodies do not come: one timer for all, since one for each request costs every request. */
+class BodyLimit {
+  /** Requests whose bodies are on their way, with when they began; the oldest first. */
+  readonly #waiting = new Map<IncomingMessage, number>()
+  readonly #timer: NodeJS.Timeout
+
+  constructor() {
+    this.#timer = setInterval(() => this.#sweep(), requestTimeoutMs / 8)
+    this.#timer.unref()
+  }
+
+  add(request: IncomingMessage): void {
+    this.#waiting.set(request, performance.now())
+  }
+
+  remove(request: IncomingMessage): void {
+    this.#waiting.delete(request)
+  }
+
+  #sweep(): void {
+    for (const [request, beganAt] of this.#waiting) {
+      if (performance.now() - beganAt < requestTimeoutMs) return
+      this.#waiting.delete(request)
+      if (!request.complete) request.destroy()
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
 }
 
 /** What a check throws. */
@@ -126,6 +149,28 @@ function failureOf(check: () => void): Error | undefined {
   } catch (error) {
     return error as Error
   }
+}
+
+/** Failures in Kubo's form of errors, and its words for a command that it does not know. */
+function answerFailures(app: FastifyInstance, events: AppParts['events']): void {
+  app.setErrorHandler((error, request, reply) => {
+    const { status, reason, message } = describe(error, request.url)
+    if (status === 500 && reason === 'ERR_INTERNAL') events.requestFailed(request.routeOptions.url ?? 'unknown', error)
+    if (status === 401) reply.header('www-authenticate', 'Bearer')
+    if (status === 503) reply.header('retry-after', '1')
+    return reply
+      .code(status)
+      .type('application/json')
+      .send({ Message: message, Code: 0, Type: 'error', Reason: reason })
+  })
+  app.setNotFoundHandler((request, reply) =>
+    request.url.startsWith('/api/v0/')
+      ? reply.code(404).type('text/plain; charset=utf-8').send('404 page not found\n')
+      : reply
+          .code(404)
+          .type('application/json')
+          .send({ Message: 'no such command', Code: 0, Type: 'error', Reason: 'ERR_ROUTE' }),
+  )
 }
 
 /** Builds the Fastify instance; it does not listen. */
@@ -143,9 +188,8 @@ export function createApp(parts: AppParts): FastifyInstance {
   })
   let atOnce = 0
   app.decorateRequest('principal', null as unknown as Principal)
-  const onClose = (): void => {
-    atOnce--
-  }
+  const bodyLimit = new BodyLimit()
+  app.addHook('onClose', async () => bodyLimit.close())
   const admit = (request: FastifyRequest): void => {
     const path = request.url.split('?', 1)[0] as string
     if (openPaths.has(path)) return
@@ -153,13 +197,16 @@ export function createApp(parts: AppParts): FastifyInstance {
       throw new StorageError('too many requests', { code: 'ERR_STORE_BUSY', operationsMax: requestsAtOnceMax })
     }
     request.principal = authorizer.authorize(bearerOf(request))
-    if (!streamedPaths.has(path)) limitBody(request)
+    if (request.method !== 'GET' && !streamedPaths.has(path)) bodyLimit.add(request.raw)
   }
   // Hooks call back at once: each promise would cost every request a turn.
   app.addHook('onRequest', (request, reply, done) => {
     atOnce++
     // 'close' comes for every answer, also when the caller has gone.
-    reply.raw.once('close', onClose)
+    reply.raw.once('close', () => {
+      atOnce--
+      bodyLimit.remove(request.raw)
+    })
     done(failureOf(() => admit(request)))
   })
   app.addHook('onResponse', (request, reply, done) => {
@@ -172,25 +219,7 @@ export function createApp(parts: AppParts): FastifyInstance {
     const reason = 'not a finite number'
     done(new StorageError(`${field}: ${reason}`, { code: 'ERR_ARGUMENT_INVALID', field, reason }))
   })
-  app.setErrorHandler((error, request, reply) => {
-    const { status, reason, message } = describe(error, request.url)
-    if (status === 500 && reason === 'ERR_INTERNAL') events.requestFailed(request.routeOptions.url ?? 'unknown', error)
-    if (status === 401) reply.header('www-authenticate', 'Bearer')
-    if (status === 503) reply.header('retry-after', '1')
-    return reply
-      .code(status)
-      .type('application/json')
-      .send({ Message: message, Code: 0, Type: 'error', Reason: reason })
-  })
-  app.setNotFoundHandler((request, reply) =>
-    // Kubo's own words for a command that it does not know.
-    request.url.startsWith('/api/v0/')
-      ? reply.code(404).type('text/plain; charset=utf-8').send('404 page not found\n')
-      : reply
-          .code(404)
-          .type('application/json')
-          .send({ Message: 'no such command', Code: 0, Type: 'error', Reason: 'ERR_ROUTE' }),
-  )
+  answerFailures(app, events)
   app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, (_request, body, done) =>
     done(null, body),
   )

@@ -13,7 +13,7 @@ import { readConfig } from './config.ts'
 import { rankMembers } from './replication/placement.ts'
 import { parseReceipts, receiptsHeader, verifyReceipt } from './replication/receipt.ts'
 import { codecRaw, encodeBlockId, hashBlock } from './store/block-id.ts'
-import { fileMarkBytes, largeFolderOf, largePathOf } from './store/large-blocks.ts'
+import { markBytes, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './store/pack-place.ts'
 import { Bitswap, type BlockSource } from './swarm/bitswap.ts'
 import { Swarm } from './swarm/swarm.ts'
 
@@ -276,19 +276,19 @@ async function impersonate(place: Place, victims: readonly Place[], blocks: Bloc
   return swarm
 }
 
-/** Changes one bit of a block's sealed bytes in the SQLite file of a stopped node, or in the block's own. */
-function flipStoredByte(place: Place, block: Stored): void {
-  const path = join(place.environment.STORAGE_DIR as string, 'blocks.db')
+/** Changes one bit of a block's sealed bytes in the SQLite file of a stopped node, or in the pack where it lies. */
+function flipStoredByte(node: Place, block: Stored): void {
+  const path = join(node.environment.STORAGE_DIR as string, 'blocks.db')
   const database = new DatabaseSync(path)
   database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
   const row = database.prepare('SELECT sealed FROM block WHERE digest = ?').get(block.digest) as { sealed: Uint8Array }
   database.close()
   expect(existsSync(`${path}-wal`)).toBe(false)
-  const isLarge = row.sealed.length === fileMarkBytes
-  const where = isLarge ? largePathOf(largeFolderOf(path), block.digest, row.sealed) : path
+  const place = row.sealed.length === markBytes ? parseMark(row.sealed) : undefined
+  const where = place ? packPathOf(packsFolderOf(path), place.pack) : path
   const file = readFileSync(where)
   // Long blocks continue on other pages: the start is enough to find them.
-  const at = isLarge ? 0 : file.indexOf(row.sealed.subarray(0, 64))
+  const at = place ? place.offset + recordHeadBytes : file.indexOf(row.sealed.subarray(0, 64))
   expect(at).toBeGreaterThanOrEqual(0)
   file[at + 20] = (file[at + 20] as number) ^ 4
   writeFileSync(where, file)

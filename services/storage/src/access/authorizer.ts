@@ -72,6 +72,8 @@ export function verifyWith(guard: TokenGuard, token: string): Uint8Array {
 export class StandaloneAuthorizer implements Authorizer {
   readonly #tokens: ReadonlyMap<string, Uint8Array>
   readonly #guard: TokenGuard
+  /** Tokens of the list that were hashed once: no more than it has. */
+  readonly #known = new Map<string, Principal>()
 
   constructor(options: {
     tokens: ReadonlyMap<string, Uint8Array>
@@ -91,8 +93,14 @@ export class StandaloneAuthorizer implements Authorizer {
   }
 
   authorize(token: string): Principal {
+    const known = this.#known.get(token)
+    if (known) return known
     const account = this.#tokens.get(hash('sha256', token))
-    if (account) return { account, role: 'tenant' }
+    if (account) {
+      const principal: Principal = { account, role: 'tenant' }
+      this.#known.set(token, principal)
+      return principal
+    }
     return { account: verifyWith(this.#guard, token), role: 'store' }
   }
 }

@@ -1,9 +1,9 @@
 /** Commands on single blocks. */
-import { pipeline, Transform } from 'node:stream'
-import type { FastifyInstance, RequestPayload } from 'fastify'
+import type { FastifyInstance, FastifyRequest, RequestPayload } from 'fastify'
 import { isStorageError, StorageError } from '../errors.ts'
 import { encodeReceipts, receiptsHeader } from '../replication/receipt.ts'
 import { encodeBlockId, hashBlock } from '../store/block-id.ts'
+import { BlockBodies } from './block-body.ts'
 import { Fetched } from './fetched.ts'
 import { multipartOverheadBytesMax, parseSinglePart } from './multipart.ts'
 import type { KuboRouteParts } from './parts.ts'
@@ -25,11 +25,11 @@ import {
 export const blockBytesMax = 2 * 1024 * 1024
 
 /** Refuses a body that cannot be kept, before any of it is read if its length is told. */
-export function assertQuota(parts: KuboRouteParts, request: KuboRequest): void {
+export function assertQuota(parts: KuboRouteParts, request: Pick<FastifyRequest, 'headers' | 'principal'>): void {
   assertBytes(parts, request, Number(request.headers['content-length'] ?? 0))
 }
 
-function assertBytes(parts: KuboRouteParts, request: KuboRequest, length: number): void {
+function assertBytes(parts: KuboRouteParts, request: Pick<FastifyRequest, 'principal'>, length: number): void {
   const { ofAccount, ofNode } = parts.store.bytesLeft(request.principal.account)
   const bytes = length - multipartOverheadBytesMax
   if (ofAccount === 0 || bytes > ofAccount) {
@@ -37,26 +37,6 @@ function assertBytes(parts: KuboRouteParts, request: KuboRequest, length: number
   }
   if (ofNode > 0 && bytes <= ofNode) return
   throw new StorageError('the store is full', { code: 'ERR_STORE_FULL', bytesMax: ofNode })
-}
-
-/** A body whose length was not told, read as far as it could be kept. */
-function readWithinQuota(parts: KuboRouteParts, request: KuboRequest, body: RequestPayload): RequestPayload {
-  if (request.headers['content-length'] !== undefined) return body
-  let length = 0
-  const counted = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      length += chunk.length
-      try {
-        assertBytes(parts, request, length)
-        done(null, chunk)
-      } catch (error) {
-        done(error as Error)
-      }
-    },
-  })
-  // What breaks off is told by the stream that is read.
-  pipeline(body, counted, () => {})
-  return counted
 }
 
 /** Adds `block/{put,get,stat,rm}`. */
@@ -104,16 +84,13 @@ export function addBlockCommands(app: FastifyInstance, parts: KuboRouteParts): v
 
 /** A block is taken from a body that is read only if it can be kept. */
 function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
-  const bodyLimit = blockBytesMax + multipartOverheadBytesMax
-  const options = {
-    bodyLimit,
-    preParsing: async (request: KuboRequest, _reply: unknown, body: RequestPayload): Promise<RequestPayload> => {
-      assertQuota(parts, request)
-      return readWithinQuota(parts, request, body)
-    },
-  }
-  scope.addContentTypeParser('multipart/form-data', { parseAs: 'buffer', bodyLimit }, (_request, body, done) => {
-    done(null, body)
+  const bodies = new BlockBodies(blockBytesMax + multipartOverheadBytesMax)
+  scope.addContentTypeParser('multipart/form-data', async (request: FastifyRequest, payload: RequestPayload) => {
+    const told = request.headers['content-length']
+    assertQuota(parts, request)
+    return await bodies.read(payload, told === undefined ? undefined : Number(told), (bytes) =>
+      assertBytes(parts, request, bytes),
+    )
   })
   const handle = async (request: KuboRequest, reply: { header: (name: string, value: string) => unknown }) => {
     if (!Buffer.isBuffer(request.body)) throw argumentInvalid('body', 'not multipart/form-data')
@@ -131,5 +108,5 @@ function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
     reply.header('x-chunked-output', '1')
     return { Key: encodeBlockId(id), Size: bytes.length }
   }
-  addCommand(scope, 'block/put', handle, options as never)
+  addCommand(scope, 'block/put', handle)
 }

@@ -3,6 +3,7 @@ import { createCipheriv, createDecipheriv, randomFillSync } from 'node:crypto'
 
 const nonceBytes = 12
 const tagBytes = 16
+const pieceBytes = 65_536
 /** How much longer a block is on disk: nonce and tag. */
 export const atRestOverheadBytes = nonceBytes + tagBytes
 
@@ -23,7 +24,21 @@ export function sealAtRest(key: Uint8Array, digest: Uint8Array, bytes: Uint8Arra
   return sealed
 }
 
-/** Decrypts what {@link sealAtRest} wrote; undefined if one bit is not as it was written. */
+/**
+ * As {@link sealAtRest}, piece by piece: a large block in one piece would take a fresh buffer of its size, which costs
+ * more than to encrypt it.
+ */
+export function* sealInPieces(key: Uint8Array, digest: Uint8Array, bytes: Uint8Array): Generator<Uint8Array> {
+  const nonce = randomFillSync(new Uint8Array(nonceBytes))
+  const cipher = createCipheriv('aes-256-gcm', key, nonce)
+  cipher.setAAD(digest)
+  yield nonce
+  for (let at = 0; at < bytes.length; at += pieceBytes) yield cipher.update(bytes.subarray(at, at + pieceBytes))
+  cipher.final()
+  yield cipher.getAuthTag()
+}
+
+/** Decrypts what {@link sealAtRest} or {@link sealInPieces} wrote; undefined if one bit is not as it was written. */
 export function openAtRest(key: Uint8Array, digest: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
   if (sealed.length < atRestOverheadBytes) return undefined
   try {

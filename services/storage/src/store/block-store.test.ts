@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { StorageError } from '../errors.ts'
 import { codecRaw, hashBlock } from './block-id.ts'
 import { BlockStore } from './block-store.ts'
-import { fileMarkBytes, largeFolderOf, largePathOf } from './large-blocks.ts'
+import { markBytes, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './pack-place.ts'
 
 const key = randomBytes(32)
 const alice = new Uint8Array(32).fill(1)
@@ -209,8 +209,10 @@ function readSealed(digest: Uint8Array): Uint8Array {
   const database = new DatabaseSync(join(folder, 'node.sqlite'), { readOnly: true })
   try {
     const sealed = database.prepare('SELECT sealed FROM block WHERE digest = ?').get(digest)?.sealed as Uint8Array
-    if (sealed.length !== fileMarkBytes) return sealed
-    return readFileSync(largePathOf(largeFolderOf(join(folder, 'node.sqlite')), digest, sealed))
+    if (sealed.length !== markBytes) return sealed
+    const { pack, offset, length } = parseMark(sealed)
+    const from = offset + recordHeadBytes
+    return readFileSync(packPathOf(packsFolderOf(join(folder, 'node.sqlite')), pack)).subarray(from, from + length)
   } finally {
     database.close()
   }

@@ -7,14 +7,14 @@
  * or absent, whatever the moment of a crash. Concurrency: any number of calls at once; they are applied in the order
  * in which they were made.
  */
-import { readFile } from 'node:fs/promises'
+import { closeSync, openSync, readSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { toHex } from '@healthblock/encoding/bytes'
 import { StorageError } from '../errors.ts'
 import { openAtRest } from './at-rest.ts'
 import { codecRaw, encodeBlockId, hashBlock } from './block-id.ts'
 import { GroupCommit } from './group-commit.ts'
-import { fileMarkBytes, largeFolderOf, largePathOf } from './large-blocks.ts'
 import type {
   ErasedRange,
   HandoffRequest,
@@ -26,6 +26,7 @@ import type {
   RefusalCode,
   TombstoneEntry,
 } from './operations.ts'
+import { markBytes, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './pack-place.ts'
 import { openReader } from './schema.ts'
 
 /** Settings of {@link BlockStore}. */
@@ -111,6 +112,29 @@ interface Counted {
   byAccount: Map<string, number>
 }
 
+/** Sealed bytes from which a block is read without making others wait. */
+const asyncBytesMin = 131_072
+
+function readAt(path: string, offset: number, length: number): Uint8Array | undefined {
+  const file = openSync(path, 'r')
+  try {
+    const sealed = Buffer.allocUnsafeSlow(length)
+    return readSync(file, sealed, 0, length, offset + recordHeadBytes) === length ? sealed : undefined
+  } finally {
+    closeSync(file)
+  }
+}
+
+async function readAtAsync(path: string, offset: number, length: number): Promise<Uint8Array | undefined> {
+  const file = await open(path, 'r')
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.allocUnsafeSlow(length), 0, length, offset + recordHeadBytes)
+    return bytesRead === length ? buffer : undefined
+  } finally {
+    await file.close()
+  }
+}
+
 /** One node's store. */
 export class BlockStore {
   readonly #options: BlockStoreOptions
@@ -178,18 +202,24 @@ export class BlockStore {
       return undefined
     }
     if (!row || (row.removeAt !== null && row.removeAt <= this.#options.now())) return undefined
-    const isLarge = row.sealed.length === fileMarkBytes
-    const sealed = isLarge ? await this.#readLarge(digest, row.sealed) : row.sealed
+    const isPacked = row.sealed.length === markBytes
+    const sealed = isPacked ? await this.#readPacked(row.sealed) : row.sealed
     const bytes = sealed && openAtRest(this.#options.key, digest, sealed)
     if (bytes && Buffer.compare(hashBlock(bytes), digest) === 0) return bytes
-    // A file is gone, or overwritten, as soon as its row is: then the block was removed, or removed and put again.
-    if (isLarge && !this.#isAt(digest, row.sealed)) return await this.get(digest)
+    // Its place is overwritten as soon as the row has another: then the block was removed, moved, or put again.
+    if (isPacked && !this.#isAt(digest, row.sealed)) return await this.get(digest)
     await this.setAside(digest)
     return undefined
   }
 
-  async #readLarge(digest: Uint8Array, mark: Uint8Array): Promise<Uint8Array | undefined> {
-    return await readFile(largePathOf(largeFolderOf(this.#options.path), digest, mark)).catch(() => undefined)
+  async #readPacked(mark: Uint8Array): Promise<Uint8Array | undefined> {
+    const { pack, offset, length } = parseMark(mark)
+    const path = packPathOf(packsFolderOf(this.#options.path), pack)
+    try {
+      return length < asyncBytesMin ? readAt(path, offset, length) : await readAtAsync(path, offset, length)
+    } catch {
+      return undefined
+    }
   }
 
   #isAt(digest: Uint8Array, mark: Uint8Array): boolean {

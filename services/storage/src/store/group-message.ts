@@ -9,8 +9,8 @@ import type { Operation, Outcome, PutOperation, RefusalCode } from './operations
 export interface GroupMessage {
   /** Each operation's kind of place and, for puts, its fields. */
   readonly packed: Uint8Array<ArrayBuffer>
-  /** Blocks that are too large to be copied together, in the order of their puts. */
-  readonly large: Uint8Array<ArrayBuffer>[]
+  /** Blocks that are too large to be copied together, or that both threads see, in the order of their puts. */
+  readonly large: Uint8Array[]
   /** Operations that are cloned as they are, in their order. */
   readonly others: Operation[]
 }
@@ -33,7 +33,8 @@ function isPacked(operation: Operation): operation is PutOperation {
 
 function sizeOf(put: PutOperation): number {
   const lists = put.references.length * referenceBytes + put.handoff.length * 32
-  const bytes = put.bytes.length >= largeBytesMin ? 0 : 4 + put.bytes.length
+  const bytes =
+    put.bytes.length >= largeBytesMin || put.bytes.buffer instanceof SharedArrayBuffer ? 0 : 4 + put.bytes.length
   return fixedBytes + (put.owner === undefined ? 0 : headerBytes) + lists + bytes
 }
 
@@ -107,7 +108,8 @@ export function encodeGroup(operations: readonly Operation[]): { message: GroupM
   let size = 0
   for (const operation of operations) size += isPacked(operation) ? sizeOf(operation) : 1
   const packer = new Packer(size)
-  const large: Uint8Array<ArrayBuffer>[] = []
+  const large: Uint8Array[] = []
+  const moved: ArrayBuffer[] = [packer.bytes.buffer]
   const others: Operation[] = []
   for (const operation of operations) {
     if (!isPacked(operation)) {
@@ -115,15 +117,19 @@ export function encodeGroup(operations: readonly Operation[]): { message: GroupM
       others.push(operation)
       continue
     }
-    const isLarge = operation.bytes.length >= largeBytesMin
-    // A view would take the whole body that it lies in along.
-    if (isLarge) large.push(new Uint8Array(operation.bytes))
+    const { bytes } = operation
+    const isShared = bytes.buffer instanceof SharedArrayBuffer
+    const isLarge = isShared || bytes.length >= largeBytesMin
+    if (isShared) large.push(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length))
+    else if (isLarge) {
+      // A view would take the whole body that it lies in along.
+      const copy = new Uint8Array(bytes)
+      large.push(copy)
+      moved.push(copy.buffer)
+    }
     packPut(packer, operation, isLarge)
   }
-  return {
-    message: { packed: packer.bytes, large, others },
-    moved: [packer.bytes, ...large].map(({ buffer }) => buffer),
-  }
+  return { message: { packed: packer.bytes, large, others }, moved }
 }
 
 /** Reads what {@link Packer} wrote; byte strings are views. */

@@ -3,8 +3,9 @@
  * one transaction; each runs in its own savepoint, so that one refused operation leaves the others of its group alone.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { sealAtRest } from './at-rest.ts'
-import { fileMarkBytes, type LargeBlocks, largeBytesMin } from './large-blocks.ts'
+import { atRestOverheadBytes, sealAtRest, sealInPieces } from './at-rest.ts'
+import { markBytes, packedBytesMin } from './pack-place.ts'
+import type { Packs } from './packs.ts'
 
 /** Somebody's claim on a block: it is kept while one exists. */
 export interface Reference {
@@ -136,23 +137,20 @@ const changed: Outcome = { ok: true, changed: true, deleted: 0 }
 const quarantineRowsMax = 1000
 const noAccount = new Uint8Array(32)
 const noBytes = new Uint8Array(0)
-const markColumn = `CASE WHEN length(sealed) = ${fileMarkBytes} THEN sealed END AS mark`
+const markColumn = `CASE WHEN length(sealed) = ${markBytes} THEN sealed END AS mark`
 
 /** Applies operations to the tables. Owned by the writer's thread. */
 export class Applier {
   readonly #database: DatabaseSync
   readonly #key: Uint8Array
-  readonly #large: LargeBlocks
+  readonly #packs: Packs
   readonly #statements = new Map<string, StatementSync>()
 
   /** @param key - 32-byte key for blocks at rest. */
-  constructor(database: DatabaseSync, key: Uint8Array, large: LargeBlocks) {
+  constructor(database: DatabaseSync, key: Uint8Array, packs: Packs) {
     this.#database = database
     this.#key = key
-    this.#large = large
-    large.sweep(
-      (digest, mark) => this.#get('SELECT 1 FROM block WHERE digest = ? AND sealed = ?', digest, mark) !== undefined,
-    )
+    this.#packs = packs
   }
 
   /**
@@ -161,26 +159,27 @@ export class Applier {
    * @throws if SQLite refuses the transaction as a whole (disk full, input or output error); then nothing is changed.
    */
   applyGroup(operations: readonly Operation[]): Outcome[] {
+    this.#packs.begin()
     this.#database.exec('BEGIN IMMEDIATE')
     const isCheckpoint = operations.some(({ kind }) => kind === 'checkpoint')
     try {
       const outcomes = operations.map((operation) => this.#guarded(operation))
-      this.#large.sync()
+      this.#packs.sync()
       this.#database.exec('COMMIT')
-      this.#large.settle()
+      this.#packs.settle()
       // What was overwritten in the file goes out of the write-ahead log too.
       if (isCheckpoint) this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
       return outcomes
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
-      this.#large.rollBack({ written: 0, removed: 0 })
+      this.#packs.abort()
       throw error
     }
   }
 
   #guarded(operation: Operation): Outcome {
     this.#run('SAVEPOINT one')
-    const place = this.#large.place()
+    const state = this.#packs.state()
     try {
       const outcome = this.#apply(operation)
       this.#run('RELEASE one')
@@ -190,7 +189,7 @@ export class Applier {
       if (!this.#database.isTransaction) throw error
       this.#run('ROLLBACK TO one')
       this.#run('RELEASE one')
-      this.#large.rollBack(place)
+      this.#packs.rollBack(state)
       return { ok: false, code: 'ERR_STORE_FAILED' }
     }
   }
@@ -291,8 +290,9 @@ export class Applier {
 
   /** What a block's row has: the sealed bytes, or where they are. */
   #seal(digest: Uint8Array, bytes: Uint8Array): Uint8Array {
-    const sealed = sealAtRest(this.#key, digest, bytes)
-    return sealed.length < largeBytesMin ? sealed : this.#large.write(digest, sealed)
+    const length = bytes.length + atRestOverheadBytes
+    if (length < packedBytesMin) return sealAtRest(this.#key, digest, bytes)
+    return this.#packs.write(digest, length, sealInPieces(this.#key, digest, bytes))
   }
 
   /** By its tombstone, or as one of the records that its owner erased; then it gets the tombstone that it lacks. */
@@ -371,7 +371,7 @@ export class Applier {
   #deleteBlock(digest: Uint8Array): number {
     const block = this.#get(`SELECT size, length(sealed) AS length, ${markColumn} FROM block WHERE digest = ?`, digest)
     if (!block) return 0
-    if (block.mark !== null) this.#large.remove(digest, block.mark as Uint8Array)
+    if (block.mark !== null) this.#packs.remove(block.mark as Uint8Array)
     // Its bytes are kept elsewhere, and have to go there too.
     if (block.length === 0) this.#run('INSERT OR IGNORE INTO removal VALUES (?)', digest)
     this.#run('DELETE FROM block WHERE digest = ?', digest)
@@ -447,7 +447,14 @@ export class Applier {
       deleted += this.#deleteBlock(digest as Uint8Array)
     }
     this.#run('DELETE FROM release WHERE at < ?', operation.releasesBefore)
+    this.#packs.compact((digest, from, to) => this.#move(digest, from, to))
     return { ok: true, changed: deleted > 0, deleted }
+  }
+
+  /** Gives a block's row another place; false if it has not this one any more. */
+  #move(digest: Uint8Array, from: Uint8Array, to: Uint8Array): boolean {
+    const moving = this.#prepare('UPDATE block SET sealed = ? WHERE digest = ? AND sealed = ?')
+    return moving.run(to, digest, from).changes === 1
   }
 
   /** Sets a damaged block aside. Its references stay, so that a healed copy belongs to the same accounts. */
@@ -459,7 +466,7 @@ export class Applier {
         | Uint8Array
         | null
         | undefined
-      const sealed = mark ? (this.#large.read(digest, mark) ?? noBytes) : null
+      const sealed = mark ? (this.#packs.read(mark) ?? noBytes) : null
       this.#run(
         'INSERT INTO quarantine (digest, at, sealed) SELECT digest, ?, ifnull(?, sealed) FROM block WHERE digest = ?',
         now,

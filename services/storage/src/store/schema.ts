@@ -4,10 +4,11 @@
  * thread) and one reader; WAL lets them run side by side.
  */
 import { DatabaseSync } from 'node:sqlite'
+import { StorageError } from '../errors.ts'
 import { openAtRest } from './at-rest.ts'
 
 /** Version of the tables, kept in `user_version`. */
-export const schemaVersion = 2
+export const schemaVersion = 3
 
 const tables = `
 CREATE TABLE IF NOT EXISTS block (
@@ -67,6 +68,17 @@ CREATE TABLE IF NOT EXISTS erasure (
   PRIMARY KEY (owner, stream, first, last)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS removal (digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pack (
+  number INTEGER PRIMARY KEY,
+  bytes INTEGER NOT NULL,
+  live INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS wipe (
+  pack INTEGER NOT NULL,
+  offset INTEGER NOT NULL,
+  length INTEGER NOT NULL,
+  PRIMARY KEY (pack, offset)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cursor (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quarantine (
   id INTEGER PRIMARY KEY,
@@ -123,19 +135,27 @@ function migrateFrom1(database: DatabaseSync, key: Uint8Array): void {
       )
   }
   // The version changes with the tables: a crash leaves either.
-  database.exec('PRAGMA user_version=2; COMMIT')
+  database.exec(`PRAGMA user_version=${schemaVersion}; COMMIT`)
 }
 
 /**
  * Opens the one connection that writes and creates the tables if they are missing.
  *
  * synchronous=FULL makes each commit durable before it is answered; secure_delete overwrites what is deleted.
+ *
+ * @throws {StorageError} `ERR_STORE_FAILED` if a newer version wrote the file.
  */
 export function openWriter(path: string, key: Uint8Array): DatabaseSync {
   const database = new DatabaseSync(path)
   database.exec(`PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;
     PRAGMA busy_timeout=5000; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-8192`)
-  if (database.prepare('PRAGMA user_version').get()?.user_version === 1) migrateFrom1(database, key)
+  const version = database.prepare('PRAGMA user_version').get()?.user_version as number
+  if (version > schemaVersion) {
+    database.close()
+    // An older program would take places for blocks that are damaged.
+    throw new StorageError(`the tables are of version ${version}`, { code: 'ERR_STORE_FAILED' })
+  }
+  if (version === 1) migrateFrom1(database, key)
   database.exec(tables)
   database.exec(`PRAGMA user_version=${schemaVersion}`)
   return database

@@ -1,8 +1,8 @@
 /** The writer's thread: one connection, one transaction for each group that arrives. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { decodeGroup, encodeOutcome, type GroupMessage } from './group-message.ts'
-import { LargeBlocks, largeFolderOf } from './large-blocks.ts'
 import { Applier } from './operations.ts'
+import { Packs } from './packs.ts'
 import { openWriter } from './schema.ts'
 
 /** What the thread is started with. */
@@ -16,12 +16,12 @@ if (parentPort) {
   const port = parentPort
   const { path, key } = workerData as WriterData
   const database = openWriter(path, key)
-  const large = new LargeBlocks(largeFolderOf(path))
-  const applier = new Applier(database, key, large)
+  const packs = new Packs(database, path)
+  const applier = new Applier(database, key, packs)
   port.on('message', (message: GroupMessage | 'close') => {
     if (message === 'close') {
       database.close()
-      large.close()
+      packs.close()
       port.postMessage('closed')
       return
     }

@@ -19,8 +19,8 @@ await store.open()
 
 async function putForever(account: Uint8Array): Promise<void> {
   for (;;) {
-    // Some are large enough for a file of their own.
-    const sizeMax = Math.random() < 0.2 ? 300_000 : 20_000
+    // Some are large enough for a pack.
+    const sizeMax = Math.random() < 0.2 ? 300_000 : 30_000
     const bytes = new Uint8Array(randomBytes(64 + Math.floor(Math.random() * sizeMax)))
     const digest = hashBlock(bytes)
     const references = [{ account, at: 1, pin: 1 }]
