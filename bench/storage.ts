@@ -4,12 +4,12 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findFreePort } from '@healthblock/runtime/ports'
 import { kuboBinary } from '../services/storage/src/kubo/kubo.fixture.ts'
-import { KuboDaemon } from '../services/storage/src/kubo/kubo-daemon.ts'
+import { KuboDaemon, kuboVersionOf } from '../services/storage/src/kubo/kubo-daemon.ts'
 import { BlockClient, cidOf, newBlocks } from './support/block-client.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 import { startStandalone } from './support/standalone.ts'
@@ -77,20 +77,27 @@ async function startKubo(nodes: number): Promise<Network> {
 
 interface Timing {
   readonly perSecond: number
-  /** Processor time of the nodes per operation, user and system, ms: what a machine that is busy with other work does not change. */
+  /** Processor time of the nodes per operation, user and system, ms: what a machine that is busy with other work changes least. */
   readonly cpuMs: number
+  /** The same of the load generator, which has one of the machine's cores at most. */
+  readonly clientCpuMs: number
   readonly p50Ms: number
   readonly p99Ms: number
 }
 
-/** Processor time that processes have used so far, ms. */
+/** Processor time that the threads of processes have used so far, ms. */
 function cpuMsOf(pids: readonly number[]): number {
-  let ticks = 0
+  let ns = 0
   for (const pid of pids) {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-    ticks += Number(fields[11]) + Number(fields[12])
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      try {
+        ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0])
+      } catch {
+        // The thread has ended meanwhile.
+      }
+    }
   }
-  return ticks * 10
+  return ns / 1e6
 }
 
 /** Runs `work` on every item, `width` at a time, against the nodes of a network. */
@@ -101,6 +108,7 @@ async function drive<T>(
   work: (item: T) => Promise<unknown>,
 ): Promise<Timing> {
   const cpuBefore = cpuMsOf(network.pids)
+  const ownBefore = process.cpuUsage()
   const times: number[] = []
   let next = 0
   const startedAt = performance.now()
@@ -116,7 +124,15 @@ async function drive<T>(
   )
   const seconds = (performance.now() - startedAt) / 1000
   const cpuMs = (cpuMsOf(network.pids) - cpuBefore) / items.length
-  return { perSecond: items.length / seconds, cpuMs, p50Ms: percentile(times, 0.5), p99Ms: percentile(times, 0.99) }
+  const own = process.cpuUsage(ownBefore)
+  const clientCpuMs = (own.user + own.system) / 1000 / items.length
+  return {
+    perSecond: items.length / seconds,
+    cpuMs,
+    clientCpuMs,
+    p50Ms: percentile(times, 0.5),
+    p99Ms: percentile(times, 0.99),
+  }
 }
 
 /** The median of several rounds, by rate. */
@@ -149,8 +165,8 @@ const results: Result[] = []
 const bars: Result[] = []
 
 function row(what: string, side: string, timing: Timing): void {
-  const { perSecond, p50Ms, p99Ms, cpuMs } = timing
-  results.push({ what, side, perSecond, p50Ms, p99Ms, cpuMs })
+  const { perSecond, p50Ms, p99Ms, cpuMs, clientCpuMs } = timing
+  results.push({ what, side, perSecond, p50Ms, p99Ms, cpuMs, clientCpuMs })
 }
 
 function bar(what: string, value: number, bound: number, isAtLeast: boolean): void {
@@ -258,7 +274,9 @@ async function measureGrowth(network: Network): Promise<void> {
 }
 
 try {
-  if (kuboBinary === undefined) tell('storage: no Kubo (deploy/kubo/build.sh builds one): the embedded node alone')
+  // Before anything else is started: a wrong binary is told at once.
+  if (kuboBinary !== undefined) tell(`storage: Kubo ${await kuboVersionOf(kuboBinary)} at ${kuboBinary}`)
+  else tell('storage: no Kubo (deploy/kubo/build.sh builds one): the embedded node alone')
   const one = await startEmbedded('one', 1, 1)
   const idleMb = residentMb(one.pids[0] as number)
   const pair = await startEmbedded('pair', 2, 1)

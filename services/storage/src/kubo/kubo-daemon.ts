@@ -2,12 +2,13 @@
  * Starts a Kubo daemon in a repository of its own, watches over it, and starts it again when it ends: at once, then
  * after growing pauses. It is ended by its process id, and ends with this process.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { StorageError } from '../errors.ts'
 import type { SwarmPeer } from '../swarm/swarm.ts'
@@ -15,6 +16,8 @@ import { KuboClient } from './kubo-client.ts'
 import { kuboConfig, kuboLimits } from './kubo-config.ts'
 
 const startTimeoutMs = 60_000
+/** What is Kubo says so within this time, on a busy machine too. */
+const versionTimeoutMs = 20_000
 const stopTimeoutMs = 15_000
 const pollMs = 20
 const pauseMsMin = 250
@@ -33,6 +36,24 @@ export interface KuboDaemonOptions {
   readonly port: number
   /** Called after each restart that was not asked for. */
   readonly onRestart: () => void
+}
+
+/**
+ * Asks a program whether it is Kubo: whatever else it is must not be waited for.
+ *
+ * @returns its version.
+ * @throws {StorageError} `ERR_KUBO_FAILED` with the path and what is wrong.
+ */
+export async function kuboVersionOf(binary: string): Promise<string> {
+  let said: string
+  try {
+    const options = { timeout: versionTimeoutMs, killSignal: 'SIGKILL', env: environmentOf('/') } as const
+    said = (await promisify(execFile)(binary, ['version', '--number'], options)).stdout.trim()
+  } catch (cause) {
+    throw failed(`${binary} cannot be run: ${(cause as Error).message.split('\n')[0]}`)
+  }
+  if (/^\d+\.\d+\.\d+/.test(said)) return said
+  throw failed(`${binary} is not Kubo: it says ${JSON.stringify(said.slice(0, 60))} for its version`)
 }
 
 /** One supervised daemon. */
@@ -70,6 +91,7 @@ export class KuboDaemon {
 
   /** Starts it and resolves when it answers. @throws {StorageError} `ERR_KUBO_FAILED` with what it printed last. */
   async start(peers: readonly SwarmPeer[]): Promise<void> {
+    await kuboVersionOf(this.#options.binary)
     this.#peers = peers
     await this.#prepare()
     await this.#launch()
@@ -125,6 +147,8 @@ export class KuboDaemon {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#child = child
+    // A program that cannot be started has no exit: the loop below sees the missing process.
+    child.once('error', () => {})
     let said = ''
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on('data', (chunk) => {
@@ -134,7 +158,8 @@ export class KuboDaemon {
     const startedAt = Date.now()
     child.once('exit', () => this.#onExit(child, startedAt))
     while (Date.now() - startedAt < startTimeoutMs) {
-      if (child.exitCode !== null || child.signalCode !== null) throw failed(`the Kubo daemon ended: ${said.trim()}`)
+      if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null)
+        throw failed(`the Kubo daemon ended: ${said.trim()}`)
       const url = apiUrl(dir)
       if (url !== undefined) {
         const client = new KuboClient(url, this.#token)

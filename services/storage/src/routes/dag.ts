@@ -70,7 +70,6 @@ function addUploads(scope: FastifyInstance, parts: KuboRouteParts): void {
         const id = { digest: hashBlock(bytes), codec: stored }
         await upload.put(id, bytes)
         if (flagOf(request, 'pin')) await files.pinTree(id, account, signalOf(request))
-        upload.keep()
         yield { Cid: { '/': encodeBlockId(id) } }
       }
     }
@@ -95,7 +94,6 @@ function addUploads(scope: FastifyInstance, parts: KuboRouteParts): void {
           bytesCount += bytes.length
         }
       }
-      upload.keep()
       for (const root of roots) {
         let PinErrorMsg = ''
         try {

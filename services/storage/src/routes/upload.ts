@@ -7,7 +7,7 @@ export class Upload {
   readonly #parts: KuboRouteParts
   readonly #account: Uint8Array
   /** What the account did not keep before. */
-  #brought: BlockId[] = []
+  readonly #brought: BlockId[] = []
   readonly #underWay = new Set<Promise<void>>()
 
   constructor(parts: KuboRouteParts, account: Uint8Array) {
@@ -34,14 +34,9 @@ export class Upload {
     if (!had) this.#brought.push(id)
   }
 
-  /** What came so far stays, whatever follows. */
-  keep(): void {
-    this.#brought = []
-  }
-
   /**
    * The lines of a request that may break off anywhere, also because nobody reads them any more: unless they come to
-   * their end, what was brought since the last {@link keep} is nobody's, and does not count on a quota.
+   * their end, what was brought is nobody's, and does not count on a quota.
    */
   async *whole<T>(lines: AsyncIterable<T>): AsyncGenerator<T> {
     let isWhole = false

@@ -1,0 +1,141 @@
+/** Requests that bring several blocks and do not come to their end: nothing of them is kept, and no quota is used. */
+import { randomBytes } from 'node:crypto'
+import { request as httpRequest } from 'node:http'
+import * as dagCbor from '@ipld/dag-cbor'
+import { CID } from 'multiformats/cid'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { encodeCar } from './car.ts'
+import { Cluster, type Place, type Tenant } from './cluster.fixture.ts'
+import { codecDagCbor, codecRaw, hashBlock, toCid } from './store/block-id.ts'
+
+const patient = { timeout: 30_000, interval: 20 }
+const cluster = new Cluster()
+let place: Place
+let bob: Tenant
+
+beforeAll(async () => {
+  await cluster.prepare(1, { STORAGE_REPLICAS: '1' })
+  await cluster.startAll()
+  ;[place] = cluster.places as [Place]
+  bob = cluster.tenants[1] as Tenant
+})
+afterAll(() => cluster.end())
+
+const partHead = '--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+
+interface State {
+  blocks: bigint
+  bytes: bigint
+  left: number
+  pins: string[]
+}
+
+async function state(): Promise<State> {
+  const client = cluster.client(place, bob)
+  const { numObjects: blocks, repoSize: bytes } = await client.repo.stat()
+  const pins: string[] = []
+  for await (const { cid } of client.pin.ls({ type: 'recursive' })) pins.push(cid.toString())
+  return { blocks, bytes, pins, left: place.node?.store.bytesLeft(bob.account).ofAccount as number }
+}
+
+/** A node of dag-json with something of its own. */
+function node(): Buffer {
+  return Buffer.from(JSON.stringify({ name: randomBytes(8).toString('hex') }))
+}
+
+/** An archive of a root and three leaves; of the last leaf nothing is left if `isCut`, and it has other bytes if `isWrong`. */
+async function archive(how: { isCut?: boolean; isWrong?: boolean } = {}): Promise<Buffer> {
+  const leaves = Array.from({ length: 3 }, () => new Uint8Array(randomBytes(40_000)))
+  const cids = leaves.map((bytes) => toCid({ digest: hashBlock(bytes), codec: codecRaw }))
+  const rootBytes = dagCbor.encode({ leaves: cids })
+  const root = CID.decode(toCid({ digest: hashBlock(rootBytes), codec: codecDagCbor }).bytes)
+  if (how.isWrong) (leaves[2] as Uint8Array)[7] = ((leaves[2] as Uint8Array)[7] as number) ^ 1
+  async function* sections() {
+    yield { cid: root, bytes: rootBytes }
+    for (const [index, cid] of cids.entries()) yield { cid, bytes: leaves[index] as Uint8Array }
+  }
+  const pieces: Uint8Array[] = []
+  for await (const piece of encodeCar([root], sections())) pieces.push(piece)
+  const whole = Buffer.concat(pieces)
+  return how.isCut ? whole.subarray(0, -30_000) : whole
+}
+
+/** Sends a body that does not end, waits until `begun`, and goes away. */
+async function breakOff(path: string, body: Buffer, begun: () => Promise<void>): Promise<void> {
+  const sent = httpRequest(`${place.node?.address.url}/api/v0/${path}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${bob.token}`, 'content-type': 'multipart/form-data; boundary=b' },
+  })
+  sent.on('error', () => {})
+  sent.write(body)
+  await begun()
+  sent.destroy()
+}
+
+async function answerOf(path: string, body: Buffer): Promise<{ isWhole: boolean; text: string }> {
+  const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+  try {
+    const response = await cluster.request(place, `/api/v0/${path}`, { body, headers }, bob)
+    const text = await response.text()
+    return { isWhole: response.ok, text }
+  } catch {
+    return { isWhole: false, text: '' }
+  }
+}
+
+describe('dag/put', () => {
+  test('a caller who goes away after the first of two nodes leaves none', async () => {
+    const before = await state()
+    const body = Buffer.concat([Buffer.from(partHead), node(), Buffer.from(`\r\n${partHead}`), node().subarray(0, 5)])
+    await breakOff('dag/put?pin=true', body, () =>
+      vi.waitFor(async () => expect((await state()).blocks).toBeGreaterThan(before.blocks), patient),
+    )
+    await vi.waitFor(async () => expect(await state()).toEqual(before), patient)
+  })
+
+  test('two nodes of which the second is malformed are neither of them kept', async () => {
+    const before = await state()
+    const parts = [partHead, node(), `\r\n${partHead}`, '{"half":', '\r\n--b--\r\n'].map((part) => Buffer.from(part))
+    expect((await answerOf('dag/put?pin=true', Buffer.concat(parts))).isWhole).toBe(false)
+    await vi.waitFor(async () => expect(await state()).toEqual(before), patient)
+  })
+
+  test('two whole nodes are both kept', async () => {
+    const before = await state()
+    const parts = [partHead, node(), `\r\n${partHead}`, node(), '\r\n--b--\r\n'].map((part) => Buffer.from(part))
+    const { isWhole, text } = await answerOf('dag/put?pin=true', Buffer.concat(parts))
+    expect([isWhole, text.trim().split('\n').length]).toEqual([true, 2])
+    const after = await state()
+    expect([after.blocks - before.blocks, after.pins.length - before.pins.length]).toEqual([2n, 2])
+  })
+})
+
+describe('dag/import', () => {
+  test('a caller who goes away in the middle of an archive leaves nothing of it', async () => {
+    const before = await state()
+    const body = Buffer.concat([Buffer.from(partHead), await archive({ isCut: true })])
+    await breakOff('dag/import', body, () =>
+      vi.waitFor(async () => expect((await state()).blocks).toBeGreaterThan(before.blocks), patient),
+    )
+    await vi.waitFor(async () => expect(await state()).toEqual(before), patient)
+  })
+
+  test.each([
+    ['ends early', { isCut: true }],
+    ['has a block with other bytes', { isWrong: true }],
+  ])('of an archive that %s nothing is kept', async (_what, how) => {
+    const before = await state()
+    const body = Buffer.concat([Buffer.from(partHead), await archive(how), Buffer.from('\r\n--b--\r\n')])
+    expect((await answerOf('dag/import', body)).isWhole).toBe(false)
+    await vi.waitFor(async () => expect(await state()).toEqual(before), patient)
+  })
+
+  test('what the account kept before an archive broke off stays', async () => {
+    const whole = await archive()
+    const body = Buffer.concat([Buffer.from(partHead), whole, Buffer.from('\r\n--b--\r\n')])
+    expect((await answerOf('dag/import', body)).isWhole).toBe(true)
+    const before = await state()
+    await answerOf('dag/import', Buffer.concat([Buffer.from(partHead), whole, Buffer.from('\r\n')]))
+    expect(await state()).toEqual(before)
+  })
+})
