@@ -286,6 +286,12 @@ test('files of single blocks are taken into packs, and are gone; what had no row
   store = await open()
   expect(await store.get(digest)).toEqual(Buffer.from(bytes))
   expect([existsSync(folderOf), placeOf(digest).sealed]).toEqual([false, Buffer.from(sealed)])
+  // What somebody else put there keeps the folder, and no start from succeeding.
+  await store.close()
+  mkdirSync(folderOf)
+  writeFileSync(join(folderOf, 'note.txt'), 'kept')
+  store = await open()
+  expect(readdirSync(folderOf)).toEqual(['note.txt'])
 })
 
 test('rows that version 2 wrote in place are read as before; tables of a newer version are left alone', async () => {

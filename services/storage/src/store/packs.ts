@@ -328,7 +328,8 @@ export class Packs {
       this.settle()
       for (const name of taken) wipeFile(join(folder, name))
     }
-    rmdirSync(folder)
+    // What is not ours in it stays, and is looked at again at the next start.
+    if (readdirSync(folder).length === 0) rmdirSync(folder)
   }
 }
 
