@@ -1,31 +1,36 @@
 /**
  * Memory of a node that has nothing more to do. What a burst of work has filled would stay as it is until the next one: nothing asks for a
- * collection while nothing is allocated. So the node collects once when it comes to rest.
+ * collection while nothing is allocated. So the node collects when it comes to rest.
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
 /** How often the node looks how busy its event loop was since. */
 const lookEveryMs = 500
-/** Part of the time that the loop is busy in a burst, and at rest. */
+/** Part of the time that the event loop is busy in a burst, and of a core that is used at rest. */
 const busyPart = 0.25
 const restPart = 0.1
 /** It rests once it was at rest in so many looks. */
 const looksAtRest = 4
+/**
+ * Collections then, one a look: the first frees what lives no more, the second the pages that this left empty, the third the pages that
+ * were kept for the next burst.
+ */
+const collections = 3
 
 /** What tells a burst from rest. */
 export interface RestOptions {
-  /** Part of the time since the last call that the event loop was busy, 0 to 1. */
-  readonly busyPart: () => number
+  /** Since the last call: part of the time that the event loop was busy, and of a core that the process used. Where others use the machine too the first is more. */
+  readonly busy: () => { readonly loop: number; readonly core: number }
   readonly collect: () => void
 }
 
-/** Looks again and again, and collects once after each burst. */
+/** Looks again and again, and collects after each burst. */
 export class Rest {
   readonly #options: RestOptions
   #timer: NodeJS.Timeout | undefined
-  /** True from a burst until what it left is collected. */
-  #isDue = false
+  /** Collections that a burst has left to be done. */
+  #due = 0
   #restedLooks = 0
 
   constructor(options: RestOptions) {
@@ -44,26 +49,30 @@ export class Rest {
 
   /** One look. */
   look(): void {
-    const busy = this.#options.busyPart()
-    if (busy > busyPart) this.#isDue = true
-    this.#restedLooks = busy < restPart ? this.#restedLooks + 1 : 0
-    if (!this.#isDue || this.#restedLooks < looksAtRest) return
-    this.#isDue = false
+    const { loop, core } = this.#options.busy()
+    if (loop > busyPart) this.#due = collections
+    this.#restedLooks = core < restPart ? this.#restedLooks + 1 : 0
+    if (this.#due === 0 || this.#restedLooks < looksAtRest) return
+    this.#due--
     this.#options.collect()
+    // Collecting is no work that would have to be collected after.
+    this.#options.busy()
   }
 }
 
 /** The event loop and the collector of this process. */
 export function restOfProcess(): Rest {
-  let before = performance.eventLoopUtilization()
+  let before = { loop: performance.eventLoopUtilization(), cpu: process.cpuUsage(), ms: performance.now() }
   setFlagsFromString('--expose-gc')
   const gc = runInNewContext('gc') as (options: { type: 'major' }) => void
   return new Rest({
-    busyPart: () => {
-      const now = performance.eventLoopUtilization()
-      const { utilization } = performance.eventLoopUtilization(now, before)
+    busy: () => {
+      const now = { loop: performance.eventLoopUtilization(), cpu: process.cpuUsage(), ms: performance.now() }
+      const { utilization } = performance.eventLoopUtilization(now.loop, before.loop)
+      const { user, system } = process.cpuUsage(before.cpu)
+      const core = (user + system) / 1000 / Math.max(1, now.ms - before.ms)
       before = now
-      return utilization
+      return { loop: utilization, core }
     },
     collect: () => gc({ type: 'major' }),
   })
