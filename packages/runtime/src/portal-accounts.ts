@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { isRuntimeError, RuntimeError } from './errors.ts'
 import { readFileIfPresent, writeFileDurably } from './files.ts'
 import { type LoginRequest, type OpenPortalSession, portalSessionLimits } from './portal-routes.ts'
-import { type FactorHolder, type Factors, isFactorOn, SecondFactors } from './second-factor.ts'
+import { type Act, type FactorHolder, type Factors, isFactorOn, SecondFactors } from './second-factor.ts'
 import { TryLimit } from './try-limit.ts'
 import type { SecurityKey } from './webauthn.ts'
 
@@ -133,14 +133,16 @@ export class PortalAccounts {
     if (account === undefined || !timingSafeEqual(hash, Buffer.from(account.hash, 'base64'))) {
       throw new RuntimeError('the name or the passphrase is wrong', { code: 'ERR_PASSPHRASE_WRONG' })
     }
-    this.#demandFactor(name, act, takeBack)
+    this.#demandFactor({ name, source }, act, takeBack)
     this.#limit.succeed(key)
     return this.#begin(account)
   }
 
-  #demandFactor(name: string, act: LoginRequest['act'], takeBack: () => void): void {
-    // There is no session yet: a challenge is one of the door, and was given to who had the passphrase.
-    const holder = this.holderOf({ name, id: `the door of ${name}` })
+  #demandFactor({ name, source }: { name: string; source: string }, act: Act, takeBack: () => void): void {
+    // There is no session yet: challenges and guesses are those of the door and the source, so that a thief of the passphrase who guesses
+    // codes does not lock the person out.
+    const door = `${name} from ${source}`
+    const holder = { ...this.holderOf({ name, id: door }), id: door }
     try {
       this.factors.demand(holder, act)
     } catch (error) {

@@ -1,9 +1,9 @@
 /** Starting an audit, following it, ending it; and the standing watch. */
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
+import { Failure, useAct } from '../frame/act.tsx'
 import { call } from '../frame/api.ts'
 import { ConfirmDialog } from '../frame/dialog.tsx'
-import { messageFor } from '../frame/notice.tsx'
 import { t } from '../frame/texts.ts'
 import { formatAgo, formatMoment } from '../frame/time.ts'
 import { Findings } from './audit-report.tsx'
@@ -83,24 +83,18 @@ function Running(props: { audit: Audit; onChanged: () => Promise<void> }): JSX.E
 function Start(props: { canGoOn: boolean; onChanged: () => Promise<void> }): JSX.Element {
   const { canGoOn, onChanged } = props
   const [isGoingOn, setGoingOn] = useState(false)
-  const [isBusy, setBusy] = useState(false)
-  const [error, setError] = useState<string>()
-  const start = async (event: Event): Promise<void> => {
-    event.preventDefault()
-    if (isBusy) return
-    setBusy(true)
-    setError(undefined)
-    try {
-      await call('/v1/audits', { method: 'POST', body: { fromBeginning: !(isGoingOn && canGoOn) } })
-      await onChanged()
-    } catch (cause) {
-      setError(messageFor(cause))
-    } finally {
-      setBusy(false)
-    }
-  }
+  const { isBusy, error, act } = useAct(async () => {
+    await call('/v1/audits', { method: 'POST', body: { fromBeginning: !(isGoingOn && canGoOn) } })
+    await onChanged()
+  })
   return (
-    <form class="card start" onSubmit={(event) => void start(event)}>
+    <form
+      class="card start"
+      onSubmit={(event) => {
+        event.preventDefault()
+        void act()
+      }}
+    >
       <button type="submit" class="primary" aria-disabled={isBusy}>
         {isBusy ? t('working') : t('auditor.run')}
       </button>
@@ -115,11 +109,7 @@ function Start(props: { canGoOn: boolean; onChanged: () => Promise<void> }): JSX
           <span>{t('auditor.run.goon')}</span>
         </label>
       </fieldset>
-      {error !== undefined && (
-        <p class="notice bad" role="alert">
-          {error}
-        </p>
-      )}
+      <Failure error={error} />
     </form>
   )
 }
@@ -143,21 +133,10 @@ function watchWords(watch: Audit | null): string {
 /** The standing watch: on or off, how far it sees, and what it alarmed about. */
 export function WatchCard(props: { watch: Audit | null; onChanged: () => Promise<void> }): JSX.Element {
   const { watch, onChanged } = props
-  const [isBusy, setBusy] = useState(false)
-  const [error, setError] = useState<string>()
-  const turn = async (): Promise<void> => {
-    if (isBusy) return
-    setBusy(true)
-    setError(undefined)
-    try {
-      await call('/v1/audits/watch', { method: 'PUT', body: { on: watch === null } })
-      await onChanged()
-    } catch (cause) {
-      setError(messageFor(cause))
-    } finally {
-      setBusy(false)
-    }
-  }
+  const { isBusy, error, act } = useAct(async () => {
+    await call('/v1/audits/watch', { method: 'PUT', body: { on: watch === null } })
+    await onChanged()
+  })
   return (
     <>
       <section class="card" aria-label={t('auditor.watch')}>
@@ -166,16 +145,12 @@ export function WatchCard(props: { watch: Audit | null; onChanged: () => Promise
             {t('auditor.watch')}{' '}
             <span class={watch === null ? 'tag' : 'tag good'}>{t(watch === null ? 'auditor.off' : 'auditor.on')}</span>
           </h2>
-          <button type="button" onClick={() => void turn()} aria-disabled={isBusy}>
+          <button type="button" onClick={() => void act()} aria-disabled={isBusy}>
             {isBusy ? t('working') : t(watch === null ? 'auditor.watch.turnon' : 'auditor.watch.turnoff')}
           </button>
         </div>
         <p class="soft">{watchWords(watch)}</p>
-        {error !== undefined && (
-          <p class="notice bad" role="alert">
-            {error}
-          </p>
-        )}
+        <Failure error={error} />
       </section>
       {watch !== null && watch.findings.length > 0 && (
         <Findings

@@ -1,8 +1,7 @@
 /** One field that finds a block, an entry, a transaction or an account. */
 import type { JSX } from 'preact'
-import { useState } from 'preact/hooks'
+import { Failure, textOf, useAct } from '../frame/act.tsx'
 import { ApiError, call } from '../frame/api.ts'
-import { messageFor } from '../frame/notice.tsx'
 import { go } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { type ChainName, chainNames } from './model.ts'
@@ -53,28 +52,22 @@ async function placeOf(chain: ChainName, wanted: Wanted): Promise<readonly strin
 
 /** The search of the explorer. */
 export function ExplorerSearch(props: { chain: ChainName }): JSX.Element {
-  const [error, setError] = useState<string>()
-  const [isBusy, setBusy] = useState(false)
-  const find = async (event: SubmitEvent): Promise<void> => {
-    event.preventDefault()
-    const field = (event.currentTarget as HTMLFormElement).elements.namedItem('wanted') as HTMLInputElement
-    if (isBusy || field.value.trim() === '') return
-    const wanted = parseWanted(field.value)
+  const { isBusy, error, act, setError } = useAct<[string]>(async (typed): Promise<void> => {
+    const wanted = parseWanted(typed)
     if (wanted === undefined) return setError(t('auditor.explorer.bad'))
-    setBusy(true)
-    setError(undefined)
-    try {
-      const place = await placeOf(props.chain, wanted)
-      if (place === undefined) setError(t('auditor.explorer.notfound'))
-      else go(place)
-    } catch (cause) {
-      setError(messageFor(cause))
-    } finally {
-      setBusy(false)
-    }
-  }
+    const place = await placeOf(props.chain, wanted)
+    if (place === undefined) setError(t('auditor.explorer.notfound'))
+    else go(place)
+  })
   return (
-    <form class="card search" onSubmit={(event) => void find(event)}>
+    <form
+      class="card search"
+      onSubmit={(event) => {
+        event.preventDefault()
+        const typed = textOf(new FormData(event.currentTarget), 'wanted')
+        if (typed !== '') void act(typed)
+      }}
+    >
       <label>
         {t('auditor.explorer.search')}
         <input name="wanted" maxLength={100} autocomplete="off" spellcheck={false} aria-describedby="search-hint" />
@@ -85,11 +78,7 @@ export function ExplorerSearch(props: { chain: ChainName }): JSX.Element {
       <p class="soft" id="search-hint">
         {t('auditor.explorer.hint')}
       </p>
-      {error !== undefined && (
-        <p class="notice bad" role="alert">
-          {error}
-        </p>
-      )}
+      <Failure error={error} />
     </form>
   )
 }

@@ -5,7 +5,8 @@ import { call } from '../frame/api.ts'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo, formatMoment } from '../frame/time.ts'
-import { type Alarm, usePatient } from './node.ts'
+import type { Alarm } from './model.ts'
+import { usePatient } from './node.ts'
 import { findingName, severityName } from './words.ts'
 
 /** The code of an alarm about somebody who fetched without access; it is about that account. */

@@ -1,5 +1,5 @@
 /** An access that is being thought about. It outlives a session that ended in the middle, in this page and for the same person only. */
-import type { Contact } from './node.ts'
+import type { Contact } from './model.ts'
 
 /** What is chosen so far. */
 export interface Draft {

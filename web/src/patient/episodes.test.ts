@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { episodesOf } from './episodes.ts'
-import type { Diagnosis, Finding } from './node.ts'
+import type { Diagnosis, Finding } from './model.ts'
 
 let number = 0
 function diagnosis(findings: Partial<Finding>[], more: Partial<Diagnosis> = {}): Diagnosis {

@@ -1,5 +1,5 @@
 /** Findings as a patient reads them: an episode that many diagnoses tell of is one, as the newest of them has it. */
-import type { Diagnosis, Finding } from './node.ts'
+import type { Diagnosis, Finding } from './model.ts'
 
 /** One episode, or what a doctor wrote by hand. */
 export interface Episode {

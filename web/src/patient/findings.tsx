@@ -15,7 +15,8 @@ import { AlarmRow, SeverityTag } from './alarm.tsx'
 import { type Episode, episodesOf } from './episodes.ts'
 import { RecordedEcg } from './heart.tsx'
 import { useEcg } from './measured.ts'
-import { type Diagnosis, receiptSource, usePatient } from './node.ts'
+import type { Diagnosis } from './model.ts'
+import { receiptSource, usePatient } from './node.ts'
 import { findingName } from './words.ts'
 
 const pageSize = 30

@@ -170,7 +170,9 @@ function VitalTiles(props: { lastMs: number }): JSX.Element {
           <strong>
             {Math.round(value * 10) / 10} <small>{units[sign]}</small>
           </strong>
-          <span class={nodeNowMs() - timeMs > liveMs ? 'notice late' : 'soft'}>{formatAgo(timeMs)}</span>
+          <span class={nodeNowMs() - timeMs > liveMs ? 'notice late' : 'soft'}>
+            {formatAgo(Math.min(timeMs, nodeNowMs()))}
+          </span>
         </li>
       ))}
     </ul>

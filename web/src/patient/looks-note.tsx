@@ -3,7 +3,7 @@ import type { JSX } from 'preact'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo } from '../frame/time.ts'
-import type { Lookers } from './node.ts'
+import type { Lookers } from './model.ts'
 import { streamName } from './words.ts'
 
 /** "Heart (ECG)", "A finding". */

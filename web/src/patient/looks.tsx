@@ -9,7 +9,8 @@ import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatRange } from '../frame/time.ts'
 import { LooksNote, lookedAt } from './looks-note.tsx'
-import { type Look, type Lookers, type Looks, usePatient } from './node.ts'
+import type { Look, Lookers, Looks } from './model.ts'
+import { usePatient } from './node.ts'
 
 function LookRow(props: { look: Look; isNamed: boolean }): JSX.Element {
   const { nameOf } = usePatient()

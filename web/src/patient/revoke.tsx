@@ -9,7 +9,8 @@ import { go, hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatTime } from '../frame/time.ts'
 import { ProofResult, useProof } from '../proof/proof.tsx'
-import { type Exposure, type Grant, type Revocation, receiptSource, usePatient } from './node.ts'
+import type { Exposure, Grant, Revocation } from './model.ts'
+import { receiptSource, usePatient } from './node.ts'
 import { exposureWords } from './words.ts'
 
 /** Rows of an exposure report in words. */

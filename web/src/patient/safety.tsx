@@ -7,7 +7,8 @@ import { Shown } from '../frame/notice.tsx'
 import { SecondFactor } from '../frame/second-factor.tsx'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
-import { type Security, usePatient } from './node.ts'
+import type { Security } from './model.ts'
+import { usePatient } from './node.ts'
 
 function PhraseSection(props: { security: Security; onDone: () => void }): JSX.Element {
   const { base } = usePatient()

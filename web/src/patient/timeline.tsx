@@ -32,7 +32,7 @@ const filters = {
 } as const
 type Filter = keyof typeof filters
 
-const rowPx = 56
+const rowPx = 68
 const pageSize = 200
 /** Rows beyond the edges of the screen, and how near the end the next page is asked for. */
 const spareRows = 8

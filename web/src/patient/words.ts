@@ -1,7 +1,7 @@
 /** Plain words for what the node tells in codes. */
 import { currentLanguage, type TextKey, t } from '../frame/texts.ts'
 import { formatMoment, formatRange } from '../frame/time.ts'
-import type { Exposure } from './node.ts'
+import type { Exposure } from './model.ts'
 
 /** Streams that can be granted, in the order in which they are offered. */
 export const streamKinds = ['ecg', 'vitals', 'records', 'profile'] as const

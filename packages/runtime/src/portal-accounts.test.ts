@@ -1,0 +1,73 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fromBase64Url } from '@healthblock/encoding/bytes'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { isRuntimeError, type RuntimeError } from './errors.ts'
+import { PortalAccounts } from './portal-accounts.ts'
+import type { OpenPortalSession } from './portal-routes.ts'
+import type { Evidence, KeyQuestion } from './second-factor.ts'
+import { localPage, SoftwareKey } from './software-key.test-support.ts'
+import { totpOf } from './totp.ts'
+
+const passphrase = 'correct horse battery'
+const secret = new Uint8Array(20)
+let dir: string
+let accounts: PortalAccounts
+let nowMs = 1_800_000_000_000
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'accounts-'))
+  accounts = new PortalAccounts({ dir, nowMs: () => nowMs })
+  await accounts.set({ name: 'ann', role: 'doctor', passphrase })
+  const holder = accounts.holderOf({ name: 'ann', id: 'session' })
+  holder.write({ keys: [], totp: secret })
+})
+
+afterAll(() => rmSync(dir, { recursive: true }))
+
+function open(evidence: Evidence, source = 'here'): Promise<OpenPortalSession> {
+  const act = { path: '/portal/login', body: { name: 'ann', passphrase }, page: localPage, evidence }
+  return accounts.open({ name: 'ann', passphrase, act, source })
+}
+
+async function refusalOf(evidence: Evidence, source?: string): Promise<RuntimeError['detail']> {
+  try {
+    await open(evidence, source)
+  } catch (error) {
+    return (error as RuntimeError).detail
+  }
+  throw new Error('let in')
+}
+
+test('who guesses codes is barred where he guesses from, and the person is not', async () => {
+  for (let i = 0; i < 5; i++) expect(await refusalOf({ code: '000000' }, 'there')).toEqual({ code: 'ERR_CODE_WRONG' })
+  const code = totpOf(secret, Math.floor(nowMs / 30_000))
+  expect(await refusalOf({ code }, 'there')).toMatchObject({ code: 'ERR_TOO_MANY_TRIES' })
+  expect(await open({ code })).toMatchObject({ name: 'ann', role: 'doctor' })
+})
+
+test('a key opens the door for the login that it was asked for, from where it was asked, and is kept over a restart', async () => {
+  nowMs += 3_600_000
+  const key = new SoftwareKey()
+  const holder = accounts.holderOf({ name: 'ann', id: 'session' })
+  expect(await refusalOf({})).toEqual({ code: 'ERR_CODE_NEEDED' })
+  const challenge = fromBase64Url(accounts.factors.offerKey(holder, localPage).challenge)
+  accounts.factors.addKey(holder, localPage, { name: 'blue', answer: key.register(challenge) })
+  accounts = new PortalAccounts({ dir, nowMs: () => nowMs })
+  const ask = async (source?: string): Promise<Uint8Array> => {
+    const detail = await refusalOf({}, source)
+    return fromBase64Url((detail as { keys: KeyQuestion }).keys.challenge)
+  }
+  expect(await refusalOf({ key: key.answer(await ask('there')) })).toMatchObject({ reason: 'challenge' })
+  const answer = key.answer(await ask())
+  expect(await open({ key: answer })).toMatchObject({ name: 'ann' })
+  expect(await refusalOf({ key: answer })).toMatchObject({ reason: 'challenge' })
+  // A wrong passphrase is not told what keys there are.
+  const act = { path: '/portal/login', body: { name: 'ann' }, page: localPage, evidence: {} }
+  const wrong = await accounts
+    .open({ name: 'ann', passphrase: 'wrong horse', act, source: 'x' })
+    .catch((error) => error)
+  expect(isRuntimeError(wrong, 'ERR_PASSPHRASE_WRONG')).toBe(true)
+  expect(accounts.list()).toEqual([{ name: 'ann', role: 'doctor', secondFactor: true }])
+})
