@@ -97,8 +97,14 @@ const call: Call = async (method, path, body) => {
   return (await response.json()) as never
 }
 const diagnosed = async (): Promise<number> => {
-  const list = await call<{ status: string }[]>('GET', '/v1/diagnoses')
-  return list.filter(({ status }) => status === 'preliminary').length
+  let count = 0
+  let before = ''
+  for (;;) {
+    const page = await call<{ transactionId: string; status: string }[]>('GET', `/v1/diagnoses?limit=1000${before}`)
+    count += page.filter(({ status }) => status === 'preliminary').length
+    if (page.length < 1000) return count
+    before = `&before=${page[0]?.transactionId}`
+  }
 }
 
 try {

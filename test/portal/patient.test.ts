@@ -181,6 +181,28 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await look('patient-access')
     })
 
+    test('her findings come page by page, each once', async () => {
+      interface Page {
+        readonly diagnoses: readonly { readonly transactionId: string }[]
+        readonly next: string | null
+      }
+      const ask = async (query: string): Promise<Page> => {
+        const answer = await reader.page.request.get(`${cluster.url('user')}/v1/people/ann/diagnoses?${query}`)
+        return (await answer.json()) as Page
+      }
+      const whole = (await ask('limit=1000')).diagnoses
+      const paged: Page['diagnoses'][number][] = []
+      let before = ''
+      for (;;) {
+        const { diagnoses, next } = await ask(`limit=2${before}`)
+        paged.unshift(...diagnoses)
+        if (next === null) break
+        before = `&before=${next}`
+      }
+      expect(whole.length).toBeGreaterThan(1)
+      expect(paged).toEqual(whole)
+    })
+
     test('revokes: three ticks become true with their proofs checked here, and then all is refused', async () => {
       const { page } = reader
       await page.click('button:has-text("Revoke")')

@@ -5,7 +5,7 @@ import { resolvePerson } from '../cluster/layout.ts'
 import { CommandError, type ExitCode, UsageError } from '../io.ts'
 import { parseTime, takePositionals } from '../options.ts'
 import { saveBundle } from './bundle-file.ts'
-import { catchUp, type DoctorContext, doctorAccess, postAndPrint, print } from './doctor-session.ts'
+import { allDiagnoses, catchUp, type DoctorContext, doctorAccess, postAndPrint, print } from './doctor-session.ts'
 
 /** Records that a diagnosis rests on. */
 interface InputRange {
@@ -48,7 +48,7 @@ async function diagnosisId(given: string, access: NodeAccess): Promise<string> {
   if (/^[0-9a-f]{64}$/.test(text)) return text
   if (!/^[0-9a-f]{8,63}$/.test(text))
     throw new UsageError(`DIAGNOSIS is an id of "doctor diagnoses", or at least its first 8 characters, not "${text}"`)
-  const rows = await callNode<{ transactionId: string }[]>(access, 'GET', '/v1/diagnoses')
+  const rows = await allDiagnoses(access)
   const found = rows.map(({ transactionId }) => transactionId).filter((id) => id.startsWith(text))
   const [id] = found
   if (id === undefined || found.length > 1)

@@ -39,6 +39,19 @@ export async function catchUp(access: NodeAccess): Promise<void> {
   await callNode(access, 'POST', '/v1/catch-up', { timeoutMs: 55_000 }, 60_000)
 }
 
+const diagnosesPageMax = 1000
+
+/** Every diagnosis of the doctor, page by page from the newest back; oldest first. */
+export async function allDiagnoses<T extends { transactionId: string }>(access: NodeAccess): Promise<T[]> {
+  const pages: T[][] = []
+  for (;;) {
+    const before = pages[0]?.[0] === undefined ? '' : `&before=${pages[0][0].transactionId}`
+    const page = await callNode<T[]>(access, 'GET', `/v1/diagnoses?limit=${diagnosesPageMax}${before}`)
+    pages.unshift(page)
+    if (page.length < diagnosesPageMax) return pages.flat()
+  }
+}
+
 /** A transaction that the doctor's node posted. */
 interface Posted {
   readonly transactionId: string

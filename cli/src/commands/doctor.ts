@@ -5,7 +5,7 @@ import { parseOptions, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
 import { alarms, answering, quarantine, unread } from './doctor-alarms.ts'
 import { amending, exportPeriod, fhir, judge, post } from './doctor-diagnosis.ts'
-import { catchUp, type DoctorContext, doctorAccess, print } from './doctor-session.ts'
+import { allDiagnoses, catchUp, type DoctorContext, doctorAccess, print } from './doctor-session.ts'
 
 const help = `Usage: ./healthblock doctor ACTION …
 
@@ -67,7 +67,7 @@ async function diagnoses(context: DoctorContext, positionals: string[]): Promise
   const [doctor] = takePositionals(positionals, ['DOCTOR'] as const)
   const access = doctorAccess(context, doctor)
   await catchUp(access)
-  const rows = await callNode<Record<string, unknown>[]>(access, 'GET', '/v1/diagnoses')
+  const rows = await allDiagnoses<{ transactionId: string } & Record<string, unknown>>(access)
   const findings = (row: Record<string, unknown>): string =>
     (row.findings as { sentence?: string; code?: string }[]).map((f) => f.sentence ?? f.code ?? '').join(' ') ||
     String(row.text ?? '').trim()

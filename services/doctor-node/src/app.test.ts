@@ -158,6 +158,27 @@ describe('a doctor node', () => {
     expect(await node.get(`/v1/readings?patient=${name}`)).toHaveLength(2)
   })
 
+  /** Page by page from the newest back, one by one, and those that were refused: the same as the whole. */
+  async function pagesAre(whole: Diagnosis[]): Promise<void> {
+    expect(whole.length).toBeGreaterThan(2)
+    const paged: Diagnosis[] = []
+    for (;;) {
+      const before = paged[0] === undefined ? '' : `&before=${paged[0].transactionId}`
+      const page = await node.get<Diagnosis[]>(`/v1/diagnoses?limit=2${before}`)
+      paged.unshift(...page)
+      if (page.length < 2) break
+    }
+    expect(paged).toEqual(whole)
+    const refused = whole.filter(({ status }) => status === 'not recorded')
+    expect(await node.get('/v1/diagnoses?refused=true')).toEqual(refused)
+    const [one] = whole as [Diagnosis]
+    expect(await node.get(`/v1/diagnoses/${one.transactionId}`)).toEqual(one)
+    const stranger = await node.call('GET', `/v1/diagnoses/${one.patient}`)
+    expect(stranger.status).toBe(404)
+    for (const bad of ['limit=0', 'limit=1001', 'before=x', 'offset=1'])
+      expect((await node.call('GET', `/v1/diagnoses?${bad}`)).status, bad).toBe(400)
+  }
+
   test('a diagnosis that could not be stored goes out after a restart, the same bytes, once', async () => {
     const other = new TestPatient(network)
     await other.rotate({ open: [doctor] })
@@ -182,6 +203,7 @@ describe('a doctor node', () => {
       entry: [{ resource: { resourceType: 'DiagnosticReport', status: 'preliminary' } }, {}, {}],
     })
     expect((await node.call('GET', `/v1/diagnoses/${name}/fhir`)).status).toBe(404)
+    await pagesAre(await node.get<Diagnosis[]>('/v1/diagnoses'))
     const bodies = network.accounting.received
       .map((leaf) => parseTransactionLeaf(leaf).body)
       .filter((body) => body.t === 'diagnosis' && toHex(body.pat) === name)

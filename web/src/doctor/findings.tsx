@@ -2,9 +2,11 @@
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import { FindingSentence } from '../finding/sentence.tsx'
+import { Failure } from '../frame/act.tsx'
 import { callBytes } from '../frame/api.ts'
 import { memo } from '../frame/memo.ts'
 import { messageFor } from '../frame/notice.tsx'
+import type { Paged } from '../frame/paged.ts'
 import { hrefOf } from '../frame/router.ts'
 import { type TextKey, t } from '../frame/texts.ts'
 import { formatInstant, formatMoment } from '../frame/time.ts'
@@ -162,6 +164,8 @@ export function noteWords({ note = '' }: Pick<Diagnosis, 'note'>): string {
 /** All of them, newest first; `asked` is what the doctor is asked about now. */
 export function Findings(props: {
   diagnoses: readonly Diagnosis[]
+  /** Those that the page has not asked for yet. */
+  older: Pick<Paged<unknown>, 'isMore' | 'more'>
   doctor: string
   asked: AskedAct | undefined
   onAct: (diagnosis: Diagnosis, act: Act) => void
@@ -170,7 +174,7 @@ export function Findings(props: {
   onClose: () => void
   onChange: () => void
 }): JSX.Element {
-  const { diagnoses, doctor, asked, onAct, onJump, onClose, onChange } = props
+  const { diagnoses, older, doctor, asked, onAct, onJump, onClose, onChange } = props
   const [shown, setShown] = useState(shownFirst)
   const [done, setDone] = useState<TextKey>()
   const ordered = newestFirst(diagnoses)
@@ -190,6 +194,19 @@ export function Findings(props: {
           {t('doctor.more', { count: ordered.length - shown })}
         </button>
       )}
+      {ordered.length <= shown && older.isMore && (
+        <button
+          type="button"
+          aria-disabled={older.more.isBusy}
+          onClick={() => {
+            setShown(shown + 200)
+            void older.more.act()
+          }}
+        >
+          {older.more.isBusy ? t('working') : t('doctor.older')}
+        </button>
+      )}
+      <Failure error={older.more.error} />
       {asked !== undefined && (
         <AmendDialog
           {...asked}

@@ -3,6 +3,7 @@ import type { JSX } from 'preact'
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { Live } from '../frame/live.ts'
 import { Shown } from '../frame/notice.tsx'
+import { usePaged } from '../frame/paged.ts'
 import { type Resource, useResource } from '../frame/resource.ts'
 import { go, hrefOf, usePlace } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
@@ -232,6 +233,24 @@ function PatientDialogs(props: {
   return null
 }
 
+/** Diagnoses of one page. */
+const pageSize = 200
+
+/** The newest diagnoses and the older ones that were asked for, oldest first. */
+function useDiagnoses(patient: string, live: Live) {
+  const path = `/v1/diagnoses?patient=${patient}&limit=${pageSize}`
+  const paged = usePaged<readonly Diagnosis[]>(path, { live, on: ['diagnosis', 'refused'] }, (page) =>
+    page.length < pageSize ? undefined : `before=${page[0]?.transactionId}`,
+  )
+  const { newest, older, isMore, more } = paged
+  const found = useMemo(() => {
+    // What came meanwhile may stand on two pages.
+    const inOrder = [...older.toReversed(), newest.value ?? []].flat()
+    return [...new Map(inOrder.map((one) => [one.transactionId, one])).values()]
+  }, [newest.value, older])
+  return { diagnoses: newest, found, isMore, more }
+}
+
 /** What is shown of a patient, once she is known. */
 function PatientBody(props: {
   summary: PatientSummary
@@ -247,13 +266,10 @@ function PatientBody(props: {
   const [hours, setHours] = useState<number>(6)
   const [sequences, setSequences] = useState<readonly number[]>([])
   const [jump, onJump] = useJump(patient)
-  const diagnoses = useResource<readonly Diagnosis[]>(`/v1/diagnoses?patient=${patient}`, {
-    live,
-    on: ['diagnosis', 'refused'],
-  })
+  const pages = useDiagnoses(patient, live)
+  const { diagnoses, found } = pages
   const trends = useTrends(summary, hours)
   const ecg = summary.streams.find(({ kind, lastAt }) => kind === 'ecg' && lastAt !== undefined)
-  const found = diagnoses.value ?? []
   const alarms = inOrder(
     (props.alarms.value ?? []).filter((alarm) => alarm.patient === patient),
     nowMs,
@@ -294,9 +310,9 @@ function PatientBody(props: {
           <h2 id="findings-title">{t('doctor.findings')}</h2>
           <NotADevice />
           <Shown resource={diagnoses}>
-            {(value) => (
+            {() => (
               <Findings
-                {...{ diagnoses: value, doctor, onAct, onJump: ecg === undefined ? undefined : onJump }}
+                {...{ diagnoses: found, older: pages, doctor, onAct, onJump: ecg === undefined ? undefined : onJump }}
                 asked={typeof asked === 'object' && 'act' in asked ? asked : undefined}
                 onClose={close}
                 onChange={() => void diagnoses.reload()}

@@ -101,24 +101,20 @@ export function PrintScreen(props: {
   summary: PatientSummary | undefined
 }): JSX.Element {
   const { patient, id, doctor, summary } = props
-  const diagnoses = useResource<readonly Diagnosis[]>(`/v1/diagnoses?patient=${patient}`)
+  const found = useResource<Diagnosis>(`/v1/diagnoses/${encodeURIComponent(id)}`)
   return (
-    <Shown resource={diagnoses}>
-      {(list) => {
-        const diagnosis = list.find(({ transactionId }) => transactionId === id)
-        if (diagnosis === undefined) return <p class="empty">{t('place.unknown')}</p>
-        return (
-          <>
-            <div class="row no-print">
-              <a href={hrefOf(['patients', patient])}>{t('doctor.print.back')}</a>
-              <button type="button" class="primary" onClick={() => window.print()}>
-                {t('doctor.print')}
-              </button>
-            </div>
-            <Sheet {...{ diagnosis, summary, doctor }} />
-          </>
-        )
-      }}
+    <Shown resource={found}>
+      {(diagnosis) => (
+        <>
+          <div class="row no-print">
+            <a href={hrefOf(['patients', patient])}>{t('doctor.print.back')}</a>
+            <button type="button" class="primary" onClick={() => window.print()}>
+              {t('doctor.print')}
+            </button>
+          </div>
+          <Sheet {...{ diagnosis, summary, doctor }} />
+        </>
+      )}
     </Shown>
   )
 }

@@ -12,10 +12,13 @@ import { findingName, kindName, PatientName, petnamesOf, reasonName } from './wo
 
 /** Diagnoses that are not on record. */
 export function RefusedScreen(props: { live: Live; patients: Resource<readonly PatientSummary[]> }): JSX.Element {
-  const diagnoses = useResource<readonly Diagnosis[]>('/v1/diagnoses', { live: props.live, on: ['refused'] })
+  const diagnoses = useResource<readonly Diagnosis[]>('/v1/diagnoses?refused=true', {
+    live: props.live,
+    on: ['refused'],
+  })
   const names = petnamesOf(props.patients.value)
   const refused = (list: readonly Diagnosis[]): Diagnosis[] =>
-    list.filter(({ status }) => status === 'not recorded').toSorted((a, b) => Date.parse(b.at) - Date.parse(a.at))
+    list.toSorted((a, b) => Date.parse(b.at) - Date.parse(a.at))
   return (
     <>
       <h1>{t('doctor.refused')}</h1>

@@ -8,7 +8,7 @@ import { t } from './texts.ts'
 export interface Act<A extends unknown[]> {
   readonly isBusy: boolean
   readonly error: string | undefined
-  /** Does it; while it is done, and after the screen has left, nothing happens. */
+  /** Does it; while it is done, a second press does nothing. */
   readonly act: (...values: A) => Promise<void>
   /** Says something else, or takes back what was said. */
   readonly setError: (message: string | undefined) => void

@@ -3,9 +3,9 @@ import type { ComponentChildren, JSX } from 'preact'
 import { useMemo, useState } from 'preact/hooks'
 import { EcgStrip } from '../ecg/strip.tsx'
 import { FindingSentence } from '../finding/sentence.tsx'
-import { Failure, useAct } from '../frame/act.tsx'
-import { call } from '../frame/api.ts'
+import { Failure } from '../frame/act.tsx'
 import { Shown } from '../frame/notice.tsx'
+import { usePaged } from '../frame/paged.ts'
 import { useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
@@ -133,30 +133,27 @@ interface Page {
   readonly next: string | null
 }
 
-/** The newest diagnoses, kept fresh, and older ones as they are asked for. */
+/** The newest diagnoses and the older ones that were asked for, as episodes. */
 function useDiagnoses() {
   const { base, live } = usePatient()
-  const newest = useResource<Page>(`${base}/diagnoses`, { live, on: ['diagnosis', 'alarm'] })
-  const [older, setOlder] = useState<Page>()
+  const pages = usePaged<Page>(`${base}/diagnoses`, { live, on: ['diagnosis', 'alarm'] }, ({ next }) =>
+    next === null ? undefined : `before=${next}`,
+  )
+  const { newest, older } = pages
   const all = useMemo(() => {
-    const known = new Map(
-      [...(older?.diagnoses ?? []), ...(newest.value?.diagnoses ?? [])].map((one) => [one.transactionId, one]),
-    )
+    const inOrder = [...older.toReversed(), ...(newest.value === undefined ? [] : [newest.value])]
+    // What came meanwhile may stand on two pages.
+    const known = new Map(inOrder.flatMap(({ diagnoses }) => diagnoses).map((one) => [one.transactionId, one]))
     return episodesOf([...known.values()])
   }, [newest.value, older])
-  const next = (older ?? newest.value)?.next ?? null
-  const more = useAct(async () => {
-    const page = await call<Page>(`${base}/diagnoses?before=${next}`)
-    setOlder((before) => ({ diagnoses: [...page.diagnoses, ...(before?.diagnoses ?? [])], next: page.next }))
-  })
-  return { newest, all, next, more }
+  return { ...pages, all }
 }
 
 /** What was found. */
 export function FindingsScreen(): JSX.Element {
-  const { newest, all, next, more } = useDiagnoses()
+  const { newest, all, more, ...pages } = useDiagnoses()
   const [count, setCount] = useState(pageSize)
-  const isMore = all.found.length > count || next !== null
+  const isMore = all.found.length > count || pages.isMore
   return (
     <div class="narrow">
       <h1>{t('patient.findings')}</h1>
@@ -178,7 +175,7 @@ export function FindingsScreen(): JSX.Element {
                 type="button"
                 aria-disabled={more.isBusy}
                 onClick={() => {
-                  if (all.found.length < count + pageSize && next !== null) void more.act()
+                  if (all.found.length < count + pageSize) void more.act()
                   setCount(count + pageSize)
                 }}
               >

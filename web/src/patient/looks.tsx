@@ -1,9 +1,8 @@
 /** Who looked at what, and when, by the hour: one person's looks, or everybody's. */
 import type { JSX } from 'preact'
-import { useState } from 'preact/hooks'
-import { Failure, useAct } from '../frame/act.tsx'
-import { call } from '../frame/api.ts'
+import { Failure } from '../frame/act.tsx'
 import { Shown } from '../frame/notice.tsx'
+import { usePaged } from '../frame/paged.ts'
 import { useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
@@ -41,14 +40,10 @@ export function LooksScreen(props: { reader: string | undefined }): JSX.Element 
   const { base, live, nameOf } = usePatient()
   const { reader } = props
   const path = `${base}/looks${reader === undefined ? '' : `?reader=${encodeURIComponent(reader)}`}`
-  const newest = useResource<Looks>(path, { live, on: ['look'] })
+  const { newest, older, isMore, more } = usePaged<Looks>(path, { live, on: ['look'] }, ({ next }) =>
+    next === null ? undefined : `after=${next}`,
+  )
   const lookers = useResource<Lookers>(`${base}/lookers`, { live, on: ['look'] })
-  const [older, setOlder] = useState<Looks>()
-  const next = (older ?? newest.value)?.next ?? null
-  const more = useAct(async () => {
-    const page = await call<Looks>(`${path}${reader === undefined ? '?' : '&'}after=${next}`)
-    setOlder((before) => ({ looks: [...(before?.looks ?? []), ...page.looks], next: page.next }))
-  })
   const who = lookers.value?.lookers.find((one) => one.reader === reader)
   const name = who?.standing === 'keeper' ? t('patient.looks.keeper') : nameOf(reader ?? '')
   return (
@@ -62,7 +57,7 @@ export function LooksScreen(props: { reader: string | undefined }): JSX.Element 
         {({ looks }) => (
           <>
             <ul class="plain card">
-              {[...looks, ...(older?.looks ?? [])].map((look) => (
+              {[...looks, ...older.flatMap((page) => page.looks)].map((look) => (
                 <LookRow
                   key={`${look.reader}${look.kind}${look.standing}${look.firstAt}`}
                   look={look}
@@ -70,7 +65,7 @@ export function LooksScreen(props: { reader: string | undefined }): JSX.Element 
                 />
               ))}
             </ul>
-            {next !== null && (
+            {isMore && (
               <button type="button" aria-disabled={more.isBusy} onClick={() => void more.act()}>
                 {more.isBusy ? t('working') : t('patient.more')}
               </button>

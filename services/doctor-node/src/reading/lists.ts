@@ -158,23 +158,48 @@ export function refusalView(evidence: unknown): RefusalView | undefined {
   return { rule, height, stateRoot: toHex(stateRoot), signature: toHex(signature) }
 }
 
-/** The doctor's own diagnoses, of one patient or of all, oldest first. */
-export async function listDiagnoses(
-  parts: { database: Database; composer: Composer; grants: Grants },
-  patient: Uint8Array | undefined,
-): Promise<DiagnosisView[]> {
-  const { database, composer } = parts
-  const select = "SELECT * FROM posting WHERE what = 'diagnosis'"
-  const rows =
-    patient === undefined
-      ? database.all(`${select} ORDER BY at LIMIT 10000`)
-      : database.all(`${select} AND patient = ? ORDER BY at LIMIT 10000`, patient)
+/** Which diagnoses. */
+export interface DiagnosesPage {
+  readonly patient?: Uint8Array | undefined
+  /** Only what the ledger refused. */
+  readonly isRefused?: boolean | undefined
+  /** Older than this one: the first of an earlier page. */
+  readonly before?: Uint8Array | undefined
+  readonly limit: number
+}
+
+interface Parts {
+  readonly database: Database
+  readonly composer: Composer
+  readonly grants: Grants
+}
+
+/** The newest diagnoses, or those before one, oldest first. Only these are opened. */
+export async function listDiagnoses(parts: Parts, page: DiagnosesPage): Promise<DiagnosisView[]> {
+  const { patient, isRefused = false, before, limit } = page
+  const conditions = [
+    ...(patient === undefined ? [] : ['AND patient = ?']),
+    ...(isRefused ? ["AND state = 'refused'"] : []),
+    ...(before === undefined ? [] : ['AND (at, tx) < (SELECT at, tx FROM posting WHERE tx = ?)']),
+  ]
+  const rows = parts.database.all(
+    `SELECT * FROM posting WHERE what = 'diagnosis' ${conditions.join(' ')} ORDER BY at DESC, tx DESC LIMIT ?`,
+    ...[...(patient === undefined ? [] : [patient]), ...(before === undefined ? [] : [before]), limit],
+  )
   const views: DiagnosisView[] = []
-  for (const row of rows) {
-    const amendments = await amendmentsOf(database, composer, row.tx as Uint8Array)
-    views.push({ ...(await viewOf(row, parts)), amendments })
-  }
+  for (const row of rows.reverse()) views.push(await withAmendments(parts, row))
   return views
+}
+
+/** One diagnosis; undefined if this doctor said none of that id. */
+export async function findDiagnosis(parts: Parts, tx: Uint8Array): Promise<DiagnosisView | undefined> {
+  const row = parts.database.get("SELECT * FROM posting WHERE what = 'diagnosis' AND tx = ?", tx)
+  return row === undefined ? undefined : withAmendments(parts, row)
+}
+
+async function withAmendments(parts: Parts, row: SqlRow): Promise<DiagnosisView> {
+  const amendments = await amendmentsOf(parts.database, parts.composer, row.tx as Uint8Array)
+  return { ...(await viewOf(row, parts)), amendments }
 }
 
 /** What the doctor did with a diagnosis since, oldest first. */

@@ -5,8 +5,8 @@ import type { Services } from '../app.ts'
 import { DoctorNodeError, statusOfCode } from '../errors.ts'
 import type { AmendAct, Posted } from '../posting/by-hand.ts'
 import { exportDiagnosis } from '../reading/fhir.ts'
-import { listDiagnoses, refusalView } from '../reading/lists.ts'
-import { hex32, patientBody, patientQuery } from './schemas.ts'
+import { findDiagnosis, listDiagnoses, refusalView } from '../reading/lists.ts'
+import { diagnosesQuery, hex32, patientBody } from './schemas.ts'
 
 const sequence = { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER } as const
 const rangeSchema = {
@@ -16,6 +16,15 @@ const rangeSchema = {
   properties: { stream: { type: 'string', pattern: '^[0-9a-f]{16}$' }, from: sequence, to: sequence },
 } as const
 const textBytesMax = 4_000
+const diagnosesPage = 200
+const idParams = { type: 'object', required: ['id'], properties: { id: hex32 } } as const
+
+interface DiagnosesQuery {
+  readonly patient?: string
+  readonly refused?: boolean
+  readonly before?: string
+  readonly limit?: number
+}
 
 /** Answers 201, or 409 with the ledger's signed refusal. */
 async function answer(reply: FastifyReply, work: Promise<Posted>): Promise<unknown> {
@@ -38,10 +47,14 @@ async function answer(reply: FastifyReply, work: Promise<Posted>): Promise<unkno
 export function registerDiagnosisRoutes(app: FastifyInstance, services: Services): void {
   const { byHand } = services
 
-  app.get('/v1/diagnoses', { schema: { querystring: patientQuery } }, async (request) => {
-    const { patient } = request.query as { patient?: string }
+  app.get('/v1/diagnoses', { schema: { querystring: diagnosesQuery } }, async (request) => {
+    const { patient, refused, before, limit } = request.query as DiagnosesQuery
     if (services.identity.doctor === undefined) return []
-    return listDiagnoses(services, patient === undefined ? undefined : fromHex(patient))
+    return listDiagnoses(services, {
+      ...{ isRefused: refused, limit: limit ?? diagnosesPage },
+      patient: patient === undefined ? undefined : fromHex(patient),
+      before: before === undefined ? undefined : fromHex(before),
+    })
   })
 
   app.post(
@@ -85,21 +98,25 @@ export function registerDiagnosisRoutes(app: FastifyInstance, services: Services
 function registerOneDiagnosis(app: FastifyInstance, services: Services): void {
   const { byHand } = services
 
-  app.get(
-    '/v1/diagnoses/:id/fhir',
-    { schema: { params: { type: 'object', required: ['id'], properties: { id: hex32 } } } },
-    async (request, reply) => {
-      const bundle = await exportDiagnosis(services, fromHex((request.params as { id: string }).id))
-      void reply.type('application/fhir+json')
-      return JSON.stringify(bundle)
-    },
-  )
+  app.get('/v1/diagnoses/:id', { schema: { params: idParams } }, async (request) => {
+    const { id } = request.params as { id: string }
+    const found = services.identity.doctor === undefined ? undefined : await findDiagnosis(services, fromHex(id))
+    if (found === undefined)
+      throw new DoctorNodeError('there is no such diagnosis', { code: 'ERR_DIAGNOSIS_UNKNOWN', diagnosis: id })
+    return found
+  })
+
+  app.get('/v1/diagnoses/:id/fhir', { schema: { params: idParams } }, async (request, reply) => {
+    const bundle = await exportDiagnosis(services, fromHex((request.params as { id: string }).id))
+    void reply.type('application/fhir+json')
+    return JSON.stringify(bundle)
+  })
 
   app.post(
     '/v1/diagnoses/:id/amend',
     {
       schema: {
-        params: { type: 'object', required: ['id'], properties: { id: hex32 } },
+        params: idParams,
         body: {
           type: 'object',
           required: ['act'],

@@ -8,6 +8,18 @@ export const patientQuery = {
   properties: { patient: hex32 },
 } as const
 
+/** Which diagnoses, and how many. */
+export const diagnosesQuery = {
+  type: 'object',
+  additionalProperties: false,
+  properties: {
+    patient: hex32,
+    refused: { type: 'boolean' },
+    before: hex32,
+    limit: { type: 'integer', minimum: 1, maximum: 1000 },
+  },
+} as const
+
 /** A body with the patient alone. */
 export const patientBody = {
   type: 'object',

@@ -57,7 +57,13 @@ CREATE TABLE petname (patient BLOB PRIMARY KEY, name TEXT NOT NULL) STRICT, WITH
 CREATE INDEX record_time ON record (patient, stream, start) WHERE state = 'open' AND kind = 0;
 `
 
+/** The newest diagnoses of all patients, and of one, without reading the others. */
+const pagesSchema = `
+CREATE INDEX posting_said ON posting (at, tx) WHERE what = 'diagnosis';
+CREATE INDEX posting_saidof ON posting (patient, at, tx) WHERE what = 'diagnosis';
+`
+
 /** Opens `node.db`, making it if absent. */
 export function openNodeDatabase(path: string): Database {
-  return openDatabase({ path, synchronous: 'full', migrations: [schema, portalSchema] })
+  return openDatabase({ path, synchronous: 'full', migrations: [schema, portalSchema, pagesSchema] })
 }

@@ -101,7 +101,8 @@ export class Looks {
     if (person.state !== 'live') return Promise.resolve()
     const running = this.#running.get(person.id)
     if (running !== undefined) return running
-    if (this.#deps.nowMs() - (this.gathered(person).atMs ?? 0) < restMs) return Promise.resolve()
+    // A clock that was set back makes no pause.
+    if (Math.abs(this.#deps.nowMs() - (this.gathered(person).atMs ?? 0)) < restMs) return Promise.resolve()
     const work = this.#gather(person).finally(() => this.#running.delete(person.id))
     this.#running.set(person.id, work)
     return work
