@@ -4,6 +4,7 @@ import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
 import { type Audit, chainNames, type Finding } from './model.ts'
+import { saidUnchecked } from './unchecked.ts'
 import { chainWords, count, findingTitle, placeWords } from './words.ts'
 
 function FindingCard(props: { finding: Finding }): JSX.Element {
@@ -70,19 +71,22 @@ function Sentence(props: { words: string }): JSX.Element {
   )
 }
 
-/** What nobody looked at. The sentences are the engine's own, in English. */
+/** What nobody looked at; what has no words in the reader's language is told in the engine's own, in English. */
 export function NotChecked(props: { sentences: readonly string[] }): JSX.Element {
   return (
     <section class="card not-checked" aria-label={t('auditor.notchecked')}>
       <h2>
         {t('auditor.notchecked')} <span class="figure">{count(props.sentences.length)}</span>
       </h2>
-      <ul lang="en">
-        {props.sentences.map((words) => (
-          <li key={words}>
-            <Sentence words={words} />
-          </li>
-        ))}
+      <ul>
+        {props.sentences.map((words) => {
+          const said = saidUnchecked(words)
+          return (
+            <li key={words} lang={said === undefined ? 'en' : undefined}>
+              <Sentence words={said ?? words} />
+            </li>
+          )
+        })}
       </ul>
     </section>
   )

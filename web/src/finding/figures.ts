@@ -1,22 +1,22 @@
-/** The figures of a finding's sentence, read by the very text that it was made of: packages/diagnosis writes one or two kinds for a code. */
+/** The figures of a sentence that a program wrote in English, read by the very text that it was made of. */
 import english from '../../texts/en.json' with { type: 'json' }
 
 type TextKey = keyof typeof english
 
-/** How a figure looks in the sentence. */
-const shapes: Readonly<Record<string, string>> = { length: String.raw`(?:\d+ h )?\d+ (?:min|s)` }
+/** How what is named looks in a sentence; what is not here is a number, with a tenth at most. */
+const shapes: Readonly<Record<string, string>> = {
+  ...{ length: String.raw`(?:\d+ h )?\d+ (?:min|s)`, chain: 'userchain|docchain', hash: '[0-9a-f]{64}' },
+  node: '[^,;]+',
+}
 const numeral = String.raw`\d+(?:\.\d)?`
 
-interface Form {
-  readonly key: TextKey
-  readonly pattern: RegExp
-}
-
-const formsByCode = new Map<string, readonly Form[]>()
+const patterns = new Map<TextKey, RegExp>()
 
 /** The English text of a key as a pattern with its figures by name. */
-function formOf(key: TextKey): Form {
-  const pattern = english[key]
+function patternOf(key: TextKey): RegExp {
+  const known = patterns.get(key)
+  if (known !== undefined) return known
+  const source = english[key]
     .split(/\{(\w+)\}/)
     .map((part, index) =>
       index % 2 === 0
@@ -24,26 +24,28 @@ function formOf(key: TextKey): Form {
         : `(?<${part}>${shapes[part] ?? numeral})`,
     )
     .join('')
-  return { key, pattern: new RegExp(`^${pattern}$`) }
+  const pattern = new RegExp(`^${source}$`)
+  patterns.set(key, pattern)
+  return pattern
 }
 
-function formsOf(code: string): readonly Form[] {
-  const known = formsByCode.get(code)
-  if (known !== undefined) return known
-  const keys = [`finding.says.${code}`, `finding.says.${code}.many`]
-  const forms = keys.filter((key) => Object.hasOwn(english, key)).map((key) => formOf(key as TextKey))
-  formsByCode.set(code, forms)
-  return forms
+/** What a sentence was made of: the key of its text, and its figures as they stand in it. */
+export interface ReadSentence {
+  readonly key: TextKey
+  readonly figures: Readonly<Record<string, string>>
 }
 
-/** What a sentence was made of: the key of its text, and its figures as they stand in it; undefined if it is of no known kind. */
-export function readSentence(
-  code: string,
-  sentence: string,
-): { readonly key: TextKey; readonly figures: Readonly<Record<string, string>> } | undefined {
-  for (const { key, pattern } of formsOf(code)) {
-    const match = pattern.exec(sentence)
-    if (match !== null) return { key, figures: { ...match.groups } }
+/** Reads a sentence by the first text of these keys that it can have been made of; undefined if it was made of none. */
+export function readByTexts(keys: readonly string[], sentence: string): ReadSentence | undefined {
+  for (const key of keys) {
+    if (!Object.hasOwn(english, key)) continue
+    const match = patternOf(key as TextKey).exec(sentence)
+    if (match !== null) return { key: key as TextKey, figures: { ...match.groups } }
   }
   return undefined
+}
+
+/** Reads the sentence of a finding: packages/diagnosis writes one or two kinds for a code. */
+export function readSentence(code: string, sentence: string): ReadSentence | undefined {
+  return readByTexts([`finding.says.${code}`, `finding.says.${code}.many`], sentence)
 }
