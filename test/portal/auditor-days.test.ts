@@ -252,7 +252,10 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
         expect([screen, overflow]).toEqual([screen, 0])
         expect([screen, await reader.accessibilityFindings()]).toEqual([screen, []])
         // What was not checked is told in the reader's language: none of the sentences is left as the engine wrote it.
-        if (screen === '') expect(await page.locator('.not-checked li[lang]').allTextContents()).toEqual([])
+        if (screen === '') {
+          expect(await page.locator('.not-checked li').count()).toBeGreaterThan(5)
+          expect(await page.locator('.not-checked li[lang]').allTextContents()).toEqual([])
+        }
         await reader.picture(`auditor-${name}-${screen === '' ? 'audit' : screen.replaceAll('/', '-')}`)
       }
       expect(reader.complaints).toEqual([])
