@@ -101,6 +101,36 @@ print(json.dumps([a.sample.tolist(), a.symbol, [text.strip(chr(0)) for text in a
     await expect(run).rejects.toThrow(message)
   })
 
+  test('of a monitor the ECG is judged, at its own rate, and annotations count frames', async () => {
+    // A pressure first; then an ECG of four samples a frame, 2000 Hz, with a gap; then a lead that hangs loose.
+    const ecg = generateEcg({ seed: 4, rateHz: 2000, seconds: 30 })
+    const frames = Array.from({ length: 15_000 }, (_, i) => {
+      const beat = Array.from({ length: 4 }, (_, k) => Math.round((ecg[4 * i + k] as number) * 1000))
+      return [Math.round(80 + 40 * Math.sin(i / 64)), ...(i > 7000 && i < 8000 ? beat.fill(-32768) : beat), 3]
+    })
+    writeFileSync(join(dir, 'icu.dat'), new Uint8Array(Int16Array.from(frames.flat()).buffer))
+    const head = 'icu 3 500 15000\nicu.dat 16 10/mmHg 16 0 0 0 0 ABP\nicu.dat 16x4 1/uV 16 0 0 0 0 lead V5\n'
+    writeFileSync(join(dir, 'icu.hea'), `${head}icu.dat 16 1000/mV 16 0 0 0 0 ECG lead II\n`)
+    const { io, lines } = terminal()
+    expect(await runEcg(['annotate', join(dir, 'icu'), '--out', dir, '--json'], io)).toBe(0)
+    expect(lines()[0]).toMatchObject({ unreadable: 1 })
+    const annotations = parseAnnotations(new Uint8Array(readFileSync(join(dir, 'icu.hb'))))
+    const beats = annotations.filter(({ symbol }) => 'NSV'.includes(symbol)).map(({ sample }) => sample)
+    expect(beats.length).toBeGreaterThan(25)
+    expect(Math.max(...beats)).toBeLessThan(15_000)
+    expect(Math.max(...beats)).toBeGreaterThan(14_000)
+    expect(beats.filter((sample) => sample > 7050 && sample < 7950)).toEqual([])
+  })
+
+  test('a record without an ECG is refused by what it has', async () => {
+    writeFileSync(join(dir, 'pressure.hea'), 'pressure 1 125 100\npressure.dat 16 10/mmHg 16 0 0 0 0 ABP\n')
+    for (const action of [
+      ['annotate', join(dir, 'pressure'), '--out', dir],
+      ['trends', join(dir, 'pressure')],
+    ])
+      await expect(runEcg(action, terminal().io)).rejects.toThrow('no signal of the record is an ECG: ABP in mmHg')
+  })
+
   test('a channel that is not there', async () => {
     const run = runEcg(['annotate', writeRecord('one', 'regular'), '--out', dir, '--channel', '3'], terminal().io)
     await expect(run).rejects.toThrow('no channel 3')
