@@ -3,12 +3,15 @@
  * another, on another page, or a second time.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { RuntimeError } from './errors.ts'
 
 /** A challenge is good for so long, once. */
 const aliveMs = 5 * 60_000
 /** Challenges that one holder has open at one time; the oldest goes first. */
 const openMax = 8
 const holdersMax = 1_000
+/** Arrays and objects in one another. */
+const depthMax = 16
 
 /** What shows who acts; it is no part of the act. */
 const evidenceFields = new Set(['code', 'key', 'phrase', 'passphrase'])
@@ -18,18 +21,24 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 /** JSON in one form: keys in the order of their code units, no spaces, what is undefined left out. */
-function canonicalJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+function canonicalJson(value: unknown, depth = 0): string {
+  if (depth > depthMax) {
+    const limit = { code: 'ERR_LIMIT_EXCEEDED', limit: 'depth', max: depthMax } as const
+    throw new RuntimeError(`an act is nested at most ${depthMax} deep`, limit)
+  }
+  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item, depth + 1)).join(',')}]`
   if (!isRecord(value)) return JSON.stringify(value) ?? 'null'
   const fields = Object.keys(value)
     .filter((name) => value[name] !== undefined)
     .sort()
-  return `{${fields.map((name) => `${JSON.stringify(name)}:${canonicalJson(value[name])}`).join(',')}}`
+  return `{${fields.map((name) => `${JSON.stringify(name)}:${canonicalJson(value[name], depth + 1)}`).join(',')}}`
 }
 
 /**
  * The digest of an act: SHA-256 of "healthblock/1 act", 0, its path, 0, and its body as JSON in one form, without what shows who acts
  * (`code`, `key`, `phrase`, `passphrase`).
+ *
+ * @throws {RuntimeError} `ERR_LIMIT_EXCEEDED` if it is nested deeper than 16.
  */
 export function actDigest(path: string, body: unknown): Uint8Array {
   const fields = isRecord(body)

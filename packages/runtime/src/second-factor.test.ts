@@ -157,5 +157,12 @@ test('the digest of an act is that of the SPEC', () => {
     Buffer.from(actDigest('/a', { b: [1, 'x', { d: null, c: undefined }], a: true, code: '1' })).toString('hex'),
   ).toBe(Buffer.from(actDigest('/a', { a: true, b: [1, 'x', { d: null }], passphrase: 'p' })).toString('hex'))
   expect(actDigest('/a', {})).not.toEqual(actDigest('/b', {}))
+  const nested = (depth: number): unknown => {
+    let value: unknown = 1
+    for (let i = 0; i < depth; i++) value = [value]
+    return value
+  }
+  expect(codeOf(() => actDigest('/a', { b: nested(15) }))).toBe('done')
+  expect(codeOf(() => actDigest('/a', { b: nested(10_000) }))).toBe('ERR_LIMIT_EXCEEDED')
   expect(actDigest('/a', { b: 1 })).not.toEqual(actDigest('/a', { b: '1' }))
 })
