@@ -6,9 +6,9 @@ import { concatBytes, equalBytes } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'
 import { isAccountingError } from '../../services/accounting-node/src/errors.ts'
 import type { Answer } from '../../services/accounting-node/src/gateway/answer.ts'
-import type { Item, Lane } from './fixture.ts'
 import { type Invariants, isInjected } from './invariants.ts'
 import type { SimulatedNode } from './node.ts'
+import type { Item, Lane } from './scribe.ts'
 import type { World } from './world.ts'
 
 /** A promise of one gateway for one item. */
@@ -54,6 +54,7 @@ export class Clients {
   readonly #byName = new Map<string, Sending>()
   readonly #promised: Promised[] = []
   readonly #open = new Set<Promised>()
+  readonly #onCommitted: (item: Item) => void
   /** A moment before which no lane begins to send its next item. */
   readonly #pauseMs: number
   promisedCount = 0
@@ -69,6 +70,8 @@ export class Clients {
       isHonest: (rank: number) => boolean
       /** Mean time between two sendings of a lane. */
       pauseMs: number
+      /** Told when a sender hears that his item is on record. */
+      onCommitted: (item: Item) => void
     },
   ) {
     this.#world = world
@@ -76,6 +79,7 @@ export class Clients {
     this.#invariants = options.invariants
     this.#isHonest = options.isHonest
     this.#pauseMs = options.pauseMs
+    this.#onCommitted = options.onCommitted
     this.#lanes = options.lanes.map((lane) => ({
       lane,
       sendings: lane.items.map((item) => ({ item, fate: 'waiting', sentMs: -Infinity, isFinal: false })),
@@ -197,6 +201,7 @@ export class Clients {
     if (answer.status === 'committed') {
       const place = { chain: item.chain, key: item.key, index: answer.index, size: answer.size }
       this.#invariants.committed(rank, place, running.cores[item.chain])
+      if (sending.fate !== 'committed') this.#onCommitted(item)
       sending.fate = 'committed'
       sending.isFinal = true
     } else if (sending.fate !== 'committed') {

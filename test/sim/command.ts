@@ -115,12 +115,13 @@ function* every(from: number, count: number, stride: number): Iterable<number> {
 
 /** Looks for one mutation; answers the number of seeds that it took, or undefined. */
 async function findMutation(mutation: Mutation): Promise<{ seeds: number; violation: string } | undefined> {
-  const { name, profile, badKind, seedsMax } = mutation
+  const { name, profile, badKind, course, seedsMax } = mutation
   const build = await loadBuild(name)
   for (let seed = 1; seed <= seedsMax; seed++) {
     const { violation } = await runSeed({
       ...{ seed, profile },
       ...(badKind === undefined ? {} : { badKind }),
+      ...(course === undefined ? {} : { course }),
       build,
     })
     if (violation !== undefined) return { seeds: seed, violation: `${violation.invariant}: ${violation.what}` }

@@ -5,24 +5,38 @@
  * I1 every receipt ever given verifies against the final log. I2 one index per transaction id. I3 all quorum-cosigned checkpoints
  * are consistent. I4 a node's cosigned sizes never decrease, one root per size. I5 indices contiguous, one order. I6 equal state root
  * everywhere at every height. I7 every checkpoint ends at a SEAL. I8 nothing is published below quorum. I9 entries never change.
- * Besides: P1 nobody stages after a switch of the policy before its checkpoint is out. A1 a node acks one block per height and term. T1 it stages in no term older than one it promised. T2 it shows a new leader
+ * Besides: K1 what a node cosigns is signed with a key in force at that size. P1 nobody stages after a switch of the policy before its checkpoint is out. A1 a node acks one block per height and term. T1 it stages in no term older than one it promised. T2 it shows a new leader
  * what it staged. D1 what it says is on its disk when it says so, as SPEC.md §4 of the accounting node has it. S1 it stages no new block whose time or anchor its clock and what it knows
  * forbid. Cores halt only for what was injected, and meet no error that the code does not name.
  */
-import { chainOrigin, type VerifiedCheckpoint, verifyCheckpoint } from '@healthblock/chain/checkpoint'
+import {
+  chainOrigin,
+  type VerifiedCheckpoint,
+  verifyCheckpoint,
+  verifyCosignature,
+} from '@healthblock/chain/checkpoint'
 import { ChainError } from '@healthblock/chain/errors'
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import { CompactRange, inclusionProof, leafHash, MemoryHashes } from '@healthblock/chain/merkle'
 import { createReceipt, verifyReceipt } from '@healthblock/chain/receipt'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { verifyStateProof } from '@healthblock/chain/state-tree'
-import type { ChainName } from '@healthblock/chain/transaction'
+import { encodeStatement, statementMessage } from '@healthblock/chain/statement'
+import { type ChainName, chains } from '@healthblock/chain/transaction'
+import { parseVerifyingKey, verifySignature } from '@healthblock/crypto/signature'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { AppliedBlock, ChainCore, PublishedHead } from '../../services/accounting-node/src/core/chain-core.ts'
 import type { CoreEvent } from '../../services/accounting-node/src/core/ports.ts'
-import { type Fields, parseBlock, parseHeadValue, parseMessage } from '../../services/accounting-node/src/core/wire.ts'
+import {
+  type Ack,
+  type Fields,
+  type HeadValue,
+  parseBlock,
+  parseHeadValue,
+  parseMessage,
+} from '../../services/accounting-node/src/core/wire.ts'
 import { AccountingError } from '../../services/accounting-node/src/errors.ts'
-import { type Fixture, nodeCount } from './fixture.ts'
+import type { Fixture } from './fixture.ts'
 import type { Moment, PeerCall } from './network.ts'
 import type { Running } from './node.ts'
 import { PolicyHistory } from './policies.ts'
@@ -92,11 +106,16 @@ export interface NodeView {
   isOnDisk(rank: number, chain: ChainName, file: string, bytes: Uint8Array): boolean
 }
 
+/** What an ack is about. */
+type Subject = Pick<HeadValue, 'height' | 'size' | 'root'>
+
 /** A receipt that somebody got. */
 interface GivenReceipt {
   readonly chain: ChainName
   readonly bytes: Uint8Array
 }
+
+const utf8 = new TextDecoder()
 
 /** The stagers' rules (S1), and what a message's way through a node may add. */
 const clockDifferenceMsMax = 5_000
@@ -184,7 +203,7 @@ export class Invariants {
   #startAnew(rank: number): void {
     for (const chain of chainNames) {
       this.#histories[chain].cosignedLargest[rank] = 0
-      const peers = Array.from({ length: nodeCount }, (_, peer) => this.#knownOf.get(`${peer}/${rank}/${chain}`))
+      const peers = this.#histories[chain].words.map((_, peer) => this.#knownOf.get(`${peer}/${rank}/${chain}`))
       this.#toldAtStart.set(
         `${rank}/${chain}`,
         peers.filter(
@@ -326,10 +345,26 @@ export class Invariants {
     if (seal !== undefined && !this.#node.isOnDisk(from, chain, 'log/blocks', seal)) {
       this.fail('D1', `rank ${from} cosigned ${chain} at ${size} before it was on its disk`)
     }
+    if (!this.#isCosigned(chain, { size, root: request.bytes('root', 32) }, utf8.decode(request.bytes('line')))) {
+      this.fail('K1', `rank ${from} cosigned ${chain} at ${size} with a key that is not in force there`)
+    }
     const largest = history.cosignedLargest[from] as number
     if (size < largest) this.fail('I4', `rank ${from} cosigned ${chain} at ${size} after ${largest}`)
     this.#wasTold(from, chain, size)
     history.cosignedLargest[from] = Math.max(largest, size)
+  }
+
+  /** True if a line is of somebody who may cosign this size. */
+  #isCosigned(chain: ChainName, head: { size: number; root: Uint8Array }, line: string): boolean {
+    const { origin } = this.#histories[chain]
+    return this.#policies.at(chain, head.size).some(({ cosigners }) => {
+      try {
+        verifyCosignature({ line, head: { origin, ...head }, cosigners })
+        return true
+      } catch {
+        return false
+      }
+    })
   }
 
   /** A call reaches a node. */
@@ -442,7 +477,8 @@ export class Invariants {
     const history = this.#histories[chain]
     const { height, size, root, acks } = parseHeadValue(bytes)
     const quorum = this.#policies.quorum(chain, size)
-    if (height === 0 || new Set(acks.map(({ rank }) => rank)).size < quorum) return false
+    const good = acks.filter((ack) => this.#isAck(chain, { height, size, root }, ack))
+    if (height === 0 || new Set(good.map(({ rank }) => rank)).size < quorum) return false
     const before = history.decided.get(height)
     const name = toHex(root)
     if (before !== undefined && before !== name) this.fail('I5', `${chain} height ${height} was decided twice`)
@@ -452,6 +488,25 @@ export class Invariants {
       this.fail('I5', `${chain} height ${height} was decided again as another block`)
     }
     return before === undefined
+  }
+
+  /** True if an ack is signed by the node that has its rank in the policy which decides this block. */
+  #isAck(chain: ChainName, { height, size, root }: Subject, { rank, term, signature }: Ack): boolean {
+    const publicKey = this.#policies.nodeKeys(chain, size).get(rank)
+    if (publicKey === undefined) return false
+    const statement = encodeStatement('stage-ack', [chains[chain], height, term, size, root])
+    const message = statementMessage({ label: 'stage-ack', ledgerId: this.#genesis.ledgerId, statement })
+    try {
+      verifySignature({ signature, message, key: parseVerifyingKey(publicKey) })
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** True if a node has this key in the newest policy on record. */
+  hasNodeKey(key: Uint8Array): boolean {
+    return this.#policies.hasNodeKey(key)
   }
 
   /** What a core says: it halts only for what was injected, and meets no fault of its own making. */
@@ -483,8 +538,9 @@ export class Invariants {
       this.fail('I1', `rank ${rank} answered ${key} as committed before it was published`)
       return
     }
-    // After a change of policy receipts need its trail, which this observer does not keep.
-    const isPlain = this.#policies.changes === 0
+    // After a change of policy receipts need its trail, which this observer does not keep; who is no member yet gives none.
+    const isMember = this.#policies.nodeKeys(chain, size).has(rank)
+    const isPlain = this.#policies.changes === 0 && isMember
     if (isPlain && this.#receipts.length < receiptsMax && this.#world.random.chance(0.1)) {
       const hashes = inclusionProof({ index, size: published.size }, history.hashes.read)
       const { checkpoint } = published

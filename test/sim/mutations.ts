@@ -4,6 +4,7 @@
  * whose unknown outcome counts as done, decides nothing that q acks of one term did not decide; a torn record that stays is cut off as
  * a damaged one at the next start; a term taken in spite of the register is promised by nobody.
  */
+import type { Course } from './governors.ts'
 import type { BadNode, Profile } from './plan.ts'
 import type { SourceChange, Variant } from './variants.ts'
 
@@ -17,6 +18,8 @@ export interface Mutation extends Variant {
   readonly seedsMax: number
   /** What the bad node of the profile does. */
   readonly badKind?: BadNode
+  /** Which way the organisations go. */
+  readonly course?: Course
 }
 
 const core = (file: string, from: string, to: string): SourceChange => ({
@@ -34,7 +37,7 @@ const chain = (file: string, from: string, to: string): SourceChange => ({ file:
 function mutation(
   name: string,
   what: string,
-  found: { profile: Profile; seedsMax: number; badKind?: BadNode },
+  found: { profile: Profile; seedsMax: number; badKind?: BadNode; course?: Course },
   ...changes: readonly SourceChange[]
 ): Mutation {
   return { name, what, ...found, changes }
@@ -101,18 +104,43 @@ const governing: readonly Mutation[] = [
   mutation(
     'switch-not-awaited',
     'a block is staged after a change of the policy before its checkpoint is out',
-    { profile: 'governed', seedsMax: 60 },
+    { profile: 'governed', course: 'shrinks', seedsMax: 60 },
     core('core-state.ts', 'return this.options.trail.newest(this.chain) >= this.members.k', 'return true'),
   ),
   mutation(
     'policy-of-before',
     'a node counts acks and cosignatures under the policy of one block earlier',
-    { profile: 'governed', seedsMax: 60 },
+    { profile: 'governed', course: 'shrinks', seedsMax: 60 },
     core(
       'members.ts',
       'this.#ledger.policyOf(this.#chain, known)',
       'this.#ledger.policyOf(this.#chain, Math.max(1, known - 1))',
     ),
+  ),
+]
+
+const joining: readonly Mutation[] = [
+  mutation(
+    'trail-not-fetched',
+    'a node does not ask for the steps of the trail that it was not there to make',
+    { profile: 'governed', course: 'grows', seedsMax: 20 },
+    core('watch.ts', 'if (!core.mayFollowHead) await fetchTrail', 'if (core.elapsedMs() < 0) await fetchTrail'),
+  ),
+  mutation(
+    'founders-alone',
+    'what a node that joined cosigned does not count',
+    { profile: 'governed', course: 'grows', seedsMax: 20 },
+    core(
+      'cosignatures.ts',
+      'return expected !== undefined && equalBytes(expected, key)',
+      'return rank < 4 && expected !== undefined && equalBytes(expected, key)',
+    ),
+  ),
+  mutation(
+    'old-keys-sign',
+    'a node whose keys were replaced goes on signing with the old ones',
+    { profile: 'governed', course: 'grows', seedsMax: 40 },
+    core('members.ts', 'pairs.every(([key, signing]) => equalBytes(key, signing.publicKey))', 'pairs.length > 0'),
   ),
 ]
 
@@ -332,4 +360,11 @@ const gateways: readonly Mutation[] = [
 ]
 
 /** All of them. */
-export const mutations: readonly Mutation[] = [...staging, ...governing, ...deciding, ...attesting, ...gateways]
+export const mutations: readonly Mutation[] = [
+  ...staging,
+  ...governing,
+  ...joining,
+  ...deciding,
+  ...attesting,
+  ...gateways,
+]

@@ -1,5 +1,4 @@
 /** One accounting node of the simulation: the real cores and gateways of both chains, on simulated ports, from start to crash. */
-import { genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
 import { MemoryChainStore } from '@healthblock/chain/store'
 import type { ChainName } from '@healthblock/chain/transaction'
 import { createLogger } from '@healthblock/runtime/logger'
@@ -11,13 +10,15 @@ import type { GatewayLedger as GatewayLedgerClass } from '../../services/account
 import type { Outbox } from '../../services/accounting-node/src/gateway/outbox.ts'
 import type { AnswerSigner as AnswerSignerClass } from '../../services/accounting-node/src/gateway/statements.ts'
 import { createGatewayMetrics } from '../../services/accounting-node/src/metrics.ts'
+import type { SampleNodeKeys } from '../support/sample-ledger.ts'
 import { SimulatedDisk } from './disk.ts'
-import { type Fixture, startMs } from './fixture.ts'
+import type { Fixture } from './fixture.ts'
 import type { SimulatedNetwork } from './network.ts'
 import { SimulatedOutbox } from './outbox.ts'
 import type { SimulatedQueue } from './queue.ts'
 import type { SimulatedRegister } from './register.ts'
 import { Life } from './scheduler.ts'
+import { startMs } from './scribe.ts'
 import { chainNames, type World } from './world.ts'
 
 const metrics = createGatewayMetrics(new Registry())
@@ -54,6 +55,8 @@ export interface NodeOptions {
   readonly network: SimulatedNetwork
   readonly register: SimulatedRegister
   readonly queues: Readonly<Record<ChainName, SimulatedQueue>>
+  /** The keys that it is started with now. */
+  readonly keys: () => SampleNodeKeys
   /** As leader it leaves these accounts out. */
   readonly censored?: ReadonlySet<string>
   /** Told of what a core says. */
@@ -147,7 +150,8 @@ export class SimulatedNode {
 
   async #boot(life: Life): Promise<void> {
     const { world, fixture, rank, build, network, register, queues, censored } = this.#options
-    const keys = fixture.nodes[rank] as Fixture['nodes'][number]
+    const keys = this.#options.keys()
+    const account = fixture.accounts[rank] as Uint8Array
     const clock = this.#clock(life)
     const each = <T>(make: (chain: ChainName) => T): Record<ChainName, T> => ({
       userchain: make('userchain'),
@@ -155,7 +159,7 @@ export class SimulatedNode {
     })
     const cores = await build.openCores({
       genesis: fixture.genesis,
-      rank,
+      account,
       nodeKey: keys.node,
       chainKeys: { userchain: keys.userchain, docchain: keys.docchain },
       clock,
@@ -169,7 +173,6 @@ export class SimulatedNode {
       openStore: (chain, { fresh }) => this.#store(chain, fresh),
       ...(censored === undefined ? {} : { faultCensor: censored }),
     })
-    const account = genesisAccounts(parseGenesis(fixture.genesis)).nodes[rank] as Uint8Array
     const anchor = () => cores.userchain.published()
     const gateways = each((chain) => {
       const core = cores[chain]

@@ -5,6 +5,7 @@
  */
 import type { ChainName } from '@healthblock/chain/transaction'
 import { nodeCount } from './fixture.ts'
+import { type Course, courses, governedRanks } from './governors.ts'
 import type { SimulatedNode } from './node.ts'
 import type { SimulatedQueue } from './queue.ts'
 import type { Random } from './random.ts'
@@ -25,6 +26,8 @@ export interface Plan {
   readonly bad?: { readonly rank: number; readonly kind: BadNode }
   /** Mean time between two sendings of each of the people. */
   readonly pauseMs: number
+  /** Which way the organisations go, if they govern. */
+  readonly course?: Course
 }
 
 /** What a bad node does. */
@@ -96,15 +99,25 @@ const weights: Readonly<Record<Profile, Partial<Record<Kind, number>>>> = {
   governed: common,
 }
 
-/** Draws the frame of a run, of any profile or of this one, with any bad node or with such a one. */
-export function drawPlan(random: Random, wanted?: Profile, badKind?: BadNode): Plan {
+/** What is wanted of a run, instead of what its seed gives. */
+export interface Wanted {
+  readonly profile?: Profile
+  /** What the bad node does, if the profile has one. */
+  readonly badKind?: BadNode
+  /** Which way the organisations go, if they govern. */
+  readonly course?: Course
+}
+
+/** Draws the frame of a run, but for what is wanted. */
+export function drawPlan(random: Random, wanted: Wanted): Plan {
   const drawn = random.weighted<Profile>({ crash: 5, register: 2, disk: 2, 'bad-node': 2 })
-  const profile = wanted ?? drawn
+  const profile = wanted.profile ?? drawn
   const endMs = random.between(3_500, 10_000)
   const pauseMs = random.between(80, 500)
+  if (profile === 'governed') return { profile, endMs, pauseMs, course: wanted.course ?? random.pick(courses) }
   if (profile !== 'bad-node') return { profile, endMs, pauseMs }
   const kind =
-    badKind ?? random.weighted<BadNode>({ censors: 1, 'freezes-anchor': 1, equivocates: 2, 'decides-alone': 1 })
+    wanted.badKind ?? random.weighted<BadNode>({ censors: 1, 'freezes-anchor': 1, equivocates: 2, 'decides-alone': 1 })
   return { profile, endMs, pauseMs, bad: { rank: random.below(nodeCount), kind } }
 }
 
@@ -141,6 +154,13 @@ export class FaultDirector {
     }
   }
 
+  /** The node that joins is started at some time. */
+  startJoining(): void {
+    const { world, nodes } = this.#theatre
+    const joins = nodes[governedRanks.joins] as SimulatedNode
+    this.#restart(joins, world.random.between(0, this.#plan.endMs))
+  }
+
   #during(name: string, begin: () => void, end: () => void): void {
     const { random, scheduler, trace } = this.#theatre.world
     const leftMs = this.#plan.endMs - scheduler.nowMs
@@ -158,7 +178,7 @@ export class FaultDirector {
   #begin(kind: Kind): void {
     if (this.isOver) return
     const acts = { ...this.#onProcesses(), ...this.#onNetwork(), ...this.#onStores() }
-    acts[kind](this.#theatre.world.random.below(nodeCount))
+    acts[kind](this.#theatre.world.random.below(this.#theatre.nodes.length))
   }
 
   #onProcesses() {
@@ -166,7 +186,7 @@ export class FaultDirector {
     return {
       crash: (rank: number) => this.#crash(rank, random.between(50, 3_000)),
       'crash-all': () => {
-        for (let rank = 0; rank < nodeCount; rank++) this.#crash(rank, random.between(50, 1_500))
+        for (const { rank } of this.#theatre.nodes) this.#crash(rank, random.between(50, 1_500))
       },
       pause: (rank: number) => this.#pause(rank),
       clock: (rank: number) => this.#clock(rank),
@@ -292,8 +312,9 @@ export class FaultDirector {
   #cut(name: string, isCut: (from: number, to: number) => boolean): void {
     const { cut } = this.#theatre.world.faults.network
     const pairs: string[] = []
-    for (let from = 0; from < nodeCount; from++) {
-      for (let to = 0; to < nodeCount; to++) if (from !== to && isCut(from, to)) pairs.push(`${from}>${to}`)
+    const ranks = this.#theatre.nodes.map(({ rank }) => rank)
+    for (const from of ranks) {
+      for (const to of ranks) if (from !== to && isCut(from, to)) pairs.push(`${from}>${to}`)
     }
     // Cuts may overlap: the one that ends first heals what both cut, as a cable does.
     this.#during(

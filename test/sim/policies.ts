@@ -5,6 +5,7 @@ import { governActs, parseGovernArgument } from '@healthblock/chain/governing'
 import { logPolicyOf } from '@healthblock/chain/policy'
 import type { Seal } from '@healthblock/chain/seal'
 import { type ChainName, leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { equalBytes } from '@healthblock/encoding/bytes'
 
 /** A policy, from the sizes beyond `after` on. */
 interface Switch {
@@ -18,13 +19,15 @@ export class PolicyHistory {
   readonly #policies: {
     readonly index: number
     readonly of: Readonly<Record<ChainName, LogPolicy>>
-    readonly n: number
+    /** Node keys by rank. */
+    readonly nodeKeys: ReadonlyMap<number, Uint8Array>
   }[]
   readonly #switches: Readonly<Record<ChainName, Switch[]>> = { userchain: [], docchain: [] }
 
   constructor(genesis: Genesis) {
     const of = { userchain: genesisPolicy(genesis, 'userchain'), docchain: genesisPolicy(genesis, 'docchain') }
-    this.#policies = [{ index: -1, of, n: genesis.body.nodes.length }]
+    const nodeKeys = new Map(genesis.body.nodes.map(([, key], rank) => [rank, key]))
+    this.#policies = [{ index: -1, of, nodeKeys }]
   }
 
   /** Number of changes on record. */
@@ -48,21 +51,36 @@ export class PolicyHistory {
       const { q, nodes } = parseGovernArgument(governActs.policy, body.arg)
       const policy = { q, nodes: nodes.map(([, ...node]) => node), ranks: nodes.map(([rank]) => rank) }
       const of = { userchain: logPolicyOf(policy, 'userchain'), docchain: logPolicyOf(policy, 'docchain') }
-      this.#policies.push({ index: firstIndex + position, of, n: nodes.length })
+      const nodeKeys = new Map(nodes.map(([rank, , , key]) => [rank, key]))
+      this.#policies.push({ index: firstIndex + position, of, nodeKeys })
       this.#switches.userchain.push({ after: size, k: this.#policies.length - 1 })
     }
   }
 
   /** Policies that a checkpoint of this size may be under: one, or at a switch the one before, then the one after. */
   at(chain: ChainName, size: number): readonly LogPolicy[] {
+    return this.#numbers(chain, size).map((k) => this.#policies[k]?.of[chain] as LogPolicy)
+  }
+
+  #numbers(chain: ChainName, size: number): readonly number[] {
     let k = 0
-    const of = (number: number) => this.#policies[number]?.of[chain] as LogPolicy
     for (const change of this.#switches[chain]) {
-      if (size === change.after) return [of(k), of(change.k)]
+      if (size === change.after) return [k, change.k]
       if (size < change.after) break
       k = change.k
     }
-    return [of(k)]
+    return [k]
+  }
+
+  /** Node keys, by rank, of those who decide a block that ends at this size. */
+  nodeKeys(chain: ChainName, size: number): ReadonlyMap<number, Uint8Array> {
+    const [k] = this.#numbers(chain, size)
+    return this.#policies[k as number]?.nodeKeys ?? new Map()
+  }
+
+  /** True if a node has this key in the newest policy on record. */
+  hasNodeKey(key: Uint8Array): boolean {
+    return [...(this.#policies.at(-1)?.nodeKeys.values() ?? [])].some((known) => equalBytes(known, key))
   }
 
   /** How many nodes decide a block that ends at this size. */
@@ -72,7 +90,7 @@ export class PolicyHistory {
 
   /** The least number of acks, under any policy so far, that make a re-proposal. */
   get votesMin(): number {
-    return Math.min(...this.#policies.map(({ of, n }) => 2 * of.userchain.q - n))
+    return Math.min(...this.#policies.map(({ of, nodeKeys }) => 2 * of.userchain.q - nodeKeys.size))
   }
 
   /** True if a switch ends with this size. */

@@ -1,16 +1,19 @@
 /** One run: a world from a seed, faults, and the judgement. */
 import { toHex } from '@healthblock/encoding/bytes'
 import type { CoreEvent } from '../../services/accounting-node/src/core/ports.ts'
+import type { SampleNodeKeys } from '../support/sample-ledger.ts'
 import { Clients } from './clients.ts'
-import { createFixture, type Fixture, nodeCount, startMs } from './fixture.ts'
+import { createFixture, type Fixture, nodeCount } from './fixture.ts'
+import { governedRanks } from './governors.ts'
 import { Invariants, isInjected, textOf, type Violation } from './invariants.ts'
 import { SimulatedNetwork } from './network.ts'
 import { type Build, loadBuild, SimulatedNode } from './node.ts'
-import { type BadNode, drawPlan, FaultDirector, type Plan, type Profile } from './plan.ts'
+import { type BadNode, drawPlan, FaultDirector, type Plan, type Wanted } from './plan.ts'
 import { SimulatedQueue } from './queue.ts'
 import { Random } from './random.ts'
 import { SimulatedRegister } from './register.ts'
 import { Life, Scheduler } from './scheduler.ts'
+import { startMs } from './scribe.ts'
 import { Trace } from './trace.ts'
 import { withTraps } from './traps.ts'
 import { chainNames, type Fate, Faults, type IoCall, type World } from './world.ts'
@@ -36,14 +39,10 @@ export interface Outcome {
 }
 
 /** How to run. */
-export interface RunOptions {
+export interface RunOptions extends Wanted {
   readonly seed: number
   /** Build of all nodes, for a mutation. */
   readonly build?: Build
-  /** The profile, instead of one that the seed gives. */
-  readonly profile?: Profile
-  /** What the bad node does, if the profile has one. */
-  readonly badKind?: BadNode
   /** A run without chance's faults: what becomes of each action instead, with fewer people. */
   readonly script?: Script
   /** Gets each step as a line. */
@@ -95,6 +94,7 @@ class Simulation {
   readonly #director: FaultDirector
   readonly #seed: number
   readonly #script: Script | undefined
+  #hasInstalled = false
 
   constructor(options: RunOptions, shared: { fixture: Fixture; build: Build }) {
     const scheduler = new Scheduler()
@@ -109,7 +109,7 @@ class Simulation {
     this.#seed = options.seed
     this.#world = world
     this.#fixture = shared.fixture
-    this.#plan = options.script === undefined ? drawPlan(random, options.profile, options.badKind) : scripted
+    this.#plan = options.script === undefined ? drawPlan(random, options) : scripted
     const { bad } = this.#plan
     const isHonest = (rank: number): boolean => bad?.rank !== rank || bad.kind === 'censors'
     this.#invariants = new Invariants(world, shared.fixture, isHonest, {
@@ -131,12 +131,14 @@ class Simulation {
       userchain: new SimulatedQueue(world, 'userchain'),
       docchain: new SimulatedQueue(world, 'docchain'),
     }
-    this.#nodes = Array.from({ length: nodeCount }, (_, rank) => {
+    const count = this.#plan.course === 'grows' ? shared.fixture.nodes.length : nodeCount
+    this.#nodes = Array.from({ length: count }, (_, rank) => {
       const variant = bad?.rank === rank ? buildOfBad[bad.kind] : undefined
       return new SimulatedNode({
         ...{ world, fixture: shared.fixture, rank, network, register, queues },
         build: variant === undefined ? shared.build : (badBuilds.get(variant) as Build),
         ...(bad?.rank === rank && bad.kind === 'censors' ? { censored: this.#censored() } : {}),
+        keys: () => this.#keysOf(rank),
         observe: (node, event) => this.#observe(node, event),
         onOpened: (node, running) => this.#invariants.attach(node.rank, running),
         onFailed: (node, error) => this.#startFailed(node, error),
@@ -147,13 +149,30 @@ class Simulation {
       invariants: this.#invariants,
       lanes: [
         ...shared.fixture.lanes.filter(({ name }) => options.script === undefined || scriptedLanes.includes(name)),
-        ...(this.#plan.profile === 'governed' ? [shared.fixture.governors] : []),
+        ...(this.#plan.course === undefined ? [] : [shared.fixture.governors[this.#plan.course]]),
       ],
       isHonest: (rank) => bad?.rank !== rank,
       pauseMs: this.#plan.pauseMs,
+      onCommitted: () => this.#installKeys(),
     })
     const onRolledBack = (rank: number): void => void this.#invariants.rolledBack.add(rank)
     this.#director = new FaultDirector({ world, nodes: this.#nodes, register, queues, onRolledBack }, this.#plan)
+  }
+
+  /** A node is started with the keys that the newest policy on record has for it, or with those that it begins with. */
+  #keysOf(rank: number): SampleNodeKeys {
+    const { nodes, replacing } = this.#fixture
+    const isReplaced = this.#invariants.hasNodeKey(replacing.node.publicKey)
+    return isReplaced && rank === governedRanks.replaced ? replacing : (nodes[rank] as SampleNodeKeys)
+  }
+
+  /** The administrator hears that his node's keys were replaced, and starts it with the new ones. */
+  #installKeys(): void {
+    const { replacing } = this.#fixture
+    if (this.#hasInstalled || !this.#invariants.hasNodeKey(replacing.node.publicKey)) return
+    this.#hasInstalled = true
+    this.#world.trace.step('new keys', governedRanks.replaced, undefined)
+    this.#director.ended(this.#nodes[governedRanks.replaced] as SimulatedNode)
   }
 
   /** What fails by the script takes its node down a moment later. */
@@ -234,7 +253,8 @@ class Simulation {
 
   async #act(): Promise<void> {
     const { scheduler, trace } = this.#world
-    for (const node of this.#nodes) node.start()
+    for (const node of this.#nodes) if (node.rank < nodeCount) node.start()
+    if (this.#nodes.length > nodeCount) this.#director.startJoining()
     this.#clients.start()
     if (this.#script === undefined) this.#director.start()
     this.#remember()
