@@ -20,6 +20,8 @@ const { values } = parseArgs({
 })
 const writers = 8
 const sampleOfCycle = 32
+const putsOfCycleMax = 100
+const cycleMsMax = 10_000
 /** Memory at the end may be above that of the first third by so much: pages of SQLite and the heap's own breathing. */
 const growthMax = 1.25
 
@@ -64,6 +66,13 @@ async function putUntilKilled(client: BlockClient, acknowledged: Acknowledged): 
   }
 }
 
+/** Waits for so many puts, or a moment if there are none: what a slow machine does in a given time may be nothing. */
+async function untilAcknowledged(acknowledged: Acknowledged, count: number): Promise<void> {
+  const until = performance.now() + cycleMsMax
+  do await delay(2)
+  while (acknowledged.size < count && performance.now() < until)
+}
+
 async function killCycles(
   folder: string,
   cycles: number,
@@ -76,7 +85,7 @@ async function killCycles(
     const client = new BlockClient(network.urls[0] as string, network.token)
     for (const cid of await missingOf(client, [...acknowledged].slice(-sampleOfCycle))) lost.add(cid)
     const writing = Promise.all(Array.from({ length: writers }, () => putUntilKilled(client, acknowledged)))
-    await delay(20 + Math.random() * 200)
+    await untilAcknowledged(acknowledged, acknowledged.size + Math.floor(Math.random() * putsOfCycleMax))
     process.kill(network.pids[0] as number, 'SIGKILL')
     await writing
     client.close()

@@ -239,8 +239,12 @@ describe('a peer in bad faith', () => {
     const members = reader.members?.list() ?? []
     let block = newBlock()
     const order = (): string[] => rankMembers(block.digest, members).map((member) => member.peerId)
-    while (order().join() !== [bad.peerId, honest.peerId, reader.peerId].join()) block = newBlock()
-    await pair.client(reader).block.put(block.bytes)
+    // The reader keeps a copy itself where another store was too slow: then it asks nobody, and another block is taken.
+    do {
+      do block = newBlock()
+      while (order().join() !== [bad.peerId, honest.peerId, reader.peerId].join())
+      await pair.client(reader).block.put(block.bytes)
+    } while (reader.node?.store.has(block.digest))
     await pair.stop(bad)
     // In its place, with its keys, comes one that never answers, or answers with something else.
     const other = newBlock().bytes
@@ -249,15 +253,24 @@ describe('a peer in bad faith', () => {
       has: () => true,
     })
     await pair.connected([reader, honest], 2)
-    expect(Buffer.compare(await pair.client(reader).block.get(block.cid), block.bytes)).toBe(0)
+    const read = async (): Promise<void> => {
+      expect(Buffer.compare(await pair.client(reader).block.get(block.cid), block.bytes)).toBe(0)
+    }
+    await read()
     const recorded = async (): Promise<{ kind: string; node: string }[]> => {
       const response = await pair.request(reader, '/v1/incidents', { method: 'GET' })
       return ((await response.json()) as { incidents: { kind: string; node: string }[] }).incidents
     }
-    // The lie is recorded when it is seen, which may be after the block has come from the next.
-    if (manner === 'lies') await eventually(async () => (await recorded()).length > 0)
+    // A lie that comes later than the next store's answer is of no interest any more, and is not seen: it is asked again.
+    if (manner === 'lies') {
+      await eventually(async () => {
+        await read()
+        return (await recorded()).length > 0
+      })
+    }
     const accused = { kind: 'peer-served-wrong-bytes', node: toHex(bad.account) }
-    expect(await recorded()).toMatchObject(manner === 'lies' ? [accused] : [])
+    for (const one of await recorded()) expect(one).toMatchObject(accused)
+    expect((await recorded()).length > 0).toBe(manner === 'lies')
     await imposter.stop()
     await pair.end()
   })

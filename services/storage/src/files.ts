@@ -74,7 +74,9 @@ export class Files {
 
   /** Whose a block is that somebody fetches, as far as this store knows (SPEC.md §5a). */
   async ownerOf(id: BlockId, bytes: Uint8Array): Promise<Uint8Array | undefined> {
-    const owner = this.#options.store.ownerOf(id.digest)
+    // A sealed payload says so itself, which spares the tables.
+    const own = id.codec === codecRaw ? this.#options.readHeader(bytes)?.owner : undefined
+    const owner = own ?? this.#options.store.ownerOf(id.digest)
     return owner ?? (await this.headerOf(id, bytes))?.owner
   }
 
