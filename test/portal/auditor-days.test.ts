@@ -10,6 +10,7 @@ import { hasChromium, PortalReader } from './browser.ts'
 
 /** Blocks of the long ledger; 10,000 for a figure by hand. */
 const blocks = Number(process.env.PORTAL_TEST_BLOCKS ?? 400)
+const fillMs = 600_000 + 100 * blocks
 const passphrase = 'a passphrase of the tests'
 const screens = [
   '',
@@ -74,7 +75,7 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     }
     const client = new Client(url, cluster.ledger)
     for (let n = 0; n < blocks; n++) await client.commit(algorithmTransaction(cluster.ledger, `algorithm-${n}`))
-  }, 600_000)
+  }, fillMs)
   afterAll(() => cluster?.stop())
 
   async function open(name: string, options: Parameters<typeof PortalReader.open>[1] = {}): Promise<PortalReader> {

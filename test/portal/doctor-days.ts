@@ -60,7 +60,7 @@ export function twoTabs(ward: () => Ward): void {
     await page.route('**/v1/alarms?open=true', (route) => route.abort())
     const acknowledge = second.locator('.alarm').last().getByRole('button', { name: 'Acknowledge' })
     await acknowledge.click()
-    await second.waitForSelector('.alarm.is-acknowledged, .worklist:not(:has(.alarm:nth-child(4)))')
+    await second.waitForSelector('.notice.good >> text=Acknowledged')
     await page.locator('.alarm').last().getByRole('button', { name: 'Snooze' }).click()
     await page.getByRole('button', { name: '5 min', exact: true }).click()
     await page.waitForSelector('.notice.bad >> text=somebody has it in hand')
