@@ -58,10 +58,11 @@ export function twoTabs(ward: () => Ward): void {
     await second.waitForSelector('.alarm.is-escalated', { state: 'detached' })
     // The first tab hears nothing for a while, and acts on what it still shows.
     await page.route('**/v1/alarms?open=true', (route) => route.abort())
-    const acknowledge = second.locator('.alarm').last().getByRole('button', { name: 'Acknowledge' })
-    await acknowledge.click()
+    const last = await page.locator('.alarm.is-open [data-alarm]').last().getAttribute('data-alarm')
+    const row = `.alarm:has([data-alarm="${last}"])`
+    await second.locator(row).getByRole('button', { name: 'Acknowledge' }).click()
     await second.waitForSelector('.notice.good >> text=Acknowledged')
-    await page.locator('.alarm').last().getByRole('button', { name: 'Snooze' }).click()
+    await page.locator(row).getByRole('button', { name: 'Snooze' }).click()
     await page.getByRole('button', { name: '5 min', exact: true }).click()
     await page.waitForSelector('.notice.bad >> text=somebody has it in hand')
     await page.unroute('**/v1/alarms?open=true')
