@@ -13,6 +13,8 @@ const help = `Usage: ./healthblock test [--quick]
        ./healthblock test chaos [--quick] [--only NAME]… [--json]
        ./healthblock test sim [--seeds N]      the ledger's simulator (sim --help says more)
        ./healthblock test storage [--cycles N] [--minutes N] [--json]   a storage node killed during puts (1,000 times), a soak (10 min)
+       ./healthblock test storage scrub [--blocks N] [--json]   a store that has grown (10^5 blocks): its puts, and reads during a scrub
+       ./healthblock test storage file [--mib N] [--json]       a file (1 GiB) through a user node whose memory is watched
 
 Runs everything that CI runs: format and lint, promise rules, types, all tests, and that Node loads every entry point.
 Installs redis-server, etcd-server and chromium with the system's package manager if they are absent (it says so first).
@@ -85,10 +87,17 @@ async function runChaos(args: string[], io: Io): Promise<ExitCode> {
   return runScript('test/chaos/main.ts', flags, io)
 }
 
+function runStorage(args: string[], io: Io): Promise<ExitCode> {
+  const [which, ...flags] = args
+  if (which === 'scrub') return runScript('test/storage/scrub.ts', flags, io)
+  if (which === 'file') return runScript('test/storage/large-file.ts', flags, io)
+  return runScript('test/storage/main.ts', args, io)
+}
+
 /** `./healthblock test`. */
 export async function runTest(args: string[], io: Io): Promise<ExitCode> {
   if (args[0] === 'sim') return runScript('test/sim/main.ts', args.slice(1), io)
-  if (args[0] === 'storage') return runScript('test/storage/main.ts', args.slice(1), io)
+  if (args[0] === 'storage') return runStorage(args.slice(1), io)
   if (args.includes('--help')) {
     io.stdout(help)
     return 0

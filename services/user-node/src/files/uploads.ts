@@ -65,8 +65,8 @@ interface Work {
   chunk: number
   /** Plaintext that is not sealed yet, shorter than a chunk. */
   pending: Uint8Array
-  /** Sealed bytes that are in no leaf yet. */
-  tail: Uint8Array
+  /** Sealed bytes that are in no leaf yet, in pieces: to join them at each chunk would copy each several times. */
+  tail: Uint8Array[]
   /** Leaves made so far, those that are durable included. */
   leafCount: number
   /** Leaves that are not durable yet. */
@@ -214,7 +214,7 @@ export class Uploads {
       taken: Number(row.taken),
       chunk: Number(row.chunk),
       pending: row.pending as Uint8Array,
-      tail: row.tail as Uint8Array,
+      tail: [row.tail as Uint8Array],
       leafCount: Number(leaves?.n ?? 0),
       fresh: [],
     }
@@ -231,7 +231,9 @@ export class Uploads {
       work.taken += piece.length
       // After the data all is zero, up to the stored length.
       const fill = work.taken === work.sizeBytes ? wanted - piece.length : 0
-      work.pending = concatBytes(work.pending, piece, new Uint8Array(fill))
+      // A whole chunk of the part is sealed as it lies there.
+      const isWhole = work.pending.length === 0 && fill === 0
+      work.pending = isWhole ? piece : concatBytes(work.pending, piece, new Uint8Array(fill))
       if (work.pending.length === cipher.geometry.bytesOf(work.chunk)) this.#sealChunk(work)
       if (work.fresh.length >= leavesAtOnce) await this.#store(work)
     }
@@ -244,14 +246,19 @@ export class Uploads {
   }
 
   #sealChunk(work: Work): void {
-    work.tail = concatBytes(work.tail, work.cipher.seal(work.chunk, work.pending))
+    work.tail.push(work.cipher.seal(work.chunk, work.pending))
     work.pending = none
     work.chunk++
     const isLast = work.chunk === work.cipher.geometry.count
-    while (work.tail.length >= leafSizeBytes || (isLast && work.tail.length > 0)) {
-      work.fresh.push(work.tail.slice(0, leafSizeBytes))
-      work.tail = work.tail.slice(leafSizeBytes)
+    const tailBytes = work.tail.reduce((sum, { length }) => sum + length, 0)
+    if (tailBytes < leafSizeBytes && !isLast) return
+    const joined = concatBytes(...work.tail)
+    let at = 0
+    while (joined.length - at >= leafSizeBytes || (isLast && at < joined.length)) {
+      work.fresh.push(joined.subarray(at, at + leafSizeBytes))
+      at += leafSizeBytes
     }
+    work.tail = [joined.slice(at)]
   }
 
   /** Makes what was sealed durable, then puts it: nothing leaves this node that it could have to seal again. */
@@ -267,7 +274,7 @@ export class Uploads {
       }
       database.run(
         'UPDATE file SET taken = ?, chunk = ?, pending = ?, tail = ?, heard = ? WHERE account = ? AND stream = ? AND sequence = ?',
-        ...[work.taken, work.chunk, work.pending, work.tail, nowMs(), ...key],
+        ...[work.taken, work.chunk, work.pending, concatBytes(...work.tail), nowMs(), ...key],
       )
     })
     work.fresh = []
