@@ -290,7 +290,7 @@ describe('a lost reading', () => {
     expect(kinds().slice(0, 3)).toEqual([gap, gap, data])
     world.commit(home.iot())
     home.database.run("UPDATE batch SET state = 'committed'")
-    const readings = listReadings(home.database, home.person())
+    const readings = listReadings(home.database, home.person(), home.person().hot.nodes)
     expect(readings.map(({ sequence }) => sequence)).toEqual(
       home
         .records()

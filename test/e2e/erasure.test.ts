@@ -40,6 +40,7 @@ describe.skipIf(!hasRedis)('erasure of a period', { timeout: 180_000 }, () => {
     expect(erased.ranges).toEqual([{ stream: expect.any(String), from: 1, to: erased.cids.length }])
     expect(erased.cids.length).toBeGreaterThan(2)
     expect(await cluster.ok<{ ok: boolean }>('verify', erased.receipt)).toMatchObject({ ok: true })
+    expect(await cluster.ok('patient', 'readings', 'anna')).toEqual([])
   })
 
   test('no storage node keeps a block of it, and one command proves it', async () => {
@@ -59,6 +60,10 @@ describe.skipIf(!hasRedis)('erasure of a period', { timeout: 180_000 }, () => {
     )
     const newest = (await cluster.ok<Reading[]>('patient', 'readings', 'anna')).at(-1) as Reading
     expect(newest.generation).toBe(2)
+    const last = erased.ranges[0]?.to as number
+    expect((await cluster.ok<Reading[]>('patient', 'readings', 'anna')).every(({ sequence }) => sequence > last)).toBe(
+      true,
+    )
     const post = (sequence: number) =>
       cluster.run<{ refused: { rule: string } }>(
         ...['doctor', 'post', 'doctor-a', 'anna', '--in', `${newest.stream}:${sequence}`, '--text', `${record}.hea`],

@@ -3,7 +3,7 @@
  * the hot store writes it through `PersonStore` in the same transaction as what it belongs to.
  */
 import { type HotStoreContents, openHotStore, sealHotStore } from '@healthblock/crypto/hot-store'
-import { epochKeyFrom, type TreeNode } from '@healthblock/crypto/key-tree'
+import { epochKeyFrom, reachesEpoch, type TreeNode } from '@healthblock/crypto/key-tree'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
@@ -55,6 +55,19 @@ export function epochKeyOf(
     }
   }
   return undefined
+}
+
+/** True if these nodes reach the keys of that epoch: they do not once it was erased. */
+export function reachesPlace(
+  held: HotStoreContents['nodes'],
+  place: { stream: Uint8Array; generation: number; epoch: number },
+): boolean {
+  return held.some(
+    ({ stream, generation, first, nodes }) =>
+      generation === place.generation &&
+      equalBytes(stream, place.stream) &&
+      reachesEpoch({ nodes: nodes as TreeNode[], first, epoch: place.epoch }),
+  )
 }
 
 function openHot(name: string, file: Uint8Array, wrappingKey: Uint8Array): HotStoreContents {

@@ -1,8 +1,9 @@
 /** What a person sees of her own streams and grants. */
+import type { HeldNodes } from '@healthblock/crypto/hot-store'
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { noEnd } from '../consent/compose.ts'
-import type { Person } from '../people/person.ts'
+import { type Person, reachesPlace } from '../people/person.ts'
 import { stateOf } from './exposure.ts'
 
 /** A committed batch, as the command line's contract has it. */
@@ -43,14 +44,22 @@ function kindOf(person: Person, stream: Uint8Array): string {
   return person.streams.find((other) => equalBytes(other.stream, stream))?.kind ?? 'other'
 }
 
-/** Committed batches, oldest first. Empty and gap records are no readings. */
-export function listReadings(database: Database, person: Person): ReadingView[] {
+/** Committed batches that these keys open, oldest first: not those that were erased. Empty and gap records are no readings. */
+export function listReadings(database: Database, person: Person, held: readonly HeldNodes[]): ReadingView[] {
+  const reached = new Map<string, boolean>()
+  const isReached = (stream: Uint8Array, generation: number, epoch: number): boolean => {
+    const name = `${toHex(stream)} ${generation} ${epoch}`
+    const known = reached.get(name) ?? reachesPlace([...held], { stream, generation, epoch })
+    reached.set(name, known)
+    return known
+  }
   const rows = database.all(
     `SELECT stream, sequence, generation, epoch, start, until, tx, cid FROM batch
      WHERE account = ? AND state = 'committed' AND kind NOT IN (1, 2) ORDER BY start, stream, sequence LIMIT 1000000`,
     person.account,
   )
-  return rows.map((row) => ({
+  const open = rows.filter((row) => isReached(row.stream as Uint8Array, Number(row.generation), Number(row.epoch)))
+  return open.map((row) => ({
     patient: person.id,
     stream: toHex(row.stream as Uint8Array),
     kind: kindOf(person, row.stream as Uint8Array),

@@ -48,9 +48,10 @@ export function registerListRoutes(app: FastifyInstance, services: Services): vo
   )
 
   app.get('/v1/people/:p/readings', async (request) => {
-    const { person } = access.requireSession(request)
+    const session = access.requireSession(request)
+    await services.sessions.absorbRoots(session)
     await services.refresh()
-    return listReadings(database, person)
+    return listReadings(database, session.person, [...session.person.hot.nodes, ...session.vault.contents.nodes])
   })
 
   app.get('/v1/people/:p/exposure', { schema: { querystring: exposureQuery } }, async (request) => {
