@@ -5,7 +5,9 @@ cd "$(dirname -- "$0")/../.."
 command -v java >/dev/null 2>&1 && command -v mvn >/dev/null 2>&1 || { echo 'skipped: no Java or no Maven'; exit 0; }
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-node="${NODE:-node}"
+# The Node that the launcher fetched, where the machine's own is too old for TypeScript.
+node="${NODE:-$(ls .cache/node/node_modules/node-*/bin/node 2>/dev/null | head -n 1)}"
+node="${node:-node}"
 "$node" test/hapi/export.ts "$out"
 mvn -q -f test/hapi/pom.xml -DbuildDirectory="$out/target" compile exec:java \
-  -Dexec.args="$out/readings.json $out/diagnosis.json $out/by-hand.json $out/ledger.json"
+  -Dexec.args="$(ls "$out"/*.json | tr '\n' ' ')"
