@@ -94,6 +94,8 @@ describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: 120_
     { method: 'GET', path: '/v1/people/ann/diagnoses' },
     { method: 'GET', path: `/v1/people/ann/diagnoses/${id}` },
     { method: 'GET', path: '/v1/people/ann/looks' },
+    { method: 'GET', path: '/v1/people/ann/fetches' },
+    { method: 'GET', path: '/v1/people/ann/fhir' },
     { method: 'GET', path: '/v1/people/ann/lookers' },
     { method: 'GET', path: '/v1/people/ann/exposure' },
     { method: 'GET', path: '/v1/people/ann/alarms' },
