@@ -8,6 +8,7 @@ import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { Outbox, OutboxEntry } from '@healthblock/runtime/outbox'
+import { type PauseLimits, Pauses } from '@healthblock/runtime/pauses'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { DoctorNodeError } from '../errors.ts'
@@ -50,8 +51,7 @@ const handedAtOnce = 64
 /** Blocks that cannot be stored before a round gives up: then the network is out of reach, and it is not this one block. */
 const failuresMax = 4
 /** Between attempts with one block. */
-const pauseMsMin = 250
-const pauseMsMax = 15_000
+const storingPauses: PauseLimits = { minMs: 250, maxMs: 15_000 }
 
 /** Keeps and delivers postings. */
 export class Postings {
@@ -59,9 +59,10 @@ export class Postings {
   readonly #turns = new Map<string, Promise<unknown>>()
   #delivering: Promise<boolean> | undefined
   /** Of blocks that could not be stored: one that is refused must not hold up the others. */
-  readonly #pauses = new Map<string, { lengthMs: number; untilMs: number }>()
+  readonly #pauses: Pauses
   constructor(deps: Dependencies) {
     this.#deps = deps
+    this.#pauses = new Pauses(storingPauses, deps.nowMs)
   }
 
   /** Writes a signed entry down: from here on it will be posted, these bytes and no others. Inside the caller's transaction. */
@@ -165,7 +166,7 @@ export class Postings {
   }
 
   async #deliver(signal: AbortSignal): Promise<boolean> {
-    const { database, outbox, storage, logger, nowMs } = this.#deps
+    const { database, outbox, storage, logger } = this.#deps
     const sealed = database.all(
       "SELECT tx, block FROM posting WHERE state = 'sealed' ORDER BY at LIMIT ?",
       handedAtOnce,
@@ -175,18 +176,16 @@ export class Postings {
     for (const row of sealed) {
       if (failures === failuresMax) break
       const tx = row.tx as Uint8Array
-      if (nowMs() < (this.#pauses.get(toHex(tx))?.untilMs ?? 0)) {
+      if (this.#pauses.isPausing(toHex(tx))) {
         isAll = false
         continue
       }
       try {
         await storage().put(row.block as Uint8Array, { signal })
-        this.#pauses.delete(toHex(tx))
+        this.#pauses.succeeded(toHex(tx))
       } catch (error) {
         failures++
-        const lengthMs = Math.min(pauseMsMax, Math.max(pauseMsMin, (this.#pauses.get(toHex(tx))?.lengthMs ?? 0) * 2))
-        this.#pauses.set(toHex(tx), { lengthMs, untilMs: nowMs() + lengthMs })
-        logger.warn({ err: error, againInMs: lengthMs }, 'a diagnosis is not stored yet')
+        logger.warn({ err: error, againInMs: this.#pauses.failed(toHex(tx)) }, 'a diagnosis is not stored yet')
         continue
       }
       database.run("UPDATE posting SET state = 'stored' WHERE tx = ? AND state = 'sealed'", tx)

@@ -4,6 +4,7 @@ import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { Outbox, OutboxEntry } from '@healthblock/runtime/outbox'
+import { type PauseLimits, Pauses } from '@healthblock/runtime/pauses'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import type { LedgerView } from '../ledger-view.ts'
@@ -31,24 +32,24 @@ const uploadsAtOnce = 4
 const peopleAtOnce = 4
 const recordsPerTransaction = 64
 /** Between attempts while the storage network is out of reach. */
-const pauseMsMin = 250
-const pauseMsMax = 15_000
+const uploadPauses: PauseLimits = { minMs: 250, maxMs: 15_000 }
 /** Between attempts with a stream of which the ledger refused a record. */
-const refusedPauseMsMin = 2_000
-const refusedPauseMsMax = 300_000
+const refusedPauses: PauseLimits = { minMs: 2_000, maxMs: 300_000 }
 
 /** Moves batches and postings along. `step` may be called at any time, by anyone; it never runs twice at once. */
 export class Delivery {
   readonly #deps: Dependencies
   #running: Promise<void> | undefined
   /** By person: what storage refuses one of them, a full quota for instance, must not hold up the others. */
-  readonly #pauses = new Map<string, { lengthMs: number; untilMs: number }>()
+  readonly #pauses: Pauses
   /** True while the outbox has finished something that could not be written down here: a full disk. */
   #isBehind = false
-  readonly #refusals = new Map<string, { count: number; againMs: number }>()
+  readonly #refusals: Pauses
 
   constructor(deps: Dependencies) {
     this.#deps = deps
+    this.#pauses = new Pauses(uploadPauses, deps.nowMs)
+    this.#refusals = new Pauses(refusedPauses, deps.nowMs)
   }
 
   /** Does what can be done now: uploads, IoT transactions, handing over. Faults of the network are left for the next step. */
@@ -88,9 +89,9 @@ export class Delivery {
   }
 
   async #uploadOf(account: Uint8Array): Promise<void> {
-    const { database, nowMs, logger } = this.#deps
+    const { database, logger } = this.#deps
     const name = toHex(account)
-    if (nowMs() < (this.#pauses.get(name)?.untilMs ?? 0)) return
+    if (this.#pauses.isPausing(name)) return
     for (;;) {
       const rows = database.all(
         "SELECT account, stream, sequence, block, size, cid FROM batch WHERE state = 'sealed' AND account = ? ORDER BY stream, sequence LIMIT ?",
@@ -101,12 +102,10 @@ export class Delivery {
       const results = await Promise.allSettled(rows.map((row) => this.#uploadOne(row)))
       const failed = results.find((result) => result.status === 'rejected')
       if (failed !== undefined) {
-        const lengthMs = Math.min(pauseMsMax, Math.max(pauseMsMin, (this.#pauses.get(name)?.lengthMs ?? 0) * 2))
-        this.#pauses.set(name, { lengthMs, untilMs: nowMs() + lengthMs })
-        logger.warn({ err: failed.reason, againInMs: lengthMs }, 'a block is not stored yet')
+        logger.warn({ err: failed.reason, againInMs: this.#pauses.failed(name) }, 'a block is not stored yet')
         return
       }
-      this.#pauses.delete(name)
+      this.#pauses.succeeded(name)
     }
   }
 
@@ -134,7 +133,7 @@ export class Delivery {
   /** Posts the next stored batches of a stream, as long as none before them is missing. */
   #postNext(person: Person, stream: Uint8Array): boolean {
     const { database, postings, ledger, nowMs } = this.#deps
-    if (nowMs() < (this.#refusals.get(toHex(stream))?.againMs ?? 0)) return false
+    if (this.#refusals.isPausing(toHex(stream))) return false
     const rows = database.all(
       `SELECT sequence, generation, epoch, kind, size, cid, state FROM batch
        WHERE account = ? AND stream = ? AND state IN ('uploading', 'sealed', 'stored') ORDER BY sequence LIMIT ?`,
@@ -231,15 +230,12 @@ export class Delivery {
 
   /** Records that the ledger refused are sealed anew; their streams wait a while, longer each time. */
   #takeBack(account: Uint8Array, tx: Uint8Array): void {
-    const { database, people, losses, nowMs } = this.#deps
+    const { database, people, losses } = this.#deps
     const rows = database.all('SELECT DISTINCT stream FROM batch WHERE tx = ? LIMIT 64', tx)
     const person = people.byAccount(account)
     if (person === undefined || rows.length === 0) return
     for (const { stream } of rows) {
-      const name = toHex(stream as Uint8Array)
-      const count = (this.#refusals.get(name)?.count ?? 0) + 1
-      const pauseMs = Math.min(refusedPauseMsMax, refusedPauseMsMin * 2 ** Math.min(count - 1, 10))
-      this.#refusals.set(name, { count, againMs: nowMs() + pauseMs })
+      this.#refusals.failed(toHex(stream as Uint8Array))
     }
     losses.takeBack(person, tx)
   }
