@@ -1,7 +1,8 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { UsageError } from './io.ts'
 
-type Options = NonNullable<ParseArgsConfig['options']>
+/** Options of a command, as `parseArgs` takes them. */
+export type Options = NonNullable<ParseArgsConfig['options']>
 
 /** Options that every command has. */
 export const commonOptions = {

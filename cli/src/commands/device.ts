@@ -1,11 +1,11 @@
 /** `device`: what devices of the household send, and which are watched. */
 import { readFile } from 'node:fs/promises'
 import { callNode } from '../cluster/client.ts'
-import { clusterFolder, readCluster } from '../cluster/layout.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
-import { parseOptions, takePositionals } from '../options.ts'
+import { takePositionals } from '../options.ts'
 import { formatTable } from '../table.ts'
-import { type Context, openSession, print, type Session } from './patient-session.ts'
+import { print, runAction } from './actions.ts'
+import { type Context, openSession, type Session } from './patient-session.ts'
 
 const help = `Usage: ./healthblock device ACTION …
 
@@ -125,16 +125,9 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   fhir,
 }
 
+const options = { 'passphrase-file': { type: 'string' } } as const
+
 /** `./healthblock device …`. */
 export async function runDevice(args: string[], io: Io): Promise<ExitCode> {
-  const { values, positionals } = parseOptions(args, { 'passphrase-file': { type: 'string' } })
-  const [action, ...rest] = positionals
-  if (values.help === true || action === undefined) {
-    io.stdout(help)
-    return values.help === true ? 0 : 2
-  }
-  const run = Object.hasOwn(actions, action) ? actions[action] : undefined
-  if (run === undefined) throw new UsageError(`there is no action "${action}"`)
-  const dir = clusterFolder(values.dir)
-  return run({ dir, cluster: readCluster(dir), io, json: values.json === true, options: values }, rest)
+  return runAction(args, io, { help, options, actions })
 }

@@ -4,7 +4,8 @@ import { resolvePerson } from '../cluster/layout.ts'
 import { type ExitCode, UsageError } from '../io.ts'
 import { parseCount, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
-import { type DoctorContext, doctorAccess, print } from './doctor-session.ts'
+import { print } from './actions.ts'
+import { type DoctorContext, doctorAccess } from './doctor-session.ts'
 
 interface Alarm {
   readonly id: number

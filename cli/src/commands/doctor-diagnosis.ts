@@ -4,8 +4,9 @@ import { callNode, type NodeAccess } from '../cluster/client.ts'
 import { resolvePerson } from '../cluster/layout.ts'
 import { CommandError, type ExitCode, UsageError } from '../io.ts'
 import { parseTime, takePositionals } from '../options.ts'
+import { print } from './actions.ts'
 import { saveBundle } from './bundle-file.ts'
-import { allDiagnoses, catchUp, type DoctorContext, doctorAccess, postAndPrint, print } from './doctor-session.ts'
+import { allDiagnoses, catchUp, type DoctorContext, doctorAccess, postAndPrint } from './doctor-session.ts'
 
 /** Records that a diagnosis rests on. */
 interface InputRange {

@@ -1,37 +1,26 @@
 /** A doctor's node, as the commands about a doctor use it. */
 import { callNode, type NodeAccess, NodeError, nodeAccess } from '../cluster/client.ts'
-import { type ClusterFile, resolvePerson } from '../cluster/layout.ts'
-import { CommandError, type ExitCode, type Io } from '../io.ts'
+import { resolvePerson } from '../cluster/layout.ts'
+import { CommandError, type ExitCode } from '../io.ts'
+import { type ActionContext, print } from './actions.ts'
 
-/** What a command line said, and where. */
-export interface DoctorContext {
-  readonly dir: string
-  readonly cluster: ClusterFile
-  readonly io: Io
-  readonly json: boolean
-  readonly options: {
-    readonly in?: string[] | undefined
-    readonly text?: string | undefined
-    readonly set?: string[] | undefined
-    readonly open?: boolean | undefined
-    readonly minutes?: string | undefined
-    readonly out?: string | undefined
-    readonly from?: string | undefined
-    readonly until?: string | undefined
-  }
-}
+/** What a command about a doctor said, and where. */
+export type DoctorContext = ActionContext<{
+  readonly in?: string[] | undefined
+  readonly text?: string | undefined
+  readonly set?: string[] | undefined
+  readonly open?: boolean | undefined
+  readonly minutes?: string | undefined
+  readonly out?: string | undefined
+  readonly from?: string | undefined
+  readonly until?: string | undefined
+}>
 
 /** How to call a doctor's own node. @throws {CommandError} if it is not in this cluster, or does not run. */
 export function doctorAccess(context: DoctorContext, name: string): NodeAccess {
   const doctor = resolvePerson(context.cluster.doctors, name, 'doctor')
   if (doctor.node === '') throw new CommandError(`${name} has no node in this cluster`)
   return nodeAccess(context.dir, context.cluster, doctor.node)
-}
-
-/** Prints a result: JSON, or words for people. */
-export function print(context: DoctorContext, value: unknown, words: () => string): ExitCode {
-  context.io.stdout(context.json ? `${JSON.stringify(value)}\n` : words())
-  return 0
 }
 
 /** Lets the node read up to the published checkpoint. */

@@ -1,11 +1,12 @@
 import { callNode, nodeAccess } from '../cluster/client.ts'
-import { clusterFolder, readCluster, resolvePerson } from '../cluster/layout.ts'
+import { resolvePerson } from '../cluster/layout.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
-import { parseOptions, takePositionals } from '../options.ts'
+import { takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
+import { print, runAction } from './actions.ts'
 import { alarms, answering, quarantine, unread } from './doctor-alarms.ts'
 import { amending, exportPeriod, fhir, judge, post } from './doctor-diagnosis.ts'
-import { allDiagnoses, catchUp, type DoctorContext, doctorAccess, print } from './doctor-session.ts'
+import { allDiagnoses, catchUp, type DoctorContext, doctorAccess } from './doctor-session.ts'
 
 const help = `Usage: ./healthblock doctor ACTION …
 
@@ -125,25 +126,18 @@ const actions: Record<string, (context: DoctorContext, positionals: string[]) =>
   limits,
 }
 
+const options = {
+  in: { type: 'string', multiple: true },
+  text: { type: 'string' },
+  set: { type: 'string', multiple: true },
+  open: { type: 'boolean' },
+  minutes: { type: 'string' },
+  out: { type: 'string' },
+  from: { type: 'string' },
+  until: { type: 'string' },
+} as const
+
 /** `./healthblock doctor …`. */
 export async function runDoctor(args: string[], io: Io): Promise<ExitCode> {
-  const { values, positionals } = parseOptions(args, {
-    in: { type: 'string', multiple: true },
-    text: { type: 'string' },
-    set: { type: 'string', multiple: true },
-    open: { type: 'boolean' },
-    minutes: { type: 'string' },
-    out: { type: 'string' },
-    from: { type: 'string' },
-    until: { type: 'string' },
-  })
-  const [action, ...rest] = positionals
-  if (values.help === true || action === undefined) {
-    io.stdout(help)
-    return values.help === true ? 0 : 2
-  }
-  const run = Object.hasOwn(actions, action) ? actions[action] : undefined
-  if (run === undefined) throw new UsageError(`there is no action "${action}"`)
-  const dir = clusterFolder(values.dir)
-  return run({ dir, cluster: readCluster(dir), io, json: values.json === true, options: values }, rest)
+  return runAction(args, io, { help, options, actions })
 }

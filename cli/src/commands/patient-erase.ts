@@ -1,7 +1,8 @@
 import { callNode } from '../cluster/client.ts'
 import { CommandError, type ExitCode, UsageError } from '../io.ts'
 import { parseTime, takePositionals } from '../options.ts'
-import { type Context, openSession, print, waitForReceipt } from './patient-session.ts'
+import { print } from './actions.ts'
+import { type Context, openSession, waitForReceipt } from './patient-session.ts'
 
 interface Erased {
   readonly transactionId: string | null

@@ -8,7 +8,8 @@ import { callNode } from '../cluster/client.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { takePositionals } from '../options.ts'
 import { formatTable } from '../table.ts'
-import { type Context, openSession, print, type Session, waitForReceipt } from './patient-session.ts'
+import { print } from './actions.ts'
+import { type Context, openSession, type Session, waitForReceipt } from './patient-session.ts'
 
 interface Upload {
   readonly sequence: number

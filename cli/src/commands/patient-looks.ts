@@ -4,7 +4,8 @@ import { resolvePerson } from '../cluster/layout.ts'
 import { type ExitCode, UsageError } from '../io.ts'
 import { parseCount } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
-import { type Context, openSession, print } from './patient-session.ts'
+import { print } from './actions.ts'
+import { type Context, openSession } from './patient-session.ts'
 
 interface Looks {
   readonly looks: readonly {

@@ -5,8 +5,9 @@ import { callNode } from '../cluster/client.ts'
 import { CommandError, type ExitCode, UsageError } from '../io.ts'
 import { parseCount, parseTime, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
+import { print } from './actions.ts'
 import { saveBundle } from './bundle-file.ts'
-import { type Context, openSession, print, type Session } from './patient-session.ts'
+import { type Context, openSession, type Session } from './patient-session.ts'
 
 interface Entry {
   readonly at: string

@@ -2,17 +2,12 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { callNode, type NodeAccess, nodeAccess } from '../cluster/client.ts'
-import { type ClusterFile, clusterPaths, resolvePerson } from '../cluster/layout.ts'
-import { CommandError, type ExitCode, type Io } from '../io.ts'
+import { clusterPaths, resolvePerson } from '../cluster/layout.ts'
+import { CommandError } from '../io.ts'
+import type { ActionContext } from './actions.ts'
 
-/** What a command line said, and where. */
-export interface Context {
-  readonly dir: string
-  readonly cluster: ClusterFile
-  readonly io: Io
-  readonly json: boolean
-  readonly options: Readonly<Record<string, string | boolean | undefined>>
-}
+/** What a command about a person said, and where. */
+export type Context = ActionContext<Readonly<Record<string, string | boolean | undefined>>>
 
 /** A session of one person at the household's node. */
 export interface Session {
@@ -38,12 +33,6 @@ export async function openSession(context: Context, name: string): Promise<Sessi
     passphrase,
   })
   return { access: { ...access, bearer: session }, path: `/v1/people/${person.account}` }
-}
-
-/** Prints a result: JSON, or words for people. */
-export function print(context: Context, value: unknown, words: () => string): ExitCode {
-  context.io.stdout(context.json ? `${JSON.stringify(value)}\n` : words())
-  return 0
 }
 
 interface TransactionStatus {

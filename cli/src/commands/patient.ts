@@ -2,17 +2,18 @@ import { isAbsolute, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { callNode, nodeAccess } from '../cluster/client.ts'
 import { enrolPatient } from '../cluster/enrol.ts'
-import { clusterFolder, clusterPaths, readCluster, resolvePerson } from '../cluster/layout.ts'
+import { clusterPaths, resolvePerson } from '../cluster/layout.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
-import { parseOptions, parseTime, takePositionals } from '../options.ts'
+import { parseTime, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
+import { print, runAction } from './actions.ts'
 import { showDevice, switchDevice } from './device.ts'
 import { disclose } from './patient-disclose.ts'
 import { erase } from './patient-erase.ts'
 import { file } from './patient-file.ts'
 import { looks } from './patient-looks.ts'
 import { acknowledge, exportPeriod, fetches, findDoctors, receipt, timeline } from './patient-record.ts'
-import { type Context, openSession, print, type Session, waitForReceipt } from './patient-session.ts'
+import { type Context, openSession, type Session, waitForReceipt } from './patient-session.ts'
 
 const help = `Usage: ./healthblock patient ACTION …
 
@@ -326,30 +327,23 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   file,
 }
 
+const options = {
+  record: { type: 'string' },
+  out: { type: 'string' },
+  from: { type: 'string' },
+  to: { type: 'string' },
+  until: { type: 'string' },
+  speed: { type: 'string' },
+  streams: { type: 'string' },
+  wait: { type: 'boolean' },
+  range: { type: 'string' },
+  type: { type: 'string' },
+  code: { type: 'string' },
+  limit: { type: 'string' },
+  'passphrase-file': { type: 'string' },
+} as const
+
 /** `./healthblock patient …`. */
 export async function runPatient(args: string[], io: Io): Promise<ExitCode> {
-  const { values, positionals } = parseOptions(args, {
-    record: { type: 'string' },
-    out: { type: 'string' },
-    from: { type: 'string' },
-    to: { type: 'string' },
-    until: { type: 'string' },
-    speed: { type: 'string' },
-    streams: { type: 'string' },
-    wait: { type: 'boolean' },
-    range: { type: 'string' },
-    type: { type: 'string' },
-    code: { type: 'string' },
-    limit: { type: 'string' },
-    'passphrase-file': { type: 'string' },
-  })
-  const [action, ...rest] = positionals
-  if (values.help === true || action === undefined) {
-    io.stdout(help)
-    return values.help === true ? 0 : 2
-  }
-  const run = Object.hasOwn(actions, action) ? actions[action] : undefined
-  if (run === undefined) throw new UsageError(`there is no action "${action}"`)
-  const dir = clusterFolder(values.dir)
-  return run({ dir, cluster: readCluster(dir), io, json: values.json === true, options: values }, rest)
+  return runAction(args, io, { help, options, actions })
 }

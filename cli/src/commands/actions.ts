@@ -1,0 +1,45 @@
+/** Commands with actions about a running cluster: `patient`, `doctor`, `device`. */
+import { type ClusterFile, clusterFolder, readCluster } from '../cluster/layout.ts'
+import { type ExitCode, type Io, UsageError } from '../io.ts'
+import { type Options, parseOptions } from '../options.ts'
+
+/** What a command line said, and where. */
+export interface ActionContext<O> {
+  readonly dir: string
+  readonly cluster: ClusterFile
+  readonly io: Io
+  readonly json: boolean
+  readonly options: O
+}
+
+/** An action: its arguments without the names of command and action. */
+export type Action<O> = (context: ActionContext<O>, positionals: string[]) => Promise<ExitCode>
+
+/** Prints a result: JSON, or words for people. */
+export function print(context: ActionContext<unknown>, value: unknown, words: () => string): ExitCode {
+  context.io.stdout(context.json ? `${JSON.stringify(value)}\n` : words())
+  return 0
+}
+
+/** Runs the action that the first argument names; `--help`, or no action, prints the help. @throws {UsageError} for another name. */
+export async function runAction<T extends Options>(
+  args: string[],
+  io: Io,
+  command: {
+    readonly help: string
+    readonly options: T
+    readonly actions: Readonly<Record<string, Action<ReturnType<typeof parseOptions<T>>['values']>>>
+  },
+): Promise<ExitCode> {
+  const { values, positionals } = parseOptions(args, command.options)
+  const { dir, json, help } = values as { dir?: string; json?: boolean; help?: boolean }
+  const [action, ...rest] = positionals
+  if (help === true || action === undefined) {
+    io.stdout(command.help)
+    return help === true ? 0 : 2
+  }
+  const run = Object.hasOwn(command.actions, action) ? command.actions[action] : undefined
+  if (run === undefined) throw new UsageError(`there is no action "${action}"`)
+  const folder = clusterFolder(dir)
+  return run({ dir: folder, cluster: readCluster(folder), io, json: json === true, options: values }, rest)
+}
