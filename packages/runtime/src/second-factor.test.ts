@@ -30,6 +30,13 @@ class Person implements FactorHolder {
   }
 }
 
+function base32(text: string): Uint8Array {
+  const bits = [...text].map((letter) =>
+    'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0'),
+  )
+  return Uint8Array.from((bits.join('').match(/.{8}/g) ?? []).map((byte) => Number.parseInt(byte, 2)))
+}
+
 function codeOf(act: () => unknown): string {
   try {
     act()
@@ -143,6 +150,11 @@ test('a registration is one that was begun in this session, and no key is taken 
   // What was asked for an act registers nothing.
   const question = factors.question(ann, { path, body, page }) as KeyQuestion
   expect(add(fromBase64Url(question.challenge))).toBe('challenge')
+  // Nor does a question about an act that somebody made up: whoever asks it has shown no factor.
+  for (const made of ['webauthn.create', 'factor offer', '']) {
+    const { challenge } = factors.question(ann, { path: made, body: {}, page }) as KeyQuestion
+    expect(add(fromBase64Url(challenge))).toBe('challenge')
+  }
   expect(add(offer(), key)).toBe('form')
   const challenge = offer()
   expect(add(challenge)).toBe('done')
@@ -150,6 +162,23 @@ test('a registration is one that was begun in this session, and no key is taken 
   for (let i = ann.read().keys.length; i < 8; i++) expect(add(offer())).toBe('done')
   expect(codeOf(offer)).toBe('ERR_LIMIT_EXCEEDED')
   expect(codeOf(() => factors.offerKey(ann, undefined))).toBe('ERR_KEY_PLACE')
+})
+
+test('what was offered before another factor was on is void: who began it has not shown that one', () => {
+  const clock = { ms: 1_800_000_000_000 }
+  const factors = new SecondFactors({ nowMs: () => clock.ms })
+  const [ann, thief] = [new Person(), new Person('two')]
+  thief.kept = ann.kept
+  const early = fromBase64Url(factors.offerKey(thief, page).challenge)
+  const secretOf = (uri: string): Uint8Array => base32(new URL(uri).searchParams.get('secret') as string)
+  const secret = secretOf(factors.offerCode(thief).uri)
+  const challenge = fromBase64Url(factors.offerKey(ann, page).challenge)
+  factors.addKey(ann, page, { name: 'blue', answer: new SoftwareKey().register(challenge) })
+  const answer = new SoftwareKey().register(early)
+  expect(codeOf(() => factors.addKey(thief, page, { name: 'x', answer }))).toBe('challenge')
+  const code = totpOf(secret, Math.floor(clock.ms / 30_000))
+  expect(codeOf(() => factors.confirmCode(thief, code))).toBe('ERR_FACTOR_NOT_OFFERED')
+  expect(factors.view(ann, page)).toMatchObject({ code: false, keys: [{ name: 'blue' }] })
 })
 
 test('the digest of an act is that of the SPEC', () => {

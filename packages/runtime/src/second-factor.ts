@@ -2,6 +2,7 @@
  * The second factor of a person: the code of an authenticator app, or a security key that signs the very act. Where secrets lie is the
  * holder's business (a vault, a file of accounts); what is asked for, and when, is decided here, once.
  */
+import { createHash } from 'node:crypto'
 import { equalBytes, toBase64Url } from '@healthblock/encoding/bytes'
 import { ActChallenges, actDigest } from './act-challenge.ts'
 import { RuntimeError } from './errors.ts'
@@ -81,8 +82,15 @@ export const securityKeysMax = 8
 const offerMs = 10 * 60_000
 const offersMax = 1_000
 const issuer = 'HealthBlock'
-/** What a registration's challenge is bound to: its session, and nothing else that could be done in it. */
-const registering = actDigest('webauthn.create', {})
+/**
+ * What an offer is bound to: what is set up while it is made. Whoever began before another factor was on has not shown that one. It is no
+ * digest of an act, so that no question about an act registers anything.
+ */
+function offerDigest({ totp, keys }: Factors): Uint8Array {
+  const hash = createHash('sha256').update(`healthblock/1 factor offer\0${totp === undefined ? 0 : 1}`)
+  for (const { id } of keys) hash.update(`\0${toBase64Url(id)}`)
+  return hash.digest()
+}
 
 /** True once something is asked for. */
 export function isFactorOn({ totp, keys }: Factors): boolean {
@@ -95,7 +103,7 @@ export class SecondFactors {
   readonly #limit: TryLimit
   readonly #challenges: ActChallenges
   /** By session: a secret that was shown and not confirmed yet. */
-  readonly #offers = new Map<string, { secret: Uint8Array; untilMs: number }>()
+  readonly #offers = new Map<string, { secret: Uint8Array; untilMs: number; offered: Uint8Array }>()
 
   constructor(options: { nowMs: () => number }) {
     this.#nowMs = options.nowMs
@@ -170,13 +178,14 @@ export class SecondFactors {
 
   /** Offers a new secret; nothing is asked for before `confirmCode`. @throws {RuntimeError} `ERR_FACTOR_ON`. */
   offerCode(holder: FactorHolder): { uri: string } {
-    if (holder.read().totp !== undefined)
+    const factors = holder.read()
+    if (factors.totp !== undefined)
       throw new RuntimeError('an authenticator app is set up already: end it first', { code: 'ERR_FACTOR_ON' })
     const now = this.#nowMs()
     for (const [session, { untilMs }] of this.#offers) if (untilMs < now) this.#offers.delete(session)
     if (this.#offers.size >= offersMax) this.#offers.delete(this.#offers.keys().next().value as string)
     const secret = createTotpSecret()
-    this.#offers.set(holder.session, { secret, untilMs: now + offerMs })
+    this.#offers.set(holder.session, { secret, untilMs: now + offerMs, offered: offerDigest(factors) })
     return { uri: totpUri({ secret, account: holder.label, issuer }) }
   }
 
@@ -186,10 +195,11 @@ export class SecondFactors {
    * @throws {RuntimeError} `ERR_FACTOR_ON`, `ERR_FACTOR_NOT_OFFERED`, `ERR_CODE_WRONG`, `ERR_TOO_MANY_TRIES`.
    */
   confirmCode(holder: FactorHolder, code: string): void {
-    const { keys, totp } = holder.read()
+    const factors = holder.read()
+    const { keys, totp } = factors
     if (totp !== undefined) throw new RuntimeError('an authenticator app is set up already', { code: 'ERR_FACTOR_ON' })
     const offer = this.#offers.get(holder.session)
-    if (offer === undefined || offer.untilMs < this.#nowMs())
+    if (offer === undefined || offer.untilMs < this.#nowMs() || !equalBytes(offer.offered, offerDigest(factors)))
       throw new RuntimeError('no app is being set up: begin again', { code: 'ERR_FACTOR_NOT_OFFERED' })
     const forget = this.count(holder)
     this.#takeCode(holder, { keys, totp: offer.secret }, code)
@@ -204,14 +214,15 @@ export class SecondFactors {
 
   /** Begins to register a key. @throws {RuntimeError} `ERR_KEY_PLACE` where browsers use none, `ERR_LIMIT_EXCEEDED`. */
   offerKey(holder: FactorHolder, page: KeyPage | undefined): KeyOffer {
-    const { keys } = holder.read()
+    const factors = holder.read()
+    const { keys } = factors
     if (page === undefined)
       throw new RuntimeError('browsers use no security keys at this address', { code: 'ERR_KEY_PLACE' })
     if (keys.length >= securityKeysMax) {
       const limit = { limit: 'security keys', max: securityKeysMax }
       throw new RuntimeError(`at most ${securityKeysMax} keys`, { code: 'ERR_LIMIT_EXCEEDED', ...limit })
     }
-    const challenge = this.#challenges.begin(holder.session, registering)
+    const challenge = this.#challenges.begin(holder.session, offerDigest(factors))
     const here = keys.filter(({ place }) => place === page.place)
     return {
       ...{ challenge: toBase64Url(challenge), rpId: page.rpId, keys: here.map(({ id }) => toBase64Url(id)) },
@@ -226,7 +237,7 @@ export class SecondFactors {
       throw new RuntimeError('browsers use no security keys at this address', { code: 'ERR_KEY_PLACE' })
     const challenge = challengeOf(added.answer.clientData)
     const isKnown = factors.keys.some(({ id }) => equalBytes(id, added.answer.id))
-    if (!this.#challenges.take(holder.session, registering, challenge) || isKnown) {
+    if (!this.#challenges.take(holder.session, offerDigest(factors), challenge) || isKnown) {
       const message = 'no key is being set up: begin again'
       throw new RuntimeError(message, { code: 'ERR_KEY_WRONG', reason: isKnown ? 'form' : 'challenge' })
     }
