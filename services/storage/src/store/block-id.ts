@@ -38,8 +38,64 @@ export interface BlockId {
   codec: number
 }
 
+/** Version, codec, multihash and length of the CIDs that nearly all are: version 1, SHA-256, a codec of one byte. */
+const usualHeadBytes = 4
+const usualBytes = usualHeadBytes + 32
+const usualTextLength = 1 + Math.ceil((usualBytes * 8) / 5)
+const base32Letters = Buffer.from('abcdefghijklmnopqrstuvwxyz234567', 'latin1')
+/** The value of each letter, by its code; 255 for what is none. */
+const base32Values = Uint8Array.from({ length: 128 }, (_, code) => {
+  const value = base32Letters.indexOf(code)
+  return value === -1 ? 255 : value
+})
+/** Each text is written here first: nothing waits in between. */
+const usualText = Buffer.alloc(usualTextLength, 'b')
+
 function invalid(reason: string, cause?: unknown): StorageError {
   return new StorageError(`invalid CID: ${reason}`, { code: 'ERR_CID_INVALID', reason }, { cause })
+}
+
+/** The block of a CID's bytes as nearly all are; undefined for others, which may be CIDs too. */
+function readUsual(bytes: Uint8Array): BlockId | undefined {
+  if (bytes.length !== usualBytes || bytes[0] !== 1 || bytes[2] !== multihashSha256 || bytes[3] !== 32) return undefined
+  const codec = bytes[1] as number
+  return codec < 128 && isCodec(codec) ? { digest: bytes.slice(usualHeadBytes), codec } : undefined
+}
+
+/** As {@link readUsual}, from base32. */
+function readUsualText(text: string): BlockId | undefined {
+  if (text.length !== usualTextLength || text.charCodeAt(0) !== 0x62) return undefined
+  const bytes = new Uint8Array(usualBytes)
+  let [bits, waiting, at] = [0, 0, 0]
+  for (let index = 1; index < usualTextLength; index++) {
+    const value = base32Values[text.charCodeAt(index)] ?? 255
+    if (value === 255) return undefined
+    waiting = ((waiting << 5) | value) & 0xfff
+    bits += 5
+    if (bits < 8) continue
+    bits -= 8
+    bytes[at++] = waiting >> bits
+  }
+  // What is left of the last letter is zero, or two texts would be one CID.
+  return (waiting & ((1 << bits) - 1)) === 0 ? readUsual(bytes) : undefined
+}
+
+function writeUsual({ digest, codec }: BlockId): Uint8Array {
+  const bytes = new Uint8Array(usualBytes)
+  bytes.set([1, codec, multihashSha256, 32])
+  bytes.set(digest, usualHeadBytes)
+  return bytes
+}
+
+function writeUsualText(id: BlockId): string {
+  let [bits, waiting, at] = [0, 0, 1]
+  for (const byte of writeUsual(id)) {
+    waiting = ((waiting << 8) | byte) & 0xfff
+    bits += 8
+    for (; bits >= 5; bits -= 5) usualText[at++] = base32Letters[(waiting >> (bits - 5)) & 31] as number
+  }
+  usualText[at] = base32Letters[(waiting << (5 - bits)) & 31] as number
+  return usualText.toString('latin1')
 }
 
 /** True if blocks may have this codec. */
@@ -64,7 +120,8 @@ export function fromCid(cid: CID): BlockId {
  * @throws {StorageError} `ERR_CID_INVALID` for anything but SHA-256 over one of {@link codecs}.
  */
 export function parseBlockId(text: string): BlockId {
-  return fromCid(parseCid(text))
+  // The library takes several times as long over each, which a read of a block would feel.
+  return readUsualText(text) ?? fromCid(parseCid(text))
 }
 
 /**
@@ -90,6 +147,8 @@ export function parseCid(text: string): CID {
  * @throws {StorageError} `ERR_CID_INVALID` as {@link parseBlockId}.
  */
 export function parseBlockIdBytes(bytes: Uint8Array): BlockId {
+  const usual = readUsual(bytes)
+  if (usual) return usual
   let cid: CID
   try {
     cid = CID.decode(bytes)
@@ -106,12 +165,12 @@ export function toCid(id: BlockId): CID {
 
 /** The CID (v1) as text, base32. */
 export function encodeBlockId(id: BlockId): string {
-  return toCid(id).toString()
+  return id.codec < 128 ? writeUsualText(id) : toCid(id).toString()
 }
 
 /** The CID (v1) as bytes: version, codec, multihash. */
 export function encodeBlockIdBytes(id: BlockId): Uint8Array {
-  return toCid(id).bytes
+  return id.codec < 128 ? writeUsual(id) : toCid(id).bytes
 }
 
 /** SHA-256 of a block: its address. */

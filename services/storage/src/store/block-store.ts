@@ -141,12 +141,15 @@ export class BlockStore {
   readonly #commit: GroupCommit
   readonly #statements = new Map<string, StatementSync>()
   #reader: DatabaseSync | undefined
+  /** True while the reader keeps a transaction open, which it does as long as nothing is written. */
+  #isHeld = false
   /** Asked for at each put, and the same until the next group is applied. */
   #counted: Counted | undefined
 
   constructor(options: BlockStoreOptions) {
     this.#options = options
-    this.#commit = new GroupCommit({ path: options.path, key: options.key }, options.onFatal)
+    const data = { path: options.path, key: options.key }
+    this.#commit = new GroupCommit(data, { fatal: options.onFatal, begin: () => this.#letGo() })
   }
 
   /** Opens the file. Nothing else may be called before. */
@@ -539,11 +542,31 @@ export class BlockStore {
     return statement
   }
 
+  /**
+   * Reads between two groups share one transaction: to open one for each takes locks, which costs a third of a read. It
+   * ends before the writer begins, so that the log can be written back to the file whole.
+   */
+  #hold(): void {
+    if (this.#isHeld || !this.#commit.isQuiet) return
+    this.#prepare('BEGIN').run()
+    this.#isHeld = true
+  }
+
+  #letGo(): void {
+    if (!this.#isHeld) return
+    this.#isHeld = false
+    this.#prepare('COMMIT').run()
+  }
+
   #get(sql: string, ...values: (Uint8Array | number | string)[]): Record<string, unknown> | undefined {
-    return this.#prepare(sql).get(...values)
+    const statement = this.#prepare(sql)
+    this.#hold()
+    return statement.get(...values)
   }
 
   #all(sql: string, ...values: (Uint8Array | number)[]): Record<string, unknown>[] {
-    return this.#prepare(sql).all(...values)
+    const statement = this.#prepare(sql)
+    this.#hold()
+    return statement.all(...values)
   }
 }

@@ -34,10 +34,15 @@ export class GroupCommit {
   #groups = 0
   #closing = false
   readonly #onFatal: (error: Error) => void
+  readonly #onBegin: () => void
 
-  /** @param onFatal - called once if the thread dies: the node can no longer write and must be restarted. */
-  constructor(data: WriterData, onFatal: (error: Error) => void) {
-    this.#onFatal = onFatal
+  /**
+   * @param on.fatal - called once if the thread dies: the node can no longer write and must be restarted.
+   * @param on.begin - called before each group goes to the thread.
+   */
+  constructor(data: WriterData, on: { fatal: (error: Error) => void; begin: () => void }) {
+    this.#onFatal = on.fatal
+    this.#onBegin = on.begin
     this.#worker = new Worker(new URL('./writer.ts', import.meta.url), {
       workerData: data,
       // The thread keeps little: without a limit its young generation alone grows to 16 MiB and more.
@@ -72,6 +77,11 @@ export class GroupCommit {
       this.#queue.push({ operation, resolve, reject })
       this.#schedule()
     })
+  }
+
+  /** True while the thread has nothing to do: then the tables stay as they are until the next group begins. */
+  get isQuiet(): boolean {
+    return this.#group.length === 0
   }
 
   /** Groups that were applied so far: while it stays the same, so do the tables. */
@@ -123,6 +133,7 @@ export class GroupCommit {
       bytes += size
     }
     this.#group = this.#queue.splice(0, count)
+    this.#onBegin()
     const { message, moved } = encodeGroup(this.#group.map(({ operation }) => operation))
     this.#worker.postMessage(message, moved)
   }
