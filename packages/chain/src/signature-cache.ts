@@ -1,6 +1,7 @@
 /** Remembers signatures that verified, so that no node verifies one twice between intake and sealing. */
 import { parseVerifyingKey, verifySignature, verifySignatureAsync } from '@healthblock/crypto/signature'
 import { byteText, concatBytes } from '@healthblock/encoding/bytes'
+import { RecentMap } from './recent-map.ts'
 
 /** One signature to check. `message` is M of SPEC.md §1, and `id` the transaction id, which stands for it. */
 export interface SignatureClaim {
@@ -10,20 +11,19 @@ export interface SignatureClaim {
   readonly message: () => Uint8Array
 }
 
-/** More than gateway, pool and leader have between intake and sealing. */
-const entriesMaxDefault = 32_768
+/** The half that is always kept is more than gateway, pool and leader have between intake and sealing. */
+const entriesMaxDefault = 40_960
 
 /**
- * Good signatures with their transaction id and public key. Bad ones are not remembered. When full, the oldest entry goes.
+ * Good signatures with their transaction id and public key. Bad ones are not remembered. When full, the oldest go.
  * No two claims of honest signers share a signature; if two do, the newer is remembered and the older is verified again.
  */
 export class SignatureCache {
   /** By signature; both as texts, which are a fifth of what byte arrays with their buffers take. */
-  readonly #good = new Map<string, string>()
-  readonly #entriesMax: number
+  readonly #good: RecentMap<string, string>
 
   constructor(entriesMax = entriesMaxDefault) {
-    this.#entriesMax = entriesMax
+    this.#good = new RecentMap(entriesMax)
   }
 
   /** True if the signature is good; verifies on this thread what is not remembered. */
@@ -63,12 +63,6 @@ export class SignatureCache {
 
   /** Remembers a signature that the caller verified. */
   remember({ id, publicKey, signature }: Omit<SignatureClaim, 'message'>): void {
-    if (this.#good.size >= this.#entriesMax) {
-      for (const oldest of this.#good.keys()) {
-        this.#good.delete(oldest)
-        break
-      }
-    }
     this.#good.set(byteText(signature), nameOf(id, publicKey))
   }
 }

@@ -4,6 +4,7 @@
  */
 import { byteText } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor } from '@healthblock/encoding/cbor'
+import { RecentMap } from './recent-map.ts'
 import type { LeafStore, StateLeaf } from './state-tree.ts'
 import { statePath } from './state-tree.ts'
 
@@ -101,7 +102,7 @@ const rememberedMax = 65_536
  */
 export class CommittedState implements StateReader {
   readonly #store: LeafStore
-  readonly #remembered = new Map<string, StateValue | undefined>()
+  readonly #remembered = new RecentMap<string, StateValue | undefined>(rememberedMax)
 
   constructor(store: LeafStore) {
     this.#store = store
@@ -117,23 +118,12 @@ export class CommittedState implements StateReader {
     if (known !== undefined || this.#remembered.has(text)) return known
     const found = this.#store.get(statePath(key))
     const value = found === undefined ? undefined : new StateValue(found.value)
-    this.#remember(text, value)
+    this.#remembered.set(text, value)
     return value
   }
 
   /** Brings what is remembered up to date. */
   committed(leaves: Iterable<StateLeaf>): void {
-    for (const leaf of leaves) this.#remember(byteText(leaf.key), new StateValue(leaf.value))
-  }
-
-  #remember(text: string, value: StateValue | undefined): void {
-    if (this.#remembered.size >= rememberedMax && !this.#remembered.has(text)) {
-      // The oldest entry goes; maps iterate in order of insertion.
-      for (const oldest of this.#remembered.keys()) {
-        this.#remembered.delete(oldest)
-        break
-      }
-    }
-    this.#remembered.set(text, value)
+    for (const leaf of leaves) this.#remembered.set(byteText(leaf.key), new StateValue(leaf.value))
   }
 }

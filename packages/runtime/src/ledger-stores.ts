@@ -8,6 +8,7 @@
  */
 import type { StatementSync } from 'node:sqlite'
 import type { Boundary, LogIndex, RecordEntry } from '@healthblock/chain/log-index'
+import { RecentMap } from '@healthblock/chain/recent-map'
 import type { LeafStore, StateLeaf } from '@healthblock/chain/state-tree'
 import type { ChainChanges, ChainStore } from '@healthblock/chain/store'
 import { byteText, compareBytes } from '@healthblock/encoding/bytes'
@@ -124,7 +125,7 @@ const recentBoundariesMax = 256
 
 class SqliteLogIndex implements LogIndex {
   /** Places asked for last or just committed, by transaction id. */
-  readonly #places = new Map<string, number>()
+  readonly #places = new RecentMap<string, number>(placesMax)
   /** All ids on record: most questions are about new ones. */
   readonly #ids = new IdFilter()
   /** The newest boundaries, ascending, without a hole. */
@@ -164,7 +165,7 @@ class SqliteLogIndex implements LogIndex {
     const known = this.#places.get(text)
     if (known !== undefined) return known
     const found = (this.#find.get(transactionId) as { position: number } | undefined)?.position
-    if (found !== undefined) this.#remember(text, found)
+    if (found !== undefined) this.#places.set(text, found)
     return found
   }
 
@@ -239,20 +240,9 @@ class SqliteLogIndex implements LogIndex {
 
   /** After the commit. */
   committed({ transactions, boundary }: ChainChanges['index']): void {
-    for (const { id, index } of transactions) this.#remember(byteText(id), index)
+    for (const { id, index } of transactions) this.#places.set(byteText(id), index)
     this.#recent.push(boundary)
     if (this.#recent.length > recentBoundariesMax) this.#recent.shift()
-  }
-
-  #remember(text: string, position: number): void {
-    if (this.#places.size >= placesMax && !this.#places.has(text)) {
-      // Maps iterate in order of insertion: the oldest goes.
-      for (const oldest of this.#places.keys()) {
-        this.#places.delete(oldest)
-        break
-      }
-    }
-    this.#places.set(text, position)
   }
 }
 
