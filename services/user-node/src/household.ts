@@ -9,7 +9,7 @@ import type { Consent } from './consent/consent.ts'
 import type { Settlement } from './consent/settlement.ts'
 import { epochOf, type LedgerView } from './ledger-view.ts'
 import type { People } from './people/people.ts'
-import type { Person, PersonStore } from './people/person.ts'
+import { type Person, type PersonStore, type PersonStream, reachesPlace } from './people/person.ts'
 import type { Diagnoses } from './reading/diagnoses.ts'
 import type { Delivery } from './sealing/delivery.ts'
 import type { Losses } from './sealing/losses.ts'
@@ -80,7 +80,11 @@ export class Household {
   /** One round. Never throws. */
   async round(): Promise<void> {
     const { store, settlement, delivery, diagnoses, outbox } = this.#deps
-    for (const person of store.all()) await this.#attempt('seal', () => this.#serve(person))
+    for (const person of store.all()) {
+      // First: without a key for this hour nothing is sealed.
+      await this.#attempt('keys', () => this.#keepKeys(person))
+      for (const stream of person.streams) await this.#attempt('seal', async () => this.#seal(person, stream))
+    }
     await this.#attempt('deliver', () => delivery.step())
     await this.#attempt('consent', () => settlement.resume((tx) => outbox.find(tx)))
     await this.#attempt('receipts', () => settlement.pursue())
@@ -96,18 +100,21 @@ export class Household {
     }
   }
 
-  async #serve(person: Person): Promise<void> {
+  async #keepKeys(person: Person): Promise<void> {
     if (person.state === 'registering') await this.#progressEnrolment(person)
     if (person.state !== 'live') return
-    const { sealer, losses, switches, consent, ledger } = this.#deps
+    const { consent, ledger } = this.#deps
     // The ledger is ahead: this folder was restored from an older copy, whose keys are not the current ones any more.
     if (ledger.currentGeneration(person.account) > person.hot.generation) await consent.rotate(person)
-    for (const stream of person.streams) {
-      losses.close(person, stream.stream)
-      sealer.seal(person, stream, false)
-      switches.tend(person, stream)
-    }
     await this.#renewKeys(person)
+  }
+
+  #seal(person: Person, stream: PersonStream): void {
+    if (person.state !== 'live') return
+    const { sealer, losses, switches } = this.#deps
+    losses.close(person, stream.stream)
+    sealer.seal(person, stream, false)
+    switches.tend(person, stream)
   }
 
   /** Once an hour the hot stores lose the keys of the past; the vaults keep them. */
@@ -142,13 +149,10 @@ export class Household {
 
   async #renewKeys(person: Person): Promise<void> {
     const { ledger, consent, nowMs } = this.#deps
-    const { generation, first, nodes } = person.hot
-    const current = nodes.filter((held) => held.generation === generation)
-    const lastLeaf = Math.min(
-      ...current.map((held) => Math.max(...held.nodes.map(({ depth, index }) => (index + 1) * 2 ** (20 - depth)))),
-    )
-    const lastEpoch = first + lastLeaf
-    if (lastEpoch - epochOf(nowMs(), ledger.epochLengthMs) > renewBeforeMs / ledger.epochLengthMs) return
+    const { generation, nodes } = person.hot
+    const epoch = epochOf(nowMs() + renewBeforeMs, ledger.epochLengthMs)
+    // Nothing at all is reached after a month without power.
+    if (person.streams.every(({ stream }) => reachesPlace(nodes, { stream, generation, epoch }))) return
     await consent.rotate(person)
   }
 }

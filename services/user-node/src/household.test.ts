@@ -1,0 +1,90 @@
+/** The node's own rounds over real files and a real ledger, without a network. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createLogger } from '@healthblock/runtime/logger'
+import { Outbox } from '@healthblock/runtime/outbox'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { TestHome } from '../../../test/support/home.ts'
+import { TestLedger } from '../../../test/support/ledger.ts'
+import { Settlement } from './consent/settlement.ts'
+import { UserNodeEvents } from './events.ts'
+import { createLedgerView } from './follower-view.ts'
+import { Household } from './household.ts'
+import { Diagnoses } from './reading/diagnoses.ts'
+import { Delivery } from './sealing/delivery.ts'
+
+const dayMs = 86_400_000
+const away = (): Promise<never> => Promise.reject(new Error('no network'))
+const logger = createLogger({ name: 'test', level: 'silent' })
+
+let dir: string
+let world: TestLedger
+let home: TestHome
+let outbox: Outbox
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'household-'))
+  world = new TestLedger(1_800_000_000_000)
+  home = new TestHome(world, dir)
+})
+afterEach(async () => {
+  await outbox.close()
+  home.database.close()
+  rmSync(dir, { recursive: true })
+})
+
+function openHousehold(): Household {
+  const nowMs = (): number => world.nowMs
+  const ledger = createLedgerView(world.ledger, nowMs)
+  const client = { submit: away, answers: away, receipt: away }
+  outbox = new Outbox({ dir, ledgerId: world.ledger.ledgerId, client, logger })
+  const events = new UserNodeEvents(logger)
+  const { database, store: people, postings, losses, consent } = home
+  const storageOf = () => {
+    throw new Error('no network')
+  }
+  const parts = { database, people, postings, outbox, storageOf, ledger, losses, events, logger, nowMs }
+  return new Household({
+    ...{ ...home, ...parts, people: home.people, store: home.store },
+    settlement: new Settlement({ ...parts, dir, client, reissue: (person) => consent.reissue(person) }),
+    delivery: new Delivery({ ...parts, onFinal: () => {} }),
+    diagnoses: new Diagnoses(parts),
+    refresh: async () => {},
+  })
+}
+
+test('a node that was without power for a month changes its keys and goes on, before and after the past is forgotten', async () => {
+  const vault = await home.enrol()
+  vault.close()
+  home.bring()
+  world.nowMs += 31 * dayMs
+  home.restart()
+  const household = openHousehold()
+  await household.round()
+  expect(home.person().hot.generation).toBe(2)
+  expect(home.records().map(({ generation }) => generation)).toEqual([2])
+  // The same when the past was forgotten first: then no key is left at all.
+  world.nowMs += 31 * dayMs
+  await home.consent.forget(home.person(), Math.floor(world.nowMs / world.ledger.epochMs))
+  home.bring()
+  await household.round()
+  expect(home.person().hot.generation).toBe(3)
+  world.nowMs += 3_000
+  await household.round()
+  expect(home.records().map(({ generation }) => generation)).toEqual([2, 3])
+})
+
+test('a stream whose samples cannot be sealed holds up neither the other streams nor the keys', async () => {
+  const vault = await home.enrol()
+  vault.close()
+  home.bring()
+  home.database.run("UPDATE sample SET content = x'00'")
+  const { stream } = home.stream('vitals')
+  const rows = [{ atMs: world.nowMs, sign: 'heart-rate', value: 60 }] as const
+  home.samples.add(home.person(), stream, { kind: 'vitals', startMs: world.nowMs, rows: [...rows] })
+  world.nowMs += 25 * dayMs
+  await openHousehold().round()
+  expect(home.person().hot.generation).toBe(2)
+  expect([home.records('ecg').length, home.records('vitals').length]).toEqual([0, 1])
+})
