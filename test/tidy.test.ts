@@ -64,6 +64,23 @@ describe('layers', () => {
     expect(wrong).toEqual([])
   })
 
+  test('within a room, too, imports run one way: no file reaches itself, not even by a type', () => {
+    const reached = new Map<string, 'open' | 'done'>()
+    const circles: string[] = []
+    const walk = (path: string, way: readonly string[]): void => {
+      if (reached.get(path) === 'open') circles.push([...way.slice(way.indexOf(path)), path].join(' -> '))
+      if (reached.has(path)) return
+      reached.set(path, 'open')
+      for (const specifier of importsOf(path).filter((one) => one.startsWith('.'))) {
+        const target = normalize(join(dirname(path), specifier))
+        if (text.has(target)) walk(target, [...way, path])
+      }
+      reached.set(path, 'done')
+    }
+    for (const path of files) walk(path, [])
+    expect(circles).toEqual([])
+  })
+
   test('a portal imports what all portals share, and no other portal; what they share imports no portal', () => {
     const portals = ['patient', 'doctor', 'auditor']
     const wrong: string[] = []

@@ -1,4 +1,6 @@
 /** Makes a dispute bundle from what nodes serve: transactions with their blocks' SEALs, grants with proofs of the state, times, disclosed records. */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import {
   type Dispute,
   type DisputeDisclosure,
@@ -13,7 +15,7 @@ import { parseSealLeaf, type Seal } from '@healthblock/chain/seal'
 import type { SignedStatement } from '@healthblock/chain/statement'
 import { userTables } from '@healthblock/chain/tables'
 import { tileHashReader, tilePath } from '@healthblock/chain/tile'
-import { type ChainName, parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { parseTransactionLeaf } from '@healthblock/chain/transaction'
 import type { Disclosure } from '@healthblock/crypto/disclosure'
 import { reachesEpoch, restrictNodes } from '@healthblock/crypto/key-tree'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'

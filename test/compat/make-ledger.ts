@@ -6,15 +6,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Ledger, type PendingBlock } from '@healthblock/chain/block'
+import type { ChainName } from '@healthblock/chain/chains'
 import { genesisAccounts } from '@healthblock/chain/genesis'
 import { createReceipt } from '@healthblock/chain/receipt'
 import { MemoryChainStore } from '@healthblock/chain/store'
-import {
-  type ChainName,
-  signTransaction,
-  type TransactionBody,
-  type TransactionSigner,
-} from '@healthblock/chain/transaction'
+import { signTransaction, type TransactionBody, type TransactionSigner } from '@healthblock/chain/transaction'
 import { kemKeyPairFromSeed } from '@healthblock/crypto/envelope'
 import { concatBytes, toHex } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'

@@ -7,7 +7,8 @@
  * of it.
  */
 import { registerHooks } from 'node:module'
-import { changesOf, type SourceChange } from './variants.ts'
+import type { SourceChange } from './source-change.ts'
+import { changesOf } from './variants.ts'
 
 const provider = new URL('provider.ts', import.meta.url).href
 /** Rooms whose sources variants may change. */

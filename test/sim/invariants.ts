@@ -9,6 +9,8 @@
  * what it staged. D1 what it says is on its disk when it says so, as SPEC.md §4 of the accounting node has it. S1 it stages no new block whose time or anchor its clock and what it knows
  * forbid. Cores halt only for what was injected, and meet no error that the code does not name.
  */
+
+import { type ChainName, chains } from '@healthblock/chain/chains'
 import {
   chainOrigin,
   type VerifiedCheckpoint,
@@ -22,7 +24,6 @@ import { createReceipt, verifyReceipt } from '@healthblock/chain/receipt'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { verifyStateProof } from '@healthblock/chain/state-tree'
 import { encodeStatement, statementMessage } from '@healthblock/chain/statement'
-import { type ChainName, chains } from '@healthblock/chain/transaction'
 import { parseVerifyingKey, verifySignature } from '@healthblock/crypto/signature'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { AppliedBlock, ChainCore, PublishedHead } from '../../services/accounting-node/src/core/chain-core.ts'

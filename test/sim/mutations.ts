@@ -6,7 +6,7 @@
  */
 import type { Course } from './governors.ts'
 import type { BadNode, Profile } from './plan.ts'
-import type { SourceChange, Variant } from './variants.ts'
+import type { SourceChange, Variant } from './source-change.ts'
 
 /** A variant that must be found. */
 export interface Mutation extends Variant {

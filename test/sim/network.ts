@@ -1,5 +1,5 @@
 /** Calls between nodes: lost, late, repeated, out of order, or cut off. */
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import type { PeerMethod, PeerNetwork } from '../../services/accounting-node/src/core/ports.ts'
 import { AccountingError } from '../../services/accounting-node/src/errors.ts'
 import type { PeerHandler } from '../support/memory-network.ts'

@@ -1,6 +1,7 @@
 /** One accounting node of the simulation: the real cores and gateways of both chains, on simulated ports, from start to crash. */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import { MemoryChainStore } from '@healthblock/chain/store'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { createLogger } from '@healthblock/runtime/logger'
 import { Registry } from 'prom-client'
 import type { NodeCores, openCores as OpenCores } from '../../services/accounting-node/src/core/open-cores.ts'

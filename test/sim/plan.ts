@@ -3,7 +3,7 @@
  * all of crash, loss, delay and a lost register together; against one disk that went back, or one bad node, as long as the register
  * keeps its values; so the profiles keep these apart. Everything ends at `endMs`; from then on L1 runs.
  */
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import { nodeCount } from './fixture.ts'
 import { type Course, courses, governedRanks } from './governors.ts'
 import type { SimulatedNode } from './node.ts'

@@ -1,10 +1,12 @@
 /** Which policy each size of each chain is under, read from the one history by this file's own eyes (chain SPEC §4). */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import { genesisPolicy, type LogPolicy } from '@healthblock/chain/checkpoint'
 import type { Genesis } from '@healthblock/chain/genesis'
 import { governActs, parseGovernArgument } from '@healthblock/chain/governing'
 import { logPolicyOf } from '@healthblock/chain/policy'
 import type { Seal } from '@healthblock/chain/seal'
-import { type ChainName, leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes } from '@healthblock/encoding/bytes'
 
 /** A policy, from the sizes beyond `after` on. */

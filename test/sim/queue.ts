@@ -1,5 +1,5 @@
 /** An intake queue that loses, repeats and reorders jobs, is away, or is wiped: all that the port allows. */
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import type { IntakeQueue } from '../../services/accounting-node/src/core/ports.ts'
 import { AccountingError } from '../../services/accounting-node/src/errors.ts'
 import type { Life } from './scheduler.ts'

@@ -1,5 +1,5 @@
 /** A linearizable register whose calls may be lost, unanswered or late, and which may lose its values or go back to old ones. */
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { HeadRegister } from '../../services/accounting-node/src/core/ports.ts'
 import type { Life } from './scheduler.ts'

@@ -1,7 +1,8 @@
 /** Signs what people of a simulated ledger send, from fixed seeds: the same transactions in every process. */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import { encodeGovernArgument, type GovernArguments } from '@healthblock/chain/governing'
 import {
-  type ChainName,
   signTransaction,
   type TransactionBody,
   type TransactionSigner,

@@ -5,19 +5,7 @@
  */
 
 import { mutations } from './mutations.ts'
-
-/** One change: `from` stands exactly once in `file` (`accounting-node/…` or `chain/…`, below the room's `src`). */
-export interface SourceChange {
-  readonly file: string
-  readonly from: string
-  readonly to: string
-}
-
-/** A build with changes. */
-export interface Variant {
-  readonly name: string
-  readonly changes: readonly SourceChange[]
-}
+import type { SourceChange, Variant } from './source-change.ts'
 
 const core = (file: string, from: string, to: string): SourceChange => ({
   file: `accounting-node/core/${file}`,

@@ -1,5 +1,5 @@
 /** What all parts of a simulated world share: time, chance, the record of what happened, and the faults that are in force. */
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import type { Random } from './random.ts'
 import type { Life, Scheduler } from './scheduler.ts'
 import type { Trace } from './trace.ts'

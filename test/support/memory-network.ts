@@ -1,5 +1,5 @@
 /** Calls between nodes of one process, with loss, delay and reorder from a seed. */
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import type { PeerMethod, PeerNetwork } from '../../services/accounting-node/src/core/ports.ts'
 import { AccountingError } from '../../services/accounting-node/src/errors.ts'
 

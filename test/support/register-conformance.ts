@@ -1,5 +1,5 @@
 /** What every head register must do. Each implementation's test calls `describeHeadRegister`. */
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import { expect, it } from 'vitest'
 import type { HeadRegister } from '../../services/accounting-node/src/core/ports.ts'
 

@@ -1,7 +1,7 @@
 /** `ledger receipt`: the receipt of a transaction as it can be made now, from any node. */
 import { setTimeout as delay } from 'node:timers/promises'
+import type { ChainName } from '@healthblock/chain/chains'
 import { verifyReceipt } from '@healthblock/chain/receipt'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { fromHex } from '@healthblock/encoding/bytes'
 import { isRuntimeError } from '@healthblock/runtime/errors'
 import { writeFileDurably } from '@healthblock/runtime/files'

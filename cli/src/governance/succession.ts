@@ -2,6 +2,8 @@
  * Makes a succession (chain SPEC §10) from what survivors still serve: the newest heads that the lost quorum attested, with the proof of who
  * governed below them. Each survivor is asked alone, since none may have both newest heads.
  */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import type { Genesis } from '@healthblock/chain/genesis'
 import { inclusionProofAsync } from '@healthblock/chain/merkle'
 import { encodeProof } from '@healthblock/chain/proof'
@@ -18,7 +20,7 @@ import {
 } from '@healthblock/chain/succession'
 import { type RulesRecord, userTables } from '@healthblock/chain/tables'
 import { tileHashReader, tilePath } from '@healthblock/chain/tile'
-import type { ChainName, GenesisOrganisation, LogHead } from '@healthblock/chain/transaction'
+import type { GenesisOrganisation, LogHead } from '@healthblock/chain/transaction'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { compareBytes, equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'

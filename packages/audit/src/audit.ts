@@ -4,9 +4,9 @@
  * state lives in the caller's stores. Blocks that the stores hold are not executed again, but every entry is compared again.
  */
 import { Ledger, type LedgerStores } from '@healthblock/chain/block'
+import type { ChainName } from '@healthblock/chain/chains'
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import type { PreparationWorkers } from '@healthblock/chain/preparation'
-import type { ChainName } from '@healthblock/chain/transaction'
 import type { Disclosure } from '@healthblock/crypto/disclosure'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
@@ -17,6 +17,7 @@ import { erasedMs, type RecordName } from './erasures.ts'
 import { checkTrail, listEvidence, policiesOf } from './governance.ts'
 import { collectIncidents } from './incidents.ts'
 import { type AuditNode, type NodeHead, Nodes } from './nodes.ts'
+import type { AuditProgress } from './progress.ts'
 import { checkPromises } from './promises.ts'
 import { ReadCheck } from './reads.ts'
 import {
@@ -35,17 +36,10 @@ import { checkSuccessions, type PriorNodes } from './successions.ts'
 import { type AuditWitness, WitnessCheck } from './witnesses.ts'
 
 export type { AuditNode } from './nodes.ts'
+export type { AuditProgress } from './progress.ts'
 export type { StorageProbe, StoredSample } from './samples.ts'
 export type { PriorNodes } from './successions.ts'
 export type { AuditWitness } from './witnesses.ts'
-
-/** How far an audit has come: of `total` entries of a chain, `done` are compared and executed. */
-export interface AuditProgress {
-  readonly chain: ChainName
-  readonly done: number
-  readonly total: number
-  readonly transactions: number
-}
 
 /** What an audit needs. */
 export interface AuditRequest {

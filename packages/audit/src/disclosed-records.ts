@@ -1,5 +1,6 @@
 /** What the entries say of one patient: where her records and her diagnoses are. Collected during a replay; nothing is opened here. */
-import { type ChainName, type TransactionBody, transactionId } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
+import { type TransactionBody, transactionId } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { AuditedBlock } from './rules.ts'
 

@@ -1,9 +1,10 @@
 /** The entries of one chain, bundle by bundle, from every node at once: each leaf against the proved tree. */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import { ChainError } from '@healthblock/chain/errors'
 import { hashSizeBytes } from '@healthblock/chain/merkle'
 import type { PreparedBundle, PreparedLeaf } from '@healthblock/chain/preparation'
 import { type EntryBundle, encodeEntryBundle, newEntryBundles, tilePath, tileWidth } from '@healthblock/chain/tile'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { concatBytes, equalBytes } from '@healthblock/encoding/bytes'
 import type { LiveNode, Nodes } from './nodes.ts'
 import type { FindingList } from './report.ts'

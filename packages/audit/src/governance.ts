@@ -1,13 +1,11 @@
 /** What the audit says of how the ledger is governed: the policy trail against the replayed policies, and evidence against nodes. */
 import type { Ledger } from '@healthblock/chain/block'
+import { type ChainName, chainNames } from '@healthblock/chain/chains'
 import { evidenceKinds } from '@healthblock/chain/misconduct'
 import type { PolicyTrail } from '@healthblock/chain/policy-trail'
 import { docTables, type EvidenceRecord, type PolicyRecord, userTables } from '@healthblock/chain/tables'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { FindingList } from './report.ts'
-
-const chainNames = ['userchain', 'docchain'] as const
 
 /** Every policy on record, oldest first. */
 export function policiesOf(ledger: Ledger): PolicyRecord[] {

@@ -1,14 +1,12 @@
 /** The faults that nodes found in their own files: signed, and open until their operator acknowledges them. */
 import type { Ledger } from '@healthblock/chain/block'
+import { chainOf } from '@healthblock/chain/chains'
 import { type Incident, parseStatement, verifyStatement } from '@healthblock/chain/statement'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { fromBase64, toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { policiesOf } from './governance.ts'
 import type { LiveNode, Nodes } from './nodes.ts'
 import type { FindingList } from './report.ts'
-
-const chainNames: Readonly<Record<number, ChainName>> = { 1: 'userchain', 2: 'docchain' }
 
 /** Collects every node's incidents: those that nobody acknowledged and those that are not signed are findings. */
 export async function collectIncidents(nodes: Nodes, ledger: Ledger, findings: FindingList): Promise<void> {
@@ -75,11 +73,11 @@ function judge(node: LiveNode, number: number, item: unknown, { ledgerId, keys, 
   }
   if (typeof acknowledged === 'number') return
   const { code, chain, height, index, file, healed } = incident
-  const place = `${chainNames[chain]}, height ${height}, index ${index} (${file})`
+  const place = `${chainOf(chain)}, height ${height}, index ${index} (${file})`
   const message = `${node.name} found ${code} in its own files: ${place}, ${healed === 1 ? 'healed' : 'not healed'}, not acknowledged`
   findings.add({
     code: `incident.${code}`,
-    chain: chainNames[chain] as ChainName,
+    chain: chainOf(chain),
     height,
     index,
     node: node.name,

@@ -1,6 +1,7 @@
 /** The nodes under audit: each is asked alone, and what it fails to do becomes a finding that names it. */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import type { VerifiedCheckpoint } from '@healthblock/chain/checkpoint'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { isRuntimeError, messageOf } from '@healthblock/runtime/errors'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'

@@ -3,6 +3,7 @@
  * gateway; and refusals, whose transactions must not have been on record by then.
  */
 import type { Ledger } from '@healthblock/chain/block'
+import { type ChainName, chainOf } from '@healthblock/chain/chains'
 import { ChainError } from '@healthblock/chain/errors'
 import {
   type GatewayPromise,
@@ -12,7 +13,6 @@ import {
   type Statements,
   verifyStatement,
 } from '@healthblock/chain/statement'
-import { type ChainName, chains } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { EncodingError } from '@healthblock/encoding/errors'
 import { readStatement } from '@healthblock/runtime/ledger-client'
@@ -28,8 +28,6 @@ export interface PromiseContext {
   /** Node keys that an account has had, newest first. */
   readonly nodeKeysOf: (account: Uint8Array) => readonly Uint8Array[]
 }
-
-const chainNames = new Map(Object.entries(chains).map(([name, number]) => [number as number, name as ChainName]))
 
 /**
  * Judges promises and refusals, each a CBOR `[statement, signature]`. A promise alone convicts nobody: a gateway whose transaction was refused
@@ -98,7 +96,7 @@ function nameOf(account: Uint8Array, nodes: Nodes): string {
 
 function judgeRefusal({ chain: number, gateway, tx, rule, height }: Refusal, context: PromiseContext): void {
   const { ledger, nodes, findings } = context
-  const chain = chainNames.get(number) as ChainName
+  const chain = chainOf(number)
   const index = ledger.index(chain).find(tx)
   const boundary = index === undefined ? undefined : ledger.index(chain).boundaryAfter(index)
   if (boundary === undefined || boundary.height > height) return
@@ -109,7 +107,7 @@ function judgeRefusal({ chain: number, gateway, tx, rule, height }: Refusal, con
 
 async function judge(promise: GatewayPromise, context: PromiseContext): Promise<void> {
   const { ledger, nodes, findings } = context
-  const chain = chainNames.get(promise.chain) as ChainName
+  const chain = chainOf(promise.chain)
   const open = promise.txs
     .map((id) => ({ id, ms: recordedMs(ledger, chain, id) }))
     .filter(({ ms }) => ms === undefined || ms > promise.deadline)
@@ -142,7 +140,7 @@ async function excusesOf(
   ids: readonly Uint8Array[],
   { nodes }: PromiseContext,
 ): Promise<Set<string>> {
-  const chain = chainNames.get(promise.chain) as ChainName
+  const chain = chainOf(promise.chain)
   const excused = new Set<string>()
   for (const node of nodes.answering) {
     const asked = await nodes.ask(node, (client, url) => client.answers(chain, ids, { url, waitMs: 0 }))

@@ -1,5 +1,6 @@
 /** Everything that one version of an algorithm ever said, from the ledgers alone: nothing is opened, and nothing is believed but replay. */
-import { type ChainName, type TransactionBody, transactionId } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
+import { type TransactionBody, transactionId } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { AuditedBlock } from './rules.ts'
 

@@ -1,5 +1,5 @@
 /** What an audit says (SPEC.md §2, §3): findings with stable codes, and in words what nobody looked at. */
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 
 /** Something that is not as it must be. `chain`, `height`, `index`, `node` are null where they do not apply. */
 export interface Finding {

@@ -4,10 +4,11 @@
  * state of a later height gives the same answers.
  */
 import type { Ledger } from '@healthblock/chain/block'
+import type { ChainName } from '@healthblock/chain/chains'
 import { inForceAt, liveAt } from '@healthblock/chain/live-at'
 import type { Seal } from '@healthblock/chain/seal'
 import { userTables } from '@healthblock/chain/tables'
-import type { ChainName, EnvelopeBody, IotBody, KeyBody, Transaction } from '@healthblock/chain/transaction'
+import type { EnvelopeBody, IotBody, KeyBody, Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { FindingList } from './report.ts'
 

@@ -1,5 +1,6 @@
 /** A sample of the stored blocks that the ledgers name: whether the private IPFS still has them. */
-import type { ChainName, Transaction } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
+import type { Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { isRemovalOverdue, type RecordName } from './erasures.ts'

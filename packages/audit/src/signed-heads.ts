@@ -1,9 +1,9 @@
 /** What nodes signed, line by line, also below a quorum: two roots for one size, or a root that the log does not have. */
 import type { Ledger } from '@healthblock/chain/block'
+import type { ChainName } from '@healthblock/chain/chains'
 import { parseCheckpoint, signatureTypes } from '@healthblock/chain/checkpoint'
 import { ChainError } from '@healthblock/chain/errors'
 import { noteSigner } from '@healthblock/chain/misconduct'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Nodes } from './nodes.ts'
 import type { FindingList } from './report.ts'

@@ -2,10 +2,11 @@
  * The tree above the entry bundles: one hash for each full bundle and the leaf hashes of the last, partial one. It is
  * small (one hash for 256 entries) and proved by the cosigned root, so that every bundle can be judged when it comes.
  */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import { hashSizeBytes, nodeHash } from '@healthblock/chain/merkle'
 import type { HashedBundle } from '@healthblock/chain/preparation'
 import { type EntryBundle, parseHashTile, tilePath, tileWidth } from '@healthblock/chain/tile'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { concatBytes, equalBytes } from '@healthblock/encoding/bytes'
 import type { LiveNode, Nodes } from './nodes.ts'
 

@@ -1,6 +1,6 @@
 /** Records of the replayed state, compared with what every node proves under the cosigned head. */
 import type { LedgerStores } from '@healthblock/chain/block'
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { LiveNode, Nodes } from './nodes.ts'
 import type { FindingList } from './report.ts'

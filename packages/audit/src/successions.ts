@@ -2,7 +2,9 @@
  * Successions (chain SPEC §10): by whose decision a ledger carries another one on, from the heads that the old quorum attested last, and
  * whether a second one claims the same.
  */
+
 import type { Ledger } from '@healthblock/chain/block'
+import { chainNames } from '@healthblock/chain/chains'
 import { ChainError } from '@healthblock/chain/errors'
 import {
   beyondSuccession,
@@ -36,8 +38,6 @@ interface Held {
   readonly succession: VerifiedSuccession
   readonly node: string
 }
-
-const chainNames = ['userchain', 'docchain'] as const
 
 /** Reads one node's list. @returns What holds of it; what does not goes to `onInvalid`. */
 function readList(list: readonly unknown[], onInvalid: (reason: string) => void): VerifiedSuccession[] {

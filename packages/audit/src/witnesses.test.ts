@@ -1,5 +1,5 @@
+import type { ChainName } from '@healthblock/chain/chains'
 import { chainOrigin } from '@healthblock/chain/checkpoint'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { createWitnessClient } from '@healthblock/runtime/witness-client'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { TestWitness } from '../../../test/support/witness.ts'

@@ -3,11 +3,11 @@
  * that the nodes show extends what it cosigned before; a log that was cut short, or is another one for the auditor, has none.
  */
 import type { Ledger } from '@healthblock/chain/block'
+import type { ChainName } from '@healthblock/chain/chains'
 import { chainOrigin, parseCheckpoint } from '@healthblock/chain/checkpoint'
 import { ChainError } from '@healthblock/chain/errors'
 import { consistencyProofAsync, verifyConsistency } from '@healthblock/chain/merkle'
 import { parseHashTile, tileHashReader, tilePath } from '@healthblock/chain/tile'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { witnessCosignatures, witnessNote } from '@healthblock/chain/witness'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { WitnessClient } from '@healthblock/runtime/witness-client'

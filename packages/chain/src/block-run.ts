@@ -1,20 +1,14 @@
 /** A block under way: transactions are judged and executed one after the other on an overlay, and nothing else changes. */
 import { byteText, equalBytes } from '@healthblock/encoding/bytes'
 import type { GrantClose, PlacedTransaction, SizeAndRoot, Verdict } from './block-types.ts'
+import type { ChainName } from './chains.ts'
 import { type DocchainContext, type Effects, type RuleContext, signedByOp, valid } from './contracts/context.ts'
 import { judgeDocchain, judgeUserchain, misplaced } from './contracts/judge.ts'
 import type { LogIndex, LogIndexChanges } from './log-index.ts'
 import type { PreparedTransaction } from './preparation.ts'
 import type { SignatureCache } from './signature-cache.ts'
 import { type StateChange, StateOverlay, type StateReader } from './state.ts'
-import {
-  type ChainName,
-  idOf,
-  rulePrefix,
-  signingMessage,
-  type Transaction,
-  type TransactionSignature,
-} from './transaction.ts'
+import { idOf, rulePrefix, signingMessage, type Transaction, type TransactionSignature } from './transaction.ts'
 
 /** Where and when a block runs. */
 export interface RunPlace {

@@ -1,8 +1,10 @@
 /** What goes into a ledger and what comes out: verdicts, heads, blocks that are computed but not committed. */
+
+import type { ChainName } from './chains.ts'
 import type { LogIndexChanges } from './log-index.ts'
 import type { Seal } from './seal.ts'
 import type { PendingState } from './state-tree.ts'
-import type { ChainName, Transaction } from './transaction.ts'
+import type { Transaction } from './transaction.ts'
 
 /**
  * The judgement of a transaction. `rule` is a stable name of SPEC.md §6 (`D.live`, `iot.sequence`). A deferred one may become

@@ -7,6 +7,7 @@ import { equalBytes } from '@healthblock/encoding/bytes'
 import { BlockRun } from './block-run.ts'
 import type { BlockLimits, ChainHead, PendingBlock, SizeAndRoot, Verdict } from './block-types.ts'
 import { ChainState, type ExecutedBlock } from './chain-state.ts'
+import type { ChainName } from './chains.ts'
 import { newestKey } from './contracts/context.ts'
 import { applyGenesis } from './contracts/genesis.ts'
 import { ChainError } from './errors.ts'
@@ -20,14 +21,7 @@ import { StateOverlay, type StateReader } from './state.ts'
 import type { StateProof } from './state-tree.ts'
 import { type ChainStore, MemoryChainStore } from './store.ts'
 import { keyRoles, type PolicyRecord } from './tables.ts'
-import {
-  type ChainName,
-  idOf,
-  parseTransactionLeaf,
-  signingMessage,
-  type Transaction,
-  transactionId,
-} from './transaction.ts'
+import { idOf, parseTransactionLeaf, signingMessage, type Transaction, transactionId } from './transaction.ts'
 
 export type {
   BlockLimits,

@@ -1,6 +1,7 @@
 /** One chain's committed state over its store, and the step from a computed block to the next height. */
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { ChainHead, GrantClose, PendingBlock, PlacedTransaction } from './block-types.ts'
+import type { ChainName } from './chains.ts'
 import { ChainError } from './errors.ts'
 import { encodeHead, type HeadState, parseHead, toSizeAndRoot } from './head.ts'
 import type { LogIndexChanges } from './log-index.ts'
@@ -9,7 +10,6 @@ import { encodeSealLeaf, type Seal } from './seal.ts'
 import { CommittedState } from './state.ts'
 import { type PendingState, StateTree } from './state-tree.ts'
 import type { ChainStore } from './store.ts'
-import type { ChainName } from './transaction.ts'
 
 /** What the execution of a block leaves to be sealed. */
 export interface ExecutedBlock {

@@ -17,6 +17,7 @@ import {
   toHex,
 } from '@healthblock/encoding/bytes'
 import { EncodingError } from '@healthblock/encoding/errors'
+import type { ChainName } from './chains.ts'
 import { ChainError } from './errors.ts'
 import type { Genesis } from './genesis.ts'
 import { hashSizeBytes } from './merkle.ts'
@@ -30,7 +31,6 @@ import {
   parseSignatureLine,
   signatureTypes,
 } from './note.ts'
-import type { ChainName } from './transaction.ts'
 
 export type { Note, NoteKey, NoteSignature } from './note.ts'
 export { encodeVkey, noteKeyId, parseVkey, signatureTypes } from './note.ts'

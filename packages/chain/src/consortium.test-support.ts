@@ -2,6 +2,7 @@
 import { kemKeyPairFromSeed } from '@healthblock/crypto/envelope'
 import { compareBytes } from '@healthblock/encoding/bytes'
 import { genesisBlocks, Ledger, type PendingBlock, type Verdict } from './block.ts'
+import type { ChainName } from './chains.ts'
 import { addSignatures, chainOrigin, cosignCheckpoint, receiptCheckpoint, signCheckpoint } from './checkpoint.ts'
 import { genesisAccount, genesisAccounts } from './genesis.ts'
 import { encodeGovernArgument, type GovernArguments, type GovernedNode, type PolicyArgument } from './governing.ts'
@@ -10,13 +11,7 @@ import type { TrailStep } from './policy-trail.ts'
 import { encodeProof } from './proof.ts'
 import { b16, bytesOf, keyOf, SampleLog, sampleGenesis } from './sample.test-support.ts'
 import { MemoryChainStore } from './store.ts'
-import {
-  type ChainName,
-  signTransaction,
-  type Transaction,
-  type TransactionBody,
-  type TransactionSigner,
-} from './transaction.ts'
+import { signTransaction, type Transaction, type TransactionBody, type TransactionSigner } from './transaction.ts'
 
 /** A node's keys by names: `suffix` tells generations of keys apart. */
 export function nodeKeys(name: string): [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array] {

@@ -1,5 +1,6 @@
 /** The file of a dispute bundle: canonical JSON in exactly one form (SPEC.md §8). It verifies nothing. */
 import { encodeUtf8, equalBytes, toBase64 } from '@healthblock/encoding/bytes'
+import type { ChainName } from './chains.ts'
 import {
   array,
   base64,
@@ -18,7 +19,6 @@ import {
 } from './json-form.ts'
 import type { TrailStep } from './policy-trail.ts'
 import type { SignedStatement } from './statement.ts'
-import type { ChainName } from './transaction.ts'
 
 /** A transaction, or a SEAL with proofs of the state after its block. */
 export interface DisputePart {

@@ -3,6 +3,7 @@ import { deriveNode, epochKeyFrom, treeDepth } from '@healthblock/crypto/key-tre
 import { payloadKinds, sealPayload } from '@healthblock/crypto/payload'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import { describe, expect, it, test } from 'vitest'
+import type { ChainName } from './chains.ts'
 import { Consortium } from './consortium.test-support.ts'
 import { type Dispute, type DisputePart, encodeDispute, parseDispute, verifyDispute } from './dispute.ts'
 import { type GovernedNode, governActs } from './governing.ts'
@@ -11,7 +12,7 @@ import { encodeProof, parseProof } from './proof.ts'
 import { acceptedFlips, b8, b16, bytesOf, keyOf, sampleGenesis } from './sample.test-support.ts'
 import { signStatement } from './statement.ts'
 import { userTables } from './tables.ts'
-import type { ChainName, Transaction, TransactionBody, TransactionSigner } from './transaction.ts'
+import type { Transaction, TransactionBody, TransactionSigner } from './transaction.ts'
 
 const hourMs = 3_600_000
 const ecg = b8('ecg')

@@ -11,6 +11,7 @@ import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { EncodingError } from '@healthblock/encoding/errors'
 import type { IotRecord } from './bodies.ts'
+import type { ChainName } from './chains.ts'
 import {
   type Dispute,
   type DisputeDisclosure,
@@ -28,14 +29,7 @@ import { parseSealLeaf, type Seal } from './seal.ts'
 import { verifyStateProof } from './state-tree.ts'
 import { parseStatement, type SignedStatement, verifyStatement } from './statement.ts'
 import type { GrantRecord } from './tables.ts'
-import {
-  type ChainName,
-  leafKind,
-  parseTransactionLeaf,
-  type Transaction,
-  transactionId,
-  typeChains,
-} from './transaction.ts'
+import { leafKind, parseTransactionLeaf, type Transaction, transactionId, typeChains } from './transaction.ts'
 
 export type { DisclosedNode, Dispute, DisputeDisclosure, DisputePart, DisputeQuestion } from './dispute-format.ts'
 export { encodeDispute, parseDispute } from './dispute-format.ts'

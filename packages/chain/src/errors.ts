@@ -1,4 +1,4 @@
-import type { ChainName } from './transaction.ts'
+import type { ChainName } from './chains.ts'
 
 /**
  * Why the package refused. Codes of formats name the part that was wrong (`field`) or say why in words (`reason`); the

@@ -5,6 +5,7 @@
 import { encodeUtf8, equalBytes } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { EncodingError } from '@healthblock/encoding/errors'
+import type { ChainName } from './chains.ts'
 import { type Checkpoint, cosignerName, parseCheckpoint, verifyNoteSignature } from './checkpoint.ts'
 import { ChainError } from './errors.ts'
 import { policyAt } from './live-at.ts'
@@ -14,7 +15,6 @@ import { bytes, bytesMax, tuple } from './schema.ts'
 import type { StateReader } from './state.ts'
 import type { SignedStatement } from './statement.ts'
 import { userTables } from './tables.ts'
-import type { ChainName } from './transaction.ts'
 
 /** Numbers of the kinds of evidence. */
 export const evidenceKinds = { equivocation: 1, conflict: 2, brokenPromise: 3, falseRefusal: 4 } as const

@@ -4,6 +4,7 @@
  * node, and a node checks what its peers hand it in the same way.
  */
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import type { ChainName } from './chains.ts'
 import {
   chainOrigin,
   genesisPolicy,
@@ -22,7 +23,7 @@ import { logPolicyOf } from './policy.ts'
 import { encodeProof, parseProof } from './proof.ts'
 import { parseSealLeaf } from './seal.ts'
 import type { PolicyStore } from './tables.ts'
-import { type ChainName, leafKind, parseTransactionLeaf } from './transaction.ts'
+import { leafKind, parseTransactionLeaf } from './transaction.ts'
 
 /** One step, as receipts carry it. */
 export interface TrailStep {

@@ -1,7 +1,8 @@
 /** Policies as checkpoints are checked against them (SPEC.md §4, §5): keys by rank, of one chain. */
+
+import type { ChainName } from './chains.ts'
 import type { LogPolicy } from './checkpoint.ts'
 import type { PolicyNode, PolicyRecord } from './tables.ts'
-import type { ChainName } from './transaction.ts'
 
 /** Highest rank. */
 export const rankMax = 1023

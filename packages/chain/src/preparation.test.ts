@@ -27,7 +27,7 @@ function bundleOf(all: readonly Uint8Array[]): Uint8Array {
 }
 
 /** Replays leaves that were prepared against `ledger`, which may be ahead of them, on an empty one. */
-async function replay(all: readonly Uint8Array[], from: Ledger = order.ledger): Promise<Ledger> {
+async function replay(all: readonly Uint8Array[], from: PreparationOrder['ledger'] = order.ledger): Promise<Ledger> {
   const target = Ledger.open({ genesis: world.genesis, stores: memoryStores() })
   const reader = new Replay(target, 'userchain', target.head('userchain').size)
   const prepared = await prepareBundle({ ...order, ledger: from }, bundleOf(all), all.length)

@@ -4,13 +4,12 @@
  */
 import { isSignatureAhead } from '@healthblock/crypto/signature'
 import { byteText, concatBytes } from '@healthblock/encoding/bytes'
-import type { Ledger } from './block.ts'
+import type { ChainName } from './chains.ts'
 import { ChainError } from './errors.ts'
 import { hashSizeBytes, leafHash, nodeHash } from './merkle.ts'
 import type { SignatureCache } from './signature-cache.ts'
 import { encodeEntryBundle, parseEntryBundle, tileWidth } from './tile.ts'
 import {
-  type ChainName,
   idOf,
   leafKind,
   parseTransactionLeaf,
@@ -87,11 +86,20 @@ export interface PreparedLeaf {
   readonly prepared?: PreparedTransaction
 }
 
+/** The ledger that leaves are prepared for, as far as it stands now. */
+export interface PreparedLedger {
+  readonly ledgerId: Uint8Array
+  /** Good signatures that were seen before. */
+  readonly signatures: SignatureCache
+  /** Under which key execution will probably judge a signature; undefined if none is known yet. */
+  expectedKey(transaction: Transaction, signer: TransactionSignature): Uint8Array | undefined
+}
+
 /** What a bundle of leaves is prepared with. */
 export interface PreparationOrder {
   readonly workers: PreparationWorkers
   /** Gives the public keys that execution will probably demand. */
-  readonly ledger: Ledger
+  readonly ledger: PreparedLedger
   readonly chain: ChainName
   /** False: leaves that were executed before are hashed and named, their signatures are left alone. Default true. */
   readonly isVerified?: boolean
@@ -209,7 +217,7 @@ function readTransaction(leaf: Uint8Array): Transaction | undefined {
 
 /** The keys that the signatures are probably judged under, and the claims that follow from them. An account signs often: it is looked up once. */
 function packClaims(
-  ledger: Ledger | undefined,
+  ledger: PreparedLedger | undefined,
   transactions: readonly Transaction[],
   seen: SignatureCache | undefined,
 ) {

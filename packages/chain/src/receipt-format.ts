@@ -1,5 +1,6 @@
 /** The file of a receipt: canonical JSON in exactly one form (SPEC.md §7). It verifies nothing. */
 import { encodeUtf8, equalBytes, toBase64 } from '@healthblock/encoding/bytes'
+import type { ChainName } from './chains.ts'
 import {
   array,
   base64,
@@ -17,7 +18,6 @@ import {
   textOfJson,
 } from './json-form.ts'
 import type { TrailStep } from './policy-trail.ts'
-import type { ChainName } from './transaction.ts'
 import { witnessesMax } from './witness.ts'
 
 export type { ReceiptState } from './json-form.ts'

@@ -6,6 +6,7 @@
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { type CborMap, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { EncodingError } from '@healthblock/encoding/errors'
+import type { ChainName } from './chains.ts'
 import { encodeVkey } from './checkpoint.ts'
 import { ChainError } from './errors.ts'
 import { type Genesis, ledgerIdOf, parseGenesis } from './genesis.ts'
@@ -17,7 +18,7 @@ import { encodeReceipt, parseReceipt, type Receipt, type ReceiptPart, type Recei
 import { bytes, faultFinder, isMap, list, optional, uint } from './schema.ts'
 import { parseSealLeaf, type Seal } from './seal.ts'
 import { verifyStateProof } from './state-tree.ts'
-import { type ChainName, parseTransactionLeaf, type Transaction, transactionId, typeChains } from './transaction.ts'
+import { parseTransactionLeaf, type Transaction, transactionId, typeChains } from './transaction.ts'
 import { addWitnessLines, parseWitnessKey, takeWitnessLines, witnessCosignatures } from './witness.ts'
 
 export type { Receipt, ReceiptPart, ReceiptState } from './receipt-format.ts'

@@ -2,11 +2,11 @@
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { Ledger } from './block.ts'
 import type { PendingBlock } from './block-types.ts'
+import type { ChainName } from './chains.ts'
 import { ChainError } from './errors.ts'
 import { CompactRange, leafHash } from './merkle.ts'
 import type { PreparedLeaf } from './preparation.ts'
 import { blockTransactionsMax } from './seal.ts'
-import type { ChainName } from './transaction.ts'
 
 /**
  * Takes a chain's leaves one by one and commits every whole block to a ledger. Leaves that the ledger holds already are compared with

@@ -3,6 +3,7 @@ import { kemKeyPairFromSeed } from '@healthblock/crypto/envelope'
 import { sha256 } from '@healthblock/crypto/hash'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { concatBytes, encodeU64, encodeUtf8 } from '@healthblock/encoding/bytes'
+import type { ChainName } from './chains.ts'
 import {
   addSignatures,
   type CheckpointHead,
@@ -17,7 +18,7 @@ import { CompactRange, inclusionProof, leafHash, MemoryHashes } from './merkle.t
 import { encodeSignatureLine, encodeVkey, type NoteKey, noteKeyId, signatureTypes } from './note.ts'
 import type { ReceiptEntry } from './receipt.ts'
 import type { Seal } from './seal.ts'
-import type { ChainName, TransactionBody, TransactionType } from './transaction.ts'
+import type { TransactionBody, TransactionType } from './transaction.ts'
 
 /** The signing key of a name: the same in every run. */
 export function keyOf(name: string): SigningKey {

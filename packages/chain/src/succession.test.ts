@@ -1,5 +1,6 @@
 import { compareBytes, toHex } from '@healthblock/encoding/bytes'
 import { describe, expect, it, test } from 'vitest'
+import type { ChainName } from './chains.ts'
 import { Consortium } from './consortium.test-support.ts'
 import { ChainError } from './errors.ts'
 import { encodeGenesis, genesisAccounts, parseGenesis } from './genesis.ts'
@@ -19,7 +20,7 @@ import {
   verifySuccession,
   verifySuccessionProof,
 } from './succession.ts'
-import type { ChainName, GenesisBody } from './transaction.ts'
+import type { GenesisBody } from './transaction.ts'
 
 /** A ledger with a change of policy and a fifth organisation, whose quorum is then lost. */
 async function ended() {

@@ -3,10 +3,10 @@ import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { randomBytes } from '@healthblock/crypto/random'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { Ledger, type PendingBlock, type SizeAndRoot, type Verdict } from './block.ts'
+import type { ChainName } from './chains.ts'
 import { encodeGenesis, genesisAccount, ledgerIdOf } from './genesis.ts'
 import { MemoryChainStore } from './store.ts'
 import type {
-  ChainName,
   DiagnosisBody,
   GrantOpening,
   IotRecord,

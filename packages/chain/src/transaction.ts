@@ -5,6 +5,7 @@ import { compareBytes, concatBytes, encodeUtf8 } from '@healthblock/encoding/byt
 import { type CborMap, type CborValue, decodeCborAt, encodeCbor } from '@healthblock/encoding/cbor'
 import { EncodingError } from '@healthblock/encoding/errors'
 import { type BodyOf, bodyShape, bodyShapes, type TransactionType } from './bodies.ts'
+import type { ChainName } from './chains.ts'
 import { ChainError } from './errors.ts'
 import { bytes, faultFinder, isMap, list, tuple, uint } from './schema.ts'
 
@@ -22,11 +23,6 @@ export type {
   SequenceRange,
   TransactionType,
 } from './bodies.ts'
-
-/** The chain byte of each chain. */
-export const chains = { userchain: 1, docchain: 2 } as const
-/** Name of a chain, as paths and origins carry it. */
-export type ChainName = keyof typeof chains
 
 /** Largest leaf. */
 export const leafSizeBytesMax = 65_535

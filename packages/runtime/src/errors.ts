@@ -1,5 +1,18 @@
-import type { KeyQuestion } from './second-factor.ts'
-import type { KeyFault } from './webauthn.ts'
+import type { KeyQuestion } from './key-question.ts'
+
+/** What does not hold in a key's answer. */
+export type KeyFault =
+  | 'form'
+  | 'type'
+  | 'challenge'
+  | 'origin'
+  | 'place'
+  | 'presence'
+  | 'verification'
+  | 'unknown'
+  | 'algorithm'
+  | 'signature'
+  | 'counter'
 
 /** What went wrong at the edge, with the fields that a caller or a log may see: no secret, no payload. Ids are lower-case hex. */
 export type RuntimeErrorDetail =

@@ -1,5 +1,5 @@
 /** Why a block cannot be followed although a quorum signed it: what ends a follower for good. */
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import { codeOf, messageOf, RuntimeError } from './errors.ts'
 
 /**

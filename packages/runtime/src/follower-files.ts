@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Ledger } from '@healthblock/chain/block'
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import { openChainStore, type SqliteChainStore } from './ledger-stores.ts'
 
 function storePath(dir: string, chain: ChainName): string {

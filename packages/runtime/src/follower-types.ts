@@ -1,7 +1,7 @@
 /** What a follower is given, and what it gives. */
 import type { PlacedTransaction } from '@healthblock/chain/block'
+import type { ChainName } from '@healthblock/chain/chains'
 import type { Seal } from '@healthblock/chain/seal'
-import type { ChainName } from '@healthblock/chain/transaction'
 import type { RuntimeError } from './errors.ts'
 import type { Logger } from './logger.ts'
 

@@ -7,6 +7,7 @@
  * Consumers get every block at least once, in order, each with a cursor that they keep with what they made of it.
  */
 import type { ChainHead, Ledger } from '@healthblock/chain/block'
+import type { ChainName } from '@healthblock/chain/chains'
 import type { LogPolicy, VerifiedCheckpoint } from '@healthblock/chain/checkpoint'
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import { parseHead } from '@healthblock/chain/head'
@@ -14,7 +15,7 @@ import { CompactRange } from '@healthblock/chain/merkle'
 import { logPolicyOf } from '@healthblock/chain/policy'
 import { PolicyTrail } from '@healthblock/chain/policy-trail'
 import { parseSealLeaf } from '@healthblock/chain/seal'
-import { type ChainName, leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { codeOf, isLocalFault, isRuntimeError, messageOf, RuntimeError } from './errors.ts'

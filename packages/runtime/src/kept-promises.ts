@@ -2,7 +2,7 @@
  * Promises of gateways, as a sender keeps them: word for word, until each transaction is answered. What a gateway left unanswered beyond its
  * deadline stays, for an audit or as evidence on the ledger: the promise and the log show it together, whatever the gateway says later.
  */
-import type { ChainName } from '@healthblock/chain/transaction'
+import { type ChainName, chainNames } from '@healthblock/chain/chains'
 import type { Database } from './sqlite.ts'
 
 /** Tables of the outbox's file. */
@@ -24,7 +24,6 @@ CREATE INDEX promised_promise ON promised (promise);
 
 /** Most promises that were left behind and are kept; the oldest go. */
 const passedMax = 1_000
-const chainNames: readonly ChainName[] = ['userchain', 'docchain']
 
 /** A promise whose gateway let its deadline pass. */
 export interface PassedPromise {

@@ -3,6 +3,8 @@
  * promises and refusals must be signed by a node of the policy, checkpoints by a quorum, receipts and states must prove
  * themselves. A node whose answer fails is left alone for ten minutes; one that does not answer is tried last for a while.
  */
+
+import { type ChainName, chains } from '@healthblock/chain/chains'
 import { chainOrigin, type VerifiedCheckpoint } from '@healthblock/chain/checkpoint'
 import type { Genesis } from '@healthblock/chain/genesis'
 import { PolicyTrail } from '@healthblock/chain/policy-trail'
@@ -17,7 +19,6 @@ import {
   type Statements,
   verifyStatement,
 } from '@healthblock/chain/statement'
-import { type ChainName, chains } from '@healthblock/chain/transaction'
 import { concatBytes, equalBytes, fromBase64, toBase64Url, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { isRuntimeError, messageOf, RuntimeError } from './errors.ts'

@@ -1,9 +1,11 @@
 /** Checks of a page of blocks against a log that is known up to some size. Nothing here executes a transaction. */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import type { VerifiedCheckpoint } from '@healthblock/chain/checkpoint'
 import { type CompactRange, consistencyProofAsync, leafHash, verifyConsistency } from '@healthblock/chain/merkle'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { tileHashReader, tilePath } from '@healthblock/chain/tile'
-import { type ChainName, leafKind } from '@healthblock/chain/transaction'
+import { leafKind } from '@healthblock/chain/transaction'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import { messageOf } from './errors.ts'
 import { misbehaved } from './http-client.ts'

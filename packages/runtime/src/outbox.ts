@@ -7,7 +7,8 @@
  * back-off, and so do later ones of the same stream. A finished entry's leaf is erased; its receipt is a file.
  */
 import { join } from 'node:path'
-import { type ChainName, parseTransactionLeaf, transactionId } from '@healthblock/chain/transaction'
+import { type ChainName, chainNames } from '@healthblock/chain/chains'
+import { parseTransactionLeaf, transactionId } from '@healthblock/chain/transaction'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { isRuntimeError, RuntimeError } from './errors.ts'
 import { ensureFolder, readFileIfPresent, writeFileDurably } from './files.ts'
@@ -74,7 +75,6 @@ const submissionCountMax = 100
 const batchSizeBytesMax = 1_000_000
 const receiptsAtOnce = 8
 const statuses: readonly OutboxStatus[] = ['waiting', 'promised', 'committed', 'refused']
-const chainNames: readonly ChainName[] = ['userchain', 'docchain']
 
 const schema = `
 CREATE TABLE entry (

@@ -4,7 +4,7 @@ import { RuntimeError } from './errors.ts'
 import type { FastifyInstance, FastifyRequest } from './http-app.ts'
 import { type PortalCookie, refuseOtherSite } from './portal-access.ts'
 import type { PortalAccounts } from './portal-accounts.ts'
-import type { Act } from './second-factor.ts'
+import { type OpenPortalSession, type PortalSessions, portalSessionLimits } from './portal-session.ts'
 import { actOf, addSecondFactorRoutes, evidenceProperties } from './second-factor-routes.ts'
 
 /** What a browser may ask for before anybody is logged in. */
@@ -15,37 +15,6 @@ export const portalPaths: readonly string[] = [
   '/portal/session',
   '/portal/logout',
 ]
-
-/** How long a session lives without a person's act if nothing else is configured, and at most. */
-export const portalSessionLimits = { idleMs: 15 * 60_000, longestMs: 12 * 3_600_000 } as const
-
-/** A session that is open. */
-export interface OpenPortalSession {
-  readonly id: string
-  /** Name of the person, as she typed it. */
-  readonly name: string
-  readonly role: string
-  readonly expiresAtMs: number
-  /** Aborted when the session ends: streams to it stop. */
-  readonly end: AbortSignal
-}
-
-/** Somebody at the door. */
-export interface LoginRequest {
-  readonly name: string
-  readonly passphrase: string
-  /** The login itself, with the second factor if it was given. */
-  readonly act: Act
-  /** Where from: guesses are counted for it. */
-  readonly source: string
-}
-
-/** Who keeps the sessions. */
-export interface PortalSessions {
-  open(login: LoginRequest): Promise<OpenPortalSession>
-  find(id: string, isUse: boolean): OpenPortalSession | undefined
-  close(id: string): void
-}
 
 /** What the page learns of its session. */
 interface SessionView {

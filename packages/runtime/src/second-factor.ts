@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { equalBytes, toBase64Url } from '@healthblock/encoding/bytes'
 import { ActChallenges, actDigest } from './act-challenge.ts'
 import { RuntimeError } from './errors.ts'
+import type { KeyQuestion } from './key-question.ts'
 import { checkTotp, createTotpSecret, totpUri } from './totp.ts'
 import { TryLimit } from './try-limit.ts'
 import {
@@ -53,13 +54,6 @@ export interface Act {
   readonly body: unknown
   readonly page: KeyPage | undefined
   readonly evidence: Evidence
-}
-
-/** What a page needs to ask a key. Ids and the challenge are base64url. */
-export interface KeyQuestion {
-  readonly challenge: string
-  readonly rpId: string
-  readonly keys: readonly string[]
 }
 
 /** What a page needs to register a key. */

@@ -3,6 +3,7 @@
  * services/accounting-node/SPEC.md §1 as its clients use. A server can be told to lie.
  */
 import { Ledger, type PendingBlock } from '@healthblock/chain/block'
+import { type ChainName, chains } from '@healthblock/chain/chains'
 import { addSignatures, chainOrigin, cosignCheckpoint, signCheckpoint } from '@healthblock/chain/checkpoint'
 import { encodeGenesis, type Genesis, genesisAccount, ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
 import { CompactRange, inclusionProof, leafHash, MemoryHashes } from '@healthblock/chain/merkle'
@@ -19,8 +20,6 @@ import {
   tileWidth,
 } from '@healthblock/chain/tile'
 import {
-  type ChainName,
-  chains,
   parseTransactionLeaf,
   signTransaction,
   type Transaction,

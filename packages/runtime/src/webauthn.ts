@@ -5,25 +5,11 @@
  */
 import { createHash, createPublicKey, type KeyObject, timingSafeEqual, verify } from 'node:crypto'
 import { equalBytes, fromBase64Url, toBase64Url } from '@healthblock/encoding/bytes'
-import { RuntimeError } from './errors.ts'
+import { type KeyFault, RuntimeError } from './errors.ts'
 import type { FastifyRequest } from './http-app.ts'
 
 /** COSE numbers of the algorithms that are taken, as they are offered to browsers: ES256, EdDSA, RS256. */
 export const keyAlgorithms = [-7, -8, -257] as const
-
-/** What does not hold in a key's answer. */
-export type KeyFault =
-  | 'form'
-  | 'type'
-  | 'challenge'
-  | 'origin'
-  | 'place'
-  | 'presence'
-  | 'verification'
-  | 'unknown'
-  | 'algorithm'
-  | 'signature'
-  | 'counter'
 
 /** A key that somebody registered. */
 export interface SecurityKey {

@@ -2,6 +2,8 @@
  * The public texts inside a receipt, a dispute bundle or a succession, as files that tools of other people read: each leaf with its C2SP tlog-proof, its
  * checkpoint, and the policy under which the checkpoint counts.
  */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import {
   chainOrigin,
   cosignerName,
@@ -15,7 +17,7 @@ import {
 import { parseGenesis } from '@healthblock/chain/genesis'
 import { PolicyTrail, type TrailStep } from '@healthblock/chain/policy-trail'
 import { parseProof } from '@healthblock/chain/proof'
-import { type ChainName, leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { parseWitnessKey, takeWitnessLines } from '@healthblock/chain/witness'
 import { encodeUtf8, equalBytes } from '@healthblock/encoding/bytes'
 import { parseFile } from './file-kind.ts'

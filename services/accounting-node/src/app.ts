@@ -1,5 +1,6 @@
 /** The HTTP application of a node, built from its parts. */
 
+import { chainNames } from '@healthblock/chain/chains'
 import { toHex } from '@healthblock/encoding/bytes'
 import { createHttpApp, type HttpApp, type ReadinessCheck } from '@healthblock/runtime/http-app'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
@@ -12,7 +13,7 @@ import {
 } from '@healthblock/runtime/portal-routes'
 import type { Registry } from 'prom-client'
 import { statusOfCode } from './errors.ts'
-import { type AccountingNode, chainNames } from './node.ts'
+import type { AccountingNode } from './node.ts'
 import { createAccess, portalRoles } from './routes/access.ts'
 import { addAdministrationRoutes } from './routes/administration.ts'
 import { addAuditRoutes } from './routes/audits.ts'

@@ -1,8 +1,9 @@
 /** Settings and secrets of the process: read once, checked together, frozen. SPEC.md §5 lists every variable and file. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { ChainName } from '@healthblock/chain/chains'
 import { type Genesis, genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
-import type { ChainName, GenesisNode } from '@healthblock/chain/transaction'
+import type { GenesisNode } from '@healthblock/chain/transaction'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { equalBytes, fromHex } from '@healthblock/encoding/bytes'
 import {

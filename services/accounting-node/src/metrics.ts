@@ -1,5 +1,5 @@
 /** What Prometheus reads of this service. Names carry units; labels have few values. */
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { ChainCore } from './core/chain-core.ts'
 import type { CoreEvent } from './core/ports.ts'

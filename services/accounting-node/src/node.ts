@@ -1,8 +1,9 @@
 /** The parts of a running node, as its routes use them. */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import type { Genesis } from '@healthblock/chain/genesis'
 import type { RankedNode } from '@healthblock/chain/policy'
 import type { PolicyTrail } from '@healthblock/chain/policy-trail'
-import type { ChainName } from '@healthblock/chain/transaction'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import type { AuditDesk } from './audits/audit-desk.ts'
 import type { ChainCore } from './core/chain-core.ts'
@@ -64,6 +65,3 @@ export interface AccountingNode {
   /** Why the intake queue cannot be used now; undefined if it can. */
   queueFault(): Promise<string | undefined>
 }
-
-/** Both chains, in the order in which they start. */
-export const chainNames: readonly ChainName[] = ['userchain', 'docchain']

@@ -1,10 +1,11 @@
 /** A client of accounting nodes and people who use them, for the tests of this service. It believes nothing. */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import { verifyReceipt } from '@healthblock/chain/receipt'
 import type { StatementName } from '@healthblock/chain/statement'
 import { verifyStatement } from '@healthblock/chain/statement'
 import { createToken } from '@healthblock/chain/token'
 import {
-  type ChainName,
   type IotRecord,
   signTransaction,
   type Transaction,

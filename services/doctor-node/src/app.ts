@@ -15,7 +15,6 @@ import {
   addPortalFactorRoutes,
   addPortalSessionRoutes,
 } from '@healthblock/runtime/portal-routes'
-import type { Database } from '@healthblock/runtime/sqlite'
 import { addStatementRoute } from '@healthblock/runtime/statement-routes'
 import { StorageClient } from '@healthblock/runtime/storage-client'
 import { createTokenSource } from '@healthblock/runtime/token-guard'
@@ -43,44 +42,11 @@ import { registerEventRoutes } from './routes/events-routes.ts'
 import { registerIdentityRoutes } from './routes/identity-routes.ts'
 import { registerLimitRoutes } from './routes/limit-routes.ts'
 import { registerReadingRoutes } from './routes/reading-routes.ts'
+import type { CaughtUp, Services } from './services.ts'
 import { openNodeDatabase } from './store/node-db.ts'
 import { Envelopes } from './watch/envelopes.ts'
 import { Grants } from './watch/grants.ts'
 import { UserchainWatch } from './watch/userchain-watch.ts'
-
-/** How far the node has come. */
-export interface CaughtUp {
-  /** Sizes of the verified logs. */
-  readonly userchain: number
-  readonly docchain: number
-  /** Records that wait to be read, and entries without a final answer. */
-  readonly pending: number
-}
-
-/** What the routes work with. */
-export interface Services {
-  readonly identity: Identity
-  readonly database: Database
-  readonly grants: Grants
-  readonly alarms: Alarms
-  readonly limits: PatientLimits
-  readonly judge: Judge
-  readonly envelopes: Envelopes
-  readonly composer: Composer
-  readonly byHand: ByHand
-  readonly experiments: Experiments
-  readonly opened: OpenedRecords
-  readonly petnames: Petnames
-  readonly events: DoctorNodeEvents
-  readonly epochMs: number
-  readonly nowMs: () => number
-  readonly stopping: AbortSignal
-  /** Posts the registration with the sponsor's signature. */
-  readonly register: (signature: Uint8Array) => void
-  readonly catchUp: (timeoutMs: number) => Promise<CaughtUp>
-  /** Begins the node's next round at once. */
-  readonly wake: () => void
-}
 
 /** A doctor node. */
 export interface DoctorNode {

@@ -1,5 +1,6 @@
 /** One node from its environment: with a ledger that it follows, or standing alone with members and tokens from files. */
-import { type Authorizer, readTokenFile, StandaloneAuthorizer } from './access/authorizer.ts'
+import type { Access } from './access/access.ts'
+import { readTokenFile, StandaloneAuthorizer } from './access/authorizer.ts'
 import { FileMembers, type Members } from './access/members.ts'
 import { type Config, readConfig, type Secrets } from './config.ts'
 import { Events } from './events.ts'
@@ -43,15 +44,6 @@ export async function run(environment: Record<string, string | undefined>): Prom
   process.on('SIGINT', stop)
   await node.start()
   access.follow(node, events)
-}
-
-/** Who may call, and who belongs to the network. */
-export interface Access {
-  readonly members: Members
-  readonly createAuthorizer: (self: Uint8Array) => Authorizer
-  readonly close: () => Promise<void>
-  /** Begins to carry out what Userchain erases. */
-  readonly follow: (node: StorageNode, events: Events) => void
 }
 
 /** With a ledger: its accounts and its members. Alone: tokens and members from files. */

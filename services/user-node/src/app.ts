@@ -24,7 +24,6 @@ import { Downloads } from './files/downloads.ts'
 import { Uploads } from './files/uploads.ts'
 import { createLedgerView } from './follower-view.ts'
 import { Household } from './household.ts'
-import type { LedgerView } from './ledger-view.ts'
 import { Contacts } from './people/contacts.ts'
 import { loadWrappingKey } from './people/hot-key.ts'
 import { People } from './people/people.ts'
@@ -62,54 +61,9 @@ import { RecordJobs } from './sealing/record.ts'
 import { Samples } from './sealing/samples.ts'
 import { Sealer } from './sealing/sealer.ts'
 import { Switches } from './sealing/switches.ts'
+import type { Services } from './services.ts'
 import { openNodeDatabase } from './store/node-db.ts'
 import { Postings } from './store/postings.ts'
-
-/** What the routes work with. */
-export interface Services {
-  readonly config: UserNodeConfig
-  readonly access: Access
-  readonly people: People
-  readonly store: PersonStore
-  readonly sessions: Sessions
-  readonly consent: Consent
-  readonly settlement: Settlement
-  readonly erasures: Erasures
-  readonly uploads: Uploads
-  readonly downloads: Downloads
-  readonly samples: Samples
-  readonly switches: Switches
-  readonly alarms: Alarms
-  readonly jobs: RecordJobs
-  readonly diagnoses: Diagnoses
-  readonly measurements: Measurements
-  readonly contacts: Contacts
-  readonly factors: SecondFactors
-  readonly vaultFactors: VaultFactors
-  readonly rehearsals: Rehearsals
-  readonly receipts: Receipts
-  readonly fetchEvidence: FetchEvidence
-  readonly fhirExport: FhirExport
-  readonly looks: Looks
-  /** The genesis file's bytes. */
-  readonly genesis: Uint8Array
-  readonly events: UserNodeEvents
-  readonly ledger: LedgerView
-  readonly cookie: PortalCookie
-  readonly database: Database
-  readonly stopping: AbortSignal
-  readonly nowMs: () => number
-  /** Begins the node's next round at once. */
-  readonly wake: () => void
-  /** Catches up with what is published; without a network it returns and the lists are as old as they are. */
-  readonly refresh: () => Promise<void>
-  readonly confirm: (person: Person, signature: Uint8Array) => void
-  readonly transaction: (
-    person: Person,
-    id: string,
-  ) => { status: string; receipt?: string; refusal?: unknown } | undefined
-  readonly drain: (timeoutMs: number) => Promise<number>
-}
 
 /** A user node. */
 export interface UserNode {

@@ -3,11 +3,12 @@ import { sha256 } from '@healthblock/crypto/hash'
 import { parseVerifyingKey } from '@healthblock/crypto/signature'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { GrantClose, SizeAndRoot, Verdict } from '../block-types.ts'
+import type { ChainName } from '../chains.ts'
 import { keyAt } from '../live-at.ts'
 import type { LogIndex, LogIndexChanges } from '../log-index.ts'
 import type { StateOverlay, StateReader } from '../state.ts'
 import { keyRoles, userTables } from '../tables.ts'
-import type { BodyOf, ChainName, Transaction, TransactionSignature, TransactionType } from '../transaction.ts'
+import type { BodyOf, Transaction, TransactionSignature, TransactionType } from '../transaction.ts'
 
 /** Checks one signature of the transaction under judgement; false if it is not good. */
 export type SignatureCheck = (signature: TransactionSignature, publicKey: Uint8Array) => boolean

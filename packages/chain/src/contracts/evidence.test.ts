@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { SizeAndRoot } from '../block.ts'
+import { type ChainName, chains } from '../chains.ts'
 import { checkpointText, cosignCheckpoint, signCheckpoint } from '../checkpoint.ts'
 import { Consortium } from '../consortium.test-support.ts'
 import { type GovernedNode, governActs } from '../governing.ts'
@@ -8,7 +9,7 @@ import { encodeSignedStatement, encodeSingleNote, evidenceKinds } from '../misco
 import { bytesOf, keyOf } from '../sample.test-support.ts'
 import { signStatement } from '../statement.ts'
 import { userTables } from '../tables.ts'
-import { type ChainName, chains, type Transaction } from '../transaction.ts'
+import type { Transaction } from '../transaction.ts'
 
 const { equivocation, conflict, brokenPromise, falseRefusal } = evidenceKinds
 const broken = new Set<string>()

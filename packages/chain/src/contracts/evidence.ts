@@ -3,6 +3,7 @@ import { sha256 } from '@healthblock/crypto/hash'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import type { Verdict } from '../block-types.ts'
+import { chains } from '../chains.ts'
 import { chainOrigin } from '../checkpoint.ts'
 import { ChainError } from '../errors.ts'
 import { keyAt } from '../live-at.ts'
@@ -17,7 +18,7 @@ import {
 import type { StateReader } from '../state.ts'
 import { parseStatement, type SignedStatement, type Statements, verifyStatement } from '../statement.ts'
 import { keyRoles, userTables } from '../tables.ts'
-import { chains, parseTransactionLeaf, transactionId, typeChains } from '../transaction.ts'
+import { parseTransactionLeaf, transactionId, typeChains } from '../transaction.ts'
 import {
   type DocchainContext,
   defer,

@@ -1,6 +1,7 @@
 /** Sends a transaction to the contract of its type. */
 import type { Verdict } from '../block-types.ts'
-import type { ChainName, Transaction, TransactionType } from '../transaction.ts'
+import type { ChainName } from '../chains.ts'
+import type { Transaction, TransactionType } from '../transaction.ts'
 import { rulePrefix, typeChains } from '../transaction.ts'
 import { judgeAlgorithm } from './algorithms.ts'
 import { judgeEnvelope, judgeKey } from './consent.ts'

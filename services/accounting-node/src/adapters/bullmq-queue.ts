@@ -4,7 +4,7 @@
  * gateway's outbox does not bring back.
  */
 import { once } from 'node:events'
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import { messageOf } from '@healthblock/runtime/errors'
 import { type Job, Queue, Worker } from 'bullmq'
 import { Redis } from 'ioredis'

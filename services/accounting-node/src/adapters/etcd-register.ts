@@ -3,7 +3,7 @@
  * them), compare-and-set is one transaction on the whole value. No locks and no leases: a decision never depends on a clock of etcd's.
  * A request that is not answered in time is unknown; the core reads again before it does anything.
  */
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import { toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { EtcdClient, type EtcdOptions, etcdBytes } from '@healthblock/runtime/etcd'

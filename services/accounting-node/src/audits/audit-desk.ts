@@ -3,7 +3,7 @@
  * somebody wants now, and goes on after it. What was running when the node ended is said to be interrupted; a watch goes on.
  */
 import type { AuditReport, Finding } from '@healthblock/audit/report'
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 import { AccountingError } from '../errors.ts'
 import { type AuditBook, type AuditRecord, findingsKeptMax } from './audit-book.ts'
 import { AuditChild } from './audit-child.ts'

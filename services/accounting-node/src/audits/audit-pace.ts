@@ -1,6 +1,6 @@
 /** How fast an audit is, and how long it will take: over the last seconds. */
 import type { AuditProgress } from '@healthblock/audit/audit'
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 
 /** How much of the past the rate is taken over. */
 const windowMs = 10_000

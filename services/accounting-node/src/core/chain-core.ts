@@ -1,5 +1,6 @@
 import type { GrantClose, Ledger, PlacedTransaction } from '@healthblock/chain/block'
-import type { ChainName, Transaction } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
+import type { Transaction } from '@healthblock/chain/transaction'
 import type { PeerMethod } from './ports.ts'
 
 /** The newest block that this node has applied. */

@@ -1,7 +1,8 @@
 /** One chain's core, put together. */
 import type { Ledger } from '@healthblock/chain/block'
+import type { ChainName } from '@healthblock/chain/chains'
 import { ChainError } from '@healthblock/chain/errors'
-import { type ChainName, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
+import { parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import { AccountingError } from '../errors.ts'
 import { answerCosignature, answerTrail, takePublished } from './attester.ts'

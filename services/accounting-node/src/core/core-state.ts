@@ -3,14 +3,15 @@
  * promise; whatever must wait for others waits before it takes the lock.
  */
 import type { ChainHead, Ledger, PendingBlock } from '@healthblock/chain/block'
+import type { ChainName } from '@healthblock/chain/chains'
 import { rulesVersionNewest } from '@healthblock/chain/genesis'
-import { type ChainName, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
+import { parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { AccountingError } from '../errors.ts'
 import type { AppliedBlock, ChainCore, PublishedHead } from './chain-core.ts'
 import { Cosignatures } from './cosignatures.ts'
-import type { JudgedValue } from './head-register.ts'
+import type { JudgedValue } from './judged-value.ts'
 import type { BlockLog } from './log.ts'
 import { encodeRecord } from './log.ts'
 import type { Members, Memberships, OwnKeys } from './members.ts'

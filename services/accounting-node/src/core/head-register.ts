@@ -3,7 +3,7 @@ import { equalBytes } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { AccountingError } from '../errors.ts'
 import type { CoreState } from './core-state.ts'
-import type { Members } from './members.ts'
+import type { JudgedValue } from './judged-value.ts'
 import { type HeadValue, isSameHead, parseHeadValue } from './wire.ts'
 
 /** What the register holds: raw bytes for the next compare-and-set, and the value if it stands on q acks. */
@@ -12,15 +12,6 @@ export interface RegisterReading {
   readonly value: HeadValue | undefined
   /** What the bytes say, whatever it stands on. */
   readonly claimed: HeadValue | undefined
-}
-
-/** Bytes that the register held, and what the members of that height found them to be. */
-export interface JudgedValue {
-  readonly bytes: Uint8Array
-  readonly claimed: HeadValue | undefined
-  readonly members: Members | undefined
-  /** True if the value stands on q acks of these members. */
-  readonly isValid: boolean
 }
 
 function parsed(bytes: Uint8Array): HeadValue | undefined {

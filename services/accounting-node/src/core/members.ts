@@ -3,11 +3,11 @@
  * decided follows from the blocks before it (chain SPEC §4), so it is known one block ahead of the head and no further.
  */
 import type { Ledger } from '@healthblock/chain/block'
+import { type ChainName, chains } from '@healthblock/chain/chains'
 import { chainOrigin, type LogPolicy } from '@healthblock/chain/checkpoint'
 import { logPolicyOf, nodeChainKeys, type RankedNode, rankedNodes } from '@healthblock/chain/policy'
 import { encodeStatement, statementMessage } from '@healthblock/chain/statement'
 import type { PolicyRecord } from '@healthblock/chain/tables'
-import { type ChainName, chains } from '@healthblock/chain/transaction'
 import { parseVerifyingKey, type SigningKey, type VerifyingKey } from '@healthblock/crypto/signature'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Ack, HeadValue } from './wire.ts'

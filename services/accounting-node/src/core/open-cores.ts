@@ -3,6 +3,7 @@
  * of it after a restored disk, or of other blocks) is emptied and filled again.
  */
 import { Ledger, SignatureCache } from '@healthblock/chain/block'
+import type { ChainName } from '@healthblock/chain/chains'
 import { genesisAccounts, genesisLeaf } from '@healthblock/chain/genesis'
 import { emptyRoot, leafHash, nodeHash } from '@healthblock/chain/merkle'
 import { type RankedNode, rankedNodes } from '@healthblock/chain/policy'
@@ -11,7 +12,6 @@ import type { PreparationWorkers } from '@healthblock/chain/preparation'
 import { encodeSealLeaf, parseSealLeaf, type Seal } from '@healthblock/chain/seal'
 import { type ChainStore, MemoryChainStore } from '@healthblock/chain/store'
 import { userTables } from '@healthblock/chain/tables'
-import type { ChainName } from '@healthblock/chain/transaction'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import { AccountingError } from '../errors.ts'

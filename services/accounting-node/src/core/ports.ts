@@ -2,7 +2,7 @@
  * Everything that the commit path asks of the world. The core touches no clock, disk, network, register or queue but
  * through these, so that one seed can decide all of them. Each promise is in words; every implementation keeps it.
  */
-import type { ChainName } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
 
 /** Time. */
 export interface Clock {

@@ -2,11 +2,12 @@
  * The policy trail of a ledger as a node keeps it: one journal for both chains. A step is made when the switch's checkpoint is published
  * here, or taken from a peer; either way it is verified. Until the step is on the disk no block is staged after the switch.
  */
+
+import { type ChainName, chains } from '@healthblock/chain/chains'
 import type { Genesis } from '@healthblock/chain/genesis'
 import { CompactRange, inclusionProofAsync, leafHash, type TreeNode } from '@healthblock/chain/merkle'
 import { PolicyTrail, type TrailStep } from '@healthblock/chain/policy-trail'
 import { encodeProof } from '@healthblock/chain/proof'
-import { type ChainName, chains } from '@healthblock/chain/transaction'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import type { CborValue } from '@healthblock/encoding/cbor'
 import { type Journal, openJournal } from './journal.ts'

@@ -1,6 +1,7 @@
 /** The ledger as the gateway of one chain sees it: is it on record, is it good now, is it good at all. */
 import type { Ledger, SizeAndRoot, Verdict } from '@healthblock/chain/block'
-import { type ChainName, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
+import type { ChainName } from '@healthblock/chain/chains'
+import { parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
 import { type Owner, Owners } from '../core/owners.ts'
 import type { WellFormed } from './submission.ts'
 

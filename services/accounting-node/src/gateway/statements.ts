@@ -1,6 +1,7 @@
 /** The signed words of a gateway: promises, refusals and deferrals (chain SPEC §1), in the state of this moment. */
+
+import { type ChainName, chains } from '@healthblock/chain/chains'
 import { ruleText, type SignedStatement, signStatement } from '@healthblock/chain/statement'
-import { type ChainName, chains } from '@healthblock/chain/transaction'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import type { ChainCore } from '../core/chain-core.ts'
 

@@ -1,7 +1,8 @@
 /** Reads a submission: a CBOR sequence of transaction leaves, each judged by its form alone. */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import { ChainError } from '@healthblock/chain/errors'
 import {
-  type ChainName,
   parseTransactionLeaf,
   rulePrefix,
   type Transaction,

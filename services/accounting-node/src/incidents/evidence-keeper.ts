@@ -2,8 +2,10 @@
  * What shows that another node did wrong, as this node met it: kept in `evidence.db` before anything is done about it, and put on record on
  * the chain that it is about, signed by this node's organisation. What is on record proves itself to everybody, so it is kept no longer here.
  */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import { docTables, type EvidenceRecord, userTables } from '@healthblock/chain/tables'
-import { type ChainName, signTransaction } from '@healthblock/chain/transaction'
+import { signTransaction } from '@healthblock/chain/transaction'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { type Database, openDatabase } from '@healthblock/runtime/sqlite'

@@ -2,8 +2,9 @@
  * Faults of this node's own files: each is on record, signed, before anything is done about it; while one is open the chain
  * it touches cosigns nothing. Damaged blocks come from the peers. What is derived (tiles, state, index) is made anew.
  */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import { CompactRange, leafHash } from '@healthblock/chain/merkle'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { ChainCore } from '../core/chain-core.ts'
 import { AccountingError } from '../errors.ts'

@@ -6,8 +6,8 @@
  */
 import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { type ChainName, chainOf, chains } from '@healthblock/chain/chains'
 import { parseStatement, type SignedStatement, signStatement } from '@healthblock/chain/statement'
-import { type ChainName, chains } from '@healthblock/chain/transaction'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { encodeUtf8, fromBase64, toBase64 } from '@healthblock/encoding/bytes'
 import { type CborMap, type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
@@ -64,8 +64,6 @@ export interface IncidentLogOptions {
 /** Most incidents that are kept open at one time; a disk that fails everywhere needs no longer list. */
 export const incidentsMax = 10_000
 
-const chainNames: Readonly<Record<number, ChainName>> = { 1: 'userchain', 2: 'docchain' }
-
 /** The file, and what it says. One per node. */
 export class IncidentLog {
   readonly #options: IncidentLogOptions
@@ -116,7 +114,7 @@ export class IncidentLog {
     return {
       number,
       code: code as IncidentCode,
-      chain: chainNames[chain] as ChainName,
+      chain: chainOf(chain),
       height,
       index,
       file,

@@ -3,12 +3,14 @@
  * files against their parents, the log index and the stored state against the entries. At start and once a day, a little
  * at a time, so that the node goes on working.
  */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import { leafHash } from '@healthblock/chain/merkle'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { stateLeaf } from '@healthblock/chain/state-tree'
 import type { ChainStore } from '@healthblock/chain/store'
 import { tileWidth } from '@healthblock/chain/tile'
-import { type ChainName, parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { ChainCore } from '../core/chain-core.ts'
 import { backgroundFailed, selfChecked } from '../events.ts'

@@ -2,9 +2,8 @@
  * How every node of the consortium stands, as this one can learn it: each is asked for its heads, readiness and figures, and said with the
  * time at which it answered. Nothing is asked unless somebody looks.
  */
-import type { ChainName } from '@healthblock/chain/transaction'
+import { type ChainName, chainNames } from '@healthblock/chain/chains'
 import { messageOf } from '@healthblock/runtime/errors'
-import { chainNames } from '../node.ts'
 import { Gauges } from './gauges.ts'
 
 /** A node or store that answers later counts as out of reach. */

@@ -1,7 +1,8 @@
 /** What the portal's page hears while it is open: that something changed, never what it says. Ids, codes and times only. */
-import type { ChainName } from '@healthblock/chain/transaction'
+import { type ChainName, chainNames } from '@healthblock/chain/chains'
 import type { AuditDesk } from '../audits/audit-desk.ts'
-import { type AccountingNode, chainNames } from '../node.ts'
+import type { ChainCore } from '../core/chain-core.ts'
+import type { IncidentLog } from '../incidents/incident-log.ts'
 
 /** An event of `GET /v1/events`. */
 export type PortalEvent =
@@ -15,6 +16,12 @@ export const portalEventTypes = ['head', 'incident', 'audit'] as const
 /** Blocks come many times a second: a page is told once in so long, for each chain. */
 const headEveryMs = 1_000
 
+/** What of a node is listened to. */
+interface Heard {
+  readonly chains: Readonly<Record<ChainName, { readonly core: Pick<ChainCore, 'onPublished' | 'published'> }>>
+  readonly incidents: Pick<IncidentLog, 'onChange' | 'get'>
+}
+
 /** Hears of everything once, and tells every open page. */
 export class PortalEvents {
   readonly #listeners = new Set<(event: PortalEvent) => void>()
@@ -22,7 +29,7 @@ export class PortalEvents {
   readonly #timers = new Map<ChainName, NodeJS.Timeout>()
 
   /** Begins to listen to the node. */
-  attach(node: Pick<AccountingNode, 'chains' | 'incidents'>): void {
+  attach(node: Heard): void {
     for (const chain of chainNames) {
       const { core } = node.chains[chain]
       this.#unsubscribe.push(core.onPublished(() => this.#headLater(chain, node)))
@@ -33,7 +40,7 @@ export class PortalEvents {
     )
   }
 
-  #headLater(chain: ChainName, node: Pick<AccountingNode, 'chains'>): void {
+  #headLater(chain: ChainName, node: Heard): void {
     if (this.#listeners.size === 0 || this.#timers.has(chain)) return
     const timer = setTimeout(() => {
       this.#timers.delete(chain)

@@ -1,8 +1,10 @@
 /** Receipts (chain SPEC §7), made from the newest published checkpoints when they are asked for. */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import type { Genesis } from '@healthblock/chain/genesis'
 import type { PolicyTrail } from '@healthblock/chain/policy-trail'
 import { createReceipt, type ReceiptEntry } from '@healthblock/chain/receipt'
-import { type ChainName, parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { AccountingError } from '../errors.ts'
 import type { Witnesses } from '../witness/witnesses.ts'
 import type { ChainReader } from './chain-reader.ts'

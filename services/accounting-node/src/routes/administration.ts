@@ -1,4 +1,6 @@
 /** What the organisation's administrators do, and the lists that members read (SPEC.md §1). */
+
+import { chainNames } from '@healthblock/chain/chains'
 import { ChainError } from '@healthblock/chain/errors'
 import { evidenceKinds } from '@healthblock/chain/misconduct'
 import { parseStatement } from '@healthblock/chain/statement'
@@ -18,7 +20,7 @@ import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import { AccountingError } from '../errors.ts'
 import { administered } from '../events.ts'
 import type { Incident } from '../incidents/incident-log.ts'
-import { type AccountingNode, chainNames } from '../node.ts'
+import type { AccountingNode } from '../node.ts'
 import type { Access } from './access.ts'
 
 /** How long a consent transaction that is signed here stays valid. */

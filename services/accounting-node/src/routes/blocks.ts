@@ -1,9 +1,10 @@
 /** Published blocks, as pages and as a stream for those who follow (SPEC.md §1). */
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
+import { chainNames } from '@healthblock/chain/chains'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import { AccountingError } from '../errors.ts'
-import { type AccountingNode, chainNames } from '../node.ts'
+import type { AccountingNode } from '../node.ts'
 import { type ChainReader, encodeFrame } from '../reading/chain-reader.ts'
 import type { Access } from './access.ts'
 

@@ -1,11 +1,12 @@
 /** What a reader leafs through: blocks newest first, and the transactions of an account (SPEC.md §1). */
 
 import { setImmediate } from 'node:timers/promises'
+import { chainNames } from '@healthblock/chain/chains'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { leafKind, parseTransactionLeaf, type TransactionBody } from '@healthblock/chain/transaction'
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import { type AccountingNode, chainNames } from '../node.ts'
+import type { AccountingNode } from '../node.ts'
 import type { ChainReader, ReadBlock } from '../reading/chain-reader.ts'
 import type { Access } from './access.ts'
 

@@ -1,16 +1,16 @@
 /** The public log: checkpoint, tiles; and, with a token, entry bundles (SPEC.md §1; C2SP tlog-tiles). */
 
+import { type ChainName, chainNames } from '@healthblock/chain/chains'
 import { chainOrigin, cosignerName, encodeVkey, signatureTypes } from '@healthblock/chain/checkpoint'
 import { ChainError } from '@healthblock/chain/errors'
 import { logPolicyOf } from '@healthblock/chain/policy'
 import { encodeTrail } from '@healthblock/chain/receipt'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { parseTilePath, tileWidth } from '@healthblock/chain/tile'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance, FastifyReply } from '@healthblock/runtime/http-app'
 import { AccountingError } from '../errors.ts'
-import { type AccountingNode, chainNames } from '../node.ts'
+import type { AccountingNode } from '../node.ts'
 import type { Access } from './access.ts'
 
 const forEver = 'max-age=31536000, immutable'

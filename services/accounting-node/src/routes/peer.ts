@@ -1,8 +1,9 @@
 /** What nodes ask each other over HTTP (SPEC.md §2): one route per chain and method, CBOR in and out, for node accounts only. */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import { ChainError } from '@healthblock/chain/errors'
 import type { RankedNode } from '@healthblock/chain/policy'
 import { parseToken, verifyToken } from '@healthblock/chain/token'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import { RuntimeError } from '@healthblock/runtime/errors'
 import type { FastifyInstance, FastifyRequest } from '@healthblock/runtime/http-app'

@@ -1,8 +1,10 @@
 /** Records of the state with their proofs (SPEC.md §1). */
+
+import { chainNames } from '@healthblock/chain/chains'
 import { fromBase64Url, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import { type AccountingNode, chainNames } from '../node.ts'
+import type { AccountingNode } from '../node.ts'
 import type { Access } from './access.ts'
 
 /** Adds `GET /v1/<chain>/state`. */

@@ -1,8 +1,10 @@
 /** Successions: which ledger this one carries on, and which one carries it on (SPEC.md §1, §6). */
+
+import { chainNames } from '@healthblock/chain/chains'
 import { fromBase64, toBase64, toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import { administered } from '../events.ts'
-import { type AccountingNode, chainNames } from '../node.ts'
+import type { AccountingNode } from '../node.ts'
 import { type KeptSuccession, successionSizeBytesMax } from '../successions.ts'
 
 function successionJson({ prior, successor, bytes }: KeptSuccession): Record<string, unknown> {

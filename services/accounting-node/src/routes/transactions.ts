@@ -1,4 +1,6 @@
 /** Submission, answers and receipts (SPEC.md §1). */
+
+import { chainNames } from '@healthblock/chain/chains'
 import { parseStatement, ruleOfText } from '@healthblock/chain/statement'
 import { fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
@@ -7,7 +9,7 @@ import { AccountingError } from '../errors.ts'
 import type { Answer } from '../gateway/answer.ts'
 import type { Signed } from '../gateway/outbox.ts'
 import { submissionSizeBytesMax, submissionTransactionsMax } from '../gateway/submission.ts'
-import { type AccountingNode, chainNames } from '../node.ts'
+import type { AccountingNode } from '../node.ts'
 import type { Access } from './access.ts'
 
 const waitMsMax = 30_000

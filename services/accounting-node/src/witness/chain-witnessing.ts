@@ -2,9 +2,10 @@
  * Asks witnesses for their cosignatures over the published heads of one chain. It looks once a second at what is published and is told
  * nothing, so that nothing on the way to publication can wait for a witness; whatever one does costs it alone.
  */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import type { NoteKey } from '@healthblock/chain/checkpoint'
 import { consistencyProof } from '@healthblock/chain/merkle'
-import type { ChainName } from '@healthblock/chain/transaction'
 import { witnessNote } from '@healthblock/chain/witness'
 import { messageOf } from '@healthblock/runtime/errors'
 import { askWitness, type Witness, type WitnessOutcome, type WitnessRefusal } from '@healthblock/runtime/witness-client'

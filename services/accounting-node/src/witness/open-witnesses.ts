@@ -1,7 +1,8 @@
 /** The witnesses of a node, joined to its log and its metrics. */
+
+import type { ChainName } from '@healthblock/chain/chains'
 import { chainOrigin, type NoteKey, signatureTypes } from '@healthblock/chain/checkpoint'
 import type { PolicyTrail } from '@healthblock/chain/policy-trail'
-import type { ChainName } from '@healthblock/chain/transaction'
 import type { Registry } from 'prom-client'
 import type { AccountingConfig } from '../config.ts'
 import type { Clock } from '../core/ports.ts'

@@ -1,12 +1,11 @@
 /** The witnesses of a node (SPEC.md §7): who is asked, what they cosigned, and what of it is served. */
 import { join } from 'node:path'
+import { type ChainName, chainNames } from '@healthblock/chain/chains'
 import { encodeVkey, type NoteKey } from '@healthblock/chain/checkpoint'
 import type { PolicyTrail } from '@healthblock/chain/policy-trail'
-import type { ChainName } from '@healthblock/chain/transaction'
 import type { Witness } from '@healthblock/runtime/witness-client'
 import type { PublishedHead } from '../core/chain-core.ts'
 import type { Clock } from '../core/ports.ts'
-import { chainNames } from '../node.ts'
 import type { ChainReader } from '../reading/chain-reader.ts'
 import { ChainWitnessing, type WitnessFault, type WitnessObserver } from './chain-witnessing.ts'
 import { WitnessedHeads } from './witnessed-heads.ts'

@@ -1,11 +1,7 @@
 import type { FastifyRequest } from '@healthblock/runtime/http-app'
 import type { PortalCookie } from '@healthblock/runtime/portal-access'
-import {
-  type OpenPortalSession,
-  type PortalSessions,
-  portalPaths,
-  requirePortalSession,
-} from '@healthblock/runtime/portal-routes'
+import { portalPaths, requirePortalSession } from '@healthblock/runtime/portal-routes'
+import type { OpenPortalSession, PortalSessions } from '@healthblock/runtime/portal-session'
 import { createSecretGuard } from '@healthblock/runtime/token-guard'
 
 const openPaths = new Set(['/healthz', '/readyz', '/metrics', '/openapi.json', ...portalPaths])

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
+import type { Services } from '../services.ts'
 import type { Access } from './access.ts'
 
 const params = { type: 'object', required: ['id'], properties: { id: { type: 'integer', minimum: 1 } } } as const

@@ -3,7 +3,6 @@ import type { ReadingBatch } from '@healthblock/diagnosis/batch'
 import { fromHex, toBase64 } from '@healthblock/encoding/bytes'
 import { writeBundle } from '@healthblock/fhir/bundle'
 import type { FastifyInstance, FastifyReply } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
 import { DoctorNodeError } from '../errors.ts'
 import { unreadableCodes } from '../judging/reader.ts'
 import { exportPeriod } from '../reading/fhir.ts'
@@ -12,6 +11,7 @@ import { type EcgMarks, heartRatesOf, marksOf, settleMs } from '../reading/marks
 import type { OpenedStretch } from '../reading/opened-records.ts'
 import { petnameLengthMax } from '../reading/petnames.ts'
 import { news2Of, trendsOf } from '../reading/trends.ts'
+import type { Services } from '../services.ts'
 import { hex32 } from './schemas.ts'
 
 const samplesMax = { records: 64, bytes: 8 * 1024 * 1024 } as const

@@ -1,11 +1,11 @@
 import type { SequenceRange } from '@healthblock/chain/transaction'
 import { fromHex } from '@healthblock/encoding/bytes'
 import { createProblem, type FastifyInstance, type FastifyReply } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
 import { DoctorNodeError, statusOfCode } from '../errors.ts'
 import type { AmendAct, Posted } from '../posting/by-hand.ts'
 import { exportDiagnosis } from '../reading/fhir.ts'
 import { findDiagnosis, listDiagnoses, refusalView } from '../reading/lists.ts'
+import type { Services } from '../services.ts'
 import { diagnosesQuery, hex32, patientBody } from './schemas.ts'
 
 const sequence = { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER } as const

@@ -1,6 +1,6 @@
 import { sendEvents } from '@healthblock/runtime/event-stream'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
+import type { Services } from '../services.ts'
 import type { Access } from './access.ts'
 
 const catchUpMsMax = 600_000

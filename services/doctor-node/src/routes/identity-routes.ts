@@ -1,6 +1,6 @@
 import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
+import type { Services } from '../services.ts'
 import { hex32 } from './schemas.ts'
 
 /** The doctor's account. */

@@ -1,9 +1,9 @@
 import { defaultParameters } from '@healthblock/diagnosis/diagnose'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
 import { DoctorNodeError } from '../errors.ts'
 import type { LimitChange } from '../judging/patient-limits.ts'
+import type { Services } from '../services.ts'
 import { hex32 } from './schemas.ts'
 
 const params = { type: 'object', required: ['patient'], properties: { patient: hex32 } } as const

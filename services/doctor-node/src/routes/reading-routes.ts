@@ -1,8 +1,8 @@
 import { fromHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
 import { listPatients, listQuarantine, listReadings } from '../reading/lists.ts'
 import { listUnread } from '../reading/unread.ts'
+import type { Services } from '../services.ts'
 import { patientBody, patientQuery } from './schemas.ts'
 
 /** What the doctor reads: patients and readings; and what he tries in vain. */

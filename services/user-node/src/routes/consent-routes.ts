@@ -1,11 +1,11 @@
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import { actOf, evidenceProperties } from '@healthblock/runtime/second-factor-routes'
-import type { Services } from '../app.ts'
 import { noEnd } from '../consent/compose.ts'
 import { checkRequest, type GrantRequest } from '../consent/request.ts'
 import { UserNodeError } from '../errors.ts'
 import { streamOfKind } from '../sealing/samples.ts'
+import type { Services } from '../services.ts'
 
 const hex32 = { type: 'string', pattern: '^[0-9a-f]{64}$' } as const
 

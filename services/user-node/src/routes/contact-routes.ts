@@ -1,5 +1,5 @@
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
+import type { Services } from '../services.ts'
 
 const person = { type: 'string', minLength: 1, maxLength: 64 } as const
 const putSchema = {

@@ -3,9 +3,9 @@ import { disclosedNodes, encodeDisclosure } from '@healthblock/crypto/disclosure
 import { equalBytes, toBase64 } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import { actOf, evidenceProperties } from '@healthblock/runtime/second-factor-routes'
-import type { Services } from '../app.ts'
 import { UserNodeError } from '../errors.ts'
 import { streamOfKind } from '../sealing/samples.ts'
+import type { Services } from '../services.ts'
 
 const disclosureBody = {
   type: 'object',

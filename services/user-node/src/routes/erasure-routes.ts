@@ -1,9 +1,9 @@
 import { toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import { cidOf } from '@healthblock/runtime/storage-client'
-import type { Services } from '../app.ts'
 import { UserNodeError } from '../errors.ts'
 import { streamOfKind } from '../sealing/samples.ts'
+import type { Services } from '../services.ts'
 
 const body = {
   type: 'object',

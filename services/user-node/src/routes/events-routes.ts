@@ -1,7 +1,7 @@
 import { sendEvents } from '@healthblock/runtime/event-stream'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
 import type { UserNodeEvent } from '../events.ts'
+import type { Services } from '../services.ts'
 
 const drainMsMax = 600_000
 

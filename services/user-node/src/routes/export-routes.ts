@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream'
 import { writeBundle } from '@healthblock/fhir/bundle'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
 import { streamOfKind } from '../sealing/samples.ts'
+import type { Services } from '../services.ts'
 import { heldBy } from './held-nodes.ts'
 
 const query = {

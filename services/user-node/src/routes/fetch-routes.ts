@@ -1,5 +1,5 @@
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
+import type { Services } from '../services.ts'
 
 const query = {
   type: 'object',

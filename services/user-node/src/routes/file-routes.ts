@@ -2,11 +2,11 @@ import { Readable } from 'node:stream'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from '@healthblock/runtime/http-app'
 import { cidOf } from '@healthblock/runtime/storage-client'
-import type { Services } from '../app.ts'
 import { UserNodeError } from '../errors.ts'
 import { partSizeBytesMax, type UploadState } from '../files/uploads.ts'
 import type { Session } from '../people/sessions.ts'
 import { streamOfKind } from '../sealing/samples.ts'
+import type { Services } from '../services.ts'
 
 const beginBody = {
   type: 'object',

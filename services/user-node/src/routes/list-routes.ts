@@ -1,11 +1,11 @@
 import { fromHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
 import { noEnd } from '../consent/compose.ts'
 import { UserNodeError } from '../errors.ts'
 import { listExposure, previewExposure } from '../reading/exposure.ts'
 import { listGrants, listReadings } from '../reading/lists.ts'
 import { streamOfKind } from '../sealing/samples.ts'
+import type { Services } from '../services.ts'
 import { heldBy } from './held-nodes.ts'
 
 interface ExposureQuery {

@@ -1,7 +1,7 @@
 import { RuntimeError } from '@healthblock/runtime/errors'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
 import { listLookers, listLooks, parseLookCursor } from '../reading/look-lists.ts'
+import type { Services } from '../services.ts'
 
 const query = {
   type: 'object',

@@ -1,6 +1,6 @@
 import { fromBase64, fromHex, toBase58, toBase64, toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
+import type { Services } from '../services.ts'
 
 const hex32 = { type: 'string', pattern: '^[0-9a-f]{64}$' } as const
 const personParams = {

@@ -1,9 +1,10 @@
 import { RuntimeError } from '@healthblock/runtime/errors'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import { addPortalSessionRoutes, type OpenPortalSession } from '@healthblock/runtime/portal-routes'
-import type { Services } from '../app.ts'
+import { addPortalSessionRoutes } from '@healthblock/runtime/portal-routes'
+import type { OpenPortalSession } from '@healthblock/runtime/portal-session'
 import { UserNodeError } from '../errors.ts'
 import type { Session } from '../people/sessions.ts'
+import type { Services } from '../services.ts'
 
 function viewOf({ id, person, expiresAtMs, end }: Session): OpenPortalSession {
   return { id, name: person.name, role: 'patient', expiresAtMs, end }

@@ -1,7 +1,7 @@
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance, FastifyReply } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
 import { UserNodeError } from '../errors.ts'
+import type { Services } from '../services.ts'
 
 const params = {
   type: 'object',

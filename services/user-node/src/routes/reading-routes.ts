@@ -2,10 +2,10 @@ import type { ReadingBatch } from '@healthblock/diagnosis/batch'
 import { toBase64 } from '@healthblock/encoding/bytes'
 import { RuntimeError } from '@healthblock/runtime/errors'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import type { Services } from '../app.ts'
 import { recordsOpenedMax } from '../reading/measurements.ts'
 import { parseTimelineCursor, parseTimelineKinds, readTimeline } from '../reading/timeline.ts'
 import { streamOfKind } from '../sealing/samples.ts'
+import type { Services } from '../services.ts'
 
 const p = { type: 'string', minLength: 1, maxLength: 64 } as const
 const pageMax = 500

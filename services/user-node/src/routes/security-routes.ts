@@ -1,9 +1,9 @@
 import type { FastifyInstance, FastifyRequest } from '@healthblock/runtime/http-app'
 import { isFactorOn } from '@healthblock/runtime/second-factor'
 import { addSecondFactorRoutes } from '@healthblock/runtime/second-factor-routes'
-import type { Services } from '../app.ts'
 import type { PhraseWord } from '../people/rehearsal.ts'
 import type { Session } from '../people/sessions.ts'
+import type { Services } from '../services.ts'
 
 const params = {
   type: 'object',
