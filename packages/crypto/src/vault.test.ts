@@ -91,6 +91,14 @@ test('closing wipes', async () => {
     expect(equalBytes(seed as Uint8Array, new Uint8Array(32))).toBe(true)
   }
   expect(() => closing.encode()).toThrow(code('ERR_ARGUMENT_INVALID'))
+  // Whoever waited for something while it was closed does not go on with zeros.
+  expect(() => closing.contents).toThrow(code('ERR_ARGUMENT_INVALID'))
+  expect(() => {
+    closing.contents = contents()
+  }).toThrow(code('ERR_ARGUMENT_INVALID'))
+  expect(() => closing.publicKey()).toThrow(code('ERR_ARGUMENT_INVALID'))
+  await expect(closing.changePassphrase(passphrase)).rejects.toThrow(code('ERR_ARGUMENT_INVALID'))
+  closing.close()
 })
 
 test('short passphrases and contents out of form are refused', async () => {

@@ -101,13 +101,32 @@ async function masterKey(passphrase: string, salt: Uint8Array): Promise<Bytes> {
 
 /** A vault while its owner has it open. `contents` is replaced as a whole; `encode` gives the file to be written. */
 export class OpenVault {
-  contents: VaultContents
+  #contents: VaultContents
   #salt: Uint8Array
   #master: Bytes
   private constructor(contents: VaultContents, salt: Uint8Array, master: Bytes) {
-    this.contents = contents
+    this.#contents = contents
     this.#salt = salt
     this.#master = master
+  }
+
+  /**
+   * What the vault holds.
+   *
+   * @throws {CryptoError} `ERR_ARGUMENT_INVALID` after `close`: whoever still works with it must not go on with wiped keys.
+   */
+  get contents(): VaultContents {
+    this.#demandOpen()
+    return this.#contents
+  }
+
+  set contents(contents: VaultContents) {
+    this.#demandOpen()
+    this.#contents = contents
+  }
+
+  #demandOpen(): void {
+    if (this.#master.length === 0) throw argumentInvalid('vault')
   }
 
   static async create(contents: VaultContents, passphrase: string): Promise<OpenVault> {
@@ -135,7 +154,6 @@ export class OpenVault {
    * @throws {CryptoError} `ERR_ARGUMENT_INVALID` for contents out of form, and after `close`.
    */
   encode(): Bytes {
-    if (this.#master.length === 0) throw argumentInvalid('vault')
     const contents = encodeContents(this.contents)
     const salt = provider.randomBytes(32)
     const file = sealFileWith(provider, format, { key: this.#master, fields: this.#salt, salt, contents })
@@ -143,11 +161,16 @@ export class OpenVault {
     return file
   }
 
-  /** From the next `encode` on, the vault opens under this passphrase. */
+  /**
+   * From the next `encode` on, the vault opens under this passphrase.
+   *
+   * @throws {CryptoError} `ERR_SIZE_INVALID` for a short one; `ERR_ARGUMENT_INVALID` after `close`.
+   */
   async changePassphrase(passphrase: string): Promise<void> {
     requirePassphrase(passphrase)
     const salt = provider.randomBytes(32)
     const master = await masterKey(passphrase, salt)
+    this.#demandOpen()
     this.#master.fill(0)
     this.#master = master
     this.#salt = salt
@@ -175,14 +198,13 @@ export class OpenVault {
     }
   }
 
-  /** Wipes the key and the secrets in `contents` (best effort). The object is of no use afterwards. */
+  /** Wipes the key and the secrets in `contents` (best effort). The object is of no use afterwards. Twice is once. */
   close(): void {
     this.#master.fill(0)
     this.#master = new Uint8Array(0)
-    for (const seed of [this.contents.rootSeed, this.contents.opSeed, this.contents.kemSeed]) seed.fill(0)
-    this.contents.vaultKemSeed.fill(0)
-    this.contents.phraseEntropy.fill(0)
-    for (const { nodes } of this.contents.nodes) for (const node of nodes) node.key.fill(0)
+    const { rootSeed, opSeed, kemSeed, vaultKemSeed, phraseEntropy, nodes } = this.#contents
+    for (const secret of [rootSeed, opSeed, kemSeed, vaultKemSeed, phraseEntropy]) secret.fill(0)
+    for (const held of nodes) for (const node of held.nodes) node.key.fill(0)
   }
 }
 

@@ -11,6 +11,7 @@ import { Settlement } from './consent/settlement.ts'
 import { UserNodeEvents } from './events.ts'
 import { createLedgerView } from './follower-view.ts'
 import { Household } from './household.ts'
+import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
 import { Delivery } from './sealing/delivery.ts'
 
@@ -47,6 +48,7 @@ function openHousehold(): Household {
   const parts = { database, people, postings, outbox, storageOf, ledger, losses, events, logger, nowMs }
   return new Household({
     ...{ ...home, ...parts, people: home.people, store: home.store },
+    sessions: new Sessions({ dir, consent, nowMs }),
     settlement: new Settlement({ ...parts, dir, client, reissue: (person) => consent.reissue(person) }),
     delivery: new Delivery({ ...parts, onFinal: () => {} }),
     diagnoses: new Diagnoses(parts),

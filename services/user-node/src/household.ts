@@ -10,6 +10,7 @@ import type { Settlement } from './consent/settlement.ts'
 import { epochOf, type LedgerView } from './ledger-view.ts'
 import type { People } from './people/people.ts'
 import { type Person, type PersonStore, type PersonStream, reachesPlace } from './people/person.ts'
+import type { Sessions } from './people/sessions.ts'
 import type { Diagnoses } from './reading/diagnoses.ts'
 import type { Delivery } from './sealing/delivery.ts'
 import type { Losses } from './sealing/losses.ts'
@@ -20,6 +21,7 @@ import type { Postings } from './store/postings.ts'
 interface Dependencies {
   readonly store: PersonStore
   readonly people: People
+  readonly sessions: Pick<Sessions, 'endIdle'>
   readonly consent: Consent
   readonly settlement: Settlement
   readonly sealer: Sealer
@@ -79,7 +81,8 @@ export class Household {
 
   /** One round. Never throws. */
   async round(): Promise<void> {
-    const { store, settlement, delivery, diagnoses, outbox } = this.#deps
+    const { store, sessions, settlement, delivery, diagnoses, outbox } = this.#deps
+    await this.#attempt('sessions', async () => sessions.endIdle())
     for (const person of store.all()) {
       // First: without a key for this hour nothing is sealed.
       await this.#attempt('keys', () => this.#keepKeys(person))

@@ -98,6 +98,49 @@ test('roots are taken over once, whatever happens at the same time', { timeout: 
   expect(await generationsKept()).toEqual([1, 2, 3, 4, 5])
 })
 
+test('a login that read the file before another session wrote it and ended loses nothing of that one', {
+  timeout: 60_000,
+}, async () => {
+  const before = await sessions.open(person, passphrase, 'portal')
+  await consent.rotate(person)
+  const opening = sessions.open(person, passphrase, 'console')
+  // The guess has read the file by now and takes a while.
+  await new Promise((resolve) => setImmediate(resolve))
+  await sessions.absorbRoots(before)
+  sessions.close(before.id)
+  const after = await opening
+  await consent.rotate(person)
+  await sessions.absorbRoots(after)
+  expect(person.hot.sealedRoots).toEqual([])
+  expect(await generationsKept()).toEqual([1, 2, 3])
+})
+
+test('a session that is over ends and closes the vault, though nobody asks for it any more', {
+  timeout: 60_000,
+}, async () => {
+  const [idle, used] = [await sessions.open(person, passphrase, 'a'), await sessions.open(person, passphrase, 'b')]
+  world.nowMs += 14 * 60_000
+  sessions.find(used.id)
+  world.nowMs += 2 * 60_000
+  sessions.endIdle()
+  expect([idle.end.aborted, used.end.aborted]).toEqual([true, false])
+  expect(used.vault.contents.rootSeed.some((byte) => byte !== 0)).toBe(true)
+  world.nowMs += 14 * 60_000
+  sessions.endIdle()
+  expect(used.end.aborted).toBe(true)
+  expect(() => used.vault.contents).toThrow(expect.objectContaining({ detail: expect.anything() }))
+})
+
+test('a login that fails behind the passphrase leaves no vault open', { timeout: 60_000 }, async () => {
+  const { hot } = person
+  person.hot = { ...hot, sealedRoots: [new Uint8Array(2000)] }
+  await expect(sessions.open(person, passphrase, 'portal')).rejects.toMatchObject({ name: 'CryptoError' })
+  person.hot = hot
+  const session = await sessions.open(person, passphrase, 'portal')
+  sessions.close(session.id)
+  expect(() => session.vault.contents).toThrow(expect.objectContaining({ detail: expect.anything() }))
+})
+
 test('guesses that come together are counted like those that come in turn', { timeout: 60_000 }, async () => {
   const guesses = Array.from({ length: 12 }, (_, i) => sessions.open(person, `wrong guess ${i}`, '192.0.2.1'))
   const outcomes = await Promise.allSettled(guesses)

@@ -1,7 +1,7 @@
 import { CryptoError } from '@healthblock/crypto/errors'
 import { randomBytes } from '@healthblock/crypto/random'
 import { type OpenVault, openVault } from '@healthblock/crypto/vault'
-import { toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
 import { portalSessionLimits } from '@healthblock/runtime/portal-session'
 import { TryLimit } from '@healthblock/runtime/try-limit'
@@ -29,6 +29,12 @@ interface LiveSession extends Session {
 interface SharedVault {
   readonly vault: OpenVault
   sessionCount: number
+}
+
+/** A vault, and the bytes that it was opened from. */
+interface OpenedFile {
+  readonly file: Uint8Array
+  readonly vault: OpenVault
 }
 
 const sessionsMax = 64
@@ -59,21 +65,28 @@ export class Sessions {
    * @throws {UserNodeError} `ERR_PASSPHRASE_WRONG`, `ERR_VAULT_MISSING`; {RuntimeError} `ERR_TOO_MANY_TRIES`, `ERR_FILE_FAILED`.
    */
   async open(person: Person, passphrase: string, source: string): Promise<Session> {
-    const opened = await this.#guess(person, passphrase, source)
-    this.#evict()
+    const vault = await this.#openShared(person, passphrase, source)
+    this.endIdle()
+    for (const id of this.#sessions.keys()) if (this.#sessions.size >= sessionsMax) this.close(id)
     const now = this.#nowMs()
     const ended = new AbortController()
     const session: LiveSession = {
       id: toHex(randomBytes(32)),
       person,
-      vault: this.#share(person, opened),
+      vault,
       expiresAtMs: now + portalSessionLimits.longestMs,
       lastUsedMs: now,
       ended,
       end: ended.signal,
     }
     this.#sessions.set(session.id, session)
-    await this.absorbRoots(session)
+    try {
+      await this.absorbRoots(session)
+    } catch (error) {
+      // Nobody hears of this session: it must not hold the vault open.
+      this.close(session.id)
+      throw error
+    }
     return session
   }
 
@@ -83,12 +96,12 @@ export class Sessions {
    * @throws as `open`.
    */
   async confirmPassphrase({ person }: Session, passphrase: string, source: string): Promise<void> {
-    const opened = await this.#guess(person, passphrase, source)
-    opened.close()
+    const { vault } = await this.#guess(person, passphrase, source)
+    vault.close()
   }
 
   /** One counted guess. */
-  async #guess(person: Person, passphrase: string, source: string): Promise<OpenVault> {
+  async #guess(person: Person, passphrase: string, source: string): Promise<OpenedFile> {
     const key = `${person.id} ${source}`
     const takeBack = this.#limit.begin(key)
     // One at a time: each try takes 128 MiB of memory while it lasts.
@@ -107,26 +120,33 @@ export class Sessions {
     }
   }
 
-  async #openVault(person: Person, passphrase: string): Promise<OpenVault> {
-    const path = vaultPath(this.#dir, person.account)
-    const file = readFileIfPresent(path)
-    if (file === undefined) {
-      const message = `the vault is missing: ${path} must be restored from a backup of this folder`
-      throw new UserNodeError(message, { code: 'ERR_VAULT_MISSING', person: person.name })
-    }
-    return openVault({ file, passphrase })
+  async #openVault(person: Person, passphrase: string): Promise<OpenedFile> {
+    const file = this.#readVault(person)
+    return { file, vault: await openVault({ file, passphrase }) }
   }
 
-  /** The vault that other sessions of the person have open, else this one. */
-  #share(person: Person, opened: OpenVault): OpenVault {
-    const shared = this.#vaults.get(person.id)
-    if (shared === undefined) {
-      this.#vaults.set(person.id, { vault: opened, sessionCount: 1 })
-      return opened
+  #readVault(person: Person): Uint8Array {
+    const path = vaultPath(this.#dir, person.account)
+    const file = readFileIfPresent(path)
+    if (file !== undefined) return file
+    const message = `the vault is missing: ${path} must be restored from a backup of this folder`
+    throw new UserNodeError(message, { code: 'ERR_VAULT_MISSING', person: person.name })
+  }
+
+  /** The vault that other sessions of the person have open, else the one of the file as it is now. */
+  async #openShared(person: Person, passphrase: string, source: string): Promise<OpenVault> {
+    for (;;) {
+      const { file, vault } = await this.#guess(person, passphrase, source)
+      const shared = this.#vaults.get(person.id)
+      if (shared === undefined && equalBytes(file, this.#readVault(person))) {
+        this.#vaults.set(person.id, { vault, sessionCount: 1 })
+        return vault
+      }
+      vault.close()
+      if (shared === undefined) continue // A session wrote and ended meanwhile: what it wrote would be lost.
+      shared.sessionCount++
+      return shared.vault
     }
-    opened.close()
-    shared.sessionCount++
-    return shared.vault
   }
 
   /** Moves roots that the hot store sealed meanwhile into the vault, and writes it. */
@@ -147,7 +167,7 @@ export class Sessions {
   find(id: string, isUse = true): Session {
     const session = this.#sessions.get(id)
     const now = this.#nowMs()
-    if (session === undefined || now > session.expiresAtMs || now > session.lastUsedMs + this.#idleMs) {
+    if (session === undefined || this.#isOver(session, now)) {
       if (session !== undefined) this.close(id)
       throw new UserNodeError('there is no session: log in again', { code: 'ERR_SESSION_MISSING' })
     }
@@ -172,11 +192,13 @@ export class Sessions {
     for (const id of [...this.#sessions.keys()]) this.close(id)
   }
 
-  #evict(): void {
+  /** Ends those that are over: their vaults close although nobody asks for them any more. Call it often. */
+  endIdle(): void {
     const now = this.#nowMs()
-    for (const [id, session] of this.#sessions) {
-      if (now > session.expiresAtMs || now > session.lastUsedMs + this.#idleMs || this.#sessions.size >= sessionsMax)
-        this.close(id)
-    }
+    for (const [id, session] of this.#sessions) if (this.#isOver(session, now)) this.close(id)
+  }
+
+  #isOver({ expiresAtMs, lastUsedMs }: LiveSession, now: number): boolean {
+    return now > expiresAtMs || now > lastUsedMs + this.#idleMs
   }
 }

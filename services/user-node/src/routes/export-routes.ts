@@ -16,7 +16,14 @@ const query = {
 
 /** What a person has of a period as one FHIR R4 Bundle, written as it is opened: one that breaks off is no JSON. */
 export function registerExportRoutes(app: FastifyInstance, services: Services): void {
-  const { access, fhirExport, nowMs } = services
+  const { access, fhirExport, sessions, nowMs } = services
+  /** Writing it is an act of the person: it keeps the session from growing idle, and breaks off when that ends, for then no key opens anything. */
+  async function* whileOpen<T>(id: string, resources: AsyncIterable<T>): AsyncGenerator<T> {
+    for await (const resource of resources) {
+      sessions.find(id)
+      yield resource
+    }
+  }
   app.get('/v1/people/:p/fhir', { schema: { querystring: query } }, async (request, reply) => {
     const session = access.requireSession(request)
     const { from, until = nowMs() + 1, streams } = request.query as { from: number; until?: number; streams?: string }
@@ -26,6 +33,6 @@ export function registerExportRoutes(app: FastifyInstance, services: Services): 
     return reply
       .header('cache-control', 'private, no-store')
       .type('application/fhir+json')
-      .send(Readable.from(writeBundle(resources, nowMs())))
+      .send(Readable.from(writeBundle(whileOpen(session.id, resources), nowMs())))
   })
 }
