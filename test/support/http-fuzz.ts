@@ -3,7 +3,8 @@
  * bodies, wrong types, no or wrong credentials. Whatever they are, the answer must be a typed refusal, soon, and no fault of the service.
  */
 import { encodeCbor } from '@healthblock/encoding/cbor'
-import { fuzzMs, fuzzSeed, mutate, Random } from './fuzz.ts'
+import { fuzzMs, fuzzSeed } from './fuzz.ts'
+import { mutate, Random } from './mutate.ts'
 
 /** A service to be asked. */
 export interface HttpTarget {

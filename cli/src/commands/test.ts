@@ -12,6 +12,7 @@ import { runScript } from '../script.ts'
 const help = `Usage: ./healthblock test [--quick]
        ./healthblock test chaos [--quick] [--only NAME]… [--json]
        ./healthblock test sim [--seeds N]      the ledger's simulator (sim --help says more)
+       ./healthblock test fuzz [--minutes N] [--only NAME]… [--seed N] [--list] [--json]   every parser of untrusted bytes, N minutes (1) each
        ./healthblock test storage [--cycles N] [--minutes N] [--json]   a storage node killed during puts (1,000 times), a soak (10 min)
        ./healthblock test storage scrub [--blocks N] [--json]   a store that has grown (10^5 blocks): its puts, and reads during a scrub
        ./healthblock test storage file [--mib N] [--json]       a file (1 GiB) through a user node whose memory is watched
@@ -24,6 +25,9 @@ names another Kubo).
 The last line is "N passed, N failed, N skipped", from the test runner's own totals.
 
   --quick    only the tests
+
+fuzz damages good inputs of each parser at random, as bytes and by their structure: each must give a value or a typed error, soon, and leave
+nothing behind; what verifies must be so. --only takes a suite or a part of a parser's name (--list), --seed repeats a run.
 
 chaos hurts a cluster of real processes under load, one scenario after the other (kills, pauses, a lost queue, a lost register, etcd
 away, a rolled-back disk, a wrong clock, a censoring leader, a flood), and checks after each that the audit is clean, that every
@@ -98,6 +102,7 @@ function runStorage(args: string[], io: Io): Promise<ExitCode> {
 export async function runTest(args: string[], io: Io): Promise<ExitCode> {
   if (args[0] === 'sim') return runScript('test/sim/main.ts', args.slice(1), io)
   if (args[0] === 'storage') return runStorage(args.slice(1), io)
+  if (args[0] === 'fuzz' && !args.includes('--help')) return runScript('test/fuzz/main.ts', args.slice(1), io)
   if (args.includes('--help')) {
     io.stdout(help)
     return 0

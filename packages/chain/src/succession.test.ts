@@ -1,14 +1,8 @@
-import { compareBytes, toHex } from '@healthblock/encoding/bytes'
+import { toHex } from '@healthblock/encoding/bytes'
 import { describe, expect, it, test } from 'vitest'
-import type { ChainName } from './chains.ts'
-import { Consortium } from './consortium.test-support.ts'
 import { ChainError } from './errors.ts'
-import { encodeGenesis, genesisAccounts, parseGenesis } from './genesis.ts'
-import { governActs } from './governing.ts'
-import { PolicyTrail } from './policy-trail.ts'
-import { encodeProof } from './proof.ts'
-import { acceptedFlips, keyOf, sampleGenesis } from './sample.test-support.ts'
-import { signStatement } from './statement.ts'
+import { genesisAccounts, parseGenesis } from './genesis.ts'
+import { acceptedFlips } from './sample.test-support.ts'
 import {
   type Approval,
   beyondSuccession,
@@ -16,95 +10,11 @@ import {
   parseSuccession,
   rivalApprovals,
   type Succession,
-  successionKeys,
   verifySuccession,
   verifySuccessionProof,
 } from './succession.ts'
+import { all, approve, endedLedger, genesisAfter, successionStory } from './succession-story.test-support.ts'
 import type { GenesisBody } from './transaction.ts'
-
-/** A ledger with a change of policy and a fifth organisation, whose quorum is then lost. */
-async function ended() {
-  const world = new Consortium()
-  const trail = new PolicyTrail(world.genesis)
-  const [registered] = [world.post('userchain', world.registration('fifth', 3))]
-  const fifth = registered.transactions[0]?.id as Uint8Array
-  world.post('userchain', world.govern(governActs.admit, [fifth, 10]))
-  const switched = world.post(
-    'userchain',
-    world.govern(
-      governActs.policy,
-      world.policy((policy) => {
-        policy.q = 4
-      }),
-      { by: [0, 1, 2, 3] },
-    ),
-  )
-  trail.extend(world.step('userchain', switched.firstIndex))
-  const docSwitch = world.post('docchain')
-  trail.extend(world.step('docchain', docSwitch.head.size - 1))
-  world.post('userchain', world.registration('somebody', 1))
-  return { world, trail, fifth }
-}
-
-const all = [{ rank: 0 }, { rank: 1 }, { rank: 2 }, { rank: 3 }]
-
-function genesisAfter(
-  world: Consortium,
-  change: (body: { -readonly [K in keyof GenesisBody]: GenesisBody[K] }) => void,
-) {
-  const { userchain, docchain } = { userchain: world.ledger.head('userchain'), docchain: world.ledger.head('docchain') }
-  const body = { ...sampleGenesis().body, start: world.nowMs + 1000 } as {
-    -readonly [K in keyof GenesisBody]: GenesisBody[K]
-  }
-  body.prior = [world.genesis.ledgerId, [userchain.size, userchain.root], [docchain.size, docchain.root]]
-  change(body)
-  return encodeGenesis(body)
-}
-
-function approve(world: Consortium, successor: Uint8Array, names: readonly [account: Uint8Array, key: string][]) {
-  const { ledgerId } = parseGenesis(successor)
-  return names
-    .map(([account, key]): Approval => {
-      const { signature } = signStatement({
-        ...{ name: 'successor', statement: [ledgerId], ledgerId: world.genesis.ledgerId, signingKey: keyOf(key) },
-      })
-      return { account, signature }
-    })
-    .sort((a, b) => compareBytes(a.account, b.account))
-}
-
-async function story(cosigners = all) {
-  const { world, trail, fifth } = await ended()
-  const part = async (chain: ChainName) => {
-    const { size } = world.ledger.head(chain)
-    const entry = world.logs[chain].entry(size - 1, world.checkpoint(chain, cosigners))
-    const { note, k } = trail.receiptForm(chain, entry.checkpoint)
-    const proof = encodeProof({ index: entry.index, hashes: entry.hashes, checkpoint: note })
-    return { chain, leaf: entry.leaf, proof, k }
-  }
-  const keys = await successionKeys(world.genesis, async (key) => {
-    return world.ledger.state('userchain').get(key)?.decoded
-  })
-  const state = keys.map((key) => {
-    const { value, proof } = world.ledger.prove('userchain', key)
-    return value === undefined ? { key, proof } : { key, proof, value }
-  })
-  const [user, doc] = [await part('userchain'), await part('docchain')]
-  const strip = ({ chain, leaf, proof }: typeof user) => ({ chain, leaf, proof })
-  const names = [
-    ...world.organisations.map((a, i) => [a, `root ${i}`] as [Uint8Array, string]),
-    [fifth, 'root fifth'],
-  ] as [Uint8Array, string][]
-  const successor = genesisAfter(world, () => {})
-  const succession: Succession = {
-    genesis: world.genesis.bytes,
-    successor,
-    parts: [{ ...strip(user), state }, strip(doc)],
-    approvals: approve(world, successor, names.slice(0, 4)),
-    trail: trail.needed([user, doc]),
-  }
-  return { world, succession, names, fifth }
-}
 
 const fails = (bytes: Uint8Array): string => {
   try {
@@ -118,7 +28,7 @@ const fails = (bytes: Uint8Array): string => {
 
 describe('a succession', () => {
   it('is proved from the old genesis alone, across changes of the policy and of the organisations', async () => {
-    const { world, succession, fifth } = await story()
+    const { world, succession, fifth } = await successionStory()
     const bytes = encodeSuccession(succession)
     expect(parseSuccession(bytes)).toEqual(succession)
     const verified = verifySuccession({ bytes, prior: world.genesis.ledgerId })
@@ -135,7 +45,7 @@ describe('a succession', () => {
   })
 
   it('has another ledger id than a ledger with the same keys that succeeds nobody', async () => {
-    const { world } = await ended()
+    const { world } = await endedLedger()
     const successor = parseGenesis(genesisAfter(world, () => {}))
     const fresh = parseGenesis(
       genesisAfter(world, (body) => {
@@ -148,8 +58,8 @@ describe('a succession', () => {
 
   it('from heads that the old quorum did not sign is refused', async () => {
     // Four nodes had to cosign in the end; three of them, or the quorum of before, are not enough.
-    await expect(story(all.slice(0, 3))).rejects.toThrow(ChainError)
-    const { world, succession } = await story()
+    await expect(successionStory(all.slice(0, 3))).rejects.toThrow(ChainError)
+    const { world, succession } = await successionStory()
     const [part, docchain] = succession.parts as [Succession['parts'][0], Succession['parts'][0]]
     const lines = part.proof.split('\n')
     const without = lines.filter((line) => !line.includes(`${world.logs.userchain.origin}/3 `)).join('\n')
@@ -159,7 +69,7 @@ describe('a succession', () => {
   })
 
   it('by fewer than two thirds, by strangers, or twice by one is refused', async () => {
-    const { world, succession, names } = await story()
+    const { world, succession, names } = await successionStory()
     const { successor } = succession
     const by = (...approvals: Approval[]) => fails(encodeSuccession({ ...succession, approvals }))
     const some = approve(world, successor, names.slice(0, 3))
@@ -179,7 +89,7 @@ describe('a succession', () => {
   })
 
   it('whose genesis names other heads, another ledger, or an earlier time is refused', async () => {
-    const { world, succession, names } = await story()
+    const { world, succession, names } = await successionStory()
     const to = (change: Parameters<typeof genesisAfter>[1]) => {
       const successor = genesisAfter(world, change)
       const approvals = approve(world, successor, names)
@@ -195,7 +105,7 @@ describe('a succession', () => {
   })
 
   it('without exactly the records of who governed is refused', async () => {
-    const { succession } = await story()
+    const { succession } = await successionStory()
     const [part, docchain] = succession.parts as [Succession['parts'][0], Succession['parts'][0]]
     const state = part.state as NonNullable<typeof part.state>
     const having = (...states: typeof state) =>
@@ -212,14 +122,14 @@ describe('a succession', () => {
   })
 
   test('no flipped bit is taken', async () => {
-    const { succession } = await story()
+    const { succession } = await successionStory()
     const bytes = encodeSuccession(succession)
     expect(acceptedFlips(bytes, (flipped) => verifySuccession({ bytes: flipped }), { step: 1009 })).toEqual([])
   })
 })
 
 test('two successions of one ledger convict those who signed both', async () => {
-  const { world, succession, names } = await story()
+  const { world, succession, names } = await successionStory()
   const other = genesisAfter(world, (body) => {
     body.start += 1
   })
@@ -236,7 +146,7 @@ test('two successions of one ledger convict those who signed both', async () => 
 })
 
 test('what the old quorum attested beyond, or otherwise, is told', async () => {
-  const { succession } = await story()
+  const { succession } = await successionStory()
   const verified = verifySuccession({ bytes: encodeSuccession(succession) })
   const [user] = verified.heads
   expect(beyondSuccession(verified, user)).toBeUndefined()

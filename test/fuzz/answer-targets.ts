@@ -1,11 +1,10 @@
 /** Answers of an accounting node, damaged at random: a client believes none that does not verify, and fails with a typed error. */
+import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { isRuntimeError, RuntimeError } from '@healthblock/runtime/errors'
 import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
-import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createConsortium, startTestNode, TestLedger, type TestNode } from '../../packages/runtime/src/testkit.ts'
-import { type FuzzTarget, fuzz } from '../support/fuzz.ts'
+import type { FuzzTarget } from '../support/fuzz.ts'
 
 /** What the server answers next. */
 let answer: { bytes: Uint8Array; type: string }
@@ -20,16 +19,6 @@ const liar = createServer((request, response) => {
   response.writeHead(200, { 'content-type': answer.type }).end(answer.bytes)
 })
 let client: LedgerClient
-
-beforeAll(async () => {
-  honest = await startTestNode(history, {})
-  await new Promise<void>((resolve) => liar.listen(0, '127.0.0.1', resolve))
-})
-afterAll(async () => {
-  await honest.close()
-  liar.closeAllConnections()
-  liar.close()
-})
 
 /** A client that has not left the server alone yet. */
 function freshClient(): LedgerClient {
@@ -69,27 +58,33 @@ const asks: readonly {
   },
 ]
 
-test.each(asks.map((one) => [one.name, one] as const))(
-  '%s',
-  { timeout: 3_600_000 },
-  async (name, { path, ask, believed }) => {
+/** What a client of a lying node believes. */
+export async function answerTargets(): Promise<{ targets: FuzzTarget[]; close: () => Promise<void> }> {
+  honest = await startTestNode(history, {})
+  await new Promise<void>((resolve) => liar.listen(0, '127.0.0.1', resolve))
+  const targets: FuzzTarget[] = []
+  for (const { name, path, ask, believed } of asks) {
     const response = await fetch(honest.url + path, { headers: { authorization: 'Bearer test-token' } })
     const bytes = new Uint8Array(await response.arrayBuffer())
     const type = response.headers.get('content-type') ?? ''
     answer = { bytes, type }
     client = freshClient()
     const truth = believed((await ask()) as never)
-    const target: FuzzTarget = {
-      name,
+    targets.push({
+      name: `answer: ${name}`,
       corpus: [bytes],
       async parse(damaged) {
         answer = { bytes: damaged, type }
         client = freshClient()
         // What is believed although it was damaged says the same as the truth.
-        expect(believed((await ask()) as never)).toEqual(truth)
+        assert.deepEqual(believed((await ask()) as never), truth)
       },
-    }
-    const isTyped = (error: unknown): boolean => error instanceof RuntimeError && !isRuntimeError(error, 'ERR_CLOSED')
-    expect(await fuzz(target, isTyped)).toBeGreaterThan(0)
-  },
-)
+    })
+  }
+  const close = async (): Promise<void> => {
+    await honest.close()
+    liar.closeAllConnections()
+    liar.close()
+  }
+  return { targets, close }
+}

@@ -1,8 +1,8 @@
 /** Evidence of fetches, damaged at random, as an auditor gets it: a typed error, and never a page that no store signed. */
+import assert from 'node:assert/strict'
 import { sha256 } from '@healthblock/crypto/hash'
 import { generateSigningKey } from '@healthblock/crypto/signature'
 import { encodeUtf8, toHex } from '@healthblock/encoding/bytes'
-import { isRuntimeError } from '@healthblock/runtime/errors'
 import {
   encodeFetchEvidence,
   fetchPageMessage,
@@ -10,8 +10,7 @@ import {
   parseFetchEvidence,
   readFetchEvidence,
 } from '@healthblock/runtime/fetch-page'
-import { expect, test } from 'vitest'
-import { type FuzzTarget, fuzz } from '../support/fuzz.ts'
+import type { FuzzTarget } from '../support/fuzz.ts'
 
 const [ledgerId, account, store] = ['ledger', 'patient', 'store'].map((name) => sha256(encodeUtf8(name))) as [
   Uint8Array,
@@ -26,16 +25,14 @@ const evidence = { account, after: '5.0', answer, signature }
 const place = { ledgerId, storeKeysOf: () => [key.publicKey] }
 const truth = readFetchEvidence(evidence, place)
 
-const targets: FuzzTarget[] = [
-  {
-    name: 'evidence of fetches',
-    corpus: [encodeFetchEvidence(evidence)],
-    parse: (bytes) => expect(readFetchEvidence(parseFetchEvidence(bytes), place)).toEqual(truth),
-  },
-  { name: 'page of fetches', corpus: [answer], parse: parseFetchAnswer },
-]
-
-test.each(targets.map((target) => [target.name, target] as const))('%s', { timeout: 3_600_000 }, async (_, target) => {
-  const isTyped = (error: unknown): boolean => isRuntimeError(error, 'ERR_EVIDENCE_INVALID')
-  expect(await fuzz(target, isTyped)).toBeGreaterThan(0)
-})
+/** Parsers of what stores tell of fetches. */
+export function fetchTargets(): FuzzTarget[] {
+  return [
+    {
+      name: 'evidence of fetches',
+      corpus: [encodeFetchEvidence(evidence)],
+      parse: (bytes) => assert.deepEqual(readFetchEvidence(parseFetchEvidence(bytes), place), truth),
+    },
+    { name: 'page of fetches', corpus: [answer], parse: parseFetchAnswer },
+  ]
+}
