@@ -77,7 +77,8 @@ class Tally {
   #tell(line: Line): void {
     if (line.violation !== undefined) {
       say(`seed ${line.seed} (${line.profile}) FAILED ${line.violation}`)
-      say(`  again: ./healthblock test sim --seed ${line.seed} --trace`)
+      const [profile] = line.profile.split(',')
+      say(`  again: ./healthblock test sim --seed ${line.seed} --profile ${profile} --trace`)
     }
     const nowMs = performance.now()
     if (nowMs - this.#saidMs < progressMs) return
@@ -225,9 +226,8 @@ export async function runCommand(args: string[]): Promise<number> {
   const [from, count] = [numberOf(values.from, 1), numberOf(values.seeds, 200)]
   const jobs = Math.min(Math.max(1, numberOf(values.jobs, 1)), Math.max(1, count))
   const profile = profileOf(values.profile)
-  const kept = keptSeeds.map(({ seed }) => seed)
-  const tally = new Tally(values.kept === true ? kept.length : count, values.json === true)
-  if (values.kept === true) await runHere(kept, undefined, tally)
+  const tally = new Tally(values.kept === true ? keptSeeds.length : count, values.json === true)
+  if (values.kept === true) for (const kept of keptSeeds) await runHere([kept.seed], kept.profile, tally)
   else if (jobs === 1) await runHere(every(from, count, numberOf(values.stride, 1)), profile, tally)
   else {
     const parts = Array.from({ length: jobs }, (_, job) => {

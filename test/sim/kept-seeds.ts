@@ -1,5 +1,7 @@
+import type { Profile } from './plan.ts'
+
 /** Seeds that once found something, and what. Each is a test for good; a change of the simulator may give a seed another story. */
-export const keptSeeds: readonly { readonly seed: number; readonly found: string }[] = [
+export const keptSeeds: readonly { readonly seed: number; readonly profile?: Profile; readonly found: string }[] = [
   {
     seed: 235,
     found: 'a node whose Userchain log was cut could not start: its Docchain log named anchors that it had not',
@@ -10,4 +12,8 @@ export const keptSeeds: readonly { readonly seed: number; readonly found: string
   },
   { seed: 460, found: 'an answer stored by a write that was reported as failed was never given' },
   { seed: 607, found: 'a gateway whose clock had been a year ahead never answered what it promised then' },
+  {
+    ...{ seed: 200_048, profile: 'governed' },
+    found: 'a node that left the policy while it read the register went on to take a term, as a leader of no rank',
+  },
 ]

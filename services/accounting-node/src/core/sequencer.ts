@@ -9,7 +9,7 @@ import type { CoreState } from './core-state.ts'
 import { Owners } from './owners.ts'
 import { BlockRefused, decide, type Leadership, StepDown } from './proposal.ts'
 import { Sharing } from './sharing.ts'
-import { takeTerm } from './takeover.ts'
+import { checkPart, takeTerm } from './takeover.ts'
 import { encodeBlock, parseBlock } from './wire.ts'
 
 /** Most jobs that are taken at one time. */
@@ -297,7 +297,7 @@ export class Sequencer {
     const core = this.#core
     if (core.promise.current.term > leadership.term) throw new StepDown('a higher term was promised', 0)
     if (core.value !== undefined && core.value.term > leadership.term) throw new StepDown('a higher term was taken', 0)
-    if (!core.takesPart) throw new StepDown('this node is no member of the policy in force', 0)
+    checkPart(core)
     if (!core.mayFollowHead) {
       await core.changed.wait(core.clock, idleMs, core.signal)
       return

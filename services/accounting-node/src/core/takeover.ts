@@ -92,6 +92,7 @@ async function askAll(core: CoreState, term: number): Promise<{ reports: Report[
 async function collectQuorum(core: CoreState, leadership: Leadership): Promise<Report[]> {
   const { term } = leadership
   while (!core.signal.aborted) {
+    checkPart(core)
     const { reports, promised } = await askAll(core, term)
     if (reports.length >= core.members.quorum) return reports
     if (promised > term) throw new StepDown(`term ${promised} was promised`, promised)
@@ -168,6 +169,16 @@ async function followHighest(core: CoreState, leadership: Leadership, reports: r
   return true
 }
 
+/**
+ * A block that is followed while something is waited for may take this node, or the keys that it was started with, out of the policy: then it
+ * has no rank to lead with.
+ *
+ * @throws {StepDown}
+ */
+export function checkPart(core: CoreState): void {
+  if (!core.takesPart) throw new StepDown('this node is no member of the policy in force', 0)
+}
+
 /** The value with which this node takes `term`: the register's head, or its own if the register was lost or rolled back. */
 function nextValue(core: CoreState, value: HeadValue | undefined, term: number): HeadValue {
   const head = core.head()
@@ -186,7 +197,7 @@ async function collectFromMembers(core: CoreState, leadership: Leadership): Prom
     const reports = await collectQuorum(core, leadership)
     const isReached = await followHighest(core, leadership, reports)
     if (isReached && core.members.k === k) return reports
-    if (!core.takesPart) throw new StepDown('this node is no member of the policy in force', 0)
+    checkPart(core)
   }
 }
 
@@ -202,6 +213,7 @@ export async function takeTerm(
   least: number,
 ): Promise<{ leadership: Leadership; first: Proposal | undefined }> {
   const { bytes, value } = await readRegister(core)
+  checkPart(core)
   const term = Math.max(value?.term ?? 0, core.promise.current.term, least - 1) + 1
   const next = nextValue(core, value, term)
   const nextBytes = encodeHeadValue(next)
