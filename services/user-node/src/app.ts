@@ -27,7 +27,7 @@ import { Household } from './household.ts'
 import { Contacts } from './people/contacts.ts'
 import { loadWrappingKey } from './people/hot-key.ts'
 import { People } from './people/people.ts'
-import { type Person, PersonStore } from './people/person.ts'
+import { type Person, PersonStore, type PersonStream } from './people/person.ts'
 import { Rehearsals } from './people/rehearsal.ts'
 import { VaultFactors } from './people/second-factor.ts'
 import { Sessions } from './people/sessions.ts'
@@ -164,7 +164,7 @@ function layFoundations(config: UserNodeConfig, logger: Logger, stopping: AbortS
 }
 
 /** People and their consent. */
-function buildConsent(base: Foundations) {
+function buildConsent(base: Foundations, flush: (person: Person, stream: PersonStream) => void) {
   const { config, database, store, postings, ledger, events, nowMs, logger, follower } = base
   const consent = new Consent({ database, people: store, postings, ledger, events, nowMs })
   const reissue = (person: Person): Promise<void> => consent.reissue(person)
@@ -184,7 +184,7 @@ function buildConsent(base: Foundations) {
       reissue,
     }),
     sessions,
-    erasures: new Erasures({ database, people: store, postings, ledger, consent, sessions, nowMs }),
+    erasures: new Erasures({ database, people: store, postings, ledger, consent, sessions, flush, nowMs }),
   }
 }
 
@@ -235,7 +235,9 @@ function buildDelivery(base: Foundations, onSettled: OnSettled, wake: () => void
 function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger, stopping: AbortSignal): Built {
   const base = layFoundations(config, logger, stopping)
   const { database, store, postings, follower } = base
-  const consenting = buildConsent(base)
+  const consenting = buildConsent(base, (person, stream) => {
+    while (delivering.sealer.seal(person, stream, true) > 0);
+  })
   const { people, settlement, sessions, erasures } = consenting
   const onSettled: OnSettled = {
     key: (person, entry) => {

@@ -102,11 +102,11 @@ export class Consent {
     })
   }
 
-  /** A rotation to the same grantees: before the hot store's keys run out, or on request. */
+  /** A rotation to the same grantees: before the hot store's keys run out, or on request. `generation` is the new one. */
   rotate(
     person: Person,
     why: typeof reasons.rotate | typeof reasons.erase = reasons.rotate,
-  ): Promise<{ tx: Uint8Array; changedAtMs: number }> {
+  ): Promise<{ tx: Uint8Array; changedAtMs: number; generation: number }> {
     return this.#inTurn(person, () => this.#rotate(person, [], why))
   }
 
@@ -127,9 +127,16 @@ export class Consent {
   ): Promise<Uint8Array | undefined> {
     return this.#inTurn(person, async () => {
       const { database, people } = this.#deps
-      const inVault = shredHeld(vault.contents.nodes, period)
-      vault.contents = { ...vault.contents, nodes: inVault.kept }
-      save()
+      const before = vault.contents
+      const inVault = shredHeld(before.nodes, period)
+      vault.contents = { ...before, nodes: inVault.kept }
+      try {
+        save()
+      } catch (error) {
+        // Nothing was destroyed, and what is saved next must not do it unasked.
+        vault.contents = before
+        throw error
+      }
       const inHot = shredHeld(person.hot.nodes, period)
       const hot = { ...person.hot, nodes: inHot.kept }
       const recorded = database.transaction(() => {
@@ -225,7 +232,7 @@ export class Consent {
     person: Person,
     closing: readonly LiveGrant[],
     why: number,
-  ): Promise<{ tx: Uint8Array; changedAtMs: number }> {
+  ): Promise<{ tx: Uint8Array; changedAtMs: number; generation: number }> {
     const { database, people, ledger, nowMs, events } = this.#deps
     const generation = Math.max(person.hot.generation, ledger.currentGeneration(person.account)) + 1
     const first = epochOf(nowMs(), ledger.epochLengthMs)
@@ -280,7 +287,7 @@ export class Consent {
         transaction: toHex(tx),
         step: 'changed',
       })
-    return { tx, changedAtMs }
+    return { tx, changedAtMs, generation }
   }
 
   #isRecorded(person: Person, { grantId }: LiveGrant): boolean {

@@ -1,7 +1,17 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { HeldNodes } from '@healthblock/crypto/hot-store'
 import { newStreamRoot, reachesEpoch, type TreeNode, wipeNodes } from '@healthblock/crypto/key-tree'
+import type { OpenVault } from '@healthblock/crypto/vault'
 import { expect, test } from 'vitest'
+import { TestHome } from '../../../../test/support/home.ts'
+import { TestLedger } from '../../../../test/support/ledger.ts'
+import { createLedgerView } from '../follower-view.ts'
+import { reachesPlace } from '../people/person.ts'
+import type { Session } from '../people/sessions.ts'
 import { shredHeld } from './compose.ts'
+import { Erasures } from './erasure.ts'
 
 const [ecg, vitals] = [new Uint8Array(8).fill(1), new Uint8Array(8).fill(2)]
 const first = 1000
@@ -39,4 +49,90 @@ test('a stream whose whole generation goes leaves no entry behind, and a second 
   const { kept } = shredHeld([held(ecg, 1), held(vitals, 1)], period)
   expect(kept.map(({ stream }) => stream)).toEqual([vitals])
   expect(shredHeld(kept, period).kept).toEqual(kept)
+})
+
+async function atHome(act: (home: TestHome, world: TestLedger, vault: OpenVault) => Promise<void>): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), 'erasure-'))
+  const world = new TestLedger(1_800_000_000_000)
+  const home = new TestHome(world, dir)
+  try {
+    await act(home, world, await home.enrol())
+  } finally {
+    home.database.close()
+    rmSync(dir, { recursive: true })
+  }
+}
+
+/** Whether her keys open each record of the ECG. */
+function readable(home: TestHome, vault: OpenVault): boolean[] {
+  const { stream } = home.stream('ecg')
+  const nodes = [...home.person().hot.nodes, ...vault.contents.nodes]
+  return home.records().map((record) => reachesPlace(nodes, { stream, ...record }))
+}
+
+test('an erasure up to now takes all that came before it: what waits to be sealed, and what other keys sealed meanwhile', {
+  timeout: 60_000,
+}, async () => {
+  await atHome(async (home, world, vault) => {
+    const { consent, database, store: people, postings, sealer } = home
+    const nowMs = (): number => world.nowMs
+    const save = (): void => void vault.encode()
+    const sessions = {
+      absorbRoots: ({ person }: Session) => consent.absorbRoots(person, vault, save),
+      saveVault: save,
+    }
+    const parts = {
+      database,
+      people,
+      postings,
+      consent,
+      sessions,
+      nowMs,
+      ledger: createLedgerView(world.ledger, nowMs),
+    }
+    const erasures = new Erasures({ ...parts, flush: (person, stream) => sealer.seal(person, stream, true) })
+    home.seal()
+    world.nowMs += 1_000
+    home.bring()
+    const session = { person: home.person(), vault } as Session
+    const request = { streams: [home.stream('ecg')], fromMs: world.nowMs - 3_600_000, untilMs: world.nowMs }
+    const other = consent.rotate(home.person())
+    const erasing = erasures.erase(session, request, 30_000)
+    await other
+    const between = home.seal()
+    const ledger = setInterval(() => {
+      if (home.person().hot.generation < 3) return
+      home.commitAll()
+      if (database.get("SELECT 1 FROM batch WHERE state = 'sealed'") !== undefined) world.commit(home.iot())
+      database.run("UPDATE batch SET state = 'committed' WHERE state = 'posted'")
+    }, 20)
+    const erased = await erasing
+    clearInterval(ledger)
+    expect([between.generation, home.person().hot.generation]).toEqual([2, 3])
+    expect(erased.ranges.map(([, from, to]) => [from, to])).toEqual([[1, 3]])
+    expect(home.samples.extent(home.person(), home.stream('ecg').stream).count).toBe(0)
+    home.seal()
+    expect(readable(home, vault)).toEqual([false, false, false, true])
+  })
+})
+
+test('an erasure whose vault cannot be written destroys nothing, neither now nor with what is written next', {
+  timeout: 60_000,
+}, async () => {
+  await atHome(async (home, world, vault) => {
+    home.seal()
+    const epoch = Math.floor(world.nowMs / world.ledger.epochMs)
+    const streams = [home.stream('ecg').stream]
+    const period = { streams, fromEpoch: epoch, untilEpoch: epoch + 1, generationMax: 1 }
+    const full = (): never => {
+      throw new Error('no room left')
+    }
+    await expect(home.consent.shred(home.person(), vault, period, full, full)).rejects.toThrow('no room left')
+    const { stream } = home.stream('ecg')
+    const place = { stream, generation: 1, epoch }
+    expect([vault.contents.nodes, home.person().hot.nodes].map((nodes) => reachesPlace(nodes, place))).toEqual([
+      true,
+      true,
+    ])
+  })
 })

@@ -35,7 +35,9 @@ interface Dependencies {
   readonly postings: Postings
   readonly ledger: LedgerView
   readonly consent: Consent
-  readonly sessions: Sessions
+  readonly sessions: Pick<Sessions, 'absorbRoots' | 'saveVault'>
+  /** Seals everything of a stream that waits. */
+  readonly flush: (person: Person, stream: PersonStream) => void
   readonly nowMs: () => number
 }
 
@@ -74,7 +76,7 @@ export class Erasures {
    *   the ledger yet: nothing is destroyed then.
    */
   async erase(session: Session, request: ErasureRequest, waitMs: number): Promise<Erased> {
-    const { ledger, consent, sessions, nowMs } = this.#deps
+    const { ledger, consent, sessions, flush, nowMs } = this.#deps
     const { person } = session
     const { epochLengthMs } = ledger
     const now = nowMs()
@@ -83,10 +85,15 @@ export class Erasures {
     if (fromEpoch >= untilEpoch || request.streams.length === 0) {
       throw new UserNodeError('there is nothing between these times', { code: 'ERR_ERASURE_INVALID', field: 'until' })
     }
-    let generationMax = person.hot.generation
+    let generationMax = Number.MAX_SAFE_INTEGER
     let requires: Uint8Array | undefined
-    if (untilEpoch > epochOf(now, epochLengthMs)) requires = (await consent.rotate(person, reasons.erase)).tx
-    else generationMax = Number.MAX_SAFE_INTEGER
+    if (untilEpoch > epochOf(now, epochLengthMs)) {
+      // What came before the question belongs to the period: left waiting, it would be recorded under the new keys.
+      for (const stream of request.streams) flush(person, stream)
+      const rotated = await consent.rotate(person, reasons.erase)
+      requires = rotated.tx
+      generationMax = rotated.generation - 1
+    }
     const period = { streams: request.streams, fromEpoch, untilEpoch, generationMax }
     await this.#untilRecorded(person, period, waitMs)
     await sessions.absorbRoots(session)

@@ -116,8 +116,15 @@ export class VaultFactors {
           }),
     })
     if (equalBytes(extra, vault.contents.extra)) return
-    vault.contents = { ...vault.contents, extra }
-    sessions.saveVault(session)
+    const before = vault.contents
+    vault.contents = { ...before, extra }
+    try {
+      sessions.saveVault(session)
+    } catch (error) {
+      // What is not durable is not in force, and what is saved next must not make it so.
+      vault.contents = before
+      throw error
+    }
   }
 
   /** @throws {UserNodeError} `ERR_REHEARSAL_MISSING` before the recovery phrase was rehearsed: it is the way back. */
