@@ -306,7 +306,7 @@ describe('a revocation', { timeout: 60_000 }, () => {
         client: { receipt: () => Promise.reject(new Error('away')) },
       },
       ...{ events: new UserNodeEvents(logger), logger, nowMs: () => world.nowMs },
-      reissue: (person) => node.consent.reissue(person),
+      consent: node.consent,
     })
     // The outbox has its answer, and it reached the list of postings, but not the consent.
     node.postings.markFinal(tx, 'refused')
@@ -320,6 +320,26 @@ describe('a revocation', { timeout: 60_000 }, () => {
     const row = node.database.get('SELECT gid FROM grants')
     const { account } = node.person()
     expect(userTables.grant.get(world.ledger.state('userchain'), account, row?.gid as Uint8Array)?.c).toBeDefined()
+    vault.close()
+  })
+
+  test('6: that runs while the ledger refuses a grant does not renew it', async () => {
+    const a = world.enrolDoctor()
+    const vault = await node.enrol()
+    const { tx } = await grantAll(vault, a)
+    const logger = createLogger({ name: 'test', level: 'silent' })
+    const settlement = new Settlement({
+      ...{ dir, database: node.database, people: node.store, consent: node.consent, logger },
+      client: { receipt: () => Promise.reject(new Error('away')) },
+      ...{ events: new UserNodeEvents(logger), nowMs: () => world.nowMs },
+    })
+    const rotating = node.consent.rotate(node.person())
+    // It has looked at the grants by now, and seals.
+    await new Promise((resolve) => setImmediate(resolve))
+    const refused = { status: 'refused', addedMs: 0, attempts: 1, rule: 'key.counter' } as const
+    await settlement.settle(node.person(), { ...refused, id: toHex(tx), chain: 'userchain' })
+    await rotating
+    expect(node.person().hot.grants).toEqual([])
     vault.close()
   })
 

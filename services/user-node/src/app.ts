@@ -167,7 +167,6 @@ function layFoundations(config: UserNodeConfig, logger: Logger, stopping: AbortS
 function buildConsent(base: Foundations, flush: (person: Person, stream: PersonStream) => void) {
   const { config, database, store, postings, ledger, events, nowMs, logger, follower } = base
   const consent = new Consent({ database, people: store, postings, ledger, events, nowMs })
-  const reissue = (person: Person): Promise<void> => consent.reissue(person)
   const { dir, idleMs } = config
   const sessions = new Sessions({ dir, consent, nowMs, idleMs })
   return {
@@ -181,7 +180,7 @@ function buildConsent(base: Foundations, flush: (person: Person, stream: PersonS
       client: follower.client,
       events,
       logger,
-      reissue,
+      consent,
     }),
     sessions,
     erasures: new Erasures({ database, people: store, postings, ledger, consent, sessions, flush, nowMs }),

@@ -49,7 +49,7 @@ function openHousehold(): Household {
   return new Household({
     ...{ ...home, ...parts, people: home.people, store: home.store },
     sessions: new Sessions({ dir, consent, nowMs }),
-    settlement: new Settlement({ ...parts, dir, client, reissue: (person) => consent.reissue(person) }),
+    settlement: new Settlement({ ...parts, dir, client, consent }),
     delivery: new Delivery({ ...parts, onFinal: () => {} }),
     diagnoses: new Diagnoses(parts),
     refresh: async () => {},

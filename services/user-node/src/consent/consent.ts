@@ -159,6 +159,18 @@ export class Consent {
     })
   }
 
+  /** The ledger refused the transaction that opened these grants: no rotation renews them. */
+  drop(person: Person, tx: Uint8Array): Promise<void> {
+    return this.#inTurn(person, async () => {
+      const { database, people } = this.#deps
+      const rows = database.all('SELECT gid FROM grants WHERE account = ? AND tx = ? LIMIT 4096', person.account, tx)
+      const gone = new Set(rows.map(({ gid }) => toHex(gid as Uint8Array)))
+      const hot = { ...person.hot, grants: person.hot.grants.filter(({ grantId }) => !gone.has(toHex(grantId))) }
+      database.transaction(() => people.writeHot(person, hot))
+      person.hot = hot
+    })
+  }
+
   /** The first generation of a new account: no cut, no envelope. Its roots are in vault and hot store already. */
   begin(person: Person): Promise<Uint8Array> {
     return this.#inTurn(person, async () => {

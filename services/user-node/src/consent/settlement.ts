@@ -9,6 +9,7 @@ import type { OutboxEntry } from '@healthblock/runtime/outbox'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { UserNodeEvents } from '../events.ts'
 import type { Person, PersonStore } from '../people/person.ts'
+import type { Consent } from './consent.ts'
 
 interface Dependencies {
   readonly dir: string
@@ -18,8 +19,8 @@ interface Dependencies {
   readonly events: UserNodeEvents
   readonly logger: Logger
   readonly nowMs: () => number
-  /** Signs a refused rotation again, under a new counter and expiry. */
-  readonly reissue: (person: Person) => Promise<void>
+  /** Signs a refused rotation again, under a new counter and expiry; forgets grants that were refused. */
+  readonly consent: Pick<Consent, 'reissue' | 'drop'>
 }
 
 /** Where a revocation stands, as the command line and the portal show it. */
@@ -76,7 +77,7 @@ export class Settlement {
         person.account,
         tx,
       )
-      this.#dropGrants(person, tx)
+      await this.#deps.consent.drop(person, tx)
     }
     const newer = database.get(
       "SELECT 1 FROM consent WHERE account = ? AND generation >= ? AND tx <> ? AND state IN ('pending', 'committed') AND changed >= (SELECT changed FROM consent WHERE tx = ?)",
@@ -88,17 +89,7 @@ export class Settlement {
       person.account,
     )
     // A later one repeats every close and cut; without one they are signed again, under a new counter and expiry.
-    if (newer === undefined && generation > Number(committed?.g ?? 0)) await this.#deps.reissue(person)
-  }
-
-  #dropGrants(person: Person, tx: Uint8Array): void {
-    const { database, people } = this.#deps
-    const gone = database
-      .all('SELECT gid FROM grants WHERE account = ? AND tx = ?', person.account, tx)
-      .map(({ gid }) => toHex(gid as Uint8Array))
-    const hot = { ...person.hot, grants: person.hot.grants.filter(({ grantId }) => !gone.includes(toHex(grantId))) }
-    database.transaction(() => people.writeHot(person, hot))
-    person.hot = hot
+    if (newer === undefined && generation > Number(committed?.g ?? 0)) await this.#deps.consent.reissue(person)
   }
 
   /**
@@ -106,7 +97,7 @@ export class Settlement {
    * rotations that were not signed again. Call it often.
    */
   async resume(find: (tx: Uint8Array) => OutboxEntry | undefined): Promise<void> {
-    const { database, people, nowMs, reissue } = this.#deps
+    const { database, people, nowMs, consent } = this.#deps
     const rows = database.all(
       `SELECT consent.tx AS tx, consent.account AS account FROM consent JOIN posting ON posting.tx = consent.tx
        WHERE consent.state = 'pending' AND posting.state <> 'pending' ORDER BY consent.changed LIMIT 64`,
@@ -124,7 +115,7 @@ export class Settlement {
          WHERE account = ? AND generation = ?`,
         ...[person.account, person.hot.generation],
       )
-      if (Number(row?.refused ?? 0) > 0 && Number(row?.others ?? 0) === 0) await reissue(person)
+      if (Number(row?.refused ?? 0) > 0 && Number(row?.others ?? 0) === 0) await consent.reissue(person)
     }
   }
 
