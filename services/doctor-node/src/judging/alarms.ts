@@ -75,7 +75,7 @@ export class Alarms {
     for (const finding of findings) {
       if (!isAlarming(finding)) continue
       const { code, severity, fromMs, isOpen, toMs } = finding
-      this.#begin(patient, { code, severity, about: String(fromMs), startedMs: fromMs })
+      this.#begin(patient, { code, severity, about: String(fromMs), startedMs: fromMs, isOpen })
       if (isOpen) lasting.add(`${code}:${fromMs}`)
       else this.#end(patient, code, String(fromMs), toMs)
     }
@@ -118,17 +118,21 @@ export class Alarms {
     this.#begin(patient, { code: silenceCode, severity: 'medium', about: `${name}:${newest}`, startedMs: newest })
   }
 
-  #begin(patient: Uint8Array, alarm: { code: string; severity: Severity; about: string; startedMs: number }): void {
+  /** `isOpen`: it lasts, also if it was taken for over. */
+  #begin(
+    patient: Uint8Array,
+    alarm: { code: string; severity: Severity; about: string; startedMs: number; isOpen?: boolean },
+  ): void {
     const now = this.#nowMs()
     const isNew = this.#database.run(
       'INSERT OR IGNORE INTO alarm (patient, code, about, severity, started, told) VALUES (?, ?, ?, ?, ?, ?)',
       ...[patient, alarm.code, alarm.about, alarm.severity, alarm.startedMs, now],
     )
-    if (isNew === 0) {
-      this.#grow(patient, alarm)
-      return
-    }
-    const { code, severity } = alarm
+    const { code, severity, about, isOpen = false } = alarm
+    const again = 'UPDATE alarm SET ended = NULL WHERE patient = ? AND code = ? AND about = ? AND ended IS NOT NULL'
+    const isAgain = isNew === 0 && isOpen && this.#database.run(again, patient, code, about) > 0
+    if (isNew === 0) this.#grow(patient, alarm)
+    if (isNew === 0 && !isAgain) return
     this.#events.emit({ type: 'alarm', patient: toHex(patient), atMs: now, code, severity, step: 'began' })
   }
 

@@ -1,0 +1,54 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Finding } from '@healthblock/diagnosis/findings'
+import { createLogger } from '@healthblock/runtime/logger'
+import type { Database } from '@healthblock/runtime/sqlite'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { DoctorNodeEvents } from '../events.ts'
+import { openNodeDatabase } from '../store/node-db.ts'
+import { Alarms } from './alarms.ts'
+
+const patient = new Uint8Array(32).fill(7)
+const finding: Finding = {
+  ...{ code: 'ecg.asystole', fromMs: 1_000, toMs: 2_000, severity: 'critical', score: 1, isOpen: true },
+  ...{ evidence: [], sentence: 'No heart beat.' },
+}
+
+let dir: string
+let database: Database
+let alarms: Alarms
+let told: string[]
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'hb-alarms-'))
+  database = openNodeDatabase(join(dir, 'node.db'))
+  const events = new DoctorNodeEvents(createLogger({ name: 'test', level: 'silent' }))
+  told = []
+  events.listen(({ code, step }) => told.push(`${code} ${step}`))
+  alarms = new Alarms({ database, events, nowMs: () => 5_000 })
+})
+afterEach(() => {
+  database.close()
+  rmSync(dir, { recursive: true })
+})
+
+test('an alarm that was over and is found again, from the same moment, lasts again and is told again', () => {
+  alarms.see(patient, [finding])
+  alarms.see(patient, [finding])
+  expect(told).toEqual(['ecg.asystole began'])
+  // The analysis went on with other streams first, after a diagnosis or a restart.
+  alarms.see(patient, [])
+  expect(alarms.list()).toMatchObject([{ endedAt: expect.any(String) }])
+  alarms.acknowledge(alarms.list()[0]?.id as number, 'Dr. One')
+  alarms.see(patient, [finding])
+  expect(told.filter((one) => !one.endsWith('acknowledged'))).toEqual([
+    ...['ecg.asystole began', 'ecg.asystole ended', 'ecg.asystole began'],
+  ])
+  expect(alarms.list(true)).toMatchObject([{ endedAt: null, acknowledgedBy: 'Dr. One' }])
+  alarms.see(patient, [{ ...finding, isOpen: false }])
+  expect(told.at(-1)).toBe('ecg.asystole ended')
+  // What is over and found once more as over is nothing new.
+  alarms.see(patient, [{ ...finding, isOpen: false }])
+  expect(told.filter((one) => one.endsWith('ended'))).toHaveLength(2)
+})
