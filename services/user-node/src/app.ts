@@ -281,7 +281,7 @@ function buildViews(base: Foundations, sessions: Sessions, alarms: Alarms) {
   const urls = config.ledger.storage
   const { client } = follower
   const measurements = new Measurements({ database, ledger, logger, storageOf })
-  const diagnoses = new Diagnoses({ database, people: store, storageOf, ledger, events, logger })
+  const diagnoses = new Diagnoses({ database, people: store, storageOf, ledger, events, logger, nowMs })
   return {
     ...{ measurements, diagnoses },
     fhirExport: new FhirExport({ database, ledger, measurements, diagnoses, nowMs }),

@@ -12,6 +12,7 @@ import { toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { isRuntimeError } from '@healthblock/runtime/errors'
 import type { Logger } from '@healthblock/runtime/logger'
+import { type PauseLimits, Pauses } from '@healthblock/runtime/pauses'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import type { UserNodeEvents } from '../events.ts'
@@ -51,6 +52,7 @@ interface Dependencies {
   readonly ledger: LedgerView
   readonly events: UserNodeEvents
   readonly logger: Logger
+  readonly nowMs: () => number
 }
 
 const statusOfAct = { 1: 'signed', 2: 'corrected', 3: 'withdrawn' } as const
@@ -59,13 +61,20 @@ const actNames = { 1: 'sign', 2: 'correct', 3: 'withdraw' } as const
 const amendmentsMax = 100
 /** Entries that are looked at in one go. */
 const openedAtOnce = 16
+/** Blocks that no store answered for before a round gives up. */
+const failuresMax = 4
+/** Between attempts with one block. */
+const fetchPauses: PauseLimits = { minMs: 250, maxMs: 15_000 }
 const alarmFrom: Severity = 'high'
 
 /** Watches Docchain for the people of this node, and opens what their keys open. */
 export class Diagnoses {
   readonly #deps: Dependencies
+  /** By diagnosis: of blocks that were not to be had. */
+  readonly #pauses: Pauses
   constructor(deps: Dependencies) {
     this.#deps = deps
+    this.#pauses = new Pauses(fetchPauses, deps.nowMs)
   }
 
   /** Takes one transaction of Docchain in. Twice is once. */
@@ -117,12 +126,15 @@ export class Diagnoses {
   }
 
   /**
-   * Fetches and opens what is new, for alarms. What no store has holds up nothing that follows; when no store answers, all is left for
-   * the next time.
+   * Fetches and opens what is new, for alarms. One that is not to be had now holds up nothing that follows, and is tried again later; when
+   * four are not, the network is out of reach, and the rest is left for the next time.
+   *
+   * @param isAsked - true: a person waits for it, and also what is to be tried later is tried.
    */
-  async open(): Promise<void> {
+  async open(isAsked = false): Promise<void> {
     const { database, people } = this.#deps
-    for (let after = -1; ; ) {
+    let failures = 0
+    for (let after = -1; failures < failuresMax; ) {
       const rows = database.all(
         'SELECT * FROM diagnosis WHERE severity IS NULL AND position > ? ORDER BY position LIMIT ?',
         ...[after, openedAtOnce],
@@ -131,10 +143,16 @@ export class Diagnoses {
       for (const row of rows) {
         after = Number(row.position)
         const person = people.byAccount(row.account as Uint8Array)
-        if (person === undefined) continue
+        const name = toHex(row.tx as Uint8Array)
+        if (person === undefined || (!isAsked && this.#pauses.isPausing(name))) continue
         const fetched = await this.#fetch(row)
-        if (fetched === 'unanswered') return
-        if (fetched === 'here') this.#judge(person, row)
+        if (fetched === 'here') {
+          this.#pauses.succeeded(name)
+          this.#judge(person, row)
+          continue
+        }
+        this.#pauses.failed(name)
+        if (fetched === 'unanswered' && ++failures === failuresMax) break
       }
     }
   }

@@ -6,6 +6,6 @@ import type { Services } from '../services.ts'
 export async function heldBy(services: Services, session: Session): Promise<HeldNodes[]> {
   await services.sessions.absorbRoots(session)
   await services.refresh()
-  await services.diagnoses.open()
+  await services.diagnoses.open(true)
   return [...session.person.hot.nodes, ...session.vault.contents.nodes]
 }
