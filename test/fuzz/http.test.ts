@@ -11,46 +11,6 @@ import { readProcess } from '../../cli/src/cluster/processes.ts'
 import { hasRedis, TestCluster } from '../support/cluster.ts'
 import { fuzzHttp, type HttpTarget, routesOf } from '../support/http-fuzz.ts'
 
-const text = { type: 'string' }
-const query = (...names: string[]) => ({ parameters: names.map((name) => ({ name, in: 'query', schema: text })) })
-const kubo = [
-  'version',
-  'id',
-  'block/put',
-  'block/get',
-  'block/stat',
-  'block/rm',
-  'pin/add',
-  'pin/rm',
-  'pin/ls',
-  'repo/stat',
-]
-const storageRoutes = [
-  ...[...kubo, 'swarm/peers'].map((name) => ({
-    method: 'POST',
-    path: `/api/v0/${name}`,
-    operation: query(
-      'arg',
-      'arg',
-      'timeout',
-      'offline',
-      'pin',
-      'force',
-      'recursive',
-      'type',
-      'stream',
-      'cid-codec',
-      'mhtype',
-    ),
-  })),
-  ...['', '/check', '/pins', '/{cid}/receipt', '/{cid}/release', '/{cid}/pin'].map((path) => ({
-    method: 'POST',
-    path: `/v1/replicas${path}`,
-    operation: {},
-  })),
-  { method: 'GET', path: '/v1/incidents', operation: query('after', 'limit') },
-  { method: 'POST', path: '/v1/receipts/{cid}', operation: {} },
-]
 const growthBytesMax = 150 * 1024 * 1024
 
 describe.skipIf(!hasRedis)('HTTP', { timeout: 3_600_000 }, () => {
@@ -115,7 +75,6 @@ describe.skipIf(!hasRedis)('HTTP', { timeout: 3_600_000 }, () => {
     const multipart = '--x\r\nContent-Disposition: form-data; name="data"\r\n\r\ndata\r\n--x--\r\n'
     await attack('storage-0', {
       bearers: [token, storeToken],
-      routes: storageRoutes,
       more: ['bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy', '1ms', '1s'],
       bodies: [
         { type: 'multipart/form-data; boundary=x', bytes: Buffer.from(multipart) },

@@ -253,3 +253,29 @@ test('the node says who it is', async () => {
   expect(stat.storageMax > stat.repoSize).toBe(true)
   expect(await client.swarm.peers()).toEqual([])
 })
+
+test('the service describes what it answers, to anybody', async () => {
+  const url = place.node?.address.url as string
+  const answer = await fetch(`${url}/openapi.json`)
+  const { openapi, paths } = (await answer.json()) as {
+    openapi: string
+    paths: Record<string, Record<string, { parameters: { name: string; in: string }[]; requestBody?: object }>>
+  }
+  expect(openapi).toBe('3.1.0')
+  const routes = Object.entries(paths).flatMap(([path, methods]) => Object.keys(methods).map((one) => `${one} ${path}`))
+  expect(routes).toEqual(expect.arrayContaining(['post /api/v0/block/get', 'get /v1/fetches', 'post /v1/replicas']))
+  expect(routes.filter((route) => /head|healthz|openapi/.test(route))).toEqual([])
+  expect(paths['/v1/receipts/{cid}']?.post?.parameters).toMatchObject([{ name: 'cid', in: 'path', required: true }])
+  expect(paths['/v1/incidents']?.get?.parameters.map(({ name }) => name)).toEqual(['after', 'limit'])
+  expect(paths['/api/v0/block/put']?.post?.requestBody).toEqual({
+    required: true,
+    content: { 'multipart/form-data': {} },
+  })
+  // What is described is there: nothing of it is an unknown command or route.
+  for (const route of routes) {
+    const [method = '', path = ''] = route.split(' ')
+    const init = { method: method.toUpperCase(), headers: { authorization: `Bearer ${alice.token}` } }
+    const response = await fetch(url + path.replace(/{\w+}/g, absent().toString()), init)
+    expect([route, await response.text()]).not.toEqual([route, expect.stringMatching(/page not found|ERR_ROUTE/)])
+  }
+})

@@ -8,6 +8,7 @@ import type { Authorizer, Principal } from './access/authorizer.ts'
 import { StorageError, type StorageErrorCode } from './errors.ts'
 import { addKuboRoutes } from './routes/kubo.ts'
 import { addNodeRoutes, type NodeRouteParts } from './routes/node.ts'
+import { addDescription } from './routes/openapi.ts'
 import type { KuboRouteParts } from './routes/parts.ts'
 import { addReplicaRoutes } from './routes/replicas.ts'
 
@@ -30,7 +31,7 @@ const idleTimeoutMs = 120_000
 const urlLengthMax = 65_536
 const streamedPaths = new Set(['/api/v0/add', '/api/v0/dag/import'])
 /** Paths that need no token. */
-const openPaths = new Set(['/healthz', '/readyz', '/metrics'])
+const openPaths = new Set(['/healthz', '/readyz', '/metrics', '/openapi.json'])
 
 const statusOf: Partial<Record<StorageErrorCode, number>> = {
   ERR_TOKEN_MISSING: 401,
@@ -223,6 +224,7 @@ export function createApp(parts: AppParts): FastifyInstance {
   app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, (_request, body, done) =>
     done(null, body),
   )
+  addDescription(app, openPaths)
   addKuboRoutes(app, parts)
   addReplicaRoutes(app, parts)
   addNodeRoutes(app, parts)

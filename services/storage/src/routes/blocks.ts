@@ -108,5 +108,5 @@ function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
     reply.header('x-chunked-output', '1')
     return { Key: encodeBlockId(id), Size: bytes.length }
   }
-  addCommand(scope, 'block/put', handle)
+  addCommand(scope, 'block/put', handle, { consumes: ['multipart/form-data'] })
 }

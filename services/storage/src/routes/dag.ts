@@ -57,7 +57,10 @@ async function collect(content: AsyncIterable<Uint8Array>): Promise<Uint8Array> 
 
 function addUploads(scope: FastifyInstance, parts: KuboRouteParts): void {
   const { files } = parts
-  const options = { preParsing: async (request: KuboRequest): Promise<void> => assertQuota(parts, request) } as never
+  const options = {
+    preParsing: async (request: KuboRequest): Promise<void> => assertQuota(parts, request),
+    consumes: ['multipart/form-data'],
+  } as never
   const handlePut = async (request: KuboRequest, reply: Parameters<typeof sendLines>[0]): Promise<unknown> => {
     assertSha256(request)
     const stored = codecOf(optionOf(request, 'store-codec') ?? 'dag-cbor', 'store-codec')

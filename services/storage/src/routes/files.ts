@@ -78,7 +78,10 @@ class Tree {
 
 function addUpload(scope: FastifyInstance, parts: KuboRouteParts): void {
   scope.addContentTypeParser('multipart/form-data', (_request, payload, done) => done(null, payload))
-  const options = { preParsing: async (request: KuboRequest): Promise<void> => assertQuota(parts, request) }
+  const options = {
+    preParsing: async (request: KuboRequest): Promise<void> => assertQuota(parts, request),
+    consumes: ['multipart/form-data'],
+  }
   addCommand(
     scope,
     'add',

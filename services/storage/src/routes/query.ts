@@ -116,9 +116,11 @@ export function addCommand(
   app: FastifyInstance,
   name: string,
   handle: (request: KuboRequest, reply: FastifyReply) => Promise<unknown>,
-  options: Pick<RouteShorthandOptions, 'bodyLimit' | 'preParsing'> = {},
+  options: Pick<RouteShorthandOptions, 'bodyLimit' | 'preParsing'> & { consumes?: readonly string[] } = {},
 ): void {
-  app.post<{ Querystring: KuboQuery }>(`/api/v0/${name}`, { schema: { querystring }, ...options }, handle)
+  const { consumes, ...rest } = options
+  const schema = { querystring, ...(consumes ? { consumes } : {}) }
+  app.post<{ Querystring: KuboQuery }>(`/api/v0/${name}`, { schema, ...rest }, handle)
 }
 
 async function* toLines(source: AsyncIterable<object>): AsyncGenerator<string> {

@@ -14,6 +14,7 @@ import type { Reference } from '../store/operations.ts'
 import { blockBytesMax } from './blocks.ts'
 
 const smallBodyBytesMax = 64 * 1024
+const consumes = ['application/octet-stream']
 const pinsPageSize = 1000
 const tombstonesPageSize = 1000
 /** 0 no pin, 1 direct, 2 recursive, 3 kept without a pin. */
@@ -115,7 +116,8 @@ async function keepOrRefuse(replicator: Replicator, replica: Replica): Promise<C
 }
 
 function addCopies(scope: FastifyInstance, replicator: Replicator): void {
-  scope.post('/v1/replicas', { bodyLimit: replicasBodyBytesMax }, async (request, reply) => {
+  const options = { bodyLimit: replicasBodyBytesMax, schema: { consumes } }
+  scope.post('/v1/replicas', options, async (request, reply) => {
     const bytes = bodyOf(request)
     const body = decode('body', bytes)
     if (!Array.isArray(body)) throw invalid('body', 'no array')
@@ -135,7 +137,7 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
       throw new StorageError('only member stores may do this', { code: 'ERR_ROLE_FORBIDDEN', needed: 'store' })
     })
     addCopies(scope, replicator)
-    const small = { bodyLimit: smallBodyBytesMax }
+    const small = { bodyLimit: smallBodyBytesMax, schema: { consumes } }
     scope.post('/v1/replicas/check', small, async (request, reply) => {
       const digests = parseDigests(decode('body', bodyOf(request)))
       return sendCbor(
@@ -169,7 +171,7 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
         page.map(({ id, digest, owner, at, removeAt }) => [id, digest, owner, at, removeAt]),
       )
     })
-    const one = { bodyLimit: smallBodyBytesMax, schema: { params } }
+    const one = { bodyLimit: smallBodyBytesMax, schema: { params, consumes } }
     scope.post<CidParams>('/v1/replicas/:cid/receipt', one, async (request, reply) => {
       const id = parseBlockId(request.params.cid)
       const receipt = await replicator.ownReceipt(id)
