@@ -32,6 +32,8 @@ export type { BlockFrame } from './ledger-frames.ts'
 export const submissionCountMax = 256
 /** Most bytes of one submission. */
 export const submissionSizeBytesMax = 1024 * 1024
+/** The longest that a gateway's promise is waited for; it names 30 s. */
+export const promiseMsMax = 60_000
 const smallSizeBytesMax = 1024 * 1024
 /** A stream says something at least every 15 s. */
 const streamSilenceMsMax = 45_000
@@ -518,7 +520,7 @@ export class LedgerClient {
       const promise = this.#signed('accepted', value.promise, chain)
       for (const id of promise.says.txs) promised.add(toHex(id))
       // A gateway cannot keep its client waiting by naming a distant day.
-      deadlineMs = Math.min(promise.says.deadline, this.#now() + 60_000)
+      deadlineMs = Math.min(promise.says.deadline, this.#now() + promiseMsMax)
       evidence = promise.evidence
     }
     for (const { id } of transactions) {

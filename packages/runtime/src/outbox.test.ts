@@ -106,6 +106,22 @@ describe('Outbox', () => {
     expect(outbox.refusals()).toEqual([{ chain: 'userchain', id: first, refusal: entry.refusal }])
   })
 
+  it('sends what it put off while its clock was two days ahead, once that is set right', async () => {
+    let aheadMs = 2 * 86_400_000
+    const now = (): number => Date.now() + aheadMs
+    const port = Number(new URL((await node()).url).port)
+    await closing.pop()?.close()
+    const { outbox } = open([`http://127.0.0.1:${port}`], { now, retryMs: { min: 20_000, max: 30_000 } })
+    outbox.start()
+    const [id] = outbox.add([item(history.algorithm())]) as [Uint8Array]
+    await expect.poll(() => outbox.find(id)?.attempts, { timeout: 20_000 }).toBe(1)
+    await node({}, { port })
+    aheadMs = 0
+    // What rings the bell is any other act of the node.
+    outbox.add([item(history.algorithm())])
+    expect(await outbox.wait(id, { signal: AbortSignal.timeout(15_000) })).toMatchObject({ status: 'committed' })
+  })
+
   it('sends what depends on another only once that is committed', async () => {
     const gateway = await node({ swallow: true })
     const { outbox } = open([gateway.url])

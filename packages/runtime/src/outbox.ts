@@ -13,8 +13,9 @@ import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { isRuntimeError, RuntimeError } from './errors.ts'
 import { ensureFolder, readFileIfPresent, writeFileDurably } from './files.ts'
 import { KeptPromises, type PassedPromise, promisesSchema } from './kept-promises.ts'
-import type { Answer, LedgerClient } from './ledger-client.ts'
+import { type Answer, type LedgerClient, promiseMsMax } from './ledger-client.ts'
 import type { Logger } from './logger.ts'
+import { isYetToCome } from './pauses.ts'
 import { type Database, openDatabase, type SqlRow } from './sqlite.ts'
 
 /** A transaction to deliver. */
@@ -325,17 +326,22 @@ export class Outbox {
     }
   }
 
+  /** Moments at which an entry is still to be tried later: what was put off further was put off by a clock that was ahead. */
+  #later(nowMs: number): [from: number, to: number] {
+    return [nowMs + 1, nowMs + this.#retry.max]
+  }
+
   /** Entries that may be sent now, in order: nothing overtakes an earlier one of its stream that is in back-off. */
   #sendable(chain: ChainName, nowMs: number): SqlRow[] {
     const rows = this.#database.all(
       `SELECT number, id, leaf, attempts, gateway FROM entry AS e
-       WHERE chain = ? AND status = 0 AND due_ms <= ?
+       WHERE chain = ? AND status = 0 AND due_ms NOT BETWEEN ? AND ?
          AND (depends_on IS NULL OR EXISTS (SELECT 1 FROM entry AS d WHERE d.id = e.depends_on AND d.status = 2))
-         AND NOT EXISTS (SELECT 1 FROM entry AS p WHERE p.stream = e.stream AND p.number < e.number AND p.status = 0 AND p.due_ms > ?)
+         AND NOT EXISTS (SELECT 1 FROM entry AS p WHERE p.stream = e.stream AND p.number < e.number AND p.status = 0 AND p.due_ms BETWEEN ? AND ?)
        ORDER BY number LIMIT ?`,
       chainNames.indexOf(chain),
-      nowMs,
-      nowMs,
+      ...this.#later(nowMs),
+      ...this.#later(nowMs),
       submissionCountMax,
     )
     let size = 0
@@ -404,9 +410,9 @@ export class Outbox {
 
   #nextDueMs(chain: ChainName, nowMs: number): number {
     const row = this.#database.get(
-      'SELECT min(due_ms) AS due FROM entry WHERE chain = ? AND status = 0 AND due_ms > ?',
+      'SELECT min(due_ms) AS due FROM entry WHERE chain = ? AND status = 0 AND due_ms BETWEEN ? AND ?',
       chainNames.indexOf(chain),
-      nowMs,
+      ...this.#later(nowMs),
     )
     const due = row?.due
     return typeof due === 'number' ? Math.max(1, due - this.#now()) : 60_000
@@ -477,7 +483,7 @@ export class Outbox {
 
   /** True if the deadline of the entry's promise is over. */
   #isPast(row: SqlRow): boolean {
-    return this.#now() >= Number(row.deadline_ms)
+    return !isYetToCome(Number(row.deadline_ms), { nowMs: this.#now(), lengthMs: promiseMsMax })
   }
 
   /** The receipt is verified by the client and durable before the entry is finished. */

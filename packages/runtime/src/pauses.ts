@@ -1,5 +1,13 @@
 /** Pauses between attempts, each thing for itself: what fails again and again waits longer, and holds up nothing else. */
 
+/**
+ * True until a moment that was at most `lengthMs` away when it was written down: a clock that was ahead then, and was set right since, does
+ * not make the wait longer.
+ */
+export function isYetToCome(untilMs: number, { nowMs, lengthMs }: { nowMs: number; lengthMs: number }): boolean {
+  return nowMs < untilMs && untilMs - nowMs <= lengthMs
+}
+
 /** How long the first pause is, and the longest. */
 export interface PauseLimits {
   readonly minMs: number
@@ -19,7 +27,9 @@ export class Pauses {
 
   /** True while this one is not to be tried. */
   isPausing(name: string): boolean {
-    return this.#nowMs() < (this.#pauses.get(name)?.untilMs ?? 0)
+    const pause = this.#pauses.get(name)
+    if (pause === undefined) return false
+    return isYetToCome(pause.untilMs, { nowMs: this.#nowMs(), lengthMs: pause.lengthMs })
   }
 
   /** An attempt failed: pauses, twice as long as the last time. @returns the length in ms. */

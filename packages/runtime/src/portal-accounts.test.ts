@@ -72,3 +72,11 @@ test('a key opens the door for the login that it was asked for, from where it wa
   expect(isRuntimeError(wrong, 'ERR_PASSPHRASE_WRONG')).toBe(true)
   expect(accounts.list()).toEqual([{ name: 'ann', role: 'doctor', secondFactor: true }])
 })
+
+test('a session that was opened while the clock was ahead does not last until then', async () => {
+  nowMs += 2 * 86_400_000
+  const { id } = await open({ code: totpOf(secret, Math.floor(nowMs / 30_000)) })
+  expect(accounts.find(id, true)?.id).toBe(id)
+  nowMs -= 2 * 86_400_000
+  expect(accounts.find(id, true)).toBeUndefined()
+})

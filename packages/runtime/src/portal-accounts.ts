@@ -168,7 +168,8 @@ export class PortalAccounts {
   }
 
   #isOver(session: LiveSession, now: number): boolean {
-    return now > session.expiresAtMs || now > session.lastUsedMs + portalSessionLimits.idleMs
+    const { idleMs } = portalSessionLimits
+    return now > session.expiresAtMs || Math.abs(now - session.lastUsedMs) > idleMs
   }
 
   /** The live session of an id; `isUse` tells whether a person acts, which keeps it from growing idle. */

@@ -3,6 +3,7 @@
  * verification is left alone for ten minutes; the others go on.
  */
 import { isRuntimeError, messageOf, RuntimeError } from './errors.ts'
+import { isYetToCome } from './pauses.ts'
 
 /** How long a source that failed verification is left alone. */
 export const quarantineMs = 600_000
@@ -22,6 +23,14 @@ interface Source {
   quarantinedUntilMs: number
   penaltyUntilMs: number
   failures: number
+}
+
+function isLeftAlone({ quarantinedUntilMs }: Source, nowMs: number): boolean {
+  return isYetToCome(quarantinedUntilMs, { nowMs, lengthMs: quarantineMs })
+}
+
+function isSlow({ penaltyUntilMs }: Source, nowMs: number): boolean {
+  return isYetToCome(penaltyUntilMs, { nowMs, lengthMs: penaltyMsMax })
 }
 
 /** Statuses that another source will not answer differently: the request itself is wrong. */
@@ -54,9 +63,9 @@ export class Sources {
   /** URLs that may be asked now: those that answer first, each group in the given order. */
   candidates(): readonly string[] {
     const now = this.#now()
-    const usable = this.#sources.filter((source) => source.quarantinedUntilMs <= now)
-    const well = usable.filter((source) => source.penaltyUntilMs <= now)
-    const slow = usable.filter((source) => source.penaltyUntilMs > now)
+    const usable = this.#sources.filter((source) => !isLeftAlone(source, now))
+    const well = usable.filter((source) => !isSlow(source, now))
+    const slow = usable.filter((source) => isSlow(source, now))
     slow.sort((a, b) => a.penaltyUntilMs - b.penaltyUntilMs)
     return [...well, ...slow].map((source) => source.url)
   }
@@ -64,7 +73,7 @@ export class Sources {
   /** URLs that are left alone now. */
   quarantined(): readonly string[] {
     const now = this.#now()
-    return this.#sources.filter((source) => source.quarantinedUntilMs > now).map((source) => source.url)
+    return this.#sources.filter((source) => isLeftAlone(source, now)).map((source) => source.url)
   }
 
   /** Leaves a source alone for ten minutes. */

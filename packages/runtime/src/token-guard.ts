@@ -6,6 +6,7 @@ import { createToken, type TokenScope, type TokenStatement, verifyToken } from '
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import { codeOf, messageOf, RuntimeError } from './errors.ts'
 import type { FastifyRequest } from './http-app.ts'
+import { isYetToCome } from './pauses.ts'
 
 /** The live public key of an account (number 1 op, 2 node or store key), or undefined. */
 export type KeyOf = (account: Uint8Array, keyNumber: number) => Uint8Array | undefined
@@ -143,7 +144,7 @@ export function createTokenSource(options: TokenSourceOptions): () => string {
   let token: string | undefined
   let renewAtMs = 0
   return () => {
-    if (token === undefined || now() >= renewAtMs) {
+    if (token === undefined || !isYetToCome(renewAtMs, { nowMs: now(), lengthMs: lifetimeMs })) {
       const statement = {
         account: options.account,
         audience: options.audience ?? options.ledgerId,

@@ -58,8 +58,9 @@ export class TryLimit {
     this.#tries.delete(key)
   }
 
+  /** Those of another day, when the clock was ahead, do not count. */
   #recent(key: string, now: number): number[] {
-    return (this.#tries.get(key) ?? []).filter((at) => at > now - this.#windowMs)
+    return (this.#tries.get(key) ?? []).filter((at) => Math.abs(now - at) < this.#windowMs)
   }
 
   #sweep(now: number): void {
