@@ -14,6 +14,8 @@ export interface PooledTransaction {
   readonly sinceMs: number
   /** When this node last proposed it, or long ago. */
   proposedMs: number
+  /** True once this node judged it, and found that it lacks something. */
+  isLacking: boolean
 }
 
 /** The pool of one chain. */
@@ -21,6 +23,8 @@ export class Pool {
   readonly #identify: (transaction: Transaction) => { id: Uint8Array; committed: boolean }
   /** By id, in order of arrival. */
   readonly #waiting = new Map<string, PooledTransaction>()
+  /** Those that lack something, by id, whoever was judged longest ago first. */
+  readonly #lacking = new Map<string, PooledTransaction>()
 
   /** `identify` gives a transaction's id, and whether a block holds it already. */
   constructor(identify: (transaction: Transaction) => { id: Uint8Array; committed: boolean }) {
@@ -40,7 +44,7 @@ export class Pool {
       const id = toHex(bytes)
       if (committed) continue
       if (this.#waiting.has(id)) continue
-      this.#waiting.set(id, { transaction, sinceMs, proposedMs: Number.NEGATIVE_INFINITY })
+      this.#waiting.set(id, { transaction, sinceMs, proposedMs: Number.NEGATIVE_INFINITY, isLacking: false })
       fresh.push(transaction)
     }
     return fresh
@@ -48,7 +52,12 @@ export class Pool {
 
   /** Forgets a transaction, by its id (32 bytes). */
   remove(id: Uint8Array): void {
-    if (this.#waiting.size > 0) this.#waiting.delete(toHex(id))
+    if (this.#waiting.size > 0) this.#forget(toHex(id))
+  }
+
+  #forget(id: string): void {
+    this.#waiting.delete(id)
+    this.#lacking.delete(id)
   }
 
   /** Forgets a transaction that can never be in a block. */
@@ -56,22 +65,44 @@ export class Pool {
     this.remove(this.#identify(entry.transaction).id)
   }
 
-  /** Those accepted before `beforeMs`, in order of arrival, at most `countMax`. */
-  olderThan(beforeMs: number, countMax: number): PooledTransaction[] {
+  /** This node judged it: it lacks something. */
+  lacks(entry: PooledTransaction): void {
+    const id = toHex(this.#identify(entry.transaction).id)
+    entry.isLacking = true
+    this.#lacking.delete(id)
+    this.#lacking.set(id, entry)
+  }
+
+  /** Those accepted before `beforeMs` that are wanted, in order of arrival, at most `countMax`. */
+  olderThan(beforeMs: number, countMax: number, isWanted: (entry: PooledTransaction) => boolean): PooledTransaction[] {
     const found: PooledTransaction[] = []
     for (const entry of this.#waiting.values()) {
       // Arrival is in order of age, but for what a gateway brings back after a restart, which comes first.
       if (found.length >= countMax || entry.sinceMs > beforeMs) break
-      found.push(entry)
+      if (isWanted(entry)) found.push(entry)
     }
     return found
+  }
+
+  /**
+   * Those accepted before `beforeMs` that should be judged next: at most `countMax` of which nothing is known, and as many that lacked
+   * something, in turns. What lacks something stays in nobody's way, however much there is of it.
+   */
+  toJudge(beforeMs: number, countMax: number): PooledTransaction[] {
+    const fresh = this.olderThan(beforeMs, countMax, ({ isLacking }) => !isLacking)
+    let count = 0
+    for (const entry of this.#lacking.values()) {
+      if (count++ >= countMax) break
+      if (entry.sinceMs <= beforeMs) fresh.push(entry)
+    }
+    return fresh
   }
 
   /** Forgets what is too old to matter. */
   expire(nowMs: number): void {
     for (const [id, { sinceMs }] of this.#waiting) {
       if (sinceMs >= nowMs - forgetAfterMs) break
-      this.#waiting.delete(id)
+      this.#forget(id)
     }
   }
 }

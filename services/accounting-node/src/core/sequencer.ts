@@ -214,9 +214,8 @@ export class Sequencer {
     const nowMs = core.elapsedMs()
     // While jobs keep coming, what waits is most likely in one of them.
     const olderMs = nowMs - this.#jobMs < jobsPauseMs ? adoptAnywayMs : adoptAfterMs
-    const due = core.pool
-      .olderThan(nowMs - olderMs, adoptedMax)
-      .filter(({ proposedMs }) => proposedMs <= nowMs - adoptAgainMs)
+    const isDue = ({ proposedMs }: { proposedMs: number }): boolean => proposedMs <= nowMs - adoptAgainMs
+    const due = core.pool.olderThan(nowMs - olderMs, adoptedMax, isDue)
     for (const entry of due) entry.proposedMs = nowMs
     if (due.length > 0)
       await core.ledger.preverify(

@@ -29,7 +29,7 @@ const staleMs = 2 * heartbeatMs
 const unpublishedMs = 500
 /** How often peers are asked for their heads. */
 const askMs = 1_000
-/** Pool entries judged for a rule of takeover. */
+/** Pool entries judged in one look for a rule of takeover, and as many again of those that lacked something before. */
 const judgedMax = 64
 
 const utf8 = new TextDecoder()
@@ -223,11 +223,11 @@ export class Watch {
     const patienceMs = stuckMs + this.#delayMs
     const noBlock = nowMs - Math.max(core.lastDecidedMs, core.stagedMs) >= patienceMs
     const beforeMs = noBlock ? nowMs - patienceMs : nowMs - leftOutMs - this.#delayMs
-    const old = core.pool.olderThan(beforeMs, judgedMax)
-    for (const entry of old) {
+    for (const entry of core.pool.toJudge(beforeMs, judgedMax)) {
       const { verdict } = core.ledger.judge(core.chain, entry.transaction, { atMs: core.nowMs() })
       if (verdict === 'valid') return true
       if (verdict === 'refused') core.pool.drop(entry)
+      else core.pool.lacks(entry)
     }
     return false
   }
