@@ -83,7 +83,8 @@ export class ChainNode implements ChainCore {
 
   noteAccepted(transactions: readonly Transaction[], options: { ageMs?: number } = {}): void {
     const core = this.#core
-    const fresh = core.pool.add(transactions, core.elapsedMs() - (options.ageMs ?? 0))
+    const source = { rank: core.rank, count: core.members.count }
+    const fresh = core.pool.add(transactions, core.elapsedMs() - (options.ageMs ?? 0), source)
     core.changed.notify()
     for (let from = 0; from < fresh.length; from += gossipMax) {
       const txs = fresh.slice(from, from + gossipMax).map(({ leaf }) => leaf)
@@ -163,7 +164,7 @@ export class ChainNode implements ChainCore {
         takePublished(core, utf8.decode(request.bytes('checkpoint')))
         return encodeMessage({})
       case 'gossip':
-        return this.#gossip(asLeaves(request.list('txs')))
+        return this.#gossip(from, asLeaves(request.list('txs')))
       case 'block':
         return answerBlocks(core, request)
       case 'head':
@@ -173,10 +174,11 @@ export class ChainNode implements ChainCore {
     }
   }
 
-  #gossip(leaves: readonly Uint8Array[]): Uint8Array {
+  #gossip(from: number, leaves: readonly Uint8Array[]): Uint8Array {
     const core = this.#core
-    const transactions = leaves.slice(0, gossipMax).map((leaf) => parseTransactionLeaf(leaf))
-    const fresh = core.pool.add(transactions, core.elapsedMs())
+    // Copies: a view would keep the whole message, which may be large, for as long as the pool keeps one of its transactions.
+    const transactions = leaves.slice(0, gossipMax).map((leaf) => parseTransactionLeaf(leaf.slice()))
+    const fresh = core.pool.add(transactions, core.elapsedMs(), { rank: from, count: core.members.count })
     // Their block will follow: its signatures are then known already.
     core.ledger.preverify(core.chain, fresh).catch((error) => core.report('gossip', error))
     return encodeMessage({})

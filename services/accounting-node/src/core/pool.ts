@@ -2,20 +2,31 @@
 import type { Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 
-/** Most transactions remembered; beyond it, new ones are not (their gateway still holds them). */
+/** Most transactions remembered, and bytes of their leaves; beyond it, new ones are not (their gateway still holds them). */
 const poolCountMax = 65_536
+const poolSizeBytesMax = 256 * 1024 * 1024
 /** After this long a transaction is forgotten here: its gateway has answered it. */
 const forgetAfterMs = 120_000
 
 /** A waiting transaction. */
 export interface PooledTransaction {
   readonly transaction: Transaction
+  /** Rank of the node that told of it first. */
+  readonly source: number
   /** When a gateway accepted it, by this node's `elapsedMs`. */
   readonly sinceMs: number
   /** When this node last proposed it, or long ago. */
   proposedMs: number
   /** True once this node judged it, and found that it lacks something. */
   isLacking: boolean
+}
+
+/** Where transactions come from. */
+export interface PoolSource {
+  /** Rank of the node that tells of them. */
+  readonly rank: number
+  /** Nodes that may tell of some: each has its part of the pool. */
+  readonly count: number
 }
 
 /** The pool of one chain. */
@@ -25,6 +36,8 @@ export class Pool {
   readonly #waiting = new Map<string, PooledTransaction>()
   /** Those that lack something, by id, whoever was judged longest ago first. */
   readonly #lacking = new Map<string, PooledTransaction>()
+  /** What each rank has told of. */
+  readonly #told = new Map<number, { count: number; sizeBytes: number }>()
 
   /** `identify` gives a transaction's id, and whether a block holds it already. */
   constructor(identify: (transaction: Transaction) => { id: Uint8Array; committed: boolean }) {
@@ -35,19 +48,34 @@ export class Pool {
     return this.#waiting.size
   }
 
-  /** Remembers transactions; answers those that were new. */
-  add(transactions: readonly Transaction[], sinceMs: number): Transaction[] {
+  /** Remembers transactions, as far as the source's part of the pool goes; answers those that were new. */
+  add(transactions: readonly Transaction[], sinceMs: number, source: PoolSource): Transaction[] {
     const fresh: Transaction[] = []
     for (const transaction of transactions) {
-      if (this.#waiting.size >= poolCountMax) break
+      if (!this.#hasRoom(source, transaction.leaf.length)) break
       const { id: bytes, committed } = this.#identify(transaction)
       const id = toHex(bytes)
       if (committed) continue
       if (this.#waiting.has(id)) continue
-      this.#waiting.set(id, { transaction, sinceMs, proposedMs: Number.NEGATIVE_INFINITY, isLacking: false })
+      const common = { proposedMs: Number.NEGATIVE_INFINITY, isLacking: false }
+      this.#waiting.set(id, { transaction, source: source.rank, sinceMs, ...common })
+      this.#count(source.rank, 1, transaction.leaf.length)
       fresh.push(transaction)
     }
     return fresh
+  }
+
+  #hasRoom({ rank, count }: PoolSource, sizeBytes: number): boolean {
+    const told = this.#told.get(rank) ?? { count: 0, sizeBytes: 0 }
+    return told.count < poolCountMax / count && told.sizeBytes + sizeBytes <= poolSizeBytesMax / count
+  }
+
+  #count(rank: number, by: 1 | -1, sizeBytes: number): void {
+    const told = this.#told.get(rank) ?? { count: 0, sizeBytes: 0 }
+    told.count += by
+    told.sizeBytes += by * sizeBytes
+    if (told.count === 0) this.#told.delete(rank)
+    else this.#told.set(rank, told)
   }
 
   /** Forgets a transaction, by its id (32 bytes). */
@@ -56,8 +84,11 @@ export class Pool {
   }
 
   #forget(id: string): void {
+    const entry = this.#waiting.get(id)
+    if (entry === undefined) return
     this.#waiting.delete(id)
     this.#lacking.delete(id)
+    this.#count(entry.source, -1, entry.transaction.leaf.length)
   }
 
   /** Forgets a transaction that can never be in a block. */

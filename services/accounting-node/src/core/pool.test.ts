@@ -1,0 +1,62 @@
+import type { Transaction } from '@healthblock/chain/transaction'
+import { encodeU64 } from '@healthblock/encoding/bytes'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { Pool } from './pool.ts'
+
+let numbers = 0
+let pool: Pool
+
+/** As much of a transaction as a pool looks at; its id is its number. */
+function transactions(count: number, sizeBytes = 100): Transaction[] {
+  return Array.from({ length: count }, () => {
+    const leaf = new Uint8Array(sizeBytes)
+    leaf.set(encodeU64(numbers++))
+    return { leaf } as Transaction
+  })
+}
+
+beforeEach(() => {
+  pool = new Pool(({ leaf }) => ({ id: leaf.subarray(0, 8), committed: false }))
+})
+
+const from = (rank: number) => ({ rank, count: 4 })
+
+describe('a pool', () => {
+  it('gives each node its part, by number', () => {
+    expect(pool.add(transactions(70_000), 0, from(3))).toHaveLength(16_384)
+    expect(pool.add(transactions(1), 0, from(3))).toHaveLength(0)
+    const [own] = pool.add(transactions(1), 0, from(0))
+    expect(own).toBeDefined()
+    expect(pool.count()).toBe(16_385)
+  })
+
+  it('gives each node its part, by bytes', () => {
+    const large = transactions(1_100, 65_000)
+    const fresh = pool.add(large, 0, from(3))
+    expect(fresh).toHaveLength(Math.floor((64 * 1024 * 1024) / 65_000))
+    expect(pool.add(transactions(1, 65_000), 0, from(2))).toHaveLength(1)
+    // What is forgotten makes room again.
+    pool.remove((fresh[0] as Transaction).leaf.subarray(0, 8))
+    pool.remove((fresh[0] as Transaction).leaf.subarray(0, 8))
+    expect(pool.add(transactions(2, 65_000), 0, from(3))).toHaveLength(1)
+    pool.expire(1_000_000)
+    expect(pool.count()).toBe(0)
+    expect(pool.add(large, 0, from(3))).toHaveLength(fresh.length)
+  })
+
+  it('shows what lacks something in turns, besides what nobody judged', () => {
+    pool.add(transactions(10), 0, from(0))
+    const first = pool.toJudge(0, 4)
+    expect(first).toHaveLength(4)
+    for (const entry of first) pool.lacks(entry)
+    const second = pool.toJudge(0, 4)
+    expect(second).toHaveLength(8)
+    expect(second.slice(4)).toEqual(first)
+    for (const entry of second) pool.lacks(entry)
+    // Whoever was judged longest ago comes first.
+    const third = pool.toJudge(0, 4)
+    expect(third).toHaveLength(6)
+    expect(third.slice(2)).toEqual(second.slice(0, 4))
+    expect(pool.toJudge(-1, 4)).toEqual([])
+  })
+})
