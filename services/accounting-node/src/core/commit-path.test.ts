@@ -1,5 +1,6 @@
 import { appendFileSync, copyFileSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { genesisBlocks } from '@healthblock/chain/block'
 import { chainOrigin, genesisPolicy, verifyCheckpoint } from '@healthblock/chain/checkpoint'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import { parseSealLeaf } from '@healthblock/chain/seal'
@@ -8,6 +9,7 @@ import { toHex } from '@healthblock/encoding/bytes'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type ClusterOptions, CoreCluster } from '../../../../test/support/core-cluster.ts'
 import { algorithmTransaction, doctorRegistration, licenceTransaction } from '../../../../test/support/sample-ledger.ts'
+import { openSqliteRegister } from '../adapters/sqlite-register.ts'
 import { encodeHeadValue, encodeMessage, parseHeadValue, parseMessage } from './wire.ts'
 
 let cluster: CoreCluster
@@ -74,6 +76,15 @@ function checkOneLedger(ranks = alive()): void {
   }
 }
 
+/** The register of a ledger that has not begun names a leader: a busy machine would have another one be the first. */
+async function letLead(leader: number): Promise<void> {
+  const { height, size, root } = genesisBlocks(cluster.ledger.genesis).userchain.head
+  const register = openSqliteRegister(cluster.registerPath)
+  const value = { incarnation: 1, term: 1, leader, height, size, root, acks: [] }
+  await register.cas('userchain', undefined, encodeHeadValue(value))
+  register.close()
+}
+
 describe('four nodes', () => {
   it('decide, apply and publish what is submitted', async () => {
     await running()
@@ -135,20 +146,11 @@ describe('four nodes', () => {
   })
 
   it('replace a leader that leaves out somebody’s transactions', async () => {
-    cluster = new CoreCluster()
+    cluster = new CoreCluster({ speed: 5 })
+    await letLead(0)
     await cluster.start(0, { censor: [toHex(cluster.ledger.organisation.account)] })
     for (const rank of [1, 2, 3]) await cluster.start(rank)
-    // Whoever was faster on a busy machine goes away for a moment: of the others rank 0 waits least.
-    const leads = (rank: number): boolean => cluster.core(rank).status().leads
-    for (let tries = 0; tries < 20 && !leads(0); tries++) {
-      await cluster.until('a leader', () => [0, 1, 2, 3].some(leads))
-      const other = [1, 2, 3].find(leads)
-      if (other === undefined) continue
-      await cluster.stop(other)
-      await cluster.until('another leader', () => alive().some(leads))
-      await cluster.start(other)
-    }
-    expect(leads(0)).toBe(true)
+    await cluster.until('it leads', () => cluster.core(0).status().leads)
     const transactions = algorithms(2)
     await accept(2, transactions)
     await committed(transactions)
