@@ -103,7 +103,9 @@ export function takeCosignature(core: CoreState, cosignature: HeadLine): void {
     if (verified === undefined) return
     convict(core, { ...verified, size, root })
     core.cosignatures.add({ ...verified, size, root }, core.published?.size ?? 0)
-    core.largestSizeSeen = Math.max(core.largestSizeSeen, size)
+    // Of more than n - q one is honest: what fewer signed need not exist.
+    const { count, quorum } = core.members
+    core.largestSizeSeen = Math.max(core.largestSizeSeen, core.cosignatures.sizeSignedBy(count - quorum + 1))
   }
   publish(core)
 }

@@ -98,7 +98,7 @@ export class CoreState {
   unspread: { readonly size: number; readonly root: Uint8Array; readonly line: string } | undefined
   /** Least size at which this node may sign again (its own highest published cosignature), once the peers were asked. */
   signFrom: { readonly size: number; readonly root: Uint8Array } | undefined
-  /** The largest head that anybody signed or the register named, to know when this node is behind. */
+  /** The largest head that more than n - q nodes signed or the register named, to know when this node is behind. */
   largestSizeSeen = 0
   /** The newest sizes that the register named, on q acks, and when each was first read here, ascending; those of before the start at no time. */
   readonly decidedSizes: [size: number, sinceMs: number][] = []

@@ -1,8 +1,9 @@
 import type { Cosignature, CosignerPolicy } from '@healthblock/chain/checkpoint'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 
-/** Sizes for which cosignatures are kept, beyond the published one. */
+/** Sizes beyond the published one for which a key's cosignatures are kept: whoever signs more pushes out his own. */
 const sizesKeptMax = 256
+
 /** A verified cosignature over a head. */
 export interface HeldCosignature extends Cosignature {
   readonly size: number
@@ -13,7 +14,8 @@ export interface HeldCosignature extends Cosignature {
 
 /** The cosignatures of one chain that this node knows, newest per node and size. */
 export class Cosignatures {
-  readonly #bySize = new Map<number, Map<string, HeldCosignature>>()
+  /** By key, then by size. */
+  readonly #byKey = new Map<string, Map<number, HeldCosignature>>()
   /** By rank: the cosignature over the largest size. */
   readonly #largest = new Map<number, HeldCosignature>()
 
@@ -21,31 +23,32 @@ export class Cosignatures {
     const largest = this.#largest.get(held.rank)
     if (largest === undefined || largest.size <= held.size) this.#largest.set(held.rank, held)
     if (held.size < publishedSize) return
-    let lines = this.#bySize.get(held.size)
-    if (lines === undefined) {
-      lines = new Map()
-      this.#bySize.set(held.size, lines)
-    }
     const name = toHex(held.key)
-    const known = lines.get(name)
-    if (known === undefined || known.time <= held.time) lines.set(name, held)
-    for (const size of this.#bySize.keys()) {
-      if (size < publishedSize || this.#bySize.size > sizesKeptMax) this.#bySize.delete(size)
+    let sizes = this.#byKey.get(name)
+    if (sizes === undefined) {
+      sizes = new Map()
+      this.#byKey.set(name, sizes)
+    }
+    const known = sizes.get(held.size)
+    if (known === undefined || known.time <= held.time) sizes.set(held.size, held)
+    for (const size of sizes.keys()) {
+      if (size < publishedSize || sizes.size > sizesKeptMax) sizes.delete(size)
       else break
     }
   }
 
   /** True if this very line is held: it was verified then. */
   has({ size, root, line }: { size: number; root: Uint8Array; line: string }): boolean {
-    for (const held of this.#bySize.get(size)?.values() ?? []) {
-      if (held.line === line && equalBytes(held.root, root)) return true
+    for (const sizes of this.#byKey.values()) {
+      const held = sizes.get(size)
+      if (held?.line === line && equalBytes(held.root, root)) return true
     }
     return false
   }
 
   /** Those over this head that count under a policy, in order of rank. */
   over(head: { size: number; root: Uint8Array }, policy: CosignerPolicy): HeldCosignature[] {
-    const lines = [...(this.#bySize.get(head.size)?.values() ?? [])]
+    const lines = [...this.#byKey.values()].flatMap((sizes) => sizes.get(head.size) ?? [])
     const counts = ({ rank, key, root }: HeldCosignature): boolean => {
       const expected = policy.cosigners[rank]
       return expected !== undefined && equalBytes(expected, key) && equalBytes(root, head.root)
@@ -55,12 +58,18 @@ export class Cosignatures {
 
   /** What the same key signed for this size with another root, if it is known here. */
   contradicting(held: HeldCosignature): HeldCosignature | undefined {
-    const known = this.#bySize.get(held.size)?.get(toHex(held.key))
+    const known = this.#byKey.get(toHex(held.key))?.get(held.size)
     return known !== undefined && !equalBytes(known.root, held.root) ? known : undefined
   }
 
   /** The cosignature of a rank over the largest size. */
   largestOf(rank: number): HeldCosignature | undefined {
     return this.#largest.get(rank)
+  }
+
+  /** The largest size of which so many ranks have signed as much or more; 0 if fewer signed anything. */
+  sizeSignedBy(count: number): number {
+    const sizes = [...this.#largest.values()].map(({ size }) => size).sort((a, b) => b - a)
+    return sizes[count - 1] ?? 0
   }
 }

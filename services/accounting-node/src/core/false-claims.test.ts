@@ -1,5 +1,8 @@
 /** What one bad peer says of terms and heights that nothing proves: nobody acts on it. */
+import { chainOrigin, cosignCheckpoint } from '@healthblock/chain/checkpoint'
 import type { Transaction } from '@healthblock/chain/transaction'
+import type { SigningKey } from '@healthblock/crypto/signature'
+import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import { afterEach, describe, expect, it } from 'vitest'
 import { CoreCluster } from '../../../../test/support/core-cluster.ts'
 import { algorithmTransaction } from '../../../../test/support/sample-ledger.ts'
@@ -16,7 +19,8 @@ afterEach(async () => {
 
 /** Four nodes, of which rank 3 answers one method with a lie once `lies.on` is set. */
 async function withLiar(method: PeerMethod, lie: (answer: Uint8Array) => Uint8Array) {
-  cluster = new CoreCluster()
+  // Slow enough that a busy machine is not taken for a leader who is away.
+  cluster = new CoreCluster({ speed: 4 })
   await cluster.startAll()
   const leads = () => [0, 1, 2].find((rank) => cluster.core(rank).status().leads)
   await cluster.until('an honest leader', () => leads() !== undefined)
@@ -67,6 +71,19 @@ describe('a peer that claims', () => {
     await cluster.start(away)
     await commit(other, 'a')
     expect(termOnRegister()).toBeLessThan(100_000)
+  })
+
+  it('a far size by its cosignature makes nobody think that he is behind', async () => {
+    const { leader } = await withLiar('trail', (answer) => answer)
+    await commit(leader, 'a')
+    const { ledgerId, nodes } = cluster.ledger
+    const head = { origin: chainOrigin({ ledgerId, chain: 'userchain' }), size: farHeight, root: new Uint8Array(32) }
+    const signer = nodes[3]?.userchain.cosigner as SigningKey
+    const line = encodeUtf8(cosignCheckpoint(head, { rank: 3, signer, nowMs: cluster.clock.nowMs() }))
+    const message = encodeMessage({ size: head.size, root: head.root, line })
+    for (const rank of [0, 1, 2]) await cluster.core(rank).handlePeer(3, 'cosignature', message)
+    await commit(leader, 'b')
+    await cluster.until('all sign', () => [0, 1, 2].every((rank) => cluster.core(rank).status().signs))
   })
 
   it('a block that it cannot show does not hold up a new leader', async () => {
