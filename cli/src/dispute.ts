@@ -1,14 +1,19 @@
 /** Makes a dispute bundle from what nodes serve: transactions with their blocks' SEALs, grants with proofs of the state, times, disclosed records. */
+import { setTimeout as delay } from 'node:timers/promises'
 
 import type { ChainName } from '@healthblock/chain/chains'
+import type { NoteKey } from '@healthblock/chain/checkpoint'
 import {
   type Dispute,
   type DisputeDisclosure,
   type DisputePart,
   type DisputeQuestion,
   encodeDispute,
+  type VerifiedDispute,
   verifyDispute,
 } from '@healthblock/chain/dispute'
+import { ChainError } from '@healthblock/chain/errors'
+import { commonWitnesses, withWitnessLines } from '@healthblock/chain/file-witnesses'
 import { inclusionProofAsync } from '@healthblock/chain/merkle'
 import { encodeProof, parseProof } from '@healthblock/chain/proof'
 import { parseSealLeaf, type Seal } from '@healthblock/chain/seal'
@@ -16,6 +21,7 @@ import type { SignedStatement } from '@healthblock/chain/statement'
 import { userTables } from '@healthblock/chain/tables'
 import { tileHashReader, tilePath } from '@healthblock/chain/tile'
 import { parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { parseWitnessKey, witnessesMax } from '@healthblock/chain/witness'
 import type { Disclosure } from '@healthblock/crypto/disclosure'
 import { reachesEpoch, restrictNodes } from '@healthblock/crypto/key-tree'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
@@ -34,7 +40,22 @@ export interface DisputeRequest {
   readonly storageReceipts: readonly SignedStatement[]
   readonly disclosure?: Disclosure
   readonly storage?: StorageClient
+  /** Only under heads that a witness cosigned, which are waited for; absent: under such ones if there are any that hold everything. */
+  readonly isWitnessed?: boolean
 }
+
+/** A checkpoint under which the parts of one chain are proved. */
+type Head = Awaited<ReturnType<LedgerClient['checkpoint']>>
+
+/** Under what a bundle stands. */
+interface Heads {
+  readonly of: Partial<Record<ChainName, Head>>
+  readonly witnesses: ReturnType<typeof commonWitnesses>
+}
+
+/** How long, and in which steps, witnesses' cosignatures are waited for. */
+const witnessedMsMax = 30_000
+const pauseMs = 500
 
 interface Wanted {
   readonly leaf: Uint8Array
@@ -152,16 +173,58 @@ class Composer {
     return opened
   }
 
-  /** Proofs of everything that is wanted, each chain under one checkpoint. */
-  async parts(): Promise<{ parts: DisputePart[]; trail: Dispute['trail'] }> {
+  /** Chains that the bundle is about. */
+  get #chains(): ChainName[] {
+    return chainNames.filter((chain) => this.#wanted[chain].size > 0)
+  }
+
+  /** The newest heads that hold everything and that one witness at least cosigned on every chain; undefined while there are none. */
+  async #witnessedHeads(): Promise<Heads | undefined> {
     const { client } = this.#request
+    const of: Partial<Record<ChainName, Head>> = {}
+    for (const chain of this.#chains) {
+      const head = await client.witnessed(chain)
+      if (head === undefined || head.size <= Math.max(...this.#wanted[chain].keys())) return undefined
+      of[chain] = head
+    }
+    // Which keys these are is a node's word; what they signed is not.
+    const known = await client.list('witnesses')
+    const keys = known.flatMap((entry) => witnessKey((entry as { vkey?: unknown } | null)?.vkey) ?? [])
+    const notes = Object.values(of).map(({ note }) => note)
+    const witnesses = commonWitnesses(keys, notes).slice(0, witnessesMax)
+    return witnesses.length > 0 ? { of, witnesses } : undefined
+  }
+
+  async #heads(): Promise<Heads> {
+    const { client, isWitnessed = false } = this.#request
+    for (let waitedMs = 0; ; waitedMs += pauseMs) {
+      const witnessed = await this.#witnessedHeads()
+      if (witnessed !== undefined) return witnessed
+      if (!isWitnessed) break
+      if (waitedMs >= witnessedMsMax) {
+        throw new CommandError(
+          'no witness has cosigned heads of both ledgers that hold it all: see "ledger witness list"',
+        )
+      }
+      await delay(pauseMs)
+    }
+    const of: Partial<Record<ChainName, Head>> = {}
+    for (const chain of this.#chains) of[chain] = await client.checkpoint(chain)
+    return { of, witnesses: [] }
+  }
+
+  /** Proofs of everything that is wanted, each chain under one checkpoint. */
+  async parts(): Promise<Pick<Dispute, 'parts' | 'trail' | 'witnesses'>> {
+    const { client } = this.#request
+    const { of, witnesses } = await this.#heads()
+    const keys = witnesses.map(({ key }) => key)
     const parts: DisputePart[] = []
     const under: { chain: ChainName; k: number }[] = []
-    for (const chain of chainNames) {
+    for (const chain of this.#chains) {
       const wanted = [...this.#wanted[chain]].sort(([a], [b]) => a - b)
-      if (wanted.length === 0) continue
-      const { note, size, url } = await client.checkpoint(chain)
-      const { note: checkpoint, k } = client.trail.receiptForm(chain, note)
+      const { note, size, url } = of[chain] as Head
+      const { note: plain, k } = client.trail.receiptForm(chain, note)
+      const checkpoint = withWitnessLines(plain, note, keys)
       under.push({ chain, k })
       const read = tileHashReader({ size, readTile: (tile) => client.tile(chain, tilePath(tile), { url }) })
       for (const [index, { leaf, state }] of wanted) {
@@ -171,30 +234,40 @@ class Composer {
         parts.push(state === undefined ? { chain, leaf, proof } : { chain, leaf, proof, state })
       }
     }
-    return { parts, trail: client.trail.needed(under) }
+    return { parts, trail: client.trail.needed(under), witnesses: witnesses.map(({ vkey }) => vkey) }
+  }
+}
+
+/** The key of a list's entry; undefined for one that is none. */
+function witnessKey(vkey: unknown): NoteKey | undefined {
+  try {
+    return typeof vkey === 'string' ? parseWitnessKey(vkey) : undefined
+  } catch (error) {
+    if (!(error instanceof ChainError)) throw error
+    return undefined
   }
 }
 
 /**
  * Makes a bundle and verifies it.
  *
- * @returns The file, and what it proves in words.
+ * @returns The file, what it proves in words, and who outside of the ledger stands behind it.
  * @throws {CommandError} for what is not on record, or a time that no block proves.
  */
 export async function composeDispute(
   request: DisputeRequest,
-): Promise<{ bytes: Uint8Array; steps: readonly string[] }> {
+): Promise<{ bytes: Uint8Array } & Pick<VerifiedDispute, 'steps' | 'witnesses'>> {
   const composer = new Composer(request)
   for (const id of request.transactions) await composer.transaction(id)
   const end = await composer.grants()
   for (const atMs of request.times) await composer.time(atMs, end)
   const disclosed = await composer.disclosed()
-  const { parts, trail } = await composer.parts()
+  const proved = await composer.parts()
   const questions: DisputeQuestion[] = request.times.flatMap((at) =>
     request.grants.map(({ patient, gid }) => ({ at, patient, gid })),
   )
   const { genesis, storageReceipts: storage } = request
-  const bytes = encodeDispute({ genesis, parts, questions, storage, disclosed, trail })
-  const { steps } = verifyDispute({ bytes })
-  return { bytes, steps }
+  const bytes = encodeDispute({ genesis, ...proved, questions, storage, disclosed })
+  const { steps, witnesses } = verifyDispute({ bytes })
+  return { bytes, steps, witnesses }
 }

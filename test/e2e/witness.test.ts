@@ -29,6 +29,9 @@ describeCluster('a witness at four nodes', () => {
   test('is added at each, cosigns for each, is audited, and removed', async () => {
     const bare = await cluster.ok<AuditReport>('audit')
     expect(bare.notChecked).toContain('witnesses outside the ledger: none was named')
+    const id = cluster.file.auditor as string
+    const held = join(cluster.root, 'held.json')
+    expect(await cluster.ok('ledger', 'receipt', id, '--out', held)).toMatchObject({ attested: 'quorum' })
     const added = await cluster.ok<AtNodes<WitnessEntry>>('ledger', 'witness', 'add', witness.url, witness.vkey)
     expect(added.nodes.map(({ value }) => value?.name)).toEqual(Array.from({ length: 4 }, () => witness.key.name))
     // What its operator has to enter: two origins, each with the log keys of four nodes.
@@ -48,15 +51,24 @@ describeCluster('a witness at four nodes', () => {
     expect(report.notChecked).toContain('userchain at witnesses: 1 of 1 that were named hold the audited head')
     // A receipt that carries its line, of the transaction that made the auditor known: its id is the account.
     const out = join(cluster.root, 'receipt.json')
-    const id = cluster.file.auditor as string
     const receipt = await cluster.ok('ledger', 'receipt', id, '--out', out, '--witnessed')
     expect(receipt).toEqual({ out, attested: 'witnessed', witnesses: [witness.key.name] })
     const verified = await cluster.run('verify', out, '--witness', witness.vkey)
     expect(verified).toMatchObject({ code: 0, value: { attested: 'witnessed', witnesses: [{ isKnown: true }] } })
+    const renewed = await cluster.ok('ledger', 'receipt', 'renew', held, '--witnessed')
+    expect(renewed).toEqual({ out: held, attested: 'witnessed', witnesses: [witness.key.name] })
+    expect(await cluster.run('verify', held, '--witness', witness.vkey)).toMatchObject({ code: 0 })
+    // A bundle that carries its lines too, about the same transaction and a grant that never was.
+    const bundle = join(cluster.root, 'bundle.json')
+    const about = ['--transaction', id, '--grant', `${id}/${'0'.repeat(32)}`]
+    const file = await cluster.run('dispute', '--out', bundle, ...about, '--witnessed')
+    expect(file).toMatchObject({ code: 0, value: { attested: 'witnessed', witnesses: [witness.key.name] } })
+    const settled = await cluster.run('verify', bundle, '--witness', witness.vkey)
+    expect(settled).toMatchObject({ code: 0, value: { kind: 'dispute', attested: 'witnessed' } })
     // It has seen more than the nodes show.
     const [origin] = [...witness.held.keys()].filter((name) => name.endsWith('/userchain')) as [string]
-    const held = witness.held.get(origin) as { size: number; root: Uint8Array }
-    witness.held.set(origin, { ...held, size: held.size + 100 })
+    const seen = witness.held.get(origin) as { size: number; root: Uint8Array }
+    witness.held.set(origin, { ...seen, size: seen.size + 100 })
     const hidden = await cluster.run<AuditReport>('audit')
     expect([hidden.code, hidden.value.findings.map(({ code, node }) => [code, node])]).toEqual([
       1,
@@ -66,6 +78,9 @@ describeCluster('a witness at four nodes', () => {
     expect(removed.nodes).toHaveLength(4)
     const { nodes } = await cluster.ok<AtNodes<WitnessEntry[]>>('ledger', 'witness', 'list')
     expect(nodes.map(({ value }) => value)).toEqual([[], [], [], []])
+    // What a receipt showed is not given up for one that shows less.
+    expect(await cluster.run('ledger', 'receipt', 'renew', held)).toMatchObject({ code: 1 })
+    expect(await cluster.run('verify', held, '--witness', witness.vkey)).toMatchObject({ code: 0 })
     // Named by the auditor alone it is asked all the same.
     const named = await cluster.run<AuditReport>('audit', '--witness', `${witness.url} ${witness.vkey}`)
     expect(named.value.findings.map(({ code }) => code)).toEqual(['witness.ahead'])
@@ -81,6 +96,8 @@ describeCluster('a witness at four nodes', () => {
       [['ledger', 'witness', 'ask'], 2],
       [['ledger', 'receipt', 'nonsense', '--out', 'x'], 2],
       [['ledger', 'receipt', '0'.repeat(64), '--out', 'x'], 1],
+      [['ledger', 'receipt', 'renew', join(cluster.dir, 'genesis.cbor')], 1],
+      [['ledger', 'receipt', 'renew'], 2],
       [['audit', '--witness', witness.url], 2],
       [['audit', '--witness', `${witness.url} nonsense`], 2],
     ]

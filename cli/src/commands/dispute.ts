@@ -18,7 +18,8 @@ Writes one file about a dispute that "verify" checks without a network: what is 
   --at ISO               with --grant: was it in force at this time?
   --disclose KEYFILE     keys that the patient disclosed: the readings among the transactions are opened with them, and no other
   --storage-receipts FILE  JSON list of [statement, signature] (base64): stores' words about blocks that the transactions name
-  --dir DIR, --json
+  --witnessed            wait until a witness outside of the ledger has cosigned what the file stands on (without it, one is named if it has)
+  --dir DIR, --json      {"file","sizeBytes","steps","attested","witnesses"}
 ${subjectHelp}`
 
 const transactionIdPattern = /^[0-9a-f]{64}$/
@@ -62,6 +63,7 @@ export async function runDispute(args: string[], io: Io): Promise<ExitCode> {
     at: { type: 'string', multiple: true },
     disclose: { type: 'string' },
     'storage-receipts': { type: 'string' },
+    witnessed: { type: 'boolean' },
   })
   if (values.help === true) {
     io.stdout(help)
@@ -76,7 +78,7 @@ export async function runDispute(args: string[], io: Io): Promise<ExitCode> {
     if (!transactionIdPattern.test(id)) throw new UsageError(`--transaction takes an id, not "${id}"`)
   const receipts = values['storage-receipts']
   const { genesis, client, storage } = ledgerSubject(values)
-  const { bytes, steps } = await composeDispute({
+  const { bytes, steps, witnesses } = await composeDispute({
     genesis,
     client,
     transactions: ids.map((id) => fromHex(id)),
@@ -85,10 +87,14 @@ export async function runDispute(args: string[], io: Io): Promise<ExitCode> {
     storageReceipts: receipts === undefined ? [] : readReceipts(receipts),
     ...(values.disclose === undefined ? {} : { disclosure: readKeys(values.disclose) }),
     ...(storage === undefined ? {} : { storage }),
+    isWitnessed: values.witnessed === true,
   })
   const file = resolve(out)
   writeFileDurably(file, bytes)
-  if (values.json === true) io.stdout(`${JSON.stringify({ file, sizeBytes: bytes.length, steps })}\n`)
-  else io.stdout(`${steps.map((step) => `  ${step}\n`).join('')}written to ${file} (${bytes.length} bytes)\n`)
+  const attested = witnesses.length > 0 ? 'witnessed' : 'quorum'
+  const names = witnesses.map(({ name }) => name)
+  if (values.json === true) {
+    io.stdout(`${JSON.stringify({ file, sizeBytes: bytes.length, steps, attested, witnesses: names })}\n`)
+  } else io.stdout(`${steps.map((step) => `  ${step}\n`).join('')}written to ${file} (${bytes.length} bytes)\n`)
   return 0
 }

@@ -1,7 +1,8 @@
 /** `ledger incidents`: what accounting nodes found wrong, and whether it is healed and acknowledged. */
+import { accountingNodes, askNodes, tellSilent } from '../cluster/ask-nodes.ts'
 import { callNode, nodeAccess } from '../cluster/client.ts'
 import { readCluster } from '../cluster/layout.ts'
-import { CommandError, type ExitCode, type Io } from '../io.ts'
+import type { ExitCode, Io } from '../io.ts'
 import { formatTable } from '../table.ts'
 
 interface Incident {
@@ -25,21 +26,13 @@ export async function listIncidents(
   io: Io,
 ): Promise<ExitCode> {
   const cluster = readCluster(dir)
-  const names = cluster.nodes.filter(({ role }) => role === 'accounting').map(({ name }) => name)
-  if (values.node !== undefined && !names.includes(values.node))
-    throw new CommandError(`there is no accounting node "${values.node}" here (${names.join(', ')})`)
-  const incidents: (Incident & { node: string })[] = []
-  let exit: ExitCode = 0
-  for (const node of values.node === undefined ? names : [values.node]) {
-    try {
-      const rows = await callNode<Incident[]>(nodeAccess(dir, cluster, node), 'GET', '/v1/incidents')
-      incidents.push(...rows.map((row) => ({ node, ...row })))
-    } catch (error) {
-      if (!(error instanceof CommandError)) throw error
-      io.stderr(`healthblock ledger incidents: ${error.message}\n`)
-      exit = 1
-    }
-  }
+  const answers = await askNodes(accountingNodes(cluster, values.node), (node) =>
+    callNode<Incident[]>(nodeAccess(dir, cluster, node), 'GET', '/v1/incidents'),
+  )
+  const incidents = answers.flatMap((answer) =>
+    'value' in answer ? answer.value.map((row) => ({ node: answer.node, ...row })) : [],
+  )
+  const exit = tellSilent(answers, 'ledger incidents', io)
   incidents.sort((a, b) => a.found - b.found)
   const words = (row: Incident): string =>
     `${row.healed ? 'healed' : 'not healed'}, ${row.acknowledged === null ? 'not acknowledged' : `acknowledged ${iso(row.acknowledged)}`}`

@@ -7,7 +7,7 @@ import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseCount, parseOptions, takePositionals } from '../options.ts'
 import { listIncidents } from './incidents.ts'
 import { runOffline } from './offline.ts'
-import { runReceipt } from './receipt.ts'
+import { runReceipt, runRenewReceipt } from './receipt.ts'
 import { runApprove, runSuccessor } from './successor.ts'
 import { runWitness } from './witness.ts'
 
@@ -18,6 +18,7 @@ const help = `Usage: ./healthblock ledger ACTION …
   token                                               a reader's bearer token for entries, blocks and state (24 h)
   receipt ID --out FILE [--witnessed]                 a transaction's receipt as it can be made now: witnesses sign a moment after the
                                                       quorum, so a later one may carry them; --witnessed waits for one
+  receipt renew FILE [--out FILE] [--witnessed]       a receipt that you hold, made anew: with the parts and the witnesses that exist by now
   incidents [--node NAME]                             what accounting nodes found wrong in their own files and in other nodes
   acknowledge NODE N                                  acknowledge incident N of an accounting node
   witness add URL VKEY [--node NAME]                  ask this witness (C2SP tlog-witness, such as litewitness) to cosign what is published;
@@ -121,6 +122,10 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
       return runApprove(folder, values, io, print)
     }
     case 'receipt': {
+      if (rest[0] === 'renew') {
+        const [, file] = takePositionals(rest, ['renew', 'FILE'] as const)
+        return runRenewReceipt(file, { ...values, dir }, print)
+      }
       const [id] = takePositionals(rest, ['ID'] as const)
       return runReceipt(id, { ...values, dir }, print)
     }

@@ -18,7 +18,7 @@ Checks a receipt, a dispute bundle or a succession without a network: what it sa
                       (without either, the genesis file inside is believed: compare the ledger id yourself)
   --succession FILE   how the ledger that you trust carries on an older one: files of the older one hold as far as it does
   --witness VKEY      the key of a witness that you know: it must have cosigned every checkpoint (without it, witnesses that a
-                      receipt names are worth no more than the file)
+                      file names are worth no more than the file)
   --extract DIR       of a file that holds, writes the public texts inside for other people's tools: genesis.cbor, and of each part
                       CHAIN-INDEX-TYPE.leaf (what is proved), .tlog-proof (C2SP), .checkpoint (a signed note), .policy (which keys must
                       have signed, as torchwood reads it); of a change of the policy the same with trail-N- before the name

@@ -1,7 +1,9 @@
 /** `ledger witness`: which witnesses the accounting nodes ask for their cosignatures. */
+import { chainNames } from '@healthblock/chain/chains'
+import { type Answered, accountingNodes, askNodes, tellSilent } from '../cluster/ask-nodes.ts'
 import { callNode, nodeAccess } from '../cluster/client.ts'
-import { type ClusterFile, readCluster } from '../cluster/layout.ts'
-import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
+import { readCluster } from '../cluster/layout.ts'
+import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { takePositionals } from '../options.ts'
 import { formatTable } from '../table.ts'
 
@@ -21,39 +23,17 @@ export interface WitnessEntry {
   readonly docchain: Progress
 }
 
-const chains = ['userchain', 'docchain'] as const
-
-function nodesOf(cluster: ClusterFile, name: string | undefined): string[] {
-  const names = cluster.nodes.filter(({ role }) => role === 'accounting').map((node) => node.name)
-  if (name === undefined) return names
-  if (!names.includes(name)) throw new CommandError(`there is no accounting node "${name}" here (${names.join(', ')})`)
-  return [name]
-}
-
-/** What one node answered, or why it did not. */
-type Answered<T> = { readonly node: string } & ({ readonly value: T } | { readonly error: string })
-
-async function ask<T>(nodes: readonly string[], call: (node: string) => Promise<T>): Promise<Answered<T>[]> {
-  return Promise.all(
-    nodes.map(async (node) => {
-      try {
-        return { node, value: await call(node) }
-      } catch (error) {
-        if (!(error instanceof CommandError)) throw error
-        return { node, error: error.message }
-      }
-    }),
-  )
-}
-
 /** The logs as a witness's operator has to enter them: each origin with the log keys of all nodes that answer. */
 async function logsOf(
   call: (node: string, path: string) => Promise<unknown>,
   nodes: readonly string[],
 ): Promise<{ origin: string; keys: string[] }[]> {
   return Promise.all(
-    chains.map(async (chain) => {
-      const heads = await ask(nodes, async (node) => (await call(node, `/v1/${chain}/head`)) as Record<string, string>)
+    chainNames.map(async (chain) => {
+      const heads = await askNodes(
+        nodes,
+        async (node) => (await call(node, `/v1/${chain}/head`)) as Record<string, string>,
+      )
       const values = heads.flatMap((head) => ('value' in head ? [head.value] : []))
       return { origin: values[0]?.origin ?? '', keys: values.map(({ logKey }) => logKey as string) }
     }),
@@ -63,7 +43,7 @@ async function logsOf(
 /** The witnesses that a cluster's running nodes ask, each once. */
 export async function clusterWitnesses(dir: string): Promise<{ url: string; vkey: string }[]> {
   const cluster = readCluster(dir)
-  const answers = await ask(nodesOf(cluster, undefined), (node) =>
+  const answers = await askNodes(accountingNodes(cluster, undefined), (node) =>
     callNode<WitnessEntry[]>(nodeAccess(dir, cluster, node), 'GET', '/v1/witnesses', undefined, 5_000),
   )
   const entries = answers.flatMap((answer) => ('value' in answer ? answer.value : []))
@@ -99,24 +79,22 @@ export async function runWitness(
 ): Promise<ExitCode> {
   const [action, ...rest] = args
   const cluster = readCluster(dir)
-  const nodes = nodesOf(cluster, values.node)
+  const nodes = accountingNodes(cluster, values.node)
   const call = <T>(node: string, method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> =>
     callNode<T>(nodeAccess(dir, cluster, node), method, path, body)
   const finish = (answers: readonly Answered<unknown>[], more: Record<string, unknown>): ExitCode => {
     if (values.json === true) io.stdout(`${JSON.stringify({ nodes: answers, ...more })}\n`)
-    const failed = answers.filter((answer) => 'error' in answer)
-    for (const answer of failed) if ('error' in answer) io.stderr(`healthblock ledger witness: ${answer.error}\n`)
-    return failed.length === 0 ? 0 : 1
+    return tellSilent(answers, 'ledger witness', io)
   }
   if (action === 'list') {
     takePositionals(rest, [])
-    const answers = await ask(nodes, (node) => call<WitnessEntry[]>(node, 'GET', '/v1/witnesses'))
+    const answers = await askNodes(nodes, (node) => call<WitnessEntry[]>(node, 'GET', '/v1/witnesses'))
     if (values.json !== true) printList(io, answers)
     return finish(answers, {})
   }
   if (action === 'add') {
     const [url, vkey] = takePositionals(rest, ['URL', 'VKEY'] as const)
-    const answers = await ask(nodes, (node) => call<WitnessEntry>(node, 'POST', '/v1/witnesses', { url, vkey }))
+    const answers = await askNodes(nodes, (node) => call<WitnessEntry>(node, 'POST', '/v1/witnesses', { url, vkey }))
     const logs = await logsOf((node, path) => call(node, 'GET', path), nodes)
     if (values.json !== true && answers.some((answer) => 'value' in answer)) {
       const of = answers.filter((answer) => 'value' in answer).map(({ node }) => node)
@@ -132,7 +110,7 @@ export async function runWitness(
   if (action === 'remove') {
     const [witness] = takePositionals(rest, ['NAME|VKEY'] as const)
     const [name] = witness.split('+')
-    const answers = await ask(nodes, (node) => call<WitnessEntry>(node, 'POST', '/v1/witnesses/remove', { name }))
+    const answers = await askNodes(nodes, (node) => call<WitnessEntry>(node, 'POST', '/v1/witnesses/remove', { name }))
     if (values.json !== true) {
       for (const answer of answers) if ('value' in answer) io.stdout(`${answer.node} asks ${name} no more\n`)
     }

@@ -19,6 +19,7 @@ import {
 } from './json-form.ts'
 import type { TrailStep } from './policy-trail.ts'
 import type { SignedStatement } from './statement.ts'
+import { witnessesMax } from './witness.ts'
 
 /** A transaction, or a SEAL with proofs of the state after its block. */
 export interface DisputePart {
@@ -57,6 +58,8 @@ export interface Dispute {
   readonly storage: readonly SignedStatement[]
   readonly disclosed: readonly DisputeDisclosure[]
   readonly trail: readonly TrailStep[]
+  /** Keys (vkey) of the witnesses whose lines end the checkpoint of every part, in the order of their code units. */
+  readonly witnesses?: readonly string[]
 }
 
 const partsMax = 1024
@@ -78,7 +81,7 @@ function disclosureToJson({ block, first, nodes }: DisputeDisclosure): unknown {
 
 /** Writes a bundle; keys stand in the order of their code units. */
 export function encodeDispute(dispute: Dispute): Uint8Array<ArrayBuffer> {
-  const { genesis, parts, questions, storage, disclosed, trail } = dispute
+  const { genesis, parts, questions, storage, disclosed, trail, witnesses = [] } = dispute
   const file = {
     disclosed: disclosed.map(disclosureToJson),
     genesis: toBase64(genesis),
@@ -88,6 +91,7 @@ export function encodeDispute(dispute: Dispute): Uint8Array<ArrayBuffer> {
     storage: storage.map(({ statement, signature }) => [toBase64(statement), toBase64(signature)]),
     trail: trail.length === 0 ? undefined : trail.map(stepToJson),
     v: 1,
+    witnesses: witnesses.length === 0 ? undefined : witnesses,
   }
   return encodeUtf8(JSON.stringify(file))
 }
@@ -136,7 +140,7 @@ function disclosureOfJson(value: unknown): DisputeDisclosure {
  */
 export function parseDispute(bytes: Uint8Array): Dispute {
   const keys = ['disclosed', 'genesis', 'kind', 'parts', 'questions', 'storage', 'v']
-  const file = object(parseJson(bytes), keys, ['trail'])
+  const file = object(parseJson(bytes), keys, ['trail', 'witnesses'])
   if (file.v !== 1) throw formatError('an unknown version')
   oneOf(file.kind, ['dispute'])
   const dispute: Dispute = {
@@ -146,6 +150,7 @@ export function parseDispute(bytes: Uint8Array): Dispute {
     storage: array(file.storage, partsMax).map(statementOfJson),
     disclosed: array(file.disclosed, questionsMax).map(disclosureOfJson),
     trail: file.trail === undefined ? [] : array(file.trail, fileTrailStepsMax).map(stepOfJson),
+    ...(file.witnesses === undefined ? {} : { witnesses: array(file.witnesses, witnessesMax).map(textOfJson) }),
   }
   if (!equalBytes(encodeDispute(dispute), bytes)) throw formatError('not canonical')
   return dispute

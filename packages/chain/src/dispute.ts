@@ -20,8 +20,10 @@ import {
   parseDispute,
 } from './dispute-format.ts'
 import { ChainError } from './errors.ts'
+import { parseFileWitnesses, type ReceiptWitness, witnessesOf, witnessWords } from './file-witnesses.ts'
 import { type Genesis, ledgerIdOf, parseGenesis } from './genesis.ts'
 import type { ReceiptState } from './json-form.ts'
+import type { NoteKey } from './note.ts'
 import { PolicyTrail, type TrailHead } from './policy-trail.ts'
 import { type ProvedPart, provePart } from './proved-part.ts'
 import { trailWords } from './receipt.ts'
@@ -58,6 +60,8 @@ export interface VerifiedDispute {
   }[]
   readonly answers: readonly DisputeAnswer[]
   readonly opened: readonly OpenedRecord[]
+  /** Witnesses that cosigned every checkpoint in it: by keys that the bundle names, so they are worth what the reader knows of them. */
+  readonly witnesses: readonly ReceiptWitness[]
   /** What was verified, step by step, in words. */
   readonly steps: readonly string[]
 }
@@ -95,6 +99,9 @@ function checkOrder(parts: readonly ProvedPart[]): void {
 class Bundle {
   readonly genesis: Genesis
   readonly trail: PolicyTrail
+  readonly #witnessKeys: readonly NoteKey[]
+  /** Once the parts are proved. */
+  witnesses: readonly ReceiptWitness[] = []
   readonly transactions: ProvedTransaction[] = []
   readonly seals: ProvedSeal[] = []
   readonly steps: string[] = []
@@ -104,6 +111,7 @@ class Bundle {
     this.#dispute = dispute
     this.genesis = genesis
     this.trail = PolicyTrail.of(genesis, dispute.trail)
+    this.#witnessKeys = parseFileWitnesses(dispute.witnesses)
   }
 
   /** Proves every part, in order. */
@@ -122,15 +130,17 @@ class Bundle {
       const first = proved.find((part) => part.chain === chain)
       if (first === undefined) continue
       this.steps.push(
-        `the first ${first.size} entries of ${chain} stand under the cosignatures of nodes ${first.ranks.join(', ')}`,
+        `the first ${first.size} entries of ${chain} stand under the cosignatures of nodes ${first.cosigners.join(', ')}`,
       )
     }
+    this.witnesses = witnessesOf(this.#witnessKeys, proved)
+    this.steps.push(...this.witnesses.map(witnessWords))
   }
 
   /** Names the part that does not hold. */
   #prove(number: number, part: DisputePart): ProvedPart {
     try {
-      return provePart(this.trail, part)
+      return provePart({ trail: this.trail, witnesses: this.#witnessKeys }, part, 'part')
     } catch (cause) {
       if (!(cause instanceof ChainError)) throw cause
       throw invalid(`part ${number} (${part.chain})`, cause.message, cause)
@@ -368,5 +378,5 @@ export function verifyDispute(request: {
     id,
     transaction,
   }))
-  return { ledgerId, transactions, answers, opened, steps: bundle.steps }
+  return { ledgerId, transactions, answers, opened, witnesses: bundle.witnesses, steps: bundle.steps }
 }

@@ -1,34 +1,61 @@
-/** Parts of files that prove entries of a log: a leaf, and a tlog-proof text under a checkpoint of the policy trail (SPEC.md §8, §10). */
+/** Parts of files that prove entries of a log: a leaf, and a tlog-proof text under a checkpoint of the policy trail (SPEC.md §7, §8, §10). */
+import type { ChainName } from './chains.ts'
 import type { DisputePart } from './dispute-format.ts'
 import { ChainError } from './errors.ts'
 import { leafHash, verifyInclusion } from './merkle.ts'
+import type { NoteKey } from './note.ts'
 import type { PolicyTrail } from './policy-trail.ts'
 import { encodeProof, parseProof } from './proof.ts'
+import { takeWitnessLines } from './witness.ts'
 
-/** A part whose leaf is in its log: at `index`, under the head of `size` and `root`, by policy `k`. */
-export interface ProvedPart extends DisputePart {
+/** What is proved. */
+interface Part {
+  readonly chain: ChainName
+  readonly leaf: Uint8Array
+  /** tlog-proof text. */
+  readonly proof: string
+}
+
+/** Under what the checkpoints of a file stand. */
+export interface Under {
+  readonly trail: PolicyTrail
+  /** Keys of the witnesses whose lines end each checkpoint. */
+  readonly witnesses: readonly NoteKey[]
+}
+
+/** Where a part's leaf stands in its log: at `index`, under the head of `size` and `root`, by policy `k`. */
+export interface Proved {
   readonly index: number
   readonly size: number
   readonly root: Uint8Array
   readonly k: number
-  /** Who cosigned. */
-  readonly ranks: readonly number[]
+  /** Ranks that cosigned. */
+  readonly cosigners: readonly number[]
+  /** Unix ms: the last moment at which a quorum stood behind this head. */
+  readonly oldestTime: number
+  /** Unix ms, of the file's witnesses in their order. */
+  readonly witnessTimes: readonly number[]
 }
 
-function invalid(reason: string): ChainError {
-  return new ChainError(`part: ${reason}`, { code: 'ERR_RECEIPT_INVALID', step: 'part', reason })
-}
+/** A part of a bundle or of a succession that is proved. */
+export type ProvedPart = DisputePart & Proved
 
 /**
  * Verifies that a part's leaf is in its log.
  *
+ * @param step - What errors call the part.
  * @throws {ChainError} `ERR_RECEIPT_INVALID`, or the code of the proof or checkpoint that does not hold.
  */
-export function provePart(trail: PolicyTrail, part: DisputePart): ProvedPart {
+export function provePart<P extends Part>({ trail, witnesses }: Under, part: P, step: string): P & Proved {
+  const invalid = (reason: string) =>
+    new ChainError(`${step}: ${reason}`, { code: 'ERR_RECEIPT_INVALID', step, reason })
   const { extra, hashes, index, checkpoint } = parseProof(part.proof)
   if (extra !== undefined) throw invalid('the proof has extra data')
-  const { cosigners, size, root, k } = trail.verifyReceipt(part.chain, checkpoint)
+  const { checkpoint: nodes, cosignatures } = takeWitnessLines(checkpoint, witnesses)
+  const { policy: _, ...verified } = trail.verifyReceipt(part.chain, nodes)
+  const { size, root } = verified
   verifyInclusion({ leafHash: leafHash(part.leaf), index, size, proof: hashes, root })
+  // Written again it must be the same text, or a byte of it went unread.
   if (encodeProof({ index, hashes, checkpoint }) !== part.proof) throw invalid('the proof is not canonical')
-  return { ...part, index, size, root, k, ranks: cosigners }
+  return { ...part, ...verified, index, witnessTimes: cosignatures.map(({ time }) => time) }
 }

@@ -7,20 +7,27 @@ import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { type CborMap, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { EncodingError } from '@healthblock/encoding/errors'
 import type { ChainName } from './chains.ts'
-import { encodeVkey } from './checkpoint.ts'
 import { ChainError } from './errors.ts'
+import {
+  commonWitnesses,
+  parseFileWitnesses,
+  type ReceiptWitness,
+  withWitnessLines,
+  witnessesOf,
+  witnessWords,
+} from './file-witnesses.ts'
 import { type Genesis, ledgerIdOf, parseGenesis } from './genesis.ts'
-import { leafHash, verifyInclusion } from './merkle.ts'
 import type { NoteKey } from './note.ts'
 import { PolicyTrail } from './policy-trail.ts'
-import { encodeProof, parseProof } from './proof.ts'
+import { encodeProof } from './proof.ts'
+import { type Proved, provePart, type Under } from './proved-part.ts'
 import { encodeReceipt, parseReceipt, type Receipt, type ReceiptPart, type ReceiptState } from './receipt-format.ts'
 import { bytes, faultFinder, isMap, list, optional, uint } from './schema.ts'
 import { parseSealLeaf, type Seal } from './seal.ts'
 import { verifyStateProof } from './state-tree.ts'
 import { parseTransactionLeaf, type Transaction, transactionId, typeChains } from './transaction.ts'
-import { addWitnessLines, parseWitnessKey, takeWitnessLines, witnessCosignatures } from './witness.ts'
 
+export type { ReceiptWitness } from './file-witnesses.ts'
 export type { Receipt, ReceiptPart, ReceiptState } from './receipt-format.ts'
 export { encodeReceipt, encodeTrail, parseReceipt, parseTrail, receiptSizeBytesMax } from './receipt-format.ts'
 
@@ -74,14 +81,6 @@ export interface VerifiedReceipt {
   readonly steps: readonly string[]
 }
 
-/** A witness of a receipt. */
-export interface ReceiptWitness {
-  readonly name: string
-  readonly vkey: string
-  /** When it first signed any of the checkpoints, by its own clock: Unix ms. */
-  readonly time: number
-}
-
 function invalid(step: string, reason: string, cause?: unknown): ChainError {
   return new ChainError(`${step}: ${reason}`, { code: 'ERR_RECEIPT_INVALID', step, reason }, { cause })
 }
@@ -95,20 +94,9 @@ function toPart(
   witnesses: readonly NoteKey[],
 ): { part: ReceiptPart; under: { chain: ChainName; k: number } } {
   const { note, k } = trail.receiptForm(chain, entry.checkpoint)
-  const cosignatures = witnessCosignatures(entry.checkpoint, witnesses).filter((one) => one !== undefined)
-  const checkpoint = addWitnessLines(note, cosignatures)
+  const checkpoint = withWitnessLines(note, entry.checkpoint, witnesses)
   const proof = encodeProof({ index: entry.index, hashes: entry.hashes, checkpoint })
   return { part: { what, chain, leaf: entry.leaf, proof }, under: { chain, k } }
-}
-
-/** Of these witnesses those that cosigned every checkpoint, in the order that receipts have. */
-function witnessesOf(request: ReceiptRequest): { vkey: string; key: NoteKey }[] {
-  const { witnesses = [], transaction, seal, anchor } = request
-  const checkpoints = [transaction, seal, anchor].flatMap((entry) => (entry === undefined ? [] : [entry.checkpoint]))
-  return witnesses
-    .filter((key) => checkpoints.every((checkpoint) => witnessCosignatures(checkpoint, [key])[0] !== undefined))
-    .map((key) => ({ vkey: encodeVkey(key), key }))
-    .sort((a, b) => (a.vkey < b.vkey ? -1 : 1))
 }
 
 /**
@@ -119,7 +107,9 @@ function witnessesOf(request: ReceiptRequest): { vkey: string; key: NoteKey }[] 
  */
 export function createReceipt(request: ReceiptRequest): Uint8Array<ArrayBuffer> {
   const trail = request.trail ?? new PolicyTrail(request.genesis)
-  const witnesses = witnessesOf(request)
+  const { transaction, seal, anchor } = request
+  const checkpoints = [transaction, seal, anchor].flatMap((entry) => (entry === undefined ? [] : [entry.checkpoint]))
+  const witnesses = commonWitnesses(request.witnesses ?? [], checkpoints)
   const keys = witnesses.map(({ key }) => key)
   const made = [toPart(trail, 'transaction', request.chain, request.transaction, keys)]
   if (request.seal !== undefined) {
@@ -140,55 +130,8 @@ export function createReceipt(request: ReceiptRequest): Uint8Array<ArrayBuffer> 
   return file
 }
 
-/** Under what a receipt's checkpoints stand. */
-interface Under {
-  readonly trail: PolicyTrail
-  readonly witnesses: readonly NoteKey[]
-}
-
 /** A part whose leaf is in its log. */
-interface ProvedPart extends ReceiptPart {
-  readonly index: number
-  readonly size: number
-  readonly root: Uint8Array
-  readonly cosigners: readonly number[]
-  readonly oldestTime: number
-  /** Of the receipt's witnesses, in their order. */
-  readonly witnessTimes: readonly number[]
-  /** Number of the policy under which the checkpoint stands. */
-  readonly k: number
-}
-
-function provePart({ trail, witnesses }: Under, part: ReceiptPart): ProvedPart {
-  const { extra, hashes, index, checkpoint } = parseProof(part.proof)
-  if (extra !== undefined) throw invalid(part.what, 'the proof has extra data')
-  const { checkpoint: nodes, cosignatures } = takeWitnessLines(checkpoint, witnesses)
-  const { policy: _, ...verified } = trail.verifyReceipt(part.chain, nodes)
-  const { size, root } = verified
-  verifyInclusion({ leafHash: leafHash(part.leaf), index, size, proof: hashes, root })
-  // Written again it must be the same text, or a byte of it went unread.
-  if (encodeProof({ index, hashes, checkpoint }) !== part.proof) throw invalid(part.what, 'the proof is not canonical')
-  return { ...part, ...verified, index, witnessTimes: cosignatures.map(({ time }) => time) }
-}
-
-/** The keys of a receipt's witnesses: each once, in order. */
-function witnessKeys(witnesses: readonly string[] | undefined): NoteKey[] {
-  if (witnesses?.length === 0) throw invalid('witnesses', 'an empty list')
-  const keys = (witnesses ?? []).map(parseWitnessKey)
-  for (const [i, vkey] of (witnesses ?? []).entries()) {
-    if (i > 0 && vkey <= (witnesses?.[i - 1] as string)) throw invalid('witnesses', 'not in order')
-    if (encodeVkey(keys[i] as NoteKey) !== vkey) throw invalid('witnesses', 'a key in another form')
-  }
-  return keys
-}
-
-function receiptWitnesses(keys: readonly NoteKey[], parts: readonly ProvedPart[]): ReceiptWitness[] {
-  return keys.map((key, i) => ({
-    name: key.name,
-    vkey: encodeVkey(key),
-    time: Math.min(...parts.map(({ witnessTimes }) => witnessTimes[i] as number)),
-  }))
-}
+type ProvedPart = ReceiptPart & Proved
 
 /** The parts in the one order that the receipt's kind has. */
 function partsOf(receipt: Receipt): readonly [ReceiptPart, ReceiptPart?, ReceiptPart?] {
@@ -287,10 +230,6 @@ export function trailWords(trail: PolicyTrail): string[] {
   })
 }
 
-function witnessWords({ vkey, time }: ReceiptWitness): string {
-  return `besides the quorum, the witness ${vkey} cosigned every checkpoint here, first at ${new Date(time).toISOString()}`
-}
-
 function nodesText(ranks: readonly number[]): string {
   return `nodes ${ranks.join(', ')}`
 }
@@ -315,8 +254,8 @@ export function verifyReceipt(request: {
   const genesis = parseGenesis(receipt.genesis)
   const [transactionPart, sealPart, anchorPart] = partsOf(receipt)
   const trail = PolicyTrail.of(genesis, receipt.trail ?? [])
-  const under: Under = { trail, witnesses: witnessKeys(receipt.witnesses) }
-  const proved = provePart(under, transactionPart)
+  const under: Under = { trail, witnesses: parseFileWitnesses(receipt.witnesses) }
+  const proved = provePart(under, transactionPart, 'transaction')
   const transaction = parseTransactionLeaf(proved.leaf)
   const chain = typeChains[transaction.body.t]
   if (chain !== 'both' && chain !== proved.chain) throw invalid('transaction', 'of a type of the other chain')
@@ -339,12 +278,12 @@ export function verifyReceipt(request: {
   }
   const attested = (parts: readonly ProvedPart[]): Pick<VerifiedReceipt, 'witnesses' | 'steps'> => {
     checkTrail(trail, parts)
-    const witnesses = receiptWitnesses(under.witnesses, parts)
+    const witnesses = witnessesOf(under.witnesses, parts)
     return { witnesses, steps: [...steps, ...witnesses.map(witnessWords)] }
   }
   if (sealPart === undefined) return { ...result, closed: [], ...attested([proved]) }
   if (proved.chain !== 'userchain') throw invalid('transaction', 'of the wrong chain')
-  const provedSeal = provePart(under, sealPart)
+  const provedSeal = provePart(under, sealPart, 'seal')
   const seal = sealOf(provedSeal, proved)
   const closed = verifyClosed(proved, transaction.body, provedSeal, seal)
   steps.push(`block ${seal.h} holds it: its SEAL is at index ${provedSeal.index}`)
@@ -352,7 +291,7 @@ export function verifyReceipt(request: {
     steps.push(`in the state after block ${seal.h}, grant ${toHex(gid)} is closed at index ${closedAt}`)
   }
   if (anchorPart === undefined) return { ...result, closed, ...attested([proved, provedSeal]) }
-  const provedAnchor = provePart(under, anchorPart)
+  const provedAnchor = provePart(under, anchorPart, 'anchor')
   const anchorSeal = verifyAnchor(provedAnchor, proved, [proved, provedSeal])
   const size = anchorSeal.anchor?.[0]?.[0] as number
   steps.push(

@@ -176,7 +176,7 @@ function checkApprovals(
 
 function verifyProofs({ parts, trail: steps }: Succession, prior: Genesis) {
   const trail = PolicyTrail.of(prior, steps)
-  const [userchain, docchain] = parts.map((part) => provePart(trail, part))
+  const [userchain, docchain] = parts.map((part) => provePart({ trail, witnesses: [] }, part, 'part'))
   if (userchain?.chain !== 'userchain' || docchain?.chain !== 'docchain') throw invalid('part', 'not one of each chain')
   if (docchain.state !== undefined) throw invalid('state', 'proofs belong to the SEAL of userchain')
   if (trail.needed([userchain, docchain]).length !== trail.steps.length) {
@@ -213,7 +213,7 @@ export function verifySuccessionProof(bytes: Uint8Array): VerifiedSuccession {
     `ledger ${toHex(successor.ledgerId)} carries on ledger ${toHex(prior.ledgerId)}`,
     ...trailWords(trail),
     ...[userchain, docchain].map(
-      ({ chain, size, ranks }) => `${chain} ends with ${size} entries, cosigned by nodes ${ranks.join(', ')}`,
+      ({ chain, size, cosigners }) => `${chain} ends with ${size} entries, cosigned by nodes ${cosigners.join(', ')}`,
     ),
     `${approved.length} of ${organisations.length} organisations approve with the root keys on record there; it takes ${approvalsMin}`,
     `${kept.length} of them are organisations of the successor with the same root key`,

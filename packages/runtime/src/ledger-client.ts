@@ -316,12 +316,32 @@ export class LedgerClient {
     chain: ChainName,
     options: Awaitable & { url?: string } = {},
   ): Promise<VerifiedCheckpoint & { url: string; note: string }> {
-    const work = async (url: string): Promise<VerifiedCheckpoint & { url: string; note: string }> => {
-      const { bytes } = await this.#call(url, `/${chain}/checkpoint`, { signal: options.signal })
-      const note = new TextDecoder().decode(bytes)
-      return { ...(await this.verifyCheckpoint(chain, note, url)), url, note }
-    }
+    const work = (url: string) => this.#checkpointAt(chain, 'checkpoint', url, options)
     return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
+  }
+
+  async #checkpointAt(
+    chain: ChainName,
+    what: 'checkpoint' | 'witnessed',
+    url: string,
+    { signal }: Awaitable,
+  ): Promise<VerifiedCheckpoint & { url: string; note: string }> {
+    const { bytes } = await this.#call(url, `/${chain}/${what}`, { signal })
+    const note = new TextDecoder().decode(bytes)
+    return { ...(await this.verifyCheckpoint(chain, note, url)), url, note }
+  }
+
+  /** The newest published checkpoint of one node that a witness cosigned, verified as to the quorum alone; undefined while it has none. */
+  async witnessed(
+    chain: ChainName,
+    options: Awaitable = {},
+  ): Promise<(VerifiedCheckpoint & { url: string; note: string }) | undefined> {
+    try {
+      return await this.sources.attempt((url) => this.#checkpointAt(chain, 'witnessed', url, options))
+    } catch (error) {
+      if (isRuntimeError(error, 'ERR_SOURCE_REFUSED') && error.detail.status === 404) return undefined
+      throw error
+    }
   }
 
   /**
@@ -384,9 +404,9 @@ export class LedgerClient {
     return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
   }
 
-  /** A node's list of incidents, directory cards or successions: JSON, not verified. */
+  /** A node's list of incidents, directory cards, successions or witnesses: JSON, not verified. */
   async list(
-    what: 'incidents' | 'directory' | 'successions',
+    what: 'incidents' | 'directory' | 'successions' | 'witnesses',
     options: Awaitable & { url?: string } = {},
   ): Promise<readonly unknown[]> {
     const work = async (url: string): Promise<readonly unknown[]> => {

@@ -85,6 +85,7 @@ function verifiedDispute(bytes: Uint8Array, { ledgerId, heads }: Pinned) {
   return {
     kind: 'dispute' as const,
     steps: dispute.steps,
+    witnesses: dispute.witnesses,
     ledgerId: toHex(dispute.ledgerId),
     answers: dispute.answers.map(({ at, patient, gid, answer }) => ({
       at,
@@ -167,7 +168,7 @@ export function verifyFile(bytes: Uint8Array, trust: Trust = {}): VerifiedFile {
   const pinned = pinnedBy(trust)
   const trustWord = pinned.ledgerId === undefined ? 'embedded' : 'pinned'
   const verified = verifyKind(bytes, pinned, trust.succession)
-  // Only receipts carry lines of witnesses.
+  // A succession carries no lines of witnesses.
   const witnesses = knownWitnesses('witnesses' in verified ? verified.witnesses : [], trust.witnesses ?? [])
   return { ...verified, trust: trustWord, attested: witnesses.length > 0 ? 'witnessed' : 'quorum', witnesses }
 }
