@@ -26,7 +26,7 @@ describeCluster('a witness at four nodes', () => {
     await witness?.close()
   })
 
-  test('is added at each, cosigns for each, is audited, and removed', async () => {
+  test('is added at each, cosigns for each, is audited, and removed', { timeout: 240_000 }, async () => {
     const bare = await cluster.ok<AuditReport>('audit')
     expect(bare.notChecked).toContain('witnesses outside the ledger: none was named')
     const id = cluster.file.auditor as string

@@ -11,7 +11,7 @@ import { PolicyTrail } from '@healthblock/chain/policy-trail'
 import { parseProof, verifyProof } from '@healthblock/chain/proof'
 import { parseTrail, verifyReceipt } from '@healthblock/chain/receipt'
 import { parseSealLeaf } from '@healthblock/chain/seal'
-import { type StateProof, verifyStateProof } from '@healthblock/chain/state-tree'
+import { verifyStateProof } from '@healthblock/chain/state-tree'
 import {
   parseStatement,
   ruleOfText,
@@ -23,9 +23,27 @@ import { concatBytes, equalBytes, fromBase64, toBase64Url, toHex } from '@health
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { isRuntimeError, messageOf, RuntimeError } from './errors.ts'
 import { type HttpAnswer, misbehaved, openStream, sendRequest } from './http-client.ts'
+import type {
+  Answer,
+  BlockPage,
+  ProvedState,
+  SignedRefusal,
+  Submission,
+  Submitted,
+  VerifiedState,
+} from './ledger-answers.ts'
 import { type BlockFrame, blocksSizeBytesMax, parseFrame, parseFrames, readEvents } from './ledger-frames.ts'
 import { type QuarantineEvent, Sources } from './sources.ts'
 
+export type {
+  Answer,
+  BlockPage,
+  ProvedState,
+  SignedRefusal,
+  Submission,
+  Submitted,
+  VerifiedState,
+} from './ledger-answers.ts'
 export type { BlockFrame } from './ledger-frames.ts'
 
 /** Most transactions of one submission, and most ids of one question. */
@@ -51,69 +69,6 @@ export interface LedgerTrust {
 export function genesisTrust(genesis: Genesis): LedgerTrust {
   const trail = new PolicyTrail(genesis)
   return { genesis, trail, nodeKeyOf: (account) => trail.nodeKeyOf(account) }
-}
-
-/** A transaction on its way. */
-export interface Submitted {
-  /** 32 bytes. */
-  readonly id: Uint8Array
-  readonly leaf: Uint8Array
-}
-
-/** A gateway's signed refusal. */
-export interface SignedRefusal {
-  /** Name of the first rule that failed. */
-  readonly rule: string
-  readonly height: number
-  /** State root at that height: 32 bytes. */
-  readonly stateRoot: Uint8Array
-  /** Canonical CBOR `[statement, signature]`. */
-  readonly evidence: Uint8Array
-}
-
-/** What a gateway answered to a submission: each id was promised, or is in `refused` (by hex id). */
-export interface Submission {
-  /** The gateway: ask it for answers. */
-  readonly url: string
-  /** When it will have answered, Unix ms; the present if nothing was promised. */
-  readonly deadlineMs: number
-  /** Canonical CBOR `[statement, signature]`, if anything was promised. */
-  readonly promise?: Uint8Array
-  readonly refused: ReadonlyMap<string, SignedRefusal>
-}
-
-/** What a gateway says of a transaction. Of these, `refused` and `deferred` are signed; `committed` is proved by its receipt. */
-export type Answer =
-  | { readonly status: 'unknown' | 'pending' }
-  | { readonly status: 'committed'; readonly index: number; readonly height: number; readonly size: number }
-  | ({ readonly status: 'refused' } & SignedRefusal)
-  | { readonly status: 'deferred'; readonly missing: string; readonly height: number; readonly evidence: Uint8Array }
-
-/** A page of blocks and where it came from. */
-export interface BlockPage {
-  readonly url: string
-  readonly frames: readonly BlockFrame[]
-}
-
-/** A verified record of the state, at the newest published block of the node asked. */
-export interface VerifiedState {
-  readonly height: number
-  readonly size: number
-  /** Absent: it is proved that the key has no value. */
-  readonly value?: Uint8Array
-  readonly checkpoint: VerifiedCheckpoint
-}
-
-/** A verified record of the state and what proves it. */
-export interface ProvedState {
-  readonly height: number
-  /** Index of the SEAL. */
-  readonly index: number
-  /** The SEAL's leaf. */
-  readonly seal: Uint8Array
-  readonly proof: StateProof
-  readonly value?: Uint8Array
-  readonly checkpoint: VerifiedCheckpoint
 }
 
 /** How to make a {@link LedgerClient}. */
