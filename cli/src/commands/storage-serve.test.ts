@@ -1,6 +1,9 @@
 /** A newcomer's private IPFS: one command makes it, IPFS clients use it, and it is there again after an end. */
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findFreePort } from '@healthblock/runtime/ports'
@@ -83,4 +86,17 @@ test('three nodes from nothing: put, read elsewhere, and there again after an en
     const headers = { authorization: `Bearer ${token}` }
     expect((await create({ url: `${urls[1]}/api/v0`, headers }).files.stat(`/ipfs/${added.cid}`)).size).toBe(400_000)
   })
+})
+
+test('what sits at a port already and answers is not taken for the node', { timeout: 60_000 }, async () => {
+  const other = createServer((_request, response) => void response.end('{"status":"ready"}'))
+  other.listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  try {
+    const { port } = other.address() as AddressInfo
+    await expect(serving(1, port, async () => {})).rejects.toThrow(/node-1 ended/)
+  } finally {
+    other.close()
+    other.closeAllConnections()
+  }
 })

@@ -107,14 +107,24 @@ function start(dir: string, node: NodePlan, options: { replicas: number; backend
   })
 }
 
-async function untilReady(child: ChildProcess, { name, rpcPort }: NodePlan): Promise<void> {
+/** The process that says it has opened a node's ports: another one may sit at them, and would answer. */
+function readPid({ folder }: NodePlan): number | undefined {
+  try {
+    return (JSON.parse(readFileSync(join(folder, 'data', 'address.json'), 'utf8')) as { pid: number }).pid
+  } catch {
+    return undefined
+  }
+}
+
+async function untilReady(child: ChildProcess, node: NodePlan): Promise<void> {
+  const { name, rpcPort } = node
   const deadline = performance.now() + startTimeoutMs
   for (;;) {
     if (child.exitCode !== null || child.signalCode !== null) throw new CommandError(`${name} ended; see above`)
     if (performance.now() > deadline) throw new CommandError(`${name} is not ready after ${startTimeoutMs / 1000} s`)
     const answer = await fetch(`http://127.0.0.1:${rpcPort}/readyz`).catch(() => undefined)
     await answer?.arrayBuffer()
-    if (answer?.ok === true) return
+    if (answer?.ok === true && readPid(node) === child.pid) return
     await delay(50)
   }
 }
