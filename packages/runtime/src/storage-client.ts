@@ -22,12 +22,18 @@ import { type QuarantineEvent, Sources } from './sources.ts'
 
 /** Header of `block/put` that carries receipts: base64url of a CBOR array of `[statement, signature]`. */
 export const receiptsHeader = 'healthblock-receipts'
+/** Most blocks of one {@link StorageClient.erase}. */
+export const erasedAtOnceMax = 256
 /** Largest block that is stored or fetched. */
 export const blockSizeBytesMax = 2 * 1024 * 1024
 
 const codecs = { raw: 0x55, 'dag-pb': 0x70 } as const
 const sha256Code = 0x12
 const receiptsMax = 64
+/** Each block is given up at every store. */
+const erasureTimeoutMs = 60_000
+/** Reasons for which nothing of a block is kept for the account any more. */
+const goneReasons: readonly unknown[] = ['ERR_BLOCK_NOT_FOUND', 'ERR_BLOCK_ERASED', 'ERR_NOT_OWNER']
 /** Drawn once: nobody who makes blocks can know it. */
 const boundary = toHex(randomBytes(24))
 const partHead = encodeUtf8(
@@ -172,6 +178,30 @@ export class StorageClient {
   }
 
   /**
+   * Has the storage network erase blocks of the account whose token this client has, or give up its references to them.
+   *
+   * @param digests - at most {@link erasedAtOnceMax}, of raw blocks.
+   * @returns those that are still kept for the account, as far as the node that was asked knows.
+   * @throws {RuntimeError} `ERR_NO_SOURCE`.
+   */
+  async erase(digests: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    const byCid = new Map(digests.map((digest) => [cidOf(digest), digest]))
+    const body = JSON.stringify({ cids: [...byCid.keys()] })
+    return await this.sources.attempt(async (url) => {
+      const answer = await sendRequest({
+        url: `${url}/v1/erasures`,
+        method: 'POST',
+        headers: { authorization: `Bearer ${await this.#options.token()}`, 'content-type': 'application/json' },
+        body,
+        timeoutMs: erasureTimeoutMs,
+        sizeBytesMax: blockSizeBytesMax,
+      })
+      for (const cid of erasedOf(url, answer)) byCid.delete(cid)
+      return [...byCid.values()]
+    })
+  }
+
+  /**
    * Who fetched the blocks of the account whose token this client has, as one store has it: ask each store, since each
    * knows of its own fetches alone.
    *
@@ -292,6 +322,20 @@ function answeredKey(url: string, answer: HttpAnswer): string {
     throw misbehaved(url, 'something that is not JSON', error)
   }
   throw misbehaved(url, 'no key')
+}
+
+/** The CIDs that are not kept for the account any more. */
+function erasedOf(url: string, answer: HttpAnswer): string[] {
+  try {
+    const { results } = JSON.parse(new TextDecoder().decode(answer.bytes)) as {
+      results: { cid: string; state: string; Reason?: string }[]
+    }
+    return results
+      .filter(({ state, Reason }) => state !== 'refused' || goneReasons.includes(Reason))
+      .map(({ cid }) => cid)
+  } catch (error) {
+    throw misbehaved(url, 'no results', error)
+  }
 }
 
 function tooFew(digest: string, verified: number, needed: number): RuntimeError {

@@ -21,6 +21,7 @@ import { Settlement } from './consent/settlement.ts'
 import { statusOfCode, UserNodeError } from './errors.ts'
 import { UserNodeEvents } from './events.ts'
 import { Downloads } from './files/downloads.ts'
+import { Reclaim } from './files/reclaim.ts'
 import { Uploads } from './files/uploads.ts'
 import { createLedgerView } from './follower-view.ts'
 import { Household } from './household.ts'
@@ -226,9 +227,10 @@ function buildDelivery(base: Foundations, onSettled: OnSettled, wake: () => void
   })
   const deliver = (): Promise<void> => delivery.step()
   const jobs = new RecordJobs({ database, samples, sealer, deliver, periodMs, nowMs, stopping })
-  const uploads = new Uploads({ database, ledger, losses, storageOf, nowMs })
+  const reclaim = new Reclaim({ database, storageOf, logger, nowMs })
+  const uploads = new Uploads({ database, ledger, losses, reclaim, storageOf, nowMs })
   const downloads = new Downloads({ database, ledger, storageOf })
-  return { samples, sealer, alarms, losses, switches, outbox, delivery, jobs, uploads, downloads }
+  return { samples, sealer, alarms, losses, switches, outbox, delivery, jobs, reclaim, uploads, downloads }
 }
 
 function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger, stopping: AbortSignal): Built {

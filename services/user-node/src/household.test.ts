@@ -9,11 +9,14 @@ import { TestHome } from '../../../test/support/home.ts'
 import { TestLedger } from '../../../test/support/ledger.ts'
 import { Settlement } from './consent/settlement.ts'
 import { UserNodeEvents } from './events.ts'
+import { Reclaim } from './files/reclaim.ts'
+import { Uploads } from './files/uploads.ts'
 import { createLedgerView } from './follower-view.ts'
 import { Household } from './household.ts'
 import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
 import { Delivery } from './sealing/delivery.ts'
+import { streamOfKind } from './sealing/samples.ts'
 
 const dayMs = 86_400_000
 const away = (): Promise<never> => Promise.reject(new Error('no network'))
@@ -23,6 +26,7 @@ let dir: string
 let world: TestLedger
 let home: TestHome
 let outbox: Outbox
+let uploads: Uploads
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'household-'))
@@ -46,8 +50,11 @@ function openHousehold(): Household {
     throw new Error('no network')
   }
   const parts = { database, people, postings, outbox, storageOf, ledger, losses, events, logger, nowMs }
+  const reclaim = new Reclaim(parts)
+  uploads = new Uploads({ ...parts, reclaim })
   return new Household({
     ...{ ...home, ...parts, people: home.people, store: home.store },
+    ...{ uploads, reclaim },
     sessions: new Sessions({ dir, consent, nowMs }),
     settlement: new Settlement({ ...parts, dir, client, consent }),
     delivery: new Delivery({ ...parts, onFinal: () => {} }),
@@ -89,4 +96,26 @@ test('a stream whose samples cannot be sealed holds up neither the other streams
   await openHousehold().round()
   expect(home.person().hot.generation).toBe(2)
   expect([home.records('ecg').length, home.records('vitals').length]).toEqual([0, 1])
+})
+
+test('an upload that nobody goes on with for a day ends, and what may be stored of it is noted to be taken back', async () => {
+  const vault = await home.enrol()
+  vault.close()
+  const household = openHousehold()
+  const person = home.person()
+  const stream = streamOfKind(person, 'records')
+  const { sequence } = uploads.begin(person, stream, { name: 'scan.dcm', type: '', sizeBytes: 2_000_000 })
+  const part = { sequence, offset: 0, bytes: new Uint8Array(600_000) }
+  // The leaves are durable here before anything is put; who knows what of it has arrived.
+  await expect(uploads.write(person, stream, part)).rejects.toThrow('no network')
+  const count = (table: string): number => Number(home.database.get(`SELECT count(*) AS n FROM ${table}`)?.n)
+  const leaves = count('leaf')
+  expect(leaves).toBeGreaterThan(1)
+  world.nowMs += dayMs - 1
+  await household.round()
+  expect([count('file'), count('leaf'), count('reclaim')]).toEqual([1, leaves, 0])
+  world.nowMs += 3_600_001
+  await household.round()
+  expect([count('file'), count('leaf'), count('reclaim')]).toEqual([0, 0, leaves])
+  expect(() => uploads.state(person, stream, sequence)).toThrow('no such file')
 })

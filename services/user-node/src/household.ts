@@ -7,6 +7,8 @@ import type { Logger } from '@healthblock/runtime/logger'
 import type { Outbox } from '@healthblock/runtime/outbox'
 import type { Consent } from './consent/consent.ts'
 import type { Settlement } from './consent/settlement.ts'
+import type { Reclaim } from './files/reclaim.ts'
+import type { Uploads } from './files/uploads.ts'
 import { epochOf, type LedgerView } from './ledger-view.ts'
 import type { People } from './people/people.ts'
 import { type Person, type PersonStore, type PersonStream, reachesPlace } from './people/person.ts'
@@ -26,6 +28,8 @@ interface Dependencies {
   readonly settlement: Settlement
   readonly sealer: Sealer
   readonly losses: Losses
+  readonly uploads: Uploads
+  readonly reclaim: Reclaim
   readonly switches: Switches
   readonly delivery: Delivery
   readonly diagnoses: Diagnoses
@@ -81,7 +85,7 @@ export class Household {
 
   /** One round. Never throws. */
   async round(): Promise<void> {
-    const { store, sessions, settlement, delivery, diagnoses, outbox } = this.#deps
+    const { store, sessions, settlement, delivery, diagnoses, outbox, reclaim } = this.#deps
     await this.#attempt('sessions', async () => sessions.endIdle())
     for (const person of store.all()) {
       // First: without a key for this hour nothing is sealed.
@@ -89,6 +93,7 @@ export class Household {
       for (const stream of person.streams) await this.#attempt('seal', async () => this.#seal(person, stream))
     }
     await this.#attempt('deliver', () => delivery.step())
+    await this.#attempt('reclaim', () => reclaim.step())
     await this.#attempt('consent', () => settlement.resume((tx) => outbox.find(tx)))
     await this.#attempt('receipts', () => settlement.pursue())
     await this.#attempt('forget', () => this.#forget())
@@ -120,13 +125,16 @@ export class Household {
     switches.tend(person, stream)
   }
 
-  /** Once an hour the hot stores lose the keys of the past; the vaults keep them. */
+  /** Once an hour the hot stores lose the keys of the past, which the vaults keep, and uploads that nobody goes on with end. */
   async #forget(): Promise<void> {
-    const { store, consent, ledger, nowMs } = this.#deps
+    const { store, consent, ledger, uploads, nowMs } = this.#deps
     if (nowMs() < this.#forgetDueMs) return
     this.#forgetDueMs = nowMs() + forgetEveryMs
     const epoch = epochOf(nowMs() - rememberMs, ledger.epochLengthMs)
-    for (const person of store.all()) await consent.forget(person, epoch)
+    for (const person of store.all()) {
+      await consent.forget(person, epoch)
+      for (const stream of person.streams) uploads.expire(person, stream)
+    }
   }
 
   /** `register` is on the ledger: the device and the first generation follow, each once. */

@@ -24,6 +24,7 @@ import { epochOf, type LedgerView } from '../ledger-view.ts'
 import { epochKeyOf, type Person, type PersonStream } from '../people/person.ts'
 import type { Losses } from '../sealing/losses.ts'
 import { encodeDescription, type FileDescription } from './file-content.ts'
+import type { Reclaim } from './reclaim.ts'
 
 /** Largest part of a file in one request. */
 export const partSizeBytesMax = 1024 * 1024
@@ -39,6 +40,7 @@ interface Dependencies {
   readonly database: Database
   readonly ledger: LedgerView
   readonly losses: Losses
+  readonly reclaim: Reclaim
   readonly storageOf: (account: Uint8Array) => StorageClient
   readonly nowMs: () => number
 }
@@ -170,7 +172,7 @@ export class Uploads {
       const row = this.#row(person, stream, sequence)
       if (row.state !== 'uploading') return this.state(person, { stream }, sequence)
       if (Number(row.generation) !== person.hot.generation) {
-        this.abandon(person, { stream }, sequence)
+        this.#giveUp(person, stream, sequence)
         const message = 'the keys were changed since the file began: begin it again'
         throw new UserNodeError(message, { code: 'ERR_FILE_INTERRUPTED' })
       }
@@ -337,12 +339,24 @@ export class Uploads {
     })
   }
 
-  /** Gives an upload up: its number becomes a gap. What is stored of it is opened by nothing and referenced by nothing. */
+  /**
+   * Gives an upload up: its number becomes a gap, and what is stored of it is taken back.
+   *
+   * @throws {UserNodeError} `ERR_FILE_UNKNOWN`; `ERR_FILE_BUSY` while a part is under way, which would still be stored.
+   */
   abandon(person: Person, { stream }: Pick<PersonStream, 'stream'>, sequence: number): void {
-    const { database, losses } = this.#deps
-    const key = [person.account, stream, sequence] as const
     if (this.#row(person, stream, sequence).state !== 'uploading') return
+    if (this.#busy.has(`${person.id} ${sequence}`)) {
+      throw new UserNodeError('a part is under way', { code: 'ERR_FILE_BUSY' })
+    }
+    this.#giveUp(person, stream, sequence)
+  }
+
+  #giveUp(person: Person, stream: Uint8Array, sequence: number): void {
+    const { database, losses, reclaim } = this.#deps
+    const key = [person.account, stream, sequence] as const
     database.transaction(() => {
+      reclaim.note(...key)
       database.run('DELETE FROM file WHERE account = ? AND stream = ? AND sequence = ?', ...key)
       database.run('DELETE FROM leaf WHERE account = ? AND stream = ? AND sequence = ?', ...key)
       database.run("UPDATE batch SET state = 'sealed' WHERE account = ? AND stream = ? AND sequence = ?", ...key)
@@ -357,6 +371,9 @@ export class Uploads {
        WHERE account = ? AND stream = ? AND state = 'uploading' AND (heard < ? OR generation < ?)`,
       ...[person.account, stream, this.#deps.nowMs() - idleMsMax, person.hot.generation],
     )
-    for (const { sequence } of rows) this.abandon(person, { stream }, Number(sequence))
+    for (const row of rows) {
+      const sequence = Number(row.sequence)
+      if (!this.#busy.has(`${person.id} ${sequence}`)) this.#giveUp(person, stream, sequence)
+    }
   }
 }

@@ -151,6 +151,12 @@ CREATE INDEX diagnosis_amends ON diagnosis (amends, position) WHERE amends IS NO
 CREATE INDEX diagnosis_unjudged ON diagnosis (position) WHERE severity IS NULL;
 `
 
+const reclaims = `
+CREATE TABLE reclaim (
+  account BLOB NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (account, digest)
+) STRICT, WITHOUT ROWID;
+`
+
 /**
  * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
  *
@@ -165,7 +171,7 @@ export function openNodeDatabase(path: string): Database {
   return openDatabase({
     path,
     synchronous: 'full',
-    migrations: [schema, devices, erasures, files, portal, accepted, keys, looks, amendments],
+    migrations: [schema, devices, erasures, files, portal, accepted, keys, looks, amendments, reclaims],
     isLookedThrough: true,
   })
 }
