@@ -343,6 +343,46 @@ describe('a revocation', { timeout: 60_000 }, () => {
     vault.close()
   })
 
+  test('6: that was made while the clock was two days ahead takes effect once it is set right, and the stream goes on', async () => {
+    const a = world.enrolDoctor()
+    const vault = await node.enrol()
+    await grantAll(vault, a)
+    node.commitAll()
+    node.seal()
+    world.commit(node.iot())
+    const aheadMs = 2 * 86_400_000
+    world.nowMs += aheadMs
+    node.seal()
+    const { tx } = await node.consent.revoke(node.person(), () => true)
+    node.seal()
+    world.nowMs -= aheadMs
+    expect(world.judge(node.iot())).toMatchObject({ verdict: 'refused', rule: 'iot.epoch' })
+    const posted = node.database.get("SELECT tx FROM batch WHERE state = 'posted' AND sequence = 2")?.tx as Uint8Array
+    node.database.transaction(() => node.losses.takeBack(node.person(), posted))
+    expect(world.judge(node.leaves('key')[0] as Uint8Array)).toMatchObject({ verdict: 'refused', rule: 'key.counter' })
+    node.postings.markHanded(tx)
+    const logger = createLogger({ name: 'test', level: 'silent' })
+    const settlement = new Settlement({
+      ...{ dir, database: node.database, people: node.store, consent: node.consent, logger },
+      client: { receipt: () => Promise.reject(new Error('away')) },
+      ...{ events: new UserNodeEvents(logger), nowMs: () => world.nowMs },
+    })
+    const refused = { status: 'refused', addedMs: 0, attempts: 1, rule: 'key.expiry' } as const
+    await settlement.settle(node.person(), { ...refused, id: toHex(tx), chain: 'userchain' })
+    // Whoever waits for the revocation is told of the one that took its place.
+    const place = parseTransactionLeaf(node.leaves('key')[0] as Uint8Array)
+    const next = toHex(world.ledger.transactionId('userchain', place))
+    expect(settlement.find(node.person(), toHex(tx))).toMatchObject({ transactionId: next, recordedAt: null })
+    node.commitAll()
+    const { account } = node.person()
+    const gid = node.database.get('SELECT gid FROM grants')?.gid as Uint8Array
+    expect(userTables.grant.get(world.ledger.state('userchain'), account, gid)?.c).toBeDefined()
+    expect(node.sealer.seal(node.person(), node.stream('ecg'), true)).toBeGreaterThan(0)
+    expect(node.records().slice(-1)).toMatchObject([{ generation: 3, epoch: Math.floor(world.nowMs / 3_600_000) }])
+    world.commit(node.iot())
+    vault.close()
+  })
+
   test('6: is not undone by a folder that was restored from before it', async () => {
     const a = world.enrolDoctor()
     const vault = await node.enrol()

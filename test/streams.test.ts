@@ -144,6 +144,33 @@ describe('a device that is switched on', () => {
     expect(alarms().every(([, isOver]) => isOver)).toBe(true)
   })
 
+  test('is watched again at once when a clock that was ahead is set right', () => {
+    const stream = home.stream('ecg')
+    world.nowMs += 2 * 86_400_000
+    home.switches.switchOn(home.person(), stream, { everyMs: 0, rateHz: 100, leads: 1 })
+    home.bring()
+    world.nowMs += 60_000
+    home.switches.tend(home.person(), stream)
+    const silent = () =>
+      home.alarms
+        .list(home.person())
+        .filter(({ code }) => code === 'stream.silent')
+        .sort((one, other) => one.id - other.id)
+    expect(silent()).toMatchObject([{ endedAt: null }])
+    world.nowMs -= 2 * 86_400_000
+    home.switches.tend(home.person(), stream)
+    expect(silent()).toMatchObject([{ endedAt: expect.any(String) }])
+    const before = home.records().length
+    for (let i = 0; i < 5; i++) {
+      world.nowMs += periodMs
+      home.switches.tend(home.person(), stream)
+    }
+    expect(home.records().length).toBeGreaterThanOrEqual(before + 3)
+    world.nowMs += 60_000
+    home.switches.tend(home.person(), stream)
+    expect(silent()).toMatchObject([{ endedAt: expect.any(String) }, { endedAt: null }])
+  })
+
   test('keeps the size of its blocks over a change of keys, whatever comes first', async () => {
     switchOn({ rateHz: 100 })
     pass(3000, { bringing: true })

@@ -2,6 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { signingMessage } from '@healthblock/chain/transaction'
+import { toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import { Outbox } from '@healthblock/runtime/outbox'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -39,7 +41,7 @@ afterEach(async () => {
   rmSync(dir, { recursive: true })
 })
 
-function openHousehold(): Household {
+function openHousehold(heard?: Pick<Outbox, 'find'>): Household {
   const nowMs = (): number => world.nowMs
   const ledger = createLedgerView(world.ledger, nowMs)
   const client = { submit: away, answers: away, receipt: away }
@@ -59,6 +61,7 @@ function openHousehold(): Household {
     settlement: new Settlement({ ...parts, dir, client, consent }),
     delivery: new Delivery({ ...parts, onFinal: () => {} }),
     diagnoses: new Diagnoses(parts),
+    outbox: heard ?? outbox,
     refresh: async () => {},
   })
 }
@@ -82,6 +85,30 @@ test('a node that was without power for a month changes its keys and goes on, be
   world.nowMs += 3_000
   await household.round()
   expect(home.records().map(({ generation }) => generation)).toEqual([2, 3])
+})
+
+test('somebody who was enrolled by a clock that was wrong lives once it is set right', async () => {
+  const sponsor = world.organisation
+  const { person, body } = await home.people.create({ name: 'anna', passphrase: 'correct horse battery', sponsor })
+  const message = signingMessage({ ledgerId: world.ledger.ledgerId, chain: 'userchain', bodyBytes: body })
+  home.people.confirm(person, world.op.sign(message), world.op.publicKey)
+  home.commitAll()
+  // What the outbox has heard of it.
+  const refused = { status: 'refused', addedMs: 0, attempts: 1, rule: 'device.expiry' } as const
+  const household = openHousehold({ find: (tx) => ({ ...refused, id: toHex(tx), chain: 'userchain' }) })
+  const devices = () => home.database.all("SELECT tx, leaf, state FROM posting WHERE what = 'device' ORDER BY ms")
+  world.nowMs -= 7 * dayMs
+  await household.round()
+  world.nowMs += 7 * dayMs
+  const [first] = devices()
+  expect(world.judge(first?.leaf as Uint8Array)).toEqual({ verdict: 'refused', rule: 'device.expiry' })
+  const tx = first?.tx as Uint8Array
+  await household.round()
+  expect(devices()).toHaveLength(1)
+  home.postings.markFinal(tx, 'refused')
+  await household.round()
+  const [, second] = devices()
+  world.commit(second?.leaf as Uint8Array)
 })
 
 test('a stream whose samples cannot be sealed holds up neither the other streams nor the keys', async () => {

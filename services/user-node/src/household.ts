@@ -5,6 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { Outbox } from '@healthblock/runtime/outbox'
+import { isYetToCome } from '@healthblock/runtime/pauses'
 import type { Consent } from './consent/consent.ts'
 import type { Settlement } from './consent/settlement.ts'
 import type { Reclaim } from './files/reclaim.ts'
@@ -48,6 +49,9 @@ const renewBeforeMs = 10 * 86_400_000
 // What came while the node was off can be opened for an hour; then the keys of more than a day ago go, hour by hour.
 const forgetEveryMs = 3_600_000
 const rememberMs = 86_400_000
+
+/** Refusals of a `device` that came at the wrong time. */
+const timeRules = new Set(['device.counter', 'device.expiry'])
 
 /** The node's own work. */
 export class Household {
@@ -128,7 +132,7 @@ export class Household {
   /** Once an hour the hot stores lose the keys of the past, which the vaults keep, and uploads that nobody goes on with end. */
   async #forget(): Promise<void> {
     const { store, consent, ledger, uploads, nowMs } = this.#deps
-    if (nowMs() < this.#forgetDueMs) return
+    if (isYetToCome(this.#forgetDueMs, { nowMs: nowMs(), lengthMs: forgetEveryMs })) return
     this.#forgetDueMs = nowMs() + forgetEveryMs
     const epoch = epochOf(nowMs() - rememberMs, ledger.epochLengthMs)
     for (const person of store.all()) {
@@ -142,20 +146,26 @@ export class Household {
     const { postings, people, consent, store, refresh } = this.#deps
     if (postings.find(person.account, person.account)?.state !== 'committed') return
     const posted = postings.of(person.account)
-    const device = posted.find(({ what }) => what === 'device')
-    if (device === undefined) {
+    const device = posted.findLast(({ what }) => what === 'device')
+    if (device === undefined || this.#isOutOfTime(device)) {
       await refresh()
       people.postDevice(person)
       return
     }
     if (device.state !== 'committed') return
-    const key = posted.find(({ what }) => what === 'key')
-    if (key === undefined) {
+    const keys = posted.filter(({ what }) => what === 'key')
+    if (keys.length === 0) {
       await refresh()
       await consent.begin(person)
       return
     }
-    if (key.state === 'committed') store.writeState(person, 'live')
+    // One that was refused is signed again by the settlement.
+    if (keys.some(({ state }) => state === 'committed')) store.writeState(person, 'live')
+  }
+
+  /** Refused for the clock of this node, which may be right by now. */
+  #isOutOfTime({ tx, state }: { tx: Uint8Array; state: string }): boolean {
+    return state === 'refused' && timeRules.has(this.#deps.outbox.find(tx)?.rule ?? '')
   }
 
   async #renewKeys(person: Person): Promise<void> {

@@ -188,7 +188,7 @@ export class Consent {
    */
   reissue(person: Person): Promise<void> {
     return this.#inTurn(person, async () => {
-      const { database, postings, ledger } = this.#deps
+      const { database, postings, ledger, nowMs } = this.#deps
       const { grants } = person.hot
       const generation = Math.min(person.hot.generation, ledger.currentGeneration(person.account) + generationStepMax)
       const other = "SELECT 1 FROM consent WHERE account = ? AND generation = ? AND state IN ('pending', 'committed')"
@@ -199,6 +199,11 @@ export class Consent {
       )
       if (row === undefined) return
       const body = decodeCbor(row.body as Uint8Array) as unknown as KeyBody
+      // A generation that begins in the future, by a clock that was ahead: the next one repeats what it closed and cut.
+      if (body.first > epochOf(nowMs(), ledger.epochLengthMs) + 1) {
+        await this.#rotate(person, [], body.why)
+        return
+      }
       const followers = postings.followers(row.tx as Uint8Array).flatMap((leaf) => {
         const follower = parseTransactionLeaf(leaf).body
         return follower.t === 'envelope' ? follower.env : []
@@ -439,7 +444,7 @@ export class Consent {
       })
     }
     const pending = this.#unconfirmed(person)
-    const n = people.nextCounter(person, nowMs())
+    const n = people.nextCounter(person, { nowMs: nowMs(), recorded: ledger.lastCounter(person.account) })
     const { first, rest } = packEnvelopes(parts.envelopes)
     const body: KeyBody = {
       v: 1,

@@ -132,7 +132,7 @@ export class Erasures {
   /** Inside the caller's transaction. */
   #post(person: Person, ranges: readonly SequenceRange[], requires: Uint8Array | undefined): Uint8Array {
     const { database, people, postings, ledger, nowMs } = this.#deps
-    const n = people.nextCounter(person, nowMs())
+    const n = people.nextCounter(person, { nowMs: nowMs(), recorded: ledger.lastCounter(person.account) })
     const x = nowMs() + validityMs
     const body: EraseBody = { v: 1, t: 'erase', a: person.account, n, x, ranges: [...ranges], law: lawErasure }
     const transaction = signTransaction({

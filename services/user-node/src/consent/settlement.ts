@@ -6,7 +6,8 @@ import { writeFileDurably } from '@healthblock/runtime/files'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { OutboxEntry } from '@healthblock/runtime/outbox'
-import type { Database } from '@healthblock/runtime/sqlite'
+import { isYetToCome } from '@healthblock/runtime/pauses'
+import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { UserNodeEvents } from '../events.ts'
 import type { Person, PersonStore } from '../people/person.ts'
 import type { Consent } from './consent.ts'
@@ -107,7 +108,7 @@ export class Settlement {
       const entry = find(row.tx as Uint8Array)
       if (person !== undefined && entry !== undefined) await this.settle(person, entry)
     }
-    if (nowMs() < this.#reissueAfterMs) return
+    if (isYetToCome(this.#reissueAfterMs, { nowMs: nowMs(), lengthMs: reissuePauseMs })) return
     this.#reissueAfterMs = nowMs() + reissuePauseMs
     for (const person of people.all()) {
       const row = database.get(
@@ -145,23 +146,37 @@ export class Settlement {
     }
   }
 
-  /** Where a revocation stands. `undefined` if there is none of that id for this person. */
+  /**
+   * Where a revocation stands; `undefined` if there is none of that id for this person. One that was refused stands where the one that took
+   * its place does: that repeats what it closed.
+   */
   find(person: Person, id: string): RevocationState | undefined {
     const row = this.#deps.database.get(
-      'SELECT tx, changed, recorded, everywhere FROM consent WHERE account = ? AND tx = unhex(?)',
+      'SELECT tx, changed, recorded, everywhere, state, generation FROM consent WHERE account = ? AND tx = unhex(?)',
       person.account,
       id,
     )
     if (row === undefined) return undefined
+    const next = row.state === 'refused' ? this.#successorOf(person, Number(row.generation)) : undefined
+    const { tx, recorded, everywhere } = next ?? row
+    const path = this.receiptPath(toHex(tx as Uint8Array))
     const time = (value: unknown): string | null =>
       value === null || value === undefined ? null : new Date(Number(value)).toISOString()
-    const isKept = row.recorded !== null && existsSync(this.receiptPath(id))
+    const isKept = recorded !== null && existsSync(path)
     return {
-      transactionId: id,
+      transactionId: toHex(tx as Uint8Array),
       changedAt: time(row.changed) as string,
-      recordedAt: isKept ? time(row.recorded) : null,
-      refusedEverywhereAt: time(row.everywhere),
-      receipt: isKept ? this.receiptPath(id) : null,
+      recordedAt: isKept ? time(recorded) : null,
+      refusedEverywhereAt: time(everywhere),
+      receipt: isKept ? path : null,
     }
+  }
+
+  #successorOf(person: Person, generation: number): SqlRow | undefined {
+    return this.#deps.database.get(
+      `SELECT tx, recorded, everywhere FROM consent
+       WHERE account = ? AND generation >= ? AND closes > 0 AND state <> 'refused' ORDER BY generation, changed LIMIT 1`,
+      ...[person.account, generation],
+    )
   }
 }

@@ -223,7 +223,7 @@ export class People {
         v: 1,
         t: 'device',
         a: person.account,
-        n: store.nextCounter(person, now),
+        n: store.nextCounter(person, { nowMs: now, recorded: ledger.lastCounter(person.account) }),
         x: now + 23 * 3_600_000,
         dev: person.device,
         act: 1,

@@ -21,6 +21,8 @@ export interface PersonStream {
   readonly kind: StreamName
 }
 
+const counterAheadMsMax = 86_400_000
+
 /** A person's place in the life of an account. */
 export type PersonState = 'pending' | 'registering' | 'live'
 
@@ -148,10 +150,16 @@ export class PersonStore {
     person.state = state
   }
 
-  /** The next consent counter: above the last one and not behind the clock. Inside the caller's transaction. */
-  nextCounter(person: Person, nowMs: number): number {
+  /**
+   * The next consent counter: above the last one and not behind the clock. One that is a day ahead was given by a clock that was wrong: the
+   * ledger took none of that (packages/chain SPEC.md §6), and would take none above it. Inside the caller's transaction.
+   *
+   * @param recorded - the last one on the ledger.
+   */
+  nextCounter(person: Person, { nowMs, recorded }: { nowMs: number; recorded: number }): number {
     const row = this.#database.get('SELECT counter FROM person WHERE account = ?', person.account)
-    const counter = Math.max(Number(row?.counter ?? 0) + 1, nowMs)
+    const last = Number(row?.counter ?? 0)
+    const counter = Math.max(nowMs, recorded + 1, last >= nowMs + counterAheadMsMax ? 0 : last + 1)
     this.#database.run('UPDATE person SET counter = ? WHERE account = ?', counter, person.account)
     return counter
   }

@@ -131,6 +131,14 @@ test('a session that is over ends and closes the vault, though nobody asks for i
   expect(() => used.vault.contents).toThrow(expect.objectContaining({ detail: expect.anything() }))
 })
 
+test('a session that was opened while the clock was ahead does not last until then', { timeout: 60_000 }, async () => {
+  world.nowMs += 2 * 86_400_000
+  const session = await sessions.open(person, passphrase, 'portal')
+  world.nowMs -= 2 * 86_400_000
+  sessions.endIdle()
+  expect(session.end.aborted).toBe(true)
+})
+
 test('a login that fails behind the passphrase leaves no vault open', { timeout: 60_000 }, async () => {
   const { hot } = person
   person.hot = { ...hot, sealedRoots: [new Uint8Array(2000)] }

@@ -199,6 +199,6 @@ export class Sessions {
   }
 
   #isOver({ expiresAtMs, lastUsedMs }: LiveSession, now: number): boolean {
-    return now > expiresAtMs || now > lastUsedMs + this.#idleMs
+    return now > expiresAtMs || Math.abs(now - lastUsedMs) > this.#idleMs
   }
 }

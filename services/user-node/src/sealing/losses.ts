@@ -106,7 +106,7 @@ export class Losses {
    * the caller's transaction.
    */
   takeBack(person: Person, tx: Uint8Array): void {
-    const { database, samples, logger } = this.#deps
+    const { database, ledger, samples, logger } = this.#deps
     const rows = database.all("SELECT * FROM batch WHERE tx = ? AND state = 'posted' ORDER BY sequence LIMIT 64", tx)
     const streams = new Map<string, Uint8Array>()
     for (const row of rows) {
@@ -121,7 +121,14 @@ export class Losses {
         ...[person.account, stream, Number(row.sequence)],
       )
     }
-    for (const stream of streams.values()) this.close(person, stream)
+    for (const stream of streams.values()) {
+      // An epoch of the future, by a clock that was ahead, is not to be kept up.
+      database.run(
+        'UPDATE stream SET epoch = ? WHERE account = ? AND stream = ?',
+        ...[ledger.lastRecord(person.account, stream).epoch, person.account, stream],
+      )
+      this.close(person, stream)
+    }
   }
 
   #open(person: Person, row: SqlRow): ReadingBatch | undefined {

@@ -75,7 +75,7 @@ export class Sealer {
     while (count < batchesAtOnce) {
       const extent = samples.extent(person, stream.stream)
       if (extent.count === 0) break
-      const isDue = isFlushed || nowMs() - extent.arrivedMs > idlePeriods * periodMs
+      const isDue = isFlushed || Math.abs(nowMs() - extent.arrivedMs) > idlePeriods * periodMs
       const seen = `${extent.count}/${extent.newest}/${person.hot.generation}`
       if (!isDue && this.#seen.get(name) === seen) break
       const place = this.#place(person, stream.stream)

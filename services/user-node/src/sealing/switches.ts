@@ -42,7 +42,7 @@ const iso = (ms: number): string => new Date(ms).toISOString()
 export class Switches {
   readonly #deps: Dependencies
   /** Nobody could be heard before. */
-  readonly #startedMs: number
+  #startedMs: number
   constructor(deps: Dependencies) {
     this.#deps = deps
     this.#startedMs = deps.nowMs()
@@ -95,9 +95,9 @@ export class Switches {
   /** Keeps the cadence of a stream while its device is switched on, and listens whether it is there. Call it each round. */
   tend(person: Person, stream: PersonStream): void {
     const { sealer, losses, alarms, periodMs, nowMs, database } = this.#deps
-    const row = this.#row(person, stream.stream)
-    if (row === undefined) return
     const now = nowMs()
+    const row = this.#inTime(person, stream.stream, now)
+    if (row === undefined) return
     const dueMs = Number(row.due)
     if (now - dueMs > Math.max(silenceMsMin, silencePeriods * periodMs)) {
       // Nobody was here to seal anything, full or empty: that is said, once, and the cadence begins anew.
@@ -115,6 +115,19 @@ export class Switches {
     const heardMs = Number(row.heard)
     alarms.end(person, stream.stream, { code, atMs: heardMs, below: heardMs })
     if (this.#isSilent(row)) alarms.begin(person, stream.stream, { code, number: heardMs, atMs: now })
+  }
+
+  /** The row, with no moment of a clock that was ahead: nothing would be expected of the device until then. */
+  #inTime(person: Person, stream: Uint8Array, now: number): SqlRow | undefined {
+    const { database, alarms, periodMs } = this.#deps
+    this.#startedMs = Math.min(this.#startedMs, now)
+    const dueMsMax = now + 2 * periodMs
+    const changed = database.run(
+      'UPDATE switched SET due = min(due, ?), heard = min(heard, ?) WHERE account = ? AND stream = ? AND (due > ? OR heard > ?)',
+      ...[dueMsMax, now, person.account, stream, dueMsMax, now],
+    )
+    if (changed > 0) alarms.end(person, stream, { code: 'stream.silent', atMs: now })
+    return this.#row(person, stream)
   }
 
   #isSilent(row: SqlRow): boolean {

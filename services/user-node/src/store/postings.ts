@@ -90,9 +90,9 @@ export class Postings {
   }
 
   /** Every transaction of a person's enrolment and consent, oldest first. */
-  of(account: Uint8Array): { what: Posting['what']; state: PostingState }[] {
+  of(account: Uint8Array): { tx: Uint8Array; what: Posting['what']; state: PostingState }[] {
     return this.#database
-      .all("SELECT what, state FROM posting WHERE account = ? AND what <> 'iot' ORDER BY ms LIMIT 1000", account)
-      .map((row) => ({ what: row.what as Posting['what'], state: row.state as PostingState }))
+      .all("SELECT tx, what, state FROM posting WHERE account = ? AND what <> 'iot' ORDER BY ms LIMIT 1000", account)
+      .map((row) => ({ tx: row.tx as Uint8Array, what: row.what as Posting['what'], state: row.state as PostingState }))
   }
 }
