@@ -133,6 +133,7 @@ export type Outcome = { ok: true; changed: boolean; deleted: number } | { ok: fa
 
 const unchanged: Outcome = { ok: true, changed: false, deleted: 0 }
 const changed: Outcome = { ok: true, changed: true, deleted: 0 }
+const failed: Outcome = { ok: false, code: 'ERR_STORE_FAILED' }
 /** Most blocks kept aside for inspection; the oldest go first. */
 const quarantineRowsMax = 1000
 const noAccount = new Uint8Array(32)
@@ -167,13 +168,24 @@ export class Applier {
       this.#packs.sync()
       this.#database.exec('COMMIT')
       this.#packs.settle()
-      // What was overwritten in the file goes out of the write-ahead log too.
-      if (isCheckpoint) this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+      if (isCheckpoint && !this.#checkpoint()) {
+        return outcomes.map((outcome, at) => (operations[at]?.kind === 'checkpoint' ? failed : outcome))
+      }
       return outcomes
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
       this.#packs.abort()
       throw error
+    }
+  }
+
+  /** What was overwritten in the file goes out of the write-ahead log too. False if it cannot: the group stays. */
+  #checkpoint(): boolean {
+    try {
+      this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+      return true
+    } catch {
+      return false
     }
   }
 
@@ -190,7 +202,7 @@ export class Applier {
       this.#run('ROLLBACK TO one')
       this.#run('RELEASE one')
       this.#packs.rollBack(state)
-      return { ok: false, code: 'ERR_STORE_FAILED' }
+      return failed
     }
   }
 

@@ -6,7 +6,9 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs'
@@ -308,4 +310,29 @@ test('rows that version 2 wrote in place are read as before; tables of a newer v
   database.close()
   store = await open()
   expect(await store.get(digest)).toEqual(Buffer.from(bytes))
+})
+
+test('a pack that cannot be overwritten fails nothing that is committed, and goes with a later start', async () => {
+  const bytes = noise()
+  const first = await put(bytes)
+  await store.close()
+  const pack = packPathOf(packsFolderOf(path), 1)
+  const packBytesMax = 64 * 1024 * 1024
+  truncateSync(pack, packBytesMax)
+  const database = new DatabaseSync(path)
+  database.exec(`UPDATE pack SET bytes = ${packBytesMax}`)
+  database.close()
+  store = await open()
+  const second = await put(noise())
+  // What cannot be flushed, as a disk that has failed.
+  renameSync(pack, `${path}-aside`)
+  symlinkSync('/dev/full', pack)
+  expect((await store.release(first, account, { at: 9, force: true })).deleted).toBe(1)
+  expect([store.has(first), store.has(second), store.has(await put(noise()))]).toEqual([false, true, true])
+  await reopen()
+  expect(await store.get(second)).toBeDefined()
+  expect(readdirSync(packsFolderOf(path))).toEqual(['1', '2'])
+  renameSync(`${path}-aside`, pack)
+  await reopen()
+  expect(readdirSync(packsFolderOf(path))).toEqual(['2'])
 })

@@ -266,7 +266,10 @@ export class Packs {
     this.#isNew = false
   }
 
-  /** The transaction is committed: no byte is left of what went with it. */
+  /**
+   * The transaction is committed: no byte is left of what went with it. Never throws: nothing of it can be undone any
+   * more, and what the disk does not let be overwritten is tried again.
+   */
   settle(): void {
     this.#isWritten = false
     this.#compacted = undefined
@@ -381,19 +384,17 @@ function wipeRecords(path: string, places: readonly Place[]): boolean {
   }
 }
 
-/** Overwrites a file and removes it. One that cannot be opened any more is removed at the next start. */
+/** Overwrites a file and removes it. One that cannot be overwritten stays, and is tried again at the next start. */
 function wipeFile(path: string): void {
-  let file: number
+  let file: number | undefined
   try {
     file = openSync(path, 'r+')
-  } catch {
-    return
-  }
-  try {
     wipeRange(file, 0, fstatSync(file).size)
     fdatasyncSync(file)
-  } finally {
-    closeSync(file)
     rmSync(path, { force: true })
+  } catch {
+    // No row names it any more: it holds up nothing.
+  } finally {
+    if (file !== undefined) closeSync(file)
   }
 }
