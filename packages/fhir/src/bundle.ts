@@ -31,15 +31,15 @@ export async function* writeBundle(
   yield isEmpty ? `${separator}}` : ']}'
 }
 
-/** A stretch of readings that is missing from an export. */
+/** A stretch of readings, or a diagnosis, that is missing from an export. */
 export interface MissingStretch {
   /** Unix ms. */
   readonly fromMs: number
   readonly toMs: number
-  /** A kind of stream, such as `ecg`. */
+  /** A kind of stream, such as `ecg`; `diagnosis`. */
   readonly stream: string
-  /** erased: by the patient. unreadable: there, and does not open now. */
-  readonly reason: 'erased' | 'unreadable'
+  /** erased: by the patient. unreadable: there, and does not open now. gap: lost before it came to the ledger. pending: not on the ledger yet. */
+  readonly reason: 'erased' | 'unreadable' | 'gap' | 'pending'
 }
 
 /** Most stretches that are named; what comes after makes the last one longer. */

@@ -229,6 +229,13 @@ describe('the doctor’s portal', () => {
       { from: 7, to: 8, state: 'unreadable', reason: 'format' },
       { from: 9, to: 9, state: 'gap' },
     ])
+    // An export says so, too.
+    const bundle = await page.get<{
+      entry: { resource: { resourceType: string; issue?: { diagnostics: string }[] } }[]
+    }>(`${place}/fhir`)
+    const outcome = bundle.entry.find(({ resource }) => resource.resourceType === 'OperationOutcome')
+    const reasons = outcome?.resource.issue?.map(({ diagnostics }) => diagnostics.split(': ')[1])
+    expect(reasons).toEqual(['unreadable', 'gap'])
   })
 
   test('tells nothing to a stranger, without the page’s token, or after the session has ended', async () => {

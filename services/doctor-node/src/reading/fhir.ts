@@ -58,7 +58,7 @@ const page = { recordsMax: 32, bytesMax: 2 * 1024 * 1024 }
  * @throws {DoctorNodeError} `ERR_GRANT_NONE` if access ends meanwhile.
  */
 export async function* exportPeriod(
-  parts: Parts & { opened: OpenedRecords },
+  parts: Parts & { opened: Pick<OpenedRecords, 'streams' | 'read' | 'lost'> },
   patient: Uint8Array,
   period: { fromMs: number; toMs: number },
 ): AsyncGenerator<FhirResource> {
@@ -76,12 +76,16 @@ export async function* exportPeriod(
     const document = await openOwn(composer, row)
     const idPrefix = toHex((row.tx as Uint8Array).subarray(0, idPrefixBytes))
     if (document !== undefined) yield* encodeDiagnosis(document, { ...(await contextOf(parts, row)), idPrefix })
+    else {
+      const atMs = Number(row.at)
+      addMissing(missing, { stream: 'diagnosis', fromMs: atMs, toMs: atMs, reason: 'unreadable' })
+    }
   }
   if (missing.length > 0) yield encodeMissing(missing)
 }
 
 async function* readingsOf(
-  { database, opened }: { database: Database; opened: OpenedRecords },
+  { database, opened }: { database: Database; opened: Pick<OpenedRecords, 'read' | 'lost'> },
   { patient, stream, name }: { patient: Uint8Array; stream: Uint8Array; name: string },
   { fromMs, toMs }: { fromMs: number; toMs: number },
   missing: MissingStretch[],
@@ -109,8 +113,15 @@ async function* readingsOf(
       addMissing(missing, {
         ...{ stream: name, reason: 'unreadable', fromMs: one.fromMs ?? from, toMs: one.toMs ?? one.fromMs ?? from },
       })
-    if (fresh.length + lost.length === 0) return
     known = new Set([...records, ...unread].map(({ sequence }) => sequence))
+    // More records of one moment than a page holds: what follows is not reached.
+    if (nextMs === from && fresh.length + lost.length === 0) {
+      addMissing(missing, { stream: name, reason: 'unreadable', fromMs: from, toMs })
+      break
+    }
+    // A page may hold nothing that is granted now, and the next one may.
     from = nextMs
   }
+  for (const { atMs, isGap } of opened.lost({ patient, stream }, { fromMs, toMs }))
+    addMissing(missing, { stream: name, reason: isGap ? 'gap' : 'unreadable', fromMs: atMs, toMs: atMs })
 }

@@ -117,6 +117,21 @@ export class OpenedRecords {
     return { kind, ...opened, ...(rest === undefined ? {} : { nextMs: Number(rest.start) }) }
   }
 
+  /** Records that a live grant covers and of which nothing was ever read, by the ledger's time, Unix ms: at most 100,000. */
+  lost(
+    { patient, stream }: { patient: Uint8Array; stream: Uint8Array },
+    { fromMs, toMs }: { fromMs: number; toMs: number },
+  ): { atMs: number; isGap: boolean }[] {
+    const live = this.#live(patient)
+    const rows = this.#deps.database.all(
+      `SELECT * FROM record WHERE patient = ? AND stream = ? AND ms >= ? AND ms < ?
+       AND (state IN ('waiting', 'unreadable') OR (state = 'open' AND kind = ?)) ORDER BY sequence LIMIT 100000`,
+      ...[patient, stream, fromMs, Math.min(toMs, timeMsMax), payloadKinds.gap],
+    )
+    const granted = rows.filter((row) => live.some((grant) => coversRecord(grant, recordOf(row))))
+    return granted.map((row) => ({ atMs: Number(row.ms), isGap: Number(row.kind) === payloadKinds.gap }))
+  }
+
   #live(patient: Uint8Array): Grant[] {
     return this.#deps.grants.live(patient, grantRights.read)
   }

@@ -34,13 +34,16 @@ export interface DiagnosisView {
   readonly amendments: { transactionId: string; act: string; at: string; text?: string }[]
 }
 
-/** A diagnosis of a period that these keys open. */
+/** A diagnosis of a period. */
 export interface OpenedDiagnosis {
   readonly transactionId: string
+  /** Unix ms, by the ledger. */
+  readonly atMs: number
   readonly doctor: string
   readonly cid: Uint8Array
   readonly status: string
-  readonly document: DiagnosisDocument
+  /** Undefined if it does not open now. */
+  readonly document: DiagnosisDocument | undefined
   /** The text of the newest correction. */
   readonly correction: string | undefined
 }
@@ -247,7 +250,7 @@ export class Diagnoses {
     return row === undefined ? undefined : this.#view(person, row, held)
   }
 
-  /** Those of a period that these nodes open, oldest first, one in memory at a time. Unix ms. */
+  /** Those of a period, as far as these nodes open them, oldest first, one in memory at a time. Unix ms. */
   *documents(
     person: Person,
     held: readonly HeldNodes[],
@@ -263,11 +266,10 @@ export class Diagnoses {
       for (const row of rows) {
         after = Number(row.position)
         const document = this.#openRow(person, row, held)
-        if (document === undefined) continue
         const corrections = this.#amendments(person, row, held).filter(({ act }) => act === 'correct')
         yield {
           ...{ transactionId: toHex(row.tx as Uint8Array), doctor: toHex(row.doctor as Uint8Array) },
-          ...{ cid: row.cid as Uint8Array, status: row.status as string, document },
+          ...{ cid: row.cid as Uint8Array, status: row.status as string, document, atMs: Number(row.at) },
           correction: corrections.at(-1)?.text,
         }
       }

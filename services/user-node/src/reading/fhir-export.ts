@@ -44,9 +44,8 @@ export class FhirExport {
       for await (const record of measurements.each(session, stream, period)) {
         const { batch, fromMs, toMs, sequence, transactionId, cid } = record
         if (typeof batch === 'string') {
-          addMissing(missing, {
-            ...{ stream: stream.kind, fromMs, toMs, reason: batch === 'erased' ? 'erased' : 'unreadable' },
-          })
+          const reason = batch === 'absent' ? 'unreadable' : batch
+          addMissing(missing, { stream: stream.kind, fromMs, toMs, reason })
           continue
         }
         const idPrefix = `${toHex(stream.stream)}-${sequence}`
@@ -54,8 +53,10 @@ export class FhirExport {
           ...{ patient, idPrefix, transactionId: toHex(transactionId), cid: toHex(cid) },
         })
       }
+      const waiting = measurements.waiting(session.person, stream, period)
+      if (waiting !== undefined) addMissing(missing, { stream: stream.kind, ...waiting, reason: 'pending' })
     }
-    yield* this.#reports(session, held, period)
+    yield* this.#reports(session, held, period, missing)
     yield* this.#consents(session, period)
     if (missing.length > 0) yield encodeMissing(missing)
   }
@@ -64,9 +65,14 @@ export class FhirExport {
     { person }: Session,
     held: readonly HeldNodes[],
     period: { fromMs: number; untilMs: number },
+    missing: MissingStretch[],
   ): Generator<FhirResource> {
     for (const one of this.#deps.diagnoses.documents(person, held, period)) {
-      const { transactionId, doctor, cid, status, document, correction } = one
+      const { transactionId, doctor, cid, status, document, correction, atMs } = one
+      if (document === undefined) {
+        addMissing(missing, { stream: 'diagnosis', fromMs: atMs, toMs: atMs, reason: 'unreadable' })
+        continue
+      }
       yield* encodeDiagnosis(document, {
         ...{ patient: `Patient/${person.id}`, practitioner: `Practitioner/${doctor}` },
         ...{ organization: `Organization/${doctor}`, transactionId, cid: toHex(cid), correction },

@@ -29,16 +29,20 @@ export interface Measured {
   readonly unread: readonly { readonly fromMs: number; readonly toMs: number; readonly isErased: boolean }[]
 }
 
-/** A record on the ledger, and what it holds: `absent` if it does not open now. */
+/** Why a record gives no readings: `absent` does not open now, `gap` was lost, `pending` is not on the ledger yet. */
+export type NoReadings = 'erased' | 'absent' | 'gap' | 'pending'
+
+/** A record of this node, and what it holds. */
 export interface MeasuredRecord {
   readonly sequence: number
   /** Unix ms. */
   readonly fromMs: number
   readonly toMs: number
+  /** Of a record that is not pending. */
   readonly transactionId: Uint8Array
   /** SHA-256 of the block. */
   readonly cid: Uint8Array
-  readonly batch: ReadingBatch | 'erased' | 'absent'
+  readonly batch: ReadingBatch | NoReadings
 }
 
 interface Dependencies {
@@ -114,7 +118,20 @@ export class Measurements {
     return { batches, records: rows.length, opened: chosen.length - unread.length, unread }
   }
 
-  /** Every record of a stream that is on the ledger and was measured between two moments, Unix ms, oldest first, a few in memory at a time. */
+  /** From when to when there are samples of a stretch that are not sealed yet; undefined if there are none. */
+  waiting(
+    person: Person,
+    { stream }: PersonStream,
+    window: { fromMs: number; untilMs: number },
+  ): { fromMs: number; toMs: number } | undefined {
+    const row = this.#deps.database.get(
+      'SELECT min(start) AS first, max(until) AS last FROM sample WHERE account = ? AND stream = ? AND start < ? AND until > ?',
+      ...[person.account, stream, window.untilMs, window.fromMs],
+    )
+    return row === undefined || row.first === null ? undefined : { fromMs: Number(row.first), toMs: Number(row.last) }
+  }
+
+  /** Every record of a stream that was measured between two moments, Unix ms, oldest first, gaps among them, a few in memory at a time. */
   async *each(
     session: Session,
     { stream }: PersonStream,
@@ -124,22 +141,28 @@ export class Measurements {
     let after: [untilMs: number, sequence: number] = [window.fromMs, Number.MAX_SAFE_INTEGER]
     for (;;) {
       const rows = database.all(
-        `SELECT sequence, generation, epoch, start, until, cid, block, tx FROM batch
-         WHERE account = ? AND stream = ? AND kind = ? AND state = 'committed' AND start < ? AND (until, sequence) > (?, ?)
+        `SELECT sequence, generation, epoch, kind, start, until, cid, block, tx, state FROM batch
+         WHERE account = ? AND stream = ? AND kind IN (?, ?) AND start < ? AND (until, sequence) > (?, ?)
          ORDER BY until, sequence LIMIT ?`,
-        ...[session.person.account, stream, payloadKinds.data, window.untilMs, ...after, openedAtOnce],
+        ...[session.person.account, stream, payloadKinds.data, payloadKinds.gap, window.untilMs, ...after],
+        openedAtOnce,
       )
       if (rows.length === 0) return
-      const opened = await Promise.all(rows.map((row) => this.#open(session, stream, row)))
+      const opened = await Promise.all(rows.map((row) => this.#openRecorded(session, stream, row)))
       for (const [i, row] of rows.entries()) {
         after = [Number(row.until), Number(row.sequence)]
         yield {
           ...{ sequence: Number(row.sequence), fromMs: Number(row.start), toMs: Number(row.until) },
           ...{ transactionId: row.tx as Uint8Array, cid: row.cid as Uint8Array },
-          batch: opened[i] as ReadingBatch | 'erased' | 'absent',
+          batch: opened[i] as ReadingBatch | NoReadings,
         }
       }
     }
+  }
+
+  async #openRecorded(session: Session, stream: Uint8Array, row: SqlRow): Promise<ReadingBatch | NoReadings> {
+    if (Number(row.kind) === payloadKinds.gap) return 'gap'
+    return row.state === 'committed' ? this.#open(session, stream, row) : 'pending'
   }
 
   async #open(session: Session, stream: Uint8Array, row: SqlRow): Promise<ReadingBatch | 'erased' | 'absent'> {
