@@ -40,6 +40,8 @@ export interface Config {
   scrubBytesPerSecond: number
   /** STORAGE_ERASE_DELAY_SECONDS: from a tombstone to the removal, equal on every node; default 259,200 (72 h). */
   eraseDelaySeconds: number
+  /** STORAGE_FETCH_LOG_DAYS: how long the log of fetches is kept; default 2,192 (six years, as 45 CFR 164.528 asks for). */
+  fetchLogDays: number
   /** STORAGE_BACKEND: `embedded` keeps blocks in SQLite and speaks Bitswap itself, `kubo` drives a Kubo daemon; default embedded. */
   backend: 'embedded' | 'kubo'
   /** KUBO_BINARY: path of `ipfs`, for a daemon that this node starts and watches over. */
@@ -177,6 +179,7 @@ export function readConfig(environment: Environment): { config: Config; secrets:
     repairSeconds: faults.integer(environment, 'STORAGE_REPAIR_SECONDS', { fallback: 900, min: 1, max: 86_400 }),
     scrubBytesPerSecond: bytes('STORAGE_SCRUB_BYTES_PER_SECOND', 4 * 1024 ** 2),
     eraseDelaySeconds: faults.integer(environment, 'STORAGE_ERASE_DELAY_SECONDS', eraseDelay),
+    fetchLogDays: faults.integer(environment, 'STORAGE_FETCH_LOG_DAYS', { fallback: 2192, min: 1, max: 36_525 }),
     ...faults.backend(environment),
     logLevel: logLevel as LogLevel,
   }

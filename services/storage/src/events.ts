@@ -136,6 +136,10 @@ export class Events {
     this.#log.info({ event: 'blocks-removed', blocks })
   }
 
+  fetchesRemoved(hours: number): void {
+    if (hours > 0) this.#log.warn({ event: 'fetches-removed', hours })
+  }
+
   repairDone(result: { checked: number; placed: number; below: number }): void {
     this.#repaired.inc(result.placed)
     this.#belowReplicas.set(result.below)

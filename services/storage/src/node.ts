@@ -32,9 +32,11 @@ import { BlockStore } from './store/block-store.ts'
 import { FetchLog } from './store/fetch-log.ts'
 
 const sweepIntervalMs = 60_000
+const hourMs = 3_600_000
+const dayMs = 24 * hourMs
 const sweepIntervalMsMin = 250
-const fullRepairIntervalMs = 24 * 3600 * 1000
-const scrubIntervalMs = 7 * 24 * 3600 * 1000
+const fullRepairIntervalMs = dayMs
+const scrubIntervalMs = 7 * dayMs
 const repairAgainMs = 5_000
 
 /** What a node is made of. */
@@ -150,7 +152,7 @@ export class StorageNode {
       replicas: config.replicas,
       onHandoff: () => this.#handoff.kick(),
     })
-    this.#fetchLog = new FetchLog(join(config.dir, 'fetches'))
+    this.#fetchLog = new FetchLog(join(config.dir, 'fetches'), { keptMs: config.fetchLogDays * dayMs })
     this.#app = createApp({
       ...common,
       replicator,
@@ -237,6 +239,7 @@ export class StorageNode {
     const sweepMs = Math.max(sweepIntervalMsMin, Math.min(sweepIntervalMs, config.eraseDelaySeconds * 250))
     this.#every(sweepMs, () => this.#erasure.sweep())
     this.#every(scrubIntervalMs, () => this.#scrub())
+    this.#every(hourMs, async () => events.fetchesRemoved(await this.#fetchLog.thin(this.#options.now())))
     const { url: rpc, addresses: swarm, peerId } = this.#address
     events.started({ rpc, swarm, peerId, account: this.#self.account, members: members.list().length })
   }

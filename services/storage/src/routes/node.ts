@@ -117,6 +117,7 @@ function addFetches(app: FastifyInstance, parts: NodeRouteParts): void {
           }),
           next: encodeFetchCursor(next),
           isEnd,
+          ...(fetchLog.since === undefined ? {} : { since: new Date(fetchLog.since).toISOString() }),
         }),
       )
       const signature = toBase64Url(signFetches({ account, after, answer }))

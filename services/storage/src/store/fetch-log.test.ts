@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,6 +7,7 @@ import { encodeFetchCursor, type FetchCursor, type FetchEntry, FetchLog, parseFe
 
 const hourMs = 3_600_000
 const at = 500_000 * hourMs
+const keptMs = 48 * hourMs
 const [alice, bob, doctor] = [1, 2, 3].map((byte) => new Uint8Array(32).fill(byte)) as [
   Uint8Array,
   Uint8Array,
@@ -16,7 +18,7 @@ let log: FetchLog
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'fetch-log-'))
-  log = new FetchLog(folder)
+  log = new FetchLog(folder, { keptMs })
 })
 afterEach(() => {
   log.close()
@@ -77,7 +79,7 @@ describe('FetchLog', () => {
     const { next } = await log.read(alice, { limit: 10 })
     add(alice, 'back', at - 5 * hourMs)
     log.close()
-    log = new FetchLog(folder)
+    log = new FetchLog(folder, { keptMs })
     add(alice, 'restarted', at - 5 * hourMs)
     expect(readdirSync(folder)).toEqual(['500000.log'])
     const { fetches } = await log.read(alice, { after: next, limit: 10 })
@@ -88,7 +90,7 @@ describe('FetchLog', () => {
     add(alice, 'one')
     log.close()
     appendFileSync(join(folder, '500000.log'), `${at} 0303`)
-    log = new FetchLog(folder)
+    log = new FetchLog(folder, { keptMs })
     add(alice, 'two')
     expect((await readAll(alice)).cids).toEqual(['one', 'two'])
     expect(readFileSync(join(folder, '500000.log'), 'utf8').split('\n')).toHaveLength(4)
@@ -112,5 +114,37 @@ describe('FetchLog', () => {
     for (let index = 0; index < 50; index++) add(index % 2 === 0 ? alice : bob, `c${index}`)
     const all = await Promise.all([alice, bob, alice, bob].map((owner) => readAll(owner, 7)))
     expect(all.map(({ cids }) => cids.length)).toEqual([25, 25, 25, 25])
+  })
+})
+
+describe('after its time', () => {
+  const pathOf = (hour: number): string => join(folder, `${hour}.log`)
+
+  test('a file goes, its hash stays, and the log says from when on it is whole', async () => {
+    for (let hour = 0; hour < 5; hour++) add(alice, `cid${hour}`, at + hour * hourMs)
+    const hashes = [0, 1].map((hour) => {
+      const bytes = readFileSync(pathOf(500_000 + hour))
+      return `${500_000 + hour} ${bytes.length} ${createHash('sha256').update(bytes).digest('hex')}\n`
+    })
+    expect([await log.thin(at + keptMs), log.since]).toEqual([0, undefined])
+    expect(await log.thin(at + keptMs + 2 * hourMs + 1)).toBe(2)
+    expect(log.since).toBe(at + 2 * hourMs)
+    expect((await readAll(alice)).cids).toEqual(['cid2', 'cid3', 'cid4'])
+    const after = { hour: 500_001, offset: 10 }
+    expect((await log.read(alice, { after, limit: 1 })).fetches.map(({ cid }) => cid)).toEqual(['cid2'])
+    expect(readFileSync(join(folder, 'removed.log'), 'latin1')).toBe(hashes.join(''))
+    log.close()
+    log = new FetchLog(folder, { keptMs })
+    expect(log.since).toBe(at + 2 * hourMs)
+    add(alice, 'cid5', at + 4 * hourMs)
+    expect((await readAll(alice)).cids.at(-1)).toBe('cid5')
+  })
+
+  test('a clock that is wrong by years removes little at once, and never the file that is written to', async () => {
+    for (let hour = 0; hour < 40; hour++) add(alice, `cid${hour}`, at + hour * hourMs)
+    const wrong = at + 10 * 365 * 24 * hourMs
+    expect([await log.thin(wrong), await log.thin(wrong), await log.thin(wrong)]).toEqual([30, 9, 0])
+    add(alice, 'last', at + 39 * hourMs)
+    expect((await readAll(alice)).cids).toEqual(['cid39', 'last'])
   })
 })

@@ -2,9 +2,24 @@
  * Who fetched what and when: one file an hour, `fetches/<hours since 1970>.log`, to which lines are only added:
  * `<Unix ms> <account, hex> <CID> <owner, hex, or ->` (SPEC.md §5a, §8). A line is written before the block is answered
  * and flushed within a second. Files never get older: whoever has read one file after the other has seen every line.
+ *
+ * Files are kept for a time that is set, and no less because they are many: whoever fetches a great deal would else have
+ * others' evidence removed. Of each file that goes, `removed.log` keeps the hash: a copy that somebody has can be checked.
  */
-import { closeSync, fdatasync, fstatSync, mkdirSync, openSync, readdirSync, readSync, writeSync } from 'node:fs'
-import { type FileHandle, open, readdir } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import {
+  closeSync,
+  createReadStream,
+  fdatasync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  writeSync,
+} from 'node:fs'
+import { type FileHandle, open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { StorageError } from '../errors.ts'
@@ -15,6 +30,9 @@ const flushIntervalMs = 1000
 const scannedBytesMax = 4 * 1024 * 1024
 const pieceBytes = 256 * 1024
 const newline = 0x0a
+/** Files that go at once. With one run an hour a clock that is wrong by years takes a day to remove a month. */
+const removedAtOnceMax = 30
+const removedName = 'removed.log'
 
 /** One fetch. */
 export interface FetchEntry {
@@ -57,10 +75,23 @@ function hoursOf(names: readonly string[]): number[] {
   return hours.sort((a, b) => a - b)
 }
 
+/** The hour of the newest file that was removed; undefined if none was. */
+function lastRemoved(folder: string): number | undefined {
+  try {
+    const hours = readFileSync(join(folder, removedName), 'latin1').matchAll(/^(\d{1,9}) \d+ [0-9a-f]{64}$/gm)
+    return [...hours].map(([, hour]) => Number(hour)).at(-1)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
 /** The log of one node. */
 export class FetchLog {
   readonly #folder: string
+  readonly #keptMs: number
   #hour: number
+  #removedHour: number | undefined
   #file: number | undefined
   #dirty = false
   #reading: Promise<unknown> = Promise.resolve()
@@ -68,9 +99,12 @@ export class FetchLog {
   readonly #piece = Buffer.allocUnsafeSlow(pieceBytes)
   readonly #timer: NodeJS.Timeout
 
-  constructor(folder: string) {
+  /** @param options.keptMs - how long a file is kept after its hour. */
+  constructor(folder: string, options: { keptMs: number }) {
     this.#folder = folder
+    this.#keptMs = options.keptMs
     mkdirSync(folder, { recursive: true, mode: 0o700 })
+    this.#removedHour = lastRemoved(folder)
     this.#hour = hoursOf(readdirSync(folder)).at(-1) ?? -1
     this.#timer = setInterval(() => this.#flush(), flushIntervalMs)
     this.#timer.unref()
@@ -95,6 +129,48 @@ export class FetchLog {
       throw new StorageError('the fetch cannot be logged', { code: 'ERR_STORE_FULL', bytesMax: 0 }, { cause })
     }
     this.#dirty = true
+  }
+
+  /** From when on the log is whole, Unix ms; undefined if nothing was ever removed. */
+  get since(): number | undefined {
+    return this.#removedHour === undefined ? undefined : (this.#removedHour + 1) * hourMs
+  }
+
+  /**
+   * Removes files that are older than is wanted, the oldest first, at most {@link removedAtOnceMax}.
+   *
+   * @returns how many.
+   */
+  async thin(now: number): Promise<number> {
+    const endHour = Math.min(Math.floor((now - this.#keptMs) / hourMs), this.#hour)
+    const hours = hoursOf(await readdir(this.#folder)).filter((hour) => hour < endHour)
+    const removed = hours.slice(0, removedAtOnceMax)
+    for (const hour of removed) {
+      await this.#note(hour)
+      this.#removedHour = Math.max(hour, this.#removedHour ?? hour)
+      // Not under the hands of whoever reads.
+      const done = this.#reading.then(() => rm(this.#pathOf(hour), { force: true }))
+      this.#reading = done.catch(() => {})
+      await done
+    }
+    return removed.length
+  }
+
+  /** Writes down what is about to be removed. After a crash in between a file is written down twice. */
+  async #note(hour: number): Promise<void> {
+    const hash = createHash('sha256')
+    let bytes = 0
+    for await (const piece of createReadStream(this.#pathOf(hour)) as AsyncIterable<Buffer>) {
+      hash.update(piece)
+      bytes += piece.length
+    }
+    const file = await open(join(this.#folder, removedName), 'a', 0o600)
+    try {
+      await file.appendFile(`${hour} ${bytes} ${hash.digest('hex')}\n`)
+      await file.datasync()
+    } finally {
+      await file.close()
+    }
   }
 
   #pathOf(hour: number): string {
