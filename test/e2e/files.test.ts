@@ -1,6 +1,6 @@
 /** Files of a patient through real processes: in by parts, resumed, out whole and in ranges, erased; memory bounded. */
 import { createHash, randomBytes } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callNode, nodeAccess } from '../../cli/src/cluster/client.ts'
@@ -61,6 +61,7 @@ describe.skipIf(!hasRedis)('files', { timeout: 240_000 }, () => {
     const out = join(cluster.root, `out-${name}`)
     await cluster.ok('patient', 'file', 'get', 'anna', name, '--out', out)
     expect(Buffer.compare(readFileSync(out), bytes)).toBe(0)
+    expect(statSync(out).mode & 0o777).toBe(0o600)
     const [row] = (
       await cluster.ok<{ name: string; size: number; state: string }[]>('patient', 'file', 'list', 'anna')
     ).slice(-1)

@@ -90,7 +90,8 @@ export async function runDispute(args: string[], io: Io): Promise<ExitCode> {
     isWitnessed: values.witnessed === true,
   })
   const file = resolve(out)
-  writeFileDurably(file, bytes)
+  // What a disclosure opened lies in it.
+  writeFileDurably(file, bytes, { mode: 0o600 })
   const attested = witnesses.length > 0 ? 'witnessed' : 'quorum'
   const names = witnesses.map(({ name }) => name)
   if (values.json === true) {

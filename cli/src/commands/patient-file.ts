@@ -185,7 +185,11 @@ async function get(context: Context, positionals: string[]): Promise<ExitCode> {
     },
   })
   const path = resolve(out)
-  await pipeline(Readable.fromWeb(response.body as ReadableStream), count, createWriteStream(`${path}.part`))
+  await pipeline(
+    Readable.fromWeb(response.body as ReadableStream),
+    count,
+    createWriteStream(`${path}.part`, { mode: 0o600 }),
+  )
   progress.end()
   if (bytes !== total)
     throw new CommandError(`only ${bytes} of ${total} bytes came: ${path}.part is not the whole file`)

@@ -75,7 +75,7 @@ function download({ access, path }: Session, what: string): Promise<Response> {
 async function save({ access }: Session, response: Response, out: string): Promise<string> {
   if (!response.ok) throw new CommandError(`${access.name} answered ${response.status}`)
   const file = resolve(out)
-  await writeFile(file, new Uint8Array(await response.arrayBuffer())).catch((cause: unknown) => {
+  await writeFile(file, new Uint8Array(await response.arrayBuffer()), { mode: 0o600 }).catch((cause: unknown) => {
     throw new CommandError(`${file} cannot be written: ${(cause as Error).message}`, undefined, { cause })
   })
   return file
