@@ -1,5 +1,5 @@
 /**
- * A chain's storage for whoever replays a log: blocks gather in memory and reach the file many at a time, which costs a fraction of one
+ * A chain's storage for whoever has the log: blocks gather in memory and reach the file many at a time, which costs a fraction of one
  * transaction a block. A crash loses the newest blocks, never a part of one, and the log has them all.
  */
 import type { Boundary, LogIndex, LogIndexChanges, RecordEntry } from '@healthblock/chain/log-index'
@@ -9,8 +9,8 @@ import { byteText, compareBytes } from '@healthblock/encoding/bytes'
 import { IdFilter } from './id-filter.ts'
 import type { SqliteChainStore } from './ledger-stores.ts'
 
-/** Transactions that gather at most, and how long, before they are written. */
-const transactionsWaitingMax = 8192
+/** Transactions that gather at most, unless the owner says otherwise, and how long, before they are written. */
+const transactionsWaitingMaxDefault = 8192
 const waitingMsMax = 1_000
 
 /** Leaves that wait, before those of the file. */
@@ -60,14 +60,18 @@ class BatchedLeaves implements LeafStore {
   }
 }
 
-/** What the newest blocks added to the index, before the file's. Ids and records are looked up seldom: their maps are made when asked for. */
+/** What the newest blocks added to the index, before the file's. Whoever replays asks for no id and no record: they go into maps once somebody asks. */
 class BatchedIndex implements LogIndex {
   readonly #base: LogIndex
   /** Ids that wait; the file knows its own. */
   #filter = new IdFilter()
   #waiting: LogIndexChanges[] = []
-  #places: Map<string, number> | undefined
-  #records: Map<string, RecordEntry> | undefined
+  readonly #places = new Map<string, number>()
+  readonly #records = new Map<string, RecordEntry>()
+  /** How many of `#waiting` the maps hold. */
+  #placedCount = 0
+  #recordedCount = 0
+  /** Ascending. */
   #boundaries: Boundary[] = []
 
   constructor(base: SqliteChainStore) {
@@ -76,31 +80,32 @@ class BatchedIndex implements LogIndex {
 
   find(transactionId: Uint8Array): number | undefined {
     if (!this.#filter.mayHave(transactionId)) return this.#base.find(transactionId)
-    this.#places ??= new Map(
-      this.#waiting.flatMap(({ transactions }) => transactions.map(({ id, index }) => [byteText(id), index] as const)),
-    )
+    for (; this.#placedCount < this.#waiting.length; this.#placedCount++) {
+      const { transactions } = this.#waiting[this.#placedCount] as LogIndexChanges
+      for (const { id, index } of transactions) this.#places.set(byteText(id), index)
+    }
     return this.#places.get(byteText(transactionId)) ?? this.#base.find(transactionId)
   }
 
   record(patient: Uint8Array, stream: Uint8Array, sequence: number): RecordEntry | undefined {
-    this.#records ??= new Map(
-      this.#waiting.flatMap(({ records }) =>
-        records.map((one) => [recordName(one.patient, one.stream, one.sequence), one.entry] as const),
-      ),
-    )
+    for (; this.#recordedCount < this.#waiting.length; this.#recordedCount++) {
+      const { records } = this.#waiting[this.#recordedCount] as LogIndexChanges
+      for (const one of records) this.#records.set(recordName(one.patient, one.stream, one.sequence), one.entry)
+    }
     return this.#records.get(recordName(patient, stream, sequence)) ?? this.#base.record(patient, stream, sequence)
   }
 
   boundary(size: number): Boundary | undefined {
-    return this.#boundaries.find((boundary) => boundary.size === size) ?? this.#base.boundary(size)
+    return this.#boundaries.findLast((boundary) => boundary.size === size) ?? this.#base.boundary(size)
   }
 
   boundaryAfter(index: number): Boundary | undefined {
-    return this.#base.boundaryAfter(index) ?? this.#boundaries.find(({ size }) => size > index)
+    const before = this.#boundaries.findLastIndex(({ size }) => size <= index)
+    return before === -1 ? (this.#base.boundaryAfter(index) ?? this.#boundaries[0]) : this.#boundaries[before + 1]
   }
 
   boundaryAt(height: number): Boundary | undefined {
-    return this.#boundaries.find((boundary) => boundary.height === height) ?? this.#base.boundaryAt(height)
+    return this.#boundaries.findLast((boundary) => boundary.height === height) ?? this.#base.boundaryAt(height)
   }
 
   newestWake(sizeMax: number): number | undefined {
@@ -117,21 +122,31 @@ class BatchedIndex implements LogIndex {
     for (const { id } of changes.transactions) this.#filter.add(id)
     this.#waiting.push(changes)
     this.#boundaries.push(changes.boundary)
-    if (changes.transactions.length > 0) this.#places = undefined
-    if (changes.records.length > 0) this.#records = undefined
   }
 
   clear(): void {
     this.#filter = new IdFilter()
     this.#waiting = []
-    this.#places = undefined
-    this.#records = undefined
+    this.#places.clear()
+    this.#records.clear()
+    this.#placedCount = 0
+    this.#recordedCount = 0
     this.#boundaries = []
   }
 }
 
 function recordName(patient: Uint8Array, stream: Uint8Array, sequence: number): string {
   return `${byteText(patient)}${byteText(stream)}${sequence}`
+}
+
+/** How blocks gather. */
+export interface BatchedStoreOptions {
+  /** A clock that never goes back, ms; default the system's. */
+  readonly nowMs?: () => number
+  /** Most transactions that gather, SEALs counted: writing them is one pause. */
+  readonly transactionsMax?: number
+  /** Called before anything is written: what this chain's file says may rest on another's. */
+  readonly beforeFlush?: () => void
 }
 
 /** Gathers blocks before a file. Its owner calls `flush` before anybody else reads the file, and closes the file. */
@@ -145,11 +160,15 @@ export class BatchedChainStore implements ChainStore {
   #transactions = 0
   #flushedMs: number
   readonly #nowMs: () => number
+  readonly #transactionsMax: number
+  readonly #beforeFlush: (() => void) | undefined
 
-  constructor(base: SqliteChainStore, nowMs: () => number = Date.now) {
+  constructor(base: SqliteChainStore, options: BatchedStoreOptions = {}) {
     this.#base = base
-    this.#nowMs = nowMs
-    this.#flushedMs = nowMs()
+    this.#nowMs = options.nowMs ?? (() => performance.now())
+    this.#transactionsMax = options.transactionsMax ?? transactionsWaitingMaxDefault
+    this.#beforeFlush = options.beforeFlush
+    this.#flushedMs = this.#nowMs()
     this.#leaves = new BatchedLeaves(base.leaves, () => this.flush())
     this.#index = new BatchedIndex(base)
     this.leaves = this.#leaves
@@ -166,11 +185,12 @@ export class BatchedChainStore implements ChainStore {
     this.#index.apply(changes.index)
     this.#transactions += changes.index.transactions.length + 1
     const isOld = this.#nowMs() - this.#flushedMs >= waitingMsMax
-    if (isOld || this.#transactions >= transactionsWaitingMax) this.flush()
+    if (isOld || this.#transactions >= this.#transactionsMax) this.flush()
   }
 
   /** Writes everything that waits, in one transaction. */
   flush(): void {
+    if (this.#waiting.length > 0) this.#beforeFlush?.()
     this.#base.applyAll(this.#waiting)
     this.#waiting = []
     this.#transactions = 0

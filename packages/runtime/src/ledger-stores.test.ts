@@ -195,21 +195,21 @@ describe('BatchedChainStore', () => {
       flushed?.flush()
       base.close()
       base = sqlite()
-      flushed = new BatchedChainStore(base, () => 0)
+      flushed = new BatchedChainStore(base, { nowMs: () => 0 })
       return flushed
     })
   })
 
   it('leaves in the file whole blocks, the oldest ones, when it is lost', () => {
     const base = sqlite()
-    const store = new BatchedChainStore(base, () => 0)
+    const store = new BatchedChainStore(base, { nowMs: () => 0 })
     for (let height = 0; height < 3; height++) store.apply(changesOf(height))
     store.flush()
     const leaves = [...store.leaves.range(first, last)]
     for (let height = 3; height < 6; height++) store.apply(changesOf(height))
     expect(store.index.find(id(8))).toBe(12)
     base.close()
-    const again = new BatchedChainStore(sqlite(), () => 0)
+    const again = new BatchedChainStore(sqlite(), { nowMs: () => 0 })
     expect(again.head()).toEqual(encodeCbor(2))
     expect([...again.leaves.range(first, last)]).toEqual(leaves)
     expect(again.index.find(id(4))).toBe(6)
@@ -222,7 +222,7 @@ describe('BatchedChainStore', () => {
 
   it('writes by itself when much waits', () => {
     const base = sqlite()
-    const store = new BatchedChainStore(base, () => 0)
+    const store = new BatchedChainStore(base, { nowMs: () => 0 })
     const transactions = Array.from({ length: 5000 }, (_, i) => ({ id: id(100_000 + i), index: i }))
     for (let height = 0; height < 2; height++) {
       const changes = changesOf(height)
@@ -240,10 +240,22 @@ describe('BatchedChainStore', () => {
     expect(base.index.find(id(100_003))).toBe(3)
   })
 
+  it('lets another file be written first, and nobody if there is nothing to write', () => {
+    const base = sqlite()
+    const heights: (Uint8Array | undefined)[] = []
+    const store = new BatchedChainStore(base, { nowMs: () => 0, beforeFlush: () => heights.push(base.head()) })
+    store.flush()
+    expect(heights).toEqual([])
+    store.apply(changesOf(0))
+    store.flush()
+    expect(heights).toEqual([undefined])
+    expect(base.head()).toEqual(encodeCbor(0))
+  })
+
   it('writes what has waited for a second', () => {
     let nowMs = 0
     const base = sqlite()
-    const store = new BatchedChainStore(base, () => nowMs)
+    const store = new BatchedChainStore(base, { nowMs: () => nowMs })
     store.apply(changesOf(0))
     nowMs = 999
     store.apply(changesOf(1))

@@ -232,12 +232,6 @@ class SqliteLogIndex implements LogIndex {
     }
   }
 
-  /** After a commit of many blocks: what is kept of the newest ones is no longer whole. */
-  forget(): void {
-    this.#places.clear()
-    this.#recent.length = 0
-  }
-
   /** After the commit. */
   committed({ transactions, boundary }: ChainChanges['index']): void {
     for (const { id, index } of transactions) this.#places.set(byteText(id), index)
@@ -317,7 +311,7 @@ export class SqliteChainStore implements ChainStore {
       return count
     })
     this.#leaves.grew(added)
-    this.#index.forget()
+    for (const { index } of blocks) this.#index.committed(index)
   }
 
   /** Closes the file. */

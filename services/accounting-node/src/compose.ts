@@ -1,15 +1,12 @@
 /** Puts a node together from its configuration, and takes it apart again. */
-import { rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { type ChainName, chainNames } from '@healthblock/chain/chains'
 import { receiptSizeBytesMax } from '@healthblock/chain/receipt'
 import { parseSealLeaf } from '@healthblock/chain/seal'
-import { StateTree } from '@healthblock/chain/state-tree'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { ensureFolder, lockFolder, readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
 import type { HttpApp } from '@healthblock/runtime/http-app'
-import { openChainStore, type SqliteChainStore } from '@healthblock/runtime/ledger-stores'
 import { PreparationPool } from '@healthblock/runtime/preparation-pool'
 import { Registry } from 'prom-client'
 import { type BullQueue, openBullQueue } from './adapters/bullmq-queue.ts'
@@ -43,11 +40,10 @@ import { Closures } from './reading/closures.ts'
 import { Receipts } from './reading/receipts.ts'
 import { StateQuery } from './reading/state-query.ts'
 import { Tiles } from './reading/tiles.ts'
+import { markForRebuild, StateStores } from './state-stores.ts'
 import { Successions } from './successions.ts'
 import { openWitnesses } from './witness/open-witnesses.ts'
 
-/** Page cache of each chain's state. */
-const stateCacheSizeBytes = 8 * 1024 * 1024
 const receiptTimeoutMs = 5_000
 /** Pieces that the verifying thread has at one time: a block's wait for no more. */
 const verificationsUnderWayMax = 2
@@ -81,64 +77,6 @@ function keepGenesis(dir: string, bytes: Uint8Array): void {
   else if (!equalBytes(kept, bytes)) {
     const reason = `${dir} belongs to another ledger: its genesis.cbor differs`
     throw new AccountingError(reason, { code: 'ERR_GENESIS_INVALID', reason })
-  }
-}
-
-/** Marks a chain whose stores are to be emptied at the next start. */
-function rebuildMarker(dir: string, chain: ChainName): string {
-  return join(dir, chain, 'rebuild')
-}
-
-/** Opens the stores of derived state; damaged ones are told, and emptied. */
-class Stores {
-  readonly #dir: string
-  readonly #faults: Fault[]
-  readonly open: Partial<Record<ChainName, SqliteChainStore>> = {}
-
-  constructor(dir: string, faults: Fault[]) {
-    this.#dir = dir
-    this.#faults = faults
-  }
-
-  readonly openStore = (chain: ChainName, { fresh }: { fresh: boolean }): SqliteChainStore => {
-    this.open[chain]?.close()
-    const path = join(this.#dir, chain, 'state.db')
-    const marker = rebuildMarker(this.#dir, chain)
-    const isMarked = readFileIfPresent(marker) !== undefined
-    // A store that does not fit its log was filled by another one, or altered.
-    if (fresh) this.#tell(chain)
-    let store = fresh || isMarked ? this.#empty(chain, path) : this.#openWhole(chain, path)
-    store ??= this.#empty(chain, path)
-    if (isMarked) rmSync(marker)
-    this.open[chain] = store
-    return store
-  }
-
-  #tell(chain: ChainName): void {
-    this.#faults.push({ code: 'state-damaged', chain, height: 0, index: 0, file: 'state.db' })
-  }
-
-  #empty(_chain: ChainName, path: string): SqliteChainStore {
-    for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
-    return openChainStore({ path, cacheSizeBytes: stateCacheSizeBytes })
-  }
-
-  /** A store whose every record is what its hashes say; undefined if it is damaged. */
-  #openWhole(chain: ChainName, path: string): SqliteChainStore | undefined {
-    let store: SqliteChainStore | undefined
-    try {
-      store = openChainStore({ path, cacheSizeBytes: stateCacheSizeBytes })
-      new StateTree(store.leaves)
-      return store
-    } catch {
-      store?.close()
-      this.#tell(chain)
-      return undefined
-    }
-  }
-
-  close(): void {
-    for (const store of Object.values(this.open)) store.close()
   }
 }
 
@@ -347,7 +285,7 @@ function joinNode(
 interface Opened {
   readonly node: AccountingNode
   readonly world: World
-  readonly stores: Stores
+  readonly stores: StateStores
   readonly cores: NodeCores
   readonly incidents: IncidentLog
   readonly healer: Healer
@@ -369,7 +307,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
   const successions = new Successions({ dir: settings.dir, genesis, genesisFile })
   const world = openWorld(config, (rank) => accountOf(rank), logger)
   const faults: Fault[] = []
-  const stores = new Stores(settings.dir, faults)
+  const stores = new StateStores(settings.dir, faults)
   const metrics = new Registry()
   const coreMetrics = createCoreMetrics(metrics, world.clock.elapsedMs)
   let node: AccountingNode | undefined
@@ -443,12 +381,12 @@ function startSelfCheck({ node, world, stores, healer }: Opened, dir: string, ho
   const { userchain, docchain } = node.chains
   const check = new SelfCheck({
     readers: { userchain: userchain.reader, docchain: docchain.reader },
-    stores: stores.open as Record<ChainName, SqliteChainStore>,
+    stores: stores.opened,
     healer,
     logger: hooks.logger,
     clock: world.clock,
     onDerivedDamaged: (chain) => {
-      writeFileDurably(rebuildMarker(dir, chain), '')
+      markForRebuild(dir, chain)
       hooks.onDerivedDamaged()
     },
   })

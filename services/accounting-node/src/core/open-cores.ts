@@ -24,7 +24,7 @@ import type { Clock, CoreObserver, Disk, HeadRegister, IntakeQueue, PeerNetwork 
 import { TrailStore } from './trail-store.ts'
 
 /** Good signatures remembered from the gateway until the block is sealed: as many as may be under way, and a few blocks. */
-const signaturesMax = 32_768
+const signaturesMax = 40_960
 
 /** What a node's cores are made with. */
 export interface NodeOptions {

@@ -1,11 +1,12 @@
 /** Whose a transaction is, for limits and turns: never a rule of validity. */
 import type { Ledger } from '@healthblock/chain/block'
+import { RecentMap } from '@healthblock/chain/recent-map'
 import { userTables } from '@healthblock/chain/tables'
 import type { Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 
-/** Sponsors remembered. */
-const sponsorsMax = 8_192
+/** Most accounts whose sponsor is remembered. */
+const sponsorsMax = 16_384
 
 /** Whose transaction it is. */
 export interface Owner {
@@ -19,7 +20,7 @@ export interface Owner {
 export class Owners {
   readonly #ledger: Ledger
   /** Sponsors of accounts, both in hex. */
-  readonly #sponsors = new Map<string, string>()
+  readonly #sponsors = new RecentMap<string, string>(sponsorsMax)
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger
@@ -36,7 +37,6 @@ export class Owners {
       sponsor = toHex(record?.sponsor ?? account)
       // A sponsor is for ever; of an account that is not on record yet it is asked again.
       if (record !== undefined) this.#sponsors.set(name, sponsor)
-      if (this.#sponsors.size > sponsorsMax) this.#sponsors.delete(this.#sponsors.keys().next().value as string)
     }
     return { account: name, sponsor }
   }

@@ -1,0 +1,99 @@
+/**
+ * The stores of a node's derived state, one file a chain. Blocks gather in memory before they go there, many at a time: the log has them,
+ * and a start executes what a file lacks. A file that is damaged, or marked, is emptied and filled again from the log.
+ */
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import type { ChainName } from '@healthblock/chain/chains'
+import { StateTree } from '@healthblock/chain/state-tree'
+import { BatchedChainStore } from '@healthblock/runtime/batched-store'
+import { readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
+import { openChainStore, type SqliteChainStore } from '@healthblock/runtime/ledger-stores'
+import type { Fault } from './incidents/incident-log.ts'
+
+/** Page cache of each chain's state. */
+const stateCacheSizeBytes = 8 * 1024 * 1024
+/** Transactions that gather: writing them takes some 20 ms, and a node that was killed executes no more than these again. */
+const transactionsMax = 2_048
+
+/** Marks a chain whose stores are to be emptied at the next start. */
+function rebuildMarker(dir: string, chain: ChainName): string {
+  return join(dir, chain, 'rebuild')
+}
+
+/** Has a chain's file emptied at the next start; returns once that is durable. */
+export function markForRebuild(dir: string, chain: ChainName): void {
+  writeFileDurably(rebuildMarker(dir, chain), '')
+}
+
+/** Opens the stores; damaged ones are told. */
+export class StateStores {
+  readonly #dir: string
+  readonly #faults: Fault[]
+  readonly #files: Partial<Record<ChainName, SqliteChainStore>> = {}
+  readonly #stores: Partial<Record<ChainName, BatchedChainStore>> = {}
+
+  /** @param faults - Told of each damaged file. */
+  constructor(dir: string, faults: Fault[]) {
+    this.#dir = dir
+    this.#faults = faults
+  }
+
+  /** Both chains' stores, once they are opened. */
+  get opened(): Readonly<Record<ChainName, BatchedChainStore>> {
+    return this.#stores as Record<ChainName, BatchedChainStore>
+  }
+
+  /** Opens the store of a chain; with `fresh` it is emptied first. */
+  readonly openStore = (chain: ChainName, { fresh }: { fresh: boolean }): BatchedChainStore => {
+    // What gathered before it comes again from the log.
+    this.#files[chain]?.close()
+    const path = join(this.#dir, chain, 'state.db')
+    const marker = rebuildMarker(this.#dir, chain)
+    const isMarked = readFileIfPresent(marker) !== undefined
+    // A store that does not fit its log was filled by another one, or altered.
+    if (fresh) this.#tell(chain)
+    let file = fresh || isMarked ? this.#empty(path) : this.#openWhole(chain, path)
+    file ??= this.#empty(path)
+    if (isMarked) rmSync(marker)
+    this.#files[chain] = file
+    // A Docchain block is judged by Userchain's state at its anchor: that file is never behind it.
+    const beforeFlush = chain === 'docchain' ? () => this.#stores.userchain?.flush() : () => {}
+    const store = new BatchedChainStore(file, { transactionsMax, beforeFlush })
+    this.#stores[chain] = store
+    return store
+  }
+
+  #tell(chain: ChainName): void {
+    this.#faults.push({ code: 'state-damaged', chain, height: 0, index: 0, file: 'state.db' })
+  }
+
+  #empty(path: string): SqliteChainStore {
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
+    return openChainStore({ path, cacheSizeBytes: stateCacheSizeBytes })
+  }
+
+  /** A store whose every record is what its hashes say; undefined if it is damaged. */
+  #openWhole(chain: ChainName, path: string): SqliteChainStore | undefined {
+    let store: SqliteChainStore | undefined
+    try {
+      store = openChainStore({ path, cacheSizeBytes: stateCacheSizeBytes })
+      new StateTree(store.leaves)
+      return store
+    } catch {
+      store?.close()
+      this.#tell(chain)
+      return undefined
+    }
+  }
+
+  /** Writes what has gathered, as far as that can be, and closes the files. */
+  close(): void {
+    try {
+      for (const store of Object.values(this.#stores)) store.flush()
+    } catch {
+      // A full disk, or a damaged file: nothing is lost that the log does not have.
+    }
+    for (const file of Object.values(this.#files)) file.close()
+  }
+}
