@@ -3,6 +3,7 @@
 import type { ChainName } from '@healthblock/chain/chains'
 import { ChainError } from '@healthblock/chain/errors'
 import {
+  parseBody,
   parseTransactionLeaf,
   rulePrefix,
   type Transaction,
@@ -31,7 +32,10 @@ export interface WellFormed {
   readonly owner: Owner
 }
 
-/** A leaf that no node can accept. `id` is over its body if it has one, else over the whole item in the body's place. */
+/**
+ * A leaf that no node can accept. `id` is over its body if that is what is wrong, else over the whole item in the body's place: the id of a
+ * good body is that of a transaction, and a refusal of its form would be false.
+ */
 export interface Malformed {
   readonly id: Uint8Array
   readonly rule: string
@@ -88,8 +92,20 @@ function bodyOf(item: Uint8Array, position: number): Uint8Array {
   }
   const body = Array.isArray(value) ? value[1] : undefined
   const isMap = typeof body === 'object' && !Array.isArray(body) && !(body instanceof Uint8Array)
+  if (!isMap) return item
   // What decodes has one form only, so encoding it again gives the bytes that lie in the item.
-  return isMap ? encodeCbor(body) : item
+  const bodyBytes = encodeCbor(body)
+  return isGoodBody(bodyBytes) ? item : bodyBytes
+}
+
+function isGoodBody(bodyBytes: Uint8Array): boolean {
+  try {
+    parseBody(bodyBytes)
+    return true
+  } catch (error) {
+    if (!(error instanceof ChainError)) throw error
+    return false
+  }
 }
 
 /**
