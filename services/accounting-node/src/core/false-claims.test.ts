@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { CoreCluster } from '../../../../test/support/core-cluster.ts'
 import { algorithmTransaction } from '../../../../test/support/sample-ledger.ts'
 import type { PeerMethod } from './ports.ts'
-import { encodeMessage, parseHeadValue, parseMessage } from './wire.ts'
+import { encodeHeadValue, encodeMessage, type HeadValue, parseHeadValue, parseMessage } from './wire.ts'
 
 const farTerm = 2 ** 50
 const farHeight = 1_000_000
@@ -70,6 +70,22 @@ describe('a peer that claims', () => {
     await cluster.until('terms are taken in vain', () => termOnRegister() > begun + 3)
     await cluster.start(away)
     await commit(other, 'a')
+    expect(termOnRegister()).toBeLessThan(100_000)
+  })
+
+  it.each<[string, Partial<HeadValue>]>([
+    ['a term', { term: Number.MAX_SAFE_INTEGER }],
+    ['an incarnation', { incarnation: Number.MAX_SAFE_INTEGER }],
+  ])('%s on the register that nobody could have reached uses none up', async (_what, claim) => {
+    const { leader } = await withLiar('trail', (answer) => answer)
+    await commit(leader, 'a')
+    const value = parseHeadValue(cluster.readRegister('userchain'))
+    cluster.writeRegister('userchain', encodeHeadValue({ ...value, ...claim, leader: 3 }))
+    const order = encodeMessage({ term: claim.term ?? value.term })
+    for (const rank of [0, 1, 2]) await cluster.core(rank).handlePeer(3, 'collect', order)
+    await commit(leader, 'b')
+    cluster.loseRegister()
+    await commit(leader, 'c')
     expect(termOnRegister()).toBeLessThan(100_000)
   })
 

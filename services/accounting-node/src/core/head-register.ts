@@ -6,6 +6,11 @@ import type { CoreState } from './core-state.ts'
 import type { JudgedValue } from './judged-value.ts'
 import { type HeadValue, isSameHead, parseHeadValue } from './wire.ts'
 
+/** Terms that a ledger takes in a millisecond, at most: a takeover takes some hundred, and skips no more than `termsAheadMax`. */
+const termsPerMsMax = 16
+/** A term or an incarnation is believed so far beyond the own one: what nothing proves uses none up. */
+export const termsAheadMax = 1_024
+
 /** What the register holds: raw bytes for the next compare-and-set, and the value if it stands on q acks. */
 export interface RegisterReading {
   readonly bytes: Uint8Array | undefined
@@ -36,7 +41,19 @@ async function judge(core: CoreState, bytes: Uint8Array): Promise<JudgedValue> {
 }
 
 /**
- * Reads the register; a value that does not stand on q acks counts as absent.
+ * False for a term or an incarnation that the ledger cannot have come to: acks do not sign them, and who may write the register could use
+ * all of them up, so that nobody ever led again.
+ */
+function isReachable(core: CoreState, { term, incarnation }: HeadValue): boolean {
+  const { term: ownTerm, incarnation: ownIncarnation } = core.promise.current
+  const byNow = Math.max(0, core.nowMs() - core.ledger.genesis.body.start) * termsPerMsMax
+  return (
+    term <= Math.max(ownTerm, byNow) + termsAheadMax && incarnation <= Math.max(ownIncarnation, byNow) + termsAheadMax
+  )
+}
+
+/**
+ * Reads the register; a value that does not stand on q acks, or whose term nobody can have come to, counts as absent.
  *
  * @throws {AccountingError} `ERR_REGISTER_FAILED` while it cannot be read; `ERR_FORKED` if it contradicts what this node applied.
  */
@@ -50,7 +67,9 @@ export async function readRegister(core: CoreState): Promise<RegisterReading> {
     const reason = messageOf(cause)
     throw new AccountingError(`head register: ${reason}`, { code: 'ERR_REGISTER_FAILED', reason }, { cause })
   }
-  const { claimed: found, isValid = false } = bytes === undefined ? {} : await judge(core, bytes)
+  const judged = bytes === undefined ? undefined : await judge(core, bytes)
+  const found = judged?.claimed
+  const isValid = judged?.isValid === true && found !== undefined && isReachable(core, found)
   const value = isValid ? found : undefined
   if (value !== undefined) {
     const place = core.ledger.index(core.chain).boundaryAt(value.height)

@@ -7,7 +7,7 @@ import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { catchUp, execute } from './catch-up.ts'
 import type { CoreState } from './core-state.ts'
-import { readRegister } from './head-register.ts'
+import { readRegister, termsAheadMax } from './head-register.ts'
 import { type Leadership, type Proposal, StepDown, setRegister } from './proposal.ts'
 import { collect } from './stager.ts'
 import {
@@ -29,8 +29,6 @@ const catchUpTriesMax = 20
 const unprovedTriesMax = 6
 /** How long it does without them. */
 const unprovedMs = 10_000
-/** A term that peers say to have promised is believed so far beyond the own one: what nothing proves uses no terms up. */
-const termsAheadMax = 1_024
 
 /** A block that a collected node staged. */
 interface StagedReport {
