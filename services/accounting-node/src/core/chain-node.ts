@@ -53,12 +53,11 @@ export class ChainNode implements ChainCore {
   }
 
   publishedSizeAt(ms: number): number {
-    const known = this.#core.publishedMs.findLast(([, sinceMs]) => sinceMs <= ms)
-    return known?.[0] ?? 0
+    return this.#core.publishedSizes.sizeAt(ms)
   }
 
   publishedBeyondMs(size: number): number | undefined {
-    return this.#core.publishedMs.find(([published]) => published > size)?.[1]
+    return this.#core.publishedSizes.beyondMs(size)
   }
 
   entry(index: number): Uint8Array {

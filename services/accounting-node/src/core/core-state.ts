@@ -19,6 +19,7 @@ import { Condition, Mutex } from './mutex.ts'
 import { Pool } from './pool.ts'
 import type { Clock, CoreObserver, Disk, HeadRegister, IntakeQueue, PeerMethod, PeerNetwork } from './ports.ts'
 import type { PromiseStore } from './promise.ts'
+import { SizeHistory } from './size-history.ts'
 import type { StagedStore } from './staged.ts'
 import type { TrailStore } from './trail-store.ts'
 import { type Ack, type HeadValue, isSameHead } from './wire.ts'
@@ -89,8 +90,8 @@ export class CoreState {
   switchNote: { readonly size: number; readonly checkpoint: string } | undefined
   /** Unix ms of the oldest cosignature in the published note. */
   publishedOldestTime = 0
-  /** The newest published sizes and when (`elapsedMs`) each was first known here, ascending. */
-  readonly publishedMs: [size: number, sinceMs: number][] = []
+  /** Published sizes, by `elapsedMs`. */
+  readonly publishedSizes = new SizeHistory()
   readonly cosignatures = new Cosignatures()
   /** The size that this run cosigned last, and as member of which policy. */
   cosigned = { size: -1, k: -1 }
@@ -100,8 +101,8 @@ export class CoreState {
   signFrom: { readonly size: number; readonly root: Uint8Array } | undefined
   /** The largest head that more than n - q nodes signed or the register named, to know when this node is behind. */
   largestSizeSeen = 0
-  /** The newest sizes that the register named, on q acks, and when each was first read here, ascending; those of before the start at no time. */
-  readonly decidedSizes: [size: number, sinceMs: number][] = []
+  /** Sizes that the register named, on q acks; that of before the start at no time. */
+  readonly decidedSizes = new SizeHistory()
   /** By `elapsedMs`, as all moments below. */
   lastDecidedMs = 0
   /** When this node last staged a block of another's: once per height and term, so it gives a slow leader one more spell and no more. */
@@ -220,8 +221,7 @@ export class CoreState {
 
   notifyPublished(published: PublishedHead, fresh: boolean): void {
     if (fresh) {
-      this.publishedMs.push([published.size, this.elapsedMs()])
-      if (this.publishedMs.length > 64) this.publishedMs.shift()
+      this.publishedSizes.add(published.size, this.elapsedMs())
       this.#tell(this.#publishedListeners, published)
     }
     this.changed.notify()
@@ -229,16 +229,12 @@ export class CoreState {
 
   /** Notes a size that was decided. */
   noteDecided(size: number): void {
-    const known = this.decidedSizes[this.decidedSizes.length - 1]
-    if (known !== undefined && known[0] >= size) return
-    this.decidedSizes.push([size, known === undefined ? Number.NEGATIVE_INFINITY : this.elapsedMs()])
-    if (this.decidedSizes.length > 256) this.decidedSizes.shift()
+    this.decidedSizes.add(size, this.decidedSizes.isEmpty ? Number.NEGATIVE_INFINITY : this.elapsedMs())
   }
 
   /** Leaves that were decided `ms` ago or longer, and are not applied here. */
   behindLeaves(ms: number): number {
-    const due = this.decidedSizes.findLast(([, sinceMs]) => sinceMs <= this.elapsedMs() - ms)
-    return Math.max(0, (due?.[0] ?? 0) - this.head().size)
+    return Math.max(0, this.decidedSizes.sizeAt(this.elapsedMs() - ms) - this.head().size)
   }
 
   /** Ends this core for good: what it holds in memory and on disk may no longer agree. A restart recovers. */
