@@ -6,9 +6,11 @@ import { signingMessage } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import { Outbox } from '@healthblock/runtime/outbox'
+import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { TestHome } from '../../../test/support/home.ts'
 import { TestLedger } from '../../../test/support/ledger.ts'
+import { noEnd } from './consent/compose.ts'
 import { Settlement } from './consent/settlement.ts'
 import { UserNodeEvents } from './events.ts'
 import { Reclaim } from './files/reclaim.ts'
@@ -41,16 +43,17 @@ afterEach(async () => {
   rmSync(dir, { recursive: true })
 })
 
-function openHousehold(heard?: Pick<Outbox, 'find'>): Household {
+function absent(): never {
+  throw new Error('no network')
+}
+
+function openHousehold(heard?: Pick<Outbox, 'find'>, storageOf: () => StorageClient = absent): Household {
   const nowMs = (): number => world.nowMs
   const ledger = createLedgerView(world.ledger, nowMs)
   const client = { submit: away, answers: away, receipt: away }
   outbox = new Outbox({ dir, ledgerId: world.ledger.ledgerId, client, logger })
   const events = new UserNodeEvents(logger)
   const { database, store: people, postings, losses, consent } = home
-  const storageOf = () => {
-    throw new Error('no network')
-  }
   const parts = { database, people, postings, outbox, storageOf, ledger, losses, events, logger, nowMs }
   const reclaim = new Reclaim(parts)
   uploads = new Uploads({ ...parts, reclaim })
@@ -145,4 +148,35 @@ test('an upload that nobody goes on with for a day ends, and what may be stored 
   await household.round()
   expect([count('file'), count('leaf'), count('reclaim')]).toEqual([0, 0, leaves])
   expect(() => uploads.state(person, stream, sequence)).toThrow('no such file')
+})
+
+test('a storage network that never answers holds up neither records nor a revocation', async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  const person = home.person()
+  const streams = person.streams.map(({ stream }) => stream)
+  await home.consent.grant(person, vault, { to: doctor.account, streams, fromMs: world.nowMs, untilMs: noEnd })
+  home.commitAll()
+  vault.close()
+  const hanging = new AbortController()
+  let isAsked = false
+  const put = (): Promise<never> => {
+    isAsked = true
+    return new Promise((_, reject) => hanging.signal.addEventListener('abort', () => reject(new Error('gone'))))
+  }
+  const household = openHousehold(undefined, () => ({ put }) as unknown as StorageClient)
+  const stopping = new AbortController()
+  home.bring()
+  world.nowMs += 3_000
+  const running = household.run(stopping.signal)
+  await expect.poll(() => isAsked, { timeout: 20_000 }).toBe(true)
+  home.bring()
+  world.nowMs += 3_000
+  await expect.poll(() => home.records().length, { timeout: 20_000 }).toBe(2)
+  const { tx } = await home.consent.revoke(person, () => true)
+  household.wake()
+  await expect.poll(() => outbox.find(tx)?.status, { timeout: 20_000 }).toBe('waiting')
+  stopping.abort()
+  hanging.abort()
+  await running
 })

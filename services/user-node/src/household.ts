@@ -56,8 +56,9 @@ const timeRules = new Set(['device.counter', 'device.expiry'])
 /** The node's own work. */
 export class Household {
   readonly #deps: Dependencies
-  #ring: (() => void) | undefined
-  #isRung = false
+  /** Those who wait for the next round, and how often they were rung for. */
+  readonly #waiting = new Set<() => void>()
+  #rings = 0
   #forgetDueMs: number
 
   constructor(deps: Dependencies) {
@@ -67,40 +68,56 @@ export class Household {
 
   /** Begins the next round at once. */
   wake(): void {
-    this.#isRung = true
-    this.#ring?.()
+    this.#rings++
+    for (const ring of this.#waiting) ring()
   }
 
-  /** Runs rounds until the signal is aborted. */
+  /** Runs rounds until the signal is aborted. What is done in the house does not wait for a network that does not answer. */
   async run(signal: AbortSignal): Promise<void> {
+    const rounds = [() => this.#roundAtHome(), () => this.#roundOutside()]
+    await Promise.all(rounds.map((round) => this.#repeat(round, signal)))
+  }
+
+  async #repeat(round: () => Promise<void>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      this.#isRung = false
-      await this.round()
-      if (!this.#isRung && !signal.aborted) {
-        await Promise.race([
-          delay(roundMs, undefined, { signal }).catch(() => {}),
-          new Promise<void>((resolve) => {
-            this.#ring = resolve
-          }),
-        ])
-      }
+      const rings = this.#rings
+      await round()
+      if (rings !== this.#rings || signal.aborted) continue
+      let ring = (): void => {}
+      const rung = new Promise<void>((resolve) => {
+        ring = resolve
+        this.#waiting.add(ring)
+      })
+      await Promise.race([delay(roundMs, undefined, { signal }).catch(() => {}), rung])
+      this.#waiting.delete(ring)
     }
   }
 
-  /** One round. Never throws. */
+  /** One round of everything. Never throws. */
   async round(): Promise<void> {
-    const { store, sessions, settlement, delivery, diagnoses, outbox, reclaim } = this.#deps
+    await this.#roundAtHome()
+    await this.#roundOutside()
+  }
+
+  async #roundAtHome(): Promise<void> {
+    const { store, sessions, settlement, delivery, outbox } = this.#deps
     await this.#attempt('sessions', async () => sessions.endIdle())
     for (const person of store.all()) {
       // First: without a key for this hour nothing is sealed.
       await this.#attempt('keys', () => this.#keepKeys(person))
       for (const stream of person.streams) await this.#attempt('seal', async () => this.#seal(person, stream))
     }
+    await this.#attempt('consent', () => settlement.resume((tx) => outbox.find(tx)))
+    // A revocation goes on its way while blocks wait to be stored.
+    await this.#attempt('hand over', async () => delivery.handOver())
+    await this.#attempt('forget', () => this.#forget())
+  }
+
+  async #roundOutside(): Promise<void> {
+    const { settlement, delivery, diagnoses, reclaim } = this.#deps
     await this.#attempt('deliver', () => delivery.step())
     await this.#attempt('reclaim', () => reclaim.step())
-    await this.#attempt('consent', () => settlement.resume((tx) => outbox.find(tx)))
     await this.#attempt('receipts', () => settlement.pursue())
-    await this.#attempt('forget', () => this.#forget())
     await this.#attempt('diagnoses', () => diagnoses.open())
   }
 
