@@ -15,7 +15,7 @@ import { createCluster } from '../../cli/src/cluster/create.ts'
 import { enrolReaders } from '../../cli/src/cluster/enrol.ts'
 import { etcdUrls, startEtcdMember } from '../../cli/src/cluster/etcd.ts'
 import { type ClusterFile, clusterPaths, writeCluster } from '../../cli/src/cluster/layout.ts'
-import { readProcess, stopProcess } from '../../cli/src/cluster/processes.ts'
+import { askProcess, readProcess, stopProcess } from '../../cli/src/cluster/processes.ts'
 import { startCluster, startNode, stopCluster } from '../../cli/src/cluster/start.ts'
 import type { Io } from '../../cli/src/io.ts'
 import { main } from '../../cli/src/main.ts'
@@ -191,17 +191,10 @@ export class World {
 
   /** Which checks of a node's readiness fail, and why; undefined if it is ready. */
   async faultOf(rank: number): Promise<string | undefined> {
-    try {
-      const response = await fetch(`${this.urls[rank]}/readyz`, { signal: AbortSignal.timeout(3_000) })
-      const { checks = [] } = (await response.json()) as {
-        checks?: { name: string; ready: boolean; reason?: string }[]
-      }
-      if (response.ok) return undefined
-      const failing = checks.filter(({ ready }) => !ready).map(({ name, reason }) => `${name}: ${reason}`)
-      return failing.join('; ') || 'not ready, without a reason'
-    } catch {
-      return 'no answer'
-    }
+    // A stranger who took the port of a dead node is no answer.
+    const answer = await askProcess(readProcess(this.folder(rank)), '/readyz')
+    if (answer === undefined) return 'no answer'
+    return answer.isWell ? undefined : answer.reasons.join('; ') || 'not ready, without a reason'
   }
 
   /** Resolves when a node says that it is ready. */

@@ -119,6 +119,14 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
       return response.ok ? undefined : await response.text()
     })
     expect(stale).toContain('is not in the policy in force')
+    // Its line on a checkpoint counts for nothing now, and it says so instead of making a receipt that nobody could verify.
+    await stream()
+    const asked = await eventually('accounting-1 to make no receipt', 60_000, async () => {
+      const path = `/v1/userchain/transactions/${cluster.file.auditor}/receipt`
+      const response = await fetch(new URL(path, cluster.url('accounting-1')))
+      return response.ok ? undefined : { status: response.status, problem: await response.json() }
+    })
+    expect(asked).toMatchObject({ status: 503, problem: { code: 'ERR_NODE_NOT_MEMBER' } })
     await cluster.ok('org', 'node', 'accounting-1', '--switch')
     await stopProcess(cluster.node('accounting-1'))
     await cluster.restart('accounting-1')

@@ -1,5 +1,5 @@
 /** A local cluster of real processes for end-to-end tests: made in a temporary folder, spoken to through the command line. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ClusterSize, createCluster } from '../../cli/src/cluster/create.ts'
@@ -20,6 +20,21 @@ export interface Outcome<T> {
   readonly value: T
   readonly stderr: string
 }
+
+/** Folders of clusters that may have processes. */
+const running = new Set<string>()
+
+/** A test that timed out leaves nobody to remove its cluster: its processes end with the worker. */
+process.once('exit', () => {
+  for (const dir of running) {
+    for (const name of readdirSync(dir, { withFileTypes: true }).flatMap((entry) =>
+      entry.isDirectory() ? [entry.name] : [],
+    )) {
+      const { pid } = readProcess(join(dir, name))
+      if (pid !== undefined) process.kill(pid, 'SIGTERM')
+    }
+  }
+})
 
 /** A running cluster. */
 export class TestCluster {
@@ -45,8 +60,14 @@ export class TestCluster {
     const plan = { accounting: 4, storage: 3, replicas: 3, periodMs: 10_000, ...size }
     const file = await createCluster(cluster.dir, plan, Date.now())
     prepare(cluster)
-    await startCluster(cluster.dir, file, cluster.#io([]))
-    await enrolEverybody(cluster.dir, file, size.patients, cluster.#io([]))
+    running.add(cluster.dir)
+    try {
+      await startCluster(cluster.dir, file, cluster.#io([]))
+      await enrolEverybody(cluster.dir, file, size.patients, cluster.#io([]))
+    } catch (error) {
+      await cluster.remove()
+      throw error
+    }
     return cluster
   }
 
@@ -113,6 +134,7 @@ export class TestCluster {
   /** Stops everything and removes the folder. */
   async remove(): Promise<void> {
     await stopCluster(this.dir, this.file)
+    running.delete(this.dir)
     rmSync(this.root, { recursive: true, force: true })
   }
 

@@ -20,6 +20,8 @@ export interface ProcessPlan {
 export interface ProcessState {
   readonly pid: number | undefined
   readonly url: string | undefined
+  /** What the process says of itself at `/healthz` and `/readyz`; undefined for programs of other people. */
+  readonly instance?: string
 }
 
 const startTimeoutMs = 60_000
@@ -61,15 +63,17 @@ export function readProcess(dir: string): ProcessState {
     return { pid: undefined, url: undefined }
   }
   if (!Number.isSafeInteger(pid) || pid <= 1 || !isOurs(pid, dir)) return { pid: undefined, url: undefined }
-  return { pid, url: readAddress(dir, pid) }
+  return { pid, ...readAddress(dir, pid) }
 }
 
-function readAddress(dir: string, pid: number): string | undefined {
+function readAddress(dir: string, pid: number): Pick<ProcessState, 'url' | 'instance'> {
   try {
-    const address = JSON.parse(readFileSync(join(dir, 'address.json'), 'utf8')) as { url?: string; pid?: number }
-    return address.pid === undefined || address.pid === pid ? address.url : undefined
+    const text = readFileSync(join(dir, 'address.json'), 'utf8')
+    const { url, pid: of, instance } = JSON.parse(text) as { url?: string; pid?: number; instance?: string }
+    if (of !== undefined && of !== pid) return { url: undefined }
+    return instance === undefined ? { url } : { url, instance }
   } catch {
-    return undefined
+    return { url: undefined }
   }
 }
 
@@ -93,17 +97,12 @@ export async function tailLog(dir: string, lineCount: number): Promise<string> {
 }
 
 /** What a process says that it lacks, to be put behind "is not ready". */
-async function missingOf(dir: string, path: string): Promise<string> {
-  const { url } = readProcess(dir)
-  if (url === undefined) return ': it does not listen yet'
-  try {
-    const response = await fetch(new URL(path, url), { signal: AbortSignal.timeout(2_000) })
-    const { checks = [] } = (await response.json()) as { checks?: { name: string; ready: boolean; reason?: string }[] }
-    const reasons = checks.filter(({ ready }) => !ready).map(({ name, reason }) => reason ?? name)
-    return reasons.length === 0 ? '' : `: ${reasons.join('; ')}`
-  } catch {
-    return ''
-  }
+async function missingOf(dir: string, path: '/healthz' | '/readyz'): Promise<string> {
+  const state = readProcess(dir)
+  if (state.url === undefined) return ': it does not listen yet'
+  const answer = await askProcess(state, path)
+  if (answer === undefined) return ': it does not answer at its address'
+  return answer.reasons.length === 0 ? '' : `: ${answer.reasons.join('; ')}`
 }
 
 /** Starts a process in the background, its output in `DIR/log`. It outlives the command that started it. */
@@ -138,13 +137,27 @@ export async function startProcess(plan: ProcessPlan): Promise<number> {
   }
 }
 
-async function isReady(url: string, path: string): Promise<boolean> {
+/**
+ * Asks a process whether it is alive (`/healthz`) or ready (`/readyz`).
+ *
+ * @returns Its answer; undefined if nobody answers, or a stranger does who listens at its port.
+ */
+export async function askProcess(
+  { url, instance }: Pick<ProcessState, 'url' | 'instance'>,
+  path: '/healthz' | '/readyz',
+): Promise<{ readonly isWell: boolean; readonly reasons: readonly string[] } | undefined> {
+  if (url === undefined) return undefined
   try {
-    const response = await fetch(new URL(path, url), { signal: AbortSignal.timeout(2_000) })
-    await response.arrayBuffer()
-    return response.ok
+    const response = await fetch(new URL(path, url), { signal: AbortSignal.timeout(3_000) })
+    const answer = (await response.json()) as {
+      instance?: string
+      checks?: { name: string; ready: boolean; reason?: string }[]
+    }
+    if (instance !== undefined && answer.instance !== instance) return undefined
+    const failing = (answer.checks ?? []).filter(({ ready }) => !ready)
+    return { isWell: response.ok, reasons: failing.map(({ name, reason }) => `${name}: ${reason ?? 'not ready'}`) }
   } catch {
-    return false
+    return undefined
   }
 }
 
@@ -154,14 +167,18 @@ async function isReady(url: string, path: string): Promise<boolean> {
  * @returns Its URL.
  * @throws {CommandError} with the end of its log, if it ends or is not ready within 60 s.
  */
-export async function waitUntilReady(name: string, dir: string, path = '/readyz'): Promise<string> {
+export async function waitUntilReady(
+  name: string,
+  dir: string,
+  path: '/healthz' | '/readyz' = '/readyz',
+): Promise<string> {
   const deadline = Date.now() + startTimeoutMs
   while (Date.now() < deadline) {
-    const { pid, url } = readProcess(dir)
-    if (pid === undefined) {
+    const state = readProcess(dir)
+    if (state.pid === undefined) {
       throw new CommandError(`${name} ended while starting. The end of its log (${dir}/log):\n${await tailLog(dir, 8)}`)
     }
-    if (url !== undefined && (await isReady(url, path))) return url
+    if (state.url !== undefined && (await askProcess(state, path))?.isWell === true) return state.url
     await delay(40)
   }
   const missing = await missingOf(dir, path)

@@ -1,5 +1,5 @@
 import { type ClusterFile, clusterPaths } from './layout.ts'
-import { readProcess } from './processes.ts'
+import { askProcess, readProcess } from './processes.ts'
 
 /** One process, as `status` prints it. */
 export interface NodeStatus {
@@ -53,8 +53,9 @@ async function get<T>(url: string, path: string): Promise<T | undefined> {
 
 async function nodeStatus(dir: string, name: string, role: string): Promise<NodeStatus> {
   const folder = clusterPaths.node(dir, name)
-  const { pid, url } = readProcess(folder)
-  const isReady = url !== undefined && (await get(url, '/readyz')) !== undefined
+  const state = readProcess(folder)
+  const { pid, url } = state
+  const isReady = (await askProcess(state, '/readyz'))?.isWell === true
   return {
     name,
     role,

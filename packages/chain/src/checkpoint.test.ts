@@ -169,10 +169,10 @@ describe('checkpoints', () => {
     const withoutLog = note.replace(/\u2014 \S*userchain \S+\n/, '')
     const otherLog = { ...policy, logKeys: [keyOf('stranger').publicKey] }
     expect(() => verifyReceiptCheckpoint({ note: withoutLog, origin, policy })).toThrow(
-      refusal('ERR_CHECKPOINT_SIGNATURE'),
+      refusal('ERR_CHECKPOINT_LOG_LINE'),
     )
     expect(() => verifyReceiptCheckpoint({ note, origin, policy: otherLog })).toThrow(
-      refusal('ERR_CHECKPOINT_SIGNATURE'),
+      refusal('ERR_CHECKPOINT_LOG_LINE'),
     )
   })
 

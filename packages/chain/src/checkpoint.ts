@@ -336,7 +336,13 @@ function logLineOf(checkpoint: Checkpoint, policy: LogPolicy): string | undefine
 
 function receiptForm(checkpoint: Checkpoint, cosignatures: readonly Cosignature[], policy: LogPolicy): string {
   const logLine = logLineOf(checkpoint, policy)
-  if (logLine === undefined) throw signatureError(checkpoint.origin)
+  if (logLine === undefined) {
+    const { origin } = checkpoint
+    throw new ChainError(`no line of a log key that ${origin} has at this size`, {
+      code: 'ERR_CHECKPOINT_LOG_LINE',
+      origin,
+    })
+  }
   const lines = cosignatures.slice(0, policy.q).map(({ line }) => line)
   return addSignatures(`${checkpoint.text}\n`, [logLine, ...lines])
 }
@@ -345,7 +351,7 @@ function receiptForm(checkpoint: Checkpoint, cosignatures: readonly Cosignature[
  * Brings a published checkpoint into the form that receipts carry: one log line, then exactly q cosignatures in order of
  * rank (the lowest ranks that signed).
  *
- * @throws {ChainError} as `verifyCheckpoint`, and `ERR_CHECKPOINT_SIGNATURE` if no log line is there.
+ * @throws {ChainError} as `verifyCheckpoint`, and `ERR_CHECKPOINT_LOG_LINE` if no line of the policy's log keys is there.
  */
 export function receiptCheckpoint(request: CheckpointRequest & { readonly policy: LogPolicy }): string {
   const checkpoint = parseOf(request)

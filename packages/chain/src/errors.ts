@@ -27,6 +27,8 @@ export type ChainErrorDetail =
   | { code: 'ERR_CHECKPOINT_FORMAT'; reason: string }
   | { code: 'ERR_CHECKPOINT_ORIGIN'; origin: string }
   | { code: 'ERR_CHECKPOINT_SIGNATURE'; name: string }
+  /** No line of a log key of the policy that is in force at this size. */
+  | { code: 'ERR_CHECKPOINT_LOG_LINE'; origin: string }
   | { code: 'ERR_CHECKPOINT_QUORUM'; count: number; countMin: number }
   | { code: 'ERR_PROOF_FORMAT'; reason: string }
   | { code: 'ERR_RECEIPT_FORMAT'; reason: string }

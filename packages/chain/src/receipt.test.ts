@@ -289,7 +289,7 @@ describe('forgeries of its content', () => {
   const logLine = /\u2014 \S*(userchain|docchain) \S+\n/
   test.each([
     ['q - 1 cosignatures', proofWith(first, lastLine, ''), { code: 'ERR_CHECKPOINT_QUORUM', count: 2 }],
-    ['no log line', proofWith(first, logLine, ''), { code: 'ERR_CHECKPOINT_SIGNATURE' }],
+    ['no log line', proofWith(first, logLine, ''), { code: 'ERR_CHECKPOINT_LOG_LINE' }],
     [
       'the log line twice',
       proofWith(first, logLine, '$&$&'.replaceAll('$&', (first.proof.match(logLine) ?? [''])[0])),

@@ -18,6 +18,7 @@ import { writeFileDurably } from './files.ts'
 import { findNonFinite } from './finite.ts'
 import type { Logger } from './logger.ts'
 import { createProblem, problemContentType, problemOf, type StatusOfCode } from './problem.ts'
+import { processInstance } from './process-instance.ts'
 
 export type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 export { createProblem, type Problem, type StatusOfCode } from './problem.ts'
@@ -84,6 +85,8 @@ export interface Address {
   readonly host: string
   readonly port: number
   readonly pid: number
+  /** As `/healthz` and `/readyz` say it (`processInstance`). */
+  readonly instance: string
 }
 
 /** Content types whose bodies routes get as bytes (`Buffer`). */
@@ -173,13 +176,14 @@ async function readinessOf(options: HttpAppOptions): Promise<readonly ReadinessC
 
 function addOwnRoutes(app: FastifyInstance, options: HttpAppOptions, registry: Registry, stopping: AbortSignal): void {
   const hidden = { schema: { hide: true } }
-  app.get('/healthz', hidden, async () => ({ status: 'alive' }))
+  app.get('/healthz', hidden, async () => ({ status: 'alive', instance: processInstance() }))
   app.get('/readyz', hidden, async (_request, reply) => {
     const checks = stopping.aborted
       ? [{ name: 'running', ready: false, reason: 'stopping' }]
       : await readinessOf(options)
     const ready = checks.every((check) => check.ready)
-    return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', checks })
+    const status = ready ? 'ready' : 'not ready'
+    return reply.code(ready ? 200 : 503).send({ status, checks, instance: processInstance() })
   })
   app.get('/metrics', hidden, async (_request, reply) =>
     reply.type(registry.contentType).send(await registry.metrics()),
@@ -250,7 +254,7 @@ async function listen(app: FastifyInstance, options: ListenOptions): Promise<Add
   const bound = app.server.address()
   const port = typeof bound === 'object' && bound !== null ? bound.port : options.port
   const shown = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host
-  return { url: `http://${shown}:${port}`, host, port, pid: process.pid }
+  return { url: `http://${shown}:${port}`, host, port, pid: process.pid, instance: processInstance() }
 }
 
 /**

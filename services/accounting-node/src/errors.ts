@@ -15,6 +15,8 @@ export type AccountingErrorDetail =
   | { code: 'ERR_SUBMISSION_TOO_LARGE'; limit: string; max: number }
   | { code: 'ERR_TILE_ABSENT'; path: string }
   | { code: 'ERR_NOT_PUBLISHED'; what: string }
+  /** Its line on a checkpoint counts for nothing, so it can make no receipt. */
+  | { code: 'ERR_NODE_NOT_MEMBER'; chain: string }
   | { code: 'ERR_STATE_BUSY'; retryAfterMs: number }
   | { code: 'ERR_ENTRY_DAMAGED'; chain: string; height: number; index: number; file: string }
   | { code: 'ERR_NOT_SPONSORED'; field: string; reason: string }
@@ -70,6 +72,7 @@ export const statusOfCode: Readonly<Partial<Record<AccountingErrorCode, number>>
   ERR_SUBMISSION_TOO_LARGE: 413,
   ERR_TILE_ABSENT: 404,
   ERR_NOT_PUBLISHED: 404,
+  ERR_NODE_NOT_MEMBER: 503,
   ERR_STATE_BUSY: 503,
   ERR_ENTRY_DAMAGED: 503,
   ERR_NOT_SPONSORED: 422,

@@ -1,4 +1,5 @@
 /** One storage node, put together from its parts: what starts before what, and what ends after what. */
+
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -8,6 +9,7 @@ import { parsePayloadHeader } from '@healthblock/crypto/payload'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { fetchPageMessage } from '@healthblock/runtime/fetch-page'
+import { processInstance } from '@healthblock/runtime/process-instance'
 import type { FastifyInstance } from 'fastify'
 import type { Authorizer } from './access/authorizer.ts'
 import type { Member, Members } from './access/members.ts'
@@ -82,6 +84,8 @@ export interface NodeAddress {
   /** Multiaddrs of the swarm without the peer id. */
   addresses: string[]
   pid: number
+  /** As `/healthz` and `/readyz` say it. */
+  instance: string
 }
 
 /** A storage node. */
@@ -294,6 +298,7 @@ export class StorageNode {
       url: `http://${host}:${port}`,
       addresses,
       pid: process.pid,
+      instance: processInstance(),
     }
     const path = join(config.dir, 'address.json')
     writeFileSync(`${path}.new`, `${JSON.stringify(address, null, 2)}\n`)

@@ -1,9 +1,10 @@
 /** Receipts (chain SPEC §7), made from the newest published checkpoints when they are asked for. */
 
 import type { ChainName } from '@healthblock/chain/chains'
+import { ChainError } from '@healthblock/chain/errors'
 import type { Genesis } from '@healthblock/chain/genesis'
 import type { PolicyTrail } from '@healthblock/chain/policy-trail'
-import { createReceipt, type ReceiptEntry } from '@healthblock/chain/receipt'
+import { createReceipt, type ReceiptEntry, type ReceiptRequest } from '@healthblock/chain/receipt'
 import { parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { AccountingError } from '../errors.ts'
 import type { Witnesses } from '../witness/witnesses.ts'
@@ -31,7 +32,8 @@ export class Receipts {
    * The receipt of a transaction, as far as its parts exist: of a revocation the anchor may come later.
    *
    * @returns The file.
-   * @throws {AccountingError} `ERR_NOT_PUBLISHED`; `ERR_ENTRY_DAMAGED`.
+   * @throws {AccountingError} `ERR_NOT_PUBLISHED`; `ERR_ENTRY_DAMAGED`; `ERR_NODE_NOT_MEMBER` while this node's own line on the newest
+   *   checkpoint is of no log key of the policy: it joins later, or was removed, or its keys were replaced.
    */
   async receipt(chain: ChainName, id: Uint8Array): Promise<Uint8Array> {
     const { genesis, trail, readers } = this.#options
@@ -41,7 +43,7 @@ export class Receipts {
     const transaction = await this.#proved(chain, index)
     const { body } = parseTransactionLeaf(transaction.leaf)
     if (body.t !== 'key' || body.close.length === 0) {
-      return createReceipt({ genesis, trail, chain, transaction, witnesses: this.#options.witnesses.keys })
+      return made({ genesis, trail, chain, transaction, witnesses: this.#options.witnesses.keys })
     }
     return this.#revocation(id, index, transaction)
   }
@@ -63,8 +65,22 @@ export class Receipts {
     const anchored = ledger.index('docchain').firstAnchoredBeyond(index)
     const witnesses = this.#options.witnesses.keys
     const base = { genesis, trail, chain: 'userchain', transaction, seal, witnesses } as const
-    if (anchored === undefined || anchored.size > (docchain.published?.size ?? 0)) return createReceipt(base)
-    return createReceipt({ ...base, anchor: await this.#proved('docchain', anchored.size - 1) })
+    if (anchored === undefined || anchored.size > (docchain.published?.size ?? 0)) return made(base)
+    return made({ ...base, anchor: await this.#proved('docchain', anchored.size - 1) })
+  }
+}
+
+function made(request: ReceiptRequest): Uint8Array {
+  try {
+    return createReceipt(request)
+  } catch (cause) {
+    if (!(cause instanceof ChainError) || cause.detail.code !== 'ERR_CHECKPOINT_LOG_LINE') throw cause
+    const { chain } = request
+    throw new AccountingError(
+      'this node is not among the nodes of the ledger now, so it can make no receipt: ask another node',
+      { code: 'ERR_NODE_NOT_MEMBER', chain },
+      { cause },
+    )
   }
 }
 

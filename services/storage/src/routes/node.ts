@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { encodeUtf8, toBase64Url, toHex } from '@healthblock/encoding/bytes'
 import { fetchPageSignatureHeader, fetchPageSizeMax } from '@healthblock/runtime/fetch-page'
+import { processInstance } from '@healthblock/runtime/process-instance'
 import type { FastifyInstance } from 'fastify'
 import type { BlockBackend } from '../backend.ts'
 import { StorageError } from '../errors.ts'
@@ -45,10 +46,12 @@ export interface NodeRouteParts {
 /** Adds `/healthz`, `/readyz`, `/metrics`, which need no token, and `/v1/incidents`, `/v1/receipts/:cid`, which do. */
 export function addNodeRoutes(app: FastifyInstance, parts: NodeRouteParts): void {
   const { store, replicator, events } = parts
-  app.get('/healthz', async () => ({ status: 'ok' }))
+  app.get('/healthz', async () => ({ status: 'ok', instance: processInstance() }))
   app.get('/readyz', async (_request, reply) => {
     const isReady = parts.isReady()
-    return reply.code(isReady ? 200 : 503).send({ status: isReady ? 'ready' : 'not-ready' })
+    return reply
+      .code(isReady ? 200 : 503)
+      .send({ status: isReady ? 'ready' : 'not-ready', instance: processInstance() })
   })
   app.get('/metrics', async (_request, reply) => {
     return reply.type(events.registry.contentType).send(await events.registry.metrics())

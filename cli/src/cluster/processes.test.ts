@@ -1,0 +1,65 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { askProcess, readProcess, startProcess, stopProcess, waitUntilReady } from './processes.ts'
+
+let dir: string
+let server: Server
+/** Who answers, at each request. */
+let answers: () => { instance?: string; status?: number; checks?: object[] }
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'healthblock-process-'))
+  server = createServer((_, response) => {
+    const { status = 200, ...body } = answers()
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  // A process that lives, and whose address is the server's.
+  const script = join(dir, 'idle.mjs')
+  writeFileSync(script, 'setInterval(() => {}, 1000)\n')
+  await startProcess({ name: 'idle', dir, command: process.execPath, args: [script], env: {} })
+})
+afterEach(async () => {
+  await stopProcess(dir)
+  server.closeAllConnections()
+  server.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+
+function tellAddress(instance?: string): void {
+  const { port } = server.address() as AddressInfo
+  const url = `http://127.0.0.1:${port}`
+  const { pid } = readProcess(dir)
+  writeFileSync(join(dir, 'address.json'), JSON.stringify({ url, pid, instance }))
+}
+
+test('a stranger at the port of a process is not taken for it, however ready', async () => {
+  let asked = 0
+  answers = () => (asked++ < 4 ? { instance: 'a stranger' } : { instance: 'the process' })
+  tellAddress('the process')
+  expect(await askProcess(readProcess(dir), '/readyz')).toBeUndefined()
+  expect(await waitUntilReady('idle', dir, '/readyz')).toBe(readProcess(dir).url)
+  expect(asked).toBe(5)
+})
+
+test('what a process lacks is told by itself alone', async () => {
+  const checks = [
+    { name: 'register', ready: false, reason: 'away' },
+    { name: 'queue', ready: true },
+  ]
+  answers = () => ({ instance: 'the process', status: 503, checks })
+  tellAddress('the process')
+  expect(await askProcess(readProcess(dir), '/readyz')).toEqual({ isWell: false, reasons: ['register: away'] })
+  tellAddress('another')
+  expect(await askProcess(readProcess(dir), '/readyz')).toBeUndefined()
+})
+
+test('programs of other people say nothing of themselves, and are believed', async () => {
+  answers = () => ({})
+  tellAddress()
+  expect(await waitUntilReady('idle', dir, '/healthz')).toBe(readProcess(dir).url)
+})
