@@ -28,6 +28,10 @@ describe.skipIf(!redisInstalled)('a cluster of real processes under load survive
     300_000,
   )
 
+  test('and in the end the whole ledger, replayed from nothing, is clean', { timeout: 300_000 }, async () => {
+    expect(await judge.judge({ whole: true })).toEqual({ wrong: [], findings: 0 })
+  })
+
   test('and what was lost would have been noticed: receipts that are exchanged, altered, or of a history that was rewritten', async () => {
     const log = await FinalLog.read(world.urls[0] as string)
     const [first, second] = world.tally.receipts as [KeptReceipt, KeptReceipt]

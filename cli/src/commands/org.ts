@@ -59,6 +59,7 @@ What one organisation's administrator does alone, at its accounting node of this
 
 ORG: an account, or organisation-N by its place in genesis. NODE: an account, a rank, or a name of this cluster.
 A proposal names the lowest account of its signers; --signers ORG,ORG,… says who they will be (default: all who govern).
+  --force         new keys or a removal although every node must sign (q = all of them); --switch although the proposal is not on record
   --last SIZE     with policy: the last size that replaced cosigner keys signed for their nodes (default: the newest published one)
 Options: --dir DIR, --json
 ${subjectHelp}`
@@ -85,6 +86,7 @@ const options = {
   drop: { type: 'boolean' },
   from: { type: 'string' },
   until: { type: 'string' },
+  force: { type: 'boolean' },
 } as const
 
 type Values = ReturnType<typeof parseOptions<typeof options>>['values']
@@ -192,6 +194,7 @@ function policyChange(values: Values, genesis: Uint8Array): PolicyChange {
     remove: (values.remove ?? []).map((name) => nodeNamed(name, values, genesis)),
     removeStores: values['remove-store'] ?? [],
     removeOrganisations: [],
+    isForced: values.force === true,
     ...(values.q === undefined ? {} : { q: parseCount(values.q, 'q', { least: 1, most: 64, preset: 1 }) }),
     ...(values.last === undefined
       ? {}
@@ -333,11 +336,22 @@ function savePlan({ dir, cluster, name, plan }: PlannedNode, next: NodePlan): Pr
 }
 
 /** The renewed secrets take the place of the old ones, which are kept. */
-async function switchSecrets(node: PlannedNode): Promise<string> {
+async function switchSecrets(node: PlannedNode, values: Values): Promise<string> {
   const { folder, card, plan, name } = node
   if (plan === undefined || !existsSync(join(folder, 'secrets.next')))
     throw new CommandError(`${name} has no new secrets`)
-  const { account, organisation } = readCard(card)
+  const { account, organisation, keys } = readCard(card)
+  if (values.force !== true) {
+    // With its new keys it is no member before that, and with q = all nodes its old ones are needed to publish the change.
+    const { state } = await governing(values)
+    const member = rankedNodes(state.policy).find((one) => toHex(one.account) === account)
+    const inForce = (member?.node.slice(2) ?? []).map((key) => toHex(key))
+    if (inForce.join() !== keys.join()) {
+      throw new CommandError(
+        `the new keys of ${name} are not on record: submit the proposal with its card first, or nothing that it signs counts (--force switches all the same)`,
+      )
+    }
+  }
   renameSync(join(folder, 'secrets'), join(folder, `secrets.${Date.now()}`))
   renameSync(join(folder, 'secrets.next'), join(folder, 'secrets'))
   await savePlan(node, { ...plan, account, organisation })
@@ -390,7 +404,7 @@ async function runNode({ values, rest, print }: Request): Promise<ExitCode> {
   const plan = cluster.nodes.find((candidate) => candidate.name === name)
   const node: PlannedNode = { dir, cluster, name, folder, card: join(folder, 'card.json'), plan }
   if (values.switch === true) {
-    const account = await switchSecrets(node)
+    const account = await switchSecrets(node, values)
     print({ name, account }, `${name} has its new secrets: start it again`)
     return 0
   }

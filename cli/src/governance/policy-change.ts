@@ -19,6 +19,8 @@ export interface PolicyChange {
   readonly removeOrganisations: readonly string[]
   /** Last size that the replaced cosigner keys signed for their nodes; the newest published one if absent. */
   readonly lastSize?: number
+  /** Also a change that stands or falls with the very node that it is about. */
+  readonly isForced?: boolean
 }
 
 function keysOf({ keys }: NodeCard): [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array] {
@@ -31,9 +33,24 @@ export function quorumFor(nodeCount: number): number {
 }
 
 /**
+ * While q is the number of nodes, a node whose keys are replaced or that is removed must itself sign that change, and the ledger stands
+ * still from then on until it runs with its new keys; if it cannot, for good.
+ */
+function checkSpareNode({ policy }: GoverningState, ranks: readonly number[]): void {
+  const count = rankedNodes(policy).length
+  const [rank] = ranks
+  if (rank === undefined || count === 1 || policy.q < count) return
+  throw new CommandError(
+    `every one of the ${count} nodes must sign each block now (q = ${policy.q}), so this change needs node ${rank} itself: with its old keys until the change is ` +
+      `published, with its new ones to decide anything after it. First let one be spared, while all of them sign: "org propose policy --q ${count - 1}"; then ` +
+      `change the node, then raise q again. If its keys are lost already, nothing can be decided any more: "ledger successor". (--force proposes it all the same)`,
+  )
+}
+
+/**
  * The argument of the act.
  *
- * @throws {CommandError} for a node that is not there, or that would be there twice.
+ * @throws {CommandError} for a node that is not there, or that would be there twice; for new keys or a removal while every node must sign.
  */
 export function changedPolicy(state: GoverningState, change: PolicyChange): PolicyArgument {
   const known = rankedNodes(state.policy)
@@ -45,6 +62,7 @@ export function changedPolicy(state: GoverningState, change: PolicyChange): Poli
   const gone = new Set(change.remove.map(rankOf))
   for (const { rank, org } of known) if (change.removeOrganisations.includes(toHex(org))) gone.add(rank)
   const cards = new Map(change.replace.map((card) => [rankOf(card.account), card]))
+  if (change.isForced !== true) checkSpareNode(state, [...gone, ...cards.keys()])
   const stay = known
     .filter(({ rank }) => !gone.has(rank))
     .map(({ rank, org, account, node }): GovernedNode => {
