@@ -22,6 +22,8 @@ const judgedKinds: readonly number[] = [1, 2]
 const patienceMs = 60_000
 const retryMsMin = 1_000
 const retryMsMax = 10_000
+/** Until a record is tried again that no node that answered had, while another did not answer. */
+const networkPauseMs = 2_000
 const fetchesAtOnce = 4
 
 /** Most records, and most bytes of blocks, that wait on disk to be judged, per patient. */
@@ -134,7 +136,7 @@ export class Reader {
   /**
    * Reads a patient's waiting records until none is due or the backlog is full.
    *
-   * @throws {RuntimeError} `ERR_NO_SOURCE` and others of the network: nothing is said about the records then.
+   * @throws {RuntimeError} `ERR_NO_SOURCE` and others of the network: nothing is said about the records then, and they are tried again after the others.
    */
   async read(patient: Uint8Array, signal: AbortSignal): Promise<void> {
     const { database, nowMs, grants } = this.#deps
@@ -200,8 +202,18 @@ export class Reader {
       return await this.#deps.storage().get(record.cid, { signal })
     } catch (error) {
       if (isRuntimeError(error, 'ERR_BLOCK_NOT_FOUND')) return undefined
+      this.#putOff(record)
       throw error
     }
+  }
+
+  /** Nothing can be said about the record now: the others take their turn before it is tried again. */
+  #putOff({ patient, stream, sequence }: LedgerRecord): void {
+    const { database, nowMs } = this.#deps
+    database.run(
+      "UPDATE record SET due = ? WHERE patient = ? AND stream = ? AND sequence = ? AND state = 'waiting'",
+      ...[nowMs() + networkPauseMs, patient, stream, sequence],
+    )
   }
 
   /** The state is changed only while the record still waits: access may have ended meanwhile. */
