@@ -120,14 +120,17 @@ export async function listPatients(parts: {
   return views
 }
 
+/** Most readings of one list: of more, the oldest are left out. */
+const readingsMax = 1_000_000
+
 /** Readings that were opened, oldest first. */
 export function listReadings(database: Database, patient: Uint8Array): ReadingView[] {
   const rows = database.all(
     `SELECT stream, sequence, generation, epoch, streamkind, start, until, tx, cid FROM record
-     WHERE patient = ? AND state = 'open' AND kind = 0 ORDER BY start, stream, sequence LIMIT 1000000`,
-    patient,
+     WHERE patient = ? AND state = 'open' AND kind = 0 ORDER BY start DESC, stream DESC, sequence DESC LIMIT ?`,
+    ...[patient, readingsMax],
   )
-  return rows.map((row) => ({
+  return rows.reverse().map((row) => ({
     patient: toHex(patient),
     stream: toHex(row.stream as Uint8Array),
     kind: kindName(row.streamkind),

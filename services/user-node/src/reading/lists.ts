@@ -44,6 +44,9 @@ function kindOf(person: Person, stream: Uint8Array): string {
   return person.streams.find((other) => equalBytes(other.stream, stream))?.kind ?? 'other'
 }
 
+/** Most readings of one list: of more, the oldest are left out. */
+const readingsMax = 1_000_000
+
 /** Committed batches that these keys open, oldest first: not those that were erased. Empty and gap records are no readings. */
 export function listReadings(database: Database, person: Person, held: readonly HeldNodes[]): ReadingView[] {
   const reached = new Map<string, boolean>()
@@ -55,10 +58,12 @@ export function listReadings(database: Database, person: Person, held: readonly 
   }
   const rows = database.all(
     `SELECT stream, sequence, generation, epoch, start, until, tx, cid FROM batch
-     WHERE account = ? AND state = 'committed' AND kind NOT IN (1, 2) ORDER BY start, stream, sequence LIMIT 1000000`,
-    person.account,
+     WHERE account = ? AND state = 'committed' AND kind NOT IN (1, 2) ORDER BY start DESC, stream DESC, sequence DESC LIMIT ?`,
+    ...[person.account, readingsMax],
   )
-  const open = rows.filter((row) => isReached(row.stream as Uint8Array, Number(row.generation), Number(row.epoch)))
+  const open = rows
+    .reverse()
+    .filter((row) => isReached(row.stream as Uint8Array, Number(row.generation), Number(row.epoch)))
   return open.map((row) => ({
     patient: person.id,
     stream: toHex(row.stream as Uint8Array),

@@ -24,6 +24,8 @@ export interface AlarmView {
   readonly acknowledged: boolean
 }
 
+/** Alarms of one list: of more, the oldest are left out. */
+export const alarmsListedMax = 10_000
 const streamBytes = 8
 const accountBytes = 32
 const severity = 'medium'
@@ -95,13 +97,13 @@ export class Alarms {
     this.#events.emit({ type: 'alarm', account: person.id, stream: toHex(stream), severity, ...alarm })
   }
 
-  /** Oldest first. */
+  /** The newest {@link alarmsListedMax}, oldest first. */
   list(person: Person): AlarmView[] {
     const rows = this.#database.all(
-      'SELECT id, ms, code, severity, about, ended, acknowledged FROM alarm WHERE account = ? ORDER BY ms, id LIMIT 10000',
-      person.account,
+      'SELECT id, ms, code, severity, about, ended, acknowledged FROM alarm WHERE account = ? ORDER BY ms DESC, id DESC LIMIT ?',
+      ...[person.account, alarmsListedMax],
     )
-    return rows.map((row) => {
+    return rows.reverse().map((row) => {
       return {
         id: Number(row.id),
         at: iso(Number(row.ms)),
