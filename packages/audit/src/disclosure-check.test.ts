@@ -13,6 +13,7 @@ import { type Care, type Draft, enrol, World } from '../../chain/src/testkit.ts'
 import { DisclosedRecords } from './disclosed-records.ts'
 import { checkDisclosure } from './disclosure-check.ts'
 import type { RecordName } from './erasures.ts'
+import { Recall } from './recall.ts'
 import type { FindingParts } from './report.ts'
 
 const algorithmHash = fromHex(algorithmHashHex)
@@ -25,6 +26,8 @@ let care: Care
 let records: DisclosedRecords
 let blocks: Map<string, Uint8Array>
 let held: HeldNodes[]
+/** All that was posted, for who reads the ledger from its begin. */
+let posted: Parameters<Recall['block']>[0][]
 
 beforeEach(() => {
   world = new World()
@@ -33,6 +36,7 @@ beforeEach(() => {
   const { patient, doctor, streams } = care
   records = new DisclosedRecords(ledgerId, patient.account)
   blocks = new Map()
+  posted = []
   const diagnosisStream = diagnosisStreamId({ ledgerId, patient: patient.account, doctor: doctor.account })
   const ids = [...streams, diagnosisStream].sort((a, b) => (toHex(a) < toHex(b) ? -1 : 1))
   held = ids.map((stream) => ({ stream, generation: 1, first: world.slot - 1, nodes: [newStreamRoot()] }))
@@ -50,7 +54,9 @@ beforeEach(() => {
 /** Commits drafts as one block, which the auditor sees. */
 function post(...drafts: readonly Draft[]): Uint8Array {
   const { chain, seal, firstIndex, transactions } = world.post(...drafts)
-  records.block({ chain, seal, firstIndex, transactions: transactions.map(({ transaction }) => transaction) })
+  const block = { chain, seal, firstIndex, transactions: transactions.map(({ transaction }) => transaction) }
+  records.block(block)
+  posted.push(block)
   return transactions[0]?.id as Uint8Array
 }
 
@@ -267,6 +273,40 @@ describe('diagnoses judged again', () => {
     const { codes, found } = await check()
     expect(codes).toEqual(['unreadable.false'])
     expect(found[0]?.message).toContain('code 4')
+  })
+
+  it('an older version: listed by its recall, named as not judged again, and carried on by the version that is here', async () => {
+    const older = { name: algorithmName, version: '0.1.0', hash: new Uint8Array(32).fill(9) }
+    const { organisation } = world
+    const entry = { v: 1, t: 'algorithm', a: organisation.account, id: older.name, version: older.version } as const
+    post(world.byOp(organisation, { ...entry, hash: older.hash, act: 1 }))
+    stream(1, 6)
+    // What the older version said need not be what this one would say.
+    const first = { ...documentOf(1, 3), algorithm: older, findings: [] }
+    const carry = diagnosis(first, 1)
+    const second = diagnosis(documentOf(4, 6, first), 2, { carry })
+    const { same, found, notChecked } = await check()
+    expect(found).toEqual([])
+    expect(same).toBe(1)
+    expect(notChecked).toEqual([
+      `1 entries of the patient were not judged again by ${algorithmName} ${algorithmVersion}: they were made by ${algorithmName} 0.1.0`,
+    ])
+    for (const [version, hash, id] of [
+      [older.version, older.hash, carry],
+      [algorithmVersion, algorithmHash, second],
+    ] as const) {
+      const recall = new Recall(world.ledger.ledgerId, { name: algorithmName, version })
+      for (const block of posted) recall.block(block)
+      expect(recall.algorithms.map((one) => one.hash)).toEqual([toHex(hash)])
+      expect(recall.diagnoses.map(({ transactionId }) => transactionId)).toEqual([toHex(id)])
+    }
+  })
+
+  it('an older version cannot be blamed: inside and on the ledger the same one must stand', async () => {
+    stream(1, 3)
+    const older = { name: algorithmName, version: '0.1.0', hash: new Uint8Array(32).fill(9) }
+    diagnosis({ ...documentOf(1, 2), algorithm: older }, 1, { alg: algorithmHash })
+    expect((await check()).codes).toEqual(['diagnosis.mismatch'])
   })
 
   it('records that she erased are missed by nobody', async () => {

@@ -51,15 +51,18 @@ const words: Readonly<Record<Reason, string>> = {
   'by-hand': 'are by hand: they were opened, and no algorithm made them',
   carry: 'were not judged again: they carry on a diagnosis that the disclosed keys do not reach',
   records: 'were not judged again: they rest on records that the disclosed keys do not reach',
-  algorithm: `were not judged again: another algorithm than ${algorithmName} ${algorithmVersion} made them`,
+  algorithm: `were not judged again by ${algorithmName} ${algorithmVersion}: they were made by`,
 }
 
 /** A thing that stands in the way of a check: a finding was added, or a reason is counted. */
 class Stopped extends Error {
   readonly reason: Reason | undefined
-  constructor(reason?: Reason) {
+  /** What stands behind the words of the reason; empty for most. */
+  readonly detail: string
+  constructor(reason?: Reason, detail = '') {
     super(reason ?? 'a finding')
     this.reason = reason
+    this.detail = detail
   }
 }
 
@@ -70,7 +73,8 @@ export async function checkDisclosure(context: DisclosureContext): Promise<Discl
 
 class DisclosureCheck {
   readonly #context: DisclosureContext
-  readonly #counts = new Map<Reason, number>()
+  /** Entries by the words that say why they were not checked. */
+  readonly #counts = new Map<string, number>()
   /** The diagnosis opened last: the next one mostly carries it on. */
   #last: { id: string; document: DiagnosisDocument } | undefined
   #same = 0
@@ -84,7 +88,7 @@ class DisclosureCheck {
     for (const entry of diagnoses.values()) await this.#counted(() => this.#judge(entry))
     for (const entry of amendments) await this.#counted(() => this.#amendment(entry))
     for (const entry of unreadable) await this.#counted(() => this.#unreadable(entry))
-    const notChecked = [...this.#counts].map(([reason, count]) => `${count} entries of the patient ${words[reason]}`)
+    const notChecked = [...this.#counts].map(([why, count]) => `${count} entries of the patient ${why}`)
     return { same: this.#same, notChecked }
   }
 
@@ -93,7 +97,9 @@ class DisclosureCheck {
       await work()
     } catch (error) {
       if (!(error instanceof Stopped)) throw error
-      if (error.reason !== undefined) this.#counts.set(error.reason, (this.#counts.get(error.reason) ?? 0) + 1)
+      if (error.reason === undefined) return
+      const why = `${words[error.reason]}${error.detail}`
+      this.#counts.set(why, (this.#counts.get(why) ?? 0) + 1)
     }
   }
 
@@ -106,7 +112,7 @@ class DisclosureCheck {
     const { body, place, id } = entry
     const { document, plaintext } = await this.#open(entry)
     this.#last = { id, document }
-    const { hash } = document.algorithm
+    const { hash, name, version } = document.algorithm
     if (!equalBytes(hash, body.alg))
       throw this.#found(
         'diagnosis.mismatch',
@@ -122,7 +128,7 @@ class DisclosureCheck {
     if (!isSameInput)
       throw this.#found('diagnosis.mismatch', place, `diagnosis ${id} names other records inside than on the ledger`)
     if (hash.every((byte) => byte === 0)) throw new Stopped('by-hand')
-    if (toHex(hash) !== algorithmHashHex) throw new Stopped('algorithm')
+    if (toHex(hash) !== algorithmHashHex) throw new Stopped('algorithm', ` ${name} ${version}`)
     const carriedState = await this.#carried(entry, document)
     const inputs = await this.#inputs(entry)
     const again = judgeAgain(document, inputs, carriedState)
