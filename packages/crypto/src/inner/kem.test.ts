@@ -1,8 +1,10 @@
 import { fromHex } from '@healthblock/encoding/bytes'
 import { x25519 } from '@noble/curves/ed25519.js'
 import { expect, test } from 'vitest'
+import { provider as native } from '../provider/native.ts'
+import { provider as noble } from '../provider/noble.ts'
 import { randomBytes } from '../random.ts'
-import { kemPublicKeySizeBytes, requireKemPublicKey } from './kem.ts'
+import { hpkeSeal, kemPublicKeySizeBytes, requireKemPublicKey } from './kem.ts'
 
 /** What the library says: it throws if the shared secret is zero. */
 function hasSharedSecret(publicKey: Uint8Array): boolean {
@@ -50,4 +52,16 @@ test('a key is refused exactly if its shared secret would be zero', () => {
     }
   }
   expect(refused).toBe(14)
+})
+
+test.each([
+  ['native', native],
+  ['noble', noble],
+])('nothing is sealed to such a key, by %s', async (_, provider) => {
+  const publicKey = provider.kemPublicKey(randomBytes(32))
+  for (const point of [small[0], small[1], near[0]]) {
+    publicKey.set(point as Uint8Array, kemPublicKeySizeBytes - 32)
+    const sealing = hpkeSeal(provider.hpke, { publicKey, info: new Uint8Array(0), plaintext: new Uint8Array(4) })
+    await expect(sealing).rejects.toMatchObject({ detail: { code: 'ERR_KEY_INVALID' } })
+  }
 })
