@@ -7,7 +7,7 @@ import { genesisAccounts } from '@healthblock/chain/genesis'
 import { verifyReceipt } from '@healthblock/chain/receipt'
 import { parseStatement } from '@healthblock/chain/statement'
 import type { Transaction } from '@healthblock/chain/transaction'
-import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { codeOf } from './errors.ts'
 import { genesisTrust, LedgerClient, readRefusal, readStatement } from './ledger-client.ts'
@@ -155,6 +155,26 @@ describe('Outbox', () => {
     const { gateway, txs } = parseStatement('accepted', signed.statement)
     expect(gateway).toEqual(genesisAccounts(consortium.genesis).nodes[0])
     expect(txs).toEqual([id])
+  })
+
+  it('does not let others wait with one sender who has more under way than his share', async () => {
+    const people = Array.from({ length: 10 }, () => history.registration())
+    history.block(
+      'userchain',
+      people.map(({ transaction }) => transaction),
+    )
+    const devices = people.map(({ person }, i) => history.device(person, [new Uint8Array(8).fill(i)]))
+    const busy = devices[3] as Transaction
+    const gateway = await node({
+      turnsAway: (transactions) => transactions.some(({ leaf }) => equalBytes(leaf, busy.leaf)),
+    })
+    const { outbox } = open([gateway.url])
+    const ids = outbox.add(devices.map(item))
+    outbox.start()
+    for (const id of ids.toSpliced(3, 1)) expect(await outbox.wait(id)).toMatchObject({ status: 'committed' })
+    expect(outbox.find(history.id(busy))).toMatchObject({ status: 'waiting' })
+    gateway.lies.turnsAway = () => false
+    expect(await outbox.drain(20_000)).toBe(0)
   })
 
   it.each<[string, Lies]>([

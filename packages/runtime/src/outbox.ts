@@ -108,6 +108,28 @@ function streamOf(leaf: Uint8Array): Uint8Array | null {
   return null
 }
 
+/** True if every gateway said that somebody has more under way than his share. */
+function isTurnedAway(error: RuntimeError): boolean {
+  return isRuntimeError(error, 'ERR_SOURCE_REFUSED') && error.detail.status === 429
+}
+
+/** Parts of a batch that are sent apart at most: those who turn it away have enough to do. */
+const partsMax = 8
+
+/** Entries by who signed them first, each sender's in order; of many senders the last share a part. */
+function bySender(rows: readonly SqlRow[]): SqlRow[][] {
+  const parts = new Map<string, SqlRow[]>()
+  for (const row of rows) {
+    const [signature] = parseTransactionLeaf(row.leaf as Uint8Array).signatures
+    const own = toHex(signature?.account ?? (row.id as Uint8Array))
+    const sender = parts.has(own) || parts.size < partsMax - 1 ? own : 'others'
+    const part = parts.get(sender)
+    if (part === undefined) parts.set(sender, [row])
+    else part.push(row)
+  }
+  return [...parts.values()]
+}
+
 /** Wakes whoever waits; a signal given while nobody waits is kept. */
 class Bell {
   #rung = false
@@ -360,39 +382,56 @@ export class Outbox {
     const nowMs = this.#now()
     const rows = this.#sendable(chain, nowMs)
     if (rows.length === 0) return this.#nextDueMs(chain, nowMs)
-    const batch = rows.map((row) => ({ id: row.id as Uint8Array, leaf: row.leaf as Uint8Array }))
-    const failedAt = rows[0]?.gateway as string | null
+    const failure = await this.#trySubmitting(chain, rows)
+    if (failure === undefined) return 0
+    const parts = isTurnedAway(failure) ? bySender(rows) : [rows]
+    let left = 0
+    for (const part of parts) {
+      // One sender of many has more under way than its share: the others do not wait with it.
+      const error = parts.length === 1 ? failure : await this.#trySubmitting(chain, part)
+      if (error === undefined) continue
+      this.#options.logger.warn({ chain, count: part.length, code: error.detail.code }, 'submission failed')
+      this.#postpone(part.map((row) => row.id as Uint8Array))
+      left++
+    }
+    return left === 0 ? 0 : this.#retry.min
+  }
+
+  /** Hands entries to a gateway as one submission. Answers why that was not possible, if it was not. */
+  async #trySubmitting(chain: ChainName, rows: readonly SqlRow[]): Promise<RuntimeError | undefined> {
     try {
-      const signal = this.#stop.signal
-      const submission = await this.#options.client.submit(chain, batch, {
-        signal,
-        ...(failedAt === null ? {} : { avoid: failedAt }),
-      })
-      this.#database.transaction(() => {
-        const { promise, deadlineMs, refused } = submission
-        const ids = batch.map(({ id }) => id).filter((id) => !refused.has(toHex(id)))
-        if (promise !== undefined) this.#promises.keep(chain, promise, { deadlineMs, ids })
-        for (const row of rows) {
-          const id = row.id as Uint8Array
-          const refusal = submission.refused.get(toHex(id))
-          if (refusal !== undefined) this.#refuse(id, refusal.rule, refusal.evidence)
-          else {
-            const set =
-              'UPDATE entry SET status = 1, attempts = attempts + 1, gateway = ?, deadline_ms = ? WHERE id = ? AND status = 0'
-            this.#database.run(set, submission.url, submission.deadlineMs, id)
-          }
-        }
-      })
-      this.#announce(rows.map((row) => row.id as Uint8Array))
-      this.#watchers.get(chain)?.ring()
-      return 0
+      await this.#submit(chain, rows)
+      return undefined
     } catch (error) {
       this.#stop.signal.throwIfAborted()
       if (!(error instanceof RuntimeError)) throw error
-      this.#options.logger.warn({ chain, count: rows.length, code: error.detail.code }, 'submission failed')
-      this.#postpone(rows.map((row) => row.id as Uint8Array))
-      return this.#retry.min
+      return error
     }
+  }
+
+  async #submit(chain: ChainName, rows: readonly SqlRow[]): Promise<void> {
+    const batch = rows.map((row) => ({ id: row.id as Uint8Array, leaf: row.leaf as Uint8Array }))
+    const failedAt = rows[0]?.gateway as string | null
+    const submission = await this.#options.client.submit(chain, batch, {
+      signal: this.#stop.signal,
+      ...(failedAt === null ? {} : { avoid: failedAt }),
+    })
+    this.#database.transaction(() => {
+      const { promise, deadlineMs, refused } = submission
+      const ids = batch.map(({ id }) => id).filter((id) => !refused.has(toHex(id)))
+      if (promise !== undefined) this.#promises.keep(chain, promise, { deadlineMs, ids })
+      for (const { id } of batch) {
+        const refusal = refused.get(toHex(id))
+        if (refusal !== undefined) this.#refuse(id, refusal.rule, refusal.evidence)
+        else {
+          const set =
+            'UPDATE entry SET status = 1, attempts = attempts + 1, gateway = ?, deadline_ms = ? WHERE id = ? AND status = 0'
+          this.#database.run(set, submission.url, deadlineMs, id)
+        }
+      }
+    })
+    this.#announce(batch.map(({ id }) => id))
+    this.#watchers.get(chain)?.ring()
   }
 
   /** Back to waiting, each with its own capped back-off. */

@@ -249,6 +249,8 @@ export interface Lies {
   checkpoint?: (chain: ChainName) => string
   /** Accepts and does nothing. */
   swallow?: boolean
+  /** Answers 429 to a submission of such transactions. */
+  turnsAway?: (transactions: readonly Transaction[]) => boolean
   /** Signs with a key that is no node's. */
   forge?: boolean
   /** Answers this status to everything. */
@@ -453,6 +455,8 @@ function addSubmission(context: Context): void {
       transactions.push(parseTransactionLeaf(bytes.slice(offset, end)))
       offset = end
     }
+    if (node.lies.turnsAway?.(transactions) === true)
+      return reply.code(429).send({ code: 'ERR_TEST', detail: 'as told' })
     node.received.push(...transactions.map(({ leaf }) => leaf))
     const txs = transactions.map((transaction) => history.id(transaction, chain))
     if (!node.lies.swallow) {
