@@ -65,8 +65,9 @@ describe.skipIf(!hasRedis)('HTTP', { timeout: 3_600_000 }, () => {
     // A member of the network that misbehaves: its own token is good for what stores ask of each other.
     const genesis = parseGenesis(readFileSync(join(cluster.dir, 'genesis.cbor')))
     const { ledgerId } = genesis
+    const account = genesisAccounts(genesis).stores[0] as Uint8Array
     const statement: TokenStatement = {
-      ...{ account: genesisAccounts(genesis).stores[0] as Uint8Array, audience: ledgerId },
+      ...{ account, audience: account },
       scope: 'storage',
       until: Date.now() + 3_600_000,
     }

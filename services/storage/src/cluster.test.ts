@@ -6,6 +6,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { createToken, type TokenStatement } from '@healthblock/chain/token'
 import { signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { toHex } from '@healthblock/encoding/bytes'
+import { encodeCbor } from '@healthblock/encoding/cbor'
 import { CID } from 'multiformats/cid'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Cluster, multipart, type Place } from './cluster.fixture.ts'
@@ -186,6 +187,46 @@ describe('three nodes', () => {
     expect(await incidents(places[1])).toEqual([])
   })
 
+  test('a damaged copy that there is no room to heal is read from the others all the same', async () => {
+    const blocks = [newBlock(), newBlock()]
+    for (const block of blocks) await put(places[0], block)
+    await eventually(() => allHold(places, blocks))
+    await cluster.stop(places[0])
+    const [damaged] = blocks as [Stored, Stored]
+    flipStoredByte(places[0], damaged)
+    places[0].environment.STORAGE_BYTES_MAX = '1500'
+    await cluster.start(places[0])
+    await cluster.connected()
+    for (let count = 0; count < 2; count++) {
+      const answer = await cluster.request(places[0], `/api/v0/block/get?arg=${damaged.cid}`)
+      expect([answer.status, Buffer.compare(Buffer.from(await answer.arrayBuffer()), damaged.bytes)]).toEqual([200, 0])
+    }
+    expect(await holds(places[0], damaged)).toBe(false)
+  })
+
+  test('what nobody has put can be given up by nobody, and leaves nothing behind at any node', async () => {
+    const block = newBlock()
+    await put(places[0], block)
+    const unknown = Array.from({ length: 20 }, () => newBlock().cid)
+    const lines: (Error | undefined)[] = []
+    for await (const { error } of cluster.client(places[0]).block.rm([...unknown, block.cid])) lines.push(error)
+    expect(lines.map((error) => /could not find/.test(String(error)))).toEqual([...unknown.map(() => true), false])
+    for (const { environment } of places) {
+      const database = new DatabaseSync(join(environment.STORAGE_DIR as string, 'blocks.db'), { readOnly: true })
+      expect(database.prepare('SELECT count(*) AS n FROM release').get()?.n).toBe(1)
+      database.close()
+    }
+  })
+
+  test('repairs that are asked for while one waits are that one', async () => {
+    const repair = places[0].node?.repair
+    if (!repair) throw new TypeError('not running')
+    const [first, second] = [repair.run(), repair.run()]
+    expect(second).toBe(first)
+    await first
+    expect(repair.run()).not.toBe(first)
+  })
+
   test('damage that a peer meets is healed too, without a reader here', async () => {
     const block = newBlock()
     await put(places[0], block)
@@ -215,8 +256,10 @@ describe('three nodes', () => {
       await response.arrayBuffer()
       return response.status
     }
-    for (const token of [sign({}), sign({ audience: ledgerId })]) expect(await status(token)).toBe(200)
+    expect(await status(sign({}))).toBe(200)
     const refused = [
+      // What every node takes, one of them could use at the others.
+      sign({ audience: ledgerId }),
       sign({}, stranger),
       sign({}, key, 1),
       sign({}, key, 2, new Uint8Array(32)),
@@ -227,6 +270,11 @@ describe('three nodes', () => {
       sign({ until: Date.now() + 25 * 3600_000 }),
     ]
     for (const token of refused) expect(await status(token)).toBe(401)
+    // No store fills the queue that all share with one request.
+    const init = { headers: { authorization: `Bearer ${sign({})}`, 'content-type': 'application/octet-stream' } }
+    const body = new Uint8Array(encodeCbor(Array.from({ length: 257 }, () => 0)))
+    const many = await cluster.request(places[1], '/v1/replicas', { ...init, body })
+    expect([many.status, await many.text()]).toEqual([400, expect.stringContaining('at most 256')])
   })
 })
 

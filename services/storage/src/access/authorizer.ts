@@ -1,7 +1,8 @@
 /** Who calls: the interface that this service needs, and the implementation that reads a file. */
 import { hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { fromHex } from '@healthblock/encoding/bytes'
+import { parseToken, type TokenStatement } from '@healthblock/chain/token'
+import { equalBytes, fromHex } from '@healthblock/encoding/bytes'
 import { createTokenGuard, type TokenGuard } from '@healthblock/runtime/token-guard'
 import { StorageError } from '../errors.ts'
 import type { Members } from './members.ts'
@@ -56,22 +57,33 @@ export function readTokenFile(path: string): Map<string, Uint8Array> {
 }
 
 /**
- * The account of a token that a guard takes.
+ * What a token says that a guard takes.
  *
  * @throws {StorageError} `ERR_TOKEN_INVALID`.
  */
-export function verifyWith(guard: TokenGuard, token: string): Uint8Array {
+export function verifyWith(guard: TokenGuard, token: string): TokenStatement {
   try {
-    return guard.verify(token).account
+    return guard.verify(token)
   } catch (cause) {
     throw new StorageError('the token is not valid', { code: 'ERR_TOKEN_INVALID' }, { cause })
   }
+}
+
+/**
+ * True for a token that a store has made for this node alone, with its store key. One that every node takes is no store's
+ * word to any: whoever gets it could use it at another.
+ *
+ * @param statement - of the token, verified.
+ */
+export function isForStore(token: string, statement: TokenStatement, self: Uint8Array): boolean {
+  return equalBytes(statement.audience, self) && parseToken(token).key === storeKeyNumber
 }
 
 /** Stands alone: tenants by the hashes of their tokens, stores by tokens that they sign and the member list. */
 export class StandaloneAuthorizer implements Authorizer {
   readonly #tokens: ReadonlyMap<string, Uint8Array>
   readonly #guard: TokenGuard
+  readonly #self: Uint8Array
   /** Tokens of the list that were hashed once: no more than it has. */
   readonly #known = new Map<string, Principal>()
 
@@ -83,6 +95,7 @@ export class StandaloneAuthorizer implements Authorizer {
   }) {
     const { members, self, now } = options
     this.#tokens = options.tokens
+    this.#self = self
     this.#guard = createTokenGuard({
       ledgerId: members.ledgerId,
       scope: 'storage',
@@ -101,6 +114,8 @@ export class StandaloneAuthorizer implements Authorizer {
       this.#known.set(token, principal)
       return principal
     }
-    return { account: verifyWith(this.#guard, token), role: 'store' }
+    const statement = verifyWith(this.#guard, token)
+    if (isForStore(token, statement, this.#self)) return { account: statement.account, role: 'store' }
+    throw new StorageError('the token is not valid', { code: 'ERR_TOKEN_INVALID' })
   }
 }

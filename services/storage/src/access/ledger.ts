@@ -2,7 +2,7 @@
 import { equalBytes, toBase58 } from '@healthblock/encoding/bytes'
 import type { LedgerFollower } from '@healthblock/runtime/follower'
 import { createTokenGuard, type TokenGuard } from '@healthblock/runtime/token-guard'
-import { type Authorizer, type Principal, verifyWith } from './authorizer.ts'
+import { type Authorizer, isForStore, type Principal, verifyWith } from './authorizer.ts'
 import type { Member, Members } from './members.ts'
 
 type Follower = Pick<LedgerFollower, 'genesis' | 'keyOf' | 'ledger' | 'onChange'>
@@ -47,8 +47,10 @@ class PolicyStores {
 export class LedgerAuthorizer implements Authorizer {
   readonly #stores: PolicyStores
   readonly #guard: TokenGuard
+  readonly #self: Uint8Array
 
   constructor(options: { follower: Follower; self: Uint8Array; now: () => number }) {
+    this.#self = options.self
     this.#stores = new PolicyStores(options.follower)
     this.#guard = createTokenGuard({
       ledgerId: options.follower.genesis.ledgerId,
@@ -60,8 +62,10 @@ export class LedgerAuthorizer implements Authorizer {
   }
 
   authorize(token: string): Principal {
-    const account = verifyWith(this.#guard, token)
-    return { account, role: this.#stores.find(account) === undefined ? 'tenant' : 'store' }
+    const statement = verifyWith(this.#guard, token)
+    const { account } = statement
+    const isStore = this.#stores.find(account) !== undefined && isForStore(token, statement, this.#self)
+    return { account, role: isStore ? 'store' : 'tenant' }
   }
 }
 

@@ -42,6 +42,8 @@ export class Repair {
   #stopped = false
   #progress: RepairResult = { checked: 0, placed: 0, below: 0 }
   #finished: (RepairResult & { at: number }) | undefined
+  /** A run of everything that has not begun: who asks for one meanwhile asks for this. */
+  #waiting: Promise<RepairResult> | undefined
   /** The last run; runs follow each other. */
   #last: Promise<unknown> = Promise.resolve()
 
@@ -72,7 +74,13 @@ export class Repair {
    * @param scope.sample - only {@link sampleBlocks} blocks from a random place on.
    */
   run(scope: { target?: Uint8Array; sample?: boolean } = {}): Promise<RepairResult> {
-    const run = this.#last.then(() => this.#run(scope))
+    const isWhole = scope.target === undefined && scope.sample !== true
+    if (isWhole && this.#waiting) return this.#waiting
+    const run = this.#last.then(() => {
+      if (isWhole) this.#waiting = undefined
+      return this.#run(scope)
+    })
+    if (isWhole) this.#waiting = run
     this.#last = run.catch((error: unknown) => this.#options.events.repairFailed(error))
     return run
   }

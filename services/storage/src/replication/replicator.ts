@@ -274,7 +274,13 @@ export class Replicator {
     const healed = { at: now(), kind: 'block-healed', digest: id.digest, node: account } as const
     const incident = { ...healed, ...(servedBy ? { servedBy } : {}) }
     const request = { ...id, bytes: found.bytes, references: [], enforceQuota: false, incident, ...header }
-    if (await backend.put(request)) events.blockHealed(id, servedBy)
+    try {
+      if (await backend.put(request)) events.blockHealed(id, servedBy)
+    } catch (error) {
+      // Whoever reads gets the good bytes, whether or not there is room for them here; the next read tries again.
+      if (!(error instanceof StorageError) || isStorageError(error, 'ERR_BLOCK_ERASED')) throw error
+      events.healFailed(id.digest, error)
+    }
   }
 
   /** Fetches what was found damaged here, so that it is healed. */
@@ -291,6 +297,9 @@ export class Replicator {
   async release(id: BlockId, account: Uint8Array, force: boolean): Promise<void> {
     const { backend, client, store, now, onHandoff } = this.#options
     const at = now()
+    const cid = encodeBlockId(id)
+    const notFound = new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
+    if (!(await this.#mayBeKept(id))) throw notFound
     const answers = await this.#everywhere(async (member) => {
       if (this.#isSelf(member)) return (await backend.release(id.digest, account, { at, force })).changed
       return await client.release(member, id, { account, at, force })
@@ -303,9 +312,22 @@ export class Replicator {
       await store.enqueueHandoff({ handoffKind: handoffKinds.release, digest: id.digest, target, account, at })
       onHandoff()
     }
-    if (answers.some((answer) => answer.done)) return
-    const cid = encodeBlockId(id)
-    throw new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
+    if (!answers.some((answer) => answer.done)) throw notFound
+  }
+
+  /**
+   * False if every store says that it has no such block. A release is remembered, also where there is nothing to release
+   * yet: of addresses that nobody has put, anybody could have any number remembered.
+   */
+  async #mayBeKept({ digest }: BlockId): Promise<boolean> {
+    const { backend, client } = this.#options
+    if (backend.has(digest) || backend.references(digest).length > 0) return true
+    const answers = await this.#everywhere(async (member) => {
+      if (this.#isSelf(member)) return false
+      const [state] = await client.check(member, [digest])
+      return state !== 0
+    })
+    return answers.some(({ done, error }) => done || error !== undefined)
   }
 
   /**

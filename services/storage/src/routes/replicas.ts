@@ -14,6 +14,8 @@ import type { Reference } from '../store/operations.ts'
 import { blockBytesMax } from './blocks.ts'
 
 const smallBodyBytesMax = 64 * 1024
+/** Most copies of one request: they share the writer's queue with everybody else's. */
+const replicasMax = 256
 const consumes = ['application/octet-stream']
 const pinsPageSize = 1000
 const tombstonesPageSize = 1000
@@ -120,7 +122,7 @@ function addCopies(scope: FastifyInstance, replicator: Replicator): void {
   scope.post('/v1/replicas', options, async (request, reply) => {
     const bytes = bodyOf(request)
     const body = decode('body', bytes)
-    if (!Array.isArray(body)) throw invalid('body', 'no array')
+    if (!Array.isArray(body) || body.length > replicasMax) throw invalid('body', `no array of at most ${replicasMax}`)
     const replicas = body.map(parseReplica)
     const answer = encodeCbor(await Promise.all(replicas.map((replica) => keepOrRefuse(replicator, replica))))
     const signature = Buffer.from(replicator.signAnswer(bytes, answer)).toString('base64url')

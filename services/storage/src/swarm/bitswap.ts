@@ -71,7 +71,8 @@ interface Conversation {
   stream: Stream | undefined
   sending: boolean
   outgoingWants: Map<string, WantEntry>
-  answers: Serving[]
+  /** By kind of want and digest: who asks for the same again and again is answered once. */
+  answers: Map<string, Serving>
   wants: Map<string, Want>
   recent: Set<string>
   remembered: Map<string, Serving>
@@ -143,7 +144,7 @@ export class Bitswap {
       const serving = conversation.remembered.get(hex)
       if (!serving) continue
       conversation.remembered.delete(hex)
-      conversation.answers.push(serving)
+      conversation.answers.set(`${serving.entry.wantType}${hex}`, serving)
       this.#flush(conversation)
     }
   }
@@ -157,7 +158,7 @@ export class Bitswap {
         stream: undefined,
         sending: false,
         outgoingWants: new Map(),
-        answers: [],
+        answers: new Map(),
         wants: new Map(),
         recent: new Set(),
         remembered: new Map(),
@@ -230,7 +231,7 @@ export class Bitswap {
       this.#pump(conversation).then(
         () => {
           conversation.sending = false
-          if (conversation.outgoingWants.size + conversation.answers.length > 0) this.#flush(conversation)
+          if (conversation.outgoingWants.size + conversation.answers.size > 0) this.#flush(conversation)
         },
         (error: unknown) => {
           conversation.sending = false
@@ -241,7 +242,7 @@ export class Bitswap {
   }
 
   async #pump(conversation: Conversation): Promise<void> {
-    while (conversation.outgoingWants.size + conversation.answers.length > 0) {
+    while (conversation.outgoingWants.size + conversation.answers.size > 0) {
       const message = await this.#compose(conversation)
       if (message.wants.length + message.blocks.length + message.presences.length === 0) continue
       const stream = await this.#open(conversation)
@@ -267,12 +268,13 @@ export class Bitswap {
     message.wants = [...conversation.outgoingWants.values()].slice(0, rememberedWantsMax)
     for (const entry of message.wants) conversation.outgoingWants.delete(`${entry.wantType}${hexOf(entry.cid)}`)
     let bytes = 0
-    while (conversation.answers.length > 0 && bytes < messageTargetBytes && message.presences.length < 1024) {
-      const { entry, id } = conversation.answers[0] as Serving
+    for (const [key, { entry, id }] of conversation.answers) {
+      if (bytes >= messageTargetBytes || message.presences.length >= 1024) break
       const block = entry.wantType === wantTypes.block ? await this.#options.blocks.get(id.digest) : undefined
       // A block that does not fit goes into the next message, which it begins.
       if (block && bytes > 0 && bytes + block.length > messageBytesMax - 65_536) break
-      conversation.answers.shift()
+      // Cancelled meanwhile, or not: it is answered by this.
+      conversation.answers.delete(key)
       if (block) {
         message.blocks.push({ prefix: prefixOf(entry.cid), data: block })
         bytes += block.length
@@ -323,12 +325,13 @@ export class Bitswap {
     const hex = hexOf(id.digest)
     if (entry.cancel) {
       conversation.remembered.delete(hex)
-      conversation.answers = conversation.answers.filter((serving) => hexOf(serving.id.digest) !== hex)
+      for (const wantType of Object.values(wantTypes)) conversation.answers.delete(`${wantType}${hex}`)
       return
     }
-    if (conversation.answers.length >= answersWaitingMax) return
+    if (conversation.answers.size >= answersWaitingMax) return
     // The entry's bytes are a view into the message, which must not be kept.
-    conversation.answers.push({ entry: { ...entry, cid: entry.cid.slice() }, id })
+    const wantType = entry.wantType === wantTypes.have ? wantTypes.have : wantTypes.block
+    conversation.answers.set(`${wantType}${hex}`, { entry: { ...entry, wantType, cid: entry.cid.slice() }, id })
     this.#flush(conversation)
   }
 

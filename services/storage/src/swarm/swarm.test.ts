@@ -4,10 +4,11 @@ import { createConnection } from 'node:net'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr } from '@multiformats/multiaddr'
 import { xsalsa20 } from '@noble/ciphers/salsa.js'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { isStorageError } from '../errors.ts'
-import { codecDagPb, codecRaw, hashBlock } from '../store/block-id.ts'
+import { type BlockId, codecDagPb, codecRaw, encodeBlockIdBytes, hashBlock } from '../store/block-id.ts'
 import { Bitswap } from './bitswap.ts'
+import { encodeBitswapMessage, encodeVarint, type WantEntry } from './bitswap-message.ts'
 import { Swarm } from './swarm.ts'
 import { parseSwarmKey } from './swarm-key.ts'
 
@@ -142,6 +143,27 @@ describe('exchange', () => {
     expect(await a.bitswap.fetch(b.swarm.host.peerId, give(b), signal())).toHaveLength(1024)
   })
 
+  test('who wants the same again and again in one breath is answered once', async () => {
+    const [a, b] = await pair()
+    const [wanted, last] = [give(b, 100_000), give(b)]
+    const asked: string[] = []
+    const { get } = b.blocks
+    b.blocks.get = (digest) => {
+      asked.push(digest)
+      return get.call(b.blocks, digest)
+    }
+    const want = (one: BlockId, wantType = 0): WantEntry => {
+      return { cid: encodeBlockIdBytes(one), cancel: false, wantType, sendDontHave: true }
+    }
+    const wants = [...Array.from({ length: 4000 }, (_, at) => want(wanted, at % 2 === 0 ? 0 : 7)), want(last)]
+    const message = encodeBitswapMessage({ wants, full: false, blocks: [], presences: [] })
+    const stream = await a.swarm.connections()[0]?.newStream('/ipfs/bitswap/1.2.0')
+    stream?.send(Buffer.concat([encodeVarint(message.length), message]))
+    const names = [wanted, last].map(({ digest }) => Buffer.from(digest).toString('hex'))
+    await vi.waitFor(() => expect(asked).toContain(names[1]), { timeout: 20_000 })
+    expect(asked).toEqual(names)
+  })
+
   test('garbage on a Bitswap stream ends that stream and nothing else', async () => {
     const [a, b] = await pair()
     const connection = a.swarm.connections()[0]
@@ -177,6 +199,30 @@ describe('who may connect', () => {
     }
     expect(a.swarm.connections()).toEqual([])
     await expect(a.swarm.host.dial(peerIdFromString(b.swarm.peerId))).rejects.toThrow()
+  })
+})
+
+describe('who is taken off the list', () => {
+  test('loses the connection at once, also while a stream is under way', async () => {
+    const [a, b] = await pair()
+    const stream = await b.swarm.connections()[0]?.newStream('/ipfs/bitswap/1.2.0')
+    const ended = new Promise((resolve) => stream?.addEventListener('close', resolve, { once: true }))
+    await a.swarm.setPeers([])
+    expect(a.swarm.connections().filter(({ status }) => status === 'open')).toEqual([])
+    await ended
+  })
+
+  test('and whose connection was being made then, has none either', async () => {
+    const [a, b] = await pair()
+    const { host } = a.swarm
+    const { getConnections } = host
+    // Not made yet: it is on no list of connections, and let in by the list of peers as it was.
+    host.getConnections = () => []
+    await a.swarm.setPeers([])
+    host.getConnections = getConnections
+    expect(a.swarm.connections()).toHaveLength(1)
+    host.dispatchEvent(new CustomEvent('peer:connect', { detail: b.swarm.host.peerId }))
+    await vi.waitFor(() => expect(a.swarm.connections()).toEqual([]), { timeout: 20_000 })
   })
 })
 

@@ -119,7 +119,8 @@ export class Swarm {
     const self = this.peerId
     this.#peers = new Map(peers.filter((peer) => peer.id !== self).map((peer) => [peer.id, peer]))
     for (const connection of this.host.getConnections()) {
-      if (!this.#peers.has(connection.remotePeer.toString())) await connection.close()
+      // At once: a stream that is under way is not waited for, nor what the peer has to say about it.
+      if (!this.#peers.has(connection.remotePeer.toString())) connection.abort(new Error('no member any more'))
     }
     for (const id of this.#peers.keys()) this.#dialSoon(id)
   }
@@ -150,7 +151,13 @@ export class Swarm {
 
   #onConnect(peer: string): void {
     this.#connected.add(peer)
-    if (!this.#peers.has(peer)) return
+    if (!this.#peers.has(peer)) {
+      // It was on the list when it was let in, and was taken off while the connection was made.
+      for (const one of this.host.getConnections()) {
+        if (one.remotePeer.toString() === peer) one.abort(new Error('no member any more'))
+      }
+      return
+    }
     const redial = this.#redials.get(peer)
     clearTimeout(redial?.timer)
     this.#redials.delete(peer)
