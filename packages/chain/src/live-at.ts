@@ -2,9 +2,11 @@
  * What Docchain reads from Userchain: its state as of an anchor of size `s`, whatever came later (SPEC.md §5, §6). Only records that
  * are opened and closed by index are read here, never a head, so the answer for an anchor is the same for ever.
  */
-import type { StateReader } from './state.ts'
+import { byteText } from '@healthblock/encoding/bytes'
+import { CommittedState, type StateReader } from './state.ts'
 import {
   type AlgorithmRecord,
+  type ErasedRecord,
   type GrantRecord,
   type KeyRecord,
   type LicenceRecord,
@@ -87,6 +89,35 @@ export function algorithmAt(userchain: StateReader, hash: Uint8Array, s: number)
   return record !== undefined && inForceAt(record, s) ? record : undefined
 }
 
+/** Most erasures remembered of one state. */
+const erasuresRememberedMax = 65_536
+
+/** Erasures by stream, as far as they were read, of states that are only added to. */
+const erasures = new WeakMap<CommittedState, { readonly streams: Map<string, ErasedRecord[]>; count: number }>()
+
+/** All erasures of a stream, in the order in which they were committed: none ever changes, so each is read once. */
+function erasuresOf(userchain: StateReader, patient: Uint8Array, stream: Uint8Array): readonly ErasedRecord[] {
+  const known = userchain instanceof CommittedState ? rememberedOf(userchain) : { streams: new Map(), count: 0 }
+  const name = `${byteText(patient)}${byteText(stream)}`
+  const found: ErasedRecord[] = known.streams.get(name) ?? []
+  for (;;) {
+    const next = userTables.erased.get(userchain, patient, stream, found.length)
+    if (next === undefined) return found
+    if (found.length === 0) known.streams.set(name, found)
+    found.push(next)
+    known.count++
+  }
+}
+
+function rememberedOf(userchain: CommittedState) {
+  let known = erasures.get(userchain)
+  if (known === undefined || known.count > erasuresRememberedMax) {
+    known = { streams: new Map(), count: 0 }
+    erasures.set(userchain, known)
+  }
+  return known
+}
+
 /** True if a record of the range was erased at `s`. */
 export function isErasedAt(
   userchain: StateReader,
@@ -94,12 +125,12 @@ export function isErasedAt(
   s: number,
 ): boolean {
   const { patient, stream, from, to } = range
-  for (let k = 0; ; k++) {
-    const erased = userTables.erased.get(userchain, patient, stream, k)
+  for (const erased of erasuresOf(userchain, patient, stream)) {
     // They are numbered in the order in which they were committed.
-    if (erased === undefined || erased.o >= s) return false
+    if (erased.o >= s) return false
     if (erased.from <= to && from <= erased.to) return true
   }
+  return false
 }
 
 /** True if the licence is active at time `timeMs`. */

@@ -2,6 +2,8 @@
 import { randomBytes } from '@healthblock/crypto/random'
 import { describe, expect, it } from 'vitest'
 import { isErasedAt } from '../live-at.ts'
+import { CommittedState, StateOverlay } from '../state.ts'
+import { MemoryLeafStore, stateLeaf, statePath } from '../state-tree.ts'
 import { userTables } from '../tables.ts'
 import { type Draft, enrol, type Party, World } from '../testkit.ts'
 import type { SequenceRange } from '../transaction.ts'
@@ -92,5 +94,37 @@ describe('erase', () => {
       expect(judgeHere(diagnose(from, to))).toEqual({ verdict: 'refused', rule: 'D.range' })
     }
     expect(judgeHere(diagnose(4, 4))).toMatchObject({ verdict: 'valid' })
+  })
+})
+
+describe('erasures of a stream', () => {
+  it('are read from the state once, however many diagnoses ask', () => {
+    const [patient, stream] = [randomBytes(32), randomBytes(8)]
+    const leaves = new MemoryLeafStore()
+    const add = (k: number) => {
+      const overlay = new StateOverlay({ get: () => undefined })
+      userTables.erased.set(overlay, { from: 10 * k, to: 10 * k + 5, o: k }, patient, stream, k)
+      leaves.apply([...overlay.changes()].map(({ key, value }) => stateLeaf(key, value)))
+    }
+    for (let k = 0; k < 1_000; k++) add(k)
+    let reads = 0
+    class Counted extends CommittedState {
+      override get(key: Uint8Array) {
+        reads++
+        return super.get(key)
+      }
+    }
+    const state = new Counted(leaves)
+    const isErased = (record: number, s: number) => isErasedAt(state, { patient, stream, from: record, to: record }, s)
+    expect(isErased(9_995, 1_000)).toBe(true)
+    expect(reads).toBe(1_001)
+    for (let i = 0; i < 100; i++) expect(isErased(9_997, 1_000)).toBe(false)
+    expect(isErased(9_995, 999)).toBe(false)
+    expect(reads).toBe(1_001 + 101)
+    add(1_000)
+    // What was looked for in vain is remembered, until the owner tells of the change.
+    const [last] = leaves.range(statePath(userTables.erased.key(patient, stream, 1_000)), new Uint8Array(32).fill(255))
+    state.committed(last === undefined ? [] : [last])
+    expect(isErased(10_000, 1_001)).toBe(true)
   })
 })
