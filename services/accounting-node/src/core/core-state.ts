@@ -101,6 +101,8 @@ export class CoreState {
   signFrom: { readonly size: number; readonly root: Uint8Array } | undefined
   /** The largest head that more than n - q nodes signed or the register named, to know when this node is behind. */
   largestSizeSeen = 0
+  /** The largest head that the register named on q acks: of this height nobody decides another block, whatever the register says later. */
+  decided: { readonly height: number; readonly size: number; readonly root: Uint8Array } | undefined
   /** Sizes that the register named, on q acks; that of before the start at no time. */
   readonly decidedSizes = new SizeHistory()
   /** By `elapsedMs`, as all moments below. */
@@ -227,8 +229,9 @@ export class CoreState {
     this.changed.notify()
   }
 
-  /** Notes a size that was decided. */
-  noteDecided(size: number): void {
+  /** Notes what was decided. */
+  noteDecided({ height, size, root }: HeadValue): void {
+    if (height > (this.decided?.height ?? -1)) this.decided = { height, size, root }
     this.decidedSizes.add(size, this.decidedSizes.isEmpty ? Number.NEGATIVE_INFINITY : this.elapsedMs())
   }
 

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { CoreCluster } from '../../../../test/support/core-cluster.ts'
 import { algorithmTransaction } from '../../../../test/support/sample-ledger.ts'
 import type { PeerMethod } from './ports.ts'
-import { encodeHeadValue, encodeMessage, type HeadValue, parseHeadValue, parseMessage } from './wire.ts'
+import { encodeBlock, encodeHeadValue, encodeMessage, type HeadValue, parseHeadValue, parseMessage } from './wire.ts'
 
 const farTerm = 2 ** 50
 const farHeight = 1_000_000
@@ -100,6 +100,37 @@ describe('a peer that claims', () => {
     for (const rank of [0, 1, 2]) await cluster.core(rank).handlePeer(3, 'cosignature', message)
     await commit(leader, 'b')
     await cluster.until('all sign', () => [0, 1, 2].every((rank) => cluster.core(rank).status().signs))
+  })
+
+  it('by the register that nothing was decided has no other block staged in its place', async () => {
+    const { leader } = await withLiar('trail', (answer) => answer)
+    const slow = [0, 1, 2].find((rank) => rank !== leader) as number
+    const node = cluster.nodes.get(slow)
+    // It neither stages nor gets the block: all that it hears of it is the register's value.
+    for (const other of [0, 1, 2, 3]) cluster.network.cut.add(`${slow}>${other}`)
+    cluster.network.attach(slow, async (from, chain, method, body) => {
+      if (method === 'stage') throw new Error('too slow')
+      return (await node?.cores[chain].handlePeer(from, method, body)) as Uint8Array
+    })
+    const [transaction, other] = ['a', 'b'].map((name) => algorithmTransaction(cluster.ledger, name)) as [
+      Transaction,
+      Transaction,
+    ]
+    await cluster.core(leader).submit([transaction])
+    const { ledger } = cluster.core(slow)
+    await cluster.until('one is behind', () => cluster.core(slow).status().behindLeaves > 0)
+    const value = parseHeadValue(cluster.readRegister('userchain'))
+    const { height, size, root } = ledger.head('userchain')
+    expect(value.height).toBe(height + 1)
+    const term = value.term + 1
+    cluster.writeRegister('userchain', encodeHeadValue({ ...value, term, leader: 3, height, size, root, acks: [] }))
+    const { pending } = ledger.buildBlock({ chain: 'userchain', candidates: [other], nowMs: cluster.clock.nowMs() })
+    const order = { height: height + 1, term, block: encodeBlock(pending?.leaves as Uint8Array[]) }
+    const answer = parseMessage(await cluster.core(slow).handlePeer(3, 'stage', encodeMessage(order)))
+    expect(answer.has('ack')).toBe(false)
+    expect(answer.text('error')).toBe('behind')
+    cluster.network.cut.clear()
+    await commit(leader, 'c')
   })
 
   it('a block that it cannot show does not hold up a new leader', async () => {

@@ -77,7 +77,7 @@ export async function readRegister(core: CoreState): Promise<RegisterReading> {
       throw core.fork(value.height, `the register decided another block ${value.height} than this node applied`)
     }
     core.largestSizeSeen = Math.max(core.largestSizeSeen, value.size)
-    core.noteDecided(value.size)
+    core.noteDecided(value)
   }
   if (core.value?.term !== value?.term || core.value?.leader !== value?.leader) {
     if (core.value?.leader !== value?.leader) core.leaderSinceMs = core.elapsedMs()

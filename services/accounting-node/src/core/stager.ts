@@ -64,6 +64,12 @@ async function isReproposal(core: CoreState, order: StageOrder, pending: Pending
   return good.length >= Math.max(1, core.members.votesMin)
 }
 
+/** The register named a block of this height or beyond, on q acks: this node is behind, and stages that very block or none. */
+function checkDecided({ decided }: CoreState, { height, size, root }: PendingBlock['head']): void {
+  if (decided === undefined || decided.height < height) return
+  if (decided.height > height || !isSameHead(decided, { size, root })) throw new Refused('behind')
+}
+
 async function checkTimes(core: CoreState, order: StageOrder, pending: PendingBlock): Promise<void> {
   const { ms, anchor } = pending.head
   const late = Math.abs(ms - core.nowMs()) > clockDifferenceMsMax
@@ -143,6 +149,7 @@ export async function stage(core: CoreState, follower: Follower, order: StageOrd
   if (ahead !== 1 || !ready) throw new Refused(ahead < 1 ? 'promised' : 'behind')
   await checkTerm(core, order.term, order.leader)
   const pending = await executed(core, order)
+  checkDecided(core, pending.head)
   await checkTimes(core, order, pending)
   const staged = await core.lock.run(() => stageLocked(core, order, pending))
   return { rank: core.rank, term: staged.term, signature: staged.signature }
