@@ -12,6 +12,7 @@ import {
   verifyCosignature,
 } from '@healthblock/chain/checkpoint'
 import { encodeSingleNote, evidenceKinds } from '@healthblock/chain/misconduct'
+import { trailStepsMax } from '@healthblock/chain/policy-trail'
 import { encodeUtf8, equalBytes } from '@healthblock/encoding/bytes'
 import type { CoreState } from './core-state.ts'
 import type { HeldCosignature } from './cosignatures.ts'
@@ -237,11 +238,15 @@ export function answerTrail(core: CoreState, request: Fields): Uint8Array {
 /** Takes the steps that a peer has and this node lacks. */
 export async function fetchTrail(core: CoreState, rank: number): Promise<void> {
   const { trail } = core.options
-  const from = trail.trail.steps.length
+  const before = trail.trail.steps.length
   // Two nodes may hold steps of different chains in different orders, so those known are read again and passed over.
-  const answer = parseMessage(await core.call(rank, 'trail', encodeMessage({ from: 0 })))
-  for (const value of answer.list('steps')) await trail.add(parseStep(Fields.of(value)))
-  if (trail.trail.steps.length > from) core.changed.notify()
+  for (let from = 0; from < trailStepsMax; ) {
+    const steps = parseMessage(await core.call(rank, 'trail', encodeMessage({ from }))).list('steps')
+    if (steps.length === 0) break
+    for (const value of steps) await trail.add(parseStep(Fields.of(value)))
+    from += steps.length
+  }
+  if (trail.trail.steps.length > before) core.changed.notify()
 }
 
 /** Takes the cosignatures of a published note that a peer served. */

@@ -13,6 +13,7 @@ import {
   type SampleNodeKeys,
   sampleNodeKeys,
 } from '../../../../test/support/sample-ledger.ts'
+import { encodeMessage, parseMessage } from './wire.ts'
 
 const chains = ['userchain', 'docchain'] as const
 let cluster: CoreCluster
@@ -41,6 +42,16 @@ async function commit(transaction: Transaction, ranks: readonly number[] = [...c
       return index !== undefined && index < (core.published()?.size ?? 0)
     }),
   )
+}
+
+/** The nodes hand out one step of the trail at a time, as if it were long. */
+function handOutStepByStep(): void {
+  for (const [rank, { cores }] of cluster.nodes) {
+    cluster.network.attach(rank, async (from, chain, method, body) => {
+      const answer = await cores[chain].handlePeer(from, method, body)
+      return method === 'trail' ? encodeMessage({ steps: parseMessage(answer).list('steps').slice(0, 1) }) : answer
+    })
+  }
 }
 
 type Draft = { -readonly [K in keyof PolicyArgument]: PolicyArgument[K] }
@@ -106,6 +117,7 @@ it('a fifth node joins by catching up, q rises, a key is replaced, a node goes: 
     draft.q = 4
   }, all)
   await commit(algorithmTransaction(cluster.ledger, 'five'), all)
+  handOutStepByStep()
   await cluster.start(4, { keys: joined, account })
   await cluster.until('the fifth has caught up', () => cluster.core(4).status().signs)
   // Four must sign: without one of the first, the fifth is needed.
