@@ -17,6 +17,7 @@ import { Reclaim } from './files/reclaim.ts'
 import { Uploads } from './files/uploads.ts'
 import { createLedgerView } from './follower-view.ts'
 import { Household } from './household.ts'
+import type { PersonStream } from './people/person.ts'
 import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
 import { Delivery } from './sealing/delivery.ts'
@@ -148,6 +149,29 @@ test('an upload that nobody goes on with for a day ends, and what may be stored 
   await household.round()
   expect([count('file'), count('leaf'), count('reclaim')]).toEqual([0, 0, leaves])
   expect(() => uploads.state(person, stream, sequence)).toThrow('no such file')
+})
+
+test('an upload that was under way when the folder was copied is not gone on with, and one that begins later is', async () => {
+  const vault = await home.enrol()
+  vault.close()
+  home.seal()
+  world.commit(home.iot())
+  home.database.run("UPDATE batch SET state = 'committed'")
+  const household = openHousehold()
+  const { stream } = home.person().streams.find(({ kind }) => kind === 'records') as PersonStream
+  const file = { name: 'a.pdf', type: 'application/pdf', sizeBytes: 200_000 }
+  const records = { stream, kind: 'records' } as const
+  const begun = uploads.begin(home.person(), records, file)
+  await household.round()
+  expect(uploads.state(home.person(), records, begun.sequence)).toMatchObject({ isStored: false })
+  // The folder of before the reading.
+  home.database.run('DELETE FROM batch WHERE kind = 0')
+  home.database.run('UPDATE stream SET sequence = 0 WHERE stream = ?', home.stream('ecg').stream)
+  await household.round()
+  expect(() => uploads.state(home.person(), records, begun.sequence)).toThrow('there is no such file')
+  const next = uploads.begin(home.person(), records, file)
+  await household.round()
+  expect(uploads.state(home.person(), records, next.sequence)).toMatchObject({ isStored: false })
 })
 
 test('a storage network that never answers holds up neither records nor a revocation', async () => {

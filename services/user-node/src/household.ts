@@ -59,6 +59,8 @@ export class Household {
   /** Those who wait for the next round, and how often they were rung for. */
   readonly #waiting = new Set<() => void>()
   #rings = 0
+  /** People whose folder was an older copy, and whose uploads of that time are ended. */
+  readonly #older = new Set<string>()
   #forgetDueMs: number
 
   constructor(deps: Dependencies) {
@@ -135,7 +137,16 @@ export class Household {
     const { consent, ledger } = this.#deps
     // The ledger is ahead: this folder was restored from an older copy, whose keys are not the current ones any more.
     if (ledger.currentGeneration(person.account) > person.hot.generation) await consent.rotate(person)
+    this.#endOldUploads(person)
     await this.#renewKeys(person)
+  }
+
+  /** Once the ledger turns out to be ahead of the folder: what was uploading when the copy was made must begin again. */
+  #endOldUploads(person: Person): void {
+    const { uploads, losses } = this.#deps
+    if (this.#older.has(person.id) || !person.streams.some(({ stream }) => losses.isBehind(person, stream))) return
+    const ended = person.streams.map((stream) => uploads.endAll(person, stream))
+    if (ended.every((isDone) => isDone)) this.#older.add(person.id)
   }
 
   #seal(person: Person, stream: PersonStream): void {

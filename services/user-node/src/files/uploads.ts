@@ -366,14 +366,32 @@ export class Uploads {
 
   /** Gives up what nobody went on with for a day, and what began under other keys. */
   expire(person: Person, { stream }: Pick<PersonStream, 'stream'>): void {
+    this.#giveUpThose(person, stream, {
+      heardBeforeMs: this.#deps.nowMs() - idleMsMax,
+      generationBelow: person.hot.generation,
+    })
+  }
+
+  /**
+   * Gives up everything that is under way, for the folder is an older copy: chunks that were sealed since must not be sealed again, under the
+   * same key, with what may be other bytes.
+   *
+   * @returns false if a part of one is being taken just now: to be called again.
+   */
+  endAll(person: Person, { stream }: Pick<PersonStream, 'stream'>): boolean {
+    const every = Number.MAX_SAFE_INTEGER
+    return this.#giveUpThose(person, stream, { heardBeforeMs: every, generationBelow: every })
+  }
+
+  #giveUpThose(person: Person, stream: Uint8Array, which: { heardBeforeMs: number; generationBelow: number }): boolean {
     const rows = this.#deps.database.all(
       `SELECT sequence FROM file JOIN batch USING (account, stream, sequence)
        WHERE account = ? AND stream = ? AND state = 'uploading' AND (heard < ? OR generation < ?)`,
-      ...[person.account, stream, this.#deps.nowMs() - idleMsMax, person.hot.generation],
+      ...[person.account, stream, which.heardBeforeMs, which.generationBelow],
     )
-    for (const row of rows) {
-      const sequence = Number(row.sequence)
-      if (!this.#busy.has(`${person.id} ${sequence}`)) this.#giveUp(person, stream, sequence)
-    }
+    const sequences = rows.map(({ sequence }) => Number(sequence))
+    const free = sequences.filter((sequence) => !this.#busy.has(`${person.id} ${sequence}`))
+    for (const sequence of free) this.#giveUp(person, stream, sequence)
+    return free.length === sequences.length
   }
 }

@@ -70,6 +70,14 @@ export class Losses {
     })
   }
 
+  /** True if the ledger has records of a stream that this node does not know of: its folder is an older copy. */
+  isBehind(person: Person, stream: Uint8Array): boolean {
+    const { database, ledger } = this.#deps
+    const used = 'SELECT sequence FROM stream WHERE account = ? AND stream = ?'
+    const row = database.get(used, person.account, stream)
+    return ledger.lastRecord(person.account, stream).sequence > Number(row?.sequence ?? 0)
+  }
+
   /** Closes every used number of a stream that is neither here nor on the ledger. Returns how many there were. */
   close(person: Person, stream: Uint8Array): number {
     const { database, ledger } = this.#deps
