@@ -15,6 +15,7 @@ import { DiagnosisError } from '@healthblock/diagnosis/errors'
 import type { Finding } from '@healthblock/diagnosis/findings'
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { Logger } from '@healthblock/runtime/logger'
+import { isYetToCome } from '@healthblock/runtime/pauses'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { Composer } from '../posting/compose.ts'
 import type { Postings } from '../posting/postings.ts'
@@ -118,7 +119,8 @@ export class Judge {
   async judge(patient: Uint8Array): Promise<void> {
     const { postings, grants, alarms, nowMs } = this.#deps
     const live = grants.live(patient, grantRights.read | grantRights.diagnose)
-    if (nowMs() >= (this.#silenceDue.get(toHex(patient)) ?? 0)) {
+    const silenceDueMs = this.#silenceDue.get(toHex(patient)) ?? 0
+    if (!isYetToCome(silenceDueMs, { nowMs: nowMs(), lengthMs: silenceCheckMs })) {
       this.#silenceDue.set(toHex(patient), nowMs() + silenceCheckMs)
       for (const grant of live) for (const stream of grant.streams) alarms.watchSilence(patient, stream)
     }
@@ -142,7 +144,7 @@ export class Judge {
     const last = this.#lastOf(grant)
     const isFull = found.isFull || records.length < found.records.length
     const isRequested = this.#requested.has(toHex(grant.patient))
-    const isOld = last === undefined || nowMs() - last >= this.#deps.postIntervalMs
+    const isOld = last === undefined || Math.abs(nowMs() - last) >= this.#deps.postIntervalMs
     const isDue = isOld || hasChanged || isFull || isRequested
     if (!isDue || !this.#mayPost(grant.patient)) return false
     return this.#write(grant, { ranges, records, base })
@@ -151,7 +153,7 @@ export class Judge {
   #mayPost(patient: Uint8Array): boolean {
     const { ledger, nowMs, logger } = this.#deps
     const refusal = this.#refusals.get(toHex(patient))
-    if (refusal !== undefined && nowMs() < refusal.retryAtMs) return false
+    if (refusal !== undefined && isYetToCome(refusal.retryAtMs, { nowMs: nowMs(), lengthMs: retryMsMax })) return false
     const size = ledger.head('userchain').size
     const isRegistered = algorithmAt(ledger.state('userchain'), algorithmHash, size) !== undefined
     if (!isRegistered) logger.debug({ algorithm: algorithmHashHex }, 'the algorithm is not on record yet')

@@ -144,8 +144,9 @@ export class Reader {
     if (open.length === 0) return this.#forget(patient)
     while (!signal.aborted && !this.#isFull(patient)) {
       const rows = database.all(
-        "SELECT * FROM record WHERE patient = ? AND state = 'waiting' AND due <= ? ORDER BY stream, sequence LIMIT ?",
-        ...[patient, nowMs(), fetchesAtOnce],
+        // What was put off further was put off by a clock that was ahead.
+        "SELECT * FROM record WHERE patient = ? AND state = 'waiting' AND due NOT BETWEEN ? AND ? ORDER BY stream, sequence LIMIT ?",
+        ...[patient, nowMs() + 1, nowMs() + retryMsMax, fetchesAtOnce],
       )
       if (rows.length === 0) return
       const results = await Promise.allSettled(rows.map((row) => this.#readOne(row, open, signal)))
@@ -239,7 +240,7 @@ export class Reader {
   #fail(row: SqlRow, record: LedgerRecord, code: UnreadableCode): void {
     const { database, events, nowMs } = this.#deps
     const now = nowMs()
-    const failedMs = row.failed === null ? now : Number(row.failed)
+    const failedMs = row.failed === null ? now : Math.min(now, Number(row.failed))
     const isTransient = code === unreadableCodes.missing || code === unreadableCodes.noKey
     const isFinal = !isTransient || now - failedMs >= patienceMs
     const dueMs = now + Math.min(retryMsMax, Math.max(retryMsMin, now - failedMs))
