@@ -73,6 +73,21 @@ test('a key opens the door for the login that it was asked for, from where it wa
   expect(accounts.list()).toEqual([{ name: 'ann', role: 'doctor', secondFactor: true }])
 })
 
+test('a login with the old passphrase that was under way when it was changed is refused', async () => {
+  await accounts.set({ name: 'eve', role: 'doctor', passphrase })
+  const login = (source: string) => {
+    const act = { path: '/portal/login', body: {}, page: localPage, evidence: {} }
+    return accounts.open({ name: 'eve', passphrase, act, source })
+  }
+  // They are tried one at a time: the last one is, after the change.
+  const under = Promise.allSettled([login('a'), login('b'), login('c'), login('d'), login('e'), login('f')])
+  await accounts.set({ name: 'eve', role: 'doctor', passphrase: 'another passphrase' })
+  const last = (await under).at(-1)
+  expect(last).toMatchObject({ status: 'rejected', reason: { detail: { code: 'ERR_PASSPHRASE_WRONG' } } })
+  for (const one of await under)
+    if (one.status === 'fulfilled') expect(accounts.find(one.value.id, true)).toBeUndefined()
+})
+
 test('a session that was opened while the clock was ahead does not last until then', async () => {
   nowMs += 2 * 86_400_000
   const { id } = await open({ code: totpOf(secret, Math.floor(nowMs / 30_000)) })

@@ -130,7 +130,9 @@ export class PortalAccounts {
     )
     this.#turn = attempt.catch(() => {})
     const hash = await attempt
-    if (account === undefined || !timingSafeEqual(hash, Buffer.from(account.hash, 'base64'))) {
+    // The passphrase may have been changed while this one was tried.
+    const isCurrent = this.#accounts.some((other) => other.name === name && other.hash === account?.hash)
+    if (account === undefined || !isCurrent || !timingSafeEqual(hash, Buffer.from(account.hash, 'base64'))) {
       throw new RuntimeError('the name or the passphrase is wrong', { code: 'ERR_PASSPHRASE_WRONG' })
     }
     this.#demandFactor({ name, source }, act, takeBack)
