@@ -44,6 +44,8 @@ class BadPeer {
 
   constructor() {
     this.cluster = new CoreCluster({
+      // A machine that is busy stalls everybody for a while: nobody shall take that for a wrong clock.
+      speed: 2,
       peers: (rank) => ({
         call: async (to, chain, method, body, options) => {
           this.requests.add(method, body)
