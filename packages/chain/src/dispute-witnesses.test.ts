@@ -70,7 +70,8 @@ const stepProof = parseProof(step.proof)
 const otherHead: Line = (chain) => second.line({ ...headOf(chain), root: bytesOf('another history') }, times[chain])
 const otherSize: Line = (chain) => second.line({ ...headOf(chain), size: 2 }, times[chain])
 const otherLog: Line = () => bySecond('userchain')
-const damaged: Line = (chain) => bySecond(chain).replace(/.(.==\n)$/, 'A$1')
+const damaged: Line = (chain) =>
+  bySecond(chain).replace(/(.)(.==\n)$/, (_, found, end) => `${found === 'A' ? 'B' : 'A'}${end}`)
 /** A line under the second witness's name and key id, signed by the first. */
 const forgedName: Line = (chain) => {
   const [, , own] = byFirst(chain).split(' ') as [string, string, string]
