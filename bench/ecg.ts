@@ -5,6 +5,7 @@ import { annotateEcg, annotateIntervals, type EcgLead, parseIntervals } from '@h
 import { EcgAnalyser } from '@healthblock/diagnosis/ecg'
 import { generateEcg } from '@healthblock/diagnosis/generator'
 import { type Annotation, decodeSignal, parseAnnotations, parseHeader } from '@healthblock/diagnosis/wfdb'
+import { alarmsOf } from './support/alarms.ts'
 import {
   type Counts,
   countBeats,
@@ -254,6 +255,53 @@ function benchQuiet(): void {
   results.push({ task: 'made regular rhythm', hours, falseRhythms: alarms.extra })
 }
 
+/** Records whose annotations name no ventricular tachycardia, flutter or fibrillation. */
+const calmRecords = ['101', '108', '109', '112', '114', '115', '116', '118', '119', '122', '124', '220', '230']
+
+/** Alarms of severity high or critical where none is due: calm records with both leads and with one, one with noise, and recordings of a minute at home that are normal. */
+function benchAlarms(): void {
+  const add = (task: string, all: readonly { seconds: number; alarms: string[] }[]) => {
+    const seconds = all.reduce((sum, one) => sum + one.seconds, 0)
+    const alarms = all.flatMap((one) => one.alarms)
+    results.push({ task, hours: percent(seconds / 3600), alarms: alarms.length, codes: alarms.join(' ') || '-' })
+  }
+  const one = (leads: readonly EcgLead[], names: readonly string[]) => ({
+    seconds: (leads[0]?.samples.length ?? 0) / (leads[0]?.rate ?? 1),
+    alarms: alarmsOf(leads, names),
+  })
+  const records = (options.quick ? calmRecords.slice(0, 3) : calmRecords).map(loadRecord)
+  const names = ['ii', 'v1']
+  add(
+    'alarms, calm records, both leads',
+    records.map(({ leads }) => one(leads, names)),
+  )
+  add(
+    'alarms, calm records, first lead',
+    records.map(({ leads }) => one(leads.slice(0, 1), names.slice(0, 1))),
+  )
+  for (const noiseDb of ['24', '12', '06', '00'])
+    add(`alarms, noise at ${Number(noiseDb)} dB on 118`, [
+      one([leadOf(columnOf(`noise-ecg/118e${noiseDb}.csv`), 360)], ['ii']),
+    ])
+  const normal = new TextDecoder()
+    .decode(read('cinc2017/REFERENCE.csv'))
+    .trim()
+    .split(/\r?\n/)
+    .filter((line) => line.endsWith(',N'))
+    .map((line) => line.slice(0, line.indexOf(',')))
+  add(
+    'alarms, normal recordings of CinC 2017',
+    (options.quick ? normal.slice(0, 10) : normal).map((name) => {
+      const header = parseHeader(read(`cinc2017/${name}.hea`))
+      const { gain, baseline, file } = header.signals[0] as { gain: number; baseline: number; file: string }
+      return one(
+        [{ samples: decodeSignal(header, 0, read(`cinc2017/${file}`)), gain, baseline, rate: header.rate }],
+        ['i'],
+      )
+    }),
+  )
+}
+
 function benchSpeed(): void {
   const { leads } = loadRecord('119')
   const [lead] = leads as [EcgLead]
@@ -278,6 +326,7 @@ else {
   benchRate()
   benchFlutter()
   benchQuiet()
+  benchAlarms()
   benchSpeed()
   // Figures between patients come from the training, which leaves the judged records out.
   const figures = new URL('../packages/diagnosis/training/figures.json', import.meta.url)

@@ -137,6 +137,58 @@ describe('what it tells', () => {
     expect(events.filter(({ type }) => type === 'rhythm')).toEqual([])
   })
 
+  test.each([3, 10, 30])('an electrode that is put on, %d times as steep as a beat, does not make it deaf', (times) => {
+    const samples = ecg(40)
+    for (let i = 0; i < 10; i++) samples[i + 20] = (samples[i + 20] as number) + 1000 * times * (i % 4 < 2 ? 1 : -1)
+    const events = analyse(samples)
+    expect(events.filter(({ type }) => type === 'silence')).toEqual([])
+    expect(beats(events).filter(({ tick }) => tick > 4 * 250).length).toBeGreaterThanOrEqual(
+      beats(analyse(ecg(36))).length - 2,
+    )
+  })
+
+  test.each([1, 20, 400])('a heart of 24/min from the begin keeps its rate (seed %d)', (seed) => {
+    const slow = generateEcg({ seed, rateHz: 250, seconds: 10 })
+    // One beat, from its P wave to the end of its T wave, each two and a half seconds.
+    const [first = 0] = beats(analyse(Float64Array.from(slow, (mv) => mv * 1000))).map(({ tick }) => tick)
+    const beat = slow.subarray(first + 120, first + 330)
+    const samples = new Float64Array(250 * 40)
+    for (let at = 250; at + beat.length < samples.length; at += 625)
+      for (const [i, mv] of beat.entries()) samples[at + i] = mv * 1000
+    for (let i = 0; i < samples.length; i++) samples[i] = (samples[i] as number) + 12 * Math.sin(i * i)
+    expect(beats(analyse(samples)).length).toBeLessThanOrEqual(17)
+    expect(beats(analyse(samples)).length).toBeGreaterThanOrEqual(14)
+  })
+
+  test('a heart that stops after its first beat is told', () => {
+    const samples = ecg(20)
+    for (let i = 300; i < samples.length; i++) samples[i] = 25 * Math.sin(i / 9) + 8 * Math.sin(i * i)
+    expect(analyse(samples).filter(({ type }) => type === 'silence').length).toBeGreaterThan(8)
+  })
+
+  /** The level jumps at 30 s and comes back slowly; the heart is not seen until `seen` s. */
+  const disturbed = (seen: number) => {
+    const samples = ecg(60)
+    for (let i = 30 * 250; i < samples.length; i++) {
+      if (i < seen * 250) samples[i] = 15 * Math.sin(i * i)
+      samples[i] = (samples[i] as number) + 4000 / (1 + ((i - 30 * 250) / 400) ** 2)
+    }
+    return samples
+  }
+
+  test('a lead that shows no heart while it comes back from a jump cannot be judged, and is no silence', () => {
+    const events = analyse(disturbed(37))
+    expect(events.filter(({ type }) => type === 'silence')).toEqual([])
+    expect(events.flatMap((event) => (event.type === 'quality' ? event.quality : []))).toEqual(['noisy', 'good'])
+    // The interval across it is no pause.
+    expect(Math.max(...beats(events).map(({ intervalMs }) => intervalMs))).toBeLessThan(2000)
+  })
+
+  test('a heart that stays silent when the lead is back is told', () => {
+    const silences = analyse(disturbed(60)).filter(({ type }) => type === 'silence')
+    expect(silences[0]?.tick).toBeLessThan(50 * 250)
+  })
+
   test('a silence of the heart in a readable signal is told while it lasts', () => {
     const samples = ecg(60)
     // The quiet line of a living lead: a slow wander and a little noise, no complex.

@@ -75,6 +75,8 @@ const silenceTicks = 4 * tickRate
 const pacedLogitMost = -2000
 /** Size of a complex over the usual one below which it is what is left of a spike, when one lies there. */
 const spikeRestMost = 0.5
+/** Without a beat for so long a signal that swings is not judged. */
+const blindTicks = 2 * tickRate
 /** How long a beat waits for the next one before it is told. */
 const pendingTicks = 2 * tickRate
 
@@ -261,7 +263,8 @@ export class EcgAnalyser {
     else if (signal !== 'noisy') this.#flutter.restart()
     if (this.#flutter.isOn) this.#disorder.restart(tick)
     const isDisorder = signal === 'good' && this.#disorder.isOn && !this.#flutter.isLikely
-    const quality = isDisorder ? 'noisy' : signal
+    const isBlind = signal === 'good' && this.#quality.isSwinging && tick - this.#lastBeat >= blindTicks
+    const quality = isDisorder || isBlind ? 'noisy' : signal
     if (quality !== 'good') this.#lastBad = tick
     if (quality !== this.#toldQuality) {
       const from = tick + 1 - qualityTicks

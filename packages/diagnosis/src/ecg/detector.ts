@@ -35,6 +35,11 @@ const beatThreshold = 0.35
 const searchThreshold = 0.5
 /** The second look comes after so many usual intervals. */
 const searchAfter = 1.35
+/** The second look while no interval is known, and how the level of beats sinks then, once: what was taken for the first beat may have been an electrode that was put on. */
+const firstTicks = 750
+const firstSink = 0.16
+/** How it sinks in each second without a beat. */
+const sink = 0.8
 /** Half a second counts in the ten-second mean at most as so many times that mean; the mean is at most twice that of the last two seconds. */
 const bucketCap = 4
 const recentCap = 2
@@ -185,17 +190,25 @@ export class Detector {
   }
 
   #lookBack(centre: number): boolean {
-    if (this.#lastTick < 0 || this.#interval === 0) return false
+    if (this.#lastTick < 0) return false
     const since = centre - this.#lastTick
-    if (since < searchAfter * this.#interval || this.#width > 0) return false
+    const isFirst = this.#interval === 0
+    if (since < (isFirst ? firstTicks : searchAfter * this.#interval) || this.#width > 0) return false
     const threshold = this.#noiseLevel + beatThreshold * (this.#beatLevel - this.#noiseLevel)
     if (this.#leftSize > searchThreshold * threshold) {
+      if (isFirst) this.#forgetBeats()
       this.#accept(this.#leftTick, this.#leftSize, this.#leftSlope, 0.25)
       return true
     }
     // The level of beats sinks while none is found, so that a lead that became small is heard again.
-    if (since % 250 === 0) this.#beatLevel *= 0.8
+    if (since % 250 === 0) this.#beatLevel *= isFirst && since === firstTicks ? firstSink : sink
     return false
+  }
+
+  /** What was taken for beats was something else: the next one is the first. */
+  #forgetBeats(): void {
+    this.#lastTick = -1
+    this.#beatLevel = this.#noiseLevel = 0
   }
 
   /** @see Carry */

@@ -18,10 +18,19 @@ const partCount = qualityTicks / partTicks
 /** Mean size of what lies above 40 Hz, between the beats, above which a second is too noisy: microvolts. */
 const noiseMax = 150
 
+/** From half a second to the next the level moves by so much when an electrode is disturbed, and by so much at least while it comes back: microvolts. */
+const swingOn = 1000
+const swingOff = 60
+
 /** One instance per lead. */
 export class QualityMeter {
   readonly #high = new Filter(highPass40)
   readonly #parts = new Float64Array(partCount)
+  /** Sums of the signal over the same parts. */
+  readonly #levels = new Float64Array(partCount)
+  #swings = 0
+  /** Level of the last half second. */
+  #level = 0
   #count = 0
   #missing = 0
   #minimum = 0
@@ -37,6 +46,11 @@ export class QualityMeter {
     return qualities[this.#last] as Quality
   }
 
+  /** True while the level comes back from a jump or from a limit: an electrode or an amplifier that shows no heart need not mean that there is none. */
+  get isSwinging(): boolean {
+    return this.#swings === 1
+  }
+
   /** Takes a tick in microvolts; true when a second is full and `quality` is new. */
   push(value: number, isMissing: boolean): boolean {
     const residue = this.#settled === 0 ? this.#high.settle(value) : this.#high.push(value)
@@ -46,6 +60,7 @@ export class QualityMeter {
       this.#minimum = this.#maximum = value
       this.#runMax = this.#missing = 0
       this.#parts.fill(0)
+      this.#levels.fill(0)
     }
     if (isMissing) this.#missing++
     if (value < this.#minimum) this.#minimum = value
@@ -55,11 +70,22 @@ export class QualityMeter {
     this.#previous = value
     const part = (count / partTicks) | 0
     this.#parts[part] = (this.#parts[part] as number) + Math.round(Math.min(1e9, Math.abs(residue) * 16))
+    this.#levels[part] = (this.#levels[part] as number) + value
     this.#count = count + 1
     if (this.#count < qualityTicks) return false
     this.#count = 0
     this.#last = qualities.indexOf(this.#judge())
+    const [first, second] = [this.#levelFrom(0), this.#levelFrom(partCount / 2)]
+    const moved = Math.max(Math.abs(first - this.#level), Math.abs(second - first))
+    this.#level = second
+    this.#swings = moved >= swingOn || this.quality === 'railed' || (this.isSwinging && moved >= swingOff) ? 1 : 0
     return true
+  }
+
+  /** Level of half a second: the median of five parts, which a beat does not move. */
+  #levelFrom(from: number): number {
+    const half = this.#levels.slice(from, from + partCount / 2).sort()
+    return (half[partCount >> 2] as number) / partTicks
   }
 
   #judge(): Quality {
@@ -76,6 +102,9 @@ export class QualityMeter {
   carry(c: Carry): void {
     this.#high.carry(c)
     c.numbers('quality.parts', this.#parts, 0, 1e12)
+    c.numbers('quality.levels', this.#levels, -1e12, 1e12)
+    this.#level = c.number('quality.level', this.#level, -1e9, 1e9)
+    this.#swings = c.integer('quality.swings', this.#swings, 0, 1)
     this.#count = c.integer('quality.count', this.#count, 0, qualityTicks - 1)
     this.#missing = c.integer('quality.missing', this.#missing, 0, qualityTicks)
     this.#minimum = c.number('quality.minimum', this.#minimum, -1e9, 1e9)
