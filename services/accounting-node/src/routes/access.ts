@@ -28,6 +28,8 @@ export interface Access {
   readonly person: Hook
   /** The open session of a request, if it comes from a browser. */
   readonly sessionOf: (request: FastifyRequest) => OpenPortalSession | undefined
+  /** Whom a request that passed `member` comes from: an account in hex, or the name of a session. */
+  readonly readerOf: (request: FastifyRequest) => string
   /** Who asks, for the record: a name, or that it was the secret. */
   readonly nameOf: (request: FastifyRequest) => string
 }
@@ -83,6 +85,7 @@ export function createAccess(node: AccountingNode, portal: { cookie: PortalCooki
   return {
     member,
     sessionOf,
+    readerOf: (request) => sessionOf(request)?.name ?? toHex(guard.callerOf(request).account),
     nameOf: (request) => sessionOf(request)?.name ?? "the administrator's secret",
     administrator: async (request) => {
       const session = sessionOf(request)

@@ -3,17 +3,15 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { chainNames } from '@healthblock/chain/chains'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
-import { AccountingError } from '../errors.ts'
 import type { AccountingNode } from '../node.ts'
 import { type ChainReader, encodeFrame } from '../reading/chain-reader.ts'
 import type { Access } from './access.ts'
+import { StreamPlaces } from './stream-places.ts'
 
 /** Most bytes of one page; a single larger block is a page of its own. */
 const pageSizeBytesMax = 4 * 1024 * 1024
 /** Most blocks of one page. */
 const pageBlocksMax = 1_000
-/** Most streams at one time. */
-const streamsMax = 256
 /** A comment line at least this often. */
 const heartbeatMs = 15_000
 
@@ -89,7 +87,7 @@ export function addBlockRoutes(
   access: Access,
   stopping: AbortSignal,
 ): void {
-  let streams = 0
+  const places = new StreamPlaces()
   const query = {
     type: 'object',
     properties: {
@@ -107,9 +105,7 @@ export function addBlockRoutes(
         if (request.headers.accept?.includes('text/event-stream') !== true) {
           return reply.type('application/cbor-seq').send(await page(reader, from, limit))
         }
-        if (streams >= streamsMax) {
-          throw new AccountingError('too many streams', { code: 'ERR_STATE_BUSY', retryAfterMs: 5_000 })
-        }
+        const leave = places.take(access.readerOf(request))
         const resumed = Number(request.headers['last-event-id'] ?? Number.NaN)
         const gone = new AbortController()
         const signal = AbortSignal.any([gone.signal, stopping])
@@ -117,19 +113,19 @@ export function addBlockRoutes(
         reply.hijack()
         raw.on('close', () => gone.abort())
         raw.on('error', () => gone.abort())
+        if (raw.destroyed) gone.abort()
         raw.writeHead(200, {
           'content-type': 'text/event-stream',
           'cache-control': 'no-store',
           connection: 'keep-alive',
         })
         raw.write(':\n\n')
-        streams++
         try {
           await stream(reader, raw, Number.isSafeInteger(resumed) && resumed >= 0 ? resumed : from, signal)
         } catch (error) {
           request.log.warn({ err: error }, 'stream ended')
         } finally {
-          streams--
+          leave()
           raw.end()
         }
         return reply
