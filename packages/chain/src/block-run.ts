@@ -4,6 +4,7 @@ import type { GrantClose, PlacedTransaction, SizeAndRoot, Verdict } from './bloc
 import type { ChainName } from './chains.ts'
 import { type DocchainContext, type Effects, type RuleContext, signedByOp, valid } from './contracts/context.ts'
 import { judgeDocchain, judgeUserchain, misplaced } from './contracts/judge.ts'
+import { screenRegister } from './contracts/registry.ts'
 import type { LogIndex, LogIndexChanges } from './log-index.ts'
 import type { PreparedTransaction } from './preparation.ts'
 import type { SignatureCache } from './signature-cache.ts'
@@ -74,7 +75,7 @@ export class BlockRun {
 
   /**
    * Judges a transaction at the next index and keeps nothing. Of an `iot` only what no other transaction can heal is tried: place,
-   * duplicate, signature.
+   * duplicate, signature. Of a `register` the KEM key is looked at last.
    */
   screen(transaction: Transaction): Verdict {
     const id = idOf(transaction, this.place.ledgerId, this.place.chain)
@@ -86,7 +87,8 @@ export class BlockRun {
     const { body } = transaction
     if (body.t === 'iot') return signedByOp({ ...transaction, body }, context) ?? valid
     this.#state.begin()
-    const verdict = judge(transaction, context)
+    const verdict =
+      body.t === 'register' ? screenRegister({ ...transaction, body }, context) : judge(transaction, context)
     this.#state.undo()
     return verdict
   }

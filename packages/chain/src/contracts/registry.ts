@@ -27,11 +27,25 @@ const roleNode = 4
 
 /** `register`: a new account under an organisation's quota. */
 export function judgeRegister(transaction: TransactionOf<'register'>, context: RuleContext): Verdict {
+  return judged(transaction, context, isKemKey)
+}
+
+/**
+ * As `judgeRegister`, but the KEM key is looked at when everything else holds: that takes more than all the rest, and before the signatures
+ * anybody could ask for it.
+ */
+export function screenRegister(transaction: TransactionOf<'register'>, context: RuleContext): Verdict {
+  const { suite, kem } = transaction.body
+  const rest = judged(transaction, context, () => true)
+  return rest.verdict === 'valid' && !isKemKey({ suite, bytes: kem }) ? refuse('register.keys') : rest
+}
+
+function judged(transaction: TransactionOf<'register'>, context: RuleContext, isKemGood: typeof isKemKey): Verdict {
   const { role, root, op, kem, suite, sponsor } = transaction.body
   const { state, index: o, transactionId: account } = context
   if (role === roleNode && context.rules >= rulesWithoutNodes) return refuse('register.role')
   const areUnused = useKey(context, root) && useKey(context, op) && useKey(context, kem)
-  const areGood = () => isSigningKey(root) && isSigningKey(op) && isKemKey({ suite, bytes: kem })
+  const areGood = () => isSigningKey(root) && isSigningKey(op) && isKemGood({ suite, bytes: kem })
   if (!areUnused || !areGood()) return refuse('register.keys')
   if (!isOrganisation(context, sponsor)) return refuse('register.sponsor')
   const [maximum, used] = userTables.quota.get(state, sponsor) ?? [0, 0]
