@@ -55,7 +55,8 @@ export class BlockRun {
    */
   execute(transaction: Transaction, prepared?: PreparedTransaction): Verdict {
     const id = prepared?.id ?? idOf(transaction, this.place.ledgerId, this.place.chain)
-    const failed = this.#isOutOfPlace(transaction, id)
+    const name = byteText(id)
+    const failed = this.#isOutOfPlace(transaction, id, name)
     if (failed !== undefined) return failed
     const index = this.place.firstIndex + this.transactions.length
     const effects: Effects = { closes: [], records: [], wakes: false }
@@ -65,7 +66,7 @@ export class BlockRun {
       this.#state.undo()
       return verdict
     }
-    this.#indices.set(byteText(id), index)
+    this.#indices.set(name, index)
     this.transactions.push({ transaction, id, index })
     this.closes.push(...effects.closes)
     this.records.push(...effects.records)
@@ -79,7 +80,7 @@ export class BlockRun {
    */
   screen(transaction: Transaction): Verdict {
     const id = idOf(transaction, this.place.ledgerId, this.place.chain)
-    const failed = this.#isOutOfPlace(transaction, id)
+    const failed = this.#isOutOfPlace(transaction, id, this.#indices.size === 0 ? undefined : byteText(id))
     if (failed !== undefined) return failed
     const effects: Effects = { closes: [], records: [], wakes: false }
     const index = this.place.firstIndex + this.transactions.length
@@ -98,10 +99,11 @@ export class BlockRun {
     return this.#state.changes()
   }
 
-  #isOutOfPlace(transaction: Transaction, id: Uint8Array): Verdict | undefined {
+  /** `name`: the id's text; undefined while nothing was executed here. */
+  #isOutOfPlace(transaction: Transaction, id: Uint8Array, name: string | undefined): Verdict | undefined {
     const wrongPlace = misplaced(transaction, this.place.chain)
     if (wrongPlace !== undefined) return wrongPlace
-    const index = this.#indices.get(byteText(id)) ?? this.place.log.find(id)
+    const index = (name === undefined ? undefined : this.#indices.get(name)) ?? this.place.log.find(id)
     if (index === undefined) return undefined
     return { verdict: 'refused', rule: `${rulePrefix(transaction.body.t)}.duplicate`, index }
   }

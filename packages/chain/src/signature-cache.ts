@@ -1,6 +1,6 @@
 /** Remembers signatures that verified, so that no node verifies one twice between intake and sealing. */
 import { parseVerifyingKey, verifySignature, verifySignatureAsync } from '@healthblock/crypto/signature'
-import { byteText, concatBytes } from '@healthblock/encoding/bytes'
+import { byteText } from '@healthblock/encoding/bytes'
 import { RecentMap } from './recent-map.ts'
 
 /** One signature to check. `message` is M of SPEC.md §1, and `id` the transaction id, which stands for it. */
@@ -67,7 +67,12 @@ export class SignatureCache {
   }
 }
 
+// Naming never waits: a new array for each name would cost as much as the name.
+const joined = new Uint8Array(64)
+
 /** Both are 32 bytes. */
 function nameOf(id: Uint8Array, publicKey: Uint8Array): string {
-  return byteText(concatBytes(id, publicKey))
+  joined.set(id)
+  joined.set(publicKey, 32)
+  return byteText(joined)
 }

@@ -77,6 +77,7 @@ export class ChainNode implements ChainCore {
   }
 
   async submit(transactions: readonly Transaction[]): Promise<void> {
+    if (this.#core.leadingTerm > 0) this.#core.handed.add(transactions)
     await this.#core.options.queue.add(encodeBlock(transactions.map(({ leaf }) => leaf)))
   }
 

@@ -11,6 +11,7 @@ import { messageOf } from '@healthblock/runtime/errors'
 import { AccountingError } from '../errors.ts'
 import type { AppliedBlock, ChainCore, PublishedHead } from './chain-core.ts'
 import { Cosignatures } from './cosignatures.ts'
+import { Handed } from './handed.ts'
 import type { JudgedValue } from './judged-value.ts'
 import type { BlockLog } from './log.ts'
 import { encodeRecord } from './log.ts'
@@ -73,6 +74,8 @@ export class CoreState {
   readonly changed = new Condition()
   readonly pool: Pool
   readonly stopping = new AbortController()
+  /** What this node's own gateway handed over while it leads. */
+  readonly handed = new Handed()
   log!: BlockLog
   staged!: StagedStore
   promise!: PromiseStore

@@ -123,6 +123,7 @@ export class Sequencer {
       return await this.#ended(error)
     } finally {
       core.leadingTerm = 0
+      core.handed.clear()
       this.#fetching?.abort()
       this.#fetching = undefined
       await this.#giveBack()
@@ -196,7 +197,7 @@ export class Sequencer {
   /** A job is bytes from a queue that anybody inside may write to: what does not parse is dropped. */
   #parse(job: Uint8Array): Transaction[] {
     try {
-      return parseBlock(job).map((leaf) => parseTransactionLeaf(leaf))
+      return parseBlock(job).map((leaf) => this.#core.handed.take(leaf) ?? parseTransactionLeaf(leaf))
     } catch (error) {
       this.#core.report('a job', error)
       return []
