@@ -15,6 +15,7 @@ export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerVie
     },
     roleOf: (account) => userTables.account.get(state(), account)?.role,
     currentGeneration: (patient) => userTables.currentGeneration.get(state(), patient) ?? 0,
+    openedBy: (patient, generation) => userTables.generation.get(state(), patient, generation)?.tx,
     lastCounter: (patient) => userTables.counter.get(state(), patient) ?? 0,
     isGrantClosed: (patient, grantId) => userTables.grant.get(state(), patient, grantId)?.c !== undefined,
     lastRecord(patient, stream) {

@@ -136,7 +136,8 @@ export class Household {
     if (person.state !== 'live') return
     const { consent, ledger } = this.#deps
     // The ledger is ahead: this folder was restored from an older copy, whose keys are not the current ones any more.
-    if (ledger.currentGeneration(person.account) > person.hot.generation) await consent.rotate(person)
+    const isAhead = ledger.currentGeneration(person.account) > person.hot.generation
+    if (isAhead || consent.isForeign(person)) await consent.rotate(person)
     this.#endOldUploads(person)
     await this.#renewKeys(person)
   }

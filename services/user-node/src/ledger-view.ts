@@ -13,6 +13,8 @@ export interface LedgerView {
   roleOf(account: Uint8Array): number | undefined
   /** The patient's current generation on the ledger; 0 before the first. */
   currentGeneration(patient: Uint8Array): number
+  /** The transaction that opened a generation on the ledger; undefined if none has. */
+  openedBy(patient: Uint8Array, generation: number): Uint8Array | undefined
   /** The patient's last consent counter on the ledger; 0 before the first. */
   lastCounter(patient: Uint8Array): number
   /** True if the grant is on the ledger and has ended there. */

@@ -171,6 +171,15 @@ export class Consent {
     })
   }
 
+  /**
+   * True if the generation in use is on the ledger with other keys: the folder is an older copy, and changed its keys before it had caught
+   * up. Nobody else can open what is sealed with them.
+   */
+  isForeign(person: Person): boolean {
+    const tx = this.#deps.ledger.openedBy(person.account, person.hot.generation)
+    return tx !== undefined && this.#deps.database.get('SELECT 1 FROM consent WHERE tx = ?', tx) === undefined
+  }
+
   /** The first generation of a new account: no cut, no envelope. Its roots are in vault and hot store already. */
   begin(person: Person): Promise<Uint8Array> {
     return this.#inTurn(person, async () => {
@@ -444,6 +453,8 @@ export class Consent {
       })
     }
     const pending = this.#unconfirmed(person)
+    // Cuts before the ledger's generation are on record; those of an older copy may be others.
+    const current = ledger.currentGeneration(person.account)
     const n = people.nextCounter(person, { nowMs: nowMs(), recorded: ledger.lastCounter(person.account) })
     const { first, rest } = packEnvelopes(parts.envelopes)
     const body: KeyBody = {
@@ -454,7 +465,7 @@ export class Consent {
       x: nowMs() + validityMs,
       gen: parts.generation,
       first: parts.first,
-      cut: pending.cuts.filter(([, cutGeneration]) => cutGeneration < parts.generation),
+      cut: pending.cuts.filter(([, ended]) => ended >= current && ended < parts.generation),
       close: uniqueIds([...pending.closes, ...parts.closes]),
       open: parts.opens,
       env: first,
