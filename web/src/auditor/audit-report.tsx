@@ -1,7 +1,7 @@
 /** What an audit says: what was not checked stands beside what was found, and is as large. */
 import type { JSX } from 'preact'
 import { hrefOf } from '../frame/router.ts'
-import { t } from '../frame/texts.ts'
+import { currentLanguage, t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
 import { type Audit, chainNames, type Finding } from './model.ts'
 import { saidUnchecked } from './unchecked.ts'
@@ -20,7 +20,10 @@ function FindingCard(props: { finding: Finding }): JSX.Element {
           </span>
         ))}
       </p>
-      <p lang="en">{finding.message}</p>
+      <p>
+        {currentLanguage() !== 'en' && <span class="soft">{t('auditor.finding.sentence')} </span>}
+        <span lang="en">{finding.message}</span>
+      </p>
       <p class="row soft">
         <code>{finding.code}</code>
         {finding.found !== undefined && <span>{formatMoment(finding.found)}</span>}

@@ -41,6 +41,14 @@ function ProgressLine(props: { audit: Audit; chain: ChainName }): JSX.Element {
   )
 }
 
+/** True once every entry was replayed: what is left takes its time, and shows no figures. */
+function isReplayed({ progress }: Audit): boolean {
+  return chainNames.every((chain) => {
+    const one = progress?.[chain]
+    return one !== undefined && one.done >= one.total
+  })
+}
+
 function Running(props: { audit: Audit; onChanged: () => Promise<void> }): JSX.Element {
   const { audit, onChanged } = props
   const [isAsking, setAsking] = useState(false)
@@ -58,6 +66,7 @@ function Running(props: { audit: Audit; onChanged: () => Promise<void> }): JSX.E
       {chainNames.map((chain) => (
         <ProgressLine audit={audit} chain={chain} key={chain} />
       ))}
+      {isReplayed(audit) && <p>{t('auditor.progress.comparing')}</p>}
       {audit.findings.length > 0 && (
         <Findings findings={audit.findings} title={t('auditor.findings.sofar')} none={t('auditor.findings.none')} />
       )}
@@ -98,17 +107,19 @@ function Start(props: { canGoOn: boolean; onChanged: () => Promise<void> }): JSX
       <button type="submit" class="primary" aria-disabled={isBusy}>
         {isBusy ? t('working') : t('auditor.run')}
       </button>
-      <fieldset disabled={!canGoOn}>
-        <legend class="hidden">{t('auditor.run.how')}</legend>
-        <label>
-          <input type="radio" name="how" checked={!(isGoingOn && canGoOn)} onChange={() => setGoingOn(false)} />
-          <span>{t('auditor.run.beginning')}</span>
-        </label>
-        <label>
-          <input type="radio" name="how" checked={isGoingOn && canGoOn} onChange={() => setGoingOn(true)} />
-          <span>{t('auditor.run.goon')}</span>
-        </label>
-      </fieldset>
+      {canGoOn && (
+        <fieldset>
+          <legend class="hidden">{t('auditor.run.how')}</legend>
+          <label>
+            <input type="radio" name="how" checked={!isGoingOn} onChange={() => setGoingOn(false)} />
+            <span>{t('auditor.run.beginning')}</span>
+          </label>
+          <label>
+            <input type="radio" name="how" checked={isGoingOn} onChange={() => setGoingOn(true)} />
+            <span>{t('auditor.run.goon')}</span>
+          </label>
+        </fieldset>
+      )}
       <Failure error={error} />
     </form>
   )

@@ -3,15 +3,14 @@ import { type TextKey, t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
 import type { ChainName, Finding } from './model.ts'
 
-const findingFamilies = new Set([
-  ...['node', 'checkpoint', 'promise', 'log', 'entry', 'tile', 'block', 'incident', 'policy', 'evidence', 'rule'],
-  ...['storage', 'diagnosis', 'record', 'unreadable', 'state', 'witness'],
-])
-
-/** What kind of thing a finding is about. */
-export function findingTitle({ code }: Finding): string {
+/** What is wrong, in a sentence: by the code; by its family for the rules that a block can break; else the code itself. */
+export function findingTitle({ code }: Pick<Finding, 'code'>): string {
   const family = code.split('.', 1)[0] ?? ''
-  return findingFamilies.has(family) ? t(`auditor.finding.${family}` as TextKey) : code
+  for (const key of [`auditor.code.${code}`, `auditor.finding.${family}`]) {
+    const text = t(key as TextKey)
+    if (text !== key) return text
+  }
+  return code
 }
 
 /** A ledger's name for people. */

@@ -1,5 +1,6 @@
 /** Samples and marks of one ECG stream, asked for in pieces of a minute, and kept while they are near. */
 
+import { segmentsOf } from '../ecg/samples.ts'
 import { type EcgBeat, type EcgLead, type EcgSegment, type EcgSpan, endMsOf, type TimeRange } from '../ecg/signal.ts'
 import { call } from '../frame/api.ts'
 import { t } from '../frame/texts.ts'
@@ -73,19 +74,8 @@ interface Block {
 
 /** Takes a record apart into its leads. */
 export function pieceOf({ sequence, from, to, batch }: RecordView): OpenedPiece {
-  const text = atob(batch.samples)
-  const count = batch.leads.length
-  const length = Math.floor(text.length / 2 / count)
-  const segments = batch.leads.map((name, lead): readonly [string, EcgSegment] => {
-    const samples = new Int16Array(length)
-    for (let index = 0; index < length; index++) {
-      const at = 2 * (index * count + lead)
-      samples[index] = text.charCodeAt(at) | (text.charCodeAt(at + 1) << 8)
-    }
-    const unit = batch.unit === 'uv' ? 'uv' : 'mv'
-    const scale = { unit, gain: batch.gainMilli / 1000, baseline: batch.baseline } as const
-    return [name.toUpperCase(), { startMs: from, rateHz: batch.rateMilliHz / 1000, samples, ...scale }]
-  })
+  const scale = { startMs: from, rateHz: batch.rateMilliHz / 1000, gain: batch.gainMilli / 1000 }
+  const segments = segmentsOf({ ...batch, ...scale })
   return { sequence, fromMs: from, toMs: to, segments }
 }
 

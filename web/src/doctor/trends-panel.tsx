@@ -4,6 +4,7 @@ import { useMemo } from 'preact/hooks'
 import { memo } from '../frame/memo.ts'
 import type { TextKey } from '../frame/texts.ts'
 import { t } from '../frame/texts.ts'
+import { usualRanges } from '../trends/ranges.ts'
 import { Trend, type TrendSeries } from '../trends/trend.tsx'
 import { alignSigns } from './align.ts'
 import type { Trends } from './model.ts'
@@ -11,33 +12,29 @@ import type { Trends } from './model.ts'
 interface ChartPlan {
   readonly key: TextKey
   readonly unit: string
-  readonly range: readonly [number, number]
   readonly lines: readonly { readonly sign: string; readonly ink: string }[]
 }
 
 const plans: readonly ChartPlan[] = [
   {
-    ...{ key: 'doctor.trend.heart', unit: '/min', range: [40, 140] },
+    ...{ key: 'doctor.trend.heart', unit: '/min' },
     lines: [
       { sign: 'ecg', ink: '--accent' },
       { sign: 'heart-rate', ink: '--warn' },
       { sign: 'pulse', ink: '--good' },
     ],
   },
-  { key: 'doctor.trend.spo2', unit: '%', range: [85, 100], lines: [{ sign: 'spo2', ink: '--accent' }] },
+  { key: 'doctor.trend.spo2', unit: '%', lines: [{ sign: 'spo2', ink: '--accent' }] },
+  { key: 'doctor.trend.respiration', unit: '/min', lines: [{ sign: 'respiratory-rate', ink: '--accent' }] },
   {
-    ...{ key: 'doctor.trend.respiration', unit: '/min', range: [5, 35] },
-    lines: [{ sign: 'respiratory-rate', ink: '--accent' }],
-  },
-  {
-    ...{ key: 'doctor.trend.pressure', unit: 'mmHg', range: [50, 200] },
+    ...{ key: 'doctor.trend.pressure', unit: 'mmHg' },
     lines: [
       { sign: 'systolic-pressure', ink: '--danger' },
       { sign: 'diastolic-pressure', ink: '--accent' },
     ],
   },
-  { key: 'doctor.trend.temperature', unit: '°C', range: [35, 40], lines: [{ sign: 'temperature', ink: '--accent' }] },
-  { key: 'doctor.trend.glucose', unit: 'mg/dL', range: [50, 250], lines: [{ sign: 'glucose', ink: '--accent' }] },
+  { key: 'doctor.trend.temperature', unit: '°C', lines: [{ sign: 'temperature', ink: '--accent' }] },
+  { key: 'doctor.trend.glucose', unit: 'mg/dL', lines: [{ sign: 'glucose', ink: '--accent' }] },
 ]
 
 /** The shortest time that a chart shows. */
@@ -63,7 +60,15 @@ function Chart(props: { plan: ChartPlan; trends: Trends; onPick: (atMs: number) 
   // A single value stands in a quarter of an hour, not in a year.
   const fromMs = Math.min(chart.timesMs[0] ?? lastMs, lastMs - shortestMs)
   const times = { fromMs, toMs: lastMs + 30_000 }
-  return <Trend title={t(plan.key)} unit={plan.unit} range={plan.range} {...chart} {...times} onPick={onPick} />
+  const range = usualRanges[plan.lines[0]?.sign ?? '']
+  return (
+    <Trend
+      title={t(plan.key)}
+      unit={plan.unit}
+      {...(range === undefined ? {} : { range })}
+      {...{ ...chart, ...times, onPick }}
+    />
+  )
 }
 
 /** All charts that have something to show. */

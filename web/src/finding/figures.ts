@@ -6,7 +6,9 @@ type TextKey = keyof typeof english
 /** How what is named looks in a sentence; what is not here is a number, with a tenth at most. */
 const shapes: Readonly<Record<string, string>> = {
   ...{ length: String.raw`(?:\d+ h )?\d+ (?:min|s)`, chain: 'userchain|docchain', hash: '[0-9a-f]{64}' },
-  node: '[^,;]+',
+  ...{ node: '[^,;]+', names: '[^;]+', reason: '.+', witness: String.raw`\S+` },
+  /** Of a finding, and the node that it is about. */
+  code: String.raw`[a-z-]+\.[a-z.-]+(?: \S+)?`,
 }
 const numeral = String.raw`\d+(?:\.\d)?`
 

@@ -7,12 +7,21 @@ import type { Resource } from './resource.ts'
 import { currentLanguage, type TextKey, t } from './texts.ts'
 import { formatAgo } from './time.ts'
 
+/** What was typed into a field that the node does not take, by the last part of its place in the request; undefined for what nobody typed. */
+function typedField(field: unknown): string | undefined {
+  const key = `error.field.${String(field).split(/[/.]/).at(-1)}` as TextKey
+  const text = t(key)
+  return text === key ? undefined : text
+}
+
 /**
  * Words for anything thrown. What has a code is told in the reader's language; what none of ours has words for, in the node's own.
  */
 export function messageFor(error: unknown): string {
   if (error instanceof ApiError) {
     const { field } = error.problem
+    const typed = error.code === 'ERR_REQUEST_INVALID' ? typedField(field) : undefined
+    if (typed !== undefined) return t('error.invalid', { what: typed })
     for (const key of [`error.${error.code}.${String(field)}`, `error.${error.code}`]) {
       const text = t(key as TextKey)
       if (text !== key) return text

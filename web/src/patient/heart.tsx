@@ -2,6 +2,7 @@
 import type { JSX } from 'preact'
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks'
 import { type EcgFeed, EcgLive } from '../ecg/live.tsx'
+import type { SentSamples } from '../ecg/samples.ts'
 import { endMsOf, type TimeRange } from '../ecg/signal.ts'
 import { EcgViewer } from '../ecg/viewer.tsx'
 import { nodeNowMs } from '../frame/api.ts'
@@ -9,17 +10,9 @@ import { messageFor, Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo, formatMoment } from '../frame/time.ts'
+import { usualRanges } from '../trends/ranges.ts'
 import { Trend } from '../trends/trend.tsx'
-import {
-  type EcgPiece,
-  type Extent,
-  laterThan,
-  leadsOf,
-  loadMeasured,
-  type Measured,
-  useEcg,
-  type VitalRow,
-} from './measured.ts'
+import { type Extent, laterThan, leadsOf, loadMeasured, type Measured, useEcg, type VitalRow } from './measured.ts'
 import { usePatient } from './node.ts'
 import { known } from './words.ts'
 
@@ -58,7 +51,11 @@ function feedSince(base: string, sinceMs: number): EcgFeed {
       let fromMs = sinceMs
       const poll = async (): Promise<void> => {
         try {
-          const measured = await loadMeasured<EcgPiece>(base, 'ecg', { fromMs, toMs: nodeNowMs() + liveMs, most: 32 })
+          const measured = await loadMeasured<SentSamples>(base, 'ecg', {
+            fromMs,
+            toMs: nodeNowMs() + liveMs,
+            most: 32,
+          })
           if (isOver) return
           for (const { name, segments } of leadsOf(measured.pieces)) {
             for (const segment of segments) {
@@ -242,6 +239,7 @@ function Trends(props: { lastMs: number }): JSX.Element {
               timesMs={timesMs}
               series={series}
               unit={units[sign] ?? ''}
+              {...(usualRanges[sign] === undefined ? {} : { range: usualRanges[sign] })}
               fromMs={fromMs}
               toMs={endMs}
             />

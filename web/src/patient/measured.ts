@@ -1,20 +1,9 @@
 /** Measurements as the node hands them on, and as the drawings take them. */
 import { useEffect, useState } from 'preact/hooks'
+import { type SentSamples, segmentsOf } from '../ecg/samples.ts'
 import { type EcgLead, type EcgSegment, endMsOf } from '../ecg/signal.ts'
 import { call } from '../frame/api.ts'
 import { messageFor } from '../frame/notice.tsx'
-
-/** A piece of an ECG; leads interleaved. */
-export interface EcgPiece {
-  readonly startMs: number
-  readonly rateHz: number
-  readonly gain: number
-  readonly baseline: number
-  readonly unit: string
-  readonly leads: readonly string[]
-  /** Base64 of 16-bit little-endian samples. */
-  readonly samples: string
-}
 
 /** A vital sign at a moment. */
 export interface VitalRow {
@@ -38,19 +27,6 @@ export interface Extent {
   readonly lastAt: string | null
 }
 
-function segmentsOf(piece: EcgPiece): readonly (readonly [lead: string, segment: EcgSegment])[] {
-  const bytes = Uint8Array.from(atob(piece.samples), (char) => char.charCodeAt(0))
-  const view = new DataView(bytes.buffer)
-  const count = piece.leads.length
-  const frames = Math.floor(bytes.length / 2 / count)
-  const { startMs, rateHz, gain, baseline } = piece
-  const unit = piece.unit === 'uv' ? 'uv' : 'mv'
-  return piece.leads.map((lead, index) => {
-    const samples = Int16Array.from({ length: frames }, (_, frame) => view.getInt16(2 * (frame * count + index), true))
-    return [lead, { startMs, rateHz, gain, baseline, unit, samples }]
-  })
-}
-
 /** What of a segment comes after a moment; undefined if nothing does. */
 export function laterThan(segment: EcgSegment, atMs: number): EcgSegment | undefined {
   if (segment.startMs >= atMs - 1) return segment
@@ -61,7 +37,7 @@ export function laterThan(segment: EcgSegment, atMs: number): EcgSegment | undef
 }
 
 /** Pieces as leads: none of a lead's segments over another. */
-export function leadsOf(pieces: readonly EcgPiece[]): EcgLead[] {
+export function leadsOf(pieces: readonly SentSamples[]): EcgLead[] {
   const leads = new Map<string, EcgSegment[]>()
   for (const piece of pieces) {
     for (const [name, segment] of segmentsOf(piece)) {
@@ -91,7 +67,7 @@ export function loadMeasured<P>(
 /** A stretch of ECG as it comes. */
 export interface LoadedEcg {
   readonly leads: readonly EcgLead[]
-  readonly measured: Measured<EcgPiece> | undefined
+  readonly measured: Measured<SentSamples> | undefined
   readonly error: string | undefined
   readonly isBusy: boolean
 }
@@ -104,7 +80,7 @@ export function useEcg(base: string, window: { fromMs: number; toMs: number } | 
     if (fromMs === undefined || toMs === undefined) return undefined
     let isWanted = true
     setState((before) => ({ ...before, isBusy: true }))
-    loadMeasured<EcgPiece>(base, 'ecg', { fromMs, toMs }).then(
+    loadMeasured<SentSamples>(base, 'ecg', { fromMs, toMs }).then(
       (measured) =>
         isWanted && setState({ leads: leadsOf(measured.pieces), measured, error: undefined, isBusy: false }),
       (cause: unknown) => isWanted && setState((before) => ({ ...before, error: messageFor(cause), isBusy: false })),

@@ -3,6 +3,7 @@ import 'uplot/dist/uPlot.min.css'
 import uPlot from 'uplot'
 import { t } from '../frame/texts.ts'
 import { coloursOf } from '../frame/theme.ts'
+import { axisRange } from './ranges.ts'
 
 /** One line of a chart. */
 export interface TrendSeries {
@@ -22,7 +23,7 @@ export interface TrendChart {
   readonly series: readonly TrendSeries[]
   readonly unit: string
   readonly heightPx: number
-  /** Least range of the axis. */
+  /** What the axis shows in any case. */
   readonly range?: readonly [number, number]
   /** The stretch of time that is shown; all if absent. */
   readonly fromMs?: number
@@ -59,7 +60,6 @@ function axesOf(chart: TrendChart, ink: (name: string) => string): uPlot.Axis[] 
 function optionsOf(box: HTMLElement, chart: TrendChart): uPlot.Options {
   const inks = coloursOf(['--ink-soft', '--line', ...chart.series.map((series) => series.ink)])
   const ink = (name: string): string => inks[name] ?? ''
-  const [low, high] = chart.range ?? []
   return {
     width: Math.max(120, box.clientWidth),
     height: chart.heightPx,
@@ -73,10 +73,7 @@ function optionsOf(box: HTMLElement, chart: TrendChart): uPlot.Options {
           : { range: [chart.fromMs / 1000, chart.toMs / 1000] }),
       },
       y: {
-        range: (_plot, min, max) => {
-          const [from, to] = [Math.min(min ?? low ?? 0, low ?? min), Math.max(max ?? high ?? 1, high ?? max)]
-          return from === to ? [from - 1, to + 1] : [from, to]
-        },
+        range: (_plot, min: number | null, max: number | null) => axisRange(min, max, chart.range),
       },
     },
     series: [

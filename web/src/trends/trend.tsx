@@ -15,10 +15,9 @@ function wordsOf(series: TrendSeries, chart: Pick<TrendChart, 'timesMs' | 'unit'
   const summary = summariseSeries(chart.timesMs, series.values)
   if (summary === undefined) return t('trend.none', { what: series.label })
   const round = (value: number): number => Math.round(value * 10) / 10
-  return t('trend.words', {
-    ...{ what: series.label, unit: chart.unit, when: formatMoment(summary.lastMs) },
-    ...{ last: round(summary.last), min: round(summary.min), max: round(summary.max) },
-  })
+  const [last, min, max] = [summary.last, summary.min, summary.max].map(round) as [number, number, number]
+  const values = { what: series.label, unit: chart.unit, when: formatMoment(summary.lastMs), last, min, max }
+  return t(min === max ? 'trend.words.same' : 'trend.words', values)
 }
 
 /** A chart with its summary in words, which is read instead of the picture. */
