@@ -64,7 +64,7 @@ export function twoTabs(ward: () => Ward): void {
     await second.waitForSelector('.notice.good >> text=Acknowledged')
     await page.locator(row).getByRole('button', { name: 'Snooze' }).click()
     await page.getByRole('button', { name: '5 min', exact: true }).click()
-    await page.waitForSelector('.notice.bad >> text=somebody has it in hand')
+    await page.waitForSelector('.notice.bad >> text=somebody else has it in hand')
     await page.unroute('**/v1/alarms?open=true')
     await second.locator('.notice.good button').click()
     await second.waitForSelector('.notice.good >> text=Taken back')

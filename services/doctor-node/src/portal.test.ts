@@ -189,6 +189,19 @@ describe('the doctor’s portal', () => {
     // The first one counts, whoever asks again.
     const again = await node.call<{ acknowledgedBy: string }>('POST', `/v1/alarms/${alarm?.id}/acknowledge`)
     expect(again.body.acknowledgedBy).toBe('grace')
+    expect(await act('undo', { act: 'escalate' })).toMatchObject({ status: 409, body: { code: 'ERR_ALARM_STATE' } })
+    // What she did before it stays.
+    expect(await act('undo', { act: 'acknowledge' })).toMatchObject({
+      body: { acknowledgedAt: null, escalatedBy: 'grace' },
+    })
+    expect(await act('undo', { act: 'acknowledge' })).toMatchObject({ status: 409 })
+    expect(await act('undo', { act: 'reopen' })).toMatchObject({ status: 400 })
+    // What somebody else took stays taken, and so does what she had escalated for him.
+    await node.call('POST', `/v1/alarms/${alarm?.id}/acknowledge`)
+    for (const own of ['acknowledge', 'escalate', 'snooze'])
+      expect(await act('undo', { act: own })).toMatchObject({ status: 409, body: { code: 'ERR_ALARM_STATE' } })
+    const [kept] = await page.get<Alarm[]>('/v1/alarms?open=true')
+    expect(kept).toMatchObject({ acknowledgedBy: 'administrator', escalatedBy: 'grace' })
     expect(await act('reopen')).toMatchObject({ body: { acknowledgedAt: null, escalatedAt: null, snoozedUntil: null } })
     expect((await page.call('POST', '/v1/alarms/999999/acknowledge')).status).toBe(404)
   })
@@ -257,6 +270,7 @@ describe('the doctor’s portal', () => {
         undefined,
       ]),
       ['POST', '/v1/alarms/1/snooze', { minutes: 5 }],
+      ['POST', '/v1/alarms/1/undo', { act: 'acknowledge' }],
       ['PUT', `${place}/petname`, { petname: 'Mallory' }],
     ]
     const stranger = new Page(node.url, {})

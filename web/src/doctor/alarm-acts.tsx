@@ -52,13 +52,20 @@ function SnoozeDialog(props: {
   )
 }
 
+/** What was done; `late`: somebody else had the alarm in hand already. */
+type DoneAct = AlarmAct | 'undo' | 'late'
+
+function isOwn(act: DoneAct): act is 'acknowledge' | 'escalate' | 'snooze' {
+  return act === 'acknowledge' || act === 'escalate' || act === 'snooze'
+}
+
 /** What was done last, with its way back. */
-function Done(props: { done: { alarm: Alarm; act: AlarmAct }; words: AlarmWords; onUndo: () => void }): JSX.Element {
-  const { act } = props.done
+function Done(props: { done: { alarm: Alarm; act: DoneAct }; words: AlarmWords; onUndo: () => void }): JSX.Element {
+  const { act, alarm } = props.done
   return (
     <p class="notice good row" role="status">
-      <span>{t(`doctor.done.${act}`, { ...props.words })}</span>
-      {act !== 'reopen' && (
+      <span>{t(`doctor.done.${act}`, { ...props.words, who: alarm.acknowledgedBy ?? '' })}</span>
+      {isOwn(act) && (
         <button type="button" class="link" onClick={props.onUndo}>
           {t('doctor.undo')}
         </button>
@@ -67,22 +74,32 @@ function Done(props: { done: { alarm: Alarm; act: AlarmAct }; words: AlarmWords;
   )
 }
 
-/** Acts on a screen's alarms, which it says in its words. */
-export function useAlarmActs(alarms: Resource<readonly Alarm[]>, wordsOf: (alarm: Alarm) => AlarmWords): AlarmActs {
+/** What an act is sent as: a snooze with its minutes, an undo with what it takes back. */
+interface Sent {
+  readonly minutes?: number
+  readonly act?: AlarmAct
+}
+
+/** Acts of a doctor on a screen's alarms, which it says in its words. */
+export function useAlarmActs(
+  doctor: string,
+  alarms: Resource<readonly Alarm[]>,
+  wordsOf: (alarm: Alarm) => AlarmWords,
+): AlarmActs {
   const [busy, setBusy] = useState<ReadonlySet<number>>(new Set())
-  const [done, setDone] = useState<{ alarm: Alarm; act: AlarmAct }>()
+  const [done, setDone] = useState<{ alarm: Alarm; act: DoneAct }>()
   const [error, setError] = useState<string>()
   const [snoozing, setSnoozing] = useState<Alarm>()
   const running = useRef(new Set<number>())
-  const act = async (alarm: Alarm, what: AlarmAct, minutes?: number): Promise<void> => {
+  const act = async (alarm: Alarm, what: AlarmAct | 'undo', body: Sent = {}): Promise<void> => {
     if (running.current.has(alarm.id)) return
     running.current.add(alarm.id)
     setBusy(new Set(running.current))
     setError(undefined)
     try {
-      const body = minutes === undefined ? {} : { body: { minutes } }
-      await call(`/v1/alarms/${alarm.id}/${what}`, { method: 'POST', ...body })
-      setDone({ alarm, act: what })
+      const sent = Object.keys(body).length === 0 ? {} : { body }
+      const now = await call<Alarm>(`/v1/alarms/${alarm.id}/${what}`, { method: 'POST', ...sent })
+      setDone({ alarm: now, act: what === 'acknowledge' && now.acknowledgedBy !== doctor ? 'late' : what })
     } catch (cause) {
       setError(messageFor(cause))
     } finally {
@@ -98,8 +115,9 @@ export function useAlarmActs(alarms: Resource<readonly Alarm[]>, wordsOf: (alarm
     if (alarm !== undefined && what === 'snooze') setSnoozing(alarm)
     else if (alarm !== undefined) void latest.current(alarm, what)
   }, [])
+  // One's own act, and nothing that somebody else did to the alarm since.
   const undo = (): void => {
-    if (done !== undefined && done.act !== 'reopen') begin(done.alarm, 'reopen')
+    if (done !== undefined && isOwn(done.act)) void act(done.alarm, 'undo', { act: done.act })
   }
   const notices = (
     <>
@@ -115,7 +133,7 @@ export function useAlarmActs(alarms: Resource<readonly Alarm[]>, wordsOf: (alarm
           words={wordsOf(snoozing)}
           onClose={() => setSnoozing(undefined)}
           onChoose={(minutes) => {
-            void act(snoozing, 'snooze', minutes)
+            void act(snoozing, 'snooze', { minutes })
             setSnoozing(undefined)
           }}
         />

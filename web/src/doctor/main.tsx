@@ -28,7 +28,7 @@ function Screen(props: {
 }): JSX.Element {
   const { session, alarms, patients } = props
   const [first, second, third, fourth] = usePlace().path
-  if (first === undefined) return <Worklist {...{ live, alarms, patients }} />
+  if (first === undefined) return <Worklist {...{ doctor: session.name, live, alarms, patients }} />
   if (first === 'patients' && second === undefined) return <Patients patients={patients} />
   if (first === 'patients' && second !== undefined && third === 'print' && fourth !== undefined) {
     const summary = patients.value?.find(({ patient }) => patient === second)
@@ -58,7 +58,7 @@ function Portal(props: { session: SessionView }): JSX.Element {
     { path: ['patients'], label: t('doctor.patients') },
     { path: ['refused'], label: t('doctor.refused') },
     { path: ['unread'], label: t('doctor.unread') },
-    { path: ['security'], label: t('factor.short') },
+    { path: ['security'], label: t('doctor.login') },
   ]
   return (
     <Shell session={session} navigation={navigation} banner={<StaleBanner live={live} />}>

@@ -28,6 +28,11 @@ export interface AlarmView {
   readonly snoozedBy: string | null
 }
 
+/** What somebody does about an alarm, and can take back. */
+export const alarmActs = ['acknowledge', 'escalate', 'snooze'] as const
+/** One of {@link alarmActs}. */
+export type AlarmAct = (typeof alarmActs)[number]
+
 const alarmFrom: Severity = 'high'
 const silenceCode = 'stream.silent'
 const gapCode = 'stream.gap'
@@ -212,6 +217,22 @@ export class Alarms {
   reopen(id: number): AlarmView {
     const none = ['acknowledged', 'escalated', 'snoozed'].map((name) => `${name} = NULL, ${name}by = NULL`).join(', ')
     return this.#act(id, 'reopened', `UPDATE alarm SET ${none} WHERE id = ?`, [id])
+  }
+
+  /**
+   * Takes back one act of somebody's own, as long as it is what stands; what was done before it, or by others, stays.
+   *
+   * @throws {DoctorNodeError} `ERR_ALARM_UNKNOWN`; `ERR_ALARM_STATE` if somebody else did it or has the alarm in hand since, or it was
+   * taken back already.
+   */
+  undo(id: number, act: AlarmAct, by: string): AlarmView {
+    const { acknowledgedBy, escalatedBy, snoozedBy } = this.#find(id)
+    const own = { acknowledge: acknowledgedBy, escalate: escalatedBy, snooze: snoozedBy }[act]
+    const isOver = act !== 'acknowledge' && acknowledgedBy !== null
+    if (own !== by || isOver)
+      throw new DoctorNodeError(`this is not in the hand of ${by}`, { code: 'ERR_ALARM_STATE', alarm: id })
+    const column = { acknowledge: 'acknowledged', escalate: 'escalated', snooze: 'snoozed' }[act]
+    return this.#act(id, 'reopened', `UPDATE alarm SET ${column} = NULL, ${column}by = NULL WHERE id = ?`, [id])
   }
 
   #find(id: number): AlarmView {

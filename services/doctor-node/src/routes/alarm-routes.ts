@@ -1,4 +1,5 @@
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
+import { type AlarmAct, alarmActs } from '../judging/alarms.ts'
 import type { Services } from '../services.ts'
 import type { Access } from './access.ts'
 
@@ -13,6 +14,13 @@ const snoozeBody = {
   required: ['minutes'],
   additionalProperties: false,
   properties: { minutes: { type: 'integer', minimum: 1, maximum: 240 } },
+} as const
+
+const undoBody = {
+  type: 'object',
+  required: ['act'],
+  additionalProperties: false,
+  properties: { act: { type: 'string', enum: alarmActs } },
 } as const
 
 /** The worklist: alarms, and what somebody did about them (SPEC.md §5). */
@@ -34,6 +42,10 @@ export function registerAlarmRoutes(app: FastifyInstance, services: Services, ac
 
   app.post('/v1/alarms/:id/snooze', { schema: { params, body: snoozeBody } }, async (request) =>
     alarms.snooze(idOf(request), (request.body as { minutes: number }).minutes, access.nameOf(request)),
+  )
+
+  app.post('/v1/alarms/:id/undo', { schema: { params, body: undoBody } }, async (request) =>
+    alarms.undo(idOf(request), (request.body as { act: AlarmAct }).act, access.nameOf(request)),
   )
 
   app.post('/v1/alarms/:id/reopen', { schema: { params } }, async (request) => alarms.reopen(idOf(request)))
