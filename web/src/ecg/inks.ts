@@ -13,7 +13,8 @@ export function presentInks(): Inks {
 }
 
 /**
- * Gives a canvas as many dots as its place on the screen has, and a context that draws in CSS pixels.
+ * Gives a canvas as many dots as its place on the screen has, and a context that draws in CSS pixels. It is opaque, and black until it
+ * is drawn on.
  *
  * @returns The context, and the dots a CSS pixel.
  */
@@ -30,7 +31,7 @@ export function sharpen(
   if (canvas.height !== height) canvas.height = height
   canvas.style.width = `${size.widthPx}px`
   canvas.style.height = `${size.heightPx}px`
-  const context = canvas.getContext('2d') as CanvasRenderingContext2D
+  const context = canvas.getContext('2d', { alpha: false }) as CanvasRenderingContext2D
   context.setTransform(ratio, 0, 0, ratio, 0, 0)
   return { context, ratio }
 }

@@ -16,9 +16,9 @@ export interface EcgFeed {
   listen(take: (lead: string, segment: EcgSegment) => void): () => void
 }
 
-/** Samples are drawn this often, as far ahead as two turns and a hurried moment need. */
-const everyMs = 125
-const aheadMs = 3 * everyMs
+/** Samples are drawn this often, as far ahead as two turns and a hurried moment need. Each turn costs the browser a new motion of the curtain. */
+const everyMs = 250
+const aheadMs = 2.4 * everyMs
 /** Where motion is not wanted, the picture moves once a second. */
 const stillMs = 1_000
 const keepMs = 90_000

@@ -1,7 +1,8 @@
 /**
  * A live trace that runs from left to right over still paper and begins anew at the edge, as on a monitor. It is drawn a little ahead of
  * what is shown, some times a second, under a curtain of blank paper; the curtain moves evenly and uncovers it. The browser moves the
- * curtain by itself, at the pace of the screen: no script runs for a frame, nothing is drawn twice.
+ * curtain by itself, at the pace of the screen: no script runs for a frame, nothing is drawn twice. Paper and trace are one opaque canvas:
+ * to put a frame together costs half of what two layers over each other do.
  */
 import { drawTrace } from './columns.ts'
 import { type Inks, presentInks, sharpen } from './inks.ts'
@@ -33,6 +34,10 @@ export class SweepPainter {
   readonly #box: HTMLElement
   readonly #look: SweepLook
   readonly #trace: CanvasRenderingContext2D
+  /** The empty paper, on no screen: what is drawn anew is copied from it first. */
+  readonly #paper: HTMLCanvasElement
+  /** Dots a CSS pixel. */
+  readonly #ratio: number
   readonly #layers: HTMLElement[] = []
   readonly #curtains: { readonly element: HTMLElement; readonly offsetPx: number; motion: Animation | undefined }[] = []
   readonly #curtainPx: number
@@ -43,13 +48,15 @@ export class SweepPainter {
     this.#box = box
     this.#look = look
     this.#inks = presentInks()
-    this.#paintPaper()
+    this.#paper = this.#paintPaper()
     const size = { widthPx: look.widthPx, heightPx: sweepHeightPx(look.leadNames.length) }
-    const { context } = sharpen(this.#layer('canvas', 'ecg-layer'), size)
+    const { context, ratio } = sharpen(this.#layer('canvas', 'ecg-layer'), size)
+    this.#ratio = ratio
     context.lineWidth = 1.5
     context.lineJoin = 'round'
     context.strokeStyle = this.#inks.trace
     this.#trace = context
+    this.clear()
     this.#curtainPx = gapPx + look.aheadMs * pixelsPerMs(look.speed)
     // The second one comes in at the left while the first leaves at the right.
     for (const offsetPx of [0, -look.widthPx]) {
@@ -85,22 +92,25 @@ export class SweepPainter {
     const turnMs = Math.floor(fromMs / this.spanMs) * this.spanMs
     const scale = pixelsPerMs(this.#look.speed)
     for (const curtain of this.#curtains) {
-      const at = (ms: number): Keyframe => ({
-        transform: `translateX(${(ms - turnMs) * scale + curtain.offsetPx}px)`,
-      })
+      const at = (ms: number): number => (ms - turnMs) * scale + curtain.offsetPx
       const before = curtain.motion
-      curtain.motion = curtain.element.animate([at(fromMs), at(toMs)], {
-        ...{ duration: Math.max(1, lengthMs), fill: 'forwards' },
-      })
-      // Begun when it was there, not when the browser gets to it: so each motion goes on where the one before it was.
-      curtain.motion.startTime = sinceMs
+      // Most of the time one of them is outside, and costs nothing there.
+      const isSeen = at(toMs) > -this.#curtainPx && at(fromMs) < this.#look.widthPx
+      curtain.element.style.display = isSeen ? '' : 'none'
+      curtain.motion = undefined
+      if (isSeen) {
+        const frames = [fromMs, toMs].map((ms) => ({ transform: `translateX(${at(ms)}px)` }))
+        curtain.motion = curtain.element.animate(frames, { duration: Math.max(1, lengthMs), fill: 'forwards' })
+        // Begun when it was there, not when the browser gets to it: so each motion goes on where the one before it was.
+        curtain.motion.startTime = sinceMs
+      }
       before?.cancel()
     }
   }
 
   /** Takes the trace away. */
   clear(): void {
-    this.#trace.clearRect(0, 0, this.#look.widthPx, sweepHeightPx(this.#look.leadNames.length))
+    this.#blank(0, this.#look.widthPx)
   }
 
   /** Removes the layers. */
@@ -125,7 +135,7 @@ export class SweepPainter {
     // Where the last line ended was cleared with it.
     const clearX = x < lineEndPx ? 0 : x + lineEndPx
     const context = this.#trace
-    context.clearRect(clearX, 0, endX + lineEndPx - clearX, sweepHeightPx(leads.length))
+    this.#blank(clearX, endX + lineEndPx)
     context.beginPath()
     for (const [index, lead] of leads.entries()) {
       drawTrace(
@@ -142,15 +152,25 @@ export class SweepPainter {
     context.stroke()
   }
 
+  /** Copies empty paper between two places, in whole dots: what was blanked last time is not touched, and nothing is left between. */
+  #blank(fromPx: number, toPx: number): void {
+    const { width, height } = this.#paper
+    const [left, right] = [fromPx, toPx].map((px) => Math.min(width, Math.round(px * this.#ratio))) as [number, number]
+    if (right <= left) return
+    const [x, wide, high] = [left, right - left, height].map((dots) => dots / this.#ratio) as [number, number, number]
+    this.#trace.drawImage(this.#paper, left, 0, right - left, height, x, 0, wide, high)
+  }
+
   #zeroPx(index: number): number {
     const count = this.#look.leadNames.length
     return (index + 0.6) * rowMm(count) * pixelsPerMm
   }
 
-  #paintPaper(): void {
+  #paintPaper(): HTMLCanvasElement {
     const { widthPx, leadNames, speed, gain } = this.#look
     const heightPx = sweepHeightPx(leadNames.length)
-    const { context, ratio } = sharpen(this.#layer('canvas', 'ecg-layer'), { widthPx, heightPx })
+    const canvas = document.createElement('canvas')
+    const { context, ratio } = sharpen(canvas, { widthPx, heightPx })
     context.fillStyle = this.#inks.paper
     context.fillRect(0, 0, widthPx, heightPx)
     const along = timeLines({ fromMs: 0, widthPx, speed })
@@ -172,6 +192,7 @@ export class SweepPainter {
       context.fillRect(2, zero - height, 2, height)
       context.fillText('1 mV', 8, zero - height + 4)
     }
+    return canvas
   }
 }
 
