@@ -53,19 +53,24 @@ export const AlarmRow = memo(function drawRow(props: {
   petname: string | undefined
   /** False on the patient's own page, where nobody needs to be told whose alarm it is. */
   isNamed: boolean
+  /** True where access has ended: nothing of her can be opened any more. */
+  isClosed?: boolean
   state: AlarmState
   /** How long ago it began, in words. */
   ago: string
   isBusy: boolean
   onAct: (alarm: Alarm, act: AlarmAct) => void
 }): JSX.Element {
-  const { alarm, what, petname, isNamed, state, ago, isBusy, onAct } = props
+  const { alarm, what, petname, isNamed, isClosed = false, state, ago, isBusy, onAct } = props
   return (
     <li class={`alarm ${alarm.severity} is-${state}`} aria-busy={isBusy}>
       <SeverityTag severity={alarm.severity} />
       <a class="alarm-main" href={hrefOf(...placeOf(alarm))} data-alarm={alarm.id}>
         {isNamed && <PatientName patient={alarm.patient} petname={petname} />}
-        <span class="alarm-what">{what}</span>
+        <span class="alarm-what">
+          {what}
+          {isClosed && <span class="soft"> · {t('doctor.alarm.closed')}</span>}
+        </span>
       </a>
       <span class="alarm-when">
         <time dateTime={alarm.from} title={formatMoment(alarm.from)}>

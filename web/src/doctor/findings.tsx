@@ -1,6 +1,6 @@
 /** Diagnoses of a patient: the machine's, preliminary until signed, and the doctor's own. */
 import type { JSX } from 'preact'
-import { useState } from 'preact/hooks'
+import { useMemo, useState } from 'preact/hooks'
 import { FindingSentence } from '../finding/sentence.tsx'
 import { Failure } from '../frame/act.tsx'
 import { callBytes } from '../frame/api.ts'
@@ -8,6 +8,7 @@ import { memo } from '../frame/memo.ts'
 import { messageFor } from '../frame/notice.tsx'
 import type { Paged } from '../frame/paged.ts'
 import { hrefOf } from '../frame/router.ts'
+import { useRows } from '../frame/rows.ts'
 import { type TextKey, t } from '../frame/texts.ts'
 import { formatInstant, formatMoment } from '../frame/time.ts'
 import { AmendDialog, type AskedAct } from './diagnosis-acts.tsx'
@@ -16,8 +17,10 @@ import { findingName, SeverityTag, statusName } from './words.tsx'
 
 type Act = AskedAct['act']
 
-/** Diagnoses that are drawn at once; more on request. */
-const shownFirst = 50
+/** Diagnoses that are drawn at once; more on request, so many a frame. */
+const drawn = { first: 20, eachFrame: 2 }
+/** Asked for at a time: as many as the node gives. */
+const moreEach = 200
 
 /** True for what the machine found and nobody has answered for yet. */
 export function isUnsigned({ status, algorithm }: Diagnosis): boolean {
@@ -175,9 +178,9 @@ export function Findings(props: {
   onChange: () => void
 }): JSX.Element {
   const { diagnoses, older, doctor, asked, onAct, onJump, onClose, onChange } = props
-  const [shown, setShown] = useState(shownFirst)
   const [done, setDone] = useState<TextKey>()
-  const ordered = newestFirst(diagnoses)
+  const ordered = useMemo(() => newestFirst(diagnoses), [diagnoses])
+  const { shown, more } = useRows(ordered.length, drawn)
   return (
     <>
       {done !== undefined && (
@@ -190,7 +193,7 @@ export function Findings(props: {
         <DiagnosisCard key={diagnosis.transactionId} diagnosis={diagnosis} onJump={onJump} onAct={onAct} />
       ))}
       {ordered.length > shown && (
-        <button type="button" onClick={() => setShown(shown + 200)}>
+        <button type="button" onClick={() => more(moreEach)}>
           {t('doctor.more', { count: ordered.length - shown })}
         </button>
       )}
@@ -199,7 +202,7 @@ export function Findings(props: {
           type="button"
           aria-disabled={older.more.isBusy}
           onClick={() => {
-            setShown(shown + 200)
+            more(moreEach)
             void older.more.act()
           }}
         >

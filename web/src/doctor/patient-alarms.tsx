@@ -1,6 +1,6 @@
 /** What waits of one patient, on her own page: who opened an alarm can say there that she takes care of it. */
 import type { JSX } from 'preact'
-import { useState } from 'preact/hooks'
+import { useRows } from '../frame/rows.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo } from '../frame/time.ts'
 import type { AlarmActs } from './alarm-acts.tsx'
@@ -9,8 +9,8 @@ import type { Alarm } from './model.ts'
 import { stateOf } from './order.ts'
 import { alarmName } from './words.tsx'
 
-/** As many as leave the ECG in sight. */
-const shownFirst = 2
+/** As many as leave the ECG in sight; more on request, so many a frame. */
+const drawn = { first: 2, eachFrame: 60 }
 
 /** Her alarms, the most urgent first; nothing where there are none. */
 export function PatientAlarms(props: {
@@ -21,15 +21,14 @@ export function PatientAlarms(props: {
   nowMs: number
 }): JSX.Element {
   const { alarms, kinds, acts, nowMs } = props
-  const [isWhole, setWhole] = useState(false)
-  const shown = isWhole ? alarms : alarms.slice(0, shownFirst)
+  const { shown, more } = useRows(alarms.length, drawn)
   return (
     <>
       {acts.notices}
       {alarms.length > 0 && (
         <section class="patient-alarms" aria-label={t('doctor.alarms')}>
           <ol class="worklist">
-            {shown.map((alarm) => (
+            {alarms.slice(0, shown).map((alarm) => (
               <AlarmRow
                 key={alarm.id}
                 {...{ alarm, what: alarmName(alarm, kinds), petname: undefined, isNamed: false }}
@@ -38,9 +37,9 @@ export function PatientAlarms(props: {
               />
             ))}
           </ol>
-          {alarms.length > shown.length && (
-            <button type="button" class="link" onClick={() => setWhole(true)}>
-              {t('doctor.more', { count: alarms.length - shown.length })}
+          {alarms.length > shown && (
+            <button type="button" class="link" onClick={() => more()}>
+              {t('doctor.more', { count: alarms.length - shown })}
             </button>
           )}
         </section>

@@ -275,7 +275,7 @@ function PatientBody(props: {
     nowMs,
   )
   const kinds = kindsOf([summary])
-  const acts = useAlarmActs(props.alarms, (alarm) => ({
+  const acts = useAlarmActs(doctor, props.alarms, (alarm) => ({
     what: alarmName(alarm, kinds),
     name: patientText(patient, petname),
   }))

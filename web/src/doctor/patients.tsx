@@ -6,6 +6,7 @@ import { ConfirmDialog } from '../frame/dialog.tsx'
 import { Shown } from '../frame/notice.tsx'
 import type { Resource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
+import { Table, type TableRow } from '../frame/table.tsx'
 import { t } from '../frame/texts.ts'
 import { formatAgo } from '../frame/time.ts'
 import type { PatientSummary } from './model.ts'
@@ -50,25 +51,36 @@ export function PetnameDialog(props: {
   )
 }
 
-function Row(props: { patient: PatientSummary; nowMs: number }): JSX.Element {
-  const { patient, nowMs } = props
+/** When the newest reading was measured; who has ended her access shows nothing of it. */
+function newestWords(patient: PatientSummary, nowMs: number): string {
   const newestMs = newestOf(patient)
-  return (
-    <tr>
-      <th scope="row">
-        <a href={hrefOf(['patients', patient.patient])}>
-          <PatientName patient={patient.patient} petname={patient.petname} />
-        </a>
-      </th>
-      <td>
-        <span class={patient.state === 'live' ? 'tag' : 'tag late'}>{t(`doctor.access.${patient.state}`)}</span>
-      </td>
-      <td>{patient.streams.map(({ kind }) => kindName(kind)).join(', ')}</td>
-      <td>{newestMs === undefined ? t('doctor.nothing-read') : formatAgo(newestMs, nowMs)}</td>
-      <td>{patient.openAlarms > 0 && <span class="count">{patient.openAlarms}</span>}</td>
-      <td>{patient.unsigned > 0 && patient.unsigned}</td>
-    </tr>
-  )
+  if (newestMs !== undefined) return formatAgo(newestMs, nowMs)
+  return patient.state === 'live' ? t('doctor.nothing-read') : '–'
+}
+
+function rowOf(patient: PatientSummary, nowMs: number): TableRow {
+  const { state, streams, openAlarms, unsigned } = patient
+  return {
+    key: patient.patient,
+    head: (
+      <a href={hrefOf(['patients', patient.patient])}>
+        <PatientName patient={patient.patient} petname={patient.petname} />
+      </a>
+    ),
+    cells: [
+      <span key="access" class={state === 'live' ? 'tag' : 'tag late'}>
+        {t(`doctor.access.${state}`)}
+      </span>,
+      streams.map(({ kind }) => kindName(kind)).join(', '),
+      newestWords(patient, nowMs),
+      openAlarms > 0 && (
+        <span key="alarms" class="count">
+          {openAlarms}
+        </span>
+      ),
+      unsigned > 0 && unsigned,
+    ],
+  }
 }
 
 /** The list of patients; a name filters it. */
@@ -96,28 +108,15 @@ export function Patients(props: { patients: Resource<readonly PatientSummary[]> 
                 onInput={(event) => setFilter((event.currentTarget as HTMLInputElement).value)}
               />
             </label>
-            <div class="card scroll">
-              <table>
-                <thead>
-                  <tr>
-                    <th scope="col">{t('doctor.column.patient')}</th>
-                    <th scope="col">{t('doctor.column.access')}</th>
-                    <th scope="col">{t('doctor.column.streams')}</th>
-                    <th scope="col">{t('doctor.column.newest')}</th>
-                    <th scope="col">{t('doctor.column.alarms')}</th>
-                    <th scope="col">{t('doctor.column.unsigned')}</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {patients
-                    .filter(isMatch)
-                    .toSorted((a, b) => order.indexOf(a.state) - order.indexOf(b.state) || b.openAlarms - a.openAlarms)
-                    .map((patient) => (
-                      <Row key={patient.patient} patient={patient} nowMs={nowMs} />
-                    ))}
-                </tbody>
-              </table>
-            </div>
+            <Table
+              headings={(['patient', 'access', 'streams', 'newest', 'alarms', 'unsigned'] as const).map((column) =>
+                t(`doctor.column.${column}`),
+              )}
+              rows={patients
+                .filter(isMatch)
+                .toSorted((a, b) => order.indexOf(a.state) - order.indexOf(b.state) || b.openAlarms - a.openAlarms)
+                .map((patient) => rowOf(patient, nowMs))}
+            />
           </>
         )}
       </Shown>

@@ -4,6 +4,7 @@ import type { Live } from '../frame/live.ts'
 import { Shown } from '../frame/notice.tsx'
 import { type Resource, useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
+import { Table } from '../frame/table.tsx'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
 import { noteWords } from './findings.tsx'
@@ -65,37 +66,27 @@ function UnreadTable(props: { list: readonly Unread[]; patients: readonly Patien
     return kind === undefined ? t('doctor.kind.other') : kindName(kind)
   }
   return (
-    <div class="card scroll">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">{t('doctor.column.patient')}</th>
-            <th scope="col">{t('doctor.column.streams')}</th>
-            <th scope="col">{t('doctor.column.when')}</th>
-            <th scope="col">{t('doctor.column.records')}</th>
-            <th scope="col">{t('doctor.column.why')}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {props.list.map((one) => (
-            <tr key={`${one.stream} ${one.from}`}>
-              <th scope="row">
-                <a href={hrefOf(['patients', one.patient])}>
-                  <PatientName patient={one.patient} petname={names.get(one.patient)} />
-                </a>
-              </th>
-              <td>{kindOf(one.stream)}</td>
-              <td>
-                {formatMoment(one.firstAt)}
-                {one.lastAt !== one.firstAt && ` – ${formatMoment(one.lastAt)}`}
-              </td>
-              <td>{one.to - one.from + 1}</td>
-              <td>{one.state === 'unreadable' ? reasonName(one.reason ?? '') : t(`doctor.unread.${one.state}`)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table
+      headings={(['patient', 'streams', 'when', 'records', 'why'] as const).map((column) =>
+        t(`doctor.column.${column}`),
+      )}
+      rows={props.list.map((one) => ({
+        key: `${one.stream} ${one.from}`,
+        head: (
+          <a href={hrefOf(['patients', one.patient])}>
+            <PatientName patient={one.patient} petname={names.get(one.patient)} />
+          </a>
+        ),
+        cells: [
+          kindOf(one.stream),
+          one.lastAt === one.firstAt
+            ? formatMoment(one.firstAt)
+            : `${formatMoment(one.firstAt)} – ${formatMoment(one.lastAt)}`,
+          one.to - one.from + 1,
+          one.state === 'unreadable' ? reasonName(one.reason ?? '') : t(`doctor.unread.${one.state}`),
+        ],
+      }))}
+    />
   )
 }
 

@@ -1,10 +1,11 @@
 /** The first screen: who needs me first. */
 import type { JSX } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useRef } from 'preact/hooks'
 import type { Live } from '../frame/live.ts'
 import { Shown } from '../frame/notice.tsx'
 import type { Resource } from '../frame/resource.ts'
 import { go } from '../frame/router.ts'
+import { useRows } from '../frame/rows.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo } from '../frame/time.ts'
 import { useAlarmActs } from './alarm-acts.tsx'
@@ -17,21 +18,8 @@ import { useNow } from './now.ts'
 import { inOrder, stateOf } from './order.ts'
 import { alarmName, kindsOf, NotADevice, patientText, petnamesOf } from './words.tsx'
 
-/** Rows that are drawn at once; more on request, so many a frame. */
-const rowsFirst = 100
-const rowsEachFrame = 60
-
-/** How many rows of `count` are drawn, and the way to all of them: a thousand at once would hold up what the reader does meanwhile. */
-function useRows(count: number): [number, () => void] {
-  const [rows, setRows] = useState(rowsFirst)
-  const [isWhole, setWhole] = useState(false)
-  useEffect(() => {
-    if (!isWhole || rows >= count) return undefined
-    const frame = requestAnimationFrame(() => setRows(rows + rowsEachFrame))
-    return () => cancelAnimationFrame(frame)
-  }, [isWhole, rows, count])
-  return [rows, () => setWhole(true)]
-}
+/** Rows of the list that are drawn at once; more on request, so many a frame. */
+const drawn = { first: 100, eachFrame: 60 }
 
 /** Where in a list the reader stands: with the focus, else where it was last. Acts are done to the row that has it, and to no other. */
 function usePosition(ordered: readonly Alarm[]): {
@@ -84,17 +72,19 @@ function usePosition(ordered: readonly Alarm[]): {
 
 /** The list, moved through with the keyboard. */
 export function Worklist(props: {
+  doctor: string
   live: Live
   alarms: Resource<readonly Alarm[]>
   patients: Resource<readonly PatientSummary[]>
 }): JSX.Element {
-  const { live, alarms, patients } = props
+  const { doctor, live, alarms, patients } = props
   const nowMs = useNow()
   const names = petnamesOf(patients.value)
   const ordered = inOrder(alarms.value ?? [], nowMs)
-  const [rows, showAll] = useRows(ordered.length)
+  const { shown, more } = useRows(ordered.length, drawn)
   const kinds = kindsOf(patients.value ?? [])
-  const { busy, begin, undo, notices } = useAlarmActs(alarms, (alarm) => ({
+  const closed = new Set(patients.value?.filter(({ state }) => state !== 'live').map(({ patient }) => patient))
+  const { busy, begin, undo, notices } = useAlarmActs(doctor, alarms, (alarm) => ({
     what: alarmName(alarm, kinds),
     name: patientText(alarm.patient, names.get(alarm.patient)),
   }))
@@ -124,18 +114,19 @@ export function Worklist(props: {
         {() => (
           <>
             <ol class="worklist" ref={list}>
-              {ordered.slice(0, rows).map((alarm) => (
+              {ordered.slice(0, shown).map((alarm) => (
                 <AlarmRow
                   key={alarm.id}
                   {...{ alarm, what: alarmName(alarm, kinds), petname: names.get(alarm.patient), isNamed: true }}
+                  isClosed={closed.has(alarm.patient)}
                   {...{ state: stateOf(alarm, nowMs), ago: formatAgo(alarm.from, nowMs) }}
                   {...{ isBusy: busy.has(alarm.id), onAct: begin }}
                 />
               ))}
             </ol>
-            {ordered.length > rows && (
-              <button type="button" onClick={showAll}>
-                {t('doctor.more', { count: ordered.length - rows })}
+            {ordered.length > shown && (
+              <button type="button" onClick={() => more()}>
+                {t('doctor.more', { count: ordered.length - shown })}
               </button>
             )}
             <KeysLine words="doctor.keys" />

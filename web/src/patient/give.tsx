@@ -8,6 +8,7 @@ import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { go, hrefOf, usePlace } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
+import { formatMoment } from '../frame/time.ts'
 import { type Draft, draftOf, dropDraft, keepDraft, windowOf } from './draft.ts'
 import type { Contact, Directory, Exposure } from './model.ts'
 import { usePatient } from './node.ts'
@@ -326,7 +327,18 @@ function SureStep({ draft }: StepProps): JSX.Element {
           <bdi>{draft.petname}</bdi>
         </h2>
         <Shown resource={exposure}>
-          {(rows) => <ExposureList rows={rows.filter(({ state }) => state === 'before')} />}
+          {(rows) => {
+            const before = rows.filter(({ state }) => state === 'before')
+            const early = before.find(({ records }) => records > 0)
+            return (
+              <>
+                <ExposureList rows={before} />
+                {draft.past === 'none' && early !== undefined && (
+                  <p class="soft">{t('patient.give.grid', { from: formatMoment(early.from) })}</p>
+                )}
+              </>
+            )
+          }}
         </Shown>
         <p class="soft">{t('patient.give.purposeIs', { purpose: purposeName(draft.purpose) })}</p>
       </section>

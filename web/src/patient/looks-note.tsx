@@ -13,13 +13,13 @@ export function lookedAt(kind: string): string {
 }
 
 /** Where this comes from, how old it is, and what it cannot show. */
-export function LooksNote(props: { lookers: Lookers | undefined }): JSX.Element {
+export function LooksNote(props: { lookers: Lookers | undefined; isEverybody?: boolean }): JSX.Element {
   const { asOf, unreachable } = props.lookers ?? { asOf: null, unreachable: 0 }
   return (
     <p class="soft small">
       {t('patient.looks.honest')} {asOf !== null && t('patient.looks.asOf', { ago: formatAgo(asOf) })}{' '}
       {unreachable > 0 && t('patient.looks.unreachable', { count: unreachable })}{' '}
-      <a href={hrefOf(['looks'])}>{t('patient.looks.everybody')}</a>
+      {props.isEverybody !== true && <a href={hrefOf(['looks'])}>{t('patient.looks.everybody')}</a>}
     </p>
   )
 }

@@ -74,7 +74,7 @@ export function LooksScreen(props: { reader: string | undefined }): JSX.Element 
           </>
         )}
       </Shown>
-      <LooksNote lookers={lookers.value} />
+      <LooksNote lookers={lookers.value} isEverybody={reader === undefined} />
     </div>
   )
 }
