@@ -28,6 +28,9 @@ export class NodeError extends CommandError {
   }
 }
 
+/** Behind the refusal of who has a second factor: a key is asked by a browser, which this is not. */
+const codeHint = ': --code DIGITS of the authenticator app; a security key or passkey works in the portal alone'
+
 /**
  * Calls a route of a node with JSON in and out.
  *
@@ -62,7 +65,8 @@ export async function callNode<T>(
   if (!response.ok) {
     const problem = (parsed ?? {}) as Problem
     const words = problem.detail ?? problem.title ?? text.slice(0, 200)
-    throw new NodeError(`${access.name}: ${words}`, response.status, (parsed ?? {}) as Record<string, unknown>)
+    const hint = problem.code === 'ERR_CODE_NEEDED' ? codeHint : ''
+    throw new NodeError(`${access.name}: ${words}${hint}`, response.status, (parsed ?? {}) as Record<string, unknown>)
   }
   return parsed as T
 }

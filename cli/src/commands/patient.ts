@@ -39,8 +39,9 @@ const help = `Usage: ./healthblock patient ACTION …
   doctors NAME [TEXT]                   the doctors that the directory knows, with the six words to compare
   device NAME · switch NAME ecg|vitals on|off      as "healthblock device show|switch"
 
-Options: --dir DIR, --json, --code DIGITS (grant and disclose, where she has a second factor),
-         --passphrase-file FILE (default DIR/secrets/NAME.passphrase)
+Options: --dir DIR, --json, --passphrase-file FILE (default DIR/secrets/NAME.passphrase),
+         --code DIGITS (grant and disclose, where she has a second factor: the code of her authenticator app; a security key
+         or passkey works in her portal alone)
 DOCTOR is a name of this cluster or an account id.
 `
 
