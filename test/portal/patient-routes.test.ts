@@ -7,6 +7,7 @@ import { clusterPaths } from '../../cli/src/cluster/layout.ts'
 import { totpOf } from '../../packages/runtime/src/totp.ts'
 import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
+import { asking, routesOf, sessionHeaders } from './route-table.ts'
 
 interface Answer {
   readonly status: number
@@ -20,6 +21,21 @@ interface Entry {
   readonly at: string
   readonly transactionId: string | null
 }
+
+/** What an accounting node answers to everybody: what is public of a log, and what proves itself by its own signatures. */
+const openAtLedger: readonly string[] = [
+  ...['GET /v1/genesis', 'GET /v1/trail', 'GET /v1/successions', 'POST /v1/successions'],
+  ...['userchain', 'docchain'].flatMap((chain) => [
+    ...[`GET /${chain}/checkpoint`, `GET /${chain}/tile/{*}`, `GET /${chain}/witnessed`, `GET /v1/${chain}/head`],
+    ...[`GET /v1/${chain}/transactions/{id}/receipt`, `POST /v1/${chain}/transactions`, `POST /v1/${chain}/answers`],
+  ]),
+]
+/** No credential, or one that is no good; or a good one that is not enough: a page of another site has a cookie, and no token. */
+const refusals = [401, 403]
+/** What an auditor does: audits, and his own login. */
+const auditorsActs = /^(POST|PUT) (\/v1\/audits(\/cancel|\/watch)?$|\/v1\/portal\/second-factor|\/portal\/)/
+/** What belongs to a doctor node's administrator, never to a browser. */
+const nodesOwn = / \/v1\/(identity\/confirm|portal\/people\/|statements|experiments\/)/
 
 function secretOfUri(uri: string): Uint8Array {
   const text = new URL(uri).searchParams.get('secret') as string
@@ -36,7 +52,7 @@ describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: 120_
     doctor = cluster.file.doctors[0]?.account as string
     const record = await writeRecord(cluster.root, { seconds: 12 })
     await cluster.ok(...['patient', 'stream', 'ann', '--record', record, '--speed', 'max', '--wait'])
-  }, 120_000)
+  }, 300_000)
 
   afterAll(() => cluster.remove())
 
@@ -129,6 +145,61 @@ describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: 120_
       if (!path.includes('/people/')) continue
       expect((await ask(path, { ...request, bearer: bob })).status, `${name}: another member`).toBe(403)
     }
+  })
+
+  test.each([
+    ['user', 'ann', []],
+    ['doctor-a', 'doctor-a', []],
+    ['accounting-0', 'administrator', openAtLedger],
+  ] as const)(
+    '%s: no route that it has answers a stranger, a made-up or an ended session',
+    async (node, name, open) => {
+      const url = cluster.url(node)
+      const ended = await sessionHeaders(url, { name, passphrase: cluster.passphrase(name) })
+      expect(await asking(url, ended)({ name: '', method: 'POST', path: '/portal/logout' })).toBe(204)
+      // Logging out ends what is not there.
+      const routes = (await routesOf(url, { p: 'ann' })).filter(({ path }) => path !== '/portal/logout')
+      expect(routes.length).toBeGreaterThan(40)
+      const madeUp = { cookie: (ended.cookie as string).replace(/=.*/, `=${'a'.repeat(64)}`) }
+      for (const headers of [{}, { authorization: `Bearer ${id}` }, madeUp, ended]) {
+        const ask = asking(url, headers)
+        const answered: string[] = []
+        for (const route of routes) if (!refusals.includes(await ask(route))) answered.push(route.name)
+        expect(answered.toSorted()).toEqual(open.toSorted())
+      }
+    },
+  )
+
+  test('what is somebody else’s answers 403 to another member of the household, and to another role', async () => {
+    const bob = asking(
+      cluster.url('user'),
+      await sessionHeaders(cluster.url('user'), { name: 'bob', passphrase: cluster.passphrase('bob') }),
+    )
+    const hers = (await routesOf(cluster.url('user'), { p: 'ann' })).filter(({ path }) => path.includes('/people/ann'))
+    const told: string[] = []
+    for (const route of hers) {
+      const status = await bob(route)
+      expect(refusals, route.name).toContain(status)
+      if (status === 403) told.push(route.name)
+    }
+    // The others belong to no session: to the household's administrator.
+    expect(told.length).toBeGreaterThan(30)
+
+    const node = cluster.url('accounting-0')
+    const login = { name: 'auditor', passphrase: cluster.passphrase('auditor') }
+    const auditor = asking(node, await sessionHeaders(node, login))
+    const acts = (await routesOf(node)).filter(
+      ({ name, method }) => method !== 'GET' && !openAtLedger.includes(name) && !auditorsActs.test(name),
+    )
+    for (const route of acts) expect([route.name, await auditor(route)]).toEqual([route.name, 403])
+    expect(acts.map(({ name }) => name)).toContain('POST /v1/licence')
+
+    const ward = cluster.url('doctor-a')
+    const doctorLogin = { name: 'doctor-a', passphrase: cluster.passphrase('doctor-a') }
+    const reader = asking(ward, await sessionHeaders(ward, doctorLogin))
+    const secret = (await routesOf(ward)).filter(({ name }) => nodesOwn.test(name))
+    for (const route of secret) expect([route.name, await reader(route)]).toEqual([route.name, 401])
+    expect(secret.length).toBeGreaterThanOrEqual(5)
   })
 
   test('she reads her own measurements, opened, and others cannot name them', async () => {
@@ -275,6 +346,11 @@ describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: 120_
     const other = await sessionOf('ann')
     const code = codeAt(1)
     expect((await grant({})).body.code).toBe('ERR_CODE_NEEDED')
+    // The command line says how it can be shown there, and what cannot.
+    expect(await cluster.run('patient', 'grant', 'ann', 'doctor-a')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/--code DIGITS.* a security key or passkey works in the portal alone/),
+    })
     const elsewhere = await ask('/v1/people/ann/grants', { bearer: other, body: { doctor, streams: ['ecg'] } })
     expect(elsewhere).toMatchObject({ status: 401, body: { code: 'ERR_CODE_NEEDED' } })
     expect((await ask('/v1/people/ann/disclosures', { bearer: ann, body: {} })).body.code).toBe('ERR_CODE_NEEDED')
