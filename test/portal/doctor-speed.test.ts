@@ -87,43 +87,61 @@ function addDiagnoses(database: DatabaseSync): number {
   return copies
 }
 
-async function watchLongTasks(page: Page): Promise<void> {
-  await page.evaluate(
-    `globalThis.long = []; globalThis.watch ??= new PerformanceObserver((list) => { for (const entry of list.getEntries()) globalThis.long.push(entry.duration) }); globalThis.watch.observe({ type: 'longtask' })`,
-  )
+/**
+ * Does something, and tells which tasks of the page took more than 50 ms of their thread's processor time meanwhile: on a busy machine a task
+ * that waits for its turn is not a long one.
+ */
+async function longTasks(page: Page, work: () => Promise<void>): Promise<string> {
+  const session = await page.context().newCDPSession(page)
+  const long: number[] = []
+  session.on('Tracing.dataCollected', ({ value }) => {
+    for (const { name, tdur } of value as { name?: string; tdur?: number }[])
+      if (name?.endsWith('RunTask') === true && (tdur ?? 0) > 50_000) long.push(Math.round((tdur ?? 0) / 1_000))
+  })
+  const isOver = new Promise((resolve) => session.once('Tracing.tracingComplete', resolve))
+  const includedCategories = ['toplevel']
+  await session.send('Tracing.start', { transferMode: 'ReportEvents', traceConfig: { includedCategories } })
+  await work()
+  await session.send('Tracing.end')
+  await isOver
+  await session.detach()
+  return long.map((ms) => `${ms} ms`).join(', ') || 'none'
 }
 
-async function longTasks(page: Page): Promise<string> {
-  const long = (await page.evaluate(`globalThis.long`)) as number[]
-  return long.map((ms) => Math.round(ms)).join(', ') || 'none'
+/** Presses a button below a section's list and waits until all that it asked for is drawn; false if there is none. */
+async function showMore(page: Page, list: string, item: string): Promise<boolean> {
+  // Looked for by the page itself: the names of a thousand rows are dear to a tool that asks for a role.
+  const press = `(() => { const button = document.querySelector('${list}'); button?.click(); return button !== null })()`
+  const count = (): Promise<number> => page.evaluate<number>(`document.querySelectorAll('${item}').length`)
+  const before = await count()
+  if (!(await page.evaluate<boolean>(press))) return false
+  await eventually('more of a list', 60_000, async () => ((await count()) > before ? true : undefined))
+  await eventually('all that was asked for', 60_000, async () => {
+    const now = await count()
+    await page.evaluate(`new Promise((done) => setTimeout(done, 500))`)
+    return now === (await count()) ? true : undefined
+  })
+  return true
 }
 
 /** A patient of ten years: page after page of her findings, and from one to the next with keys. */
 async function leafThrough({ page }: PortalReader, copies: number): Promise<void> {
-  await page.keyboard.press('Enter')
-  await page.waitForSelector('.diagnosis')
-  await page.waitForSelector('.ecg canvas')
-  await watchLongTasks(page)
-  const loaded = await longTasks(page)
-  const cards = page.locator('.diagnosis')
-  const more = page.getByRole('button', { name: /^(Show \d+ more|Older findings)$/ })
-  const findings = page.locator('section[aria-labelledby="findings-title"]')
-  for (let turn = 0; turn < 8 && (await cards.count()) < copies; turn++) {
-    const before = await cards.count()
-    await findings.locator(more).click()
-    await eventually('more diagnoses', 60_000, async () => ((await cards.count()) > before ? true : undefined))
-    await eventually('all that were asked for', 60_000, async () => {
-      const count = await cards.count()
-      await page.evaluate('new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))')
-      return count === (await cards.count()) ? true : undefined
-    })
-  }
-  expect(await cards.count()).toBeGreaterThanOrEqual(copies)
-  const leafed = await longTasks(page)
-  await watchLongTasks(page)
-  for (let step = 0; step < 40; step++) await page.keyboard.press('p')
+  const loaded = await longTasks(page, async () => {
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('.diagnosis')
+    await page.waitForSelector('.ecg canvas')
+  })
+  const leafed = await longTasks(page, async () => {
+    for (let turn = 0; turn < 8; turn++)
+      if (!(await showMore(page, 'section[aria-labelledby="findings-title"] > button', '.diagnosis'))) break
+  })
+  const cards = await page.locator('.diagnosis').count()
+  expect(cards).toBeGreaterThanOrEqual(copies)
+  const walked = await longTasks(page, async () => {
+    for (let step = 0; step < 40; step++) await page.keyboard.press('p')
+  })
   console.log(
-    `${await cards.count()} diagnoses with ${await page.locator('.finding').count()} findings: tasks above 50 ms until it stands: ${loaded}; while leafing: ${leafed}; 40 steps with p: ${await longTasks(page)}`,
+    `${cards} diagnoses with ${await page.locator('.finding').count()} findings: tasks above 50 ms of processor time until it stands: ${loaded}; while leafing through: ${leafed}; 40 steps with p: ${walked}`,
   )
 }
 
@@ -143,7 +161,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
         periodMs: 1_000,
       })
       await cluster.ok('patient', 'grant', 'ann', 'doctor-a')
-    }, 180_000)
+    }, 300_000)
 
     afterAll(() => cluster?.remove())
 
@@ -231,16 +249,16 @@ describe.skipIf(!hasChromium || !hasRedis)(
       try {
         const { page } = reader
         await page.waitForSelector('.worklist .alarm')
-        await watchLongTasks(page)
-        await page.getByRole('button', { name: /Show \d+ more/ }).click()
-        await eventually('all rows', 30_000, async () =>
-          (await page.locator('.worklist .alarm').count()) >= alarmCount ? true : undefined,
-        )
-        const beganMs = Date.now()
-        for (let step = 0; step < 60; step++) await page.keyboard.press('j')
-        const walkMs = Date.now() - beganMs
+        let walkMs = 0
+        const long = await longTasks(page, async () => {
+          expect(await showMore(page, '.worklist + button', '.worklist .alarm')).toBe(true)
+          const beganMs = Date.now()
+          for (let step = 0; step < 60; step++) await page.keyboard.press('j')
+          walkMs = Date.now() - beganMs
+        })
+        expect(await page.locator('.worklist .alarm').count()).toBeGreaterThanOrEqual(alarmCount)
         console.log(
-          `${alarmCount} alarms: 60 steps with j in ${walkMs} ms; tasks above 50 ms: ${await longTasks(page)}`,
+          `${alarmCount} alarms: 60 steps with j in ${walkMs} ms; tasks above 50 ms of processor time: ${long}`,
         )
         const place = await page.evaluate(
           `[...document.querySelectorAll('.alarm')].indexOf(document.activeElement.closest('.alarm'))`,

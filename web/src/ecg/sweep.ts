@@ -86,7 +86,8 @@ export class SweepPainter {
   /**
    * Uncovers the trace from one moment to another, evenly.
    *
-   * @param sinceMs - When it was at `fromMs`, by the clock of `performance.now`; it is at `toMs` `lengthMs` later, and stays there.
+   * @param sinceMs - When it was at `fromMs`, by the clock of `performance.now`; it is at `toMs` `lengthMs` later, and stays there; at once,
+   * without any motion, where that is 0.
    */
   uncover(fromMs: number, toMs: number, { sinceMs, lengthMs }: { sinceMs: number; lengthMs: number }): void {
     const turnMs = Math.floor(fromMs / this.spanMs) * this.spanMs
@@ -98,12 +99,13 @@ export class SweepPainter {
       const isSeen = at(toMs) > -this.#curtainPx && at(fromMs) < this.#look.widthPx
       curtain.element.style.display = isSeen ? '' : 'none'
       curtain.motion = undefined
-      if (isSeen) {
-        const frames = [fromMs, toMs].map((ms) => ({ transform: `translateX(${at(ms)}px)` }))
-        curtain.motion = curtain.element.animate(frames, { duration: Math.max(1, lengthMs), fill: 'forwards' })
+      const place = (ms: number): string => `translateX(${at(ms)}px)`
+      if (isSeen && lengthMs > 0) {
+        const frames = [fromMs, toMs].map((ms) => ({ transform: place(ms) }))
+        curtain.motion = curtain.element.animate(frames, { duration: lengthMs, fill: 'forwards' })
         // Begun when it was there, not when the browser gets to it: so each motion goes on where the one before it was.
         curtain.motion.startTime = sinceMs
-      }
+      } else curtain.element.style.transform = place(toMs)
       before?.cancel()
     }
   }
