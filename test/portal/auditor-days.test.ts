@@ -158,7 +158,7 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     await page.waitForSelector('text=The last audit was stopped before its end')
     expect(await reader.accessibilityFindings()).toEqual([])
     await reader.close()
-  }, 120_000)
+  }, 300_000)
 
   test('without a connection the page says how old it is and keeps what was typed; a session that ended elsewhere shows the door', async () => {
     const reader = await open('auditor')
@@ -186,7 +186,7 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     await page.waitForSelector('h1:has-text("Block 7 of Userchain")')
     expect(reader.complaints).toEqual([])
     await reader.close()
-  }, 120_000)
+  }, 300_000)
 
   test('addresses made by hand lead nowhere, in words', async () => {
     const reader = await open('auditor')
@@ -230,7 +230,7 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     await page.keyboard.press('Enter')
     await page.waitForSelector('text=← All audits')
     await reader.close()
-  }, 120_000)
+  }, 300_000)
 
   test.each([
     { name: 'phone', width: 360, height: 740, colours: 'light' },

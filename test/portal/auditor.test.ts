@@ -176,7 +176,7 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.waitForSelector('text=not a proof of the state')
     await isSound(reader)
     await reader.close()
-  }, 120_000)
+  }, 300_000)
 
   test('an administrator sponsors a registration, licenses and suspends a doctor, and turns on a second factor', async () => {
     const reader = await open('administrator')

@@ -13,6 +13,34 @@ const binary = process.env.CHROMIUM_BINARY ?? findProgram('chromium')
 /** True where Chromium is found: on PATH, or as `CHROMIUM_BINARY`. */
 export const hasChromium = binary !== undefined
 
+/** A browser that does not stand after so long is given up, and started once more; Playwright by itself waits for three minutes. */
+const launchMs = 45_000
+/** A question to the page that takes longer has no answer: its script does not come to an end. */
+const answerMs = 60_000
+
+async function launch(): Promise<Browser> {
+  const options = {
+    executablePath: binary as string,
+    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+    timeout: launchMs,
+  }
+  try {
+    return await chromium.launch(options)
+  } catch (error) {
+    console.log(`Chromium did not start, once more: ${String(error).split('\n', 1)[0]}`)
+    return chromium.launch(options)
+  }
+}
+
+/** Rejects when a page does not answer, which none of its questions do by themselves. */
+async function answered<T>(what: string, question: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const silence = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`the page does not answer: ${what}`)), answerMs)
+  })
+  return Promise.race([question, silence]).finally(() => clearTimeout(timer))
+}
+
 /** Screen and preferences of a reader. */
 export interface ReaderOptions {
   readonly width?: number
@@ -60,10 +88,7 @@ export class PortalReader {
 
   /** Starts a browser and opens a portal. */
   static async open(url: string, options: ReaderOptions = {}): Promise<PortalReader> {
-    const browser = await chromium.launch({
-      executablePath: binary as string,
-      args: ['--no-sandbox', '--disable-dev-shm-usage'],
-    })
+    const browser = await launch()
     const context = await browser.newContext({
       viewport: { width: options.width ?? 1280, height: options.height ?? 800 },
       locale: options.language ?? 'en-GB',
@@ -89,7 +114,7 @@ export class PortalReader {
   /** Waits until an expression of the page is true. The debugger evaluates it: the page's own policy forbids `eval`. */
   async until(expression: string): Promise<void> {
     await eventually(expression, 30_000, async () =>
-      (await this.page.evaluate(expression)) === true ? true : undefined,
+      (await answered(expression, this.page.evaluate(expression))) === true ? true : undefined,
     )
   }
 

@@ -68,6 +68,24 @@ export function twoTabs(ward: () => Ward): void {
     await page.unroute('**/v1/alarms?open=true')
     await second.locator('.notice.good button').click()
     await second.waitForSelector('.notice.good >> text=Taken back')
+    // What she had chosen is taken by the other tab meanwhile: her key is done to no other row.
+    const inHand = async (): Promise<number> => {
+      const answer = await page.request.get(`${cluster.url('doctor-a')}/v1/alarms`)
+      const alarms = (await answer.json()) as { acknowledgedBy: string | null }[]
+      return alarms.filter(({ acknowledgedBy }) => acknowledgedBy !== null).length
+    }
+    const before = await inHand()
+    await page.keyboard.press('j')
+    const chosen = await page.evaluate<string>(`document.activeElement.dataset.alarm`)
+    const open = `.alarm.is-open:has([data-alarm="${chosen}"])`
+    await second.locator(open).getByRole('button', { name: 'Acknowledge' }).click()
+    await page.waitForSelector(open, { state: 'detached' })
+    await page.keyboard.press('a')
+    await reader.until(`document.activeElement.closest('.alarm') !== null`)
+    expect(await inHand()).toBe(before + 1)
+    await second.waitForSelector('.notice.good >> text=Acknowledged')
+    await second.locator('.notice.good button').click()
+    await second.waitForSelector('.notice.good >> text=Taken back')
     await second.close()
   })
 }
@@ -117,8 +135,7 @@ export function keysAlone(ward: () => Ward): void {
     const focusedTag = (): Promise<string> => page.evaluate<string>('document.activeElement.tagName')
     try {
       await page.waitForSelector('input[name=name]')
-      while ((await page.evaluate<string>(`document.activeElement.name ?? ''`)) !== 'name')
-        await page.keyboard.press('Tab')
+      await reader.until(`document.activeElement?.name === 'name'`)
       await page.keyboard.type('doctor-a')
       await page.keyboard.press('Tab')
       await page.keyboard.type(cluster.passphrase('doctor-a'))
@@ -233,7 +250,7 @@ export function restartWhileSigning(ward: () => Ward): void {
     await page.locator('.alarm.is-escalated').getByRole('button', { name: 'Acknowledge' }).click()
     await page.waitForSelector('.notice.good')
     await page.evaluate(`location.hash = '#/unread'`)
-    await page.waitForSelector('tbody tr >> text=no storage node has it')
+    await page.waitForSelector('tbody tr >> text=no storage node has it', { timeout: 90_000 })
     await reader.picture('doctor-unread')
     expect(await reader.accessibilityFindings()).toEqual([])
   })

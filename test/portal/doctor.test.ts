@@ -40,7 +40,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
       record = await writeRecord(cluster.root, { seconds: 30, rhythm: 'fast' })
       await cluster.ok('patient', 'stream', 'bob', '--record', record, '--speed', 'max', '--wait')
       reader = await PortalReader.openAs(cluster, doctor)
-    }, 180_000)
+    }, 300_000)
 
     afterAll(async () => {
       await reader?.close('doctor')

@@ -18,7 +18,7 @@ beforeAll(async () => {
   const stdin = (async function* () {})()
   await ensurePortals({ stdin, stdout: () => {}, stderr: (text) => void said.push(text), interactive: false })
   expect(said.join('')).not.toContain('were not built')
-}, 120_000)
+}, 300_000)
 afterAll(async () => {
   for (const app of apps) await app.stop()
 })

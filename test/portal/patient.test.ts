@@ -36,7 +36,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
       cluster = await TestCluster.start({ doctors: 1, patients: ['ann', 'bob'], periodMs: 2_000 })
       reader = await PortalReader.open(cluster.url('user'))
       reader.page.setDefaultTimeout(waitMs)
-    }, 120_000)
+    }, 300_000)
 
     afterAll(async () => {
       await reader?.close(isWhole ? undefined : 'patient')

@@ -23,6 +23,8 @@ export interface AlarmActs {
   readonly busy: ReadonlySet<number>
   /** Does it; a snooze asks for how long first. Nothing without an alarm. A stable function. */
   readonly begin: (alarm: Alarm | undefined, act: AlarmAct) => void
+  /** Says that nothing was done, for this alarm took another's place just now. */
+  readonly hold: () => void
   /** Takes the last act back. */
   readonly undo: () => void
   /** What was done or went wrong, and what is asked. */
@@ -140,5 +142,6 @@ export function useAlarmActs(
       )}
     </>
   )
-  return { busy, begin, undo, notices }
+  const hold = (): void => setError(t('doctor.justcame'))
+  return { busy, begin, hold, undo, notices }
 }

@@ -17,6 +17,29 @@ export interface AskedAct {
 const postTimeoutMs = 70_000
 const textMax = 4_000
 
+/** What the doctor writes, in any script. */
+function OwnWords(props: { label: string; rows: number; text: string; setText: (text: string) => void }): JSX.Element {
+  const { label, rows, text, setText } = props
+  return (
+    <label>
+      {label}
+      <textarea
+        rows={rows}
+        maxLength={textMax}
+        dir="auto"
+        value={text}
+        onInput={(event) => setText((event.currentTarget as HTMLTextAreaElement).value)}
+      />
+    </label>
+  )
+}
+
+/** The text without blanks around it. @throws {Error} for the reader, if there is none. */
+function required(text: string): string {
+  if (text.trim() === '') throw new Error(t('doctor.correct.empty'))
+  return text.trim()
+}
+
 /** Signs, corrects or withdraws, asked once. A refusal of the ledger is said in words. */
 export function AmendDialog(props: {
   diagnosis: Diagnosis
@@ -34,8 +57,7 @@ export function AmendDialog(props: {
       isDanger={act === 'withdraw'}
       onClose={props.onClose}
       onConfirm={async () => {
-        if (act === 'correct' && text.trim() === '') throw new Error(t('doctor.correct.empty'))
-        const body = { act, ...(act === 'sign' ? {} : { text: text.trim() }) }
+        const body = { act, ...(act === 'sign' ? {} : { text: act === 'correct' ? required(text) : text.trim() }) }
         await post(`/v1/diagnoses/${diagnosis.transactionId}/amend`, body)
         setText('')
         props.onDone()
@@ -49,16 +71,10 @@ export function AmendDialog(props: {
         {diagnosis.text !== undefined && <li class="written">{diagnosis.text}</li>}
       </ul>
       {act !== 'sign' && (
-        <label>
-          {t(act === 'correct' ? 'doctor.correct.label' : 'doctor.withdraw.label')}
-          <textarea
-            rows={4}
-            maxLength={textMax}
-            dir="auto"
-            value={text}
-            onInput={(event) => setText((event.currentTarget as HTMLTextAreaElement).value)}
-          />
-        </label>
+        <OwnWords
+          label={t(act === 'correct' ? 'doctor.correct.label' : 'doctor.withdraw.label')}
+          {...{ rows: 4, text, setText }}
+        />
       )}
     </ConfirmDialog>
   )
@@ -94,23 +110,13 @@ export function ByHandDialog(props: {
       action={t('doctor.byhand.post')}
       onClose={props.onClose}
       onConfirm={async () => {
-        if (text.trim() === '') throw new Error(t('doctor.correct.empty'))
-        await post('/v1/diagnoses', { patient, in: [{ stream, from, to }], text: text.trim() })
+        await post('/v1/diagnoses', { patient, in: [{ stream, from, to }], text: required(text) })
         setText('')
         props.onDone()
       }}
     >
       <p>{t('doctor.byhand.body', { count: sequences.length })}</p>
-      <label>
-        {t('doctor.byhand.label')}
-        <textarea
-          rows={6}
-          maxLength={textMax}
-          dir="auto"
-          value={text}
-          onInput={(event) => setText((event.currentTarget as HTMLTextAreaElement).value)}
-        />
-      </label>
+      <OwnWords label={t('doctor.byhand.label')} {...{ rows: 6, text, setText }} />
     </ConfirmDialog>
   )
 }

@@ -8,7 +8,7 @@ import { type Resource, useResource } from '../frame/resource.ts'
 import { go, hrefOf, usePlace } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo } from '../frame/time.ts'
-import { type AlarmActs, useAlarmActs } from './alarm-acts.tsx'
+import { type AlarmAct, type AlarmActs, useAlarmActs } from './alarm-acts.tsx'
 import { type AskedAct, ByHandDialog } from './diagnosis-acts.tsx'
 import { EcgPanel, type Jump } from './ecg-panel.tsx'
 import { Findings, isUnsigned, newestFirst } from './findings.tsx'
@@ -27,6 +27,8 @@ const hourMs = 3_600_000
 const ranges = [1, 6, 24] as const
 /** Data older than this is said to be old. */
 const oldMs = 5 * 60_000
+/** An alarm that came to the top less long ago was not read yet. */
+const justCameMs = 1_000
 /** A jump shows this much before the moment. */
 const leadInMs = 2_000
 
@@ -124,13 +126,23 @@ function usePatientKeys(options: {
   // The alarm that the page was opened for, else the most urgent one that waits.
   const opened = alarms.find(({ from }) => atMs !== undefined && Date.parse(from) - leadInMs === atMs)
   const alarm = opened ?? alarms.find(({ acknowledgedAt }) => acknowledgedAt === null)
+  // A key is meant for what was seen when it was pressed: an alarm that only just came to the top, and not by going to it, was not.
+  const top = useRef({ id: alarm?.id, atMs, sinceMs: Number.NEGATIVE_INFINITY })
+  if (top.current.id !== alarm?.id || top.current.atMs !== atMs) {
+    const sinceMs = top.current.atMs === atMs ? performance.now() : Number.NEGATIVE_INFINITY
+    top.current = { id: alarm?.id, atMs, sinceMs }
+  }
+  const act = (what: AlarmAct): void => {
+    if (alarm !== undefined && performance.now() - top.current.sinceMs < justCameMs) acts.hold()
+    else acts.begin(alarm, what)
+  }
   useKeys({
     n: () => goTo(moments.find((moment) => moment > (atMs ?? Number.NEGATIVE_INFINITY))),
     p: () => goTo(moments.findLast((moment) => moment < (atMs ?? Number.POSITIVE_INFINITY))),
     w: () => go([]),
-    a: () => acts.begin(alarm, 'acknowledge'),
-    e: () => acts.begin(alarm, 'escalate'),
-    s: () => acts.begin(alarm, 'snooze'),
+    a: () => act('acknowledge'),
+    e: () => act('escalate'),
+    s: () => act('snooze'),
     u: acts.undo,
     S: () => {
       const unsigned = newestFirst(diagnoses).find(isUnsigned)

@@ -1,6 +1,6 @@
 /** The first screen: who needs me first. */
 import type { JSX } from 'preact'
-import { useEffect, useRef } from 'preact/hooks'
+import { useCallback, useEffect, useRef } from 'preact/hooks'
 import type { Live } from '../frame/live.ts'
 import { Shown } from '../frame/notice.tsx'
 import type { Resource } from '../frame/resource.ts'
@@ -8,7 +8,7 @@ import { go } from '../frame/router.ts'
 import { useRows } from '../frame/rows.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo } from '../frame/time.ts'
-import { useAlarmActs } from './alarm-acts.tsx'
+import { type AlarmAct, useAlarmActs } from './alarm-acts.tsx'
 import { AlarmRow, placeOf } from './alarm-row.tsx'
 import { useKeys } from './keys.ts'
 import { KeysLine } from './keys-line.tsx'
@@ -28,10 +28,15 @@ function usePosition(ordered: readonly Alarm[]): {
   move: (rows: number) => void
   /** The row that has the focus; when none has, it is given to one first, and nothing else happens. */
   chosen: () => Alarm | undefined
+  /** Something is being done about this one: when it leaves its place for that, the focus goes to the one that came after it. A stable function. */
+  actsOn: (alarm: Alarm) => void
 } {
   const list = useRef<HTMLOListElement>(null)
   const last = useRef<number>(undefined)
-  const isActing = useRef(false)
+  const acted = useRef<{ readonly id: number; readonly nextId: number | undefined }>(undefined)
+  const latest = useRef(ordered)
+  latest.current = ordered
+  const placeOfId = (id: number | undefined): number => latest.current.findIndex((one) => one.id === id)
   const focus = (index: number): void => {
     const place = Math.min(ordered.length - 1, Math.max(0, index))
     const alarm = ordered[place]
@@ -43,20 +48,29 @@ function usePosition(ordered: readonly Alarm[]): {
   }
   const focused = (): number => {
     const row = document.activeElement?.closest('.alarm')?.querySelector<HTMLElement>('[data-alarm]')
-    const place = ordered.findIndex(({ id }) => id === Number(row?.dataset.alarm))
+    const place = placeOfId(Number(row?.dataset.alarm))
     if (place >= 0) last.current = place
     return place
   }
-  // What was acted on goes elsewhere: the reader stays where she is, at the one that comes after it.
   const order = ordered.map(({ id }) => id).join(' ')
   useEffect(() => {
+    // What others did moves the focus nowhere: a key that was meant for one row would be done to another.
+    if (acted.current === undefined) return
+    const { id, nextId } = acted.current
+    const place = placeOfId(id)
+    if (place >= 0 && ordered[place + 1]?.id === nextId) return
+    acted.current = undefined
     const { activeElement, body } = document
-    const isLost = activeElement === body && last.current !== undefined
-    if (isLost || (isActing.current && list.current?.contains(activeElement) === true)) focus(last.current ?? 0)
-    isActing.current = false
+    if (activeElement !== body && list.current?.contains(activeElement) !== true) return
+    const next = placeOfId(nextId)
+    focus(next >= 0 ? next : ordered.length - 1)
   }, [order])
+  const actsOn = useCallback((alarm: Alarm) => {
+    const place = placeOfId(alarm.id)
+    acted.current = { id: alarm.id, nextId: latest.current[place + 1]?.id }
+  }, [])
   return {
-    list,
+    ...{ list, actsOn },
     move: (rows) => {
       const place = focused()
       focus(place >= 0 ? place + rows : (last.current ?? 0))
@@ -64,7 +78,6 @@ function usePosition(ordered: readonly Alarm[]): {
     chosen: () => {
       const place = focused()
       if (place < 0) focus(last.current ?? 0)
-      isActing.current = place >= 0
       return ordered[place]
     },
   }
@@ -88,15 +101,22 @@ export function Worklist(props: {
     what: alarmName(alarm, kinds),
     name: patientText(alarm.patient, names.get(alarm.patient)),
   }))
-  const { list, move, chosen } = usePosition(ordered)
+  const { list, move, chosen, actsOn } = usePosition(ordered)
+  const act = useCallback(
+    (alarm: Alarm | undefined, what: AlarmAct) => {
+      if (alarm !== undefined) actsOn(alarm)
+      begin(alarm, what)
+    },
+    [actsOn, begin],
+  )
   useKeys({
     j: () => move(1),
     k: () => move(-1),
     ArrowDown: () => move(1),
     ArrowUp: () => move(-1),
-    a: () => begin(chosen(), 'acknowledge'),
-    e: () => begin(chosen(), 'escalate'),
-    s: () => begin(chosen(), 'snooze'),
+    a: () => act(chosen(), 'acknowledge'),
+    e: () => act(chosen(), 'escalate'),
+    s: () => act(chosen(), 'snooze'),
     u: undo,
     Enter: () => {
       const alarm = chosen()
@@ -120,7 +140,7 @@ export function Worklist(props: {
                   {...{ alarm, what: alarmName(alarm, kinds), petname: names.get(alarm.patient), isNamed: true }}
                   isClosed={closed.has(alarm.patient)}
                   {...{ state: stateOf(alarm, nowMs), ago: formatAgo(alarm.from, nowMs) }}
-                  {...{ isBusy: busy.has(alarm.id), onAct: begin }}
+                  {...{ isBusy: busy.has(alarm.id), onAct: act }}
                 />
               ))}
             </ol>
