@@ -84,7 +84,11 @@ export class Household {
     while (!signal.aborted) {
       const rings = this.#rings
       await round()
-      if (rings !== this.#rings || signal.aborted) continue
+      if (rings !== this.#rings || signal.aborted) {
+        // Requests and timers come in between, however often it is rung.
+        await delay(0)
+        continue
+      }
       let ring = (): void => {}
       const rung = new Promise<void>((resolve) => {
         ring = resolve
