@@ -4,7 +4,10 @@ import { EcgAnalyser, type EcgEvent, tickRate } from './ecg/analyser.ts'
 import { highPass1, highPass10, highPass40, lowPass25, lowPass40 } from './ecg/coefficients.ts'
 import { Filter } from './ecg/filter.ts'
 import { Resampler } from './ecg/resampler.ts'
+import { alignBeats } from './short/aligned.ts'
 import { calmParts } from './short/calm.ts'
+import { measureClean } from './short/clean.ts'
+import { measureExtra } from './short/extra.ts'
 import { measureOrder } from './short/order.ts'
 import { measureOutliers, measurePeaks } from './short/outliers.ts'
 import { mean, quantile, Sheet, share, sorted } from './short/sheet.ts'
@@ -275,5 +278,8 @@ export function measureEcg(lead: EcgLead): { names: readonly string[]; values: F
   )
   measureOutliers(sheet, signal, calm.length >= calmLeast ? calm : beats)
   measurePeaks(sheet, signal, beats)
+  const aligned = alignBeats(signal, beats)
+  measureClean(sheet, Float64Array.from(ticks), signal, aligned)
+  measureExtra(sheet, signal, aligned.beats)
   return { names: sheet.names, values: Float64Array.from(sheet.values) }
 }

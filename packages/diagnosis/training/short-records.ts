@@ -1,6 +1,6 @@
 /**
  * Short ECGs to train on: the recordings of the CinC challenge of 2017, each also as changed copies (upside down, its first and last three quarters, with more noise, a little
- * faster and slower), which only ever stand in the training, and half minutes of the MIT-BIH records. Nothing of a recording that is left out is trained on.
+ * faster and slower, with an electrode that moves or settles), which only ever stand in the training, and half minutes of the MIT-BIH records. Nothing of a recording that is left out is trained on.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import type { EcgLead } from '../src/annotate.ts'
@@ -40,6 +40,39 @@ function withNoise({ samples, gain, ...lead }: EcgLead, random: () => number): E
   return { samples: noisy, gain, ...lead }
 }
 
+/** Size of the signal without its extremes, in sample units. */
+function sizeOf(samples: Int32Array): number {
+  const order = samples.toSorted()
+  return (order[Math.floor(0.98 * order.length)] ?? 0) - (order[Math.floor(0.02 * order.length)] ?? 0)
+}
+
+/** An electrode that moves once: swings of 0.4 to 1.6 s. */
+function withSwing({ samples, rate, ...lead }: EcgLead, random: () => number): EcgLead {
+  const moved = samples.slice()
+  const length = Math.floor(rate * (0.4 + 1.2 * random()))
+  const from = Math.floor(random() * (samples.length - length))
+  const size = sizeOf(samples) * (0.8 + 2.5 * random())
+  let [away, push] = [0, 0]
+  for (let i = 0; i < length; i++) {
+    if (i % 12 === 0) push = ((random() - 0.5) * size) / 10
+    away = 0.985 * away + push
+    moved[from + i] = Math.round((moved[from + i] as number) + away * Math.min(1, (length - i) / 20))
+  }
+  return { samples: moved, rate, ...lead }
+}
+
+/** An electrode that is put on: the level settles in the first seconds. */
+function withSettling({ samples, rate, ...lead }: EcgLead, random: () => number): EcgLead {
+  const settling = samples.slice()
+  let level = sizeOf(samples) * (random() < 0.5 ? -1 : 1) * (1 + 3 * random())
+  const kept = 1 - 1 / (rate * (0.15 + 0.3 * random()))
+  for (let i = 0; i < 3 * rate && i < settling.length; i++) {
+    settling[i] = Math.round((settling[i] as number) + level)
+    level *= kept
+  }
+  return { samples: settling, rate, ...lead }
+}
+
 function copiesOf(lead: EcgLead, random: () => number): { lead: EcgLead; weight: number }[] {
   const { samples, baseline, rate } = lead
   const quarter = Math.floor(samples.length / 4)
@@ -51,6 +84,8 @@ function copiesOf(lead: EcgLead, random: () => number): { lead: EcgLead; weight:
     { lead: withNoise(lead, random), weight: 0.4 },
     { lead: { ...lead, rate: Math.round(rate * 1.06) }, weight: 0.3 },
     { lead: { ...lead, rate: Math.round(rate * 0.945) }, weight: 0.3 },
+    { lead: withSwing(lead, random), weight: 0.4 },
+    { lead: withSettling(lead, random), weight: 0.4 },
   ]
 }
 
