@@ -12,6 +12,7 @@ import {
 } from '@healthblock/chain/transaction'
 import { compareBytes, equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
+import { RuntimeError } from '@healthblock/runtime/errors'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import { registerOrganisation } from '../cluster/enrol.ts'
 import {
@@ -25,7 +26,14 @@ import {
 import { stopProcess } from '../cluster/processes.ts'
 import { createNodeSecrets, type NodeCard, readCard, readKeyFile } from '../governance/card.ts'
 import { changedPolicy, type PolicyChange } from '../governance/policy-change.ts'
-import { previewLines, readProposal, signaturesNeeded, writeProposal } from '../governance/proposal.ts'
+import {
+  checkProposal,
+  type Proposal,
+  previewLines,
+  readProposal,
+  signaturesNeeded,
+  writeProposal,
+} from '../governance/proposal.ts'
 import { type GoverningState, organisationOf, readGoverningState } from '../governance/state.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { type LedgerSubject, ledgerSubject, subjectHelp, subjectOptions } from '../ledger-subject.ts'
@@ -43,7 +51,7 @@ What the organisations of a ledger decide together: two thirds of them sign one 
   propose quota ORG N --out FILE                 how many accounts an organisation may sponsor
   propose rules VERSION --height H --out FILE    the rules from a height of userchain on
   suspend NODE|ORG --out FILE                    a proposal that takes a node, or all nodes and stores of an organisation, out of the policy
-  sign FILE --key ROOTKEYFILE [--yes]            shows what the proposal does; with --yes signs it
+  sign FILE --key ROOTKEYFILE [--yes]            shows what the proposal does, held against the ledger if it can be asked; with --yes signs it
   submit FILE                                    posts a proposal that enough have signed
   register FOLDER [--name NAME]                  makes the keys of a new organisation in FOLDER and registers it; others then admit it
   node NAME --organisation ORG --op-key FILE     makes secrets and card of a new accounting node of this cluster
@@ -253,10 +261,26 @@ async function runSuspend(request: Request): Promise<ExitCode> {
   return propose(request, now, governActs.policy, changedPolicy(now.state, change))
 }
 
-function runSign({ values, rest, print, io }: Request): ExitCode {
+/** Holds a proposal against the ledger, where there is one to be asked; a root key may be used on a machine without any. */
+async function checkedWords(proposal: Proposal, values: Values): Promise<string> {
+  let state: GoverningState
+  try {
+    const found = await governing(values)
+    if (!equalBytes(ledgerIdOf(found.subject.genesis), proposal.ledgerId))
+      throw new CommandError('it is another ledger')
+    state = found.state
+  } catch (error) {
+    if (!(error instanceof CommandError || error instanceof RuntimeError)) throw error
+    return `NOT CHECKED against the ledger (${error.message}): what is marked as new, changed or gone is the proposer's word`
+  }
+  checkProposal(proposal, state)
+  return 'checked against the ledger: the marks of what is new, changed or gone are right'
+}
+
+async function runSign({ values, rest, print, io }: Request): Promise<ExitCode> {
   const [file] = takePositionals(rest, ['FILE'])
   const proposal = readProposal(file)
-  const preview = previewLines(proposal)
+  const preview = [...previewLines(proposal), await checkedWords(proposal, values)]
   const key = readKeyFile(need(values.key, 'key'))
   const { account } = organisationOf(proposal.organisations, key.publicKey)
   const needed = signaturesNeeded(proposal.organisations.length)

@@ -8,10 +8,10 @@ import { rankedNodes } from '@healthblock/chain/policy'
 import type { PolicyRecord } from '@healthblock/chain/tables'
 import { encodeBody, type GovernBody, parseBody } from '@healthblock/chain/transaction'
 import { equalBytes, fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
-import { decodeCbor } from '@healthblock/encoding/cbor'
+import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError } from '../io.ts'
-import type { GoverningOrganisation } from './state.ts'
+import type { GoverningOrganisation, GoverningState } from './state.ts'
 
 /** A proposal taken apart. */
 export interface Proposal {
@@ -60,7 +60,7 @@ export function readProposal(path: string): Proposal {
     const bodyBytes = fromBase64(file.body)
     const body = parseBody(bodyBytes)
     if (body.t !== 'govern') throw new TypeError('not a proposal to govern')
-    return {
+    const proposal: Proposal = {
       ledgerId: fromHex(file.ledgerId),
       body,
       bodyBytes,
@@ -74,9 +74,33 @@ export function readProposal(path: string): Proposal {
         signature: fromBase64(signature),
       })),
     }
+    // What cannot be shown to whoever is to sign is no proposal.
+    previewLines(proposal)
+    return proposal
   } catch (cause) {
     throw new CommandError(`${path}: ${(cause as Error).message}`, undefined, { cause })
   }
+}
+
+/**
+ * Holds what a proposal says of the present against the ledger: the marks of what is new and gone follow from it, so a proposer who gives
+ * another policy for the one in force could pass off changed keys as the old ones.
+ *
+ * @throws {CommandError} if it was made against another state than the one in force.
+ */
+export function checkProposal(proposal: Proposal, state: GoverningState): void {
+  const inForce = encodeCbor(state.policy as unknown as CborValue)
+  const isPolicy = proposal.before === undefined || equalBytes(proposal.before, inForce)
+  const named = (list: readonly GoverningOrganisation[]): string =>
+    list.map(({ account, root }) => `${toHex(account)}/${toHex(root)}`).join()
+  const what = !isPolicy
+    ? 'another policy than the one in force'
+    : named(proposal.organisations) !== named(state.organisations)
+      ? 'other organisations than those that govern'
+      : proposal.body.n !== state.n + 1
+        ? `act ${proposal.body.n}, and the next one is ${state.n + 1}`
+        : undefined
+  if (what !== undefined) throw new CommandError(`the proposal goes by ${what}: sign nothing, and have it made again`)
 }
 
 /** How many signatures an act needs: two thirds of those who govern. */
