@@ -321,16 +321,25 @@ export function verifyCheckpoint(request: CheckpointRequest): VerifiedCheckpoint
   return verifiedOf(checkpoint, quorumOf(checkpoint, request.policy), request.policy.q)
 }
 
-/** The line of one of the policy's log keys that verifies, if there is one. */
+/**
+ * The line of one of the policy's log keys that verifies, if there is one. Their names are equal and their ids have four bytes, so another
+ * node's key may have been made to look like the one that signed.
+ */
 function logLineOf(checkpoint: Checkpoint, policy: LogPolicy): string | undefined {
+  let failure: unknown
   for (const publicKey of policy.logKeys) {
     if (publicKey === undefined) continue
     const key: NoteKey = { name: checkpoint.origin, type: signatureTypes.log, publicKey }
     const line = checkpoint.signatures.find((signature) => isKeyOf(signature, key))
     if (line === undefined) continue
-    verifyNoteSignature({ text: checkpoint.text, key, signature: line })
-    return encodeSignatureLine(line)
+    try {
+      verifyNoteSignature({ text: checkpoint.text, key, signature: line })
+      return encodeSignatureLine(line)
+    } catch (error) {
+      failure ??= error
+    }
   }
+  if (failure !== undefined) throw failure
   return undefined
 }
 
