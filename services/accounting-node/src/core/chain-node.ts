@@ -83,7 +83,7 @@ export class ChainNode implements ChainCore {
 
   noteAccepted(transactions: readonly Transaction[], options: { ageMs?: number } = {}): void {
     const core = this.#core
-    const source = { rank: core.rank, count: core.members.count }
+    const source = { rank: core.rank, count: core.members.count, isVerified: true }
     const fresh = core.pool.add(transactions, core.elapsedMs() - (options.ageMs ?? 0), source)
     core.changed.notify()
     for (let from = 0; from < fresh.length; from += gossipMax) {
@@ -178,7 +178,8 @@ export class ChainNode implements ChainCore {
     const core = this.#core
     // Copies: a view would keep the whole message, which may be large, for as long as the pool keeps one of its transactions.
     const transactions = leaves.slice(0, gossipMax).map((leaf) => parseTransactionLeaf(leaf.slice()))
-    const fresh = core.pool.add(transactions, core.elapsedMs(), { rank: from, count: core.members.count })
+    const source = { rank: from, count: core.members.count, isVerified: false }
+    const fresh = core.pool.add(transactions, core.elapsedMs(), source)
     // Their block will follow: its signatures are then known already.
     core.ledger.preverify(core.chain, fresh).catch((error) => core.report('gossip', error))
     return encodeMessage({})

@@ -4,7 +4,7 @@ import { genesisBlocks } from '@healthblock/chain/block'
 import { chainOrigin, genesisPolicy, verifyCheckpoint } from '@healthblock/chain/checkpoint'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import { parseSealLeaf } from '@healthblock/chain/seal'
-import type { Transaction } from '@healthblock/chain/transaction'
+import { encodeTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type ClusterOptions, CoreCluster } from '../../../../test/support/core-cluster.ts'
@@ -154,6 +154,21 @@ describe('four nodes', () => {
     const transactions = algorithms(2)
     await accept(2, transactions)
     await committed(transactions)
+    expect(cluster.core(2).term().leader).not.toBe(0)
+  })
+
+  it('replace such a leader also if it was the first to tell of them, with wrong signatures', async () => {
+    cluster = new CoreCluster({ speed: 5 })
+    await letLead(0)
+    await cluster.start(0, { censor: [toHex(cluster.ledger.organisation.account)] })
+    for (const rank of [1, 2, 3]) await cluster.start(rank)
+    await cluster.until('it leads', () => cluster.core(0).status().leads)
+    const [good, other] = algorithms(2, 's') as [Transaction, Transaction]
+    const forged = encodeTransactionLeaf({ bodyBytes: good.bodyBytes, signatures: other.signatures })
+    const gossip = encodeMessage({ txs: [forged] })
+    for (const rank of [1, 2, 3]) await cluster.core(rank).handlePeer(0, 'gossip', gossip)
+    await accept(2, [good])
+    await committed([good])
     expect(cluster.core(2).term().leader).not.toBe(0)
   })
 

@@ -19,7 +19,7 @@ beforeEach(() => {
   pool = new Pool(({ leaf }) => ({ id: leaf.subarray(0, 8), committed: false }))
 })
 
-const from = (rank: number) => ({ rank, count: 4 })
+const from = (rank: number) => ({ rank, count: 4, isVerified: rank === 0 })
 
 describe('a pool', () => {
   it('gives each node its part, by number', () => {
@@ -42,6 +42,20 @@ describe('a pool', () => {
     pool.expire(1_000_000)
     expect(pool.count()).toBe(0)
     expect(pool.add(large, 0, from(3))).toHaveLength(fresh.length)
+  })
+
+  it('takes what its own gateway verified for what a peer told of under the same id', () => {
+    const [good] = transactions(1) as [Transaction]
+    const forged = { leaf: good.leaf.slice() } as Transaction
+    forged.leaf[50] = 1
+    pool.add([forged], 0, from(3))
+    expect(pool.add([good], 0, from(2))).toEqual([])
+    expect(pool.add([good], 0, from(0))).toEqual([good])
+    expect(pool.add([forged], 0, from(3))).toEqual([])
+    pool.drop(forged)
+    expect(pool.toJudge(0, 4).map(({ transaction }) => transaction)).toEqual([good])
+    pool.drop(good)
+    expect(pool.count()).toBe(0)
   })
 
   it('shows what lacks something in turns, besides what nobody judged', () => {

@@ -1,6 +1,6 @@
 /** Accepted transactions that no block holds yet, as this node knows them: what the rules of takeover look at. */
 import type { Transaction } from '@healthblock/chain/transaction'
-import { toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 
 /** Most transactions remembered, and bytes of their leaves; beyond it, new ones are not (their gateway still holds them). */
 const poolCountMax = 65_536
@@ -27,6 +27,13 @@ export interface PoolSource {
   readonly rank: number
   /** Nodes that may tell of some: each has its part of the pool. */
   readonly count: number
+  /** True for this node's own gateway, which has verified the signatures. */
+  readonly isVerified: boolean
+}
+
+/** They have one id: are their signatures the same, too? */
+function isSame(one: Transaction, other: Transaction): boolean {
+  return one === other || equalBytes(one.leaf, other.leaf)
 }
 
 /** The pool of one chain. */
@@ -56,7 +63,12 @@ export class Pool {
       const { id: bytes, committed } = this.#identify(transaction)
       const id = toHex(bytes)
       if (committed) continue
-      if (this.#waiting.has(id)) continue
+      const known = this.#waiting.get(id)
+      if (known !== undefined) {
+        // An id says nothing about signatures: a peer may have told of the same body with wrong ones, so that the good ones are not seen.
+        if (!source.isVerified || isSame(known.transaction, transaction)) continue
+        this.#forget(id)
+      }
       const common = { proposedMs: Number.NEGATIVE_INFINITY, isLacking: false }
       this.#waiting.set(id, { transaction, source: source.rank, sinceMs, ...common })
       this.#count(source.rank, 1, transaction.leaf.length)
@@ -91,9 +103,11 @@ export class Pool {
     this.#count(entry.source, -1, entry.transaction.leaf.length)
   }
 
-  /** Forgets a transaction that can never be in a block. */
-  drop(entry: PooledTransaction): void {
-    this.remove(this.#identify(entry.transaction).id)
+  /** Forgets a transaction that can never be in a block; the same body with other signatures stays. */
+  drop(transaction: Transaction): void {
+    const id = toHex(this.#identify(transaction).id)
+    const known = this.#waiting.get(id)
+    if (known !== undefined && isSame(known.transaction, transaction)) this.#forget(id)
   }
 
   /** This node judged it: it lacks something. */

@@ -246,7 +246,7 @@ export class Sequencer {
       if (verdict === undefined) left.push(candidate)
       else if (verdict.verdict === 'deferred') this.#carried.push(candidate)
       else if (verdict.verdict === 'refused') {
-        core.pool.remove(core.ledger.transactionId(core.chain, candidate.transaction))
+        core.pool.drop(candidate.transaction)
         core.options.observe({ kind: 'dropped', chain: core.chain, rule: verdict.rule })
       }
     }

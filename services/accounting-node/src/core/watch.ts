@@ -226,7 +226,7 @@ export class Watch {
     for (const entry of core.pool.toJudge(beforeMs, judgedMax)) {
       const { verdict } = core.ledger.judge(core.chain, entry.transaction, { atMs: core.nowMs() })
       if (verdict === 'valid') return true
-      if (verdict === 'refused') core.pool.drop(entry)
+      if (verdict === 'refused') core.pool.drop(entry.transaction)
       else core.pool.lacks(entry)
     }
     return false
