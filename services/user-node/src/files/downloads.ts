@@ -9,6 +9,7 @@ import type { LedgerView } from '../ledger-view.ts'
 import { epochKeyOf, type PersonStream } from '../people/person.ts'
 import type { Session } from '../people/sessions.ts'
 import { type FileDescription, parseDescription } from './file-content.ts'
+import { turnOver } from './turnover.ts'
 
 interface Dependencies {
   readonly database: Database
@@ -108,6 +109,7 @@ async function* readContent(
       waiting = waiting.subarray(size)
       const start = index * chunkBytes
       yield plaintext.subarray(Math.max(0, from - start), Math.min(plaintext.length, to - start))
+      turnOver(plaintext.length)
       index++
       if (index <= last) size = geometry.place(index).sizeBytes
     }

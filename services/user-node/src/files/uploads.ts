@@ -25,6 +25,7 @@ import { epochKeyOf, type Person, type PersonStream } from '../people/person.ts'
 import type { Losses } from '../sealing/losses.ts'
 import { encodeDescription, type FileDescription } from './file-content.ts'
 import type { Reclaim } from './reclaim.ts'
+import { turnOver } from './turnover.ts'
 
 /** Largest part of a file in one request. */
 export const partSizeBytesMax = 1024 * 1024
@@ -188,6 +189,7 @@ export class Uploads {
         await this.#seal(work, bytes)
       } finally {
         work.cipher.close()
+        turnOver(bytes.length)
       }
       return this.state(person, { stream }, sequence)
     } finally {
