@@ -130,6 +130,45 @@ describe('dag/import', () => {
     await vi.waitFor(async () => expect(await state()).toEqual(before), patient)
   })
 
+  test.each([
+    ['ends whole', true],
+    ['breaks off too', false],
+  ])(
+    'what a second attempt puts before the first is noticed to be cut off is its own, and it %s',
+    async (_how, isWhole) => {
+      const leaves = [0, 1].map(() => new Uint8Array(randomBytes(20_000)))
+      const cids = leaves.map((bytes) => toCid({ digest: hashBlock(bytes), codec: codecRaw }))
+      const rootBytes = dagCbor.encode({ leaves: cids })
+      const root = CID.decode(toCid({ digest: hashBlock(rootBytes), codec: codecDagCbor }).bytes)
+      const bodyOf = async (extra: number): Promise<Buffer> => {
+        async function* sections() {
+          yield { cid: root, bytes: rootBytes }
+          for (const [index, cid] of cids.entries()) yield { cid, bytes: leaves[index] as Uint8Array }
+          for (let count = 0; count < extra; count++) {
+            const bytes = new Uint8Array(randomBytes(5_000))
+            yield { cid: toCid({ digest: hashBlock(bytes), codec: codecRaw }), bytes }
+          }
+        }
+        const pieces: Uint8Array[] = [Buffer.from(partHead)]
+        for await (const piece of encodeCar([root], sections())) pieces.push(piece)
+        return Buffer.concat(pieces)
+      }
+      const blocksAre = (count: bigint): Promise<void> =>
+        vi.waitFor(async () => expect((await state()).blocks).toBe(count), patient)
+      const { blocks } = await state()
+      const second = Buffer.concat([await bodyOf(0), Buffer.from(isWhole ? '\r\n--b--\r\n' : '\r\n')])
+      // The last whole block is the first attempt's alone: when it is gone, the others were looked at.
+      await breakOff('dag/import', (await bodyOf(2)).subarray(0, -2_500), async () => {
+        await blocksAre(blocks + 4n)
+        expect((await answerOf('dag/import', second)).isWhole).toBe(isWhole)
+      })
+      await blocksAre(isWhole ? blocks + 3n : blocks)
+      for (const cid of isWhole ? [root, ...cids] : []) {
+        expect((await cluster.client(place, bob).block.stat(cid)).size).toBeGreaterThan(0)
+      }
+    },
+  )
+
   test('what the account kept before an archive broke off stays', async () => {
     const whole = await archive()
     const body = Buffer.concat([Buffer.from(partHead), whole, Buffer.from('\r\n--b--\r\n')])

@@ -4,6 +4,7 @@
  */
 import { type FileNode, type GetBlock, parseFileNode, readFileNode } from '@healthblock/runtime/unixfs'
 import type { CID } from 'multiformats/cid'
+import { Claims } from './claims.ts'
 import { linksOf, type NodeLink } from './dag-node.ts'
 import { isStorageError, StorageError } from './errors.ts'
 import { assertWriter, headerOf, type PayloadHeader, type PayloadReader } from './ownership.ts'
@@ -32,6 +33,8 @@ function keyOf(id: BlockId): string {
 
 /** Trees of blocks. */
 export class Files {
+  /** What requests under way may give up again. */
+  readonly claims = new Claims()
   readonly #options: FilesOptions
 
   constructor(options: FilesOptions) {
@@ -44,6 +47,12 @@ export class Files {
    * @throws {StorageError} `ERR_NOT_WRITER` for a sealed payload, or a file of one, that is another's; and as {@link Replicator.put}.
    */
   async putBlock(id: BlockId, bytes: Uint8Array, reference: Reference): Promise<Receipt[]> {
+    this.claims.keep(reference.account, id.digest)
+    return await this.putClaimed(id, bytes, reference)
+  }
+
+  /** As {@link putBlock}, for a request that has taken the block's claim. */
+  async putClaimed(id: BlockId, bytes: Uint8Array, reference: Reference): Promise<Receipt[]> {
     const header = await this.headerOf(id, bytes)
     assertWriter(header, reference.account, id)
     return await this.#options.replicator.put(id, bytes, reference, header)

@@ -6,8 +6,9 @@ import type { KuboRouteParts } from './parts.ts'
 export class Upload {
   readonly #parts: KuboRouteParts
   readonly #account: Uint8Array
-  /** What the account did not keep before. */
+  /** What the account did not keep before, and whatever it put. */
   readonly #brought: BlockId[] = []
+  readonly #put: BlockId[] = []
   readonly #underWay = new Set<Promise<void>>()
 
   constructor(parts: KuboRouteParts, account: Uint8Array) {
@@ -15,7 +16,7 @@ export class Upload {
     this.#account = account
   }
 
-  /** Stores a block. Throws as {@link Files.putBlock}. */
+  /** Stores a block, as one of {@link whole}. Throws as {@link Files.putBlock}. */
   async put(id: BlockId, bytes: Uint8Array): Promise<void> {
     const stored = this.#store(id, bytes)
     this.#underWay.add(stored)
@@ -29,9 +30,11 @@ export class Upload {
   async #store(id: BlockId, bytes: Uint8Array): Promise<void> {
     const { backend, files, now } = this.#parts
     const account = this.#account
+    const isTaken = files.claims.take(account, id.digest, this)
     const had = backend.references(id.digest).some((one) => Buffer.compare(one.account, account) === 0)
-    await files.putBlock(id, bytes, { account, at: now(), pin: 0 })
-    if (!had) this.#brought.push(id)
+    await files.putClaimed(id, bytes, { account, at: now(), pin: 0 })
+    this.#put.push(id)
+    if (!had || isTaken) this.#brought.push(id)
   }
 
   /**
@@ -39,18 +42,27 @@ export class Upload {
    * their end, what was brought is nobody's, and does not count on a quota.
    */
   async *whole<T>(lines: AsyncIterable<T>): AsyncGenerator<T> {
+    const { claims } = this.#parts.files
     let isWhole = false
+    claims.begin(this)
     try {
       yield* lines
+      for (const { digest } of this.#put) claims.keep(this.#account, digest)
       isWhole = true
     } finally {
       if (!isWhole) await this.#giveUp()
+      claims.end(this)
     }
   }
 
   async #giveUp(): Promise<void> {
     // Whoever puts several at once does not wait for the others when one fails, or when the body breaks off.
     await Promise.allSettled(this.#underWay)
-    for (const id of this.#brought) await this.#parts.replicator.release(id, this.#account, true).catch(() => {})
+    const { files, replicator } = this.#parts
+    for (const id of this.#brought) {
+      // Another request of the account has put it since: that one decides.
+      if (!files.claims.isHeld(this.#account, id.digest, this)) continue
+      await replicator.release(id, this.#account, true).catch(() => {})
+    }
   }
 }
