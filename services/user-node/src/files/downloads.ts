@@ -3,13 +3,13 @@ import { type FileCipher, lengthSizeBytes, openFileCipher, parseFileLength } fro
 import { headerSizeBytes, payloadKinds } from '@healthblock/crypto/payload'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
+import { turnOver } from '@healthblock/runtime/turnover'
 import { blockOf, type FileNode, fileCid, type GetBlock, readFile, readFileNode } from '@healthblock/runtime/unixfs'
 import { UserNodeError } from '../errors.ts'
 import type { LedgerView } from '../ledger-view.ts'
 import { epochKeyOf, type PersonStream } from '../people/person.ts'
 import type { Session } from '../people/sessions.ts'
 import { type FileDescription, parseDescription } from './file-content.ts'
-import { turnOver } from './turnover.ts'
 
 interface Dependencies {
   readonly database: Database

@@ -18,6 +18,7 @@ import { concatBytes } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { StorageClient, StoredBlock } from '@healthblock/runtime/storage-client'
+import { turnOver } from '@healthblock/runtime/turnover'
 import { blockOf, FileBuilder, fileCid, leafSizeBytes } from '@healthblock/runtime/unixfs'
 import { UserNodeError } from '../errors.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
@@ -25,7 +26,6 @@ import { epochKeyOf, type Person, type PersonStream } from '../people/person.ts'
 import type { Losses } from '../sealing/losses.ts'
 import { encodeDescription, type FileDescription } from './file-content.ts'
 import type { Reclaim } from './reclaim.ts'
-import { turnOver } from './turnover.ts'
 
 /** Largest part of a file in one request. */
 export const partSizeBytesMax = 1024 * 1024
