@@ -41,9 +41,31 @@ export class Claims {
     return holder !== undefined && holder !== request
   }
 
-  /** A block is put for good. */
+  /** A block is put for good by a request that is under way. */
   keep(account: Uint8Array, digest: Uint8Array): void {
     if (this.#underWay.size > 0) this.#holders.set(keyOf(account, digest), kept)
+  }
+
+  /**
+   * Puts a block for good. It is remembered while it is being put, and after that only if a request under way has touched
+   * it: an upload may take hours, and others put millions of blocks meanwhile.
+   */
+  async keepWhile<T>(account: Uint8Array, digest: Uint8Array, put: () => Promise<T>): Promise<T> {
+    if (this.#underWay.size === 0) return await put()
+    const key = keyOf(account, digest)
+    const isTouched = this.#holders.has(key)
+    this.#holders.set(key, kept)
+    try {
+      return await put()
+    } finally {
+      if (isTouched || this.#holders.get(key) !== kept) this.keep(account, digest)
+      else this.#holders.delete(key)
+    }
+  }
+
+  /** How many blocks are remembered. */
+  get size(): number {
+    return this.#holders.size
   }
 
   /** True if nobody else has put the block since the request did. */

@@ -47,8 +47,8 @@ export class Files {
    * @throws {StorageError} `ERR_NOT_WRITER` for a sealed payload, or a file of one, that is another's; and as {@link Replicator.put}.
    */
   async putBlock(id: BlockId, bytes: Uint8Array, reference: Reference): Promise<Receipt[]> {
-    this.claims.keep(reference.account, id.digest)
-    return await this.putClaimed(id, bytes, reference)
+    const put = (): Promise<Receipt[]> => this.putClaimed(id, bytes, reference)
+    return await this.claims.keepWhile(reference.account, id.digest, put)
   }
 
   /** As {@link putBlock}, for a request that has taken the block's claim. */
