@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { genesisBlocks } from '@healthblock/chain/block'
 import type { ChainName } from '@healthblock/chain/chains'
 import { MemoryChainStore } from '@healthblock/chain/store'
 import { openFileDisk } from '../../services/accounting-node/src/adapters/file-disk.ts'
@@ -20,7 +21,7 @@ import type {
   IntakeQueue,
   PeerNetwork,
 } from '../../services/accounting-node/src/core/ports.ts'
-import { parseHeadValue } from '../../services/accounting-node/src/core/wire.ts'
+import { encodeHeadValue, parseHeadValue } from '../../services/accounting-node/src/core/wire.ts'
 import { MemoryNetwork } from './memory-network.ts'
 import { MemoryQueue } from './memory-queue.ts'
 import { type SampleLedger, type SampleNodeKeys, sampleLedger } from './sample-ledger.ts'
@@ -253,6 +254,15 @@ export class CoreCluster {
       this.#stir()
     }
     return node
+  }
+
+  /** The register of a Userchain that has not begun names who leads: on a busy machine anybody might be the first. */
+  async letLead(leader: number): Promise<void> {
+    const { height, size, root } = genesisBlocks(this.ledger.genesis).userchain.head
+    const register = openSqliteRegister(this.registerPath)
+    const value = { incarnation: 1, term: 1, leader, height, size, root, acks: [] }
+    await register.cas('userchain', undefined, encodeHeadValue(value))
+    register.close()
   }
 
   /** Starts all nodes. */

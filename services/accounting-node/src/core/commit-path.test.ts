@@ -1,6 +1,5 @@
 import { appendFileSync, copyFileSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { genesisBlocks } from '@healthblock/chain/block'
 import { chainOrigin, genesisPolicy, verifyCheckpoint } from '@healthblock/chain/checkpoint'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import { parseSealLeaf } from '@healthblock/chain/seal'
@@ -9,7 +8,6 @@ import { toHex } from '@healthblock/encoding/bytes'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type ClusterOptions, CoreCluster } from '../../../../test/support/core-cluster.ts'
 import { algorithmTransaction, doctorRegistration, licenceTransaction } from '../../../../test/support/sample-ledger.ts'
-import { openSqliteRegister } from '../adapters/sqlite-register.ts'
 import { encodeHeadValue, encodeMessage, parseHeadValue, parseMessage } from './wire.ts'
 
 let cluster: CoreCluster
@@ -19,6 +17,7 @@ afterEach(async () => {
 
 async function running(options: ClusterOptions = {}): Promise<CoreCluster> {
   cluster = new CoreCluster(options)
+  await cluster.letLead(0)
   await cluster.startAll()
   await cluster.until('a leader of both chains', () =>
     (['userchain', 'docchain'] as const).every((chain) =>
@@ -76,13 +75,13 @@ function checkOneLedger(ranks = alive()): void {
   }
 }
 
-/** The register of a ledger that has not begun names a leader: a busy machine would have another one be the first. */
-async function letLead(leader: number): Promise<void> {
-  const { height, size, root } = genesisBlocks(cluster.ledger.genesis).userchain.head
-  const register = openSqliteRegister(cluster.registerPath)
-  const value = { incarnation: 1, term: 1, leader, height, size, root, acks: [] }
-  await register.cas('userchain', undefined, encodeHeadValue(value))
-  register.close()
+/** Four nodes; rank 0 leads and leaves the organisation's transactions out. */
+async function ledByCensor(): Promise<void> {
+  cluster = new CoreCluster({ speed: 5 })
+  await cluster.letLead(0)
+  await cluster.start(0, { censor: [toHex(cluster.ledger.organisation.account)] })
+  for (const rank of [1, 2, 3]) await cluster.start(rank)
+  await cluster.until('it leads', () => cluster.core(0).status().leads)
 }
 
 describe('four nodes', () => {
@@ -146,11 +145,7 @@ describe('four nodes', () => {
   })
 
   it('replace a leader that leaves out somebody’s transactions', async () => {
-    cluster = new CoreCluster({ speed: 5 })
-    await letLead(0)
-    await cluster.start(0, { censor: [toHex(cluster.ledger.organisation.account)] })
-    for (const rank of [1, 2, 3]) await cluster.start(rank)
-    await cluster.until('it leads', () => cluster.core(0).status().leads)
+    await ledByCensor()
     const transactions = algorithms(2)
     await accept(2, transactions)
     await committed(transactions)
@@ -158,11 +153,7 @@ describe('four nodes', () => {
   })
 
   it('replace such a leader also if it was the first to tell of them, with wrong signatures', async () => {
-    cluster = new CoreCluster({ speed: 5 })
-    await letLead(0)
-    await cluster.start(0, { censor: [toHex(cluster.ledger.organisation.account)] })
-    for (const rank of [1, 2, 3]) await cluster.start(rank)
-    await cluster.until('it leads', () => cluster.core(0).status().leads)
+    await ledByCensor()
     const [good, other] = algorithms(2, 's') as [Transaction, Transaction]
     const forged = encodeTransactionLeaf({ bodyBytes: good.bodyBytes, signatures: other.signatures })
     const gossip = encodeMessage({ txs: [forged] })
@@ -276,6 +267,7 @@ describe('four nodes', () => {
   it('refuse to stage a block of a leader whose clock is wrong, and replace it', async () => {
     cluster = new CoreCluster()
     ;(cluster.skews[0] as { ms: number }).ms = 60_000
+    await cluster.letLead(0)
     await cluster.startAll()
     await cluster.until('a leader', () => cluster.core(0).status().leads)
     const transactions = algorithms(2)

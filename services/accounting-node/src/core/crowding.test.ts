@@ -12,6 +12,7 @@ afterEach(async () => {
 
 async function running(speed: number): Promise<void> {
   cluster = new CoreCluster({ speed })
+  await cluster.letLead(0)
   await cluster.startAll()
   await cluster.until('a leader', () => leaderOf() !== undefined)
 }

@@ -21,6 +21,7 @@ afterEach(async () => {
 async function withLiar(method: PeerMethod, lie: (answer: Uint8Array) => Uint8Array) {
   // Slow enough that a busy machine is not taken for a leader who is away.
   cluster = new CoreCluster({ speed: 4 })
+  await cluster.letLead(0)
   await cluster.startAll()
   const leads = () => [0, 1, 2].find((rank) => cluster.core(rank).status().leads)
   await cluster.until('an honest leader', () => leads() !== undefined)
