@@ -11,7 +11,7 @@ export function keepFigures(training: string, figures: readonly Figure[]): void 
   const kept: Figure[] = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : []
   const others = kept.filter((figure) => figure.training !== training)
   const all = [...others, ...figures.map((figure) => ({ training, ...figure }))]
-  writeFileSync(file, `${JSON.stringify(all, undefined, 1)}\n`)
+  writeFileSync(file, `${JSON.stringify(all, undefined, 2)}\n`)
 }
 
 /** Interval in which 95 % of 1,000 samples of the groups with repetition have their statistic. */
