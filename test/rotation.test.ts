@@ -38,6 +38,22 @@ afterEach(() => {
   rmSync(dir, { recursive: true })
 })
 
+/** Stops the node and copies its folder. */
+function copyFolder(): string {
+  node.database.close()
+  const copy = mkdtempSync(join(tmpdir(), 'rotation-copy-'))
+  cpSync(dir, copy, { recursive: true })
+  return copy
+}
+
+/** Stops the node and puts the copy in the place of its folder. */
+function restoreFolder(copy: string): void {
+  node.database.close()
+  rmSync(dir, { recursive: true })
+  cpSync(copy, dir, { recursive: true })
+  rmSync(copy, { recursive: true })
+}
+
 function grantAll(vault: OpenVault, doctor: TestDoctor) {
   const person = node.person()
   const streams = person.streams.map(({ stream }) => stream)
@@ -390,19 +406,14 @@ describe('a revocation', { timeout: 60_000 }, () => {
     node.commitAll()
     node.seal()
     world.commit(node.iot())
-    node.database.close()
-    const copy = mkdtempSync(join(tmpdir(), 'rotation-copy-'))
-    cpSync(dir, copy, { recursive: true })
+    const copy = copyFolder()
     const behind = world.fork()
     node.open()
     node.seal()
     await node.consent.rotate(node.person())
     node.commitAll()
     world.commit(node.iot())
-    node.database.close()
-    rmSync(dir, { recursive: true })
-    cpSync(copy, dir, { recursive: true })
-    rmSync(copy, { recursive: true })
+    restoreFolder(copy)
     // The network is away, and the keys run out.
     Object.assign(node, { world: behind })
     node.open()
@@ -431,18 +442,13 @@ describe('a revocation', { timeout: 60_000 }, () => {
     node.commitAll()
     node.seal()
     world.commit(node.iot())
-    node.database.close()
-    const copy = mkdtempSync(join(tmpdir(), 'rotation-copy-'))
-    cpSync(dir, copy, { recursive: true })
+    const copy = copyFolder()
     node.open()
     await node.consent.revoke(node.person(), () => true)
     node.commitAll()
     node.seal()
     world.commit(node.iot())
-    node.database.close()
-    rmSync(dir, { recursive: true })
-    cpSync(copy, dir, { recursive: true })
-    rmSync(copy, { recursive: true })
+    restoreFolder(copy)
     node.open()
     expect(node.person().hot.generation).toBe(1)
     await node.consent.rotate(node.person())

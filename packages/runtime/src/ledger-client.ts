@@ -35,15 +35,6 @@ import type {
 import { type BlockFrame, blocksSizeBytesMax, parseFrame, parseFrames, readEvents } from './ledger-frames.ts'
 import { type QuarantineEvent, Sources } from './sources.ts'
 
-export type {
-  Answer,
-  BlockPage,
-  ProvedState,
-  SignedRefusal,
-  Submission,
-  Submitted,
-  VerifiedState,
-} from './ledger-answers.ts'
 export type { BlockFrame } from './ledger-frames.ts'
 
 /** Most transactions of one submission, and most ids of one question. */
