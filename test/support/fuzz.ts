@@ -10,8 +10,8 @@ import { mutate, Random, reshape } from './mutate.ts'
 
 /** How long each parser is tried. */
 export const fuzzMs = Number(process.env.FUZZ_SECONDS ?? 0.08) * 1000
-/** What the run begins with: another one each time, unless it is given. */
-export const fuzzSeed = Number(process.env.FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 31))
+/** What the suite begins with, the same each time; `./healthblock test fuzz` draws another one for each run. */
+export const fuzzSeed = Number(process.env.FUZZ_SEED ?? 1)
 
 /** A call that takes longer counts as a hang; a machine that is busy may take a while for anything. */
 const hangMs = 60_000

@@ -3,7 +3,7 @@
  * lines and words, base64 by what is in it, and so on inwards, each written again in its one form, so that damage gets past the outer
  * form to the checks behind it.
  */
-import { encodeUtf8, fromBase64, toBase64 } from '@healthblock/encoding/bytes'
+import { concatBytes, encodeUtf8, fromBase64, toBase64 } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, decodeCborAt, encodeCbor } from '@healthblock/encoding/cbor'
 
 /** Longest damaged input. */
@@ -49,8 +49,7 @@ export function mutate(random: Random, corpus: readonly Uint8Array[]): Uint8Arra
     const at = random.below(bytes.length + 1)
     const length = 1 + random.below(random.below(4) === 0 ? 64 : 8)
     const splice = (removed: number, ...added: Uint8Array[]): void => {
-      const inserted = Buffer.concat(added)
-      bytes = Uint8Array.from(Buffer.concat([bytes.subarray(0, at), inserted, bytes.subarray(at + removed)]))
+      bytes = concatBytes(bytes.subarray(0, at), ...added, bytes.subarray(at + removed))
     }
     switch (random.below(8)) {
       case 0:
@@ -134,7 +133,7 @@ const sequenceForm: Form = {
       }
       return items
     }),
-  write: (tree) => Buffer.concat((Array.isArray(tree) ? tree : [tree]).map((item) => encodeCbor(fitted(item)))),
+  write: (tree) => concatBytes(...(Array.isArray(tree) ? tree : [tree]).map((item) => encodeCbor(fitted(item)))),
 }
 
 const jsonForm: Form = {
@@ -155,8 +154,8 @@ const bundleForm: Form = {
     return at === bytes.length && items.length > 0 ? items : undefined
   },
   write: (tree) =>
-    Buffer.concat(
-      (Array.isArray(tree) ? tree : []).flatMap((item) => {
+    concatBytes(
+      ...(Array.isArray(tree) ? tree : []).flatMap((item) => {
         const bytes = item instanceof Uint8Array ? item : new Uint8Array(0)
         return [Uint8Array.of(bytes.length >> 8, bytes.length & 255), bytes]
       }),
