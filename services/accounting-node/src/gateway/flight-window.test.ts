@@ -11,11 +11,11 @@ function flood(perMs: number, isShared: boolean): { limit: number; wayMs: number
   for (let nowMs = 0; nowMs < 60_000; nowMs += 10) {
     if (isShared && nowMs % 100 === 0) {
       const one = flight('honest')
-      expect(window.mayLeave('honest', 2)).toBe(true)
+      expect(window.mayLeave('honest', 2, nowMs)).toBe(true)
       window.depart(one, nowMs)
       way.push({ flight: one, atMs: nowMs, isHonest: true })
     }
-    while (window.mayLeave('flood', isShared ? 2 : 1)) {
+    while (window.mayLeave('flood', isShared ? 2 : 1, nowMs)) {
       const one = flight('flood')
       window.depart(one, nowMs)
       way.push({ flight: one, atMs: nowMs, isHonest: false })
@@ -57,7 +57,7 @@ describe('what a gateway has under way', () => {
     const before = window.limit
     for (let nowMs = 0; nowMs < 60_000; nowMs += 10) {
       const one = flight('a')
-      expect(window.mayLeave('a', 1)).toBe(true)
+      expect(window.mayLeave('a', 1, nowMs)).toBe(true)
       window.depart(one, nowMs)
       window.land([one], nowMs + 5)
     }
@@ -67,11 +67,30 @@ describe('what a gateway has under way', () => {
   test('what no block brings gives its place back', () => {
     const window = new FlightWindow()
     while (window.room(0) > 0) window.depart(flight('lost'), 0)
-    expect(window.mayLeave('lost', 1)).toBe(false)
-    expect(window.mayLeave('other', 2)).toBe(true)
+    expect(window.mayLeave('lost', 1, 0)).toBe(false)
+    expect(window.mayLeave('other', 2, 0)).toBe(true)
     expect(window.room(1_999)).toBe(0)
     expect(window.room(2_000)).toBe(window.limit)
-    expect(window.mayLeave('lost', 1)).toBe(true)
+    expect(window.mayLeave('lost', 1, 2_000)).toBe(true)
+  })
+
+  test('also while only turns are asked for', () => {
+    const window = new FlightWindow()
+    for (let sponsor = 0; window.mayLeave(`${sponsor}`, 9, 0); sponsor++) {
+      for (let i = 0; i < 32; i++) window.depart(flight(`${sponsor}`), 0)
+    }
+    expect(window.mayLeave('honest', 9, 1_999)).toBe(false)
+    expect(window.mayLeave('honest', 9, 2_000)).toBe(true)
+  })
+
+  test('one that leaves again while it is under way takes one place', () => {
+    const window = new FlightWindow()
+    const one = flight('a')
+    window.depart(one, 0)
+    window.depart(one, 1)
+    expect(window.room(2)).toBe(window.limit - 1)
+    window.land([one], 5)
+    expect(window.room(10)).toBe(window.limit)
   })
 
   test('one that ends twice gives one place back', () => {

@@ -55,7 +55,8 @@ export class FlightWindow {
   }
 
   /** True if a sponsor's next one may leave while `waitingCount` sponsors have something waiting. */
-  mayLeave(sponsor: string, waitingCount: number): boolean {
+  mayLeave(sponsor: string, waitingCount: number, nowMs: number): boolean {
+    this.#expire(nowMs)
     const own = this.#bySponsor.get(sponsor) ?? 0
     if (own < expressMax && this.#count < 2 * this.#limit) return true
     const isIn = this.#count < this.#limit && own < this.#limit / Math.max(1, waitingCount, this.#bySponsor.size)
@@ -64,8 +65,9 @@ export class FlightWindow {
     return isIn
   }
 
-  /** It leaves. */
+  /** It leaves, perhaps not for the first time: it is under way once. */
   depart(flight: Flight, nowMs: number): void {
+    this.end(flight)
     flight.flyingMs = nowMs
     this.#departures.push({ flight, atMs: nowMs })
     this.#count++

@@ -166,13 +166,14 @@ export class IntakeBatcher<T extends Waiting> {
     const turns = this.#turns
     for (const item of this.#waiting) turns.add(item)
     this.#waiting = []
-    const mayLeave = (sponsor: string): boolean => this.#window.mayLeave(sponsor, turns.sponsorCount)
+    const nowMs = this.#options.nowMs()
+    const mayLeave = (sponsor: string): boolean => this.#window.mayLeave(sponsor, turns.sponsorCount, nowMs)
     const batch: T[] = []
     let bytes = 0
     while (batch.length < batchTransactionsMax && bytes + leafSizeBytesMax <= batchSizeBytesMax) {
       const item = turns.take(mayLeave)
       if (item === undefined) break
-      this.#window.depart(item.owner, this.#options.nowMs())
+      this.#window.depart(item.owner, nowMs)
       batch.push(item)
       bytes += item.leaf.length
     }
