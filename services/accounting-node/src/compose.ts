@@ -34,6 +34,7 @@ import type { Logger } from './logger.ts'
 import { createCoreMetrics, createGatewayMetrics, observeChains } from './metrics.ts'
 import type { AccountingNode, ChainParts } from './node.ts'
 import { openOverview } from './overview/open-overview.ts'
+import { PastStates } from './past/past-states.ts'
 import { PeersFile } from './peers-file.ts'
 import { ChainReader } from './reading/chain-reader.ts'
 import { Closures } from './reading/closures.ts'
@@ -157,10 +158,11 @@ interface Parts {
   readonly account: Uint8Array
   readonly logger: Logger
   readonly clock: Clock
+  readonly past: PastStates
 }
 
 function openChain(parts: Parts, chain: ChainName, gatewayMetrics: ReturnType<typeof createGatewayMetrics>) {
-  const { config, cores, healer, account, logger, clock } = parts
+  const { config, cores, healer, account, logger, clock, past } = parts
   const { ledgerId } = config.genesis
   const core = cores[chain]
   const chainDir = join(config.settings.dir, chain)
@@ -183,7 +185,7 @@ function openChain(parts: Parts, chain: ChainName, gatewayMetrics: ReturnType<ty
   const signer = new AnswerSigner({ core, ledgerId, account, nodeKey: config.secrets.node, ...onDocchain })
   const outbox = new Outbox(join(chainDir, 'outbox.db'))
   const gateway = new Gateway({ core, ledger, outbox, signer, ledgerId, clock, logger, metrics: gatewayMetrics })
-  return { core, gateway, reader, state: new StateQuery(reader) } satisfies ChainParts
+  return { core, gateway, reader, state: new StateQuery(reader, past) } satisfies ChainParts
 }
 
 /** Files that hold a node's word or its faults, and are not there or damaged although the node has taken part. */
@@ -268,6 +270,7 @@ function joinNode(
       ...{ ownRank: () => cores.peer(account)[0]?.rank, witnesses },
     }),
     witnesses,
+    past: parts.past,
     logger,
     nowMs: parts.clock.nowMs,
     clockSkewMs: () => opened.world.network.clockSkewMs(),
@@ -355,8 +358,9 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     fetchReceipt: receiptFetcher(world.peers),
   })
   const address: { url?: string } = {}
+  const past = new PastStates({ genesisFile, dir: settings.dir })
   node = joinNode(
-    { config, cores, healer, metrics, account, logger, clock: world.clock },
+    { config, cores, healer, metrics, account, logger, clock: world.clock, past },
     { incidents, world, closures, successions, ownUrl: () => address.url },
   )
   const early = recordEarlyFaults(healer, cores, faults)
@@ -398,6 +402,7 @@ function startSelfCheck({ node, world, stores, healer }: Opened, dir: string, ho
 async function closeNode({ node, world, stores, cores, incidents, closures }: Opened): Promise<void> {
   const { userchain, docchain } = node.chains
   await node.audits.stop()
+  node.past.stop()
   node.events.close()
   await node.witnesses.stop()
   await node.evidence.close()

@@ -18,6 +18,7 @@ export type AccountingErrorDetail =
   /** Its line on a checkpoint counts for nothing, so it can make no receipt. */
   | { code: 'ERR_NODE_NOT_MEMBER'; chain: string }
   | { code: 'ERR_STATE_BUSY'; retryAfterMs: number }
+  | { code: 'ERR_PAST_FAILED'; reason: string }
   | { code: 'ERR_ENTRY_DAMAGED'; chain: string; height: number; index: number; file: string }
   | { code: 'ERR_NOT_SPONSORED'; field: string; reason: string }
   | { code: 'ERR_INCIDENT_ABSENT'; number: number }
@@ -74,6 +75,7 @@ export const statusOfCode: Readonly<Partial<Record<AccountingErrorCode, number>>
   ERR_NOT_PUBLISHED: 404,
   ERR_NODE_NOT_MEMBER: 503,
   ERR_STATE_BUSY: 503,
+  ERR_PAST_FAILED: 503,
   ERR_ENTRY_DAMAGED: 503,
   ERR_NOT_SPONSORED: 422,
   ERR_INCIDENT_ABSENT: 404,

@@ -14,6 +14,7 @@ import type { IncidentLog } from './incidents/incident-log.ts'
 import type { Logger } from './logger.ts'
 import type { NodesLook } from './overview/nodes-view.ts'
 import type { PortalEvents } from './overview/portal-events.ts'
+import type { PastStates } from './past/past-states.ts'
 import type { ChainReader } from './reading/chain-reader.ts'
 import type { Receipts } from './reading/receipts.ts'
 import type { StateQuery } from './reading/state-query.ts'
@@ -55,6 +56,7 @@ export interface AccountingNode {
   readonly successions: Successions
   readonly directory: Directory
   readonly audits: AuditDesk
+  readonly past: PastStates
   readonly look: NodesLook
   readonly events: PortalEvents
   readonly witnesses: Witnesses

@@ -3,7 +3,7 @@ import { parseCheckpoint } from '@healthblock/chain/checkpoint'
 import { CompactRange, leafHash, MemoryHashes } from '@healthblock/chain/merkle'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { verifyStateProof } from '@healthblock/chain/state-tree'
-import { userTables } from '@healthblock/chain/tables'
+import { docTables, userTables } from '@healthblock/chain/tables'
 import { encodeHashTile, parseEntryBundle, tileNodes } from '@healthblock/chain/tile'
 import { encodeTransactionLeaf, signTransaction, type Transaction } from '@healthblock/chain/transaction'
 import { randomBytes } from '@healthblock/crypto/random'
@@ -170,6 +170,7 @@ describeNode('one node of a ledger of one', () => {
     '/v1/docchain/blocks?from=0',
     `/v1/userchain/transactions/${'0'.repeat(64)}`,
     '/v1/userchain/state?key=oA',
+    '/v1/userchain/state?key=oA&height=0',
     '/v1/incidents',
     '/v1/directory',
     // Refused before it is looked for.
@@ -299,6 +300,36 @@ describeNode('one node of a ledger of one', () => {
     expect(parseCheckpoint(new TextDecoder().decode(checkpoint)).size).toBeGreaterThanOrEqual(i0 + leaves.length)
   })
 
+  interface StateAnswer {
+    readonly value: string | null
+    readonly seal: string
+    readonly height: number
+    readonly size: number
+    readonly inclusion: string
+    readonly proof: { readonly siblings: string[]; readonly leaf: [string, string] | null }
+  }
+
+  /** Checks an answer as a reader does, and gives the record's bytes. */
+  function provedValue(key: Uint8Array, found: StateAnswer): Uint8Array | undefined {
+    const { h, st } = parseSealLeaf(fromBase64(found.seal))
+    expect(h).toBe(found.height)
+    const [pathHash, valueHash] = (found.proof.leaf ?? []).map(fromBase64)
+    const siblings = found.proof.siblings.map(fromBase64)
+    const proof = pathHash && valueHash ? { siblings, leaf: { pathHash, valueHash } } : { siblings }
+    const value = found.value === null ? undefined : fromBase64(found.value)
+    verifyStateProof({ key, value, proof, root: st })
+    return value
+  }
+
+  async function stateAt(on: 'userchain' | 'docchain', key: Uint8Array, place: string): Promise<StateAnswer> {
+    for (;;) {
+      const response = await client.get(`/v1/${on}/state?key=${toBase64Url(key)}&${place}`)
+      if (response.status === 200) return (await response.json()) as StateAnswer
+      expect([202, 503]).toContain(response.status)
+      await response.arrayBuffer()
+    }
+  }
+
   test('the state proves a record, and the absence of one', async () => {
     for (const [account, isThere] of [
       [auditor.account, true],
@@ -306,22 +337,33 @@ describeNode('one node of a ledger of one', () => {
     ] as const) {
       const key = userTables.account.key(account)
       const response = await client.get(`/v1/userchain/state?key=${toBase64Url(key)}`)
-      const found = (await response.json()) as {
-        value: string | null
-        seal: string
-        height: number
-        proof: { siblings: string[]; leaf: [string, string] | null }
-      }
-      const { h, st } = parseSealLeaf(fromBase64(found.seal))
-      expect(h).toBe(found.height)
-      const [pathHash, valueHash] = (found.proof.leaf ?? []).map(fromBase64)
-      const siblings = found.proof.siblings.map(fromBase64)
-      const proof = pathHash && valueHash ? { siblings, leaf: { pathHash, valueHash } } : { siblings }
-      const value = found.value === null ? undefined : fromBase64(found.value)
-      expect(value !== undefined).toBe(isThere)
-      verifyStateProof({ key, value, proof, root: st })
+      const found = (await response.json()) as StateAnswer
+      expect(provedValue(key, found) !== undefined).toBe(isThere)
     }
     expect((await client.get('/v1/userchain/state?key=%21')).status).toBe(400)
+  })
+
+  test('the state of an earlier block proves what was on record then, and what was not; forwards, backwards, and of Docchain', async () => {
+    const { transaction, person } = people.register(2)
+    const [index = Number.NaN] = await client.commit(transaction)
+    const key = userTables.account.key(person.account)
+    // So that the wanted block is not the newest.
+    await client.commit(algorithmTransaction(cluster.ledger, 'afterwards'))
+    const after = await stateAt('userchain', key, `index=${index}`)
+    expect(provedValue(key, after)).toBeDefined()
+    expect(after.size).toBeGreaterThan(index)
+    const before = await stateAt('userchain', key, `height=${after.height - 1}`)
+    expect(provedValue(key, before)).toBeUndefined()
+    expect(before.height).toBe(after.height - 1)
+    // At the beginning nobody was there but those of genesis.
+    const known = userTables.account.key(auditor.account)
+    expect(provedValue(known, await stateAt('userchain', known, 'height=0'))).toBeUndefined()
+    expect(provedValue(known, await stateAt('userchain', known, `height=${after.height}`))).toBeDefined()
+    const diagnosis = docTables.diagnosis.key(randomBytes(32))
+    expect(provedValue(diagnosis, await stateAt('docchain', diagnosis, 'height=0'))).toBeUndefined()
+    for (const place of ['height=999999', 'index=999999'])
+      expect((await client.get(`/v1/userchain/state?key=${toBase64Url(key)}&${place}`)).status).toBe(404)
+    expect((await client.get(`/v1/userchain/state?key=${toBase64Url(key)}&height=-1`)).status).toBe(400)
   })
 
   test('an administrator sponsors, licenses and registers algorithms', async () => {

@@ -2,7 +2,7 @@
  * One chain of a node's folder, checked from its files alone: the log is executed again from genesis into a store of its own, and every
  * other file is compared with what comes of that. Nothing in the folder is changed.
  */
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Ledger } from '@healthblock/chain/block'
 import type { ChainName } from '@healthblock/chain/chains'
@@ -12,6 +12,7 @@ import { parseSealLeaf } from '@healthblock/chain/seal'
 import { parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
+import { ReadFile } from '../adapters/read-file.ts'
 import { readRecords } from '../core/journal.ts'
 import { parseRecord } from '../core/log.ts'
 import type { Memberships } from '../core/members.ts'
@@ -38,31 +39,6 @@ export interface ChainCheckOptions {
 interface Place {
   readonly offset: number
   readonly length: number
-}
-
-/** A file that is only read. */
-class ReadFile {
-  readonly #descriptor: number
-  readonly #size: number
-
-  constructor(path: string) {
-    this.#descriptor = openSync(path, 'r')
-    this.#size = statSync(path).size
-  }
-
-  size(): number {
-    return this.#size
-  }
-
-  read(offset: number, length: number): Uint8Array {
-    const bytes = new Uint8Array(Math.max(0, Math.min(length, this.#size - offset)))
-    const count = readSync(this.#descriptor, bytes, 0, bytes.length, offset)
-    return bytes.subarray(0, count)
-  }
-
-  close(): void {
-    closeSync(this.#descriptor)
-  }
 }
 
 /** Checks one chain. */

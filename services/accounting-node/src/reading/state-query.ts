@@ -1,8 +1,9 @@
-/** One record of the state with its proof, at the newest published block. */
+/** One record of the state with its proof: at the newest published block, or at an earlier one. */
 
 import { encodeProof } from '@healthblock/chain/proof'
 import type { ReceiptState } from '@healthblock/chain/receipt'
 import { AccountingError } from '../errors.ts'
+import type { PastProgress, PastStates } from '../past/past-states.ts'
 import type { ChainReader } from './chain-reader.ts'
 
 /** How long a query waits for a moment at which the applied block is the published one. */
@@ -23,10 +24,12 @@ export interface ProvedState extends ReceiptState {
 /** Answers queries of one chain's state. */
 export class StateQuery {
   readonly #reader: ChainReader
+  readonly #past: PastStates
   #waiting = 0
 
-  constructor(reader: ChainReader) {
+  constructor(reader: ChainReader, past: PastStates) {
     this.#reader = reader
+    this.#past = past
   }
 
   /**
@@ -49,6 +52,25 @@ export class StateQuery {
     } finally {
       this.#waiting--
     }
+  }
+
+  /**
+   * The value of a key after an earlier block, or the proof of its absence; or how far the log was executed for it: ask again then.
+   *
+   * @throws {AccountingError} `ERR_NOT_PUBLISHED`, `ERR_STATE_BUSY`, `ERR_PAST_FAILED`.
+   */
+  async getAt(key: Uint8Array, height: number): Promise<ProvedState | PastProgress> {
+    const { core, published } = this.#reader
+    const newest = published === undefined ? undefined : core.ledger.index(core.chain).boundary(published.size)
+    if (newest === undefined || height > newest.height)
+      throw new AccountingError(`block ${height} is not published`, { code: 'ERR_NOT_PUBLISHED', what: 'block' })
+    const now = height === newest.height ? this.#atPublished(key) : undefined
+    if (now !== undefined) return this.#withSeal(now)
+    const found = await this.#past.get({ chain: core.chain, key, height })
+    if ('executed' in found) return found
+    const { size } = core.ledger.index(core.chain).boundaryAt(height) as { size: number }
+    const { value, proof } = found
+    return this.#withSeal(value === undefined ? { key, proof, height, size } : { key, value, proof, height, size })
   }
 
   /** Only while the applied head is the published one does the state prove against a published SEAL. */
