@@ -21,9 +21,12 @@ function secretOfBase32(text: string): Uint8Array {
 
 describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium and Redis)", () => {
   let cluster: TestCluster
+  /** The entry by which the doctor may read. */
+  let grant: string
 
   beforeAll(async () => {
     cluster = await TestCluster.start({ doctors: 1, patients: ['ann'] })
+    grant = (await cluster.ok<{ transactionId: string }>('patient', 'grant', 'ann', 'doctor-a')).transactionId
     const record = await writeRecord(cluster.root, { seconds: 40 })
     await cluster.ok('patient', 'stream', 'ann', '--record', record, '--speed', 'max', '--wait')
   })
@@ -130,6 +133,30 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.waitForSelector('.entries a')
     await reader.picture('auditor-10-account')
     await isSound(reader)
+    // As it was before anybody had registered; the address keeps it, and Back leads out of it.
+    await page.fill('input[name=at]', 'nonsense')
+    await page.click('button:has-text("Prove it")')
+    await page.waitForSelector('text=neither the number of an entry')
+    await page.fill('input[name=at]', 'block 0')
+    await page.click('button:has-text("Prove it")')
+    await page.waitForSelector('text=No account of this name is on record. That too is proved.')
+    expect(await page.textContent('.notice.good')).toContain('as of block 0')
+    await page.reload()
+    await page.waitForSelector('.notice.good >> text=as of block 0')
+    await reader.picture('auditor-10-account-as-of')
+    await isSound(reader)
+    await page.goBack()
+    await page.waitForSelector('.facts a:has-text("since entry")')
+    await page.fill('input[name=wanted]', grant)
+    await page.keyboard.press('Enter')
+    await page.click('summary:has-text("What was true after it")')
+    await page.waitForSelector('.records >> text=An access in force')
+    await page.waitForSelector('section .notice.good >> text=as of block')
+    await reader.picture('auditor-9-entry-state')
+    await isSound(reader)
+    await page.fill('input[name=at]', String(index))
+    await page.click('button:has-text("Prove it")')
+    await page.waitForSelector('.records >> text=This access was not on record')
     for (const [wanted, answer] of [
       ['<img src=x onerror=alert(1)>', 'neither a number'],
       ['99999999', 'Nothing on either ledger'],
@@ -174,6 +201,19 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.waitForSelector('text=This proof does not hold')
     await page.click('.facts a[href*="account"] >> nth=0')
     await page.waitForSelector('text=not a proof of the state')
+    await page.unroute('**/v1/userchain/state*')
+    // A true proof, of another block.
+    await page.route('**/v1/userchain/state*', async (route) => {
+      await route.continue({
+        url: route
+          .request()
+          .url()
+          .replace(/height=\d+/, 'height=1'),
+      })
+    })
+    await page.fill('input[name=at]', 'block 0')
+    await page.click('button:has-text("Prove it")')
+    await page.waitForSelector('text=the state of another block')
     await isSound(reader)
     await reader.close()
   }, 300_000)

@@ -3,16 +3,16 @@ import { toHex } from '@healthblock/encoding/bytes'
 import type { JSX } from 'preact'
 import { useContext, useEffect, useState } from 'preact/hooks'
 import { call } from '../frame/api.ts'
-import { messageFor, Shown } from '../frame/notice.tsx'
-import { hrefOf } from '../frame/router.ts'
+import { messageFor } from '../frame/notice.tsx'
+import { hrefOf, usePlace } from '../frame/router.ts'
 import { type TextKey, t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
-import { AccountLink } from './entry-page.tsx'
+import { AccountLink } from './account-link.tsx'
+import { AsOfForm, AsOfShown, asOfPlace, useAsOf } from './as-of.tsx'
 import type { AccountState } from './ledger-read.ts'
 import { type ChainName, chainNames } from './model.ts'
 import { Names } from './names.ts'
 import { typeWords } from './transaction-words.ts'
-import { useAsked } from './use-asked.ts'
 import { chainWords, count } from './words.ts'
 
 function StateFacts(props: { state: AccountState }): JSX.Element {
@@ -125,7 +125,10 @@ function Named(props: { chain: ChainName; account: string }): JSX.Element {
 export function AccountPage(props: { account: string }): JSX.Element {
   const { account } = props
   const name = useContext(Names).get(account)
-  const state = useAsked(account, async () => (await import('./ledger-read.ts')).accountState(account))
+  const at = asOfPlace(usePlace())
+  const state = useAsOf(account, at, async (question) =>
+    (await import('./ledger-read.ts')).accountState(account, question),
+  )
   return (
     <>
       <div class="verdict">
@@ -136,7 +139,8 @@ export function AccountPage(props: { account: string }): JSX.Element {
       </div>
       <section class="card" aria-label={t('auditor.account.state')}>
         <h2>{t('auditor.account.state')}</h2>
-        <Shown resource={state}>{(value) => <StateFacts state={value} />}</Shown>
+        <AsOfForm at={at} chain="userchain" />
+        <AsOfShown asked={state}>{(value) => <StateFacts state={value} />}</AsOfShown>
       </section>
       <h2>{t('auditor.account.transactions')}</h2>
       <div class="beside">

@@ -1,7 +1,6 @@
 /** A block, and an entry of it: decoded from the ledger's bytes, with its proof. */
 import { toHex } from '@healthblock/encoding/bytes'
 import type { JSX } from 'preact'
-import { useContext } from 'preact/hooks'
 import { callBytes } from '../frame/api.ts'
 import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
@@ -10,22 +9,13 @@ import { t } from '../frame/texts.ts'
 import { formatInstant, formatMoment } from '../frame/time.ts'
 import type { CheckedReceipt } from '../proof/check.ts'
 import { ProofLines, ProofResult, useProof } from '../proof/proof.tsx'
+import { AccountLink } from './account-link.tsx'
+import { EntryRecords } from './entry-records.tsx'
 import type { PlacedEntry, ReadBlock } from './ledger-read.ts'
 import type { BlockSummary, ChainName } from './model.ts'
-import { Names } from './names.ts'
 import { type FieldWords, typeWords, wordsOfBody } from './transaction-words.ts'
 import { useAsked } from './use-asked.ts'
 import { chainWords, count } from './words.ts'
-
-/** A name of an account, or the begin of its code where the directory has none; it leads to the account. */
-export function AccountLink(props: { account: string }): JSX.Element {
-  const name = useContext(Names).get(props.account)
-  return (
-    <a href={hrefOf(['explorer', 'account', props.account])} title={props.account}>
-      {name === undefined ? <code class="short">{props.account.slice(0, 12)}…</code> : <bdi>{name}</bdi>}
-    </a>
-  )
-}
 
 function Fields(props: { fields: readonly FieldWords[] }): JSX.Element {
   return (
@@ -128,6 +118,7 @@ function Entry(props: { chain: ChainName; block: ReadBlock; entry: PlacedEntry }
         </section>
         <EntryProof chain={chain} id={id} />
       </div>
+      <EntryRecords entry={entry} key={id} />
     </>
   )
 }

@@ -4,14 +4,14 @@ import { Failure, textOf, useAct } from '../frame/act.tsx'
 import { ApiError, call } from '../frame/api.ts'
 import { go } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
+import type { AsOf } from './ledger-read.ts'
 import { type ChainName, chainNames } from './model.ts'
 
 /** What the reader typed. */
-type Wanted =
-  | { readonly kind: 'block' | 'entry'; readonly number: number }
-  | { readonly kind: 'id'; readonly id: string }
+type Wanted = AsOf | { readonly kind: 'id'; readonly id: string }
 
-function parseWanted(text: string): Wanted | undefined {
+/** Reads "12", "block 12", or an id; undefined for anything else. */
+export function parseWanted(text: string): Wanted | undefined {
   const plain = text.trim().toLowerCase()
   if (/^[0-9a-f]{64}$/.test(plain)) return { kind: 'id', id: plain }
   const [, word, digits = ''] = /^(\p{L}*)\s*([\d\s.,'’]+)$/u.exec(plain) ?? []

@@ -12,7 +12,7 @@ import { keyRoles, userTables } from '@healthblock/chain/tables'
 import { parseTransactionLeaf, type Transaction, transactionId } from '@healthblock/chain/transaction'
 import { fromBase64, fromHex, toBase64Url, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor, decodeCborAt } from '@healthblock/encoding/cbor'
-import { call, callBytes } from '../frame/api.ts'
+import { ApiError, call, callBytes } from '../frame/api.ts'
 import type { ChainName } from './model.ts'
 
 /** A transaction with its place. */
@@ -59,6 +59,29 @@ export async function readBlock(chain: ChainName, index: number): Promise<ReadBl
   return { height, from, seal: parseSealLeaf(sealLeaf), sealLeaf, entries }
 }
 
+/** After which block, or after the block that holds which entry. */
+export interface AsOf {
+  readonly kind: 'block' | 'entry'
+  readonly number: number
+}
+
+/** The node executes its log again as far as that block: how far it is. */
+export interface Executing {
+  readonly executed: number
+  readonly height: number
+}
+
+/** How a record is asked for. */
+export interface RecordQuestion {
+  /** Absent: at the newest block. */
+  readonly at?: AsOf | undefined
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: Executing) => void
+}
+
+/** A node that gets no further for so long is not waited for. */
+const standstillMs = 60_000
+
 interface StateJson {
   readonly value: string | null
   readonly proof: { readonly leaf: readonly [string, string] | null; readonly siblings: readonly string[] }
@@ -75,35 +98,67 @@ export interface ProvedRecord<T> {
   readonly signedBy: number
 }
 
-async function readTrail(): Promise<PolicyTrail> {
+/** Who may sign, as far as the ledger is governed now. */
+export async function readTrail(): Promise<PolicyTrail> {
   const [genesis, steps] = await Promise.all([genesisBytes(), callBytes('/v1/trail', { isBackground: true })])
   const trail = new PolicyTrail(parseGenesis(genesis))
   for (const step of parseTrail(steps)) if (!trail.knows(step)) trail.extend(step)
   return trail
 }
 
+/** Asks for a record until the node has it; each answer comes within seconds. */
+async function askRecord(
+  chain: ChainName,
+  key: Uint8Array,
+  { at, signal, onProgress }: RecordQuestion,
+): Promise<StateJson> {
+  const place = at === undefined ? '' : `&${at.kind === 'block' ? 'height' : 'index'}=${at.number}`
+  let last = { executed: -1, atMs: performance.now() }
+  for (;;) {
+    const options = signal === undefined ? {} : { signal }
+    const answer = await call<StateJson | Executing>(`/v1/${chain}/state?key=${toBase64Url(key)}${place}`, options)
+    if (!('executed' in answer)) return answer
+    onProgress?.(answer)
+    const nowMs = performance.now()
+    if (answer.executed > last.executed) last = { executed: answer.executed, atMs: nowMs }
+    else if (nowMs - last.atMs > standstillMs) throw new ApiError('', 503, { code: 'ERR_STATE_BUSY' })
+  }
+}
+
+/** A state that was true at another block proves nothing about this one. */
+function checkPlace({ h, i0, k }: Seal, at: AsOf | undefined): void {
+  if (at === undefined) return
+  const isThere = at.kind === 'block' ? h === at.number : i0 <= at.number && at.number <= i0 + k
+  if (!isThere) throw new ApiError('', 0, { code: 'ERR_STATE_ELSEWHERE' })
+}
+
 /**
- * Asks for a record of Userchain's state and checks its proof: the record under the state root, the root in the SEAL, the SEAL in the log,
- * the log's head under the signatures of a quorum.
+ * Asks for a record of a ledger's state and checks its proof: the record under the state root, the root in the SEAL of the wanted block, the
+ * SEAL in the log, the log's head under the signatures of a quorum.
  *
- * @throws {ChainError} that says what does not hold.
+ * @throws {ChainError} {ApiError} that says what does not hold.
  */
-async function provedRecord<T>(trail: PolicyTrail, key: Uint8Array): Promise<ProvedRecord<T>> {
-  const json = await call<StateJson>(`/v1/userchain/state?key=${toBase64Url(key)}`)
-  const seal = fromBase64(json.seal)
+export async function provedRecord<T>(
+  trail: PolicyTrail,
+  { chain, key }: { readonly chain: ChainName; readonly key: Uint8Array },
+  question: RecordQuestion = {},
+): Promise<ProvedRecord<T>> {
+  const json = await askRecord(chain, key, question)
+  const leaf = fromBase64(json.seal)
   const { checkpoint } = parseProof(json.inclusion)
-  const { policy } = trail.verify('userchain', checkpoint)
+  const { policy } = trail.verify(chain, checkpoint)
   const origin = checkpoint.slice(0, checkpoint.indexOf('\n'))
-  const verified = verifyProof({ proof: json.inclusion, leaf: seal, origin, policy })
-  const { h: height, st: root } = parseSealLeaf(seal)
+  const verified = verifyProof({ proof: json.inclusion, leaf, origin, policy })
+  const seal = parseSealLeaf(leaf)
+  checkPlace(seal, question.at)
   const [pathHash, valueHash] = (json.proof.leaf ?? []).map(fromBase64)
   const siblings = json.proof.siblings.map(fromBase64)
   const value = json.value === null ? undefined : fromBase64(json.value)
   const proof =
     pathHash === undefined || valueHash === undefined ? { siblings } : { siblings, leaf: { pathHash, valueHash } }
-  verifyStateProof({ key, value, proof, root })
+  verifyStateProof({ key, value, proof, root: seal.st })
   const signedBy = verified.cosigners.length
-  return { value: value === undefined ? undefined : (decodeCbor(value) as T), height, signedBy }
+  return { value: value === undefined ? undefined : (decodeCbor(value) as T), height: seal.h, signedBy }
 }
 
 /** The newest published summary of a ledger, under the signatures of a quorum. */
@@ -137,18 +192,17 @@ export interface AccountState {
 }
 
 /** Reads an account's records, each with its proof. */
-export async function accountState(account: string): Promise<AccountState> {
+export async function accountState(account: string, question: RecordQuestion): Promise<AccountState> {
   const trail = await readTrail()
   const id = fromHex(account)
-  const record = await provedRecord<AccountState['account']>(trail, userTables.account.key(id))
-  const { height, signedBy } = record
-  if (record.value?.role !== 2) return { account: record.value, licence: undefined, height, signedBy }
-  const { value: k } = await provedRecord<number>(trail, userTables.licenceHead.key(id))
+  const ask = <T>(key: Uint8Array): Promise<ProvedRecord<T>> =>
+    provedRecord<T>(trail, { chain: 'userchain', key }, question)
+  const { value, height, signedBy } = await ask<AccountState['account']>(userTables.account.key(id))
+  if (value?.role !== 2) return { account: value, licence: undefined, height, signedBy }
+  const { value: k } = await ask<number>(userTables.licenceHead.key(id))
   const licence =
-    k === undefined
-      ? undefined
-      : (await provedRecord<AccountState['licence']>(trail, userTables.licence.key(id, k))).value
-  return { account: record.value, licence, height, signedBy }
+    k === undefined ? undefined : (await ask<AccountState['licence']>(userTables.licence.key(id, k))).value
+  return { account: value, licence, height, signedBy }
 }
 
 /** Names of an account's keys, by number. */
