@@ -18,6 +18,7 @@ import type { StorageClient } from '@healthblock/runtime/storage-client'
 import type { UserNodeEvents } from '../events.ts'
 import type { LedgerView } from '../ledger-view.ts'
 import { epochKeyOf, type Person, type PersonStore } from '../people/person.ts'
+import { noticeFinding } from '../sealing/alarms.ts'
 
 /** A diagnosis, as the command line's contract has it. */
 export interface DiagnosisView {
@@ -179,17 +180,15 @@ export class Diagnoses {
     const document = this.#openRow(person, row, person.hot.nodes)
     const worst = worstOf(document)
     const tx = row.tx as Uint8Array
-    database.transaction(() => {
+    const isAlarm = database.transaction(() => {
       database.run('UPDATE diagnosis SET severity = ? WHERE tx = ?', worst ?? 'sealed', tx)
+      let isTold = false
       for (const finding of document?.findings ?? []) {
         if (severities.indexOf(finding.severity) < severities.indexOf(alarmFrom)) continue
-        database.run(
-          'INSERT OR IGNORE INTO alarm (account, ms, code, severity, about) VALUES (?, ?, ?, ?, ?)',
-          ...[person.account, Number(row.at), finding.code, finding.severity, tx],
-        )
+        if (noticeFinding(database, person.account, finding, { transaction: tx, atMs: Number(row.at) })) isTold = true
       }
+      return isTold
     })
-    const isAlarm = worst !== undefined && severities.indexOf(worst) >= severities.indexOf(alarmFrom)
     events.emit({
       type: isAlarm ? 'alarm' : 'diagnosis',
       account: person.id,

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { UserNodeEvents } from '../events.ts'
 import type { Person } from '../people/person.ts'
 import { openNodeDatabase } from '../store/node-db.ts'
-import { Alarms, alarmsListedMax } from './alarms.ts'
+import { Alarms, alarmsListedMax, noticeFinding } from './alarms.ts'
 
 test('an alarm is seen however many there were before it', () => {
   const dir = mkdtempSync(join(tmpdir(), 'hb-alarms-'))
@@ -22,6 +22,42 @@ test('an alarm is seen however many there were before it', () => {
   expect(list).toHaveLength(alarmsListedMax)
   expect(list.at(-1)).toMatchObject({ code: 'stream.silent' })
   expect(list[0]?.id).toBe(2)
+  database.close()
+  rmSync(dir, { recursive: true })
+})
+
+test('what several diagnoses and doctors tell of one episode is one alarm; what got worse is told again; what comes later is another', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'hb-alarms-'))
+  const database = openNodeDatabase(join(dir, 'node.db'))
+  const alarms = new Alarms({ database, events: new UserNodeEvents(createLogger({ name: 'test', level: 'silent' })) })
+  const person = { account: new Uint8Array(32).fill(1), id: '01' } as Person
+  let number = 0
+  const tell = (severity: 'high' | 'critical', fromS: number, toS: number, isOpen = false, code = 'ecg.vt'): boolean =>
+    noticeFinding(
+      database,
+      person.account,
+      { code, severity, fromMs: fromS * 1_000, toMs: toS * 1_000, isOpen },
+      { transaction: new Uint8Array(32).fill(++number), atMs: toS * 1_000 },
+    )
+  const list = () =>
+    alarms.list(person).map(({ at, severity, endedAt, acknowledged }) => [at, severity, endedAt, acknowledged])
+  const iso = (seconds: number): string => new Date(seconds * 1_000).toISOString()
+  expect(tell('high', 1_000, 1_030, true)).toBe(true)
+  // Another doctor's program, whose access began later; then the first one's next diagnosis, after which it is over.
+  expect(tell('high', 1_010, 1_040, true)).toBe(false)
+  expect(list()).toEqual([[iso(1_030), 'high', null, false]])
+  expect(tell('high', 1_000, 1_060)).toBe(false)
+  expect(list()).toEqual([[iso(1_030), 'high', iso(1_060), false]])
+  alarms.acknowledge(person, alarms.list(person)[0]?.id ?? 0, 0)
+  expect(list()).toEqual([[iso(1_030), 'high', iso(1_060), true]])
+  // An older one that comes late changes nothing; something worse is told to who had seen the rest.
+  expect(tell('high', 1_000, 1_020, true)).toBe(false)
+  expect(list()).toEqual([[iso(1_030), 'high', iso(1_060), true]])
+  expect(tell('critical', 1_000, 1_070)).toBe(true)
+  expect(list()).toEqual([[iso(1_070), 'critical', iso(1_070), false]])
+  expect(tell('critical', 1_010, 1_075, false, 'ecg.vf')).toBe(true)
+  expect(tell('high', 1_140, 1_150)).toBe(true)
+  expect(alarms.list(person)).toHaveLength(3)
   database.close()
   rmSync(dir, { recursive: true })
 })

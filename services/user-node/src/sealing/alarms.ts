@@ -2,6 +2,7 @@
  * Alarms of the household's people: what a diagnosis found, what became of their devices, and who fetched without access. Code, severity and times are
  * kept, never a value. Each is told once when it begins and, if it lasts, once when it ends.
  */
+import { type Severity, severities } from '@healthblock/diagnosis/findings'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { UserNodeEvents } from '../events.ts'
@@ -26,6 +27,8 @@ export interface AlarmView {
 
 /** Alarms of one list: of more, the oldest are left out. */
 export const alarmsListedMax = 10_000
+/** Findings of one code that lie no further apart are one episode to the patient, whoever found them. */
+const episodeGapMs = 60_000
 const streamBytes = 8
 const accountBytes = 32
 const severity = 'medium'
@@ -47,6 +50,56 @@ export function lookerOf(code: string, about: Uint8Array | null): string | undef
 function aboutShown(code: string, about: Uint8Array | null): string | null {
   if (about === null) return null
   return lookerOf(code, about) ?? toHex(about.length === 2 * streamBytes ? about.subarray(0, streamBytes) : about)
+}
+
+/** A finding of a diagnosis that wakes the patient. Times are Unix ms. */
+export interface AlarmingFinding {
+  readonly code: string
+  readonly severity: Severity
+  readonly fromMs: number
+  readonly toMs: number
+  readonly isOpen: boolean
+}
+
+/**
+ * A diagnosis says that something alarming was found. Diagnoses of several doctors, and later ones of the same doctor, that tell of the same
+ * episode are one alarm; one that got more severe is told again, also to who had seen it. Inside the caller's transaction.
+ *
+ * @returns True if it is to be told.
+ */
+export function noticeFinding(
+  database: Database,
+  account: Uint8Array,
+  finding: AlarmingFinding,
+  told: { readonly transaction: Uint8Array; readonly atMs: number },
+): boolean {
+  const { code, fromMs, toMs, isOpen } = finding
+  const ended = isOpen ? null : toMs
+  const known = database.get(
+    `SELECT id, severity, started, until, ended FROM alarm
+     WHERE account = ? AND code = ? AND until >= ? AND started <= ? ORDER BY until DESC LIMIT 1`,
+    ...[account, code, fromMs - episodeGapMs, toMs + episodeGapMs],
+  )
+  if (known === undefined) {
+    const insert = `INSERT OR IGNORE INTO alarm (account, ms, code, severity, about, started, until, ended)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
+    const values = [account, told.atMs, code, finding.severity, told.transaction, fromMs, toMs, ended]
+    return database.run(insert, ...values) > 0
+  }
+  const isLater = toMs >= Number(known.until)
+  const until = Math.max(toMs, Number(known.until))
+  database.run(
+    'UPDATE alarm SET started = ?, until = ?, ended = ? WHERE id = ?',
+    ...[Math.min(fromMs, Number(known.started)), until, isLater ? ended : (known.ended as number | null)],
+    known.id as number,
+  )
+  const hasRisen = severities.indexOf(finding.severity) > severities.indexOf(known.severity as Severity)
+  if (!hasRisen) return false
+  database.run(
+    'UPDATE alarm SET severity = ?, ms = ?, acknowledged = NULL WHERE id = ?',
+    ...[finding.severity, told.atMs, known.id as number],
+  )
+  return true
 }
 
 /** Keeps alarms. */

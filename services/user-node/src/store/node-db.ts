@@ -157,6 +157,13 @@ CREATE TABLE reclaim (
 ) STRICT, WITHOUT ROWID;
 `
 
+/** When what a finding's alarm is about began and was last found: further diagnoses of the same are no new alarm. */
+const episodes = `
+ALTER TABLE alarm ADD COLUMN started INTEGER;
+ALTER TABLE alarm ADD COLUMN until INTEGER;
+CREATE INDEX alarm_episode ON alarm (account, code, until) WHERE until IS NOT NULL;
+`
+
 /**
  * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
  *
@@ -171,7 +178,7 @@ export function openNodeDatabase(path: string): Database {
   return openDatabase({
     path,
     synchronous: 'full',
-    migrations: [schema, devices, erasures, files, portal, accepted, keys, looks, amendments, reclaims],
+    migrations: [schema, devices, erasures, files, portal, accepted, keys, looks, amendments, reclaims, episodes],
     isLookedThrough: true,
   })
 }
