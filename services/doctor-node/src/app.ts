@@ -31,6 +31,7 @@ import { Worker } from './judging/worker.ts'
 import { ByHand } from './posting/by-hand.ts'
 import { Composer } from './posting/compose.ts'
 import { Postings } from './posting/postings.ts'
+import { AlarmSentences } from './reading/alarm-sentences.ts'
 import { Experiments } from './reading/experiments.ts'
 import { OpenedRecords } from './reading/opened-records.ts'
 import { Petnames } from './reading/petnames.ts'
@@ -150,15 +151,15 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
   const built = {
     ...{ identity, database, grants, alarms, limits, judge, envelopes, composer, events, stopping, nowMs },
     ...{ follower, outbox, postings, watch, worker },
+    alarmSentences: new AlarmSentences({ database, composer, alarms }),
     byHand: new ByHand({ database, ledger, grants, composer, postings, nowMs }),
     experiments: new Experiments({ database, ledger, envelopes, grants, storage }),
     opened: new OpenedRecords({ database, grants, envelopes, storage, ledgerId }),
     petnames: new Petnames(database),
     epochMs: ledger.epochMs,
     wake: () => worker.wake(),
-    register: (signature: Uint8Array) => {
-      outbox.add([{ chain: 'userchain', leaf: identity.registration(signature) }])
-    },
+    register: (signature: Uint8Array): void =>
+      void outbox.add([{ chain: 'userchain', leaf: identity.registration(signature) }]),
   }
   return { ...built, catchUp: (timeoutMs) => catchUp(built, logger, timeoutMs) }
 }

@@ -7,6 +7,7 @@ import type { Judge } from './judging/judge.ts'
 import type { PatientLimits } from './judging/patient-limits.ts'
 import type { ByHand } from './posting/by-hand.ts'
 import type { Composer } from './posting/compose.ts'
+import type { AlarmSentences } from './reading/alarm-sentences.ts'
 import type { Experiments } from './reading/experiments.ts'
 import type { OpenedRecords } from './reading/opened-records.ts'
 import type { Petnames } from './reading/petnames.ts'
@@ -28,6 +29,7 @@ export interface Services {
   readonly database: Database
   readonly grants: Grants
   readonly alarms: Alarms
+  readonly alarmSentences: AlarmSentences
   readonly limits: PatientLimits
   readonly judge: Judge
   readonly envelopes: Envelopes

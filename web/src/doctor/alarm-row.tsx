@@ -1,5 +1,6 @@
 /** An alarm as a row: on the worklist, and on the page of its patient. */
 import type { JSX } from 'preact'
+import { saidFinding } from '../finding/said.ts'
 import { memo } from '../frame/memo.ts'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
@@ -45,6 +46,16 @@ function Acts(props: { alarm: Alarm; state: AlarmState; onAct: (alarm: Alarm, ac
   )
 }
 
+/** What was found, with its figures. */
+function Says(props: { code: string; sentence: string }): JSX.Element {
+  const said = saidFinding(props.code, props.sentence)
+  return (
+    <span class="alarm-says soft" lang={said === undefined ? 'en' : undefined}>
+      {said ?? props.sentence}
+    </span>
+  )
+}
+
 /** A row; it is drawn again when what it shows has changed, not with every tick of the clock. */
 export const AlarmRow = memo(function drawRow(props: {
   alarm: Alarm
@@ -71,6 +82,7 @@ export const AlarmRow = memo(function drawRow(props: {
           {what}
           {isClosed && <span class="soft"> · {t('doctor.alarm.closed')}</span>}
         </span>
+        {alarm.sentence !== null && <Says code={alarm.code} sentence={alarm.sentence} />}
       </a>
       <span class="alarm-when">
         <time dateTime={alarm.from} title={formatMoment(alarm.from)}>

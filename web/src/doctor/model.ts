@@ -12,6 +12,8 @@ export interface Alarm {
   readonly code: string
   /** The stream that is silent or has a gap; null for what a finding says. */
   readonly stream: string | null
+  /** What was found, in the program's own sentence; null where it is not known, and for what no finding is about. */
+  readonly sentence: string | null
   readonly severity: Severity
   readonly from: string
   readonly toldAt: string

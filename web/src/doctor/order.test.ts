@@ -12,6 +12,7 @@ function alarmOf(id: number, severity: Severity, minutes: number, more: Partial<
       patient: 'ab',
       code: 'ecg.tachycardia',
       stream: null,
+      sentence: null,
       severity,
       from: ago(minutes),
       toldAt: ago(minutes),

@@ -52,3 +52,17 @@ test('an alarm that was over and is found again, from the same moment, lasts aga
   alarms.see(patient, [{ ...finding, isOpen: false }])
   expect(told.filter((one) => one.endsWith('ended'))).toHaveLength(2)
 })
+
+test('an alarm tells the newest sentence of its finding; it is in no file, and what an older diagnosis said stands only where nothing newer is known', () => {
+  alarms.see(patient, [finding])
+  alarms.see(patient, [{ ...finding, sentence: 'No heart beat for 9 s.' }])
+  expect(alarms.list()).toMatchObject([{ sentence: 'No heart beat for 9 s.' }])
+  alarms.recall(patient, { ...finding, sentence: 'No heart beat for 3 s.' })
+  expect(alarms.list()).toMatchObject([{ sentence: 'No heart beat for 9 s.' }])
+  const events = new DoctorNodeEvents(createLogger({ name: 'test', level: 'silent' }))
+  const restarted = new Alarms({ database, events, nowMs: () => 6_000 })
+  expect(restarted.list()).toMatchObject([{ code: 'ecg.asystole', sentence: null }])
+  restarted.recall(patient, { ...finding, sentence: 'No heart beat for 9 s.' })
+  restarted.recall(patient, { ...finding, sentence: 'No heart beat for 3 s.' })
+  expect(restarted.list()).toMatchObject([{ sentence: 'No heart beat for 9 s.' }])
+})

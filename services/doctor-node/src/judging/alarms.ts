@@ -2,6 +2,8 @@
  * Alarms: findings of severity high or critical, gaps, and streams that fell silent. Each is told once when it begins and
  * once when it ends. Only code, severity and times are kept, as long as the doctor keeps the node.
  */
+
+import { RecentMap } from '@healthblock/chain/recent-map'
 import { type Finding, type Severity, severities } from '@healthblock/diagnosis/findings'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
@@ -15,6 +17,8 @@ export interface AlarmView {
   readonly code: string
   /** The stream that is silent or has a gap; null for what a finding says. */
   readonly stream: string | null
+  /** What was found, in the program's own sentence, as far as it was found since the node started or looked up since; else null. */
+  readonly sentence: string | null
   readonly severity: string
   readonly from: string
   readonly toldAt: string
@@ -46,12 +50,12 @@ const criticalSnoozeMsMax = 15 * 60_000
 const iso = (ms: unknown): string => new Date(Number(ms)).toISOString()
 const isoOrNull = (ms: unknown): string | null => (ms === null ? null : iso(ms))
 
-function viewOf(row: SqlRow): AlarmView {
+function viewOf(row: SqlRow, sentence: string | null): AlarmView {
   const by = (name: unknown): string | null => (typeof name === 'string' ? name : null)
   return {
     ...{ id: Number(row.id), patient: toHex(row.patient as Uint8Array), code: row.code as string },
     ...{ stream: /^([0-9a-f]+):\d+$/.exec(row.about as string)?.[1] ?? null },
-    ...{ severity: row.severity as string, from: iso(row.started), toldAt: iso(row.told) },
+    ...{ sentence, severity: row.severity as string, from: iso(row.started), toldAt: iso(row.told) },
     ...{ endedAt: isoOrNull(row.ended), acknowledgedAt: isoOrNull(row.acknowledged) },
     ...{ acknowledgedBy: by(row.acknowledgedby), escalatedAt: isoOrNull(row.escalated) },
     ...{ escalatedBy: by(row.escalatedby), snoozedUntil: isoOrNull(row.snoozed), snoozedBy: by(row.snoozedby) },
@@ -63,8 +67,17 @@ export function isAlarming(finding: { code: string; severity: Severity }): boole
   return severities.indexOf(finding.severity) >= severities.indexOf(alarmFrom) || finding.code === gapCode
 }
 
+function sentenceKey(patient: Uint8Array, code: string, about: string): string {
+  return `${toHex(patient)} ${code} ${about}`
+}
+
+/** Sentences that are remembered. */
+const sentencesMax = 10_000
+
 /** Keeps alarms. */
 export class Alarms {
+  /** The newest sentence of what an alarm is about, by patient, code and begin: in memory alone, since it tells values. */
+  readonly #sentences = new RecentMap<string, string>(sentencesMax)
   readonly #database: Database
   readonly #events: DoctorNodeEvents
   readonly #nowMs: () => number
@@ -80,6 +93,7 @@ export class Alarms {
     for (const finding of findings) {
       if (!isAlarming(finding)) continue
       const { code, severity, fromMs, isOpen, toMs } = finding
+      this.#sentences.set(sentenceKey(patient, code, String(fromMs)), finding.sentence)
       this.#begin(patient, { code, severity, about: String(fromMs), startedMs: fromMs, isOpen })
       if (isOpen) lasting.add(`${code}:${fromMs}`)
       else this.#end(patient, code, String(fromMs), toMs)
@@ -92,6 +106,17 @@ export class Alarms {
     for (const { code, about } of rows) {
       if (!lasting.has(`${code}:${about}`)) this.#end(patient, code as string, about as string, this.#nowMs())
     }
+  }
+
+  /** What an older diagnosis said: it is shown where nothing newer was seen. */
+  recall(patient: Uint8Array, finding: Pick<Finding, 'code' | 'fromMs' | 'sentence'>): void {
+    const key = sentenceKey(patient, finding.code, String(finding.fromMs))
+    if (!this.#sentences.has(key)) this.#sentences.set(key, finding.sentence)
+  }
+
+  #viewOf(row: SqlRow): AlarmView {
+    const key = sentenceKey(row.patient as Uint8Array, row.code as string, row.about as string)
+    return viewOf(row, this.#sentences.get(key) ?? null)
   }
 
   /** A gap record: the patient's node says that a reading is missing. Over as soon as it is told. */
@@ -169,7 +194,9 @@ export class Alarms {
   /** Newest first; `isOpen`: only those that last or wait to be acknowledged. */
   list(isOpen = false): AlarmView[] {
     const which = isOpen ? 'WHERE ended IS NULL OR acknowledged IS NULL' : ''
-    return this.#database.all(`SELECT * FROM alarm ${which} ORDER BY id DESC LIMIT 10000`).map(viewOf)
+    return this.#database
+      .all(`SELECT * FROM alarm ${which} ORDER BY id DESC LIMIT 10000`)
+      .map((row) => this.#viewOf(row))
   }
 
   /** Somebody takes care of it; the first one counts. @throws {DoctorNodeError} `ERR_ALARM_UNKNOWN`. */
@@ -238,7 +265,7 @@ export class Alarms {
   #find(id: number): AlarmView {
     const row = this.#database.get('SELECT * FROM alarm WHERE id = ?', id)
     if (row === undefined) throw new DoctorNodeError('there is no such alarm', { code: 'ERR_ALARM_UNKNOWN', alarm: id })
-    return viewOf(row)
+    return this.#viewOf(row)
   }
 
   #requireUntaken(id: number, isSnooze: boolean): AlarmView {

@@ -28,9 +28,10 @@ export function registerAlarmRoutes(app: FastifyInstance, services: Services, ac
   const { alarms } = services
   const idOf = (request: { params: unknown }): number => (request.params as { id: number }).id
 
-  app.get('/v1/alarms', { schema: { querystring: openQuery } }, async (request) =>
-    alarms.list((request.query as { open: boolean }).open),
-  )
+  app.get('/v1/alarms', { schema: { querystring: openQuery } }, async (request) => {
+    await services.alarmSentences.recall()
+    return alarms.list((request.query as { open: boolean }).open)
+  })
 
   app.post('/v1/alarms/:id/acknowledge', { schema: { params } }, async (request) =>
     alarms.acknowledge(idOf(request), access.nameOf(request)),
