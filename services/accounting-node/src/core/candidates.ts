@@ -6,6 +6,7 @@
 import type { Transaction } from '@healthblock/chain/transaction'
 import { FairQueue } from './fair-queue.ts'
 import type { Owner } from './owners.ts'
+import type { PooledTransaction } from './pool.ts'
 
 /** Transactions that are verified by one call while several sponsors have some, and while one is alone. */
 const pieceMaxShared = 64
@@ -20,6 +21,8 @@ export interface Candidate {
   readonly sinceMs: number
   /** Order of arrival. */
   readonly number: number
+  /** Where the pool has it, if it was adopted from there. */
+  readonly entry?: PooledTransaction
 }
 
 /** What the candidates need. */

@@ -10,6 +10,7 @@ export interface Owned {
 export class FairQueue<T extends Owned> {
   /** By sponsor and account, whose turn it is first. */
   readonly #sponsors = new Map<string, Map<string, T[]>>()
+  readonly #counts = new Map<string, number>()
   #count = 0
 
   /** How many wait. */
@@ -22,9 +23,15 @@ export class FairQueue<T extends Owned> {
     return this.#sponsors.size
   }
 
+  /** How many of a sponsor wait. */
+  countOf(sponsor: string): number {
+    return this.#counts.get(sponsor) ?? 0
+  }
+
   /** Adds one at the end of its account's line. */
   add(item: T): void {
     const { account, sponsor } = item.owner
+    this.#counts.set(sponsor, this.countOf(sponsor) + 1)
     let accounts = this.#sponsors.get(sponsor)
     if (accounts === undefined) {
       accounts = new Map()
@@ -43,7 +50,10 @@ export class FairQueue<T extends Owned> {
       const item = takeOf(accounts)
       // Whoever was served goes to the end.
       this.#sponsors.delete(sponsor)
-      if (accounts.size > 0) this.#sponsors.set(sponsor, accounts)
+      if (accounts.size > 0) {
+        this.#sponsors.set(sponsor, accounts)
+        this.#counts.set(sponsor, this.countOf(sponsor) - 1)
+      } else this.#counts.delete(sponsor)
       this.#count--
       return item
     }

@@ -19,6 +19,7 @@ beforeEach(() => {
   pool = new Pool(({ leaf }) => ({ id: leaf.subarray(0, 8), committed: false }))
 })
 
+const few = { freshMax: 4, lackingMax: 4 } as const
 const from = (rank: number) => ({ rank, count: 4, isVerified: rank === 0 })
 
 describe('a pool', () => {
@@ -53,24 +54,36 @@ describe('a pool', () => {
     expect(pool.add([good], 0, from(0))).toEqual([good])
     expect(pool.add([forged], 0, from(3))).toEqual([])
     pool.drop(forged)
-    expect(pool.toJudge(0, 4).map(({ transaction }) => transaction)).toEqual([good])
+    expect(pool.toJudge(0, few).map(({ transaction }) => transaction)).toEqual([good])
     pool.drop(good)
     expect(pool.count()).toBe(0)
   })
 
   it('shows what lacks something in turns, besides what nobody judged', () => {
     pool.add(transactions(10), 0, from(0))
-    const first = pool.toJudge(0, 4)
+    const first = pool.toJudge(0, few)
     expect(first).toHaveLength(4)
     for (const entry of first) pool.lacks(entry)
-    const second = pool.toJudge(0, 4)
+    const second = pool.toJudge(0, few)
     expect(second).toHaveLength(8)
     expect(second.slice(4)).toEqual(first)
     for (const entry of second) pool.lacks(entry)
     // Whoever was judged longest ago comes first.
-    const third = pool.toJudge(0, 4)
+    const third = pool.toJudge(0, few)
     expect(third).toHaveLength(6)
     expect(third.slice(2)).toEqual(second.slice(0, 4))
-    expect(pool.toJudge(-1, 4)).toEqual([])
+    expect(pool.toJudge(-1, few)).toEqual([])
+  })
+
+  it('shows only what is wanted, and nothing that it has forgotten', () => {
+    pool.add(transactions(100), 0, from(0))
+    const all = pool.toJudge(0, { freshMax: 100, lackingMax: 0 })
+    for (const entry of all.slice(0, 98)) pool.lacks(entry)
+    const [wanted] = all.slice(99)
+    expect(pool.toJudge(0, few, (entry) => entry === wanted)).toEqual([wanted])
+    const [forgotten] = all
+    pool.drop((forgotten as (typeof all)[number]).transaction)
+    pool.lacks(forgotten as (typeof all)[number])
+    expect(pool.toJudge(0, { freshMax: 100, lackingMax: 200 })).toHaveLength(99)
   })
 })

@@ -113,34 +113,33 @@ export class Pool {
   /** This node judged it: it lacks something. */
   lacks(entry: PooledTransaction): void {
     const id = toHex(this.#identify(entry.transaction).id)
+    if (this.#waiting.get(id) !== entry) return
     entry.isLacking = true
     this.#lacking.delete(id)
     this.#lacking.set(id, entry)
   }
 
-  /** Those accepted before `beforeMs` that are wanted, in order of arrival, at most `countMax`. */
-  olderThan(beforeMs: number, countMax: number, isWanted: (entry: PooledTransaction) => boolean): PooledTransaction[] {
+  /**
+   * Those accepted before `beforeMs` that should be judged next and are wanted: at most `freshMax` of which nothing is known, in order of
+   * arrival, and at most `lackingMax` that lacked something, in turns. What lacks something stays in nobody's way, however much there is of it.
+   */
+  toJudge(
+    beforeMs: number,
+    { freshMax, lackingMax }: { freshMax: number; lackingMax: number },
+    isWanted: (entry: PooledTransaction) => boolean = () => true,
+  ): PooledTransaction[] {
     const found: PooledTransaction[] = []
     for (const entry of this.#waiting.values()) {
       // Arrival is in order of age, but for what a gateway brings back after a restart, which comes first.
-      if (found.length >= countMax || entry.sinceMs > beforeMs) break
-      if (isWanted(entry)) found.push(entry)
+      if (found.length >= freshMax || entry.sinceMs > beforeMs) break
+      if (!entry.isLacking && isWanted(entry)) found.push(entry)
+    }
+    let looked = 0
+    for (const entry of this.#lacking.values()) {
+      if (looked++ >= lackingMax) break
+      if (entry.sinceMs <= beforeMs && isWanted(entry)) found.push(entry)
     }
     return found
-  }
-
-  /**
-   * Those accepted before `beforeMs` that should be judged next: at most `countMax` of which nothing is known, and as many that lacked
-   * something, in turns. What lacks something stays in nobody's way, however much there is of it.
-   */
-  toJudge(beforeMs: number, countMax: number): PooledTransaction[] {
-    const fresh = this.olderThan(beforeMs, countMax, ({ isLacking }) => !isLacking)
-    let count = 0
-    for (const entry of this.#lacking.values()) {
-      if (count++ >= countMax) break
-      if (entry.sinceMs <= beforeMs) fresh.push(entry)
-    }
-    return fresh
   }
 
   /** Forgets what is too old to matter. */

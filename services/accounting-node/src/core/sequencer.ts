@@ -4,6 +4,7 @@ import { parseTransactionLeaf, type Transaction } from '@healthblock/chain/trans
 import { toHex } from '@healthblock/encoding/bytes'
 import { BlockPace } from './block-pace.ts'
 import { type Candidate, Candidates, inTurns } from './candidates.ts'
+import { Carried } from './carried.ts'
 import type { Follower } from './catch-up.ts'
 import type { CoreState } from './core-state.ts'
 import { Owners } from './owners.ts'
@@ -39,10 +40,8 @@ const adoptAgainMs = 2_000
 const jobsPauseMs = 1_000
 /** Most of them in one block. */
 const adoptedMax = 1_024
-/** A candidate that lacks something stays this long with the leader, to be tried with every block. */
-const carryMs = 5_000
-/** Most of them. */
-const carriedMax = 8_192
+/** Candidates that lack something are tried again with a block, as many as it may have, and at least so many; of the pool's so many. */
+const retriedLeast = 64
 /** How long an idle leader waits before it looks at its pool and anchor again. */
 const idleMs = 250
 /** Pause after a fault of the leader's own. */
@@ -60,8 +59,8 @@ export class Sequencer {
   /** Transactions taken from jobs that no block was built with yet. */
   readonly #arrived: Candidates
   #arrivedCount = 0
-  /** Candidates that were deferred or did not fit. */
-  #carried: Candidate[] = []
+  /** Candidates that were deferred. */
+  readonly #carried = new Carried()
   readonly #pace = new BlockPace()
   #fetching: AbortController | undefined
   #running: Promise<void> | undefined
@@ -216,23 +215,22 @@ export class Sequencer {
     // While jobs keep coming, what waits is most likely in one of them.
     const olderMs = nowMs - this.#jobMs < jobsPauseMs ? adoptAnywayMs : adoptAfterMs
     const isDue = ({ proposedMs }: { proposedMs: number }): boolean => proposedMs <= nowMs - adoptAgainMs
-    const due = core.pool.olderThan(nowMs - olderMs, adoptedMax, isDue)
+    const due = core.pool.toJudge(nowMs - olderMs, { freshMax: adoptedMax, lackingMax: retriedLeast }, isDue)
     for (const entry of due) entry.proposedMs = nowMs
     if (due.length > 0)
       await core.ledger.preverify(
         core.chain,
         due.map(({ transaction }) => transaction),
       )
-    return due.map(({ transaction }) => this.#candidate(transaction, nowMs))
+    return due.map((entry) => ({ ...this.#candidate(entry.transaction, nowMs), entry }))
   }
 
-  /** Candidates of the next block: what is carried, what arrived, and what is adopted from the pool. */
-  async #candidates(): Promise<Candidate[]> {
+  /** Candidates of a block of so many: some of what is carried, what arrived, and what is adopted from the pool. */
+  async #candidates(transactionsMax: number): Promise<Candidate[]> {
     const adopted = await this.#adopted()
-    const nowMs = this.#core.elapsedMs()
-    const carried = this.#carried.filter(({ sinceMs }) => sinceMs > nowMs - carryMs)
+    const now = { height: this.#core.head().height, nowMs: this.#core.elapsedMs() }
+    const carried = this.#carried.take(Math.max(retriedLeast, transactionsMax), now)
     const all = [...carried, ...this.#arrived.take(), ...adopted]
-    this.#carried = []
     if (this.#core.options.faultCensor === undefined) return all
     return all.filter(({ transaction }) => !this.#isCensored(transaction))
   }
@@ -241,17 +239,19 @@ export class Sequencer {
   #keep(candidates: readonly Candidate[], verdicts: readonly (Verdict | undefined)[]): void {
     const core = this.#core
     const left: Candidate[] = []
+    const lacking: Candidate[] = []
     for (const [position, candidate] of candidates.entries()) {
       const verdict = verdicts[position]
       if (verdict === undefined) left.push(candidate)
-      else if (verdict.verdict === 'deferred') this.#carried.push(candidate)
+      else if (verdict.verdict === 'deferred' && candidate.entry !== undefined) core.pool.lacks(candidate.entry)
+      else if (verdict.verdict === 'deferred') lacking.push(candidate)
       else if (verdict.verdict === 'refused') {
         core.pool.drop(candidate.transaction)
         core.options.observe({ kind: 'dropped', chain: core.chain, rule: verdict.rule })
       }
     }
     this.#arrived.putBack(left)
-    if (this.#carried.length > carriedMax) this.#carried.length = carriedMax
+    this.#carried.add(lacking)
   }
 
   /** How many transactions a block may have. */
@@ -280,7 +280,7 @@ export class Sequencer {
   async #build(): Promise<BuiltBlock> {
     const core = this.#core
     const transactionsMax = this.#transactionsMax
-    const found = await this.#candidates()
+    const found = await this.#candidates(transactionsMax)
     const candidates = found.length > transactionsMax ? inTurns(found) : found
     const anchor = this.#anchor()
     const transactions = candidates.map(({ transaction }) => transaction)

@@ -223,7 +223,7 @@ export class Watch {
     const patienceMs = stuckMs + this.#delayMs
     const noBlock = nowMs - Math.max(core.lastDecidedMs, core.stagedMs) >= patienceMs
     const beforeMs = noBlock ? nowMs - patienceMs : nowMs - leftOutMs - this.#delayMs
-    for (const entry of core.pool.toJudge(beforeMs, judgedMax)) {
+    for (const entry of core.pool.toJudge(beforeMs, { freshMax: judgedMax, lackingMax: judgedMax })) {
       const { verdict } = core.ledger.judge(core.chain, entry.transaction, { atMs: core.nowMs() })
       if (verdict === 'valid') return true
       if (verdict === 'refused') core.pool.drop(entry.transaction)
