@@ -2,8 +2,8 @@
  * Reading and writing of state while rules run (SPEC.md §5). Nothing is written to a store here: changes gather in overlays,
  * which are thrown away or taken over whole; what one transaction of a block set can be taken back.
  */
-import { byteText } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor } from '@healthblock/encoding/cbor'
+import { type ByteKey, ByteMap, byteKey } from './byte-map.ts'
 import { RecentMap } from './recent-map.ts'
 import type { LeafStore, StateLeaf } from './state-tree.ts'
 import { statePath } from './state-tree.ts'
@@ -25,7 +25,7 @@ export class StateValue {
   }
 }
 
-/** Records by key: canonical CBOR `[table, id parts…]`. */
+/** Records by key: canonical CBOR `[table, id parts…]`. Nothing keeps the bytes of a key that is asked for. */
 export interface StateReader {
   get(key: Uint8Array): StateValue | undefined
 }
@@ -36,42 +36,38 @@ export interface StateChange {
   readonly value: Uint8Array
 }
 
-interface Change {
-  readonly key: Uint8Array
-  readonly value: StateValue
-}
-
 /**
  * Reads through to `base` and keeps what is set. One transaction after the other writes into it: what a transaction has set since `begin`
  * is taken back by `undo`.
  */
 export class StateOverlay implements StateReader {
   readonly #base: StateReader
-  readonly #changes = new Map<string, Change>()
+  /** `undefined`: taken back. */
+  readonly #changes = new ByteMap<StateValue | undefined>()
   /** What the keys set since `begin` held before, in the order of setting. */
-  readonly #before: { readonly text: string; readonly change: Change | undefined }[] = []
+  readonly #before: { readonly key: ByteKey; readonly value: StateValue | undefined }[] = []
 
   constructor(base: StateReader) {
     this.#base = base
   }
 
   get(key: Uint8Array): StateValue | undefined {
-    return this.read(byteText(key), key)
+    return this.read(byteKey(key))
   }
 
-  /** `get` for a key whose `byteText` is known. */
-  read(text: string, key: Uint8Array): StateValue | undefined {
-    const change = this.#changes.get(text)
-    if (change !== undefined) return change.value
+  /** `get` for a key whose place is known. */
+  read(key: ByteKey): StateValue | undefined {
+    const change = this.#changes.get(key)
+    if (change !== undefined) return change
     const base = this.#base
-    return base instanceof CommittedState || base instanceof StateOverlay ? base.read(text, key) : base.get(key)
+    return base instanceof CommittedState || base instanceof StateOverlay ? base.read(key) : base.get(key.bytes)
   }
 
   /** Sets a record, in this overlay only. */
-  set(key: Uint8Array, value: Uint8Array): void {
-    const text = byteText(key)
-    this.#before.push({ text, change: this.#changes.get(text) })
-    this.#changes.set(text, { key, value: new StateValue(value) })
+  set(bytes: Uint8Array, value: Uint8Array): void {
+    const key = byteKey(bytes)
+    this.#before.push({ key, value: this.#changes.get(key) })
+    this.#changes.set(key, new StateValue(value))
   }
 
   /** What was set so far stays. */
@@ -82,14 +78,13 @@ export class StateOverlay implements StateReader {
   /** Forgets everything set since `begin`. */
   undo(): void {
     for (let last = this.#before.pop(); last !== undefined; last = this.#before.pop()) {
-      if (last.change === undefined) this.#changes.delete(last.text)
-      else this.#changes.set(last.text, last.change)
+      this.#changes.set(last.key, last.value)
     }
   }
 
   /** Everything set here, each key once with its last value. */
   *changes(): Iterable<StateChange> {
-    for (const { key, value } of this.#changes.values()) yield { key, value: value.bytes }
+    for (const [key, value] of this.#changes.entries()) if (value !== undefined) yield { key, value: value.bytes }
   }
 }
 
@@ -102,28 +97,28 @@ const rememberedMax = 65_536
  */
 export class CommittedState implements StateReader {
   readonly #store: LeafStore
-  readonly #remembered = new RecentMap<string, StateValue | undefined>(rememberedMax)
+  readonly #remembered = new RecentMap<ByteKey, StateValue | undefined>(rememberedMax, () => new ByteMap())
 
   constructor(store: LeafStore) {
     this.#store = store
   }
 
   get(key: Uint8Array): StateValue | undefined {
-    return this.read(byteText(key), key)
+    return this.read(byteKey(key))
   }
 
-  /** `get` for a key whose `byteText` is known. */
-  read(text: string, key: Uint8Array): StateValue | undefined {
-    const known = this.#remembered.get(text)
-    if (known !== undefined || this.#remembered.has(text)) return known
-    const found = this.#store.get(statePath(key))
+  /** `get` for a key whose place is known. */
+  read(key: ByteKey): StateValue | undefined {
+    const known = this.#remembered.get(key)
+    if (known !== undefined || this.#remembered.has(key)) return known
+    const found = this.#store.get(statePath(key.bytes))
     const value = found === undefined ? undefined : new StateValue(found.value)
-    this.#remembered.set(text, value)
+    this.#remembered.set(key, value)
     return value
   }
 
   /** Brings what is remembered up to date. */
   committed(leaves: Iterable<StateLeaf>): void {
-    for (const leaf of leaves) this.#remembered.set(byteText(leaf.key), new StateValue(leaf.value))
+    for (const leaf of leaves) this.#remembered.set(byteKey(leaf.key), new StateValue(leaf.value))
   }
 }

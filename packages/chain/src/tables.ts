@@ -131,8 +131,25 @@ function isShort(part: number): boolean {
   return part < shortMax && part >= 0 && Number.isInteger(part)
 }
 
+/** A key that is only asked for is written here: rules ask ten times for each that they set. Longer ones get an array of their own. */
+const asked = new Uint8Array(256)
+/** The beginnings of `asked`, by their length. */
+const askedViews = Array.from({ length: asked.length + 1 }, (_, length) => asked.subarray(0, length))
+
+function newKey(length: number): Uint8Array {
+  return new Uint8Array(length)
+}
+
+function askedKey(length: number): Uint8Array {
+  return askedViews[length] ?? newKey(length)
+}
+
 /** Canonical CBOR of `[table, id parts…]`; written out because every rule reads by such keys. */
-function encodeKey(title: Uint8Array, parts: readonly (Uint8Array | number)[]): Uint8Array {
+function encodeKey(
+  title: Uint8Array,
+  parts: readonly (Uint8Array | number)[],
+  placeOf: (length: number) => Uint8Array = newKey,
+): Uint8Array {
   let length = 1 + title.length
   let long: Uint8Array[] | undefined
   for (const part of parts) {
@@ -145,7 +162,7 @@ function encodeKey(title: Uint8Array, parts: readonly (Uint8Array | number)[]): 
       length += encoded.length
     }
   }
-  const key = new Uint8Array(length)
+  const key = placeOf(length)
   key[0] = 0x80 + parts.length + 1
   key.set(title, 1)
   let at = 1 + title.length
@@ -177,7 +194,7 @@ function table<Parts extends readonly (Uint8Array | number)[], Value>(name: stri
   return {
     key,
     get(state, ...parts) {
-      return state.get(encodeKey(title, parts))?.decoded as Value | undefined
+      return state.get(encodeKey(title, parts, askedKey))?.decoded as Value | undefined
     },
     set(state, value, ...parts) {
       state.set(encodeKey(title, parts), encodeCbor(value as CborValue))
