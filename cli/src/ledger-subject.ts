@@ -1,7 +1,9 @@
 /** Which ledger a command reads, from where and with which credential: a cluster's folder, or URLs and a genesis file. */
-import { readFileSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import type { AuditNode, StorageProbe } from '@healthblock/audit/audit'
 import { parseGenesis } from '@healthblock/chain/genesis'
+import { concatBytes } from '@healthblock/encoding/bytes'
+import { fileError } from '@healthblock/runtime/files'
 import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
 import { StorageClient } from '@healthblock/runtime/storage-client'
 import { readerToken } from './cluster/enrol.ts'
@@ -55,11 +57,11 @@ const tokenKeptMs = 3_600_000
  */
 export function ledgerSubject(values: SubjectValues): LedgerSubject {
   const storageToken = values['storage-token']
+  requireUrls('storage', values.storage ?? [])
   if (values.url !== undefined) {
     if (values.dir !== undefined) throw new UsageError('takes --dir or --url, not both')
     if (values.genesis === undefined) throw new UsageError('--url needs --genesis FILE: it is what is trusted')
-    for (const url of [...values.url, ...(values.storage ?? [])])
-      if (!URL.canParse(url)) throw new UsageError(`--url takes a URL, not "${url}"`)
+    requireUrls('url', values.url)
     const nodes = values.url.map((url) => ({ name: url.replace(/\/$/, ''), url }))
     const genesis = readFileBytes(values.genesis)
     const { token } = values
@@ -80,18 +82,45 @@ export function ledgerSubject(values: SubjectValues): LedgerSubject {
   return subjectOf(genesis, nodesOf(dir, 'accounting'), tokenOf, storage)
 }
 
+function requireUrls(option: string, urls: readonly string[]): void {
+  for (const url of urls)
+    if (!/^https?:/.test(url) || !URL.canParse(url)) throw new UsageError(`--${option} takes a URL, not "${url}"`)
+}
+
+/** Largest file that is read: bundles of this project are below it by far, and a device that never ends is not waited for. */
+const fileBytesMax = 256 * 1024 * 1024
+
+/** The bytes of a file, or of a pipe, up to a limit. */
+function readUpTo(path: string, bytesMax: number): Uint8Array {
+  const descriptor = openSync(path, 'r')
+  try {
+    const pieces: Uint8Array[] = []
+    for (let total = 0; ; ) {
+      const piece = new Uint8Array(Math.min(1 << 20, bytesMax + 1 - total))
+      const count = readSync(descriptor, piece)
+      if (count === 0) return concatBytes(...pieces)
+      total += count
+      if (total > bytesMax) throw new Error(`it is larger than ${bytesMax / 2 ** 20} MiB`)
+      pieces.push(piece.subarray(0, count))
+    }
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
 /** Whether the private IPFS has a block, for an audit. */
 export function storageProbe(storage: StorageClient | undefined): StorageProbe | undefined {
   if (storage === undefined) return undefined
   return { has: async ({ digest, codec }) => (await storage.stat(digest, { codec })) !== undefined }
 }
 
-/** Reads a file. @throws {CommandError} that names it. */
+/** Reads a file of at most 256 MiB. @throws {CommandError} that names it. */
 export function readFileBytes(path: string): Uint8Array {
   try {
-    return new Uint8Array(readFileSync(path))
+    return readUpTo(path, fileBytesMax)
   } catch (cause) {
-    throw new CommandError(`${path} cannot be read: ${(cause as Error).message}`, undefined, { cause })
+    const { message } = fileError(path, cause)
+    throw new CommandError(`cannot read ${message}`, undefined, { cause })
   }
 }
 

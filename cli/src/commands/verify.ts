@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { ChainError } from '@healthblock/chain/errors'
 import { toBase64 } from '@healthblock/encoding/bytes'
 import { extractFiles } from '@healthblock/verify/extract'
-import { type Trust, type VerifiedFile, verifyFile } from '@healthblock/verify/verify'
+import { checkTrust, type Trust, type VerifiedFile, verifyFile } from '@healthblock/verify/verify'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { readFileBytes } from '../ledger-subject.ts'
 import { parseOptions, takePositionals } from '../options.ts'
@@ -14,7 +14,8 @@ const help = `Usage: ./healthblock verify FILE [--genesis FILE | --trust CHECKPO
 Checks a receipt, a dispute bundle or a succession without a network: what it says, who cosigned it, and every proof in it.
 
   --genesis FILE      the ledger that you trust: the file must be of it
-  --trust CHECKPOINT  a file with a checkpoint that you kept: the file must be of the same ledger, and a bundle's heads agree with it
+  --trust CHECKPOINT  a file with a checkpoint that you kept: the file must be of the same ledger, and agree with it about every head
+                      of that size
                       (without either, the genesis file inside is believed: compare the ledger id yourself)
   --succession FILE   how the ledger that you trust carries on an older one: files of the older one hold as far as it does
   --witness VKEY      the key of a witness that you know: it must have cosigned every checkpoint (without it, witnesses that a
@@ -31,12 +32,23 @@ Exit code 0 if everything holds, 1 if not.
 function trusted(values: { genesis?: string; trust?: string; succession?: string; witness?: string[] }): Trust {
   const { genesis, trust: checkpoint, succession, witness: witnesses } = values
   if (genesis !== undefined && checkpoint !== undefined) throw new UsageError('takes --genesis or --trust, not both')
-  return {
+  const trust = {
     ...(genesis === undefined ? {} : { genesis: readFileBytes(genesis) }),
     ...(checkpoint === undefined ? {} : { checkpoint: new TextDecoder().decode(readFileBytes(checkpoint)) }),
     ...(succession === undefined ? {} : { succession: readFileBytes(succession) }),
     ...(witnesses === undefined ? {} : { witnesses }),
   }
+  // A fault here says nothing about the file that is to be verified.
+  try {
+    checkTrust(trust)
+  } catch (cause) {
+    if (!(cause instanceof ChainError)) throw cause
+    const named = genesis ?? checkpoint
+    throw new CommandError(
+      `what is to be trusted cannot be: ${named === undefined ? '' : `${named}: `}${cause.message}`,
+    )
+  }
+  return trust
 }
 
 /** Who stands behind a file, in words. */

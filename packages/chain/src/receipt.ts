@@ -18,7 +18,7 @@ import {
 } from './file-witnesses.ts'
 import { type Genesis, ledgerIdOf, parseGenesis } from './genesis.ts'
 import type { NoteKey } from './note.ts'
-import { PolicyTrail } from './policy-trail.ts'
+import { PolicyTrail, type TrailHead } from './policy-trail.ts'
 import { encodeProof } from './proof.ts'
 import { type Proved, provePart, type Under } from './proved-part.ts'
 import { encodeReceipt, parseReceipt, type Receipt, type ReceiptPart, type ReceiptState } from './receipt-format.ts'
@@ -221,6 +221,19 @@ function checkTrail(trail: PolicyTrail, parts: readonly ProvedPart[]): void {
   }
 }
 
+/**
+ * Which of the heads that a reader kept have the size of one in a file, in words.
+ *
+ * @throws {ChainError} `ERR_RECEIPT_INVALID` if one of them has another root: there are two histories.
+ */
+function keptWords(kept: readonly TrailHead[], found: readonly TrailHead[]): string[] {
+  return kept.flatMap(({ chain, size, root }) => {
+    const same = found.filter((head) => head.chain === chain && head.size === size)
+    if (same.some((head) => !equalBytes(head.root, root))) throw invalid('trust', 'another root of the same size')
+    return same.length === 0 ? [] : [`${size} entries of ${chain} have the root of the checkpoint that you keep`]
+  })
+}
+
 /** What each step of a trail changed, in words. */
 export function trailWords(trail: PolicyTrail): string[] {
   return trail.heads.map(({ chain, size }) => {
@@ -238,7 +251,7 @@ function nodesText(ranks: readonly number[]): string {
  * Verifies a receipt's file.
  *
  * @param request - `ledgerId`, if given, is the ledger that the receipt must be of; without it the genesis file inside is
- * believed, and whoever reads the result must compare the ledger id.
+ * believed, and whoever reads the result must compare the ledger id. `heads`: checkpoints that the reader kept and believes.
  * @throws {ChainError} `ERR_RECEIPT_FORMAT` for any other than canonical bytes; `ERR_RECEIPT_INVALID`, or the code of the
  * genesis file, leaf, proof, checkpoint or state proof that does not hold.
  * @see SPEC.md §7
@@ -246,6 +259,7 @@ function nodesText(ranks: readonly number[]): string {
 export function verifyReceipt(request: {
   readonly bytes: Uint8Array
   readonly ledgerId?: Uint8Array
+  readonly heads?: readonly TrailHead[]
 }): VerifiedReceipt {
   const receipt = parseReceipt(request.bytes)
   if (request.ledgerId !== undefined && !equalBytes(request.ledgerId, ledgerIdOf(receipt.genesis))) {
@@ -276,10 +290,14 @@ export function verifyReceipt(request: {
     index: proved.index,
     cosignedAt: proved.oldestTime,
   }
-  const attested = (parts: readonly ProvedPart[]): Pick<VerifiedReceipt, 'witnesses' | 'steps'> => {
+  const attested = (
+    parts: readonly ProvedPart[],
+    stated: readonly TrailHead[] = [],
+  ): Pick<VerifiedReceipt, 'witnesses' | 'steps'> => {
     checkTrail(trail, parts)
+    const kept = keptWords(request.heads ?? [], [...parts, ...trail.heads, ...stated])
     const witnesses = witnessesOf(under.witnesses, parts)
-    return { witnesses, steps: [...steps, ...witnesses.map(witnessWords)] }
+    return { witnesses, steps: [...steps, ...kept, ...witnesses.map(witnessWords)] }
   }
   if (sealPart === undefined) return { ...result, closed: [], ...attested([proved]) }
   if (proved.chain !== 'userchain') throw invalid('transaction', 'of the wrong chain')
@@ -293,10 +311,11 @@ export function verifyReceipt(request: {
   if (anchorPart === undefined) return { ...result, closed, ...attested([proved, provedSeal]) }
   const provedAnchor = provePart(under, anchorPart, 'anchor')
   const anchorSeal = verifyAnchor(provedAnchor, proved, [proved, provedSeal])
-  const size = anchorSeal.anchor?.[0]?.[0] as number
+  const [[size, root]] = anchorSeal.anchor as readonly [readonly [number, Uint8Array]]
   steps.push(
     `docchain's block ${anchorSeal.h} is anchored at ${size} entries of userchain: from it on, every diagnosis is judged with the closing`,
   )
   const parts = [proved, provedSeal, provedAnchor]
-  return { ...result, closed, anchored: { height: anchorSeal.h, size }, ...attested(parts) }
+  const attestation = attested(parts, [{ chain: 'userchain', size, root }])
+  return { ...result, closed, anchored: { height: anchorSeal.h, size }, ...attestation }
 }

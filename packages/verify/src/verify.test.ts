@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'rolldown'
 import { describe, expect, it } from 'vitest'
-import { verifyFile } from './verify.ts'
+import { checkTrust, verifyFile } from './verify.ts'
 
 const folder = fileURLToPath(new URL('../../../test/compat/1/', import.meta.url))
 const read = (name: string): Uint8Array => new Uint8Array(readFileSync(join(folder, name)))
@@ -37,6 +37,50 @@ describe('a file', () => {
     expect(() => verifyFile(bytes, { checkpoint: (checkpoint as string).replace(/^healthblock/, 'other') })).toThrow(
       'another kind of log',
     )
+  })
+})
+
+/** The checkpoints inside a receipt, of its parts in their order. */
+function checkpointsIn(bytes: Uint8Array): string[] {
+  const { parts } = JSON.parse(new TextDecoder().decode(bytes)) as { parts: { proof: string }[] }
+  return parts.map(({ proof }) => /\n\n(healthblock[\s\S]*)$/.exec(proof)?.[1] as string)
+}
+
+/** The same log and size with another root. */
+const ofAnotherHistory = (checkpoint: string): string => {
+  const [origin, size, root, ...rest] = checkpoint.split('\n') as [string, string, string]
+  return [origin, size, `${root.startsWith('A') ? 'B' : 'A'}${root.slice(1)}`, ...rest].join('\n')
+}
+
+describe('a kept checkpoint', () => {
+  it('of the size of a head in a receipt has its root, or there are two histories', () => {
+    for (const name of ['reading.json', 'revocation.json', 'diagnosis.json']) {
+      const bytes = read(name)
+      for (const checkpoint of checkpointsIn(bytes)) {
+        const { steps } = verifyFile(bytes, { checkpoint })
+        expect(steps.join('\n')).toContain('the root of the checkpoint that you keep')
+        expect(() => verifyFile(bytes, { checkpoint: ofAnotherHistory(checkpoint) })).toThrow(
+          'trust: another root of the same size',
+        )
+      }
+    }
+  })
+
+  it('is held against the Userchain head that a Docchain SEAL states, too', () => {
+    const bytes = read('revocation.json')
+    const [checkpoint] = checkpointsIn(bytes) as [string]
+    const [, size] = /anchored at (\d+) entries/.exec(verifyFile(bytes, { genesis }).steps.join('\n')) ?? []
+    const other = ofAnotherHistory(checkpoint).replace(/^(.*)\n\d+\n/, `$1\n${size}\n`)
+    expect(() => verifyFile(bytes, { checkpoint: other })).toThrow('trust: another root of the same size')
+  })
+})
+
+describe('what is to be trusted', () => {
+  it('is refused by itself, whatever the file', () => {
+    expect(() => checkTrust({ genesis: Uint8Array.of(1) })).toThrow('not a genesis file')
+    expect(() => checkTrust({ checkpoint: 'words' })).toThrow('not a signed note')
+    expect(() => checkTrust({ witnesses: ['words'] })).toThrow('not a verifier key')
+    expect(() => checkTrust({ genesis })).not.toThrow()
   })
 })
 

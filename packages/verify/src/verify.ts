@@ -75,8 +75,19 @@ function pinnedBy(trust: Trust): Pinned {
   return { ledgerId: fromHex(id), heads: [{ chain: chain as 'userchain' | 'docchain', size, root }] }
 }
 
-function verifiedReceipt(bytes: Uint8Array, pinned: { ledgerId?: Uint8Array }) {
-  const { kind, steps, ledgerId, witnesses } = verifyReceipt({ bytes, ...pinned })
+/**
+ * Reads what the reader believes, before any file is held against it.
+ *
+ * @throws {ChainError} for a genesis file, a checkpoint or a witness's key that is none.
+ */
+export function checkTrust(trust: Trust): void {
+  pinnedBy(trust)
+  for (const vkey of trust.witnesses ?? []) parseWitnessKey(vkey)
+}
+
+function verifiedReceipt(bytes: Uint8Array, { ledgerId: expected, heads }: Pinned) {
+  const request = { bytes, heads, ...(expected === undefined ? {} : { ledgerId: expected }) }
+  const { kind, steps, ledgerId, witnesses } = verifyReceipt(request)
   return { kind, steps, ledgerId: toHex(ledgerId), answers: [], opened: [], witnesses }
 }
 
