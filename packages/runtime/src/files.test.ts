@@ -32,6 +32,16 @@ describe('writeFileDurably', () => {
     expect(() => writeFileDurably(join(dir, 'absent', 'b'), 'new')).toThrow('ENOENT')
   })
 
+  it('makes folders that are not there, and never waits where none can be made', () => {
+    ensureFolder(join(dir, 'a', 'b', 'c'))
+    ensureFolder(join(dir, 'a', 'b', 'c'))
+    expect(statSync(join(dir, 'a', 'b')).mode & 0o777).toBe(0o700)
+    writeFileSync(join(dir, 'file'), 'x')
+    expect(() => ensureFolder(join(dir, 'file'))).toThrow('ENOTDIR')
+    expect(() => ensureFolder(join(dir, 'file', 'below'))).toThrow('ENOTDIR')
+    if (existsSync('/proc/self')) expect(() => ensureFolder('/proc/healthblock')).toThrow('/proc/healthblock')
+  })
+
   it('keeps secrets to the owner', () => {
     writeSecretFile(join(dir, 's'), 'secret')
     expect(statSync(join(dir, 's')).mode & 0o777).toBe(0o600)

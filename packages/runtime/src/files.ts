@@ -7,6 +7,7 @@ import {
   accessSync,
   closeSync,
   constants,
+  existsSync,
   fchmodSync,
   fsyncSync,
   mkdirSync,
@@ -14,9 +15,10 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { databaseError, fileError } from './disk-errors.ts'
 import { codeOf, RuntimeError } from './errors.ts'
@@ -87,14 +89,25 @@ export function readFileIfPresent(path: string, options: { sizeBytesMax?: number
 /** Makes a private folder (0700) and those above it, if absent, and their names durable. */
 export function ensureFolder(dir: string): void {
   try {
-    const first = mkdirSync(dir, { recursive: true, mode: 0o700 })
-    if (first === undefined) return
-    for (let made = dir; ; made = dirname(made)) {
-      syncFolder(dirname(made))
-      if (made === first) return
+    const missing: string[] = []
+    for (let at = resolve(dir); !existsSync(at); at = dirname(at)) missing.push(at)
+    // One by one: where nothing can be made (/proc), Node's recursive form never comes back.
+    for (const folder of missing.toReversed()) {
+      makeFolder(folder)
+      syncFolder(dirname(folder))
     }
+    if (!statSync(dir).isDirectory()) throw Object.assign(new Error('not a folder'), { code: 'ENOTDIR' })
   } catch (error) {
     throw fileError(dir, error)
+  }
+}
+
+function makeFolder(dir: string): void {
+  try {
+    mkdirSync(dir, { mode: 0o700 })
+  } catch (error) {
+    // Somebody else has made it meanwhile.
+    if (codeOf(error) !== 'EEXIST') throw error
   }
 }
 
