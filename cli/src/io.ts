@@ -32,8 +32,23 @@ export class CommandError extends Error {
   }
 }
 
+/**
+ * What to do when nobody takes the output any more (`| head -1`, a full disk): say why unless the reader just left, and end. Who has
+ * something to clean up listens to SIGTERM, and is asked to end instead.
+ */
+function endOnLostOutput(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') process.exitCode = 1
+  if (error.code !== 'EPIPE') process.stderr.write(`healthblock: the output cannot be written: ${error.message}\n`)
+  if (process.listenerCount('SIGTERM') > 0) process.emit('SIGTERM')
+  else process.exit(1)
+}
+
 /** The process's own terminal. NO_COLOR (no-color.org) turns colours and bars off. */
 export function createProcessIo(): Io {
+  process.stdout.once('error', endOnLostOutput)
+  // What follows the first fault is the same fault again; who hears nothing of errors has no need of them.
+  process.stdout.on('error', () => {})
+  process.stderr.on('error', () => {})
   return {
     stdin: process.stdin,
     stdout: (text) => void process.stdout.write(text),

@@ -1,3 +1,4 @@
+import { fileError } from '@healthblock/runtime/files'
 import { type Command, CommandError, createProcessIo, type ExitCode, type Io, UsageError } from './io.ts'
 
 interface Entry {
@@ -88,12 +89,30 @@ Exit codes: 0 well, 1 found a problem or was refused, 2 wrong usage.
 `
 }
 
-function report(error: unknown, name: string, args: string[], io: Io): ExitCode {
-  const isUsage =
-    error instanceof UsageError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true
+/** What is wrong with the options, in a line; `parseArgs` says it in three, about positional arguments that nobody meant. */
+function usageWords(message: string): string {
+  const option = /'(?:-\w, )?(--?[^ ']+)/.exec(message)?.[1] ?? ''
+  if (message.startsWith('Unknown option')) return `there is no option ${option}`
+  if (message.includes('is ambiguous'))
+    return `${option} needs a value; one that begins with a dash is written ${option}=-1`
+  if (message.includes('argument missing')) return `${option} needs a value`
+  if (message.includes('does not take an argument')) return `${option} takes no value`
+  return message
+}
+
+/** A fault of the system at a file, in words that name the file and say what to do; any other as it is. */
+function inWords(error: unknown): unknown {
+  const { code, path, syscall } = error as { code?: unknown; path?: unknown; syscall?: unknown }
+  if (typeof code === 'string' && typeof path === 'string' && typeof syscall === 'string') return fileError(path, error)
+  return error
+}
+
+function report(fault: unknown, name: string, args: string[], io: Io): ExitCode {
+  const isOption = (fault as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true
+  const error = inWords(fault)
   const message = error instanceof Error ? error.message : String(error)
-  if (isUsage) {
-    io.stderr(`healthblock ${name}: ${message}\nTry ./healthblock ${name} --help\n`)
+  if (isOption || error instanceof UsageError) {
+    io.stderr(`healthblock ${name}: ${isOption ? usageWords(message) : message}\nTry ./healthblock ${name} --help\n`)
     return 2
   }
   if (args.includes('--json')) {
@@ -110,9 +129,13 @@ function report(error: unknown, name: string, args: string[], io: Io): ExitCode 
 /** Runs one command line and gives its exit code. */
 export async function main(argv: string[], io: Io): Promise<ExitCode> {
   const [name, ...args] = argv
-  if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
+  if (name === 'help' || name === '--help' || name === '-h') {
     io.stdout(help())
-    return name === undefined ? 2 : 0
+    return 0
+  }
+  if (name === undefined) {
+    io.stderr(help())
+    return 2
   }
   const entry = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (entry === undefined) {

@@ -1,5 +1,5 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util'
-import { UsageError } from './io.ts'
+import { type ExitCode, type Io, UsageError } from './io.ts'
 
 /** Options of a command, as `parseArgs` takes them. */
 export type Options = NonNullable<ParseArgsConfig['options']>
@@ -11,9 +11,23 @@ export const commonOptions = {
   help: { type: 'boolean', short: 'h' },
 } as const satisfies Options
 
-/** Parses a command's arguments together with the common options. */
+/**
+ * Parses a command's arguments together with the common options.
+ *
+ * @throws {UsageError} for an option whose value is empty: a variable of a script that was never set must not name the present folder.
+ */
 export function parseOptions<T extends Options>(args: string[], options: T) {
-  return parseArgs({ args, options: { ...commonOptions, ...options }, allowPositionals: true, strict: true })
+  const parsed = parseArgs({ args, options: { ...commonOptions, ...options }, allowPositionals: true, strict: true })
+  for (const [name, value] of Object.entries(parsed.values))
+    if ([value].flat().includes('')) throw new UsageError(`--${name} is empty`)
+  return parsed
+}
+
+/** What a command with actions says when none is named: its help, which was asked for or is a reproach (and then no result). */
+export function tellHelp(help: string, isAsked: boolean, io: Io): ExitCode {
+  if (isAsked) io.stdout(help)
+  else io.stderr(help)
+  return isAsked ? 0 : 2
 }
 
 /** A whole number within limits. @throws {UsageError} naming the option. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { CommandError } from '../io.ts'
-import { type ClusterFile, clusterPaths } from './layout.ts'
+import { type ClusterFile, clusterPaths, shellWord } from './layout.ts'
 import { readProcess } from './processes.ts'
 
 /** How to call a node: its URL and what goes behind `Bearer`. */
@@ -90,7 +90,7 @@ export function nodeAccess(dir: string, cluster: ClusterFile, name: string): Nod
   const folder = clusterPaths.node(dir, name)
   const { url } = readProcess(folder)
   if (url === undefined)
-    throw new CommandError(`${name} does not run: start the cluster with ./healthblock up --dir ${dir}`)
+    throw new CommandError(`${name} does not run: start the cluster with ./healthblock up --dir ${shellWord(dir)}`)
   const role = cluster.nodes.find((node) => node.name === name)?.role
   const secretName = role === 'accounting' ? 'admin.secret' : 'api.secret'
   const bearer = readFileSync(join(folder, 'secrets', secretName), 'utf8').trim()

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -18,7 +18,7 @@ afterEach(() => rmSync(root, { recursive: true }))
 test('a new cluster has a ledger, keys and a plan, and no mark of being unfinished', async () => {
   const made = await createCluster(dir, size, Date.now())
   expect(readCluster(dir)).toEqual(made)
-  expect(readdirSync(dir)).not.toContain('unfinished')
+  expect(readdirSync(dir)).not.toContain('cluster.unfinished')
 })
 
 test('what an interrupted creation left is made anew; what anybody else left is not touched', async () => {
@@ -26,9 +26,28 @@ test('what an interrupted creation left is made anew; what anybody else left is 
   writeFileSync(join(dir, 'accounting-0', 'secrets', 'node.key'), 'old')
   await expect(createCluster(dir, size, Date.now())).rejects.toThrow('is not empty and holds no cluster')
   expect(readFileSync(join(dir, 'accounting-0', 'secrets', 'node.key'), 'utf8')).toBe('old')
-  writeFileSync(clusterPaths.unfinished(dir), '')
+  // A file that only has the marker's name is somebody else's too.
+  writeFileSync(clusterPaths.unfinished(dir), 'my notes')
+  await expect(createCluster(dir, size, Date.now())).rejects.toThrow('is not empty and holds no cluster')
+  writeFileSync(clusterPaths.unfinished(dir), 'a cluster that is being made by process 1\n')
   await createCluster(dir, size, Date.now())
   expect(readFileSync(join(dir, 'accounting-0', 'secrets', 'node.key'), 'utf8')).not.toBe('old')
+})
+
+test('of two commands that make a cluster in one folder, one is refused and the other undisturbed', async () => {
+  const made = await Promise.allSettled([1, 2, 3].map(() => createCluster(dir, size, Date.now())))
+  expect(made.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+  for (const result of made)
+    if (result.status === 'rejected') expect(String(result.reason)).toContain('another command')
+  expect(readCluster(dir).nodes.every(({ name }) => existsSync(clusterPaths.node(dir, name)))).toBe(true)
+  await expect(createCluster(dir, size, Date.now())).rejects.toThrow('holds a cluster already')
+})
+
+test('a cluster that another process is making is left to it', async () => {
+  mkdirSync(dir)
+  writeFileSync(clusterPaths.unfinished(dir), `a cluster that is being made by process ${process.ppid}\n`)
+  await expect(createCluster(dir, size, Date.now())).rejects.toThrow('is being made')
+  expect(readdirSync(dir)).toEqual(['cluster.unfinished'])
 })
 
 test.skipIf(!canMount)('a full disk leaves an empty folder, and a word about it', async () => {

@@ -21,7 +21,7 @@ import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cb
 import { writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError } from '../io.ts'
 import { callNode, type NodeAccess, nodeAccess } from './client.ts'
-import { type ClusterFile, clusterPaths, type KnownPerson, readCluster, writeCluster } from './layout.ts'
+import { type ClusterFile, changeCluster, clusterPaths, type KnownPerson, readCluster } from './layout.ts'
 
 const enrolTimeoutMs = 60_000
 const roleOrganisation = 3
@@ -70,12 +70,20 @@ export async function enrolPortalPeople(dir: string, cluster: ClusterFile): Prom
   }
 }
 
+/** Passphrases lie in one folder by name: whoever got the name of another would get the other's passphrase. @throws {CommandError} */
+function requireOwnPassphrase(cluster: ClusterFile, name: string): void {
+  const others = [...portalRoles, ...cluster.nodes.filter(({ role }) => role === 'doctor').map((node) => node.name)]
+  if (others.some((other) => other === name.toLowerCase()))
+    throw new CommandError(`"${name}" logs in elsewhere in this cluster: name the patient differently`)
+}
+
 /** Enrols a person at the household's node: keys, passphrase, register, device, first generation. */
 export async function enrolPatient(dir: string, cluster: ClusterFile, name: string) {
   if (!/^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u.test(name))
     throw new CommandError(`"${name}" cannot be a name here: letters, digits, space . _ -`)
   if (cluster.patients.some((person) => person.name === name))
     throw new CommandError(`there is a patient "${name}" already`)
+  requireOwnPassphrase(cluster, name)
   const { access, account: sponsorAccount } = sponsor(dir, cluster)
   const node = cluster.nodes.find(({ role }) => role === 'user')
   if (node === undefined) throw new CommandError('this cluster has no user node')
@@ -95,11 +103,8 @@ export async function enrolPatient(dir: string, cluster: ClusterFile, name: stri
     did = person?.did ?? ''
     return person?.state === 'live'
   })
-  const latest = readCluster(dir)
-  await writeCluster(dir, {
-    ...latest,
-    patients: [...latest.patients, { name, account: made.account, node: node.name }],
-  })
+  const person: KnownPerson = { name, account: made.account, node: node.name }
+  await changeCluster(dir, (latest) => ({ ...latest, patients: [...latest.patients, person] }))
   return { name, account: made.account, did, recoveryPhrase: made.recoveryPhrase }
 }
 
@@ -120,8 +125,7 @@ export async function enrolDoctor(dir: string, cluster: ClusterFile, name: strin
   await callNode(access, 'POST', '/v1/licence', { doctor: made.account, state: 1, from, to: from + 3650 * 86_400_000 })
   await waitUntil(`the licence of ${name}`, async () => (await state()) === 'licensed')
   const person: KnownPerson = { name, account: made.account, node: name }
-  const latest = readCluster(dir)
-  await writeCluster(dir, { ...latest, doctors: [...latest.doctors, person] })
+  await changeCluster(dir, (latest) => ({ ...latest, doctors: [...latest.doctors, person] }))
   return person
 }
 
@@ -199,7 +203,7 @@ export async function enrolReaders(dir: string): Promise<void> {
   const before = readCluster(dir)
   const auditor = before.auditor ?? (await registerAccount(dir, before, 'auditor', roleAuditor))
   const tenant = before.tenant ?? (await registerAccount(dir, before, 'tenant', roleAgency))
-  await writeCluster(dir, { ...readCluster(dir), auditor, tenant })
+  await changeCluster(dir, (latest) => ({ ...latest, auditor, tenant }))
 }
 
 /** Puts the algorithm with which the doctors' nodes of this release judge on record, once for each version. */
@@ -213,7 +217,7 @@ export async function enrolAlgorithm(dir: string): Promise<void> {
     hash: algorithmHashHex,
     act: 1,
   })
-  await writeCluster(dir, { ...readCluster(dir), algorithm: algorithmHashHex })
+  await changeCluster(dir, (latest) => ({ ...latest, algorithm: algorithmHashHex }))
 }
 
 /** A bearer token of the cluster's auditor or tenant, good at every node for 24 hours. */

@@ -3,10 +3,12 @@
  * what was asked for. Everything else (addresses, pids) is found in the nodes' own folders.
  */
 
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { ensureFolder, writeFileDurably } from '@healthblock/runtime/files'
+import { setTimeout as delay } from 'node:timers/promises'
+import { isRuntimeError } from '@healthblock/runtime/errors'
+import { ensureFolder, type FolderLock, fileError, lockFolder, writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError } from '../io.ts'
 
 /** What a process of a cluster is. */
@@ -59,11 +61,16 @@ export function clusterFolder(dir: string | undefined): string {
   return resolve(dir ?? '.healthblock')
 }
 
+/** A path as it is typed on a command line. */
+export function shellWord(path: string): string {
+  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`
+}
+
 /** Paths inside a cluster's folder. */
 export const clusterPaths = {
   file: (dir: string): string => join(dir, 'cluster.json'),
-  /** There while a cluster is being made, and no longer. */
-  unfinished: (dir: string): string => join(dir, 'unfinished'),
+  /** There, with the pid of who makes it, while a cluster is being made, and no longer. */
+  unfinished: (dir: string): string => join(dir, 'cluster.unfinished'),
   genesis: (dir: string): string => join(dir, 'genesis.cbor'),
   /** Of a successor: beside its genesis. */
   succession: (dir: string): string => join(dir, 'succession.json'),
@@ -87,7 +94,7 @@ export const clusterPaths = {
 export function readCluster(dir: string): ClusterFile {
   const path = clusterPaths.file(dir)
   if (!existsSync(path)) {
-    throw new CommandError(`there is no cluster in ${dir}: make one with ./healthblock up --dir ${dir}`)
+    throw new CommandError(`there is no cluster in ${dir}: make one with ./healthblock up --dir ${shellWord(dir)}`)
   }
   try {
     return JSON.parse(readFileSync(path, 'utf8')) as ClusterFile
@@ -96,35 +103,140 @@ export function readCluster(dir: string): ClusterFile {
   }
 }
 
-/** Replaces `cluster.json`. */
+const changeWaitMsMax = 10_000
+const changePauseMs = 20
+
+/**
+ * Changes `cluster.json`: `change` gets it as it is now, and no other command changes it meanwhile.
+ *
+ * @throws {RuntimeError} `ERR_FOLDER_LOCKED` if another command holds it for 10 s.
+ */
+export async function changeCluster(dir: string, change: (latest: ClusterFile) => ClusterFile): Promise<ClusterFile> {
+  for (let waitedMs = 0; ; waitedMs += changePauseMs) {
+    let lock: FolderLock
+    try {
+      lock = lockFolder(dir)
+    } catch (error) {
+      if (!isRuntimeError(error, 'ERR_FOLDER_LOCKED') || waitedMs >= changeWaitMsMax) throw error
+      await delay(changePauseMs)
+      continue
+    }
+    try {
+      const changed = change(readCluster(dir))
+      await writeCluster(dir, changed)
+      return changed
+    } finally {
+      lock.release()
+    }
+  }
+}
+
+/** Writes `cluster.json`, whatever stands there. */
 export async function writeCluster(dir: string, cluster: ClusterFile): Promise<void> {
   writeFileDurably(clusterPaths.file(dir), `${JSON.stringify(cluster, null, 2)}\n`)
+}
+
+/** Folders in which this process is making a cluster. */
+const inTheMaking = new Set<string>()
+
+/** What the marker of an unfinished cluster begins with. Only what bears it is ever removed. */
+const unfinishedWords = 'a cluster that is being made by process '
+
+/** The process that makes, or was making, a cluster here; undefined if none ever was. */
+function makerOf(dir: string): number | undefined {
+  const path = clusterPaths.unfinished(dir)
+  if (!existsSync(path)) return undefined
+  const text = readFileSync(path, 'utf8')
+  return text.startsWith(unfinishedWords) ? Number(text.slice(unfinishedWords.length)) : undefined
+}
+
+/**
+ * Demands a folder in which a cluster may come to be: absent, empty, or with what an interrupted command left of one.
+ *
+ * @throws {CommandError} that says what is there: a new ledger never comes to be beside an old one.
+ */
+export async function requireFreeFolder(dir: string): Promise<void> {
+  const found = await readdir(dir).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fileError(dir, error)
+    return [] as string[]
+  })
+  if (found.length === 0) return
+  if (found.includes(basename(clusterPaths.file(dir))))
+    throw new CommandError(`${dir} holds a cluster already: name another folder`)
+  const maker = makerOf(dir)
+  if (maker === undefined) {
+    const names = `${found.slice(0, 3).join(', ')}${found.length > 3 ? '…' : ''}`
+    throw new CommandError(
+      `${dir} is not empty and holds no cluster (${names}): name an empty folder, or restore cluster.json`,
+    )
+  }
+  if (isAlive(maker))
+    throw new CommandError(`a cluster is being made in ${dir} by process ${maker}: wait for it, or remove the folder`)
+}
+
+function isAlive(pid: number): boolean {
+  if (!Number.isSafeInteger(pid) || pid <= 1 || pid === process.pid) return false
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+function otherMaker(dir: string): CommandError {
+  return new CommandError(`another command is making a cluster in ${dir}: wait for it`)
+}
+
+/** Removes what an interrupted command left; of two who want to, one is refused. */
+async function takeOver(dir: string): Promise<void> {
+  const marker = clusterPaths.unfinished(dir)
+  try {
+    renameSync(marker, `${marker}.${process.pid}`)
+  } catch (cause) {
+    throw (cause as NodeJS.ErrnoException).code === 'ENOENT' ? otherMaker(dir) : fileError(marker, cause)
+  }
+  await emptyFolder(dir)
+}
+
+/** Marks the folder as one's own; of two who begin at once, one is refused. */
+function markUnfinished(dir: string): void {
+  try {
+    writeFileSync(clusterPaths.unfinished(dir), `${unfinishedWords}${process.pid}\n`, { flag: 'wx' })
+  } catch (error) {
+    throw (error as NodeJS.ErrnoException).code === 'EEXIST'
+      ? otherMaker(dir)
+      : fileError(clusterPaths.unfinished(dir), error)
+  }
 }
 
 /**
  * Makes the folder of a new cluster, and fills it by `make`. If that fails nothing is left in it; what an interrupted process left
  * there was given to nobody yet, and is removed first.
  *
- * @throws {CommandError} if it holds anything else: a new ledger never comes to be beside an old one. {RuntimeError} `ERR_DISK_FULL`,
- *   `ERR_FILE_FAILED`.
+ * @throws {CommandError} as `requireFreeFolder`. {RuntimeError} `ERR_DISK_FULL`, `ERR_FILE_FAILED`.
  */
 export async function fillClusterFolder(dir: string, make: () => Promise<ClusterFile>): Promise<ClusterFile> {
   ensureFolder(dir)
-  const marker = clusterPaths.unfinished(dir)
-  const found = await readdir(dir)
-  if (found.includes(basename(marker))) await emptyFolder(dir)
-  else if (found.length > 0) {
-    throw new CommandError(
-      `${dir} is not empty and holds no cluster (${found.slice(0, 3).join(', ')}…): name an empty folder, or restore cluster.json`,
-    )
-  }
+  await requireFreeFolder(dir)
+  if (inTheMaking.has(dir)) throw otherMaker(dir)
+  inTheMaking.add(dir)
   try {
-    writeFileDurably(marker, '')
+    if (makerOf(dir) !== undefined) await takeOver(dir)
+    markUnfinished(dir)
+    return await fill(dir, make)
+  } finally {
+    inTheMaking.delete(dir)
+  }
+}
+
+async function fill(dir: string, make: () => Promise<ClusterFile>): Promise<ClusterFile> {
+  try {
     ensureFolder(clusterPaths.secrets(dir))
     const cluster = await make()
-    await rm(marker)
-    // From here on it is a cluster.
+    // From here on it is a cluster, whether or not the mark is still there.
     await writeCluster(dir, cluster)
+    await rm(clusterPaths.unfinished(dir))
     return cluster
   } catch (error) {
     await emptyFolder(dir)

@@ -1,7 +1,7 @@
 /** Commands with actions about a running cluster: `patient`, `doctor`, `device`. */
 import { type ClusterFile, clusterFolder, readCluster } from '../cluster/layout.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
-import { type Options, parseOptions } from '../options.ts'
+import { type Options, parseOptions, tellHelp } from '../options.ts'
 
 /** What a command line said, and where. */
 export interface ActionContext<O> {
@@ -34,10 +34,7 @@ export async function runAction<T extends Options>(
   const { values, positionals } = parseOptions(args, command.options)
   const { dir, json, help } = values as { dir?: string; json?: boolean; help?: boolean }
   const [action, ...rest] = positionals
-  if (help === true || action === undefined) {
-    io.stdout(command.help)
-    return help === true ? 0 : 2
-  }
+  if (help === true || action === undefined) return tellHelp(command.help, help === true, io)
   const run = Object.hasOwn(command.actions, action) ? command.actions[action] : undefined
   if (run === undefined) throw new UsageError(`there is no action "${action}"`)
   const folder = clusterFolder(dir)

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { clusterFolder } from '../cluster/layout.ts'
+import { clusterFolder, requireFreeFolder } from '../cluster/layout.ts'
 import { formatDoors, portalDoors } from '../cluster/portal-doors.ts'
 import { stopCluster } from '../cluster/start.ts'
 import { chooseRecord, writeVitals } from '../demo/record.ts'
@@ -80,6 +80,7 @@ export async function runDemo(args: string[], io: Io): Promise<ExitCode> {
   const speed = values.speed === undefined || values.speed === 'max' ? 'max' : Number(values.speed)
   if (speed !== 'max' && !(speed > 0))
     throw new UsageError(`--speed takes a positive number or max, not "${values.speed}"`)
+  if (values.dir !== undefined) await requireFreeFolder(clusterFolder(values.dir))
   const temporary = values.dir === undefined ? await mkdtemp(join(tmpdir(), 'healthblock-demo-')) : undefined
   const dir = temporary === undefined ? clusterFolder(values.dir) : join(temporary, 'cluster')
   const isJson = values.json === true

@@ -1,4 +1,5 @@
-import { clusterFolder, readCluster } from '../cluster/layout.ts'
+import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
+import { readProcess } from '../cluster/processes.ts'
 import { stopCluster } from '../cluster/start.ts'
 import type { ExitCode, Io } from '../io.ts'
 import { parseOptions, takePositionals } from '../options.ts'
@@ -15,11 +16,12 @@ export async function runDown(args: string[], io: Io): Promise<ExitCode> {
   takePositionals(positionals, [])
   const dir = clusterFolder(values.dir)
   const cluster = readCluster(dir)
+  const running = cluster.nodes.filter(({ name }) => readProcess(clusterPaths.node(dir, name)).pid !== undefined)
   await stopCluster(dir, cluster)
   io.stdout(
     values.json === true
-      ? `${JSON.stringify({ dir, stopped: cluster.nodes.length })}\n`
-      : `stopped; the data stays in ${dir}\n`,
+      ? `${JSON.stringify({ dir, stopped: running.length })}\n`
+      : `${running.length === 0 ? 'nothing ran' : 'stopped'}; the data stays in ${dir}\n`,
   )
   return 0
 }

@@ -4,7 +4,7 @@ import { createCluster } from '../cluster/create.ts'
 import { readerToken } from '../cluster/enrol.ts'
 import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
-import { parseCount, parseOptions, takePositionals } from '../options.ts'
+import { parseCount, parseOptions, takePositionals, tellHelp } from '../options.ts'
 import { listIncidents } from './incidents.ts'
 import { runOffline } from './offline.ts'
 import { runReceipt, runRenewReceipt } from './receipt.ts'
@@ -88,10 +88,7 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
     yes: { type: 'boolean' },
   })
   const [action, ...rest] = positionals
-  if (values.help === true || action === undefined) {
-    io.stdout(help)
-    return values.help === true ? 0 : 2
-  }
+  if (values.help === true || action === undefined) return tellHelp(help, values.help === true, io)
   const dir = clusterFolder(values.dir)
   const print = (value: Record<string, unknown>, words: string): void =>
     io.stdout(values.json === true ? `${JSON.stringify(value)}\n` : `${words}\n`)
@@ -110,6 +107,7 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
       return listIncidents(dir, values, io)
     case 'acknowledge': {
       const [node, number] = takePositionals(rest, ['NODE', 'N'] as const)
+      if (!/^[1-9]\d{0,9}$/.test(number)) throw new UsageError(`N is a number of "ledger incidents", not "${number}"`)
       await callNode(nodeAccess(dir, readCluster(dir), node), 'POST', `/v1/incidents/${number}/acknowledge`, {})
       print({ node, acknowledged: Number(number) }, `incident ${number} of ${node} is acknowledged`)
       return 0

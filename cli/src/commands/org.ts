@@ -15,14 +15,7 @@ import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
 import { RuntimeError } from '@healthblock/runtime/errors'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import { registerOrganisation } from '../cluster/enrol.ts'
-import {
-  type ClusterFile,
-  clusterFolder,
-  clusterPaths,
-  type NodePlan,
-  readCluster,
-  writeCluster,
-} from '../cluster/layout.ts'
+import { changeCluster, clusterFolder, clusterPaths, type NodePlan, readCluster } from '../cluster/layout.ts'
 import { stopProcess } from '../cluster/processes.ts'
 import { createNodeSecrets, type NodeCard, readCard, readKeyFile } from '../governance/card.ts'
 import { changedPolicy, type PolicyChange } from '../governance/policy-change.ts'
@@ -37,7 +30,7 @@ import {
 import { type GoverningState, organisationOf, readGoverningState } from '../governance/state.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { type LedgerSubject, ledgerSubject, subjectHelp, subjectOptions } from '../ledger-subject.ts'
-import { parseCount, parseOptions, takePositionals } from '../options.ts'
+import { parseCount, parseOptions, takePositionals, tellHelp } from '../options.ts'
 import { changeLicence, listPeople } from './org-people.ts'
 
 const help = `Usage: ./healthblock org ACTION …
@@ -347,16 +340,17 @@ async function runRegister({ values, rest, print }: Request): Promise<ExitCode> 
 /** A node of this cluster's plan, and where its things are. */
 interface PlannedNode {
   readonly dir: string
-  readonly cluster: ClusterFile
   readonly name: string
   readonly folder: string
   readonly card: string
   readonly plan: NodePlan | undefined
 }
 
-function savePlan({ dir, cluster, name, plan }: PlannedNode, next: NodePlan): Promise<void> {
-  const changed = cluster.nodes.map((node) => (node.name === name ? next : node))
-  return writeCluster(dir, { ...cluster, nodes: plan === undefined ? [...cluster.nodes, next] : changed })
+async function savePlan({ dir, name, plan }: PlannedNode, next: NodePlan): Promise<void> {
+  await changeCluster(dir, (latest) => {
+    const changed = latest.nodes.map((node) => (node.name === name ? next : node))
+    return { ...latest, nodes: plan === undefined ? [...latest.nodes, next] : changed }
+  })
 }
 
 /** The renewed secrets take the place of the old ones, which are kept. */
@@ -383,13 +377,16 @@ async function switchSecrets(node: PlannedNode, values: Values): Promise<string>
 }
 
 /** The others keep their ranks, which until now were their places. */
-async function dropNode({ dir, cluster, name, folder }: PlannedNode): Promise<void> {
+async function dropNode({ dir, plan, name, folder }: PlannedNode): Promise<void> {
+  if (plan === undefined) throw new CommandError(`there is no accounting node "${name}" here`)
   await stopProcess(folder)
-  let position = 0
-  const pinned = cluster.nodes.map((node) =>
-    node.role === 'accounting' ? { ...node, rank: node.rank ?? position++ } : node,
-  )
-  await writeCluster(dir, { ...cluster, nodes: pinned.filter((node) => node.name !== name) })
+  await changeCluster(dir, (latest) => {
+    let position = 0
+    const pinned = latest.nodes.map((node) =>
+      node.role === 'accounting' ? { ...node, rank: node.rank ?? position++ } : node,
+    )
+    return { ...latest, nodes: pinned.filter((node) => node.name !== name) }
+  })
 }
 
 async function renewNode(node: PlannedNode, values: Values, genesis: Uint8Array): Promise<NodeCard> {
@@ -419,14 +416,23 @@ async function newNode(node: PlannedNode, values: Values, genesis: Uint8Array): 
   return made
 }
 
+/** A node's name is its folder's name in the cluster's. @throws {UsageError} for one that means another folder, or another kind of node. */
+function requireNodeName(name: string, plan: NodePlan | undefined): void {
+  if (plan !== undefined && plan.role !== 'accounting') throw new UsageError(`"${name}" is no accounting node`)
+  if (plan === undefined && !/^accounting-[a-z0-9-]{1,32}$/.test(name))
+    throw new UsageError(
+      `an accounting node is called accounting-… (lower-case letters, digits, dashes), not "${name}"`,
+    )
+}
+
 /** Makes secrets and card of an accounting node, and notes it in the cluster's plan. */
 async function runNode({ values, rest, print }: Request): Promise<ExitCode> {
   const [name] = takePositionals(rest, ['NAME'])
   const dir = clusterFolder(values.dir)
-  const cluster = readCluster(dir)
   const folder = clusterPaths.node(dir, name)
-  const plan = cluster.nodes.find((candidate) => candidate.name === name)
-  const node: PlannedNode = { dir, cluster, name, folder, card: join(folder, 'card.json'), plan }
+  const plan = readCluster(dir).nodes.find((candidate) => candidate.name === name)
+  requireNodeName(name, plan)
+  const node: PlannedNode = { dir, name, folder, card: join(folder, 'card.json'), plan }
   if (values.switch === true) {
     const account = await switchSecrets(node, values)
     print({ name, account }, `${name} has its new secrets: start it again`)
@@ -464,11 +470,8 @@ const actions: Readonly<Record<string, (request: Request) => Promise<ExitCode> |
 export async function runOrg(args: string[], io: Io): Promise<ExitCode> {
   const { values, positionals } = parseOptions(args, options)
   const [action, ...rest] = positionals
-  if (values.help === true || action === undefined) {
-    io.stdout(help)
-    return values.help === true ? 0 : 2
-  }
-  const run = actions[action]
+  if (values.help === true || action === undefined) return tellHelp(help, values.help === true, io)
+  const run = Object.hasOwn(actions, action) ? actions[action] : undefined
   if (run === undefined) throw new UsageError(`there is no action "${action}"`)
   const print = (value: unknown, words: string): void =>
     io.stdout(values.json === true ? `${JSON.stringify(value)}\n` : `${words}\n`)

@@ -65,6 +65,10 @@ async function list(context: Context, positionals: string[]): Promise<ExitCode> 
   for (const { name } of cluster.nodes.filter(({ role }) => role === 'user')) {
     people.push(...(await callNode<Record<string, string>[]>(nodeAccess(dir, cluster, name), 'GET', '/v1/people')))
   }
+  // As they were enrolled; whose enrolment was interrupted comes last.
+  const places = new Map(cluster.patients.map((person, place) => [person.account, place]))
+  const placeOf = ({ account = '' }: Record<string, string>): number => places.get(account) ?? places.size
+  people.sort((a, b) => placeOf(a) - placeOf(b))
   return print(context, people, () =>
     formatTable([
       ['name', 'account', 'state'],

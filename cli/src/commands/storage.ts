@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs'
 import { readerToken } from '../cluster/enrol.ts'
 import { clusterFolder, readCluster } from '../cluster/layout.ts'
 import { clusterStatus } from '../cluster/status.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
-import { parseOptions, takePositionals } from '../options.ts'
+import { readFileBytes } from '../ledger-subject.ts'
+import { parseOptions, takePositionals, tellHelp } from '../options.ts'
 import { formatTable } from '../table.ts'
 import { serveStandalone } from './storage-serve.ts'
 
@@ -42,15 +42,19 @@ async function request(
   path: string,
   options: { token: string; body?: unknown; method?: string; timeoutMs?: number },
 ): Promise<Response> {
-  return await fetch(new URL(path, url), {
-    method: options.method ?? 'POST',
-    headers: {
-      authorization: `Bearer ${options.token}`,
-      ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
-    },
-    ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
-    signal: AbortSignal.timeout(options.timeoutMs ?? timeoutMs),
-  })
+  try {
+    return await fetch(new URL(path, url), {
+      method: options.method ?? 'POST',
+      headers: {
+        authorization: `Bearer ${options.token}`,
+        ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+      signal: AbortSignal.timeout(options.timeoutMs ?? timeoutMs),
+    })
+  } catch (cause) {
+    throw new CommandError(`no storage node answers at ${url}`, undefined, { cause })
+  }
 }
 
 async function findStores(values: Record<string, string | boolean | undefined>): Promise<Stores> {
@@ -59,7 +63,9 @@ async function findStores(values: Record<string, string | boolean | undefined>):
     const file = values['token-file'] as string | undefined
     if (file === undefined) throw new UsageError('--url needs --token-file FILE')
     const nodes = urls.split(',').map((url) => ({ name: url, url, state: 'given' }))
-    return { nodes, token: readFileSync(file, 'utf8').trim() }
+    for (const { url } of nodes)
+      if (!/^https?:/.test(url) || !URL.canParse(url)) throw new UsageError(`--url takes URLs, not "${url}"`)
+    return { nodes, token: new TextDecoder().decode(readFileBytes(file)).trim() }
   }
   const dir = clusterFolder(values.dir as string | undefined)
   const { nodes } = await clusterStatus(dir, readCluster(dir))
@@ -259,10 +265,7 @@ export async function runStorage(args: string[], io: Io): Promise<ExitCode> {
     replicas: { type: 'string' },
   })
   const [action, ...rest] = positionals
-  if (values.help === true || action === undefined) {
-    io.stdout(help)
-    return values.help === true ? 0 : 2
-  }
+  if (values.help === true || action === undefined) return tellHelp(help, values.help === true, io)
   if (action === 'token') {
     takePositionals(rest, [])
     const token = readerToken(clusterFolder(values.dir as string | undefined), 'tenant', 'storage')

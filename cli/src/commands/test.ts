@@ -1,11 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { ensureProgram } from '../cluster/install.ts'
 import { ensurePortals } from '../cluster/portals.ts'
 import { ensureRedisServer } from '../cluster/redis.ts'
 import { projectRoot } from '../cluster/root.ts'
-import type { ExitCode, Io } from '../io.ts'
+import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseOptions, takePositionals } from '../options.ts'
 import { runScript } from '../script.ts'
 
@@ -82,6 +83,7 @@ async function runChaos(args: string[], io: Io): Promise<ExitCode> {
     only: { type: 'string', multiple: true },
   })
   takePositionals(positionals, [])
+  await ensureRedisServer(io)
   await ensureProgram(io, { program: 'etcd', package: 'etcd-server' })
   const flags = [
     ...(values.quick === true ? ['--quick'] : []),
@@ -103,12 +105,15 @@ export async function runTest(args: string[], io: Io): Promise<ExitCode> {
   if (args[0] === 'sim') return runScript('test/sim/main.ts', args.slice(1), io)
   if (args[0] === 'storage') return runStorage(args.slice(1), io)
   if (args[0] === 'fuzz' && !args.includes('--help')) return runScript('test/fuzz/main.ts', args.slice(1), io)
-  if (args.includes('--help')) {
+  if (args.includes('--help') || args.includes('-h')) {
     io.stdout(help)
     return 0
   }
-  await ensureRedisServer(io)
   if (args[0] === 'chaos') return runChaos(args.slice(1), io)
+  const { values, positionals } = parseArgs({ args, options: { quick: { type: 'boolean' } }, allowPositionals: true })
+  if (positionals.length > 0)
+    throw new UsageError(`runs chaos, sim, fuzz or storage, or by itself everything; not "${positionals[0]}"`)
+  await ensureRedisServer(io)
   // What needs etcd or Chromium is skipped by name where it cannot be had.
   await ensureProgram(io, { program: 'etcd', package: 'etcd-server' })
   if (process.env.CHROMIUM_BINARY === undefined) await ensureProgram(io, { program: 'chromium', package: 'chromium' })
@@ -127,7 +132,7 @@ export async function runTest(args: string[], io: Io): Promise<ExitCode> {
     ['entry points', process.execPath, ['test/support/load-entry-points.ts']],
   ]
   let stepsFailed = 0
-  if (!args.includes('--quick')) {
+  if (values.quick !== true) {
     for (const [what, command, stepArgs] of steps) {
       io.stderr(`healthblock test: ${what}\n`)
       if ((await run(command, stepArgs)) !== 0) {

@@ -1,0 +1,54 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { enrolPatient } from './enrol.ts'
+import { type ClusterFile, readCluster, shellWord, writeCluster } from './layout.ts'
+
+const cluster: ClusterFile = {
+  ...{ v: 1, id: 'a'.repeat(32), ledgerId: 'b'.repeat(64), replicas: 3, periodMs: 10_000, wanted: [], doctors: [] },
+  nodes: [
+    { name: 'user', role: 'user' },
+    { name: 'doctor-a', role: 'doctor' },
+  ],
+  patients: [],
+}
+
+let dir: string
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'hb-layout-'))
+  await writeCluster(dir, cluster)
+})
+afterEach(() => rmSync(dir, { recursive: true }))
+
+test('commands that change a cluster at the same time lose nothing of each other', async () => {
+  const [processes, times] = [3, 8]
+  const script = `
+    const { changeCluster } = await import(${JSON.stringify(new URL('./layout.ts', import.meta.url).href)})
+    for (let time = 0; time < ${times}; time++)
+      await changeCluster(${JSON.stringify(dir)}, (latest) => ({ ...latest, wanted: [...latest.wanted, process.argv[1] + time] }))
+  `
+  const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script]
+  const names = Array.from({ length: processes }, (_, index) => `p${index}-`)
+  await Promise.all(names.map((name) => promisify(execFile)(process.execPath, [...args, name])))
+  const wanted = names.flatMap((name) => Array.from({ length: times }, (_, time) => `${name}${time}`))
+  expect([...readCluster(dir).wanted].sort()).toEqual(wanted.sort())
+})
+
+test.each(['auditor', 'administrator', 'Administrator', 'doctor-a'])(
+  'a patient called %s would get the passphrase of another, and is refused',
+  async (name) => {
+    await expect(enrolPatient(dir, cluster, name)).rejects.toThrow('logs in elsewhere in this cluster')
+  },
+)
+
+test.each(['', ' anna', '../anna', 'a/b', 'a\n', 'x'.repeat(65)])('"%s" is no name', async (name) => {
+  await expect(enrolPatient(dir, cluster, name)).rejects.toThrow('cannot be a name here')
+})
+
+test('a path is shown as it is typed', () => {
+  expect(shellWord('/tmp/a-b_c.d')).toBe('/tmp/a-b_c.d')
+  expect(shellWord("/tmp/it's a")).toBe("'/tmp/it'\\''s a'")
+})
