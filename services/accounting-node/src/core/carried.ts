@@ -7,8 +7,9 @@ import { FairQueue } from './fair-queue.ts'
 
 /** A candidate that lacks something stays this long with the leader. */
 export const carryMs = 5_000
-/** Most of them, and most of one sponsor. */
+/** Most of them. */
 export const carriedMax = 8_192
+/** Most of one sponsor. */
 export const carriedOfSponsorMax = 2_048
 /** Without a block they are tried again after so long: what lacks only time is good by then. */
 const againMs = 250
