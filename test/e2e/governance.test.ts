@@ -25,7 +25,7 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
   let fifth: { account: string; folder: string }
 
   beforeAll(async () => {
-    cluster = await TestCluster.start({ doctors: 1, patients: ['anna'], periodMs: 5_000 })
+    cluster = await TestCluster.start({ doctors: 1, patients: ['anna'], periodMs: 5_000, rules: 1 })
     record = await writeRecord(cluster.root, { seconds: 200, rhythm: 'irregular' })
     roots = [0, 1, 2, 3].map((i) => join(cluster.dir, 'secrets', `organisation-${i}-root.key`))
   }, 180_000)

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { encodeGenesis, ledgerIdOf } from '@healthblock/chain/genesis'
+import { encodeGenesis, ledgerIdOf, rulesVersionNewest } from '@healthblock/chain/genesis'
 import type { GenesisBody, GenesisOrganisation, GenesisPrior } from '@healthblock/chain/transaction'
 import { generateKemKeyPair, kemSuiteDefault } from '@healthblock/crypto/envelope'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
@@ -25,6 +25,8 @@ export interface ClusterSize {
   readonly periodMs: number
   /** Length of the ledger's epochs in milliseconds; absent: an hour. Tests of windows cannot wait that long. */
   readonly epochMs?: number
+  /** Version of the rules that the ledger begins with; absent: the newest. Tests of its rise need an older one. */
+  readonly rules?: number
 }
 
 const epochMsDefault = 3_600_000
@@ -141,7 +143,7 @@ async function createStorageNode(dir: string, index: number) {
  */
 export async function createLedger(
   dir: string,
-  size: Pick<ClusterSize, 'accounting' | 'storage' | 'epochMs'>,
+  size: Pick<ClusterSize, 'accounting' | 'storage' | 'epochMs' | 'rules'>,
   startMs: number,
   succeeded?: Succeeded,
 ) {
@@ -155,7 +157,10 @@ export async function createLedger(
     v: 1,
     t: 'genesis',
     start: startMs,
-    params: succeeded?.params ?? { epochms: size.epochMs ?? epochMsDefault, seals: 1 },
+    params: succeeded?.params ?? {
+      epochms: size.epochMs ?? epochMsDefault,
+      seals: size.rules ?? rulesVersionNewest,
+    },
     // The least q with 2q > n + f for f = floor((n - 1) / 3): 3 of 4, 1 of 1.
     q: size.accounting - Math.floor((size.accounting - 1) / 3),
     orgs: members.organisations,

@@ -208,6 +208,10 @@ const evidenceTables = {
   evidenceHead: table<readonly [], number>('evidencehead'),
   /** Head: `k`, by node, kind and H(CBOR of the size or the transaction). */
   evidenceOf: table<readonly [node: Uint8Array, kind: number, subject: Uint8Array], number>('evidenceof'),
+  /** Head: number of a policy, and how many came on record under it. */
+  evidenceCount: table<readonly [node: Uint8Array, kind: number], readonly [policy: number, count: number]>(
+    'evidencecount',
+  ),
 } as const
 
 /** Userchain's tables. Heads (SPEC.md §5: marked *) say so; they are never read from Docchain. */

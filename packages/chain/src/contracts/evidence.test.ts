@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
+import type { SigningKey } from '@healthblock/crypto/signature'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { SizeAndRoot } from '../block.ts'
 import { type ChainName, chains } from '../chains.ts'
-import { checkpointText, cosignCheckpoint, signCheckpoint } from '../checkpoint.ts'
+import { checkpointText, cosignCheckpoint, noteKeyId, signatureTypes, signCheckpoint } from '../checkpoint.ts'
 import { Consortium } from '../consortium.test-support.ts'
 import { type GovernedNode, governActs } from '../governing.ts'
 import { encodeSignedStatement, encodeSingleNote, evidenceKinds } from '../misconduct.ts'
@@ -104,6 +105,69 @@ it('a replaced key convicts its node no further than it had signed', () => {
   expect(judge(5, '1')).toEqual(refused('key'))
   expect(judge(5, '1 again')).toEqual({ verdict: 'valid' })
 })
+
+/** Puts version 3 of the rules in force from the next block on. */
+function raiseRules(world: Consortium): void {
+  const from = world.ledger.head('userchain').height + 2
+  world.post('userchain', world.govern(governActs.parameters, { quota: [], rules: [3, from] }))
+}
+
+it('a key that was made to have the id of another one convicts nobody else, and hides nobody', () => {
+  const world = new Consortium()
+  // Log keys of Userchain whose ids are equal: found by trying names from 0 on. The one of node 1 stands before that of node 2.
+  const keys = [1, 2].map((rank) => ({ rank, key: keyOf(`lookalike ${rank === 1 ? 9_866 : 88_891}`) }))
+  const argument = world.policy((policy) => {
+    for (const { rank, key } of keys) {
+      const [, org, account, node, , ...others] = policy.nodes[rank] as GovernedNode
+      policy.nodes = policy.nodes.with(rank, [rank, org, account, node, key.publicKey, ...others])
+    }
+  })
+  world.post('userchain', world.govern(governActs.policy, argument))
+  const { origin } = world.logs.userchain
+  const ids = keys.map(({ key: { publicKey } }) => noteKeyId({ name: origin, type: signatureTypes.log, publicKey }))
+  expect(ids[0]).toEqual(ids[1])
+  const of = (by: SigningKey, root: string) => {
+    const head = { origin, size: 9, root: bytesOf(root) }
+    const text = checkpointText(head)
+    return encodeSingleNote(text, signCheckpoint(head, by).slice(text.length + 1))
+  }
+  const [one, other] = keys.map(({ key }) => key) as [SigningKey, SigningKey]
+  const act = (by: SigningKey, second = by) =>
+    evidence(world, 'userchain', equivocation, [of(by, 'one'), of(second, 'two')])
+  const judge = (by: SigningKey, second?: SigningKey) => world.judge('userchain', act(by, second))
+  expect(judge(one)).toEqual({ verdict: 'valid' })
+  expect(judge(other)).toEqual(refused('key'))
+  raiseRules(world)
+  expect(judge(one, other)).toEqual(refused('key'))
+  for (const by of [one, other]) expect(judge(by)).toEqual({ verdict: 'valid' })
+  world.post('userchain', act(other))
+  expect(userTables.evidence.get(world.ledger.state('userchain'), 0)?.node).toEqual(world.nodes[2])
+})
+
+it.each(['userchain', 'docchain'] as const)(
+  '64 pieces of a kind are enough for %s, until the policy changes',
+  (chain) => {
+    const world = new Consortium()
+    const piece = (size: number, rank = 2) =>
+      evidence(
+        world,
+        chain,
+        equivocation,
+        ['one', 'two'].map((name) => note(world, chain, { size, root: bytesOf(name) }, { rank })),
+      )
+    raiseRules(world)
+    // So Docchain's next block is anchored beyond the rise.
+    world.post('userchain', world.registration('patient', 1))
+    for (let size = 0; size < 64; size += 16)
+      world.post(chain, ...Array.from({ length: 16 }, (_, i) => piece(100 + size + i)))
+    expect(world.judge(chain, piece(99))).toEqual(refused('count'))
+    expect(world.judge(chain, piece(99, 1))).toEqual({ verdict: 'valid' })
+    const head = note(world, chain, { size: 1, root: otherRoot }, { rank: 2 })
+    expect(world.judge(chain, evidence(world, chain, conflict, [head]))).toEqual({ verdict: 'valid' })
+    world.post('userchain', world.govern(governActs.policy, world.policy()))
+    expect(world.judge(chain, piece(99))).toEqual({ verdict: 'valid' })
+  },
+)
 
 describe.each(['userchain', 'docchain'] as const)('statements about %s', (chain) => {
   const world = new Consortium()

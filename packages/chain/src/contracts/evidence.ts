@@ -6,7 +6,7 @@ import type { Verdict } from '../block-types.ts'
 import { chains } from '../chains.ts'
 import { chainOrigin } from '../checkpoint.ts'
 import { ChainError } from '../errors.ts'
-import { keyAt } from '../live-at.ts'
+import { keyAt, policyAt } from '../live-at.ts'
 import {
   evidenceKinds,
   noteSigner,
@@ -36,6 +36,11 @@ interface Shown {
   readonly size?: number
   readonly tx?: Uint8Array
 }
+
+/** The version of the rules from which on a line is its signer's, whatever other keys have that key's id, and evidence of a node is counted. */
+const rulesOfWholeKeys = 3
+/** Most pieces of one kind against one node that come on record under one policy. */
+const piecesMax = 64
 
 /** A rule that failed, in the place of what would be shown. */
 interface Failed {
@@ -69,11 +74,23 @@ export function judgeEvidence(transaction: TransactionOf<'evidence'>, context: R
   const subject = sha256(encodeCbor(size ?? tx ?? 0))
   const { state, index: o } = context
   if (userTables.evidenceOf.get(state, node, body.kind, subject) !== undefined) return refuse('evidence.known')
+  if (context.rules >= rulesOfWholeKeys && !count(node, body.kind, context)) return refuse('evidence.count')
   const k = (userTables.evidenceHead.get(state) ?? -1) + 1
   userTables.evidence.set(state, { kind: body.kind, o, ...shown }, k)
   userTables.evidenceHead.set(state, k)
   userTables.evidenceOf.set(state, k, node, body.kind, subject)
   return valid
+}
+
+/** Counts one more piece against a node; false if there are as many as there may be under this policy. */
+function count(node: Uint8Array, kind: number, context: RuleContext): boolean {
+  const { state, size } = userchainOf(context)
+  const policy = policyAt(state, size)?.k ?? 0
+  const [countedPolicy, counted] = userTables.evidenceCount.get(context.state, node, kind) ?? [policy, 0]
+  const before = countedPolicy === policy ? counted : 0
+  if (before >= piecesMax) return false
+  userTables.evidenceCount.set(context.state, [policy, before + 1], node, kind)
+  return true
 }
 
 function show(kind: number, notes: readonly Uint8Array[], context: RuleContext): Shown | Failed {
@@ -96,7 +113,7 @@ function readNote(bytes: Uint8Array | undefined, { ledgerId, chain }: RuleContex
 
 function policyView(context: RuleContext): PolicyView {
   const { state, size } = userchainOf(context)
-  return { userchain: state, size, chain: context.chain }
+  return { userchain: state, size, chain: context.chain, isByIdAlone: context.rules < rulesOfWholeKeys }
 }
 
 function equivocation(notes: readonly Uint8Array[], context: RuleContext): Shown | Failed {

@@ -125,7 +125,7 @@ export class EvidenceKeeper {
         signers: [{ account, key: 1, signingKey: op }],
       })
       const verdict = core.ledger.judge(piece.chain, transaction, { atMs: nowMs() })
-      // On record already, by this node or another one; or nothing that the rules call evidence.
+      // On record already, by this node or another one, or enough of its like; or nothing that the rules call evidence.
       const isDone = verdict.verdict === 'refused' && !verdict.rule.endsWith('.signature')
       if (isDone) this.#database.run('DELETE FROM evidence WHERE number = ?', piece.number)
       else if (verdict.verdict === 'valid') await gateway.submit(transaction.leaf)
