@@ -3,10 +3,12 @@ import {
   appendFileSync,
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -135,11 +137,28 @@ describe.skipIf(!redisInstalled)("a node's folder (needs redis-server)", () => {
     cpSync(to, half, { recursive: true })
     rmSync(join(half, 'backup.json'))
     await expect(restoreNode({ from: half, to: target, nowMs: 0 })).rejects.toMatchObject(refused)
-    const damaged = join(work, 'damaged')
-    cpSync(to, damaged, { recursive: true })
-    flip(join(damaged, 'userchain/log/blocks'), 20_000)
-    await expect(restoreNode({ from: damaged, to: target, nowMs: 0 })).rejects.toMatchObject(refused)
+    for (const file of ['userchain/log/blocks', 'userchain/promise', 'directory.db', 'backup.json']) {
+      const damaged = join(work, 'damaged')
+      cpSync(to, damaged, { recursive: true })
+      flip(join(damaged, file), statSync(join(damaged, file)).size - 2)
+      await expect(restoreNode({ from: damaged, to: target, nowMs: 0 }), file).rejects.toMatchObject(refused)
+      rmSync(join(damaged, file))
+      await expect(restoreNode({ from: damaged, to: target, nowMs: 0 }), file).rejects.toMatchObject(refused)
+      rmSync(damaged, { recursive: true })
+    }
     expect(existsSync(join(target, 'userchain'))).toBe(false)
+  })
+
+  test('a backup has the successions that the node knows, and a restoration nothing that was put beside its files', async () => {
+    const from = join(work, 'with-successions')
+    cpSync(join(work, 'backup'), from, { recursive: true })
+    mkdirSync(join(from, 'successions'))
+    writeFileSync(join(from, 'successions', 'one.cbor'), 'one')
+    const [to, target] = [join(work, 'second'), join(work, 'second-target')]
+    await backUpNode({ from, to, withSecrets: false, nowMs: 0 })
+    writeFileSync(join(to, 'successions', 'two.cbor'), 'two')
+    await restoreNode({ from: to, to: target, nowMs: 0 })
+    expect(readdirSync(join(target, 'successions'))).toEqual(['one.cbor'])
   })
 
   test('is whole after the node stopped; each file that is altered is named', async () => {

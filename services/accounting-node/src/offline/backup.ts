@@ -9,8 +9,8 @@ import { dirname, join } from 'node:path'
 import { backup as backUpDatabase, DatabaseSync } from 'node:sqlite'
 import { ledgerIdOf } from '@healthblock/chain/genesis'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
-import { ensureFolder, lockFolder, syncFolder, writeFileDurably } from '@healthblock/runtime/files'
-import { AccountingError } from '../errors.ts'
+import { ensureFolder, lockFolder, syncFolder } from '@healthblock/runtime/files'
+import { assertWhole, backupFault, readManifest, writeManifest } from './backup-manifest.ts'
 import { checkNode, type NodeReport } from './check-node.ts'
 
 /** Files of a node in the order in which they are copied: the log holds what the checkpoint names, the promise comes last. */
@@ -28,13 +28,6 @@ const databases = [
   ...['userchain/outbox.db', 'docchain/outbox.db', 'userchain/closures.db'],
   ...['directory.db', 'evidence.db', 'audits.db'],
 ]
-/** Written last: a folder without it is no whole backup. */
-const manifest = 'backup.json'
-
-function fault(reason: string): AccountingError {
-  return new AccountingError(reason, { code: 'ERR_BACKUP_INVALID', reason })
-}
-
 async function copy(from: string, to: string): Promise<void> {
   ensureFolder(dirname(to))
   await copyFile(from, to)
@@ -48,11 +41,9 @@ async function copy(from: string, to: string): Promise<void> {
   syncFolder(dirname(to))
 }
 
-/** Successions that the node knows: without them a restored node would go on with a ledger that has ended. */
-async function copySuccessions(from: string, to: string): Promise<void> {
-  const folder = join(from, 'successions')
-  if (!existsSync(folder)) return
-  for (const name of readdirSync(folder)) await copy(join(folder, name), join(to, 'successions', name))
+/** The files of a folder that is copied whole, by their paths. */
+function filesIn(dir: string, folder: string): string[] {
+  return existsSync(join(dir, folder)) ? readdirSync(join(dir, folder)).map((name) => `${folder}/${name}`) : []
 }
 
 async function copyDatabase(from: string, to: string): Promise<void> {
@@ -63,12 +54,6 @@ async function copyDatabase(from: string, to: string): Promise<void> {
   } finally {
     source.close()
   }
-}
-
-async function copySecrets(from: string, to: string): Promise<void> {
-  const folder = join(from, 'secrets')
-  if (!existsSync(folder)) throw fault(`${from} has no secrets/: they lie elsewhere, and are backed up there`)
-  for (const name of readdirSync(folder)) await copy(join(folder, name), join(to, 'secrets', name))
 }
 
 /**
@@ -86,22 +71,21 @@ export async function backUpNode(options: {
 }): Promise<{ ledgerId: string; sizeBytes: number }> {
   const { from, to, withSecrets, nowMs } = options
   if (!existsSync(join(from, 'genesis.cbor')))
-    throw fault(`${from} is no folder of an accounting node: it has no genesis.cbor`)
-  if (existsSync(to) && readdirSync(to).length > 0) throw fault(`${to} is not empty: name a new folder`)
+    throw backupFault(`${from} is no folder of an accounting node: it has no genesis.cbor`)
+  if (existsSync(to) && readdirSync(to).length > 0) throw backupFault(`${to} is not empty: name a new folder`)
   ensureFolder(to)
-  let sizeBytes = 0
-  for (const file of files) {
-    if (!existsSync(join(from, file))) continue
-    await copy(join(from, file), join(to, file))
-    if (file.endsWith('/log/blocks')) sizeBytes += statSync(join(to, file)).size
-  }
-  for (const file of databases) if (existsSync(join(from, file))) await copyDatabase(join(from, file), join(to, file))
-  if (withSecrets) await copySecrets(from, to)
+  const secrets = withSecrets ? filesIn(from, 'secrets') : []
+  if (withSecrets && secrets.length === 0)
+    throw backupFault(`${from} has no secrets/: they lie elsewhere, and are backed up there`)
+  const present = (file: string): boolean => existsSync(join(from, file))
+  const copied = [...filesIn(from, 'successions'), ...files.filter(present), ...secrets]
+  for (const file of copied) await copy(join(from, file), join(to, file))
+  const stored = databases.filter(present)
+  for (const file of stored) await copyDatabase(join(from, file), join(to, file))
   const ledgerId = toHex(ledgerIdOf(new Uint8Array(readFileSync(join(to, 'genesis.cbor')))))
-  writeFileDurably(join(to, manifest), `${JSON.stringify({ v: 1, ledgerId, at: nowMs, withSecrets })}\n`, {
-    mode: 0o600,
-  })
-  return { ledgerId, sizeBytes }
+  await writeManifest(to, { ledgerId, at: nowMs, withSecrets }, [...copied, ...stored])
+  const logs = copied.filter((file) => file.endsWith('/log/blocks'))
+  return { ledgerId, sizeBytes: logs.reduce((sum, file) => sum + statSync(join(to, file)).size, 0) }
 }
 
 /** Moves what a folder holds of a ledger into a folder beside it, so that nothing is lost by a restoration. */
@@ -138,20 +122,22 @@ export async function restoreNode(options: {
   nowMs: number
 }): Promise<{ report: NodeReport; aside: string | undefined }> {
   const { from, to, nowMs } = options
-  if (!existsSync(join(from, manifest))) throw fault(`${from} is no whole backup: it has no ${manifest}`)
+  const manifest = readManifest(from)
+  await assertWhole(from, manifest)
   const report = await checkNode(from)
   const [first] = report.findings
-  if (first !== undefined) throw fault(`the backup is damaged: ${first.code} in ${first.file}: ${first.message}`)
+  if (first !== undefined) throw backupFault(`the backup is damaged: ${first.code} in ${first.file}: ${first.message}`)
   const lock = lockFolder(to)
   try {
     const own = join(to, 'genesis.cbor')
     if (existsSync(own) && !equalBytes(readFileSync(own), readFileSync(join(from, 'genesis.cbor'))))
-      throw fault(`${to} belongs to another ledger than the backup`)
+      throw backupFault(`${to} belongs to another ledger than the backup`)
     const aside = setAside(to, nowMs)
-    for (const file of [...files, ...databases])
+    const restored = [...files, ...databases, ...filesIn(from, 'successions'), ...filesIn(from, 'secrets')]
+    // What somebody put beside the backup's files is none of them.
+    const isOfIt = (file: string): boolean => manifest.files === undefined || Object.hasOwn(manifest.files, file)
+    for (const file of restored.filter(isOfIt))
       if (existsSync(join(from, file))) await copy(join(from, file), join(to, file))
-    await copySuccessions(from, to)
-    if (existsSync(join(from, 'secrets'))) await copySecrets(from, to)
     return { report, aside }
   } finally {
     lock.release()
