@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { isRuntimeError } from './errors.ts'
 import { openDatabase } from './sqlite.ts'
@@ -40,6 +41,32 @@ describe('openDatabase', () => {
     const again = openDatabase({ path, synchronous: 'full', migrations: [first] })
     expect(again.all("SELECT name FROM sqlite_schema WHERE type = 'table'")).toEqual([{ name: 'item' }])
     again.close()
+  })
+
+  it('may be called by several at one time: each step is done once', async () => {
+    const path = join(dir, 'shared.db')
+    const start = new Int32Array(new SharedArrayBuffer(4))
+    const code = `
+      import { parentPort, workerData } from 'node:worker_threads'
+      import { openDatabase } from ${JSON.stringify(new URL('./sqlite.ts', import.meta.url).href)}
+      const { path, start } = workerData
+      parentPort.postMessage('ready')
+      Atomics.wait(start, 0, 0)
+      const database = openDatabase({ path, synchronous: 'full', migrations: ['CREATE TABLE t (a)', 'INSERT INTO t VALUES (1)'] })
+      parentPort.postMessage(database.get('SELECT count(*) AS count FROM t').count)
+      database.close()`
+    const url = new URL(`data:text/javascript,${encodeURIComponent(code)}`)
+    const workers = Array.from({ length: 6 }, () => new Worker(url, { workerData: { path, start } }))
+    const next = (worker: Worker): Promise<unknown> =>
+      new Promise((resolve, reject) => {
+        worker.once('message', resolve)
+        worker.once('error', reject)
+      })
+    await Promise.all(workers.map(next))
+    const counts = Promise.all(workers.map(next))
+    Atomics.store(start, 0, 1)
+    Atomics.notify(start, 0)
+    expect(await counts).toEqual([1, 1, 1, 1, 1, 1])
   })
 
   it('says that a file is damaged', () => {

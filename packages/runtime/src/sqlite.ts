@@ -133,21 +133,27 @@ function makePrivate(path: string): void {
   }
 }
 
-function migrate(database: DatabaseSync, options: DatabaseOptions): void {
+/** How many steps were done. */
+function stepsDone(database: DatabaseSync, options: DatabaseOptions): number {
   const known = options.migrations.length
-  const row = database.prepare('PRAGMA user_version').get() as { user_version: number }
-  const version = row.user_version
+  const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number }
   if (version > known) {
     throw new RuntimeError(
       `${options.path} was written by a newer release (schema ${version}, this one knows ${known}): run that release`,
       { code: 'ERR_DATABASE_NEWER', path: options.path, version, versionKnown: known },
     )
   }
-  if (version === known) return
+  return version
+}
+
+function migrate(database: DatabaseSync, options: DatabaseOptions): void {
+  const known = options.migrations.length
+  if (stepsDone(database, options) === known) return
   // All steps in one transaction: after a crash the file is of the old version or of the new one.
   database.exec('BEGIN IMMEDIATE')
   try {
-    for (const step of options.migrations.slice(version)) {
+    // Another process may have done them while this one waited for its turn.
+    for (const step of options.migrations.slice(stepsDone(database, options))) {
       if (typeof step === 'string') database.exec(step)
       else step(database)
     }
