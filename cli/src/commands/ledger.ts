@@ -107,7 +107,8 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
       return listIncidents(dir, values, io)
     case 'acknowledge': {
       const [node, number] = takePositionals(rest, ['NODE', 'N'] as const)
-      if (!/^[1-9]\d{0,9}$/.test(number)) throw new UsageError(`N is a number of "ledger incidents", not "${number}"`)
+      if (!/^(0|[1-9]\d{0,9})$/.test(number))
+        throw new UsageError(`N is a number of "ledger incidents", not "${number}"`)
       await callNode(nodeAccess(dir, readCluster(dir), node), 'POST', `/v1/incidents/${number}/acknowledge`, {})
       print({ node, acknowledged: Number(number) }, `incident ${number} of ${node} is acknowledged`)
       return 0
