@@ -1,5 +1,11 @@
 /** The demonstration itself, as a newcomer runs it. */
-import { describe, expect, test } from 'vitest'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { callNode, nodeAccess } from '../../cli/src/cluster/client.ts'
+import { readCluster } from '../../cli/src/cluster/layout.ts'
+import { stopCluster } from '../../cli/src/cluster/start.ts'
 import { runDemo } from '../../cli/src/commands/demo.ts'
 import { hasRedis } from '../support/cluster.ts'
 
@@ -18,7 +24,14 @@ const stepNames = [
 ]
 
 describe.skipIf(!hasRedis)('the demonstration', () => {
-  test('keeps every promise, in order', { timeout: 240_000 }, async () => {
+  const home = mkdtempSync(join(tmpdir(), 'healthblock-demo-test-'))
+  const dir = join(home, 'cluster')
+  afterAll(async () => {
+    if (existsSync(join(dir, 'cluster.json'))) await stopCluster(dir, readCluster(dir))
+    rmSync(home, { recursive: true, force: true })
+  })
+
+  test('keeps every promise, in order; kept, it leaves one doctor in and one out', { timeout: 300_000 }, async () => {
     const lines: string[] = []
     const told: string[] = []
     const io = {
@@ -27,7 +40,7 @@ describe.skipIf(!hasRedis)('the demonstration', () => {
       stderr: (text: string) => void told.push(text),
       interactive: false,
     }
-    const code = await runDemo(['--json'], io)
+    const code = await runDemo(['--json', '--keep', '--dir', dir], io)
     const results = lines.map((line) => JSON.parse(line) as { step: string; ok: boolean; [key: string]: unknown })
     expect(results.filter(({ ok }) => !ok)).toEqual([])
     expect(results.map(({ step }) => step)).toEqual(stepNames)
@@ -42,5 +55,19 @@ describe.skipIf(!hasRedis)('the demonstration', () => {
     )
     expect(code).toBe(0)
     expect(told.join('')).not.toContain('NOT SEEN')
+    // The story of the portals: what each of the printed addresses has to show.
+    const cluster = readCluster(dir)
+    const ask = <T>(node: string, path: string): Promise<T> => callNode<T>(nodeAccess(dir, cluster, node), 'GET', path)
+    type Summary = { petname?: string; state: string; openAlarms: number; unsigned: number }
+    const [ofA] = await ask<Summary[]>('doctor-a', '/v1/patients/summary')
+    const [ofB] = await ask<Summary[]>('doctor-b', '/v1/patients/summary')
+    expect(ofA).toMatchObject({ petname: 'Anna', state: 'live' })
+    expect(ofA?.openAlarms).toBeGreaterThan(0)
+    expect(ofA?.unsigned).toBeGreaterThan(1)
+    expect(ofB?.state).toBe('ended')
+    expect(await ask<unknown[]>('doctor-b', '/v1/diagnoses?refused=true')).not.toEqual([])
+    expect(await ask<unknown[]>('accounting-2', '/v1/incidents')).toHaveLength(1)
+    const { running, audits } = await ask<{ running: unknown; audits: unknown[] }>('accounting-2', '/v1/audits')
+    expect(running ?? audits[0]).toBeDefined()
   })
 })

@@ -17,8 +17,8 @@ function named(url: string): string {
   return url.replace('://127.0.0.1:', '://localhost:')
 }
 
-/** The portals of the nodes that run: the household's, each doctor's, and the first accounting node's. */
-export function portalDoors(dir: string, cluster: ClusterFile): PortalDoor[] {
+/** The portals of the nodes that run: the household's, each doctor's, and one accounting node's, the first unless another is named. */
+export function portalDoors(dir: string, cluster: ClusterFile, accounting?: string): PortalDoor[] {
   const urlOf = (name: string): string | undefined => {
     const { url } = readProcess(clusterPaths.node(dir, name))
     return url === undefined ? undefined : named(url)
@@ -34,7 +34,8 @@ export function portalDoors(dir: string, cluster: ClusterFile): PortalDoor[] {
     if (role === 'doctor') doors.push({ portal: 'doctor', url, names: kept([name]) })
   }
   // Every accounting node has the portal; one is enough to begin with.
-  const first = cluster.nodes.find(({ name, role }) => role === 'accounting' && urlOf(name) !== undefined)
+  const running = cluster.nodes.filter(({ name, role }) => role === 'accounting' && urlOf(name) !== undefined)
+  const first = running.find(({ name }) => name === accounting) ?? running[0]
   if (first !== undefined) {
     const names = kept(['auditor', 'administrator'])
     doors.push({ portal: 'auditor', url: urlOf(first.name) as string, names })

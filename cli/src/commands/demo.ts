@@ -4,9 +4,11 @@ import { join } from 'node:path'
 import { clusterFolder, requireFreeFolder } from '../cluster/layout.ts'
 import { formatDoors, portalDoors } from '../cluster/portal-doors.ts'
 import { stopCluster } from '../cluster/start.ts'
+import { goOn } from '../demo/afterwards.ts'
 import { chooseRecord, writeVitals } from '../demo/record.ts'
 import { steps } from '../demo/steps.ts'
 import { currentCluster, type StepResult, type Story } from '../demo/story.ts'
+import { damagedAccounting } from '../demo/tamper-step.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseOptions, takePositionals } from '../options.ts'
 import { formatTable } from '../table.ts'
@@ -16,7 +18,7 @@ const help = `Usage: ./healthblock demo [--keep] [--record WFDB] [--speed N|max]
 The whole story with real processes on this machine: stream, grant, diagnose, revoke, three refused attempts, tampering,
 a dishonest leader, an audit from nothing. Takes under two minutes and leaves nothing running, unless --keep.
 
-  --keep          leave the cluster and its portals running, and its folder in place
+  --keep          leave the cluster and its portals running, and its folder in place; doctor A is let in again
   --record WFDB   the recording to stream (a path without its ending); default: a real one if found, else generated
   --speed N|max   how much faster than real time to stream (default max)
   --dir DIR       the cluster's folder: must be empty or absent (default: a temporary one)
@@ -101,6 +103,7 @@ export async function runDemo(args: string[], io: Io): Promise<ExitCode> {
   let results: StepResult[] = []
   try {
     results = await runSteps(story, isJson, interrupted.signal)
+    if (values.keep === true && results.length === steps.length) await goOn(story)
   } finally {
     process.off('SIGINT', interrupt)
     process.off('SIGTERM', interrupt)
@@ -120,11 +123,21 @@ async function stopQuietly(dir: string): Promise<void> {
   }
 }
 
+/** What is behind each door. */
+const whatToSee = `
+  anna           who can read her now, who could and who looked; her heart, findings, and the timeline with proofs
+  doctor-a       may read her again: worklist, ECG, findings to sign
+  doctor-b       is out: "Refused" has what the ledger did not take
+  auditor        at the node that was tampered with: an audit and what it did not check, the incident, both ledgers with proofs
+  administrator  the same, and who may join
+`
+
 function finish(story: Story, results: readonly StepResult[], isKept: boolean): void {
   const last = results.at(-1)
   if (isKept) {
     story.tell(`The cluster goes on running in ${story.dir}. The story is in its portals:`)
-    story.tell(formatDoors(story.dir, portalDoors(story.dir, currentCluster(story.dir))))
+    story.tell(formatDoors(story.dir, portalDoors(story.dir, currentCluster(story.dir), damagedAccounting)))
+    story.tell(whatToSee)
     story.tell('How to check it yourself:')
     for (const line of (last?.check as string[] | undefined) ?? []) story.tell(`  ${line}`)
     story.tell(`Stop it with ./healthblock down --dir ${story.dir}`)

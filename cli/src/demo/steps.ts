@@ -16,7 +16,8 @@ import { censorStep } from './censor-step.ts'
 import { eventually, isFile, runJson, type StepResult, type Story } from './story.ts'
 import { tamperStep } from './tamper-step.ts'
 
-const patient = 'anna'
+/** The story's patient. */
+export const patient = 'anna'
 const periodMs = 10_000
 const newsCode = 'early-warning.news2'
 
@@ -78,7 +79,7 @@ interface Streamed {
 }
 
 /** Streams the next seconds of one of the story's recordings. */
-async function streamSeconds(story: Story, what: 'record' | 'vitals', seconds: number): Promise<Streamed> {
+export async function streamSeconds(story: Story, what: 'record' | 'vitals', seconds: number): Promise<Streamed> {
   const fact = `${what} streamed to`
   const { path, seconds: length } = story[what]
   const from = (story.facts.get(fact) as number | undefined) ?? 0

@@ -10,7 +10,8 @@ import { runPatient } from '../commands/patient.ts'
 import { eventually, runJson, type StepResult, type Story } from './story.ts'
 
 const damagedStorage = 'storage-1'
-const damagedAccounting = 'accounting-2'
+/** The node whose ledger is altered. */
+export const damagedAccounting = 'accounting-2'
 
 interface Reading {
   readonly cid: string
@@ -92,7 +93,8 @@ async function tamperWithBlock(story: Story): Promise<Record<string, unknown>> {
   const readings = (await runJson<Reading[]>(story, runPatient, ['readings', 'anna'])).value
   const cid = readings.find(({ kind }) => kind === 'ecg')?.cid ?? ''
   const digest = fromHex(cid)
-  const token = readerToken(story.dir, 'tenant', 'storage')
+  // Whom Anna's node knows as one who looks whether sealed blocks are whole: anybody else's look would alarm her.
+  const token = readerToken(story.dir, 'auditor', 'storage')
   const url = urlOf(story, damagedStorage)
   const flipped = await eventually(
     async () => (flipStoredBlock(clusterPaths.node(story.dir, damagedStorage), digest) ? true : undefined),
