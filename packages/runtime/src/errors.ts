@@ -40,6 +40,8 @@ export type RuntimeErrorDetail =
   | { code: 'ERR_FACTOR_ON' }
   | { code: 'ERR_FACTOR_NOT_OFFERED' }
   | { code: 'ERR_TOO_MANY_TRIES'; retryAfterMs: number }
+  /** More of one source, or of all together, than is worked on: nothing was tried. */
+  | { code: 'ERR_TOO_MANY_AT_ONCE'; retryAfterMs: number }
   | { code: 'ERR_CSRF' }
   | { code: 'ERR_LIMIT_EXCEEDED'; limit: string; max: number }
   | { code: 'ERR_BUSY'; retryAfterMs: number }

@@ -88,6 +88,25 @@ test('a login with the old passphrase that was under way when it was changed is 
     if (one.status === 'fulfilled') expect(accounts.find(one.value.id, true)).toBeUndefined()
 })
 
+test('a stranger who knocks with made-up names keeps nobody out, and is told to wait himself', async () => {
+  await accounts.set({ name: 'zoe', role: 'doctor', passphrase })
+  const knock = (name: string, source: string, words: string = passphrase) =>
+    accounts.open({ name, passphrase: words, act: { path: '', body: {}, page: localPage, evidence: {} }, source })
+  const order: string[] = []
+  const strange = Promise.allSettled(
+    Array.from({ length: 50 }, (_, n) => knock(`made up ${n}`, 'stranger').finally(() => order.push('stranger'))),
+  )
+  expect(await knock('zoe', 'home').finally(() => order.push('home'))).toMatchObject({ name: 'zoe' })
+  const reasons = (await strange).map((one) => (one.status === 'rejected' ? one.reason.detail.code : 'let in'))
+  expect(reasons.filter((code) => code === 'ERR_PASSPHRASE_WRONG')).toHaveLength(4)
+  expect(reasons.filter((code) => code === 'ERR_TOO_MANY_AT_ONCE')).toHaveLength(46)
+  // Those who were not even tried were refused at once; of the others one or two came before her.
+  expect(order.indexOf('home')).toBeLessThan(49)
+  // What was not tried does not count as a wrong try.
+  for (let n = 0; n < 5; n++)
+    await expect(knock('made up 49', 'stranger')).rejects.toMatchObject({ detail: { code: 'ERR_PASSPHRASE_WRONG' } })
+})
+
 test('a session that was opened while the clock was ahead does not last until then', async () => {
   nowMs += 2 * 86_400_000
   const { id } = await open({ code: totpOf(secret, Math.floor(nowMs / 30_000)) })

@@ -3,6 +3,7 @@ import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { join } from 'node:path'
 import { isRuntimeError, RuntimeError } from './errors.ts'
 import { readFileIfPresent, writeFileDurably } from './files.ts'
+import { GuessQueue } from './guess-queue.ts'
 import { type LoginRequest, type OpenPortalSession, portalSessionLimits } from './portal-session.ts'
 import { type Act, type FactorHolder, type Factors, isFactorOn, SecondFactors } from './second-factor.ts'
 import { TryLimit } from './try-limit.ts'
@@ -69,7 +70,8 @@ export class PortalAccounts {
   readonly #limit: TryLimit
   readonly #sessions = new Map<string, LiveSession>()
   #accounts: readonly PortalAccount[]
-  #turn: Promise<unknown> = Promise.resolve()
+  /** Each try takes memory while it lasts, and names can be made up. */
+  readonly #guesses = new GuessQueue()
 
   /** @param options - `dir`: the node's folder. */
   constructor(options: { dir: string; nowMs: () => number }) {
@@ -124,12 +126,14 @@ export class PortalAccounts {
     const key = `${name} ${source}`
     const takeBack = this.#limit.begin(key)
     const account = this.#accounts.find((candidate) => candidate.name === name)
-    // One at a time: each try takes memory while it lasts.
-    const attempt = this.#turn.then(() =>
-      hashOf(passphrase, Buffer.from(account?.salt ?? 'AAAAAAAAAAAAAAAAAAAAAA==', 'base64')),
-    )
-    this.#turn = attempt.catch(() => {})
-    const hash = await attempt
+    const salt = Buffer.from(account?.salt ?? 'AAAAAAAAAAAAAAAAAAAAAA==', 'base64')
+    const hash = await this.#guesses
+      .run(source, () => hashOf(passphrase, salt))
+      .catch((error: unknown) => {
+        // Nothing was tried.
+        takeBack()
+        throw error
+      })
     // The passphrase may have been changed while this one was tried.
     const isCurrent = this.#accounts.some((other) => other.name === name && other.hash === account?.hash)
     if (account === undefined || !isCurrent || !timingSafeEqual(hash, Buffer.from(account.hash, 'base64'))) {

@@ -3,6 +3,7 @@ import { randomBytes } from '@healthblock/crypto/random'
 import { type OpenVault, openVault } from '@healthblock/crypto/vault'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
+import { GuessQueue } from '@healthblock/runtime/guess-queue'
 import { portalSessionLimits } from '@healthblock/runtime/portal-session'
 import { TryLimit } from '@healthblock/runtime/try-limit'
 import type { Consent } from '../consent/consent.ts'
@@ -48,7 +49,8 @@ export class Sessions {
   readonly #sessions = new Map<string, LiveSession>()
   readonly #vaults = new Map<string, SharedVault>()
   readonly #limit: TryLimit
-  #turn: Promise<unknown> = Promise.resolve()
+  /** Each try takes 128 MiB of memory while it lasts. */
+  readonly #guesses = new GuessQueue()
 
   /** @param options - `idleMs`: how long a session lives without a person's act. */
   constructor(options: { dir: string; consent: Consent; nowMs: () => number; idleMs?: number }) {
@@ -104,11 +106,8 @@ export class Sessions {
   async #guess(person: Person, passphrase: string, source: string): Promise<OpenedFile> {
     const key = `${person.id} ${source}`
     const takeBack = this.#limit.begin(key)
-    // One at a time: each try takes 128 MiB of memory while it lasts.
-    const attempt = this.#turn.then(() => this.#openVault(person, passphrase))
-    this.#turn = attempt.catch(() => {})
     try {
-      const opened = await attempt
+      const opened = await this.#guesses.run(source, () => this.#openVault(person, passphrase))
       this.#limit.succeed(key)
       return opened
     } catch (cause) {
