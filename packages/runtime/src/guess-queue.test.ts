@@ -21,7 +21,7 @@ function sample(queue: GuessQueue) {
 const tooMany = { detail: { code: 'ERR_TOO_MANY_AT_ONCE', retryAfterMs: 2_000 } }
 
 test('guesses are made one at a time; who knocks often waits for himself, and others for one of his', async () => {
-  const { made, guess, endNext } = sample(new GuessQueue())
+  const { made, guess, endNext } = sample(new GuessQueue({ perSourceMax: 4 }))
   const stranger = [1, 2, 3, 4].map((number) => guess('stranger', `stranger ${number}`))
   await expect(guess('stranger', 'stranger 5')).rejects.toMatchObject(tooMany)
   const ann = guess('home', 'ann')

@@ -2,7 +2,7 @@ import { RuntimeError } from './errors.ts'
 
 /** How many guesses wait. */
 export interface GuessQueueOptions {
-  /** Of one source, the one that is made included; default 4. */
+  /** Of one source, the one that is made included; default 8. */
   readonly perSourceMax?: number
   /** Of all sources; default 256. */
   readonly waitingMax?: number
@@ -28,7 +28,7 @@ export class GuessQueue {
   /** Whose guess is made now. */
   #current: string | undefined
 
-  constructor({ perSourceMax = 4, waitingMax = 256 }: GuessQueueOptions = {}) {
+  constructor({ perSourceMax = 8, waitingMax = 256 }: GuessQueueOptions = {}) {
     this.#perSourceMax = perSourceMax
     this.#waitingMax = waitingMax
   }
