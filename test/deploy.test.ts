@@ -1,5 +1,6 @@
 /** The files of `deploy/` against the services: nothing there can be run here, so all that can drift is compared. */
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -20,7 +21,8 @@ const variables = Object.fromEntries(
     return [path.split('/')[1] as string, new Set(names.filter((name) => !name.startsWith('ERR_')))]
   }),
 )
-const known = new Set(Object.values(variables).flatMap((names) => [...names]))
+// Every service with a portal reads it, by one function.
+const known = new Set([...Object.values(variables).flatMap((names) => [...names]), 'WEB_DIR'])
 
 interface Service {
   readonly image: string
@@ -115,6 +117,27 @@ describe('compose.yaml', () => {
     }
   })
 
+  test('what an image with a user of its own reads is readable for it, and no secret', () => {
+    const acl = join(dir, 'redis', 'users.acl')
+    expect(compose.services.redis?.volumes?.join()).toContain('/redis/users.acl:/etc/redis/users.acl:ro')
+    expect(statSync(acl).mode & 0o777).toBe(0o644)
+    const users = readFileSync(acl, 'utf8')
+    expect(users).toContain('user default off')
+    for (const [name] of ours.filter(([, { build }]) => build?.target === 'accounting-node')) {
+      const password = readFileSync(join(dir, 'redis', `${name}.password`), 'utf8')
+      expect(statSync(join(dir, 'redis', `${name}.password`)).mode & 0o777).toBe(0o600)
+      expect(users).toContain(`user ${name} on #${createHash('sha256').update(password).digest('hex')} `)
+      expect(users).not.toContain(password)
+    }
+  })
+
+  test('nobody logs in to Grafana: its administrator would have a known password', () => {
+    expect(compose.services.grafana?.environment).toMatchObject({
+      GF_AUTH_DISABLE_LOGIN_FORM: 'true',
+      GF_AUTH_BASIC_ENABLED: 'false',
+    })
+  })
+
   test("the nodes' files name containers and their ports", () => {
     const peers = JSON.parse(readFileSync(join(dir, 'peers.json'), 'utf8')) as { rank: number; url: string }[]
     for (const { rank, url } of peers) {
@@ -145,7 +168,12 @@ test('the Dockerfile has a target for each service, whose entry point exists', (
   expect([...targets].sort()).toEqual(Object.keys(variables).sort())
   const scripts = [...text.matchAll(/"(services\/[^"]+\.ts)"/g)].map(([, script]) => script as string)
   expect(scripts).toEqual(targets.map((target) => `services/${target}/src/main.ts`))
-  for (const path of [...text.matchAll(/^COPY (.+) \S+$/gm)].flatMap(([, list]) => (list as string).split(' '))) {
+  // The portals are built in a stage of their own, whose tools do not come along.
+  expect(text).toMatch(/^COPY --from=portals \/opt\/healthblock\/web\/dist web\/dist$/m)
+  expect(text).toMatch(/^RUN .*node web\/build\.ts$/m)
+  for (const path of [...text.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, list]) =>
+    (list as string).split(' '),
+  )) {
     expect([path, existsSync(join(root, path))]).toEqual([path, true])
   }
   for (const [, { build }] of ours) expect(targets).toContain(build?.target)
@@ -161,6 +189,7 @@ test('systemd units start what exists, with a file of variables, and stop in tim
     expect(text).toMatch(/^EnvironmentFile=\/etc\/healthblock\/[a-z]+\.env$/m)
     expect(text).toMatch(/^(Restart=always|Type=oneshot)$/m)
     expect(text).toMatch(/^User=healthblock$/m)
+    expect(text).toMatch(/^LimitCORE=0$/m)
   }
 })
 

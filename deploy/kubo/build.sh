@@ -11,8 +11,10 @@ sum='h1:yIqtKSCSKZXsYHz68J6hf1/dWOe/eMyaPsTubsVUb3M='
 
 root=$(cd "$(dirname -- "$0")/../.." && pwd)
 folder=${1:-$root/.cache/kubo}
-binary=$folder/ipfs-$version
 mkdir -p "$folder"
+# Made absolute: the build runs in a folder of its own.
+folder=$(CDPATH= cd -- "$folder" && pwd)
+binary=$folder/ipfs-$version
 if [ ! -x "$binary" ]; then
   command -v go >/dev/null || { echo 'kubo: Go is needed (go.dev/dl); or set KUBO_BINARY to an ipfs that is installed' >&2; exit 1; }
   echo "kubo: building $version, about 75 s on two cores" >&2

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
-import { toHex } from '@healthblock/encoding/bytes'
+import { sha256 } from '@healthblock/crypto/hash'
+import { encodeUtf8, toHex } from '@healthblock/encoding/bytes'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError, type Io } from '../io.ts'
 import { ensureProgram } from './install.ts'
@@ -84,7 +85,10 @@ export function redisConfiguration(plan: RedisPlan): string {
   ].join('\n')
 }
 
-/** Redis users: one for each accounting node, with what the queue needs and no more; the default user is off. */
+/**
+ * Redis users: one for each accounting node, with what the queue needs and no more; the default user is off. Their file holds hashes, not
+ * passwords: Redis may run as somebody else than the owner of the folder, and must read it.
+ */
 export async function writeRedisUsers(dir: string, names: string[]): Promise<Map<string, string>> {
   const passwords = new Map<string, string>()
   const lines = ['user default off']
@@ -94,9 +98,9 @@ export async function writeRedisUsers(dir: string, names: string[]): Promise<Map
     const password = readFileSync(path, 'utf8')
     passwords.set(name, password)
     lines.push(
-      `user ${name} on >${password} ~hb* &* +@all -@admin -@dangerous +info +client -client|kill -client|pause`,
+      `user ${name} on #${toHex(sha256(encodeUtf8(password)))} ~hb* &* +@all -@admin -@dangerous +info +client -client|kill -client|pause`,
     )
   }
-  writeFileDurably(join(dir, 'users.acl'), `${lines.join('\n')}\n`, { mode: 0o600 })
+  writeFileDurably(join(dir, 'users.acl'), `${lines.join('\n')}\n`)
   return passwords
 }
