@@ -170,6 +170,18 @@ describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: 120_
     },
   )
 
+  test('what a stranger asks of the household is not looked at: also what nobody could ask is 401', async () => {
+    const url = cluster.url('user')
+    const routes = (await routesOf(url, { p: 'nobody' })).filter(({ path }) => path.startsWith('/v1/'))
+    expect(routes.length).toBeGreaterThan(40)
+    const stranger = asking(url)
+    for (const { name, method, path } of routes) {
+      const damaged = path.replaceAll(/\/[0-9a-f]{64}|\/1(?=\/|$)/g, '/no-such-thing')
+      const body = method === 'GET' ? {} : { body: { unknown: true } }
+      expect([name, await stranger({ name, method, path: damaged, ...body })]).toEqual([name, 401])
+    }
+  })
+
   test('what is somebody else’s answers 403 to another member of the household, and to another role', async () => {
     const bob = asking(
       cluster.url('user'),

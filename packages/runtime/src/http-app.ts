@@ -94,6 +94,11 @@ const byteContentTypes = ['application/cbor', 'application/cbor-seq', 'applicati
 
 function createFastify(options: HttpAppOptions): FastifyInstance {
   const app = fastify({
+    // An address that cannot be read has no route, and so none of the handlers below.
+    frameworkErrors: (_error, _request, reply) => {
+      const problem = createProblem({ status: 400, code: 'ERR_REQUEST_INVALID', detail: 'the address cannot be read' })
+      void (reply as FastifyReply).code(400).type(problemContentType).send(JSON.stringify(problem))
+    },
     loggerInstance: options.logger.child({ part: 'http' }) as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.bodySizeBytesMax ?? 1024 * 1024,

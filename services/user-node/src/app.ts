@@ -389,6 +389,7 @@ export async function createUserNode(options: {
     bodySizeBytesMax: 2 * 1024 * 1024,
   })
   servePortal(app.fastify, { dir: config.webDir, portal: 'patient' })
+  built.access.guard(app.fastify)
   registerPortalRoutes(app.fastify, built)
   registerPeopleRoutes(app.fastify, built)
   registerSessionRoutes(app.fastify, built)

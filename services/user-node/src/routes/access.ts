@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import { sha256 } from '@healthblock/crypto/hash'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
-import type { FastifyRequest } from '@healthblock/runtime/http-app'
+import type { FastifyInstance, FastifyRequest } from '@healthblock/runtime/http-app'
 import type { PortalCookie } from '@healthblock/runtime/portal-access'
 import { UserNodeError } from '../errors.ts'
 import type { People } from '../people/people.ts'
@@ -66,6 +66,15 @@ export class Access {
     const isScript = request.headers.authorization !== undefined
     if (isScript && this.#isApiSecret(bearerOf(request))) return this.#store.find(p)
     return this.requireSession(request).person
+  }
+
+  /** Lets nobody near a person's routes who could use none of them: the credential is looked at before the request is. */
+  guard(app: FastifyInstance): void {
+    app.addHook('preValidation', async (request) => {
+      const { url = '' } = request.routeOptions
+      if (url.startsWith('/v1/people/:p/')) this.requirePersonOrApiSecret(request)
+      else if (url.startsWith('/v1/streams/') || url === '/v1/fhir') this.requireDevice(request)
+    })
   }
 
   /** The person whose device sent the request. @throws {UserNodeError} `ERR_SESSION_MISSING`. */
