@@ -9,6 +9,7 @@ const benches: Readonly<Record<string, string>> = {
     'replays and guesses (accepted must be 0); floods of one account and of 1,000 identities beside an honest sender',
   rotation: 'time and bytes of a change of keys with 1 to 1,000 doctors; click to refused everywhere',
   decoupling: 'bytes and milliseconds of a reading with 1, 10, 100 doctors; bytes of a patient and day',
+  cost: 'where the processor time of a transaction goes, part by part: alone, at the leader and the others of four, replayed',
   audit:
     'replayed transactions per second, alone and as a command over HTTP, against what the cores can verify; memory',
   memory: 'resident memory of an accounting node as its ledger grows, to 100,000 transactions',
