@@ -47,4 +47,9 @@ test('a guess that fails holds up none that follow, and all together are bounded
   await expect(failing).rejects.toThrow('wrong')
   expect(await Promise.all([second, third])).toEqual(['b', 'c'])
   expect(await queue.run('d', async () => 'd')).toBe('d')
+  const throwing = queue.run('e', () => {
+    throw new Error('at once')
+  })
+  await expect(throwing).rejects.toThrow('at once')
+  expect(await queue.run('f', async () => 'f')).toBe('f')
 })

@@ -48,7 +48,8 @@ export class GuessQueue {
       return Promise.reject(new RuntimeError(words, { code: 'ERR_TOO_MANY_AT_ONCE', retryAfterMs }))
     }
     const { promise, resolve, reject } = Promise.withResolvers<T>()
-    own.push({ make: () => make().then(resolve, reject) })
+    // Whatever `make` does, the next one has its turn.
+    own.push({ make: () => (async () => make())().then(resolve, reject) })
     this.#waiting.set(source, own)
     this.#count++
     if (this.#current === undefined) void this.#work()
