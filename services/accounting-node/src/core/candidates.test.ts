@@ -1,6 +1,7 @@
 import type { Transaction } from '@healthblock/chain/transaction'
 import { describe, expect, test } from 'vitest'
-import { type Candidate, Candidates, inTurns } from './candidates.ts'
+import { type Candidate, Candidates } from './candidates.ts'
+import { inTurns } from './fair-queue.ts'
 
 let count = 0
 

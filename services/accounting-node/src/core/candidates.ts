@@ -35,15 +35,6 @@ export interface CandidatesOptions {
 
 const everybody = (): boolean => true
 
-/** One of each sponsor in turn, and of each sponsor one of each account, so that whatever is first fits; each account's stay in order. */
-export function inTurns(candidates: readonly Candidate[]): Candidate[] {
-  const queue = new FairQueue<Candidate>()
-  for (const candidate of candidates) queue.add(candidate)
-  const turns: Candidate[] = []
-  for (let next = queue.take(everybody); next !== undefined; next = queue.take(everybody)) turns.push(next)
-  return turns
-}
-
 function change(counts: Map<string, number>, { owner: { sponsor } }: Candidate, by: number): void {
   const count = (counts.get(sponsor) ?? 0) + by
   if (count === 0) counts.delete(sponsor)

@@ -61,6 +61,19 @@ export class FairQueue<T extends Owned> {
   }
 }
 
+/** The first so many in turns: one of each sponsor, and of each sponsor one of each account. Each account's stay in order. */
+export function inTurns<T extends Owned>(items: Iterable<T>, countMax = Number.POSITIVE_INFINITY): T[] {
+  const queue = new FairQueue<T>()
+  for (const item of items) queue.add(item)
+  const turns: T[] = []
+  while (turns.length < countMax) {
+    const next = queue.take(() => true)
+    if (next === undefined) break
+    turns.push(next)
+  }
+  return turns
+}
+
 function takeOf<T>(accounts: Map<string, T[]>): T | undefined {
   for (const [account, line] of accounts) {
     const item = line.shift()

@@ -8,6 +8,8 @@
  */
 import type { Transaction } from '@healthblock/chain/transaction'
 import type { ChainCore } from '../core/chain-core.ts'
+import { inTurns } from '../core/fair-queue.ts'
+import type { Owner } from '../core/owners.ts'
 import type { Clock } from '../core/ports.ts'
 import { answered, backgroundFailed, resubmitted } from '../events.ts'
 import type { Logger } from '../logger.ts'
@@ -24,13 +26,13 @@ export const resubmitAfterMs = 5_000
 export const refusalAfterMs = 400
 /** The core, and through it the peers, learn of a transaction that was handed over so long ago: younger ones are about to be committed. */
 export const noteAfterMs = 1_500
-/** Of how many in one look, oldest first: one that is left out shows a leader's fault as well as all. */
+/** Of how many in one look, in turns: one that is left out shows a leader's fault as well as all. */
 const notedMax = 64
 /** With more than this many, a leader needs several blocks to read them. */
 const busyJobsMax = 16
 const resubmitBusyAfterMs = 15_000
 /** Most transactions whose rules are tried in one look. */
-const judgedMax = 256
+export const judgedMax = 256
 const judgeAgainAfterMs = 400
 /** What has waited long is tried the more seldom: again after this part of its age. */
 const judgeAgainPart = 0.5
@@ -66,6 +68,26 @@ interface Decision {
   readonly kind: AnswerKind
   readonly rule: string
   readonly signed: Signed
+}
+
+/**
+ * Those whose rules are tried in this look: the oldest open one of each account, and what is deferred. If there are many, they take turns: what
+ * one sponsor has waiting holds up no answer to another's.
+ */
+export function judgingTurns(entries: Iterable<PendingEntry>, nowMs: number): Set<PendingEntry> {
+  const found: { owner: Owner; entry: PendingEntry }[] = []
+  const accountsSeen = new Set<string>()
+  for (const entry of entries) {
+    if (entry.appliedIndex !== undefined) continue
+    const mayRefuse = !accountsSeen.has(entry.account) && nowMs - (entry.handedMs ?? nowMs) >= refusalAfterMs
+    const mayHaveCome = entry.isDeferred && nowMs - entry.sentMs >= resubmitAfterMs
+    if (!entry.isDeferred) accountsSeen.add(entry.account)
+    const oldMs = entry.isDeferred ? 0 : judgeAgainPart * (nowMs - entry.sinceMs)
+    const isTime = nowMs - entry.judgedMs >= Math.max(judgeAgainAfterMs, oldMs)
+    if (isTime && (mayRefuse || mayHaveCome)) found.push({ owner: entry, entry })
+  }
+  const chosen = found.length > judgedMax ? inTurns(found, judgedMax) : found
+  return new Set(chosen.map(({ entry }) => entry))
 }
 
 /** Looks after everything that one gateway has promised. */
@@ -114,13 +136,13 @@ export class FollowUp {
     const nowMs = clock.elapsedMs()
     const again: PendingEntry[] = []
     const decisions: Decision[] = []
-    const toNote: { entry: PendingEntry; transaction: Transaction }[] = []
+    const unnoted: { owner: Owner; entry: PendingEntry }[] = []
     const accountsSeen = new Set<string>()
     // What an account sent of one type goes in order: true if the earlier ones are sent again in this look.
     const lines = new Map<string, boolean>()
     // While the leader has many jobs left to read, sending again only makes it later.
     const isBusy = core.status().queueDepth > busyJobsMax
-    let judgedCount = 0
+    const turns = judgingTurns(pending.values(), nowMs)
     let waiting = 0
     let crowdWaitedMs = 0
     for (const entry of pending.values()) {
@@ -134,10 +156,7 @@ export class FollowUp {
       const earlier = lines.get(entry.line)
       // A leader keeps what is deferred as long as that, and what waits for an earlier one waits with it.
       const mayHaveCome = entry.isDeferred && earlier === undefined && nowMs - entry.sentMs >= resubmitAfterMs
-      const againAfterMs = entry.isDeferred ? judgeAgainAfterMs : Math.max(judgeAgainAfterMs, judgeAgainPart * ageMs)
-      const mayJudge = judgedCount < judgedMax && nowMs - entry.judgedMs >= againAfterMs
-      if (isDue || (mayJudge && (mayHaveCome || mayRefuse))) {
-        judgedCount++
+      if (isDue || (turns.has(entry) && (mayHaveCome || mayRefuse))) {
         const decision = this.#judge(entry, { nowMs, isDue, mayRefuse })
         if (decision !== undefined) {
           decisions.push(decision)
@@ -145,7 +164,7 @@ export class FollowUp {
         }
       }
       if (!entry.isDeferred) accountsSeen.add(entry.account)
-      if (!entry.isNoted && handedAgoMs >= noteAfterMs && toNote.length < notedMax) this.#note(entry, toNote)
+      if (!entry.isNoted && handedAgoMs >= noteAfterMs) unnoted.push({ owner: entry, entry })
       const isSent =
         again.length < resubmittedMax && this.#isToSend(entry, { nowMs, isBusy, withEarlier: earlier === true })
       if (isSent) again.push(entry)
@@ -153,13 +172,10 @@ export class FollowUp {
     }
     this.#options.admission.look(nowMs, crowdWaitedMs, pending.count)
     this.#answer(decisions)
-    if (toNote.length > 0) {
-      const ageMs = Math.max(...toNote.map(({ entry }) => nowMs - (entry.handedMs ?? nowMs)))
-      core.noteAccepted(
-        toNote.map(({ transaction }) => transaction),
-        { ageMs },
-      )
-    }
+    this.#note(
+      inTurns(unnoted, notedMax).map(({ entry }) => entry),
+      nowMs,
+    )
     if (again.length > 0) this.#resubmit(again)
     if (nowMs - this.#prunedMs > 3_600_000) {
       this.#prunedMs = nowMs
@@ -168,11 +184,17 @@ export class FollowUp {
     }
   }
 
-  #note(entry: PendingEntry, toNote: { entry: PendingEntry; transaction: Transaction }[]): void {
-    const leaf = this.#options.outbox.leaf(entry.row.number)
-    if (leaf === undefined) return
-    entry.isNoted = true
-    toNote.push({ entry, transaction: this.#options.ledger.parse(leaf) })
+  #note(entries: readonly PendingEntry[], nowMs: number): void {
+    const transactions: Transaction[] = []
+    let ageMs = 0
+    for (const entry of entries) {
+      const leaf = this.#options.outbox.leaf(entry.row.number)
+      if (leaf === undefined) continue
+      entry.isNoted = true
+      ageMs = Math.max(ageMs, nowMs - (entry.handedMs ?? nowMs))
+      transactions.push(this.#options.ledger.parse(leaf))
+    }
+    if (transactions.length > 0) this.#options.core.noteAccepted(transactions, { ageMs })
   }
 
   #isToSend(entry: PendingEntry, now: { nowMs: number; isBusy: boolean; withEarlier: boolean }): boolean {
