@@ -6,7 +6,7 @@ import { Client } from '../../services/accounting-node/test/client.ts'
 import { adminSecret, ProcessCluster } from '../../services/accounting-node/test/processes.ts'
 import { redisInstalled } from '../support/redis.ts'
 import { algorithmTransaction } from '../support/sample-ledger.ts'
-import { hasChromium, PortalReader } from './browser.ts'
+import { hasChromium, PortalReader, setClockAhead } from './browser.ts'
 
 /** Blocks of the long ledger; 10,000 for a figure by hand. */
 const blocks = Number(process.env.PORTAL_TEST_BLOCKS ?? 400)
@@ -187,6 +187,27 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     expect(reader.complaints).toEqual([])
     await reader.close()
   }, 300_000)
+
+  test('what an administrator typed outlives the session; a clock that is wrong is told', async () => {
+    const reader = await open('administrator')
+    const { page, context } = reader
+    await page.goto(`${url}/#/people`)
+    await page.fill('textarea', 'half of a registra')
+    await page.fill('form input[name=name]', 'Zoë مريم 李')
+    const other = await context.newPage()
+    await setClockAhead(other, 3 * 3_600_000)
+    await other.goto(url)
+    await other.waitForSelector('text=/The clock of this device is .* fast/')
+    await other.click('.who button')
+    await page.waitForSelector('text=The session has ended')
+    await other.close()
+    await reader.logIn('administrator', passphrase)
+    await page.waitForSelector('textarea')
+    expect(await page.inputValue('textarea')).toBe('half of a registra')
+    expect(await page.inputValue('form input[name=name]')).toBe('Zoë مريم 李')
+    expect(reader.complaints).toEqual([])
+    await reader.close()
+  }, 120_000)
 
   test('addresses made by hand lead nowhere, in words', async () => {
     const reader = await open('auditor')

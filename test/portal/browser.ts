@@ -50,6 +50,23 @@ export interface ReaderOptions {
   readonly motion?: 'reduce'
 }
 
+/** Sets the clock of a page ahead, for all that it loads from now on. */
+export async function setClockAhead(page: Page, aheadMs: number): Promise<void> {
+  await page.addInitScript(`{
+    const RealDate = Date
+    const ahead = ${aheadMs}
+    globalThis.Date = class extends RealDate {
+      constructor(...parts) {
+        if (parts.length === 0) super(RealDate.now() + ahead)
+        else super(...parts)
+      }
+      static now() {
+        return RealDate.now() + ahead
+      }
+    }
+  }`)
+}
+
 /** One browser with one reader in it. */
 export class PortalReader {
   readonly page: Page

@@ -8,7 +8,7 @@ import { formatDoors, portalDoors } from '../../cli/src/cluster/portal-doors.ts'
 import { projectRoot } from '../../cli/src/cluster/root.ts'
 import { hasRedis, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
-import { hasChromium, PortalReader } from './browser.ts'
+import { hasChromium, PortalReader, setClockAhead } from './browser.ts'
 
 const waitMs = 60_000
 const entries = 10_000
@@ -138,19 +138,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
 
     test('a reader whose clock is wrong is told so, and reads ages by the clock of the node', async () => {
       const wrong = await reader.context.newPage()
-      await wrong.addInitScript(`{
-        const RealDate = Date
-        const ahead = 2 * 3_600_000
-        globalThis.Date = class extends RealDate {
-          constructor(...parts) {
-            if (parts.length === 0) super(RealDate.now() + ahead)
-            else super(...parts)
-          }
-          static now() {
-            return RealDate.now() + ahead
-          }
-        }
-      }`)
+      await setClockAhead(wrong, 2 * 3_600_000)
       await wrong.goto(cluster.url('user'))
       await wrong.waitForSelector('text=The clock of this device is 2 h fast', { timeout: waitMs })
       await wrong.waitForSelector('text=/Asked (now|[0-9]+ seconds? ago|1 minute ago)/', { timeout: waitMs })

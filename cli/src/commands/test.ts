@@ -17,6 +17,7 @@ const help = `Usage: ./healthblock test [--quick]
        ./healthblock test storage [--cycles N] [--minutes N] [--json]   a storage node killed during puts (1,000 times), a soak (10 min)
        ./healthblock test storage scrub [--blocks N] [--json]   a store that has grown (10^5 blocks): its puts, and reads during a scrub
        ./healthblock test storage file [--mib N] [--json]       a file (1 GiB) through a user node whose memory is watched
+       ./healthblock test live [--minutes N]   live ECG on a doctor's page for N minutes (10): frames, share of a core, memory
 
 Runs everything that CI runs: format and lint, promise rules, types, all tests, and that Node loads every entry point.
 Installs redis-server, etcd-server and chromium with the system's package manager if they are absent (it says so first).
@@ -100,6 +101,22 @@ function runStorage(args: string[], io: Io): Promise<ExitCode> {
   return runScript('test/storage/main.ts', args, io)
 }
 
+/** Live ECG in a real browser, for long: what the test of the suite does for seconds. */
+async function runLive(args: string[], io: Io): Promise<ExitCode> {
+  const { values, positionals } = parseOptions(args, { minutes: { type: 'string' } })
+  takePositionals(positionals, [])
+  const minutes = Number(values.minutes ?? '10')
+  if (!(minutes > 0 && minutes <= 25))
+    throw new UsageError(`--minutes takes more than 0 and at most 25, not "${values.minutes}"`)
+  await ensureRedisServer(io)
+  if (process.env.CHROMIUM_BINARY === undefined) await ensureProgram(io, { program: 'chromium', package: 'chromium' })
+  await ensurePortals(io)
+  process.env.PORTAL_LIVE_SECONDS = String(Math.round(60 * minutes))
+  const vitest = join(projectRoot, 'node_modules', '.bin', 'vitest')
+  const code = await run(vitest, ['run', 'test/portal/doctor-speed.test.ts', '-t', 'live ECG'])
+  return code === 0 ? 0 : 1
+}
+
 /** `./healthblock test`. */
 export async function runTest(args: string[], io: Io): Promise<ExitCode> {
   if (args[0] === 'sim') return runScript('test/sim/main.ts', args.slice(1), io)
@@ -110,9 +127,10 @@ export async function runTest(args: string[], io: Io): Promise<ExitCode> {
     return 0
   }
   if (args[0] === 'chaos') return runChaos(args.slice(1), io)
+  if (args[0] === 'live') return runLive(args.slice(1), io)
   const { values, positionals } = parseArgs({ args, options: { quick: { type: 'boolean' } }, allowPositionals: true })
   if (positionals.length > 0)
-    throw new UsageError(`runs chaos, sim, fuzz or storage, or by itself everything; not "${positionals[0]}"`)
+    throw new UsageError(`runs chaos, sim, fuzz, storage or live, or by itself everything; not "${positionals[0]}"`)
   await ensureRedisServer(io)
   // What needs etcd or Chromium is skipped by name where it cannot be had.
   await ensureProgram(io, { program: 'etcd', package: 'etcd-server' })

@@ -28,7 +28,7 @@ function Screen(props: {
   if (first === undefined) return <AuditScreen live={live} />
   if (first === 'audits' && second !== undefined) return <AuditPage number={second} live={live} />
   if (first === 'nodes') return <NodesScreen live={live} />
-  if (first === 'people') return <PeopleScreen live={live} role={props.session.role} />
+  if (first === 'people') return <PeopleScreen live={live} role={props.session.role} owner={props.session.name} />
   if (first === 'login') return <SecondFactorScreen />
   if (first === 'explorer') return <ExplorerScreen live={live} />
   if (first === 'incidents') return <IncidentsScreen incidents={props.incidents} role={props.session.role} />

@@ -73,7 +73,7 @@ function PersonRow(props: { person: Person; onAct: (act: LicenceAct) => void }):
 }
 
 /** The people screen. */
-export function PeopleScreen(props: { live: Live; role: string }): JSX.Element {
+export function PeopleScreen(props: { live: Live; role: string; owner: string }): JSX.Element {
   const [find, setFind] = useState('')
   const [wanted, setWanted] = useState('')
   const [asked, setAsked] = useState<{ person: Person; act: LicenceAct }>()
@@ -111,7 +111,9 @@ export function PeopleScreen(props: { live: Live; role: string }): JSX.Element {
           )}
         </Shown>
       </section>
-      {resource.value !== undefined && <SponsorForm organisation={resource.value.organisation} onRecorded={reload} />}
+      {resource.value !== undefined && (
+        <SponsorForm owner={props.owner} organisation={resource.value.organisation} onRecorded={reload} />
+      )}
       {asked !== undefined && (
         <LicenceDialog person={asked.person} act={asked.act} onClose={() => setAsked(undefined)} onRecorded={reload} />
       )}

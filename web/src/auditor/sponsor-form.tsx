@@ -4,6 +4,7 @@ import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import { call } from '../frame/api.ts'
 import { ConfirmDialog } from '../frame/dialog.tsx'
+import { useDraft } from '../frame/drafts.ts'
 import { type TextKey, t } from '../frame/texts.ts'
 import { CommitTicks } from './commit-ticks.tsx'
 
@@ -102,10 +103,15 @@ function RegistrationFields(props: {
 }
 
 /** The form. */
-export function SponsorForm(props: { organisation: string; onRecorded: () => void }): JSX.Element {
-  const { organisation, onRecorded } = props
-  const [text, setText] = useState('')
-  const [name, setName] = useState('')
+export function SponsorForm(props: {
+  /** Who is logged in: what was typed is nobody else's. */
+  owner: string
+  organisation: string
+  onRecorded: () => void
+}): JSX.Element {
+  const { owner, organisation, onRecorded } = props
+  const [text, setText] = useDraft(owner, 'registration')
+  const [name, setName] = useDraft(owner, 'name of a registration')
   const [read, setRead] = useState<ReadRegistration>()
   const [error, setError] = useState<string>()
   const [signed, setSigned] = useState<{ account: string; signature: string }>()

@@ -3,8 +3,8 @@ import type { JSX } from 'preact'
 import { saidFinding } from '../finding/said.ts'
 import { ApiError, call } from '../frame/api.ts'
 import { ConfirmDialog } from '../frame/dialog.tsx'
+import { useDraft } from '../frame/drafts.ts'
 import { t } from '../frame/texts.ts'
-import { useDraft } from './drafts.ts'
 import type { Amendment, Diagnosis } from './model.ts'
 
 /** An act on a diagnosis that the doctor is asked about. */

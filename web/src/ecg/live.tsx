@@ -16,9 +16,12 @@ export interface EcgFeed {
   listen(take: (lead: string, segment: EcgSegment) => void): () => void
 }
 
-/** Samples are drawn this often, as far ahead as two turns and a hurried moment need. Each turn costs the browser a new motion of the curtain. */
-const everyMs = 250
-const aheadMs = 2.4 * everyMs
+/**
+ * Samples are drawn this often, as far ahead as a turn and a hurried moment need. Each turn costs the browser a new motion of the curtain and
+ * several rounds of its main thread: at four a second that was a third of everything; what is drawn ahead makes the curtain wider.
+ */
+const everyMs = 500
+const aheadMs = everyMs + 350
 /** Where motion is not wanted, the picture moves once a second. */
 const stillMs = 1_000
 const keepMs = 90_000

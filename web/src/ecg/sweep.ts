@@ -1,6 +1,6 @@
 /**
  * A live trace that runs from left to right over still paper and begins anew at the edge, as on a monitor. It is drawn a little ahead of
- * what is shown, some times a second, under a curtain of blank paper; the curtain moves evenly and uncovers it. The browser moves the
+ * what is shown, twice a second, under a curtain of blank paper; the curtain moves evenly and uncovers it. The browser moves the
  * curtain by itself, at the pace of the screen: no script runs for a frame, nothing is drawn twice. Paper and trace are one opaque canvas:
  * to put a frame together costs half of what two layers over each other do.
  */
@@ -97,7 +97,8 @@ export class SweepPainter {
       const before = curtain.motion
       // Most of the time one of them is outside, and costs nothing there.
       const isSeen = at(toMs) > -this.#curtainPx && at(fromMs) < this.#look.widthPx
-      curtain.element.style.display = isSeen ? '' : 'none'
+      const display = isSeen ? '' : 'none'
+      if (curtain.element.style.display !== display) curtain.element.style.display = display
       curtain.motion = undefined
       const place = (ms: number): string => `translateX(${at(ms)}px)`
       if (isSeen && lengthMs > 0) {

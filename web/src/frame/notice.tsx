@@ -69,11 +69,13 @@ export function StaleBanner(props: { live: Live }): JSX.Element | null {
   const [state, setState] = useState<LiveState>()
   const [, setNow] = useState(0)
   useEffect(() => props.live.watch(setState), [props.live])
+  const isAway = state !== undefined && !state.isConnected
   useEffect(() => {
+    if (!isAway) return undefined
     const timer = setInterval(() => setNow((count) => count + 1), 1_000)
     return () => clearInterval(timer)
-  }, [])
-  if (state === undefined || state.isConnected) return null
+  }, [isAway])
+  if (!isAway) return null
   return (
     <p class="banner late" role="status">
       {t('stale', { ago: formatAgo(state.heardAtMs) })} {t('stale.retrying')}

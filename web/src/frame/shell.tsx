@@ -137,6 +137,9 @@ function Preferences(props: { id?: string; isOpen?: boolean }): JSX.Element {
 }
 
 /** Ends the session after so long without a key, a click or a touch. A minute before, it says so. */
+/** The reader is warned when no more than this is left. */
+const warnedSeconds = 60
+
 function IdleLock(props: { idleSeconds: number }): JSX.Element | null {
   const [left, setLeft] = useState(props.idleSeconds)
   useEffect(() => {
@@ -148,7 +151,8 @@ function IdleLock(props: { idleSeconds: number }): JSX.Element | null {
     for (const kind of kinds) window.addEventListener(kind, onUse, { passive: true })
     const timer = setInterval(() => {
       const seconds = props.idleSeconds - Math.floor((Date.now() - lastMs) / 1000)
-      setLeft(seconds)
+      // Above the warning nothing is drawn, and nothing need be drawn anew.
+      setLeft(Math.min(seconds, warnedSeconds + 1))
       if (seconds <= 0) void logOut().catch(() => {})
     }, 1_000)
     return () => {
@@ -156,7 +160,7 @@ function IdleLock(props: { idleSeconds: number }): JSX.Element | null {
       clearInterval(timer)
     }
   }, [props.idleSeconds])
-  if (left > 60) return null
+  if (left > warnedSeconds) return null
   return (
     <p class="banner late" role="alert">
       {t('idle.soon', { seconds: Math.max(0, left) })}
