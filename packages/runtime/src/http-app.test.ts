@@ -113,6 +113,47 @@ describe('createHttpApp', () => {
     expect(Object.keys(document.paths)).toEqual(['/echo', '/bytes', '/fail/{how}'])
   })
 
+  it('answers 429 to more connections than an address may have, and takes it in again when one is closed', async () => {
+    const small = await createHttpApp({ name: 'small', version: '1', logger, connectionsPerSourceMax: 2 })
+    try {
+      const { url, port } = await small.listen({ port: 0 })
+      const alive = (): Promise<Response> => fetch(`${url}/healthz`, { headers: { connection: 'close' } })
+      const held = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')]
+      await Promise.all(held.map((socket) => new Promise((resolve) => socket.once('connect', resolve))))
+      const refused = await alive()
+      expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '5'])
+      expect(await refused.json()).toMatchObject({ code: 'ERR_TOO_MANY_AT_ONCE', status: 429 })
+      held[0]?.destroy()
+      await expect.poll(async () => (await alive()).status, { timeout: 10_000 }).toBe(200)
+      held[1]?.destroy()
+    } finally {
+      await small.stop()
+    }
+  })
+
+  it('works readiness out once for all who ask at the same time', async () => {
+    let asked = 0
+    const { promise, resolve } = Promise.withResolvers<readonly ReadinessCheck[]>()
+    const readiness = (): Promise<readonly ReadinessCheck[]> => {
+      asked++
+      return promise
+    }
+    const slow = await createHttpApp({ name: 'slow', version: '1', logger, readiness })
+    try {
+      const { url } = await slow.listen({ port: 0 })
+      const answers = [1, 2, 3].map(() => fetch(`${url}/readyz`))
+      await expect.poll(() => asked, { timeout: 10_000 }).toBe(1)
+      // They arrive before the first is answered: the health of a process waits for nothing.
+      await fetch(`${url}/healthz`)
+      resolve([])
+      expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([200, 200, 200])
+      expect(asked).toBeLessThan(3)
+      expect((await fetch(`${url}/readyz`)).status).toBe(200)
+    } finally {
+      await slow.stop()
+    }
+  })
+
   it('answers problem documents', async () => {
     const { url } = await app.listen({ port: 0 })
     const get = async (path: string): Promise<[Response, Record<string, unknown>]> => {

@@ -13,6 +13,7 @@ import fastify, {
   LogController,
 } from 'fastify'
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import { limitConnections } from './connection-limit.ts'
 import { messageOf, RuntimeError } from './errors.ts'
 import { writeFileDurably } from './files.ts'
 import { findNonFinite } from './finite.ts'
@@ -48,6 +49,8 @@ export interface HttpAppOptions {
   readonly requestTimeoutMs?: number
   /** Connections at one time, default 1,024. */
   readonly connectionsMax?: number
+  /** And of one address, default three quarters of them: more are answered 429. */
+  readonly connectionsPerSourceMax?: number
   /** After this long a stop ends connections that are still busy, default 10 s. */
   readonly stopTimeoutMs?: number
 }
@@ -110,7 +113,9 @@ function createFastify(options: HttpAppOptions): FastifyInstance {
     routerOptions: { maxParamLength: 512 },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false } },
   }) as unknown as FastifyInstance
-  app.server.maxConnections = options.connectionsMax ?? 1024
+  const connectionsMax = options.connectionsMax ?? 1024
+  app.server.maxConnections = connectionsMax
+  limitConnections(app, options.connectionsPerSourceMax ?? Math.ceil(0.75 * connectionsMax))
   app.server.headersTimeout = Math.min(15_000, options.requestTimeoutMs ?? 30_000)
   for (const type of byteContentTypes) {
     app.addContentTypeParser(type, { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
@@ -179,21 +184,35 @@ async function readinessOf(options: HttpAppOptions): Promise<readonly ReadinessC
   }
 }
 
+/** One at a time: who asks while it is being worked out gets the same. Anybody may ask, and it costs something. */
+function shared<T>(work: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined
+  return () => {
+    running ??= work().finally(() => {
+      running = undefined
+    })
+    return running
+  }
+}
+
 function addOwnRoutes(app: FastifyInstance, options: HttpAppOptions, registry: Registry, stopping: AbortSignal): void {
   const hidden = { schema: { hide: true } }
+  const readiness = shared(() => readinessOf(options))
+  const metrics = shared(() => registry.metrics())
+  let description: string | undefined
   app.get('/healthz', hidden, async () => ({ status: 'alive', instance: processInstance() }))
   app.get('/readyz', hidden, async (_request, reply) => {
-    const checks = stopping.aborted
-      ? [{ name: 'running', ready: false, reason: 'stopping' }]
-      : await readinessOf(options)
+    const checks = stopping.aborted ? [{ name: 'running', ready: false, reason: 'stopping' }] : await readiness()
     const ready = checks.every((check) => check.ready)
     const status = ready ? 'ready' : 'not ready'
     return reply.code(ready ? 200 : 503).send({ status, checks, instance: processInstance() })
   })
-  app.get('/metrics', hidden, async (_request, reply) =>
-    reply.type(registry.contentType).send(await registry.metrics()),
-  )
-  app.get('/openapi.json', hidden, async () => app.swagger())
+  app.get('/metrics', hidden, async (_request, reply) => reply.type(registry.contentType).send(await metrics()))
+  app.get('/openapi.json', hidden, async (_request, reply) => {
+    // The routes stay what they are: written once.
+    description ??= JSON.stringify(app.swagger())
+    return reply.type('application/json; charset=utf-8').send(description)
+  })
 }
 
 /** Builds an application with everything but the service's routes: add those to `fastify`, then `listen`. */

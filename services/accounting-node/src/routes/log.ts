@@ -5,12 +5,13 @@ import { chainOrigin, cosignerName, encodeVkey, signatureTypes } from '@healthbl
 import { ChainError } from '@healthblock/chain/errors'
 import { logPolicyOf } from '@healthblock/chain/policy'
 import { encodeTrail } from '@healthblock/chain/receipt'
-import { parseSealLeaf } from '@healthblock/chain/seal'
+import { parseSealLeaf, type Seal } from '@healthblock/chain/seal'
 import { parseTilePath, tileWidth } from '@healthblock/chain/tile'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance, FastifyReply } from '@healthblock/runtime/http-app'
 import { AccountingError } from '../errors.ts'
 import type { AccountingNode } from '../node.ts'
+import type { ChainReader } from '../reading/chain-reader.ts'
 import type { Access } from './access.ts'
 
 const forEver = 'max-age=31536000, immutable'
@@ -74,6 +75,24 @@ function addCheckpointRoutes(app: FastifyInstance, node: AccountingNode, chain: 
   )
 }
 
+/** The SEAL at the end of what is published: read once, and not for each of all who may ask. */
+function newestSeal(reader: ChainReader): () => Promise<Seal | undefined> {
+  let kept: { readonly size: number; readonly seal: Promise<Seal> } | undefined
+  return () => {
+    const size = reader.published?.size
+    if (size === undefined) return Promise.resolve(undefined)
+    if (kept?.size !== size) {
+      const seal = reader.entry(size - 1).then(parseSealLeaf)
+      kept = { size, seal }
+      // What could not be read is read again.
+      seal.catch(() => {
+        if (kept?.seal === seal) kept = undefined
+      })
+    }
+    return kept.seal
+  }
+}
+
 /** Adds `/<chain>/checkpoint`, `/<chain>/witnessed`, `/<chain>/tile/…`, `/v1/genesis`, `/v1/trail`, `/v1/<chain>/head`. */
 export function addLogRoutes(app: FastifyInstance, node: AccountingNode, access: Access): void {
   for (const chain of chainNames) {
@@ -108,12 +127,13 @@ export function addLogRoutes(app: FastifyInstance, node: AccountingNode, access:
       },
     )
     const origin = chainOrigin({ ledgerId: node.genesis.ledgerId, chain })
+    const sealNow = newestSeal(reader)
     app.get(
       `/v1/${chain}/head`,
       { schema: { tags: ['log'], summary: 'where this chain stands' } },
       async (_, reply) => {
         const { published } = reader
-        const seal = published === undefined ? undefined : parseSealLeaf(await reader.entry(published.size - 1))
+        const seal = await sealNow()
         const applied = core.head()
         const { term, leader } = core.term()
         void reply.header('cache-control', 'no-store')

@@ -8,6 +8,7 @@ import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import { AccountingError } from '../errors.ts'
 import type { Answer } from '../gateway/answer.ts'
 import type { Signed } from '../gateway/outbox.ts'
+import { RefusalLimit } from '../gateway/refusal-limit.ts'
 import { submissionSizeBytesMax, submissionTransactionsMax } from '../gateway/submission.ts'
 import type { AccountingNode } from '../node.ts'
 import type { Access } from './access.ts'
@@ -98,6 +99,7 @@ export function addTransactionRoutes(
   stopping: AbortSignal,
 ): void {
   const params = { type: 'object', properties: { id: { type: 'string', pattern: idPattern } }, required: ['id'] }
+  const refusals = new RefusalLimit(() => performance.now())
   for (const chain of chainNames) {
     const { gateway } = node.chains[chain]
     app.post<{ Body: Buffer }>(
@@ -109,7 +111,9 @@ export function addTransactionRoutes(
       async (request, reply) => {
         if (!(request.body instanceof Uint8Array)) throw invalid('body', 'must be application/cbor-seq')
         checkOpen(node)
+        refusals.check(request.ip)
         const { promise, refused } = await gateway.submit(new Uint8Array(request.body))
+        refusals.count(request.ip, refused.length)
         const list = refused.map(signedPair)
         const body = encodeCbor(
           promise === undefined ? { refused: list } : { promise: signedPair(promise), refused: list },
