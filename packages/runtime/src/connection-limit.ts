@@ -1,7 +1,7 @@
 /** No one takes all connections of a service: each address has a part of them. */
 import type { Socket } from 'node:net'
+import type { FastifyInstance } from 'fastify'
 import { RuntimeError } from './errors.ts'
-import type { FastifyInstance } from './http-app.ts'
 
 /** Who has too many waits so long. */
 const retryAfterMs = 5_000
