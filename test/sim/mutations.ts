@@ -341,11 +341,7 @@ const gateways: readonly Mutation[] = [
       'return nowMs - entry.sentMs >= (isBusy ? resubmitBusyAfterMs : resubmitAfterMs)',
       'return isBusy && nowMs < 0',
     ),
-    gateway(
-      'follow-up.ts',
-      'if (!entry.isNoted && handedAgoMs >= noteAfterMs && toNote.length < notedMax)',
-      'if (ageMs < 0)',
-    ),
+    gateway('follow-up.ts', 'if (!entry.isNoted && handedAgoMs >= noteAfterMs)', 'if (ageMs < 0)'),
   ),
   mutation(
     'outbox-not-read',
