@@ -80,9 +80,9 @@ const emptyNode: TreeNode = { hash: emptyStateRoot, count: 0 }
 
 /** Least levels kept in memory (2^16 nodes of 33 bytes): a ledger scans again for the first time at 524,288 leaves. */
 const depthMin = 15
-/** Of a state that is still small, which costs nothing to scan once more. */
-const depthSmall = 8
-const smallLeavesMax = 2_048
+/** Of a state that is still small, which costs nothing to scan once more: a bucket has two leaves at the most, in the mean. */
+const depthSmall = 11
+const smallLeavesMax = 4_096
 /** Most levels kept in memory (2^22 nodes of 33 bytes). */
 const depthMax = 21
 /** Mean leaves per bucket after a scan, and beyond which the tree is scanned again with more levels. */
@@ -323,7 +323,7 @@ export class StateTree {
 
   /**
    * Takes over what `rootAfter` gave. The store must hold the pending leaves already: when the tree outgrows its levels, this
-   * call scans the store again (once for each eightfold growth).
+   * call scans the store again (once at 4,096 leaves, and from 524,288 on once for each eightfold growth).
    *
    * @throws {ChainError} `ERR_BLOCK_NOT_NEXT` if another one was committed in between.
    */
@@ -335,7 +335,8 @@ export class StateTree {
     this.#leafCount += pending.added
     for (const [position, node] of pending.nodes) this.#write(position, node)
     for (const [number, bucket] of pending.buckets) this.#kept.set(number, bucket)
-    if (this.#leafCount > bucketLeavesMax * 2 ** this.#depth && this.#depth < depthMax) this.#scan(false)
+    const leavesMax = this.#depth === depthSmall ? smallLeavesMax : bucketLeavesMax * 2 ** this.#depth
+    if (this.#leafCount > leavesMax && this.#depth < depthMax) this.#scan(false)
   }
 
   /** The proof that `key` has its committed value, or that it has none. */
