@@ -2,7 +2,6 @@
 
 import type { IncomingMessage } from 'node:http'
 import { RuntimeError } from '@healthblock/runtime/errors'
-import { findNonFinite } from '@healthblock/runtime/finite'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Authorizer, Principal } from './access/authorizer.ts'
 import { StorageError, type StorageErrorCode } from './errors.ts'
@@ -11,6 +10,7 @@ import { addNodeRoutes, type NodeRouteParts } from './routes/node.ts'
 import { addDescription } from './routes/openapi.ts'
 import type { KuboRouteParts } from './routes/parts.ts'
 import { addReplicaRoutes } from './routes/replicas.ts'
+import { schemaController } from './routes/validation.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -185,7 +185,7 @@ export function createApp(parts: AppParts): FastifyInstance {
     return503OnClosing: true,
     routerOptions: { maxParamLength: 128 },
     http: { maxHeaderSize: urlLengthMax },
-    ajv: { customOptions: { removeAdditional: false } },
+    schemaController,
   })
   let atOnce = 0
   app.decorateRequest('principal', null as unknown as Principal)
@@ -213,12 +213,6 @@ export function createApp(parts: AppParts): FastifyInstance {
   app.addHook('onResponse', (request, reply, done) => {
     events.requestDone(request.routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime / 1000)
     done()
-  })
-  app.addHook('preHandler', ({ query }, _reply, done) => {
-    const field = findNonFinite(query, 'querystring')
-    if (field === undefined) return done()
-    const reason = 'not a finite number'
-    done(new StorageError(`${field}: ${reason}`, { code: 'ERR_ARGUMENT_INVALID', field, reason }))
   })
   answerFailures(app, events)
   app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, (_request, body, done) =>

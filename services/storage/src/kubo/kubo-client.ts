@@ -1,6 +1,7 @@
 /** What this node asks of a Kubo daemon, over its RPC. Answers are read whole, within a limit. */
-import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { StorageError } from '../errors.ts'
+import { HttpAgent, httpRequest } from '../http.ts'
 
 /** The largest answer: a block, or a list of peers. */
 const answerBytesMax = 4 * 1024 * 1024
@@ -12,7 +13,7 @@ export class KuboClient {
   /** Base of the RPC. */
   readonly url: string
   readonly token: string | undefined
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 64 })
+  readonly #agent = new HttpAgent({ keepAlive: true, maxSockets: 64 })
 
   /** @param token - sent as bearer token, if there is one. */
   constructor(url: string, token: string | undefined) {

@@ -2,7 +2,7 @@
  * What one store asks of another over HTTP, with its own store token: keep a copy, sign a receipt, give up or pin for an
  * account. The routes are those of src/routes/replicas.ts.
  */
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { toHex } from '@healthblock/encoding/bytes'
@@ -11,6 +11,7 @@ import { createTokenSource } from '@healthblock/runtime/token-guard'
 import { storeKeyNumber } from '../access/authorizer.ts'
 import type { Member, Members } from '../access/members.ts'
 import { StorageError } from '../errors.ts'
+import { HttpAgent, httpRequest } from '../http.ts'
 import type { PayloadHeader } from '../ownership.ts'
 import { type BlockId, encodeBlockId } from '../store/block-id.ts'
 import type { PinEntry } from '../store/block-store.ts'

@@ -17,6 +17,7 @@ import { codecRaw, encodeBlockId, parseBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import { encodeFetchCursor, type FetchLog, parseFetchCursor } from '../store/fetch-log.ts'
 import { sendLines } from './query.ts'
+import type { RequestSchema } from './validation.ts'
 
 const incidentsPageMax = 1000
 const receiptsTimeoutMs = 10_000
@@ -62,7 +63,7 @@ export function addNodeRoutes(app: FastifyInstance, parts: NodeRouteParts): void
       after: { type: 'integer', minimum: 0, default: 0 },
       limit: { type: 'integer', minimum: 1, maximum: incidentsPageMax, default: 100 },
     },
-  } as const
+  } as const satisfies RequestSchema
   app.get<{ Querystring: { after: number; limit: number } }>(
     '/v1/incidents',
     { schema: { querystring } },
@@ -100,7 +101,7 @@ const fetchesQuery = {
     after: { type: 'string', maxLength: 32, default: '' },
     limit: { type: 'integer', minimum: 1, maximum: fetchPageSizeMax, default: 100 },
   },
-} as const
+} as const satisfies RequestSchema
 
 /** Adds `GET /v1/fetches`: the caller's part of the log, signed. */
 function addFetches(app: FastifyInstance, parts: NodeRouteParts): void {
@@ -134,7 +135,7 @@ const erasuresBody = {
   required: ['cids'],
   additionalProperties: false,
   properties: { cids: { type: 'array', minItems: 1, maxItems: 256, items: { type: 'string', maxLength: 128 } } },
-} as const
+} as const satisfies RequestSchema
 
 function addErasures(app: FastifyInstance, parts: NodeRouteParts): void {
   app.post<{ Body: { cids: string[] } }>('/v1/erasures', { schema: { body: erasuresBody } }, async (request) => {

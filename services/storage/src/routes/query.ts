@@ -5,6 +5,7 @@ import type { CID } from 'multiformats/cid'
 import { StorageError } from '../errors.ts'
 import { type BlockId, codecs, fromCid, parseBlockId, parseCid } from '../store/block-id.ts'
 import { parseDurationMs } from './duration.ts'
+import type { RequestSchema } from './validation.ts'
 
 const defaultTimeoutMs = 30_000
 const argumentsMax = 256
@@ -25,7 +26,7 @@ export const querystring = {
     arg: { type: 'array', items: { type: 'string', maxLength: argumentLengthMax }, maxItems: argumentsMax },
     ...Object.fromEntries(flags.map((name) => [name, text])),
   },
-} as const
+} as const satisfies RequestSchema
 
 /** A command's query. */
 export type KuboQuery = { arg?: string[] } & { [name: string]: string | undefined | string[] }

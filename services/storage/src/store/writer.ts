@@ -1,5 +1,6 @@
 /** The writer's thread: one connection, one transaction for each group that arrives. */
 import { parentPort, workerData } from 'node:worker_threads'
+import { collectGarbage } from '../memory.ts'
 import { decodeGroup, encodeOutcome, type GroupMessage } from './group-message.ts'
 import { Applier } from './operations.ts'
 import { Packs } from './packs.ts'
@@ -32,4 +33,5 @@ if (parentPort) {
     }
   })
   port.postMessage('ready')
+  collectGarbage()
 }

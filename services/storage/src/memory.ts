@@ -1,0 +1,29 @@
+/** What keeps a node that has just started as small as it can be. All of it holds for the whole process, its threads included. */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+/**
+ * While a node is loaded the young generation stays as small as it is, since it would not shrink again, and nothing is
+ * compiled beyond bytecode: what runs once at the start is not worth the compiler, which is 5 MiB of code by itself.
+ * V8 asks for these names each time it thinks of compiling a function, so that afterwards all of them may be compiled.
+ */
+const whileLoading = ['--semi-space-growth-factor=1', '--maglev-filter=-*', '--turbo-filter=-*', '--no-use-osr']
+const onceLoaded = ['--semi-space-growth-factor=2', '--maglev-filter=*', '--turbo-filter=*', '--use-osr']
+
+/** Called before anything else is loaded. */
+export function beginLoading(): void {
+  for (const flag of whileLoading) setFlagsFromString(flag)
+}
+
+/** Called once the node stands. */
+export function endLoading(): void {
+  for (const flag of onceLoaded) setFlagsFromString(flag)
+  collectGarbage()
+}
+
+/** Gives back what only loading needed: code that ran once, and text. Nothing would ask for it while a thread is idle. */
+export function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as (options: { type: 'major'; flavor: 'last-resort' }) => void
+  collect({ type: 'major', flavor: 'last-resort' })
+}
