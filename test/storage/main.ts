@@ -73,6 +73,15 @@ async function untilAcknowledged(acknowledged: Acknowledged, count: number): Pro
   while (acknowledged.size < count && performance.now() < until)
 }
 
+/** A node that is gone already has died by itself, which none may. */
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch (cause) {
+    throw new Error(`the node ${pid} ended by itself; what it said is above`, { cause })
+  }
+}
+
 async function killCycles(
   folder: string,
   cycles: number,
@@ -86,7 +95,7 @@ async function killCycles(
     for (const cid of await missingOf(client, [...acknowledged].slice(-sampleOfCycle))) lost.add(cid)
     const writing = Promise.all(Array.from({ length: writers }, () => putUntilKilled(client, acknowledged)))
     await untilAcknowledged(acknowledged, acknowledged.size + Math.floor(Math.random() * putsOfCycleMax))
-    process.kill(network.pids[0] as number, 'SIGKILL')
+    kill(network.pids[0] as number)
     await writing
     client.close()
     await network.end()

@@ -82,7 +82,8 @@ function prepareShared(dir: string, nodes: readonly NodePlan[]): void {
 function start(dir: string, node: NodePlan, options: { replicas: number; backend: string | undefined }): ChildProcess {
   const key = (name: string): string => join(node.folder, 'keys', `${name}.key`)
   return spawn(process.execPath, [join(service, 'main.ts')], {
-    stdio: ['ignore', 'ignore', 'inherit'],
+    // What a node has to say goes to stderr: stdout is for who asked for the network.
+    stdio: ['ignore', 2, 'inherit'],
     env: {
       PATH: process.env.PATH ?? '',
       NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(projectRoot, '.cache', 'compile'),

@@ -3,10 +3,10 @@ import { statfsSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { codeOf } from '@healthblock/runtime/errors'
 import { stopOnSignals } from '@healthblock/runtime/http-app'
+import { restOfProcess } from '@healthblock/runtime/rest'
 import { type RunningNode, startNode } from './compose.ts'
 import { readAccountingConfig } from './config.ts'
 import { createLogger } from './logger.ts'
-import { restOfProcess } from './rest.ts'
 
 /** A node that ran out of room starts again when so much is free: a few blocks and what is derived from them. */
 const roomSizeBytesMin = 16 * 1024 * 1024

@@ -1,4 +1,5 @@
 /** One node from its environment: with a ledger that it follows, or standing alone with members and tokens from files. */
+import { restOfProcess } from '@healthblock/runtime/rest'
 import type { Access } from './access/access.ts'
 import { readTokenFile, StandaloneAuthorizer } from './access/authorizer.ts'
 import { FileMembers, type Members } from './access/members.ts'
@@ -8,6 +9,8 @@ import { createLogger } from './logger.ts'
 import { StorageNode } from './node.ts'
 
 const stopTimeoutMs = 20_000
+/** Bursts come again after seconds, and what they use is warm then: memory is given back after a longer pause. */
+const restMs = 15_000
 
 /**
  * Starts a node and stops it on SIGTERM or SIGINT.
@@ -29,10 +32,12 @@ export async function run(environment: Record<string, string | undefined>): Prom
     now,
     onFatal: () => process.exit(1),
   })
+  const rest = restOfProcess(() => node.store.giveBack(), restMs)
   let isStopping = false
   const stop = (): void => {
     if (isStopping) return
     isStopping = true
+    rest.stop()
     setTimeout(() => process.exit(1), stopTimeoutMs).unref()
     members.close()
     Promise.all([node.stop(), access.close()]).then(
@@ -44,6 +49,7 @@ export async function run(environment: Record<string, string | undefined>): Prom
   process.on('SIGINT', stop)
   await node.start()
   access.follow(node, events)
+  rest.start()
 }
 
 /** With a ledger: its accounts and its members. Alone: tokens and members from files. */

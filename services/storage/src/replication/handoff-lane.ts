@@ -76,8 +76,10 @@ export class HandoffLane {
     for (const flight of flights) this.#settle(flight, true)
   }
 
-  /** The copy here is durable: hands the others theirs. */
-  send(flights: readonly HandoffFlight[], request: ReplicaRequest): void {
+  /** The copy here is durable: hands the others theirs. Bytes in memory that is shared are not looked at after the call. */
+  send(flights: readonly HandoffFlight[], stored: ReplicaRequest): void {
+    const isShared = stored.bytes.buffer instanceof SharedArrayBuffer
+    const request = isShared ? { ...stored, bytes: new Uint8Array(stored.bytes) } : stored
     for (const flight of flights) {
       const member = this.#options.members.find(flight.target)
       const size = request.bytes.length

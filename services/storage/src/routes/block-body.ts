@@ -1,6 +1,8 @@
 /** The body of one block, read into memory: as far as it may be kept, and without a copy more than is needed. */
 import type { RequestPayload } from 'fastify'
 import { StorageError } from '../errors.ts'
+import { release } from '../memory.ts'
+import { BodyMemory } from './body-memory.ts'
 
 /** Bodies from this size on are read into memory that the writer's thread sees too: nothing is copied on the way there. */
 const sharedBytesMin = 32_768
@@ -10,11 +12,22 @@ const bytesAtOnceMax = 256 * 1024 * 1024
 /** Bodies under way. */
 export class BlockBodies {
   readonly #sizeMax: number
+  readonly #memory = new BodyMemory()
   #bytesAtOnce = 0
 
   /** @param sizeMax - of one body. */
   constructor(sizeMax: number) {
     this.#sizeMax = sizeMax
+  }
+
+  /** Ends. */
+  close(): void {
+    this.#memory.close()
+  }
+
+  /** Takes a body's memory back for the next ones. Nobody may look at it any more. */
+  giveBack(body: Buffer): void {
+    this.#memory.giveBack(body)
   }
 
   /**
@@ -40,7 +53,7 @@ export class BlockBodies {
 
   #collect(payload: RequestPayload, sizeTold: number | undefined, check: (bytes: number) => void): Promise<Buffer> {
     const isShared = sizeTold !== undefined && sizeTold >= sharedBytesMin
-    const shared = isShared ? Buffer.from(new SharedArrayBuffer(sizeTold)) : undefined
+    const shared = isShared ? this.#memory.take(sizeTold) : undefined
     const chunks: Buffer[] = []
     let size = 0
     return new Promise((resolve, reject) => {
@@ -56,6 +69,7 @@ export class BlockBodies {
         if (shared) shared.set(chunk, size)
         else chunks.push(chunk)
         size += chunk.length
+        if (shared) release(chunk)
       }
       payload.on('data', onData)
       payload.once('end', () =>

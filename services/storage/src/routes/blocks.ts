@@ -85,6 +85,7 @@ export function addBlockCommands(app: FastifyInstance, parts: KuboRouteParts): v
 /** A block is taken from a body that is read only if it can be kept. */
 function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
   const bodies = new BlockBodies(blockBytesMax + multipartOverheadBytesMax)
+  scope.addHook('onClose', async () => bodies.close())
   scope.addContentTypeParser('multipart/form-data', async (request: FastifyRequest, payload: RequestPayload) => {
     const told = request.headers['content-length']
     assertQuota(parts, request)
@@ -104,9 +105,12 @@ function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
     const { account } = request.principal
     const pin = flagOf(request, 'pin') ? 1 : 0
     const receipts = await parts.files.putBlock(id, bytes, { account, at: parts.now(), pin })
+    const answer = { Key: encodeBlockId(id), Size: bytes.length }
+    // Every copy is stored. After a failure somebody may still be at it: then the memory is left to the collector.
+    bodies.giveBack(request.body)
     reply.header(receiptsHeader, encodeReceipts(receipts))
     reply.header('x-chunked-output', '1')
-    return { Key: encodeBlockId(id), Size: bytes.length }
+    return answer
   }
   addCommand(scope, 'block/put', handle, { consumes: ['multipart/form-data'] })
 }

@@ -12,6 +12,7 @@ import { open } from 'node:fs/promises'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { toHex } from '@healthblock/encoding/bytes'
 import { StorageError } from '../errors.ts'
+import { release } from '../memory.ts'
 import { openAtRest } from './at-rest.ts'
 import { codecRaw, encodeBlockId, hashBlock } from './block-id.ts'
 import { GroupCommit } from './group-commit.ts'
@@ -158,6 +159,11 @@ export class BlockStore {
     this.#reader = openReader(this.#options.path)
   }
 
+  /** Gives back the memory that is of use only while much is asked for. */
+  giveBack(): void {
+    this.#commit.giveBack()
+  }
+
   /** Finishes what was begun and closes the file. */
   async close(): Promise<void> {
     await this.#commit.close()
@@ -208,6 +214,7 @@ export class BlockStore {
     const isPacked = row.sealed.length === markBytes
     const sealed = isPacked ? await this.#readPacked(row.sealed) : row.sealed
     const bytes = sealed && openAtRest(this.#options.key, digest, sealed)
+    if (sealed && isPacked) release(sealed)
     if (bytes && Buffer.compare(hashBlock(bytes), digest) === 0) return bytes
     // Its place is overwritten as soon as the row has another: then the block was removed, moved, or put again.
     if (isPacked && !this.#isAt(digest, row.sealed)) return await this.get(digest)

@@ -79,6 +79,11 @@ export class GroupCommit {
     })
   }
 
+  /** The thread gives back the memory that it does not need while it is idle. */
+  giveBack(): void {
+    if (!this.#failed && !this.#closing) this.#worker.postMessage('give-back')
+  }
+
   /** True while the thread has nothing to do: then the tables stay as they are until the next group begins. */
   get isQuiet(): boolean {
     return this.#group.length === 0

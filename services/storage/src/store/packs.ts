@@ -29,6 +29,7 @@ import {
 import { join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { fromHex } from '@healthblock/encoding/bytes'
+import { release } from '../memory.ts'
 import { encodeMark, type Place, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './pack-place.ts'
 
 /** A pack that has reached this size gets no more. */
@@ -168,7 +169,7 @@ export class Packs {
   /**
    * Adds a record; it is durable with {@link sync}.
    *
-   * @param pieces - the sealed bytes, `length` in all.
+   * @param pieces - the sealed bytes, `length` in all; the memory of large ones is freed.
    * @returns what its row says in place of the bytes.
    */
   write(digest: Uint8Array, length: number, pieces: Iterable<Uint8Array>): Uint8Array {
@@ -187,6 +188,7 @@ export class Packs {
         // Short pieces go with their neighbours.
         if (piece.length < zeros.length) continue
         at += writeAll(file, waiting, at)
+        release(piece)
         waiting = []
       }
       at += writeAll(file, waiting, at)
@@ -323,8 +325,8 @@ export class Packs {
         taken.push(name)
         if (!find.get(digest, mark)) continue
         const sealed = readFileSync(join(folder, name))
-        update.run(this.write(digest, sealed.length, [sealed]), digest, mark)
         bytes += sealed.length
+        update.run(this.write(digest, sealed.length, [sealed]), digest, mark)
       }
       this.sync()
       this.#database.exec('COMMIT')

@@ -19,11 +19,15 @@ if (parentPort) {
   const database = openWriter(path, key)
   const packs = new Packs(database, path)
   const applier = new Applier(database, key, packs)
-  port.on('message', (message: GroupMessage | 'close') => {
+  port.on('message', (message: GroupMessage | 'close' | 'give-back') => {
     if (message === 'close') {
       database.close()
       packs.close()
       port.postMessage('closed')
+      return
+    }
+    if (message === 'give-back') {
+      collectGarbage()
       return
     }
     try {

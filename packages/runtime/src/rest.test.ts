@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { Rest } from './rest.ts'
 
 /** How often a node collects that was so busy, look by look; while it collects its loop is busy too. */
-function looks(parts: readonly number[]): number {
+function looks(parts: readonly number[], restMs?: number): number {
   let collected = 0
   let busy = 0
   const since = () => {
@@ -14,7 +14,7 @@ function looks(parts: readonly number[]): number {
     collected++
     busy = 1
   }
-  const rest = new Rest({ busy: since, collect })
+  const rest = new Rest({ busy: since, collect, restMs })
   for (const part of parts) {
     busy = Math.max(busy, part)
     rest.look()
@@ -31,6 +31,12 @@ describe('a node at rest', () => {
 
   test('a pause between two bursts is no rest', () => {
     expect(looks([0.9, 0, 0, 0, 0.5, 0, 0, 0, 0.3, 0, 0, 0])).toBe(0)
+  })
+
+  test('how long it has to rest is its own affair', () => {
+    const atRest = (count: number): number[] => Array.from({ length: count }, () => 0)
+    expect(looks([0.9, ...atRest(9)], 5_000)).toBe(0)
+    expect(looks([0.9, ...atRest(10)], 5_000)).toBe(1)
   })
 
   test('a node that never had much to do leaves it alone', () => {

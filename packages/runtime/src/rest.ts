@@ -10,8 +10,8 @@ const lookEveryMs = 500
 /** Part of the time that the event loop is busy in a burst, and of a core that is used at rest. */
 const busyPart = 0.25
 const restPart = 0.1
-/** It rests once it was at rest in so many looks. */
-const looksAtRest = 4
+/** It rests once it was at rest for so long. */
+const restMsPreset = 2_000
 /**
  * Collections then, one a look: the first frees what lives no more, the second the pages that this left empty, the third the pages that
  * were kept for the next burst.
@@ -23,6 +23,8 @@ export interface RestOptions {
   /** Since the last call: part of the time that the event loop was busy, and of a core that the process used. Where others use the machine too the first is more. */
   readonly busy: () => { readonly loop: number; readonly core: number }
   readonly collect: () => void
+  /** How long nothing much is done before the process is taken to be at rest; 2 s by default. */
+  readonly restMs?: number | undefined
 }
 
 /** Looks again and again, and collects after each burst. */
@@ -49,10 +51,11 @@ export class Rest {
 
   /** One look. */
   look(): void {
-    const { loop, core } = this.#options.busy()
+    const { busy, restMs = restMsPreset } = this.#options
+    const { loop, core } = busy()
     if (loop > busyPart) this.#due = collections
     this.#restedLooks = core < restPart ? this.#restedLooks + 1 : 0
-    if (this.#due === 0 || this.#restedLooks < looksAtRest) return
+    if (this.#due === 0 || this.#restedLooks * lookEveryMs < restMs) return
     this.#due--
     this.#options.collect()
     // Collecting is no work that would have to be collected after.
@@ -60,12 +63,18 @@ export class Rest {
   }
 }
 
-/** The event loop and the collector of this process. */
-export function restOfProcess(): Rest {
+/**
+ * The event loop and the collector of this process.
+ *
+ * @param also - what else gives memory back then, as other threads do.
+ * @param restMs - as in {@link RestOptions}.
+ */
+export function restOfProcess(also: () => void = () => {}, restMs?: number): Rest {
   let before = { loop: performance.eventLoopUtilization(), cpu: process.cpuUsage(), ms: performance.now() }
   setFlagsFromString('--expose-gc')
   const gc = runInNewContext('gc') as (options: { type: 'major' }) => void
   return new Rest({
+    restMs,
     busy: () => {
       const now = { loop: performance.eventLoopUtilization(), cpu: process.cpuUsage(), ms: performance.now() }
       const { utilization } = performance.eventLoopUtilization(now.loop, before.loop)
@@ -74,6 +83,9 @@ export function restOfProcess(): Rest {
       before = now
       return { loop: utilization, core }
     },
-    collect: () => gc({ type: 'major' }),
+    collect: () => {
+      also()
+      gc({ type: 'major' })
+    },
   })
 }
