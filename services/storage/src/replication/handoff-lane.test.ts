@@ -110,6 +110,20 @@ test('the entry stands by while the copy is under way, and goes when it has arri
   expect(left).toBe(0)
 })
 
+test('memory that is shared may be lent again as soon as the copy waits for its turn', async () => {
+  await put(new Uint8Array([1]), 7)
+  await vi.waitFor(() => expect(waiting).toHaveLength(1))
+  const shared = new Uint8Array(new SharedArrayBuffer(4)).fill(2)
+  await put(shared, 7)
+  shared.fill(9)
+  await answer(1)
+  await vi.waitFor(() => expect(waiting).toHaveLength(1))
+  const [[, , , , , bytes]] = decodeCbor(waiting[0]?.request as Buffer) as [[...unknown[]]]
+  expect([...(bytes as Uint8Array)]).toEqual([2, 2, 2, 2])
+  await answer(1)
+  await vi.waitFor(() => expect(store.handoffCount()).toBe(0))
+})
+
 test('what the other store does not take is due at once; what it refuses for good is over', async () => {
   await put(new Uint8Array([1]), 7)
   await answer('err_store_full')
