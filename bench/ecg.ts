@@ -4,7 +4,7 @@ import { gunzipSync } from 'node:zlib'
 import { annotateEcg, annotateIntervals, type EcgLead, parseIntervals } from '@healthblock/diagnosis/annotate'
 import { EcgAnalyser } from '@healthblock/diagnosis/ecg'
 import { generateEcg } from '@healthblock/diagnosis/generator'
-import { type Annotation, decodeSignal, parseAnnotations, parseHeader } from '@healthblock/diagnosis/wfdb'
+import { type Annotation, decodeSignal, parseHeader } from '@healthblock/diagnosis/wfdb'
 import { alarmsOf } from './support/alarms.ts'
 import {
   type Counts,
@@ -19,30 +19,12 @@ import {
   specificity,
   summarize,
 } from './support/ec57.ts'
+import { dataFolder, loadRecord, readData, resample } from './support/ecg-records.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 
-const data = new URL('../../shared/data/', import.meta.url)
-const read = (file: string): Uint8Array => new Uint8Array(readFileSync(new URL(file, data)))
+const [data, read] = [dataFolder, readData]
 const options = benchOptions()
 const percent = (value: number): number | string => (Number.isNaN(value) ? '-' : Number(value.toFixed(2)))
-
-interface Record {
-  readonly name: string
-  readonly leads: EcgLead[]
-  readonly reference: Annotation[]
-}
-
-function loadRecord(name: string): Record {
-  const header = parseHeader(read(`mitdb/${name}.hea`))
-  const bytes = read(`mitdb/${name}.dat`)
-  const leads = header.signals.map(({ gain, baseline }, channel) => ({
-    samples: decodeSignal(header, channel, bytes),
-    gain,
-    baseline,
-    rate: header.rate,
-  }))
-  return { name, leads, reference: parseAnnotations(read(`mitdb/${name}.atr`)) }
-}
 
 const results: Result[] = []
 
@@ -171,23 +153,32 @@ function benchNoise(): void {
   }
 }
 
-function benchRate(): void {
-  const errors: number[] = []
+/** Leads of the patients of intensive care whose signals are at hand, in millivolts at 125 Hz. */
+function* intensiveLeads(): Generator<{ patient: string; name: string; millivolts: Float64Array }> {
   for (const file of readdirSync(new URL('bidmc/', data)).filter((name) => name.endsWith('Signals.csv.gz'))) {
     const [head = '', ...lines] = gunzipSync(read(`bidmc/${file}`))
       .toString()
       .trim()
       .split('\n')
-    const column = head
-      .split(',')
-      .map((name) => name.trim())
-      .indexOf('II')
-    if (column < 0) continue
+    for (const [column, name] of head.split(',').entries())
+      if (['II', 'V', 'AVR', 'MCL'].includes(name.trim()))
+        yield {
+          patient: file.slice(0, 8),
+          name: name.trim(),
+          millivolts: Float64Array.from(lines, (line) => Number(line.split(',')[column])),
+        }
+  }
+}
+
+function benchRate(): void {
+  const errors: number[] = []
+  for (const { patient, name, millivolts } of intensiveLeads()) {
+    if (name !== 'II') continue
     const analyser = new EcgAnalyser({ rateMilliHz: 125_000 })
-    const events = analyser.push(Float64Array.from(lines, (line) => Number(line.split(',')[column]) * 1000))
+    const events = analyser.push(millivolts.map((value) => value * 1000))
     const beats = events.filter((event) => event.type === 'beat')
     const numerics = new TextDecoder()
-      .decode(read(`bidmc/${file.slice(0, 8)}_Numerics.csv`))
+      .decode(read(`bidmc/${patient}_Numerics.csv`))
       .trim()
       .split('\n')
       .slice(1)
@@ -205,17 +196,6 @@ function benchRate(): void {
     medianErrorPerMin: percentile(errors, 0.5),
     error90PerMin: percentile(errors, 0.9),
   })
-}
-
-/** Brings samples to another rate by linear interpolation. */
-function resample(lead: EcgLead, rate: number): EcgLead {
-  const count = Math.floor(((lead.samples.length - 1) * rate) / lead.rate)
-  const samples = Int32Array.from({ length: count }, (_, i) => {
-    const at = (i * lead.rate) / rate
-    const k = Math.floor(at)
-    return Math.round((lead.samples[k] as number) * (1 - at + k) + (lead.samples[k + 1] as number) * (at - k))
-  })
-  return { ...lead, samples, rate }
 }
 
 function benchFlutter(): void {
@@ -283,6 +263,11 @@ function benchAlarms(): void {
     add(`alarms, noise at ${Number(noiseDb)} dB on 118`, [
       one([leadOf(columnOf(`noise-ecg/118e${noiseDb}.csv`), 360)], ['ii']),
     ])
+  const intensive = [...intensiveLeads()].slice(0, options.quick ? 2 : 100)
+  add(
+    'alarms, leads of BIDMC',
+    intensive.map(({ name, millivolts }) => one([leadOf(millivolts, 125)], [name.toLowerCase()])),
+  )
   const normal = new TextDecoder()
     .decode(read('cinc2017/REFERENCE.csv'))
     .trim()

@@ -17,6 +17,7 @@ const benches: Readonly<Record<string, string>> = {
   storage: 'durable puts and gets of 1 KiB to 1 MiB, 1 and 3 copies, against a real Kubo with the same durability',
   crypto: 'every primitive, both providers',
   doctor: 'patients that one doctor node keeps up with, each streaming one ECG lead',
+  'ecg-robust': 'the same records at other rates, heights and leads, with mains, wander, spikes, and cut into pieces',
   ecg: 'accuracy of the ECG analysis on annotated records, per record, gross and average; its speed',
 }
 

@@ -1,0 +1,97 @@
+/** Accuracy of the ECG analysis when the records of MIT-BIH are read as other recorders, leads, electrodes and rooms would have them; one lead, whole record. */
+import { existsSync, readdirSync } from 'node:fs'
+import { annotateEcg, type EcgLead } from '@healthblock/diagnosis/annotate'
+import { type Annotation, isBeat } from '@healthblock/diagnosis/wfdb'
+import {
+  type Counts,
+  countBeats,
+  countClass,
+  countRhythm,
+  matchBeats,
+  predictivity,
+  sensitivity,
+  specificity,
+  sumCounts,
+} from './support/ec57.ts'
+import { atRate, changes, dataFolder, type EcgRecord, loadRecord } from './support/ecg-records.ts'
+import { benchOptions, type Result, report, tell } from './support/report.ts'
+
+const options = benchOptions()
+const percent = (value: number): number | string => (Number.isNaN(value) ? '-' : Number(value.toFixed(2)))
+const results: Result[] = []
+
+/** Rows of the counts of one change over all records. */
+function add(change: string, all: readonly Record<'R' | 'V' | 'AF', Counts>[], falseRuns: number): void {
+  const [R, V, AF] = (['R', 'V', 'AF'] as const).map((of) => sumCounts(all.map((one) => one[of])))
+  results.push({
+    change,
+    rSe: percent(sensitivity(R as Counts)),
+    rPpv: percent(predictivity(R as Counts)),
+    vSe: percent(sensitivity(V as Counts)),
+    vPpv: percent(predictivity(V as Counts)),
+    afSe: percent(sensitivity(AF as Counts)),
+    afSp: percent(specificity(AF as Counts)),
+    falseRuns,
+  })
+}
+
+function countAll(reference: readonly Annotation[], found: readonly Annotation[], rate: number, end: number) {
+  const pairs = matchBeats(reference, found, rate)
+  return {
+    R: countBeats(pairs),
+    V: countClass(pairs, 'V'),
+    AF: countRhythm(reference, found, ['AFIB'], end),
+  }
+}
+
+/** Ventricular runs that are told while the reference has no three ventricular or fusion beats in a row, nor flutter, within three seconds. */
+function countFalseRuns(reference: readonly Annotation[], found: readonly Annotation[], rate: number): number {
+  const beats = reference.filter(({ symbol }) => isBeat(symbol) || symbol === '!')
+  const isWide = (i: number) => 'VEF!'.includes(beats[i]?.symbol ?? '-')
+  const runs = beats.flatMap(({ sample }, i) => (isWide(i) && isWide(i - 1) && isWide(i - 2) ? [sample] : []))
+  const told = found.filter(({ aux }) => ['(VT', '(IVR', '(VFL'].includes(aux))
+  return told.filter(({ sample }) => !runs.some((run) => Math.abs(run - sample) <= 3 * rate)).length
+}
+
+/** Pieces of ten seconds, each judged as if nothing had gone before: every one begins somewhere in a beat. */
+function annotatePieces(lead: EcgLead): Annotation[] {
+  const size = 10 * lead.rate
+  const found: Annotation[] = []
+  for (let from = 0; from + size <= lead.samples.length; from += size)
+    for (const annotation of annotateEcg({ ...lead, samples: lead.samples.subarray(from, from + size) }))
+      found.push({ ...annotation, sample: annotation.sample + from })
+  return found
+}
+
+function benchChanges(): void {
+  let names = readdirSync(new URL('mitdb/', dataFolder)).filter((file) => file.endsWith('.hea'))
+  if (options.quick) names = names.filter((_, i) => i % 6 === 0)
+  const records = names.map((file) => loadRecord(file.slice(0, -4)))
+  const whole = [
+    ...changes.map(({ name, change }) => ({
+      name,
+      judge: (record: EcgRecord) => judgeChanged(record, change(record)),
+    })),
+    { name: 'pieces of ten seconds', judge: ({ leads }: EcgRecord) => annotatePieces(leads[0] as EcgLead) },
+  ]
+  for (const { name, judge } of whole) {
+    tell(name)
+    let falseRuns = 0
+    const counts = records.map((record) => {
+      const { rate, samples } = record.leads[0] as EcgLead
+      const found = judge(record)
+      falseRuns += countFalseRuns(record.reference, found, rate)
+      return countAll(record.reference, found, rate, samples.length)
+    })
+    add(name, counts, falseRuns)
+  }
+}
+
+/** What is found in a changed lead, in samples of the record. */
+function judgeChanged({ leads }: EcgRecord, changed: EcgLead): Annotation[] {
+  return atRate(annotateEcg(changed), changed.rate, (leads[0] as EcgLead).rate)
+}
+
+if (!existsSync(dataFolder)) tell('needs ../shared/data; nothing was measured')
+else benchChanges()
+report('ecg-robust', results, options)
