@@ -5,7 +5,7 @@ import { encodeCbor } from '@healthblock/encoding/cbor'
 /** Name of the algorithm; it names no disease, because it is public. */
 export const algorithmName = 'healthblock-monitor'
 /** Semantic version: patch = same findings, minor = other findings, major = other formats. */
-export const algorithmVersion = '0.8.0'
+export const algorithmVersion = '0.9.0'
 
 /** Files that the findings depend on, from the root of the package. */
 export const algorithmFiles: readonly string[] = [
@@ -37,6 +37,7 @@ export const algorithmFiles: readonly string[] = [
   'src/ecg/spikes.ts',
   'src/ecg/state.ts',
   'src/ecg/trees.ts',
+  'src/ecg/ventricular-run.ts',
   'src/ecg/vote.ts',
   'src/fields.ts',
   'src/findings.ts',
@@ -48,7 +49,7 @@ export const algorithmFiles: readonly string[] = [
 ]
 
 /** SHA-256 as `hashAlgorithm` gives it over `algorithmFiles`, lower-case hexadecimal; a test keeps it true. */
-export const algorithmHashHex = 'e34b5cf095231b14f01cca839560ac904aaf3239d7029e1d8a4fabbc5efbca8b'
+export const algorithmHashHex = '4b70b9d772dd2b6b3e1467ab7114c8414d5a5a565e87a56558139a92f7ceb7ac'
 
 /**
  * Hash of an algorithm: SHA-256 of the canonical CBOR [name, version, [[path, SHA-256 of the file], …]], the files in bytewise order of their paths.

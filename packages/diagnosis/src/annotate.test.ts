@@ -38,6 +38,31 @@ describe('a second lead', () => {
   })
 })
 
+test.each([0, 90, 185])(
+  'a record of ten seconds that begins %d samples later has its first and its last beat, and no other',
+  (shift) => {
+    const lead = leadOf()
+    const whole = beatsOf(lead)
+    let compared = 0
+    for (let from = 1250 + shift; from + 2500 < lead.samples.length; from += 2500) {
+      // A complex that is cut may be told or not.
+      const clear = (sample: number) => sample > from + 15 && sample < from + 2485
+      const own = beatsOf({ ...lead, samples: lead.samples.subarray(from, from + 2500) }).map((sample) => sample + from)
+      const expected = whole.filter(clear)
+      expect(own.filter(clear).length).toBe(expected.length)
+      for (const [i, sample] of own.filter(clear).entries())
+        expect(Math.abs(sample - (expected[i] as number))).toBeLessThan(8)
+      compared += expected.length
+    }
+    expect(compared).toBeGreaterThan(120)
+  },
+)
+
+test('nothing is said of the quality of what comes behind the last sample', () => {
+  const lead = leadOf((samples) => samples.fill(1500, samples.length - 20))
+  expect(annotateEcg(lead).filter(({ symbol }) => symbol === '~')).toEqual([])
+})
+
 test('a missing stretch is marked where it begins and ends', () => {
   const lead = leadOf((samples) => samples.fill(sampleMissing, 5000, 10_000))
   const marks = annotateEcg(lead).filter(({ symbol }) => symbol === '~')

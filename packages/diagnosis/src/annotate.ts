@@ -27,11 +27,34 @@ export function microvoltsOf({ samples, gain, baseline }: EcgLead): Float64Array
 /** Subtypes of `~`: clean, noisy, unreadable. */
 const qualitySubtype: Record<Quality, number> = { good: 0, noisy: 1, missing: -1, flat: -1, railed: -1 }
 
+/** A beat is known some ticks after it: behind the last sample it stays at its level for so many seconds. */
+const tailSeconds = 0.8
+/** The first beat of a record, within so many ticks, is one when it has this share of the size of the usual one among the beats that follow. */
+const headTicks = 125
+const headSizeLeast = 0.5
+const headBeats = 9
+
 function eventsOf(lead: EcgLead): EcgEvent[] {
   const analyser = new EcgAnalyser({ rateMilliHz: Math.round(lead.rate * 1000) })
-  const events = analyser.push(microvoltsOf(lead))
-  events.push(...analyser.finish())
-  return events
+  const microvolts = microvoltsOf(lead)
+  const events = analyser.push(microvolts)
+  const end = (microvolts.length * tickRate) / lead.rate
+  const tail = new Float64Array(Math.round(tailSeconds * lead.rate)).fill(microvolts.at(-1) ?? Number.NaN)
+  // What was added says nothing of the quality of the lead.
+  const late = [...analyser.push(tail), ...analyser.finish()].filter(
+    ({ type, tick }) => type !== 'quality' && tick < end,
+  )
+  return withoutHead([...events, ...late])
+}
+
+/** What a record begins with is taken for a beat, whatever its size: no level is known yet. Takes it out when it was none. */
+function withoutHead(events: EcgEvent[]): EcgEvent[] {
+  const beats = events.filter(isBeatEvent).slice(0, headBeats)
+  const [first, second, ...more] = beats
+  if (first === undefined || second === undefined || first.tick > headTicks) return events
+  const sizes = [second, ...more].map(({ size }) => size).sort((a, b) => a - b)
+  if (first.size >= headSizeLeast * (sizes[sizes.length >> 1] as number)) return events
+  return events.flatMap((event) => (event === first ? [] : event === second ? [{ ...second, intervalMs: 0 }] : [event]))
 }
 
 /**

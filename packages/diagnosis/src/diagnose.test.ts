@@ -295,15 +295,18 @@ describe('algorithm', () => {
     expect(Buffer.from(bytes).equals(read('golden-diagnosis.cbor'))).toBe(true)
   })
 
-  test('a diagnosis of 0.7.0 is still read; its state, laid out otherwise, is refused by name and never misread', () => {
-    const bytes = readFileSync(new URL('../vectors/diagnosis-0.7.0.cbor', import.meta.url))
-    const older = parseDiagnosis(new Uint8Array(bytes))
-    expect(older.algorithm.version).toBe('0.7.0')
-    expect(older.findings.map(({ code }) => code)).toContain('ecg.possible-af')
-    // It ends where the golden records do.
-    const records = generated(60).map((record) => ({ ...record, startMs: record.startMs + 300_000 }))
-    expect(() => diagnose({ records, carriedState: older.state })).toThrow(/carried state/)
-  })
+  test.each(['0.7.0', '0.8.0'])(
+    'a diagnosis of %s is still read; its state, laid out otherwise, is refused by name and never misread',
+    (version) => {
+      const bytes = readFileSync(new URL(`../vectors/diagnosis-${version}.cbor`, import.meta.url))
+      const older = parseDiagnosis(new Uint8Array(bytes))
+      expect(older.algorithm.version).toBe(version)
+      expect(older.findings.map(({ code }) => code)).toContain('ecg.possible-af')
+      // It ends where the golden records do.
+      const records = generated(60).map((record) => ({ ...record, startMs: record.startMs + 300_000 }))
+      expect(() => diagnose({ records, carriedState: older.state })).toThrow(/carried state/)
+    },
+  )
 })
 
 test('a batch that went through its encoding gives the same findings', () => {

@@ -5,7 +5,7 @@
 import type { EcgEvent } from './ecg/analyser.ts'
 import { type BeatLogits, boundVentricular, classifyBeat } from './ecg/beat.ts'
 import { type Rhythm, RhythmTracker } from './ecg/rhythm.ts'
-import { boundLogit, voteOf } from './ecg/vote.ts'
+import { boundLogit, knownShapeBeats, voteOf } from './ecg/vote.ts'
 
 /** A beat as the analyser tells it. */
 export type BeatEvent = Extract<EcgEvent, { type: 'beat' }>
@@ -66,11 +66,16 @@ function partners(first: readonly BeatEvent[], second: readonly BeatEvent[]): Ma
   return found
 }
 
+/** A beat judged a second time; its shape is known when the record has three beats of it. */
+export interface JudgedBeat extends BeatLogits {
+  isKnown: boolean
+}
+
 /**
  * Beats of a whole record, judged a second time: those of one shape vote together, the later ones too. What a record shows at its end is known of its begin,
  * which a stream cannot know.
  */
-export function judgeAgain(beats: readonly BeatEvent[]): Map<BeatEvent, BeatLogits> {
+export function judgeAgain(beats: readonly BeatEvent[]): Map<BeatEvent, JudgedBeat> {
   // A place among the kept shapes is taken by one shape after another.
   const shapes = new Map<number, { sum: number; count: number }>()
   const shapeOf = beats.map((beat) => {
@@ -86,7 +91,7 @@ export function judgeAgain(beats: readonly BeatEvent[]): Map<BeatEvent, BeatLogi
       const others = count > 1 ? (sum - boundLogit(beat.own)) / (count - 1) : 0
       const voted = voteOf(beat.own, others, count - 1)
       const ventricular = boundVentricular(voted, sum / count, beat.isUsual)
-      return [beat, { ...beat.logits, ventricular }]
+      return [beat, { ...beat.logits, ventricular, isKnown: count >= knownShapeBeats }]
     }),
   )
 }
@@ -94,6 +99,8 @@ export function judgeAgain(beats: readonly BeatEvent[]): Map<BeatEvent, BeatLogi
 /**
  * The events of the first lead with beats classed by all that the record shows of their shapes, and by both leads where those agree; and the rhythms that follow from
  * these classes.
+ *
+ * Where the first lead cannot be judged, what may be a ventricular beat, of a shape that neither lead has three times, is not classified.
  *
  * @param events - what the analyser told of the first lead.
  * @param second - beats of the second lead, none when there is no other lead.
@@ -103,6 +110,7 @@ export function judgeTogether(events: readonly EcgEvent[], second: readonly Beat
   const logitsOf = new Map([...judgeAgain(first), ...judgeAgain(second)])
   const found = partners(first, second)
   const isHelpful = found.size >= judgeMin * Math.max(first.length, second.length)
+  const isUnreadable = unreadableTicks(events)
   const tracker = new RhythmTracker()
   const out: EcgEvent[] = []
   let isFlutter = false
@@ -119,16 +127,34 @@ export function judgeTogether(events: readonly EcgEvent[], second: readonly Beat
     } else if (event.type !== 'beat') out.push(event)
     else {
       const partner = isHelpful ? found.get(event) : undefined
-      const own = logitsOf.get(event) ?? event.logits
-      const logits = mixLogits(own, (partner && logitsOf.get(partner)) ?? own)
-      const symbol = event.symbol === 'Q' ? 'Q' : classifyBeat(logits)
-      if (event.intervalMs > 0) tracker.push(event.intervalMs, symbol, event.isNew)
+      const own = logitsOf.get(event) as JudgedBeat
+      const other = (partner && logitsOf.get(partner)) ?? own
+      const logits = mixLogits(own, other)
+      const isDoubtful = !own.isKnown && !other.isKnown && isUnreadable(event.tick)
+      const symbol = event.isPaced ? 'Q' : classifyBeat(logits, isDoubtful)
+      // For the rhythm only a pacemaker makes what is not classified.
+      const counted = symbol === 'Q' && !event.isPaced ? 'V' : symbol
+      const { isNew, shape } = event
+      if (event.intervalMs > 0) tracker.push(event.intervalMs, counted, { isNew, shape, logit: logits.ventricular })
       else tracker.restart()
       out.push({ ...event, symbol, logits, rate: tracker.rate, score: tracker.score })
       tell(event.tick)
     }
   }
   return out
+}
+
+/** Tells for a tick whether the first lead can not be judged there. */
+function unreadableTicks(events: readonly EcgEvent[]): (tick: number) => boolean {
+  const marks = events.filter((event) => event.type === 'quality')
+  const stretches = marks.flatMap(({ tick, quality }, i) =>
+    quality === 'good' ? [] : [{ from: tick, to: marks[i + 1]?.tick ?? Number.POSITIVE_INFINITY }],
+  )
+  let at = 0
+  return (tick) => {
+    while (at < stretches.length && (stretches[at]?.to ?? 0) <= tick) at++
+    return tick >= (stretches[at]?.from ?? Number.POSITIVE_INFINITY)
+  }
 }
 
 function mixLogits(first: BeatLogits, second: BeatLogits): BeatLogits {

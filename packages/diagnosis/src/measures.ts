@@ -1,9 +1,10 @@
 /** Measures of one short ECG for `classify.ts`: rate and irregularity, what the beats look like and how alike they are, P waves, extra beats, and noise. */
 import { type EcgLead, microvoltsOf } from './annotate.ts'
-import { EcgAnalyser, type EcgEvent, tickRate } from './ecg/analyser.ts'
+import { type BeatSymbol, EcgAnalyser, type EcgEvent, tickRate } from './ecg/analyser.ts'
 import { highPass1, highPass10, highPass40, lowPass25, lowPass40 } from './ecg/coefficients.ts'
 import { Filter } from './ecg/filter.ts'
 import { Resampler } from './ecg/resampler.ts'
+import { type BeatEvent, isBeatEvent } from './leads.ts'
 import { alignBeats } from './short/aligned.ts'
 import { calmParts } from './short/calm.ts'
 import { measureClean } from './short/clean.ts'
@@ -22,7 +23,8 @@ const wavesLeast = 6
 const fastBpm = 100
 const slowBpm = 52
 const noLogit = -5000
-type BeatEvent = Extract<EcgEvent, { type: 'beat' }>
+/** Logit above which a beat counts as ventricular here: that of the beats that the tables were trained on. */
+const ventricularLeast = -500
 
 function medianOf3(a: number, b: number, c: number): number {
   return Math.max(Math.min(a, b), Math.min(Math.max(a, b), c))
@@ -243,6 +245,13 @@ function measureCalm(
   measureOrder(sheet, used)
 }
 
+/** The class of a beat by its logits alone, whatever the analyser made of it. */
+function symbolOf({ isPaced, logits }: BeatEvent): BeatSymbol {
+  if (isPaced) return 'Q'
+  if (logits.ventricular > ventricularLeast) return 'V'
+  return logits.supraventricular > 0 ? 'S' : 'N'
+}
+
 /** Measures a recording. */
 export function measureEcg(lead: EcgLead): { names: readonly string[]; values: Float64Array } {
   const analyser = new EcgAnalyser({ rateMilliHz: Math.round(lead.rate * 1000) })
@@ -260,7 +269,7 @@ export function measureEcg(lead: EcgLead): { names: readonly string[]; values: F
     for (let k = 0; k < count; k++) ticks.push(resampler.out[k] as number)
   }
   const events = [...analyser.push(microvolts), ...analyser.finish()]
-  const beats = events.filter((event): event is BeatEvent => event.type === 'beat')
+  const beats = events.filter(isBeatEvent).map((beat) => ({ ...beat, symbol: symbolOf(beat) }))
   const sheet = new Sheet()
   const signal = measureSignal(sheet, Float64Array.from(ticks), events)
   measureIntervals(sheet, beats, lead.samples.length / lead.rate)

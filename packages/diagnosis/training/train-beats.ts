@@ -130,7 +130,16 @@ function judge(rows: readonly Row[], tables: { V: TreeTable; S: TreeTable }, isW
       const voted = votes.push(shape, isNew, own)
       const ventricular = boundVentricular(voted, votes.meanOf(shape), isUsual)
       const logits = { ventricular, supraventricular: sumTrees(tables.S, values) }
-      const told = { type: 'beat', tick: 0, symbol: 'N', intervalMs: 0, rate: 0, score: 0 } as const
+      const told = {
+        type: 'beat',
+        tick: 0,
+        symbol: 'N',
+        intervalMs: 0,
+        rate: 0,
+        score: 0,
+        isPaced: false,
+        size: 0,
+      } as const
       return { ...told, logits, isNew, own, shape, isUsual, reference: sample, truth: symbol }
     },
   )
@@ -185,9 +194,41 @@ const predictivity = (all: readonly Tally[]) => {
   return (100 * hit) / (hit + extra)
 }
 
+/** What one limit finds in a record that its fold left out. */
+interface LimitTally {
+  fold: number
+  whole: Tally
+  stream: Tally
+}
+
+/** F1 of ventricular beats. */
+const agreement = (all: readonly Tally[]) => {
+  const [hit, miss, extra] = sumOf(all)
+  return (2 * hit) / (2 * hit + miss + extra)
+}
+
+/** Chooses for each fold the limit that is best in the records of the others, and prints what it finds in its own. */
+function chooseLimits(byLimit: ReadonlyMap<number, readonly LimitTally[]>): void {
+  const chosen = { limits: [] as number[], whole: [] as Tally[], stream: [] as Tally[] }
+  for (let fold = 0; fold < folds; fold++) {
+    const valued = [...byLimit].map(([least, all]) => {
+      const others = all.filter((one) => one.fold !== fold)
+      return { least, all, value: agreement(others.map((o) => o.whole)) + agreement(others.map((o) => o.stream)) }
+    })
+    const best = valued.reduce((a, b) => (b.value > a.value ? b : a))
+    const own = best.all.filter((one) => one.fold === fold)
+    chosen.limits.push(best.least)
+    chosen.whole.push(...own.map(({ whole }) => whole))
+    chosen.stream.push(...own.map(({ stream }) => stream))
+  }
+  for (const way of ['whole', 'stream'] as const)
+    console.log(`limit chosen per fold, ${way}: Se ${sensitivity(chosen[way])} PPV ${predictivity(chosen[way])}`)
+  console.log(`limits ${chosen.limits.join(' ')}`)
+}
+
 function cross(): void {
   const tallied = new Map<string, Tally[]>()
-  const byLimit = new Map<number, Tally[]>()
+  const byLimit = new Map<number, LimitTally[]>()
   for (let fold = 0; fold < folds; fold++) {
     const out = records.filter((_, i) => i % folds === fold)
     const rest = records.filter((record) => !out.includes(record)).flatMap((other) => all.get(other) ?? [])
@@ -201,14 +242,15 @@ function cross(): void {
           isWhole,
         )
       const both = (isWhole: boolean) => fuse(leadOf(0, isWhole), leadOf(1, isWhole))
-      for (let least = -2000; least <= 500; least += 250) {
-        const counts = tally(both(true), 'V', (beat) => (beat.ventricular > least ? 'V' : 'N'))
-        byLimit.set(least, [...(byLimit.get(least) ?? []), counts])
+      const [whole, stream] = [both(true), both(false)]
+      for (let least = -2000; least <= 500; least += 100) {
+        const found = (judged: Judged) => tally(judged, 'V', (beat) => (beat.ventricular > least ? 'V' : 'N'))
+        byLimit.set(least, [...(byLimit.get(least) ?? []), { fold, whole: found(whole), stream: found(stream) }])
       }
       const line: string[] = []
       for (const [name, judged] of Object.entries({
-        'both leads': both(true),
-        'both leads, as a stream': both(false),
+        'both leads': whole,
+        'both leads, as a stream': stream,
         'first lead': leadOf(0, true),
         'first lead, as a stream': leadOf(0, false),
         'first lead upside down': leadOf(variants.length + 2, true),
@@ -227,8 +269,7 @@ function cross(): void {
       console.log(record, line.join('; '))
     }
   }
-  for (const [least, tallies] of byLimit)
-    console.log(`V from ${least}: Se ${sensitivity(tallies).toFixed(2)} PPV ${predictivity(tallies).toFixed(2)}`)
+  chooseLimits(byLimit)
   const figures: Figure[] = []
   for (const [task, tallies] of tallied) {
     for (const [statistic, of] of Object.entries({ Se: sensitivity, PPV: predictivity })) {

@@ -29,7 +29,7 @@ import { type BeatSymbol, type Rhythm, RhythmTracker, rhythms } from './rhythm.t
 import { type Shape, Shapes, shapeCount } from './shape.ts'
 import { SpikeRemover } from './spikes.ts'
 import { type Carry, StateReader, StateWriter } from './state.ts'
-import { ShapeVotes } from './vote.ts'
+import { knownShapeBeats, ShapeVotes } from './vote.ts'
 
 export type { Quality } from './quality.ts'
 export { tickRate } from './resampler.ts'
@@ -56,10 +56,13 @@ export type EcgEvent =
       logits: BeatLogits
       /** True for a beat that resembles none before. */
       isNew: boolean
-      /** Ventricular logit of the beat's own measures, the place of its shape among those that are kept, and whether it is a usual beat on time. */
+      /** Ventricular logit of the beat's own measures, the place of its shape among those that are kept, whether it is a usual beat on time, and whether a pacemaker made it. */
       own: number
       shape: number
       isUsual: boolean
+      isPaced: boolean
+      /** Of the complex in the 10 to 25 Hz band, microvolts. */
+      size: number
     }
   | { type: 'rhythm'; tick: number; rhythm: Rhythm }
   | { type: 'quality'; tick: number; quality: Quality }
@@ -212,13 +215,14 @@ export class EcgAnalyser {
     const own = logits.ventricular
     const isUsual = isUsualBeat(features)
     logits.ventricular = boundVentricular(voted, this.#votes.meanOf(shape.index), isUsual)
-    const symbol = isPaced ? 'Q' : classifyBeat(logits)
-    if (intervalMs > 0) this.#rhythm.push(intervalMs, symbol, shape.isNew)
+    const { isNew, index } = shape
+    const isDoubtful = this.#disorder.isOn && this.#votes.countOf(index) < knownShapeBeats
+    const symbol = isPaced ? 'Q' : classifyBeat(logits, isDoubtful)
+    if (intervalMs > 0) this.#rhythm.push(intervalMs, symbol, { isNew, shape: index, logit: logits.ventricular })
     else this.#rhythm.restart()
     const { rate, score } = this.#rhythm
-    const { isNew, index } = shape
-    const told = { type: 'beat', tick, symbol, intervalMs, rate, score, logits, isNew } as const
-    this.#events.push({ ...told, own, shape: index, isUsual })
+    const beat = { type: 'beat', tick, symbol, intervalMs, rate, score, logits, isNew } as const
+    this.#events.push({ ...beat, own, shape: index, isUsual, isPaced, size: this.#pendingSize })
     if (this.onBeat !== undefined) this.onBeat(tick, features, shape)
     this.#tellRhythm(tick)
   }

@@ -4,8 +4,13 @@ import { type BeatSymbol, RhythmTracker } from './rhythm.ts'
 /** Rhythms after each of the beats that follow fifty normal ones at 850 ms. */
 function rhythmsOf(beats: readonly (readonly [intervalMs: number, symbol: BeatSymbol])[]): string[] {
   const tracker = new RhythmTracker()
-  for (let i = 0; i < 50; i++) tracker.push(850, 'N', false)
-  return beats.map(([intervalMs, symbol]) => tracker.push(intervalMs, symbol, false))
+  const seen = (symbol: BeatSymbol) => ({
+    isNew: false,
+    shape: symbol === 'V' ? 1 : 0,
+    logit: symbol === 'V' ? 3000 : -3000,
+  })
+  for (let i = 0; i < 50; i++) tracker.push(850, 'N', seen('N'))
+  return beats.map(([intervalMs, symbol]) => tracker.push(intervalMs, symbol, seen(symbol)))
 }
 const early = (...intervals: number[]) => intervals.map((ms) => [ms, 'S'] as const)
 

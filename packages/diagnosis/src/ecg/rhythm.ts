@@ -1,8 +1,9 @@
 /** What the sequence of beats says: rate, rhythm, pauses. Knows beats only, never samples. */
 import { Irregularity } from './irregularity.ts'
 import type { Carry } from './state.ts'
+import { type RunBeat, VentricularRun } from './ventricular-run.ts'
 
-/** Class of a beat: normal, supraventricular, ventricular, fusion (never told), not classified (made by a pacemaker). */
+/** Class of a beat: normal, supraventricular, ventricular, fusion (never told), made by a pacemaker or not classified. */
 export type BeatSymbol = 'N' | 'S' | 'V' | 'F' | 'Q'
 
 /**
@@ -17,8 +18,6 @@ export const rhythms: readonly Rhythm[] = ['N', 'AFIB', 'B', 'T', 'VT', 'VFL', '
 const rateBeats = 12
 const historyMask = 0xffff
 const slowBpm = 50
-const runBeatsMin = 3
-const runKnownMin = 2
 const runBpmMin = 100
 /** Most that an interval of a supraventricular run differs from their mean, as a share of it: until it is told, and then. */
 const evenShare = 0.08
@@ -35,6 +34,9 @@ const pacedMask = 0xff
 const pacedLeast = 6
 const pacedLess = 3
 
+/** What the shape of a beat says to the rhythm. */
+export type SeenBeat = Omit<RunBeat, 'isVentricular'>
+
 /** Running state of the rhythm of one lead. */
 export class RhythmTracker {
   readonly #irregularity = new Irregularity()
@@ -46,10 +48,7 @@ export class RhythmTracker {
   #history = 0
   /** Last eight beats, newest in bit 0: 1 = made by a pacemaker. */
   #paced = 0
-  #run = 0
-  #runMs = 0
-  /** Beats of the run that resemble one seen before: noise does not repeat itself. */
-  #runKnown = 0
+  readonly #run = new VentricularRun()
   /** Supraventricular beats in a row, and ms from the first to the last. */
   #early = 0
   #earlyMs = 0
@@ -83,15 +82,13 @@ export class RhythmTracker {
   /**
    * Takes a beat and the ms since the one before; 0 ms = no beat before that counts (start, or an unreadable stretch between).
    *
-   * @param isNew - it resembles no beat before.
+   * @param seen - what its shape says.
    */
-  push(interval: number, symbol: BeatSymbol, isNew: boolean): Rhythm {
+  push(interval: number, symbol: BeatSymbol, seen: SeenBeat): Rhythm {
     const isVentricular = symbol === 'V'
     this.#history = ((this.#history << 1) | (isVentricular ? 1 : 0)) & historyMask
     this.#paced = ((this.#paced << 1) | (symbol === 'Q' ? 1 : 0)) & pacedMask
-    this.#run = isVentricular ? this.#run + 1 : 0
-    this.#runMs = isVentricular && this.#run > 1 ? this.#runMs + interval : 0
-    this.#runKnown = isVentricular ? this.#runKnown + (isNew ? 0 : 1) : 0
+    this.#run.push(interval, { isVentricular, ...seen })
     const isEarly = symbol === 'S' && interval > 0
     this.#steps =
       ((this.#steps << 1) | (this.#lastMs > 0 && !isLike(interval, this.#lastMs, stepShare) ? 1 : 0)) & stepsMask
@@ -120,7 +117,7 @@ export class RhythmTracker {
   /** Forgets the pattern of beats: the newest one follows a stretch that cannot be judged. */
   restart(): void {
     this.#history = 0
-    this.#run = this.#runMs = this.#runKnown = 0
+    this.#run.restart()
     this.#early = this.#earlyMs = this.#lastMs = 0
   }
 
@@ -136,7 +133,8 @@ export class RhythmTracker {
   }
 
   #decide(): Rhythm {
-    if (this.#run >= runBeatsMin && this.#runKnown >= runKnownMin) return isFast(this.#run, this.#runMs) ? 'VT' : 'IVR'
+    const run = this.#run.rhythm
+    if (run !== undefined) return run
     const six = this.#history & 0x3f
     if (six === 0b101010 || six === 0b010101) return 'B'
     const nine = this.#history & 0x1ff
@@ -156,9 +154,7 @@ export class RhythmTracker {
     this.#beats = c.integer('rhythm.beats', this.#beats, 0, 2 ** 45)
     this.#history = c.integer('rhythm.history', this.#history, 0, historyMask)
     this.#paced = c.integer('rhythm.paced', this.#paced, 0, pacedMask)
-    this.#run = c.integer('rhythm.run', this.#run, 0, 2 ** 45)
-    this.#runMs = c.number('rhythm.run-ms', this.#runMs, 0, 2 ** 50)
-    this.#runKnown = c.integer('rhythm.run-known', this.#runKnown, 0, 2 ** 45)
+    this.#run.carry(c)
     this.#early = c.integer('rhythm.early', this.#early, 0, 2 ** 45)
     this.#earlyMs = c.number('rhythm.early-ms', this.#earlyMs, 0, 2 ** 50)
     this.#lastMs = c.number('rhythm.last-ms', this.#lastMs, 0, 1e15)

@@ -11,6 +11,9 @@ const logitMax = 4000
 const voteWeight = 1.5
 const voteHalf = 3
 
+/** Beats of one shape from which it is known: noise seldom repeats itself so often. */
+export const knownShapeBeats = 3
+
 /** A logit as it counts in the mean of a shape. */
 export const boundLogit = (logit: number): number => Math.min(logitMax, Math.max(-logitMax, logit))
 
@@ -41,6 +44,11 @@ export class ShapeVotes {
   /** Mean of the logits of a shape, in thousandths; 0 for a new one. */
   meanOf(shape: number): number {
     return this.#means[shape] as number
+  }
+
+  /** Beats of a shape that were seen, at most a hundred. */
+  countOf(shape: number): number {
+    return this.#counts[shape] as number
   }
 
   /** @see Carry */

@@ -20,6 +20,8 @@ function beatsOf(hertz: number, swingMs: number, symbol: 'N' | 'S' = 'N'): EcgEv
       own: 0,
       shape: 0,
       isUsual: true,
+      isPaced: false,
+      size: 500,
       logits: { ventricular: -1, supraventricular: -1 },
     }
     events.push({ type: 'beat', tick: Math.round(ms / 4), symbol, intervalMs, ...more })

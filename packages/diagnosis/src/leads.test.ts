@@ -1,0 +1,81 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { annotateEcg } from './annotate.ts'
+import type { EcgEvent } from './ecg/analyser.ts'
+import { classifyBeat } from './ecg/beat.ts'
+import { type BeatEvent, isBeatEvent, judgeTogether } from './leads.ts'
+import { decodeSignal, parseHeader } from './wfdb/record.ts'
+
+test.each([
+  [2500, false, 'V'],
+  [-700, false, 'V'],
+  [-900, false, 'N'],
+  [3100, true, 'V'],
+  [2500, true, 'Q'],
+  [-700, true, 'Q'],
+  [-900, true, 'N'],
+] as const)('a ventricular logit of %d, doubtful %s: %s', (ventricular, isDoubtful, symbol) => {
+  expect(classifyBeat({ ventricular, supraventricular: -1 }, isDoubtful)).toBe(symbol)
+})
+
+/** Forty beats 800 ms apart; `odd` of them, every fourth, have another shape and a ventricular logit of 2 of their own. */
+function lead(odd: number): BeatEvent[] {
+  return Array.from({ length: 40 }, (_, i) => {
+    const isOdd = i % 4 === 3 && i < 4 * odd
+    const own = isOdd ? 2000 : -4000
+    const told = {
+      type: 'beat',
+      tick: 200 * (i + 1),
+      symbol: 'N',
+      intervalMs: i === 0 ? 0 : 800,
+      rate: 75,
+      score: 0,
+    } as const
+    const shape = { shape: isOdd ? 1 : 0, isNew: isOdd && i === 3, own, isUsual: false, isPaced: false, size: 500 }
+    return { ...told, ...shape, logits: { ventricular: own, supraventricular: -3000 } }
+  })
+}
+const unreadable: EcgEvent[] = [
+  { type: 'quality', tick: 100, quality: 'noisy' },
+  { type: 'quality', tick: 8100, quality: 'good' },
+]
+const symbolsOf = (events: readonly EcgEvent[]) =>
+  events.filter(isBeatEvent).flatMap(({ symbol }) => (symbol === 'N' ? [] : [symbol]))
+
+test('where a lead cannot be judged, what may be ventricular is so when its shape is known', () => {
+  const inNoise = (beats: readonly BeatEvent[]) => [unreadable[0] as EcgEvent, ...beats, unreadable[1] as EcgEvent]
+  expect(symbolsOf(judgeTogether(lead(2), []))).toEqual(['V', 'V'])
+  const doubtful = judgeTogether(inNoise(lead(2)), [])
+  expect(symbolsOf(doubtful)).toEqual(['Q', 'Q'])
+  // The second lead knows it.
+  expect(symbolsOf(judgeTogether(inNoise(lead(2)), lead(4)))).toEqual(['V', 'V'])
+  expect(symbolsOf(judgeTogether(inNoise(lead(4)), []))).toEqual(['V', 'V', 'V', 'V'])
+})
+
+test('what is not classified is no paced rhythm', () => {
+  const beats = lead(10).map((beat, i) => ({ ...beat, own: 2000, shape: i % 6, isNew: true, tick: beat.tick }))
+  const events = judgeTogether([unreadable[0] as EcgEvent, ...beats], [])
+  expect(symbolsOf(events).length).toBe(40)
+  expect(events.filter(({ type }) => type === 'rhythm')).toEqual([])
+})
+
+const data = new URL('../../../../shared/data/cinc2017/', import.meta.url)
+test.skipIf(!existsSync(data))(
+  'data: of the beats of normal recordings of half a minute few are called ventricular',
+  () => {
+    const read = (file: string) => new Uint8Array(readFileSync(new URL(file, data)))
+    const normal = new TextDecoder()
+      .decode(read('REFERENCE.csv'))
+      .trim()
+      .split(/\r?\n/)
+      .filter((line) => line.endsWith(',N'))
+    const found = normal.slice(0, 30).flatMap((line) => {
+      const header = parseHeader(read(`${line.split(',')[0]}.hea`))
+      const { gain, baseline, file } = header.signals[0] as { gain: number; baseline: number; file: string }
+      return annotateEcg({ samples: decodeSignal(header, 0, read(file)), gain, baseline, rate: header.rate })
+    })
+    const count = (symbols: string) => found.filter(({ symbol }) => symbols.includes(symbol)).length
+    expect(count('NSVQ')).toBeGreaterThan(1000)
+    expect(count('V') / count('NSVQ')).toBeLessThan(0.04)
+  },
+)
