@@ -18,7 +18,7 @@ export interface ByteKey {
 
 /** The key of these bytes. They must not change while it is used; no map keeps them. */
 export function byteKey(bytes: Uint8Array): ByteKey {
-  factors ??= new Int32Array(randomBytes(4 * (hashedSizeBytes + 1)).buffer)
+  factors ??= new Int32Array(randomBytes(4 * (hashedSizeBytes + 1)).slice().buffer)
   const { length } = bytes
   const end = Math.min(length, hashedSizeBytes)
   let hash = Math.imul(factors[hashedSizeBytes] as number, length)
