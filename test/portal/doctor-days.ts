@@ -247,6 +247,8 @@ export function restartWhileSigning(ward: () => Ward): void {
     await page.evaluate(`location.hash = '#/'`)
     await page.waitForSelector('.alarm.is-escalated')
     await page.waitForSelector('.alarm.is-snoozed')
+    // No file of the node tells it: the node opened its own diagnoses for it.
+    expect(await page.locator('.alarm.is-escalated .alarm-says').textContent()).toMatch(/\d/)
     await page.locator('.alarm.is-escalated').getByRole('button', { name: 'Acknowledge' }).click()
     await page.waitForSelector('.notice.good')
     await page.evaluate(`location.hash = '#/unread'`)

@@ -18,6 +18,8 @@ const real = fileURLToPath(new URL('../../../shared/data/mitdb/208', import.meta
 const alarmCount = 1_000
 const diagnosisCount = 400
 const frameSeconds = 2
+/** Of a long run, memory is looked at this often. */
+const heapEverySeconds = 60
 
 /** Seconds of processor time by kind of process, all of the browser's processes. */
 async function processorSeconds(session: CDPSession): Promise<Record<string, number>> {
@@ -225,7 +227,11 @@ describe.skipIf(!hasChromium || !hasRedis)(
         ).newBrowserCDPSession()
         const heapBefore = await heapBytes(session)
         const [cpuBefore, beganMs] = [await processorSeconds(browserSession), Date.now()]
-        await new Promise((resolve) => setTimeout(resolve, liveSeconds * 1_000))
+        const heaps: number[] = []
+        for (let left = liveSeconds; left > 0; left -= heapEverySeconds) {
+          await new Promise((resolve) => setTimeout(resolve, Math.min(left, heapEverySeconds) * 1_000))
+          if (left > heapEverySeconds) heaps.push(await heapBytes(session))
+        }
         const cpuAfter = await processorSeconds(browserSession)
         const seconds = (Date.now() - beganMs) / 1_000
         const heapAfter = await heapBytes(session)
@@ -234,7 +240,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
           `${((100 * ((cpuAfter[kind] ?? 0) - (cpuBefore[kind] ?? 0))) / seconds).toFixed(1)} %`
         console.log(
           `live ECG, ${seconds.toFixed(0)} s: ${frames.toFixed(1)} frames/s; page ${share('renderer')} and drawing without a graphics card ${share('GPU')} of a core; ` +
-            `heap ${(heapBefore / 2 ** 20).toFixed(2)} to ${(heapAfter / 2 ** 20).toFixed(2)} MiB`,
+            `heap ${[heapBefore, ...heaps, heapAfter].map((bytes) => (bytes / 2 ** 20).toFixed(2)).join(', ')} MiB`,
         )
         await reader.picture('doctor-live')
         // Something dark was drawn right of the leads' names: the sweep runs.

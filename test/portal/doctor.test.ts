@@ -66,6 +66,8 @@ describe.skipIf(!hasChromium || !hasRedis)(
         expect(await first.locator('.severity').textContent()).toContain('critical')
         expect(await first.locator('.alarm-what').textContent()).toMatch(/Ventricular (fibrillation|tachycardia)/)
       }
+      // What was found, with its figures: who needs her first is seen here.
+      expect(await first.locator('.alarm-says').textContent()).toMatch(/\d/)
       await reader.picture('doctor-worklist')
       expect(await reader.accessibilityFindings()).toEqual([])
       const what = await first.locator('.alarm-what').textContent()
@@ -251,6 +253,14 @@ describe.skipIf(!hasChromium || !hasRedis)(
           / for | within |NEWS2 up to/,
         )
         await narrow.picture('doctor-patient-dark-360')
+        expect(await narrow.accessibilityFindings()).toEqual([])
+        // The same page on the wall of a ward.
+        await narrow.page.setViewportSize({ width: 2560, height: 1440 })
+        await narrow.until(`document.documentElement.scrollWidth <= innerWidth`)
+        await narrow.page.evaluate(`location.hash = '#/'`)
+        await narrow.page.waitForSelector('.worklist .alarm')
+        await narrow.until(`document.documentElement.scrollWidth <= innerWidth`)
+        await narrow.picture('doctor-worklist-wall')
         expect(await narrow.accessibilityFindings()).toEqual([])
         expect(narrow.complaints).toEqual([])
       } finally {

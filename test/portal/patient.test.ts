@@ -311,6 +311,15 @@ describe.skipIf(!hasChromium || !hasRedis)(
         expect(await page.evaluate<number>('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360)
         expect(await shownText()).not.toMatch(/patient\.[a-z]/)
       }
+      await page.setViewportSize({ width: 2560, height: 1440 })
+      for (const place of ['', 'heart']) {
+        await go(place)
+        await page.waitForSelector('main h1')
+        await count('.waiting', 0)
+        await look(`patient-wall-${place === '' ? 'access' : place}`)
+        expect(await page.evaluate<number>('document.documentElement.scrollWidth')).toBeLessThanOrEqual(2560)
+      }
+      await page.setViewportSize({ width: 360, height: 740 })
     })
 
     test('another member of the house sees nothing of it', async () => {
