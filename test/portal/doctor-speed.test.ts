@@ -225,7 +225,9 @@ describe.skipIf(!hasChromium || !hasRedis)(
         const browserSession = await (
           reader.context.browser() as NonNullable<ReturnType<typeof reader.context.browser>>
         ).newBrowserCDPSession()
+        const findings = (): Promise<number> => page.locator('.finding').count()
         const heapBefore = await heapBytes(session)
+        const findingsBefore = await findings()
         const [cpuBefore, beganMs] = [await processorSeconds(browserSession), Date.now()]
         const heaps: number[] = []
         for (let left = liveSeconds; left > 0; left -= heapEverySeconds) {
@@ -240,7 +242,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
           `${((100 * ((cpuAfter[kind] ?? 0) - (cpuBefore[kind] ?? 0))) / seconds).toFixed(1)} %`
         console.log(
           `live ECG, ${seconds.toFixed(0)} s: ${frames.toFixed(1)} frames/s; page ${share('renderer')} and drawing without a graphics card ${share('GPU')} of a core; ` +
-            `heap ${[heapBefore, ...heaps, heapAfter].map((bytes) => (bytes / 2 ** 20).toFixed(2)).join(', ')} MiB`,
+            `heap ${[heapBefore, ...heaps, heapAfter].map((bytes) => (bytes / 2 ** 20).toFixed(2)).join(', ')} MiB, findings on the page ${findingsBefore} to ${await findings()}`,
         )
         await reader.picture('doctor-live')
         // Something dark was drawn right of the leads' names: the sweep runs.
