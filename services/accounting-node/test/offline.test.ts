@@ -175,6 +175,12 @@ describe.skipIf(!redisInstalled)("a node's folder (needs redis-server)", () => {
         (dir) => flip(join(dir, 'userchain/log/blocks'), 9_000),
       ],
       [
+        'a byte of the first record',
+        'log-damaged',
+        'userchain/log/blocks',
+        (dir) => flip(join(dir, 'userchain/log/blocks'), 50),
+      ],
+      [
         'an entry with a right checksum',
         'block-invalid',
         'userchain/log/blocks',

@@ -57,7 +57,8 @@ export class ChainCheck {
     try {
       this.#scanLog()
       await this.#replay()
-      this.#checkTiles()
+      // Without a single record there is nothing to derive them from, and that is what is said.
+      if (this.#places.length > 0) this.#checkTiles()
       this.#checkCheckpoint()
       this.#checkPromise()
       await this.#checkStaged()
