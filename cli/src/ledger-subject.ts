@@ -25,7 +25,7 @@ export const subjectHelp = `  --url URL       an accounting node; repeat it for 
   --genesis FILE  the genesis file (with --dir: the cluster's own)
   --token TOKEN   a reader's token of scope ledger (with --dir: the auditor's of the cluster)
   --storage URL   a storage node; repeat it for each node (with --dir: the cluster's own)
-  --storage-token TOKEN  a token of scope storage (with --dir: the tenant's of the cluster)
+  --storage-token TOKEN  a token of scope storage (with --dir: the auditor's of the cluster)
 `
 
 /** What was given on the command line. */
@@ -70,14 +70,15 @@ export function ledgerSubject(values: SubjectValues): LedgerSubject {
     return subjectOf(genesis, nodes, token === undefined ? undefined : () => token, storage)
   }
   const dir = clusterFolder(values.dir)
-  const { tenant } = readCluster(dir)
+  const { auditor } = readCluster(dir)
   const genesis = readFileBytes(values.genesis ?? clusterPaths.genesis(dir))
   const { token } = values
   const tokenOf = token === undefined ? keptFor(() => readerToken(dir, 'auditor', 'ledger')) : () => token
   const urls = values.storage ?? nodesOf(dir, 'storage').flatMap(({ url }) => (url === undefined ? [] : [url]))
+  // Of an auditor people know that he looks at blocks; anybody else's look would alarm them.
   const storageTokenOf =
-    storageToken === undefined ? keptFor(() => readerToken(dir, 'tenant', 'storage')) : () => storageToken
-  const isStored = urls.length > 0 && (tenant !== undefined || storageToken !== undefined)
+    storageToken === undefined ? keptFor(() => readerToken(dir, 'auditor', 'storage')) : () => storageToken
+  const isStored = urls.length > 0 && (auditor !== undefined || storageToken !== undefined)
   const storage = isStored ? storageClient(genesis, urls, storageTokenOf) : undefined
   return subjectOf(genesis, nodesOf(dir, 'accounting'), tokenOf, storage)
 }

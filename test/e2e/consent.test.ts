@@ -304,6 +304,17 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     expect(findings).toEqual([])
     expect(ok).toBe(true)
     expect(notChecked.join()).toMatch(/within it [1-9]\d* have the same bytes when judged again/)
+    // She knows that an auditor looked; it is nothing to be woken for.
+    const looked = await eventually('the look of the auditor', 60_000, async () => {
+      const looks = await cluster.ok<{ reader: string; standing: string }[]>('patient', 'looks', 'anna')
+      return looks.find(({ reader }) => reader === cluster.file.auditor)
+    })
+    expect(looked.standing).toBe('keeper')
+    const alarms = await cluster.ok<{ about?: string }[]>('patient', 'alarms', 'anna')
+    const doctors = cluster.file.doctors.map(({ account }) => account)
+    const looks = await cluster.ok<{ reader: string; standing: string }[]>('patient', 'looks', 'anna')
+    expect(looks.filter(({ reader, standing }) => standing === 'none' && !doctors.includes(reader))).toEqual([])
+    expect(alarms.some(({ about }) => about === cluster.file.tenant)).toBe(false)
     const diagnoses = await cluster.ok<{ transactionId: string; algorithm: string }[]>('patient', 'diagnoses', 'anna')
     const automatic = diagnoses.filter(({ algorithm }) => algorithm.startsWith('healthblock-monitor@'))
     const recalled = await cluster.ok<{ diagnoses: { transactionId: string }[] }>(
