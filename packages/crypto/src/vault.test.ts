@@ -90,6 +90,9 @@ test('closing wipes', async () => {
   for (const seed of [own.rootSeed, own.opSeed, own.kemSeed, own.vaultKemSeed, own.nodes[0]?.nodes[0]?.key]) {
     expect(equalBytes(seed as Uint8Array, new Uint8Array(32))).toBe(true)
   }
+  // What shares give back with the phrase, and the second factor's secret.
+  expect(own.recoverySalts.every((salt) => equalBytes(salt, new Uint8Array(32)))).toBe(true)
+  expect(own.extra).toEqual(new Uint8Array(10))
   expect(() => closing.encode()).toThrow(code('ERR_ARGUMENT_INVALID'))
   // Whoever waited for something while it was closed does not go on with zeros.
   expect(() => closing.contents).toThrow(code('ERR_ARGUMENT_INVALID'))

@@ -138,13 +138,15 @@ export class OpenVault {
   static async open(file: Uint8Array, passphrase: string): Promise<OpenVault> {
     const salt = fileFields(format, file).slice()
     const master = await masterKey(passphrase, salt)
-    const bytes = openFileWith(provider, format, master, file)
+    let bytes: Bytes | undefined
     try {
+      bytes = openFileWith(provider, format, master, file)
       return new OpenVault(parseContents(bytes), salt, master)
     } catch {
+      master.fill(0)
       throw openFailed()
     } finally {
-      bytes.fill(0)
+      bytes?.fill(0)
     }
   }
 
@@ -202,8 +204,9 @@ export class OpenVault {
   close(): void {
     this.#master.fill(0)
     this.#master = new Uint8Array(0)
-    const { rootSeed, opSeed, kemSeed, vaultKemSeed, phraseEntropy, nodes } = this.#contents
-    for (const secret of [rootSeed, opSeed, kemSeed, vaultKemSeed, phraseEntropy]) secret.fill(0)
+    const { rootSeed, opSeed, kemSeed, vaultKemSeed, phraseEntropy, recoverySalts, nodes, extra } = this.#contents
+    for (const secret of [rootSeed, opSeed, kemSeed, vaultKemSeed, phraseEntropy, ...recoverySalts, extra])
+      secret.fill(0)
     for (const held of nodes) for (const node of held.nodes) node.key.fill(0)
   }
 }
