@@ -91,7 +91,8 @@ export function redisConfiguration(plan: RedisPlan): string {
  */
 export async function writeRedisUsers(dir: string, names: string[]): Promise<Map<string, string>> {
   const passwords = new Map<string, string>()
-  const lines = ['user default off']
+  // Off: nobody can be it. Its rights are what Redis replays its own file with; without them all that was done in transactions is lost.
+  const lines = ['user default off resetpass ~* &* +@all']
   for (const name of names) {
     const path = join(dir, `${name}.password`)
     if (!existsSync(path)) writeFileDurably(path, toHex(randomBytes(24)), { mode: 0o600 })
