@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { enrolPatient } from './enrol.ts'
-import { type ClusterFile, readCluster, shellWord, writeCluster } from './layout.ts'
+import { type ClusterFile, readCluster, shellWord, startingCluster, writeCluster } from './layout.ts'
 
 const cluster: ClusterFile = {
   ...{ v: 1, id: 'a'.repeat(32), ledgerId: 'b'.repeat(64), replicas: 3, periodMs: 10_000, wanted: [], doctors: [] },
@@ -51,4 +51,27 @@ test.each(['', ' anna', '../anna', 'a/b', 'a\n', 'x'.repeat(65)])('"%s" is no na
 test('a path is shown as it is typed', () => {
   expect(shellWord('/tmp/a-b_c.d')).toBe('/tmp/a-b_c.d')
   expect(shellWord("/tmp/it's a")).toBe("'/tmp/it'\\''s a'")
+})
+
+test('of two commands that start a cluster at once, the second waits, says so, and comes after the first', async () => {
+  const told: string[] = []
+  const io = {
+    stdin: (async function* () {})(),
+    stdout: () => {},
+    stderr: (text: string) => void told.push(text),
+    interactive: false,
+  }
+  const events: string[] = []
+  const first = Promise.withResolvers<void>()
+  const begun = startingCluster(dir, io, async () => {
+    events.push('first begins')
+    await first.promise
+    events.push('first ends')
+  })
+  const second = startingCluster(dir, io, async () => void events.push('second'))
+  while (told.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  first.resolve()
+  await Promise.all([begun, second])
+  expect(events).toEqual(['first begins', 'first ends', 'second'])
+  expect(told).toEqual(['another command is starting this cluster; waiting for it\n'])
 })

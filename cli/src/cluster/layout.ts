@@ -9,7 +9,7 @@ import { basename, join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { isRuntimeError } from '@healthblock/runtime/errors'
 import { ensureFolder, type FolderLock, fileError, lockFolder, writeFileDurably } from '@healthblock/runtime/files'
-import { CommandError } from '../io.ts'
+import { CommandError, type Io } from '../io.ts'
 
 /** What a process of a cluster is. */
 export type NodeRole = 'accounting' | 'storage' | 'user' | 'doctor'
@@ -71,6 +71,8 @@ export const clusterPaths = {
   file: (dir: string): string => join(dir, 'cluster.json'),
   /** There, with the pid of who makes it, while a cluster is being made, and no longer. */
   unfinished: (dir: string): string => join(dir, 'cluster.unfinished'),
+  /** Held by whoever starts the cluster. */
+  starting: (dir: string): string => join(dir, 'starting'),
   genesis: (dir: string): string => join(dir, 'genesis.cbor'),
   /** Of a successor: beside its genesis. */
   succession: (dir: string): string => join(dir, 'succession.json'),
@@ -104,31 +106,54 @@ export function readCluster(dir: string): ClusterFile {
 }
 
 const changeWaitMsMax = 10_000
-const changePauseMs = 20
+const startWaitMsMax = 300_000
+const waitStepMs = 20
+
+/** Does something while no other command holds the folder. `onWait` is told once if one does. */
+async function holding<T>(
+  folder: string,
+  options: { readonly waitMsMax: number; readonly onWait?: () => void },
+  work: () => T | Promise<T>,
+): Promise<T> {
+  for (let waitedMs = 0; ; waitedMs += waitStepMs) {
+    let lock: FolderLock
+    try {
+      lock = lockFolder(folder)
+    } catch (error) {
+      if (!isRuntimeError(error, 'ERR_FOLDER_LOCKED') || waitedMs >= options.waitMsMax) throw error
+      if (waitedMs === 0) options.onWait?.()
+      await delay(waitStepMs)
+      continue
+    }
+    try {
+      return await work()
+    } finally {
+      lock.release()
+    }
+  }
+}
 
 /**
  * Changes `cluster.json`: `change` gets it as it is now, and no other command changes it meanwhile.
  *
  * @throws {RuntimeError} `ERR_FOLDER_LOCKED` if another command holds it for 10 s.
  */
-export async function changeCluster(dir: string, change: (latest: ClusterFile) => ClusterFile): Promise<ClusterFile> {
-  for (let waitedMs = 0; ; waitedMs += changePauseMs) {
-    let lock: FolderLock
-    try {
-      lock = lockFolder(dir)
-    } catch (error) {
-      if (!isRuntimeError(error, 'ERR_FOLDER_LOCKED') || waitedMs >= changeWaitMsMax) throw error
-      await delay(changePauseMs)
-      continue
-    }
-    try {
-      const changed = change(readCluster(dir))
-      await writeCluster(dir, changed)
-      return changed
-    } finally {
-      lock.release()
-    }
-  }
+export function changeCluster(dir: string, change: (latest: ClusterFile) => ClusterFile): Promise<ClusterFile> {
+  return holding(dir, { waitMsMax: changeWaitMsMax }, async () => {
+    const changed = change(readCluster(dir))
+    await writeCluster(dir, changed)
+    return changed
+  })
+}
+
+/**
+ * Starts a cluster while nobody else does: of two who begin at once, the second waits and finds it running.
+ *
+ * @throws {RuntimeError} `ERR_FOLDER_LOCKED` if another command takes more than 300 s.
+ */
+export function startingCluster<T>(dir: string, io: Io, start: () => Promise<T>): Promise<T> {
+  const onWait = (): void => io.stderr('another command is starting this cluster; waiting for it\n')
+  return holding(clusterPaths.starting(dir), { waitMsMax: startWaitMsMax, onWait }, start)
 }
 
 /** Writes `cluster.json`, whatever stands there. */

@@ -61,7 +61,7 @@ async function init(
       storage,
       replicas: Math.min(3, storage),
       doctors: parseCount(values.doctors, 'doctors', { least: 0, most: 26, preset: 2 }),
-      patients: [],
+      patients: ['patient-1'],
       periodMs: 10_000,
     },
     Date.now(),

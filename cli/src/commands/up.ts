@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
+import { algorithmHashHex } from '@healthblock/diagnosis/algorithm'
 import { createCluster } from '../cluster/create.ts'
 import { enrolAlgorithm, enrolDoctor, enrolPatient, enrolPortalPeople, enrolReaders } from '../cluster/enrol.ts'
-import { type ClusterFile, clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
+import { type ClusterFile, clusterFolder, clusterPaths, readCluster, startingCluster } from '../cluster/layout.ts'
 import { startCluster } from '../cluster/start.ts'
 import { clusterStatus } from '../cluster/status.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
@@ -52,6 +53,14 @@ export async function enrolEverybody(
     io.stderr(`enrolling ${name}\n`)
     await enrolPatient(dir, readCluster(dir), name)
   }
+}
+
+/** Whether everybody who was asked for is on record, and the algorithm of this release: an older one's cluster has another. */
+function isEnrolled({ auditor, tenant, algorithm, nodes, doctors, wanted, patients }: ClusterFile): boolean {
+  const known = [...doctors, ...patients].map(({ name }) => name)
+  const expected = [...nodes.filter(({ role }) => role === 'doctor').map(({ name }) => name), ...wanted]
+  const isComplete = expected.every((name) => known.includes(name))
+  return isComplete && auditor !== undefined && tenant !== undefined && algorithm === algorithmHashHex
 }
 
 /** Members of etcd that were asked for; 0 for a SQLite file. */
@@ -105,9 +114,10 @@ export async function runUp(args: string[], io: Io): Promise<ExitCode> {
   const patients = Array.from({ length: count('patients', 0, 100, 1) }, (_, index) => `patient-${index + 1}`)
   if (isNew) io.stderr(`creating a new ledger in ${dir}\n`)
   const cluster = isNew ? await createCluster(dir, { ...size, patients }, Date.now()) : readCluster(dir)
-  await startCluster(dir, cluster, io)
-  if (isNew || cluster.auditor === undefined || cluster.doctors.length < size.doctors)
-    await enrolEverybody(dir, cluster, patients, io)
+  await startingCluster(dir, io, async () => {
+    await startCluster(dir, cluster, io)
+    if (!isEnrolled(readCluster(dir))) await enrolEverybody(dir, cluster, cluster.wanted, io)
+  })
   if (isNew) io.stderr(`passphrases are in ${clusterPaths.secrets(dir)} (a local cluster only)\n`)
   const status = await clusterStatus(dir, readCluster(dir))
   io.stdout(values.json === true ? `${JSON.stringify(status)}\n` : formatStatus(status))
