@@ -53,7 +53,7 @@ export class Cluster {
     }))
     this.#write('tokens.json', JSON.stringify({ tokens }))
     for (let index = 0; index < count; index++) await this.#addPlace(`n${index}`, settings)
-    this.#writeMembers()
+    this.writeMembers()
   }
 
   async #addPlace(name: string, settings: Record<string, string>): Promise<void> {
@@ -90,7 +90,7 @@ export class Cluster {
   }
 
   /** Writes the member list with the addresses that are known, and has every running node read it. */
-  #writeMembers(): void {
+  writeMembers(): void {
     const members = this.places.map(({ account, storeKey, peerId, environment }) => ({
       account: toHex(account),
       storeKey: toHex(storeKey),
@@ -124,7 +124,7 @@ export class Cluster {
     })
     await node.start()
     place.node = node
-    this.#writeMembers()
+    this.writeMembers()
     return node
   }
 

@@ -187,6 +187,20 @@ describe('three nodes', () => {
     expect(await incidents(places[1])).toEqual([])
   })
 
+  test('a copy that went bad is noticed by the repair of another store, though nobody reads it, and is made good', async () => {
+    const block = newBlock()
+    await put(places[0], block)
+    await eventually(() => allHold(places, [block]))
+    await cluster.stop(places[0])
+    flipStoredByte(places[0], block)
+    await cluster.start(places[0])
+    await cluster.connected()
+    await places[1].node?.repair.run()
+    const kinds = async (): Promise<string[]> => (await incidents(places[0])).map(({ kind }) => kind)
+    await eventually(async () => (await kinds()).includes('block-corrupt') && (await allHold(places, [block])))
+    expect(await incidents(places[1])).toEqual([])
+  })
+
   test('a damaged copy that there is no room to heal is read from the others all the same', async () => {
     const blocks = [newBlock(), newBlock()]
     for (const block of blocks) await put(places[0], block)

@@ -107,6 +107,11 @@ export class Events {
     this.#log.error({ event: 'peer-served-wrong-bytes', peer, blocks })
   }
 
+  copyNotProved(store: Uint8Array, id: BlockId): void {
+    this.#incidents.inc({ kind: 'copy-not-proved' })
+    this.#log.error({ event: 'copy-not-proved', store: toHex(store), cid: encodeBlockId(id) })
+  }
+
   peerConnected(peer: string): void {
     this.#log.info({ event: 'peer-connected', peer })
   }

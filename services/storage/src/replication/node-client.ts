@@ -170,6 +170,13 @@ export class NodeClient {
     return states.map(Number)
   }
 
+  /** Has a member prove that it has blocks: its answers, in their order, to be held against the blocks here. */
+  async prove(member: Member, nonce: Uint8Array, digests: readonly Uint8Array[]): Promise<CborValue[]> {
+    const answers = decodeCbor(await this.#send(member, '/v1/replicas/prove', encodeCbor([nonce, [...digests]])))
+    if (!Array.isArray(answers) || answers.length !== digests.length) throw this.#refused(member, 0, 'malformed answer')
+    return answers
+  }
+
   /** Has a member verify its copy and sign for it. */
   async receipt(member: Member, id: BlockId, size: number): Promise<Receipt> {
     const answer = await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/receipt`)

@@ -2,8 +2,11 @@
  * Finds blocks that have fewer copies than they should and places what is missing, from the copies here. It runs when
  * the node starts, when the members change, for one store when that store comes back, and on a sample every 15 minutes.
  * Erased blocks are not brought back: they are not listed here, and a store that has the tombstone refuses them.
+ *
+ * Other stores are not believed that they have a block: some are asked to prove it, drawn at random, and a store that
+ * fails once has to prove everything. What it cannot prove is placed at the next store instead.
  */
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Member } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
@@ -12,11 +15,14 @@ import { headerOf } from '../ownership.ts'
 import { codecRaw } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import { digestsPerCheckMax, type NodeClient } from './node-client.ts'
+import { proofsPerQuestionMax } from './possession.ts'
 import type { Replicator } from './replicator.ts'
 
 /** Blocks that a sampled run looks at. */
 export const sampleBlocks = 4096
 const copiesAtOnce = 8
+/** Incidents about one store in one run: more would say nothing new. */
+const reportsMax = 16
 
 /** What {@link Repair} works with. */
 export interface RepairOptions {
@@ -41,6 +47,8 @@ export class Repair {
   readonly #options: RepairOptions
   #stopped = false
   #progress: RepairResult = { checked: 0, placed: 0, below: 0 }
+  /** Accounts of stores that failed to prove something in this run, with how often that was reported. */
+  readonly #doubted = new Map<string, number>()
   #finished: (RepairResult & { at: number }) | undefined
   /** A run of everything that has not begun: who asks for one meanwhile asks for this. */
   #waiting: Promise<RepairResult> | undefined
@@ -89,6 +97,7 @@ export class Repair {
     const { store, events } = this.#options
     const result: RepairResult = { checked: 0, placed: 0, below: 0 }
     this.#progress = result
+    this.#doubted.clear()
     let after: Uint8Array = scope.sample ? new Uint8Array(randomBytes(32)) : new Uint8Array(0)
     while (!this.#stopped) {
       const digests = store.digests(after, digestsPerCheckMax)
@@ -131,6 +140,8 @@ export class Repair {
       return 0
     }
     const missing = digests.filter((_, index) => states[index] === 0)
+    const said = digests.filter((_, index) => states[index] === 1)
+    const lacking = await this.#unproved(member, said)
     let placed = 0
     for (let at = 0; at < missing.length && !this.#stopped; at += copiesAtOnce) {
       const copies = missing.slice(at, at + copiesAtOnce).map(async (digest) => {
@@ -139,7 +150,49 @@ export class Repair {
       })
       await Promise.all(copies)
     }
+    for (const digest of lacking) {
+      if (this.#stopped) break
+      if (await this.#placeProved(member, digest)) placed++
+      else below.add(toHex(digest))
+    }
     return placed
+  }
+
+  /** Of blocks that a store says it has, those that it was asked to prove and did not. */
+  async #unproved(member: Member, said: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    const name = toHex(member.account)
+    const drawn = shuffled(said)
+    const lacking: Uint8Array[] = []
+    for (let at = 0; at < drawn.length && !this.#stopped; at += proofsPerQuestionMax) {
+      if (at > 0 && !this.#doubted.has(name)) break
+      try {
+        lacking.push(...(await this.#options.replicator.unproved(member, drawn.slice(at, at + proofsPerQuestionMax))))
+      } catch {
+        // It cannot be asked just now: the next run asks again.
+        break
+      }
+      if (lacking.length > 0) this.#doubted.set(name, this.#doubted.get(name) ?? 0)
+    }
+    return lacking
+  }
+
+  /** Hands a store again what it did not prove, or the next store if it does not prove it then either. */
+  async #placeProved(member: Member, digest: Uint8Array): Promise<boolean> {
+    const { replicator, store, events, now } = this.#options
+    const isProved = async (one: Member): Promise<boolean> =>
+      (await this.#place(one, digest)) && (await replicator.unproved(one, [digest]).catch(() => [digest])).length === 0
+    if (await isProved(member)) return true
+    const name = toHex(member.account)
+    const reports = this.#doubted.get(name) ?? 0
+    if (reports < reportsMax) {
+      this.#doubted.set(name, reports + 1)
+      events.copyNotProved(member.account, { digest, codec: codecRaw })
+      await store.recordIncident({ at: now(), kind: 'copy-not-proved', digest, node: member.account })
+    }
+    for (const substitute of replicator.substitutes(digest)) {
+      if (!equalBytes(substitute.account, this.#options.account) && (await isProved(substitute))) return true
+    }
+    return false
   }
 
   async #place(member: Member, digest: Uint8Array): Promise<boolean> {
@@ -159,4 +212,14 @@ export class Repair {
       return false
     }
   }
+}
+
+/** In an order that nobody can foresee: the first are a fair draw. */
+function shuffled<T>(list: readonly T[]): T[] {
+  const drawn = [...list]
+  for (let at = drawn.length - 1; at > 0; at--) {
+    const other = randomInt(at + 1)
+    ;[drawn[at], drawn[other]] = [drawn[other] as T, drawn[at] as T]
+  }
+  return drawn
 }

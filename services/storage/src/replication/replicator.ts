@@ -13,14 +13,17 @@ import type { Events } from '../events.ts'
 import type { PayloadHeader, PayloadReader } from '../ownership.ts'
 import { type BlockId, codecRaw, encodeBlockId } from '../store/block-id.ts'
 import type { BlockStore, PinEntry } from '../store/block-store.ts'
-import { handoffKinds, type Reference } from '../store/operations.ts'
+import { handoffKinds, type IncidentEntry, type Reference } from '../store/operations.ts'
 import { directMs, type HandoffLane } from './handoff-lane.ts'
 import type { NodeClient, ReplicaRequest } from './node-client.ts'
 import { rankMembers } from './placement.ts'
+import { isProof, newNonce, proofOf } from './possession.ts'
 import { answerMessage, type Receipt, signReceipt } from './receipt.ts'
 
 /** How long a store is waited for before the next one is asked too. */
 export const hedgeDelayMs = 250
+/** Less than whoever asks for a proof waits. */
+const proofTimeoutMs = 2_000
 /** How long one peer may take for one block. */
 const peerTimeoutMs = 20_000
 const pinsPageSize = 1000
@@ -69,6 +72,11 @@ export class Replicator {
   /** The members that shall hold a block, first choice first. */
   placed(digest: Uint8Array): Member[] {
     return this.#ranking(digest).slice(0, this.#options.replicas)
+  }
+
+  /** The members that come after those, in their order: who holds a block in place of one that does not. */
+  substitutes(digest: Uint8Array): Member[] {
+    return this.#ranking(digest).slice(this.#options.replicas)
   }
 
   #ranking(digest: Uint8Array): Member[] {
@@ -150,12 +158,17 @@ export class Replicator {
     return this.#sign(request.id, request.bytes.length)
   }
 
-  /** Stores a copy here that needs no receipt. Throws as {@link BlockStore.put}. */
-  async keepUnsigned(request: ReplicaRequest & { enforceQuota: boolean }): Promise<void> {
+  /**
+   * Stores a copy here that needs no receipt. Throws as {@link BlockStore.put}.
+   *
+   * @param from - account of the store that hands it over: it is named if the copy replaces one that was damaged.
+   */
+  async keepUnsigned(request: ReplicaRequest & { enforceQuota: boolean }, from?: Uint8Array): Promise<void> {
     const { lane, backend, onHandoff } = this.#options
     const { id, bytes, references, handoff, enforceQuota } = request
     const header = this.#headerOf(request)
-    const put = { ...id, bytes, references, handoff, enforceQuota, handoffDelayMs: directMs, ...header }
+    const incident = from && this.#healing(id.digest, from)
+    const put = { ...id, bytes, references, handoff, enforceQuota, handoffDelayMs: directMs, ...header, ...incident }
     if (handoff.length === 0) {
       await backend.put(put)
       return
@@ -169,6 +182,13 @@ export class Replicator {
     }
     lane.send(flights, request)
     onHandoff()
+  }
+
+  /** What is recorded of a copy if accounts keep the block here and the one that was here is gone. */
+  #healing(digest: Uint8Array, servedBy: Uint8Array): { incident: IncidentEntry } | undefined {
+    const { backend, account, now } = this.#options
+    if (backend.has(digest) || backend.references(digest).length === 0) return undefined
+    return { incident: { at: now(), kind: 'block-healed', digest, node: account, servedBy } }
   }
 
   /** Signs for an answer about copies, as a whole. */
@@ -189,6 +209,35 @@ export class Replicator {
   async ownReceipt(id: BlockId): Promise<Receipt | undefined> {
     const bytes = await this.#options.backend.get(id.digest)
     return bytes ? this.#sign(id, bytes.length) : undefined
+  }
+
+  /** Proves that a block is here, and heals it before if it was damaged; undefined if there is none. */
+  async prove(digest: Uint8Array, nonce: Uint8Array): Promise<Uint8Array | undefined> {
+    const { backend, members, account } = this.#options
+    if (!backend.has(digest)) return undefined
+    try {
+      const limit = { signal: AbortSignal.timeout(proofTimeoutMs), offline: false }
+      const { bytes: block } = await this.read({ digest, codec: codecRaw }, limit)
+      return proofOf({ ledgerId: members.ledgerId, store: account, nonce, block })
+    } catch {
+      // Nobody who could be reached has it, or it was erased meanwhile.
+      return undefined
+    }
+  }
+
+  /** Of blocks that are here, those that a member does not prove to have. Throws if it cannot be asked. */
+  async unproved(member: Member, digests: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    const { backend, client, members } = this.#options
+    const nonce = newNonce()
+    const answers = await client.prove(member, nonce, digests)
+    const lacking: Uint8Array[] = []
+    for (const [index, digest] of digests.entries()) {
+      const block = await backend.get(digest)
+      const possession = { ledgerId: members.ledgerId, store: member.account, nonce }
+      // What is not here itself cannot be held against an answer.
+      if (block && !isProof(answers[index], { ...possession, block })) lacking.push(digest)
+    }
+    return lacking
   }
 
   /**

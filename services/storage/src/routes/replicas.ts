@@ -1,4 +1,5 @@
 /** What stores ask of each other. Only tokens of member stores are taken; bodies and answers are canonical CBOR. */
+import { toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { BlockBackend } from '../backend.ts'
@@ -6,6 +7,7 @@ import { StorageError } from '../errors.ts'
 import type { PayloadHeader } from '../ownership.ts'
 import type { Erasure } from '../replication/erasure.ts'
 import { parseDigests, parseTombstone, type ReplicaRequest, replicasBodyBytesMax } from '../replication/node-client.ts'
+import { nonceBytes, proofsPerQuestionMax } from '../replication/possession.ts'
 import { answerSignatureHeader, receiptToCbor } from '../replication/receipt.ts'
 import type { Replicator } from '../replication/replicator.ts'
 import { encodeBlockId, hashBlock, isCodec, parseBlockId } from '../store/block-id.ts'
@@ -106,15 +108,27 @@ const params = { type: 'object', properties: { cid: { type: 'string', maxLength:
  * The receipt of one copy that an account puts, 1 for another one, or the code of its refusal, so that one refused copy
  * leaves the others alone.
  */
-async function keepOrRefuse(replicator: Replicator, replica: Replica): Promise<CborValue> {
+async function keepOrRefuse(replicator: Replicator, replica: Replica, from: Uint8Array): Promise<CborValue> {
   try {
     if (replica.enforceQuota) return receiptToCbor(await replicator.keep(replica))
-    await replicator.keepUnsigned(replica)
+    await replicator.keepUnsigned(replica, from)
     return 1
   } catch (error) {
     if (error instanceof StorageError) return error.detail.code.toLowerCase()
     throw error
   }
+}
+
+/** What a store is asked to prove. */
+function parseQuestion(value: CborValue): { nonce: Uint8Array; digests: Uint8Array[] } {
+  const [nonce, list] = Array.isArray(value) ? value : []
+  if (!(nonce instanceof Uint8Array) || nonce.length !== nonceBytes) throw invalid('body', 'no nonce')
+  const digests = parseDigests(list ?? 0)
+  const isOnce = new Set(digests.map(toHex)).size === digests.length
+  if (digests.length > proofsPerQuestionMax || !isOnce) {
+    throw invalid('body', `not ${proofsPerQuestionMax} digests at most, each once`)
+  }
+  return { nonce, digests }
 }
 
 function addCopies(scope: FastifyInstance, replicator: Replicator): void {
@@ -124,7 +138,9 @@ function addCopies(scope: FastifyInstance, replicator: Replicator): void {
     const body = decode('body', bytes)
     if (!Array.isArray(body) || body.length > replicasMax) throw invalid('body', `no array of at most ${replicasMax}`)
     const replicas = body.map(parseReplica)
-    const answer = encodeCbor(await Promise.all(replicas.map((replica) => keepOrRefuse(replicator, replica))))
+    const { account } = request.principal
+    const kept = replicas.map((replica) => keepOrRefuse(replicator, replica, account))
+    const answer = encodeCbor(await Promise.all(kept))
     const signature = Buffer.from(replicator.signAnswer(bytes, answer)).toString('base64url')
     return reply.type('application/cbor').header(answerSignatureHeader, signature).send(Buffer.from(answer.buffer))
   })
@@ -146,6 +162,12 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
         reply,
         digests.map((digest) => (store.tombstone(digest) !== undefined ? 2 : backend.has(digest) ? 1 : 0)),
       )
+    })
+    scope.post('/v1/replicas/prove', small, async (request, reply) => {
+      const { nonce, digests } = parseQuestion(decode('body', bodyOf(request)))
+      const proofs: CborValue[] = []
+      for (const digest of digests) proofs.push((await replicator.prove(digest, nonce)) ?? 0)
+      return sendCbor(reply, proofs)
     })
     scope.post('/v1/replicas/pins', small, async (request, reply) => {
       const body = decode('body', bodyOf(request))

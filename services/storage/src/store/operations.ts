@@ -21,7 +21,7 @@ export interface Reference {
 export const handoffKinds = { place: 1, release: 2, tombstone: 3 } as const
 
 /** Kinds of incidents: what was seen. */
-export type IncidentKind = 'block-corrupt' | 'block-healed' | 'peer-served-wrong-bytes'
+export type IncidentKind = 'block-corrupt' | 'block-healed' | 'peer-served-wrong-bytes' | 'copy-not-proved'
 
 /** One thing that the operator must know, as it is recorded. */
 export interface IncidentEntry {
