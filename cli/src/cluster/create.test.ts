@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseGenesis, rulesVersionNewest } from '@healthblock/chain/genesis'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { canMount, mountSmallDisk } from '../../../test/support/small-disk.ts'
 import { createCluster } from './create.ts'
@@ -19,6 +20,8 @@ test('a new cluster has a ledger, keys and a plan, and no mark of being unfinish
   const made = await createCluster(dir, size, Date.now())
   expect(readCluster(dir)).toEqual(made)
   expect(readdirSync(dir)).not.toContain('cluster.unfinished')
+  const { params } = parseGenesis(new Uint8Array(readFileSync(clusterPaths.genesis(dir)))).body
+  expect(params.seals).toBe(rulesVersionNewest)
 })
 
 test('what an interrupted creation left is made anew; what anybody else left is not touched', async () => {
