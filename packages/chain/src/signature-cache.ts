@@ -1,6 +1,7 @@
 /** Remembers signatures that verified, so that no node verifies one twice between intake and sealing. */
 import { parseVerifyingKey, verifySignature, verifySignatureAsync } from '@healthblock/crypto/signature'
 import { byteText } from '@healthblock/encoding/bytes'
+import { type ByteKey, ByteMap, byteKey } from './byte-map.ts'
 import { RecentMap } from './recent-map.ts'
 
 /** One signature to check. `message` is M of SPEC.md §1, and `id` the transaction id, which stands for it. */
@@ -19,11 +20,11 @@ const entriesMaxDefault = 40_960
  * No two claims of honest signers share a signature; if two do, the newer is remembered and the older is verified again.
  */
 export class SignatureCache {
-  /** By signature; both as texts, which are a fifth of what byte arrays with their buffers take. */
-  readonly #good: RecentMap<string, string>
+  /** By signature. The names are texts, which are a fifth of what byte arrays with their buffers take. */
+  readonly #good: RecentMap<ByteKey, string>
 
   constructor(entriesMax = entriesMaxDefault) {
-    this.#good = new RecentMap(entriesMax)
+    this.#good = new RecentMap(entriesMax, () => new ByteMap())
   }
 
   /** True if the signature is good; verifies on this thread what is not remembered. */
@@ -53,17 +54,17 @@ export class SignatureCache {
 
   /** True if the signature was good for some transaction and key: most likely for what it is asked about. */
   hasSeen(signature: Uint8Array): boolean {
-    return this.#good.has(byteText(signature))
+    return this.#good.has(byteKey(signature))
   }
 
   #remembers({ id, publicKey, signature }: SignatureClaim): boolean {
-    const known = this.#good.get(byteText(signature))
+    const known = this.#good.get(byteKey(signature))
     return known !== undefined && known === nameOf(id, publicKey)
   }
 
   /** Remembers a signature that the caller verified. */
   remember({ id, publicKey, signature }: Omit<SignatureClaim, 'message'>): void {
-    this.#good.set(byteText(signature), nameOf(id, publicKey))
+    this.#good.set(byteKey(signature), nameOf(id, publicKey))
   }
 }
 
