@@ -89,6 +89,7 @@ export class PastLedger {
    * @throws {ChainError} `ERR_BLOCK_INVALID` if the log is damaged. {AccountingError} `ERR_NOT_PUBLISHED` if it does not go so far.
    */
   *executeTo(height: number): Generator<number, void> {
+    if (this.height >= height) return
     const blocks = chainNames.map((chain) => new StoredBlocks(join(this.#dir, chain, 'log/blocks')))
     const [userchain, own] = [blocks[0] as StoredBlocks, blocks[chainNames.indexOf(this.#chain)] as StoredBlocks]
     try {
