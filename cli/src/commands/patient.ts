@@ -53,7 +53,12 @@ async function add(context: Context, positionals: string[]): Promise<ExitCode> {
     added,
     () => `${name} is enrolled as ${added.did}
 Her passphrase is in ${clusterPaths.passphrase(context.dir, name)} (a local cluster only: elsewhere people keep their own).
-Recovery phrase, shown this once: ${added.recoveryPhrase}
+${
+  // An enrolment that was interrupted went on with the keys that it had made.
+  added.recoveryPhrase === ''
+    ? 'Her recovery phrase was made when the enrolment began: her portal shows it to her.'
+    : `Recovery phrase, shown this once: ${added.recoveryPhrase}`
+}
 `,
   )
 }

@@ -1,10 +1,10 @@
 /** What a replay of both chains keeps in a folder, and the threads that it works with. */
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LedgerStores } from '@healthblock/chain/block'
 import type { ChainName } from '@healthblock/chain/chains'
 import type { PreparationWorkers } from '@healthblock/chain/preparation'
 import { BatchedChainStore } from './batched-store.ts'
+import { lockFolder } from './files.ts'
 import { openChainStore } from './ledger-stores.ts'
 import { PreparationPool } from './preparation-pool.ts'
 
@@ -18,10 +18,18 @@ export interface ReplayStores {
 /**
  * Opens a folder, creating it if it is absent, and closes it when `use` is done. A replay that was killed goes on from what it had flushed.
  *
- * @throws {RuntimeError} as `openDatabase`; whatever `use` throws.
+ * @throws {RuntimeError} `ERR_FOLDER_LOCKED` while another replay works in it, and as `openDatabase`; whatever `use` throws.
  */
 export async function withReplayStores<T>(dir: string, use: (open: ReplayStores) => Promise<T>): Promise<T> {
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  const lock = lockFolder(dir)
+  try {
+    return await withOpenStores(dir, use)
+  } finally {
+    lock.release()
+  }
+}
+
+async function withOpenStores<T>(dir: string, use: (open: ReplayStores) => Promise<T>): Promise<T> {
   const files = {
     userchain: openChainStore({ path: join(dir, 'userchain.db') }),
     docchain: openChainStore({ path: join(dir, 'docchain.db') }),
