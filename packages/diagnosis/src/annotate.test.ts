@@ -58,6 +58,11 @@ test.each([0, 90, 185])(
   },
 )
 
+test.each([0, 1, 5, 100])('of %d samples, less than half a second, nothing is told', (count) => {
+  const lead = leadOf()
+  expect(annotateEcg({ ...lead, samples: lead.samples.subarray(0, count) })).toEqual([])
+})
+
 test('nothing is said of the quality of what comes behind the last sample', () => {
   const lead = leadOf((samples) => samples.fill(1500, samples.length - 20))
   expect(annotateEcg(lead).filter(({ symbol }) => symbol === '~')).toEqual([])

@@ -39,7 +39,9 @@ function eventsOf(lead: EcgLead): EcgEvent[] {
   const microvolts = microvoltsOf(lead)
   const events = analyser.push(microvolts)
   const end = (microvolts.length * tickRate) / lead.rate
-  const tail = new Float64Array(Math.round(tailSeconds * lead.rate)).fill(microvolts.at(-1) ?? Number.NaN)
+  // Of less than a second only what is known without it is told.
+  const tailSize = end < tickRate ? 0 : Math.round(tailSeconds * lead.rate)
+  const tail = new Float64Array(tailSize).fill(microvolts.at(-1) ?? Number.NaN)
   // What was added says nothing of the quality of the lead.
   const late = [...analyser.push(tail), ...analyser.finish()].filter(
     ({ type, tick }) => type !== 'quality' && tick < end,
