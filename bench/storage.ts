@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { findFreePort } from '@healthblock/runtime/ports'
 import { kuboBinary } from '../services/storage/src/kubo/kubo.fixture.ts'
 import { KuboDaemon, kuboVersionOf } from '../services/storage/src/kubo/kubo-daemon.ts'
@@ -16,6 +17,7 @@ import { startStandalone } from './support/standalone.ts'
 
 const options = benchOptions()
 const inFlight = 32
+const idleAfterMs = 1_500
 const rounds = options.quick ? 2 : 5
 const puts: Readonly<Record<number, number>> = options.quick
   ? { 1024: 600, 65536: 150, 1048576: 16 }
@@ -278,6 +280,8 @@ try {
   if (kuboBinary !== undefined) tell(`storage: Kubo ${await kuboVersionOf(kuboBinary)} at ${kuboBinary}`)
   else tell('storage: no Kubo (deploy/kubo/build.sh builds one): the embedded node alone')
   const one = await startEmbedded('one', 1, 1)
+  // What only the start needed is given back right after it.
+  await delay(idleAfterMs)
   const idleMb = residentMb(one.pids[0] as number)
   const pair = await startEmbedded('pair', 2, 1)
   const three = await startEmbedded('three', 3, 3)
