@@ -67,6 +67,18 @@ async function eventually(condition: () => Promise<boolean>): Promise<void> {
   await vi.waitFor(async () => expect(await condition()).toBe(true), { timeout: 20_000, interval: 20 })
 }
 
+/** A block that all three hold, and whose copy at the first one went bad while that was away. */
+async function putAndDamage(): Promise<Stored> {
+  const block = newBlock()
+  await put(places[0], block)
+  await eventually(() => allHold(places, [block]))
+  await cluster.stop(places[0])
+  flipStoredByte(places[0], block)
+  await cluster.start(places[0])
+  await cluster.connected()
+  return block
+}
+
 async function allHold(nodes: readonly Place[], blocks: readonly Stored[]): Promise<boolean> {
   for (const block of blocks) {
     const answers = await Promise.all(nodes.map((node) => holds(node, block)))
@@ -188,13 +200,7 @@ describe('three nodes', () => {
   })
 
   test('a copy that went bad is noticed by the repair of another store, though nobody reads it, and is made good', async () => {
-    const block = newBlock()
-    await put(places[0], block)
-    await eventually(() => allHold(places, [block]))
-    await cluster.stop(places[0])
-    flipStoredByte(places[0], block)
-    await cluster.start(places[0])
-    await cluster.connected()
+    const block = await putAndDamage()
     await places[1].node?.repair.run()
     const kinds = async (): Promise<string[]> => (await incidents(places[0])).map(({ kind }) => kind)
     await eventually(async () => (await kinds()).includes('block-corrupt') && (await allHold(places, [block])))
@@ -242,13 +248,7 @@ describe('three nodes', () => {
   })
 
   test('damage that a peer meets is healed too, without a reader here', async () => {
-    const block = newBlock()
-    await put(places[0], block)
-    await eventually(() => allHold(places, [block]))
-    await cluster.stop(places[0])
-    flipStoredByte(places[0], block)
-    await cluster.start(places[0])
-    await cluster.connected()
+    const block = await putAndDamage()
     // The others are asked for a receipt, which makes the damaged node read its copy.
     await (await cluster.request(places[1], `/v1/receipts/${block.cid}`)).arrayBuffer()
     await eventually(async () => (await incidents(places[0])).length === 2)
