@@ -130,6 +130,25 @@ describe.skipIf(!hasRedis)('files', { timeout: 240_000 }, () => {
     expect(next.sequence).toBe(sequence + 1)
   })
 
+  test('an upload that nobody goes on with holds up the next file only until it is given up', async () => {
+    expect((await cluster.run('patient', 'file', 'put', 'anna', cluster.root)).code).toBe(1)
+    const { url, bearer } = await session()
+    const headers = { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' }
+    const body = JSON.stringify({ name: 'left.bin', size: 100_000 })
+    const begun = await fetch(new URL(`/v1/people/${account}/files`, url), { method: 'POST', headers, body })
+    const { sequence } = (await begun.json()) as { sequence: number }
+    // A folder is no file, and began no upload.
+    const rows = await cluster.ok<{ name: string; state: string }[]>('patient', 'file', 'list', 'anna')
+    expect(rows.filter(({ state }) => state === 'uploading').map(({ name }) => name)).toEqual(['left.bin'])
+    const next = cluster.ok<Stored>('patient', 'file', 'put', 'anna', file('after.bin', 100).path)
+    expect(await cluster.ok('patient', 'file', 'cancel', 'anna', 'left.bin')).toMatchObject({
+      sequence,
+      cancelled: true,
+    })
+    expect(await next).toMatchObject({ sequence: sequence + 1, receipt: expect.any(String) })
+    expect((await cluster.run('patient', 'file', 'cancel', 'anna', 'after.bin')).code).toBe(1)
+  })
+
   test('64 MB go through while the node grows by less than 64 MB, up and down', async () => {
     // One session for all: opening a vault takes 128 MiB for a moment, by design.
     const { url, bearer } = await session()

@@ -118,11 +118,18 @@ async function put(context: Context, positionals: string[]): Promise<ExitCode> {
     throw new CommandError(`${path} cannot be read`, undefined, { cause })
   })
   try {
-    const { size } = await file.stat()
+    const stat = await file.stat()
+    if (!stat.isFile()) throw new CommandError(`${path} is not a file`)
+    const { size } = stat
     const type = context.options.type as string | undefined
     const begun = await beginUpload(session, { name: basename(path), type, size })
     const { sequence } = await sendAll(context, session, file, begun)
-    const row = await recordedRow(session, sequence)
+    const row = await recordedRow(session, sequence, (before) => {
+      const words = `goes on record after file ${before.sequence} (${before.name}), which is still being sent`
+      context.io.stderr(
+        `file ${sequence} is stored; it ${words}: send that again, or "patient file cancel ${name} ${before.sequence}"\n`,
+      )
+    })
     const receipt =
       row.transactionId === null ? undefined : await waitForReceipt(session, row.transactionId, receiptTimeoutMs)
     const result = {
@@ -144,32 +151,56 @@ async function put(context: Context, positionals: string[]): Promise<ExitCode> {
   }
 }
 
-/** The file's row once its record has a transaction. */
-async function recordedRow(session: Session, sequence: number): Promise<FileRow> {
+/** The file's row once its record has a transaction; `onWait` is told once of an upload before it that is not finished. */
+async function recordedRow(session: Session, sequence: number, onWait: (before: FileRow) => void): Promise<FileRow> {
   const deadline = Date.now() + receiptTimeoutMs
+  let isTold = false
   for (;;) {
     const rows = await callNode<FileRow[]>(session.access, 'GET', `${session.path}/files`)
     const row = rows.find((one) => one.sequence === sequence)
     if (row !== undefined && (row.transactionId !== null || Date.now() > deadline)) return row
+    const before = rows.find((one) => one.state === 'uploading' && one.sequence < sequence)
+    if (before !== undefined && !isTold) onWait(before)
+    isTold ||= before !== undefined
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
+}
+
+/** The file of that number or name. @throws {CommandError} if there is none. */
+async function rowOf(session: Session, name: string, number: string): Promise<FileRow> {
+  const rows = await callNode<FileRow[]>(session.access, 'GET', `${session.path}/files`)
+  const row = rows.find((one) => String(one.sequence) === number) ?? rows.find((one) => one.name === number)
+  if (row === undefined) throw new CommandError(`${name} has no file "${number}": see "patient file list ${name}"`)
+  return row
+}
+
+/** Gives up an upload that was interrupted: its number becomes a gap, and the files after it go on record. */
+async function cancel(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [name, number] = takePositionals(positionals, ['NAME', 'FILE'] as const)
+  const session = await openSession(context, name)
+  const { sequence, name: file, state } = await rowOf(session, name, number)
+  if (state !== 'uploading') throw new CommandError(`file ${sequence} (${file}) is not being sent: it is ${state}`)
+  await callNode(session.access, 'DELETE', `${session.path}/files/${sequence}`)
+  return print(context, { sequence, name: file, cancelled: true }, () => `file ${sequence} (${file}) is given up\n`)
 }
 
 async function get(context: Context, positionals: string[]): Promise<ExitCode> {
   const [name, number] = takePositionals(positionals, ['NAME', 'FILE'] as const)
   const out = context.options.out as string | undefined
   if (out === undefined) throw new UsageError('file get needs --out PATH')
-  const session = await openSession(context, name)
-  const rows = await callNode<FileRow[]>(session.access, 'GET', `${session.path}/files`)
-  const row = rows.find((one) => String(one.sequence) === number || one.name === number)
-  if (row === undefined) throw new CommandError(`${name} has no file "${number}": see "patient file list ${name}"`)
   const range = context.options.range as string | undefined
+  if (range !== undefined && !/^(\d{1,15}-\d{0,15}|-\d{1,15})$/.test(range))
+    throw new UsageError(`--range takes FROM-TO, counted in bytes from 0, not ${JSON.stringify(range)}`)
+  const session = await openSession(context, name)
+  const row = await rowOf(session, name, number)
   const response = await fetch(new URL(`${session.path}/files/${row.sequence}`, session.access.url), {
     headers: {
       authorization: `Bearer ${session.access.bearer}`,
       ...(range === undefined ? {} : { range: `bytes=${range}` }),
     },
   })
+  if (response.status === 416)
+    throw new CommandError(`file ${row.sequence} has ${row.size} bytes, and none of ${range}`)
   if (!response.ok || response.body === null) {
     const { detail } = (await response.json().catch(() => ({}))) as { detail?: string }
     throw new CommandError(detail ?? `the node answered ${response.status}`)
@@ -213,12 +244,17 @@ async function list(context: Context, positionals: string[]): Promise<ExitCode> 
   )
 }
 
-const actions: Record<string, (context: Context, positionals: string[]) => Promise<ExitCode>> = { put, get, list }
+const actions: Record<string, (context: Context, positionals: string[]) => Promise<ExitCode>> = {
+  put,
+  get,
+  list,
+  cancel,
+}
 
-/** `./healthblock patient file put|get|list …`. */
+/** `./healthblock patient file put|get|list|cancel …`. */
 export async function file(context: Context, positionals: string[]): Promise<ExitCode> {
   const [action, ...rest] = positionals
   const run = action !== undefined && Object.hasOwn(actions, action) ? actions[action] : undefined
-  if (run === undefined) throw new UsageError('file needs put, get or list')
+  if (run === undefined) throw new UsageError('file needs put, get, list or cancel')
   return await run(context, rest)
 }

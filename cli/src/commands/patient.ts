@@ -25,6 +25,7 @@ const help = `Usage: ./healthblock patient ACTION …
   erase NAME --from ISO [--until ISO]   destroy the keys of a period and have its blocks removed: [--streams ecg,vitals]
   file put NAME PATH [--type MIME]      store a file, sealed; goes on where an interrupted one stopped
   file get NAME FILE --out PATH         fetch one by number or name: [--range FROM-TO] · file list NAME
+  file cancel NAME FILE                 give up an upload that was interrupted: files after it wait for it
   readings NAME · diagnoses NAME · grants NAME
   exposure NAME [DOCTOR]                what a doctor can read, could read, or would read after a grant
                                         with [--streams …] [--from ISO] [--until ISO]
