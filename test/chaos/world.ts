@@ -182,11 +182,14 @@ export class World {
   /** Resolves when `count` more blocks were decided. */
   async blocks(count: number): Promise<void> {
     const from = await this.height()
-    await eventually(
-      `${count} blocks`,
-      recoveryTimeoutMs,
-      async () => (await this.height()) >= from + count || undefined,
-    )
+    // Each has its time: how many a machine makes in a minute says nothing about recovery.
+    for (let next = 1; next <= count; next++) {
+      await eventually(
+        `block ${next} of ${count}`,
+        recoveryTimeoutMs,
+        async () => (await this.height()) >= from + next || undefined,
+      )
+    }
   }
 
   /** Which checks of a node's readiness fail, and why; undefined if it is ready. */
