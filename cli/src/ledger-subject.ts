@@ -16,16 +16,19 @@ export const subjectOptions = {
   url: { type: 'string', multiple: true },
   genesis: { type: 'string' },
   token: { type: 'string' },
+  'token-file': { type: 'string' },
   storage: { type: 'string', multiple: true },
   'storage-token': { type: 'string' },
+  'storage-token-file': { type: 'string' },
 } as const
 
 /** What `--help` says of them. */
 export const subjectHelp = `  --url URL       an accounting node; repeat it for each node (with --dir: the cluster's own)
   --genesis FILE  the genesis file (with --dir: the cluster's own)
   --token TOKEN   a reader's token of scope ledger (with --dir: the auditor's of the cluster)
+  --token-file FILE  the same in a file: a command line is seen by everybody on the machine
   --storage URL   a storage node; repeat it for each node (with --dir: the cluster's own)
-  --storage-token TOKEN  a token of scope storage (with --dir: the auditor's of the cluster)
+  --storage-token TOKEN  a token of scope storage (with --dir: the auditor's of the cluster); or --storage-token-file FILE
 `
 
 /** What was given on the command line. */
@@ -34,8 +37,10 @@ export interface SubjectValues {
   readonly url?: string[] | undefined
   readonly genesis?: string | undefined
   readonly token?: string | undefined
+  readonly 'token-file'?: string | undefined
   readonly storage?: string[] | undefined
   readonly 'storage-token'?: string | undefined
+  readonly 'storage-token-file'?: string | undefined
 }
 
 /** A ledger to be read. */
@@ -56,7 +61,8 @@ const tokenKeptMs = 3_600_000
  * @throws {UsageError} for options that do not go together; {CommandError} for a file that cannot be read.
  */
 export function ledgerSubject(values: SubjectValues): LedgerSubject {
-  const storageToken = values['storage-token']
+  const storageToken = tokenGiven(values, 'storage-token')
+  const token = tokenGiven(values, 'token')
   requireUrls('storage', values.storage ?? [])
   if (values.url !== undefined) {
     if (values.dir !== undefined) throw new UsageError('takes --dir or --url, not both')
@@ -64,7 +70,6 @@ export function ledgerSubject(values: SubjectValues): LedgerSubject {
     requireUrls('url', values.url)
     const nodes = values.url.map((url) => ({ name: url.replace(/\/$/, ''), url }))
     const genesis = readFileBytes(values.genesis)
-    const { token } = values
     const storage =
       values.storage === undefined ? undefined : storageClient(genesis, values.storage, () => storageToken ?? '')
     return subjectOf(genesis, nodes, token === undefined ? undefined : () => token, storage)
@@ -72,7 +77,6 @@ export function ledgerSubject(values: SubjectValues): LedgerSubject {
   const dir = clusterFolder(values.dir)
   const { auditor } = readCluster(dir)
   const genesis = readFileBytes(values.genesis ?? clusterPaths.genesis(dir))
-  const { token } = values
   const tokenOf = token === undefined ? keptFor(() => readerToken(dir, 'auditor', 'ledger')) : () => token
   const urls = values.storage ?? nodesOf(dir, 'storage').flatMap(({ url }) => (url === undefined ? [] : [url]))
   // Of an auditor people know that he looks at blocks; anybody else's look would alarm them.
@@ -81,6 +85,14 @@ export function ledgerSubject(values: SubjectValues): LedgerSubject {
   const isStored = urls.length > 0 && (auditor !== undefined || storageToken !== undefined)
   const storage = isStored ? storageClient(genesis, urls, storageTokenOf) : undefined
   return subjectOf(genesis, nodesOf(dir, 'accounting'), tokenOf, storage)
+}
+
+/** A token from the command line or from a file. @throws {UsageError} for both. */
+function tokenGiven(values: SubjectValues, option: 'token' | 'storage-token'): string | undefined {
+  const [text, file] = [values[option], values[`${option}-file`]]
+  if (file === undefined) return text
+  if (text !== undefined) throw new UsageError(`takes --${option} or --${option}-file, not both`)
+  return new TextDecoder().decode(readFileBytes(file)).trim()
 }
 
 function requireUrls(option: string, urls: readonly string[]): void {

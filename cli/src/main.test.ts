@@ -94,6 +94,7 @@ const mistakes: [string, string][] = [
   ['audit --url notaurl --genesis g', '--url takes a URL'],
   ['audit --url http://127.0.0.1:1', '--url needs --genesis'],
   ['audit --url http://127.0.0.1:1 --genesis g --storage x', '--storage takes a URL'],
+  ['audit --url http://127.0.0.1:1 --genesis g --token t --token-file f', '--token or --token-file, not both'],
   ['dispute --out b --transaction zz', 'takes an id'],
   ['dispute --out b', 'needs --transaction or --grant'],
   ['recall healthblock-monitor', 'takes ALGORITHM@VERSION'],
@@ -137,6 +138,10 @@ const failures: [string, RegExp][] = [
   ['org show --dir DIR', /^there is no cluster in /],
   ['ledger token --dir DIR', /^there is no cluster in /],
   ['storage status --dir DIR', /^there is no cluster in /],
+  [
+    'audit --url http://127.0.0.1:1 --genesis DIR/empty --token-file DIR/none',
+    /^cannot read .*none: it does not exist/,
+  ],
   ['audit --url http://127.0.0.1:1 --genesis DIR/none', /^cannot read .*none: it does not exist \(ENOENT\)$/],
   ['audit --url http://127.0.0.1:1 --genesis DIR/empty', /^not a genesis file/],
   ['verify DIR/none', /^cannot read .*none: it does not exist \(ENOENT\)$/],

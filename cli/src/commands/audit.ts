@@ -148,7 +148,7 @@ function priorNodes(values: SubjectValues & PriorValues, bytes: Uint8Array): Pri
   const known = values.url === undefined ? readCluster(clusterFolder(values.dir)).prior : undefined
   const dir = prior ?? known
   if (dir === undefined && url === undefined) return undefined
-  const subject = ledgerSubject(url === undefined ? { dir } : { url, genesis, token: values.token })
+  const subject = ledgerSubject(url === undefined ? { dir } : { ...values, url, genesis, dir: undefined })
   if (!equalBytes(parseGenesis(subject.genesis).ledgerId, expected))
     throw new CommandError('what --prior names is not the ledger that this one carries on')
   return { nodes: subject.nodes, client: subject.client }
