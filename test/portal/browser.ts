@@ -41,6 +41,18 @@ async function answered<T>(what: string, question: Promise<T>): Promise<T> {
   return Promise.race([question, silence]).finally(() => clearTimeout(timer))
 }
 
+/** Bounds what Playwright itself waits for without end: keys, and questions to the page. */
+function boundAnswers(page: Page): void {
+  const { keyboard } = page
+  const [press, type] = [keyboard.press.bind(keyboard), keyboard.type.bind(keyboard)]
+  keyboard.press = (key, options) => answered(`key ${key}`, press(key, options))
+  keyboard.type = (text, options) => answered('keys', type(text, options))
+  const evaluate = page.evaluate.bind(page) as (...asked: unknown[]) => Promise<unknown>
+  const bounded = (...asked: unknown[]): Promise<unknown> =>
+    answered(String(asked[0]).slice(0, 100), evaluate(...asked))
+  page.evaluate = bounded as typeof page.evaluate
+}
+
 /** Screen and preferences of a reader. */
 export interface ReaderOptions {
   readonly width?: number
@@ -106,15 +118,17 @@ export class PortalReader {
   /** Starts a browser and opens a portal. */
   static async open(url: string, options: ReaderOptions = {}): Promise<PortalReader> {
     const browser = await launch()
-    const context = await browser.newContext({
+    const making = browser.newContext({
       viewport: { width: options.width ?? 1280, height: options.height ?? 800 },
       locale: options.language ?? 'en-GB',
       timezoneId: 'Europe/Berlin',
       colorScheme: options.colours ?? 'light',
       reducedMotion: options.motion ?? 'no-preference',
     })
-    await context.tracing.start({ screenshots: true, snapshots: true })
-    const page = await context.newPage()
+    const context = await answered('a new context', making)
+    await answered('a trace', context.tracing.start({ screenshots: true, snapshots: true }))
+    const page = await answered('a new page', context.newPage())
+    boundAnswers(page)
     const reader = new PortalReader(browser, context, page)
     await page.goto(url)
     return reader
@@ -131,7 +145,7 @@ export class PortalReader {
   /** Waits until an expression of the page is true. The debugger evaluates it: the page's own policy forbids `eval`. */
   async until(expression: string): Promise<void> {
     await eventually(expression, 30_000, async () =>
-      (await answered(expression, this.page.evaluate(expression))) === true ? true : undefined,
+      (await this.page.evaluate(expression)) === true ? true : undefined,
     )
   }
 
