@@ -1,29 +1,17 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { dataFolder, readData, resample } from '../../../bench/support/ecg-records.ts'
 import { annotateEcg, annotateIntervals, type EcgLead } from './annotate.ts'
 import { type Annotation, decodeSignal, parseAnnotations, parseHeader } from './wfdb/record.ts'
 
-const data = new URL('../../../../shared/data/', import.meta.url)
-const hasData = existsSync(data)
-const read = (file: string) => new Uint8Array(readFileSync(new URL(file, data)))
-const numbers = (file: string) => new TextDecoder().decode(read(file)).trim().split(/\r?\n/).map(Number)
+const hasData = existsSync(dataFolder)
+const numbers = (file: string) => new TextDecoder().decode(readData(file)).trim().split(/\r?\n/).map(Number)
 
 function leadOf(record: string, channel: number): EcgLead {
-  const header = parseHeader(read(`${record}.hea`))
+  const header = parseHeader(readData(`${record}.hea`))
   const { gain, baseline, file } = header.signals[channel] as { gain: number; baseline: number; file: string }
   const folder = record.slice(0, record.lastIndexOf('/') + 1)
-  return { samples: decodeSignal(header, channel, read(`${folder}${file}`)), gain, baseline, rate: header.rate }
-}
-
-/** Brings a lead to another rate by linear interpolation. */
-function resample(lead: EcgLead, rate: number): EcgLead {
-  const count = Math.floor(((lead.samples.length - 1) * rate) / lead.rate)
-  const samples = Int32Array.from({ length: count }, (_, i) => {
-    const at = (i * lead.rate) / rate
-    const k = Math.floor(at)
-    return Math.round((lead.samples[k] as number) * (1 - at + k) + (lead.samples[k + 1] as number) * (at - k))
-  })
-  return { ...lead, samples, rate }
+  return { samples: decodeSignal(header, channel, readData(`${folder}${file}`)), gain, baseline, rate: header.rate }
 }
 
 test.skipIf(!hasData).each([128, 360])(
@@ -31,7 +19,7 @@ test.skipIf(!hasData).each([128, 360])(
   (rate) => {
     const found = annotateEcg(rate === 360 ? leadOf('mitdb/207', 0) : resample(leadOf('mitdb/207', 0), rate))
     const alarms = found.filter(({ aux }) => aux === '(VFL').map(({ sample }) => sample / rate)
-    const begins = parseAnnotations(read('mitdb/207.atr')).filter(({ symbol }) => symbol === '[')
+    const begins = parseAnnotations(readData('mitdb/207.atr')).filter(({ symbol }) => symbol === '[')
     expect(begins.length).toBe(6)
     for (const { sample } of begins) {
       const begin = sample / 360

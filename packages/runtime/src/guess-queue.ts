@@ -8,10 +8,6 @@ export interface GuessQueueOptions {
   readonly waitingMax?: number
 }
 
-interface Waiting {
-  readonly make: () => Promise<void>
-}
-
 /** After so long some of what waits was made. */
 const retryAfterMs = 2_000
 
@@ -23,7 +19,7 @@ export class GuessQueue {
   readonly #perSourceMax: number
   readonly #waitingMax: number
   /** By source, in the order of their turns; a source without anything is not here. */
-  readonly #waiting = new Map<string, Waiting[]>()
+  readonly #waiting = new Map<string, (() => Promise<void>)[]>()
   #count = 0
   /** Whose guess is made now. */
   #current: string | undefined
@@ -49,7 +45,7 @@ export class GuessQueue {
     }
     const { promise, resolve, reject } = Promise.withResolvers<T>()
     // Whatever `make` does, the next one has its turn.
-    own.push({ make: () => (async () => make())().then(resolve, reject) })
+    own.push(() => (async () => make())().then(resolve, reject))
     this.#waiting.set(source, own)
     this.#count++
     if (this.#current === undefined) void this.#work()
@@ -63,11 +59,11 @@ export class GuessQueue {
       const [source, own] = next
       // To the end of the line: the others come first.
       this.#waiting.delete(source)
-      const guess = own.shift() as Waiting
+      const guess = own.shift() as () => Promise<void>
       if (own.length > 0) this.#waiting.set(source, own)
       this.#count--
       this.#current = source
-      await guess.make()
+      await guess()
       this.#current = undefined
     }
   }

@@ -33,8 +33,6 @@ export interface CandidatesOptions {
   readonly onReady: () => void
 }
 
-const everybody = (): boolean => true
-
 function change(counts: Map<string, number>, { owner: { sponsor } }: Candidate, by: number): void {
   const count = (counts.get(sponsor) ?? 0) + by
   if (count === 0) counts.delete(sponsor)
@@ -113,7 +111,7 @@ export class Candidates {
   /** Takes everything, verified or not, in order of arrival. */
   takeAll(): Candidate[] {
     const all = [...this.#ready, ...this.#verifying]
-    for (let next = this.#read.take(everybody); next !== undefined; next = this.#read.take(everybody)) all.push(next)
+    for (let next = this.#read.take(); next !== undefined; next = this.#read.take()) all.push(next)
     this.#ready = []
     this.#verifying.clear()
     this.#all.clear()

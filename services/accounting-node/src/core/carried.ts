@@ -8,7 +8,7 @@ import { FairQueue } from './fair-queue.ts'
 /** A candidate that lacks something stays this long with the leader. */
 export const carryMs = 5_000
 /** Most of them. */
-export const carriedMax = 8_192
+const carriedMax = 8_192
 /** Most of one sponsor. */
 export const carriedOfSponsorMax = 2_048
 /** Without a block they are tried again after so long: what lacks only time is good by then. */
@@ -41,7 +41,7 @@ export class Carried {
     this.#triedMs = nowMs
     const taken: Candidate[] = []
     while (taken.length < countMax) {
-      const candidate = this.#queue.take(() => true)
+      const candidate = this.#queue.take()
       if (candidate === undefined) break
       if (candidate.sinceMs > nowMs - carryMs) taken.push(candidate)
     }

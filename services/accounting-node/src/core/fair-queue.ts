@@ -43,8 +43,8 @@ export class FairQueue<T extends Owned> {
     this.#count++
   }
 
-  /** Takes the one whose turn it is among the sponsors that may be served; undefined if there is none. */
-  take(mayServe: (sponsor: string) => boolean): T | undefined {
+  /** Takes the one whose turn it is among the sponsors that may be served, all by default; undefined if there is none. */
+  take(mayServe: (sponsor: string) => boolean = () => true): T | undefined {
     for (const [sponsor, accounts] of this.#sponsors) {
       if (!mayServe(sponsor)) continue
       const item = takeOf(accounts)
@@ -67,7 +67,7 @@ export function inTurns<T extends Owned>(items: Iterable<T>, countMax = Number.P
   for (const item of items) queue.add(item)
   const turns: T[] = []
   while (turns.length < countMax) {
-    const next = queue.take(() => true)
+    const next = queue.take()
     if (next === undefined) break
     turns.push(next)
   }
