@@ -192,8 +192,8 @@ async function catchUp(built: Omit<Built, 'catchUp'>, logger: Logger, timeoutMs:
   const published = follower.head('userchain').size
   while (watch.size() < published && !signal.aborted) await delay(catchUpPollMs)
   // The round that runs now may have begun before the last block was taken in; the one after it has not.
-  await worker.round(signal)
-  if (!signal.aborted) await worker.round(signal)
+  const isOver = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+  for (let rounds = 0; rounds < 2 && !signal.aborted; rounds++) await Promise.race([worker.round(stopping), isOver])
   return result()
 }
 

@@ -204,6 +204,7 @@ export class TestPatient {
       keep?: [Uint8Array, Recipient][]
       history?: boolean
       rights?: number
+      fromEpoch?: number
     } = {},
   ): Promise<Uint8Array[]> {
     const { history } = this.network
@@ -218,8 +219,9 @@ export class TestPatient {
     }
     const { size, root } = ledger.head('userchain')
     const until = noEnd
+    const { rights = 3, fromEpoch = this.#epoch } = options
     const open = opened.map(
-      ([gid, { account }]): GrantOpening => [gid, account, [this.stream], this.#epoch, until, options.rights ?? 3, 0],
+      ([gid, { account }]): GrantOpening => [gid, account, [this.stream], fromEpoch, until, rights, 0],
     )
     this.#commit({
       ...{ v: 1, t: 'key', a: this.account, n: ++this.#counter, x: history.nowMs + hourMs },

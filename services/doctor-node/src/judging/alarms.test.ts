@@ -66,3 +66,21 @@ test('an alarm tells the newest sentence of its finding; it is in no file, and w
   restarted.recall(patient, { ...finding, sentence: 'No heart beat for 3 s.' })
   expect(restarted.list()).toMatchObject([{ sentence: 'No heart beat for 9 s.' }])
 })
+
+test('a patient who makes alarms by the thousand pushes nobody else’s out of the list', () => {
+  const other = new Uint8Array(32).fill(8)
+  alarms.see(other, [finding])
+  database.transaction(() => {
+    for (let sequence = 1; sequence <= 10_100; sequence++)
+      alarms.seeGap(patient, { stream: new Uint8Array(8), sequence, atMs: 1_000 })
+  })
+  // What is urgent of her own is not pushed out either.
+  database.run("UPDATE alarm SET severity = 'high' WHERE about LIKE '%:1'")
+  for (const isOpen of [true, false]) {
+    const list = alarms.list(isOpen)
+    expect(list).toHaveLength(1_001)
+    expect(list.map(({ id }) => id)).toEqual(list.map(({ id }) => id).toSorted((a, b) => b - a))
+    expect(list.at(-1)).toMatchObject({ code: 'ecg.asystole', severity: 'critical' })
+    expect(list.at(-2)).toMatchObject({ code: 'stream.gap', severity: 'high' })
+  }
+})

@@ -71,6 +71,9 @@ function sentenceKey(patient: Uint8Array, code: string, about: string): string {
   return `${toHex(patient)} ${code} ${about}`
 }
 
+/** Alarms of one list. */
+const listMax = { all: 10_000, ofOnePatient: 1_000 } as const
+
 /** Sentences that are remembered. */
 const sentencesMax = 10_000
 
@@ -191,12 +194,22 @@ export class Alarms {
     this.#events.emit({ type: 'alarm', patient: toHex(patient), atMs: this.#nowMs(), code, step: 'ended' })
   }
 
-  /** Newest first; `isOpen`: only those that last or wait to be acknowledged. */
+  /**
+   * Newest first; `isOpen`: only those that last or wait to be acknowledged. Where there are more than fit, each patient's most urgent go
+   * in before anybody's next: nobody's alarms push out somebody else's.
+   */
   list(isOpen = false): AlarmView[] {
     const which = isOpen ? 'WHERE ended IS NULL OR acknowledged IS NULL' : ''
+    const rank = severities.map((severity, index) => `WHEN '${severity}' THEN ${index}`).join(' ')
+    const urgent = `acknowledged IS NOT NULL, escalated IS NULL, CASE severity ${rank} END DESC, id DESC`
     return this.#database
-      .all(`SELECT * FROM alarm ${which} ORDER BY id DESC LIMIT 10000`)
+      .all(
+        `SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY patient ORDER BY ${urgent}) AS turn FROM alarm ${which})
+         WHERE turn <= ? ORDER BY turn, id DESC LIMIT ?`,
+        ...[listMax.ofOnePatient, listMax.all],
+      )
       .map((row) => this.#viewOf(row))
+      .sort((a, b) => b.id - a.id)
   }
 
   /** Somebody takes care of it; the first one counts. @throws {DoctorNodeError} `ERR_ALARM_UNKNOWN`. */

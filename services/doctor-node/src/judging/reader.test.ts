@@ -6,48 +6,102 @@ import { createLogger } from '@healthblock/runtime/logger'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { expect, test } from 'vitest'
 import { DoctorNodeEvents } from '../events.ts'
+import type { Postings } from '../posting/postings.ts'
 import { openNodeDatabase } from '../store/node-db.ts'
 import type { Envelopes } from '../watch/envelopes.ts'
 import type { Grant, Grants } from '../watch/grants.ts'
 import { Alarms } from './alarms.ts'
+import type { Judge } from './judge.ts'
 import { Reader } from './reader.ts'
+import type { UnreadableReports } from './unreadable.ts'
+import { Worker } from './worker.ts'
 
 const patient = new Uint8Array(32).fill(7)
 const [ecg, vitals] = [new Uint8Array(8).fill(1), new Uint8Array(8).fill(2)]
 
-test('records that are nowhere, while one storage node is down, do not hold up the patient’s other stream', async () => {
+/** A reader with a database of its own; each patient has a grant to both streams, and each block is what `get` says. */
+function setUp(options: { nowMs: () => number; get: (cid: Uint8Array) => Promise<Uint8Array> }) {
+  const { nowMs, get } = options
   const dir = mkdtempSync(join(tmpdir(), 'hb-reader-'))
   const database = openNodeDatabase(join(dir, 'node.db'))
-  let clockMs = 1_000_000
-  const nowMs = (): number => clockMs
   const events = new DoctorNodeEvents(createLogger({ name: 'test', level: 'silent' }))
-  const grant = {
-    patient,
-    streams: [ecg, vitals],
-    fromEpoch: 0,
-    untilEpoch: 9,
-    untilMs: 2 ** 45,
-    rights: 3,
-  } as unknown as Grant
+  const grantOf = (of: Uint8Array): Grant =>
+    ({
+      ...{ patient: of, streams: [ecg, vitals], fromEpoch: 0, untilEpoch: 9, untilMs: 2 ** 45, rights: 3 },
+    }) as unknown as Grant
+  const reader = new Reader({
+    ...{ database, events, nowMs, ledgerId: new Uint8Array(32), alarms: new Alarms({ database, events, nowMs }) },
+    grants: { open: (of: Uint8Array) => [grantOf(of)] } as unknown as Grants,
+    envelopes: { epochKey: async () => ({ epochKey: new Uint8Array(32), kind: 1 }) } as unknown as Envelopes,
+    storage: () => ({ get }) as unknown as StorageClient,
+  })
+  const add = (stream: Uint8Array, sequence: number, cid: number, of = patient): void => {
+    database.run(
+      `INSERT INTO record (patient, stream, sequence, generation, epoch, kind, size, cid, tx, position, ms, state)
+       VALUES (?, ?, ?, 1, 1, 0, 1024, ?, ?, ?, 1, 'waiting')`,
+      ...[of, stream, sequence, new Uint8Array(32).fill(cid), of, sequence],
+    )
+  }
+  const close = (): void => {
+    database.close()
+    rmSync(dir, { recursive: true })
+  }
+  return { database, reader, add, close }
+}
+
+test('a patient who posts records that are nowhere, without end, holds up nobody: patients take turns', async () => {
+  let clockMs = 1_000_000
+  const honest = new Uint8Array(32).fill(8)
+  const asked: number[] = []
+  const { database, reader, add, close } = setUp({
+    nowMs: () => clockMs,
+    get: async (cid) => {
+      asked.push(cid[0] as number)
+      // Each answer takes a while, so that what failed first is due again before the last was tried.
+      clockMs += 50
+      if (cid[0] === 9) return new Uint8Array(1024)
+      throw new RuntimeError('nowhere', { code: 'ERR_BLOCK_NOT_FOUND', digest: '' })
+    },
+  })
+  database.transaction(() => {
+    for (let sequence = 1; sequence <= 2_000; sequence++) add(ecg, sequence, 1)
+  })
+  add(ecg, 1, 9, honest)
+  const stopping = new AbortController()
+  const judged: Uint8Array[] = []
+  const worker = new Worker({
+    ...{
+      database,
+      reader,
+      settle: () => {},
+      isReady: () => true,
+      logger: createLogger({ name: 't', level: 'silent' }),
+    },
+    grants: { patients: () => [patient, honest] } as unknown as Grants,
+    reports: { report: () => {} } as unknown as UnreadableReports,
+    postings: { deliver: async () => {} } as unknown as Postings,
+    judge: {
+      judge: async (of: Uint8Array) => {
+        judged.push(of)
+        stopping.abort()
+      },
+    } as unknown as Judge,
+  })
+  await worker.round(stopping.signal)
+  expect(judged).toEqual([honest])
+  expect(asked).toEqual([...Array(64).fill(1), 9])
+  close()
+})
+
+test('records that are nowhere, while one storage node is down, do not hold up the patient’s other stream', async () => {
+  let clockMs = 1_000_000
   const asked: number[] = []
   const get = async (cid: Uint8Array): Promise<Uint8Array> => {
     asked.push(cid[0] as number)
     if (cid[0] === 9) return new Uint8Array(1024)
     throw new RuntimeError('two have none, the third does not answer', { code: 'ERR_NO_SOURCE', attempts: [] })
   }
-  const reader = new Reader({
-    ...{ database, events, nowMs, ledgerId: new Uint8Array(32), alarms: new Alarms({ database, events, nowMs }) },
-    grants: { open: () => [grant] } as unknown as Grants,
-    envelopes: { epochKey: async () => ({ epochKey: new Uint8Array(32), kind: 1 }) } as unknown as Envelopes,
-    storage: () => ({ get }) as unknown as StorageClient,
-  })
-  const add = (stream: Uint8Array, sequence: number, cid: number): void => {
-    database.run(
-      `INSERT INTO record (patient, stream, sequence, generation, epoch, kind, size, cid, tx, position, ms, state)
-       VALUES (?, ?, ?, 1, 1, 0, 1024, ?, ?, ?, 1, 'waiting')`,
-      ...[patient, stream, sequence, new Uint8Array(32).fill(cid), patient, sequence],
-    )
-  }
+  const { database, reader, add, close } = setUp({ nowMs: () => clockMs, get })
   for (let sequence = 1; sequence <= 5; sequence++) add(ecg, sequence, sequence)
   add(vitals, 1, 9)
   const { signal } = new AbortController()
@@ -67,6 +121,5 @@ test('records that are nowhere, while one storage node is down, do not hold up t
   clockMs -= 900_000
   await expect(reader.read(patient, signal)).rejects.toThrow('does not answer')
   expect(asked.slice(10)).toEqual([1, 2, 3, 4])
-  database.close()
-  rmSync(dir, { recursive: true })
+  close()
 })

@@ -25,6 +25,8 @@ const retryMsMax = 10_000
 /** Until a record is tried again that no node that answered had, while another did not answer. */
 const networkPauseMs = 2_000
 const fetchesAtOnce = 4
+/** After so many records, or so long, it is the next patient's turn: nobody's backlog holds up the others. */
+const turnMax = { records: 64, lengthMs: 2_000 } as const
 
 /** Most records, and most bytes of blocks, that wait on disk to be judged, per patient. */
 export const backlogMax = { records: 4_096, sizeBytes: 64 * 1024 * 1024 } as const
@@ -134,25 +136,33 @@ export class Reader {
   }
 
   /**
-   * Reads a patient's waiting records until none is due or the backlog is full.
+   * Reads a patient's waiting records until none is due, the backlog is full, or her turn is over.
    *
+   * @returns true if her turn is over and more is due.
    * @throws {RuntimeError} `ERR_NO_SOURCE` and others of the network: nothing is said about the records then, and they are tried again after the others.
    */
-  async read(patient: Uint8Array, signal: AbortSignal): Promise<void> {
+  async read(patient: Uint8Array, signal: AbortSignal): Promise<boolean> {
     const { database, nowMs, grants } = this.#deps
     const open = grants.open(patient).filter(({ untilMs }) => untilMs > nowMs())
-    if (open.length === 0) return this.#forget(patient)
-    while (!signal.aborted && !this.#isFull(patient)) {
+    if (open.length === 0) {
+      this.#forget(patient)
+      return false
+    }
+    const endMs = performance.now() + turnMax.lengthMs
+    for (let count = 0; !signal.aborted && !this.#isFull(patient); ) {
+      if (count >= turnMax.records || performance.now() >= endMs) return true
       const rows = database.all(
         // What was put off further was put off by a clock that was ahead.
         "SELECT * FROM record WHERE patient = ? AND state = 'waiting' AND due NOT BETWEEN ? AND ? ORDER BY stream, sequence LIMIT ?",
         ...[patient, nowMs() + 1, nowMs() + retryMsMax, fetchesAtOnce],
       )
-      if (rows.length === 0) return
+      if (rows.length === 0) return false
+      count += rows.length
       const results = await Promise.allSettled(rows.map((row) => this.#readOne(row, open, signal)))
       const failed = results.find((result) => result.status === 'rejected')
       if (failed !== undefined) throw failed.reason
     }
+    return false
   }
 
   #isFull(patient: Uint8Array): boolean {

@@ -1,5 +1,5 @@
 /**
- * What the node does without being asked: reads, judges, delivers. One round at a time, patient by patient; each part may
+ * What the node does without being asked: reads, judges, delivers. One round at a time, patient by patient, who take turns; each part may
  * fail (no network, a full disk) without holding up the others.
  */
 import { setTimeout as delay } from 'node:timers/promises'
@@ -86,21 +86,29 @@ export class Worker {
   }
 
   async #round(signal: AbortSignal): Promise<void> {
-    const { grants, reader, judge, reports, postings, isReady } = this.#deps
+    const { postings, isReady } = this.#deps
     if (!isReady()) return
     if (this.#isBehind) await this.#attempt('settle', async () => this.reconcile())
-    let patients: readonly Uint8Array[] = []
-    await this.#attempt('list', async () => {
-      patients = grants.patients()
-    })
+    while (await this.#pass(signal));
+    await this.#attempt('deliver', () => postings.deliver(signal))
+  }
+
+  /** Every patient once; true if one of them had more to be read than her turn took. She is judged when there is no more. */
+  async #pass(signal: AbortSignal): Promise<boolean> {
+    const { grants, reader, judge, reports, postings } = this.#deps
+    let isMore = false
+    const patients = (await this.#attempt('list', async () => grants.patients())) ?? []
     for (const patient of patients) {
-      if (signal.aborted) return
-      await this.#attempt('read', () => reader.read(patient, signal))
+      if (signal.aborted) return false
+      if ((await this.#attempt('read', () => reader.read(patient, signal))) === true) {
+        isMore = true
+        continue
+      }
       await this.#attempt('judge', () => judge.judge(patient))
       await this.#attempt('report', async () => reports.report(patient))
       await this.#attempt('deliver', () => postings.deliver(signal))
     }
-    await this.#attempt('deliver', () => postings.deliver(signal))
+    return isMore
   }
 
   /** Records that wait to be read, and entries without a final answer. */
@@ -109,11 +117,12 @@ export class Worker {
     return Number(row?.n ?? 0) + this.#deps.postings.pending()
   }
 
-  async #attempt(what: string, work: () => Promise<unknown>): Promise<void> {
+  async #attempt<T>(what: string, work: () => Promise<T>): Promise<T | undefined> {
     try {
-      await work()
+      return await work()
     } catch (error) {
       this.#deps.logger.warn({ err: error, what }, 'left for the next round')
+      return undefined
     }
   }
 }

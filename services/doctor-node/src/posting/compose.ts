@@ -89,7 +89,8 @@ export class Composer {
   }): Promise<SealingPlace | undefined> {
     const now = Math.floor(this.#nowMs() / this.#ledger.epochMs)
     const wanted = Math.max(now, this.committedHead(grant.patient).epoch)
-    for (const { generation, first, nodes } of await this.#envelopes.diagnosisKeys(grant.patient, grant.gid)) {
+    const { patient, gid } = grant
+    for await (const { generation, first, nodes } of this.#envelopes.diagnosisKeys(patient, { gid })) {
       const last = lastEpochOf(nodes, first)
       const epoch = Math.min(Math.max(wanted, first), grant.untilEpoch - 1, last)
       if (reachesEpoch({ nodes, first, epoch }))
@@ -101,8 +102,8 @@ export class Composer {
   /** The key of an entry that was sealed before. */
   async keyOf(patient: Uint8Array, place: { generation: number; epoch: number }): Promise<Uint8Array | undefined> {
     const { generation, epoch } = place
-    for (const { generation: held, first, nodes } of await this.#envelopes.diagnosisKeys(patient)) {
-      if (held === generation && reachesEpoch({ nodes, first, epoch })) return epochKeyFrom({ nodes, first, epoch })
+    for await (const { first, nodes } of this.#envelopes.diagnosisKeys(patient, { generation })) {
+      if (reachesEpoch({ nodes, first, epoch })) return epochKeyFrom({ nodes, first, epoch })
     }
     return undefined
   }

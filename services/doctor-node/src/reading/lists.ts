@@ -112,7 +112,8 @@ export async function listPatients(parts: {
       patient: toHex(grant.patient),
       grant: toHex(grant.gid),
       streams: grant.streams.map((stream) => ({ stream: toHex(stream), kind: kindName(kinds.get(toHex(stream))) })),
-      from: iso(grant.fromEpoch * epochMs),
+      // The ledger takes windows that no date can hold: one of them must not cost the others their list.
+      from: iso(Math.min(dateMax, grant.fromEpoch * epochMs)),
       until: grant.untilMs > dateMax ? null : iso(grant.untilMs),
       state: grants.stateOf(grant),
     })

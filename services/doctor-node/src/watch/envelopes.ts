@@ -28,6 +28,12 @@ export interface HeldKeys {
   readonly nodes: ReturnType<typeof envelopeNodes>
 }
 
+/** Envelopes of one grant, or of one generation. */
+interface EnvelopeChoice {
+  readonly gid?: Uint8Array
+  readonly generation?: number
+}
+
 interface Dependencies {
   readonly database: Database
   readonly ledgerId: Uint8Array
@@ -37,6 +43,10 @@ interface Dependencies {
 }
 
 const openedMax = 1_024
+/** Most envelopes that one question looks into, the newest first: a patient may rotate as often as she likes, and opening costs. */
+const askedMax = 64
+/** And where every key is tried that is held. */
+const everyMax = 10_000
 
 /** Opens envelopes and derives epoch keys from them. */
 export class Envelopes {
@@ -46,12 +56,15 @@ export class Envelopes {
     this.#deps = deps
   }
 
-  /** A patient's envelopes, those of the newest generation and grant first. */
-  of(patient: Uint8Array): KeptEnvelope[] {
+  /** A patient's envelopes, of one grant or generation if they are named: those of the newest generation and grant first, at most `countMax`. */
+  of(patient: Uint8Array, which: EnvelopeChoice = {}, countMax = askedMax): KeptEnvelope[] {
+    const { gid = null, generation = null } = which
     return this.#deps.database
       .all(
-        'SELECT patient, gid, generation, bytes FROM envelope WHERE patient = ? ORDER BY generation DESC, position DESC LIMIT 10000',
-        patient,
+        `SELECT patient, gid, generation, bytes FROM envelope
+         WHERE patient = ?1 AND (?2 IS NULL OR gid = ?2) AND (?3 IS NULL OR generation = ?3)
+         ORDER BY generation DESC, position DESC LIMIT ?4`,
+        ...[patient, gid, generation, countMax],
       )
       .map((row) => ({
         patient: row.patient as Uint8Array,
@@ -107,8 +120,7 @@ export class Envelopes {
     generation: number
     epoch: number
   }): Promise<{ epochKey: Uint8Array; kind: number } | undefined> {
-    for (const envelope of this.of(place.patient)) {
-      if (envelope.generation !== place.generation) continue
+    for (const envelope of this.of(place.patient, { generation: place.generation })) {
       const contents = await this.contents(envelope)
       const held = contents?.streams.find(({ stream }) => equalBytes(stream, place.stream))
       if (contents === undefined || held === undefined) continue
@@ -118,15 +130,15 @@ export class Envelopes {
     return undefined
   }
 
-  /** Keys of the diagnosis stream with a patient, the newest generation first; of one grant if `gid` is named. */
-  async diagnosisKeys(patient: Uint8Array, gid?: Uint8Array): Promise<HeldKeys[]> {
+  /** Keys of the diagnosis stream with a patient, the newest generation first; each is opened when it is asked for. */
+  async *diagnosisKeys(patient: Uint8Array, which: EnvelopeChoice): AsyncGenerator<HeldKeys> {
     const own = { ledgerId: this.#deps.ledgerId, patient, doctor: this.#deps.doctor().account }
     const stream = diagnosisStreamId(own)
-    const found = await this.everyKey(patient)
-    return found.filter((held) => equalBytes(held.stream, stream) && (gid === undefined || equalBytes(held.gid, gid)))
+    for (const envelope of this.of(patient, which))
+      for (const held of await this.#keysOf(envelope)) if (equalBytes(held.stream, stream)) yield held
   }
 
-  /** What the envelopes say of a patient's streams: kind by stream id in hex. */
+  /** What the newest envelopes say of a patient's streams: kind by stream id in hex. */
   async streamKinds(patient: Uint8Array): Promise<Map<string, number>> {
     const kinds = new Map<string, number>()
     for (const envelope of this.of(patient).reverse()) {
@@ -138,15 +150,17 @@ export class Envelopes {
   /** Every key that this doctor holds of a patient, data and diagnosis streams, the newest generation first. */
   async everyKey(patient: Uint8Array): Promise<HeldKeys[]> {
     const found: HeldKeys[] = []
-    for (const envelope of this.of(patient)) {
-      const contents = await this.contents(envelope)
-      if (contents === undefined) continue
-      for (const { stream, keys } of [...contents.streams, ...contents.diagnosis]) {
-        const nodes = envelopeNodes(contents, keys)
-        found.push({ gid: envelope.gid, generation: envelope.generation, first: contents.first, stream, nodes })
-      }
-    }
+    for (const envelope of this.of(patient, {}, everyMax)) found.push(...(await this.#keysOf(envelope)))
     return found
+  }
+
+  async #keysOf(envelope: KeptEnvelope): Promise<HeldKeys[]> {
+    const contents = await this.contents(envelope)
+    if (contents === undefined) return []
+    return [...contents.streams, ...contents.diagnosis].map(({ stream, keys }) => {
+      const nodes = envelopeNodes(contents, keys)
+      return { gid: envelope.gid, generation: envelope.generation, first: contents.first, stream, nodes }
+    })
   }
 
   #quarantine(reference: string): void {

@@ -1,0 +1,43 @@
+/** What a patient who means harm can do to the doctor's other patients: nothing. Over HTTP, with a real ledger and real keys. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { toHex } from '@healthblock/encoding/bytes'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { hourMs } from '../../../packages/runtime/src/testkit.ts'
+import { enrol, Node } from './node.test-support.ts'
+import { type Recipient, startNetwork, type TestNetwork, TestPatient } from './sample.test-support.ts'
+
+describe('a patient who means harm', () => {
+  let root: string
+  let network: TestNetwork
+  let node: Node
+  let doctor: Recipient
+
+  beforeAll(async () => {
+    root = mkdtempSync(join(tmpdir(), 'healthblock-doctor-'))
+    network = await startNetwork()
+    node = new Node(join(root, 'doctor'), network)
+    await node.start()
+    doctor = await enrol(node, network)
+  })
+
+  afterAll(async () => {
+    await node?.stop()
+    await network?.close()
+    rmSync(root, { recursive: true, force: true })
+  })
+
+  test('a window that begins after the last moment of any calendar costs the others none of their lists', async () => {
+    const [honest, hostile] = [new TestPatient(network), new TestPatient(network)]
+    await honest.rotate({ open: [doctor] })
+    honest.record(1)
+    await hostile.rotate({ open: [doctor], fromEpoch: Math.floor(8_900_000_000_000_000 / hourMs) })
+    hostile.record(1)
+    await node.catchUp()
+    const grants = await node.get<{ patient: string; from: string }[]>('/v1/patients')
+    expect(grants.map(({ patient }) => patient).sort()).toEqual([toHex(honest.account), toHex(hostile.account)].sort())
+    for (const path of ['/v1/patients/summary', '/v1/alarms', '/v1/unread', '/v1/readings'])
+      expect((await node.call('GET', path)).status, path).toBe(200)
+  })
+})
