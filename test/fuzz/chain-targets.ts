@@ -78,6 +78,7 @@ export function chainTargets(): FuzzTarget[] {
       healed: 0,
     },
     storage: { v: 1, cid: b32, size: 4096, ms: 1_800_000_000_000, store: b32 },
+    erasure: { v: 1, a: b32, cid: b32, codec: 0x55, ms: 1_800_000_000_000 },
     'stage-ack': [1, 4, 2, 100, b32],
     successor: [b32],
   }

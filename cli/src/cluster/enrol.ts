@@ -14,7 +14,7 @@ import {
   transactionId,
 } from '@healthblock/chain/transaction'
 import { generateKemKeyPair, kemSuiteDefault } from '@healthblock/crypto/envelope'
-import { generateSigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { generateSigningKey, type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { algorithmHashHex, algorithmName, algorithmVersion } from '@healthblock/diagnosis/algorithm'
 import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
@@ -220,17 +220,25 @@ export async function enrolAlgorithm(dir: string): Promise<void> {
   await changeCluster(dir, (latest) => ({ ...latest, algorithm: algorithmHashHex }))
 }
 
+function readerKey(dir: string, who: 'auditor' | 'tenant'): SigningKey {
+  return signingKeyFromSeed(fromHex(readFileSync(join(clusterPaths.secrets(dir), `${who}.key`), 'utf8').trim()))
+}
+
+/** The key with which the cluster's test tenant signs what it erases. */
+export function tenantKey(dir: string): SigningKey {
+  return readerKey(dir, 'tenant')
+}
+
 /** A bearer token of the cluster's auditor or tenant, good at every node for 24 hours. */
 export function readerToken(dir: string, who: 'auditor' | 'tenant', scope: 'ledger' | 'storage'): string {
   const cluster = readCluster(dir)
   const account = cluster[who]
   if (account === undefined) throw new CommandError('this cluster is not enrolled yet: run ./healthblock up first')
   const ledgerId = fromHex(cluster.ledgerId)
-  const seed = fromHex(readFileSync(join(clusterPaths.secrets(dir), `${who}.key`), 'utf8').trim())
   return createToken({
     ledgerId,
     statement: { account: fromHex(account), audience: ledgerId, scope, until: Date.now() + 86_400_000 - 60_000 },
     key: 1,
-    signingKey: signingKeyFromSeed(seed),
+    signingKey: readerKey(dir, who),
   })
 }

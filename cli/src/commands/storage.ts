@@ -1,4 +1,8 @@
-import { readerToken } from '../cluster/enrol.ts'
+import { createErasureOrder } from '@healthblock/chain/erasure-order'
+import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { fromHex, toBase64Url } from '@healthblock/encoding/bytes'
+import { parseCidText } from '@healthblock/runtime/storage-client'
+import { readerToken, tenantKey } from '../cluster/enrol.ts'
 import { clusterFolder, readCluster } from '../cluster/layout.ts'
 import { clusterStatus } from '../cluster/status.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
@@ -19,13 +23,15 @@ const help = `Usage: ./healthblock storage ACTION
                    a private IPFS without a ledger: makes keys and a token in DIR (default .healthblock-ipfs), runs until Ctrl-C
 
 Options: --dir DIR, --json
-For nodes outside a local cluster: --url URL[,URL…] --token-file FILE
+For nodes outside a local cluster: --url URL[,URL…] --token-file FILE [--key-file FILE], the account's seed in hex: erase signs with it
 `
 
 /** The nodes that are asked, and with which token. */
 interface Stores {
   readonly nodes: readonly { readonly name: string; readonly url: string | null; readonly state: string }[]
   readonly token: string
+  /** Signs what is erased, of an account that has a key. */
+  readonly key?: SigningKey
 }
 
 interface Context {
@@ -65,12 +71,15 @@ async function findStores(values: Record<string, string | boolean | undefined>):
     const nodes = urls.split(',').map((url) => ({ name: url, url, state: 'given' }))
     for (const { url } of nodes)
       if (!/^https?:/.test(url) || !URL.canParse(url)) throw new UsageError(`--url takes URLs, not "${url}"`)
-    return { nodes, token: new TextDecoder().decode(readFileBytes(file)).trim() }
+    const token = new TextDecoder().decode(readFileBytes(file)).trim()
+    const keyFile = values['key-file'] as string | undefined
+    if (keyFile === undefined) return { nodes, token }
+    return { nodes, token, key: signingKeyFromSeed(fromHex(new TextDecoder().decode(readFileBytes(keyFile)).trim())) }
   }
   const dir = clusterFolder(values.dir as string | undefined)
   const { nodes } = await clusterStatus(dir, readCluster(dir))
   const token = readerToken(dir, 'tenant', 'storage')
-  return { nodes: nodes.filter(({ role }) => role === 'storage'), token }
+  return { nodes: nodes.filter(({ role }) => role === 'storage'), token, key: tenantKey(dir) }
 }
 
 function print(context: Context, value: unknown, words: () => string): void {
@@ -195,11 +204,29 @@ interface ErasureLine {
   readonly Message?: string
 }
 
+/** The account's order for each CID, as the stores check it (services/storage/SPEC.md §3a). */
+async function signOrders(
+  by: { readonly url: string; readonly token: string; readonly key: SigningKey },
+  cids: readonly string[],
+): Promise<string[]> {
+  const response = await request(by.url, '/v1/status', { token: by.token, method: 'GET' })
+  if (!response.ok) throw new CommandError(`the storage node does not say who asks: it answered ${response.status}`)
+  const { ledgerId, account } = (await response.json()) as { ledgerId: string; account: string }
+  return cids.map((text) => {
+    const block = parseCidText(text)
+    if (block === undefined) throw new UsageError(`"${text}" is no CID of a block`)
+    const signer = { account: fromHex(account), key: 1, signingKey: by.key, ledgerId: fromHex(ledgerId) }
+    return toBase64Url(createErasureOrder({ ...signer, ...block, ms: Date.now() }))
+  })
+}
+
 async function erase(context: Context, cids: readonly string[]): Promise<ExitCode> {
-  const { nodes, token } = context.stores
+  const { nodes, token, key } = context.stores
   const node = nodes.find(({ url }) => url !== null)
   if (!node?.url) throw new CommandError('no storage node runs')
-  const response = await request(node.url, '/v1/erasures', { token, body: { cids }, timeoutMs: 600_000 })
+  const orders = key === undefined ? undefined : await signOrders({ url: node.url, token, key }, cids)
+  const body = { cids, ...(orders === undefined ? {} : { orders }) }
+  const response = await request(node.url, '/v1/erasures', { token, body, timeoutMs: 600_000 })
   const answer = (await response.json()) as { results?: ErasureLine[]; Message?: string }
   const { results } = answer
   if (!response.ok || results === undefined) throw new CommandError(answer.Message ?? `it answered ${response.status}`)
@@ -258,6 +285,7 @@ export async function runStorage(args: string[], io: Io): Promise<ExitCode> {
   const { values, positionals } = parseOptions(args, {
     url: { type: 'string' },
     'token-file': { type: 'string' },
+    'key-file': { type: 'string' },
     standalone: { type: 'boolean' },
     nodes: { type: 'string' },
     port: { type: 'string' },

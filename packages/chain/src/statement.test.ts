@@ -49,6 +49,7 @@ const samples: Statements = {
     healed: 0,
   },
   storage: { v: 1, cid: b32('cid'), size: 4096, ms: 1_750_000_000_000, store: b32('store') },
+  erasure: { v: 1, a: b32('patient'), cid: b32('cid'), codec: 0x55, ms: 1_750_000_000_000 },
   'stage-ack': [1, 7, 1, 9, b32('root')],
   successor: [b32('successor')],
 }

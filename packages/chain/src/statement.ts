@@ -50,6 +50,7 @@ const shapes = {
     healed: uint(0, 1),
   }),
   storage: map({ v: literal(1), cid: b32, size: u, ms: u, store: b32 }),
+  erasure: map({ v: literal(1), a: b32, cid: b32, codec: u, ms: u }),
   'stage-ack': tuple<StageAck>([chain, u, u, u, b32]),
   successor: tuple<SuccessorApproval>([b32]),
 } satisfies Record<string, Check<unknown>>
@@ -69,6 +70,8 @@ export type Deferral = ValueOf<(typeof shapes)['deferred']>
 export type Incident = ValueOf<(typeof shapes)['incident']>
 /** A store's receipt for a block of `size` bytes, durable at `ms`. Key: store. */
 export type StorageReceipt = ValueOf<(typeof shapes)['storage']>
+/** Account `a` gives up a block, and what it is the root of, at `ms`. Key: op, node or store. */
+export type ErasureStatement = ValueOf<(typeof shapes)['erasure']>
 /** A node's word that it has the block at `height` on disk and executed it: log after it has `size` and `root`. Key: node. */
 export type StageAck = readonly [chain: number, height: number, term: number, size: number, root: Uint8Array]
 /** An organisation's word that the ledger with this id carries on the one under whose id it signs. Key: root. */
@@ -81,6 +84,7 @@ export interface Statements {
   deferred: Deferral
   incident: Incident
   storage: StorageReceipt
+  erasure: ErasureStatement
   'stage-ack': StageAck
   successor: SuccessorApproval
 }

@@ -2,10 +2,11 @@
  * Client of the private IPFS (`services/storage`, Kubo RPC). It believes no node: a block is what hashes to its digest,
  * and it is stored when enough different stores have signed that they hold it.
  */
+import { createErasureOrder, type ErasureOrder } from '@healthblock/chain/erasure-order'
 import { parseStatement, verifyStatement } from '@healthblock/chain/statement'
 import { sha256 } from '@healthblock/crypto/hash'
 import { randomBytes } from '@healthblock/crypto/random'
-import { encodeUtf8, equalBytes, fromBase64Url, toHex } from '@healthblock/encoding/bytes'
+import { encodeUtf8, equalBytes, fromBase64Url, toBase64Url, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { CID } from 'multiformats/cid'
 import { create as createDigest } from 'multiformats/hashes/digest'
@@ -75,6 +76,10 @@ export interface StorageClientOptions {
   readonly token: () => string | Promise<string>
   /** The key with which a store account signs, in verified state; undefined if it is no store of the policy in force. */
   readonly storeKeyOf: (account: Uint8Array) => Uint8Array | undefined
+  /** Signs for what the token's account erases, with its key of that number; `erase` needs it on a ledger. */
+  readonly erasing?: Pick<ErasureOrder, 'account' | 'key'> & {
+    readonly signingKey: { sign(message: Uint8Array): Uint8Array }
+  }
   /** Stores that must have a block before `put` returns, default 2. */
   readonly receiptsNeeded?: number
   /** Time for one exchange, default 10 s. */
@@ -86,6 +91,16 @@ export interface StorageClientOptions {
 /** The CIDv1 text of a SHA-256 digest. */
 export function cidOf(digest: Uint8Array, codec: BlockCodec = 'raw'): string {
   return CID.createV1(codecs[codec], createDigest(sha256Code, digest)).toString()
+}
+
+/** The block that a CID's text names; undefined if it is not one of SHA-256. */
+export function parseCidText(text: string): { digest: Uint8Array; codec: number } | undefined {
+  try {
+    const { code: codec, multihash } = CID.parse(text)
+    return multihash.code === sha256Code ? { digest: multihash.digest, codec } : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** Puts, gets and checks blocks at several storage nodes. */
@@ -186,7 +201,8 @@ export class StorageClient {
    */
   async erase(digests: readonly Uint8Array[]): Promise<Uint8Array[]> {
     const byCid = new Map(digests.map((digest) => [cidOf(digest), digest]))
-    const body = JSON.stringify({ cids: [...byCid.keys()] })
+    const orders = [...byCid.values()].flatMap((digest) => this.#ordersFor(digest))
+    const body = JSON.stringify({ cids: [...byCid.keys()], ...(orders.length > 0 ? { orders } : {}) })
     return await this.sources.attempt(async (url) => {
       const answer = await sendRequest({
         url: `${url}/v1/erasures`,
@@ -199,6 +215,13 @@ export class StorageClient {
       for (const cid of erasedOf(url, answer)) byCid.delete(cid)
       return [...byCid.values()]
     })
+  }
+
+  /** The order for one raw block, if this client signs. */
+  #ordersFor(digest: Uint8Array): string[] {
+    const { erasing, ledgerId, now = Date.now } = this.#options
+    if (erasing === undefined) return []
+    return [toBase64Url(createErasureOrder({ ...erasing, ledgerId, digest, codec: codecs.raw, ms: now() }))]
   }
 
   /**

@@ -9,7 +9,7 @@ import { addKuboRoutes } from './routes/kubo.ts'
 import { addNodeRoutes, type NodeRouteParts } from './routes/node.ts'
 import { addDescription } from './routes/openapi.ts'
 import type { KuboRouteParts } from './routes/parts.ts'
-import { addReplicaRoutes } from './routes/replicas.ts'
+import { addReplicaRoutes, type ReplicaRouteParts } from './routes/replicas.ts'
 import { schemaController } from './routes/validation.ts'
 
 declare module 'fastify' {
@@ -50,6 +50,8 @@ const statusOf: Partial<Record<StorageErrorCode, number>> = {
   ERR_PATH_NOT_FOUND: 404,
   ERR_DAG_INVALID: 400,
   ERR_NOT_OWNER: 403,
+  ERR_SIGNATURE_NEEDED: 403,
+  ERR_ORDER_INVALID: 403,
   ERR_PEER_UNREACHABLE: 502,
   ERR_BLOCK_ERASED: 410,
   ERR_BLOCK_RELEASED: 410,
@@ -70,7 +72,7 @@ function statusFor(code: StorageErrorCode, path: string): number {
 }
 
 /** What {@link createApp} builds the surface from. */
-export interface AppParts extends KuboRouteParts, NodeRouteParts {
+export interface AppParts extends KuboRouteParts, NodeRouteParts, ReplicaRouteParts {
   authorizer: Authorizer
 }
 

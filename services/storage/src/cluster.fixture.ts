@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { generateSigningKey, type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { encodeU64, toHex } from '@healthblock/encoding/bytes'
 import { create, type KuboRPCClient } from 'kubo-rpc-client'
 import { readTokenFile, StandaloneAuthorizer } from './access/authorizer.ts'
@@ -29,6 +29,8 @@ export interface Place {
 export interface Tenant {
   account: Uint8Array
   token: string
+  /** Signs what it erases; without one its stores' word is enough. */
+  key?: SigningKey
 }
 
 /** Several nodes with one member list. */
@@ -38,17 +40,19 @@ export class Cluster {
   readonly places: Place[] = []
   readonly tenants: Tenant[] = []
 
-  /** Makes keys and files for `count` nodes and two tenants. */
-  async prepare(count: number, settings: Record<string, string> = {}): Promise<void> {
+  /** Makes keys and files for `count` nodes and two tenants, who sign what they erase if `isSigned`. */
+  async prepare(count: number, settings: Record<string, string> = {}, isSigned = false): Promise<void> {
     this.#write('swarm.key', `/key/swarm/psk/1.0.0/\n/base16/\n${randomBytes(32).toString('hex')}\n`)
     for (let index = 0; index < 2; index++) {
       this.tenants.push({
         account: new Uint8Array(randomBytes(32)),
         token: `tenant-${index}-${randomBytes(8).toString('hex')}`,
+        ...(isSigned ? { key: generateSigningKey() } : {}),
       })
     }
-    const tokens = this.tenants.map(({ account, token }) => ({
+    const tokens = this.tenants.map(({ account, token, key }) => ({
       account: toHex(account),
+      ...(key ? { erasureKey: toHex(key.publicKey) } : {}),
       sha256: createHash('sha256').update(token).digest('hex'),
     }))
     this.#write('tokens.json', JSON.stringify({ tokens }))
@@ -110,12 +114,12 @@ export class Cluster {
     })
     // Also if the node does not come up, it is ended with the others.
     place.members = members
-    const tokens = readTokenFile(config.tokensFile as string)
+    const file = readTokenFile(config.tokensFile as string)
     const node = new StorageNode({
       config,
       secrets,
       members,
-      createAuthorizer: (self) => new StandaloneAuthorizer({ tokens, members, self, now: Date.now }),
+      createAuthorizer: (self) => new StandaloneAuthorizer({ file, members, self, now: Date.now }),
       events,
       now: Date.now,
       onFatal: (error) => {

@@ -19,6 +19,8 @@ export type StorageErrorDetail =
   | { code: 'ERR_PATH_NOT_FOUND'; name: string; under: string }
   | { code: 'ERR_DAG_INVALID'; cid: string; reason: string }
   | { code: 'ERR_NOT_OWNER'; cid: string }
+  | { code: 'ERR_SIGNATURE_NEEDED'; cid: string }
+  | { code: 'ERR_ORDER_INVALID'; reason: string }
   | { code: 'ERR_KUBO_FAILED'; reason: string }
   | { code: 'ERR_QUOTA_EXCEEDED'; bytesMax: number }
   | { code: 'ERR_STORE_FULL'; bytesMax: number }

@@ -137,6 +137,10 @@ export class Events {
     this.#log.info({ event: 'tombstones-not-pulled', store: toHex(store), error: codeOf(error) })
   }
 
+  wordRefused(store: Uint8Array, error: unknown): void {
+    this.#log.warn({ event: 'word-refused', store: toHex(store), error: codeOf(error) })
+  }
+
   blocksRemoved(blocks: number): void {
     this.#log.info({ event: 'blocks-removed', blocks })
   }

@@ -68,7 +68,8 @@ export class Files {
       if (at.codec === codecRaw) return this.#options.readHeader(node)
       const first = firstLink(at, node)
       if (first === undefined) return undefined
-      const here = this.#options.store.stat(first.digest)
+      // What is kept with a leaf was read from its own bytes; what is kept with a node another store may have said.
+      const here = first.codec === codecRaw ? this.#options.store.stat(first.digest) : undefined
       if (here) return headerOf(here)
       try {
         ;[at, node] = [first, (await this.#options.replicator.read(first, { signal, offline: false })).bytes]

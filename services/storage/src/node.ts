@@ -127,6 +127,8 @@ export class StorageNode {
       onMisbehaviour: (peer, digests) => this.#onMisbehaviour(peer, digests),
     })
     this.#client = new NodeClient({ members, key: this.#key, account, now })
+    const authorizer = options.createAuthorizer(account)
+    const signsErasures = (of: Uint8Array): boolean => authorizer.signsErasures(of)
     const common = { backend: this.#backend, store: this.#store, members, client: this.#client, events, account, now }
     this.#handoff = new HandoffQueue(common)
     this.#lane = new HandoffLane({
@@ -141,6 +143,7 @@ export class StorageNode {
       writeQuorum: config.writeQuorum,
       readHeader: readPayloadHeader,
       lane: this.#lane,
+      signsErasures,
       onHandoff: () => this.#handoff.expect(directMs),
     })
     const replicator = this.#replicator
@@ -151,6 +154,7 @@ export class StorageNode {
       ...common,
       replicator,
       files,
+      authorizer,
       delayMs: config.eraseDelaySeconds * 1000,
       writeQuorum: config.writeQuorum,
       replicas: config.replicas,
@@ -166,7 +170,9 @@ export class StorageNode {
       repair: this.#repair,
       replicas: config.replicas,
       isMemberPeer: (peer) => members.findPeer(peer) !== undefined,
-      authorizer: options.createAuthorizer(account),
+      authorizer,
+      signsErasures,
+      ledgerId: members.ledgerId,
       readHeader: readPayloadHeader,
       fetchLog: this.#fetchLog,
       signFetches: (page) => this.#key.sign(fetchPageMessage({ ledgerId: members.ledgerId, ...page })),
@@ -238,7 +244,11 @@ export class StorageNode {
     this.#isReady = true
     this.#handoff.kick()
     this.#repairSoon()
-    this.#every(config.repairSeconds * 1000, () => this.#repair.run({ sample: true }))
+    this.#every(config.repairSeconds * 1000, async () => {
+      // What could not be judged when it was told: an account, or an erased range, that was not known yet.
+      await this.#erasure.pull()
+      await this.#repair.run({ sample: true })
+    })
     this.#every(fullRepairIntervalMs, () => this.#repair.run())
     const sweepMs = Math.max(sweepIntervalMsMin, Math.min(sweepIntervalMs, config.eraseDelaySeconds * 250))
     this.#every(sweepMs, () => this.#erasure.sweep())

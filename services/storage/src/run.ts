@@ -1,7 +1,7 @@
 /** One node from its environment: with a ledger that it follows, or standing alone with members and tokens from files. */
 import { restOfProcess } from '@healthblock/runtime/rest'
 import type { Access } from './access/access.ts'
-import { readTokenFile, StandaloneAuthorizer } from './access/authorizer.ts'
+import { readTokenFile, StandaloneAuthorizer, type TokenFile } from './access/authorizer.ts'
 import { FileMembers, type Members } from './access/members.ts'
 import { type Config, readConfig, type Secrets } from './config.ts'
 import { Events } from './events.ts'
@@ -61,10 +61,11 @@ async function createAccess(options: {
 }): Promise<Access> {
   const { config, located, now } = options
   if (config.ledger === undefined) {
-    const tokens = config.tokensFile ? readTokenFile(config.tokensFile) : new Map<string, Uint8Array>()
+    const none: TokenFile = { tokens: new Map(), erasureKeys: new Map() }
+    const file = config.tokensFile ? readTokenFile(config.tokensFile) : none
     return {
       members: located,
-      createAuthorizer: (self) => new StandaloneAuthorizer({ tokens, members: located, self, now }),
+      createAuthorizer: (self) => new StandaloneAuthorizer({ file, members: located, self, now }),
       close: async () => {},
       follow: () => {},
     }

@@ -125,6 +125,7 @@ function createStorageOf(
         ledgerId,
         token: createTokenSource({ ledgerId, account, keyNumber: 1, signingKey: person.opKey, scope: 'storage' }),
         storeKeyOf: follower.storeKeyOf,
+        erasing: { account, key: 1, signingKey: person.opKey },
         // A network of one store has one copy to sign for.
         receiptsNeeded: Math.min(2, follower.ledger.policy('userchain').stores.length),
       })

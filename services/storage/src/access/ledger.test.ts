@@ -82,6 +82,16 @@ test('a store of the policy is a store, and a token is for this node, for storag
   expect(outcome(authorizer, 'nonsense')).toBe('refused')
 })
 
+test('what anybody erases must be signed, under a key that Userchain had in force at that time', () => {
+  const authorizer = new LedgerAuthorizer({ follower, self, now: Date.now })
+  expect(authorizer.signsErasures()).toBe(true)
+  const start = follower.genesis.body.start
+  expect(authorizer.erasureKeys({ account, key: 2 }, start)).toEqual([store.publicKey])
+  expect(authorizer.erasureKeys({ account, key: 2 }, start - 3_600_000)).toEqual([])
+  expect(authorizer.erasureKeys({ account, key: 1 }, start)).toBeUndefined()
+  expect(authorizer.erasureKeys({ account: self, key: 2 }, start)).toBeUndefined()
+})
+
 test('only members that the ledger confirms count: account, key and peer id', () => {
   const path = join(folder, 'members.json')
   const line = { account: toHex(account), storeKey: toHex(store.publicKey), peerId: toBase58(peerId) }

@@ -1,4 +1,5 @@
 /** Access and members by Userchain, as this node has verified it itself (packages/chain/SPEC.md §1, §5). */
+import { erasureKeysAt } from '@healthblock/chain/erasure-order'
 import { equalBytes, toBase58 } from '@healthblock/encoding/bytes'
 import type { LedgerFollower } from '@healthblock/runtime/follower'
 import { createTokenGuard, type TokenGuard } from '@healthblock/runtime/token-guard'
@@ -45,12 +46,14 @@ class PolicyStores {
 
 /** Takes tokens of every account whose key is live; a replaced key or an ended account loses access with the next block. */
 export class LedgerAuthorizer implements Authorizer {
+  readonly #follower: Follower
   readonly #stores: PolicyStores
   readonly #guard: TokenGuard
   readonly #self: Uint8Array
 
   constructor(options: { follower: Follower; self: Uint8Array; now: () => number }) {
     this.#self = options.self
+    this.#follower = options.follower
     this.#stores = new PolicyStores(options.follower)
     this.#guard = createTokenGuard({
       ledgerId: options.follower.genesis.ledgerId,
@@ -66,6 +69,15 @@ export class LedgerAuthorizer implements Authorizer {
     const { account } = statement
     const isStore = this.#stores.find(account) !== undefined && isForStore(token, statement, this.#self)
     return { account, role: isStore ? 'store' : 'tenant' }
+  }
+
+  signsErasures(): boolean {
+    return true
+  }
+
+  erasureKeys(signer: { account: Uint8Array; key: number }, ms: number): readonly Uint8Array[] | undefined {
+    const { ledger } = this.#follower
+    return erasureKeysAt({ state: ledger.state('userchain'), index: ledger.index('userchain') }, signer, ms)
   }
 }
 

@@ -78,7 +78,8 @@ function refusalOf(act: () => unknown): boolean {
 test('any text is refused as a token and as receipts, by name', () => {
   writeFileSync(path, JSON.stringify({ ledgerId, members: [one] }))
   const members = new FileMembers(path, () => {})
-  const authorizer = new StandaloneAuthorizer({ tokens: new Map(), members, self: new Uint8Array(32), now: () => 1 })
+  const file = { tokens: new Map(), erasureKeys: new Map() }
+  const authorizer = new StandaloneAuthorizer({ file, members, self: new Uint8Array(32), now: () => 1 })
   const bytes = fc.uint8Array({ maxLength: 120 }).map((input) => Buffer.from(input).toString('base64url'))
   fc.assert(
     fc.property(fc.oneof(bytes, fc.string()), (text) => {

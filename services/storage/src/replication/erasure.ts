@@ -1,24 +1,32 @@
 /**
- * Erasure: the owner's word that blocks are to go, kept as tombstones at every store. A tombstone bars new copies at
- * once, and the bytes go after a delay, in which those who may read can still export what they need for a dispute. It
- * is told to the other stores by the durable hand-off queue; a store that was away asks for what it missed before it
- * serves. Nothing is removed before W stores know of it.
+ * Erasure: an account's word that blocks are to go. Each store checks the word by itself before it changes anything, and
+ * finds by itself what the word takes: a sealed payload or a file of its owner gets tombstones, of anything else the
+ * account gives up its references. A tombstone bars new copies at once, and the bytes go after a delay, in which those
+ * who may read them can still export what they need for a dispute. The durable hand-off queue tells the other stores; a
+ * store that was away asks for what it missed before it serves. Nothing is removed before W stores know of it.
  */
+import type { Authorizer } from '../access/authorizer.ts'
 import type { Member, Members } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
 import { isStorageError, StorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Files } from '../files.ts'
+import { headerOf, type PayloadHeader } from '../ownership.ts'
 import { type BlockId, codecRaw, encodeBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
-import type { ErasedRange, TombstoneEntry } from '../store/operations.ts'
+import type { ErasedRange, TombstoneEntry, WordEntry } from '../store/operations.ts'
+import { ledgerWord, notYet, parseWord, statedWord, verifyWord, wordOfOrder } from './erasure-word.ts'
 import type { NodeClient } from './node-client.ts'
 import type { Replicator } from './replicator.ts'
 
 const releaseLifeMs = 30 * 24 * 3600 * 1000
 const walkTimeoutMs = 60_000
+/** Less than another store waits for an answer. */
+const lookTimeoutMs = 3_000
 /** Tombstones of one transaction. */
 const groupSize = 512
+/** How old an order may be that its account brings. */
+const orderAgeMsMax = 600_000
 
 /** What {@link Erasure} works with. */
 export interface ErasureOptions {
@@ -28,6 +36,7 @@ export interface ErasureOptions {
   replicator: Replicator
   members: Members
   client: NodeClient
+  authorizer: Authorizer
   account: Uint8Array
   /** Time between a tombstone and the removal, ms. */
   delayMs: number
@@ -50,6 +59,12 @@ export interface ErasureResult {
   readonly removeAt: number
 }
 
+/** A word that was found good, with what it is kept as. */
+interface GoodWord {
+  id: BlockId
+  entry: WordEntry
+}
+
 /** Erases, and sees to it that what is erased goes and stays away. */
 export class Erasure {
   readonly #options: ErasureOptions
@@ -61,10 +76,13 @@ export class Erasure {
   /**
    * Erases what a CID names, a file with all its blocks: for its owner, or for an account that references it.
    *
-   * @throws {StorageError} `ERR_NOT_OWNER` for another's sealed payload; `ERR_BLOCK_NOT_FOUND`.
+   * @param order - the account's signed order, needed if the account has a key.
+   * @throws {StorageError} `ERR_NOT_OWNER` for another's sealed payload; `ERR_BLOCK_NOT_FOUND`; `ERR_SIGNATURE_NEEDED`,
+   *   `ERR_ORDER_INVALID`.
    */
-  async erase(id: BlockId, account: Uint8Array): Promise<ErasureResult> {
-    const { store, replicator, files, now } = this.#options
+  async erase(id: BlockId, account: Uint8Array, order?: Uint8Array): Promise<ErasureResult> {
+    const { store, replicator, files, authorizer } = this.#options
+    const good = this.#wordFor(id, account, order)
     const signal = AbortSignal.timeout(walkTimeoutMs)
     const cid = encodeBlockId(id)
     const before = store.tombstone(id.digest)
@@ -73,20 +91,89 @@ export class Erasure {
     }
     const { bytes } = await replicator.read(id, { signal, offline: false })
     const header = await files.headerOf(id, bytes)
+    if (header !== undefined) {
+      this.#assertOwner(id, header, account)
+      return { cid, state: 'erased', ...(await this.#lay(good, header, signal)) }
+    }
     const blocks = [id]
     for await (const one of files.descendants(id, signal)) blocks.push(one)
-    if (header === undefined) {
-      // Parents last, so that what is left of a walk that ends early can still be found.
-      for (const one of blocks.reverse()) await this.#release(one, account, one === id)
-      return { cid, state: 'released', blocks: blocks.length, removeAt: now() }
+    const { at } = good.entry
+    if (authorizer.signsErasures(account)) await this.#giveUp(good, blocks)
+    // Parents last, so that what is left of a walk that ends early can still be found.
+    else for (const one of blocks.reverse()) await this.#release(one, account, one === id)
+    return { cid, state: 'released', blocks: blocks.length, removeAt: at }
+  }
+
+  /** The word by which an account that asks here erases. */
+  #wordFor(id: BlockId, account: Uint8Array, bytes: Uint8Array | undefined): GoodWord {
+    const { authorizer, members, now } = this.#options
+    const nowMs = now()
+    if (!authorizer.signsErasures(account)) {
+      return { id, entry: { digest: id.digest, account, at: nowMs, bytes: statedWord(id, account, nowMs).bytes } }
     }
-    if (Buffer.compare(header.owner, account) !== 0) {
-      throw new StorageError('only its owner erases a sealed payload', { code: 'ERR_NOT_OWNER', cid })
+    if (bytes === undefined) {
+      const detail = { code: 'ERR_SIGNATURE_NEEDED', cid: encodeBlockId(id) } as const
+      throw new StorageError("the account's signed order is needed", detail)
     }
-    const at = now()
-    const removeAt = at + this.#options.delayMs
-    await this.#add(blocks.map(({ digest }) => ({ digest, owner: account, at, removeAt })))
-    return { cid, state: 'erased', blocks: blocks.length, removeAt }
+    const word = wordOfOrder(bytes)
+    const isOfThis = Buffer.compare(word.id.digest, id.digest) === 0 && word.id.codec === id.codec
+    const isTimely = Math.abs(nowMs - word.order.ms) <= orderAgeMsMax
+    if (!isOfThis || !isTimely || Buffer.compare(word.order.account, account) !== 0) {
+      const reason = isOfThis ? (isTimely ? 'account' : 'time') : 'block'
+      throw new StorageError(`the order is for another ${reason}`, { code: 'ERR_ORDER_INVALID', reason })
+    }
+    const { at } = verifyWord(word, { authorizer, ledgerId: members.ledgerId, nowMs })
+    return { id, entry: { digest: id.digest, account, at, bytes: word.bytes } }
+  }
+
+  #assertOwner(id: BlockId, header: PayloadHeader, account: Uint8Array): void {
+    if (Buffer.compare(header.owner, account) === 0) return
+    const cid = encodeBlockId(id)
+    throw new StorageError('only its owner erases a sealed payload', { code: 'ERR_NOT_OWNER', cid })
+  }
+
+  /** Lays tombstones on a sealed payload, or on a file and what is below it, and has the other stores told. */
+  async #lay(
+    { id, entry: word }: GoodWord,
+    header: PayloadHeader,
+    signal: AbortSignal,
+    targets = this.#targets(),
+  ): Promise<{ blocks: number; removeAt: number }> {
+    const { store, files, delayMs, events, onHandoff } = this.#options
+    const { owner, writer } = header
+    const removeAt = word.at + delayMs
+    const common = { owner, at: word.at, removeAt }
+    const below: TombstoneEntry[] = []
+    try {
+      for await (const { digest } of files.descendants(id, signal)) {
+        below.push({ digest, ...common, root: id.digest, writer })
+      }
+    } catch (error) {
+      // A store that has the missing node does the same; what is removed already cannot be walked.
+      if (!(error instanceof StorageError)) throw error
+      events.erasureIncomplete(id, error)
+    }
+    for (let at = 0; at < below.length; at += groupSize) await store.addTombstones(below.slice(at, at + groupSize))
+    // The root last: where it lies, all of it was done.
+    await store.addTombstones([{ digest: id.digest, ...common }], { word, targets })
+    onHandoff()
+    return { blocks: 1 + below.length, removeAt }
+  }
+
+  /** Takes an account's references to blocks that are nobody's payload, and has the other stores told. */
+  async #giveUp({ entry }: GoodWord, blocks: readonly BlockId[], targets = this.#targets()): Promise<void> {
+    const { backend, store, onHandoff } = this.#options
+    const { account, at } = entry
+    await store.addWord(entry, targets)
+    for (const { digest } of [...blocks].reverse()) {
+      try {
+        await backend.release(digest, account, { at, force: true })
+      } catch (error) {
+        // Below a root, another's payload stays.
+        if (!isStorageError(error, 'ERR_BLOCK_SEALED')) throw error
+      }
+    }
+    onHandoff()
   }
 
   async #release(id: BlockId, account: Uint8Array, isRoot: boolean): Promise<void> {
@@ -98,13 +185,8 @@ export class Erasure {
     }
   }
 
-  async #add(entries: TombstoneEntry[]): Promise<void> {
-    const { store, onHandoff } = this.#options
-    const targets = this.#others().map(({ account }) => account)
-    for (let at = 0; at < entries.length; at += groupSize) {
-      await store.addTombstones(entries.slice(at, at + groupSize), targets)
-    }
-    onHandoff()
+  #targets(): Uint8Array[] {
+    return this.#others().map(({ account }) => account)
   }
 
   #others(): Member[] {
@@ -113,11 +195,60 @@ export class Erasure {
     return members.list().filter((member) => Buffer.compare(member.account, account) !== 0)
   }
 
-  /** Takes tombstones that another store sends. */
-  async accept(entries: TombstoneEntry[]): Promise<void> {
-    for (let at = 0; at < entries.length; at += groupSize) {
-      await this.#options.store.addTombstones(entries.slice(at, at + groupSize), [])
+  /**
+   * Carries out what another store tells, if the word proves itself.
+   *
+   * @param bytes - a word as it travels.
+   * @throws {StorageError} `ERR_ORDER_INVALID`, `ERR_SIGNATURE_NEEDED`, `ERR_NOT_OWNER`: it is refused for good;
+   *   `ERR_STORE_BUSY` if it cannot be judged yet.
+   */
+  async accept(bytes: Uint8Array): Promise<void> {
+    const { store, authorizer, members, now } = this.#options
+    const word = parseWord(bytes)
+    const { id } = word
+    const by = { authorizer, ledgerId: members.ledgerId, nowMs: now() }
+    const said = word.form === 'ledger' ? undefined : verifyWord(word, by)
+    if (said && (store.word(id.digest, said.account)?.at ?? -1) >= said.at) return
+    const header = await this.#headerOf(id)
+    const { account, at } = said ?? this.#saidByLedger(header)
+    const good = { id, entry: { digest: id.digest, account, at, bytes: word.bytes } }
+    if (header === 'unknown') {
+      await store.addWord(good.entry, [])
+      return
     }
+    const signal = AbortSignal.timeout(lookTimeoutMs)
+    if (header) {
+      this.#assertOwner(id, header, account)
+      await this.#lay(good, header, signal, [])
+      return
+    }
+    const blocks = [id]
+    for await (const one of this.#options.files.descendants(id, signal)) blocks.push(one)
+    await this.#giveUp(good, blocks, [])
+  }
+
+  /** Whose a block is, by its own bytes wherever they are; `unknown` if nobody who can be reached has it. */
+  async #headerOf(id: BlockId): Promise<PayloadHeader | undefined | 'unknown'> {
+    const { files, replicator, backend } = this.#options
+    try {
+      const { bytes } = await replicator.read(id, { signal: AbortSignal.timeout(lookTimeoutMs), offline: false })
+      const header = await files.headerOf(id, bytes)
+      if (header || id.codec === codecRaw) return header
+    } catch (error) {
+      const isGone = isStorageError(error, 'ERR_BLOCK_NOT_FOUND') || isStorageError(error, 'ERR_BLOCK_ERASED')
+      if (!isGone) throw error
+    }
+    // Its first leaf may be gone before it: what was read of it when it came holds.
+    const stat = backend.stat(id.digest)
+    return stat ? headerOf(stat) : 'unknown'
+  }
+
+  #saidByLedger(header: PayloadHeader | undefined | 'unknown'): { account: Uint8Array; at: number } {
+    if (header === undefined || header === 'unknown') throw notYet()
+    const { owner, stream, sequence } = header
+    const erased = this.#options.store.erasedRecord(owner, stream, sequence)
+    if (!erased) throw notYet()
+    return { account: owner, at: erased.at }
   }
 
   /**
@@ -126,48 +257,69 @@ export class Erasure {
    * @param range.removeAt - the SEAL's time and the delay, equal at every store.
    */
   async eraseRecords(range: ErasedRange): Promise<void> {
-    const { store, files } = this.#options
-    const { owner, at, removeAt } = range
-    const below: TombstoneEntry[] = []
+    const { store, backend, events } = this.#options
     for (const id of store.recordsOf(range)) {
-      if (id.codec === codecRaw) continue
-      try {
-        for await (const { digest } of files.descendants(id, AbortSignal.timeout(walkTimeoutMs))) {
-          below.push({ digest, owner, at, removeAt })
-        }
-      } catch (error) {
-        // A store that has the missing node does the same; what is removed already cannot be walked.
-        if (!(error instanceof StorageError)) throw error
-        this.#options.events.erasureIncomplete(id, error)
-      }
+      const stat = id.codec === codecRaw ? undefined : backend.stat(id.digest)
+      const header = stat && headerOf(stat)
+      if (!header) continue
+      const entry = { digest: id.digest, account: range.owner, at: range.at, bytes: ledgerWord(id).bytes }
+      await this.#lay({ id, entry }, header, AbortSignal.timeout(walkTimeoutMs))
     }
-    await this.#add(below)
     await store.eraseRange(range)
-    this.#options.events.rangeErased(range)
+    events.rangeErased(range)
   }
 
-  /** Asks the other stores for tombstones that this one has not seen; those that cannot be reached send theirs later. */
+  /** Asks the other stores for words that this one has not seen; those that cannot be reached send theirs later. */
   async pull(): Promise<void> {
     await Promise.all(this.#others().map((member) => this.pullFrom(member)))
   }
 
   /** As {@link pull}, from one store. */
   async pullFrom(member: Member): Promise<void> {
-    const { client, store, events } = this.#options
     if (member.url === '') return
-    const name = `tombstones ${Buffer.from(member.account).toString('hex')}`
-    let after = Number(Buffer.from(store.cursor(name) ?? []).toString() || 0)
     try {
-      for (;;) {
-        const page = await client.tombstones(member, after)
-        if (page.length === 0) return
-        await this.accept(page)
-        after = page.at(-1)?.id as number
-        await store.setCursor(name, Buffer.from(String(after)))
-      }
+      await this.#pages(`words ${Buffer.from(member.account).toString('hex')}`, (after) =>
+        this.#pullWords(member, after),
+      )
+      await this.#pages(`tombstones below ${Buffer.from(member.account).toString('hex')}`, (after) =>
+        this.#pullBelow(member, after),
+      )
     } catch (error) {
-      events.tombstonesNotPulled(member.account, error)
+      this.#options.events.tombstonesNotPulled(member.account, error)
     }
+  }
+
+  /** Goes on where the last page ended, until an empty one. */
+  async #pages(name: string, take: (after: number) => Promise<number | undefined>): Promise<void> {
+    const { store } = this.#options
+    for (;;) {
+      const after = Number(Buffer.from(store.cursor(name) ?? []).toString() || 0)
+      const last = await take(after)
+      if (last === undefined) return
+      await store.setCursor(name, Buffer.from(String(last)))
+    }
+  }
+
+  async #pullWords(member: Member, after: number): Promise<number | undefined> {
+    const page = await this.#options.client.words(member, after)
+    for (const { bytes } of page) {
+      try {
+        await this.accept(bytes)
+      } catch (error) {
+        // What is refused for good is passed over; what cannot be judged yet is asked for again.
+        if (!(error instanceof StorageError) || isStorageError(error, 'ERR_STORE_BUSY')) throw error
+        this.#options.events.wordRefused(member.account, error)
+      }
+    }
+    return page.at(-1)?.id
+  }
+
+  async #pullBelow(member: Member, after: number): Promise<number | undefined> {
+    const { client, store, writeQuorum } = this.#options
+    const page = await client.tombstonesBelow(member, after)
+    const storesNeeded = Math.min(writeQuorum, this.#others().length)
+    if (page.length > 0) await store.vouch(member.account, page, storesNeeded)
+    return page.at(-1)?.id
   }
 
   /** Removes what is due. @returns how many blocks went. */

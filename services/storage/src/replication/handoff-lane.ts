@@ -19,7 +19,14 @@ export const directMs = 6_000
 const bytesUnderWayMax = 16 * 1024 * 1024
 
 /** A hand-off that its store refuses for good is over. */
-const overCodes = ['ERR_BLOCK_ERASED', 'ERR_BLOCK_RELEASED', 'ERR_BLOCK_SEALED'] as const
+const overCodes = [
+  'ERR_BLOCK_ERASED',
+  'ERR_BLOCK_RELEASED',
+  'ERR_BLOCK_SEALED',
+  'ERR_SIGNATURE_NEEDED',
+  'ERR_ORDER_INVALID',
+  'ERR_NOT_OWNER',
+] as const
 
 /** True if there is nothing left to hand over. */
 export function isHandoffOver(error: unknown): boolean {

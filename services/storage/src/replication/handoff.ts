@@ -108,7 +108,7 @@ export class HandoffQueue {
     const { store, events, now } = this.#options
     try {
       if (entry.kind === handoffKinds.place) await this.#place(entry)
-      else if (entry.kind === handoffKinds.tombstone) await this.#tombstone(entry)
+      else if (entry.kind === handoffKinds.word) await this.#word(entry)
       else await this.#release(entry)
     } catch (error) {
       if (!isHandoffOver(error)) {
@@ -140,11 +140,11 @@ export class HandoffQueue {
     })
   }
 
-  async #tombstone(entry: HandoffEntry): Promise<void> {
+  async #word(entry: HandoffEntry): Promise<void> {
     const { members, client, store } = this.#options
     const member = members.find(entry.target)
-    const tombstone = store.tombstone(entry.digest)
-    if (member && tombstone) await client.tombstone(member, tombstone)
+    const word = store.word(entry.digest, entry.account)
+    if (member && word) await client.tell(member, word.bytes)
   }
 
   async #release(entry: HandoffEntry): Promise<void> {

@@ -15,7 +15,7 @@ import { HttpAgent, httpRequest } from '../http.ts'
 import type { PayloadHeader } from '../ownership.ts'
 import { type BlockId, encodeBlockId } from '../store/block-id.ts'
 import type { PinEntry } from '../store/block-store.ts'
-import type { Reference, TombstoneEntry } from '../store/operations.ts'
+import type { Reference } from '../store/operations.ts'
 import { Batcher } from './batcher.ts'
 import {
   answerSignatureHeader,
@@ -28,7 +28,8 @@ import {
 
 /** Largest request that carries copies: one block more than a batch aims at, and what surrounds them. */
 export const replicasBodyBytesMax = 7 * 1024 * 1024
-const tombstoneLimits = { requests: 2, items: 256, bytes: 256 }
+/** Each word has two of a store's files walked, at worst: fewer than it takes. */
+const wordLimits = { requests: 2, items: 32, bytes: 32_768 }
 /** Puts, for which an account waits. */
 const putLimits = { requests: 2, items: 64, bytes: 4 * 1024 * 1024 }
 /** Other copies, for which nobody does: fewer and fuller requests. */
@@ -45,6 +46,9 @@ const carriedCodes = new Set([
   'ERR_BLOCK_SEALED',
   'ERR_BLOCK_PINNED',
   'ERR_QUOTA_EXCEEDED',
+  'ERR_SIGNATURE_NEEDED',
+  'ERR_ORDER_INVALID',
+  'ERR_NOT_OWNER',
 ])
 
 /** A copy as it is handed over. */
@@ -89,7 +93,7 @@ export class NodeClient {
   /** Gives the token for a member, by its account. */
   readonly #tokens = new Map<string, () => string>()
   readonly #batchers = new Map<string, Batcher<CopyItem, Receipt | true>>()
-  readonly #tombstones = new Map<string, Batcher<{ member: Member; entry: TombstoneEntry }, boolean>>()
+  readonly #words = new Map<string, Batcher<{ member: Member; word: Uint8Array }, true>>()
   readonly #agents = {
     http: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
     https: new HttpsAgent({ keepAlive: true, maxSockets: 64 }),
@@ -202,30 +206,51 @@ export class NodeClient {
     return decodeCbor(await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/pin`, body)) === 1
   }
 
-  /** Tells a member of a tombstone; what is told at the same time shares a request. */
-  async tombstone(member: Member, entry: TombstoneEntry): Promise<void> {
+  /**
+   * Tells a member of an erasure; what is told at the same time shares a request. When it resolves the member has carried
+   * it out. Throws its refusal as {@link place}.
+   */
+  async tell(member: Member, word: Uint8Array): Promise<void> {
     const name = toHex(member.account)
-    let batcher = this.#tombstones.get(name)
+    let batcher = this.#words.get(name)
     if (!batcher) {
-      batcher = new Batcher(async (items) => {
-        const last = items.at(-1)?.member as Member
-        const body = items.map(({ entry: { digest, owner, at, removeAt } }) => [digest, owner, at, removeAt])
-        await this.#send(last, '/v1/replicas/tombstones', encodeCbor(body))
-        return items.map(() => true)
-      }, tombstoneLimits)
-      this.#tombstones.set(name, batcher)
+      batcher = new Batcher((items) => this.#tellAll(items), wordLimits)
+      this.#words.set(name, batcher)
     }
-    await batcher.add({ member, entry }, 1)
+    await batcher.add({ member, word }, word.length)
   }
 
-  /** A member's tombstones after number `after`, oldest first; none are left after an empty page. */
-  async tombstones(member: Member, after: number): Promise<(TombstoneEntry & { id: number })[]> {
+  async #tellAll(items: { member: Member; word: Uint8Array }[]): Promise<(true | Error)[]> {
+    const member = items.at(-1)?.member as Member
+    const body = encodeCbor(items.map(({ word }) => word))
+    const answer = decodeCbor(await this.#send(member, '/v1/replicas/words', body))
+    if (!Array.isArray(answer) || answer.length !== items.length) throw this.#refused(member, 0, 'malformed answer')
+    return answer.map((one) => (one === 1 ? true : this.#refusal(member, String(one).toUpperCase(), String(one))))
+  }
+
+  /** A member's words after number `after`, oldest first; none are left after an empty page. */
+  async words(member: Member, after: number): Promise<{ id: number; bytes: Uint8Array }[]> {
+    const value = decodeCbor(await this.#send(member, '/v1/replicas/words/list', encodeCbor([after])))
+    if (!Array.isArray(value)) throw this.#refused(member, 0, 'malformed answer')
+    return value.map((item) => {
+      const [id, bytes] = Array.isArray(item) ? item : []
+      if (typeof id !== 'number' || !(bytes instanceof Uint8Array)) throw this.#refused(member, 0, 'malformed answer')
+      return { id, bytes }
+    })
+  }
+
+  /** What a member says lies below roots that are erased, as {@link words}. */
+  async tombstonesBelow(
+    member: Member,
+    after: number,
+  ): Promise<{ id: number; digest: Uint8Array; root: Uint8Array }[]> {
     const value = decodeCbor(await this.#send(member, '/v1/replicas/tombstones/list', encodeCbor([after])))
     if (!Array.isArray(value)) throw this.#refused(member, 0, 'malformed answer')
     return value.map((item) => {
-      const [id, ...entry] = Array.isArray(item) ? item : []
-      if (typeof id !== 'number') throw this.#refused(member, 0, 'malformed answer')
-      return { id, ...parseTombstone(entry) }
+      const [id, ...digests] = Array.isArray(item) ? item : []
+      const [digest, root] = parseDigests(digests)
+      if (typeof id !== 'number' || !digest || !root) throw this.#refused(member, 0, 'malformed answer')
+      return { id, digest: digest.slice(), root: root.slice() }
     })
   }
 
@@ -319,17 +344,6 @@ export class NodeClient {
     request.end(body)
     return promise
   }
-}
-
-/** A tombstone as it travels: `[digest, owner, at, removeAt]`. @throws {StorageError} `ERR_ARGUMENT_INVALID`. */
-export function parseTombstone(value: CborValue): TombstoneEntry {
-  const [digest, owner, at, removeAt] = Array.isArray(value) ? value : []
-  const areBytes = digest instanceof Uint8Array && digest.length === 32 && owner instanceof Uint8Array
-  if (areBytes && owner.length === 32 && typeof at === 'number' && typeof removeAt === 'number') {
-    return { digest: digest.slice(), owner: owner.slice(), at, removeAt }
-  }
-  const detail = { code: 'ERR_ARGUMENT_INVALID', field: 'body', reason: 'not a tombstone' } as const
-  throw new StorageError('not a tombstone', detail)
 }
 
 /** Digest lists as they travel in {@link NodeClient.check}. @throws {StorageError} `ERR_ARGUMENT_INVALID`. */

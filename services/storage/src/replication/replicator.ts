@@ -45,6 +45,8 @@ export interface ReplicatorOptions {
   replicas: number
   writeQuorum: number
   readHeader: PayloadReader
+  /** As {@link Authorizer.signsErasures}. */
+  signsErasures: (account: Uint8Array) => boolean
   events: Events
   now: () => number
   /** Called when the hand-off queue has grown. */
@@ -197,7 +199,8 @@ export class Replicator {
   }
 
   #headerOf({ id, bytes, header }: Pick<ReplicaRequest, 'id' | 'bytes' | 'header'>): PayloadHeader | undefined {
-    return id.codec === codecRaw ? this.#options.readHeader(bytes) : header
+    const own = this.#options.readHeader(bytes)
+    return own ?? (id.codec === codecRaw ? undefined : header)
   }
 
   #sign(id: BlockId, size: number): Receipt {
@@ -341,12 +344,15 @@ export class Replicator {
    * Gives up an account's reference everywhere; stores that cannot be reached are told later.
    *
    * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if no reachable store has such a reference; `ERR_BLOCK_SEALED`,
-   *   `ERR_BLOCK_PINNED`.
+   *   `ERR_BLOCK_PINNED`; `ERR_SIGNATURE_NEEDED` of an account that has a key.
    */
   async release(id: BlockId, account: Uint8Array, force: boolean): Promise<void> {
-    const { backend, client, store, now, onHandoff } = this.#options
+    const { backend, client, store, now, onHandoff, signsErasures } = this.#options
     const at = now()
     const cid = encodeBlockId(id)
+    if (signsErasures(account)) {
+      throw new StorageError('what this account gives up it signs for', { code: 'ERR_SIGNATURE_NEEDED', cid })
+    }
     const notFound = new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
     if (!(await this.#mayBeKept(id))) throw notFound
     const answers = await this.#everywhere(async (member) => {
@@ -362,6 +368,13 @@ export class Replicator {
       onHandoff()
     }
     if (!answers.some((answer) => answer.done)) throw notFound
+  }
+
+  /** Gives up what a request brought that broke off. Of an account that has a key, no more than the reference here. */
+  async takeBack(id: BlockId, account: Uint8Array): Promise<void> {
+    const { backend, now, signsErasures } = this.#options
+    if (signsErasures(account)) await backend.release(id.digest, account, { at: now(), force: true })
+    else await this.release(id, account, true)
   }
 
   /**

@@ -38,6 +38,8 @@ export interface NodeRouteParts {
   fetchLog: FetchLog
   /** This store's account. */
   account: Uint8Array
+  /** 32 bytes: what erasure orders are signed for. */
+  ledgerId: Uint8Array
   /** Signs a page of the log of fetches for the account that asked. */
   signFetches: (page: { account: Uint8Array; after: string; answer: Uint8Array }) => Uint8Array
   /** False while starting, stopping, or unable to write. */
@@ -130,20 +132,27 @@ function addFetches(app: FastifyInstance, parts: NodeRouteParts): void {
   )
 }
 
+/** 256 CIDs, each with its order. */
+const erasuresBodyBytesMax = 192 * 1024
 const erasuresBody = {
   type: 'object',
   required: ['cids'],
   additionalProperties: false,
-  properties: { cids: { type: 'array', minItems: 1, maxItems: 256, items: { type: 'string', maxLength: 128 } } },
+  properties: {
+    cids: { type: 'array', minItems: 1, maxItems: 256, items: { type: 'string', maxLength: 128 } },
+    orders: { type: 'array', maxItems: 256, items: { type: 'string', maxLength: 512 } },
+  },
 } as const satisfies RequestSchema
 
 function addErasures(app: FastifyInstance, parts: NodeRouteParts): void {
-  app.post<{ Body: { cids: string[] } }>('/v1/erasures', { schema: { body: erasuresBody } }, async (request) => {
+  const options = { schema: { body: erasuresBody }, bodyLimit: erasuresBodyBytesMax }
+  app.post<{ Body: { cids: string[]; orders?: string[] } }>('/v1/erasures', options, async (request) => {
     const ids = request.body.cids.map(parseBlockId)
+    const orders = request.body.orders?.map((text) => new Uint8Array(Buffer.from(text, 'base64url')))
     const results: object[] = []
-    for (const id of ids) {
+    for (const [index, id] of ids.entries()) {
       try {
-        const { removeAt, ...result } = await parts.erasure.erase(id, request.principal.account)
+        const { removeAt, ...result } = await parts.erasure.erase(id, request.principal.account, orders?.[index])
         results.push({ ...result, removeAt: new Date(removeAt).toISOString() })
       } catch (error) {
         // One that is refused leaves the others alone, and says why.
@@ -157,7 +166,9 @@ function addErasures(app: FastifyInstance, parts: NodeRouteParts): void {
 
 function addMaintenance(app: FastifyInstance, parts: NodeRouteParts): void {
   const { backend, store, repair, scrubber } = parts
-  app.get('/v1/status', async () => ({
+  app.get('/v1/status', async (request) => ({
+    ledgerId: toHex(parts.ledgerId),
+    account: toHex(request.principal.account),
     ...backend.totals(),
     peers: new Set(backend.connections().map(({ peer }) => peer)).size,
     replicas: parts.replicas,

@@ -6,7 +6,8 @@ import type { BlockBackend } from '../backend.ts'
 import { StorageError } from '../errors.ts'
 import type { PayloadHeader } from '../ownership.ts'
 import type { Erasure } from '../replication/erasure.ts'
-import { parseDigests, parseTombstone, type ReplicaRequest, replicasBodyBytesMax } from '../replication/node-client.ts'
+import { wordBytesMax } from '../replication/erasure-word.ts'
+import { parseDigests, type ReplicaRequest, replicasBodyBytesMax } from '../replication/node-client.ts'
 import { nonceBytes, proofsPerQuestionMax } from '../replication/possession.ts'
 import { answerSignatureHeader, receiptToCbor } from '../replication/receipt.ts'
 import type { Replicator } from '../replication/replicator.ts'
@@ -20,7 +21,9 @@ const smallBodyBytesMax = 64 * 1024
 const replicasMax = 256
 const consumes = ['application/octet-stream']
 const pinsPageSize = 1000
-const tombstonesPageSize = 1000
+/** Most words of one request, and of one page. */
+const wordsMax = 256
+const wordsPageSize = 1000
 /** 0 no pin, 1 direct, 2 recursive, 3 kept without a pin. */
 const pinModes = new Set([0, 1, 2, 3])
 
@@ -30,6 +33,8 @@ export interface ReplicaRouteParts {
   store: BlockStore
   replicator: Replicator
   erasure: Erasure
+  /** As {@link Authorizer.signsErasures}. */
+  signsErasures: (account: Uint8Array) => boolean
 }
 
 function invalid(field: string, reason: string): StorageError {
@@ -146,6 +151,51 @@ function addCopies(scope: FastifyInstance, replicator: Replicator): void {
   })
 }
 
+/** 1 for a word that is carried out, or the code of its refusal, so that one refused word leaves the others alone. */
+async function acceptOrRefuse(erasure: Erasure, word: CborValue): Promise<CborValue> {
+  if (!(word instanceof Uint8Array)) throw invalid('body', 'not an array of byte strings')
+  try {
+    await erasure.accept(word)
+    return 1
+  } catch (error) {
+    if (error instanceof StorageError) return error.detail.code.toLowerCase()
+    throw error
+  }
+}
+
+/** What is erased: as another store tells it, and as one asks that was away. */
+function addWords(scope: FastifyInstance, { erasure, store }: ReplicaRouteParts): void {
+  const small = { bodyLimit: wordsMax * (wordBytesMax + 3), schema: { consumes } }
+  scope.post('/v1/replicas/words', small, async (request, reply) => {
+    const body = decode('body', bodyOf(request))
+    if (!Array.isArray(body) || body.length > wordsMax) throw invalid('body', `no array of at most ${wordsMax}`)
+    const answers: CborValue[] = []
+    // One after the other: each may have a file walked.
+    for (const word of body) answers.push(await acceptOrRefuse(erasure, word))
+    return sendCbor(reply, answers)
+  })
+  const afterOf = (request: FastifyRequest): number => {
+    const body = decode('body', bodyOf(request))
+    const after = Array.isArray(body) ? body[0] : undefined
+    if (typeof after !== 'number') throw invalid('body', 'not [number]')
+    return after
+  }
+  scope.post('/v1/replicas/words/list', small, async (request, reply) => {
+    const page = store.words(afterOf(request), wordsPageSize)
+    return sendCbor(
+      reply,
+      page.map(({ id, bytes }) => [id, bytes]),
+    )
+  })
+  scope.post('/v1/replicas/tombstones/list', small, async (request, reply) => {
+    const page = store.tombstonesBelow(afterOf(request), wordsPageSize)
+    return sendCbor(
+      reply,
+      page.map(({ id, digest, root }) => [id, digest, root]),
+    )
+  })
+}
+
 /** Adds the routes under `/v1/replicas`. */
 export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts): void {
   const { backend, store, replicator } = parts
@@ -179,22 +229,7 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
         pins.map(({ digest, codec, pin }) => [digest, codec, pin]),
       )
     })
-    scope.post('/v1/replicas/tombstones', small, async (request, reply) => {
-      const body = decode('body', bodyOf(request))
-      if (!Array.isArray(body)) throw invalid('body', 'no array')
-      await parts.erasure.accept(body.map(parseTombstone))
-      return sendCbor(reply, 1)
-    })
-    scope.post('/v1/replicas/tombstones/list', small, async (request, reply) => {
-      const body = decode('body', bodyOf(request))
-      const after = Array.isArray(body) ? body[0] : undefined
-      if (typeof after !== 'number') throw invalid('body', 'not [number]')
-      const page = store.tombstones(after, tombstonesPageSize)
-      return sendCbor(
-        reply,
-        page.map(({ id, digest, owner, at, removeAt }) => [id, digest, owner, at, removeAt]),
-      )
-    })
+    addWords(scope, parts)
     const one = { bodyLimit: smallBodyBytesMax, schema: { params, consumes } }
     scope.post<CidParams>('/v1/replicas/:cid/receipt', one, async (request, reply) => {
       const id = parseBlockId(request.params.cid)
@@ -206,6 +241,10 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
     scope.post<CidParams>('/v1/replicas/:cid/release', one, async (request, reply) => {
       const id = parseBlockId(request.params.cid)
       const { account, at, pin } = parseReference(decode('body', bodyOf(request)))
+      if (parts.signsErasures(account)) {
+        const detail = { code: 'ERR_SIGNATURE_NEEDED', cid: encodeBlockId(id) } as const
+        throw new StorageError('what this account gives up it signs for', detail)
+      }
       const { changed } = await backend.release(id.digest, account, { at, force: pin === 1 })
       return sendCbor(reply, changed ? 1 : 0)
     })

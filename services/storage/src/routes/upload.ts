@@ -62,7 +62,7 @@ export class Upload {
     for (const id of this.#brought) {
       // Another request of the account has put it since: that one decides.
       if (!files.claims.isHeld(this.#account, id.digest, this)) continue
-      await replicator.release(id, this.#account, true).catch(() => {})
+      await replicator.takeBack(id, this.#account).catch(() => {})
     }
   }
 }

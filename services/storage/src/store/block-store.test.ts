@@ -137,8 +137,8 @@ describe('blocks', () => {
     expect(await codeOf(store.release(one.digest, bob, { at: 2, force: true }))).toBe('ERR_BLOCK_SEALED')
     const removeAt = Date.now() + 3_600_000
     const entry = { digest: one.digest, owner: alice, at: 3, removeAt }
-    expect(await store.addTombstones([entry], [])).toBe(true)
-    expect(await store.addTombstones([{ ...entry, removeAt: 1 }], [])).toBe(false)
+    expect(await store.addTombstones([entry])).toBe(true)
+    expect(await store.addTombstones([{ ...entry, removeAt: 1 }])).toBe(false)
     // Until then it can be read, so that who may read it can export it; no new copy is taken.
     expect(await store.get(one.digest)).toHaveLength(1024)
     expect(await codeOf(store.put({ ...one, references: by(bob, 20), enforceQuota: false }))).toBe('ERR_BLOCK_ERASED')
@@ -149,11 +149,43 @@ describe('blocks', () => {
     expect(store.totals()).toEqual({ bytes: 0, blocks: 0 })
   })
 
+  test("a word that came before its block bars the copies that are its account's, and no others", async () => {
+    const store = await openStore()
+    const [hers, his] = [block(), block()]
+    for (const { digest } of [hers, his]) {
+      await store.addWord({ digest, account: alice, at: 1, bytes: new Uint8Array(1) }, [])
+    }
+    const header = { writer: bob, stream: new Uint8Array(8), sequence: 1 }
+    const put = (one: typeof hers, owner: Uint8Array): Promise<unknown> =>
+      store.put({ ...one, ...header, owner, references: by(bob), enforceQuota: false })
+    expect(await codeOf(put(hers, alice))).toBe('ERR_BLOCK_ERASED')
+    expect(await put(his, bob)).toBe(true)
+  })
+
+  test('below a root a tombstone counts once enough stores name it, of what is kept here', async () => {
+    const store = await openStore()
+    const [leaf, root] = [block(), block()]
+    await store.put({ ...leaf, references: by(bob), enforceQuota: false })
+    const entries = [{ digest: leaf.digest, root: root.digest }]
+    const [one, two] = [target, alice]
+    // A root that this store knows nothing of: nobody's word counts.
+    for (const by of [one, two]) await store.vouch(by, entries, 2)
+    await store.addTombstones([{ digest: root.digest, owner: alice, at: 3, removeAt: 10 }])
+    for (const by of [one, one]) await store.vouch(by, entries, 2)
+    const absent = block().digest
+    for (const by of [one, two]) await store.vouch(by, [{ digest: absent, root: root.digest }], 2)
+    expect([leaf.digest, absent].map((digest) => store.tombstone(digest))).toEqual([undefined, undefined])
+    await store.vouch(two, entries, 2)
+    expect(store.tombstone(leaf.digest)).toMatchObject({ owner: alice, removeAt: 10 })
+  })
+
   test('a removal waits until enough stores have heard of the tombstone', async () => {
     const store = await openStore()
     const one = block()
     await store.put({ ...one, references: by(alice), owner: alice, writer: alice, enforceQuota: true })
-    await store.addTombstones([{ digest: one.digest, owner: alice, at: 3, removeAt: 10 }], [bob, target])
+    const word = { digest: one.digest, account: alice, at: 3, bytes: new Uint8Array(1) }
+    const tombstone = { digest: one.digest, owner: alice, at: 3, removeAt: 10 }
+    await store.addTombstones([tombstone], { word, targets: [bob, target] })
     expect(await store.get(one.digest)).toBeUndefined()
     expect(await store.sweep(10, 0, 1)).toBe(0)
     const [first] = store.handoffsDue(Date.now(), 10)
@@ -198,7 +230,7 @@ describe('blocks', () => {
     }
     for (const bytes of sealed) expect(isOnDisk(bytes)).toBe(true)
     const entries = blocks.map(({ digest }) => ({ digest, owner: alice, at: 3, removeAt: 10 }))
-    await store.addTombstones(entries, [])
+    await store.addTombstones(entries)
     // Whoever reads just before does not keep the write-ahead log from being emptied.
     expect(store.has(kept.digest) && (await store.get(kept.digest))?.length).toBe(5000)
     expect(await store.sweep(10, 0, 0)).toBe(4)

@@ -26,6 +26,7 @@ import type {
   Reference,
   RefusalCode,
   TombstoneEntry,
+  WordEntry,
 } from './operations.ts'
 import { markBytes, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './pack-place.ts'
 import { openReader } from './schema.ts'
@@ -282,14 +283,34 @@ export class BlockStore {
     ) as unknown as TombstoneEntry | undefined
   }
 
-  /** Tombstones after number `after` in the order in which they came here, with their numbers. */
-  tombstones(after: number, limit: number): (TombstoneEntry & { id: number })[] {
-    const rows = this.#all(
-      'SELECT id, digest, owner, at, remove_at AS removeAt FROM tombstone WHERE id > ? ORDER BY id LIMIT ?',
-      after,
-      limit,
+  /** Tombstones below roots after number `after` in the order in which they came here, with their numbers. */
+  tombstonesBelow(after: number, limit: number): { id: number; digest: Uint8Array; root: Uint8Array }[] {
+    const below = 'SELECT id, digest, root FROM tombstone WHERE id > ? AND root IS NOT NULL ORDER BY id LIMIT ?'
+    return this.#all(below, after, limit) as unknown as { id: number; digest: Uint8Array; root: Uint8Array }[]
+  }
+
+  /** Words after number `after` in the order in which they came here, with their numbers. */
+  words(after: number, limit: number): { id: number; bytes: Uint8Array }[] {
+    const rows = this.#all('SELECT id, bytes FROM word WHERE id > ? ORDER BY id LIMIT ?', after, limit)
+    return rows as unknown as { id: number; bytes: Uint8Array }[]
+  }
+
+  /** An account's word on a block. */
+  word(digest: Uint8Array, account: Uint8Array): { at: number; bytes: Uint8Array } | undefined {
+    const row = this.#get('SELECT at, bytes FROM word WHERE digest = ? AND account = ?', digest, account)
+    return row as { at: number; bytes: Uint8Array } | undefined
+  }
+
+  /** When a record was erased by Userchain, as this store has read it. */
+  erasedRecord(owner: Uint8Array, stream: Uint8Array, sequence: number): { at: number; removeAt: number } | undefined {
+    const range = 'owner = ?1 AND stream = ?2 AND first <= ?3 AND last >= ?3'
+    const row = this.#get(
+      `SELECT at, remove_at AS removeAt FROM erasure WHERE ${range} ORDER BY at LIMIT 1`,
+      owner,
+      stream,
+      sequence,
     )
-    return rows as unknown as (TombstoneEntry & { id: number })[]
+    return row as { at: number; removeAt: number } | undefined
   }
 
   /** How many tombstones there are. */
@@ -371,11 +392,29 @@ export class BlockStore {
   /**
    * Erases: no new copy is taken from now on, and the bytes go at `removeAt`, whoever references them.
    *
-   * @param targets - stores that are still to be told, by the hand-off queue.
+   * @param told.word - by which they are laid. @param told.targets - stores that are still to be told of it, by the
+   *   hand-off queue.
    * @returns true if one of them was new.
    */
-  async addTombstones(entries: TombstoneEntry[], targets: Uint8Array[]): Promise<boolean> {
-    return (await this.#change({ kind: 'tombstones', entries, targets, now: this.#options.now() })).changed
+  async addTombstones(
+    entries: TombstoneEntry[],
+    told: { word?: WordEntry; targets: Uint8Array[] } = { targets: [] },
+  ): Promise<boolean> {
+    return (await this.#change({ kind: 'tombstones', entries, ...told, now: this.#options.now() })).changed
+  }
+
+  /** Keeps a word that lays no tombstone here, and has the hand-off queue tell it. */
+  async addWord(word: WordEntry, targets: Uint8Array[]): Promise<void> {
+    await this.#change({ kind: 'word', word, targets, now: this.#options.now() })
+  }
+
+  /** Another store's list of what lies below roots that are erased here: believed once `storesNeeded` say the same. */
+  async vouch(
+    store: Uint8Array,
+    entries: { digest: Uint8Array; root: Uint8Array }[],
+    storesNeeded: number,
+  ): Promise<void> {
+    await this.#change({ kind: 'vouch', store, entries, storesNeeded })
   }
 
   /** Erases the records of a range that are here now, and those that come later. */
@@ -386,7 +425,7 @@ export class BlockStore {
   /**
    * Removes what is due at `now`, out of every file of the store.
    *
-   * @param unheardMax - how many stores need not have heard of a tombstone.
+   * @param unheardMax - how many stores need not have heard of a tombstone's word.
    * @returns how many blocks went.
    */
   async sweep(now: number, releasesBefore: number, unheardMax: number): Promise<number> {

@@ -18,7 +18,7 @@ export interface Reference {
 }
 
 /** What the hand-off queue does at another node. */
-export const handoffKinds = { place: 1, release: 2, tombstone: 3 } as const
+export const handoffKinds = { place: 1, release: 2, word: 3 } as const
 
 /** Kinds of incidents: what was seen. */
 export type IncidentKind = 'block-corrupt' | 'block-healed' | 'peer-served-wrong-bytes' | 'copy-not-proved'
@@ -83,6 +83,18 @@ export interface TombstoneEntry {
   /** When it was asked for, and when the bytes go, Unix ms. */
   at: number
   removeAt: number
+  /** Of a block of a file that is erased: the digest of the file's root, and who wrote the file. */
+  root?: Uint8Array
+  writer?: Uint8Array
+}
+
+/** What one store tells another of an erasure, as it is kept (SPEC.md §3a). */
+export interface WordEntry {
+  digest: Uint8Array
+  /** Whose word it is: for a file that Userchain erased its owner's. */
+  account: Uint8Array
+  at: number
+  bytes: Uint8Array
 }
 
 /** Records of one stream that their owner erased, as Userchain has it. */
@@ -100,9 +112,11 @@ export interface ErasedRange {
 export type Operation =
   | PutOperation
   | { kind: 'release'; digest: Uint8Array; account: Uint8Array; at: number; force: boolean }
+  | { kind: 'word'; word: WordEntry; targets: Uint8Array[]; now: number }
   | { kind: 'pin'; digest: Uint8Array; reference: Reference; codec: number; accountBytesMax: number }
   | { kind: 'unpin'; digest: Uint8Array; account: Uint8Array }
-  | { kind: 'tombstones'; entries: TombstoneEntry[]; targets: Uint8Array[]; now: number }
+  | { kind: 'tombstones'; entries: TombstoneEntry[]; word?: WordEntry; targets: Uint8Array[]; now: number }
+  | { kind: 'vouch'; store: Uint8Array; entries: { digest: Uint8Array; root: Uint8Array }[]; storesNeeded: number }
   | { kind: 'erase-range'; range: ErasedRange }
   | { kind: 'sweep'; now: number; releasesBefore: number; unheardMax: number }
   | { kind: 'removed'; digests: Uint8Array[] }
@@ -216,8 +230,12 @@ export class Applier {
         return this.#pin(operation)
       case 'unpin':
         return this.#unpin(operation)
+      case 'word':
+        return this.#word(operation)
       case 'tombstones':
         return this.#tombstones(operation)
+      case 'vouch':
+        return this.#vouch(operation)
       case 'erase-range':
         return this.#eraseRange(operation.range)
       case 'removed':
@@ -307,11 +325,13 @@ export class Applier {
     return this.#packs.write(digest, length, sealInPieces(this.#key, digest, bytes))
   }
 
-  /** By its tombstone, or as one of the records that its owner erased; then it gets the tombstone that it lacks. */
+  /** By its tombstone, by its owner's word from before it came, or as one of the records that its owner erased. */
   #isErased(operation: PutOperation): boolean {
     const { digest, owner, stream, sequence } = operation
     if (this.#get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) return true
-    if (owner === undefined || stream === undefined || sequence === undefined) return false
+    if (owner === undefined) return false
+    if (this.#get('SELECT 1 FROM word WHERE digest = ? AND account = ?', digest, owner)) return true
+    if (stream === undefined || sequence === undefined) return false
     const range = 'owner = ? AND stream = ? AND first <= ? AND last >= ?'
     return this.#get(`SELECT 1 FROM erasure WHERE ${range} LIMIT 1`, owner, stream, sequence, sequence) !== undefined
   }
@@ -408,16 +428,76 @@ export class Applier {
     return changed
   }
 
-  /** New tombstones, and who is still to be told of them. */
-  #tombstones(operation: { entries: TombstoneEntry[]; targets: Uint8Array[]; now: number }): Outcome {
-    const { entries, targets, now } = operation
+  /** Keeps a word, and who is still to be told of it. */
+  #word({ word, targets, now }: { word: WordEntry; targets: Uint8Array[]; now: number }): Outcome {
+    const { digest, account, at, bytes } = word
+    // A later word of the account takes more references along.
+    const known = this.#get('SELECT at FROM word WHERE digest = ? AND account = ?', digest, account)
+    if (known && (known.at as number) >= at) return unchanged
+    this.#run(
+      'INSERT OR REPLACE INTO word (digest, account, at, bytes) VALUES (?, ?, ?, ?)',
+      digest,
+      account,
+      at,
+      bytes,
+    )
+    for (const target of targets) {
+      this.#handoff({ handoffKind: handoffKinds.word, digest, target, account, at, now })
+    }
+    return changed
+  }
+
+  /** New tombstones, and the word by which they are laid. */
+  #tombstones(operation: { entries: TombstoneEntry[]; word?: WordEntry; targets: Uint8Array[]; now: number }): Outcome {
+    const { entries, word, targets, now } = operation
+    if (word) this.#word({ word, targets, now })
     let added = 0
-    for (const { digest, owner, at, removeAt } of entries) {
+    for (const entry of entries) if (this.#lay(entry)) added++
+    return { ok: true, changed: added > 0, deleted: 0 }
+  }
+
+  /** Lays a tombstone; false where there is one, or where the block below a root is another's. */
+  #lay(entry: TombstoneEntry): boolean {
+    const { digest, owner, at, removeAt, root } = entry
+    if (this.#get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) return false
+    if (root !== undefined && !this.#isOfFile(entry)) return false
+    this.#run(
+      'INSERT INTO tombstone (digest, owner, at, remove_at, root) VALUES (?, ?, ?, ?, ?)',
+      ...[digest, owner, at, removeAt, root ?? null],
+    )
+    return true
+  }
+
+  /**
+   * True if a block below a file's root belongs to the file: by its own header, or because the file's owner or writer has
+   * kept it for longest. Anybody can link to another's block: then those two give it up, and it stays.
+   */
+  #isOfFile({ digest, owner, writer = owner, at }: TombstoneEntry): boolean {
+    const block = this.#get('SELECT owner FROM block WHERE digest = ?', digest)
+    const header = (block?.owner ?? undefined) as Uint8Array | undefined
+    if (header) return Buffer.compare(header, owner) === 0
+    const longest = this.#get('SELECT account FROM reference WHERE digest = ? ORDER BY at, account LIMIT 1', digest)
+    const keeper = longest?.account as Uint8Array | undefined
+    if (keeper && [owner, writer].some((account) => Buffer.compare(keeper, account) === 0)) return true
+    for (const account of [owner, writer]) this.#release({ digest, account, at, force: true })
+    return false
+  }
+
+  /** What another store says lies below a root: it counts once enough of them say it, of what is kept here. */
+  #vouch(operation: Extract<Operation, { kind: 'vouch' }>): Outcome {
+    const { store, entries, storesNeeded } = operation
+    let added = 0
+    for (const { digest, root } of entries) {
       if (this.#get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) continue
-      this.#run('INSERT INTO tombstone (digest, owner, at, remove_at) VALUES (?, ?, ?, ?)', digest, owner, at, removeAt)
-      for (const target of targets) {
-        this.#handoff({ handoffKind: handoffKinds.tombstone, digest, target, account: owner, at, now })
-      }
+      const above = this.#get('SELECT owner, at, remove_at AS removeAt FROM tombstone WHERE digest = ?', root)
+      if (!above || !this.#get('SELECT 1 FROM reference WHERE digest = ? LIMIT 1', digest)) continue
+      this.#run('INSERT OR REPLACE INTO vouch VALUES (?, ?, ?)', digest, store, root)
+      const count = this.#get('SELECT count(*) AS count FROM vouch WHERE digest = ? AND root = ?', digest, root)
+      if ((count?.count as number) < storesNeeded) continue
+      const { owner, at, removeAt } = above as unknown as TombstoneEntry
+      const values = [digest, owner, at, removeAt, root] as const
+      this.#run('INSERT INTO tombstone (digest, owner, at, remove_at, root) VALUES (?, ?, ?, ?, ?)', ...values)
+      this.#run('DELETE FROM vouch WHERE digest = ?', digest)
       added++
     }
     return { ok: true, changed: added > 0, deleted: 0 }
@@ -445,7 +525,8 @@ export class Applier {
     // A tombstone that too few stores know of waits: a copy could come back from where it is not known.
     const due = this.#all(
       `SELECT t.digest FROM tombstone t JOIN block b ON b.digest = t.digest WHERE t.remove_at <= ? AND
-       (SELECT count(*) FROM handoff h WHERE h.kind = ${handoffKinds.tombstone} AND h.digest = t.digest) <= ? LIMIT 1000`,
+       (SELECT count(*) FROM handoff h WHERE h.kind = ${handoffKinds.word} AND h.digest = ifnull(t.root, t.digest)) <= ?
+       LIMIT 1000`,
       operation.now,
       operation.unheardMax,
     )
@@ -459,6 +540,11 @@ export class Applier {
       deleted += this.#deleteBlock(digest as Uint8Array)
     }
     this.#run('DELETE FROM release WHERE at < ?', operation.releasesBefore)
+    // Of a word that laid no tombstone, no more is left than of a release.
+    this.#run(
+      'DELETE FROM word WHERE at < ? AND digest NOT IN (SELECT digest FROM tombstone)',
+      operation.releasesBefore,
+    )
     this.#packs.compact((digest, from, to) => this.#move(digest, from, to))
     return { ok: true, changed: deleted > 0, deleted }
   }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { payloadKinds, sealPayload } from '@healthblock/crypto/payload'
 import { afterAll, expect, test } from 'vitest'
+import { parseWord } from '../replication/erasure-word.ts'
 import { sealAtRest } from './at-rest.ts'
 import { codecRaw, hashBlock } from './block-id.ts'
 import { BlockStore } from './block-store.ts'
@@ -72,14 +73,34 @@ test('a file of version 1 is brought up to date: records are found by number, to
     const store = await open(path)
     const found = store.recordsOf({ owner, stream, first: 8, last: 2 ** 40, at: 0, removeAt: 0 })
     expect(found.map(({ digest }) => digest)).toEqual(records.slice(1).map(hashBlock))
-    expect(store.tombstones(0, 10).map(({ at, removeAt }) => [at, removeAt])).toEqual([
-      [5, 15],
-      [6, 16],
-    ])
+    const tombstones = [5, 6].map((at) => store.tombstone(new Uint8Array(32).fill(at)))
+    expect(tombstones).toMatchObject([5, 6].map((at) => ({ owner, at, removeAt: at + 10 })))
+    // Nobody proves them: they are told to no other store.
+    expect([store.words(0, 10), store.tombstonesBelow(0, 10)]).toEqual([[], []])
     for (const bytes of [...records, plain]) expect(await store.get(hashBlock(bytes))).toEqual(Buffer.from(bytes))
     expect(store.totals()).toEqual({ blocks: 4, bytes: 3 * 1024 + 50 })
     await store.close()
   }
+})
+
+test("a tombstone of version 3 that a store has yet to hear of is told as this store's own word, others are not", async () => {
+  const path = join(folder, 'three.db')
+  await (await open(path)).close()
+  const database = new DatabaseSync(path)
+  database.exec('DROP TABLE word; DROP TABLE vouch; ALTER TABLE tombstone DROP COLUMN root; PRAGMA user_version=3')
+  const erase = database.prepare('INSERT INTO tombstone (digest, owner, at, remove_at) VALUES (?, ?, ?, ?)')
+  const digests = [5, 6].map((at) => new Uint8Array(32).fill(at)) as [Uint8Array, Uint8Array]
+  for (const digest of digests) erase.run(digest, owner, 7, 8)
+  const tell = database.prepare(
+    'INSERT INTO handoff (kind, digest, target, account, at, attempts, next_at) VALUES (3, ?, ?, ?, 7, 0, 9)',
+  )
+  for (const target of digests) tell.run(digests[0], target, owner)
+  database.close()
+  const store = await open(path)
+  expect(digests.map((digest) => store.tombstone(digest)?.removeAt)).toEqual([8, 8])
+  const words = store.words(0, 10).map(({ bytes }) => parseWord(bytes))
+  expect(words).toMatchObject([{ form: 'stated', id: { digest: digests[0], codec: codecRaw }, account: owner, at: 7 }])
+  await store.close()
 })
 
 test('the version changes with the tables, in one step: a crash leaves either', () => {

@@ -4,11 +4,13 @@
  * thread) and one reader; WAL lets them run side by side.
  */
 import { DatabaseSync } from 'node:sqlite'
+import { encodeCbor } from '@healthblock/encoding/cbor'
 import { StorageError } from '../errors.ts'
 import { openAtRest } from './at-rest.ts'
+import { codecRaw } from './block-id.ts'
 
 /** Version of the tables, kept in `user_version`. */
-export const schemaVersion = 3
+export const schemaVersion = 4
 
 const tables = `
 CREATE TABLE IF NOT EXISTS block (
@@ -56,8 +58,23 @@ CREATE TABLE IF NOT EXISTS tombstone (
   digest BLOB NOT NULL UNIQUE,
   owner BLOB NOT NULL,
   at INTEGER NOT NULL,
-  remove_at INTEGER NOT NULL
+  remove_at INTEGER NOT NULL,
+  root BLOB
 ) STRICT;
+CREATE TABLE IF NOT EXISTS word (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  digest BLOB NOT NULL,
+  account BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  UNIQUE (digest, account)
+) STRICT;
+CREATE TABLE IF NOT EXISTS vouch (
+  digest BLOB NOT NULL,
+  store BLOB NOT NULL,
+  root BLOB NOT NULL,
+  PRIMARY KEY (digest, store)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS erasure (
   owner BLOB NOT NULL,
   stream BLOB NOT NULL,
@@ -118,7 +135,7 @@ function migrateFrom1(database: DatabaseSync, key: Uint8Array): void {
     ALTER TABLE tombstone RENAME TO tombstone_1`)
   database.exec(tables)
   database.exec(
-    `INSERT INTO tombstone (digest, owner, at, remove_at) SELECT * FROM tombstone_1; DROP TABLE tombstone_1`,
+    `INSERT INTO tombstone (digest, owner, at, remove_at) SELECT digest, owner, at, remove_at FROM tombstone_1; DROP TABLE tombstone_1`,
   )
   const update = database.prepare('UPDATE block SET stream = ?, sequence = ? WHERE id = ?')
   const rows = database.prepare('SELECT id FROM block WHERE owner IS NOT NULL').all()
@@ -135,6 +152,24 @@ function migrateFrom1(database: DatabaseSync, key: Uint8Array): void {
       )
   }
   // The version changes with the tables: a crash leaves either.
+  database.exec(`PRAGMA user_version=${schemaVersion}; COMMIT`)
+}
+
+/**
+ * Tombstones below a file's root name it. Those that are there have no word with them: they hold here, and are not told on,
+ * but for those that some store has yet to hear of, as this store's own word.
+ */
+function migrateFrom3(database: DatabaseSync): void {
+  database.exec('BEGIN; ALTER TABLE tombstone ADD COLUMN root BLOB')
+  database.exec(tables)
+  const waiting = `SELECT DISTINCT t.digest, t.owner, t.at, ifnull(b.codec, ${codecRaw}) AS codec FROM handoff h
+    JOIN tombstone t ON t.digest = h.digest LEFT JOIN block b ON b.digest = h.digest WHERE h.kind = 3`
+  const add = database.prepare('INSERT INTO word (digest, account, at, bytes) VALUES (?, ?, ?, ?)')
+  for (const row of database.prepare(waiting).all()) {
+    const { digest, owner, at, codec } = row as { digest: Uint8Array; owner: Uint8Array; at: number; codec: number }
+    // SPEC.md §3a, form 2.
+    add.run(digest, owner, at, encodeCbor([2, owner, digest, codec, at]))
+  }
   database.exec(`PRAGMA user_version=${schemaVersion}; COMMIT`)
 }
 
@@ -156,6 +191,7 @@ export function openWriter(path: string, key: Uint8Array): DatabaseSync {
     throw new StorageError(`the tables are of version ${version}`, { code: 'ERR_STORE_FAILED' })
   }
   if (version === 1) migrateFrom1(database, key)
+  if (version === 2 || version === 3) migrateFrom3(database)
   database.exec(tables)
   database.exec(`PRAGMA user_version=${schemaVersion}`)
   return database

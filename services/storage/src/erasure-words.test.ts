@@ -1,0 +1,223 @@
+/** Erasures that prove themselves: what an account with a key signs, and what no other store makes up for it. */
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { createErasureOrder } from '@healthblock/chain/erasure-order'
+import { generateSigningKey, type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { fromHex } from '@healthblock/encoding/bytes'
+import { encodeCbor } from '@healthblock/encoding/cbor'
+import { importFile } from '@healthblock/runtime/unixfs'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { FileMembers, type Member } from './access/members.ts'
+import { Cluster, multipart, type Place, sealedBlock, type Tenant } from './cluster.fixture.ts'
+import { StorageError } from './errors.ts'
+import { ledgerWord, statedWord, wordOfOrder } from './replication/erasure-word.ts'
+import { NodeClient } from './replication/node-client.ts'
+import { type BlockId, codecRaw, encodeBlockId, fromCid, hashBlock, parseBlockId } from './store/block-id.ts'
+
+const waiting = { timeout: 60_000, interval: 50 }
+
+let cluster: Cluster
+let places: Place[]
+let alice: Tenant & { key: SigningKey }
+let bob: Tenant & { key: SigningKey }
+let liar: { client: NodeClient; members: FileMembers } | undefined
+
+beforeEach(() => {
+  cluster = new Cluster()
+})
+
+afterEach(async () => {
+  liar?.client.close()
+  liar?.members.close()
+  liar = undefined
+  await cluster.end()
+})
+
+async function start(count: number): Promise<void> {
+  await cluster.prepare(count, { STORAGE_ERASE_DELAY_SECONDS: '1' }, true)
+  places = cluster.places
+  ;[alice, bob] = cluster.tenants as [typeof alice, typeof bob]
+  await cluster.startAll()
+}
+
+async function put(bytes: Uint8Array, by: Tenant = alice, codec = 'raw'): Promise<BlockId> {
+  const path = `/api/v0/block/put?cid-codec=${codec}`
+  const response = await cluster.request(places[0] as Place, path, multipart(bytes), by)
+  expect(response.status).toBe(200)
+  return parseBlockId(((await response.json()) as { Key: string }).Key)
+}
+
+/** An order of Alice's, but for what is said otherwise. */
+function order(id: BlockId, changed: Partial<Parameters<typeof createErasureOrder>[0]> = {}): Uint8Array {
+  const { account, key: signingKey } = alice
+  const { ledgerId } = cluster
+  return createErasureOrder({ account, ...id, ms: Date.now(), key: 1, ledgerId, signingKey, ...changed })
+}
+
+async function erase(cid: string, by: Tenant, orders?: Uint8Array[]): Promise<{ state: string; Reason?: string }> {
+  const texts = orders?.map((one) => Buffer.from(one).toString('base64url'))
+  const body = JSON.stringify({ cids: [cid], ...(texts ? { orders: texts } : {}) })
+  const headers = { 'content-type': 'application/json' }
+  const response = await cluster.request(places[0] as Place, '/v1/erasures', { body, headers }, by)
+  expect(response.status).toBe(200)
+  const { results } = (await response.json()) as { results: { state: string; Reason?: string }[] }
+  return results[0] as { state: string }
+}
+
+async function own(place: Place | undefined, cid: string): Promise<string> {
+  const response = await cluster.request(place as Place, `/api/v0/block/stat?arg=${cid}&offline=true`)
+  return ((await response.json()) as { Reason?: string }).Reason ?? String(response.status)
+}
+
+async function everywhere(cids: readonly string[], expected: string): Promise<void> {
+  await vi.waitFor(async () => {
+    const found = await Promise.all(places.flatMap((place) => cids.map((cid) => own(place, cid))))
+    expect(found).toEqual(found.map(() => expected))
+  }, waiting)
+}
+
+/** The second store, as whoever has its key can speak to the first one. */
+function asLiar(): { client: NodeClient; first: Member } {
+  const [first, second] = places as [Place, Place]
+  const file = second.environment.STORAGE_STORE_KEY_FILE as string
+  const key = signingKeyFromSeed(fromHex(readFileSync(file, 'utf8').trim()))
+  const members = new FileMembers(second.environment.STORAGE_MEMBERS_FILE as string, () => {})
+  liar ??= { members, client: new NodeClient({ members, key, account: second.account, now: Date.now }) }
+  return { client: liar.client, first: members.find(first.account) as Member }
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  return await promise.then(
+    () => 'done',
+    (error: unknown) =>
+      error instanceof StorageError
+        ? error.detail.code === 'ERR_NODE_REFUSED'
+          ? error.detail.reason
+          : error.detail.code
+        : String(error),
+  )
+}
+
+test('an account with a key erases by its own order alone, for that block, at that time', async () => {
+  await start(1)
+  const id = await put(sealedBlock({ owner: alice.account, writer: alice.account }))
+  const other = await put(sealedBlock({ owner: alice.account, writer: alice.account, sequence: 2 }))
+  const cid = encodeBlockId(id)
+  const refused = async (orders: Uint8Array[] | undefined, Reason: string, by: Tenant = alice): Promise<void> => {
+    expect(await erase(cid, by, orders)).toMatchObject({ state: 'refused', Reason })
+  }
+  await refused(undefined, 'ERR_SIGNATURE_NEEDED')
+  await refused([], 'ERR_SIGNATURE_NEEDED')
+  await refused([new Uint8Array(5)], 'ERR_ORDER_INVALID')
+  await refused([order(other)], 'ERR_ORDER_INVALID')
+  await refused([order({ ...id, codec: 0x70 })], 'ERR_ORDER_INVALID')
+  await refused([order(id, { ms: Date.now() - 700_000 })], 'ERR_ORDER_INVALID')
+  await refused([order(id, { ms: Date.now() + 700_000 })], 'ERR_ORDER_INVALID')
+  await refused([order(id, { signingKey: bob.key })], 'ERR_ORDER_INVALID')
+  await refused([order(id, { key: 2 })], 'ERR_ORDER_INVALID')
+  await refused([order(id, { ledgerId: new Uint8Array(32) })], 'ERR_ORDER_INVALID')
+  await refused([order(id)], 'ERR_ORDER_INVALID', bob)
+  await refused([order(id, { account: bob.account, signingKey: bob.key })], 'ERR_NOT_OWNER', bob)
+  const removal = await cluster.request(places[0] as Place, `/api/v0/block/rm?arg=${cid}`)
+  expect(await removal.text()).toMatch(/signs for/)
+  await everywhere([cid], '200')
+  expect(await erase(cid, alice, [order(id)])).toMatchObject({ state: 'erased' })
+  await everywhere([cid], 'ERR_BLOCK_ERASED')
+})
+
+test('a store that makes erasures up, or tells them of another block, has nothing erased or released', async () => {
+  await start(2)
+  const id = await put(sealedBlock({ owner: alice.account, writer: alice.account }))
+  const plain = await put(new Uint8Array(randomBytes(900)))
+  const { client, first } = asLiar()
+  const tell = (word: Uint8Array): Promise<string> => codeOf(client.tell(first, word))
+  const told = (made: Uint8Array): Promise<string> => tell(wordOfOrder(made).bytes)
+  for (const block of [id, plain]) {
+    expect(await tell(statedWord(block, alice.account, Date.now()).bytes)).toBe('ERR_SIGNATURE_NEEDED')
+    expect(await tell(ledgerWord(block).bytes)).toBe('ERR_STORE_BUSY')
+    expect(await told(order(block, { signingKey: generateSigningKey() }))).toBe('ERR_ORDER_INVALID')
+    expect(await told(order(block, { ms: Date.now() + 3_600_000 }))).toBe('ERR_ORDER_INVALID')
+    // A good order, for another block than the one that it is told of.
+    const stolen = order({ digest: hashBlock(randomBytes(8)), codec: codecRaw })
+    expect(await told(stolen)).toBe('done')
+    const release = client.release(first, block, { account: alice.account, at: Date.now(), force: true })
+    expect(await codeOf(release)).toBe('ERR_SIGNATURE_NEEDED')
+  }
+  expect(await told(order(id, { account: bob.account, signingKey: bob.key }))).toBe('ERR_NOT_OWNER')
+  // Bob's own word takes his references alone.
+  expect(await told(order(plain, { account: bob.account, signingKey: bob.key }))).toBe('done')
+  for (const bad of [new Uint8Array(600), encodeCbor([]), encodeCbor([9, id.digest]), encodeCbor([1, id.digest])]) {
+    expect(await tell(bad)).toBe('ERR_ORDER_INVALID')
+  }
+  const store = places[0]?.node?.store
+  expect([store?.has(id.digest), store?.has(plain.digest)]).toEqual([true, true])
+  expect(store?.tombstone(id.digest)).toBeUndefined()
+  expect(await told(order(plain))).toBe('done')
+  expect(store?.has(plain.digest)).toBe(false)
+  expect(await told(order(id))).toBe('done')
+  expect(store?.tombstone(id.digest)?.owner).toEqual(alice.account)
+  // Told again, a word takes nothing that was put after it.
+  const again = new Uint8Array(randomBytes(900))
+  const before = order({ digest: hashBlock(again), codec: codecRaw }, { ms: Date.now() - 60_000 })
+  const later = await put(again)
+  expect(await told(before)).toBe('done')
+  expect(store?.has(later.digest)).toBe(true)
+})
+
+test('who links to what another keeps cannot erase it, with a file of her own or with all her keys', async () => {
+  await start(2)
+  const kept = new Uint8Array(randomBytes(1024))
+  const id = await put(kept, bob)
+  const head = sealedBlock({ owner: alice.account, writer: alice.account, kind: 3 })
+  const brought: BlockId[] = []
+  const { cid } = await importFile(
+    (async function* () {
+      yield Buffer.concat([head, kept])
+    })(),
+    {
+      leafBytes: 1024,
+      put: async ({ bytes, cid: of }) => {
+        brought.push(await put(bytes, alice, of.code === codecRaw ? 'raw' : 'dag-pb'))
+      },
+    },
+  )
+  expect(brought).toHaveLength(3)
+  expect(await erase(cid.toString(), alice, [order(fromCid(cid))])).toMatchObject({ state: 'erased', blocks: 3 })
+  await everywhere([cid.toString()], 'ERR_BLOCK_ERASED')
+  for (const place of places) {
+    await place.node?.erasure.sweep()
+    expect(place.node?.store.has(id.digest)).toBe(true)
+    expect(place.node?.store.references(id.digest).map(({ account }) => account)).toEqual([bob.account])
+  }
+  expect((await cluster.request(places[1] as Place, '/api/v0/block/put', multipart(kept), bob)).status).toBe(200)
+})
+
+test('a store that comes back when a file can be walked no more learns of its leaves from the others', async () => {
+  await start(3)
+  const head = sealedBlock({ owner: alice.account, writer: alice.account, kind: 3 })
+  const cids: string[] = []
+  const { cid } = await importFile(
+    (async function* () {
+      yield Buffer.concat([head, randomBytes(9000)])
+    })(),
+    {
+      leafBytes: 1024,
+      put: async ({ bytes, cid: of }) => {
+        await put(bytes, alice, of.code === codecRaw ? 'raw' : 'dag-pb')
+        cids.push(of.toString())
+      },
+    },
+  )
+  await everywhere(cids, '200')
+  const away = places[2] as Place
+  await cluster.stop(away)
+  places = places.slice(0, 2)
+  expect(await erase(cid.toString(), alice, [order(fromCid(cid))])).toMatchObject({ blocks: cids.length })
+  await everywhere(cids, 'ERR_BLOCK_ERASED')
+  await vi.waitFor(() => {
+    for (const place of places) expect(place.node?.store.totals().blocks).toBe(0)
+  }, waiting)
+  await cluster.start(away)
+  for (const one of cids) expect(await own(away, one)).toBe('ERR_BLOCK_ERASED')
+  await vi.waitFor(() => expect(away.node?.store.totals().blocks).toBe(0), waiting)
+})
