@@ -6,6 +6,8 @@ export interface StreamedEvent {
 }
 
 const heartbeatMs = 15_000
+/** So much may wait for a client that does not read, such as a laptop that sleeps; more ends the stream, and it asks anew when it wakes. */
+const unreadBytesMax = 1024 * 1024
 
 /**
  * Answers with a stream of server-sent events that lasts until the client leaves or the service stops; an `alive` event
@@ -21,10 +23,14 @@ export function sendEvents<E extends StreamedEvent>(
   reply.hijack()
   const { raw } = reply
   raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' })
-  const stop = listen((event) => raw.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`))
+  const write = (text: string): void => {
+    if (raw.writableLength > unreadBytesMax) raw.destroy()
+    else raw.write(text)
+  }
+  const stop = listen((event) => write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`))
   // Sends the head at once: whoever waits for it misses nothing that comes after.
   raw.write(': here\n\n')
-  const heartbeat = setInterval(() => raw.write('event: alive\ndata: {}\n\n'), heartbeatMs)
+  const heartbeat = setInterval(() => write('event: alive\ndata: {}\n\n'), heartbeatMs)
   const end = (): void => {
     clearInterval(heartbeat)
     stop()

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { isRuntimeError, RuntimeError } from './errors.ts'
+import { sendEvents } from './event-stream.ts'
 import { createHttpApp, type HttpApp, type ReadinessCheck } from './http-app.ts'
 import { createLogger } from './logger.ts'
 
@@ -180,6 +181,61 @@ describe('createHttpApp', () => {
     expect(failed.status).toBe(500)
     expect(JSON.stringify(hidden)).not.toContain('CANARY')
     expect(lines.some((line) => line.includes('CANARY inside'))).toBe(true)
+  })
+
+  it('lets no answer be kept unless its route says so, and be taken for nothing else', async () => {
+    app.fastify.get('/kept', async (_request, reply) => reply.header('cache-control', 'public, max-age=9').send('x'))
+    const { url } = await app.listen({ port: 0 })
+    const headersOf = async (path: string, init?: RequestInit): Promise<(string | null)[]> => {
+      const { headers } = await fetch(url + path, init)
+      return [headers.get('cache-control'), headers.get('x-content-type-options')]
+    }
+    const echo = { method: 'POST', headers: json, body: '{"n":1}' }
+    expect(await headersOf('/echo', echo)).toEqual(['no-store', 'nosniff'])
+    for (const path of ['/healthz', '/metrics', '/none', '/fail/typed'])
+      expect(await headersOf(path), path).toEqual(['no-store', 'nosniff'])
+    expect(await headersOf('/kept')).toEqual(['public, max-age=9', 'nosniff'])
+  })
+
+  it('says which methods an address takes', async () => {
+    app.fastify.put('/things/:id/parts/*', async () => ({}))
+    app.fastify.delete('/things/:id/parts/*', async () => ({}))
+    const { url } = await app.listen({ port: 0 })
+    const answer = await fetch(`${url}/things/a.b/parts/1/2?x=1`)
+    expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'DELETE, PUT'])
+    expect(await answer.json()).toMatchObject({ code: 'ERR_METHOD', title: 'Method not allowed' })
+    const post = await fetch(`${url}/healthz`, { method: 'POST' })
+    expect([post.status, post.headers.get('allow')]).toEqual([405, 'GET, HEAD'])
+    for (const path of ['/things/a/parts', '/things//parts/x', '/healthzz', '/openapi-json'])
+      expect((await fetch(url + path, { method: 'PATCH' })).status, path).toBe(404)
+  })
+
+  it('ends a stream that nobody reads before it fills the memory', async () => {
+    let send: ((event: { type: string; text: string }) => void) | undefined
+    app.fastify.get('/events', (_request, reply) => {
+      sendEvents<{ type: string; text: string }>(reply, {
+        stopping: app.stopping,
+        listen: (listener) => {
+          send = listener
+          return () => {
+            send = undefined
+          }
+        },
+      })
+    })
+    const { port } = await app.listen({ port: 0 })
+    const socket = connect(port, '127.0.0.1').pause()
+    socket.on('error', () => {})
+    socket.write('GET /events HTTP/1.1\r\nhost: x\r\n\r\n')
+    await expect.poll(() => send !== undefined, { timeout: 10_000 }).toBe(true)
+    const text = 'x'.repeat(64 * 1024)
+    // What the system itself holds for a connection comes on top.
+    for (let sent = 0; sent < 1_000 && send !== undefined; sent++) {
+      send({ type: 'thing', text })
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(send).toBeUndefined()
+    socket.destroy()
   })
 
   it('names the field that is wrong', async () => {

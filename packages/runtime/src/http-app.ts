@@ -18,6 +18,7 @@ import { messageOf, RuntimeError } from './errors.ts'
 import { writeFileDurably } from './files.ts'
 import { findNonFinite } from './finite.ts'
 import type { Logger } from './logger.ts'
+import { noteMethods } from './method-guard.ts'
 import { createProblem, problemContentType, problemOf, type StatusOfCode } from './problem.ts'
 import { processInstance } from './process-instance.ts'
 
@@ -123,6 +124,16 @@ function createFastify(options: HttpAppOptions): FastifyInstance {
   return app
 }
 
+/**
+ * What every answer says unless its route says otherwise: it is for the one who asked and is kept nowhere, not even on the disk of a browser
+ * that somebody logged out of, and it is what it says it is.
+ */
+const usualHeaders = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' } as const
+
+function addUsualHeaders(app: FastifyInstance): void {
+  app.addHook('onRequest', async (_request, reply) => void reply.headers(usualHeaders))
+}
+
 function addNumberGuard(app: FastifyInstance): void {
   app.addHook('preHandler', async ({ params, query, body }) => {
     const field = findNonFinite(params, 'params') ?? findNonFinite(query, 'querystring') ?? findNonFinite(body, 'body')
@@ -149,9 +160,17 @@ function addErrorHandlers(app: FastifyInstance, options: HttpAppOptions): void {
     }
     send(reply, error)
   })
-  app.setNotFoundHandler((_request, reply) => {
-    const problem = createProblem({ status: 404, code: 'ERR_NOT_FOUND', detail: 'there is nothing at this address' })
-    void reply.code(404).type(problemContentType).send(JSON.stringify(problem))
+  const methodsOf = noteMethods(app)
+  app.setNotFoundHandler((request, reply) => {
+    const methods = methodsOf(request.url)
+    const problem =
+      methods.length === 0
+        ? createProblem({ status: 404, code: 'ERR_NOT_FOUND', detail: 'there is nothing at this address' })
+        : createProblem({
+            ...{ status: 405, code: 'ERR_METHOD', detail: `this address takes ${methods.join(', ')} alone` },
+          })
+    if (methods.length > 0) void reply.header('allow', methods.join(', '))
+    void reply.code(problem.status).type(problemContentType).send(JSON.stringify(problem))
   })
 }
 
@@ -220,6 +239,7 @@ export async function createHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   const registry = options.metrics ?? new Registry()
   const stopping = new AbortController()
   const app = createFastify(options)
+  addUsualHeaders(app)
   addErrorHandlers(app, options)
   addNumberGuard(app)
   addMetrics(app, registry)
