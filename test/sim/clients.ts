@@ -107,9 +107,19 @@ export class Clients {
     })
   }
 
+  /** True if it was never sent, and never will be: something before it ended otherwise than on record. */
+  #isVain({ item, fate }: Sending): boolean {
+    const isLost = (name: string): boolean => {
+      const needed = this.#byName.get(name)
+      return needed?.isFinal === true && needed.fate !== 'committed'
+    }
+    return item.isStrict === true && fate === 'waiting' && item.needs.some(isLost)
+  }
+
   /** Sends the next few items, first those that have to be sent again. Answers true if nothing will be left to send. */
   #sendNext(sendings: Sending[]): boolean {
     const { random, scheduler } = this.#world
+    for (const sending of sendings) if (this.#isVain(sending)) sending.isFinal = true
     const open = sendings.filter(({ isFinal }) => !isFinal)
     if (open.length === 0) return true
     const batch: Sending[] = []

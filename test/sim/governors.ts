@@ -1,4 +1,8 @@
-/** What the organisations decide in runs of the profile `governed`. */
+/**
+ * What the organisations decide in runs of the profile `governed`. First, while the ledger is young, the versions of the rules: each has to be
+ * on record before the height that it names, and most runs come to that height. Acts are numbered: after one that is refused (for it came too
+ * late) the others are not sent.
+ */
 import { genesisAccount } from '@healthblock/chain/genesis'
 import { type GovernedNode, governActs, type PolicyArgument } from '@healthblock/chain/governing'
 import { policyKeys, type SampleNodeKeys } from '../support/sample-ledger.ts'
@@ -27,9 +31,19 @@ function lastOf({ userchain, docchain }: SampleNodeKeys): PolicyArgument['last']
   return [userchain.cosigner, docchain.cosigner].map(({ publicKey }) => [publicKey, 2] as const)
 }
 
-const after = (n: number): string[] => (n === 1 ? ['ann.register'] : [`governors.act-${n - 1}`])
+const after = (n: number): string[] => (n === 1 ? [] : [`governors.act-${n - 1}`])
 
-/** q rises and falls, the rules rise, a node goes, and all that are left must sign. */
+/** The n-th act: a version of the rules, and the height that it begins with. */
+function rise(
+  scribe: Scribe,
+  n: number,
+  rules: readonly [version: number, from: number],
+  signers?: readonly Party[],
+): Item {
+  return scribe.govern(n, governActs.parameters, { quota: [], rules }, after(n), signers)
+}
+
+/** The rules rise twice, q rises and falls, a node goes, and all that are left must sign. */
 function shrinks(scribe: Scribe, { nodes }: Keys): Item[] {
   const founders = nodes.slice(0, governedRanks.joins)
   const governed = founders.map((keys, rank) => governedOf(scribe, scribe.organisation.account, rank, keys))
@@ -37,17 +51,17 @@ function shrinks(scribe: Scribe, { nodes }: Keys): Item[] {
   const last = lastOf(founders.at(-1) as SampleNodeKeys)
   const few = governed.slice(0, -1)
   const policy = (n: number, argument: PolicyArgument) => scribe.govern(n, governActs.policy, argument, after(n))
-  const rules = { quota: [], rules: [2, 40] as const }
   return [
-    policy(1, { q: 4, nodes: governed, stores, last: [] }),
-    policy(2, { q: 3, nodes: governed, stores, last: [] }),
-    scribe.govern(3, governActs.parameters, rules, after(3)),
-    policy(4, { q: 2, nodes: few, stores, last }),
-    policy(5, { q: 3, nodes: few, stores, last: [] }),
+    rise(scribe, 1, [2, 17]),
+    rise(scribe, 2, [3, 21]),
+    policy(3, { q: 4, nodes: governed, stores, last: [] }),
+    policy(4, { q: 3, nodes: governed, stores, last: [] }),
+    policy(5, { q: 2, nodes: few, stores, last }),
+    policy(6, { q: 3, nodes: few, stores, last: [] }),
   ]
 }
 
-/** An organisation is admitted, its node joins, a node's keys are replaced, q rises, the first leader goes, and all that are left must sign. */
+/** The rules rise to the newest at once, an organisation is admitted, its node joins, a node's keys are replaced, q rises, the first leader goes, and all that are left must sign. */
 function grows(scribe: Scribe, { nodes, replacing }: Keys): Item[] {
   const { item: register, party: newcomer } = scribe.register('newcomer', 3)
   const both: readonly Party[] = [scribe.organisation, newcomer]
@@ -61,12 +75,13 @@ function grows(scribe: Scribe, { nodes, replacing }: Keys): Item[] {
   const policy = (n: number, argument: PolicyArgument) => scribe.govern(n, governActs.policy, argument, after(n), both)
   const rest = now.filter(([rank]) => rank !== leaves)
   return [
+    rise(scribe, 1, [3, 17]),
     register,
-    scribe.govern(1, governActs.admit, [newcomer.account, 10], [register.name]),
-    policy(2, { q: 3, nodes: before, stores, last: [] }),
-    policy(3, { q: 3, nodes: now, stores, last: lastOf(nodes[replaced] as SampleNodeKeys) }),
-    policy(4, { q: 4, nodes: now, stores, last: [] }),
-    policy(5, { q: 4, nodes: rest, stores, last: lastOf(nodes[leaves] as SampleNodeKeys) }),
+    scribe.govern(2, governActs.admit, [newcomer.account, 10], [register.name]),
+    policy(3, { q: 3, nodes: before, stores, last: [] }),
+    policy(4, { q: 3, nodes: now, stores, last: lastOf(nodes[replaced] as SampleNodeKeys) }),
+    policy(5, { q: 4, nodes: now, stores, last: [] }),
+    policy(6, { q: 4, nodes: rest, stores, last: lastOf(nodes[leaves] as SampleNodeKeys) }),
   ]
 }
 

@@ -5,7 +5,7 @@
  * I1 every receipt ever given verifies against the final log. I2 one index per transaction id. I3 all quorum-cosigned checkpoints
  * are consistent. I4 a node's cosigned sizes never decrease, one root per size. I5 indices contiguous, one order. I6 equal state root
  * everywhere at every height. I7 every checkpoint ends at a SEAL. I8 nothing is published below quorum. I9 entries never change.
- * Besides: K1 what a node cosigns is signed with a key in force at that size. P1 nobody stages after a switch of the policy before its checkpoint is out. A1 a node acks one block per height and term. T1 it stages in no term older than one it promised. T2 it shows a new leader
+ * Besides: R1 each SEAL names the version of the rules that is in force there. K1 what a node cosigns is signed with a key in force at that size. P1 nobody stages after a switch of the policy before its checkpoint is out. A1 a node acks one block per height and term. T1 it stages in no term older than one it promised. T2 it shows a new leader
  * what it staged. D1 what it says is on its disk when it says so, as SPEC.md §4 of the accounting node has it. S1 it stages no new block whose time or anchor its clock and what it knows
  * forbid. Cores halt only for what was injected, and meet no error that the code does not name.
  */
@@ -21,7 +21,7 @@ import { ChainError } from '@healthblock/chain/errors'
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import { CompactRange, inclusionProof, leafHash, MemoryHashes } from '@healthblock/chain/merkle'
 import { createReceipt, verifyReceipt } from '@healthblock/chain/receipt'
-import { parseSealLeaf } from '@healthblock/chain/seal'
+import { parseSealLeaf, type Seal } from '@healthblock/chain/seal'
 import { verifyStateProof } from '@healthblock/chain/state-tree'
 import { encodeStatement, statementMessage } from '@healthblock/chain/statement'
 import { parseVerifyingKey, verifySignature } from '@healthblock/crypto/signature'
@@ -51,6 +51,7 @@ export interface Violation {
 }
 
 interface CanonicalBlock {
+  readonly height: number
   readonly size: number
   readonly root: Uint8Array
   readonly stateRoot: Uint8Array
@@ -250,14 +251,24 @@ export class Invariants {
       history.range.append(leafHash(leaf), history.hashes.keep)
     }
     const firstIndex = history.range.size - leaves.length
+    this.#checkRules(history.chain, seal)
     this.#policies.grow(history.chain, { leaves, firstIndex, size: history.range.size, seal })
-    const grown = { size: history.range.size, root: history.range.root, stateRoot: seal.st }
+    const { size, root } = history.range
+    const grown = { height: history.blocks.length, size, root, stateRoot: seal.st }
     history.blocks.push(grown)
     history.bySize.set(grown.size, grown)
     const decided = history.decided.get(history.blocks.length - 1)
     if (decided !== undefined && decided !== toHex(grown.root)) {
       this.fail('I5', `${history.chain} block ${history.blocks.length - 1} is not the one that was decided`)
     }
+  }
+
+  /** A block names the version of the rules that was on record for it. */
+  #checkRules(chain: ChainName, { h, i0, anchor, rules }: Seal): void {
+    const anchored = anchor?.[0]?.[0] ?? 0
+    const height = chain === 'userchain' ? h : (this.#histories.userchain.bySize.get(anchored)?.height ?? 0)
+    const known = this.#policies.rules({ before: chain === 'userchain' ? i0 : anchored, height })
+    if (rules !== known) this.fail('R1', `${chain} block ${h} is under version ${rules} of the rules, not ${known}`)
   }
 
   #compare(rank: number, core: ChainCore, what: string): void {

@@ -117,6 +117,16 @@ const governing: readonly Mutation[] = [
       'this.#ledger.policyOf(this.#chain, Math.max(1, known - 1))',
     ),
   ),
+  mutation(
+    'rules-too-early',
+    'a version of the rules begins one block before the height that was voted',
+    { profile: 'governed', course: 'shrinks', seedsMax: 10 },
+    chain(
+      'block.ts',
+      "rulesAt(this.state('userchain'), size, height)?",
+      "rulesAt(this.state('userchain'), size, height + 1)?",
+    ),
+  ),
 ]
 
 const joining: readonly Mutation[] = [

@@ -1,4 +1,4 @@
-/** Which policy each size of each chain is under, read from the one history by this file's own eyes (chain SPEC §4). */
+/** Which policy each size of each chain is under, and which version of the rules, read from the one history by this file's own eyes (chain SPEC §3, §4). */
 
 import type { ChainName } from '@healthblock/chain/chains'
 import { genesisPolicy, type LogPolicy } from '@healthblock/chain/checkpoint'
@@ -25,8 +25,11 @@ export class PolicyHistory {
     readonly nodeKeys: ReadonlyMap<number, Uint8Array>
   }[]
   readonly #switches: Readonly<Record<ChainName, Switch[]>> = { userchain: [], docchain: [] }
+  /** Versions of the rules in the order of their acts; each from a height of Userchain on. */
+  readonly #rules: { readonly index: number; readonly version: number; readonly from: number }[]
 
   constructor(genesis: Genesis) {
+    this.#rules = [{ index: -1, version: genesis.body.params.seals, from: 0 }]
     const of = { userchain: genesisPolicy(genesis, 'userchain'), docchain: genesisPolicy(genesis, 'docchain') }
     const nodeKeys = new Map(genesis.body.nodes.map(([, key], rank) => [rank, key]))
     this.#policies = [{ index: -1, of, nodeKeys }]
@@ -49,7 +52,14 @@ export class PolicyHistory {
     for (const [position, leaf] of leaves.entries()) {
       if (leafKind(leaf) !== 'transaction') continue
       const { body } = parseTransactionLeaf(leaf)
-      if (body.t !== 'govern' || body.act !== governActs.policy) continue
+      if (body.t !== 'govern') continue
+      if (body.act === governActs.parameters) {
+        const [version, from] = parseGovernArgument(governActs.parameters, body.arg).rules ?? []
+        if (version !== undefined && from !== undefined) {
+          this.#rules.push({ index: firstIndex + position, version, from })
+        }
+      }
+      if (body.act !== governActs.policy) continue
       const { q, nodes } = parseGovernArgument(governActs.policy, body.arg)
       const policy = { q, nodes: nodes.map(([, ...node]) => node), ranks: nodes.map(([rank]) => rank) }
       const of = { userchain: logPolicyOf(policy, 'userchain'), docchain: logPolicyOf(policy, 'docchain') }
@@ -57,6 +67,11 @@ export class PolicyHistory {
       this.#policies.push({ index: firstIndex + position, of, nodeKeys })
       this.#switches.userchain.push({ after: size, k: this.#policies.length - 1 })
     }
+  }
+
+  /** The version of the rules that a block is under: of Userchain with its height and first index, of Docchain with its anchor's height and size. */
+  rules(place: { readonly before: number; readonly height: number }): number | undefined {
+    return this.#rules.findLast(({ index, from }) => index < place.before && from <= place.height)?.version
   }
 
   /** Policies that a checkpoint of this size may be under: one, or at a switch the one before, then the one after. */

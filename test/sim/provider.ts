@@ -11,7 +11,8 @@ import type { Bytes, Provider, VerifyingHandle } from '../../packages/crypto/src
 export const nodeSeedMark = Uint8Array.of(0x68, 0x62, 0x73, 0x69)
 /** Seeds of nodes' keys by public key, as texts of one character a byte. */
 const nodeSeeds = new Map<string, Uint8Array>()
-const verified = new Map<string, boolean>()
+/** What verifies for each public key. */
+const handles = new Map<string, VerifyingHandle>()
 
 function text(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
@@ -30,19 +31,28 @@ function tagOf(seed: Uint8Array, message: Uint8Array): Bytes {
 }
 
 function same(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i])
+  return Buffer.compare(a, b) === 0
 }
 
-function realVerifier(publicKey: Uint8Array): (signature: Uint8Array, message: Uint8Array) => boolean {
-  const handle = native.ed25519Verifier(publicKey)
-  const name = text(publicKey)
+function handleOf(verify: VerifyingHandle['verify']): VerifyingHandle {
+  return { verify, verifyAsync: async (signature, message) => verify(signature, message) }
+}
+
+/** A verification that was made: of these bytes, for one key and one signature. */
+interface Judged {
+  readonly message: Uint8Array
+  readonly good: boolean
+}
+
+/** Verifies each signature once, as long as it comes with the message that it came with last. */
+function remembering(verify: VerifyingHandle['verify']): VerifyingHandle['verify'] {
+  const judged = new Map<string, Judged>()
   return (signature, message) => {
-    const claim = name + text(signature) + text(native.sha256([message]))
-    let good = verified.get(claim)
-    if (good === undefined) {
-      good = handle.verify(signature, message)
-      verified.set(claim, good)
-    }
+    const name = text(signature)
+    const known = judged.get(name)
+    if (known !== undefined && same(known.message, message)) return known.good
+    const good = verify(signature, message)
+    judged.set(name, { message: message.slice(), good })
     return good
   }
 }
@@ -63,12 +73,17 @@ export const provider: Provider = {
     const own = Uint8Array.from(seed)
     return { sign: (message) => tagOf(own, message) }
   },
-  ed25519Verifier(publicKey): VerifyingHandle {
-    const seed = nodeSeeds.get(text(publicKey))
-    const verify =
+  ed25519Verifier(publicKey) {
+    const name = text(publicKey)
+    const known = handles.get(name)
+    if (known !== undefined) return known
+    const seed = nodeSeeds.get(name)
+    const handle = handleOf(
       seed === undefined
-        ? realVerifier(publicKey)
-        : (signature: Uint8Array, message: Uint8Array) => same(tagOf(seed, message), signature)
-    return { verify, verifyAsync: async (signature, message) => verify(signature, message) }
+        ? remembering(native.ed25519Verifier(publicKey).verify)
+        : (signature, message) => same(tagOf(seed, message), signature),
+    )
+    handles.set(name, handle)
+    return handle
   },
 }

@@ -32,6 +32,8 @@ export interface Item {
   readonly leaf: Uint8Array
   /** Names of the items that its sender waits for. */
   readonly needs: readonly string[]
+  /** True if it is sent only if all of those are on record. */
+  readonly isStrict?: boolean
 }
 
 /** Somebody who sends items in order. */
@@ -149,7 +151,7 @@ export class Scribe {
     const [{ account }] = inOrder as [Party]
     const body = { v: 1, t: 'govern', a: account, act, arg: encodeGovernArgument(act, argument), n } as const
     const signed = inOrder.map((party) => ({ account: party.account, key: 0, signingKey: party.root }))
-    return this.item(`governors.act-${n}`, 'userchain', body, signed, needs)
+    return { ...this.item(`governors.act-${n}`, 'userchain', body, signed, needs), isStrict: true }
   }
 
   algorithm(number: number): Item {
