@@ -33,9 +33,15 @@ function leavesOf(bytes: Uint8Array): Uint8Array[] {
   return leaves
 }
 
-test('the first release is kept, and what was governed under it', () => {
-  expect(releases).toEqual(expect.arrayContaining(['1', '1-governed']))
+test('the first release is kept, and what was governed under each version of the rules', () => {
+  expect(releases).toEqual(expect.arrayContaining(['1', ...governed.map(({ release }) => release)]))
 })
+
+/** Governed ledgers: the heads on their trails, the versions of the rules that they were under, and what is on record against a node. */
+const governed = [
+  { release: '1-governed', trail: [9, 3, 15, 6], versions: [1, 2], evidence: 1, counted: undefined },
+  { release: '3-governed', trail: [9, 3, 21, 7], versions: [1, 2, 3], evidence: 2, counted: 2 },
+] as const
 
 describe.each(releases)('release %s', (release) => {
   test('its ledger replays to the heads of then', () => {
@@ -67,17 +73,13 @@ describe.each(releases)('release %s', (release) => {
   })
 })
 
-describe('the governed ledger', () => {
-  const genesis = parseGenesis(read('1-governed', 'genesis.cbor'))
+describe.each(governed)('the ledger $release', ({ release, trail: sizes, versions, evidence, counted }) => {
+  const genesis = parseGenesis(read(release, 'genesis.cbor'))
 
   test('has its whole history of policies on a trail that holds', () => {
-    const trail = PolicyTrail.of(genesis, parseTrail(read('1-governed', 'trail.json')))
-    expect(trail.heads.map(({ chain, size }) => [chain, size])).toEqual([
-      ['userchain', 9],
-      ['docchain', 3],
-      ['userchain', 15],
-      ['docchain', 6],
-    ])
+    const trail = PolicyTrail.of(genesis, parseTrail(read(release, 'trail.json')))
+    const chains = ['userchain', 'docchain', 'userchain', 'docchain']
+    expect(trail.heads.map(({ chain, size }) => [chain, size])).toEqual(sizes.map((size, i) => [chains[i], size]))
     expect(trail.newest('userchain').cosigners.map((key) => key !== undefined)).toEqual([false, true, true, true, true])
   })
 
@@ -89,7 +91,7 @@ describe('the governed ledger', () => {
     const acts = new Set<number>()
     const rules = new Set<number>()
     for (const name of ['userchain', 'docchain'] as const) {
-      const leaves = leavesOf(read('1-governed', `${name}.cbor-seq`))
+      const leaves = leavesOf(read(release, `${name}.cbor-seq`))
       for (const { seal, transactions } of replayLeaves(ledger, { name, from: 0, leaves })) {
         rules.add(seal.rules)
         for (const { transaction } of transactions) {
@@ -98,13 +100,16 @@ describe('the governed ledger', () => {
       }
     }
     expect([...acts].sort()).toEqual([1, 2, 3, 4])
-    expect([...rules].sort()).toEqual([1, 2])
-    expect(docTables.evidence.get(ledger.state('docchain'), 0)?.kind).toBe(1)
+    expect([...rules].sort()).toEqual(versions)
+    const records = [0, 1].map((k) => docTables.evidence.get(ledger.state('docchain'), k))
+    expect(records.map((record) => record?.kind)).toEqual([1, evidence === 2 ? 1 : undefined])
+    const node = records[0]?.node as Uint8Array
+    expect(userTables.evidenceCount.get(ledger.state('docchain'), node, 1)?.[1]).toBe(counted)
     expect(userTables.organisations.get(ledger.state('userchain'))).toHaveLength(4)
   })
 
   test('ended, and its succession verifies', () => {
-    const bytes = read('1-governed', 'succession.json')
+    const bytes = read(release, 'succession.json')
     const { approved, approvalsMin, successor } = verifySuccession({ bytes, prior: genesis.ledgerId })
     expect([approved.length, approvalsMin]).toEqual([4, 3])
     expect(successor.body.prior?.[0]).toEqual(genesis.ledgerId)

@@ -56,18 +56,22 @@ const { height } = world.ledger.head('userchain')
 const [, another] = world.organisations as [Uint8Array, Uint8Array]
 world.post('userchain', world.govern(governActs.parameters, { quota: [[another, 7]], rules: [2, height + 3] }, all))
 world.post('userchain', world.registration('second patient', 1))
+world.post('userchain', world.govern(governActs.parameters, { quota: [], rules: [3, height + 5] }, all))
+world.post('userchain', world.registration('third patient', 1))
+world.post('userchain', world.registration('fourth patient', 1))
 
-/** Rank 2 signed two heads of one size of Docchain. */
-const notes = ['one', 'two'].map((name) => {
-  const head = { origin: chainOrigin({ ledgerId: genesis.ledgerId, chain: 'docchain' }), size: 9, root: bytesOf(name) }
-  const line = cosignCheckpoint(head, { rank: 2, signer: keyOf('docchain cosigner 2'), nowMs: world.nowMs })
-  return encodeSingleNote(checkpointText(head), line)
-})
+/** Rank 2 signed two heads of one size of Docchain, and of another size. */
 const [accuser] = world.organisations as [Uint8Array]
-const evidence = world.post(
-  'docchain',
-  world.byOrganisation('docchain', { v: 1, t: 'evidence', a: accuser, kind: evidenceKinds.equivocation, notes }),
-)
+const accusations = [9, 10].map((size) => {
+  const notes = ['one', 'two'].map((name) => {
+    const head = { origin: chainOrigin({ ledgerId: genesis.ledgerId, chain: 'docchain' }), size, root: bytesOf(name) }
+    const line = cosignCheckpoint(head, { rank: 2, signer: keyOf('docchain cosigner 2'), nowMs: world.nowMs })
+    return encodeSingleNote(checkpointText(head), line)
+  })
+  const body = { v: 1, t: 'evidence', a: accuser, kind: evidenceKinds.equivocation, notes } as const
+  return world.byOrganisation('docchain', body)
+})
+const evidence = world.post('docchain', ...accusations)
 change(
   world.policy((argument) => {
     const [, , , , , ucos, , dcos] = argument.nodes[0] as GovernedNode
