@@ -8,6 +8,7 @@ import { drawTrace } from './columns.ts'
 import { type Inks, presentInks, sharpen } from './inks.ts'
 import { heightLines, pixelsPerMillivolt, pixelsPerMm, pixelsPerMs, rowMm, timeLines } from './paper.ts'
 import { type EcgLead, type EcgSegment, endMsOf } from './signal.ts'
+import { type TurnPart, turnsOf } from './turns.ts'
 
 /** The curtain hides what is drawn ahead and this much of what was drawn a turn ago. */
 const gapPx = 4 * pixelsPerMm
@@ -74,13 +75,8 @@ export class SweepPainter {
   /** Draws what lies between two moments; after a jump the whole paper up to `toMs`. */
   draw(leads: readonly EcgLead[], fromMs: number, toMs: number): void {
     const span = this.spanMs
-    let from = Math.max(fromMs, toMs - span + this.#curtainPx / pixelsPerMs(this.#look.speed))
-    // Turn by turn: each lies between two passages of the left edge.
-    while (from < toMs) {
-      const edgeMs = Math.min(toMs, (Math.floor(from / span) + 1) * span)
-      this.#drawTurn(leads, from, edgeMs)
-      from = edgeMs
-    }
+    const from = Math.max(fromMs, toMs - span + this.#curtainPx / pixelsPerMs(this.#look.speed))
+    for (const part of turnsOf({ fromMs: from, toMs, spanMs: span })) this.#drawTurn(leads, part)
   }
 
   /**
@@ -130,10 +126,9 @@ export class SweepPainter {
     return element
   }
 
-  #drawTurn(leads: readonly EcgLead[], fromMs: number, toMs: number): void {
+  #drawTurn(leads: readonly EcgLead[], { turnMs, fromMs, toMs }: TurnPart): void {
     const { speed, gain } = this.#look
     const scale = pixelsPerMs(speed)
-    const turnMs = Math.floor(fromMs / this.spanMs) * this.spanMs
     const [x, endX] = [(fromMs - turnMs) * scale, (toMs - turnMs) * scale]
     // Where the last line ended was cleared with it.
     const clearX = x < lineEndPx ? 0 : x + lineEndPx
