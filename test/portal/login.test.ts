@@ -47,6 +47,52 @@ describe.skipIf(!hasChromium || !hasRedis)('the door of the portals (needs Chrom
     }
   })
 
+  test('two tabs: who works in one is thrown out of none; who locks one has locked both, also while the node is out of reach', async () => {
+    const reader = await PortalReader.openAs(cluster, people[0])
+    try {
+      const { page, context } = reader
+      const url = cluster.url('user')
+      const second = await context.newPage()
+      await second.clock.install()
+      await second.goto(url)
+      await second.waitForSelector('header.head')
+      await second.clock.runFor(14 * 60_000 + 30_000)
+      await second.waitForSelector('.banner[role=alert]')
+      await page.keyboard.press('Shift')
+      await second.clock.runFor(2_000)
+      await second.waitForSelector('.banner[role=alert]', { state: 'detached' })
+      // A clock that is set back makes nobody's time longer, and one that is wrong is noticed by the node's next answer.
+      await second.clock.setSystemTime(Date.now() - 5 * 3_600_000)
+      await second.evaluate(`location.hash = '#/timeline'`)
+      await second.clock.runFor(2_000)
+      await second.waitForSelector('.banner >> text=/is (4 h 5|5 h).*slow/')
+      await second.clock.runFor(14 * 60_000 + 30_000)
+      await second.waitForSelector('.banner[role=alert]')
+      await context.setOffline(true)
+      await page.click('.who button')
+      await page.waitForSelector('input[name=passphrase]')
+      await second.waitForSelector('input[name=passphrase]')
+      await context.setOffline(false)
+      expect((await context.request.get(`${url}/portal/session`)).status()).toBe(200)
+      await page.reload()
+      await page.waitForSelector('input[name=passphrase]')
+      await expect.poll(async () => (await context.request.get(`${url}/portal/session`)).status()).toBe(401)
+      // A browser has one session: the next login ends the one before it.
+      await reader.logIn('ann', secretOf('ann'))
+      const [cookie] = await context.cookies()
+      await second.goto(url)
+      await second.waitForSelector('header.head')
+      const data = { name: 'ann', passphrase: secretOf('ann') }
+      expect((await context.request.post(`${url}/portal/login`, { data })).status()).toBe(200)
+      const old = await fetch(`${url}/portal/session`, { headers: { cookie: `${cookie?.name}=${cookie?.value}` } })
+      expect(old.status).toBe(401)
+      expect((await context.request.get(`${url}/portal/session`)).status()).toBe(200)
+      expect(reader.complaints).toEqual([])
+    } finally {
+      await reader.close()
+    }
+  })
+
   test.each(people)(
     'an act at $node without the token of the page, or from the page of another site, is refused',
     async ({ node, name }) => {

@@ -55,7 +55,7 @@ export class PortalCookie {
 
   /** True if the request carries this node's cookie, good or not. */
   isCarriedBy(request: FastifyRequest): boolean {
-    return this.#read(request) !== undefined
+    return this.idOf(request) !== undefined
   }
 
   /**
@@ -64,7 +64,7 @@ export class PortalCookie {
    * @throws {RuntimeError} `ERR_CSRF` for an act without the page's token, or from another site's page.
    */
   sessionOf(request: FastifyRequest): NamedSession | undefined {
-    const id = this.#read(request)
+    const id = this.idOf(request)
     if (id === undefined) return undefined
     refuseOtherSite(request)
     if (!safeMethods.has(request.method)) {
@@ -77,7 +77,8 @@ export class PortalCookie {
     return { id, isUse: request.headers[backgroundHeader] === undefined }
   }
 
-  #read(request: FastifyRequest): string | undefined {
+  /** The session that the request's cookie names, good or not. */
+  idOf(request: FastifyRequest): string | undefined {
     for (const part of (request.headers.cookie ?? '').split(';')) {
       const [name, value] = part.trim().split('=', 2)
       if (name === this.#name && value !== undefined && /^[\w-]{16,128}$/.test(value)) return value

@@ -58,7 +58,10 @@ export function addPortalSessionRoutes(
     async (request, reply) => {
       refuseOtherSite(request)
       const { name, passphrase } = request.body
+      const before = cookie.idOf(request)
       const session = await sessions.open({ name, passphrase, act: actOf(request), source: request.ip })
+      // A browser has one: nobody can come back to the one that this one takes the place of.
+      if (before !== undefined) sessions.close(before)
       cookie.set(request, reply, session.id)
       void reply.header('cache-control', 'no-store')
       return view(session)

@@ -41,10 +41,21 @@ export interface CallOptions {
 
 let csrf = ''
 let clockOffsetMs = 0
-/** The cookie is one for all tabs: who logs in in one of them has logged in in all. */
+/** The cookie is one for all tabs: who logs in in one of them has logged in in all, who locks one has locked all, who works in one works. */
+type TabMessage = 'login' | 'lock' | 'use'
 const otherTabs = new BroadcastChannel('healthblock')
-otherTabs.addEventListener('message', () => void resumeSession().catch(() => {}))
+otherTabs.addEventListener('message', ({ data }: MessageEvent<TabMessage>) => {
+  if (data === 'login') void resumeSession().catch(() => {})
+  else if (data === 'lock') take(undefined)
+  else for (const listener of useListeners) listener()
+})
 const sessionListeners = new Set<(session: SessionView | undefined) => void>()
+const useListeners = new Set<() => void>()
+const clockListeners = new Set<() => void>()
+/** Stands from when somebody locks until the node knows: what the node could not be told then is told it before anything is shown again. */
+const lockedKey = 'healthblock.locked'
+/** The node's clock is known to a second, as its answers tell it; it is set again when it is off by more, for this machine's may be set meanwhile. */
+const clockStepMs = 2_000
 
 function take(session: SessionView | undefined): void {
   csrf = session?.csrf ?? ''
@@ -60,6 +71,29 @@ export function nodeNowMs(): number {
 /** How far the node's clock is ahead of the reader's, as of the last login or look at the session. */
 export function clockOffMs(): number {
   return clockOffsetMs
+}
+
+function setClock(toldMs: number): void {
+  if (!(Math.abs(toldMs - nodeNowMs()) > clockStepMs)) return
+  clockOffsetMs = toldMs - Date.now()
+  for (const listener of clockListeners) listener()
+}
+
+/** Tells when the reader's clock was found to be another one; returns the function that ends it. */
+export function onClock(listener: () => void): () => void {
+  clockListeners.add(listener)
+  return () => clockListeners.delete(listener)
+}
+
+/** Somebody uses this page: the other tabs need not lock themselves. */
+export function tellUse(): void {
+  otherTabs.postMessage('use' satisfies TabMessage)
+}
+
+/** Tells that another tab is used; returns the function that ends it. */
+export function onUseElsewhere(listener: () => void): () => void {
+  useListeners.add(listener)
+  return () => useListeners.delete(listener)
 }
 
 /** Tells of every login, logout and end of a session; returns the function that ends it. */
@@ -83,7 +117,7 @@ async function send(path: string, options: CallOptions): Promise<Response> {
   const { method = 'GET', body, isBackground, signal, timeoutMs = 30_000 } = options
   const isBytes = body instanceof Blob || body instanceof Uint8Array
   const headers: Record<string, string> = { accept: 'application/json', ...options.headers }
-  if (method !== 'GET') headers['x-csrf-token'] = csrf
+  if (method !== 'GET') headers['x-csrf-token'] ??= csrf
   if (isBackground === true) headers['x-background'] = '1'
   if (body !== undefined) headers['content-type'] ??= isBytes ? 'application/octet-stream' : 'application/json'
   const timeout = AbortSignal.timeout(timeoutMs)
@@ -99,6 +133,9 @@ async function send(path: string, options: CallOptions): Promise<Response> {
     if (signal?.aborted === true) throw cause
     throw new ApiError('the node cannot be reached', 0, { code: 'ERR_OFFLINE' })
   }
+  const { headers: told } = response
+  // What may come from the browser's own store tells when that was made.
+  if (told.get('cache-control')?.includes('no-store') === true) setClock(Date.parse(told.get('date') ?? ''))
   if (response.ok) return response
   const error = await problemOf(response)
   if (error.code === 'ERR_SESSION_MISSING' && !path.startsWith('/portal/')) take(undefined)
@@ -125,6 +162,10 @@ export async function callBytes(path: string, options: CallOptions = {}): Promis
 export async function resumeSession(): Promise<SessionView | undefined> {
   try {
     const session = await call<SessionView>('/portal/session', { isBackground: true })
+    if (localStorage.getItem(lockedKey) !== null) {
+      await endSession(session.csrf)
+      return undefined
+    }
     take(session)
     return session
   } catch (error) {
@@ -133,10 +174,15 @@ export async function resumeSession(): Promise<SessionView | undefined> {
   }
 }
 
-/** Asks whether the session still is one; if not, the page shows its door. A node that cannot be reached says nothing about it. */
-export async function checkSession(): Promise<void> {
+// A page that the browser kept as it was, to go back to, shows what was seen before: it may have been locked since.
+window.addEventListener('pageshow', ({ persisted }) => {
+  if (persisted) void checkSession()
+})
+
+/** Asks whether the session still is one; if not, the page shows its door. A node that cannot be reached says nothing about it. `isUse`: somebody is here. */
+export async function checkSession(isUse = false): Promise<void> {
   try {
-    await call('/portal/session', { isBackground: true })
+    await call('/portal/session', { isBackground: !isUse })
   } catch (error) {
     if (error instanceof ApiError && error.code === 'ERR_SESSION_MISSING') take(undefined)
   }
@@ -149,15 +195,23 @@ export async function logIn(login: {
   code?: string
   key?: Readonly<Record<string, string>>
 }): Promise<void> {
-  take(await call<SessionView>('/portal/login', { method: 'POST', body: login }))
-  otherTabs.postMessage('login')
+  const session = await call<SessionView>('/portal/login', { method: 'POST', body: login })
+  localStorage.removeItem(lockedKey)
+  take(session)
+  otherTabs.postMessage('login' satisfies TabMessage)
 }
 
-/** Ends the session, here and at the node. */
+/** Has the node end a session. */
+async function endSession(token: string): Promise<void> {
+  await call('/portal/logout', { method: 'POST', headers: { 'x-csrf-token': token } })
+  localStorage.removeItem(lockedKey)
+}
+
+/** Ends the session: in all tabs at once, and at the node, now or when it can be reached again. */
 export async function logOut(): Promise<void> {
-  try {
-    await call('/portal/logout', { method: 'POST' })
-  } finally {
-    take(undefined)
-  }
+  const token = csrf
+  localStorage.setItem(lockedKey, '1')
+  take(undefined)
+  otherTabs.postMessage('lock' satisfies TabMessage)
+  await endSession(token)
 }

@@ -1,8 +1,20 @@
 /** What all portals share: logging in, the head of the page, its places, the idle lock. */
-import { type ComponentChildren, type JSX, type RefObject, render } from 'preact'
+import { type ComponentChildren, Fragment, type JSX, type RefObject, render } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { Failure, textOf, useAct } from './act.tsx'
-import { ApiError, clockOffMs, logIn, logOut, onSession, resumeSession, type SessionView } from './api.ts'
+import {
+  ApiError,
+  checkSession,
+  clockOffMs,
+  logIn,
+  logOut,
+  onClock,
+  onSession,
+  onUseElsewhere,
+  resumeSession,
+  type SessionView,
+  tellUse,
+} from './api.ts'
 import { messageFor } from './notice.tsx'
 import { hrefOf, usePlace } from './router.ts'
 import { askKey, hasSecurityKeys, type KeyQuestion, namedAddress } from './security-key.ts'
@@ -136,27 +148,50 @@ function Preferences(props: { id?: string; isOpen?: boolean }): JSX.Element {
   )
 }
 
-/** Ends the session after so long without a key, a click or a touch. A minute before, it says so. */
 /** The reader is warned when no more than this is left. */
 const warnedSeconds = 60
+/** What is done in one tab is told to the others, and to the node, at most so often. */
+const tellUseMs = 5_000
+const tellNodeMs = 60_000
 
+/** Two clocks: one may be set back, and the other stands still while a machine sleeps. */
+function readClocks(): readonly [number, number] {
+  return [Date.now(), performance.now()]
+}
+
+/** Ends the session after so long without a key, a click or a touch, in whichever tab. A minute before, it says so. */
 function IdleLock(props: { idleSeconds: number }): JSX.Element | null {
   const [left, setLeft] = useState(props.idleSeconds)
   useEffect(() => {
-    let lastMs = Date.now()
+    let last = readClocks()
+    let [toldTabsMs, toldNodeMs] = [Number.NEGATIVE_INFINITY, performance.now()]
     const onUse = (): void => {
-      lastMs = Date.now()
+      last = readClocks()
+      const [, nowMs] = last
+      if (nowMs - toldTabsMs >= tellUseMs) {
+        toldTabsMs = nowMs
+        tellUse()
+      }
+      if (nowMs - toldNodeMs < tellNodeMs) return
+      toldNodeMs = nowMs
+      // Who writes for a long time asks the node nothing, and is no less there.
+      void checkSession(true)
     }
     const kinds = ['pointerdown', 'keydown', 'wheel', 'touchstart'] as const
     for (const kind of kinds) window.addEventListener(kind, onUse, { passive: true })
+    const stopElsewhere = onUseElsewhere(() => {
+      last = readClocks()
+    })
     const timer = setInterval(() => {
-      const seconds = props.idleSeconds - Math.floor((Date.now() - lastMs) / 1000)
+      const idleMs = Math.max(...readClocks().map((now, clock) => now - (last[clock] as number)))
+      const seconds = props.idleSeconds - Math.floor(idleMs / 1000)
       // Above the warning nothing is drawn, and nothing need be drawn anew.
       setLeft(Math.min(seconds, warnedSeconds + 1))
       if (seconds <= 0) void logOut().catch(() => {})
     }, 1_000)
     return () => {
       for (const kind of kinds) window.removeEventListener(kind, onUse)
+      stopElsewhere()
       clearInterval(timer)
     }
   }, [props.idleSeconds])
@@ -170,7 +205,8 @@ function IdleLock(props: { idleSeconds: number }): JSX.Element | null {
 
 /** Says so when the reader's clock is off: what she compares with her watch would not fit. */
 function ClockBanner(): JSX.Element | null {
-  const offMs = clockOffMs()
+  const [offMs, setOff] = useState(clockOffMs())
+  useEffect(() => onClock(() => setOff(clockOffMs())), [])
   if (Math.abs(offMs) < clockOffShownMs) return null
   return (
     <p class="banner late" role="status">
@@ -277,7 +313,8 @@ function Portal(props: {
       </>
     )
   }
-  return props.body(session)
+  // Nothing that one person began is left for the next one who logs in in another tab.
+  return <Fragment key={`${session.role} ${session.name}`}>{props.body(session)}</Fragment>
 }
 
 /** Shows a portal: the login, and `body` for who is logged in. */
