@@ -1,14 +1,16 @@
 /** The HTTP surface: who calls, how errors look, how much at once; the routes are in src/routes. */
 
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, RequestListener, Server } from 'node:http'
 import { RuntimeError } from '@healthblock/runtime/errors'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Authorizer, Principal } from './access/authorizer.ts'
 import { StorageError, type StorageErrorCode } from './errors.ts'
+import { createHttpServer } from './http.ts'
 import { addKuboRoutes } from './routes/kubo.ts'
 import { addNodeRoutes, type NodeRouteParts } from './routes/node.ts'
 import { addDescription } from './routes/openapi.ts'
 import type { KuboRouteParts } from './routes/parts.ts'
+import { QuickGet } from './routes/quick-get.ts'
 import { addReplicaRoutes, type ReplicaRouteParts } from './routes/replicas.ts'
 import { schemaController } from './routes/validation.ts'
 
@@ -27,6 +29,8 @@ const requestTimeoutMs = 120_000
 const streamTimeoutMs = 6 * 3_600_000
 /** A connection over which nothing moves is closed: whoever stops reading, or sending, holds nothing. */
 const idleTimeoutMs = 120_000
+/** How long a connection is kept that has nothing under way. */
+const keepAliveTimeoutMs = 72_000
 /** Longest query: 256 arguments. */
 const urlLengthMax = 65_536
 const streamedPaths = new Set(['/api/v0/add', '/api/v0/dag/import'])
@@ -76,7 +80,7 @@ export interface AppParts extends KuboRouteParts, NodeRouteParts, ReplicaRoutePa
   authorizer: Authorizer
 }
 
-function bearerOf(request: FastifyRequest): string {
+function bearerOf(request: Pick<FastifyRequest, 'headers'>): string {
   const header = request.headers.authorization
   if (!header) throw new StorageError('a bearer token is needed', { code: 'ERR_TOKEN_MISSING' })
   const token = header.startsWith('Bearer ') ? header.slice(7) : ''
@@ -176,23 +180,35 @@ function answerFailures(app: FastifyInstance, events: AppParts['events']): void 
   )
 }
 
+/** Most gets end before Fastify is asked (src/routes/quick-get.ts); all else goes to it. */
+function createServer(quick: QuickGet, handler: RequestListener): Server {
+  const server = createHttpServer({ maxHeaderSize: urlLengthMax }, (request, answer) => {
+    if (!quick.take(request, answer, handler)) handler(request, answer)
+  })
+  server.keepAliveTimeout = keepAliveTimeoutMs
+  server.requestTimeout = streamTimeoutMs
+  server.setTimeout(idleTimeoutMs)
+  return server
+}
+
 /** Builds the Fastify instance; it does not listen. */
 export function createApp(parts: AppParts): FastifyInstance {
   const { authorizer, events } = parts
+  let atOnce = 0
+  // At the limit the command is asked, which refuses.
+  const quick = new QuickGet({ ...parts, hasRoom: () => atOnce < requestsAtOnceMax })
   const app = fastify({
     logger: false,
     bodyLimit: 64 * 1024,
-    requestTimeout: streamTimeoutMs,
-    connectionTimeout: idleTimeoutMs,
     return503OnClosing: true,
     routerOptions: { maxParamLength: 128 },
-    http: { maxHeaderSize: urlLengthMax },
     schemaController,
+    serverFactory: (handler) => createServer(quick, handler),
   })
-  let atOnce = 0
   app.decorateRequest('principal', null as unknown as Principal)
   const bodyLimit = new BodyLimit()
   app.addHook('onClose', async () => bodyLimit.close())
+  app.addHook('preClose', async () => quick.close())
   const admit = (request: FastifyRequest): void => {
     const path = request.url.split('?', 1)[0] as string
     if (openPaths.has(path)) return

@@ -156,6 +156,13 @@ test('a store that makes erasures up, or tells them of another block, has nothin
   expect(store?.has(plain.digest)).toBe(false)
   expect(await told(order(id))).toBe('done')
   expect(store?.tombstone(id.digest)?.owner).toEqual(alice.account)
+  // A copy that is still on its way when the word comes is not kept either.
+  const late = new Uint8Array(randomBytes(900))
+  const gone = { digest: hashBlock(late), codec: codecRaw }
+  expect(await told(order(gone))).toBe('done')
+  const references = [{ account: alice.account, at: Date.now() - 5_000, pin: 0 }]
+  const copy = client.copy(first, { id: gone, bytes: late, references, handoff: [] })
+  expect(await codeOf(copy)).toBe('ERR_BLOCK_RELEASED')
   // Told again, a word takes nothing that was put after it.
   const again = new Uint8Array(randomBytes(900))
   const before = order({ digest: hashBlock(again), codec: codecRaw }, { ms: Date.now() - 60_000 })

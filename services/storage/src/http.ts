@@ -1,5 +1,5 @@
 /**
- * Node's client of HTTP. A module that imports `node:http` by name has every name of it made, WebSocket and with it the
+ * Node's HTTP. A module that imports `node:http` by name has every name of it made, WebSocket and with it the
  * whole of undici among them: 3 MiB that nobody uses here.
  */
 const http = process.getBuiltinModule('node:http')
@@ -8,3 +8,5 @@ const http = process.getBuiltinModule('node:http')
 export const HttpAgent = http.Agent
 /** Begins a request. */
 export const httpRequest = http.request
+/** Makes a server. */
+export const createHttpServer = http.createServer

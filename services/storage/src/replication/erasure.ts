@@ -213,7 +213,8 @@ export class Erasure {
     const { account, at } = said ?? this.#saidByLedger(header)
     const good = { id, entry: { digest: id.digest, account, at, bytes: word.bytes } }
     if (header === 'unknown') {
-      await store.addWord(good.entry, [])
+      // Whatever it turns out to be: neither a payload of the account nor a reference from before comes any more.
+      await this.#giveUp(good, [id], [])
       return
     }
     const signal = AbortSignal.timeout(lookTimeoutMs)

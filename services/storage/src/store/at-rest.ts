@@ -39,7 +39,7 @@ export function* sealInPieces(key: Uint8Array, digest: Uint8Array, bytes: Uint8A
 }
 
 /** Decrypts what {@link sealAtRest} or {@link sealInPieces} wrote; undefined if one bit is not as it was written. */
-export function openAtRest(key: Uint8Array, digest: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
+export function openAtRest(key: Uint8Array, digest: Uint8Array, sealed: Uint8Array): Buffer | undefined {
   if (sealed.length < atRestOverheadBytes) return undefined
   try {
     const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, nonceBytes))

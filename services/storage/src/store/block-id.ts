@@ -41,7 +41,8 @@ export interface BlockId {
 /** Version, codec, multihash and length of the CIDs that nearly all are: version 1, SHA-256, a codec of one byte. */
 const usualHeadBytes = 4
 const usualBytes = usualHeadBytes + 32
-const usualTextLength = 1 + Math.ceil((usualBytes * 8) / 5)
+/** Length of the text that {@link readUsualText} reads. */
+export const usualTextLength = 1 + Math.ceil((usualBytes * 8) / 5)
 const base32Letters = Buffer.from('abcdefghijklmnopqrstuvwxyz234567', 'latin1')
 /** The value of each letter, by its code; 255 for what is none. */
 const base32Values = Uint8Array.from({ length: 128 }, (_, code) => {
@@ -62,8 +63,8 @@ function readUsual(bytes: Uint8Array): BlockId | undefined {
   return codec < 128 && isCodec(codec) ? { digest: bytes.slice(usualHeadBytes), codec } : undefined
 }
 
-/** As {@link readUsual}, from base32. */
-function readUsualText(text: string): BlockId | undefined {
+/** The block that a CID's text names if it is as nearly all are: version 1 in base32; undefined for others, which may be CIDs too. */
+export function readUsualText(text: string): BlockId | undefined {
   if (text.length !== usualTextLength || text.charCodeAt(0) !== 0x62) return undefined
   const bytes = new Uint8Array(usualBytes)
   let [bits, waiting, at] = [0, 0, 0]
