@@ -22,7 +22,12 @@ const variables = Object.fromEntries(
   }),
 )
 // Every service with a portal reads it, by one function.
-const known = new Set([...Object.values(variables).flatMap((names) => [...names]), 'WEB_DIR'])
+const known = new Set([
+  ...Object.values(variables).flatMap((names) => [...names]),
+  'WEB_DIR',
+  'TRUSTED_PROXIES',
+  'PORTAL_NAMES',
+])
 
 interface Service {
   readonly image: string

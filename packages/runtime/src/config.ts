@@ -6,6 +6,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Networks } from './client-source.ts'
 import { messageOf, RuntimeError } from './errors.ts'
 
 /** One setting: its variable, its meaning for the operator, and how its text is read. */
@@ -84,6 +85,35 @@ export function path(variable: string, options: Common): Field<string> {
 export function webDir(): Field<string> {
   const fallback = fileURLToPath(new URL('../../../web/dist', import.meta.url))
   return path('WEB_DIR', { description: 'folder of the built portals', fallback })
+}
+
+function list(value: string): readonly string[] {
+  return Object.freeze(value.split(',').map((part) => part.trim()))
+}
+
+/** `TRUSTED_PROXIES`: addresses and networks of proxies whose `X-Forwarded-For`, `-Proto` and `-Host` are believed; by default nobody's are. */
+export function trustedProxies(): Field<readonly string[] | undefined> {
+  const description = 'addresses and networks (commas) of the proxies whose X-Forwarded-* headers are believed'
+  return optional(
+    field('TRUSTED_PROXIES', { description }, (value) => {
+      const proxies = list(value)
+      new Networks(proxies)
+      return proxies
+    }),
+  )
+}
+
+/** `PORTAL_NAMES`: the names that people reach the portal by, besides numbers and `localhost`. */
+export function portalNames(): Field<readonly string[] | undefined> {
+  const description = 'names (commas) that the portal is reached by, besides numeric addresses and localhost'
+  return optional(
+    field('PORTAL_NAMES', { description }, (value) => {
+      const names = list(value.toLowerCase())
+      if (names.some((name) => !/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(name)))
+        wrong('must be names, without a port')
+      return names
+    }),
+  )
 }
 
 /** A path to a file that must exist; the value is its absolute path. */

@@ -1,6 +1,7 @@
-/** No one takes all connections of a service: each address has a part of them. */
+/** No one takes all of a service: each source has a part of its connections, or, behind a proxy, of what is asked at one time. */
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
+import { type Networks, sourceOf } from './client-source.ts'
 import { RuntimeError } from './errors.ts'
 
 /** Who has too many waits so long. */
@@ -8,31 +9,52 @@ const retryAfterMs = 5_000
 /** One too many that asks nothing is closed after so long. */
 const silentMs = 2_000
 
+/** What each source has open. */
+class Open {
+  readonly #counts = new Map<string, number>()
+
+  /** @returns how many the source has with this one. */
+  add(source: string): number {
+    const count = (this.#counts.get(source) ?? 0) + 1
+    this.#counts.set(source, count)
+    return count
+  }
+
+  remove(source: string): void {
+    const left = (this.#counts.get(source) ?? 1) - 1
+    if (left === 0) this.#counts.delete(source)
+    else this.#counts.set(source, left)
+  }
+}
+
 /**
- * Bounds the connections of one address. On one more the first request is answered 429, whatever it asks, and the connection is closed. Behind a
- * proxy all are of one address: there the proxy bounds, and `max` must be what it may open.
+ * Bounds the connections of one source. On one more the first request is answered 429, whatever it asks, and the connection is closed. A
+ * connection of a trusted proxy carries many sources: there each has at most `max` requests that are not answered yet.
  */
-export function limitConnections(app: FastifyInstance, max: number): void {
-  const open = new Map<string, number>()
+export function limitConnections(app: FastifyInstance, { max, proxies }: { max: number; proxies: Networks }): void {
+  const connections = new Open()
   const surplus = new WeakSet<Socket>()
   app.server.on('connection', (socket: Socket) => {
-    const source = socket.remoteAddress ?? ''
-    const count = (open.get(source) ?? 0) + 1
-    open.set(source, count)
-    socket.once('close', () => {
-      const left = (open.get(source) ?? 1) - 1
-      if (left === 0) open.delete(source)
-      else open.set(source, left)
-    })
+    const { remoteAddress } = socket
+    if (proxies.has(remoteAddress)) return
+    const source = sourceOf(remoteAddress ?? '')
+    const count = connections.add(source)
+    socket.once('close', () => connections.remove(source))
     if (count <= max) return
     surplus.add(socket)
     const timer = setTimeout(() => socket.destroy(), silentMs)
     timer.unref()
     socket.once('close', () => clearTimeout(timer))
   })
+  const requests = new Open()
   app.addHook('onRequest', async (request, reply) => {
-    if (!surplus.has(request.raw.socket)) return
-    void reply.header('connection', 'close')
+    const { socket } = request.raw
+    if (proxies.has(socket.remoteAddress)) {
+      const source = sourceOf(request.ip)
+      reply.raw.once('close', () => requests.remove(source))
+      if (requests.add(source) <= max) return
+    } else if (surplus.has(socket)) void reply.header('connection', 'close')
+    else return
     const words = 'too many connections from one address: use fewer, or keep them open'
     throw new RuntimeError(words, { code: 'ERR_TOO_MANY_AT_ONCE', retryAfterMs })
   })

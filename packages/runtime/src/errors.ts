@@ -43,6 +43,7 @@ export type RuntimeErrorDetail =
   /** More of one source, or of all together, than is worked on: nothing was tried. */
   | { code: 'ERR_TOO_MANY_AT_ONCE'; retryAfterMs: number }
   | { code: 'ERR_CSRF' }
+  | { code: 'ERR_HOST_UNKNOWN' }
   | { code: 'ERR_LIMIT_EXCEEDED'; limit: string; max: number }
   | { code: 'ERR_BUSY'; retryAfterMs: number }
   | { code: 'ERR_SOURCE_UNREACHABLE'; url: string; reason: string }

@@ -132,6 +132,41 @@ describe('createHttpApp', () => {
     }
   })
 
+  it('tells who is behind a proxy that it trusts, bounds each by himself, and believes nobody else', async () => {
+    const build = (trustedProxies: readonly string[]): Promise<HttpApp> =>
+      createHttpApp({ name: 'behind', version: '1', logger, connectionsPerSourceMax: 2, trustedProxies })
+    const forwarded = { 'x-forwarded-for': '198.51.100.9, 203.0.113.1', 'x-forwarded-proto': 'https' }
+    for (const [proxies, ip, protocol] of [
+      [['127.0.0.0/8'], '203.0.113.1', 'https'],
+      [['127.0.0.1', '203.0.113.0/24'], '198.51.100.9', 'https'],
+      [[], '127.0.0.1', 'http'],
+      [['10.0.0.1'], '127.0.0.1', 'http'],
+    ] as const) {
+      const one = await build(proxies)
+      one.fastify.get('/who', async (request) => [request.ip, request.protocol])
+      const waiting: (() => void)[] = []
+      one.fastify.get('/wait', () => new Promise((resolve) => waiting.push(() => resolve('x'))))
+      try {
+        const { url } = await one.listen({ port: 0 })
+        const who = await fetch(`${url}/who`, { headers: forwarded })
+        expect(await who.json()).toEqual([ip, protocol])
+        if (proxies.length !== 1 || protocol === 'http') continue
+        // Two of one network wait: a third one of it is refused, others are not.
+        const asks = (from: string, path: string): Promise<Response> =>
+          fetch(url + path, { headers: { 'x-forwarded-for': from } })
+        const held = [asks('2001:db8::1', '/wait'), asks('2001:db8::2', '/wait')]
+        await expect.poll(() => waiting.length, { timeout: 10_000 }).toBe(2)
+        expect((await asks('2001:db8::3', '/who')).status).toBe(429)
+        expect((await asks('2001:db8:1::3', '/who')).status).toBe(200)
+        for (const answer of waiting) answer()
+        await Promise.all(held)
+        await expect.poll(async () => (await asks('2001:db8::3', '/who')).status, { timeout: 10_000 }).toBe(200)
+      } finally {
+        await one.stop()
+      }
+    }
+  })
+
   it('works readiness out once for all who ask at the same time', async () => {
     let asked = 0
     const { promise, resolve } = Promise.withResolvers<readonly ReadinessCheck[]>()

@@ -13,6 +13,7 @@ import fastify, {
   LogController,
 } from 'fastify'
 import { collectDefaultMetrics, Histogram, Registry } from 'prom-client'
+import { Networks } from './client-source.ts'
 import { limitConnections } from './connection-limit.ts'
 import { messageOf, RuntimeError } from './errors.ts'
 import { writeFileDurably } from './files.ts'
@@ -50,8 +51,10 @@ export interface HttpAppOptions {
   readonly requestTimeoutMs?: number
   /** Connections at one time, default 1,024. */
   readonly connectionsMax?: number
-  /** And of one address, default three quarters of them: more are answered 429. */
+  /** And of one source (`sourceOf`), default three quarters of them: more are answered 429. Behind a trusted proxy: requests under way. */
   readonly connectionsPerSourceMax?: number
+  /** Addresses and networks whose `X-Forwarded-For`, `-Proto` and `-Host` are believed; nobody's by default. */
+  readonly trustedProxies?: readonly string[] | undefined
   /** After this long a stop ends connections that are still busy, default 10 s. */
   readonly stopTimeoutMs?: number
 }
@@ -97,12 +100,14 @@ export interface Address {
 const byteContentTypes = ['application/cbor', 'application/cbor-seq', 'application/octet-stream']
 
 function createFastify(options: HttpAppOptions): FastifyInstance {
+  const proxies = new Networks(options.trustedProxies ?? [])
   const app = fastify({
     // An address that cannot be read has no route, and so none of the handlers below.
     frameworkErrors: (_error, _request, reply) => {
       const problem = createProblem({ status: 400, code: 'ERR_REQUEST_INVALID', detail: 'the address cannot be read' })
       void (reply as FastifyReply).code(400).type(problemContentType).send(JSON.stringify(problem))
     },
+    trustProxy: (address: string) => proxies.has(address),
     loggerInstance: options.logger.child({ part: 'http' }) as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.bodySizeBytesMax ?? 1024 * 1024,
@@ -116,7 +121,7 @@ function createFastify(options: HttpAppOptions): FastifyInstance {
   }) as unknown as FastifyInstance
   const connectionsMax = options.connectionsMax ?? 1024
   app.server.maxConnections = connectionsMax
-  limitConnections(app, options.connectionsPerSourceMax ?? Math.ceil(0.75 * connectionsMax))
+  limitConnections(app, { proxies, max: options.connectionsPerSourceMax ?? Math.ceil(0.75 * connectionsMax) })
   app.server.headersTimeout = Math.min(15_000, options.requestTimeoutMs ?? 30_000)
   for (const type of byteContentTypes) {
     app.addContentTypeParser(type, { parseAs: 'buffer' }, (_request, body, done) => done(null, body))

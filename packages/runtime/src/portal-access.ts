@@ -44,7 +44,7 @@ export class PortalCookie {
 
   /** Gives the browser a session. Scripts cannot read it and other sites cannot send it. */
   set(request: FastifyRequest, reply: FastifyReply, sessionId: string): void {
-    const secure = request.protocol === 'https' || request.headers['x-forwarded-proto'] === 'https' ? '; Secure' : ''
+    const secure = request.protocol === 'https' ? '; Secure' : ''
     void reply.header('set-cookie', `${this.#name}=${sessionId}; Path=/; HttpOnly; SameSite=Strict${secure}`)
   }
 

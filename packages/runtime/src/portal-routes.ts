@@ -1,5 +1,6 @@
 /** Logging in and out of a portal: the same three routes at every node, whoever keeps the sessions. */
 
+import { sourceOf } from './client-source.ts'
 import { RuntimeError } from './errors.ts'
 import type { FastifyInstance, FastifyRequest } from './http-app.ts'
 import { type PortalCookie, refuseOtherSite } from './portal-access.ts'
@@ -59,7 +60,7 @@ export function addPortalSessionRoutes(
       refuseOtherSite(request)
       const { name, passphrase } = request.body
       const before = cookie.idOf(request)
-      const session = await sessions.open({ name, passphrase, act: actOf(request), source: request.ip })
+      const session = await sessions.open({ name, passphrase, act: actOf(request), source: sourceOf(request.ip) })
       // A browser has one: nobody can come back to the one that this one takes the place of.
       if (before !== undefined) sessions.close(before)
       cookie.set(request, reply, session.id)

@@ -101,12 +101,9 @@ test('a key of another address is not taken, and neither are an id that was not 
 })
 
 test('keys are used where browsers use them: with TLS, or on this machine at the port that is listened on', () => {
-  const pageOf = (host: string | undefined, headers: Record<string, string> = {}): string | undefined =>
-    keyPageOf({
-      ...{ protocol: 'http', headers: { ...(host === undefined ? {} : { host }), ...headers } },
-      socket: { localPort: 8080 },
-    } as unknown as FastifyRequest)?.place
-  const proxied = { 'x-forwarded-proto': 'https' }
+  const pageOf = (host: string | undefined, protocol = 'http'): string | undefined =>
+    keyPageOf({ host, protocol, socket: { localPort: 8080 } } as unknown as FastifyRequest)?.place
+  const proxied = 'https'
   expect(pageOf('localhost:8080')).toBe('http://localhost')
   expect(pageOf('localhost:9999')).toBeUndefined()
   expect(pageOf('portal.example', proxied)).toBe('https://portal.example')

@@ -75,10 +75,10 @@ function sha256(bytes: Uint8Array | string): Buffer {
  * `localhost`. On `localhost` the port must be the one that is listened on: pages of other programs share that name.
  */
 export function keyPageOf(request: FastifyRequest): KeyPage | undefined {
-  const isSecure = request.protocol === 'https' || request.headers['x-forwarded-proto'] === 'https'
+  const isSecure = request.protocol === 'https'
   let url: URL
   try {
-    url = new URL(`${isSecure ? 'https' : 'http'}://${request.headers.host ?? ''}`)
+    url = new URL(`${isSecure ? 'https' : 'http'}://${request.host ?? ''}`)
   } catch {
     return undefined
   }

@@ -6,6 +6,7 @@ import { createHttpApp, type HttpApp, type ReadinessCheck } from '@healthblock/r
 import { PortalCookie } from '@healthblock/runtime/portal-access'
 import { PortalAccounts } from '@healthblock/runtime/portal-accounts'
 import { servePortal } from '@healthblock/runtime/portal-files'
+import { guardPortalNames } from '@healthblock/runtime/portal-names'
 import {
   addPortalAccountRoute,
   addPortalFactorRoutes,
@@ -68,9 +69,15 @@ async function readiness(node: AccountingNode): Promise<ReadinessCheck[]> {
 /** Builds the application with all routes; it does not listen yet. */
 export async function createApp(
   node: AccountingNode,
-  options: { metrics: Registry; dir: string; webDir: string },
+  options: {
+    metrics: Registry
+    dir: string
+    webDir: string
+    trustedProxies?: readonly string[] | undefined
+    portalNames?: readonly string[] | undefined
+  },
 ): Promise<HttpApp> {
-  const { metrics, dir, webDir } = options
+  const { metrics, dir, webDir, trustedProxies, portalNames = [] } = options
   const app = await createHttpApp({
     name: 'accounting-node',
     version: '0.1.0',
@@ -78,7 +85,9 @@ export async function createApp(
     readiness: () => readiness(node),
     statusOfCode,
     metrics,
+    trustedProxies,
   })
+  guardPortalNames(app.fastify, portalNames)
   const cookie = new PortalCookie(node.adminSecret)
   const accounts = new PortalAccounts({ dir, nowMs: node.nowMs })
   const access = createAccess(node, { cookie, sessions: accounts })

@@ -432,7 +432,7 @@ export async function startNode(config: AccountingConfig, hooks: NodeHooks): Pro
   const opened = await openNode(config, hooks)
   await joinLedger(opened)
   const { node } = opened
-  const app = await createApp(node, { metrics: opened.metrics, dir: settings.dir, webDir: settings.webDir })
+  const app = await createApp(node, { ...settings, metrics: opened.metrics })
   const address = await app.listen({ host: settings.host, port: settings.port, dir: settings.dir })
   opened.address.url = address.url
   node.audits.start()

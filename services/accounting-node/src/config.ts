@@ -14,8 +14,10 @@ import {
   ledgerFile,
   optional,
   path,
+  portalNames,
   readConfig,
   text,
+  trustedProxies,
   type Values,
   webDir,
 } from '@healthblock/runtime/config'
@@ -91,6 +93,8 @@ const settings = {
     }),
   ),
   webDir: webDir(),
+  trustedProxies: trustedProxies(),
+  portalNames: portalNames(),
   logLevel: choice('ACCOUNTING_LOG_LEVEL', {
     description: 'least level that is logged',
     fallback: 'info',

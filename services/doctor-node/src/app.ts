@@ -10,6 +10,7 @@ import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
 import { PortalAccounts } from '@healthblock/runtime/portal-accounts'
 import { servePortal } from '@healthblock/runtime/portal-files'
+import { guardPortalNames } from '@healthblock/runtime/portal-names'
 import {
   addPortalAccountRoute,
   addPortalFactorRoutes,
@@ -251,7 +252,9 @@ export async function createDoctorNode(options: {
     logger,
     statusOfCode,
     readiness: () => readinessOf(built),
+    trustedProxies: config.trustedProxies,
   })
+  guardPortalNames(app.fastify, config.portalNames ?? [])
   const nowMs = options.nowMs ?? Date.now
   const cookie = new PortalCookie(secrets.apiSecret)
   const accounts = new PortalAccounts({ dir: config.dir, nowMs })

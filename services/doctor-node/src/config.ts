@@ -5,9 +5,11 @@ import {
   type LedgerFile,
   ledgerFile,
   path,
+  portalNames,
   readConfig,
   secretText,
   text,
+  trustedProxies,
   webDir,
 } from '@healthblock/runtime/config'
 import { type LogLevel, logLevels } from '@healthblock/runtime/logger'
@@ -23,6 +25,10 @@ export interface DoctorNodeConfig {
   readonly postIntervalMs: number
   /** Folder of the built portals (`web/dist`). */
   readonly webDir: string
+  /** Addresses and networks of proxies whose word is taken for where a request comes from; nobody's by default. */
+  readonly trustedProxies?: readonly string[] | undefined
+  /** Names that the portal is reached by, besides numbers and `localhost`. */
+  readonly portalNames?: readonly string[] | undefined
   readonly logLevel: LogLevel
 }
 
@@ -53,6 +59,8 @@ export function readDoctorNodeConfig(environment: Environment): {
         max: 86_400_000,
       }),
       webDir: webDir(),
+      trustedProxies: trustedProxies(),
+      portalNames: portalNames(),
       logLevel: choice('DOCTOR_LOG_LEVEL', { description: 'pino level', fallback: 'info', of: logLevels }),
     },
     secrets: {

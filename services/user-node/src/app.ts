@@ -9,6 +9,7 @@ import type { Logger } from '@healthblock/runtime/logger'
 import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
 import { servePortal } from '@healthblock/runtime/portal-files'
+import { guardPortalNames } from '@healthblock/runtime/portal-names'
 import { SecondFactors } from '@healthblock/runtime/second-factor'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { addStatementRoute } from '@healthblock/runtime/statement-routes'
@@ -388,7 +389,9 @@ export async function createUserNode(options: {
     logger,
     statusOfCode,
     bodySizeBytesMax: 2 * 1024 * 1024,
+    trustedProxies: config.trustedProxies,
   })
+  guardPortalNames(app.fastify, config.portalNames ?? [])
   servePortal(app.fastify, { dir: config.webDir, portal: 'patient' })
   built.access.guard(app.fastify)
   registerPortalRoutes(app.fastify, built)

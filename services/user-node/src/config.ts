@@ -5,9 +5,11 @@ import {
   type LedgerFile,
   ledgerFile,
   path,
+  portalNames,
   readConfig,
   secretText,
   text,
+  trustedProxies,
   webDir,
 } from '@healthblock/runtime/config'
 import { type LogLevel, logLevels } from '@healthblock/runtime/logger'
@@ -25,6 +27,10 @@ export interface UserNodeConfig {
   readonly idleMs: number
   /** Folder of the built portals (`web/dist`). */
   readonly webDir: string
+  /** Addresses and networks of proxies whose word is taken for where a request comes from; nobody's by default. */
+  readonly trustedProxies?: readonly string[] | undefined
+  /** Names that the portal is reached by, besides numbers and `localhost`. */
+  readonly portalNames?: readonly string[] | undefined
   readonly logLevel: LogLevel
 }
 
@@ -58,6 +64,8 @@ export function readUserNodeConfig(environment: Environment): { config: UserNode
         max: 3_600_000,
       }),
       webDir: webDir(),
+      trustedProxies: trustedProxies(),
+      portalNames: portalNames(),
       logLevel: choice('USER_LOG_LEVEL', { description: 'pino level', fallback: 'info', of: logLevels }),
     },
     secrets: {

@@ -4,6 +4,7 @@ import { chainNames } from '@healthblock/chain/chains'
 import { parseStatement, ruleOfText } from '@healthblock/chain/statement'
 import { fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { sourceOf } from '@healthblock/runtime/client-source'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import { AccountingError } from '../errors.ts'
 import type { Answer } from '../gateway/answer.ts'
@@ -111,9 +112,10 @@ export function addTransactionRoutes(
       async (request, reply) => {
         if (!(request.body instanceof Uint8Array)) throw invalid('body', 'must be application/cbor-seq')
         checkOpen(node)
-        refusals.check(request.ip)
+        const source = sourceOf(request.ip)
+        refusals.check(source)
         const { promise, refused } = await gateway.submit(new Uint8Array(request.body))
-        refusals.count(request.ip, refused.length)
+        refusals.count(source, refused.length)
         const list = refused.map(signedPair)
         const body = encodeCbor(
           promise === undefined ? { refused: list } : { promise: signedPair(promise), refused: list },

@@ -1,4 +1,5 @@
 import { fromBase64, fromHex, toBase58, toBase64, toHex } from '@healthblock/encoding/bytes'
+import { sourceOf } from '@healthblock/runtime/client-source'
 import type { FastifyInstance } from '@healthblock/runtime/http-app'
 import type { Services } from '../services.ts'
 
@@ -116,7 +117,7 @@ export function registerSessionRoutes(app: FastifyInstance, services: Services):
     },
     async (request, reply) => {
       const { person, passphrase } = request.body as { person: string; passphrase: string }
-      const session = await sessions.open(store.find(person), passphrase, request.ip)
+      const session = await sessions.open(store.find(person), passphrase, sourceOf(request.ip))
       void reply.code(201)
       return { session: session.id, expiresAt: new Date(session.expiresAtMs).toISOString() }
     },

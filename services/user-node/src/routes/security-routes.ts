@@ -1,3 +1,4 @@
+import { sourceOf } from '@healthblock/runtime/client-source'
 import type { FastifyInstance, FastifyRequest } from '@healthblock/runtime/http-app'
 import { isFactorOn } from '@healthblock/runtime/second-factor'
 import { addSecondFactorRoutes } from '@healthblock/runtime/second-factor-routes'
@@ -52,7 +53,7 @@ function registerPhraseRoutes(app: FastifyInstance, { access, rehearsals }: Serv
     const session = access.requireSession(request)
     const { passphrase } = request.body as { passphrase: string }
     void reply.header('cache-control', 'no-store')
-    return { words: await rehearsals.show(session, passphrase, request.ip) }
+    return { words: await rehearsals.show(session, passphrase, sourceOf(request.ip)) }
   })
 
   app.post(`${path}/questions`, { schema: { params } }, async (request) => ({
