@@ -8,8 +8,6 @@
  * in which they were made.
  */
 import { hash } from 'node:crypto'
-import { closeSync, openSync, readSync } from 'node:fs'
-import { open } from 'node:fs/promises'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { toHex } from '@healthblock/encoding/bytes'
 import { StorageError } from '../errors.ts'
@@ -29,7 +27,8 @@ import type {
   TombstoneEntry,
   WordEntry,
 } from './operations.ts'
-import { markBytes, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './pack-place.ts'
+import { markBytes } from './pack-place.ts'
+import { readPacked } from './pack-reader.ts'
 import { openReader } from './schema.ts'
 
 /** Settings of {@link BlockStore}. */
@@ -123,29 +122,6 @@ function latin1Of(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
 }
 
-/** Sealed bytes from which a block is read without making others wait. */
-const asyncBytesMin = 131_072
-
-function readAt(path: string, offset: number, length: number): Uint8Array | undefined {
-  const file = openSync(path, 'r')
-  try {
-    const sealed = Buffer.allocUnsafeSlow(length)
-    return readSync(file, sealed, 0, length, offset + recordHeadBytes) === length ? sealed : undefined
-  } finally {
-    closeSync(file)
-  }
-}
-
-async function readAtAsync(path: string, offset: number, length: number): Promise<Uint8Array | undefined> {
-  const file = await open(path, 'r')
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.allocUnsafeSlow(length), 0, length, offset + recordHeadBytes)
-    return bytesRead === length ? buffer : undefined
-  } finally {
-    await file.close()
-  }
-}
-
 /** One node's store. */
 export class BlockStore {
   readonly #options: BlockStoreOptions
@@ -222,7 +198,7 @@ export class BlockStore {
     }
     if (!row || (row.removeAt !== null && row.removeAt <= this.#options.now())) return undefined
     const isPacked = row.sealed.length === markBytes
-    const sealed = isPacked ? await this.#readPacked(row.sealed) : row.sealed
+    const sealed = isPacked ? await readPacked(this.#options.path, row.sealed) : row.sealed
     const bytes = sealed && openAtRest(this.#options.key, digest, sealed)
     if (sealed && isPacked) release(sealed)
     if (bytes && Buffer.compare(hashBlock(bytes), digest) === 0) return bytes
@@ -249,16 +225,6 @@ export class BlockStore {
     const bytes = sealed.length === markBytes ? undefined : openAtRest(this.#options.key, digest, sealed)
     if (!bytes || hash('sha256', bytes, 'latin1') !== latin1Of(digest)) return undefined
     return { bytes, owner: (row.owner ?? row.longest ?? undefined) as Uint8Array | undefined }
-  }
-
-  async #readPacked(mark: Uint8Array): Promise<Uint8Array | undefined> {
-    const { pack, offset, length } = parseMark(mark)
-    const path = packPathOf(packsFolderOf(this.#options.path), pack)
-    try {
-      return length < asyncBytesMin ? readAt(path, offset, length) : await readAtAsync(path, offset, length)
-    } catch {
-      return undefined
-    }
   }
 
   #isAt(digest: Uint8Array, mark: Uint8Array): boolean {
