@@ -14,6 +14,7 @@ import { type BenchCluster, withCluster } from './support/cluster.ts'
 import {
   type ProgramPart,
   profileClockUs,
+  profiledTo,
   readThreadProfile,
   restPart,
   type ThreadProfile,
@@ -163,7 +164,7 @@ async function order({ dir, cluster, urls }: BenchCluster): Promise<Ordered> {
 /** The leader first. */
 async function ordered(nodes: number, dir: string): Promise<Measured[]> {
   tell(`cost: ${nodes} accounting node${nodes > 1 ? 's' : ''}`)
-  const extra = () => ({ NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${dir}` })
+  const extra = () => profiledTo(dir)
   const { pids, times, leader, between } = await withCluster(
     { size: { accounting: nodes }, roles: ['accounting'], extra },
     order,

@@ -3,8 +3,10 @@
  * a Redis of their own, their files synced as always. The load is signed before; who sends it shares the cores.
  */
 
+import { join } from 'node:path'
 import { batches, fetchReceipt, type Item, newestCheckpoint, submit } from './support/client.ts'
 import { type BenchCluster, withCluster } from './support/cluster.ts'
+import { profiledTo } from './support/cpu-profile.ts'
 import { betweenBounds } from './support/ed25519-bound.ts'
 import { Load, type LoadPatient } from './support/load.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
@@ -139,7 +141,7 @@ const results: Result[] = []
 for (const nodes of [1, 4]) {
   tell(`ledger: starting ${nodes} accounting node${nodes > 1 ? 's' : ''}`)
   const extra = (): Record<string, string> =>
-    profileDir === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileDir}/${nodes}` }
+    profileDir === undefined ? {} : profiledTo(join(profileDir, String(nodes)))
   const rows = await withCluster({ size: { accounting: nodes }, roles: ['accounting'], extra }, async (cluster) => {
     const load = new Load(cluster)
     const patients = await load.enrol(cluster.urls, patientsCount)

@@ -1,4 +1,4 @@
-/** Where the time of a thread went, by parts of the program: from a profile that V8 wrote (`--cpu-prof`). */
+/** Where the time of a thread went, by parts of the program: from a profile that V8 wrote. */
 import { readFileSync } from 'node:fs'
 
 interface ProfileNode {
@@ -31,6 +31,12 @@ export interface ThreadProfile {
 
 /** Name of what fits no part. */
 export const restPart = 'rest'
+
+/** Environment of a service that writes `CPU.PID.0.cpuprofile` of its main thread into a folder when it exits. */
+export function profiledTo(dir: string): Record<string, string> {
+  const hook = new URL('./profile-hook.ts', import.meta.url).href
+  return { NODE_OPTIONS: `--import ${hook}`, HEALTHBLOCK_BENCH_PROFILE_DIR: dir }
+}
 
 /** The monotonic clock of profiles, µs. */
 export function profileClockUs(): number {
