@@ -2,10 +2,13 @@
 import type { Database } from '@healthblock/runtime/sqlite'
 import { Outbox, openOutboxDatabase } from '../../services/accounting-node/src/gateway/outbox.ts'
 import type { Life } from './scheduler.ts'
-import { fateOf, Injected, type World } from './world.ts'
+import { fateOf, Injected, later, type World } from './world.ts'
 
 /** What a gateway calls. */
 export type OutboxPort = Pick<Outbox, keyof Outbox>
+
+/** Until promises are on the disk: others wait meanwhile, what is under way goes on. */
+const syncMs = 0.4
 
 /** Emptied databases of runs that ended: making one costs as much as a hundred events. */
 const idle: Database[] = []
@@ -46,7 +49,11 @@ export class SimulatedOutbox {
       throw new Injected(`outbox ${what}: the disk failed`)
     }
     return {
-      accept: (acceptances, finished) => write('accept', () => inner.accept(acceptances, finished)),
+      accept: async (acceptances, finished) => {
+        const rows = await write('accept', () => inner.accept(acceptances, finished))
+        if (acceptances.length > 0) await later(this.#world, life, syncMs)
+        return rows
+      },
       finish: (rows) => (rows.length === 0 ? undefined : write('finish', () => inner.finish(rows))),
       answer: (answers, atMs) =>
         answers.length === 0 ? undefined : write('answer', () => inner.answer(answers, atMs)),

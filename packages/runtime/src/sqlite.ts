@@ -3,6 +3,7 @@
  * `user_version`. One `Database` belongs to one thread; its calls are synchronous.
  */
 import { chmodSync } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import { databaseError, fileError } from './disk-errors.ts'
 import { RuntimeError } from './errors.ts'
@@ -19,7 +20,7 @@ export type SqlRow = Record<string, null | number | bigint | string | Uint8Array
 export interface DatabaseOptions {
   /** File, or `:memory:`. */
   readonly path: string
-  /** `full`: a committed transaction survives the loss of power. `normal`: it survives the end of the process; after a loss of power the newest may be gone, none is torn. */
+  /** `full`: a committed transaction survives the loss of power. `normal`: it survives the end of the process; after a loss of power the newest may be gone, none is torn, unless `sync` was awaited. */
   readonly synchronous: 'full' | 'normal'
   /** Steps from an empty file, in order; `user_version` counts those done. Never change a released one. */
   readonly migrations: readonly Migration[]
@@ -37,6 +38,9 @@ export class Database {
   readonly #database: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
   #inTransaction = false
+  /** The write-ahead log, for `sync`. */
+  #walFile: FileHandle | undefined
+  #isSyncLost = false
 
   /** Called by `openDatabase` only. */
   constructor(path: string, database: DatabaseSync) {
@@ -93,6 +97,41 @@ export class Database {
     })
   }
 
+  /** The same for a database opened with `normal`, and it survives the loss of power when it returns, as all before it. */
+  transactionSynced<T>(work: () => T): T {
+    this.#database.exec('PRAGMA synchronous = FULL')
+    try {
+      return this.transaction(work)
+    } finally {
+      this.#database.exec('PRAGMA synchronous = NORMAL')
+    }
+  }
+
+  /**
+   * Resolves once all that was committed before the call survives the loss of power: for a database opened with `normal` whose thread
+   * shall not wait for the disk. One call at a time. SQLite syncs its write-ahead log itself before it moves it into the file
+   * (https://sqlite.org/wal.html).
+   *
+   * @throws {RuntimeError} `ERR_DISK_FULL`, `ERR_FILE_FAILED`: what was committed may last or not.
+   */
+  async sync(): Promise<void> {
+    if (this.path === ':memory:') return
+    const path = `${this.path}-wal`
+    if (this.#isSyncLost) {
+      // What a failed sync left unwritten the next one would not write either: the log is emptied into the file, and begins anew.
+      const { busy } = this.get('PRAGMA wal_checkpoint(TRUNCATE)') as { busy: number }
+      if (busy !== 0) throw fileError(path, new Error('its last sync failed, and a reader holds it'))
+      this.#isSyncLost = false
+    }
+    try {
+      this.#walFile ??= await open(path, 'r+')
+      await this.#walFile.datasync()
+    } catch (error) {
+      this.#isSyncLost = true
+      throw fileError(path, error)
+    }
+  }
+
   /** Moves the write-ahead log into the file, as far as readers allow. */
   checkpoint(): void {
     this.#guard(() => this.#database.exec('PRAGMA wal_checkpoint(PASSIVE)'))
@@ -106,6 +145,8 @@ export class Database {
   /** Closes the file. Twice is once. */
   close(): void {
     this.#statements.clear()
+    this.#walFile?.close().catch(() => {})
+    this.#walFile = undefined
     if (this.#database.isOpen) this.#database.close()
   }
 

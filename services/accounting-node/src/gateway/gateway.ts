@@ -72,6 +72,16 @@ interface Storing {
   readonly reject: (error: unknown) => void
 }
 
+/** Under which promise a submission goes. */
+interface Plan {
+  readonly one: Storing
+  readonly promise: Signed
+  /** What is promised for the first time. */
+  readonly items: Storing['fresh']
+  /** Absent if nothing is. */
+  readonly acceptance: Acceptance | undefined
+}
+
 /** What is known of a submission's transactions that need no promise of their own. */
 interface Looked {
   readonly known: Uint8Array[]
@@ -94,6 +104,7 @@ export class Gateway {
   readonly #unsubscribe: (() => void)[] = []
   readonly #stopping = new AbortController()
   #storing: Storing[] = []
+  #flushing: Promise<void> | undefined
   #checkingCount = 0
   #checkingBytes = 0
   /** Applied here, not yet published: oldest first. */
@@ -169,6 +180,7 @@ export class Gateway {
     await this.#followUp.stop()
     await this.#intake.stop()
     for (const { reject } of this.#storing.splice(0)) reject(stopped())
+    await this.#flushing
     this.#options.outbox.close()
   }
 
@@ -323,25 +335,33 @@ export class Gateway {
     if (this.#stopping.signal.aborted) return Promise.reject(stopped())
     return new Promise((resolve, reject) => {
       this.#storing.push({ fresh, known, resolve, reject })
-      // Submissions of the same turn of the event loop share one sync of the disk.
-      if (this.#storing.length === 1) setImmediate(() => this.#flush())
+      this.#flushing ??= this.#flushAll()
     })
   }
 
-  #flush(): void {
-    const storing = this.#storing
-    this.#storing = []
+  /** Submissions of the same turn of the event loop share one sync of the disk, and all that come while the disk syncs share the next. */
+  async #flushAll(): Promise<void> {
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    while (this.#storing.length > 0) await this.#flush(this.#storing.splice(0))
+    this.#flushing = undefined
+  }
+
+  async #flush(storing: readonly Storing[]): Promise<void> {
     const { outbox, clock } = this.#options
+    const finished = this.#finished
+    this.#finished = []
     const acceptedMs = clock.nowMs()
     const taken = new Map<string, Outgoing & { isDeferred: boolean }>()
-    const plans = storing.map((one) => this.#plan(one, acceptedMs, taken))
-    const acceptances = plans.flatMap(({ acceptance }) => (acceptance === undefined ? [] : [acceptance]))
+    let plans: Plan[]
     let rows: PendingRow[]
     try {
-      // The commit point of the promises.
-      rows = outbox.accept(acceptances, this.#finished)
-      this.#finished = []
+      plans = storing.map((one) => this.#plan(one, acceptedMs, taken))
+      rows = await outbox.accept(
+        plans.flatMap(({ acceptance }) => acceptance ?? []),
+        finished,
+      )
     } catch (error) {
+      this.#finished.push(...finished)
       for (const { reject } of storing) reject(error)
       return
     }
@@ -359,7 +379,7 @@ export class Gateway {
   }
 
   /** Decides under which promise a submission goes; what was promised meanwhile is not promised twice. */
-  #plan(one: Storing, acceptedMs: number, taken: Map<string, unknown>) {
+  #plan(one: Storing, acceptedMs: number, taken: Map<string, unknown>): Plan {
     const { signer, outbox } = this.#options
     const items = one.fresh.filter(({ key }) => this.#pending.get(key) === undefined && !taken.has(key))
     const isNew = new Set(items)

@@ -26,43 +26,43 @@ describe('the outbox of a gateway', () => {
   })
   afterEach(() => outbox.close())
 
-  it('takes a promise anew whose write was reported as failed, and yet was stored', () => {
-    outbox.accept([acceptance('first', 'a')])
+  it('takes a promise anew whose write was reported as failed, and yet was stored', async () => {
+    await outbox.accept([acceptance('first', 'a')])
     // The gateway heard of a failure, so it knows nothing of it; the sender comes again, with others behind him.
-    const rows = outbox.accept([acceptance('second', 'a', 'b')])
+    const rows = await outbox.accept([acceptance('second', 'a', 'b')])
     expect(outbox.pending(10)).toEqual(rows)
     expect(rows.map(({ promise }) => outbox.promise(promise)?.statement)).toEqual([bytes('second'), bytes('second')])
     expect(outbox.leaf(rows[0]?.number as number)).toEqual(bytes(`leaf ${name('a')} of second`))
   })
 
-  it('keeps a promise until the last of its rows is final, and forgets one that another replaced', () => {
-    outbox.accept([acceptance('first', 'a', 'b')])
+  it('keeps a promise until the last of its rows is final, and forgets one that another replaced', async () => {
+    await outbox.accept([acceptance('first', 'a', 'b')])
     const [a, b] = outbox.pending(10) as [PendingRow, PendingRow]
     outbox.finish([a])
     outbox.finish([a])
     expect(outbox.pending(10)).toEqual([b])
     expect(outbox.leaf(b.number)).toEqual(bytes(`leaf ${name('b')} of first`))
     expect(outbox.promise(b.promise)).toBeDefined()
-    const [again] = outbox.accept([acceptance('second', 'b')])
+    const [again] = await outbox.accept([acceptance('second', 'b')])
     expect(outbox.promise(b.promise)).toBeUndefined()
     expect(outbox.pending(10)).toEqual([again])
   })
 
-  it('takes what is published out with the next promises, or not at all', () => {
-    const rows = outbox.accept([acceptance('first', 'a'), acceptance('second', 'b', 'c')])
+  it('takes what is published out with the next promises, or not at all', async () => {
+    const rows = await outbox.accept([acceptance('first', 'a'), acceptance('second', 'b', 'c')])
     const [a, b, c] = rows as [PendingRow, PendingRow, PendingRow]
-    expect(() => outbox.accept([{ ...acceptance('third', 'd'), acceptedMs: Number.NaN }], [a, b])).toThrow()
+    await expect(outbox.accept([{ ...acceptance('third', 'd'), acceptedMs: Number.NaN }], [a, b])).rejects.toThrow()
     expect(outbox.pending(10)).toEqual([a, b, c])
-    const [d] = outbox.accept([acceptance('third', 'd')], [a, b])
+    const [d] = await outbox.accept([acceptance('third', 'd')], [a, b])
     expect(outbox.pending(10)).toEqual([c, d])
     expect(outbox.promise(a.promise)).toBeUndefined()
     expect(outbox.promise(c.promise)).toBeDefined()
   })
 
-  it('opens with what is neither published nor answered, in order, each transaction under its newest promise', () => {
-    withFile((path) => {
+  it('opens with what is neither published nor answered, in order, each transaction under its newest promise', async () => {
+    await withFile(async (path) => {
       const first = new Outbox(path)
-      const rows = first.accept([acceptance('first', 'a', 'b', 'c'), acceptance('second', 'd')])
+      const rows = await first.accept([acceptance('first', 'a', 'b', 'c'), acceptance('second', 'd')])
       const [a, b, c, d] = rows as [PendingRow, PendingRow, PendingRow, PendingRow]
       const signed = { statement: bytes('refused'), signature: bytes('by the node') }
       first.answer([{ row: b, kind: answerKinds.refused, signed }], 2_000)
@@ -72,7 +72,7 @@ describe('the outbox of a gateway', () => {
       expect(second.pending(10)).toEqual([a, c])
       expect(second.storedAnswer(b.id)).toMatchObject({ kind: answerKinds.refused, ...signed })
       // The sender came again after the refusal: what was answered then does not count for the new promise.
-      const [anew] = second.accept([acceptance('third', 'b')])
+      const [anew] = await second.accept([acceptance('third', 'b')])
       second.close()
       const third = new Outbox(path)
       expect(third.pending(10)).toEqual([a, c, anew])
@@ -80,8 +80,26 @@ describe('the outbox of a gateway', () => {
     })
   })
 
-  it('takes over the rows of a file of the first format', () => {
-    withFile((path) => {
+  it('promises nothing while its file cannot be synced, and takes up at the next start what was stored all the same', async () => {
+    await withFile(async (path) => {
+      const first = new Outbox(path)
+      rmSync(`${path}-wal`)
+      await expect(first.accept([acceptance('first', 'a')])).rejects.toMatchObject({
+        detail: { code: 'ERR_FILE_FAILED' },
+      })
+      await expect(first.accept([acceptance('second', 'b')])).rejects.toMatchObject({
+        detail: { code: 'ERR_FILE_FAILED' },
+      })
+      first.close()
+      const second = new Outbox(path)
+      expect(second.pending(10).map(({ id }) => id)).toEqual([name('a'), name('b')])
+      await expect(second.accept([acceptance('third', 'c')])).resolves.toHaveLength(1)
+      second.close()
+    })
+  })
+
+  it('takes over the rows of a file of the first format', async () => {
+    await withFile((path) => {
       const database = new DatabaseSync(path)
       database.exec(firstFormat)
       database.prepare('INSERT INTO promise VALUES (7, ?, ?)').run(bytes('first'), bytes('signed'))
@@ -104,10 +122,10 @@ describe('the outbox of a gateway', () => {
   })
 })
 
-function withFile(work: (path: string) => void): void {
+async function withFile(work: (path: string) => void | Promise<void>): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'healthblock-outbox-'))
   try {
-    work(join(dir, 'outbox.db'))
+    await work(join(dir, 'outbox.db'))
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }

@@ -95,13 +95,16 @@ const rowsPerPromise = 256
 export function openOutboxDatabase(path: string): Database {
   return openDatabase({
     path,
-    synchronous: 'full',
+    synchronous: 'normal',
     migrations: [schema, bySubmission],
     cacheSizeBytes: 2 * 1024 * 1024,
   })
 }
 
-/** The durable outbox of one chain's gateway. Every call is synchronous; what returned is on disk. */
+/**
+ * The durable outbox of one chain's gateway. Promises and answers are on the disk once the call returned or resolved; what was removed
+ * because it is published may come back after a loss of power, and is then found on the ledger.
+ */
 export class Outbox {
   readonly #database: Database
   /** Rows that are neither published nor answered, by their promise; in order of acceptance. */
@@ -142,17 +145,18 @@ export class Outbox {
   }
 
   /**
-   * Stores promises and their leaves in one transaction: the point from which a 202 may be answered. An older answer
-   * to one of the transactions counts no more, since the sender asked anew.
+   * Stores promises and their leaves in one transaction, and syncs it without holding up the thread: once it resolved, a 202 may be
+   * answered. An older answer to one of the transactions counts no more, since the sender asked anew. One call at a time.
    *
    * @param acceptances - With 1 to 256 transactions each.
    * @param finished - Removed in the same transaction, as by `finish`.
    * @returns The rows, in the order given.
+   * @throws {RuntimeError} if the disk failed: what was not promised may be stored all the same, and is taken up at the next start.
    */
-  accept(
+  async accept(
     acceptances: readonly Acceptance[],
     finished: readonly Pick<PendingRow, 'number' | 'promise'>[] = [],
-  ): PendingRow[] {
+  ): Promise<PendingRow[]> {
     const database = this.#database
     const replaced = acceptances.flatMap(({ transactions }) => this.#replacedBy(transactions))
     const accepted = database.transaction(() => {
@@ -172,6 +176,8 @@ export class Outbox {
     this.#close(replaced)
     this.#close(finished)
     for (const rows of accepted) this.#note(rows)
+    // The commit point of the promises.
+    if (acceptances.length > 0) await database.sync()
     return accepted.flat()
   }
 
@@ -189,7 +195,7 @@ export class Outbox {
   ): void {
     if (answers.length === 0) return
     const rows = answers.map(({ row }) => row)
-    this.#database.transaction(() => {
+    this.#database.transactionSynced(() => {
       const insert = this.#database.statement(
         'INSERT OR REPLACE INTO answer (id, kind, statement, signature, at, promise) VALUES (?, ?, ?, ?, ?, ?)',
       )
