@@ -17,12 +17,15 @@ import { adminSecret, type NodeProcess, ProcessCluster } from './processes.ts'
 const describeNodes = redisInstalled ? describe : describe.skip
 const nodeCount = 4
 
-/** Flips one bit in the middle of `needle` in every file below a folder; answers the files. */
+/**
+ * Flips one bit in the middle of `needle` in every file below a folder, answers the files. Not in an outbox: what is promised is nowhere
+ * else, and a log of SQLite ends for its reader at the first damaged frame.
+ */
 function flipInFiles(folder: string, needle: Uint8Array): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .map((name) => join(folder, name))
     .filter((path) => {
-      if (!statSync(path).isFile()) return false
+      if (!statSync(path).isFile() || path.includes('outbox.db')) return false
       const bytes = readFileSync(path)
       const at = bytes.indexOf(needle)
       if (at === -1) return false
