@@ -162,6 +162,20 @@ test('guesses that come together are counted like those that come in turn', { ti
   expect((await sessions.open(person, passphrase, '192.0.2.2')).person).toBe(person)
 })
 
+test('a name that nobody has is answered like one that somebody has: tried, counted, barred', {
+  timeout: 60_000,
+}, async () => {
+  const outcomes = []
+  for (let guess = 0; guess < 7; guess++)
+    outcomes.push(await sessions.openNobody('eve', person, '192.0.2.1').catch((error: unknown) => codeOf(error)))
+  expect(outcomes).toEqual([...Array(5).fill('ERR_PASSPHRASE_WRONG'), ...Array(2).fill('ERR_TOO_MANY_TRIES')])
+  // Tries at other names, and of the person herself, are counted apart.
+  await expect(sessions.openNobody('eva', person, '192.0.2.1')).rejects.toMatchObject({
+    detail: { code: 'ERR_PASSPHRASE_WRONG' },
+  })
+  expect((await sessions.open(person, passphrase, '192.0.2.1')).person).toBe(person)
+})
+
 test('a vault that is not there is not called a wrong passphrase', async () => {
   const path = vaultPath(dir, person.account)
   renameSync(path, `${path}.away`)

@@ -102,9 +102,21 @@ export class Sessions {
     vault.close()
   }
 
+  /**
+   * A guess at a name that nobody has here: it is counted and takes as long as one at a person's vault, so that nobody learns who lives here.
+   *
+   * @param someone - whose vault is tried in vain.
+   * @throws {UserNodeError} `ERR_PASSPHRASE_WRONG`; {RuntimeError} as `open`.
+   */
+  async openNobody(name: string, someone: Person, source: string): Promise<never> {
+    const { vault } = await this.#guess(someone, toHex(randomBytes(32)), source, `nobody ${name}`)
+    vault.close()
+    throw new UserNodeError('the passphrase is wrong', { code: 'ERR_PASSPHRASE_WRONG' })
+  }
+
   /** One counted guess. */
-  async #guess(person: Person, passphrase: string, source: string): Promise<OpenedFile> {
-    const key = `${person.id} ${source}`
+  async #guess(person: Person, passphrase: string, source: string, whose = person.id): Promise<OpenedFile> {
+    const key = `${whose} ${source}`
     const takeBack = this.#limit.begin(key)
     try {
       const opened = await this.#guesses.run(source, () => this.#openVault(person, passphrase))
