@@ -1,5 +1,5 @@
 /** The routes behind the patient's portal, by their wire: what they answer to her, and that nobody else gets anything. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { receiptFacts } from '@healthblock/verify/receipt-facts'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -145,6 +145,32 @@ describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: 120_
       if (!path.includes('/people/')) continue
       expect((await ask(path, { ...request, bearer: bob })).status, `${name}: another member`).toBe(403)
     }
+  })
+
+  test('whoever logged in at the portal has the node read no file of its host', async () => {
+    // Ann has an account on the machine: what she calls a record leads to a file that she may not read.
+    const secret = join(cluster.node('user'), 'secrets', 'api.secret')
+    const record = join(cluster.root, 'led-astray')
+    symlinkSync(secret, `${record}.dat`)
+    writeFileSync(`${record}.hea`, 'led-astray 1 250 20\nled-astray.dat 16 200/mV 16 0 0 0 0 II\n')
+    const login = await fetch(`${cluster.url('user')}/portal/login`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ name: 'ann', passphrase: passphraseOf('ann') }),
+    })
+    const { csrf } = (await login.json()) as { csrf: string }
+    const cookie = (login.headers.get('set-cookie') ?? '').split(';')[0] as string
+    const act = await fetch(`${cluster.url('user')}/v1/people/ann/record`, {
+      method: 'POST',
+      headers: { cookie, 'x-csrf-token': csrf, 'content-type': 'application/json' },
+      body: JSON.stringify({ record }),
+    })
+    expect([act.status, ((await act.json()) as { code: string }).code]).toEqual([403, 'ERR_FORBIDDEN'])
+    // Nor by saying the same session as scripts do.
+    const bearer = cookie.split('=')[1] as string
+    const path = '/v1/people/ann/record'
+    expect((await ask(path, { bearer, body: { record } })).status).toBe(403)
+    expect((await ask(path, { bearer: await sessionOf('bob'), body: { record } })).status).toBe(403)
   })
 
   test.each([

@@ -17,6 +17,8 @@ export interface Session {
   readonly person: Person
   readonly vault: OpenVault
   readonly expiresAtMs: number
+  /** True if the holder of the API secret opened it: he may have the node read files of its host. */
+  readonly isHosts: boolean
   /** Aborted when the session ends: what streams to it stops. */
   readonly end: AbortSignal
 }
@@ -64,9 +66,10 @@ export class Sessions {
   /**
    * Opens a person's vault. Wrong passphrases are limited to 5 in 15 minutes per person and source; open sessions stay.
    *
+   * @param isHosts - true for the holder of the API secret.
    * @throws {UserNodeError} `ERR_PASSPHRASE_WRONG`, `ERR_VAULT_MISSING`; {RuntimeError} `ERR_TOO_MANY_TRIES`, `ERR_FILE_FAILED`.
    */
-  async open(person: Person, passphrase: string, source: string): Promise<Session> {
+  async open(person: Person, passphrase: string, source: string, isHosts = false): Promise<Session> {
     const vault = await this.#openShared(person, passphrase, source)
     this.endIdle()
     for (const id of this.#sessions.keys()) if (this.#sessions.size >= sessionsMax) this.close(id)
@@ -77,6 +80,7 @@ export class Sessions {
       person,
       vault,
       expiresAtMs: now + portalSessionLimits.longestMs,
+      isHosts,
       lastUsedMs: now,
       ended,
       end: ended.signal,

@@ -54,6 +54,18 @@ export class Access {
     return session
   }
 
+  /**
+   * As `requireSession`, for what reads files of the node's host: a session that the API secret opened. Who merely lives here could otherwise
+   * have the node read what he may not, such as its keys, through a link that he made.
+   *
+   * @throws {UserNodeError} `ERR_SESSION_MISSING`, `ERR_FORBIDDEN`.
+   */
+  requireHostsSession(request: FastifyRequest): Session {
+    const session = this.requireSession(request)
+    if (session.isHosts) return session
+    throw new UserNodeError("files of the node's host are read for its administrator alone", { code: 'ERR_FORBIDDEN' })
+  }
+
   /** By `Authorization: Bearer`, as scripts do, or by the portal's cookie. */
   #find(request: FastifyRequest): Session {
     const named = request.headers.authorization === undefined ? this.#cookie.sessionOf(request) : undefined

@@ -117,7 +117,7 @@ export function registerSessionRoutes(app: FastifyInstance, services: Services):
     },
     async (request, reply) => {
       const { person, passphrase } = request.body as { person: string; passphrase: string }
-      const session = await sessions.open(store.find(person), passphrase, sourceOf(request.ip))
+      const session = await sessions.open(store.find(person), passphrase, sourceOf(request.ip), true)
       void reply.code(201)
       return { session: session.id, expiresAt: new Date(session.expiresAtMs).toISOString() }
     },

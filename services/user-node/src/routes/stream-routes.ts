@@ -175,7 +175,7 @@ export function registerStreamRoutes(app: FastifyInstance, services: Services): 
       },
     },
     async (request, reply) => {
-      const { person } = access.requireSession(request)
+      const { person } = access.requireHostsSession(request)
       if (person.state !== 'live')
         throw new UserNodeError('the enrolment is not finished yet', {
           code: 'ERR_PERSON_PENDING',

@@ -1,4 +1,5 @@
 /** Recordings as they come from monitors: waveforms, numerics, both, neither, and broken ones. */
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -44,6 +45,11 @@ const fails = async (path: string): Promise<string> => {
   expect(error?.detail.code).toBe('ERR_RECORD_INVALID')
   return error?.message ?? ''
 }
+
+test('what is no file is not read: a pipe would be waited for without end', async () => {
+  execFileSync('mkfifo', [join(dir, 'pipe.hea')])
+  expect(await fails(join(dir, 'pipe'))).toContain('pipe.hea is no file')
+})
 
 test('numerics of a monitor become vital signs, without what it could not measure', async () => {
   const path = write('numerics', 1, [

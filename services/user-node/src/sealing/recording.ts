@@ -62,7 +62,10 @@ function isMissingFile(cause: unknown): boolean {
 
 /** Reads a file, unless it is larger than a recording's may be. */
 async function readBounded(path: string, sizeBytesMax: number): Promise<Uint8Array> {
-  const { size } = await stat(path)
+  const found = await stat(path)
+  // A pipe would hold the reader for ever.
+  if (!found.isFile()) throw recordInvalid('record', `${basename(path)} is no file`)
+  const { size } = found
   if (size > sizeBytesMax) throw recordInvalid('record', `${basename(path)} is larger than ${sizeBytesMax} bytes`)
   return new Uint8Array(await readFile(path))
 }
