@@ -69,8 +69,16 @@ describe('every command', () => {
   })
 })
 
-test.each(['nosuch', 'constructor', '__proto__', '--version', ''])('"%s" is no command', async (name) => {
+test.each(['nosuch', 'constructor', '__proto__', '--versions', ''])('"%s" is no command', async (name) => {
   expect(await run(name)).toMatchObject({ code: 2, out: '', err: expect.stringContaining(`no command "${name}"`) })
+})
+
+test('it says which program it is', async () => {
+  const words = /^healthblock \d+\.\d+\.\d+ \(rules up to \d+, healthblock-monitor@\d+\.\d+\.\d+, Node v\d+/
+  for (const name of ['--version', '-V', 'version'])
+    expect(await run(name)).toMatchObject({ code: 0, err: '', out: expect.stringMatching(words) })
+  const { out } = await run('--version', '--json')
+  expect(JSON.parse(out)).toMatchObject({ version: expect.any(String), rules: expect.any(Number) })
 })
 
 test('nothing at all is a mistake; help is help', async () => {

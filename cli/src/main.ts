@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs'
+import { rulesVersionNewest } from '@healthblock/chain/genesis'
+import { algorithmName, algorithmVersion } from '@healthblock/diagnosis/algorithm'
 import { fileError } from '@healthblock/runtime/files'
 import { type Command, CommandError, createProcessIo, type ExitCode, type Io, UsageError } from './io.ts'
 
@@ -84,9 +87,21 @@ Usage: ./healthblock COMMAND [options]     (./healthblock COMMAND --help says mo
 
 ${lines.join('\n')}
 
-Everywhere: --json prints JSON only on stdout; --dir DIR names a cluster's folder (default .healthblock/).
+Everywhere: --json prints JSON only on stdout; --dir DIR names a cluster's folder (default .healthblock/). --version says which program this is.
 Exit codes: 0 well, 1 found a problem or was refused, 2 wrong usage.
 `
+}
+
+/** This program, and what it knows: the newest rules of a ledger, and the algorithm that it judges with. */
+function versionWords(isJson: boolean): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  const algorithm = `${algorithmName}@${algorithmVersion}`
+  const { version: node } = process
+  return isJson
+    ? JSON.stringify({ version, rules: rulesVersionNewest, algorithm, node })
+    : `healthblock ${version} (rules up to ${rulesVersionNewest}, ${algorithm}, Node ${node})`
 }
 
 /** What is wrong with the options, in a line; `parseArgs` says it in three, about positional arguments that nobody meant. */
@@ -131,6 +146,10 @@ export async function main(argv: string[], io: Io): Promise<ExitCode> {
   const [name, ...args] = argv
   if (name === 'help' || name === '--help' || name === '-h') {
     io.stdout(help())
+    return 0
+  }
+  if (name === 'version' || name === '--version' || name === '-V') {
+    io.stdout(`${versionWords(args.includes('--json'))}\n`)
     return 0
   }
   if (name === undefined) {

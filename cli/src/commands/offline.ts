@@ -21,6 +21,7 @@ interface NodeReport {
   readonly chains: Record<string, { height: number; size: number }>
   readonly findings: readonly { code: string; file: string; message: string }[]
   readonly notes: readonly string[]
+  readonly notChecked: readonly string[]
 }
 
 /** Runs the service's own command; its answer is one JSON object. */
@@ -78,6 +79,7 @@ async function check(dir: string, values: Values, io: Io): Promise<ExitCode> {
     io.stdout(`${folder}: ${value.ok ? 'whole' : `${value.findings.length} findings`} (${heads.join('; ')})\n`)
     for (const { code, file, message } of value.findings) io.stdout(`FINDING ${code}  ${file}\n        ${message}\n`)
     for (const words of value.notes) io.stdout(`note: ${words}\n`)
+    for (const words of value.notChecked) io.stdout(`not checked: ${words}\n`)
   }
   return isOk ? 0 : 1
 }

@@ -55,7 +55,13 @@ describe('verify', () => {
     const file = write('receipt.json', text)
     const { proof } = (JSON.parse(text) as { parts: { proof: string }[] }).parts[0] as { proof: string }
     const note = proof.slice(proof.indexOf('healthblock/'))
-    expect(await run(file, '--trust', write('good', note))).toMatchObject({ code: 0, value: { trust: 'pinned' } })
+    const good = { trust: 'pinned', headCompared: true }
+    expect(await run(file, '--trust', write('good', note))).toMatchObject({ code: 0, value: good })
+    expect((await run(file)).value).not.toHaveProperty('headCompared')
+    // The same ledger at another size says nothing of the history, and that is said.
+    const [origin, size, ...rest] = note.split('\n')
+    const later = write('later', [origin, String(Number(size) + 1), ...rest].join('\n'))
+    expect(await run(file, '--trust', later)).toMatchObject({ code: 0, value: { ok: true, headCompared: false } })
     const other = note.replaceAll(/healthblock\/[0-9a-f]{64}/g, `healthblock/${'0'.repeat(64)}`)
     expect(await run(file, '--trust', write('other', other))).toMatchObject({ code: 1, value: { ok: false } })
   })

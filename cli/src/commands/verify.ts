@@ -15,7 +15,7 @@ Checks a receipt, a dispute bundle or a succession without a network: what it sa
 
   --genesis FILE      the ledger that you trust: the file must be of it
   --trust CHECKPOINT  a file with a checkpoint that you kept: the file must be of the same ledger, and agree with it about every head
-                      of that size
+                      of that size (it says so when the file has none: then nothing but the ledger was compared)
                       (without either, the genesis file inside is believed: compare the ledger id yourself)
   --succession FILE   how the ledger that you trust carries on an older one: files of the older one hold as far as it does
   --witness VKEY      the key of a witness that you know: it must have cosigned every checkpoint (without it, witnesses that a
@@ -23,7 +23,7 @@ Checks a receipt, a dispute bundle or a succession without a network: what it sa
   --extract DIR       of a file that holds, writes the public texts inside for other people's tools: genesis.cbor, and of each part
                       CHAIN-INDEX-TYPE.leaf (what is proved), .tlog-proof (C2SP), .checkpoint (a signed note), .policy (which keys must
                       have signed, as torchwood reads it); of a change of the policy the same with trail-N- before the name
-  --json              {"ok","kind","steps","trust","attested","witnesses"}, of a bundle also {"answers","opened"}, with --extract {"extracted"}
+  --json              {"ok","kind","steps","trust","attested","witnesses"}, with --trust {"headCompared"}, of a bundle also {"answers","opened"}, with --extract {"extracted"}
 
 Exit code 0 if everything holds, 1 if not.
 `
@@ -57,6 +57,9 @@ function attestedWords({ attested, witnesses }: VerifiedFile): string {
   const words = witnesses.map(({ name, isKnown }) => `${name}${isKnown ? '' : ' (by the key in the file)'}`)
   return `attested by: quorum, witnessed by ${words.length}: ${words.join(', ')}`
 }
+
+const notCompared =
+  'not compared: the checkpoint of --trust is of another size than every head in the file, so only the ledger is the same; a receipt with a head of that size, or "audit", tells whether it is one history\n'
 
 /** Writes the public texts of a file that holds; nothing that is there is overwritten. */
 function extract(bytes: Uint8Array, dir: string): string[] {
@@ -102,11 +105,15 @@ export async function runVerify(args: string[], io: Io): Promise<ExitCode> {
     if (values.json === true) {
       const more = kind === 'dispute' ? { answers, opened: opened.map(openedJson) } : {}
       const files = extracted === undefined ? {} : { extracted }
-      io.stdout(`${JSON.stringify({ ok: true, kind, steps, trust: word, attested, witnesses, ...more, ...files })}\n`)
+      const { isHeadCompared } = verified
+      const head = isHeadCompared === undefined ? {} : { headCompared: isHeadCompared }
+      const said = { ok: true, kind, steps, trust: word, ...head, attested, witnesses, ...more, ...files }
+      io.stdout(`${JSON.stringify(said)}\n`)
     } else {
       io.stdout(`${steps.map((step) => `  ok  ${step}\n`).join('')}`)
       io.stdout(`${names[kind]} holds\n${attestedWords(verified)}\n`)
       if (extracted !== undefined) io.stdout(`${extracted.length} files in ${values.extract}\n`)
+      if (verified.isHeadCompared === false) io.stderr(notCompared)
       if (word === 'embedded') {
         io.stderr(`believed: the genesis file inside; compare the ledger id ${ledgerId}, or name --genesis\n`)
       }

@@ -39,6 +39,11 @@ export interface VerifiedFile {
   readonly steps: readonly string[]
   /** `embedded`: the genesis file inside was believed, so the ledger id is to be compared. */
   readonly trust: 'pinned' | 'embedded'
+  /**
+   * With a checkpoint to trust: whether the file has a head of its log and size, so that the roots were compared. Without one, only that the
+   * file is of the same ledger is known.
+   */
+  readonly isHeadCompared?: boolean
   /** Who stands behind every checkpoint: the quorum of the ledger's nodes, or witnesses outside of the ledger as well. */
   readonly attested: 'quorum' | 'witnessed'
   readonly witnesses: readonly FileWitness[]
@@ -181,5 +186,24 @@ export function verifyFile(bytes: Uint8Array, trust: Trust = {}): VerifiedFile {
   const verified = verifyKind(bytes, pinned, trust.succession)
   // A succession carries no lines of witnesses.
   const witnesses = knownWitnesses('witnesses' in verified ? verified.witnesses : [], trust.witnesses ?? [])
-  return { ...verified, trust: trustWord, attested: witnesses.length > 0 ? 'witnessed' : 'quorum', witnesses }
+  const [head] = pinned.heads
+  return {
+    ...verified,
+    trust: trustWord,
+    ...(head === undefined ? {} : { isHeadCompared: hasHead(bytes, head) }),
+    attested: witnesses.length > 0 ? 'witnessed' : 'quorum',
+    witnesses,
+  }
+}
+
+/** True if a file that holds names a head of this log and size. */
+function hasHead(bytes: Uint8Array, { chain, size }: Pinned['heads'][number]): boolean {
+  const heads =
+    kindOf(bytes) === 'succession'
+      ? verifySuccession({ bytes }).heads
+      : parseFile(bytes).parts.map((part) => ({
+          chain: part.chain,
+          size: parseCheckpoint(parseProof(part.proof).checkpoint).size,
+        }))
+  return heads.some((one) => one.chain === chain && one.size === size)
 }

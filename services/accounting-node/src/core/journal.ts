@@ -112,6 +112,13 @@ async function scan(file: AppendFile, visit: (payload: Uint8Array, offset: numbe
   return { journal: new Journal(file), ...(isDamaged ? { damagedAt: endAt } : {}) }
 }
 
+/** True if a record that does not hold is there in its whole length: what a process that ended left behind is shorter. */
+export function isWholeRecord(file: Pick<AppendFile, 'size' | 'read'>, at: number): boolean {
+  if (at + headSizeBytes > file.size()) return false
+  const head = file.read(at, headSizeBytes)
+  return at + headSizeBytes + new DataView(head.buffer, head.byteOffset).getUint32(0) === file.size()
+}
+
 /**
  * Shows each record to `visit`, in order, and changes nothing.
  *

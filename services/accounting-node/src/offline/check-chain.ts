@@ -13,7 +13,7 @@ import { parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { ReadFile } from '../adapters/read-file.ts'
-import { readRecords } from '../core/journal.ts'
+import { isWholeRecord, readRecords } from '../core/journal.ts'
 import { parseRecord } from '../core/log.ts'
 import type { Memberships } from '../core/members.ts'
 import { parsePromise } from '../core/promise.ts'
@@ -91,9 +91,16 @@ export class ChainCheck {
         `the record at byte ${endAt} is damaged; ${left} bytes from there on were not looked at`,
         { height },
       )
+    else if (left > 0 && isWholeRecord(this.#file, endAt))
+      this.#find(
+        'log-damaged',
+        'log/blocks',
+        `the last record, at byte ${endAt}, has its whole length and another checksum: it is damaged, or the power failed before it was on the disk. The next start cuts it off, and the others give the block again`,
+        { height },
+      )
     else if (left > 0)
       this.#options.findings.note(
-        `${this.#options.chain}: a torn last record of ${left} bytes, which was promised to nobody`,
+        `${this.#options.chain}: a torn last record of ${left} bytes, which was promised to nobody, unless its length is what is damaged`,
       )
   }
 

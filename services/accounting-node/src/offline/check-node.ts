@@ -26,6 +26,8 @@ export interface NodeReport {
   readonly findings: readonly Finding[]
   /** What a crash may leave behind: no fault. */
   readonly notes: readonly string[]
+  /** What nothing in the folder can be compared with. */
+  readonly notChecked: readonly string[]
 }
 
 /** SQLite files that hold what no log gives back, or that cost a peer's help to make anew. */
@@ -144,6 +146,11 @@ export async function checkNode(dir: string): Promise<NodeReport> {
       chains,
       findings: findings.findings,
       notes: findings.notes,
+      notChecked: databases
+        .filter((file) => existsSync(join(dir, file)))
+        .map(
+          (file) => `${file}: its form was checked; what its rows say has no checksum (a backup's manifest has one)`,
+        ),
     }
   } finally {
     lock.release()
