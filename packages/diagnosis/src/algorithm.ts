@@ -5,7 +5,7 @@ import { encodeCbor } from '@healthblock/encoding/cbor'
 /** Name of the algorithm; it names no disease, because it is public. */
 export const algorithmName = 'healthblock-monitor'
 /** Semantic version: patch = same findings, minor = other findings, major = other formats. */
-export const algorithmVersion = '0.9.0'
+export const algorithmVersion = '0.10.0'
 
 /** Files that the findings depend on, from the root of the package. */
 export const algorithmFiles: readonly string[] = [
@@ -28,6 +28,7 @@ export const algorithmFiles: readonly string[] = [
   'src/ecg/flutter-table.ts',
   'src/ecg/flutter.ts',
   'src/ecg/irregularity.ts',
+  'src/ecg/mains.ts',
   'src/ecg/paced.ts',
   'src/ecg/predictability.ts',
   'src/ecg/quality.ts',
@@ -49,7 +50,7 @@ export const algorithmFiles: readonly string[] = [
 ]
 
 /** SHA-256 as `hashAlgorithm` gives it over `algorithmFiles`, lower-case hexadecimal; a test keeps it true. */
-export const algorithmHashHex = '4b70b9d772dd2b6b3e1467ab7114c8414d5a5a565e87a56558139a92f7ceb7ac'
+export const algorithmHashHex = '47ac162f1283b40a5e4782554e870e97883c6cc8c47425e4a0dbfb4a236f0dcc'
 
 /**
  * Hash of an algorithm: SHA-256 of the canonical CBOR [name, version, [[path, SHA-256 of the file], …]], the files in bytewise order of their paths.

@@ -3,6 +3,7 @@ import { type EcgLead, microvoltsOf } from './annotate.ts'
 import { type BeatSymbol, EcgAnalyser, type EcgEvent, tickRate } from './ecg/analyser.ts'
 import { highPass1, highPass10, highPass40, lowPass25, lowPass40 } from './ecg/coefficients.ts'
 import { Filter } from './ecg/filter.ts'
+import { MainsRemover } from './ecg/mains.ts'
 import { Resampler } from './ecg/resampler.ts'
 import { type BeatEvent, isBeatEvent } from './leads.ts'
 import { alignBeats } from './short/aligned.ts'
@@ -262,7 +263,8 @@ export function measureEcg(lead: EcgLead): { names: readonly string[]; values: F
     rows.push(features.slice())
     shapes.push(shape.index)
   }
-  const microvolts = microvoltsOf(lead)
+  const mains = new MainsRemover(Math.round(lead.rate * 1000))
+  const microvolts = microvoltsOf(lead).map((value) => mains.push(value))
   const ticks: number[] = []
   for (const sample of microvolts) {
     const count = resampler.push(Number.isNaN(sample) ? (ticks.at(-1) ?? 0) : sample)

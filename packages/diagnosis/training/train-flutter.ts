@@ -33,6 +33,9 @@ const madeSeconds = 30
 const quietStep = 4
 const logitOn = 1000
 
+/** How the names of made signals and of recordings that cannot be judged begin. */
+const kinds = ['made', 'noise']
+
 interface Row {
   patient: string
   isFibrillation: boolean
@@ -88,12 +91,11 @@ function addRecords(): void {
   }
   for (const line of read2('cinc2017/REFERENCE.csv')) {
     const [record = '', label] = line.split(',')
-    if (label === '~') continue
     const header = parseHeader(read(`cinc2017/${record}.hea`))
     const { gain, baseline, file } = header.signals[0] as { gain: number; baseline: number; file: string }
     const samples = decodeSignal(header, 0, read(`cinc2017/${file}`))
     const microvolts = Float64Array.from(samples, (sample) => ((sample - baseline) * 1000) / gain)
-    add(record, microvolts, header.rate, () => 0)
+    add(label === '~' ? `noise ${record}` : record, microvolts, header.rate, () => 0)
   }
 }
 
@@ -178,7 +180,7 @@ function train(used: readonly Row[]) {
   for (const [i, { measures }] of used.entries()) values.set(measures, i * flutterMeasures)
   const targets = Uint8Array.from(used, ({ isFibrillation }) => (isFibrillation ? 1 : 0))
   const weights = Float64Array.from(used, ({ patient, isFibrillation }) =>
-    isFibrillation && !patient.startsWith('made') ? 3 : 1,
+    isFibrillation && !patient.startsWith('made') ? 3 : patient.startsWith('noise') ? 3 : 1,
   )
   return boost({ width: flutterMeasures, values, targets, weights }, options)
 }
@@ -190,7 +192,7 @@ if (process.argv.includes('--cross')) {
     const isOut = ({ patient }: Row) => patients.indexOf(patient) % folds === fold
     const table = train(rows.filter((row) => !isOut(row)))
     for (const row of rows.filter(isOut)) {
-      const kind = `${row.patient.startsWith('made') ? 'made' : 'real'} ${row.isFibrillation ? 'fibrillation' : 'other'}`
+      const kind = `${kinds.find((name) => row.patient.startsWith(name)) ?? 'real'} ${row.isFibrillation ? 'fibrillation' : 'other'}`
       const sum = sums.get(kind) ?? [0, 0]
       sums.set(kind, [sum[0] + (sumTrees(table, row.measures) > logitOn ? 1 : 0), sum[1] + 1])
     }

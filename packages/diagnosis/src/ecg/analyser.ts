@@ -22,6 +22,7 @@ import { Detector } from './detector.ts'
 import { DisorderMeter } from './disorder.ts'
 import { Filter } from './filter.ts'
 import { FlutterMeter } from './flutter.ts'
+import { MainsRemover } from './mains.ts'
 import { PacedBeats } from './paced.ts'
 import { type Quality, QualityMeter, qualityTicks } from './quality.ts'
 import { Resampler, tickRate } from './resampler.ts'
@@ -80,6 +81,9 @@ const pacedLogitMost = -2000
 const spikeRestMost = 0.5
 /** Without a beat for so long a signal that swings is not judged. */
 const blindTicks = 2 * tickRate
+/** The first beat of a stream, within so many ticks, is one when it has this share of the size of the next. */
+const headTicks = 125
+const headSizeLeast = 0.5
 /** How long a beat waits for the next one before it is told. */
 const pendingTicks = 2 * tickRate
 
@@ -92,6 +96,7 @@ export interface EcgSettings {
 /** One lead of one stream. */
 export class EcgAnalyser {
   readonly rateMilliHz: number
+  readonly #mains: MainsRemover
   readonly #spikes: SpikeRemover
   readonly #paced = new PacedBeats()
   readonly #resampler: Resampler
@@ -136,6 +141,7 @@ export class EcgAnalyser {
       throw new DiagnosisError('rate is not from 100 to 1000 Hz', { code: 'ERR_INPUT_INVALID', field: 'rate' })
     }
     this.rateMilliHz = rateMilliHz
+    this.#mains = new MainsRemover(rateMilliHz)
     this.#spikes = new SpikeRemover(rateMilliHz)
     this.#resampler = new Resampler(rateMilliHz)
   }
@@ -157,7 +163,7 @@ export class EcgAnalyser {
    */
   push(microvolts: Float64Array | readonly number[]): EcgEvent[] {
     for (let i = 0; i < microvolts.length; i++) {
-      if (this.#spikes.push(microvolts[i] as number))
+      if (this.#spikes.push(this.#mains.push(microvolts[i] as number)))
         this.#paced.hear((this.#spikes.spike * tickRate * 1000) / this.rateMilliHz)
       if (!this.#spikes.isFilled) continue
       const count = this.#resampler.push(this.#spikes.out)
@@ -183,6 +189,7 @@ export class EcgAnalyser {
     const tick = Math.max(0, at)
     const { size } = this.#detector.beat
     if (this.#paced.isAt(tick) && size < spikeRestMost * this.#sizeLevel) return
+    if (this.#isHead(size)) this.#pendingTick = this.#lastBeat = -1
     this.#settlePending(tick)
     const isBad = this.#lastBad >= 0 && tick > this.#lastBad - qualityTicks
     if (isBad && (this.#toldQuality === 'missing' || this.#toldQuality === 'flat')) return
@@ -196,6 +203,16 @@ export class EcgAnalyser {
     this.#pendingSize = size
     this.#pendingSlope = this.#detector.beat.slope
     this.#pendingPaced = this.#paced.push(tick) ? 1 : 0
+  }
+
+  /**
+   * True when what waits is no beat but what the filters make of the first samples: a stream begins somewhere, and while no size is known everything is a beat.
+   *
+   * @param size - of the beat that came next.
+   */
+  #isHead(size: number): boolean {
+    const isFirst = this.#pendingTick >= 0 && this.#pendingTick <= headTicks && this.#sizeLevel === 0
+    return isFirst && this.#pendingSize < headSizeLeast * size
   }
 
   /** Tells the beat that waited for the interval after it; `next` = tick of the next beat, or now when none came for long. */
@@ -320,6 +337,7 @@ export class EcgAnalyser {
   }
 
   #carry(c: Carry): void {
+    this.#mains.carry(c)
     this.#spikes.carry(c)
     this.#paced.carry(c)
     this.#resampler.carry(c)

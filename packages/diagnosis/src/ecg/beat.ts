@@ -18,7 +18,7 @@ const onTimeLeast = 0.9
 const usualSecondsLeast = 0.545
 const usualMeanLeast = -1000
 const usualLogitMost = -1500
-/** Logit above which a beat is ventricular, thousandths: what eight of eleven folds choose by the records of the others (`training/train-beats.ts --cross`). */
+/** Logit above which a beat is ventricular, thousandths: between what the folds of `training/train-beats.ts --cross` chose by the records of the others, -500 to -1600. */
 const ventricularLeast = -800
 /** The same where it is doubtful whether there is a beat. */
 const clearlyVentricular = 3000

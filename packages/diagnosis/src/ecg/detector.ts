@@ -216,7 +216,7 @@ export class Detector {
     this.#high.carry(c)
     this.#low.carry(c)
     c.int16('detector.ring', this.#ring)
-    c.numbers('detector.buckets', this.#buckets, 0, 2 ** 50)
+    c.integers('detector.buckets', this.#buckets, 0, 2 ** 50)
     this.#tick = c.integer('detector.tick', this.#tick, 0, 2 ** 45)
     this.#shortSum = c.integer('detector.short-sum', this.#shortSum, 0, 2 ** 50)
     this.#longSum = c.integer('detector.long-sum', this.#longSum, 0, 2 ** 50)

@@ -84,8 +84,8 @@ export class Irregularity {
 
   /** @see Carry */
   carry(c: Carry): void {
-    c.numbers('irregularity.intervals', this.#intervals, 0, 1e6)
-    c.numbers('irregularity.medians', this.#medians, 0, 1e6)
+    c.integers('irregularity.intervals', this.#intervals, 0, 1e6)
+    c.integers('irregularity.medians', this.#medians, 0, 1e6)
     this.#quick = c.number('irregularity.quick', this.#quick, 0, 1)
     this.#predictability.carry(c)
     this.#isOn = c.integer('irregularity.is-on', this.#isOn, 0, 1)

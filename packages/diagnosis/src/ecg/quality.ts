@@ -101,7 +101,7 @@ export class QualityMeter {
   /** @see Carry */
   carry(c: Carry): void {
     this.#high.carry(c)
-    c.numbers('quality.parts', this.#parts, 0, 1e12)
+    c.integers('quality.parts', this.#parts, 0, 1e12)
     c.numbers('quality.levels', this.#levels, -1e12, 1e12)
     this.#level = c.number('quality.level', this.#level, -1e9, 1e9)
     this.#swings = c.integer('quality.swings', this.#swings, 0, 1)

@@ -150,7 +150,7 @@ export class RhythmTracker {
   carry(c: Carry): void {
     this.#irregularity.carry(c)
     this.#all.carry(c)
-    c.numbers('rhythm.intervals', this.#intervals, 0, 1e6)
+    c.integers('rhythm.intervals', this.#intervals, 0, 1e6)
     this.#beats = c.integer('rhythm.beats', this.#beats, 0, 2 ** 45)
     this.#history = c.integer('rhythm.history', this.#history, 0, historyMask)
     this.#paced = c.integer('rhythm.paced', this.#paced, 0, pacedMask)

@@ -18,14 +18,14 @@ const afterShare = 0.4
 const ringSize = 128
 const ringMask = ringSize - 1
 const microvoltsMax = 1_000_000
-/** What stands for a missing sample in a carried state. */
-const missing = 1e12
+/** What stands for a missing sample in a carried state: a power of two, which a single holds. */
+const missing = 2 ** 40
 
 /** One instance per lead and stretch of samples. */
 export class SpikeRemover {
   readonly #half: number
   readonly #quiet: number
-  readonly #ring = new Float64Array(ringSize)
+  readonly #ring = new Float32Array(ringSize)
   #count = 0
   /** Filled by `push` when it says so: the sample of the middle of the newest spike, from 0. */
   spike = 0
@@ -104,7 +104,7 @@ export class SpikeRemover {
     for (let i = 1; i <= kept; i++) {
       const at = (this.#count - i) & ringMask
       const value = this.#ring[at] as number
-      const read = c.number('spikes.ring', Number.isNaN(value) ? missing : value, -missing, missing)
+      const read = c.single('spikes.ring', Number.isNaN(value) ? missing : value, -missing, missing)
       this.#ring[at] = read === missing ? Number.NaN : read
     }
   }

@@ -17,6 +17,8 @@ export interface Carry {
   int16(field: string, values: Int16Array): void
   /** A fixed number of finite numbers from `min` to `max`. */
   numbers(field: string, values: Float64Array, min: number, max: number): void
+  /** A fixed number of whole numbers from `min` to `max`. */
+  integers(field: string, values: Float64Array, min: number, max: number): void
 }
 
 function wrong(field: string, reason: string): DiagnosisError {
@@ -59,6 +61,10 @@ export class StateWriter implements Carry {
 
   numbers(field: string, values: Float64Array): void {
     for (const value of values) this.number(field, value)
+  }
+
+  integers(field: string, values: Float64Array, min: number): void {
+    for (const value of values) this.integer(field, value, min)
   }
 
   /** The bytes collected so far. */
@@ -119,6 +125,10 @@ export class StateReader implements Carry {
 
   numbers(field: string, values: Float64Array, min: number, max: number): void {
     for (let i = 0; i < values.length; i++) values[i] = this.number(field, 0, min, max)
+  }
+
+  integers(field: string, values: Float64Array, min: number, max: number): void {
+    for (let i = 0; i < values.length; i++) values[i] = this.integer(field, 0, min, max)
   }
 
   /** @throws {DiagnosisError} `ERR_STATE_INVALID` when bytes are left over. */

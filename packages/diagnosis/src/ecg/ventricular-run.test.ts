@@ -7,15 +7,23 @@ import { VentricularRun } from './ventricular-run.ts'
 
 type Beat = readonly [interval: number, shape: number, logit: number, isNew?: boolean]
 
-/** What is told after each of a run's beats. */
-function toldOf(beats: readonly Beat[]) {
+/** What is told after each of a run's beats, which follow eight others, or are the first of a stream. */
+function toldOf(beats: readonly Beat[], before = 8) {
   const run = new VentricularRun()
+  for (let i = 0; i < before; i++) run.push(800, { isVentricular: false, isNew: false, shape: 0, logit: -3000 })
   return beats.map(([interval, shape, logit, isNew = false]) => {
     run.push(interval, { isVentricular: true, isNew, shape, logit })
     return run.rhythm
   })
 }
 const none = undefined
+
+test('while an electrode is put on only a long run is told', () => {
+  const beats = Array.from({ length: 6 }, (): Beat => [400, 1, 5000])
+  expect(toldOf(beats.slice(0, 5), 0)).toEqual([none, none, none, none, none])
+  expect(toldOf(beats, 0).at(-1)).toBe('VT')
+  expect(toldOf(beats.slice(0, 3), 5)).toEqual([none, none, 'VT'])
+})
 
 test.each<[string, Beat[], (string | undefined)[]]>([
   [
@@ -141,6 +149,7 @@ test.each<[string, Beat[]]>([
 test('another beat ends a run', () => {
   const run = new VentricularRun()
   const beat = { isVentricular: true, isNew: false, shape: 1, logit: 5000 }
+  for (let i = 0; i < 8; i++) run.push(800, { ...beat, isVentricular: false })
   for (let i = 0; i < 3; i++) run.push(400, beat)
   expect(run.rhythm).toBe('VT')
   run.push(400, { ...beat, isVentricular: false })

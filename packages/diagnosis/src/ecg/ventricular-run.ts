@@ -29,7 +29,9 @@ const unevenMost = 1.75
 /** Mean logit of the last three beats, each bounded by so much, at least: when two of them have one shape, and when none have. */
 const logitMost = 4000
 const logitAlikeLeast = 1500
-const logitUnlikeLeast = 3500
+const logitUnlikeLeast = 3000
+/** Before so many beats were seen only a long run is told: a stream begins with an electrode that is put on. */
+const openingBeats = 8
 /** From so many beats at so many a minute on neither shapes nor logits are asked for. */
 const longBeats = 6
 const longBpm = 120
@@ -38,6 +40,8 @@ const longBpm = 120
 export class VentricularRun {
   #beats = 0
   #known = 0
+  /** Beats seen since the begin, at most `openingBeats`. */
+  #seen = 0
   /** Shapes and logits of the last three beats, the newest last; -1 = none. */
   readonly #shapes = new Float64Array(beatsMin).fill(-1)
   readonly #logits = new Float64Array(beatsMin)
@@ -50,6 +54,7 @@ export class VentricularRun {
 
   /** Takes a beat and the ms since the one before. */
   push(interval: number, { isVentricular, isNew, shape, logit }: RunBeat): void {
+    this.#seen = Math.min(openingBeats, this.#seen + 1)
     if (!isVentricular) {
       this.restart()
       return
@@ -81,7 +86,7 @@ export class VentricularRun {
   }
 
   #isCertain(): boolean {
-    if (this.#beats < beatsMin || this.#known < knownMin) return false
+    if (this.#seen < openingBeats || this.#beats < beatsMin || this.#known < knownMin) return false
     const [a, b, c] = this.#shapes
     const mean = this.#logits.reduce((sum, logit) => sum + logit, 0) / beatsMin
     return mean >= (a === b || b === c || a === c ? logitAlikeLeast : logitUnlikeLeast)
@@ -101,13 +106,14 @@ export class VentricularRun {
   /** @see Carry */
   carry(c: Carry): void {
     this.#beats = c.integer('run.beats', this.#beats, 0, 2 ** 45)
+    this.#seen = c.integer('run.seen', this.#seen, 0, openingBeats)
     this.#known = c.integer('run.known', this.#known, 0, 2 ** 45)
     this.#even = c.integer('run.even', this.#even, 0, 2 ** 45)
     this.#isTold = c.integer('run.is-told', this.#isTold, 0, 1)
     this.#isFast = c.integer('run.is-fast', this.#isFast, 0, 1)
-    c.numbers('run.shapes', this.#shapes, -1, 100)
+    c.integers('run.shapes', this.#shapes, -1, 100)
     c.numbers('run.logits', this.#logits, -logitMost, logitMost)
-    c.numbers('run.intervals', this.#intervals, 0, 1e15)
+    c.integers('run.intervals', this.#intervals, 0, 1e15)
   }
 }
 

@@ -1,0 +1,262 @@
+/**
+ * Takes the hum of the mains out of a lead, at 50 and 60 Hz and at any rate. Each tenth of a second (five and six periods) gives the phase and size of the hum in the signal less its mean
+ * half a period before and after, where complexes are small; the median over five of them is what complexes do not move. Only what keeps its size and phase over a
+ * second is hum, and is subtracted; how its phase turns tells by how much the mains differ from their name. A lead without hum passes unchanged. The idea of taking the hum from
+ * where the heart is quiet is that of Levkov et al. 2005, "Removal of power-line interference from the ECG: a review of the subtraction procedure".
+ */
+import type { Carry } from './state.ts'
+
+const mainsHertz = [50, 60] as const
+const blocksASecond = 10
+/** Blocks of a median, and blocks that are kept: two medians. */
+const medianBlocks = 5
+const keptBlocks = 2 * medianBlocks
+/** Least size of hum, microvolts: until it is taken out, and then. */
+const sizeOn = 20
+const sizeOff = 12
+/** Most that the size differs between the two medians, and the least cosine of the turn between them (0.33 Hz away). */
+const sizeShare = 0.35
+const turnCosine = 0.5
+/** Of the kept blocks so many lie within this share of the size of where they should. */
+const nearShare = 0.4
+const nearLeast = 6
+/** For so many blocks it is still taken out when it is not found: a beat or a movement hides it. */
+const holdBlocks = 3
+/** Half a period between the two, in periods a second: a mean of neighbours so far away is the opposite of both hums. */
+const halfHertz = 110
+const microvoltsMax = 1_000_000
+const ringSize = 32
+const ringMask = ringSize - 1
+/** Below this determinant, over that of a whole period, sine and cosine are alike at the samples of a block: hum at half the rate has one phase only. */
+const determinantLeast = 0.05
+
+/** Cosine and sine of a part of a turn, 0 to 1, from series that every engine computes alike. */
+export function turnOf(part: number): { cosine: number; sine: number } {
+  const x = (2 * Math.PI * part) / 16
+  const square = x * x
+  let [cosine, sine] = [0, 0]
+  for (let n = 16; n >= 2; n -= 2) {
+    cosine = (1 - cosine) * (square / (n * (n - 1)))
+    sine = (1 - sine) * (square / (n * (n + 1)))
+  }
+  cosine = 1 - cosine
+  sine = x * (1 - sine)
+  for (let i = 0; i < 4; i++) [cosine, sine] = [cosine * cosine - sine * sine, 2 * cosine * sine]
+  return { cosine, sine }
+}
+
+/** Hum of one frequency: where its oscillator stands, what is found in the open block, in those before, and what is subtracted. */
+class Hum {
+  readonly #step: { cosine: number; sine: number }
+  /** Turn from the middle of the three samples to the newest, with the gain of that measure taken out. */
+  readonly #back: { cosine: number; sine: number }
+  /** Found in the kept blocks, the newest last: multiples of cosine and sine. */
+  readonly #cosines = new Float64Array(keptBlocks)
+  readonly #sines = new Float64Array(keptBlocks)
+  /** The oscillator. */
+  #cosine = 1
+  #sine = 0
+  /** Over the open block: sums of the measure times cosine and sine, and of cosine times cosine and sine. */
+  #cosineSum = 0
+  #sineSum = 0
+  #squareSum = 0
+  #crossSum = 0
+  /** What is subtracted, and its turn from block to block. */
+  #outCosine = 0
+  #outSine = 0
+  #turnCosine = 1
+  #turnSine = 0
+  #held = 0
+
+  constructor(hertz: number, rate: number, half: number) {
+    this.#step = turnOf(hertz / rate)
+    const back = turnOf((hertz * half) / rate)
+    const scale = 2 / (1 - back.cosine)
+    this.#back = { cosine: back.cosine * scale, sine: back.sine * scale }
+  }
+
+  /** Size of what is subtracted, microvolts; 0 = nothing. */
+  get size(): number {
+    return this.#held === 0 ? 0 : Math.sqrt(this.#outCosine * this.#outCosine + this.#outSine * this.#outSine)
+  }
+
+  /** Takes the newest measure and tells the hum at the newest sample. */
+  push(measure: number): number {
+    const { cosine, sine } = this.#step
+    const before = this.#cosine
+    this.#cosine = before * cosine - this.#sine * sine
+    this.#sine = before * sine + this.#sine * cosine
+    this.#cosineSum += measure * this.#cosine
+    this.#sineSum += measure * this.#sine
+    this.#squareSum += this.#cosine * this.#cosine
+    this.#crossSum += this.#cosine * this.#sine
+    return this.#outCosine * this.#cosine + this.#outSine * this.#sine
+  }
+
+  /** Ends a block of `count` samples; `isKnown` is false when one of them is missing. */
+  endBlock(count: number, isKnown: boolean): void {
+    const [square, cross] = [this.#squareSum, this.#crossSum]
+    const other = count - square
+    const determinant = square * other - cross * cross
+    const isFull = 4 * determinant >= determinantLeast * count * count
+    const a = isFull
+      ? (other * this.#cosineSum - cross * this.#sineSum) / determinant
+      : this.#cosineSum / Math.max(1, square)
+    const b = isFull ? (square * this.#sineSum - cross * this.#cosineSum) / determinant : 0
+    const { cosine, sine } = this.#back
+    append(this.#cosines, isKnown ? a * cosine + b * sine : 0)
+    append(this.#sines, isKnown ? b * cosine - a * sine : 0)
+    this.#cosineSum = this.#sineSum = this.#squareSum = this.#crossSum = 0
+    const length = Math.sqrt(this.#cosine * this.#cosine + this.#sine * this.#sine)
+    this.#cosine /= length
+    this.#sine /= length
+    this.#decide()
+  }
+
+  #decide(): void {
+    const [a, b] = [medianFrom(this.#cosines, 0), medianFrom(this.#sines, 0)]
+    const [c, d] = [medianFrom(this.#cosines, medianBlocks), medianFrom(this.#sines, medianBlocks)]
+    const before = Math.sqrt(a * a + b * b)
+    const now = Math.sqrt(c * c + d * d)
+    const turn = { cosine: a * c + b * d, sine: a * d - b * c }
+    const isSteady =
+      Math.min(before, now) >= (this.#held > 0 ? sizeOff : sizeOn) &&
+      Math.abs(before - now) <= sizeShare * now &&
+      turn.cosine >= turnCosine * before * now
+    if (isSteady) {
+      // A fifth of the turn, as it is for small ones: the medians lie five blocks apart.
+      const share = turn.sine / (turn.cosine * medianBlocks)
+      const length = Math.sqrt(1 + share * share)
+      this.#turnCosine = 1 / length
+      this.#turnSine = share / length
+      if (this.#countNear(c, d, nearShare * now) >= nearLeast) {
+        this.#held = holdBlocks + 1
+        this.#outCosine = c
+        this.#outSine = d
+        // The middle of the newer median lies three blocks before that of the next block.
+        for (let i = 0; i < 3; i++) this.#turnOut()
+        return
+      }
+    }
+    this.#held = Math.max(0, this.#held - 1)
+    if (this.#held === 0) this.#outCosine = this.#outSine = 0
+    else this.#turnOut()
+  }
+
+  #turnOut(): void {
+    const out = this.#outCosine
+    this.#outCosine = out * this.#turnCosine - this.#outSine * this.#turnSine
+    this.#outSine = out * this.#turnSine + this.#outSine * this.#turnCosine
+  }
+
+  /** Kept blocks that lie near where the newer median, turned back or on to their time, says. */
+  #countNear(cosine: number, sine: number, most: number): number {
+    let count = 0
+    // From the oldest block on: the newer median is the value of the block before the last two.
+    let [x, y] = [cosine, sine]
+    for (let i = 0; i < keptBlocks - 3; i++)
+      [x, y] = [x * this.#turnCosine + y * this.#turnSine, y * this.#turnCosine - x * this.#turnSine]
+    for (let i = 0; i < keptBlocks; i++) {
+      const [p, q] = [(this.#cosines[i] as number) - x, (this.#sines[i] as number) - y]
+      if (p * p + q * q <= most * most) count++
+      ;[x, y] = [x * this.#turnCosine - y * this.#turnSine, y * this.#turnCosine + x * this.#turnSine]
+    }
+    return count
+  }
+
+  /** @see Carry */
+  carry(c: Carry): void {
+    for (const values of [this.#cosines, this.#sines])
+      for (let i = 0; i < keptBlocks; i++) values[i] = c.single('mains.blocks', values[i] as number, -1e8, 1e8)
+    this.#cosine = c.number('mains.cosine', this.#cosine, -2, 2)
+    this.#sine = c.number('mains.sine', this.#sine, -2, 2)
+    this.#cosineSum = c.number('mains.cosine-sum', this.#cosineSum, -1e12, 1e12)
+    this.#sineSum = c.number('mains.sine-sum', this.#sineSum, -1e12, 1e12)
+    this.#squareSum = c.number('mains.square-sum', this.#squareSum, 0, 1e6)
+    this.#crossSum = c.number('mains.cross-sum', this.#crossSum, -1e6, 1e6)
+    this.#held = c.integer('mains.held', this.#held, 0, holdBlocks + 1)
+    this.#outCosine = c.number('mains.out-cosine', this.#outCosine, -1e9, 1e9)
+    this.#outSine = c.number('mains.out-sine', this.#outSine, -1e9, 1e9)
+    this.#turnCosine = c.number('mains.turn-cosine', this.#turnCosine, -1, 1)
+    this.#turnSine = c.number('mains.turn-sine', this.#turnSine, -1, 1)
+  }
+}
+
+/** One instance per lead and stretch of samples. */
+export class MainsRemover {
+  readonly #half: number
+  readonly #blockSamples: number
+  readonly #hums: readonly Hum[]
+  readonly #ring = new Float32Array(ringSize)
+  #count = 0
+  #inBlock = 0
+  /** Of the open block so many measures touch a missing sample. */
+  #unknown = 0
+
+  /** @param rateMilliHz - from 100,000 to 1,000,000. */
+  constructor(rateMilliHz: number) {
+    const rate = rateMilliHz / 1000
+    this.#half = Math.max(1, Math.round(rate / halfHertz))
+    this.#blockSamples = Math.round(rate / blocksASecond)
+    this.#hums = mainsHertz.map((hertz) => new Hum(hertz, rate, this.#half))
+  }
+
+  /** Takes a sample in microvolts, NaN when missing, and returns it without hum. */
+  push(sample: number): number {
+    const value = Math.min(microvoltsMax, Math.max(-microvoltsMax, sample))
+    const newest = this.#count++
+    const half = this.#half
+    this.#ring[newest & ringMask] = value
+    const left = this.#ring[(newest - 2 * half) & ringMask] as number
+    const measured = (this.#ring[(newest - half) & ringMask] as number) - (left + Math.fround(value)) / 2
+    const isKnown = newest >= 2 * half && measured - measured === 0
+    if (!isKnown) this.#unknown++
+    const measure = isKnown ? measured / 2 : 0
+    const [first, second] = this.#hums as [Hum, Hum]
+    const hum = first.push(measure) + second.push(measure)
+    if (++this.#inBlock === this.#blockSamples) this.#endBlock()
+    return value - hum
+  }
+
+  #endBlock(): void {
+    for (const hum of this.#hums) hum.endBlock(this.#blockSamples, this.#unknown === 0)
+    this.#inBlock = this.#unknown = 0
+  }
+
+  /** Size of the hum that is subtracted now, microvolts. */
+  get size(): number {
+    return this.#hums.reduce((sum, hum) => sum + hum.size, 0)
+  }
+
+  /** @see Carry */
+  carry(c: Carry): void {
+    this.#count = c.integer('mains.count', this.#count, 0, 2 ** 45)
+    this.#inBlock = c.integer('mains.in-block', this.#inBlock, 0, this.#blockSamples - 1)
+    this.#unknown = c.integer('mains.unknown', this.#unknown, 0, this.#blockSamples)
+    for (let i = 1; i <= Math.min(this.#count, 2 * this.#half); i++) {
+      const at = (this.#count - i) & ringMask
+      const value = this.#ring[at] as number
+      const read = c.single('mains.ring', Number.isNaN(value) ? missing : value, -missing, missing)
+      this.#ring[at] = read === missing ? Number.NaN : read
+    }
+    for (const hum of this.#hums) hum.carry(c)
+  }
+}
+
+/** What stands for a missing sample in a carried state: a power of two, which a single holds. */
+const missing = 2 ** 40
+
+/** Puts a value, as a single, at the end; the first one falls out. */
+function append(values: Float64Array, value: number): void {
+  values.copyWithin(0, 1)
+  values[values.length - 1] = Math.fround(Math.min(1e8, Math.max(-1e8, value)))
+}
+
+/** Median of five values. */
+function medianFrom(values: Float64Array, from: number): number {
+  const at = (i: number) => values[from + i] as number
+  const [a, b, c, d, e] = [at(0), at(1), at(2), at(3), at(4)]
+  // Of the first four neither the least nor the greatest: their middle two and the fifth decide.
+  const [low, high] = [Math.max(Math.min(a, b), Math.min(c, d)), Math.min(Math.max(a, b), Math.max(c, d))]
+  return Math.max(Math.min(low, high), Math.min(Math.max(low, high), e))
+}
