@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { Batcher } from './batcher.ts'
 
-const limits = { requests: 1, items: 4, bytes: 100 }
+const limits = { requests: 1, items: 4, bytes: 100, bytesBeside: 0 }
 
 test('what arrives while a request is under way shares the next ones, within the limits and in order', async () => {
   const sent: number[][] = []
@@ -31,4 +31,26 @@ test('errors go to the item that they belong to, a failed request to all of its 
 test('an item without a result is rejected', async () => {
   const batcher = new Batcher<number, number>(async () => [], limits)
   await expect(batcher.add(1, 1)).rejects.toBeUndefined()
+})
+
+test('what somebody waits for goes first, and another request begins only when enough waits', async () => {
+  const sent: number[][] = []
+  const gate = Promise.withResolvers<void>()
+  const batcher = new Batcher<number, number>(
+    async (items) => {
+      sent.push(items)
+      await gate.promise
+      return items
+    },
+    { requests: 2, items: 4, bytes: 100, bytesBeside: 30 },
+  )
+  const results = [batcher.add(0, 1), batcher.add(1, 10, false), batcher.add(2, 10, false), batcher.add(3, 9)]
+  expect(sent).toEqual([[0]])
+  results.push(batcher.add(4, 1))
+  expect(sent).toEqual([[0], [3, 4, 1, 2]])
+  results.push(batcher.add(5, 90), batcher.add(6, 90, false))
+  expect(sent).toHaveLength(2)
+  gate.resolve()
+  expect(await Promise.all(results)).toEqual([0, 1, 2, 3, 4, 5, 6])
+  expect(sent.slice(2)).toEqual([[5], [6]])
 })

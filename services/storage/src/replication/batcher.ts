@@ -1,6 +1,6 @@
 /**
  * Sends what arrives while earlier requests are under way as one request: alone when it is quiet, many at once when it
- * is not, with no timer that would make a single caller wait.
+ * is not, with no timer that would make a single caller wait. What somebody waits for goes before what nobody does.
  */
 
 /** Limits of {@link Batcher}. */
@@ -10,6 +10,8 @@ export interface BatchLimits {
   /** Items and bytes of one request. */
   items: number
   bytes: number
+  /** Bytes that must wait before another request begins beside one that is under way: a small one would be on its way for little. */
+  bytesBeside: number
 }
 
 interface Waiting<Item, Result> {
@@ -23,8 +25,9 @@ interface Waiting<Item, Result> {
 export class Batcher<Item, Result> {
   readonly #send: (items: Item[]) => Promise<readonly (Result | Error)[]>
   readonly #limits: BatchLimits
-  /** Items that wait, oldest first. */
-  #queue: Waiting<Item, Result>[] = []
+  /** Items that wait, oldest first: those for which somebody waits, and the others. */
+  readonly #queues: [urgent: Waiting<Item, Result>[], others: Waiting<Item, Result>[]] = [[], []]
+  #bytesWaiting = 0
   #underWay = 0
 
   /** @param send - answers with one result, or error, per item in the same order; if it rejects, every item does. */
@@ -34,16 +37,19 @@ export class Batcher<Item, Result> {
   }
 
   /** Sends one item. */
-  add(item: Item, size: number): Promise<Result> {
+  add(item: Item, size: number, isUrgent = true): Promise<Result> {
     return new Promise((resolve, reject) => {
-      this.#queue.push({ item, size, resolve, reject })
+      this.#queues[isUrgent ? 0 : 1].push({ item, size, resolve, reject })
+      this.#bytesWaiting += size
       this.#next()
     })
   }
 
   #next(): void {
-    if (this.#underWay >= this.#limits.requests || this.#queue.length === 0) return
+    const { requests, bytesBeside } = this.#limits
+    if (this.#underWay >= requests || (this.#underWay > 0 && this.#bytesWaiting < bytesBeside)) return
     const batch = this.#take()
+    if (batch.length === 0) return
     this.#underWay++
     this.#send(batch.map((waiting) => waiting.item))
       .then(
@@ -65,13 +71,20 @@ export class Batcher<Item, Result> {
   }
 
   #take(): Waiting<Item, Result>[] {
-    let count = 0
+    const { items, bytes: bytesMax } = this.#limits
+    const batch: Waiting<Item, Result>[] = []
     let bytes = 0
-    for (const { size } of this.#queue) {
-      if (count > 0 && (count >= this.#limits.items || bytes + size > this.#limits.bytes)) break
-      count++
-      bytes += size
+    for (const queue of this.#queues) {
+      let count = 0
+      for (const { size } of queue) {
+        const isFull = batch.length + count >= items || bytes + size > bytesMax
+        if (batch.length + count > 0 && isFull) break
+        count++
+        bytes += size
+      }
+      batch.push(...queue.splice(0, count))
     }
-    return this.#queue.splice(0, count)
+    this.#bytesWaiting -= bytes
+    return batch
   }
 }

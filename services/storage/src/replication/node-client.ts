@@ -29,11 +29,9 @@ import {
 /** Largest request that carries copies: one block more than a batch aims at, and what surrounds them. */
 export const replicasBodyBytesMax = 7 * 1024 * 1024
 /** Each word has two of a store's files walked, at worst: fewer than it takes. */
-const wordLimits = { requests: 2, items: 32, bytes: 32_768 }
-/** Puts, for which an account waits. */
-const putLimits = { requests: 2, items: 64, bytes: 4 * 1024 * 1024 }
-/** Other copies, for which nobody does: fewer and fuller requests. */
-const copyLimits = { requests: 1, items: 256, bytes: 4 * 1024 * 1024 }
+const wordLimits = { requests: 2, items: 32, bytes: 32_768, bytesBeside: 1 }
+/** Copies: a request costs two stores about half a ms, a signature and its check among it, so that small ones share it. */
+const copyLimits = { requests: 2, items: 256, bytes: 4 * 1024 * 1024, bytesBeside: 512 * 1024 }
 /** Most digests of one question to another node. */
 export const digestsPerCheckMax = 256
 const answerBytesMax = 1024 * 1024
@@ -132,13 +130,13 @@ export class NodeClient {
   }
 
   #hand(item: CopyItem): Promise<Receipt | true> {
-    const name = `${item.isPut ? 'put' : 'copy'} ${toHex(item.member.account)}`
+    const name = toHex(item.member.account)
     let batcher = this.#batchers.get(name)
     if (!batcher) {
-      batcher = new Batcher((items) => this.#placeAll(items), item.isPut ? putLimits : copyLimits)
+      batcher = new Batcher((items) => this.#placeAll(items), copyLimits)
       this.#batchers.set(name, batcher)
     }
-    return batcher.add(item, item.request.bytes.length)
+    return batcher.add(item, item.request.bytes.length, item.isPut)
   }
 
   /** One request with the copies for one member, whose address may have changed since the first was asked for. */

@@ -176,14 +176,16 @@ function migrateFrom3(database: DatabaseSync): void {
 /**
  * Opens the one connection that writes and creates the tables if they are missing.
  *
- * synchronous=FULL makes each commit durable before it is answered; secure_delete overwrites what is deleted.
+ * synchronous=FULL makes each commit durable before it is answered; secure_delete overwrites what is deleted. Each put
+ * changes a page of two indexes at a random place: pages are small, since each is logged and written back whole. A file
+ * keeps the size with which it was made.
  *
  * @throws {StorageError} `ERR_STORE_FAILED` if a newer version wrote the file.
  */
 export function openWriter(path: string, key: Uint8Array): DatabaseSync {
   const database = new DatabaseSync(path)
-  database.exec(`PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;
-    PRAGMA busy_timeout=5000; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-8192`)
+  database.exec(`PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;
+    PRAGMA busy_timeout=5000; PRAGMA wal_autocheckpoint=8000; PRAGMA cache_size=-8192`)
   const version = database.prepare('PRAGMA user_version').get()?.user_version as number
   if (version > schemaVersion) {
     database.close()
