@@ -19,9 +19,10 @@ if (!(minutes > 0) || !Number.isSafeInteger(seed)) {
   process.exit(2)
 }
 
-/** By the name of a suite, or a part of a parser's name. */
+/** By the name of a suite, a part of a parser's name, or the whole of it as `--list` writes it. */
 function isWanted(suite: string, target: string): boolean {
-  return values.only === undefined || values.only.some((name) => name === suite || target.includes(name))
+  const isNamed = (name: string): boolean => name === suite || target.includes(name) || name === `${suite}: ${target}`
+  return values.only === undefined || values.only.some(isNamed)
 }
 
 function wordsOf({ inputs, accepted, refused }: FuzzTally): string {

@@ -28,7 +28,8 @@ export function originOf(url: string): string {
   return new URL(url).origin
 }
 
-function unreachable(url: string, error: unknown): RuntimeError {
+/** A source that could not be reached, or did not answer in time. */
+export function unreachable(url: string, error: unknown): RuntimeError {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
   const { code } = cause as { code?: unknown }
   const timedOut = error instanceof Error && error.name === 'TimeoutError'
@@ -66,7 +67,8 @@ async function readBounded(response: Response, request: HttpRequest): Promise<Ui
   return bytes
 }
 
-function refused(url: string, status: number, bytes: Uint8Array): RuntimeError {
+/** A source that answered with a status that is no success; `bytes` are what it said. */
+export function refused(url: string, status: number, bytes: Uint8Array): RuntimeError {
   let sourceCode = 'none'
   let said = ''
   try {

@@ -33,6 +33,7 @@ import type {
   VerifiedState,
 } from './ledger-answers.ts'
 import { type BlockFrame, blocksSizeBytesMax, parseFrame, parseFrames, readEvents } from './ledger-frames.ts'
+import { readPiece } from './piece-reads.ts'
 import { type QuarantineEvent, Sources } from './sources.ts'
 
 export type { BlockFrame } from './ledger-frames.ts'
@@ -44,6 +45,7 @@ export const submissionSizeBytesMax = 1024 * 1024
 /** The longest that a gateway's promise is waited for; it names 30 s. */
 export const promiseMsMax = 60_000
 const smallSizeBytesMax = 1024 * 1024
+const tileSizeBytesMax = 32 * 1024 * 1024
 /** A stream says something at least every 15 s. */
 const streamSilenceMsMax = 45_000
 
@@ -302,10 +304,15 @@ export class LedgerClient {
   /** A tile's bytes, or an entry bundle's; not verified. `path` as chain's `./tile` writes it (`tile/0/000`). */
   async tile(chain: ChainName, path: string, options: Awaitable & { url?: string } = {}): Promise<Uint8Array> {
     const work = async (url: string): Promise<Uint8Array> => {
-      const token = path.startsWith('tile/entries/')
-      return (
-        await this.#call(url, `/${chain}/${path}`, { token, sizeBytesMax: 32 * 1024 * 1024, signal: options.signal })
-      ).bytes
+      const headers = path.startsWith('tile/entries/') ? await this.#authorization() : {}
+      const bounds = { timeoutMs: this.#timeoutMs, sizeBytesMax: tileSizeBytesMax }
+      const { signal } = options
+      return readPiece({
+        url: `${url}/${chain}/${path}`,
+        headers,
+        ...bounds,
+        ...(signal === undefined ? {} : { signal }),
+      })
     }
     return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
   }
