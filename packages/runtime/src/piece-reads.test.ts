@@ -35,12 +35,14 @@ async function failureOf(read: Promise<unknown>): Promise<unknown> {
 }
 
 describe('a read of a piece', () => {
-  test('gives every byte, with its headers sent, over a connection that stays', async () => {
+  test('gives every byte, with its headers sent, over a connection that stays, refusals between', async () => {
     const { url, sockets } = await serve(({ headers }, response) => {
+      if (headers.authorization === undefined) return void response.writeHead(401).end()
       response.write(`${headers.authorization} `)
       response.end(Uint8Array.of(0x61, 0, 0xff))
     })
     for (let i = 0; i < 3; i++) {
+      expect(await failureOf(readPiece({ url, ...bounds }))).toEqual({ code: 'ERR_SOURCE_REFUSED', status: 401 })
       const bytes = await readPiece({ url, headers: { authorization: 'Bearer x' }, ...bounds })
       expect(Buffer.from(bytes).toString('latin1')).toBe('Bearer x a\0ÿ')
     }
@@ -63,6 +65,8 @@ describe('a read of a piece', () => {
     expect(await read('large')).toEqual({ code: 'ERR_SOURCE_MISBEHAVED' })
     expect(await read('redirected')).toEqual({ code: 'ERR_SOURCE_REFUSED', status: 302 })
     expect(await read('cut')).toEqual({ code: 'ERR_SOURCE_UNREACHABLE' })
+    const headers = { authorization: 'two\nlines' }
+    expect(await failureOf(readPiece({ url, headers, ...bounds }))).toEqual({ code: 'ERR_SOURCE_UNREACHABLE' })
     open.splice(0)[0]?.close()
     expect(await read('gone')).toEqual({ code: 'ERR_SOURCE_UNREACHABLE' })
   })

@@ -4,6 +4,7 @@
  */
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest, Agent as TlsAgent } from 'node:https'
+import { RuntimeError } from './errors.ts'
 import { type HttpRequest, misbehaved, refused, unreachable } from './http-client.ts'
 
 /** A read. */
@@ -31,7 +32,7 @@ export async function readPiece(read: PieceRead): Promise<Uint8Array> {
   } catch (error) {
     if (error instanceof StaleConnection) return readPiece(read)
     read.signal?.throwIfAborted()
-    throw error
+    throw error instanceof RuntimeError ? error : unreachable(read.url, error)
   }
 }
 
@@ -55,18 +56,24 @@ function exchange({ url, headers = {}, timeoutMs, sizeBytesMax, signal }: PieceR
   })
   request.on('response', (response) => {
     response.on('error', (error) => reject(unreachable(url, error)))
-    collect(response, { url, sizeBytesMax, fail, done: resolve })
+    collect(response, { url, sizeBytesMax, fail, resolve, reject })
   })
   request.end()
   return promise.finally(() => clearTimeout(timer))
 }
 
-/** Gathers an answer; `done` gets what a success says. */
+/** Gathers an answer. `fail` ends the connection too; after a refusal, read to its end, the next read takes it. */
 function collect(
   response: IncomingMessage,
-  ends: { url: string; sizeBytesMax: number; fail: (error: Error) => void; done: (bytes: Uint8Array) => void },
+  read: {
+    readonly url: string
+    readonly sizeBytesMax: number
+    readonly fail: (error: Error) => void
+    readonly resolve: (bytes: Uint8Array) => void
+    readonly reject: (error: Error) => void
+  },
 ): void {
-  const { url, sizeBytesMax, fail, done } = ends
+  const { url, sizeBytesMax, fail, resolve, reject } = read
   const parts: Uint8Array[] = []
   let sizeBytes = 0
   response.on('data', (part: Uint8Array) => {
@@ -82,7 +89,7 @@ function collect(
       offset += part.length
     }
     const { statusCode: status = 0 } = response
-    if (status >= 200 && status < 300) done(bytes)
-    else fail(refused(url, status, bytes))
+    if (status >= 200 && status < 300) resolve(bytes)
+    else reject(refused(url, status, bytes))
   })
 }
