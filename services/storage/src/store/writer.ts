@@ -1,8 +1,8 @@
 /** The writer's thread: one connection, one transaction for each group that arrives. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { collectGarbage } from '../memory.ts'
+import { Applier } from './applier.ts'
 import { decodeGroup, encodeOutcome, type GroupMessage } from './group-message.ts'
-import { Applier } from './operations.ts'
 import { Packs } from './packs.ts'
 import { openWriter } from './schema.ts'
 
