@@ -185,7 +185,8 @@ export class Diagnoses {
       let isTold = false
       for (const finding of document?.findings ?? []) {
         if (severities.indexOf(finding.severity) < severities.indexOf(alarmFrom)) continue
-        if (noticeFinding(database, person.account, finding, { transaction: tx, atMs: Number(row.at) })) isTold = true
+        const told = { transaction: tx, doctor: row.doctor as Uint8Array, atMs: Number(row.at) }
+        if (noticeFinding(database, person.account, finding, told)) isTold = true
       }
       return isTold
     })

@@ -37,7 +37,7 @@ test('what several diagnoses and doctors tell of one episode is one alarm; what 
       database,
       person.account,
       { code, severity, fromMs: fromS * 1_000, toMs: toS * 1_000, isOpen },
-      { transaction: new Uint8Array(32).fill(++number), atMs: toS * 1_000 },
+      { transaction: new Uint8Array(32).fill(++number), doctor: person.account, atMs: toS * 1_000 },
     )
   const list = () =>
     alarms.list(person).map(({ at, severity, endedAt, acknowledged }) => [at, severity, endedAt, acknowledged])
@@ -57,6 +57,43 @@ test('what several diagnoses and doctors tell of one episode is one alarm; what 
   expect(list()).toEqual([[iso(1_070), 'critical', iso(1_070), false]])
   expect(tell('critical', 1_010, 1_075, false, 'ecg.vf')).toBe(true)
   expect(tell('high', 1_140, 1_150)).toBe(true)
+  expect(alarms.list(person)).toHaveLength(3)
+  database.close()
+  rmSync(dir, { recursive: true })
+})
+
+test('a doctor who says that something lasts for ever hides nothing that another one finds after she has seen that', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'hb-alarms-'))
+  const database = openNodeDatabase(join(dir, 'node.db'))
+  const alarms = new Alarms({ database, events: new UserNodeEvents(createLogger({ name: 'test', level: 'silent' })) })
+  const person = { account: new Uint8Array(32).fill(1), id: '01' } as Person
+  const [honest, other] = [new Uint8Array(32).fill(2), new Uint8Array(32).fill(3)]
+  let number = 10
+  const tell = (doctor: Uint8Array, fromMs: number, toMs: number, isOpen = false): boolean => {
+    const transaction = new Uint8Array(32).fill(++number)
+    database.run(
+      `INSERT INTO diagnosis (tx, account, doctor, position, at, generation, epoch, sequence, stream, algorithm, inputs, cid, kind, status)
+       VALUES (?, ?, ?, ?, 0, 1, 1, 1, ?, ?, ?, ?, 4, 'preliminary')`,
+      ...[transaction, person.account, doctor, number, doctor.subarray(0, 8), doctor, doctor, doctor],
+    )
+    const finding = { code: 'ecg.vf', severity: 'critical', fromMs, toMs, isOpen } as const
+    return noticeFinding(database, person.account, finding, { transaction, doctor, atMs: 1_000_000 })
+  }
+  const see = (atMs: number): void => {
+    for (const { id } of alarms.list(person)) alarms.acknowledge(person, id, atMs)
+  }
+  expect(tell(other, 0, 2 ** 45, true)).toBe(true)
+  see(1_000_000)
+  expect(tell(honest, 2_000_000, 2_010_000, true)).toBe(true)
+  see(2_020_000)
+  // Neither over what the first one told, nor over what the second one did.
+  expect(tell(other, 0, 2 ** 45, true)).toBe(false)
+  expect(tell(honest, 2_000_000, 2_030_000)).toBe(false)
+  expect(tell(honest, 3_000_000, 3_010_000)).toBe(true)
+  expect(alarms.list(person)).toHaveLength(3)
+  // What both tell of the same time is still one, also where she saw it first.
+  see(3_020_000)
+  expect(tell(other, 3_001_000, 3_012_000)).toBe(false)
   expect(alarms.list(person)).toHaveLength(3)
   database.close()
   rmSync(dir, { recursive: true })

@@ -3,8 +3,8 @@
  * kept, never a value. Each is told once when it begins and, if it lasts, once when it ends.
  */
 import { type Severity, severities } from '@healthblock/diagnosis/findings'
-import { toHex } from '@healthblock/encoding/bytes'
-import type { Database } from '@healthblock/runtime/sqlite'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { UserNodeEvents } from '../events.ts'
 import type { Person } from '../people/person.ts'
 
@@ -29,6 +29,8 @@ export interface AlarmView {
 export const alarmsListedMax = 10_000
 /** Findings of one code that lie no further apart are one episode to the patient, whoever found them. */
 const episodeGapMs = 60_000
+/** Alarms over the time of a finding that are looked at. */
+const knownMax = 64
 const streamBytes = 8
 const accountBytes = 32
 const severity = 'medium'
@@ -61,9 +63,38 @@ export interface AlarmingFinding {
   readonly isOpen: boolean
 }
 
+/** The diagnosis that a finding is in. */
+interface Telling {
+  readonly transaction: Uint8Array
+  readonly doctor: Uint8Array
+  /** By the ledger. */
+  readonly atMs: number
+}
+
+/**
+ * The alarm that tells of a finding's episode already: one of the same doctor; else another's, unless she had seen that one before this
+ * began. A doctor who says that something lasts for ever hides nothing by it that another one finds later.
+ */
+function knownAlarm(
+  database: Database,
+  account: Uint8Array,
+  { code, fromMs, toMs }: AlarmingFinding,
+  doctor: Uint8Array,
+): { row: SqlRow; isOwn: boolean } | undefined {
+  const rows = database.all(
+    `SELECT alarm.*, diagnosis.doctor AS doctor FROM alarm LEFT JOIN diagnosis ON diagnosis.tx = alarm.about
+     WHERE alarm.account = ? AND code = ? AND until >= ? AND started <= ? ORDER BY until DESC LIMIT ?`,
+    ...[account, code, fromMs - episodeGapMs, toMs + episodeGapMs, knownMax],
+  )
+  const own = rows.find((row) => row.doctor === null || equalBytes(row.doctor as Uint8Array, doctor))
+  const row = own ?? rows.find(({ acknowledged }) => acknowledged === null || fromMs <= Number(acknowledged))
+  return row === undefined ? undefined : { row, isOwn: row === own }
+}
+
 /**
  * A diagnosis says that something alarming was found. Diagnoses of several doctors, and later ones of the same doctor, that tell of the same
- * episode are one alarm; one that got more severe is told again, also to who had seen it. Inside the caller's transaction.
+ * episode are one alarm; one that got more severe is told again, also to who had seen it. How long it lasted is the word of whoever told it
+ * first. Inside the caller's transaction.
  *
  * @returns True if it is to be told.
  */
@@ -71,28 +102,27 @@ export function noticeFinding(
   database: Database,
   account: Uint8Array,
   finding: AlarmingFinding,
-  told: { readonly transaction: Uint8Array; readonly atMs: number },
+  told: Telling,
 ): boolean {
   const { code, fromMs, toMs, isOpen } = finding
   const ended = isOpen ? null : toMs
-  const known = database.get(
-    `SELECT id, severity, started, until, ended FROM alarm
-     WHERE account = ? AND code = ? AND until >= ? AND started <= ? ORDER BY until DESC LIMIT 1`,
-    ...[account, code, fromMs - episodeGapMs, toMs + episodeGapMs],
-  )
+  const found = knownAlarm(database, account, finding, told.doctor)
+  const known = found?.row
   if (known === undefined) {
     const insert = `INSERT OR IGNORE INTO alarm (account, ms, code, severity, about, started, until, ended)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
     const values = [account, told.atMs, code, finding.severity, told.transaction, fromMs, toMs, ended]
     return database.run(insert, ...values) > 0
   }
-  const isLater = toMs >= Number(known.until)
-  const until = Math.max(toMs, Number(known.until))
-  database.run(
-    'UPDATE alarm SET started = ?, until = ?, ended = ? WHERE id = ?',
-    ...[Math.min(fromMs, Number(known.started)), until, isLater ? ended : (known.ended as number | null)],
-    known.id as number,
-  )
+  if (found?.isOwn === true) {
+    const isLater = toMs >= Number(known.until)
+    const until = Math.max(toMs, Number(known.until))
+    database.run(
+      'UPDATE alarm SET started = ?, until = ?, ended = ? WHERE id = ?',
+      ...[Math.min(fromMs, Number(known.started)), until, isLater ? ended : (known.ended as number | null)],
+      known.id as number,
+    )
+  }
   const hasRisen = severities.indexOf(finding.severity) > severities.indexOf(known.severity as Severity)
   if (!hasRisen) return false
   database.run(
