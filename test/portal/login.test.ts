@@ -93,6 +93,32 @@ describe.skipIf(!hasChromium || !hasRedis)('the door of the portals (needs Chrom
     }
   })
 
+  test('ten tabs share one line to the node, and the next one takes it over', async () => {
+    const reader = await PortalReader.openAs(cluster, people[1])
+    const url = cluster.url('doctor-a')
+    try {
+      const { page: first, context } = reader
+      await first.evaluate(`location.hash = '#/patients'`)
+      const tabs = [first]
+      while (tabs.length < 10) {
+        const page = await context.newPage()
+        await page.goto(`${url}/#/patients`)
+        // A browser opens six connections to a node: one tab more than that would wait for ever.
+        await page.waitForSelector('text=No patient has given you access')
+        tabs.push(page)
+      }
+      await cluster.ok('patient', 'grant', 'ann', 'doctor-a')
+      for (const page of tabs) await page.waitForSelector('tbody a')
+      await first.close()
+      await cluster.ok('patient', 'revoke', 'ann', 'doctor-a', '--wait')
+      for (const page of tabs.slice(1)) await page.waitForSelector('tbody >> text=/ended/i')
+      for (const page of tabs.slice(1)) expect(await page.locator('.banner').count()).toBe(0)
+      expect(reader.complaints).toEqual([])
+    } finally {
+      await reader.close()
+    }
+  })
+
   test.each(people)(
     'an act at $node without the token of the page, or from the page of another site, is refused',
     async ({ node, name }) => {

@@ -1,7 +1,7 @@
 /** Ending an access: the question, and the three ticks that become true, each with its proof. */
 import type { ComponentChildren, JSX } from 'preact'
 import { useMemo } from 'preact/hooks'
-import { call } from '../frame/api.ts'
+import { ApiError, call } from '../frame/api.ts'
 import { ConfirmDialog } from '../frame/dialog.tsx'
 import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
@@ -24,6 +24,28 @@ export function ExposureList(props: { rows: readonly Exposure[] }): JSX.Element 
   )
 }
 
+/** A look at what an act did whose answer was lost is not waited for longer. */
+const lookTimeoutMs = 5_000
+
+/**
+ * Ends a doctor's access. Where no answer comes, or it was ended already, the node may have done it: then what ended it is looked for.
+ *
+ * @returns the transaction that ended it.
+ */
+async function endAccess(base: string, doctor: string): Promise<string> {
+  try {
+    const { transactionId } = await call<Revocation>(`${base}/revocations`, { method: 'POST', body: { doctor } })
+    return transactionId
+  } catch (cause) {
+    if (!(cause instanceof ApiError && ['ERR_OFFLINE', 'ERR_GRANT_NONE'].includes(cause.code))) throw cause
+    const all = await call<readonly Grant[]>(`${base}/grants`, { timeoutMs: lookTimeoutMs }).catch(() => [])
+    const own = all.filter((grant) => grant.doctor === doctor)
+    const by = own.findLast(({ closedBy }) => closedBy !== null)?.closedBy
+    if (own.some(({ state }) => state === 'open') || by === undefined || by === null) throw cause
+    return by
+  }
+}
+
 /** Asks once, in words that say what will happen. */
 export function RevokeDialog(props: { doctor: string; onClose: () => void }): JSX.Element {
   const { base, nameOf } = usePatient()
@@ -37,10 +59,7 @@ export function RevokeDialog(props: { doctor: string; onClose: () => void }): JS
       action={t('patient.revoke.action')}
       isDanger
       onClose={onClose}
-      onConfirm={async () => {
-        const state = await call<Revocation>(`${base}/revocations`, { method: 'POST', body: { doctor } })
-        go(['ended', state.transactionId])
-      }}
+      onConfirm={async () => go(['ended', await endAccess(base, doctor)])}
     >
       <p>{t('patient.revoke.future', { name })}</p>
       <p>{t('patient.revoke.past')}</p>
