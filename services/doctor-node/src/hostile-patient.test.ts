@@ -6,7 +6,13 @@ import { toHex } from '@healthblock/encoding/bytes'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hourMs } from '../../../packages/runtime/src/testkit.ts'
 import { enrol, Node } from './node.test-support.ts'
-import { type Recipient, startNetwork, type TestNetwork, TestPatient } from './sample.test-support.ts'
+import {
+  type Recipient,
+  registerAlgorithm,
+  startNetwork,
+  type TestNetwork,
+  TestPatient,
+} from './sample.test-support.ts'
 
 describe('a patient who means harm', () => {
   let root: string
@@ -39,5 +45,25 @@ describe('a patient who means harm', () => {
     expect(grants.map(({ patient }) => patient).sort()).toEqual([toHex(honest.account), toHex(hostile.account)].sort())
     for (const path of ['/v1/patients/summary', '/v1/alarms', '/v1/unread', '/v1/readings'])
       expect((await node.call('GET', path)).status, path).toBe(200)
+  })
+
+  test('a record of a time that no diagnosis can name is set aside, and the next one is judged', async () => {
+    registerAlgorithm(network.history)
+    const patient = new TestPatient(network)
+    await patient.rotate({ open: [doctor] })
+    const name = toHex(patient.account)
+    patient.record(3, { rhythm: 'fast' })
+    patient.record(3, { startMs: 2 ** 45, rhythm: 'fast' })
+    patient.record(1, { rhythm: 'fast' })
+    const list = await node.diagnosesWhen((all) => all.some((one) => one.patient === name))
+    const own = list.filter((one) => one.patient === name)
+    expect(own.flatMap((one) => one.in.map(({ from, to }) => [from, to]))).toEqual([
+      [1, 3],
+      [7, 7],
+    ])
+    const unread = await node.get<{ from: number; to: number; state: string; reason: string }[]>(
+      `/v1/unread?patient=${name}`,
+    )
+    expect(unread).toMatchObject([{ from: 4, to: 6, state: 'unreadable', reason: 'format' }])
   })
 })

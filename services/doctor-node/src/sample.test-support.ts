@@ -293,6 +293,7 @@ export class TestPatient {
       spoil?: (block: Uint8Array) => Uint8Array | undefined
       text?: string
       unit?: string
+      startMs?: number
     } = {},
   ): Uint8Array[] {
     const { history, blocks } = this.network
@@ -311,7 +312,7 @@ export class TestPatient {
           ? encodeBatch({
               ...{
                 kind: 'ecg',
-                startMs: this.#startMs,
+                startMs: options.startMs ?? this.#startMs,
                 rateMilliHz: rateHz * 1000,
                 leads: ['ii'],
                 unit: options.unit ?? 'mv',

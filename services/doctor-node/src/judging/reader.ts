@@ -25,6 +25,8 @@ const retryMsMax = 10_000
 /** Until a record is tried again that no node that answered had, while another did not answer. */
 const networkPauseMs = 2_000
 const fetchesAtOnce = 4
+/** Of what is later a diagnosis would not parse (`packages/diagnosis` SPEC: times up to 2^45), after whatever the analysis adds to it. */
+const judgedUntilMsMax = 2 ** 44
 /** After so many records, or so long, it is the next patient's turn: nobody's backlog holds up the others. */
 const turnMax = { records: 64, lengthMs: 2_000 } as const
 
@@ -103,7 +105,8 @@ export function openRecord(options: {
     return plaintext.length === 0 ? { batch: undefined } : { code: unreadableCodes.format }
   try {
     const batch = parseBatch(plaintext)
-    return isJudgeable(batch) ? { batch } : { code: unreadableCodes.format }
+    const isJudged = isJudgeable(batch) && spanOf(batch).untilMs <= judgedUntilMsMax
+    return isJudged ? { batch } : { code: unreadableCodes.format }
   } catch {
     return { code: unreadableCodes.format }
   }
