@@ -1,7 +1,10 @@
 import { genesisAccount } from '@healthblock/chain/genesis'
 import { CompactRange, leafHash } from '@healthblock/chain/merkle'
+import { type PreparationWorkers, sameThread } from '@healthblock/chain/preparation'
 import { encodeSealLeaf, parseSealLeaf } from '@healthblock/chain/seal'
 import { type Incident, signStatement } from '@healthblock/chain/statement'
+import { leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { randomBytes } from '@healthblock/crypto/random'
 import { toBase64, toHex } from '@healthblock/encoding/bytes'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Consortium, type Lies, TestLedger } from '../../runtime/src/testkit.ts'
@@ -42,6 +45,28 @@ describe('an honest ledger', () => {
     const again = await run(nodes, { stores })
     expect(again.findings).toEqual([])
     expect(again.chains.userchain.height).toBe(history.ledger.head('userchain').height)
+  })
+})
+
+describe('threads', () => {
+  it('verify every signature, those of accounts that are registered in the same entries too', async () => {
+    sample.fill(20)
+    const { transaction, person } = history.registration()
+    history.block('userchain', [transaction])
+    history.block('userchain', [history.device(person, [randomBytes(8)])])
+    const signatures = history.leaves.userchain
+      .filter((leaf) => leafKind(leaf) === 'transaction')
+      .reduce((sum, leaf) => sum + parseTransactionLeaf(leaf).signatures.length, 0)
+    let verified = 0
+    const workers: PreparationWorkers = {
+      prepare: async (request) => {
+        const result = await sameThread.prepare(request)
+        verified += result.good.filter((one) => one === 1).length
+        return result
+      },
+    }
+    expect((await run(await cluster({}), { workers })).findings).toEqual([])
+    expect(verified).toBe(signatures)
   })
 })
 

@@ -10,6 +10,7 @@ import { tileWidth } from '@healthblock/chain/tile'
 import { leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import { bundlesForEveryTile, compareUpperTiles, type EntrySource, type PrepareBundle, readEntries } from './entries.ts'
+import { Foresight } from './foresight.ts'
 import { type LiveNode, type NodeHead, type Nodes, newestHead } from './nodes.ts'
 import type { AuditProgress } from './progress.ts'
 import type { FindingList } from './report.ts'
@@ -120,9 +121,10 @@ export class ChainAudit {
       onBlock(block)
     })
     const executedSize = ledger.head(chain).size
+    const foresight = new Foresight(ledger)
     const prepare: PrepareBundle = (bytes, { index, width }) => {
       const isVerified = index * tileWidth + width > executedSize
-      return prepareBundle({ workers, ledger, chain, isVerified }, bytes, width)
+      return prepareBundle({ workers, ledger: foresight, chain, isVerified }, bytes, width)
     }
     let isRunning = !this.#isStopped
     for await (const { leaves, firstIndex } of readEntries(source, prepare)) {
