@@ -45,34 +45,43 @@ export function turnOf(part: number): { cosine: number; sine: number } {
   return { cosine, sine }
 }
 
-/** Hum of one frequency: where its oscillator stands, what is found in the open block, in those before, and what is subtracted. */
+/** Hum of one frequency: what is found in the open block, in those before, and what is subtracted. */
 class Hum {
-  readonly #step: { cosine: number; sine: number }
+  /** Cosine and sine at the samples of a block, from its first one on. */
+  readonly #cosineAt: Float64Array
+  readonly #sineAt: Float64Array
+  /** Turn from one block to the next. */
+  readonly #blockTurn: { cosine: number; sine: number }
   /** Turn from the middle of the three samples to the newest, with the gain of that measure taken out. */
   readonly #back: { cosine: number; sine: number }
+  /** Least squares: from the sums of a block to multiples of cosine and sine. */
+  readonly #solve: readonly [number, number, number]
   /** Found in the kept blocks, the newest last: multiples of cosine and sine. */
   readonly #cosines = new Float64Array(keptBlocks)
   readonly #sines = new Float64Array(keptBlocks)
-  /** The oscillator. */
-  #cosine = 1
-  #sine = 0
-  /** Over the open block: sums of the measure times cosine and sine, and of cosine times cosine and sine. */
+  /** Where the open block begins. */
+  #phaseCosine = 1
+  #phaseSine = 0
   #cosineSum = 0
   #sineSum = 0
-  #squareSum = 0
-  #crossSum = 0
-  /** What is subtracted, and its turn from block to block. */
+  /** What is subtracted, its turn from block to block, and the same from the begin of the open block on. */
   #outCosine = 0
   #outSine = 0
   #turnCosine = 1
   #turnSine = 0
+  #ownCosine = 0
+  #ownSine = 0
   #held = 0
 
-  constructor(hertz: number, rate: number, half: number) {
-    this.#step = turnOf(hertz / rate)
+  constructor(hertz: number, rate: number, half: number, count: number) {
+    const turns = Array.from({ length: count + 1 }, (_, i) => turnOf(((hertz * i) / rate) % 1))
+    this.#cosineAt = Float64Array.from(turns, ({ cosine }) => cosine)
+    this.#sineAt = Float64Array.from(turns, ({ sine }) => sine)
+    this.#blockTurn = turns[count] as { cosine: number; sine: number }
     const back = turnOf((hertz * half) / rate)
     const scale = 2 / (1 - back.cosine)
     this.#back = { cosine: back.cosine * scale, sine: back.sine * scale }
+    this.#solve = leastSquares(turns.slice(0, count))
   }
 
   /** Size of what is subtracted, microvolts; 0 = nothing. */
@@ -80,37 +89,39 @@ class Hum {
     return this.#held === 0 ? 0 : Math.sqrt(this.#outCosine * this.#outCosine + this.#outSine * this.#outSine)
   }
 
-  /** Takes the newest measure and tells the hum at the newest sample. */
-  push(measure: number): number {
-    const { cosine, sine } = this.#step
-    const before = this.#cosine
-    this.#cosine = before * cosine - this.#sine * sine
-    this.#sine = before * sine + this.#sine * cosine
-    this.#cosineSum += measure * this.#cosine
-    this.#sineSum += measure * this.#sine
-    this.#squareSum += this.#cosine * this.#cosine
-    this.#crossSum += this.#cosine * this.#sine
-    return this.#outCosine * this.#cosine + this.#outSine * this.#sine
+  /** Takes the newest measure, sample `i` of its block, and tells the hum there. */
+  push(measure: number, i: number): number {
+    const [cosine, sine] = [this.#cosineAt[i] as number, this.#sineAt[i] as number]
+    this.#cosineSum += measure * cosine
+    this.#sineSum += measure * sine
+    return this.#held === 0 ? 0 : this.#ownCosine * cosine + this.#ownSine * sine
   }
 
-  /** Ends a block of `count` samples; `isKnown` is false when one of them is missing. */
-  endBlock(count: number, isKnown: boolean): void {
-    const [square, cross] = [this.#squareSum, this.#crossSum]
-    const other = count - square
-    const determinant = square * other - cross * cross
-    const isFull = 4 * determinant >= determinantLeast * count * count
-    const a = isFull
-      ? (other * this.#cosineSum - cross * this.#sineSum) / determinant
-      : this.#cosineSum / Math.max(1, square)
-    const b = isFull ? (square * this.#sineSum - cross * this.#cosineSum) / determinant : 0
-    const { cosine, sine } = this.#back
-    append(this.#cosines, isKnown ? a * cosine + b * sine : 0)
-    append(this.#sines, isKnown ? b * cosine - a * sine : 0)
-    this.#cosineSum = this.#sineSum = this.#squareSum = this.#crossSum = 0
-    const length = Math.sqrt(this.#cosine * this.#cosine + this.#sine * this.#sine)
-    this.#cosine /= length
-    this.#sine /= length
+  /** Ends a block; `isKnown` is false when one of its samples is missing. */
+  endBlock(isKnown: boolean): void {
+    const [square, cross, other] = this.#solve
+    const a = square * this.#cosineSum + cross * this.#sineSum
+    const b = cross * this.#cosineSum + other * this.#sineSum
+    const [p, q] = [a * this.#back.cosine + b * this.#back.sine, b * this.#back.cosine - a * this.#back.sine]
+    append(this.#cosines, isKnown ? p * this.#phaseCosine - q * this.#phaseSine : 0)
+    append(this.#sines, isKnown ? p * this.#phaseSine + q * this.#phaseCosine : 0)
+    this.#cosineSum = this.#sineSum = 0
+    const { cosine, sine } = this.#blockTurn
+    const [x, y] = [
+      this.#phaseCosine * cosine - this.#phaseSine * sine,
+      this.#phaseCosine * sine + this.#phaseSine * cosine,
+    ]
+    const length = Math.sqrt(x * x + y * y)
+    this.#phaseCosine = x / length
+    this.#phaseSine = y / length
     this.#decide()
+    this.#placeOut()
+  }
+
+  /** What is subtracted, from the begin of the open block on. */
+  #placeOut(): void {
+    this.#ownCosine = this.#outCosine * this.#phaseCosine + this.#outSine * this.#phaseSine
+    this.#ownSine = this.#outSine * this.#phaseCosine - this.#outCosine * this.#phaseSine
   }
 
   #decide(): void {
@@ -168,17 +179,16 @@ class Hum {
   carry(c: Carry): void {
     for (const values of [this.#cosines, this.#sines])
       for (let i = 0; i < keptBlocks; i++) values[i] = c.single('mains.blocks', values[i] as number, -1e8, 1e8)
-    this.#cosine = c.number('mains.cosine', this.#cosine, -2, 2)
-    this.#sine = c.number('mains.sine', this.#sine, -2, 2)
+    this.#phaseCosine = c.number('mains.phase-cosine', this.#phaseCosine, -2, 2)
+    this.#phaseSine = c.number('mains.phase-sine', this.#phaseSine, -2, 2)
     this.#cosineSum = c.number('mains.cosine-sum', this.#cosineSum, -1e12, 1e12)
     this.#sineSum = c.number('mains.sine-sum', this.#sineSum, -1e12, 1e12)
-    this.#squareSum = c.number('mains.square-sum', this.#squareSum, 0, 1e6)
-    this.#crossSum = c.number('mains.cross-sum', this.#crossSum, -1e6, 1e6)
     this.#held = c.integer('mains.held', this.#held, 0, holdBlocks + 1)
     this.#outCosine = c.number('mains.out-cosine', this.#outCosine, -1e9, 1e9)
     this.#outSine = c.number('mains.out-sine', this.#outSine, -1e9, 1e9)
     this.#turnCosine = c.number('mains.turn-cosine', this.#turnCosine, -1, 1)
     this.#turnSine = c.number('mains.turn-sine', this.#turnSine, -1, 1)
+    this.#placeOut()
   }
 }
 
@@ -198,7 +208,7 @@ export class MainsRemover {
     const rate = rateMilliHz / 1000
     this.#half = Math.max(1, Math.round(rate / halfHertz))
     this.#blockSamples = Math.round(rate / blocksASecond)
-    this.#hums = mainsHertz.map((hertz) => new Hum(hertz, rate, this.#half))
+    this.#hums = mainsHertz.map((hertz) => new Hum(hertz, rate, this.#half, this.#blockSamples))
   }
 
   /** Takes a sample in microvolts, NaN when missing, and returns it without hum. */
@@ -213,13 +223,13 @@ export class MainsRemover {
     if (!isKnown) this.#unknown++
     const measure = isKnown ? measured / 2 : 0
     const [first, second] = this.#hums as [Hum, Hum]
-    const hum = first.push(measure) + second.push(measure)
+    const hum = first.push(measure, this.#inBlock) + second.push(measure, this.#inBlock)
     if (++this.#inBlock === this.#blockSamples) this.#endBlock()
     return value - hum
   }
 
   #endBlock(): void {
-    for (const hum of this.#hums) hum.endBlock(this.#blockSamples, this.#unknown === 0)
+    for (const hum of this.#hums) hum.endBlock(this.#unknown === 0)
     this.#inBlock = this.#unknown = 0
   }
 
@@ -245,6 +255,19 @@ export class MainsRemover {
 
 /** What stands for a missing sample in a carried state: a power of two, which a single holds. */
 const missing = 2 ** 40
+
+/** The inverse of the sums of cosine times cosine, cosine times sine, and sine times sine. */
+function leastSquares(turns: readonly { cosine: number; sine: number }[]): [number, number, number] {
+  let [square, cross] = [0, 0]
+  for (const { cosine, sine } of turns) {
+    square += cosine * cosine
+    cross += cosine * sine
+  }
+  const count = turns.length
+  const determinant = square * (count - square) - cross * cross
+  if (4 * determinant < determinantLeast * count * count) return [1 / square, 0, 0]
+  return [(count - square) / determinant, -cross / determinant, square / determinant]
+}
 
 /** Puts a value, as a single, at the end; the first one falls out. */
 function append(values: Float64Array, value: number): void {
