@@ -26,6 +26,7 @@ import { type PendingEntry, PendingTable, pendingEntry, pendingTransactionsMax, 
 import { type IngressLimit, overLimitMax, turnedAway } from './shares.ts'
 import type { AnswerSigner } from './statements.ts'
 import { parseSubmission, type WellFormed } from './submission.ts'
+import { VerificationGroups } from './verification-groups.ts'
 import { VerificationTurns } from './verification-turns.ts'
 import { Waiters } from './waiters.ts'
 
@@ -98,6 +99,7 @@ export class Gateway {
   /** Verified transactions that are being stored: they count as pending, so that many submissions at once get no more in than one by one. */
   #reservedCount = 0
   readonly #turns = new VerificationTurns()
+  readonly #verifications: VerificationGroups<Transaction>
   readonly #waiters = new Waiters()
   readonly #intake: IntakeBatcher<Outgoing>
   readonly #followUp: FollowUp
@@ -115,7 +117,8 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options
-    const { clock, core, logger } = options
+    const { clock, core, ledger, logger } = options
+    this.#verifications = new VerificationGroups((transactions) => ledger.preverify(transactions))
     this.#intake = new IntakeBatcher<Outgoing>({
       submit: (batch) => core.submit(batch.map(({ transaction }) => transaction)),
       onSent: (batch) => this.#handed(batch, clock.elapsedMs()),
@@ -255,13 +258,13 @@ export class Gateway {
   }
 
   async #verify(owner: Owner, unchecked: readonly WellFormed[]): Promise<void> {
-    await this.#turns.enter(owner)
+    await this.#turns.enter(owner, unchecked.length)
     try {
       // What was verified meanwhile counts.
       this.#assertShares(unchecked)
-      await this.#options.ledger.preverify(unchecked.map(({ transaction }) => transaction))
+      await this.#verifications.verify(unchecked.map(({ transaction }) => transaction))
     } finally {
-      this.#turns.leave(owner)
+      this.#turns.leave(owner, unchecked.length)
     }
   }
 
