@@ -1,7 +1,8 @@
 /** The short way of `block/get` gives the command's own answers, and leaves to the command what it cannot answer so. */
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
-import { request as httpRequest } from 'node:http'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Cluster, multipart, type Place, sealedBlock, type Tenant } from '../cluster.fixture.ts'
@@ -32,20 +33,16 @@ interface Answer {
   body: string
 }
 
-function ask(path: string, by: Pick<Tenant, 'token'>, headers: Record<string, string> = {}): Promise<Answer> {
-  const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+async function ask(path: string, by: Pick<Tenant, 'token'>, headers: Record<string, string> = {}): Promise<Answer> {
   const url = new URL(path, place.node?.address.url)
   const request = httpRequest(url, { method: 'POST', headers: { authorization: `Bearer ${by.token}`, ...headers } })
-  request.on('error', reject)
-  request.on('response', async (response) => {
-    const body: Buffer[] = []
-    for await (const chunk of response as AsyncIterable<Buffer>) body.push(chunk)
-    const names = Object.entries(response.headers).filter(([name]) => name !== 'date')
-    const fields = names.map(([name, value]) => `${name}: ${value}`).sort()
-    resolve({ status: response.statusCode, headers: fields, body: Buffer.concat(body).toString('latin1') })
-  })
   request.end()
-  return promise
+  const [response] = (await once(request, 'response')) as [IncomingMessage]
+  const body: Buffer[] = []
+  for await (const chunk of response as AsyncIterable<Buffer>) body.push(chunk)
+  const names = Object.entries(response.headers).filter(([name]) => name !== 'date')
+  const fields = names.map(([name, value]) => `${name}: ${value}`).sort()
+  return { status: response.statusCode, headers: fields, body: Buffer.concat(body).toString('latin1') }
 }
 
 /** Lines of the log of fetches, without their times. */
