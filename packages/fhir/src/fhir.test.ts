@@ -132,6 +132,27 @@ const put = (path: string, value: unknown, resource: object = one()) => {
   return resource
 }
 
+test('a leap day, and the greatest offset, are instants', () => {
+  for (const instant of ['2024-02-29T23:59:59.999999999Z', '2026-01-01T10:00:00+14:00', '2026-01-01T10:00:00-12:00'])
+    expect(parseReadings(put('effectiveDateTime', instant)), instant).toHaveLength(1)
+})
+
+test('pressures of one moment are paired in their order, however many there are', () => {
+  const count = 5_000
+  const row = (sign: VitalSign, value: number): VitalRow => ({ sign, value, atMs: startMs })
+  const systolic = Array.from({ length: count }, (_, i) => row('systolic-pressure', i))
+  const diastolic = Array.from({ length: count + 1 }, (_, i) => row('diastolic-pressure', i))
+  const all = [...systolic, row('pulse', 70), ...diastolic]
+  const observations = encodeObservations({ kind: 'vitals', startMs, rows: all }, context)
+  expect(observations).toHaveLength(count + 2)
+  const valuesOf = (index: number) => observations[index]?.component?.map((part) => part.valueQuantity?.value)
+  expect([valuesOf(0), valuesOf(count - 1), valuesOf(count + 1)]).toEqual([
+    [0, 0],
+    [count - 1, count - 1],
+    [undefined, count],
+  ])
+})
+
 describe('what is not a reading is refused with its field', () => {
   test.each([
     [null, 'resource'],
@@ -147,6 +168,12 @@ describe('what is not a reading is refused with its field', () => {
     [put('effectiveDateTime', '2026-01-01'), 'resource.effectiveDateTime'],
     [put('effectiveDateTime', '2026-01-01T10:00:00'), 'resource.effectiveDateTime'],
     [put('effectiveDateTime', '1926-01-01T10:00:00Z'), 'resource.effectiveDateTime'],
+    [put('effectiveDateTime', '2026-02-31T00:00:00Z'), 'resource.effectiveDateTime'],
+    [put('effectiveDateTime', '2026-04-31T10:00:00Z'), 'resource.effectiveDateTime'],
+    [put('effectiveDateTime', '2025-02-29T10:00:00Z'), 'resource.effectiveDateTime'],
+    [put('effectiveDateTime', '2026-01-01T24:00:00Z'), 'resource.effectiveDateTime'],
+    [put('effectiveDateTime', '2026-01-01T10:00:00+14:01'), 'resource.effectiveDateTime'],
+    [put('effectiveDateTime', '2026-01-01T10:00:00-23:59'), 'resource.effectiveDateTime'],
     [put('code.coding.0.code', '1234-5'), 'resource.code'],
     [put('component.0.valueSampledData.data', '1 2 x', lead()), 'resource.component[0].valueSampledData.data'],
     [put('component.0.valueSampledData.data', '1 40000', lead()), 'resource.component[0].valueSampledData.data'],

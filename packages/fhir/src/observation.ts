@@ -100,20 +100,35 @@ function pressureObservation(rows: readonly VitalRow[], context: ReadingContext,
 
 const isPressure = ({ sign }: VitalRow) => sign === 'systolic-pressure' || sign === 'diastolic-pressure'
 
-function vitalObservations(batch: VitalsBatch, context: ReadingContext): Observation[] {
-  const observations: Observation[] = []
-  const rows = [...batch.rows]
-  while (rows.length > 0) {
-    const row = rows.shift() as VitalRow
-    if (!isPressure(row)) observations.push(signObservation(row, context, observations.length))
-    else {
-      const at = rows.findIndex((other) => isPressure(other) && other.sign !== row.sign && other.atMs === row.atMs)
-      const both = at < 0 ? [row] : [row, ...rows.splice(at, 1)]
-      both.sort((a, b) => (a.sign === 'systolic-pressure' ? -1 : b.sign === 'systolic-pressure' ? 1 : 0))
-      observations.push(pressureObservation(both, context, observations.length))
+/** Pressures of one moment belong together: the rows of each, at the place of the first of them. */
+function pairPressures(rows: readonly VitalRow[]): VitalRow[][] {
+  const groups: VitalRow[][] = []
+  /** Those that have no partner yet, by moment: all of one sign. */
+  const alone = new Map<number, { groups: VitalRow[][]; next: number }>()
+  for (const row of rows) {
+    const waiting = alone.get(row.atMs) ?? { groups: [], next: 0 }
+    const first = waiting.groups[waiting.next]
+    if (isPressure(row) && first !== undefined && first[0]?.sign !== row.sign) {
+      waiting.next++
+      first.push(row)
+      continue
     }
+    const group = [row]
+    groups.push(group)
+    if (!isPressure(row)) continue
+    waiting.groups.push(group)
+    alone.set(row.atMs, waiting)
   }
-  return observations
+  return groups
+}
+
+function vitalObservations(batch: VitalsBatch, context: ReadingContext): Observation[] {
+  return pairPressures(batch.rows).map((rows, index) => {
+    const [row] = rows as [VitalRow]
+    if (!isPressure(row)) return signObservation(row, context, index)
+    rows.sort((a, b) => (a.sign === 'systolic-pressure' ? -1 : b.sign === 'systolic-pressure' ? 1 : 0))
+    return pressureObservation(rows, context, index)
+  })
 }
 
 /** One lead: values in the recorder's own units, whose factor and origin make millivolts of them. */
