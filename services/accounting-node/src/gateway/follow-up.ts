@@ -70,24 +70,34 @@ interface Decision {
   readonly signed: Signed
 }
 
+/** What a look may do with an entry whose rules it tries. */
+interface Turn {
+  /** True: a refusal would be its answer; an older one of its account is not open. */
+  readonly mayRefuse: boolean
+}
+
 /**
- * Those whose rules are tried in this look: the oldest open one of each account, and what is deferred. If there are many, they take turns: what
- * one sponsor has waiting holds up no answer to another's.
+ * Those whose rules are tried in this look: the oldest open one of each account, and what is deferred and not behind an earlier one of its
+ * line. If there are many, they take turns: what one sponsor has waiting holds up no answer to another's.
  */
-export function judgingTurns(entries: Iterable<PendingEntry>, nowMs: number): Set<PendingEntry> {
-  const found: { owner: Owner; entry: PendingEntry }[] = []
+export function judgingTurns(entries: Iterable<PendingEntry>, nowMs: number): Map<PendingEntry, Turn> {
+  const found: { owner: Owner; entry: PendingEntry; mayRefuse: boolean }[] = []
   const accountsSeen = new Set<string>()
+  const linesSeen = new Set<string>()
   for (const entry of entries) {
     if (entry.appliedIndex !== undefined) continue
     const mayRefuse = !accountsSeen.has(entry.account) && nowMs - (entry.handedMs ?? nowMs) >= refusalAfterMs
-    const mayHaveCome = entry.isDeferred && nowMs - entry.sentMs >= resubmitAfterMs
+    // A leader keeps what is deferred as long as that, and what waits for an earlier one waits with it.
+    const isFirst = entry.isDeferred && !linesSeen.has(entry.line)
+    const mayHaveCome = isFirst && nowMs - entry.sentMs >= resubmitAfterMs
     if (!entry.isDeferred) accountsSeen.add(entry.account)
+    linesSeen.add(entry.line)
     const oldMs = entry.isDeferred ? 0 : judgeAgainPart * (nowMs - entry.sinceMs)
     const isTime = nowMs - entry.judgedMs >= Math.max(judgeAgainAfterMs, oldMs)
-    if (isTime && (mayRefuse || mayHaveCome)) found.push({ owner: entry, entry })
+    if (isTime && (mayRefuse || mayHaveCome)) found.push({ owner: entry, entry, mayRefuse })
   }
   const chosen = found.length > judgedMax ? inTurns(found, judgedMax) : found
-  return new Set(chosen.map(({ entry }) => entry))
+  return new Map(chosen.map(({ entry, mayRefuse }) => [entry, { mayRefuse }]))
 }
 
 /** Looks after everything that one gateway has promised. */
@@ -137,7 +147,6 @@ export class FollowUp {
     const again: PendingEntry[] = []
     const decisions: Decision[] = []
     const unnoted: { owner: Owner; entry: PendingEntry }[] = []
-    const accountsSeen = new Set<string>()
     // What an account sent of one type goes in order: true if the earlier ones are sent again in this look.
     const lines = new Map<string, boolean>()
     // While the leader has many jobs left to read, sending again only makes it later.
@@ -149,21 +158,18 @@ export class FollowUp {
       if (entry.appliedIndex !== undefined) continue
       const ageMs = nowMs - entry.sinceMs
       if (!entry.isDeferred && ++waiting === crowd) crowdWaitedMs = ageMs
+      const turn = turns.get(entry)
       const isDue = nowMs >= entry.dueMs
-      // What waits here for its turn nobody else leaves out.
-      const handedAgoMs = nowMs - (entry.handedMs ?? nowMs)
-      const mayRefuse = isDue || (!accountsSeen.has(entry.account) && handedAgoMs >= refusalAfterMs)
-      const earlier = lines.get(entry.line)
-      // A leader keeps what is deferred as long as that, and what waits for an earlier one waits with it.
-      const mayHaveCome = entry.isDeferred && earlier === undefined && nowMs - entry.sentMs >= resubmitAfterMs
-      if (isDue || (turns.has(entry) && (mayHaveCome || mayRefuse))) {
-        const decision = this.#judge(entry, { nowMs, isDue, mayRefuse })
+      if (isDue || turn !== undefined) {
+        const decision = this.#judge(entry, { nowMs, isDue, mayRefuse: isDue || turn?.mayRefuse === true })
         if (decision !== undefined) {
           decisions.push(decision)
           continue
         }
       }
-      if (!entry.isDeferred) accountsSeen.add(entry.account)
+      const earlier = lines.get(entry.line)
+      // What waits here for its turn nobody else leaves out.
+      const handedAgoMs = nowMs - (entry.handedMs ?? nowMs)
       if (!entry.isNoted && handedAgoMs >= noteAfterMs) unnoted.push({ owner: entry, entry })
       const isSent =
         again.length < resubmittedMax && this.#isToSend(entry, { nowMs, isBusy, withEarlier: earlier === true })
