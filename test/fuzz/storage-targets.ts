@@ -1,5 +1,6 @@
 /** What stores are sent. */
 
+import { createErasureOrder } from '@healthblock/chain/erasure-order'
 import { sha256 } from '@healthblock/crypto/hash'
 import { generateSigningKey } from '@healthblock/crypto/signature'
 import { concatBytes, encodeUtf8 } from '@healthblock/encoding/bytes'
@@ -10,6 +11,7 @@ import * as dagPb from '@ipld/dag-pb'
 import { parseMembers } from '../../services/storage/src/access/members.ts'
 import { linksOf } from '../../services/storage/src/dag-node.ts'
 import { readPayloadHeader } from '../../services/storage/src/node.ts'
+import { ledgerWord, parseWord, statedWord, wordOfOrder } from '../../services/storage/src/replication/erasure-word.ts'
 import { parseDigests } from '../../services/storage/src/replication/node-client.ts'
 import { encodeReceipts, parseReceipts, signReceipt } from '../../services/storage/src/replication/receipt.ts'
 import { parseDurationMs } from '../../services/storage/src/routes/duration.ts'
@@ -35,6 +37,10 @@ const b32 = new Uint8Array(32).fill(7)
 /** Parsers of `services/storage`. */
 export function storageTargets(): FuzzTarget[] {
   const id = { digest: b32, codec: 0x55 }
+  const signed = { ...id, account: b32, ms: 5, key: 1, ledgerId, signingKey: generateSigningKey() }
+  const words = [wordOfOrder(createErasureOrder(signed)), statedWord(id, b32, 5), ledgerWord(id)].map(
+    ({ bytes }) => bytes,
+  )
   const message = encodeBitswapMessage({
     wants: [{ cid: encodeBlockIdBytes(id), cancel: false, wantType: 1, sendDontHave: true }],
     full: true,
@@ -52,6 +58,7 @@ export function storageTargets(): FuzzTarget[] {
     members: [{ account: hex, storeKey: hex, peerId: '12D3', url: 'http://a' }],
   })
   return [
+    { name: 'erasure word', corpus: words, parse: parseWord },
     { name: 'Bitswap message', corpus: [message], parse: parseBitswapMessage },
     {
       name: 'Bitswap frames',

@@ -202,6 +202,7 @@ interface ErasureLine {
   readonly blocks?: number
   readonly removeAt?: string
   readonly Message?: string
+  readonly Reason?: string
 }
 
 /** The account's order for each CID, as the stores check it (services/storage/SPEC.md §3a). */
@@ -233,9 +234,11 @@ async function erase(context: Context, cids: readonly string[]): Promise<ExitCod
   print(context, { results }, () =>
     formatTable([
       ['cid', 'state', 'blocks', 'removed at'],
-      ...results.map(({ cid, state, blocks, removeAt, Message }) => [
+      ...results.map(({ cid, state, blocks, removeAt, Message, Reason }) => [
         cid,
-        state === 'refused' ? `refused: ${Message}` : state,
+        state === 'refused'
+          ? `refused: ${Message}${Reason === 'ERR_SIGNATURE_NEEDED' ? ' (--key-file FILE)' : ''}`
+          : state,
         String(blocks ?? '-'),
         removeAt ?? '-',
       ]),

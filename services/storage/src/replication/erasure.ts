@@ -25,6 +25,8 @@ const walkTimeoutMs = 60_000
 const lookTimeoutMs = 3_000
 /** Tombstones of one transaction. */
 const groupSize = 512
+/** One store alone is not believed about what lies below a root, unless there is no other. */
+const vouchersMin = 2
 /** How old an order may be that its account brings. */
 const orderAgeMsMax = 600_000
 
@@ -87,6 +89,9 @@ export class Erasure {
     const cid = encodeBlockId(id)
     const before = store.tombstone(id.digest)
     if (before && Buffer.compare(before.owner, account) === 0) {
+      // One that is from before words came is told now.
+      if (!store.word(id.digest, account)) await store.addWord(good.entry, this.#targets())
+      this.#options.onHandoff()
       return { cid, state: 'erased', blocks: 1, removeAt: before.removeAt }
     }
     const { bytes } = await replicator.read(id, { signal, offline: false })
@@ -217,7 +222,8 @@ export class Erasure {
       await this.#giveUp(good, [id], [])
       return
     }
-    const signal = AbortSignal.timeout(lookTimeoutMs)
+    // Whoever told it may not wait so long; told again, it is known then.
+    const signal = AbortSignal.timeout(walkTimeoutMs)
     if (header) {
       this.#assertOwner(id, header, account)
       await this.#lay(good, header, signal, [])
@@ -318,7 +324,7 @@ export class Erasure {
   async #pullBelow(member: Member, after: number): Promise<number | undefined> {
     const { client, store, writeQuorum } = this.#options
     const page = await client.tombstonesBelow(member, after)
-    const storesNeeded = Math.min(writeQuorum, this.#others().length)
+    const storesNeeded = Math.min(Math.max(writeQuorum, vouchersMin), this.#others().length)
     if (page.length > 0) await store.vouch(member.account, page, storesNeeded)
     return page.at(-1)?.id
   }

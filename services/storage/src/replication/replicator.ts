@@ -351,7 +351,10 @@ export class Replicator {
     const at = now()
     const cid = encodeBlockId(id)
     if (signsErasures(account)) {
-      throw new StorageError('what this account gives up it signs for', { code: 'ERR_SIGNATURE_NEEDED', cid })
+      throw new StorageError('what this account gives up it signs for, at /v1/erasures', {
+        code: 'ERR_SIGNATURE_NEEDED',
+        cid,
+      })
     }
     const notFound = new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
     if (!(await this.#mayBeKept(id))) throw notFound

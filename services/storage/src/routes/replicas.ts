@@ -243,7 +243,7 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
       const { account, at, pin } = parseReference(decode('body', bodyOf(request)))
       if (parts.signsErasures(account)) {
         const detail = { code: 'ERR_SIGNATURE_NEEDED', cid: encodeBlockId(id) } as const
-        throw new StorageError('what this account gives up it signs for', detail)
+        throw new StorageError('what this account gives up it signs for, at /v1/erasures', detail)
       }
       const { changed } = await backend.release(id.digest, account, { at, force: pin === 1 })
       return sendCbor(reply, changed ? 1 : 0)

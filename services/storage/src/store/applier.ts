@@ -397,6 +397,11 @@ export class Applier {
       if (this.#get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) continue
       const above = this.#get('SELECT owner, at, remove_at AS removeAt FROM tombstone WHERE digest = ?', root)
       if (!above || !this.#get('SELECT 1 FROM reference WHERE digest = ? LIMIT 1', digest)) continue
+      const header = this.#get('SELECT owner FROM block WHERE digest = ?', digest)?.owner as
+        | Uint8Array
+        | null
+        | undefined
+      if (header && Buffer.compare(header, above.owner as Uint8Array) !== 0) continue
       this.#run('INSERT OR REPLACE INTO vouch VALUES (?, ?, ?)', digest, store, root)
       const count = this.#get('SELECT count(*) AS count FROM vouch WHERE digest = ? AND root = ?', digest, root)
       if ((count?.count as number) < storesNeeded) continue

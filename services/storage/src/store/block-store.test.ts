@@ -175,6 +175,11 @@ describe('blocks', () => {
     const absent = block().digest
     for (const by of [one, two]) await store.vouch(by, [{ digest: absent, root: root.digest }], 2)
     expect([leaf.digest, absent].map((digest) => store.tombstone(digest))).toEqual([undefined, undefined])
+    // Another's payload is nobody's leaf.
+    const his = { ...block(), owner: bob, writer: bob, stream: new Uint8Array(8), sequence: 1 }
+    await store.put({ ...his, references: by(bob), enforceQuota: false })
+    for (const by of [one, two]) await store.vouch(by, [{ digest: his.digest, root: root.digest }], 2)
+    expect(store.tombstone(his.digest)).toBeUndefined()
     await store.vouch(two, entries, 2)
     expect(store.tombstone(leaf.digest)).toMatchObject({ owner: alice, removeAt: 10 })
   })
