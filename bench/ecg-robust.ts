@@ -1,6 +1,7 @@
 /** Accuracy of the ECG analysis when the records of MIT-BIH are read as other recorders, leads, electrodes and rooms would have them; one lead, whole record. */
 import { existsSync, readdirSync } from 'node:fs'
 import { annotateEcg, type EcgLead } from '@healthblock/diagnosis/annotate'
+import { EcgAnalyser } from '@healthblock/diagnosis/ecg'
 import { type Annotation, isBeat } from '@healthblock/diagnosis/wfdb'
 import {
   type Counts,
@@ -8,6 +9,7 @@ import {
   countClass,
   countRhythm,
   matchBeats,
+  noCounts,
   predictivity,
   sensitivity,
   specificity,
@@ -92,6 +94,39 @@ function judgeChanged({ leads }: EcgRecord, changed: EcgLead): Annotation[] {
   return atRate(annotateEcg(changed), changed.rate, (leads[0] as EcgLead).rate)
 }
 
+const [beginsPerRecord, beginEvery, beginSeconds] = [60, 29.7, 12]
+
+/** Streams that begin anywhere in a record: beats told in their first half second, and of those that are there. */
+function benchBegins(): void {
+  let names = readdirSync(new URL('mitdb/', dataFolder)).filter((file) => file.endsWith('.hea'))
+  if (options.quick) names = names.filter((_, i) => i % 6 === 0)
+  const counts = noCounts()
+  for (const { leads, reference } of names.map((file) => loadRecord(file.slice(0, -4)))) {
+    const { samples, gain, baseline, rate } = leads[0] as EcgLead
+    const beats = reference.filter(({ symbol }) => isBeat(symbol))
+    const near = Math.round(0.15 * rate)
+    for (let k = 0; k < beginsPerRecord; k++) {
+      // Not at the same place of each thirty seconds.
+      const from = Math.floor(k * beginEvery * rate) + ((k * 7919) % 997)
+      const part = samples.subarray(from, from + beginSeconds * rate)
+      const events = new EcgAnalyser({ rateMilliHz: rate * 1000 }).push(
+        Float64Array.from(part, (value) => ((value - baseline) * 1000) / gain),
+      )
+      const told = events.flatMap((event) => (event.type === 'beat' ? [from + (event.tick * rate) / 250] : []))
+      const isFirst = (sample: number) => sample >= from && sample < from + rate / 2
+      const isNear = (a: number, b: number) => Math.abs(a - b) <= near
+      for (const { sample } of beats)
+        if (isFirst(sample)) told.some((at) => isNear(at, sample)) ? counts.hit++ : counts.miss++
+      counts.extra += told.filter((at) => isFirst(at) && !beats.some(({ sample }) => isNear(at, sample))).length
+    }
+  }
+  const { hit, miss, extra } = counts
+  results.push({ task: 'first half second', begins: names.length * beginsPerRecord, beats: hit + miss, miss, extra })
+}
+
 if (!existsSync(dataFolder)) tell('needs ../shared/data; nothing was measured')
-else benchChanges()
+else {
+  benchChanges()
+  benchBegins()
+}
 report('ecg-robust', results, options)
