@@ -123,6 +123,24 @@ test.each(mistakes)('%s: %s', async (text, words) => {
   expect(err).not.toMatch(/^\s+at /m)
 })
 
+test.each(['sim', 'fuzz', 'storage', 'storage scrub', 'storage file', 'chaos', 'live'])(
+  'test %s says how it is used, and takes no option that it does not know',
+  async (what) => {
+    const words = what.split(' ')
+    expect(await run('test', ...words, '--help')).toMatchObject({ code: 0, out: expect.stringContaining('Usage:') })
+    const { code, out, err } = await run('test', ...words, '--bogus')
+    expect({ code, out }).toEqual({ code: 2, out: '' })
+    if (what !== 'sim') expect(err).toContain('--bogus')
+  },
+)
+
+test.each(['storage --cycles many', 'storage scrub --blocks 1e9', 'storage file --mib -1'])(
+  'test %s is no count, and nothing is tested',
+  async (words) => {
+    expect(await run('test', ...words.split(' '))).toMatchObject({ code: 2, out: '' })
+  },
+)
+
 test('test runs what it knows, and nothing for a name that it does not', async () => {
   expect(await run('test', 'nosuch')).toMatchObject({ code: 2, out: '', err: expect.stringContaining('not "nosuch"') })
 })

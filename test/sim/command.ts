@@ -209,9 +209,21 @@ function profileOf(value: string | undefined): Profile | undefined {
   return found
 }
 
+const parsed = (args: string[]) => parseArgs({ args, options, allowPositionals: true })
+
 /** Runs the command; answers the exit code. */
 export async function runCommand(args: string[]): Promise<number> {
-  const { values, positionals } = parseArgs({ args, options, allowPositionals: true })
+  try {
+    return await runParsed(parsed(args))
+  } catch (error) {
+    if (!(error instanceof TypeError) || !(error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS'))
+      throw error
+    process.stderr.write(`healthblock test sim: ${error.message}\nTry ./healthblock test sim --help\n`)
+    return 2
+  }
+}
+
+async function runParsed({ values, positionals }: ReturnType<typeof parsed>): Promise<number> {
   if (values.help === true) {
     process.stdout.write(help)
     return 0

@@ -7,7 +7,7 @@ import { ensurePortals } from '../cluster/portals.ts'
 import { ensureRedisServer } from '../cluster/redis.ts'
 import { projectRoot } from '../cluster/root.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
-import { parseOptions, takePositionals } from '../options.ts'
+import { type Options, parseCount, parseOptions, takePositionals, tellHelp } from '../options.ts'
 import { runScript } from '../script.ts'
 
 const help = `Usage: ./healthblock test [--quick]
@@ -94,11 +94,33 @@ async function runChaos(args: string[], io: Io): Promise<ExitCode> {
   return runScript('test/chaos/main.ts', flags, io)
 }
 
+/** A test that is a script of its own, once its options are known to be good. */
+async function runLong(path: string, args: string[], options: Options, io: Io): Promise<ExitCode> {
+  const { values, positionals } = parseOptions(args, options)
+  if (values.help === true) return tellHelp(help, true, io)
+  takePositionals(positionals, [])
+  return runScript(path, args, io)
+}
+
+/** One whose options are all counts. */
+async function runCounted(path: string, args: string[], names: readonly string[], io: Io): Promise<ExitCode> {
+  const options = Object.fromEntries(names.map((name) => [name, { type: 'string' } as const]))
+  const values = parseOptions(args, options).values as Record<string, string | undefined>
+  for (const name of names) parseCount(values[name], name, { least: 0, most: 10_000_000, preset: 0 })
+  return runLong(path, args, options, io)
+}
+
 function runStorage(args: string[], io: Io): Promise<ExitCode> {
   const [which, ...flags] = args
-  if (which === 'scrub') return runScript('test/storage/scrub.ts', flags, io)
-  if (which === 'file') return runScript('test/storage/large-file.ts', flags, io)
-  return runScript('test/storage/main.ts', args, io)
+  if (which === 'scrub') return runCounted('test/storage/scrub.ts', flags, ['blocks'], io)
+  if (which === 'file') return runCounted('test/storage/large-file.ts', flags, ['mib'], io)
+  return runCounted('test/storage/main.ts', args, ['cycles', 'minutes'], io)
+}
+
+function runFuzz(args: string[], io: Io): Promise<ExitCode> {
+  const text = { type: 'string' } as const
+  const options = { minutes: text, seed: text, only: { ...text, multiple: true }, list: { type: 'boolean' } } as const
+  return runLong('test/fuzz/main.ts', args, options, io)
 }
 
 /** Live ECG in a real browser, for long: what the test of the suite does for seconds. */
@@ -121,7 +143,7 @@ async function runLive(args: string[], io: Io): Promise<ExitCode> {
 export async function runTest(args: string[], io: Io): Promise<ExitCode> {
   if (args[0] === 'sim') return runScript('test/sim/main.ts', args.slice(1), io)
   if (args[0] === 'storage') return runStorage(args.slice(1), io)
-  if (args[0] === 'fuzz' && !args.includes('--help')) return runScript('test/fuzz/main.ts', args.slice(1), io)
+  if (args[0] === 'fuzz') return runFuzz(args.slice(1), io)
   if (args.includes('--help') || args.includes('-h')) {
     io.stdout(help)
     return 0
