@@ -13,11 +13,11 @@ import { serveStandalone } from './storage-serve.ts'
 
 const help = `Usage: ./healthblock storage ACTION
 
-  token            a test tenant's bearer token for every storage node (24 h): put, get, pin, list, remove its own blocks
+  token            a test tenant's bearer token for every storage node (24 h): put, get, pin, list
   status           every storage node: what it keeps, blocks below the wished number of copies, its last repair and scrub
   scrub            reads and checks every block at every node; damaged ones are healed from a replica
   repair           compares every block with the other nodes and places what is missing
-  erase CID…       erases what the token's account owns or references, a file with all its blocks, at every node
+  erase CID…       erases what the account owns or references, a file with all its blocks, at every node; signed with its key
   proof CID…       asks every node for its own copy: exit 0 if none has one
   serve --standalone [--dir DIR] [--nodes N] [--replicas R] [--port P] [--backend embedded|kubo]
                    a private IPFS without a ledger: makes keys and a token in DIR (default .healthblock-ipfs), runs until Ctrl-C
