@@ -16,4 +16,9 @@ export const keptSeeds: readonly { readonly seed: number; readonly profile?: Pro
     ...{ seed: 200_048, profile: 'governed' },
     found: 'a node that left the policy while it read the register went on to take a term, as a leader of no rank',
   },
+  {
+    ...{ seed: 1_500_096, profile: 'governed' },
+    found:
+      'with q = 3 of 5 a block that only its leader had staged, by a clock a year ahead, was proposed again and decided',
+  },
 ]

@@ -276,6 +276,25 @@ describe('four nodes', () => {
     expect(cluster.events.some(({ event }) => event.kind === 'stage-refused' && event.reason === 'clock')).toBe(true)
     checkOneLedger()
   })
+
+  it('do not take over the time of such a leader where what one node staged is proposed again', async () => {
+    cluster = new CoreCluster({ n: 3, q: 2 })
+    const skew = cluster.skews[0] as { ms: number }
+    skew.ms = 3_600_000
+    await cluster.letLead(0)
+    await cluster.startAll()
+    await cluster.until('a leader', () => cluster.core(0).status().leads)
+    const transactions = algorithms(2)
+    await accept(1, transactions)
+    await cluster.until('a refusal', () =>
+      cluster.events.some(({ event }) => event.kind === 'stage-refused' && event.reason === 'clock'),
+    )
+    skew.ms = 0
+    // The next leader hears of the old one what it staged.
+    await cluster.stop(2)
+    await committed(transactions)
+    expect(cluster.core(1).head().ms).toBeLessThan(cluster.clock.nowMs() + 60_000)
+  })
 })
 
 describe('a disk', () => {

@@ -60,6 +60,8 @@ class Round {
   readonly #refused = new Map<number, number>()
   readonly #done = Promise.withResolvers<Ack[]>()
   #open = true
+  /** True while this node's own staging waits for another node's ack. */
+  #ownWaits = false
 
   constructor(core: CoreState, follower: Follower, term: number, proposal: Proposal) {
     this.#core = core
@@ -82,13 +84,24 @@ class Round {
       ...(acks.length > 0 ? { acks: encodeAcks(acks) } : {}),
     })
     for (const rank of core.members.others(core.rank)) void this.#ask(rank, order)
-    void this.#own()
+    this.#ownWaits = this.#isJudgedFirst()
+    if (!this.#ownWaits) void this.#own()
     try {
       return await this.#done.promise
     } finally {
       this.#open = false
       core.signal.removeEventListener('abort', abort)
     }
+  }
+
+  /**
+   * True for a new block that another node must find good before this one stages it. Under a policy in which what one node staged may have
+   * been decided, that block would be proposed again, free of the rules of clock and anchor, although all others had refused it: a leader's
+   * wrong clock would be the ledger's for good.
+   */
+  #isJudgedFirst(): boolean {
+    const { members } = this.#core
+    return this.#proposal.acks.length === 0 && members.count > 1 && members.votesMin < 2
   }
 
   async #own(): Promise<void> {
@@ -139,6 +152,10 @@ class Round {
 
   #acked(ack: Ack): void {
     this.#acks.set(ack.rank, ack)
+    if (this.#ownWaits) {
+      this.#ownWaits = false
+      void this.#own()
+    }
     if (this.#acks.size < this.#core.members.quorum) return
     this.#done.resolve([...this.#acks.values()].sort((a, b) => a.rank - b.rank))
   }
