@@ -314,3 +314,12 @@ test('the list comes page by page, of one reader or all, each line once', async 
   expect(own.looks).toEqual(whole.filter((look) => look.reader === reader))
   for (const text of ['', 'x', '1', '1.2.3', '-1.2', '1.x']) expect(parseLookCursor(text)).toBeUndefined()
 })
+
+test('a store that tells of fetches of another age puts them above nothing that comes after', async () => {
+  const [digest] = seal(1) as [Uint8Array]
+  const store = stores[0] as Store
+  store.log.push({ at: Date.parse('9999-12-31T23:59:59Z'), account: new Uint8Array(32).fill(77), digest })
+  await gather()
+  const [alarm] = home.alarms.list(person())
+  expect([alarm?.code, Date.parse(alarm?.at as string)]).toEqual(['look.ungranted', world.nowMs])
+})

@@ -144,9 +144,11 @@ export class Looks {
   /** A page and its cursor in one step: each fetch is counted once. */
   #take(person: Person, store: string, page: FetchPage): void {
     const { database, events, nowMs } = this.#deps
+    const now = nowMs()
     const others = page.fetches.filter(({ account }) => !equalBytes(account, person.account))
     database.transaction(() => {
-      for (const fetch of others) this.#count(person, fetch)
+      // Nobody has fetched anything yet that he fetches tomorrow: it would stand above all else until then.
+      for (const fetch of others) this.#count(person, { ...fetch, ms: Math.min(fetch.ms, now) })
       database.run('INSERT OR REPLACE INTO lookcursor VALUES (?, ?, ?)', person.account, store, page.next)
       if (others.length > 0) this.#sweep(person)
     })

@@ -26,6 +26,29 @@ test('an alarm is seen however many there were before it', () => {
   rmSync(dir, { recursive: true })
 })
 
+test('looks that a storage node makes up push no alarm out of the list', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'hb-alarms-'))
+  const database = openNodeDatabase(join(dir, 'node.db'))
+  const alarms = new Alarms({ database, events: new UserNodeEvents(createLogger({ name: 'test', level: 'silent' })) })
+  const person = { account: new Uint8Array(32).fill(1), id: '01' } as Person
+  const finding = { code: 'ecg.vf', severity: 'critical', fromMs: 1, toMs: 2, isOpen: false } as const
+  const told = { transaction: new Uint8Array(32).fill(9), doctor: person.account, atMs: 2 }
+  noticeFinding(database, person.account, finding, told)
+  const reader = new Uint8Array(32)
+  database.transaction(() => {
+    for (let i = 1; i <= alarmsListedMax + 100; i++) {
+      new DataView(reader.buffer).setUint32(0, i)
+      alarms.noticeLook(person, reader, { hour: 1, atMs: i + 10 })
+    }
+  })
+  const list = alarms.list(person)
+  expect(list[0]).toMatchObject({ code: 'ecg.vf', severity: 'critical' })
+  expect(list).toHaveLength(1_001)
+  expect(list.at(-1)?.id).toBe(alarmsListedMax + 101)
+  database.close()
+  rmSync(dir, { recursive: true })
+})
+
 test('what several diagnoses and doctors tell of one episode is one alarm; what got worse is told again; what comes later is another', () => {
   const dir = mkdtempSync(join(tmpdir(), 'hb-alarms-'))
   const database = openNodeDatabase(join(dir, 'node.db'))

@@ -25,8 +25,10 @@ export interface AlarmView {
   readonly acknowledged: boolean
 }
 
-/** Alarms of one list: of more, the oldest are left out. */
+/** Alarms of one list: of more, those are left out that she has seen, then the less severe, then the oldest. */
 export const alarmsListedMax = 10_000
+/** And of looks, which storage nodes tell of: what they make up pushes nothing else out. */
+const looksListedMax = 1_000
 /** Findings of one code that lie no further apart are one episode to the patient, whoever found them. */
 const episodeGapMs = 60_000
 /** Alarms over the time of a finding that are looked at. */
@@ -180,13 +182,18 @@ export class Alarms {
     this.#events.emit({ type: 'alarm', account: person.id, stream: toHex(stream), severity, ...alarm })
   }
 
-  /** The newest {@link alarmsListedMax}, oldest first. */
+  /** {@link alarmsListedMax} at most, and newest looks besides, oldest first. */
   list(person: Person): AlarmView[] {
-    const rows = this.#database.all(
-      'SELECT id, ms, code, severity, about, ended, acknowledged FROM alarm WHERE account = ? ORDER BY ms DESC, id DESC LIMIT ?',
-      ...[person.account, alarmsListedMax],
-    )
-    return rows.reverse().map((row) => {
+    const rank = severities.map((one, index) => `WHEN '${one}' THEN ${index}`).join(' ')
+    const first = `acknowledged IS NOT NULL, CASE severity ${rank} END DESC, ms DESC, id DESC`
+    const select = (which: string, limit: number): SqlRow[] =>
+      this.#database.all(
+        `SELECT id, ms, code, severity, about, ended, acknowledged FROM alarm WHERE account = ? AND code ${which} ? ORDER BY ${first} LIMIT ?`,
+        ...[person.account, lookAlarmCode, limit],
+      )
+    const rows = [...select('<>', alarmsListedMax), ...select('=', looksListedMax)]
+    rows.sort((a, b) => Number(a.ms) - Number(b.ms) || Number(a.id) - Number(b.id))
+    return rows.map((row) => {
       return {
         id: Number(row.id),
         at: iso(Number(row.ms)),
