@@ -158,9 +158,9 @@ async function soak(
   await network.end()
   const third = Math.max(1, Math.floor(samples.length / 3))
   const mean = (part: readonly number[]): number => part.reduce((sum, value) => sum + value, 0) / part.length
-  const growth =
-    mean(samples.slice(-third)) /
-    mean(samples.slice(third, 2 * third).length > 0 ? samples.slice(third, 2 * third) : samples)
+  const middle = samples.slice(third, 2 * third)
+  // Without a sample, as with 0 minutes, nothing has grown.
+  const growth = samples.length === 0 ? 1 : mean(samples.slice(-third)) / mean(middle.length > 0 ? middle : samples)
   return { minutes, puts: known.size, failures: failures.length, lost, growth }
 }
 
