@@ -13,6 +13,10 @@ export const keptSeeds: readonly { readonly seed: number; readonly profile?: Pro
   { seed: 460, found: 'an answer stored by a write that was reported as failed was never given' },
   { seed: 607, found: 'a gateway whose clock had been a year ahead never answered what it promised then' },
   {
+    seed: 3_026,
+    found: 'a node that started forgot for a second which size was published, and staged under an old anchor',
+  },
+  {
     ...{ seed: 200_048, profile: 'governed' },
     found: 'a node that left the policy while it read the register went on to take a term, as a leader of no rank',
   },

@@ -34,4 +34,11 @@ describe('the history of a size', () => {
     expect(history.sizeAt(2_000)).toBe(12)
     expect(history.beyondMs(11)).toBe(1_002)
   })
+
+  it('keeps a size that came soon after another one and stayed', () => {
+    history.add(53, 1_000)
+    history.add(62, 1_014)
+    history.add(64, 2_100)
+    expect([1_013, 1_014, 2_099, 2_100].map((ms) => history.sizeAt(ms))).toEqual([53, 62, 62, 64])
+  })
 })

@@ -1,9 +1,9 @@
 /** How a log grew, as this node came to know of it. */
 
-/** Sizes that came closer together are told apart no more, except the newest. */
+/** Of sizes that came within this time only the first and the last are kept. */
 const spacingMs = 50
-/** Most sizes: at that distance they reach back more than 12 s. */
-const sizesMax = 256
+/** Most sizes: two in that time, they reach back more than 12 s. */
+const sizesMax = 512
 
 /** The newest sizes of a log and when each was first known, within `spacingMs`. However fast it grows, its last seconds are here. */
 export class SizeHistory {
@@ -15,7 +15,8 @@ export class SizeHistory {
     const known = this.#known
     const [before, last] = [known.at(-2), known.at(-1)]
     if (last !== undefined && last.size >= size) return
-    if (before !== undefined && last !== undefined && last.sinceMs - before.sinceMs < spacingMs) known.pop()
+    // The one between them was the newest for a moment only.
+    if (before !== undefined && sinceMs - before.sinceMs < spacingMs) known.pop()
     known.push({ size, sinceMs })
     if (known.length > sizesMax) known.shift()
   }
