@@ -43,6 +43,8 @@ export class Live {
   /** Ends this tab's wish for the lock, or its hold of it. */
   #turn: AbortController | undefined
   #isLeading = false
+  /** When another tab last said something, by the clock of `performance.now`. */
+  #wordMs = Number.NEGATIVE_INFINITY
   #state: LiveState = { isConnected: false, heardAtMs: nodeNowMs() }
   #retryMs = retryMsMin
   #timer: ReturnType<typeof setTimeout> | undefined
@@ -80,6 +82,7 @@ export class Live {
     this.#source = undefined
     this.#isLeading = false
     this.#turn?.abort()
+    this.#turn = undefined
     this.#tabs?.close()
     this.#tabs = undefined
   }
@@ -97,9 +100,16 @@ export class Live {
       })
     // An aborted wish rejects: somebody has logged out.
     locks.request(`healthblock.line ${this.#path}`, { signal: turn.signal }, lead).catch(() => {})
+    this.#ask()
+  }
+
+  /** Asks whoever has the line; if nobody says anything, takes one of its own. */
+  #ask(): void {
+    const askedMs = performance.now()
     this.#tell('who')
+    clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
-      if (this.#source === undefined && !this.#state.isConnected) this.#connect()
+      if (this.#source === undefined && this.#wordMs < askedMs) this.#connect()
     }, answerMs)
   }
 
@@ -107,10 +117,17 @@ export class Live {
     this.#tabs?.postMessage(word)
   }
 
-  /** A tab with a line of its own needs no word of others. */
   #hearTab(word: TabWord): void {
     if (word === 'who' && this.#isLeading && this.#state.isConnected) this.#tell('alive')
-    if (word === 'who' || this.#source !== undefined) return
+    if (word === 'who' || this.#isLeading) return
+    this.#wordMs = performance.now()
+    if (this.#source !== undefined) {
+      // A line of one's own is for while nobody tells.
+      if (word === 'lost') return
+      clearTimeout(this.#timer)
+      this.#source.close()
+      this.#source = undefined
+    }
     if (word === 'lost') {
       this.#setState({ ...this.#state, isConnected: false })
       void checkSession()
@@ -176,9 +193,11 @@ export class Live {
   }
 
   readonly #reconnect = (): void => {
+    const isFollowing = this.#turn !== undefined && !this.#isLeading && this.#source === undefined
     clearTimeout(this.#timer)
     this.#retryMs = retryMsMin
-    this.#connect()
+    if (isFollowing) this.#ask()
+    else this.#connect()
   }
 
   readonly #onOnline = (): void => {
