@@ -6,7 +6,8 @@
  */
 import type { Carry } from './state.ts'
 
-const mainsHertz = [50, 60] as const
+const lowHertz = 50
+const highHertz = 60
 const blocksASecond = 10
 /** Blocks of a median, and blocks that are kept: two medians. */
 const medianBlocks = 5
@@ -20,6 +21,8 @@ const turnCosine = 0.5
 /** Of the kept blocks so many lie within this share of the size of where they should. */
 const nearShare = 0.4
 const nearLeast = 6
+/** Least square of the size of such a block, with room for rounding. */
+const nearSquareLeast = 0.99 * (1 - nearShare) * sizeOn * (1 - nearShare) * sizeOn
 /** For so many blocks it is still taken out when it is not found: a beat or a movement hides it. */
 const holdBlocks = 3
 /** Half a period between the two, in periods a second: a mean of neighbours so far away is the opposite of both hums. */
@@ -55,10 +58,11 @@ class Hum {
   /** Turn from the middle of the three samples to the newest, with the gain of that measure taken out. */
   readonly #back: { cosine: number; sine: number }
   /** Least squares: from the sums of a block to multiples of cosine and sine. */
-  readonly #solve: readonly [number, number, number]
-  /** Found in the kept blocks, the newest last: multiples of cosine and sine. */
-  readonly #cosines = new Float64Array(keptBlocks)
-  readonly #sines = new Float64Array(keptBlocks)
+  readonly #solve: { square: number; cross: number; other: number }
+  /** Found in the kept blocks: multiples of cosine and sine; and where the oldest of them stands, which the next one replaces. */
+  readonly #cosines = new Float32Array(keptBlocks)
+  readonly #sines = new Float32Array(keptBlocks)
+  #oldest = 0
   /** Where the open block begins. */
   #phaseCosine = 1
   #phaseSine = 0
@@ -91,7 +95,8 @@ class Hum {
 
   /** Takes the newest measure, sample `i` of its block, and tells the hum there. */
   push(measure: number, i: number): number {
-    const [cosine, sine] = [this.#cosineAt[i] as number, this.#sineAt[i] as number]
+    const cosine = this.#cosineAt[i] as number
+    const sine = this.#sineAt[i] as number
     this.#cosineSum += measure * cosine
     this.#sineSum += measure * sine
     return this.#held === 0 ? 0 : this.#ownCosine * cosine + this.#ownSine * sine
@@ -99,12 +104,14 @@ class Hum {
 
   /** Ends a block; `isKnown` is false when one of its samples is missing. */
   endBlock(isKnown: boolean): void {
-    const [square, cross, other] = this.#solve
+    const { square, cross, other } = this.#solve
     const a = square * this.#cosineSum + cross * this.#sineSum
     const b = cross * this.#cosineSum + other * this.#sineSum
-    const [p, q] = [a * this.#back.cosine + b * this.#back.sine, b * this.#back.cosine - a * this.#back.sine]
-    append(this.#cosines, isKnown ? p * this.#phaseCosine - q * this.#phaseSine : 0)
-    append(this.#sines, isKnown ? p * this.#phaseSine + q * this.#phaseCosine : 0)
+    const p = a * this.#back.cosine + b * this.#back.sine
+    const q = b * this.#back.cosine - a * this.#back.sine
+    this.#cosines[this.#oldest] = isKnown ? p * this.#phaseCosine - q * this.#phaseSine : 0
+    this.#sines[this.#oldest] = isKnown ? p * this.#phaseSine + q * this.#phaseCosine : 0
+    this.#oldest = (this.#oldest + 1) % keptBlocks
     this.#cosineSum = this.#sineSum = 0
     const { cosine, sine } = this.#blockTurn
     const [x, y] = [
@@ -124,9 +131,23 @@ class Hum {
     this.#ownSine = this.#outSine * this.#phaseCosine - this.#outCosine * this.#phaseSine
   }
 
+  /** True when so few blocks have the size of what lies near the least hum that there is none: so it is in most leads, and the rest need not be asked. */
+  #isQuiet(): boolean {
+    let count = 0
+    for (let i = 0; i < keptBlocks; i++) {
+      const cosine = this.#cosines[i] as number
+      const sine = this.#sines[i] as number
+      if (cosine * cosine + sine * sine >= nearSquareLeast) count++
+    }
+    return count < nearLeast
+  }
+
   #decide(): void {
-    const [a, b] = [medianFrom(this.#cosines, 0), medianFrom(this.#sines, 0)]
-    const [c, d] = [medianFrom(this.#cosines, medianBlocks), medianFrom(this.#sines, medianBlocks)]
+    if (this.#held === 0 && this.#isQuiet()) return
+    const older = this.#oldest
+    const newer = older + medianBlocks
+    const [a, b] = [medianFrom(this.#cosines, older), medianFrom(this.#sines, older)]
+    const [c, d] = [medianFrom(this.#cosines, newer), medianFrom(this.#sines, newer)]
     const before = Math.sqrt(a * a + b * b)
     const now = Math.sqrt(c * c + d * d)
     const turn = { cosine: a * c + b * d, sine: a * d - b * c }
@@ -168,7 +189,8 @@ class Hum {
     for (let i = 0; i < keptBlocks - 3; i++)
       [x, y] = [x * this.#turnCosine + y * this.#turnSine, y * this.#turnCosine - x * this.#turnSine]
     for (let i = 0; i < keptBlocks; i++) {
-      const [p, q] = [(this.#cosines[i] as number) - x, (this.#sines[i] as number) - y]
+      const at = (this.#oldest + i) % keptBlocks
+      const [p, q] = [(this.#cosines[at] as number) - x, (this.#sines[at] as number) - y]
       if (p * p + q * q <= most * most) count++
       ;[x, y] = [x * this.#turnCosine - y * this.#turnSine, y * this.#turnCosine + x * this.#turnSine]
     }
@@ -179,6 +201,7 @@ class Hum {
   carry(c: Carry): void {
     for (const values of [this.#cosines, this.#sines])
       for (let i = 0; i < keptBlocks; i++) values[i] = c.single('mains.blocks', values[i] as number, -1e8, 1e8)
+    this.#oldest = c.integer('mains.oldest', this.#oldest, 0, keptBlocks - 1)
     this.#phaseCosine = c.number('mains.phase-cosine', this.#phaseCosine, -2, 2)
     this.#phaseSine = c.number('mains.phase-sine', this.#phaseSine, -2, 2)
     this.#cosineSum = c.number('mains.cosine-sum', this.#cosineSum, -1e12, 1e12)
@@ -196,7 +219,8 @@ class Hum {
 export class MainsRemover {
   readonly #half: number
   readonly #blockSamples: number
-  readonly #hums: readonly Hum[]
+  readonly #low: Hum
+  readonly #high: Hum
   readonly #ring = new Float32Array(ringSize)
   #count = 0
   #inBlock = 0
@@ -208,7 +232,9 @@ export class MainsRemover {
     const rate = rateMilliHz / 1000
     this.#half = Math.max(1, Math.round(rate / halfHertz))
     this.#blockSamples = Math.round(rate / blocksASecond)
-    this.#hums = mainsHertz.map((hertz) => new Hum(hertz, rate, this.#half, this.#blockSamples))
+    const humOf = (hertz: number) => new Hum(hertz, rate, this.#half, this.#blockSamples)
+    this.#low = humOf(lowHertz)
+    this.#high = humOf(highHertz)
   }
 
   /** Takes a sample in microvolts, NaN when missing, and returns it without hum. */
@@ -222,20 +248,21 @@ export class MainsRemover {
     const isKnown = newest >= 2 * half && measured - measured === 0
     if (!isKnown) this.#unknown++
     const measure = isKnown ? measured / 2 : 0
-    const [first, second] = this.#hums as [Hum, Hum]
-    const hum = first.push(measure, this.#inBlock) + second.push(measure, this.#inBlock)
-    if (++this.#inBlock === this.#blockSamples) this.#endBlock()
+    const i = this.#inBlock++
+    const hum = this.#low.push(measure, i) + this.#high.push(measure, i)
+    if (i + 1 === this.#blockSamples) this.#endBlock()
     return value - hum
   }
 
   #endBlock(): void {
-    for (const hum of this.#hums) hum.endBlock(this.#unknown === 0)
+    this.#low.endBlock(this.#unknown === 0)
+    this.#high.endBlock(this.#unknown === 0)
     this.#inBlock = this.#unknown = 0
   }
 
   /** Size of the hum that is subtracted now, microvolts. */
   get size(): number {
-    return this.#hums.reduce((sum, hum) => sum + hum.size, 0)
+    return this.#low.size + this.#high.size
   }
 
   /** @see Carry */
@@ -249,7 +276,8 @@ export class MainsRemover {
       const read = c.single('mains.ring', Number.isNaN(value) ? missing : value, -missing, missing)
       this.#ring[at] = read === missing ? Number.NaN : read
     }
-    for (const hum of this.#hums) hum.carry(c)
+    this.#low.carry(c)
+    this.#high.carry(c)
   }
 }
 
@@ -257,7 +285,7 @@ export class MainsRemover {
 const missing = 2 ** 40
 
 /** The inverse of the sums of cosine times cosine, cosine times sine, and sine times sine. */
-function leastSquares(turns: readonly { cosine: number; sine: number }[]): [number, number, number] {
+function leastSquares(turns: readonly { cosine: number; sine: number }[]) {
   let [square, cross] = [0, 0]
   for (const { cosine, sine } of turns) {
     square += cosine * cosine
@@ -265,19 +293,13 @@ function leastSquares(turns: readonly { cosine: number; sine: number }[]): [numb
   }
   const count = turns.length
   const determinant = square * (count - square) - cross * cross
-  if (4 * determinant < determinantLeast * count * count) return [1 / square, 0, 0]
-  return [(count - square) / determinant, -cross / determinant, square / determinant]
+  if (4 * determinant < determinantLeast * count * count) return { square: 1 / square, cross: 0, other: 0 }
+  return { square: (count - square) / determinant, cross: -cross / determinant, other: square / determinant }
 }
 
-/** Puts a value, as a single, at the end; the first one falls out. */
-function append(values: Float64Array, value: number): void {
-  values.copyWithin(0, 1)
-  values[values.length - 1] = Math.fround(Math.min(1e8, Math.max(-1e8, value)))
-}
-
-/** Median of five values. */
-function medianFrom(values: Float64Array, from: number): number {
-  const at = (i: number) => values[from + i] as number
+/** Median of the five values from a place on, the first ones following the last. */
+function medianFrom(values: Float32Array, from: number): number {
+  const at = (i: number) => values[(from + i) % keptBlocks] as number
   const [a, b, c, d, e] = [at(0), at(1), at(2), at(3), at(4)]
   // Of the first four neither the least nor the greatest: their middle two and the fifth decide.
   const [low, high] = [Math.max(Math.min(a, b), Math.min(c, d)), Math.min(Math.max(a, b), Math.max(c, d))]
