@@ -54,6 +54,36 @@ describe.skipIf(!hasRedis)('erasure of a period', { timeout: 180_000 }, () => {
     for (const { nodes } of proof.blocks) expect(Object.values(nodes)).toEqual(['erased', 'erased', 'erased'])
   })
 
+  test('a token that every node takes removes its own blocks at every store, and asks again for one that was away', async () => {
+    const { token } = await cluster.ok<{ token: string }>('storage', 'token')
+    const stores = cluster.file.nodes.filter(({ role }) => role === 'storage').map(({ name }) => name)
+    const ask = async (name: string, path: string, body?: FormData): Promise<{ status: number; text: string }> => {
+      const headers = { authorization: `Bearer ${token}` }
+      const answer = await fetch(new URL(`/api/v0/${path}`, cluster.url(name)), {
+        ...{ method: 'POST', headers },
+        ...(body === undefined ? {} : { body }),
+      })
+      return { status: answer.status, text: await answer.text() }
+    }
+    const put = async (): Promise<string> => {
+      const form = new FormData()
+      form.append('data', new Blob([crypto.getRandomValues(new Uint8Array(700))]))
+      return (JSON.parse((await ask(stores[0] as string, 'block/put', form)).text) as { Key: string }).Key
+    }
+    const [cid, other] = [await put(), await put()]
+    const remove = (of: string) => ask(stores[1] as string, `block/rm?arg=${of}`)
+    expect(JSON.parse((await remove(cid)).text)).toEqual({ Hash: cid })
+    for (const name of stores) expect((await ask(name, `block/get?arg=${cid}&offline=true`)).status).toBe(500)
+    await cluster.kill(stores[2] as string)
+    expect(JSON.parse((await remove(other)).text)).toEqual({ Hash: other, Error: expect.stringContaining('ask again') })
+    await cluster.restart(stores[2] as string, { STORAGE_ERASE_DELAY_SECONDS: '1' })
+    await eventually('the removal everywhere', 60_000, async () => {
+      const { Error: why } = JSON.parse((await remove(other)).text) as { Error?: string }
+      return why === undefined || why.includes('could not find') ? true : undefined
+    })
+    for (const name of stores) expect((await ask(name, `block/get?arg=${other}&offline=true`)).status).toBe(500)
+  })
+
   test('streaming goes on under other keys, and a doctor cannot diagnose what was erased', async () => {
     await cluster.ok(
       ...['patient', 'stream', 'anna', '--record', record, '--from', '20', '--to', '30', '--speed', 'max', '--wait'],

@@ -4,6 +4,7 @@ import type { IncomingMessage, RequestListener, Server } from 'node:http'
 import { RuntimeError } from '@healthblock/runtime/errors'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Authorizer, Principal } from './access/authorizer.ts'
+import { bearerOf } from './access/bearer.ts'
 import { StorageError, type StorageErrorCode } from './errors.ts'
 import { createHttpServer } from './http.ts'
 import { addKuboRoutes } from './routes/kubo.ts'
@@ -23,7 +24,6 @@ declare module 'fastify' {
 
 /** Most requests at once; more are told to come again. */
 export const requestsAtOnceMax = 1024
-const tokenLengthMax = 4096
 /** A body that is not streamed must be here by then; a streamed one may take as long as it moves. */
 const requestTimeoutMs = 120_000
 const streamTimeoutMs = 6 * 3_600_000
@@ -78,16 +78,6 @@ function statusFor(code: StorageErrorCode, path: string): number {
 /** What {@link createApp} builds the surface from. */
 export interface AppParts extends KuboRouteParts, NodeRouteParts, ReplicaRouteParts {
   authorizer: Authorizer
-}
-
-function bearerOf(request: Pick<FastifyRequest, 'headers'>): string {
-  const header = request.headers.authorization
-  if (!header) throw new StorageError('a bearer token is needed', { code: 'ERR_TOKEN_MISSING' })
-  const token = header.startsWith('Bearer ') ? header.slice(7) : ''
-  if (token === '' || token.length > tokenLengthMax) {
-    throw new StorageError('the token is not valid', { code: 'ERR_TOKEN_INVALID' })
-  }
-  return token
 }
 
 /** How a failure is told: status, typed reason, public message. */

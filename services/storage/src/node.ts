@@ -128,7 +128,6 @@ export class StorageNode {
     })
     this.#client = new NodeClient({ members, key: this.#key, account, now })
     const authorizer = options.createAuthorizer(account)
-    const signsErasures = (of: Uint8Array): boolean => authorizer.signsErasures(of)
     const common = { backend: this.#backend, store: this.#store, members, client: this.#client, events, account, now }
     this.#handoff = new HandoffQueue(common)
     this.#lane = new HandoffLane({
@@ -143,7 +142,7 @@ export class StorageNode {
       writeQuorum: config.writeQuorum,
       readHeader: readPayloadHeader,
       lane: this.#lane,
-      signsErasures,
+      authorizer,
       onHandoff: () => this.#handoff.expect(directMs),
     })
     const replicator = this.#replicator
@@ -171,7 +170,6 @@ export class StorageNode {
       replicas: config.replicas,
       isMemberPeer: (peer) => members.findPeer(peer) !== undefined,
       authorizer,
-      signsErasures,
       ledgerId: members.ledgerId,
       readHeader: readPayloadHeader,
       fetchLog: this.#fetchLog,

@@ -30,6 +30,14 @@ export interface Authorizer {
   /** True if what an account erases or releases must be signed by it: no store is believed about it. */
   signsErasures(account: Uint8Array): boolean
   /**
+   * The account whose references a bearer token gives up at every store, though it signs its erasures: who has a token that every
+   * node takes may ask each store himself.
+   *
+   * @returns undefined for a token that does not say so much.
+   * @throws {StorageError} `ERR_TOKEN_INVALID`.
+   */
+  releaserOf(token: string): Uint8Array | undefined
+  /**
    * The account's keys of a number (1 op, 2 node or store key) that may have signed an erasure order at a time (Unix ms).
    *
    * @returns undefined if the account is not known here, or not yet.
@@ -146,6 +154,10 @@ export class StandaloneAuthorizer implements Authorizer {
 
   signsErasures(account: Uint8Array): boolean {
     return this.#file.erasureKeys.has(toHex(account))
+  }
+
+  releaserOf(): undefined {
+    return undefined
   }
 
   erasureKeys({ account, key }: { account: Uint8Array; key: number }): readonly Uint8Array[] {

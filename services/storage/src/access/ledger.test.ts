@@ -92,6 +92,16 @@ test('what anybody erases must be signed, under a key that Userchain had in forc
   expect(authorizer.erasureKeys({ account: self, key: 2 }, start)).toBeUndefined()
 })
 
+test('a token that every node takes gives up the references of its account, one for this node does not', () => {
+  const authorizer = new LedgerAuthorizer({ follower, self, now: Date.now })
+  const good = { ledgerId, account, keyNumber: 2, signingKey: store, scope: 'storage' } as const
+  expect(authorizer.releaserOf(createTokenSource(good)())).toEqual(account)
+  expect(authorizer.releaserOf(createTokenSource({ ...good, audience: self })())).toBeUndefined()
+  for (const bad of [{ ...good, signingKey: generateSigningKey() }, { ...good, scope: 'ledger' } as const]) {
+    expect(() => authorizer.releaserOf(createTokenSource(bad)())).toThrow('not valid')
+  }
+})
+
 test('only members that the ledger confirms count: account, key and peer id', () => {
   const path = join(folder, 'members.json')
   const line = { account: toHex(account), storeKey: toHex(store.publicKey), peerId: toBase58(peerId) }

@@ -75,6 +75,11 @@ export class LedgerAuthorizer implements Authorizer {
     return true
   }
 
+  releaserOf(token: string): Uint8Array | undefined {
+    const { account, audience } = verifyWith(this.#guard, token)
+    return equalBytes(audience, this.#follower.genesis.ledgerId) ? account : undefined
+  }
+
   erasureKeys(signer: { account: Uint8Array; key: number }, ms: number): readonly Uint8Array[] | undefined {
     const { ledger } = this.#follower
     return erasureKeysAt({ state: ledger.state('userchain'), index: ledger.index('userchain') }, signer, ms)

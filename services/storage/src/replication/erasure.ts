@@ -183,7 +183,7 @@ export class Erasure {
 
   async #release(id: BlockId, account: Uint8Array, isRoot: boolean): Promise<void> {
     try {
-      await this.#options.replicator.release(id, account, true)
+      await this.#options.replicator.release(id, { account, force: true })
     } catch (error) {
       // Below the root, what the account does not keep is others' or gone.
       if (isRoot || !isStorageError(error, 'ERR_BLOCK_NOT_FOUND')) throw error

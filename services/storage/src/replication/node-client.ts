@@ -5,7 +5,7 @@
 import type { IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { SigningKey } from '@healthblock/crypto/signature'
-import { toHex } from '@healthblock/encoding/bytes'
+import { encodeUtf8, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { createTokenSource } from '@healthblock/runtime/token-guard'
 import { storeKeyNumber } from '../access/authorizer.ts'
@@ -190,10 +190,10 @@ export class NodeClient {
   async release(
     member: Member,
     id: BlockId,
-    entry: { account: Uint8Array; at: number; force: boolean },
+    entry: { account: Uint8Array; at: number; force: boolean; token?: string | undefined },
   ): Promise<boolean> {
-    const { account, at, force } = entry
-    const body = encodeCbor([account, at, force ? 1 : 0])
+    const { account, at, force, token } = entry
+    const body = encodeCbor([account, at, force ? 1 : 0, ...(token === undefined ? [] : [encodeUtf8(token)])])
     return decodeCbor(await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/release`, body)) === 1
   }
 

@@ -6,6 +6,8 @@
  */
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { messageOf } from '@healthblock/runtime/errors'
+import type { Authorizer } from '../access/authorizer.ts'
 import type { Member, Members } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
 import { isStorageError, StorageError } from '../errors.ts'
@@ -45,8 +47,7 @@ export interface ReplicatorOptions {
   replicas: number
   writeQuorum: number
   readHeader: PayloadReader
-  /** As {@link Authorizer.signsErasures}. */
-  signsErasures: (account: Uint8Array) => boolean
+  authorizer: Pick<Authorizer, 'signsErasures' | 'releaserOf'>
   events: Events
   now: () => number
   /** Called when the hand-off queue has grown. */
@@ -61,6 +62,27 @@ const finalCodes = ['ERR_BLOCK_ERASED', 'ERR_QUOTA_EXCEEDED', 'ERR_BLOCK_SEALED'
 
 function isFinal(error: unknown): boolean {
   return finalCodes.some((code) => isStorageError(error, code))
+}
+
+/**
+ * Whoever brings a release of an account that signs its erasures must bring a token with which the account could ask each store itself.
+ *
+ * @throws {StorageError} `ERR_SIGNATURE_NEEDED`, `ERR_TOKEN_INVALID`.
+ */
+export function assertReleaser(
+  authorizer: Pick<Authorizer, 'releaserOf'>,
+  { account, token, cid }: { account: Uint8Array; token: string | undefined; cid: string },
+): void {
+  const releaser = token === undefined ? undefined : authorizer.releaserOf(token)
+  if (releaser !== undefined && equalBytes(releaser, account)) return
+  const message =
+    'what this account gives up it signs for, at /v1/erasures, or asks for with a token that every node takes'
+  throw new StorageError(message, { code: 'ERR_SIGNATURE_NEEDED', cid })
+}
+
+function unreached(member: Member, cause: unknown): StorageError {
+  const detail = { code: 'ERR_PEER_UNREACHABLE', peer: member.peerId } as const
+  return new StorageError(`a store was not reached (${messageOf(cause)}): ask again later`, detail, { cause })
 }
 
 /** Writes to, reads from and asks the stores of the network, this one among them. */
@@ -343,29 +365,29 @@ export class Replicator {
   /**
    * Gives up an account's reference everywhere; stores that cannot be reached are told later.
    *
+   * @param release - `token`: the caller's. Of an account that signs its erasures the other stores want it, too, and since none keeps
+   *   it, stores that cannot be reached must be asked again.
    * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if no reachable store has such a reference; `ERR_BLOCK_SEALED`,
-   *   `ERR_BLOCK_PINNED`; `ERR_SIGNATURE_NEEDED` of an account that has a key.
+   *   `ERR_BLOCK_PINNED`; `ERR_SIGNATURE_NEEDED` of an account that signs; `ERR_PEER_UNREACHABLE` if it has to be asked again.
    */
-  async release(id: BlockId, account: Uint8Array, force: boolean): Promise<void> {
-    const { backend, client, store, now, onHandoff, signsErasures } = this.#options
+  async release(id: BlockId, release: { account: Uint8Array; force: boolean; token?: string }): Promise<void> {
+    const { backend, client, store, now, onHandoff, authorizer } = this.#options
+    const { account, force, token } = release
     const at = now()
     const cid = encodeBlockId(id)
-    if (signsErasures(account)) {
-      throw new StorageError('what this account gives up it signs for, at /v1/erasures', {
-        code: 'ERR_SIGNATURE_NEEDED',
-        cid,
-      })
-    }
+    const isSigning = authorizer.signsErasures(account)
+    if (isSigning) assertReleaser(authorizer, { account, token, cid })
     const notFound = new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
     if (!(await this.#mayBeKept(id))) throw notFound
     const answers = await this.#everywhere(async (member) => {
       if (this.#isSelf(member)) return (await backend.release(id.digest, account, { at, force })).changed
-      return await client.release(member, id, { account, at, force })
+      return await client.release(member, id, { account, at, force, ...(isSigning ? { token } : {}) })
     })
     const final = answers.find((answer) => answer.error !== undefined && isFinal(answer.error))
     if (final) throw final.error
     for (const { member, error } of answers) {
       if (error === undefined) continue
+      if (isSigning) throw unreached(member, error)
       const target = member.account
       await store.enqueueHandoff({ handoffKind: handoffKinds.release, digest: id.digest, target, account, at })
       onHandoff()
@@ -375,9 +397,9 @@ export class Replicator {
 
   /** Gives up what a request brought that broke off. Of an account that has a key, no more than the reference here. */
   async takeBack(id: BlockId, account: Uint8Array): Promise<void> {
-    const { backend, now, signsErasures } = this.#options
-    if (signsErasures(account)) await backend.release(id.digest, account, { at: now(), force: true })
-    else await this.release(id, account, true)
+    const { backend, now, authorizer } = this.#options
+    if (authorizer.signsErasures(account)) await backend.release(id.digest, account, { at: now(), force: true })
+    else await this.release(id, { account, force: true })
   }
 
   /**

@@ -1,5 +1,6 @@
 /** Commands on single blocks. */
 import type { FastifyInstance, FastifyRequest, RequestPayload } from 'fastify'
+import { bearerOf } from '../access/bearer.ts'
 import { isStorageError, StorageError } from '../errors.ts'
 import { encodeReceipts, receiptsHeader } from '../replication/receipt.ts'
 import { encodeBlockId, hashBlock } from '../store/block-id.ts'
@@ -63,13 +64,14 @@ export function addBlockCommands(app: FastifyInstance, parts: KuboRouteParts): v
     const force = flagOf(request, 'force')
     const ids = idsOf(request)
     const { account } = request.principal
+    const token = bearerOf(request)
     async function* lines(): AsyncGenerator<{ Hash: string; Error?: string }> {
       for (const id of ids) {
         const Hash = encodeBlockId(id)
         try {
           const root = await files.rootOf(id, account)
           if (root !== undefined) throw new StorageError(`pinned: via ${root}`, { code: 'ERR_BLOCK_PINNED', cid: Hash })
-          await replicator.release(id, account, force)
+          await replicator.release(id, { account, force, token })
           if (!flagOf(request, 'quiet')) yield { Hash }
         } catch (error) {
           // As Kubo: one line per block, and what cannot be removed says why.

@@ -8,6 +8,7 @@
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Authorizer } from '../access/authorizer.ts'
+import { tokenLengthMax } from '../access/bearer.ts'
 import type { Events } from '../events.ts'
 import type { PayloadReader } from '../ownership.ts'
 import { codecRaw, encodeBlockId, readUsualText, usualTextLength } from '../store/block-id.ts'
@@ -18,7 +19,6 @@ const command = '/api/v0/block/get'
 const prefix = `${command}?arg=`
 const urlLength = prefix.length + usualTextLength
 const scheme = 'Bearer '
-const tokenLengthMax = 4096
 /** Most gets of one turn: what waits is held in memory. */
 const waitingMax = 1024
 

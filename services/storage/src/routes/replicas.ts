@@ -2,6 +2,7 @@
 import { toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Authorizer } from '../access/authorizer.ts'
 import type { BlockBackend } from '../backend.ts'
 import { StorageError } from '../errors.ts'
 import type { PayloadHeader } from '../ownership.ts'
@@ -10,7 +11,7 @@ import { wordBytesMax } from '../replication/erasure-word.ts'
 import { parseDigests, type ReplicaRequest, replicasBodyBytesMax } from '../replication/node-client.ts'
 import { nonceBytes, proofsPerQuestionMax } from '../replication/possession.ts'
 import { answerSignatureHeader, receiptToCbor } from '../replication/receipt.ts'
-import type { Replicator } from '../replication/replicator.ts'
+import { assertReleaser, type Replicator } from '../replication/replicator.ts'
 import { encodeBlockId, hashBlock, isCodec, parseBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import type { Reference } from '../store/operations.ts'
@@ -33,8 +34,7 @@ export interface ReplicaRouteParts {
   store: BlockStore
   replicator: Replicator
   erasure: Erasure
-  /** As {@link Authorizer.signsErasures}. */
-  signsErasures: (account: Uint8Array) => boolean
+  authorizer: Pick<Authorizer, 'signsErasures' | 'releaserOf'>
 }
 
 function invalid(field: string, reason: string): StorageError {
@@ -240,10 +240,12 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
     })
     scope.post<CidParams>('/v1/replicas/:cid/release', one, async (request, reply) => {
       const id = parseBlockId(request.params.cid)
-      const { account, at, pin } = parseReference(decode('body', bodyOf(request)))
-      if (parts.signsErasures(account)) {
-        const detail = { code: 'ERR_SIGNATURE_NEEDED', cid: encodeBlockId(id) } as const
-        throw new StorageError('what this account gives up it signs for, at /v1/erasures', detail)
+      const body = decode('body', bodyOf(request))
+      const { account, at, pin } = parseReference(body)
+      if (parts.authorizer.signsErasures(account)) {
+        const token = (body as CborValue[])[3]
+        const text = token instanceof Uint8Array ? Buffer.from(token).toString('latin1') : undefined
+        assertReleaser(parts.authorizer, { account, token: text, cid: encodeBlockId(id) })
       }
       const { changed } = await backend.release(id.digest, account, { at, force: pin === 1 })
       return sendCbor(reply, changed ? 1 : 0)

@@ -1,0 +1,16 @@
+import type { IncomingMessage } from 'node:http'
+import { StorageError } from '../errors.ts'
+
+/** Longest token. */
+export const tokenLengthMax = 4096
+
+/** The bearer token of a request. @throws {StorageError} `ERR_TOKEN_MISSING`, `ERR_TOKEN_INVALID`. */
+export function bearerOf(request: Pick<IncomingMessage, 'headers'>): string {
+  const header = request.headers.authorization
+  if (!header) throw new StorageError('a bearer token is needed', { code: 'ERR_TOKEN_MISSING' })
+  const token = header.startsWith('Bearer ') ? header.slice(7) : ''
+  if (token === '' || token.length > tokenLengthMax) {
+    throw new StorageError('the token is not valid', { code: 'ERR_TOKEN_INVALID' })
+  }
+  return token
+}
