@@ -13,7 +13,7 @@ import { serveStandalone } from './storage-serve.ts'
 
 const help = `Usage: ./healthblock storage ACTION
 
-  token            a test tenant's bearer token for every storage node (24 h): put, get, pin, list
+  token            a test tenant's bearer token for every storage node (24 h): put, get, pin, list, remove its own blocks
   status           every storage node: what it keeps, blocks below the wished number of copies, its last repair and scrub
   scrub            reads and checks every block at every node; damaged ones are healed from a replica
   repair           compares every block with the other nodes and places what is missing
