@@ -294,7 +294,9 @@ function Portal(props: {
     )
     return onSession((found) => {
       setSession((before) => {
-        setReason(found === undefined && before !== undefined && before !== 'asking' ? t('login.ended') : undefined)
+        // The end of one session may be told twice: by another tab, and by the node.
+        if (found !== undefined) setReason(undefined)
+        else if (before !== undefined && before !== 'asking') setReason(t('login.ended'))
         return found
       })
     })
