@@ -49,6 +49,21 @@ describe('a proposal', () => {
     expect(previewLines(proposal).filter((line) => line.includes('KEYS node 1'))).toHaveLength(1)
   })
 
+  it('that leaves the ledger open to one node that lies says so', () => {
+    const weakOf = (nodeCount: number, q: number): string | undefined => {
+      const weaker = world.policy((argument) => {
+        argument.nodes = argument.nodes.slice(0, nodeCount)
+        argument.q = q
+      })
+      const body = { ...proposed().body, arg: encodeGovernArgument(governActs.policy, weaker) }
+      return previewLines({ ...proposed(), body }).find((line) => line.includes('WEAK'))
+    }
+    expect(weakOf(4, 3)).toBeUndefined()
+    expect(weakOf(3, 3)).toBeUndefined()
+    expect(weakOf(3, 2)).toContain('3 of 3 stands that')
+    expect(weakOf(1, 1)).toBeUndefined()
+  })
+
   it("that passes a thief's keys off as the present ones is not signed", () => {
     const nodes = changed.nodes.map(([, ...node]) => node) as PolicyRecord['nodes']
     const proposal = proposed({ before: recordOf({ nodes }) })

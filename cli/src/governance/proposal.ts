@@ -148,6 +148,13 @@ function policyLines(argument: PolicyArgument, before: PolicyRecord | undefined)
   const lines = [
     `POLICY: ${q} of ${nodes.length} nodes cosign${before === undefined ? '' : ` (before: ${before.q} of ${known.length})`}`,
   ]
+  // What a single node staged may then have been decided, and is proposed again, free of the rules about its time.
+  if (nodes.length > 1 && 2 * q - nodes.length < 2) {
+    const least = Math.ceil(nodes.length / 2) + 1
+    lines.push(
+      `  WEAK: one node that lies could put its clock into the ledger; ${least} of ${nodes.length} stands that`,
+    )
+  }
   for (const [rank, org, account, ...keys] of nodes) {
     const old = known.find((node) => node.rank === rank)
     const isSame = old?.node.slice(2).every((key, i) => equalBytes(key, keys[i] as Uint8Array))
