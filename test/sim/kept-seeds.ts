@@ -25,4 +25,8 @@ export const keptSeeds: readonly { readonly seed: number; readonly profile?: Pro
     found:
       'with q = 3 of 5 a block that only its leader had staged, by a clock a year ahead, was proposed again and decided',
   },
+  {
+    ...{ seed: 2_006_861, profile: 'disk' },
+    found: 'a node that had lost its log said of transactions that it had answered for that it did not know them',
+  },
 ]

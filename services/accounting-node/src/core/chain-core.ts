@@ -68,6 +68,8 @@ export interface CoreStatus {
   readonly registerReachable: boolean
   /** False while this node neither acks nor cosigns, because it is behind or was rolled back. */
   readonly signs: boolean
+  /** True while this node has fewer leaves than it cosigned: a part of its log was lost, and is fetched again. */
+  readonly hasLostLeaves: boolean
   /** False while this node, with the keys that it was started with, is not in the policy in force. */
   readonly takesPart: boolean
   /** Leaves that the register has named as decided for 2 s, or since before the start, and that are not applied here. */

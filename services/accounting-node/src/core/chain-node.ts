@@ -119,6 +119,7 @@ export class ChainNode implements ChainCore {
       sinceDecidedMs: nowMs - core.lastDecidedMs,
       registerReachable: core.registerReachable,
       signs: core.signFrom !== undefined && core.maySign(core.head().size) && core.largestSizeSeen <= core.head().size,
+      hasLostLeaves: core.head().size < core.promise.current.size,
       takesPart: core.takesPart,
       behindLeaves: core.behindLeaves(behindMs),
       heardPeers: core.signFrom !== undefined,

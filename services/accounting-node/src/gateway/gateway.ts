@@ -498,7 +498,8 @@ export class Gateway {
     }
     if (this.#pending.get(toHex(id)) !== undefined) return { status: 'pending' }
     const stored = outbox.storedAnswer(id)
-    if (stored === undefined) return { status: 'unknown' }
+    // What was published is out of the outbox: while its block is missing here, nobody can say that there was no such transaction.
+    if (stored === undefined) return { status: core.status().hasLostLeaves ? 'pending' : 'unknown' }
     return { status: stored.kind === 3 ? 'refused' : 'deferred', signed: stored }
   }
 
