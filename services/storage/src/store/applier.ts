@@ -2,7 +2,7 @@
  * Carries out changes to a node's tables. Operations of one group share one transaction; a group of which one cannot be
  * applied is undone and applied again, each operation in its own savepoint, so that it leaves the others alone.
  */
-import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import { atRestOverheadBytes, sealAtRest, sealInPieces } from './at-rest.ts'
 import {
   type ErasedRange,
@@ -18,6 +18,7 @@ import {
 } from './operations.ts'
 import { markBytes, packedBytesMin } from './pack-place.ts'
 import type { Packs } from './packs.ts'
+import { Statements } from './statements.ts'
 import { Tallies } from './tallies.ts'
 
 const unchanged: Outcome = { ok: true, changed: false, deleted: 0 }
@@ -50,11 +51,12 @@ export class Applier {
   readonly #tallies: Tallies
   /** True while each operation is in a savepoint of its own. */
   #isGuarded = false
-  readonly #statements = new Map<string, StatementSync>()
+  readonly #statements: Statements
 
   /** @param key - 32-byte key for blocks at rest. */
   constructor(database: DatabaseSync, key: Uint8Array, packs: Packs) {
     this.#database = database
+    this.#statements = new Statements(database)
     this.#key = key
     this.#packs = packs
     this.#tallies = new Tallies(database)
@@ -462,7 +464,7 @@ export class Applier {
 
   /** Gives a block's row another place; false if it has not this one any more. */
   #move(digest: Uint8Array, from: Uint8Array, to: Uint8Array): boolean {
-    const moving = this.#prepare('UPDATE block SET sealed = ? WHERE digest = ? AND sealed = ?')
+    const moving = this.#statements.prepare('UPDATE block SET sealed = ? WHERE digest = ? AND sealed = ?')
     return moving.run(to, digest, from).changes === 1
   }
 
@@ -527,24 +529,15 @@ export class Applier {
     else this.#run(`UPDATE handoff SET next_at = ? WHERE ${entry}`, dueAt, ...key)
   }
 
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql)
-    if (!statement) {
-      statement = this.#database.prepare(sql)
-      this.#statements.set(sql, statement)
-    }
-    return statement
-  }
-
   #run(sql: string, ...values: (Uint8Array | number | string | null)[]): void {
-    this.#prepare(sql).run(...values)
+    this.#statements.prepare(sql).run(...values)
   }
 
   #get(sql: string, ...values: (Uint8Array | number)[]): Record<string, unknown> | undefined {
-    return this.#prepare(sql).get(...values)
+    return this.#statements.prepare(sql).get(...values)
   }
 
   #all(sql: string, ...values: (Uint8Array | number)[]): Record<string, unknown>[] {
-    return this.#prepare(sql).all(...values)
+    return this.#statements.prepare(sql).all(...values)
   }
 }

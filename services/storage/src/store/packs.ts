@@ -27,10 +27,11 @@ import {
   writevSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import { fromHex } from '@healthblock/encoding/bytes'
 import { release } from '../memory.ts'
 import { encodeMark, type Place, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './pack-place.ts'
+import { Statements } from './statements.ts'
 
 /** A pack that has reached this size gets no more. */
 const packBytesMax = 64 * 1024 * 1024
@@ -59,7 +60,7 @@ export class Packs {
   readonly #folder: string
   readonly #directory: number
   readonly #packs = new Map<number, Pack>()
-  readonly #statements = new Map<string, StatementSync>()
+  readonly #statements: Statements
   /** The newest pack, the one that is added to. */
   #current = { number: 0, file: -1 }
   #isWritten = false
@@ -76,6 +77,7 @@ export class Packs {
   /** @param path - of the SQLite file. */
   constructor(database: DatabaseSync, path: string) {
     this.#database = database
+    this.#statements = new Statements(database)
     this.#folder = packsFolderOf(path)
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
     this.#directory = openSync(this.#folder, 'r')
@@ -230,36 +232,27 @@ export class Packs {
     }
   }
 
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql)
-    if (!statement) {
-      statement = this.#database.prepare(sql)
-      this.#statements.set(sql, statement)
-    }
-    return statement
-  }
-
   /** Makes the transaction's records durable, and writes down what is to be overwritten: before the commit. */
   sync(): void {
     const { number, file } = this.#current
     const changed = new Set(this.#removed.map(({ pack }) => pack))
     if (this.#isWritten) changed.add(number)
     if (this.#compacted !== undefined) changed.add(this.#compacted)
-    const put = this.#prepare('INSERT OR REPLACE INTO pack VALUES (?, ?, ?)')
+    const put = this.#statements.prepare('INSERT OR REPLACE INTO pack VALUES (?, ?, ?)')
     for (const one of changed) {
       const pack = this.#packs.get(one)
       if (pack === undefined) continue
       if (pack.live === 0 && one !== number) {
-        this.#prepare('DELETE FROM pack WHERE number = ?').run(one)
+        this.#statements.prepare('DELETE FROM pack WHERE number = ?').run(one)
         this.#ended.push(one)
       } else put.run(one, pack.bytes, pack.live)
     }
     if (this.#removed.length > 0) {
-      const note = this.#prepare('INSERT OR REPLACE INTO wipe VALUES (?, ?, ?)')
+      const note = this.#statements.prepare('INSERT OR REPLACE INTO wipe VALUES (?, ?, ?)')
       for (const { pack, offset, length } of this.#removed) note.run(pack, offset, length)
     }
     if (this.#wiped.length > 0) {
-      const done = this.#prepare('DELETE FROM wipe WHERE pack = ? AND offset = ?')
+      const done = this.#statements.prepare('DELETE FROM wipe WHERE pack = ? AND offset = ?')
       for (const { pack, offset } of this.#wiped) done.run(pack, offset)
     }
     if (!this.#isWritten) return
