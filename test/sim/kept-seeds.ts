@@ -29,4 +29,9 @@ export const keptSeeds: readonly { readonly seed: number; readonly profile?: Pro
     ...{ seed: 2_006_861, profile: 'disk' },
     found: 'a node that had lost its log said of transactions that it had answered for that it did not know them',
   },
+  {
+    ...{ seed: 3_004_189, profile: 'bad-node' },
+    found:
+      'a node that was behind waited ten seconds for a dead peer, and a leader that had promised a later term went on to ask for acks',
+  },
 ]

@@ -6,9 +6,10 @@ import type { PendingBlock } from '@healthblock/chain/block'
 import { ChainError } from '@healthblock/chain/errors'
 import { prepareLeaves } from '@healthblock/chain/preparation'
 import { cosign } from './attester.ts'
-import { type CoreState, type KnownBlock, parseTransactions } from './core-state.ts'
+import { type CoreState, type KnownBlock, parseTransactions, peerTimeoutMs } from './core-state.ts'
 import { readRegister } from './head-register.ts'
 import { encodeRecord } from './log.ts'
+import { within } from './mutex.ts'
 import {
   type Ack,
   asLeaves,
@@ -24,6 +25,8 @@ import {
 /** Most blocks, and bytes, of one answer. */
 const blocksPerAnswerMax = 64
 const answerSizeBytesMax = 4 * 1024 * 1024
+/** A peer that has not answered for so long does not hold this node up: the next one is asked beside it. */
+const peerPatienceMs = 1_000
 /** How long a Docchain block may wait for Userchain to reach its anchor. */
 export const anchorWaitMs = 2_000
 
@@ -92,12 +95,13 @@ async function ownBlock(
   return { pending: await execute(core, parseBlock(staged.blockBytes)), blockBytes: staged.blockBytes }
 }
 
-async function fetchFrom(
-  core: CoreState,
-  rank: number,
-  height: number,
-  max: number,
-): Promise<{ blocks: DecidedBlock[]; staged?: Uint8Array }> {
+/** What a peer answers to `block`. */
+interface BlocksAnswer {
+  readonly blocks: readonly DecidedBlock[]
+  readonly staged?: Uint8Array
+}
+
+async function fetchFrom(core: CoreState, rank: number, height: number, max: number): Promise<BlocksAnswer> {
   const answer = parseMessage(await core.call(rank, 'block', encodeMessage({ height, max })))
   const blocks = answer.list('blocks').map((value) => {
     const [blockBytes, acks] = Array.isArray(value) ? value : []
@@ -118,15 +122,52 @@ async function takeDecided(core: CoreState, block: DecidedBlock, target: { heigh
   return true
 }
 
-/** Takes what one peer has. Answers true if this node got on. */
-async function followPeer(
+/**
+ * The first answer with a block in it: the peers are asked one after the other, the next as soon as one failed, had nothing, or has kept this
+ * node waiting. A dead or a bad peer costs a second, not the time that a slow one may take.
+ */
+async function fetchFirst(
   core: CoreState,
-  rank: number,
+  ranks: readonly number[],
+  height: number,
+  max: number,
+): Promise<BlocksAnswer | undefined> {
+  const first = Promise.withResolvers<void>()
+  let found: BlocksAnswer | undefined
+  const ask = async (rank: number): Promise<void> => {
+    try {
+      const answer = await fetchFrom(core, rank, height, max)
+      if (answer.blocks.length === 0 && answer.staged === undefined) return
+      found ??= answer
+      first.resolve()
+    } catch (error) {
+      if (found === undefined) core.report(`catching up from rank ${rank}`, error)
+    }
+  }
+  const asked: Promise<void>[] = []
+  for (const rank of ranks) {
+    const asking = ask(rank)
+    asked.push(asking)
+    const either = Promise.race([asking, first.promise])
+    await within(core.clock, either, { ms: peerPatienceMs, signal: core.signal })
+    if (found !== undefined || core.signal.aborted) return found
+  }
+  const either = Promise.race([Promise.all(asked), first.promise])
+  await within(core.clock, either, { ms: peerTimeoutMs.block, signal: core.signal })
+  return found
+}
+
+/** Takes what the first peer has that has anything. Answers true if this node got on. */
+async function followPeers(
+  core: CoreState,
+  ranks: readonly number[],
   target: { height: number; size?: number; root?: Uint8Array; acks?: readonly Ack[] },
 ): Promise<boolean> {
   const before = core.head().height
   const next = before + 1
-  const { blocks, staged } = await fetchFrom(core, rank, next, Math.min(target.height - before, blocksPerAnswerMax))
+  const answer = await fetchFirst(core, ranks, next, Math.min(target.height - before, blocksPerAnswerMax))
+  if (answer === undefined) return false
+  const { blocks, staged } = answer
   for (const block of blocks) if (!(await takeDecided(core, block, target))) break
   const { size, root, acks } = target
   if (
@@ -160,13 +201,13 @@ export async function catchUp(
     core.head().height < target.height && failures < others.length && !core.signal.aborted;
     turn++
   ) {
-    const rank = others[turn % others.length] as number
+    const start = turn % others.length
     try {
-      if (await followPeer(core, rank, target)) failures = 0
+      if (await followPeers(core, [...others.slice(start), ...others.slice(0, start)], target)) failures = 0
       else failures++
     } catch (error) {
       failures++
-      core.report(`catching up from rank ${rank}`, error)
+      core.report('a block that a peer gave', error)
     }
   }
   const to = core.head().height

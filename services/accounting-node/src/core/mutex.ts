@@ -12,6 +12,25 @@ export class Mutex {
   }
 }
 
+/** Resolves when `work` is done, after `ms`, or when `signal` aborts, whichever is first; rejects only as `work` does. */
+export async function within(
+  clock: Clock,
+  work: Promise<unknown>,
+  { ms, signal }: { ms: number; signal: AbortSignal },
+): Promise<void> {
+  const timer = new AbortController()
+  // With a reason of its own no error is made each time.
+  const stop = (): void => timer.abort('ended')
+  signal.addEventListener('abort', stop)
+  if (signal.aborted) stop()
+  try {
+    await Promise.race([work, clock.wait(ms, timer.signal)])
+  } finally {
+    signal.removeEventListener('abort', stop)
+    stop()
+  }
+}
+
 /** Something that others wait for: each `notify` wakes all that wait. */
 export class Condition {
   #waiting = Promise.withResolvers<void>()
@@ -23,15 +42,8 @@ export class Condition {
   }
 
   /** Resolves at the next `notify`, after `ms`, or when `signal` aborts. */
-  async wait(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-    const timer = new AbortController()
-    // With a reason of its own no error is made each time.
-    const stop = (): void => timer.abort('ended')
-    signal.addEventListener('abort', stop)
-    if (signal.aborted) stop()
-    await Promise.race([this.#waiting.promise, clock.wait(ms, timer.signal)])
-    signal.removeEventListener('abort', stop)
-    stop()
+  wait(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+    return within(clock, this.#waiting.promise, { ms, signal })
   }
 
   /** Waits until `holds` is true; answers false if `ms` passed or `signal` aborted before. */

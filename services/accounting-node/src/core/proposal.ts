@@ -12,6 +12,8 @@ import { type Ack, encodeAcks, encodeHeadValue, encodeMessage, type HeadValue, p
 /** Pauses between tries of one peer. */
 const behindPauseMs = 50
 const awayPauseMs = 250
+/** How often a leader whose block is under way looks whether it still leads. */
+const lookMs = 250
 
 /** This node leads no more: another term was promised or taken. `promised` is the highest term heard of. */
 export class StepDown extends Error {
@@ -86,6 +88,7 @@ class Round {
     for (const rank of core.members.others(core.rank)) void this.#ask(rank, order)
     this.#ownWaits = this.#isJudgedFirst()
     if (!this.#ownWaits) void this.#own()
+    void this.#watch()
     try {
       return await this.#done.promise
     } finally {
@@ -102,6 +105,18 @@ class Round {
   #isJudgedFirst(): boolean {
     const { members } = this.#core
     return this.#proposal.acks.length === 0 && members.count > 1 && members.votesMin < 2
+  }
+
+  /** Ends the round once this node has promised a later term, or has seen one taken: then q acks of this one may never come. */
+  async #watch(): Promise<void> {
+    const core = this.#core
+    while (this.#open && !core.signal.aborted) {
+      if (Math.max(core.promise.current.term, core.value?.term ?? 0) > this.#term) {
+        this.#done.reject(new StepDown('a later term was promised or taken', 0))
+        return
+      }
+      await core.changed.wait(core.clock, lookMs, core.signal)
+    }
   }
 
   async #own(): Promise<void> {
