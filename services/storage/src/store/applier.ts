@@ -43,6 +43,9 @@ interface KnownOfPut {
   releasedAt: number | null
 }
 
+/** Where the blocks of puts lie that were written ahead of their transaction. */
+export type StagedBlocks = ReadonlyMap<Operation, Uint8Array>
+
 /** Applies operations to the tables. Owned by the writer's thread. */
 export class Applier {
   readonly #database: DatabaseSync
@@ -51,6 +54,8 @@ export class Applier {
   readonly #tallies: Tallies
   /** True while each operation is in a savepoint of its own. */
   #isGuarded = false
+  /** Of the group that is applied. */
+  #staged: StagedBlocks = new Map()
   readonly #statements: Statements
 
   /** @param key - 32-byte key for blocks at rest. */
@@ -65,9 +70,11 @@ export class Applier {
   /**
    * Applies a group in one transaction. When it returns, all of it is durable: the commit is the commit point.
    *
+   * @param staged - those of its blocks that are written already, and durable; in the order in which they were written.
    * @throws if SQLite refuses the transaction as a whole (disk full, input or output error); then nothing is changed.
    */
-  applyGroup(operations: readonly Operation[]): Outcome[] {
+  applyGroup(operations: readonly Operation[], staged: StagedBlocks = new Map()): Outcome[] {
+    this.#staged = staged
     try {
       return this.#applyGroup(operations, (operation) => this.#apply(operation))
     } catch {
@@ -75,6 +82,9 @@ export class Applier {
       this.#isGuarded = true
       try {
         return this.#applyGroup(operations, (operation) => this.#guarded(operation))
+      } catch (error) {
+        this.#packs.drop([...staged.values()])
+        throw error
       } finally {
         this.#isGuarded = false
       }
@@ -82,11 +92,12 @@ export class Applier {
   }
 
   #applyGroup(operations: readonly Operation[], apply: (operation: Operation) => Outcome): Outcome[] {
-    this.#packs.begin()
+    this.#packs.begin([...this.#staged.values()])
     this.#database.exec('BEGIN IMMEDIATE')
     const isCheckpoint = operations.some(({ kind }) => kind === 'checkpoint')
     try {
       const outcomes = operations.map(apply)
+      for (const [index, operation] of operations.entries()) this.#settleStaged(operation, outcomes[index] as Outcome)
       this.#tallies.write()
       this.#packs.sync()
       this.#database.exec('COMMIT')
@@ -101,6 +112,12 @@ export class Applier {
       this.#packs.abort()
       throw error
     }
+  }
+
+  /** A block that came twice at once, or was refused after it had been written. */
+  #settleStaged(operation: Operation, outcome: Outcome): void {
+    const mark = this.#staged.get(operation)
+    if (mark !== undefined && !(outcome.ok && outcome.changed)) this.#packs.discard(mark)
   }
 
   /** What was overwritten in the file goes out of the write-ahead log too. False if it cannot: the group stays. */
@@ -213,7 +230,7 @@ export class Applier {
   }
 
   #insert(operation: PutOperation): void {
-    const { digest, bytes, size, isExternal } = operation
+    const { digest, size, isExternal } = operation
     this.#run(
       `INSERT INTO block (digest, codec, size, stored_at, owner, writer, stream, sequence, sealed)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -225,7 +242,7 @@ export class Applier {
       operation.writer ?? null,
       operation.stream ?? null,
       operation.sequence ?? null,
-      isExternal ? noBytes : this.#seal(digest, bytes),
+      isExternal ? noBytes : this.#seal(operation),
     )
     this.#tallies.addBlock(size, 1)
     if (isExternal) this.#run('DELETE FROM removal WHERE digest = ?', digest)
@@ -233,7 +250,13 @@ export class Applier {
   }
 
   /** What a block's row has: the sealed bytes, or where they are. */
-  #seal(digest: Uint8Array, bytes: Uint8Array): Uint8Array {
+  #seal(operation: PutOperation): Uint8Array {
+    const { digest, bytes } = operation
+    const staged = this.#staged.get(operation)
+    if (staged !== undefined) {
+      this.#packs.take(staged)
+      return staged
+    }
     const length = bytes.length + atRestOverheadBytes
     if (length < packedBytesMin) return sealAtRest(this.#key, digest, bytes)
     return this.#packs.write(digest, length, sealInPieces(this.#key, digest, bytes))

@@ -1,16 +1,19 @@
 /**
- * Feeds the writer's thread. Exactly one group is under way at a time; whatever is asked for meanwhile forms the next
- * one, so that a slow disk makes groups larger instead of making callers queue for one flush each.
+ * Feeds the writer's thread. One group is under way at a time; whatever is asked for meanwhile forms the next one, so that a
+ * slow disk makes groups larger instead of making callers queue for one flush each. Only puts of large blocks do not
+ * wait for the answer about other puts: the thread writes their bytes down while the disk is busy with the others
+ * (src/store/group-line.ts).
  */
 import { Worker } from 'node:worker_threads'
 import { StorageError } from '../errors.ts'
 import { decodeOutcome, encodeGroup } from './group-message.ts'
 import type { Operation, Outcome } from './operations.ts'
-import type { WriterData } from './writer.ts'
+import { packedBytesMin } from './pack-place.ts'
+import type { WriterAnswer, WriterData } from './writer.ts'
 
 /** Most operations that wait; more are refused with `ERR_STORE_BUSY`. */
 export const operationsWaitingMax = 8192
-/** Most operations and payload bytes of one transaction. */
+/** Most operations and payload bytes of one group; no other follows one that has so many unless it is answered. */
 const groupOperationsMax = 1024
 const groupBytesMax = 16 * 1024 * 1024
 
@@ -20,13 +23,26 @@ interface Waiting {
   reject: (error: Error) => void
 }
 
+function bytesOf({ operation }: Waiting): number {
+  return operation.kind === 'put' ? operation.bytes.length : 0
+}
+
+function isLarge(waiting: Waiting): boolean {
+  return bytesOf(waiting) >= packedBytesMin
+}
+
+function isPut({ operation }: Waiting): boolean {
+  return operation.kind === 'put'
+}
+
 /** The queue before the writer's thread. */
 export class GroupCommit {
   readonly #worker: Worker
   /** Waiting operations, oldest first. */
   #queue: Waiting[] = []
-  /** The group that the thread works on. */
-  #group: Waiting[] = []
+  /** What the thread works on, oldest first. */
+  #underWay: Waiting[] = []
+  #bytesUnderWay = 0
   #failed: Error | undefined
   #ready: PromiseWithResolvers<void> = Promise.withResolvers()
   #closed: PromiseWithResolvers<void> = Promise.withResolvers()
@@ -48,7 +64,7 @@ export class GroupCommit {
       // The thread keeps little: without a limit its young generation alone grows to 16 MiB and more.
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
     })
-    this.#worker.on('message', (message: number[] | string) => this.#onMessage(message))
+    this.#worker.on('message', (message: WriterAnswer | string) => this.#onMessage(message))
     this.#worker.on('error', (error) => this.#fail(error instanceof Error ? error : new Error(String(error))))
     this.#worker.on('exit', () => {
       this.#fail(new StorageError('the store is closed', { code: 'ERR_STORE_FAILED' }))
@@ -74,8 +90,9 @@ export class GroupCommit {
       return Promise.reject(new StorageError('too many operations wait', detail))
     }
     return new Promise((resolve, reject) => {
-      this.#queue.push({ operation, resolve, reject })
-      this.#schedule()
+      const waiting = { operation, resolve, reject }
+      this.#queue.push(waiting)
+      if (this.#underWay.length === 0 || isLarge(waiting)) this.#schedule()
     })
   }
 
@@ -86,7 +103,7 @@ export class GroupCommit {
 
   /** True while the thread has nothing to do: then the tables stay as they are until the next group begins. */
   get isQuiet(): boolean {
-    return this.#group.length === 0
+    return this.#underWay.length === 0
   }
 
   /** Groups that were applied so far: while it stays the same, so do the tables. */
@@ -97,8 +114,8 @@ export class GroupCommit {
   /** Waits for what was asked for, then closes the tables. */
   async close(): Promise<void> {
     this.#closing = true
-    while (this.#group.length + this.#queue.length > 0 && !this.#failed) {
-      const last = this.#queue.at(-1) ?? this.#group.at(-1)
+    while (this.#underWay.length + this.#queue.length > 0 && !this.#failed) {
+      const last = this.#queue.at(-1) ?? this.#underWay.at(-1)
       if (last) await new Promise<void>((resolve) => this.#afterwards(last, resolve))
     }
     if (!this.#failed) this.#worker.postMessage('close')
@@ -118,7 +135,7 @@ export class GroupCommit {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#group.length > 0) return
+    if (this.#scheduled) return
     this.#scheduled = true
     // What arrives in the same turn of the event loop shares the first transaction too.
     setImmediate(() => {
@@ -128,22 +145,33 @@ export class GroupCommit {
   }
 
   #send(): void {
-    if (this.#group.length > 0 || this.#queue.length === 0 || this.#failed) return
+    const count = this.#failed ? 0 : this.#next()
+    if (count === 0) return
+    const group = this.#queue.splice(0, count)
+    this.#underWay.push(...group)
+    for (const waiting of group) this.#bytesUnderWay += bytesOf(waiting)
+    this.#onBegin()
+    const { message, moved } = encodeGroup(group.map(({ operation }) => operation))
+    this.#worker.postMessage(message, moved)
+  }
+
+  /** How many of those that wait go to the thread now. */
+  #next(): number {
     let count = 0
     let bytes = 0
-    for (const { operation } of this.#queue) {
-      const size = operation.kind === 'put' ? operation.bytes.length : 0
+    for (const waiting of this.#queue) {
+      const size = bytesOf(waiting)
       if (count > 0 && (count >= groupOperationsMax || bytes + size > groupBytesMax)) break
       count++
       bytes += size
     }
-    this.#group = this.#queue.splice(0, count)
-    this.#onBegin()
-    const { message, moved } = encodeGroup(this.#group.map(({ operation }) => operation))
-    this.#worker.postMessage(message, moved)
+    if (this.#underWay.length === 0) return count
+    if (this.#bytesUnderWay >= groupBytesMax || this.#underWay.length >= groupOperationsMax) return 0
+    const group = this.#queue.slice(0, count)
+    return group.some(isLarge) && group.every(isPut) && this.#underWay.every(isPut) ? count : 0
   }
 
-  #onMessage(message: number[] | string): void {
+  #onMessage(message: WriterAnswer | string): void {
     if (message === 'closed') {
       // Its file is closed, which is all that is waited for: not every Node version tells of the thread's end.
       this.#fail(new StorageError('the store is closed', { code: 'ERR_STORE_FAILED' }))
@@ -151,32 +179,34 @@ export class GroupCommit {
       this.#worker.terminate().catch(() => {})
       return
     }
-    if (message === 'ready') {
+    if (typeof message === 'string') {
       this.#ready.resolve()
       return
     }
-    const group = this.#group
-    this.#group = []
     this.#groups++
-    if (typeof message === 'string') {
-      const error = new StorageError(
-        'the transaction could not be committed',
-        { code: 'ERR_STORE_FAILED' },
-        { cause: message },
-      )
-      for (const waiting of group) waiting.reject(error)
+    if (Array.isArray(message)) {
+      const answered = this.#answered(message.length)
+      for (const [index, waiting] of answered.entries()) waiting.resolve(decodeOutcome(message[index] as number))
     } else {
-      for (const [index, waiting] of group.entries()) waiting.resolve(decodeOutcome(message[index] as number))
+      const detail = { code: 'ERR_STORE_FAILED' } as const
+      const error = new StorageError('the transaction could not be committed', detail, { cause: message.reason })
+      for (const waiting of this.#answered(message.count)) waiting.reject(error)
     }
     this.#schedule()
+  }
+
+  #answered(count: number): Waiting[] {
+    const answered = this.#underWay.splice(0, count)
+    for (const waiting of answered) this.#bytesUnderWay -= bytesOf(waiting)
+    return answered
   }
 
   #fail(error: Error): void {
     if (this.#failed) return
     this.#failed = error
     this.#ready.reject(error)
-    for (const waiting of [...this.#group, ...this.#queue]) waiting.reject(error)
-    this.#group = []
+    for (const waiting of [...this.#underWay, ...this.#queue]) waiting.reject(error)
+    this.#underWay = []
     this.#queue = []
     if (!this.#closing) this.#onFatal(error)
   }

@@ -42,3 +42,8 @@ export function parseMark(mark: Uint8Array): Place {
   const view = new DataView(mark.buffer, mark.byteOffset, mark.length)
   return { pack: view.getUint32(0), offset: Number(view.getBigUint64(4)), length: view.getUint32(12) }
 }
+
+/** Where the next record begins. */
+export function endOf({ offset, length }: Place): number {
+  return offset + recordHeadBytes + length
+}

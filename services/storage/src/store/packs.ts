@@ -3,15 +3,17 @@
  * to its file, and a file for each block would take a sync each. A record is digest || u32 length || sealed bytes; the
  * row of a block says where its record is (SPEC.md §8).
  *
- * The row stays the commit point. Records are written and synced before the rows that name them are committed; if we
- * crash in between, the next start finds them behind what the table `pack` says is committed, and cuts them off. Bytes
- * are overwritten only after their row is gone: the same transaction writes them down in `wipe`, so that a crash does not
- * leave them behind. No place is used twice. Everything here is owned by the writer's thread.
+ * The row stays the commit point. Records are written and synced before the rows that name them are committed, also while
+ * the transaction before theirs is still under way; if we crash in between, the next start finds them behind what the
+ * table `pack` says is committed, and cuts them off. Bytes are overwritten only after their row is gone: the same
+ * transaction writes them down in `wipe`, so that a crash does not leave them behind. No place is used twice. Everything
+ * here is owned by the writer's thread.
  */
 import {
   closeSync,
   constants,
   existsSync,
+  fdatasync,
   fdatasyncSync,
   fstatSync,
   fsyncSync,
@@ -22,35 +24,40 @@ import {
   readFileSync,
   readSync,
   rmdirSync,
-  rmSync,
-  writeSync,
-  writevSync,
+  truncateSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
+import { promisify } from 'node:util'
 import { fromHex } from '@healthblock/encoding/bytes'
 import { release } from '../memory.ts'
-import { encodeMark, type Place, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './pack-place.ts'
+import { recordsOf, wipeFile, wipeRange, wipeRecords, writeAll } from './pack-files.ts'
+import { encodeMark, endOf, type Place, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './pack-place.ts'
 import { Statements } from './statements.ts'
 
 /** A pack that has reached this size gets no more. */
 const packBytesMax = 64 * 1024 * 1024
-const zeros = new Uint8Array(65_536)
+/** A piece of a record from this size on is written, and freed, by itself. */
+const pieceBytesMin = 65_536
 const numberPattern = /^\d{1,10}$/
 const filePattern = /^([0-9a-f]{64})\.([0-9a-f]{16})$/
 /** Bytes that are taken over from files of single blocks in one transaction. */
 const adoptedBytesMax = 16 * 1024 * 1024
+const syncData = promisify(fdatasync)
 
 /** How far a pack is, and how many bytes of it are of rows. */
 interface Pack {
+  /** With the transaction that is under way, or else the last one. */
   bytes: number
   live: number
+  /** With the records that are written ahead of their transactions. */
+  end: number
 }
 
 /** Where a transaction was, to go back to. */
 export interface PackState {
-  readonly bytes: number
-  readonly live: number
+  readonly end: number
+  readonly taken: number
   readonly removed: number
 }
 
@@ -63,9 +70,20 @@ export class Packs {
   readonly #statements: Statements
   /** The newest pack, the one that is added to. */
   #current = { number: 0, file: -1 }
+  /** Files that get no more, and that a sync may still be under way for. */
+  #retired: number[] = []
+  #syncs = 0
+  /** Records that are written, and that no transaction was about yet. */
+  #ahead = 0
+  /** Those that this transaction is about. */
+  #staged: readonly Place[] = []
+  /** How far the newest pack was before the transaction itself wrote to it. */
+  #before = 0
   #isWritten = false
-  #isNew = false
-  /** Records that go with this transaction. */
+  /** Records whose transaction has failed, before others that wait. */
+  #dropped: Place[] = []
+  /** Records that come with this transaction, and that go with it. */
+  #taken: Place[] = []
   #removed: Place[] = []
   /** Packs of which nothing is left, to be removed after the commit. */
   #ended: number[] = []
@@ -88,15 +106,19 @@ export class Packs {
 
   /** Closes the files. */
   close(): void {
+    this.#closeRetired()
     if (this.#current.file !== -1) closeSync(this.#current.file)
     closeSync(this.#directory)
   }
 
   /** Reads the table: what is committed. */
   #load(): void {
-    this.#packs.clear()
-    for (const { number, bytes, live } of this.#database.prepare('SELECT * FROM pack').all()) {
-      this.#packs.set(number as number, { bytes: bytes as number, live: live as number })
+    for (const pack of this.#packs.values()) Object.assign(pack, { bytes: 0, live: 0 })
+    for (const row of this.#database.prepare('SELECT * FROM pack').all()) {
+      const [number, bytes, live] = [row.number as number, row.bytes as number, row.live as number]
+      const pack = this.#packs.get(number)
+      if (pack === undefined) this.#packs.set(number, { bytes, live, end: bytes })
+      else Object.assign(pack, { bytes, live })
     }
   }
 
@@ -128,92 +150,183 @@ export class Packs {
     this.#current = { number, file }
   }
 
-  /** Called before each transaction: the pack does not change within one. */
-  begin(): void {
+  /** One that is full gets no more. What is in it is durable then, and so is the name of the next one. */
+  #follow(): void {
     const pack = this.#packs.get(this.#current.number)
-    if (pack !== undefined && pack.bytes < packBytesMax) return
+    if (pack !== undefined && pack.end < packBytesMax) return
     const number = this.#current.number + 1
-    if (this.#current.file !== -1) closeSync(this.#current.file)
-    this.#current = { number: this.#current.number, file: -1 }
+    if (this.#current.file !== -1) fdatasyncSync(this.#current.file)
     const file = openSync(packPathOf(this.#folder, number), 'w+', 0o600)
+    fsyncSync(this.#directory)
+    if (this.#current.file !== -1) this.#retired.push(this.#current.file)
     this.#current = { number, file }
-    this.#packs.set(number, { bytes: 0, live: 0 })
-    this.#isNew = true
+    this.#packs.set(number, { bytes: 0, live: 0, end: 0 })
+    this.#closeRetired()
+  }
+
+  #closeRetired(): void {
+    if (this.#syncs === 0) for (const file of this.#retired.splice(0)) closeSync(file)
+  }
+
+  /**
+   * Adds a record ahead of its transaction. It is durable with {@link flush}; {@link begin} has to be told of it, or
+   * {@link drop}, in the order in which they were added.
+   *
+   * @param pieces - the sealed bytes, `length` in all; the memory of large ones is freed.
+   * @returns what its row says in place of the bytes.
+   * @throws if the disk is full; then nothing of it is there.
+   */
+  stage(digest: Uint8Array, length: number, pieces: Iterable<Uint8Array>): Uint8Array {
+    this.#follow()
+    const place = this.#append(digest, length, pieces)
+    this.#ahead++
+    return encodeMark(place)
+  }
+
+  /** Makes the records that are there durable, while this thread does other things. */
+  async flush(): Promise<void> {
+    this.#syncs++
+    try {
+      await syncData(this.#current.file)
+    } finally {
+      this.#syncs--
+      this.#closeRetired()
+    }
+  }
+
+  /** Called before each transaction. @param staged - the records that it is about. */
+  begin(staged: readonly Uint8Array[] = []): void {
+    this.#follow()
+    this.#staged = staged.map(parseMark)
+    const last = this.#staged.at(-1)?.pack ?? 0
+    // What was dropped at the end of an older pack is before all that comes.
+    for (const place of [...this.#staged, ...this.#dropped.filter(({ pack }) => pack < last)]) {
+      const pack = this.#packs.get(place.pack) as Pack
+      pack.bytes = Math.max(pack.bytes, endOf(place))
+    }
+    this.#before = this.#newest.end
+    this.#removed.push(...this.#dropped.filter((place) => this.#isPassed(place)))
+  }
+
+  #isPassed({ pack, offset }: Place): boolean {
+    return offset < (this.#packs.get(pack)?.bytes ?? 0)
+  }
+
+  get #newest(): Pack {
+    return this.#packs.get(this.#current.number) as Pack
   }
 
   /** How far the transaction is. */
   state(): PackState {
-    return { ...(this.#packs.get(this.#current.number) as Pack), removed: this.#removed.length }
+    return { end: this.#newest.end, taken: this.#taken.length, removed: this.#removed.length }
   }
 
   /** Undoes what came after a state of this transaction. */
-  rollBack({ bytes, live, removed }: PackState): void {
-    for (const { pack, length } of this.#removed.splice(removed)) this.#count(pack, recordHeadBytes + length)
-    const pack = this.#packs.get(this.#current.number) as Pack
-    if (pack.bytes > bytes) ftruncateSync(this.#current.file, bytes)
-    pack.bytes = bytes
-    pack.live = live
+  rollBack({ end, taken, removed }: PackState): void {
+    for (const place of this.#removed.splice(removed)) this.#count(place, 1)
+    for (const place of this.#taken.splice(taken)) this.#count(place, -1)
+    const pack = this.#newest
+    if (pack.end > end) ftruncateSync(this.#current.file, end)
+    pack.end = Math.min(pack.end, end)
+    pack.bytes = Math.min(pack.bytes, end)
   }
 
-  /** Undoes the whole transaction. */
+  /** Undoes the whole transaction. Its records stay: it may be begun again, or be given up by {@link drop}. */
   abort(): void {
-    const { number, file } = this.#current
+    if (this.#isWritten) {
+      ftruncateSync(this.#current.file, this.#before)
+      this.#newest.end = this.#before
+    }
+    this.#taken = []
     this.#removed = []
     this.#ended = []
+    this.#staged = []
     this.#isWritten = false
     this.#compacted = undefined
     this.#load()
-    const pack = this.#packs.get(number) ?? { bytes: 0, live: 0 }
-    this.#packs.set(number, pack)
-    ftruncateSync(file, pack.bytes)
+  }
+
+  /** There will be no transaction about these records. */
+  drop(staged: readonly Uint8Array[]): void {
+    this.#ahead -= staged.length
+    this.#dropped.push(...staged.map(parseMark))
+    // A later transaction passes over them, and has them overwritten.
+    if (this.#ahead > 0) return
+    for (const [number, pack] of this.#packs) {
+      if (pack.end > pack.bytes) truncateSync(packPathOf(this.#folder, number), pack.bytes)
+      pack.end = pack.bytes
+    }
+    this.#dropped = []
+  }
+
+  /** A row of this transaction has a record that was staged. */
+  take(mark: Uint8Array): void {
+    const place = parseMark(mark)
+    this.#taken.push(place)
+    this.#count(place, 1)
+  }
+
+  /** No row of this transaction has a record that was staged: it goes with it. After all rows. */
+  discard(mark: Uint8Array): void {
+    this.#removed.push(parseMark(mark))
   }
 
   /**
-   * Adds a record; it is durable with {@link sync}.
+   * Adds a record within a transaction; it is durable with {@link sync}.
    *
-   * @param pieces - the sealed bytes, `length` in all; the memory of large ones is freed.
-   * @returns what its row says in place of the bytes.
+   * @param pieces - as for {@link stage}. @returns what its row says in place of the bytes.
+   * @throws {RangeError} if other records lie ahead: they would be taken for committed.
    */
   write(digest: Uint8Array, length: number, pieces: Iterable<Uint8Array>): Uint8Array {
+    const pack = this.#newest
+    if (pack.end !== pack.bytes) throw new RangeError('records lie ahead of this transaction')
+    this.#isWritten = true
+    const mark = encodeMark(this.#append(digest, length, pieces))
+    pack.bytes = pack.end
+    this.take(mark)
+    return mark
+  }
+
+  #append(digest: Uint8Array, length: number, pieces: Iterable<Uint8Array>): Place {
     const { number, file } = this.#current
-    const pack = this.#packs.get(number) as Pack
+    const pack = this.#newest
     const head = new Uint8Array(recordHeadBytes)
     head.set(digest)
     new DataView(head.buffer).setUint32(32, length)
-    const place = { pack: number, offset: pack.bytes, length }
-    let at = pack.bytes
+    const place = { pack: number, offset: pack.end, length }
+    let at = pack.end
     let waiting: Uint8Array[] = [head]
-    this.#isWritten = true
+    const flush = (): void => {
+      at += writeAll(file, waiting, at)
+      for (const piece of waiting) if (piece.length >= pieceBytesMin) release(piece)
+      waiting = []
+    }
     try {
       for (const piece of pieces) {
-        waiting.push(piece)
         // Short pieces go with their neighbours.
-        if (piece.length < zeros.length) continue
-        at += writeAll(file, waiting, at)
-        release(piece)
-        waiting = []
+        if (piece.length >= pieceBytesMin && waiting.some((one) => one.length >= pieceBytesMin)) flush()
+        waiting.push(piece)
       }
-      at += writeAll(file, waiting, at)
+      flush()
     } catch (error) {
       // The disk is full: what is there of it goes again.
-      ftruncateSync(file, pack.bytes)
+      ftruncateSync(file, pack.end)
       throw error
     }
-    pack.bytes = at
-    pack.live += at - place.offset
-    return encodeMark(place)
+    pack.end = at
+    return place
   }
 
   /** A block's row goes with this transaction. */
   remove(mark: Uint8Array): void {
     const place = parseMark(mark)
     this.#removed.push(place)
-    this.#count(place.pack, -(recordHeadBytes + place.length))
+    this.#count(place, -1)
   }
 
-  #count(number: number, bytes: number): void {
+  #count({ pack: number, length }: Place, records: 1 | -1): void {
     const pack = this.#packs.get(number)
-    if (pack) pack.live += bytes
+    if (pack) pack.live += records * (recordHeadBytes + length)
   }
 
   /** A block's sealed bytes; undefined if they cannot be read. */
@@ -232,17 +345,17 @@ export class Packs {
     }
   }
 
-  /** Makes the transaction's records durable, and writes down what is to be overwritten: before the commit. */
+  /** Makes what the transaction itself wrote durable, and writes down what is to be overwritten: before the commit. */
   sync(): void {
     const { number, file } = this.#current
-    const changed = new Set(this.#removed.map(({ pack }) => pack))
+    const changed = new Set([...this.#removed, ...this.#staged].map(({ pack }) => pack))
     if (this.#isWritten) changed.add(number)
     if (this.#compacted !== undefined) changed.add(this.#compacted)
     const put = this.#statements.prepare('INSERT OR REPLACE INTO pack VALUES (?, ?, ?)')
     for (const one of changed) {
       const pack = this.#packs.get(one)
       if (pack === undefined) continue
-      if (pack.live === 0 && one !== number) {
+      if (pack.live === 0 && one !== number && pack.end === pack.bytes) {
         this.#statements.prepare('DELETE FROM pack WHERE number = ?').run(one)
         this.#ended.push(one)
       } else put.run(one, pack.bytes, pack.live)
@@ -255,10 +368,7 @@ export class Packs {
       const done = this.#statements.prepare('DELETE FROM wipe WHERE pack = ? AND offset = ?')
       for (const { pack, offset } of this.#wiped) done.run(pack, offset)
     }
-    if (!this.#isWritten) return
-    fdatasyncSync(file)
-    if (this.#isNew) fsyncSync(this.#directory)
-    this.#isNew = false
+    if (this.#isWritten) fdatasyncSync(file)
   }
 
   /**
@@ -266,6 +376,10 @@ export class Packs {
    * more, and what the disk does not let be overwritten is tried again.
    */
   settle(): void {
+    this.#ahead -= this.#staged.length
+    this.#dropped = this.#dropped.filter((place) => !this.#isPassed(place))
+    this.#staged = []
+    this.#taken = []
     this.#isWritten = false
     this.#compacted = undefined
     this.#wiped = []
@@ -328,68 +442,5 @@ export class Packs {
     }
     // What is not ours in it stays, and is looked at again at the next start.
     if (readdirSync(folder).length === 0) rmdirSync(folder)
-  }
-}
-
-/** Writes buffers one after the other. @returns how many bytes they are. */
-function writeAll(file: number, buffers: readonly Uint8Array[], position: number): number {
-  const size = buffers.reduce((sum, { length }) => sum + length, 0)
-  let done = writevSync(file, buffers, position)
-  if (done === size) return size
-  const rest = Buffer.concat(buffers)
-  while (done < size) done += writeSync(file, rest, done, size - done, position + done)
-  return size
-}
-
-/** The records of a pack, in their order, without their bytes. */
-function* recordsOf(path: string, end: number): Generator<{ digest: Uint8Array; offset: number; length: number }> {
-  const file = openSync(path, 'r')
-  try {
-    for (let offset = 0; offset < end; ) {
-      const head = new Uint8Array(recordHeadBytes)
-      if (readSync(file, head, 0, head.length, offset) < head.length) return
-      const length = new DataView(head.buffer).getUint32(32)
-      yield { digest: head.subarray(0, 32), offset, length }
-      offset += recordHeadBytes + length
-    }
-  } finally {
-    closeSync(file)
-  }
-}
-
-function wipeRange(file: number, from: number, to: number): void {
-  for (let at = from; at < to; at += zeros.length) writeSync(file, zeros, 0, Math.min(zeros.length, to - at), at)
-}
-
-/** Overwrites the sealed bytes of records; their heads stay, so that the pack can still be walked. False if it cannot. */
-function wipeRecords(path: string, places: readonly Place[]): boolean {
-  let file: number | undefined
-  try {
-    file = openSync(path, 'r+')
-    for (const { offset, length } of places) {
-      const from = offset + recordHeadBytes
-      wipeRange(file, from, from + length)
-    }
-    fdatasyncSync(file)
-    return true
-  } catch {
-    return false
-  } finally {
-    if (file !== undefined) closeSync(file)
-  }
-}
-
-/** Overwrites a file and removes it. One that cannot be overwritten stays, and is tried again at the next start. */
-function wipeFile(path: string): void {
-  let file: number | undefined
-  try {
-    file = openSync(path, 'r+')
-    wipeRange(file, 0, fstatSync(file).size)
-    fdatasyncSync(file)
-    rmSync(path, { force: true })
-  } catch {
-    // No row names it any more: it holds up nothing.
-  } finally {
-    if (file !== undefined) closeSync(file)
   }
 }

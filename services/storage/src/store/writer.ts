@@ -1,10 +1,14 @@
-/** The writer's thread: one connection, one transaction for each group that arrives. */
+/** The writer's thread: one connection, the groups that arrive go through a line (src/store/group-line.ts). */
 import { parentPort, workerData } from 'node:worker_threads'
 import { collectGarbage } from '../memory.ts'
 import { Applier } from './applier.ts'
+import { GroupLine } from './group-line.ts'
 import { decodeGroup, encodeOutcome, type GroupMessage } from './group-message.ts'
 import { Packs } from './packs.ts'
 import { openWriter } from './schema.ts'
+
+/** What the thread answers: the outcomes of the operations that came first, or how many of them failed together. */
+export type WriterAnswer = number[] | { count: number; reason: string }
 
 /** What the thread is started with. */
 export interface WriterData {
@@ -18,7 +22,16 @@ if (parentPort) {
   const { path, key } = workerData as WriterData
   const database = openWriter(path, key)
   const packs = new Packs(database, path)
-  const applier = new Applier(database, key, packs)
+  const line = new GroupLine({
+    ...{ database, key, packs, applier: new Applier(database, key, packs) },
+    answer: (operations, outcomes) => {
+      const isFailed = outcomes instanceof Error
+      const said: WriterAnswer = isFailed
+        ? { count: operations.length, reason: String(outcomes) }
+        : outcomes.map(encodeOutcome)
+      port.postMessage(said)
+    },
+  })
   port.on('message', (message: GroupMessage | 'close' | 'give-back') => {
     if (message === 'close') {
       database.close()
@@ -30,11 +43,7 @@ if (parentPort) {
       collectGarbage()
       return
     }
-    try {
-      port.postMessage(applier.applyGroup(decodeGroup(message)).map(encodeOutcome))
-    } catch (error) {
-      port.postMessage(String(error))
-    }
+    line.add(decodeGroup(message))
   })
   port.postMessage('ready')
   collectGarbage()

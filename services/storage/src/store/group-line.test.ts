@@ -1,0 +1,164 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { DatabaseSync } from 'node:sqlite'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { Applier } from './applier.ts'
+import { codecRaw, hashBlock } from './block-id.ts'
+import { BlockStore } from './block-store.ts'
+import { GroupLine } from './group-line.ts'
+import type { Operation, Outcome, PutOperation } from './operations.ts'
+import { packsFolderOf, recordHeadBytes } from './pack-place.ts'
+import { Packs } from './packs.ts'
+import { openWriter } from './schema.ts'
+
+const key = new Uint8Array(32).fill(9)
+const account = new Uint8Array(32).fill(1)
+const large = 100_000
+const recordBytes = recordHeadBytes + large + 28
+const stored: Outcome = { ok: true, changed: true, deleted: 0 }
+let folder: string
+let path: string
+let database: DatabaseSync
+let packs: Packs
+let line: GroupLine
+let answers: { operations: readonly Operation[]; outcomes: Outcome[] | Error }[]
+
+function open(): void {
+  database = openWriter(path, key)
+  packs = new Packs(database, path)
+  answers = []
+  const applier = new Applier(database, key, packs)
+  line = new GroupLine({
+    ...{ database, key, packs, applier },
+    answer: (operations, outcomes) => answers.push({ operations: [...operations], outcomes }),
+  })
+}
+
+function close(): void {
+  database.close()
+  packs.close()
+}
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'storage-line-'))
+  path = join(folder, 'blocks.db')
+  open()
+})
+
+afterEach(() => {
+  close()
+  rmSync(folder, { recursive: true })
+})
+
+function putOf(size: number, accountBytesMax = 1e9): PutOperation {
+  const bytes = new Uint8Array(randomBytes(size))
+  const references = [{ account, at: 1, pin: 0 }]
+  const rest = { references, handoff: [], handoffDelayMs: 0, isExternal: false, bytesMax: 1e9, accountBytesMax, now: 1 }
+  return { kind: 'put', digest: hashBlock(bytes), codec: codecRaw, bytes, size, ...rest }
+}
+
+async function answered(count: number): Promise<Operation[]> {
+  await expect.poll(() => answers.reduce((sum, { operations }) => sum + operations.length, 0)).toBe(count)
+  return answers.flatMap(({ operations }) => [...operations])
+}
+
+function packed(): Buffer {
+  const folderOf = packsFolderOf(path)
+  return Buffer.concat(readdirSync(folderOf).map((name) => readFileSync(join(folderOf, name))))
+}
+
+/** Of the records in the one pack, which are overwritten. */
+function overwritten(): boolean[] {
+  const bytes = packed()
+  return Array.from({ length: bytes.length / recordBytes }, (_, at) =>
+    bytes.subarray(at * recordBytes + recordHeadBytes, (at + 1) * recordBytes).every((byte) => byte === 0),
+  )
+}
+
+/** Starts the store anew, as whoever reads from it does. */
+async function readAll(puts: readonly PutOperation[]): Promise<boolean[]> {
+  close()
+  const store = new BlockStore({
+    ...{ path, key, bytesMax: 1e9, accountBytesMax: 1e9, node: account, now: Date.now },
+    onCorrupt: () => {},
+    onFatal: () => {},
+  })
+  await store.open()
+  const found: boolean[] = []
+  for (const { digest, bytes } of puts) {
+    found.push(Buffer.compare((await store.get(digest)) ?? new Uint8Array(0), bytes) === 0)
+  }
+  await store.close()
+  open()
+  return found
+}
+
+test('groups are answered in their order; what comes while blocks are synced shares the next transaction', async () => {
+  const puts = [large, large, 500, large, 500].map((size) => putOf(size))
+  for (const put of puts) line.add([put])
+  expect(answers).toEqual([])
+  expect(await answered(5)).toEqual(puts)
+  expect(answers.map(({ outcomes }) => outcomes)).toEqual([[stored], [stored, stored, stored, stored]])
+  expect(await readAll(puts)).toEqual(puts.map(() => true))
+})
+
+test('of a block that comes twice at once, or is over the quota, no second copy is left', async () => {
+  const put = putOf(large)
+  line.add([put, putOf(large, large), { ...put }])
+  await answered(3)
+  const refused: Outcome = { ok: false, code: 'ERR_QUOTA_EXCEEDED' }
+  expect(answers[0]?.outcomes).toEqual([stored, refused, { ...stored, changed: false }])
+  expect(overwritten()).toEqual([false, true, true])
+  expect(await readAll([put])).toEqual([true])
+})
+
+test('of a transaction that fails as a whole nothing is left, and those that wait behind it are stored', async () => {
+  database.exec(
+    `CREATE TRIGGER no_more BEFORE INSERT ON block WHEN new.codec = 113 BEGIN SELECT RAISE(ROLLBACK, 'no'); END`,
+  )
+  const [failing, next, last] = [{ ...putOf(large), codec: 113 }, putOf(large), putOf(large)]
+  line.add([failing])
+  line.add([next])
+  await answered(2)
+  expect(answers.map(({ outcomes }) => outcomes instanceof Error)).toEqual([true, false])
+  expect(overwritten()).toEqual([true, false])
+  // With nothing behind it, its records go from the end.
+  line.add([{ ...putOf(large), codec: 113 }])
+  await answered(3)
+  expect(overwritten()).toEqual([true, false])
+  line.add([last])
+  await answered(4)
+  expect(overwritten()).toEqual([true, false, false])
+  expect(await readAll([failing, next, last])).toEqual([false, true, true])
+  expect(database.prepare('SELECT count(*) AS count FROM wipe').get()?.count).toBe(0)
+})
+
+test('a crash leaves nothing of what was written ahead, over the end of a pack too', async () => {
+  const kept = putOf(large)
+  line.add([kept])
+  await answered(1)
+  const committed = packed().length
+  const piece = new Uint8Array(2 * 1024 * 1024).fill(7)
+  for (let count = 0; count < 34; count++) packs.stage(new Uint8Array(32).fill(count), piece.length, [piece.slice()])
+  expect(readdirSync(packsFolderOf(path))).toEqual(['1', '2'])
+  close()
+  open()
+  expect(readdirSync(packsFolderOf(path))).toEqual(['1'])
+  expect(packed()).toHaveLength(committed)
+  expect(await readAll([kept])).toEqual([true])
+})
+
+test('records that were given up at the end of a pack are overwritten by what follows in the next one', async () => {
+  const piece = new Uint8Array(2 * 1024 * 1024).fill(7)
+  const dropped = Array.from({ length: 32 }, (_, count) =>
+    packs.stage(new Uint8Array(32).fill(count), piece.length, [piece.slice()]),
+  )
+  const put = putOf(large)
+  line.add([put])
+  packs.drop(dropped)
+  await answered(1)
+  expect(readdirSync(packsFolderOf(path))).toEqual(['2'])
+  expect(await readAll([put])).toEqual([true])
+})

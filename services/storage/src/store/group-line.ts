@@ -1,0 +1,111 @@
+/**
+ * Groups between their arrival at the writer's thread and their commit. Their large blocks are sealed and written at once, and
+ * the disk syncs those of the next transaction while this one is committed: by itself each step waits for the disk or for the
+ * processor, and the other is idle. What arrives while a sync is under way shares the next transaction. Groups are
+ * committed in the order in which they arrive, and each as a whole with all that it shares a transaction with.
+ */
+import type { DatabaseSync } from 'node:sqlite'
+import type { Applier, StagedBlocks } from './applier.ts'
+import { atRestOverheadBytes, sealInPieces } from './at-rest.ts'
+import type { Operation, Outcome } from './operations.ts'
+import { packedBytesMin } from './pack-place.ts'
+import type { Packs } from './packs.ts'
+import { Statements } from './statements.ts'
+
+/** What {@link GroupLine} works with. All of it belongs to the writer's thread. */
+export interface GroupLineOptions {
+  database: DatabaseSync
+  /** 32-byte key for blocks at rest. */
+  key: Uint8Array
+  packs: Packs
+  applier: Applier
+  /** Called in the order of the operations, with the outcomes of the next ones, or why they all failed. */
+  answer: (operations: readonly Operation[], outcomes: Outcome[] | Error) => void
+}
+
+/** Operations of one transaction, and where their blocks are. */
+interface Batch {
+  readonly operations: Operation[]
+  readonly staged: Map<Operation, Uint8Array>
+  /** Done when their blocks are durable; undefined without any. */
+  flushed?: Promise<Error | undefined>
+}
+
+/** The line before the applier. */
+export class GroupLine {
+  readonly #options: GroupLineOptions
+  readonly #statements: Statements
+  #waiting: Batch | undefined
+  #isRunning = false
+
+  constructor(options: GroupLineOptions) {
+    this.#options = options
+    this.#statements = new Statements(options.database)
+  }
+
+  /** Takes a group. It may only have puts if another one has not been answered yet. */
+  add(operations: readonly Operation[]): void {
+    this.#waiting ??= { operations: [], staged: new Map() }
+    this.#waiting.operations.push(...operations)
+    for (const [operation, mark] of this.#stage(operations)) this.#waiting.staged.set(operation, mark)
+    if (!this.#isRunning) void this.#run()
+  }
+
+  /** What is here already, or cannot be written, is left to the transaction. */
+  #stage(operations: readonly Operation[]): StagedBlocks {
+    const { key, packs } = this.#options
+    const staged = new Map<Operation, Uint8Array>()
+    for (const operation of operations) {
+      if (operation.kind !== 'put' || operation.isExternal) continue
+      const { digest, bytes } = operation
+      const length = bytes.length + atRestOverheadBytes
+      if (length < packedBytesMin) continue
+      if (this.#statements.prepare('SELECT 1 FROM block WHERE digest = ?').get(digest)) continue
+      try {
+        staged.set(operation, packs.stage(digest, length, sealInPieces(key, digest, bytes)))
+      } catch {
+        // The disk is full, or fails: the transaction says so.
+      }
+    }
+    return staged
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true
+    for (let batch = this.#take(); batch !== undefined; ) {
+      // Nothing is waited for without large blocks.
+      const error = batch.flushed && (await batch.flushed)
+      const next = this.#take()
+      this.#commit(batch, error)
+      batch = next ?? this.#take()
+    }
+    this.#isRunning = false
+  }
+
+  /** What waits, whose blocks begin to be synced. */
+  #take(): Batch | undefined {
+    const batch = this.#waiting
+    this.#waiting = undefined
+    if (batch !== undefined && batch.staged.size > 0) {
+      batch.flushed = this.#options.packs.flush().then(
+        () => undefined,
+        (error: unknown) => error as Error,
+      )
+    }
+    return batch
+  }
+
+  #commit({ operations, staged }: Batch, error: Error | undefined): void {
+    const { packs, applier, answer } = this.#options
+    if (error !== undefined) {
+      packs.drop([...staged.values()])
+      answer(operations, error)
+      return
+    }
+    try {
+      answer(operations, applier.applyGroup(operations, staged))
+    } catch (failure) {
+      answer(operations, failure as Error)
+    }
+  }
+}
