@@ -19,6 +19,8 @@ import { asLeaves, encodeBlock, encodeMessage, parseMessage } from './wire.ts'
 
 /** File of the newest published note; derived. */
 const checkpointFile = 'checkpoint'
+/** Least time between two writes of it: a file for each block would cost the disk as much as the block, and whoever starts asks his peers. */
+const checkpointPeriodMs = 1_000
 /** What was decided for so long should be applied. */
 const behindMs = 2_000
 /** Most transactions of one gossip. */
@@ -33,7 +35,8 @@ export class ChainNode implements ChainCore {
   readonly #follower: Follower
   readonly #sequencer: Sequencer
   #watching: Promise<void> | undefined
-  #savingCheckpoint: Promise<void> = Promise.resolve()
+  #unsaved: PublishedHead | undefined
+  #saving: Promise<void> | undefined
 
   constructor(core: CoreState) {
     this.#core = core
@@ -186,13 +189,25 @@ export class ChainNode implements ChainCore {
     return encodeMessage({})
   }
 
-  #saveCheckpoint({ checkpoint }: PublishedHead): void {
+  /** Writes the newest note, at once or soon; at the latest when this node stops. */
+  #saveCheckpoint(published: PublishedHead): void {
+    this.#unsaved = published
+    this.#saving ??= this.#save()
+  }
+
+  async #save(): Promise<void> {
     const core = this.#core
-    const save = (): Promise<void> =>
-      core.options.disk.write(checkpointFile, encodeUtf8(checkpoint), { durable: false })
-    this.#savingCheckpoint = this.#savingCheckpoint
-      .then(save)
-      .catch((error) => core.report('the checkpoint file', error))
+    while (this.#unsaved !== undefined) {
+      const { checkpoint } = this.#unsaved
+      this.#unsaved = undefined
+      try {
+        await core.options.disk.write(checkpointFile, encodeUtf8(checkpoint), { durable: false })
+      } catch (error) {
+        core.report('the checkpoint file', error)
+      }
+      await core.wait(checkpointPeriodMs)
+    }
+    this.#saving = undefined
   }
 
   async start(): Promise<void> {
@@ -244,7 +259,7 @@ export class ChainNode implements ChainCore {
     await this.#watching
     await this.#sequencer.ended()
     await this.#follower.follow()
-    await this.#savingCheckpoint
+    await this.#saving
     // What is still under way ends before the files close.
     await core.lock.run(async () => {
       await core.log.close()
