@@ -67,7 +67,7 @@ export async function verifySignatureAsync(check: {
 
 /**
  * True if the signature fits the key, which is **not** checked: an answer to be used only once `parseVerifyingKey` has accepted the same
- * key elsewhere. For threads that verify ahead: checking a key costs as much as nine signatures, and one thread has done it.
+ * key elsewhere. For threads that verify ahead: checking a key costs as much as three signatures, and one thread has done it.
  *
  * @see SPEC.md §1, points 2 to 4
  */

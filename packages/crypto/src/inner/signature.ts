@@ -6,6 +6,7 @@ import { toHex } from '@healthblock/encoding/bytes'
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { CryptoError } from '../errors.ts'
 import type { Provider, SigningHandle, VerifyingHandle } from '../provider/provider.ts'
+import { isPrimeOrder } from './prime-order.ts'
 
 /** A private Ed25519 key in memory. */
 export class SigningKey {
@@ -67,13 +68,16 @@ export class VerifyingKey {
 export const verifyingKeysMax = 65_536
 const parsed = new WeakMap<Provider, Map<string, VerifyingKey>>()
 
-function isPrimeOrder(bytes: Uint8Array): boolean {
+/** True if the bytes are the canonical encoding of a point of prime order. */
+function isKey(bytes: Uint8Array): boolean {
+  let point: InstanceType<typeof ed25519.Point>
   try {
-    const point = ed25519.Point.fromBytes(bytes, false)
-    return !point.is0() && point.isTorsionFree()
+    point = ed25519.Point.fromBytes(bytes, false)
   } catch {
     return false
   }
+  // A decoded point has Z = 1, which spares an inversion.
+  return isPrimeOrder(point.Z === 1n ? { x: point.X, y: point.Y } : point.toAffine())
 }
 
 /** `parseVerifyingKey` of a provider. */
@@ -93,7 +97,7 @@ export function parseVerifyingKeyWith(provider: Provider, bytes: Uint8Array): Ve
     cache.set(text, known)
     return known
   }
-  if (!isPrimeOrder(bytes)) throw invalid()
+  if (!isKey(bytes)) throw invalid()
   const publicKey = Uint8Array.from(bytes)
   const key = new VerifyingKey(publicKey, provider.ed25519Verifier(publicKey))
   if (cache.size >= verifyingKeysMax) cache.delete(cache.keys().next().value as string)
