@@ -2,16 +2,17 @@
  * A chain's storage for whoever has the log: blocks gather in memory and reach the file many at a time, which costs a fraction of one
  * transaction a block. A crash loses the newest blocks, never a part of one, and the log has them all.
  */
-import type { Boundary, LogIndex, LogIndexChanges, RecordEntry } from '@healthblock/chain/log-index'
+import type { Boundary, LogIndex, RecordEntry } from '@healthblock/chain/log-index'
 import { type LeafStore, MemoryLeafStore, type StateLeaf } from '@healthblock/chain/state-tree'
 import type { ChainChanges, ChainStore } from '@healthblock/chain/store'
-import { byteText, compareBytes } from '@healthblock/encoding/bytes'
-import { IdFilter } from './id-filter.ts'
+import { compareBytes } from '@healthblock/encoding/bytes'
 import type { SqliteChainStore } from './ledger-stores.ts'
+import { WaitingIndex } from './waiting-index.ts'
 
 /** Transactions that gather at most, unless the owner says otherwise, and how long, before they are written. */
 const transactionsWaitingMaxDefault = 8192
 const waitingMsMax = 1_000
+const pathSizeBytes = 32
 
 /** Leaves that wait, before those of the file. */
 class BatchedLeaves implements LeafStore {
@@ -55,88 +56,56 @@ class BatchedLeaves implements LeafStore {
     this.#waiting.apply(leaves)
   }
 
+  /** Leaves that wait, ascending by K. */
+  waiting(): Iterable<StateLeaf> {
+    return this.#waiting.range(new Uint8Array(pathSizeBytes), new Uint8Array(pathSizeBytes).fill(0xff))
+  }
+
   clear(): void {
     this.#waiting = new MemoryLeafStore()
   }
 }
 
-/** What the newest blocks added to the index, before the file's. Whoever replays asks for no id and no record: they go into maps once somebody asks. */
+/** What the newest blocks added to the index, before the file's. */
 class BatchedIndex implements LogIndex {
   readonly #base: LogIndex
-  /** Ids that wait; the file knows its own. */
-  #filter = new IdFilter()
-  #waiting: LogIndexChanges[] = []
-  readonly #places = new Map<string, number>()
-  readonly #records = new Map<string, RecordEntry>()
-  /** How many of `#waiting` the maps hold. */
-  #placedCount = 0
-  #recordedCount = 0
-  /** Ascending. */
-  #boundaries: Boundary[] = []
+  readonly waiting = new WaitingIndex()
 
   constructor(base: SqliteChainStore) {
     this.#base = base.index
   }
 
   find(transactionId: Uint8Array): number | undefined {
-    if (!this.#filter.mayHave(transactionId)) return this.#base.find(transactionId)
-    for (; this.#placedCount < this.#waiting.length; this.#placedCount++) {
-      const { transactions } = this.#waiting[this.#placedCount] as LogIndexChanges
-      for (const { id, index } of transactions) this.#places.set(byteText(id), index)
-    }
-    return this.#places.get(byteText(transactionId)) ?? this.#base.find(transactionId)
+    return this.waiting.find(transactionId) ?? this.#base.find(transactionId)
   }
 
   record(patient: Uint8Array, stream: Uint8Array, sequence: number): RecordEntry | undefined {
-    for (; this.#recordedCount < this.#waiting.length; this.#recordedCount++) {
-      const { records } = this.#waiting[this.#recordedCount] as LogIndexChanges
-      for (const one of records) this.#records.set(recordName(one.patient, one.stream, one.sequence), one.entry)
-    }
-    return this.#records.get(recordName(patient, stream, sequence)) ?? this.#base.record(patient, stream, sequence)
+    return this.waiting.record(patient, stream, sequence) ?? this.#base.record(patient, stream, sequence)
   }
 
   boundary(size: number): Boundary | undefined {
-    return this.#boundaries.findLast((boundary) => boundary.size === size) ?? this.#base.boundary(size)
+    return this.waiting.boundaries.findLast((boundary) => boundary.size === size) ?? this.#base.boundary(size)
   }
 
   boundaryAfter(index: number): Boundary | undefined {
-    const before = this.#boundaries.findLastIndex(({ size }) => size <= index)
-    return before === -1 ? (this.#base.boundaryAfter(index) ?? this.#boundaries[0]) : this.#boundaries[before + 1]
+    const { boundaries } = this.waiting
+    const before = boundaries.findLastIndex(({ size }) => size <= index)
+    return before === -1 ? (this.#base.boundaryAfter(index) ?? boundaries[0]) : boundaries[before + 1]
   }
 
   boundaryAt(height: number): Boundary | undefined {
-    return this.#boundaries.findLast((boundary) => boundary.height === height) ?? this.#base.boundaryAt(height)
+    return this.waiting.boundaries.findLast((boundary) => boundary.height === height) ?? this.#base.boundaryAt(height)
   }
 
   newestWake(sizeMax: number): number | undefined {
-    const newest = this.#boundaries.findLast(({ wakes, size }) => wakes && size <= sizeMax)
+    const newest = this.waiting.boundaries.findLast(({ wakes, size }) => wakes && size <= sizeMax)
     return newest?.size ?? this.#base.newestWake(sizeMax)
   }
 
   firstAnchoredBeyond(userchainIndex: number): Boundary | undefined {
     const isBeyond = ({ anchorSize }: Boundary): boolean => (anchorSize ?? 0) > userchainIndex
-    return this.#base.firstAnchoredBeyond(userchainIndex) ?? this.#boundaries.find(isBeyond)
+    return this.#base.firstAnchoredBeyond(userchainIndex) ?? this.waiting.boundaries.find(isBeyond)
   }
-
-  apply(changes: LogIndexChanges): void {
-    for (const { id } of changes.transactions) this.#filter.add(id)
-    this.#waiting.push(changes)
-    this.#boundaries.push(changes.boundary)
-  }
-
-  clear(): void {
-    this.#filter = new IdFilter()
-    this.#waiting = []
-    this.#places.clear()
-    this.#records.clear()
-    this.#placedCount = 0
-    this.#recordedCount = 0
-    this.#boundaries = []
-  }
-}
-
-function recordName(patient: Uint8Array, stream: Uint8Array, sequence: number): string {
-  return `${byteText(patient)}${byteText(stream)}${sequence}`
 }
 
 /** How blocks gather. */
@@ -156,7 +125,8 @@ export class BatchedChainStore implements ChainStore {
   readonly #base: SqliteChainStore
   readonly #leaves: BatchedLeaves
   readonly #index: BatchedIndex
-  #waiting: ChainChanges[] = []
+  /** Of the newest block that waits; undefined if none does. */
+  #head: Uint8Array | undefined
   #transactions = 0
   #flushedMs: number
   readonly #nowMs: () => number
@@ -176,13 +146,13 @@ export class BatchedChainStore implements ChainStore {
   }
 
   head(): Uint8Array | undefined {
-    return this.#waiting.at(-1)?.head ?? this.#base.head()
+    return this.#head ?? this.#base.head()
   }
 
   apply(changes: ChainChanges): void {
-    this.#waiting.push(changes)
+    this.#head = changes.head
     this.#leaves.apply(changes.leaves)
-    this.#index.apply(changes.index)
+    this.#index.waiting.apply(changes.index)
     this.#transactions += changes.index.transactions.length + 1
     const isOld = this.#nowMs() - this.#flushedMs >= waitingMsMax
     if (isOld || this.#transactions >= this.#transactionsMax) this.flush()
@@ -190,12 +160,14 @@ export class BatchedChainStore implements ChainStore {
 
   /** Writes everything that waits, in one transaction. */
   flush(): void {
-    if (this.#waiting.length > 0) this.#beforeFlush?.()
-    this.#base.applyAll(this.#waiting)
-    this.#waiting = []
+    if (this.#head !== undefined) {
+      this.#beforeFlush?.()
+      this.#base.applyAll({ leaves: this.#leaves.waiting(), index: this.#index.waiting, head: this.#head })
+    }
+    this.#head = undefined
     this.#transactions = 0
     this.#flushedMs = this.#nowMs()
     this.#leaves.clear()
-    this.#index.clear()
+    this.#index.waiting.clear()
   }
 }

@@ -11,9 +11,10 @@ import type { Boundary, LogIndex, RecordEntry } from '@healthblock/chain/log-ind
 import { RecentMap } from '@healthblock/chain/recent-map'
 import type { LeafStore, StateLeaf } from '@healthblock/chain/state-tree'
 import type { ChainChanges, ChainStore } from '@healthblock/chain/store'
-import { byteText, compareBytes } from '@healthblock/encoding/bytes'
+import { byteText } from '@healthblock/encoding/bytes'
 import { IdFilter } from './id-filter.ts'
 import { type Database, openDatabase } from './sqlite.ts'
+import type { Place, PlacedRecord, WaitingIndex } from './waiting-index.ts'
 
 const schema = `
 CREATE TABLE leaf (
@@ -213,18 +214,8 @@ class SqliteLogIndex implements LogIndex {
     return boundaryOf(this.#anchored.get(userchainIndex))
   }
 
-  /** Inside the block's transaction. */
-  write({ transactions, records, boundary }: ChainChanges['index']): void {
-    this.writePlaces(transactions)
-    for (const { patient, stream, sequence, entry } of records) {
-      this.#insertRecord.run(patient, stream, sequence, entry.index, entry.generation, entry.epoch, entry.kind)
-    }
-    const { height, size, root, ms, wakes, anchorSize } = boundary
-    this.#insertBoundary.run(height, size, root, ms, wakes ? 1 : 0, anchorSize ?? null)
-  }
-
   /** Inside a transaction. */
-  writePlaces(transactions: ChainChanges['index']['transactions']): void {
+  writePlaces(transactions: Iterable<Place>): void {
     for (const { id, index } of transactions) {
       this.#insertPlace.run(id, index)
       // Before the commit: one that is rolled back leaves a needless "perhaps".
@@ -232,11 +223,23 @@ class SqliteLogIndex implements LogIndex {
     }
   }
 
+  /** Inside a transaction. */
+  writeRecords(records: Iterable<PlacedRecord>): void {
+    for (const { patient, stream, sequence, entry } of records) {
+      this.#insertRecord.run(patient, stream, sequence, entry.index, entry.generation, entry.epoch, entry.kind)
+    }
+  }
+
+  /** Inside a transaction. */
+  writeBoundary({ height, size, root, ms, wakes, anchorSize }: Boundary): void {
+    this.#insertBoundary.run(height, size, root, ms, wakes ? 1 : 0, anchorSize ?? null)
+  }
+
   /** After the commit. */
-  committed({ transactions, boundary }: ChainChanges['index']): void {
+  committed(transactions: Iterable<Place>, boundaries: readonly Boundary[]): void {
     for (const { id, index } of transactions) this.#places.set(byteText(id), index)
-    this.#recent.push(boundary)
-    if (this.#recent.length > recentBoundariesMax) this.#recent.shift()
+    this.#recent.push(...boundaries)
+    while (this.#recent.length > recentBoundariesMax) this.#recent.shift()
   }
 }
 
@@ -252,6 +255,13 @@ function boundaryOf(found: unknown): Boundary | undefined {
   }
   const boundary = { size: row.size, height: row.height, root: row.root, ms: row.ms, wakes: row.wakes === 1 }
   return row.anchor === null ? boundary : { ...boundary, anchorSize: row.anchor }
+}
+
+/** What several blocks, the oldest first, change together. */
+export interface GatheredChanges {
+  readonly leaves: Iterable<StateLeaf>
+  readonly index: WaitingIndex
+  readonly head: Uint8Array
 }
 
 /** One chain's storage in a SQLite file. */
@@ -279,39 +289,36 @@ export class SqliteChainStore implements ChainStore {
     return (this.#head.get() as { bytes: Uint8Array } | undefined)?.bytes
   }
 
-  apply(changes: ChainChanges): void {
-    const added = this.#database.transaction(() => {
-      const count = this.#leaves.write(changes.leaves)
-      this.#index.write(changes.index)
-      this.#setHead.run(changes.head)
-      return count
-    })
-    this.#leaves.grew(added)
-    this.#index.committed(changes.index)
-  }
-
-  /**
-   * As `apply` for several blocks, the oldest first, in one transaction: each leaf is written once, in the order of the table.
-   *
-   * @throws as `apply`: what is stored is then unknown.
-   */
-  applyAll(blocks: readonly ChainChanges[]): void {
-    const head = blocks.at(-1)?.head
-    if (head === undefined) return
-    const newest = new Map<string, StateLeaf>()
-    for (const { leaves } of blocks) for (const leaf of leaves) newest.set(byteText(leaf.path), leaf)
-    const leaves = [...newest.values()].sort((a, b) => compareBytes(a.path, b.path))
-    const places = blocks.flatMap(({ index }) => index.transactions)
-    places.sort((a, b) => compareBytes(a.id, b.id))
+  apply({ leaves, index, head }: ChainChanges): void {
     const added = this.#database.transaction(() => {
       const count = this.#leaves.write(leaves)
-      this.#index.writePlaces(places)
-      for (const { index } of blocks) this.#index.write({ ...index, transactions: [] })
+      this.#index.writePlaces(index.transactions)
+      this.#index.writeRecords(index.records)
+      this.#index.writeBoundary(index.boundary)
       this.#setHead.run(head)
       return count
     })
     this.#leaves.grew(added)
-    for (const { index } of blocks) this.#index.committed(index)
+    this.#index.committed(index.transactions, [index.boundary])
+  }
+
+  /**
+   * As `apply` for several blocks in one transaction: each leaf is written once, in the order of the table, and so are places.
+   *
+   * @param gathered - `leaves`: ascending by K, each K once. `head`: the newest block's.
+   * @throws as `apply`: what is stored is then unknown.
+   */
+  applyAll({ leaves, index, head }: GatheredChanges): void {
+    const added = this.#database.transaction(() => {
+      const count = this.#leaves.write(leaves)
+      this.#index.writePlaces(index.placesInOrder())
+      this.#index.writeRecords(index.records())
+      for (const boundary of index.boundaries) this.#index.writeBoundary(boundary)
+      this.#setHead.run(head)
+      return count
+    })
+    this.#leaves.grew(added)
+    this.#index.committed(index.places(), index.boundaries)
   }
 
   /** Closes the file. */
