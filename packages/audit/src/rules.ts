@@ -4,6 +4,7 @@
  * state of a later height gives the same answers.
  */
 import type { Ledger } from '@healthblock/chain/block'
+import { ByteMap, byteKey } from '@healthblock/chain/byte-map'
 import type { ChainName } from '@healthblock/chain/chains'
 import { inForceAt, liveAt } from '@healthblock/chain/live-at'
 import type { Seal } from '@healthblock/chain/seal'
@@ -44,6 +45,8 @@ interface Place {
   readonly height: number
 }
 
+const accountSizeBytes = 32
+const streamSizeBytes = 8
 /** Role of a doctor's account: only such a grant depends on a licence. */
 const doctorRole = 2
 
@@ -55,8 +58,10 @@ export class AuditRules {
   readonly #open = new Map<string, Map<string, OpenGrant>>()
   /** By patient, gid and generation, in the order of their deadlines. */
   readonly #due = new Map<string, Due>()
-  /** Newest generation of each stream's records. */
-  readonly #streams = new Map<string, { sequence: number; generation: number }>()
+  /** By patient and stream: its newest record. */
+  readonly #streams = new ByteMap<{ sequence: number; generation: number }>()
+  /** Where a key of `#streams` is joined. */
+  readonly #stream = new Uint8Array(accountSizeBytes + streamSizeBytes)
 
   constructor(ledger: Ledger, findings: FindingList) {
     this.#ledger = ledger
@@ -161,9 +166,10 @@ export class AuditRules {
 
   #records(body: IotBody, place: Place): void {
     const state = this.#ledger.state('userchain')
-    const patient = toHex(body.a)
+    this.#stream.set(body.a)
     for (const [stream, sequence, generation] of body.r) {
-      const key = `${patient}${toHex(stream)}`
+      this.#stream.set(stream, accountSizeBytes)
+      const key = byteKey(this.#stream)
       const before = this.#streams.get(key)
       const expected = (before?.sequence ?? 0) + 1
       if (sequence !== expected) {
@@ -177,7 +183,11 @@ export class AuditRules {
           this.#add('record-outside-cut', 'userchain', place, message)
         }
       }
-      this.#streams.set(key, { sequence, generation })
+      if (before === undefined) this.#streams.set(key, { sequence, generation })
+      else {
+        before.sequence = sequence
+        before.generation = generation
+      }
     }
   }
 

@@ -1,7 +1,7 @@
 /** A sample of the stored blocks that the ledgers name: whether the private IPFS still has them. */
 import type { ChainName } from '@healthblock/chain/chains'
 import type { Transaction } from '@healthblock/chain/transaction'
-import { toHex } from '@healthblock/encoding/bytes'
+import { compareBytes, toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { isRemovalOverdue, type RecordName } from './erasures.ts'
 import type { FindingList } from './report.ts'
@@ -34,6 +34,8 @@ export interface StorageProbe {
 
 /** Blocks asked for, of both chains together. */
 export const samplesMax = 64
+/** Bytes of a digest that are ranked. */
+const rankSizeBytes = 8
 /** Records of a whole file, whose CID names a dag-pb root. */
 const fileKind = 3
 const gapKind = 2
@@ -44,7 +46,8 @@ const gapKind = 2
  */
 export class Samples {
   readonly #salt: Uint8Array
-  readonly #kept: { readonly rank: string; readonly sample: StoredSample }[] = []
+  /** Ascending by rank: the first bytes of the digest, XOR those of the salt. */
+  readonly #kept: { readonly rank: Uint8Array; readonly sample: StoredSample }[] = []
   /** Blocks that were named altogether. */
   count = 0
 
@@ -56,21 +59,31 @@ export class Samples {
   note(chain: ChainName, place: { index: number; height: number }, { body }: Transaction): void {
     if (body.t === 'iot') {
       for (const [stream, sequence, , , kind, , digest] of body.r) {
+        if (kind === gapKind || !this.#isDrawn(digest)) continue
         const record = { patient: body.a, stream, sequence }
-        if (kind !== gapKind)
-          this.#draw({ chain, ...place, digest, codec: kind === fileKind ? 'dag-pb' : 'raw', record })
+        this.#keep({ chain, ...place, digest, codec: kind === fileKind ? 'dag-pb' : 'raw', record })
       }
     } else if (body.t === 'diagnosis' || (body.t === 'amend' && body.act !== 1)) {
-      this.#draw({ chain, ...place, digest: body.cid, codec: 'raw' })
+      const digest = body.cid
+      if (this.#isDrawn(digest)) this.#keep({ chain, ...place, digest, codec: 'raw' })
     }
   }
 
-  #draw(sample: StoredSample): void {
+  /** Counts a block; true if it is nearer than the farthest of as many as are kept. Nearly all are not, so nothing is made for them. */
+  #isDrawn(digest: Uint8Array): boolean {
     this.count++
-    const rank = toHex(sample.digest.subarray(0, 8).map((byte, i) => byte ^ (this.#salt[i] as number)))
-    const last = this.#kept.at(-1)
-    if (this.#kept.length >= samplesMax && last !== undefined && rank >= last.rank) return
-    const at = this.#kept.findIndex((other) => other.rank > rank)
+    const farthest = this.#kept[samplesMax - 1]?.rank
+    if (farthest === undefined) return true
+    for (let i = 0; i < rankSizeBytes; i++) {
+      const difference = ((digest[i] as number) ^ (this.#salt[i] as number)) - (farthest[i] as number)
+      if (difference !== 0) return difference < 0
+    }
+    return false
+  }
+
+  #keep(sample: StoredSample): void {
+    const rank = sample.digest.slice(0, rankSizeBytes).map((byte, i) => byte ^ (this.#salt[i] as number))
+    const at = this.#kept.findIndex((other) => compareBytes(other.rank, rank) > 0)
     this.#kept.splice(at === -1 ? this.#kept.length : at, 0, { rank, sample })
     if (this.#kept.length > samplesMax) this.#kept.pop()
   }
