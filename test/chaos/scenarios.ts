@@ -5,7 +5,7 @@
 import { cpSync, existsSync, rmSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { percentile } from '../../bench/support/report.ts'
-import { Delivery, flood, pump, Senders, signItems } from './senders.ts'
+import { Delivery, flood, pump, Senders, signBatches, signItems } from './senders.ts'
 import { nodeCount, type World } from './world.ts'
 
 /** How long a run is. */
@@ -293,13 +293,13 @@ const floodScenario: Scenario = {
   hasOwnLoad: true,
   async run(world, size) {
     const { tally } = world
+    const batches = signBatches(world.senderOptions(), { count: pick(size, [4_000, 20_000, 100_000]), batch: 256 })
     const alone = await latencyOf(world, pick(size, [1_000, 3_000, 15_000]))
     const before = Math.max(...world.urls.map((_, rank) => world.residentMb(rank)))
     const senders = new Senders(world.senderOptions(2), { count: 4, batch: 1, pauseMs: 50 })
     const from = tally.latenciesMs.length
     const turnedAway = tally.turnedAway
-    const plan = { count: pick(size, [4_000, 20_000, 100_000]), batch: 256, parallel: 16 }
-    const { offered, seconds, promised } = await flood(world.senderOptions(), plan)
+    const { offered, seconds, promised } = await flood(world.senderOptions(), batches, 16)
     const beside = tally.latenciesMs.slice(from)
     const begunMs = performance.now()
     const committed = tally.committed

@@ -266,9 +266,13 @@ export interface Flood {
   readonly promised: readonly Delivery[]
 }
 
-/** Hands over signed transactions without waiting for the end of any, whatever the nodes answer. */
-export async function flood(options: SenderOptions, plan: { count: number; batch: number; parallel: number }) {
-  const batches = Array.from({ length: Math.ceil(plan.count / plan.batch) }, () => signItems(options, plan.batch))
+/** The load of a flood, signed: this thread does nothing else meanwhile, so it is made before anything is measured. */
+export function signBatches(options: SenderOptions, { count, batch }: { count: number; batch: number }): Item[][] {
+  return Array.from({ length: Math.ceil(count / batch) }, () => signItems(options, batch))
+}
+
+/** Hands over signed batches without waiting for the end of any, whatever the nodes answer. */
+export async function flood(options: SenderOptions, batches: readonly Item[][], parallel: number) {
   const promised: Delivery[] = []
   const begunMs = performance.now()
   let next = 0
@@ -279,9 +283,9 @@ export async function flood(options: SenderOptions, plan: { count: number; batch
       if (await delivery.offer()) promised.push(delivery)
     }
   }
-  await Promise.all(Array.from({ length: plan.parallel }, work))
+  await Promise.all(Array.from({ length: parallel }, work))
   return {
-    offered: batches.length * plan.batch,
+    offered: batches.reduce((sum, { length }) => sum + length, 0),
     seconds: (performance.now() - begunMs) / 1000,
     promised,
   } satisfies Flood
