@@ -21,8 +21,12 @@ export const gid = b16('grant')
 /** A grant that never was. */
 export const otherGid = b16('another')
 
-/** A grant, a reading whose block is disclosed, a diagnosis, the revocation, a change of policy, and the bundle about all of it. */
-export function disputeStory() {
+/**
+ * A grant, a reading whose block is disclosed, a diagnosis, the revocation, a change of policy, and the bundle about all of it.
+ *
+ * @param recordLength - What the patient put on record as the length of her block of 1,024 bytes.
+ */
+export function disputeStory(recordLength = 1024) {
   const world = new Consortium()
   const { ledgerId } = world.genesis
   const trail = new PolicyTrail(world.genesis)
@@ -83,7 +87,7 @@ export function disputeStory() {
   const cid = sha256(block)
   const read = world.post(
     'userchain',
-    sign('userchain', { v: 1, t: 'iot', a: patient, r: [[ecg, 1, 1, slot, 0, 1024, cid]] }, byPatient),
+    sign('userchain', { v: 1, t: 'iot', a: patient, r: [[ecg, 1, 1, slot, 0, recordLength, cid]] }, byPatient),
   )
   const diagnosed = world.post(
     'docchain',

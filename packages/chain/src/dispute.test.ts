@@ -1,10 +1,14 @@
-import { encodeUtf8 } from '@healthblock/encoding/bytes'
+import { encodeUtf8, toHex } from '@healthblock/encoding/bytes'
+import { encodeCbor } from '@healthblock/encoding/cbor'
 import { describe, expect, it, test } from 'vitest'
+import type { ChainName } from './chains.ts'
 import { type Dispute, type DisputePart, encodeDispute, parseDispute, verifyDispute } from './dispute.ts'
 import { disputeStory, gid } from './dispute-story.test-support.ts'
+import type { ReceiptState } from './json-form.ts'
 import { encodeProof, parseProof } from './proof.ts'
 import { acceptedFlips, b16, bytesOf, keyOf, sampleGenesis } from './sample.test-support.ts'
 import { signStatement } from './statement.ts'
+import { userTables } from './tables.ts'
 
 const told = disputeStory()
 const { world, dispute, part, end } = told
@@ -89,7 +93,15 @@ const checkpointOf = (by: readonly { rank: number; name?: string }[], at?: { siz
 const good = [{ rank: 0 }, { rank: 1, name: '1 again' }, { rank: 2 }]
 
 /** What a forger may try, and what he is told. */
-const forgeries: [string, () => Dispute, string][] = [
+type Forgery = [string, () => Dispute, string]
+
+/** What the state of a chain's newest block proves of a key. */
+function proveOf(chain: ChainName, key: Uint8Array): ReceiptState {
+  const { value, proof } = world.ledger.prove(chain, key)
+  return value === undefined ? { key, proof } : { key, proof, value }
+}
+
+const forgeries: Forgery[] = [
   ['no part at all', () => ({ ...dispute, parts: [] }), 'part: there is none'],
   [
     'another leaf',
@@ -248,6 +260,29 @@ const forgeries: [string, () => Dispute, string][] = [
     'the keys do not open the block',
   ],
   ['no key', () => ({ ...dispute, disclosed: [{ ...disclosure, nodes: [] }] }), 'the keys do not open the block'],
+  // Nothing is on record under these keys, ever, and in words they would be that of the grant.
+  ...[
+    ['grant', toHex(told.patient), toHex(gid)],
+    ['grant', told.patient, toHex(gid)],
+    ['grant', told.patient, gid, 0],
+    ['grant', [told.patient], gid],
+    ['generation', told.patient, Uint8Array.of(1)],
+  ].map((parts, i): Forgery => {
+    const proved = proveOf('userchain', encodeCbor(parts))
+    return [
+      `the absence of a key that only reads like another, ${i}`,
+      () => withState([present, absent, proved]),
+      'a key',
+    ]
+  }),
+  [
+    'the absence of a grant from the state of docchain',
+    () => {
+      const proved = proveOf('docchain', userTables.grant.key(told.patient, gid))
+      return { ...dispute, parts: [...parts, { ...part('docchain', end(told.anchored)), state: [proved] }] }
+    },
+    'a key that no record of docchain has',
+  ],
   ['another genesis', () => ({ ...dispute, genesis: sampleGenesis(5, 3).bytes }), 'of another ledger'],
 ]
 
@@ -263,6 +298,18 @@ test.each(forgeries)('%s: refused', (_name, forge, reason) => {
     message = (error as Error).message
   }
   expect(message).toContain(reason)
+})
+
+test('a block of another length than its record says is refused', () => {
+  const other = disputeStory(2048)
+  const file = encodeDispute(other.dispute)
+  expect(() => verifyDispute({ bytes: file, ledgerId: other.world.genesis.ledgerId })).toThrow('of another length')
+})
+
+test('words name the patient: another has grants and streams of the same names', () => {
+  const { steps, opened } = verifyDispute({ bytes, ledgerId })
+  expect(steps.filter((step) => step.includes(`of patient ${toHex(told.patient)}`))).toHaveLength(4)
+  expect(opened.map(({ patient }) => toHex(patient))).toEqual([toHex(told.patient)])
 })
 
 test('other JSON than the canonical is refused', () => {

@@ -30,7 +30,7 @@ import { trailWords } from './receipt.ts'
 import { parseSealLeaf, type Seal } from './seal.ts'
 import { verifyStateProof } from './state-tree.ts'
 import { parseStatement, type SignedStatement, verifyStatement } from './statement.ts'
-import type { GrantRecord } from './tables.ts'
+import { type GrantRecord, parseTableKey } from './tables.ts'
 import { leafKind, parseTransactionLeaf, type Transaction, transactionId, typeChains } from './transaction.ts'
 
 export type { DisclosedNode, Dispute, DisputeDisclosure, DisputePart, DisputeQuestion } from './dispute-format.ts'
@@ -43,6 +43,7 @@ export interface DisputeAnswer extends DisputeQuestion {
 
 /** A record that a disclosure opened. */
 export interface OpenedRecord {
+  readonly patient: Uint8Array
   readonly stream: Uint8Array
   readonly sequence: number
   readonly epoch: number
@@ -171,7 +172,7 @@ class Bundle {
       for (const { key, value, proof } of part.state ?? []) {
         verifyStateProof({ key, value, proof, root: part.seal.st })
         part.isNeeded = true
-        this.steps.push(`in the state after block ${part.seal.h} of ${part.chain}, ${describe(key, value)}`)
+        this.steps.push(`in the state after block ${part.seal.h} of ${part.chain}, ${describe(part.chain, key, value)}`)
       }
     }
   }
@@ -203,7 +204,7 @@ class Bundle {
     const answer = judge(state, at.index + 1, question.at)
     const when = timeOf(question.at)
     this.steps.push(
-      `at ${when} (block ${at.seal.h}, ${at.index + 1} entries) grant ${toHex(question.gid)} was: ${answer}`,
+      `at ${when} (block ${at.seal.h}, ${at.index + 1} entries) grant ${toHex(question.gid)} of patient ${toHex(question.patient)} was: ${answer}`,
     )
     return { ...question, answer }
   }
@@ -242,7 +243,8 @@ class Bundle {
   }
 
   #openRecord({ block, first, nodes }: DisputeDisclosure, patient: Uint8Array, record: IotRecord): OpenedRecord {
-    const [stream, sequence, generation, epoch, kind] = record
+    const [stream, sequence, generation, epoch, kind, len] = record
+    if (block.length !== len) throw invalid('disclosed', 'a block of another length than its record says')
     const { ledgerId } = this.genesis
     const fields = {
       kind: kind as PayloadKind,
@@ -259,9 +261,9 @@ class Bundle {
       const epochKey = epochKeyFrom({ nodes: tree, first, epoch })
       const data = openPayload({ block, epochKey, expected: fields })
       this.steps.push(
-        `the disclosed keys open record ${sequence} of stream ${toHex(stream)}: ${data.length} bytes, SHA-256 ${toHex(sha256(data))}`,
+        `the disclosed keys open record ${sequence} of stream ${toHex(stream)} of patient ${toHex(patient)}: ${data.length} bytes, SHA-256 ${toHex(sha256(data))}`,
       )
-      return { stream, sequence, epoch, data }
+      return { patient, stream, sequence, epoch, data }
     } catch (cause) {
       if (!(cause instanceof CryptoError)) throw cause
       throw invalid('disclosed', 'the keys do not open the block', cause)
@@ -320,16 +322,10 @@ function judge({ value }: ReceiptState, size: number, atMs: number): DisputeAnsw
   return atMs >= until ? 'expired' : 'in force'
 }
 
-/** A record in words; only of grants is more said than that it is there. */
-function describe(key: Uint8Array, value: Uint8Array | undefined): string {
-  let parts: readonly unknown[]
-  try {
-    parts = decodeCbor(key) as unknown as readonly unknown[]
-  } catch (cause) {
-    if (!(cause instanceof EncodingError)) throw cause
-    throw invalid('state', 'the key cannot be read', cause)
-  }
-  if (!Array.isArray(parts)) throw invalid('state', 'the key cannot be read')
+/** A record in words; only of grants is more said than that it is there. A key that is none would read like one that is. */
+function describe(chain: ChainName, key: Uint8Array, value: Uint8Array | undefined): string {
+  const parts = parseTableKey(chain, key)
+  if (parts === undefined) throw invalid('state', `a key that no record of ${chain} has`)
   const name = parts.map((part) => (part instanceof Uint8Array ? toHex(part) : String(part))).join(' ')
   if (value === undefined) return `there is no record [${name}]`
   if (parts[0] !== 'grant') return `record [${name}] has the value whose SHA-256 is ${toHex(sha256(value))}`

@@ -1,5 +1,7 @@
 /** The tables of SPEC.md §5, typed. `o` and `c` are the log indices at which a record opened and closed. */
-import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
+import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { EncodingError } from '@healthblock/encoding/errors'
+import type { ChainName } from './chains.ts'
 import type { StateOverlay, StateReader } from './state.ts'
 
 /** A record that opens at one index and closes, at most once, at another. */
@@ -113,8 +115,14 @@ export interface DiagnosisRecord extends Lifetime {
 /** Numbers of an account's keys in the table `key`. */
 export const keyRoles = { root: 0, op: 1, node: 2, kem: 3 } as const
 
+/** A part of a key: a byte string of this length, or an unsigned integer. */
+export type PartForm = number | 'uint'
+
 /** One table: how its keys are written, and its records read and set. */
 export interface Table<Parts extends readonly (Uint8Array | number)[], Value> {
+  readonly name: string
+  /** The form of its keys after the name. */
+  readonly parts: readonly PartForm[]
   key(...parts: Parts): Uint8Array
   get(state: StateReader, ...parts: Parts): Value | undefined
   set(state: StateOverlay, value: Value, ...parts: Parts): void
@@ -188,11 +196,15 @@ function encodeKey(
   return key
 }
 
-function table<Parts extends readonly (Uint8Array | number)[], Value>(name: string): Table<Parts, Value> {
+function table<Parts extends readonly (Uint8Array | number)[], Value>(
+  name: string,
+  ...forms: { readonly [P in keyof Parts]: Parts[P] extends number ? 'uint' : number }
+): Table<Parts, Value> {
   const title = encodeCbor(name)
-  const key = (...parts: Parts) => encodeKey(title, parts)
   return {
-    key,
+    name,
+    parts: forms,
+    key: (...parts) => encodeKey(title, parts),
     get(state, ...parts) {
       return state.get(encodeKey(title, parts, askedKey))?.decoded as Value | undefined
     },
@@ -202,70 +214,95 @@ function table<Parts extends readonly (Uint8Array | number)[], Value>(name: stri
   }
 }
 
+/** Lengths of byte strings in keys. */
+const account = 32
+const hash = 32
+const stream = 8
+/** Of grants and of devices. */
+const gid = 16
+
 const evidenceTables = {
-  evidence: table<readonly [k: number], EvidenceRecord>('evidence'),
+  evidence: table<readonly [k: number], EvidenceRecord>('evidence', 'uint'),
   /** Head: `k` of the newest. */
   evidenceHead: table<readonly [], number>('evidencehead'),
   /** Head: `k`, by node, kind and H(CBOR of the size or the transaction). */
-  evidenceOf: table<readonly [node: Uint8Array, kind: number, subject: Uint8Array], number>('evidenceof'),
+  evidenceOf: table<readonly [node: Uint8Array, kind: number, subject: Uint8Array], number>(
+    'evidenceof',
+    account,
+    'uint',
+    hash,
+  ),
   /** Head: number of a policy, and how many came on record under it. */
   evidenceCount: table<readonly [node: Uint8Array, kind: number], readonly [policy: number, count: number]>(
     'evidencecount',
+    account,
+    'uint',
   ),
 } as const
 
 /** Userchain's tables. Heads (SPEC.md §5: marked *) say so; they are never read from Docchain. */
 export const userTables = {
-  account: table<Account, AccountRecord>('account'),
+  account: table<Account, AccountRecord>('account', account),
   /** `r`: `keyRoles`; `k` from 0. */
-  key: table<readonly [account: Uint8Array, r: number, k: number], KeyRecord>('key'),
+  key: table<readonly [account: Uint8Array, r: number, k: number], KeyRecord>('key', account, 'uint', 'uint'),
   /** Head: `k` of the newest key. */
-  keyHead: table<readonly [account: Uint8Array, r: number], number>('keyhead'),
+  keyHead: table<readonly [account: Uint8Array, r: number], number>('keyhead', account, 'uint'),
   /** Head: H(public key) of every key ever registered. */
-  used: table<readonly [keyHash: Uint8Array], 1>('used'),
-  organisation: table<Account, Lifetime>('org'),
+  used: table<readonly [keyHash: Uint8Array], 1>('used', hash),
+  organisation: table<Account, Lifetime>('org', account),
   /** Head. */
-  quota: table<Account, readonly [maximum: number, used: number]>('quota'),
-  licence: table<readonly [doctor: Uint8Array, k: number], LicenceRecord>('licence'),
+  quota: table<Account, readonly [maximum: number, used: number]>('quota', account),
+  licence: table<readonly [doctor: Uint8Array, k: number], LicenceRecord>('licence', account, 'uint'),
   /** Head: `k` of the newest licence. */
-  licenceHead: table<readonly [doctor: Uint8Array], number>('licencehead'),
+  licenceHead: table<readonly [doctor: Uint8Array], number>('licencehead', account),
   /** Head: the last consent counter. */
-  counter: table<Account, number>('counter'),
-  device: table<readonly [patient: Uint8Array, device: Uint8Array], DeviceRecord>('device'),
+  counter: table<Account, number>('counter', account),
+  device: table<readonly [patient: Uint8Array, device: Uint8Array], DeviceRecord>('device', account, gid),
   /** Head: open streams, in order of creation. */
-  openStreams: table<readonly [patient: Uint8Array], readonly Uint8Array[]>('streams'),
-  stream: table<PatientStream, StreamRecord>('stream'),
+  openStreams: table<readonly [patient: Uint8Array], readonly Uint8Array[]>('streams', account),
+  stream: table<PatientStream, StreamRecord>('stream', account, stream),
   /** Head: of the stream's newest record. */
-  last: table<PatientStream, readonly [seq: number, epoch: number]>('last'),
+  last: table<PatientStream, readonly [seq: number, epoch: number]>('last', account, stream),
   /** Head: `len` of records of kind 0 and 1. */
-  streamClass: table<readonly [patient: Uint8Array, stream: Uint8Array, gen: number], number>('class'),
-  generation: table<readonly [patient: Uint8Array, gen: number], GenerationRecord>('generation'),
+  streamClass: table<readonly [patient: Uint8Array, stream: Uint8Array, gen: number], number>(
+    'class',
+    account,
+    stream,
+    'uint',
+  ),
+  generation: table<readonly [patient: Uint8Array, gen: number], GenerationRecord>('generation', account, 'uint'),
   /** Head; absent = 0. */
-  currentGeneration: table<readonly [patient: Uint8Array], number>('current'),
+  currentGeneration: table<readonly [patient: Uint8Array], number>('current', account),
   cut: table<
     readonly [patient: Uint8Array, stream: Uint8Array, gen: number],
     { readonly last: number; readonly o: number }
-  >('cut'),
+  >('cut', account, stream, 'uint'),
   keyTransaction: table<readonly [transactionId: Uint8Array], { readonly a: Uint8Array; readonly gen: number }>(
     'keytx',
+    hash,
   ),
-  grant: table<PatientGrant, GrantRecord>('grant'),
+  grant: table<PatientGrant, GrantRecord>('grant', account, gid),
   envelope: table<
     readonly [patient: Uint8Array, gid: Uint8Array, gen: number],
     { readonly o: number; readonly hash: Uint8Array }
-  >('env'),
+  >('env', account, gid, 'uint'),
   /** Head: H(encapsulation) of every envelope that the patient ever committed. */
-  encapsulation: table<readonly [patient: Uint8Array, encapsulationHash: Uint8Array], 1>('enc'),
-  erased: table<readonly [patient: Uint8Array, stream: Uint8Array, k: number], ErasedRecord>('erased'),
+  encapsulation: table<readonly [patient: Uint8Array, encapsulationHash: Uint8Array], 1>('enc', account, hash),
+  erased: table<readonly [patient: Uint8Array, stream: Uint8Array, k: number], ErasedRecord>(
+    'erased',
+    account,
+    stream,
+    'uint',
+  ),
   /** Head: `k` of the newest erasure. */
-  erasedHead: table<PatientStream, number>('erasedhead'),
-  algorithm: table<readonly [hash: Uint8Array], AlgorithmRecord>('algorithm'),
-  policy: table<readonly [k: number], PolicyRecord>('policy'),
+  erasedHead: table<PatientStream, number>('erasedhead', account, stream),
+  algorithm: table<readonly [hash: Uint8Array], AlgorithmRecord>('algorithm', hash),
+  policy: table<readonly [k: number], PolicyRecord>('policy', 'uint'),
   /** Head: organisations in force; absent: those of genesis. */
   organisations: table<readonly [], readonly Uint8Array[]>('orgs'),
   /** Head: n of the newest `govern`. */
   governed: table<readonly [], number>('governed'),
-  rules: table<readonly [k: number], RulesRecord>('rules'),
+  rules: table<readonly [k: number], RulesRecord>('rules', 'uint'),
   ...evidenceTables,
 } as const
 
@@ -274,7 +311,43 @@ export const docTables = {
   /** Head: sequence of the stream's newest entry, epoch of its newest diagnosis. */
   diagnosisStream: table<readonly [patient: Uint8Array, doctor: Uint8Array], readonly [seq: number, epoch: number]>(
     'diagnosisstream',
+    account,
+    account,
   ),
-  diagnosis: table<readonly [transactionId: Uint8Array], DiagnosisRecord>('diagnosis'),
+  diagnosis: table<readonly [transactionId: Uint8Array], DiagnosisRecord>('diagnosis', hash),
   ...evidenceTables,
 } as const
+
+const forms: Readonly<Record<ChainName, ReadonlyMap<string, readonly PartForm[]>>> = {
+  userchain: formsOf(userTables),
+  docchain: formsOf(docTables),
+}
+
+function formsOf(tables: Readonly<Record<string, Pick<Table<never, never>, 'name' | 'parts'>>>) {
+  return new Map(Object.values(tables).map(({ name, parts }) => [name, parts]))
+}
+
+/**
+ * The parts of a state key, its table's name first; undefined if no table of the chain has such keys. A proof that there is no record says
+ * nothing if the key is one that can have none.
+ *
+ * @param key - Any bytes.
+ */
+export function parseTableKey(
+  chain: ChainName,
+  key: Uint8Array,
+): readonly [name: string, ...parts: (Uint8Array | number)[]] | undefined {
+  let decoded: CborValue
+  try {
+    decoded = decodeCbor(key)
+  } catch (error) {
+    if (!(error instanceof EncodingError)) throw error
+    return undefined
+  }
+  const [name, ...parts] = Array.isArray(decoded) ? decoded : []
+  const expected = typeof name === 'string' ? forms[chain].get(name) : undefined
+  const isFitting = (form: PartForm, part: CborValue | undefined): boolean =>
+    form === 'uint' ? typeof part === 'number' : part instanceof Uint8Array && part.length === form
+  if (expected?.length !== parts.length || !expected.every((form, i) => isFitting(form, parts[i]))) return undefined
+  return [name as string, ...(parts as (Uint8Array | number)[])]
+}
