@@ -4,15 +4,19 @@
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { clusterPaths } from '../cli/src/cluster/layout.ts'
 import { batches, newestCheckpoint, submit } from './support/client.ts'
 import { type BenchCluster, withCluster } from './support/cluster.ts'
 import { Load, type LoadPatient } from './support/load.ts'
-import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
+import { percentile, type Result, report, tell } from './support/report.ts'
 
-const options = benchOptions()
+const { values } = parseArgs({
+  options: { quick: { type: 'boolean' }, json: { type: 'boolean' }, nodes: { type: 'string' } },
+})
+const options = { quick: values.quick === true, json: values.json === true }
 const steps = options.quick ? [1_000, 10_000] : [1_000, 100_000, 1_000_000]
-const nodes = options.quick ? 1 : 4
+const nodes = Number(values.nodes ?? (options.quick ? 1 : 4))
 const patientsCount = 256
 const sendersCount = 8
 const batchMax = 256
@@ -87,6 +91,7 @@ const results = await withCluster({ size: { accounting: nodes }, roles: ['accoun
     const seconds = (performance.now() - fromMs) / 1000
     const cpu = (cpuMs(cluster) - cpuBefore) / sampleCount
     done = step + sampleCount
+    tell(`growth: then ${(1000 * cpu).toFixed(0)} µs of the nodes a transaction, ${residentMb(cluster).toFixed(0)} MB`)
     const { log, state, tiles } = diskOf(cluster)
     rows.push({
       ...{ nodes, transactions: step, sample: sampleCount, transactionsPerSecond: sampleCount / seconds },

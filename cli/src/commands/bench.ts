@@ -30,13 +30,18 @@ ${lines.join('\n')}
 Each makes what it needs in a temporary folder, and takes it away again.
 
   --quick    about 20 s, with fewer sizes
-  --million  tamper: also in a ledger of 10^6 entries
+  --million  tamper, audit: also in a ledger of 10^6 entries
+  --nodes N  growth: of so many accounting nodes, instead of 4
 `
 }
 
 /** `./healthblock bench`. */
 export async function runBench(args: string[], io: Io): Promise<ExitCode> {
-  const { values, positionals } = parseOptions(args, { quick: { type: 'boolean' }, million: { type: 'boolean' } })
+  const { values, positionals } = parseOptions(args, {
+    quick: { type: 'boolean' },
+    million: { type: 'boolean' },
+    nodes: { type: 'string' },
+  })
   if (values.help === true) {
     io.stdout(help())
     return 0
@@ -46,5 +51,6 @@ export async function runBench(args: string[], io: Io): Promise<ExitCode> {
     throw new UsageError(`name one of ${Object.keys(benches).join(', ')}`)
   }
   const flags = (['quick', 'json', 'million'] as const).flatMap((flag) => (values[flag] === true ? [`--${flag}`] : []))
+  if (values.nodes !== undefined) flags.push('--nodes', values.nodes)
   return runScript(`bench/${name}.ts`, flags, io)
 }
