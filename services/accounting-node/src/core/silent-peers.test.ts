@@ -56,6 +56,17 @@ describe('a peer that never answers', () => {
     await commit(0, 'c', [0, 1, 2])
   })
 
+  it('when it is asked where it stands does not keep a node from taking part', async () => {
+    await led()
+    const taken = silence(3, ({ method }) => method === 'head')
+    await cluster.stop(2)
+    await commit(0, 'a', [0, 1, 3])
+    await cluster.start(2)
+    await cluster.stop(1)
+    await commit(0, 'b', [0, 2, 3])
+    expect(taken()).toBeGreaterThan(0)
+  })
+
   it('when it is asked to stage does not keep a leader who has promised a later term', async () => {
     await led()
     const taken = [1, 2, 3].map((rank) => silence(rank, ({ from, method }) => method === 'stage' && from === 0))

@@ -7,6 +7,7 @@ import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import { cosign, fetchTrail, isPublished, keepStep, spread, takePublished, verifyLine } from './attester.ts'
 import type { Follower } from './catch-up.ts'
 import type { CoreState } from './core-state.ts'
+import { within } from './mutex.ts'
 import type { Sequencer } from './sequencer.ts'
 import { encodeMessage, type Fields, parseMessage } from './wire.ts'
 
@@ -29,6 +30,8 @@ const staleMs = 2 * heartbeatMs
 const unpublishedMs = 500
 /** How often peers are asked for their heads. */
 const askMs = 1_000
+/** And how long one look waits for them: what a slow one answers counts when it comes. */
+const peerPatienceMs = 1_000
 /** Pool entries judged in one look for a rule of takeover, and as many again of those that lacked something before. */
 const judgedMax = 64
 
@@ -63,7 +66,8 @@ export class Watch {
   #unpublishedSinceMs: number | undefined
   #cosignedMs = 0
   #askedMs = 0
-  #asking: Promise<void> | undefined
+  /** By rank, until it has answered or failed. */
+  readonly #asking = new Map<number, Promise<void>>()
 
   constructor(core: CoreState, follower: Follower, sequencer: Sequencer) {
     this.#core = core
@@ -121,18 +125,27 @@ export class Watch {
   async #ask(): Promise<void> {
     const core = this.#core
     this.#askedMs = core.elapsedMs()
-    this.#asking ??= Promise.all(core.sources().map((rank) => this.#askOne(rank))).then(() => {
-      this.#asking = undefined
-      const told = [...this.#told].filter((rank) => core.members.has(rank))
-      if (told.length < core.members.quorum - 1 || core.signFrom !== undefined) return
-      core.signFrom = this.#signFrom
-      const { size } = core.head()
-      if (size < this.#signFrom.size) {
-        core.options.observe({ kind: 'rolled-back', chain: core.chain, size, sizeSigned: this.#signFrom.size })
-      }
-    })
-    await this.#asking
+    for (const rank of core.sources()) {
+      if (this.#asking.has(rank)) continue
+      const asking = this.#askOne(rank).finally(() => this.#asking.delete(rank))
+      this.#asking.set(rank, asking)
+    }
+    const all = Promise.all(this.#asking.values())
+    await within(core.clock, all, { ms: peerPatienceMs, signal: core.signal })
+    this.#begin()
     if (core.signFrom !== undefined && (!isPublished(core) || this.#isStale())) await cosign(core, { again: true })
+  }
+
+  /** May sign again once a quorum, with this node, has told what it had signed. */
+  #begin(): void {
+    const core = this.#core
+    const told = [...this.#told].filter((rank) => core.members.has(rank))
+    if (told.length < core.members.quorum - 1 || core.signFrom !== undefined) return
+    core.signFrom = this.#signFrom
+    const { size } = core.head()
+    if (size < this.#signFrom.size) {
+      core.options.observe({ kind: 'rolled-back', chain: core.chain, size, sizeSigned: this.#signFrom.size })
+    }
   }
 
   /** True if a quorum has not renewed its cosignatures in time: after a pause of all nodes, each may have missed the others'. */
