@@ -18,6 +18,7 @@ import {
 } from './operations.ts'
 import { markBytes, packedBytesMin } from './pack-place.ts'
 import type { Packs } from './packs.ts'
+import { longestReferenceOf, numberOfBlock } from './schema.ts'
 import { Statements } from './statements.ts'
 import { Tallies } from './tallies.ts'
 
@@ -28,19 +29,30 @@ const failed: Outcome = { ok: false, code: 'ERR_STORE_FAILED' }
 const quarantineRowsMax = 1000
 const noAccount = new Uint8Array(32)
 const noBytes = new Uint8Array(0)
+const keepersOf = 'SELECT a.account, r.size FROM reference r JOIN account a ON a.id = r.account WHERE r.block = ?'
 const markColumn = `CASE WHEN length(sealed) = ${markBytes} THEN sealed END AS mark`
 
 const knownOfPut = `SELECT (SELECT 1 FROM tombstone WHERE digest = ?1) AS erased,
-  (SELECT id FROM block WHERE digest = ?1) AS block,
-  (SELECT pin FROM reference WHERE digest = ?1 AND account = ?2) AS pin,
+  (SELECT id FROM block WHERE digest = ?1) AS block, (SELECT block FROM gone WHERE digest = ?1) AS gone,
   (SELECT at FROM release WHERE digest = ?1 AND account = ?2) AS releasedAt`
 
 /** What is known of a block, and of an account's part in it; null for nothing. */
 interface KnownOfPut {
   erased: number | null
+  /** Its number if it is here, and if it is not but accounts keep it. */
   block: number | null
-  pin: number | null
+  gone: number | null
   releasedAt: number | null
+}
+
+/** An account's claim on a block. */
+interface Claim {
+  digest: Uint8Array
+  /** Of the block. */
+  number: number
+  codec: number
+  size: number
+  reference: Reference
 }
 
 /** Where the blocks of puts lie that were written ahead of their transaction. */
@@ -54,6 +66,8 @@ export class Applier {
   readonly #tallies: Tallies
   /** True while each operation is in a savepoint of its own. */
   #isGuarded = false
+  /** Number of the newest block; undefined until it is asked for. */
+  #lastNumber: number | undefined
   /** Of the group that is applied. */
   #staged: StagedBlocks = new Map()
   readonly #statements: Statements
@@ -206,21 +220,23 @@ export class Applier {
     const { digest, size, references, accountBytesMax } = operation
     // Nearly all have one reference: then one question asks all that there is to know.
     const known = this.#get(knownOfPut, digest, references[0]?.account ?? noAccount) as unknown as KnownOfPut
+    const number = known.block ?? known.gone ?? this.#newNumber()
     if (known.erased || this.#isErasedRecord(operation)) return { ok: false, code: 'ERR_BLOCK_ERASED' }
     const present = known.block !== null
     if (!present && this.#tallies.total.bytes + size > operation.bytesMax) return { ok: false, code: 'ERR_STORE_FULL' }
     let isKept = present
     for (const [index, reference] of references.entries()) {
-      const claim = { digest, codec: operation.codec, size, reference }
-      const became = this.#refer(claim, accountBytesMax, index === 0 ? known : undefined)
+      const claim = { digest, number, codec: operation.codec, size, reference }
+      const became = this.#refer(claim, accountBytesMax, index === 0 ? known.releasedAt : undefined)
       if (became === 'over-quota') return this.#quotaExceeded(index)
       isKept ||= became === 'kept'
     }
-    if (!isKept && !this.#get('SELECT 1 FROM reference WHERE digest = ? LIMIT 1', digest)) {
+    if (!isKept && known.gone === null) {
       // A late copy of what every account has given up: nothing would ever remove it.
       return { ok: false, code: 'ERR_BLOCK_RELEASED' }
     }
-    if (!present) this.#insert(operation)
+    if (!present) this.#insert(operation, number)
+    if (known.gone !== null) this.#run('DELETE FROM gone WHERE block = ?', known.gone)
     for (const target of operation.handoff) {
       const { now, handoffDelayMs } = operation
       const entry = { handoffKind: handoffKinds.place, digest, target, account: noAccount, at: now }
@@ -229,11 +245,28 @@ export class Applier {
     return present ? unchanged : changed
   }
 
-  #insert(operation: PutOperation): void {
+  /** Of a block that is new; numbers grow, so that rows and references are added at the end. */
+  #newNumber(): number {
+    if (this.#lastNumber === undefined) {
+      const last =
+        'SELECT max((SELECT ifnull(max(id), 0) FROM block), (SELECT ifnull(max(block), 0) FROM gone)) AS last'
+      this.#lastNumber = this.#get(last)?.last as number
+    }
+    this.#lastNumber++
+    return this.#lastNumber
+  }
+
+  /** The block's number in references; 0 if nobody keeps it. */
+  #numberOf(digest: Uint8Array): number {
+    return (this.#get(`SELECT ${numberOfBlock} AS number`, digest)?.number as number | null) ?? 0
+  }
+
+  #insert(operation: PutOperation, number: number): void {
     const { digest, size, isExternal } = operation
     this.#run(
-      `INSERT INTO block (digest, codec, size, stored_at, owner, writer, stream, sequence, sealed)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO block (id, digest, codec, size, stored_at, owner, writer, stream, sequence, sealed)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      number,
       digest,
       operation.codec,
       size,
@@ -282,36 +315,67 @@ export class Applier {
     return { ok: false, code: 'ERR_QUOTA_EXCEEDED' }
   }
 
-  /** Adds a reference, unless the account has given it up since. `known`: what a put has asked for already. */
+  /** Adds a reference, unless the account has given it up since. `releasedAt`: what a put has asked for already. */
   #refer(
-    claim: { digest: Uint8Array; codec: number; size: number; reference: Reference },
+    { digest, number, size, codec, reference }: Claim,
     accountBytesMax: number | undefined,
-    known = this.#get(knownOfPut, claim.digest, claim.reference.account) as unknown as KnownOfPut,
+    releasedAt = this.#releasedAt(digest, reference.account),
   ): 'kept' | 'given-up' | 'over-quota' {
-    const { digest, size, codec, reference } = claim
     const { account, at, pin } = reference
-    if (known.pin !== null) {
-      if (known.pin < pin && accountBytesMax !== undefined) {
-        this.#run('UPDATE reference SET pin = ? WHERE digest = ? AND account = ?', pin, digest, account)
-      }
+    const known = this.#referenceOf(number, account)
+    if (known !== undefined) {
+      if (known.pin < pin && accountBytesMax !== undefined) this.#setPin({ number, digest, account, pin })
       return 'kept'
     }
     // A copy that a slower node still carries must not bring back what its account has given up.
-    if (known.releasedAt !== null && known.releasedAt >= at) return 'given-up'
+    if (releasedAt !== null && releasedAt >= at) return 'given-up'
     if (accountBytesMax !== undefined && this.#tallies.of(account).bytes + size > accountBytesMax) return 'over-quota'
-    this.#run('INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?)', digest, account, size, at, pin, codec)
-    this.#tallies.addReference(account, size, 1)
+    const accountNumber = this.#tallies.addReference(account, size, 1)
+    const values = [number, accountNumber, size, at, pin, codec, pin > 0 ? digest : null]
+    this.#run('INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?, ?)', ...values)
     return 'kept'
+  }
+
+  #releasedAt(digest: Uint8Array, account: Uint8Array): number | null {
+    const row = this.#get('SELECT at FROM release WHERE digest = ? AND account = ?', digest, account)
+    return (row?.at as number | undefined) ?? null
+  }
+
+  #referenceOf(number: number, account: Uint8Array): { pin: number; size: number; at: number } | undefined {
+    const ofAccount = this.#tallies.numberOf(account)
+    if (number === 0 || ofAccount === 0) return undefined
+    const row = this.#get('SELECT pin, size, at FROM reference WHERE block = ? AND account = ?', number, ofAccount)
+    return row as { pin: number; size: number; at: number } | undefined
+  }
+
+  #isReferenced(number: number): boolean {
+    return this.#get('SELECT 1 FROM reference WHERE block = ? LIMIT 1', number) !== undefined
+  }
+
+  #setPin({
+    number,
+    digest,
+    account,
+    pin,
+  }: {
+    number: number
+    digest: Uint8Array
+    account: Uint8Array
+    pin: number
+  }): void {
+    const values = [pin, pin > 0 ? digest : null, number, this.#tallies.numberOf(account)]
+    this.#run('UPDATE reference SET pin = ?, pinned = ? WHERE block = ? AND account = ?', ...values)
   }
 
   #release(operation: { digest: Uint8Array; account: Uint8Array; at: number; force: boolean }): Outcome {
     const { digest, account, at } = operation
     const block = this.#get('SELECT owner FROM block WHERE digest = ?', digest)
     if (block && block.owner !== null) return { ok: false, code: 'ERR_BLOCK_SEALED' }
-    const kept = this.#get('SELECT pin, size, at FROM reference WHERE digest = ? AND account = ?', digest, account)
+    const number = this.#numberOf(digest)
+    const kept = this.#referenceOf(number, account)
     // A release that comes late does not take what was put after it.
-    const had = kept && (kept.at as number) <= at ? kept : undefined
-    if (had && (had.pin as number) > 0 && !operation.force) return { ok: false, code: 'ERR_BLOCK_PINNED' }
+    const had = kept && kept.at <= at ? kept : undefined
+    if (had && had.pin > 0 && !operation.force) return { ok: false, code: 'ERR_BLOCK_PINNED' }
     this.#run(
       `INSERT INTO release VALUES (?, ?, ?)
        ON CONFLICT (digest, account) DO UPDATE SET at = max(at, excluded.at)`,
@@ -320,18 +384,17 @@ export class Applier {
       at,
     )
     if (!had) return unchanged
-    this.#dropReference(digest, account, had.size as number)
-    const others = this.#get('SELECT 1 FROM reference WHERE digest = ? LIMIT 1', digest)
-    const deleted = others ? 0 : this.#deleteBlock(digest)
-    return { ok: true, changed: true, deleted }
+    this.#dropReference(number, account, had.size)
+    return { ok: true, changed: true, deleted: this.#isReferenced(number) ? 0 : this.#deleteBlock(digest) }
   }
 
-  #dropReference(digest: Uint8Array, account: Uint8Array, size: number): void {
-    this.#run('DELETE FROM reference WHERE digest = ? AND account = ?', digest, account)
-    this.#tallies.addReference(account, -size, -1)
+  #dropReference(number: number, account: Uint8Array, size: number): void {
+    const ofAccount = this.#tallies.addReference(account, -size, -1)
+    this.#run('DELETE FROM reference WHERE block = ? AND account = ?', number, ofAccount)
   }
 
   #deleteBlock(digest: Uint8Array): number {
+    this.#run('DELETE FROM gone WHERE digest = ?', digest)
     const block = this.#get(`SELECT size, length(sealed) AS length, ${markColumn} FROM block WHERE digest = ?`, digest)
     if (!block) return 0
     if (block.mark !== null) this.#packs.remove(block.mark as Uint8Array)
@@ -345,17 +408,18 @@ export class Applier {
   #pin(operation: { digest: Uint8Array; reference: Reference; codec: number; accountBytesMax: number }): Outcome {
     const { digest, codec, reference } = operation
     if (this.#get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) return { ok: false, code: 'ERR_BLOCK_ERASED' }
-    const block = this.#get('SELECT size FROM block WHERE digest = ?', digest)
+    const block = this.#get('SELECT id, size FROM block WHERE digest = ?', digest)
     if (!block) return { ok: false, code: 'ERR_BLOCK_NOT_FOUND' }
-    const claim = { digest, codec, size: block.size as number, reference }
+    const claim = { digest, number: block.id as number, codec, size: block.size as number, reference }
     return this.#refer(claim, operation.accountBytesMax) === 'over-quota' ? this.#quotaExceeded() : changed
   }
 
   #unpin(operation: { digest: Uint8Array; account: Uint8Array }): Outcome {
     const { digest, account } = operation
-    const had = this.#get('SELECT pin FROM reference WHERE digest = ? AND account = ?', digest, account)
+    const number = this.#numberOf(digest)
+    const had = this.#referenceOf(number, account)
     if (!had || had.pin === 0) return { ok: false, code: 'ERR_NOT_PINNED' }
-    this.#run('UPDATE reference SET pin = 0 WHERE digest = ? AND account = ?', digest, account)
+    this.#setPin({ number, digest, account, pin: 0 })
     return changed
   }
 
@@ -407,8 +471,7 @@ export class Applier {
     const block = this.#get('SELECT owner FROM block WHERE digest = ?', digest)
     const header = (block?.owner ?? undefined) as Uint8Array | undefined
     if (header) return Buffer.compare(header, owner) === 0
-    const longest = this.#get('SELECT account FROM reference WHERE digest = ? ORDER BY at, account LIMIT 1', digest)
-    const keeper = longest?.account as Uint8Array | undefined
+    const keeper = this.#get(longestReferenceOf(numberOfBlock), digest)?.account as Uint8Array | undefined
     if (keeper && [owner, writer].some((account) => Buffer.compare(keeper, account) === 0)) return true
     for (const account of [owner, writer]) this.#release({ digest, account, at, force: true })
     return false
@@ -421,7 +484,7 @@ export class Applier {
     for (const { digest, root } of entries) {
       if (this.#get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) continue
       const above = this.#get('SELECT owner, at, remove_at AS removeAt FROM tombstone WHERE digest = ?', root)
-      if (!above || !this.#get('SELECT 1 FROM reference WHERE digest = ? LIMIT 1', digest)) continue
+      if (!above || !this.#isReferenced(this.#numberOf(digest))) continue
       const header = this.#get('SELECT owner FROM block WHERE digest = ?', digest)?.owner as
         | Uint8Array
         | null
@@ -460,20 +523,20 @@ export class Applier {
   #sweep(operation: { now: number; releasesBefore: number; unheardMax: number }): Outcome {
     // A tombstone that too few stores know of waits: a copy could come back from where it is not known.
     const due = this.#all(
-      `SELECT t.digest FROM tombstone t JOIN block b ON b.digest = t.digest WHERE t.remove_at <= ? AND
-       (SELECT count(*) FROM handoff h WHERE h.kind = ${handoffKinds.word} AND h.digest = ifnull(t.root, t.digest)) <= ?
+      `SELECT t.digest FROM tombstone t WHERE t.remove_at <= ? AND (EXISTS (SELECT 1 FROM block b WHERE b.digest = t.digest) OR
+       t.digest IN (SELECT digest FROM gone) OR t.digest IN (SELECT digest FROM quarantine)) AND (SELECT count(*) FROM handoff h WHERE h.kind = ${handoffKinds.word} AND h.digest = ifnull(t.root, t.digest)) <= ?
        LIMIT 1000`,
       operation.now,
       operation.unheardMax,
     )
     let deleted = 0
     for (const { digest } of due) {
-      const references = this.#all('SELECT account, size FROM reference WHERE digest = ?', digest as Uint8Array)
-      for (const { account, size } of references) {
-        this.#dropReference(digest as Uint8Array, account as Uint8Array, size as number)
+      const number = this.#numberOf(digest as Uint8Array)
+      for (const { account, size } of this.#all(keepersOf, number)) {
+        this.#dropReference(number, account as Uint8Array, size as number)
       }
-      this.#run('DELETE FROM quarantine WHERE digest = ?', digest as Uint8Array)
-      deleted += this.#deleteBlock(digest as Uint8Array)
+      const aside = this.#statements.prepare('DELETE FROM quarantine WHERE digest = ?').run(digest as Uint8Array)
+      deleted += Math.max(this.#deleteBlock(digest as Uint8Array), Math.min(1, Number(aside.changes)))
     }
     this.#run('DELETE FROM release WHERE at < ?', operation.releasesBefore)
     // Of a word that laid no tombstone, no more is left than of a release.
@@ -512,7 +575,9 @@ export class Applier {
       this.#run('INSERT INTO quarantine (digest, at) VALUES (?, ?)', digest, now)
     }
     this.#run('DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?', quarantineRowsMax)
+    const number = this.#numberOf(digest)
     const deleted = this.#deleteBlock(digest)
+    if (number > 0 && this.#isReferenced(number)) this.#run('INSERT INTO gone VALUES (?, ?)', number, digest)
     // Several readers may meet the same damage at once: it is one incident.
     if (deleted > 0) this.#incident(incident)
     return { ok: true, changed: true, deleted }

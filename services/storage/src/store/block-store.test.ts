@@ -215,6 +215,24 @@ describe('blocks', () => {
     expect(await store.put({ ...others, references: by(bob), enforceQuota: true })).toBe(true)
   })
 
+  test('what was set aside as damaged goes with its tombstone too, and so does what accounts kept of it', async () => {
+    const store = await openStore()
+    const one = block()
+    await store.put({ ...one, references: by(alice), owner: alice, writer: alice, enforceQuota: true })
+    await store.setAside(one.digest)
+    await store.addTombstones([{ digest: one.digest, owner: alice, at: 3, removeAt: 10 }])
+    const left = store.bytesLeft(alice).ofAccount
+    expect(await store.sweep(10, 0, 0)).toBe(1)
+    expect(store.references(one.digest)).toEqual([])
+    expect(store.bytesLeft(alice).ofAccount).toBe(left + one.bytes.length)
+    expect(await store.sweep(10, 0, 0)).toBe(0)
+    const tables = new DatabaseSync(join(folder, 'node.sqlite'), { readOnly: true })
+    for (const name of ['quarantine', 'gone', 'reference']) {
+      expect(tables.prepare(`SELECT count(*) AS n FROM ${name}`).get()?.n).toBe(0)
+    }
+    tables.close()
+  })
+
   test('after the removal no file of the store holds one piece of what lay there', async () => {
     const store = await openStore()
     const blocks = [block(300), block(1024), block(200_000), block(2 * 1024 * 1024)]

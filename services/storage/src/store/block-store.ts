@@ -29,7 +29,8 @@ import type {
 } from './operations.ts'
 import { markBytes } from './pack-place.ts'
 import { readPacked } from './pack-reader.ts'
-import { openReader } from './schema.ts'
+import { longestReferenceOf, numberOfBlock, openReader } from './schema.ts'
+import { Statements } from './statements.ts'
 
 /** Settings of {@link BlockStore}. */
 export interface BlockStoreOptions {
@@ -114,7 +115,8 @@ interface Counted {
   byAccount: Map<string, number>
 }
 
-const longestReference = 'SELECT account FROM reference WHERE digest = ?1 ORDER BY at, account LIMIT 1'
+const longestReference = longestReferenceOf('block.id')
+const numberOfAccount = '(SELECT id FROM account WHERE account = ?2)'
 const smallBlock = `SELECT sealed, owner, CASE WHEN owner IS NULL THEN (${longestReference}) END AS longest,
   (SELECT remove_at FROM tombstone WHERE digest = ?1) AS removeAt FROM block WHERE digest = ?1`
 
@@ -126,8 +128,9 @@ function latin1Of(bytes: Uint8Array): string {
 export class BlockStore {
   readonly #options: BlockStoreOptions
   readonly #commit: GroupCommit
-  readonly #statements = new Map<string, StatementSync>()
   #reader: DatabaseSync | undefined
+  /** Of the reader. */
+  #statements: Statements | undefined
   /** True while the reader keeps a transaction open, which it does as long as nothing is written. */
   #isHeld = false
   /** Asked for at each put, and the same until the next group is applied. */
@@ -143,6 +146,7 @@ export class BlockStore {
   async open(): Promise<void> {
     await this.#commit.ready()
     this.#reader = openReader(this.#options.path)
+    this.#statements = new Statements(this.#reader)
   }
 
   /** Gives back the memory that is of use only while much is asked for. */
@@ -153,7 +157,7 @@ export class BlockStore {
   /** Finishes what was begun and closes the file. */
   async close(): Promise<void> {
     await this.#commit.close()
-    this.#statements.clear()
+    this.#statements = undefined
     this.#reader?.close()
   }
 
@@ -323,7 +327,8 @@ export class BlockStore {
 
   /** Who keeps the block. */
   references(digest: Uint8Array): Reference[] {
-    const rows = this.#all('SELECT account, at, pin FROM reference WHERE digest = ? LIMIT 256', digest)
+    const keepers = 'SELECT a.account, r.at, r.pin FROM reference r JOIN account a ON a.id = r.account'
+    const rows = this.#all(`${keepers} WHERE r.block = ${numberOfBlock} LIMIT 256`, digest)
     return rows.map(({ account, at, pin }) => ({
       account: account as Uint8Array,
       at: at as number,
@@ -368,9 +373,10 @@ export class BlockStore {
   /** An account's pins after `after` in the order of digests, at most `limit`. */
   pins(account: Uint8Array, after: Uint8Array, limit: number): PinEntry[] {
     const rows = this.#all(
-      'SELECT digest, codec, pin FROM reference WHERE account = ? AND pin > 0 AND digest > ? ORDER BY digest LIMIT ?',
-      account,
+      `SELECT pinned AS digest, codec, pin FROM reference
+       WHERE account = ${numberOfAccount} AND pinned > ?1 ORDER BY pinned LIMIT ?3`,
       after,
+      account,
       limit,
     )
     return rows as unknown as PinEntry[]
@@ -378,7 +384,8 @@ export class BlockStore {
 
   /** An account's pin of one block: 0 none, 1 direct, 2 recursive. */
   pinOf(digest: Uint8Array, account: Uint8Array): number {
-    const row = this.#get('SELECT pin FROM reference WHERE digest = ? AND account = ?', digest, account)
+    const reference = `SELECT pin FROM reference WHERE block = ${numberOfBlock} AND account = ${numberOfAccount}`
+    const row = this.#get(reference, digest, account)
     return (row?.pin as number | undefined) ?? 0
   }
 
@@ -572,13 +579,8 @@ export class BlockStore {
   }
 
   #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql)
-    if (!statement) {
-      if (!this.#reader) throw new StorageError('the store is not open', { code: 'ERR_STORE_FAILED' })
-      statement = this.#reader.prepare(sql)
-      this.#statements.set(sql, statement)
-    }
-    return statement
+    if (!this.#statements) throw new StorageError('the store is not open', { code: 'ERR_STORE_FAILED' })
+    return this.#statements.prepare(sql)
   }
 
   /**

@@ -59,7 +59,7 @@ test('a writer killed at any moment has lost nothing that it acknowledged, and n
   expect(count('SELECT count(*) FROM block')).toBe(blocks)
   expect(count('SELECT sum(size) FROM block')).toBe(bytes)
   expect(count('SELECT sum(bytes) FROM account')).toBe(bytes)
-  expect(count('SELECT count(*) FROM block b JOIN reference r ON r.digest = b.digest AND r.pin = 1')).toBe(blocks)
+  expect(count('SELECT count(*) FROM block b JOIN reference r ON r.block = b.id AND r.pin = 1')).toBe(blocks)
   expect(count('SELECT count(*) FROM block b JOIN handoff h ON h.digest = b.digest')).toBe(blocks)
   database.close()
   rmSync(folder, { recursive: true })

@@ -23,6 +23,7 @@ import { BlockStore } from './block-store.ts'
 import type { Operation } from './operations.ts'
 import { packedBytesMin, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './pack-place.ts'
 import { Packs } from './packs.ts'
+import { references4 } from './schema.fixture.ts'
 import { openWriter } from './schema.ts'
 
 const key = new Uint8Array(32).fill(9)
@@ -307,6 +308,7 @@ test('rows that version 2 wrote in place are read as before; tables of a newer v
   database.exec('PRAGMA user_version=9')
   expect(() => openWriter(path, key)).toThrow(/version 9/)
   expect(database.prepare('PRAGMA user_version').get()).toEqual({ user_version: 9 })
+  database.exec(references4)
   database.exec('ALTER TABLE tombstone DROP COLUMN root; PRAGMA user_version=2')
   database.close()
   store = await open()

@@ -9,6 +9,7 @@ import { parseWord } from '../replication/erasure-word.ts'
 import { sealAtRest } from './at-rest.ts'
 import { codecRaw, hashBlock } from './block-id.ts'
 import { BlockStore } from './block-store.ts'
+import { references4 } from './schema.fixture.ts'
 import { openWriter, schemaVersion } from './schema.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'storage-schema-'))
@@ -87,6 +88,7 @@ test("a tombstone of version 3 that a store has yet to hear of is told as this s
   const path = join(folder, 'three.db')
   await (await open(path)).close()
   const database = new DatabaseSync(path)
+  database.exec(references4)
   database.exec('DROP TABLE word; DROP TABLE vouch; ALTER TABLE tombstone DROP COLUMN root; PRAGMA user_version=3')
   const erase = database.prepare('INSERT INTO tombstone (digest, owner, at, remove_at) VALUES (?, ?, ?, ?)')
   const digests = [5, 6].map((at) => new Uint8Array(32).fill(at)) as [Uint8Array, Uint8Array]
@@ -101,6 +103,55 @@ test("a tombstone of version 3 that a store has yet to hear of is told as this s
   const words = store.words(0, 10).map(({ bytes }) => parseWord(bytes))
   expect(words).toMatchObject([{ form: 'stated', id: { digest: digests[0], codec: codecRaw }, account: owner, at: 7 }])
   await store.close()
+})
+
+test('references of version 4 get numbers: who keeps what, pins, quotas and what waits to be healed stay as they were', async () => {
+  const path = join(folder, 'four.db')
+  const [alice, bob] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)]
+  const blocks = Array.from({ length: 12 }, (_, at) => new Uint8Array(randomBytes(at % 4 === 0 ? 40_000 : 400)))
+  const put = (store: BlockStore, at: number, account: Uint8Array, pin: number): Promise<boolean> => {
+    const bytes = blocks[at] as Uint8Array
+    const references = [{ account, at: at + (account === bob ? 1 : 20), pin }]
+    return store.put({ digest: hashBlock(bytes), codec: codecRaw, bytes, references, enforceQuota: true })
+  }
+  const stateOf = (store: BlockStore): unknown => ({
+    references: blocks.map((bytes) => store.references(hashBlock(bytes)).sort((a, b) => a.at - b.at)),
+    pins: [alice, bob].map((account) => store.pins(account, new Uint8Array(0), 100)),
+    left: [alice, bob].map((account) => store.bytesLeft(account)),
+    owners: blocks.map((bytes) => store.ownerOf(hashBlock(bytes))),
+  })
+  let store = await open(path)
+  for (const at of blocks.keys()) await put(store, at, at % 3 === 0 ? bob : alice, at % 3)
+  for (const at of [3, 4, 5]) await put(store, at, at === 3 ? alice : bob, 1)
+  await store.release(hashBlock(blocks[1] as Uint8Array), alice, { at: 50, force: true })
+  // Damaged: set aside, and waiting for a good copy.
+  for (const at of [4, 6, 11]) await store.setAside(hashBlock(blocks[at] as Uint8Array))
+  const before = stateOf(store)
+  await store.close()
+  const database = new DatabaseSync(path)
+  database.exec(references4)
+  database.exec('PRAGMA user_version=4')
+  database.close()
+  store = await open(path)
+  expect(stateOf(store)).toEqual(before)
+  const healed = blocks[4] as Uint8Array
+  const copy = { digest: hashBlock(healed), codec: codecRaw, bytes: healed, references: [], enforceQuota: false }
+  expect(await store.put(copy)).toBe(true)
+  expect(await store.get(copy.digest)).toEqual(Buffer.from(healed))
+  await store.release(hashBlock(blocks[6] as Uint8Array), bob, { at: 50, force: true })
+  const fresh = new Uint8Array(randomBytes(100))
+  blocks.push(fresh)
+  expect(await put(store, 12, bob, 2)).toBe(true)
+  const references = blocks.map((bytes) => store.references(hashBlock(bytes)).length)
+  expect(references).toEqual([1, 0, 1, 2, 2, 2, 0, 1, 1, 1, 1, 1, 1])
+  await store.close()
+  // No number of a block that is gone was given to another.
+  const rows = new DatabaseSync(path, { readOnly: true })
+  const lone =
+    'SELECT count(*) AS n FROM reference WHERE block NOT IN (SELECT id FROM block UNION SELECT block FROM gone)'
+  expect(rows.prepare(lone).get()?.n).toBe(0)
+  expect(rows.prepare('SELECT count(*) AS n FROM gone').get()?.n).toBe(1)
+  rows.close()
 })
 
 test('the version changes with the tables, in one step: a crash leaves either', () => {

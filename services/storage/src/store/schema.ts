@@ -10,8 +10,13 @@ import { openAtRest } from './at-rest.ts'
 import { codecRaw } from './block-id.ts'
 
 /** Version of the tables, kept in `user_version`. */
-export const schemaVersion = 4
+export const schemaVersion = 5
 
+/**
+ * References name their block and their account by number: they come in the order in which the blocks do, so that a put
+ * changes one page at a random place, that of the digest's index, and not two. `gone` has the numbers of blocks that accounts keep and
+ * that are not here, as a damaged one until it is healed. A pinned reference has its digest once more, for the list of pins.
+ */
 const tables = `
 CREATE TABLE IF NOT EXISTS block (
   id INTEGER PRIMARY KEY,
@@ -26,16 +31,21 @@ CREATE TABLE IF NOT EXISTS block (
   sequence INTEGER
 ) STRICT;
 CREATE INDEX IF NOT EXISTS block_record ON block (owner, stream, sequence) WHERE owner IS NOT NULL;
+CREATE TABLE IF NOT EXISTS gone (
+  block INTEGER PRIMARY KEY,
+  digest BLOB NOT NULL UNIQUE
+) STRICT;
 CREATE TABLE IF NOT EXISTS reference (
-  digest BLOB NOT NULL,
-  account BLOB NOT NULL,
+  block INTEGER NOT NULL,
+  account INTEGER NOT NULL,
   size INTEGER NOT NULL,
   at INTEGER NOT NULL,
   pin INTEGER NOT NULL,
   codec INTEGER NOT NULL,
-  PRIMARY KEY (digest, account)
+  pinned BLOB,
+  PRIMARY KEY (block, account)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS reference_pin ON reference (account, digest) WHERE pin > 0;
+CREATE INDEX IF NOT EXISTS reference_pinned ON reference (account, pinned) WHERE pinned IS NOT NULL;
 CREATE TABLE IF NOT EXISTS release (
   digest BLOB NOT NULL,
   account BLOB NOT NULL,
@@ -43,10 +53,11 @@ CREATE TABLE IF NOT EXISTS release (
   PRIMARY KEY (digest, account)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS account (
-  account BLOB PRIMARY KEY,
+  id INTEGER PRIMARY KEY,
+  account BLOB NOT NULL UNIQUE,
   bytes INTEGER NOT NULL,
   blocks INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE TABLE IF NOT EXISTS total (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   bytes INTEGER NOT NULL,
@@ -130,10 +141,7 @@ CREATE TRIGGER IF NOT EXISTS incident_is_append_only_2 BEFORE DELETE ON incident
 `
 
 /** Streams and sequences of sealed payloads get columns, read from the blocks themselves; tombstones get an order. */
-function migrateFrom1(database: DatabaseSync, key: Uint8Array): void {
-  database.exec(`BEGIN; ALTER TABLE block ADD COLUMN stream BLOB; ALTER TABLE block ADD COLUMN sequence INTEGER;
-    ALTER TABLE tombstone RENAME TO tombstone_1`)
-  database.exec(tables)
+function fillFrom1(database: DatabaseSync, key: Uint8Array): void {
   database.exec(
     `INSERT INTO tombstone (digest, owner, at, remove_at) SELECT digest, owner, at, remove_at FROM tombstone_1; DROP TABLE tombstone_1`,
   )
@@ -151,17 +159,13 @@ function migrateFrom1(database: DatabaseSync, key: Uint8Array): void {
         id as number,
       )
   }
-  // The version changes with the tables: a crash leaves either.
-  database.exec(`PRAGMA user_version=${schemaVersion}; COMMIT`)
 }
 
 /**
  * Tombstones below a file's root name it. Those that are there have no word with them: they hold here, and are not told on,
  * but for those that some store has yet to hear of, as this store's own word.
  */
-function migrateFrom3(database: DatabaseSync): void {
-  database.exec('BEGIN; ALTER TABLE tombstone ADD COLUMN root BLOB')
-  database.exec(tables)
+function fillFrom3(database: DatabaseSync): void {
   const waiting = `SELECT DISTINCT t.digest, t.owner, t.at, ifnull(b.codec, ${codecRaw}) AS codec FROM handoff h
     JOIN tombstone t ON t.digest = h.digest LEFT JOIN block b ON b.digest = h.digest WHERE h.kind = 3`
   const add = database.prepare('INSERT INTO word (digest, account, at, bytes) VALUES (?, ?, ?, ?)')
@@ -170,6 +174,45 @@ function migrateFrom3(database: DatabaseSync): void {
     // SPEC.md §3a, form 2.
     add.run(digest, owner, at, encodeCbor([2, owner, digest, codec, at]))
   }
+}
+
+/** References and accounts get numbers, block after block, so that nothing has to be sorted. */
+function fillFrom4(database: DatabaseSync): void {
+  database.exec(`INSERT INTO account (account, bytes, blocks) SELECT account, bytes, blocks FROM account_4;
+    INSERT INTO gone (block, digest) SELECT row_number() OVER () + (SELECT ifnull(max(id), 0) FROM block), digest
+      FROM (SELECT DISTINCT digest FROM reference_4) WHERE digest NOT IN (SELECT digest FROM block);
+    ${['SELECT id, digest FROM block ORDER BY id', 'SELECT block AS id, digest FROM gone ORDER BY block']
+      .map(
+        (
+          numbered,
+        ) => `INSERT INTO reference SELECT n.id, a.id, r.size, r.at, r.pin, r.codec, CASE WHEN r.pin > 0 THEN r.digest END
+          FROM (${numbered}) n CROSS JOIN reference_4 r ON r.digest = n.digest CROSS JOIN account a ON a.account = r.account;`,
+      )
+      .join('\n')}
+    DROP TABLE reference_4; DROP TABLE account_4`)
+}
+
+/** Brings the tables of an earlier version up to date. The version changes with them: a crash leaves either. */
+function migrate(database: DatabaseSync, version: number, key: Uint8Array): void {
+  const names = new Set(
+    database
+      .prepare('SELECT name FROM sqlite_schema')
+      .all()
+      .map(({ name }) => name),
+  )
+  database.exec('BEGIN')
+  if (version === 1) {
+    database.exec(`ALTER TABLE block ADD COLUMN stream BLOB; ALTER TABLE block ADD COLUMN sequence INTEGER;
+      ALTER TABLE tombstone RENAME TO tombstone_1`)
+  } else if (version < 4) database.exec('ALTER TABLE tombstone ADD COLUMN root BLOB')
+  database.exec('DROP INDEX IF EXISTS reference_pin')
+  for (const name of ['reference', 'account']) {
+    if (names.has(name)) database.exec(`ALTER TABLE ${name} RENAME TO ${name}_4`)
+  }
+  database.exec(tables)
+  if (version === 1) fillFrom1(database, key)
+  else if (version < 4) fillFrom3(database)
+  if (names.has('reference')) fillFrom4(database)
   database.exec(`PRAGMA user_version=${schemaVersion}; COMMIT`)
 }
 
@@ -177,7 +220,7 @@ function migrateFrom3(database: DatabaseSync): void {
  * Opens the one connection that writes and creates the tables if they are missing.
  *
  * synchronous=FULL makes each commit durable before it is answered; secure_delete overwrites what is deleted. Each put
- * changes a page of two indexes at a random place: pages are small, since each is logged and written back whole. A file
+ * changes a page of an index at a random place: pages are small, since each is logged and written back whole. A file
  * keeps the size with which it was made.
  *
  * @throws {StorageError} `ERR_STORE_FAILED` if a newer version wrote the file.
@@ -192,11 +235,19 @@ export function openWriter(path: string, key: Uint8Array): DatabaseSync {
     // An older program would take places for blocks that are damaged.
     throw new StorageError(`the tables are of version ${version}`, { code: 'ERR_STORE_FAILED' })
   }
-  if (version === 1) migrateFrom1(database, key)
-  if (version === 2 || version === 3) migrateFrom3(database)
+  if (version > 0 && version < schemaVersion) migrate(database, version, key)
   database.exec(tables)
   database.exec(`PRAGMA user_version=${schemaVersion}`)
   return database
+}
+
+/** Number of the block with the digest `?1` in references, whether it is here or gone. */
+export const numberOfBlock =
+  'ifnull((SELECT id FROM block WHERE digest = ?1), (SELECT block FROM gone WHERE digest = ?1))'
+
+/** Asks for the account that has kept a block for longest. @param number - the block's number, as an expression. */
+export function longestReferenceOf(number: string): string {
+  return `SELECT a.account FROM reference r JOIN account a ON a.id = r.account WHERE r.block = ${number} ORDER BY r.at, a.account LIMIT 1`
 }
 
 /** Opens the connection that reads. It sees each commit as soon as the writer has answered it. */

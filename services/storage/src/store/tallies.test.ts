@@ -36,18 +36,23 @@ test('what is counted is written once, and what is undone or not committed is no
     [0, 0],
     [0, 0],
   ])
+  database.exec('BEGIN; SAVEPOINT one')
   tallies.mark()
   tallies.addReference(alice, 5, 1)
   tallies.addReference(bob, 7, 1)
   tallies.addBlock(-10, -1)
+  database.exec('ROLLBACK TO one')
   tallies.rollBack()
   tallies.write()
+  database.exec('COMMIT')
   expect(written()).toEqual([
     [10, 1],
     [10, 1],
     [0, 0],
   ])
+  database.exec('BEGIN')
   tallies.addReference(bob, 7, 1)
+  database.exec('ROLLBACK')
   tallies.forget()
   expect(tallies.of(bob)).toMatchObject({ bytes: 0, blocks: 0 })
   tallies.addReference(alice, -10, -1)

@@ -4,6 +4,7 @@
  * writer's connection changes these tables, so that what is remembered stays true.
  */
 import type { DatabaseSync } from 'node:sqlite'
+import { Statements } from './statements.ts'
 
 /** Bytes and blocks. */
 export interface Tally {
@@ -15,26 +16,29 @@ export interface Tally {
 const accountsMax = 4096
 
 interface AccountTally extends Tally {
-  readonly account: Uint8Array
+  /** In its row; 0 without one. */
+  number: number
   isChanged: boolean
 }
 
 /** The tallies of one node. Owned by the writer's thread. */
 export class Tallies {
-  readonly #database: DatabaseSync
+  readonly #statements: Statements
   readonly #accounts = new Map<string, AccountTally>()
   #total: Tally | undefined
   #isTotalChanged = false
   /** What was added since the last mark, newest last. */
   readonly #added: { to: Tally; bytes: number; blocks: number }[] = []
+  /** Accounts that got their numbers since the last mark. */
+  readonly #numbered: AccountTally[] = []
 
   constructor(database: DatabaseSync) {
-    this.#database = database
+    this.#statements = new Statements(database)
   }
 
   /** What is here in all. */
   get total(): Readonly<Tally> {
-    this.#total ??= this.#database.prepare('SELECT bytes, blocks FROM total').get() as unknown as Tally
+    this.#total ??= this.#statements.prepare('SELECT bytes, blocks FROM total').get() as unknown as Tally
     return this.#total
   }
 
@@ -49,20 +53,36 @@ export class Tallies {
     this.#add(this.total, bytes, blocks)
   }
 
-  /** Counts a reference of an account more, or with negative numbers one less. */
-  addReference(account: Uint8Array, bytes: number, blocks: 1 | -1): void {
+  /** An account's number in references; 0 if it never had one. */
+  numberOf(account: Uint8Array): number {
+    return this.#find(account).number
+  }
+
+  /** Counts a reference of an account more, or with negative numbers one less. @returns the account's number. */
+  addReference(account: Uint8Array, bytes: number, blocks: 1 | -1): number {
     const found = this.#find(account)
+    if (found.number === 0) {
+      const insert = this.#statements.prepare('INSERT INTO account (account, bytes, blocks) VALUES (?, 0, 0)')
+      found.number = Number(insert.run(account).lastInsertRowid)
+      this.#numbered.push(found)
+    }
     found.isChanged = true
     this.#add(found, bytes, blocks)
+    return found.number
   }
 
   /** An operation begins, which may be undone. */
   mark(): void {
     this.#added.length = 0
+    this.#numbered.length = 0
   }
 
-  /** Undoes what was counted since the mark. */
+  /** Undoes what was counted since the mark; the tables go back by themselves. */
   rollBack(): void {
+    for (const one of this.#numbered.splice(0)) {
+      one.number = 0
+      one.isChanged = false
+    }
     for (const { to, bytes, blocks } of this.#added.splice(0)) {
       to.bytes -= bytes
       to.blocks -= blocks
@@ -71,16 +91,17 @@ export class Tallies {
 
   /** Writes what has changed, within the group's transaction. */
   write(): void {
-    this.#added.length = 0
+    this.mark()
     if (this.#isTotalChanged) {
       const { bytes, blocks } = this.total
-      this.#database.prepare('UPDATE total SET bytes = ?, blocks = ?').run(bytes, blocks)
+      this.#statements.prepare('UPDATE total SET bytes = ?, blocks = ?').run(bytes, blocks)
       this.#isTotalChanged = false
     }
+    const update = this.#statements.prepare('UPDATE account SET bytes = ?, blocks = ? WHERE id = ?')
     for (const one of this.#accounts.values()) {
       if (!one.isChanged) continue
       one.isChanged = false
-      this.#database.prepare('INSERT OR REPLACE INTO account VALUES (?, ?, ?)').run(one.account, one.bytes, one.blocks)
+      update.run(one.bytes, one.blocks, one.number)
     }
     if (this.#accounts.size > accountsMax) this.#accounts.clear()
   }
@@ -90,17 +111,16 @@ export class Tallies {
     this.#accounts.clear()
     this.#total = undefined
     this.#isTotalChanged = false
-    this.#added.length = 0
+    this.mark()
   }
 
   #find(account: Uint8Array): AccountTally {
     const name = Buffer.from(account.buffer, account.byteOffset, account.length).toString('latin1')
     let found = this.#accounts.get(name)
     if (!found) {
-      const row = this.#database.prepare('SELECT bytes, blocks FROM account WHERE account = ?').get(account)
-      const tally = (row ?? { bytes: 0, blocks: 0 }) as unknown as Tally
-      // The operation's bytes lie in a message that is given back.
-      found = { ...tally, account: account.slice(), isChanged: false }
+      const find = this.#statements.prepare('SELECT id AS number, bytes, blocks FROM account WHERE account = ?')
+      const row = find.get(account) ?? { number: 0, bytes: 0, blocks: 0 }
+      found = { ...(row as unknown as Tally & { number: number }), isChanged: false }
       this.#accounts.set(name, found)
     }
     return found
