@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { AuditProgress } from '@healthblock/audit/audit'
+import { guideOf } from '@healthblock/audit/finding-guide'
 import type { Finding } from '@healthblock/audit/report'
 import { type ReplayStores, withReplayStores } from '@healthblock/runtime/replay-stores'
 import type { Io } from './io.ts'
@@ -48,4 +49,22 @@ export function progressTeller(io: Io): (progress: AuditProgress) => void {
 export function findingText({ code, chain, height, index, node, message }: Finding): string {
   const place = [chain, height === null ? null : `height ${height}`, index === null ? null : `index ${index}`, node]
   return `FINDING ${code}  ${place.filter((part) => part !== null).join(', ')}\n        ${message}\n`
+}
+
+const weights = {
+  proof: 'somebody did wrong, and this shows it',
+  damage: 'something is not as it should be',
+  away: 'it may pass',
+} as const
+
+/** What the kinds of findings mean, each once: for who did not build the ledger. Empty without findings. */
+export function guideText(findings: readonly Finding[]): string {
+  const codes = [...new Set(findings.map(({ code }) => code))]
+  const parts = codes.flatMap((code) => {
+    const guide = guideOf(code)
+    if (guide === undefined) return []
+    const { weight, means, next } = guide
+    return [`${code}: ${weights[weight]}\n        ${means}\n        What to do: ${next}\n`]
+  })
+  return parts.length === 0 ? '' : `\nWhat this means\n${parts.join('')}\n`
 }

@@ -10,7 +10,7 @@ import { isRuntimeError } from '@healthblock/runtime/errors'
 import type { KeptStatement } from '@healthblock/runtime/statement-routes'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { auditWitnesses, witnessHelp } from '../audit-witnesses.ts'
-import { findingText, progressTeller, withWork } from '../audit-work.ts'
+import { findingText, guideText, progressTeller, withWork } from '../audit-work.ts'
 import { callNode, nodeAccess } from '../cluster/client.ts'
 import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
 import { readProcess } from '../cluster/processes.ts'
@@ -40,7 +40,7 @@ ${witnessHelp}  --state         also compare records of the replayed state with 
   --follow        go on for ever: each new finding is told when it appears (with --json one object a line); stops on a signal
   --json          print the report as JSON
 
-Exit code 0 without findings, 1 with findings. What was not checked is listed.
+Exit code 0 without findings, 1 with findings, and what each kind means. What was not checked is listed.
 `
 
 function printReport(report: AuditReport, io: Io): void {
@@ -50,6 +50,7 @@ function printReport(report: AuditReport, io: Io): void {
   io.stdout(`replayed   ${report.transactions} transactions in ${report.seconds} s\n`)
   for (const words of report.notChecked) io.stdout(`not checked: ${words}\n`)
   for (const finding of report.findings) io.stdout(findingText(finding))
+  io.stdout(guideText(report.findings))
   io.stdout(report.ok ? 'no findings\n' : `${report.findings.length} findings\n`)
 }
 
