@@ -273,6 +273,26 @@ describe('LedgerFollower', () => {
     expect(second.head('userchain')).toEqual(history.ledger.head('userchain'))
   })
 
+  it('whichever page of a file is damaged, a start finds it and fills the file again', async () => {
+    grow(2)
+    const honest = await node()
+    const path = join(dir, 'ledger', 'userchain.db')
+    for (let page = 1, pages = 2; page < pages; page++) {
+      const whole = follower([honest], { docchain: false }).follower
+      await whole.catchUp()
+      await whole.close()
+      const bytes = readFileSync(path)
+      pages = bytes.length / 4096
+      bytes.fill(0xa5, page * 4096, page * 4096 + 16)
+      writeFileSync(path, bytes)
+      const { follower: anew, events } = follower([honest], { docchain: false })
+      expect(events.map((event) => event.type)).toEqual(['rebuilt'])
+      await anew.catchUp()
+      expect(anew.head('userchain')).toEqual(history.ledger.head('userchain'))
+      await anew.close()
+    }
+  })
+
   it('gives a block again while the consumer has no room, and ends upon any other fault', async () => {
     grow(2)
     const one = follower([await node()], { docchain: false }).follower

@@ -338,6 +338,8 @@ export function openChainStore(options: { path: string; cacheSizeBytes?: number 
     path: options.path,
     synchronous: 'normal',
     migrations: [schema],
+    // A damaged page is found now, while the file can be emptied and filled again, not by whoever happens to read it.
+    isLookedThrough: true,
     cacheSizeBytes: options.cacheSizeBytes ?? 32 * 1024 * 1024,
   })
   database.get(`PRAGMA wal_autocheckpoint = ${walPagesMax}`)

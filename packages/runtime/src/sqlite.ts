@@ -26,7 +26,7 @@ export interface DatabaseOptions {
   readonly migrations: readonly Migration[]
   /** How long to wait for another connection's lock, default 5,000. */
   readonly busyTimeoutMs?: number
-  /** True: every page is read and checked before anything is done, some 3 s per GiB. For files that hold what nothing else does. */
+  /** True: every page is read and checked before anything is done, some 3 s per GiB. For files that hold what nothing else does, and for those that can be made anew, but only at a start. */
   readonly isLookedThrough?: boolean
   /** Page cache, default 8 MiB. */
   readonly cacheSizeBytes?: number
