@@ -16,7 +16,6 @@ import { type OpenRegister, openRegister } from './adapters/open-register.ts'
 import { createSystemClock } from './adapters/system-clock.ts'
 import { createApp } from './app.ts'
 import type { AccountingConfig } from './config.ts'
-import { readRecords } from './core/journal.ts'
 import { type NodeCores, openCores } from './core/open-cores.ts'
 import type { Clock, CoreEvent } from './core/ports.ts'
 import { Directory } from './directory.ts'
@@ -26,6 +25,7 @@ import { Gateway } from './gateway/gateway.ts'
 import { GatewayLedger } from './gateway/ledger-view.ts'
 import { Outbox } from './gateway/outbox.ts'
 import { AnswerSigner } from './gateway/statements.ts'
+import { damagedJournals, lostFiles, recordEarlyFaults } from './incidents/early-faults.ts'
 import { EvidenceKeeper } from './incidents/evidence-keeper.ts'
 import { Healer } from './incidents/healer.ts'
 import { type Fault, IncidentLog } from './incidents/incident-log.ts'
@@ -188,32 +188,6 @@ function openChain(parts: Parts, chain: ChainName, gatewayMetrics: ReturnType<ty
   return { core, gateway, reader, state: new StateQuery(reader, past) } satisfies ChainParts
 }
 
-/** Files that hold a node's word or its faults, and are not there or damaged although the node has taken part. */
-function lostFiles(dir: string, cores: NodeCores): Fault[] {
-  const isUsed = chainNames.some((chain) => cores[chain].head().height > 0)
-  const faults: Fault[] = chainNames.flatMap((chain) => {
-    if (cores[chain].head().height === 0) return []
-    const bytes = readFileIfPresent(join(dir, chain, 'promise')) ?? new Uint8Array()
-    let count = 0
-    const file = { size: () => bytes.length, read: (at: number, size: number) => bytes.subarray(at, at + size) }
-    const { isDamaged } = readRecords(file, () => count++)
-    return count > 0 && !isDamaged
-      ? []
-      : [{ code: 'promise-damaged', chain, height: 0, index: 0, file: 'promise' } as const]
-  })
-  if (isUsed && readFileIfPresent(join(dir, 'incidents.log')) === undefined)
-    faults.push({ code: 'incidents-missing', chain: 'userchain', height: 0, index: 0, file: 'incidents.log' })
-  return faults
-}
-
-/** Faults that were met while files were opened, before there was a node to heal them. */
-function recordEarlyFaults(healer: Healer, cores: NodeCores, faults: readonly Fault[]) {
-  return faults.map((fault) => {
-    const boundary = cores.ledger.index(fault.chain).boundaryAfter(fault.index)
-    return healer.found({ ...fault, height: boundary?.height ?? cores[fault.chain].head().height + 1 })
-  })
-}
-
 /** The derived state of the head, once it was made anew, against the SEAL. */
 function isStateGood(cores: NodeCores, chain: ChainName): boolean {
   const { height, stateRoot } = cores[chain].head()
@@ -309,7 +283,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
   const genesisFile = settings.genesisFile ?? join(settings.dir, 'genesis.cbor')
   const successions = new Successions({ dir: settings.dir, genesis, genesisFile })
   const world = openWorld(config, (rank) => accountOf(rank), logger)
-  const faults: Fault[] = []
+  const faults: Fault[] = damagedJournals(settings.dir)
   const stores = new StateStores(settings.dir, faults)
   const metrics = new Registry()
   const coreMetrics = createCoreMetrics(metrics, world.clock.elapsedMs)

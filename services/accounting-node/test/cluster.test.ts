@@ -36,6 +36,14 @@ function flipInFiles(folder: string, needle: Uint8Array): string[] {
     })
 }
 
+/** Flips one bit of the byte at a place of a file, from its end if that is negative. */
+function flipAt(path: string, place: number): void {
+  const bytes = readFileSync(path)
+  const at = place < 0 ? bytes.length + place : place
+  bytes[at] = (bytes[at] as number) ^ 1
+  writeFileSync(path, bytes)
+}
+
 interface IncidentJson {
   readonly number: number
   readonly code: string
@@ -148,7 +156,13 @@ describeNodes('four nodes as processes', () => {
     await cluster.ready(3)
     expect(toHex((await leafAt(3, index)) as Uint8Array)).toBe(toHex(transaction.leaf))
     const found = await incidentsOf(3)
-    expect(new Set(found.map(({ code }) => code))).toEqual(new Set(['entry-damaged', 'state-damaged']))
+    expect(new Set(found.map(({ code }) => code))).toEqual(
+      new Set(['entry-damaged', 'staged-damaged', 'state-damaged']),
+    )
+    // Its place is that of the block, although the state that knew it was emptied.
+    const response = await clientOf(2).get(`/v1/userchain/blocks?from=${index}&limit=1`)
+    const [frame] = readSequence(new Uint8Array(await response.arrayBuffer())) as [[number, number]]
+    expect(found.find(({ code }) => code === 'entry-damaged')).toMatchObject({ height: frame[0], index })
     expect(found.every(({ healed }) => healed)).toBe(true)
     await clientOf(3).commit(algorithmTransaction(cluster.ledger, 'takes-part-again'))
   })
@@ -158,8 +172,7 @@ describeNodes('four nodes as processes', () => {
     const { dir } = cluster.nodes[3] as NodeProcess
     rmSync(join(dir, 'incidents.log'))
     rmSync(join(dir, 'docchain', 'promise'), { force: true })
-    const word = join(dir, 'userchain', 'promise')
-    writeFileSync(word, readFileSync(word).fill(0x55, 14, 20))
+    flipAt(join(dir, 'userchain', 'promise'), 14)
     cluster.launch(3)
     await cluster.ready(3)
     const found = await incidentsOf(3)
@@ -167,6 +180,24 @@ describeNodes('four nodes as processes', () => {
     expect(codes).toEqual(new Set(['incidents-missing', 'promise-damaged']))
     expect(found.every(({ healed }) => healed)).toBe(true)
     await clientOf(3).commit(algorithmTransaction(cluster.ledger, 'with-a-new-word'))
+  })
+
+  test('the newest record of each journal is no torn write when it is altered', async () => {
+    const transaction = algorithmTransaction(cluster.ledger, 'the-newest')
+    const [index] = (await clientOf(3).commit(transaction)) as [number]
+    const known = (await incidentsOf(3)).length
+    expect(await cluster.end(3, 'SIGTERM')).toBe(0)
+    const folder = join((cluster.nodes[3] as NodeProcess).dir, 'userchain')
+    for (const file of ['log/blocks', 'staged/blocks', 'promise']) flipAt(join(folder, file), -1)
+    cluster.launch(3)
+    await cluster.ready(3)
+    const found = (await incidentsOf(3)).slice(known)
+    const codes = ['entry-damaged', 'promise-damaged', 'staged-damaged', 'state-damaged']
+    expect(found.map(({ code }) => code).sort()).toEqual(codes)
+    expect(found.every(({ healed }) => healed)).toBe(true)
+    expect(found.find(({ code }) => code === 'entry-damaged')).toMatchObject({ chain: 'userchain', index })
+    expect(toHex((await leafAt(3, index)) as Uint8Array)).toBe(toHex(transaction.leaf))
+    await clientOf(3).commit(algorithmTransaction(cluster.ledger, 'staged-anew'))
   })
 
   test('whatever is killed at whatever moment, every promised transaction is committed, and its receipt verifies', async () => {
