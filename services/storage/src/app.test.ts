@@ -112,6 +112,21 @@ describe('blocks', () => {
     expect(Number(line?.split(' ')[0])).toBeGreaterThanOrEqual(before)
   })
 
+  test('a command without a body may be called a form: curl, wget and Python do', async () => {
+    const cid = await client.block.put(newBytes(), { format: 'raw', version: 1 })
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+    for (const body of ['', 'a=b']) {
+      for (const command of ['block/stat', 'cat', 'pin/add', 'pin/ls', 'dag/export', 'pin/rm', 'block/rm']) {
+        if (command === 'block/rm' && body === '') continue
+        const response = await cluster.request(place, `/api/v0/${command}?arg=${cid}`, { body, headers })
+        expect([command, response.status]).toEqual([command, 200])
+        await response.arrayBuffer()
+      }
+    }
+    const put = await cluster.request(place, '/api/v0/block/put', { body: 'a=b', headers })
+    expect(await problem(put)).toEqual({ status: 400, reason: 'ERR_ARGUMENT_INVALID' })
+  })
+
   test('an absent block is answered at once, with a time-out of whatever length', async () => {
     await expect(client.block.get(absent(), { timeout: 3_600_000 })).rejects.toThrow(/could not find/)
     await expect(client.block.stat(absent(), { offline: true } as never)).rejects.toThrow(/could not find/)

@@ -226,6 +226,10 @@ export function createApp(parts: AppParts): FastifyInstance {
   app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, (_request, body, done) =>
     done(null, body),
   )
+  // What many clients say of a POST without a body. A command takes its arguments from the query, whatever the body is, as Kubo does.
+  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'buffer' }, (_request, _body, done) =>
+    done(null, undefined),
+  )
   addDescription(app, openPaths)
   addKuboRoutes(app, parts)
   addReplicaRoutes(app, parts)
