@@ -2,6 +2,9 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditReport } from '@healthblock/audit/report'
+import { genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
+import { parseStatement, verifyStatement } from '@healthblock/chain/statement'
+import { equalBytes, fromBase64, fromHex } from '@healthblock/encoding/bytes'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callNode, nodeAccess } from '../../cli/src/cluster/client.ts'
 import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
@@ -252,6 +255,15 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
       code: 1,
       value: { refused: { rule: 'D.live', signature: expect.stringMatching(/^[0-9a-f]{128}$/) } },
     })
+    // What is printed is enough to check the signature: the statement, and genesis for the key.
+    const { refused: said, statement } = refused.value as { refused: { signature: string }; statement: string }
+    const genesis = parseGenesis(readFileSync(join(cluster.dir, 'genesis.cbor')))
+    const signed = { statement: fromBase64(statement), signature: fromHex(said.signature) }
+    const { gateway } = parseStatement('refused', signed.statement)
+    const nodes = genesisAccounts(genesis).nodes
+    const rank = nodes.findIndex((account) => equalBytes(account, gateway))
+    const publicKey = genesis.body.nodes[rank]?.[1] as Uint8Array
+    expect(() => verifyStatement({ name: 'refused', signed, ledgerId: genesis.ledgerId, publicKey })).not.toThrow()
     expect(await isRead('doctor-b', last)).toBe(false)
     await eventually('doctor A reading on', 60_000, async () => ((await isRead('doctor-a', last)) ? true : undefined))
     // What the storage nodes signed of it: he fetched while he might, and the attempt afterwards is not hidden.

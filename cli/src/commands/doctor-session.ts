@@ -62,7 +62,9 @@ export async function postAndPrint(
     return print(context, posted, () => `${request.done}: ${posted.transactionId}\nreceipt: ${posted.receipt}\n`)
   } catch (error) {
     if (!(error instanceof NodeError) || error.body.refused === undefined) throw error
-    const refused = error.body.refused as Record<string, unknown>
-    throw new CommandError(`refused by rule ${refused.rule} at height ${refused.height}`, { refused })
+    const { transactionId, refused, statement } = error.body as { refused: Record<string, unknown> } & typeof error.body
+    const words = `refused by rule ${refused.rule} at height ${refused.height}`
+    // What the signature is of stands beside it: whoever is shown the refusal can check it.
+    throw new CommandError(words, { refused, transactionId, statement })
   }
 }

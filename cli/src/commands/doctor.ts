@@ -29,7 +29,8 @@ const help = `Usage: ./healthblock doctor ACTION …
 
 STREAM is 16 hexadecimal characters, as "doctor readings" prints it, or a kind such as ecg: the newest stream of it that was read.
 DIAGNOSIS is an id, or its first characters. Options: --dir DIR, --json
-A refusal ends with exit code 1 and, with --json, {"refused":{"rule","height","stateRoot","signature"}}.
+A refusal ends with exit code 1 and, with --json, {"refused":{"rule","height","stateRoot","signature"},"transactionId","statement"}:
+the statement (base64 of CBOR, packages/chain/SPEC.md section 1, "refused") is what the accounting node signed.
 `
 
 async function list(context: DoctorContext, positionals: string[]): Promise<ExitCode> {

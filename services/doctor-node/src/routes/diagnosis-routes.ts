@@ -1,6 +1,7 @@
 import type { SequenceRange } from '@healthblock/chain/transaction'
-import { fromHex } from '@healthblock/encoding/bytes'
+import { fromHex, toBase64 } from '@healthblock/encoding/bytes'
 import { createProblem, type FastifyInstance, type FastifyReply } from '@healthblock/runtime/http-app'
+import { readStatement } from '@healthblock/runtime/ledger-client'
 import { DoctorNodeError, statusOfCode } from '../errors.ts'
 import type { AmendAct, Posted } from '../posting/by-hand.ts'
 import { exportDiagnosis } from '../reading/fhir.ts'
@@ -39,7 +40,9 @@ async function answer(reply: FastifyReply, work: Promise<Posted>): Promise<unkno
     const problem = createProblem({ status, code, detail: error.message })
     const refused = refusalView(entry.refusal) ?? { rule: entry.rule ?? 'unknown' }
     void reply.code(status).type('application/problem+json')
-    return JSON.stringify({ ...problem, transactionId: entry.id, refused })
+    const statement =
+      entry.refusal instanceof Uint8Array ? { statement: toBase64(readStatement(entry.refusal).statement) } : {}
+    return JSON.stringify({ ...problem, transactionId: entry.id, refused, ...statement })
   }
 }
 
