@@ -42,7 +42,7 @@ export async function withCluster<T>(
   process.once('SIGINT', interrupted)
   process.once('SIGTERM', interrupted)
   try {
-    await startCluster(dir, cluster, createProcessIo(), options.extra)
+    await startCluster(dir, cluster, createProcessIo(), { extra: options.extra })
     const urls = nodes.filter(({ role }) => role === 'accounting').map(({ name }) => nodeAccess(dir, cluster, name).url)
     return await work({ dir, cluster, urls })
   } finally {

@@ -179,11 +179,19 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
     await Promise.all([cluster.restart('accounting-0'), cluster.restart('storage-0')])
   })
 
-  test('is still there after down and up', async () => {
+  test('is still there after down and up, also where one node does not start any more', async () => {
     const before = await readings()
-    await cluster.down()
-    await cluster.up()
+    await cluster.ok('down')
+    const file = join(cluster.node('storage-2'), 'secrets', 'store.key')
+    const key = readFileSync(file)
+    writeFileSync(file, 'damaged\n')
+    const { code, value, stderr } = await cluster.run<{ nodes: { name: string; state: string }[] }>('up')
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^storage-2 ended while starting(?:.|\n)*STORAGE_STORE_KEY_FILE: .*\nthe others go on/)
+    expect(value.nodes.filter(({ state }) => state !== 'ready').map(({ name }) => name)).toEqual(['storage-2'])
     expect(await readings()).toEqual(before)
+    writeFileSync(file, key)
+    await cluster.restart('storage-2')
   })
 
   test('says what is wrong, and nothing changes', async () => {

@@ -22,9 +22,6 @@ interface Addresses {
   readonly redisUrls: string[]
 }
 
-/** What may be added to one node's environment when it is started: fault injection in demonstrations and tests. */
-export type ExtraEnvironment = (node: NodePlan) => Record<string, string>
-
 function url(addresses: Addresses, name: string): string {
   return `http://127.0.0.1:${addresses.http.get(name)}`
 }
@@ -201,9 +198,23 @@ export async function startNode(
 /** How often a cluster is started anew because somebody else took one of its ports between choosing and binding. */
 const portAttempts = 3
 
+function isPortTaken(error: unknown): boolean {
+  return error instanceof CommandError && /port \d+ on \S+ is in use|EADDRINUSE/.test(error.message)
+}
+
+/** What may be added to one node's environment when it is started: fault injection in demonstrations and tests. */
+export type ExtraEnvironment = (node: NodePlan) => Record<string, string>
+
+/** How a cluster is started. */
+export interface StartOptions {
+  readonly extra?: ExtraEnvironment | undefined
+  /** Told of each node that does not start; the others go on without it, as they do when it is lost later. Without this, none is kept. */
+  readonly onLacking?: ((error: CommandError) => void) | undefined
+}
+
 /**
  * Starts every process of a cluster that does not run, in the order in which they need each other. If one does not start, those that
- * did are stopped again; if that is because its port was taken meanwhile, all are started at other ports.
+ * did are stopped again, unless `onLacking` takes it; if that is because its port was taken meanwhile, all are started at other ports.
  *
  * @throws {CommandError} that says which one, and why.
  */
@@ -211,23 +222,22 @@ export async function startCluster(
   dir: string,
   cluster: ClusterFile,
   io: Io,
-  extra: ExtraEnvironment = () => ({}),
+  options: StartOptions = {},
 ): Promise<void> {
   const running = cluster.nodes.filter(({ name }) => readProcess(clusterPaths.node(dir, name)).pid !== undefined)
   if (running.length === cluster.nodes.length) return
   if (running.length > 0) await stopCluster(dir, cluster)
   for (let attempt = 1; ; attempt++) {
     try {
-      return await startStopped(dir, cluster, io, extra)
+      return await startStopped(dir, cluster, io, options)
     } catch (error) {
       await stopCluster(dir, cluster)
-      const taken = error instanceof CommandError && /port \d+ on \S+ is in use|EADDRINUSE/.test(error.message)
-      if (!taken || attempt === portAttempts) throw error
+      if (!isPortTaken(error) || attempt === portAttempts) throw error
     }
   }
 }
 
-async function startStopped(dir: string, cluster: ClusterFile, io: Io, extra: ExtraEnvironment): Promise<void> {
+async function startStopped(dir: string, cluster: ClusterFile, io: Io, options: StartOptions): Promise<void> {
   await ensurePortals(io)
   const redisUrls = await startRedis(dir, cluster, io)
   await startEtcd(dir, cluster, io)
@@ -240,15 +250,22 @@ async function startStopped(dir: string, cluster: ClusterFile, io: Io, extra: Ex
     swarmOf: (name) => `/ip4/127.0.0.1/tcp/${addresses.swarm.get(name)}`,
   })
   const start = (node: NodePlan): Promise<number> =>
-    startProcess(processPlan(dir, node, { ...environmentOf(dir, cluster, node, addresses), ...extra(node) }))
+    startProcess(processPlan(dir, node, { ...environmentOf(dir, cluster, node, addresses), ...options.extra?.(node) }))
+  const ready = ({ name, role }: NodePlan): Promise<string> =>
+    waitUntilReady(name, clusterPaths.node(dir, name), role === 'accounting' ? '/readyz' : '/healthz')
   for (const role of ['accounting', 'storage', 'user', 'doctor'] as const) {
     const nodes = nodesOf(cluster, role)
     await Promise.all(nodes.map(start))
-    await Promise.all(
-      nodes.map(({ name }) =>
-        waitUntilReady(name, clusterPaths.node(dir, name), role === 'accounting' ? '/readyz' : '/healthz'),
-      ),
+    const faults = (await Promise.allSettled(nodes.map(ready))).flatMap((one) =>
+      one.status === 'rejected' ? [one.reason as unknown] : [],
     )
+    // Nobody is ready before a quorum is: without one, nothing that comes behind could start either.
+    const isNoneReady = role === 'accounting' && faults.length === nodes.length
+    for (const fault of faults) {
+      if (options.onLacking === undefined || isNoneReady || isPortTaken(fault) || !(fault instanceof CommandError))
+        throw fault
+      options.onLacking(fault)
+    }
   }
 }
 

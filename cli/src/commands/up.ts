@@ -5,7 +5,7 @@ import { enrolAlgorithm, enrolDoctor, enrolPatient, enrolPortalPeople, enrolRead
 import { type ClusterFile, clusterFolder, clusterPaths, readCluster, startingCluster } from '../cluster/layout.ts'
 import { startCluster } from '../cluster/start.ts'
 import { clusterStatus } from '../cluster/status.ts'
-import { type ExitCode, type Io, UsageError } from '../io.ts'
+import { type CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseCount, parseOptions, takePositionals } from '../options.ts'
 import { formatStatus } from './status.ts'
 
@@ -14,7 +14,8 @@ const help = `Usage: ./healthblock up [--dir DIR] [--accounting 4] [--storage 3]
 
 Starts a local cluster in the background and returns when it is ready. The first time it makes a new ledger with the
 sizes given, enrols the doctors (doctor-a, doctor-b, …) and patients (patient-1, …); later it starts what is there,
-with its data, and the sizes must not be given again.
+with its data, and the sizes must not be given again. A node that does not start any more is told, and the others go
+on without it: exit code 1.
 
   --replicas 1      a block stays where it was put (for benchmarks)
   --register etcd   the head register in an etcd of its own, with one member or --etcd-members 3, instead of a SQLite file;
@@ -114,12 +115,18 @@ export async function runUp(args: string[], io: Io): Promise<ExitCode> {
   const patients = Array.from({ length: count('patients', 0, 100, 1) }, (_, index) => `patient-${index + 1}`)
   if (isNew) io.stderr(`creating a new ledger in ${dir}\n`)
   const cluster = isNew ? await createCluster(dir, { ...size, patients }, Date.now()) : readCluster(dir)
+  let isWhole = true
+  const onLacking = (error: CommandError): void => {
+    isWhole = false
+    io.stderr(`${error.message}\nthe others go on without it\n`)
+  }
   await startingCluster(dir, io, async () => {
-    await startCluster(dir, cluster, io)
+    // Of a cluster that was whole once, a node may be lost: that holds up nobody. A new one needs all.
+    await startCluster(dir, cluster, io, isEnrolled(readCluster(dir)) ? { onLacking } : {})
     if (!isEnrolled(readCluster(dir))) await enrolEverybody(dir, cluster, cluster.wanted, io)
   })
   if (isNew) io.stderr(`passphrases are in ${clusterPaths.secrets(dir)} (a local cluster only)\n`)
   const status = await clusterStatus(dir, readCluster(dir))
   io.stdout(values.json === true ? `${JSON.stringify(status)}\n` : formatStatus(status))
-  return 0
+  return isWhole ? 0 : 1
 }
