@@ -44,10 +44,18 @@ export function parseCount(
   return value
 }
 
-/** Milliseconds of an ISO 8601 time. @throws {UsageError} naming the option. */
+const isoTime = /^(\d{4})-(\d\d)-(\d\d)(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?$/
+
+/**
+ * Milliseconds of an ISO 8601 time: a date alone begins at midnight UTC, a time without a zone is of this machine's.
+ *
+ * @throws {UsageError} naming the option, also for a day that no calendar has.
+ */
 export function parseTime(text: string | undefined, name: string): number | undefined {
   if (text === undefined) return undefined
-  const ms = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN
+  const [, year, month, day] = isoTime.exec(text) ?? []
+  const daysOfMonth = new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate()
+  const ms = Number(day) <= daysOfMonth ? Date.parse(text.replace(',', '.')) : Number.NaN
   if (Number.isNaN(ms))
     throw new UsageError(`--${name} takes an ISO 8601 time such as 2026-05-01T08:00:00Z, not "${text}"`)
   return ms

@@ -77,10 +77,27 @@ function requireOwnPassphrase(cluster: ClusterFile, name: string): void {
     throw new CommandError(`"${name}" logs in elsewhere in this cluster: name the patient differently`)
 }
 
+/**
+ * A name as it is kept: what looks the same is the same. It names a file too, so it has no slash; nor a character that nobody sees, but
+ * for the one that joins emoji.
+ *
+ * @throws {CommandError} for what cannot be a name.
+ */
+function nameOf(given: string): string {
+  const name = given.normalize('NFC')
+  const isClean = !/[/\\\p{Cc}\p{Co}\p{Cn}\p{Zl}\p{Zp}]|(?!\u200d)\p{Cf}/u.test(name) && name.isWellFormed()
+  const isShort = [...name].length <= 64 && Buffer.byteLength(name) <= 200
+  if (!isClean || !isShort || name !== name.trim() || /^[.-]|^$/.test(name))
+    throw new CommandError(
+      `"${name}" cannot be a name here: 1 to 64 characters (200 bytes), none of them a slash or invisible, no space, dot or dash first`,
+    )
+  if (/^[0-9a-f]{64}$/.test(name)) throw new CommandError(`"${name}" cannot be a name here: it reads as an account`)
+  return name
+}
+
 /** Enrols a person at the household's node: keys, passphrase, register, device, first generation. */
-export async function enrolPatient(dir: string, cluster: ClusterFile, name: string) {
-  if (!/^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u.test(name))
-    throw new CommandError(`"${name}" cannot be a name here: letters, digits, space . _ -`)
+export async function enrolPatient(dir: string, cluster: ClusterFile, given: string) {
+  const name = nameOf(given)
   if (cluster.patients.some((person) => person.name === name))
     throw new CommandError(`there is a patient "${name}" already`)
   requireOwnPassphrase(cluster, name)

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { enrolPatient } from './enrol.ts'
-import { type ClusterFile, readCluster, shellWord, startingCluster, writeCluster } from './layout.ts'
+import { type ClusterFile, readCluster, resolvePerson, shellWord, startingCluster, writeCluster } from './layout.ts'
 
 const cluster: ClusterFile = {
   ...{ v: 1, id: 'a'.repeat(32), ledgerId: 'b'.repeat(64), replicas: 3, periodMs: 10_000, wanted: [], doctors: [] },
@@ -44,8 +44,21 @@ test.each(['auditor', 'administrator', 'Administrator', 'doctor-a'])(
   },
 )
 
-test.each(['', ' anna', '../anna', 'a/b', 'a\n', 'x'.repeat(65)])('"%s" is no name', async (name) => {
+const noNames = ['', ' anna', 'anna ', '../anna', 'a/b', 'a\\b', 'a\n', 'a\u202eb', '\ud800', 'x'.repeat(65)]
+test.each([...noNames, '👩‍⚕️'.repeat(20), '-x', 'a'.repeat(64)])('"%s" is no name', async (name) => {
   await expect(enrolPatient(dir, cluster, name)).rejects.toThrow('cannot be a name here')
+})
+
+test.each(['anna', 'Änne Müßig', "Zoë O'Neil", '👩‍⚕️ Zoë', '李 小龙', '"q" $HOME', 'b'.repeat(63)])(
+  '%s is a name: nothing but the cluster that is not there stops it',
+  async (name) => {
+    await expect(enrolPatient(dir, cluster, name)).rejects.not.toThrow('cannot be a name here')
+  },
+)
+
+test('a name stands for its account however its letters are composed', () => {
+  const people = [{ name: 'Änne'.normalize('NFC'), account: 'c'.repeat(64), node: 'user' }]
+  expect(resolvePerson(people, 'Änne'.normalize('NFD'), 'patient')).toBe(people[0])
 })
 
 test('a path is shown as it is typed', () => {

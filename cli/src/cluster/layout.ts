@@ -278,7 +278,8 @@ async function emptyFolder(dir: string): Promise<void> {
  *
  * @throws {CommandError} for a name that nobody has, with the names that there are.
  */
-export function resolvePerson(people: readonly KnownPerson[], nameOrAccount: string, what: string): KnownPerson {
+export function resolvePerson(people: readonly KnownPerson[], given: string, what: string): KnownPerson {
+  const nameOrAccount = given.normalize('NFC')
   const found = people.find(({ name, account }) => name === nameOrAccount || account === nameOrAccount)
   if (found !== undefined) return found
   if (/^[0-9a-f]{64}$/.test(nameOrAccount)) return { name: nameOrAccount, account: nameOrAccount, node: '' }

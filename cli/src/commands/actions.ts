@@ -38,5 +38,14 @@ export async function runAction<T extends Options>(
   const run = Object.hasOwn(command.actions, action) ? command.actions[action] : undefined
   if (run === undefined) throw new UsageError(`there is no action "${action}"`)
   const folder = clusterFolder(dir)
-  return run({ dir: folder, cluster: readCluster(folder), io, json: json === true, options: values }, rest)
+  let read: ClusterFile | undefined
+  const context = {
+    ...{ dir: folder, io, json: json === true, options: values },
+    // Read when it is asked for: wrong usage is wrong usage, whether or not there is a cluster.
+    get cluster() {
+      read ??= readCluster(folder)
+      return read
+    },
+  }
+  return run(context, rest)
 }

@@ -129,7 +129,7 @@ async function stream(context: Context, positionals: string[]): Promise<ExitCode
   }
   const speedText = (options.speed as string | undefined) ?? '1'
   const speed = speedText === 'max' ? 'max' : Number(speedText)
-  if (speed !== 'max' && !(speed > 0))
+  if (speed !== 'max' && !(speed > 0 && Number.isFinite(speed)))
     throw new UsageError(`--speed takes a positive number or max, not "${speedText}"`)
   const session = await openSession(context, name)
   const path = (isAbsolute(record) ? record : resolve(record)).replace(/\.hea$/, '')
@@ -157,13 +157,17 @@ async function stream(context: Context, positionals: string[]): Promise<ExitCode
 async function grant(context: Context, positionals: string[]): Promise<ExitCode> {
   const [name, doctorName] = takePositionals(positionals, ['NAME', 'DOCTOR'] as const)
   const { options } = context
+  const from = parseTime(options.from as string | undefined, 'from')
+  const until = parseTime(options.until as string | undefined, 'until')
+  if (from !== undefined && until !== undefined && from >= until)
+    throw new UsageError('--until has to lie after --from')
   const doctor = resolvePerson(context.cluster.doctors, doctorName, 'doctor').account
   const session = await openSession(context, name)
   const granted = await callNode<{ transactionId: string }>(session.access, 'POST', `${session.path}/grants`, {
     doctor,
     streams: (options.streams as string | undefined)?.split(',').map((kind) => kind.trim()),
-    from: parseTime(options.from as string | undefined, 'from'),
-    until: parseTime(options.until as string | undefined, 'until'),
+    from,
+    until,
     code: options.code,
   })
   const receipt = await waitForReceipt(session, granted.transactionId, 60_000)
