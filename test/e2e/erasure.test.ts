@@ -70,6 +70,25 @@ describe.skipIf(!hasRedis)('erasure of a period', { timeout: 180_000 }, () => {
       form.append('data', new Blob([crypto.getRandomValues(new Uint8Array(700))]))
       return (JSON.parse((await ask(stores[0] as string, 'block/put', form)).text) as { Key: string }).Key
     }
+    // Of two nodes the second is malformed: the first, which was stored, is given up wherever it lies.
+    const dag = (nodes: string[]): FormData => {
+      const form = new FormData()
+      for (const node of nodes) form.append('data', new Blob([node]))
+      return form
+    }
+    const node = JSON.stringify({ name: crypto.randomUUID() })
+    const { Cid } = JSON.parse((await ask(stores[0] as string, 'dag/put', dag([node]))).text) as {
+      Cid: { '/': string }
+    }
+    const isAnywhere = async (): Promise<boolean> => {
+      const asked = stores.map((name) => ask(name, `block/get?arg=${Cid['/']}&offline=true`))
+      return (await Promise.all(asked)).some(({ status }) => status === 200)
+    }
+    expect(await isAnywhere()).toBe(true)
+    await ask(stores[0] as string, `block/rm?arg=${Cid['/']}`)
+    expect(await isAnywhere()).toBe(false)
+    await ask(stores[0] as string, 'dag/put', dag([node, '{"half":'])).catch(() => undefined)
+    await eventually('the end of what broke off', 60_000, async () => ((await isAnywhere()) ? undefined : true))
     const [cid, other] = [await put(), await put()]
     const remove = (of: string) => ask(stores[1] as string, `block/rm?arg=${of}`)
     expect(JSON.parse((await remove(cid)).text)).toEqual({ Hash: cid })

@@ -5,7 +5,7 @@ import { StorageError } from '../errors.ts'
 export const tokenLengthMax = 4096
 
 /** The bearer token of a request. @throws {StorageError} `ERR_TOKEN_MISSING`, `ERR_TOKEN_INVALID`. */
-export function bearerOf(request: Pick<IncomingMessage, 'headers'>): string {
+export function bearerOf(request: { headers: IncomingMessage['headers'] }): string {
   const header = request.headers.authorization
   if (!header) throw new StorageError('a bearer token is needed', { code: 'ERR_TOKEN_MISSING' })
   const token = header.startsWith('Bearer ') ? header.slice(7) : ''

@@ -395,11 +395,26 @@ export class Replicator {
     if (!answers.some((answer) => answer.done)) throw notFound
   }
 
-  /** Gives up what a request brought that broke off. Of an account that has a key, no more than the reference here. */
-  async takeBack(id: BlockId, account: Uint8Array): Promise<void> {
-    const { backend, now, authorizer } = this.#options
-    if (authorizer.signsErasures(account)) await backend.release(id.digest, account, { at: now(), force: true })
-    else await this.release(id, { account, force: true })
+  /**
+   * Gives up what a request brought that broke off. Of an account that signs its erasures, no more than the reference here,
+   * unless the request's token is one with which the account could ask each store itself.
+   */
+  async takeBack(id: BlockId, { account, token }: { account: Uint8Array; token: string }): Promise<void> {
+    const { backend, now } = this.#options
+    if (this.#mayRelease(account, token)) await this.release(id, { account, force: true, token })
+    else await backend.release(id.digest, account, { at: now(), force: true })
+  }
+
+  #mayRelease(account: Uint8Array, token: string): boolean {
+    const { authorizer } = this.#options
+    if (!authorizer.signsErasures(account)) return true
+    try {
+      assertReleaser(authorizer, { account, token, cid: '' })
+      return true
+    } catch {
+      // It says less, or has run out since the request began.
+      return false
+    }
   }
 
   /**

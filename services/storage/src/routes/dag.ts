@@ -66,7 +66,7 @@ function addUploads(scope: FastifyInstance, parts: KuboRouteParts): void {
     const stored = codecOf(optionOf(request, 'store-codec') ?? 'dag-cbor', 'store-codec')
     const given = codecOf(optionOf(request, 'input-codec') ?? 'dag-json', 'input-codec')
     const { account } = request.principal
-    const upload = new Upload(parts, account)
+    const upload = new Upload(parts, request)
     async function* lines(): AsyncGenerator<object> {
       for await (const { content } of readParts(request.headers['content-type'] ?? '', bodyOf(request))) {
         const bytes = encodeNode(decodeNode(await collect(content), given, 'the node'), stored)
@@ -80,7 +80,7 @@ function addUploads(scope: FastifyInstance, parts: KuboRouteParts): void {
   }
   const handleImport = async (request: KuboRequest, reply: Parameters<typeof sendLines>[0]): Promise<unknown> => {
     const { account } = request.principal
-    const upload = new Upload(parts, account)
+    const upload = new Upload(parts, request)
     async function* lines(): AsyncGenerator<object> {
       const roots: CID[] = []
       let [count, bytesCount] = [0, 0]

@@ -102,7 +102,7 @@ async function* addAll(
   source: { settings: ReturnType<typeof fileOptions>; body: AsyncIterable<Buffer> },
 ): AsyncGenerator<object> {
   const isDry = flagOf(request, 'only-hash')
-  const upload = new Upload(parts, request.principal.account)
+  const upload = new Upload(parts, request)
   const options: FileOptions & { cidVersion: 0 | 1 } = {
     ...source.settings,
     put: async ({ cid, bytes }) => {

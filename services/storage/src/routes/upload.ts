@@ -1,4 +1,6 @@
 /** Blocks that one request brings and that belong together: they are kept when all of it is through, or given up again. */
+import type { FastifyRequest } from 'fastify'
+import { bearerOf } from '../access/bearer.ts'
 import type { BlockId } from '../store/block-id.ts'
 import type { KuboRouteParts } from './parts.ts'
 
@@ -6,14 +8,16 @@ import type { KuboRouteParts } from './parts.ts'
 export class Upload {
   readonly #parts: KuboRouteParts
   readonly #account: Uint8Array
+  readonly #token: string
   /** What the account did not keep before, and whatever it put. */
   readonly #brought: BlockId[] = []
   readonly #put: BlockId[] = []
   readonly #underWay = new Set<Promise<void>>()
 
-  constructor(parts: KuboRouteParts, account: Uint8Array) {
+  constructor(parts: KuboRouteParts, request: Pick<FastifyRequest, 'headers' | 'principal'>) {
     this.#parts = parts
-    this.#account = account
+    this.#account = request.principal.account
+    this.#token = bearerOf(request)
   }
 
   /** Stores a block, as one of {@link whole}. Throws as {@link Files.putBlock}. */
@@ -62,7 +66,7 @@ export class Upload {
     for (const id of this.#brought) {
       // Another request of the account has put it since: that one decides.
       if (!files.claims.isHeld(this.#account, id.digest, this)) continue
-      await replicator.takeBack(id, this.#account).catch(() => {})
+      await replicator.takeBack(id, { account: this.#account, token: this.#token }).catch(() => {})
     }
   }
 }
