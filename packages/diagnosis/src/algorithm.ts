@@ -5,7 +5,7 @@ import { encodeCbor } from '@healthblock/encoding/cbor'
 /** Name of the algorithm; it names no disease, because it is public. */
 export const algorithmName = 'healthblock-monitor'
 /** Semantic version: patch = same findings, minor = other findings, major = other formats. */
-export const algorithmVersion = '0.10.2'
+export const algorithmVersion = '0.11.0'
 
 /** Files that the findings depend on, from the root of the package. */
 export const algorithmFiles: readonly string[] = [
@@ -32,6 +32,7 @@ export const algorithmFiles: readonly string[] = [
   'src/ecg/paced.ts',
   'src/ecg/predictability.ts',
   'src/ecg/quality.ts',
+  'src/ecg/repetition.ts',
   'src/ecg/resampler.ts',
   'src/ecg/rhythm.ts',
   'src/ecg/shape.ts',
@@ -50,7 +51,7 @@ export const algorithmFiles: readonly string[] = [
 ]
 
 /** SHA-256 as `hashAlgorithm` gives it over `algorithmFiles`, lower-case hexadecimal; a test keeps it true. */
-export const algorithmHashHex = '210f35b78c41c6ff11c044c73ddae4cac210abc463df1bd476a1c6fa31d4c4d7'
+export const algorithmHashHex = '35e56501aeaa8d98e58da1dddf88cf7727e5d1cc6d873013335729e33626be10'
 
 /**
  * Hash of an algorithm: SHA-256 of the canonical CBOR [name, version, [[path, SHA-256 of the file], …]], the files in bytewise order of their paths.

@@ -295,7 +295,7 @@ describe('algorithm', () => {
     expect(Buffer.from(bytes).equals(read('golden-diagnosis.cbor'))).toBe(true)
   })
 
-  test.each(['0.7.0', '0.8.0', '0.9.0', '0.10.0', '0.10.1'])(
+  test.each(['0.7.0', '0.8.0', '0.9.0', '0.10.0', '0.10.1', '0.10.2'])(
     'a diagnosis of %s is still read; its state, laid out otherwise, is refused by name and never misread',
     (version) => {
       const bytes = readFileSync(new URL(`../vectors/diagnosis-${version}.cbor`, import.meta.url))

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { annotateEcg } from './annotate.ts'
 import type { EcgEvent } from './ecg/analyser.ts'
-import { classifyBeat } from './ecg/beat.ts'
+import { classifyBeat, featureCount, timingOf } from './ecg/beat.ts'
 import { type BeatEvent, isBeatEvent, judgeTogether } from './leads.ts'
 import { decodeSignal, parseHeader } from './wfdb/record.ts'
 
@@ -15,7 +15,30 @@ test.each([
   [-700, true, 'Q'],
   [-900, true, 'N'],
 ] as const)('a ventricular logit of %d, doubtful %s: %s', (ventricular, isDoubtful, symbol) => {
-  expect(classifyBeat({ ventricular, supraventricular: -1 }, isDoubtful)).toBe(symbol)
+  expect(classifyBeat({ ventricular, supraventricular: -2000 }, 'timely', isDoubtful)).toBe(symbol)
+})
+
+test.each([
+  [-2000, 'timely', 'N'],
+  [-900, 'timely', 'S'],
+  [-2000, 'early', 'S'],
+  [2000, 'irregular', 'N'],
+] as const)('a supraventricular logit of %d, %s: %s', (supraventricular, timing, symbol) => {
+  expect(classifyBeat({ ventricular: -3000, supraventricular }, timing)).toBe(symbol)
+  expect(classifyBeat({ ventricular: 3000, supraventricular }, timing)).toBe('V')
+})
+
+test.each([
+  [0.84, 1, 0.2, 0.5, 'early'],
+  [0.86, 1, 0.2, 0.5, 'timely'],
+  [0.84, 0, 0.2, 0.5, 'timely'],
+  [0.84, 1, 0.5, 0.5, 'irregular'],
+  [0.84, 1, 0.2, 0.6, 'irregular'],
+] as const)('interval %d (known %d), irregularity %d and now %d: %s', (interval, isKnown, spread, now, timing) => {
+  const features = new Float64Array(featureCount)
+  features.set([interval], 0)
+  features.set([spread, isKnown], 8)
+  expect(timingOf(features, now)).toBe(timing)
 })
 
 /** Forty beats 800 ms apart; `odd` of them, every fourth, have another shape and a ventricular logit of 2 of their own. */
@@ -31,7 +54,15 @@ function lead(odd: number): BeatEvent[] {
       rate: 75,
       score: 0,
     } as const
-    const shape = { shape: isOdd ? 1 : 0, isNew: isOdd && i === 3, own, isUsual: false, isPaced: false, size: 500 }
+    const shape = {
+      shape: isOdd ? 1 : 0,
+      isNew: isOdd && i === 3,
+      own,
+      isUsual: false,
+      isPaced: false,
+      timing: 'timely',
+      size: 500,
+    } as const
     return { ...told, ...shape, logits: { ventricular: own, supraventricular: -3000 } }
   })
 }

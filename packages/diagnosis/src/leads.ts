@@ -131,11 +131,17 @@ export function judgeTogether(events: readonly EcgEvent[], second: readonly Beat
       const other = (partner && logitsOf.get(partner)) ?? own
       const logits = mixLogits(own, other)
       const isDoubtful = !own.isKnown && !other.isKnown && isUnreadable(event.tick)
-      const symbol = event.isPaced ? 'Q' : classifyBeat(logits, isDoubtful)
+      const symbol = event.isPaced ? 'Q' : classifyBeat(logits, event.timing, isDoubtful)
       // For the rhythm only a pacemaker makes what is not classified.
       const counted = symbol === 'Q' && !event.isPaced ? 'V' : symbol
       const { isNew, shape } = event
-      if (event.intervalMs > 0) tracker.push(event.intervalMs, counted, { isNew, shape, logit: logits.ventricular })
+      if (event.intervalMs > 0)
+        tracker.push(event.intervalMs, counted, {
+          isNew,
+          shape,
+          logit: logits.ventricular,
+          supraventricular: logits.supraventricular,
+        })
       else tracker.restart()
       out.push({ ...event, symbol, logits, rate: tracker.rate, score: tracker.score })
       tell(event.tick)

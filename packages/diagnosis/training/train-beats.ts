@@ -5,7 +5,14 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { EcgAnalyser } from '../src/ecg/analyser.ts'
-import { boundVentricular, classifyBeat, featureCount, isUsualBeat } from '../src/ecg/beat.ts'
+import {
+  type BeatLogits,
+  type BeatTiming,
+  boundVentricular,
+  classifyBeat,
+  featureCount,
+  isUsualBeat,
+} from '../src/ecg/beat.ts'
 import { shapeCount } from '../src/ecg/shape.ts'
 import { sumTrees, type TreeTable } from '../src/ecg/trees.ts'
 import { ShapeVotes } from '../src/ecg/vote.ts'
@@ -51,6 +58,7 @@ interface Row {
   features: Float32Array
   shape: number
   isNew: boolean
+  timing: BeatTiming
 }
 
 /** Classes of AAMI EC57. */
@@ -75,7 +83,7 @@ function rowsOf(record: string): Row[] {
     const analyser = new EcgAnalyser({ rateMilliHz: (header.rate * 1000) / divide })
     const rows: Row[] = []
     let next = 0
-    analyser.onBeat = (tick, features, { index, isNew }) => {
+    analyser.onBeat = (tick, features, { index, isNew }, timing) => {
       const at = (tick * header.rate) / 250
       while (next < reference.length && (reference[next]?.sample ?? 0) < at - matchSamples) next++
       const found = reference[next]
@@ -83,7 +91,7 @@ function rowsOf(record: string): Row[] {
       const { sample, symbol } = isMatched
         ? { sample: found.sample, symbol: classOf(found.symbol) }
         : { sample: -tick, symbol: '?' }
-      rows.push({ record, variant, sample, symbol, features: Float32Array.from(features), shape: index, isNew })
+      rows.push({ record, variant, sample, symbol, features: Float32Array.from(features), shape: index, isNew, timing })
     }
     analyser.push(microvolts)
     analyser.finish()
@@ -123,7 +131,7 @@ function train(rows: readonly Row[], symbol: string): TreeTable {
 function judge(rows: readonly Row[], tables: { V: TreeTable; S: TreeTable }, isWhole: boolean) {
   const votes = new ShapeVotes(shapeCount)
   const beats = rows.map(
-    ({ features, shape, isNew, sample, symbol }): BeatEvent & { reference: number; truth: string } => {
+    ({ features, shape, isNew, timing, sample, symbol }): BeatEvent & { reference: number; truth: string } => {
       const values = Float64Array.from(features)
       const own = sumTrees(tables.V, values)
       const isUsual = isUsualBeat(values)
@@ -140,14 +148,17 @@ function judge(rows: readonly Row[], tables: { V: TreeTable; S: TreeTable }, isW
         isPaced: false,
         size: 0,
       } as const
-      return { ...told, logits, isNew, own, shape, isUsual, reference: sample, truth: symbol }
+      return { ...told, logits, isNew, own, shape, isUsual, timing, reference: sample, truth: symbol }
     },
   )
   const whole = isWhole ? judgeAgain(beats) : undefined
   return new Map(
     beats
       .filter(({ reference }) => reference >= 0)
-      .map((beat) => [beat.reference, { symbol: beat.truth, ...(whole?.get(beat) ?? beat.logits) }]),
+      .map((beat) => [
+        beat.reference,
+        { symbol: beat.truth, timing: beat.timing, ...(whole?.get(beat) ?? beat.logits) },
+      ]),
   )
 }
 
@@ -168,7 +179,11 @@ function fuse(first: Judged, second: Judged): Judged {
 /** Found, missed, found wrongly. */
 type Tally = [number, number, number]
 
-function tally(judged: Judged, symbol: 'V' | 'S', classify = classifyBeat): Tally {
+function tally(
+  judged: Judged,
+  symbol: 'V' | 'S',
+  classify = (beat: BeatLogits & { timing: BeatTiming }) => classifyBeat(beat, beat.timing),
+): Tally {
   let [hit, miss, extra] = [0, 0, 0]
   for (const beat of judged.values()) {
     const isFound = classify(beat) === symbol

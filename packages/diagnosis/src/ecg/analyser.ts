@@ -7,6 +7,7 @@ import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { DiagnosisError } from '../errors.ts'
 import {
   type BeatLogits,
+  type BeatTiming,
   boundVentricular,
   classifyBeat,
   featureCount,
@@ -14,6 +15,7 @@ import {
   isUsualBeat,
   lastFeatures,
   ratioOf,
+  timingOf,
   weighBeat,
 } from './beat.ts'
 import { highPass1, lowPass40 } from './coefficients.ts'
@@ -57,11 +59,12 @@ export type EcgEvent =
       logits: BeatLogits
       /** True for a beat that resembles none before. */
       isNew: boolean
-      /** Ventricular logit of the beat's own measures, the place of its shape among those that are kept, whether it is a usual beat on time, and whether a pacemaker made it. */
+      /** Ventricular logit of the beat's own measures, the place of its shape among those that are kept, whether it is a usual beat on time, whether a pacemaker made it, and when it comes. */
       own: number
       shape: number
       isUsual: boolean
       isPaced: boolean
+      timing: BeatTiming
       /** Of the complex in the 10 to 25 Hz band, microvolts. */
       size: number
     }
@@ -126,8 +129,8 @@ export class EcgAnalyser {
   #intervalBefore = 0
   #intervalBefore2 = 0
   #sizeLevel = 0
-  /** Sees each beat's features; for the script that trains. */
-  onBeat: ((tick: number, features: Float64Array, shape: Shape) => void) | undefined
+  /** Sees each beat's features and when it comes; for the scripts that train. */
+  onBeat: ((tick: number, features: Float64Array, shape: Shape, timing: BeatTiming) => void) | undefined
   #told: Rhythm = 'N'
   #toldQuality: Quality = 'good'
   /** Where the last `quality` event lies. */
@@ -220,7 +223,9 @@ export class EcgAnalyser {
     const tick = this.#pendingTick
     if (tick < 0) return
     this.#pendingTick = -1
+    const { spreadNow } = this.#rhythm
     const { features, shape } = this.#measure(tick, next)
+    const timing = timingOf(features, spreadNow)
     this.#disorder.push(tick, shape.isNew ? 0 : shape.own)
     // Among beats that cannot be told from noise no interval counts.
     const intervalMs = this.#disorder.isOn ? 0 : this.#pendingMs
@@ -234,13 +239,14 @@ export class EcgAnalyser {
     logits.ventricular = boundVentricular(voted, this.#votes.meanOf(shape.index), isUsual)
     const { isNew, index } = shape
     const isDoubtful = this.#disorder.isOn && this.#votes.countOf(index) < knownShapeBeats
-    const symbol = isPaced ? 'Q' : classifyBeat(logits, isDoubtful)
-    if (intervalMs > 0) this.#rhythm.push(intervalMs, symbol, { isNew, shape: index, logit: logits.ventricular })
+    const symbol = isPaced ? 'Q' : classifyBeat(logits, timing, isDoubtful)
+    const { ventricular: logit, supraventricular } = logits
+    if (intervalMs > 0) this.#rhythm.push(intervalMs, symbol, { isNew, shape: index, logit, supraventricular })
     else this.#rhythm.restart()
     const { rate, score } = this.#rhythm
     const beat = { type: 'beat', tick, symbol, intervalMs, rate, score, logits, isNew } as const
-    this.#events.push({ ...beat, own, shape: index, isUsual, isPaced, size: this.#pendingSize })
-    if (this.onBeat !== undefined) this.onBeat(tick, features, shape)
+    this.#events.push({ ...beat, own, shape: index, isUsual, isPaced, timing, size: this.#pendingSize })
+    if (this.onBeat !== undefined) this.onBeat(tick, features, shape, timing)
     this.#tellRhythm(tick)
   }
 

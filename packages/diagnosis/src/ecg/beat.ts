@@ -22,6 +22,12 @@ const usualLogitMost = -1500
 const ventricularLeast = -800
 /** The same where it is doubtful whether there is a beat. */
 const clearlyVentricular = 3000
+/** Logit above which a beat is supraventricular, thousandths, where something is early at all. */
+const supraventricularLeast = -1000
+/** Interval over the usual one below which a beat is early, and irregularity from which none is: over about a hundred intervals, and over seventeen. */
+const earlyMost = 0.85
+const irregularLeast = 0.5
+const irregularNowLeast = 0.6
 
 /** What is known of the time of a beat, in milliseconds; 0 = not known. */
 export interface BeatTimes {
@@ -143,12 +149,22 @@ export function boundVentricular(logit: number, mean: number, isUsual: boolean):
   return isUsual && mean > usualMeanLeast ? Math.min(logit, usualLogitMost) : logit
 }
 
+/** When a beat comes: before its time, in its time, or where intervals are so irregular that there is none. */
+export type BeatTiming = 'early' | 'timely' | 'irregular'
+
+/** When a beat with these measures comes; `spreadNow` = irregularity of the last intervals. */
+export function timingOf(features: Float64Array, spreadNow: number): BeatTiming {
+  if ((features[8] as number) >= irregularLeast || spreadNow >= irregularNowLeast) return 'irregular'
+  return features[9] === 1 && (features[0] as number) < earlyMost ? 'early' : 'timely'
+}
+
 /**
  * The class of a beat. The least logit of a ventricular beat is below 0: a missed one costs as much as a false one. What is doubtful, because it resembles nothing and lies in noise, is not
- * classified (`Q`) unless it is clearly ventricular, or clearly not.
+ * classified (`Q`) unless it is clearly ventricular, or clearly not. A beat that is not ventricular is supraventricular when it is early, or its shape and intervals say so; in fibrillation none is.
  */
-export function classifyBeat(logits: BeatLogits, isDoubtful = false): BeatSymbol {
+export function classifyBeat(logits: BeatLogits, timing: BeatTiming, isDoubtful = false): BeatSymbol {
   if (logits.ventricular > (isDoubtful ? clearlyVentricular : ventricularLeast)) return 'V'
   if (logits.ventricular > ventricularLeast) return 'Q'
-  return logits.supraventricular > 0 ? 'S' : 'N'
+  if (timing === 'irregular') return 'N'
+  return timing === 'early' || logits.supraventricular > supraventricularLeast ? 'S' : 'N'
 }

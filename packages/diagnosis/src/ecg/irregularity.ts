@@ -2,19 +2,25 @@
  * How irregular the rhythm is, from RR intervals alone (after Petrenas, Marozas and Sörnmo 2015, "Low-complexity detection of atrial fibrillation in
  * continuous long-term monitoring"): the share of pairs among the last eight intervals, free of single outliers by a median of three, that differ by 30 ms or more, over the mean interval, smoothed;
  * silenced while a three-point median leaves the sum of intervals alone, as in bigeminy. A second, quicker mean of the same share ends an episode early:
- * after hours of fibrillation the slow one would take a hundred beats to sink. What follows smoothly from beat to beat, as with breathing, is no fibrillation.
+ * after hours of fibrillation the slow one would take a hundred beats to sink. What follows smoothly from beat to beat, as with breathing, is no fibrillation, and less
+ * is made of what repeats itself, as beats in groups do.
  */
 import { Predictability } from './predictability.ts'
+import { Repetition } from './repetition.ts'
 import type { Carry } from './state.ts'
 
 const windowBeats = 8
 /** Score above which a rhythm begins to count as possible atrial fibrillation, and below which it ceases to. */
-const scoreOn = 0.71
-const scoreOff = 0.69
+const scoreOn = 0.62
+const scoreOff = 0.6
 /** The quick score below which it ceases to at once, and above which it may begin. */
 const quickOff = 0.4
-const quickOn = 0.6
+const quickOn = 0.5
 const quickWeight = 0.06
+/** Share of repeated changes that chance makes in fibrillation; what is more is taken off both scores. */
+const repeatedByChance = 0.2
+/** So many windows without a pair that differs end it at once. */
+const evenWindows = 6
 const differMs = 30
 const balanceLeast = 0.0002
 const meanWeight = 0.02
@@ -31,7 +37,10 @@ export class Irregularity {
   #spread = 0
   #balance = 0
   readonly #predictability = new Predictability()
+  readonly #repetition = new Repetition()
   #quick = 0
+  /** Windows without a pair that differs, in a row. */
+  #even = 0
   #isOn = 0
 
   /** Smoothed share of pairs of intervals that differ, 0 to 1. */
@@ -39,10 +48,15 @@ export class Irregularity {
     return this.#spread
   }
 
+  /** The same over about the last seventeen. */
+  get shareNow(): number {
+    return this.#quick
+  }
+
   /**
    * Takes the next RR interval in milliseconds.
    *
-   * @returns the score; `isAf` says whether the rhythm counts as possible atrial fibrillation.
+   * @returns the score, 0 at least; `isAf` says whether the rhythm counts as possible atrial fibrillation.
    */
   push(interval: number): number {
     const n = this.#count++
@@ -53,6 +67,7 @@ export class Irregularity {
     r[n % windowBeats] = interval
     this.#medians[n % windowBeats] = medianOf3(before2, before, interval)
     this.#mean = n === 0 ? interval : this.#mean + meanWeight * (interval - this.#mean)
+    this.#repetition.push(interval, this.#mean)
     if (n < windowBeats) return 0
     let pairs = 0
     let sum = 0
@@ -69,11 +84,13 @@ export class Irregularity {
     this.#spread += weight * (share - this.#spread)
     this.#balance += weight * (ratio * ratio - this.#balance)
     this.#quick += Math.max(quickWeight, 1 / (n + 1 - windowBeats)) * (share - this.#quick)
-    const score = this.#balance < balanceLeast ? this.#balance : (this.#spread * 1000) / this.#mean
-    const quick = (this.#quick * 1000) / this.#mean
-    const { isSmooth } = this.#predictability
-    if (score > scoreOn && quick > quickOn && !isSmooth) this.#isOn = 1
-    else if (score < scoreOff || quick < quickOff || isSmooth) this.#isOn = 0
+    const repeated = Math.max(0, this.#repetition.share - repeatedByChance)
+    const score = this.#balance < balanceLeast ? 0 : Math.max(0, (this.#spread * 1000) / this.#mean - repeated)
+    const quick = (this.#quick * 1000) / this.#mean - repeated
+    this.#even = pairs === 0 ? Math.min(evenWindows, this.#even + 1) : 0
+    const isNone = this.#predictability.isSmooth || this.#even === evenWindows
+    if (score > scoreOn && quick > quickOn && !isNone) this.#isOn = 1
+    else if (score < scoreOff || quick < quickOff || isNone) this.#isOn = 0
     return score
   }
 
@@ -88,6 +105,8 @@ export class Irregularity {
     c.integers('irregularity.medians', this.#medians, 0, 1e6)
     this.#quick = c.number('irregularity.quick', this.#quick, 0, 1)
     this.#predictability.carry(c)
+    this.#repetition.carry(c)
+    this.#even = c.integer('irregularity.even', this.#even, 0, evenWindows)
     this.#isOn = c.integer('irregularity.is-on', this.#isOn, 0, 1)
     this.#count = c.integer('irregularity.count', this.#count, 0, 2 ** 45)
     this.#mean = c.number('irregularity.mean', this.#mean, 0, 1e6)

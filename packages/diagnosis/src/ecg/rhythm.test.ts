@@ -8,6 +8,7 @@ function rhythmsOf(beats: readonly (readonly [intervalMs: number, symbol: BeatSy
     isNew: false,
     shape: symbol === 'V' ? 1 : 0,
     logit: symbol === 'V' ? 3000 : -3000,
+    supraventricular: symbol === 'S' ? 1000 : -3000,
   })
   for (let i = 0; i < 50; i++) tracker.push(850, 'N', seen('N'))
   return beats.map(([intervalMs, symbol]) => tracker.push(intervalMs, symbol, seen(symbol)))

@@ -35,7 +35,10 @@ const pacedLeast = 6
 const pacedLess = 3
 
 /** What the shape of a beat says to the rhythm. */
-export type SeenBeat = Omit<RunBeat, 'isVentricular'>
+export interface SeenBeat extends Omit<RunBeat, 'isVentricular'> {
+  /** Supraventricular logit. */
+  supraventricular: number
+}
 
 /** Running state of the rhythm of one lead. */
 export class RhythmTracker {
@@ -74,6 +77,11 @@ export class RhythmTracker {
     return this.#all.share
   }
 
+  /** The same over about the last seventeen. */
+  get spreadNow(): number {
+    return this.#all.shareNow
+  }
+
   /** True while the intervals look like atrial fibrillation. */
   get isIrregular(): boolean {
     return this.#irregularity.isAf
@@ -89,7 +97,8 @@ export class RhythmTracker {
     this.#history = ((this.#history << 1) | (isVentricular ? 1 : 0)) & historyMask
     this.#paced = ((this.#paced << 1) | (symbol === 'Q' ? 1 : 0)) & pacedMask
     this.#run.push(interval, { isVentricular, ...seen })
-    const isEarly = symbol === 'S' && interval > 0
+    // One that is told as early by its interval alone makes no run: such are frequent where fibrillation begins.
+    const isEarly = symbol === 'S' && seen.supraventricular > 0 && interval > 0
     this.#steps =
       ((this.#steps << 1) | (this.#lastMs > 0 && !isLike(interval, this.#lastMs, stepShare) ? 1 : 0)) & stepsMask
     this.#lastMs = interval

@@ -21,9 +21,10 @@ function beatsOf(hertz: number, swingMs: number, symbol: 'N' | 'S' = 'N'): EcgEv
       shape: 0,
       isUsual: true,
       isPaced: false,
+      timing: 'timely',
       size: 500,
       logits: { ventricular: -1, supraventricular: -1 },
-    }
+    } as const
     events.push({ type: 'beat', tick: Math.round(ms / 4), symbol, intervalMs, ...more })
   }
   return events
