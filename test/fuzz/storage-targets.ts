@@ -15,7 +15,7 @@ import { ledgerWord, parseWord, statedWord, wordOfOrder } from '../../services/s
 import { parseDigests } from '../../services/storage/src/replication/node-client.ts'
 import { encodeReceipts, parseReceipts, signReceipt } from '../../services/storage/src/replication/receipt.ts'
 import { parseDurationMs } from '../../services/storage/src/routes/duration.ts'
-import { parseSinglePart } from '../../services/storage/src/routes/multipart.ts'
+import { parseParts } from '../../services/storage/src/routes/multipart.ts'
 import {
   encodeBlockId,
   encodeBlockIdBytes,
@@ -73,12 +73,12 @@ export function storageTargets(): FuzzTarget[] {
     {
       name: 'multipart body',
       corpus: texts(multipart('x')),
-      parse: (bytes) => parseSinglePart('multipart/form-data; boundary=x', Buffer.from(bytes)),
+      parse: (bytes) => parseParts('multipart/form-data; boundary=x', Buffer.from(bytes)),
     },
     {
       name: 'multipart type',
       corpus: texts('multipart/form-data; boundary=x'),
-      parse: (bytes) => parseSinglePart(latin1(bytes), Buffer.from(multipart('x'))),
+      parse: (bytes) => parseParts(latin1(bytes), Buffer.from(multipart('x'))),
     },
     { name: 'duration', corpus: texts('30s', '1h2m3.5s', '250ms'), parse: (bytes) => parseDurationMs(latin1(bytes)) },
     { name: 'storage receipts', corpus: texts(receipts), parse: (bytes) => parseReceipts(latin1(bytes)) },

@@ -216,8 +216,8 @@ describe('limits', () => {
   test('malformed bodies are refused by name and change nothing', async () => {
     const before = (await client.repo.stat()).numObjects
     const { body, headers } = multipart(newBytes())
-    const twice = Buffer.concat([body.subarray(0, -8), Buffer.from('\r\n'), body])
-    for (const bad of [Buffer.alloc(0), body.subarray(0, 50), body.subarray(0, -6), body.subarray(1), twice]) {
+    const cut = Buffer.concat([body.subarray(0, -4), Buffer.from('\r\n'), body.subarray(0, -6)])
+    for (const bad of [Buffer.alloc(0), body.subarray(0, 50), body.subarray(0, -6), body.subarray(1), cut]) {
       const response = await cluster.request(place, '/api/v0/block/put', { body: bad, headers })
       expect((await problem(response)).status).toBe(400)
     }

@@ -160,14 +160,19 @@ function answerFailures(app: FastifyInstance, events: AppParts['events']): void 
       .type('application/json')
       .send({ Message: message, Code: 0, Type: 'error', Reason: reason })
   })
-  app.setNotFoundHandler((request, reply) =>
-    request.url.startsWith('/api/v0/')
+  app.setNotFoundHandler((request, reply) => {
+    const isCommand = request.url.startsWith('/api/v0/')
+    if (isCommand && request.method !== 'POST') {
+      const answer = reply.code(405).header('allow', 'POST').type('text/plain; charset=utf-8')
+      return answer.send('405 - Method Not Allowed\n')
+    }
+    return isCommand
       ? reply.code(404).type('text/plain; charset=utf-8').send('404 page not found\n')
       : reply
           .code(404)
           .type('application/json')
-          .send({ Message: 'no such command', Code: 0, Type: 'error', Reason: 'ERR_ROUTE' }),
-  )
+          .send({ Message: 'no such command', Code: 0, Type: 'error', Reason: 'ERR_ROUTE' })
+  })
 }
 
 /** Most gets end before Fastify is asked (src/routes/quick-get.ts); all else goes to it. */

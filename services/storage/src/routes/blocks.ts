@@ -1,27 +1,39 @@
 /** Commands on single blocks. */
-import type { FastifyInstance, FastifyRequest, RequestPayload } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import { bearerOf } from '../access/bearer.ts'
-import { isStorageError, StorageError } from '../errors.ts'
+import { StorageError } from '../errors.ts'
 import { encodeReceipts, receiptsHeader } from '../replication/receipt.ts'
-import { encodeBlockId, hashBlock } from '../store/block-id.ts'
+import {
+  type BlockId,
+  codecDagPb,
+  encodeBlockId,
+  encodeBlockIdV0,
+  encodeLike,
+  hashBlock,
+  parseBlockId,
+} from '../store/block-id.ts'
 import { BlockBodies } from './block-body.ts'
 import { Fetched } from './fetched.ts'
-import { multipartOverheadBytesMax, parseSinglePart } from './multipart.ts'
+import { multipartOverheadBytesMax, parseParts } from './multipart.ts'
 import type { KuboRouteParts } from './parts.ts'
 import {
   addCommand,
   argumentInvalid,
+  argumentOf,
+  argumentsOf,
   assertSha256,
   codecOf,
   flagOf,
   idOf,
-  idsOf,
   type KuboRequest,
   optionOf,
   sendLines,
   signalOf,
 } from './query.ts'
+import { Upload } from './upload.ts'
 
+/** Type of a block's bytes, as Kubo says it. */
+export const blockType = 'application/vnd.ipld.raw'
 /** Largest block. */
 export const blockBytesMax = 2 * 1024 * 1024
 
@@ -50,24 +62,25 @@ export function addBlockCommands(app: FastifyInstance, parts: KuboRouteParts): v
       (await replicator.readHere(id)) ??
       (await replicator.read(id, { signal: signalOf(request), offline: flagOf(request, 'offline') })).bytes
     await new Fetched(parts, request).asked(id, bytes)
-    reply.type('application/octet-stream').header('x-content-type-options', 'nosniff').header('x-stream-output', '1')
+    reply.type(blockType).header('x-content-type-options', 'nosniff').header('x-stream-output', '1')
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   })
   addCommand(app, 'block/stat', async (request) => {
     const id = idOf(request)
+    const Key = encodeLike(argumentOf(request), id)
     const here = backend.stat(id.digest)
-    if (here) return { Key: encodeBlockId(id), Size: here.size }
+    if (here) return { Key, Size: here.size }
     const { bytes } = await replicator.read(id, { signal: signalOf(request), offline: flagOf(request, 'offline') })
-    return { Key: encodeBlockId(id), Size: bytes.length }
+    return { Key, Size: bytes.length }
   })
   addCommand(app, 'block/rm', async (request, reply) => {
     const force = flagOf(request, 'force')
-    const ids = idsOf(request)
+    const named = argumentsOf(request).map((text) => ({ text, id: parseBlockId(text) }))
     const { account } = request.principal
     const token = bearerOf(request)
     async function* lines(): AsyncGenerator<{ Hash: string; Error?: string }> {
-      for (const id of ids) {
-        const Hash = encodeBlockId(id)
+      for (const { text, id } of named) {
+        const Hash = encodeLike(text, id)
         try {
           const root = await files.rootOf(id, account)
           if (root !== undefined) throw new StorageError(`pinned: via ${root}`, { code: 'ERR_BLOCK_PINNED', cid: Hash })
@@ -76,7 +89,9 @@ export function addBlockCommands(app: FastifyInstance, parts: KuboRouteParts): v
         } catch (error) {
           // As Kubo: one line per block, and what cannot be removed says why.
           if (!(error instanceof StorageError)) throw error
-          if (!(force && isStorageError(error, 'ERR_BLOCK_NOT_FOUND'))) yield { Hash, Error: error.message }
+          const isAbsent = error.detail.code === 'ERR_BLOCK_NOT_FOUND'
+          if (!(force && isAbsent)) yield { Hash, Error: isAbsent ? `ipld: could not find ${Hash}` : error.message }
+          else if (!flagOf(request, 'quiet')) yield { Hash }
         }
       }
     }
@@ -95,19 +110,20 @@ function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
       assertBytes(parts, request, bytes),
     )
   })
-  const handle = async (request: KuboRequest, reply: { header: (name: string, value: string) => unknown }) => {
-    if (!Buffer.isBuffer(request.body)) throw argumentInvalid('body', 'not multipart/form-data')
-    const bytes = parseSinglePart(request.headers['content-type'] ?? '', request.body)
-    if (bytes.length > blockBytesMax) {
-      throw new StorageError('the block is too large', { code: 'ERR_BLOCK_TOO_LARGE', sizeBytesMax: blockBytesMax })
-    }
+  const handle = async (request: KuboRequest, reply: FastifyReply): Promise<unknown> => {
+    if (!Buffer.isBuffer(request.body)) throw argumentInvalid('data', 'file argument is required')
     assertSha256(request)
-    const codec = codecOf(optionOf(request, 'cid-codec') ?? optionOf(request, 'format') ?? 'raw', 'cid-codec')
+    const { codec, keyOf } = formOf(request)
+    const [bytes, ...others] = parseParts(request.headers['content-type'] ?? '', request.body).map(asBlock)
+    if (bytes === undefined || others.length > 0) {
+      const blocks = bytes === undefined ? [] : [bytes, ...others]
+      return await sendLines(reply, putAll(parts, request, { blocks, codec, keyOf }))
+    }
     const id = { digest: hashBlock(bytes), codec }
     const { account } = request.principal
     const pin = flagOf(request, 'pin') ? 1 : 0
     const receipts = await parts.files.putBlock(id, bytes, { account, at: parts.now(), pin })
-    const answer = { Key: encodeBlockId(id), Size: bytes.length }
+    const answer = { Key: keyOf(id), Size: bytes.length }
     // Every copy is stored. After a failure somebody may still be at it: then the memory is left to the collector.
     bodies.giveBack(request.body)
     reply.header(receiptsHeader, encodeReceipts(receipts))
@@ -115,4 +131,40 @@ function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
     return answer
   }
   addCommand(scope, 'block/put', handle, { consumes: ['multipart/form-data'] })
+}
+
+/** A part that is no larger than a block. */
+function asBlock(bytes: Buffer): Buffer {
+  if (bytes.length <= blockBytesMax) return bytes
+  throw new StorageError('the block is too large', { code: 'ERR_BLOCK_TOO_LARGE', sizeBytesMax: blockBytesMax })
+}
+
+interface BlockForm {
+  readonly codec: number
+  readonly keyOf: (id: BlockId) => string
+}
+
+/** How blocks are to be named. Kubo's old option has a name for nodes of dag-pb whose CIDs are of version 0. */
+function formOf(request: KuboRequest): BlockForm {
+  const [codec, format] = [optionOf(request, 'cid-codec'), optionOf(request, 'format')]
+  if (format === 'v0' && codec === undefined) return { codec: codecDagPb, keyOf: encodeBlockIdV0 }
+  return { codec: codecOf(codec ?? format ?? 'raw', 'cid-codec'), keyOf: encodeBlockId }
+}
+
+/** Several blocks of one body: all of them are kept, or none. */
+async function* putAll(
+  parts: KuboRouteParts,
+  request: KuboRequest,
+  { blocks, codec, keyOf }: BlockForm & { blocks: readonly Buffer[] },
+): AsyncGenerator<object> {
+  const upload = new Upload(parts, request)
+  async function* lines(): AsyncGenerator<object> {
+    for (const bytes of blocks) {
+      const id = { digest: hashBlock(bytes), codec }
+      await upload.put(id, bytes)
+      if (flagOf(request, 'pin')) await parts.replicator.pin(id, request.principal.account, 1)
+      yield { Key: keyOf(id), Size: bytes.length }
+    }
+  }
+  yield* upload.whole(lines())
 }

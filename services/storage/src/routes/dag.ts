@@ -19,6 +19,7 @@ import {
   type KuboRequest,
   optionOf,
   parsePath,
+  rootOf,
   sendBytes,
   sendLines,
   signalOf,
@@ -164,11 +165,15 @@ function addDagGet(app: FastifyInstance, parts: KuboRouteParts): void {
 
 function addDagExport(app: FastifyInstance, parts: KuboRouteParts): void {
   addCommand(app, 'dag/export', async (request, reply) => {
-    const { root, names } = parsePath(argumentOf(request, 'root'))
-    if (names.length > 0) throw argumentInvalid('root', 'a CID, not a path')
+    const path = argumentOf(request, 'root')
+    const { root: named, names } = parsePath(path)
+    const id = await rootOf(parts, request, path)
+    // An archive names its root as the caller does.
+    const root = names.length > 0 ? toCid(id) : named
     const signal = AbortSignal.timeout(exportTimeoutMs)
     const get = parts.files.reader(signal, flagOf(request, 'offline'))
-    const id = fromCid(root)
+    // What is not there is an answer of its own, and no archive that breaks off.
+    await parts.files.reader(signalOf(request), flagOf(request, 'offline'))(root)
     const fetched = new Fetched(parts, request)
     const getBelow = fetched.below(get)
     async function* sections() {

@@ -49,7 +49,7 @@ function fileOptions(request: KuboRequest): Omit<FileOptions, 'put'> & { cidVers
     if (value !== undefined && value !== 'false' && value !== '') throw argumentInvalid(name, 'is not offered')
   }
   assertSha256(request)
-  const version = numberOf(request, 'cid-version') ?? (flagOf(request, 'raw-leaves') ? 1 : 0)
+  const version = numberOf(request, 'cid-version') ?? 0
   if (version !== 0 && version !== 1) throw argumentInvalid('cid-version', 'is 0 or 1')
   const chunker = optionOf(request, 'chunker') ?? `size-${leafSizeBytes}`
   const leafBytes = chunker === 'default' ? leafSizeBytes : Number(/^size-(\d{1,7})$/.exec(chunker)?.[1] ?? 0)
@@ -109,7 +109,10 @@ async function* addAll(
       if (!isDry) await upload.put(fromCid(cid), bytes)
     },
   }
-  yield* upload.whole(addParts(parts, request, { options, body: source.body, isDry }))
+  const isSilent = flagOf(request, 'silent')
+  for await (const line of upload.whole(addParts(parts, request, { options, body: source.body, isDry }))) {
+    if (!isSilent) yield line
+  }
 }
 
 async function* addParts(

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { isStorageError } from '../errors.ts'
 import { parseDurationMs } from './duration.ts'
-import { parseSinglePart, readParts } from './multipart.ts'
+import { parseParts, readParts } from './multipart.ts'
 
 const type = 'multipart/form-data; boundary=xyz'
 
@@ -13,7 +13,7 @@ function body(content: Uint8Array | string, headers = 'Content-Disposition: form
 /** True if read, false if refused by its own code. */
 function parses(contentType: string, bytes: Buffer): boolean {
   try {
-    parseSinglePart(contentType, bytes)
+    parseParts(contentType, bytes)
     return true
   } catch (error) {
     if (isStorageError(error, 'ERR_MULTIPART_INVALID')) return false
@@ -26,14 +26,14 @@ describe('one file in multipart', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 500 }), (content) => {
         fc.pre(!Buffer.from(content).includes('\r\n--xyz'))
-        expect(Buffer.compare(parseSinglePart(type, body(content)), content)).toBe(0)
+        expect(Buffer.compare(parseParts(type, body(content))[0] as Buffer, content)).toBe(0)
       }),
     )
   })
 
   test('content that looks like multipart is content, short of the boundary itself', () => {
     for (const content of ['\r\n\r\n', '--xyz', '\r\n--xy', '\r\n--', 'a\r\n\r\nb']) {
-      expect(parseSinglePart(type, body(content)).toString()).toBe(content)
+      expect(String(parseParts(type, body(content)))).toBe(content)
     }
   })
 
@@ -56,10 +56,15 @@ describe('one file in multipart', () => {
     }
   })
 
-  test('two parts, no end, no headers, long headers are refused', () => {
-    const two = Buffer.concat([body('1').subarray(0, -8), Buffer.from('\r\n'), body('2')])
+  test('several parts come out in their order', () => {
+    const two = Buffer.concat([body('1').subarray(0, -11), Buffer.from('\r\n'), body('2')])
+    expect(parseParts(type, two).map(String)).toEqual(['1', '2'])
+  })
+
+  test('no end, no headers, long headers, a second part without end are refused', () => {
     const bad = [
-      two,
+      Buffer.concat([body('1').subarray(0, -11), Buffer.from('\r\n'), body('2').subarray(0, -4)]),
+      Buffer.concat([body('1').subarray(0, -2), Buffer.from('x')]),
       body('1').subarray(0, -4),
       Buffer.from('--xyz\r\n'),
       Buffer.alloc(0),

@@ -1,5 +1,5 @@
 /**
- * Bodies of `multipart/form-data` (RFC 7578), as IPFS clients send them: a block as one part in memory, files as a
+ * Bodies of `multipart/form-data` (RFC 7578), as IPFS clients send them: blocks as parts in memory, files as a
  * stream of parts. What is not understood is refused, so that nothing is dropped in silence.
  */
 import { StorageError } from '../errors.ts'
@@ -7,10 +7,12 @@ import { StorageError } from '../errors.ts'
 /** What surrounds the block: boundaries and headers of the part. */
 export const multipartOverheadBytesMax = 16 * 1024
 const partHeaderBytesMax = 8 * 1024
+/** Parts of one body that is read into memory. */
+const partsMax = 256
 const boundaryPattern = /^multipart\/form-data\s*;(?:.*;)?\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))\s*(?:;|$)/i
 
 function invalid(reason: string): StorageError {
-  return new StorageError(`the body is not one file: ${reason}`, { code: 'ERR_MULTIPART_INVALID', reason })
+  return new StorageError(`the body is malformed: ${reason}`, { code: 'ERR_MULTIPART_INVALID', reason })
 }
 
 function boundaryOf(contentType: string): string {
@@ -21,28 +23,32 @@ function boundaryOf(contentType: string): string {
 }
 
 /**
- * Takes the one part out of a body.
+ * Takes the parts out of a body.
  *
  * @param contentType - the header, which names the boundary.
- * @returns the part's bytes, a view into `body`.
+ * @returns each part's bytes, views into `body`; one at least.
  * @throws {StorageError} `ERR_MULTIPART_INVALID`.
  */
-export function parseSinglePart(contentType: string, body: Buffer): Buffer {
+export function parseParts(contentType: string, body: Buffer): Buffer[] {
   const boundary = boundaryOf(contentType)
   const opening = Buffer.from(`--${boundary}\r\n`, 'latin1')
   const closing = Buffer.from(`\r\n--${boundary}`, 'latin1')
-  if (body.indexOf(opening) !== 0) throw invalid('does not begin with the boundary')
-  const headerEnd = body
-    .subarray(0, opening.length + partHeaderBytesMax)
-    .indexOf('\r\n\r\n', opening.length - 2, 'latin1')
-  if (headerEnd === -1) throw invalid("no end of the part's headers")
-  const start = headerEnd + 4
-  const end = body.indexOf(closing, start)
-  if (end === -1) throw invalid('ends early')
-  const rest = body.subarray(end + closing.length, end + closing.length + 4).toString('latin1')
-  if (rest.startsWith('\r\n')) throw invalid('more than one part')
-  if (rest !== '--' && !rest.startsWith('--\r\n')) throw invalid('no final boundary')
-  return body.subarray(start, end)
+  if (!body.subarray(0, opening.length).equals(opening)) throw invalid('does not begin with the boundary')
+  const parts: Buffer[] = []
+  for (let at = opening.length; ; ) {
+    const headerEnd = body.subarray(0, at + partHeaderBytesMax).indexOf('\r\n\r\n', at - 2, 'latin1')
+    if (headerEnd === -1) throw invalid("no end of the part's headers")
+    const start = headerEnd + 4
+    const end = body.indexOf(closing, start)
+    if (end === -1) throw invalid('ends early')
+    parts.push(body.subarray(start, end))
+    const next = end + closing.length
+    const rest = body.subarray(next, next + 4).toString('latin1')
+    if (rest === '--' || rest.startsWith('--\r\n')) return parts
+    if (!rest.startsWith('\r\n')) throw invalid('no final boundary')
+    if (parts.length >= partsMax) throw invalid('too many parts')
+    at = next + 2
+  }
 }
 
 /** One part of a streamed body. Its content is read before the next part is asked for, or it is skipped. */

@@ -1,28 +1,40 @@
 /** Commands on pins: an account sees and changes its own. */
 import type { FastifyInstance } from 'fastify'
 import { StorageError } from '../errors.ts'
-import { encodeBlockId, parseBlockId } from '../store/block-id.ts'
+import { type BlockId, encodeBlockId, encodeLike } from '../store/block-id.ts'
 import type { PinEntry } from '../store/block-store.ts'
 import type { KuboRouteParts } from './parts.ts'
-import { addCommand, flagOf, idsOf, optionOf, sendLines, signalOf } from './query.ts'
+import {
+  addCommand,
+  argumentInvalid,
+  argumentsOf,
+  flagOf,
+  type KuboRequest,
+  optionOf,
+  rootOf,
+  sendLines,
+  signalOf,
+} from './query.ts'
 
 const pinNames = ['none', 'direct', 'recursive', 'indirect']
-const indirect = 3
+const [recursive, indirect] = [2, 3]
+const pinTypes = new Set(['direct', 'indirect', 'recursive', 'all'])
 
 /** Adds `pin/{add,rm,ls,verify}`. */
 export function addPinCommands(app: FastifyInstance, parts: KuboRouteParts): void {
-  const { replicator, files } = parts
+  const { replicator, files, store } = parts
   addCommand(app, 'pin/add', async (request, reply) => {
-    const ids = idsOf(request)
+    const named = await namedOf(parts, request)
     const { account } = request.principal
     const isRecursive = flagOf(request, 'recursive', true)
     const signal = signalOf(request)
     let count = 0
-    for (const id of ids) {
+    for (const { id, name } of named) {
       if (isRecursive) count += await files.pinTree(id, account, signal)
+      else if (store.pinOf(id.digest, account) === recursive) throw pinnedRecursively(`pin: ${name} already`, name)
       else await replicator.pin(id, account, 1)
     }
-    const Pins = ids.map(encodeBlockId)
+    const Pins = named.map(({ name }) => name)
     if (!flagOf(request, 'progress')) return { Pins }
     return await sendLines(
       reply,
@@ -33,28 +45,44 @@ export function addPinCommands(app: FastifyInstance, parts: KuboRouteParts): voi
     )
   })
   addCommand(app, 'pin/rm', async (request) => {
-    const ids = idsOf(request)
-    for (const id of ids) await replicator.unpin(id, request.principal.account)
-    return { Pins: ids.map(encodeBlockId) }
+    const named = await namedOf(parts, request)
+    const { account } = request.principal
+    // Who takes back what is pinned by itself alone does not mean what lies below.
+    const kept = flagOf(request, 'recursive', true) ? [] : await replicator.pins(account)
+    for (const { id, name } of named) {
+      const pin = kept.find(({ digest }) => Buffer.compare(digest, id.digest) === 0)?.pin
+      if (pin === recursive) throw pinnedRecursively(`${name} is`, name)
+    }
+    for (const { id } of named) await replicator.unpin(id, account)
+    return { Pins: named.map(({ name }) => name) }
   })
+  addListing(app, parts)
+}
+
+function addListing(app: FastifyInstance, parts: KuboRouteParts): void {
+  const { replicator, files } = parts
   addCommand(app, 'pin/ls', async (request, reply) => {
     const type = optionOf(request, 'type') ?? 'all'
+    if (!pinTypes.has(type)) throw argumentInvalid('type', `'${type}' is none of ${[...pinTypes].join(', ')}`)
     const { account } = request.principal
     const pins = await replicator.pins(account)
     if (type === 'all' || type === 'indirect') await addIndirect(parts, pins)
-    const wanted = (request.query.arg ?? []).map(parseBlockId)
+    const wanted = request.query.arg === undefined ? [] : await namedOf(parts, request)
     const listed = pins.filter((pin) => type === 'all' || pinNames[pin.pin] === type)
-    const chosen = wanted.length === 0 ? listed : wanted.map((id) => findPin(listed, id))
+    const chosen =
+      wanted.length === 0
+        ? listed.map((pin) => ({ pin, name: encodeBlockId(pin) }))
+        : wanted.map(({ id, name }) => ({ pin: findPin(listed, { id, name }), name }))
     if (flagOf(request, 'stream')) {
       return await sendLines(
         reply,
         (async function* () {
-          for (const pin of chosen) yield { Cid: encodeBlockId(pin), Type: pinNames[pin.pin], Name: '' }
+          for (const { pin, name } of chosen) yield { Cid: name, Type: pinNames[pin.pin], Name: '' }
         })(),
       )
     }
     return {
-      Keys: Object.fromEntries(chosen.map((pin) => [encodeBlockId(pin), { Type: pinNames[pin.pin], Name: '' }])),
+      Keys: Object.fromEntries(chosen.map(({ pin, name }) => [name, { Type: pinNames[pin.pin], Name: '' }])),
     }
   })
   addCommand(app, 'pin/verify', async (request, reply) => {
@@ -62,7 +90,7 @@ export function addPinCommands(app: FastifyInstance, parts: KuboRouteParts): voi
     const isVerbose = flagOf(request, 'verbose')
     async function* lines(): AsyncGenerator<object> {
       for (const pin of pins) {
-        const bad = await files.missing(pin, pin.pin === 2, signalOf(request))
+        const bad = await files.missing(pin, pin.pin === recursive, signalOf(request))
         const Cid = encodeBlockId(pin)
         if (bad.length === 0 && isVerbose) yield { Cid, Ok: true }
         if (bad.length > 0) yield { Cid, Ok: false, BadNodes: bad.map((node) => ({ Cid: node.cid, Err: node.reason })) }
@@ -75,7 +103,7 @@ export function addPinCommands(app: FastifyInstance, parts: KuboRouteParts): voi
 /** What recursive pins hold below their roots. */
 async function addIndirect(parts: KuboRouteParts, pins: PinEntry[]): Promise<void> {
   const known = new Set(pins.map(({ digest }) => Buffer.from(digest).toString('hex')))
-  for (const pin of pins.filter((one) => one.pin === 2)) {
+  for (const pin of pins.filter((one) => one.pin === recursive)) {
     for await (const id of parts.files.descendants(pin, AbortSignal.timeout(30_000))) {
       const key = Buffer.from(id.digest).toString('hex')
       if (known.has(key)) continue
@@ -85,9 +113,22 @@ async function addIndirect(parts: KuboRouteParts, pins: PinEntry[]): Promise<voi
   }
 }
 
-function findPin(pins: readonly PinEntry[], id: { digest: Uint8Array; codec: number }): PinEntry {
+/** What the arguments name, paths into directories included, and how it is called in the answer. */
+async function namedOf(parts: KuboRouteParts, request: KuboRequest): Promise<{ id: BlockId; name: string }[]> {
+  const named: { id: BlockId; name: string }[] = []
+  for (const text of argumentsOf(request, 'ipfs-path')) {
+    const id = await rootOf(parts, request, text)
+    named.push({ id, name: encodeLike(text, id) })
+  }
+  return named
+}
+
+function pinnedRecursively(what: string, cid: string): StorageError {
+  return new StorageError(`${what} pinned recursively`, { code: 'ERR_BLOCK_PINNED', cid })
+}
+
+function findPin(pins: readonly PinEntry[], { id, name }: { id: BlockId; name: string }): PinEntry {
   const pin = pins.find((one) => Buffer.compare(one.digest, id.digest) === 0)
   if (pin) return pin
-  const cid = encodeBlockId(id)
-  throw new StorageError(`path '${cid}' is not pinned`, { code: 'ERR_NOT_PINNED', cid })
+  throw new StorageError(`path '${name}' is not pinned`, { code: 'ERR_NOT_PINNED', cid: name })
 }

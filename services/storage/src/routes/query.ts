@@ -5,6 +5,7 @@ import type { CID } from 'multiformats/cid'
 import { StorageError } from '../errors.ts'
 import { type BlockId, codecs, fromCid, parseBlockId, parseCid } from '../store/block-id.ts'
 import { parseDurationMs } from './duration.ts'
+import type { KuboRouteParts } from './parts.ts'
 import type { RequestSchema } from './validation.ts'
 
 const defaultTimeoutMs = 30_000
@@ -16,7 +17,7 @@ const text = { type: 'string', maxLength: 160 } as const
 const flags = [
   'timeout offline pin force quiet recursive type stream format cid-codec mhtype mhlen cid-version raw-leaves chunker',
   'wrap-with-directory only-hash progress offset length unique edges max-depth verbose store-codec input-codec output-codec',
-  'hash size resolve-type pin-roots stats trickle nocopy fscache inline to-files',
+  'hash size resolve-type pin-roots stats trickle nocopy fscache inline to-files silent',
 ].flatMap((line) => line.split(' '))
 
 /** The query of every command; what is not in it is not understood, and ignored as Kubo does. */
@@ -44,10 +45,18 @@ export function optionOf(request: KuboRequest, name: string): string | undefined
   return typeof value === 'string' ? value : undefined
 }
 
-/** One option as a yes or no. */
+/** As Go reads a yes or no; an option without a value is a yes. */
+const flagWords: Readonly<Record<string, boolean>> = Object.fromEntries([
+  ...['', '1', 't', 'T', 'true', 'TRUE', 'True'].map((word) => [word, true] as const),
+  ...['0', 'f', 'F', 'false', 'FALSE', 'False'].map((word) => [word, false] as const),
+])
+
+/** One option as a yes or no. @throws {StorageError} `ERR_ARGUMENT_INVALID` for any other word. */
 export function flagOf(request: KuboRequest, name: string, fallback = false): boolean {
   const value = optionOf(request, name)
-  return value === undefined ? fallback : value !== 'false'
+  if (value === undefined) return fallback
+  if (Object.hasOwn(flagWords, value)) return flagWords[value] as boolean
+  throw argumentInvalid(name, 'neither true nor false')
 }
 
 /** One option as a whole number. @throws {StorageError} `ERR_ARGUMENT_INVALID`. */
@@ -86,10 +95,25 @@ export function idOf(request: KuboRequest): BlockId {
 
 /** A path's CID, whose block may be here, and the names after it. @throws {StorageError} `ERR_CID_INVALID`. */
 export function parsePath(path: string): { root: CID; names: string[] } {
-  const [root = '', ...names] = path.replace(/^\/ipfs\//, '').split('/')
+  const [root = '', ...names] = path.replace(/^(?:\/ipfs\/|ipfs:\/\/)/, '').split('/')
   const cid = parseCid(root)
   fromCid(cid)
   return { root: cid, names: names.filter((name) => name !== '') }
+}
+
+/**
+ * The block that a path ends at: a CID, or what names in directories lead to.
+ *
+ * @throws {StorageError} `ERR_CID_INVALID`, `ERR_PATH_NOT_FOUND`, `ERR_BLOCK_NOT_FOUND`.
+ */
+export async function rootOf(
+  { files }: Pick<KuboRouteParts, 'files'>,
+  request: KuboRequest,
+  path: string,
+): Promise<BlockId> {
+  const parsed = parsePath(path)
+  if (parsed.names.length === 0) return fromCid(parsed.root)
+  return fromCid((await files.resolve(parsed, files.reader(signalOf(request), flagOf(request, 'offline')))).cid)
 }
 
 /** Ends when the caller's time is over. */

@@ -14,6 +14,7 @@ import type { PayloadReader } from '../ownership.ts'
 import { codecRaw, encodeBlockId, readUsualText, usualTextLength } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import type { FetchLog, OwnedFetch } from '../store/fetch-log.ts'
+import { blockType } from './blocks.ts'
 
 const command = '/api/v0/block/get'
 const prefix = `${command}?arg=`
@@ -106,7 +107,7 @@ export class QuickGet {
     }
     for (const { answer, bytes, beganAt } of waiting) {
       answer.writeHead(200, [
-        ...['content-type', 'application/octet-stream'],
+        ...['content-type', blockType],
         ...['x-content-type-options', 'nosniff'],
         ...['x-stream-output', '1'],
         ...['content-length', String(bytes.length)],

@@ -3,7 +3,10 @@
  * how a CID is written, so that raw and dag-pb CIDs of the same bytes are the same block.
  */
 import { hash } from 'node:crypto'
+import { base16, base16upper } from 'multiformats/bases/base16'
+import { base32upper } from 'multiformats/bases/base32'
 import { base64url } from 'multiformats/bases/base64'
+import type { MultibaseDecoder } from 'multiformats/bases/interface'
 import { CID } from 'multiformats/cid'
 import { create as createDigest } from 'multiformats/hashes/digest'
 import { StorageError } from '../errors.ts'
@@ -116,13 +119,26 @@ export function fromCid(cid: CID): BlockId {
 }
 
 /**
- * Reads a CID: v0, or v1 in base32, base36, base58btc or base64url, bare or as `/ipfs/<cid>`.
+ * Reads a CID: v0, or v1 in base16, base32, base36, base58btc or base64url, bare, as `/ipfs/<cid>` or as `ipfs://<cid>`.
  *
  * @throws {StorageError} `ERR_CID_INVALID` for anything but SHA-256 over one of {@link codecs}.
  */
 export function parseBlockId(text: string): BlockId {
   // The library takes several times as long over each, which a read of a block would feel.
   return readUsualText(text) ?? fromCid(parseCid(text))
+}
+
+/** Without the path forms that IPFS clients may send. */
+function bareOf(text: string): string {
+  return text.replace(/^(?:\/ipfs\/|ipfs:\/\/)/, '')
+}
+
+/** Multibases, by their prefixes, that are not among the decoders which CIDs bring along. */
+const otherBases: Readonly<Record<string, MultibaseDecoder<string>>> = {
+  u: base64url,
+  f: base16,
+  F: base16upper,
+  B: base32upper,
 }
 
 /**
@@ -132,11 +148,10 @@ export function parseBlockId(text: string): BlockId {
  */
 export function parseCid(text: string): CID {
   if (text.length > cidTextLengthMax) throw invalid('too long')
-  // The path form that IPFS clients may send.
-  const bare = text.startsWith('/ipfs/') ? text.slice(6) : text
+  const bare = bareOf(text)
   try {
-    // Multibase `u` is not among the decoders that CIDs bring along.
-    return bare.startsWith('u') ? CID.parse(bare, base64url) : CID.parse(bare)
+    const base = otherBases[bare.charAt(0)]
+    return base === undefined ? CID.parse(bare) : CID.parse(bare, base)
   } catch (cause) {
     throw invalid('cannot be read', cause)
   }
@@ -167,6 +182,16 @@ export function toCid(id: BlockId): CID {
 /** The CID (v1) as text, base32. */
 export function encodeBlockId(id: BlockId): string {
   return id.codec < 128 ? writeUsualText(id) : toCid(id).toString()
+}
+
+/** The block's CID in version 0, which only nodes of dag-pb have. */
+export function encodeBlockIdV0({ digest }: Pick<BlockId, 'digest'>): string {
+  return CID.createV0(createDigest(multihashSha256, digest)).toString()
+}
+
+/** The CID of a block in the version in which a caller wrote it; version 1 is in base32 whatever base he wrote. */
+export function encodeLike(text: string, id: BlockId): string {
+  return bareOf(text).startsWith('Qm') ? encodeBlockIdV0(id) : encodeBlockId(id)
 }
 
 /** The CID (v1) as bytes: version, codec, multihash. */
