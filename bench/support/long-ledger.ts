@@ -1,6 +1,6 @@
 /** A long Userchain with real signatures, made in memory: patients who stream, block after block. */
 
-import type { IotRecord, Transaction } from '@healthblock/chain/transaction'
+import type { IotRecord, Transaction, TransactionSignature } from '@healthblock/chain/transaction'
 import { randomBytes } from '@healthblock/crypto/random'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { createConsortium, hourMs, TestLedger } from '../../packages/runtime/src/testkit.ts'
@@ -73,5 +73,10 @@ function reading(history: TestLedger, patient: Patient): Transaction {
   const { account, op, stream } = patient
   patient.sequence++
   const record: IotRecord = [stream, patient.sequence, 1, slotOf(history), 0, 4096, randomBytes(32)]
-  return history.sign('userchain', { v: 1, t: 'iot', a: account, r: [record] }, [{ account, key: 1, signingKey: op }])
+  const body = { v: 1, t: 'iot', a: account, r: [record] } as const
+  const transaction = history.sign('userchain', body, [{ account, key: 1, signingKey: op }])
+  const [{ signature }] = transaction.signatures as [TransactionSignature]
+  // It was just made: verifying it here would take most of the time that a long ledger takes. Whoever reads the ledger verifies it.
+  history.ledger.signatures.remember({ id: history.id(transaction), publicKey: op.publicKey, signature })
+  return transaction
 }
