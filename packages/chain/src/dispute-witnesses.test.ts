@@ -134,6 +134,13 @@ test.each(forgeries)('%s: refused', (_name, forged, reason) => {
   expect(message).toContain(reason)
 })
 
+test('a witness that signs a time beyond all calendars is named with that number', () => {
+  const late: Line = (chain) => first.line(headOf(chain), 9_007_199_254_740_000)
+  const { steps, witnesses } = verifyDispute({ bytes: encodeDispute(withLines([late], [first.vkey])), ledgerId })
+  expect(witnesses.map(({ time }) => time)).toEqual([9_007_199_254_740_000])
+  expect(steps.join()).toContain('first at 9007199254740000 ms')
+})
+
 test('an empty list is not canonical', () => {
   const text = new TextDecoder().decode(encodeDispute(dispute)).replace(/}$/, ',"witnesses":[]}')
   expect(() => parseDispute(new TextEncoder().encode(text))).toThrow('not canonical')

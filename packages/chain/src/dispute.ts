@@ -31,6 +31,7 @@ import { parseSealLeaf, type Seal } from './seal.ts'
 import { verifyStateProof } from './state-tree.ts'
 import { parseStatement, type SignedStatement, verifyStatement } from './statement.ts'
 import { type GrantRecord, parseTableKey } from './tables.ts'
+import { timeText } from './time-text.ts'
 import { leafKind, parseTransactionLeaf, type Transaction, transactionId, typeChains } from './transaction.ts'
 
 export type { DisclosedNode, Dispute, DisputeDisclosure, DisputePart, DisputeQuestion } from './dispute-format.ts'
@@ -161,7 +162,7 @@ class Bundle {
     for (const { chain, index, id, transaction } of this.transactions) {
       const seal = this.seals.find((one) => one.chain === chain && one.seal.i0 <= index && index < one.index)
       if (seal !== undefined) seal.isNeeded = true
-      const when = seal === undefined ? '' : `, in block ${seal.seal.h} of ${timeOf(seal.seal.ms)}`
+      const when = seal === undefined ? '' : `, in block ${seal.seal.h} of ${timeText(seal.seal.ms)}`
       this.steps.push(`transaction ${toHex(id)} (${transaction.body.t}) is at index ${index} of ${chain}${when}`)
     }
   }
@@ -202,7 +203,7 @@ class Bundle {
       next.isNeeded = true
     } else if (question.at > newest.seal.ms) throw invalid('question', 'the time asked for lies beyond what is proved')
     const answer = judge(state, at.index + 1, question.at)
-    const when = timeOf(question.at)
+    const when = timeText(question.at)
     this.steps.push(
       `at ${when} (block ${at.seal.h}, ${at.index + 1} entries) grant ${toHex(question.gid)} of patient ${toHex(question.patient)} was: ${answer}`,
     )
@@ -226,7 +227,7 @@ class Bundle {
       }
     })
     if (!isGood) throw invalid('storage', 'not signed by a store of the ledger')
-    this.steps.push(`store ${toHex(store)} had block ${toHex(cid)} of ${size} bytes at ${timeOf(ms)}`)
+    this.steps.push(`store ${toHex(store)} had block ${toHex(cid)} of ${size} bytes at ${timeText(ms)}`)
   }
 
   /** Opens a disclosed block as the record that the ledger has of it. */
@@ -293,10 +294,6 @@ function toTransaction(part: ProvedPart, ledgerId: Uint8Array): ProvedTransactio
   return { ...part, transaction, id }
 }
 
-function timeOf(ms: number): string {
-  return ms <= 8.64e15 ? new Date(ms).toISOString() : `${ms} ms`
-}
-
 /** Content ids that a transaction commits to. */
 function cidsOf({ body }: Transaction): readonly Uint8Array[] {
   if (body.t === 'iot') return body.r.map(([, , , , , , cid]) => cid)
@@ -331,7 +328,7 @@ function describe(chain: ChainName, key: Uint8Array, value: Uint8Array | undefin
   if (parts[0] !== 'grant') return `record [${name}] has the value whose SHA-256 is ${toHex(sha256(value))}`
   const { to, o, c, until } = grantRecord(value)
   const end = c === undefined ? 'open' : `closed at index ${c}`
-  return `[${name}] is a grant to ${toHex(to)}, opened at index ${o}, ${end}, until ${timeOf(until)}`
+  return `[${name}] is a grant to ${toHex(to)}, opened at index ${o}, ${end}, until ${timeText(until)}`
 }
 
 /**

@@ -3,6 +3,7 @@ import { encodeVkey } from './checkpoint.ts'
 import { ChainError } from './errors.ts'
 import type { NoteKey } from './note.ts'
 import type { Proved } from './proved-part.ts'
+import { timeText } from './time-text.ts'
 import { addWitnessLines, parseWitnessKey, witnessCosignatures } from './witness.ts'
 
 /** A witness of a file. */
@@ -62,5 +63,5 @@ export function witnessesOf(keys: readonly NoteKey[], parts: readonly Proved[]):
 
 /** A witness in words. */
 export function witnessWords({ vkey, time }: ReceiptWitness): string {
-  return `besides the quorum, the witness ${vkey} cosigned every checkpoint here, first at ${new Date(time).toISOString()}`
+  return `besides the quorum, the witness ${vkey} cosigned every checkpoint here, first at ${timeText(time)}`
 }
