@@ -90,6 +90,8 @@ export class StateOverlay implements StateReader {
 
 /** Most records remembered by one `CommittedState`. */
 const rememberedMax = 65_536
+/** Stands for a record that is not there: a value is found with one question, where nothing is takes five. */
+const absent = new StateValue(new Uint8Array(0))
 
 /**
  * The committed state in a store, with the records read last remembered (also that there is none). Its owner calls `committed`
@@ -97,7 +99,7 @@ const rememberedMax = 65_536
  */
 export class CommittedState implements StateReader {
   readonly #store: LeafStore
-  readonly #remembered = new RecentMap<ByteKey, StateValue | undefined>(rememberedMax, () => new ByteMap())
+  readonly #remembered = new RecentMap<ByteKey, StateValue>(rememberedMax, () => new ByteMap())
 
   constructor(store: LeafStore) {
     this.#store = store
@@ -109,12 +111,13 @@ export class CommittedState implements StateReader {
 
   /** `get` for a key whose place is known. */
   read(key: ByteKey): StateValue | undefined {
-    const known = this.#remembered.get(key)
-    if (known !== undefined || this.#remembered.has(key)) return known
-    const found = this.#store.get(statePath(key.bytes))
-    const value = found === undefined ? undefined : new StateValue(found.value)
-    this.#remembered.set(key, value)
-    return value
+    let value = this.#remembered.get(key)
+    if (value === undefined) {
+      const found = this.#store.get(statePath(key.bytes))
+      value = found === undefined ? absent : new StateValue(found.value)
+      this.#remembered.set(key, value)
+    }
+    return value === absent ? undefined : value
   }
 
   /** Brings what is remembered up to date. */
