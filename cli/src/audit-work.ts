@@ -1,22 +1,14 @@
 /** What commands that replay a ledger share: the folder of the replayed state, and how they tell of progress. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import type { AuditProgress } from '@healthblock/audit/audit'
 import { guideOf } from '@healthblock/audit/finding-guide'
 import type { Finding } from '@healthblock/audit/report'
-import { type ReplayStores, withReplayStores } from '@healthblock/runtime/replay-stores'
+import { type ReplayStores, withReplayStores, withThrownAwayStores } from '@healthblock/runtime/replay-stores'
 import type { Io } from './io.ts'
 
 /** A folder that was named stays, and a later replay goes on from there; another is thrown away. */
 export async function withWork<T>(work: string | undefined, use: (open: ReplayStores) => Promise<T>): Promise<T> {
-  if (work !== undefined) return withReplayStores(resolve(work), use)
-  const folder = mkdtempSync(join(tmpdir(), 'healthblock-audit-'))
-  try {
-    return await withReplayStores(folder, use)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
+  return work === undefined ? withThrownAwayStores(use) : withReplayStores(resolve(work), use)
 }
 
 /** How much of the past the rate is taken over. */

@@ -330,13 +330,18 @@ export class SqliteChainStore implements ChainStore {
 /**
  * Opens a chain's storage, creating an empty one if the file is absent.
  *
- * @param options - `cacheSizeBytes`: SQLite's page cache, default 32 MiB.
+ * @param options - `cacheSizeBytes`: SQLite's page cache, default 32 MiB. `isThrownAway`: nobody opens the file again, so nothing in it
+ *   needs to survive.
  * @throws {RuntimeError} as `openDatabase`.
  */
-export function openChainStore(options: { path: string; cacheSizeBytes?: number }): SqliteChainStore {
+export function openChainStore(options: {
+  path: string
+  cacheSizeBytes?: number
+  isThrownAway?: boolean
+}): SqliteChainStore {
   const database = openDatabase({
     path: options.path,
-    synchronous: 'normal',
+    synchronous: options.isThrownAway === true ? 'off' : 'normal',
     migrations: [schema],
     // A damaged page is found now, while the file can be emptied and filled again, not by whoever happens to read it.
     isLookedThrough: true,

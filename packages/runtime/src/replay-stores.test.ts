@@ -1,8 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { withReplayStores } from './replay-stores.ts'
+import { withReplayStores, withThrownAwayStores } from './replay-stores.ts'
 
 let dir: string
 beforeEach(() => {
@@ -25,4 +25,18 @@ test('two replays do not work in one folder at once; one after the other they do
     }),
   ).rejects.toThrow('broke off')
   expect(await withReplayStores(work, async () => 'third')).toBe('third')
+})
+
+test('a folder that is thrown away is gone afterwards, also when it broke off, and no two are one', async () => {
+  let first = ''
+  await withThrownAwayStores(async (open) => {
+    first = open.dir
+    expect(existsSync(join(first, 'userchain.db'))).toBe(true)
+    const broken = withThrownAwayStores(async ({ dir: second }) => {
+      expect(second).not.toBe(first)
+      throw new Error('broke off')
+    })
+    await expect(broken).rejects.toThrow('broke off')
+  })
+  expect(existsSync(first)).toBe(false)
 })

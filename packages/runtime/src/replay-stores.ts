@@ -1,15 +1,18 @@
 /** What a replay of both chains keeps in a folder, and the threads that it works with. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { LedgerStores } from '@healthblock/chain/block'
 import type { ChainName } from '@healthblock/chain/chains'
 import type { PreparationWorkers } from '@healthblock/chain/preparation'
 import { BatchedChainStore } from './batched-store.ts'
 import { lockFolder } from './files.ts'
-import { openChainStore } from './ledger-stores.ts'
+import { openChainStore, type SqliteChainStore } from './ledger-stores.ts'
 import { PreparationPool } from './preparation-pool.ts'
 
 /** An open folder: parts of an audit's request. */
 export interface ReplayStores {
+  readonly dir: string
   readonly stores: LedgerStores
   readonly workers: PreparationWorkers
   readonly flush: (chain: ChainName) => void
@@ -21,26 +24,51 @@ export interface ReplayStores {
  * @throws {RuntimeError} `ERR_FOLDER_LOCKED` while another replay works in it, and as `openDatabase`; whatever `use` throws.
  */
 export async function withReplayStores<T>(dir: string, use: (open: ReplayStores) => Promise<T>): Promise<T> {
+  return withOpenStores(dir, { isThrownAway: false }, use)
+}
+
+/** The same in a new folder, which is taken away when `use` is done. */
+export async function withThrownAwayStores<T>(use: (open: ReplayStores) => Promise<T>): Promise<T> {
+  const dir = mkdtempSync(join(tmpdir(), 'healthblock-replay-'))
+  try {
+    return await withOpenStores(dir, { isThrownAway: true }, use)
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+async function withOpenStores<T>(
+  dir: string,
+  { isThrownAway }: { readonly isThrownAway: boolean },
+  use: (open: ReplayStores) => Promise<T>,
+): Promise<T> {
   const lock = lockFolder(dir)
   try {
-    return await withOpenStores(dir, use)
+    return await withFiles(
+      dir,
+      {
+        userchain: openChainStore({ path: join(dir, 'userchain.db'), isThrownAway }),
+        docchain: openChainStore({ path: join(dir, 'docchain.db'), isThrownAway }),
+      },
+      use,
+    )
   } finally {
     lock.release()
   }
 }
 
-async function withOpenStores<T>(dir: string, use: (open: ReplayStores) => Promise<T>): Promise<T> {
-  const files = {
-    userchain: openChainStore({ path: join(dir, 'userchain.db') }),
-    docchain: openChainStore({ path: join(dir, 'docchain.db') }),
-  }
+async function withFiles<T>(
+  dir: string,
+  files: Readonly<Record<ChainName, SqliteChainStore>>,
+  use: (open: ReplayStores) => Promise<T>,
+): Promise<T> {
   const stores = {
     userchain: new BatchedChainStore(files.userchain),
     docchain: new BatchedChainStore(files.docchain),
   }
   const workers = new PreparationPool()
   try {
-    return await use({ stores, workers, flush: (chain) => stores[chain].flush() })
+    return await use({ dir, stores, workers, flush: (chain) => stores[chain].flush() })
   } finally {
     await workers.close()
     files.userchain.close()

@@ -20,8 +20,8 @@ export type SqlRow = Record<string, null | number | bigint | string | Uint8Array
 export interface DatabaseOptions {
   /** File, or `:memory:`. */
   readonly path: string
-  /** `full`: a committed transaction survives the loss of power. `normal`: it survives the end of the process; after a loss of power the newest may be gone, none is torn, unless `sync` was awaited. */
-  readonly synchronous: 'full' | 'normal'
+  /** `full`: a committed transaction survives the loss of power. `normal`: it survives the end of the process; after a loss of power the newest may be gone, none is torn, unless `sync` was awaited. `off`: for a file that is thrown away, and that nobody opens again. */
+  readonly synchronous: 'full' | 'normal' | 'off'
   /** Steps from an empty file, in order; `user_version` counts those done. Never change a released one. */
   readonly migrations: readonly Migration[]
   /** How long to wait for another connection's lock, default 5,000. */
@@ -217,8 +217,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     database = new DatabaseSync(options.path)
     const cacheKibibytes = Math.ceil((options.cacheSizeBytes ?? 8 * 1024 * 1024) / 1024)
     database.exec(`PRAGMA busy_timeout = ${Math.trunc(options.busyTimeoutMs ?? 5_000)}`)
-    database.exec('PRAGMA journal_mode = WAL')
-    database.exec(`PRAGMA synchronous = ${options.synchronous === 'full' ? 'FULL' : 'NORMAL'}`)
+    database.exec(`PRAGMA journal_mode = ${options.synchronous === 'off' ? 'MEMORY' : 'WAL'}`)
+    database.exec(`PRAGMA synchronous = ${options.synchronous.toUpperCase()}`)
     database.exec('PRAGMA secure_delete = ON')
     database.exec('PRAGMA foreign_keys = ON')
     database.exec(`PRAGMA cache_size = -${cacheKibibytes}`)
