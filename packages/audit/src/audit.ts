@@ -12,7 +12,7 @@ import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
 import { ChainAudit } from './chain-audit.ts'
 import { DisclosedRecords } from './disclosed-records.ts'
-import { type BlockSource, checkDisclosure } from './disclosure-check.ts'
+import type { BlockSource } from './disclosure-check.ts'
 import { erasedMs, type RecordName } from './erasures.ts'
 import { checkTrail, listEvidence, policiesOf } from './governance.ts'
 import { collectIncidents } from './incidents.ts'
@@ -246,6 +246,8 @@ class Audit {
   async #checkDisclosure(): Promise<void> {
     const { disclosed } = this.#request
     if (disclosed === undefined || this.#disclosed === undefined) return
+    // It brings the whole of diagnosis along, which few audits need.
+    const { checkDisclosure } = await import('./disclosure-check.ts')
     const { same, notChecked } = await checkDisclosure({
       ...disclosed,
       records: this.#disclosed,
