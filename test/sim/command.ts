@@ -22,7 +22,7 @@ The last line is "N passed, N failed".
   --seeds N    how many seeds, 200 by default
   --from S     the first one, 1 by default
   --jobs J     processes, 1 by default
-  --profile P  faults of this kind only: crash, register, disk, bad-node, governed
+  --profile P  faults of this kind only: crash, register, disk, bad-node, governed, silent
   --seed X     this seed alone, with what it came to
   --mutations  looks for each deliberate fault (or those named), and prints after how many seeds it was found
   --pairs      each action of a run on the world fails in turn, not done and done all the same; --sampled: one of each kind

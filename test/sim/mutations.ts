@@ -154,6 +154,16 @@ const joining: readonly Mutation[] = [
   ),
 ]
 
+const waiting: readonly Mutation[] = [
+  mutation(
+    'silence-waited-out',
+    'who asks his peers where they stand waits for the slowest',
+    { profile: 'silent', seedsMax: 60 },
+    core('watch.ts', 'const peerPatienceMs = 1_000', 'const peerPatienceMs = 10_000'),
+    core('catch-up.ts', 'const peerPatienceMs = 1_000', 'const peerPatienceMs = 10_000'),
+  ),
+]
+
 const deciding: readonly Mutation[] = [
   mutation(
     'stale-anchor-staged',
@@ -369,6 +379,7 @@ const gateways: readonly Mutation[] = [
 export const mutations: readonly Mutation[] = [
   ...staging,
   ...governing,
+  ...waiting,
   ...joining,
   ...deciding,
   ...attesting,

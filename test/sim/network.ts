@@ -97,7 +97,7 @@ export class SimulatedNetwork {
     scheduler.after(arrivalMs, undefined, () => {
       this.#deliver(call, (answer, error) => {
         const backMs = fate === 'fails-done' ? undefined : this.#travel(to, from)
-        if (backMs === undefined) return
+        if (backMs === undefined || faults.silence.has(`${to} ${method}`)) return
         scheduler.after(backMs, life, () => settle(() => (answer === undefined ? reject(error) : resolve(answer))))
       })
     })

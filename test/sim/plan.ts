@@ -4,6 +4,7 @@
  * keeps its values; so the profiles keep these apart. Everything ends at `endMs`; from then on L1 runs.
  */
 import type { ChainName } from '@healthblock/chain/chains'
+import { type PeerMethod, peerMethods } from '../../services/accounting-node/src/core/ports.ts'
 import { nodeCount } from './fixture.ts'
 import { type Course, courses, governedRanks } from './governors.ts'
 import type { SimulatedNode } from './node.ts'
@@ -13,7 +14,7 @@ import type { SimulatedRegister } from './register.ts'
 import { chainNames, type Fate, type World } from './world.ts'
 
 /** The profiles. */
-export const profiles = ['crash', 'register', 'disk', 'bad-node', 'governed'] as const
+export const profiles = ['crash', 'register', 'disk', 'bad-node', 'governed', 'silent'] as const
 /** Which faults may meet in a run. */
 export type Profile = (typeof profiles)[number]
 
@@ -24,6 +25,8 @@ export interface Plan {
   readonly endMs: number
   /** The bad node: its rank, and what it does. */
   readonly bad?: { readonly rank: number; readonly kind: BadNode }
+  /** One node takes such calls and never answers them, from first to last; else it is as the others. */
+  readonly silent?: { readonly rank: number; readonly methods: readonly PeerMethod[] }
   /** Mean time between two sendings of each of the people. */
   readonly pauseMs: number
   /** Which way the organisations go, if they govern. */
@@ -95,8 +98,9 @@ const weights: Readonly<Record<Profile, Partial<Record<Kind, number>>>> = {
   register: { ...common, 'register-lost': 5, 'register-back': 5, 'decision-lost': 10, 'old-leader': 5 },
   disk: { ...common, 'disk-back': 10, 'disk-damaged': 5 },
   'bad-node': common,
-  // Drawn by name alone, so that a seed without a profile stays the run that it was.
+  // The last two are drawn by name alone, so that a seed without a profile stays the run that it was.
   governed: common,
+  silent: common,
 }
 
 /** What is wanted of a run, instead of what its seed gives. */
@@ -108,6 +112,15 @@ export interface Wanted {
   readonly course?: Course
 }
 
+/** Nobody waits for an answer to a hint. */
+const answered = peerMethods.filter((method) => method !== 'decided' && method !== 'published' && method !== 'gossip')
+
+function drawSilence(random: Random): Plan['silent'] {
+  const rank = random.below(nodeCount)
+  const methods = answered.filter(() => random.chance(0.4))
+  return { rank, methods: methods.length === 0 ? answered : methods }
+}
+
 /** Draws the frame of a run, but for what is wanted. */
 export function drawPlan(random: Random, wanted: Wanted): Plan {
   const drawn = random.weighted<Profile>({ crash: 5, register: 2, disk: 2, 'bad-node': 2 })
@@ -115,6 +128,7 @@ export function drawPlan(random: Random, wanted: Wanted): Plan {
   const endMs = random.between(3_500, 10_000)
   const pauseMs = random.between(80, 500)
   if (profile === 'governed') return { profile, endMs, pauseMs, course: wanted.course ?? random.pick(courses) }
+  if (profile === 'silent') return { profile, endMs, pauseMs, silent: drawSilence(random) }
   if (profile !== 'bad-node') return { profile, endMs, pauseMs }
   const kind =
     wanted.badKind ?? random.weighted<BadNode>({ censors: 1, 'freezes-anchor': 1, equivocates: 2, 'decides-alone': 1 })

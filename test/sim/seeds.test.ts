@@ -31,6 +31,11 @@ describe('the simulator', () => {
     expect(lastLine(stdout), stdout + stderr).toBe('60 passed, 0 failed')
   })
 
+  it('passes 60 seeds in which a node takes calls and never answers them', { timeout: timeoutMs }, async () => {
+    const { stdout, stderr } = await simulate(['--profile', 'silent', '--from', '1', '--seeds', '60'])
+    expect(lastLine(stdout), stdout + stderr).toBe('60 passed, 0 failed')
+  })
+
   it('passes 1,000 odd seeds', { timeout: timeoutMs }, async () => {
     const { stdout, stderr } = await simulate(['--from', '1', '--seeds', '1000', '--stride', '2'])
     expect(lastLine(stdout), stdout + stderr).toBe('1000 passed, 0 failed')

@@ -20,6 +20,8 @@ import { chainNames, type Fate, Faults, type IoCall, type World } from './world.
 
 /** L1: everything is answered within this long after the last fault. */
 const settleMsMax = 60_000
+/** And with a node that answers nothing, if no promise ended without a block: it costs a moment, not the time that a call may take, again and again. */
+const silentMsMax = 20_000
 /** A run that makes more events than this does something over and over. */
 const eventsMax = 400_000
 
@@ -110,7 +112,8 @@ class Simulation {
     this.#world = world
     this.#fixture = shared.fixture
     this.#plan = options.script === undefined ? drawPlan(random, options) : scripted
-    const { bad } = this.#plan
+    const { bad, silent } = this.#plan
+    for (const method of silent?.methods ?? []) faults.silence.add(`${silent?.rank} ${method}`)
     const isHonest = (rank: number): boolean => bad?.rank !== rank || bad.kind === 'censors'
     this.#invariants = new Invariants(world, shared.fixture, isHonest, {
       unixMs: (rank) => startMs + scheduler.nowMs + (this.#nodes[rank]?.skewMs ?? 0),
@@ -276,10 +279,18 @@ class Simulation {
       return !isDone
     })
     if (this.#invariants.violation !== undefined) return
+    this.#judgeSilence()
     this.#invariants.finished(this.#serving())
     for (const { rank, cores } of this.#serving()) {
       for (const chain of chainNames) trace.step(`ends ${chain}`, rank, toHex(cores[chain].head().root))
     }
+  }
+
+  #judgeSilence(): void {
+    const settledMs = this.#world.scheduler.nowMs - this.#plan.endMs
+    if (this.#plan.silent === undefined || settledMs <= silentMsMax || this.#clients.counts().deferred !== undefined)
+      return
+    this.#invariants.fail('L1', `one silent node held the others up for ${Math.round(settledMs / 1000)} s`)
   }
 
   #isGone(rank: number): boolean {

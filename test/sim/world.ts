@@ -59,7 +59,10 @@ export class Faults {
   readonly nextDisk = new Map<number, Fate>()
   readonly nextOutbox = new Map<number, Fate>()
 
-  /** Ends all of them. */
+  /** Calls that a node takes and never answers: `rank method`. They do not end with the others. */
+  readonly silence = new Set<string>()
+
+  /** Ends all but the silence. */
   clear(): void {
     Object.assign(this.network, { loss: 0, duplicates: 0, slow: 0, slowMs: 0 })
     this.network.cut.clear()
