@@ -39,6 +39,19 @@ function filesBelow(folder: string): string[] {
     .map((entry) => join(entry.parentPath, entry.name))
 }
 
+/** Flips the lowest bit of one byte of a file. */
+function flipByteAt(path: string, offset: number): void {
+  const file = openSync(path, 'r+')
+  try {
+    const byte = new Uint8Array(1)
+    readSync(file, byte, 0, 1, offset)
+    byte[0] = (byte[0] as number) ^ 1
+    writeSync(file, byte, 0, 1, offset)
+  } finally {
+    closeSync(file)
+  }
+}
+
 /** Flips the lowest bit of the middle byte of `needle` wherever files below the folder hold it. */
 export function flipByteInFiles(folder: string, needle: Uint8Array): string[] {
   const changed: string[] = []
@@ -46,22 +59,21 @@ export function flipByteInFiles(folder: string, needle: Uint8Array): string[] {
     if (statSync(path).size > 512 * 1024 * 1024) continue
     const at = readFileSync(path).indexOf(needle)
     if (at === -1) continue
-    const offset = at + Math.floor(needle.length / 2)
-    const file = openSync(path, 'r+')
-    try {
-      const byte = new Uint8Array(1)
-      readSync(file, byte, 0, 1, offset)
-      byte[0] = (byte[0] as number) ^ 1
-      writeSync(file, byte, 0, 1, offset)
-    } finally {
-      closeSync(file)
-    }
+    flipByteAt(path, at + Math.floor(needle.length / 2))
     changed.push(path)
   }
   return changed
 }
 
-/** Flips one bit of a stored block in the database of a storage node whose folder this is. True if it held the block. */
+/** Length of what a row has in place of a large block: number of the pack u32, offset u64, length u32 (`services/storage/SPEC.md` §8). */
+const markBytes = 16
+/** Digest and length, before the bytes of a block in a pack. */
+const packedHeadBytes = 36
+
+/**
+ * Flips one bit of a stored block on a storage node whose folder this is: in the pack where it lies, or in its row. True if the node held
+ * the block. What is changed in a row shows once the node itself has written something: its reader keeps a view of the tables until then.
+ */
 export function flipStoredBlock(folder: string, digest: Uint8Array): boolean {
   for (const path of filesBelow(folder).filter((name) => name.endsWith('.db'))) {
     const database = new DatabaseSync(path)
@@ -74,6 +86,12 @@ export function flipStoredBlock(folder: string, digest: Uint8Array): boolean {
         | undefined
       if (row === undefined) continue
       const sealed = Uint8Array.from(row.sealed)
+      if (sealed.length === markBytes) {
+        const mark = new DataView(sealed.buffer)
+        const middle = Number(mark.getBigUint64(4)) + packedHeadBytes + Math.floor(mark.getUint32(12) / 2)
+        flipByteAt(join(`${path}-packs`, String(mark.getUint32(0))), middle)
+        return true
+      }
       const middle = Math.floor(sealed.length / 2)
       sealed[middle] = (sealed[middle] as number) ^ 1
       return database.prepare('UPDATE block SET sealed = ? WHERE digest = ?').run(sealed, digest).changes === 1
