@@ -1,6 +1,6 @@
 /** Accuracy of the ECG analysis when the records of MIT-BIH are read as other recorders, leads, electrodes and rooms would have them; one lead, whole record. */
 import { existsSync, readdirSync } from 'node:fs'
-import { annotateEcg, type EcgLead } from '@healthblock/diagnosis/annotate'
+import { annotateEcg, annotateIntervals, type EcgLead } from '@healthblock/diagnosis/annotate'
 import { EcgAnalyser } from '@healthblock/diagnosis/ecg'
 import { type Annotation, isBeat } from '@healthblock/diagnosis/wfdb'
 import {
@@ -16,6 +16,7 @@ import {
   sumCounts,
 } from './support/ec57.ts'
 import { atRate, changes, dataFolder, type EcgRecord, loadRecord } from './support/ecg-records.ts'
+import { disturb, disturbances, loadIntervalRecords } from './support/interval-records.ts'
 import { benchOptions, type Result, report, tell } from './support/report.ts'
 
 const options = benchOptions()
@@ -94,6 +95,19 @@ function judgeChanged({ leads }: EcgRecord, changed: EcgLead): Annotation[] {
   return atRate(annotateEcg(changed), changed.rate, (leads[0] as EcgLead).rate)
 }
 
+/** Fibrillation from intervals alone, as detectors that err would tell them. */
+function benchIntervals(): void {
+  const records = options.quick ? loadIntervalRecords().slice(0, 3) : loadIntervalRecords()
+  for (const how of disturbances) {
+    const counts = records.map(({ intervals, reference }) => {
+      const heard = disturb(intervals, how)
+      return countRhythm(reference, annotateIntervals(heard), ['AFIB'], intervals.at(-1)?.end ?? 0)
+    })
+    const all = sumCounts(counts)
+    results.push({ intervals: how.name, se: percent(sensitivity(all)), sp: percent(specificity(all)) })
+  }
+}
+
 const [beginsPerRecord, beginEvery, beginSeconds] = [60, 29.7, 12]
 
 /** Streams that begin anywhere in a record: beats told in their first half second, and of those that are there. */
@@ -126,6 +140,7 @@ function benchBegins(): void {
 
 if (!existsSync(dataFolder)) tell('needs ../shared/data; nothing was measured')
 else {
+  benchIntervals()
   benchChanges()
   benchBegins()
 }

@@ -1,7 +1,7 @@
 /** Accuracy and speed of the ECG analysis on the records under ../shared/data, as `bxb` and `rxr` print them: per record, gross and average. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
-import { annotateEcg, annotateIntervals, type EcgLead, parseIntervals } from '@healthblock/diagnosis/annotate'
+import { annotateEcg, annotateIntervals, type EcgLead } from '@healthblock/diagnosis/annotate'
 import { EcgAnalyser } from '@healthblock/diagnosis/ecg'
 import { generateEcg } from '@healthblock/diagnosis/generator'
 import { type Annotation, decodeSignal, parseHeader } from '@healthblock/diagnosis/wfdb'
@@ -20,6 +20,7 @@ import {
   summarize,
 } from './support/ec57.ts'
 import { dataFolder, loadRecord, readData, resample } from './support/ecg-records.ts'
+import { intervalRate, loadIntervalRecords } from './support/interval-records.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 
 const [data, read] = [dataFolder, readData]
@@ -89,21 +90,14 @@ function benchRecords(): void {
 
 function benchIntervals(): void {
   const all: Counts[] = []
-  const names = readdirSync(new URL('afdb-rr/', data)).filter((file) => file.startsWith('qrs'))
-  for (const file of options.quick ? names.slice(0, 3) : names) {
-    const rows = parseIntervals(gunzipSync(read(`afdb-rr/${file}`)).toString())
-    const found = annotateIntervals(rows)
-    const reference = new TextDecoder('latin1')
-      .decode(read(`afdb-rr/atr${file.slice(3, 8)}.txt`))
-      .split('\n')
-      .map((line) => line.trim().split(/\s+/))
-      .filter((words) => words.length > 5 && /^\d+$/.test(words[1] ?? ''))
-      .map((words) => ({ sample: Number(words[1]), symbol: '+', aux: words.at(-1) as string }) as Annotation)
-    const counts = countRhythm(reference, found, ['AFIB'], rows.at(-1)?.end ?? 0)
+  const records = loadIntervalRecords()
+  for (const { name, intervals, reference } of options.quick ? records.slice(0, 3) : records) {
+    const end = intervals.at(-1)?.end ?? 0
+    const counts = countRhythm(reference, annotateIntervals(intervals), ['AFIB'], end)
     all.push(counts)
     results.push({
-      record: file.slice(3, 8),
-      hours: (rows.at(-1)?.end ?? 0) / 900_000,
+      record: name,
+      hours: end / (3600 * intervalRate),
       se: percent(sensitivity(counts)),
       sp: percent(specificity(counts)),
     })
