@@ -259,6 +259,16 @@ const forgeries: Forgery[] = [
     () => ({ ...dispute, disclosed: [{ ...disclosure, first: disclosure.first + 1 }] }),
     'the keys do not open the block',
   ],
+  [
+    'a key of which nothing is made',
+    () => ({ ...dispute, disclosed: [{ ...disclosure, nodes: [...disclosure.nodes, [20, 7, bytesOf('of no use')]] }] }),
+    'a key that is of no use',
+  ],
+  [
+    'a key that opens more than the block',
+    () => ({ ...dispute, disclosed: [{ ...disclosure, nodes: [[0, 0, bytesOf('root of the tree')]] }] }),
+    'a key that is of no use',
+  ],
   ['no key', () => ({ ...dispute, disclosed: [{ ...disclosure, nodes: [] }] }), 'the keys do not open the block'],
   // Nothing is on record under these keys, ever, and in words they would be that of the grant.
   ...[

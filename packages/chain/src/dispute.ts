@@ -5,7 +5,7 @@
  */
 import { CryptoError } from '@healthblock/crypto/errors'
 import { sha256 } from '@healthblock/crypto/hash'
-import { epochKeyFrom } from '@healthblock/crypto/key-tree'
+import { epochKeyFrom, treeDepth } from '@healthblock/crypto/key-tree'
 import { openPayload, type PayloadKind } from '@healthblock/crypto/payload'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
@@ -246,6 +246,10 @@ class Bundle {
   #openRecord({ block, first, nodes }: DisputeDisclosure, patient: Uint8Array, record: IotRecord): OpenedRecord {
     const [stream, sequence, generation, epoch, kind, len] = record
     if (block.length !== len) throw invalid('disclosed', 'a block of another length than its record says')
+    const [leaf, ...more] = nodes
+    if (more.length > 0 || (leaf !== undefined && leaf[0] !== treeDepth)) {
+      throw invalid('disclosed', 'a key that is of no use: the block opens with the key of its epoch alone')
+    }
     const { ledgerId } = this.genesis
     const fields = {
       kind: kind as PayloadKind,
