@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import type { PendingBlock } from '@healthblock/chain/block'
 import { genesisAccount } from '@healthblock/chain/genesis'
 import { leafHash } from '@healthblock/chain/merkle'
@@ -91,6 +94,26 @@ describe('what a node serves', () => {
     const silent = await sample.cluster({ missing: (path) => path === 'incidents' })
     expect(places((await sample.run(silent)).findings)).toEqual(['incident.unavailable null null null node-0'])
   })
+})
+
+it('a node that is found out does not write the report about itself', async () => {
+  const detail = '\u001b[2J\u001b[Hno findings\n\u202eokay \u009b0m \ud800\u2028end'
+  const liar = createServer((_request, response) => {
+    response.writeHead(403, { 'content-type': 'application/problem+json' })
+    response.end(JSON.stringify({ code: '\u001b[8m', detail }))
+  })
+  liar.listen(0, '127.0.0.1')
+  await once(liar, 'listening')
+  try {
+    const url = `http://127.0.0.1:${(liar.address() as AddressInfo).port}`
+    const { findings } = await sample.run([...(await sample.cluster({})), { name: 'liar', url }])
+    expect(places(findings)).toContain('node.refused null null null liar')
+    const words = findings.map(({ message }) => message).join()
+    expect(words).toContain('no findings')
+    expect(words).not.toMatch(/[\p{C}\p{Zl}\p{Zp}]/u)
+  } finally {
+    liar.close()
+  }
 })
 
 describe('a log that a quorum cosigned against the rules', () => {

@@ -1,5 +1,6 @@
 /** What an audit says (SPEC.md §2, §3): findings with stable codes, and in words what nobody looked at. */
 import type { ChainName } from '@healthblock/chain/chains'
+import { plainText } from '@healthblock/runtime/plain-text'
 
 /** Something that is not as it must be. `chain`, `height`, `index`, `node` are null where they do not apply. */
 export interface Finding {
@@ -94,8 +95,9 @@ export class FindingList {
     const count = (this.#counts.get(kind) ?? 0) + 1
     this.#counts.set(kind, count)
     if (count > findingsPerKindMax) return
-    this.#found.set(key, parts)
-    this.#onFinding?.(parts)
+    const told = { ...parts, message: plainText(parts.message) }
+    this.#found.set(key, told)
+    this.#onFinding?.(told)
   }
 
   /** Ends a look at the nodes: what has passed since the last one is a new finding when it comes back. */

@@ -1,5 +1,6 @@
 /** Requests to the project's own services: bounded in time and size, every failure typed. */
 import { messageOf, RuntimeError } from './errors.ts'
+import { plainText } from './plain-text.ts'
 
 /** A request. */
 export interface HttpRequest {
@@ -75,9 +76,9 @@ export function refused(url: string, status: number, bytes: Uint8Array): Runtime
     const problem = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>
     // Storage nodes speak Kubo's form of errors, with the typed code beside it.
     const code = problem.code ?? problem.Reason
-    if (typeof code === 'string') sourceCode = code.slice(0, 64)
+    if (typeof code === 'string') sourceCode = plainText(code.slice(0, 64))
     const text = problem.detail ?? problem.Message
-    if (typeof text === 'string') said = `: ${text.slice(0, 200)}`
+    if (typeof text === 'string') said = `: ${plainText(text.slice(0, 200))}`
   } catch {
     // Not a problem document: the status has to do.
   }
