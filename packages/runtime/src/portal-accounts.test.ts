@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fromBase64Url } from '@healthblock/encoding/bytes'
@@ -40,6 +40,14 @@ async function refusalOf(evidence: Evidence, source?: string): Promise<RuntimeEr
   }
   throw new Error('let in')
 }
+
+test('a damaged file is named, with what to do', () => {
+  const other = join(dir, 'other')
+  mkdirSync(other)
+  writeFileSync(join(other, 'portal.json'), '[{"name')
+  const words = /^\S+portal\.json is damaged \(.+\): restore it, or move it away/
+  expect(() => new PortalAccounts({ dir: other, nowMs: () => nowMs })).toThrow(words)
+})
 
 test('who guesses codes is barred where he guesses from, and the person is not', async () => {
   for (let i = 0; i < 5; i++) expect(await refusalOf({ code: '000000' }, 'there')).toEqual({ code: 'ERR_CODE_WRONG' })

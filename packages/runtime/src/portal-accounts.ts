@@ -1,7 +1,7 @@
 /** People who log in at a node whose secrets are not their own: doctors, auditors, administrators. A patient's passphrase opens a vault instead. */
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { join } from 'node:path'
-import { isRuntimeError, RuntimeError } from './errors.ts'
+import { isRuntimeError, messageOf, RuntimeError } from './errors.ts'
 import { readFileIfPresent, writeFileDurably } from './files.ts'
 import { GuessQueue } from './guess-queue.ts'
 import { type LoginRequest, type OpenPortalSession, portalSessionLimits } from './portal-session.ts'
@@ -61,6 +61,18 @@ function withFactors(account: PortalAccount, { totp, lastStep, keys }: Factors):
   }
 }
 
+function readAccounts(path: string): readonly PortalAccount[] {
+  const file = readFileIfPresent(path)
+  if (file === undefined) return []
+  try {
+    return JSON.parse(Buffer.from(file).toString('utf8')) as PortalAccount[]
+  } catch (cause) {
+    const reason = messageOf(cause)
+    const message = `${path} is damaged (${reason}): restore it, or move it away and enter anew who may log in`
+    throw new RuntimeError(message, { code: 'ERR_FILE_FAILED', path, reason }, { cause })
+  }
+}
+
 /** Accounts of a portal (`portal.json` in the node's folder) and the sessions that are open. */
 export class PortalAccounts {
   /** Second factors of those who are here. */
@@ -73,14 +85,13 @@ export class PortalAccounts {
   /** Each try takes memory while it lasts, and names can be made up. */
   readonly #guesses = new GuessQueue()
 
-  /** @param options - `dir`: the node's folder. */
+  /** @param options - `dir`: the node's folder. @throws {RuntimeError} `ERR_FILE_FAILED` for a file that cannot be read. */
   constructor(options: { dir: string; nowMs: () => number }) {
     this.#path = join(options.dir, 'portal.json')
     this.#nowMs = options.nowMs
     this.#limit = new TryLimit({ nowMs: options.nowMs })
     this.factors = new SecondFactors({ nowMs: options.nowMs })
-    const file = readFileIfPresent(this.#path)
-    this.#accounts = file === undefined ? [] : (JSON.parse(Buffer.from(file).toString('utf8')) as PortalAccount[])
+    this.#accounts = readAccounts(this.#path)
   }
 
   /** Adds somebody, or gives a new passphrase or role; open sessions of that name end. */
