@@ -19,7 +19,7 @@ import { parseCount, parseOptions, takePositionals } from '../options.ts'
 
 const help = `Usage:
   ./healthblock ecg annotate RECORD --out DIR [--channel N]    writes WFDB annotations DIR/<name>.hb
-  ./healthblock ecg rhythm --rr FILE[.gz] --rate HZ --out FILE lines "start RR_seconds end"; writes rhythm changes
+  ./healthblock ecg rhythm --rr FILE[.gz] --rate HZ --out FILE lines "start RR_seconds end" (start, end in samples)
   ./healthblock ecg classify RECORD...                         one JSON object a line: record, label (N A O ~), probabilities
   ./healthblock ecg trends RECORD                              one JSON object a line, for each five minutes: rate and its variability, breaths, ST level
 

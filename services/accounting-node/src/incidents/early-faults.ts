@@ -4,6 +4,7 @@
  */
 import { existsSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { type ChainName, chainNames } from '@healthblock/chain/chains'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { readFileIfPresent } from '@healthblock/runtime/files'
@@ -33,6 +34,20 @@ function readJournal(path: string, visit: (payload: Uint8Array) => void, tornSiz
   }
 }
 
+/** The height that a chain's state has reached; -1 if that cannot be read: then it is made anew, and told elsewhere. */
+function stateHeight(path: string): number {
+  if (!existsSync(path)) return -1
+  let database: DatabaseSync | undefined
+  try {
+    database = new DatabaseSync(path)
+    return Number(database.prepare('SELECT max(height) AS height FROM boundary').get()?.height ?? -1)
+  } catch {
+    return -1
+  } finally {
+    database?.close()
+  }
+}
+
 /**
  * What is damaged at the ends of journals, to be called before anybody opens them. A `promise` whose newest record does not hold is set
  * aside: an older one says less than the node had bound itself to, and must not pass for its word.
@@ -40,7 +55,10 @@ function readJournal(path: string, visit: (payload: Uint8Array) => void, tornSiz
 export function damagedJournals(dir: string): Fault[] {
   return chainNames.flatMap((chain) => {
     const faults: Fault[] = []
-    if (readJournal(join(dir, chain, blocksFile), () => {}))
+    let records = 0
+    const isCut = readJournal(join(dir, chain, blocksFile), () => records++)
+    // The log is durable before the state has a block: who has fewer in the log has lost some.
+    if (isCut || stateHeight(join(dir, chain, 'state.db')) >= records)
       faults.push({ code: 'entry-damaged', chain, height: 0, index: endOfLog, file: blocksFile })
     let staged = 0
     const isStagedDamaged = readJournal(join(dir, chain, stagedFile), (payload) => {
