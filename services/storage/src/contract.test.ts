@@ -48,7 +48,7 @@ describe.each(backends)('backend $name', ({ name, settings }) => {
   const absent = (): CID => CID.parse(encodeBlockId({ digest: hashBlock(newBytes()), codec: codecRaw }))
 
   test.skipIf(!isThere)('blocks: put, get, stat, rm', async () => {
-    for (const size of [0, 1, 1024, 65_536, 2 * 1024 * 1024]) {
+    for (const size of [0, 1, 1024, 32_500, 65_536, 131_000, 300_000, 2 * 1024 * 1024]) {
       const bytes = newBytes(size)
       const cid = await client.block.put(bytes, { format: 'raw', version: 1 })
       expect(cid.toString()).toBe(encodeBlockId({ digest: hashBlock(bytes), codec: codecRaw }))

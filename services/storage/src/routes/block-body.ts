@@ -6,6 +6,8 @@ import { BodyMemory } from './body-memory.ts'
 
 /** Bodies from this size on are read into memory that the writer's thread sees too: nothing is copied on the way there. */
 const sharedBytesMin = 32_768
+/** What a body is given first whose size nobody told; it is doubled as it grows. */
+const grownBytesMin = 131_072
 /** Bytes of all bodies that are read at once. */
 const bytesAtOnceMax = 256 * 1024 * 1024
 
@@ -52,29 +54,21 @@ export class BlockBodies {
   }
 
   #collect(payload: RequestPayload, sizeTold: number | undefined, check: (bytes: number) => void): Promise<Buffer> {
-    const isShared = sizeTold !== undefined && sizeTold >= sharedBytesMin
-    const shared = isShared ? this.#memory.take(sizeTold) : undefined
-    const chunks: Buffer[] = []
-    let size = 0
+    const body = new GrowingBody(this.#memory, sizeTold)
     return new Promise((resolve, reject) => {
       const onData = (chunk: Buffer): void => {
         try {
-          if (size + chunk.length > this.#sizeMax) throw this.#tooLarge()
-          if (sizeTold === undefined) check(size + chunk.length)
+          if (body.size + chunk.length > this.#sizeMax) throw this.#tooLarge()
+          if (sizeTold === undefined) check(body.size + chunk.length)
         } catch (error) {
           payload.off('data', onData)
           reject(error as Error)
           return
         }
-        if (shared) shared.set(chunk, size)
-        else chunks.push(chunk)
-        size += chunk.length
-        if (shared) release(chunk)
+        body.add(chunk)
       }
       payload.on('data', onData)
-      payload.once('end', () =>
-        resolve(shared ?? (chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))),
-      )
+      payload.once('end', () => resolve(body.whole()))
       payload.once('error', () => reject(endedEarly()))
       payload.once('close', () => reject(endedEarly()))
     })
@@ -82,6 +76,54 @@ export class BlockBodies {
 
   #tooLarge(): StorageError {
     return new StorageError('the block is too large', { code: 'ERR_BLOCK_TOO_LARGE', sizeBytesMax: this.#sizeMax })
+  }
+}
+
+/** What has come of a body. A large one is in memory of {@link BodyMemory}, also if its size was not told. */
+class GrowingBody {
+  readonly #memory: BodyMemory
+  #chunks: Buffer[] = []
+  #shared: Buffer | undefined
+  #size = 0
+
+  constructor(memory: BodyMemory, sizeTold: number | undefined) {
+    this.#memory = memory
+    if (sizeTold !== undefined && sizeTold >= sharedBytesMin) this.#shared = memory.take(sizeTold)
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  /** Nobody else may have the chunk: what is copied is freed. */
+  add(chunk: Buffer): void {
+    const size = this.#size + chunk.length
+    if (size >= sharedBytesMin && size > (this.#shared?.length ?? 0)) this.#grow(size)
+    if (this.#shared === undefined) this.#chunks.push(chunk)
+    else {
+      this.#shared.set(chunk, this.#size)
+      release(chunk)
+    }
+    this.#size = size
+  }
+
+  #grow(size: number): void {
+    const grown = this.#memory.take(Math.max(grownBytesMin, 2 ** Math.ceil(Math.log2(size))))
+    const parts = this.#shared === undefined ? this.#chunks : [this.#shared.subarray(0, this.#size)]
+    let at = 0
+    for (const part of parts) {
+      grown.set(part, at)
+      at += part.length
+    }
+    if (this.#shared !== undefined) this.#memory.giveBack(this.#shared)
+    for (const chunk of this.#chunks) release(chunk)
+    this.#chunks = []
+    this.#shared = grown
+  }
+
+  whole(): Buffer {
+    if (this.#shared !== undefined) return this.#shared.subarray(0, this.#size)
+    return this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks)
   }
 }
 
