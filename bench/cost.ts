@@ -58,28 +58,69 @@ const orderParts: readonly ProgramPart[] = [
   { name: 'calls between nodes', fits: / .*\/(http-peers|routes\/peer|wire)\.ts/ },
   { name: 'HTTP', fits: /fastify|undici|node:(_?http|net|internal\/(streams|stream_base_commons))/ },
 ]
+const hashing: ProgramPart = { name: 'hashes: SHA-256', fits: / .*\/crypto\/src\/(hash|provider\/native)\.ts/ }
+const messaging: ProgramPart = {
+  name: 'messages between threads',
+  fits: / .*\/preparation-(pool|worker)\.ts|node:internal\/(worker|event_target|per_context\/messageport)/,
+}
+const loading: ProgramPart = {
+  name: 'start: loading, compiling',
+  fits: /node:internal\/(modules|bootstrap|deps\/amaro|process\/(pre_)?execution|main)|^(compile|link|evaluate)/,
+}
 const replayParts: readonly ProgramPart[] = [
   garbage,
   {
-    name: 'keep: state, index, head',
-    fits: / .*\/(batched-store|ledger-stores|sqlite)\.ts|^commit .*\/chain\/src\/block\.ts/,
+    name: 'signatures verified on this thread',
+    fits: / .*\/(signature-cache|crypto\/src\/(inner\/)?(signature|prime-order))\.ts/,
   },
-  { name: 'execute: rules, state root, Merkle root', fits: /^checkBlock .*\/chain\/src\/block\.ts/ },
-  { name: 'read leaves, foresee keys, pack the bundle', fits: / .*\/(preparation|preparation-pool)\.ts/ },
+  hashing,
+  { name: 'state root: tree', fits: / .*\/state-tree\.ts/ },
+  { name: 'Merkle tree', fits: / .*\/(merkle|skeleton)\.ts/ },
+  {
+    name: 'keep: state, index, head (SQLite)',
+    fits: / .*\/(batched-store|waiting-index|id-filter|ledger-stores|sqlite|replay-stores)\.ts/,
+  },
+  { name: 'read leaves: CBOR, shapes', fits: / .*\/(cbor|schema|tile)\.ts|^parseTransactionLeaf / },
+  messaging,
+  { name: 'pack bundles, foresee keys', fits: / .*\/(preparation|foresight)\.ts/ },
+  { name: 'rules: contracts, reading the state', fits: / .*\/chain\/src\// },
   { name: "the auditor's rules, samples, comparison", fits: / .*\/audit\/src\// },
-  { name: 'HTTP', fits: /undici|node:(_?http|net|internal\/streams)|http-client/ },
+  {
+    name: 'download: HTTP',
+    fits: /undici|node:(_?http|net|internal\/(streams|stream_base_commons))|http-client|piece-reads/,
+  },
+  loading,
+]
+/** Of the threads that verify for an audit. */
+const verifierParts: readonly ProgramPart[] = [
+  garbage,
+  { name: 'signatures', fits: /^verifyOneShot / },
+  { name: 'signatures: around them', fits: / .*\/crypto\/src\/((inner\/)?signature|provider\/native)\.ts$/ },
+  hashing,
+  messaging,
+  { name: 'messages to be verified, bundles', fits: / .*\/(chain|encoding)\/src\// },
+  loading,
 ]
 
 /** A process between two moments. */
 interface Measured {
   readonly times: ThreadTimes
   readonly profile: ThreadProfile
+  /** Of the threads that verify; absent: they are one part. */
+  readonly verifiers?: readonly ThreadProfile[]
 }
 
 type Column = ReadonlyMap<string, number>
 
-function columnOf({ times, profile }: Measured, count: number): Column {
-  const column = new Map<string, number>([['threads: signatures, their messages', times.workers / count]])
+function columnOf({ times, profile, verifiers = [] }: Measured, count: number): Column {
+  const column = new Map<string, number>()
+  if (verifiers.length === 0) column.set('threads: signatures, their messages', times.workers / count)
+  for (const { parts } of verifiers) {
+    for (const [name, share] of parts) {
+      const row = `threads: ${name}`
+      column.set(row, (column.get(row) ?? 0) + (times.workers * share) / count / verifiers.length)
+    }
+  }
   for (const [name, share] of profile.parts) column.set(name, (times.main * share) / count)
   column.set('helpers: compiling, collecting', times.helpers / count)
   column.set('thread pool: syncs', times.pool / count)
@@ -108,6 +149,12 @@ function rowsOf(table: string, columns: Readonly<Record<string, Column>>): Resul
 function functionRows(who: string, { times, profile }: Measured, count: number): Result[] {
   const greatest = [...profile.functions].sort(([, a], [, b]) => b - a).slice(0, functionsMax)
   return greatest.map(([name, share]) => ({ greatest: who, function: name, us: (times.main * share) / count }))
+}
+
+/** Of the profiles in a folder those of a process's other threads. */
+function verifierProfiles(dir: string, pid: number): string[] {
+  const found = readdirSync(dir).filter((name) => name.includes(`.${pid}.`) && !name.includes(`.${pid}.0.`))
+  return found.map((name) => join(dir, name))
 }
 
 /** Of the profiles in a folder that of a process's main thread. */
@@ -197,7 +244,12 @@ async function audited(args: readonly string[], dir: string): Promise<Measured> 
     child.once('exit', resolve)
   })
   clearInterval(timer)
-  return { times, profile: readThreadProfile(mainProfile(dir, pid), replayParts, { fromUs, toUs: profileClockUs() }) }
+  const between = { fromUs, toUs: profileClockUs() }
+  return {
+    times,
+    profile: readThreadProfile(mainProfile(dir, pid), replayParts, between),
+    verifiers: verifierProfiles(dir, pid).map((path) => readThreadProfile(path, verifierParts, between)),
+  }
 }
 
 async function replayed(dir: string): Promise<{ measured: Measured; count: number }> {

@@ -42,7 +42,7 @@ function residentMb({ dir, cluster }: BenchCluster): number {
   return Math.max(...sizes)
 }
 
-/** Bytes of the files of one node that grow with the ledger. */
+/** Bytes of the files of one node that grow with the ledger: the write-ahead log of the state does not. */
 function diskOf({ dir }: BenchCluster): { log: number; state: number; tiles: number } {
   const folder = join(clusterPaths.node(dir, 'accounting-0'), 'userchain')
   const sizeOf = (path: string): number => {
@@ -52,7 +52,7 @@ function diskOf({ dir }: BenchCluster): { log: number; state: number; tiles: num
     return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0)
   }
   const at = (name: string): number => sizeOf(join(folder, name))
-  return { log: at('log'), state: at('state.db') + at('state.db-wal'), tiles: at('tiles') }
+  return { log: at('log'), state: at('state.db'), tiles: at('tiles') }
 }
 
 /** Commits `count` transactions: each sender has patients of its own, and one submission under way. Answers the latencies, ms. */
