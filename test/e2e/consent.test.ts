@@ -19,6 +19,7 @@ interface Reading {
 interface Diagnosis {
   readonly transactionId: string
   readonly doctor: string
+  readonly at: string
   readonly in: { stream: string; from: number; to: number }[]
   readonly status: string
 }
@@ -103,6 +104,10 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     })
     // Her keys open what each of them wrote; ten seconds of it need not hold a finding.
     expect(found.map(({ status }) => status)).toEqual(found.map(() => 'preliminary'))
+    // Both sides tell the same of one diagnosis, the moment included.
+    const own = await cluster.ok<Diagnosis[]>('doctor', 'diagnoses', 'doctor-a')
+    const { transactionId, at, in: inputs } = own[0] as Diagnosis
+    expect(found.find((one) => one.transactionId === transactionId)).toMatchObject({ at, in: inputs })
   })
 
   test('a doctor may diagnose by hand', async () => {

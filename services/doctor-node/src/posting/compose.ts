@@ -64,6 +64,13 @@ export class Composer {
     return this.#doctor().account
   }
 
+  /** Unix ms of the block that has an entry of Docchain on record, as far as that is verified here. */
+  recordedMs(tx: Uint8Array): number | undefined {
+    const index = this.#ledger.index('docchain')
+    const position = index.find(tx)
+    return position === undefined ? undefined : index.boundaryAfter(position)?.ms
+  }
+
   /** The SEAL boundary that this node has verified. */
   basis(): LogHead {
     const { size, root } = this.#ledger.head('userchain')

@@ -74,6 +74,7 @@ export interface DiagnosisView {
   readonly transactionId: string
   readonly patient: string
   readonly doctor: string
+  /** When it came on record, by the ledger, as the patient's node says it; until then when it was made. */
   readonly at: string
   readonly algorithm: string
   readonly in: { stream: string; from: number; to: number }[]
@@ -219,7 +220,7 @@ export async function amendmentsOf(
     amendments.push({
       transactionId: toHex(row.tx as Uint8Array),
       act: actNames[Number(row.act)] as string,
-      at: iso(Number(row.at)),
+      at: iso(composer.recordedMs(row.tx as Uint8Array) ?? Number(row.at)),
       status: row.state === 'committed' ? 'on record' : row.state === 'refused' ? 'not recorded' : 'pending',
       ...(text === '' ? {} : { text }),
     })
@@ -303,7 +304,7 @@ async function viewOf(
     transactionId: toHex(row.tx as Uint8Array),
     patient: toHex(row.patient as Uint8Array),
     doctor: toHex(composer.account()),
-    at: iso(Number(row.at)),
+    at: iso(composer.recordedMs(row.tx as Uint8Array) ?? Number(row.at)),
     algorithm: algorithmText(row, document?.algorithm),
     in: inputs.map(([stream, from, to]) => ({ stream: toHex(stream), from, to })),
     findings: findingsOf(document?.findings ?? [], () => inputRecords(database, row.patient as Uint8Array, inputs)),
