@@ -22,8 +22,8 @@ afterEach(() => {
   rmSync(dir, { recursive: true, force: true })
 })
 
-function sqlite(name = 'state.db'): SqliteChainStore {
-  const store = openChainStore({ path: join(dir, name) })
+function sqlite(name = 'state.db', options: { isReplayed?: boolean; isThrownAway?: boolean } = {}): SqliteChainStore {
+  const store = openChainStore({ path: join(dir, name), ...options })
   open.push(store)
   return store
 }
@@ -58,6 +58,7 @@ function changesOf(height: number, count = 5): ChainChanges {
 describe.each<[string, () => ChainStore]>([
   ['MemoryChainStore', () => new MemoryChainStore()],
   ['SqliteChainStore', () => sqlite()],
+  ['SqliteChainStore of a replay', () => sqlite('replayed.db', { isReplayed: true, isThrownAway: true })],
   ['BatchedChainStore', () => new BatchedChainStore(sqlite())],
 ])('the promises of ChainStore: %s', (_name, create) => {
   it('is empty at first', () => {

@@ -125,8 +125,8 @@ const placesMax = 32_768
 const recentBoundariesMax = 256
 
 class SqliteLogIndex implements LogIndex {
-  /** Places asked for last or just committed, by transaction id. */
-  readonly #places = new RecentMap<string, number>(placesMax)
+  /** Places asked for last or just committed, by transaction id; whoever replays asks for none again. */
+  readonly #places: RecentMap<string, number> | undefined
   /** All ids on record: most questions are about new ones. */
   readonly #ids = new IdFilter()
   /** The newest boundaries, ascending, without a hole. */
@@ -142,7 +142,8 @@ class SqliteLogIndex implements LogIndex {
   readonly #insertRecord: StatementSync
   readonly #insertBoundary: StatementSync
 
-  constructor(database: Database) {
+  constructor(database: Database, { isReplayed }: { readonly isReplayed: boolean }) {
+    this.#places = isReplayed ? undefined : new RecentMap(placesMax)
     this.#find = database.statement('SELECT position FROM place WHERE id = ?')
     for (const { id } of database.statement('SELECT id FROM place').iterate()) this.#ids.add(id as Uint8Array)
     this.#record = database.statement(
@@ -163,10 +164,10 @@ class SqliteLogIndex implements LogIndex {
   find(transactionId: Uint8Array): number | undefined {
     if (!this.#ids.mayHave(transactionId)) return undefined
     const text = byteText(transactionId)
-    const known = this.#places.get(text)
+    const known = this.#places?.get(text)
     if (known !== undefined) return known
     const found = (this.#find.get(transactionId) as { position: number } | undefined)?.position
-    if (found !== undefined) this.#places.set(text, found)
+    if (found !== undefined) this.#places?.set(text, found)
     return found
   }
 
@@ -237,7 +238,7 @@ class SqliteLogIndex implements LogIndex {
 
   /** After the commit. */
   committed(transactions: Iterable<Place>, boundaries: readonly Boundary[]): void {
-    for (const { id, index } of transactions) this.#places.set(byteText(id), index)
+    if (this.#places !== undefined) for (const { id, index } of transactions) this.#places.set(byteText(id), index)
     this.#recent.push(...boundaries)
     while (this.#recent.length > recentBoundariesMax) this.#recent.shift()
   }
@@ -275,10 +276,10 @@ export class SqliteChainStore implements ChainStore {
   readonly #setHead: StatementSync
 
   /** Called by `openChainStore` only. */
-  constructor(database: Database) {
+  constructor(database: Database, options: { readonly isReplayed: boolean }) {
     this.#database = database
     this.#leaves = new SqliteLeafStore(database)
-    this.#index = new SqliteLogIndex(database)
+    this.#index = new SqliteLogIndex(database, options)
     this.leaves = this.#leaves
     this.index = this.#index
     this.#head = database.statement('SELECT bytes FROM head')
@@ -330,13 +331,14 @@ export class SqliteChainStore implements ChainStore {
 /**
  * Opens a chain's storage, creating an empty one if the file is absent.
  *
- * @param options - `cacheSizeBytes`: SQLite's page cache, default 32 MiB. `isThrownAway`: nobody opens the file again, so nothing in it
- *   needs to survive.
+ * @param options - `cacheSizeBytes`: SQLite's page cache, default 32 MiB. `isReplayed`: transactions are not asked for again soon after
+ *   they came. `isThrownAway`: nobody opens the file again, so nothing in it needs to survive.
  * @throws {RuntimeError} as `openDatabase`.
  */
 export function openChainStore(options: {
   path: string
   cacheSizeBytes?: number
+  isReplayed?: boolean
   isThrownAway?: boolean
 }): SqliteChainStore {
   const database = openDatabase({
@@ -348,5 +350,5 @@ export function openChainStore(options: {
     cacheSizeBytes: options.cacheSizeBytes ?? 32 * 1024 * 1024,
   })
   database.get(`PRAGMA wal_autocheckpoint = ${walPagesMax}`)
-  return new SqliteChainStore(database)
+  return new SqliteChainStore(database, { isReplayed: options.isReplayed === true })
 }

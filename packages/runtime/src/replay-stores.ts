@@ -47,8 +47,8 @@ async function withOpenStores<T>(
     return await withFiles(
       dir,
       {
-        userchain: openChainStore({ path: join(dir, 'userchain.db'), isThrownAway }),
-        docchain: openChainStore({ path: join(dir, 'docchain.db'), isThrownAway }),
+        userchain: openChainStore({ path: join(dir, 'userchain.db'), isReplayed: true, isThrownAway }),
+        docchain: openChainStore({ path: join(dir, 'docchain.db'), isReplayed: true, isThrownAway }),
       },
       use,
     )
