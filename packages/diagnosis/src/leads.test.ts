@@ -15,7 +15,9 @@ test.each([
   [-700, true, 'Q'],
   [-900, true, 'N'],
 ] as const)('a ventricular logit of %d, doubtful %s: %s', (ventricular, isDoubtful, symbol) => {
-  expect(classifyBeat({ ventricular, supraventricular: -2000 }, 'timely', isDoubtful)).toBe(symbol)
+  expect(classifyBeat({ ventricular, supraventricular: -2000 }, { timing: 'timely', isAlone: true, isDoubtful })).toBe(
+    symbol,
+  )
 })
 
 test.each([
@@ -24,8 +26,19 @@ test.each([
   [-2000, 'early', 'S'],
   [2000, 'irregular', 'N'],
 ] as const)('a supraventricular logit of %d, %s: %s', (supraventricular, timing, symbol) => {
-  expect(classifyBeat({ ventricular: -3000, supraventricular }, timing)).toBe(symbol)
-  expect(classifyBeat({ ventricular: 3000, supraventricular }, timing)).toBe('V')
+  const judged = { timing, isAlone: true, isDoubtful: false }
+  expect(classifyBeat({ ventricular: -3000, supraventricular }, judged)).toBe(symbol)
+  expect(classifyBeat({ ventricular: 3000, supraventricular }, judged)).toBe('V')
+})
+
+test.each([
+  ['irregular', true, 'N'],
+  ['irregular', false, 'V'],
+  ['timely', true, 'V'],
+] as const)('a ventricular logit of -400, %s, one lead alone %s: %s', (timing, isAlone, symbol) => {
+  expect(classifyBeat({ ventricular: -400, supraventricular: -2000 }, { timing, isAlone, isDoubtful: false })).toBe(
+    symbol,
+  )
 })
 
 test.each([

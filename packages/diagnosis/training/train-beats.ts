@@ -6,6 +6,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { EcgAnalyser } from '../src/ecg/analyser.ts'
 import {
+  type BeatJudgement,
   type BeatLogits,
   type BeatTiming,
   boundVentricular,
@@ -157,7 +158,7 @@ function judge(rows: readonly Row[], tables: { V: TreeTable; S: TreeTable }, isW
       .filter(({ reference }) => reference >= 0)
       .map((beat) => [
         beat.reference,
-        { symbol: beat.truth, timing: beat.timing, ...(whole?.get(beat) ?? beat.logits) },
+        { symbol: beat.truth, timing: beat.timing, isAlone: true, ...(whole?.get(beat) ?? beat.logits) },
       ]),
   )
 }
@@ -170,8 +171,12 @@ function fuse(first: Judged, second: Judged): Judged {
   return new Map(
     [...first].map(([sample, beat]) => {
       const other = second.get(sample) ?? beat
+      const isAlone = other === beat
       const ventricular = mix(beat.ventricular, other.ventricular)
-      return [sample, { ...beat, ventricular, supraventricular: mix(beat.supraventricular, other.supraventricular) }]
+      return [
+        sample,
+        { ...beat, isAlone, ventricular, supraventricular: mix(beat.supraventricular, other.supraventricular) },
+      ]
     }),
   )
 }
@@ -182,7 +187,8 @@ type Tally = [number, number, number]
 function tally(
   judged: Judged,
   symbol: 'V' | 'S',
-  classify = (beat: BeatLogits & { timing: BeatTiming }) => classifyBeat(beat, beat.timing),
+  classify = (beat: BeatLogits & Omit<BeatJudgement, 'isDoubtful'>) =>
+    classifyBeat(beat, { ...beat, isDoubtful: false }),
 ): Tally {
   let [hit, miss, extra] = [0, 0, 0]
   for (const beat of judged.values()) {

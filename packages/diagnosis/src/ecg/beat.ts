@@ -20,6 +20,8 @@ const usualMeanLeast = -1000
 const usualLogitMost = -1500
 /** Logit above which a beat is ventricular, thousandths: between what the folds of `training/train-beats.ts --cross` chose by the records of the others, -500 to -1600. */
 const ventricularLeast = -800
+/** The same while the rhythm is irregular and one lead alone judges: in fibrillation beats of the atria are now and then conducted as wide ones. */
+const ventricularAloneLeast = 0
 /** The same where it is doubtful whether there is a beat. */
 const clearlyVentricular = 3000
 /** Logit above which a beat is supraventricular, thousandths, where something is early at all. */
@@ -158,13 +160,22 @@ export function timingOf(features: Float64Array, spreadNow: number): BeatTiming 
   return features[9] === 1 && (features[0] as number) < earlyMost ? 'early' : 'timely'
 }
 
+/** How a beat is judged: when it comes, whether by one lead alone, and whether it is doubtful that there is one. */
+export interface BeatJudgement {
+  timing: BeatTiming
+  isAlone: boolean
+  isDoubtful: boolean
+}
+
 /**
  * The class of a beat. The least logit of a ventricular beat is below 0: a missed one costs as much as a false one. What is doubtful, because it resembles nothing and lies in noise, is not
  * classified (`Q`) unless it is clearly ventricular, or clearly not. A beat that is not ventricular is supraventricular when it is early, or its shape and intervals say so; in fibrillation none is.
  */
-export function classifyBeat(logits: BeatLogits, timing: BeatTiming, isDoubtful = false): BeatSymbol {
-  if (logits.ventricular > (isDoubtful ? clearlyVentricular : ventricularLeast)) return 'V'
-  if (logits.ventricular > ventricularLeast) return 'Q'
+export function classifyBeat({ ventricular, supraventricular }: BeatLogits, judged: BeatJudgement): BeatSymbol {
+  const { timing, isAlone, isDoubtful } = judged
+  const least = timing === 'irregular' && isAlone ? ventricularAloneLeast : ventricularLeast
+  if (ventricular > (isDoubtful ? clearlyVentricular : least)) return 'V'
+  if (ventricular > least) return 'Q'
   if (timing === 'irregular') return 'N'
-  return timing === 'early' || logits.supraventricular > supraventricularLeast ? 'S' : 'N'
+  return timing === 'early' || supraventricular > supraventricularLeast ? 'S' : 'N'
 }

@@ -39,6 +39,15 @@ test('groups in which every third lacks a beat are none either', () => {
   expect(shareOf(uneven)).toBeLessThan(0.05)
 })
 
+test('what is known of the last intervals is nothing until there are nine, and then at once', () => {
+  const irregularity = new Irregularity()
+  const shares = regular(12).map((ms) => {
+    irregularity.push(ms)
+    return irregularity.shareNow
+  })
+  expect(shares).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0])
+})
+
 test('fibrillation behind beats in groups is told within a hundred and twenty beats', () => {
   const irregularity = new Irregularity()
   for (const ms of groups(100)) irregularity.push(ms)

@@ -48,9 +48,9 @@ export class Irregularity {
     return this.#spread
   }
 
-  /** The same over about the last seventeen. */
+  /** The same over about the last seventeen; 1 while there are fewer than nine intervals. */
   get shareNow(): number {
-    return this.#quick
+    return this.#count <= windowBeats ? 1 : this.#quick
   }
 
   /**

@@ -77,7 +77,7 @@ export class RhythmTracker {
     return this.#all.share
   }
 
-  /** The same over about the last seventeen. */
+  /** The same over about the last seventeen; 1 while too few are known. */
   get spreadNow(): number {
     return this.#all.shareNow
   }
