@@ -246,6 +246,10 @@ const results = await withCluster({ size: { accounting: 4 }, roles: ['accounting
   )
   const sybil = Array.from({ length: count }, (_, i) => load.iot(patients[i % patients.length] as LoadPatient, 1))
   rows.push(await besideFlood(cluster, `flood of ${sybilsCount} identities of one sponsor`, sybil, { make, perSecond }))
+  // One of each identity is left out, so that all others wait for it.
+  for (const patient of patients) load.iot(patient, 1)
+  const waiting = Array.from({ length: count }, (_, i) => load.iot(patients[i % patients.length] as LoadPatient, 1))
+  rows.push(await besideFlood(cluster, 'flood of what waits for what never comes', waiting, { make, perSecond }))
   return rows
 })
 report('attacks', results, options)

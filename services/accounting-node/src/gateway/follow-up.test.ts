@@ -37,6 +37,18 @@ describe('whose rules are tried', () => {
     expect(tried.size).toBeGreaterThan(2 * judgedMax)
   })
 
+  test('and so has all that an account has waiting for what never comes', () => {
+    const flood = Array.from({ length: 1_000 }, (_, i) => entry('flood', `sybil ${i % 100}`, true))
+    const tried = new Set<PendingEntry>()
+    for (let nowMs = resubmitAfterMs; nowMs < resubmitAfterMs + 4 * 250; nowMs += 250) {
+      for (const one of judgingTurns(flood, nowMs).keys()) {
+        one.judgedMs = nowMs
+        tried.add(one)
+      }
+    }
+    expect(tried.size).toBe(flood.length)
+  })
+
   test('of an account only the oldest open one that is not deferred, and nothing that was just handed over or tried', () => {
     const [first, second, lacking] = [entry('s', 'a'), entry('s', 'a'), entry('s', 'b', true)]
     expect([...judgingTurns([first, second, lacking], refusalAfterMs - 1).keys()]).toEqual([])

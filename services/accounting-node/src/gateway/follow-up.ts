@@ -96,7 +96,14 @@ export function judgingTurns(entries: Iterable<PendingEntry>, nowMs: number): Ma
     const isTime = nowMs - entry.judgedMs >= Math.max(judgeAgainAfterMs, oldMs)
     if (isTime && (mayRefuse || mayHaveCome)) found.push({ owner: entry, entry, mayRefuse })
   }
-  const chosen = found.length > judgedMax ? inTurns(found, judgedMax) : found
+  // Of an account's, who was tried longest ago comes first: else the same few of many have all its turns.
+  const chosen =
+    found.length > judgedMax
+      ? inTurns(
+          found.sort((a, b) => a.entry.judgedMs - b.entry.judgedMs),
+          judgedMax,
+        )
+      : found
   return new Map(chosen.map(({ entry, mayRefuse }) => [entry, { mayRefuse }]))
 }
 

@@ -219,8 +219,8 @@ export class Gateway {
     if (this.#stopping.signal.aborted) throw stopped()
     const isBusy = this.#checkingCount >= submissionsMax || this.#checkingBytes + sizeBytes > submissionsSizeBytesMax
     if (isBusy) this.#turnAway('submissions')
-    const pending = this.#pending.count + this.#reservedCount
-    const isFull = this.#pending.isFullFor(1, sizeBytes) || pending >= this.#admission.limit * overLimitMax
+    const { pending, limit } = this.#room
+    const isFull = this.#pending.isFullFor(1 + this.#reservedCount, sizeBytes) || pending >= limit * overLimitMax
     if (isFull) this.#turnAway('pending')
   }
 
@@ -311,7 +311,9 @@ export class Gateway {
   }
 
   get #room(): { pending: number; limit: number } {
-    return { pending: this.#pending.count + this.#reservedCount, limit: this.#admission.limit }
+    const { limit } = this.#admission
+    // What is reserved has its shares already.
+    return { pending: this.#pending.shares.counted(limit), limit }
   }
 
   /** Counts what was verified as pending until it is. A forged signature counts for nobody, so nobody can use another's share up. */

@@ -33,6 +33,21 @@ describe('shares of a gateway', () => {
     expect(shares.exceeded([{ account: 'patient', sponsor: 't' }], at)).toBeUndefined()
   })
 
+  test('what a sponsor has from before the limit shrank takes nobody’s room', () => {
+    const shares = new Shares()
+    for (const owner of many(600, (i) => ({ account: `sybil${i}`, sponsor: 's' }))) shares.add(owner)
+    expect(shares.counted(limit)).toBe(500)
+    expect(shares.counted(256)).toBe(128)
+    const at = { pending: shares.counted(256), limit: 256 }
+    expect(
+      shares.exceeded(
+        many(100, () => ({ account: 'patient', sponsor: 't' })),
+        at,
+      ),
+    ).toBeUndefined()
+    expect(shares.exceeded([{ account: 'sybil-new', sponsor: 's' }], at)).toBe('sponsor')
+  })
+
   test('who has nothing pending gets one whole submission in', () => {
     const at = { pending: 900, limit }
     expect(

@@ -57,6 +57,17 @@ export class Shares {
     change(this.#sponsors, sponsor, -1)
   }
 
+  /**
+   * How many count as pending beside a limit: of each sponsor no more than its part. What it has beyond that was promised when the limit was
+   * higher, and may wait for something that never comes: it takes nobody else's room.
+   */
+  counted(limit: number): number {
+    const most = Math.max(1, Math.floor(limit * sponsorPart))
+    let count = 0
+    for (const own of this.#sponsors.values()) count += Math.min(own, most)
+    return count
+  }
+
   /** What a submission would exceed, with `pending` of at most `limit` pending: somebody's share, or the limit; undefined if nothing. */
   exceeded(owners: readonly Owner[], at: { pending: number; limit: number }): IngressLimit | undefined {
     const claim = this.claim(at)
