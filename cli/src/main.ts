@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { rulesVersionNewest } from '@healthblock/chain/genesis'
 import { algorithmName, algorithmVersion } from '@healthblock/diagnosis/algorithm'
+import { isRuntimeError } from '@healthblock/runtime/errors'
 import { fileError } from '@healthblock/runtime/files'
 import { type Command, CommandError, createProcessIo, type ExitCode, type Io, UsageError } from './io.ts'
 
@@ -115,8 +116,12 @@ function usageWords(message: string): string {
   return message
 }
 
-/** A fault of the system at a file, in words that name the file and say what to do; any other as it is. */
+/** A fault of the system at a file, or a cluster of which nothing runs, in words that say what to do; any other as it is. */
 function inWords(error: unknown): unknown {
+  if (isRuntimeError(error, 'ERR_NO_SOURCE') && error.detail.attempts.length === 0)
+    return new CommandError('no accounting node runs: start the cluster with ./healthblock up', undefined, {
+      cause: error,
+    })
   const { code, path, syscall } = error as { code?: unknown; path?: unknown; syscall?: unknown }
   if (typeof code === 'string' && typeof path === 'string' && typeof syscall === 'string') return fileError(path, error)
   return error

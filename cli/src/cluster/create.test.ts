@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { parseGenesis, rulesVersionNewest } from '@healthblock/chain/genesis'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { canMount, mountSmallDisk } from '../../../test/support/small-disk.ts'
+import { main } from '../main.ts'
 import { createCluster } from './create.ts'
 import { clusterPaths, readCluster } from './layout.ts'
 
@@ -22,6 +23,22 @@ test('a new cluster has a ledger, keys and a plan, and no mark of being unfinish
   expect(readdirSync(dir)).not.toContain('cluster.unfinished')
   const { params } = parseGenesis(new Uint8Array(readFileSync(clusterPaths.genesis(dir)))).body
   expect(params.seals).toBe(rulesVersionNewest)
+})
+
+test('of a cluster that was never started, or is stopped, commands say how to start it', async () => {
+  await createCluster(dir, size, Date.now())
+  for (const words of [
+    ['org', 'show'],
+    ['dispute', '--out', join(root, 'd'), '--transaction', 'a'.repeat(64)],
+  ]) {
+    let err = ''
+    const io = { stdin: (async function* () {})(), stdout: () => {}, interactive: false }
+    const stderr = (text: string): void => {
+      err += text
+    }
+    expect(await main([...words, '--dir', dir], { ...io, stderr })).toBe(1)
+    expect(err).toMatch(/(does not run|no accounting node runs): start the cluster with/)
+  }
 })
 
 test('what an interrupted creation left is made anew; what anybody else left is not touched', async () => {
