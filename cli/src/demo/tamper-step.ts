@@ -72,7 +72,7 @@ const packedHeadBytes = 36
 
 /**
  * Flips one bit of a stored block on a storage node whose folder this is: in the pack where it lies, or in its row. True if the node held
- * the block. What is changed in a row shows once the node itself has written something: its reader keeps a view of the tables until then.
+ * the block. What is changed in a row shows a moment later: reads share a view of the tables.
  */
 export function flipStoredBlock(folder: string, digest: Uint8Array): boolean {
   for (const path of filesBelow(folder).filter((name) => name.endsWith('.db'))) {

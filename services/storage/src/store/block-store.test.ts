@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { StorageError } from '../errors.ts'
 import { codecRaw, hashBlock } from './block-id.ts'
 import { BlockStore } from './block-store.ts'
@@ -358,6 +358,22 @@ describe('damage', () => {
       open.splice(0)
       await store.close()
     }
+  })
+
+  test('what somebody else alters in the tables is noticed, also while nothing is written', async () => {
+    const store = await openStore()
+    const one = block()
+    await store.put({ ...one, references: by(alice), enforceQuota: true })
+    expect(await store.get(one.digest)).toEqual(Buffer.from(one.bytes))
+    const other = new DatabaseSync(join(folder, 'node.sqlite'))
+    const { sealed } = other.prepare('SELECT sealed FROM block WHERE digest = ?').get(one.digest) as {
+      sealed: Uint8Array
+    }
+    sealed[20] = (sealed[20] as number) ^ 1
+    other.prepare('UPDATE block SET sealed = ? WHERE digest = ?').run(sealed, one.digest)
+    other.close()
+    await vi.waitFor(async () => expect(await store.get(one.digest)).toBeUndefined(), 10_000)
+    expect(corrupt).toEqual([Buffer.from(one.digest).toString('hex')])
   })
 
   test('a block filed under another address is not served', async () => {

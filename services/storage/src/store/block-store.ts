@@ -115,6 +115,9 @@ interface Counted {
   byAccount: Map<string, number>
 }
 
+/** How long reads share a transaction at most. */
+const heldMsMax = 100
+
 const longestReference = longestReferenceOf('block.id')
 const numberOfAccount = '(SELECT id FROM account WHERE account = ?2)'
 const smallBlock = `SELECT sealed, owner, CASE WHEN owner IS NULL THEN (${longestReference}) END AS longest,
@@ -131,8 +134,10 @@ export class BlockStore {
   #reader: DatabaseSync | undefined
   /** Of the reader. */
   #statements: Statements | undefined
-  /** True while the reader keeps a transaction open, which it does as long as nothing is written. */
+  /** True while the reader keeps a transaction open. */
   #isHeld = false
+  /** When the next read begins another one, by `performance.now`. */
+  #heldUntilMs = 0
   /** Asked for at each put, and the same until the next group is applied. */
   #counted: Counted | undefined
 
@@ -585,12 +590,15 @@ export class BlockStore {
 
   /**
    * Reads between two groups share one transaction: to open one for each takes locks, which costs a third of a read. It
-   * ends before the writer begins, so that the log can be written back to the file whole.
+   * ends before the writer begins, so that the log can be written back to the file whole; and soon, so that what somebody else changed in
+   * the tables is noticed also where nothing is written.
    */
   #hold(): void {
+    if (this.#isHeld && performance.now() > this.#heldUntilMs) this.#letGo()
     if (this.#isHeld || !this.#commit.isQuiet) return
     this.#prepare('BEGIN').run()
     this.#isHeld = true
+    this.#heldUntilMs = performance.now() + heldMsMax
   }
 
   #letGo(): void {
