@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { changeCluster } from '../../cli/src/cluster/layout.ts'
 import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 
@@ -185,12 +186,16 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
     const file = join(cluster.node('storage-2'), 'secrets', 'store.key')
     const key = readFileSync(file)
     writeFileSync(file, 'damaged\n')
+    // Nor does it matter that the cluster is of an older release.
+    const { algorithm } = cluster.file
+    await changeCluster(cluster.dir, (latest) => ({ ...latest, algorithm: 'f'.repeat(64) }))
     const { code, value, stderr } = await cluster.run<{ nodes: { name: string; state: string }[] }>('up')
     expect(code).toBe(1)
     expect(stderr).toMatch(/^storage-2 ended while starting(?:.|\n)*STORAGE_STORE_KEY_FILE: .*\nthe others go on/)
     expect(value.nodes.filter(({ state }) => state !== 'ready').map(({ name }) => name)).toEqual(['storage-2'])
     expect(await readings()).toEqual(before)
     writeFileSync(file, key)
+    await changeCluster(cluster.dir, (latest) => ({ ...latest, algorithm }))
     await cluster.restart('storage-2')
   })
 

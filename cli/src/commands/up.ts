@@ -56,12 +56,16 @@ export async function enrolEverybody(
   }
 }
 
-/** Whether everybody who was asked for is on record, and the algorithm of this release: an older one's cluster has another. */
-function isEnrolled({ auditor, tenant, algorithm, nodes, doctors, wanted, patients }: ClusterFile): boolean {
+/** Whether everybody who was asked for is on record. */
+function isComplete({ auditor, tenant, nodes, doctors, wanted, patients }: ClusterFile): boolean {
   const known = [...doctors, ...patients].map(({ name }) => name)
   const expected = [...nodes.filter(({ role }) => role === 'doctor').map(({ name }) => name), ...wanted]
-  const isComplete = expected.every((name) => known.includes(name))
-  return isComplete && auditor !== undefined && tenant !== undefined && algorithm === algorithmHashHex
+  return expected.every((name) => known.includes(name)) && auditor !== undefined && tenant !== undefined
+}
+
+/** Whether nothing is left to be put on record: nor the algorithm of this release, where an older one's cluster has another. */
+function isEnrolled(cluster: ClusterFile): boolean {
+  return isComplete(cluster) && cluster.algorithm === algorithmHashHex
 }
 
 /** Members of etcd that were asked for; 0 for a SQLite file. */
@@ -122,8 +126,9 @@ export async function runUp(args: string[], io: Io): Promise<ExitCode> {
   }
   await startingCluster(dir, io, async () => {
     // Of a cluster that was whole once, a node may be lost: that holds up nobody. A new one needs all.
-    await startCluster(dir, cluster, io, isEnrolled(readCluster(dir)) ? { onLacking } : {})
-    if (!isEnrolled(readCluster(dir))) await enrolEverybody(dir, cluster, cluster.wanted, io)
+    await startCluster(dir, cluster, io, isComplete(readCluster(dir)) ? { onLacking } : {})
+    // What is left to be put on record waits for a start with every node.
+    if (isWhole && !isEnrolled(readCluster(dir))) await enrolEverybody(dir, cluster, cluster.wanted, io)
   })
   if (isNew) io.stderr(`passphrases are in ${clusterPaths.secrets(dir)} (a local cluster only)\n`)
   const status = await clusterStatus(dir, readCluster(dir))
