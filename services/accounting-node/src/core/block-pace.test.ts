@@ -42,6 +42,16 @@ describe('the pace of blocks', () => {
     expect(pace.countIn(100, 2)).toBeLessThan(400)
   })
 
+  test('a block that something else held up does not make those after it large', () => {
+    const pace = new BlockPace()
+    const sizeOf = (block: number): number => (block % 3 === 2 ? 3 : 12)
+    for (let block = 0; block < 60; block++) pace.measure(sizeOf(block), 6 + 0.5 * sizeOf(block) + (block % 2) / 4)
+    const before = pace.countIn(0, 1.8)
+    pace.measure(3, 110)
+    expect(before).toBeGreaterThan(5)
+    expect(pace.countIn(0, 1.8)).toBeLessThan(before * 2)
+  })
+
   test('follows nodes that become slower', () => {
     const pace = new BlockPace()
     busy(14, 0.2, 75, pace)

@@ -5,7 +5,7 @@
  */
 
 /** Each block makes those before it count so much less. */
-const kept = 0.9
+const kept = 0.95
 /** What a transaction may take, ms: beyond these the measurement is of something else. */
 const eachMsMin = 0.02
 const eachMsMax = 5
@@ -14,6 +14,8 @@ const eachMsFirst = 0.6
 const eachPartFirst = 0.04
 /** Sizes of blocks that differ so little, by their variance, say nothing about a transaction. */
 const varianceMin = 16
+/** A block that takes more than so many times what was expected was held up by something else, and counts as so long. */
+const expectedTimesMax = 2
 
 /** The measure of one leader's blocks. */
 export class BlockPace {
@@ -23,9 +25,11 @@ export class BlockPace {
   /** True once blocks of different sizes were seen. */
   #isKnown = false
 
-  /** A block of `count` transactions was decided `ms` after it was proposed. */
-  measure(count: number, ms: number): void {
+  /** A block of `count` transactions was decided `tookMs` after it was proposed. */
+  measure(count: number, tookMs: number): void {
     const sum = this.#sum
+    const expectedMs = this.#blockMs + this.#eachMs * count
+    const ms = this.#isKnown ? Math.min(tookMs, expectedTimesMax * expectedMs) : tookMs
     sum.weight = sum.weight * kept + 1
     sum.count = sum.count * kept + count
     sum.ms = sum.ms * kept + ms

@@ -20,6 +20,13 @@ describe('who shares a chain', () => {
     expect(sharing.isShared(5_001)).toBe(false)
   })
 
+  test('a few that had to wait behind a flood are little, however short blocks are', () => {
+    const sharing = new Sharing()
+    for (const sponsor of ['clinic', 'flood']) sharing.seen(sponsor, 0)
+    sharing.waiting(Object.entries({ flood: 800, clinic: 12 }), 8, 0)
+    expect(sharing.isShared(0)).toBe(true)
+  })
+
   test('where all ask for much nobody is helped by short blocks; a while after one of them stops they are short again', () => {
     const sharing = new Sharing()
     for (const sponsor of ['a', 'b']) sharing.seen(sponsor, 0)

@@ -6,6 +6,9 @@
 /** A sponsor uses the chain if something of it came within this time, and asks for much if it did so within it. */
 const recentMs = 5_000
 
+/** Who has less than this part of what waits for whoever has the most asks for little: that one made it wait. */
+const muchPart = 0.25
+
 /** The sponsors of one chain. */
 export class Sharing {
   /** When something came last, and when it was much last. */
@@ -20,10 +23,12 @@ export class Sharing {
 
   /** So many transactions of each sponsor wait for a block; a short one has room for `shortMax`. */
   waiting(counts: Iterable<readonly [sponsor: string, count: number]>, shortMax: number, nowMs: number): void {
-    const part = shortMax / Math.max(1, this.#sponsors.size)
-    for (const [sponsor, count] of counts) {
+    const all = [...counts]
+    const most = all.reduce((largest, [, count]) => Math.max(largest, count), 0)
+    const much = Math.max(shortMax / Math.max(1, this.#sponsors.size), most * muchPart)
+    for (const [sponsor, count] of all) {
       const known = this.#sponsors.get(sponsor)
-      if (known !== undefined && count > part) known.muchMs = nowMs
+      if (known !== undefined && count > much) known.muchMs = nowMs
     }
   }
 
