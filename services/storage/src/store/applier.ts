@@ -106,10 +106,10 @@ export class Applier {
   }
 
   #applyGroup(operations: readonly Operation[], apply: (operation: Operation) => Outcome): Outcome[] {
-    this.#packs.begin([...this.#staged.values()])
-    this.#database.exec('BEGIN IMMEDIATE')
     const isCheckpoint = operations.some(({ kind }) => kind === 'checkpoint')
     try {
+      this.#packs.begin([...this.#staged.values()])
+      this.#database.exec('BEGIN IMMEDIATE')
       const outcomes = operations.map(apply)
       for (const [index, operation] of operations.entries()) this.#settleStaged(operation, outcomes[index] as Outcome)
       this.#tallies.write()

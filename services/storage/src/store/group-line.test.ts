@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Applier } from './applier.ts'
 import { codecRaw, hashBlock } from './block-id.ts'
@@ -133,6 +133,22 @@ test('of a transaction that fails as a whole nothing is left, and those that wai
   expect(overwritten()).toEqual([true, false, false])
   expect(await readAll([failing, next, last])).toEqual([false, true, true])
   expect(database.prepare('SELECT count(*) AS count FROM wipe').get()?.count).toBe(0)
+})
+
+test('what cannot even begin leaves nothing, and the next one is stored in its place', async () => {
+  const [failing, next] = [putOf(large), putOf(large)]
+  const other = new DatabaseSync(path)
+  other.exec('BEGIN IMMEDIATE')
+  database.exec('PRAGMA busy_timeout=0')
+  line.add([failing])
+  await answered(1)
+  other.close()
+  expect(answers[0]?.outcomes).toBeInstanceOf(Error)
+  expect(overwritten()).toEqual([])
+  line.add([next])
+  await answered(2)
+  expect(overwritten()).toEqual([false])
+  expect(await readAll([failing, next])).toEqual([false, true])
 })
 
 test('a crash leaves nothing of what was written ahead, over the end of a pack too', async () => {
