@@ -36,6 +36,8 @@ export const submissionsMax = 128
 export const submissionsSizeBytesMax = 32 * 1024 * 1024
 /** A wrong signature is tried again after the next block, or after this long: this node may be a block behind. */
 const secondLookMs = 300
+/** Most submissions that wait for it at one time: anybody can send what no key has signed, and it costs nothing. */
+export const secondLooksMax = 32
 /** What a full gateway tells its callers. */
 const retryAfterMs = 1_000
 
@@ -109,6 +111,7 @@ export class Gateway {
   #flushing: Promise<void> | undefined
   #checkingCount = 0
   #checkingBytes = 0
+  #secondLooks = 0
   /** Applied here, not yet published: oldest first. */
   #unpublished: { end: number; keys: { key: string; entry: PendingEntry | undefined }[] }[] = []
   /** Published, and still in the outbox: they go with the next promises, or soon. */
@@ -215,6 +218,18 @@ export class Gateway {
     }
   }
 
+  /** While a submission waits it takes no other's place. */
+  async #aside(sizeBytes: number, work: () => Promise<void>): Promise<void> {
+    this.#checkingCount--
+    this.#checkingBytes -= sizeBytes
+    try {
+      await work()
+    } finally {
+      this.#checkingCount++
+      this.#checkingBytes += sizeBytes
+    }
+  }
+
   #admit(sizeBytes: number): void {
     if (this.#stopping.signal.aborted) throw stopped()
     const isBusy = this.#checkingCount >= submissionsMax || this.#checkingBytes + sizeBytes > submissionsSizeBytesMax
@@ -254,7 +269,7 @@ export class Gateway {
     if (first === undefined) return this.#promise({ fresh: [], known, refused, rules })
     this.#assertShares(unchecked)
     await this.#verify(first.owner, unchecked)
-    return this.#look(unchecked, { known, refused, rules })
+    return this.#look(unchecked, { known, refused, rules }, body.length)
   }
 
   async #verify(owner: Owner, unchecked: readonly WellFormed[]): Promise<void> {
@@ -268,11 +283,15 @@ export class Gateway {
     }
   }
 
-  async #look(unchecked: readonly WellFormed[], { known, refused, rules }: Looked): Promise<SubmissionAnswer> {
+  async #look(
+    unchecked: readonly WellFormed[],
+    { known, refused, rules }: Looked,
+    sizeBytes: number,
+  ): Promise<SubmissionAnswer> {
     const { ledger, signer } = this.#options
     let looked = ledger.look(unchecked)
     if (looked.some(({ mayBeBehind }) => mayBeBehind)) {
-      await this.#secondLook()
+      await this.#aside(sizeBytes, () => this.#untilSecondLook())
       looked = ledger.look(unchecked)
     }
     const fresh: Storing['fresh'][number][] = []
@@ -329,11 +348,17 @@ export class Gateway {
   }
 
   /** Waits for the next block, but not long. */
-  async #secondLook(): Promise<void> {
+  async #untilSecondLook(): Promise<void> {
+    if (this.#secondLooks >= secondLooksMax) this.#turnAway('submissions')
     const waiting = new AbortController()
     const { clock } = this.#options
-    await Promise.race([this.#nextBlock.promise, clock.wait(secondLookMs, waiting.signal).catch(() => {})])
-    waiting.abort()
+    this.#secondLooks++
+    try {
+      await Promise.race([this.#nextBlock.promise, clock.wait(secondLookMs, waiting.signal).catch(() => {})])
+    } finally {
+      this.#secondLooks--
+      waiting.abort()
+    }
   }
 
   #store(fresh: Storing['fresh'], known: readonly Uint8Array[]): Promise<Signed> {
