@@ -308,13 +308,16 @@ describe('algorithm', () => {
     },
   )
 
-  test('a diagnosis of 0.11.0 is still read, and its state, laid out as today, is carried on', () => {
-    const bytes = readFileSync(new URL('../vectors/diagnosis-0.11.0.cbor', import.meta.url))
-    const older = parseDiagnosis(new Uint8Array(bytes))
-    expect(older.algorithm.version).toBe('0.11.0')
-    const records = generated(60).map((record) => ({ ...record, startMs: record.startMs + 300_000 }))
-    expect(diagnose({ records, carriedState: older.state }).state.length).toBeGreaterThan(1000)
-  })
+  test.each(['0.11.0', '0.12.0'])(
+    'a diagnosis of %s is still read, and its state, laid out as today, is carried on',
+    (version) => {
+      const bytes = readFileSync(new URL(`../vectors/diagnosis-${version}.cbor`, import.meta.url))
+      const older = parseDiagnosis(new Uint8Array(bytes))
+      expect(older.algorithm.version).toBe(version)
+      const records = generated(60).map((record) => ({ ...record, startMs: record.startMs + 300_000 }))
+      expect(diagnose({ records, carriedState: older.state }).state.length).toBeGreaterThan(1000)
+    },
+  )
 })
 
 test('a batch that went through its encoding gives the same findings', () => {

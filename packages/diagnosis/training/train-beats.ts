@@ -1,9 +1,9 @@
 /**
  * Trains the tables of `src/ecg/beat-table.ts` on the records of the MIT-BIH Arrhythmia Database in ../shared/data/mitdb (the training half of the usual division
  * between patients): `node training/train-beats.ts --write`. `--cross` leaves out two records at a time, one patient each, and prints what is found in them.
- * Seeded: the same records give the same tables.
+ * Seeded: the same records give the same tables. What is measured of a beat depends on the table of flutter, which is trained first, and on no class of a beat.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { EcgAnalyser } from '../src/ecg/analyser.ts'
 import {
   type BeatJudgement,
@@ -21,6 +21,7 @@ import { type BeatEvent, judgeAgain, secondLeadWeight } from '../src/leads.ts'
 import { decodeSignal, isBeat, parseAnnotations, parseHeader } from '../src/wfdb/record.ts'
 import { type BoostOptions, boost, moduleOf, type Training } from './boost.ts'
 import { bootstrap, type Figure, keepFigures } from './figures.ts'
+import { beginTraining } from './provenance.ts'
 
 const data = new URL('../../../../shared/data/mitdb/', import.meta.url)
 const options: BoostOptions = {
@@ -200,9 +201,12 @@ function tally(
   return [hit, miss, extra]
 }
 
+const recipe = { script: 'training/train-beats.ts', table: 'src/ecg/beat-table.ts', folders: ['mitdb'] }
+const write = process.argv.includes('--write') ? beginTraining(recipe) : undefined
 const records = readdirSync(data)
   .filter((file) => file.endsWith('.hea'))
   .map((file) => file.slice(0, -4))
+  .sort()
 const all = new Map(records.map((record) => [record, rowsOf(record)]))
 
 const sumOf = (all: readonly Tally[]): Tally => all.reduce(([a, b, c], [x, y, z]) => [a + x, b + y, c + z], [0, 0, 0])
@@ -310,9 +314,9 @@ function cross(): void {
 }
 
 if (process.argv.includes('--cross')) cross()
-if (process.argv.includes('--write')) {
+if (write !== undefined) {
   const rows = records.flatMap((record) => all.get(record) ?? [])
   const comment = `/**\n * Trained by training/train-beats.ts on these records of the MIT-BIH Arrhythmia Database:\n * ${records.join(' ')}.\n */`
   const tables = { ventricularTable: train(rows, 'V'), supraventricularTable: train(rows, 'S') }
-  writeFileSync(new URL('../src/ecg/beat-table.ts', import.meta.url), moduleOf(comment, tables))
+  write(moduleOf(comment, tables))
 }

@@ -1,13 +1,13 @@
 /**
  * Trains `src/class-table.ts` on the recordings that `short-records.ts` names: `node training/train-classes.ts --write`. `--cross` trains on nine tenths of the recordings at
  * a time, three times with other tenths, and prints how the last tenth is classified; with `--nested` each fold also chooses its settings among three, by recordings
- * that it does not judge. Seeded: the same recordings give the same tables.
+ * that it does not judge. Seeded: the same recordings give the same tables, which rest on those of flutter and of beats.
  */
-import { writeFileSync } from 'node:fs'
 import { classifyMeasures, type EcgLabel, ecgLabels } from '../src/classify.ts'
 import type { TreeTable } from '../src/ecg/trees.ts'
 import { type BoostOptions, boostClasses, createGenerator, tableText } from './boost.ts'
 import { bootstrap, type Figure, keepFigures } from './figures.ts'
+import { beginTraining } from './provenance.ts'
 import { loadShortItems, type ShortItem } from './short-records.ts'
 
 const options: BoostOptions = {
@@ -122,15 +122,14 @@ function cross(items: readonly ShortItem[]): void {
   keepFigures('train-classes', figures)
 }
 
+const recipe = { script: 'training/train-classes.ts', table: 'src/class-table.ts', folders: ['cinc2017', 'mitdb'] }
+const write = process.argv.includes('--write') ? beginTraining(recipe) : undefined
 const items = loadShortItems()
 if (process.argv.includes('--cross')) cross(items)
-if (process.argv.includes('--write')) {
+if (write !== undefined) {
   const rows = train(items).map((table) => `${tableText(table)},\n`)
   const comment = `/**\n * Trained by training/train-classes.ts on the recordings that training/short-records.ts names.\n */`
   const ignored = '// biome-ignore-all lint/suspicious/noApproximativeNumericConstant: trained values'
   const head = `${ignored}\n${comment}\nimport type { TreeTable } from './ecg/trees.ts'\n\n/** One table a label, in the order N, A, O, ~: that label against the others. */\n// biome-ignore format: a table\n`
-  writeFileSync(
-    new URL('../src/class-table.ts', import.meta.url),
-    `${head}export const classTables: readonly TreeTable[] = [\n${rows.join('')}]\n`,
-  )
+  write(`${head}export const classTables: readonly TreeTable[] = [\n${rows.join('')}]\n`)
 }

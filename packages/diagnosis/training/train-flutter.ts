@@ -3,7 +3,7 @@
  * two resonators of 2.5 to 9 Hz of changing width, strength and skew. Real are the flutter of record 207 and everything that is neither: the MIT-BIH
  * records, the noise-stressed ones, intensive care, short recordings. `--cross` leaves out a fifth of the patients and of the made signals at a time.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import { highPass1, lowPass40 } from '../src/ecg/coefficients.ts'
 import { Filter } from '../src/ecg/filter.ts'
@@ -14,6 +14,7 @@ import { sumTrees } from '../src/ecg/trees.ts'
 import { decodeSignal, parseAnnotations, parseHeader } from '../src/wfdb/record.ts'
 import { type BoostOptions, boost, createGenerator, moduleOf } from './boost.ts'
 import { type Figure, keepFigures } from './figures.ts'
+import { beginTraining } from './provenance.ts'
 
 const data = new URL('../../../../shared/data/', import.meta.url)
 const options: BoostOptions = {
@@ -69,7 +70,9 @@ function add(patient: string, microvolts: Float64Array, rate: number, labelAt: (
 }
 
 function addRecords(): void {
-  for (const file of readdirSync(new URL('mitdb/', data)).filter((name) => name.endsWith('.hea'))) {
+  for (const file of readdirSync(new URL('mitdb/', data))
+    .filter((name) => name.endsWith('.hea'))
+    .sort()) {
     const record = file.slice(0, -4)
     const header = parseHeader(read(`mitdb/${file}`))
     const marks = parseAnnotations(read(`mitdb/${record}.atr`)).filter(({ symbol }) => symbol === '[' || symbol === ']')
@@ -116,7 +119,9 @@ function addOthers(): void {
       250,
       () => 0,
     )
-  for (const file of readdirSync(new URL('bidmc/', data)).filter((name) => name.endsWith('Signals.csv.gz'))) {
+  for (const file of readdirSync(new URL('bidmc/', data))
+    .filter((name) => name.endsWith('Signals.csv.gz'))
+    .sort()) {
     const [head = '', ...lines] = gunzipSync(read(`bidmc/${file}`))
       .toString()
       .trim()
@@ -171,6 +176,9 @@ function addMade(): void {
   }
 }
 
+const folders = ['bidmc', 'cinc2017', 'mitdb', 'noise-ecg']
+const recipe = { script: 'training/train-flutter.ts', table: 'src/ecg/flutter-table.ts', folders }
+const write = process.argv.includes('--write') ? beginTraining(recipe) : undefined
 addRecords()
 addOthers()
 addMade()
@@ -206,10 +214,7 @@ if (process.argv.includes('--cross')) {
   for (const figure of figures) console.log(JSON.stringify(figure))
   keepFigures('train-flutter', figures)
 }
-if (process.argv.includes('--write')) {
+if (write !== undefined) {
   const comment = `/**\n * Trained by training/train-flutter.ts on made fibrillation, the flutter of record 207, and records of the MIT-BIH, noise stress, BIDMC and CinC 2017 sets.\n */`
-  writeFileSync(
-    new URL('../src/ecg/flutter-table.ts', import.meta.url),
-    moduleOf(comment, { flutterTable: train(rows) }),
-  )
+  write(moduleOf(comment, { flutterTable: train(rows) }))
 }
