@@ -15,9 +15,12 @@ test.each([
   [-700, true, 'Q'],
   [-900, true, 'N'],
 ] as const)('a ventricular logit of %d, doubtful %s: %s', (ventricular, isDoubtful, symbol) => {
-  expect(classifyBeat({ ventricular, supraventricular: -2000 }, { timing: 'timely', isAlone: true, isDoubtful })).toBe(
-    symbol,
-  )
+  expect(
+    classifyBeat(
+      { ventricular, supraventricular: -2000 },
+      { timing: 'timely', isAlone: true, isWhole: false, isDoubtful },
+    ),
+  ).toBe(symbol)
 })
 
 test.each([
@@ -25,21 +28,27 @@ test.each([
   [-900, 'timely', 'S'],
   [-2000, 'early', 'S'],
   [2000, 'irregular', 'N'],
+  [2000, 'unknown', 'N'],
 ] as const)('a supraventricular logit of %d, %s: %s', (supraventricular, timing, symbol) => {
-  const judged = { timing, isAlone: true, isDoubtful: false }
+  const judged = { timing, isAlone: true, isWhole: false, isDoubtful: false }
   expect(classifyBeat({ ventricular: -3000, supraventricular }, judged)).toBe(symbol)
   expect(classifyBeat({ ventricular: 3000, supraventricular }, judged)).toBe('V')
 })
 
 test.each([
-  ['irregular', true, 'N'],
-  ['irregular', false, 'V'],
-  ['timely', true, 'V'],
-] as const)('a ventricular logit of -400, %s, one lead alone %s: %s', (timing, isAlone, symbol) => {
-  expect(classifyBeat({ ventricular: -400, supraventricular: -2000 }, { timing, isAlone, isDoubtful: false })).toBe(
-    symbol,
-  )
-})
+  ['irregular', true, false, 'N'],
+  ['irregular', true, true, 'N'],
+  ['irregular', false, true, 'V'],
+  ['unknown', true, false, 'N'],
+  ['unknown', true, true, 'V'],
+  ['timely', true, false, 'V'],
+] as const)(
+  'a ventricular logit of -400, %s, one lead alone %s, whole record %s: %s',
+  (timing, isAlone, isWhole, symbol) => {
+    const judged = { timing, isAlone, isWhole, isDoubtful: false }
+    expect(classifyBeat({ ventricular: -400, supraventricular: -2000 }, judged)).toBe(symbol)
+  },
+)
 
 test.each([
   [0.84, 1, 0.2, 0.5, 'early'],
@@ -47,6 +56,7 @@ test.each([
   [0.84, 0, 0.2, 0.5, 'timely'],
   [0.84, 1, 0.5, 0.5, 'irregular'],
   [0.84, 1, 0.2, 0.6, 'irregular'],
+  [0.84, 1, 0, undefined, 'unknown'],
 ] as const)('interval %d (known %d), irregularity %d and now %d: %s', (interval, isKnown, spread, now, timing) => {
   const features = new Float64Array(featureCount)
   features.set([interval], 0)
@@ -94,6 +104,14 @@ test('where a lead cannot be judged, what may be ventricular is so when its shap
   // The second lead knows it.
   expect(symbolsOf(judgeTogether(inNoise(lead(2)), lead(4)))).toEqual(['V', 'V'])
   expect(symbolsOf(judgeTogether(inNoise(lead(4)), []))).toEqual(['V', 'V', 'V', 'V'])
+})
+
+test.each([
+  ['unknown', ['V', 'V']],
+  ['irregular', []],
+] as const)('a ventricular logit of -550 by one lead of a whole record, %s: %j', (timing, symbols) => {
+  const beats = lead(2).map((beat) => ({ ...beat, timing, own: beat.own > 0 ? -400 : beat.own }))
+  expect(symbolsOf(judgeTogether(beats, []))).toEqual(symbols)
 })
 
 test('what is not classified is no paced rhythm', () => {

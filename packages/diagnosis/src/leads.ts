@@ -131,7 +131,7 @@ export function judgeTogether(events: readonly EcgEvent[], second: readonly Beat
       const other = (partner && logitsOf.get(partner)) ?? own
       const logits = mixLogits(own, other)
       const isDoubtful = !own.isKnown && !other.isKnown && isUnreadable(event.tick)
-      const judged = { timing: event.timing, isAlone: partner === undefined, isDoubtful }
+      const judged = { timing: event.timing, isAlone: partner === undefined, isWhole: true, isDoubtful }
       const symbol = event.isPaced ? 'Q' : classifyBeat(logits, judged)
       // For the rhythm only a pacemaker makes what is not classified.
       const counted = symbol === 'Q' && !event.isPaced ? 'V' : symbol

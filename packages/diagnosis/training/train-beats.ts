@@ -159,7 +159,7 @@ function judge(rows: readonly Row[], tables: { V: TreeTable; S: TreeTable }, isW
       .filter(({ reference }) => reference >= 0)
       .map((beat) => [
         beat.reference,
-        { symbol: beat.truth, timing: beat.timing, isAlone: true, ...(whole?.get(beat) ?? beat.logits) },
+        { symbol: beat.truth, timing: beat.timing, isAlone: true, isWhole, ...(whole?.get(beat) ?? beat.logits) },
       ]),
   )
 }

@@ -239,7 +239,7 @@ export class EcgAnalyser {
     logits.ventricular = boundVentricular(voted, this.#votes.meanOf(shape.index), isUsual)
     const { isNew, index } = shape
     const isDoubtful = this.#disorder.isOn && this.#votes.countOf(index) < knownShapeBeats
-    const symbol = isPaced ? 'Q' : classifyBeat(logits, { timing, isAlone: true, isDoubtful })
+    const symbol = isPaced ? 'Q' : classifyBeat(logits, { timing, isAlone: true, isWhole: false, isDoubtful })
     const { ventricular: logit, supraventricular } = logits
     if (intervalMs > 0) this.#rhythm.push(intervalMs, symbol, { isNew, shape: index, logit, supraventricular })
     else this.#rhythm.restart()

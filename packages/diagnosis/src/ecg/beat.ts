@@ -151,31 +151,35 @@ export function boundVentricular(logit: number, mean: number, isUsual: boolean):
   return isUsual && mean > usualMeanLeast ? Math.min(logit, usualLogitMost) : logit
 }
 
-/** When a beat comes: before its time, in its time, or where intervals are so irregular that there is none. */
-export type BeatTiming = 'early' | 'timely' | 'irregular'
+/** When a beat comes: before its time, in its time, where intervals are so irregular that there is none, or where too few are known to tell. */
+export type BeatTiming = 'early' | 'timely' | 'irregular' | 'unknown'
 
-/** When a beat with these measures comes; `spreadNow` = irregularity of the last intervals. */
-export function timingOf(features: Float64Array, spreadNow: number): BeatTiming {
+/** When a beat with these measures comes; `spreadNow` = irregularity of the last intervals, undefined while too few are known. */
+export function timingOf(features: Float64Array, spreadNow: number | undefined): BeatTiming {
+  if (spreadNow === undefined) return 'unknown'
   if ((features[8] as number) >= irregularLeast || spreadNow >= irregularNowLeast) return 'irregular'
   return features[9] === 1 && (features[0] as number) < earlyMost ? 'early' : 'timely'
 }
 
-/** How a beat is judged: when it comes, whether by one lead alone, and whether it is doubtful that there is one. */
+/** How a beat is judged: when it comes, whether by one lead alone, whether what follows in the record is known, and whether it is doubtful that there is one. */
 export interface BeatJudgement {
   timing: BeatTiming
   isAlone: boolean
+  isWhole: boolean
   isDoubtful: boolean
 }
 
 /**
  * The class of a beat. The least logit of a ventricular beat is below 0: a missed one costs as much as a false one. What is doubtful, because it resembles nothing and lies in noise, is not
- * classified (`Q`) unless it is clearly ventricular, or clearly not. A beat that is not ventricular is supraventricular when it is early, or its shape and intervals say so; in fibrillation none is.
+ * classified (`Q`) unless it is clearly ventricular, or clearly not. A beat that is not ventricular is supraventricular when it is early, or its shape and intervals say so; in fibrillation, and before anything is known of the intervals, none is.
  */
 export function classifyBeat({ ventricular, supraventricular }: BeatLogits, judged: BeatJudgement): BeatSymbol {
-  const { timing, isAlone, isDoubtful } = judged
-  const least = timing === 'irregular' && isAlone ? ventricularAloneLeast : ventricularLeast
+  const { timing, isAlone, isWhole, isDoubtful } = judged
+  // A stream begins with an electrode that is put on; of a whole record the beats that follow have had their votes.
+  const isWary = isAlone && (timing === 'irregular' || (timing === 'unknown' && !isWhole))
+  const least = isWary ? ventricularAloneLeast : ventricularLeast
   if (ventricular > (isDoubtful ? clearlyVentricular : least)) return 'V'
   if (ventricular > least) return 'Q'
-  if (timing === 'irregular') return 'N'
+  if (timing === 'irregular' || timing === 'unknown') return 'N'
   return timing === 'early' || supraventricular > supraventricularLeast ? 'S' : 'N'
 }

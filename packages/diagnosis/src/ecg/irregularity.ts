@@ -48,9 +48,9 @@ export class Irregularity {
     return this.#spread
   }
 
-  /** The same over about the last seventeen; 1 while there are fewer than nine intervals. */
-  get shareNow(): number {
-    return this.#count <= windowBeats ? 1 : this.#quick
+  /** The same over about the last seventeen; undefined while there are fewer than nine intervals. */
+  get shareNow(): number | undefined {
+    return this.#count <= windowBeats ? undefined : this.#quick
   }
 
   /**

@@ -77,8 +77,8 @@ export class RhythmTracker {
     return this.#all.share
   }
 
-  /** The same over about the last seventeen; 1 while too few are known. */
-  get spreadNow(): number {
+  /** The same over about the last seventeen; undefined while too few are known. */
+  get spreadNow(): number | undefined {
     return this.#all.shareNow
   }
 
