@@ -148,8 +148,10 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
     )
     await sendUntilEpoch(from + 4)
     const isInside = ({ epoch }: Reading): boolean => from <= epoch && epoch < until
-    const early = (await readings()).filter((reading) => isInside(reading) && reading.epoch < from + 4)
-    expect(new Set(early.map(({ epoch }) => epoch)).size).toBeGreaterThan(2)
+    const early = await eventually('readings of three epochs', 60_000, async () => {
+      const found = (await readings()).filter((reading) => isInside(reading) && reading.epoch < from + 4)
+      return new Set(found.map(({ epoch }) => epoch)).size > 2 ? found : undefined
+    })
     await eventually('the doctor reading the window', 60_000, async () => {
       const read = new Set((await doctorReadings('doctor-a')).map(({ transactionId }) => transactionId))
       return early.every(({ transactionId }) => read.has(transactionId)) ? true : undefined

@@ -13,6 +13,9 @@ import { byHand, keysAlone, loseRecord, refused, restartWhileSigning, twoTabs } 
 const flutter = fileURLToPath(new URL('../../../shared/data/mitdb/207', import.meta.url))
 const doctor = { node: 'doctor-a', name: 'doctor-a' } as const
 const hasFlutter = existsSync(`${flutter}.dat`)
+/** What a generated heart does not show: an alarm that is over when the stream ends. */
+const withFlutter = test.skipIf(!hasFlutter)
+const needed = '(needs MIT-BIH record 207)'
 
 interface Diagnosis {
   readonly transactionId: string
@@ -57,15 +60,13 @@ describe.skipIf(!hasChromium || !hasRedis)(
       return cluster.ok<Diagnosis[]>('doctor', 'diagnoses', 'doctor-a')
     }
 
-    test('the most urgent alarm is on top, and is acknowledged with one key', async () => {
+    withFlutter(`the most urgent alarm is on top, and is acknowledged with one key ${needed}`, async () => {
       const { page } = reader
       const first = page.locator('.worklist .alarm').first()
       await first.waitFor()
-      if (hasFlutter) {
-        await page.locator('.alarm.critical').first().waitFor()
-        expect(await first.locator('.severity').textContent()).toContain('critical')
-        expect(await first.locator('.alarm-what').textContent()).toMatch(/Ventricular (fibrillation|tachycardia)/)
-      }
+      await page.locator('.alarm.critical').first().waitFor()
+      expect(await first.locator('.severity').textContent()).toContain('critical')
+      expect(await first.locator('.alarm-what').textContent()).toMatch(/Ventricular (fibrillation|tachycardia)/)
       // What was found, with its figures: who needs her first is seen here.
       expect(await first.locator('.alarm-says').textContent()).toMatch(/\d/)
       await reader.picture('doctor-worklist')
@@ -113,14 +114,18 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.getByRole('button', { name: 'Turn them on' }).click()
     })
 
-    test('the patient’s page shows the flutter on the ECG, and the finding is signed', async () => {
+    test('an alarm leads to the patient’s page', async () => {
       const { page } = reader
       await page.locator('.worklist .alarm').first().locator('a').focus()
       await page.keyboard.press('Enter')
       await page.waitForSelector('.state-line')
       await reader.until(`/[0-9]+ beats/.test(document.querySelector('.ecg canvas')?.getAttribute('aria-label') ?? '')`)
+    })
+
+    withFlutter(`the patient’s page shows the flutter on the ECG, and the finding is signed ${needed}`, async () => {
+      const { page } = reader
       const label = (await page.locator('.ecg canvas').getAttribute('aria-label')) ?? ''
-      if (hasFlutter) expect(label).toMatch(/Ventricular|flutter/)
+      expect(label).toMatch(/Ventricular|flutter/)
       await page.waitForSelector('.news2-total')
       await page.waitForSelector('.trend canvas')
       await reader.picture('doctor-patient')
@@ -215,8 +220,10 @@ describe.skipIf(!hasChromium || !hasRedis)(
     })
 
     byHand(ward)
-    twoTabs(ward)
-    keysAlone(ward)
+    describe.skipIf(!hasFlutter)(needed, () => {
+      twoTabs(ward)
+      keysAlone(ward)
+    })
 
     test('every screen reads well in the dark, on a phone, and in German', async () => {
       const narrow = await PortalReader.openAs(cluster, doctor, {
@@ -332,6 +339,6 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.waitForSelector('.state-line')
     })
 
-    refused(ward)
+    describe.skipIf(!hasFlutter)(needed, () => refused(ward))
   },
 )
