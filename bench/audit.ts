@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs, promisify } from 'node:util'
+import { promisify } from 'node:util'
 import { Ledger } from '@healthblock/chain/block'
 import { type PreparationWorkers, type PreparedBundle, prepareBundle, sameThread } from '@healthblock/chain/preparation'
 import { Replay } from '@healthblock/chain/replay'
@@ -17,13 +17,10 @@ import { PreparationPool } from '@healthblock/runtime/preparation-pool'
 import { type Draft, type Party, World } from '../packages/chain/src/testkit.ts'
 import type { AuditRun } from './support/audit-run.ts'
 import { betweenBounds, type Ed25519Bound } from './support/ed25519-bound.ts'
-import { percentile, type Result, report, tell } from './support/report.ts'
+import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 import { servedToken, withServedLedger } from './support/served-ledger.ts'
 
-const { values } = parseArgs({
-  options: { quick: { type: 'boolean' }, json: { type: 'boolean' }, million: { type: 'boolean' } },
-})
-const options = { quick: values.quick === true, json: values.json === true }
+const options = benchOptions({ million: { type: 'boolean' } })
 const patientsCount = 128
 const blockTransactions = 256
 /** Blocks that only enrol the patients: replayed before the clock starts. */
@@ -214,6 +211,6 @@ async function runAudit(args: readonly string[]): Promise<AuditRun> {
 
 const results: Result[] = []
 for (const records of options.quick ? [1] : [1, 64]) results.push(...(await measure(records)))
-const sizes = options.quick ? [2000] : [10_000, 100_000, ...(values.million === true ? [1_000_000] : [])]
+const sizes = options.quick ? [2000] : [10_000, 100_000, ...(options.million ? [1_000_000] : [])]
 results.push(...(await measureCommand(sizes)))
 report('audit', results, options)

@@ -4,19 +4,15 @@
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { clusterPaths } from '../cli/src/cluster/layout.ts'
 import { batches, newestCheckpoint, submit } from './support/client.ts'
 import { type BenchCluster, withCluster } from './support/cluster.ts'
 import { Load, type LoadPatient } from './support/load.ts'
-import { percentile, type Result, report, tell } from './support/report.ts'
+import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 
-const { values } = parseArgs({
-  options: { quick: { type: 'boolean' }, json: { type: 'boolean' }, nodes: { type: 'string' } },
-})
-const options = { quick: values.quick === true, json: values.json === true }
+const options = benchOptions({ nodes: { type: 'string' } })
 const steps = options.quick ? [1_000, 10_000] : [1_000, 100_000, 1_000_000]
-const nodes = Number(values.nodes ?? (options.quick ? 1 : 4))
+const nodes = Number(options.nodes ?? (options.quick ? 1 : 4))
 const patientsCount = 256
 const sendersCount = 8
 const batchMax = 256

@@ -5,7 +5,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { audit } from '@healthblock/audit/audit'
 import type { Finding } from '@healthblock/audit/report'
 import { parseGenesis } from '@healthblock/chain/genesis'
@@ -13,14 +12,11 @@ import { LedgerFollower } from '@healthblock/runtime/follower'
 import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
 import { createLogger } from '@healthblock/runtime/logger'
 import { withReplayStores } from '@healthblock/runtime/replay-stores'
-import { type Result, report, tell } from './support/report.ts'
+import { benchOptions, type Result, report, tell } from './support/report.ts'
 import { type ServedLedger, servedToken, withServedLedger } from './support/served-ledger.ts'
 
-const { values } = parseArgs({
-  options: { quick: { type: 'boolean' }, json: { type: 'boolean' }, million: { type: 'boolean' } },
-})
-const options = { quick: values.quick === true, json: values.json === true }
-const sizes = options.quick ? [1000] : [1000, 10_000, 100_000, ...(values.million === true ? [1_000_000] : [])]
+const options = benchOptions({ million: { type: 'boolean' } })
+const sizes = options.quick ? [1000] : [1000, 10_000, 100_000, ...(options.million ? [1_000_000] : [])]
 const positions = options.quick ? [1, 50, 100] : [1, 25, 50, 75, 100]
 /** A follower executes what it reads on one thread: it is asked in ledgers up to this size. */
 const followedMax = 10_000

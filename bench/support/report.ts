@@ -12,10 +12,14 @@ export interface BenchOptions {
   readonly json: boolean
 }
 
-/** Reads `--quick` and `--json`. */
-export function benchOptions(): BenchOptions {
-  const { values } = parseArgs({ options: { quick: { type: 'boolean' }, json: { type: 'boolean' } } })
-  return { quick: values.quick === true, json: values.json === true }
+/** Reads `--quick` and `--json`, and of benchmarks that have them `--million` and `--nodes`. */
+export function benchOptions(
+  own: { million?: { type: 'boolean' }; nodes?: { type: 'string' } } = {},
+): BenchOptions & { readonly million: boolean; readonly nodes: string | undefined } {
+  const options = { quick: { type: 'boolean' }, json: { type: 'boolean' }, ...own } as const
+  const values = parseArgs({ options }).values as Partial<Record<string, string | boolean>>
+  const nodes = typeof values.nodes === 'string' ? values.nodes : undefined
+  return { quick: values.quick === true, json: values.json === true, million: values.million === true, nodes }
 }
 
 /** The machine and the versions that a figure belongs to. */

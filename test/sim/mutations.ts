@@ -159,8 +159,7 @@ const waiting: readonly Mutation[] = [
     'silence-waited-out',
     'who asks his peers where they stand waits for the slowest',
     { profile: 'silent', seedsMax: 60 },
-    core('watch.ts', 'const peerPatienceMs = 1_000', 'const peerPatienceMs = 10_000'),
-    core('catch-up.ts', 'const peerPatienceMs = 1_000', 'const peerPatienceMs = 10_000'),
+    core('core-state.ts', 'const peerPatienceMs = 1_000', 'const peerPatienceMs = 10_000'),
   ),
 ]
 

@@ -6,7 +6,7 @@ import type { PendingBlock } from '@healthblock/chain/block'
 import { ChainError } from '@healthblock/chain/errors'
 import { prepareLeaves } from '@healthblock/chain/preparation'
 import { cosign } from './attester.ts'
-import { type CoreState, type KnownBlock, parseTransactions, peerTimeoutMs } from './core-state.ts'
+import { type CoreState, type KnownBlock, parseTransactions, peerPatienceMs, peerTimeoutMs } from './core-state.ts'
 import { readRegister } from './head-register.ts'
 import { encodeRecord } from './log.ts'
 import { within } from './mutex.ts'
@@ -25,8 +25,6 @@ import {
 /** Most blocks, and bytes, of one answer. */
 const blocksPerAnswerMax = 64
 const answerSizeBytesMax = 4 * 1024 * 1024
-/** A peer that has not answered for so long does not hold this node up: the next one is asked beside it. */
-const peerPatienceMs = 1_000
 /** How long a Docchain block may wait for Userchain to reach its anchor. */
 export const anchorWaitMs = 2_000
 

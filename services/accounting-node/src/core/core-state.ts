@@ -52,6 +52,8 @@ export interface CoreOptions {
 
 /** How long a peer may take, by method. A stager executes up to 4,096 transactions before it answers. */
 export const peerTimeoutMs = { stage: 10_000, collect: 4_000, block: 10_000, other: 3_000 } as const
+/** And how long it may hold up whoever asks several: others are asked beside it, and what it answers later counts when it comes. */
+export const peerPatienceMs = 1_000
 
 /** The rank of a node that is in no policy. */
 export const noRank = -1

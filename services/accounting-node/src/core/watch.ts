@@ -6,7 +6,7 @@ import { parseCheckpoint } from '@healthblock/chain/checkpoint'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import { cosign, fetchTrail, isPublished, keepStep, spread, takePublished, verifyLine } from './attester.ts'
 import type { Follower } from './catch-up.ts'
-import type { CoreState } from './core-state.ts'
+import { type CoreState, peerPatienceMs } from './core-state.ts'
 import { within } from './mutex.ts'
 import type { Sequencer } from './sequencer.ts'
 import { encodeMessage, type Fields, parseMessage } from './wire.ts'
@@ -30,8 +30,6 @@ const staleMs = 2 * heartbeatMs
 const unpublishedMs = 500
 /** How often peers are asked for their heads. */
 const askMs = 1_000
-/** And how long one look waits for them: what a slow one answers counts when it comes. */
-const peerPatienceMs = 1_000
 /** Pool entries judged in one look for a rule of takeover, and as many again of those that lacked something before. */
 const judgedMax = 64
 
