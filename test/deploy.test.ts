@@ -199,9 +199,10 @@ test('systemd units start what exists, with a file of variables, and stop in tim
 })
 
 test('dashboard and alerts ask for metrics that a node has', () => {
+  const sources = globSync('services/{accounting-node,storage}/src/{metrics,events,node}.ts', { cwd: root })
   const metrics = new Set(
-    [...read('services/accounting-node/src/metrics.ts').matchAll(/'(accounting_\w+)'/g)].map(
-      ([, name]) => name as string,
+    sources.flatMap((path) =>
+      [...read(path).matchAll(/'((?:accounting|storage)_\w+)'/g)].map(([, name]) => name as string),
     ),
   )
   const dashboard = JSON.parse(read('deploy/grafana/dashboards/healthblock.json')) as {
@@ -213,7 +214,8 @@ test('dashboard and alerts ask for metrics that a node has', () => {
   const asked = [
     ...dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)),
     ...alerts.groups.flatMap(({ rules }) => rules.map(({ expr }) => expr)),
-  ].flatMap((expr) => expr.match(/accounting_\w+/g) ?? [])
-  expect(asked.length).toBeGreaterThan(20)
+  ].flatMap((expr) => expr.match(/\b(?:accounting|storage)_\w+/g) ?? [])
+  expect(asked.filter((name) => name.startsWith('accounting_')).length).toBeGreaterThan(20)
+  expect(asked.filter((name) => name.startsWith('storage_')).length).toBeGreaterThan(5)
   expect(asked.filter((name) => !metrics.has(name.replace(/_(bucket|sum|count)$/, '')))).toEqual([])
 })

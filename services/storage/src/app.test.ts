@@ -255,6 +255,10 @@ describe('access', () => {
     expect((await fetch(`${base}/readyz`)).status).toBe(200)
     const metrics = await (await fetch(`${base}/metrics`)).text()
     expect(metrics).toMatch(/^storage_blocks \d+$/m)
+    // An alarm asks by how much each grew, so each is there before the first.
+    for (const kind of ['block-corrupt', 'block-healed', 'peer-served-wrong-bytes', 'copy-not-proved']) {
+      expect(metrics).toContain(`storage_incidents_total{kind="${kind}"} 0`)
+    }
     expect(metrics).not.toContain(alice.token)
   })
 })

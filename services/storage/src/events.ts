@@ -9,6 +9,8 @@ function codeOf(error: unknown): string {
   return error instanceof StorageError ? error.detail.code : error instanceof Error ? error.name : 'unknown'
 }
 
+const incidentKinds = ['block-corrupt', 'block-healed', 'peer-served-wrong-bytes', 'copy-not-proved'] as const
+
 /** Says what happens, to the log and to the metrics. */
 export class Events {
   readonly registry = new Registry()
@@ -30,6 +32,8 @@ export class Events {
       labelNames: ['kind'],
       registers,
     })
+    // There from the start: what grows from nothing to one grows for nobody who asks by how much.
+    for (const kind of incidentKinds) this.#incidents.inc({ kind }, 0)
     this.#copiesFailed = new Counter({
       name: 'storage_copies_failed_total',
       help: 'Copies that a store did not take',
