@@ -19,16 +19,16 @@ import type { AccountingConfig } from './config.ts'
 import { type NodeCores, openCores } from './core/open-cores.ts'
 import type { Clock, CoreEvent } from './core/ports.ts'
 import { Directory } from './directory.ts'
-import { AccountingError, isAccountingError } from './errors.ts'
+import { AccountingError } from './errors.ts'
 import { backgroundFailed, coreHappened, nodeStarted } from './events.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { GatewayLedger } from './gateway/ledger-view.ts'
 import { Outbox } from './gateway/outbox.ts'
 import { AnswerSigner } from './gateway/statements.ts'
-import { damagedJournals, lostFiles, recordEarlyFaults } from './incidents/early-faults.ts'
+import { addLostFiles, EarlyFaults } from './incidents/early-faults.ts'
 import { EvidenceKeeper } from './incidents/evidence-keeper.ts'
 import { Healer } from './incidents/healer.ts'
-import { type Fault, IncidentLog } from './incidents/incident-log.ts'
+import { IncidentLog } from './incidents/incident-log.ts'
 import { SelfCheck } from './incidents/self-check.ts'
 import type { Logger } from './logger.ts'
 import { createCoreMetrics, createGatewayMetrics, observeChains } from './metrics.ts'
@@ -270,8 +270,8 @@ interface Opened {
   readonly metrics: Registry
   /** Where the node listens, once it does. */
   readonly address: { url?: string }
-  /** Faults met while files were opened, on record already. */
-  readonly early: ReturnType<typeof recordEarlyFaults>
+  /** Faults met while files are opened. */
+  readonly early: EarlyFaults
 }
 
 /** Opens the files and ports of a node, and joins its parts; nothing runs yet. */
@@ -283,8 +283,8 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
   const genesisFile = settings.genesisFile ?? join(settings.dir, 'genesis.cbor')
   const successions = new Successions({ dir: settings.dir, genesis, genesisFile })
   const world = openWorld(config, (rank) => accountOf(rank), logger)
-  const faults: Fault[] = damagedJournals(settings.dir)
-  const stores = new StateStores(settings.dir, faults)
+  const early = new EarlyFaults()
+  const stores = new StateStores(settings.dir, early)
   const metrics = new Registry()
   const coreMetrics = createCoreMetrics(metrics, world.clock.elapsedMs)
   let node: AccountingNode | undefined
@@ -293,10 +293,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     if (event.kind === 'evidence') node?.evidence.keep(event.evidence)
     coreMetrics.observe(event)
     if (event.kind === 'halted') hooks.onHalted(event.error)
-    if (event.kind === 'failed' && isAccountingError(event.error, 'ERR_LOG_DAMAGED')) {
-      const { chain, error } = event
-      faults.push({ code: 'entry-damaged', chain, height: 0, index: error.detail.index, file: 'log/blocks' })
-    }
+    if (event.kind === 'damaged') early.addDamage(event)
   }
   const disk = (chain: ChainName) =>
     openFileDisk(join(settings.dir, chain), (seconds) => coreMetrics.synced(chain, seconds))
@@ -317,7 +314,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     ...(settings.faultCensor === undefined ? {} : { faultCensor: new Set(settings.faultCensor.split(',')) }),
   })
   accountOf = cores.accountOf
-  faults.push(...lostFiles(settings.dir, cores))
+  addLostFiles(early, settings.dir, cores)
   const incidents = new IncidentLog({
     path: join(settings.dir, 'incidents.log'),
     ledgerId: genesis.ledgerId,
@@ -337,7 +334,7 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
     { config, cores, healer, metrics, account, logger, clock: world.clock, past },
     { incidents, world, closures, successions, ownUrl: () => address.url },
   )
-  const early = recordEarlyFaults(healer, cores, faults)
+  early.attach({ healer, cores })
   return { node, world, stores, cores, incidents, healer, closures, metrics, address, early }
 }
 
@@ -347,7 +344,7 @@ async function joinLedger({ node, cores, healer, closures, early }: Opened): Pro
   closures.attach()
   for (const { reader } of [userchain, docchain]) reader.attach()
   await cores.start()
-  for (const incident of early) if (isStateGood(cores, incident.chain)) healer.healed(incident)
+  for (const incident of early.incidents()) if (isStateGood(cores, incident.chain)) healer.healed(incident)
   for (const { reader } of [userchain, docchain]) await reader.start()
   for (const { gateway } of [userchain, docchain]) gateway.start()
   node.evidence.start()

@@ -103,6 +103,7 @@ const coreLevels: Readonly<Record<CoreEvent['kind'], 'debug' | 'info' | 'warn' |
   dropped: 'debug',
   evidence: 'error',
   failed: 'warn',
+  damaged: 'error',
   halted: 'fatal',
 }
 

@@ -9,7 +9,7 @@ import { StateTree } from '@healthblock/chain/state-tree'
 import { BatchedChainStore } from '@healthblock/runtime/batched-store'
 import { readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
 import { openChainStore, type SqliteChainStore } from '@healthblock/runtime/ledger-stores'
-import type { Fault } from './incidents/incident-log.ts'
+import type { EarlyFaults } from './incidents/early-faults.ts'
 
 /** Page cache of each chain's state. */
 const stateCacheSizeBytes = 8 * 1024 * 1024
@@ -29,12 +29,12 @@ export function markForRebuild(dir: string, chain: ChainName): void {
 /** Opens the stores; damaged ones are told. */
 export class StateStores {
   readonly #dir: string
-  readonly #faults: Fault[]
+  readonly #faults: EarlyFaults
   readonly #files: Partial<Record<ChainName, SqliteChainStore>> = {}
   readonly #stores: Partial<Record<ChainName, BatchedChainStore>> = {}
 
   /** @param faults - Told of each damaged file. */
-  constructor(dir: string, faults: Fault[]) {
+  constructor(dir: string, faults: EarlyFaults) {
     this.#dir = dir
     this.#faults = faults
   }
@@ -65,7 +65,7 @@ export class StateStores {
   }
 
   #tell(chain: ChainName): void {
-    this.#faults.push({ code: 'state-damaged', chain, height: 0, index: 0, file: 'state.db' })
+    this.#faults.add({ code: 'state-damaged', chain, index: 0, file: 'state.db' })
   }
 
   #empty(path: string): SqliteChainStore {

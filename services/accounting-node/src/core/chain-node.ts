@@ -214,6 +214,10 @@ export class ChainNode implements ChainCore {
     const core = this.#core
     core.staged = await StagedStore.open(core.options.disk)
     core.promise = await PromiseStore.open(core.options.disk)
+    const { options, chain, staged, promise } = core
+    if (staged.isDamaged)
+      options.observe({ kind: 'damaged', chain, file: 'staged/blocks', index: staged.newest()?.size ?? 0 })
+    if (promise.isDamaged) options.observe({ kind: 'damaged', chain, file: 'promise', index: 0 })
     await this.#replay()
     core.checkRules()
     const checkpoint = await core.options.disk.read(checkpointFile)

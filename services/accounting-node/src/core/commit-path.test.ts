@@ -359,11 +359,10 @@ describe('a disk', () => {
     await committed(all)
     expect(cluster.core(1).blockAt(2)).toEqual(place)
     checkOneLedger()
-    expect(
-      cluster.events.some(
-        ({ rank, event }) => rank === 1 && event.kind === 'failed' && event.part === 'opening the log',
-      ),
-    ).toBe(true)
+    const damaged = cluster.events.filter(({ rank, event }) => rank === 1 && event.kind === 'damaged')
+    expect(damaged.map(({ event }) => event)).toMatchObject([
+      { chain: 'userchain', file: 'log/blocks', index: place?.i0 },
+    ])
   })
 })
 

@@ -1,7 +1,7 @@
 /**
  * Records in an append-only file, each `length u32 || first 8 bytes of SHA-256(payload) || payload`. A torn last record, left by
- * a crash in the middle of `append`, was promised to nobody: opening cuts it off. A record that is damaged with others behind
- * it is a fault of the disk and reported.
+ * a crash in the middle of `append`, was promised to nobody: opening cuts it off in silence. A record that was whole and does not hold any
+ * more is a fault of the disk: it is cut off, and reported. (A damaged length that leads beyond the end cannot be told from a torn record.)
  */
 import { sha256 } from '@healthblock/crypto/hash'
 import { concatBytes, equalBytes } from '@healthblock/encoding/bytes'
@@ -70,70 +70,96 @@ export class Journal {
   }
 }
 
+/**
+ * How a journal ends. `clean`: with a good record. `torn`: with one that a crash left unfinished, which was promised to nobody: shorter than
+ * it says, or ending in zeros as a file system leaves them. `damaged`: with one that was whole once, and perhaps others behind it.
+ */
+export type JournalEnd = 'clean' | 'torn' | 'damaged'
+
 /** What opening found. */
 export interface JournalOpening {
   readonly journal: Journal
-  /** Offset of the first damaged record that had others behind it; everything from there on was cut off. */
-  readonly damagedAt?: number
+  readonly end: JournalEnd
 }
 
-/** The payload at `at`, or undefined if there is no whole and intact record. */
+/** How a journal is opened. */
+export interface JournalOptions {
+  /** No record is longer (bytes of payload): a longer rest is no torn one. */
+  readonly recordSizeBytesMax?: number
+  /** Empties a damaged file, and keeps what it held as `NAME.damaged`, in place of cutting it off where the damage begins. */
+  readonly isSetAside?: boolean
+}
+
+/** More zeros than a record ends with. */
+const tornZerosSizeBytes = 16
+
+/** The payload at `at`, if there is a whole and intact record, and where the record ends by its own words. */
 function payloadAt(file: Pick<AppendFile, 'size' | 'read'>, at: number): { payload?: Uint8Array; end: number } {
   const size = file.size()
-  if (at + headSizeBytes > size) return { end: size }
+  if (at + headSizeBytes > size) return { end: size + 1 }
   const head = file.read(at, headSizeBytes)
   const length = new DataView(head.buffer, head.byteOffset).getUint32(0)
   const end = at + headSizeBytes + length
-  if (length === 0 || length > payloadSizeBytesMax || end > size) return { end: size }
+  if (length === 0 || length > payloadSizeBytesMax || end > size) return { end }
   const payload = file.read(at + headSizeBytes, length)
   const intact = equalBytes(sha256(payload).subarray(0, checkSizeBytes), head.subarray(4))
   return intact ? { payload, end } : { end }
 }
 
-/** Opens a journal and shows each record to `visit`, in order. */
+/** What the record at `at`, which does not hold and ends at `end` by its own words, is the rest of. */
+function endOf(
+  file: Pick<AppendFile, 'size' | 'read'>,
+  place: { at: number; end: number },
+  sizeBytesMax: number,
+): JournalEnd {
+  const { at, end } = place
+  const size = file.size()
+  const zerosFrom = Math.max(at, size - tornZerosSizeBytes)
+  if (file.read(zerosFrom, size - zerosFrom).every((byte) => byte === 0)) return 'torn'
+  return end > size && end - at - headSizeBytes <= sizeBytesMax ? 'torn' : 'damaged'
+}
+
+/**
+ * Opens a journal, shows each record to `visit`, in order, and cuts off what does not hold.
+ *
+ * @throws {RuntimeError} As the disk.
+ */
 export async function openJournal(
   disk: Disk,
   name: string,
   visit: (payload: Uint8Array, offset: number) => void,
+  options: JournalOptions = {},
 ): Promise<JournalOpening> {
   const file = await disk.open(name)
   try {
-    return await scan(file, visit)
+    const { endAt, end } = readRecords(file, visit, options.recordSizeBytesMax)
+    if (end === 'damaged' && options.isSetAside === true) {
+      await disk.write(`${name}.damaged`, file.read(0, file.size()), { durable: true })
+      await file.truncate(0)
+    } else if (end !== 'clean') await file.truncate(endAt)
+    return { journal: new Journal(file), end }
   } catch (error) {
     await file.close()
     throw error
   }
 }
 
-async function scan(file: AppendFile, visit: (payload: Uint8Array, offset: number) => void): Promise<JournalOpening> {
-  const { endAt, isDamaged } = readRecords(file, visit)
-  if (endAt === file.size()) return { journal: new Journal(file) }
-  await file.truncate(endAt)
-  return { journal: new Journal(file), ...(isDamaged ? { damagedAt: endAt } : {}) }
-}
-
-/** True if a record that does not hold is there in its whole length: what a process that ended left behind is shorter. */
-export function isWholeRecord(file: Pick<AppendFile, 'size' | 'read'>, at: number): boolean {
-  if (at + headSizeBytes > file.size()) return false
-  const head = file.read(at, headSizeBytes)
-  return at + headSizeBytes + new DataView(head.buffer, head.byteOffset).getUint32(0) === file.size()
-}
-
 /**
  * Shows each record to `visit`, in order, and changes nothing.
  *
- * @returns Where the last good record ends, and whether a damaged one with others behind it follows there (else a torn one, or nothing).
+ * @returns Where the last good record ends, and what follows there.
  */
 export function readRecords(
   file: Pick<AppendFile, 'size' | 'read'>,
   visit: (payload: Uint8Array, offset: number) => void,
-): { endAt: number; isDamaged: boolean } {
+  recordSizeBytesMax = payloadSizeBytesMax,
+): { endAt: number; end: JournalEnd } {
   let at = 0
   while (at < file.size()) {
     const { payload, end } = payloadAt(file, at)
-    if (payload === undefined) return { endAt: at, isDamaged: end < file.size() }
+    if (payload === undefined) return { endAt: at, end: endOf(file, { at, end }, recordSizeBytesMax) }
     visit(payload, at + headSizeBytes)
     at = end
   }
-  return { endAt: at, isDamaged: false }
+  return { endAt: at, end: 'clean' }
 }

@@ -37,8 +37,8 @@ export class BlockLog {
   readonly #offsets: number[] = []
   readonly #lengths: number[] = []
   readonly #decoded = new Map<number, readonly Uint8Array[]>()
-  /** Set if opening cut damaged records off: the height from which on the log must be fetched again. */
-  damagedHeight: number | undefined
+  /** True if opening cut damaged records off: blocks from `count()` on must be fetched again. */
+  isDamaged = false
 
   private constructor(chain: string) {
     this.#chain = chain
@@ -52,7 +52,7 @@ export class BlockLog {
       log.#note(count, offset, payload.length)
     })
     log.#journal = opening.journal
-    if (opening.damagedAt !== undefined) log.damagedHeight = log.#sizes.length
+    log.isDamaged = opening.end === 'damaged'
     return log
   }
 

@@ -112,7 +112,7 @@ function fits(ledger: Ledger, log: BlockLog, chain: ChainName): boolean {
 async function openLog(options: NodeOptions, zero: Ledger, chain: ChainName): Promise<BlockLog> {
   const log = await BlockLog.open(options.disks[chain], chain)
   try {
-    await checkLog(options, zero, chain, log)
+    await checkLog(zero, chain, log)
     return log
   } catch (error) {
     await log.close()
@@ -121,18 +121,12 @@ async function openLog(options: NodeOptions, zero: Ledger, chain: ChainName): Pr
 }
 
 /** Gives an empty log its block 0, and refuses one of another ledger. */
-async function checkLog(options: NodeOptions, zero: Ledger, chain: ChainName, log: BlockLog): Promise<void> {
+async function checkLog(zero: Ledger, chain: ChainName, log: BlockLog): Promise<void> {
   const first = [genesisLeaf(zero.genesis), sealZero(zero, chain)] as const
   if (log.count() === 0) await log.append(recordOf(first, []), first.length)
   if (!equalBytes(log.entry(0), first[0]) || !equalBytes(log.entry(1), first[1])) {
     const reason = 'the log belongs to another ledger'
     throw new AccountingError(reason, { code: 'ERR_LOG_DAMAGED', chain, index: 0, reason })
-  }
-  if (log.damagedHeight !== undefined) {
-    const index = log.size()
-    const reason = 'damaged records were cut off; the blocks come again from the peers'
-    const error = new AccountingError(`log of ${chain}: ${reason}`, { code: 'ERR_LOG_DAMAGED', chain, index, reason })
-    options.observe({ kind: 'failed', chain, part: 'opening the log', error })
   }
 }
 
@@ -157,7 +151,11 @@ function openLedger(options: NodeOptions, logs: Readonly<Record<ChainName, Block
       const reason = 'an emptied store does not fit the log'
       throw new AccountingError(reason, { code: 'ERR_LOG_DAMAGED', chain, index: 0, reason })
     }
-    for (const chain of unfit) fresh[chain] = true
+    for (const chain of unfit) {
+      fresh[chain] = true
+      // The log is durable before a store has a block: who has fewer in the log has lost some.
+      if (ledger.head(chain).height >= logs[chain].count()) logs[chain].isDamaged = true
+    }
   }
 }
 
@@ -215,6 +213,10 @@ function policyLookup(ledger: Ledger, memberships: Readonly<Record<ChainName, Me
 
 function assemble(options: NodeOptions, logs: Readonly<Record<ChainName, BlockLog>>, trail: TrailStore): NodeCores {
   const ledger = openLedger(options, logs)
+  for (const chain of chainNames) {
+    if (logs[chain].isDamaged)
+      options.observe({ kind: 'damaged', chain, file: 'log/blocks', index: logs[chain].size() })
+  }
   const { clock, register, network, observe, faultCensor, isEnded } = options
   const account = accountOf(options, ledger)
   const memberships = {

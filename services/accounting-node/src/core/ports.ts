@@ -147,10 +147,15 @@ export type CoreEvent =
   | { kind: 'stage-refused'; chain: ChainName; height: number; leader: number; reason: string }
   | { kind: 'dropped'; chain: ChainName; rule: string }
   | { kind: 'failed'; chain: ChainName; part: string; error: unknown }
+  /** Opening a journal met a record that was whole once, and cut it off with what follows. `index`: the first leaf that it may touch. */
+  | { kind: 'damaged'; chain: ChainName; file: JournalFile; index: number }
   /** A node signed two heads, or one that is not of this log. */
   | { kind: 'evidence'; chain: ChainName; evidence: MetEvidence }
   /** This core stopped for good: its disk failed in the middle of a write, or two proofs contradict each other. */
   | { kind: 'halted'; chain: ChainName; error: unknown }
+
+/** The journals of a chain whose damage is told; paths below its folder. */
+export type JournalFile = 'log/blocks' | 'staged/blocks' | 'promise'
 
 /** Takes events as they happen. It must not throw. */
 export type CoreObserver = (event: CoreEvent) => void

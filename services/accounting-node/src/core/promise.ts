@@ -21,6 +21,8 @@ export interface NodePromise {
 }
 
 const fileSizeBytesMax = 1024 * 1024
+/** More than the payload of a record of `promise` takes: what is torn is shorter. */
+export const promiseSizeBytesMax = 256
 
 /** Reads a record of the file `promise`. @throws {AccountingError} `ERR_MESSAGE_INVALID`. */
 export function parsePromise(payload: Uint8Array): NodePromise {
@@ -38,16 +40,24 @@ export function parsePromise(payload: Uint8Array): NodePromise {
 export class PromiseStore {
   #journal!: Journal
   #isLost = true
+  /** True if opening found a damaged record, and set the file aside. */
+  isDamaged = false
   #current: NodePromise = { term: 0, leader: 0, incarnation: 0, size: 0, root: emptyRoot() }
 
   static async open(disk: Disk): Promise<PromiseStore> {
     const store = new PromiseStore()
-    const { journal, damagedAt } = await openJournal(disk, 'promise', (payload) => {
+    const visit = (payload: Uint8Array): void => {
       store.#current = parsePromise(payload)
       store.#isLost = false
+    }
+    // What is before the damage says less than the node had bound itself to: at the next start it must not pass for its word.
+    const { journal, end } = await openJournal(disk, 'promise', visit, {
+      recordSizeBytesMax: promiseSizeBytesMax,
+      isSetAside: true,
     })
     store.#journal = journal
-    if (damagedAt !== undefined) store.#isLost = true
+    store.isDamaged = end === 'damaged'
+    if (store.isDamaged) store.#isLost = true
     return store
   }
 

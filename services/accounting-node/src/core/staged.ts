@@ -41,13 +41,16 @@ export function parseStaged(payload: Uint8Array): StagedBlock {
 export class StagedStore {
   #journal!: Journal
   #newest: StagedBlock | undefined
+  /** True if opening cut off a damaged record. */
+  isDamaged = false
 
   static async open(disk: Disk): Promise<StagedStore> {
     const store = new StagedStore()
-    const { journal } = await openJournal(disk, 'staged/blocks', (payload) => {
+    const { journal, end } = await openJournal(disk, 'staged/blocks', (payload) => {
       store.#newest = parseStaged(payload)
     })
     store.#journal = journal
+    store.isDamaged = end === 'damaged'
     return store
   }
 

@@ -13,10 +13,10 @@ import { parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { ReadFile } from '../adapters/read-file.ts'
-import { isWholeRecord, readRecords } from '../core/journal.ts'
+import { readRecords } from '../core/journal.ts'
 import { parseRecord } from '../core/log.ts'
 import type { Memberships } from '../core/members.ts'
-import { parsePromise } from '../core/promise.ts'
+import { parsePromise, promiseSizeBytesMax } from '../core/promise.ts'
 import { parseStaged } from '../core/staged.ts'
 import { parseBlock } from '../core/wire.ts'
 import { Tiles } from '../reading/tiles.ts'
@@ -79,26 +79,18 @@ export class ChainCheck {
 
   /** Records of the log; a torn last one was promised to nobody, and is cut off by the next start. */
   #scanLog(): void {
-    const { endAt, isDamaged } = readRecords(this.#file, (payload, offset) => {
+    const { endAt, end } = readRecords(this.#file, (payload, offset) => {
       this.#places.push({ offset, length: payload.length })
     })
     const left = this.#file.size() - endAt
-    const height = this.#places.length
-    if (isDamaged)
+    if (end === 'damaged')
       this.#find(
         'log-damaged',
         'log/blocks',
-        `the record at byte ${endAt} is damaged; ${left} bytes from there on were not looked at`,
-        { height },
+        `the record at byte ${endAt} does not hold: it is damaged, or the power failed before it was on the disk. The ${left} bytes from there on were not looked at; the next start cuts them off, and the others give their blocks again`,
+        { height: this.#places.length },
       )
-    else if (left > 0 && isWholeRecord(this.#file, endAt))
-      this.#find(
-        'log-damaged',
-        'log/blocks',
-        `the last record, at byte ${endAt}, has its whole length and another checksum: it is damaged, or the power failed before it was on the disk. The next start cuts it off, and the others give the block again`,
-        { height },
-      )
-    else if (left > 0)
+    else if (end === 'torn')
       this.#options.findings.note(
         `${this.#options.chain}: a torn last record of ${left} bytes, which was promised to nobody, unless its length is what is damaged`,
       )
@@ -249,7 +241,7 @@ export class ChainCheck {
 
   /** The node's word: not another root than the log has. */
   #checkPromise(): void {
-    const newest = this.#newestOf('promise', parsePromise)
+    const newest = this.#newestOf('promise', parsePromise, promiseSizeBytesMax)
     if (newest === undefined || newest.size === 0) return
     const executed = this.#rootAt(newest.size)
     if (executed === undefined) {
@@ -283,16 +275,17 @@ export class ChainCheck {
   }
 
   /** The last record of a journal. */
-  #newestOf<T>(name: string, parse: (payload: Uint8Array) => T): T | undefined {
+  #newestOf<T>(name: string, parse: (payload: Uint8Array) => T, recordSizeBytesMax?: number): T | undefined {
     const path = join(this.#options.dir, name)
     if (!existsSync(path)) return undefined
     const file = new ReadFile(path)
     let newest: T | undefined
     try {
-      const { isDamaged, endAt } = readRecords(file, (payload) => {
+      const visit = (payload: Uint8Array): void => {
         newest = parse(payload)
-      })
-      if (isDamaged) this.#find(`${name.split('/')[0]}-damaged`, name, `the record at byte ${endAt} is damaged`)
+      }
+      const { end, endAt } = readRecords(file, visit, recordSizeBytesMax)
+      if (end === 'damaged') this.#find(`${name.split('/')[0]}-damaged`, name, `the record at byte ${endAt} is damaged`)
     } catch (error) {
       this.#find(`${name.split('/')[0]}-damaged`, name, messageOf(error))
     } finally {
