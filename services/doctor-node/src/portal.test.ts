@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { toHex } from '@healthblock/encoding/bytes'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { apiSecret, enrol, Node } from './node.test-support.ts'
+import type { DiagnosisView } from './reading/lists.ts'
 import {
   type Recipient,
   registerAlgorithm,
@@ -158,16 +159,19 @@ describe('the doctor’s portal', () => {
     expect(trends).toMatchObject({ news2: [], isPartial: false })
   })
 
-  test('names the records that a finding rests on', async () => {
-    const [diagnosis] = await page.get<{ findings: { evidence: { sequence: number; stream: string }[] }[] }[]>(
-      `/v1/diagnoses?patient=${toHex(patient.account)}`,
-    )
+  test('names the records and samples that a finding rests on, its concept and its score', async () => {
+    const [diagnosis] = await page.get<DiagnosisView[]>(`/v1/diagnoses?patient=${toHex(patient.account)}`)
+    const found = diagnosis?.findings.find(({ code }) => code === 'ecg.tachycardia')
+    expect(found).toMatchObject({ snomed: '3424008' })
+    expect(found?.score).toBeGreaterThan(110_000)
     const evidence = diagnosis?.findings.flatMap((finding) => finding.evidence) ?? []
     expect(evidence.length).toBeGreaterThan(0)
-    for (const { stream, sequence } of evidence) {
+    for (const { stream, sequence, transactionId, samples } of evidence) {
       expect(stream).toBe(toHex(patient.stream))
       expect(sequence).toBeGreaterThanOrEqual(1)
       expect(sequence).toBeLessThanOrEqual(6)
+      expect(transactionId).toMatch(/^[0-9a-f]{64}$/)
+      expect(samples[0]).toBeLessThanOrEqual(samples[1])
     }
   })
 

@@ -1,6 +1,6 @@
 /** What the doctor sees: patients, readings, diagnoses. Findings are opened for the answer and forgotten. */
 
-import type { Finding } from '@healthblock/diagnosis/findings'
+import { type Finding, findingKinds } from '@healthblock/diagnosis/findings'
 import { toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'
 import { readRefusal } from '@healthblock/runtime/ledger-client'
@@ -45,15 +45,29 @@ export interface RefusalView {
   readonly signature: string
 }
 
-/** A finding, and the records that it rests on. */
+/** A record that a diagnosis read. */
+interface InputRecord {
+  readonly stream: string
+  readonly sequence: number
+  /** Of the IoT transaction. */
+  readonly transactionId: string
+  readonly from: string
+  readonly to: string
+}
+
+/** A finding, and the records that it rests on, each with the first and last sample (row of vital signs) in it. */
 export interface FindingView {
   readonly code: string
+  /** SNOMED CT concept, where one fits. */
+  readonly snomed?: string
   readonly from: string
   readonly to: string
   readonly severity: string
+  /** Thousandths of a probability, or of what the code measures. */
+  readonly score: number
   readonly sentence: string
   readonly open: boolean
-  readonly evidence: { stream: string; sequence: number; from: string; to: string }[]
+  readonly evidence: (InputRecord & { readonly samples: readonly [number, number] })[]
 }
 
 /** A patient as a whole, for the doctor's list. */
@@ -233,28 +247,35 @@ function inputRecords(
   database: Database,
   patient: Uint8Array,
   inputs: readonly [Uint8Array, number, number][],
-): FindingView['evidence'] {
+): InputRecord[] {
   return inputs.flatMap(([stream, from, to]) =>
     database
       .all(
-        `SELECT sequence, start, until FROM record
+        `SELECT sequence, tx, start, until FROM record
          WHERE patient = ? AND stream = ? AND sequence BETWEEN ? AND ? AND kind = 0 ORDER BY sequence LIMIT 5000`,
         ...[patient, stream, from, to],
       )
       .map((row) => ({
-        ...{ stream: toHex(stream), sequence: Number(row.sequence) },
+        ...{ stream: toHex(stream), sequence: Number(row.sequence), transactionId: toHex(row.tx as Uint8Array) },
         ...{ from: iso(Number(row.start)), to: iso(Number(row.until)) },
       })),
   )
 }
 
-function findingsOf(findings: readonly Finding[], recordsOf: () => FindingView['evidence']): FindingView[] {
+function findingsOf(findings: readonly Finding[], recordsOf: () => InputRecord[]): FindingView[] {
   const hasEvidence = findings.some(({ evidence }) => evidence.length > 0)
   const records = hasEvidence ? recordsOf() : []
-  return findings.map(({ code, fromMs, toMs, severity, sentence, isOpen, evidence }) => ({
-    ...{ code, from: iso(fromMs), to: iso(toMs), severity, sentence, open: isOpen },
-    evidence: evidence.flatMap(({ record }) => records[record] ?? []),
-  }))
+  return findings.map(({ code, fromMs, toMs, severity, score, sentence, isOpen, evidence }) => {
+    const { snomed } = findingKinds[code]
+    return {
+      ...{ code, ...(snomed === undefined ? {} : { snomed }), from: iso(fromMs), to: iso(toMs) },
+      ...{ severity, score, sentence, open: isOpen },
+      evidence: evidence.flatMap(({ record, first, last }) => {
+        const read = records[record]
+        return read === undefined ? [] : [{ ...read, samples: [first, last] as const }]
+      }),
+    }
+  })
 }
 
 /** Every patient who ever gave access, with what waits for the doctor. */
