@@ -90,6 +90,17 @@ export function compareCborKeys(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
+/** The keys of a map's entries, in order. Most maps have theirs so already, and are not sorted. */
+function keysOf(map: CborMap): string[] {
+  const keys = Object.keys(map)
+  for (let i = 0; i < keys.length; i++) {
+    const isInPlace = i === 0 || compareCborKeys(keys[i - 1] as string, keys[i] as string) < 0
+    if (isInPlace && map[keys[i] as string] !== undefined) continue
+    return keys.filter((one) => map[one] !== undefined).sort(compareCborKeys)
+  }
+  return keys
+}
+
 function write(writer: Writer, value: CborValue, depth: number): void {
   if (typeof value === 'number') {
     if (!Number.isSafeInteger(value) || value < 0 || Object.is(value, -0)) throw forbidden(`the number ${value}`)
@@ -107,8 +118,7 @@ function write(writer: Writer, value: CborValue, depth: number): void {
     writer.head(majorArray, value.length)
     for (const item of value) write(writer, item, depth + 1)
   } else if (value !== null && typeof value === 'object') {
-    const keys = Object.keys(value).filter((key) => value[key] !== undefined)
-    keys.sort(compareCborKeys)
+    const keys = keysOf(value)
     writer.head(majorMap, keys.length)
     for (const key of keys) {
       if (!textPattern.test(key)) throw forbidden('a key outside [a-z0-9._-]{1,64}')
