@@ -176,6 +176,15 @@ function bar(what: string, value: number, bound: number, isAtLeast: boolean): vo
   bars.push({ bar: what, value, wanted: `${isAtLeast ? '>=' : '<='} ${bound}`, met: met ? 'yes' : 'NO' })
 }
 
+/** Resident memory of both after the same load, at the same moment. */
+function measureMemory(embedded: Network, kubo: Network | undefined): void {
+  const loadedMb = residentMb(embedded.pids[0] as number)
+  const kuboLoadedMb = kubo && residentMb(kubo.pids[0] as number)
+  const what = 'resident memory after the same puts and gets, MiB'
+  results.push({ what, side: 'embedded', loadedMb, ...(kuboLoadedMb && { kuboLoadedMb }) })
+  if (kuboLoadedMb) bar('memory after the load, part of Kubo’s', loadedMb / kuboLoadedMb, 1, false)
+}
+
 async function measurePuts(embedded: Network, kubo: Network | undefined): Promise<void> {
   const wanted: Readonly<Record<number, number>> = { 1024: 2, 65536: 1.5, 1048576: 1 }
   for (const [size, count] of Object.entries(puts)) {
@@ -290,14 +299,13 @@ try {
   try {
     await measurePuts(one, kubo)
     await measureGets(one, kubo)
+    measureMemory(one, kubo)
     await measurePeers(pair, kubo)
     await measureReplicas(one, three, kubo)
     await measureGrowth(one)
-    const loadedMb = residentMb(one.pids[0] as number)
-    const kuboMb = kubo ? residentMb(kubo.pids[0] as number) : 0
-    results.push({ what: 'resident memory, MiB', side: 'embedded', idleMb, loadedMb, kuboLoadedMb: kuboMb })
+    const grownMb = residentMb(one.pids[0] as number)
+    results.push({ what: 'resident memory idle, and grown, MiB', side: 'embedded', idleMb, grownMb })
     bar('memory of an idle embedded node, MiB', idleMb, 100, false)
-    if (kubo) bar('memory after the load, part of Kubo’s', loadedMb / kuboMb, 1, false)
     bar('start to ready of one node, s', one.startMs / 1000, 1, false)
   } finally {
     for (const network of networks) {

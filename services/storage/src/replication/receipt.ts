@@ -39,7 +39,8 @@ function invalid(reason: string, cause?: unknown): StorageError {
 }
 
 function statementOf({ digest, size, ms, store }: Omit<Receipt, 'signature'>): StorageReceipt {
-  return { v: 1, cid: digest, size, ms, store }
+  // In the order of the encoding, which then sorts nothing.
+  return { v: 1, ms, cid: digest, size, store }
 }
 
 /** Signs a receipt. The block must be durable before. */

@@ -162,13 +162,12 @@ export class Replicator {
    * rank. Stores that are known to be away are asked last; what they miss is handed to them later.
    */
   #order(ranking: readonly Member[], placed: readonly Member[]): Member[] {
-    const first = placed.filter((member) => this.#isSelf(member))
-    const others = ranking.filter((member) => !first.includes(member))
-    return [
-      ...first,
-      ...others.filter((member) => this.#isUp(member)),
-      ...others.filter((member) => !this.#isUp(member)),
-    ]
+    const order = placed.filter((member) => this.#isSelf(member))
+    const self = order[0]
+    const away: Member[] = []
+    for (const member of ranking) if (member !== self) (this.#isUp(member) ? order : away).push(member)
+    order.push(...away)
+    return order
   }
 
   async #place(member: Member, request: ReplicaRequest): Promise<Receipt> {
