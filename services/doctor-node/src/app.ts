@@ -46,6 +46,7 @@ import { registerLimitRoutes } from './routes/limit-routes.ts'
 import { registerReadingRoutes } from './routes/reading-routes.ts'
 import type { CaughtUp, Services } from './services.ts'
 import { openNodeDatabase } from './store/node-db.ts'
+import { DocchainWatch } from './watch/docchain-watch.ts'
 import { Envelopes } from './watch/envelopes.ts'
 import { Grants } from './watch/grants.ts'
 import { UserchainWatch } from './watch/userchain-watch.ts'
@@ -62,6 +63,7 @@ interface Built extends Services {
   readonly outbox: Outbox
   readonly postings: Postings
   readonly watch: UserchainWatch
+  readonly recorded: DocchainWatch
   readonly worker: Worker
 }
 
@@ -132,13 +134,20 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
   const parts = { database, ledger, grants, envelopes, composer, postings, alarms, limits, logger, nowMs }
   const judge = new Judge({ ...parts, postIntervalMs })
   const reader = new Reader({ database, grants, envelopes, storage, ledgerId, alarms, events, nowMs })
+  const watch = new UserchainWatch({ database, grants, events, account: () => doctor().account })
+  const recorded = new DocchainWatch({
+    ...{ database, postings, storage, logger, account: () => doctor().account },
+    freshness: () => follower.freshness('docchain'),
+    userchainSize: async (size, signal) => {
+      while (watch.size() < size && !signal.aborted) await delay(catchUpPollMs)
+    },
+  })
   const worker = new Worker({
-    ...{ database, grants, reader, judge, postings, logger },
+    ...{ database, grants, reader, judge, postings, recorded, logger },
     reports: new UnreadableReports({ database, grants, composer, postings, logger }),
     isReady: () => ['registered', 'licensed'].includes(identity.state()),
     settle: (entry) => settle(postings, judge, entry),
   })
-  const watch = new UserchainWatch({ database, grants, events, account: () => doctor().account })
   const outbox = new Outbox({
     dir: config.dir,
     ledgerId,
@@ -151,7 +160,7 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
   })
   const built = {
     ...{ identity, database, grants, alarms, limits, judge, envelopes, composer, events, stopping, nowMs },
-    ...{ follower, outbox, postings, watch, worker },
+    ...{ follower, outbox, postings, watch, recorded, worker },
     alarmSentences: new AlarmSentences({ database, composer, alarms }),
     byHand: new ByHand({ database, ledger, grants, composer, postings, nowMs }),
     experiments: new Experiments({ database, ledger, envelopes, grants, storage }),
@@ -177,7 +186,7 @@ function settle(postings: Postings, judge: Judge, entry: OutboxEntry): void {
 
 /** Waits until everything that is published now was taken in and looked at once, or the time is over. */
 async function catchUp(built: Omit<Built, 'catchUp'>, logger: Logger, timeoutMs: number): Promise<CaughtUp> {
-  const { follower, watch, worker, stopping, identity } = built
+  const { follower, watch, recorded, worker, stopping, identity } = built
   const signal = AbortSignal.any([AbortSignal.timeout(timeoutMs), stopping])
   const result = (): CaughtUp => ({
     userchain: follower.head('userchain').size,
@@ -191,7 +200,8 @@ async function catchUp(built: Omit<Built, 'catchUp'>, logger: Logger, timeoutMs:
     logger.debug({ code: codeOf(error) }, 'the ledger is out of reach')
   }
   const published = follower.head('userchain').size
-  while (watch.size() < published && !signal.aborted) await delay(catchUpPollMs)
+  const isTakenIn = (): boolean => watch.size() >= published && recorded.isKnown()
+  while (!isTakenIn() && !signal.aborted) await delay(catchUpPollMs)
   // The round that runs now may have begun before the last block was taken in; the one after it has not.
   const isOver = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
   for (let rounds = 0; rounds < 2 && !signal.aborted; rounds++) await Promise.race([worker.round(stopping), isOver])
@@ -211,6 +221,17 @@ async function watchUserchain(built: Built, logger: Logger, signal: AbortSignal)
   }
 }
 
+/** Gives the other watch every block of Docchain after its cursor. */
+async function watchDocchain(built: Built, logger: Logger, signal: AbortSignal): Promise<void> {
+  const { follower, recorded } = built
+  const onBlock = (block: FollowedBlock): Promise<void> => recorded.see(block, signal)
+  try {
+    await follower.follow({ chain: 'docchain', cursor: recorded.cursor(), onBlock, signal })
+  } catch (error) {
+    logger.error({ err: error }, 'Docchain is not followed any more')
+  }
+}
+
 /** Waits until the doctor may read the ledger, then follows it. */
 async function followWhenEnrolled(built: Built, logger: Logger, signal: AbortSignal): Promise<void> {
   const { identity, outbox, follower } = built
@@ -224,7 +245,7 @@ async function followWhenEnrolled(built: Built, logger: Logger, signal: AbortSig
     if (signal.aborted) return
   }
   follower.start()
-  await watchUserchain(built, logger, signal)
+  await Promise.all([watchUserchain(built, logger, signal), watchDocchain(built, logger, signal)])
 }
 
 function readinessOf({ identity, follower }: Built): ReadinessCheck[] {

@@ -80,6 +80,7 @@ test('a patient who posts records that are nowhere, without end, holds up nobody
     grants: { patients: () => [patient, honest] } as unknown as Grants,
     reports: { report: () => {} } as unknown as UnreadableReports,
     postings: { deliver: async () => {} } as unknown as Postings,
+    recorded: { isKnown: () => true, fetchBlocks: async () => {} },
     judge: {
       judge: async (of: Uint8Array) => {
         judged.push(of)

@@ -196,8 +196,10 @@ export class Reader {
     key.epochKey.fill(0)
     if ('code' in opened) return this.#fail(row, record, opened.code)
     const span = opened.batch === undefined ? {} : spanOf(opened.batch)
-    // Without the right to diagnose, a reading is looked at and not kept to be judged.
-    const isJudged = open.some((grant) => (grant.rights & grantRights.diagnose) !== 0 && coversRecord(grant, record))
+    // Without the right to diagnose, or judged on record already, a reading is looked at and not kept to be judged.
+    const isNew = row.diagnosis === null
+    const isJudged =
+      isNew && open.some((grant) => (grant.rights & grantRights.diagnose) !== 0 && coversRecord(grant, record))
     this.#settle(record, 'open', { streamkind: key.kind, ...(isJudged ? { block } : {}), ...span })
   }
 

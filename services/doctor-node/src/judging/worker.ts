@@ -7,6 +7,7 @@ import type { Logger } from '@healthblock/runtime/logger'
 import type { OutboxEntry } from '@healthblock/runtime/outbox'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { Postings } from '../posting/postings.ts'
+import type { DocchainWatch } from '../watch/docchain-watch.ts'
 import type { Grants } from '../watch/grants.ts'
 import type { Judge } from './judge.ts'
 import type { Reader } from './reader.ts'
@@ -24,6 +25,8 @@ interface Dependencies {
   readonly settle: (entry: OutboxEntry) => void
   /** False until there is a doctor whose registration is on record: nothing can be fetched or posted before. */
   readonly isReady: () => boolean
+  /** What is on record on Docchain and may not be known here. */
+  readonly recorded: Pick<DocchainWatch, 'isKnown' | 'fetchBlocks'>
 }
 
 const roundMs = 500
@@ -95,7 +98,7 @@ export class Worker {
 
   /** Every patient once; true if one of them had more to be read than her turn took. She is judged when there is no more. */
   async #pass(signal: AbortSignal): Promise<boolean> {
-    const { grants, reader, judge, reports, postings } = this.#deps
+    const { grants, reader, judge, reports, postings, recorded } = this.#deps
     let isMore = false
     const patients = (await this.#attempt('list', async () => grants.patients())) ?? []
     for (const patient of patients) {
@@ -104,8 +107,13 @@ export class Worker {
         isMore = true
         continue
       }
-      await this.#attempt('judge', () => judge.judge(patient))
-      await this.#attempt('report', async () => reports.report(patient))
+      if (recorded.isKnown()) {
+        await this.#attempt('judge', async () => {
+          await recorded.fetchBlocks(patient, signal)
+          await judge.judge(patient)
+        })
+        await this.#attempt('report', async () => reports.report(patient))
+      }
       await this.#attempt('deliver', () => postings.deliver(signal))
     }
     return isMore

@@ -35,6 +35,14 @@ export interface NewPosting {
   readonly leaf: Uint8Array
 }
 
+/** An entry that is on record and was not known here. */
+export interface RecordedPosting extends Omit<NewPosting, 'block' | 'leaf'> {
+  /** 32 bytes: where its block is; absent if it has none. */
+  readonly cid?: Uint8Array
+  /** Unix ms of its block of Docchain. */
+  readonly recordedMs: number
+}
+
 interface Dependencies {
   readonly database: Database
   readonly outbox: () => Outbox
@@ -76,6 +84,32 @@ export class Postings {
       ...[encodeCbor(posting.inputs as unknown as CborValue), amends?.of ?? null, amends?.act ?? null],
       ...[block?.block ?? null, block?.cid ?? null, leaf, block === undefined ? 'stored' : 'sealed'],
     )
+  }
+
+  /** Writes down what is on record already, and what follows for the records that it is about. Inside the caller's transaction. */
+  takeOver(entry: RecordedPosting): void {
+    const { database } = this.#deps
+    const { tx, what, patient, gid, generation, epoch, sequence, byHand, algorithm, inputs, amends, recordedMs } = entry
+    database.run(
+      `INSERT INTO posting (tx, what, patient, gid, generation, epoch, sequence, at, byhand, algorithm, inputs, amends, act, cid, leaf, state, status, finalms)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, x'', 'committed', 'preliminary', ?)`,
+      ...[tx, what, patient, gid, generation, epoch, sequence, recordedMs, byHand ? 1 : 0, algorithm],
+      ...[encodeCbor(inputs as unknown as CborValue), amends?.of ?? null, amends?.act ?? null],
+      ...[entry.cid ?? null, recordedMs],
+    )
+    if (amends !== undefined) {
+      const status = statusOfAct[amends.act] as string
+      database.run('UPDATE posting SET status = ? WHERE tx = ?', status, amends.of)
+    }
+    if (byHand) return
+    const set = what === 'unreadable' ? 'reported = ?' : 'diagnosis = ?, block = NULL'
+    const unset = what === 'unreadable' ? 'reported' : 'diagnosis'
+    for (const [stream, from, to] of inputs) {
+      database.run(
+        `UPDATE record SET ${set} WHERE patient = ? AND stream = ? AND sequence BETWEEN ? AND ? AND ${unset} IS NULL`,
+        ...[tx, patient, stream, from, to],
+      )
+    }
   }
 
   /** The next sequence of the diagnosis stream: what is on record, here or on the verified Docchain, and one more. */

@@ -2,6 +2,7 @@
  * `node.db`: what the node knows, without a key or a reading in the clear: one SQLite file, full sync. Envelopes, blocks
  * and diagnoses lie in it as they lie on the ledger and in the private IPFS, sealed; the keys file opens them.
  */
+import { isRuntimeError, RuntimeError } from '@healthblock/runtime/errors'
 import { type Database, openDatabase } from '@healthblock/runtime/sqlite'
 
 const schema = `
@@ -63,7 +64,24 @@ CREATE INDEX posting_said ON posting (at, tx) WHERE what = 'diagnosis';
 CREATE INDEX posting_saidof ON posting (patient, at, tx) WHERE what = 'diagnosis';
 `
 
-/** Opens `node.db`, making it if absent. */
+/** Own entries that were taken from the ledger and whose blocks are to be fetched. */
+const recordedSchema = `
+CREATE INDEX posting_blockless ON posting (patient, sequence) WHERE block IS NULL AND cid IS NOT NULL;
+`
+
+const advice = `, or move it away: the node makes it anew from the ledgers, but for petnames and for what was done about alarms`
+
+/**
+ * Opens `node.db`, making it if absent, and looks through the whole of it.
+ *
+ * @throws {RuntimeError} as `openDatabase`; `ERR_DATABASE_CORRUPT` says that it can be made anew.
+ */
 export function openNodeDatabase(path: string): Database {
-  return openDatabase({ path, synchronous: 'full', migrations: [schema, portalSchema, pagesSchema] })
+  const migrations = [schema, portalSchema, pagesSchema, recordedSchema]
+  try {
+    return openDatabase({ path, synchronous: 'full', migrations, isLookedThrough: true })
+  } catch (error) {
+    if (!isRuntimeError(error, 'ERR_DATABASE_CORRUPT')) throw error
+    throw new RuntimeError(`${error.message}${advice}`, { code: 'ERR_DATABASE_CORRUPT', path }, { cause: error })
+  }
 }
