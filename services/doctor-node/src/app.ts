@@ -96,32 +96,40 @@ function createStorage(config: DoctorNodeConfig, follower: LedgerFollower, token
   }
 }
 
+function watchRecorded(
+  parts: Omit<ConstructorParameters<typeof DocchainWatch>[0], 'freshness' | 'userchainSize'>,
+  follower: LedgerFollower,
+  watch: UserchainWatch,
+): DocchainWatch {
+  return new DocchainWatch({
+    ...parts,
+    freshness: () => follower.freshness('docchain'),
+    userchainSize: async (size, signal) => {
+      while (watch.size() < size && !signal.aborted) await delay(catchUpPollMs)
+    },
+  })
+}
+
 function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, nowMs: () => number): Built {
   const database = openNodeDatabase(join(config.dir, 'node.db'))
+  const tokens = (scope: 'ledger' | 'storage') =>
+    createTokens(
+      () => follower,
+      () => identity,
+      scope,
+    )
   const follower: LedgerFollower = LedgerFollower.open({
     dir: join(config.dir, 'ledger'),
     genesis: config.ledger.genesis,
     urls: config.ledger.accounting,
     logger: logger.child({ part: 'follower' }),
-    token: createTokens(
-      () => follower,
-      () => identity,
-      'ledger',
-    ),
+    token: tokens('ledger'),
   })
   const { ledger } = follower
   const { ledgerId } = ledger
   const isUsed = database.get('SELECT 1 AS one FROM grants UNION ALL SELECT 1 FROM posting LIMIT 1') !== undefined
-  const identity = new Identity({ dir: config.dir, ledger, isUsed, nowMs })
-  const storage = createStorage(
-    config,
-    follower,
-    createTokens(
-      () => follower,
-      () => identity,
-      'storage',
-    ),
-  )
+  const identity: Identity = new Identity({ dir: config.dir, ledger, isUsed, nowMs })
+  const storage = createStorage(config, follower, tokens('storage'))
   const doctor = () => identity.requireDoctor()
   const events = new DoctorNodeEvents(logger.child({ part: 'events' }))
   const grants = new Grants({ database, ledger, nowMs })
@@ -135,13 +143,11 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
   const judge = new Judge({ ...parts, postIntervalMs })
   const reader = new Reader({ database, grants, envelopes, storage, ledgerId, alarms, events, nowMs })
   const watch = new UserchainWatch({ database, grants, events, account: () => doctor().account })
-  const recorded = new DocchainWatch({
-    ...{ database, postings, storage, logger, account: () => doctor().account },
-    freshness: () => follower.freshness('docchain'),
-    userchainSize: async (size, signal) => {
-      while (watch.size() < size && !signal.aborted) await delay(catchUpPollMs)
-    },
-  })
+  const recorded = watchRecorded(
+    { database, postings, storage, logger, account: () => doctor().account },
+    follower,
+    watch,
+  )
   const worker = new Worker({
     ...{ database, grants, reader, judge, postings, recorded, logger },
     reports: new UnreadableReports({ database, grants, composer, postings, logger }),
