@@ -17,4 +17,17 @@ export class Statements {
     }
     return statement
   }
+
+  run(sql: string, ...values: (Uint8Array | number | string | null)[]): void {
+    this.prepare(sql).run(...values)
+  }
+
+  /** The first row; undefined without any. */
+  get(sql: string, ...values: (Uint8Array | number)[]): Record<string, unknown> | undefined {
+    return this.prepare(sql).get(...values)
+  }
+
+  all(sql: string, ...values: (Uint8Array | number)[]): Record<string, unknown>[] {
+    return this.prepare(sql).all(...values)
+  }
 }

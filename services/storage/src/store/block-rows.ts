@@ -1,0 +1,105 @@
+/** Rows of blocks and of the references that keep them, as every change of the tables needs them. Owned by the writer's thread. */
+import type { Outcome } from './operations.ts'
+import { markBytes } from './pack-place.ts'
+import type { Packs } from './packs.ts'
+import { numberOfBlock } from './schema.ts'
+import type { Statements } from './statements.ts'
+import type { Tallies } from './tallies.ts'
+
+const keepersOf = 'SELECT a.account, r.size FROM reference r JOIN account a ON a.id = r.account WHERE r.block = ?'
+
+/** Where a block lies outside of the tables; null for one whose bytes are in its row. */
+export const markColumn = `CASE WHEN length(sealed) = ${markBytes} THEN sealed END AS mark`
+
+/** An account's reference on a block. */
+export interface ReferenceRow {
+  pin: number
+  size: number
+  at: number
+}
+
+/** The rows of one node. */
+export class BlockRows {
+  readonly #statements: Statements
+  readonly #tallies: Tallies
+  readonly #packs: Packs
+
+  constructor(statements: Statements, tallies: Tallies, packs: Packs) {
+    this.#statements = statements
+    this.#tallies = tallies
+    this.#packs = packs
+  }
+
+  /** The block's number in references; 0 if nobody keeps it. */
+  numberOf(digest: Uint8Array): number {
+    return (this.#statements.get(`SELECT ${numberOfBlock} AS number`, digest)?.number as number | null) ?? 0
+  }
+
+  /** An account's reference on the block with a number. */
+  referenceOf(number: number, account: Uint8Array): ReferenceRow | undefined {
+    const ofAccount = this.#tallies.numberOf(account)
+    if (number === 0 || ofAccount === 0) return undefined
+    const row = this.#statements.get(
+      'SELECT pin, size, at FROM reference WHERE block = ? AND account = ?',
+      number,
+      ofAccount,
+    )
+    return row as ReferenceRow | undefined
+  }
+
+  /** True if anybody keeps it. */
+  isReferenced(number: number): boolean {
+    return this.#statements.get('SELECT 1 FROM reference WHERE block = ? LIMIT 1', number) !== undefined
+  }
+
+  /** An account gives its reference up; the block goes with the last one. */
+  release(operation: { digest: Uint8Array; account: Uint8Array; at: number; force: boolean }): Outcome {
+    const { digest, account, at } = operation
+    const block = this.#statements.get('SELECT owner FROM block WHERE digest = ?', digest)
+    if (block && block.owner !== null) return { ok: false, code: 'ERR_BLOCK_SEALED' }
+    const number = this.numberOf(digest)
+    const kept = this.referenceOf(number, account)
+    // A release that comes late does not take what was put after it.
+    const had = kept && kept.at <= at ? kept : undefined
+    if (had && had.pin > 0 && !operation.force) return { ok: false, code: 'ERR_BLOCK_PINNED' }
+    this.#statements.run(
+      `INSERT INTO release VALUES (?, ?, ?)
+       ON CONFLICT (digest, account) DO UPDATE SET at = max(at, excluded.at)`,
+      digest,
+      account,
+      at,
+    )
+    if (!had) return { ok: true, changed: false, deleted: 0 }
+    this.dropReference(number, account, had.size)
+    return { ok: true, changed: true, deleted: this.isReferenced(number) ? 0 : this.deleteBlock(digest) }
+  }
+
+  /** Takes a reference away, whatever becomes of the block. */
+  dropReference(number: number, account: Uint8Array, size: number): void {
+    const ofAccount = this.#tallies.addReference(account, -size, -1)
+    this.#statements.run('DELETE FROM reference WHERE block = ? AND account = ?', number, ofAccount)
+  }
+
+  /** Takes every reference on a block away. */
+  dropReferences(number: number): void {
+    for (const { account, size } of this.#statements.all(keepersOf, number)) {
+      this.dropReference(number, account as Uint8Array, size as number)
+    }
+  }
+
+  /** Takes a block and its bytes away. @returns how many there were: 1, or 0 if it is not here. */
+  deleteBlock(digest: Uint8Array): number {
+    this.#statements.run('DELETE FROM gone WHERE digest = ?', digest)
+    const block = this.#statements.get(
+      `SELECT size, length(sealed) AS length, ${markColumn} FROM block WHERE digest = ?`,
+      digest,
+    )
+    if (!block) return 0
+    if (block.mark !== null) this.#packs.remove(block.mark as Uint8Array)
+    // Its bytes are kept elsewhere, and have to go there too.
+    if (block.length === 0) this.#statements.run('INSERT OR IGNORE INTO removal VALUES (?)', digest)
+    this.#statements.run('DELETE FROM block WHERE digest = ?', digest)
+    this.#tallies.addBlock(-(block.size as number), -1)
+    return 1
+  }
+}

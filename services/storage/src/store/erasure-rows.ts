@@ -1,0 +1,182 @@
+/**
+ * Words, tombstones and erased ranges, and what goes by them (SPEC.md §3a). Whether a word is to be believed was decided
+ * before. Owned by the writer's thread.
+ */
+import type { BlockRows } from './block-rows.ts'
+import type { HandoffRows } from './handoff-rows.ts'
+import {
+  type ErasedRange,
+  handoffKinds,
+  type Operation,
+  type Outcome,
+  type PutOperation,
+  type TombstoneEntry,
+  type WordEntry,
+} from './operations.ts'
+import { longestReferenceOf, numberOfBlock } from './schema.ts'
+import type { Statements } from './statements.ts'
+
+/** The rows of erasures. */
+export class ErasureRows {
+  readonly #statements: Statements
+  readonly #rows: BlockRows
+  readonly #handoffs: HandoffRows
+
+  constructor(statements: Statements, rows: BlockRows, handoffs: HandoffRows) {
+    this.#statements = statements
+    this.#rows = rows
+    this.#handoffs = handoffs
+  }
+
+  /** By its owner's word from before it came, or as one of the records that its owner erased. */
+  isErasedRecord(operation: PutOperation): boolean {
+    const { digest, owner, stream, sequence } = operation
+    if (owner === undefined) return false
+    if (this.#statements.get('SELECT 1 FROM word WHERE digest = ? AND account = ?', digest, owner)) return true
+    if (stream === undefined || sequence === undefined) return false
+    const range = 'owner = ? AND stream = ? AND first <= ? AND last >= ?'
+    return (
+      this.#statements.get(`SELECT 1 FROM erasure WHERE ${range} LIMIT 1`, owner, stream, sequence, sequence) !==
+      undefined
+    )
+  }
+
+  /** Keeps a word, and who is still to be told of it. */
+  word({ word, targets, now }: { word: WordEntry; targets: Uint8Array[]; now: number }): Outcome {
+    const { digest, account, at, bytes } = word
+    // A later word of the account takes more references along.
+    const known = this.#statements.get('SELECT at FROM word WHERE digest = ? AND account = ?', digest, account)
+    if (known && (known.at as number) >= at) return { ok: true, changed: false, deleted: 0 }
+    this.#statements.run(
+      'INSERT OR REPLACE INTO word (digest, account, at, bytes) VALUES (?, ?, ?, ?)',
+      digest,
+      account,
+      at,
+      bytes,
+    )
+    for (const target of targets) {
+      this.#handoffs.add({ handoffKind: handoffKinds.word, digest, target, account, at, now })
+    }
+    return { ok: true, changed: true, deleted: 0 }
+  }
+
+  /** New tombstones, and the word by which they are laid. */
+  tombstones(operation: { entries: TombstoneEntry[]; word?: WordEntry; targets: Uint8Array[]; now: number }): Outcome {
+    const { entries, word, targets, now } = operation
+    if (word) this.word({ word, targets, now })
+    let added = 0
+    for (const entry of entries) if (this.#lay(entry)) added++
+    return { ok: true, changed: added > 0, deleted: 0 }
+  }
+
+  /** Lays a tombstone; false where there is one, or where the block below a root is another's. */
+  #lay(entry: TombstoneEntry): boolean {
+    const { digest, owner, at, removeAt, root } = entry
+    if (this.#statements.get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) return false
+    if (root !== undefined && !this.#isOfFile(entry)) return false
+    this.#statements.run(
+      'INSERT INTO tombstone (digest, owner, at, remove_at, root) VALUES (?, ?, ?, ?, ?)',
+      ...[digest, owner, at, removeAt, root ?? null],
+    )
+    return true
+  }
+
+  /**
+   * True if a block below a file's root belongs to the file: by its own header, or because the file's owner or writer has
+   * kept it for longest. Anybody can link to another's block: then those two give it up, and it stays.
+   */
+  #isOfFile({ digest, owner, writer = owner, at }: TombstoneEntry): boolean {
+    const block = this.#statements.get('SELECT owner FROM block WHERE digest = ?', digest)
+    const header = (block?.owner ?? undefined) as Uint8Array | undefined
+    if (header) return Buffer.compare(header, owner) === 0
+    const keeper = this.#statements.get(longestReferenceOf(numberOfBlock), digest)?.account as Uint8Array | undefined
+    if (keeper && [owner, writer].some((account) => Buffer.compare(keeper, account) === 0)) return true
+    for (const account of [owner, writer]) this.#rows.release({ digest, account, at, force: true })
+    return false
+  }
+
+  /** What another store says lies below a root: it counts once enough of them say it, of what is kept here. */
+  vouch(operation: Extract<Operation, { kind: 'vouch' }>): Outcome {
+    const { store, entries, storesNeeded } = operation
+    let added = 0
+    for (const { digest, root } of entries) {
+      if (this.#statements.get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) continue
+      const above = this.#statements.get(
+        'SELECT owner, at, remove_at AS removeAt FROM tombstone WHERE digest = ?',
+        root,
+      )
+      if (!above || !this.#rows.isReferenced(this.#rows.numberOf(digest))) continue
+      const header = this.#statements.get('SELECT owner FROM block WHERE digest = ?', digest)?.owner as
+        | Uint8Array
+        | null
+        | undefined
+      if (header && Buffer.compare(header, above.owner as Uint8Array) !== 0) continue
+      this.#statements.run('INSERT OR REPLACE INTO vouch VALUES (?, ?, ?)', digest, store, root)
+      const count = this.#statements.get(
+        'SELECT count(*) AS count FROM vouch WHERE digest = ? AND root = ?',
+        digest,
+        root,
+      )
+      if ((count?.count as number) < storesNeeded) continue
+      const { owner, at, removeAt } = above as unknown as TombstoneEntry
+      const values = [digest, owner, at, removeAt, root] as const
+      this.#statements.run(
+        'INSERT INTO tombstone (digest, owner, at, remove_at, root) VALUES (?, ?, ?, ?, ?)',
+        ...values,
+      )
+      this.#statements.run('DELETE FROM vouch WHERE digest = ?', digest)
+      added++
+    }
+    return { ok: true, changed: added > 0, deleted: 0 }
+  }
+
+  /** The records here get their tombstones; later copies of others are refused by the range. */
+  eraseRange(range: ErasedRange): void {
+    const { owner, stream, first, last, at, removeAt } = range
+    this.#statements.run(
+      'INSERT OR IGNORE INTO erasure VALUES (?, ?, ?, ?, ?, ?)',
+      owner,
+      stream,
+      first,
+      last,
+      at,
+      removeAt,
+    )
+    this.#statements.run(
+      `INSERT OR IGNORE INTO tombstone (digest, owner, at, remove_at)
+       SELECT digest, owner, ?, ? FROM block WHERE owner = ? AND stream = ? AND sequence BETWEEN ? AND ?`,
+      at,
+      removeAt,
+      owner,
+      stream,
+      first,
+      last,
+    )
+  }
+
+  /** Removes what is due: erased blocks with all their references, and releases that no node can still contradict. */
+  sweep(operation: { now: number; releasesBefore: number; unheardMax: number }): Outcome {
+    // A tombstone that too few stores know of waits: a copy could come back from where it is not known.
+    const due = this.#statements.all(
+      `SELECT t.digest FROM tombstone t WHERE t.remove_at <= ? AND (EXISTS (SELECT 1 FROM block b WHERE b.digest = t.digest) OR
+       t.digest IN (SELECT digest FROM gone) OR t.digest IN (SELECT digest FROM quarantine)) AND (SELECT count(*) FROM handoff h WHERE h.kind = ${handoffKinds.word} AND h.digest = ifnull(t.root, t.digest)) <= ?
+       LIMIT 1000`,
+      operation.now,
+      operation.unheardMax,
+    )
+    let deleted = 0
+    for (const { digest } of due) {
+      const number = this.#rows.numberOf(digest as Uint8Array)
+      this.#rows.dropReferences(number)
+      const aside = this.#statements.prepare('DELETE FROM quarantine WHERE digest = ?').run(digest as Uint8Array)
+      deleted += Math.max(this.#rows.deleteBlock(digest as Uint8Array), Math.min(1, Number(aside.changes)))
+    }
+    this.#statements.run('DELETE FROM release WHERE at < ?', operation.releasesBefore)
+    // Of a word that laid no tombstone, no more is left than of a release.
+    this.#statements.run(
+      'DELETE FROM word WHERE at < ? AND digest NOT IN (SELECT digest FROM tombstone)',
+      operation.releasesBefore,
+    )
+    return { ok: true, changed: deleted > 0, deleted }
+  }
+}

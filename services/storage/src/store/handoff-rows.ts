@@ -1,0 +1,57 @@
+/** The queue of what other stores are still to be given or told. Owned by the writer's thread. */
+import { type HandoffRequest, handoffKinds } from './operations.ts'
+import type { Statements } from './statements.ts'
+
+/** In place of an account where copies are handed over: they are one entry for all accounts. */
+const noAccount = new Uint8Array(32)
+
+/** The queue's rows. */
+export class HandoffRows {
+  readonly #statements: Statements
+
+  constructor(statements: Statements) {
+    this.#statements = statements
+  }
+
+  /** A copy that a store is to be given. */
+  addCopy(copy: { digest: Uint8Array; target: Uint8Array; at: number; now: number }): void {
+    this.add({ handoffKind: handoffKinds.place, account: noAccount, ...copy })
+  }
+
+  /** Adds an entry, or makes the one that is there as new as this one. */
+  add(entry: HandoffRequest): void {
+    this.#statements.run(
+      `INSERT INTO handoff (kind, digest, target, account, at, attempts, next_at) VALUES (?, ?, ?, ?, ?, 0, ?)
+       ON CONFLICT (kind, digest, target, account) DO UPDATE SET at = max(at, excluded.at)`,
+      entry.handoffKind,
+      entry.digest,
+      entry.target,
+      entry.account,
+      entry.at,
+      entry.now,
+    )
+  }
+
+  /** A copy is where it should be, or the queue shall see to it. */
+  settleCopy(copy: { digest: Uint8Array; target: Uint8Array }, dueAt: number | undefined): void {
+    const entry = 'kind = ? AND digest = ? AND target = ? AND account = ?'
+    const key = [handoffKinds.place, copy.digest, copy.target, noAccount] as const
+    if (dueAt === undefined) this.#statements.run(`DELETE FROM handoff WHERE ${entry}`, ...key)
+    else this.#statements.run(`UPDATE handoff SET next_at = ? WHERE ${entry}`, dueAt, ...key)
+  }
+
+  /** These are done. */
+  remove(ids: readonly number[]): void {
+    for (const id of ids) this.#statements.run('DELETE FROM handoff WHERE id = ?', id)
+  }
+
+  /** All that waits for a store is due. */
+  wake(target: Uint8Array, now: number): void {
+    this.#statements.run('UPDATE handoff SET next_at = ? WHERE target = ?', now, target)
+  }
+
+  /** One has failed, and is tried again. */
+  retry(id: number, nextAt: number): void {
+    this.#statements.run('UPDATE handoff SET attempts = attempts + 1, next_at = ? WHERE id = ?', nextAt, id)
+  }
+}
