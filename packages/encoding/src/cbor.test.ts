@@ -130,6 +130,19 @@ describe('canonical CBOR', () => {
     )
   })
 
+  test.each([2, 16, 17, 60])(
+    'writes %i keys in their one order, whatever the order in which they were set',
+    (count) => {
+      fc.assert(
+        fc.property(fc.uniqueArray(text, { minLength: count, maxLength: count }), (keys) => {
+          const map = Object.fromEntries(keys.map((key, i) => [key, i]))
+          expect(toHex(encodeCbor(map))).toBe(toHex(dagCbor.encode(map)))
+        }),
+        { numRuns: 20 },
+      )
+    },
+  )
+
   test.each([[-1], [1.5], [-0], [2 ** 53], [null], [true], ['A'], [undefined]])('does not encode %s', (v) => {
     expect(() => encodeCbor(v as CborValue)).toThrow(EncodingError)
   })
