@@ -4,7 +4,7 @@ import { type EnvelopeEntry, type TransactionBody, transactionId } from '@health
 import { composeEnvelope, sealEnvelope } from '@healthblock/crypto/envelope'
 import { type HeldNodes, type HotStoreContents, hotWindowDays, type LiveGrant } from '@healthblock/crypto/hot-store'
 import { newStreamRoot, restrictNodes, shredNodes, type TreeNode } from '@healthblock/crypto/key-tree'
-import { compareBytes, equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { compareBytes, equalBytes } from '@healthblock/encoding/bytes'
 import type { Person } from '../people/person.ts'
 
 /** `until` of a grant without an end. */
@@ -16,16 +16,29 @@ const envelopeCountMax = 24
 /** Streams of one generation with their nodes: roots at a rotation, what the vault holds at a grant. */
 export type Nodes = readonly HeldNodes[]
 
-/** Orders held nodes as the formats want them: by stream, then by generation. */
-export function sortHeld(held: readonly HeldNodes[]): HeldNodes[] {
-  return [...held].sort((a, b) => compareBytes(a.stream, b.stream) || a.generation - b.generation)
+function compareHeld(a: HeldNodes, b: HeldNodes): number {
+  return compareBytes(a.stream, b.stream) || a.generation - b.generation
 }
 
-/** Joins two lists of held nodes; those of a (stream, generation) that both have are taken from `newer`. */
+/** Orders held nodes as the formats want them: by stream, then by generation. */
+export function sortHeld(held: readonly HeldNodes[]): HeldNodes[] {
+  return [...held].sort(compareHeld)
+}
+
+/**
+ * Joins two lists of held nodes; those of a (stream, generation) that both have are taken from `newer`. The older list is as long as the
+ * generations of years times the doctors, and in order already: it is passed through once.
+ */
 export function mergeHeld(older: readonly HeldNodes[], newer: readonly HeldNodes[]): HeldNodes[] {
-  const nameOf = ({ stream, generation }: HeldNodes): string => `${toHex(stream)}/${generation}`
-  const replaced = new Set(newer.map(nameOf))
-  return sortHeld([...older.filter((held) => !replaced.has(nameOf(held))), ...newer])
+  const [left, right] = [sortHeld(older), sortHeld(newer)]
+  const merged: HeldNodes[] = []
+  let at = 0
+  for (const held of right) {
+    for (; at < left.length && compareHeld(left[at] as HeldNodes, held) < 0; at++) merged.push(left[at] as HeldNodes)
+    while (at < left.length && compareHeld(left[at] as HeldNodes, held) === 0) at++
+    merged.push(held)
+  }
+  return [...merged, ...left.slice(at)]
 }
 
 /** What is left of held nodes when epochs outside [from, until) are forgotten; `until` absent = without end. */
