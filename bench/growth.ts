@@ -10,8 +10,8 @@ import { type BenchCluster, withCluster } from './support/cluster.ts'
 import { Load, type LoadPatient } from './support/load.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 
-const options = benchOptions({ nodes: { type: 'string' } })
-const steps = options.quick ? [1_000, 10_000] : [1_000, 100_000, 1_000_000]
+const options = benchOptions({ nodes: { type: 'string' }, steps: { type: 'string' } })
+const steps = options.steps ?? (options.quick ? [1_000, 10_000] : [1_000, 100_000, 1_000_000])
 const nodes = Number(options.nodes ?? (options.quick ? 1 : 4))
 const patientsCount = 256
 const sendersCount = 8

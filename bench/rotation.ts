@@ -15,7 +15,12 @@ import { BenchHousehold } from './support/household.ts'
 import { Load } from './support/load.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 
-const options = benchOptions()
+const options = benchOptions({ steps: { type: 'string' } })
+/** Numbers of doctors. Each has a patient of her own: whoever gets access now gets an envelope of each generation of this hour. */
+const counts = (quick: readonly number[]): readonly number[] =>
+  options.steps ?? (options.quick ? quick : [1, 10, 100, 1000])
+/** Requests to the patient's node under way at a time. */
+const grantsAtOnce = 4
 
 /** Says how far it is, ten times on the way to `count` and not more often than each second. */
 function progress(what: string, count: number): (done: number) => void {
@@ -28,28 +33,24 @@ function progress(what: string, count: number): (done: number) => void {
   }
 }
 
-/** Revocations and rotations of one household, doctors added step by step. */
-async function household(): Promise<Result[]> {
+/** Revocations and rotations of one household with so many doctors. */
+async function household(count: number): Promise<Result> {
+  tell(`rotation: ${count} doctors`)
   const home = new BenchHousehold()
-  const results: Result[] = []
   try {
     await home.enrol()
     const doctors: TestDoctor[] = []
-    for (const count of options.quick ? [1, 10, 100] : [1, 10, 100, 1000]) {
-      tell(`rotation: ${count} doctors`)
-      const granted = progress('doctors who were given the keys', count)
-      while (doctors.length < count) {
-        const doctor = home.world.enrolDoctor()
-        doctors.push(doctor)
-        await home.grant(doctor)
-        granted(doctors.length)
-      }
-      results.push(await measureHousehold(home, doctors))
+    const granted = progress('doctors who were given the keys', count)
+    while (doctors.length < count) {
+      const doctor = home.world.enrolDoctor()
+      doctors.push(doctor)
+      await home.grant(doctor)
+      granted(doctors.length)
     }
+    return await measureHousehold(home, doctors)
   } finally {
     home.close()
   }
-  return results
 }
 
 async function measureHousehold(home: BenchHousehold, doctors: readonly TestDoctor[]): Promise<Result> {
@@ -95,11 +96,10 @@ class Patient {
     this.#path = path
   }
 
-  static async enrol({ dir }: BenchCluster): Promise<Patient> {
-    await enrolReaders(dir)
-    const { account } = await enrolPatient(dir, readCluster(dir), 'anna')
+  static async enrol({ dir }: BenchCluster, name: string): Promise<Patient> {
+    const { account } = await enrolPatient(dir, readCluster(dir), name)
     const access = nodeAccess(dir, readCluster(dir), 'user')
-    const passphrase = readFileSync(clusterPaths.passphrase(dir, 'anna'), 'utf8').trim()
+    const passphrase = readFileSync(clusterPaths.passphrase(dir, name), 'utf8').trim()
     const opened = await callNode<{ session: string }>(access, 'POST', '/v1/sessions', { person: account, passphrase })
     return new Patient({ ...access, bearer: opened.session }, `/v1/people/${account}`)
   }
@@ -120,14 +120,18 @@ class Patient {
       (done: number) => void,
       (done: number) => void,
     ]
-    for (const doctor of doctors) {
-      const body = { doctor: toHex(doctor), streams: ['ecg', 'vitals', 'records'] }
-      const { transactionId } = await callNode<{ transactionId: string }>(
-        ...([this.#access, 'POST', `${this.#path}/grants`, body] as const),
-      )
-      made.push(transactionId)
-      posted(made.length)
+    const waiting = doctors.values()
+    const post = async (): Promise<void> => {
+      for (const doctor of waiting) {
+        const body = { doctor: toHex(doctor), streams: ['ecg', 'vitals', 'records'] }
+        const { transactionId } = await callNode<{ transactionId: string }>(
+          ...([this.#access, 'POST', `${this.#path}/grants`, body] as const),
+        )
+        made.push(transactionId)
+        posted(made.length)
+      }
     }
+    await Promise.all(Array.from({ length: grantsAtOnce }, post))
     for (const [position, id] of made.entries()) {
       await this.#until<{ state?: string; status?: string }>(`/transactions/${id}`, (state) =>
         [state.state, state.status].includes('committed'),
@@ -152,53 +156,62 @@ class Patient {
   }
 }
 
+/** Doctors on the ledger, registered and licensed. */
+async function enrolDoctors({ urls }: BenchCluster, load: Load, count: number): Promise<Uint8Array[]> {
+  const [url] = urls as [string]
+  const made = Array.from({ length: count }, () => load.registration(2, generateKemKeyPair().publicKey))
+  await submitAll(
+    url,
+    made.map(({ item }) => item),
+  )
+  const accounts = made.map(({ person }) => person.account)
+  await submitAll(
+    url,
+    accounts.map((doctor) => load.licence(doctor)),
+  )
+  return accounts
+}
+
 async function clicks(cluster: BenchCluster): Promise<Result[]> {
-  const load = new Load(cluster)
-  const [url] = cluster.urls as [string]
-  const patient = await Patient.enrol(cluster)
-  const doctors: Uint8Array[] = []
+  const steps = counts([1, 4])
+  tell(`rotation: ${Math.max(...steps)} doctors are registered`)
+  const doctors = await enrolDoctors(cluster, new Load(cluster), Math.max(...steps))
+  await enrolReaders(cluster.dir)
   const results: Result[] = []
-  for (const count of options.quick ? [1, 4] : [1, 10, 100, 1000]) {
+  for (const count of steps) {
     tell(`rotation: clicks with ${count} doctors on record`)
-    const made = Array.from({ length: count - doctors.length }, () =>
-      load.registration(2, generateKemKeyPair().publicKey),
-    )
-    await submitAll(
-      url,
-      made.map(({ item }) => item),
-    )
-    const fresh = made.map(({ person }) => person.account)
-    await submitAll(
-      url,
-      fresh.map((doctor) => load.licence(doctor)),
-    )
-    await patient.grant(fresh)
-    doctors.push(...fresh)
-    const rounds = options.quick ? 3 : 20
-    const times: { changedMs: number; recordedMs: number; refusedMs: number }[] = []
-    const clicked = progress(`clicks with ${count} doctors`, rounds)
-    for (let round = 0; round < rounds; round++) {
-      const doctor = doctors[round % doctors.length] as Uint8Array
-      times.push(await patient.revoke(doctor))
-      await patient.grant([doctor])
-      clicked(round + 1)
-    }
-    const refused = times.map(({ refusedMs }) => refusedMs)
-    const p50 = (name: 'changedMs' | 'recordedMs'): number =>
-      percentile(
-        times.map((each) => each[name]),
-        0.5,
-      )
-    results.push({
-      ...{ what: 'click to refused everywhere', nodes: cluster.urls.length, doctors: count, rounds },
-      ...{ changedP50Ms: p50('changedMs'), recordedP50Ms: p50('recordedMs') },
-      ...{ p50Ms: percentile(refused, 0.5), p99Ms: percentile(refused, 0.99) },
-    })
+    const patient = await Patient.enrol(cluster, `patient-${count}`)
+    results.push(await measureClicks(patient, doctors.slice(0, count), cluster.urls.length))
   }
   return results
 }
 
-const results = await household()
+async function measureClicks(patient: Patient, doctors: readonly Uint8Array[], nodes: number): Promise<Result> {
+  await patient.grant(doctors)
+  const rounds = options.quick ? 3 : 20
+  const times: { changedMs: number; recordedMs: number; refusedMs: number }[] = []
+  const clicked = progress(`clicks with ${doctors.length} doctors`, rounds)
+  for (let round = 0; round < rounds; round++) {
+    const doctor = doctors[round % doctors.length] as Uint8Array
+    times.push(await patient.revoke(doctor))
+    await patient.grant([doctor])
+    clicked(round + 1)
+  }
+  const refused = times.map(({ refusedMs }) => refusedMs)
+  const p50 = (name: 'changedMs' | 'recordedMs'): number =>
+    percentile(
+      times.map((each) => each[name]),
+      0.5,
+    )
+  return {
+    ...{ what: 'click to refused everywhere', nodes, doctors: doctors.length, rounds },
+    ...{ changedP50Ms: p50('changedMs'), recordedP50Ms: p50('recordedMs') },
+    ...{ p50Ms: percentile(refused, 0.5), p99Ms: percentile(refused, 0.99) },
+  }
+}
+
+const results: Result[] = []
+for (const count of counts([1, 10, 100])) results.push(await household(count))
 results.push(...(await withCluster({ size: { accounting: 4, storage: 1 } }, clicks)))
 report('rotation', results, options)
 process.exit(0)

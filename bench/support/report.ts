@@ -12,14 +12,22 @@ export interface BenchOptions {
   readonly json: boolean
 }
 
-/** Reads `--quick` and `--json`, and of benchmarks that have them `--million` and `--nodes`. */
+/** Reads `--quick` and `--json`, and of benchmarks that have them `--million`, `--nodes` and `--steps`: the sizes to be measured, with commas. */
 export function benchOptions(
-  own: { million?: { type: 'boolean' }; nodes?: { type: 'string' } } = {},
-): BenchOptions & { readonly million: boolean; readonly nodes: string | undefined } {
+  own: { million?: { type: 'boolean' }; nodes?: { type: 'string' }; steps?: { type: 'string' } } = {},
+): BenchOptions & {
+  readonly million: boolean
+  readonly nodes: string | undefined
+  readonly steps: readonly number[] | undefined
+} {
   const options = { quick: { type: 'boolean' }, json: { type: 'boolean' }, ...own } as const
   const values = parseArgs({ options }).values as Partial<Record<string, string | boolean>>
   const nodes = typeof values.nodes === 'string' ? values.nodes : undefined
-  return { quick: values.quick === true, json: values.json === true, million: values.million === true, nodes }
+  const steps = typeof values.steps === 'string' ? values.steps.split(',').map(Number) : undefined
+  if (steps?.every((step, i) => Number.isSafeInteger(step) && step > (steps[i - 1] ?? 0)) === false) {
+    throw new Error(`not ascending counts: ${String(values.steps)}`)
+  }
+  return { quick: values.quick === true, json: values.json === true, million: values.million === true, nodes, steps }
 }
 
 /** The machine and the versions that a figure belongs to. */

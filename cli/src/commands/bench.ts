@@ -35,6 +35,7 @@ Each makes what it needs in a temporary folder, and takes it away again.
   --quick    about 20 s, with fewer sizes
   --million  tamper, audit: also in a ledger of 10^6 entries
   --nodes N  growth: of so many accounting nodes, instead of 4
+  --steps N,N  growth, rotation: these sizes instead of the usual ones
 `
 }
 
@@ -44,6 +45,7 @@ export async function runBench(args: string[], io: Io): Promise<ExitCode> {
     quick: { type: 'boolean' },
     million: { type: 'boolean' },
     nodes: { type: 'string' },
+    steps: { type: 'string' },
   })
   if (values.help === true) {
     io.stdout(help())
@@ -55,5 +57,6 @@ export async function runBench(args: string[], io: Io): Promise<ExitCode> {
   }
   const flags = (['quick', 'json', 'million'] as const).flatMap((flag) => (values[flag] === true ? [`--${flag}`] : []))
   if (values.nodes !== undefined) flags.push('--nodes', values.nodes)
+  if (values.steps !== undefined) flags.push('--steps', values.steps)
   return runScript(`bench/${name}.ts`, flags, io)
 }
