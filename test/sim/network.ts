@@ -89,7 +89,7 @@ export class SimulatedNetwork {
     trace.step(`call ${method} ${chain} to ${to} ${fate}`, from, body)
     const timer = scheduler.after(timeoutMs, life, () => reject(failure('ERR_PEER_UNREACHABLE', to, 'no answer')))
     const settle = (end: () => void): void => {
-      timer.isCancelled = true
+      scheduler.cancel(timer)
       end()
     }
     const arrivalMs = fate === 'fails' ? undefined : this.#travel(from, to)

@@ -110,7 +110,7 @@ export class SimulatedNode {
         new Promise((resolve) => {
           if (signal.aborted) return resolve()
           const end = (): void => {
-            timer.isCancelled = true
+            scheduler.cancel(timer)
             signal.removeEventListener('abort', end)
             resolve()
           }

@@ -23,9 +23,11 @@ export interface Planned {
   readonly number: number
   /** Whose event it is; the world's own have none. */
   readonly life: Life | undefined
-  readonly run: () => void
+  run: () => void
   isCancelled: boolean
 }
+
+function nothing(): void {}
 
 function isEarlier(a: Planned, b: Planned): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.number < b.number)
@@ -51,6 +53,12 @@ export class Scheduler {
     const planned = { atMs: this.nowMs + delayMs, number: this.#number++, life, run, isCancelled: false }
     this.#push(planned)
     return planned
+  }
+
+  /** Takes a planned event back. It waits for its moment all the same, so it lets go of what it would have done. */
+  cancel(planned: Planned): void {
+    planned.isCancelled = true
+    planned.run = nothing
   }
 
   #push(planned: Planned): void {

@@ -29,6 +29,7 @@ import {
   noteKeyId,
   parseNote,
   parseSignatureLine,
+  type SignatureType,
   signatureTypes,
 } from './note.ts'
 
@@ -108,10 +109,22 @@ function cosignedMessage(text: string, seconds: number): Uint8Array {
   return encodeUtf8(`cosignature/v1\ntime ${seconds}\n${text}`)
 }
 
+/** The id that a signer's key had last: it signs under one name. */
+const signerKeyIds = new WeakMap<NoteSigner, NoteKey & { readonly keyId: Uint8Array }>()
+
+function signerKeyId(signer: NoteSigner, name: string, type: SignatureType): Uint8Array {
+  const known = signerKeyIds.get(signer)
+  if (known?.name === name && known.type === type) return known.keyId
+  const key: NoteKey = { name, type, publicKey: signer.publicKey }
+  const keyId = noteKeyId(key)
+  signerKeyIds.set(signer, { ...key, keyId })
+  return keyId
+}
+
 /** Makes a checkpoint with one line, that of the log key of the node that serves it. */
 export function signCheckpoint(head: CheckpointHead, signer: NoteSigner): string {
   const text = checkpointText(head)
-  const keyId = noteKeyId({ name: head.origin, type: signatureTypes.log, publicKey: signer.publicKey })
+  const keyId = signerKeyId(signer, head.origin, signatureTypes.log)
   const signature = signer.sign(encodeUtf8(text))
   return encodeNote({ text, signatures: [{ name: head.origin, keyId, signature }] })
 }
@@ -123,7 +136,7 @@ export function cosignCheckpoint(
 ): string {
   const seconds = Math.floor(cosigner.nowMs / 1000)
   const name = cosignerName(head.origin, cosigner.rank)
-  const keyId = noteKeyId({ name, type: signatureTypes.cosigner, publicKey: cosigner.signer.publicKey })
+  const keyId = signerKeyId(cosigner.signer, name, signatureTypes.cosigner)
   const signature = cosigner.signer.sign(cosignedMessage(checkpointText(head), seconds))
   return encodeSignatureLine({ name, keyId, signature: concatBytes(encodeU64(seconds), signature) })
 }
