@@ -14,6 +14,7 @@ import type { KuboRouteParts } from './routes/parts.ts'
 import { QuickGet } from './routes/quick-get.ts'
 import { addReplicaRoutes, type ReplicaRouteParts } from './routes/replicas.ts'
 import { schemaController } from './routes/validation.ts'
+import { answerUnreadable } from './unreadable.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -196,6 +197,7 @@ export function createApp(parts: AppParts): FastifyInstance {
     logger: false,
     bodyLimit: 64 * 1024,
     return503OnClosing: true,
+    clientErrorHandler: answerUnreadable,
     routerOptions: { maxParamLength: 128 },
     schemaController,
     serverFactory: (handler) => createServer(quick, handler),

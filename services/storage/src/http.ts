@@ -10,3 +10,5 @@ export const HttpAgent = http.Agent
 export const httpRequest = http.request
 /** Makes a server. */
 export const createHttpServer = http.createServer
+/** The words that go with each status. */
+export const statusTexts = http.STATUS_CODES

@@ -143,7 +143,8 @@ describe('bad bodies', () => {
           answer += String(chunk)
         })
         await once(socket, 'close')
-        expect(answer.startsWith('HTTP/1.1 200')).toBe(false)
+        expect(answer.startsWith('HTTP/1.1 400')).toBe(true)
+        expect(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')))).toMatchObject({ Code: 0, Type: 'error' })
       }
     }
     // What a body brought before it broke off is given up again.
@@ -152,6 +153,28 @@ describe('bad bodies', () => {
     const endless = Buffer.from(`--b\r\nX: ${'a'.repeat(100_000)}`)
     const answer = await cluster.request(place, '/api/v0/add', { body: endless, headers }, bob)
     expect([answer.status, ((await answer.json()) as Problem).Reason]).toEqual([400, 'ERR_MULTIPART_INVALID'])
+  })
+
+  test('what is no HTTP is refused in the same form', async () => {
+    const { port } = new URL(place.node?.address.url ?? '')
+    const told: [number, string][] = []
+    for (const request of ['nonsense\r\n\r\n', `POST /api/v0/id?arg=${'a'.repeat(70_000)} HTTP/1.1\r\n\r\n`]) {
+      const socket = connect(Number(port), '127.0.0.1')
+      socket.on('error', () => {})
+      socket.write(request)
+      let answer = ''
+      socket.on('data', (chunk) => {
+        answer += String(chunk)
+      })
+      await once(socket, 'close')
+      const { Type, Reason } = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n'))) as Problem
+      expect(Type).toBe('error')
+      told.push([Number(answer.slice(9, 12)), Reason])
+    }
+    expect(told).toEqual([
+      [400, 'ERR_ARGUMENT_INVALID'],
+      [431, 'ERR_ARGUMENT_INVALID'],
+    ])
   })
 
   test('a caller who goes away in the middle of a file leaves no pin, no block, and no open request', async () => {

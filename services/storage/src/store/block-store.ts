@@ -9,7 +9,7 @@
  */
 import { hash } from 'node:crypto'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { StorageError } from '../errors.ts'
 import { release } from '../memory.ts'
 import { openAtRest } from './at-rest.ts'
@@ -122,6 +122,12 @@ const longestReference = longestReferenceOf('block.id')
 const numberOfAccount = '(SELECT id FROM account WHERE account = ?2)'
 const smallBlock = `SELECT sealed, owner, CASE WHEN owner IS NULL THEN (${longestReference}) END AS longest,
   (SELECT remove_at FROM tombstone WHERE digest = ?1) AS removeAt FROM block WHERE digest = ?1`
+
+/** As Kubo says it. */
+function pinned(digest: Uint8Array, how: 'direct' | 'recursive'): StorageError {
+  const cid = encodeBlockId({ digest, codec: codecRaw })
+  return new StorageError(`pinned: ${how}`, { code: 'ERR_BLOCK_PINNED', cid })
+}
 
 function latin1Of(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
@@ -353,7 +359,11 @@ export class BlockStore {
     account: Uint8Array,
     options: { at: number; force: boolean },
   ): Promise<{ changed: boolean; deleted: number }> {
-    return await this.#change({ kind: 'release', digest, account, ...options })
+    const outcome = await this.#commit.apply({ kind: 'release', digest, account, ...options })
+    if (outcome.ok) return outcome
+    if (outcome.code !== 'ERR_BLOCK_PINNED') throw this.#refusal(outcome.code, digest)
+    const own = this.references(digest).find((one) => equalBytes(one.account, account))
+    throw pinned(digest, own?.pin === 1 ? 'direct' : 'recursive')
   }
 
   /**
@@ -567,7 +577,7 @@ export class BlockStore {
       case 'ERR_BLOCK_NOT_FOUND':
         return new StorageError(`ipld: could not find ${cid}`, { code, cid })
       case 'ERR_BLOCK_PINNED':
-        return new StorageError('pinned: direct', { code, cid })
+        return new StorageError('pinned', { code, cid })
       case 'ERR_BLOCK_RELEASED':
         return new StorageError('no account keeps this block any more', { code, cid })
       case 'ERR_BLOCK_SEALED':
