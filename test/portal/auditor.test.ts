@@ -6,6 +6,7 @@ import { readerToken } from '../../cli/src/cluster/enrol.ts'
 import { flipByteInFiles } from '../../cli/src/demo/tamper-step.ts'
 import { hasRedis, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
+import { testAuditorFiles } from './auditor-files.ts'
 import { hasChromium, PortalReader } from './browser.ts'
 import { leafOf } from './leaf.ts'
 import { newRegistration } from './registration.ts'
@@ -23,10 +24,12 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
   let cluster: TestCluster
   /** The entry by which the doctor may read. */
   let grant: string
+  let grantedAt: string
 
   beforeAll(async () => {
     cluster = await TestCluster.start({ doctors: 1, patients: ['ann'] })
     grant = (await cluster.ok<{ transactionId: string }>('patient', 'grant', 'ann', 'doctor-a')).transactionId
+    grantedAt = new Date().toISOString()
     const record = await writeRecord(cluster.root, { seconds: 40 })
     await cluster.ok('patient', 'stream', 'ann', '--record', record, '--speed', 'max', '--wait')
   })
@@ -324,4 +327,6 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.waitForSelector('text=Off. When it is on')
     await reader.close()
   }, 180_000)
+
+  testAuditorFiles(() => ({ cluster, grant, grantedAt }))
 })

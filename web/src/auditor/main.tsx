@@ -11,6 +11,7 @@ import { loginFactorPath, SecondFactorScreen } from '../frame/second-factor.tsx'
 import { type NavigationItem, Shell, startPortal } from '../frame/shell.tsx'
 import { t } from '../frame/texts.ts'
 import { AuditPage, AuditScreen } from './audit-screen.tsx'
+import { CheckScreen } from './check-screen.tsx'
 import { ExplorerScreen } from './explorer-screen.tsx'
 import { IncidentsScreen } from './incidents-screen.tsx'
 import type { Incident } from './model.ts'
@@ -29,6 +30,7 @@ function Screen(props: {
   if (first === 'audits' && second !== undefined) return <AuditPage number={second} live={live} />
   if (first === 'nodes') return <NodesScreen live={live} />
   if (first === 'people') return <PeopleScreen live={live} role={props.session.role} owner={props.session.name} />
+  if (first === 'check') return <CheckScreen />
   if (first === 'login') return <SecondFactorScreen />
   if (first === 'explorer') return <ExplorerScreen live={live} />
   if (first === 'incidents') return <IncidentsScreen incidents={props.incidents} role={props.session.role} />
@@ -63,6 +65,7 @@ function Portal(props: { session: SessionView }): JSX.Element {
     { path: [], label: t('auditor.nav.audit') },
     { path: ['nodes'], label: t('auditor.nav.nodes') },
     { path: ['explorer'], label: t('auditor.nav.explorer') },
+    { path: ['check'], label: t('auditor.nav.check') },
     { path: ['incidents'], label: t('auditor.nav.incidents'), count: open },
     ...(isAdministrator ? [{ path: ['people'], label: t('auditor.nav.people') }] : []),
     { path: ['login'], label: t('auditor.nav.security') },

@@ -53,7 +53,7 @@ function wordsOf(entry: Entry, nameOf: (account: string) => string): string {
 }
 
 function alarmWords(code: string, name: string): string {
-  if (code === lookAlarmCode) return t('patient.looks.alarm', { name })
+  if (code === lookAlarmCode) return t('patient.timeline.look', { name })
   return t('patient.timeline.alarm', { what: findingName(code) })
 }
 
@@ -137,7 +137,8 @@ function Row(props: { entry: Entry; place: number; count: number; words: string;
           <span class="hidden"> {words}</span>
         </button>
       ) : (
-        <span class="soft">{t(`patient.timeline.${entry.state}`)}</span>
+        // What the own node tells is on no ledger, and waits for none.
+        <span class="soft">{entry.kind === 'alarm' ? '' : t(`patient.timeline.${entry.state}`)}</span>
       )}
     </li>
   )

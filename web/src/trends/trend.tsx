@@ -67,7 +67,7 @@ export function Trend(
         <p class="soft">{series.map((one) => wordsOf(one, { timesMs, unit })).join(' ')}</p>
       </figcaption>
       {error !== undefined && <p class="notice bad">{error}</p>}
-      <div ref={box} class="trend-box" aria-hidden="true" />
+      <div ref={box} class={`trend-box${series.length === 1 ? ' single' : ''}`} aria-hidden="true" />
     </figure>
   )
 }
