@@ -44,6 +44,7 @@ const carriedCodes = new Set([
   'ERR_BLOCK_SEALED',
   'ERR_BLOCK_PINNED',
   'ERR_QUOTA_EXCEEDED',
+  'ERR_STORE_FULL',
   'ERR_SIGNATURE_NEEDED',
   'ERR_ORDER_INVALID',
   'ERR_NOT_OWNER',
@@ -316,7 +317,8 @@ export class NodeClient {
   /** A refusal as another node gave it: under its own code where every node would refuse. */
   #refusal(member: Member, reason: string, message: string, status = 0): StorageError {
     if (!carriedCodes.has(reason)) return this.#refused(member, status, reason)
-    const detail = reason === 'ERR_QUOTA_EXCEEDED' ? { bytesMax: 0 } : { cid: '' }
+    const isNoRoom = reason === 'ERR_QUOTA_EXCEEDED' || reason === 'ERR_STORE_FULL'
+    const detail = isNoRoom ? { bytesMax: 0 } : { cid: '' }
     return new StorageError(message, { code: reason, ...detail } as StorageError['detail'])
   }
 

@@ -123,8 +123,8 @@ export class Replicator {
    *
    * @param header - whose it is, for a node of a file; a sealed payload says so itself.
    * @returns one receipt per durable copy, W or more.
-   * @throws {StorageError} `ERR_QUORUM_MISSED` if too few stores took it; some may hold it then. `ERR_QUOTA_EXCEEDED`,
-   *   `ERR_BLOCK_ERASED`.
+   * @throws {StorageError} `ERR_QUORUM_MISSED` if too few stores took it; some may hold it then. `ERR_STORE_FULL` if those
+   *   that did not have no room; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`.
    */
   async put(id: BlockId, bytes: Uint8Array, reference: Reference, header?: PayloadHeader): Promise<Receipt[]> {
     const ranking = this.#ranking(id.digest)
@@ -133,12 +133,14 @@ export class Replicator {
     const copiesNeeded = Math.min(this.#options.writeQuorum, placed.length)
     const base = { id, bytes, references: [reference], ...(header ? { header } : {}) }
     let next = copiesNeeded
+    const failures: unknown[] = []
     const attempt = async (member: Member, handoff: Member[]): Promise<Receipt | undefined> => {
       try {
         return await this.#place(member, { ...base, handoff: handoff.map((one) => one.account) })
       } catch (error) {
         if (isFinal(error)) throw error
         this.#options.events.copyFailed(member.account, id, error)
+        failures.push(error)
         const substitute = order[next++]
         if (!substitute) return undefined
         const rest = placed.includes(member) ? [member, ...handoff] : handoff
@@ -153,6 +155,8 @@ export class Replicator {
     const copies = await Promise.all(targets.map((member, index) => attempt(member, index === 0 ? later : [])))
     const receipts = copies.filter((receipt) => receipt !== undefined)
     if (receipts.length >= copiesNeeded && copiesNeeded > 0) return receipts
+    // If there is no room anywhere, that is what has to be said.
+    if (failures.length > 0 && failures.every((error) => isStorageError(error, 'ERR_STORE_FULL'))) throw failures[0]
     const detail = { code: 'ERR_QUORUM_MISSED', copies: receipts.length, copiesNeeded } as const
     throw new StorageError(`only ${receipts.length} of ${copiesNeeded} copies could be stored`, detail)
   }

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { StorageError } from '../errors.ts'
 import { codecRaw, hashBlock } from './block-id.ts'
 import { BlockStore } from './block-store.ts'
+import { diskReserveBytes } from './disk-room.ts'
 import { markBytes, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './pack-place.ts'
 
 const key = randomBytes(32)
@@ -28,12 +29,15 @@ afterEach(async () => {
   rmSync(folder, { recursive: true })
 })
 
-async function openStore(limits: { bytesMax?: number; accountBytesMax?: number } = {}): Promise<BlockStore> {
+async function openStore(
+  limits: { bytesMax?: number; accountBytesMax?: number; bytesFree?: () => number } = {},
+): Promise<BlockStore> {
   const store = new BlockStore({
     path: join(folder, 'node.sqlite'),
     key,
     bytesMax: limits.bytesMax ?? 1e9,
     accountBytesMax: limits.accountBytesMax ?? 1e9,
+    ...(limits.bytesFree && { bytesFree: limits.bytesFree }),
     node: target,
     now: Date.now,
     onCorrupt: (digest) => corrupt.push(Buffer.from(digest).toString('hex')),
@@ -288,6 +292,28 @@ describe('pins and quotas', () => {
     expect(await codeOf(store.unpin(one.digest, alice))).toBe('ERR_NOT_PINNED')
     expect((await store.release(one.digest, alice, { at: 3, force: false })).deleted).toBe(1)
     expect(await codeOf(store.pin(one, { account: alice, at: 4, pin: 1 }))).toBe('ERR_BLOCK_NOT_FOUND')
+  })
+
+  test('a disk that is nearly full takes no more blocks, and lets go of those that it has', async () => {
+    let bytesFree = diskReserveBytes + 3 * 1024
+    const store = await openStore({ bytesFree: () => bytesFree })
+    expect(store.bytesLeft(alice).ofNode).toBe(3 * 1024)
+    const blocks = Array.from({ length: 5 }, () => block())
+    const codes = await Promise.all(
+      blocks.map((one) => codeOf(store.put({ ...one, references: by(alice), enforceQuota: false }))),
+    )
+    expect(codes).toEqual(['none', 'none', 'none', 'ERR_STORE_FULL', 'ERR_STORE_FULL'])
+    bytesFree = 1024
+    await vi.waitFor(() => expect(store.bytesLeft(alice).ofNode).toBe(0), { timeout: 20_000, interval: 20 })
+    const [one] = blocks as [ReturnType<typeof block>]
+    expect((await store.release(one.digest, alice, { at: 2, force: false })).deleted).toBe(1)
+    expect(await codeOf(store.put({ ...block(0), references: by(alice), enforceQuota: false }))).toBe('none')
+    bytesFree = 1e12
+    await vi.waitFor(() => expect(store.bytesLeft(alice).ofNode).toBeGreaterThan(1e8), {
+      timeout: 20_000,
+      interval: 20,
+    })
+    expect(await codeOf(store.put({ ...block(), references: by(alice), enforceQuota: false }))).toBe('none')
   })
 
   test('the quota holds among concurrent puts, and is given back', async () => {

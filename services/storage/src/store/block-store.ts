@@ -8,12 +8,14 @@
  * in which they were made.
  */
 import { hash } from 'node:crypto'
+import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { StorageError } from '../errors.ts'
 import { release } from '../memory.ts'
 import { openAtRest } from './at-rest.ts'
-import { codecRaw, encodeBlockId, hashBlock } from './block-id.ts'
+import { hashBlock } from './block-id.ts'
+import { bytesFreeAt, DiskRoom } from './disk-room.ts'
 import { GroupCommit } from './group-commit.ts'
 import type {
   ErasedRange,
@@ -23,12 +25,12 @@ import type {
   Operation,
   Outcome,
   Reference,
-  RefusalCode,
   TombstoneEntry,
   WordEntry,
 } from './operations.ts'
 import { markBytes } from './pack-place.ts'
 import { readPacked } from './pack-reader.ts'
+import { pinnedAs, refusalOf } from './refusal.ts'
 import { longestReferenceOf, numberOfBlock, openReader } from './schema.ts'
 import { Statements } from './statements.ts'
 
@@ -46,6 +48,8 @@ export interface BlockStoreOptions {
   node: Uint8Array
   /** True if the bytes are kept elsewhere: the file then holds everything but them. */
   isExternal?: boolean
+  /** Bytes that are free on the disk; by default the disk of `path` is asked. */
+  bytesFree?: () => number
   /** Unix ms. */
   now: () => number
   /** Called once for each block that was found damaged, after it was set aside. */
@@ -123,12 +127,6 @@ const numberOfAccount = '(SELECT id FROM account WHERE account = ?2)'
 const smallBlock = `SELECT sealed, owner, CASE WHEN owner IS NULL THEN (${longestReference}) END AS longest,
   (SELECT remove_at FROM tombstone WHERE digest = ?1) AS removeAt FROM block WHERE digest = ?1`
 
-/** As Kubo says it. */
-function pinned(digest: Uint8Array, how: 'direct' | 'recursive'): StorageError {
-  const cid = encodeBlockId({ digest, codec: codecRaw })
-  return new StorageError(`pinned: ${how}`, { code: 'ERR_BLOCK_PINNED', cid })
-}
-
 function latin1Of(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
 }
@@ -137,6 +135,7 @@ function latin1Of(bytes: Uint8Array): string {
 export class BlockStore {
   readonly #options: BlockStoreOptions
   readonly #commit: GroupCommit
+  readonly #room: DiskRoom
   #reader: DatabaseSync | undefined
   /** Of the reader. */
   #statements: Statements | undefined
@@ -149,6 +148,7 @@ export class BlockStore {
 
   constructor(options: BlockStoreOptions) {
     this.#options = options
+    this.#room = new DiskRoom(options.bytesFree ?? (() => bytesFreeAt(dirname(options.path))))
     const data = { path: options.path, key: options.key }
     this.#commit = new GroupCommit(data, { fatal: options.onFatal, begin: () => this.#letGo() })
   }
@@ -180,7 +180,7 @@ export class BlockStore {
    */
   async put(request: PutRequest): Promise<boolean> {
     const { enforceQuota, handoff, handoffDelayMs, bytes, ...rest } = request
-    const { bytesMax, accountBytesMax, isExternal = false, now } = this.#options
+    const { accountBytesMax, isExternal = false, now } = this.#options
     const outcome = await this.#change({
       kind: 'put',
       ...rest,
@@ -189,7 +189,7 @@ export class BlockStore {
       isExternal,
       handoff: handoff ?? [],
       handoffDelayMs: handoffDelayMs ?? 0,
-      bytesMax,
+      bytesMax: this.#bytesMaxNow(),
       now: now(),
       ...(enforceQuota ? { accountBytesMax } : {}),
     })
@@ -361,9 +361,9 @@ export class BlockStore {
   ): Promise<{ changed: boolean; deleted: number }> {
     const outcome = await this.#commit.apply({ kind: 'release', digest, account, ...options })
     if (outcome.ok) return outcome
-    if (outcome.code !== 'ERR_BLOCK_PINNED') throw this.#refusal(outcome.code, digest)
+    if (outcome.code !== 'ERR_BLOCK_PINNED') throw refusalOf(outcome.code, digest, this.#options)
     const own = this.references(digest).find((one) => equalBytes(one.account, account))
-    throw pinned(digest, own?.pin === 1 ? 'direct' : 'recursive')
+    throw pinnedAs(own?.pin === 1 ? 'direct' : 'recursive', digest)
   }
 
   /**
@@ -478,9 +478,18 @@ export class BlockStore {
       used = (this.#get('SELECT bytes FROM account WHERE account = ?', account)?.bytes as number | undefined) ?? 0
       byAccount.set(name, used)
     }
-    const { bytes } = total
-    const { accountBytesMax, bytesMax } = this.#options
-    return { ofAccount: Math.max(0, accountBytesMax - used), ofNode: Math.max(0, bytesMax - bytes) }
+    const { accountBytesMax } = this.#options
+    return {
+      ofAccount: Math.max(0, accountBytesMax - used),
+      ofNode: Math.max(0, this.#bytesMaxNow() - total.bytes),
+    }
+  }
+
+  /** What this node may hold, or less where its disk has less room. */
+  #bytesMaxNow(): number {
+    const { bytesMax } = this.#options
+    const room = this.#room.bytes()
+    return room >= bytesMax ? bytesMax : Math.min(bytesMax, this.#counts().total.bytes + room)
   }
 
   /** What is here in all. */
@@ -566,31 +575,7 @@ export class BlockStore {
   async #change(operation: Operation): Promise<Extract<Outcome, { ok: true }>> {
     const outcome = await this.#commit.apply(operation)
     if (outcome.ok) return outcome
-    throw this.#refusal(outcome.code, 'digest' in operation ? operation.digest : undefined)
-  }
-
-  #refusal(code: RefusalCode, digest: Uint8Array | undefined): StorageError {
-    const cid = digest ? encodeBlockId({ digest, codec: codecRaw }) : ''
-    switch (code) {
-      case 'ERR_BLOCK_ERASED':
-        return new StorageError('the block was erased by its owner', { code, cid })
-      case 'ERR_BLOCK_NOT_FOUND':
-        return new StorageError(`ipld: could not find ${cid}`, { code, cid })
-      case 'ERR_BLOCK_PINNED':
-        return new StorageError('pinned', { code, cid })
-      case 'ERR_BLOCK_RELEASED':
-        return new StorageError('no account keeps this block any more', { code, cid })
-      case 'ERR_BLOCK_SEALED':
-        return new StorageError("a sealed payload goes by its owner's tombstone only", { code, cid })
-      case 'ERR_NOT_PINNED':
-        return new StorageError('not pinned or pinned indirectly', { code, cid })
-      case 'ERR_QUOTA_EXCEEDED':
-        return new StorageError('the quota is used up', { code, bytesMax: this.#options.accountBytesMax })
-      case 'ERR_STORE_FULL':
-        return new StorageError('the store is full', { code, bytesMax: this.#options.bytesMax })
-      case 'ERR_STORE_FAILED':
-        return new StorageError('the store could not apply this', { code })
-    }
+    throw refusalOf(outcome.code, 'digest' in operation ? operation.digest : undefined, this.#options)
   }
 
   #prepare(sql: string): StatementSync {

@@ -81,7 +81,7 @@ export class GroupCommit {
   /**
    * Applies one operation durably.
    *
-   * @throws {StorageError} `ERR_STORE_BUSY` if too many wait, `ERR_STORE_FAILED` if the transaction could not commit.
+   * @throws {StorageError} `ERR_STORE_BUSY` if too many wait, `ERR_STORE_FULL` if the disk is full, `ERR_STORE_FAILED` if the transaction could not commit else.
    */
   apply(operation: Operation): Promise<Outcome> {
     if (this.#failed) return Promise.reject(this.#failed)
@@ -188,8 +188,10 @@ export class GroupCommit {
       const answered = this.#answered(message.length)
       for (const [index, waiting] of answered.entries()) waiting.resolve(decodeOutcome(message[index] as number))
     } else {
-      const detail = { code: 'ERR_STORE_FAILED' } as const
-      const error = new StorageError('the transaction could not be committed', detail, { cause: message.reason })
+      const cause = { cause: message.reason }
+      const error = message.isDiskFull
+        ? new StorageError('the disk is full', { code: 'ERR_STORE_FULL', bytesMax: 0 }, cause)
+        : new StorageError('the transaction could not be committed', { code: 'ERR_STORE_FAILED' }, cause)
       for (const waiting of this.#answered(message.count)) waiting.reject(error)
     }
     this.#schedule()

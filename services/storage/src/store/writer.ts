@@ -8,13 +8,20 @@ import { Packs } from './packs.ts'
 import { openWriter } from './schema.ts'
 
 /** What the thread answers: the outcomes of the operations that came first, or how many of them failed together. */
-export type WriterAnswer = number[] | { count: number; reason: string }
+export type WriterAnswer = number[] | { count: number; reason: string; isDiskFull: boolean }
 
 /** What the thread is started with. */
 export interface WriterData {
   path: string
   /** 32-byte key for blocks at rest. */
   key: Uint8Array
+}
+
+/** SQLite's code for a disk, or a database, that is full. */
+const sqliteFull = 13
+
+function isDiskFull(error: Error & { code?: string; errcode?: number }): boolean {
+  return error.code === 'ENOSPC' || error.errcode === sqliteFull
 }
 
 if (parentPort) {
@@ -27,7 +34,7 @@ if (parentPort) {
     answer: (operations, outcomes) => {
       const isFailed = outcomes instanceof Error
       const said: WriterAnswer = isFailed
-        ? { count: operations.length, reason: String(outcomes) }
+        ? { count: operations.length, reason: String(outcomes), isDiskFull: isDiskFull(outcomes) }
         : outcomes.map(encodeOutcome)
       port.postMessage(said)
     },
