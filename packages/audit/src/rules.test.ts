@@ -88,6 +88,23 @@ describe('what they find on their own', () => {
     expect(codes()).toEqual(['rule.envelope-late'])
   })
 
+  it('rule.envelope-late: also of a grant that was closed after its time, whether or not a block came between', () => {
+    const enrolled = care()
+    world.nowMs += envelopeLateMs + 60_000
+    take(world.post(closing(enrolled)))
+    expect(codes()).toEqual(['rule.envelope-late'])
+  })
+
+  it('rule.envelope-late: the same over a state in which the grant is closed already', () => {
+    const enrolled = care()
+    world.nowMs += envelopeLateMs + 60_000
+    const between = lastBlock()
+    world.nowMs += 60_000
+    const closed = world.post(closing(enrolled))
+    for (const block of [between, closed]) take(block)
+    expect(codes()).toEqual(['rule.envelope-late'])
+  })
+
   it('nothing is owed to a grant that was closed', () => {
     take(world.post(closing(care())))
     rules.finish(world.nowMs + 2 * envelopeLateMs)

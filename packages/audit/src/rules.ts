@@ -212,12 +212,25 @@ export class AuditRules {
     }
   }
 
+  /** As of the deadline: what was closed or suspended later was owed its envelope. */
   #wasLive({ patient, gid, deadlineMs }: Due): boolean {
     const state = this.#ledger.state('userchain')
+    const s = this.#sizeAt(deadlineMs)
     const grant = userTables.grant.get(state, patient, gid)
-    if (grant === undefined || grant.c !== undefined || grant.until <= deadlineMs) return false
+    if (grant === undefined || !inForceAt(grant, s) || grant.until <= deadlineMs) return false
     if (userTables.account.get(state, grant.to)?.role !== doctorRole) return true
-    const s = this.#ledger.head('userchain').size
     return liveAt(state, { patient, gid, s, timeMs: deadlineMs }) !== undefined
+  }
+
+  /** Size of Userchain at a time: the end of the newest block that is not younger. */
+  #sizeAt(ms: number): number {
+    const index = this.#ledger.index('userchain')
+    let [low, high] = [0, this.#ledger.head('userchain').height + 1]
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2)
+      if ((index.boundaryAt(middle)?.ms ?? Number.POSITIVE_INFINITY) <= ms) low = middle
+      else high = middle
+    }
+    return index.boundaryAt(low)?.size ?? 0
   }
 }
