@@ -33,8 +33,8 @@ afterEach(async () => {
   await cluster.end()
 })
 
-async function start(count: number): Promise<void> {
-  await cluster.prepare(count, { STORAGE_ERASE_DELAY_SECONDS: '1' }, true)
+async function start(count: number, isSigned = true): Promise<void> {
+  await cluster.prepare(count, { STORAGE_ERASE_DELAY_SECONDS: '1' }, isSigned)
   places = cluster.places
   ;[alice, bob] = cluster.tenants as [typeof alice, typeof bob]
   await cluster.startAll()
@@ -124,6 +124,33 @@ test('an account with a key erases by its own order alone, for that block, at th
   expect(await erase(cid, alice, [order(id)])).toMatchObject({ state: 'erased' })
   await everywhere([cid], 'ERR_BLOCK_ERASED')
 })
+
+test.each([
+  ['without a key everywhere', false, ['ERR_BLOCK_NOT_FOUND', 'ERR_BLOCK_NOT_FOUND']],
+  [
+    'with a key at the store that was asked, whose word about it the other does not take',
+    true,
+    ['ERR_BLOCK_NOT_FOUND', '200'],
+  ],
+])(
+  'what a request brought that fails in its middle is given up, of an account %s',
+  async (_whose, isSigned, states) => {
+    await start(2, isSigned)
+    const first = Buffer.from(JSON.stringify({ name: randomBytes(8).toString('hex') }))
+    const part = (body: Buffer | string): string =>
+      `--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n${body}\r\n`
+    const body = `${part(first)}${part('no node')}--b--\r\n`
+    const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+    const path = '/api/v0/dag/put?input-codec=dag-json&store-codec=dag-json'
+    const answer = cluster.request(places[0] as Place, path, { body, headers }, alice)
+    // The first line may be on its way already when the second node is looked at.
+    await expect(answer.then((response) => response.text().then(() => response.ok))).rejects.toThrow()
+    const cid = encodeBlockId({ digest: hashBlock(first), codec: codecRaw })
+    await vi.waitFor(async () => {
+      expect(await Promise.all(places.map((place) => own(place, cid)))).toEqual(states)
+    }, waiting)
+  },
+)
 
 test('a store that makes erasures up, or tells them of another block, has nothing erased or released', async () => {
   await start(2)
