@@ -3,6 +3,7 @@ import { gunzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import type { EcgEvent } from '../ecg/analyser.ts'
 import { generateEcg } from '../generator.ts'
+import { decodeSignal, parseAnnotations, parseHeader } from '../wfdb/record.ts'
 import { measureTrends } from './trends.ts'
 import { measureVariability } from './variability.ts'
 
@@ -102,3 +103,24 @@ test.skipIf(!existsSync(data))('data: breaths of intensive care patients, told o
   expect(errors.length).toBeGreaterThanOrEqual(3)
   expect(errors[errors.length >> 1]).toBeLessThanOrEqual(2)
 })
+
+const arrhythmia = new URL('../../../../../shared/data/mitdb/', import.meta.url)
+test.skipIf(!existsSync(arrhythmia)).each(['115', '122'])(
+  'data: variability of %s is that of the intervals which cardiologists marked, to a millisecond',
+  (record) => {
+    const read = (file: string) => new Uint8Array(readFileSync(new URL(file, arrhythmia)))
+    const header = parseHeader(read(`${record}.hea`))
+    const { gain, baseline } = header.signals[0] as (typeof header.signals)[0]
+    const samples = decodeSignal(header, 0, read(`${record}.dat`)).subarray(0, 300 * header.rate)
+    const found = measureTrends({ samples, gain, baseline, rate: header.rate })[0]?.variability
+    const beats = parseAnnotations(read(`${record}.atr`)).filter(
+      ({ symbol, sample }) => symbol === 'N' && sample < samples.length,
+    )
+    const intervals = beats.slice(1).map(({ sample }, i) => ((sample - (beats[i]?.sample ?? 0)) * 1000) / header.rate)
+    const mean = intervals.reduce((a, b) => a + b, 0) / intervals.length
+    const square = intervals.reduce((sum, ms) => sum + (ms - mean) ** 2, 0) / (intervals.length - 1)
+    const steps = intervals.slice(1).reduce((sum, ms, i) => sum + (ms - (intervals[i] as number)) ** 2, 0)
+    expect(Math.abs((found?.sdnnMs ?? 0) - Math.sqrt(square))).toBeLessThan(1)
+    expect(Math.abs((found?.rmssdMs ?? 0) - Math.sqrt(steps / (intervals.length - 1)))).toBeLessThan(1)
+  },
+)

@@ -4,6 +4,7 @@
  */
 import { type EcgLead, microvoltsOf } from '../annotate.ts'
 import { EcgAnalyser, type EcgEvent, tickMs } from '../ecg/analyser.ts'
+import { placePeaks } from './peaks.ts'
 import { evenSeries, type Point, powersOf } from './spectrum.ts'
 import { measureVariability, type Variability, variabilitySeconds } from './variability.ts'
 
@@ -71,6 +72,7 @@ export function measureTrends(lead: EcgLead): Trend[] {
   const microvolts = microvoltsOf(lead)
   const events = [...analyser.push(microvolts), ...analyser.finish()]
   const beats = events.filter((event): event is BeatEvent => event.type === 'beat')
+  const peaks = placePeaks(microvolts, lead.rate, beats)
   const normal = beats
     .filter(({ symbol, intervalMs }) => symbol === 'N' && intervalMs > 0)
     .map((beat) => ({ ms: beat.tick * tickMs, ...levelsOf(microvolts, lead.rate, beat) }))
@@ -90,7 +92,7 @@ export function measureTrends(lead: EcgLead): Trend[] {
       .map(({ st }) => st)
     trends.push({
       fromSeconds: from,
-      variability: measureVariability(events, from * 1000) ?? null,
+      variability: measureVariability(peaks, from * 1000) ?? null,
       breathsPerMin: breaths.length === 0 ? null : Math.round(10 * median(breaths)) / 10,
       stMillivolts: levels.length < beatsLeast ? null : Math.round(median(levels)) / 1000,
     })
