@@ -16,7 +16,8 @@ import {
   sumCounts,
 } from './support/ec57.ts'
 import { atRate, changes, dataFolder, type EcgRecord, loadRecord } from './support/ecg-records.ts'
-import { disturb, disturbances, loadIntervalRecords } from './support/interval-records.ts'
+import { disturb, disturbances, intervalRate, loadIntervalRecords } from './support/interval-records.ts'
+import { madeHearts, madeRate, makeHeart } from './support/made-hearts.ts'
 import { benchOptions, type Result, report, tell } from './support/report.ts'
 
 const options = benchOptions()
@@ -101,10 +102,29 @@ function benchIntervals(): void {
   for (const how of disturbances) {
     const counts = records.map(({ intervals, reference }) => {
       const heard = disturb(intervals, how)
-      return countRhythm(reference, annotateIntervals(heard), ['AFIB'], intervals.at(-1)?.end ?? 0)
+      return countRhythm(reference, annotateIntervals(heard, intervalRate), ['AFIB'], intervals.at(-1)?.end ?? 0)
     })
     const all = sumCounts(counts)
     results.push({ intervals: how.name, se: percent(sensitivity(all)), sp: percent(specificity(all)) })
+  }
+}
+
+/** Made normal hearts of 23 hours, two of each: nothing may be told of them. */
+function benchHearts(): void {
+  for (const heart of options.quick ? madeHearts.slice(0, 2) : madeHearts) {
+    const told = [1, 2].map((seed) => {
+      const intervals = makeHeart(heart, seed)
+      const changes = annotateIntervals(intervals, madeRate)
+      const episodes = changes.flatMap(({ sample, aux }, i) =>
+        aux === '(AFIB' ? [(changes[i + 1]?.sample ?? intervals.at(-1)?.end ?? 0) - sample] : [],
+      )
+      return { count: episodes.length, seconds: episodes.reduce((sum, samples) => sum + samples, 0) / madeRate }
+    })
+    results.push({
+      heart: heart.name,
+      episodesPerDay: percent((told.reduce((sum, { count }) => sum + count, 0) * 12) / 23),
+      minutesPerDay: percent((told.reduce((sum, { seconds }) => sum + seconds, 0) * 12) / 23 / 60),
+    })
   }
 }
 
@@ -138,6 +158,7 @@ function benchBegins(): void {
   results.push({ task: 'first half second', begins: names.length * beginsPerRecord, beats: hit + miss, miss, extra })
 }
 
+benchHearts()
 if (!existsSync(dataFolder)) tell('needs ../shared/data; nothing was measured')
 else {
   benchIntervals()

@@ -1,9 +1,10 @@
 /** The ECG analysis on a record that other recorders, electrodes and rooms changed: the same beats, and ventricular beats still told. `./healthblock bench ecg-robust` has all records. */
 import { existsSync } from 'node:fs'
-import { annotateEcg, type EcgLead } from '@healthblock/diagnosis/annotate'
+import { annotateEcg, annotateIntervals, type EcgLead } from '@healthblock/diagnosis/annotate'
 import { expect, test } from 'vitest'
 import { countBeats, countClass, matchBeats, predictivity, sensitivity } from '../bench/support/ec57.ts'
 import { atRate, changes, dataFolder, loadRecord } from '../bench/support/ecg-records.ts'
+import { madeHearts, madeRate, makeHeart } from '../bench/support/made-hearts.ts'
 
 const minutes = 2
 const hasData = existsSync(dataFolder)
@@ -33,3 +34,11 @@ test.skipIf(!hasData).each(
   expect(V.hit).toBeGreaterThan(10)
   expect([sensitivity(V), predictivity(V)].every((value) => value >= 95)).toBe(true)
 })
+
+test.each(madeHearts.filter(({ name }) => /^breath of/.test(name)))(
+  'a made heart of 23 hours does not fibrillate: $name',
+  (heart) => {
+    const changes = annotateIntervals(makeHeart(heart, 1), madeRate)
+    expect(changes.filter(({ aux }) => aux === '(AFIB').length).toBeLessThanOrEqual(1)
+  },
+)

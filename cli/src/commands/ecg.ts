@@ -132,7 +132,7 @@ async function rhythm(args: string[], io: Io): Promise<ExitCode> {
   const isPacked = raw[0] === 0x1f && raw[1] === 0x8b
   const text = isPacked ? await unpack(rr, raw) : raw
   const intervals = within(rr, () => parseIntervals(new TextDecoder('latin1').decode(text)))
-  const annotations = annotateIntervals(intervals)
+  const annotations = annotateIntervals(intervals, rate)
   await mkdir(dirname(out), { recursive: true })
   await writeFile(out, encodeAnnotations(annotations))
   const { rhythms } = summaryOf(annotations)

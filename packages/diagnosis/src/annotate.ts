@@ -2,6 +2,7 @@
 import { EcgAnalyser, type EcgEvent, type Quality, tickRate } from './ecg/analyser.ts'
 import { Irregularity } from './ecg/irregularity.ts'
 import { DiagnosisError } from './errors.ts'
+import { settleFibrillation } from './fibrillation-episodes.ts'
 import { fillingBeats, isBeatEvent, judgeTogether } from './leads.ts'
 import type { Annotation } from './wfdb/annotation.ts'
 import { sampleMissing } from './wfdb/signal.ts'
@@ -88,7 +89,23 @@ export function annotateEcg(lead: EcgLead, second?: EcgLead): Annotation[] {
   for (const { tick, symbol } of fillingBeats(beats, others)) add(tick, symbol)
   // A rhythm or quality that is known late may lie before a beat that is told; the order within a sample is that of the events.
   const indexed = found.map((annotation, index) => ({ annotation, index }))
-  return indexed.sort(inTime).map(({ annotation }) => annotation)
+  return settleRhythms(
+    indexed.sort(inTime).map(({ annotation }) => annotation),
+    lead.rate,
+  )
+}
+
+/** The annotations with episodes of fibrillation for what the detector told from beat to beat. */
+function settleRhythms(annotations: readonly Annotation[], rate: number): Annotation[] {
+  const changes = annotations.flatMap(({ symbol, sample, aux }, index) =>
+    symbol === '+' ? [{ sample, aux, index }] : [],
+  )
+  const kept = new Map(settleFibrillation(changes, rate).map(({ index, aux }) => [index, aux]))
+  return annotations.flatMap((annotation, index) => {
+    if (annotation.symbol !== '+') return [annotation]
+    const aux = kept.get(index)
+    return aux === undefined ? [] : [{ ...annotation, aux }]
+  })
 }
 
 type Indexed = { annotation: Annotation; index: number }
@@ -139,11 +156,12 @@ export function parseIntervals(text: string): RrInterval[] {
 }
 
 /**
- * Tells fibrillation from RR intervals alone, each decision from the intervals up to it.
+ * Tells fibrillation from RR intervals alone, each decision from the intervals up to it; an episode that ends within thirty seconds is none, nor is a rest of less than ten.
  *
+ * @param rate - samples a second; 0 = each decision as it was made, from nothing that comes later.
  * @returns `+` annotations at the beats that end the deciding intervals: `(N` first, then `(AFIB` and `(N` in turn.
  */
-export function annotateIntervals(intervals: readonly RrInterval[]): Annotation[] {
+export function annotateIntervals(intervals: readonly RrInterval[], rate: number): Annotation[] {
   const irregularity = new Irregularity()
   const found: Annotation[] = []
   const add = (sample: number, aux: string) =>
@@ -157,5 +175,5 @@ export function annotateIntervals(intervals: readonly RrInterval[]): Annotation[
       add(end, isOn ? '(AFIB' : '(N')
     }
   }
-  return found
+  return settleRhythms(found, rate)
 }

@@ -183,6 +183,41 @@ export function parseBatch(bytes: Uint8Array): ReadingBatch {
   return batch
 }
 
+function checkVitals({ startMs, rows }: VitalsBatch, check: (field: string, isGood: boolean) => void): void {
+  let previous = startMs
+  for (const { atMs, sign, value } of rows) {
+    check('rows.time', Number.isInteger(atMs) && atMs >= previous && atMs <= timeMax)
+    check('rows.sign', Object.hasOwn(vitalSigns, sign))
+    check('rows.value', value >= 0 && value <= valueMax)
+    previous = atMs
+  }
+}
+
+/**
+ * Checks a batch that did not come out of `parseBatch`: what it would have refused must not be judged, nor get into a state that is carried on.
+ *
+ * @throws {DiagnosisError} `ERR_INPUT_INVALID` with the field.
+ */
+export function checkBatch(batch: ReadingBatch): void {
+  const check = (field: string, isGood: boolean): void => {
+    if (!isGood) throw new DiagnosisError(`batch: ${field} is not valid`, { code: 'ERR_INPUT_INVALID', field })
+  }
+  const isWhole = (value: number, least: number, most: number): boolean =>
+    Number.isInteger(value) && value >= least && value <= most
+  check('kind', batch.kind === 'ecg' || batch.kind === 'vitals')
+  check('start', isWhole(batch.startMs, 0, timeMax))
+  if (batch.kind === 'vitals') {
+    checkVitals(batch, check)
+    return
+  }
+  const { leads, samples } = batch
+  check('leads', leads.length > 0 && leads.length <= leadsMax && new Set(leads).size === leads.length)
+  check('samples', samples.length % leads.length === 0)
+  check('rate', isWhole(batch.rateMilliHz, 1, rateMilliMax))
+  check('gain', isWhole(batch.gainMilli, 1, gainMilliMax))
+  check('base', isWhole(batch.baseline, -baselineOffset, baselineOffset - 1))
+}
+
 /**
  * Most bytes that `encodeBatch` makes for one period: what the fixed size of a stream has to hold before it is sealed.
  *

@@ -158,8 +158,38 @@ describe('input', () => {
     [{ stream: new Uint8Array(7) }, 'stream'],
     [{ unit: 'uv' }, 'unit'],
     [{ rateMilliHz: 50_000 }, 'rate'],
+    [{ rateMilliHz: 0 }, 'rate'],
+    [{ rateMilliHz: 1e12 }, 'rate'],
+    [{ rateMilliHz: Number.NaN }, 'rate'],
+    [{ gainMilli: 0 }, 'gain'],
+    [{ gainMilli: Number.NaN }, 'gain'],
+    [{ gainMilli: Number.POSITIVE_INFINITY }, 'gain'],
+    [{ baseline: Number.NaN }, 'base'],
+    [{ startMs: -1 }, 'start'],
+    [{ startMs: 0.5 }, 'start'],
+    [{ startMs: Number.NaN }, 'start'],
+    [{ leads: [] }, 'leads'],
+    [{ leads: ['ii', 'ii'] }, 'leads'],
+    [{ leads: ['i', 'ii', 'iii'] }, 'samples'],
+    [{ kind: 'eeg' }, 'kind'],
   ])('refuses a record with %j', (wrong, field) => {
     expect(() => diagnose({ records: [{ ...record, ...wrong } as DiagnosisRecord] })).toThrow(
+      expect.objectContaining({ detail: { code: 'ERR_INPUT_INVALID', field } }),
+    )
+  })
+
+  test.each([
+    [{ startMs: -1 }, { value: 80 }, 'start'],
+    [{}, { value: Number.NaN }, 'rows.value'],
+    [{}, { value: Number.POSITIVE_INFINITY }, 'rows.value'],
+    [{}, { value: -1 }, 'rows.value'],
+    [{}, { atMs: startMs - 1 }, 'rows.time'],
+    [{}, { atMs: Number.NaN }, 'rows.time'],
+    [{}, { sign: 'mood' }, 'rows.sign'],
+  ])('refuses vital signs with %j, %j', (batch, wrong, field) => {
+    const rows = [{ atMs: startMs, sign: 'pulse', value: 80, ...wrong }]
+    const vitals = { kind: 'vitals', stream, sequence: 1, startMs, rows, ...batch } as DiagnosisRecord
+    expect(() => diagnose({ records: [vitals] })).toThrow(
       expect.objectContaining({ detail: { code: 'ERR_INPUT_INVALID', field } }),
     )
   })
@@ -308,7 +338,7 @@ describe('algorithm', () => {
     },
   )
 
-  test.each(['0.11.0', '0.12.0', '0.13.0'])(
+  test.each(['0.11.0', '0.12.0', '0.13.0', '0.13.1'])(
     'a diagnosis of %s is still read, and its state, laid out as today, is carried on',
     (version) => {
       const bytes = readFileSync(new URL(`../vectors/diagnosis-${version}.cbor`, import.meta.url))

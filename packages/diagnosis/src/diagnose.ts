@@ -2,7 +2,7 @@
 import { type CborMap, encodeCbor } from '@healthblock/encoding/cbor'
 import { baselinesMax } from './baseline.ts'
 import type { EcgBatch, ReadingBatch, VitalSign } from './batch.ts'
-import { vitalSigns } from './batch.ts'
+import { checkBatch, vitalSigns } from './batch.ts'
 import { EcgStream, type EcgStreamState } from './ecg-stream.ts'
 import { DiagnosisError } from './errors.ts'
 import { createFieldReader } from './fields.ts'
@@ -177,6 +177,7 @@ export function diagnose(input: {
   const vitals = new VitalsStream(parameters, episodes, carried?.vitals)
   for (const [index, record] of records.entries()) {
     if (record.stream.length !== 8) throw refuse('stream', 'is not eight bytes')
+    checkBatch(record)
     if (record.kind === 'vitals') {
       vitals.push(record, index)
       continue

@@ -84,5 +84,5 @@ test.each([
     at += Math.round(ms / 4)
     return { start, end: at, seconds: ms / 1000 }
   })
-  expect(annotateIntervals(intervals).map(({ aux }) => aux)).toEqual(['(N'])
+  expect(annotateIntervals(intervals, 250).map(({ aux }) => aux)).toEqual(['(N'])
 })

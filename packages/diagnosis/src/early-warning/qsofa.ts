@@ -5,6 +5,9 @@ export type QsofaPart = 'respiratoryRate' | 'systolicPressure' | 'consciousness'
 
 const adultYears = 18
 
+// As on the chart of NEWS2: whole numbers.
+const whole = (value: number | undefined) => (value === undefined ? undefined : Math.round(value))
+
 /**
  * Quick SOFA for adults with suspected infection: one point each for 22 breaths a minute or more, systolic pressure of 100 mm[Hg] or less, altered
  * mentation. Two points or more are a high risk.
@@ -13,7 +16,8 @@ const adultYears = 18
  * @see SPEC.md §5, Singer 2016
  */
 export function scoreQsofa(set: VitalSet): ScoreResult<QsofaPart> {
-  const { respiratoryRate, systolicPressure, consciousness } = set
+  const { consciousness } = set
+  const [respiratoryRate, systolicPressure] = [whole(set.respiratoryRate), whole(set.systolicPressure)]
   const { total, parts, missing } = sumParts<QsofaPart>({
     respiratoryRate: respiratoryRate === undefined ? undefined : respiratoryRate >= 22 ? 1 : 0,
     systolicPressure: systolicPressure === undefined ? undefined : systolicPressure <= 100 ? 1 : 0,

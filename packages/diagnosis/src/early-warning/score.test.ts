@@ -231,4 +231,13 @@ describe('published cases', () => {
     expect(scoreMews({ ...well, ageYears: 3 }).total).toBeNull()
     expect(scoreQsofa({ ...well, ageYears: 17 }).total).toBeNull()
   })
+
+  test.each([
+    [{ respiratoryRate: 21.4 }, 0],
+    [{ respiratoryRate: 21.6 }, 1],
+    [{ systolicPressure: 100.4 }, 1],
+    [{ systolicPressure: 100.6 }, 0],
+  ])('qSOFA: %j is rounded as the others are: %i', (change, total) => {
+    expect(scoreQsofa({ ...well, ...change }).total).toBe(total)
+  })
 })

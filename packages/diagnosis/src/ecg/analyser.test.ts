@@ -54,6 +54,22 @@ describe('pieces and state', () => {
     },
   )
 
+  test.each([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])('%d is a missing sample', (infinite) => {
+    const microvolts = Float64Array.from(generateEcg({ seed: 4, rateHz: 250, seconds: 30 }), (mv) => mv * 1000)
+    const told = (value: number) =>
+      new EcgAnalyser({ rateMilliHz: 250_000 }).push(
+        microvolts.map((own, i) => ((i > 2500 && i < 4000) || i % 997 === 0 ? value : own)),
+      )
+    expect(told(infinite)).toEqual(told(Number.NaN))
+    expect(told(infinite)).toContainEqual(expect.objectContaining({ type: 'quality', quality: 'missing' }))
+  })
+
+  test('single precision is as good, where the values have it', () => {
+    const microvolts = Float32Array.from(generateEcg({ seed: 4, rateHz: 250, seconds: 30 }), (mv) => mv * 1000)
+    const told = (values: Float32Array | Float64Array) => new EcgAnalyser({ rateMilliHz: 250_000 }).push(values)
+    expect(told(microvolts)).toEqual(told(Float64Array.from(microvolts)))
+  })
+
   test('one sample at a time', () => {
     const samples = mixed(250)
     const analyser = new EcgAnalyser({ rateMilliHz: 250_000 })
@@ -281,12 +297,12 @@ test.skipIf(!hasData)('data: R peaks of the arrhythmia database, Se and PPV of a
 
 const intervals = new URL('../afdb-rr/', data)
 test.skipIf(!existsSync(intervals))(
-  'data: fibrillation from RR intervals alone, each verdict from what came before it',
+  'data: fibrillation from RR intervals alone, each verdict from what came before it and half a minute after',
   () => {
     const sum = { hit: 0, miss: 0, extra: 0, quiet: 0 }
     for (const name of readdirSync(intervals).filter((file) => file.startsWith('qrs'))) {
       const rows = parseIntervals(gunzipSync(readFileSync(new URL(name, intervals))).toString())
-      const found = annotateIntervals(rows)
+      const found = annotateIntervals(rows, 250)
       const reference = readFileSync(new URL(`atr${name.slice(3, 8)}.txt`, intervals), 'latin1')
         .split('\n')
         .slice(1)
@@ -299,6 +315,6 @@ test.skipIf(!existsSync(intervals))(
       }
     }
     expect(sum.hit / (sum.hit + sum.miss)).toBeGreaterThanOrEqual(0.97)
-    expect(sum.quiet / (sum.quiet + sum.extra)).toBeGreaterThanOrEqual(0.974)
+    expect(sum.quiet / (sum.quiet + sum.extra)).toBeGreaterThanOrEqual(0.978)
   },
 )

@@ -160,13 +160,14 @@ export class EcgAnalyser {
   }
 
   /**
-   * Takes samples in microvolts; NaN marks a missing one.
+   * Takes samples in microvolts; NaN marks a missing one, and what is infinite is none.
    *
    * @returns the events that became known, oldest knowledge first.
    */
-  push(microvolts: Float64Array | readonly number[]): EcgEvent[] {
+  push(microvolts: Float64Array | Float32Array | readonly number[]): EcgEvent[] {
     for (let i = 0; i < microvolts.length; i++) {
-      if (this.#spikes.push(this.#mains.push(microvolts[i] as number)))
+      const sample = microvolts[i] as number
+      if (this.#spikes.push(this.#mains.push(Number.isFinite(sample) ? sample : Number.NaN)))
         this.#paced.hear((this.#spikes.spike * tickRate * 1000) / this.rateMilliHz)
       if (!this.#spikes.isFilled) continue
       const count = this.#resampler.push(this.#spikes.out)

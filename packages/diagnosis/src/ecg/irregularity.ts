@@ -11,10 +11,10 @@ import type { Carry } from './state.ts'
 
 const windowBeats = 8
 /** Score above which a rhythm begins to count as possible atrial fibrillation, and below which it ceases to. */
-const scoreOn = 0.62
-const scoreOff = 0.6
+const scoreOn = 0.64
+const scoreOff = 0.62
 /** The quick score below which it ceases to at once, and above which it may begin. */
-const quickOff = 0.4
+const quickOff = 0.5
 const quickOn = 0.5
 const quickWeight = 0.06
 /** Share of repeated changes that chance makes in fibrillation; what is more is taken off both scores. */
