@@ -22,8 +22,9 @@ const counts = (quick: readonly number[]): readonly number[] =>
 /** Requests to the patient's node under way at a time. */
 const grantsAtOnce = 4
 
-/** Says how far it is, ten times on the way to `count` and not more often than each second. */
+/** Says how far it is, ten times on the way to `count` and not more often than each second; of one thing alone it says nothing. */
 function progress(what: string, count: number): (done: number) => void {
+  if (count === 1) return () => {}
   const every = Math.max(1, Math.ceil(count / 10))
   let toldMs = performance.now()
   return (done) => {

@@ -188,7 +188,9 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
   const disclosed = values.disclose === undefined ? undefined : disclosedBy(values.disclose, genesis, storage)
   const prior = priorNodes(values, genesis)
   const given = values.promises === undefined ? [] : readSequence(values.promises)
-  const promises = values.url === undefined ? [...given, ...(await heldStatements(clusterFolder(values.dir)))] : given
+  // Asked again at each look: what a sender is left with while somebody watches counts, too.
+  const promises = async (): Promise<Uint8Array[]> =>
+    values.url === undefined ? [...given, ...(await heldStatements(clusterFolder(values.dir)))] : given
   return withWork(values.work, async (open) => {
     const request: AuditRequest = {
       ...open,

@@ -18,7 +18,7 @@ import { checkTrail, listEvidence, policiesOf } from './governance.ts'
 import { collectIncidents } from './incidents.ts'
 import { type AuditNode, type NodeHead, Nodes } from './nodes.ts'
 import type { AuditProgress } from './progress.ts'
-import { checkPromises } from './promises.ts'
+import { PromiseCheck, publishedMsMax } from './promises.ts'
 import { ReadCheck } from './reads.ts'
 import {
   type AuditReport,
@@ -59,8 +59,8 @@ export interface AuditRequest {
   /** Waits: a node that is a moment behind is given some time. */
   readonly wait: (ms: number) => Promise<void>
   readonly storage?: StorageProbe
-  /** Promises and refusals of gateways that clients kept, each CBOR `[statement, signature]`. */
-  readonly promises?: readonly Uint8Array[]
+  /** Promises and refusals of gateways that clients kept, each CBOR `[statement, signature]`; a function is asked before each look. */
+  readonly promises?: readonly Uint8Array[] | (() => Promise<readonly Uint8Array[]>)
   /** What storage nodes signed for a patient of who fetched her blocks: pages, each as `encodeFetchEvidence` writes it. */
   readonly fetches?: readonly Uint8Array[]
   /** Of a successor: nodes of the ledger that it carries on. */
@@ -132,6 +132,8 @@ class Audit {
   #looks = 0
   readonly #disclosed: DisclosedRecords | undefined
   readonly #reads: ReadCheck
+  #areReadsChecked = false
+  readonly #promises = new PromiseCheck()
 
   constructor(request: AuditRequest) {
     this.#request = request
@@ -195,21 +197,25 @@ class Audit {
     this.#samples = undefined
     this.#nodes.begin()
     const { userchain, docchain } = this.#chains
+    const statements = await this.#statements()
     // Docchain first: whatever it is anchored at was published on Userchain before.
     const heads = { docchain: await this.#heads('docchain'), userchain: await this.#heads('userchain') }
     const salt = [...heads.userchain, ...heads.docchain][0]?.checkpoint.root
     this.#samples = salt === undefined ? undefined : new Samples(salt)
     const isUserchainWhole = await userchain.look(heads.userchain)
     flush?.('userchain')
-    this.#rules.finish(now())
-    if (isUserchainWhole) await docchain.look(heads.docchain)
-    else this.#notChecked.push('docchain was not replayed, because the replay of userchain stopped')
+    // What was due by then stands in a block that the heads cover, or in none.
+    if (isUserchainWhole) this.#rules.finish(begunMs - publishedMsMax)
+    const isWhole = isUserchainWhole && (await docchain.look(heads.docchain))
+    if (!isUserchainWhole) this.#notChecked.push('docchain was not replayed, because the replay of userchain stopped')
     flush?.('docchain')
     await userchain.waitForOthers(heads.userchain)
     await docchain.waitForOthers(heads.docchain)
     this.#signedHeads.judge(this.#ledger)
     this.#notChecked.push(...(await this.#witnesses.check(heads)))
     if (this.#looks++ === 0) await this.#once()
+    if (isWhole) await this.#checkConduct(statements, begunMs)
+    else this.#notChecked.push('reads and promises of gateways, because the ledger was not replayed whole')
     await collectIncidents(this.#nodes, this.#ledger, this.#findings)
     checkTrail(this.#ledger, this.#request.client.trail, this.#findings)
     listEvidence(this.#ledger, this.#findings, this.#notChecked)
@@ -235,11 +241,21 @@ class Audit {
 
   /** What is the same in every look. */
   async #once(): Promise<void> {
-    const { promises = [], now } = this.#request
     await this.#compareState()
-    const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings, nowMs: now() }
     await this.#checkDisclosure()
-    this.#notChecked.push(await checkPromises(promises, { ...context, nodeKeysOf: this.#nodeKeysOf() }))
+  }
+
+  async #statements(): Promise<readonly Uint8Array[]> {
+    const { promises = [] } = this.#request
+    return typeof promises === 'function' ? promises() : promises
+  }
+
+  /** What a ledger that was not replayed whole would make of these is not what they are. */
+  async #checkConduct(statements: readonly Uint8Array[], nowMs: number): Promise<void> {
+    const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings, nowMs }
+    this.#notChecked.push(await this.#promises.check(statements, { ...context, nodeKeysOf: this.#nodeKeysOf() }))
+    if (this.#areReadsChecked) return
+    this.#areReadsChecked = true
     this.#notChecked.push(this.#reads.check(this.#findings))
   }
 

@@ -198,11 +198,57 @@ describe('promises of gateways', () => {
     expect(report.notChecked.join()).toContain('the deadline of 1 has not passed')
   })
 
+  const longAgo = () => ({ deadline: Date.now() - 60_000 })
+
   it('promise.broken: neither on record, nor refused', async () => {
     const lost = history.algorithm()
     const nodes = await sample.cluster({})
-    const { findings } = await sample.run(nodes, { promises: [promiseOf([history.id(lost)])] })
+    const { findings } = await sample.run(nodes, { promises: [promiseOf([history.id(lost)], longAgo())] })
     expect(places(findings)).toEqual(['promise.broken userchain 0 null node-0'])
+  })
+
+  it('are not broken by an audit that takes longer than they have, nor while the last blocks are on their way', async () => {
+    history.block('userchain', [history.algorithm()])
+    const beganMs = Date.now()
+    let nowMs = beganMs
+    const onBlock = () => {
+      nowMs = beganMs + 120_000
+    }
+    const promises = [beganMs + 30_000, beganMs - 1].map((deadline) =>
+      promiseOf([history.id(history.algorithm())], { deadline }),
+    )
+    const report = await sample.run(await sample.cluster({}), { promises, now: () => nowMs, onBlock })
+    expect(report.findings).toEqual([])
+    expect(report.notChecked.join()).toContain('the deadline of 2 has not passed')
+  })
+
+  it('are held against no ledger that could not be read', async () => {
+    const committed = history.algorithm()
+    history.block('userchain', [committed])
+    const promises = [promiseOf([history.id(committed)], longAgo())]
+    const nodes = await sample.cluster({ checkpoint: () => 'none' })
+    const { findings, notChecked } = await sample.run(nodes, { promises })
+    expect(findings.filter(({ code }) => code.startsWith('promise.'))).toEqual([])
+    expect(notChecked.join()).toContain('promises of gateways, because the ledger was not replayed whole')
+  })
+
+  it('promise.broken: by an audit that goes on, once, when the time has passed; also of one that was given later', async () => {
+    const beganMs = Date.now()
+    let nowMs = beganMs
+    const lost = [history.algorithm(), history.algorithm()].map((one) => history.id(one))
+    const held = [promiseOf([lost[0] as Uint8Array], { deadline: beganMs + 30_000 })]
+    const told: Finding[][] = []
+    const stop = new AbortController()
+    const wait = async () => {
+      if (told.length === 1) nowMs += 45_000
+      if (told.length === 2) held.push(promiseOf([lost[1] as Uint8Array], { deadline: beganMs, height: 1 }))
+      if (told.length === 4) stop.abort()
+    }
+    const options = { wait, now: () => nowMs, promises: async () => held }
+    const request = sample.request(await sample.cluster({}), options)
+    await followAudit(request, { signal: stop.signal, onLook: ({ findings }) => told.push([...findings]) })
+    const both = ['promise.broken userchain 0 null node-0', 'promise.broken userchain 1 null node-0']
+    expect(told.map((findings) => places(findings))).toEqual([[], both.slice(0, 1), both, both])
   })
 
   it('promise.late: on record after the deadline, by somebody else', async () => {

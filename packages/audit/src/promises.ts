@@ -13,6 +13,7 @@ import {
   type Statements,
   verifyStatement,
 } from '@healthblock/chain/statement'
+import { sha256 } from '@healthblock/crypto/hash'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { EncodingError } from '@healthblock/encoding/errors'
 import { readStatement } from '@healthblock/runtime/ledger-client'
@@ -29,19 +30,42 @@ export interface PromiseContext {
   readonly nodeKeysOf: (account: Uint8Array) => readonly Uint8Array[]
 }
 
+/** What stands in a block is published within this time. */
+export const publishedMsMax = 10_000
+
 /**
- * Judges promises and refusals, each a CBOR `[statement, signature]`. A promise alone convicts nobody: a gateway whose transaction was refused
- * or deferred says so, signed, for 30 days.
- *
- * @returns in words what was checked, and what could not be.
+ * Judges promises and refusals, each a CBOR `[statement, signature]`, once: as soon as that can be done. A promise alone convicts nobody: a
+ * gateway whose transaction was refused or deferred says so, signed, for 30 days. One instance for one audit.
  */
-export async function checkPromises(statements: readonly Uint8Array[], context: PromiseContext): Promise<string> {
-  if (statements.length === 0)
-    return 'no promise of a gateway was given: whether one was broken shows in what clients keep'
-  let open = 0
-  let transactions = 0
-  let promises = 0
-  for (const [number, bytes] of statements.entries()) {
+export class PromiseCheck {
+  /** Statements that are judged for good. */
+  readonly #judged = new Set<string>()
+  #promises = 0
+  #transactions = 0
+
+  /**
+   * Judges what was not judged before, by a ledger that was replayed whole.
+   *
+   * @param context - `nowMs`: when the heads up to which the ledger was replayed were asked for.
+   * @returns in words what was checked so far, and what could not be.
+   */
+  async check(statements: readonly Uint8Array[], context: PromiseContext): Promise<string> {
+    let open = 0
+    for (const [number, bytes] of statements.entries()) {
+      const name = toHex(sha256(bytes))
+      if (this.#judged.has(name)) continue
+      const isJudged = await this.#judge(bytes, number, context)
+      if (isJudged) this.#judged.add(name)
+      else open++
+    }
+    if (this.#judged.size + open === 0)
+      return 'no promise of a gateway was given: whether one was broken shows in what clients keep'
+    const words = `${this.#promises} promises of gateways were held against the ledger, for ${this.#transactions} transactions`
+    return open === 0 ? words : `${words}; the deadline of ${open} has not passed, or only just`
+  }
+
+  /** False if it is too early. */
+  async #judge(bytes: Uint8Array, number: number, context: PromiseContext): Promise<boolean> {
     const refusal = read('refused', bytes, context)
     const promise = refusal === undefined ? read('accepted', bytes, context) : undefined
     if (refusal !== undefined) judgeRefusal(refusal, context)
@@ -49,16 +73,19 @@ export async function checkPromises(statements: readonly Uint8Array[], context: 
       const message = `statement ${number} is neither a promise nor a refusal that a node of the policy signed`
       context.findings.add({ code: 'promise.forged', index: number, message })
     } else {
-      promises++
-      if (promise.deadline > context.nowMs) open++
-      else {
-        transactions += promise.txs.length
-        await judge(promise, context)
-      }
+      if (isOpen(promise, context)) return false
+      this.#promises++
+      this.#transactions += promise.txs.length
+      await judge(promise, context)
     }
+    return true
   }
-  const words = `${promises} promises of gateways were held against the ledger, for ${transactions} transactions`
-  return open === 0 ? words : `${words}; the deadline of ${open} has not passed`
+}
+
+/** True if a block of before the deadline may hold what is missing, and was not published when the heads were asked for. */
+function isOpen({ chain, deadline, txs }: GatewayPromise, { ledger, nowMs }: PromiseContext): boolean {
+  if (nowMs > deadline + publishedMsMax) return false
+  return deadline > nowMs || txs.some((id) => recordedMs(ledger, chainOf(chain), id) === undefined)
 }
 
 /** The statement, if it is of this kind and a node signed it with a key that it has or had. */
