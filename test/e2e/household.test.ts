@@ -196,7 +196,25 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
     expect(await readings()).toEqual(before)
     writeFileSync(file, key)
     await changeCluster(cluster.dir, (latest) => ({ ...latest, algorithm }))
-    await cluster.restart('storage-2')
+    // Who runs goes on, at the address that it had.
+    const others = value.nodes.filter(({ name }) => name !== 'storage-2')
+    const whole = await cluster.ok<{ nodes: { name: string; state: string; pid: number }[] }>('up')
+    expect(whole.nodes.every(({ state }) => state === 'ready')).toBe(true)
+    expect(whole.nodes.filter(({ name }) => name !== 'storage-2')).toEqual(others)
+  })
+
+  test('one node is stopped, restored from its backup and started while the others go on', async () => {
+    const backup = join(cluster.root, 'backup')
+    await cluster.ok('ledger', 'backup', '--node', 'accounting-1', '--out', backup)
+    const refused = await cluster.run('ledger', 'restore', '--node', 'accounting-1', '--from', backup)
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('down --node accounting-1') })
+    expect(await cluster.run('down', '--node', 'accounting-9')).toMatchObject({ code: 1 })
+    expect(await cluster.ok('down', '--node', 'accounting-1')).toMatchObject({ stopped: 1 })
+    expect((await stream(50, 52, '--wait')).batches).toBe(1)
+    await cluster.ok('ledger', 'restore', '--node', 'accounting-1', '--from', backup)
+    await cluster.ok('up')
+    expect((await stream(52, 54, '--wait')).batches).toBe(1)
+    expect(await cluster.run('audit')).toMatchObject({ code: 0, value: { ok: true } })
   })
 
   test('says what is wrong, and nothing changes', async () => {

@@ -226,6 +226,8 @@ export async function startCluster(
 ): Promise<void> {
   const running = cluster.nodes.filter(({ name }) => readProcess(clusterPaths.node(dir, name)).pid !== undefined)
   if (running.length === cluster.nodes.length) return
+  // Who runs goes on, at the addresses that people have open; only where that cannot be all are started anew.
+  if (running.length > 0 && (await startMissing(dir, cluster, options))) return
   if (running.length > 0) await stopCluster(dir, cluster)
   for (let attempt = 1; ; attempt++) {
     try {
@@ -234,6 +236,20 @@ export async function startCluster(
       await stopCluster(dir, cluster)
       if (!isPortTaken(error) || attempt === portAttempts) throw error
     }
+  }
+}
+
+/** Starts what does not run beside what does, where it was. False if that cannot be: the queue or the register is gone, or a port is taken. */
+async function startMissing(dir: string, cluster: ClusterFile, options: StartOptions): Promise<boolean> {
+  const isRedisOurs = (process.env.REDIS_URL ?? '') === ''
+  const needed = [...(isRedisOurs ? [clusterPaths.redis(dir)] : []), ...etcdFolders(dir, cluster)]
+  if (needed.some((folder) => readProcess(folder).pid === undefined)) return false
+  try {
+    await startNodes(dir, cluster, await readAddresses(dir, cluster), options)
+    return true
+  } catch (error) {
+    if (isPortTaken(error)) return false
+    throw error
   }
 }
 
@@ -249,18 +265,30 @@ async function startStopped(dir: string, cluster: ClusterFile, io: Io, options: 
     urlOf: (name) => url(addresses, name),
     swarmOf: (name) => `/ip4/127.0.0.1/tcp/${addresses.swarm.get(name)}`,
   })
+  await startNodes(dir, cluster, addresses, options)
+}
+
+/** Starts the nodes that do not run, role by role. */
+async function startNodes(
+  dir: string,
+  cluster: ClusterFile,
+  addresses: Addresses,
+  options: StartOptions,
+): Promise<void> {
+  const isStopped = ({ name }: NodePlan): boolean => readProcess(clusterPaths.node(dir, name)).pid === undefined
   const start = (node: NodePlan): Promise<number> =>
     startProcess(processPlan(dir, node, { ...environmentOf(dir, cluster, node, addresses), ...options.extra?.(node) }))
   const ready = ({ name, role }: NodePlan): Promise<string> =>
     waitUntilReady(name, clusterPaths.node(dir, name), role === 'accounting' ? '/readyz' : '/healthz')
   for (const role of ['accounting', 'storage', 'user', 'doctor'] as const) {
-    const nodes = nodesOf(cluster, role)
+    const all = nodesOf(cluster, role)
+    const nodes = all.filter(isStopped)
     await Promise.all(nodes.map(start))
     const faults = (await Promise.allSettled(nodes.map(ready))).flatMap((one) =>
       one.status === 'rejected' ? [one.reason as unknown] : [],
     )
     // Nobody is ready before a quorum is: without one, nothing that comes behind could start either.
-    const isNoneReady = role === 'accounting' && faults.length === nodes.length
+    const isNoneReady = role === 'accounting' && faults.length > 0 && faults.length === all.length
     for (const fault of faults) {
       if (options.onLacking === undefined || isNoneReady || isPortTaken(fault) || !(fault instanceof CommandError))
         throw fault

@@ -110,7 +110,7 @@ export async function runOffline(
   }
   if (values.from === undefined) throw new UsageError('name the backup with --from FOLDER')
   if (readProcess(folder).pid !== undefined)
-    throw new CommandError(`${values.node} runs: stop it first (./healthblock down)`)
+    throw new CommandError(`${values.node} runs: stop it first (./healthblock down --node ${values.node})`)
   const { value } = await call<{ aside: string | null }>(['restore', resolve(values.from), folder])
   const aside = value.aside === null ? '' : `; what was there is in ${value.aside}`
   print({ node: values.node, ...value }, `${values.node} is restored${aside}. Start it: it catches up before it signs`)
