@@ -18,6 +18,8 @@ import { startStandalone } from './support/standalone.ts'
 const options = benchOptions()
 const inFlight = 32
 const idleAfterMs = 1_500
+/** Longer than a node waits before it gives back what a burst has used. */
+const restMs = 20_000
 const rounds = options.quick ? 2 : 5
 const puts: Readonly<Record<number, number>> = options.quick
   ? { 1024: 600, 65536: 150, 1048576: 16 }
@@ -176,13 +178,19 @@ function bar(what: string, value: number, bound: number, isAtLeast: boolean): vo
   bars.push({ bar: what, value, wanted: `${isAtLeast ? '>=' : '<='} ${bound}`, met: met ? 'yes' : 'NO' })
 }
 
-/** Resident memory of both after the same load, at the same moment. */
-function measureMemory(embedded: Network, kubo: Network | undefined): void {
-  const loadedMb = residentMb(embedded.pids[0] as number)
-  const kuboLoadedMb = kubo && residentMb(kubo.pids[0] as number)
-  const what = 'resident memory after the same puts and gets, MiB'
-  results.push({ what, side: 'embedded', loadedMb, ...(kuboLoadedMb && { kuboLoadedMb }) })
-  if (kuboLoadedMb) bar('memory after the load, part of Kubo’s', loadedMb / kuboLoadedMb, 1, false)
+/** Resident memory of both after the same load: at the same moment right after it, and when both have rested. */
+async function measureMemory(embedded: Network, kubo: Network | undefined): Promise<void> {
+  for (const [when, waitMs] of [
+    ['right after the load', 0],
+    [`${restMs / 1000} s after the load`, restMs],
+  ] as const) {
+    await delay(waitMs)
+    const loadedMb = residentMb(embedded.pids[0] as number)
+    const kuboLoadedMb = kubo && residentMb(kubo.pids[0] as number)
+    const what = `resident memory ${when}, the same puts and gets, MiB`
+    results.push({ what, side: 'embedded', loadedMb, ...(kuboLoadedMb && { kuboLoadedMb }) })
+    if (kuboLoadedMb) bar(`memory ${when}, part of Kubo’s`, loadedMb / kuboLoadedMb, 1, false)
+  }
 }
 
 async function measurePuts(embedded: Network, kubo: Network | undefined): Promise<void> {
@@ -299,7 +307,7 @@ try {
   try {
     await measurePuts(one, kubo)
     await measureGets(one, kubo)
-    measureMemory(one, kubo)
+    await measureMemory(one, kubo)
     await measurePeers(pair, kubo)
     await measureReplicas(one, three, kubo)
     await measureGrowth(one)
