@@ -488,8 +488,10 @@ export class BlockStore {
   /** What this node may hold, or less where its disk has less room. */
   #bytesMaxNow(): number {
     const { bytesMax } = this.#options
-    const room = this.#room.bytes()
-    return room >= bytesMax ? bytesMax : Math.min(bytesMax, this.#counts().total.bytes + room)
+    return Math.min(
+      bytesMax,
+      this.#room.bytesMax(() => this.#counts().total.bytes),
+    )
   }
 
   /** What is here in all. */

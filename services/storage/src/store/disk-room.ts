@@ -12,7 +12,7 @@ const askEveryMs = 250
 /** The disk under a folder. */
 export class DiskRoom {
   readonly #bytesFree: () => number
-  #room = 0
+  #bytesMax = 0
   #askedAtMs = Number.NEGATIVE_INFINITY
 
   /** @param bytesFree - asks the disk. */
@@ -20,17 +20,21 @@ export class DiskRoom {
     this.#bytesFree = bytesFree
   }
 
-  /** Bytes that blocks may still take. A disk that does not say how much is free is written to until it refuses. */
-  bytes(): number {
+  /**
+   * Most bytes that all blocks together may be. A disk that does not say how much is free is written to until it refuses.
+   *
+   * @param bytesHeld - asked for how much they are now, whenever the disk is asked.
+   */
+  bytesMax(bytesHeld: () => number): number {
     const now = performance.now()
-    if (now - this.#askedAtMs < askEveryMs) return this.#room
+    if (now - this.#askedAtMs < askEveryMs) return this.#bytesMax
     this.#askedAtMs = now
     try {
-      this.#room = Math.max(0, this.#bytesFree() - diskReserveBytes)
+      this.#bytesMax = bytesHeld() + Math.max(0, this.#bytesFree() - diskReserveBytes)
     } catch {
-      this.#room = Number.POSITIVE_INFINITY
+      this.#bytesMax = Number.POSITIVE_INFINITY
     }
-    return this.#room
+    return this.#bytesMax
   }
 }
 
