@@ -291,7 +291,7 @@ const attesting: readonly Mutation[] = [
     { profile: 'bad-node', badKind: 'decides-alone', seedsMax: 200 },
     core(
       'catch-up.ts',
-      'if (!(await core.members.isDecided(head, block.acks))) return false\n  await core.apply',
+      'if (!core.members.isDecided(head, block.acks)) return false\n  await core.apply',
       'await core.apply',
     ),
   ),

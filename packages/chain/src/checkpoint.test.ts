@@ -63,6 +63,26 @@ describe('published keys and notes', () => {
     expect(encodeNote({ text, signatures: [{ name: key.name, keyId: noteKeyId(key), signature }] })).toBe(note)
   })
 
+  test('a signature that held holds for nothing else', () => {
+    const { note, vkey } = vectors.signed
+    const { text, signatures } = parseNote(note)
+    const key = parseVkey(vkey)
+    // As of a key that was made to have the same name and id.
+    const other = { ...key, publicKey: keyOf('another').publicKey }
+    for (const { name, signature: bytes } of signatures) {
+      const check = (by: typeof key, words: string, signature: Uint8Array) =>
+        verifyNoteSignature({ text: words, key: by, signature: { name, keyId: noteKeyId(by), signature } })
+      check(key, text, bytes)
+      check(key, text, bytes)
+      expect(() => check(other, text, bytes)).toThrow(refusal('ERR_CHECKPOINT_SIGNATURE'))
+      expect(() => check(key, `${text}x\n`, bytes)).toThrow(refusal('ERR_CHECKPOINT_SIGNATURE'))
+      expect(() => check(key, text, bytes.with(0, (bytes[0] as number) ^ 1))).toThrow(
+        refusal('ERR_CHECKPOINT_SIGNATURE'),
+      )
+      check(key, text, bytes)
+    }
+  })
+
   test.each(vectors.checkpoints)('$source', ({ logVkey, cosigners, size, note }) => {
     const checkpoint = parseCheckpoint(note)
     expect(checkpoint.size).toBe(size)

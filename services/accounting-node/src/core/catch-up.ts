@@ -115,7 +115,7 @@ async function fetchFrom(core: CoreState, rank: number, height: number, max: num
 async function takeDecided(core: CoreState, block: DecidedBlock, target: { height: number }): Promise<boolean> {
   const pending = await execute(core, parseBlock(block.blockBytes))
   const { head } = pending
-  if (!(await core.members.isDecided(head, block.acks))) return false
+  if (!core.members.isDecided(head, block.acks)) return false
   await core.apply({ pending, blockBytes: block.blockBytes }, block.acks, { sign: head.height >= target.height })
   return true
 }
@@ -250,7 +250,7 @@ export async function repairBlock(
     try {
       const [block] = (await fetchFrom(core, rank, height, 1)).blocks
       if (block === undefined || !isGood(parseBlock(block.blockBytes))) continue
-      if (!(await core.memberships.at(height).isDecided(boundary, block.acks))) continue
+      if (!core.memberships.at(height).isDecided(boundary, block.acks)) continue
       await core.lock.run(() => core.log.repair(height, encodeRecord(block)))
       return true
     } catch (error) {

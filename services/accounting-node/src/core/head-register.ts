@@ -28,13 +28,13 @@ function parsed(bytes: Uint8Array): HeadValue | undefined {
 }
 
 /** Judges what was read; the same bytes under the same members once. */
-async function judge(core: CoreState, bytes: Uint8Array): Promise<JudgedValue> {
+function judge(core: CoreState, bytes: Uint8Array): JudgedValue {
   const last = core.judged
   const isSame = last !== undefined && equalBytes(last.bytes, bytes)
   const claimed = isSame ? last.claimed : parsed(bytes)
   const members = claimed === undefined ? undefined : core.memberships.at(claimed.height)
   if (isSame && members === last.members) return last
-  const isValid = claimed !== undefined && members !== undefined && (await members.isValid(claimed))
+  const isValid = claimed !== undefined && members?.isValid(claimed) === true
   const judged = { bytes, claimed, members, isValid }
   core.judged = judged
   return judged
@@ -67,7 +67,7 @@ export async function readRegister(core: CoreState): Promise<RegisterReading> {
     const reason = messageOf(cause)
     throw new AccountingError(`head register: ${reason}`, { code: 'ERR_REGISTER_FAILED', reason }, { cause })
   }
-  const judged = bytes === undefined ? undefined : await judge(core, bytes)
+  const judged = bytes === undefined ? undefined : judge(core, bytes)
   const found = judged?.claimed
   const isValid = judged?.isValid === true && found !== undefined && isReachable(core, found)
   const value = isValid ? found : undefined

@@ -115,35 +115,34 @@ export class Members {
   }
 
   /** True if the ack is one of a member's over this block. */
-  async isAck(subject: AckSubject, ack: Ack): Promise<boolean> {
+  isAck(subject: AckSubject, ack: Ack): boolean {
     const key = this.#nodeKeys.get(ack.rank)
     if (key === undefined) return false
     const message = this.#ackMessage(subject, ack.term)
     const known = `${ack.rank}/${toHex(ack.signature)}/${toHex(message)}`
     if (this.#known.has(known)) return true
-    if (!(await isSigned(key, message, ack.signature))) return false
+    if (!isSigned(key, message, ack.signature)) return false
     if (this.#known.size > 256) this.#known.clear()
     this.#known.add(known)
     return true
   }
 
   /** Those of the acks that hold, one per node. */
-  async goodAcks(subject: AckSubject, acks: readonly Ack[]): Promise<Ack[]> {
+  goodAcks(subject: AckSubject, acks: readonly Ack[]): Ack[] {
     const first = acks.filter((ack, i) => acks.findIndex(({ rank }) => rank === ack.rank) === i).slice(0, this.count)
-    const good = await Promise.all(first.map((ack) => this.isAck(subject, ack)))
-    return first.filter((_, i) => good[i])
+    return first.filter((ack) => this.isAck(subject, ack))
   }
 
   /** True if q nodes staged this block in one term: whatever happens, no other block of this height can be decided. */
-  async isDecided(subject: AckSubject, acks: readonly Ack[]): Promise<boolean> {
+  isDecided(subject: AckSubject, acks: readonly Ack[]): boolean {
     if (subject.height === 0) return acks.length === 0
     const [first] = acks
     if (first === undefined || acks.some(({ term }) => term !== first.term)) return false
-    return (await this.goodAcks(subject, acks)).length >= this.quorum
+    return this.goodAcks(subject, acks).length >= this.quorum
   }
 
   /** True if the register's value, of a block that these members decided, stands on q acks; a value that does not counts as absent. */
-  async isValid(value: HeadValue): Promise<boolean> {
+  isValid(value: HeadValue): boolean {
     return this.isDecided(value, value.acks)
   }
 }

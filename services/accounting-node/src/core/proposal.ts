@@ -147,7 +147,7 @@ class Round {
       const answer = parseMessage(await core.call(rank, 'stage', order))
       if (answer.has('ack')) {
         const ack: Ack = { rank, term: this.#term, signature: answer.bytes('ack', 64) }
-        if (await core.members.isAck(head, ack)) this.#acked(ack)
+        if (core.members.isAck(head, ack)) this.#acked(ack)
         else this.#refusedBy(rank, 'an ack that does not verify', 0)
         return undefined
       }

@@ -60,7 +60,7 @@ async function checkTerm(core: CoreState, term: number, leader: number): Promise
 /** A re-proposal is exempt from the rules about clock and anchor if as many nodes staged it before as a decided block's rules demand. */
 async function isReproposal(core: CoreState, order: StageOrder, pending: PendingBlock): Promise<boolean> {
   if (order.acks.length === 0) return false
-  const good = await core.members.goodAcks(pending.head, order.acks)
+  const good = core.members.goodAcks(pending.head, order.acks)
   return good.length >= Math.max(1, core.members.votesMin)
 }
 

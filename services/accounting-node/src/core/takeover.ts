@@ -50,7 +50,7 @@ async function parseStaged(core: CoreState, rank: number, fields: Fields): Promi
   const [ack] = parseAcks(fields.list('acks'))
   const subject = { height: fields.uint('height'), size: fields.uint('size'), root: fields.bytes('root', 32) }
   if (ack === undefined || ack.rank !== rank || ack.term !== fields.uint('term')) return undefined
-  if (!(await core.memberships.at(subject.height).isAck(subject, ack))) return undefined
+  if (!core.memberships.at(subject.height).isAck(subject, ack)) return undefined
   return { ...subject, blockBytes: fields.bytes('block'), ack }
 }
 

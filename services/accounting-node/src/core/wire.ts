@@ -1,5 +1,5 @@
 /** Bytes that nodes exchange and store: blocks, the head register's value, stage-acks, peers' messages (SPEC.md §2, §3). */
-import { type VerifyingKey, verifySignatureAsync } from '@healthblock/crypto/signature'
+import { type VerifyingKey, verifySignature } from '@healthblock/crypto/signature'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import { type CborMap, type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { messageOf } from '@healthblock/runtime/errors'
@@ -182,10 +182,10 @@ export function isSameHead(
   return a.size === b.size && equalBytes(a.root, b.root)
 }
 
-/** Verifies off the event loop; false for any signature that is not valid. */
-export async function isSigned(key: VerifyingKey, message: Uint8Array, signature: Uint8Array): Promise<boolean> {
+/** False for any signature that is not valid. On the event loop: a job of the thread pool costs more than a signature. */
+export function isSigned(key: VerifyingKey, message: Uint8Array, signature: Uint8Array): boolean {
   try {
-    await verifySignatureAsync({ signature, message, key })
+    verifySignature({ signature, message, key })
     return true
   } catch {
     return false
