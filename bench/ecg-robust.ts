@@ -15,8 +15,9 @@ import {
   specificity,
   sumCounts,
 } from './support/ec57.ts'
-import { atRate, changes, dataFolder, type EcgRecord, loadRecord } from './support/ecg-records.ts'
+import { atRate, changes, dataFolder, type EcgRecord, loadRecord, resample } from './support/ecg-records.ts'
 import { disturb, disturbances, intervalRate, loadIntervalRecords } from './support/interval-records.ts'
+import { fibrillationSizes, hearFibrillation } from './support/made-fibrillation.ts'
 import { madeHearts, madeRate, makeHeart } from './support/made-hearts.ts'
 import { benchOptions, type Result, report, tell } from './support/report.ts'
 
@@ -128,6 +129,25 @@ function benchHearts(): void {
   }
 }
 
+/** Made fibrillation behind real rhythms: how many are an alarm within ten seconds. */
+function benchFibrillation(): void {
+  const names = options.quick ? ['101'] : ['101', '119', '209']
+  const leads = names.map((name) => resample(loadRecord(name).leads[0] as EcgLead, 250))
+  for (const size of fibrillationSizes) {
+    const delays = leads.flatMap(({ samples, gain, baseline }, seed) => {
+      const part = Float64Array.from(samples.subarray(5000, 5000 + 110 * 250), (v) => ((v - baseline) * 1000) / gain)
+      return hearFibrillation(part, size, seed + 1)
+    })
+    results.push({
+      fibrillation: size,
+      made: delays.length,
+      alarmWithin10s: delays.filter(({ any }) => any <= 10).length,
+      asFibrillationWithin10s: delays.filter(({ asFibrillation }) => asFibrillation <= 10).length,
+      never: delays.filter(({ asFibrillation }) => asFibrillation === Number.POSITIVE_INFINITY).length,
+    })
+  }
+}
+
 const [beginsPerRecord, beginEvery, beginSeconds] = [60, 29.7, 12]
 
 /** Streams that begin anywhere in a record: beats told in their first half second, and of those that are there. */
@@ -161,6 +181,7 @@ function benchBegins(): void {
 benchHearts()
 if (!existsSync(dataFolder)) tell('needs ../shared/data; nothing was measured')
 else {
+  benchFibrillation()
   benchIntervals()
   benchChanges()
   benchBegins()

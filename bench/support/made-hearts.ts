@@ -1,5 +1,6 @@
 /** Made intervals of normal hearts over 23 hours: breathing, slow waves, day and night, noise, early beats and beats that a detector missed. None of them fibrillates. */
 import type { RrInterval } from '@healthblock/diagnosis/annotate'
+import { createChance } from './chance.ts'
 
 /** Samples a second in which the intervals count. */
 export const madeRate = 250
@@ -34,17 +35,6 @@ export const madeHearts: readonly MadeHeart[] = [
   { name: 'breath of 15 %, 3 % supraventricular beats', breath: 0.15, supraventricular: 0.03 },
   { name: '2 % of the beats missed', breath: 0.05, missed: 0.02 },
 ]
-
-/** Uniform and normal numbers; the same seed gives the same. */
-function createChance(seed: number): { uniform: () => number; normal: () => number } {
-  let state = seed
-  const uniform = () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return state / 2 ** 32
-  }
-  const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
-  return { uniform, normal }
-}
 
 /** The intervals of one heart. */
 export function makeHeart(heart: MadeHeart, seed: number): RrInterval[] {
