@@ -1,7 +1,8 @@
 /** The provider of servers: node:crypto (OpenSSL). Buffers never leave this file. */
 import crypto, { type KeyObject } from 'node:crypto'
 import { concatBytes } from '@healthblock/encoding/bytes'
-import { AEAD_AES_256_GCM, CipherSuite, KDF_HKDF_SHA256, type Key } from 'hpke'
+import { CipherSuite, type Key } from 'hpke'
+import { createAeadNative, createKdfNative } from './hpke-native.ts'
 import { createKemNative, kemPublicKeyNative } from './kem-native.ts'
 import type { Bytes, Provider, SigningHandle, VerifyingHandle } from './provider.ts'
 
@@ -114,7 +115,7 @@ export const provider: Provider = {
   kemPublicKey: (seed) => fallback?.kemPublicKey(seed) ?? kemPublicKeyNative(seed),
   get hpke() {
     if (kem === undefined) return (fallback as Provider).hpke
-    suite ??= new CipherSuite<Key>(kem, KDF_HKDF_SHA256, AEAD_AES_256_GCM)
+    suite ??= new CipherSuite<Key>(kem, createKdfNative, () => createAeadNative(provider))
     return suite
   },
   equalConstantTime: (a, b) => a.length === b.length && crypto.timingSafeEqual(a, b),
