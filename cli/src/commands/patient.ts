@@ -142,8 +142,9 @@ async function stream(context: Context, positionals: string[]): Promise<ExitCode
   const done = await waitForJob(context, session, job)
   const { batches, transactions, lastSequence, unsent } = done
   const kept = `of ${batches} batches are sealed and kept, and will be delivered in order when the network is back`
-  if (unsent > 0 && options.wait === true) throw new CommandError(`no storage node can be reached: ${unsent} ${kept}`)
-  if (unsent > 0) io.stderr(`no storage node can be reached: ${unsent} ${kept}\n`)
+  const waiting = `no storage node takes them now (none answers, or they turn this node away: its log says why): ${unsent} ${kept}`
+  if (unsent > 0 && options.wait === true) throw new CommandError(waiting)
+  if (unsent > 0) io.stderr(`${waiting}\n`)
   if (options.wait === true) {
     for (const id of transactions) {
       if ((await waitForReceipt(session, id, receiptTimeoutMs)) === undefined)

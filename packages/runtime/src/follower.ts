@@ -621,7 +621,8 @@ export class LedgerFollower {
       await this.#pause(pollMs, signal)
       if (signal.aborted || this.#halted !== undefined) return
       await this.#catchUpChain(chain).catch((error: unknown) => {
-        if (!signal.aborted) this.#options.logger.warn({ chain, code: codeOf(error) }, 'could not catch up')
+        if (signal.aborted) return
+        this.#options.logger.warn({ chain, code: codeOf(error), reason: messageOf(error) }, 'could not catch up')
       })
     }
   }

@@ -68,8 +68,19 @@ async function readBounded(response: Response, request: HttpRequest): Promise<Ui
   return bytes
 }
 
-/** A source that answered with a status that is no success; `bytes` are what it said. */
-export function refused(url: string, status: number, bytes: Uint8Array): RuntimeError {
+/** Below this nobody is turned away for a clock: tokens last for longer. */
+const clockMsMin = 60_000
+
+/** Where a source does not know who asks: how far the two clocks are apart, which is the cause more often than a wrong key. */
+function clockWords(status: number, date: string | null | undefined): string {
+  const aheadMs = Date.now() - Date.parse(date ?? '')
+  if (status !== 401 || !(Math.abs(aheadMs) >= clockMsMin)) return ''
+  const minutes = Math.round(Math.abs(aheadMs) / 60_000)
+  return ` (this machine's clock is ${minutes} min ${aheadMs > 0 ? 'ahead of' : 'behind'} that one's: set it right)`
+}
+
+/** A source that answered with a status that is no success; `bytes` are what it said, `date` the header of that name. */
+export function refused(url: string, status: number, bytes: Uint8Array, date?: string | null): RuntimeError {
   let sourceCode = 'none'
   let said = ''
   try {
@@ -84,7 +95,7 @@ export function refused(url: string, status: number, bytes: Uint8Array): Runtime
   }
   const origin = originOf(url)
   const detail = { code: 'ERR_SOURCE_REFUSED', url: origin, status, sourceCode } as const
-  return new RuntimeError(`${origin} refused with ${status}${said}`, detail)
+  return new RuntimeError(`${origin} refused with ${status}${said}${clockWords(status, date)}`, detail)
 }
 
 function fetchInit(request: HttpRequest, signal: AbortSignal): RequestInit {
@@ -106,7 +117,7 @@ export async function sendRequest(request: HttpRequest): Promise<HttpAnswer> {
     const response = await fetch(request.url, fetchInit(request, AbortSignal.any(signals)))
     const bytes = await readBounded(response, request)
     if (!response.ok && !(request.accepted ?? []).includes(response.status)) {
-      throw refused(request.url, response.status, bytes)
+      throw refused(request.url, response.status, bytes, response.headers.get('date'))
     }
     return { status: response.status, headers: response.headers, bytes }
   } catch (error) {
@@ -131,7 +142,10 @@ export async function openStream(request: HttpRequest): Promise<ReadableStream<U
   if (request.signal !== undefined) signals.push(request.signal)
   try {
     const response = await fetch(request.url, fetchInit(request, AbortSignal.any(signals)))
-    if (!response.ok) throw refused(request.url, response.status, await readBounded(response, request))
+    if (!response.ok) {
+      const bytes = await readBounded(response, request)
+      throw refused(request.url, response.status, bytes, response.headers.get('date'))
+    }
     if (response.body === null) throw misbehaved(request.url, 'a stream without a body')
     return response.body as ReadableStream<Uint8Array>
   } catch (error) {

@@ -90,6 +90,6 @@ function collect(
     }
     const { statusCode: status = 0 } = response
     if (status >= 200 && status < 300) resolve(bytes)
-    else reject(refused(url, status, bytes))
+    else reject(refused(url, status, bytes, response.headers.date))
   })
 }
