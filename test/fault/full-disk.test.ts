@@ -9,7 +9,7 @@ import { writeRecord } from '../support/record.ts'
 import { canMount, mountSmallDisk, type SmallDisk } from '../support/small-disk.ts'
 
 const mebibyte = 1024 * 1024
-const sizes = { 'accounting-1': 64, 'storage-1': 64, user: 32, 'doctor-a': 32 } as const
+const sizes = { 'accounting-1': 64, 'storage-1': 256, user: 32, 'doctor-a': 32 } as const
 type NodeName = keyof typeof sizes
 
 interface Reading {

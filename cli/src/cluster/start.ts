@@ -163,12 +163,15 @@ function processPlan(dir: string, node: NodePlan, env: Record<string, string>): 
   }
 }
 
-async function readAddresses(dir: string, cluster: ClusterFile): Promise<Addresses> {
+function readPorts(dir: string): Pick<Addresses, 'http' | 'swarm'> {
   const file = JSON.parse(readFileSync(join(dir, 'ports.json'), 'utf8')) as {
     http: [string, number][]
     swarm: [string, number][]
-    redisUrls?: string[]
   }
+  return { http: new Map(file.http), swarm: new Map(file.swarm) }
+}
+
+async function readAddresses(dir: string, cluster: ClusterFile): Promise<Addresses> {
   const redisPort = existsSync(join(clusterPaths.redis(dir), 'port'))
     ? readFileSync(join(clusterPaths.redis(dir), 'port'), 'utf8').trim()
     : ''
@@ -178,7 +181,7 @@ async function readAddresses(dir: string, cluster: ClusterFile): Promise<Address
       ? given
       : `redis://${name}:${readFileSync(join(clusterPaths.redis(dir), `${name}.password`), 'utf8')}@127.0.0.1:${redisPort}`,
   )
-  return { http: new Map(file.http), swarm: new Map(file.swarm), redisUrls }
+  return { ...readPorts(dir), redisUrls }
 }
 
 /** Starts one node of a running cluster again, at the address that it had. */
@@ -239,11 +242,16 @@ export async function startCluster(
   }
 }
 
-/** Starts what does not run beside what does, where it was. False if that cannot be: the queue or the register is gone, or a port is taken. */
+/**
+ * Starts what does not run beside what does, where it was. False if that cannot be: the queue or the register is gone, a port is taken, or a
+ * node is new, so that the queue and its peers do not know it.
+ */
 async function startMissing(dir: string, cluster: ClusterFile, options: StartOptions): Promise<boolean> {
   const isRedisOurs = (process.env.REDIS_URL ?? '') === ''
   const needed = [...(isRedisOurs ? [clusterPaths.redis(dir)] : []), ...etcdFolders(dir, cluster)]
   if (needed.some((folder) => readProcess(folder).pid === undefined)) return false
+  const { http } = readPorts(dir)
+  if (cluster.nodes.some(({ name }) => !http.has(name))) return false
   try {
     await startNodes(dir, cluster, await readAddresses(dir, cluster), options)
     return true

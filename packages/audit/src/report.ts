@@ -73,10 +73,21 @@ const passing = new Set([
 /** Height of the block that holds a leaf, as far as it is known. */
 export type HeightOf = (chain: ChainName, index: number) => number | undefined
 
+/** Findings of one kind that are counted although they are not listed. */
+const beyondMax = 100_000
+
+/** What is listed up to a number: a code, and the node it is about. */
+function kindOf({ code, node }: FindingParts): string {
+  return `${code} ${node ?? ''}`
+}
+
 /** Collects findings, each once. */
 export class FindingList {
   readonly #found = new Map<string, FindingParts>()
+  /** How many of a kind are listed. */
   readonly #counts = new Map<string, number>()
+  /** Keys of those that are not, by kind: who looks again meets the same ones again. */
+  readonly #beyond = new Map<string, Set<string>>()
   readonly #onFinding: ((finding: FindingParts) => void) | undefined
   /** Keys of findings that may pass and were seen again in this look. */
   #seen = new Set<string>()
@@ -91,10 +102,14 @@ export class FindingList {
     const key = JSON.stringify([parts.code, parts.chain, parts.height, parts.index, parts.node, parts.subject])
     this.#seen.add(key)
     if (this.#found.has(key)) return
-    const kind = `${parts.code} ${parts.node ?? ''}`
-    const count = (this.#counts.get(kind) ?? 0) + 1
-    this.#counts.set(kind, count)
-    if (count > findingsPerKindMax) return
+    const kind = kindOf(parts)
+    const count = this.#counts.get(kind) ?? 0
+    if (count >= findingsPerKindMax) {
+      const beyond = this.#beyond.get(kind) ?? new Set()
+      if (beyond.size < beyondMax) this.#beyond.set(kind, beyond.add(key))
+      return
+    }
+    this.#counts.set(kind, count + 1)
     const told = { ...parts, message: plainText(parts.message) }
     this.#found.set(key, told)
     this.#onFinding?.(told)
@@ -102,20 +117,22 @@ export class FindingList {
 
   /** Ends a look at the nodes: what has passed since the last one is a new finding when it comes back. */
   endLook(): void {
-    for (const [key, { code, node }] of this.#found) {
-      if (!passing.has(code) || this.#seen.has(key)) continue
+    for (const [key, parts] of this.#found) {
+      const kind = kindOf(parts)
+      if (!passing.has(parts.code) || this.#seen.has(key)) continue
       this.#found.delete(key)
-      const kind = `${code} ${node ?? ''}`
       this.#counts.set(kind, (this.#counts.get(kind) ?? 1) - 1)
+      this.#beyond.delete(kind)
     }
     this.#seen = new Set()
   }
 
   /** How many findings of each kind were left out. */
   get leftOut(): readonly string[] {
-    return [...this.#counts]
-      .filter(([, count]) => count > findingsPerKindMax)
-      .map(([kind, count]) => `${count - findingsPerKindMax} further findings ${kind.trimEnd()} are not listed`)
+    return [...this.#beyond].map(([kind, { size }]) => {
+      const count = size < beyondMax ? String(size) : `at least ${size}`
+      return `${count} further findings ${kind.trimEnd()} are not listed`
+    })
   }
 
   /** All findings, in the order in which they came. */

@@ -118,6 +118,13 @@ export class Replicator {
     return this.#isSelf(member) || this.#options.backend.isConnected(member.peerId)
   }
 
+  /** True if enough other stores are there to keep what this one has no room for. */
+  get canDoWithout(): boolean {
+    const { members, replicas, writeQuorum } = this.#options
+    const others = members.list().filter((member) => !this.#isSelf(member) && this.#isUp(member))
+    return replicas > 1 && others.length >= Math.min(writeQuorum, replicas)
+  }
+
   /**
    * Stores a block on W stores and has the others follow.
    *

@@ -49,6 +49,7 @@ function assertBytes(parts: KuboRouteParts, request: Pick<FastifyRequest, 'princ
     throw new StorageError('the quota is used up', { code: 'ERR_QUOTA_EXCEEDED', bytesMax: ofAccount })
   }
   if (ofNode > 0 && bytes <= ofNode) return
+  if (parts.replicator.canDoWithout) return
   throw new StorageError('the store is full', { code: 'ERR_STORE_FULL', bytesMax: ofNode })
 }
 
