@@ -34,4 +34,9 @@ export const keptSeeds: readonly { readonly seed: number; readonly profile?: Pro
     found:
       'a node that was behind waited ten seconds for a dead peer, and a leader that had promised a later term went on to ask for acks',
   },
+  {
+    ...{ seed: 20_004_590, profile: 'bad-node' },
+    found:
+      'peers were told once of what waits, and had not heard it: nobody took over from a leader whose block had grown too old to be staged',
+  },
 ]

@@ -112,9 +112,9 @@ export interface ChainCore {
   submit(transactions: readonly Transaction[]): Promise<void>
   /**
    * Remembers what this node's gateway accepted and tells the peers: the rules of takeover look at it. `ageMs` is how long ago
-   * it was accepted (0 for new; more after a restart).
+   * it was accepted (0 for new; more after a restart); `again` tells the peers also of what they were told of before, since a call may be lost.
    */
-  noteAccepted(transactions: readonly Transaction[], options?: { ageMs?: number }): void
+  noteAccepted(transactions: readonly Transaction[], options?: { ageMs?: number; again?: boolean }): void
   /** Calls `listener` after each applied block, in order. It must not throw. Returns what unsubscribes it. */
   onApplied(listener: (block: AppliedBlock) => void): () => void
   /** Calls `listener` after each newly published size. It must not throw. Returns what unsubscribes it. */

@@ -84,13 +84,14 @@ export class ChainNode implements ChainCore {
     await this.#core.options.queue.add(encodeBlock(transactions.map(({ leaf }) => leaf)))
   }
 
-  noteAccepted(transactions: readonly Transaction[], options: { ageMs?: number } = {}): void {
+  noteAccepted(transactions: readonly Transaction[], options: { ageMs?: number; again?: boolean } = {}): void {
     const core = this.#core
     const source = { rank: core.rank, count: core.members.count, isVerified: true }
     const fresh = core.pool.add(transactions, core.elapsedMs() - (options.ageMs ?? 0), source)
     core.changed.notify()
-    for (let from = 0; from < fresh.length; from += gossipMax) {
-      const txs = fresh.slice(from, from + gossipMax).map(({ leaf }) => leaf)
+    const told = options.again === true ? transactions : fresh
+    for (let from = 0; from < told.length; from += gossipMax) {
+      const txs = told.slice(from, from + gossipMax).map(({ leaf }) => leaf)
       core.tell('gossip', encodeMessage({ txs }))
     }
   }

@@ -185,9 +185,12 @@ export class FollowUp {
     }
     this.#options.admission.look(nowMs, crowdWaitedMs, pending.count)
     this.#answer(decisions)
+    this.#note(unnoted, nowMs)
+    // Told while nobody could hear it, a peer would never know that something waits, and never take over.
     this.#note(
-      inTurns(unnoted, notedMax).map(({ entry }) => entry),
+      again.flatMap((entry) => (entry.isNoted ? [{ owner: entry, entry }] : [])),
       nowMs,
+      { again: true },
     )
     if (again.length > 0) this.#resubmit(again)
     if (nowMs - this.#prunedMs > 3_600_000) {
@@ -197,17 +200,18 @@ export class FollowUp {
     }
   }
 
-  #note(entries: readonly PendingEntry[], nowMs: number): void {
+  /** Tells the core of some of them, in turns. */
+  #note(of: readonly { owner: Owner; entry: PendingEntry }[], nowMs: number, options: { again?: boolean } = {}): void {
     const transactions: Transaction[] = []
     let ageMs = 0
-    for (const entry of entries) {
+    for (const { entry } of inTurns(of, notedMax)) {
       const leaf = this.#options.outbox.leaf(entry.row.number)
       if (leaf === undefined) continue
       entry.isNoted = true
       ageMs = Math.max(ageMs, nowMs - (entry.handedMs ?? nowMs))
       transactions.push(this.#options.ledger.parse(leaf))
     }
-    if (transactions.length > 0) this.#options.core.noteAccepted(transactions, { ageMs })
+    if (transactions.length > 0) this.#options.core.noteAccepted(transactions, { ageMs, ...options })
   }
 
   #isToSend(entry: PendingEntry, now: { nowMs: number; isBusy: boolean; withEarlier: boolean }): boolean {
