@@ -4,7 +4,7 @@ import { useRef, useState } from 'preact/hooks'
 import { messageFor } from '../frame/notice.tsx'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
-import { checkFile, type VerifiedFile } from '../proof/check.ts'
+import { checkFile, loadVerifier, type VerifiedFile } from '../proof/check.ts'
 import { ProofLines } from '../proof/proof.tsx'
 
 /** Larger files are for the command line: a browser would hold them several times over. */
@@ -14,16 +14,20 @@ type Checked =
   | { readonly state: 'checking'; readonly name: string }
   | { readonly state: 'holds'; readonly name: string; readonly file: VerifiedFile }
   | { readonly state: 'fails'; readonly name: string; readonly why: string }
+  /** It could not be looked at: that says nothing about the file. */
+  | { readonly state: 'unchecked'; readonly name: string; readonly why: string }
 
 async function check(file: File): Promise<Checked> {
   const { name } = file
+  let state: 'unchecked' | 'fails' = 'unchecked'
   try {
     if (file.size > fileBytesMax) throw new Error(t('auditor.check.large', { count: fileBytesMax / 1024 / 1024 }))
     const { genesisBytes } = await import('./ledger-read.ts')
-    const [genesis, bytes] = await Promise.all([genesisBytes(), file.arrayBuffer()])
+    const [genesis, bytes] = await Promise.all([genesisBytes(), file.arrayBuffer(), loadVerifier()])
+    state = 'fails'
     return { state: 'holds', name, file: await checkFile(new Uint8Array(bytes), genesis) }
   } catch (error) {
-    return { state: 'fails', name, why: messageFor(error) }
+    return { state, name, why: messageFor(error) }
   }
 }
 
@@ -42,10 +46,10 @@ function Outcome(props: { checked: Checked }): JSX.Element {
   const { checked } = props
   const { name } = checked
   if (checked.state === 'checking') return <p class="soft">{t('auditor.check.checking', { name })}</p>
-  if (checked.state === 'fails') {
+  if (checked.state === 'fails' || checked.state === 'unchecked') {
     return (
-      <section class="notice bad" role="alert">
-        <h2>{t('auditor.check.fails')}</h2>
+      <section class={checked.state === 'fails' ? 'notice bad' : 'notice warn'} role="alert">
+        <h2>{t(`auditor.check.${checked.state}`)}</h2>
         <p class="file-name">{name}</p>
         <p>{checked.why}</p>
       </section>

@@ -28,15 +28,20 @@ export async function checkReceipt(
   genesis?: Uint8Array<ArrayBuffer>,
 ): Promise<CheckedReceipt> {
   const [{ verifyFile }, { receiptFacts }] = await Promise.all([
-    import('@healthblock/verify/verify'),
+    loadVerifier(),
     import('@healthblock/verify/receipt-facts'),
   ])
   const { steps, ledgerId } = verifyFile(bytes, genesis === undefined ? {} : { genesis })
   return { facts: receiptFacts(bytes), steps, ledgerId, bytes }
 }
 
+/** Loads the verifier, which is fetched when it is first needed. */
+export function loadVerifier() {
+  return import('@healthblock/verify/verify')
+}
+
 /** Checks any file that the verifier takes: a receipt or a dispute bundle. @throws {ChainError} */
 export async function checkFile(bytes: Uint8Array, genesis?: Uint8Array): Promise<VerifiedFile> {
-  const { verifyFile } = await import('@healthblock/verify/verify')
+  const { verifyFile } = await loadVerifier()
   return verifyFile(bytes, genesis === undefined ? {} : { genesis })
 }
