@@ -11,13 +11,16 @@ afterEach(async () => {
   await cluster.end()
 })
 
-/** Four nodes, the first of which leads. */
+/** Four nodes, of which each has heard the others since its start, and the first leads. */
 async function led(): Promise<void> {
   // Slow enough that a busy machine is not taken for a leader who is away.
   cluster = new CoreCluster({ speed: 4 })
   await cluster.letLead(0)
   await cluster.startAll()
   await cluster.until('the first leads', () => cluster.core(0).status().leads)
+  await cluster.until('all have heard their peers', () =>
+    [0, 1, 2, 3].every((rank) => cluster.core(rank).status().heardPeers),
+  )
 }
 
 /** The node takes such calls on Userchain, and never answers; answers how many it has taken. */
