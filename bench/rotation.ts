@@ -3,13 +3,11 @@
  * click until every honest node refuses, on a cluster of processes.
  */
 import { readFileSync } from 'node:fs'
-import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { toHex } from '@healthblock/encoding/bytes'
 import { callNode, nodeAccess } from '../cli/src/cluster/client.ts'
 import { enrolPatient, enrolReaders } from '../cli/src/cluster/enrol.ts'
 import { clusterPaths, readCluster } from '../cli/src/cluster/layout.ts'
 import type { TestDoctor } from '../test/support/ledger.ts'
-import { submitAll } from './support/client.ts'
 import { type BenchCluster, withCluster } from './support/cluster.ts'
 import { BenchHousehold } from './support/household.ts'
 import { Load } from './support/load.ts'
@@ -157,26 +155,10 @@ class Patient {
   }
 }
 
-/** Doctors on the ledger, registered and licensed. */
-async function enrolDoctors({ urls }: BenchCluster, load: Load, count: number): Promise<Uint8Array[]> {
-  const [url] = urls as [string]
-  const made = Array.from({ length: count }, () => load.registration(2, generateKemKeyPair().publicKey))
-  await submitAll(
-    url,
-    made.map(({ item }) => item),
-  )
-  const accounts = made.map(({ person }) => person.account)
-  await submitAll(
-    url,
-    accounts.map((doctor) => load.licence(doctor)),
-  )
-  return accounts
-}
-
 async function clicks(cluster: BenchCluster): Promise<Result[]> {
   const steps = counts([1, 4])
   tell(`rotation: ${Math.max(...steps)} doctors are registered`)
-  const doctors = await enrolDoctors(cluster, new Load(cluster), Math.max(...steps))
+  const doctors = await new Load(cluster).enrolDoctors(cluster.urls[0] as string, Math.max(...steps))
   await enrolReaders(cluster.dir)
   const results: Result[] = []
   for (const count of steps) {

@@ -76,6 +76,21 @@ export class Load {
     return this.sign(body, [{ account, key: 1, signingKey: op }])
   }
 
+  /** Doctors on the ledger, registered and licensed. */
+  async enrolDoctors(url: string, count: number): Promise<Uint8Array[]> {
+    const made = Array.from({ length: count }, () => this.registration(2))
+    await submitAll(
+      url,
+      made.map(({ item }) => item),
+    )
+    const accounts = made.map(({ person }) => person.account)
+    await submitAll(
+      url,
+      accounts.map((doctor) => this.licence(doctor)),
+    )
+    return accounts
+  }
+
   /** Registers patients, each with a device, a stream and generation 1. */
   async enrol(urls: readonly string[], count: number): Promise<LoadPatient[]> {
     const made = Array.from({ length: count }, () => this.registration(1))

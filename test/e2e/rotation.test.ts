@@ -17,7 +17,6 @@ import { signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { submitAll } from '../../bench/support/client.ts'
 import { Load } from '../../bench/support/load.ts'
 import { callNode, type NodeAccess, nodeAccess } from '../../cli/src/cluster/client.ts'
 import { clusterPaths } from '../../cli/src/cluster/layout.ts'
@@ -362,17 +361,7 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
 
   test('7: with many doctors the revocation is one transaction, and every entry is small', async () => {
     const load = new Load({ dir: cluster.dir, urls: [] } as unknown as ConstructorParameters<typeof Load>[0])
-    const made = Array.from({ length: 50 }, () => load.registration(2))
-    const url = cluster.url('accounting-0')
-    await submitAll(
-      url,
-      made.map(({ item }) => item),
-    )
-    const doctors = made.map(({ person }) => person.account)
-    await submitAll(
-      url,
-      doctors.map((doctor) => load.licence(doctor)),
-    )
+    const doctors = await load.enrolDoctors(cluster.url('accounting-0'), 50)
     const access = await session()
     for (const doctor of doctors)
       await callNode(access, 'POST', `/v1/people/${account()}/grants`, { doctor: toHex(doctor), streams: ['ecg'] })

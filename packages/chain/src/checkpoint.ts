@@ -6,6 +6,7 @@
  * @see https://c2sp.org/tlog-checkpoint, https://c2sp.org/tlog-cosignature
  */
 import { CryptoError } from '@healthblock/crypto/errors'
+import { sha256 } from '@healthblock/crypto/hash'
 import { parseVerifyingKey, verifySignature } from '@healthblock/crypto/signature'
 import {
   concatBytes,
@@ -29,9 +30,9 @@ import {
   noteKeyId,
   parseNote,
   parseSignatureLine,
-  type SignatureType,
   signatureTypes,
 } from './note.ts'
+import { SignatureCache } from './signature-cache.ts'
 
 export type { Note, NoteKey, NoteSignature } from './note.ts'
 export { encodeVkey, noteKeyId, parseVkey, signatureTypes } from './note.ts'
@@ -109,22 +110,10 @@ function cosignedMessage(text: string, seconds: number): Uint8Array {
   return encodeUtf8(`cosignature/v1\ntime ${seconds}\n${text}`)
 }
 
-/** The id that a signer's key had last: it signs under one name. */
-const signerKeyIds = new WeakMap<NoteSigner, NoteKey & { readonly keyId: Uint8Array }>()
-
-function signerKeyId(signer: NoteSigner, name: string, type: SignatureType): Uint8Array {
-  const known = signerKeyIds.get(signer)
-  if (known?.name === name && known.type === type) return known.keyId
-  const key: NoteKey = { name, type, publicKey: signer.publicKey }
-  const keyId = noteKeyId(key)
-  signerKeyIds.set(signer, { ...key, keyId })
-  return keyId
-}
-
 /** Makes a checkpoint with one line, that of the log key of the node that serves it. */
 export function signCheckpoint(head: CheckpointHead, signer: NoteSigner): string {
   const text = checkpointText(head)
-  const keyId = signerKeyId(signer, head.origin, signatureTypes.log)
+  const keyId = noteKeyId({ name: head.origin, type: signatureTypes.log, publicKey: signer.publicKey })
   const signature = signer.sign(encodeUtf8(text))
   return encodeNote({ text, signatures: [{ name: head.origin, keyId, signature }] })
 }
@@ -136,7 +125,7 @@ export function cosignCheckpoint(
 ): string {
   const seconds = Math.floor(cosigner.nowMs / 1000)
   const name = cosignerName(head.origin, cosigner.rank)
-  const keyId = signerKeyId(cosigner.signer, name, signatureTypes.cosigner)
+  const keyId = noteKeyId({ name, type: signatureTypes.cosigner, publicKey: cosigner.signer.publicKey })
   const signature = cosigner.signer.sign(cosignedMessage(checkpointText(head), seconds))
   return encodeSignatureLine({ name, keyId, signature: concatBytes(encodeU64(seconds), signature) })
 }
@@ -187,22 +176,19 @@ function verifyCosignatureOf(text: string, key: NoteKey, signature: Uint8Array):
   return Number(seconds) * 1000
 }
 
-/** Signatures that held, by their bytes as hexadecimal. A node meets each of a checkpoint when it comes, and again in every receipt under it. */
-const held = new Map<string, { readonly publicKey: Uint8Array; readonly message: Uint8Array }>()
-const heldMax = 256
+/** Signatures that held: a node meets each of a checkpoint when it comes, and again in every receipt under it. */
+const held = new SignatureCache(256)
 
 function verifyBytes(key: NoteKey, signature: Uint8Array, message: Uint8Array): void {
-  const name = toHex(signature)
-  const known = held.get(name)
-  if (known !== undefined && equalBytes(known.publicKey, key.publicKey) && equalBytes(known.message, message)) return
+  const claim = { id: sha256(message), publicKey: key.publicKey, signature }
+  if (held.remembers(claim)) return
   try {
     verifySignature({ signature, message, key: parseVerifyingKey(key.publicKey) })
   } catch (cause) {
     if (!(cause instanceof CryptoError)) throw cause
     throw signatureError(key.name, cause)
   }
-  if (held.size >= heldMax) held.clear()
-  held.set(name, { publicKey: key.publicKey.slice(), message })
+  held.remember(claim)
 }
 
 /**

@@ -4,7 +4,7 @@ import { byteText } from '@healthblock/encoding/bytes'
 import { type ByteKey, ByteMap, byteKey } from './byte-map.ts'
 import { RecentMap } from './recent-map.ts'
 
-/** One signature to check. `message` is M of SPEC.md §1, and `id` the transaction id, which stands for it. */
+/** One signature to check. `message` is what it is over, and `id` stands for that, 32 bytes: the transaction id, or its SHA-256. */
 export interface SignatureClaim {
   readonly id: Uint8Array
   readonly publicKey: Uint8Array
@@ -29,7 +29,7 @@ export class SignatureCache {
 
   /** True if the signature is good; verifies on this thread what is not remembered. */
   isGood(claim: SignatureClaim): boolean {
-    if (this.#remembers(claim)) return true
+    if (this.remembers(claim)) return true
     try {
       const key = parseVerifyingKey(claim.publicKey)
       verifySignature({ signature: claim.signature, message: claim.message(), key })
@@ -42,7 +42,7 @@ export class SignatureCache {
 
   /** Verifies off the event loop, where the platform can, and remembers the signature if it is good. Never rejects. */
   async prepare(claim: SignatureClaim): Promise<void> {
-    if (this.#remembers(claim)) return
+    if (this.remembers(claim)) return
     try {
       const key = parseVerifyingKey(claim.publicKey)
       await verifySignatureAsync({ signature: claim.signature, message: claim.message(), key })
@@ -57,7 +57,8 @@ export class SignatureCache {
     return this.#good.has(byteKey(signature))
   }
 
-  #remembers({ id, publicKey, signature }: SignatureClaim): boolean {
+  /** True if this very signature was found good, for this key and message. */
+  remembers({ id, publicKey, signature }: Omit<SignatureClaim, 'message'>): boolean {
     const known = this.#good.get(byteKey(signature))
     return known !== undefined && known === nameOf(id, publicKey)
   }

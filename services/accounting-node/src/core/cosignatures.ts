@@ -48,17 +48,12 @@ export class Cosignatures {
 
   /** Those over this head that count under a policy, in order of rank. */
   over(head: { size: number; root: Uint8Array }, policy: CosignerPolicy): HeldCosignature[] {
+    const lines = [...this.#byKey.values()].flatMap((sizes) => sizes.get(head.size) ?? [])
     const counts = ({ rank, key, root }: HeldCosignature): boolean => {
       const expected = policy.cosigners[rank]
       return expected !== undefined && equalBytes(expected, key) && equalBytes(root, head.root)
     }
-    const lines: HeldCosignature[] = []
-    // Asked at every cosignature that comes, mostly about one line or two: no arrays between, and nothing to sort.
-    for (const sizes of this.#byKey.values()) {
-      const held = sizes.get(head.size)
-      if (held !== undefined && counts(held)) lines.push(held)
-    }
-    return lines.length < 2 ? lines : lines.sort((a, b) => a.rank - b.rank)
+    return lines.filter(counts).sort((a, b) => a.rank - b.rank)
   }
 
   /** What the same key signed for this size with another root, if it is known here. */

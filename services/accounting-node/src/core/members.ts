@@ -44,8 +44,6 @@ export class Members {
   readonly #nodeKeys: ReadonlyMap<number, VerifyingKey>
   /** Acks that verified, newest last, so that the same one is not verified again. */
   readonly #known = new Set<string>()
-  /** The last answer of `takesPart`. */
-  #asked: { readonly account: Uint8Array; readonly own: OwnKeys; readonly takesPart: boolean } | undefined
 
   constructor(place: { ledgerId: Uint8Array; chain: ChainName }, { k, policy }: { k: number; policy: PolicyRecord }) {
     this.ledgerId = place.ledgerId
@@ -84,15 +82,6 @@ export class Members {
 
   /** True if the account is a member and these are its keys on this chain. */
   takesPart(account: Uint8Array, own: OwnKeys): boolean {
-    // A node asks before each cosignature, always about itself.
-    const asked = this.#asked
-    if (asked?.account === account && asked.own === own) return asked.takesPart
-    const takesPart = this.#hasWithKeys(account, own)
-    this.#asked = { account, own, takesPart }
-    return takesPart
-  }
-
-  #hasWithKeys(account: Uint8Array, own: OwnKeys): boolean {
     const member = this.nodes.find((node) => equalBytes(node.account, account))
     if (member === undefined) return false
     const { node, log, cosigner } = nodeChainKeys(member.node, this.chain)

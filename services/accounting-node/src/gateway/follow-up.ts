@@ -153,7 +153,7 @@ export class FollowUp {
     const nowMs = clock.elapsedMs()
     const again: PendingEntry[] = []
     const decisions: Decision[] = []
-    const unnoted: { owner: Owner; entry: PendingEntry }[] = []
+    const unnoted: PendingEntry[] = []
     // What an account sent of one type goes in order: true if the earlier ones are sent again in this look.
     const lines = new Map<string, boolean>()
     // While the leader has many jobs left to read, sending again only makes it later.
@@ -177,7 +177,7 @@ export class FollowUp {
       const earlier = lines.get(entry.line)
       // What waits here for its turn nobody else leaves out.
       const handedAgoMs = nowMs - (entry.handedMs ?? nowMs)
-      if (!entry.isNoted && handedAgoMs >= noteAfterMs) unnoted.push({ owner: entry, entry })
+      if (!entry.isNoted && handedAgoMs >= noteAfterMs) unnoted.push(entry)
       const isSent =
         again.length < resubmittedMax && this.#isToSend(entry, { nowMs, isBusy, withEarlier: earlier === true })
       if (isSent) again.push(entry)
@@ -185,13 +185,10 @@ export class FollowUp {
     }
     this.#options.admission.look(nowMs, crowdWaitedMs, pending.count)
     this.#answer(decisions)
+    const noted = again.filter(({ isNoted }) => isNoted)
     this.#note(unnoted, nowMs)
     // Told while nobody could hear it, a peer would never know that something waits, and never take over.
-    this.#note(
-      again.flatMap((entry) => (entry.isNoted ? [{ owner: entry, entry }] : [])),
-      nowMs,
-      { again: true },
-    )
+    this.#note(noted, nowMs, { again: true })
     if (again.length > 0) this.#resubmit(again)
     if (nowMs - this.#prunedMs > 3_600_000) {
       this.#prunedMs = nowMs
@@ -201,10 +198,11 @@ export class FollowUp {
   }
 
   /** Tells the core of some of them, in turns. */
-  #note(of: readonly { owner: Owner; entry: PendingEntry }[], nowMs: number, options: { again?: boolean } = {}): void {
+  #note(entries: readonly PendingEntry[], nowMs: number, options: { again?: boolean } = {}): void {
     const transactions: Transaction[] = []
     let ageMs = 0
-    for (const { entry } of inTurns(of, notedMax)) {
+    const owned = entries.map((entry) => ({ owner: entry, entry }))
+    for (const { entry } of inTurns(owned, notedMax)) {
       const leaf = this.#options.outbox.leaf(entry.row.number)
       if (leaf === undefined) continue
       entry.isNoted = true

@@ -18,6 +18,9 @@ const codes = {
   [promiseFile]: 'promise-damaged',
 } as const satisfies Record<string, IncidentCode>
 
+/** A fault whose height follows from its index. */
+type PlacedFault = Omit<Fault, 'height'>
+
 /** Where incidents of a start go. */
 interface Records {
   readonly healer: Healer
@@ -26,15 +29,14 @@ interface Records {
 
 /** The faults of one start: gathered until there is a list of incidents, then put on record as they come, one for each place. */
 export class EarlyFaults {
-  readonly #gathered: Fault[] = []
+  readonly #gathered: PlacedFault[] = []
   readonly #incidents = new Map<string, Incident>()
   #records: Records | undefined
 
-  /** A fault was met. Its height is found from its index. */
-  add(fault: Omit<Fault, 'height'>): void {
-    const whole = { ...fault, height: 0 }
-    if (this.#records === undefined) this.#gathered.push(whole)
-    else this.#record(this.#records, whole)
+  /** A fault was met. */
+  add(fault: PlacedFault): void {
+    if (this.#records === undefined) this.#gathered.push(fault)
+    else this.#record(this.#records, fault)
   }
 
   /** Opening a journal met damage. */
@@ -53,7 +55,7 @@ export class EarlyFaults {
     return [...this.#incidents.values()]
   }
 
-  #record({ healer, cores }: Records, fault: Fault): void {
+  #record({ healer, cores }: Records, fault: PlacedFault): void {
     const height = heightOf(cores[fault.chain], fault.index)
     const place = [fault.code, fault.chain, fault.index].join(' ')
     if (!this.#incidents.has(place)) this.#incidents.set(place, healer.found({ ...fault, height }))

@@ -13,6 +13,7 @@ import type { Database } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { handAlgorithm } from '../posting/compose.ts'
 import type { Postings, RecordedPosting } from '../posting/postings.ts'
+import { ChainCursor, sizeBehind } from './chain-cursor.ts'
 
 interface Dependencies {
   readonly database: Database
@@ -26,8 +27,6 @@ interface Dependencies {
   readonly userchainSize: (size: number, signal: AbortSignal) => Promise<void>
 }
 
-const cursorName = 'docchain'
-const sizeName = 'docchain.size'
 /** Blocks without anything new after which the cursor is written down. */
 const cursorBlocks = 100
 /** Blocks of own entries that are fetched in one turn of a patient. */
@@ -38,6 +37,7 @@ const gone = new Uint8Array(0)
 /** The watch over Docchain. */
 export class DocchainWatch {
   readonly #deps: Dependencies
+  readonly #place: ChainCursor
   #wantedSize: number | undefined
   #isKnown = false
   /** Size of the log behind the last block taken in. */
@@ -45,14 +45,13 @@ export class DocchainWatch {
   #blocksSince = 0
   constructor(deps: Dependencies) {
     this.#deps = deps
-    const row = deps.database.get('SELECT value FROM cursor WHERE name = ?', sizeName)
-    this.#size = row === undefined ? 0 : Number(new TextDecoder().decode(row.value as Uint8Array))
+    this.#place = new ChainCursor(deps.database, 'docchain')
+    this.#size = this.#place.size()
   }
 
-  /** The cursor of the last block taken in. */
+  /** The cursor of the last block written down. */
   cursor(): Uint8Array | undefined {
-    const row = this.#deps.database.get('SELECT value FROM cursor WHERE name = ?', cursorName)
-    return row?.value as Uint8Array | undefined
+    return this.#place.cursor()
   }
 
   /** True once everything was looked through that was published when the node first heard of it. */
@@ -75,17 +74,14 @@ export class DocchainWatch {
       if (body.t === 'diagnosis' || body.t === 'unreadable') await userchainSize(body.basis[0], signal)
     }
     if (signal.aborted) return
-    const size = block.firstIndex + block.leaves.length
     if (missing.length > 0 || ++this.#blocksSince >= cursorBlocks) {
-      const sizeBytes = new TextEncoder().encode(String(size))
       database.transaction(() => {
         for (const { transaction, id } of missing) this.#takeOver(transaction.body, id, block.seal.ms)
-        database.run('INSERT OR REPLACE INTO cursor (name, value) VALUES (?, ?)', cursorName, block.cursor)
-        database.run('INSERT OR REPLACE INTO cursor (name, value) VALUES (?, ?)', sizeName, sizeBytes)
+        this.#place.write(block)
       })
       this.#blocksSince = 0
     }
-    this.#size = size
+    this.#size = sizeBehind(block)
     if (missing.length > 0) logger.warn({ entries: missing.length }, 'own entries taken from the ledger')
   }
 

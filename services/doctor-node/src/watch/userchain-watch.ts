@@ -9,6 +9,7 @@ import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
 import type { FollowedBlock } from '@healthblock/runtime/follower'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { DoctorNodeEvents } from '../events.ts'
+import { ChainCursor } from './chain-cursor.ts'
 import { coversRecord, type Grants } from './grants.ts'
 
 interface Dependencies {
@@ -18,25 +19,23 @@ interface Dependencies {
   readonly account: () => Uint8Array
 }
 
-const cursorName = 'userchain'
-
 /** The watch over Userchain. */
 export class UserchainWatch {
   readonly #deps: Dependencies
+  readonly #place: ChainCursor
   constructor(deps: Dependencies) {
     this.#deps = deps
+    this.#place = new ChainCursor(deps.database, 'userchain')
   }
 
   /** The cursor of the last block taken in. */
   cursor(): Uint8Array | undefined {
-    const row = this.#deps.database.get('SELECT value FROM cursor WHERE name = ?', cursorName)
-    return row?.value as Uint8Array | undefined
+    return this.#place.cursor()
   }
 
   /** Size of the log behind the last block taken in; 0 before the first. */
   size(): number {
-    const row = this.#deps.database.get("SELECT value FROM cursor WHERE name = 'userchain.size'")
-    return row === undefined ? 0 : Number(new TextDecoder().decode(row.value as Uint8Array))
+    return this.#place.size()
   }
 
   /** Takes a block in; true if it holds anything for this doctor. */
@@ -48,9 +47,7 @@ export class UserchainWatch {
         const place = { index, ms: block.seal.ms, tx: id }
         if (this.#seeBody(transaction.body, place)) isOurs = true
       }
-      const size = new TextEncoder().encode(String(block.firstIndex + block.leaves.length))
-      database.run('INSERT OR REPLACE INTO cursor (name, value) VALUES (?, ?)', cursorName, block.cursor)
-      database.run("INSERT OR REPLACE INTO cursor (name, value) VALUES ('userchain.size', ?)", size)
+      this.#place.write(block)
       return isOurs
     })
   }

@@ -71,14 +71,21 @@ export class ErasureRows {
 
   /** Lays a tombstone; false where there is one, or where the block below a root is another's. */
   #lay(entry: TombstoneEntry): boolean {
-    const { digest, owner, at, removeAt, root } = entry
-    if (this.#statements.get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) return false
-    if (root !== undefined && !this.#isOfFile(entry)) return false
+    if (this.#isErased(entry.digest)) return false
+    if (entry.root !== undefined && !this.#isOfFile(entry)) return false
+    this.#insert(entry)
+    return true
+  }
+
+  #isErased(digest: Uint8Array): boolean {
+    return this.#statements.get('SELECT 1 FROM tombstone WHERE digest = ?', digest) !== undefined
+  }
+
+  #insert({ digest, owner, at, removeAt, root }: TombstoneEntry): void {
     this.#statements.run(
       'INSERT INTO tombstone (digest, owner, at, remove_at, root) VALUES (?, ?, ?, ?, ?)',
       ...[digest, owner, at, removeAt, root ?? null],
     )
-    return true
   }
 
   /**
@@ -100,7 +107,7 @@ export class ErasureRows {
     const { store, entries, storesNeeded } = operation
     let added = 0
     for (const { digest, root } of entries) {
-      if (this.#statements.get('SELECT 1 FROM tombstone WHERE digest = ?', digest)) continue
+      if (this.#isErased(digest)) continue
       const above = this.#statements.get(
         'SELECT owner, at, remove_at AS removeAt FROM tombstone WHERE digest = ?',
         root,
@@ -119,11 +126,7 @@ export class ErasureRows {
       )
       if ((count?.count as number) < storesNeeded) continue
       const { owner, at, removeAt } = above as unknown as TombstoneEntry
-      const values = [digest, owner, at, removeAt, root] as const
-      this.#statements.run(
-        'INSERT INTO tombstone (digest, owner, at, remove_at, root) VALUES (?, ?, ?, ?, ?)',
-        ...values,
-      )
+      this.#insert({ digest, owner, at, removeAt, root })
       this.#statements.run('DELETE FROM vouch WHERE digest = ?', digest)
       added++
     }
