@@ -1,5 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ensureProgram } from '../cluster/install.ts'
@@ -9,6 +8,7 @@ import { projectRoot } from '../cluster/root.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { type Options, parseCount, parseOptions, takePositionals, tellHelp } from '../options.ts'
 import { runScript } from '../script.ts'
+import { runAside, runSuite } from '../suite.ts'
 
 const help = `Usage: ./healthblock test [--quick]
        ./healthblock test chaos [--quick] [--only NAME]… [--json]
@@ -40,19 +40,8 @@ receipt ever given still verifies, and that everything promised was kept.
   --json     one object a scenario, then the summary
 `
 
-interface Totals {
-  passed: number
-  failed: number
-  skipped: number
-}
-
 function run(command: string, args: string[]): Promise<number> {
-  return new Promise((resolve, reject) => {
-    // The children's stdout joins stderr, so that the summary is the last thing on stdout.
-    const child = spawn(command, args, { cwd: projectRoot, stdio: ['ignore', 2, 2] })
-    child.once('error', reject)
-    child.once('close', (code) => resolve(code ?? 1))
-  })
+  return runAside(command, args, { cwd: projectRoot })
 }
 
 /** Programs of other people for the tests that need them: built where Go is, once. */
@@ -65,17 +54,6 @@ async function ensureForeignPrograms(io: Io): Promise<void> {
   if (process.env.KUBO_BINARY === undefined)
     await build('deploy/kubo/build.sh', 'no Kubo (it needs Go): the tests against a real IPFS daemon')
   await build('test/interop/build.sh', 'no fsck and litewitness (they need Go): the tests against public log tools')
-}
-
-async function readTotals(path: string): Promise<Totals> {
-  const report = JSON.parse(await readFile(path, 'utf8')) as Record<string, number>
-  const count = (name: string): number => report[name] ?? 0
-  return {
-    passed: count('numPassedTests'),
-    // A suite that could not be loaded has no tests to count, and is a failure all the same.
-    failed: Math.max(count('numFailedTests'), count('numFailedTestSuites') > 0 ? 1 : 0),
-    skipped: count('numPendingTests') + count('numTodoTests'),
-  }
 }
 
 async function runChaos(args: string[], io: Io): Promise<ExitCode> {
@@ -182,15 +160,8 @@ export async function runTest(args: string[], io: Io): Promise<ExitCode> {
     }
   }
   io.stderr('healthblock test: tests\n')
-  const reportPath = join(projectRoot, 'build', 'vitest.json')
-  const code = await run(bin('vitest'), [
-    'run',
-    '--reporter=default',
-    '--reporter=json',
-    `--outputFile.json=${reportPath}`,
-  ])
-  const totals = await readTotals(reportPath)
-  const failed = totals.failed + stepsFailed + (code !== 0 && totals.failed === 0 ? 1 : 0)
+  const totals = await runSuite(projectRoot, join(projectRoot, 'build'), io)
+  const failed = totals.failed + stepsFailed
   io.stdout(`${totals.passed} passed, ${failed} failed, ${totals.skipped} skipped\n`)
   return failed === 0 ? 0 : 1
 }
