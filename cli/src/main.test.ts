@@ -141,6 +141,7 @@ test.each(['sim', 'fuzz', 'storage', 'storage scrub', 'storage file', 'chaos', '
     expect(await run('test', ...words, '--help')).toMatchObject({ code: 0, out: expect.stringContaining('Usage:') })
     const { code, out, err } = await run('test', ...words, '--bogus')
     expect({ code, out }).toEqual({ code: 2, out: '' })
+    // The simulator is a process of its own, whose stderr is the command's.
     if (what !== 'sim') expect(err).toContain('--bogus')
   },
 )

@@ -197,27 +197,42 @@ const options = {
   },
 }
 
-function numberOf(value: string | undefined, fallback: number): number {
+/** A command line that says nothing that can be done. */
+class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+function numberOf(name: string, value: string | undefined, fallback: number): number {
   const number = Number(value ?? fallback)
-  if (!Number.isSafeInteger(number) || number < 0) throw new Error(`not a count: ${value}`)
+  if (value?.trim() === '' || !Number.isSafeInteger(number) || number < 0)
+    throw new UsageError(`--${name} takes a whole number, not "${value}"`)
   return number
 }
 
 function profileOf(value: string | undefined): Profile | undefined {
   const found = profiles.find((profile) => profile === value)
-  if (value !== undefined && found === undefined) throw new Error(`no profile ${value}: ${profiles.join(', ')}`)
+  if (value !== undefined && found === undefined)
+    throw new UsageError(`--profile takes ${profiles.join(', ')}; not "${value}"`)
   return found
 }
 
-const parsed = (args: string[]) => parseArgs({ args, options, allowPositionals: true })
+const parsed = (args: string[]) => {
+  const { values, positionals } = parseArgs({ args, options, allowPositionals: true })
+  const [first] = positionals
+  if (first !== undefined && values.mutations !== true)
+    throw new UsageError(`takes names with --mutations only, not "${first}"`)
+  const unknown = positionals.find((one) => !mutations.some(({ name }) => name === one))
+  if (unknown !== undefined) throw new UsageError(`--mutations knows no "${unknown}"`)
+  return { values, positionals }
+}
 
 /** Runs the command; answers the exit code. */
 export async function runCommand(args: string[]): Promise<number> {
   try {
     return await runParsed(parsed(args))
   } catch (error) {
-    if (!(error instanceof TypeError) || !(error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS'))
-      throw error
+    const isParse = (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS') === true
+    if (!(error instanceof UsageError || (error instanceof TypeError && isParse))) throw error
     process.stderr.write(`healthblock test sim: ${error.message}\nTry ./healthblock test sim --help\n`)
     return 2
   }
@@ -231,16 +246,16 @@ async function runParsed({ values, positionals }: ReturnType<typeof parsed>): Pr
   if (values.pairs === true) return (await runPairs(values.sampled === true)) ? 0 : 1
   if (values.mutations === true) return (await runMutations(positionals)) ? 0 : 1
   if (values.seed !== undefined) {
-    const isGood = await runOne(numberOf(values.seed, 1), profileOf(values.profile), values.trace === true)
+    const isGood = await runOne(numberOf('seed', values.seed, 1), profileOf(values.profile), values.trace === true)
     say(isGood ? '1 passed, 0 failed' : '0 passed, 1 failed')
     return isGood ? 0 : 1
   }
-  const [from, count] = [numberOf(values.from, 1), numberOf(values.seeds, 200)]
-  const jobs = Math.min(Math.max(1, numberOf(values.jobs, 1)), Math.max(1, count))
+  const [from, count] = [numberOf('from', values.from, 1), numberOf('seeds', values.seeds, 200)]
+  const jobs = Math.min(Math.max(1, numberOf('jobs', values.jobs, 1)), Math.max(1, count))
   const profile = profileOf(values.profile)
   const tally = new Tally(values.kept === true ? keptSeeds.length : count, values.json === true)
   if (values.kept === true) for (const kept of keptSeeds) await runHere([kept.seed], kept.profile, tally)
-  else if (jobs === 1) await runHere(every(from, count, numberOf(values.stride, 1)), profile, tally)
+  else if (jobs === 1) await runHere(every(from, count, numberOf('stride', values.stride, 1)), profile, tally)
   else {
     const parts = Array.from({ length: jobs }, (_, job) => {
       const only = profile === undefined ? [] : ['--profile', profile]

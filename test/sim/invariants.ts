@@ -169,7 +169,7 @@ export class Invariants {
 
   fail(invariant: string, what: string): void {
     this.violation ??= { invariant, what }
-    this.#world.trace.step('VIOLATION', -1, `${invariant} ${what}`)
+    this.#world.trace.step('VIOLATION', -1, invariant, () => what)
   }
 
   /** Index of a transaction in the one history. */

@@ -14,10 +14,10 @@ export interface Ran {
   readonly stderr: string
 }
 
-/** Runs `./healthblock test sim` with these arguments. */
-export function simulate(args: readonly string[]): Promise<Ran> {
+/** Runs `./healthblock test sim` with these arguments; `program` is its main file, here or in a copy. */
+export function simulate(args: readonly string[], program: string = main): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: process.env })
+    const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: process.env })
     let [stdout, stderr] = ['', '']
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text

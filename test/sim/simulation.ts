@@ -195,11 +195,10 @@ class Simulation {
   }
 
   #observe(node: SimulatedNode, event: CoreEvent): void {
-    const { trace } = this.#world
-    if (trace.isRead) {
+    this.#world.trace.step(`core ${event.kind} ${event.chain}`, node.rank, undefined, () => {
       const { error, ...fields } = event as CoreEvent & { error?: unknown }
-      trace.step(`core ${JSON.stringify(fields)}`, node.rank, error === undefined ? undefined : textOf(error))
-    } else trace.step(`core ${event.kind} ${event.chain}`, node.rank, undefined)
+      return `${JSON.stringify(fields)} ${error === undefined ? '' : textOf(error)}`
+    })
     this.#invariants.said(node.rank, event)
     if (event.kind !== 'halted') return
     const { life } = node
@@ -210,7 +209,7 @@ class Simulation {
   }
 
   #startFailed(node: SimulatedNode, error: unknown): void {
-    this.#world.trace.step('start failed', node.rank, textOf(error))
+    this.#world.trace.step('start failed', node.rank, undefined, () => textOf(error))
     if (!isInjected(error)) this.#invariants.fail('start', `rank ${node.rank} cannot start: ${textOf(error)}`)
     this.#director.ended(node)
   }
@@ -218,7 +217,7 @@ class Simulation {
   /** An error that nobody catches ends the process it happened in. */
   #uncaught(error: unknown): void {
     const { current } = this.#world.scheduler
-    this.#world.trace.step('uncaught', current?.rank ?? -1, textOf(error))
+    this.#world.trace.step('uncaught', current?.rank ?? -1, undefined, () => textOf(error))
     if (current === undefined || !isInjected(error)) {
       this.#invariants.fail('fault', `uncaught at rank ${current?.rank}: ${textOf(error)}`)
       return

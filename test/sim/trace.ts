@@ -1,4 +1,4 @@
-/** What happened in a run, as a hash, and as text if somebody wants to read it. Two runs of one seed have one hash. */
+/** What happened in a run, as a hash, and as text if somebody wants to read it. Two runs of one seed have one hash, in every folder. */
 import type { Scheduler } from './scheduler.ts'
 
 /** Bytes of a value that go into the hash: a change of any other would change its length or a later event. */
@@ -17,18 +17,13 @@ export class Trace {
     this.#print = print
   }
 
-  /** True if somebody reads along. */
-  get isRead(): boolean {
-    return this.#print !== undefined
-  }
-
   #mix(value: number): void {
     this.#a = Math.imul(this.#a ^ value, 0x01000193)
     this.#b = Math.imul((this.#b ^ value) + 0x7f4a7c15, 0x85ebca6b) ^ (this.#b >>> 13)
   }
 
-  /** One step: what it was, whose, and what it was about. */
-  step(what: string, rank: number, detail: string | number | Uint8Array | undefined): void {
+  /** One step: what it was, whose, and what it was about. `remark` is for who reads along, and no part of the hash: it may name paths. */
+  step(what: string, rank: number, detail: string | number | Uint8Array | undefined, remark?: () => string): void {
     this.#mix(Math.floor(this.#scheduler.nowMs * 1024))
     this.#mix(this.#scheduler.count)
     for (let i = 0; i < what.length; i++) this.#mix(what.charCodeAt(i))
@@ -39,7 +34,7 @@ export class Trace {
     if (this.#print === undefined) return
     const about = detail instanceof Uint8Array ? `${detail.length} bytes` : (detail ?? '')
     const time = (this.#scheduler.nowMs / 1000).toFixed(4).padStart(8)
-    this.#print(`${time} ${rank < 0 ? '-' : rank} ${what} ${about}`)
+    this.#print(`${time} ${rank < 0 ? '-' : rank} ${what} ${about}${remark === undefined ? '' : ` ${remark()}`}`)
   }
 
   #bytes(bytes: Uint8Array): void {

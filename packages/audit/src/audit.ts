@@ -80,6 +80,9 @@ export interface AuditRequest {
 
 /** Pause between two looks of an audit that goes on. */
 const lookPauseMs = 2_000
+/** How often, and after which pause, nodes are asked again whether Docchain goes on: they may have started a moment ago. */
+const anchorAttempts = 20
+const anchorPauseMs = 1_000
 
 /**
  * Audits both ledgers.
@@ -134,6 +137,8 @@ class Audit {
   readonly #reads: ReadCheck
   #areReadsChecked = false
   readonly #promises = new PromiseCheck()
+  /** Size after the Userchain block of the last finding `rule.anchor-due`. */
+  #overdueSize = 0
 
   constructor(request: AuditRequest) {
     this.#request = request
@@ -214,6 +219,7 @@ class Audit {
     this.#signedHeads.judge(this.#ledger)
     this.#notChecked.push(...(await this.#witnesses.check(heads)))
     if (this.#looks++ === 0) await this.#once()
+    if (isWhole) await this.#checkAnchorDue(begunMs - publishedMsMax)
     if (isWhole) await this.#checkConduct(statements, begunMs)
     else this.#notChecked.push('reads and promises of gateways, because the ledger was not replayed whole')
     await collectIncidents(this.#nodes, this.#ledger, this.#findings)
@@ -224,6 +230,26 @@ class Audit {
     this.#tell(true)
     this.#findings.endLook()
     return this.#report(now() - begunMs)
+  }
+
+  /** A revocation that Docchain takes no note of. Beyond an old anchor no block may be sealed, so any newer one has taken note. */
+  async #checkAnchorDue(nowMs: number): Promise<void> {
+    const overdue = this.#rules.overdueAnchor(nowMs)
+    if (overdue === undefined) return
+    const { size } = this.#ledger.head('docchain')
+    for (let attempt = 0; attempt < anchorAttempts && overdue.size !== this.#overdueSize; attempt++) {
+      await this.#request.wait(anchorPauseMs)
+      const heads = await this.#heads('docchain')
+      if (heads.some(({ checkpoint }) => checkpoint.size > size)) {
+        this.#notChecked.push('docchain after a revocation that is long past: it went on while this was looked at')
+        return
+      }
+    }
+    this.#overdueSize = overdue.size
+    const seconds = Math.floor((nowMs - overdue.ms) / 1000)
+    const message = `block ${overdue.height} of userchain ends an access or changes who may do what, and docchain has taken no note of it for ${seconds} s`
+    const place = { chain: 'userchain', height: overdue.height, index: overdue.size - 1 } as const
+    this.#findings.add({ code: 'rule.anchor-due', ...place, message })
   }
 
   async #checkSuccessions(): Promise<void> {

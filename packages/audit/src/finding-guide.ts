@@ -107,6 +107,10 @@ const guides: Readonly<Record<string, FindingGuide>> = {
     'Diagnoses were judged by an older state of consent than they should have been.',
     'Ask the operator of the leader of that time; a revocation in between took effect late.',
   ),
+  'rule.anchor-due': damage(
+    'An access was ended, and the ledger of diagnoses does not know it yet. None can be posted there meanwhile, and nobody can say “refused everywhere”.',
+    'Ask the operators why nothing is sealed on Docchain; ./healthblock org suspend replaces a node that holds it up.',
+  ),
   'rule.envelope-late': away(
     'A doctor has access and did not get the keys for it in time.',
     'The patient’s node should send them; the doctor can ask.',

@@ -7,12 +7,15 @@ import { leafHash } from '@healthblock/chain/merkle'
 import { encodeSealLeaf, parseSealLeaf } from '@healthblock/chain/seal'
 import { type GatewayPromise, signStatement } from '@healthblock/chain/statement'
 import type { Transaction } from '@healthblock/chain/transaction'
+import { randomBytes } from '@healthblock/crypto/random'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Lies, TestLedger } from '../../runtime/src/testkit.ts'
 import { followAudit } from './audit.ts'
+import { publishedMsMax } from './promises.ts'
 import type { AuditReport, Finding } from './report.ts'
+import { anchorDueMsMax, envelopeLateMs } from './rules.ts'
 import { places, Sample } from './sample.test-support.ts'
 
 let sample: Sample
@@ -282,6 +285,100 @@ describe('promises of gateways', () => {
     const promise = promiseOf([history.id(history.algorithm())], {}, generateSigningKey())
     const { findings } = await sample.run(await sample.cluster({}), { promises: [promise, Uint8Array.of(1)] })
     expect(places(findings)).toEqual(['promise.forged null null 0 null', 'promise.forged null null 1 null'])
+  })
+})
+
+describe('what is late', () => {
+  /** Nodes whose heads were cosigned at the time of the audit. */
+  const cluster = (nowMs: () => number) =>
+    sample.cluster({ checkpoint: (chain) => history.checkpoint(chain, 0, { ms: nowMs() }) })
+
+  it('rule.envelope-late: by the time at which the heads were asked for, less what publication takes', async () => {
+    const [patient, doctor] = [history.registration(), history.registration(2)]
+    const streams = [randomBytes(8)]
+    history.block('userchain', [patient.transaction, doctor.transaction])
+    history.block('userchain', [history.licence(doctor.person), history.device(patient.person, streams)])
+    const { head } = history.block('userchain', [history.grant(patient.person, doctor.person, streams)]) as PendingBlock
+    const dueMs = head.ms + envelopeLateMs
+    let nowMs = dueMs + publishedMsMax - 1
+    // An envelope of just before its time may lie beyond the heads; that the audit takes longer changes nothing.
+    const onBlock = () => {
+      nowMs = dueMs + 120_000
+    }
+    const nodes = await cluster(() => nowMs)
+    expect((await sample.run(nodes, { now: () => nowMs, onBlock })).findings).toEqual([])
+    const { findings } = await sample.run(nodes, { now: () => nowMs })
+    expect(places(findings)).toEqual([`rule.envelope-late userchain ${head.height} ${head.size - 2} null`])
+  })
+
+  describe('rule.anchor-due', () => {
+    /** Two suspensions, `apartMs` one after the other; gives the block of the first. */
+    function suspensions(apartMs = 0): PendingBlock {
+      const { transaction, person } = history.registration(2)
+      history.block('userchain', [transaction])
+      const first = history.block('userchain', [history.licence(person, 2)]) as PendingBlock
+      history.nowMs += apartMs
+      history.block('userchain', [history.licence(person, 2)])
+      return first
+    }
+
+    it('the oldest block that Docchain takes no note of, once its time is over', async () => {
+      const { head } = suspensions(20_000)
+      let nowMs = head.ms + anchorDueMsMax + publishedMsMax
+      let waitedMs = 0
+      const wait = async (ms: number) => {
+        waitedMs += ms
+      }
+      const nodes = await cluster(() => nowMs)
+      expect((await sample.run(nodes, { now: () => nowMs, wait })).findings).toEqual([])
+      expect(waitedMs).toBe(0)
+      nowMs++
+      const { findings } = await sample.run(nodes, { now: () => nowMs, wait })
+      expect(places(findings)).toEqual([`rule.anchor-due userchain ${head.height} ${head.size - 1} null`])
+      expect(waitedMs).toBe(20_000)
+    })
+
+    it('nothing is due once a block is anchored beyond it, however long both ledgers are idle then', async () => {
+      suspensions()
+      history.block('docchain', [])
+      history.block('userchain', [history.algorithm()])
+      const nowMs = history.nowMs + 30 * 86_400_000
+      const { findings } = await sample.run(await cluster(() => nowMs), { now: () => nowMs })
+      expect(findings).toEqual([])
+    })
+
+    it('a cluster that has just started gets the time that it needs', async () => {
+      suspensions()
+      const nowMs = history.nowMs + 86_400_000
+      let pauses = 0
+      const wait = async () => {
+        if (++pauses === 3) history.block('docchain', [])
+      }
+      const { findings, notChecked } = await sample.run(await cluster(() => nowMs), { now: () => nowMs, wait })
+      expect(findings).toEqual([])
+      expect(notChecked.join()).toContain('docchain after a revocation')
+      expect(pauses).toBe(3)
+    })
+
+    it('an audit that goes on tells it once, waits once, and takes it back', async () => {
+      suspensions()
+      const nowMs = history.nowMs + 86_400_000
+      const told: Finding[] = []
+      const stop = new AbortController()
+      let [looks, pauses] = [0, 0]
+      const wait = async () => {
+        pauses++
+        if (looks === 2) history.block('docchain', [])
+        if (looks === 3) stop.abort()
+      }
+      const onFinding = (finding: Finding) => told.push(finding)
+      const request = sample.request(await cluster(() => nowMs), { now: () => nowMs, wait, onFinding })
+      const last = await followAudit(request, { signal: stop.signal, onLook: () => looks++ })
+      expect(told.map(({ code }) => code)).toEqual(['rule.anchor-due'])
+      expect(last.findings).toEqual([])
+      // Before the finding, and one between two looks.
+      expect(pauses).toBe(20 + 3)
+    })
   })
 })
 

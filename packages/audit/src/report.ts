@@ -65,6 +65,7 @@ const passing = new Set([
   'incident.unavailable',
   'succession.missing',
   'succession.invalid',
+  'rule.anchor-due',
   'storage.missing',
   'witness.ahead',
   'witness.invalid',

@@ -7,6 +7,7 @@ import type { Ledger } from '@healthblock/chain/block'
 import { ByteMap, byteKey } from '@healthblock/chain/byte-map'
 import type { ChainName } from '@healthblock/chain/chains'
 import { inForceAt, liveAt } from '@healthblock/chain/live-at'
+import type { Boundary } from '@healthblock/chain/log-index'
 import type { Seal } from '@healthblock/chain/seal'
 import { userTables } from '@healthblock/chain/tables'
 import type { EnvelopeBody, IotBody, KeyBody, Transaction } from '@healthblock/chain/transaction'
@@ -15,6 +16,8 @@ import type { FindingList } from './report.ts'
 
 /** A Docchain block must not be anchored below a Userchain SEAL that is older than this. */
 export const anchorLagMsMax = 10_000
+/** Docchain must be anchored beyond a Userchain block that wakes it within this time: a takeover and a hard start are in it. */
+export const anchorDueMsMax = 30_000
 /** A live grant must have its envelope within this time. */
 export const envelopeLateMs = 600_000
 
@@ -85,6 +88,25 @@ export class AuditRules {
   /** After the last Userchain block: envelopes that are overdue now. */
   finish(nowMs: number): void {
     this.#settleDue(nowMs)
+  }
+
+  /**
+   * The oldest Userchain block that ends an access or changes who may do what, and that no Docchain block is anchored beyond although its time
+   * is over at `nowMs`; undefined if there is none. The newest such block would not do: with a revocation every minute it is never old.
+   */
+  overdueAnchor(nowMs: number): Boundary | undefined {
+    const index = this.#ledger.index('userchain')
+    const anchored = this.#ledger.head('docchain').anchor?.size ?? 0
+    const holdsOne = (size: number): boolean => (index.newestWake(size) ?? 0) > anchored
+    let [low, high] = [anchored, this.#ledger.head('userchain').size]
+    if (!holdsOne(high)) return undefined
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2)
+      if (holdsOne(middle)) high = middle
+      else low = middle
+    }
+    const oldest = index.boundary(high)
+    return oldest !== undefined && nowMs - oldest.ms > anchorDueMsMax ? oldest : undefined
   }
 
   #add(code: string, chain: ChainName, place: Place, message: string): void {

@@ -86,6 +86,11 @@ interface Person {
   readonly op: SigningKey
 }
 
+/** With the key that gives access. */
+interface Registered extends Person {
+  readonly root: SigningKey
+}
+
 /** One history of both chains; blocks are made when told. */
 export class TestLedger {
   readonly consortium: Consortium
@@ -136,7 +141,7 @@ export class TestLedger {
   }
 
   /** A `register`, not committed. */
-  registration(role = 1): { transaction: Transaction; person: Person } {
+  registration(role = 1): { transaction: Transaction; person: Registered } {
     const [root, op] = [generateSigningKey(), generateSigningKey()]
     const { organisation } = this.consortium
     const body = {
@@ -156,7 +161,7 @@ export class TestLedger {
       { account: organisation.account, key: 1, signingKey: organisation.op },
     ]
     const transaction = this.sign('userchain', body, signers)
-    return { transaction, person: { account: this.id(transaction), op } }
+    return { transaction, person: { account: this.id(transaction), root, op } }
   }
 
   /** An `algorithm`, not committed. */
@@ -174,6 +179,21 @@ export class TestLedger {
     const range = { state, from: startMs, to: this.nowMs + 1000 * hourMs }
     const body = { v: 1, t: 'licence', a: account, ...times, doctor: doctor.account, ...range } as const
     return this.sign('userchain', body, [{ account, key: 1, signingKey: op }])
+  }
+
+  /** A `key` that begins generation 1 and gives `doctor` a grant over `streams`, without its envelope; not committed. */
+  grant(patient: Registered, doctor: Person, streams: readonly Uint8Array[]): Transaction {
+    this.#counter = Math.max(this.#counter + 1, this.nowMs)
+    const { size, root } = this.ledger.head('userchain')
+    const slot = Math.floor(this.nowMs / hourMs)
+    const open = [[randomBytes(16), doctor.account, [...streams], slot, this.nowMs + 1000 * hourMs, 3, 1]] as const
+    const times = { n: this.#counter, x: this.nowMs + hourMs }
+    const keys = { gen: 1, first: slot, cut: [], close: [], open, env: [], why: 1, seen: [size, root] } as const
+    const { account } = patient
+    return this.sign('userchain', { v: 1, t: 'key', a: account, ...times, ...keys }, [
+      { account, key: 0, signingKey: patient.root },
+      { account, key: 1, signingKey: patient.op },
+    ])
   }
 
   /** A `device`, not committed. */
