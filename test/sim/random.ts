@@ -1,4 +1,4 @@
-import { seededRandom } from '../support/memory-network.ts'
+import { seededRandom } from '../support/seeded-random.ts'
 
 /** All chance of one run, from one seed. */
 export class Random {

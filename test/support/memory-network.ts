@@ -2,20 +2,10 @@
 import type { ChainName } from '@healthblock/chain/chains'
 import type { PeerMethod, PeerNetwork } from '../../services/accounting-node/src/core/ports.ts'
 import { AccountingError } from '../../services/accounting-node/src/errors.ts'
+import { seededRandom } from './seeded-random.ts'
 
 /** What answers for a node. */
 export type PeerHandler = (from: number, chain: ChainName, method: PeerMethod, body: Uint8Array) => Promise<Uint8Array>
-
-/** Pseudo-random numbers from 0 to 1, equal for equal seeds (mulberry32). */
-export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
-  }
-}
 
 function unreachable(rank: number): AccountingError {
   return new AccountingError(`rank ${rank} does not answer`, { code: 'ERR_PEER_UNREACHABLE', rank, reason: 'lost' })

@@ -5,6 +5,7 @@
  */
 import { concatBytes, encodeUtf8, fromBase64, toBase64 } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, decodeCborAt, encodeCbor } from '@healthblock/encoding/cbor'
+import { seededRandom } from './seeded-random.ts'
 
 /** Longest damaged input. */
 export const inputBytesMax = 300_000
@@ -15,21 +16,17 @@ const numbers = [0, 1, 2, 3, 4, 7, 23, 24, 255, 256, 4096, 65_535, 65_536, 2 ** 
 const limits = [2 ** 53 - 1, 2 ** 53 - 2, 2 ** 48, 2 ** 40]
 const keys = ['v', 't', 'a', 'state', 'trail', 'c', 'o', 'anchor', 'extra', 'constructor', '__proto__', 'witnesses']
 
-/** Random numbers from a seed (mulberry32). */
+/** Random numbers from a seed. */
 export class Random {
-  #state: number
+  readonly #next: () => number
 
   constructor(seed: number) {
-    this.#state = seed >>> 0
+    this.#next = seededRandom(seed)
   }
 
   /** From 0 to below `below`, whole. */
   below(below: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0
-    let t = this.#state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) % below
+    return (this.#next() * 2 ** 32) % below
   }
 
   pick<T>(list: readonly T[]): T {

@@ -1,6 +1,5 @@
 /** A doctor node as a whole, over HTTP, with a real ledger and real keys. */
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type DiagnosisBody, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { generateKemKeyPair } from '@healthblock/crypto/envelope'
@@ -11,17 +10,11 @@ import { encodeFitting } from '@healthblock/diagnosis/document'
 import { toBase64, toHex } from '@healthblock/encoding/bytes'
 import { cidOf } from '@healthblock/runtime/storage-client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Diagnosis, enrol, Node } from './node.test-support.ts'
-import {
-  type Recipient,
-  registerAlgorithm,
-  startNetwork,
-  type TestNetwork,
-  TestPatient,
-} from './sample.test-support.ts'
+import { type Diagnosis, enrol, type Node, openPractice, type Practice } from './node.test-support.ts'
+import { type Recipient, registerAlgorithm, type TestNetwork, TestPatient } from './sample.test-support.ts'
 
 describe('a doctor node', () => {
-  let root: string
+  let practice: Practice
   let network: TestNetwork
   let node: Node
   let doctor: Recipient
@@ -29,17 +22,11 @@ describe('a doctor node', () => {
   let grant: Uint8Array
 
   beforeAll(async () => {
-    root = mkdtempSync(join(tmpdir(), 'healthblock-doctor-'))
-    network = await startNetwork()
-    node = new Node(join(root, 'doctor'), network)
-    await node.start()
+    practice = await openPractice()
+    ;({ network, node } = practice)
   })
 
-  afterAll(async () => {
-    await node?.stop()
-    await network?.close()
-    rmSync(root, { recursive: true, force: true })
-  })
+  afterAll(() => practice?.close())
 
   test('makes its doctor once, and takes no signature but the sponsor’s', async () => {
     expect((await node.call('GET', '/v1/identity', undefined, 'another-secret')).status).toBe(401)

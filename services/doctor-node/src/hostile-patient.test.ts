@@ -1,38 +1,23 @@
 /** What a patient who means harm can do to the doctor's other patients: nothing. Over HTTP, with a real ledger and real keys. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { toHex } from '@healthblock/encoding/bytes'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hourMs } from '../../../packages/runtime/src/testkit.ts'
-import { enrol, Node } from './node.test-support.ts'
-import {
-  type Recipient,
-  registerAlgorithm,
-  startNetwork,
-  type TestNetwork,
-  TestPatient,
-} from './sample.test-support.ts'
+import { enrol, type Node, openPractice, type Practice } from './node.test-support.ts'
+import { type Recipient, registerAlgorithm, type TestNetwork, TestPatient } from './sample.test-support.ts'
 
 describe('a patient who means harm', () => {
-  let root: string
+  let practice: Practice
   let network: TestNetwork
   let node: Node
   let doctor: Recipient
 
   beforeAll(async () => {
-    root = mkdtempSync(join(tmpdir(), 'healthblock-doctor-'))
-    network = await startNetwork()
-    node = new Node(join(root, 'doctor'), network)
-    await node.start()
+    practice = await openPractice()
+    ;({ network, node } = practice)
     doctor = await enrol(node, network)
   })
 
-  afterAll(async () => {
-    await node?.stop()
-    await network?.close()
-    rmSync(root, { recursive: true, force: true })
-  })
+  afterAll(() => practice?.close())
 
   test('a window that begins after the last moment of any calendar costs the others none of their lists', async () => {
     const [honest, hostile] = [new TestPatient(network), new TestPatient(network)]

@@ -1,20 +1,14 @@
 /** A doctor node whose `node.db` is damaged, lost, or an older copy: over HTTP, with a real ledger and real keys. */
-import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type DiagnosisBody, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type Diagnosis, enrol, Node } from './node.test-support.ts'
-import {
-  type Recipient,
-  registerAlgorithm,
-  startNetwork,
-  type TestNetwork,
-  TestPatient,
-} from './sample.test-support.ts'
+import { type Diagnosis, enrol, type Node, openPractice, type Practice } from './node.test-support.ts'
+import { type Recipient, registerAlgorithm, type TestNetwork, TestPatient } from './sample.test-support.ts'
 
 describe("a doctor node's files", { timeout: 120_000 }, () => {
+  let practice: Practice
   let root: string
   let network: TestNetwork
   let node: Node
@@ -41,11 +35,9 @@ describe("a doctor node's files", { timeout: 120_000 }, () => {
   const diagnoses = () => node.get<Diagnosis[]>('/v1/diagnoses')
 
   beforeEach(async () => {
-    root = mkdtempSync(join(tmpdir(), 'healthblock-doctor-'))
-    network = await startNetwork()
+    practice = await openPractice()
+    ;({ root, network, node } = practice)
     registerAlgorithm(network.history)
-    node = new Node(path(''), network)
-    await node.start()
     doctor = await enrol(node, network)
     patient = new TestPatient(network)
     await patient.rotate({ open: [doctor] })
@@ -55,11 +47,7 @@ describe("a doctor node's files", { timeout: 120_000 }, () => {
     await judgeAll(2)
   })
 
-  afterEach(async () => {
-    await node.stop()
-    await network.close()
-    rmSync(root, { recursive: true, force: true })
-  })
+  afterEach(() => practice?.close())
 
   test('with a damaged page, or a part of it gone, it does not start, and says what to do', async () => {
     await node.stop()

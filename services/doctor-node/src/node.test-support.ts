@@ -1,9 +1,12 @@
 /** For this service's tests: a whole node over HTTP, and the enrolment of its doctor. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseTransactionLeaf, signingMessage } from '@healthblock/chain/transaction'
 import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import { createDoctorNode, type DoctorNode } from './app.ts'
-import { license, type Recipient, type TestNetwork } from './sample.test-support.ts'
+import { license, type Recipient, startNetwork, type TestNetwork } from './sample.test-support.ts'
 
 /** A diagnosis as the node lists it. */
 export interface Diagnosis {
@@ -126,6 +129,28 @@ export class Node {
       if (isGood(list)) return list
     }
   }
+}
+
+/** A ledger and stores with one doctor node, in a folder of its own. */
+export interface Practice {
+  readonly root: string
+  readonly network: TestNetwork
+  readonly node: Node
+  close(): Promise<void>
+}
+
+/** Starts one; the node's files are in `ROOT/doctor`. */
+export async function openPractice(): Promise<Practice> {
+  const root = mkdtempSync(join(tmpdir(), 'healthblock-doctor-'))
+  const network = await startNetwork()
+  const node = new Node(join(root, 'doctor'), network)
+  const close = async (): Promise<void> => {
+    await node.stop()
+    await network.close()
+    rmSync(root, { recursive: true, force: true })
+  }
+  await node.start()
+  return { root, network, node, close }
 }
 
 /** Enrols the node's doctor as the hospital's administrator does. */

@@ -1,18 +1,9 @@
 /** What the doctor's portal is served: opened readings, an alarm's state, names; and that nobody else gets any of it. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { toHex } from '@healthblock/encoding/bytes'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { apiSecret, enrol, Node } from './node.test-support.ts'
+import { apiSecret, enrol, type Node, openPractice, type Practice } from './node.test-support.ts'
 import type { DiagnosisView } from './reading/lists.ts'
-import {
-  type Recipient,
-  registerAlgorithm,
-  startNetwork,
-  type TestNetwork,
-  TestPatient,
-} from './sample.test-support.ts'
+import { type Recipient, registerAlgorithm, type TestNetwork, TestPatient } from './sample.test-support.ts'
 
 const passphrase = 'six words that nobody else knows'
 
@@ -68,7 +59,7 @@ interface Samples {
 }
 
 describe('the doctor’s portal', () => {
-  let root: string
+  let practice: Practice
   let network: TestNetwork
   let node: Node
   let doctor: Recipient
@@ -79,10 +70,8 @@ describe('the doctor’s portal', () => {
   let streamPath: string
 
   beforeAll(async () => {
-    root = mkdtempSync(join(tmpdir(), 'healthblock-doctor-'))
-    network = await startNetwork()
-    node = new Node(join(root, 'doctor'), network)
-    await node.start()
+    practice = await openPractice()
+    ;({ network, node } = practice)
     doctor = await enrol(node, network)
     registerAlgorithm(network.history)
     await fetch(new URL('/v1/portal/people/grace', node.url), {
@@ -99,11 +88,7 @@ describe('the doctor’s portal', () => {
     streamPath = `${place}/streams/${toHex(patient.stream)}`
   })
 
-  afterAll(async () => {
-    await node?.stop()
-    await network?.close()
-    rmSync(root, { recursive: true, force: true })
-  })
+  afterAll(() => practice?.close())
 
   async function extent(): Promise<{ from: number; to: number }> {
     const [summary] = await page.get<{ streams: { firstAt: string; lastAt: string }[] }[]>('/v1/patients/summary')

@@ -1,39 +1,24 @@
 /** A doctor node that is killed, or was away: over HTTP, with a real ledger and real keys. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { type DiagnosisBody, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type Diagnosis, enrol, Node } from './node.test-support.ts'
-import {
-  type Recipient,
-  registerAlgorithm,
-  startNetwork,
-  type TestNetwork,
-  TestPatient,
-} from './sample.test-support.ts'
+import { type Diagnosis, enrol, type Node, openPractice, type Practice } from './node.test-support.ts'
+import { type Recipient, registerAlgorithm, type TestNetwork, TestPatient } from './sample.test-support.ts'
 
 describe('a doctor node', () => {
-  let root: string
+  let practice: Practice
   let network: TestNetwork
   let node: Node
   let doctor: Recipient
 
   beforeEach(async () => {
-    root = mkdtempSync(join(tmpdir(), 'healthblock-doctor-'))
-    network = await startNetwork()
+    practice = await openPractice()
+    ;({ network, node } = practice)
     registerAlgorithm(network.history)
-    node = new Node(join(root, 'doctor'), network)
-    await node.start()
     doctor = await enrol(node, network)
   })
 
-  afterEach(async () => {
-    await node.stop()
-    await network.close()
-    rmSync(root, { recursive: true, force: true })
-  })
+  afterEach(() => practice?.close())
 
   test('killed at any step it judges each record once, and posts nothing twice', { timeout: 120_000 }, async () => {
     const other = new TestPatient(network)
