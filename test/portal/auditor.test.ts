@@ -248,6 +248,16 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.fill('textarea', 'not a registration')
     await page.click('button:has-text("Read it")')
     await page.waitForSelector('text=This is not a registration')
+    await page.setInputFiles('form input[type=file]', { name: 'scan.pdf', mimeType: '', buffer: Buffer.alloc(65_537) })
+    await page.waitForSelector('text=This file is larger than a registration can be: at most 64 KiB.')
+    expect(await page.inputValue('textarea')).toBe('')
+    await page.setInputFiles('form input[type=file]', {
+      name: 'cut.json',
+      mimeType: '',
+      buffer: Buffer.from('{"body":"a'),
+    })
+    await page.click('button:has-text("Read it")')
+    await page.waitForSelector('text=This is not a registration')
     const made = newRegistration(cluster)
     await page.fill('textarea', made.body)
     await page.fill('form input[name=name]', name)

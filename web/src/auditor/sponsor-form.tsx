@@ -30,8 +30,9 @@ async function readRegistration(text: string, organisation: string): Promise<Rea
     import('@healthblock/encoding/bytes'),
   ])
   let register: RegisterBody
-  const base64 = bodyOf(text)
+  let base64: string
   try {
+    base64 = bodyOf(text)
     const body = parseBody(fromBase64(base64))
     if (body.t !== 'register') throw new Error(body.t)
     register = body
@@ -66,10 +67,11 @@ function RegistrationFields(props: {
   text: string
   name: string
   onText: (text: string) => void
+  onFile: (file: File) => void
   onName: (name: string) => void
   onLook: (event: Event) => void
 }): JSX.Element {
-  const { text, name, onText, onName, onLook } = props
+  const { text, name, onText, onFile, onName, onLook } = props
   return (
     <form onSubmit={onLook}>
       <label>
@@ -89,7 +91,7 @@ function RegistrationFields(props: {
           type="file"
           onChange={(event) => {
             const file = event.currentTarget.files?.[0]
-            if (file !== undefined && file.size <= fileSizeBytesMax) void file.text().then(onText)
+            if (file !== undefined) onFile(file)
           }}
         />
       </label>
@@ -115,6 +117,17 @@ export function SponsorForm(props: {
   const [read, setRead] = useState<ReadRegistration>()
   const [error, setError] = useState<string>()
   const [signed, setSigned] = useState<{ account: string; signature: string }>()
+  const open = async (file: File): Promise<void> => {
+    setError(undefined)
+    try {
+      if (file.size > fileSizeBytesMax) throw new Error(t('auditor.sponsor.large', { count: fileSizeBytesMax / 1024 }))
+      setText(await file.text())
+    } catch (cause) {
+      // What was there before is not taken for what the file says.
+      setText('')
+      setError((cause as Error).message)
+    }
+  }
   const look = async (event: Event): Promise<void> => {
     event.preventDefault()
     setError(undefined)
@@ -141,6 +154,7 @@ export function SponsorForm(props: {
         text={text}
         name={name}
         onText={setText}
+        onFile={(file) => void open(file)}
         onName={setName}
         onLook={(event) => void look(event)}
       />
