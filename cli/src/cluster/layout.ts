@@ -91,15 +91,19 @@ export const clusterPaths = {
 /**
  * Reads `cluster.json`.
  *
- * @throws {CommandError} if there is no cluster in the folder.
+ * @throws {CommandError} if there is no cluster in the folder. {RuntimeError} `ERR_FILE_FAILED` if it cannot be looked into.
  */
 export function readCluster(dir: string): ClusterFile {
   const path = clusterPaths.file(dir)
-  if (!existsSync(path)) {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fileError(path, error)
     throw new CommandError(`there is no cluster in ${dir}: make one with ./healthblock up --dir ${shellWord(dir)}`)
   }
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as ClusterFile
+    return JSON.parse(text) as ClusterFile
   } catch (cause) {
     throw new CommandError(`${path} cannot be read: restore it from a backup of its folder`, undefined, { cause })
   }

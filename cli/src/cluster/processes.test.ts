@@ -1,8 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { askProcess, readProcess, startProcess, stopProcess, waitUntilReady } from './processes.ts'
 
@@ -56,6 +56,26 @@ test('what a process lacks is told by itself alone', async () => {
   expect(await askProcess(readProcess(dir), '/readyz')).toEqual({ isWell: false, reasons: ['register: away'] })
   tellAddress('another')
   expect(await askProcess(readProcess(dir), '/readyz')).toBeUndefined()
+})
+
+test('a folder that was moved while its process runs, or is named by a link, still has it; its pid means nothing elsewhere', async () => {
+  const { pid } = readProcess(dir)
+  const [parent, other] = [
+    mkdtempSync(join(tmpdir(), 'healthblock-moved-')),
+    mkdtempSync(join(tmpdir(), 'healthblock-other-')),
+  ]
+  const [moved, link] = [join(parent, basename(dir)), join(other, basename(dir))]
+  renameSync(dir, moved)
+  symlinkSync(moved, link)
+  expect([readProcess(moved).pid, readProcess(link).pid]).toEqual([pid, pid])
+  const copy = join(parent, 'copy', basename(dir))
+  cpSync(moved, copy, { recursive: true })
+  expect(readProcess(copy).pid).toBeUndefined()
+  writeFileSync(join(copy, 'pid'), `${process.pid}\n`)
+  expect(readProcess(copy).pid).toBeUndefined()
+  await stopProcess(link)
+  expect(() => process.kill(pid as number, 0)).toThrow()
+  for (const folder of [parent, other]) rmSync(folder, { recursive: true, force: true })
 })
 
 test('programs of other people say nothing of themselves, and are believed', async () => {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
-import { mkdir, readFile, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { closeSync, existsSync, openSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
+import { mkdir, readFile, rm, statfs } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError } from '../io.ts'
@@ -51,7 +51,18 @@ function isOurs(pid: number, dir: string): boolean {
   const words = readProc(pid, 'cmdline')
   // A process has no command line for a moment after it was started, and when it has ended and waits for its parent.
   if (words === '') return !/\) [ZX] /.test(readProc(pid, 'stat'))
-  return words.split('\0').some((part) => part === dir || part.startsWith(`${dir}/`))
+  const parts = words.split('\0').map((part) => `${part}/`)
+  if (parts.some((part) => part.startsWith(`${dir}/`))) return true
+  // The folder was moved since, or is named by another way: the process still stands in it.
+  return parts.some((part) => part.includes(`/${basename(dir)}/`)) && workingFolder(pid) === realpathSync(dir)
+}
+
+function workingFolder(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`)
+  } catch {
+    return undefined
+  }
 }
 
 /** Whether the process of a folder runs, and where it listens. */
@@ -90,10 +101,16 @@ function inWords(line: string): string {
   return `${fields.level ?? ''} ${fields.msg}${typeof why === 'string' ? `: ${why}` : ''}`.trim()
 }
 
-/** The last lines that a process logged, for an error message. */
+/** A disk with less is full: no process starts on it. */
+const roomBytesMin = 1 << 20
+
+/** The last lines that a process logged, for an error message; on a full disk there may be none. */
 export async function tailLog(dir: string, lineCount: number): Promise<string> {
   const text = await readFile(join(dir, 'log'), 'utf8').catch(() => '')
-  return text.trimEnd().split('\n').slice(-lineCount).map(inWords).join('\n')
+  const lines = text.trimEnd().split('\n').slice(-lineCount).map(inWords)
+  const disk = await statfs(dir).catch(() => undefined)
+  if (disk !== undefined && disk.bavail * disk.bsize < roomBytesMin) lines.push(`no room left for ${dir}`)
+  return lines.join('\n').trim()
 }
 
 /** What a process says that it lacks, to be put behind "is not ready". */
