@@ -103,6 +103,7 @@ const mistakes: [string, string][] = [
   ['patient grant anna a --from 2027-01-02 --until 2027-01-01T23:00:00-01:00', '--until has to lie after --from'],
   ['patient stream anna', 'needs --record'],
   ['patient stream anna --record r --speed Infinity', '--speed takes a positive number or max'],
+  ['demo --speed 1e999', '--speed takes a positive number or max, not "1e999"'],
   ['patient list extra', 'needs no arguments'],
   ['doctor readings a', 'needs DOCTOR PATIENT'],
   ['doctor post a anna', 'needs --in'],
@@ -125,6 +126,11 @@ const mistakes: [string, string][] = [
   ['ecg --bogus', 'needs one of annotate'],
   ['score nosuch', 'needs one of news2'],
   ['bench nosuch', 'name one of'],
+  ['bench growth --steps 100,10', '--steps takes ascending counts, not "100,10"'],
+  ['bench growth --steps 10,1e3', '--steps takes a whole number from 1 to'],
+  ['bench growth --nodes four', '--nodes takes a whole number from 1 to 16, not "four"'],
+  ['bench ledger --steps 10', '--steps goes with growth, rotation, not with ledger'],
+  ['bench crypto --nodes 1 --quick', '--nodes goes with growth, not with crypto'],
 ]
 
 test.each(mistakes)('%s: %s', async (text, words) => {
@@ -146,12 +152,16 @@ test.each(['sim', 'fuzz', 'storage', 'storage scrub', 'storage file', 'chaos', '
   },
 )
 
-test.each(['storage --cycles many', 'storage scrub --blocks 1e9', 'storage file --mib -1'])(
-  'test %s is no count, and nothing is tested',
-  async (words) => {
-    expect(await run('test', ...words.split(' '))).toMatchObject({ code: 2, out: '' })
-  },
-)
+test.each([
+  'sim --seeds abc',
+  'sim --seed=-1',
+  'sim --profile nosuch',
+  'storage --cycles many',
+  'storage scrub --blocks 1e9',
+  'storage file --mib -1',
+])('test %s is no count, and nothing is tested', async (words) => {
+  expect(await run('test', ...words.split(' '))).toMatchObject({ code: 2, out: '' })
+})
 
 test('test runs what it knows, and nothing for a name that it does not', async () => {
   expect(await run('test', 'nosuch')).toMatchObject({ code: 2, out: '', err: expect.stringContaining('not "nosuch"') })
@@ -172,6 +182,8 @@ test.each(['up', 'down', 'status', 'audit', 'demo', 'patient list', 'ledger toke
 const failures: [string, RegExp][] = [
   ['status --dir DIR', /^there is no cluster in .*: make one with \.\/healthblock up --dir '.*'$/],
   ['down --dir DIR', /^there is no cluster in /],
+  ['down --dir DIR/empty', /^.*empty\/cluster\.json: a part of the path is not a folder/],
+  ['storage serve --standalone --dir DIR/empty', /^.*empty: a part of the path is not a folder \(ENOTDIR\)$/],
   ['patient list --dir DIR', /^there is no cluster in /],
   ['org show --dir DIR', /^there is no cluster in /],
   ['ledger token --dir DIR', /^there is no cluster in /],

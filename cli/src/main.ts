@@ -124,6 +124,9 @@ function inWords(error: unknown): unknown {
     })
   const { code, path, syscall } = error as { code?: unknown; path?: unknown; syscall?: unknown }
   if (typeof code === 'string' && typeof path === 'string' && typeof syscall === 'string') return fileError(path, error)
+  // Of a write to an open file the system does not say which.
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return new CommandError('no room left on the disk', undefined, { cause: error })
   return error
 }
 

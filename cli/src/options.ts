@@ -44,6 +44,15 @@ export function parseCount(
   return value
 }
 
+/** How much faster than real time a record is streamed. @throws {UsageError} for anything but a positive number or max. */
+export function parseSpeed(text: string): number | 'max' {
+  if (text === 'max') return text
+  const speed = Number(text)
+  if (!(speed > 0 && Number.isFinite(speed)))
+    throw new UsageError(`--speed takes a positive number or max, not "${text}"`)
+  return speed
+}
+
 const isoTime = /^(\d{4})-(\d\d)-(\d\d)(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?$/
 
 /**

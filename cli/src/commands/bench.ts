@@ -1,5 +1,5 @@
 import { type ExitCode, type Io, UsageError } from '../io.ts'
-import { parseOptions } from '../options.ts'
+import { parseCount, parseOptions } from '../options.ts'
 import { runScript } from '../script.ts'
 
 const benches: Readonly<Record<string, string>> = {
@@ -32,11 +32,25 @@ ${lines.join('\n')}
 
 Each makes what it needs in a temporary folder, and takes it away again.
 
-  --quick    about 20 s, with fewer sizes
-  --million  tamper, audit: also in a ledger of 10^6 entries
-  --nodes N  growth: of so many accounting nodes, instead of 4
-  --steps N,N  growth, rotation: these sizes instead of the usual ones
+  --quick      about 20 s, with fewer sizes
+  --million    tamper, audit: also in a ledger of 10^6 entries
+  --nodes N    growth: of so many accounting nodes, instead of 4
+  --steps N,N  growth, rotation: these sizes instead of the usual ones, ascending
 `
+}
+
+/** Options that some benchmarks have and others do not. */
+const ownOptions: Readonly<Record<'million' | 'nodes' | 'steps', readonly string[]>> = {
+  million: ['tamper', 'audit'],
+  nodes: ['growth'],
+  steps: ['growth', 'rotation'],
+}
+
+/** Counts with commas. @throws {UsageError} unless each is larger than the one before it. */
+function checkSteps(text: string | undefined): void {
+  const steps = text?.split(',').map((step) => parseCount(step, 'steps', { least: 1, most: 10_000_000, preset: 1 }))
+  if (steps?.every((step, i) => step > (steps[i - 1] ?? 0)) === false)
+    throw new UsageError(`--steps takes ascending counts, not "${text}"`)
 }
 
 /** `./healthblock bench`. */
@@ -55,6 +69,11 @@ export async function runBench(args: string[], io: Io): Promise<ExitCode> {
   if (name === undefined || more.length > 0 || !Object.hasOwn(benches, name)) {
     throw new UsageError(`name one of ${Object.keys(benches).join(', ')}`)
   }
+  for (const option of ['million', 'nodes', 'steps'] as const)
+    if (values[option] !== undefined && !ownOptions[option].includes(name))
+      throw new UsageError(`--${option} goes with ${ownOptions[option].join(', ')}, not with ${name}`)
+  parseCount(values.nodes, 'nodes', { least: 1, most: 16, preset: 1 })
+  checkSteps(values.steps)
   const flags = (['quick', 'json', 'million'] as const).flatMap((flag) => (values[flag] === true ? [`--${flag}`] : []))
   if (values.nodes !== undefined) flags.push('--nodes', values.nodes)
   if (values.steps !== undefined) flags.push('--steps', values.steps)

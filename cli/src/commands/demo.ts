@@ -9,8 +9,8 @@ import { chooseRecord, writeVitals } from '../demo/record.ts'
 import { steps } from '../demo/steps.ts'
 import { currentCluster, type StepResult, type Story } from '../demo/story.ts'
 import { damagedAccounting } from '../demo/tamper-step.ts'
-import { type ExitCode, type Io, UsageError } from '../io.ts'
-import { parseOptions, takePositionals } from '../options.ts'
+import type { ExitCode, Io } from '../io.ts'
+import { parseOptions, parseSpeed, takePositionals } from '../options.ts'
 import { formatTable } from '../table.ts'
 
 const help = `Usage: ./healthblock demo [--keep] [--record WFDB] [--speed N|max] [--dir DIR] [--json]
@@ -79,9 +79,7 @@ export async function runDemo(args: string[], io: Io): Promise<ExitCode> {
     return 0
   }
   takePositionals(positionals, [])
-  const speed = values.speed === undefined || values.speed === 'max' ? 'max' : Number(values.speed)
-  if (speed !== 'max' && !(speed > 0))
-    throw new UsageError(`--speed takes a positive number or max, not "${values.speed}"`)
+  const speed = parseSpeed(values.speed ?? 'max')
   if (values.dir !== undefined) await requireFreeFolder(clusterFolder(values.dir))
   const temporary = values.dir === undefined ? await mkdtemp(join(tmpdir(), 'healthblock-demo-')) : undefined
   const dir = temporary === undefined ? clusterFolder(values.dir) : join(temporary, 'cluster')

@@ -1,7 +1,7 @@
 /** `device`: what devices of the household send, and which are watched. */
-import { readFile } from 'node:fs/promises'
 import { callNode } from '../cluster/client.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
+import { readFileBytes } from '../ledger-subject.ts'
 import { takePositionals } from '../options.ts'
 import { formatTable } from '../table.ts'
 import { print, runAction } from './actions.ts'
@@ -61,9 +61,7 @@ async function readInput(context: Context, file: string): Promise<string> {
     for await (const piece of context.io.stdin) pieces.push(typeof piece === 'string' ? Buffer.from(piece) : piece)
     return Buffer.concat(pieces).toString('utf8')
   }
-  return readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new CommandError(`${file} cannot be read`, undefined, { cause })
-  })
+  return new TextDecoder().decode(readFileBytes(file))
 }
 
 function parseJson(text: string, where: string): unknown {

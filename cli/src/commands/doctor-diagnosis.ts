@@ -1,8 +1,8 @@
 /** `doctor post|sign|correct|withdraw|judge|fhir|export`: diagnoses by hand, and what the doctor says of those on record. */
-import { readFile } from 'node:fs/promises'
 import { callNode, type NodeAccess } from '../cluster/client.ts'
 import { resolvePerson } from '../cluster/layout.ts'
 import { CommandError, type ExitCode, UsageError } from '../io.ts'
+import { readFileBytes } from '../ledger-subject.ts'
 import { parseTime, takePositionals } from '../options.ts'
 import { print } from './actions.ts'
 import { saveBundle } from './bundle-file.ts'
@@ -15,10 +15,8 @@ interface InputRange {
   readonly to: number
 }
 
-async function readText(file: string): Promise<string> {
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new CommandError(`${file} cannot be read`, undefined, { cause })
-  })
+function readText(file: string): string {
+  const text = new TextDecoder().decode(readFileBytes(file))
   if (text.trim() === '') throw new CommandError(`${file} is empty: write the finding into it`)
   return text
 }
@@ -65,7 +63,7 @@ export async function post(context: DoctorContext, positionals: string[]): Promi
   const { options } = context
   if (options.in === undefined) throw new UsageError('post needs --in STREAM:FROM-TO')
   if (options.text === undefined) throw new UsageError('post needs --text FILE')
-  const text = await readText(options.text)
+  const text = readText(options.text)
   const patient = resolvePerson(context.cluster.patients, patientName, 'patient').account
   const access = doctorAccess(context, doctor)
   const inputs = await parseInputs(options.in, access, patient)
@@ -78,7 +76,7 @@ export function amending(act: 'sign' | 'correct' | 'withdraw', done: string) {
     const [doctor, name] = takePositionals(positionals, ['DOCTOR', 'DIAGNOSIS'] as const)
     const { text: file } = context.options
     if (act !== 'sign' && file === undefined) throw new UsageError(`${act} needs --text FILE: why`)
-    const text = file === undefined ? '' : await readText(file)
+    const text = file === undefined ? '' : readText(file)
     const access = doctorAccess(context, doctor)
     const id = await diagnosisId(name, access)
     return postAndPrint(context, access, { path: `/v1/diagnoses/${id}/amend`, body: { act, text }, done })

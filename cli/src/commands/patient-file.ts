@@ -114,9 +114,7 @@ async function beginUpload(
 async function put(context: Context, positionals: string[]): Promise<ExitCode> {
   const [name, path] = takePositionals(positionals, ['NAME', 'PATH'] as const)
   const session = await openSession(context, name)
-  const file = await open(resolve(path), 'r').catch((cause: unknown) => {
-    throw new CommandError(`${path} cannot be read`, undefined, { cause })
-  })
+  const file = await open(resolve(path), 'r')
   try {
     const stat = await file.stat()
     if (!stat.isFile()) throw new CommandError(`${path} is not a file`)

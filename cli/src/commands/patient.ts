@@ -4,7 +4,7 @@ import { callNode, nodeAccess } from '../cluster/client.ts'
 import { enrolPatient } from '../cluster/enrol.ts'
 import { clusterPaths, resolvePerson } from '../cluster/layout.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
-import { parseTime, takePositionals } from '../options.ts'
+import { parseSpeed, parseTime, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
 import { print, runAction } from './actions.ts'
 import { showDevice, switchDevice } from './device.ts'
@@ -127,10 +127,7 @@ async function stream(context: Context, positionals: string[]): Promise<ExitCode
       throw new UsageError(`--${key} takes seconds from the record's start, not "${text}"`)
     return value
   }
-  const speedText = (options.speed as string | undefined) ?? '1'
-  const speed = speedText === 'max' ? 'max' : Number(speedText)
-  if (speed !== 'max' && !(speed > 0 && Number.isFinite(speed)))
-    throw new UsageError(`--speed takes a positive number or max, not "${speedText}"`)
+  const speed = parseSpeed((options.speed as string | undefined) ?? '1')
   const session = await openSession(context, name)
   const path = (isAbsolute(record) ? record : resolve(record)).replace(/\.hea$/, '')
   const { job } = await callNode<{ job: string }>(session.access, 'POST', `${session.path}/record`, {

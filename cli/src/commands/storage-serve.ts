@@ -5,11 +5,12 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { toHex } from '@healthblock/encoding/bytes'
+import { ensureFolder } from '@healthblock/runtime/files'
 import { projectRoot } from '../cluster/root.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseCount } from '../options.ts'
@@ -148,7 +149,7 @@ export async function serveStandalone(options: ServeOptions, io: Io, ended?: Pro
   const count = parseCount(options.nodes, 'nodes', { least: 1, most: 16, preset: 1 })
   const port = parseCount(options.port, 'port', { least: 1024, most: 64_000, preset: 5001 })
   const dir = resolve(options.dir)
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
+  ensureFolder(dir)
   const nodes = await Promise.all(Array.from({ length: count }, (_, index) => planNode(dir, index, port)))
   prepareShared(dir, nodes)
   const replicas = parseCount(options.replicas, 'replicas', { least: 1, most: count, preset: Math.min(3, count) })
