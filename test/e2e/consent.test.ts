@@ -21,6 +21,7 @@ interface Diagnosis {
   readonly doctor: string
   readonly at: string
   readonly in: { stream: string; from: number; to: number }[]
+  readonly findings: { code: string; evidence?: unknown }[]
   readonly status: string
 }
 
@@ -150,6 +151,16 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
       const grave = (await alarms()).filter(({ code }) => code === 'early-warning.news2')
       return grave.length > 0 ? grave : undefined
     })
+    // The patient reads of a finding what the doctor does, code of SNOMED CT and score included; which records it rests on is the doctor's.
+    const graveOf = (all: readonly Diagnosis[]) =>
+      all.filter(({ findings }) => findings.some(({ code }) => code === 'early-warning.news2'))
+    const [judged] = graveOf(await own())
+    const told = judged?.findings.map(({ evidence, ...finding }) => finding)
+    expect(told).toContainEqual(expect.objectContaining({ snomed: '1104051000000101', score: expect.any(Number) }))
+    const heard = await eventually('the same diagnosis at the patient', 60_000, async () =>
+      (await diagnoses()).find(({ transactionId }) => transactionId === judged?.transactionId),
+    )
+    expect(heard.findings).toEqual(told)
     const id = String(alarm?.id)
     const act = (name: string, ...more: string[]) => cluster.run<Alarm>('doctor', name, 'doctor-b', id, ...more)
     expect((await act('snooze', '--minutes', '300')).code).toBe(2)

@@ -257,7 +257,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
         expect(await narrow.page.locator('.finding p').first().textContent()).toMatch(/während|bis|von|in \d/)
         await narrow.page.locator('.as-written summary').first().click()
         expect(await narrow.page.locator('.as-written [lang=en]').first().textContent()).toMatch(
-          / for | within |NEWS2 up to/,
+          / for | within | in one |NEWS2 up to/,
         )
         await narrow.picture('doctor-patient-dark-360')
         expect(await narrow.accessibilityFindings()).toEqual([])

@@ -186,6 +186,16 @@ describe('ecg classify', () => {
     expect(N + A + O + noisy).toBeCloseTo(1, 9)
   })
 
+  test('of a record that is wrong the error names the file and the field', async () => {
+    const { io, lines } = terminal()
+    const record = writeRecord('wrong', 'regular')
+    writeFileSync(`${record}.hea`, readFileSync(`${record}.hea`, 'utf8').replace(/^(\S+ \d+) \S+/, '$1 1000000000'))
+    expect(await runEcg(['classify', record], io)).toBe(1)
+    expect(lines()).toMatchObject([
+      { record, error: { code: 'ERR_WFDB_HEADER_INVALID', field: 'rate', file: `${record}.hea` } },
+    ])
+  })
+
   test.skipIf(!hasData)('data: a MATLAB record of the challenge', async () => {
     const { io, lines } = terminal()
     const record = new URL('cinc2017/A00001', shared).pathname

@@ -162,7 +162,7 @@ async function classify(args: string[], io: Io): Promise<ExitCode> {
     } catch (error) {
       if (!(error instanceof CommandError)) throw error
       exit = 1
-      io.stdout(`${JSON.stringify({ record, error: { message: error.message } })}\n`)
+      io.stdout(`${JSON.stringify({ record, ...(error.json ?? { error: { message: error.message } }) })}\n`)
     }
   }
   return exit

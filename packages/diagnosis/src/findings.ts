@@ -183,7 +183,7 @@ export class Episodes {
 
 /** A length of time as a clinician writes it. */
 function lengthOf(ms: number): string {
-  const seconds = Math.round(ms / 1000)
+  const seconds = Math.max(1, Math.round(ms / 1000))
   if (seconds < 90) return `${seconds} s`
   const minutes = Math.round(seconds / 60)
   return minutes < 90 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`
@@ -241,7 +241,40 @@ const texts: Record<FindingCode, (e: Episode, length: string) => string> = {
   'stream.not-judged': (_e, length) => `More than two ECG streams at a time: one was not judged for ${length}.`,
 }
 
+const unusual = (name: string, e: Episode, unit: string) =>
+  `${name} ${tenths(e.last)}${unit}, far from this patient's usual values at this time of day.`
+
+/** What was seen at one moment has no length: one measurement, or a rhythm that was told with its newest beat. */
+const momentTexts: Partial<Record<FindingCode, (e: Episode) => string>> = {
+  'ecg.ventricular-fibrillation': () => 'Ventricular fibrillation or flutter, just begun.',
+  'ecg.ventricular-tachycardia': () => 'Wide-complex run of three beats or more, just begun: ventricular tachycardia.',
+  'ecg.ventricular-bigeminy': () => 'Ventricular bigeminy, just begun.',
+  'ecg.ventricular-trigeminy': () => 'Ventricular trigeminy, just begun.',
+  'ecg.idioventricular-rhythm': () =>
+    'Wide-complex run of three beats or more below 100/min, just begun: idioventricular rhythm.',
+  'ecg.supraventricular-tachycardia': () =>
+    'Run of three supraventricular beats or more, just begun: supraventricular tachycardia.',
+  'early-warning.news2': (e) => `NEWS2 ${Math.floor(e.last / 1000)} in one set of measurements.`,
+  'early-warning.mews': (e) => `MEWS ${Math.floor(e.last / 1000)} in one set of measurements.`,
+  'early-warning.qsofa': (e) =>
+    `qSOFA ${Math.floor(e.last / 1000)} of 3 in one set of measurements: if an infection is suspected, a high risk of sepsis.`,
+  'vitals.hypoglycaemia': (e) => `Glucose ${bpm(e.last)} mg/dL in one measurement: hypoglycaemia.`,
+  'vitals.hyperglycaemia': (e) => `Glucose ${bpm(e.last)} mg/dL in one measurement: hyperglycaemia.`,
+  'vitals.fever': (e) => `Temperature ${tenths(e.last)} °C in one measurement: fever.`,
+  'vitals.hypothermia': (e) => `Temperature ${tenths(e.last)} °C in one measurement: hypothermia.`,
+  'vitals.hypotension': (e) => `Systolic pressure ${bpm(e.last)} mmHg in one measurement: hypotension.`,
+  'vitals.hypertension': (e) => `Systolic pressure ${bpm(e.last)} mmHg in one measurement: hypertension.`,
+  'vitals.diastolic-hypertension': (e) => `Diastolic pressure ${bpm(e.last)} mmHg in one measurement: hypertension.`,
+  'vitals.change-heart-rate': (e) => unusual('Heart rate', e, '/min'),
+  'vitals.change-respiration': (e) => unusual('Respiratory rate', e, '/min'),
+  'vitals.change-spo2': (e) => unusual('Oxygen saturation', e, ' %'),
+  'vitals.change-temperature': (e) => unusual('Temperature', e, ' °C'),
+  'vitals.change-systolic': (e) => unusual('Systolic pressure', e, ' mmHg'),
+  'stream.not-judged': () => 'More than two ECG streams at a time: one was not judged.',
+}
+
 /** The sentence of an episode. Rates and seconds are in thousandths in `least`, `most`, `last`. */
 function sentenceOf(episode: Episode): string {
-  return texts[episode.code](episode, lengthOf(episode.toMs - episode.fromMs))
+  const moment = episode.toMs === episode.fromMs ? momentTexts[episode.code] : undefined
+  return moment?.(episode) ?? texts[episode.code](episode, lengthOf(episode.toMs - episode.fromMs))
 }

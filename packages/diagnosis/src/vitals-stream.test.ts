@@ -39,9 +39,11 @@ describe('limits', () => {
     expect(told([minute(0, [['glucose', 60]])], { glucoseLow: 55 })).toEqual([])
   })
 
-  test('the sentence names value and unit', () => {
-    const [finding] = diagnose({ records: [minute(0, [['temperature', 39.25]])] }).findings
-    expect(finding?.sentence).toBe('Temperature up to 39.2 °C, 0 s: fever.')
+  test('the sentence names value and unit, and of one measurement no length', () => {
+    const said = (...values: number[]) =>
+      diagnose({ records: values.map((value, at) => minute(at, [['temperature', value]])) }).findings[0]?.sentence
+    expect(said(39.25)).toBe('Temperature 39.2 °C in one measurement: fever.')
+    expect(said(39.25, 38.5)).toBe('Temperature up to 39.2 °C, 60 s: fever.')
   })
 })
 
@@ -121,7 +123,7 @@ describe('MEWS and qSOFA', () => {
     const of = (code: string) => findings.find((finding) => finding.code === code)
     expect(of('early-warning.mews')).toMatchObject({ severity: 'medium', score: 7000 })
     expect(of('early-warning.qsofa')).toMatchObject({ severity: 'medium', score: 2000 })
-    expect(of('early-warning.mews')?.sentence).toBe('MEWS up to 7, now 7, for 0 s.')
+    expect(of('early-warning.mews')?.sentence).toBe('MEWS 7 in one set of measurements.')
   })
 
   test('qSOFA ends below two points, MEWS two points below its limit', () => {

@@ -49,5 +49,6 @@ export function readByTexts(keys: readonly string[], sentence: string): ReadSent
 
 /** Reads the sentence of a finding: packages/diagnosis writes one or two kinds for a code. */
 export function readSentence(code: string, sentence: string): ReadSentence | undefined {
-  return readByTexts([`finding.says.${code}`, `finding.says.${code}.many`], sentence)
+  const key = `finding.says.${code}`
+  return readByTexts([key, `${key}.many`, `${key}.moment`], sentence)
 }

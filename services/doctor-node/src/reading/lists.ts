@@ -1,6 +1,7 @@
 /** What the doctor sees: patients, readings, diagnoses. Findings are opened for the answer and forgotten. */
 
-import { type Finding, findingKinds } from '@healthblock/diagnosis/findings'
+import { type FindingView, viewFinding } from '@healthblock/diagnosis/finding-view'
+import type { Finding } from '@healthblock/diagnosis/findings'
 import { toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'
 import { readRefusal } from '@healthblock/runtime/ledger-client'
@@ -56,17 +57,7 @@ interface InputRecord {
 }
 
 /** A finding, and the records that it rests on, each with the first and last sample (row of vital signs) in it. */
-export interface FindingView {
-  readonly code: string
-  /** SNOMED CT concept, where one fits. */
-  readonly snomed?: string
-  readonly from: string
-  readonly to: string
-  readonly severity: string
-  /** Thousandths of a probability, or of what the code measures. */
-  readonly score: number
-  readonly sentence: string
-  readonly open: boolean
+export interface EvidencedFinding extends FindingView {
   readonly evidence: (InputRecord & { readonly samples: readonly [number, number] })[]
 }
 
@@ -92,7 +83,7 @@ export interface DiagnosisView {
   readonly at: string
   readonly algorithm: string
   readonly in: { stream: string; from: number; to: number }[]
-  readonly findings: FindingView[]
+  readonly findings: EvidencedFinding[]
   readonly text?: string
   /** pending, preliminary, signed, corrected, withdrawn, not recorded. */
   readonly status: string
@@ -262,20 +253,16 @@ function inputRecords(
   )
 }
 
-function findingsOf(findings: readonly Finding[], recordsOf: () => InputRecord[]): FindingView[] {
+function findingsOf(findings: readonly Finding[], recordsOf: () => InputRecord[]): EvidencedFinding[] {
   const hasEvidence = findings.some(({ evidence }) => evidence.length > 0)
   const records = hasEvidence ? recordsOf() : []
-  return findings.map(({ code, fromMs, toMs, severity, score, sentence, isOpen, evidence }) => {
-    const { snomed } = findingKinds[code]
-    return {
-      ...{ code, ...(snomed === undefined ? {} : { snomed }), from: iso(fromMs), to: iso(toMs) },
-      ...{ severity, score, sentence, open: isOpen },
-      evidence: evidence.flatMap(({ record, first, last }) => {
-        const read = records[record]
-        return read === undefined ? [] : [{ ...read, samples: [first, last] as const }]
-      }),
-    }
-  })
+  return findings.map((finding) => ({
+    ...viewFinding(finding),
+    evidence: finding.evidence.flatMap(({ record, first, last }) => {
+      const read = records[record]
+      return read === undefined ? [] : [{ ...read, samples: [first, last] as const }]
+    }),
+  }))
 }
 
 /** Every patient who ever gave access, with what waits for the doctor. */

@@ -7,6 +7,7 @@ import type { Transaction } from '@healthblock/chain/transaction'
 import type { HeldNodes } from '@healthblock/crypto/hot-store'
 import { openPayload, payloadKinds } from '@healthblock/crypto/payload'
 import { type DiagnosisDocument, parseDiagnosis } from '@healthblock/diagnosis/document'
+import { type FindingView, viewFinding } from '@healthblock/diagnosis/finding-view'
 import { type Severity, severities } from '@healthblock/diagnosis/findings'
 import { toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
@@ -28,7 +29,7 @@ export interface DiagnosisView {
   readonly at: string
   readonly algorithm: string
   readonly in: { stream: string; from: number; to: number }[]
-  readonly findings: { code: string; from: string; to: string; severity: string; sentence: string; open: boolean }[]
+  readonly findings: FindingView[]
   readonly text?: string
   readonly status: string
   /** What its doctor did with it since, oldest first; the text where these keys open it. */
@@ -319,14 +320,7 @@ function view(person: Person, row: SqlRow, document: DiagnosisDocument | undefin
         ? toHex(row.algorithm as Uint8Array)
         : `${document.algorithm.name}@${document.algorithm.version}`,
     in: inputs.map(([stream, from, to]) => ({ stream: toHex(stream), from, to })),
-    findings: (document?.findings ?? []).map((finding) => ({
-      code: finding.code,
-      from: iso(finding.fromMs),
-      to: iso(finding.toMs),
-      severity: finding.severity,
-      sentence: finding.sentence,
-      open: finding.isOpen,
-    })),
+    findings: (document?.findings ?? []).map(viewFinding),
     ...(document === undefined || document.text === '' ? {} : { text: document.text }),
     status: document === undefined ? 'sealed' : (row.status as string),
   }
