@@ -338,7 +338,7 @@ describe('algorithm', () => {
     },
   )
 
-  test.each(['0.11.0', '0.12.0', '0.13.0', '0.13.1', '0.14.0'])(
+  test.each(['0.11.0', '0.12.0', '0.13.0', '0.13.1', '0.14.0', '0.15.0'])(
     'a diagnosis of %s is still read, and its state, laid out as today, is carried on',
     (version) => {
       const bytes = readFileSync(new URL(`../vectors/diagnosis-${version}.cbor`, import.meta.url))

@@ -8,12 +8,12 @@ import { decodeSignal, parseHeader } from './wfdb/record.ts'
 
 test.each([
   [2500, false, 'V'],
-  [-700, false, 'V'],
-  [-900, false, 'N'],
+  [-600, false, 'V'],
+  [-800, false, 'N'],
   [3100, true, 'V'],
   [2500, true, 'Q'],
-  [-700, true, 'Q'],
-  [-900, true, 'N'],
+  [-600, true, 'Q'],
+  [-800, true, 'N'],
 ] as const)('a ventricular logit of %d, doubtful %s: %s', (ventricular, isDoubtful, symbol) => {
   expect(
     classifyBeat(

@@ -37,12 +37,12 @@ const options: BoostOptions = {
 const folds = 11
 /** Of a class with more beats in a record, about so many are looked at. */
 const beatsOfClass = 500
-/** Each record is read four times: both leads, and both at a third of the rate, as cheap recorders have it. */
+/** Each record is read four times: both leads, which weigh the same, and both at a third of the rate, as cheap recorders have it. */
 const variants = [
   { first: 1, second: 0, divide: 1, weight: 1 },
-  { first: 0, second: 1, divide: 1, weight: 0.4 },
+  { first: 0, second: 1, divide: 1, weight: 1 },
   { first: 1, second: 0, divide: 3, weight: 0.4 },
-  { first: 0, second: 1, divide: 3, weight: 0.2 },
+  { first: 0, second: 1, divide: 3, weight: 0.4 },
 ]
 /** Leads that are judged and never trained on: sums of both, which look like leads that lie between and beside them, and the first upside down. */
 const judgedOnly = [

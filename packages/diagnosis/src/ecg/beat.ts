@@ -18,8 +18,8 @@ const onTimeLeast = 0.9
 const usualSecondsLeast = 0.545
 const usualMeanLeast = -1000
 const usualLogitMost = -1500
-/** Logit above which a beat is ventricular, thousandths: between what the folds of `training/train-beats.ts --cross` chose by the records of the others, -500 to -1600. */
-const ventricularLeast = -800
+/** Logit above which a beat is ventricular, thousandths: what each fold of `training/train-beats.ts --cross` chooses by the records of the others. */
+const ventricularLeast = -700
 /** The same while the rhythm is irregular and one lead alone judges: in fibrillation beats of the atria are now and then conducted as wide ones. */
 const ventricularAloneLeast = 0
 /** The same where it is doubtful whether there is a beat. */
