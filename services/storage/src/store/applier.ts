@@ -48,6 +48,12 @@ interface Claim {
 /** Where the blocks of puts lie that were written ahead of their transaction. */
 export type StagedBlocks = ReadonlyMap<Operation, Uint8Array>
 
+/** What a group has in packs before it is applied. */
+export interface WrittenAhead {
+  readonly staged: StagedBlocks
+  readonly journal?: Uint8Array | undefined
+}
+
 /** Applies operations to the tables. Owned by the writer's thread. */
 export class Applier {
   readonly #database: DatabaseSync
@@ -58,14 +64,17 @@ export class Applier {
   #isGuarded = false
   /** Number of the newest block; undefined until it is asked for. */
   #lastNumber: number | undefined
-  /** Of the group that is applied. */
+  /** Of the group that is applied: where its blocks lie, and all that it has in packs, in that order. */
   #staged: StagedBlocks = new Map()
+  #ahead: readonly Uint8Array[] = []
+  /** As `openWriter` leaves it. */
+  #isSynced = true
   readonly #statements: Statements
   readonly #rows: BlockRows
   readonly #handoffs: HandoffRows
   readonly #erasures: ErasureRows
 
-  /** @param key - 32-byte key for blocks at rest. */
+  /** Applies first what only journals know of. @param key - 32-byte key for blocks at rest. */
   constructor(database: DatabaseSync, key: Uint8Array, packs: Packs) {
     this.#database = database
     this.#statements = new Statements(database)
@@ -75,25 +84,29 @@ export class Applier {
     this.#rows = new BlockRows(this.#statements, this.#tallies, packs)
     this.#handoffs = new HandoffRows(this.#statements)
     this.#erasures = new ErasureRows(this.#statements, this.#rows, this.#handoffs)
+    for (const { staged, journal } of packs.takeUnheard()) this.applyGroup([...staged.keys()], { staged, journal })
   }
 
   /**
    * Applies a group in one transaction. When it returns, all of it is durable: the commit is the commit point.
    *
-   * @param staged - those of its blocks that are written already, and durable; in the order in which they were written.
+   * @param written.staged - those of its blocks that are written already, and durable; in the order in which they were written.
+   * @param written.journal - behind them, if the whole group is in one and that is durable: then the commit need not be.
    * @throws if SQLite refuses the transaction as a whole (disk full, input or output error); then nothing is changed.
    */
-  applyGroup(operations: readonly Operation[], staged: StagedBlocks = new Map()): Outcome[] {
+  applyGroup(operations: readonly Operation[], written: WrittenAhead = { staged: new Map() }): Outcome[] {
+    const { staged, journal } = written
     this.#staged = staged
+    this.#ahead = [...staged.values(), ...(journal ? [journal] : [])]
     try {
-      return this.#applyGroup(operations, (operation) => this.#apply(operation))
+      return this.#applyGroup(operations, (operation) => this.#apply(operation), journal !== undefined)
     } catch {
       // One of them cannot be applied. All of it is undone: again, each by itself, so that it leaves the others alone.
       this.#isGuarded = true
       try {
         return this.#applyGroup(operations, (operation) => this.#guarded(operation))
       } catch (error) {
-        this.#packs.drop([...staged.values()])
+        this.#packs.drop(this.#ahead)
         throw error
       } finally {
         this.#isGuarded = false
@@ -101,15 +114,21 @@ export class Applier {
     }
   }
 
-  #applyGroup(operations: readonly Operation[], apply: (operation: Operation) => Outcome): Outcome[] {
+  #applyGroup(
+    operations: readonly Operation[],
+    apply: (operation: Operation) => Outcome,
+    isJournaled = false,
+  ): Outcome[] {
     const isCheckpoint = operations.some(({ kind }) => kind === 'checkpoint')
     try {
-      this.#packs.begin([...this.#staged.values()])
+      this.#syncCommits(!isJournaled)
+      this.#packs.begin(this.#ahead)
       this.#database.exec('BEGIN IMMEDIATE')
       const outcomes = operations.map(apply)
       for (const [index, operation] of operations.entries()) this.#settleStaged(operation, outcomes[index] as Outcome)
       this.#tallies.write()
       this.#packs.sync()
+      if (isJournaled && this.#packs.isRemoving) throw new RangeError('this commit has to be durable by itself')
       this.#database.exec('COMMIT')
       this.#packs.settle()
       if (isCheckpoint && !this.#checkpoint()) {
@@ -122,6 +141,13 @@ export class Applier {
       this.#packs.abort()
       throw error
     }
+  }
+
+  /** Whether the next commits are durable by themselves. Those that are not become so with the next one that is. */
+  #syncCommits(isSynced: boolean): void {
+    if (this.#isSynced === isSynced) return
+    this.#database.exec(`PRAGMA synchronous=${isSynced ? 'FULL' : 'NORMAL'}`)
+    this.#isSynced = isSynced
   }
 
   /** A block that came twice at once, or was refused after it had been written. */

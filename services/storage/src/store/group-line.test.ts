@@ -9,14 +9,15 @@ import { codecRaw, hashBlock } from './block-id.ts'
 import { BlockStore } from './block-store.ts'
 import { GroupLine } from './group-line.ts'
 import type { Operation, Outcome, PutOperation } from './operations.ts'
-import { packsFolderOf, recordHeadBytes } from './pack-place.ts'
+import { recordsOf } from './pack-files.ts'
+import { isJournal } from './pack-journal.ts'
+import { packPathOf, packsFolderOf, recordHeadBytes } from './pack-place.ts'
 import { Packs } from './packs.ts'
 import { openWriter } from './schema.ts'
 
 const key = new Uint8Array(32).fill(9)
 const account = new Uint8Array(32).fill(1)
 const large = 100_000
-const recordBytes = recordHeadBytes + large + 28
 const stored: Outcome = { ok: true, changed: true, deleted: 0 }
 let folder: string
 let path: string
@@ -27,7 +28,7 @@ let answers: { operations: readonly Operation[]; outcomes: Outcome[] | Error }[]
 
 function open(): void {
   database = openWriter(path, key)
-  packs = new Packs(database, path)
+  packs = new Packs(database, path, key)
   answers = []
   const applier = new Applier(database, key, packs)
   line = new GroupLine({
@@ -69,12 +70,20 @@ function packed(): Buffer {
   return Buffer.concat(readdirSync(folderOf).map((name) => readFileSync(join(folderOf, name))))
 }
 
-/** Of the records in the one pack, which are overwritten. */
+/** Of the blocks in the one pack, which are overwritten. */
 function overwritten(): boolean[] {
   const bytes = packed()
-  return Array.from({ length: bytes.length / recordBytes }, (_, at) =>
-    bytes.subarray(at * recordBytes + recordHeadBytes, (at + 1) * recordBytes).every((byte) => byte === 0),
-  )
+  const records = [...recordsOf(packPathOf(packsFolderOf(path), 1), { from: 0, to: bytes.length })]
+  return records
+    .filter(({ digest }) => !isJournal(digest))
+    .map(({ offset, length }) =>
+      bytes.subarray(offset + recordHeadBytes, offset + recordHeadBytes + length).every((byte) => byte === 0),
+    )
+}
+
+/** 2 if each commit is synced, 1 if the packs' sync is relied on. */
+function synchronous(): unknown {
+  return database.prepare('PRAGMA synchronous').get()?.synchronous
 }
 
 /** Starts the store anew, as whoever reads from it does. */
@@ -149,6 +158,32 @@ test('what cannot even begin leaves nothing, and the next one is stored in its p
   await answered(2)
   expect(overwritten()).toEqual([false])
   expect(await readAll([failing, next])).toEqual([false, true])
+})
+
+test('a commit waits for no sync of its own only if a journal has all of it, and nothing is overwritten after it', async () => {
+  const [put, plain] = [putOf(large), putOf(500)]
+  const tell = { kind: 'cursor', name: 'a', value: new Uint8Array(1) } as const
+  const steps: [Operation[], number][] = [
+    [[put], 1],
+    [[plain], 2],
+    [[putOf(large), putOf(large)], 1],
+    [[putOf(large), putOf(500)], 2],
+    [[putOf(large)], 1],
+    // Here already; with an incident; what is no put; and what is refused, so that its bytes are overwritten.
+    [[{ ...put }], 2],
+    [[{ ...putOf(large), incident: { at: 1, kind: 'block-healed', digest: account, node: account } }], 2],
+    [[putOf(large)], 1],
+    [[tell], 2],
+    [[putOf(large)], 1],
+    [[putOf(large, large)], 2],
+  ]
+  let count = 0
+  for (const [operations, expected] of steps) {
+    line.add(operations)
+    count += operations.length
+    await answered(count)
+    expect([operations, synchronous()]).toEqual([operations, expected])
+  }
 })
 
 test('a crash leaves nothing of what was written ahead, over the end of a pack too', async () => {

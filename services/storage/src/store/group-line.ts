@@ -1,13 +1,15 @@
 /**
  * Groups between their arrival at the writer's thread and their commit. Their large blocks are sealed and written at once, and
  * the disk syncs those of the next transaction while this one is committed: by itself each step waits for the disk or for the
- * processor, and the other is idle. What arrives while a sync is under way shares the next transaction. Groups are
+ * processor, and the other is idle. What arrives while a sync is under way shares the next transaction. Where all of it is in
+ * packs, their sync makes it durable, and the commit waits for no other. Groups are
  * committed in the order in which they arrive, and each as a whole with all that it shares a transaction with.
  */
 import type { DatabaseSync } from 'node:sqlite'
 import type { Applier, StagedBlocks } from './applier.ts'
 import { atRestOverheadBytes, sealInPieces } from './at-rest.ts'
-import type { Operation, Outcome } from './operations.ts'
+import { isPacked } from './group-message.ts'
+import type { Operation, Outcome, PutOperation } from './operations.ts'
 import { packedBytesMin } from './pack-place.ts'
 import type { Packs } from './packs.ts'
 import { Statements } from './statements.ts'
@@ -27,6 +29,8 @@ export interface GroupLineOptions {
 interface Batch {
   readonly operations: Operation[]
   readonly staged: Map<Operation, Uint8Array>
+  /** Behind their blocks, if all of them are in one. */
+  journal?: Uint8Array | undefined
   /** Done when their blocks are durable; undefined without any. */
   flushed?: Promise<Error | undefined>
 }
@@ -87,6 +91,7 @@ export class GroupLine {
     const batch = this.#waiting
     this.#waiting = undefined
     if (batch !== undefined && batch.staged.size > 0) {
+      batch.journal = this.#journal(batch)
       batch.flushed = this.#options.packs.flush().then(
         () => undefined,
         (error: unknown) => error as Error,
@@ -95,15 +100,25 @@ export class GroupLine {
     return batch
   }
 
-  #commit({ operations, staged }: Batch, error: Error | undefined): void {
+  /** Writes down puts that are all of blocks in packs: the sync of these is enough for them then. */
+  #journal({ operations, staged }: Batch): Uint8Array | undefined {
+    if (staged.size < operations.length || !operations.every(isPacked)) return undefined
+    try {
+      return this.#options.packs.stageJournal(staged as Map<PutOperation, Uint8Array>)
+    } catch {
+      return undefined
+    }
+  }
+
+  #commit({ operations, staged, journal }: Batch, error: Error | undefined): void {
     const { packs, applier, answer } = this.#options
     if (error !== undefined) {
-      packs.drop([...staged.values()])
+      packs.drop([...staged.values(), ...(journal ? [journal] : [])])
       answer(operations, error)
       return
     }
     try {
-      answer(operations, applier.applyGroup(operations, staged))
+      answer(operations, applier.applyGroup(operations, { staged, journal }))
     } catch (failure) {
       answer(operations, failure as Error)
     }

@@ -15,6 +15,7 @@ export interface GroupMessage {
   readonly others: Operation[]
 }
 
+const noBytes = new Uint8Array(0)
 const places = { other: 0, put: 1, largePut: 2 } as const
 const flags = { external: 1, header: 2, quota: 4 } as const
 /** Place, flags, codec, size, four numbers, digest, two counts. */
@@ -24,7 +25,8 @@ const referenceBytes = 32 + 9
 /** From here on a block travels in a buffer of its own. */
 const largeBytesMin = 65_536
 
-function isPacked(operation: Operation): operation is PutOperation {
+/** True for a put that can be written as fields, one after the other. */
+export function isPacked(operation: Operation): operation is PutOperation {
   if (operation.kind !== 'put' || operation.incident !== undefined) return false
   const { owner, writer, stream, sequence } = operation
   const parts = [owner, writer, stream, sequence].filter((part) => part !== undefined).length
@@ -204,6 +206,19 @@ export function decodeGroup({ packed, large, others }: GroupMessage): Operation[
     else operations.push(unpackPut(unpacker, place === places.largePut ? large[largeIndex++] : undefined))
   }
   return operations
+}
+
+/** Writes puts without their blocks. All of them must be {@link isPacked}. */
+export function encodePuts(puts: readonly PutOperation[]): Uint8Array {
+  const noBlock = puts.map((put) => ({ ...put, bytes: noBytes }))
+  const packer = new Packer(noBlock.reduce((sum, put) => sum + sizeOf(put), 0))
+  for (const put of noBlock) packPut(packer, put, false)
+  return packer.bytes
+}
+
+/** Reads what {@link encodePuts} wrote. @throws {RangeError} if it is something else. */
+export function decodePuts(packed: Uint8Array): PutOperation[] {
+  return decodeGroup({ packed: new Uint8Array(packed), large: [], others: [] }) as PutOperation[]
 }
 
 const refusals: readonly RefusalCode[] = [

@@ -1,6 +1,6 @@
 /** What is done to the files of packs: written to, walked, overwritten. */
 import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, rmSync, writeSync, writevSync } from 'node:fs'
-import { type Place, recordHeadBytes } from './pack-place.ts'
+import { type Place, packPathOf, type RecordPlace, recordHeadBytes } from './pack-place.ts'
 
 const zeros = new Uint8Array(65_536)
 
@@ -14,22 +14,38 @@ export function writeAll(file: number, buffers: readonly Uint8Array[], position:
   return size
 }
 
-/** The records of a pack, in their order, without their bytes. */
+/** The records of a part of a pack, in their order, without their bytes, as far as they can be told from each other. */
 export function* recordsOf(
   path: string,
-  end: number,
-): Generator<{ digest: Uint8Array; offset: number; length: number }> {
+  { from, to }: { from: number; to: number },
+): Generator<Omit<RecordPlace, 'pack'>> {
   const file = openSync(path, 'r')
   try {
-    for (let offset = 0; offset < end; ) {
+    for (let offset = from; offset < to; ) {
       const head = new Uint8Array(recordHeadBytes)
       if (readSync(file, head, 0, head.length, offset) < head.length) return
       const length = new DataView(head.buffer).getUint32(32)
+      if (length === 0 || offset + recordHeadBytes + length > to) return
       yield { digest: head.subarray(0, 32), offset, length }
       offset += recordHeadBytes + length
     }
   } finally {
     closeSync(file)
+  }
+}
+
+/** The sealed bytes of a record; undefined if they cannot be read. @param folder - of the packs. */
+export function readRecord(folder: string, { pack, offset, length }: Place): Uint8Array | undefined {
+  try {
+    const file = openSync(packPathOf(folder, pack), 'r')
+    try {
+      const sealed = new Uint8Array(length)
+      return readSync(file, sealed, 0, length, offset + recordHeadBytes) === length ? sealed : undefined
+    } finally {
+      closeSync(file)
+    }
+  } catch {
+    return undefined
   }
 }
 

@@ -17,6 +17,11 @@ export interface Place {
   readonly length: number
 }
 
+/** A record as it is found in its pack. */
+export interface RecordPlace extends Place {
+  readonly digest: Uint8Array
+}
+
 /** The folder of a store's packs. @param path - of the SQLite file. */
 export function packsFolderOf(path: string): string {
   return `${path}-packs`

@@ -3,9 +3,9 @@
  * to its file, and a file for each block would take a sync each. A record is digest || u32 length || sealed bytes; the
  * row of a block says where its record is (SPEC.md §8).
  *
- * The row stays the commit point. Records are written and synced before the rows that name them are committed, also while
- * the transaction before theirs is still under way; if we crash in between, the next start finds them behind what the
- * table `pack` says is committed, and cuts them off. Bytes are overwritten only after their row is gone: the same
+ * Records are written and synced before the rows that name them are committed, also while the transaction before theirs is
+ * still under way. With a journal behind them (src/store/pack-journal.ts) that sync is the commit point, else the row is: what the next
+ * start finds behind what the table `pack` says is committed is put again, or cut off. Bytes are overwritten only after their row is gone: the same
  * transaction writes them down in `wipe`, so that a crash does not leave them behind. No place is used twice. Everything
  * here is owned by the writer's thread.
  */
@@ -22,8 +22,8 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  readSync,
   rmdirSync,
+  statSync,
   truncateSync,
 } from 'node:fs'
 import { join } from 'node:path'
@@ -31,7 +31,17 @@ import type { DatabaseSync } from 'node:sqlite'
 import { promisify } from 'node:util'
 import { fromHex } from '@healthblock/encoding/bytes'
 import { release } from '../memory.ts'
-import { recordsOf, wipeFile, wipeRange, wipeRecords, writeAll } from './pack-files.ts'
+import type { PutOperation } from './operations.ts'
+import { readRecord, recordsOf, wipeFile, wipeRange, wipeRecords, writeAll } from './pack-files.ts'
+import {
+  encodeJournal,
+  findUnheard,
+  isJournal,
+  type JournaledPuts,
+  journalBytesOf,
+  journalDigest,
+  sealJournal,
+} from './pack-journal.ts'
 import { encodeMark, endOf, type Place, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './pack-place.ts'
 import { Statements } from './statements.ts'
 
@@ -64,6 +74,7 @@ export interface PackState {
 /** The packs of a store. */
 export class Packs {
   readonly #database: DatabaseSync
+  readonly #key: Uint8Array
   readonly #folder: string
   readonly #directory: number
   readonly #packs = new Map<number, Pack>()
@@ -91,17 +102,27 @@ export class Packs {
   #wiped: Place[] = []
   /** The pack that this transaction has copied away. */
   #compacted: number | undefined
+  #unheard: readonly JournaledPuts[] = []
 
-  /** @param path - of the SQLite file. */
-  constructor(database: DatabaseSync, path: string) {
+  /** @param path - of the SQLite file. @param key - 32-byte key for blocks at rest. */
+  constructor(database: DatabaseSync, path: string, key: Uint8Array) {
     this.#database = database
+    this.#key = key
     this.#statements = new Statements(database)
     this.#folder = packsFolderOf(path)
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
     this.#directory = openSync(this.#folder, 'r')
     this.#load()
     this.#recover()
-    this.#adopt(`${path}-large`)
+    // A version that wrote journals has left no such files.
+    if (this.#ahead === 0) this.#adopt(`${path}-large`)
+  }
+
+  /** Puts that only a journal knows of, in their order: their transactions come before any other. */
+  takeUnheard(): readonly JournaledPuts[] {
+    const unheard = this.#unheard
+    this.#unheard = []
+    return unheard
   }
 
   /** Closes the files. */
@@ -122,8 +143,19 @@ export class Packs {
     }
   }
 
-  /** Takes away what a crash left: names, tails and bytes that no row has. */
+  /** Takes away what a crash left: names, tails and bytes that neither a row nor a journal has. */
   #recover(): void {
+    const committed = Math.max(0, ...this.#packs.keys())
+    const from = { pack: Math.max(1, committed), offset: this.#packs.get(committed)?.bytes ?? 0 }
+    const { groups, strays, end } = findUnheard(this.#folder, this.#key, from)
+    for (let pack = from.pack; groups.length > 0 && pack <= end.pack; pack++) {
+      const { bytes, live } = this.#packs.get(pack) ?? { bytes: 0, live: 0 }
+      const reached = pack === end.pack ? end.offset : statSync(packPathOf(this.#folder, pack)).size
+      this.#packs.set(pack, { bytes, live, end: reached })
+    }
+    this.#unheard = groups
+    this.#dropped = [...strays]
+    for (const { staged } of groups) this.#ahead += staged.size + 1
     for (const name of readdirSync(this.#folder)) {
       if (!numberPattern.test(name)) continue
       const pack = this.#packs.get(Number(name))
@@ -138,15 +170,15 @@ export class Packs {
     this.settle()
   }
 
-  /** Opens a pack to add to it, without the tail that was not committed. */
+  /** Opens a pack to add to it, without the tail that did not come to its commit. */
   #open(number: number): void {
     if (this.#current.file !== -1) closeSync(this.#current.file)
     const file = openSync(packPathOf(this.#folder, number), constants.O_RDWR | constants.O_CREAT, 0o600)
     const { size } = fstatSync(file)
-    const { bytes } = this.#packs.get(number) as Pack
-    wipeRange(file, bytes, size)
+    const { end } = this.#packs.get(number) as Pack
+    wipeRange(file, end, size)
     // Also if it was cut or taken away: what is missing is found damaged, and no place is used twice.
-    if (size !== bytes) ftruncateSync(file, bytes)
+    if (size !== end) ftruncateSync(file, end)
     this.#current = { number, file }
   }
 
@@ -181,6 +213,20 @@ export class Packs {
     const place = this.#append(digest, length, pieces)
     this.#ahead++
     return encodeMark(place)
+  }
+
+  /** Adds the journal of puts behind their records, as {@link stage}: with it {@link flush} is their commit point. */
+  stageJournal(staged: ReadonlyMap<PutOperation, Uint8Array>): Uint8Array {
+    this.#follow()
+    const content = encodeJournal(staged)
+    const length = journalBytesOf(content)
+    const place = { pack: this.#current.number, offset: this.#newest.end, length }
+    return this.stage(journalDigest, length, [sealJournal(this.#key, place, content)])
+  }
+
+  /** True if bytes are overwritten after this transaction: then it has to be durable before. After {@link sync}. */
+  get isRemoving(): boolean {
+    return this.#removed.length + this.#ended.length > 0
   }
 
   /** Makes the records that are there durable, while this thread does other things. */
@@ -331,18 +377,7 @@ export class Packs {
 
   /** A block's sealed bytes; undefined if they cannot be read. */
   read(mark: Uint8Array): Uint8Array | undefined {
-    const { pack, offset, length } = parseMark(mark)
-    try {
-      const file = openSync(packPathOf(this.#folder, pack), 'r')
-      try {
-        const sealed = new Uint8Array(length)
-        return readSync(file, sealed, 0, length, offset + recordHeadBytes) === length ? sealed : undefined
-      } finally {
-        closeSync(file)
-      }
-    } catch {
-      return undefined
-    }
+    return readRecord(this.#folder, parseMark(mark))
   }
 
   /** Makes what the transaction itself wrote durable, and writes down what is to be overwritten: before the commit. */
@@ -406,7 +441,8 @@ export class Packs {
     if (half === undefined) return
     const [pack, { bytes }] = half
     this.#compacted = pack
-    for (const { digest, offset, length } of recordsOf(packPathOf(this.#folder, pack), bytes)) {
+    for (const { digest, offset, length } of recordsOf(packPathOf(this.#folder, pack), { from: 0, to: bytes })) {
+      if (isJournal(digest)) continue
       const from = encodeMark({ pack, offset, length })
       const before = this.state()
       const sealed = this.read(from)

@@ -154,6 +154,26 @@ test('references of version 4 get numbers: who keeps what, pins, quotas and what
   rows.close()
 })
 
+test('a file of version 5 is taken as it is: version 6 differs in its packs alone', async () => {
+  const path = join(folder, 'five.db')
+  const [bytes, later] = [new Uint8Array(randomBytes(40_000)), new Uint8Array(randomBytes(40_000))]
+  const put = (store: BlockStore, block: Uint8Array): Promise<boolean> => {
+    const references = [{ account: owner, at: 1, pin: 1 }]
+    return store.put({ digest: hashBlock(block), codec: codecRaw, bytes: block, references, enforceQuota: true })
+  }
+  let store = await open(path)
+  await put(store, bytes)
+  await store.close()
+  const database = new DatabaseSync(path)
+  database.exec('PRAGMA user_version=5')
+  database.close()
+  store = await open(path)
+  expect(await put(store, later)).toBe(true)
+  for (const block of [bytes, later]) expect(await store.get(hashBlock(block))).toEqual(Buffer.from(block))
+  expect(store.pins(owner, new Uint8Array(0), 10)).toHaveLength(2)
+  await store.close()
+})
+
 test('the version changes with the tables, in one step: a crash leaves either', () => {
   const path = join(folder, 'step.db')
   writeVersion1(path)

@@ -9,8 +9,8 @@ import { StorageError } from '../errors.ts'
 import { openAtRest } from './at-rest.ts'
 import { codecRaw } from './block-id.ts'
 
-/** Version of the tables, kept in `user_version`. */
-export const schemaVersion = 5
+/** Version of the tables, and of the packs beside them, kept in `user_version`. Version 6 has the tables of version 5, and journals in its packs. */
+export const schemaVersion = 6
 
 /**
  * References name their block and their account by number: they come in the order in which the blocks do, so that a put
@@ -206,13 +206,12 @@ function migrate(database: DatabaseSync, version: number, key: Uint8Array): void
       ALTER TABLE tombstone RENAME TO tombstone_1`)
   } else if (version < 4) database.exec('ALTER TABLE tombstone ADD COLUMN root BLOB')
   database.exec('DROP INDEX IF EXISTS reference_pin')
-  for (const name of ['reference', 'account']) {
-    if (names.has(name)) database.exec(`ALTER TABLE ${name} RENAME TO ${name}_4`)
-  }
+  const renamed = version < 5 ? ['reference', 'account'].filter((name) => names.has(name)) : []
+  for (const name of renamed) database.exec(`ALTER TABLE ${name} RENAME TO ${name}_4`)
   database.exec(tables)
   if (version === 1) fillFrom1(database, key)
   else if (version < 4) fillFrom3(database)
-  if (names.has('reference')) fillFrom4(database)
+  if (renamed.includes('reference')) fillFrom4(database)
   database.exec(`PRAGMA user_version=${schemaVersion}; COMMIT`)
 }
 
@@ -232,7 +231,7 @@ export function openWriter(path: string, key: Uint8Array): DatabaseSync {
   const version = database.prepare('PRAGMA user_version').get()?.user_version as number
   if (version > schemaVersion) {
     database.close()
-    // An older program would take places for blocks that are damaged.
+    // An older program would take places for blocks that are damaged, and cut off what only a journal knows of.
     throw new StorageError(`the tables are of version ${version}`, { code: 'ERR_STORE_FAILED' })
   }
   if (version > 0 && version < schemaVersion) migrate(database, version, key)

@@ -28,7 +28,7 @@ if (parentPort) {
   const port = parentPort
   const { path, key } = workerData as WriterData
   const database = openWriter(path, key)
-  const packs = new Packs(database, path)
+  const packs = new Packs(database, path, key)
   const line = new GroupLine({
     ...{ database, key, packs, applier: new Applier(database, key, packs) },
     answer: (operations, outcomes) => {
