@@ -195,9 +195,23 @@ describe.skipIf(!hasChromium || !hasRedis)(
       expect(reader.complaints).toEqual([])
     })
 
-    test('a diagnosis is printed with its strip, and handed on as FHIR', async () => {
+    test('the chart is printed whole, with the names of its signs, on one sheet', async () => {
       const { page } = reader
       await page.goBack()
+      await page.waitForSelector('.news2-total')
+      await page.emulateMedia({ media: 'print' })
+      await page.setViewportSize({ width: 702, height: 1_000 })
+      const box = await page.locator('.news2').boundingBox()
+      if (box === null) throw new Error('there is no chart')
+      expect(box.x).toBeGreaterThanOrEqual(0)
+      expect(box.x + box.width).toBeLessThanOrEqual(702)
+      expect(box.height).toBeLessThan(1_000)
+      await page.setViewportSize({ width: 1_280, height: 800 })
+      await page.emulateMedia({ media: null })
+    })
+
+    test('a diagnosis is printed with its strip, and handed on as FHIR', async () => {
+      const { page } = reader
       await page.waitForSelector('.diagnosis')
       const download = page.waitForEvent('download')
       await page.getByRole('button', { name: 'Download as FHIR' }).first().click()

@@ -258,6 +258,16 @@ describe.skipIf(!hasChromium || !hasRedis)(
       figures.timelineScriptSeconds = Math.round(1000 * ((await cpu()) - before)) / 1000
       expect(mostRows).toBeLessThan(rowsMax)
       expect(await page.locator('.entry').last().getAttribute('aria-setsize')).toBe(String(entries))
+      // On paper all of them follow one another; a browser prints what stands when its event has been told.
+      await page.emulateMedia({ media: 'print' })
+      const printed = `dispatchEvent(new Event('beforeprint')), document.querySelectorAll('.entry').length`
+      expect(await page.evaluate(printed)).toBe(entries)
+      const inOrder = `[...document.querySelectorAll('.entry')].every((row, i, rows) => i === 0 ||
+        row.getBoundingClientRect().top >= rows[i - 1].getBoundingClientRect().bottom)`
+      expect(await page.evaluate(inOrder)).toBe(true)
+      await page.evaluate(`dispatchEvent(new Event('afterprint'))`)
+      await page.emulateMedia({ media: null })
+      await reader.until(`document.querySelectorAll('.entry').length < ${rowsMax}`)
       expect(await reader.accessibilityFindings()).toEqual([])
       expect(reader.complaints).toEqual([])
     })

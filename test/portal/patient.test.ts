@@ -243,6 +243,7 @@ describe.skipIf(!hasChromium || !hasRedis)(
       expect(verifyFile(receipt, { genesis })).toMatchObject({ kind: 'revocation', trust: 'pinned' })
       await page.click('text=Receipt for printing')
       await page.waitForSelector('svg.qr')
+      await page.waitForSelector('.paper >> text=/^The access of .+ is ended$/')
       await look('patient-receipt')
       const readings = await cluster.ok<{ stream: string; sequence: number }[]>('patient', 'readings', 'ann')
       const input = `${readings.at(-1)?.stream}:${readings.at(-1)?.sequence}`

@@ -56,7 +56,8 @@ function Sheet(props: { diagnosis: Diagnosis; summary: PatientSummary | undefine
         <div>
           <h1>{t('doctor.print.title')}</h1>
           <p>
-            <PatientName patient={patient} petname={summary?.petname} /> ({shortCode(patient)})
+            <PatientName patient={patient} petname={summary?.petname} />
+            {summary?.petname !== undefined && ` (${shortCode(patient)})`}
             <br />
             {formatMoment(diagnosis.at)} · <strong>{statusName(standingOf(diagnosis))}</strong> · {doctor}
           </p>

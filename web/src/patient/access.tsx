@@ -34,13 +34,15 @@ function readersOf(grants: readonly Grant[]): Reader[] {
 
 function GrantLine(props: { grant: Grant }): JSX.Element {
   const { grant } = props
-  const isPast = Date.parse(grant.from) < Date.parse(grant.openedAt) - 3_600_000
+  const headMs = Date.parse(grant.from) - Date.parse(grant.openedAt)
+  const isPast = headMs < -3_600_000
   return (
     <dl class="facts">
       <dt>{t('patient.access.what')}</dt>
       <dd>
         {streamList(grant.streams)}
         {isPast && <span class="soft"> {t('patient.access.past', { from: formatMoment(grant.from) })}</span>}
+        {headMs > 0 && <span class="soft"> {t('patient.access.later', { from: formatMoment(grant.from) })}</span>}
       </dd>
       <dt>{t('patient.access.since')}</dt>
       <dd>{formatMoment(grant.openedAt)}</dd>

@@ -2,11 +2,13 @@
 import type { JSX } from 'preact'
 import { useMemo } from 'preact/hooks'
 import { Qr } from '../frame/qr.tsx'
+import { useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
 import type { ReceiptFacts } from '../proof/check.ts'
 import { ProofResult, useProof, wordsOf } from '../proof/proof.tsx'
+import type { Grant } from './model.ts'
 import { receiptSource, usePatient } from './node.ts'
 
 /** Most characters of a QR code of this error correction that cameras read from paper. */
@@ -20,10 +22,12 @@ function checkpointOf({ transaction, anchor }: ReceiptFacts): string {
 
 /** The page to print. */
 export function ReceiptScreen(props: { transactionId: string }): JSX.Element {
-  const { base, session } = usePatient()
+  const { base, session, nameOf } = usePatient()
   const { transactionId } = props
   const source = useMemo(() => receiptSource(base, transactionId), [base, transactionId])
   const proof = useProof(transactionId, source)
+  const grants = useResource<readonly Grant[]>(`${base}/grants`)
+  const ended = grants.value?.find(({ closedBy }) => closedBy === transactionId)
   return (
     <>
       <p class="screen-only">
@@ -36,6 +40,7 @@ export function ReceiptScreen(props: { transactionId: string }): JSX.Element {
             <p>
               <bdi>{session.name}</bdi> · {formatMoment(proof.receipt.facts.transaction.signedAt)}
             </p>
+            {ended !== undefined && <p>{t('patient.ended.named', { name: nameOf(ended.doctor) })}</p>}
             <ul class="proof-steps">
               {wordsOf(proof.receipt.facts).map((words) => (
                 <li key={words}>{words}</li>

@@ -1,5 +1,5 @@
 /** Everything that happened, newest first. Only what is on the screen is in the page, so that ten years scroll like ten minutes. */
-import type { JSX } from 'preact'
+import { type JSX, options } from 'preact'
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { call } from '../frame/api.ts'
 import { Dialog } from '../frame/dialog.tsx'
@@ -123,7 +123,7 @@ function Row(props: { entry: Entry; place: number; count: number; words: string;
   return (
     <li
       class={`entry ${entry.kind}`}
-      style={{ transform: `translateY(${place * rowPx}px)` }}
+      style={{ '--place': `${place * rowPx}px` }}
       aria-posinset={place + 1}
       aria-setsize={count}
     >
@@ -144,6 +144,13 @@ function Row(props: { entry: Entry; place: number; count: number; words: string;
   )
 }
 
+/** Changes a state, and returns when the page shows it. */
+function drawnAtOnce(change: () => void): void {
+  options.debounceRendering = (draw) => draw()
+  change()
+  delete options.debounceRendering
+}
+
 /** Everything. */
 export function TimelineScreen(): JSX.Element {
   const { base, nameOf } = usePatient()
@@ -161,10 +168,16 @@ export function TimelineScreen(): JSX.Element {
       const last = Math.ceil((top + window.innerHeight) / rowPx) + spareRows
       setView((before) => (before.first === first && before.last === last ? before : { first, last }))
     }
+    // A print shows the page as it is when this returns: what was loaded is drawn before.
+    const drawAll = (): void => drawnAtOnce(() => setView({ first: 0, last: entries.length }))
     look()
+    window.addEventListener('beforeprint', drawAll)
+    window.addEventListener('afterprint', look)
     window.addEventListener('scroll', look, { passive: true })
     window.addEventListener('resize', look)
     return () => {
+      window.removeEventListener('beforeprint', drawAll)
+      window.removeEventListener('afterprint', look)
       window.removeEventListener('scroll', look)
       window.removeEventListener('resize', look)
     }
@@ -187,7 +200,7 @@ export function TimelineScreen(): JSX.Element {
       {entries.length === 0 && next === null && <p class="empty">{t('patient.timeline.empty')}</p>}
       {entries.length === 0 && next === undefined && error === undefined && <p class="waiting">{t('loading')}</p>}
       {entries.length > 0 && (
-        <ul class="timeline card" ref={list} style={{ height: `${entries.length * rowPx}px` }}>
+        <ul class="timeline card" ref={list} style={{ '--height': `${entries.length * rowPx}px` }}>
           {entries.slice(view.first, view.last).map((entry, offset) => (
             <Row
               key={entry.id}
