@@ -151,13 +151,9 @@ function drawnAtOnce(change: () => void): void {
   delete options.debounceRendering
 }
 
-/** Everything. */
-export function TimelineScreen(): JSX.Element {
-  const { base, nameOf } = usePatient()
-  const [filter, setFilter] = useState<Filter>('all')
-  const { entries, next, error, load } = usePages(base, filter)
+/** Which rows are to be drawn: those on the screen and some beyond, and for a print all that were loaded. */
+function useDrawn(count: number) {
   const [view, setView] = useState({ first: 0, last: 40 })
-  const [shown, setShown] = useState<Entry>()
   const list = useRef<HTMLUListElement>(null)
   useEffect(() => {
     const look = (): void => {
@@ -169,7 +165,7 @@ export function TimelineScreen(): JSX.Element {
       setView((before) => (before.first === first && before.last === last ? before : { first, last }))
     }
     // A print shows the page as it is when this returns: what was loaded is drawn before.
-    const drawAll = (): void => drawnAtOnce(() => setView({ first: 0, last: entries.length }))
+    const drawAll = (): void => drawnAtOnce(() => setView({ first: 0, last: count }))
     look()
     window.addEventListener('beforeprint', drawAll)
     window.addEventListener('afterprint', look)
@@ -181,7 +177,17 @@ export function TimelineScreen(): JSX.Element {
       window.removeEventListener('scroll', look)
       window.removeEventListener('resize', look)
     }
-  }, [entries.length])
+  }, [count])
+  return { view, list }
+}
+
+/** Everything. */
+export function TimelineScreen(): JSX.Element {
+  const { base, nameOf } = usePatient()
+  const [filter, setFilter] = useState<Filter>('all')
+  const { entries, next, error, load } = usePages(base, filter)
+  const { view, list } = useDrawn(entries.length)
+  const [shown, setShown] = useState<Entry>()
   useEffect(() => {
     if (typeof next === 'string' && view.last + nearRows >= entries.length) void load(next)
   }, [view.last, entries.length, next, load])
