@@ -20,13 +20,13 @@ import { parseSealLeaf, type Seal } from '@healthblock/chain/seal'
 import type { SignedStatement } from '@healthblock/chain/statement'
 import { userTables } from '@healthblock/chain/tables'
 import { tileHashReader, tilePath } from '@healthblock/chain/tile'
-import { parseTransactionLeaf } from '@healthblock/chain/transaction'
+import { leafKind, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
 import { parseWitnessKey, witnessesMax } from '@healthblock/chain/witness'
 import type { Disclosure } from '@healthblock/crypto/disclosure'
 import { reachesEpoch, restrictNodes } from '@healthblock/crypto/key-tree'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
-import type { StorageClient } from '@healthblock/runtime/storage-client'
+import type { BlockCodec, StorageClient } from '@healthblock/runtime/storage-client'
 import { CommandError } from './io.ts'
 
 /** What is asked for. */
@@ -38,6 +38,8 @@ export interface DisputeRequest {
   /** Times at which each of the grants is in question, Unix ms. */
   readonly times: readonly number[]
   readonly storageReceipts: readonly SignedStatement[]
+  /** True: stores are asked to sign now that they have the blocks which the transactions name. */
+  readonly areStoresAsked?: boolean
   readonly disclosure?: Disclosure
   readonly storage?: StorageClient
   /** Only under heads that a witness cosigned, which are waited for; absent: under such ones if there are any that hold everything. */
@@ -70,6 +72,11 @@ interface Block {
 }
 
 const chainNames = ['userchain', 'docchain'] as const
+/** Kinds of records (chain SPEC.md §6, iot). */
+const kindGap = 2
+const kindFile = 3
+/** The act of an amendment that has no block. */
+const amendSign = 1
 
 class Composer {
   readonly #request: DisputeRequest
@@ -173,6 +180,19 @@ class Composer {
     return opened
   }
 
+  /** What stores sign now about the blocks that the transactions name. */
+  async stored(): Promise<SignedStatement[]> {
+    const { areStoresAsked, storage } = this.#request
+    if (areStoresAsked !== true) return []
+    if (storage === undefined) throw new CommandError('no storage node is known: none can be asked what it has')
+    const leaves = chainNames.flatMap((chain) => [...this.#wanted[chain].values()])
+    const blocks = leaves.flatMap(({ leaf }) => (leafKind(leaf) === 'seal' ? [] : blocksOf(parseTransactionLeaf(leaf))))
+    if (blocks.length === 0) throw new CommandError('the transactions name no blocks that a store could have')
+    const words: SignedStatement[] = []
+    for (const { digest, codec } of blocks) words.push(...(await storage.statements(digest, { codec })))
+    return words
+  }
+
   /** Chains that the bundle is about. */
   get #chains(): ChainName[] {
     return chainNames.filter((chain) => this.#wanted[chain].size > 0)
@@ -238,6 +258,16 @@ class Composer {
   }
 }
 
+/** The stored blocks that a transaction names: those of records but gaps, and of diagnoses. */
+function blocksOf({ body }: Transaction): { digest: Uint8Array; codec: BlockCodec }[] {
+  if (body.t === 'diagnosis' || (body.t === 'amend' && body.act !== amendSign))
+    return [{ digest: body.cid, codec: 'raw' }]
+  if (body.t !== 'iot') return []
+  return body.r.flatMap(([, , , , kind, , digest]) =>
+    kind === kindGap ? [] : [{ digest, codec: kind === kindFile ? 'dag-pb' : 'raw' }],
+  )
+}
+
 /** The key of a list's entry; undefined for one that is none. */
 function witnessKey(vkey: unknown): NoteKey | undefined {
   try {
@@ -262,12 +292,12 @@ export async function composeDispute(
   const end = await composer.grants()
   for (const atMs of request.times) await composer.time(atMs, end)
   const disclosed = await composer.disclosed()
+  const storage = [...request.storageReceipts, ...(await composer.stored())]
   const proved = await composer.parts()
   const questions: DisputeQuestion[] = request.times.flatMap((at) =>
     request.grants.map(({ patient, gid }) => ({ at, patient, gid })),
   )
-  const { genesis, storageReceipts: storage } = request
-  const bytes = encodeDispute({ genesis, ...proved, questions, storage, disclosed })
+  const bytes = encodeDispute({ genesis: request.genesis, ...proved, questions, storage, disclosed })
   const { steps, witnesses } = verifyDispute({ bytes })
   return { bytes, steps, witnesses }
 }

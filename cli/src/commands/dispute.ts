@@ -17,6 +17,7 @@ Writes one file about a dispute that "verify" checks without a network: what is 
   --grant PATIENT/GRANT  the record of a grant, or the proof that there is none (ids as in "patient grants")
   --at ISO               with --grant: was it in force at this time?
   --disclose KEYFILE     keys that the patient disclosed: the readings among the transactions are opened with them, and no other
+  --stored               ask the storage nodes now: what they sign of having the blocks which the transactions name goes into the file
   --storage-receipts FILE  JSON list of [statement, signature] (base64): stores' words about blocks that the transactions name
   --witnessed            wait until a witness outside of the ledger has cosigned what the file stands on (without it, one is named if it has)
   --dir DIR, --json      {"file","sizeBytes","steps","attested","witnesses"}
@@ -63,6 +64,7 @@ export async function runDispute(args: string[], io: Io): Promise<ExitCode> {
     at: { type: 'string', multiple: true },
     disclose: { type: 'string' },
     'storage-receipts': { type: 'string' },
+    stored: { type: 'boolean' },
     witnessed: { type: 'boolean' },
   })
   if (values.help === true) {
@@ -85,6 +87,7 @@ export async function runDispute(args: string[], io: Io): Promise<ExitCode> {
     grants: grants.map((text) => grantOf(text, values.dir)),
     times: at.map((text) => parseTime(text, 'at') as number),
     storageReceipts: receipts === undefined ? [] : readReceipts(receipts),
+    areStoresAsked: values.stored === true,
     ...(values.disclose === undefined ? {} : { disclosure: readKeys(values.disclose) }),
     ...(storage === undefined ? {} : { storage }),
     isWitnessed: values.witnessed === true,

@@ -332,7 +332,8 @@ function describe(chain: ChainName, key: Uint8Array, value: Uint8Array | undefin
   if (parts[0] !== 'grant') return `record [${name}] has the value whose SHA-256 is ${toHex(sha256(value))}`
   const { to, o, c, until } = grantRecord(value)
   const end = c === undefined ? 'open' : `closed at index ${c}`
-  return `[${name}] is a grant to ${toHex(to)}, opened at index ${o}, ${end}, until ${timeText(until)}`
+  const expiry = until === Number.MAX_SAFE_INTEGER ? 'without a time at which it ends' : `until ${timeText(until)}`
+  return `[${name}] is a grant to ${toHex(to)}, opened at index ${o}, ${end}, ${expiry}`
 }
 
 /**

@@ -242,6 +242,31 @@ describe('LedgerFollower', () => {
     expect(staleEvents.map((event) => event.type)).toEqual(['stale'])
   })
 
+  it('is not ready while every node that answers turns it away, or it is behind; whom it cannot reach it works without', async () => {
+    const [first, second] = [await node(), await node()]
+    const { follower: one } = follower([first, second])
+    expect(one.readiness()).toEqual([
+      { name: 'userchain', ready: true },
+      { name: 'docchain', ready: true },
+    ])
+    for (const { lies } of [first, second]) lies.status = 401
+    await expect(one.catchUp()).rejects.toThrow('401')
+    expect(one.readiness()).toMatchObject([
+      { ready: false, reason: expect.stringContaining('401: as told') },
+      { ready: true },
+    ])
+    // One that is away and one that refuses: nobody takes it.
+    second.lies.status = 503
+    await expect(one.catchUp()).rejects.toThrow('no source')
+    expect(one.readiness()[0]?.ready).toBe(false)
+    first.lies.status = 503
+    await expect(one.catchUp()).rejects.toThrow('503')
+    expect(one.readiness()[0]?.ready).toBe(true)
+    for (const { lies } of [first, second]) delete lies.status
+    await one.catchUp()
+    expect(one.readiness().every(({ ready }) => ready)).toBe(true)
+  })
+
   it('goes over to another node when the one that it listens to goes away', async () => {
     grow(1)
     const [first, second] = [await node(), await node()]

@@ -20,13 +20,15 @@ import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { codeOf, isLocalFault, isRuntimeError, messageOf, RuntimeError } from './errors.ts'
 import { ensureFolder } from './files.ts'
-import { finalFault } from './follower-faults.ts'
+import { finalFault, readinessOf, refusalOf } from './follower-faults.ts'
 import { openLedger, removeStores } from './follower-files.ts'
 import type { FollowedBlock, FollowerEvent, FollowerOptions, Freshness } from './follower-types.ts'
+import type { ReadinessCheck } from './http-app.ts'
 import { misbehaved } from './http-client.ts'
 import { type BlockFrame, LedgerClient, type LedgerTrust } from './ledger-client.ts'
 import { appendFrames, isPrefix, provedRootAt, subtreesOf } from './ledger-page.ts'
 import type { SqliteChainStore } from './ledger-stores.ts'
+import { RecentBlocks } from './recent-blocks.ts'
 
 export type { FollowedBlock, FollowerEvent, FollowerOptions, Freshness } from './follower-types.ts'
 
@@ -36,18 +38,16 @@ export const staleAfterMs = 150_000
 const pollMs = 30_000
 const retryMsMin = 250
 const retryMsMax = 15_000
-/** Blocks kept for consumers that keep up, so that nothing is fetched twice. */
-const recentBlocksMax = 64
-const recentSizeBytesMax = 8 * 1024 * 1024
 
 interface Chain {
   readonly name: ChainName
   readonly store: SqliteChainStore
-  /** The tail of what was applied, oldest first. */
-  recent: FollowedBlock[]
-  recentBytes: number
+  /** The tail of what was applied. */
+  readonly recent: RecentBlocks
   cosignedMs: number | undefined
   publishedSize: number
+  /** How all nodes that answered turned this one away when it last caught up; undefined if one did not. */
+  turnedAway: string | undefined
   /** Ends when whoever applies blocks now is done. */
   busy: Promise<unknown>
 }
@@ -79,8 +79,8 @@ export class LedgerFollower {
     const chain = (name: ChainName): Chain => {
       const store = stores[name]
       return {
-        ...{ name, store, recent: [], recentBytes: 0 },
-        ...{ cosignedMs: undefined, publishedSize: 0, busy: Promise.resolve() },
+        ...{ name, store, recent: new RecentBlocks() },
+        ...{ cosignedMs: undefined, publishedSize: 0, turnedAway: undefined, busy: Promise.resolve() },
       }
     }
     this.#chains = { userchain: chain('userchain'), docchain: chain('docchain') }
@@ -118,6 +118,11 @@ export class LedgerFollower {
     }
   }
 
+  /** Chains that are followed. */
+  get #names(): readonly ChainName[] {
+    return this.#options.docchain === false ? ['userchain'] : ['userchain', 'docchain']
+  }
+
   /** The verified head of a chain. */
   head(chain: ChainName): ChainHead {
     return this.ledger.head(chain)
@@ -146,6 +151,17 @@ export class LedgerFollower {
   }
 
   /**
+   * For `/readyz`: whether the ledger takes this node as a reader, and nothing that it published is yet to be applied. One that nobody can reach
+   * is no reason: the node works on without it.
+   */
+  readiness(): readonly ReadinessCheck[] {
+    return this.#names.map((name) => {
+      const away = this.#halted?.message ?? this.#chains[name].turnedAway
+      return readinessOf(name, this.freshness(name), away)
+    })
+  }
+
+  /**
    * Applies everything that is published, as the first node says that can prove it.
    *
    * @throws {RuntimeError} `ERR_NO_SOURCE`; `ERR_LEDGER_CONFLICT` or `ERR_LEDGER_INVALID`, after which the follower does nothing more.
@@ -159,8 +175,7 @@ export class LedgerFollower {
   /** Begins to follow in the background, until `close`. */
   start(): void {
     if (this.#running !== undefined) return
-    const names: ChainName[] = this.#options.docchain === false ? ['userchain'] : ['userchain', 'docchain']
-    this.#running = Promise.all(names.flatMap((name) => [this.#keepUp(name), this.#poll(name)]))
+    this.#running = Promise.all(this.#names.flatMap((name) => [this.#keepUp(name), this.#poll(name)]))
   }
 
   /**
@@ -319,9 +334,8 @@ export class LedgerFollower {
     at: { range: CompactRange; nextHeight: number },
     signal: AbortSignal,
   ): Promise<FollowedBlock[]> {
-    const { recent } = this.#chains[chain]
-    const first = recent.findIndex((block) => block.firstIndex === at.range.size)
-    if (first !== -1) return recent.slice(first)
+    const recent = this.#chains[chain].recent.from(at.range.size)
+    if (recent !== undefined) return recent
     return this.client.sources.attempt(async (url) => {
       const { frames } = await this.client.blocks(chain, at.range.size, { url, signal })
       const range = at.range.clone()
@@ -373,7 +387,9 @@ export class LedgerFollower {
       }
       try {
         more = await this.client.sources.attempt(step, { first })
+        this.#chains[chain].turnedAway = undefined
       } catch (error) {
+        this.#chains[chain].turnedAway = refusalOf(error)
         // Every node that proved anything proved something old: that is all there is.
         if (last.stale === undefined || !isRuntimeError(error, 'ERR_NO_SOURCE')) throw error
         this.#emit({ type: 'stale', chain, ageMs: last.stale })
@@ -474,7 +490,7 @@ export class LedgerFollower {
     for (const frame of frames) {
       await this.#execute(chain, url, frame, signal)
       appendFrames(url, [frame], { range, nextHeight: frame.height })
-      this.#remember(this.#toBlock(chain, frame, range))
+      this.#chains[chain].recent.add(this.#toBlock(chain, frame, range))
       this.#wake()
     }
     this.#saw(chain, checkpoint)
@@ -562,16 +578,6 @@ export class LedgerFollower {
       this.#halt(typed)
       this.#emit({ type: 'invalid', chain, url, error: typed })
       throw typed
-    }
-  }
-
-  #remember(block: FollowedBlock): void {
-    const own = this.#chains[block.chain]
-    const sizeOf = (one: FollowedBlock): number => one.leaves.reduce((sum, leaf) => sum + leaf.length, 0)
-    own.recent.push(block)
-    own.recentBytes += sizeOf(block)
-    while (own.recent.length > recentBlocksMax || (own.recentBytes > recentSizeBytesMax && own.recent.length > 1)) {
-      own.recentBytes -= sizeOf(own.recent.shift() as FollowedBlock)
     }
   }
 

@@ -1,7 +1,7 @@
 import { sha256 } from '@healthblock/crypto/hash'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { concatBytes, encodeUtf8, toBase64Url, toHex } from '@healthblock/encoding/bytes'
-import { encodeCbor } from '@healthblock/encoding/cbor'
+import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import fastify from 'fastify'
 import { afterEach, describe, expect, it } from 'vitest'
 import { codeOf } from './errors.ts'
@@ -37,6 +37,7 @@ afterEach(async () => {
 async function startNode(behaviour: Behaviour = {}): Promise<{ url: string; calls: string[] }> {
   const app = fastify()
   const blocks = new Map<string, Uint8Array>()
+  const receipts = new Map<string, string>()
   const calls: string[] = []
   app.addContentTypeParser('multipart/form-data', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
   app.addHook('onRequest', async (request, reply) => {
@@ -57,7 +58,9 @@ async function startNode(behaviour: Behaviour = {}): Promise<{ url: string; call
       .map(({ key, account }) =>
         receipt(behaviour.forgeReceipt ? generateSigningKey() : key, account, digest, bytes.length),
       )
-    reply.header('healthblock-receipts', toBase64Url(encodeCbor(signed as never)))
+    const header = toBase64Url(encodeCbor(signed as never))
+    receipts.set(cidOf(digest), header)
+    reply.header('healthblock-receipts', header)
     return { Key: behaviour.wrongKey ? cidOf(sha256(digest)) : cidOf(digest), Size: bytes.length }
   })
   const find = (query: unknown): Uint8Array | undefined => blocks.get((query as { arg: string }).arg)
@@ -73,6 +76,12 @@ async function startNode(behaviour: Behaviour = {}): Promise<{ url: string; call
     const bytes = find(request.query)
     if (bytes === undefined) return reply.code(404).send({ code: 'ERR_BLOCK_NOT_FOUND' })
     return { Key: (request.query as { arg: string }).arg, Size: bytes.length }
+  })
+  app.post<{ Params: { cid: string } }>('/v1/receipts/:cid', async ({ params: { cid } }, reply) => {
+    const header = receipts.get(cid)
+    if (header === undefined) return reply.code(404).send({ code: 'ERR_BLOCK_NOT_FOUND' })
+    reply.header('healthblock-receipts', header)
+    return { cid }
   })
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
   open.push(app)
@@ -112,6 +121,18 @@ describe('StorageClient', () => {
     expect(await client.stat(stored.digest)).toEqual({ sizeBytes: block.length })
     expect(await client.stat(sha256(stored.digest))).toBeUndefined()
     expect(await caught(client.get(sha256(stored.digest)))).toBe('ERR_BLOCK_NOT_FOUND')
+  })
+
+  it('gives what stores sign of having a block, as it is; nothing of one that nobody has', async () => {
+    const { url } = await startNode()
+    const { client: storage } = clientOf([url])
+    const bytes = encodeUtf8('a sealed batch')
+    const { digest, receipts } = await storage.put(bytes)
+    const words = await storage.statements(digest)
+    const verified = receipts.map(({ bytes: one }) => decodeCbor(one))
+    expect(words.map(({ statement, signature }) => [decodeCbor(statement), signature])).toEqual(verified)
+    expect(words).toHaveLength(2)
+    expect(await storage.statements(sha256(digest))).toEqual([])
   })
 
   it('goes on to another node when one is away, full, or has too few copies', async () => {

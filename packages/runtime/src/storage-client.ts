@@ -3,7 +3,7 @@
  * and it is stored when enough different stores have signed that they hold it.
  */
 import { createErasureOrder, type ErasureOrder } from '@healthblock/chain/erasure-order'
-import { parseStatement, verifyStatement } from '@healthblock/chain/statement'
+import { parseStatement, type SignedStatement, verifyStatement } from '@healthblock/chain/statement'
 import { sha256 } from '@healthblock/crypto/hash'
 import { randomBytes } from '@healthblock/crypto/random'
 import { encodeUtf8, equalBytes, fromBase64Url, toBase64Url, toHex } from '@healthblock/encoding/bytes'
@@ -193,6 +193,31 @@ export class StorageClient {
   }
 
   /**
+   * What the stores sign now of having a block, as one of them gathers it from all. Nothing is verified here: whoever judges a bundle does.
+   *
+   * @returns empty if no store that could be asked has it.
+   * @throws {RuntimeError} `ERR_NO_SOURCE`.
+   */
+  async statements(digest: Uint8Array, options: { codec?: BlockCodec } = {}): Promise<SignedStatement[]> {
+    const cid = cidOf(digest, options.codec)
+    try {
+      return await this.sources.attempt(async (url) => {
+        const answer = await sendRequest({
+          url: `${url}/v1/receipts/${cid}`,
+          method: 'POST',
+          headers: { authorization: `Bearer ${await this.#options.token()}` },
+          timeoutMs: this.#timeoutMs,
+          sizeBytesMax: blockSizeBytesMax,
+        })
+        return receiptItems(url, answer, signedOf)
+      })
+    } catch (error) {
+      if (isRuntimeError(asNotFound(error, digest), 'ERR_BLOCK_NOT_FOUND')) return []
+      throw error
+    }
+  }
+
+  /**
    * Has the storage network erase blocks of the account whose token this client has, or give up its references to them.
    *
    * @param digests - at most {@link erasedAtOnceMax}, of raw blocks.
@@ -304,28 +329,37 @@ export class StorageClient {
     answer: HttpAnswer,
     block: { digest: Uint8Array; sizeBytes: number },
   ): VerifiedStorageReceipt[] {
-    const header = answer.headers.get(receiptsHeader)
-    if (header === null) return []
-    try {
-      const list = decodeCbor(fromBase64Url(header))
-      if (!Array.isArray(list) || list.length > receiptsMax) throw new TypeError('not a short array')
-      return list.map((item) => this.#verifyReceipt(item, block))
-    } catch (error) {
-      throw misbehaved(url, `a storage receipt that is not valid (${messageOf(error)})`, error)
-    }
+    return receiptItems(url, answer, (item) => this.#verifyReceipt(item, block))
   }
 
   #verifyReceipt(item: CborValue, block: { digest: Uint8Array; sizeBytes: number }): VerifiedStorageReceipt {
-    const [statement, signature] = Array.isArray(item) && item.length === 2 ? item : []
-    if (statement === undefined || !(signature instanceof Uint8Array)) throw new TypeError('no signed statement')
-    const signed = { statement: statement instanceof Uint8Array ? statement : encodeCbor(statement), signature }
+    const signed = signedOf(item)
     const { cid: digest, size: sizeBytes, ms, store } = parseStatement('storage', signed.statement)
     if (!equalBytes(digest, block.digest) || sizeBytes !== block.sizeBytes) throw new TypeError('another block')
     const publicKey = this.#options.storeKeyOf(store)
     if (publicKey === undefined) throw new TypeError('signed by no store')
     verifyStatement({ name: 'storage', signed, ledgerId: this.#options.ledgerId, publicKey })
-    return { store, digest, sizeBytes, ms, bytes: encodeCbor([decodeCbor(signed.statement), signature]) }
+    return { store, digest, sizeBytes, ms, bytes: encodeCbor([decodeCbor(signed.statement), signed.signature]) }
   }
+}
+
+/** The receipts in the header of an answer, each as `read` takes it. */
+function receiptItems<T>(url: string, answer: HttpAnswer, read: (item: CborValue) => T): T[] {
+  const header = answer.headers.get(receiptsHeader)
+  if (header === null) return []
+  try {
+    const list = decodeCbor(fromBase64Url(header))
+    if (!Array.isArray(list) || list.length > receiptsMax) throw new TypeError('not a short array')
+    return list.map(read)
+  } catch (error) {
+    throw misbehaved(url, `a storage receipt that is not valid (${messageOf(error)})`, error)
+  }
+}
+
+function signedOf(item: CborValue): SignedStatement {
+  const [statement, signature] = Array.isArray(item) && item.length === 2 ? item : []
+  if (statement === undefined || !(signature instanceof Uint8Array)) throw new TypeError('no signed statement')
+  return { statement: statement instanceof Uint8Array ? statement : encodeCbor(statement), signature }
 }
 
 /** One file as a body, in one piece: a form of blobs would be copied, streamed and collected later. */

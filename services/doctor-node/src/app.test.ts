@@ -50,6 +50,21 @@ describe('a doctor node', () => {
     })
   })
 
+  test('is not ready while the ledger turns it away, as it does for a wrong clock, and says so', async () => {
+    const { lies } = network.accounting
+    lies.status = 401
+    await node.stop()
+    await node.start()
+    const readiness = () => node.call<{ checks: unknown[] }>('GET', '/readyz')
+    const reason = expect.stringContaining('refused with 401')
+    await expect.poll(readiness, { timeout: 20_000 }).toMatchObject({
+      status: 503,
+      body: { checks: expect.arrayContaining([{ name: 'userchain', ready: false, reason }]) },
+    })
+    delete lies.status
+    await expect.poll(readiness, { timeout: 20_000 }).toMatchObject({ status: 200 })
+  })
+
   test('waits for the algorithm, then judges what lay there before the grant, in one diagnosis', async () => {
     patient = new TestPatient(network)
     await patient.rotate()

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { codeOf } from '@healthblock/runtime/errors'
 import { ensureFolder } from '@healthblock/runtime/files'
 import { type FollowedBlock, LedgerFollower } from '@healthblock/runtime/follower'
-import { type Address, createHttpApp, type HttpApp, type ReadinessCheck } from '@healthblock/runtime/http-app'
+import { type Address, createHttpApp, type HttpApp } from '@healthblock/runtime/http-app'
 import type { Logger } from '@healthblock/runtime/logger'
 import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
@@ -254,13 +254,6 @@ async function followWhenEnrolled(built: Built, logger: Logger, signal: AbortSig
   await Promise.all([watchUserchain(built, logger, signal), watchDocchain(built, logger, signal)])
 }
 
-function readinessOf({ identity, follower }: Built): ReadinessCheck[] {
-  if (!['registered', 'licensed'].includes(identity.state())) return []
-  const { appliedSize, publishedSize } = follower.freshness('userchain')
-  const isBehind = appliedSize < publishedSize
-  return [{ name: 'userchain', ready: !isBehind, ...(isBehind ? { reason: 'blocks are still being verified' } : {}) }]
-}
-
 /** Opens everything in `config.dir`; nothing listens yet. */
 export async function createDoctorNode(options: {
   config: DoctorNodeConfig
@@ -278,7 +271,7 @@ export async function createDoctorNode(options: {
     version: '0.1.0',
     logger,
     statusOfCode,
-    readiness: () => readinessOf(built),
+    readiness: () => built.follower.readiness(),
     trustedProxies: config.trustedProxies,
   })
   guardPortalNames(app.fastify, config.portalNames ?? [])

@@ -389,6 +389,7 @@ export async function createUserNode(options: {
     logger,
     statusOfCode,
     bodySizeBytesMax: 2 * 1024 * 1024,
+    readiness: () => built.follower.readiness(),
     trustedProxies: config.trustedProxies,
   })
   guardPortalNames(app.fastify, config.portalNames ?? [])
