@@ -325,7 +325,21 @@ describe('algorithm', () => {
     expect(Buffer.from(bytes).equals(read('golden-diagnosis.cbor'))).toBe(true)
   })
 
-  test.each(['0.7.0', '0.8.0', '0.9.0', '0.10.0', '0.10.1', '0.10.2'])(
+  test.each([
+    '0.7.0',
+    '0.8.0',
+    '0.9.0',
+    '0.10.0',
+    '0.10.1',
+    '0.10.2',
+    '0.11.0',
+    '0.12.0',
+    '0.13.0',
+    '0.13.1',
+    '0.14.0',
+    '0.15.0',
+    '0.16.0',
+  ])(
     'a diagnosis of %s is still read; its state, laid out otherwise, is refused by name and never misread',
     (version) => {
       const bytes = readFileSync(new URL(`../vectors/diagnosis-${version}.cbor`, import.meta.url))
@@ -335,17 +349,6 @@ describe('algorithm', () => {
       // It ends where the golden records do.
       const records = generated(60).map((record) => ({ ...record, startMs: record.startMs + 300_000 }))
       expect(() => diagnose({ records, carriedState: older.state })).toThrow(/carried state/)
-    },
-  )
-
-  test.each(['0.11.0', '0.12.0', '0.13.0', '0.13.1', '0.14.0', '0.15.0'])(
-    'a diagnosis of %s is still read, and its state, laid out as today, is carried on',
-    (version) => {
-      const bytes = readFileSync(new URL(`../vectors/diagnosis-${version}.cbor`, import.meta.url))
-      const older = parseDiagnosis(new Uint8Array(bytes))
-      expect(older.algorithm.version).toBe(version)
-      const records = generated(60).map((record) => ({ ...record, startMs: record.startMs + 300_000 }))
-      expect(diagnose({ records, carriedState: older.state }).state.length).toBeGreaterThan(1000)
     },
   )
 })

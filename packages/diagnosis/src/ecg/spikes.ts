@@ -1,17 +1,19 @@
 /**
  * Takes the spikes of a pacemaker out of the signal, and says where they were. A spike rises from a quiet level and is over within 16 ms; no wave of a heart is
- * so short. From 250 Hz on it can be told from a complex; at lower rates the recorder has smeared it out. What leaves is the same signal, some samples later,
- * with a straight line where a spike was.
+ * so short. From 250 Hz on it can be told from a complex; below, down to 125 Hz, it is one sample and must be high: a recorder may have smeared it out. What leaves is the
+ * same signal, some samples later, with a straight line where a spike was.
  */
 import type { Carry } from './state.ts'
 
 /** Lowest rate at which spikes are looked for, in thousandths of a hertz. */
-const rateMilliHzLeast = 250_000
+const rateMilliHzLeast = 125_000
 /** Half of the longest spike, and how long before it the signal is quiet, in ms. */
 const halfMs = 8
 const quietMs = 32
-/** Least height, microvolts. */
+/** Least height, microvolts; and below 250 Hz, where a spike is one sample. */
 const heightLeast = 150
+const slowHeightLeast = 1000
+const slowRateMilliHz = 250_000
 /** How much the signal may move before the spike, and as long after it as it may last, over its height. */
 const quietShare = 0.25
 const afterShare = 0.4
@@ -25,6 +27,7 @@ const missing = 2 ** 40
 export class SpikeRemover {
   readonly #half: number
   readonly #quiet: number
+  readonly #heightLeast: number
   readonly #ring = new Float32Array(ringSize)
   #count = 0
   /** Filled by `push` when it says so: the sample of the middle of the newest spike, from 0. */
@@ -37,6 +40,7 @@ export class SpikeRemover {
     const perMs = rateMilliHz / 1_000_000
     this.#half = rateMilliHz < rateMilliHzLeast ? 0 : Math.round(halfMs * perMs)
     this.#quiet = Math.round(quietMs * perMs)
+    this.#heightLeast = rateMilliHz < slowRateMilliHz ? slowHeightLeast : heightLeast
   }
 
   /** Samples by which what leaves is later than what came; that many are still inside. */
@@ -70,7 +74,7 @@ export class SpikeRemover {
     const right = this.#ring[(middle + half) & ringMask] as number
     const height = Math.abs(at - (left + right) / 2)
     // Written so that a missing sample is no spike.
-    if (!(height >= heightLeast) || !(Math.abs(left - right) <= afterShare * height)) return false
+    if (!(height >= this.#heightLeast) || !(Math.abs(left - right) <= afterShare * height)) return false
     const sign = at > left ? 1 : -1
     for (let i = middle - half; i <= middle + half; i++) {
       const away = (at - (this.#ring[i & ringMask] as number)) * sign
