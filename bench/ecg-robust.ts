@@ -179,7 +179,7 @@ function benchBegins(): void {
 }
 
 benchHearts()
-if (!existsSync(dataFolder)) tell('needs ../shared/data; nothing was measured')
+if (!existsSync(dataFolder)) tell('needs ../shared/data: only made hearts were measured')
 else {
   benchFibrillation()
   benchIntervals()

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { main } from './main.ts'
 
 const commands = [
@@ -203,11 +203,15 @@ const failures: [string, RegExp][] = [
   ['storage scrub --url http://127.0.0.1:1 --token-file DIR/empty', /^no storage node answers at http:/],
   ['ecg annotate DIR/none --out DIR/o', /^cannot read .*none\.hea \(ENOENT\)$/],
   ['demo --dir DIR/full', /^.* is not empty and holds no cluster \(unfinished\)/],
+  ['demo --record DIR/none', /^there is no WFDB record .*none /],
   ['up --dir DIR/full', /^.* is not empty and holds no cluster \(unfinished\)/],
   ['up --dir DIR/empty/x', /^.*: a part of the path is not a folder \(ENOTDIR\)$/],
 ]
 
 test.each(failures)('%s: exit 1, said as JSON and in words', async (text, words) => {
+  // What is left behind in the folder for temporary ones is seen below.
+  vi.stubEnv('TMPDIR', dir)
+  onTestFinished(() => void vi.unstubAllEnvs())
   const { code, out, err } = await run(...line(text).map((word) => word.replace('DIR', dir)), '--json')
   expect(code).toBe(1)
   const { error } = JSON.parse(out) as { error: { message: string } }

@@ -67,6 +67,11 @@ async function runSteps(story: Story, isJson: boolean, signal: AbortSignal): Pro
   return results
 }
 
+/** What is streamed; what is generated is written into the folder. */
+async function chooseSources(record: string | undefined, folder: string): Promise<Pick<Story, 'record' | 'vitals'>> {
+  return { record: await chooseRecord(record, folder), vitals: await writeVitals(folder) }
+}
+
 /** `./healthblock demo`. */
 export async function runDemo(args: string[], io: Io): Promise<ExitCode> {
   const { values, positionals } = parseOptions(args, {
@@ -84,12 +89,15 @@ export async function runDemo(args: string[], io: Io): Promise<ExitCode> {
   const temporary = values.dir === undefined ? await mkdtemp(join(tmpdir(), 'healthblock-demo-')) : undefined
   const dir = temporary === undefined ? clusterFolder(values.dir) : join(temporary, 'cluster')
   const isJson = values.json === true
+  const sources = await chooseSources(values.record, temporary ?? `${dir}-record`).catch(async (error: unknown) => {
+    if (temporary !== undefined) await rm(temporary, { recursive: true, force: true })
+    throw error
+  })
   const story: Story = {
     dir,
     io,
     tell: (text) => (isJson ? io.stderr : io.stdout)(`${text}\n`),
-    record: await chooseRecord(values.record, temporary ?? `${dir}-record`),
-    vitals: await writeVitals(temporary ?? `${dir}-record`),
+    ...sources,
     speed,
     cluster: () => currentCluster(dir),
     facts: new Map<string, unknown>([['startedAt', performance.now()]]),
