@@ -252,8 +252,12 @@ const attesting: readonly Mutation[] = [
     'published-below-quorum',
     'a checkpoint is published with one cosignature less than q',
     { profile: 'crash', seedsMax: 5 },
-    core('attester.ts', 'if (lines.length < q) return false', 'if (lines.length < q - 1) return false'),
-    core('attester.ts', 'const oldestTime = times[q - 1] as number', 'const oldestTime = times[q - 2] as number'),
+    core('attester.ts', 'if (lines.length < one.quorum) continue', 'if (lines.length < one.quorum - 1) continue'),
+    core(
+      'attester.ts',
+      'const oldestTime = times[members.quorum - 1] as number',
+      'const oldestTime = times[members.quorum - 2] as number',
+    ),
   ),
   mutation(
     'cosigns-while-behind',

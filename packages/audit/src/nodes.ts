@@ -131,13 +131,17 @@ export class Nodes {
     let checkpoint: VerifiedCheckpoint
     try {
       checkpoint = await this.#client.verifyCheckpoint(chain, note, node.url)
+      if (nowMs - checkpoint.oldestTime > staleMs || this.#logLineFault(chain, note) !== undefined) {
+        // At a switch it holds under two policies, and the second may be news.
+        await this.#client.refreshTrail(node.url).catch(() => {})
+        checkpoint = await this.#client.verifyCheckpoint(chain, note, node.url)
+      }
     } catch (error) {
       return refuse(messageOf(error))
     }
-    try {
-      this.#client.trail.receiptForm(chain, note)
-    } catch (error) {
-      const message = `${name} serves a checkpoint of ${chain} without the line of a log key: ${messageOf(error)}`
+    const fault = this.#logLineFault(chain, note)
+    if (fault !== undefined) {
+      const message = `${name} serves a checkpoint of ${chain} without the line of a log key: ${fault}`
       this.#findings.add({ code: 'checkpoint.log-line', chain, node: name, message })
     }
     const ageMs = nowMs - checkpoint.oldestTime
@@ -146,6 +150,16 @@ export class Nodes {
       this.#findings.add({ code: 'checkpoint.stale', chain, node: name, message })
     }
     return { node, checkpoint, note }
+  }
+
+  /** Why a checkpoint has no good line of a log key; undefined if it has one. */
+  #logLineFault(chain: ChainName, note: string): string | undefined {
+    try {
+      this.#client.trail.receiptForm(chain, note)
+      return undefined
+    } catch (error) {
+      return messageOf(error)
+    }
   }
 }
 

@@ -23,6 +23,8 @@ export function nodeKeys(name: string): [Uint8Array, Uint8Array, Uint8Array, Uin
 export interface TestCosigner {
   readonly rank: number
   readonly name?: string
+  /** How long before now it signed. */
+  readonly agoMs?: number
 }
 
 /** The ledger, a mirror that checks each block, and both logs. */
@@ -156,8 +158,8 @@ export class Consortium {
     const { size, root } = this.ledger.head(chain)
     const origin = chainOrigin({ ledgerId: this.genesis.ledgerId, chain })
     const head = { origin, size: at.size ?? size, root: at.root ?? root }
-    const lines = by.map(({ rank, name = String(rank) }) =>
-      cosignCheckpoint(head, { rank, signer: keyOf(`${chain} cosigner ${name}`), nowMs: this.nowMs }),
+    const lines = by.map(({ rank, name = String(rank), agoMs = 0 }) =>
+      cosignCheckpoint(head, { rank, signer: keyOf(`${chain} cosigner ${name}`), nowMs: this.nowMs - agoMs }),
     )
     return addSignatures(signCheckpoint(head, keyOf(`${chain} log 2`)), lines)
   }

@@ -80,6 +80,15 @@ describe('a policy trail', () => {
       // The head is a switch: the policy before published it, and the one after may cosign it as well.
       expect(trail.verify(chain, world.checkpoint(chain, second)).size).toBe(size)
       expect(trail.verify(chain, world.checkpoint(chain, third))).toMatchObject({ size, k: 2 })
+      // Where both have a quorum, the one that signed last counts: whoever went is not waited for.
+      const gone = { rank: 3, agoMs: 600_000 }
+      const fresh = Math.floor(world.nowMs / 1000) * 1000
+      const both = trail.verify(chain, world.checkpoint(chain, [...third, gone]))
+      expect(both).toMatchObject({ size, k: 2, oldestTime: fresh })
+      expect(trail.verify(chain, world.checkpoint(chain, [third[0], third[1], gone] as TestCosigner[]))).toMatchObject({
+        k: 1,
+        oldestTime: fresh - 600_000,
+      })
       expect(() => trail.verify(chain, world.checkpoint(chain, first))).toThrow('too few')
       const beyond = world.checkpoint(chain, [{ rank: 0 }, { rank: 2 }, { rank: 3 }], { size: size + 1 })
       expect(() => trail.verify(chain, beyond)).toThrow('too few')

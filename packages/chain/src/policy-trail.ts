@@ -60,6 +60,13 @@ export interface UnderPolicy {
   readonly k: number
 }
 
+/** A checkpoint, and a policy to verify it under. */
+interface UnderRequest {
+  readonly note: string
+  readonly origin: string
+  readonly policy: LogPolicy
+}
+
 /** Most steps of a trail. */
 export const trailStepsMax = 4096
 
@@ -164,12 +171,14 @@ export class PolicyTrail {
   }
 
   /**
-   * Verifies a checkpoint under a policy that the trail gives its size.
+   * Verifies a checkpoint under a policy that the trail gives its size; at a switch, of the two under which it holds, that whose quorum
+   * cosigned it last.
    *
    * @throws {ChainError} as `verifyCheckpoint`.
    */
   verify(chain: ChainName, note: string): VerifiedCheckpoint & UnderPolicy {
-    return this.#under(chain, note, (request) => verifyCheckpoint(request))
+    const verified = this.#each(chain, note, (request) => verifyCheckpoint(request))
+    return verified.reduce((newest, each) => (each.oldestTime > newest.oldestTime ? each : newest))
   }
 
   /** As `verify`, for a checkpoint in the form that receipts carry. */
@@ -182,22 +191,25 @@ export class PolicyTrail {
     return this.#under(chain, note, (request) => ({ note: receiptCheckpoint(request) }))
   }
 
-  #under<T>(
-    chain: ChainName,
-    note: string,
-    verify: (request: { note: string; origin: string; policy: LogPolicy }) => T,
-  ): T & UnderPolicy {
+  #under<T>(chain: ChainName, note: string, verify: (request: UnderRequest) => T): T & UnderPolicy {
+    return this.#each(chain, note, verify)[0] as T & UnderPolicy
+  }
+
+  /** What `verify` gives under each policy that it holds under: at least one. */
+  #each<T>(chain: ChainName, note: string, verify: (request: UnderRequest) => T): (T & UnderPolicy)[] {
+    const found: (T & UnderPolicy)[] = []
     let failure: unknown
     for (const k of this.#numbers(chain, parseCheckpoint(note).size)) {
       const policy = (this.#policies[k] as Record<ChainName, LogPolicy>)[chain]
       try {
-        return { ...verify({ note, origin: this.#origin(chain), policy }), policy, k }
+        found.push({ ...verify({ note, origin: this.#origin(chain), policy }), policy, k })
       } catch (error) {
         if (!(error instanceof ChainError)) throw error
         failure ??= error
       }
     }
-    throw failure
+    if (found.length === 0) throw failure
+    return found
   }
 
   /** The steps that prove these policies, in the trail's order. */

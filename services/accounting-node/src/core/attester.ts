@@ -170,24 +170,27 @@ export function publish(core: CoreState): void {
     // Readers find each policy on the trail: nothing is published under one that is not there yet, so a switch comes out under the one before it.
     const newest = core.options.trail.newest(core.chain)
     const members = core.memberships.cosignersOf(height).filter(({ k }) => k <= newest)
-    if (members.some((one) => publishUnder(core, place, one))) return
+    // Then under the one after it too: the log key of a node that has new keys counts only there.
+    for (const one of members.toReversed()) {
+      const lines = core.cosignatures.over(place, one.policy)
+      if (lines.length < one.quorum) continue
+      publishUnder(core, place, one, lines)
+      return
+    }
   }
 }
 
 function publishUnder(
   core: CoreState,
-  place: { height: number; size: number; root: Uint8Array },
+  { height, size, root }: { height: number; size: number; root: Uint8Array },
   members: Members,
-): boolean {
-  const { height, size, root } = place
-  const q = members.quorum
-  const lines = core.cosignatures.over(place, members.policy)
-  if (lines.length < q) return false
-  // Of a size that is out already, only fresher cosignatures make a new note.
+  lines: readonly HeldCosignature[],
+): void {
+  // Of a size that is out already, only fresher cosignatures make a new note, or those of a newer policy.
   const times = lines.map(({ time }) => time).sort((a, b) => b - a)
-  const oldestTime = times[q - 1] as number
+  const oldestTime = times[members.quorum - 1] as number
   const fresh = size !== core.published?.size
-  if (!fresh && oldestTime <= core.publishedOldestTime) return false
+  if (!fresh && oldestTime <= core.publishedOldestTime && members.k <= core.publishedUnder) return
   const note = signCheckpoint({ origin: members.origin, size, root }, core.options.keys.log)
   const checkpoint = addSignatures(
     note,
@@ -195,13 +198,13 @@ function publishUnder(
   )
   core.published = { height, size, root, checkpoint }
   core.publishedOldestTime = oldestTime
+  core.publishedUnder = members.k
   if (fresh) core.options.observe({ kind: 'published', chain: core.chain, size, cosigners: lines.length })
   core.notifyPublished(core.published, fresh)
   if (size === core.head().size && members.k < core.members.k) {
     core.switchNote = { size, checkpoint }
     keepStep(core)
   }
-  return true
 }
 
 /** Where the leaf lies that a step of the trail for this head shows: the `govern`, or Docchain's SEAL. */

@@ -95,6 +95,8 @@ export class CoreState {
   switchNote: { readonly size: number; readonly checkpoint: string } | undefined
   /** Unix ms of the oldest cosignature in the published note. */
   publishedOldestTime = 0
+  /** Number of the policy that the published note was made under; of a note that was read at the start nothing is known. */
+  publishedUnder = -1
   /** Published sizes, by `elapsedMs`. */
   readonly publishedSizes = new SizeHistory()
   readonly cosignatures = new Cosignatures()

@@ -1,3 +1,4 @@
+import type { ChainName } from '@healthblock/chain/chains'
 import { genesisAccount } from '@healthblock/chain/genesis'
 import { type GovernedNode, governActs, type PolicyArgument } from '@healthblock/chain/governing'
 import { rankedNodes } from '@healthblock/chain/policy'
@@ -99,6 +100,15 @@ function checkOneLedger(ranks: readonly number[]): void {
   }
 }
 
+function hasLogLine(trail: PolicyTrail, chain: ChainName, published: { checkpoint: string } | undefined): boolean {
+  try {
+    trail.receiptForm(chain, published?.checkpoint ?? '')
+    return true
+  } catch {
+    return false
+  }
+}
+
 function withKeys(draft: Draft, rank: number, keys: SampleNodeKeys): void {
   draft.nodes = draft.nodes.map((node) =>
     node[0] === rank ? ([rank, node[1], node[2], ...policyKeys(keys)] as GovernedNode) : node,
@@ -135,6 +145,10 @@ it('a fifth node joins by catching up, q rises, a key is replaced, a node goes: 
   await cluster.stop(2)
   await cluster.start(2, { keys: replaced, account: (nodes[2] as (typeof nodes)[number])[1] })
   await cluster.until('it takes part again', () => cluster.core(2).status().takesPart && cluster.core(2).status().signs)
+  // Nothing is ordered meanwhile, and its notes carry a line of its new log key all the same.
+  const { trail } = (cluster.nodes.get(2) as { cores: { trail: PolicyTrail } }).cores
+  for (const chain of chains)
+    await cluster.until(`its own line on ${chain}`, () => hasLogLine(trail, chain, cluster.core(2, chain).published()))
   // Rank 0, who most likely led, goes.
   const rest = [1, 2, 3, 4]
   await setPolicy((draft) => {
