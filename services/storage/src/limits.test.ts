@@ -1,7 +1,7 @@
 /** Limits: what is too much, too slow, or a lie is refused in Kubo's form of errors; nothing is torn, nothing lost. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { Cluster, multipart, type Place, type Tenant } from './cluster.fixture.ts'
 import { hashBlock } from './store/block-id.ts'
 import type { BlockStore } from './store/block-store.ts'
+import { packPathOf, packsFolderOf } from './store/pack-place.ts'
 
 const patient = { timeout: 20_000, interval: 20 }
 const cluster = new Cluster()
@@ -110,6 +111,39 @@ describe('quotas', () => {
     for await (const _ of cluster.client(place).block.rm(others)) void _
     expect(await post('block/put', new Uint8Array(randomBytes(1_000_000)), bob)).toMatchObject({ status: 200 })
   })
+})
+
+test('a disk that is full all at once refuses large blocks as full, and small ones, gets and removals go on', async () => {
+  const small = new Cluster()
+  try {
+    await small.prepare(1, { STORAGE_REPLICAS: '1' })
+    const [only] = small.places as [Place]
+    const packs = packsFolderOf(join(only.environment.STORAGE_DIR as string, 'blocks.db'))
+    mkdirSync(packs, { recursive: true })
+    // The first pack is written to a disk without room.
+    symlinkSync('/dev/full', packPathOf(packs, 1))
+    await small.start(only)
+    const put = async (bytes: Uint8Array): Promise<unknown> => {
+      const answer = await small.request(only, '/api/v0/block/put', multipart(bytes), small.tenants[0])
+      return [answer.status, ((await answer.json()) as { Reason?: string }).Reason]
+    }
+    const bytes = new Uint8Array(randomBytes(1000))
+    const [large, stored] = [new Uint8Array(randomBytes(100_000)), await put(bytes)]
+    expect([stored, await put(large), await put(large)]).toEqual([
+      [200, undefined],
+      [507, 'ERR_STORE_FULL'],
+      [507, 'ERR_STORE_FULL'],
+    ])
+    const store = only.node?.store as BlockStore
+    expect([store.has(hashBlock(large)), store.totals()]).toEqual([false, { blocks: 1, bytes: 1000 }])
+    expect(await store.get(hashBlock(bytes))).toEqual(Buffer.from(bytes))
+    const account = small.tenants[0]?.account as Uint8Array
+    expect(await store.release(hashBlock(bytes), account, { at: Date.now(), force: true })).toMatchObject({
+      deleted: 1,
+    })
+  } finally {
+    await small.end()
+  }
 })
 
 describe('bad bodies', () => {

@@ -5,6 +5,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { atRestOverheadBytes, sealAtRest, sealInPieces } from './at-rest.ts'
 import { BlockRows, markColumn } from './block-rows.ts'
+import { isDiskFull } from './disk-room.ts'
 import { ErasureRows } from './erasure-rows.ts'
 import { HandoffRows } from './handoff-rows.ts'
 import type { IncidentEntry, Operation, Outcome, PutOperation, Reference } from './operations.ts'
@@ -16,6 +17,7 @@ import { Tallies } from './tallies.ts'
 const unchanged: Outcome = { ok: true, changed: false, deleted: 0 }
 const changed: Outcome = { ok: true, changed: true, deleted: 0 }
 const failed: Outcome = { ok: false, code: 'ERR_STORE_FAILED' }
+const full: Outcome = { ok: false, code: 'ERR_STORE_FULL' }
 /** Most blocks kept aside for inspection; the oldest go first. */
 const quarantineRowsMax = 1000
 /** Asked for where a put has no reference: nobody has it. */
@@ -181,7 +183,7 @@ export class Applier {
       this.#statements.run('RELEASE one')
       this.#packs.rollBack(state)
       this.#tallies.rollBack()
-      return failed
+      return isDiskFull(error as Error) ? full : failed
     }
   }
 
@@ -243,7 +245,7 @@ export class Applier {
     const number = known.block ?? known.gone ?? this.#newNumber()
     if (known.erased || this.#erasures.isErasedRecord(operation)) return { ok: false, code: 'ERR_BLOCK_ERASED' }
     const present = known.block !== null
-    if (!present && this.#tallies.total.bytes + size > operation.bytesMax) return { ok: false, code: 'ERR_STORE_FULL' }
+    if (!present && this.#tallies.total.bytes + size > operation.bytesMax) return full
     let isKept = present
     for (const [index, reference] of references.entries()) {
       const claim = { digest, number, codec: operation.codec, size, reference }

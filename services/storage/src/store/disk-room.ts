@@ -43,3 +43,11 @@ export function bytesFreeAt(folder: string): number {
   const { bavail, bsize } = statfsSync(folder)
   return bavail * bsize
 }
+
+/** SQLite's code for a disk, or a database, that is full. */
+const sqliteFull = 13
+
+/** True if a failure says that the disk is full. */
+export function isDiskFull(error: Error & { code?: string; errcode?: number }): boolean {
+  return error.code === 'ENOSPC' || error.errcode === sqliteFull
+}

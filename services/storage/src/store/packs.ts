@@ -326,8 +326,8 @@ export class Packs {
   write(digest: Uint8Array, length: number, pieces: Iterable<Uint8Array>): Uint8Array {
     const pack = this.#newest
     if (pack.end !== pack.bytes) throw new RangeError('records lie ahead of this transaction')
-    this.#isWritten = true
     const mark = encodeMark(this.#append(digest, length, pieces))
+    this.#isWritten = true
     pack.bytes = pack.end
     this.take(mark)
     return mark
@@ -355,8 +355,12 @@ export class Packs {
       }
       flush()
     } catch (error) {
-      // The disk is full: what is there of it goes again.
-      ftruncateSync(file, pack.end)
+      // The disk is full: what is there of it goes again, at the latest under the next record.
+      try {
+        ftruncateSync(file, pack.end)
+      } catch {
+        // The first failure is the one to be told.
+      }
       throw error
     }
     pack.end = at

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { collectGarbage } from '../memory.ts'
 import { Applier } from './applier.ts'
+import { isDiskFull } from './disk-room.ts'
 import { GroupLine } from './group-line.ts'
 import { decodeGroup, encodeOutcome, type GroupMessage } from './group-message.ts'
 import { Packs } from './packs.ts'
@@ -15,13 +16,6 @@ export interface WriterData {
   path: string
   /** 32-byte key for blocks at rest. */
   key: Uint8Array
-}
-
-/** SQLite's code for a disk, or a database, that is full. */
-const sqliteFull = 13
-
-function isDiskFull(error: Error & { code?: string; errcode?: number }): boolean {
-  return error.code === 'ENOSPC' || error.errcode === sqliteFull
 }
 
 if (parentPort) {
