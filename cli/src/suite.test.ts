@@ -40,7 +40,7 @@ test('counts what passed, failed and was skipped, and a file that cannot be load
   expect(said).toBe('')
 })
 
-const die = "await new Promise(() => process.kill(process.pid, 'SIGSEGV'))"
+const die = "await new Promise(() => process.kill(process.pid, 'SIGKILL'))"
 
 test('a run without any test has failed', async () => {
   expect(await run()).toEqual({ passed: 0, failed: 1, skipped: 0 })
@@ -65,7 +65,7 @@ test('a file whose worker dies is named and run once more', async () => {
   } finally {
     rmSync(mark, { force: true })
   }
-  expect(said).toMatch(/worker \d+ ended with SIGSEGV\n.*not finished: \S+dying\.test\.ts; once more/)
+  expect(said).toMatch(/worker \d+ ended with SIGKILL\n.*not finished: \S+dying\.test\.ts; once more/)
 })
 
 test('a file whose worker dies twice has failed, and so has an error outside of the tests', async () => {
