@@ -129,17 +129,19 @@ export class Nodes {
     // What it signed is looked at whether or not a quorum signed with it.
     this.onNote({ chain, node: name, note })
     let checkpoint: VerifiedCheckpoint
+    let fault: string | undefined
     try {
       checkpoint = await this.#client.verifyCheckpoint(chain, note, node.url)
-      if (nowMs - checkpoint.oldestTime > staleMs || this.#logLineFault(chain, note) !== undefined) {
+      fault = this.#logLineFault(chain, note)
+      if (nowMs - checkpoint.oldestTime > staleMs || fault !== undefined) {
         // At a switch it holds under two policies, and the second may be news.
         await this.#client.refreshTrail(node.url).catch(() => {})
         checkpoint = await this.#client.verifyCheckpoint(chain, note, node.url)
+        fault = this.#logLineFault(chain, note)
       }
     } catch (error) {
       return refuse(messageOf(error))
     }
-    const fault = this.#logLineFault(chain, note)
     if (fault !== undefined) {
       const message = `${name} serves a checkpoint of ${chain} without the line of a log key: ${fault}`
       this.#findings.add({ code: 'checkpoint.log-line', chain, node: name, message })
