@@ -177,7 +177,7 @@ export class PolicyTrail {
    * @throws {ChainError} as `verifyCheckpoint`.
    */
   verify(chain: ChainName, note: string): VerifiedCheckpoint & UnderPolicy {
-    const verified = this.#each(chain, note, (request) => verifyCheckpoint(request))
+    const verified = [...this.#each(chain, note, (request) => verifyCheckpoint(request))]
     return verified.reduce((newest, each) => (each.oldestTime > newest.oldestTime ? each : newest))
   }
 
@@ -192,24 +192,28 @@ export class PolicyTrail {
   }
 
   #under<T>(chain: ChainName, note: string, verify: (request: UnderRequest) => T): T & UnderPolicy {
-    return this.#each(chain, note, verify)[0] as T & UnderPolicy
+    // Of two under which it holds, the older one needs fewer steps.
+    return this.#each(chain, note, verify).next().value as T & UnderPolicy
   }
 
-  /** What `verify` gives under each policy that it holds under: at least one. */
-  #each<T>(chain: ChainName, note: string, verify: (request: UnderRequest) => T): (T & UnderPolicy)[] {
-    const found: (T & UnderPolicy)[] = []
+  /** What `verify` gives under each policy that the note holds under, the older first: at least one. */
+  *#each<T>(chain: ChainName, note: string, verify: (request: UnderRequest) => T): Generator<T & UnderPolicy, void> {
+    let isFound = false
     let failure: unknown
     for (const k of this.#numbers(chain, parseCheckpoint(note).size)) {
       const policy = (this.#policies[k] as Record<ChainName, LogPolicy>)[chain]
+      let verified: T
       try {
-        found.push({ ...verify({ note, origin: this.#origin(chain), policy }), policy, k })
+        verified = verify({ note, origin: this.#origin(chain), policy })
       } catch (error) {
         if (!(error instanceof ChainError)) throw error
         failure ??= error
+        continue
       }
+      isFound = true
+      yield { ...verified, policy, k }
     }
-    if (found.length === 0) throw failure
-    return found
+    if (!isFound) throw failure
   }
 
   /** The steps that prove these policies, in the trail's order. */
