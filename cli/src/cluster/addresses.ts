@@ -31,7 +31,10 @@ export function writeAddressFiles(dir: string, cluster: ClusterFile, places: Pla
   })
   write(
     clusterPaths.peersFile(dir),
-    urls('accounting').map((url, rank) => ({ rank, url })),
+    nodesOf(cluster, 'accounting').map(({ name, rank }, position) => ({
+      rank: rank ?? position,
+      url: places.urlOf(name),
+    })),
   )
   const genesis = parseGenesis(readFileSync(clusterPaths.genesis(dir)))
   const accounts = genesisAccounts(genesis)

@@ -1,0 +1,39 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { writeAddressFiles } from './addresses.ts'
+import { createCluster } from './create.ts'
+import { clusterPaths } from './layout.ts'
+
+let dir: string
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'hb-addresses-'))
+})
+afterEach(() => rmSync(dir, { recursive: true }))
+
+test('accounting nodes find each other by their ranks, also when one between them has left and another has joined', async () => {
+  const sizes = { accounting: 3, storage: 1, replicas: 1, doctors: 0, etcdMembers: 0, periodMs: 1_000, patients: [] }
+  const made = await createCluster(join(dir, 'a'), sizes, Date.now())
+  const { nodes } = made
+  const places = {
+    genesis: clusterPaths.genesis(join(dir, 'a')),
+    urlOf: (name: string) => `http://${name}`,
+    swarmOf: () => '/ip4/127.0.0.1/tcp/1',
+  }
+  const peersOf = (changed: typeof nodes): unknown => {
+    writeAddressFiles(join(dir, 'a'), { ...made, nodes: changed }, places)
+    return JSON.parse(readFileSync(clusterPaths.peersFile(join(dir, 'a')), 'utf8'))
+  }
+  expect(peersOf(nodes)).toEqual([0, 1, 2].map((rank) => ({ rank, url: `http://accounting-${rank}` })))
+  const pinned = nodes.map((node) => {
+    const rank = /^accounting-(\d)$/.exec(node.name)?.[1]
+    return rank === undefined ? node : { ...node, rank: Number(rank) }
+  })
+  const changed = pinned.filter(({ name }) => name !== 'accounting-1')
+  expect(peersOf([...changed, { name: 'accounting-late', role: 'accounting', rank: 5 }])).toEqual([
+    { rank: 0, url: 'http://accounting-0' },
+    { rank: 2, url: 'http://accounting-2' },
+    { rank: 5, url: 'http://accounting-late' },
+  ])
+})
