@@ -1,4 +1,8 @@
 import { defineConfig } from 'vitest/config'
+import { dropEmptyVariables } from './packages/runtime/src/environment.ts'
+
+// Workers get the variables as they are here.
+dropEmptyVariables(process.env)
 
 export default defineConfig({
   test: {

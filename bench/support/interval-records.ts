@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import { parseIntervals, type RrInterval } from '@healthblock/diagnosis/annotate'
 import type { Annotation } from '@healthblock/diagnosis/wfdb'
+import { createChance } from './chance.ts'
 import { dataFolder, readData } from './ecg-records.ts'
 
 /** Samples a second of the database. */
@@ -52,11 +53,7 @@ export const disturbances: readonly Disturbance[] = [
 /** Intervals as such a detector would have heard them; the same in each run. */
 export function disturb(intervals: readonly RrInterval[], how: Disturbance): RrInterval[] {
   if (how.missed === 0 && how.extra === 0 && how.movedMs === 0) return [...intervals]
-  let state = 7
-  const chance = () => {
-    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff
-    return state / 0x7fffffff
-  }
+  const { uniform: chance } = createChance(7)
   const most = (how.movedMs * intervalRate) / 1000
   const beats: number[] = []
   for (const { start, end } of intervals) {

@@ -1,15 +1,12 @@
-/** Which ledger a command reads, from where and with which credential: a cluster's folder, or URLs and a genesis file. */
-import { closeSync, openSync, readSync } from 'node:fs'
 import type { AuditNode, StorageProbe } from '@healthblock/audit/audit'
 import { parseGenesis } from '@healthblock/chain/genesis'
-import { concatBytes } from '@healthblock/encoding/bytes'
-import { fileError } from '@healthblock/runtime/files'
 import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
 import { StorageClient } from '@healthblock/runtime/storage-client'
 import { readerToken } from './cluster/enrol.ts'
 import { clusterFolder, clusterPaths, readCluster } from './cluster/layout.ts'
 import { readProcess } from './cluster/processes.ts'
-import { CommandError, UsageError } from './io.ts'
+import { readFileBytes, readFileText } from './input-file.ts'
+import { UsageError } from './io.ts'
 
 /** Options that name a ledger, for `parseOptions`. */
 export const subjectOptions = {
@@ -92,7 +89,7 @@ function tokenGiven(values: SubjectValues, option: 'token' | 'storage-token'): s
   const [text, file] = [values[option], values[`${option}-file`]]
   if (file === undefined) return text
   if (text !== undefined) throw new UsageError(`takes --${option} or --${option}-file, not both`)
-  return new TextDecoder().decode(readFileBytes(file)).trim()
+  return readFileText(file).trim()
 }
 
 function requireUrls(option: string, urls: readonly string[]): void {
@@ -100,41 +97,10 @@ function requireUrls(option: string, urls: readonly string[]): void {
     if (!/^https?:/.test(url) || !URL.canParse(url)) throw new UsageError(`--${option} takes a URL, not "${url}"`)
 }
 
-/** Largest file that is read: bundles of this project are below it by far, and a device that never ends is not waited for. */
-const fileBytesMax = 256 * 1024 * 1024
-
-/** The bytes of a file, or of a pipe, up to a limit. */
-function readUpTo(path: string, bytesMax: number): Uint8Array {
-  const descriptor = openSync(path, 'r')
-  try {
-    const pieces: Uint8Array[] = []
-    for (let total = 0; ; ) {
-      const piece = new Uint8Array(Math.min(1 << 20, bytesMax + 1 - total))
-      const count = readSync(descriptor, piece)
-      if (count === 0) return concatBytes(...pieces)
-      total += count
-      if (total > bytesMax) throw new Error(`it is larger than ${bytesMax / 2 ** 20} MiB`)
-      pieces.push(piece.subarray(0, count))
-    }
-  } finally {
-    closeSync(descriptor)
-  }
-}
-
 /** Whether the private IPFS has a block, for an audit. */
 export function storageProbe(storage: StorageClient | undefined): StorageProbe | undefined {
   if (storage === undefined) return undefined
   return { has: async ({ digest, codec }) => (await storage.stat(digest, { codec })) !== undefined }
-}
-
-/** Reads a file of at most 256 MiB. @throws {CommandError} that names it. */
-export function readFileBytes(path: string): Uint8Array {
-  try {
-    return readUpTo(path, fileBytesMax)
-  } catch (cause) {
-    const { message } = fileError(path, cause)
-    throw new CommandError(`cannot read ${message}`, undefined, { cause })
-  }
 }
 
 function subjectOf(

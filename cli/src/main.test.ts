@@ -17,6 +17,7 @@ let dir = ''
 beforeAll(() => {
   dir = mkdtempSync(join(tmpdir(), 'hb cli '))
   writeFileSync(join(dir, 'empty'), '')
+  writeFileSync(join(dir, 'latin1'), Buffer.from('Patient wünscht keine Änderung', 'latin1'))
   mkdirSync(join(dir, 'full', 'unfinished'), { recursive: true })
 })
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
@@ -198,6 +199,8 @@ const failures: [string, RegExp][] = [
   ['verify DIR', /^cannot read .*: it is a folder \(EISDIR\)$/],
   ['verify DIR/empty --genesis DIR/empty', /^what is to be trusted cannot be: .*empty: not a genesis file/],
   ['verify DIR/empty --trust DIR/empty', /^what is to be trusted cannot be: .*empty: not a signed note/],
+  ['verify DIR/empty --trust DIR/latin1', /^.*latin1 is not a text in UTF-8$/],
+  ['audit --url http://127.0.0.1:1 --genesis DIR/empty --token-file DIR/latin1', /^.*latin1 is not a text in UTF-8$/],
   ['verify DIR/empty --witness words', /^what is to be trusted cannot be: not a verifier key/],
   ['storage status --url http://127.0.0.1:1 --token-file DIR/none', /^cannot read .*none: it does not exist/],
   ['storage scrub --url http://127.0.0.1:1 --token-file DIR/empty', /^no storage node answers at http:/],
@@ -218,7 +221,7 @@ test.each(failures)('%s: exit 1, said as JSON and in words', async (text, words)
   expect(error.message).toMatch(words)
   expect(err).toContain(error.message)
   expect(existsSync(join(dir, 'full', 'unfinished'))).toBe(true)
-  expect(readdirSync(dir).sort()).toEqual(['empty', 'full'])
+  expect(readdirSync(dir).sort()).toEqual(['empty', 'full', 'latin1'])
 })
 
 test('verify: what a file lacks is no error but a finding', async () => {
@@ -230,6 +233,16 @@ test('verify: what a file lacks is no error but a finding', async () => {
 describe('a process', () => {
   const script = fileURLToPath(new URL('./main.ts', import.meta.url))
   const node = ['--disable-warning=ExperimentalWarning', script]
+
+  test('takes an empty variable for one that is not set', () => {
+    const told = (HEALTHBLOCK_DEBUG: string): string => {
+      const env = { ...process.env, HEALTHBLOCK_DEBUG }
+      return spawnSync(process.execPath, [...node, 'down', '--dir', join(dir, 'empty')], { env, encoding: 'utf8' })
+        .stderr
+    }
+    expect(told('1')).toMatch(/^healthblock down: .*\n.*Error: /)
+    expect(told('')).toMatch(/^healthblock down: .*\n$/)
+  })
 
   test('whose reader leaves ends without a word', async () => {
     const child = spawn(process.execPath, [...node, 'score', 'qsofa'], { stdio: ['pipe', 'pipe', 'pipe'] })

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { rulesVersionNewest } from '@healthblock/chain/genesis'
 import { algorithmName, algorithmVersion } from '@healthblock/diagnosis/algorithm'
+import { dropEmptyVariables } from '@healthblock/runtime/environment'
 import { isRuntimeError } from '@healthblock/runtime/errors'
 import { fileError } from '@healthblock/runtime/files'
 import { type Command, CommandError, createProcessIo, type ExitCode, type Io, UsageError } from './io.ts'
@@ -177,4 +178,7 @@ export async function main(argv: string[], io: Io): Promise<ExitCode> {
   }
 }
 
-if (import.meta.main) process.exitCode = await main(process.argv.slice(2), createProcessIo())
+if (import.meta.main) {
+  dropEmptyVariables(process.env)
+  process.exitCode = await main(process.argv.slice(2), createProcessIo())
+}

@@ -233,6 +233,31 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     expect(await cluster.ok('ledger', 'incidents')).toEqual([])
   })
 
+  test('a list names doctors, and gives whole the ids that other commands ask for', async () => {
+    const grants = await cluster.ok<{ grant: string }[]>('patient', 'grants', 'anna')
+    const listed = await cluster.words('patient', 'grants', 'anna')
+    for (const { grant } of grants) expect(listed).toContain(grant)
+    expect(listed).toMatch(/^doctor-a +ecg, vitals/m)
+    const entries = await cluster.ok<{ transactionId: string | null }[]>('patient', 'timeline', 'anna', '--limit', '5')
+    const told = await cluster.words('patient', 'timeline', 'anna', '--limit', '5')
+    for (const { transactionId } of entries) expect(told).toContain(transactionId ?? '')
+  })
+
+  test('a limit that there is not is a mistake, told with those that there are', async () => {
+    const { code, stderr } = await cluster.run('doctor', 'limits', 'doctor-a', 'anna', '--set', 'glucose=80')
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringMatching(/there is no limit "glucose" \(.*glucoseLow, glucoseHigh/),
+    ])
+  })
+
+  test('a file cannot be written where there is no folder, and the folder is named', async () => {
+    const out = join(cluster.root, 'none', 'bundle.json')
+    const { code, stderr } = await cluster.run('patient', 'export', 'anna', '--out', out)
+    const missed = `${out} was not written: ${join(cluster.root, 'none')}: it does not exist (ENOENT)`
+    expect([code, stderr]).toEqual([1, expect.stringContaining(missed)])
+  })
+
   test('a doctor node that was killed and away catches up, and judges every record once', async () => {
     await cluster.kill('doctor-a')
     await stream(20, '--wait')

@@ -96,6 +96,15 @@ export class TestCluster {
     return value
   }
 
+  /** What a command that must succeed says to people. */
+  async words(...args: string[]): Promise<string> {
+    const output: string[] = []
+    const errors: string[] = []
+    const code = await main([...args, '--dir', this.dir], this.#io(output, errors))
+    if (code !== 0) throw new Error(`healthblock ${args.join(' ')} ended with ${code}: ${errors.join('')}`)
+    return output.join('')
+  }
+
   get file(): ClusterFile {
     return readCluster(this.dir)
   }

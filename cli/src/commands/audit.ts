@@ -14,15 +14,9 @@ import { findingText, guideText, progressTeller, withWork } from '../audit-work.
 import { callNode, nodeAccess } from '../cluster/client.ts'
 import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
 import { readProcess } from '../cluster/processes.ts'
+import { readFileBytes } from '../input-file.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
-import {
-  ledgerSubject,
-  readFileBytes,
-  type SubjectValues,
-  storageProbe,
-  subjectHelp,
-  subjectOptions,
-} from '../ledger-subject.ts'
+import { ledgerSubject, type SubjectValues, storageProbe, subjectHelp, subjectOptions } from '../ledger-subject.ts'
 import { parseOptions, takePositionals } from '../options.ts'
 
 const help = `Usage: ./healthblock audit [--dir DIR | --url URL… --genesis FILE] [--follow] [--disclose KEYFILE]

@@ -1,10 +1,11 @@
 /** A FHIR Bundle that a node writes as it goes, into a file that is there whole or not at all. */
 import { createWriteStream } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { ReadableStream } from 'node:stream/web'
+import { fileError } from '@healthblock/runtime/files'
 import type { NodeAccess } from '../cluster/client.ts'
 import { CommandError } from '../io.ts'
 
@@ -55,7 +56,11 @@ export async function saveBundle(access: NodeAccess, path: string, out: string):
     await rename(part, file)
   } catch (cause) {
     await rm(part, { force: true })
-    throw new CommandError(`${file} was not written: ${(cause as Error).message}`, undefined, { cause })
+    const { syscall, code } = cause as NodeJS.ErrnoException
+    // What a new file misses is its folder.
+    const missed = code === 'ENOENT' ? dirname(file) : file
+    const reason = syscall === undefined ? (cause as Error).message : fileError(missed, cause).message
+    throw new CommandError(`${file} was not written: ${reason}`, undefined, { cause })
   }
   return { file, sizeBytes, resources }
 }

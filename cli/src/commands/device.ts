@@ -1,7 +1,8 @@
 /** `device`: what devices of the household send, and which are watched. */
+
 import { callNode } from '../cluster/client.ts'
+import { decodeText, readFileText } from '../input-file.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
-import { readFileBytes } from '../ledger-subject.ts'
 import { takePositionals } from '../options.ts'
 import { formatTable } from '../table.ts'
 import { print, runAction } from './actions.ts'
@@ -59,9 +60,9 @@ async function readInput(context: Context, file: string): Promise<string> {
   if (file === '-') {
     const pieces: Uint8Array[] = []
     for await (const piece of context.io.stdin) pieces.push(typeof piece === 'string' ? Buffer.from(piece) : piece)
-    return Buffer.concat(pieces).toString('utf8')
+    return decodeText(Buffer.concat(pieces), 'the standard input')
   }
-  return new TextDecoder().decode(readFileBytes(file))
+  return readFileText(file)
 }
 
 function parseJson(text: string, where: string): unknown {

@@ -5,8 +5,9 @@ import { fromBase64, fromHex } from '@healthblock/encoding/bytes'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import { clusterFolder, readCluster, resolvePerson } from '../cluster/layout.ts'
 import { composeDispute } from '../dispute.ts'
+import { readFileBytes, readFileText } from '../input-file.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
-import { ledgerSubject, readFileBytes, subjectHelp, subjectOptions } from '../ledger-subject.ts'
+import { ledgerSubject, subjectHelp, subjectOptions } from '../ledger-subject.ts'
 import { parseOptions, parseTime, takePositionals } from '../options.ts'
 
 const help = `Usage: ./healthblock dispute --out FILE [--transaction ID]… [--grant PATIENT/GRANT]… [--at ISO]…
@@ -35,12 +36,13 @@ function grantOf(text: string, dir: string | undefined): { patient: Uint8Array; 
 
 function readReceipts(path: string): SignedStatement[] {
   try {
-    const list = JSON.parse(new TextDecoder().decode(readFileBytes(path))) as [string, string][]
+    const list = JSON.parse(readFileText(path)) as [string, string][]
     return list.map(([statement, signature]) => ({
       statement: fromBase64(statement),
       signature: fromBase64(signature),
     }))
   } catch (cause) {
+    if (cause instanceof CommandError) throw cause
     throw new CommandError(`${path} is no list of storage receipts`, undefined, { cause })
   }
 }

@@ -1,8 +1,9 @@
 /** `doctor post|sign|correct|withdraw|judge|fhir|export`: diagnoses by hand, and what the doctor says of those on record. */
+
 import { callNode, type NodeAccess } from '../cluster/client.ts'
 import { resolvePerson } from '../cluster/layout.ts'
+import { readFileText } from '../input-file.ts'
 import { CommandError, type ExitCode, UsageError } from '../io.ts'
-import { readFileBytes } from '../ledger-subject.ts'
 import { parseTime, takePositionals } from '../options.ts'
 import { print } from './actions.ts'
 import { saveBundle } from './bundle-file.ts'
@@ -16,7 +17,7 @@ interface InputRange {
 }
 
 function readText(file: string): string {
-  const text = new TextDecoder().decode(readFileBytes(file))
+  const text = readFileText(file)
   if (text.trim() === '') throw new CommandError(`${file} is empty: write the finding into it`)
   return text
 }

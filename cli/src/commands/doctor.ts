@@ -98,10 +98,11 @@ async function limits(context: DoctorContext, positionals: string[]): Promise<Ex
   const access = doctorAccess(context, doctor)
   const path = `/v1/patients/${patient}/limits`
   type Answer = { limits: Record<string, number>; defaults: Record<string, number> }
-  const answer =
-    changes.length === 0
-      ? await callNode<Answer>(access, 'GET', path)
-      : await callNode<Answer>(access, 'PUT', path, Object.fromEntries(changes))
+  let answer = await callNode<Answer>(access, 'GET', path)
+  const known = Object.keys(answer.defaults)
+  const unknown = changes.map(([name]) => name).find((name) => !known.includes(name))
+  if (unknown !== undefined) throw new UsageError(`there is no limit "${unknown}" (${known.join(', ')})`)
+  if (changes.length > 0) answer = await callNode<Answer>(access, 'PUT', path, Object.fromEntries(changes))
   const rows = Object.entries(answer.limits).map(([name, value]) => [name, `${value}`, `${answer.defaults[name]}`])
   return print(context, answer, () => formatTable([['limit', 'value', 'default'], ...rows]))
 }

@@ -3,9 +3,9 @@ import { callNode } from '../cluster/client.ts'
 import { resolvePerson } from '../cluster/layout.ts'
 import { type ExitCode, UsageError } from '../io.ts'
 import { parseCount } from '../options.ts'
-import { formatTable, shortId } from '../table.ts'
+import { formatTable } from '../table.ts'
 import { print } from './actions.ts'
-import { type Context, openSession } from './patient-session.ts'
+import { type Context, nameOfDoctor, openSession } from './patient-session.ts'
 
 interface Looks {
   readonly looks: readonly {
@@ -38,8 +38,6 @@ export async function looks(context: Context, positionals: string[]): Promise<Ex
     query.set('after', page.next)
   }
   found.reverse()
-  const nameOf = (account: string): string =>
-    cluster.doctors.find((doctor) => doctor.account === account)?.name ?? shortId(account)
   const words: Readonly<Record<string, string>> = {
     granted: 'access',
     keeper: 'keeps, holds no keys',
@@ -49,7 +47,13 @@ export async function looks(context: Context, positionals: string[]): Promise<Ex
     formatTable([
       ['last', 'who', 'what', 'fetches', 'by'],
       ...found.map((look) => [
-        ...[look.at, nameOf(look.reader), look.kind, String(look.count), words[look.standing] ?? look.standing],
+        ...[
+          look.at,
+          nameOfDoctor(cluster, look.reader),
+          look.kind,
+          String(look.count),
+          words[look.standing] ?? look.standing,
+        ],
       ]),
     ]),
   )

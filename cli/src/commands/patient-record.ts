@@ -7,7 +7,7 @@ import { parseCount, parseTime, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
 import { print } from './actions.ts'
 import { saveBundle } from './bundle-file.ts'
-import { type Context, openSession, type Session } from './patient-session.ts'
+import { type Context, nameOfDoctor, openSession, type Session } from './patient-session.ts'
 
 interface Entry {
   readonly at: string
@@ -39,13 +39,11 @@ export async function timeline(context: Context, positionals: string[]): Promise
     after = page.next
   }
   entries.reverse()
-  const doctorOf = (account: string | null): string =>
-    context.cluster.doctors.find((doctor) => doctor.account === account)?.name ?? shortId(account ?? '')
   return print(context, entries, () =>
     formatTable([
       ['at', 'kind', 'state', 'what', 'doctor', 'transaction'],
       ...entries.map(({ at, kind, state, what, doctor, transactionId }) => [
-        ...[at, kind, state, what ?? '', doctorOf(doctor), shortId(transactionId ?? '')],
+        ...[at, kind, state, what ?? '', nameOfDoctor(context.cluster, doctor ?? ''), transactionId ?? ''],
       ]),
     ]),
   )

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { callNode, type NodeAccess, nodeAccess } from '../cluster/client.ts'
 import { clusterPaths, resolvePerson } from '../cluster/layout.ts'
 import { CommandError } from '../io.ts'
+import { shortId } from '../table.ts'
 import type { ActionContext } from './actions.ts'
 
 /** What a command about a person said, and where. */
@@ -13,6 +14,11 @@ export type Context = ActionContext<Readonly<Record<string, string | boolean | u
 export interface Session {
   readonly access: NodeAccess
   readonly path: string
+}
+
+/** A doctor's name in this cluster; of a stranger the first characters of the account. */
+export function nameOfDoctor(cluster: ActionContext<object>['cluster'], account: string): string {
+  return cluster.doctors.find((doctor) => doctor.account === account)?.name ?? shortId(account)
 }
 
 /** Opens a session with the person's passphrase. @throws {CommandError} if it cannot. */

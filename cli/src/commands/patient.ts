@@ -13,7 +13,7 @@ import { erase } from './patient-erase.ts'
 import { file } from './patient-file.ts'
 import { looks } from './patient-looks.ts'
 import { acknowledge, exportPeriod, fetches, findDoctors, receipt, timeline } from './patient-record.ts'
-import { type Context, openSession, type Session, waitForReceipt } from './patient-session.ts'
+import { type Context, nameOfDoctor, openSession, type Session, waitForReceipt } from './patient-session.ts'
 
 const help = `Usage: ./healthblock patient ACTION …
 
@@ -247,15 +247,24 @@ const pagedRowsOf: Rows = async (session, what) => {
   }
 }
 
+/** Ids that another command asks for: they are printed whole. */
+const askedFor = ['grant', 'transactionId']
+
+function cell({ cluster }: Context, column: string, row: Row): string {
+  const value = row[column] ?? ''
+  if (Array.isArray(value)) return value.join(', ')
+  if (typeof value === 'object') return JSON.stringify(value)
+  if (column === 'doctor') return nameOfDoctor(cluster, String(value))
+  return askedFor.includes(column) ? String(value) : shortId(String(value))
+}
+
 function listing(what: string, columns: string[], { inWords = (row: Row) => row, rowsFrom = rowsOf } = {}) {
   return async (context: Context, positionals: string[]): Promise<ExitCode> => {
     const [name] = takePositionals(positionals, ['NAME'] as const)
     const session = await openSession(context, name)
     const rows = await rowsFrom(session, what)
-    const cell = (value: unknown): string =>
-      typeof value === 'object' && value !== null ? JSON.stringify(value) : shortId(String(value ?? ''))
     return print(context, rows, () =>
-      formatTable([columns, ...rows.map(inWords).map((row) => columns.map((column) => cell(row[column])))]),
+      formatTable([columns, ...rows.map(inWords).map((row) => columns.map((column) => cell(context, column, row)))]),
     )
   }
 }
@@ -285,8 +294,6 @@ async function exposure(context: Context, positionals: string[]): Promise<ExitCo
     throw new UsageError('--streams, --from and --until ask what a grant would give: name the DOCTOR too')
   const session = await openSession(context, name)
   const report = await callNode<Exposure[]>(session.access, 'GET', `${session.path}/exposure?${query}`)
-  const doctorOf = (account: string): string =>
-    cluster.doctors.find((doctor) => doctor.account === account)?.name ?? shortId(account)
   return print(
     context,
     report,
@@ -294,7 +301,7 @@ async function exposure(context: Context, positionals: string[]): Promise<ExitCo
       report
         .map(
           ({ doctor, kind, state, from, to, meaning }) =>
-            `${doctorOf(doctor)}, ${kind}, ${state}: ${from} to ${to ?? 'no end'}\n  ${meaning}\n`,
+            `${nameOfDoctor(cluster, doctor)}, ${kind}, ${state}: ${from} to ${to ?? 'no end'}\n  ${meaning}\n`,
         )
         .join('') || 'Nobody was ever given access.\n',
   )
@@ -323,7 +330,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
     inWords: sentences,
     rowsFrom: pagedRowsOf,
   }),
-  grants: listing('grants', ['grant', 'doctor', 'streams', 'state', 'from', 'until']),
+  grants: listing('grants', ['doctor', 'streams', 'state', 'from', 'until', 'grant']),
   alarms: listing('alarms', ['id', 'at', 'code', 'severity', 'endedAt', 'about']),
   exposure,
   acknowledge,

@@ -7,8 +7,9 @@ import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { isRuntimeError } from '@healthblock/runtime/errors'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
+import { readFileBytes } from '../input-file.ts'
 import { CommandError, type ExitCode, UsageError } from '../io.ts'
-import { ledgerSubject, readFileBytes } from '../ledger-subject.ts'
+import { ledgerSubject } from '../ledger-subject.ts'
 
 /** How long, and in which steps, a witness's cosignature is waited for. */
 const witnessedMsMax = 30_000

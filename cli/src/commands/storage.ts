@@ -1,12 +1,13 @@
 import { createErasureOrder } from '@healthblock/chain/erasure-order'
-import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
+import type { SigningKey } from '@healthblock/crypto/signature'
 import { fromHex, toBase64Url } from '@healthblock/encoding/bytes'
 import { parseCidText } from '@healthblock/runtime/storage-client'
 import { readerToken, tenantKey } from '../cluster/enrol.ts'
 import { clusterFolder, readCluster } from '../cluster/layout.ts'
 import { clusterStatus } from '../cluster/status.ts'
+import { readKeyFile } from '../governance/card.ts'
+import { readFileText } from '../input-file.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
-import { readFileBytes } from '../ledger-subject.ts'
 import { parseOptions, takePositionals, tellHelp } from '../options.ts'
 import { formatTable } from '../table.ts'
 import { serveStandalone } from './storage-serve.ts'
@@ -71,10 +72,10 @@ async function findStores(values: Record<string, string | boolean | undefined>):
     const nodes = urls.split(',').map((url) => ({ name: url, url, state: 'given' }))
     for (const { url } of nodes)
       if (!/^https?:/.test(url) || !URL.canParse(url)) throw new UsageError(`--url takes URLs, not "${url}"`)
-    const token = new TextDecoder().decode(readFileBytes(file)).trim()
+    const token = readFileText(file).trim()
     const keyFile = values['key-file'] as string | undefined
     if (keyFile === undefined) return { nodes, token }
-    return { nodes, token, key: signingKeyFromSeed(fromHex(new TextDecoder().decode(readFileBytes(keyFile)).trim())) }
+    return { nodes, token, key: readKeyFile(keyFile) }
   }
   const dir = clusterFolder(values.dir as string | undefined)
   const { nodes } = await clusterStatus(dir, readCluster(dir))

@@ -11,8 +11,9 @@ import { clusterPaths, readCluster } from '../cluster/layout.ts'
 import { readProcess } from '../cluster/processes.ts'
 import { readKeyFile } from '../governance/card.ts'
 import { approve, type Legacy, readLegacy, unapproved } from '../governance/succession.ts'
+import { readFileBytes } from '../input-file.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
-import { ledgerSubject, readFileBytes } from '../ledger-subject.ts'
+import { ledgerSubject } from '../ledger-subject.ts'
 import { parseCount } from '../options.ts'
 
 /** What was given on the command line. */

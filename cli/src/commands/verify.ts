@@ -4,8 +4,8 @@ import { ChainError } from '@healthblock/chain/errors'
 import { toBase64 } from '@healthblock/encoding/bytes'
 import { extractFiles } from '@healthblock/verify/extract'
 import { checkTrust, type Trust, type VerifiedFile, verifyFile } from '@healthblock/verify/verify'
+import { readFileBytes, readFileText } from '../input-file.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
-import { readFileBytes } from '../ledger-subject.ts'
 import { parseOptions, takePositionals } from '../options.ts'
 
 const help = `Usage: ./healthblock verify FILE [--genesis FILE | --trust CHECKPOINT] [--succession FILE] [--witness VKEY]…
@@ -34,7 +34,7 @@ function trusted(values: { genesis?: string; trust?: string; succession?: string
   if (genesis !== undefined && checkpoint !== undefined) throw new UsageError('takes --genesis or --trust, not both')
   const trust = {
     ...(genesis === undefined ? {} : { genesis: readFileBytes(genesis) }),
-    ...(checkpoint === undefined ? {} : { checkpoint: new TextDecoder().decode(readFileBytes(checkpoint)) }),
+    ...(checkpoint === undefined ? {} : { checkpoint: readFileText(checkpoint) }),
     ...(succession === undefined ? {} : { succession: readFileBytes(succession) }),
     ...(witnesses === undefined ? {} : { witnesses }),
   }

@@ -6,6 +6,7 @@ import { genesisAccount } from '@healthblock/chain/genesis'
 import { generateSigningKey, type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { writeFileDurably } from '@healthblock/runtime/files'
+import { readFileText } from '../input-file.ts'
 import { CommandError } from '../io.ts'
 
 /** Public keys of a node, and whose it is. All hexadecimal. */
@@ -26,12 +27,7 @@ const keyFiles = [
 
 /** Reads a 32-byte seed from a file of 64 hexadecimal characters. */
 export function readKeyFile(path: string): SigningKey {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8').trim()
-  } catch (cause) {
-    throw new CommandError(`${path} cannot be read: ${(cause as Error).message}`, undefined, { cause })
-  }
+  const text = readFileText(path).trim()
   if (!/^[0-9a-f]{64}$/.test(text)) throw new CommandError(`${path} is not a key file: 64 hexadecimal characters`)
   return signingKeyFromSeed(fromHex(text))
 }

@@ -7,6 +7,7 @@
 import { mkdirSync } from 'node:fs'
 import { enableCompileCache, flushCompileCache } from 'node:module'
 import { join } from 'node:path'
+import { dropEmptyVariables } from '@healthblock/runtime/environment'
 
 /**
  * In MB. The halves of the nursery: what is under way between submission and block must die there, or the whole heap is searched for it; a
@@ -23,6 +24,7 @@ const flags = [
 ]
 /** Each arena of the allocator keeps what it was given. */
 const allocator = { MALLOC_ARENA_MAX: '2' }
+dropEmptyVariables(process.env)
 const { ACCOUNTING_DIR: dir, NODE_COMPILE_CACHE: cache } = process.env
 
 const isReplaced = process.execArgv.includes(flags[0] as string)
@@ -39,7 +41,7 @@ async function replaceProcess(cacheDir: string): Promise<void> {
 }
 
 try {
-  if (dir !== undefined && dir !== '' && !isReplaced) await replaceProcess(cache ?? join(dir, 'compile-cache'))
+  if (dir !== undefined && !isReplaced) await replaceProcess(cache ?? join(dir, 'compile-cache'))
   const { run } = await import('./run.ts')
   await run()
   flushCompileCache()
