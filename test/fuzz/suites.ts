@@ -17,9 +17,12 @@ import { fileTargets } from './file-targets.ts'
 import { accountingTargets } from './node-targets.ts'
 import { peerTargets } from './peer-targets.ts'
 import { storageTargets } from './storage-targets.ts'
+import { storeAnswerTargets } from './store-answer-targets.ts'
 
 const typed = [EncodingError, CryptoError, ChainError, DiagnosisError, StorageError, AccountingError]
 const isTyped = (error: unknown): boolean => typed.some((type) => error instanceof type)
+
+const isOfSource = (error: unknown): boolean => error instanceof RuntimeError && error.detail.code !== 'ERR_CLOSED'
 
 /** What may be fuzzed, and how it is opened: some of it needs processes or servers of its own. */
 export const suites: readonly (readonly [name: string, open: () => Promise<FuzzSuite>])[] = [
@@ -31,13 +34,8 @@ export const suites: readonly (readonly [name: string, open: () => Promise<FuzzS
   ['storage', async () => ({ targets: storageTargets(), isTyped })],
   ['node', async () => ({ targets: await accountingTargets(), isTyped })],
   ['peers', async () => ({ ...(await peerTargets()), isTyped })],
-  [
-    'answers',
-    async () => ({
-      ...(await answerTargets()),
-      isTyped: (error) => error instanceof RuntimeError && error.detail.code !== 'ERR_CLOSED',
-    }),
-  ],
+  ['answers', async () => ({ ...(await answerTargets()), isTyped: isOfSource })],
+  ['stores', async () => ({ ...(await storeAnswerTargets()), isTyped: isOfSource })],
   [
     'fetches',
     async () => ({
