@@ -53,6 +53,8 @@ export type StagedBlocks = ReadonlyMap<Operation, Uint8Array>
 /** What a group has in packs before it is applied. */
 export interface WrittenAhead {
   readonly staged: StagedBlocks
+  /** Puts for whose blocks the disk had no room, with what it said. */
+  readonly roomless?: ReadonlyMap<Operation, Error>
   readonly journal?: Uint8Array | undefined
 }
 
@@ -68,6 +70,7 @@ export class Applier {
   #lastNumber: number | undefined
   /** Of the group that is applied: where its blocks lie, and all that it has in packs, in that order. */
   #staged: StagedBlocks = new Map()
+  #roomless: ReadonlyMap<Operation, Error> = new Map()
   #ahead: readonly Uint8Array[] = []
   /** As `openWriter` leaves it. */
   #isSynced = true
@@ -93,12 +96,14 @@ export class Applier {
    * Applies a group in one transaction. When it returns, all of it is durable: the commit is the commit point.
    *
    * @param written.staged - those of its blocks that are written already, and durable; in the order in which they were written.
+   * @param written.roomless - those of which there was no room for that: they are refused.
    * @param written.journal - behind them, if the whole group is in one and that is durable: then the commit need not be.
    * @throws if SQLite refuses the transaction as a whole (disk full, input or output error); then nothing is changed.
    */
   applyGroup(operations: readonly Operation[], written: WrittenAhead = { staged: new Map() }): Outcome[] {
-    const { staged, journal } = written
+    const { staged, roomless = new Map(), journal } = written
     this.#staged = staged
+    this.#roomless = roomless
     this.#ahead = [...staged.values(), ...(journal ? [journal] : [])]
     try {
       return this.#applyGroup(operations, (operation) => this.#apply(operation), journal !== undefined)
@@ -306,6 +311,9 @@ export class Applier {
       this.#packs.take(staged)
       return staged
     }
+    // Not tried once more: others' records may lie ahead meanwhile.
+    const failure = this.#roomless.get(operation)
+    if (failure !== undefined) throw failure
     const length = bytes.length + atRestOverheadBytes
     if (length < packedBytesMin) return sealAtRest(this.#key, digest, bytes)
     return this.#packs.write(digest, length, sealInPieces(this.#key, digest, bytes))

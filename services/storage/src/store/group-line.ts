@@ -6,8 +6,9 @@
  * committed in the order in which they arrive, and each as a whole with all that it shares a transaction with.
  */
 import type { DatabaseSync } from 'node:sqlite'
-import type { Applier, StagedBlocks } from './applier.ts'
+import type { Applier } from './applier.ts'
 import { atRestOverheadBytes, sealInPieces } from './at-rest.ts'
+import { isDiskFull } from './disk-room.ts'
 import { isPacked } from './group-message.ts'
 import type { Operation, Outcome, PutOperation } from './operations.ts'
 import { packedBytesMin } from './pack-place.ts'
@@ -29,6 +30,8 @@ export interface GroupLineOptions {
 interface Batch {
   readonly operations: Operation[]
   readonly staged: Map<Operation, Uint8Array>
+  /** For whose blocks the disk has no room. */
+  readonly roomless: Map<Operation, Error>
   /** Behind their blocks, if all of them are in one. */
   journal?: Uint8Array | undefined
   /** Done when their blocks are durable; undefined without any. */
@@ -49,16 +52,15 @@ export class GroupLine {
 
   /** Takes a group. It may only have puts if another one has not been answered yet. */
   add(operations: readonly Operation[]): void {
-    this.#waiting ??= { operations: [], staged: new Map() }
+    this.#waiting ??= { operations: [], staged: new Map(), roomless: new Map() }
     this.#waiting.operations.push(...operations)
-    for (const [operation, mark] of this.#stage(operations)) this.#waiting.staged.set(operation, mark)
+    this.#stage(operations, this.#waiting)
     if (!this.#isRunning) void this.#run()
   }
 
   /** What is here already, or cannot be written, is left to the transaction. */
-  #stage(operations: readonly Operation[]): StagedBlocks {
+  #stage(operations: readonly Operation[], { staged, roomless }: Batch): void {
     const { key, packs } = this.#options
-    const staged = new Map<Operation, Uint8Array>()
     for (const operation of operations) {
       if (operation.kind !== 'put' || operation.isExternal) continue
       const { digest, bytes } = operation
@@ -67,11 +69,11 @@ export class GroupLine {
       if (this.#statements.prepare('SELECT 1 FROM block WHERE digest = ?').get(digest)) continue
       try {
         staged.set(operation, packs.stage(digest, length, sealInPieces(key, digest, bytes)))
-      } catch {
-        // The disk is full, or fails: the transaction says so.
+      } catch (error) {
+        // The transaction says so.
+        if (isDiskFull(error as Error)) roomless.set(operation, error as Error)
       }
     }
-    return staged
   }
 
   async #run(): Promise<void> {
@@ -110,7 +112,7 @@ export class GroupLine {
     }
   }
 
-  #commit({ operations, staged, journal }: Batch, error: Error | undefined): void {
+  #commit({ operations, staged, roomless, journal }: Batch, error: Error | undefined): void {
     const { packs, applier, answer } = this.#options
     if (error !== undefined) {
       packs.drop([...staged.values(), ...(journal ? [journal] : [])])
@@ -118,7 +120,7 @@ export class GroupLine {
       return
     }
     try {
-      answer(operations, applier.applyGroup(operations, { staged, journal }))
+      answer(operations, applier.applyGroup(operations, { staged, roomless, journal }))
     } catch (failure) {
       answer(operations, failure as Error)
     }

@@ -236,7 +236,8 @@ export function openWriter(path: string, key: Uint8Array): DatabaseSync {
   }
   if (version > 0 && version < schemaVersion) migrate(database, version, key)
   database.exec(tables)
-  database.exec(`PRAGMA user_version=${schemaVersion}`)
+  // Tables that are as they should be are opened on a full disk too.
+  if (version !== schemaVersion) database.exec(`PRAGMA user_version=${schemaVersion}`)
   return database
 }
 
