@@ -255,3 +255,50 @@ test('a store that comes back when a file can be walked no more learns of its le
   for (const one of cids) expect(await own(away, one)).toBe('ERR_BLOCK_ERASED')
   await vi.waitFor(() => expect(away.node?.store.totals().blocks).toBe(0), waiting)
 })
+
+test.each([
+  ['without a key', false],
+  ['with a key', true],
+])(
+  'a folder that an account %s erases leaves what it has pinned by itself below, with all that such a pin holds',
+  async (_whose, isSigned) => {
+    await start(2, isSigned)
+    const client = cluster.client(places[0] as Place)
+    const leafOf = (): Buffer => randomBytes(1024)
+    const leaves = [leafOf(), leafOf(), leafOf()] as const
+    const contents = {
+      'folder/pinned': Buffer.concat(leaves),
+      // Its only block is a leaf of the pinned one, too.
+      'folder/shared': leaves[1],
+      'folder/direct': leafOf(),
+      'folder/inner/pinned': leafOf(),
+      'folder/inner/plain': leafOf(),
+      'folder/plain': Buffer.concat([leafOf(), leafOf()]),
+    }
+    const cids = new Map<string, string>()
+    const files = Object.entries(contents).map(([path, content]) => ({ path, content }))
+    for await (const { path, cid } of client.addAll(files, { cidVersion: 1, chunker: 'size-1024', pin: false })) {
+      cids.set(path, cid.toString())
+    }
+    const cidsOf = (...paths: string[]): string[] => paths.map((path) => cids.get(path) as string)
+    const [pinned = '', direct = '', inner = ''] = cidsOf('folder/pinned', 'folder/direct', 'folder/inner/pinned')
+    await client.pin.add(pinned as never)
+    await client.pin.add(inner as never)
+    await client.pin.add(direct as never, { recursive: false })
+    const below = leaves.map((leaf) => encodeBlockId({ digest: hashBlock(leaf), codec: codecRaw }))
+    const kept = [pinned, ...below, direct, inner]
+    const gone = cidsOf('folder', 'folder/inner', 'folder/inner/plain', 'folder/plain')
+    await everywhere([...kept, ...gone], '200')
+    const eraseOf = async (cid: string): Promise<unknown> =>
+      await erase(cid, alice, isSigned ? [order(parseBlockId(cid))] : undefined)
+    // The folder, the one within, a file of one leaf, and a file of two.
+    expect(await eraseOf(gone[0] as string)).toMatchObject({ state: 'released', blocks: 3 + 3 })
+    await everywhere(gone, 'ERR_BLOCK_NOT_FOUND')
+    await everywhere(kept, '200')
+    // What is named itself goes whatever pins it, and once nothing pins it, with what is below.
+    await client.pin.rm(inner as never)
+    expect(await eraseOf(pinned)).toMatchObject({ state: 'released', blocks: 4 })
+    await everywhere([pinned, ...below], 'ERR_BLOCK_NOT_FOUND')
+    await everywhere([direct, inner], '200')
+  },
+)

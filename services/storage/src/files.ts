@@ -19,6 +19,8 @@ export const treeBlocksMax = 1_000_000
 /** Deepest first leaf that is looked for. */
 const depthMax = 8
 const headerTimeoutMs = 5_000
+/** A pin's kind that holds what is below it, too. */
+const recursivePin = 2
 
 /** What {@link Files} works with. */
 export interface FilesOptions {
@@ -144,6 +146,28 @@ export class Files {
     }
   }
 
+  /**
+   * What an account gives up with a node: the node, and every block below it but for what the account has pinned by itself,
+   * and what is below such a pin if it is recursive.
+   *
+   * @throws {StorageError} as {@link descendants}; `ERR_BLOCK_NOT_FOUND` if a node on the way is nowhere.
+   */
+  async withoutPinned(root: BlockId, account: Uint8Array, signal: AbortSignal): Promise<BlockId[]> {
+    const below: BlockId[] = []
+    for await (const one of this.descendants(root, signal)) below.push(one)
+    if (below.length === 0) return [root]
+    const pins = new Map((await this.#options.replicator.pins(account)).map((pin) => [keyOf(pin), pin]))
+    const spared = new Set<string>()
+    for (const one of below) {
+      const pin = pins.get(keyOf(one))
+      if (pin === undefined || spared.has(keyOf(one))) continue
+      spared.add(keyOf(one))
+      if (pin.pin !== recursivePin) continue
+      for await (const under of this.descendants(pin, signal)) spared.add(keyOf(under))
+    }
+    return [root, ...below.filter((one) => !spared.has(keyOf(one)))]
+  }
+
   /** What a node links to. */
   async links(id: BlockId, signal: AbortSignal, offline = false): Promise<NodeLink[]> {
     if (id.codec === codecRaw) return []
@@ -163,7 +187,7 @@ export class Files {
       await replicator.refer(id, account)
       count++
     }
-    await replicator.pin(root, account, 2)
+    await replicator.pin(root, account, recursivePin)
     return count
   }
 
@@ -172,7 +196,7 @@ export class Files {
     const pins = await this.#options.replicator.pins(account)
     const signal = AbortSignal.timeout(headerTimeoutMs)
     for (const pin of pins) {
-      if (pin.pin !== 2 || pin.codec === codecRaw || keyOf(pin) === keyOf(id)) continue
+      if (pin.pin !== recursivePin || pin.codec === codecRaw || keyOf(pin) === keyOf(id)) continue
       try {
         for await (const one of this.descendants(pin, signal)) if (keyOf(one) === keyOf(id)) return encodeBlockId(pin)
       } catch (error) {

@@ -100,8 +100,7 @@ export class Erasure {
       this.#assertOwner(id, header, account)
       return { cid, state: 'erased', ...(await this.#lay(good, header, signal)) }
     }
-    const blocks = [id]
-    for await (const one of files.descendants(id, signal)) blocks.push(one)
+    const blocks = await files.withoutPinned(id, account, signal)
     const { at } = good.entry
     if (authorizer.signsErasures(account)) await this.#giveUp(good, blocks)
     // Parents last, so that what is left of a walk that ends early can still be found.
@@ -229,9 +228,7 @@ export class Erasure {
       await this.#lay(good, header, signal, [])
       return
     }
-    const blocks = [id]
-    for await (const one of this.#options.files.descendants(id, signal)) blocks.push(one)
-    await this.#giveUp(good, blocks, [])
+    await this.#giveUp(good, await this.#options.files.withoutPinned(id, account, signal), [])
   }
 
   /** Whose a block is, by its own bytes wherever they are; `unknown` if nobody who can be reached has it. */
