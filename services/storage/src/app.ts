@@ -1,17 +1,18 @@
 /** The HTTP surface: who calls, how errors look, how much at once; the routes are in src/routes. */
 
 import type { IncomingMessage, RequestListener, Server } from 'node:http'
-import { RuntimeError } from '@healthblock/runtime/errors'
-import fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
+import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Authorizer, Principal } from './access/authorizer.ts'
 import { bearerOf } from './access/bearer.ts'
-import { StorageError, type StorageErrorCode } from './errors.ts'
+import { StorageError } from './errors.ts'
+import { failureAnswer, internalReason } from './failures.ts'
 import { createHttpServer } from './http.ts'
 import { addKuboRoutes } from './routes/kubo.ts'
 import { addNodeRoutes, type NodeRouteParts } from './routes/node.ts'
 import { addDescription } from './routes/openapi.ts'
 import type { KuboRouteParts } from './routes/parts.ts'
 import { QuickGet } from './routes/quick-get.ts'
+import { QuickPut } from './routes/quick-put.ts'
 import { addReplicaRoutes, type ReplicaRouteParts } from './routes/replicas.ts'
 import { schemaController } from './routes/validation.ts'
 import { answerUnreadable } from './unreadable.ts'
@@ -38,73 +39,9 @@ const streamedPaths = new Set(['/api/v0/add', '/api/v0/dag/import'])
 /** Paths that need no token. */
 const openPaths = new Set(['/healthz', '/readyz', '/metrics', '/openapi.json'])
 
-const statusOf: Partial<Record<StorageErrorCode, number>> = {
-  ERR_TOKEN_MISSING: 401,
-  ERR_TOKEN_INVALID: 401,
-  ERR_ROLE_FORBIDDEN: 403,
-  ERR_NOT_WRITER: 403,
-  ERR_BLOCK_SEALED: 403,
-  ERR_ARGUMENT_INVALID: 400,
-  ERR_CID_INVALID: 400,
-  ERR_MULTIPART_INVALID: 400,
-  ERR_BLOCK_MISMATCH: 400,
-  ERR_BLOCK_TOO_LARGE: 413,
-  ERR_QUOTA_EXCEEDED: 413,
-  ERR_BLOCK_NOT_FOUND: 404,
-  ERR_NOT_PINNED: 404,
-  ERR_PATH_NOT_FOUND: 404,
-  ERR_DAG_INVALID: 400,
-  ERR_NOT_OWNER: 403,
-  ERR_SIGNATURE_NEEDED: 403,
-  ERR_ORDER_INVALID: 403,
-  ERR_PEER_UNREACHABLE: 502,
-  ERR_BLOCK_ERASED: 410,
-  ERR_BLOCK_RELEASED: 410,
-  ERR_BLOCK_PINNED: 409,
-  ERR_STORE_FULL: 507,
-  ERR_STORE_BUSY: 503,
-  ERR_QUORUM_MISSED: 503,
-  ERR_TIMEOUT: 504,
-}
-
-/**
- * Under the Kubo RPC 404 says "no such command", and Kubo's own clients take it so: what a command does not find is
- * Kubo's 500 there, with the reason beside it.
- */
-function statusFor(code: StorageErrorCode, path: string): number {
-  const status = statusOf[code] ?? 500
-  return status === 404 && path.startsWith('/api/v0/') ? 500 : status
-}
-
 /** What {@link createApp} builds the surface from. */
 export interface AppParts extends KuboRouteParts, NodeRouteParts, ReplicaRouteParts {
   authorizer: Authorizer
-}
-
-/** How a failure is told: status, typed reason, public message. */
-function describe(error: unknown, path: string): { status: number; reason: string; message: string } {
-  if (error instanceof StorageError) {
-    return { status: statusFor(error.detail.code, path), reason: error.detail.code, message: error.message }
-  }
-  if (error instanceof RuntimeError) {
-    const status =
-      error.detail.code === 'ERR_DAG_INVALID' ? 400 : error.detail.code === 'ERR_LIMIT_EXCEEDED' ? 413 : 500
-    return { status, reason: error.detail.code, message: error.message }
-  }
-  const { name, statusCode, code, message } = error as FastifyError
-  if (name === 'TimeoutError' || name === 'AbortError') {
-    return { status: 504, reason: 'ERR_TIMEOUT', message: 'context deadline exceeded' }
-  }
-  if (code === 'ECONNRESET') {
-    return { status: 400, reason: 'ERR_MULTIPART_INVALID', message: 'the body ended early' }
-  }
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
-    return { status: 413, reason: 'ERR_BLOCK_TOO_LARGE', message: 'the block is too large' }
-  }
-  if (statusCode && statusCode >= 400 && statusCode < 500) {
-    return { status: statusCode, reason: 'ERR_ARGUMENT_INVALID', message }
-  }
-  return { status: 500, reason: 'ERR_INTERNAL', message: 'internal error' }
 }
 
 /** Cuts off callers whose bodies do not come: one timer for all, since one for each request costs every request. */
@@ -152,14 +89,9 @@ function failureOf(check: () => void): Error | undefined {
 /** Failures in Kubo's form of errors, and its words for a command that it does not know. */
 function answerFailures(app: FastifyInstance, events: AppParts['events']): void {
   app.setErrorHandler((error, request, reply) => {
-    const { status, reason, message } = describe(error, request.url)
-    if (status === 500 && reason === 'ERR_INTERNAL') events.requestFailed(request.routeOptions.url ?? 'unknown', error)
-    if (status === 401) reply.header('www-authenticate', 'Bearer')
-    if (status === 503) reply.header('retry-after', '1')
-    return reply
-      .code(status)
-      .type('application/json')
-      .send({ Message: message, Code: 0, Type: 'error', Reason: reason })
+    const { status, headers, body } = failureAnswer(error, request.url)
+    if (body.Reason === internalReason) events.requestFailed(request.routeOptions.url ?? 'unknown', error)
+    return reply.code(status).headers(headers).send(body)
   })
   app.setNotFoundHandler((request, reply) => {
     const isCommand = request.url.startsWith('/api/v0/')
@@ -176,10 +108,10 @@ function answerFailures(app: FastifyInstance, events: AppParts['events']): void 
   })
 }
 
-/** Most gets end before Fastify is asked (src/routes/quick-get.ts); all else goes to it. */
-function createServer(quick: QuickGet, handler: RequestListener): Server {
+/** Most gets and puts end before Fastify is asked (src/routes/quick-get.ts, quick-put.ts); all else goes to it. */
+function createServer(ways: readonly (QuickGet | QuickPut)[], handler: RequestListener): Server {
   const server = createHttpServer({ maxHeaderSize: urlLengthMax }, (request, answer) => {
-    if (!quick.take(request, answer, handler)) handler(request, answer)
+    if (!ways.some((way) => way.take(request, answer, handler))) handler(request, answer)
   })
   server.keepAliveTimeout = keepAliveTimeoutMs
   server.requestTimeout = streamTimeoutMs
@@ -192,7 +124,11 @@ export function createApp(parts: AppParts): FastifyInstance {
   const { authorizer, events } = parts
   let atOnce = 0
   // At the limit the command is asked, which refuses.
-  const quick = new QuickGet({ ...parts, hasRoom: () => atOnce < requestsAtOnceMax })
+  const hasRoom = (): boolean => atOnce < requestsAtOnceMax
+  const count = (change: 1 | -1): void => {
+    atOnce += change
+  }
+  const ways = [new QuickGet({ ...parts, hasRoom }), new QuickPut({ ...parts, hasRoom, count })]
   const app = fastify({
     logger: false,
     bodyLimit: 64 * 1024,
@@ -200,12 +136,14 @@ export function createApp(parts: AppParts): FastifyInstance {
     clientErrorHandler: answerUnreadable,
     routerOptions: { maxParamLength: 128 },
     schemaController,
-    serverFactory: (handler) => createServer(quick, handler),
+    serverFactory: (handler) => createServer(ways, handler),
   })
   app.decorateRequest('principal', null as unknown as Principal)
   const bodyLimit = new BodyLimit()
   app.addHook('onClose', async () => bodyLimit.close())
-  app.addHook('preClose', async () => quick.close())
+  app.addHook('preClose', async () => {
+    for (const way of ways) way.close()
+  })
   const admit = (request: FastifyRequest): void => {
     const path = request.url.split('?', 1)[0] as string
     if (openPaths.has(path)) return

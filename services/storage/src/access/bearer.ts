@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { StorageError } from '../errors.ts'
+import type { Authorizer } from './authorizer.ts'
 
 /** Longest token. */
 export const tokenLengthMax = 4096
@@ -13,4 +14,16 @@ export function bearerOf(request: { headers: IncomingMessage['headers'] }): stri
     throw new StorageError('the token is not valid', { code: 'ERR_TOKEN_INVALID' })
   }
   return token
+}
+
+const scheme = 'Bearer '
+
+/** The account of a request whose token is good; undefined for any other. */
+export function accountOf(authorizer: Authorizer, authorization: string | undefined): Uint8Array | undefined {
+  if (!authorization?.startsWith(scheme) || authorization.length > scheme.length + tokenLengthMax) return undefined
+  try {
+    return authorizer.authorize(authorization.slice(scheme.length)).account
+  } catch {
+    return undefined
+  }
 }

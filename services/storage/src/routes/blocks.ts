@@ -26,6 +26,7 @@ import {
   flagOf,
   idOf,
   type KuboRequest,
+  type Options,
   optionOf,
   sendLines,
   signalOf,
@@ -39,11 +40,19 @@ export const blockBytesMax = 2 * 1024 * 1024
 
 /** Refuses a body that cannot be kept, before any of it is read if its length is told. */
 export function assertQuota(parts: KuboRouteParts, request: Pick<FastifyRequest, 'headers' | 'principal'>): void {
-  assertBytes(parts, request, Number(request.headers['content-length'] ?? 0))
+  assertRoom(parts, request.principal.account, Number(request.headers['content-length'] ?? 0))
 }
 
-function assertBytes(parts: KuboRouteParts, request: Pick<FastifyRequest, 'principal'>, length: number): void {
-  const { ofAccount, ofNode } = parts.store.bytesLeft(request.principal.account)
+/** What tells whether a block has room. */
+type RoomParts = Pick<KuboRouteParts, 'store' | 'replicator'>
+
+/**
+ * Refuses a body of so many bytes that cannot be kept for an account.
+ *
+ * @throws {StorageError} `ERR_QUOTA_EXCEEDED`, `ERR_STORE_FULL`.
+ */
+export function assertRoom(parts: RoomParts, account: Uint8Array, length: number): void {
+  const { ofAccount, ofNode } = parts.store.bytesLeft(account)
   const bytes = length - multipartOverheadBytesMax
   if (ofAccount === 0 || bytes > ofAccount) {
     throw new StorageError('the quota is used up', { code: 'ERR_QUOTA_EXCEEDED', bytesMax: ofAccount })
@@ -108,26 +117,21 @@ function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
     const told = request.headers['content-length']
     assertQuota(parts, request)
     return await bodies.read(payload, told === undefined ? undefined : Number(told), (bytes) =>
-      assertBytes(parts, request, bytes),
+      assertRoom(parts, request.principal.account, bytes),
     )
   })
   const handle = async (request: KuboRequest, reply: FastifyReply): Promise<unknown> => {
     if (!Buffer.isBuffer(request.body)) throw argumentInvalid('data', 'file argument is required')
-    assertSha256(request)
-    const { codec, keyOf } = formOf(request)
+    const form = formOf(request)
     const [bytes, ...others] = parseParts(request.headers['content-type'] ?? '', request.body).map(asBlock)
     if (bytes === undefined || others.length > 0) {
       const blocks = bytes === undefined ? [] : [bytes, ...others]
-      return await sendLines(reply, putAll(parts, request, { blocks, codec, keyOf }))
+      return await sendLines(reply, putAll(parts, request, { blocks, ...form }))
     }
-    const id = { digest: hashBlock(bytes), codec }
-    const { account } = request.principal
-    const pin = flagOf(request, 'pin') ? 1 : 0
-    const receipts = await parts.files.putBlock(id, bytes, { account, at: parts.now(), pin })
-    const answer = { Key: keyOf(id), Size: bytes.length }
+    const { answer, receipts } = await putOne(parts, request.principal.account, bytes, form)
     // Every copy is stored. After a failure somebody may still be at it: then the memory is left to the collector.
     bodies.giveBack(request.body)
-    reply.header(receiptsHeader, encodeReceipts(receipts))
+    reply.header(receiptsHeader, receipts)
     reply.header('x-chunked-output', '1')
     return answer
   }
@@ -140,30 +144,55 @@ function asBlock(bytes: Buffer): Buffer {
   throw new StorageError('the block is too large', { code: 'ERR_BLOCK_TOO_LARGE', sizeBytesMax: blockBytesMax })
 }
 
-interface BlockForm {
+/** What the options of a put say of its blocks. */
+export interface BlockForm {
   readonly codec: number
   readonly keyOf: (id: BlockId) => string
+  readonly isPinned: boolean
 }
 
-/** How blocks are to be named. Kubo's old option has a name for nodes of dag-pb whose CIDs are of version 0. */
-function formOf(request: KuboRequest): BlockForm {
+/**
+ * How blocks are to be named and kept. Kubo's old option has a name for nodes of dag-pb whose CIDs are of version 0.
+ *
+ * @throws {StorageError} `ERR_ARGUMENT_INVALID`.
+ */
+export function formOf(request: Options): BlockForm {
+  assertSha256(request)
+  const isPinned = flagOf(request, 'pin')
   const [codec, format] = [optionOf(request, 'cid-codec'), optionOf(request, 'format')]
-  if (format === 'v0' && codec === undefined) return { codec: codecDagPb, keyOf: encodeBlockIdV0 }
-  return { codec: codecOf(codec ?? format ?? 'raw', 'cid-codec'), keyOf: encodeBlockId }
+  if (format === 'v0' && codec === undefined) return { codec: codecDagPb, keyOf: encodeBlockIdV0, isPinned }
+  return { codec: codecOf(codec ?? format ?? 'raw', 'cid-codec'), keyOf: encodeBlockId, isPinned }
+}
+
+/**
+ * Puts the one block of a body for an account.
+ *
+ * @returns what is answered, with the receipts as their header has them.
+ * @throws {StorageError} as `Files.putBlock`.
+ */
+export async function putOne(
+  { files, now }: Pick<KuboRouteParts, 'files' | 'now'>,
+  account: Uint8Array,
+  bytes: Buffer,
+  { codec, keyOf, isPinned }: BlockForm,
+): Promise<{ answer: { Key: string; Size: number }; receipts: string }> {
+  const id = { digest: hashBlock(bytes), codec }
+  const receipts = await files.putBlock(id, bytes, { account, at: now(), pin: isPinned ? 1 : 0 })
+  return { answer: { Key: keyOf(id), Size: bytes.length }, receipts: encodeReceipts(receipts) }
 }
 
 /** Several blocks of one body: all of them are kept, or none. */
 async function* putAll(
   parts: KuboRouteParts,
   request: KuboRequest,
-  { blocks, codec, keyOf }: BlockForm & { blocks: readonly Buffer[] },
+  { blocks, codec, keyOf, isPinned }: BlockForm & { blocks: readonly Buffer[] },
 ): AsyncGenerator<object> {
   const upload = new Upload(parts, request)
   async function* lines(): AsyncGenerator<object> {
     for (const bytes of blocks) {
       const id = { digest: hashBlock(bytes), codec }
       await upload.put(id, bytes)
-      if (flagOf(request, 'pin')) await parts.replicator.pin(id, request.principal.account, 1)
+      if (isPinned) await parts.replicator.pin(id, request.principal.account, 1)
       yield { Key: keyOf(id), Size: bytes.length }
     }
   }

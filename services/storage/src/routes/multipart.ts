@@ -22,6 +22,24 @@ function boundaryOf(contentType: string): string {
   return boundary
 }
 
+/** What stands before the first part, and behind each. */
+interface Delimiters {
+  readonly contentType: string
+  readonly opening: Buffer
+  readonly closing: Buffer
+}
+
+/** Clients use one boundary for all that they send. */
+let last: Delimiters | undefined
+
+function delimitersOf(contentType: string): Delimiters {
+  if (last?.contentType === contentType) return last
+  const boundary = boundaryOf(contentType)
+  const opening = Buffer.from(`--${boundary}\r\n`, 'latin1')
+  last = { contentType, opening, closing: Buffer.from(`\r\n--${boundary}`, 'latin1') }
+  return last
+}
+
 /**
  * Takes the parts out of a body.
  *
@@ -30,9 +48,7 @@ function boundaryOf(contentType: string): string {
  * @throws {StorageError} `ERR_MULTIPART_INVALID`.
  */
 export function parseParts(contentType: string, body: Buffer): Buffer[] {
-  const boundary = boundaryOf(contentType)
-  const opening = Buffer.from(`--${boundary}\r\n`, 'latin1')
-  const closing = Buffer.from(`\r\n--${boundary}`, 'latin1')
+  const { opening, closing } = delimitersOf(contentType)
   if (!body.subarray(0, opening.length).equals(opening)) throw invalid('does not begin with the boundary')
   const parts: Buffer[] = []
   for (let at = opening.length; ; ) {

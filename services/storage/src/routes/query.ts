@@ -34,13 +34,16 @@ export type KuboQuery = { arg?: string[] } & { [name: string]: string | undefine
 /** A command's request. */
 export type KuboRequest = FastifyRequest<{ Querystring: KuboQuery }>
 
+/** What options are read from. */
+export type Options = Pick<KuboRequest, 'query'>
+
 /** Why an argument cannot be used. */
 export function argumentInvalid(field: string, reason: string): StorageError {
   return new StorageError(`${field}: ${reason}`, { code: 'ERR_ARGUMENT_INVALID', field, reason })
 }
 
 /** One option's text. */
-export function optionOf(request: KuboRequest, name: string): string | undefined {
+export function optionOf(request: Options, name: string): string | undefined {
   const value = request.query[name]
   return typeof value === 'string' ? value : undefined
 }
@@ -52,7 +55,7 @@ const flagWords: Readonly<Record<string, boolean>> = Object.fromEntries([
 ])
 
 /** One option as a yes or no. @throws {StorageError} `ERR_ARGUMENT_INVALID` for any other word. */
-export function flagOf(request: KuboRequest, name: string, fallback = false): boolean {
+export function flagOf(request: Options, name: string, fallback = false): boolean {
   const value = optionOf(request, name)
   if (value === undefined) return fallback
   if (Object.hasOwn(flagWords, value)) return flagWords[value] as boolean
@@ -130,7 +133,7 @@ export function codecOf(name: string, field: string): number {
 }
 
 /** Refuses every hash but SHA-256. */
-export function assertSha256(request: KuboRequest): void {
+export function assertSha256(request: Options): void {
   const hash = optionOf(request, 'mhtype') ?? optionOf(request, 'hash') ?? 'sha2-256'
   const length = optionOf(request, 'mhlen') ?? '-1'
   if (hash !== 'sha2-256' || (length !== '-1' && length !== '32')) throw argumentInvalid('mhtype', 'only sha2-256')

@@ -8,7 +8,7 @@
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Authorizer } from '../access/authorizer.ts'
-import { tokenLengthMax } from '../access/bearer.ts'
+import { accountOf } from '../access/bearer.ts'
 import type { Events } from '../events.ts'
 import type { PayloadReader } from '../ownership.ts'
 import { codecRaw, encodeBlockId, readUsualText, usualTextLength } from '../store/block-id.ts'
@@ -19,7 +19,6 @@ import { blockType } from './blocks.ts'
 const command = '/api/v0/block/get'
 const prefix = `${command}?arg=`
 const urlLength = prefix.length + usualTextLength
-const scheme = 'Bearer '
 /** Most gets of one turn: what waits is held in memory. */
 const waitingMax = 1024
 
@@ -71,7 +70,7 @@ export class QuickGet {
     if ((headers['content-length'] ?? '0') !== '0' || headers['transfer-encoding'] !== undefined) return false
     if (headers.expect !== undefined || this.#waiting.length >= waitingMax || !this.#parts.hasRoom()) return false
     const beganAt = performance.now()
-    const account = this.#accountOf(headers.authorization)
+    const account = accountOf(this.#parts.authorizer, headers.authorization)
     const id = account && readUsualText(url.slice(prefix.length))
     if (!account || !id) return false
     const { store, readHeader, now } = this.#parts
@@ -84,15 +83,6 @@ export class QuickGet {
     if (this.#waiting.length === 0) setImmediate(() => this.#answerAll())
     this.#waiting.push({ request, answer, handler, bytes: found.bytes, fetch, beganAt })
     return true
-  }
-
-  #accountOf(authorization: string | undefined): Uint8Array | undefined {
-    if (!authorization?.startsWith(scheme) || authorization.length > scheme.length + tokenLengthMax) return undefined
-    try {
-      return this.#parts.authorizer.authorize(authorization.slice(scheme.length)).account
-    } catch {
-      return undefined
-    }
   }
 
   #answerAll(): void {
