@@ -220,8 +220,8 @@ export class Replicator {
 
   /** What is recorded of a copy if accounts keep the block here and the one that was here is gone. */
   #healing(digest: Uint8Array, servedBy: Uint8Array): { incident: IncidentEntry } | undefined {
-    const { backend, account, now } = this.#options
-    if (backend.has(digest) || backend.references(digest).length === 0) return undefined
+    const { store, account, now } = this.#options
+    if (!store.isGone(digest)) return undefined
     return { incident: { at: now(), kind: 'block-healed', digest, node: account, servedBy } }
   }
 

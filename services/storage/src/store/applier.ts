@@ -254,7 +254,7 @@ export class Applier {
     let isKept = present
     for (const [index, reference] of references.entries()) {
       const claim = { digest, number, codec: operation.codec, size, reference }
-      const became = this.#refer(claim, accountBytesMax, index === 0 ? known.releasedAt : undefined)
+      const became = this.#refer(claim, accountBytesMax, index === 0 ? known : undefined)
       if (became === 'over-quota') return this.#quotaExceeded(index)
       isKept ||= became === 'kept'
     }
@@ -329,18 +329,21 @@ export class Applier {
     return { ok: false, code: 'ERR_QUOTA_EXCEEDED' }
   }
 
-  /** Adds a reference, unless the account has given it up since. `releasedAt`: what a put has asked for already. */
+  /** Adds a reference, unless the account has given it up since. `asked`: what a put has asked for already. */
   #refer(
     { digest, number, size, codec, reference }: Claim,
     accountBytesMax: number | undefined,
-    releasedAt = this.#releasedAt(digest, reference.account),
+    asked?: KnownOfPut,
   ): 'kept' | 'given-up' | 'over-quota' {
     const { account, at, pin } = reference
-    const known = this.#rows.referenceOf(number, account)
+    // The number of a block that is new is new.
+    const isNew = asked !== undefined && asked.block === null && asked.gone === null
+    const known = isNew ? undefined : this.#rows.referenceOf(number, account)
     if (known !== undefined) {
       if (known.pin < pin && accountBytesMax !== undefined) this.#setPin({ number, digest, account, pin })
       return 'kept'
     }
+    const releasedAt = asked === undefined ? this.#releasedAt(digest, account) : asked.releasedAt
     // A copy that a slower node still carries must not bring back what its account has given up.
     if (releasedAt !== null && releasedAt >= at) return 'given-up'
     if (accountBytesMax !== undefined && this.#tallies.of(account).bytes + size > accountBytesMax) return 'over-quota'

@@ -112,10 +112,12 @@ export interface BlockStat {
   sequence?: number
 }
 
-/** What the tables say of bytes left, as of one group. */
+/** What the tables say of bytes left, and of what is gone, as of one group. */
 interface Counted {
   group: number
   total: { bytes: number; blocks: number }
+  /** True if there is any block that accounts keep and that is not here. */
+  isAnyGone: boolean
   byAccount: Map<string, number>
 }
 
@@ -336,6 +338,12 @@ export class BlockStore {
     return rows as unknown as { digest: Uint8Array; codec: number }[]
   }
 
+  /** True if accounts keep a block here that is gone or damaged. */
+  isGone(digest: Uint8Array): boolean {
+    // Nearly always there is none at all, which is asked once a group.
+    return this.#counts().isAnyGone && this.#get('SELECT 1 FROM gone WHERE digest = ?', digest) !== undefined
+  }
+
   /** Who keeps the block. */
   references(digest: Uint8Array): Reference[] {
     const keepers = 'SELECT a.account, r.at, r.pin FROM reference r JOIN account a ON a.id = r.account'
@@ -502,8 +510,9 @@ export class BlockStore {
   #counts(): Counted {
     const { groups } = this.#commit
     if (this.#counted?.group !== groups) {
-      const total = this.#get('SELECT bytes, blocks FROM total') as { bytes: number; blocks: number }
-      this.#counted = { group: groups, total, byAccount: new Map() }
+      const row = this.#get('SELECT bytes, blocks, EXISTS (SELECT 1 FROM gone) AS isAnyGone FROM total')
+      const { isAnyGone, ...total } = row as { bytes: number; blocks: number; isAnyGone: number }
+      this.#counted = { group: groups, total, isAnyGone: isAnyGone === 1, byAccount: new Map() }
     }
     return this.#counted
   }
