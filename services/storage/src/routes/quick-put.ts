@@ -74,10 +74,12 @@ export class QuickPut {
     if (!form || !account || !this.#isRoom(account, length)) return false
     const begun = { answer, account, form, beganAt }
     const onData = (chunk: Buffer): void => {
-      leave()
       const bytes = chunk.length === length ? this.#blockOf(request, chunk) : undefined
-      if (bytes !== undefined) void this.#put(begun, bytes)
-      else {
+      if (bytes !== undefined) {
+        stop()
+        void this.#put(begun, bytes)
+      } else {
+        leave()
         request.pause()
         request.unshift(chunk)
         handler(request, answer)
@@ -85,11 +87,16 @@ export class QuickPut {
         request.resume()
       }
     }
-    // A caller who has gone before that wants nothing.
-    const leave = (): void => {
+    const stop = (): void => {
       request.off('data', onData)
       request.off('close', leave)
     }
+    // The command counts it by itself; a caller who has gone before his body came wants nothing.
+    const leave = (): void => {
+      stop()
+      this.#parts.count(-1)
+    }
+    this.#parts.count(1)
     request.on('data', onData)
     request.on('close', leave)
     return true
@@ -116,7 +123,7 @@ export class QuickPut {
 
   /** The one block of a body. */
   #blockOf(request: IncomingMessage, body: Buffer): Buffer | undefined {
-    if (this.#isClosed || !this.#parts.hasRoom()) return undefined
+    if (this.#isClosed) return undefined
     try {
       const parts = parseParts(request.headers['content-type'] ?? '', body)
       return parts.length === 1 ? parts[0] : undefined
@@ -127,7 +134,6 @@ export class QuickPut {
 
   async #put({ answer, account, form, beganAt }: Begun, bytes: Buffer): Promise<void> {
     const { events, count } = this.#parts
-    count(1)
     try {
       const put = await putOne(this.#parts, account, bytes, form)
       const headers = ['content-type', 'application/json; charset=utf-8', receiptsHeader, put.receipts]
