@@ -14,7 +14,7 @@ import { ChainAudit } from './chain-audit.ts'
 import { DisclosedRecords } from './disclosed-records.ts'
 import type { BlockSource } from './disclosure-check.ts'
 import { erasedMs, type RecordName } from './erasures.ts'
-import { checkTrail, listEvidence, policiesOf } from './governance.ts'
+import { checkTrail, EvidenceCheck, policiesOf } from './governance.ts'
 import { collectIncidents } from './incidents.ts'
 import { type AuditNode, type NodeHead, Nodes } from './nodes.ts'
 import type { AuditProgress } from './progress.ts'
@@ -125,6 +125,7 @@ class Audit {
   readonly #rules: AuditRules
   readonly #signedHeads: SignedHeads
   readonly #witnesses: WitnessCheck
+  readonly #evidence: EvidenceCheck
   readonly #chains: { readonly [C in ChainName]: ChainAudit }
   /** Of this look. */
   #notChecked: string[] = []
@@ -148,6 +149,7 @@ class Audit {
     this.#nodes = new Nodes(request.nodes, request.client, this.#findings)
     this.#rules = new AuditRules(this.#ledger, this.#findings)
     this.#signedHeads = new SignedHeads(this.#nodes, this.#findings)
+    this.#evidence = new EvidenceCheck(this.#ledger, this.#nodes, this.#findings)
     const { witnesses = [], now, wait } = request
     const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings }
     this.#witnesses = new WitnessCheck({ witnesses, now, wait, ...context })
@@ -185,6 +187,7 @@ class Audit {
   #onBlock(block: AuditedBlock): void {
     this.#transactions += block.seal.k
     this.#rules.block(block)
+    this.#evidence.block(block)
     for (const [position, transaction] of block.transactions.entries()) {
       this.#samples?.note(block.chain, { index: block.firstIndex + position, height: block.seal.h }, transaction)
     }
@@ -224,7 +227,7 @@ class Audit {
     else this.#notChecked.push('reads and promises of gateways, because the ledger was not replayed whole')
     await collectIncidents(this.#nodes, this.#ledger, this.#findings)
     checkTrail(this.#ledger, this.#request.client.trail, this.#findings)
-    listEvidence(this.#ledger, this.#findings, this.#notChecked)
+    this.#evidence.list(this.#notChecked)
     await this.#checkSuccessions()
     await this.#checkSamples()
     this.#tell(true)

@@ -36,8 +36,8 @@ const guides: Readonly<Record<string, FindingGuide>> = {
     'What this node shows as the head of the ledger is not signed by enough nodes, or is not readable.',
   ),
   'checkpoint.log-line': damage(
-    'This node serves a head without the signature of its own log key.',
-    'Have its operator look at its keys.',
+    'This node serves a head without the signature of its own log key: it has lost it, or the organisations removed the node or gave it other keys.',
+    'Have its operator look at its keys: ./healthblock org node --switch puts new ones in force, --drop ends a node that was removed.',
   ),
   'checkpoint.stale': away(
     'Nodes sign the head anew every minute; nobody has for a while. Nothing newer is confirmed.',

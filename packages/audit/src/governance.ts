@@ -1,11 +1,17 @@
 /** What the audit says of how the ledger is governed: the policy trail against the replayed policies, and evidence against nodes. */
 import type { Ledger } from '@healthblock/chain/block'
 import { type ChainName, chainNames } from '@healthblock/chain/chains'
-import { evidenceKinds } from '@healthblock/chain/misconduct'
+import { keyAt } from '@healthblock/chain/live-at'
+import type { Boundary } from '@healthblock/chain/log-index'
+import { evidenceKinds, noteSigner, parseSignedStatement, parseSingleNote } from '@healthblock/chain/misconduct'
 import type { PolicyTrail } from '@healthblock/chain/policy-trail'
-import { docTables, type EvidenceRecord, type PolicyRecord, userTables } from '@healthblock/chain/tables'
+import { parseStatement } from '@healthblock/chain/statement'
+import { docTables, type EvidenceRecord, keyRoles, type PolicyRecord, userTables } from '@healthblock/chain/tables'
+import type { EvidenceBody } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import type { Nodes } from './nodes.ts'
 import type { FindingList } from './report.ts'
+import type { AuditedBlock } from './rules.ts'
 
 /** Every policy on record, oldest first. */
 export function policiesOf(ledger: Ledger): PolicyRecord[] {
@@ -37,36 +43,96 @@ const words: Readonly<Record<number, { code: string; text: string }>> = {
   [evidenceKinds.falseRefusal]: { code: 'evidence.false-refusal', text: 'refused falsely' },
 }
 
-/** True if the organisations have acted since: the node is in the policy no more, or all of its keys there are others. */
-function isSettled(ledger: Ledger, { node, o }: EvidenceRecord, chain: ChainName): boolean {
-  const policies = policiesOf(ledger)
-  const own = (policy: PolicyRecord | undefined) => policy?.nodes.find(([, account]) => equalBytes(account, node))
-  const now = own(policies.at(-1))
-  if (now === undefined) return true
-  const size = chain === 'docchain' ? (ledger.index(chain).boundaryAfter(o)?.anchorSize ?? 0) : o
-  const then = own(policies.findLast((policy) => policy.o < size))
-  return then !== undefined && now.slice(2).every((key, i) => !equalBytes(key, then[i + 2] as Uint8Array))
+/** Whose key shows it: of a note its signer's, of a statement the node key at the stated height. Undefined for what no rule would let in. */
+function signingKey(ledger: Ledger, chain: ChainName, body: EvidenceBody, index: number): Uint8Array | undefined {
+  const userchain = ledger.state('userchain')
+  const sizeAt = (boundary: Boundary | undefined) => (chain === 'docchain' ? boundary?.anchorSize : boundary?.size) ?? 0
+  const [first = new Uint8Array()] = body.notes
+  const note = parseSingleNote(first)
+  if (note !== undefined) {
+    const size = chain === 'docchain' ? sizeAt(ledger.index(chain).boundaryAfter(index)) : index
+    return noteSigner(note, { userchain, size, chain })?.key.publicKey
+  }
+  const signed = parseSignedStatement(first)
+  if (signed === undefined) return undefined
+  const name = body.kind === evidenceKinds.brokenPromise ? 'accepted' : 'refused'
+  const { gateway, height } = parseStatement(name, signed.statement)
+  return keyAt(userchain, gateway, keyRoles.node, sizeAt(ledger.index(chain).boundaryAt(height)))?.key
 }
 
-/** Evidence on record is a finding until the organisations have removed the node or replaced its keys. */
-export function listEvidence(ledger: Ledger, findings: FindingList, notes: string[]): void {
-  let settled = 0
-  for (const chain of chainNames) {
-    const tables = chain === 'userchain' ? userTables : docTables
-    for (let k = 0; ; k++) {
-      const record = tables.evidence.get(ledger.state(chain), k)
-      if (record === undefined) break
-      if (isSettled(ledger, record, chain)) settled++
-      else add(chain, record, findings)
+/**
+ * Evidence on record is a finding until the organisations have removed the node or replaced its keys. One instance for one audit.
+ *
+ * What a key shows that was replaced before is nobody's fault but the thief's: it is counted with what is settled.
+ */
+export class EvidenceCheck {
+  readonly #ledger: Ledger
+  readonly #nodes: Pick<Nodes, 'nameOf'>
+  readonly #findings: FindingList
+  /** The key that shows it, by chain and index of the transaction. */
+  readonly #keys = new Map<string, Uint8Array>()
+  /** Chain and index of what is a finding already: a name that is learned later makes no second one. */
+  readonly #told = new Set<string>()
+
+  constructor(ledger: Ledger, nodes: Pick<Nodes, 'nameOf'>, findings: FindingList) {
+    this.#ledger = ledger
+    this.#nodes = nodes
+    this.#findings = findings
+  }
+
+  /** Takes the next block, which the ledger has committed. */
+  block({ chain, firstIndex, transactions }: Pick<AuditedBlock, 'chain' | 'firstIndex' | 'transactions'>): void {
+    for (const [position, { body }] of transactions.entries()) {
+      if (body.t !== 'evidence') continue
+      const index = firstIndex + position
+      const key = signingKey(this.#ledger, chain, body, index)
+      if (key !== undefined) this.#keys.set(`${chain} ${index}`, key)
     }
   }
-  if (settled > 0) notes.push(`evidence against nodes that were removed or have other keys since: ${settled} on record`)
-}
 
-function add(chain: ChainName, record: EvidenceRecord, findings: FindingList): void {
-  const { kind, node, o, size, tx } = record
-  const { code, text } = words[kind] as { code: string; text: string }
-  const about = size === undefined ? `transaction ${toHex(tx ?? new Uint8Array())}` : `${size} entries of ${chain}`
-  const message = `node ${toHex(node)} ${text} (${about}): proved at index ${o}`
-  findings.add({ code, chain, index: o, node: toHex(node), message })
+  /** Adds what is open to the findings, and counts in `notes` what is settled. */
+  list(notes: string[]): void {
+    let settled = 0
+    for (const chain of chainNames) {
+      const tables = chain === 'userchain' ? userTables : docTables
+      for (let k = 0; ; k++) {
+        const record = tables.evidence.get(this.#ledger.state(chain), k)
+        if (record === undefined) break
+        if (this.#isSettled(record, chain)) settled++
+        else this.#add(chain, record)
+      }
+    }
+    if (settled > 0)
+      notes.push(`evidence against nodes that were removed or have other keys since: ${settled} on record`)
+  }
+
+  /** True if the node is in the policy no more, or all of its keys there are others than those beside the one that shows it. */
+  #isSettled({ node, o }: EvidenceRecord, chain: ChainName): boolean {
+    const policies = policiesOf(this.#ledger)
+    const own = (policy: PolicyRecord | undefined) => policy?.nodes.find(([, account]) => equalBytes(account, node))
+    const now = own(policies.at(-1))
+    if (now === undefined) return true
+    const key = this.#keys.get(`${chain} ${o}`)
+    const then = own(
+      policies.findLast((policy) =>
+        own(policy)
+          ?.slice(2)
+          .some((one) => key !== undefined && equalBytes(one, key)),
+      ),
+    )
+    return then !== undefined && now.slice(2).every((one, i) => !equalBytes(one, then[i + 2] as Uint8Array))
+  }
+
+  #add(chain: ChainName, { kind, node, o, size, tx }: EvidenceRecord): void {
+    const place = `${chain} ${o}`
+    if (this.#told.has(place)) return
+    this.#told.add(place)
+    const { code, text } = words[kind] as { code: string; text: string }
+    const about = size === undefined ? `transaction ${toHex(tx ?? new Uint8Array())}` : `${size} entries of ${chain}`
+    const account = toHex(node)
+    const name = this.#nodes.nameOf(node)
+    const who = name === undefined ? `node ${account}` : `${name} (node ${account})`
+    const message = `${who} ${text} (${about}): proved at index ${o}`
+    this.#findings.add({ code, chain, index: o, node: name ?? account, message })
+  }
 }

@@ -4,6 +4,7 @@ import type { ChainName } from '@healthblock/chain/chains'
 import { parseCheckpoint, signatureTypes } from '@healthblock/chain/checkpoint'
 import { ChainError } from '@healthblock/chain/errors'
 import { noteSigner } from '@healthblock/chain/misconduct'
+import { nodeChainKeys } from '@healthblock/chain/policy'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Nodes } from './nodes.ts'
 import type { FindingList } from './report.ts'
@@ -16,6 +17,14 @@ interface Served {
   /** Name of the node that served it. */
   readonly node: string
   readonly note: string
+}
+
+/** True for a log or cosigner key of this chain in the policy in force. */
+function isInForce(ledger: Ledger, chain: ChainName, key: string): boolean {
+  return ledger.policy(chain).nodes.some((node) => {
+    const { log, cosigner } = nodeChainKeys(node, chain)
+    return toHex(log) === key || toHex(cosigner) === key
+  })
 }
 
 /** Remembers who signed which head. One instance for one audit. */
@@ -58,17 +67,18 @@ export class SignedHeads {
     })
     for (const { chain, head, account, key } of signed) {
       const node = this.#nodes.nameOf(account) ?? `node ${toHex(account).slice(0, 16)}`
+      const by = isInForce(ledger, chain, key) ? node : `a key that ${node} has no longer (lost, stolen or replaced)`
       const { size, root } = head
       const place = { chain, index: Math.max(0, size - 1), node }
       const before = this.#remember(`${key} ${chain} ${size}`, root)
       if (before !== undefined && !equalBytes(before, root)) {
-        const message = `${node} signed two roots of ${chain} at ${size} entries: ${toHex(before)} and ${toHex(root)}`
+        const message = `${by} signed two roots of ${chain} at ${size} entries: ${toHex(before)} and ${toHex(root)}`
         this.#findings.add({ code: 'node.equivocation', ...place, message })
       }
       if (size > ledger.head(chain).size) continue
       const boundary = ledger.index(chain).boundary(size)
       if (boundary !== undefined && equalBytes(boundary.root, root)) continue
-      const message = `${node} signed a root of ${chain} at ${size} entries that the log does not have: ${toHex(root)}`
+      const message = `${by} signed a root of ${chain} at ${size} entries that the log does not have: ${toHex(root)}`
       this.#findings.add({ code: 'node.conflict', ...place, message })
     }
     return signed.length
