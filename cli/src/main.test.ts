@@ -187,6 +187,8 @@ const failures: [string, RegExp][] = [
   ['storage serve --standalone --dir DIR/empty', /^.*empty: a part of the path is not a folder \(ENOTDIR\)$/],
   ['patient list --dir DIR', /^there is no cluster in /],
   ['org show --dir DIR', /^there is no cluster in /],
+  ['org sign DIR/none --key DIR/none --dir DIR', /^cannot read .*none: it does not exist \(ENOENT\)$/],
+  ['org submit DIR/empty --dir DIR', /^.*empty: Unexpected end of JSON input$/],
   ['ledger token --dir DIR', /^there is no cluster in /],
   ['storage status --dir DIR', /^there is no cluster in /],
   [

@@ -5,6 +5,7 @@ import { dropEmptyVariables } from '@healthblock/runtime/environment'
 import { isRuntimeError } from '@healthblock/runtime/errors'
 import { fileError } from '@healthblock/runtime/files'
 import { type Command, CommandError, createProcessIo, type ExitCode, type Io, UsageError } from './io.ts'
+import { optionWords } from './options.ts'
 
 interface Entry {
   readonly summary: string
@@ -106,17 +107,6 @@ function versionWords(isJson: boolean): string {
     : `healthblock ${version} (rules up to ${rulesVersionNewest}, ${algorithm}, Node ${node})`
 }
 
-/** What is wrong with the options, in a line; `parseArgs` says it in three, about positional arguments that nobody meant. */
-function usageWords(message: string): string {
-  const option = /'(?:-\w, )?(--?[^ ']+)/.exec(message)?.[1] ?? ''
-  if (message.startsWith('Unknown option')) return `there is no option ${option}`
-  if (message.includes('is ambiguous'))
-    return `${option} needs a value; one that begins with a dash is written ${option}=-1`
-  if (message.includes('argument missing')) return `${option} needs a value`
-  if (message.includes('does not take an argument')) return `${option} takes no value`
-  return message
-}
-
 /** A fault of the system at a file, or a cluster of which nothing runs, in words that say what to do; any other as it is. */
 function inWords(error: unknown): unknown {
   if (isRuntimeError(error, 'ERR_NO_SOURCE') && error.detail.attempts.length === 0)
@@ -132,11 +122,11 @@ function inWords(error: unknown): unknown {
 }
 
 function report(fault: unknown, name: string, args: string[], io: Io): ExitCode {
-  const isOption = (fault as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true
   const error = inWords(fault)
   const message = error instanceof Error ? error.message : String(error)
-  if (isOption || error instanceof UsageError) {
-    io.stderr(`healthblock ${name}: ${isOption ? usageWords(message) : message}\nTry ./healthblock ${name} --help\n`)
+  const optionFault = optionWords(fault)
+  if (optionFault !== undefined || error instanceof UsageError) {
+    io.stderr(`healthblock ${name}: ${optionFault ?? message}\nTry ./healthblock ${name} --help\n`)
     return 2
   }
   if (args.includes('--json')) {

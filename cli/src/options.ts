@@ -23,6 +23,20 @@ export function parseOptions<T extends Options>(args: string[], options: T) {
   return parsed
 }
 
+/** What is wrong with options that `parseArgs` refused, in a line: it says it in three, about positional arguments that nobody meant. Undefined for another error. */
+export function optionWords(error: unknown): string | undefined {
+  if (!(error instanceof Error) || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') !== true)
+    return undefined
+  const { message } = error
+  const option = /'(?:-\w, )?(--?[^ ']+)/.exec(message)?.[1] ?? ''
+  if (message.startsWith('Unknown option')) return `there is no option ${option}`
+  if (message.includes('is ambiguous'))
+    return `${option} needs a value; one that begins with a dash is written ${option}=-1`
+  if (message.includes('argument missing')) return `${option} needs a value`
+  if (message.includes('does not take an argument')) return `${option} takes no value`
+  return message
+}
+
 /** What a command with actions says when none is named: its help, which was asked for or is a reproach (and then no result). */
 export function tellHelp(help: string, isAsked: boolean, io: Io): ExitCode {
   if (isAsked) io.stdout(help)

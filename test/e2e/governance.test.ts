@@ -2,9 +2,12 @@
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditReport } from '@healthblock/audit/report'
+import { EtcdClient, etcdBytes } from '@healthblock/runtime/etcd'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { etcdUrls } from '../../cli/src/cluster/etcd.ts'
 import { stopProcess } from '../../cli/src/cluster/processes.ts'
 import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { etcdInstalled } from '../support/etcd.ts'
 import { writeRecord } from '../support/record.ts'
 
 interface Shown {
@@ -15,6 +18,7 @@ interface Shown {
   readonly nodes: { rank: number; account: string }[]
   readonly organisations: { account: string }[]
   readonly rules: { version: number; from: number }[]
+  readonly rulesInForce: number
 }
 
 describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
@@ -25,7 +29,9 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
   let fifth: { account: string; folder: string }
 
   beforeAll(async () => {
-    cluster = await TestCluster.start({ doctors: 1, patients: ['anna'], periodMs: 5_000, rules: 1 })
+    // With etcd each node has credentials of its own at the register, which come and go with its keys.
+    const etcdMembers = etcdInstalled ? 1 : 0
+    cluster = await TestCluster.start({ doctors: 1, patients: ['anna'], periodMs: 5_000, rules: 1, etcdMembers })
     record = await writeRecord(cluster.root, { seconds: 200, rhythm: 'irregular' })
     roots = [0, 1, 2, 3].map((i) => join(cluster.dir, 'secrets', `organisation-${i}-root.key`))
   }, 180_000)
@@ -60,7 +66,7 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
     await cluster.ok('org', 'sign', file, '--key', roots[0] as string, '--yes')
     const early = await cluster.run('org', 'submit', file)
     expect(early.code).toBe(1)
-    expect(early.stderr).toContain(`of ${signaturesNeeded} have signed`)
+    expect(early.stderr).toContain(`1 signed, of the ${signaturesNeeded} that it needs`)
     for (const key of roots) await cluster.ok('org', 'sign', file, '--key', key, '--yes')
     await cluster.ok('org', 'submit', file)
     return preview
@@ -127,7 +133,17 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
       return response.ok ? undefined : { status: response.status, problem: await response.json() }
     })
     expect(asked).toMatchObject({ status: 503, problem: { code: 'ERR_NODE_NOT_MEMBER' } })
+    const passwordFile = join(cluster.node('accounting-1'), 'secrets', 'etcd.password')
+    const stolen = etcdInstalled ? readFileSync(passwordFile, 'utf8').trim() : undefined
     await cluster.ok('org', 'node', 'accounting-1', '--switch')
+    if (stolen !== undefined) {
+      const credentials = { user: 'accounting-1', password: stolen }
+      const thief = new EtcdClient({ endpoints: etcdUrls(cluster.dir, cluster.file), timeoutMs: 5_000, credentials })
+      await expect(thief.call('/v3/kv/range', { key: etcdBytes('x') }, { repeatable: true })).rejects.toThrow(
+        'authentication failed',
+      )
+      thief.close()
+    }
     await stopProcess(cluster.node('accounting-1'))
     await cluster.restart('accounting-1')
     await ready('accounting-1')
@@ -142,14 +158,36 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
     expect((await show()).quorum).toBe(3)
     const preview = await decide('suspend', 'accounting-3')
     expect(preview.filter((line) => line.includes('GONE node 3'))).toHaveLength(1)
+    // Nobody is dropped whom the others count on.
+    expect((await cluster.run('org', 'node', 'accounting-2', '--drop')).stderr).toContain('is in the policy in force')
     await cluster.ok('org', 'node', 'accounting-3', '--drop')
+    await cluster.down()
+    await cluster.up()
+    // Whoever joined is found under its own rank, so that one more node may fail.
+    await cluster.ok('down', '--node', 'accounting-2')
     await stream()
+    await cluster.up()
+    await ready('accounting-2')
     const { height, nodes } = await show()
     expect(nodes.map(({ rank }) => rank)).toEqual([0, 1, 2, 4])
+    const file = join(cluster.root, 'unfit.json')
+    const unfit = [
+      [['policy', '--q', '2'], 'of 4 nodes 3 to 4 cosign'],
+      [['policy', '--q', '3'], 'nothing would change'],
+      [['rules', '1', '--height', '1000'], 'a version never falls'],
+      [['rules', '2', '--height', String(height)], `from height ${height + 2} on`],
+      [['rules', '99', '--height', '1000'], 'would stop at height 1000'],
+      [['remove', 'organisation-0'], 'still has node 0'],
+      [['admit', 'f'.repeat(64), '--quota', '1'], 'is not registered'],
+    ] as const
+    for (const [proposal, words] of unfit) {
+      const { code, stderr } = await cluster.run('org', 'propose', ...proposal, '--out', file)
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(words) })
+    }
     await decide('propose', 'rules', '2', '--height', String(height + 3))
     for (let i = 0; i < 3; i++) await stream()
-    const { rules, height: later } = await show()
-    expect(rules).toEqual([{ version: 2, from: height + 3 }])
+    const { rules, rulesInForce, height: later } = await show()
+    expect({ rules, rulesInForce }).toEqual({ rules: [{ version: 2, from: height + 3 }], rulesInForce: 2 })
     expect(later).toBeGreaterThanOrEqual(height + 3)
   })
 

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { optionWords } from '../../cli/src/options.ts'
 import { keptSeeds } from './kept-seeds.ts'
 import { type Mutation, mutations } from './mutations.ts'
 import { loadBuild } from './node.ts'
@@ -231,9 +232,9 @@ export async function runCommand(args: string[]): Promise<number> {
   try {
     return await runParsed(parsed(args))
   } catch (error) {
-    const isParse = (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS') === true
-    if (!(error instanceof UsageError || (error instanceof TypeError && isParse))) throw error
-    process.stderr.write(`healthblock test sim: ${error.message}\nTry ./healthblock test sim --help\n`)
+    const words = optionWords(error) ?? (error instanceof UsageError ? error.message : undefined)
+    if (words === undefined) throw error
+    process.stderr.write(`healthblock test sim: ${words}\nTry ./healthblock test sim --help\n`)
     return 2
   }
 }

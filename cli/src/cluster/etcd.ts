@@ -95,7 +95,10 @@ function password(path: string): string {
   return readFileSync(path, 'utf8').trim()
 }
 
-/** Users and roles, and that nobody gets in without; done once, and finished by the next start if it was interrupted. */
+/**
+ * Users and roles, and that nobody gets in without: at each start, and once a node has new secrets. Each node's password is that of its file,
+ * made if there is none.
+ */
 async function secure(dir: string, cluster: ClusterFile, endpoints: string[]): Promise<void> {
   const root = { user: 'root', password: password(join(clusterPaths.secrets(dir), 'etcd-root.password')) }
   const open = new EtcdClient({ endpoints, timeoutMs: callTimeoutMs })
@@ -105,11 +108,13 @@ async function secure(dir: string, cluster: ClusterFile, endpoints: string[]): P
     (error: unknown) => messageOf(error).includes('user name is empty'),
   )
   const client = isSecured ? asRoot : open
-  const say = async (path: string, message: EtcdMessage): Promise<void> => {
+  const say = async (path: string, message: EtcdMessage): Promise<boolean> => {
     try {
       await client.call(`/v3/auth/${path}`, message, { repeatable: true })
+      return true
     } catch (error) {
       if (!messageOf(error).includes('already exists')) throw error
+      return false
     }
   }
   try {
@@ -119,8 +124,9 @@ async function secure(dir: string, cluster: ClusterFile, endpoints: string[]): P
     await say('role/grant', { name: 'ledger', perm })
     for (const { name, role } of cluster.nodes) {
       if (role !== 'accounting') continue
-      const secret = password(join(clusterPaths.node(dir, name), 'secrets', 'etcd.password'))
-      await say('user/add', { name, password: secret })
+      const credentials = { name, password: password(join(clusterPaths.node(dir, name), 'secrets', 'etcd.password')) }
+      // Of a node with new secrets the user is there, with the password that a thief may have.
+      if (!(await say('user/add', credentials))) await say('user/changepw', credentials)
       await say('user/grant', { user: name, role: 'ledger' })
     }
     await say('user/add', { name: root.user, password: root.password })
@@ -130,6 +136,13 @@ async function secure(dir: string, cluster: ClusterFile, endpoints: string[]): P
     open.close()
     asRoot.close()
   }
+}
+
+/** Lets nodes in with the passwords of their present secrets, and with no others. Nothing to do without an etcd, or while it does not run. */
+export async function renewEtcdUsers(dir: string, cluster: ClusterFile): Promise<void> {
+  const members = readMembers(dir, cluster)
+  if (members.every((member) => readProcess(member.dir).pid === undefined)) return
+  await secure(dir, cluster, etcdUrls(dir, cluster))
 }
 
 /** Starts the cluster's etcd, if it has one, and waits until it answers. Its ports are chosen once. */

@@ -105,6 +105,7 @@ function environmentOf(
         // It says where storage nodes are: a cluster without any runs too.
         ...(nodesOf(cluster, 'storage').length > 0 ? { ACCOUNTING_LEDGER_FILE: clusterPaths.ledgerFile(dir) } : {}),
         ACCOUNTING_REGISTER: registerOf(dir, cluster),
+        ACCOUNTING_ETCD_USER: node.name,
         ACCOUNTING_QUEUE_PREFIX: `hb-${cluster.id.slice(0, 8)}`,
         ACCOUNTING_SECRETS_DIR: join(folder, 'secrets'),
         REDIS_URL: addresses.redisUrls[index] as string,

@@ -1,8 +1,9 @@
 import { existsSync, readFileSync, renameSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { genesisAccounts, ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
+import { genesisAccounts, ledgerIdOf, parseGenesis, rulesVersionNewest } from '@healthblock/chain/genesis'
 import { encodeGovernArgument, type GovernArguments, governActs } from '@healthblock/chain/governing'
 import { rankedNodes } from '@healthblock/chain/policy'
+import { userTables } from '@healthblock/chain/tables'
 import {
   encodeTransactionLeaf,
   type GovernBody,
@@ -15,6 +16,7 @@ import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
 import { RuntimeError } from '@healthblock/runtime/errors'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import { registerOrganisation } from '../cluster/enrol.ts'
+import { renewEtcdUsers } from '../cluster/etcd.ts'
 import { changeCluster, clusterFolder, clusterPaths, type NodePlan, readCluster } from '../cluster/layout.ts'
 import { stopProcess } from '../cluster/processes.ts'
 import { createNodeSecrets, type NodeCard, readCard, readKeyFile } from '../governance/card.ts'
@@ -27,7 +29,13 @@ import {
   signaturesNeeded,
   writeProposal,
 } from '../governance/proposal.ts'
-import { type GoverningState, organisationOf, readGoverningState } from '../governance/state.ts'
+import {
+  type GoverningState,
+  organisationOf,
+  readGoverningState,
+  rulesInForce,
+  StateRecords,
+} from '../governance/state.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { type LedgerSubject, ledgerSubject, subjectHelp, subjectOptions } from '../ledger-subject.ts'
 import { parseCount, parseOptions, takePositionals, tellHelp } from '../options.ts'
@@ -60,8 +68,10 @@ What one organisation's administrator does alone, at its accounting node of this
 
 ORG: an account, or organisation-N by its place in genesis. NODE: an account, a rank, or a name of this cluster.
 A proposal names the lowest account of its signers; --signers ORG,ORG,… says who they will be (default: all who govern).
-  --force         new keys or a removal although every node must sign (q = all of them); --switch although the proposal is not on record
-  --last SIZE     with policy: the last size that replaced cosigner keys signed for their nodes (default: the newest published one)
+  --force         new keys or a removal although every node must sign (q = all of them); rules that this program does not know;
+                  --switch although the proposal is not on record; --drop of a node that still cosigns, or if nobody can be asked
+  --last N,N      with policy: the last sizes of userchain and docchain that replaced cosigner keys signed for their nodes (default: the
+                  newest published ones)
 Options: --dir DIR, --json
 ${subjectHelp}`
 
@@ -106,10 +116,14 @@ function need(value: string | undefined, name: string): string {
 }
 
 /** The ledger, and how it is governed now. */
-async function governing(values: Values): Promise<{ subject: LedgerSubject; state: GoverningState }> {
+interface Governed {
+  readonly subject: LedgerSubject
+  readonly state: GoverningState
+}
+
+async function governing(values: Values): Promise<Governed> {
   const subject = ledgerSubject(values)
-  const { organisations } = genesisAccounts(parseGenesis(subject.genesis))
-  return { subject, state: await readGoverningState(subject.client, organisations) }
+  return { subject, state: await readGoverningState(subject.client, parseGenesis(subject.genesis)) }
 }
 
 function organisationNamed(name: string, genesis: Uint8Array): Uint8Array {
@@ -133,9 +147,10 @@ function nodeNamed(name: string, values: Values, genesis: Uint8Array): string {
   return toHex(inGenesis)
 }
 
-async function show({ values, print }: Request): Promise<ExitCode> {
+async function show({ values, rest, print }: Request): Promise<ExitCode> {
+  takePositionals(rest, [])
   const { state } = await governing(values)
-  const { policy, organisations, rules, n } = state
+  const { policy, organisations, rules, rulesFirst, n } = state
   const nodes = rankedNodes(policy).map(({ rank, account, org }) => ({
     rank,
     account: toHex(account),
@@ -149,6 +164,7 @@ async function show({ values, print }: Request): Promise<ExitCode> {
     stores: policy.stores.map(([org, account]) => ({ account: toHex(account), organisation: toHex(org) })),
     organisations: organisations.map(({ account, root }) => ({ account: toHex(account), root: toHex(root) })),
     rules: rules.map(({ version, from }) => ({ version, from })),
+    rulesInForce: rulesInForce(state),
     height: state.height,
     size: state.size,
   }
@@ -156,7 +172,11 @@ async function show({ values, print }: Request): Promise<ExitCode> {
     `${organisations.length} organisations govern (${signaturesNeeded(organisations.length)} sign an act); ${n} acts so far`,
     `policy ${state.policyNumber}: ${policy.q} of ${nodes.length} nodes cosign`,
     ...nodes.map(({ rank, account }) => `  node ${rank}  ${account}`),
-    ...rules.map(({ version, from }) => `rules ${version} from height ${from}`),
+    `rules ${rulesFirst} from the beginning${rules.length === 0 ? ', in force' : ''}`,
+    ...rules.map(({ version, from }) => {
+      const inForce = version === rulesInForce(state) ? ', in force' : ''
+      return `rules ${version} from height ${from}${inForce}`
+    }),
   ]
   print(value, words.join('\n'))
   return 0
@@ -165,7 +185,7 @@ async function show({ values, print }: Request): Promise<ExitCode> {
 /** Writes a proposal for the next act. */
 function propose<A extends keyof GovernArguments>(
   request: Request,
-  { subject, state }: Awaited<ReturnType<typeof governing>>,
+  { subject, state }: Governed,
   act: A,
   argument: GovernArguments[A],
 ): ExitCode {
@@ -183,7 +203,7 @@ function propose<A extends keyof GovernArguments>(
   const preview = previewLines(readProposal(out))
   print(
     { file: out, act, n: body.n, signaturesNeeded: needed, mustSign: toHex(a), preview },
-    [...preview, `written to ${out}`].join('\n'),
+    [...preview, `written to ${out}; ${needed} must sign, among them ${toHex(a)}`].join('\n'),
   )
   return 0
 }
@@ -197,9 +217,56 @@ function policyChange(values: Values, genesis: Uint8Array): PolicyChange {
     removeOrganisations: [],
     isForced: values.force === true,
     ...(values.q === undefined ? {} : { q: parseCount(values.q, 'q', { least: 1, most: 64, preset: 1 }) }),
-    ...(values.last === undefined
-      ? {}
-      : { lastSize: parseCount(values.last, 'last', { least: 0, most: Number.MAX_SAFE_INTEGER, preset: 0 }) }),
+    ...(values.last === undefined ? {} : { lastSizes: lastSizesOf(values.last) }),
+  }
+}
+
+function lastSizesOf(text: string): [number, number] {
+  const limits = { least: 0, most: Number.MAX_SAFE_INTEGER, preset: 0 }
+  const sizes = text.split(',')
+  if (sizes.length !== 2) throw new UsageError(`--last takes a size of each chain, as 1200,90, not "${text}"`)
+  return sizes.map((size) => parseCount(size, 'last', limits)) as [number, number]
+}
+
+/** What the ledger would refuse is not worth anybody's signature. */
+async function checkAdmission({ subject, state }: Governed, account: Uint8Array): Promise<void> {
+  const name = toHex(account)
+  if (state.organisations.some((one) => equalBytes(one.account, account)))
+    throw new CommandError(`${name} governs already`)
+  const records = new StateRecords(subject.client)
+  const role = (await records.get<{ role: number }>(userTables.account.key(account)))?.role
+  if (role === undefined)
+    throw new CommandError(`${name} is not registered: "org register" makes its keys and does that`)
+  if (role !== 3) throw new CommandError(`${name} is registered, and not as an organisation`)
+  if ((await records.get(userTables.organisation.key(account))) !== undefined)
+    throw new CommandError(`${name} was removed, and cannot come back: "org register" makes another account`)
+}
+
+function checkRemoval({ state }: Governed, account: Uint8Array): void {
+  const name = toHex(account)
+  if (!state.organisations.some((one) => equalBytes(one.account, account)))
+    throw new CommandError(`${name} is no organisation that governs`)
+  const nodes = rankedNodes(state.policy).filter(({ org }) => equalBytes(org, account))
+  const stores = state.policy.stores.filter(([org]) => equalBytes(org, account))
+  if (nodes.length + stores.length === 0) return
+  const has = [...nodes.map(({ rank }) => `node ${rank}`), ...stores.map(([, store]) => `store ${toHex(store)}`)]
+  throw new CommandError(`${name} still has ${has.join(', ')}: "org suspend ${name}" takes them out first`)
+}
+
+/** A version that its nodes do not know stops the ledger for good, and only that version could mend it. */
+function checkRules({ state }: Governed, [version, from]: readonly [number, number], isForced: boolean): void {
+  const newest = state.rules.at(-1) ?? { version: state.rulesFirst, from: 0 }
+  if (version <= newest.version)
+    throw new CommandError(`the rules are of version ${newest.version} already: a version never falls`)
+  const least = Math.max(state.height + 2, newest.from)
+  if (from < least)
+    throw new CommandError(
+      `userchain is at height ${state.height}: the rules can rise from height ${least} on, not ${from}`,
+    )
+  if (version > rulesVersionNewest && !isForced) {
+    throw new CommandError(
+      `this program knows the rules up to version ${rulesVersionNewest}, and every node like it would stop at height ${from}, for good: install a newer one first (--force proposes it all the same)`,
+    )
   }
 }
 
@@ -212,11 +279,15 @@ async function runPropose(request: Request): Promise<ExitCode> {
     case 'admit': {
       const [org] = takePositionals(rest, ['ORG'])
       const quota = parseCount(need(values.quota, 'quota'), 'quota', { least: 0, most: 1_000_000_000, preset: 0 })
-      return propose(request, now, governActs.admit, [organisationNamed(org, genesis), quota])
+      const account = organisationNamed(org, genesis)
+      await checkAdmission(now, account)
+      return propose(request, now, governActs.admit, [account, quota])
     }
     case 'remove': {
       const [org] = takePositionals(rest, ['ORG'])
-      return propose(request, now, governActs.remove, [organisationNamed(org, genesis)])
+      const account = organisationNamed(org, genesis)
+      checkRemoval(now, account)
+      return propose(request, now, governActs.remove, [account])
     }
     case 'policy':
       takePositionals(rest, [])
@@ -233,6 +304,7 @@ async function runPropose(request: Request): Promise<ExitCode> {
         parseCount(version, 'rules', limits),
         parseCount(need(values.height, 'height'), 'height', limits),
       ] as const
+      checkRules(now, rules, values.force === true)
       return propose(request, now, governActs.parameters, { quota: [], rules })
     }
     default:
@@ -304,7 +376,8 @@ async function runSubmit({ values, rest, print }: Request): Promise<ExitCode> {
   const needed = signaturesNeeded(organisations.length)
   const hasLowest = signatures.some(({ account }) => equalBytes(account, body.a))
   if (signatures.length < needed || !hasLowest) {
-    const words = `${signatures.length} of ${needed} have signed${hasLowest ? '' : `, and not yet ${toHex(body.a)}`}`
+    const lacking = `, and not yet ${toHex(body.a)}, in whose name it is (who cannot have it sign names the signers: "org propose … --signers ORG,ORG,…")`
+    const words = `${signatures.length} signed, of the ${needed} that it needs${hasLowest ? '' : lacking}`
     throw new CommandError(words)
   }
   const leaf = encodeTransactionLeaf({ bodyBytes, signatures: signatures.map((one) => ({ ...one, key: 0 })) })
@@ -373,12 +446,22 @@ async function switchSecrets(node: PlannedNode, values: Values): Promise<string>
   renameSync(join(folder, 'secrets'), join(folder, `secrets.${Date.now()}`))
   renameSync(join(folder, 'secrets.next'), join(folder, 'secrets'))
   await savePlan(node, { ...plan, account, organisation })
+  await renewEtcdUsers(node.dir, readCluster(node.dir))
   return account
 }
 
 /** The others keep their ranks, which until now were their places. */
-async function dropNode({ dir, plan, name, folder }: PlannedNode): Promise<void> {
+async function dropNode({ dir, plan, name, folder }: PlannedNode, values: Values): Promise<void> {
   if (plan === undefined) throw new CommandError(`there is no accounting node "${name}" here`)
+  if (values.force !== true) {
+    const { subject, state } = await governing(values)
+    const account = nodeNamed(name, values, subject.genesis)
+    if (rankedNodes(state.policy).some((one) => toHex(one.account) === account)) {
+      throw new CommandError(
+        `${name} is in the policy in force, so the others go on counting on it: "org suspend ${name}" first; to stop it for a while, "down --node ${name}" (--force drops it all the same)`,
+      )
+    }
+  }
   await stopProcess(folder)
   await changeCluster(dir, (latest) => {
     let position = 0
@@ -394,7 +477,11 @@ async function renewNode(node: PlannedNode, values: Values, genesis: Uint8Array)
   const { state } = await governing(values)
   const account = nodeNamed(name, values, genesis)
   const member = rankedNodes(state.policy).find((one) => toHex(one.account) === account)
-  if (member === undefined) throw new CommandError(`${name} is no node of the policy in force`)
+  if (member === undefined) {
+    throw new CommandError(
+      `${name} is no node of the policy in force: one that was suspended comes back as a new one ("org node ${name} --drop", then "org node ${name} --organisation ORG --op-key FILE", and "org propose policy --add" its card)`,
+    )
+  }
   const opKey = values['op-key'] ?? join(folder, 'secrets', 'organisation-op.key')
   const organisation = toHex(member.org)
   return createNodeSecrets(join(folder, 'secrets.next'), {
@@ -439,7 +526,7 @@ async function runNode({ values, rest, print }: Request): Promise<ExitCode> {
     return 0
   }
   if (values.drop === true) {
-    await dropNode(node)
+    await dropNode(node, values)
     print({ name, dropped: true }, `${name} is stopped and no longer part of this cluster; its folder stays`)
     return 0
   }

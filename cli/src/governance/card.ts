@@ -1,6 +1,6 @@
 /** Keys of a node that is to join, or of one whose keys are to be replaced, and the card by which the others put them into the policy. */
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { genesisAccount } from '@healthblock/chain/genesis'
 import { generateSigningKey, type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
@@ -32,8 +32,9 @@ export function readKeyFile(path: string): SigningKey {
   return signingKeyFromSeed(fromHex(text))
 }
 
-/** Writes a fresh signing key; an existing file is never replaced. */
+/** Writes a fresh signing key. @throws {CommandError} if the file is there: it may be the only copy of a key. */
 export function writeKeyFile(path: string): SigningKey {
+  if (existsSync(path)) throw new CommandError(`${path} is there already, and no key is written over`)
   const key = generateSigningKey()
   writeSecretFile(path, toHex(key.exportSeed()))
   return key
@@ -45,7 +46,7 @@ export function writeSecretFile(path: string, text: string): void {
 }
 
 /**
- * Makes the secrets of a node in a folder of its own.
+ * Makes the secrets of a node in a folder of its own. Those that are there already are set aside: they may be in a policy, or be about to.
  *
  * @param options - `account`: of a node whose keys are replaced; a new node gets the account that follows from its key. `opKey`: its
  *   organisation's op key file, which the node uses for sponsors and licences.
@@ -55,6 +56,7 @@ export function createNodeSecrets(
   options: { ledgerId: Uint8Array; organisation: string; opKey: string; account?: string },
 ): NodeCard {
   const op = readKeyFile(options.opKey)
+  if (existsSync(folder)) renameSync(folder, `${folder}.${Date.now()}`)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const keys = keyFiles.map((name) => toHex(writeKeyFile(join(folder, name)).publicKey))
   writeSecretFile(join(folder, 'organisation-op.key'), toHex(op.exportSeed()))
@@ -66,11 +68,12 @@ export function createNodeSecrets(
 /** Reads a card file. */
 export function readCard(path: string): NodeCard {
   const isHex = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value)
+  const text = readFileText(path)
   let card: Partial<NodeCard>
   try {
-    card = JSON.parse(readFileSync(path, 'utf8')) as Partial<NodeCard>
+    card = JSON.parse(text) as Partial<NodeCard>
   } catch (cause) {
-    throw new CommandError(`${path} cannot be read: ${(cause as Error).message}`, undefined, { cause })
+    throw new CommandError(`${path} is not a node's card: not JSON`, undefined, { cause })
   }
   const { account, organisation, keys } = card
   const isGood = isHex(account) && isHex(organisation) && Array.isArray(keys) && keys.length === 5 && keys.every(isHex)

@@ -12,7 +12,18 @@ function stateOf(q: number): GoverningState {
     policy: { ...world.ledger.policy('userchain'), q },
     ...world.ledger.head('userchain'),
   }
-  return { n: 0, organisations: [], policy, policyNumber: 0, rankMax: 3, rules: [], height, size }
+  return {
+    n: 0,
+    organisations: [],
+    policy,
+    policyNumber: 0,
+    rankMax: 3,
+    rules: [],
+    rulesFirst: 3,
+    height,
+    size,
+    docchainSize: 2,
+  }
 }
 
 const [, org, account] = world.newNode(1, 1, 'again')
@@ -36,6 +47,14 @@ describe('a change of one node', () => {
     expect(changedPolicy(stateOf(3), change({ remove: ['1'] })).nodes.map(([rank]) => rank)).toEqual([0, 2, 3])
   })
 
+  it('ends each replaced cosigner key at the last size of its own chain', () => {
+    const sizes = (some: Partial<PolicyChange>): number[] =>
+      changedPolicy({ ...stateOf(3), size: 90, docchainSize: 12 }, change(some)).last.map(([, size]) => size)
+    expect(sizes({ replace: [card] })).toEqual([90, 12])
+    expect(sizes({ remove: ['1'] })).toEqual([90, 12])
+    expect(sizes({ remove: ['1'], lastSizes: [40, 7] })).toEqual([40, 7])
+  })
+
   it('is refused while every node must sign, in words that say what to do', () => {
     for (const some of [{ replace: [card] }, { remove: ['1'] }, { removeOrganisations: [toHex(org)] }]) {
       const attempt = () => changedPolicy(stateOf(4), change(some))
@@ -47,5 +66,15 @@ describe('a change of one node', () => {
     expect(changedPolicy(stateOf(4), change({ q: 3 })).q).toBe(3)
     const joining = { ...card, account: toHex(account) }
     expect(changedPolicy(stateOf(4), change({ add: [joining] })).nodes).toHaveLength(5)
+  })
+
+  it('that no ledger would take is not proposed', () => {
+    expect(() => changedPolicy(stateOf(3), change({}))).toThrow('nothing would change')
+    expect(() => changedPolicy(stateOf(3), change({ q: 3 }))).toThrow('nothing would change')
+    for (const q of [2, 5]) {
+      expect(() => changedPolicy(stateOf(3), change({ q }))).toThrow(`q = ${q} cannot be: of 4 nodes 3 to 4 cosign`)
+    }
+    const all = world.nodes.map((node) => toHex(node))
+    expect(() => changedPolicy(stateOf(3), change({ remove: all }))).toThrow('no node would be left')
   })
 })

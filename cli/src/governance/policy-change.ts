@@ -2,6 +2,7 @@
 import type { GovernedNode, PolicyArgument } from '@healthblock/chain/governing'
 import { rankedNodes } from '@healthblock/chain/policy'
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
+import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
 import { CommandError } from '../io.ts'
 import type { NodeCard } from './card.ts'
 import type { GoverningState } from './state.ts'
@@ -17,8 +18,8 @@ export interface PolicyChange {
   readonly removeStores: readonly string[]
   /** Accounts (hex) of organisations whose nodes and stores are all removed. */
   readonly removeOrganisations: readonly string[]
-  /** Last size that the replaced cosigner keys signed for their nodes; the newest published one if absent. */
-  readonly lastSize?: number
+  /** Last sizes of Userchain and Docchain that the replaced cosigner keys signed for their nodes; the newest published ones if absent. */
+  readonly lastSizes?: readonly [userchain: number, docchain: number]
   /** Also a change that stands or falls with the very node that it is about. */
   readonly isForced?: boolean
 }
@@ -47,10 +48,22 @@ function checkSpareNode({ policy }: GoverningState, ranks: readonly number[]): v
   )
 }
 
+/** A policy that no ledger would take is not worth anybody's signature. */
+function checkPolicy(state: GoverningState, { q, nodes, stores }: Omit<PolicyArgument, 'last'>): void {
+  const [least, count] = [Math.floor(nodes.length / 2) + 1, nodes.length]
+  if (count === 0) throw new CommandError('no node would be left to cosign')
+  if (q < least || q > count)
+    throw new CommandError(`q = ${q} cannot be: of ${count} nodes ${least} to ${count} cosign`)
+  const encode = (policy: unknown): Uint8Array => encodeCbor(policy as CborValue)
+  const now = [state.policy.q, rankedNodes(state.policy).map(({ rank, node }) => [rank, ...node]), state.policy.stores]
+  if (equalBytes(encode(now), encode([q, nodes, stores]))) throw new CommandError('nothing would change')
+}
+
 /**
  * The argument of the act.
  *
- * @throws {CommandError} for a node that is not there, or that would be there twice; for new keys or a removal while every node must sign.
+ * @throws {CommandError} for a node that is not there, or that would be there twice; for new keys or a removal while every node must sign;
+ *   for a quorum that cannot be, or a policy that changes nothing.
  */
 export function changedPolicy(state: GoverningState, change: PolicyChange): PolicyArgument {
   const known = rankedNodes(state.policy)
@@ -81,12 +94,18 @@ export function changedPolicy(state: GoverningState, change: PolicyChange): Poli
   )
   const isSameCount = nodes.length === known.length
   const q = change.q ?? (isSameCount ? state.policy.q : quorumFor(nodes.length))
-  const lastSize = change.lastSize ?? state.size
+  checkPolicy(state, { q, nodes, stores })
+  const lastSizes = change.lastSizes ?? [state.size, state.docchainSize]
   const last = known.flatMap(({ rank, node }) => {
     const next = nodes.find(([other]) => other === rank)
     const [, , , , ucos, , dcos] = node
-    const replaced = [ucos, dcos].filter((key, i) => next === undefined || !equalBytes(next[i === 0 ? 5 : 7], key))
-    return replaced.map((key) => [key, lastSize] as const)
+    const keys = [
+      [ucos, next?.[5], lastSizes[0]],
+      [dcos, next?.[7], lastSizes[1]],
+    ] as const
+    return keys.flatMap(([key, after, lastSize]) =>
+      after !== undefined && equalBytes(after, key) ? [] : [[key, lastSize] as const],
+    )
   })
   return { q, nodes, stores, last }
 }

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { rulesVersionNewest } from '@healthblock/chain/genesis'
 import { encodeGovernArgument, governActs } from '@healthblock/chain/governing'
 import type { PolicyRecord } from '@healthblock/chain/tables'
 import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
@@ -16,7 +17,18 @@ const world = new Consortium()
 const policy = world.ledger.policy('userchain')
 const organisations = world.organisations.map((account, i) => ({ account, root: keyOf(`root ${i}`).publicKey }))
 const state: GoverningState = {
-  ...{ n: 0, organisations, policy, policyNumber: 0, rankMax: 3, rules: [], height: 0, size: 2 },
+  ...{
+    n: 0,
+    organisations,
+    policy,
+    policyNumber: 0,
+    rankMax: 3,
+    rules: [],
+    rulesFirst: 3,
+    height: 0,
+    size: 2,
+    docchainSize: 2,
+  },
 }
 const changed = world.policy((argument) => {
   const [, org, account] = argument.nodes[1] as (typeof argument.nodes)[number]
@@ -62,6 +74,18 @@ describe('a proposal', () => {
     expect(weakOf(3, 3)).toBeUndefined()
     expect(weakOf(3, 2)).toContain('3 of 3 stands that')
     expect(weakOf(1, 1)).toBeUndefined()
+  })
+
+  it('of rules that this program does not know says that such nodes stop there', () => {
+    const unknownOf = (version: number): string | undefined => {
+      const arg = encodeGovernArgument(governActs.parameters, { quota: [], rules: [version, 100] })
+      const { ledgerId, body } = proposed()
+      return previewLines({ ledgerId, body: { ...body, act: governActs.parameters, arg }, before: undefined }).find(
+        (line) => line.includes('UNKNOWN'),
+      )
+    }
+    expect(unknownOf(rulesVersionNewest)).toBeUndefined()
+    expect(unknownOf(rulesVersionNewest + 1)).toContain(`knows up to version ${rulesVersionNewest}`)
   })
 
   it("that passes a thief's keys off as the present ones is not signed", () => {

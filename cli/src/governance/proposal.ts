@@ -2,7 +2,7 @@
  * A proposal on its way from one organisation to the next: the body of a `govern`, whom it needs, and the signatures so far. It is a file
  * that travels by any means; nothing in it but the body is signed, so whoever signs reads what the body says.
  */
-import { readFileSync } from 'node:fs'
+import { rulesVersionNewest } from '@healthblock/chain/genesis'
 import { governActs, type PolicyArgument, parseGovernArgument } from '@healthblock/chain/governing'
 import { rankedNodes } from '@healthblock/chain/policy'
 import type { PolicyRecord } from '@healthblock/chain/tables'
@@ -10,6 +10,7 @@ import { encodeBody, type GovernBody, parseBody } from '@healthblock/chain/trans
 import { equalBytes, fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { writeFileDurably } from '@healthblock/runtime/files'
+import { readFileText } from '../input-file.ts'
 import { CommandError } from '../io.ts'
 import type { GoverningOrganisation, GoverningState } from './state.ts'
 
@@ -54,8 +55,9 @@ export function writeProposal(path: string, proposal: Omit<Proposal, 'bodyBytes'
 
 /** Reads a proposal's file. @throws {CommandError} if it is none. */
 export function readProposal(path: string): Proposal {
+  const text = readFileText(path)
   try {
-    const file = JSON.parse(readFileSync(path, 'utf8')) as ProposalFile
+    const file = JSON.parse(text) as ProposalFile
     if (file.v !== 1 || file.kind !== 'govern') throw new TypeError('not a proposal')
     const bodyBytes = fromBase64(file.body)
     const body = parseBody(bodyBytes)
@@ -109,7 +111,7 @@ export function signaturesNeeded(organisationCount: number): number {
 }
 
 /** What a proposal does, in words for whoever is asked to sign it; read from the body alone but for the marks of what is new. */
-export function previewLines({ ledgerId, body, before }: Proposal): string[] {
+export function previewLines({ ledgerId, body, before }: Pick<Proposal, 'ledgerId' | 'body' | 'before'>): string[] {
   const lines = [`ledger ${toHex(ledgerId)}, act ${body.n} of the organisations`]
   switch (body.act) {
     case governActs.admit: {
@@ -137,7 +139,13 @@ export function previewLines({ ledgerId, body, before }: Proposal): string[] {
         rules === undefined
           ? []
           : [`RULES version ${rules[0]} from height ${rules[1]} of userchain: older programs stop there`]
-      return [...lines, ...quotas, ...version]
+      const unknown =
+        rules === undefined || rules[0] <= rulesVersionNewest
+          ? []
+          : [
+              `  UNKNOWN: this program knows up to version ${rulesVersionNewest}; every node like it stops at that height`,
+            ]
+      return [...lines, ...quotas, ...version, ...unknown]
     }
   }
 }

@@ -1,4 +1,5 @@
 /** How a ledger is governed now, read record by record with proofs under a quorum's checkpoint. */
+import { type Genesis, genesisAccounts } from '@healthblock/chain/genesis'
 import { type PolicyRecord, type RulesRecord, userTables } from '@healthblock/chain/tables'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'
@@ -21,9 +22,18 @@ export interface GoverningState {
   /** Highest rank that any policy ever had. */
   readonly rankMax: number
   readonly rules: readonly RulesRecord[]
+  /** Version of the rules that the ledger began with. */
+  readonly rulesFirst: number
   /** Height of Userchain's newest published block, and its size. */
   readonly height: number
   readonly size: number
+  /** Size of Docchain after its newest published block. */
+  readonly docchainSize: number
+}
+
+/** Version of the rules for Userchain's next block. */
+export function rulesInForce({ rules, rulesFirst, height }: GoverningState): number {
+  return rules.findLast(({ from }) => from <= height + 1)?.version ?? rulesFirst
 }
 
 /** Reads single records of Userchain's state. */
@@ -63,20 +73,14 @@ export class StateRecords {
   }
 }
 
-/**
- * Reads everything that a proposal is made from.
- *
- * @param genesisOrganisations - Accounts of genesis: they govern until the first one joins or leaves.
- */
-export async function readGoverningState(
-  client: LedgerClient,
-  genesisOrganisations: readonly Uint8Array[],
-): Promise<GoverningState> {
+/** Reads everything that a proposal is made from. */
+export async function readGoverningState(client: LedgerClient, genesis: Genesis): Promise<GoverningState> {
   const records = new StateRecords(client)
   const policies = await records.numbered<PolicyRecord>((k) => userTables.policy.key(k))
   const policy = policies.at(-1)
   if (policy === undefined) throw new CommandError('the ledger has no policy: is this its genesis file?')
-  const accounts = (await records.get<Uint8Array[]>(userTables.organisations.key())) ?? genesisOrganisations
+  const accounts =
+    (await records.get<Uint8Array[]>(userTables.organisations.key())) ?? genesisAccounts(genesis).organisations
   const organisations: GoverningOrganisation[] = []
   for (const account of accounts) {
     const root = await records.key(account, 0)
@@ -89,8 +93,10 @@ export async function readGoverningState(
     policyNumber: policies.length - 1,
     rankMax: Math.max(...policies.flatMap(({ nodes, ranks }) => ranks ?? nodes.map((_, position) => position))),
     rules: await records.numbered<RulesRecord>((k) => userTables.rules.key(k)),
+    rulesFirst: genesis.body.params.seals,
     height: records.height,
     size: records.size,
+    docchainSize: (await client.checkpoint('docchain')).size,
   }
 }
 
