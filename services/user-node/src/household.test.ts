@@ -151,6 +151,38 @@ test('an upload that nobody goes on with for a day ends, and what may be stored 
   expect(() => uploads.state(person, stream, sequence)).toThrow('no such file')
 })
 
+test('keys that change while a part is being stored end the upload: what of the part was not sealed before never is', async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  const person = home.person()
+  const stream = streamOfKind(person, 'records')
+  const request = { to: doctor.account, streams: [stream.stream], fromMs: world.nowMs, untilMs: noEnd }
+  await home.consent.grant(person, vault, request)
+  home.commitAll()
+  vault.close()
+  let [isRevoked, sizeBytes] = [false, 0]
+  const put = async (block: Uint8Array): Promise<unknown> => {
+    sizeBytes += block.length
+    // The rest of the last part waits until the leaves before it are stored; she does not.
+    if (sizeBytes >= 2 ** 20 && !isRevoked) {
+      isRevoked = true
+      await home.consent.revoke(person, () => true)
+    }
+    return { receipts: [] }
+  }
+  openHousehold(undefined, () => ({ put }) as unknown as StorageClient)
+  const [first, second] = [240_000, 2 ** 20]
+  const file = { name: 'scan.dcm', type: '', sizeBytes: first + second }
+  const { sequence } = uploads.begin(person, stream, file)
+  await uploads.write(person, stream, { sequence, offset: 0, bytes: new Uint8Array(first).fill(1) })
+  const last = { sequence, offset: first, bytes: new Uint8Array(second).fill(2) }
+  await expect(uploads.write(person, stream, last)).rejects.toThrow('the keys were changed since the file began')
+  expect(isRevoked).toBe(true)
+  expect(() => uploads.state(person, stream, sequence)).toThrow('there is no such file')
+  const again = uploads.begin(person, stream, file)
+  expect([again.sequence, again.offset]).toEqual([sequence + 1, 0])
+})
+
 test('an upload that was under way when the folder was copied is not gone on with, and one that begins later is', async () => {
   const vault = await home.enrol()
   vault.close()

@@ -55,11 +55,16 @@ export interface UploadState {
   readonly isStored: boolean
 }
 
-/** An upload in memory, between two durable states. */
-interface Work {
+/** Which upload, and the keys that it began under. */
+interface Place {
   readonly person: Person
   readonly stream: Uint8Array
   readonly sequence: number
+  readonly generation: number
+}
+
+/** An upload in memory, between two durable states. */
+interface Work extends Place {
   readonly cipher: FileCipher
   readonly sizeBytes: number
   /** Content bytes taken. */
@@ -172,11 +177,7 @@ export class Uploads {
     try {
       const row = this.#row(person, stream, sequence)
       if (row.state !== 'uploading') return this.state(person, { stream }, sequence)
-      if (Number(row.generation) !== person.hot.generation) {
-        this.#giveUp(person, stream, sequence)
-        const message = 'the keys were changed since the file began: begin it again'
-        throw new UserNodeError(message, { code: 'ERR_FILE_INTERRUPTED' })
-      }
+      this.#demandSameKeys({ person, stream, sequence, generation: Number(row.generation) })
       const taken = Number(row.taken)
       if (offset !== taken) {
         throw new UserNodeError(`the next part begins at ${taken}`, { code: 'ERR_FILE_OFFSET', offset: taken })
@@ -197,6 +198,14 @@ export class Uploads {
     }
   }
 
+  /** @throws {UserNodeError} `ERR_FILE_INTERRUPTED` after a change of keys, which gives the upload up. */
+  #demandSameKeys({ person, stream, sequence, generation }: Place): void {
+    if (generation === person.hot.generation) return
+    this.#giveUp(person, stream, sequence)
+    const message = 'the keys were changed since the file began: begin it again'
+    throw new UserNodeError(message, { code: 'ERR_FILE_INTERRUPTED' })
+  }
+
   #load(person: Person, stream: Uint8Array, row: SqlRow): Work {
     const { database, ledger } = this.#deps
     const place = { stream, generation: Number(row.generation), epoch: Number(row.epoch) }
@@ -213,7 +222,7 @@ export class Uploads {
       ...key,
     )
     return {
-      ...{ person, stream, sequence, cipher },
+      ...{ person, stream, sequence, cipher, generation: place.generation },
       sizeBytes: Number(row.size),
       taken: Number(row.taken),
       chunk: Number(row.chunk),
@@ -235,6 +244,8 @@ export class Uploads {
       work.taken += piece.length
       // After the data all is zero, up to the stored length.
       const fill = work.taken === work.sizeBytes ? wanted - piece.length : 0
+      // They may have changed while leaves were stored.
+      this.#demandSameKeys(work)
       // A whole chunk of the part is sealed as it lies there.
       const isWhole = work.pending.length === 0 && fill === 0
       work.pending = isWhole ? piece : concatBytes(work.pending, piece, new Uint8Array(fill))
