@@ -1,5 +1,6 @@
 /** The routes behind the patient's portal, by their wire: what they answer to her, and that nobody else gets anything. */
 import { readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { receiptFacts } from '@healthblock/verify/receipt-facts'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -41,6 +42,26 @@ function secretOfUri(uri: string): Uint8Array {
   const text = new URL(uri).searchParams.get('secret') as string
   const bits = [...text].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c).toString(2).padStart(5, '0')).join('')
   return Uint8Array.from(bits.match(/.{8}/g) as string[], (byte) => Number.parseInt(byte, 2))
+}
+
+/** The status of what is answered to a request of which the body does not come. */
+async function answerToHalf(
+  url: string,
+  { method, path }: { method: string; path: string },
+): Promise<string | undefined> {
+  const { hostname, port, pathname, search } = new URL(path, url)
+  const socket = connect(Number(port), hostname)
+  try {
+    const told = new Promise<string>((resolve, reject) => {
+      socket.once('data', (bytes) => resolve(String(bytes)))
+      socket.once('error', reject)
+    })
+    const head = `${method} ${pathname}${search} HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json\r\n`
+    socket.write(`${head}content-length: 1000\r\n\r\n{`)
+    return (await told).split(' ')[1]
+  } finally {
+    socket.destroy()
+  }
 }
 
 describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: 120_000 }, () => {
@@ -205,6 +226,21 @@ describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: 120_
       const damaged = path.replaceAll(/\/[0-9a-f]{64}|\/1(?=\/|$)/g, '/no-such-thing')
       const body = method === 'GET' ? {} : { body: { unknown: true } }
       expect([name, await stranger({ name, method, path: damaged, ...body })]).toEqual([name, 401])
+    }
+  })
+
+  test('what a stranger sends is not waited for, and kept by nobody', async () => {
+    for (const node of ['user', 'doctor-a', 'accounting-0']) {
+      const url = cluster.url(node)
+      const guarded = (await routesOf(url)).filter(
+        ({ name, method }) =>
+          ['POST', 'PUT'].includes(method) && !openAtLedger.includes(name) && !name.includes(' /portal/'),
+      )
+      expect(guarded.length).toBeGreaterThan(5)
+      for (const { name, method, path } of guarded)
+        expect([node, name, await answerToHalf(url, { method, path })]).toEqual([node, name, '401'])
+      const login = { name: 'ann', passphrase: 'x', padding: ' '.repeat(100_000) }
+      expect(await asking(url)({ name: 'login', method: 'POST', path: '/portal/login', body: login })).toBe(413)
     }
   })
 

@@ -39,6 +39,9 @@ const loginBody = {
   },
 }
 
+/** Anybody may knock: no more is read than the longest name and passphrase, written with escapes, and the answer of a key take. */
+const loginBytesMax = 32 * 1024
+
 /** Adds `POST /portal/login`, `GET /portal/session`, `POST /portal/logout`. */
 export function addPortalSessionRoutes(
   app: FastifyInstance,
@@ -55,7 +58,7 @@ export function addPortalSessionRoutes(
   })
   app.post<{ Body: { name: string; passphrase: string } }>(
     '/portal/login',
-    { schema: { body: loginBody, tags: ['portal'], summary: 'log in' } },
+    { bodyLimit: loginBytesMax, schema: { body: loginBody, tags: ['portal'], summary: 'log in' } },
     async (request, reply) => {
       refuseOtherSite(request)
       const { name, passphrase } = request.body

@@ -13,13 +13,13 @@ export interface KeptStatement {
   readonly statement: string
 }
 
-/** Adds `GET /v1/statements`. `preValidation` lets in who may read it, where the service has no guard of its own for all routes. */
+/** Adds `GET /v1/statements`. `onRequest` lets in who may read it, where the service has no guard of its own for all routes. */
 export function addStatementRoute(
   app: FastifyInstance,
   outbox: Outbox,
-  preValidation: (request: FastifyRequest) => Promise<void> = async () => {},
+  onRequest: (request: FastifyRequest) => Promise<void> = async () => {},
 ): void {
-  app.get('/v1/statements', { preValidation }, async (): Promise<KeptStatement[]> => {
+  app.get('/v1/statements', { onRequest }, async (): Promise<KeptStatement[]> => {
     const promises = outbox.passedPromises().map(({ chain, promise, transactions }): KeptStatement => {
       return { kind: 'promise', chain, transactions: transactions.map(toHex), statement: toBase64(promise) }
     })

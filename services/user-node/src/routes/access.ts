@@ -80,9 +80,9 @@ export class Access {
     return this.requireSession(request).person
   }
 
-  /** Lets nobody near a person's routes who could use none of them: the credential is looked at before the request is. */
+  /** Lets nobody near a person's routes who could use none of them: the credential is looked at before anything that was sent is read. */
   guard(app: FastifyInstance): void {
-    app.addHook('preValidation', async (request) => {
+    app.addHook('onRequest', async (request) => {
       const { url = '' } = request.routeOptions
       if (url.startsWith('/v1/people/:p/')) this.requirePersonOrApiSecret(request)
       else if (url.startsWith('/v1/streams/') || url === '/v1/fhir') this.requireDevice(request)

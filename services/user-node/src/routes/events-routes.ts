@@ -27,7 +27,7 @@ export function registerEventRoutes(app: FastifyInstance, services: Services): v
           properties: { timeoutMs: { type: 'integer', minimum: 0, maximum: drainMsMax } },
         },
       },
-      preValidation: async (request) => access.requireApiSecret(request),
+      onRequest: async (request) => access.requireApiSecret(request),
     },
     async (request) => ({
       pending: await services.drain((request.body as { timeoutMs?: number }).timeoutMs ?? 30_000),

@@ -34,7 +34,7 @@ export function registerPeopleRoutes(app: FastifyInstance, services: Services): 
           },
         },
       },
-      preValidation: async (request) => access.requireApiSecret(request),
+      onRequest: async (request) => access.requireApiSecret(request),
     },
     async (request, reply) => {
       const { name, passphrase, sponsor } = request.body as { name: string; passphrase: string; sponsor: string }
@@ -51,7 +51,7 @@ export function registerPeopleRoutes(app: FastifyInstance, services: Services): 
 
   registerConfirmation(app, services)
 
-  app.get('/v1/people', { preValidation: async (request) => access.requireApiSecret(request) }, async () =>
+  app.get('/v1/people', { onRequest: async (request) => access.requireApiSecret(request) }, async () =>
     store.all().map((person) => ({
       name: person.name,
       account: person.id,
@@ -87,7 +87,7 @@ function registerConfirmation(app: FastifyInstance, services: Services): void {
           properties: { signature: { type: 'string', maxLength: 128 } },
         },
       },
-      preValidation: async (request) => access.requireApiSecret(request),
+      onRequest: async (request) => access.requireApiSecret(request),
     },
     async (request, reply) => {
       const person = store.find((request.params as { p: string }).p)
@@ -113,7 +113,7 @@ export function registerSessionRoutes(app: FastifyInstance, services: Services):
           properties: { person: { type: 'string', maxLength: 64 }, passphrase: { type: 'string', maxLength: 1024 } },
         },
       },
-      preValidation: async (request) => access.requireApiSecret(request),
+      onRequest: async (request) => access.requireApiSecret(request),
     },
     async (request, reply) => {
       const { person, passphrase } = request.body as { person: string; passphrase: string }
