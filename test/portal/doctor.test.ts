@@ -210,6 +210,42 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.emulateMedia({ media: null })
     })
 
+    test('the ECG that is seen is printed whole, in true millimetres, on light paper by night too', async () => {
+      const { page } = reader
+      await page.waitForSelector('.ecg canvas')
+      await page.emulateMedia({ media: 'screen', colorScheme: 'dark' })
+      // A browser prints what stands when its event has been told: the page is still that of a dark screen then.
+      await page.evaluate(`dispatchEvent(new Event('beforeprint'))`)
+      await page.emulateMedia({ media: 'print', colorScheme: 'dark' })
+      await page.setViewportSize({ width: 702, height: 1_000 })
+      const printed = await page.evaluate<{ lines: { right: number; mm: number; corner: number }[]; seen: string[] }>(`
+        ({
+          lines: [...document.querySelectorAll('.ecg-printed canvas')].map((canvas) => ({
+            right: canvas.getBoundingClientRect().right,
+            mm: (canvas.getBoundingClientRect().width * 25.4) / 96,
+            corner: canvas.getContext('2d').getImageData(1, 1, 1, 1).data[0],
+          })),
+          seen: [...document.querySelectorAll('.ecg-box, .ecg-printed, .ecg-tools')]
+            .filter((element) => element.checkVisibility())
+            .map(({ className }) => className),
+        })
+      `)
+      expect(printed.seen).toEqual(['ecg-printed'])
+      expect(printed.lines.length).toBeGreaterThan(0)
+      for (const { right, mm, corner } of printed.lines) {
+        expect(right).toBeLessThanOrEqual(702)
+        expect(mm).toBeCloseTo(175, 1)
+        expect(corner).toBeGreaterThan(200)
+      }
+      const charts = `[...document.querySelectorAll('.trend-box canvas')].map((canvas) => canvas.getBoundingClientRect().right)`
+      for (const right of await page.evaluate<number[]>(charts)) expect(right).toBeLessThanOrEqual(702)
+      await page.evaluate(`dispatchEvent(new Event('afterprint'))`)
+      await page.emulateMedia({ media: null, colorScheme: 'light' })
+      await page.setViewportSize({ width: 1_280, height: 800 })
+      await page.waitForSelector('.ecg-box canvas')
+      expect(await page.locator('.ecg-printed').count()).toBe(0)
+    })
+
     test('a diagnosis is printed with its strip, and handed on as FHIR', async () => {
       const { page } = reader
       await page.waitForSelector('.diagnosis')
@@ -332,7 +368,8 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.fill('input[name=code]', '000000')
       await page.locator('.narrow button.primary').click()
       await page.waitForSelector('.narrow [role=alert]')
-      // A code is good once, also the one that showed that the phone has the secret.
+      // A code is good once, also the one that showed that the phone has the secret. The last step's is taken for as long as this one lasts.
+      await eventually('a step that lasts a while', 30_000, () => (Date.now() % 30_000 < 15_000 ? true : undefined))
       await page.fill('input[name=code]', codeOf(-1))
       await page.locator('.narrow button.primary').click()
       await page.getByText('Turn the app off').waitFor()

@@ -136,7 +136,9 @@ const DiagnosisCard = memo(function drawCard(props: {
         </ul>
       )}
       <footer class="row start">
-        <a href={print}>{t('doctor.print')}</a>
+        <a class="no-print" href={print}>
+          {t('doctor.print')}
+        </a>
         <button
           type="button"
           class="link"

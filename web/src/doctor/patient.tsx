@@ -200,7 +200,9 @@ function Head(props: { summary: PatientSummary; onName: () => void }): JSX.Eleme
         <button type="button" onClick={props.onName}>
           {t(petname === undefined ? 'doctor.petname.give' : 'doctor.petname.change')}
         </button>
-        <a href={hrefOf([])}>{t('doctor.back')}</a>
+        <a class="no-print" href={hrefOf([])}>
+          {t('doctor.back')}
+        </a>
       </div>
     </div>
   )

@@ -6,9 +6,12 @@ const names = ['paper', 'minor', 'major', 'trace', 'text', 'soft', 'alarm', 'fin
 /** Colours as CSS knows them. */
 export type Inks = Readonly<Record<(typeof names)[number], string>>
 
-/** The colours that hold now. */
-export function presentInks(): Inks {
-  const colours = coloursOf(names.map((name) => `--ecg-${name}` as const))
+/** The colours that hold now, or those of a light page. */
+export function presentInks(scheme?: 'light'): Inks {
+  const colours = coloursOf(
+    names.map((name) => `--ecg-${name}` as const),
+    scheme,
+  )
   return Object.fromEntries(names.map((name) => [name, colours[`--ecg-${name}`]])) as Inks
 }
 
@@ -16,13 +19,14 @@ export function presentInks(): Inks {
  * Gives a canvas as many dots as its place on the screen has, and a context that draws in CSS pixels. It is opaque, and black until it
  * is drawn on.
  *
+ * @param ratio - dots a CSS pixel; those of the screen if absent.
  * @returns The context, and the dots a CSS pixel.
  */
 export function sharpen(
   canvas: HTMLCanvasElement,
   size: { widthPx: number; heightPx: number },
+  ratio = window.devicePixelRatio || 1,
 ): { context: CanvasRenderingContext2D; ratio: number } {
-  const ratio = window.devicePixelRatio || 1
   const [width, height] = [
     Math.max(1, Math.round(size.widthPx * ratio)),
     Math.max(1, Math.round(size.heightPx * ratio)),

@@ -140,6 +140,7 @@ export function EcgLive(props: {
         aria-label={t('ecg.live', { leads: leads.join(', ') })}
         style={{ height: `${sweepHeightPx(leads.length)}px` }}
       />
+      <p class="ecg-live-paper">{t('ecg.live.paper')}</p>
       <figcaption>
         <DataAge samples={samples} playhead={playhead.current} lateMs={lateMs} />
       </figcaption>

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import {
   heightLines,
+  lineStarts,
   nextStep,
   paperGains,
   paperSpeeds,
@@ -32,6 +33,15 @@ describe('the paper', () => {
     expect(major).toContain(100)
     expect(major).toContainEqual(expect.closeTo(100 - 5 * pixelsPerMm, 6))
     expect(minor.length).toBeGreaterThan(3 * major.length)
+  })
+
+  test('is printed in as many lines as show all that is seen, and at least one', () => {
+    const widthPx = 162 * pixelsPerMm
+    expect(lineStarts({ fromMs: 1_000, toMs: 1_000 + 6_480, speed: 25, widthPx })).toEqual([1_000])
+    expect(lineStarts({ fromMs: 0, toMs: 12_000, speed: 25, widthPx })).toEqual([0, expect.closeTo(6_480, 6)])
+    expect(lineStarts({ fromMs: 0, toMs: 20_000, speed: 25, widthPx })).toHaveLength(4)
+    expect(lineStarts({ fromMs: 0, toMs: 64_800, speed: 2.5, widthPx })).toEqual([0])
+    expect(lineStarts({ fromMs: 7, toMs: 7, speed: 25, widthPx })).toEqual([7])
   })
 
   test('goes step by step and stops at the ends', () => {

@@ -34,6 +34,14 @@ export function widthMs(widthPx: number, speed: number): number {
   return widthPx / pixelsPerMs(speed)
 }
 
+/** Where each line of a printed stretch begins, Unix ms: lines of `widthPx` that together show from `fromMs` to `toMs`. */
+export function lineStarts(view: { fromMs: number; toMs: number; speed: number; widthPx: number }): number[] {
+  const lineMs = widthMs(view.widthPx, view.speed)
+  // A rest that nobody sees, a rounded pixel, has no line of its own.
+  const count = Math.max(1, Math.ceil((view.toMs - view.fromMs - 1) / lineMs))
+  return Array.from({ length: count }, (_, line) => view.fromMs + line * lineMs)
+}
+
 /** The next speed or gain up (1) or down (-1); the same at the ends. */
 export function nextStep<T extends number>(steps: readonly T[], now: T, direction: 1 | -1): T {
   return steps[Math.min(steps.length - 1, Math.max(0, steps.indexOf(now) + direction))] as T

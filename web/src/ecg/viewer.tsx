@@ -2,6 +2,7 @@
 import './ecg.css'
 import type { ComponentChildren, JSX } from 'preact'
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { usePrinted } from '../frame/printing.ts'
 import { type TextKey, t } from '../frame/texts.ts'
 import { onColours } from '../frame/theme.ts'
 import { formatClock, formatMoment, formatTime } from '../frame/time.ts'
@@ -10,6 +11,7 @@ import { presentInks, sharpen } from './inks.ts'
 import { type BeatSummary, readCalipers, summariseBeats } from './measure.ts'
 import { type EcgPicture, paintPicture, pictureHeightPx } from './paint.ts'
 import { paperGains, paperSpeeds } from './paper.ts'
+import { EcgPrinted } from './printed.tsx'
 import type { EcgBeat, EcgLead, EcgSpan, TimeRange } from './signal.ts'
 
 /** What the viewer shows, and whom it tells when the reader goes elsewhere. */
@@ -165,7 +167,9 @@ export function EcgViewer(props: EcgViewerProps): JSX.Element {
   const widthPx = useWidth(box)
   const controls = useEcgControls({ canvas, widthPx, viewMs, extent, onView })
   const { speed, gain, calipers, view } = controls
-  usePicture(canvas, { leads, beats, spans, fromMs: viewMs, widthPx, speed, gain, calipers, timeText: formatClock })
+  const picture = { leads, beats, spans, fromMs: viewMs, widthPx, speed, gain, calipers, timeText: formatClock }
+  usePicture(canvas, picture)
+  const isPrinted = usePrinted()
   return (
     <figure class="ecg">
       <Tools controls={controls} lead={leads[0]}>
@@ -187,6 +191,7 @@ export function EcgViewer(props: EcgViewerProps): JSX.Element {
         />
         {props.isBusy === true && <span class="ecg-busy">{t('loading')}</span>}
       </div>
+      {isPrinted && <EcgPrinted picture={picture} toMs={view.toMs} />}
       <Place view={view} extent={extent} goTo={controls.goTo} />
       <figcaption class="row soft ecg-keys">
         <span id={helpId}>{t('ecg.keys')}</span>

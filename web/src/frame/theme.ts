@@ -24,10 +24,14 @@ export function applyTheme(theme: Theme): void {
   else document.documentElement.dataset.theme = theme
 }
 
-/** Colours of the stylesheet as a canvas takes them, by the names of their variables. */
-export function coloursOf<Name extends string>(names: readonly Name[]): Readonly<Record<Name, string>> {
+/** Colours of the stylesheet as a canvas takes them, by the names of their variables; with `scheme`, those of a light page. */
+export function coloursOf<Name extends string>(
+  names: readonly Name[],
+  scheme?: 'light',
+): Readonly<Record<Name, string>> {
   // A variable is what was written, `light-dark(…)` too; only a property of an element has the colour that holds now.
   const probe = document.body.appendChild(document.createElement('span'))
+  if (scheme === 'light') probe.className = 'light-inks'
   const colours = names.map((name) => {
     probe.style.color = `var(${name})`
     return [name, getComputedStyle(probe).color] as const

@@ -1,9 +1,10 @@
 /** Everything that happened, newest first. Only what is on the screen is in the page, so that ten years scroll like ten minutes. */
-import { type JSX, options } from 'preact'
+import type { JSX } from 'preact'
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { call } from '../frame/api.ts'
 import { Dialog } from '../frame/dialog.tsx'
 import { messageFor } from '../frame/notice.tsx'
+import { onPrint } from '../frame/printing.ts'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
 import { ProofResult, useProof } from '../proof/proof.tsx'
@@ -144,13 +145,6 @@ function Row(props: { entry: Entry; place: number; count: number; words: string;
   )
 }
 
-/** Changes a state, and returns when the page shows it. */
-function drawnAtOnce(change: () => void): void {
-  options.debounceRendering = (draw) => draw()
-  change()
-  delete options.debounceRendering
-}
-
 /** Which rows are to be drawn: those on the screen and some beyond, and for a print all that were loaded. */
 function useDrawn(count: number) {
   const [view, setView] = useState({ first: 0, last: 40 })
@@ -164,16 +158,12 @@ function useDrawn(count: number) {
       const last = Math.ceil((top + window.innerHeight) / rowPx) + spareRows
       setView((before) => (before.first === first && before.last === last ? before : { first, last }))
     }
-    // A print shows the page as it is when this returns: what was loaded is drawn before.
-    const drawAll = (): void => drawnAtOnce(() => setView({ first: 0, last: count }))
+    const stopPrint = onPrint((isPrinted) => (isPrinted ? setView({ first: 0, last: count }) : look()))
     look()
-    window.addEventListener('beforeprint', drawAll)
-    window.addEventListener('afterprint', look)
     window.addEventListener('scroll', look, { passive: true })
     window.addEventListener('resize', look)
     return () => {
-      window.removeEventListener('beforeprint', drawAll)
-      window.removeEventListener('afterprint', look)
+      stopPrint()
       window.removeEventListener('scroll', look)
       window.removeEventListener('resize', look)
     }

@@ -1,6 +1,7 @@
 /** uPlot, loaded when a trend is first looked at: one chart in a box, with the page's colours. */
 import 'uplot/dist/uPlot.min.css'
 import uPlot from 'uplot'
+import { sheetWidthPx } from '../frame/printing.ts'
 import { t } from '../frame/texts.ts'
 import { coloursOf } from '../frame/theme.ts'
 import { axisRange } from './ranges.ts'
@@ -57,11 +58,17 @@ function axesOf(chart: TrendChart, ink: (name: string) => string): uPlot.Axis[] 
   ]
 }
 
-function optionsOf(box: HTMLElement, chart: TrendChart): uPlot.Options {
-  const inks = coloursOf(['--ink-soft', '--line', ...chart.series.map((series) => series.ink)])
+/** On paper a chart is no wider than a sheet. */
+function widthPxOf(box: HTMLElement, isPrinted: boolean): number {
+  return Math.max(120, Math.min(box.clientWidth, isPrinted ? sheetWidthPx : Number.POSITIVE_INFINITY))
+}
+
+function optionsOf(box: HTMLElement, chart: TrendChart, isPrinted: boolean): uPlot.Options {
+  const names = ['--ink-soft', '--line', ...chart.series.map((series) => series.ink)]
+  const inks = coloursOf(names, isPrinted ? 'light' : undefined)
   const ink = (name: string): string => inks[name] ?? ''
   return {
-    width: Math.max(120, box.clientWidth),
+    width: widthPxOf(box, isPrinted),
     height: chart.heightPx,
     cursor: { y: false, drag: { x: true, y: false }, points: { show: true } },
     legend: { live: true },
@@ -102,13 +109,21 @@ function optionsOf(box: HTMLElement, chart: TrendChart): uPlot.Options {
   }
 }
 
-/** Draws a chart into a box; `stop` removes it, `show` gives it new values. */
-export function plotTrend(box: HTMLElement, chart: TrendChart): { stop: () => void; resize: () => void } {
+/** A chart that is drawn. */
+export interface TrendPlot {
+  /** Removes it. */
+  readonly stop: () => void
+  /** Makes it as wide as its box. */
+  readonly resize: () => void
+}
+
+/** Draws a chart into a box. `isPrinted`: in the colours and the width of paper. */
+export function plotTrend(box: HTMLElement, chart: TrendChart, isPrinted = false): TrendPlot {
   const data = [
     chart.timesMs.map((ms) => ms / 1000),
     ...chart.series.map(({ values }) => [...values]),
   ] as uPlot.AlignedData
-  const plot = new uPlot(optionsOf(box, chart), data, box)
+  const plot = new uPlot(optionsOf(box, chart, isPrinted), data, box)
   const onClick = (): void => {
     const { left } = plot.cursor
     if (left !== undefined && left >= 0) chart.onPick?.(plot.posToVal(left, 'x') * 1000)
@@ -116,6 +131,6 @@ export function plotTrend(box: HTMLElement, chart: TrendChart): { stop: () => vo
   plot.over.addEventListener('click', onClick)
   return {
     stop: () => plot.destroy(),
-    resize: () => plot.setSize({ width: Math.max(120, box.clientWidth), height: chart.heightPx }),
+    resize: () => plot.setSize({ width: widthPxOf(box, isPrinted), height: chart.heightPx }),
   }
 }

@@ -3,10 +3,11 @@ import './trends.css'
 import type { JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { messageFor } from '../frame/notice.tsx'
+import { onPrint } from '../frame/printing.ts'
 import { t } from '../frame/texts.ts'
 import { onColours } from '../frame/theme.ts'
 import { formatMoment, locale } from '../frame/time.ts'
-import type { TrendChart, TrendSeries } from './plot.ts'
+import type { TrendChart, TrendPlot, TrendSeries } from './plot.ts'
 import { summariseSeries } from './summary.ts'
 
 export type { TrendChart, TrendSeries } from './plot.ts'
@@ -33,30 +34,35 @@ export function Trend(
     const element = box.current
     if (element === null) return undefined
     let isOver = false
-    let plot: { stop: () => void; resize: () => void } | undefined
-    const observer = new ResizeObserver(() => plot?.resize())
-    const draw = (): void => {
-      import('./plot.ts').then(
-        ({ plotTrend }) => {
-          if (isOver) return
-          plot?.stop()
-          plot = plotTrend(element, {
-            ...{ timesMs, series, unit, heightPx, language },
-            ...(low === undefined || high === undefined ? {} : { range: [low, high] }),
-            ...(fromMs === undefined || toMs === undefined ? {} : { fromMs, toMs }),
-            ...(onPick === undefined ? {} : { onPick }),
-          })
-        },
-        (cause: unknown) => setError(messageFor(cause)),
-      )
+    let plotter: typeof import('./plot.ts') | undefined
+    let plot: TrendPlot | undefined
+    const draw = (isPrinted = false): void => {
+      if (isOver || plotter === undefined) return
+      plot?.stop()
+      const chart = {
+        ...{ timesMs, series, unit, heightPx, language },
+        ...(low === undefined || high === undefined ? {} : { range: [low, high] as const }),
+        ...(fromMs === undefined || toMs === undefined ? {} : { fromMs, toMs }),
+        ...(onPick === undefined ? {} : { onPick }),
+      }
+      plot = plotter.plotTrend(element, chart, isPrinted)
     }
-    draw()
+    import('./plot.ts').then(
+      (loaded) => {
+        plotter = loaded
+        draw()
+      },
+      (cause: unknown) => setError(messageFor(cause)),
+    )
+    const observer = new ResizeObserver(() => plot?.resize())
     observer.observe(element)
-    const stopColours = onColours(draw)
+    const stopColours = onColours(() => draw())
+    const stopPrint = onPrint(draw)
     return () => {
       isOver = true
       observer.disconnect()
       stopColours()
+      stopPrint()
       plot?.stop()
     }
   }, [timesMs, series, unit, low, high, fromMs, toMs, onPick, heightPx, language])
