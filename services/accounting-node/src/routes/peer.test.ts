@@ -152,4 +152,15 @@ describe('the peer routes', () => {
     expect((await ask(url, token(organisation.account, own, 1, organisation.op))).status).toBe(403)
     expect((await ask(url, token(other, own, 2, node1.node), new Uint8Array([0xff]))).status).toBe(400)
   })
+
+  it('read nothing of what a stranger sends', async () => {
+    await serve(2)
+    const [app] = apps as [HttpApp]
+    // Too large even for a node: whoever looks at the body first answers 413.
+    const headers = { 'content-type': 'application/cbor', 'content-length': '17000000' }
+    const request = { method: 'POST', url: '/peer/userchain/head', headers } as const
+    expect((await app.fastify.inject(request)).statusCode).toBe(401)
+    const authorization = 'Bearer nonsense'
+    expect((await app.fastify.inject({ ...request, headers: { ...headers, authorization } })).statusCode).toBe(401)
+  })
 })

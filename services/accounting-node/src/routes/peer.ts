@@ -91,19 +91,21 @@ function verified(
   }
 }
 
-/** Adds `POST /peer/<chain>/<method>` for both chains. */
+/** Adds `POST /peer/<chain>/<method>` for both chains. Who is no node is refused before his body is read. */
 export function registerPeerRoutes(
   app: FastifyInstance,
   cores: Readonly<Record<ChainName, ChainCore>>,
   guard: PeerGuard,
 ): void {
+  const ranks = new WeakMap<FastifyRequest, number>()
+  const onRequest = async (request: FastifyRequest): Promise<void> => void ranks.set(request, guard(request))
   for (const chain of ['userchain', 'docchain'] as const) {
     for (const method of peerMethods) {
       app.post(
         `/peer/${chain}/${method}`,
-        { bodyLimit: bodySizeBytesMax, schema: { hide: true } },
+        { bodyLimit: bodySizeBytesMax, schema: { hide: true }, onRequest },
         async (request, reply) => {
-          const from = guard(request)
+          const from = ranks.get(request) as number
           if (!(request.body instanceof Uint8Array)) {
             throw new RuntimeError('the body must be application/cbor', {
               code: 'ERR_REQUEST_INVALID',
