@@ -217,6 +217,16 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
     expect(await cluster.run('audit')).toMatchObject({ code: 0, value: { ok: true } })
   })
 
+  test('the command that made it goes on with it; other sizes than it has are refused by name', async () => {
+    const sizes = ['--accounting', '4', '--doctors', '0', '--register', 'sqlite', '--period-ms', '2000']
+    expect(await cluster.run('up', ...sizes)).toMatchObject({ code: 0, value: { dir: cluster.dir } })
+    const { code, stderr } = await cluster.run('up', '--accounting', '4', '--storage', '5')
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringContaining('with --storage 3, which is fixed: leave --storage out'),
+    ])
+  })
+
   test('says what is wrong, and nothing changes', async () => {
     const before = (await readings()).length
     writeFileSync(join(cluster.root, 'wrong'), 'not the passphrase\n')

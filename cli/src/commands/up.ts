@@ -14,7 +14,7 @@ const help = `Usage: ./healthblock up [--dir DIR] [--accounting 4] [--storage 3]
 
 Starts a local cluster in the background and returns when it is ready. The first time it makes a new ledger with the
 sizes given, enrols the doctors (doctor-a, doctor-b, …) and patients (patient-1, …); later it starts what is there,
-with its data, and the sizes must not be given again. A node that does not start any more is told, and the others go
+with its data; other sizes than it has are refused. A node that does not start any more is told, and the others go
 on without it: exit code 1.
 
   --replicas 1      a block stays where it was put (for benchmarks)
@@ -81,6 +81,21 @@ function etcdMembersOf(register: string | undefined, members: string | undefined
   return count
 }
 
+/** The same command again goes on with what is there. @throws {UsageError} for another size than the cluster has. */
+function requireItsSizes(dir: string, values: Readonly<Record<string, string | boolean | undefined>>): void {
+  const { nodes, replicas, wanted, periodMs, etcdMembers = 0 } = readCluster(dir)
+  const count = (wantedRole: string): number => nodes.filter(({ role }) => role === wantedRole).length
+  const sizes: Readonly<Record<(typeof sizeOptions)[number], string | number>> = {
+    ...{ accounting: count('accounting'), storage: count('storage'), replicas, doctors: count('doctor') },
+    ...{ patients: wanted.length, register: etcdMembers > 0 ? 'etcd' : 'sqlite' },
+    ...{ 'etcd-members': etcdMembers, 'period-ms': periodMs },
+  }
+  const other = sizeOptions.find((option) => values[option] !== undefined && values[option] !== `${sizes[option]}`)
+  if (other === undefined) return
+  const words = `${dir} holds a cluster already, with --${other} ${sizes[other]}, which is fixed`
+  throw new UsageError(`${words}: leave --${other} out, or name another folder with --dir`)
+}
+
 /** `./healthblock up`. */
 export async function runUp(args: string[], io: Io): Promise<ExitCode> {
   const { values, positionals } = parseOptions(args, {
@@ -100,11 +115,7 @@ export async function runUp(args: string[], io: Io): Promise<ExitCode> {
   takePositionals(positionals, [])
   const dir = clusterFolder(values.dir)
   const isNew = !existsSync(clusterPaths.file(dir))
-  if (!isNew && sizeOptions.some((option) => values[option] !== undefined)) {
-    throw new UsageError(
-      `${dir} holds a cluster already; its sizes are fixed (leave ${sizeOptions.map((o) => `--${o}`).join(', ')} out)`,
-    )
-  }
+  if (!isNew) requireItsSizes(dir, values)
   const count = (name: (typeof sizeOptions)[number], least: number, most: number, preset: number): number =>
     parseCount(values[name], name, { least, most, preset })
   const storage = count('storage', 1, 16, 3)
