@@ -21,10 +21,28 @@ export function endLoading(): void {
   collectGarbage()
 }
 
+type Collect = (options: { type: 'major'; flavor?: 'last-resort' }) => void
+let collector: Collect | undefined
+
+/** V8's collector, for this thread. */
+function collect(options: Parameters<Collect>[0]): void {
+  if (collector === undefined) {
+    setFlagsFromString('--expose-gc')
+    collector = runInNewContext('gc') as Collect
+  }
+  collector(options)
+}
+
+/**
+ * Looks once for what this thread does not use any more. V8 does not count memory that threads share, so that no amount of it
+ * would have it look by itself.
+ */
+export function collectOnce(): void {
+  collect({ type: 'major' })
+}
+
 /** Gives back what only loading needed: code that ran once, and text. Nothing would ask for it while a thread is idle. */
 export function collectGarbage(): void {
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as (options: { type: 'major'; flavor: 'last-resort' }) => void
   collect({ type: 'major', flavor: 'last-resort' })
 }
 

@@ -14,12 +14,13 @@ const bytesAtOnceMax = 256 * 1024 * 1024
 /** Bodies under way. */
 export class BlockBodies {
   readonly #sizeMax: number
-  readonly #memory = new BodyMemory()
+  readonly #memory: BodyMemory
   #bytesAtOnce = 0
 
-  /** @param sizeMax - of one body. */
-  constructor(sizeMax: number) {
+  /** @param sizeMax - of one body. @param onFreed - as for {@link BodyMemory}. */
+  constructor(sizeMax: number, onFreed: () => void) {
     this.#sizeMax = sizeMax
+    this.#memory = new BodyMemory({ onFreed })
   }
 
   /** Ends. */

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import { bearerOf } from '../access/bearer.ts'
 import { StorageError } from '../errors.ts'
+import { collectOnce } from '../memory.ts'
 import { encodeReceipts, receiptsHeader } from '../replication/receipt.ts'
 import {
   type BlockId,
@@ -111,7 +112,10 @@ export function addBlockCommands(app: FastifyInstance, parts: KuboRouteParts): v
 
 /** A block is taken from a body that is read only if it can be kept. */
 function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
-  const bodies = new BlockBodies(blockBytesMax + multipartOverheadBytesMax)
+  const bodies = new BlockBodies(blockBytesMax + multipartOverheadBytesMax, () => {
+    parts.store.collect()
+    collectOnce()
+  })
   scope.addHook('onClose', async () => bodies.close())
   scope.addContentTypeParser('multipart/form-data', async (request: FastifyRequest, payload: RequestPayload) => {
     const told = request.headers['content-length']

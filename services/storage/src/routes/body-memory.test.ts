@@ -42,3 +42,19 @@ test('what nobody asks for goes', (context) => {
   context.onTestFinished(() => memory.close())
   return expect.poll(() => memory.spareBytes, { timeout: 10_000 }).toBe(0)
 })
+
+test('much that goes at once is told, so that threads look for it; a little is not, and what is lent does not go', async () => {
+  const told: number[] = []
+  const memory: BodyMemory = new BodyMemory({ sweepMs: 5, onFreed: () => told.push(memory.spareBytes) })
+  try {
+    const lent = Array.from({ length: 9 }, () => memory.take(1024 * 1024))
+    memory.giveBack(lent[0] as Buffer)
+    await expect.poll(() => memory.spareBytes, { timeout: 10_000 }).toBe(0)
+    expect(told).toEqual([])
+    for (const buffer of lent.slice(1)) memory.giveBack(buffer)
+    await expect.poll(() => memory.spareBytes, { timeout: 10_000 }).toBe(0)
+    expect(told).toEqual([0])
+  } finally {
+    memory.close()
+  }
+})

@@ -6,6 +6,8 @@
 /** What is kept for the next bodies at most; of that, less and less the longer nobody asks. */
 const spareBytesMax = 32 * 1024 * 1024
 const sweepMsPreset = 1000
+/** From so many bytes on that nobody asked for, and that are let go at once, somebody is told. */
+const freedBytesMin = 8 * 1024 * 1024
 /** Sizes are multiples of this: pages that nobody touches are none. */
 const stepBytes = 128 * 1024
 
@@ -21,10 +23,18 @@ interface Shelf {
 export class BodyMemory {
   readonly #shelves = new Map<number, Shelf>()
   readonly #timer: NodeJS.Timeout
+  readonly #onFreed: () => void
   #bytes = 0
 
-  /** @param options.sweepMs - how often what nobody asked for goes; 1 s by default. */
-  constructor({ sweepMs = sweepMsPreset } = {}) {
+  /**
+   * @param options.sweepMs - how often what nobody asked for goes; 1 s by default.
+   * @param options.onFreed - called when much was let go: it is free once both threads have looked for garbage.
+   */
+  constructor({
+    sweepMs = sweepMsPreset,
+    onFreed = () => {},
+  }: { sweepMs?: number | undefined; onFreed?: (() => void) | undefined } = {}) {
+    this.#onFreed = onFreed
     this.#timer = setInterval(() => this.#sweep(), sweepMs)
     this.#timer.unref()
   }
@@ -56,11 +66,13 @@ export class BodyMemory {
   }
 
   #sweep(): void {
+    const before = this.#bytes
     for (const [size, shelf] of this.#shelves) {
       this.#bytes -= shelf.spare.splice(0, shelf.unused).length * size
       shelf.unused = shelf.spare.length
       if (shelf.spare.length === 0) this.#shelves.delete(size)
     }
+    if (before - this.#bytes >= freedBytesMin) this.#onFreed()
   }
 
   /** Keeps nothing any more. */

@@ -162,6 +162,11 @@ export class BlockStore {
     this.#statements = new Statements(this.#reader)
   }
 
+  /** Has the writer's thread look for garbage once. */
+  collect(): void {
+    this.#commit.collect()
+  }
+
   /** Gives back the memory that is of use only while much is asked for. */
   giveBack(): void {
     this.#commit.giveBack()

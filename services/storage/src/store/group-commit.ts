@@ -96,6 +96,11 @@ export class GroupCommit {
     })
   }
 
+  /** The thread looks for garbage once. */
+  collect(): void {
+    if (!this.#failed && !this.#closing) this.#worker.postMessage('collect')
+  }
+
   /** The thread gives back the memory that it does not need while it is idle. */
   giveBack(): void {
     if (!this.#failed && !this.#closing) this.#worker.postMessage('give-back')

@@ -1,6 +1,6 @@
 /** The writer's thread: one connection, the groups that arrive go through a line (src/store/group-line.ts). */
 import { parentPort, workerData } from 'node:worker_threads'
-import { collectGarbage } from '../memory.ts'
+import { collectGarbage, collectOnce } from '../memory.ts'
 import { Applier } from './applier.ts'
 import { isDiskFull } from './disk-room.ts'
 import { GroupLine } from './group-line.ts'
@@ -33,11 +33,15 @@ if (parentPort) {
       port.postMessage(said)
     },
   })
-  port.on('message', (message: GroupMessage | 'close' | 'give-back') => {
+  port.on('message', (message: GroupMessage | 'close' | 'collect' | 'give-back') => {
     if (message === 'close') {
       database.close()
       packs.close()
       port.postMessage('closed')
+      return
+    }
+    if (message === 'collect') {
+      collectOnce()
       return
     }
     if (message === 'give-back') {
