@@ -194,6 +194,10 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
       now: Date.now,
       wait: (ms) => delay(ms),
       onProgress: progressTeller(io),
+      onResume: ({ chain, height, size }) =>
+        io.stderr(
+          `${chain}: goes on from entry ${size}, after height ${height}; an earlier audit executed what lies before\n`,
+        ),
       promises,
       ...(values.fetches === undefined ? {} : { fetches: readSequence(values.fetches) }),
       witnesses,

@@ -8,6 +8,7 @@ import { randomBytes } from '@healthblock/crypto/random'
 import { toBase64, toHex } from '@healthblock/encoding/bytes'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Consortium, type Lies, TestLedger } from '../../runtime/src/testkit.ts'
+import type { AuditReport } from './report.ts'
 import { altered, memoryStores, places, Sample } from './sample.test-support.ts'
 
 let sample: Sample
@@ -40,9 +41,21 @@ describe('an honest ledger', () => {
     sample.fill(300)
     const nodes = await cluster({})
     const stores = memoryStores()
-    await run(nodes, { stores })
+    const told: unknown[] = []
+    const onResume = (executed: unknown) => void told.push(executed)
+    const first = await run(nodes, { stores, onResume })
+    const { height, size } = first.chains.userchain
+    expect(told).toEqual([])
     history.block('userchain', [history.registration().transaction])
-    const again = await run(nodes, { stores })
+    const again = await run(nodes, { stores, onResume })
+    // Whoever reads the report learns what this audit took from the earlier one.
+    expect(told).toEqual([{ chain: 'userchain', height, size }])
+    const taken = ({ notChecked }: AuditReport) =>
+      notChecked.filter((words) => words.includes('an earlier audit executed'))
+    expect(taken(first)).toEqual([])
+    expect(taken(again)).toEqual([
+      expect.stringContaining(`the first ${size} entries of userchain, up to height ${height}`),
+    ])
     expect(again.findings).toEqual([])
     expect(again.chains.userchain.height).toBe(history.ledger.head('userchain').height)
   })

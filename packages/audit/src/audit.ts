@@ -4,7 +4,7 @@
  * state lives in the caller's stores. Blocks that the stores hold are not executed again, but every entry is compared again.
  */
 import { Ledger, type LedgerStores } from '@healthblock/chain/block'
-import type { ChainName } from '@healthblock/chain/chains'
+import { type ChainName, chainNames } from '@healthblock/chain/chains'
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import type { PreparationWorkers } from '@healthblock/chain/preparation'
 import type { Disclosure } from '@healthblock/crypto/disclosure'
@@ -69,6 +69,8 @@ export interface AuditRequest {
   readonly witnesses?: readonly AuditWitness[]
   /** What a patient disclosed, and who gives sealed blocks: her diagnoses of the window are judged again. */
   readonly disclosed?: { readonly disclosure: Disclosure; readonly blocks: BlockSource }
+  /** Told at the beginning of what an earlier audit executed, if the stores hold some: that is not executed again. */
+  readonly onResume?: (executed: ExecutedBefore) => void
   /** Told of every block of Userchain, then of Docchain, once it is compared and executed. */
   readonly onBlock?: (block: AuditedBlock) => void
   /** Told of each finding when it is new, and its height known. */
@@ -76,6 +78,14 @@ export interface AuditRequest {
   /** True: records of the replayed state are compared with what every node proves. */
   readonly isStateCompared?: boolean
   readonly onProgress?: (progress: AuditProgress) => void
+}
+
+/** What the stores of an earlier audit hold of a chain. */
+export interface ExecutedBefore {
+  readonly chain: ChainName
+  readonly height: number
+  /** Entries, from the first one on. */
+  readonly size: number
 }
 
 /** Pause between two looks of an audit that goes on. */
@@ -127,6 +137,7 @@ class Audit {
   readonly #witnesses: WitnessCheck
   readonly #evidence: EvidenceCheck
   readonly #chains: { readonly [C in ChainName]: ChainAudit }
+  readonly #executedBefore: ExecutedBefore[] = []
   /** Of this look. */
   #notChecked: string[] = []
   #samples: Samples | undefined
@@ -146,6 +157,12 @@ class Audit {
     this.#genesis = parseGenesis(request.genesis)
     this.#ledger = Ledger.open({ genesis: request.genesis, stores: request.stores })
     this.#findings = new FindingList((parts) => this.#untold.push(parts))
+    for (const chain of chainNames) {
+      const { height, size } = this.#ledger.head(chain)
+      if (height === 0) continue
+      this.#executedBefore.push({ chain, height, size })
+      request.onResume?.({ chain, height, size })
+    }
     this.#nodes = new Nodes(request.nodes, request.client, this.#findings)
     this.#rules = new AuditRules(this.#ledger, this.#findings)
     this.#signedHeads = new SignedHeads(this.#nodes, this.#findings)
@@ -341,6 +358,10 @@ class Audit {
     const asked = this.#request.nodes.length
     const notChecked = [
       ...this.#notChecked,
+      ...this.#executedBefore.map(
+        ({ chain, height, size }) =>
+          `the signatures and rules of the first ${size} entries of ${chain}, up to height ${height}: an earlier audit executed them, and its word is taken; the entries were compared again`,
+      ),
       ...(asked < nodes.length
         ? [`${nodes.length - asked} of ${nodes.length} nodes were not named and not asked`]
         : []),

@@ -2,9 +2,8 @@
  * The process of one audit: the engine of `healthblock audit`, told what to do by the node that started it. It is less urgent
  * than its node, and ends with it.
  */
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type AuditProgress, type AuditRequest, audit, followAudit } from '@healthblock/audit/audit'
 import type { AuditReport } from '@healthblock/audit/report'
@@ -18,7 +17,6 @@ import type { AuditAccess, AuditTask, FromAudit, ToAudit } from './audit-message
 
 /** Progress is told at most this often. */
 const progressEveryMs = 250
-const goneOn = 'what an earlier audit of this node had executed was not executed again; every entry was compared again'
 
 function say(message: FromAudit): void {
   process.send?.(message)
@@ -71,11 +69,7 @@ function requestOf(task: AuditTask, accessNow: () => AuditAccess): Omit<AuditReq
 
 async function run(task: AuditTask, accessNow: () => AuditAccess): Promise<void> {
   if (task.isFromBeginning) rmSync(task.workDir, { recursive: true, force: true })
-  const isGoneOn = existsSync(join(task.workDir, 'userchain.db'))
-  const tell = (report: AuditReport): void => {
-    const notChecked = isGoneOn ? [goneOn, ...report.notChecked] : report.notChecked
-    say({ kind: 'report', report: { ...report, notChecked } })
-  }
+  const tell = (report: AuditReport): void => say({ kind: 'report', report })
   await withReplayStores(task.workDir, async (open) => {
     const request = { ...requestOf(task, accessNow), ...open }
     if (task.isWatch) await followAudit(request, { signal: new AbortController().signal, onLook: tell })
