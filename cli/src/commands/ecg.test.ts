@@ -237,8 +237,8 @@ describe('score', () => {
       expect(await runScore(['news2'], io)).toBe(0)
       expect(lines()).toMatchObject([
         { total: 7, risk: 'high', missing: [] },
-        { total: 0, risk: 'low' },
-        { total: null, risk: null },
+        { total: null, risk: null, notApplicable: 'no sign that NEWS2 can score was measured' },
+        { total: null, risk: null, notApplicable: 'NEWS2 is not for an age below 16 years' },
       ])
       expect(lines()[1].missing).toHaveLength(7)
     }

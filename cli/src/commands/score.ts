@@ -11,6 +11,7 @@ const help = `Usage: ./healthblock score news2|mews|qsofa < FILE
 
 Reads one JSON object a line: respiratoryRate, spo2, spo2Scale (1 or 2), supplementalOxygen, systolicPressure, pulse, consciousness (A C V P U),
 temperature, ageYears; urineMl for MEWS. Leave out what was not measured. Writes one JSON object a line: total, parts, risk, missing.
+With anything missing, total and risk are the least that they can be; with nothing measured, or below the age limit, both are null and notApplicable says why.
 A line that cannot be read gives {"error"} and exit code 1; the other lines are scored all the same.
 `
 

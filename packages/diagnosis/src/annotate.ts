@@ -61,7 +61,7 @@ function withoutHead(events: EcgEvent[]): EcgEvent[] {
 }
 
 /**
- * Annotates a lead: beats `N` `S` `V` at their R peaks, `+` with `(N`, `(AFIB`, … where the rhythm changes, `~` where a stretch that cannot be judged begins
+ * Annotates a lead: beats `N` `S` `V` `F` `Q` at their R peaks, `+` with `(N`, `(AFIB`, … where the rhythm changes, `~` where a stretch that cannot be judged begins
  * (subtype -1, or 1 for noise) and ends (subtype 0).
  *
  * @param second - another lead of the same record: it helps to class the beats that both have, and where the first falls silent and the two agree

@@ -351,6 +351,14 @@ describe('algorithm', () => {
       expect(() => diagnose({ records, carriedState: older.state })).toThrow(/carried state/)
     },
   )
+
+  test('a diagnosis of 0.17.0 is still read, and its state, laid out as today, is carried on', () => {
+    const bytes = readFileSync(new URL('../vectors/diagnosis-0.17.0.cbor', import.meta.url))
+    const older = parseDiagnosis(new Uint8Array(bytes))
+    expect(older.algorithm.version).toBe('0.17.0')
+    const records = generated(60).map((record) => ({ ...record, startMs: record.startMs + 300_000 }))
+    expect(diagnose({ records, carriedState: older.state }).state.length).toBeGreaterThan(1000)
+  })
 })
 
 test('a batch that went through its encoding gives the same findings', () => {

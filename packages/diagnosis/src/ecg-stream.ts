@@ -1,7 +1,7 @@
 /** Follows one ECG stream across batches: time, gaps, and what the events of the analyser mean as findings. */
 import type { EcgBatch } from './batch.ts'
 import { batchSampleMissing } from './batch.ts'
-import { EcgAnalyser, type EcgEvent, parseEcgState, tickMs } from './ecg/analyser.ts'
+import { type BeatSymbol, EcgAnalyser, type EcgEvent, parseEcgState, tickMs } from './ecg/analyser.ts'
 import { DiagnosisError } from './errors.ts'
 import type { Episodes, Evidence, FindingCode, Severity } from './findings.ts'
 import { chooseLead, isLeadOfUse } from './lead-choice.ts'
@@ -29,6 +29,8 @@ interface Placed {
   count: number
 }
 
+/** Beats that are a finding each. */
+const beatCodes: Partial<Record<BeatSymbol, FindingCode>> = { V: 'ecg.ventricular-beats', F: 'ecg.fusion-beats' }
 const rhythmCodes: Partial<Record<string, FindingCode>> = {
   AFIB: 'ecg.possible-af',
   VT: 'ecg.ventricular-tachycardia',
@@ -172,6 +174,7 @@ export class EcgStream {
       'ecg.unreadable',
       'ecg.ventricular-beats',
       'ecg.ventricular-couplet',
+      'ecg.fusion-beats',
       'ecg.pause',
     ]
     for (const code of [...codes, ...(Object.values(rhythmCodes) as FindingCode[])])
@@ -211,19 +214,20 @@ export class EcgStream {
       this.#see('ecg.pause', from, tick, intervalMs > 3000 ? 'high' : 'medium', intervalMs)
       this.#episodes.end('ecg.pause', atMs)
     }
-    if (beat.symbol === 'V') {
-      this.#see('ecg.ventricular-beats', tick, tick, 'low', 0)
-      this.#episodes.end('ecg.ventricular-beats', atMs)
+    const code = beatCodes[beat.symbol]
+    if (code !== undefined) {
+      this.#see(code, tick, tick, 'low', 0)
+      this.#episodes.end(code, atMs)
     }
-    this.#countRun(beat.symbol === 'V', from, tick, atMs)
+    this.#countRun(beat.counted === 'V', from, tick, atMs)
     if (rate === 0 || intervalMs === 0) return
     const { bradycardiaBelow, tachycardiaAbove } = this.#parameters
     if (rate < bradycardiaBelow) this.#see('ecg.bradycardia', from, tick, rate < 40 ? 'high' : 'medium', rate * 1000)
     else if (rate >= bradycardiaBelow + 3) this.#episodes.end('ecg.bradycardia', atMs)
     if (rate > tachycardiaAbove) this.#see('ecg.tachycardia', from, tick, rate > 150 ? 'high' : 'low', rate * 1000)
     else if (rate <= tachycardiaAbove - 5) this.#episodes.end('ecg.tachycardia', atMs)
-    const code = this.#rhythm === undefined ? undefined : rhythmCodes[this.#rhythm]
-    if (code !== undefined) this.#see(code, tick, tick, rhythmSeverity[code] ?? 'medium', rate * 1000)
+    const lasting = this.#rhythm === undefined ? undefined : rhythmCodes[this.#rhythm]
+    if (lasting !== undefined) this.#see(lasting, tick, tick, rhythmSeverity[lasting] ?? 'medium', rate * 1000)
   }
 
   /**

@@ -22,6 +22,7 @@ export const findingKinds = {
   'ecg.ventricular-trigeminy': { snomed: '251180001', mergeMs: 60_000, leastMs: 0 },
   'ecg.ventricular-beats': { snomed: '17338001', mergeMs: 300_000, leastMs: 0 },
   'ecg.ventricular-couplet': { snomed: undefined, mergeMs: 300_000, leastMs: 0 },
+  'ecg.fusion-beats': { snomed: '13640000', mergeMs: 300_000, leastMs: 0 },
   'ecg.supraventricular-tachycardia': { snomed: '6456007', mergeMs: 60_000, leastMs: 0 },
   'ecg.idioventricular-rhythm': { snomed: '49260003', mergeMs: 60_000, leastMs: 0 },
   'ecg.paced-rhythm': { snomed: '10370003', mergeMs: 120_000, leastMs: 10_000 },
@@ -212,6 +213,10 @@ const texts: Record<FindingCode, (e: Episode, length: string) => string> = {
     e.count === 1 ? 'One ventricular premature beat.' : `${e.count} ventricular premature beats within ${length}.`,
   'ecg.ventricular-couplet': (e, length) =>
     e.count === 1 ? 'One ventricular couplet.' : `${e.count} ventricular couplets within ${length}.`,
+  'ecg.fusion-beats': (e, length) =>
+    e.count === 1
+      ? 'One fusion of a ventricular and a normal beat.'
+      : `${e.count} fusions of a ventricular and a normal beat within ${length}.`,
   'ecg.idioventricular-rhythm': (_e, length) =>
     `Wide-complex run of three beats or more below 100/min (${length}): idioventricular rhythm.`,
   'ecg.supraventricular-tachycardia': (e, length) =>

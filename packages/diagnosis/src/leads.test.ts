@@ -73,6 +73,7 @@ function lead(odd: number): BeatEvent[] {
       type: 'beat',
       tick: 200 * (i + 1),
       symbol: 'N',
+      counted: 'N',
       intervalMs: i === 0 ? 0 : 800,
       rate: 75,
       score: 0,
@@ -84,6 +85,7 @@ function lead(odd: number): BeatEvent[] {
       isUsual: false,
       isPaced: false,
       timing: 'timely',
+      mixture: undefined,
       size: 500,
     } as const
     return { ...told, ...shape, logits: { ventricular: own, supraventricular: -3000 } }

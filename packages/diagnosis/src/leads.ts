@@ -4,6 +4,7 @@
  */
 import type { EcgEvent } from './ecg/analyser.ts'
 import { type BeatLogits, boundVentricular, classifyBeat } from './ecg/beat.ts'
+import { type FusedShape, isFusion, type Mixture, meanMixture } from './ecg/fusion.ts'
 import { type Rhythm, RhythmTracker } from './ecg/rhythm.ts'
 import { boundLogit, knownShapeBeats, voteOf } from './ecg/vote.ts'
 
@@ -69,6 +70,15 @@ function partners(first: readonly BeatEvent[], second: readonly BeatEvent[]): Ma
 /** A beat judged a second time; its shape is known when the record has three beats of it. */
 export interface JudgedBeat extends BeatLogits {
   isKnown: boolean
+  /** True when its shape, by all beats of it, is that of a fusion, if the beat's logit allows it. */
+  fused: FusedShape
+}
+
+/** A shape of a whole record: its beats, the sum of their logits, and those that may be fusions as mixtures. */
+interface SeenShape {
+  sum: number
+  count: number
+  mixtures: Mixture[]
 }
 
 /**
@@ -77,21 +87,27 @@ export interface JudgedBeat extends BeatLogits {
  */
 export function judgeAgain(beats: readonly BeatEvent[]): Map<BeatEvent, JudgedBeat> {
   // A place among the kept shapes is taken by one shape after another.
-  const shapes = new Map<number, { sum: number; count: number }>()
+  const shapes = new Map<number, SeenShape>()
   const shapeOf = beats.map((beat) => {
-    const shape = (!beat.isNew && shapes.get(beat.shape)) || { sum: 0, count: 0 }
+    const shape = (!beat.isNew && shapes.get(beat.shape)) || { sum: 0, count: 0, mixtures: [] }
     shapes.set(beat.shape, shape)
     shape.sum += boundLogit(beat.own)
     shape.count++
+    if (beat.mixture !== undefined) shape.mixtures.push(beat.mixture)
     return shape
   })
+  const mixtureOf = new Map(shapeOf.map((shape) => [shape, undefined as Mixture | undefined]))
+  for (const shape of mixtureOf.keys()) mixtureOf.set(shape, meanMixture(shape.mixtures, shape.count))
   return new Map(
     beats.map((beat, i) => {
-      const { sum, count } = shapeOf[i] as { sum: number; count: number }
+      const shape = shapeOf[i] as SeenShape
+      const { sum, count } = shape
       const others = count > 1 ? (sum - boundLogit(beat.own)) / (count - 1) : 0
       const voted = voteOf(beat.own, others, count - 1)
       const ventricular = boundVentricular(voted, sum / count, beat.isUsual)
-      return [beat, { ...beat.logits, ventricular, isKnown: count >= knownShapeBeats }]
+      const mixture = beat.mixture === undefined ? undefined : mixtureOf.get(shape)
+      const fused = { count, mean: sum / count, mixture }
+      return [beat, { ...beat.logits, ventricular, isKnown: count >= knownShapeBeats, fused }]
     }),
   )
 }
@@ -132,9 +148,10 @@ export function judgeTogether(events: readonly EcgEvent[], second: readonly Beat
       const logits = mixLogits(own, other)
       const isDoubtful = !own.isKnown && !other.isKnown && isUnreadable(event.tick)
       const judged = { timing: event.timing, isAlone: partner === undefined, isWhole: true, isDoubtful }
-      const symbol = event.isPaced ? 'Q' : classifyBeat(logits, judged)
+      const plain = event.isPaced ? 'Q' : classifyBeat(logits, judged)
+      const symbol = isFusion(logits.ventricular, own.fused) ? 'F' : plain
       // For the rhythm only a pacemaker makes what is not classified.
-      const counted = symbol === 'Q' && !event.isPaced ? 'V' : symbol
+      const counted = plain === 'Q' && !event.isPaced ? 'V' : plain
       const { isNew, shape } = event
       if (event.intervalMs > 0)
         tracker.push(event.intervalMs, counted, {
@@ -144,7 +161,7 @@ export function judgeTogether(events: readonly EcgEvent[], second: readonly Beat
           supraventricular: logits.supraventricular,
         })
       else tracker.restart()
-      out.push({ ...event, symbol, logits, rate: tracker.rate, score: tracker.score })
+      out.push({ ...event, symbol, counted, logits, rate: tracker.rate, score: tracker.score })
       tell(event.tick)
     }
   }

@@ -14,6 +14,7 @@ import {
   featureCount,
   isUsualBeat,
 } from '../src/ecg/beat.ts'
+import { comesAsFusion, type FusedShape, isFusion, likestMixture, type Mixture } from '../src/ecg/fusion.ts'
 import { shapeCount } from '../src/ecg/shape.ts'
 import { sumTrees, type TreeTable } from '../src/ecg/trees.ts'
 import { ShapeVotes } from '../src/ecg/vote.ts'
@@ -61,6 +62,8 @@ interface Row {
   shape: number
   isNew: boolean
   timing: BeatTiming
+  /** Of a beat that may be a fusion: as a mixture of the usual shape and each of the others. */
+  mixtures: Mixture[]
 }
 
 /** Classes of AAMI EC57. */
@@ -85,7 +88,10 @@ function rowsOf(record: string): Row[] {
     const analyser = new EcgAnalyser({ rateMilliHz: (header.rate * 1000) / divide })
     const rows: Row[] = []
     let next = 0
-    analyser.onBeat = (tick, features, { index, isNew }, timing) => {
+    analyser.onBeat = (tick, features, { index, isNew }, timing, mix) => {
+      const mixtures = comesAsFusion(features, timing === 'timely')
+        ? Array.from({ length: shapeCount }, (_, k) => mix(k))
+        : []
       const at = (tick * header.rate) / 250
       while (next < reference.length && (reference[next]?.sample ?? 0) < at - matchSamples) next++
       const found = reference[next]
@@ -93,7 +99,8 @@ function rowsOf(record: string): Row[] {
       const { sample, symbol } = isMatched
         ? { sample: found.sample, symbol: classOf(found.symbol) }
         : { sample: -tick, symbol: '?' }
-      rows.push({ record, variant, sample, symbol, features: Float32Array.from(features), shape: index, isNew, timing })
+      const row = { record, variant, sample, symbol, features: Float32Array.from(features), shape: index, isNew }
+      rows.push({ ...row, timing, mixtures })
     }
     analyser.push(microvolts)
     analyser.finish()
@@ -132,34 +139,42 @@ function train(rows: readonly Row[], symbol: string): TreeTable {
 /** Logits of the beats of one record and variant, with the votes of their shapes, by sample of the reference: as a stream knows them, or when the whole record was seen. */
 function judge(rows: readonly Row[], tables: { V: TreeTable; S: TreeTable }, isWhole: boolean) {
   const votes = new ShapeVotes(shapeCount)
-  const beats = rows.map(
-    ({ features, shape, isNew, timing, sample, symbol }): BeatEvent & { reference: number; truth: string } => {
-      const values = Float64Array.from(features)
-      const own = sumTrees(tables.V, values)
-      const isUsual = isUsualBeat(values)
-      const voted = votes.push(shape, isNew, own)
-      const ventricular = boundVentricular(voted, votes.meanOf(shape), isUsual)
-      const logits = { ventricular, supraventricular: sumTrees(tables.S, values) }
-      const told = {
-        type: 'beat',
-        tick: 0,
-        symbol: 'N',
-        intervalMs: 0,
-        rate: 0,
-        score: 0,
-        isPaced: false,
-        size: 0,
-      } as const
-      return { ...told, logits, isNew, own, shape, isUsual, timing, reference: sample, truth: symbol }
-    },
-  )
+  const beats = rows.map(({ features, shape, isNew, timing, sample, symbol, mixtures }) => {
+    const values = Float64Array.from(features)
+    const own = sumTrees(tables.V, values)
+    const isUsual = isUsualBeat(values)
+    const voted = votes.push(shape, isNew, own)
+    const ventricular = boundVentricular(voted, votes.meanOf(shape), isUsual)
+    const logits = { ventricular, supraventricular: sumTrees(tables.S, values) }
+    const mixture = mixtures.length === 0 ? undefined : likestMixture(shape, votes, (k) => mixtures[k] as Mixture)
+    const fused: FusedShape = { count: votes.countOf(shape), mean: votes.meanOf(shape), mixture }
+    const told = {
+      type: 'beat',
+      tick: 0,
+      symbol: 'N',
+      counted: 'N',
+      intervalMs: 0,
+      rate: 0,
+      score: 0,
+      isPaced: false,
+      size: 0,
+    } as const
+    const beat: BeatEvent = { ...told, logits, isNew, own, shape, isUsual, timing, mixture }
+    return { ...beat, fused, reference: sample, truth: symbol }
+  })
   const whole = isWhole ? judgeAgain(beats) : undefined
   return new Map(
     beats
       .filter(({ reference }) => reference >= 0)
       .map((beat) => [
         beat.reference,
-        { symbol: beat.truth, timing: beat.timing, isAlone: true, isWhole, ...(whole?.get(beat) ?? beat.logits) },
+        {
+          symbol: beat.truth,
+          timing: beat.timing,
+          isAlone: true,
+          isWhole,
+          ...(whole?.get(beat) ?? { ...beat.logits, fused: beat.fused }),
+        },
       ]),
   )
 }
@@ -187,9 +202,9 @@ type Tally = [number, number, number]
 
 function tally(
   judged: Judged,
-  symbol: 'V' | 'S',
-  classify = (beat: BeatLogits & Omit<BeatJudgement, 'isDoubtful'>) =>
-    classifyBeat(beat, { ...beat, isDoubtful: false }),
+  symbol: 'V' | 'S' | 'F',
+  classify = (beat: BeatLogits & Omit<BeatJudgement, 'isDoubtful'> & { fused: FusedShape }) =>
+    isFusion(beat.ventricular, beat.fused) ? 'F' : classifyBeat(beat, { ...beat, isDoubtful: false }),
 ): Tally {
   let [hit, miss, extra] = [0, 0, 0]
   for (const beat of judged.values()) {
@@ -284,7 +299,7 @@ function cross(): void {
         'sum of leads': leadOf(variants.length, true),
         'difference of leads': leadOf(variants.length + 1, true),
       })) {
-        for (const symbol of ['V', 'S'] as const) {
+        for (const symbol of ['V', 'S', 'F'] as const) {
           const key = `${symbol} beats, ${name}`
           const counts = tally(judged, symbol)
           tallied.set(key, [...(tallied.get(key) ?? []), counts])

@@ -3,7 +3,7 @@ import { band, type Risk, type ScoreResult, sumParts, type VitalSet } from './vi
 /** Signs of MEWS. */
 export type MewsPart = 'respiratoryRate' | 'systolicPressure' | 'pulse' | 'consciousness' | 'temperature' | 'urine'
 
-const adultYears = 16
+const reading = { name: 'MEWS', yearsLeast: 16, riskOf } as const
 const consciousnessPoints = { A: 0, C: 1, V: 1, P: 2, U: 3 } as const
 
 const whole = (value: number | undefined) => (value === undefined ? undefined : Math.round(value))
@@ -19,7 +19,7 @@ function riskOf(total: number, parts: Partial<Record<MewsPart, number>>): Risk {
  * Modified Early Warning Score for adults, after Subbe 2001 with the urine output of the openEHR guideline MEWS.v1.2. Urine is optional: it counts when given
  * and is not listed as missing.
  *
- * @returns `total` null and `notApplicable` for an age below 16. An unknown age counts as adult.
+ * @returns `total` null and `notApplicable` for an age below 16, or when no sign was measured. An unknown age counts as adult.
  * @see SPEC.md §5
  */
 export function scoreMews(set: VitalSet): ScoreResult<MewsPart> {
@@ -65,15 +65,13 @@ export function scoreMews(set: VitalSet): ScoreResult<MewsPart> {
       2,
     ),
   }
-  const { total, parts, missing } = sumParts<MewsPart>(
+  return sumParts<MewsPart>(
     set.urineMl === undefined
       ? (points as Record<MewsPart, number | undefined>)
       : { ...points, urine: urinePoints(set.urineMl) },
+    set.ageYears,
+    reading,
   )
-  if (set.ageYears !== undefined && set.ageYears < adultYears) {
-    return { total: null, parts: {}, risk: null, missing, notApplicable: 'MEWS is not for an age below 16 years' }
-  }
-  return { total, parts, risk: riskOf(total, parts), missing }
 }
 
 function urinePoints(urineMl: number): number {

@@ -10,7 +10,7 @@ export type News2Part =
   | 'consciousness'
   | 'temperature'
 
-const adultYears = 16
+const reading = { name: 'NEWS2', yearsLeast: 16, riskOf } as const
 
 // Whole numbers on the chart; a value between two bands is rounded to the chart's precision first.
 const whole = (value: number | undefined) => (value === undefined ? undefined : Math.round(value))
@@ -62,7 +62,7 @@ function riskOf(total: number, parts: Partial<Record<News2Part, number>>): Risk 
 /**
  * National Early Warning Score 2 for people of 16 years and more; not for pregnancy.
  *
- * @returns `total` null and `notApplicable` for an age below 16. An unknown age counts as adult.
+ * @returns `total` null and `notApplicable` for an age below 16, or when no sign was measured. An unknown age counts as adult.
  * @see SPEC.md §5, Royal College of Physicians 2017
  */
 export function scoreNews2(set: VitalSet): ScoreResult<News2Part> {
@@ -112,9 +112,5 @@ export function scoreNews2(set: VitalSet): ScoreResult<News2Part> {
       2,
     ),
   }
-  const { total, parts, missing } = sumParts(points)
-  if (set.ageYears !== undefined && set.ageYears < adultYears) {
-    return { total: null, parts: {}, risk: null, missing, notApplicable: 'NEWS2 is not for an age below 16 years' }
-  }
-  return { total, parts, risk: riskOf(total, parts), missing }
+  return sumParts(points, set.ageYears, reading)
 }

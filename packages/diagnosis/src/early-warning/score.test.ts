@@ -143,9 +143,52 @@ describe('NEWS2', () => {
         const set = Object.fromEntries(kept.map((sign) => [sign, well[sign]])) as VitalSet
         const { total, missing, parts } = scoreNews2(set)
         expect([...missing].sort()).toEqual(signs.filter((sign) => !kept.includes(sign)).sort())
-        expect(Object.values(parts).reduce((sum, points) => sum + points, 0)).toBe(total)
+        expect(Object.values(parts).reduce((sum, points) => sum + points, 0)).toBe(kept.length === 0 ? 0 : total)
       }),
     )
+  })
+})
+
+describe('of no sign at all', () => {
+  const signsOf = {
+    NEWS2: [
+      'respiratoryRate',
+      'spo2',
+      'supplementalOxygen',
+      'systolicPressure',
+      'pulse',
+      'consciousness',
+      'temperature',
+    ],
+    MEWS: ['respiratoryRate', 'systolicPressure', 'pulse', 'consciousness', 'temperature'],
+    qSOFA: ['respiratoryRate', 'systolicPressure', 'consciousness'],
+  }
+  const scoreOf = { NEWS2: scoreNews2, MEWS: scoreMews, qSOFA: scoreQsofa }
+
+  test.each(['NEWS2', 'MEWS', 'qSOFA'] as const)('%s says nothing, and what it needs', (name) => {
+    for (const set of [{}, { ageYears: 70 }, { spo2Scale: 2 as const }]) {
+      expect(scoreOf[name](set)).toEqual({
+        total: null,
+        parts: {},
+        risk: null,
+        missing: signsOf[name],
+        notApplicable: `no sign that ${name} can score was measured`,
+      })
+    }
+  })
+
+  test.each(['NEWS2', 'MEWS', 'qSOFA'] as const)('%s of one sign is a least total that names the others', (name) => {
+    const { total, missing, notApplicable } = scoreOf[name]({ systolicPressure: 120 })
+    expect([total, notApplicable]).toEqual([0, undefined])
+    expect(missing).toEqual(signsOf[name].filter((sign) => sign !== 'systolicPressure'))
+  })
+
+  test('a saturation of 95 % on scale 2, where nothing is known of oxygen, is none that can be scored', () => {
+    expect(scoreNews2({ spo2: 95, spo2Scale: 2 })).toMatchObject({ total: null, risk: null })
+    expect(scoreNews2({ spo2: 90, spo2Scale: 2 })).toMatchObject({
+      total: 0,
+      missing: expect.arrayContaining(['pulse']),
+    })
   })
 })
 

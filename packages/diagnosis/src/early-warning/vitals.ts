@@ -28,7 +28,7 @@ export interface VitalSet {
 /** Clinical risk. */
 export type Risk = 'low' | 'low-medium' | 'medium' | 'high'
 
-/** Outcome of a score. `total` and `risk` are null where the score does not apply (`notApplicable` says why). */
+/** Outcome of a score. `total` and `risk` are null where the score does not apply, or none of its signs was measured (`notApplicable` says which). */
 export interface ScoreResult<Part extends string> {
   total: number | null
   /** Points of each sign that was there. */
@@ -104,10 +104,24 @@ export function parseVitalSet(input: unknown): VitalSet {
   return set
 }
 
-/** Sums the parts that are there and lists those that are not. */
+/** How a score is read: its name, the youngest it is for, and the risk of a total. */
+export interface Reading<Part extends string> {
+  name: string
+  yearsLeast: number
+  riskOf: (total: number, parts: Partial<Record<Part, number>>) => Risk
+}
+
+/**
+ * Sums the parts that are there and lists those that are not. Of a person too young for the score, and of no sign at all, nothing is said: a sum of nothing is 0, which would read as a low risk.
+ *
+ * @param points - of each sign; undefined = not measured.
+ * @param ageYears - undefined counts as adult.
+ */
 export function sumParts<Part extends string>(
   points: Record<Part, number | undefined>,
-): { total: number; parts: Partial<Record<Part, number>>; missing: Part[] } {
+  ageYears: number | undefined,
+  { name, yearsLeast, riskOf }: Reading<Part>,
+): ScoreResult<Part> {
   const parts: Partial<Record<Part, number>> = {}
   const missing: Part[] = []
   let total = 0
@@ -119,7 +133,11 @@ export function sumParts<Part extends string>(
       total += value
     }
   }
-  return { total, parts, missing }
+  const silent = (notApplicable: string) => ({ total: null, parts: {}, risk: null, missing, notApplicable })
+  if (ageYears !== undefined && ageYears < yearsLeast)
+    return silent(`${name} is not for an age below ${yearsLeast} years`)
+  if (Object.keys(parts).length === 0) return silent(`no sign that ${name} can score was measured`)
+  return { total, parts, risk: riskOf(total, parts), missing }
 }
 
 /**

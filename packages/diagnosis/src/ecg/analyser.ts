@@ -24,6 +24,7 @@ import { Detector } from './detector.ts'
 import { DisorderMeter } from './disorder.ts'
 import { Filter } from './filter.ts'
 import { FlutterMeter } from './flutter.ts'
+import { comesAsFusion, isFusion, likestMixture, type Mixture } from './fusion.ts'
 import { MainsRemover } from './mains.ts'
 import { PacedBeats } from './paced.ts'
 import { type Quality, QualityMeter, qualityTicks } from './quality.ts'
@@ -53,6 +54,8 @@ export type EcgEvent =
       type: 'beat'
       tick: number
       symbol: BeatSymbol
+      /** The class that counts for rhythms: of a fusion the one that it would have if fusions were not told. */
+      counted: BeatSymbol
       intervalMs: number
       rate: number
       score: number
@@ -65,6 +68,8 @@ export type EcgEvent =
       isUsual: boolean
       isPaced: boolean
       timing: BeatTiming
+      /** The beat as a mixture of the usual shape and a ventricular one, where it may be a fusion. */
+      mixture: Mixture | undefined
       /** Of the complex in the 10 to 25 Hz band, microvolts. */
       size: number
     }
@@ -129,8 +134,10 @@ export class EcgAnalyser {
   #intervalBefore = 0
   #intervalBefore2 = 0
   #sizeLevel = 0
-  /** Sees each beat's features and when it comes; for the scripts that train. */
-  onBeat: ((tick: number, features: Float64Array, shape: Shape, timing: BeatTiming) => void) | undefined
+  /** Sees each beat's features, when it comes, and it as a mixture of the usual shape and another one; for the scripts that train. */
+  onBeat:
+    | ((tick: number, features: Float64Array, shape: Shape, timing: BeatTiming, mix: (k: number) => Mixture) => void)
+    | undefined
   #told: Rhythm = 'N'
   #toldQuality: Quality = 'good'
   /** Where the last `quality` event lies. */
@@ -240,14 +247,19 @@ export class EcgAnalyser {
     logits.ventricular = boundVentricular(voted, this.#votes.meanOf(shape.index), isUsual)
     const { isNew, index } = shape
     const isDoubtful = this.#disorder.isOn && this.#votes.countOf(index) < knownShapeBeats
-    const symbol = isPaced ? 'Q' : classifyBeat(logits, { timing, isAlone: true, isWhole: false, isDoubtful })
+    const counted = isPaced ? 'Q' : classifyBeat(logits, { timing, isAlone: true, isWhole: false, isDoubtful })
+    const mix = (k: number) => this.#shapes.mix(k)
+    const mixture =
+      !isPaced && comesAsFusion(features, timing === 'timely') ? likestMixture(index, this.#votes, mix) : undefined
+    const fused = { count: this.#votes.countOf(index), mean: this.#votes.meanOf(index), mixture }
+    const symbol = isFusion(logits.ventricular, fused) ? 'F' : counted
     const { ventricular: logit, supraventricular } = logits
-    if (intervalMs > 0) this.#rhythm.push(intervalMs, symbol, { isNew, shape: index, logit, supraventricular })
+    if (intervalMs > 0) this.#rhythm.push(intervalMs, counted, { isNew, shape: index, logit, supraventricular })
     else this.#rhythm.restart()
     const { rate, score } = this.#rhythm
-    const beat = { type: 'beat', tick, symbol, intervalMs, rate, score, logits, isNew } as const
-    this.#events.push({ ...beat, own, shape: index, isUsual, isPaced, timing, size: this.#pendingSize })
-    if (this.onBeat !== undefined) this.onBeat(tick, features, shape, timing)
+    const beat = { type: 'beat', tick, symbol, counted, intervalMs, rate, score, logits, isNew } as const
+    this.#events.push({ ...beat, own, shape: index, isUsual, isPaced, timing, mixture, size: this.#pendingSize })
+    if (this.onBeat !== undefined) this.onBeat(tick, features, shape, timing, mix)
     this.#tellRhythm(tick)
   }
 

@@ -3,7 +3,7 @@ import { Irregularity } from './irregularity.ts'
 import type { Carry } from './state.ts'
 import { type RunBeat, VentricularRun } from './ventricular-run.ts'
 
-/** Class of a beat: normal, supraventricular, ventricular, fusion (never told), made by a pacemaker or not classified. */
+/** Class of a beat: normal, supraventricular, ventricular, fusion of both, made by a pacemaker or not classified. */
 export type BeatSymbol = 'N' | 'S' | 'V' | 'F' | 'Q'
 
 /**

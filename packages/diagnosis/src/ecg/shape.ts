@@ -3,6 +3,7 @@
  * beats that came on time is the patient's normal beat; of each shape it is kept when its beats come and how they look.
  */
 import { beatPoints, beforePoints, type Complex, createComplex, cutBeat, measureComplex, qrsPoints } from './complex.ts'
+import { type Mixture, mixtureOf } from './fusion.ts'
 import type { Carry } from './state.ts'
 
 /** Number of shapes that are kept. */
@@ -97,6 +98,11 @@ export class Shapes {
     this.#newest = k
     for (let i = 0; i < beatPoints; i++) this.#last[i] = clamp(this.#beat[i] as number)
     return { ...this.#compare(k, ring, middle, next), previous, own: isNew ? 1 : likeness, ...told }
+  }
+
+  /** The newest beat as a mixture of the normal shape and shape `k`. */
+  mix(k: number): Mixture {
+    return mixtureOf(this.#beat, this.#points, this.#normal() * beatPoints, k * beatPoints)
   }
 
   #nearest(ring: Int16Array, middle: number, next: number): { best: number; shift: number; likeness: number } {

@@ -31,6 +31,11 @@ export class ShapeVotes {
     this.#counts = new Float64Array(shapes)
   }
 
+  /** Number of shapes. */
+  get size(): number {
+    return this.#means.length
+  }
+
   /** Takes a beat's logit and its shape (`isNew` when the shape begins with it); returns the logit that counts. */
   push(shape: number, isNew: boolean, logit: number): number {
     if (isNew) this.#means[shape] = this.#counts[shape] = 0

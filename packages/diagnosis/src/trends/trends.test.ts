@@ -23,10 +23,11 @@ function beatsOf(hertz: number, swingMs: number, symbol: 'N' | 'S' = 'N'): EcgEv
       isUsual: true,
       isPaced: false,
       timing: 'timely',
+      mixture: undefined,
       size: 500,
       logits: { ventricular: -1, supraventricular: -1 },
     } as const
-    events.push({ type: 'beat', tick: Math.round(ms / 4), symbol, intervalMs, ...more })
+    events.push({ type: 'beat', tick: Math.round(ms / 4), symbol, counted: symbol, intervalMs, ...more })
   }
   return events
 }
