@@ -7,6 +7,7 @@ import { bearerOf } from './access/bearer.ts'
 import { StorageError } from './errors.ts'
 import { failureAnswer, internalReason } from './failures.ts'
 import { createHttpServer } from './http.ts'
+import { createBodies } from './routes/blocks.ts'
 import { addKuboRoutes } from './routes/kubo.ts'
 import { addNodeRoutes, type NodeRouteParts } from './routes/node.ts'
 import { addDescription } from './routes/openapi.ts'
@@ -40,7 +41,7 @@ const streamedPaths = new Set(['/api/v0/add', '/api/v0/dag/import'])
 const openPaths = new Set(['/healthz', '/readyz', '/metrics', '/openapi.json'])
 
 /** What {@link createApp} builds the surface from. */
-export interface AppParts extends KuboRouteParts, NodeRouteParts, ReplicaRouteParts {
+export interface AppParts extends Omit<KuboRouteParts, 'bodies'>, NodeRouteParts, ReplicaRouteParts {
   authorizer: Authorizer
 }
 
@@ -108,6 +109,17 @@ function answerFailures(app: FastifyInstance, events: AppParts['events']): void 
   })
 }
 
+/** What bodies may be, beside those of single commands. */
+function addBodyTypes(app: FastifyInstance): void {
+  app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, (_request, body, done) =>
+    done(null, body),
+  )
+  // What many clients say of a POST without a body. A command takes its arguments from the query, whatever the body is, as Kubo does.
+  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'buffer' }, (_request, _body, done) =>
+    done(null, undefined),
+  )
+}
+
 /** Most gets and puts end before Fastify is asked (src/routes/quick-get.ts, quick-put.ts); all else goes to it. */
 function createServer(ways: readonly (QuickGet | QuickPut)[], handler: RequestListener): Server {
   const server = createHttpServer({ maxHeaderSize: urlLengthMax }, (request, answer) => {
@@ -125,10 +137,20 @@ export function createApp(parts: AppParts): FastifyInstance {
   let atOnce = 0
   // At the limit the command is asked, which refuses.
   const hasRoom = (): boolean => atOnce < requestsAtOnceMax
-  const count = (change: 1 | -1): void => {
-    atOnce += change
-  }
-  const ways = [new QuickGet({ ...parts, hasRoom }), new QuickPut({ ...parts, hasRoom, count })]
+  const bodies = createBodies(parts.store)
+  const bodyLimit = new BodyLimit()
+  const quickPut = new QuickPut({
+    ...{ ...parts, bodies, hasRoom },
+    onBegin: (request) => {
+      atOnce++
+      bodyLimit.add(request)
+    },
+    onEnd: (request) => {
+      atOnce--
+      bodyLimit.remove(request)
+    },
+  })
+  const ways = [new QuickGet({ ...parts, hasRoom }), quickPut]
   const app = fastify({
     logger: false,
     bodyLimit: 64 * 1024,
@@ -139,8 +161,10 @@ export function createApp(parts: AppParts): FastifyInstance {
     serverFactory: (handler) => createServer(ways, handler),
   })
   app.decorateRequest('principal', null as unknown as Principal)
-  const bodyLimit = new BodyLimit()
-  app.addHook('onClose', async () => bodyLimit.close())
+  app.addHook('onClose', async () => {
+    bodyLimit.close()
+    bodies.close()
+  })
   app.addHook('preClose', async () => {
     for (const way of ways) way.close()
   })
@@ -168,15 +192,9 @@ export function createApp(parts: AppParts): FastifyInstance {
     done()
   })
   answerFailures(app, events)
-  app.addContentTypeParser('application/octet-stream', { parseAs: 'buffer' }, (_request, body, done) =>
-    done(null, body),
-  )
-  // What many clients say of a POST without a body. A command takes its arguments from the query, whatever the body is, as Kubo does.
-  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'buffer' }, (_request, _body, done) =>
-    done(null, undefined),
-  )
+  addBodyTypes(app)
   addDescription(app, openPaths)
-  addKuboRoutes(app, parts)
+  addKuboRoutes(app, { ...parts, bodies })
   addReplicaRoutes(app, parts)
   addNodeRoutes(app, parts)
   return app

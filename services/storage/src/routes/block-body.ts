@@ -5,7 +5,7 @@ import { release } from '../memory.ts'
 import { BodyMemory } from './body-memory.ts'
 
 /** Bodies from this size on are read into memory that the writer's thread sees too: nothing is copied on the way there. */
-const sharedBytesMin = 32_768
+export const sharedBytesMin = 32_768
 /** What a body is given first whose size nobody told; it is doubled as it grows. */
 const grownBytesMin = 131_072
 /** Bytes of all bodies that are read at once. */
@@ -43,15 +43,31 @@ export class BlockBodies {
   async read(payload: RequestPayload, sizeTold: number | undefined, check: (bytes: number) => void): Promise<Buffer> {
     const reserved = sizeTold ?? this.#sizeMax
     if (reserved > this.#sizeMax) throw this.#tooLarge()
-    if (this.#bytesAtOnce + reserved > bytesAtOnceMax) {
+    if (!this.reserve(reserved)) {
       throw new StorageError('too many bodies at once', { code: 'ERR_STORE_BUSY', operationsMax: bytesAtOnceMax })
     }
-    this.#bytesAtOnce += reserved
     try {
       return await this.#collect(payload, sizeTold, check)
     } finally {
-      this.#bytesAtOnce -= reserved
+      this.free(reserved)
     }
+  }
+
+  /** Counts bytes that are about to be read; false if too many are. {@link free} must follow. */
+  reserve(bytes: number): boolean {
+    if (bytes > this.#sizeMax || this.#bytesAtOnce + bytes > bytesAtOnceMax) return false
+    this.#bytesAtOnce += bytes
+    return true
+  }
+
+  /** They are read, or do not come. */
+  free(bytes: number): void {
+    this.#bytesAtOnce -= bytes
+  }
+
+  /** Memory for a large body; {@link giveBack} takes it back. */
+  take(bytes: number): Buffer {
+    return this.#memory.take(bytes)
   }
 
   #collect(payload: RequestPayload, sizeTold: number | undefined, check: (bytes: number) => void): Promise<Buffer> {

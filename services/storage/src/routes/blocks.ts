@@ -110,13 +110,17 @@ export function addBlockCommands(app: FastifyInstance, parts: KuboRouteParts): v
   })
 }
 
-/** A block is taken from a body that is read only if it can be kept. */
-function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
-  const bodies = new BlockBodies(blockBytesMax + multipartOverheadBytesMax, () => {
-    parts.store.collect()
+/** What the bodies of single blocks are read with. */
+export function createBodies(store: Pick<KuboRouteParts['store'], 'collect'>): BlockBodies {
+  return new BlockBodies(blockBytesMax + multipartOverheadBytesMax, () => {
+    store.collect()
     collectOnce()
   })
-  scope.addHook('onClose', async () => bodies.close())
+}
+
+/** A block is taken from a body that is read only if it can be kept. */
+function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
+  const { bodies } = parts
   scope.addContentTypeParser('multipart/form-data', async (request: FastifyRequest, payload: RequestPayload) => {
     const told = request.headers['content-length']
     assertQuota(parts, request)

@@ -6,6 +6,7 @@ import type { Replicator } from '../replication/replicator.ts'
 import type { Scrubber } from '../replication/scrub.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import type { FetchLog } from '../store/fetch-log.ts'
+import type { BlockBodies } from './block-body.ts'
 
 /** What the routes under `/api/v0` work with. */
 export interface KuboRouteParts {
@@ -18,6 +19,8 @@ export interface KuboRouteParts {
   fetchLog: FetchLog
   /** True for a peer of the member list. */
   isMemberPeer: (peer: string) => boolean
+  /** Bodies of single blocks that are read. */
+  bodies: BlockBodies
   /** Bytes that this node may hold. */
   bytesMax: number
   now: () => number

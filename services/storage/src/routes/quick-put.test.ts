@@ -14,7 +14,7 @@ let alice: Tenant
 let bob: Tenant
 
 beforeAll(async () => {
-  const settings = { STORAGE_REPLICAS: '1', STORAGE_TENANT_BYTES_MAX: '2500000', STORAGE_ERASE_DELAY_SECONDS: '3600' }
+  const settings = { STORAGE_REPLICAS: '1', STORAGE_TENANT_BYTES_MAX: '4500000', STORAGE_ERASE_DELAY_SECONDS: '3600' }
   await cluster.prepare(1, settings)
   await cluster.startAll()
   ;[place] = cluster.places as [Place]
@@ -169,18 +169,42 @@ test('a body that comes in pieces is put whole, and one that ends early is not',
   expect(await send([headOf(body.length), bodyOf(later)])).toMatchObject({ status: 200 })
   const lost = new Uint8Array(randomBytes(2000))
   const { port } = new URL(place.node?.address.url ?? '')
-  for (const sent of [Buffer.alloc(0), bodyOf(lost).subarray(0, 500)]) {
+  const lostLarge = new Uint8Array(randomBytes(80_000))
+  for (const [length, sent] of [
+    [body.length, Buffer.alloc(0)],
+    [body.length, bodyOf(lost).subarray(0, 500)],
+    [bodyOf(lostLarge).length, bodyOf(lostLarge).subarray(0, 70_000)],
+  ] as const) {
     const socket = connect({ port: Number(port), host: '127.0.0.1' })
     sockets.push(socket)
     socket.on('error', () => {})
-    await new Promise((resolve) => socket.write(headOf(body.length), resolve))
+    await new Promise((resolve) => socket.write(headOf(length), resolve))
     if (sent.length > 0) await new Promise((resolve) => socket.write(sent, resolve))
     socket.end()
     socket.resume()
     await once(socket, 'close')
   }
-  expect(place.node?.store.has(hashBlock(lost))).toBe(false)
+  expect([lost, lostLarge].map((one) => place.node?.store.has(hashBlock(one)))).toEqual([false, false])
   expect(await bothWays(body)).toMatchObject({ status: 200 })
+})
+
+test('large blocks, which come in many pieces, are put as by the command; so are bodies that are none, and two blocks', async () => {
+  for (const size of [32_000, 33_000, 70_000, 600_000]) {
+    const bytes = new Uint8Array(randomBytes(size))
+    const answer = await bothWays(bodyOf(bytes))
+    expect([answer.status, JSON.parse(answer.body).Size]).toEqual([200, size])
+    expect(Buffer.compare((await place.node?.store.get(hashBlock(bytes))) as Uint8Array, bytes)).toBe(0)
+  }
+  const text = (letter: string): string => letter.repeat(50_000)
+  const both = ['d', 'e'].map((one) => `--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n${text(one)}\r\n`)
+  const answer = await bothWays(Buffer.from(`${both.join('')}--b--\r\n`))
+  expect([answer.status, answer.receipts, answer.body.match(/"Size":50000/g)?.length]).toEqual([200, '', 2])
+  for (const one of ['d', 'e']) expect(place.node?.store.has(hashBlock(Buffer.from(text(one))))).toBe(true)
+  expect(await bothWays(randomBytes(90_000))).toMatchObject({ status: 400 })
+  const body = bodyOf(randomBytes(90_000))
+  expect(await bothWays(body.subarray(0, body.length - 6))).toMatchObject({ status: 400 })
+  const tooLarge = bodyOf(new Uint8Array(2 * 1024 * 1024 + 1))
+  expect(await bothWays(tooLarge)).toMatchObject({ status: 413, body: expect.stringContaining('ERR_BLOCK_TOO_LARGE') })
 })
 
 test('puts and gets on one connection are answered in their order', async () => {
@@ -202,8 +226,8 @@ test('puts and gets on one connection are answered in their order', async () => 
 })
 
 test('what is left of a quota is asked before, and the refusal is the command’s', async () => {
-  const large = new Uint8Array(randomBytes(1_200_000))
-  for (const bytes of [large, new Uint8Array(randomBytes(1_250_000))]) {
+  for (const size of [2_000_000, 2_050_000, 400_000]) {
+    const bytes = new Uint8Array(randomBytes(size))
     expect((await cluster.request(place, '/api/v0/block/put', multipart(bytes), bob)).status).toBe(200)
   }
   for (let size = 30_000; size > 100; size = Math.floor(size / 2)) await put(bodyOf(randomBytes(size)), { by: bob })

@@ -1,6 +1,6 @@
 /**
- * The short way of `block/put` for what nearly all puts are: usual options, a good token, and one small block in one part
- * that comes in one piece. It asks the same authorizer and the same quotas, puts in the same way and counts in the same
+ * The short way of `block/put` for what nearly all puts are: usual options, a good token, a body whose length is told, and in it
+ * one block in one part. It asks the same authorizer and the same quotas, puts in the same way and counts in the same
  * metrics, and it gives the same answers as the command; whatever it cannot take so, any fault before the put included, it
  * leaves to the command, which begins anew with the body as it came. Routing, hooks, streams and the reply of the framework
  * took a third of such a put at a store by itself.
@@ -10,14 +10,14 @@ import type { Authorizer } from '../access/authorizer.ts'
 import { accountOf } from '../access/bearer.ts'
 import type { Events } from '../events.ts'
 import { failureAnswer, internalReason } from '../failures.ts'
+import { release } from '../memory.ts'
 import { receiptsHeader } from '../replication/receipt.ts'
-import { assertRoom, type BlockForm, formOf, putOne } from './blocks.ts'
+import { sharedBytesMin } from './block-body.ts'
+import { assertRoom, type BlockForm, blockBytesMax, formOf, putOne } from './blocks.ts'
 import { parseParts } from './multipart.ts'
 import type { KuboRouteParts } from './parts.ts'
 
 const command = '/api/v0/block/put'
-/** Longer ones do not come in one piece. */
-const bodyBytesMax = 32 * 1024
 const queryLengthMax = 160
 /** Names and values that mean the same however they are read. `arg` may come more than once. */
 const optionPattern = /^(?!arg=)([a-z-]+)=([a-z0-9-]+)$/
@@ -25,18 +25,21 @@ const optionPattern = /^(?!arg=)([a-z-]+)=([a-z0-9-]+)$/
 const formsMax = 32
 
 /** What {@link QuickPut} works with. */
-export interface QuickPutParts extends Pick<KuboRouteParts, 'store' | 'replicator' | 'files' | 'now'> {
+export interface QuickPutParts extends Pick<KuboRouteParts, 'store' | 'replicator' | 'files' | 'bodies' | 'now'> {
   authorizer: Authorizer
   events: Events
   /** False while as many requests are under way as are taken at once. */
   hasRoom: () => boolean
-  /** Counts a request as under way (1), or as done (-1). */
-  count: (change: 1 | -1) => void
+  /** Called when a request is under way whose body is awaited, and when it is done or left to the command. */
+  onBegin: (request: IncomingMessage) => void
+  onEnd: (request: IncomingMessage) => void
 }
 
 /** A put whose body is awaited. */
 interface Begun {
+  readonly request: IncomingMessage
   readonly answer: ServerResponse
+  readonly length: number
   readonly account: Uint8Array
   readonly form: BlockForm
   readonly beganAt: number
@@ -66,40 +69,58 @@ export class QuickPut {
     const { url = '', method, headers } = request
     if (method !== 'POST' || this.#isClosed || !url.startsWith(command)) return false
     const length = Number(headers['content-length'])
-    if (!(length > 0 && length <= bodyBytesMax) || headers.expect !== undefined || !this.#parts.hasRoom()) return false
+    if (!(length > 0) || headers.expect !== undefined || !this.#parts.hasRoom()) return false
     if (headers['content-type']?.startsWith('multipart/form-data;') !== true) return false
     const beganAt = performance.now()
     const form = this.#formOf(url)
     const account = form && accountOf(this.#parts.authorizer, headers.authorization)
-    if (!form || !account || !this.#isRoom(account, length)) return false
-    const begun = { answer, account, form, beganAt }
+    if (!form || !account || !this.#isRoom(account, length) || !this.#parts.bodies.reserve(length)) return false
+    this.#collect({ request, answer, length, account, form, beganAt }, handler)
+    return true
+  }
+
+  /** Gathers a body. A small one comes in one piece, or is the command's. */
+  #collect(begun: Begun, handler: RequestListener): void {
+    const { bodies, onBegin, onEnd } = this.#parts
+    const { request, answer, length } = begun
+    let shared: Buffer | undefined
+    let size = 0
     const onData = (chunk: Buffer): void => {
-      const bytes = chunk.length === length ? this.#blockOf(request, chunk) : undefined
-      if (bytes !== undefined) {
-        stop()
-        void this.#put(begun, bytes)
-      } else {
-        leave()
-        request.pause()
-        request.unshift(chunk)
-        handler(request, answer)
-        // The command listens by now, or has refused and reads nothing.
-        request.resume()
+      size += chunk.length
+      if (length >= sharedBytesMin) {
+        shared ??= bodies.take(length)
+        shared.set(chunk, size - chunk.length)
+        release(chunk)
+        if (size < length) return
       }
+      const body = shared ?? chunk
+      const bytes = size === length ? this.#blockOf(request, body) : undefined
+      stop()
+      if (bytes !== undefined) {
+        void this.#put(begun, bytes, shared)
+        return
+      }
+      onEnd(request)
+      request.pause()
+      request.unshift(body)
+      handler(request, answer)
+      // The command listens by now, or has refused and reads nothing.
+      request.resume()
     }
     const stop = (): void => {
+      bodies.free(length)
       request.off('data', onData)
-      request.off('close', leave)
+      request.off('close', onGone)
     }
-    // The command counts it by itself; a caller who has gone before his body came wants nothing.
-    const leave = (): void => {
+    // A caller who has gone before his body came wants nothing.
+    const onGone = (): void => {
       stop()
-      this.#parts.count(-1)
+      if (shared !== undefined) bodies.giveBack(shared)
+      onEnd(request)
     }
-    this.#parts.count(1)
+    onBegin(request)
     request.on('data', onData)
-    request.on('close', leave)
-    return true
+    request.on('close', onGone)
   }
 
   #formOf(url: string): BlockForm | undefined {
@@ -126,16 +147,21 @@ export class QuickPut {
     if (this.#isClosed) return undefined
     try {
       const parts = parseParts(request.headers['content-type'] ?? '', body)
-      return parts.length === 1 ? parts[0] : undefined
+      const [bytes] = parts
+      return parts.length === 1 && bytes !== undefined && bytes.length <= blockBytesMax ? bytes : undefined
     } catch {
       return undefined
     }
   }
 
-  async #put({ answer, account, form, beganAt }: Begun, bytes: Buffer): Promise<void> {
-    const { events, count } = this.#parts
+  /** @param shared - what the bytes lie in if they are to be given back. */
+  async #put(begun: Begun, bytes: Buffer, shared: Buffer | undefined): Promise<void> {
+    const { request, answer, account, form, beganAt } = begun
+    const { events, bodies, onEnd } = this.#parts
     try {
       const put = await putOne(this.#parts, account, bytes, form)
+      // Every copy is stored. After a failure somebody may still be at it: then the memory is left to the collector.
+      if (shared !== undefined) bodies.giveBack(shared)
       const headers = ['content-type', 'application/json; charset=utf-8', receiptsHeader, put.receipts]
       send(answer, 200, [...headers, 'x-chunked-output', '1'], put.answer)
     } catch (error) {
@@ -143,7 +169,7 @@ export class QuickPut {
       if (body.Reason === internalReason) events.requestFailed(command, error)
       send(answer, status, Object.entries(headers).flat(), body)
     } finally {
-      count(-1)
+      onEnd(request)
       events.requestDone(command, answer.statusCode, (performance.now() - beganAt) / 1000)
     }
   }
