@@ -3,7 +3,7 @@
  * one block in one part. It asks the same authorizer and the same quotas, puts in the same way and counts in the same
  * metrics, and it gives the same answers as the command; whatever it cannot take so, any fault before the put included, it
  * leaves to the command, which begins anew with the body as it came. Routing, hooks, streams and the reply of the framework
- * took a third of such a put at a store by itself.
+ * took a sixth of a put of 1 KiB at a store by itself.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Authorizer } from '../access/authorizer.ts'
