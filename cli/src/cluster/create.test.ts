@@ -41,6 +41,29 @@ test('of a cluster that was never started, or is stopped, commands say how to st
   }
 })
 
+test('the status of a cluster of which nothing runs makes no numbers up', async () => {
+  await createCluster(dir, size, Date.now())
+  let out = ''
+  const stdout = (text: string): void => {
+    out += text
+  }
+  const io = { stdin: (async function* () {})(), stdout, stderr: () => {}, interactive: false }
+  expect(await main(['status', '--dir', dir], io)).toBe(1)
+  expect(out).toMatch(/^userchain +not known: no accounting node answers$/m)
+  expect(out).not.toMatch(/\?|quorum/)
+})
+
+test('other sizes than a cluster has are refused by name', async () => {
+  await createCluster(dir, size, Date.now())
+  let err = ''
+  const stderr = (text: string): void => {
+    err += text
+  }
+  const io = { stdin: (async function* () {})(), stdout: () => {}, stderr, interactive: false }
+  expect(await main(['up', '--dir', dir, '--accounting', '4', '--patients', '7'], io)).toBe(2)
+  expect(err).toContain('holds a cluster already, with --patients 1, which is fixed: leave --patients out')
+})
+
 test('what an interrupted creation left is made anew; what anybody else left is not touched', async () => {
   mkdirSync(join(dir, 'accounting-0', 'secrets'), { recursive: true })
   writeFileSync(join(dir, 'accounting-0', 'secrets', 'node.key'), 'old')

@@ -8,10 +8,13 @@ import { formatTable } from '../table.ts'
 /** What `status` and `up` print for people. */
 export function formatStatus(status: ClusterStatus): string {
   const rows = status.nodes.map((node) => [node.name, node.role, node.state, node.url ?? '-', String(node.pid ?? '-')])
-  const chains = Object.entries(status.chains).map(
-    ([name, { height, size, root, quorum }]) =>
-      `${name.padEnd(10)} height ${height ?? '?'}, size ${size ?? '?'}, root ${root?.slice(0, 16) ?? '?'}…, quorum ${quorum}\n`,
-  )
+  const chains = Object.entries(status.chains).map(([name, { height, size, root, quorum }]) => {
+    const head =
+      root === null
+        ? 'not known: no accounting node answers'
+        : `height ${height}, size ${size}, root ${root.slice(0, 16)}…, quorum ${quorum}`
+    return `${name.padEnd(10)} ${head}\n`
+  })
   const doors = formatDoors(status.dir, portalDoors(status.dir, readCluster(status.dir)))
   const nodes = formatTable([['node', 'role', 'state', 'address', 'pid'], ...rows])
   return [nodes, chains.join(''), doors, `folder ${status.dir}\n`].filter((part) => part !== '').join('\n')
