@@ -75,12 +75,16 @@ export function addPortalSessionRoutes(
     void reply.header('cache-control', 'no-store')
     return view(requirePortalSession(request, cookie, sessions))
   })
-  app.post('/portal/logout', { schema: { tags: ['portal'], summary: 'log out' } }, async (request, reply) => {
-    const named = cookie.sessionOf(request)
-    if (named !== undefined) sessions.close(named.id)
-    cookie.clear(reply)
-    return reply.code(204).send()
-  })
+  app.post(
+    '/portal/logout',
+    { bodyLimit: 1024, schema: { tags: ['portal'], summary: 'log out' } },
+    async (request, reply) => {
+      const named = cookie.sessionOf(request)
+      if (named !== undefined) sessions.close(named.id)
+      cookie.clear(reply)
+      return reply.code(204).send()
+    },
+  )
 }
 
 /**

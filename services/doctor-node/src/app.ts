@@ -69,6 +69,8 @@ interface Built extends Services {
 
 const enrolmentPollMs = 100
 const catchUpPollMs = 20
+/** What a doctor writes is far smaller. */
+const nodeBodyBytesMax = 64 * 1024
 
 /** Tokens of the doctor's account, made anew when the node gets its doctor. */
 function createTokens(follower: () => LedgerFollower, identity: () => Identity, scope: 'ledger' | 'storage') {
@@ -272,6 +274,7 @@ export async function createDoctorNode(options: {
     logger,
     statusOfCode,
     readiness: () => built.follower.readiness(),
+    bodySizeBytesMax: nodeBodyBytesMax,
     trustedProxies: config.trustedProxies,
   })
   guardPortalNames(app.fastify, config.portalNames ?? [])

@@ -77,6 +77,8 @@ export interface UserNode {
 const refreshTimeoutMs = 10_000
 const drainPollMs = 20
 const looksEveryMs = 15_000
+/** What is larger, samples and files, comes by routes that say so. */
+const nodeBodyBytesMax = 64 * 1024
 
 function createFollower(config: UserNodeConfig, logger: Logger, store: () => PersonStore): LedgerFollower {
   const sources = new Map<string, () => string>()
@@ -388,7 +390,7 @@ export async function createUserNode(options: {
     version: '0.1.0',
     logger,
     statusOfCode,
-    bodySizeBytesMax: 2 * 1024 * 1024,
+    bodySizeBytesMax: nodeBodyBytesMax,
     readiness: () => built.follower.readiness(),
     trustedProxies: config.trustedProxies,
   })

@@ -1,6 +1,6 @@
 import { fromBase64, fromHex, toBase58, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { sourceOf } from '@healthblock/runtime/client-source'
-import type { FastifyInstance } from '@healthblock/runtime/http-app'
+import type { FastifyInstance, FastifyRequest } from '@healthblock/runtime/http-app'
 import type { Services } from '../services.ts'
 
 const hex32 = { type: 'string', pattern: '^[0-9a-f]{64}$' } as const
@@ -123,7 +123,8 @@ export function registerSessionRoutes(app: FastifyInstance, services: Services):
     },
   )
 
-  app.delete('/v1/sessions', async (request, reply) => {
+  const onRequest = async (request: FastifyRequest): Promise<void> => void access.requireSession(request)
+  app.delete('/v1/sessions', { onRequest }, async (request, reply) => {
     sessions.close(access.requireSession(request).id)
     void reply.code(204)
   })
