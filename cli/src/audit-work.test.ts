@@ -1,6 +1,6 @@
 import type { Finding } from '@healthblock/audit/report'
 import { expect, test } from 'vitest'
-import { guideText } from './audit-work.ts'
+import { findingsText, guideText } from './audit-work.ts'
 
 const found = (code: string, node: string): Finding => ({
   code,
@@ -23,4 +23,12 @@ test('says what each kind of finding means, once', () => {
   expect(heads.map((line) => line.split(':')[0])).toEqual(['entry.altered', 'node.unreachable', 'block.key.signature'])
   expect(text.match(/What to do: /g)).toHaveLength(3)
   expect(guideText([])).toBe('')
+})
+
+test.each([
+  [0, 'no findings'],
+  [1, '1 finding'],
+  [2, '2 findings'],
+])('%i is said as "%s"', (count, words) => {
+  expect(findingsText(count)).toBe(words)
 })

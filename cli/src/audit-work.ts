@@ -37,6 +37,11 @@ export function progressTeller(io: Io): (progress: AuditProgress) => void {
   }
 }
 
+/** How many findings there are, for people. */
+export function findingsText(count: number): string {
+  return count === 0 ? 'no findings' : count === 1 ? '1 finding' : `${count} findings`
+}
+
 /** A finding for people: its place, then its sentence. */
 export function findingText({ code, chain, height, index, node, message }: Finding): string {
   const place = [chain, height === null ? null : `height ${height}`, index === null ? null : `index ${index}`, node]

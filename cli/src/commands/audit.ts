@@ -10,7 +10,7 @@ import { isRuntimeError } from '@healthblock/runtime/errors'
 import type { KeptStatement } from '@healthblock/runtime/statement-routes'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { auditWitnesses, witnessHelp } from '../audit-witnesses.ts'
-import { findingText, guideText, progressTeller, withWork } from '../audit-work.ts'
+import { findingsText, findingText, guideText, progressTeller, withWork } from '../audit-work.ts'
 import { callNode, nodeAccess } from '../cluster/client.ts'
 import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
 import { readProcess } from '../cluster/processes.ts'
@@ -45,7 +45,7 @@ function printReport(report: AuditReport, io: Io): void {
   for (const words of report.notChecked) io.stdout(`not checked: ${words}\n`)
   for (const finding of report.findings) io.stdout(findingText(finding))
   io.stdout(guideText(report.findings))
-  io.stdout(report.ok ? 'no findings\n' : `${report.findings.length} findings\n`)
+  io.stdout(`${findingsText(report.findings.length)}\n`)
 }
 
 /** The items of a CBOR sequence, each in its bytes. */
@@ -122,7 +122,7 @@ async function follow(request: AuditRequest, isJson: boolean, io: Io): Promise<A
       {
         signal: stop.signal,
         onLook: ({ chains: { userchain, docchain }, findings }) => {
-          const words = `userchain ${userchain.size}, docchain ${docchain.size} entries; ${findings.length} findings`
+          const words = `userchain ${userchain.size}, docchain ${docchain.size} entries; ${findingsText(findings.length)}`
           if (words === told) return
           told = words
           io.stderr(`${new Date().toISOString()} ${words}\n`)

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { findingsText } from '../audit-work.ts'
 import { type ClusterFile, clusterPaths, readCluster } from '../cluster/layout.ts'
 import { readProcess } from '../cluster/processes.ts'
 import { projectRoot } from '../cluster/root.ts'
@@ -76,7 +77,7 @@ async function check(dir: string, values: Values, io: Io): Promise<ExitCode> {
     const heads = Object.entries(value.chains).map(
       ([chain, { height, size }]) => `${chain} height ${height}, ${size} entries`,
     )
-    io.stdout(`${folder}: ${value.ok ? 'whole' : `${value.findings.length} findings`} (${heads.join('; ')})\n`)
+    io.stdout(`${folder}: ${value.ok ? 'whole' : findingsText(value.findings.length)} (${heads.join('; ')})\n`)
     for (const { code, file, message } of value.findings) io.stdout(`FINDING ${code}  ${file}\n        ${message}\n`)
     for (const words of value.notes) io.stdout(`note: ${words}\n`)
     for (const words of value.notChecked) io.stdout(`not checked: ${words}\n`)

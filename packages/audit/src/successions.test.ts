@@ -137,3 +137,18 @@ it('succession.behind: a ledger that went on after the heads at which another on
   world.post('userchain', world.registration('left-out', 1))
   expect((await findingsOf(world.ledger, await node([bytes]))).found).toEqual(['succession.behind userchain node-0'])
 })
+
+it('nodes of the ledger before that do not answer are named: nobody looked at what they attested', async () => {
+  const { genesis, bytes } = await succession()
+  const client = new LedgerClient({
+    urls: ['http://127.0.0.1:1'],
+    trust: genesisTrust(world.genesis),
+    token: () => 'token',
+  })
+  const nodes = [{ name: 'prior-0' }, { name: 'prior-1', url: 'http://127.0.0.1:1' }]
+  const { found, words } = await findingsOf(successorOf(genesis), await node([bytes]), { nodes, client })
+  expect(found).toEqual([])
+  expect(words.filter((one) => one.includes('did not answer'))).toEqual([
+    expect.stringMatching(/carries on, that did not answer: prior-0, prior-1$/),
+  ])
+})

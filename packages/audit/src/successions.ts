@@ -74,11 +74,19 @@ async function heldHere({ ledger, nodes, findings }: SuccessionContext): Promise
   return held
 }
 
-/** What the nodes of the ledger before know beyond, or otherwise. */
-async function askPrior(prior: PriorNodes, own: VerifiedSuccession, findings: FindingList): Promise<Held[]> {
+/** What the nodes of the ledger before know beyond, or otherwise; and which of them did not answer. */
+async function askPrior(
+  prior: PriorNodes,
+  own: VerifiedSuccession,
+  findings: FindingList,
+): Promise<{ held: Held[]; silent: string[] }> {
   const held: Held[] = []
+  const silent: string[] = []
   for (const { name, url } of prior.nodes) {
-    if (url === undefined) continue
+    if (url === undefined) {
+      silent.push(name)
+      continue
+    }
     try {
       for (const chain of chainNames) {
         const { size, root } = await prior.client.checkpoint(chain, { url })
@@ -91,9 +99,10 @@ async function askPrior(prior: PriorNodes, own: VerifiedSuccession, findings: Fi
     } catch (error) {
       // Most of them are gone: that is why there is a successor.
       if (!(error instanceof RuntimeError)) throw error
+      silent.push(name)
     }
   }
-  return held
+  return { held, silent }
 }
 
 /** Each pair of successions of one ledger to different ones. */
@@ -124,7 +133,12 @@ export async function checkSuccessions(context: SuccessionContext): Promise<stri
   if (own !== undefined) {
     const id = toHex(own.succession.prior.ledgerId)
     if (prior === undefined) words.push(`nodes of ledger ${id}, which this one carries on: none was named`)
-    else held.push(...(await askPrior(prior, own.succession, findings)))
+    else {
+      const { held: known, silent } = await askPrior(prior, own.succession, findings)
+      held.push(...known)
+      if (silent.length > 0)
+        words.push(`nodes of ledger ${id}, which this one carries on, that did not answer: ${silent.join(', ')}`)
+    }
     words.push(`what ledger ${id} holds up to its last heads: audit it by itself`)
   }
   const next = held.filter(({ succession }) => equalBytes(succession.prior.ledgerId, ledger.ledgerId))
