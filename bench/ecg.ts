@@ -52,7 +52,7 @@ function benchRecords(): void {
   let names = readdirSync(new URL('mitdb/', data)).filter((file) => file.endsWith('.hea'))
   if (options.quick) names = names.filter((_, i) => i % 4 === 0)
   const peaks: Counts[] = []
-  const classes = { V: [] as Counts[], S: [] as Counts[] }
+  const classes = { V: [] as Counts[], S: [] as Counts[], F: [] as Counts[] }
   const fibrillation: Counts[] = []
   for (const file of names) {
     const { name, leads, reference } = loadRecord(file.slice(0, -4))
@@ -61,11 +61,12 @@ function benchRecords(): void {
     const found = annotateEcg(first, second)
     const pairs = matchBeats(reference, found, first.rate)
     const beats = countBeats(pairs)
-    const [v, s] = [countClass(pairs, 'V'), countClass(pairs, 'S')]
+    const [v, s, f] = [countClass(pairs, 'V'), countClass(pairs, 'S'), countClass(pairs, 'F')]
     const af = countRhythm(reference, found, ['AFIB'], first.samples.length)
     peaks.push(beats)
     classes.V.push(v)
     classes.S.push(s)
+    classes.F.push(f)
     fibrillation.push(af)
     results.push({
       record: name,
@@ -78,6 +79,8 @@ function benchRecords(): void {
       vPpv: percent(predictivity(v)),
       sSe: percent(sensitivity(s)),
       sPpv: percent(predictivity(s)),
+      fSe: percent(sensitivity(f)),
+      fPpv: percent(predictivity(f)),
       afSe: percent(sensitivity(af)),
       afSp: percent(specificity(af)),
     })
@@ -85,6 +88,7 @@ function benchRecords(): void {
   addSummary('R peaks', peaks, { Se: sensitivity, PPV: predictivity })
   addSummary('V beats, records of the training', classes.V, { Se: sensitivity, PPV: predictivity })
   addSummary('S beats, records of the training', classes.S, { Se: sensitivity, PPV: predictivity })
+  addSummary('F beats, records of the training', classes.F, { Se: sensitivity, PPV: predictivity })
   addSummary('AF, MIT-BIH', fibrillation, { Se: sensitivity, Sp: specificity })
 }
 

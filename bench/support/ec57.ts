@@ -78,7 +78,7 @@ export function countBeats(pairs: ReturnType<typeof matchBeats>): Counts {
 }
 
 /** Counts one class; a fusion or an unclassified beat that is called ventricular is no error (EC57). */
-export function countClass(pairs: ReturnType<typeof matchBeats>, symbol: 'V' | 'S'): Counts {
+export function countClass(pairs: ReturnType<typeof matchBeats>, symbol: 'V' | 'S' | 'F'): Counts {
   const counts = noCounts()
   for (const [real, told] of pairs) {
     const isReal = real !== undefined && beatClass(real.symbol) === symbol
