@@ -12,6 +12,7 @@ import { Consortium, nodeKeys } from '../../chain/src/consortium.test-support.ts
 import { bytesOf, keyOf } from '../../chain/src/sample.test-support.ts'
 import { EvidenceCheck } from './governance.ts'
 import { Nodes } from './nodes.ts'
+import { PromiseCheck } from './promises.ts'
 import { FindingList } from './report.ts'
 import { SignedHeads } from './signed-heads.ts'
 
@@ -144,4 +145,22 @@ test('a head that the log does not have is said to be of a key in force, or of o
     expect.stringMatching(`^${name} signed a root of userchain at 1 entries`),
     expect.stringMatching(`^a key that ${name} has no longer .* signed a root of userchain at 1 entries`),
   ])
+})
+
+test('a broken promise is said to be of the key in force, or of one that was replaced', async () => {
+  const client = new LedgerClient({ urls: ['http://127.0.0.1:1'], trust: genesisTrust(world.genesis) })
+  const [statement] = promise() as [Uint8Array]
+  const messageUnder = async (...keyNames: string[]): Promise<string | undefined> => {
+    const list = new FindingList()
+    const nodeKeysOf = () => keyNames.map((name) => keyOf(`node ${name}`).publicKey)
+    const nodes = new Nodes([], client, list)
+    const nowMs = world.nowMs + 60_000
+    await new PromiseCheck().check([statement], { ledger: world.ledger, nodes, findings: list, nowMs, nodeKeysOf })
+    return list.list(() => undefined)[0]?.message
+  }
+  const gateway = `gateway ${toHex(world.nodes[1] as Uint8Array).slice(0, 16)}`
+  expect(await messageUnder('1')).toMatch(new RegExp(`^${gateway} promised an answer`))
+  expect(await messageUnder('1 again', '1')).toMatch(
+    new RegExp(`^a node key that ${gateway} has no longer .* promised an answer`),
+  )
 })

@@ -68,15 +68,16 @@ export class PromiseCheck {
   async #judge(bytes: Uint8Array, number: number, context: PromiseContext): Promise<boolean> {
     const refusal = read('refused', bytes, context)
     const promise = refusal === undefined ? read('accepted', bytes, context) : undefined
-    if (refusal !== undefined) judgeRefusal(refusal, context)
+    if (refusal !== undefined) judgeRefusal(refusal.says, refusal.isReplaced, context)
     else if (promise === undefined) {
       const message = `statement ${number} is neither a promise nor a refusal that a node of the policy signed`
       context.findings.add({ code: 'promise.forged', index: number, message })
     } else {
-      if (isOpen(promise, context)) return false
+      const { says, isReplaced } = promise
+      if (isOpen(says, context)) return false
       this.#promises++
-      this.#transactions += promise.txs.length
-      await judge(promise, context)
+      this.#transactions += says.txs.length
+      await judge(says, isReplaced, context)
     }
     return true
   }
@@ -88,18 +89,18 @@ function isOpen({ chain, deadline, txs }: GatewayPromise, { ledger, nowMs }: Pro
   return deadline > nowMs || txs.some((id) => recordedMs(ledger, chainOf(chain), id) === undefined)
 }
 
-/** The statement, if it is of this kind and a node signed it with a key that it has or had. */
+/** The statement, if it is of this kind and a node signed it with a key that it has or had; and whether it has another one since. */
 function read<N extends StatementName & ('accepted' | 'refused')>(
   name: N,
   bytes: Uint8Array,
   { ledger, nodeKeysOf }: PromiseContext,
-): Statements[N] | undefined {
+): { says: Statements[N]; isReplaced: boolean } | undefined {
   try {
     const signed = readStatement(bytes)
     const { gateway } = parseStatement(name, signed.statement) as { gateway: Uint8Array }
-    for (const publicKey of nodeKeysOf(gateway)) {
+    for (const [age, publicKey] of nodeKeysOf(gateway).entries()) {
       try {
-        return verifyStatement({ name, signed, ledgerId: ledger.ledgerId, publicKey })
+        return { says: verifyStatement({ name, signed, ledgerId: ledger.ledgerId, publicKey }), isReplaced: age > 0 }
       } catch (error) {
         if (!(error instanceof ChainError)) throw error
       }
@@ -121,18 +122,24 @@ function nameOf(account: Uint8Array, nodes: Nodes): string {
   return nodes.nameOf(account) ?? `gateway ${toHex(account).slice(0, 16)}`
 }
 
-function judgeRefusal({ chain: number, gateway, tx, rule, height }: Refusal, context: PromiseContext): void {
+/** Who said it, for a sentence: what a key says that was replaced may be a thief's word. */
+function speaker(name: string, isReplaced: boolean): string {
+  return isReplaced ? `a node key that ${name} has no longer (lost, stolen or replaced)` : name
+}
+
+function judgeRefusal(refusal: Refusal, isReplaced: boolean, context: PromiseContext): void {
+  const { chain: number, gateway, tx, rule, height } = refusal
   const { ledger, nodes, findings } = context
   const chain = chainOf(number)
   const index = ledger.index(chain).find(tx)
   const boundary = index === undefined ? undefined : ledger.index(chain).boundaryAfter(index)
   if (boundary === undefined || boundary.height > height) return
   const name = nameOf(gateway, nodes)
-  const message = `${name} refused ${toHex(tx)} of ${chain} by the rule ${rule} after block ${height}, which had it on record since block ${boundary.height}`
+  const message = `${speaker(name, isReplaced)} refused ${toHex(tx)} of ${chain} by the rule ${rule} after block ${height}, which had it on record since block ${boundary.height}`
   findings.add({ code: 'refusal.false', chain, height, node: name, subject: toHex(tx), message })
 }
 
-async function judge(promise: GatewayPromise, context: PromiseContext): Promise<void> {
+async function judge(promise: GatewayPromise, isReplaced: boolean, context: PromiseContext): Promise<void> {
   const { ledger, nodes, findings } = context
   const chain = chainOf(promise.chain)
   const open = promise.txs
@@ -149,7 +156,7 @@ async function judge(promise: GatewayPromise, context: PromiseContext): Promise<
   for (const { id, ms } of open) {
     const subject = toHex(id)
     if (excused.has(subject)) continue
-    const promised = `${gateway} promised an answer for ${subject} of ${chain} by ${deadline}`
+    const promised = `${speaker(gateway, isReplaced)} promised an answer for ${subject} of ${chain} by ${deadline}`
     const place = { chain, height: promise.height, node: gateway, subject }
     if (ms === undefined) {
       const message = `${promised}: it is not on record, and no refusal is shown`
