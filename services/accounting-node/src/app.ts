@@ -51,7 +51,7 @@ async function readiness(node: AccountingNode): Promise<ReadinessCheck[]> {
     const isCurrent = published !== undefined && published.size <= core.head().size && reader.published !== undefined
     add(`${chain} published`, isCurrent ? undefined : 'the published head is not applied')
     add(`${chain} caught up`, behindLeaves === 0 ? undefined : `${behindLeaves} decided entries are not applied`)
-    add(`${chain} peers`, heardPeers ? undefined : 'too few peers have answered since the start')
+    add(`${chain} peers`, heardPeers ? node.pulse.fault(chain) : 'too few peers have answered since the start')
     add(`${chain} member`, takesPart ? undefined : 'this node, with these keys, is not in the policy in force')
     add(
       `${chain} cosigned`,

@@ -35,6 +35,7 @@ import { createCoreMetrics, createGatewayMetrics, observeChains } from './metric
 import type { AccountingNode, ChainParts } from './node.ts'
 import { openOverview } from './overview/open-overview.ts'
 import { PastStates } from './past/past-states.ts'
+import { PeerPulse } from './peer-pulse.ts'
 import { PeersFile } from './peers-file.ts'
 import { ChainReader } from './reading/chain-reader.ts'
 import { Closures } from './reading/closures.ts'
@@ -125,6 +126,7 @@ function openWorld(
       urlOf: (rank) => peers.urlOf(rank),
       known: () => peers.ranks(),
       nowMs: clock.nowMs,
+      elapsedMs: clock.elapsedMs,
     }),
     // One core is the event loop's; a thread takes some 15 MB.
     workers: new PreparationPool(Math.max(1, availableParallelism() - 1), verificationsUnderWayMax),
@@ -248,6 +250,7 @@ function joinNode(
     logger,
     nowMs: parts.clock.nowMs,
     clockSkewMs: () => opened.world.network.clockSkewMs(),
+    pulse: new PeerPulse({ network: opened.world.network, clock: parts.clock, cores, account }),
     async queueFault() {
       try {
         await Promise.all(chainNames.map((chain) => opened.world.queues[chain].ping()))
@@ -343,6 +346,7 @@ async function joinLedger({ node, cores, healer, closures, early }: Opened): Pro
   const { userchain, docchain } = node.chains
   closures.attach()
   for (const { reader } of [userchain, docchain]) reader.attach()
+  node.pulse.start()
   await cores.start()
   for (const incident of early.incidents()) if (isStateGood(cores, incident.chain)) healer.healed(incident)
   for (const { reader } of [userchain, docchain]) await reader.start()
@@ -376,6 +380,7 @@ async function closeNode({ node, world, stores, cores, incidents, closures }: Op
   node.past.stop()
   node.events.close()
   await node.witnesses.stop()
+  await node.pulse.stop()
   await node.evidence.close()
   for (const { gateway } of [userchain, docchain]) await gateway.stop()
   for (const { reader } of [userchain, docchain]) reader.stop()

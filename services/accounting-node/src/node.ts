@@ -15,6 +15,7 @@ import type { Logger } from './logger.ts'
 import type { NodesLook } from './overview/nodes-view.ts'
 import type { PortalEvents } from './overview/portal-events.ts'
 import type { PastStates } from './past/past-states.ts'
+import type { PeerPulse } from './peer-pulse.ts'
 import type { ChainReader } from './reading/chain-reader.ts'
 import type { Receipts } from './reading/receipts.ts'
 import type { StateQuery } from './reading/state-query.ts'
@@ -64,6 +65,7 @@ export interface AccountingNode {
   readonly nowMs: () => number
   /** How far this clock is from the peers', ms, by the dates of their answers. */
   readonly clockSkewMs: () => number
+  readonly pulse: PeerPulse
   /** Why the intake queue cannot be used now; undefined if it can. */
   queueFault(): Promise<string | undefined>
 }

@@ -4,8 +4,8 @@ import { request as httpsRequest, Agent as TlsAgent } from 'node:https'
 import { createToken } from '@healthblock/chain/token'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { messageOf } from '@healthblock/runtime/errors'
-import type { PeerNetwork } from '../core/ports.ts'
 import { AccountingError } from '../errors.ts'
+import type { HeardNetwork } from '../peer-pulse.ts'
 
 /** Largest answer: blocks of a peer, with room. */
 const answerSizeBytesMax = 32 * 1024 * 1024
@@ -29,10 +29,12 @@ export interface HttpPeersOptions {
   readonly urlOf: (rank: number) => string | undefined
   /** Unix ms: when tokens end. */
   readonly nowMs: () => number
+  /** Ms of the clock that never steps: when a peer was heard. */
+  readonly elapsedMs: () => number
 }
 
 /** A network and its connections. */
-export interface HttpPeers extends PeerNetwork {
+export interface HttpPeers extends HeardNetwork {
   /**
    * How far this clock is from the median of the peers', ms, by the dates of their answers (to a second); 0 before the first.
    * A refusal has a date too: a node whose clock is so wrong that its tokens count for nothing learns it here.
@@ -88,12 +90,17 @@ function post({ url, token, body, timeoutMs, agents }: Request): Promise<Answer>
   return promise
 }
 
+function isRefused(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED'
+}
+
 /** Opens the calling side of the peer network; no connection is made before the first call. */
 export function openHttpPeers(options: HttpPeersOptions): HttpPeers {
   const settings = { keepAlive: true, maxSockets: connectionsMax, scheduling: 'lifo' } as const
   const agents = { plain: new Agent(settings), tls: new TlsAgent(settings) }
   const tokens = new Map<number, { token: string; untilMs: number }>()
   const skewMs = new Map<number, number>()
+  const heardMs = new Map<number, number>()
 
   const tokenFor = (rank: number): string | undefined => {
     const nowMs = options.nowMs()
@@ -123,14 +130,20 @@ export function openHttpPeers(options: HttpPeersOptions): HttpPeers {
         const url = new URL(`/peer/${chain}/${method}`, base)
         answer = await post({ url, token, body, timeoutMs, agents })
       } catch (cause) {
+        // Nobody listens: no need to wait until the last answer is old.
+        if (isRefused(cause)) heardMs.delete(rank)
         throw unreachable(messageOf(cause), cause)
       }
       if (!Number.isNaN(answer.dateMs)) skewMs.set(rank, options.nowMs() - answer.dateMs)
-      if (answer.status === 200) return answer.bytes
+      if (answer.status === 200) {
+        heardMs.set(rank, options.elapsedMs())
+        return answer.bytes
+      }
       if (answer.status >= 500) throw unreachable(`status ${answer.status}`)
       const reason = `status ${answer.status}`
       throw new AccountingError(`rank ${rank} refused: ${reason}`, { code: 'ERR_PEER_REFUSED', rank, reason })
     },
+    heardMs: (rank) => heardMs.get(rank),
     clockSkewMs() {
       const sorted = [...skewMs.values()].sort((a, b) => a - b)
       return Math.abs(sorted[sorted.length >> 1] ?? 0)

@@ -9,8 +9,10 @@ import { redisInstalled, startTestRedis, type TestRedis } from '../../../../test
 import { algorithmTransaction, type SampleLedger } from '../../../../test/support/sample-ledger.ts'
 import { type BullQueue, openBullQueue } from '../adapters/bullmq-queue.ts'
 import { type HttpPeers, openHttpPeers } from '../adapters/http-peers.ts'
+import { createSystemClock } from '../adapters/system-clock.ts'
 import { encodeMessage, parseMessage } from '../core/wire.ts'
 import { statusOfCode } from '../errors.ts'
+import { PeerPulse } from '../peer-pulse.ts'
 import { createPeerGuard, registerPeerRoutes } from './peer.ts'
 
 let cluster: CoreCluster
@@ -18,6 +20,8 @@ let redis: TestRedis | undefined
 let apps: HttpApp[] = []
 let peers: HttpPeers[] = []
 let queues: BullQueue[] = []
+/** How far the clock that never steps has been turned on. */
+let aheadMs = 0
 afterEach(async () => {
   await cluster.end()
   for (const network of peers) network.close()
@@ -28,6 +32,7 @@ afterEach(async () => {
   apps = []
   peers = []
   queues = []
+  aheadMs = 0
 })
 
 function accountsOf(ledger: SampleLedger): readonly Uint8Array[] {
@@ -45,6 +50,7 @@ async function serve(n: number): Promise<string[]> {
       const nodeKey = (nodes[rank] as (typeof nodes)[number]).node
       const network = openHttpPeers({
         nowMs: Date.now,
+        elapsedMs: () => performance.now() + aheadMs,
         ledgerId,
         account: accountsOf(cluster.ledger)[rank] as Uint8Array,
         accountOf: (to) => accountsOf(cluster.ledger)[to],
@@ -108,6 +114,48 @@ describe.skipIf(!redisInstalled)('four nodes over HTTP and Redis (needs redis-se
     await cluster.until('published everywhere', () => [0, 1, 2, 3].every(isThere))
     const leaves = cluster.core(0).entries(0, cluster.core(0).head().size).map(toHex)
     expect(cluster.core(3).entries(0, leaves.length).map(toHex)).toEqual(leaves)
+  })
+})
+
+describe('the pulse of the peers', () => {
+  /** The first node's; a look of its own is made 5 s after whatever was before. */
+  function pulseOf(): { look(): Promise<string | undefined>; wait(ms: number): string | undefined } {
+    const clock = { ...createSystemClock(), elapsedMs: () => performance.now() + aheadMs }
+    const cores = { userchain: cluster.core(0), docchain: cluster.core(0, 'docchain') }
+    const account = accountsOf(cluster.ledger)[0] as Uint8Array
+    const pulse = new PeerPulse({ network: peers[0] as HttpPeers, clock, cores, account })
+    return {
+      async look() {
+        aheadMs += 5_000
+        await pulse.look()
+        expect(pulse.fault('docchain')).toBe(pulse.fault('userchain'))
+        return pulse.fault('userchain')
+      },
+      wait(ms) {
+        aheadMs += ms
+        return pulse.fault('userchain')
+      },
+    }
+  }
+
+  it('says after two looks that too few listen, on a ledger on which nothing happens', async () => {
+    await serve(4)
+    const pulse = pulseOf()
+    expect(await pulse.look()).toBeUndefined()
+    await apps[3]?.stop()
+    expect(await pulse.look()).toBeUndefined()
+    await apps[2]?.stop()
+    // The first may meet a connection that was open before.
+    await pulse.look()
+    expect(await pulse.look()).toBe('only 2 of 4 nodes answer, q = 3 are needed')
+  })
+
+  it('counts no answer for longer than 13 s, and counts whoever answers again', async () => {
+    await serve(4)
+    const pulse = pulseOf()
+    expect(await pulse.look()).toBeUndefined()
+    expect(pulse.wait(15_000)).toBe('only 1 of 4 nodes answer, q = 3 are needed')
+    expect(await pulse.look()).toBeUndefined()
   })
 })
 
