@@ -287,6 +287,30 @@ describe('a piece of samples', () => {
     expect(() => home.samples.addAll(home.person(), pieces)).toThrow()
     expect(sealed()).toEqual([])
   })
+
+  test('of a device whose clock is more than ten minutes ahead is refused, by field and clock; a late one is taken', () => {
+    const measure = (...batches: ReadingBatch[]) => {
+      const pieces = batches.map((batch) => ({ batch, stream: home.stream(batch.kind).stream }))
+      home.samples.addMeasured(home.person(), pieces)
+    }
+    const { nowMs } = world
+    const ahead = (field: string) =>
+      expect.objectContaining({ detail: expect.objectContaining({ code: 'ERR_SAMPLES_AHEAD', field, nowMs }) })
+    const wild = { ...ecg(1, 2, 3), startMs: 2 ** 45 }
+    expect(() => measure(wild)).toThrowError(ahead('startMs'))
+    expect(() => measure(wild)).toThrowError(new Date(nowMs).toISOString())
+    // Slow samples reach as far as wrong dates do.
+    expect(() => measure({ ...ecg(1, 2), rateMilliHz: 1 } as ReadingBatch)).toThrowError(ahead('startMs'))
+    expect(() => measure(vitals(nowMs, 'pulse', 70), vitals(nowMs + 600_001, 'pulse', 71))).toThrowError(
+      ahead('rows.timeMs'),
+    )
+    expect(sealed()).toEqual([])
+    measure(vitals(nowMs + 590_000, 'pulse', 72), vitals(nowMs - 30 * 86_400_000, 'pulse', 73))
+    expect(sealed().toSorted()).toEqual([
+      ['pulse', 72],
+      ['pulse', 73],
+    ])
+  })
 })
 
 test('pieces of a tenth of a second become whole periods', () => {

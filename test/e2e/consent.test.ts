@@ -145,6 +145,10 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     expect(await cluster.run('device', 'send', 'anna', 'vitals', file)).toMatchObject({
       ...{ code: 1, stderr: expect.stringContaining('rows') },
     })
+    writeFileSync(file, JSON.stringify({ rows: [{ timeMs: Date.now() + 86_400_000, sign: 'pulse', value: 70 }] }))
+    expect(await cluster.run('device', 'send', 'anna', 'vitals', file)).toMatchObject({
+      ...{ code: 1, stderr: expect.stringMatching(/rows\.timeMs.*this node's clock/) },
+    })
     type Alarm = { id: number; code: string; acknowledgedBy: string | null }
     const alarms = (): Promise<Alarm[]> => cluster.ok<Alarm[]>('doctor', 'alarms', 'doctor-b', '--open')
     const [alarm] = await eventually('an alarm', 60_000, async () => {

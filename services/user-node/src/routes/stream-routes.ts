@@ -122,7 +122,7 @@ function registerFhirRoute(app: FastifyInstance, services: Services): void {
     async (request, reply) => {
       const person = access.requireDevice(request)
       const pieces = readFhir(person, request.body)
-      samples.addAll(person, pieces)
+      samples.addMeasured(person, pieces)
       wake()
       void reply.code(202)
       return { accepted: true, batches: pieces.length }
@@ -146,11 +146,8 @@ export function registerStreamRoutes(app: FastifyInstance, services: Services): 
       const person = access.requireDevice(request)
       const { kind } = request.params as { kind: string }
       const { stream } = sampledStream(person, kind)
-      samples.add(
-        person,
-        stream,
-        kind === 'ecg' ? ecgBatch(request.body as EcgBody) : vitalsBatch(request.body as VitalsBody),
-      )
+      const batch = kind === 'ecg' ? ecgBatch(request.body as EcgBody) : vitalsBatch(request.body as VitalsBody)
+      samples.addMeasured(person, [{ stream, batch }])
       services.wake()
       void reply.code(202)
       return { accepted: true }

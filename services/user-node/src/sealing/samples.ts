@@ -21,6 +21,8 @@ export const rememberedMs = 48 * 3_600_000
 const forgetEveryMs = 3_600_000
 /** Of a piece's SHA-256: enough to tell what one household sends in two days apart. */
 const digestBytes = 16
+/** How far the clock of a device may be ahead of the node's. */
+export const aheadMsMax = 600_000
 /** Most rows of vital signs in one batch: half of what its format takes, and so of the largest block. */
 const vitalRowsMax = 7_500
 
@@ -31,6 +33,12 @@ export interface WaitingPiece {
   readonly untilMs: number
   readonly arrivedMs: number
   readonly batch: ReadingBatch
+}
+
+interface EncodedPiece {
+  readonly stream: Uint8Array
+  readonly batch: ReadingBatch
+  readonly content: Uint8Array
 }
 
 /** The person's stream of a kind. */
@@ -49,6 +57,22 @@ export function durationMs(batch: ReadingBatch): number {
   return Math.round((batch.samples.length / batch.leads.length) * (1_000_000 / batch.rateMilliHz))
 }
 
+/** @throws {UserNodeError} `ERR_SAMPLES_AHEAD` naming the field that brings the readings so far ahead of the node's clock. */
+function requireMeasured(batch: ReadingBatch, nowMs: number): void {
+  const atMs = batch.startMs + durationMs(batch)
+  if (atMs <= nowMs + aheadMsMax) return
+  const field = batch.kind === 'ecg' ? 'startMs' : 'rows.timeMs'
+  const here = new Date(nowMs).toISOString()
+  const words = `${field}: the readings reach ${wordsOf(atMs - nowMs)} ahead of this node's clock, ${here}`
+  const advice = 'set the clock of the device, or that of the node if it is the one that is wrong'
+  throw new UserNodeError(`${words}: ${advice}`, { code: 'ERR_SAMPLES_AHEAD', field, atMs, nowMs })
+}
+
+function wordsOf(ms: number): string {
+  const minutes = Math.ceil(ms / 60_000)
+  return minutes < 2 * 1_440 ? `${minutes} minutes` : `${Math.floor(minutes / 1_440)} days`
+}
+
 /** @throws {UserNodeError} `ERR_SAMPLES_INVALID` naming the field. */
 function encodeChecked(batch: ReadingBatch): Uint8Array {
   try {
@@ -57,6 +81,10 @@ function encodeChecked(batch: ReadingBatch): Uint8Array {
     const field = (cause as { detail?: { field?: string } }).detail?.field ?? 'samples'
     throw new UserNodeError(`the samples cannot be used: ${field}`, { code: 'ERR_SAMPLES_INVALID', field }, { cause })
   }
+}
+
+function encodePiece({ stream, batch }: { stream: Uint8Array; batch: ReadingBatch }): EncodedPiece {
+  return { stream, batch, content: encodeChecked(batch) }
 }
 
 /** The waiting samples of all streams. */
@@ -81,14 +109,30 @@ export class Samples {
 
   /** As {@link Samples.add}, for several pieces: all of them are taken, or none. */
   addAll(person: Person, pieces: readonly { stream: Uint8Array; batch: ReadingBatch }[]): void {
-    const encoded = pieces.map(({ stream, batch }) => ({ stream, batch, content: encodeChecked(batch) }))
+    this.#takeAll(person, pieces.map(encodePiece))
+  }
+
+  /**
+   * As {@link Samples.addAll}, for what a device measured and dated by its own clock. One that is wildly ahead would stretch her record into
+   * years to come; what comes late is taken however late it is.
+   *
+   * @throws {UserNodeError} as {@link Samples.add}, and `ERR_SAMPLES_AHEAD` for what reaches more than {@link aheadMsMax} beyond the node's clock.
+   */
+  addMeasured(person: Person, pieces: readonly { stream: Uint8Array; batch: ReadingBatch }[]): void {
+    const nowMs = this.#nowMs()
+    const encoded = pieces.map(encodePiece)
+    for (const { batch } of encoded) requireMeasured(batch, nowMs)
+    this.#takeAll(person, encoded)
+  }
+
+  #takeAll(person: Person, pieces: readonly EncodedPiece[]): void {
     this.#database.transaction(() => {
-      for (const piece of encoded) this.#take(person, piece)
+      for (const piece of pieces) this.#take(person, piece)
       this.#forget()
     })
   }
 
-  #take(person: Person, piece: { stream: Uint8Array; batch: ReadingBatch; content: Uint8Array }): void {
+  #take(person: Person, piece: EncodedPiece): void {
     const { stream, batch, content } = piece
     const place = [person.account, stream, batch.startMs] as const
     const now = this.#nowMs()
