@@ -34,6 +34,9 @@ const clockSkewMsMax = 2_000
 /** A note whose quorum is older is stale to readers: they ask another node. */
 const cosignedAgeMsMax = 150_000
 
+/** What is larger, submissions, successions and messages of nodes, comes by routes that say so. */
+const bodySizeBytesMax = 64 * 1024
+
 /** Whether work may be sent to this node. */
 async function readiness(node: AccountingNode): Promise<ReadinessCheck[]> {
   const checks: ReadinessCheck[] = []
@@ -84,6 +87,7 @@ export async function createApp(
     logger: node.logger,
     readiness: () => readiness(node),
     statusOfCode,
+    bodySizeBytesMax,
     metrics,
     trustedProxies,
   })

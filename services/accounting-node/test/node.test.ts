@@ -89,6 +89,20 @@ describeNode('one node of a ledger of one', () => {
     expect((await client.submitBytes(body)).status).toBe(status)
   })
 
+  test.each([
+    ['where there is nothing', '/nowhere', 404],
+    ['where an administrator is asked for little', '/v1/audits', 400],
+  ])('%s a body of more than 64 KiB is not read', async (_, path, statusOfSmall) => {
+    const post = async (sizeBytes: number): Promise<number> => {
+      const headers = { 'content-type': 'application/octet-stream', authorization: `Bearer ${adminSecret}` }
+      const answer = await fetch(new URL(path, client.url), { method: 'POST', headers, body: new Uint8Array(sizeBytes) })
+      await answer.arrayBuffer()
+      return answer.status
+    }
+    expect(await post(64 * 1024)).toBe(statusOfSmall)
+    expect(await post(64 * 1024 + 1)).toBe(413)
+  })
+
   test('what is written in another form, too large, of another ledger, or of the future, is refused and changes nothing', async () => {
     const { organisation } = cluster.ledger
     const good = algorithmTransaction(cluster.ledger, 'form')
