@@ -95,7 +95,11 @@ describeNode('one node of a ledger of one', () => {
   ])('%s a body of more than 64 KiB is not read', async (_, path, statusOfSmall) => {
     const post = async (sizeBytes: number): Promise<number> => {
       const headers = { 'content-type': 'application/octet-stream', authorization: `Bearer ${adminSecret}` }
-      const answer = await fetch(new URL(path, client.url), { method: 'POST', headers, body: new Uint8Array(sizeBytes) })
+      const answer = await fetch(new URL(path, client.url), {
+        method: 'POST',
+        headers,
+        body: new Uint8Array(sizeBytes),
+      })
       await answer.arrayBuffer()
       return answer.status
     }
