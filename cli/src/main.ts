@@ -6,6 +6,7 @@ import { isRuntimeError } from '@healthblock/runtime/errors'
 import { fileError } from '@healthblock/runtime/files'
 import { type Command, CommandError, createProcessIo, type ExitCode, type Io, UsageError } from './io.ts'
 import { optionWords } from './options.ts'
+import { plainLines } from './table.ts'
 
 interface Entry {
   readonly summary: string
@@ -123,7 +124,8 @@ function inWords(error: unknown): unknown {
 
 function report(fault: unknown, name: string, args: string[], io: Io): ExitCode {
   const error = inWords(fault)
-  const message = error instanceof Error ? error.message : String(error)
+  // Names that people gave, and what nodes say, stand in messages too.
+  const message = plainLines(error instanceof Error ? error.message : String(error))
   const optionFault = optionWords(fault)
   if (optionFault !== undefined || error instanceof UsageError) {
     io.stderr(`healthblock ${name}: ${optionFault ?? message}\nTry ./healthblock ${name} --help\n`)

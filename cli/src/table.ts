@@ -1,5 +1,8 @@
-/** Lays rows out in columns for a terminal; the first row is the head. */
-export function formatTable(rows: readonly (readonly string[])[]): string {
+import { plainText } from '@healthblock/runtime/plain-text'
+
+/** Lays rows out in columns for a terminal; the first row is the head. What cannot be seen in a cell, or would break its line, is U+FFFD. */
+export function formatTable(given: readonly (readonly string[])[]): string {
+  const rows = given.map((row) => row.map(plainText))
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
   const line = (row: readonly string[]): string =>
     row
@@ -7,6 +10,11 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
       .join('  ')
       .trimEnd()
   return rows.map((row) => `${line(row)}\n`).join('')
+}
+
+/** Text of several lines, with names that people gave, as a terminal may have it: each line as {@link plainText}. */
+export function plainLines(text: string): string {
+  return text.split('\n').map(plainText).join('\n')
 }
 
 /** The first characters of a long id, for people; anything else as it is. */

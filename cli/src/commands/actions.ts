@@ -2,6 +2,7 @@
 import { type ClusterFile, clusterFolder, readCluster } from '../cluster/layout.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { type Options, parseOptions, tellHelp } from '../options.ts'
+import { plainLines } from '../table.ts'
 
 /** What a command line said, and where. */
 export interface ActionContext<O> {
@@ -15,9 +16,9 @@ export interface ActionContext<O> {
 /** An action: its arguments without the names of command and action. */
 export type Action<O> = (context: ActionContext<O>, positionals: string[]) => Promise<ExitCode>
 
-/** Prints a result: JSON, or words for people. */
+/** Prints a result: JSON, or words for people, in which nothing moves the terminal's cursor. */
 export function print(context: ActionContext<unknown>, value: unknown, words: () => string): ExitCode {
-  context.io.stdout(context.json ? `${JSON.stringify(value)}\n` : words())
+  context.io.stdout(context.json ? `${JSON.stringify(value)}\n` : plainLines(words()))
   return 0
 }
 

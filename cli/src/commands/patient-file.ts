@@ -4,6 +4,7 @@ import { basename, resolve } from 'node:path'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { ReadableStream } from 'node:stream/web'
+import { plainText } from '@healthblock/runtime/plain-text'
 import { callNode } from '../cluster/client.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { takePositionals } from '../options.ts'
@@ -123,7 +124,7 @@ async function put(context: Context, positionals: string[]): Promise<ExitCode> {
     const begun = await beginUpload(session, { name: basename(path), type, size })
     const { sequence } = await sendAll(context, session, file, begun)
     const row = await recordedRow(session, sequence, (before) => {
-      const words = `goes on record after file ${before.sequence} (${before.name}), which is still being sent`
+      const words = `goes on record after file ${before.sequence} (${plainText(before.name)}), which is still being sent`
       context.io.stderr(
         `file ${sequence} is stored; it ${words}: send that again, or "patient file cancel ${name} ${before.sequence}"\n`,
       )
@@ -142,7 +143,7 @@ async function put(context: Context, positionals: string[]): Promise<ExitCode> {
       context,
       result,
       () =>
-        `file ${sequence}: ${basename(path)}, ${size} bytes\nroot     ${row.cid}\nreceipt  ${receipt ?? 'not yet'}\n`,
+        `file ${sequence}: ${plainText(basename(path))}, ${size} bytes\nroot     ${row.cid}\nreceipt  ${receipt ?? 'not yet'}\n`,
     )
   } finally {
     await file.close()
@@ -177,9 +178,14 @@ async function cancel(context: Context, positionals: string[]): Promise<ExitCode
   const [name, number] = takePositionals(positionals, ['NAME', 'FILE'] as const)
   const session = await openSession(context, name)
   const { sequence, name: file, state } = await rowOf(session, name, number)
-  if (state !== 'uploading') throw new CommandError(`file ${sequence} (${file}) is not being sent: it is ${state}`)
+  if (state !== 'uploading')
+    throw new CommandError(`file ${sequence} (${plainText(file)}) is not being sent: it is ${state}`)
   await callNode(session.access, 'DELETE', `${session.path}/files/${sequence}`)
-  return print(context, { sequence, name: file, cancelled: true }, () => `file ${sequence} (${file}) is given up\n`)
+  return print(
+    context,
+    { sequence, name: file, cancelled: true },
+    () => `file ${sequence} (${plainText(file)}) is given up\n`,
+  )
 }
 
 async function get(context: Context, positionals: string[]): Promise<ExitCode> {
