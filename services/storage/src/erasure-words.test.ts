@@ -1,7 +1,7 @@
 /** Erasures that prove themselves: what an account with a key signs, and what no other store makes up for it. */
 import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createErasureOrder } from '@healthblock/chain/erasure-order'
+import { createErasureOrder, parseErasureOrder } from '@healthblock/chain/erasure-order'
 import { generateSigningKey, type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { fromHex } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
@@ -196,6 +196,20 @@ test('a store that makes erasures up, or tells them of another block, has nothin
   const later = await put(again)
   expect(await told(before)).toBe('done')
   expect(store?.has(later.digest)).toBe(true)
+})
+
+test('a store that was killed, or busy, between a word and what it takes does the rest when it is told again', async () => {
+  await start(2)
+  const id = await put(new Uint8Array(randomBytes(900)))
+  const { client, first } = asLiar()
+  const made = order(id)
+  const { bytes } = wordOfOrder(made)
+  const { ms: at } = parseErasureOrder(made)
+  const store = places[0]?.node?.store
+  await store?.addWord({ digest: id.digest, account: alice.account, at, bytes }, [])
+  expect(store?.has(id.digest)).toBe(true)
+  await client.tell(first, bytes)
+  expect(store?.has(id.digest)).toBe(false)
 })
 
 test('who links to what another keeps cannot erase it, with a file of her own or with all her keys', async () => {

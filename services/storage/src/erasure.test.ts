@@ -4,6 +4,7 @@ import { importFile } from '@healthblock/runtime/unixfs'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { erasedRanges, followErasures } from './access/ledger-erasures.ts'
 import { Cluster, multipart, type Place, sealedBlock, type Tenant } from './cluster.fixture.ts'
+import { StorageError } from './errors.ts'
 import { kuboBinary } from './kubo/kubo.fixture.ts'
 import { codecRaw, encodeBlockId, hashBlock } from './store/block-id.ts'
 
@@ -103,6 +104,23 @@ describe('three nodes', () => {
     await empty(away)
   })
 
+  test('a block is said to be nowhere only if every store says so', async () => {
+    await start()
+    await cluster.startAll()
+    const [first, second, third] = places
+    await cluster.stop(third)
+    const cid = await put(new Uint8Array(randomBytes(1024)))
+    await everywhere([cid], '200', [first, second])
+    for (const place of [first, second]) await cluster.stop(place)
+    await cluster.start(third)
+    expect(await erase([cid], alice, third)).toMatchObject([{ state: 'refused', Reason: 'ERR_PEER_UNREACHABLE' }])
+    for (const place of [first, second]) await cluster.start(place)
+    await cluster.connected()
+    expect(await erase([cid], alice, third)).toMatchObject([{ state: 'released' }])
+    await everywhere([cid], 'ERR_BLOCK_NOT_FOUND')
+    expect(await erase([cid], alice, third)).toMatchObject([{ state: 'refused', Reason: 'ERR_BLOCK_NOT_FOUND' }])
+  })
+
   test('a foreign CID erased by another account takes nothing but its own reference', async () => {
     await start()
     await cluster.startAll()
@@ -160,13 +178,22 @@ describe('three nodes', () => {
     }
     for (const place of places) {
       const { store, erasure } = place.node as NonNullable<Place['node']>
+      const failures: unknown[] = []
+      const busy = new StorageError('busy', { code: 'ERR_STORE_BUSY', operationsMax: 1 })
       await followErasures({
         follower: { follow: async ({ onBlock }) => await onBlock(block as never) },
         store,
-        erase: (range) => erasure.eraseRecords(range),
+        // A store that is busy does it later, and has not read on meanwhile.
+        erase: async (range) => {
+          if (failures.length < 2) throw busy
+          expect(store.cursor('userchain')).toBeUndefined()
+          await erasure.eraseRecords(range)
+        },
         delayMs: 1000,
+        onFailure: (error) => failures.push(error),
         signal: AbortSignal.timeout(60_000),
       })
+      expect(failures).toEqual([busy, busy])
       expect(store.cursor('userchain')).toEqual(new Uint8Array([7]))
     }
     await everywhere(gone, 'ERR_BLOCK_ERASED')

@@ -47,8 +47,9 @@ export function followLedger(options: {
       const delayMs = config.eraseDelaySeconds * 1000
       const erase = (range: ErasedRange): Promise<void> => erasure.eraseRecords(range)
       const { signal } = ending
-      followErasures({ follower, store, erase, delayMs, signal }).catch((error: unknown) => {
-        if (!signal.aborted) events.requestFailed('erasures', error)
+      const onFailure = (error: unknown): void => events.requestFailed('erasures', error)
+      followErasures({ follower, store, erase, delayMs, onFailure, signal }).catch((error: unknown) => {
+        if (!signal.aborted) onFailure(error)
       })
     },
   }

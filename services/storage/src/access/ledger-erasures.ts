@@ -1,4 +1,5 @@
 /** Carries out what patients erase on Userchain, from the block after the last one that was read. */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { FollowedBlock, LedgerFollower } from '@healthblock/runtime/follower'
 import type { BlockStore } from '../store/block-store.ts'
 import type { ErasedRange } from '../store/operations.ts'
@@ -6,6 +7,9 @@ import type { ErasedRange } from '../store/operations.ts'
 const cursorName = 'userchain'
 /** Blocks without an erasure after which the place is written down: they are read again after a crash, and change nothing. */
 const blocksPerCursor = 256
+/** Between attempts at an erasure that failed: doubled each time, from the first to the second figure. */
+const retryMsMin = 250
+const retryMsMax = 60_000
 
 /** What {@link followErasures} works with. */
 export interface ErasureFollowing {
@@ -15,6 +19,8 @@ export interface ErasureFollowing {
   erase: (range: ErasedRange) => Promise<void>
   /** Between the SEAL's time and the removal, ms. */
   delayMs: number
+  /** Told of an erasure that failed, and is tried again. */
+  onFailure: (error: unknown) => void
   signal: AbortSignal
 }
 
@@ -29,17 +35,31 @@ export function erasedRanges(block: FollowedBlock, delayMs: number): ErasedRange
   })
 }
 
+/** Erases until it is done: the blocks after it wait, for what one erases is not left out because a store was busy. */
+async function eraseWholly(range: ErasedRange, { erase, onFailure, signal }: ErasureFollowing): Promise<void> {
+  for (let pauseMs = retryMsMin; !signal.aborted; pauseMs = Math.min(retryMsMax, pauseMs * 2)) {
+    try {
+      await erase(range)
+      return
+    } catch (error) {
+      onFailure(error)
+      await delay(pauseMs, undefined, { signal, ref: false })
+    }
+  }
+}
+
 /**
  * Reads Userchain until the signal aborts.
  *
- * @throws as `LedgerFollower.follow`, and what `erase` throws.
+ * @throws as `LedgerFollower.follow`.
  */
 export async function followErasures(following: ErasureFollowing): Promise<void> {
-  const { follower, store, erase, delayMs, signal } = following
+  const { follower, store, delayMs, signal } = following
   let blocks = 0
   const onBlock = async (block: FollowedBlock): Promise<void> => {
     const ranges = erasedRanges(block, delayMs)
-    for (const range of ranges) await erase(range)
+    for (const range of ranges) await eraseWholly(range, following)
+    if (signal.aborted) return
     if (ranges.length === 0 && ++blocks < blocksPerCursor) return
     blocks = 0
     await store.setCursor(cursorName, block.cursor)

@@ -79,11 +79,11 @@ export class Erasure {
    * Erases what a CID names, a file with all its blocks: for its owner, or for an account that references it.
    *
    * @param order - the account's signed order, needed if the account has a key.
-   * @throws {StorageError} `ERR_NOT_OWNER` for another's sealed payload; `ERR_BLOCK_NOT_FOUND`; `ERR_SIGNATURE_NEEDED`,
-   *   `ERR_ORDER_INVALID`.
+   * @throws {StorageError} `ERR_NOT_OWNER` for another's sealed payload; `ERR_BLOCK_NOT_FOUND` if every store says that it
+   *   has no such block, `ERR_PEER_UNREACHABLE` if none that is reached has it; `ERR_SIGNATURE_NEEDED`, `ERR_ORDER_INVALID`.
    */
   async erase(id: BlockId, account: Uint8Array, order?: Uint8Array): Promise<ErasureResult> {
-    const { store, replicator, files, authorizer } = this.#options
+    const { store, files, authorizer } = this.#options
     const good = this.#wordFor(id, account, order)
     const signal = AbortSignal.timeout(walkTimeoutMs)
     const cid = encodeBlockId(id)
@@ -94,7 +94,7 @@ export class Erasure {
       this.#options.onHandoff()
       return { cid, state: 'erased', blocks: 1, removeAt: before.removeAt }
     }
-    const { bytes } = await replicator.read(id, { signal, offline: false })
+    const bytes = await this.#find(id, signal)
     const header = await files.headerOf(id, bytes)
     if (header !== undefined) {
       this.#assertOwner(id, header, account)
@@ -106,6 +106,17 @@ export class Erasure {
     // Parents last, so that what is left of a walk that ends early can still be found.
     else for (const one of blocks.reverse()) await this.#release(one, account, one === id)
     return { cid, state: 'released', blocks: blocks.length, removeAt: at }
+  }
+
+  /** A block that is to go. It is said to be nowhere only if every store says so: whoever asks forgets it then. */
+  async #find(id: BlockId, signal: AbortSignal): Promise<Uint8Array> {
+    const { replicator } = this.#options
+    try {
+      return (await replicator.read(id, { signal, offline: false })).bytes
+    } catch (error) {
+      if (isStorageError(error, 'ERR_BLOCK_NOT_FOUND')) await replicator.assertNowhere(id)
+      throw error
+    }
   }
 
   /** The word by which an account that asks here erases. */
@@ -207,12 +218,12 @@ export class Erasure {
    *   `ERR_STORE_BUSY` if it cannot be judged yet.
    */
   async accept(bytes: Uint8Array): Promise<void> {
-    const { store, authorizer, members, now } = this.#options
+    const { authorizer, members, now } = this.#options
     const word = parseWord(bytes)
     const { id } = word
     const by = { authorizer, ledgerId: members.ledgerId, nowMs: now() }
     const said = word.form === 'ledger' ? undefined : verifyWord(word, by)
-    if (said && (store.word(id.digest, said.account)?.at ?? -1) >= said.at) return
+    if (said && this.#isCarriedOut(id.digest, said)) return
     const header = await this.#headerOf(id)
     const { account, at } = said ?? this.#saidByLedger(header)
     const good = { id, entry: { digest: id.digest, account, at, bytes: word.bytes } }
@@ -231,6 +242,18 @@ export class Erasure {
     await this.#giveUp(good, await this.#options.files.withoutPinned(id, account, signal), [])
   }
 
+  /**
+   * True of a word that is kept here and whose last step is done: a node that was killed, or busy, between the two does the
+   * rest when it is told again.
+   */
+  #isCarriedOut(digest: Uint8Array, { account, at }: { account: Uint8Array; at: number }): boolean {
+    const { store } = this.#options
+    if ((store.word(digest, account)?.at ?? -1) < at) return false
+    if (store.tombstone(digest)) return true
+    const keptSince = store.referencedAt(digest, account)
+    return keptSince === undefined || keptSince > at
+  }
+
   /** Whose a block is, by its own bytes wherever they are; `unknown` if nobody who can be reached has it. */
   async #headerOf(id: BlockId): Promise<PayloadHeader | undefined | 'unknown'> {
     const { files, replicator, backend } = this.#options
@@ -240,6 +263,8 @@ export class Erasure {
       if (header || id.codec === codecRaw) return header
     } catch (error) {
       const isGone = isStorageError(error, 'ERR_BLOCK_NOT_FOUND') || isStorageError(error, 'ERR_BLOCK_ERASED')
+      // Slow stores hold up this word alone, not those that came with it.
+      if (error instanceof DOMException) throw notYet()
       if (!isGone) throw error
     }
     // Its first leaf may be gone before it: what was read of it when it came holds.

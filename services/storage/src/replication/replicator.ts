@@ -443,6 +443,22 @@ export class Replicator {
   }
 
   /**
+   * That nobody has a block, as every store says.
+   *
+   * @throws {StorageError} `ERR_PEER_UNREACHABLE` if a store has it which could not hand it over, or cannot be asked.
+   */
+  async assertNowhere({ digest }: BlockId): Promise<void> {
+    const { backend, client } = this.#options
+    const answers = await this.#everywhere(async (member) => {
+      if (this.#isSelf(member)) return backend.has(digest)
+      const [state] = await client.check(member, [digest])
+      return state === 1
+    })
+    const found = answers.find(({ done, error }) => done || error !== undefined)
+    if (found) throw unreached(found.member, found.error ?? new Error('it has the block'))
+  }
+
+  /**
    * Pins for an account at every store that has the block.
    *
    * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if none has; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`.

@@ -360,6 +360,12 @@ export class BlockStore {
     }))
   }
 
+  /** Since when an account keeps a block, Unix ms; undefined if it does not. */
+  referencedAt(digest: Uint8Array, account: Uint8Array): number | undefined {
+    const reference = `SELECT at FROM reference WHERE block = ${numberOfBlock} AND account = ${numberOfAccount}`
+    return this.#get(reference, digest, account)?.at as number | undefined
+  }
+
   /**
    * Gives up an account's reference; the block goes with the last one.
    *
