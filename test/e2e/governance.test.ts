@@ -101,6 +101,12 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
         join(folder, 'op.key'),
       ] as const),
     )
+    // It runs and waits: the start says so, and is no longer for it.
+    const waiting = await cluster.run('up')
+    expect([waiting.code, waiting.stderr]).toEqual([
+      0,
+      expect.stringContaining(`accounting-4 runs, and waits to be admitted`),
+    ])
     const preview = await decide('propose', 'policy', '--add', card)
     expect(preview.join('\n')).toMatch(/POLICY: 4 of 5 nodes cosign \(before: 3 of 4\)/)
     expect(preview.filter((line) => line.includes('NEW '))).toHaveLength(1)

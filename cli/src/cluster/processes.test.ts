@@ -58,6 +58,15 @@ test('what a process lacks is told by itself alone', async () => {
   expect(await askProcess(readProcess(dir), '/readyz')).toBeUndefined()
 })
 
+test('who waits in vain for a process that runs is told so long before the time is up', async () => {
+  answers = () => ({ instance: 'the process', status: 503, checks: [{ name: 'userchain member', ready: false }] })
+  tellAddress('the process')
+  let asked = 0
+  const isVain = async (): Promise<boolean> => ++asked === 2
+  expect(await waitUntilReady('idle', dir, '/readyz', isVain)).toBe(readProcess(dir).url)
+  expect(asked).toBe(2)
+}, 30_000)
+
 function isThere(pid: number): boolean {
   try {
     return process.kill(pid, 0)

@@ -26,6 +26,7 @@ export interface ProcessState {
 
 const startTimeoutMs = 60_000
 const stopTimeoutMs = 15_000
+const vainEveryMs = 2_000
 
 function readProc(pid: number, name: string): string {
   try {
@@ -181,21 +182,29 @@ export async function askProcess(
 /**
  * Waits until a started process answers `path` with 2xx.
  *
- * @returns Its URL.
+ * @param isVain - asked every 2 s while it answers something else: true if more waiting brings nothing.
+ * @returns Its URL, also if waiting was in vain.
  * @throws {CommandError} with the end of its log, if it ends or is not ready within 60 s.
  */
 export async function waitUntilReady(
   name: string,
   dir: string,
   path: '/healthz' | '/readyz' = '/readyz',
+  isVain?: () => Promise<boolean>,
 ): Promise<string> {
   const deadline = Date.now() + startTimeoutMs
+  let askedMs = Date.now()
   while (Date.now() < deadline) {
     const state = readProcess(dir)
     if (state.pid === undefined) {
       throw new CommandError(`${name} ended while starting. The end of its log (${dir}/log):\n${await tailLog(dir, 8)}`)
     }
-    if (state.url !== undefined && (await askProcess(state, path))?.isWell === true) return state.url
+    const answer = await askProcess(state, path)
+    if (state.url !== undefined && answer?.isWell === true) return state.url
+    if (state.url !== undefined && answer !== undefined && Date.now() - askedMs >= vainEveryMs) {
+      if ((await isVain?.()) === true) return state.url
+      askedMs = Date.now()
+    }
     await delay(40)
   }
   const missing = await missingOf(dir, path)

@@ -9,6 +9,7 @@ import { writeFileDurably } from '@healthblock/runtime/files'
 import { findFreePort } from '@healthblock/runtime/ports'
 import { CommandError, type Io } from '../io.ts'
 import { nodesOf, writeAddressFiles } from './addresses.ts'
+import { isLeftOut } from './admission.ts'
 import { etcdFolders, etcdUrls, startEtcd } from './etcd.ts'
 import { type ClusterFile, clusterPaths, type NodePlan } from './layout.ts'
 import { ensurePortals } from './portals.ts'
@@ -214,6 +215,8 @@ export interface StartOptions {
   readonly extra?: ExtraEnvironment | undefined
   /** Told of each node that does not start; the others go on without it, as they do when it is lost later. Without this, none is kept. */
   readonly onLacking?: ((error: CommandError) => void) | undefined
+  /** Told of each accounting node that runs and is not in the policy in force; it holds up nobody. Without this, nobody is told. */
+  readonly onWaiting?: ((words: string) => void) | undefined
 }
 
 /**
@@ -287,8 +290,21 @@ async function startNodes(
   const isStopped = ({ name }: NodePlan): boolean => readProcess(clusterPaths.node(dir, name)).pid === undefined
   const start = (node: NodePlan): Promise<number> =>
     startProcess(processPlan(dir, node, { ...environmentOf(dir, cluster, node, addresses), ...options.extra?.(node) }))
-  const ready = ({ name, role }: NodePlan): Promise<string> =>
-    waitUntilReady(name, clusterPaths.node(dir, name), role === 'accounting' ? '/readyz' : '/healthz')
+  const ready = async (node: NodePlan): Promise<void> => {
+    const { name, role } = node
+    const folder = clusterPaths.node(dir, name)
+    let isOut = false
+    if (role !== 'accounting') await waitUntilReady(name, folder, '/healthz')
+    else
+      await waitUntilReady(name, folder, '/readyz', async () => {
+        isOut = await isLeftOut(dir, cluster, node)
+        return isOut
+      })
+    if (isOut)
+      options.onWaiting?.(
+        `${name} runs, and waits to be admitted: no policy in force has it ("org propose policy --add ${join(folder, 'card.json')}")`,
+      )
+  }
   for (const role of ['accounting', 'storage', 'user', 'doctor'] as const) {
     const all = nodesOf(cluster, role)
     const nodes = all.filter(isStopped)

@@ -15,7 +15,7 @@ const help = `Usage: ./healthblock up [--dir DIR] [--accounting 4] [--storage 3]
 Starts a local cluster in the background and returns when it is ready. The first time it makes a new ledger with the
 sizes given, enrols the doctors (doctor-a, doctor-b, …) and patients (patient-1, …); later it starts what is there,
 with its data; other sizes than it has are refused. A node that does not start any more is told, and the others go
-on without it: exit code 1.
+on without it: exit code 1. An accounting node that no policy has admitted yet runs and waits, and is told too.
 
   --replicas 1      a block stays where it was put (for benchmarks)
   --register etcd   the head register in an etcd of its own, with one member or --etcd-members 3, instead of a SQLite file;
@@ -137,7 +137,8 @@ export async function runUp(args: string[], io: Io): Promise<ExitCode> {
   }
   await startingCluster(dir, io, async () => {
     // Of a cluster that was whole once, a node may be lost: that holds up nobody. A new one needs all.
-    await startCluster(dir, cluster, io, isComplete(readCluster(dir)) ? { onLacking } : {})
+    const onWaiting = (words: string): void => io.stderr(`${words}\n`)
+    await startCluster(dir, cluster, io, isComplete(readCluster(dir)) ? { onLacking, onWaiting } : { onWaiting })
     // What is left to be put on record waits for a start with every node.
     if (isWhole && !isEnrolled(readCluster(dir))) await enrolEverybody(dir, cluster, cluster.wanted, io)
   })
