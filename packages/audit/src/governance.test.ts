@@ -4,13 +4,14 @@ import { chainOrigin, checkpointText, cosignCheckpoint, signCheckpoint } from '@
 import { type GovernedNode, governActs } from '@healthblock/chain/governing'
 import { encodeSignedStatement, encodeSingleNote, evidenceKinds } from '@healthblock/chain/misconduct'
 import { signStatement } from '@healthblock/chain/statement'
-import type { Transaction } from '@healthblock/chain/transaction'
+import { userTables } from '@healthblock/chain/tables'
+import type { EvidenceBody, Transaction } from '@healthblock/chain/transaction'
 import { encodeUtf8, toHex } from '@healthblock/encoding/bytes'
 import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
 import { beforeEach, expect, test } from 'vitest'
 import { Consortium, nodeKeys } from '../../chain/src/consortium.test-support.ts'
 import { bytesOf, keyOf } from '../../chain/src/sample.test-support.ts'
-import { EvidenceCheck } from './governance.ts'
+import { EvidenceCheck, isEvidenceSettled } from './governance.ts'
 import { Nodes } from './nodes.ts'
 import { PromiseCheck } from './promises.ts'
 import { FindingList } from './report.ts'
@@ -111,6 +112,36 @@ test('what the keys in force show stays open, whatever was replaced before', () 
   const notes: string[] = []
   check.list(notes)
   expect(notes).toEqual(['evidence against nodes that were removed or have other keys since: 1 on record'])
+})
+
+test('the newest state alone says of each piece whether it is settled, as the audit that saw every block does', () => {
+  const bodies: EvidenceBody[] = []
+  const accuseBy = (name: string, size: number): void => {
+    const [a] = world.organisations as [Uint8Array]
+    const notes = [forged('userchain', 'cosigner', size, name)]
+    bodies.push({ v: 1, t: 'evidence', a, kind: evidenceKinds.conflict, notes })
+    accuse('userchain', evidenceKinds.conflict, ...notes)
+  }
+  const settled = (): boolean[] => {
+    const list = bodies.map((body, k) => {
+      const record = userTables.evidence.get(world.ledger.state('userchain'), k)
+      if (record === undefined) throw new Error(`no record ${k}`)
+      return isEvidenceSettled({ ledger: world.ledger, chain: 'userchain' }, record, body)
+    })
+    const notes: string[] = []
+    check.list(notes)
+    const count = list.filter(Boolean).length
+    expect(notes.map((note) => note.match(/: (\d+) on record/)?.[1])).toEqual(count === 0 ? [] : [`${count}`])
+    return list
+  }
+  accuseBy('1', 1)
+  expect(settled()).toEqual([false])
+  renew('1 again')
+  expect(settled()).toEqual([true])
+  accuseBy('1 again', 3)
+  expect(settled()).toEqual([true, false])
+  renew('1 once more')
+  expect(settled()).toEqual([true, true])
 })
 
 test('a node whose name is known is called by name and account, and is told once', () => {

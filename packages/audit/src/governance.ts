@@ -43,7 +43,7 @@ const words: Readonly<Record<number, { code: string; text: string }>> = {
   [evidenceKinds.falseRefusal]: { code: 'evidence.false-refusal', text: 'refused falsely' },
 }
 
-/** Whose key shows it: of a note its signer's, of a statement the node key at the stated height. Undefined for what no rule would let in. */
+/** Whose key shows it, by the state after its block or any later one: of a note its signer's, of a statement the node key at the stated height. Undefined for what no rule would let in. */
 function signingKey(ledger: Ledger, chain: ChainName, body: EvidenceBody, index: number): Uint8Array | undefined {
   const userchain = ledger.state('userchain')
   const sizeAt = (boundary: Boundary | undefined) => (chain === 'docchain' ? boundary?.anchorSize : boundary?.size) ?? 0
@@ -58,6 +58,37 @@ function signingKey(ledger: Ledger, chain: ChainName, body: EvidenceBody, index:
   const name = body.kind === evidenceKinds.brokenPromise ? 'accepted' : 'refused'
   const { gateway, height } = parseStatement(name, signed.statement)
   return keyAt(userchain, gateway, keyRoles.node, sizeAt(ledger.index(chain).boundaryAt(height)))?.key
+}
+
+/** True if the node is in the policy no more, or all of its keys there are others than those beside `key`, the one that shows it. */
+function isSettled(ledger: Ledger, node: Uint8Array, key: Uint8Array | undefined): boolean {
+  const policies = policiesOf(ledger)
+  const own = (policy: PolicyRecord | undefined) => policy?.nodes.find(([, account]) => equalBytes(account, node))
+  const now = own(policies.at(-1))
+  if (now === undefined) return true
+  const then = own(
+    policies.findLast((policy) =>
+      own(policy)
+        ?.slice(2)
+        .some((one) => key !== undefined && equalBytes(one, key)),
+    ),
+  )
+  return then !== undefined && now.slice(2).every((one, i) => !equalBytes(one, then[i + 2] as Uint8Array))
+}
+
+/**
+ * Whether the organisations have removed the node of a piece of evidence, or replaced all keys that stood beside the one that shows it.
+ *
+ * @param record - of the chain's evidence table, in the ledger's newest state.
+ * @param body - of the transaction at index `record.o`.
+ * @see SPEC.md, evidence.equivocation
+ */
+export function isEvidenceSettled(
+  { ledger, chain }: { readonly ledger: Ledger; readonly chain: ChainName },
+  record: EvidenceRecord,
+  body: EvidenceBody,
+): boolean {
+  return isSettled(ledger, record.node, signingKey(ledger, chain, body, record.o))
 }
 
 /**
@@ -98,29 +129,12 @@ export class EvidenceCheck {
       for (let k = 0; ; k++) {
         const record = tables.evidence.get(this.#ledger.state(chain), k)
         if (record === undefined) break
-        if (this.#isSettled(record, chain)) settled++
+        if (isSettled(this.#ledger, record.node, this.#keys.get(`${chain} ${record.o}`))) settled++
         else this.#add(chain, record)
       }
     }
     if (settled > 0)
       notes.push(`evidence against nodes that were removed or have other keys since: ${settled} on record`)
-  }
-
-  /** True if the node is in the policy no more, or all of its keys there are others than those beside the one that shows it. */
-  #isSettled({ node, o }: EvidenceRecord, chain: ChainName): boolean {
-    const policies = policiesOf(this.#ledger)
-    const own = (policy: PolicyRecord | undefined) => policy?.nodes.find(([, account]) => equalBytes(account, node))
-    const now = own(policies.at(-1))
-    if (now === undefined) return true
-    const key = this.#keys.get(`${chain} ${o}`)
-    const then = own(
-      policies.findLast((policy) =>
-        own(policy)
-          ?.slice(2)
-          .some((one) => key !== undefined && equalBytes(one, key)),
-      ),
-    )
-    return then !== undefined && now.slice(2).every((one, i) => !equalBytes(one, then[i + 2] as Uint8Array))
   }
 
   #add(chain: ChainName, { kind, node, o, size, tx }: EvidenceRecord): void {

@@ -107,7 +107,14 @@ describeNodes('four nodes as processes', () => {
         continue
       }
       expect(list).toHaveLength(1)
-      expect(list[0]).toMatchObject({ chain: 'userchain', kind: 'conflict', node: toHex(liar), size: 1, notes: null })
+      expect(list[0]).toMatchObject({
+        chain: 'userchain',
+        kind: 'conflict',
+        node: toHex(liar),
+        size: 1,
+        settled: false,
+        notes: null,
+      })
       break
     }
     // The same lie again is on record once.

@@ -146,6 +146,8 @@ export interface Evidence {
   readonly index: number | null
   readonly size: number | null
   readonly transactionId: string | null
+  /** Its node was removed since, or has other keys. */
+  readonly settled: boolean
 }
 
 /** A block in short. `from`: its first index; `size`: the log's with it. */

@@ -214,7 +214,7 @@ function EvidenceCard(props: { live: Live }): JSX.Element {
       <Shown resource={resource} isEmpty={(list) => list.length === 0} empty={t('auditor.evidence.none')}>
         {(list) => (
           <ul>
-            {list.map(({ chain, kind, node, index }, at) => (
+            {list.map(({ chain, kind, node, index, settled }, at) => (
               <li key={`${kind} ${at}`}>
                 <strong>{t(`auditor.evidence.${kind}` as 'auditor.evidence.equivocation')}</strong> ·{' '}
                 {chainWords(chain)}{' '}
@@ -224,6 +224,7 @@ function EvidenceCard(props: { live: Live }): JSX.Element {
                   </a>
                 )}
                 <code>{node ?? t('auditor.evidence.waiting')}</code>
+                {settled && <> · {t('auditor.evidence.settled')}</>}
               </li>
             ))}
           </ul>

@@ -1,5 +1,6 @@
 /** What the organisation's administrators do, and the lists that members read (SPEC.md §1). */
 
+import { isEvidenceSettled } from '@healthblock/audit/governance'
 import { chainNames } from '@healthblock/chain/chains'
 import { ChainError } from '@healthblock/chain/errors'
 import { evidenceKinds } from '@healthblock/chain/misconduct'
@@ -107,13 +108,21 @@ const evidenceNames: Readonly<Record<number, string>> = {
 /** What both chains have on record, then what waits to be put there. */
 function evidenceJson(node: AccountingNode): Record<string, unknown>[] {
   const onRecord = chainNames.flatMap((chain) =>
-    node.evidence.onRecord(chain).map(({ kind, node: account, o, size, tx }) => ({
-      ...{ chain, kind: evidenceNames[kind], node: toHex(account), index: o, size: size ?? null },
-      ...{ transactionId: tx === undefined ? null : toHex(tx), notes: null },
-    })),
+    node.evidence.onRecord(chain).map((record) => {
+      const { kind, node: account, o, size, tx } = record
+      const { core } = node.chains[chain]
+      const { body } = parseTransactionLeaf(core.entry(o))
+      // What is on record at this index is evidence: the table says so.
+      const settled = body.t === 'evidence' && isEvidenceSettled({ ledger: core.ledger, chain }, record, body)
+      return {
+        ...{ chain, kind: evidenceNames[kind], node: toHex(account), index: o, size: size ?? null },
+        ...{ transactionId: tx === undefined ? null : toHex(tx), settled, notes: null },
+      }
+    }),
   )
   const kept = node.evidence.kept().map(({ chain, kind, notes }) => ({
     ...{ chain, kind: evidenceNames[kind], node: null, index: null, size: null, transactionId: null },
+    settled: false,
     notes: notes.map(toBase64),
   }))
   return [...onRecord, ...kept]
