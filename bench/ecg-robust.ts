@@ -18,7 +18,7 @@ import {
 import { atRate, changes, dataFolder, type EcgRecord, loadRecord, resample } from './support/ecg-records.ts'
 import { disturb, disturbances, intervalRate, loadIntervalRecords } from './support/interval-records.ts'
 import { fibrillationSizes, hearFibrillation } from './support/made-fibrillation.ts'
-import { madeHearts, madeRate, makeHeart } from './support/made-hearts.ts'
+import { fibrillatingShare, madeHearts, madeRate, makeBreathingHeart, makeHeart } from './support/made-hearts.ts'
 import { benchOptions, type Result, report, tell } from './support/report.ts'
 
 const options = benchOptions()
@@ -129,6 +129,31 @@ function benchHearts(): void {
   }
 }
 
+/** Made hearts at rest, breath by breath, three hours of each: share of the time that is told as fibrillation. */
+function benchBreathing(): void {
+  const rhythms = [
+    [45, 12],
+    [60, 16],
+    [75, 16],
+    [75, 20],
+    [90, 20],
+  ] as const
+  for (const spread of options.quick ? [0.2] : [0.1, 0.2, 0.3])
+    for (const [beats, breaths] of rhythms) {
+      const told = [0.1, 0.15, 0.2, 0.25].map((swing): [string, number | string] => {
+        const intervals = makeBreathingHeart({ beats, breaths, swing, spread, hours: 3 }, 1)
+        return [
+          `swing${100 * swing}`,
+          percent(100 * fibrillatingShare(intervals, annotateIntervals(intervals, madeRate))),
+        ]
+      })
+      results.push({
+        breathingHeart: `${beats} beats, ${breaths} breaths, each another by ${spread}`,
+        ...Object.fromEntries(told),
+      })
+    }
+}
+
 /** Made fibrillation behind real rhythms: how many are an alarm within ten seconds. */
 function benchFibrillation(): void {
   const names = options.quick ? ['101'] : ['101', '119', '209']
@@ -179,6 +204,7 @@ function benchBegins(): void {
 }
 
 benchHearts()
+benchBreathing()
 if (!existsSync(dataFolder)) tell('needs ../shared/data: only made hearts were measured')
 else {
   benchFibrillation()

@@ -4,7 +4,7 @@ import { annotateEcg, annotateIntervals, type EcgLead } from '@healthblock/diagn
 import { expect, test } from 'vitest'
 import { countBeats, countClass, matchBeats, predictivity, sensitivity } from '../bench/support/ec57.ts'
 import { atRate, changes, dataFolder, loadRecord } from '../bench/support/ecg-records.ts'
-import { madeHearts, madeRate, makeHeart } from '../bench/support/made-hearts.ts'
+import { fibrillatingShare, madeHearts, madeRate, makeBreathingHeart, makeHeart } from '../bench/support/made-hearts.ts'
 
 const minutes = 2
 const hasData = existsSync(dataFolder)
@@ -40,5 +40,19 @@ test.each(madeHearts.filter(({ name }) => /^breath of/.test(name)))(
   (heart) => {
     const changes = annotateIntervals(makeHeart(heart, 1), madeRate)
     expect(changes.filter(({ aux }) => aux === '(AFIB').length).toBeLessThanOrEqual(1)
+  },
+)
+
+// A prediction that counted from 0.6 on, over 32 intervals, told 20 to 60 % of their time as fibrillation.
+test.each([
+  [60, 16],
+  [75, 16],
+  [75, 20],
+  [90, 20],
+])(
+  'a made heart at rest of %d beats and %d breaths a minute, each breath another by a fifth, does not fibrillate',
+  (beats, breaths) => {
+    const intervals = makeBreathingHeart({ beats, breaths, swing: 0.2, spread: 0.2, hours: 3 }, 1)
+    expect(fibrillatingShare(intervals, annotateIntervals(intervals, madeRate))).toBeLessThan(0.02)
   },
 )

@@ -1,5 +1,6 @@
-/** Made intervals of normal hearts over 23 hours: breathing, slow waves, day and night, noise, early beats and beats that a detector missed. None of them fibrillates. */
+/** Made intervals of normal hearts: over 23 hours with slow waves, day and night, noise, early beats and beats that a detector missed; and of a heart at rest, breath by breath. None of them fibrillates. */
 import type { RrInterval } from '@healthblock/diagnosis/annotate'
+import type { Annotation } from '@healthblock/diagnosis/wfdb'
 import { createChance } from './chance.ts'
 
 /** Samples a second in which the intervals count. */
@@ -68,4 +69,50 @@ export function makeHeart(heart: MadeHeart, seed: number): RrInterval[] {
     at += seconds
   }
   return intervals
+}
+
+/** A heart at rest, each of whose breaths is another. */
+export interface BreathingHeart {
+  /** Beats and breaths a minute. */
+  readonly beats: number
+  readonly breaths: number
+  /** Swing of the interval each way, as a share of its mean. */
+  readonly swing: number
+  /** Standard deviation of the length and of the depth of a breath, as a share of their means. */
+  readonly spread: number
+  readonly hours: number
+}
+
+/** The intervals of one: shorter over the two fifths of each breath that draw it in, longer over the rest. */
+export function makeBreathingHeart(heart: BreathingHeart, seed: number): RrInterval[] {
+  const { beats, breaths, swing, spread } = heart
+  const { normal } = createChance(seed)
+  const [usual, usualBreath, drawnIn] = [60 / beats, 60 / breaths, 0.4]
+  const intervals: RrInterval[] = []
+  let [at, phase, breath, depth, slow, wave] = [0, 0, usualBreath, 1, 0, 0]
+  while (at < heart.hours * 3600) {
+    slow += 0.004 * normal() - 0.02 * slow
+    const side =
+      phase < drawnIn ? Math.cos((Math.PI * phase) / drawnIn) : -Math.cos((Math.PI * (phase - drawnIn)) / (1 - drawnIn))
+    const seconds = usual * (1 + swing * depth * side + 0.03 * Math.sin(wave) + slow + 0.01 * normal())
+    wave += 2 * Math.PI * (0.09 + 0.01 * normal()) * seconds
+    phase += seconds / breath
+    while (phase >= 1) {
+      const last = breath
+      breath = usualBreath * Math.max(0.5, 1 + spread * normal())
+      depth = Math.max(0.3, 1 + spread * normal())
+      phase = ((phase - 1) * last) / breath
+    }
+    const [start, end] = [Math.round(at * madeRate), Math.round((at + seconds) * madeRate)]
+    intervals.push({ start, end, seconds: (end - start) / madeRate })
+    at += seconds
+  }
+  return intervals
+}
+
+/** Share of the time of these intervals that `changes` calls fibrillation. */
+export function fibrillatingShare(intervals: readonly RrInterval[], changes: readonly Annotation[]): number {
+  const end = intervals.at(-1)?.end ?? 0
+  const samples = changes.map(({ sample, aux }, i) => (aux === '(AFIB' ? (changes[i + 1]?.sample ?? end) - sample : 0))
+  return end === 0 ? 0 : samples.reduce((sum, length) => sum + length, 0) / end
 }

@@ -142,3 +142,52 @@ describe('MEWS and qSOFA', () => {
     expect(codes([minute(0, septic)], { ageYears: 15 }).map(([code]) => code)).toEqual(['vitals.fever'])
   })
 })
+
+describe('a score whose signs are no longer measured', () => {
+  const ill: [VitalRow['sign'], number][] = [
+    ['respiratory-rate', 26],
+    ['spo2', 88],
+    ['heart-rate', 135],
+  ]
+  const isOpen = (...records: DiagnosisRecord[]) => told(records).find(([code]) => code === 'early-warning.news2')?.[2]
+
+  test('has not become better: its finding lasts while only other signs come', () => {
+    expect(isOpen(minute(0, ill), minute(10, [['temperature', 37]]))).toBe(true)
+    expect(isOpen(minute(0, ill), minute(10, [['glucose', 100]]))).toBe(true)
+  })
+
+  test('ends when they are measured again and are well, the pulse by either sign', () => {
+    const well: [VitalRow['sign'], number][] = [
+      ['respiratory-rate', 16],
+      ['spo2', 98],
+      ['pulse', 70],
+    ]
+    expect(isOpen(minute(0, ill), minute(10, well))).toBe(false)
+    expect(isOpen(minute(0, ill), minute(10, well.slice(0, 2)))).toBe(true)
+    // The newest of two signs of one thing counts, also when both are old.
+    expect(isOpen(minute(0, ill), minute(10, well.slice(2)), minute(20, well.slice(0, 2)))).toBe(false)
+  })
+
+  test('lasts from run to run, by the state alone, until they are well', () => {
+    const one = diagnose({ records: [minute(0, ill)] })
+    const two = diagnose({ records: [minute(600, [['glucose', 100]])], carriedState: one.state })
+    const ofNews2 = ({ findings }: typeof two) => findings.find(({ code }) => code === 'early-warning.news2')
+    expect(ofNews2(two)).toMatchObject({ isOpen: true, toMs: startMs, evidence: [], severity: 'high' })
+    const well = minute(601, [
+      ['respiratory-rate', 16],
+      ['spo2', 98],
+      ['heart-rate', 70],
+    ])
+    expect(ofNews2(diagnose({ records: [well], carriedState: two.state }))?.isOpen).toBe(false)
+  })
+
+  test('ends by what is measured, not before its hysteresis', () => {
+    const better: [VitalRow['sign'], number][] = [
+      ['respiratory-rate', 16],
+      ['spo2', 93],
+      ['heart-rate', 115],
+    ]
+    expect(isOpen(minute(0, ill), minute(10, better))).toBe(true)
+    expect(isOpen(minute(0, ill), minute(10, [...better.slice(0, 2), ['heart-rate', 95]]))).toBe(false)
+  })
+})

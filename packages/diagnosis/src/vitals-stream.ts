@@ -82,22 +82,29 @@ export class VitalsStream {
     this.#score(atMs, evidence)
   }
 
-  #value(sign: VitalSign, nowMs: number): number | undefined {
-    const latest = this.#latest.get(sign)
-    if (latest === undefined || nowMs - latest.atMs > (ageMaxMs[sign] ?? hourMs)) return undefined
-    return latest.milli / 1000
+  /** The first of these signs that is fresh; if there is none and `isStaleGood`, the newest that was measured at all. */
+  #value(signs: readonly VitalSign[], nowMs: number, isStaleGood: boolean): number | undefined {
+    const measured = signs.flatMap((sign) => {
+      const latest = this.#latest.get(sign)
+      return latest === undefined ? [] : [{ ...latest, isFresh: nowMs - latest.atMs <= (ageMaxMs[sign] ?? hourMs) }]
+    })
+    const newest = measured.toSorted((a, b) => b.atMs - a.atMs)[0]
+    const found = measured.find(({ isFresh }) => isFresh) ?? (isStaleGood ? newest : undefined)
+    return found === undefined ? undefined : found.milli / 1000
   }
 
-  #set(nowMs: number): VitalSet {
+  /** What scores are made of: what is fresh enough, and with `isStaleGood` the newest value of what is not, too. */
+  #set(nowMs: number, isStaleGood: boolean): VitalSet {
+    const newest = (...signs: VitalSign[]) => this.#value(signs, nowMs, isStaleGood)
     const entries: [keyof VitalSet, VitalSet[keyof VitalSet]][] = [
-      ['respiratoryRate', this.#value('respiratory-rate', nowMs)],
-      ['spo2', this.#value('spo2', nowMs)],
-      ['systolicPressure', this.#value('systolic-pressure', nowMs)],
-      ['pulse', this.#value('heart-rate', nowMs) ?? this.#value('pulse', nowMs)],
-      ['temperature', this.#value('temperature', nowMs)],
-      ['consciousness', levels[this.#value('consciousness', nowMs) ?? -1]],
+      ['respiratoryRate', newest('respiratory-rate')],
+      ['spo2', newest('spo2')],
+      ['systolicPressure', newest('systolic-pressure')],
+      ['pulse', newest('heart-rate', 'pulse')],
+      ['temperature', newest('temperature')],
+      ['consciousness', levels[newest('consciousness') ?? -1]],
     ]
-    const oxygen = this.#value('supplemental-oxygen', nowMs)
+    const oxygen = newest('supplemental-oxygen')
     if (oxygen !== undefined) entries.push(['supplementalOxygen', oxygen > 0])
     const { ageYears, spo2Scale } = this.#parameters
     if (ageYears !== 255) entries.push(['ageYears', ageYears])
@@ -106,24 +113,36 @@ export class VitalsStream {
   }
 
   #score(atMs: number, evidence: { record: number; first: number; last: number }): void {
-    const set = this.#set(atMs)
-    const news2 = scoreNews2(set)
+    const [set, known] = [this.#set(atMs, false), this.#set(atMs, true)]
+    const [news2, knownNews2] = [scoreNews2(set), scoreNews2(known)]
     const { news2From } = this.#parameters
-    const isRed = Object.values(news2.parts).includes(3)
+    const isRed = ({ parts }: typeof news2) => Object.values(parts).includes(3)
     const severity = (total: number): Severity => (total >= 7 ? 'high' : total >= 5 ? 'medium' : 'low')
-    const see = (code: FindingCode, total: number | null, from: number, isTold: boolean, least: number) => {
+    // `lasts`: by the newest values of any age, it would not end. What is no longer measured has not become better.
+    const see = (
+      code: FindingCode,
+      total: number | null,
+      from: number,
+      isTold: boolean,
+      least: number,
+      lasts: boolean,
+    ) => {
       if (total === null) return
       const stays = this.#episodes.isOpen(code) && total >= least
       if (total < from && !isTold && !stays) {
-        this.#episodes.end(code, atMs)
+        if (!lasts) this.#episodes.end(code, atMs)
         return
       }
-      const known = code === 'early-warning.news2' ? severity(total) : 'medium'
-      this.#episodes.see({ code, fromMs: atMs, toMs: atMs, severity: known, value: total * 1000, evidence })
+      const urgency = code === 'early-warning.news2' ? severity(total) : 'medium'
+      this.#episodes.see({ code, fromMs: atMs, toMs: atMs, severity: urgency, value: total * 1000, evidence })
     }
-    see('early-warning.news2', news2.total, news2From, isRed, news2From - hysteresis + 1)
-    see('early-warning.mews', scoreMews(set).total, mewsFrom, false, mewsFrom - hysteresis + 1)
-    see('early-warning.qsofa', scoreQsofa(set).total, qsofaFrom, false, qsofaFrom)
+    const [news2Least, mewsLeast] = [news2From - hysteresis + 1, mewsFrom - hysteresis + 1]
+    const isNews2Known = (knownNews2.total ?? 0) >= news2Least || isRed(knownNews2)
+    see('early-warning.news2', news2.total, news2From, isRed(news2), news2Least, isNews2Known)
+    const isMewsKnown = (scoreMews(known).total ?? 0) >= mewsLeast
+    see('early-warning.mews', scoreMews(set).total, mewsFrom, false, mewsLeast, isMewsKnown)
+    const isQsofaKnown = (scoreQsofa(known).total ?? 0) >= qsofaFrom
+    see('early-warning.qsofa', scoreQsofa(set).total, qsofaFrom, false, qsofaFrom, isQsofaKnown)
   }
 
   /** What a later run needs. */

@@ -11,8 +11,8 @@ import type { Carry } from './state.ts'
 
 const windowBeats = 8
 /** Score above which a rhythm begins to count as possible atrial fibrillation, and below which it ceases to. */
-const scoreOn = 0.64
-const scoreOff = 0.62
+const scoreOn = 0.63
+const scoreOff = 0.61
 /** The quick score below which it ceases to at once, and above which it may begin. */
 const quickOff = 0.5
 const quickOn = 0.5

@@ -1,15 +1,15 @@
 /**
  * How well an interval follows from the two before it: the share of variance that the best linear prediction explains. Breathing makes a young heart irregular, but
- * smoothly so (0.7 and more); fibrillation has no memory (below 0.3, seldom 0.6).
+ * smoothly so (over 128 intervals 0.35 and more, though each breath is another); fibrillation has no memory (0.02 in the median, seldom 0.2).
  */
 import type { Carry } from './state.ts'
 
 const meanWeight = 0.06
-const weight = 0.03125
+const weight = 1 / 128
 /** Most that one interval counts away from the mean, as a share of it. */
 const awayMax = 0.3
-const smoothOn = 0.6
-const smoothOff = 0.5
+const smoothOn = 0.35
+const smoothOff = 0.3
 
 /** One instance per stretch of rhythm. */
 export class Predictability {
