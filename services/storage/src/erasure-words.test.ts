@@ -6,13 +6,16 @@ import { generateSigningKey, type SigningKey, signingKeyFromSeed } from '@health
 import { fromHex } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import { importFile } from '@healthblock/runtime/unixfs'
+import { encode as encodeDagCbor } from '@ipld/dag-cbor'
+import type { CID } from 'multiformats/cid'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { FileMembers, type Member } from './access/members.ts'
 import { Cluster, multipart, type Place, sealedBlock, type Tenant } from './cluster.fixture.ts'
 import { StorageError } from './errors.ts'
+import { pinnedLinksMax } from './files.ts'
 import { ledgerWord, statedWord, wordOfOrder } from './replication/erasure-word.ts'
 import { NodeClient } from './replication/node-client.ts'
-import { type BlockId, codecRaw, encodeBlockId, fromCid, hashBlock, parseBlockId } from './store/block-id.ts'
+import { type BlockId, codecRaw, encodeBlockId, fromCid, hashBlock, parseBlockId, toCid } from './store/block-id.ts'
 
 const waiting = { timeout: 60_000, interval: 50 }
 
@@ -316,3 +319,74 @@ test.each([
     await everywhere([direct, inner], '200')
   },
 )
+
+/** Adds a folder, which alone is pinned. @returns the CIDs by their paths. */
+async function addFolder(name: string, contents: Record<string, Buffer>): Promise<Map<string, string>> {
+  const client = cluster.client(places[0] as Place)
+  const cids = new Map<string, string>()
+  const files = Object.entries(contents).map(([path, content]) => ({ path: `${name}/${path}`, content }))
+  for await (const { path, cid } of client.addAll(files, { cidVersion: 1, chunker: 'size-1024', pin: true })) {
+    cids.set(path, cid.toString())
+  }
+  return cids
+}
+
+test.each([
+  ['without a key', false],
+  ['with a key', true],
+])('a folder that an account %s erases leaves what another of its pins lists', async (_whose, isSigned) => {
+  await start(2, isSigned)
+  const [own, other, shared, twice] = [randomBytes(900), randomBytes(900), randomBytes(3000), randomBytes(900)]
+  const left = await addFolder('left', { own, shared })
+  const right = await addFolder('right', { shared, 'inner/other': other, 'inner/twice': twice, 'again/twice': twice })
+  const leaves = [0, 1024, 2048].map((at) => hashBlock(shared.subarray(at, Math.min(at + 1024, shared.length))))
+  const leafCids = leaves.map((digest) => encodeBlockId({ digest, codec: codecRaw }))
+  const [leftRoot = '', rightRoot = '', inner = ''] = [left.get('left'), right.get('right'), right.get('right/inner')]
+  const kept = [...right.values(), ...leafCids]
+  await everywhere([...left.values(), ...kept], '200')
+  const eraseOf = async (cid: string): Promise<unknown> =>
+    await erase(cid, alice, isSigned ? [order(parseBlockId(cid))] : undefined)
+  expect(await eraseOf(leftRoot)).toMatchObject({ state: 'released', blocks: 2 })
+  await everywhere([leftRoot, left.get('left/own') as string], 'ERR_BLOCK_NOT_FOUND')
+  await everywhere(kept, '200')
+  // What the pinned folder lists only through the one within that is named goes with it; the other copy stays.
+  expect(await eraseOf(inner)).toMatchObject({ state: 'released', blocks: 2 })
+  await everywhere([inner, right.get('right/inner/other') as string], 'ERR_BLOCK_NOT_FOUND')
+  await everywhere([rightRoot, right.get('right/again/twice') as string, ...leafCids], '200')
+})
+
+test('of an account with a pin of which a node was lost no folder is erased, until the pin is taken away', async () => {
+  await start(1)
+  const shared = randomBytes(900)
+  const pinned = await addFolder('pinned', { 'inner/shared': shared, 'inner/other': randomBytes(900) })
+  const named = await addFolder('named', { shared })
+  const root = named.get('named') as string
+  await places[0]?.node?.store.setAside(parseBlockId(pinned.get('pinned/inner') as string).digest)
+  const eraseNamed = async (): Promise<unknown> => await erase(root, alice, [order(parseBlockId(root))])
+  expect(await eraseNamed()).toMatchObject({ state: 'refused', Reason: 'ERR_DAG_INVALID' })
+  await everywhere([...named.values()], '200')
+  await cluster.client(places[0] as Place).pin.rm(pinned.get('pinned') as never)
+  expect(await eraseNamed()).toMatchObject({ state: 'released', blocks: 2 })
+  await everywhere([...named.values()], 'ERR_BLOCK_NOT_FOUND')
+})
+
+test('of an account that has pinned more than can be looked through, no folder is erased, and it is told why', async () => {
+  await start(1)
+  const nodeOf = async (value: object): Promise<CID> => toCid(await put(encodeDagCbor(value), alice, 'dag-cbor'))
+  const leaf = toCid(await put(randomBytes(100)))
+  const nodes: CID[] = []
+  const links = Array.from({ length: 45_000 }, () => leaf)
+  for (let number = 0; number <= pinnedLinksMax / links.length; number++) nodes.push(await nodeOf({ number, links }))
+  const wide = await nodeOf({ nodes })
+  const named = await put(encodeDagCbor({ file: toCid(await put(randomBytes(100))) }), alice, 'dag-cbor')
+  await cluster.client(places[0] as Place).pin.add(wide as never)
+  const eraseNamed = async (): Promise<unknown> => await erase(encodeBlockId(named), alice, [order(named)])
+  expect(await eraseNamed()).toMatchObject({
+    state: 'refused',
+    Reason: 'ERR_DAG_INVALID',
+    Message: expect.stringMatching(/too much/),
+  })
+  await everywhere([encodeBlockId(named)], '200')
+  await cluster.client(places[0] as Place).pin.rm(wide as never)
+  expect(await eraseNamed()).toMatchObject({ state: 'released', blocks: 2 })
+})

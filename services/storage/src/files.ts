@@ -2,6 +2,7 @@
  * Blocks that hang together: files, directories, and other nodes with links. They are put and read through the
  * replicator, a few blocks at a time, whatever their size.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type FileNode, type GetBlock, parseFileNode, readFileNode } from '@healthblock/runtime/unixfs'
 import type { CID } from 'multiformats/cid'
 import { Claims } from './claims.ts'
@@ -9,13 +10,15 @@ import { linksOf, type NodeLink } from './dag-node.ts'
 import { isStorageError, StorageError } from './errors.ts'
 import { assertWriter, headerOf, type PayloadHeader, type PayloadReader } from './ownership.ts'
 import type { Receipt } from './replication/receipt.ts'
-import type { Replicator } from './replication/replicator.ts'
+import { pinsListedMax, type Replicator } from './replication/replicator.ts'
 import { type BlockId, codecDagPb, codecRaw, encodeBlockId, fromCid, toCid } from './store/block-id.ts'
 import type { BlockStore } from './store/block-store.ts'
 import type { Reference } from './store/operations.ts'
 
 /** Most blocks of one tree that are walked. */
 export const treeBlocksMax = 1_000_000
+/** Most links of all pins of an account that are looked through: 64 GiB of files. */
+export const pinnedLinksMax = 262_144
 /** Deepest first leaf that is looked for. */
 const depthMax = 8
 const headerTimeoutMs = 5_000
@@ -147,25 +150,70 @@ export class Files {
   }
 
   /**
-   * What an account gives up with a node: the node, and every block below it but for what the account has pinned by itself,
-   * and what is below such a pin if it is recursive.
+   * What an account gives up with a node: the node, and every block below it but for what a pin of the account keeps by
+   * another way than through that node, wherever the pin is.
    *
-   * @throws {StorageError} as {@link descendants}; `ERR_BLOCK_NOT_FOUND` if a node on the way is nowhere.
+   * @throws {StorageError} as {@link descendants}; `ERR_BLOCK_NOT_FOUND` if a node on the way is nowhere; `ERR_DAG_INVALID`
+   *   if the account's pins cannot be looked through, for one has a node that is nowhere or they are too many: then nothing
+   *   is to be given up.
    */
   async withoutPinned(root: BlockId, account: Uint8Array, signal: AbortSignal): Promise<BlockId[]> {
     const below: BlockId[] = []
     for await (const one of this.descendants(root, signal)) below.push(one)
     if (below.length === 0) return [root]
-    const pins = new Map((await this.#options.replicator.pins(account)).map((pin) => [keyOf(pin), pin]))
-    const spared = new Set<string>()
-    for (const one of below) {
-      const pin = pins.get(keyOf(one))
-      if (pin === undefined || spared.has(keyOf(one))) continue
-      spared.add(keyOf(one))
-      if (pin.pin !== recursivePin) continue
-      for await (const under of this.descendants(pin, signal)) spared.add(keyOf(under))
+    const kept = await this.#keptByPins(new Set(below.map(keyOf)), root, account, signal)
+    return [root, ...below.filter((one) => !kept.has(keyOf(one)))]
+  }
+
+  /** Of blocks below a node, those that an account's pins keep. Nothing is held in memory of what the pins have else but their nodes. */
+  async #keptByPins(
+    below: ReadonlySet<string>,
+    root: BlockId,
+    account: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<Set<string>> {
+    const pins = await this.#options.replicator.pins(account)
+    if (pins.length >= pinsListedMax) throw tooManyPinned(root)
+    const kept = new Set<string>()
+    // What is there only through the node that goes is not kept.
+    const walked = new Set([keyOf(root)])
+    let links = 0
+    for (const pin of pins) {
+      if (!walked.has(keyOf(pin)) && below.has(keyOf(pin))) kept.add(keyOf(pin))
+      const waiting = pin.pin === recursivePin ? [{ digest: pin.digest, codec: pin.codec }] : []
+      for (let node = waiting.pop(); node !== undefined && kept.size < below.size; node = waiting.pop()) {
+        if (walked.has(keyOf(node))) continue
+        walked.add(keyOf(node))
+        signal.throwIfAborted()
+        for (const child of await this.#linksOfPinned(node, { pin, account, signal })) {
+          if (++links > pinnedLinksMax) throw tooManyPinned(root)
+          const key = keyOf(child)
+          if (below.has(key) && key !== keyOf(root)) kept.add(key)
+          if (child.codec !== codecRaw) waiting.push(child)
+        }
+        // Others' requests come between any two nodes.
+        await nextTurn()
+      }
     }
-    return [root, ...below.filter((one) => !spared.has(keyOf(one)))]
+    return kept
+  }
+
+  /** What a node under a pin links to; nothing if it is gone because its owner has erased it, or the account itself. */
+  async #linksOfPinned(
+    node: BlockId,
+    { pin, account, signal }: { pin: BlockId; account: Uint8Array; signal: AbortSignal },
+  ): Promise<BlockId[]> {
+    try {
+      return (await this.links(node, signal)).map(({ cid }) => fromCid(cid))
+    } catch (error) {
+      if (isStorageError(error, 'ERR_BLOCK_ERASED')) return []
+      if (!isStorageError(error, 'ERR_BLOCK_NOT_FOUND')) throw error
+      if (this.#options.store.hasReleased(node.digest, account)) return []
+      const cid = encodeBlockId(pin)
+      const reason = `${encodeBlockId(node)} is nowhere`
+      const message = `what the pin ${cid} keeps cannot be looked through: ${reason}`
+      throw new StorageError(message, { code: 'ERR_DAG_INVALID', cid, reason }, { cause: error })
+    }
   }
 
   /** What a node links to. */
@@ -228,6 +276,11 @@ export class Files {
     }
     return bad
   }
+}
+
+function tooManyPinned(root: BlockId): StorageError {
+  const detail = { code: 'ERR_DAG_INVALID', cid: encodeBlockId(root), reason: 'too much is pinned' } as const
+  return new StorageError('the account has pinned too much to be looked through: take pins away first', detail)
 }
 
 /** The first link of a file's node; undefined for anything else. */

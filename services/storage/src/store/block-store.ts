@@ -353,11 +353,12 @@ export class BlockStore {
   references(digest: Uint8Array): Reference[] {
     const keepers = 'SELECT a.account, r.at, r.pin FROM reference r JOIN account a ON a.id = r.account'
     const rows = this.#all(`${keepers} WHERE r.block = ${numberOfBlock} LIMIT 256`, digest)
-    return rows.map(({ account, at, pin }) => ({
-      account: account as Uint8Array,
-      at: at as number,
-      pin: pin as number,
-    }))
+    return rows.map(({ account, at, pin }) => ({ account, at, pin })) as unknown as Reference[]
+  }
+
+  /** True if an account has given a block up lately (SPEC.md §2). */
+  hasReleased(digest: Uint8Array, account: Uint8Array): boolean {
+    return this.#get('SELECT 1 FROM release WHERE digest = ? AND account = ?', digest, account) !== undefined
   }
 
   /** Since when an account keeps a block, Unix ms; undefined if it does not. */
