@@ -121,6 +121,27 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
     })
   })
 
+  test('a stolen op key is replaced by the root key: the old one signs nothing more, and the node goes on with the new one', async () => {
+    const [root = ''] = roots
+    const next = join(cluster.root, 'next-op.key')
+    const secret = join(cluster.node('accounting-0'), 'secrets', 'organisation-op.key')
+    const stolen = readFileSync(secret, 'utf8')
+    const licence = () => cluster.run('org', 'licence', 'doctor-a', 'active')
+    expect((await licence()).code).toBe(0)
+    expect((await cluster.run('org', 'rekey', '--key', secret, '--op-key', next)).code).toBe(1)
+    const done = await cluster.ok<{ nodes: string[] }>('org', 'rekey', '--key', root, '--op-key', next)
+    expect(done.nodes).toEqual(['accounting-0'])
+    expect(readFileSync(secret, 'utf8')).toBe(readFileSync(next, 'utf8'))
+    expect(readFileSync(secret, 'utf8')).not.toBe(stolen)
+    // The node still has the old key in its memory.
+    expect(await licence()).toMatchObject({ code: 1, stderr: expect.stringContaining('licence.signature') })
+    await stopProcess(cluster.node('accounting-0'))
+    await cluster.up()
+    expect((await licence()).code).toBe(0)
+    // What is in force is no new key.
+    expect((await cluster.run('org', 'rekey', '--key', root, '--op-key', next)).code).toBe(1)
+  })
+
   test('a stolen cosigner key is replaced; the node signs again with the new one', async () => {
     const { card } = await cluster.ok<{ card: string }>('org', 'node', 'accounting-1', '--renew')
     const preview = await decide('propose', 'policy', '--replace', card)

@@ -40,6 +40,7 @@ import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { type LedgerSubject, ledgerSubject, subjectHelp, subjectOptions } from '../ledger-subject.ts'
 import { parseCount, parseOptions, takePositionals, tellHelp } from '../options.ts'
 import { changeLicence, listPeople } from './org-people.ts'
+import { postSigned, rekey } from './org-rekey.ts'
 
 const help = `Usage: ./healthblock org ACTION …
 
@@ -60,7 +61,13 @@ What the organisations of a ledger decide together: two thirds of them sign one 
   node NAME --switch                             puts the new secrets in force: after the proposal is on record, before the restart
   node NAME --drop                               stops a node that was removed, and takes it out of this cluster's plan; its folder stays
 
-What one organisation's administrator does alone, at its accounting node of this cluster:
+What one organisation does alone:
+
+  rekey --key ROOTKEYFILE --op-key NEWFILE
+                                    replaces its op key, which lies at its nodes and is stolen with them; NEWFILE is made if it is
+                                    not there. Its nodes of this cluster get it, and take it when they are started again
+
+What its administrator does alone, at its accounting node of this cluster:
 
   people [TEXT]                     the cards of its people, whether they are on record, and their licences
   licence DOCTOR active|suspended|ended [--from ISO] [--until ISO]
@@ -383,18 +390,8 @@ async function runSubmit({ values, rest, print }: Request): Promise<ExitCode> {
   const leaf = encodeTransactionLeaf({ bodyBytes, signatures: signatures.map((one) => ({ ...one, key: 0 })) })
   parseTransactionLeaf(leaf)
   const id = transactionId({ ledgerId, chain: 'userchain', bodyBytes })
-  const { client } = ledgerSubject(values)
-  const { url, refused } = await client.submit('userchain', [{ id, leaf }])
-  const refusal = refused.get(toHex(id))
-  const [answer] = refusal === undefined ? await client.answers('userchain', [id], { url, waitMs: 30_000 }) : []
-  const failed = refusal ?? (answer?.status === 'refused' ? answer : undefined)
-  if (failed !== undefined) {
-    throw new CommandError(`refused by the rule ${failed.rule}`, {
-      refused: { rule: failed.rule, height: failed.height },
-    })
-  }
-  if (answer?.status !== 'committed') throw new CommandError('not committed within 30 s; see ./healthblock status')
-  print({ transactionId: toHex(id), index: answer.index, height: answer.height }, `on record at index ${answer.index}`)
+  const { index, height } = await postSigned(ledgerSubject(values), { id, leaf })
+  print({ transactionId: toHex(id), index, height }, `on record at index ${index}`)
   return 0
 }
 
@@ -406,6 +403,19 @@ async function runRegister({ values, rest, print }: Request): Promise<ExitCode> 
   print(
     { account, folder: path },
     `organisation ${account} is registered; its keys are in ${path}: keep root.key away from every node`,
+  )
+  return 0
+}
+
+async function runRekey({ values, rest, print }: Request): Promise<ExitCode> {
+  takePositionals(rest, [])
+  const files = { root: need(values.key, 'key'), next: resolve(need(values['op-key'], 'op-key')) }
+  const done = await rekey(values, files)
+  const others = `put ${files.next} among the secrets of its other nodes as organisation-op.key, and start them by ACCOUNTING_ACCOUNT and ACCOUNTING_ORGANISATION, not by ACCOUNTING_RANK`
+  const start = done.nodes.map((name) => `"down --node ${name}"`).join(', ')
+  print(
+    { ...done, opKey: files.next },
+    `organisation ${done.account} has another op key, on record at index ${done.index}; ${start === '' ? others : `${start} and "up" let its nodes take it; ${others}`}`,
   )
   return 0
 }
@@ -548,6 +558,7 @@ const actions: Readonly<Record<string, (request: Request) => Promise<ExitCode> |
   sign: runSign,
   submit: runSubmit,
   register: runRegister,
+  rekey: runRekey,
   node: runNode,
   people: ({ values, rest, print }) => listPeople(clusterFolder(values.dir), rest, print),
   licence: ({ values, rest, print }) => changeLicence(clusterFolder(values.dir), rest, values, print),
