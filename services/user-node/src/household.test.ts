@@ -151,6 +151,38 @@ test('an upload that nobody goes on with for a day ends, and what may be stored 
   expect(() => uploads.state(person, stream, sequence)).toThrow('no such file')
 })
 
+test('what is taken back of an upload is taken back again later: a store that was slow may have stored it after that', async () => {
+  await home.enrol()
+  const asked: number[] = []
+  let isBusy = true
+  const erase = async (digests: readonly Uint8Array[]): Promise<readonly Uint8Array[]> => {
+    asked.push(digests.length)
+    return isBusy ? digests : []
+  }
+  const put = async (): Promise<never> => {
+    throw new Error('no network')
+  }
+  const household = openHousehold(undefined, () => ({ put, erase }) as unknown as StorageClient)
+  const person = home.person()
+  const stream = streamOfKind(person, 'records')
+  const { sequence } = uploads.begin(person, stream, { name: 'scan.dcm', type: '', sizeBytes: 2_000_000 })
+  const part = { sequence, offset: 0, bytes: new Uint8Array(600_000) }
+  await expect(uploads.write(person, stream, part)).rejects.toThrow('no network')
+  uploads.abandon(person, stream, sequence)
+  const count = (): number => Number(home.database.get('SELECT count(*) AS n FROM reclaim')?.n)
+  const leaves = count()
+  const roundAfter = async (ms: number): Promise<void> => {
+    world.nowMs += ms
+    await household.round()
+  }
+  await roundAfter(0)
+  isBusy = false
+  // Refused; done; not asked in between; done again, for the last time.
+  for (const ms of [10_000, 299_999, 1, 300_000]) await roundAfter(ms)
+  expect(asked).toEqual([leaves, leaves, leaves])
+  expect(count()).toBe(0)
+})
+
 test('keys that change while a part is being stored end the upload: what of the part was not sealed before never is', async () => {
   const doctor = world.enrolDoctor()
   const vault = await home.enrol()

@@ -1,6 +1,7 @@
 /**
  * What was stored of uploads that were given up goes again: the first leaf, which says whose it is, by its owner's
- * tombstone, the others with her account's reference. The list is durable, and an entry stays until a store has done it.
+ * tombstone, the others with her account's reference. The list is durable, and an entry stays until a store has done it,
+ * twice: a store that was slow may still store a leaf for which nobody waited any more, after it was given up.
  */
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Logger } from '@healthblock/runtime/logger'
@@ -10,6 +11,8 @@ import { erasedAtOnceMax, type StorageClient } from '@healthblock/runtime/storag
 
 /** Between attempts for one person. */
 const pauseLimits: PauseLimits = { minMs: 1_000, maxMs: 600_000 }
+/** When it is asked for again: longer than a store waits for the body of a put. */
+const againMs = 300_000
 
 interface Dependencies {
   readonly database: Database
@@ -31,7 +34,7 @@ export class Reclaim {
   /** Notes every leaf of an upload, stored or not, within the caller's transaction. */
   note(account: Uint8Array, stream: Uint8Array, sequence: number): void {
     this.#deps.database.run(
-      `INSERT OR IGNORE INTO reclaim SELECT account, digest FROM leaf
+      `INSERT OR IGNORE INTO reclaim (account, digest) SELECT account, digest FROM leaf
        WHERE account = ? AND stream = ? AND sequence = ?`,
       ...[account, stream, sequence],
     )
@@ -55,8 +58,12 @@ export class Reclaim {
 
   /** @returns how many were asked for. */
   async #some(account: Uint8Array): Promise<number> {
-    const { database, storageOf } = this.#deps
-    const rows = database.all('SELECT digest FROM reclaim WHERE account = ? LIMIT ?', account, erasedAtOnceMax)
+    const { database, storageOf, nowMs } = this.#deps
+    const now = nowMs()
+    const rows = database.all(
+      'SELECT digest FROM reclaim WHERE account = ? AND (asked IS NULL OR asked NOT BETWEEN ? AND ?) LIMIT ?',
+      ...[account, now - againMs + 1, now, erasedAtOnceMax],
+    )
     const digests = rows.map(({ digest }) => digest as Uint8Array)
     if (digests.length === 0) return 0
     const left = await storageOf(account).erase(digests)
@@ -64,7 +71,8 @@ export class Reclaim {
     database.transaction(() => {
       for (const digest of digests) {
         if (isLeft.has(toHex(digest))) continue
-        database.run('DELETE FROM reclaim WHERE account = ? AND digest = ?', account, digest)
+        database.run('DELETE FROM reclaim WHERE account = ? AND digest = ? AND asked IS NOT NULL', ...[account, digest])
+        database.run('UPDATE reclaim SET asked = ? WHERE account = ? AND digest = ?', now, account, digest)
       }
     })
     if (left.length > 0) throw new Error(`${left.length} blocks were not given up`)

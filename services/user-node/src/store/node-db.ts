@@ -157,6 +157,9 @@ CREATE TABLE reclaim (
 ) STRICT, WITHOUT ROWID;
 `
 
+/** When the stores had done it for the first time. */
+const reclaimsAgain = 'ALTER TABLE reclaim ADD COLUMN asked INTEGER;'
+
 /** When what a finding's alarm is about began and was last found: further diagnoses of the same are no new alarm. */
 const episodes = `
 ALTER TABLE alarm ADD COLUMN started INTEGER;
@@ -178,7 +181,10 @@ export function openNodeDatabase(path: string): Database {
   return openDatabase({
     path,
     synchronous: 'full',
-    migrations: [schema, devices, erasures, files, portal, accepted, keys, looks, amendments, reclaims, episodes],
+    migrations: [
+      ...[schema, devices, erasures, files, portal, accepted, keys, looks, amendments, reclaims, episodes],
+      reclaimsAgain,
+    ],
     isLookedThrough: true,
   })
 }
