@@ -225,6 +225,8 @@ export class Erasure {
     const said = word.form === 'ledger' ? undefined : verifyWord(word, by)
     if (said && this.#isCarriedOut(id.digest, said)) return
     const header = await this.#headerOf(id)
+    // It went here in its time, before the other store was heard, which waits to know that and keeps its copy until then.
+    if (!said && header === 'unknown' && this.#options.store.tombstone(id.digest)) return
     const { account, at } = said ?? this.#saidByLedger(header)
     const good = { id, entry: { digest: id.digest, account, at, bytes: word.bytes } }
     if (header === 'unknown') {
