@@ -12,11 +12,13 @@ import type { Carry } from './state.ts'
 const windowBeats = 8
 /** Score above which a rhythm begins to count as possible atrial fibrillation, and below which it ceases to. */
 const scoreOn = 0.63
-const scoreOff = 0.61
+const scoreOff = 0.62
 /** The quick score below which it ceases to at once, and above which it may begin. */
 const quickOff = 0.5
 const quickOn = 0.5
 const quickWeight = 0.06
+/** What follows from beat to beat in so large a part ends it; to keep it from beginning less is enough (`Predictability.isSmooth`). */
+const smoothSure = 0.4
 /** Share of repeated changes that chance makes in fibrillation; what is more is taken off both scores. */
 const repeatedByChance = 0.2
 /** So many windows without a pair that differs end it at once. */
@@ -88,7 +90,8 @@ export class Irregularity {
     const score = this.#balance < balanceLeast ? 0 : Math.max(0, (this.#spread * 1000) / this.#mean - repeated)
     const quick = (this.#quick * 1000) / this.#mean - repeated
     this.#even = pairs === 0 ? Math.min(evenWindows, this.#even + 1) : 0
-    const isNone = this.#predictability.isSmooth || this.#even === evenWindows
+    const isSmooth = this.#isOn === 1 ? this.#predictability.share > smoothSure : this.#predictability.isSmooth
+    const isNone = isSmooth || this.#even === evenWindows
     if (score > scoreOn && quick > quickOn && !isNone) this.#isOn = 1
     else if (score < scoreOff || quick < quickOff || isNone) this.#isOn = 0
     return score

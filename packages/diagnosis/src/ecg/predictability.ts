@@ -21,10 +21,16 @@ export class Predictability {
   #one = 0
   #two = 0
   #on = 0
+  #share = 0
 
   /** True while the intervals follow from each other. */
   get isSmooth(): boolean {
     return this.#on === 1
+  }
+
+  /** The share now: 0 to 1. */
+  get share(): number {
+    return this.#share
   }
 
   /** Takes the next RR interval in milliseconds. */
@@ -39,6 +45,7 @@ export class Predictability {
     this.#before = this.#last
     this.#last = away
     const share = this.#explained()
+    this.#share = share
     if (share > smoothOn) this.#on = 1
     else if (share < smoothOff) this.#on = 0
   }
