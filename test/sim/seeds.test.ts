@@ -15,7 +15,7 @@ afterAll(async () => {
 async function copied(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'hb-sim-elsewhere-'))
   folders.push(folder)
-  for (const part of ['packages', 'services', 'test'])
+  for (const part of ['cli', 'packages', 'services', 'test'])
     await cp(join(root, part), join(folder, part), { recursive: true })
   await mkdir(join(folder, 'node_modules'))
   for (const name of await readdir(join(root, 'node_modules'))) {

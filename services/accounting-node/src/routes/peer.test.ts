@@ -203,6 +203,12 @@ describe('the peer routes', () => {
 
   it('read nothing of what a stranger sends', async () => {
     await serve(2)
+    // What is still being written when a node ends would be its fault.
+    await cluster.until('all is published', () =>
+      [0, 1].every((rank) =>
+        (['userchain', 'docchain'] as const).every((chain) => cluster.core(rank, chain).published()?.size === 2),
+      ),
+    )
     const [app] = apps as [HttpApp]
     // Too large even for a node: whoever looks at the body first answers 413.
     const headers = { 'content-type': 'application/cbor', 'content-length': '17000000' }
