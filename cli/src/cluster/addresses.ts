@@ -1,6 +1,6 @@
 /** The files that tell the nodes of a cluster where the others are. */
 import { readFileSync } from 'node:fs'
-import { genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
+import { type Genesis, genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
 import type { GenesisStore } from '@healthblock/chain/transaction'
 import { toBase58, toHex } from '@healthblock/encoding/bytes'
 import { writeFileDurably } from '@healthblock/runtime/files'
@@ -18,6 +18,15 @@ export interface Places {
 /** The nodes of a role, in the order of their ranks. */
 export function nodesOf(cluster: ClusterFile, role: NodePlan['role']): NodePlan[] {
   return cluster.nodes.filter((node) => node.role === role)
+}
+
+/** Account (hex) of an accounting node of a cluster's plan; undefined if there is none of this name, or neither its plan nor genesis has it. */
+export function accountOfNode(cluster: ClusterFile, name: string, genesis: Genesis): string | undefined {
+  const nodes = nodesOf(cluster, 'accounting')
+  const position = nodes.findIndex((node) => node.name === name)
+  const node = nodes[position]
+  const inGenesis = genesisAccounts(genesis).nodes[node?.rank ?? position]
+  return node?.account ?? (inGenesis === undefined ? undefined : toHex(inGenesis))
 }
 
 /** Writes `peers.json`, `ledger.json` and `members.json` of a cluster. */

@@ -1,5 +1,5 @@
 /** Which accounting nodes of a cluster's plan the ledger has, asked of those that are ready. */
-import { genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
+import { parseGenesis } from '@healthblock/chain/genesis'
 import { rankedNodes } from '@healthblock/chain/policy'
 import { toHex } from '@healthblock/encoding/bytes'
 import { RuntimeError } from '@healthblock/runtime/errors'
@@ -7,7 +7,7 @@ import { readGoverningState } from '../governance/state.ts'
 import { readFileBytes } from '../input-file.ts'
 import { CommandError } from '../io.ts'
 import { ledgerSubject } from '../ledger-subject.ts'
-import { nodesOf } from './addresses.ts'
+import { accountOfNode, nodesOf } from './addresses.ts'
 import { readerToken } from './enrol.ts'
 import { type ClusterFile, clusterPaths, type NodePlan } from './layout.ts'
 import { askProcess, readProcess } from './processes.ts'
@@ -28,9 +28,7 @@ export async function isLeftOut(dir: string, cluster: ClusterFile, node: NodePla
     if (url.length === 0) return false
     const path = clusterPaths.genesis(dir)
     const genesis = parseGenesis(readFileBytes(path))
-    const position = nodesOf(cluster, 'accounting').findIndex(({ name }) => name === node.name)
-    const inGenesis = genesisAccounts(genesis).nodes[node.rank ?? position]
-    const account = node.account ?? (inGenesis === undefined ? undefined : toHex(inGenesis))
+    const account = accountOfNode(cluster, node.name, genesis)
     const token = readerToken(dir, 'auditor', 'ledger')
     const { policy } = await readGoverningState(ledgerSubject({ url, genesis: path, token }).client, genesis)
     return !rankedNodes(policy).some((one) => toHex(one.account) === account)

@@ -1,11 +1,12 @@
 /** `org rekey`: an organisation's op key, which lies among the secrets of its nodes, is replaced by a new one. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Genesis, genesisAccounts, ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
+import { type Genesis, ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
 import { userTables } from '@healthblock/chain/tables'
 import { signTransaction, transactionId } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { writeFileDurably } from '@healthblock/runtime/files'
+import { accountOfNode } from '../cluster/addresses.ts'
 import { changeCluster, clusterFolder, clusterPaths } from '../cluster/layout.ts'
 import { readKeyFile, writeKeyFile } from '../governance/card.ts'
 import { organisationOf, readGoverningState, StateRecords } from '../governance/state.ts'
@@ -55,14 +56,11 @@ async function renewSecrets(
   files: { readonly old: Uint8Array; readonly next: string; readonly organisation: string },
 ): Promise<string[]> {
   const seed = toHex(readKeyFile(files.next).exportSeed())
-  const { nodes: accounts } = genesisAccounts(genesis)
   const renewed: string[] = []
   await changeCluster(dir, (latest) => {
-    let position = 0
     const nodes = latest.nodes.map((node) => {
       if (node.role !== 'accounting') return node
-      const inGenesis = accounts[node.rank ?? position++]
-      const account = node.account ?? (inGenesis === undefined ? undefined : toHex(inGenesis))
+      const account = accountOfNode(latest, node.name, genesis)
       const path = join(clusterPaths.node(dir, node.name), 'secrets', 'organisation-op.key')
       const isOld = existsSync(path) && equalBytes(readKeyFile(path).publicKey, files.old)
       if (!isOld || account === undefined) return node

@@ -15,6 +15,7 @@ import { compareBytes, equalBytes, fromHex, toHex } from '@healthblock/encoding/
 import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
 import { RuntimeError } from '@healthblock/runtime/errors'
 import { writeFileDurably } from '@healthblock/runtime/files'
+import { accountOfNode } from '../cluster/addresses.ts'
 import { registerOrganisation } from '../cluster/enrol.ts'
 import { renewEtcdUsers } from '../cluster/etcd.ts'
 import { changeCluster, clusterFolder, clusterPaths, type NodePlan, readCluster } from '../cluster/layout.ts'
@@ -145,13 +146,9 @@ function organisationNamed(name: string, genesis: Uint8Array): Uint8Array {
 /** Account or rank of a node: names of a local cluster are looked up. */
 function nodeNamed(name: string, values: Values, genesis: Uint8Array): string {
   if (/^([0-9a-f]{64}|\d+)$/.test(name) || values.url !== undefined) return name
-  const nodes = readCluster(clusterFolder(values.dir)).nodes.filter(({ role }) => role === 'accounting')
-  const position = nodes.findIndex((node) => node.name === name)
-  const account = nodes[position]?.account
-  if (account !== undefined) return account
-  const inGenesis = genesisAccounts(parseGenesis(genesis)).nodes[nodes[position]?.rank ?? position]
-  if (inGenesis === undefined) throw new CommandError(`there is no accounting node "${name}" here`)
-  return toHex(inGenesis)
+  const account = accountOfNode(readCluster(clusterFolder(values.dir)), name, parseGenesis(genesis))
+  if (account === undefined) throw new CommandError(`there is no accounting node "${name}" here`)
+  return account
 }
 
 async function show({ values, rest, print }: Request): Promise<ExitCode> {
