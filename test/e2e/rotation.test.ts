@@ -135,7 +135,8 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
     const epochNow = (): number => Math.floor(Date.now() / epochMs)
     const sendUntilEpoch = (epoch: number): Promise<true> =>
       eventually(`epoch ${epoch}`, 120_000, async () => {
-        await send()
+        // As fast as time goes: what lies far ahead of the node's clock is refused.
+        if (sentTo < Date.now()) await send()
         return epochNow() >= epoch ? true : undefined
       })
     await sendUntilEpoch(epochNow() + 3)
