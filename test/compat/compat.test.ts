@@ -39,8 +39,9 @@ test('the first release is kept, and what was governed under each version of the
 
 /** Governed ledgers: the heads on their trails, the versions of the rules that they were under, and what is on record against a node. */
 const governed = [
-  { release: '1-governed', trail: [9, 3, 15, 6], versions: [1, 2], evidence: 1, counted: undefined },
-  { release: '3-governed', trail: [9, 3, 21, 7], versions: [1, 2, 3], evidence: 2, counted: 2 },
+  { release: '1-governed', trail: [9, 3, 15, 6], versions: [1, 2], evidence: 1, counted: undefined, cut: undefined },
+  { release: '3-governed', trail: [9, 3, 21, 7], versions: [1, 2, 3], evidence: 2, counted: 2, cut: undefined },
+  { release: '4-governed', trail: [9, 3, 31, 7], versions: [1, 2, 3, 4], evidence: 2, counted: 2, cut: 65_536 },
 ] as const
 
 describe.each(releases)('release %s', (release) => {
@@ -73,7 +74,7 @@ describe.each(releases)('release %s', (release) => {
   })
 })
 
-describe.each(governed)('the ledger $release', ({ release, trail: sizes, versions, evidence, counted }) => {
+describe.each(governed)('the ledger $release', ({ release, trail: sizes, versions, evidence, counted, cut }) => {
   const genesis = parseGenesis(read(release, 'genesis.cbor'))
 
   test('has its whole history of policies on a trail that holds', () => {
@@ -89,13 +90,16 @@ describe.each(governed)('the ledger $release', ({ release, trail: sizes, version
       stores: { userchain: new MemoryChainStore(), docchain: new MemoryChainStore() },
     })
     const acts = new Set<number>()
+    const devices: Uint8Array[][] = []
     const rules = new Set<number>()
     for (const name of ['userchain', 'docchain'] as const) {
       const leaves = leavesOf(read(release, `${name}.cbor-seq`))
       for (const { seal, transactions } of replayLeaves(ledger, { name, from: 0, leaves })) {
         rules.add(seal.rules)
         for (const { transaction } of transactions) {
-          if (transaction.body.t === 'govern') acts.add(transaction.body.act)
+          const { body } = transaction
+          if (body.t === 'govern') acts.add(body.act)
+          if (body.t === 'device') devices.push([body.a, body.dev, ...body.streams])
         }
       }
     }
@@ -105,7 +109,15 @@ describe.each(governed)('the ledger $release', ({ release, trail: sizes, version
     expect(records.map((record) => record?.kind)).toEqual([1, evidence === 2 ? 1 : undefined])
     const node = records[0]?.node as Uint8Array
     expect(userTables.evidenceCount.get(ledger.state('docchain'), node, 1)?.[1]).toBe(counted)
-    expect(userTables.organisations.get(ledger.state('userchain'))).toHaveLength(4)
+    const state = ledger.state('userchain')
+    expect(userTables.organisations.get(state)).toHaveLength(4)
+    // Cut as far ahead as it may be, and closed by root.
+    const [patient, dev, stream] = devices[0] ?? []
+    expect(devices).toHaveLength(cut === undefined ? 0 : 2)
+    if (patient === undefined || dev === undefined || stream === undefined) return
+    expect(userTables.cut.get(state, patient, stream, 1)?.last).toBe(cut)
+    expect(userTables.device.get(state, patient, dev)?.c).toBeDefined()
+    expect(userTables.stream.get(state, patient, stream)?.c).toBeDefined()
   })
 
   test('ended, and its succession verifies', () => {

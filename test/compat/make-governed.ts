@@ -15,6 +15,7 @@ import { encodeProof } from '@healthblock/chain/proof'
 import { createReceipt, encodeTrail } from '@healthblock/chain/receipt'
 import { signStatement } from '@healthblock/chain/statement'
 import { encodeSuccession, successionKeys } from '@healthblock/chain/succession'
+import type { Cut } from '@healthblock/chain/transaction'
 import { compareBytes, concatBytes, toHex } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import { Consortium, nodeKeys, type TestCosigner } from '../../packages/chain/src/consortium.test-support.ts'
@@ -58,7 +59,27 @@ world.post('userchain', world.govern(governActs.parameters, { quota: [[another, 
 world.post('userchain', world.registration('second patient', 1))
 world.post('userchain', world.govern(governActs.parameters, { quota: [], rules: [3, height + 5] }, all))
 world.post('userchain', world.registration('third patient', 1))
+world.post('userchain', world.govern(governActs.parameters, { quota: [], rules: [4, height + 7] }, all))
 world.post('userchain', world.registration('fourth patient', 1))
+
+/** A patient's device comes; her stream is cut as far ahead as version 4 lets it; root and op remove the device. */
+const op = { account: patient, key: 1, signingKey: keyOf('op patient') }
+const root = { account: patient, key: 0, signingKey: keyOf('root patient') }
+const stream = bytesOf('stream of patient').slice(0, 8)
+const device = { v: 1, t: 'device', ...world.consent(patient), dev: bytesOf('device').slice(0, 16) } as const
+const cert = bytesOf('certificate')
+world.post('userchain', world.sign('userchain', { ...device, act: 1, streams: [stream], cert }, [op]))
+for (const [gen, cut] of [
+  [1, []],
+  [2, [[stream, 1, 65_536]]],
+] as [number, Cut[]][]) {
+  const { size, root: headRoot } = world.ledger.head('userchain')
+  const lists = { cut, close: [], open: [], env: [] }
+  const key = { v: 1, t: 'key', ...world.consent(patient), gen, first: 0, ...lists, why: 3 } as const
+  world.post('userchain', world.sign('userchain', { ...key, seen: [size, headRoot] }, [op]))
+}
+const removal = { ...device, ...world.consent(patient), act: 2, streams: [], cert }
+world.post('userchain', world.sign('userchain', removal, [op, root]))
 
 /** Rank 2 signed two heads of one size of Docchain, and of another size. */
 const [accuser] = world.organisations as [Uint8Array]

@@ -211,10 +211,10 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
       const { code, stderr } = await cluster.run('org', 'propose', ...proposal, '--out', file)
       expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(words) })
     }
-    await decide('propose', 'rules', '2', '--height', String(height + 3))
+    await decide('propose', 'rules', '4', '--height', String(height + 3))
     for (let i = 0; i < 3; i++) await stream()
     const { rules, rulesInForce, height: later } = await show()
-    expect({ rules, rulesInForce }).toEqual({ rules: [{ version: 2, from: height + 3 }], rulesInForce: 2 })
+    expect({ rules, rulesInForce }).toEqual({ rules: [{ version: 4, from: height + 3 }], rulesInForce: 4 })
     expect(later).toBeGreaterThanOrEqual(height + 3)
   })
 

@@ -52,8 +52,8 @@ function shrinks(scribe: Scribe, { nodes }: Keys): Item[] {
   const few = governed.slice(0, -1)
   const policy = (n: number, argument: PolicyArgument) => scribe.govern(n, governActs.policy, argument, after(n))
   return [
-    rise(scribe, 1, [2, 17]),
-    rise(scribe, 2, [3, 21]),
+    rise(scribe, 1, [3, 17]),
+    rise(scribe, 2, [4, 21]),
     policy(3, { q: 4, nodes: governed, stores, last: [] }),
     policy(4, { q: 3, nodes: governed, stores, last: [] }),
     policy(5, { q: 2, nodes: few, stores, last }),
@@ -75,7 +75,7 @@ function grows(scribe: Scribe, { nodes, replacing }: Keys): Item[] {
   const policy = (n: number, argument: PolicyArgument) => scribe.govern(n, governActs.policy, argument, after(n), both)
   const rest = now.filter(([rank]) => rank !== leaves)
   return [
-    rise(scribe, 1, [3, 17]),
+    rise(scribe, 1, [4, 17]),
     register,
     scribe.govern(2, governActs.admit, [newcomer.account, 10], [register.name]),
     policy(3, { q: 3, nodes: before, stores, last: [] }),

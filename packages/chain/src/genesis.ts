@@ -23,7 +23,7 @@ export interface GenesisAccounts {
 }
 
 /** The newest version of the rules that this code executes; it executes every released one, from 1 on. */
-export const rulesVersionNewest = 3
+export const rulesVersionNewest = 4
 
 function genesisError(field: string, cause?: unknown): ChainError {
   return new ChainError(`not a genesis file: ${field}`, { code: 'ERR_GENESIS_INVALID', field }, { cause })

@@ -47,13 +47,14 @@ function genesisOf(
   quota: number,
   nodes: number,
   storeKey: SigningKey,
+  rules: number,
 ): Uint8Array {
   const key = () => generateSigningKey().publicKey
   return encodeGenesis({
     v: 1,
     t: 'genesis',
     start: startMs,
-    params: { epochms: hourMs, seals: 1 },
+    params: { epochms: hourMs, seals: rules },
     q: Math.floor(nodes / 2) + 1,
     orgs: organisations.map(({ root, op }) => {
       return [root.publicKey, op.publicKey, generateKemKeyPair().publicKey, 1, quota] as const
@@ -63,7 +64,7 @@ function genesisOf(
   })
 }
 
-/** A ledger, its mirror, and a clock that moves one second a block. `quota`: of each organisation. */
+/** A ledger, its mirror, and a clock that moves one second a block. `quota`: of each organisation; `rules`: the version that it begins with. */
 export class World {
   readonly genesis: Uint8Array
   readonly ledger: Ledger
@@ -79,12 +80,12 @@ export class World {
   nowMs = startMs + 1000
   #counter = 0
 
-  constructor(options: { quota?: number; organisations?: number } = {}) {
+  constructor(options: { quota?: number; organisations?: number; rules?: number } = {}) {
     const keys = Array.from({ length: options.organisations ?? 2 }, () => ({
       root: generateSigningKey(),
       op: generateSigningKey(),
     }))
-    this.genesis = genesisOf(keys, options.quota ?? 100, 3, this.storeKey)
+    this.genesis = genesisOf(keys, options.quota ?? 100, 3, this.storeKey, options.rules ?? 1)
     const ledgerId = ledgerIdOf(this.genesis)
     this.organisations = keys.map((pair) => ({ account: genesisAccount(ledgerId, pair.root.publicKey), ...pair }))
     this.ledger = Ledger.open({ genesis: this.genesis, stores: memoryStores() })

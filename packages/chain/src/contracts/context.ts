@@ -71,6 +71,9 @@ export function defer(rule: string, missing: string): Verdict {
 /** How far in the future a consent transaction's expiry and counter may lie. */
 export const consentAheadMsMax = 86_400_000
 
+/** From this version of the rules on a thief of an account's op key leaves nothing behind that its owner cannot pass once root replaced the key. */
+export const rulesOfOwners = 4
+
 /** slot(t) = floor(t / epoch length), exact for every integer: a quotient near 2^53 could be rounded up. */
 export function slotOf(timeMs: number, epochMs: number): number {
   return (timeMs - (timeMs % epochMs)) / epochMs

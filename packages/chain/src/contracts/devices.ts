@@ -1,13 +1,15 @@
 /** A patient's devices and the streams that begin with them (SPEC.md §6: device). */
 import type { Verdict } from '../block-types.ts'
-import { userTables } from '../tables.ts'
+import { keyRoles, userTables } from '../tables.ts'
 import {
   areDistinct,
   consentOrder,
   type RuleContext,
   refuse,
-  signedByOp,
+  rulesOfOwners,
+  signedBy,
   type TransactionOf,
+  userSigner,
   valid,
 } from './context.ts'
 
@@ -19,7 +21,11 @@ const openStreamsMax = 16
 /** `device`: adds a device with its streams, or removes it and closes them. */
 export function judgeDevice(transaction: TransactionOf<'device'>, context: RuleContext): Verdict {
   const { body } = transaction
-  const failed = signedByOp(transaction, context) ?? consentOrder(body, context)
+  const signers = [userSigner(context, body.a, keyRoles.op)]
+  // A closed stream never takes a record again: who has op alone must not close it.
+  const isByRoot = body.act === actRemove && context.rules >= rulesOfOwners
+  if (isByRoot) signers.push(userSigner(context, body.a, keyRoles.root))
+  const failed = signedBy(transaction, context, 'device.signature', signers) ?? consentOrder(body, context)
   if (failed !== undefined) return failed
   if (userTables.account.get(context.state, body.a)?.role !== rolePatient) return refuse('device.role')
   if (body.sid !== undefined) return refuse('device.act')

@@ -279,8 +279,8 @@ describe('the rules', () => {
 
   it('of a version that nobody wrote yet stop whoever gets there', () => {
     const world = new Consortium()
-    world.post('userchain', world.govern(parameters, { quota: [], rules: [4, 2] }))
-    const unknown = expect.objectContaining({ detail: { code: 'ERR_RULES_UNKNOWN', version: 4, newest: 3 } })
+    world.post('userchain', world.govern(parameters, { quota: [], rules: [5, 2] }))
+    const unknown = expect.objectContaining({ detail: { code: 'ERR_RULES_UNKNOWN', version: 5, newest: 4 } })
     expect(() => world.judge('userchain', world.registration('late', 1))).toThrow(unknown)
     expect(() => world.ledger.buildBlock({ chain: 'userchain', candidates: [], nowMs: world.nowMs + 1 })).toThrow(
       ChainError,
