@@ -257,11 +257,13 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
   const delivering = buildDelivery(base, onSettled, wake)
   const { delivery, outbox } = delivering
   const viewing = buildViews(base, sessions, delivering.alarms)
-  const refresh = async (): Promise<void> => {
+  const refresh = async (): Promise<boolean> => {
     try {
-      await follower.catchUp({ signal: AbortSignal.timeout(refreshTimeoutMs) })
+      await follower.catchUp({ signal: AbortSignal.any([stopping, AbortSignal.timeout(refreshTimeoutMs)]) })
+      return true
     } catch (error) {
       logger.debug({ err: error }, 'the ledger is out of reach')
+      return false
     }
   }
   const parts = { ...base, ...consenting, ...delivering, ...viewing, refresh }

@@ -1,5 +1,5 @@
 /** The node's own rounds over real files and a real ledger, without a network. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { signingMessage } from '@healthblock/chain/transaction'
@@ -8,7 +8,7 @@ import { createLogger } from '@healthblock/runtime/logger'
 import { Outbox } from '@healthblock/runtime/outbox'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { TestHome } from '../../../test/support/home.ts'
+import { canOpen, openAll, type SealedRecord, TestHome } from '../../../test/support/home.ts'
 import { TestLedger } from '../../../test/support/ledger.ts'
 import { noEnd } from './consent/compose.ts'
 import { Settlement } from './consent/settlement.ts'
@@ -48,9 +48,13 @@ function absent(): never {
   throw new Error('no network')
 }
 
-function openHousehold(heard?: Pick<Outbox, 'find'>, storageOf: () => StorageClient = absent): Household {
+function openHousehold(
+  heard?: Pick<Outbox, 'find'>,
+  storageOf: () => StorageClient = absent,
+  refresh: () => Promise<boolean> = async () => false,
+): Household {
   const nowMs = (): number => world.nowMs
-  const ledger = createLedgerView(world.ledger, nowMs)
+  const ledger = createLedgerView(home.world.ledger, nowMs)
   const client = { submit: away, answers: away, receipt: away }
   outbox = new Outbox({ dir, ledgerId: world.ledger.ledgerId, client, logger })
   const events = new UserNodeEvents(logger)
@@ -66,7 +70,7 @@ function openHousehold(heard?: Pick<Outbox, 'find'>, storageOf: () => StorageCli
     delivery: new Delivery({ ...parts, onFinal: () => {} }),
     diagnoses: new Diagnoses(parts),
     outbox: heard ?? outbox,
-    refresh: async () => {},
+    refresh,
   })
 }
 
@@ -267,4 +271,54 @@ test('a storage network that never answers holds up neither records nor a revoca
   stopping.abort()
   hanging.abort()
   await running
+})
+
+test('a folder from before a revocation seals nothing for the ex-doctor, though what the revocation cut off never went on record', async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  const streams = home.person().streams.map(({ stream }) => stream)
+  await home.consent.grant(home.person(), vault, {
+    ...{ to: doctor.account, streams },
+    ...{ fromMs: world.nowMs, untilMs: noEnd },
+  })
+  const granted = home.commitAll()
+  vault.close()
+  home.seal()
+  world.commit(home.iot())
+  home.database.close()
+  const copy = mkdtempSync(join(tmpdir(), 'household-copy-'))
+  cpSync(dir, copy, { recursive: true })
+  const behind = world.fork()
+  home.open()
+  // They wait for the stores; the revocation does not.
+  for (let i = 0; i < 3; i++) home.seal()
+  await home.consent.revoke(home.person(), () => true)
+  const missed = home.commitAll()
+  home.database.close()
+  cpSync(copy, dir, { recursive: true })
+  rmSync(copy, { recursive: true })
+  Object.assign(home, { world: behind })
+  home.open()
+  const refresh = async (): Promise<boolean> => {
+    behind.nowMs = world.nowMs
+    for (const { verdict } of behind.deliver(missed.splice(0))) expect(verdict).toBe('valid')
+    return true
+  }
+  const household = openHousehold(undefined, absent, refresh)
+  world.nowMs += 2_000
+  behind.nowMs = world.nowMs
+  home.bring()
+  world.nowMs += 3_000
+  await household.round()
+  const sealed = home.records().at(-1) as SealedRecord
+  expect(missed).toEqual([])
+  expect(sealed).toMatchObject({ sequence: 2, kind: 0 })
+  expect(canOpen(await openAll(world, home.person(), doctor, granted), sealed.block)).toBe(false)
+  expect(sealed.generation).toBe(3)
+  // A ledger that does not answer is not waited for.
+  await outbox.close()
+  home.bring()
+  world.nowMs += 3_000
+  await openHousehold(undefined, absent, async () => false).round()
+  expect(home.records().at(-1)).toMatchObject({ sequence: 3, generation: 3 })
 })

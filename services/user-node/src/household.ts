@@ -37,8 +37,8 @@ interface Dependencies {
   readonly postings: Postings
   readonly outbox: Pick<Outbox, 'find'>
   readonly ledger: LedgerView
-  /** Catches up with the published ledgers, as far as somebody of the house may read them. */
-  readonly refresh: () => Promise<void>
+  /** Catches up with the published ledgers, as far as somebody of the house may read them; true if nothing is left. */
+  readonly refresh: () => Promise<boolean>
   readonly logger: Logger
   readonly nowMs: () => number
 }
@@ -59,6 +59,8 @@ export class Household {
   /** Those who wait for the next round, and how often they were rung for. */
   readonly #waiting = new Set<() => void>()
   #rings = 0
+  /** True once the node has caught up with the ledger since it started, or found that nobody lets it. */
+  #hasLooked = false
   /** People whose folder was an older copy, and whose uploads of that time are ended. */
   readonly #older = new Set<string>()
   #forgetDueMs: number
@@ -108,6 +110,7 @@ export class Household {
   async #roundAtHome(): Promise<void> {
     const { store, sessions, settlement, delivery, outbox } = this.#deps
     await this.#attempt('sessions', async () => sessions.endIdle())
+    await this.#attempt('look', () => this.#look())
     for (const person of store.all()) {
       // First: without a key for this hour nothing is sealed.
       await this.#attempt('keys', () => this.#keepKeys(person))
@@ -135,6 +138,19 @@ export class Household {
     }
   }
 
+  /**
+   * Before anything is sealed: the folder may be an older copy, with keys that were taken from a doctor since. Samples wait as long as the
+   * ledger comes nearer; one that does not answer is not waited for.
+   */
+  async #look(): Promise<void> {
+    if (this.#hasLooked) return
+    const { ledger, refresh } = this.#deps
+    const size = (): number | undefined => ledger.seen()?.[0]
+    const before = size()
+    const isCaughtUp = await refresh()
+    this.#hasLooked = isCaughtUp || size() === before
+  }
+
   async #keepKeys(person: Person): Promise<void> {
     if (person.state === 'registering') await this.#progressEnrolment(person)
     if (person.state !== 'live') return
@@ -155,7 +171,7 @@ export class Household {
   }
 
   #seal(person: Person, stream: PersonStream): void {
-    if (person.state !== 'live') return
+    if (person.state !== 'live' || !this.#hasLooked) return
     const { sealer, losses, switches } = this.#deps
     losses.close(person, stream.stream)
     sealer.seal(person, stream, false)

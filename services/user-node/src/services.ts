@@ -64,8 +64,8 @@ export interface Services {
   readonly nowMs: () => number
   /** Begins the node's next round at once. */
   readonly wake: () => void
-  /** Catches up with what is published; without a network it returns and the lists are as old as they are. */
-  readonly refresh: () => Promise<void>
+  /** Catches up with what is published, true if nothing is left; without a network it returns and the lists are as old as they are. */
+  readonly refresh: () => Promise<boolean>
   readonly confirm: (person: Person, signature: Uint8Array) => void
   readonly transaction: (
     person: Person,
