@@ -15,6 +15,7 @@ import { StorageError } from './errors.ts'
 import { pinnedLinksMax } from './files.ts'
 import { ledgerWord, statedWord, wordOfOrder } from './replication/erasure-word.ts'
 import { NodeClient } from './replication/node-client.ts'
+import { rankMembers } from './replication/placement.ts'
 import { type BlockId, codecRaw, encodeBlockId, fromCid, hashBlock, parseBlockId, toCid } from './store/block-id.ts'
 
 const waiting = { timeout: 60_000, interval: 50 }
@@ -353,6 +354,86 @@ test.each([
   expect(await eraseOf(inner)).toMatchObject({ state: 'released', blocks: 2 })
   await everywhere([inner, right.get('right/inner/other') as string], 'ERR_BLOCK_NOT_FOUND')
   await everywhere([rightRoot, right.get('right/again/twice') as string, ...leafCids], '200')
+})
+
+/** Nodes of one link each, the last of which names a leaf, and the leaf. */
+async function chainOf(leaf: Uint8Array): Promise<{ root: BlockId; leaf: BlockId }> {
+  const id = await put(leaf)
+  return { leaf: id, root: await put(encodeDagCbor({ file: toCid(id) }), alice, 'dag-cbor') }
+}
+
+async function eraseSigned(id: BlockId): Promise<void> {
+  expect(await erase(encodeBlockId(id), alice, [order(id)])).toMatchObject({ state: 'released' })
+}
+
+test('a store that was away during an erasure takes what the others took, whatever is pinned by then', async () => {
+  await start(3)
+  const [kept, gone] = [await chainOf(randomBytes(900)), await chainOf(randomBytes(900))]
+  const cids = [kept, gone].flatMap(({ root, leaf }) => [root, leaf]).map(encodeBlockId)
+  await everywhere(cids, '200')
+  const client = cluster.client(places[0] as Place)
+  await client.pin.add(toCid(gone.leaf) as never, { recursive: false })
+  const [, second, away] = places as [Place, Place, Place]
+  await cluster.stop(away)
+  // What is pinned and what is not is another matter before the erasure, at it, and after it.
+  await client.pin.rm(toCid(gone.leaf) as never)
+  await client.pin.add(toCid(kept.leaf) as never, { recursive: false })
+  await eraseSigned(kept.root)
+  await eraseSigned(gone.root)
+  const expected = ['ERR_BLOCK_NOT_FOUND', '200', 'ERR_BLOCK_NOT_FOUND', 'ERR_BLOCK_NOT_FOUND']
+  const stateOf = (place: Place): Promise<string[]> => Promise.all(cids.map((cid) => own(place, cid)))
+  await vi.waitFor(async () => expect(await stateOf(second)).toEqual(expected), waiting)
+  await client.pin.rm(toCid(kept.leaf) as never)
+  await cluster.start(away)
+  for (const place of places) expect(await stateOf(place)).toEqual(expected)
+})
+
+test('a store that has a leaf and not its root gives it up when it comes back after the erasure', async () => {
+  await start(4)
+  const away = places[3] as Place
+  const isPlacedThere = (id: BlockId): boolean => {
+    const ranked = rankMembers(id.digest, away.members?.list() ?? [])
+    return ranked.slice(0, 3).some(({ account }) => Buffer.compare(account, away.account) === 0)
+  }
+  for (;;) {
+    const leaf = randomBytes(900)
+    const file = { digest: hashBlock(leaf), codec: codecRaw }
+    const bytes = encodeDagCbor({ file: toCid(file) })
+    if (!isPlacedThere(file) || isPlacedThere({ digest: hashBlock(bytes), codec: 0x71 })) continue
+    const { root } = await chainOf(leaf)
+    await vi.waitFor(async () => expect(await own(away, encodeBlockId(file))).toBe('200'), waiting)
+    await cluster.stop(away)
+    places = places.slice(0, 3)
+    await eraseSigned(root)
+    await everywhere([encodeBlockId(root), encodeBlockId(file)], 'ERR_BLOCK_NOT_FOUND')
+    await cluster.start(away)
+    await vi.waitFor(async () => expect(await own(away, encodeBlockId(file))).toBe('ERR_BLOCK_NOT_FOUND'), waiting)
+    return
+  }
+})
+
+test('a word that a store could not carry out when it came back is carried out later, though who told it is gone', async () => {
+  await start(3)
+  const { root, leaf } = await chainOf(randomBytes(900))
+  const blocked = [root, leaf].map(encodeBlockId)
+  await everywhere(blocked, '200')
+  const [first, second, away] = places as [Place, Place, Place]
+  await cluster.stop(away)
+  const pinned = await addFolder('pinned', { 'inner/one': randomBytes(900) })
+  await eraseSigned(root)
+  places = [first, second]
+  await everywhere(blocked, 'ERR_BLOCK_NOT_FOUND')
+  await cluster.stop(first)
+  // What the pin holds cannot be looked through any more.
+  await second.node?.store.setAside(parseBlockId(pinned.get('pinned/inner') as string).digest)
+  await cluster.start(away)
+  await cluster.connected()
+  await away.node?.erasure.pull()
+  places = [away]
+  await everywhere(blocked, '200')
+  await cluster.client(second).pin.rm(pinned.get('pinned') as never)
+  await away.node?.erasure.pull()
+  await everywhere(blocked, 'ERR_BLOCK_NOT_FOUND')
 })
 
 test('of an account with a pin of which a node was lost no folder is erased, until the pin is taken away', async () => {

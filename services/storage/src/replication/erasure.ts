@@ -5,12 +5,13 @@
  * who may read them can still export what they need for a dispute. The durable hand-off queue tells the other stores; a
  * store that was away asks for what it missed before it serves. Nothing is removed before W stores know of it.
  */
+import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { Authorizer } from '../access/authorizer.ts'
 import type { Member, Members } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
 import { isStorageError, StorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
-import type { Files } from '../files.ts'
+import { type Files, treeBlocksMax } from '../files.ts'
 import { headerOf, type PayloadHeader } from '../ownership.ts'
 import { type BlockId, codecRaw, encodeBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
@@ -25,7 +26,7 @@ const walkTimeoutMs = 60_000
 const lookTimeoutMs = 3_000
 /** Tombstones of one transaction. */
 const groupSize = 512
-/** One store alone is not believed about what lies below a root, unless there is no other. */
+/** One store alone is not believed about what a word takes below its block, unless there is no other. */
 const vouchersMin = 2
 /** How old an order may be that its account brings. */
 const orderAgeMsMax = 600_000
@@ -67,9 +68,26 @@ interface GoodWord {
   entry: WordEntry
 }
 
+/** Codes by which a word is refused for good; all else may be otherwise when it is told again. */
+const refusedForGood = ['ERR_ORDER_INVALID', 'ERR_SIGNATURE_NEEDED', 'ERR_NOT_OWNER'] as const
+
+/** What other stores gave up by a word that they carried out. */
+interface GivenUp {
+  /** How many stores said so. */
+  stores: number
+  /** How many of them named a block, by its digest in hex. */
+  blocks: Map<string, number>
+}
+
+function nameOf(digest: Uint8Array, account: Uint8Array): string {
+  return toHex(digest) + toHex(account)
+}
+
 /** Erases, and sees to it that what is erased goes and stays away. */
 export class Erasure {
   readonly #options: ErasureOptions
+  /** Words whose references are being taken just now: who asks what they took waits. */
+  readonly #giving = new Map<string, Promise<void>>()
 
   constructor(options: ErasureOptions) {
     this.#options = options
@@ -176,10 +194,26 @@ export class Erasure {
   }
 
   /** Takes an account's references to blocks that are nobody's payload, and has the other stores told. */
-  async #giveUp({ entry }: GoodWord, blocks: readonly BlockId[], targets = this.#targets()): Promise<void> {
-    const { backend, store, onHandoff } = this.#options
+  async #giveUp(word: GoodWord, blocks: readonly BlockId[], targets = this.#targets()): Promise<void> {
+    const name = nameOf(word.id.digest, word.entry.account)
+    const giving = this.#take(word, blocks, targets)
+    this.#giving.set(
+      name,
+      giving.catch(() => {}),
+    )
+    try {
+      await giving
+    } finally {
+      this.#giving.delete(name)
+    }
+    this.#options.onHandoff()
+  }
+
+  async #take({ entry }: GoodWord, blocks: readonly BlockId[], targets: Uint8Array[]): Promise<void> {
+    const { backend, store } = this.#options
     const { account, at } = entry
     await store.addWord(entry, targets)
+    // Parents last: where the named block is given up, all of it was done.
     for (const { digest } of [...blocks].reverse()) {
       try {
         await backend.release(digest, account, { at, force: true })
@@ -188,7 +222,22 @@ export class Erasure {
         if (!isStorageError(error, 'ERR_BLOCK_SEALED')) throw error
       }
     }
-    onHandoff()
+  }
+
+  /**
+   * What an account's word that was carried out here took that is nobody's payload, for another store that hears of it:
+   * digests after `after` in their order, at most `limit`. Undefined of a word that was not, or that laid tombstones.
+   */
+  async givenUp(
+    word: { digest: Uint8Array; account: Uint8Array; at: number },
+    after: Uint8Array,
+    limit: number,
+  ): Promise<Uint8Array[] | undefined> {
+    const { digest, account, at } = word
+    await this.#giving.get(nameOf(digest, account))
+    const { store } = this.#options
+    if (!this.#isCarriedOut(digest, word) || store.tombstone(digest)) return undefined
+    return store.released(account, at, after, limit)
   }
 
   async #release(id: BlockId, account: Uint8Array, isRoot: boolean): Promise<void> {
@@ -229,19 +278,79 @@ export class Erasure {
     if (!said && header === 'unknown' && this.#options.store.tombstone(id.digest)) return
     const { account, at } = said ?? this.#saidByLedger(header)
     const good = { id, entry: { digest: id.digest, account, at, bytes: word.bytes } }
-    if (header === 'unknown') {
-      // Whatever it turns out to be: neither a payload of the account nor a reference from before comes any more.
-      await this.#giveUp(good, [id], [])
-      return
-    }
     // Whoever told it may not wait so long; told again, it is known then.
     const signal = AbortSignal.timeout(walkTimeoutMs)
-    if (header) {
+    if (header && header !== 'unknown') {
       this.#assertOwner(id, header, account)
       await this.#lay(good, header, signal, [])
       return
     }
-    await this.#giveUp(good, await this.#options.files.withoutPinned(id, account, signal), [])
+    await this.#giveUp(good, await this.#blocksOf(good, header === 'unknown', signal), [])
+  }
+
+  /**
+   * What a word takes here that is nobody's payload. What the account's pins spare was decided where it was carried out
+   * first: pins change, and this store may have been away. So of what lies below the block that goes which every store
+   * names that has carried it out, if they are enough to be believed; else what this store's view of the pins spares stays, too.
+   *
+   * @param isUnknown - the block is nowhere: nothing is to be walked.
+   * @throws {StorageError} `ERR_STORE_BUSY` if it can neither be walked nor are enough stores there that have carried it out.
+   */
+  async #blocksOf({ id, entry }: GoodWord, isUnknown: boolean, signal: AbortSignal): Promise<BlockId[]> {
+    if (id.codec === codecRaw) return [id]
+    const { files } = this.#options
+    const { account } = entry
+    const { stores, blocks } = await this.#givenUpByOthers(entry)
+    const isNamed = ({ digest }: BlockId): boolean => (blocks.get(toHex(digest)) ?? 0) === stores
+    const storesNeeded = this.#vouchersNeeded()
+    if (stores < storesNeeded) {
+      // Whatever it turns out to be: neither a payload of the account nor a reference from before comes any more.
+      if (isUnknown && stores === 0) return [id]
+      if (isUnknown) throw notYet()
+      const [, ...below] = await files.withoutPinned(id, account, signal)
+      return [id, ...below.filter(isNamed)]
+    }
+    const below = isUnknown ? undefined : await this.#below(id, signal)
+    if (below) return [id, ...below.filter(isNamed)]
+    const named = [...blocks].filter(([name, count]) => count >= storesNeeded && name !== toHex(id.digest))
+    return [id, ...named.map(([name]) => ({ digest: fromHex(name), codec: codecRaw }))]
+  }
+
+  /** Every block below one; undefined if a node on the way is nowhere. */
+  async #below(id: BlockId, signal: AbortSignal): Promise<BlockId[] | undefined> {
+    const below: BlockId[] = []
+    try {
+      for await (const one of this.#options.files.descendants(id, signal)) below.push(one)
+      return below
+    } catch (error) {
+      if (isStorageError(error, 'ERR_BLOCK_NOT_FOUND') || isStorageError(error, 'ERR_BLOCK_ERASED')) return undefined
+      throw error
+    }
+  }
+
+  /** Asks the other stores what they gave up by a word; those that have not carried it out, or cannot be asked, do not count. */
+  async #givenUpByOthers(word: WordEntry): Promise<GivenUp> {
+    const given: GivenUp = { stores: 0, blocks: new Map() }
+    const ask = async (member: Member): Promise<void> => {
+      const named: string[] = []
+      for (let after: Uint8Array = new Uint8Array(0); ; ) {
+        const page = await this.#options.client.givenUp(member, word, after)
+        if (page === undefined) return
+        for (const digest of page) named.push(toHex(digest))
+        const last = page.at(-1)
+        if (last === undefined || named.length > treeBlocksMax) break
+        after = last
+      }
+      given.stores++
+      for (const name of new Set(named)) given.blocks.set(name, (given.blocks.get(name) ?? 0) + 1)
+    }
+    await Promise.allSettled(this.#others().map(ask))
+    return given
+  }
+
+  /** How many stores have to say the same of what lies below a block: W, at least two, all if there are fewer. */
+  #vouchersNeeded(): number {
+    return Math.min(Math.max(this.#options.writeQuorum, vouchersMin), this.#others().length)
   }
 
   /**
@@ -308,49 +417,64 @@ export class Erasure {
   /** As {@link pull}, from one store. */
   async pullFrom(member: Member): Promise<void> {
     if (member.url === '') return
+    const name = toHex(member.account)
     try {
-      await this.#pages(`words ${Buffer.from(member.account).toString('hex')}`, (after) =>
-        this.#pullWords(member, after),
-      )
-      await this.#pages(`tombstones below ${Buffer.from(member.account).toString('hex')}`, (after) =>
-        this.#pullBelow(member, after),
-      )
+      const left = await this.#pullWords(member, `words ${name}`)
+      await this.#pullBelow(member, `tombstones below ${name}`)
+      if (left !== undefined) throw left
     } catch (error) {
       this.#options.events.tombstonesNotPulled(member.account, error)
     }
   }
 
-  /** Goes on where the last page ended, until an empty one. */
-  async #pages(name: string, take: (after: number) => Promise<number | undefined>): Promise<void> {
-    const { store } = this.#options
-    for (;;) {
-      const after = Number(Buffer.from(store.cursor(name) ?? []).toString() || 0)
-      const last = await take(after)
-      if (last === undefined) return
-      await store.setCursor(name, Buffer.from(String(last)))
-    }
+  /** How far a list was read. */
+  #cursor(name: string): number {
+    return Number(Buffer.from(this.#options.store.cursor(name) ?? []).toString() || 0)
   }
 
-  async #pullWords(member: Member, after: number): Promise<number | undefined> {
-    const page = await this.#options.client.words(member, after)
-    for (const { bytes } of page) {
-      try {
-        await this.accept(bytes)
-      } catch (error) {
-        // What is refused for good is passed over; what cannot be judged yet is asked for again.
-        if (!(error instanceof StorageError) || isStorageError(error, 'ERR_STORE_BUSY')) throw error
-        this.#options.events.wordRefused(member.account, error)
+  async #setCursor(name: string, number: number): Promise<void> {
+    await this.#options.store.setCursor(name, Buffer.from(String(number)))
+  }
+
+  /**
+   * Carries out what a store has heard. What is refused for good is passed over; what cannot be carried out yet holds up
+   * nothing that comes after it, and is asked for again the next time.
+   *
+   * @returns why the first one that is left was not carried out.
+   */
+  async #pullWords(member: Member, cursor: string): Promise<unknown> {
+    const { client, events } = this.#options
+    let left: { error: unknown } | undefined
+    for (let after = this.#cursor(cursor); ; ) {
+      const page = await client.words(member, after)
+      for (const { id, bytes } of page) {
+        try {
+          await this.accept(bytes)
+        } catch (error) {
+          if (refusedForGood.some((code) => isStorageError(error, code))) {
+            events.wordRefused(member.account, error)
+          } else {
+            if (left === undefined) await this.#setCursor(cursor, id - 1)
+            left ??= { error }
+          }
+        }
       }
+      const last = page.at(-1)
+      if (last === undefined) return left?.error
+      after = last.id
+      if (left === undefined) await this.#setCursor(cursor, after)
     }
-    return page.at(-1)?.id
   }
 
-  async #pullBelow(member: Member, after: number): Promise<number | undefined> {
-    const { client, store, writeQuorum } = this.#options
-    const page = await client.tombstonesBelow(member, after)
-    const storesNeeded = Math.min(Math.max(writeQuorum, vouchersMin), this.#others().length)
-    if (page.length > 0) await store.vouch(member.account, page, storesNeeded)
-    return page.at(-1)?.id
+  async #pullBelow(member: Member, cursor: string): Promise<void> {
+    const { client, store } = this.#options
+    for (;;) {
+      const page = await client.tombstonesBelow(member, this.#cursor(cursor))
+      const last = page.at(-1)
+      if (last === undefined) return
+      await store.vouch(member.account, page, this.#vouchersNeeded())
+      await this.#setCursor(cursor, last.id)
+    }
   }
 
   /** Removes what is due. @returns how many blocks went. */

@@ -152,12 +152,7 @@ export class NodeClient {
       bytes,
       header ? [header.owner, header.writer, header.stream, header.sequence] : [],
     ])
-    const request = encodeCbor(copies)
-    const { body, signature: text } = await this.#ask(member, '/v1/replicas', request)
-    const { ledgerId } = this.#options.members
-    const signature = Buffer.from(text, 'base64url')
-    await verifyAnswer({ ledgerId, request, answer: body, signature }, member.storeKey)
-    const answer = decodeCbor(body)
+    const answer = await this.#askSigned(member, '/v1/replicas', encodeCbor(copies))
     if (!Array.isArray(answer) || answer.length !== items.length) throw this.#refused(member, 0, 'malformed answer')
     return answer.map((one) => {
       if (one === 1) return true
@@ -227,6 +222,26 @@ export class NodeClient {
     return answer.map((one) => (one === 1 ? true : this.#refusal(member, String(one).toUpperCase(), String(one))))
   }
 
+  /**
+   * What a member gave up by a word: digests after `after` in their order; none are left after an empty page. Undefined if
+   * it has not carried it out, or laid tombstones by it.
+   */
+  async givenUp(
+    member: Member,
+    word: { digest: Uint8Array; account: Uint8Array; at: number },
+    after: Uint8Array,
+  ): Promise<Uint8Array[] | undefined> {
+    const { digest, account, at } = word
+    const value = await this.#askSigned(member, '/v1/replicas/given-up', encodeCbor([digest, account, at, after]))
+    if (value === 0) return undefined
+    const digests = Array.isArray(value) ? value.filter((one) => one instanceof Uint8Array) : []
+    const isOrdered = digests.every((one, index) => Buffer.compare(one, digests[index - 1] ?? after) > 0)
+    const isMalformed = !Array.isArray(value) || digests.length !== value.length
+    if (isMalformed || !isOrdered || digests.some((one) => one.length !== 32))
+      throw this.#refused(member, 0, 'malformed answer')
+    return digests.map((one) => one.slice())
+  }
+
   /** A member's words after number `after`, oldest first; none are left after an empty page. */
   async words(member: Member, after: number): Promise<{ id: number; bytes: Uint8Array }[]> {
     const value = decodeCbor(await this.#send(member, '/v1/replicas/words/list', encodeCbor([after])))
@@ -287,6 +302,15 @@ export class NodeClient {
       this.#tokens.set(name, source)
     }
     return source()
+  }
+
+  /** An answer that the member has signed. @throws {StorageError} `ERR_RECEIPT_INVALID` if it has not. */
+  async #askSigned(member: Member, path: string, request: Uint8Array): Promise<CborValue> {
+    const { body, signature: text } = await this.#ask(member, path, request)
+    const { ledgerId } = this.#options.members
+    const signature = Buffer.from(text, 'base64url')
+    await verifyAnswer({ ledgerId, request, answer: body, signature }, member.storeKey)
+    return decodeCbor(body)
   }
 
   async #send(member: Member, path: string, body: Uint8Array = new Uint8Array(0)): Promise<Buffer> {

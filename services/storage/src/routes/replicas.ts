@@ -25,6 +25,8 @@ const pinsPageSize = 1000
 /** Most words of one request, and of one page. */
 const wordsMax = 256
 const wordsPageSize = 1000
+/** Most digests of one page of what a word took. */
+const givenUpPageSize = 4096
 /** 0 no pin, 1 direct, 2 recursive, 3 kept without a pin. */
 const pinModes = new Set([0, 1, 2, 3])
 
@@ -145,10 +147,19 @@ function addCopies(scope: FastifyInstance, replicator: Replicator): void {
     const replicas = body.map(parseReplica)
     const { account } = request.principal
     const kept = replicas.map((replica) => keepOrRefuse(replicator, replica, account))
-    const answer = encodeCbor(await Promise.all(kept))
-    const signature = Buffer.from(replicator.signAnswer(bytes, answer)).toString('base64url')
-    return reply.type('application/cbor').header(answerSignatureHeader, signature).send(Buffer.from(answer.buffer))
+    return sendSigned(reply, replicator, { request: bytes, value: await Promise.all(kept) })
   })
+}
+
+/** An answer that is the store's word: signed together with what was asked. */
+function sendSigned(
+  reply: FastifyReply,
+  replicator: Replicator,
+  { request, value }: { request: Uint8Array; value: CborValue },
+): FastifyReply {
+  const answer = encodeCbor(value)
+  const signature = Buffer.from(replicator.signAnswer(request, answer)).toString('base64url')
+  return reply.type('application/cbor').header(answerSignatureHeader, signature).send(Buffer.from(answer.buffer))
 }
 
 /** 1 for a word that is carried out, or the code of its refusal, so that one refused word leaves the others alone. */
@@ -164,7 +175,7 @@ async function acceptOrRefuse(erasure: Erasure, word: CborValue): Promise<CborVa
 }
 
 /** What is erased: as another store tells it, and as one asks that was away. */
-function addWords(scope: FastifyInstance, { erasure, store }: ReplicaRouteParts): void {
+function addWords(scope: FastifyInstance, { erasure, store, replicator }: ReplicaRouteParts): void {
   const small = { bodyLimit: wordsMax * (wordBytesMax + 3), schema: { consumes } }
   scope.post('/v1/replicas/words', small, async (request, reply) => {
     const body = decode('body', bodyOf(request))
@@ -173,6 +184,16 @@ function addWords(scope: FastifyInstance, { erasure, store }: ReplicaRouteParts)
     // One after the other: each may have a file walked.
     for (const word of body) answers.push(await acceptOrRefuse(erasure, word))
     return sendCbor(reply, answers)
+  })
+  scope.post('/v1/replicas/given-up', small, async (request, reply) => {
+    const bytes = bodyOf(request)
+    const body = decode('body', bytes)
+    const [digest, account, at, after] = Array.isArray(body) ? body : []
+    if (!isAccount(digest) || !isAccount(account) || typeof at !== 'number' || !(after instanceof Uint8Array)) {
+      throw invalid('body', 'not [digest, account, ms, digest]')
+    }
+    const digests = await erasure.givenUp({ digest, account, at }, after, givenUpPageSize)
+    return sendSigned(reply, replicator, { request: bytes, value: digests ?? 0 })
   })
   const afterOf = (request: FastifyRequest): number => {
     const body = decode('body', bodyOf(request))

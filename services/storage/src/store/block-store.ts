@@ -319,12 +319,8 @@ export class BlockStore {
   /** When a record was erased by Userchain, as this store has read it. */
   erasedRecord(owner: Uint8Array, stream: Uint8Array, sequence: number): { at: number; removeAt: number } | undefined {
     const range = 'owner = ?1 AND stream = ?2 AND first <= ?3 AND last >= ?3'
-    const row = this.#get(
-      `SELECT at, remove_at AS removeAt FROM erasure WHERE ${range} ORDER BY at LIMIT 1`,
-      owner,
-      stream,
-      sequence,
-    )
+    const erased = `SELECT at, remove_at AS removeAt FROM erasure WHERE ${range} ORDER BY at LIMIT 1`
+    const row = this.#get(erased, owner, stream, sequence)
     return row as { at: number; removeAt: number } | undefined
   }
 
@@ -359,6 +355,12 @@ export class BlockStore {
   /** True if an account has given a block up lately (SPEC.md §2). */
   hasReleased(digest: Uint8Array, account: Uint8Array): boolean {
     return this.#get('SELECT 1 FROM release WHERE digest = ? AND account = ?', digest, account) !== undefined
+  }
+
+  /** Blocks that an account gave up as of a time: digests after `after` in their order, at most `limit`. */
+  released(account: Uint8Array, at: number, after: Uint8Array, limit: number): Uint8Array[] {
+    const released = 'SELECT digest FROM release WHERE account = ? AND at = ? AND digest > ? ORDER BY digest LIMIT ?'
+    return this.#all(released, account, at, after, limit).map((row) => row.digest as Uint8Array)
   }
 
   /** Since when an account keeps a block, Unix ms; undefined if it does not. */
@@ -407,14 +409,9 @@ export class BlockStore {
 
   /** An account's pins after `after` in the order of digests, at most `limit`. */
   pins(account: Uint8Array, after: Uint8Array, limit: number): PinEntry[] {
-    const rows = this.#all(
-      `SELECT pinned AS digest, codec, pin FROM reference
-       WHERE account = ${numberOfAccount} AND pinned > ?1 ORDER BY pinned LIMIT ?3`,
-      after,
-      account,
-      limit,
-    )
-    return rows as unknown as PinEntry[]
+    const pinned = `SELECT pinned AS digest, codec, pin FROM reference
+      WHERE account = ${numberOfAccount} AND pinned > ?1 ORDER BY pinned LIMIT ?3`
+    return this.#all(pinned, after, account, limit) as unknown as PinEntry[]
   }
 
   /** An account's pin of one block: 0 none, 1 direct, 2 recursive. */

@@ -52,6 +52,7 @@ CREATE TABLE IF NOT EXISTS release (
   at INTEGER NOT NULL,
   PRIMARY KEY (digest, account)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS release_of ON release (account, at, digest);
 CREATE TABLE IF NOT EXISTS account (
   id INTEGER PRIMARY KEY,
   account BLOB NOT NULL UNIQUE,
