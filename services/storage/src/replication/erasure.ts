@@ -88,6 +88,8 @@ export class Erasure {
   readonly #options: ErasureOptions
   /** Words whose references are being taken just now: who asks what they took waits. */
   readonly #giving = new Map<string, Promise<void>>()
+  /** Words of other stores that are looked into just now: one that is told again meanwhile is not looked into twice. */
+  readonly #accepting = new Map<string, Promise<void>>()
 
   constructor(options: ErasureOptions) {
     this.#options = options
@@ -267,6 +269,13 @@ export class Erasure {
    *   `ERR_STORE_BUSY` if it cannot be judged yet.
    */
   async accept(bytes: Uint8Array): Promise<void> {
+    const name = toHex(bytes)
+    const accepting = this.#accepting.get(name) ?? this.#accept(bytes).finally(() => this.#accepting.delete(name))
+    this.#accepting.set(name, accepting)
+    await accepting
+  }
+
+  async #accept(bytes: Uint8Array): Promise<void> {
     const { authorizer, members, now } = this.#options
     const word = parseWord(bytes)
     const { id } = word

@@ -104,7 +104,7 @@ async function answer(
 
 test('the entry stands by while the copy is under way, and goes when it has arrived', async () => {
   await put(new Uint8Array([1]), 7)
-  expect([store.handoffCount(), store.nextHandoffAt()]).toEqual([1, nowMs + directMs])
+  expect([store.handoffCount(), store.nextHandoffAt(0)]).toEqual([1, nowMs + directMs])
   await answer(1)
   await vi.waitFor(() => expect(store.handoffCount()).toBe(0))
   expect(left).toBe(0)
@@ -127,7 +127,7 @@ test('memory that is shared may be lent again as soon as the copy waits for its 
 test('what the other store does not take is due at once; what it refuses for good is over', async () => {
   await put(new Uint8Array([1]), 7)
   await answer('err_store_full')
-  await vi.waitFor(() => expect(store.nextHandoffAt()).toBe(nowMs))
+  await vi.waitFor(() => expect(store.nextHandoffAt(0)).toBe(nowMs))
   expect(left).toBe(1)
   await put(new Uint8Array([2]), 7)
   await answer('err_block_released')
@@ -142,7 +142,7 @@ test('an answer that the store did not sign, or signed for another request, is n
   await put(new Uint8Array([2]), 7)
   await answer(1, (_request, bytes) => peerKey.sign(answerMessage({ ledgerId, request: bytes, answer: bytes })))
   await vi.waitFor(() => expect(left).toBe(2))
-  expect(store.handoffsDue(nowMs, 10)).toHaveLength(2)
+  expect(store.handoffsDue(nowMs, 10, peer.account)).toHaveLength(2)
 })
 
 test('an entry of several puts goes with the last: each brings a reference of its own', async () => {

@@ -1,7 +1,9 @@
 /**
  * Works off the durable hand-off queue: copies that other stores have yet to get, and releases that they have yet to
- * hear of. An entry leaves the queue when its store has done it, or when there is nothing left to do.
+ * hear of. An entry leaves the queue when its store has done it, or when there is nothing left to do. Each store has a
+ * line of its own: one that does not answer holds up no other.
  */
+import { toHex } from '@healthblock/encoding/bytes'
 import type { Members } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
 import type { Events } from '../events.ts'
@@ -12,6 +14,7 @@ import { handoffKinds } from '../store/operations.ts'
 import { isHandoffOver } from './handoff-lane.ts'
 import type { NodeClient } from './node-client.ts'
 
+/** Of one store. */
 const entriesAtOnce = 64
 const retryMsMin = 250
 const retryMsMax = 300_000
@@ -33,35 +36,47 @@ export class HandoffQueue {
   #timer: NodeJS.Timeout | undefined
   /** When the timer ends, by the clock of the process. */
   #wakeAt = 0
-  #running: Promise<void> | undefined
-  #again = false
+  /** Lines under way, by the store's account in hex. */
+  readonly #lines = new Map<string, Promise<void>>()
   #stopped = false
 
   constructor(options: HandoffOptions) {
     this.#options = options
   }
 
-  /** Works now; calls while it works are remembered once. */
+  /** Works now: for each store for which something is due. */
   kick(): void {
     if (this.#stopped) return
-    if (this.#running) {
-      this.#again = true
-      return
+    const { store, now, events } = this.#options
+    try {
+      const at = now()
+      for (const target of store.handoffTargets(at)) this.#begin(target)
+      const nextAt = store.nextHandoffAt(at)
+      this.#wakeIn(nextAt === undefined ? idleMs : Math.min(idleMs, nextAt - at))
+    } catch (error) {
+      events.requestFailed('handoff', error)
+      this.#wakeIn(idleMs)
     }
-    clearTimeout(this.#timer)
-    this.#running = this.#work()
+  }
+
+  #begin(target: Uint8Array): void {
+    const name = toHex(target)
+    if (this.#lines.has(name)) return
+    const line = this.#work(target)
       .catch((error: unknown) => this.#options.events.requestFailed('handoff', error))
       .finally(() => {
-        this.#running = undefined
-        this.#schedule()
+        this.#lines.delete(name)
+        // Something may have fallen due since the line looked last.
+        this.#wakeIn(0)
       })
+    this.#lines.set(name, line)
   }
 
   /** Ends after the entries that are under way. */
   async stop(): Promise<void> {
     this.#stopped = true
     clearTimeout(this.#timer)
-    await this.#running
+    await Promise.all(this.#lines.values())
   }
 
   /** A store has come back: what waits for it is due. */
@@ -70,20 +85,9 @@ export class HandoffQueue {
     this.kick()
   }
 
-  #schedule(): void {
-    if (this.#stopped) return
-    if (this.#again) {
-      this.#again = false
-      this.kick()
-      return
-    }
-    const nextAt = this.#options.store.nextHandoffAt()
-    this.#wakeIn(nextAt === undefined ? idleMs : Math.min(idleMs, Math.max(0, nextAt - this.#options.now())))
-  }
-
   /** Entries have come that fall due after a while. */
   expect(delayMs: number): void {
-    if (this.#running || this.#wakeAt <= performance.now() + delayMs) return
+    if (this.#wakeAt <= performance.now() + delayMs) return
     this.#wakeIn(delayMs)
   }
 
@@ -95,10 +99,10 @@ export class HandoffQueue {
     this.#timer.unref()
   }
 
-  async #work(): Promise<void> {
+  async #work(target: Uint8Array): Promise<void> {
     const { store, now } = this.#options
     while (!this.#stopped) {
-      const entries = store.handoffsDue(now(), entriesAtOnce)
+      const entries = store.handoffsDue(now(), entriesAtOnce, target)
       if (entries.length === 0) return
       await Promise.all(entries.map((entry) => this.#handle(entry)))
     }

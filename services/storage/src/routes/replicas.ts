@@ -6,6 +6,7 @@ import type { Authorizer } from '../access/authorizer.ts'
 import type { BlockBackend } from '../backend.ts'
 import { StorageError } from '../errors.ts'
 import type { PayloadHeader } from '../ownership.ts'
+import { answerInTime } from '../replication/answer-in-time.ts'
 import type { Erasure } from '../replication/erasure.ts'
 import { wordBytesMax } from '../replication/erasure-word.ts'
 import { parseDigests, type ReplicaRequest, replicasBodyBytesMax } from '../replication/node-client.ts'
@@ -25,6 +26,8 @@ const pinsPageSize = 1000
 /** Most words of one request, and of one page. */
 const wordsMax = 256
 const wordsPageSize = 1000
+/** Each word may have a file walked. Whoever told them waits for an answer for 5 s. */
+const wordTimes = { headStartMs: 100, answerMs: 4_000 }
 /** Most digests of one page of what a word took. */
 const givenUpPageSize = 4096
 /** 0 no pin, 1 direct, 2 recursive, 3 kept without a pin. */
@@ -180,10 +183,11 @@ function addWords(scope: FastifyInstance, { erasure, store, replicator }: Replic
   scope.post('/v1/replicas/words', small, async (request, reply) => {
     const body = decode('body', bodyOf(request))
     if (!Array.isArray(body) || body.length > wordsMax) throw invalid('body', `no array of at most ${wordsMax}`)
-    const answers: CborValue[] = []
-    // One after the other: each may have a file walked.
-    for (const word of body) answers.push(await acceptOrRefuse(erasure, word))
-    return sendCbor(reply, answers)
+    const answers = await answerInTime(body, (word) => acceptOrRefuse(erasure, word), wordTimes)
+    return sendCbor(
+      reply,
+      answers.map((answer) => answer ?? 'err_store_busy'),
+    )
   })
   scope.post('/v1/replicas/given-up', small, async (request, reply) => {
     const bytes = bodyOf(request)

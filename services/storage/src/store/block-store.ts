@@ -306,14 +306,14 @@ export class BlockStore {
 
   /** Words after number `after` in the order in which they came here, with their numbers. */
   words(after: number, limit: number): { id: number; bytes: Uint8Array }[] {
-    const rows = this.#all('SELECT id, bytes FROM word WHERE id > ? ORDER BY id LIMIT ?', after, limit)
-    return rows as unknown as { id: number; bytes: Uint8Array }[]
+    const words = 'SELECT id, bytes FROM word WHERE id > ? ORDER BY id LIMIT ?'
+    return this.#all(words, after, limit) as unknown as { id: number; bytes: Uint8Array }[]
   }
 
   /** An account's word on a block. */
   word(digest: Uint8Array, account: Uint8Array): { at: number; bytes: Uint8Array } | undefined {
-    const row = this.#get('SELECT at, bytes FROM word WHERE digest = ? AND account = ?', digest, account)
-    return row as { at: number; bytes: Uint8Array } | undefined
+    const word = this.#get('SELECT at, bytes FROM word WHERE digest = ? AND account = ?', digest, account)
+    return word as { at: number; bytes: Uint8Array } | undefined
   }
 
   /** When a record was erased by Userchain, as this store has read it. */
@@ -332,11 +332,8 @@ export class BlockStore {
   /** Blocks of an owner's records in a range, whatever their codec. */
   recordsOf(range: ErasedRange): { digest: Uint8Array; codec: number }[] {
     const { owner, stream, first, last } = range
-    const rows = this.#all(
-      'SELECT digest, codec FROM block WHERE owner = ? AND stream = ? AND sequence BETWEEN ? AND ?',
-      ...[owner, stream, first, last],
-    )
-    return rows as unknown as { digest: Uint8Array; codec: number }[]
+    const records = 'SELECT digest, codec FROM block WHERE owner = ? AND stream = ? AND sequence BETWEEN ? AND ?'
+    return this.#all(records, owner, stream, first, last) as unknown as { digest: Uint8Array; codec: number }[]
   }
 
   /** True if accounts keep a block here that is gone or damaged. */
@@ -417,8 +414,7 @@ export class BlockStore {
   /** An account's pin of one block: 0 none, 1 direct, 2 recursive. */
   pinOf(digest: Uint8Array, account: Uint8Array): number {
     const reference = `SELECT pin FROM reference WHERE block = ${numberOfBlock} AND account = ${numberOfAccount}`
-    const row = this.#get(reference, digest, account)
-    return (row?.pin as number | undefined) ?? 0
+    return (this.#get(reference, digest, account)?.pin as number | undefined) ?? 0
   }
 
   /**
@@ -528,8 +524,8 @@ export class BlockStore {
 
   /** Digests after `after`, in their order, at most `limit`: for repair and scrubbing. */
   digests(after: Uint8Array, limit: number): Uint8Array[] {
-    const rows = this.#all('SELECT digest FROM block WHERE digest > ? ORDER BY digest LIMIT ?', after, limit)
-    return rows.map((row) => row.digest as Uint8Array)
+    const digests = 'SELECT digest FROM block WHERE digest > ? ORDER BY digest LIMIT ?'
+    return this.#all(digests, after, limit).map((row) => row.digest as Uint8Array)
   }
 
   /** Adds to the incidents. */
@@ -555,10 +551,16 @@ export class BlockStore {
     await this.#change({ kind: 'handoff', ...entry, now: this.#options.now() })
   }
 
-  /** What is due in the hand-off queue. */
-  handoffsDue(now: number, limit: number): HandoffEntry[] {
-    const rows = this.#all('SELECT * FROM handoff WHERE next_at <= ? ORDER BY next_at, id LIMIT ?', now, limit)
-    return rows as unknown as HandoffEntry[]
+  /** Stores for which something is due in the hand-off queue. */
+  handoffTargets(now: number): Uint8Array[] {
+    const targets = this.#all('SELECT DISTINCT target FROM handoff WHERE next_at <= ?', now)
+    return targets.map((row) => row.target as Uint8Array)
+  }
+
+  /** What is due of it for one of them, oldest first. */
+  handoffsDue(now: number, limit: number, target: Uint8Array): HandoffEntry[] {
+    const due = 'SELECT * FROM handoff WHERE next_at <= ? AND target = ? ORDER BY next_at, id LIMIT ?'
+    return this.#all(due, now, target, limit) as unknown as HandoffEntry[]
   }
 
   /** How many entries wait. */
@@ -577,9 +579,10 @@ export class BlockStore {
     await this.#change({ kind: 'copies-settled', copies: entries, ...(dueAt === undefined ? {} : { dueAt }) })
   }
 
-  /** When the first entry is due, Unix ms. */
-  nextHandoffAt(): number | undefined {
-    return (this.#get('SELECT min(next_at) AS nextAt FROM handoff')?.nextAt as number | null) ?? undefined
+  /** When the first entry falls due that is not due at `now`, Unix ms. */
+  nextHandoffAt(now: number): number | undefined {
+    const next = this.#get('SELECT min(next_at) AS at FROM handoff WHERE next_at > ?', now)?.at
+    return (next ?? undefined) as number | undefined
   }
 
   /** Puts an entry back until `nextAt`. */

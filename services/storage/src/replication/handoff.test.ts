@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { generateSigningKey } from '@healthblock/crypto/signature'
+import { encodeCbor } from '@healthblock/encoding/cbor'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import type { Member, Members } from '../access/members.ts'
+import { EmbeddedBackend } from '../backend.ts'
+import { Events } from '../events.ts'
+import { createLogger } from '../logger.ts'
+import { BlockStore } from '../store/block-store.ts'
+import { handoffKinds } from '../store/operations.ts'
+import { HandoffQueue } from './handoff.ts'
+import { NodeClient } from './node-client.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'storage-handoff-'))
+const events = new Events(createLogger('silent'))
+let store: BlockStore
+let client: NodeClient
+let queue: HandoffQueue
+let servers: Server[]
+let peers: Member[]
+/** What happened at the other stores, in its order. */
+let seen: string[]
+
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+
+/** A member store that answers as it is told to. */
+async function addPeer(name: string, answer: (response: ServerResponse) => void): Promise<void> {
+  const server = createServer((request: IncomingMessage, response) => {
+    request.resume()
+    request.on('end', () => {
+      seen.push(`${name} asked`)
+      answer(response)
+    })
+    response.on('close', () => seen.push(`${name} ${response.writableFinished ? 'answered' : 'given up'}`))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  servers.push(server)
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const account = new Uint8Array(32).fill(servers.length)
+  peers.push({ account, storeKey: generateSigningKey().publicKey, peerId: name, url, addresses: [] })
+}
+
+beforeEach(async () => {
+  ;[servers, peers, seen] = [[], [], []]
+  store = new BlockStore({
+    path: join(folder, `${randomBytes(8).toString('hex')}.db`),
+    key: new Uint8Array(32),
+    bytesMax: 1e9,
+    accountBytesMax: 1e9,
+    node: new Uint8Array(32),
+    now: Date.now,
+    onCorrupt: () => {},
+    onFatal: () => {},
+  })
+  await store.open()
+  const members: Members = {
+    ledgerId: new Uint8Array(32),
+    list: () => peers,
+    find: (account) => peers.find((peer) => Buffer.compare(peer.account, account) === 0),
+    findPeer: () => undefined,
+    onChange: () => () => {},
+  }
+  client = new NodeClient({ members, key: generateSigningKey(), account: new Uint8Array(32), now: Date.now })
+  const swarm = {
+    identitySeed: randomBytes(32),
+    swarmKey: randomBytes(32),
+    host: '127.0.0.1',
+    port: 0,
+    onConnect: () => {},
+  }
+  const backend = new EmbeddedBackend({ store, swarm, onMisbehaviour: () => {} })
+  queue = new HandoffQueue({ backend, store, members, client, events, now: Date.now })
+})
+
+afterEach(async () => {
+  for (const server of servers) server.closeAllConnections()
+  await queue.stop()
+  client.close()
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
+  await store.close()
+})
+
+async function enqueueRelease(target: Uint8Array): Promise<void> {
+  const entry = { digest: new Uint8Array(randomBytes(32)), target, account: new Uint8Array(32).fill(9), at: 1 }
+  await store.enqueueHandoff({ handoffKind: handoffKinds.release, ...entry })
+}
+
+test('a store that does not answer holds up what is for another, however much waits for it', async () => {
+  await addPeer('silent', () => {})
+  await addPeer('other', (response) => response.end(encodeCbor(1)))
+  const [silent, other] = peers as [Member, Member]
+  for (let count = 0; count < 70; count++) await enqueueRelease(silent.account)
+  await enqueueRelease(other.account)
+  queue.kick()
+  await vi.waitFor(() => expect(seen).toContain('other answered'), { timeout: 30_000 })
+  expect(seen).not.toContain('silent given up')
+  await vi.waitFor(() => expect(store.handoffsDue(Date.now(), 10, other.account)).toEqual([]))
+  // What comes while the line of the silent one is under way is not forgotten.
+  await enqueueRelease(other.account)
+  queue.kick()
+  await vi.waitFor(() => expect(seen.filter((one) => one === 'other answered')).toHaveLength(2), { timeout: 30_000 })
+  expect(seen).not.toContain('silent given up')
+})
