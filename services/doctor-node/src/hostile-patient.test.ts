@@ -1,8 +1,10 @@
 /** What a patient who means harm can do to the doctor's other patients: nothing. Over HTTP, with a real ledger and real keys. */
+import { encodeBatch } from '@healthblock/diagnosis/batch'
 import { toHex } from '@healthblock/encoding/bytes'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hourMs } from '../../../packages/runtime/src/testkit.ts'
-import { enrol, type Node, openPractice, type Practice } from './node.test-support.ts'
+import { costOf } from './judging/judge.ts'
+import { type Diagnosis, enrol, type Node, openPractice, type Practice } from './node.test-support.ts'
 import { type Recipient, registerAlgorithm, type TestNetwork, TestPatient } from './sample.test-support.ts'
 
 describe('a patient who means harm', () => {
@@ -51,4 +53,40 @@ describe('a patient who means harm', () => {
     )
     expect(unread).toMatchObject([{ from: 4, to: 6, state: 'unreadable', reason: 'format' }])
   })
+
+  test('a backlog, however long, is judged four hours at a time: nobody waits for it longer', async () => {
+    const patient = new TestPatient(network)
+    await patient.rotate()
+    // 80 s of ECG each.
+    for (const count of [60, 60, 60, 10]) patient.record(count, { form: { rateHz: 100, secondsPerBatch: 80 } })
+    await patient.rotate({ open: [doctor], history: true })
+    const name = toHex(patient.account)
+    const own = (all: Diagnosis[]): Diagnosis[] => all.filter((one) => one.patient === name)
+    await node.diagnosesWhen((all) => own(all)[0]?.status === 'preliminary')
+    // The rest is said with what comes next, or when somebody asks.
+    expect((await node.call('POST', '/v1/diagnoses/request', { patient: name })).status).toBe(202)
+    const list = await node.diagnosesWhen((all) => own(all).length === 2)
+    expect(own(list).map((one) => one.in.map(({ from, to }) => [from, to]))).toEqual([[[1, 180]], [[181, 190]]])
+  })
+
+  test('vital signs in a stream that is said to be of ECG are judged, and cost what vital signs do', async () => {
+    const patient = new TestPatient(network)
+    await patient.rotate({ open: [doctor] })
+    const startMs = Date.now()
+    const rows = [{ atMs: startMs, sign: 'heart-rate', value: 60 }] as const
+    patient.record(1, { text: encodeBatch({ kind: 'vitals', startMs, rows: [...rows] }) })
+    patient.record(1)
+    const name = toHex(patient.account)
+    await node.diagnosesWhen((all) => all.some((one) => one.patient === name))
+    const readings = await node.get<{ kind: string }[]>(`/v1/readings?patient=${name}`)
+    expect(readings.map(({ kind }) => kind).sort()).toEqual(['ecg', 'vitals'])
+    expect(await node.get(`/v1/unread?patient=${name}`)).toEqual([])
+  })
+})
+
+test('what a record costs is the time that it tells of for an ECG, its size for vital signs, and nothing without readings', () => {
+  const ecg = { kind: 0, streamkind: 1, size: 65_536, start: 1_000, until: 61_000 }
+  expect(costOf(ecg)).toBe(1)
+  expect(costOf({ ...ecg, streamkind: 2, size: 2 ** 20 })).toBe(45)
+  for (const none of [{ kind: 1 }, { kind: 2 }, { until: 500 }]) expect(costOf({ ...ecg, ...none })).toBe(0)
 })

@@ -33,8 +33,7 @@ import {
 /** Size class of the patient's batches. */
 const batchSizeBytes = 16_384
 const noEnd = Number.MAX_SAFE_INTEGER
-const secondsPerBatch = 10
-const rateHz = 250
+const usualForm = { rateHz: 250, secondsPerBatch: 10 }
 
 /** The network that a doctor's node talks to. */
 export interface TestNetwork {
@@ -285,19 +284,21 @@ export class TestPatient {
     return { document, records }
   }
 
-  /** Records batches of generated ECG, ten seconds each, in one transaction; `spoil` changes a block before it is stored. */
+  /** Records batches of generated ECG, ten seconds each or as `form` says, in one transaction; `spoil` changes a block before it is stored. */
   record(
     count: number,
     options: {
       rhythm?: 'regular' | 'fast'
       spoil?: (block: Uint8Array) => Uint8Array | undefined
-      text?: string
+      text?: string | Uint8Array
+      form?: { rateHz: number; secondsPerBatch: number }
       unit?: string
       startMs?: number
     } = {},
   ): Uint8Array[] {
     const { history, blocks } = this.network
     const { ledgerId } = history.ledger
+    const { rateHz, secondsPerBatch } = options.form ?? usualForm
     const seconds = secondsPerBatch * count
     const samples = generateEcg({ seed: this.#sequence + 1, rateHz, seconds, rhythm: options.rhythm ?? 'regular' })
     const records: IotRecord[] = []
@@ -319,7 +320,9 @@ export class TestPatient {
               },
               ...{ gainMilli: 200_000, baseline: 0, samples: part },
             })
-          : encodeUtf8(options.text)
+          : typeof options.text === 'string'
+            ? encodeUtf8(options.text)
+            : options.text
       this.#startMs += secondsPerBatch * 1000
       const sequence = ++this.#sequence
       const place = { stream: this.stream, generation: this.#generation, epoch: this.#epoch, sequence }
@@ -342,7 +345,7 @@ export class TestPatient {
     const { history, blocks } = this.network
     const { ledgerId } = history.ledger
     const records = kinds.map((name): IotRecord => {
-      this.#startMs += secondsPerBatch * 1000
+      this.#startMs += usualForm.secondsPerBatch * 1000
       const sequence = ++this.#sequence
       const kind = payloadKinds[name]
       const place = { stream: this.stream, generation: this.#generation, epoch: this.#epoch, sequence }

@@ -23,7 +23,7 @@ import type { Envelopes } from '../watch/envelopes.ts'
 import type { Grant, Grants } from '../watch/grants.ts'
 import type { Alarms } from './alarms.ts'
 import type { PatientLimits } from './patient-limits.ts'
-import { backlogMax, type LedgerRecord, openRecord, recordOf } from './reader.ts'
+import { backlogMax, type LedgerRecord, openRecord, recordOf, streamKinds } from './reader.ts'
 
 interface Dependencies {
   readonly database: Database
@@ -55,6 +55,10 @@ interface Progress {
 }
 
 const rangesMax = 16
+/** Minutes of ECG of one run, 6 to 11 ms each: nothing else is done meanwhile, and nobody is to wait for somebody's backlog. */
+const runMinutesMax = 240
+/** A MiB of vital signs, as many as fit into it, takes as long as so many minutes of ECG. */
+const minutesPerMiB = 45
 const silenceCheckMs = 5_000
 const retryMsMin = 2_000
 const retryMsMax = 300_000
@@ -78,6 +82,13 @@ export function rangesOf(records: readonly LedgerRecord[]): { ranges: SequenceRa
     taken.push(record)
   }
   return { ranges, records: taken }
+}
+
+/** How long it takes to judge a record, in minutes of ECG. */
+export function costOf({ kind, streamkind, size, start, until }: SqlRow): number {
+  if (Number(kind) !== payloadKinds.data) return 0
+  if (Number(streamkind) !== streamKinds.ecg) return (Number(size) / 2 ** 20) * minutesPerMiB
+  return Math.max(0, Number(until) - Number(start)) / 60_000
 }
 
 /** Judges patients, one call at a time. */
@@ -173,17 +184,20 @@ export class Judge {
   #candidates(grant: Grant): { records: LedgerRecord[]; isFull: boolean } {
     const records: LedgerRecord[] = []
     let sizeBytes = 0
+    let minutes = 0
     for (const stream of grant.streams) {
       const rows = this.#deps.database.all(
-        `SELECT patient, stream, sequence, generation, epoch, kind, size, cid, tx, state FROM record
+        `SELECT patient, stream, sequence, generation, epoch, kind, size, cid, tx, state, streamkind, start, until FROM record
          WHERE patient = ? AND stream = ? AND diagnosis IS NULL AND (state = 'waiting' OR (state = 'open' AND (block IS NOT NULL OR kind = 2)))
          AND epoch >= ? AND epoch < ? ORDER BY sequence LIMIT ?`,
         ...[grant.patient, stream, grant.fromEpoch, grant.untilEpoch, backlogMax.records],
       )
       for (const row of rows) {
         if (row.state === 'waiting') break
-        if (records.length >= backlogMax.records || sizeBytes >= backlogMax.sizeBytes) return { records, isFull: true }
+        const isFull = records.length >= backlogMax.records || sizeBytes >= backlogMax.sizeBytes
+        if (isFull || minutes >= runMinutesMax) return { records, isFull: true }
         sizeBytes += Number(row.size)
+        minutes += costOf(row)
         records.push(recordOf(row))
       }
     }

@@ -16,8 +16,9 @@ import type { Alarms } from './alarms.ts'
 export const unreadableCodes = { missing: 1, noKey: 2, header: 3, commitment: 4, format: 5 } as const
 type UnreadableCode = (typeof unreadableCodes)[keyof typeof unreadableCodes]
 
-/** Kinds of streams that are judged: 1 ECG, 2 vital signs. */
-const judgedKinds: readonly number[] = [1, 2]
+/** Kinds of streams that are judged, and of the batches in them. */
+export const streamKinds = { ecg: 1, vitals: 2 } as const
+const judgedKinds: readonly number[] = Object.values(streamKinds)
 /** How long a record may be missing, or without a key, before that is said on the ledger. */
 const patienceMs = 60_000
 const retryMsMin = 1_000
@@ -200,7 +201,9 @@ export class Reader {
     const isNew = row.diagnosis === null
     const isJudged =
       isNew && open.some((grant) => (grant.rights & grantRights.diagnose) !== 0 && coversRecord(grant, record))
-    this.#settle(record, 'open', { streamkind: key.kind, ...(isJudged ? { block } : {}), ...span })
+    // What it is, whatever the stream is said to be: what a record costs goes by that.
+    const streamkind = opened.batch === undefined ? key.kind : streamKinds[opened.batch.kind]
+    this.#settle(record, 'open', { streamkind, ...(isJudged ? { block } : {}), ...span })
   }
 
   /** No grant is left: what waits is not read, and what was not judged is not kept. */
