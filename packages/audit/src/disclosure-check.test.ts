@@ -275,6 +275,31 @@ describe('diagnoses judged again', () => {
     expect(found[0]?.message).toContain('code 4')
   })
 
+  it('a doctor who set aside what no algorithm judges said the truth: another unit, another rate, a time that no diagnosis names', async () => {
+    const [one] = care.streams
+    const ecg = { kind: 'ecg', startMs: beginMs, rateMilliHz: 250_000, leads: ['ii'], unit: 'mv' } as const
+    const rest = { gainMilli: 200_000, baseline: 0, samples: new Int16Array(500) }
+    const batches = [
+      { ...ecg, ...rest, leads: ['ii'], unit: 'uv' },
+      { ...ecg, ...rest, leads: ['ii'], rateMilliHz: 50_000 },
+      { ...ecg, ...rest, leads: ['ii'], startMs: 2 ** 44 },
+      { ...ecg, ...rest, leads: ['ii'] },
+    ]
+    const entries = batches.map((batch, i) => {
+      const entry = { stream: one, sequence: i + 1, kind: payloadKinds.data, sizeBytes: 4096 }
+      return [one, i + 1, 1, world.slot, 0, 4096, seal(entry, encodeBatch(batch))] as const
+    })
+    post(world.iot(care.patient, entries))
+    const { size, root } = world.userHead
+    const { doctor, patient, gid } = care
+    const body = { v: 1, t: 'unreadable', a: doctor.account, pat: patient.account, g: gid, code: 5 } as const
+    const said = { ...body, basis: [size, root] as const }
+    post(world.byOp(doctor, { ...said, in: [[one, 1, 3]] } as never, 'docchain'))
+    expect((await check()).found).toEqual([])
+    post(world.byOp(doctor, { ...said, in: [[one, 4, 4]] } as never, 'docchain'))
+    expect((await check()).codes).toEqual(['unreadable.false'])
+  })
+
   it('an older version: listed by its recall, named as not judged again, and carried on by the version that is here', async () => {
     const older = { name: algorithmName, version: '0.1.0', hash: new Uint8Array(32).fill(9) }
     const { organisation } = world

@@ -12,6 +12,7 @@ import { parseBatch } from '@healthblock/diagnosis/batch'
 import { type DiagnosisRecord, diagnose } from '@healthblock/diagnosis/diagnose'
 import { type DiagnosisDocument, encodeFitting, parseDiagnosis } from '@healthblock/diagnosis/document'
 import { DiagnosisError } from '@healthblock/diagnosis/errors'
+import { isJudgeable } from '@healthblock/diagnosis/judgeable'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { DisclosedEntry, DisclosedRecord, DisclosedRecords, EntryPlace } from './disclosed-records.ts'
 import type { RecordName } from './erasures.ts'
@@ -220,7 +221,7 @@ class DisclosureCheck {
         if (record === undefined || record.kind !== payloadKinds.data) continue
         const plaintext = await this.#openRecord(record)
         const said = `record ${sequence} of stream ${toHex(stream)} was said to be unreadable (code ${body.code})`
-        if (isBatch(plaintext)) throw this.#found('unreadable.false', place, `${said}, and opens under its key`)
+        if (isReadable(plaintext)) throw this.#found('unreadable.false', place, `${said}, and opens under its key`)
       }
     }
   }
@@ -332,10 +333,10 @@ function judgeAgain(
   }
 }
 
-function isBatch(plaintext: Uint8Array): boolean {
+/** True for readings that an algorithm takes: those a doctor's node can judge. */
+function isReadable(plaintext: Uint8Array): boolean {
   try {
-    parseBatch(plaintext)
-    return true
+    return isJudgeable(parseBatch(plaintext))
   } catch (error) {
     if (!(error instanceof DiagnosisError)) throw error
     return false

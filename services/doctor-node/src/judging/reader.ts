@@ -2,7 +2,7 @@
 import { grantRights } from '@healthblock/chain/live-at'
 import { openPayload, type PayloadKind, parsePayloadHeader, payloadKinds } from '@healthblock/crypto/payload'
 import { parseBatch, type ReadingBatch } from '@healthblock/diagnosis/batch'
-import { isJudgeable } from '@healthblock/diagnosis/judgeable'
+import { isJudgeable, spanOf } from '@healthblock/diagnosis/judgeable'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { isRuntimeError } from '@healthblock/runtime/errors'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
@@ -26,8 +26,6 @@ const retryMsMax = 10_000
 /** Until a record is tried again that no node that answered had, while another did not answer. */
 const networkPauseMs = 2_000
 const fetchesAtOnce = 4
-/** Of what is later a diagnosis would not parse (`packages/diagnosis` SPEC: times up to 2^45), after whatever the analysis adds to it. */
-const judgedUntilMsMax = 2 ** 44
 /** After so many records, or so long, it is the next patient's turn: nobody's backlog holds up the others. */
 const turnMax = { records: 64, lengthMs: 2_000 } as const
 
@@ -74,14 +72,6 @@ export function recordOf(row: SqlRow): LedgerRecord {
   }
 }
 
-/** First and last moment of a batch, Unix ms. */
-export function spanOf(batch: ReadingBatch): { startMs: number; untilMs: number } {
-  const { startMs } = batch
-  if (batch.kind === 'vitals') return { startMs, untilMs: batch.rows.at(-1)?.atMs ?? startMs }
-  const frames = batch.samples.length / batch.leads.length
-  return { startMs, untilMs: startMs + Math.round((frames * 1_000_000) / batch.rateMilliHz) }
-}
-
 type Opened = { batch: ReadingBatch | undefined } | { code: UnreadableCode }
 
 /** Opens a block under a key, with every field of its header as the ledger has it. */
@@ -106,8 +96,7 @@ export function openRecord(options: {
     return plaintext.length === 0 ? { batch: undefined } : { code: unreadableCodes.format }
   try {
     const batch = parseBatch(plaintext)
-    const isJudged = isJudgeable(batch) && spanOf(batch).untilMs <= judgedUntilMsMax
-    return isJudged ? { batch } : { code: unreadableCodes.format }
+    return isJudgeable(batch) ? { batch } : { code: unreadableCodes.format }
   } catch {
     return { code: unreadableCodes.format }
   }
