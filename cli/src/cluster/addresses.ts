@@ -1,9 +1,10 @@
 /** The files that tell the nodes of a cluster where the others are. */
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { type Genesis, genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
-import type { GenesisStore } from '@healthblock/chain/transaction'
-import { toBase58, toHex } from '@healthblock/encoding/bytes'
+import { fromHex, toBase58, toHex } from '@healthblock/encoding/bytes'
 import { writeFileDurably } from '@healthblock/runtime/files'
+import { readStoreKeys } from '../governance/card.ts'
 import { type ClusterFile, clusterPaths, type NodePlan } from './layout.ts'
 
 /** Where nodes are, as the nodes themselves see it. */
@@ -20,13 +21,16 @@ export function nodesOf(cluster: ClusterFile, role: NodePlan['role']): NodePlan[
   return cluster.nodes.filter((node) => node.role === role)
 }
 
-/** Account (hex) of an accounting node of a cluster's plan; undefined if there is none of this name, or neither its plan nor genesis has it. */
+/** Account (hex) of an accounting or storage node of a cluster's plan; undefined if there is none of this name, or neither its plan nor genesis has it. */
 export function accountOfNode(cluster: ClusterFile, name: string, genesis: Genesis): string | undefined {
-  const nodes = nodesOf(cluster, 'accounting')
+  const role = cluster.nodes.find((node) => node.name === name)?.role
+  if (role !== 'accounting' && role !== 'storage') return undefined
+  const nodes = nodesOf(cluster, role)
   const position = nodes.findIndex((node) => node.name === name)
-  const node = nodes[position]
-  const inGenesis = genesisAccounts(genesis).nodes[node?.rank ?? position]
-  return node?.account ?? (inGenesis === undefined ? undefined : toHex(inGenesis))
+  const node = nodes[position] as NodePlan
+  const { nodes: ranked, stores } = genesisAccounts(genesis)
+  const inGenesis = role === 'accounting' ? ranked[node.rank ?? position] : stores[position]
+  return node.account ?? (inGenesis === undefined ? undefined : toHex(inGenesis))
 }
 
 /** Writes `peers.json`, `ledger.json` and `members.json` of a cluster. */
@@ -46,14 +50,12 @@ export function writeAddressFiles(dir: string, cluster: ClusterFile, places: Pla
     })),
   )
   const genesis = parseGenesis(readFileSync(clusterPaths.genesis(dir)))
-  const accounts = genesisAccounts(genesis)
-  const members = nodesOf(cluster, 'storage').map(({ name }, index) => ({
-    name,
-    account: toHex(accounts.stores[index] as Uint8Array),
-    storeKey: toHex((genesis.body.stores[index] as GenesisStore)[1]),
-    peerId: toBase58((genesis.body.stores[index] as GenesisStore)[2]),
-    url: places.urlOf(name),
-    addresses: [places.swarmOf(name)],
-  }))
+  const members = nodesOf(cluster, 'storage').map(({ name }) => {
+    const { storeKey, peer } = readStoreKeys(join(clusterPaths.node(dir, name), 'secrets'))
+    return {
+      ...{ name, account: accountOfNode(cluster, name, genesis), storeKey, peerId: toBase58(fromHex(peer)) },
+      ...{ url: places.urlOf(name), addresses: [places.swarmOf(name)] },
+    }
+  })
   write(clusterPaths.membersFile(dir), { ledgerId: toHex(genesis.ledgerId), members })
 }

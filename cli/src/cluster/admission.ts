@@ -1,8 +1,10 @@
-/** Which accounting nodes of a cluster's plan the ledger has, asked of those that are ready. */
+/** Which nodes and stores of a cluster's plan the ledger has, asked of the accounting nodes that are ready. */
+import { join } from 'node:path'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import { rankedNodes } from '@healthblock/chain/policy'
 import { toHex } from '@healthblock/encoding/bytes'
 import { RuntimeError } from '@healthblock/runtime/errors'
+import { readStoreKeys } from '../governance/card.ts'
 import { readGoverningState } from '../governance/state.ts'
 import { readFileBytes } from '../input-file.ts'
 import { CommandError } from '../io.ts'
@@ -28,10 +30,13 @@ export async function isLeftOut(dir: string, cluster: ClusterFile, node: NodePla
     if (url.length === 0) return false
     const path = clusterPaths.genesis(dir)
     const genesis = parseGenesis(readFileBytes(path))
-    const account = accountOfNode(cluster, node.name, genesis)
     const token = readerToken(dir, 'auditor', 'ledger')
     const { policy } = await readGoverningState(ledgerSubject({ url, genesis: path, token }).client, genesis)
-    return !rankedNodes(policy).some((one) => toHex(one.account) === account)
+    const account = accountOfNode(cluster, node.name, genesis)
+    if (node.role === 'accounting') return !rankedNodes(policy).some((one) => toHex(one.account) === account)
+    // A store goes by its key as well: without it, it cannot even read the ledger.
+    const { storeKey } = readStoreKeys(join(clusterPaths.node(dir, node.name), 'secrets'))
+    return !policy.stores.some(([, store, key]) => toHex(store) === account && toHex(key) === storeKey)
   } catch (error) {
     if (!(error instanceof CommandError || error instanceof RuntimeError)) throw error
     return false

@@ -6,8 +6,9 @@ import { encodeGenesis, ledgerIdOf, rulesVersionNewest } from '@healthblock/chai
 import type { GenesisBody, GenesisOrganisation, GenesisPrior } from '@healthblock/chain/transaction'
 import { generateKemKeyPair, kemSuiteDefault } from '@healthblock/crypto/envelope'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
-import { concatBytes, toHex } from '@healthblock/encoding/bytes'
+import { toHex } from '@healthblock/encoding/bytes'
 import { writeFileDurably } from '@healthblock/runtime/files'
+import { peerIdOf } from '../governance/card.ts'
 import { CommandError } from '../io.ts'
 import { type ClusterFile, clusterPaths, fillClusterFolder, type NodePlan } from './layout.ts'
 
@@ -32,11 +33,6 @@ export interface ClusterSize {
 const epochMsDefault = 3_600_000
 
 const quotaOfOrganisation = 1_000_000
-
-/** An Ed25519 peer id: the identity multihash of libp2p's protobuf form of the public key. */
-function peerIdOf(publicKey: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20), publicKey)
-}
 
 async function writeSecret(path: string, text: string): Promise<void> {
   writeFileDurably(path, `${text}\n`, { mode: 0o600 })

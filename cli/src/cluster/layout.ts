@@ -18,7 +18,7 @@ export type NodeRole = 'accounting' | 'storage' | 'user' | 'doctor'
 export interface NodePlan {
   readonly name: string
   readonly role: NodeRole
-  /** Of an accounting node that joined later, or whose keys were replaced: its account and its organisation's (hex). */
+  /** Of an accounting or storage node that joined later, or whose keys were replaced: its account and its organisation's (hex). */
   readonly account?: string
   readonly organisation?: string
   /** Of one that joined later: its rank. Absent: the position among the accounting nodes. */

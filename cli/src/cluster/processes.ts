@@ -182,8 +182,8 @@ export async function askProcess(
 /**
  * Waits until a started process answers `path` with 2xx.
  *
- * @param isVain - asked every 2 s while it answers something else: true if more waiting brings nothing.
- * @returns Its URL, also if waiting was in vain.
+ * @param isVain - asked every 2 s until then: true if more waiting brings nothing.
+ * @returns Its URL; what there is of it if waiting was in vain.
  * @throws {CommandError} with the end of its log, if it ends or is not ready within 60 s.
  */
 export async function waitUntilReady(
@@ -201,8 +201,8 @@ export async function waitUntilReady(
     }
     const answer = await askProcess(state, path)
     if (state.url !== undefined && answer?.isWell === true) return state.url
-    if (state.url !== undefined && answer !== undefined && Date.now() - askedMs >= vainEveryMs) {
-      if ((await isVain?.()) === true) return state.url
+    if (isVain !== undefined && Date.now() - askedMs >= vainEveryMs) {
+      if (await isVain()) return state.url ?? ''
       askedMs = Date.now()
     }
     await delay(40)

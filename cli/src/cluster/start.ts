@@ -215,7 +215,7 @@ export interface StartOptions {
   readonly extra?: ExtraEnvironment | undefined
   /** Told of each node that does not start; the others go on without it, as they do when it is lost later. Without this, none is kept. */
   readonly onLacking?: ((error: CommandError) => void) | undefined
-  /** Told of each accounting node that runs and is not in the policy in force; it holds up nobody. Without this, nobody is told. */
+  /** Told of each accounting or storage node that runs and is not in the policy in force; it holds up nobody. Without this, nobody is told. */
   readonly onWaiting?: ((words: string) => void) | undefined
 }
 
@@ -280,6 +280,13 @@ async function startStopped(dir: string, cluster: ClusterFile, io: Io, options: 
   await startNodes(dir, cluster, addresses, options)
 }
 
+function waitingWords({ name, role }: NodePlan, folder: string): string {
+  const propose = `"org propose policy --add ${join(folder, 'card.json')}"`
+  return role === 'accounting'
+    ? `${name} runs, and waits to be admitted: no policy in force has it (${propose})`
+    : `${name} runs, and waits to be admitted: no policy in force has it with its key (${propose}; --replace for one whose keys are new)`
+}
+
 /** Starts the nodes that do not run, role by role. */
 async function startNodes(
   dir: string,
@@ -294,16 +301,14 @@ async function startNodes(
     const { name, role } = node
     const folder = clusterPaths.node(dir, name)
     let isOut = false
-    if (role !== 'accounting') await waitUntilReady(name, folder, '/healthz')
-    else
-      await waitUntilReady(name, folder, '/readyz', async () => {
-        isOut = await isLeftOut(dir, cluster, node)
-        return isOut
-      })
-    if (isOut)
-      options.onWaiting?.(
-        `${name} runs, and waits to be admitted: no policy in force has it ("org propose policy --add ${join(folder, 'card.json')}")`,
-      )
+    const isVain = async (): Promise<boolean> => {
+      isOut = await isLeftOut(dir, cluster, node)
+      return isOut
+    }
+    const isGoverned = role === 'accounting' || role === 'storage'
+    const path = role === 'accounting' ? '/readyz' : '/healthz'
+    await waitUntilReady(name, folder, path, isGoverned ? isVain : undefined)
+    if (isOut) options.onWaiting?.(waitingWords(node, folder))
   }
   for (const role of ['accounting', 'storage', 'user', 'doctor'] as const) {
     const all = nodesOf(cluster, role)

@@ -1,6 +1,6 @@
-import { existsSync, readFileSync, renameSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { genesisAccounts, ledgerIdOf, parseGenesis, rulesVersionNewest } from '@healthblock/chain/genesis'
+import { ledgerIdOf, rulesVersionNewest } from '@healthblock/chain/genesis'
 import { encodeGovernArgument, type GovernArguments, governActs } from '@healthblock/chain/governing'
 import { rankedNodes } from '@healthblock/chain/policy'
 import { userTables } from '@healthblock/chain/tables'
@@ -11,16 +11,12 @@ import {
   signingMessage,
   transactionId,
 } from '@healthblock/chain/transaction'
-import { compareBytes, equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
+import { compareBytes, equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
 import { RuntimeError } from '@healthblock/runtime/errors'
-import { writeFileDurably } from '@healthblock/runtime/files'
-import { accountOfNode } from '../cluster/addresses.ts'
 import { registerOrganisation } from '../cluster/enrol.ts'
-import { renewEtcdUsers } from '../cluster/etcd.ts'
-import { changeCluster, clusterFolder, clusterPaths, type NodePlan, readCluster } from '../cluster/layout.ts'
-import { stopProcess } from '../cluster/processes.ts'
-import { createNodeSecrets, type NodeCard, readCard, readKeyFile } from '../governance/card.ts'
+import { clusterFolder } from '../cluster/layout.ts'
+import { type Card, readCard, readKeyFile } from '../governance/card.ts'
 import { changedPolicy, type PolicyChange } from '../governance/policy-change.ts'
 import {
   checkProposal,
@@ -30,18 +26,23 @@ import {
   signaturesNeeded,
   writeProposal,
 } from '../governance/proposal.ts'
-import {
-  type GoverningState,
-  organisationOf,
-  readGoverningState,
-  rulesInForce,
-  StateRecords,
-} from '../governance/state.ts'
+import { type GoverningState, organisationOf, rulesInForce, StateRecords } from '../governance/state.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
-import { type LedgerSubject, ledgerSubject, subjectHelp, subjectOptions } from '../ledger-subject.ts'
+import { ledgerSubject, subjectHelp } from '../ledger-subject.ts'
 import { parseCount, parseOptions, takePositionals, tellHelp } from '../options.ts'
+import { runNode } from './org-node.ts'
 import { changeLicence, listPeople } from './org-people.ts'
 import { postSigned, rekey } from './org-rekey.ts'
+import {
+  type Governed,
+  governing,
+  need,
+  nodeNamed,
+  type OrgRequest,
+  type OrgValues,
+  organisationNamed,
+  orgOptions,
+} from './org-request.ts'
 
 const help = `Usage: ./healthblock org ACTION …
 
@@ -50,15 +51,17 @@ What the organisations of a ledger decide together: two thirds of them sign one 
   show                              who governs, which nodes cosign, which rules are in force
   propose admit ORG --quota N --out FILE         a registered organisation joins
   propose remove ORG --out FILE                  an organisation without nodes and stores leaves
-  propose policy --out FILE [--q N] [--add CARD]… [--replace CARD]… [--remove NODE]… [--remove-store ACCOUNT]…
+  propose policy --out FILE [--q N] [--add CARD]… [--replace CARD]… [--remove NODE]… [--remove-store STORE]…
+                                                 nodes and stores join, leave, or get other keys
   propose quota ORG N --out FILE                 how many accounts an organisation may sponsor
   propose rules VERSION --height H --out FILE    the rules from a height of userchain on
-  suspend NODE|ORG --out FILE                    a proposal that takes a node, or all nodes and stores of an organisation, out of the policy
+  suspend NODE|STORE|ORG --out FILE              a proposal that takes a node or store, or all of an organisation's, out of the policy
   sign FILE --key ROOTKEYFILE [--yes]            shows what the proposal does, held against the ledger if it can be asked; with --yes signs it
   submit FILE                                    posts a proposal that enough have signed
   register FOLDER [--name NAME]                  makes the keys of a new organisation in FOLDER and registers it; others then admit it
   node NAME --organisation ORG --op-key FILE     makes secrets and card of a new accounting node of this cluster
-  node NAME --renew                              makes new secrets and a card for a node whose keys were lost or stolen
+  node STORE --organisation ORG                  makes secrets and card of a new storage node of this cluster
+  node NAME --renew                              makes new secrets and a card for a node or store whose keys were lost or stolen
   node NAME --switch                             puts the new secrets in force: after the proposal is on record, before the restart
   node NAME --drop                               stops a node that was removed, and takes it out of this cluster's plan; its folder stays
 
@@ -74,7 +77,8 @@ What its administrator does alone, at its accounting node of this cluster:
   licence DOCTOR active|suspended|ended [--from ISO] [--until ISO]
                                     by the organisation that registered the doctor (default: for ten years from now)
 
-ORG: an account, or organisation-N by its place in genesis. NODE: an account, a rank, or a name of this cluster.
+ORG: an account, or organisation-N by its place in genesis. NODE: an account, a rank, or a name of this cluster (accounting-…).
+STORE: an account, or a name of this cluster (storage-…).
 A proposal names the lowest account of its signers; --signers ORG,ORG,… says who they will be (default: all who govern).
   --force         new keys or a removal although every node must sign (q = all of them); rules that this program does not know;
                   --switch although the proposal is not on record; --drop of a node that still cosigns, or if nobody can be asked
@@ -83,75 +87,7 @@ A proposal names the lowest account of its signers; --signers ORG,ORG,… says w
 Options: --dir DIR, --json
 ${subjectHelp}`
 
-const options = {
-  ...subjectOptions,
-  out: { type: 'string' },
-  key: { type: 'string' },
-  yes: { type: 'boolean' },
-  quota: { type: 'string' },
-  height: { type: 'string' },
-  q: { type: 'string' },
-  add: { type: 'string', multiple: true },
-  replace: { type: 'string', multiple: true },
-  remove: { type: 'string', multiple: true },
-  'remove-store': { type: 'string', multiple: true },
-  last: { type: 'string' },
-  signers: { type: 'string' },
-  organisation: { type: 'string' },
-  'op-key': { type: 'string' },
-  name: { type: 'string' },
-  renew: { type: 'boolean' },
-  switch: { type: 'boolean' },
-  drop: { type: 'boolean' },
-  from: { type: 'string' },
-  until: { type: 'string' },
-  force: { type: 'boolean' },
-} as const
-
-type Values = ReturnType<typeof parseOptions<typeof options>>['values']
-
-/** A command line, taken apart, and the ledger that it is about. */
-interface Request {
-  readonly values: Values
-  readonly rest: string[]
-  readonly print: (value: unknown, words: string) => void
-  readonly io: Io
-}
-
-function need(value: string | undefined, name: string): string {
-  if (value === undefined) throw new UsageError(`needs --${name}`)
-  return value
-}
-
-/** The ledger, and how it is governed now. */
-interface Governed {
-  readonly subject: LedgerSubject
-  readonly state: GoverningState
-}
-
-async function governing(values: Values): Promise<Governed> {
-  const subject = ledgerSubject(values)
-  return { subject, state: await readGoverningState(subject.client, parseGenesis(subject.genesis)) }
-}
-
-function organisationNamed(name: string, genesis: Uint8Array): Uint8Array {
-  if (/^[0-9a-f]{64}$/.test(name)) return fromHex(name)
-  const position = /^organisation-(\d+)$/.exec(name)?.[1]
-  const account =
-    position === undefined ? undefined : genesisAccounts(parseGenesis(genesis)).organisations[Number(position)]
-  if (account === undefined) throw new CommandError(`there is no organisation "${name}": give its account`)
-  return account
-}
-
-/** Account or rank of a node: names of a local cluster are looked up. */
-function nodeNamed(name: string, values: Values, genesis: Uint8Array): string {
-  if (/^([0-9a-f]{64}|\d+)$/.test(name) || values.url !== undefined) return name
-  const account = accountOfNode(readCluster(clusterFolder(values.dir)), name, parseGenesis(genesis))
-  if (account === undefined) throw new CommandError(`there is no accounting node "${name}" here`)
-  return account
-}
-
-async function show({ values, rest, print }: Request): Promise<ExitCode> {
+async function show({ values, rest, print }: OrgRequest): Promise<ExitCode> {
   takePositionals(rest, [])
   const { state } = await governing(values)
   const { policy, organisations, rules, rulesFirst, n } = state
@@ -176,6 +112,7 @@ async function show({ values, rest, print }: Request): Promise<ExitCode> {
     `${organisations.length} organisations govern (${signaturesNeeded(organisations.length)} sign an act); ${n} acts so far`,
     `policy ${state.policyNumber}: ${policy.q} of ${nodes.length} nodes cosign`,
     ...nodes.map(({ rank, account }) => `  node ${rank}  ${account}`),
+    ...value.stores.map(({ account }) => `  store   ${account}`),
     `rules ${rulesFirst} from the beginning${rules.length === 0 ? ', in force' : ''}`,
     ...rules.map(({ version, from }) => {
       const inForce = version === rulesInForce(state) ? ', in force' : ''
@@ -188,7 +125,7 @@ async function show({ values, rest, print }: Request): Promise<ExitCode> {
 
 /** Writes a proposal for the next act. */
 function propose<A extends keyof GovernArguments>(
-  request: Request,
+  request: OrgRequest,
   { subject, state }: Governed,
   act: A,
   argument: GovernArguments[A],
@@ -212,12 +149,12 @@ function propose<A extends keyof GovernArguments>(
   return 0
 }
 
-function policyChange(values: Values, genesis: Uint8Array): PolicyChange {
+function policyChange(values: OrgValues, genesis: Uint8Array): PolicyChange {
   return {
     add: (values.add ?? []).map(readCard),
     replace: (values.replace ?? []).map(readCard),
     remove: (values.remove ?? []).map((name) => nodeNamed(name, values, genesis)),
-    removeStores: values['remove-store'] ?? [],
+    removeStores: (values['remove-store'] ?? []).map((name) => nodeNamed(name, values, genesis)),
     removeOrganisations: [],
     isForced: values.force === true,
     ...(values.q === undefined ? {} : { q: parseCount(values.q, 'q', { least: 1, most: 64, preset: 1 }) }),
@@ -244,6 +181,15 @@ async function checkAdmission({ subject, state }: Governed, account: Uint8Array)
   if (role !== 3) throw new CommandError(`${name} is registered, and not as an organisation`)
   if ((await records.get(userTables.organisation.key(account))) !== undefined)
     throw new CommandError(`${name} was removed, and cannot come back: "org register" makes another account`)
+}
+
+/** Nodes and stores belong to organisations that govern. */
+function checkCards({ state }: Governed, cards: readonly Card[]): void {
+  const stranger = cards.find((card) => !state.organisations.some((one) => toHex(one.account) === card.organisation))
+  if (stranger !== undefined)
+    throw new CommandError(
+      `${stranger.organisation}, of the card of ${stranger.account}, does not govern: "org propose admit" comes first`,
+    )
 }
 
 function checkRemoval({ state }: Governed, account: Uint8Array): void {
@@ -274,7 +220,7 @@ function checkRules({ state }: Governed, [version, from]: readonly [number, numb
   }
 }
 
-async function runPropose(request: Request): Promise<ExitCode> {
+async function runPropose(request: OrgRequest): Promise<ExitCode> {
   const { values } = request
   const [what, ...rest] = request.rest
   const now = await governing(values)
@@ -293,9 +239,12 @@ async function runPropose(request: Request): Promise<ExitCode> {
       checkRemoval(now, account)
       return propose(request, now, governActs.remove, [account])
     }
-    case 'policy':
+    case 'policy': {
       takePositionals(rest, [])
-      return propose(request, now, governActs.policy, changedPolicy(now.state, policyChange(values, genesis)))
+      const change = policyChange(values, genesis)
+      checkCards(now, change.add)
+      return propose(request, now, governActs.policy, changedPolicy(now.state, change))
+    }
     case 'quota': {
       const [org, maximum] = takePositionals(rest, ['ORG', 'N'])
       const quota = parseCount(maximum, 'quota', { least: 0, most: 1_000_000_000, preset: 0 })
@@ -316,22 +265,22 @@ async function runPropose(request: Request): Promise<ExitCode> {
   }
 }
 
-/** Removing a bad node's credentials: nothing that it signs counts, and no peer listens to it. */
-async function runSuspend(request: Request): Promise<ExitCode> {
-  const [name] = takePositionals(request.rest, ['NODE or ORG'])
+/** Removing the credentials of a bad node or store: nothing that it signs counts, and no peer listens to it. */
+async function runSuspend(request: OrgRequest): Promise<ExitCode> {
+  const [name] = takePositionals(request.rest, ['NODE, STORE or ORG'])
   const now = await governing(request.values)
   const { genesis } = now.subject
   const base = policyChange(request.values, genesis)
   const isOrganisation =
     name.startsWith('organisation-') || now.state.organisations.some(({ account }) => toHex(account) === name)
-  const change = isOrganisation
-    ? { ...base, removeOrganisations: [toHex(organisationNamed(name, genesis))] }
-    : { ...base, remove: [nodeNamed(name, request.values, genesis)] }
-  return propose(request, now, governActs.policy, changedPolicy(now.state, change))
+  const account = isOrganisation ? toHex(organisationNamed(name, genesis)) : nodeNamed(name, request.values, genesis)
+  const isStore = now.state.policy.stores.some((store) => toHex(store[1]) === account)
+  const what = isOrganisation ? 'removeOrganisations' : isStore ? 'removeStores' : 'remove'
+  return propose(request, now, governActs.policy, changedPolicy(now.state, { ...base, [what]: [account] }))
 }
 
 /** Holds a proposal against the ledger, where there is one to be asked; a root key may be used on a machine without any. */
-async function checkedWords(proposal: Proposal, values: Values): Promise<string> {
+async function checkedWords(proposal: Proposal, values: OrgValues): Promise<string> {
   let state: GoverningState
   try {
     const found = await governing(values)
@@ -346,7 +295,7 @@ async function checkedWords(proposal: Proposal, values: Values): Promise<string>
   return 'checked against the ledger: the marks of what is new, changed or gone are right'
 }
 
-async function runSign({ values, rest, print, io }: Request): Promise<ExitCode> {
+async function runSign({ values, rest, print, io }: OrgRequest): Promise<ExitCode> {
   const [file] = takePositionals(rest, ['FILE'])
   const proposal = readProposal(file)
   const preview = [...previewLines(proposal), await checkedWords(proposal, values)]
@@ -374,7 +323,7 @@ async function runSign({ values, rest, print, io }: Request): Promise<ExitCode> 
   return 0
 }
 
-async function runSubmit({ values, rest, print }: Request): Promise<ExitCode> {
+async function runSubmit({ values, rest, print }: OrgRequest): Promise<ExitCode> {
   const [file] = takePositionals(rest, ['FILE'])
   const { ledgerId, bodyBytes, signatures, organisations, body } = readProposal(file)
   const needed = signaturesNeeded(organisations.length)
@@ -392,7 +341,7 @@ async function runSubmit({ values, rest, print }: Request): Promise<ExitCode> {
   return 0
 }
 
-async function runRegister({ values, rest, print }: Request): Promise<ExitCode> {
+async function runRegister({ values, rest, print }: OrgRequest): Promise<ExitCode> {
   const [folder] = takePositionals(rest, ['FOLDER'])
   const path = resolve(folder)
   if (existsSync(join(path, 'root.key'))) throw new CommandError(`${path} holds the keys of an organisation already`)
@@ -404,7 +353,7 @@ async function runRegister({ values, rest, print }: Request): Promise<ExitCode> 
   return 0
 }
 
-async function runRekey({ values, rest, print }: Request): Promise<ExitCode> {
+async function runRekey({ values, rest, print }: OrgRequest): Promise<ExitCode> {
   takePositionals(rest, [])
   const files = { root: need(values.key, 'key'), next: resolve(need(values['op-key'], 'op-key')) }
   const done = await rekey(values, files)
@@ -417,138 +366,7 @@ async function runRekey({ values, rest, print }: Request): Promise<ExitCode> {
   return 0
 }
 
-/** A node of this cluster's plan, and where its things are. */
-interface PlannedNode {
-  readonly dir: string
-  readonly name: string
-  readonly folder: string
-  readonly card: string
-  readonly plan: NodePlan | undefined
-}
-
-async function savePlan({ dir, name, plan }: PlannedNode, next: NodePlan): Promise<void> {
-  await changeCluster(dir, (latest) => {
-    const changed = latest.nodes.map((node) => (node.name === name ? next : node))
-    return { ...latest, nodes: plan === undefined ? [...latest.nodes, next] : changed }
-  })
-}
-
-/** The renewed secrets take the place of the old ones, which are kept. */
-async function switchSecrets(node: PlannedNode, values: Values): Promise<string> {
-  const { folder, card, plan, name } = node
-  if (plan === undefined || !existsSync(join(folder, 'secrets.next')))
-    throw new CommandError(`${name} has no new secrets`)
-  const { account, organisation, keys } = readCard(card)
-  if (values.force !== true) {
-    // With its new keys it is no member before that, and with q = all nodes its old ones are needed to publish the change.
-    const { state } = await governing(values)
-    const member = rankedNodes(state.policy).find((one) => toHex(one.account) === account)
-    const inForce = (member?.node.slice(2) ?? []).map((key) => toHex(key))
-    if (inForce.join() !== keys.join()) {
-      throw new CommandError(
-        `the new keys of ${name} are not on record: submit the proposal with its card first, or nothing that it signs counts (--force switches all the same)`,
-      )
-    }
-  }
-  renameSync(join(folder, 'secrets'), join(folder, `secrets.${Date.now()}`))
-  renameSync(join(folder, 'secrets.next'), join(folder, 'secrets'))
-  await savePlan(node, { ...plan, account, organisation })
-  await renewEtcdUsers(node.dir, readCluster(node.dir))
-  return account
-}
-
-/** The others keep their ranks, which until now were their places. */
-async function dropNode({ dir, plan, name, folder }: PlannedNode, values: Values): Promise<void> {
-  if (plan === undefined) throw new CommandError(`there is no accounting node "${name}" here`)
-  if (values.force !== true) {
-    const { subject, state } = await governing(values)
-    const account = nodeNamed(name, values, subject.genesis)
-    if (rankedNodes(state.policy).some((one) => toHex(one.account) === account)) {
-      throw new CommandError(
-        `${name} is in the policy in force, so the others go on counting on it: "org suspend ${name}" first; to stop it for a while, "down --node ${name}" (--force drops it all the same)`,
-      )
-    }
-  }
-  await stopProcess(folder)
-  await changeCluster(dir, (latest) => {
-    let position = 0
-    const pinned = latest.nodes.map((node) =>
-      node.role === 'accounting' ? { ...node, rank: node.rank ?? position++ } : node,
-    )
-    return { ...latest, nodes: pinned.filter((node) => node.name !== name) }
-  })
-}
-
-async function renewNode(node: PlannedNode, values: Values, genesis: Uint8Array): Promise<NodeCard> {
-  const { name, folder } = node
-  const { state } = await governing(values)
-  const account = nodeNamed(name, values, genesis)
-  const member = rankedNodes(state.policy).find((one) => toHex(one.account) === account)
-  if (member === undefined) {
-    throw new CommandError(
-      `${name} is no node of the policy in force: one that was suspended comes back as a new one ("org node ${name} --drop", then "org node ${name} --organisation ORG --op-key FILE", and "org propose policy --add" its card)`,
-    )
-  }
-  const opKey = values['op-key'] ?? join(folder, 'secrets', 'organisation-op.key')
-  const organisation = toHex(member.org)
-  return createNodeSecrets(join(folder, 'secrets.next'), {
-    ledgerId: ledgerIdOf(genesis),
-    organisation,
-    opKey,
-    account,
-  })
-}
-
-async function newNode(node: PlannedNode, values: Values, genesis: Uint8Array): Promise<NodeCard> {
-  const { name, folder, plan } = node
-  if (plan !== undefined) throw new CommandError(`there is a node "${name}" already: --renew makes it new keys`)
-  const organisation = toHex(organisationNamed(need(values.organisation, 'organisation'), genesis))
-  const opKey = need(values['op-key'], 'op-key')
-  const { state } = await governing(values)
-  const made = createNodeSecrets(join(folder, 'secrets'), { ledgerId: ledgerIdOf(genesis), organisation, opKey })
-  await savePlan(node, { name, role: 'accounting', account: made.account, organisation, rank: state.rankMax + 1 })
-  return made
-}
-
-/** A node's name is its folder's name in the cluster's. @throws {UsageError} for one that means another folder, or another kind of node. */
-function requireNodeName(name: string, plan: NodePlan | undefined): void {
-  if (plan !== undefined && plan.role !== 'accounting') throw new UsageError(`"${name}" is no accounting node`)
-  if (plan === undefined && !/^accounting-[a-z0-9-]{1,32}$/.test(name))
-    throw new UsageError(
-      `an accounting node is called accounting-… (lower-case letters, digits, dashes), not "${name}"`,
-    )
-}
-
-/** Makes secrets and card of an accounting node, and notes it in the cluster's plan. */
-async function runNode({ values, rest, print }: Request): Promise<ExitCode> {
-  const [name] = takePositionals(rest, ['NAME'])
-  const dir = clusterFolder(values.dir)
-  const folder = clusterPaths.node(dir, name)
-  const plan = readCluster(dir).nodes.find((candidate) => candidate.name === name)
-  requireNodeName(name, plan)
-  const node: PlannedNode = { dir, name, folder, card: join(folder, 'card.json'), plan }
-  if (values.switch === true) {
-    const account = await switchSecrets(node, values)
-    print({ name, account }, `${name} has its new secrets: start it again`)
-    return 0
-  }
-  if (values.drop === true) {
-    await dropNode(node, values)
-    print({ name, dropped: true }, `${name} is stopped and no longer part of this cluster; its folder stays`)
-    return 0
-  }
-  const genesis = new Uint8Array(readFileSync(clusterPaths.genesis(dir)))
-  const isRenewal = values.renew === true
-  const made = isRenewal ? await renewNode(node, values, genesis) : await newNode(node, values, genesis)
-  writeFileDurably(node.card, `${JSON.stringify(made, null, 2)}\n`)
-  const words = isRenewal
-    ? `new secrets of ${name} wait in ${folder}/secrets.next; propose its card ${node.card} with --replace`
-    : `secrets of ${name} are in ${folder}; propose its card ${node.card} with --add`
-  print({ name, card: node.card, ...made }, words)
-  return 0
-}
-
-const actions: Readonly<Record<string, (request: Request) => Promise<ExitCode> | ExitCode>> = {
+const actions: Readonly<Record<string, (request: OrgRequest) => Promise<ExitCode> | ExitCode>> = {
   show,
   propose: runPropose,
   suspend: runSuspend,
@@ -563,7 +381,7 @@ const actions: Readonly<Record<string, (request: Request) => Promise<ExitCode> |
 
 /** `./healthblock org …`. */
 export async function runOrg(args: string[], io: Io): Promise<ExitCode> {
-  const { values, positionals } = parseOptions(args, options)
+  const { values, positionals } = parseOptions(args, orgOptions)
   const [action, ...rest] = positionals
   if (values.help === true || action === undefined) return tellHelp(help, values.help === true, io)
   const run = Object.hasOwn(actions, action) ? actions[action] : undefined

@@ -1,8 +1,15 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { createNodeSecrets, writeKeyFile } from './card.ts'
+import {
+  createNodeSecrets,
+  createStoreSecrets,
+  readCard,
+  readStoreKeys,
+  renewStoreSecrets,
+  writeKeyFile,
+} from './card.ts'
 
 let dir: string
 beforeEach(() => {
@@ -29,4 +36,27 @@ test('no key is written over another', () => {
   const path = join(dir, 'root.key')
   writeKeyFile(path)
   expect(() => writeKeyFile(path)).toThrow('no key is written over')
+})
+
+test('a store gets other keys, and keeps what its blocks are encrypted with', () => {
+  const folder = join(dir, 'secrets')
+  const first = createStoreSecrets(folder, { ledgerId: new Uint8Array(32), organisation: 'a'.repeat(64) })
+  const next = join(dir, 'secrets.next')
+  const second = renewStoreSecrets(next, { from: folder, account: first.account, organisation: first.organisation })
+  expect([second.account, second.organisation]).toEqual([first.account, first.organisation])
+  expect([second.storeKey === first.storeKey, second.peer === first.peer]).toEqual([false, false])
+  const atRest = (where: string): string => readFileSync(join(where, 'at-rest.key'), 'utf8')
+  expect(atRest(next)).toBe(atRest(folder))
+  expect(readStoreKeys(next)).toEqual({ storeKey: second.storeKey, peer: second.peer })
+})
+
+test('a card is read as what it is, and nothing else for one', () => {
+  const path = join(dir, 'card.json')
+  const store = createStoreSecrets(join(dir, 'secrets'), { ledgerId: new Uint8Array(32), organisation: 'a'.repeat(64) })
+  writeFileSync(path, JSON.stringify(store))
+  expect(readCard(path)).toEqual(store)
+  for (const text of ['null', '{}', '[1]', JSON.stringify({ ...store, peer: 'xyz' }), '{']) {
+    writeFileSync(path, text)
+    expect(() => readCard(path)).toThrow(/is no(t a)? card/)
+  }
 })

@@ -78,3 +78,31 @@ describe('a change of one node', () => {
     expect(() => changedPolicy(stateOf(3), change({ remove: all }))).toThrow('no node would be left')
   })
 })
+
+describe('a change of stores', () => {
+  const [[storeOrg, storeAccount, , peer]] = stateOf(3).policy.stores as [
+    readonly [Uint8Array, Uint8Array, Uint8Array, Uint8Array],
+  ]
+  const store = {
+    ...{ account: toHex(storeAccount), organisation: toHex(storeOrg) },
+    ...{ storeKey: 'ab'.repeat(32), peer: toHex(peer) },
+  }
+
+  it('takes one in, gives one another key at its place, and lets one go', () => {
+    const joined = changedPolicy(stateOf(3), change({ add: [{ ...store, account: 'cd'.repeat(32) }] })).stores
+    expect(joined.slice(0, -1)).toEqual(stateOf(3).policy.stores)
+    expect(joined.at(-1)?.map(toHex)).toEqual([store.organisation, 'cd'.repeat(32), store.storeKey, store.peer])
+    const { stores: renewed, nodes, last } = changedPolicy(stateOf(3), change({ replace: [store] }))
+    expect(renewed[0]?.map(toHex)).toEqual([store.organisation, store.account, store.storeKey, store.peer])
+    expect([nodes.length, last]).toEqual([4, []])
+    const fewer = changedPolicy(stateOf(3), change({ removeStores: [store.account] })).stores
+    expect(fewer).toEqual(stateOf(3).policy.stores.slice(1))
+  })
+
+  it('of one that is there twice, or is not there, is refused', () => {
+    expect(() => changedPolicy(stateOf(3), change({ add: [store] }))).toThrow('is a store already')
+    const stranger = { ...store, account: 'cd'.repeat(32) }
+    expect(() => changedPolicy(stateOf(3), change({ replace: [stranger] }))).toThrow('no store of the policy in force')
+    expect(() => changedPolicy(stateOf(3), change({ removeStores: [stranger.account] }))).toThrow('no store of the')
+  })
+})

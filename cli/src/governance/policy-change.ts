@@ -1,18 +1,18 @@
-/** A new policy from the one in force: nodes join, leave, or get other keys; q follows. */
+/** A new policy from the one in force: nodes and stores join, leave, or get other keys; q follows. */
 import type { GovernedNode, PolicyArgument } from '@healthblock/chain/governing'
 import { rankedNodes } from '@healthblock/chain/policy'
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
 import { CommandError } from '../io.ts'
-import type { NodeCard } from './card.ts'
+import { type Card, isStoreCard, type NodeCard, type StoreCard } from './card.ts'
 import type { GoverningState } from './state.ts'
 
 /** What is to be different. Nodes are named by account (hex) or rank. */
 export interface PolicyChange {
   readonly q?: number
-  readonly add: readonly NodeCard[]
-  /** Cards with the account of a node that is in the policy. */
-  readonly replace: readonly NodeCard[]
+  readonly add: readonly Card[]
+  /** Cards with the account of a node or store that is in the policy. */
+  readonly replace: readonly Card[]
   readonly remove: readonly string[]
   /** Accounts (hex) of stores to be removed. */
   readonly removeStores: readonly string[]
@@ -59,10 +59,44 @@ function checkPolicy(state: GoverningState, { q, nodes, stores }: Omit<PolicyArg
   if (equalBytes(encode(now), encode([q, nodes, stores]))) throw new CommandError('nothing would change')
 }
 
+function nodeCards(cards: readonly Card[]): NodeCard[] {
+  return cards.filter((card): card is NodeCard => !isStoreCard(card))
+}
+
+/** The stores from now on. @throws {CommandError} for one that is not there, or that would be there twice. */
+function changedStores({ policy }: GoverningState, change: PolicyChange): PolicyArgument['stores'] {
+  const entryOf = ({ account, organisation, storeKey, peer }: StoreCard): PolicyArgument['stores'][number] => [
+    ...([fromHex(organisation), fromHex(account), fromHex(storeKey), fromHex(peer)] as const),
+  ]
+  const known = policy.stores.map(([, account]) => toHex(account))
+  const check = (account: string, isToBeHere: boolean): void => {
+    if (known.includes(account) === isToBeHere) return
+    throw new CommandError(
+      isToBeHere ? `no store of the policy in force is "${account}"` : `${account} is a store already`,
+    )
+  }
+  for (const account of change.removeStores) check(account, true)
+  const cards = new Map(change.replace.filter(isStoreCard).map((card) => [card.account, card]))
+  for (const account of cards.keys()) check(account, true)
+  const joined = change.add.filter(isStoreCard)
+  for (const { account } of joined) check(account, false)
+  const stay = policy.stores
+    .filter(
+      ([org, account]) =>
+        !change.removeStores.includes(toHex(account)) && !change.removeOrganisations.includes(toHex(org)),
+    )
+    .map((store) => {
+      const [org, account] = store
+      const card = cards.get(toHex(account))
+      return card === undefined ? store : entryOf({ ...card, organisation: toHex(org) })
+    })
+  return [...stay, ...joined.map(entryOf)]
+}
+
 /**
  * The argument of the act.
  *
- * @throws {CommandError} for a node that is not there, or that would be there twice; for new keys or a removal while every node must sign;
+ * @throws {CommandError} for a node or store that is not there, or that would be there twice; for new keys or a removal while every node must sign;
  *   for a quorum that cannot be, or a policy that changes nothing.
  */
 export function changedPolicy(state: GoverningState, change: PolicyChange): PolicyArgument {
@@ -74,7 +108,7 @@ export function changedPolicy(state: GoverningState, change: PolicyChange): Poli
   }
   const gone = new Set(change.remove.map(rankOf))
   for (const { rank, org } of known) if (change.removeOrganisations.includes(toHex(org))) gone.add(rank)
-  const cards = new Map(change.replace.map((card) => [rankOf(card.account), card]))
+  const cards = new Map(nodeCards(change.replace).map((card) => [rankOf(card.account), card]))
   if (change.isForced !== true) checkSpareNode(state, [...gone, ...cards.keys()])
   const stay = known
     .filter(({ rank }) => !gone.has(rank))
@@ -82,16 +116,13 @@ export function changedPolicy(state: GoverningState, change: PolicyChange): Poli
       const card = cards.get(rank)
       return card === undefined ? [rank, ...node] : [rank, org, account, ...keysOf(card)]
     })
-  const joined = change.add.map((card, i): GovernedNode => {
+  const joined = nodeCards(change.add).map((card, i): GovernedNode => {
     const account = fromHex(card.account)
     if (stay.some((node) => equalBytes(node[2], account))) throw new CommandError(`${card.account} is a node already`)
     return [state.rankMax + 1 + i, fromHex(card.organisation), account, ...keysOf(card)]
   })
   const nodes = [...stay, ...joined]
-  const stores = state.policy.stores.filter(
-    ([org, account]) =>
-      !change.removeStores.includes(toHex(account)) && !change.removeOrganisations.includes(toHex(org)),
-  )
+  const stores = changedStores(state, change)
   const isSameCount = nodes.length === known.length
   const q = change.q ?? (isSameCount ? state.policy.q : quorumFor(nodes.length))
   checkPolicy(state, { q, nodes, stores })

@@ -150,6 +150,23 @@ export function previewLines({ ledgerId, body, before }: Pick<Proposal, 'ledgerI
   }
 }
 
+/** Stores that stay as they are go without a line. */
+function storeLines(stores: PolicyArgument['stores'], before: PolicyArgument['stores']): string[] {
+  const lines = [`  ${stores.length} stores`]
+  for (const [org, account, key, peer] of stores) {
+    const old = before.find((store) => equalBytes(store[1], account))
+    const isSame = old !== undefined && equalBytes(old[2], key) && equalBytes(old[3], peer)
+    if (isSame) continue
+    const mark = old === undefined ? 'NEW ' : 'KEYS'
+    lines.push(`  ${mark} store  account ${toHex(account)}  organisation ${toHex(org).slice(0, 16)}…`)
+    lines.push(`         store key ${toHex(key)}`)
+  }
+  for (const [, account] of before) {
+    if (!stores.some((store) => equalBytes(store[1], account))) lines.push(`  GONE store ${toHex(account)}`)
+  }
+  return lines
+}
+
 function policyLines(argument: PolicyArgument, before: PolicyRecord | undefined): string[] {
   const known = before === undefined ? [] : rankedNodes(before)
   const { q, nodes, stores, last } = argument
@@ -173,10 +190,7 @@ function policyLines(argument: PolicyArgument, before: PolicyRecord | undefined)
   for (const { rank, account } of known) {
     if (!nodes.some(([other]) => other === rank)) lines.push(`  GONE node ${rank}  account ${toHex(account)}`)
   }
-  for (const [, account] of before?.stores ?? []) {
-    if (!stores.some((store) => equalBytes(store[1], account))) lines.push(`  GONE store ${toHex(account)}`)
-  }
-  lines.push(`  ${stores.length} stores`)
+  lines.push(...storeLines(stores, before?.stores ?? []))
   for (const [key, size] of last)
     lines.push(`  replaced cosigner key ${toHex(key).slice(0, 16)}… counts up to size ${size}`)
   return lines

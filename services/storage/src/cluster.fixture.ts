@@ -35,6 +35,7 @@ export interface Tenant {
 
 /** Several nodes with one member list. */
 export class Cluster {
+  #membersText = ''
   readonly folder = mkdtempSync(join(tmpdir(), 'storage-cluster-'))
   readonly ledgerId = new Uint8Array(randomBytes(32))
   readonly places: Place[] = []
@@ -101,7 +102,11 @@ export class Cluster {
       peerId,
       ...readAddress(environment.STORAGE_DIR as string),
     }))
-    this.#write('members.json', JSON.stringify({ ledgerId: toHex(this.ledgerId), members }))
+    const text = JSON.stringify({ ledgerId: toHex(this.ledgerId), members })
+    // A node that comes back where it was is news for nobody.
+    if (text === this.#membersText) return
+    this.#membersText = text
+    this.#write('members.json', text)
     for (const { members: list } of this.places) list?.reload()
   }
 

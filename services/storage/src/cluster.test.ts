@@ -145,6 +145,32 @@ describe('three nodes', () => {
     for (const place of places) expect(await holds(place, earlier)).toBe(false)
   })
 
+  test('what a store that is away lacks is told, and no longer once it is back and has it', async () => {
+    const [away, asked] = [places[2], places[0]]
+    const blocks = Array.from({ length: 5 }, () => newBlock())
+    for (const block of blocks) await put(asked, block)
+    await eventually(() => allHold(places, blocks))
+    const { url = '', addresses = [] } = away.node?.address ?? {}
+    Object.assign(away.environment, {
+      STORAGE_RPC_PORT: new URL(url).port,
+      STORAGE_SWARM_PORT: addresses[0]?.split('/').at(-1),
+    })
+    await cluster.stop(away)
+    const below = async (): Promise<number> => {
+      const response = await cluster.request(asked, '/v1/status', { method: 'GET' })
+      return ((await response.json()) as { below: number }).below
+    }
+    await asked.node?.repair.run()
+    expect(await below()).toBe(5)
+    // A look at another store says nothing of this one.
+    await asked.node?.repair.run({ target: places[1].account })
+    expect(await below()).toBe(5)
+    await cluster.start(away)
+    await eventually(async () => (await below()) === 0)
+    const metrics = await (await cluster.request(asked, '/metrics', { method: 'GET' })).text()
+    expect(metrics).toContain('storage_blocks_below_replicas 0')
+  })
+
   test('with two nodes away a put is refused, and what is here can be read', async () => {
     const block = newBlock()
     await put(places[0], block)

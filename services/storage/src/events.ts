@@ -53,7 +53,7 @@ export class Events {
     })
     this.#belowReplicas = new Gauge({
       name: 'storage_blocks_below_replicas',
-      help: 'Blocks of the last repair with fewer copies than they should have',
+      help: 'Blocks with fewer copies than they should have, as far as repairs have found out',
       registers,
     })
   }
@@ -72,6 +72,11 @@ export class Events {
 
   started(fields: { rpc: string; swarm: string[]; peerId: string; account: Uint8Array; members: number }): void {
     this.#log.info({ event: 'started', ...fields, account: toHex(fields.account) })
+  }
+
+  /** The policy in force does not name this store with its key. */
+  awaitsAdmission(account: Uint8Array): void {
+    this.#log.warn({ event: 'awaits-admission', account: toHex(account) })
   }
 
   stopping(): void {
@@ -153,9 +158,10 @@ export class Events {
     if (hours > 0) this.#log.warn({ event: 'fetches-removed', hours })
   }
 
-  repairDone(result: { checked: number; placed: number; below: number }): void {
+  /** @param below - blocks with too few copies by all that is known now. */
+  repairDone(result: { checked: number; placed: number; below: number }, below: number): void {
     this.#repaired.inc(result.placed)
-    this.#belowReplicas.set(result.below)
+    this.#belowReplicas.set(below)
     if (result.below > 0) this.#log.error({ event: 'below-replicas', ...result })
     else this.#log.info({ event: 'repair-done', ...result })
   }

@@ -7,16 +7,15 @@ import { parseFileHeader } from '@healthblock/crypto/chunked-file'
 import { CryptoError } from '@healthblock/crypto/errors'
 import { parsePayloadHeader } from '@healthblock/crypto/payload'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
-import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { toHex } from '@healthblock/encoding/bytes'
 import { fetchPageMessage } from '@healthblock/runtime/fetch-page'
 import { processInstance } from '@healthblock/runtime/process-instance'
 import type { FastifyInstance } from 'fastify'
 import type { Authorizer } from './access/authorizer.ts'
-import type { Member, Members } from './access/members.ts'
+import { findSelf, type Member, type Members } from './access/members.ts'
 import { createApp } from './app.ts'
 import { type BlockBackend, EmbeddedBackend, type EmbeddedOptions } from './backend.ts'
 import type { Config, Secrets } from './config.ts'
-import { StorageError } from './errors.ts'
 import type { Events } from './events.ts'
 import { Files } from './files.ts'
 import { KuboBackend } from './kubo/kubo-backend.ts'
@@ -107,6 +106,7 @@ export class StorageNode {
   readonly #timers: NodeJS.Timeout[] = []
   /** Stores for which a repair waits to start. */
   readonly #repairsWaiting = new Set<string>()
+  #lackingTimer: NodeJS.Timeout | undefined
   #unlisten: () => void = () => {}
   #isReady = false
   #address: NodeAddress | undefined
@@ -246,8 +246,9 @@ export class StorageNode {
       // What could not be judged when it was told: an account, or an erased range, that was not known yet.
       await this.#erasure.pull()
       await this.#repair.run({ sample: true })
+      this.#repairLacking()
     })
-    this.#every(fullRepairIntervalMs, () => this.#repair.run())
+    this.#every(fullRepairIntervalMs, async () => this.#repairSoon())
     const sweepMs = Math.max(sweepIntervalMsMin, Math.min(sweepIntervalMs, config.eraseDelaySeconds * 250))
     this.#every(sweepMs, () => this.#erasure.sweep())
     this.#every(scrubIntervalMs, () => this.#scrub())
@@ -262,6 +263,7 @@ export class StorageNode {
     this.#isReady = false
     this.#unlisten()
     for (const timer of this.#timers) clearInterval(timer)
+    clearTimeout(this.#lackingTimer)
     await this.#app.close()
     await this.#lane.stop()
     await this.#handoff.stop()
@@ -333,20 +335,24 @@ export class StorageNode {
     setImmediate(() => {
       this.#repairsWaiting.delete(name)
       this.#repair.run(target ? { target } : {}).then(
-        (result) => {
-          if (target && result.below > 0) this.#repairLater(target)
-        },
+        () => this.#repairLacking(),
         () => {},
       )
     })
   }
 
-  #repairLater(target: Uint8Array): void {
-    const timer = setTimeout(() => {
-      const member = this.#options.members.find(target)
-      if (this.#isReady && member && this.#backend.isConnected(member.peerId)) this.#repairSoon(target)
+  /** Stores that are here and lack blocks are looked at again; those that are away, when they are back. */
+  #repairLacking(): void {
+    if (this.#lackingTimer !== undefined || this.#repair.below === 0) return
+    this.#lackingTimer = setTimeout(() => {
+      this.#lackingTimer = undefined
+      if (!this.#isReady) return
+      for (const target of this.#repair.lacking()) {
+        const member = this.#options.members.find(target)
+        if (member && this.#backend.isConnected(member.peerId)) this.#repairSoon(target)
+      }
     }, repairAgainMs)
-    timer.unref()
+    this.#lackingTimer.unref()
   }
 
   #onConnect(peer: string): void {
@@ -397,11 +403,4 @@ function createBackend({ config, secrets }: StorageNodeOptions, parts: EmbeddedO
     url: config.kuboUrl,
     token: secrets.kuboToken,
   })
-}
-
-function findSelf(members: Members, storeKey: Uint8Array): Member {
-  const self = members.list().find((member) => equalBytes(member.storeKey, storeKey))
-  if (self) return self
-  const reason = "this node's store key is not on the list"
-  throw new StorageError(reason, { code: 'ERR_MEMBERS_INVALID', reason })
 }

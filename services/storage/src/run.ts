@@ -15,6 +15,8 @@ const restMs = 15_000
 /**
  * Starts a node and stops it on SIGTERM or SIGINT.
  *
+ * A store that its ledger does not name with its key yet waits until it does; until then it serves nobody.
+ *
  * @throws {StorageError} `ERR_CONFIG_INVALID`, `ERR_MEMBERS_INVALID` if it cannot start as it is set up.
  */
 export async function run(environment: Record<string, string | undefined>): Promise<void> {
@@ -23,6 +25,22 @@ export async function run(environment: Record<string, string | undefined>): Prom
   const members = new FileMembers(config.membersFile, (error) => events.membersInvalid(error))
   const now = Date.now
   const access = await createAccess({ config, secrets, located: members, now })
+  let endNode = async (): Promise<void> => {}
+  let isStopping = false
+  const stop = (): void => {
+    if (isStopping) return
+    isStopping = true
+    setTimeout(() => process.exit(1), stopTimeoutMs).unref()
+    members.close()
+    Promise.all([endNode(), access.close()]).then(
+      () => process.exit(0),
+      () => process.exit(1),
+    )
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+  await access.admitted(events)
+  if (isStopping) return
   const node = new StorageNode({
     config,
     secrets,
@@ -33,20 +51,10 @@ export async function run(environment: Record<string, string | undefined>): Prom
     onFatal: () => process.exit(1),
   })
   const rest = restOfProcess(() => node.store.giveBack(), restMs)
-  let isStopping = false
-  const stop = (): void => {
-    if (isStopping) return
-    isStopping = true
+  endNode = () => {
     rest.stop()
-    setTimeout(() => process.exit(1), stopTimeoutMs).unref()
-    members.close()
-    Promise.all([node.stop(), access.close()]).then(
-      () => process.exit(0),
-      () => process.exit(1),
-    )
+    return node.stop()
   }
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
   await node.start()
   access.follow(node, events)
   rest.start()
@@ -66,6 +74,7 @@ async function createAccess(options: {
     return {
       members: located,
       createAuthorizer: (self) => new StandaloneAuthorizer({ file, members: located, self, now }),
+      admitted: async () => {},
       close: async () => {},
       follow: () => {},
     }

@@ -7,6 +7,8 @@ import type { Members } from './members.ts'
 export interface Access {
   readonly members: Members
   readonly createAuthorizer: (self: Uint8Array) => Authorizer
+  /** Resolves once the members are known to have this store: at once, unless it follows a ledger that does not name it with its key yet. */
+  readonly admitted: (events: Events) => Promise<void>
   readonly close: () => Promise<void>
   /** Begins to carry out what Userchain erases. */
   readonly follow: (node: StorageNode, events: Events) => void

@@ -1,6 +1,6 @@
 /** Access by a ledger that this node follows: loaded by nodes that do, because its rules are a third of a node's code. */
 import { join } from 'node:path'
-import { genesisAccount, parseGenesis } from '@healthblock/chain/genesis'
+import { parseGenesis } from '@healthblock/chain/genesis'
 import { signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { LedgerFollower } from '@healthblock/runtime/follower'
 import { createLogger } from '@healthblock/runtime/logger'
@@ -10,9 +10,13 @@ import type { ErasedRange } from '../store/operations.ts'
 import type { Access } from './access.ts'
 import { LedgerAuthorizer, LedgerMembers } from './ledger.ts'
 import { followErasures } from './ledger-erasures.ts'
-import type { Members } from './members.ts'
+import { findSelf, type Members } from './members.ts'
 
-/** The accounts and members of Userchain, and what it erases. */
+/**
+ * The accounts and members of Userchain, and what it erases.
+ *
+ * @throws {StorageError} `ERR_MEMBERS_INVALID` if the file of members does not have this store's key.
+ */
 export function followLedger(options: {
   ledger: NonNullable<Config['ledger']>
   config: Config
@@ -24,7 +28,8 @@ export function followLedger(options: {
   const { genesis, accounting } = options.ledger
   const { ledgerId } = parseGenesis(genesis)
   const signingKey = signingKeyFromSeed(secrets.storeSeed)
-  const account = genesisAccount(ledgerId, signingKey.publicKey)
+  // Of a store whose key was replaced, the account follows from its first one: the file says it, and the ledger whether that is so.
+  const { account } = findSelf(located, signingKey.publicKey)
   const follower = LedgerFollower.open({
     dir: join(config.dir, 'ledger'),
     genesis,
@@ -35,9 +40,22 @@ export function followLedger(options: {
   })
   follower.start()
   const ending = new AbortController()
+  const members = new LedgerMembers({ located, follower })
+  const isAdmitted = (): boolean => members.find(account) !== undefined
   return {
-    members: new LedgerMembers({ located, follower }),
+    members,
     createAuthorizer: (self) => new LedgerAuthorizer({ follower, self, now }),
+    admitted: async (events) => {
+      if (isAdmitted()) return
+      events.awaitsAdmission(account)
+      await new Promise<void>((resolve) => {
+        const end = members.onChange(() => {
+          if (!isAdmitted()) return
+          end()
+          resolve()
+        })
+      })
+    },
     close: async () => {
       ending.abort()
       await follower.close()

@@ -1,6 +1,6 @@
 /** Which stores belong to this network: the interface that this service needs, and the implementation that reads a file. */
 import { readFileSync, statSync } from 'node:fs'
-import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import { StorageError } from '../errors.ts'
 
 /** One store. */
@@ -27,6 +27,14 @@ export interface Members {
   findPeer(peerId: string): Member | undefined
   /** Calls `listener` after each change. @returns the function that ends it. */
   onChange(listener: () => void): () => void
+}
+
+/** This store among the members. @throws {StorageError} `ERR_MEMBERS_INVALID` if its key is not on the list. */
+export function findSelf(members: Pick<Members, 'list'>, storeKey: Uint8Array): Member {
+  const self = members.list().find((member) => equalBytes(member.storeKey, storeKey))
+  if (self) return self
+  const reason = "this node's store key is not on the list"
+  throw new StorageError(reason, { code: 'ERR_MEMBERS_INVALID', reason })
 }
 
 interface MemberLine {

@@ -7,7 +7,7 @@
  * fails once has to prove everything. What it cannot prove is placed at the next store instead.
  */
 import { randomBytes, randomInt } from 'node:crypto'
-import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { Member } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
 import type { Events } from '../events.ts'
@@ -50,6 +50,9 @@ export class Repair {
   /** Accounts of stores that failed to prove something in this run, with how often that was reported. */
   readonly #doubted = new Map<string, number>()
   #finished: (RepairResult & { at: number }) | undefined
+  /** How many blocks a store lacks that should have them, of each that lacks some. */
+  #lacking = new Map<string, number>()
+  #below = 0
   /** A run of everything that has not begun: who asks for one meanwhile asks for this. */
   #waiting: Promise<RepairResult> | undefined
   /** The last run; runs follow each other. */
@@ -67,6 +70,16 @@ export class Repair {
   /** How the last run ended, and when (Unix ms). */
   get last(): (RepairResult & { at: number }) | undefined {
     return this.#finished
+  }
+
+  /** Blocks that have too few copies by the newest that is known; at most so many while several stores lack some. */
+  get below(): number {
+    return this.#below
+  }
+
+  /** Accounts of the stores that lack blocks. */
+  lacking(): Uint8Array[] {
+    return [...this.#lacking.keys()].map(fromHex)
   }
 
   /** Ends after the batch that is under way. */
@@ -96,23 +109,45 @@ export class Repair {
   async #run(scope: { target?: Uint8Array; sample?: boolean }): Promise<RepairResult> {
     const { store, events } = this.#options
     const result: RepairResult = { checked: 0, placed: 0, below: 0 }
+    const lacking = new Map<string, number>()
     this.#progress = result
     this.#doubted.clear()
     let after: Uint8Array = scope.sample ? new Uint8Array(randomBytes(32)) : new Uint8Array(0)
     while (!this.#stopped) {
       const digests = store.digests(after, digestsPerCheckMax)
-      await this.#batch(digests, scope.target, result)
+      await this.#batch(digests, scope.target, { result, lacking })
       const last = digests.at(-1)
       if (!last || digests.length < digestsPerCheckMax) break
       if (scope.sample && result.checked >= sampleBlocks) break
       after = last
     }
     if (scope.target === undefined) this.#finished = { ...result, at: this.#options.now() }
-    events.repairDone(result)
+    if (!this.#stopped) this.#learn(scope, result, lacking)
+    events.repairDone(result, this.#below)
     return result
   }
 
-  async #batch(digests: readonly Uint8Array[], target: Uint8Array | undefined, result: RepairResult): Promise<void> {
+  /** Of a store, a run of everything or of that store tells all; a sample only that it lacks at least so many. */
+  #learn(
+    { target, sample }: { target?: Uint8Array; sample?: boolean },
+    { below }: RepairResult,
+    lacking: ReadonlyMap<string, number>,
+  ): void {
+    if (target === undefined && sample !== true) {
+      this.#lacking = new Map(lacking)
+      this.#below = below
+      return
+    }
+    if (target !== undefined) this.#lacking.delete(toHex(target))
+    for (const [name, count] of lacking) this.#lacking.set(name, Math.max(count, this.#lacking.get(name) ?? 0))
+    this.#below = [...this.#lacking.values()].reduce((sum, count) => sum + count, 0)
+  }
+
+  async #batch(
+    digests: readonly Uint8Array[],
+    target: Uint8Array | undefined,
+    { result, lacking }: { result: RepairResult; lacking: Map<string, number> },
+  ): Promise<void> {
     const { replicator, account } = this.#options
     const questions = new Map<string, { member: Member; digests: Uint8Array[] }>()
     for (const digest of digests) {
@@ -125,7 +160,12 @@ export class Repair {
       }
     }
     const below = new Set<string>()
-    for (const question of questions.values()) result.placed += await this.#ask(question, below)
+    for (const [name, question] of questions) {
+      const here = new Set<string>()
+      result.placed += await this.#ask(question, here)
+      for (const digest of here) below.add(digest)
+      if (here.size > 0) lacking.set(name, (lacking.get(name) ?? 0) + here.size)
+    }
     result.checked += digests.length
     result.below += below.size
   }

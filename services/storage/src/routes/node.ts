@@ -173,7 +173,7 @@ function addMaintenance(app: FastifyInstance, parts: NodeRouteParts): void {
     peers: new Set(backend.connections().map(({ peer }) => peer)).size,
     replicas: parts.replicas,
     handoffs: store.handoffCount(),
-    below: repair.last?.below ?? 0,
+    below: repair.below,
     repair: repair.last ?? null,
     scrub: scrubber.state ?? null,
     erased: store.tombstoneCount(),
