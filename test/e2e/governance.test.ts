@@ -133,6 +133,11 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
     expect(done.nodes).toEqual(['accounting-0'])
     expect(readFileSync(secret, 'utf8')).toBe(readFileSync(next, 'utf8'))
     expect(readFileSync(secret, 'utf8')).not.toBe(stolen)
+    // As if the command had been interrupted once the key was on record.
+    writeFileSync(secret, stolen)
+    const again = await cluster.ok<{ nodes: string[] }>('org', 'rekey', '--key', root, '--op-key', next)
+    expect(again).toEqual({ account: expect.any(String), nodes: ['accounting-0'], opKey: next })
+    expect(readFileSync(secret, 'utf8')).toBe(readFileSync(next, 'utf8'))
     // The node still has the old key in its memory.
     expect(await licence()).toMatchObject({ code: 1, stderr: expect.stringContaining('licence.signature') })
     await stopProcess(cluster.node('accounting-0'))

@@ -2,13 +2,14 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Genesis, ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
+import { rankedNodes } from '@healthblock/chain/policy'
 import { userTables } from '@healthblock/chain/tables'
 import { signTransaction, transactionId } from '@healthblock/chain/transaction'
+import type { SigningKey } from '@healthblock/crypto/signature'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
-import { writeFileDurably } from '@healthblock/runtime/files'
 import { accountOfNode } from '../cluster/addresses.ts'
 import { changeCluster, clusterFolder, clusterPaths } from '../cluster/layout.ts'
-import { readKeyFile, writeKeyFile } from '../governance/card.ts'
+import { readKeyFile, writeKeyFile, writeSecretFile } from '../governance/card.ts'
 import { organisationOf, readGoverningState, StateRecords } from '../governance/state.ts'
 import { CommandError } from '../io.ts'
 import { type LedgerSubject, ledgerSubject, type SubjectValues } from '../ledger-subject.ts'
@@ -21,8 +22,9 @@ const keyRoleOp = 1
 /** What was replaced. */
 export interface Rekeyed {
   readonly account: string
-  readonly transactionId: string
-  readonly index: number
+  /** Of the transaction; absent if an earlier call had it put on record, and this one finished what that began. */
+  readonly transactionId?: string
+  readonly index?: number
   /** Nodes of this cluster that have the new key among their secrets now, and take it when they are started again. */
   readonly nodes: readonly string[]
 }
@@ -49,24 +51,23 @@ export async function postSigned(
   return { index: answer.index, height: answer.height }
 }
 
-/** Puts the new key where nodes of this cluster have the old one; from then on they go by their accounts, for genesis lists the old key. */
+/** Puts the new key among the secrets of the organisation's nodes in this cluster; from then on they go by their accounts, for genesis lists the old key. */
 async function renewSecrets(
   dir: string,
   genesis: Genesis,
-  files: { readonly old: Uint8Array; readonly next: string; readonly organisation: string },
+  { next, organisation, accounts }: { next: SigningKey; organisation: string; accounts: ReadonlySet<string> },
 ): Promise<string[]> {
-  const seed = toHex(readKeyFile(files.next).exportSeed())
   const renewed: string[] = []
   await changeCluster(dir, (latest) => {
     const nodes = latest.nodes.map((node) => {
-      if (node.role !== 'accounting') return node
-      const account = accountOfNode(latest, node.name, genesis)
+      const account = node.role === 'accounting' ? accountOfNode(latest, node.name, genesis) : undefined
+      if (account === undefined || !accounts.has(account)) return node
       const path = join(clusterPaths.node(dir, node.name), 'secrets', 'organisation-op.key')
-      const isOld = existsSync(path) && equalBytes(readKeyFile(path).publicKey, files.old)
-      if (!isOld || account === undefined) return node
-      writeFileDurably(path, `${seed}\n`, { mode: 0o600 })
+      const isThere = existsSync(path) && equalBytes(readKeyFile(path).publicKey, next.publicKey)
+      if (isThere && node.account !== undefined) return node
+      writeSecretFile(path, toHex(next.exportSeed()))
       renewed.push(node.name)
-      return { ...node, account, organisation: files.organisation }
+      return { ...node, account, organisation }
     })
     return { ...latest, nodes }
   })
@@ -75,10 +76,10 @@ async function renewSecrets(
 
 /**
  * Replaces the op key of the organisation that a root key is of. The new key is in its file before anything is posted; a file that is there
- * already is taken as it is, so that the command can be given again after it was interrupted.
+ * already is taken as it is, so that the command can be given again after it was interrupted: it goes on where that stopped.
  *
  * @param files - root: the root key; next: where the new op key is, or is made.
- * @throws {CommandError} for a root key of nobody who governs, an old key in `next`, or a refusal.
+ * @throws {CommandError} for a root key of nobody who governs, a refusal, or if nothing is left to be done.
  */
 export async function rekey(
   values: SubjectValues,
@@ -93,10 +94,18 @@ export async function rekey(
   const old = await records.key(account, keyRoleOp)
   const ledgerId = ledgerIdOf(subject.genesis)
   const next = existsSync(files.next) ? readKeyFile(files.next) : writeKeyFile(files.next)
-  if (old === undefined || equalBytes(old, next.publicKey))
+  const organisation = toHex(account)
+  const ours = rankedNodes(state.policy).filter(({ org }) => equalBytes(org, account))
+  const renewing = { next, organisation, accounts: new Set(ours.map((node) => toHex(node.account))) }
+  const renew = async (): Promise<string[]> =>
+    values.url === undefined ? renewSecrets(clusterFolder(values.dir), genesis, renewing) : []
+  if (old === undefined || equalBytes(old, next.publicKey)) {
+    const nodes = await renew()
+    if (nodes.length > 0) return { account: organisation, nodes }
     throw new CommandError(
       `${files.next} holds the op key that is in force: name a file for a new one; a node that lacks it has it among its secrets as organisation-op.key`,
     )
+  }
   const counter = (await records.get<number>(userTables.counter.key(account))) ?? 0
   const n = Math.max(counter + 1, Date.now())
   const signed = signTransaction({
@@ -106,8 +115,5 @@ export async function rekey(
   })
   const id = transactionId({ ledgerId, chain: 'userchain', bodyBytes: signed.bodyBytes })
   const { index } = await postSigned(subject, { id, leaf: signed.leaf })
-  const organisation = toHex(account)
-  const renewing = { old, next: files.next, organisation }
-  const nodes = values.url === undefined ? await renewSecrets(clusterFolder(values.dir), genesis, renewing) : []
-  return { account: organisation, transactionId: toHex(id), index, nodes }
+  return { account: organisation, transactionId: toHex(id), index, nodes: await renew() }
 }

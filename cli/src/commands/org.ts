@@ -361,7 +361,7 @@ async function runRekey({ values, rest, print }: OrgRequest): Promise<ExitCode> 
   const start = done.nodes.map((name) => `"down --node ${name}"`).join(', ')
   print(
     { ...done, opKey: files.next },
-    `organisation ${done.account} has another op key, on record at index ${done.index}; ${start === '' ? others : `${start} and "up" let its nodes take it; ${others}`}`,
+    `organisation ${done.account} has another op key, on record ${done.index === undefined ? 'already' : `at index ${done.index}`}; ${start === '' ? others : `${start} and "up" let its nodes take it; ${others}`}`,
   )
   return 0
 }
