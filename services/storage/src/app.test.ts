@@ -5,12 +5,13 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { toHex } from '@healthblock/encoding/bytes'
+import { encode as encodeDagCbor } from '@ipld/dag-cbor'
 import type { KuboRPCClient } from 'kubo-rpc-client'
 import { CID } from 'multiformats/cid'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Cluster, multipart, type Place, sealedBlock, type Tenant } from './cluster.fixture.ts'
 import { parseReceipts, receiptsHeader, verifyReceipt } from './replication/receipt.ts'
-import { codecDagPb, codecRaw, encodeBlockId, hashBlock } from './store/block-id.ts'
+import { codecDagCbor, codecDagPb, codecRaw, encodeBlockId, hashBlock } from './store/block-id.ts'
 
 const cluster = new Cluster()
 let place: Place
@@ -60,6 +61,39 @@ describe('blocks', () => {
     expect(await client.block.stat(cid)).toMatchObject({ size })
     expect(await collect(client.block.rm(cid))).toHaveLength(1)
     await expect(client.block.get(cid)).rejects.toThrow(/could not find/)
+  })
+
+  test('a removal that looks through many pins lets others in between, and names the pin that holds a block', async () => {
+    const store = place.node?.store
+    const [leaf, other, free] = [newBytes(), newBytes(), newBytes()]
+    const [held, also, loose] = await Promise.all([leaf, other, free].map((bytes) => client.block.put(bytes)))
+    const nodes = Array.from({ length: 2_000 }, (_, number) => encodeDagCbor({ number, leaf: held, also }))
+    const references = [{ account: alice.account, at: 1, pin: 2 }]
+    const put = (bytes: Uint8Array): Promise<unknown> | undefined =>
+      store?.put({ digest: hashBlock(bytes), codec: codecDagCbor, bytes, references, enforceQuota: false })
+    await Promise.all(nodes.map(put))
+    const answered: string[] = []
+    const arg = [held, also, loose].map((cid) => `arg=${cid}`).join('&')
+    const removal = cluster.request(place, `/api/v0/block/rm?${arg}`).then(async (response) => {
+      const text = await response.text()
+      answered.push('removal')
+      return text
+    })
+    await cluster.request(place, `/api/v0/block/stat?arg=${held}`)
+    answered.push('other')
+    const lines = (await removal)
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { Error?: string })
+    expect(answered).toEqual(['other', 'removal'])
+    const via = expect.stringMatching(/^pinned: via bafyrei/)
+    expect(lines).toEqual([
+      { Hash: held?.toString(), Error: via },
+      { Hash: also?.toString(), Error: via },
+      { Hash: loose?.toString() },
+    ])
+    const released = { at: Date.now(), force: true }
+    await Promise.all(nodes.map((bytes) => store?.release(hashBlock(bytes), alice.account, released)))
   })
 
   test('dag-pb CIDs name the same bytes', async () => {

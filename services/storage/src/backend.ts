@@ -7,7 +7,7 @@ import { publicKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { PublicKey } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { BlockId } from './store/block-id.ts'
-import type { BlockStat, BlockStore, PinEntry, PutRequest } from './store/block-store.ts'
+import type { BlockStat, BlockStore, PinEntry, PinsListed, PutRequest } from './store/block-store.ts'
 import type { Reference } from './store/operations.ts'
 import { Bitswap, bitswapProtocol } from './swarm/bitswap.ts'
 import { Swarm, type SwarmOptions, type SwarmPeer } from './swarm/swarm.ts'
@@ -53,7 +53,7 @@ export interface BlockBackend {
   ): Promise<{ changed: boolean; deleted: number }>
   pin(id: BlockId, reference: Reference): Promise<void>
   unpin(digest: Uint8Array, account: Uint8Array): Promise<void>
-  pins(account: Uint8Array, after: Uint8Array, limit: number): PinEntry[]
+  pins(account: Uint8Array, after: Uint8Array, limit: number, kind?: PinsListed): PinEntry[]
   totals(): { bytes: number; blocks: number }
   /** True if the block here hashes to its address; what does not is set aside. */
   verify(digest: Uint8Array): Promise<boolean>
@@ -120,8 +120,8 @@ export class StoreBackend {
     return this.store.unpin(digest, account)
   }
 
-  pins(account: Uint8Array, after: Uint8Array, limit: number): PinEntry[] {
-    return this.store.pins(account, after, limit)
+  pins(account: Uint8Array, after: Uint8Array, limit: number, kind?: PinsListed): PinEntry[] {
+    return this.store.pins(account, after, limit, kind)
   }
 
   totals(): { bytes: number; blocks: number } {

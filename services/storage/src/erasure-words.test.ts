@@ -468,6 +468,8 @@ test('of an account that has pinned more than can be looked through, no folder i
     Message: expect.stringMatching(/too much/),
   })
   await everywhere([encodeBlockId(named)], '200')
+  const removal = await cluster.request(places[0] as Place, `/api/v0/block/rm?arg=${encodeBlockId(named)}`)
+  expect(await removal.json()).toMatchObject({ Reason: 'ERR_DAG_INVALID' })
   await cluster.client(places[0] as Place).pin.rm(wide as never)
   expect(await eraseNamed()).toMatchObject({ state: 'released', blocks: 2 })
 })

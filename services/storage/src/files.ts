@@ -10,9 +10,9 @@ import { linksOf, type NodeLink } from './dag-node.ts'
 import { isStorageError, StorageError } from './errors.ts'
 import { assertWriter, headerOf, type PayloadHeader, type PayloadReader } from './ownership.ts'
 import type { Receipt } from './replication/receipt.ts'
-import { pinsListedMax, type Replicator } from './replication/replicator.ts'
+import { pinsListedMax, type Replicator, recursivePin } from './replication/replicator.ts'
 import { type BlockId, codecDagPb, codecRaw, encodeBlockId, fromCid, toCid } from './store/block-id.ts'
-import type { BlockStore } from './store/block-store.ts'
+import type { BlockStore, PinEntry } from './store/block-store.ts'
 import type { Reference } from './store/operations.ts'
 
 /** Most blocks of one tree that are walked. */
@@ -22,8 +22,8 @@ export const pinnedLinksMax = 262_144
 /** Deepest first leaf that is looked for. */
 const depthMax = 8
 const headerTimeoutMs = 5_000
-/** A pin's kind that holds what is below it, too. */
-const recursivePin = 2
+/** How long the pins of an account are looked through at most. */
+const pinsTimeoutMs = 30_000
 
 /** What {@link Files} works with. */
 export interface FilesOptions {
@@ -177,25 +177,44 @@ export class Files {
     const kept = new Set<string>()
     // What is there only through the node that goes is not kept.
     const walked = new Set([keyOf(root)])
+    for (const pin of pins) if (keyOf(pin) !== keyOf(root) && below.has(keyOf(pin))) kept.add(keyOf(pin))
+    const linksOf = (node: BlockId, pin: BlockId): Promise<BlockId[]> =>
+      this.#linksOfPinned(node, { pin, account, signal })
+    for await (const { children } of this.#underPins(root, pins, walked, linksOf)) {
+      signal.throwIfAborted()
+      for (const key of children.map(keyOf)) if (below.has(key) && key !== keyOf(root)) kept.add(key)
+      if (kept.size >= below.size) break
+    }
+    return kept
+  }
+
+  /**
+   * Walks what recursive pins hold, each node once; leaves are named and not read.
+   *
+   * @param root - what is asked about. @param walked - nodes at which the walk ends; those that it comes to are added.
+   * @throws {StorageError} `ERR_DAG_INVALID` past {@link pinnedLinksMax} links.
+   */
+  async *#underPins(
+    root: BlockId,
+    pins: readonly PinEntry[],
+    walked: Set<string>,
+    linksOf: (node: BlockId, pin: BlockId) => Promise<BlockId[]>,
+  ): AsyncGenerator<{ pin: BlockId; children: BlockId[] }> {
     let links = 0
     for (const pin of pins) {
-      if (!walked.has(keyOf(pin)) && below.has(keyOf(pin))) kept.add(keyOf(pin))
       const waiting = pin.pin === recursivePin ? [{ digest: pin.digest, codec: pin.codec }] : []
-      for (let node = waiting.pop(); node !== undefined && kept.size < below.size; node = waiting.pop()) {
-        if (walked.has(keyOf(node))) continue
+      for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
+        if (node.codec === codecRaw || walked.has(keyOf(node))) continue
         walked.add(keyOf(node))
-        signal.throwIfAborted()
-        for (const child of await this.#linksOfPinned(node, { pin, account, signal })) {
-          if (++links > pinnedLinksMax) throw tooManyPinned(root)
-          const key = keyOf(child)
-          if (below.has(key) && key !== keyOf(root)) kept.add(key)
-          if (child.codec !== codecRaw) waiting.push(child)
-        }
+        const children = await linksOf(node, pin)
+        links += children.length
+        if (links > pinnedLinksMax) throw tooManyPinned(root)
+        waiting.push(...children.filter(({ codec }) => codec !== codecRaw))
+        yield { pin, children }
         // Others' requests come between any two nodes.
         await nextTurn()
       }
     }
-    return kept
   }
 
   /** What a node under a pin links to; nothing if it is gone because its owner has erased it, or the account itself. */
@@ -239,19 +258,37 @@ export class Files {
     return count
   }
 
-  /** The root of an account's recursive pin that holds a block, as a CID, if there is one. */
-  async rootOf(id: BlockId, account: Uint8Array): Promise<string | undefined> {
-    const pins = await this.#options.replicator.pins(account)
-    const signal = AbortSignal.timeout(headerTimeoutMs)
-    for (const pin of pins) {
-      if (pin.pin !== recursivePin || pin.codec === codecRaw || keyOf(pin) === keyOf(id)) continue
+  /**
+   * Of blocks, those that recursive pins of an account hold below their roots, by their digests in hex, each with such a root
+   * as a CID. One walk looks for all of them.
+   *
+   * @throws {StorageError} `ERR_DAG_INVALID` if the account has pinned more recursively than can be looked through.
+   */
+  async rootsOf(ids: readonly BlockId[], account: Uint8Array): Promise<Map<string, string>> {
+    const [first] = ids
+    const roots = new Map<string, string>()
+    if (first === undefined) return roots
+    const pins = await this.#options.replicator.pins(account, 'recursive')
+    if (pins.length >= pinsListedMax) throw tooManyPinned(first)
+    const wanted = new Set(ids.map(keyOf))
+    const signal = AbortSignal.timeout(pinsTimeoutMs)
+    const linksOf = async (node: BlockId): Promise<BlockId[]> => {
+      if (signal.aborted) throw tooManyPinned(first)
       try {
-        for await (const one of this.descendants(pin, signal)) if (keyOf(one) === keyOf(id)) return encodeBlockId(pin)
+        return (await this.links(node, AbortSignal.any([signal, AbortSignal.timeout(headerTimeoutMs)]))).map(
+          ({ cid }) => fromCid(cid),
+        )
       } catch (error) {
-        if (!isStorageError(error, 'ERR_BLOCK_NOT_FOUND') && !isStorageError(error, 'ERR_BLOCK_ERASED')) throw error
+        // What nobody has holds nothing.
+        if (isStorageError(error, 'ERR_BLOCK_NOT_FOUND') || isStorageError(error, 'ERR_BLOCK_ERASED')) return []
+        throw error
       }
     }
-    return undefined
+    for await (const { pin, children } of this.#underPins(first, pins, new Set(), linksOf)) {
+      for (const key of children.map(keyOf)) if (wanted.delete(key)) roots.set(key, encodeBlockId(pin))
+      if (wanted.size === 0) break
+    }
+    return roots
   }
 
   /** Blocks of a pin that no store has, with the reason. */

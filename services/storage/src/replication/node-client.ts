@@ -14,7 +14,7 @@ import { StorageError } from '../errors.ts'
 import { HttpAgent, httpRequest } from '../http.ts'
 import type { PayloadHeader } from '../ownership.ts'
 import { type BlockId, encodeBlockId } from '../store/block-id.ts'
-import type { PinEntry } from '../store/block-store.ts'
+import type { PinEntry, PinsListed } from '../store/block-store.ts'
 import type { Reference } from '../store/operations.ts'
 import { Batcher } from './batcher.ts'
 import {
@@ -268,9 +268,10 @@ export class NodeClient {
     })
   }
 
-  /** One page of an account's pins at a member. */
-  async pins(member: Member, account: Uint8Array, after: Uint8Array): Promise<PinEntry[]> {
-    const value = decodeCbor(await this.#send(member, '/v1/replicas/pins', encodeCbor([account, after])))
+  /** One page of an account's pins at a member, as {@link BlockStore.pins}. */
+  async pins(member: Member, account: Uint8Array, after: Uint8Array, kind: PinsListed): Promise<PinEntry[]> {
+    const question = encodeCbor([account, after, kind === 'recursive' ? 2 : 0])
+    const value = decodeCbor(await this.#send(member, '/v1/replicas/pins', question))
     if (!Array.isArray(value)) throw this.#refused(member, 0, 'malformed answer')
     return value.map((entry) => {
       const [digest, codec, pin] = Array.isArray(entry) ? entry : []

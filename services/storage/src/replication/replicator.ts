@@ -4,6 +4,7 @@
  * then asks the stores in placement order, a further one whenever the last has not answered within 250 ms, then any
  * other peer. Bytes are verified wherever they come from.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
@@ -14,7 +15,7 @@ import { isStorageError, StorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { PayloadHeader, PayloadReader } from '../ownership.ts'
 import { type BlockId, codecRaw, encodeBlockId } from '../store/block-id.ts'
-import type { BlockStore, PinEntry } from '../store/block-store.ts'
+import type { BlockStore, PinEntry, PinsListed } from '../store/block-store.ts'
 import { handoffKinds, type IncidentEntry, type Reference } from '../store/operations.ts'
 import { directMs, type HandoffLane } from './handoff-lane.ts'
 import type { NodeClient, ReplicaRequest } from './node-client.ts'
@@ -29,6 +30,8 @@ const proofTimeoutMs = 2_000
 /** How long one peer may take for one block. */
 const peerTimeoutMs = 20_000
 const pinsPageSize = 1000
+/** A pin's kind that holds what is below it, too. */
+export const recursivePin = 2
 /** Most pins that one listing gathers. */
 export const pinsListedMax = 100_000
 
@@ -526,17 +529,19 @@ export class Replicator {
     )
   }
 
-  /** All pins of an account at the stores that can be reached, in the order of digests. */
-  async pins(account: Uint8Array): Promise<PinEntry[]> {
+  /** All pins of an account at the stores that can be reached, or its recursive ones, in the order of digests; at most {@link pinsListedMax}. */
+  async pins(account: Uint8Array, kind: PinsListed = 'all'): Promise<PinEntry[]> {
     const { backend, client } = this.#options
     const found = new Map<string, PinEntry>()
     await this.#everywhere(async (member) => {
       let after: Uint8Array = new Uint8Array(0)
       while (found.size < pinsListedMax) {
         const page = this.#isSelf(member)
-          ? backend.pins(account, after, pinsPageSize)
-          : await client.pins(member, account, after)
-        for (const pin of page) found.set(toHex(pin.digest), pin)
+          ? backend.pins(account, after, pinsPageSize, kind)
+          : await client.pins(member, account, after, kind)
+        for (const pin of page) if (kind === 'all' || pin.pin === recursivePin) found.set(toHex(pin.digest), pin)
+        // Others' requests come between any two pages.
+        await nextTurn()
         const last = page.at(-1)
         if (!last || page.length < pinsPageSize) return true
         after = last.digest

@@ -1,4 +1,5 @@
 /** Commands on single blocks. */
+import { toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
 import { bearerOf } from '../access/bearer.ts'
 import { StorageError } from '../errors.ts'
@@ -89,11 +90,15 @@ export function addBlockCommands(app: FastifyInstance, parts: KuboRouteParts): v
     const named = argumentsOf(request).map((text) => ({ text, id: parseBlockId(text) }))
     const { account } = request.principal
     const token = bearerOf(request)
+    const roots = await files.rootsOf(
+      named.map(({ id }) => id),
+      account,
+    )
     async function* lines(): AsyncGenerator<{ Hash: string; Error?: string }> {
       for (const { text, id } of named) {
         const Hash = encodeLike(text, id)
         try {
-          const root = await files.rootOf(id, account)
+          const root = roots.get(toHex(id.digest))
           if (root !== undefined) throw new StorageError(`pinned: via ${root}`, { code: 'ERR_BLOCK_PINNED', cid: Hash })
           await replicator.release(id, { account, force, token })
           if (!flagOf(request, 'quiet')) yield { Hash }

@@ -246,9 +246,9 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
     })
     scope.post('/v1/replicas/pins', small, async (request, reply) => {
       const body = decode('body', bodyOf(request))
-      const [account, after] = Array.isArray(body) ? body : []
-      if (!isAccount(account) || !(after instanceof Uint8Array)) throw invalid('body', 'not [account, digest]')
-      const pins = backend.pins(account, after, pinsPageSize)
+      const [account, after, kind = 0] = Array.isArray(body) ? body : []
+      if (!isAccount(account) || !(after instanceof Uint8Array)) throw invalid('body', 'not [account, digest, kind]')
+      const pins = backend.pins(account, after, pinsPageSize, kind === 2 ? 'recursive' : 'all')
       return sendCbor(
         reply,
         pins.map(({ digest, codec, pin }) => [digest, codec, pin]),

@@ -28,35 +28,12 @@ import type {
   TombstoneEntry,
   WordEntry,
 } from './operations.ts'
+import type { BlockStoreOptions } from './options.ts'
 import { markBytes } from './pack-place.ts'
 import { readPacked } from './pack-reader.ts'
 import { pinnedAs, refusalOf } from './refusal.ts'
 import { longestReferenceOf, numberOfBlock, openReader } from './schema.ts'
 import { Statements } from './statements.ts'
-
-/** Settings of {@link BlockStore}. */
-export interface BlockStoreOptions {
-  /** Path of the SQLite file; made if it is missing. */
-  path: string
-  /** 32-byte key for blocks at rest. */
-  key: Uint8Array
-  /** Bytes of all blocks together. */
-  bytesMax: number
-  /** Bytes that one account may reference. */
-  accountBytesMax: number
-  /** This node's store account: named in the incidents that it reports of itself. */
-  node: Uint8Array
-  /** True if the bytes are kept elsewhere: the file then holds everything but them. */
-  isExternal?: boolean
-  /** Bytes that are free on the disk; by default the disk of `path` is asked. */
-  bytesFree?: () => number
-  /** Unix ms. */
-  now: () => number
-  /** Called once for each block that was found damaged, after it was set aside. */
-  onCorrupt: (digest: Uint8Array) => void
-  /** Called if nothing can be written any more. */
-  onFatal: (error: Error) => void
-}
 
 /** What is asked to be stored. */
 export interface PutRequest {
@@ -100,6 +77,9 @@ export interface PinEntry {
   codec: number
   pin: number
 }
+
+/** Which pins are asked for. */
+export type PinsListed = 'all' | 'recursive'
 
 /** What is known of a block without reading it. */
 export interface BlockStat {
@@ -404,10 +384,10 @@ export class BlockStore {
     await this.#change({ kind: 'unpin', digest, account })
   }
 
-  /** An account's pins after `after` in the order of digests, at most `limit`. */
-  pins(account: Uint8Array, after: Uint8Array, limit: number): PinEntry[] {
-    const pinned = `SELECT pinned AS digest, codec, pin FROM reference
-      WHERE account = ${numberOfAccount} AND pinned > ?1 ORDER BY pinned LIMIT ?3`
+  /** An account's pins after `after` in the order of digests, at most `limit`; all of them, or those of one kind. */
+  pins(account: Uint8Array, after: Uint8Array, limit: number, kind: PinsListed = 'all'): PinEntry[] {
+    const pinned = `SELECT pinned AS digest, codec, pin FROM reference WHERE account = ${numberOfAccount} AND pinned > ?1
+      ${kind === 'recursive' ? 'AND pin = 2' : ''} ORDER BY pinned LIMIT ?3`
     return this.#all(pinned, after, account, limit) as unknown as PinEntry[]
   }
 

@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS reference (
   PRIMARY KEY (block, account)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reference_pinned ON reference (account, pinned) WHERE pinned IS NOT NULL;
+CREATE INDEX IF NOT EXISTS reference_recursive ON reference (account, pinned) WHERE pin = 2;
 CREATE TABLE IF NOT EXISTS release (
   digest BLOB NOT NULL,
   account BLOB NOT NULL,
