@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { generateSigningKey, type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { encodeU64, toHex } from '@healthblock/encoding/bytes'
+import { createLogger } from '@healthblock/runtime/logger'
 import { create, type KuboRPCClient } from 'kubo-rpc-client'
 import { readTokenFile, StandaloneAuthorizer } from './access/authorizer.ts'
 import { FileMembers } from './access/members.ts'
 import { readConfig } from './config.ts'
 import { Events } from './events.ts'
-import { createLogger } from './logger.ts'
 import { StorageNode } from './node.ts'
 import { peerIdOfSeed } from './swarm/swarm.ts'
 
@@ -113,7 +113,7 @@ export class Cluster {
   /** Starts a node in this process. */
   async start(place: Place): Promise<StorageNode> {
     const { config, secrets } = readConfig(place.environment)
-    const events = new Events(createLogger(config.logLevel))
+    const events = new Events(createLogger({ name: 'storage', level: config.logLevel }))
     const members = new FileMembers(config.membersFile, (error) => {
       throw error
     })

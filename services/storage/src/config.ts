@@ -4,8 +4,8 @@
  */
 import { readFileSync } from 'node:fs'
 import { fromHex } from '@healthblock/encoding/bytes'
+import { type LogLevel, logLevels } from '@healthblock/runtime/logger'
 import { StorageError } from './errors.ts'
-import type { LogLevel } from './logger.ts'
 import { parseSwarmKey } from './swarm/swarm-key.ts'
 
 /** What may be shown. */
@@ -48,7 +48,7 @@ export interface Config {
   kuboBinary: string | undefined
   /** STORAGE_KUBO_URL: RPC of a daemon that runs already, such as `http://127.0.0.1:5001`; then none is started. */
   kuboUrl: string | undefined
-  /** STORAGE_LOG_LEVEL: fatal, error, warn, info, debug or silent; default info. */
+  /** STORAGE_LOG_LEVEL: fatal, error, warn, info, debug, trace or silent; default info. */
   logLevel: LogLevel
 }
 
@@ -68,7 +68,6 @@ export interface Secrets {
 
 type Environment = Record<string, string | undefined>
 
-const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'silent']
 const gibibyte = 1024 ** 3
 const eraseDelay = { fallback: 259_200, min: 0, max: 31_536_000 }
 
@@ -162,7 +161,8 @@ export function readConfig(environment: Environment): { config: Config; secrets:
   const replicas = faults.integer(environment, 'STORAGE_REPLICAS', { fallback: 3, min: 1, max: 16 })
   const quorum = { fallback: Math.min(2, replicas), min: 1, max: replicas }
   const logLevel = faults.text(environment, 'STORAGE_LOG_LEVEL', 'info')
-  if (!logLevels.includes(logLevel)) faults.list.push(`STORAGE_LOG_LEVEL is none of ${logLevels.join(', ')}`)
+  if (!logLevels.includes(logLevel as LogLevel))
+    faults.list.push(`STORAGE_LOG_LEVEL is none of ${logLevels.join(', ')}`)
   const config: Config = {
     dir: faults.text(environment, 'STORAGE_DIR'),
     rpcHost: faults.text(environment, 'STORAGE_RPC_HOST', '127.0.0.1'),

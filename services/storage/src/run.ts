@@ -1,11 +1,11 @@
 /** One node from its environment: with a ledger that it follows, or standing alone with members and tokens from files. */
+import { createLogger, type Logger } from '@healthblock/runtime/logger'
 import { restOfProcess } from '@healthblock/runtime/rest'
 import type { Access } from './access/access.ts'
 import { readTokenFile, StandaloneAuthorizer, type TokenFile } from './access/authorizer.ts'
 import { FileMembers, type Members } from './access/members.ts'
 import { type Config, readConfig, type Secrets } from './config.ts'
 import { Events } from './events.ts'
-import { createLogger } from './logger.ts'
 import { StorageNode } from './node.ts'
 
 const stopTimeoutMs = 20_000
@@ -21,10 +21,11 @@ const restMs = 15_000
  */
 export async function run(environment: Record<string, string | undefined>): Promise<void> {
   const { config, secrets } = readConfig(environment)
-  const events = new Events(createLogger(config.logLevel))
+  const logger = createLogger({ name: 'storage', level: config.logLevel })
+  const events = new Events(logger)
   const members = new FileMembers(config.membersFile, (error) => events.membersInvalid(error))
   const now = Date.now
-  const access = await createAccess({ config, secrets, located: members, now })
+  const access = await createAccess({ config, secrets, located: members, logger, now })
   let endNode = async (): Promise<void> => {}
   let isStopping = false
   const stop = (): void => {
@@ -65,6 +66,7 @@ async function createAccess(options: {
   config: Config
   secrets: Secrets
   located: Members
+  logger: Logger
   now: () => number
 }): Promise<Access> {
   const { config, located, now } = options

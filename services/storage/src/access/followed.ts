@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import { signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { LedgerFollower } from '@healthblock/runtime/follower'
-import { createLogger } from '@healthblock/runtime/logger'
+import type { Logger } from '@healthblock/runtime/logger'
 import { createTokenSource } from '@healthblock/runtime/token-guard'
 import type { Config, Secrets } from '../config.ts'
 import type { ErasedRange } from '../store/operations.ts'
@@ -22,9 +22,10 @@ export function followLedger(options: {
   config: Config
   secrets: Secrets
   located: Members
+  logger: Logger
   now: () => number
 }): Access {
-  const { config, secrets, located, now } = options
+  const { config, secrets, located, logger, now } = options
   const { genesis, accounting } = options.ledger
   const { ledgerId } = parseGenesis(genesis)
   const signingKey = signingKeyFromSeed(secrets.storeSeed)
@@ -35,7 +36,7 @@ export function followLedger(options: {
     genesis,
     urls: accounting,
     docchain: false,
-    logger: createLogger({ name: 'storage', level: config.logLevel }),
+    logger,
     token: createTokenSource({ ledgerId, account, keyNumber: 2, signingKey, scope: 'ledger', now }),
   })
   follower.start()

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { generateSigningKey } from '@healthblock/crypto/signature'
 import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { createLogger } from '@healthblock/runtime/logger'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Member, Members } from '../access/members.ts'
 import { Events } from '../events.ts'
-import { createLogger } from '../logger.ts'
 import { codecRaw, hashBlock } from '../store/block-id.ts'
 import { BlockStore } from '../store/block-store.ts'
 import { directMs, HandoffLane } from './handoff-lane.ts'
@@ -58,7 +58,13 @@ beforeEach(async () => {
   client = new NodeClient({ members, key: generateSigningKey(), account: new Uint8Array(32), now: () => nowMs })
   left = 0
   lane = new HandoffLane({
-    ...{ store, members, client, now: () => nowMs, events: new Events(createLogger('silent')) },
+    ...{
+      store,
+      members,
+      client,
+      now: () => nowMs,
+      events: new Events(createLogger({ name: 'storage', level: 'silent' })),
+    },
     isUp: () => true,
     onLeft: () => {
       left++

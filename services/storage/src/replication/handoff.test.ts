@@ -6,18 +6,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { generateSigningKey } from '@healthblock/crypto/signature'
 import { encodeCbor } from '@healthblock/encoding/cbor'
+import { createLogger } from '@healthblock/runtime/logger'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Member, Members } from '../access/members.ts'
 import { EmbeddedBackend } from '../backend.ts'
 import { Events } from '../events.ts'
-import { createLogger } from '../logger.ts'
 import { BlockStore } from '../store/block-store.ts'
 import { handoffKinds } from '../store/operations.ts'
 import { HandoffQueue } from './handoff.ts'
 import { NodeClient } from './node-client.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'storage-handoff-'))
-const events = new Events(createLogger('silent'))
+const events = new Events(createLogger({ name: 'storage', level: 'silent' }))
 let store: BlockStore
 let client: NodeClient
 let queue: HandoffQueue
