@@ -188,6 +188,30 @@ describe('blocks', () => {
     expect(store.tombstone(leaf.digest)).toMatchObject({ owner: alice, removeAt: 10 })
   })
 
+  test('a leaf that was not here when its file was erased comes back neither soon nor late, but for who keeps it else', async () => {
+    const store = await openStore()
+    const [root, leaf, linked, plain] = [block(), block(), block(), block()]
+    const common = { owner: alice, at: 3, removeAt: 10 }
+    await store.addTombstones(
+      [leaf, linked].map(({ digest }) => ({ digest, ...common, root: root.digest, writer: bob })),
+    )
+    await store.addTombstones([{ digest: root.digest, ...common }])
+    await store.release(plain.digest, alice, { at: 4, force: true })
+    const putBy = (one: typeof leaf, ...accounts: Uint8Array[]): Promise<unknown> =>
+      store.put({ ...one, references: accounts.flatMap((account) => by(account)), enforceQuota: false })
+    for (const releasesBefore of [0, 100]) {
+      await store.sweep(100, releasesBefore, 0)
+      for (const accounts of [[alice], [bob], [alice, bob]]) {
+        expect(await codeOf(putBy(leaf, ...accounts))).toBe('ERR_BLOCK_RELEASED')
+      }
+    }
+    // Somebody else's copy stays, and is not the file's.
+    await putBy(linked, alice, target)
+    expect(store.references(linked.digest).map(({ account }) => account)).toEqual([target])
+    // What was given up by itself is forgotten in time.
+    expect(await codeOf(putBy(plain, alice))).toBe('none')
+  })
+
   test('a removal waits until enough stores have heard of the tombstone', async () => {
     const store = await openStore()
     const one = block()

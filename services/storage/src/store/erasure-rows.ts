@@ -90,7 +90,8 @@ export class ErasureRows {
 
   /**
    * True if a block below a file's root belongs to the file: by its own header, or because the file's owner or writer has
-   * kept it for longest. Anybody can link to another's block: then those two give it up, and it stays.
+   * kept it for longest. Anybody can link to another's block: then those two give it up, and it stays. Of one that is not
+   * here nothing else is known: copies that bring their references alone are refused.
    */
   #isOfFile({ digest, owner, writer = owner, at }: TombstoneEntry): boolean {
     const block = this.#statements.get('SELECT owner FROM block WHERE digest = ?', digest)
@@ -174,7 +175,11 @@ export class ErasureRows {
       const aside = this.#statements.prepare('DELETE FROM quarantine WHERE digest = ?').run(digest as Uint8Array)
       deleted += Math.max(this.#rows.deleteBlock(digest as Uint8Array), Math.min(1, Number(aside.changes)))
     }
-    this.#statements.run('DELETE FROM release WHERE at < ?', operation.releasesBefore)
+    // What an erased file had below it that was not here is refused for as long as the file itself.
+    this.#statements.run(
+      'DELETE FROM release WHERE at < ? AND NOT EXISTS (SELECT 1 FROM tombstone t WHERE t.at = release.at)',
+      operation.releasesBefore,
+    )
     // Of a word that laid no tombstone, no more is left than of a release.
     this.#statements.run(
       'DELETE FROM word WHERE at < ? AND digest NOT IN (SELECT digest FROM tombstone)',
