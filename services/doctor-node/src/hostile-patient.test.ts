@@ -82,6 +82,29 @@ describe('a patient who means harm', () => {
     expect(readings.map(({ kind }) => kind).sort()).toEqual(['ecg', 'vitals'])
     expect(await node.get(`/v1/unread?patient=${name}`)).toEqual([])
   })
+
+  test('years that are packed into a few records are shown as far as they go: no question opens more than 300,000 values, and a few records', async () => {
+    const patient = new TestPatient(network, 2)
+    await patient.rotate({ open: [doctor] })
+    const perRecord = 1_600
+    const stepMs = perRecord * 60_000
+    let startMs = Date.now() - 220 * stepMs
+    for (let number = 0; number < 210; number++) {
+      const from = startMs
+      startMs += stepMs
+      const rows = Array.from({ length: perRecord }, (_, i) => ({
+        ...{ atMs: from + i * 60_000, sign: 'glucose' as const, value: 0 },
+      }))
+      patient.record(1, { text: encodeBatch({ kind: 'vitals', startMs: from, rows }) })
+    }
+    await node.catchUp()
+    const path = `/v1/patients/${toHex(patient.account)}/trends?from=0&to=${Date.now()}`
+    const { signs, isPartial } = await node.get<{ signs: { glucose: number[][] }; isPartial: boolean }>(path)
+    expect(isPartial).toBe(true)
+    expect(signs.glucose.length).toBeGreaterThanOrEqual(300_000)
+    expect(signs.glucose.length).toBeLessThan(300_000 + 8 * perRecord)
+    expect(signs.glucose.at(-1)?.[0]).toBe(Math.floor((startMs - 60_000) / 60_000) * 60_000)
+  })
 })
 
 test('what a record costs is the time that it tells of for an ECG, its size for vital signs, and nothing without readings', () => {

@@ -141,11 +141,12 @@ export function license(history: TestLedger, doctor: Uint8Array): void {
   history.block('userchain', [history.sign('userchain', body, [{ account, key: 1, signingKey: op }])])
 }
 
-/** A patient with one ECG stream. */
+/** A patient with one stream. */
 export class TestPatient {
   readonly network: TestNetwork
   readonly account: Uint8Array
   readonly stream = randomBytes(8)
+  readonly #kind: number
   readonly #op: SigningKey
   readonly #root: SigningKey
   readonly #roots = new Map<string, TreeNode>()
@@ -156,8 +157,10 @@ export class TestPatient {
   readonly #epoch: number
   #startMs: number
 
-  constructor(network: TestNetwork) {
+  /** @param kind - of the stream: 1 ECG, 2 vital signs. */
+  constructor(network: TestNetwork, kind = 1) {
     this.network = network
+    this.#kind = kind
     const { history } = network
     const { account: sponsor, op: sponsorKey } = history.consortium.organisation
     const [root, op] = [generateSigningKey(), generateSigningKey()]
@@ -251,7 +254,12 @@ export class TestPatient {
     const contents = composeEnvelope({
       range: { first: this.#epoch, from: this.#epoch },
       streams: [
-        { stream: this.stream, kind: 1, class: batchSizeBytes, nodes: [this.#rootOf(this.stream, generation)] },
+        {
+          stream: this.stream,
+          kind: this.#kind,
+          class: batchSizeBytes,
+          nodes: [this.#rootOf(this.stream, generation)],
+        },
       ],
       diagnosis: [{ stream: diagnosis, nodes: [this.#rootOf(diagnosis, generation)] }],
     })

@@ -28,18 +28,20 @@ export interface OpenedRecord {
   readonly batch: ReadingBatch
 }
 
+/** A record that was read before and does not open now; times as far as they are known, Unix ms. */
+interface Unopened {
+  readonly sequence: number
+  readonly fromMs?: number
+  readonly toMs?: number
+  readonly code: number
+}
+
 /** What of a stretch opened, oldest first. */
 export interface OpenedStretch {
   /** 1 ECG, 2 vital signs. */
   readonly kind: number
   readonly records: readonly OpenedRecord[]
-  /** Records that were read before and do not open now; times as far as they are known. */
-  readonly unread: readonly {
-    readonly sequence: number
-    readonly fromMs?: number
-    readonly toMs?: number
-    readonly code: number
-  }[]
+  readonly unread: readonly Unopened[]
   /** Unix ms from where to go on, if the stretch holds more. */
   readonly nextMs?: number
 }
@@ -87,15 +89,23 @@ export class OpenedRecords {
   /**
    * Opens what was measured between two moments, Unix ms.
    *
-   * @param options - `recordsMax`: the oldest so many, or with `isNewest` the newest.
+   * @param options - `recordsMax`: the oldest so many, or with `isNewest` the newest; `rowsMax`: once so many values of vital signs are open,
+   *   no more records are opened.
    * @throws {DoctorNodeError} `ERR_GRANT_NONE` without a live grant to this stream; `ERR_RANGE_INVALID`.
    */
   async read(
     place: { patient: Uint8Array; stream: Uint8Array },
-    options: { fromMs: number; toMs: number; recordsMax: number; bytesMax: number; isNewest?: boolean },
+    options: {
+      fromMs: number
+      toMs: number
+      recordsMax: number
+      bytesMax: number
+      isNewest?: boolean
+      rowsMax?: number
+    },
   ): Promise<OpenedStretch> {
     const { patient, stream } = place
-    const { fromMs, toMs, recordsMax, bytesMax, isNewest = false } = options
+    const { fromMs, toMs, recordsMax, bytesMax, isNewest = false, rowsMax = Number.POSITIVE_INFINITY } = options
     if (!(fromMs < toMs)) throw new DoctorNodeError('the stretch ends before it begins', { code: 'ERR_RANGE_INVALID' })
     const live = this.#live(patient).filter((grant) => coversStream(grant, stream))
     if (live.length === 0) {
@@ -109,10 +119,10 @@ export class OpenedRecords {
       if (rows.length >= recordsMax || (rows.length > 0 && sizeBytes > bytesMax)) break
       rows.push(row)
     }
-    const rest = found[rows.length]
-    if (isNewest) rows.reverse()
     const granted = rows.filter((row) => live.some((grant) => coversRecord(grant, recordOf(row))))
-    const opened = await this.#openAll(granted)
+    const { next, ...opened } = await this.#openAll(granted, rowsMax)
+    const rest = next ?? found[rows.length]
+    if (isNewest) for (const list of [opened.records, opened.unread]) list.reverse()
     const kind = Number(rows.find((row) => row.streamkind !== null)?.streamkind ?? 0)
     return { kind, ...opened, ...(rest === undefined ? {} : { nextMs: Number(rest.start) }) }
   }
@@ -155,10 +165,15 @@ export class OpenedRecords {
     )
   }
 
-  async #openAll(rows: readonly SqlRow[]): Promise<Pick<OpenedStretch, 'records' | 'unread'>> {
+  /** `next`: the first record that was not opened any more. */
+  async #openAll(
+    rows: readonly SqlRow[],
+    rowsMax: number,
+  ): Promise<{ records: OpenedRecord[]; unread: Unopened[]; next: SqlRow | undefined }> {
     const records: OpenedRecord[] = []
-    const unread: { sequence: number; fromMs: number; toMs: number; code: number }[] = []
-    for (let first = 0; first < rows.length; first += openedAtOnce) {
+    const unread: Unopened[] = []
+    let first = 0
+    for (let values = 0; first < rows.length && values < rowsMax; first += openedAtOnce) {
       const some = rows.slice(first, first + openedAtOnce)
       const opened = await Promise.all(some.map((row) => this.#open(row)))
       for (const [index, result] of opened.entries()) {
@@ -166,9 +181,10 @@ export class OpenedRecords {
         const place = { sequence: Number(row.sequence), fromMs: Number(row.start), toMs: Number(row.until) }
         if (typeof result === 'number') unread.push({ ...place, code: result })
         else records.push({ ...place, batch: result })
+        if (typeof result !== 'number' && result.kind === 'vitals') values += result.rows.length
       }
     }
-    return { records, unread }
+    return { records, unread, next: rows[first] }
   }
 
   /** A record's batch, or the code of why it does not open. */

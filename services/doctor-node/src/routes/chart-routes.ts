@@ -17,6 +17,8 @@ import { hex32 } from './schemas.ts'
 const samplesMax = { records: 64, bytes: 8 * 1024 * 1024 } as const
 const marksMsMax = 10 * 60_000
 const trendMax = { records: 512, bytes: 64 * 1024 * 1024 } as const
+/** Values of vital signs of one answer: a patient may pack years into a day's records, and each minute of them has a median. */
+const trendValuesMax = 300_000
 /** Heart rates are found in pieces of so many records, so that the node's other work goes on. */
 const pieceRecords = 32
 /** Kinds of streams. */
@@ -187,11 +189,14 @@ async function trendsView(
   const batches: ReadingBatch[] = []
   const heartRate: [number, number][] = []
   let isPartial = false
+  let values = 0
   for (const { stream, kind } of await opened.streams(patient)) {
     if (kind !== kinds.ecg && kind !== kinds.vitals) continue
-    const stretch = await opened.read({ patient, stream }, { ...range, ...limits })
+    const rowsMax = trendValuesMax - values
+    const stretch = await opened.read({ patient, stream }, { ...range, ...limits, rowsMax })
     if (stretch.nextMs !== undefined || stretch.unread.length > 0) isPartial = true
     const found = stretch.records.map(({ batch }) => batch)
+    for (const batch of found) if (batch.kind === 'vitals') values += batch.rows.length
     if (kind === kinds.vitals) batches.push(...found)
     else for await (const marks of marksInPieces(found, range)) heartRate.push(...heartRatesOf(marks))
   }
