@@ -17,19 +17,32 @@ export interface UnreadView {
 
 const reasonOf = new Map<number, string>(Object.entries(unreadableCodes).map(([name, code]) => [code, name]))
 const rowsMax = 100_000
+/** Of one patient; of all a few more, so that each who has more than fit has as many. */
 const stretchesMax = 1_000
 
-/** Stretches of one patient, or of all, in the order of their streams. */
+const columns = 'patient, stream, sequence, kind, state, code, ms'
+const where = `(state IN ('unreadable', 'waiting') OR (state = 'open' AND kind = 2))`
+
+/**
+ * Stretches of one patient, or of all, in the order of their streams. Where there are more than fit, each patient's first goes in before
+ * anybody's next: nobody's records push out somebody else's.
+ */
 export function listUnread(database: Database, patient: Uint8Array | undefined): UnreadView[] {
-  const where = `(state IN ('unreadable', 'waiting') OR (state = 'open' AND kind = 2))`
-  const columns = 'patient, stream, sequence, kind, state, code, ms'
-  const rows =
-    patient === undefined
-      ? database.all(`SELECT ${columns} FROM record WHERE ${where} ORDER BY patient, stream, sequence LIMIT ${rowsMax}`)
-      : database.all(
-          `SELECT ${columns} FROM record WHERE patient = ? AND ${where} ORDER BY stream, sequence LIMIT ${rowsMax}`,
-          patient,
-        )
+  if (patient !== undefined) return stretchesOf(database, patient, rowsMax)
+  const patients = database.all('SELECT DISTINCT patient FROM grants ORDER BY patient LIMIT 100000')
+  const rowsEach = Math.max(stretchesMax, Math.floor(rowsMax / Math.max(1, patients.length)))
+  const lists = patients.map((row) => stretchesOf(database, row.patient as Uint8Array, rowsEach))
+  let most = 0
+  for (let room = stretchesMax; room > 0 && most < stretchesMax; most++)
+    room -= lists.filter(({ length }) => length > most).length
+  return lists.flatMap((list) => list.slice(0, most))
+}
+
+function stretchesOf(database: Database, patient: Uint8Array, limit: number): UnreadView[] {
+  const rows = database.all(
+    `SELECT ${columns} FROM record WHERE patient = ? AND ${where} ORDER BY stream, sequence LIMIT ?`,
+    ...[patient, limit],
+  )
   const stretches: (UnreadView & { to: number; lastAt: string })[] = []
   for (const row of rows) {
     const state = row.kind === 2 ? 'gap' : (row.state as 'waiting' | 'unreadable')
