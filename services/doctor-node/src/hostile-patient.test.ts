@@ -7,7 +7,7 @@ import { costOf } from './judging/judge.ts'
 import { type Diagnosis, enrol, type Node, openPractice, type Practice } from './node.test-support.ts'
 import { type Recipient, registerAlgorithm, type TestNetwork, TestPatient } from './sample.test-support.ts'
 
-describe('a patient who means harm', () => {
+describe('a patient who means harm', { timeout: 120_000 }, () => {
   let practice: Practice
   let network: TestNetwork
   let node: Node
@@ -52,6 +52,20 @@ describe('a patient who means harm', () => {
       `/v1/unread?patient=${name}`,
     )
     expect(unread).toMatchObject([{ from: 4, to: 6, state: 'unreadable', reason: 'format' }])
+  })
+
+  test('whoever gives access a hundred times is listed 64 times, and judged once', async () => {
+    const patient = new TestPatient(network)
+    for (let i = 0; i < 5; i++) await patient.rotate({ open: Array.from({ length: 20 }, () => doctor) })
+    patient.record(1)
+    const name = toHex(patient.account)
+    const own = <T extends { patient: string }>(all: T[]): T[] => all.filter((one) => one.patient === name)
+    await node.diagnosesWhen((all) => own(all)[0]?.status === 'preliminary')
+    expect(own(await node.get<{ patient: string; state: string }[]>('/v1/patients')).length).toBe(64)
+    expect(own(await node.get<{ patient: string; state: string }[]>('/v1/patients/summary'))).toMatchObject([
+      { state: 'live' },
+    ])
+    expect(own(await node.get<Diagnosis[]>('/v1/diagnoses'))).toHaveLength(1)
   })
 
   test('a backlog, however long, is judged four hours at a time: nobody waits for it longer', async () => {

@@ -42,6 +42,9 @@ export function coversRecord(grant: Grant, record: { stream: Uint8Array; epoch: 
   return isInside && grant.streams.some((stream) => equalBytes(stream, record.stream))
 }
 
+/** Grants of one patient that count: a key may open 32, as often as she likes, and each is asked about at every turn. */
+export const grantsMax = 64
+
 /** Reads grants. The watch alone writes them. */
 export class Grants {
   readonly #database: Database
@@ -53,24 +56,26 @@ export class Grants {
     this.#nowMs = options.nowMs
   }
 
-  /** Every grant, of one patient or of all, oldest first. */
+  /** Grants of one patient or of all, oldest first; of one patient at most 64: those before their end first, then the newest. */
   all(patient?: Uint8Array): Grant[] {
-    const rows =
-      patient === undefined
-        ? this.#database.all('SELECT * FROM grants ORDER BY opened LIMIT 100000')
-        : this.#database.all('SELECT * FROM grants WHERE patient = ? ORDER BY opened LIMIT 10000', patient)
+    const rows = this.#database.all(
+      `SELECT * FROM (
+         SELECT *, row_number() OVER (PARTITION BY patient ORDER BY closed IS NULL AND until > ?1 DESC, opened DESC, gid) AS place
+         FROM grants WHERE ?2 IS NULL OR patient = ?2)
+       WHERE place <= ?3 ORDER BY opened, gid LIMIT 100000`,
+      ...[this.#nowMs(), patient ?? null, grantsMax],
+    )
     return rows.map((row) => grantOf(row, this.#ledger.epochMs))
   }
 
   /** Those that are live now, at the verified head (licence and organisation included), with these rights; oldest first. */
   live(patient: Uint8Array, rights: number = grantRights.read): Grant[] {
-    const state = this.#ledger.state('userchain')
+    return this.all(patient).filter((grant) => (grant.rights & rights) === rights && this.#isLive(grant))
+  }
+
+  #isLive({ patient, gid }: Grant): boolean {
     const s = this.#ledger.head('userchain').size
-    return this.all(patient).filter(
-      (grant) =>
-        (grant.rights & rights) === rights &&
-        liveAt(state, { patient, gid: grant.gid, s, timeMs: this.#nowMs() }) !== undefined,
-    )
+    return liveAt(this.#ledger.state('userchain'), { patient, gid, s, timeMs: this.#nowMs() }) !== undefined
   }
 
   /** Grants that no block seen so far has closed. */
@@ -91,6 +96,6 @@ export class Grants {
   stateOf(grant: Grant): 'live' | 'expired' | 'ended' | 'suspended' {
     if (grant.closedMs !== undefined) return 'ended'
     if (grant.untilMs <= this.#nowMs()) return 'expired'
-    return this.live(grant.patient, 0).some(({ gid }) => equalBytes(gid, grant.gid)) ? 'live' : 'suspended'
+    return this.#isLive(grant) ? 'live' : 'suspended'
   }
 }

@@ -10,7 +10,7 @@ import type { FollowedBlock } from '@healthblock/runtime/follower'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { DoctorNodeEvents } from '../events.ts'
 import { ChainCursor } from './chain-cursor.ts'
-import { coversRecord, type Grants } from './grants.ts'
+import { coversRecord, type Grant, type Grants } from './grants.ts'
 
 interface Dependencies {
   readonly database: Database
@@ -133,14 +133,12 @@ export class UserchainWatch {
   #admit(patient: Uint8Array): void {
     const { database, grants } = this.#deps
     const open = grants.open(patient)
-    for (const grant of open) {
-      for (const stream of grant.streams) {
-        database.run(
-          `UPDATE record SET state = 'waiting', due = 0 WHERE patient = ? AND stream = ? AND state = 'foreign'
-           AND epoch >= ? AND epoch < ?`,
-          ...[patient, stream, grant.fromEpoch, grant.untilEpoch],
-        )
-      }
+    for (const { stream, windows } of windowsOf(open)) {
+      database.run(
+        `UPDATE record SET state = 'waiting', due = 0 WHERE patient = ? AND stream = ? AND state = 'foreign'
+         AND EXISTS (SELECT 1 FROM json_each(?) WHERE epoch >= value ->> 0 AND epoch < value ->> 1)`,
+        ...[patient, stream, JSON.stringify(windows)],
+      )
     }
     const held = database.all(
       `SELECT stream, sequence, epoch, state FROM record
@@ -157,4 +155,18 @@ export class UserchainWatch {
       )
     }
   }
+}
+
+/** What grants cover of each stream: the records of one are looked through once, however many grants there are. */
+function windowsOf(grants: readonly Grant[]): { stream: Uint8Array; windows: [from: number, until: number][] }[] {
+  const found = new Map<string, { stream: Uint8Array; windows: [number, number][] }>()
+  for (const { streams, fromEpoch, untilEpoch } of grants) {
+    for (const stream of streams) {
+      const name = toHex(stream)
+      const known = found.get(name) ?? { stream, windows: [] }
+      found.set(name, known)
+      known.windows.push([fromEpoch, untilEpoch])
+    }
+  }
+  return [...found.values()]
 }
