@@ -359,6 +359,40 @@ describe('a revocation', { timeout: 60_000 }, () => {
     vault.close()
   })
 
+  test('6: follows a grant that the ledger refused: its keys went out, and open nothing that is sealed from then on', async () => {
+    const [a, b] = [world.enrolDoctor(), world.enrolDoctor()]
+    const vault = await node.enrol()
+    await grantAll(vault, a)
+    node.commitAll()
+    const { tx } = await grantAll(vault, b)
+    // Whoever was to put it on record kept it until it was too late.
+    const leaf = node.leaves('key').at(-1) as Uint8Array
+    node.postings.markHanded(tx)
+    node.postings.markFinal(tx, 'refused')
+    world.nowMs += 86_400_000
+    expect(world.judge(leaf)).toMatchObject({ verdict: 'refused', rule: 'key.expiry' })
+    const before = node.seal()
+    const logger = createLogger({ name: 'test', level: 'silent' })
+    const settlement = new Settlement({
+      ...{ dir, database: node.database, people: node.store, consent: node.consent, logger },
+      client: { receipt: () => Promise.reject(new Error('away')) },
+      ...{ events: new UserNodeEvents(logger), nowMs: () => world.nowMs },
+    })
+    const refused = { status: 'refused', addedMs: 0, attempts: 1, rule: 'key.expiry' } as const
+    await settlement.resume(() => ({ ...refused, id: toHex(tx), chain: 'userchain' }))
+    const after = node.seal()
+    const [byA, byB] = [[leaf, ...node.leaves('key'), ...node.leaves('envelope')], [leaf]]
+    node.commitAll()
+    expect(canOpen(await openAll(world, node.person(), b, byB), before.block)).toBe(true)
+    expect(canOpen(await openAll(world, node.person(), b, byA), after.block)).toBe(false)
+    expect(canOpen(await openAll(world, node.person(), a, byA), after.block)).toBe(true)
+    // Once is enough.
+    await settlement.resume(() => ({ ...refused, id: toHex(tx), chain: 'userchain' }))
+    expect([after.generation, node.person().hot.generation]).toEqual([2, 2])
+    world.commit(node.iot())
+    vault.close()
+  })
+
   test('6: that was made while the clock was two days ahead takes effect once it is set right, and the stream goes on', async () => {
     const a = world.enrolDoctor()
     const vault = await node.enrol()

@@ -159,15 +159,19 @@ export class Consent {
     })
   }
 
-  /** The ledger refused the transaction that opened these grants: no rotation renews them. */
+  /**
+   * The ledger refused the transaction that opened these grants: no rotation renews them, and the keys change, since who was to put it on
+   * record has had its envelopes, with those in use.
+   */
   drop(person: Person, tx: Uint8Array): Promise<void> {
     return this.#inTurn(person, async () => {
-      const { database, people } = this.#deps
-      const rows = database.all('SELECT gid FROM grants WHERE account = ? AND tx = ? LIMIT 4096', person.account, tx)
+      const rows = this.#deps.database.all(
+        'SELECT gid FROM grants WHERE account = ? AND tx = ? LIMIT 4096',
+        ...[person.account, tx],
+      )
       const gone = new Set(rows.map(({ gid }) => toHex(gid as Uint8Array)))
-      const hot = { ...person.hot, grants: person.hot.grants.filter(({ grantId }) => !gone.has(toHex(grantId))) }
-      database.transaction(() => people.writeHot(person, hot))
-      person.hot = hot
+      const dropped = person.hot.grants.filter(({ grantId }) => gone.has(toHex(grantId)))
+      if (dropped.length > 0) await this.#rotate(person, [], reasons.rotate, dropped)
     })
   }
 
@@ -258,6 +262,7 @@ export class Consent {
     person: Person,
     closing: readonly LiveGrant[],
     why: number,
+    dropped: readonly LiveGrant[] = [],
   ): Promise<{ tx: Uint8Array; changedAtMs: number; generation: number }> {
     const { database, people, ledger, nowMs, events } = this.#deps
     const generation = Math.max(person.hot.generation, ledger.currentGeneration(person.account)) + 1
@@ -265,6 +270,7 @@ export class Consent {
     const grants = person.hot.grants.filter(
       (grant) =>
         !closing.includes(grant) &&
+        !dropped.includes(grant) &&
         isUnexpired(grant, nowMs()) &&
         // A folder restored from an older copy may hold grants that have ended since.
         !ledger.isGrantClosed(person.account, grant.grantId),

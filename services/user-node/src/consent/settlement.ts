@@ -20,7 +20,7 @@ interface Dependencies {
   readonly events: UserNodeEvents
   readonly logger: Logger
   readonly nowMs: () => number
-  /** Signs a refused rotation again, under a new counter and expiry; forgets grants that were refused. */
+  /** Signs a refused rotation again, under a new counter and expiry; forgets grants that were refused, with a change of keys. */
   readonly consent: Pick<Consent, 'reissue' | 'drop'>
 }
 
