@@ -6,6 +6,7 @@
  * A full tile is checked against its parent when it is read, so a damaged file is noticed, told, and made anew from the
  * entries; what is served is always what the published root commits to.
  */
+import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type HashReader, leafHash, nodeHash, type TreeNode } from '@healthblock/chain/merkle'
@@ -14,6 +15,7 @@ import { concatBytes, equalBytes } from '@healthblock/encoding/bytes'
 
 const hashSizeBytes = 32
 const tileSizeBytes = tileWidth * hashSizeBytes
+const levelsOfTile = Math.log2(tileWidth)
 /** Full tiles kept in memory. */
 const cachedTilesMax = 64
 /** Entries read at one time. */
@@ -33,21 +35,69 @@ export interface TilesOptions {
   readonly onFault: TileFault
 }
 
-/** Root of a complete tree over 2^n hashes. */
-function rootOf(hashes: readonly Uint8Array[]): Uint8Array {
-  let level = hashes
-  while (level.length > 1) {
-    const next: Uint8Array[] = []
-    for (let i = 0; i < level.length; i += 2) next.push(nodeHash(level[i] as Uint8Array, level[i + 1] as Uint8Array))
-    level = next
-  }
-  return level[0] as Uint8Array
-}
+/** Of a tree over a tile: its hashes, the 128 above them, and so on to the root, each made once. */
+class TileTree {
+  readonly #hashes = new Uint8Array((2 * tileWidth - 1) * hashSizeBytes)
+  #width = 0
 
-function splitTile(bytes: Uint8Array): Uint8Array[] {
-  const hashes: Uint8Array[] = []
-  for (let at = 0; at < bytes.length; at += hashSizeBytes) hashes.push(bytes.subarray(at, at + hashSizeBytes))
-  return hashes
+  static of(tile: Uint8Array): TileTree {
+    const tree = new TileTree()
+    for (let at = 0; at < tile.length; at += hashSizeBytes) tree.append(tile.subarray(at, at + hashSizeBytes))
+    return tree
+  }
+
+  /** Hashes of the tile so far. */
+  get width(): number {
+    return this.#width
+  }
+
+  /** The tile: a view. */
+  get bytes(): Uint8Array {
+    return this.#hashes.subarray(0, this.#width * hashSizeBytes)
+  }
+
+  append(hash: Uint8Array): void {
+    let position = this.#width
+    this.#width++
+    this.#hashes.set(hash, this.#start(0, position))
+    for (let level = 0; position % 2 === 1; level++) {
+      const parent = nodeHash(this.#view(level, position - 1), this.#view(level, position))
+      position = (position - 1) / 2
+      this.#hashes.set(parent, this.#start(level + 1, position))
+    }
+  }
+
+  /** Root of the complete subtree of 2^level hashes at a position: a view. */
+  hash(level: number, position: number): Uint8Array {
+    assert((position + 1) * 2 ** level <= this.#width, 'the tile does not reach that far')
+    return this.#view(level, position)
+  }
+
+  /** Root of a full tile. */
+  get root(): Uint8Array {
+    return this.hash(levelsOfTile, 0)
+  }
+
+  /** RFC 6962 root of the hashes, right of which lies the subtree `right`. */
+  fold(right: Uint8Array | undefined): Uint8Array | undefined {
+    // Complete subtrees from right to left, by the bits of the width.
+    let root = right
+    for (let level = 0; this.#width >> level > 0; level++) {
+      if ((this.#width >> level) % 2 === 0) continue
+      const part = this.hash(level, (this.#width >> level) - 1)
+      root = root === undefined ? part : nodeHash(part, root)
+    }
+    return root
+  }
+
+  #view(level: number, position: number): Uint8Array {
+    const start = this.#start(level, position)
+    return this.#hashes.subarray(start, start + hashSizeBytes)
+  }
+
+  #start(level: number, position: number): number {
+    return (2 * tileWidth - ((2 * tileWidth) >> level) + position) * hashSizeBytes
+  }
 }
 
 /** The published part of one log, as hashes. */
@@ -55,10 +105,10 @@ export class Tiles {
   readonly #dir: string
   readonly #entries: EntrySource
   readonly #onFault: TileFault
-  /** Per level, the hashes right of its full tiles. */
-  readonly #edges: Uint8Array[][] = []
+  /** Per level, the tile that is not full. */
+  readonly #edges: TileTree[] = []
   /** Full tiles by path, oldest use first. */
-  readonly #cache = new Map<string, Uint8Array>()
+  readonly #cache = new Map<string, TileTree>()
   #size = 0
   #faultCount = 0
 
@@ -94,10 +144,11 @@ export class Tiles {
     let count = size
     for (let level = 0; count > 0; level++) {
       const fullTiles = Math.floor(count / tileWidth)
-      const edge: Uint8Array[] = []
+      const edge = new TileTree()
       for (let index = fullTiles * tileWidth; index < count; index += chunkEntries) {
-        if (level === 0) edge.push(...this.#entries(index, Math.min(count, index + chunkEntries)).map(leafHash))
-        else for (let below = index; below < count; below++) edge.push(this.#subtreeRoot(level - 1, below))
+        if (level === 0) {
+          for (const entry of this.#entries(index, Math.min(count, index + chunkEntries))) edge.append(leafHash(entry))
+        } else for (let below = index; below < count; below++) edge.append(this.#subtreeRoot(level - 1, below))
         if (level > 0) break
       }
       this.#edges.push(edge)
@@ -109,7 +160,7 @@ export class Tiles {
   /** Root of a full tile whose parent is not known yet: from its file if it has one, else from below. */
   #subtreeRoot(level: number, index: number): Uint8Array {
     const bytes = this.#readFile(level, index) ?? this.#derive(level, index)
-    return rootOf(splitTile(bytes))
+    return TileTree.of(bytes).root
   }
 
   /**
@@ -131,24 +182,23 @@ export class Tiles {
     for (let level = 0; ; level++) {
       let edge = this.#edges[level]
       if (edge === undefined) {
-        edge = []
+        edge = new TileTree()
         this.#edges[level] = edge
       }
-      edge.push(carried)
-      if (edge.length < tileWidth) return
+      edge.append(carried)
+      if (edge.width < tileWidth) return
       index = Math.floor(index / tileWidth)
-      const bytes = concatBytes(...edge)
-      this.#writeFile(level, index, bytes)
-      this.#remember(this.#path(level, index), bytes)
-      carried = rootOf(edge)
-      this.#edges[level] = []
+      this.#writeFile(level, index, edge.bytes)
+      this.#remember(this.#path(level, index), edge)
+      carried = edge.root
+      this.#edges[level] = new TileTree()
     }
   }
 
   /** Root of the published log: 32 bytes. */
   root(): Uint8Array {
     let root: Uint8Array | undefined
-    for (const edge of this.#edges) root = foldEdge(edge, root)
+    for (const edge of this.#edges) root = edge.fold(root)
     // A log always holds its genesis; an empty one is asked for by nobody.
     return root ?? new Uint8Array(hashSizeBytes)
   }
@@ -156,10 +206,10 @@ export class Tiles {
   /** Bytes of a tile, or undefined if the published log does not reach that far. */
   tile(tile: HashTile): Uint8Array | undefined {
     const fullTiles = this.#fullTiles(tile.level)
-    if (tile.index < fullTiles) return this.#full(tile.level, tile.index).subarray(0, tile.width * hashSizeBytes)
+    if (tile.index < fullTiles) return this.#full(tile.level, tile.index).bytes.subarray(0, tile.width * hashSizeBytes)
     const edge = this.#edges[tile.level]
-    if (edge === undefined || tile.index > fullTiles || tile.width > edge.length) return undefined
-    return concatBytes(...edge.slice(0, tile.width))
+    if (edge === undefined || tile.index > fullTiles || tile.width > edge.width) return undefined
+    return edge.bytes.slice(0, tile.width * hashSizeBytes)
   }
 
   /** Gives hashes of complete subtrees of the published log, for proofs. */
@@ -168,29 +218,26 @@ export class Tiles {
   /** Hashes of the leaves [from, to), which must lie in one level 0 tile. */
   leafHashes(from: number, to: number): Uint8Array[] {
     const index = Math.floor(from / tileWidth)
-    const hashes = this.#hashes(0, index)
-    return hashes.slice(from - index * tileWidth, to - index * tileWidth)
+    const tree = this.#tree(0, index)
+    return Array.from({ length: to - from }, (_, position) => tree.hash(0, from + position - index * tileWidth))
   }
 
   #node({ level, index }: TreeNode): Uint8Array {
-    const tileLevel = Math.floor(level / 8)
-    const width = 2 ** (level % 8)
-    const first = index * width
-    const tileIndex = Math.floor(first / tileWidth)
-    const start = first - tileIndex * tileWidth
-    return rootOf(this.#hashes(tileLevel, tileIndex).slice(start, start + width))
+    const within = level % levelsOfTile
+    const perTile = tileWidth / 2 ** within
+    const tileIndex = Math.floor(index / perTile)
+    return this.#tree(Math.floor(level / levelsOfTile), tileIndex).hash(within, index - tileIndex * perTile)
   }
 
-  #hashes(level: number, index: number): readonly Uint8Array[] {
-    if (index < this.#fullTiles(level)) return splitTile(this.#full(level, index))
-    return this.#edges[level] as Uint8Array[]
+  #tree(level: number, index: number): TileTree {
+    return index < this.#fullTiles(level) ? this.#full(level, index) : (this.#edges[level] as TileTree)
   }
 
   #fullTiles(level: number): number {
     return Math.floor(this.#size / tileWidth ** (level + 1))
   }
 
-  #full(level: number, index: number): Uint8Array {
+  #full(level: number, index: number): TileTree {
     const path = this.#path(level, index)
     const cached = this.#cache.get(path)
     if (cached !== undefined) {
@@ -199,17 +246,18 @@ export class Tiles {
       return cached
     }
     const parent = Math.floor(index / tileWidth)
-    const expected = this.#hashes(level + 1, parent)[index - parent * tileWidth] as Uint8Array
-    let bytes = this.#readFile(level, index)
-    if (bytes === undefined || !equalBytes(rootOf(splitTile(bytes)), expected)) {
-      if (bytes !== undefined) this.#onFault({ file: path, index: index * tileWidth ** (level + 1) })
-      bytes = this.#derive(level, index)
+    const expected = this.#tree(level + 1, parent).hash(0, index - parent * tileWidth)
+    const bytes = this.#readFile(level, index)
+    let tree = bytes === undefined ? undefined : TileTree.of(bytes)
+    if (tree === undefined || !equalBytes(tree.root, expected)) {
+      if (tree !== undefined) this.#onFault({ file: path, index: index * tileWidth ** (level + 1) })
+      tree = TileTree.of(this.#derive(level, index))
       // If the entries are damaged too, the tile is theirs no more than the file was: neither is kept.
-      if (equalBytes(rootOf(splitTile(bytes)), expected)) this.#writeFile(level, index, bytes)
-      else return bytes
+      if (equalBytes(tree.root, expected)) this.#writeFile(level, index, tree.bytes)
+      else return tree
     }
-    this.#remember(path, bytes)
-    return bytes
+    this.#remember(path, tree)
+    return tree
   }
 
   #derive(level: number, index: number): Uint8Array {
@@ -220,8 +268,8 @@ export class Tiles {
     return concatBytes(...roots)
   }
 
-  #remember(path: string, bytes: Uint8Array): void {
-    this.#cache.set(path, bytes)
+  #remember(path: string, tree: TileTree): void {
+    this.#cache.set(path, tree)
     if (this.#cache.size <= cachedTilesMax) return
     const [oldest] = this.#cache.keys()
     this.#cache.delete(oldest as string)
@@ -263,19 +311,4 @@ export class Tiles {
     }
     renameSync(temporary, file)
   }
-}
-
-/** RFC 6962 root of an edge's hashes, right of which lies the subtree `right`. */
-function foldEdge(edge: readonly Uint8Array[], right: Uint8Array | undefined): Uint8Array | undefined {
-  // Complete subtrees of the edge from left to right, by the bits of its length.
-  let root = right
-  let end = edge.length
-  while (end > 0) {
-    let width = 1
-    while (end % (width * 2) === 0) width *= 2
-    const part = rootOf(edge.slice(end - width, end))
-    root = root === undefined ? part : nodeHash(part, root)
-    end -= width
-  }
-  return root
 }
