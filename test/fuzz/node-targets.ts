@@ -90,7 +90,7 @@ function ackTargets(): FuzzTarget[] {
   const subject = { height: 3, size: 9, root: b32 }
   const acks = [0, 1, 2].map((rank) => ({
     ...{ rank, term: 4 },
-    signature: members.signAck(subject, 4, keyOf(`node ${rank}`)),
+    signature: members.signAck(subject, { rank, term: 4 }, keyOf(`node ${rank}`)),
   }))
   const value = { incarnation: 1, term: 5, leader: 2, ...subject, acks }
   return [

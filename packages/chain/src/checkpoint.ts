@@ -114,7 +114,7 @@ function cosignedMessage(text: string, seconds: number): Uint8Array {
 export function signCheckpoint(head: CheckpointHead, signer: NoteSigner): string {
   const text = checkpointText(head)
   const keyId = noteKeyId({ name: head.origin, type: signatureTypes.log, publicKey: signer.publicKey })
-  const signature = signer.sign(encodeUtf8(text))
+  const signature = signed(signer, encodeUtf8(text))
   return encodeNote({ text, signatures: [{ name: head.origin, keyId, signature }] })
 }
 
@@ -126,7 +126,7 @@ export function cosignCheckpoint(
   const seconds = Math.floor(cosigner.nowMs / 1000)
   const name = cosignerName(head.origin, cosigner.rank)
   const keyId = noteKeyId({ name, type: signatureTypes.cosigner, publicKey: cosigner.signer.publicKey })
-  const signature = cosigner.signer.sign(cosignedMessage(checkpointText(head), seconds))
+  const signature = signed(cosigner.signer, cosignedMessage(checkpointText(head), seconds))
   return encodeSignatureLine({ name, keyId, signature: concatBytes(encodeU64(seconds), signature) })
 }
 
@@ -176,8 +176,14 @@ function verifyCosignatureOf(text: string, key: NoteKey, signature: Uint8Array):
   return Number(seconds) * 1000
 }
 
-/** Signatures that held: a node meets each of a checkpoint when it comes, and again in every receipt under it. */
+/** Signatures that held, or were made here: a node meets each of a checkpoint when it comes, and again in every receipt under it. */
 const held = new SignatureCache(256)
+
+function signed(signer: NoteSigner, message: Uint8Array): Uint8Array {
+  const signature = signer.sign(message)
+  held.remember({ id: sha256(message), publicKey: signer.publicKey, signature })
+  return signature
+}
 
 function verifyBytes(key: NoteKey, signature: Uint8Array, message: Uint8Array): void {
   const claim = { id: sha256(message), publicKey: key.publicKey, signature }

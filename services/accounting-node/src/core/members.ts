@@ -9,7 +9,7 @@ import { logPolicyOf, nodeChainKeys, type RankedNode, rankedNodes } from '@healt
 import { encodeStatement, statementMessage } from '@healthblock/chain/statement'
 import type { PolicyRecord } from '@healthblock/chain/tables'
 import { parseVerifyingKey, type SigningKey, type VerifyingKey } from '@healthblock/crypto/signature'
-import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { byteText, equalBytes } from '@healthblock/encoding/bytes'
 import type { Ack, HeadValue } from './wire.ts'
 import { isSigned } from './wire.ts'
 
@@ -27,6 +27,10 @@ export interface OwnKeys {
   readonly cosigner: SigningKey
 }
 
+function ackName({ rank, signature }: Ack, message: Uint8Array): string {
+  return `${rank}/${byteText(signature)}/${byteText(message)}`
+}
+
 /** The nodes of one chain under one policy. */
 export class Members {
   readonly ledgerId: Uint8Array
@@ -42,7 +46,7 @@ export class Members {
   readonly nodes: readonly RankedNode[]
   readonly policy: LogPolicy
   readonly #nodeKeys: ReadonlyMap<number, VerifyingKey>
-  /** Acks that verified, newest last, so that the same one is not verified again. */
+  /** Acks that verified, or were made here, newest last, so that the same one is not verified again. */
   readonly #known = new Set<string>()
 
   constructor(place: { ledgerId: Uint8Array; chain: ChainName }, { k, policy }: { k: number; policy: PolicyRecord }) {
@@ -98,9 +102,12 @@ export class Members {
     return statementMessage({ label: 'stage-ack', ledgerId: this.ledgerId, statement })
   }
 
-  /** This node's ack of a block that it staged in `term`: 64 bytes. */
-  signAck(subject: AckSubject, term: number, key: SigningKey): Uint8Array {
-    return key.sign(this.#ackMessage(subject, term))
+  /** The ack of a block that this node, of that rank, staged in `term`: 64 bytes. It is known to hold. */
+  signAck(subject: AckSubject, { rank, term }: Omit<Ack, 'signature'>, key: SigningKey): Uint8Array {
+    const message = this.#ackMessage(subject, term)
+    const signature = key.sign(message)
+    this.#remember(ackName({ rank, term, signature }, message))
+    return signature
   }
 
   /** True if the ack is one of a member's over this block. */
@@ -108,12 +115,16 @@ export class Members {
     const key = this.#nodeKeys.get(ack.rank)
     if (key === undefined) return false
     const message = this.#ackMessage(subject, ack.term)
-    const known = `${ack.rank}/${toHex(ack.signature)}/${toHex(message)}`
-    if (this.#known.has(known)) return true
+    const name = ackName(ack, message)
+    if (this.#known.has(name)) return true
     if (!isSigned(key, message, ack.signature)) return false
-    if (this.#known.size > 256) this.#known.clear()
-    this.#known.add(known)
+    this.#remember(name)
     return true
+  }
+
+  #remember(name: string): void {
+    if (this.#known.size > 256) this.#known.clear()
+    this.#known.add(name)
   }
 
   /** Those of the acks that hold, one per node. */

@@ -145,6 +145,8 @@ class Round {
     const { head } = this.#proposal.pending
     try {
       const answer = parseMessage(await core.call(rank, 'stage', order))
+      // What comes after the outcome changes nothing: an ack costs as much to verify as a transaction.
+      if (!this.#open) return undefined
       if (answer.has('ack')) {
         const ack: Ack = { rank, term: this.#term, signature: answer.bytes('ack', 64) }
         if (core.members.isAck(head, ack)) this.#acked(ack)

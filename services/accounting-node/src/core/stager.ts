@@ -122,7 +122,7 @@ async function stageLocked(core: CoreState, order: StageOrder, pending: PendingB
     throw new Refused('promised')
   }
   const { size, root } = pending.head
-  const signature = core.members.signAck({ height, size, root }, term, core.options.keys.node)
+  const signature = core.members.signAck({ height, size, root }, { rank: core.rank, term }, core.options.keys.node)
   const staged: StagedBlock = { height, term, leader, blockBytes, size, root, signature }
   // To stage in a newer term is to promise it.
   if (term > promised.term) await core.durably(core.promise.bind({ term, leader }))
