@@ -48,12 +48,16 @@ export class Condition {
 
   /** Waits until `holds` is true; answers false if `ms` passed or `signal` aborted before. */
   async until(holds: () => boolean, clock: Clock, ms: number, signal: AbortSignal): Promise<boolean> {
-    const end = clock.elapsedMs() + ms
-    while (!holds()) {
-      const left = end - clock.elapsedMs()
-      if (left <= 0 || signal.aborted) return false
-      await this.wait(clock, left, signal)
+    // One timer for all that may be notified meanwhile.
+    let isOver = false
+    const woken = async (): Promise<void> => {
+      while (!isOver && !holds()) await this.#waiting.promise
     }
-    return true
+    try {
+      await within(clock, woken(), { ms, signal })
+    } finally {
+      isOver = true
+    }
+    return holds()
   }
 }

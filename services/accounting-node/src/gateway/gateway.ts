@@ -530,13 +530,12 @@ export class Gateway {
     return { status: stored.kind === 3 ? 'refused' : 'deferred', signed: stored }
   }
 
-  /** The answers to several transactions, once all are final, or after `waitMs`, or when the signal is aborted. */
-  async answers(ids: readonly Uint8Array[], waitMs: number, signal: AbortSignal): Promise<Answer[]> {
+  /** The answers to several transactions, once all are final, or after `waitMs`, or when one of the signals is aborted. */
+  async answers(ids: readonly Uint8Array[], waitMs: number, signals: readonly AbortSignal[]): Promise<Answer[]> {
     const found = ids.map((id) => this.answer(id))
     const open = ids.filter((_, position) => !isFinal(found[position] as Answer))
     if (open.length === 0) return found
-    const waits = AbortSignal.any([signal, this.#stopping.signal])
-    await this.#waiters.wait(open.map(toHex), waitMs, waits)
+    await this.#waiters.wait(open.map(toHex), waitMs, [...signals, this.#stopping.signal])
     return ids.map((id, position) =>
       isFinal(found[position] as Answer) ? (found[position] as Answer) : this.answer(id),
     )

@@ -30,20 +30,22 @@ export class Waiters {
     }
   }
 
-  /** Resolves when every id was settled, after `waitMs`, or when the signal is aborted. */
-  async wait(ids: readonly string[], waitMs: number, signal: AbortSignal): Promise<void> {
-    if (ids.length === 0 || waitMs <= 0 || signal.aborted || this.#idCount + ids.length > waitedIdsMax) return
+  /** Resolves when every id was settled, after `waitMs`, or when one of the signals is aborted. */
+  async wait(ids: readonly string[], waitMs: number, signals: readonly AbortSignal[]): Promise<void> {
+    if (signals.some(({ aborted }) => aborted)) return
+    if (ids.length === 0 || waitMs <= 0 || this.#idCount + ids.length > waitedIdsMax) return
     await new Promise<void>((resolve) => {
       const timer = setTimeout(done, waitMs)
       const waiter: Waiter = { missing: new Set(ids), wake: done }
       const forget = (): void => this.#forget(waiter)
       function done(): void {
         clearTimeout(timer)
-        signal.removeEventListener('abort', done)
+        for (const signal of signals) signal.removeEventListener('abort', done)
         forget()
         resolve()
       }
-      signal.addEventListener('abort', done, { once: true })
+      // What joins signals to one costs more than listening to each.
+      for (const signal of signals) signal.addEventListener('abort', done, { once: true })
       for (const id of waiter.missing) {
         const others = this.#byId.get(id)
         if (others === undefined) this.#byId.set(id, new Set([waiter]))

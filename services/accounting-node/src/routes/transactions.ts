@@ -135,7 +135,7 @@ export function addTransactionRoutes(
         const gone = new AbortController()
         // With a reason of its own no error is made for each answer.
         reply.raw.once('close', () => gone.abort('gone'))
-        const answers = await gateway.answers(ids, waitMs, AbortSignal.any([gone.signal, stopping]))
+        const answers = await gateway.answers(ids, waitMs, [gone.signal, stopping])
         return reply.type('application/cbor').send(Buffer.from(encodeCbor(answers.map(answerTuple))))
       },
     )
