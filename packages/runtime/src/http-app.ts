@@ -110,6 +110,8 @@ function createFastify(options: HttpAppOptions): FastifyInstance {
     trustProxy: (address: string) => proxies.has(address),
     loggerInstance: options.logger.child({ part: 'http' }) as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
+    // What is logged of a request names it: a logger for each costs more than routing it.
+    childLoggerFactory: (logger) => logger,
     bodyLimit: options.bodySizeBytesMax ?? 1024 * 1024,
     requestTimeout: options.requestTimeoutMs ?? 30_000,
     http: { connectionsCheckingInterval: Math.min(5_000, options.requestTimeoutMs ?? 30_000) },
