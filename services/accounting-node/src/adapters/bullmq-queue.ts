@@ -51,6 +51,10 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   })
 }
 
+function bytesOf(job: Job): Uint8Array {
+  return new Uint8Array(Buffer.from(String(job.data), 'base64'))
+}
+
 function within<T>(work: Promise<T>, ms: number): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>()
   const timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms)
@@ -58,14 +62,23 @@ function within<T>(work: Promise<T>, ms: number): Promise<T> {
   return promise
 }
 
+/** A worker whose jobs are taken from outside. */
+class TakingWorker extends Worker {
+  /** Completes a job, and gives the next one if it is there: one command for both. */
+  async nextAfter(job: Job, token: string): Promise<Job | undefined> {
+    const [data, id] = (await job.moveToCompleted(0, token, true)) || []
+    return (await this.nextJobFromJobData(data, id, token)) ?? undefined
+  }
+}
+
 /** Takes jobs, in order, for one spell of leadership. */
 class Consumer {
-  readonly #worker: Worker
+  readonly #worker: TakingWorker
   readonly #token = 'leader'
   #closed = false
 
   constructor(name: string, connection: Redis, prefix: string, onFault: (error: Error) => void) {
-    this.#worker = new Worker(name, null, {
+    this.#worker = new TakingWorker(name, null, {
       connection,
       prefix,
       autorun: false,
@@ -84,14 +97,19 @@ class Consumer {
     let first: Job | undefined
     // A blocking request ends without a job after a while, and the first one does not block at all.
     while (first === undefined && !this.#closed) first = await this.#next(true)
-    let found = first === undefined ? [] : [first]
+    if (first === undefined) return jobs
+    jobs.push(bytesOf(first))
+    // If completing fails (wiped meanwhile, or away), the job is ours all the same.
+    const lost = (error: Error): undefined => void onFault(error)
+    const second = max > 1 ? await this.#worker.nextAfter(first, this.#token).catch(lost) : undefined
+    if (max <= 1) first.moveToCompleted(0, this.#token, false).catch(onFault)
+    let found = second === undefined ? [] : [second]
     while (found.length > 0) {
       for (const job of found) {
-        jobs.push(new Uint8Array(Buffer.from(String(job.data), 'base64')))
-        // If completing fails (wiped meanwhile, or away), the job is ours all the same.
+        jobs.push(bytesOf(job))
         job.moveToCompleted(0, this.#token, false).catch(onFault)
       }
-      // One way to Redis for twice as many as the last one brought: a busy leader waits for each of them.
+      // One way to Redis for as many as there are already: a busy leader waits for each of them.
       found = await this.#nextSome(Math.min(jobs.length, max - jobs.length))
     }
     return jobs
@@ -233,7 +251,9 @@ class RedisQueue implements BullQueue {
   }
 
   async #waitingCount(): Promise<number> {
-    return within((await this.#queueNow()).getWaitingCount(), addTimeoutMs)
+    const queue = await this.#queueNow()
+    // Nobody pauses the queue or prefers a job, so this list is all that waits; BullMQ counts by a script.
+    return within(this.#adding.llen(queue.toKey('wait')), addTimeoutMs)
   }
 
   async #put(job: Uint8Array): Promise<void> {
