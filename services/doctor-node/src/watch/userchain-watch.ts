@@ -19,6 +19,9 @@ interface Dependencies {
   readonly account: () => Uint8Array
 }
 
+/** True of a record whose epoch lies in one of the windows of a parameter. */
+const isInside = 'EXISTS (SELECT 1 FROM json_each(?) WHERE epoch >= value ->> 0 AND epoch < value ->> 1)'
+
 /** The watch over Userchain. */
 export class UserchainWatch {
   readonly #deps: Dependencies
@@ -62,19 +65,19 @@ export class UserchainWatch {
   #seeKey(body: KeyBody, place: { index: number; ms: number }): boolean {
     const { database, account, events } = this.#deps
     const patient = body.a
-    let isOurs = false
+    let hasChanged = false
     for (const gid of body.close) {
       const closed = database.run(
         'UPDATE grants SET closed = ?, closedms = ? WHERE patient = ? AND gid = ? AND closed IS NULL',
         ...[place.index, place.ms, patient, gid],
       )
       if (closed === 0) continue
-      isOurs = true
+      hasChanged = true
       events.emit({ type: 'grant', patient: toHex(patient), atMs: place.ms, grant: toHex(gid), state: 'ended' })
     }
     for (const [gid, to, streams, from, until, rights] of body.open) {
       if (!equalBytes(to, account())) continue
-      isOurs = true
+      hasChanged = true
       database.run(
         `INSERT OR IGNORE INTO grants (patient, gid, streams, starts, until, rights, opened, openedms)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -82,8 +85,11 @@ export class UserchainWatch {
       )
       events.emit({ type: 'grant', patient: toHex(patient), atMs: place.ms, grant: toHex(gid), state: 'live' })
     }
-    if (this.#seeEnvelopes(patient, body.env, place)) isOurs = true
+    const isRenewed = this.#seeEnvelopes(patient, body.env, place)
+    const isOurs = hasChanged || isRenewed
     if (isOurs) this.#admit(patient)
+    // New keys alone end nothing, and a patient has as many records, and rotations, as she likes.
+    if (hasChanged) this.#dismissOthers(patient)
     return isOurs
   }
 
@@ -129,37 +135,39 @@ export class UserchainWatch {
     return isOurs
   }
 
-  /** After a grant opened or closed: which records are to be read now. What was not judged before the end is dropped. */
+  /** What grants cover is to be read, whenever it was recorded. */
   #admit(patient: Uint8Array): void {
     const { database, grants } = this.#deps
-    const open = grants.open(patient)
-    for (const { stream, windows } of windowsOf(open)) {
+    for (const { stream, windows } of windowsOf(grants.open(patient)))
       database.run(
-        `UPDATE record SET state = 'waiting', due = 0 WHERE patient = ? AND stream = ? AND state = 'foreign'
-         AND EXISTS (SELECT 1 FROM json_each(?) WHERE epoch >= value ->> 0 AND epoch < value ->> 1)`,
-        ...[patient, stream, JSON.stringify(windows)],
+        `UPDATE record SET state = 'waiting', due = 0 WHERE patient = ? AND stream = ? AND state = 'foreign' AND ${isInside}`,
+        ...[patient, stream, windows],
       )
-    }
-    const held = database.all(
-      `SELECT stream, sequence, epoch, state FROM record
-       WHERE patient = ? AND (state = 'waiting' OR (state = 'open' AND diagnosis IS NULL)) LIMIT 1000000`,
-      patient,
+  }
+
+  /** After a grant opened or closed: what was not judged before the end is dropped. */
+  #dismissOthers(patient: Uint8Array): void {
+    const granted = windowsOf(this.#deps.grants.open(patient))
+    for (const { stream, windows } of granted)
+      this.#dismiss(`patient = ? AND stream = ? AND NOT ${isInside}`, [patient, stream, windows])
+    const streams = JSON.stringify(granted.map(({ stream }) => toHex(stream)))
+    this.#dismiss('patient = ? AND lower(hex(stream)) NOT IN (SELECT value FROM json_each(?))', [patient, streams])
+  }
+
+  /** What waits is not read, and what was not judged is not kept. */
+  #dismiss(where: string, values: readonly (Uint8Array | string)[]): void {
+    const { database } = this.#deps
+    database.run(`UPDATE record SET state = 'foreign', failed = NULL WHERE ${where} AND state = 'waiting'`, ...values)
+    database.run(
+      `UPDATE record SET block = NULL WHERE ${where} AND state = 'open' AND diagnosis IS NULL AND block IS NOT NULL`,
+      ...values,
     )
-    for (const row of held) {
-      const record = { stream: row.stream as Uint8Array, epoch: Number(row.epoch) }
-      if (open.some((grant) => coversRecord(grant, record))) continue
-      const set = row.state === 'waiting' ? "state = 'foreign', failed = NULL" : 'block = NULL'
-      database.run(
-        `UPDATE record SET ${set} WHERE patient = ? AND stream = ? AND sequence = ?`,
-        ...[patient, record.stream, Number(row.sequence)],
-      )
-    }
   }
 }
 
-/** What grants cover of each stream: the records of one are looked through once, however many grants there are. */
-function windowsOf(grants: readonly Grant[]): { stream: Uint8Array; windows: [from: number, until: number][] }[] {
-  const found = new Map<string, { stream: Uint8Array; windows: [number, number][] }>()
+/** What grants cover of each stream, as {@link isInside} takes it: the records of one are looked through once, however many grants there are. */
+function windowsOf(grants: readonly Grant[]): { stream: Uint8Array; windows: string }[] {
+  const found = new Map<string, { stream: Uint8Array; windows: [from: number, until: number][] }>()
   for (const { streams, fromEpoch, untilEpoch } of grants) {
     for (const stream of streams) {
       const name = toHex(stream)
@@ -168,5 +176,5 @@ function windowsOf(grants: readonly Grant[]): { stream: Uint8Array; windows: [fr
       known.windows.push([fromEpoch, untilEpoch])
     }
   }
-  return [...found.values()]
+  return [...found.values()].map(({ stream, windows }) => ({ stream, windows: JSON.stringify(windows) }))
 }
