@@ -77,7 +77,8 @@ export class TestLedger {
   /** Every block that was committed: its time and its leaves. */
   readonly #history: { nowMs: number; leaves: Uint8Array[] }[] = []
 
-  constructor(startMs: number, epochMs = 3_600_000) {
+  /** `rules`: the version that it begins with. */
+  constructor(startMs: number, epochMs = 3_600_000, rules = 1) {
     this.nowMs = startMs
     const root = generateSigningKey()
     const key = (): Uint8Array => generateSigningKey().publicKey
@@ -85,7 +86,7 @@ export class TestLedger {
       v: 1,
       t: 'genesis',
       start: startMs - 1,
-      params: { epochms: epochMs, seals: 1 },
+      params: { epochms: epochMs, seals: rules },
       q: 1,
       orgs: [[root.publicKey, this.op.publicKey, generateKemKeyPair().publicKey, kemSuiteDefault, 1_000_000]],
       nodes: [[0, key(), key(), key(), key(), key()]],

@@ -13,6 +13,7 @@ import { erase } from './patient-erase.ts'
 import { file } from './patient-file.ts'
 import { looks } from './patient-looks.ts'
 import { acknowledge, exportPeriod, fetches, findDoctors, receipt, timeline } from './patient-record.ts'
+import { rekey } from './patient-rekey.ts'
 import { type Context, nameOfDoctor, openSession, type Session, waitForReceipt } from './patient-session.ts'
 
 const help = `Usage: ./healthblock patient ACTION …
@@ -22,6 +23,7 @@ const help = `Usage: ./healthblock patient ACTION …
   stream NAME --record WFDB             stream a recording: [--from S] [--to S] [--speed N|max] [--wait]
   grant NAME DOCTOR                     give a doctor the keys: [--streams ecg,vitals] [--from ISO] [--until ISO]
   revoke NAME DOCTOR [--wait]           change the keys, without this doctor
+  rekey NAME                            her household's key was stolen: another op key, by her root key, and new keys for all
   erase NAME --from ISO [--until ISO]   destroy the keys of a period and have its blocks removed: [--streams ecg,vitals]
   file put NAME PATH [--type MIME]      store a file, sealed; goes on where an interrupted one stopped
   file get NAME FILE --out PATH         fetch one by number or name: [--range FROM-TO] · file list NAME
@@ -345,6 +347,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   switch: switchDevice,
   erase,
   file,
+  rekey,
 }
 
 const options = {

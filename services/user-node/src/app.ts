@@ -31,6 +31,7 @@ import { loadWrappingKey } from './people/hot-key.ts'
 import { People } from './people/people.ts'
 import { type Person, PersonStore, type PersonStream } from './people/person.ts'
 import { Rehearsals } from './people/rehearsal.ts'
+import { Rekeys } from './people/rekey.ts'
 import { VaultFactors } from './people/second-factor.ts'
 import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
@@ -82,6 +83,7 @@ const nodeBodyBytesMax = 64 * 1024
 
 function createFollower(config: UserNodeConfig, logger: Logger, store: () => PersonStore): LedgerFollower {
   const sources = new Map<string, () => string>()
+  let turn = 0
   const follower: LedgerFollower = LedgerFollower.open({
     dir: join(config.dir, 'ledger'),
     genesis: config.ledger.genesis,
@@ -94,16 +96,19 @@ function createFollower(config: UserNodeConfig, logger: Logger, store: () => Per
         .find(({ state }) => state !== 'pending')
       if (reader === undefined)
         throw new UserNodeError('nobody of this house is enrolled yet', { code: 'ERR_PERSON_PENDING', person: '' })
-      let source = sources.get(reader.id)
+      // Which op key is in force is read from the ledger: while root replaces it, both are tried in turns.
+      const signingKey = turn++ % 2 === 0 ? reader.opKey : (reader.nextOp ?? reader.opKey)
+      const name = `${reader.id} ${toHex(signingKey.publicKey)}`
+      let source = sources.get(name)
       if (source === undefined) {
         source = createTokenSource({
           ledgerId: follower.ledger.ledgerId,
           account: reader.account,
           keyNumber: 1,
-          signingKey: reader.opKey,
+          signingKey,
           scope: 'ledger',
         })
-        sources.set(reader.id, source)
+        sources.set(name, source)
       }
       return source()
     },
@@ -118,17 +123,18 @@ function createStorageOf(
 ): (account: Uint8Array) => StorageClient {
   const clients = new Map<string, StorageClient>()
   return (account) => {
-    const id = toHex(account)
+    const { opKey } = store.find(toHex(account))
+    // Another key, another client.
+    const id = `${toHex(account)} ${toHex(opKey.publicKey)}`
     let client = clients.get(id)
     if (client === undefined) {
-      const person = store.find(id)
       const { ledgerId } = follower.ledger
       client = new StorageClient({
         urls: config.ledger.storage,
         ledgerId,
-        token: createTokenSource({ ledgerId, account, keyNumber: 1, signingKey: person.opKey, scope: 'storage' }),
+        token: createTokenSource({ ledgerId, account, keyNumber: 1, signingKey: opKey, scope: 'storage' }),
         storeKeyOf: follower.storeKeyOf,
-        erasing: { account, key: 1, signingKey: person.opKey },
+        erasing: { account, key: 1, signingKey: opKey },
         // A network of one store has one copy to sign for.
         receiptsNeeded: Math.min(2, follower.ledger.policy('userchain').stores.length),
       })
@@ -174,6 +180,7 @@ function buildConsent(base: Foundations, flush: (person: Person, stream: PersonS
   const consent = new Consent({ database, people: store, postings, ledger, events, nowMs })
   const { dir, idleMs } = config
   const sessions = new Sessions({ dir, consent, nowMs, idleMs })
+  const rekeys = new Rekeys({ database, store, postings, ledger, consent, sessions, nowMs })
   return {
     consent,
     people: new People({ dir, database, nowMs, store, postings, ledger }),
@@ -188,6 +195,7 @@ function buildConsent(base: Foundations, flush: (person: Person, stream: PersonS
       consent,
     }),
     sessions,
+    rekeys,
     erasures: new Erasures({ database, people: store, postings, ledger, consent, sessions, flush, nowMs }),
   }
 }

@@ -16,6 +16,16 @@ export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerVie
     roleOf: (account) => userTables.account.get(state(), account)?.role,
     currentGeneration: (patient) => userTables.currentGeneration.get(state(), patient) ?? 0,
     openedBy: (patient, generation) => userTables.generation.get(state(), patient, generation)?.tx,
+    opKey(account) {
+      const k = userTables.keyHead.get(state(), account, keyRoles.op)
+      const key = k === undefined ? undefined : userTables.key.get(state(), account, keyRoles.op, k)
+      return key?.c === undefined ? key?.key : undefined
+    },
+    openStreams: (patient) =>
+      (userTables.openStreams.get(state(), patient) ?? []).map((stream) => {
+        return { stream, generation: userTables.stream.get(state(), patient, stream)?.gen ?? 0 }
+      }),
+    cutOf: (patient, stream, generation) => userTables.cut.get(state(), patient, stream, generation)?.last,
     lastCounter: (patient) => userTables.counter.get(state(), patient) ?? 0,
     isGrantClosed: (patient, grantId) => userTables.grant.get(state(), patient, grantId)?.c !== undefined,
     lastRecord(patient, stream) {

@@ -3,6 +3,7 @@
  * keys. One round at a time; each part may fail (no network, a full disk) without holding up the others.
  */
 import { setTimeout as delay } from 'node:timers/promises'
+import { toHex } from '@healthblock/encoding/bytes'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { Outbox } from '@healthblock/runtime/outbox'
 import { isYetToCome } from '@healthblock/runtime/pauses'
@@ -13,8 +14,10 @@ import type { Uploads } from './files/uploads.ts'
 import { epochOf, type LedgerView } from './ledger-view.ts'
 import type { People } from './people/people.ts'
 import { type Person, type PersonStore, type PersonStream, reachesPlace } from './people/person.ts'
+import type { Rekeys } from './people/rekey.ts'
 import type { Sessions } from './people/sessions.ts'
 import type { Diagnoses } from './reading/diagnoses.ts'
+import type { Alarms } from './sealing/alarms.ts'
 import type { Delivery } from './sealing/delivery.ts'
 import type { Losses } from './sealing/losses.ts'
 import type { Sealer } from './sealing/sealer.ts'
@@ -26,9 +29,11 @@ interface Dependencies {
   readonly people: People
   readonly sessions: Pick<Sessions, 'endIdle'>
   readonly consent: Consent
+  readonly rekeys: Pick<Rekeys, 'step'>
   readonly settlement: Settlement
   readonly sealer: Sealer
   readonly losses: Losses
+  readonly alarms: Pick<Alarms, 'noticeForeign'>
   readonly uploads: Uploads
   readonly reclaim: Reclaim
   readonly switches: Switches
@@ -63,6 +68,8 @@ export class Household {
   #hasLooked = false
   /** People whose folder was an older copy, and whose uploads of that time are ended. */
   readonly #older = new Set<string>()
+  /** Streams of which records may wait where they do not fit any more, and the generation of them that is another's. */
+  readonly #unfit = new Map<string, { foreign: number | undefined }>()
   #forgetDueMs: number
 
   constructor(deps: Dependencies) {
@@ -154,10 +161,18 @@ export class Household {
   async #keepKeys(person: Person): Promise<void> {
     if (person.state === 'registering') await this.#progressEnrolment(person)
     if (person.state !== 'live') return
-    const { consent, ledger } = this.#deps
-    // The ledger is ahead: this folder was restored from an older copy, whose keys are not the current ones any more.
-    const isAhead = ledger.currentGeneration(person.account) > person.hot.generation
-    if (isAhead || consent.isForeign(person)) await consent.rotate(person)
+    const { consent, rekeys, ledger, alarms, nowMs } = this.#deps
+    await rekeys.step(person)
+    const adopted = consent.adopt(person)
+    // The ledger is ahead: this folder was restored from an older copy, or somebody else has the op key. These keys are not the current ones.
+    const generation = ledger.currentGeneration(person.account)
+    const isAhead = generation > person.hot.generation
+    const isForeign = consent.isForeign(person)
+    const foreign = isForeign ? person.hot.generation : undefined
+    const changed = isForeign ? person.streams.map(({ stream }) => stream) : adopted
+    for (const stream of changed) this.#unfit.set(toHex(stream), { foreign })
+    if (adopted.length > 0 || isAhead || isForeign) alarms.noticeForeign(person, { generation, atMs: nowMs() })
+    if (isAhead || isForeign) await consent.rotate(person)
     this.#endOldUploads(person)
     await this.#renewKeys(person)
   }
@@ -173,6 +188,9 @@ export class Household {
   #seal(person: Person, stream: PersonStream): void {
     if (person.state !== 'live' || !this.#hasLooked) return
     const { sealer, losses, switches } = this.#deps
+    const unfit = this.#unfit.get(toHex(stream.stream))
+    if (unfit !== undefined && losses.refit(person, stream.stream, unfit.foreign) === 0)
+      this.#unfit.delete(toHex(stream.stream))
     losses.close(person, stream.stream)
     sealer.seal(person, stream, false)
     switches.tend(person, stream)

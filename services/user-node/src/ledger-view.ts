@@ -15,6 +15,12 @@ export interface LedgerView {
   currentGeneration(patient: Uint8Array): number
   /** The transaction that opened a generation on the ledger; undefined if none has. */
   openedBy(patient: Uint8Array, generation: number): Uint8Array | undefined
+  /** The op key in force of an account, 32 bytes; undefined if there is none. */
+  opKey(account: Uint8Array): Uint8Array | undefined
+  /** The patient's open streams with the generation in which each began, whichever node opened them; at most 16. */
+  openStreams(patient: Uint8Array): { stream: Uint8Array; generation: number }[]
+  /** The last sequence of a stream's generation, as a cut on the ledger has it; undefined if none has. */
+  cutOf(patient: Uint8Array, stream: Uint8Array, generation: number): number | undefined
   /** The patient's last consent counter on the ledger; 0 before the first. */
   lastCounter(patient: Uint8Array): number
   /** True if the grant is on the ledger and has ended there. */

@@ -14,6 +14,7 @@ import type { Contacts } from './people/contacts.ts'
 import type { People } from './people/people.ts'
 import type { Person, PersonStore } from './people/person.ts'
 import type { Rehearsals } from './people/rehearsal.ts'
+import type { Rekeys } from './people/rekey.ts'
 import type { VaultFactors } from './people/second-factor.ts'
 import type { Sessions } from './people/sessions.ts'
 import type { Diagnoses } from './reading/diagnoses.ts'
@@ -36,6 +37,7 @@ export interface Services {
   readonly store: PersonStore
   readonly sessions: Sessions
   readonly consent: Consent
+  readonly rekeys: Rekeys
   readonly settlement: Settlement
   readonly erasures: Erasures
   readonly uploads: Uploads

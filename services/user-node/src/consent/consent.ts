@@ -37,12 +37,15 @@ import {
   shredHeld,
   userchainId,
 } from './compose.ts'
+import { adoptCuts, foreignCuts } from './foreign.ts'
 import { checkRequest, type GrantRequest } from './request.ts'
 
 /** Why a `key` transaction was made (packages/chain SPEC.md §6). */
 export const reasons = { grant: 1, revoke: 2, rotate: 3, panic: 4, erase: 6 } as const
 /** How many generations one `key` may advance (packages/chain SPEC.md §6). */
 const generationStepMax = 16
+/** How far a cut may lie beyond its stream's newest record; what is further ahead waits (packages/chain SPEC.md §6, `key`). */
+const cutAheadMax = 65_536
 // A sender's clock may be ahead of the leader's: one hour of the 24 that the rules allow is left for that.
 const validityMs = 23 * 3_600_000
 
@@ -184,6 +187,26 @@ export class Consent {
     return tx !== undefined && this.#deps.database.get('SELECT 1 FROM consent WHERE tx = ?', tx) === undefined
   }
 
+  /**
+   * Takes over cuts that the ledger has and this node does not (`foreign.ts`). Waits for nothing.
+   *
+   * @returns the streams that were changed: what waits of them may have to be sealed anew.
+   */
+  adopt(person: Person): Uint8Array[] {
+    return this.#deps.database.transaction(() => adoptCuts(this.#deps, person))
+  }
+
+  /** Another op key is in force: from now on it signs. */
+  replaceOp(person: Person, op: SigningKey): Promise<void> {
+    return this.#inTurn(person, async () => {
+      const { database, people } = this.#deps
+      const hot = { ...person.hot, opSeed: op.exportSeed() }
+      database.transaction(() => people.writeHot(person, hot))
+      person.hot = hot
+      person.opKey = op
+    })
+  }
+
   /** The first generation of a new account: no cut, no envelope. Its roots are in vault and hot store already. */
   begin(person: Person): Promise<Uint8Array> {
     return this.#inTurn(person, async () => {
@@ -197,13 +220,14 @@ export class Consent {
    * Signs the newest rotation again after it was refused (a counter overtaken, an expiry passed): the same generation and
    * envelopes, every cut and close that is not on record, a new counter. Grants are not signed again without their owner. Nothing happens
    * if another one of that generation is under way or on record. If so many were made without a network that the ledger does not take the
-   * newest at once, one between comes first: it closes and cuts all the same, and the newest follows when it is on record.
+   * newest at once (too many generations, or cuts too far ahead), one between comes first: it closes and cuts all the same, and the newest
+   * follows when it is on record.
    */
   reissue(person: Person): Promise<void> {
     return this.#inTurn(person, async () => {
       const { database, postings, ledger, nowMs } = this.#deps
       const { grants } = person.hot
-      const generation = Math.min(person.hot.generation, ledger.currentGeneration(person.account) + generationStepMax)
+      const generation = this.#newestTaken(person)
       const other = "SELECT 1 FROM consent WHERE account = ? AND generation = ? AND state IN ('pending', 'committed')"
       if (database.get(other, person.account, generation) !== undefined) return
       const row = database.get(
@@ -320,6 +344,22 @@ export class Consent {
         step: 'changed',
       })
     return { tx, changedAtMs, generation }
+  }
+
+  /** The newest of this node's generations that the ledger takes now, or once records of its current generation are there. */
+  #newestTaken(person: Person): number {
+    const { database, ledger } = this.#deps
+    const current = ledger.currentGeneration(person.account)
+    let newest = Math.min(person.hot.generation, current + generationStepMax)
+    for (const { stream } of person.streams) {
+      const row = database.get(
+        'SELECT min(generation) AS cut FROM cut WHERE account = ? AND stream = ? AND generation >= ? AND last > ?',
+        ...[person.account, stream, current, ledger.lastRecord(person.account, stream).sequence + cutAheadMax],
+      )
+      // A key of one generation more would bring that cut.
+      if (row?.cut != null) newest = Math.min(newest, Math.max(current + 1, Number(row.cut)))
+    }
+    return newest
   }
 
   #isRecorded(person: Person, { grantId }: LiveGrant): boolean {
@@ -471,7 +511,10 @@ export class Consent {
       x: nowMs() + validityMs,
       gen: parts.generation,
       first: parts.first,
-      cut: pending.cuts.filter(([, ended]) => ended >= current && ended < parts.generation),
+      cut: [
+        ...pending.cuts.filter(([, ended]) => ended >= current && ended < parts.generation),
+        ...foreignCuts(this.#deps, person, parts.generation),
+      ],
       close: uniqueIds([...pending.closes, ...parts.closes]),
       open: parts.opens,
       env: first,

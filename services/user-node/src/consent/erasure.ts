@@ -5,6 +5,7 @@
  * comes after it is sealed under other keys.
  */
 import { type SequenceRange, signTransaction, type TransactionBody } from '@healthblock/chain/transaction'
+import type { SigningKey } from '@healthblock/crypto/signature'
 import { equalBytes, fromHex } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'
 import type { OutboxEntry } from '@healthblock/runtime/outbox'
@@ -26,8 +27,8 @@ const rangesMax = 64
 /** GDPR article 17, as the ledger names the reason. */
 const lawErasure = 17
 const pollMs = 100
-/** Refusals for having come at the wrong time. */
-const rulesOfOrder = new Set(['erase.counter', 'erase.expiry', 'outbox.dependency'])
+/** Refusals for having come at the wrong time, or under the op key before this one. */
+const rulesOfOrder = new Set(['erase.counter', 'erase.expiry', 'erase.signature', 'outbox.dependency'])
 
 interface Dependencies {
   readonly database: Database
@@ -125,8 +126,17 @@ export class Erasures {
     if (row === undefined) return
     // What is refused for anything else would be refused again.
     if (!rulesOfOrder.has(entry.rule ?? '')) return
+    if (entry.rule === 'erase.signature' && this.#keyInForce(person) === undefined) return
     const { ranges } = decodeCbor(row.body as Uint8Array) as unknown as EraseBody
     database.transaction(() => this.#post(person, ranges, undefined))
+  }
+
+  /** The person's op key that the ledger has in force: the one that this node has, or the one that it waits for. */
+  #keyInForce({ account, opKey, nextOp }: Person): SigningKey | undefined {
+    const inForce = this.#deps.ledger.opKey(account)
+    return [opKey, nextOp].find(
+      (key) => key !== undefined && inForce !== undefined && equalBytes(key.publicKey, inForce),
+    )
   }
 
   /** Inside the caller's transaction. */
@@ -135,11 +145,12 @@ export class Erasures {
     const n = people.nextCounter(person, { nowMs: nowMs(), recorded: ledger.lastCounter(person.account) })
     const x = nowMs() + validityMs
     const body: EraseBody = { v: 1, t: 'erase', a: person.account, n, x, ranges: [...ranges], law: lawErasure }
+    const signingKey = this.#keyInForce(person) ?? person.opKey
     const transaction = signTransaction({
       ledgerId: ledger.ledgerId,
       chain: 'userchain',
       body,
-      signers: [{ account: person.account, key: 1, signingKey: person.opKey }],
+      signers: [{ account: person.account, key: 1, signingKey }],
     })
     const tx = userchainId(ledger.ledgerId, transaction.bodyBytes)
     postings.add({ tx, account: person.account, what: 'erase', leaf: transaction.leaf, requires }, nowMs())

@@ -34,7 +34,10 @@ export interface Person {
   readonly name: string
   state: PersonState
   hot: HotStoreContents
-  readonly opKey: SigningKey
+  /** The one in force on the ledger, as far as this node knows. Replaced with `hot`. */
+  opKey: SigningKey
+  /** What root signed to take its place (`rekey.ts`), until the ledger has it. */
+  nextOp?: SigningKey | undefined
   readonly device: Uint8Array
   readonly streams: readonly PersonStream[]
 }
@@ -100,10 +103,34 @@ export class PersonStore {
         state: row.state as PersonState,
         hot,
         opKey: signingKeyFromSeed(hot.opSeed),
+        nextOp: this.#nextOpOf(row.name as string, account),
         device: row.device as Uint8Array,
         streams: streams.map((stream) => ({ stream: stream.stream as Uint8Array, kind: stream.kind as StreamName })),
       })
     }
+  }
+
+  #nextOpOf(name: string, account: Uint8Array): SigningKey | undefined {
+    const row = this.#database.get('SELECT hot FROM rekey WHERE account = ?', account)
+    return row && signingKeyFromSeed(openHot(name, row.hot as Uint8Array, this.#wrappingKey).opSeed)
+  }
+
+  /** The transaction by which the next op key was asked for last; undefined if none is. */
+  nextOpBy(person: Person): Uint8Array | undefined {
+    return this.#database.get('SELECT tx FROM rekey WHERE account = ?', person.account)?.tx as Uint8Array | undefined
+  }
+
+  /** Keeps the next op key, sealed as a hot store without anything else. Inside the caller's transaction. */
+  writeNextOp(person: Person, next: SigningKey, tx: Uint8Array): void {
+    const sealed = this.sealHot({ ...person.hot, opSeed: next.exportSeed(), nodes: [], grants: [], sealedRoots: [] })
+    this.#database.run('INSERT OR REPLACE INTO rekey (account, tx, hot) VALUES (?, ?, ?)', person.account, tx, sealed)
+    person.nextOp = next
+  }
+
+  /** It took the other one's place. */
+  clearNextOp(person: Person): void {
+    this.#database.run('DELETE FROM rekey WHERE account = ?', person.account)
+    person.nextOp = undefined
   }
 
   /** Everybody, in order of name. */

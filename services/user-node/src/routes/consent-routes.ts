@@ -37,6 +37,7 @@ const revocationBody = {
 export function registerConsentRoutes(app: FastifyInstance, services: Services): void {
   registerGrantRoute(app, services)
   registerRevocationRoutes(app, services)
+  registerRekeyRoute(app, services)
 }
 
 function registerGrantRoute(app: FastifyInstance, services: Services): void {
@@ -75,6 +76,18 @@ function registerGrantRoute(app: FastifyInstance, services: Services): void {
     services.wake()
     void reply.code(201)
     return { transactionId: toHex(granted.tx), grant: toHex(granted.grantId) }
+  })
+}
+
+/** Her root key replaces the op key, and all keys change. It gives nobody anything: a second factor is not asked for. */
+function registerRekeyRoute(app: FastifyInstance, services: Services): void {
+  app.post('/v1/people/:p/op-key', async (request, reply) => {
+    const session = services.access.requireSession(request)
+    await services.refresh()
+    const tx = services.rekeys.begin(session)
+    services.wake()
+    void reply.code(202)
+    return { transactionId: toHex(tx) }
   })
 }
 

@@ -1,8 +1,7 @@
 import { Readable } from 'node:stream'
-import { toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from '@healthblock/runtime/http-app'
-import { cidOf } from '@healthblock/runtime/storage-client'
 import { UserNodeError } from '../errors.ts'
+import { listFiles } from '../files/file-list.ts'
 import { partSizeBytesMax, type UploadState } from '../files/uploads.ts'
 import type { Session } from '../people/sessions.ts'
 import { streamOfKind } from '../sealing/samples.ts'
@@ -97,21 +96,7 @@ function registerReadingRoutes(app: FastifyInstance, services: Services): void {
   app.get('/v1/people/:p/files', async (request) => {
     const { person } = sessionOf(services, request)
     const { stream } = streamOfKind(person, 'records')
-    const rows = database.all(
-      `SELECT sequence, name, type, file.size AS size, state, cid, tx, start FROM file JOIN batch USING (account, stream, sequence)
-       WHERE account = ? AND stream = ? ORDER BY sequence LIMIT 100000`,
-      ...[person.account, stream],
-    )
-    return rows.map((row) => ({
-      sequence: Number(row.sequence),
-      name: row.name,
-      type: row.type,
-      size: Number(row.size),
-      state: row.state === 'committed' ? 'on record' : row.state === 'uploading' ? 'uploading' : 'stored',
-      at: new Date(Number(row.start)).toISOString(),
-      cid: row.state === 'uploading' ? null : cidOf(row.cid as Uint8Array, 'dag-pb'),
-      transactionId: row.tx === null ? null : toHex(row.tx as Uint8Array),
-    }))
+    return listFiles(database, person.account, stream)
   })
   app.get('/v1/people/:p/files/:sequence', { schema: { params } }, async (request, reply) => {
     const session = sessionOf(services, request)

@@ -13,13 +13,16 @@ export type StreamAlarmCode = 'stream.silent' | 'stream.gap'
 /** Alarm about somebody who fetched a block without access; `about` begins with the 32 bytes of that account. */
 export const lookAlarmCode = 'look.ungranted'
 
+/** Alarm about keys, cuts or records that were made with her op key and not by this node; `about` is the generation, 8 bytes. */
+export const foreignAlarmCode = 'keys.foreign'
+
 /** An alarm, as people see it. */
 export interface AlarmView {
   readonly id: number
   readonly at: string
   readonly code: string
   readonly severity: string
-  /** Transaction id of the diagnosis, the stream, or the account that looked, in hex. */
+  /** Transaction id of the diagnosis, the stream, the generation, or the account that looked, in hex. */
   readonly about: string | null
   readonly endedAt: string | null
   readonly acknowledged: boolean
@@ -176,6 +179,19 @@ export class Alarms {
     if (isNew === 0) return
     const told = { code: lookAlarmCode, severity, atMs, step: 'began' }
     this.#events.emit({ type: 'alarm', account: person.id, reader: toHex(reader), ...told })
+  }
+
+  /** Somebody else used the op key, up to this generation; or the folder is an older copy. Over at once. */
+  noticeForeign(person: Person, { generation, atMs }: { generation: number; atMs: number }): void {
+    const about = new Uint8Array(8)
+    new DataView(about.buffer).setBigUint64(0, BigInt(generation))
+    const isNew = this.#database.run(
+      'INSERT OR IGNORE INTO alarm (account, ms, code, severity, about, ended) VALUES (?, ?, ?, ?, ?, ?)',
+      ...[person.account, atMs, foreignAlarmCode, 'high', about, atMs],
+    )
+    if (isNew === 0) return
+    const told = { code: foreignAlarmCode, severity: 'high', atMs, step: 'began' }
+    this.#events.emit({ type: 'alarm', account: person.id, generation, ...told })
   }
 
   #tell(person: Person, stream: Uint8Array, alarm: { code: string; atMs: number; step: string }): void {

@@ -65,7 +65,7 @@ export class Delivery {
     this.handOver()
     await this.#upload()
     for (const person of this.#deps.people.all()) {
-      if (person.state !== 'live') continue
+      if (person.state !== 'live' || this.#isChangingOp(person)) continue
       for (const { stream } of person.streams) while (this.#postNext(person, stream)) this.handOver()
     }
   }
@@ -130,6 +130,13 @@ export class Delivery {
     )
   }
 
+  /** True while root replaces the person's op key: what is signed with the old one now would be refused. */
+  #isChangingOp(person: Person): boolean {
+    const { people, postings } = this.#deps
+    const tx = person.nextOp === undefined ? undefined : people.nextOpBy(person)
+    return tx !== undefined && postings.find(person.account, tx)?.state !== 'refused'
+  }
+
   /** Posts the next stored batches of a stream, as long as none before them is missing. */
   #postNext(person: Person, stream: Uint8Array): boolean {
     const { database, postings, ledger, nowMs } = this.#deps
@@ -141,7 +148,10 @@ export class Delivery {
     )
     const ready: SqlRow[] = []
     for (const row of rows) {
-      if (row.state !== 'stored') break
+      const before = ready.at(-1)
+      // Numbers between that are still to be closed come first: a transaction with a hole in it would wait, and hold up what closes the hole.
+      if (row.state !== 'stored' || (before !== undefined && Number(row.sequence) !== Number(before.sequence) + 1))
+        break
       ready.push(row)
     }
     if (ready.length === 0) return false
@@ -220,12 +230,19 @@ export class Delivery {
     const isCommitted = entry.status === 'committed'
     database.transaction(() => {
       postings.markFinal(tx, isCommitted ? 'committed' : 'refused')
+      if (isCommitted) this.#isTaken(tx)
       // The block is on two stores and on the ledger: this node need not keep it.
       if (isCommitted) database.run("UPDATE batch SET state = 'committed', block = NULL WHERE tx = ?", tx)
       else this.#takeBack(row.account as Uint8Array, tx)
     })
     if (!isCommitted) this.#deps.logger.error({ transaction: toHex(tx), rule: entry.rule }, 'a transaction was refused')
     onFinal({ tx, what: row.what as string, account: row.account as Uint8Array }, entry)
+  }
+
+  /** Streams of which the ledger took records wait for nothing any more. */
+  #isTaken(tx: Uint8Array): void {
+    for (const { stream } of this.#deps.database.all('SELECT DISTINCT stream FROM batch WHERE tx = ? LIMIT 64', tx))
+      this.#refusals.succeeded(toHex(stream as Uint8Array))
   }
 
   /** Records that the ledger refused are sealed anew; their streams wait a while, longer each time. */
@@ -235,7 +252,9 @@ export class Delivery {
     const person = people.byAccount(account)
     if (person === undefined || rows.length === 0) return
     for (const { stream } of rows) {
-      this.#refusals.failed(toHex(stream as Uint8Array))
+      // What was under way together is refused together: that is one failure.
+      const name = toHex(stream as Uint8Array)
+      if (!this.#refusals.isPausing(name)) this.#refusals.failed(name)
     }
     losses.takeBack(person, tx)
   }

@@ -26,6 +26,8 @@ interface Dependencies {
 const noCid = new Uint8Array(32)
 /** Numbers that one call closes. */
 const closedAtOnce = 1024
+/** Records that one call takes back. */
+const refittedAtOnce = 64
 
 /** Finds and closes losses. */
 export class Losses {
@@ -49,7 +51,7 @@ export class Losses {
          WHERE account = ? AND stream = ? AND sequence = ? AND state IN ('sealed', 'stored')`,
         ...[payloadKinds.gap, noCid, person.account, stream, sequence],
       )
-      if (changed > 0) this.#tell(person, stream, sequence)
+      if (changed > 0) this.#tell(person, stream, { sequence, count: 1 })
     })
   }
 
@@ -67,6 +69,7 @@ export class Losses {
         ...[last + 1, person.account, stream],
       )
       this.#closeNumber(person, stream, last + 1, span)
+      this.#tell(person, stream, { sequence: last + 1, count: 1 })
     })
   }
 
@@ -100,13 +103,45 @@ export class Losses {
     const present = new Set(rows.map(({ sequence }) => Number(sequence)))
     let count = 0
     database.transaction(() => {
+      let run = { sequence: 0, count: 0 }
       for (let sequence = recorded + 1; sequence <= used && count < closedAtOnce; sequence++) {
         if (present.has(sequence)) continue
         this.#closeNumber(person, stream, sequence, undefined)
         count++
+        if (sequence === run.sequence + run.count) run.count++
+        else {
+          if (run.count > 0) this.#tell(person, stream, run)
+          run = { sequence, count: 1 }
+        }
       }
+      if (run.count > 0) this.#tell(person, stream, run)
     })
     return count
+  }
+
+  /**
+   * Takes back what waits of a stream and will never be taken where it lies: under a generation whose cuts somebody else made, at a number
+   * that he used, or sealed with this node's keys of a generation that the ledger has with others. It is sealed anew; what cannot be opened is
+   * a gap. Some at a time: returns how many, to be called again until there are none.
+   *
+   * @param foreign - generation that is on the ledger with other keys.
+   */
+  refit(person: Person, stream: Uint8Array, foreign?: number): number {
+    const { database, ledger } = this.#deps
+    const rows = database.all(
+      `SELECT batch.* FROM batch
+       LEFT JOIN cut AS before ON before.account = batch.account AND before.stream = batch.stream
+         AND before.generation = batch.generation - 1
+       LEFT JOIN cut AS own ON own.account = batch.account AND own.stream = batch.stream AND own.generation = batch.generation
+       WHERE batch.account = ? AND batch.stream = ? AND batch.state IN ('sealed', 'stored')
+         AND (sequence <= ? OR sequence <= before.last OR sequence > own.last OR batch.generation = ?)
+       ORDER BY sequence LIMIT ?`,
+      ...[person.account, stream, ledger.lastRecord(person.account, stream).sequence, foreign ?? -1, refittedAtOnce],
+    )
+    database.transaction(() => {
+      for (const row of rows) this.#takeBackOne(person, row)
+    })
+    return rows.length
   }
 
   /**
@@ -114,20 +149,13 @@ export class Losses {
    * the caller's transaction.
    */
   takeBack(person: Person, tx: Uint8Array): void {
-    const { database, ledger, samples, logger } = this.#deps
+    const { database, ledger } = this.#deps
     const rows = database.all("SELECT * FROM batch WHERE tx = ? AND state = 'posted' ORDER BY sequence LIMIT 64", tx)
     const streams = new Map<string, Uint8Array>()
     for (const row of rows) {
       const stream = row.stream as Uint8Array
       streams.set(toHex(stream), stream)
-      const batch = Number(row.kind) === payloadKinds.data ? this.#open(person, row) : undefined
-      if (batch !== undefined) samples.putBack(person, stream, batch)
-      else
-        logger.warn({ sequence: Number(row.sequence), kind: Number(row.kind) }, 'a refused record is not sealed anew')
-      database.run(
-        'DELETE FROM batch WHERE account = ? AND stream = ? AND sequence = ?',
-        ...[person.account, stream, Number(row.sequence)],
-      )
+      this.#takeBackOne(person, row)
     }
     for (const stream of streams.values()) {
       // An epoch of the future, by a clock that was ahead, is not to be kept up.
@@ -137,6 +165,19 @@ export class Losses {
       )
       this.close(person, stream)
     }
+  }
+
+  /** What can be opened waits again; its number is free. */
+  #takeBackOne(person: Person, row: SqlRow): void {
+    const { database, samples, logger } = this.#deps
+    const stream = row.stream as Uint8Array
+    const batch = Number(row.kind) === payloadKinds.data ? this.#open(person, row) : undefined
+    if (batch !== undefined) samples.putBack(person, stream, batch)
+    else logger.warn({ sequence: Number(row.sequence), kind: Number(row.kind) }, 'a refused record is not sealed anew')
+    database.run(
+      'DELETE FROM batch WHERE account = ? AND stream = ? AND sequence = ?',
+      ...[person.account, stream, Number(row.sequence)],
+    )
   }
 
   #open(person: Person, row: SqlRow): ReadingBatch | undefined {
@@ -188,13 +229,13 @@ export class Losses {
        VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, 'stored')`,
       ...[...at, generation, epoch, payloadKinds.gap, noCid, startMs, untilMs],
     )
-    this.#tell(person, stream, sequence)
   }
 
-  #tell(person: Person, stream: Uint8Array, sequence: number): void {
+  /** One alarm for numbers in a row. */
+  #tell(person: Person, stream: Uint8Array, { sequence, count }: { sequence: number; count: number }): void {
     const { alarms, logger, nowMs } = this.#deps
     const code = 'stream.gap'
-    logger.warn({ stream: toHex(stream), sequence }, 'a reading is missing: its number is closed by a gap')
+    logger.warn({ stream: toHex(stream), sequence, count }, 'readings are missing: their numbers are closed by gaps')
     if (alarms.begin(person, stream, { code, number: sequence, atMs: nowMs() }))
       alarms.end(person, stream, { code, atMs: nowMs() })
   }

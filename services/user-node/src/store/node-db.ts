@@ -167,6 +167,11 @@ ALTER TABLE alarm ADD COLUMN until INTEGER;
 CREATE INDEX alarm_episode ON alarm (account, code, until) WHERE until IS NOT NULL;
 `
 
+/** Op keys that root signed for and the ledger does not have yet: a hot store that holds nothing else. */
+const rekeys = `
+CREATE TABLE rekey (account BLOB PRIMARY KEY, tx BLOB NOT NULL, hot BLOB NOT NULL) STRICT, WITHOUT ROWID;
+`
+
 /**
  * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
  *
@@ -183,7 +188,7 @@ export function openNodeDatabase(path: string): Database {
     synchronous: 'full',
     migrations: [
       ...[schema, devices, erasures, files, portal, accepted, keys, looks, amendments, reclaims, episodes],
-      reclaimsAgain,
+      ...[reclaimsAgain, rekeys],
     ],
     isLookedThrough: true,
   })

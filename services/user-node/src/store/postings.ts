@@ -6,7 +6,7 @@ export interface Posting {
   /** Transaction id. */
   readonly tx: Uint8Array
   readonly account: Uint8Array
-  readonly what: 'register' | 'device' | 'key' | 'envelope' | 'iot' | 'erase'
+  readonly what: 'register' | 'device' | 'key' | 'envelope' | 'iot' | 'erase' | 'update'
   readonly leaf: Uint8Array
   /** Id of a transaction that must be committed first. */
   readonly requires: Uint8Array | undefined

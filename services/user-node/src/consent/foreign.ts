@@ -1,0 +1,71 @@
+/**
+ * What somebody else did to a person's streams with her op key: a thief of it, or this node itself, of which the folder is an older copy. The
+ * ledger's cuts take the place of this node's, its numbers go beyond them, and records that lie where they do not fit any more are sealed anew.
+ */
+import type { Cut } from '@healthblock/chain/transaction'
+import { equalBytes } from '@healthblock/encoding/bytes'
+import type { Database } from '@healthblock/runtime/sqlite'
+import type { LedgerView } from '../ledger-view.ts'
+import type { Person } from '../people/person.ts'
+
+interface Dependencies {
+  readonly database: Database
+  readonly ledger: LedgerView
+}
+
+/**
+ * Takes over what the ledger has and this node does not: cuts of the generations before the current one, and how far this node's own cuts that
+ * are not on record have to reach. Inside the caller's transaction. It is soon done if there is nothing.
+ *
+ * @returns the streams that were changed.
+ */
+export function adoptCuts({ database, ledger }: Dependencies, person: Person): Uint8Array[] {
+  const { account } = person
+  const current = ledger.currentGeneration(account)
+  const changed: Uint8Array[] = []
+  if (current === 0) return changed
+  for (const { stream } of person.streams) {
+    let isForeign = false
+    for (let generation = current - 1; generation >= 1; generation--) {
+      const last = ledger.cutOf(account, stream, generation)
+      if (last === undefined) break
+      const key = [account, stream, generation] as const
+      const own = database.get('SELECT last FROM cut WHERE account = ? AND stream = ? AND generation = ?', ...key)
+      if (own !== undefined && Number(own.last) === last) break
+      database.run('INSERT OR REPLACE INTO cut (account, stream, generation, last) VALUES (?, ?, ?, ?)', ...key, last)
+      isForeign = true
+    }
+    const before = ledger.cutOf(account, stream, current - 1) ?? 0
+    const least = Math.max(before, ledger.lastRecord(account, stream).sequence)
+    const raised = database.run(
+      'UPDATE cut SET last = ? WHERE account = ? AND stream = ? AND generation >= ? AND last < ?',
+      ...[least, account, stream, current, least],
+    )
+    if (isForeign)
+      database.run(
+        'UPDATE stream SET sequence = max(sequence, ?) WHERE account = ? AND stream = ?',
+        ...[before, account, stream],
+      )
+    if (isForeign || raised > 0) changed.push(stream)
+  }
+  return changed
+}
+
+/**
+ * Cuts that the rules ask for of open streams that are none of this node's: a thief's device has some. They end at their newest record.
+ *
+ * @param generation - the one that the `key` opens.
+ */
+export function foreignCuts({ ledger }: Dependencies, person: Person, generation: number): Cut[] {
+  const { account } = person
+  const current = ledger.currentGeneration(account)
+  const isOwn = (stream: Uint8Array): boolean => person.streams.some((own) => equalBytes(own.stream, stream))
+  return ledger.openStreams(account).flatMap(({ stream, generation: first }) => {
+    if (isOwn(stream)) return []
+    const before = ledger.cutOf(account, stream, Math.max(0, current - 1)) ?? 0
+    const last = Math.max(before, ledger.lastRecord(account, stream).sequence)
+    const cuts: Cut[] = []
+    for (let cut = Math.max(current, first, 1); cut < generation; cut++) cuts.push([stream, cut, last])
+    return cuts
+  })
+}

@@ -1,0 +1,377 @@
+/**
+ * A thief of a person's op key, and how root takes the household back: the node's own rounds over real files, against version 4 of the
+ * ledger's real rules, with a storage network that takes everything.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { userTables } from '@healthblock/chain/tables'
+import { type IotRecord, type KeyBody, signTransaction, type TransactionBody } from '@healthblock/chain/transaction'
+import { randomBytes } from '@healthblock/crypto/random'
+import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
+import type { OpenVault } from '@healthblock/crypto/vault'
+import { toHex } from '@healthblock/encoding/bytes'
+import { createLogger } from '@healthblock/runtime/logger'
+import type { OutboxEntry } from '@healthblock/runtime/outbox'
+import type { StorageClient } from '@healthblock/runtime/storage-client'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { TestHome } from '../../../test/support/home.ts'
+import { TestLedger } from '../../../test/support/ledger.ts'
+import { Settlement } from './consent/settlement.ts'
+import { UserNodeEvents } from './events.ts'
+import { listFiles } from './files/file-list.ts'
+import { Reclaim } from './files/reclaim.ts'
+import { Uploads } from './files/uploads.ts'
+import { createLedgerView } from './follower-view.ts'
+import { Household } from './household.ts'
+import { Rekeys } from './people/rekey.ts'
+import type { Session } from './people/sessions.ts'
+import { Sessions } from './people/sessions.ts'
+import { Diagnoses } from './reading/diagnoses.ts'
+import { Delivery } from './sealing/delivery.ts'
+import { streamOfKind } from './sealing/samples.ts'
+
+const logger = createLogger({ name: 'test', level: 'silent' })
+const [kindData, kindGap] = [0, 2]
+
+let dir: string
+let world: TestLedger
+let home: TestHome
+let vault: OpenVault
+let household: Household
+let delivery: Delivery
+let rekeys: Rekeys
+let uploads: Uploads
+let finished: Map<string, OutboxEntry>
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'theft-'))
+  world = new TestLedger(1_800_000_000_000, 3_600_000, 4)
+  home = new TestHome(world, dir)
+  vault = await home.enrol()
+  finished = new Map()
+  brought = []
+  isStorageAway = false
+  openHousehold()
+})
+
+afterEach(() => {
+  vault.close()
+  home.database.close()
+  rmSync(dir, { recursive: true })
+})
+
+function openHousehold(): void {
+  const nowMs = (): number => world.nowMs
+  const { database, store: people, postings, losses, consent } = home
+  const ledger = createLedgerView(world.ledger, nowMs)
+  const events = new UserNodeEvents(logger)
+  const away = (): Promise<never> => Promise.reject(new Error('no network'))
+  const put = async () => (isStorageAway ? away() : { receipts: [] })
+  const storage = { put, erase: async () => [] }
+  const storageOf = (): StorageClient => storage as unknown as StorageClient
+  const outbox = { add: () => [], find: (tx: Uint8Array) => finished.get(toHex(tx)), pending: () => 0 }
+  const parts = { database, people, postings, ledger, losses, consent, events, logger, nowMs, storageOf }
+  const settlement = new Settlement({ ...parts, dir, client: { receipt: away } })
+  delivery = new Delivery({
+    ...{ ...parts, outbox: outbox as never },
+    onFinal: ({ what, account }, entry) => {
+      const person = people.byAccount(account)
+      if (person !== undefined && what === 'key') settling.push(settlement.settle(person, entry))
+    },
+  })
+  const reclaim = new Reclaim(parts)
+  uploads = new Uploads({ ...parts, reclaim })
+  const sessions = new Sessions({ dir, consent, nowMs })
+  rekeys = new Rekeys({ ...parts, store: people, sessions })
+  household = new Household({
+    ...{ ...home, ...parts, people: home.people, store: people, sessions, rekeys, settlement, delivery, reclaim },
+    ...{
+      uploads,
+      diagnoses: new Diagnoses(parts),
+      outbox,
+      refresh: async () => true,
+    },
+  })
+}
+
+const settling: Promise<void>[] = []
+let brought: number[]
+let isStorageAway: boolean
+
+/** What waits goes to the ledger, in whatever order it takes it; refusals come back. */
+async function exchange(): Promise<void> {
+  for (let isMoving = true; isMoving; ) {
+    isMoving = false
+    const rows = home.database.all(
+      "SELECT tx, leaf, requires FROM posting WHERE state = 'pending' AND handed = 1 ORDER BY ms",
+    )
+    for (const { tx, leaf } of rows as { tx: Uint8Array; leaf: Uint8Array }[]) {
+      const verdict = world.judge(leaf)
+      if (verdict.verdict === 'deferred') continue
+      if (verdict.verdict === 'valid') world.commit(leaf)
+      const status = verdict.verdict === 'valid' ? 'committed' : 'refused'
+      const rule = verdict.verdict === 'refused' ? { rule: verdict.rule } : {}
+      const entry = { id: toHex(tx), chain: 'userchain', status, addedMs: 0, attempts: 1, ...rule } as const
+      finished.set(entry.id, entry)
+      delivery.settle(entry)
+      await Promise.all(settling.splice(0))
+      isMoving = true
+    }
+  }
+}
+
+/** Rounds of the node and what the ledger makes of them; a device brings a second of ECG in each. */
+async function live(rounds: number): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
+    world.nowMs += 1000
+    home.bring()
+    brought.push(world.nowMs)
+    await household.round()
+    await exchange()
+  }
+}
+
+const state = () => world.ledger.state('userchain')
+const account = () => home.person().account
+const ecg = () => home.stream('ecg').stream
+const recorded = (): number => userTables.last.get(state(), account(), ecg())?.[0] ?? 0
+const generation = (): number => userTables.currentGeneration.get(state(), account()) ?? 0
+
+/** Somebody with the op key of now. */
+class Thief {
+  readonly #op: SigningKey = signingKeyFromSeed(home.person().hot.opSeed)
+
+  leaf(body: TransactionBody): Uint8Array {
+    const signers = [{ account: account(), key: 1, signingKey: this.#op }]
+    return signTransaction({ ledgerId: world.ledger.ledgerId, chain: 'userchain', body, signers }).leaf
+  }
+
+  #consent() {
+    const n = Math.max(world.nowMs, (userTables.counter.get(state(), account()) ?? 0) + 1)
+    return { v: 1, a: account(), n, x: world.nowMs + 3_600_000 } as const
+  }
+
+  /** A `key` of the next generation that cuts each open stream `ahead` of its newest record. */
+  rotation(ahead: number, step = 1): Uint8Array {
+    const { size, root } = world.ledger.head('userchain')
+    const current = generation()
+    const streams = userTables.openStreams.get(state(), account()) ?? []
+    const cut = streams.flatMap((stream) => {
+      const before = userTables.cut.get(state(), account(), stream, current - 1)?.last ?? 0
+      const last = Math.max(before, (userTables.last.get(state(), account(), stream)?.[0] ?? 0) + ahead)
+      return Array.from({ length: step }, (_, i) => [stream, current + i, last] as const)
+    })
+    const lists = { cut, close: [], open: [], env: [] }
+    const body: KeyBody = {
+      ...this.#consent(),
+      t: 'key',
+      gen: current + step,
+      first: 0,
+      ...lists,
+      why: 3,
+      seen: [size, root],
+    }
+    return this.leaf(body)
+  }
+
+  device(stream: Uint8Array): Uint8Array {
+    const fields = { dev: randomBytes(16), act: 1, streams: [stream], cert: randomBytes(32) }
+    return this.leaf({ ...this.#consent(), t: 'device', ...fields })
+  }
+
+  /** Records of nothing, under the next numbers of a stream. */
+  junk(count: number, gen = generation(), stream = ecg()): Uint8Array {
+    const [last, epoch] = userTables.last.get(state(), account(), stream) ?? [0, Math.floor(world.nowMs / 3_600_000)]
+    const size = userTables.streamClass.get(state(), account(), stream, gen) ?? 4096
+    const r = Array.from({ length: count }, (_, i): IotRecord => {
+      return [stream, last + 1 + i, gen, epoch, kindData as number, size, randomBytes(32)]
+    })
+    return this.leaf({ v: 1, t: 'iot', a: account(), r })
+  }
+}
+
+/** Her session: she has her passphrase. */
+function session(): Session {
+  return { person: home.person(), vault } as unknown as Session
+}
+
+/** True if the reading of a moment is in a record that is on the ledger or on its way, or waits to be sealed. */
+function isKept(ms: number): boolean {
+  const at = [ecg(), ms, ms]
+  const isSealed = home.database.get(
+    'SELECT 1 FROM batch WHERE stream = ? AND kind = 0 AND start <= ? AND until > ?',
+    ...at,
+  )
+  return (
+    (isSealed ?? home.database.get('SELECT 1 FROM sample WHERE stream = ? AND start <= ? AND until > ?', ...at)) !==
+    undefined
+  )
+}
+
+/** True if the newest record of the ECG on the ledger is this node's, of its newest keys. */
+function isGoingOn(): boolean {
+  const row = home.database.get(
+    "SELECT generation, kind FROM batch WHERE stream = ? AND sequence = ? AND state = 'committed'",
+    ...[ecg(), recorded()],
+  )
+  return Number(row?.generation) === home.person().hot.generation && Number(row?.kind) === kindData
+}
+
+/** Lets the node go on until it is through, or it takes too long. */
+async function recover(): Promise<void> {
+  // A new op key is on record after the first round, and this node's after the second.
+  await live(3)
+  for (let rounds = 0; rounds < 40 && !(isGoingOn() && isUpToDate()); rounds++) await live(1)
+}
+
+/** The ledger has this node's newest keys, and nothing waits for it but the last readings. */
+function isUpToDate(): boolean {
+  const waiting = home.database.get("SELECT count(*) AS n FROM batch WHERE state <> 'committed'")
+  return generation() === home.person().hot.generation && Number(waiting?.n) < 4
+}
+
+describe('a household whose op key was stolen', { timeout: 120_000 }, () => {
+  test('is taken back by root: its streams go on beyond what the thief cut and wrote, with new keys, and he is shut out', async () => {
+    await live(5)
+    const before = recorded()
+    expect(before).toBeGreaterThan(2)
+    const thief = new Thief()
+    const stream = randomBytes(8)
+    world.commit(thief.device(stream))
+    world.commit(thief.junk(3, generation(), stream))
+    world.commit(thief.junk(7))
+    world.commit(thief.rotation(2_100, 16))
+    world.commit(thief.junk(5, 1))
+    const stolen = home.person().opKey.publicKey
+    const tx = rekeys.begin(session())
+    // Asked again it is the same one.
+    expect(rekeys.begin(session())).toEqual(tx)
+    await recover()
+    expect(home.person().nextOp).toBeUndefined()
+    expect(home.person().opKey.publicKey).not.toEqual(stolen)
+    for (const leaf of [thief.rotation(10), thief.junk(1), thief.device(randomBytes(8))]) {
+      expect(world.judge(leaf)).toMatchObject({ verdict: 'refused', rule: expect.stringMatching(/\.signature$/) })
+    }
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(generation()).toBeGreaterThan(17)
+    expect(recorded()).toBeGreaterThan(before + 2_107)
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+    // What nobody measured is a gap, told once for many numbers.
+    expect(home.records().filter(({ kind }) => kind === kindGap).length).toBeGreaterThan(2_000)
+    expect(home.alarms.list(home.person()).filter(({ code }) => code === 'stream.gap').length).toBeLessThan(30)
+    // And she hears that it was not this node.
+    const told = home.alarms.list(home.person()).filter(({ code }) => code === 'keys.foreign')
+    expect(told).toMatchObject([{ severity: 'high', about: '0000000000000011' }])
+    // A restart changes nothing.
+    home.restart()
+    openHousehold()
+    await live(5)
+    expect(home.person().opKey.publicKey).not.toEqual(stolen)
+    expect(isGoingOn()).toBe(true)
+    expect(home.alarms.list(home.person()).filter(({ code }) => code === 'keys.foreign')).toEqual(told)
+  })
+
+  test('seals anew what waited under numbers and a generation that the thief took, while nothing could be stored', async () => {
+    await live(3)
+    isStorageAway = true
+    // Her own rotation is on its way when his comes on record.
+    await live(3)
+    await home.consent.rotate(home.person())
+    await household.round()
+    await home.consent.rotate(home.person())
+    const thief = new Thief()
+    world.commit(thief.rotation(300))
+    world.commit(thief.junk(4, 1))
+    await live(4)
+    isStorageAway = false
+    await recover()
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+    // Under a number between there may be a gap, and none of her readings.
+    rekeys.begin(session())
+    await recover()
+    expect(world.judge(thief.rotation(1))).toMatchObject({ rule: 'key.signature' })
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+  })
+
+  test('leaves nothing on record that is sealed with its own keys of a generation that the thief opened: her doctors would read none of it', async () => {
+    await live(2)
+    isStorageAway = true
+    await home.consent.rotate(home.person())
+    for (let i = 0; i < 3; i++) {
+      world.nowMs += 1000
+      home.bring()
+      brought.push(world.nowMs)
+      await household.round()
+    }
+    expect(home.records().at(-1)).toMatchObject({ generation: 2, kind: kindData })
+    world.commit(new Thief().rotation(0))
+    await live(2)
+    isStorageAway = false
+    await recover()
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(
+      home
+        .records()
+        .filter(({ kind }) => kind === kindData)
+        .map(({ generation: of }) => of),
+    ).not.toContain(2)
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+  })
+
+  test('says of a file whose number the thief took that it is lost, and takes it again', async () => {
+    await live(2)
+    const records = streamOfKind(home.person(), 'records')
+    const send = async (): Promise<number> => {
+      const { sequence } = uploads.begin(home.person(), records, { name: 'scan.dcm', type: '', sizeBytes: 50_000 })
+      await uploads.write(home.person(), records, { sequence, offset: 0, bytes: new Uint8Array(50_000) })
+      return sequence
+    }
+    const first = await send()
+    world.commit(new Thief().junk(1, 1, records.stream))
+    rekeys.begin(session())
+    await recover()
+    const states = () => listFiles(home.database, account(), records.stream).map(({ state: of }) => of)
+    expect(states()).toEqual(['lost'])
+    const second = await send()
+    expect(second).toBeGreaterThan(first)
+    await live(3)
+    expect(states()).toEqual(['lost', 'on record'])
+  })
+
+  test('asks again after a thief took the counter, for the same key', async () => {
+    await live(2)
+    const tx = rekeys.begin(session())
+    const next = home.person().nextOp?.publicKey
+    world.nowMs += 1000
+    world.commit(new Thief().device(randomBytes(8)))
+    await live(2)
+    expect(finished.get(toHex(tx))).toMatchObject({ status: 'refused', rule: 'update.counter' })
+    // The old key is in force, and everything goes on with it.
+    await recover()
+    expect(isGoingOn()).toBe(true)
+    const again = rekeys.begin(session())
+    expect(again).not.toEqual(tx)
+    await recover()
+    expect([home.person().opKey.publicKey, home.person().nextOp]).toEqual([next, undefined])
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+  })
+})
+
+test('a rotation whose cuts lie too far ahead of what is on record follows one between, that the ledger takes', async () => {
+  await live(2)
+  await home.consent.rotate(home.person())
+  const numbers = 'UPDATE stream SET sequence = 70000 WHERE stream = ?'
+  home.database.run(numbers, home.stream('vitals').stream)
+  await home.consent.rotate(home.person())
+  // The network was away until both had expired.
+  world.nowMs += 86_400_000
+  delivery.handOver()
+  await exchange()
+  expect([...finished.values()].map(({ rule }) => rule)).toContain('key.expiry')
+  delivery.handOver()
+  await exchange()
+  expect([generation(), home.person().hot.generation]).toEqual([2, 3])
+})
