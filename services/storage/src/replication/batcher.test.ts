@@ -1,7 +1,11 @@
-import { expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { Batcher } from './batcher.ts'
 
-const limits = { requests: 1, items: 4, bytes: 100, bytesBeside: 0 }
+const limits = { requests: 1, items: 4, bytes: 100, bytesBeside: 0, restMsMax: 0 }
+
+afterEach(() => {
+  vi.useRealTimers()
+})
 
 test('what arrives while a request is under way shares the next ones, within the limits and in order', async () => {
   const sent: number[][] = []
@@ -42,7 +46,7 @@ test('what somebody waits for goes first, and another request begins only when e
       await gate.promise
       return items
     },
-    { requests: 2, items: 4, bytes: 100, bytesBeside: 30 },
+    { requests: 2, items: 4, bytes: 100, bytesBeside: 30, restMsMax: 0 },
   )
   const results = [batcher.add(0, 1), batcher.add(1, 10, false), batcher.add(2, 10, false), batcher.add(3, 9)]
   expect(sent).toEqual([[0]])
@@ -53,4 +57,50 @@ test('what somebody waits for goes first, and another request begins only when e
   gate.resolve()
   expect(await Promise.all(results)).toEqual([0, 1, 2, 3, 4, 5, 6])
   expect(sent.slice(2)).toEqual([[5], [6]])
+})
+
+/** A batcher whose requests take 6 ms, by a clock that the test moves. */
+function createSlow(sent: number[][]): Batcher<number, number> {
+  vi.useFakeTimers()
+  const send = async (items: number[]): Promise<number[]> => {
+    sent.push(items)
+    await new Promise((resolve) => setTimeout(resolve, 6))
+    return items
+  }
+  return new Batcher<number, number>(send, { requests: 2, items: 64, bytes: 500, bytesBeside: 100, restMsMax: 4 })
+}
+
+const eight = [1, 2, 3, 4, 5, 6, 7, 8]
+
+test('after a request of several the next waits half as long, for others to share it', async () => {
+  const sent: number[][] = []
+  const batcher = createSlow(sent)
+  const results = [0, ...eight].map((item) => batcher.add(item, 1))
+  await vi.advanceTimersByTimeAsync(12)
+  expect(sent).toEqual([[0], eight])
+  results.push(batcher.add(20, 1))
+  await vi.advanceTimersByTimeAsync(2)
+  results.push(batcher.add(21, 1))
+  expect(sent).toHaveLength(2)
+  await vi.advanceTimersByTimeAsync(1)
+  expect(sent[2]).toEqual([20, 21])
+  await vi.advanceTimersByTimeAsync(6)
+  // The last one had few: nobody is to be waited for.
+  results.push(batcher.add(22, 1))
+  expect(sent[3]).toEqual([22])
+  await vi.advanceTimersByTimeAsync(6)
+  expect(await Promise.all(results)).toEqual([0, ...eight, 20, 21, 22])
+})
+
+test('what is worth a request of its own does not wait for others', async () => {
+  const sent: number[][] = []
+  const batcher = createSlow(sent)
+  const results = [0, ...eight].map((item) => batcher.add(item, 1))
+  await vi.advanceTimersByTimeAsync(12)
+  results.push(batcher.add(20, 1))
+  expect(sent).toHaveLength(2)
+  results.push(batcher.add(21, 99))
+  expect(sent[2]).toEqual([20, 21])
+  await vi.advanceTimersByTimeAsync(12)
+  expect(await Promise.all(results)).toEqual([0, ...eight, 20, 21])
 })

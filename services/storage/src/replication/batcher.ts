@@ -1,6 +1,7 @@
 /**
  * Sends what arrives while earlier requests are under way as one request: alone when it is quiet, many at once when it
- * is not, with no timer that would make a single caller wait. What somebody waits for goes before what nobody does.
+ * is not, with no timer that would make a single caller wait: a rest comes after a request of many alone. What somebody
+ * waits for goes before what nobody does.
  */
 
 /** Limits of {@link Batcher}. */
@@ -12,7 +13,17 @@ export interface BatchLimits {
   bytes: number
   /** Bytes that must wait before another request begins beside one that is under way: a small one would be on its way for little. */
   bytesBeside: number
+  /**
+   * How long at most what comes after a request of several items waits for others to share the next one, ms; half of
+   * the time that the request took if that is less.
+   */
+  restMsMax: number
 }
+
+/** A smaller request is not worth a wait. */
+const restItemsMin = 8
+/** Part of a request's time. */
+const restShare = 0.5
 
 interface Waiting<Item, Result> {
   item: Item
@@ -29,6 +40,7 @@ export class Batcher<Item, Result> {
   readonly #queues: [urgent: Waiting<Item, Result>[], others: Waiting<Item, Result>[]] = [[], []]
   #bytesWaiting = 0
   #underWay = 0
+  #isResting = false
 
   /** @param send - answers with one result, or error, per item in the same order; if it rejects, every item does. */
   constructor(send: (items: Item[]) => Promise<readonly (Result | Error)[]>, limits: BatchLimits) {
@@ -47,10 +59,12 @@ export class Batcher<Item, Result> {
 
   #next(): void {
     const { requests, bytesBeside } = this.#limits
-    if (this.#underWay >= requests || (this.#underWay > 0 && this.#bytesWaiting < bytesBeside)) return
+    if (this.#underWay >= requests) return
+    if ((this.#underWay > 0 || this.#isResting) && this.#bytesWaiting < bytesBeside) return
     const batch = this.#take()
     if (batch.length === 0) return
     this.#underWay++
+    const beganAt = performance.now()
     this.#send(batch.map((waiting) => waiting.item))
       .then(
         (results) => {
@@ -66,8 +80,20 @@ export class Batcher<Item, Result> {
       )
       .finally(() => {
         this.#underWay--
+        this.#rest(batch.length, performance.now() - beganAt)
         this.#next()
       })
+  }
+
+  /** A request of its own costs two nodes more than the items in it. Those who were answered now ask anew. */
+  #rest(items: number, tookMs: number): void {
+    const restMs = Math.min(this.#limits.restMsMax, tookMs * restShare)
+    if (restMs < 1 || items < restItemsMin || this.#isResting) return
+    this.#isResting = true
+    setTimeout(() => {
+      this.#isResting = false
+      this.#next()
+    }, restMs)
   }
 
   #take(): Waiting<Item, Result>[] {

@@ -29,9 +29,9 @@ import {
 /** Largest request that carries copies: one block more than a batch aims at, and what surrounds them. */
 export const replicasBodyBytesMax = 7 * 1024 * 1024
 /** Each word has two of a store's files walked, at worst: fewer than it takes. */
-const wordLimits = { requests: 2, items: 32, bytes: 32_768, bytesBeside: 1 }
+const wordLimits = { requests: 2, items: 32, bytes: 32_768, bytesBeside: 1, restMsMax: 0 }
 /** Copies: a request costs two stores about half a ms, a signature and its check among it, so that small ones share it. */
-const copyLimits = { requests: 2, items: 256, bytes: 4 * 1024 * 1024, bytesBeside: 512 * 1024 }
+const copyLimits = { requests: 2, items: 256, bytes: 4 * 1024 * 1024, bytesBeside: 512 * 1024, restMsMax: 4 }
 /** Most digests of one question to another node. */
 export const digestsPerCheckMax = 256
 const answerBytesMax = 1024 * 1024
