@@ -84,7 +84,7 @@ export class TestHome {
     this.alarms = new Alarms({ database, events })
     this.losses = new Losses({ database, ledger, samples: this.samples, alarms: this.alarms, logger, nowMs })
     const { sealer, losses, alarms } = this
-    this.switches = new Switches({ database, sealer, losses, alarms, periodMs, nowMs })
+    this.switches = new Switches({ database, samples: this.samples, sealer, losses, alarms, periodMs, nowMs })
   }
 
   restart(): void {

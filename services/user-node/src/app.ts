@@ -210,7 +210,7 @@ function buildDelivery(base: Foundations, onSettled: OnSettled, wake: () => void
   const sealer = new Sealer({ database, samples, ledger, periodMs, nowMs })
   const alarms = new Alarms({ database, events })
   const losses = new Losses({ database, ledger, samples, alarms, logger, nowMs })
-  const switches = new Switches({ database, sealer, losses, alarms, periodMs, nowMs })
+  const switches = new Switches({ database, samples, sealer, losses, alarms, periodMs, nowMs })
   const outbox = new Outbox({
     dir: config.dir,
     ledgerId: ledger.ledgerId,

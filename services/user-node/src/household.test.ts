@@ -310,8 +310,12 @@ test('a folder from before a revocation seals nothing for the ex-doctor, though 
   const household = openHousehold(undefined, absent, refresh)
   world.nowMs += 2_000
   behind.nowMs = world.nowMs
+  home.switches.switchOn(home.person(), home.stream('ecg'), { everyMs: 0, rateHz: 100, leads: 1 })
   home.bring()
-  world.nowMs += 3_000
+  const before = home.records().length
+  // What a device sent is sealed when it is switched off: soon, not by the request.
+  home.switches.switchOff(home.person(), home.stream('ecg'))
+  expect(home.records()).toHaveLength(before)
   await household.round()
   const sealed = home.records().at(-1) as SealedRecord
   expect(missed).toEqual([])

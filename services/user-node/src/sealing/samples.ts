@@ -203,6 +203,11 @@ export class Samples {
     return { count: Number(row?.n), newest: Number(row?.newest), arrivedMs: Number(row?.arrived) }
   }
 
+  /** Nobody adds to what waits of a stream: it is sealed as what came long ago. */
+  makeDue(person: Person, stream: Uint8Array): void {
+    this.#database.run('UPDATE sample SET arrived = 0 WHERE account = ? AND stream = ?', person.account, stream)
+  }
+
   /** The oldest pieces of a stream, in order of time, at most 4,096. */
   waiting(person: Person, stream: Uint8Array): WaitingPiece[] {
     const rows = this.#database.all(

@@ -4,6 +4,7 @@ import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { Person, PersonStream } from '../people/person.ts'
 import type { Alarms } from './alarms.ts'
 import type { Losses } from './losses.ts'
+import type { Samples } from './samples.ts'
 import { blockSizeOf, type Sealer } from './sealer.ts'
 
 /** What a device says of itself when it is switched on. */
@@ -25,6 +26,7 @@ export interface SwitchedOnView {
 
 interface Dependencies {
   readonly database: Database
+  readonly samples: Pick<Samples, 'makeDue'>
   readonly sealer: Sealer
   readonly losses: Losses
   readonly alarms: Alarms
@@ -62,18 +64,18 @@ export class Switches {
     return Number(this.#row(person, stream)?.since)
   }
 
-  /** The device of a stream is switched off: what it sent is sealed, and nothing more is expected of it. Again is once. */
+  /** The device of a stream is switched off: the next round seals what it sent, and nothing more is expected of it. Again is once. */
   switchOff(person: Person, stream: PersonStream): void {
-    const { database, sealer, alarms, nowMs } = this.#deps
-    const changed = database.transaction(() => {
+    const { database, samples, alarms, nowMs } = this.#deps
+    database.transaction(() => {
       const gone = database.run(
         'DELETE FROM switched WHERE account = ? AND stream = ?',
         ...[person.account, stream.stream],
       )
-      if (gone > 0) alarms.end(person, stream.stream, { code: 'stream.silent', atMs: nowMs() })
-      return gone
+      if (gone === 0) return
+      alarms.end(person, stream.stream, { code: 'stream.silent', atMs: nowMs() })
+      samples.makeDue(person, stream.stream)
     })
-    if (changed > 0) sealer.seal(person, stream, true)
   }
 
   /** The devices of a person that are switched on. */
