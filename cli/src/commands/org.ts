@@ -82,7 +82,7 @@ STORE: an account, or a name of this cluster (storage-…).
 A proposal names the lowest account of its signers; --signers ORG,ORG,… says who they will be (default: all who govern).
   --force         new keys or a removal although every node must sign (q = all of them); rules that this program does not know;
                   --switch although the proposal is not on record; --drop of a node that still cosigns, or if nobody can be asked
-  --last N,N      with policy: the last sizes of userchain and docchain that replaced cosigner keys signed for their nodes (default: the
+  --last N,N      with policy: the last sizes of userchain and docchain that replaced keys signed for their nodes (default: the
                   newest published ones)
 Options: --dir DIR, --json
 ${subjectHelp}`

@@ -1,3 +1,4 @@
+import { governActs } from '@healthblock/chain/governing'
 import { toHex } from '@healthblock/encoding/bytes'
 import { describe, expect, it } from 'vitest'
 import { Consortium } from '../../../packages/chain/src/consortium.test-support.ts'
@@ -47,12 +48,19 @@ describe('a change of one node', () => {
     expect(changedPolicy(stateOf(3), change({ remove: ['1'] })).nodes.map(([rank]) => rank)).toEqual([0, 2, 3])
   })
 
-  it('ends each replaced cosigner key at the last size of its own chain', () => {
+  it('ends each replaced key at the last size of its own chain', () => {
     const sizes = (some: Partial<PolicyChange>): number[] =>
       changedPolicy({ ...stateOf(3), size: 90, docchainSize: 12 }, change(some)).last.map(([, size]) => size)
     expect(sizes({ replace: [card] })).toEqual([90, 12])
     expect(sizes({ remove: ['1'] })).toEqual([90, 12])
     expect(sizes({ remove: ['1'], lastSizes: [40, 7] })).toEqual([40, 7])
+    // From version 4 of the rules on each log key too, which goes before the cosigner key of its chain.
+    const argument = changedPolicy({ ...stateOf(3), rulesFirst: 4 }, change({ replace: [card], lastSizes: [40, 7] }))
+    expect(argument.last.map(([, size]) => size)).toEqual([40, 40, 7, 7])
+    const risen = new Consortium()
+    risen.post('userchain', risen.govern(governActs.parameters, { quota: [], rules: [4, 2] }))
+    // Keys and ids are the same on each of these ledgers.
+    expect(risen.judge('userchain', risen.govern(governActs.policy, argument))).toEqual({ verdict: 'valid' })
   })
 
   it('is refused while every node must sign, in words that say what to do', () => {

@@ -5,7 +5,10 @@ import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
 import { CommandError } from '../io.ts'
 import { type Card, isStoreCard, type NodeCard, type StoreCard } from './card.ts'
-import type { GoverningState } from './state.ts'
+import { type GoverningState, rulesInForce } from './state.ts'
+
+/** From this version of the rules on a policy may say how far replaced log keys signed (packages/chain SPEC.md §6, `govern`). */
+const rulesOfLogKeys = 4
 
 /** What is to be different. Nodes are named by account (hex) or rank. */
 export interface PolicyChange {
@@ -18,7 +21,7 @@ export interface PolicyChange {
   readonly removeStores: readonly string[]
   /** Accounts (hex) of organisations whose nodes and stores are all removed. */
   readonly removeOrganisations: readonly string[]
-  /** Last sizes of Userchain and Docchain that the replaced cosigner keys signed for their nodes; the newest published ones if absent. */
+  /** Last sizes of Userchain and Docchain that replaced keys signed for their nodes; the newest published ones if absent. */
   readonly lastSizes?: readonly [userchain: number, docchain: number]
   /** Also a change that stands or falls with the very node that it is about. */
   readonly isForced?: boolean
@@ -126,16 +129,20 @@ export function changedPolicy(state: GoverningState, change: PolicyChange): Poli
   const isSameCount = nodes.length === known.length
   const q = change.q ?? (isSameCount ? state.policy.q : quorumFor(nodes.length))
   checkPolicy(state, { q, nodes, stores })
+  // Versions never fall, so what may be named now may be when it is judged.
+  const mayNameLogs = rulesInForce(state) >= rulesOfLogKeys
   const lastSizes = change.lastSizes ?? [state.size, state.docchainSize]
   const last = known.flatMap(({ rank, node }) => {
     const next = nodes.find(([other]) => other === rank)
-    const [, , , , ucos, , dcos] = node
+    const [, , , ulog, ucos, dlog, dcos] = node
     const keys = [
-      [ucos, next?.[5], lastSizes[0]],
-      [dcos, next?.[7], lastSizes[1]],
+      [ulog, next?.[4], lastSizes[0], mayNameLogs],
+      [ucos, next?.[5], lastSizes[0], true],
+      [dlog, next?.[6], lastSizes[1], mayNameLogs],
+      [dcos, next?.[7], lastSizes[1], true],
     ] as const
-    return keys.flatMap(([key, after, lastSize]) =>
-      after !== undefined && equalBytes(after, key) ? [] : [[key, lastSize] as const],
+    return keys.flatMap(([key, after, lastSize, isNamed]) =>
+      !isNamed || (after !== undefined && equalBytes(after, key)) ? [] : [[key, lastSize] as const],
     )
   })
   return { q, nodes, stores, last }

@@ -191,7 +191,6 @@ function policyLines(argument: PolicyArgument, before: PolicyRecord | undefined)
     if (!nodes.some(([other]) => other === rank)) lines.push(`  GONE node ${rank}  account ${toHex(account)}`)
   }
   lines.push(...storeLines(stores, before?.stores ?? []))
-  for (const [key, size] of last)
-    lines.push(`  replaced cosigner key ${toHex(key).slice(0, 16)}… counts up to size ${size}`)
+  for (const [key, size] of last) lines.push(`  replaced key ${toHex(key).slice(0, 16)}… counts up to size ${size}`)
   return lines
 }

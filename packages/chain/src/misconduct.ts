@@ -76,8 +76,8 @@ export interface PolicyView {
 }
 
 /**
- * The node that signed a note: its key is a log or cosigner key of this chain in a policy up to `view.size`, and, if it is a cosigner key
- * that a later policy replaced, the note's size is not beyond what the node had signed with it. A key that was made to have another one's
+ * The node that signed a note: its key is a log or cosigner key of this chain in a policy up to `view.size`, and, if a later policy
+ * replaced it and says how far the node had signed with it, the note's size is not beyond that. A key that was made to have another one's
  * id answers for nothing that it did not sign, and hides nobody who did.
  *
  * @returns Account and key; undefined if nobody answers for the line, or it does not verify.

@@ -1,9 +1,17 @@
 import { readFileSync } from 'node:fs'
 import type { SigningKey } from '@healthblock/crypto/signature'
+import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { SizeAndRoot } from '../block.ts'
 import { type ChainName, chains } from '../chains.ts'
-import { checkpointText, cosignCheckpoint, noteKeyId, signatureTypes, signCheckpoint } from '../checkpoint.ts'
+import {
+  chainOrigin,
+  checkpointText,
+  cosignCheckpoint,
+  noteKeyId,
+  signatureTypes,
+  signCheckpoint,
+} from '../checkpoint.ts'
 import { Consortium } from '../consortium.test-support.ts'
 import { type GovernedNode, governActs } from '../governing.ts'
 import { encodeSignedStatement, encodeSingleNote, evidenceKinds } from '../misconduct.ts'
@@ -106,11 +114,32 @@ it('a replaced key convicts its node no further than it had signed', () => {
   expect(judge(5, '1 again')).toEqual({ verdict: 'valid' })
 })
 
-/** Puts version 3 of the rules in force from the next block on. */
-function raiseRules(world: Consortium): void {
+/** Puts a version of the rules in force from the next block on. */
+function raiseRules(world: Consortium, version = 3): void {
   const from = world.ledger.head('userchain').height + 2
-  world.post('userchain', world.govern(governActs.parameters, { quota: [], rules: [3, from] }))
+  world.post('userchain', world.govern(governActs.parameters, { quota: [], rules: [version, from] }))
 }
+
+it('a replaced log key convicts its node no further either, if the policy says how far it had signed', () => {
+  const world = new Consortium()
+  raiseRules(world, 4)
+  const argument = world.policy((policy) => {
+    const [rank, org, account, node, ulog, ...others] = policy.nodes[1] as GovernedNode
+    const keys = [node, keyOf('userchain log 1 again').publicKey, ...others] as const
+    policy.nodes = policy.nodes.with(1, [rank, org, account, ...keys])
+    policy.last = [[ulog, 4]]
+  })
+  world.post('userchain', world.govern(governActs.policy, argument))
+  const judge = (size: number) => {
+    const notes = [bytesOf('one'), bytesOf('two')].map((root) => {
+      const head = { origin: chainOrigin({ ledgerId: world.genesis.ledgerId, chain: 'userchain' }), size, root }
+      return encodeUtf8(signCheckpoint(head, keyOf('userchain log 1')))
+    })
+    return world.judge('userchain', evidence(world, 'userchain', equivocation, notes))
+  }
+  expect(judge(4)).toEqual({ verdict: 'valid' })
+  expect(judge(5)).toEqual(refused('key'))
+})
 
 it('a key that was made to have the id of another one convicts nobody else, and hides nobody', () => {
   const world = new Consortium()

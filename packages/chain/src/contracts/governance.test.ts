@@ -190,6 +190,31 @@ describe('a policy', () => {
     ).toEqual(refused('keys'))
   })
 
+  it('may say from version 4 on how far each replaced log key signed, in its place', () => {
+    const judge = (rules: number, change: (keys: Uint8Array[]) => Uint8Array[]) => {
+      const world = new Consortium()
+      if (rules > 1) {
+        const from = world.ledger.head('userchain').height + 2
+        world.post('userchain', world.govern(parameters, { quota: [], rules: [rules, from] }))
+      }
+      const argument = world.policy((changed) => {
+        const [, , , , ...keys] = changed.nodes[3] as GovernedNode
+        changed.nodes = changed.nodes.slice(0, 3)
+        changed.q = 2
+        changed.last = change(keys).map((key) => [key, 2] as const)
+      })
+      return world.judge('userchain', world.govern(policy, argument))
+    }
+    const cosigners = ([, ucos, , dcos]: Uint8Array[]) => [ucos, dcos] as Uint8Array[]
+    expect([3, 4].map((rules) => judge(rules, cosigners))).toEqual([{ verdict: 'valid' }, { verdict: 'valid' }])
+    expect([3, 4].map((rules) => judge(rules, (keys) => keys))).toEqual([refused('last'), { verdict: 'valid' }])
+    expect(judge(4, ([ulog, ucos, , dcos]) => [ulog, ucos, dcos] as Uint8Array[])).toEqual({ verdict: 'valid' })
+    expect(judge(4, ([ulog, ucos, , dcos]) => [ucos, ulog, dcos] as Uint8Array[])).toEqual(refused('last'))
+    expect(judge(4, ([ulog, , dlog]) => [ulog, dlog] as Uint8Array[])).toEqual(refused('last'))
+    expect(judge(4, (keys) => [...keys, keys[0] as Uint8Array])).toEqual(refused('last'))
+    expect(judge(4, (keys) => [bytesOf('another'), ...keys])).toEqual(refused('last'))
+  })
+
   it('has a quorum of more than half, and says how far each replaced key signed', () => {
     const world = new Consortium()
     const judge = (change: Parameters<Consortium['policy']>[0]) =>

@@ -25,6 +25,7 @@ import {
   type RuleContext,
   refuse,
   replaceKey,
+  rulesOfOwners,
   type TransactionOf,
   useKey,
   valid,
@@ -147,7 +148,8 @@ function setPolicy(argument: PolicyArgument, context: RuleContext): Verdict {
     areStoresGood(stores, before.stores, context)
   if (!isGood) return refuse('govern.policy')
   if (!areKeysGood(argument, before, context)) return refuse('govern.keys')
-  if (!isLastGood(last, replacedCosigners(known, nodes))) return refuse('govern.last')
+  const replaced = replacedKeys(known, nodes).filter(({ isNeeded }) => isNeeded || context.rules >= rulesOfOwners)
+  if (!isLastGood(last, replaced)) return refuse('govern.last')
   userTables.policy.set(state, { ...before, c: o }, k)
   userTables.policy.set(
     state,
@@ -232,20 +234,33 @@ function areKeysGood({ nodes, stores }: PolicyArgument, before: PolicyRecord, co
   })
 }
 
-/** Cosigner keys of the policy before that the new one lacks, by rank, Userchain's first. */
-function replacedCosigners(known: readonly RankedNode[], nodes: readonly GovernedNode[]): Uint8Array[] {
+/** A note key that a new policy lacks. */
+interface ReplacedKey {
+  readonly key: Uint8Array
+  /** True for a cosigner key, whose last size is named; false for a log key, whose may be. */
+  readonly isNeeded: boolean
+}
+
+/** Note keys of the policy before that the new one lacks, by rank, Userchain's first, of each chain the log key first. */
+function replacedKeys(known: readonly RankedNode[], nodes: readonly GovernedNode[]): ReplacedKey[] {
   return known.flatMap(({ rank, node }) => {
-    const next = nodes.find((candidate) => candidate[0] === rank)
-    const [, , , , ucos, , dcos] = node
-    return [ucos, dcos].filter((key, i) => {
-      const kept = next?.[i === 0 ? 5 : 7]
-      return kept === undefined || !equalBytes(kept, key)
+    const next = nodes.find((candidate) => candidate[0] === rank)?.slice(4)
+    return node.slice(3).flatMap((key, i) => {
+      const kept = next?.[i]
+      return kept !== undefined && equalBytes(kept as Uint8Array, key) ? [] : [{ key, isNeeded: i % 2 === 1 }]
     })
   })
 }
 
-function isLastGood(last: PolicyArgument['last'], replaced: readonly Uint8Array[]): boolean {
-  return last.length === replaced.length && last.every(([key], i) => equalBytes(key, replaced[i] as Uint8Array))
+/** True if `last` names every key that is needed, maybe others of `replaced`, and nothing else, in their order. */
+function isLastGood(last: PolicyArgument['last'], replaced: readonly ReplacedKey[]): boolean {
+  let named = 0
+  for (const { key, isNeeded } of replaced) {
+    const isNamed = named < last.length && equalBytes((last[named] as readonly [Uint8Array, number])[0], key)
+    if (isNamed) named++
+    else if (isNeeded) return false
+  }
+  return named === last.length
 }
 
 function openAccounts(
