@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -36,4 +36,24 @@ test('accounting nodes find each other by their ranks, also when one between the
     { rank: 2, url: 'http://accounting-2' },
     { rank: 5, url: 'http://accounting-late' },
   ])
+})
+
+test('a store whose keys are damaged holds up nobody: it is listed by those that it had, or that genesis has', async () => {
+  const sizes = { accounting: 1, storage: 2, replicas: 2, doctors: 0, etcdMembers: 0, periodMs: 1_000, patients: [] }
+  const folder = join(dir, 'a')
+  const made = await createCluster(folder, sizes, Date.now())
+  const places = {
+    genesis: clusterPaths.genesis(folder),
+    urlOf: (name: string) => `http://${name}`,
+    swarmOf: () => '/ip4/127.0.0.1/tcp/1',
+  }
+  const members = (): unknown => {
+    writeAddressFiles(folder, made, places)
+    return JSON.parse(readFileSync(clusterPaths.membersFile(folder), 'utf8'))
+  }
+  const whole = members()
+  writeFileSync(join(clusterPaths.node(folder, 'storage-1'), 'secrets', 'store.key'), 'damaged\n')
+  expect(members()).toEqual(whole)
+  rmSync(clusterPaths.membersFile(folder))
+  expect(members()).toEqual(whole)
 })

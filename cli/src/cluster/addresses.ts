@@ -5,6 +5,8 @@ import { type Genesis, genesisAccounts, parseGenesis } from '@healthblock/chain/
 import { fromHex, toBase58, toHex } from '@healthblock/encoding/bytes'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import { readStoreKeys } from '../governance/card.ts'
+import { readFileText } from '../input-file.ts'
+import { CommandError } from '../io.ts'
 import { type ClusterFile, clusterPaths, type NodePlan } from './layout.ts'
 
 /** Where nodes are, as the nodes themselves see it. */
@@ -50,12 +52,45 @@ export function writeAddressFiles(dir: string, cluster: ClusterFile, places: Pla
     })),
   )
   const genesis = parseGenesis(readFileSync(clusterPaths.genesis(dir)))
-  const members = nodesOf(cluster, 'storage').map(({ name }) => {
-    const { storeKey, peer } = readStoreKeys(join(clusterPaths.node(dir, name), 'secrets'))
-    return {
-      ...{ name, account: accountOfNode(cluster, name, genesis), storeKey, peerId: toBase58(fromHex(peer)) },
-      ...{ url: places.urlOf(name), addresses: [places.swarmOf(name)] },
-    }
+  const members = nodesOf(cluster, 'storage').flatMap(({ name }, position) => {
+    const keys = publicKeysOf(dir, name) ?? keysInGenesis(genesis, position)
+    const account = accountOfNode(cluster, name, genesis)
+    return keys === undefined
+      ? []
+      : [{ name, account, ...keys, url: places.urlOf(name), addresses: [places.swarmOf(name)] }]
   })
   write(clusterPaths.membersFile(dir), { ledgerId: toHex(genesis.ledgerId), members })
+}
+
+interface StoreKeys {
+  readonly storeKey: string
+  readonly peerId: string
+}
+
+/** Public keys of a store; of one whose secrets are damaged, which does not start, those that stood in `members.json`: the others go on without it. */
+function publicKeysOf(dir: string, name: string): StoreKeys | undefined {
+  try {
+    const { storeKey, peer } = readStoreKeys(join(clusterPaths.node(dir, name), 'secrets'))
+    return { storeKey, peerId: toBase58(fromHex(peer)) }
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    return keysWritten(dir, name)
+  }
+}
+
+function keysWritten(dir: string, name: string): StoreKeys | undefined {
+  try {
+    const { members } = JSON.parse(readFileText(clusterPaths.membersFile(dir))) as {
+      members: (StoreKeys & { name: string })[]
+    }
+    const found = members.find((member) => member.name === name)
+    return found && { storeKey: found.storeKey, peerId: found.peerId }
+  } catch {
+    return undefined
+  }
+}
+
+function keysInGenesis({ body }: Genesis, position: number): StoreKeys | undefined {
+  const store = body.stores[position]
+  return store && { storeKey: toHex(store[1]), peerId: toBase58(store[2]) }
 }
