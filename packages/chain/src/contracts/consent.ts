@@ -119,7 +119,9 @@ function cuts(body: KeyBody, current: number, context: RuleContext): Verdict | u
     const [stream, cutGen, last] = cut
     if (userTables.cut.get(state, a, stream, cutGen) === undefined) {
       const newest = userTables.last.get(state, a, stream)?.[0] ?? 0
-      isAhead ||= context.rules >= rulesOfOwners && last - newest > cutAheadMax
+      // As far as the cut before it may always be: what was cut further before version 4 must not hold up a rotation.
+      const before = userTables.cut.get(state, a, stream, cutGen - 1)?.last ?? 0
+      isAhead ||= context.rules >= rulesOfOwners && last - newest > cutAheadMax && last > before
       userTables.cut.set(state, { last, o }, a, stream, cutGen)
     }
   }

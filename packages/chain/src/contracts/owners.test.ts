@@ -1,6 +1,8 @@
 /** What a thief of a patient's op key can leave behind, and that its owner passes it once root replaced the key (SPEC.md §6, version 4 of the rules). */
 import { generateSigningKey } from '@healthblock/crypto/signature'
+import { compareBytes } from '@healthblock/encoding/bytes'
 import { describe, expect, it } from 'vitest'
+import { encodeGovernArgument, governActs } from '../governing.ts'
 import { userTables } from '../tables.ts'
 import { type Care, cutsOf, type Draft, enrol, type Party, World } from '../testkit.ts'
 import type { IotRecord, SequenceRange } from '../transaction.ts'
@@ -98,6 +100,31 @@ describe('a cut by a thief of op', () => {
     expect(lastOf(world, care, ecg)).toBe(last)
     world.post(world.iot(owner, [world.record(ecg, last + 1, 3)]))
     expect(lastOf(world, care, ecg)).toBe(last + 1)
+  })
+})
+
+/** Both organisations put a version of the rules in force from the next block on. */
+function rise(world: World, version: number): void {
+  const from = world.ledger.head('userchain').height + 2
+  const arg = encodeGovernArgument(governActs.parameters, { quota: [], rules: [version, from] })
+  const signers = world.organisations.map(({ account, root }) => ({ account, key: 0, signingKey: root }))
+  const [a] = signers.map(({ account }) => account).sort(compareBytes) as [Uint8Array]
+  world.post({ chain: 'userchain', body: { v: 1, t: 'govern', a, act: governActs.parameters, arg, n: 1 }, signers })
+}
+
+describe('a cut from before version 4 that lies beyond its bound', () => {
+  it('bars its own stream, and neither later rotations nor other streams', () => {
+    const { world, care, ecg } = scene(3)
+    const [, vitals] = care.streams
+    const end = Number.MAX_SAFE_INTEGER
+    const cuts = (gen: number, other: number) => [[ecg, gen, end] as const, [vitals, gen, other] as const]
+    world.post(world.key(care.patient, { gen: 2, cut: cuts(1, 0) }))
+    rise(world, 4)
+    const owner = rescue(world, care)
+    expect(world.judge(world.key(owner, { gen: 3, cut: cuts(2, boundOfCuts + 1) }))).toMatchObject({ rule: 'key.cut' })
+    world.post(world.key(owner, { gen: 4, cut: [...cuts(2, 1), ...cuts(3, 1)] }))
+    world.post(world.iot(owner, [world.record(vitals, 1, 2)]), world.iot(owner, [world.record(vitals, 2, 4)]))
+    expect(lastOf(world, care, vitals)).toBe(2)
   })
 })
 

@@ -37,15 +37,13 @@ import {
   shredHeld,
   userchainId,
 } from './compose.ts'
-import { adoptCuts, foreignCuts } from './foreign.ts'
+import { adoptCuts, cutAheadMax, foreignCuts } from './foreign.ts'
 import { checkRequest, type GrantRequest } from './request.ts'
 
 /** Why a `key` transaction was made (packages/chain SPEC.md §6). */
 export const reasons = { grant: 1, revoke: 2, rotate: 3, panic: 4, erase: 6 } as const
 /** How many generations one `key` may advance (packages/chain SPEC.md §6). */
 const generationStepMax = 16
-/** How far a cut may lie beyond its stream's newest record; what is further ahead waits (packages/chain SPEC.md §6, `key`). */
-const cutAheadMax = 65_536
 // A sender's clock may be ahead of the leader's: one hour of the 24 that the rules allow is left for that.
 const validityMs = 23 * 3_600_000
 
@@ -352,9 +350,14 @@ export class Consent {
     const current = ledger.currentGeneration(person.account)
     let newest = Math.min(person.hot.generation, current + generationStepMax)
     for (const { stream } of person.streams) {
+      const recorded = ledger.lastRecord(person.account, stream).sequence
+      const taken = Math.max(
+        recorded + cutAheadMax,
+        ledger.cutOf(person.account, stream, Math.max(0, current - 1)) ?? 0,
+      )
       const row = database.get(
         'SELECT min(generation) AS cut FROM cut WHERE account = ? AND stream = ? AND generation >= ? AND last > ?',
-        ...[person.account, stream, current, ledger.lastRecord(person.account, stream).sequence + cutAheadMax],
+        ...[person.account, stream, current, taken],
       )
       // A key of one generation more would bring that cut.
       if (row?.cut != null) newest = Math.min(newest, Math.max(current + 1, Number(row.cut)))
@@ -378,7 +381,9 @@ export class Consent {
     const generation = Math.max(person.hot.generation, ledger.currentGeneration(person.account))
     return person.streams.map(({ stream }): Cut => {
       const row = database.get('SELECT sequence FROM stream WHERE account = ? AND stream = ?', person.account, stream)
-      const last = Math.max(Number(row?.sequence ?? 0), ledger.lastRecord(person.account, stream).sequence)
+      const recorded = ledger.lastRecord(person.account, stream).sequence
+      const before = ledger.cutOf(person.account, stream, generation - 1) ?? 0
+      const last = Math.max(Number(row?.sequence ?? 0), recorded, before)
       database.run(
         'INSERT INTO cut (account, stream, generation, last) VALUES (?, ?, ?, ?)',
         person.account,

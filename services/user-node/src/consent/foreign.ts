@@ -13,6 +13,9 @@ interface Dependencies {
   readonly ledger: LedgerView
 }
 
+/** How far a cut may lie beyond its stream's newest record from version 4 of the rules on (packages/chain SPEC.md §6, `key`). */
+export const cutAheadMax = 65_536
+
 /**
  * Takes over what the ledger has and this node does not: cuts of the generations before the current one, and how far this node's own cuts that
  * are not on record have to reach. Inside the caller's transaction. It is soon done if there is nothing.
@@ -41,7 +44,8 @@ export function adoptCuts({ database, ledger }: Dependencies, person: Person): U
       'UPDATE cut SET last = ? WHERE account = ? AND stream = ? AND generation >= ? AND last < ?',
       ...[least, account, stream, current, least],
     )
-    if (isForeign)
+    // One from before version 4 of the rules may lie where no numbers lead: the stream is barred, and is not filled with gaps for ever.
+    if (isForeign && before - ledger.lastRecord(account, stream).sequence <= cutAheadMax)
       database.run(
         'UPDATE stream SET sequence = max(sequence, ?) WHERE account = ? AND stream = ?',
         ...[before, account, stream],
