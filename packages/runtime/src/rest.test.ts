@@ -39,6 +39,13 @@ describe('a node at rest', () => {
     expect(looks([0.9, ...atRest(10)], 5_000)).toBe(1)
   })
 
+  test('where others use the machine, a loop that waits for its core is no burst: what little is done goes on uninterrupted', () => {
+    let collected = 0
+    const rest = new Rest({ busy: () => ({ loop: 0.6, core: 0.05 }), collect: () => void collected++ })
+    for (let look = 0; look < 100; look++) rest.look()
+    expect(collected).toBe(0)
+  })
+
   test('a node that never had much to do leaves it alone', () => {
     expect(looks(Array.from({ length: 100 }, () => 0.05))).toBe(0)
   })

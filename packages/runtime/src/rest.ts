@@ -53,7 +53,8 @@ export class Rest {
   look(): void {
     const { busy, restMs = restMsPreset } = this.#options
     const { loop, core } = busy()
-    if (loop > busyPart) this.#due = collections
+    // A loop that waits for its core while others use the machine is no burst: else it would be at rest too, and collect at each look.
+    if (loop > busyPart && core >= restPart) this.#due = collections
     this.#restedLooks = core < restPart ? this.#restedLooks + 1 : 0
     if (this.#due === 0 || this.#restedLooks * lookEveryMs < restMs) return
     this.#due--
