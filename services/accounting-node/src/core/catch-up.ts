@@ -16,6 +16,7 @@ import {
   encodeAcks,
   encodeMessage,
   type Fields,
+  type HeadValue,
   isSameHead,
   parseAcks,
   parseBlock,
@@ -91,6 +92,14 @@ async function ownBlock(
   const staged = core.staged.newest()
   if (staged?.height !== head.height || !isSameHead(staged, head)) return undefined
   return { pending: await execute(core, parseBlock(staged.blockBytes)), blockBytes: staged.blockBytes }
+}
+
+/** The same, once the block of this height that is being staged here is: the others may decide a block before the last of them has stored it. */
+async function stagedBlock(core: CoreState, value: HeadValue): Promise<KnownBlock | undefined> {
+  const own = await ownBlock(core, value)
+  if (own !== undefined || core.staging?.height !== value.height) return own
+  await within(core.clock, core.staging.done, { ms: peerPatienceMs, signal: core.signal })
+  return value.height === core.head().height + 1 ? ownBlock(core, value) : undefined
 }
 
 /** What a peer answers to `block`. */
@@ -227,7 +236,7 @@ export async function followRegister(core: CoreState): Promise<void> {
   }
   if (value === undefined) return
   if (value.height === core.head().height + 1) {
-    const own = await ownBlock(core, value)
+    const own = await stagedBlock(core, value)
     if (own !== undefined) await core.apply(own, value.acks, { sign: true })
   }
   if (value.height > core.head().height) await catchUp(core, value)

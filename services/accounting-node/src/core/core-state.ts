@@ -88,6 +88,8 @@ export class CoreState {
   judged: JudgedValue | undefined
   /** The block last computed for the next height: executed once, committed when decided. */
   known: KnownBlock | undefined
+  /** The block that this node is executing and storing in a leader's order. */
+  staging: { readonly height: number; readonly done: Promise<unknown> } | undefined
   /** Term in which this node leads, or 0. */
   leadingTerm = 0
   published: PublishedHead | undefined

@@ -148,11 +148,22 @@ export async function stage(core: CoreState, follower: Follower, order: StageOrd
   const ready = core.signFrom !== undefined && core.head().size >= core.signFrom.size
   if (ahead !== 1 || !ready) throw new Refused(ahead < 1 ? 'promised' : 'behind')
   await checkTerm(core, order.term, order.leader)
+  const work = executeAndStage(core, order)
+  const staging = { height: order.height, done: work.catch(() => {}) }
+  core.staging = staging
+  try {
+    const staged = await work
+    return { rank: core.rank, term: staged.term, signature: staged.signature }
+  } finally {
+    if (core.staging === staging) core.staging = undefined
+  }
+}
+
+async function executeAndStage(core: CoreState, order: StageOrder): Promise<StagedBlock> {
   const pending = await executed(core, order)
   checkDecided(core, pending.head)
   await checkTimes(core, order, pending)
-  const staged = await core.lock.run(() => stageLocked(core, order, pending))
-  return { rank: core.rank, term: staged.term, signature: staged.signature }
+  return core.lock.run(() => stageLocked(core, order, pending))
 }
 
 function refusal(core: CoreState, error: unknown): Uint8Array {
