@@ -4,12 +4,15 @@
  */
 
 import { join } from 'node:path'
+import { clusterPaths } from '../cli/src/cluster/layout.ts'
+import { readProcess } from '../cli/src/cluster/processes.ts'
 import { batches, fetchReceipt, type Item, newestCheckpoint, submit } from './support/client.ts'
 import { type BenchCluster, withCluster } from './support/cluster.ts'
 import { profiledTo } from './support/cpu-profile.ts'
 import { betweenBounds } from './support/ed25519-bound.ts'
 import { Load, type LoadPatient } from './support/load.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
+import { type ThreadTimes, threadTimes, timesBetween } from './support/thread-times.ts'
 
 const options = benchOptions()
 const boundMs = options.quick ? 300 : 1500
@@ -101,6 +104,40 @@ async function pace(urls: readonly string[], items: readonly Item[], perSecond: 
   return latencies
 }
 
+/** Processor time of the nodes by their threads, as a system counts it that has `/proc`; absent on others. */
+function nodeTimes({ dir, cluster }: BenchCluster): ThreadTimes[] {
+  const pids = cluster.nodes.map(({ name }) => readProcess(clusterPaths.node(dir, name)).pid ?? 0)
+  return pids.flatMap((pid) => threadTimes(pid) ?? [])
+}
+
+async function leaderOf(url: string): Promise<number> {
+  return ((await (await fetch(new URL('/v1/userchain/head', url))).json()) as { leader: number }).leader
+}
+
+/** µs of processor time a transaction: of the leader, of the mean of the others, and of this process, which is the load. */
+function costRow(times: readonly ThreadTimes[], leader: number, ownUs: number, count: number): Result[] {
+  const own = times[leader]
+  if (own === undefined) return []
+  const others = times.filter((_, rank) => rank !== leader)
+  const mean = (one: (times: ThreadTimes) => number): number =>
+    others.reduce((sum, each) => sum + one(each), 0) / Math.max(1, others.length) / count
+  const rest = ({ helpers, pool }: ThreadTimes): number => helpers + pool
+  const all = times.reduce((sum, { main, workers, helpers, pool }) => sum + main + workers + helpers + pool, ownUs)
+  return [
+    {
+      ...{
+        processorUs: 'half',
+        nodes: times.length,
+        leaderMain: own.main / count,
+        leaderVerifies: own.workers / count,
+      },
+      ...{ leaderRest: rest(own) / count, otherMain: mean(({ main }) => main) },
+      ...{ otherVerifies: mean(({ workers }) => workers), otherRest: mean(rest), load: ownUs / count },
+      ...{ together: all / count },
+    },
+  ]
+}
+
 async function measure(cluster: BenchCluster, load: Load, patients: readonly LoadPatient[]): Promise<Result[]> {
   const { urls } = cluster
   const results: Result[] = []
@@ -126,13 +163,17 @@ async function measure(cluster: BenchCluster, load: Load, patients: readonly Loa
   const own = await load.enrol(urls, Math.min(count, options.quick ? 128 : 1000))
   await load.begin(urls[0] as string, own, await newestCheckpoint(urls[0] as string))
   const items = Array.from({ length: count }, (_, i) => load.iot(own[i % own.length] as LoadPatient, 1))
+  const before = nodeTimes(cluster)
+  const ownBefore = process.cpuUsage()
   const latencies = await pace(urls.slice(0, 1), items, half)
+  const { user, system } = process.cpuUsage(ownBefore)
+  const times = nodeTimes(cluster).map((after, i) => timesBetween(before[i] ?? after, after))
   results.push({
     ...{ load: 'half', nodes: urls.length, senders: 0, batch: Math.max(1, Math.round(half / 50)), records: 1 },
     ...{ transactions: count, transactionsPerSecond: half, readingsPerSecond: half },
     ...{ p50Ms: percentile(latencies, 0.5), p99Ms: percentile(latencies, 0.99) },
   })
-  return results
+  return [...results, ...costRow(times, await leaderOf(urls[0] as string), user + system, count)]
 }
 
 /** Where the nodes' profiles are written, if they are wanted. */
@@ -149,6 +190,7 @@ for (const nodes of [1, 4]) {
     await load.begin(url, patients, await newestCheckpoint(url))
     const { value, bound } = await betweenBounds(boundMs, () => measure(cluster, load, patients))
     return value.map((row): Result => {
+      if (row.transactionsPerSecond === undefined) return row
       const rate = row.transactionsPerSecond as number
       return {
         ...row,
