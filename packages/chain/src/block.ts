@@ -18,7 +18,7 @@ import { type PreparationWorkers, type PreparedLeaf, preverifyWith } from './pre
 import { blockTransactionsMax, parseSealLeaf, type Seal } from './seal.ts'
 import { SignatureCache } from './signature-cache.ts'
 import { StateOverlay, type StateReader } from './state.ts'
-import type { StateProof } from './state-tree.ts'
+import type { StateLeaf, StateProof } from './state-tree.ts'
 import { type ChainStore, MemoryChainStore } from './store.ts'
 import { keyRoles, type PolicyRecord } from './tables.ts'
 import { idOf, parseTransactionLeaf, signingMessage, type Transaction, transactionId } from './transaction.ts'
@@ -118,6 +118,11 @@ export class Ledger {
   /** The committed state of a chain, to be read with `./tables` and `./live-at`. */
   state(chain: ChainName): StateReader {
     return this.#chains[chain].state
+  }
+
+  /** Every leaf of a chain's committed state, in the order of their paths. There may be millions: the whole store is read. */
+  leaves(chain: ChainName): Iterable<StateLeaf> {
+    return this.#chains[chain].store.leaves.range(new Uint8Array(32), new Uint8Array(32).fill(0xff))
   }
 
   /** The log index of a chain at its committed head. */

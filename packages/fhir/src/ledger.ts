@@ -9,7 +9,8 @@ export interface GrantView {
   patient: string
   practitioner: string
   organization: string
-  transactionId: string
+  /** Of the transaction that opened it; absent where it is not known. */
+  transactionId?: string | undefined
   /** `false` once it was revoked or has run out. */
   isActive: boolean
   grantedAtMs: number
@@ -26,7 +27,9 @@ export function encodeConsent(grant: GrantView): Consent {
   return {
     resourceType: 'Consent',
     id: grant.id ?? 'grant',
-    identifier: [{ system: 'urn:healthblock:transaction', value: grant.transactionId }],
+    ...(grant.transactionId === undefined
+      ? {}
+      : { identifier: [{ system: 'urn:healthblock:transaction', value: grant.transactionId }] }),
     status: grant.isActive ? 'active' : 'inactive',
     scope: { coding: [{ system: 'http://terminology.hl7.org/CodeSystem/consentscope', code: 'patient-privacy' }] },
     category: [{ coding: [{ system: 'http://loinc.org', code: '59284-0' }] }],

@@ -1,7 +1,25 @@
 import type { Ledger } from '@healthblock/chain/block'
 import { isLicenceActive } from '@healthblock/chain/live-at'
-import { keyRoles, userTables } from '@healthblock/chain/tables'
-import type { LedgerView, RegisteredAccount } from './ledger-view.ts'
+import { type GrantRecord, keyRoles, userTables } from '@healthblock/chain/tables'
+import { equalBytes } from '@healthblock/encoding/bytes'
+import { decodeCbor } from '@healthblock/encoding/cbor'
+import type { GrantOnRecord, LedgerView, RegisteredAccount } from './ledger-view.ts'
+
+const grantIdBytes = 16
+
+function openGrantsOf(ledger: Ledger, patient: Uint8Array): GrantOnRecord[] {
+  // Keys of one patient's grants differ in the id of the grant alone, which comes last.
+  const prefix = userTables.grant.key(patient, new Uint8Array(grantIdBytes)).slice(0, -grantIdBytes)
+  const found: GrantOnRecord[] = []
+  for (const { key, value } of ledger.leaves('userchain')) {
+    if (key.length !== prefix.length + grantIdBytes || !equalBytes(key.subarray(0, prefix.length), prefix)) continue
+    const { to: recipient, streams, from, until, rights, purpose, o, c } = decodeCbor(value) as unknown as GrantRecord
+    if (c !== undefined) continue
+    const openedAtMs = ledger.index('userchain').boundaryAfter(o)?.ms ?? 0
+    found.push({ grantId: key.slice(prefix.length), recipient, streams, from, until, rights, purpose, openedAtMs })
+  }
+  return found.sort((a, b) => a.openedAtMs - b.openedAtMs)
+}
 
 /** The view of a verified copy of the ledger. It is read anew at each question. */
 export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerView {
@@ -28,6 +46,8 @@ export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerVie
     cutOf: (patient, stream, generation) => userTables.cut.get(state(), patient, stream, generation)?.last,
     lastCounter: (patient) => userTables.counter.get(state(), patient) ?? 0,
     isGrantClosed: (patient, grantId) => userTables.grant.get(state(), patient, grantId)?.c !== undefined,
+    isGrantRecorded: (patient, grantId) => userTables.grant.get(state(), patient, grantId) !== undefined,
+    openGrants: (patient) => openGrantsOf(ledger, patient),
     lastRecord(patient, stream) {
       const [sequence, epoch] = userTables.last.get(state(), patient, stream) ?? [0, 0]
       return { sequence, epoch }

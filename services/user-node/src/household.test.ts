@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { signingMessage } from '@healthblock/chain/transaction'
-import { toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import { Outbox } from '@healthblock/runtime/outbox'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
@@ -21,6 +21,7 @@ import type { PersonStream } from './people/person.ts'
 import { Rekeys } from './people/rekey.ts'
 import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
+import { listGrants } from './reading/lists.ts'
 import { Delivery } from './sealing/delivery.ts'
 import { streamOfKind } from './sealing/samples.ts'
 
@@ -274,6 +275,65 @@ test('a storage network that never answers holds up neither records nor a revoca
   stopping.abort()
   hanging.abort()
   await running
+})
+
+test('a folder from before a grant finds it on the ledger: its doctor reads on, and it can be ended', async () => {
+  const early = world.enrolDoctor()
+  const late = world.enrolDoctor()
+  const vault = await home.enrol()
+  const streams = home.person().streams.map(({ stream }) => stream)
+  const grant = (to: Uint8Array) =>
+    home.consent.grant(home.person(), vault, { to, streams, fromMs: world.nowMs, untilMs: noEnd })
+  await grant(early.account)
+  const granted = home.commitAll()
+  home.database.close()
+  const copy = mkdtempSync(join(tmpdir(), 'household-copy-'))
+  cpSync(dir, copy, { recursive: true })
+  home.open()
+  world.nowMs += 1_000
+  const { grantId } = await grant(late.account)
+  vault.close()
+  granted.push(...home.commitAll())
+  home.database.close()
+  cpSync(copy, dir, { recursive: true })
+  rmSync(copy, { recursive: true })
+  home.open()
+  const list = () =>
+    listGrants(home.database, home.person(), { epochLengthMs: world.ledger.epochMs, nowMs: world.nowMs })
+  expect(list()).toHaveLength(1)
+  const household = openHousehold()
+  await household.round()
+  expect(list()).toMatchObject([
+    { doctor: toHex(early.account), state: 'open', openedBy: expect.any(String) },
+    { doctor: toHex(late.account), grant: toHex(grantId), state: 'open', openedBy: null, purpose: 0 },
+  ])
+  const commitPosted = (): void => {
+    const posted = "SELECT tx, leaf FROM posting WHERE what IN ('key', 'envelope') AND state = 'pending' ORDER BY ms"
+    for (const { tx, leaf } of home.database.all(posted)) {
+      world.commit(leaf as Uint8Array)
+      home.confirm(tx as Uint8Array)
+      granted.push(leaf as Uint8Array)
+    }
+  }
+  // With keys that both have, and that this node has too.
+  world.nowMs += 2_000
+  home.bring()
+  await household.round()
+  commitPosted()
+  const sealed = home.records().at(-1) as SealedRecord
+  for (const doctor of [early, late])
+    expect(canOpen(await openAll(world, home.person(), doctor, granted), sealed.block)).toBe(true)
+  // Nothing is taken over twice, and what is ended stays ended.
+  await home.consent.revoke(home.person(), (live) => equalBytes(live.grantId, grantId))
+  commitPosted()
+  world.nowMs += 2_000
+  home.bring()
+  await household.round()
+  expect(list().map(({ state }) => state)).toEqual(['open', 'ended'])
+  const after = home.records().at(-1) as SealedRecord
+  const opens = async (doctor: typeof early): Promise<boolean> =>
+    canOpen(await openAll(world, home.person(), doctor, granted), after.block)
+  expect([await opens(early), await opens(late)]).toEqual([true, false])
 })
 
 test('a folder from before a revocation seals nothing for the ex-doctor, though what the revocation cut off never went on record', async () => {

@@ -171,8 +171,10 @@ export class Household {
     const foreign = isForeign ? person.hot.generation : undefined
     const changed = isForeign ? person.streams.map(({ stream }) => stream) : adopted
     for (const stream of changed) this.#unfit.set(toHex(stream), { foreign })
-    if (adopted.length > 0 || isAhead || isForeign) alarms.noticeForeign(person, { generation, atMs: nowMs() })
-    if (isAhead || isForeign) await consent.rotate(person)
+    const grants = await consent.adoptGrants(person)
+    if (adopted.length > 0 || isAhead || isForeign || grants > 0)
+      alarms.noticeForeign(person, { generation, atMs: nowMs() })
+    if (isAhead || isForeign || grants > 0) await consent.rotate(person)
     this.#endOldUploads(person)
     await this.#renewKeys(person)
   }

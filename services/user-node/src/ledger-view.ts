@@ -25,10 +25,30 @@ export interface LedgerView {
   lastCounter(patient: Uint8Array): number
   /** True if the grant is on the ledger and has ended there. */
   isGrantClosed(patient: Uint8Array, grantId: Uint8Array): boolean
+  /** True if the grant is, or was, on the ledger. */
+  isGrantRecorded(patient: Uint8Array, grantId: Uint8Array): boolean
+  /** The patient's grants that have not been closed on the ledger. The whole state is read: for rare questions. */
+  openGrants(patient: Uint8Array): GrantOnRecord[]
   /** Sequence and epoch of the newest record of a stream on the ledger; zeros before the first. */
   lastRecord(patient: Uint8Array, stream: Uint8Array): { sequence: number; epoch: number }
   /** Bytes of each block of a stream in a generation, as its first record fixed it; undefined before that. */
   blockSize(patient: Uint8Array, stream: Uint8Array, generation: number): number | undefined
+}
+
+/** A grant as Userchain has it. */
+export interface GrantOnRecord {
+  readonly grantId: Uint8Array
+  readonly recipient: Uint8Array
+  /** Data streams, 8 bytes each. */
+  readonly streams: readonly Uint8Array[]
+  /** First epoch of the window. */
+  readonly from: number
+  /** Unix ms; 2^53 - 1 = never. */
+  readonly until: number
+  readonly rights: number
+  readonly purpose: number
+  /** Unix ms of its block. */
+  readonly openedAtMs: number
 }
 
 /** An account as Userchain has it. */

@@ -11,7 +11,7 @@ export interface Grant {
   readonly closedAt: string | null
   readonly state: 'open' | 'ended' | 'expired' | 'refused'
   readonly purpose: number
-  readonly openedBy: string
+  readonly openedBy: string | null
   readonly closedBy: string | null
 }
 

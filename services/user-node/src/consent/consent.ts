@@ -38,6 +38,7 @@ import {
   userchainId,
 } from './compose.ts'
 import { adoptCuts, cutAheadMax, foreignCuts } from './foreign.ts'
+import { unknownTransaction } from './opened-by.ts'
 import { checkRequest, type GrantRequest } from './request.ts'
 
 /** Why a `key` transaction was made (packages/chain SPEC.md §6). */
@@ -192,6 +193,45 @@ export class Consent {
    */
   adopt(person: Person): Uint8Array[] {
     return this.#deps.database.transaction(() => adoptCuts(this.#deps, person))
+  }
+
+  /**
+   * Takes over grants that are open on the ledger and that this node does not know, once the ledger has consent that is newer than its own:
+   * the folder is an older copy. Nobody but their owner can have opened them, since root signs each. They are listed and can be ended like
+   * the others; the next rotation gives them its keys.
+   *
+   * @returns how many there were.
+   */
+  adoptGrants(person: Person): Promise<number> {
+    return this.#inTurn(person, async () => {
+      const { database, people, ledger, nowMs } = this.#deps
+      const { account } = person
+      const recorded = ledger.lastCounter(account)
+      if (people.counterOf(person) >= recorded) return 0
+      const found = ledger.openGrants(account).flatMap((grant) => {
+        const row = database.get('SELECT 1 FROM grants WHERE account = ? AND gid = ?', account, grant.grantId)
+        const recipient = ledger.account(grant.recipient)
+        return row === undefined && recipient !== undefined ? [{ ...grant, ...recipient }] : []
+      })
+      const live = found
+        .filter((grant) => isUnexpired(grant, nowMs()))
+        .map(({ grantId, recipient, suite, kemKey, streams, from, until, rights }): LiveGrant => {
+          return { grantId, recipient, suite, kemKey, streams, from, until, rights }
+        })
+      const hot = { ...person.hot, grants: [...person.hot.grants, ...live] }
+      database.transaction(() => {
+        for (const { grantId, recipient, streams, from, until, rights, purpose, openedAtMs } of found)
+          database.run(
+            'INSERT INTO grants (account, gid, doctor, streams, starts, until, rights, purpose, opened, tx) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+            ...[account, grantId, recipient, JSON.stringify(streams.map(toHex)), from, until, rights, purpose],
+            ...[openedAtMs, unknownTransaction],
+          )
+        people.raiseCounter(person, recorded)
+        people.writeHot(person, hot)
+      })
+      person.hot = hot
+      return live.length
+    })
   }
 
   /** Another op key is in force: from now on it signs. */
@@ -366,12 +406,7 @@ export class Consent {
   }
 
   #isRecorded(person: Person, { grantId }: LiveGrant): boolean {
-    const row = this.#deps.database.get(
-      `SELECT consent.state AS state FROM grants JOIN consent ON consent.tx = grants.tx
-       WHERE grants.account = ? AND grants.gid = ?`,
-      ...[person.account, grantId],
-    )
-    return row?.state === 'committed'
+    return this.#deps.ledger.isGrantRecorded(person.account, grantId)
   }
 
   /** The cut of the generation that is about to end, written down, for every open data stream. */

@@ -184,10 +184,19 @@ export class PersonStore {
    * @param recorded - the last one on the ledger.
    */
   nextCounter(person: Person, { nowMs, recorded }: { nowMs: number; recorded: number }): number {
-    const row = this.#database.get('SELECT counter FROM person WHERE account = ?', person.account)
-    const last = Number(row?.counter ?? 0)
+    const last = this.counterOf(person)
     const counter = Math.max(nowMs, recorded + 1, last >= nowMs + counterAheadMsMax ? 0 : last + 1)
     this.#database.run('UPDATE person SET counter = ? WHERE account = ?', counter, person.account)
     return counter
+  }
+
+  /** The counter of the newest consent that this node knows of. */
+  counterOf(person: Person): number {
+    return Number(this.#database.get('SELECT counter FROM person WHERE account = ?', person.account)?.counter ?? 0)
+  }
+
+  /** Consent up to this counter is known. */
+  raiseCounter(person: Person, counter: number): void {
+    this.#database.run('UPDATE person SET counter = max(counter, ?) WHERE account = ?', counter, person.account)
   }
 }

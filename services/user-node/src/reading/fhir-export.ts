@@ -94,7 +94,7 @@ export class FhirExport {
           patient: `Patient/${person.id}`,
           practitioner: `Practitioner/${grant.doctor}`,
         },
-        ...{ organization: `Organization/${grant.doctor}`, transactionId: grant.openedBy },
+        ...{ organization: `Organization/${grant.doctor}`, transactionId: grant.openedBy ?? undefined },
         ...{ isActive: grant.state === 'open', grantedAtMs: Date.parse(grant.openedAt), streams: grant.streams },
         fromMs: Date.parse(grant.from),
         untilMs: endMs === null ? undefined : Date.parse(endMs),

@@ -3,6 +3,7 @@ import type { HeldNodes } from '@healthblock/crypto/hot-store'
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { noEnd } from '../consent/compose.ts'
+import { openedBy } from '../consent/opened-by.ts'
 import { type Person, reachesPlace } from '../people/person.ts'
 import { stateOf } from './exposure.ts'
 
@@ -34,7 +35,8 @@ export interface GrantView {
   /** What for: a number of SPEC.md section 5. */
   readonly purpose: number
   /** The transactions that opened and closed it, hex. */
-  readonly openedBy: string
+  /** Null where the folder is an older copy than the grant: the ledger has it, this node not its transaction. */
+  readonly openedBy: string | null
   readonly closedBy: string | null
 }
 
@@ -104,7 +106,7 @@ export function listGrants(
       state: stateOf(row, place.nowMs),
       rights: Number(row.rights),
       purpose: Number(row.purpose),
-      openedBy: toHex(row.tx as Uint8Array),
+      openedBy: openedBy(row.tx as Uint8Array),
       closedBy: row.closetx === null ? null : toHex(row.closetx as Uint8Array),
     }
   })

@@ -2,6 +2,7 @@
 import { payloadKinds } from '@healthblock/crypto/payload'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Database, SqlRow, SqlValue } from '@healthblock/runtime/sqlite'
+import { openedBy } from '../consent/opened-by.ts'
 import type { Person } from '../people/person.ts'
 import { lookerOf } from '../sealing/alarms.ts'
 
@@ -107,8 +108,9 @@ const granted: Reader = (database, person, beforeMs, limit) =>
     ...[person.account, beforeMs, limit],
   ).map((row) =>
     placed('granted', Number(row.opened), toHex(row.gid as Uint8Array), {
-      ...{ doctor: hexOf(row.doctor), transactionId: hexOf(row.tx) },
-      state: stateWords[String(row.state)] ?? 'waiting',
+      ...{ doctor: hexOf(row.doctor), transactionId: openedBy(row.tx as Uint8Array) },
+      // Of a grant that an older copy of the folder found on the ledger, the transaction is not known.
+      state: openedBy(row.tx as Uint8Array) === null ? 'recorded' : (stateWords[String(row.state)] ?? 'waiting'),
     }),
   )
 
