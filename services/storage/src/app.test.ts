@@ -64,13 +64,14 @@ describe('blocks', () => {
   })
 
   test('a removal that looks through many pins lets others in between, and names the pin that holds a block', async () => {
-    const store = place.node?.store
+    const { store } = place.node ?? {}
+    if (store === undefined) throw new TypeError('not running')
     const [leaf, other, free] = [newBytes(), newBytes(), newBytes()]
     const [held, also, loose] = await Promise.all([leaf, other, free].map((bytes) => client.block.put(bytes)))
     const nodes = Array.from({ length: 2_000 }, (_, number) => encodeDagCbor({ number, leaf: held, also }))
     const references = [{ account: alice.account, at: 1, pin: 2 }]
-    const put = (bytes: Uint8Array): Promise<unknown> | undefined =>
-      store?.put({ digest: hashBlock(bytes), codec: codecDagCbor, bytes, references, enforceQuota: false })
+    const put = (bytes: Uint8Array): Promise<unknown> =>
+      store.put({ digest: hashBlock(bytes), codec: codecDagCbor, bytes, references, enforceQuota: false })
     await Promise.all(nodes.map(put))
     const answered: string[] = []
     const arg = [held, also, loose].map((cid) => `arg=${cid}`).join('&')
@@ -93,7 +94,7 @@ describe('blocks', () => {
       { Hash: loose?.toString() },
     ])
     const released = { at: Date.now(), force: true }
-    await Promise.all(nodes.map((bytes) => store?.release(hashBlock(bytes), alice.account, released)))
+    await Promise.all(nodes.map((bytes) => store.release(hashBlock(bytes), alice.account, released)))
   })
 
   test('dag-pb CIDs name the same bytes', async () => {
