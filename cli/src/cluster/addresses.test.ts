@@ -1,8 +1,9 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseGenesis } from '@healthblock/chain/genesis'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { writeAddressFiles } from './addresses.ts'
+import { accountOfNode, writeAddressFiles } from './addresses.ts'
 import { createCluster } from './create.ts'
 import { clusterPaths } from './layout.ts'
 
@@ -56,4 +57,31 @@ test('a store whose keys are damaged holds up nobody: it is listed by those that
   expect(members()).toEqual(whole)
   rmSync(clusterPaths.membersFile(folder))
   expect(members()).toEqual(whole)
+})
+
+test('a store whose keys are damaged is listed by its own that genesis has, though one before it has left', async () => {
+  const sizes = { accounting: 1, storage: 3, replicas: 2, doctors: 0, etcdMembers: 0, periodMs: 1_000, patients: [] }
+  const folder = join(dir, 'a')
+  const made = await createCluster(folder, sizes, Date.now())
+  const places = {
+    genesis: clusterPaths.genesis(folder),
+    urlOf: (name: string) => `http://${name}`,
+    swarmOf: () => '/ip4/127.0.0.1/tcp/1',
+  }
+  const members = (nodes: typeof made.nodes): { name: string }[] => {
+    writeAddressFiles(folder, { ...made, nodes }, places)
+    return JSON.parse(readFileSync(clusterPaths.membersFile(folder), 'utf8')).members
+  }
+  const genesis = parseGenesis(readFileSync(clusterPaths.genesis(folder)))
+  const [, ...others] = members(made.nodes)
+  // As when a node is dropped: the others keep their accounts, which followed from their places.
+  const left = made.nodes
+    .filter(({ name }) => name !== 'storage-0')
+    .map((node) => {
+      const account = node.role === 'storage' ? accountOfNode(made, node.name, genesis) : undefined
+      return account === undefined ? node : { ...node, account }
+    })
+  writeFileSync(join(clusterPaths.node(folder, 'storage-1'), 'secrets', 'store.key'), 'damaged\n')
+  rmSync(clusterPaths.membersFile(folder))
+  expect(members(left)).toEqual(others)
 })

@@ -52,9 +52,9 @@ export function writeAddressFiles(dir: string, cluster: ClusterFile, places: Pla
     })),
   )
   const genesis = parseGenesis(readFileSync(clusterPaths.genesis(dir)))
-  const members = nodesOf(cluster, 'storage').flatMap(({ name }, position) => {
-    const keys = publicKeysOf(dir, name) ?? keysInGenesis(genesis, position)
+  const members = nodesOf(cluster, 'storage').flatMap(({ name }) => {
     const account = accountOfNode(cluster, name, genesis)
+    const keys = publicKeysOf(dir, name) ?? keysInGenesis(genesis, account)
     return keys === undefined
       ? []
       : [{ name, account, ...keys, url: places.urlOf(name), addresses: [places.swarmOf(name)] }]
@@ -90,7 +90,8 @@ function keysWritten(dir: string, name: string): StoreKeys | undefined {
   }
 }
 
-function keysInGenesis({ body }: Genesis, position: number): StoreKeys | undefined {
-  const store = body.stores[position]
+function keysInGenesis(genesis: Genesis, account: string | undefined): StoreKeys | undefined {
+  const position = genesisAccounts(genesis).stores.findIndex((store) => toHex(store) === account)
+  const store = genesis.body.stores[position]
   return store && { storeKey: toHex(store[1]), peerId: toBase58(store[2]) }
 }
