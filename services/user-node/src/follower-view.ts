@@ -46,6 +46,10 @@ export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerVie
     cutOf: (patient, stream, generation) => userTables.cut.get(state(), patient, stream, generation)?.last,
     lastCounter: (patient) => userTables.counter.get(state(), patient) ?? 0,
     isGrantClosed: (patient, grantId) => userTables.grant.get(state(), patient, grantId)?.c !== undefined,
+    grantClosedAtMs(patient, grantId) {
+      const closed = userTables.grant.get(state(), patient, grantId)?.c
+      return closed === undefined ? undefined : (ledger.index('userchain').boundaryAfter(closed)?.ms ?? 0)
+    },
     isGrantRecorded: (patient, grantId) => userTables.grant.get(state(), patient, grantId) !== undefined,
     openGrants: (patient) => openGrantsOf(ledger, patient),
     lastRecord(patient, stream) {

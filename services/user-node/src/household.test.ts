@@ -336,6 +336,67 @@ test('a folder from before a grant finds it on the ledger: its doctor reads on, 
   expect([await opens(early), await opens(late)]).toEqual([true, false])
 })
 
+test('a folder from before a grant that changed its keys before it had caught up finds the grant all the same', async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  await openHousehold().round()
+  await outbox.close()
+  home.database.close()
+  const copy = mkdtempSync(join(tmpdir(), 'household-copy-'))
+  cpSync(dir, copy, { recursive: true })
+  home.open()
+  world.nowMs += 1_000
+  const streams = home.person().streams.map(({ stream }) => stream)
+  const request = { to: doctor.account, streams, fromMs: world.nowMs, untilMs: noEnd }
+  const { grantId } = await home.consent.grant(home.person(), vault, request)
+  vault.close()
+  const granted = home.leaves('key')
+  home.database.close()
+  cpSync(copy, dir, { recursive: true })
+  rmSync(copy, { recursive: true })
+  home.open()
+  const household = openHousehold()
+  // It hears of the grant only with its own next consent.
+  world.nowMs += 1_000
+  await home.consent.rotate(home.person())
+  world.commit(...granted)
+  home.commitAll()
+  await household.round()
+  const list = listGrants(home.database, home.person(), { epochLengthMs: world.ledger.epochMs, nowMs: world.nowMs })
+  expect(list).toMatchObject([{ doctor: toHex(doctor.account), grant: toHex(grantId), state: 'open', openedBy: null }])
+  expect(home.person().hot.grants).toHaveLength(1)
+  expect(home.person().hot.generation).toBe(3)
+})
+
+test('a folder from before a revocation lists the access as ended', async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  const streams = home.person().streams.map(({ stream }) => stream)
+  const request = { to: doctor.account, streams, fromMs: world.nowMs, untilMs: noEnd }
+  const { grantId } = await home.consent.grant(home.person(), vault, request)
+  vault.close()
+  home.commitAll()
+  home.database.close()
+  const copy = mkdtempSync(join(tmpdir(), 'household-copy-'))
+  cpSync(dir, copy, { recursive: true })
+  home.open()
+  world.nowMs += 1_000
+  await home.consent.revoke(home.person(), () => true)
+  home.commitAll()
+  const endedMs = world.nowMs
+  home.database.close()
+  cpSync(copy, dir, { recursive: true })
+  rmSync(copy, { recursive: true })
+  home.open()
+  world.nowMs += 1_000
+  await openHousehold().round()
+  const list = listGrants(home.database, home.person(), { epochLengthMs: world.ledger.epochMs, nowMs: world.nowMs })
+  expect(list).toMatchObject([
+    { grant: toHex(grantId), state: 'ended', closedAt: new Date(endedMs).toISOString(), closedBy: null },
+  ])
+  expect(home.person().hot.grants).toEqual([])
+})
+
 test('a folder from before a revocation seals nothing for the ex-doctor, though what the revocation cut off never went on record', async () => {
   const doctor = world.enrolDoctor()
   const vault = await home.enrol()

@@ -68,8 +68,10 @@ export class Household {
   #hasLooked = false
   /** People whose folder was an older copy, and whose uploads of that time are ended. */
   readonly #older = new Set<string>()
-  /** Streams of which records may wait where they do not fit any more, and the generation of them that is another's. */
-  readonly #unfit = new Map<string, { foreign: number | undefined }>()
+  /** Streams of which records may wait where they do not fit any more. */
+  readonly #unfit = new Set<string>()
+  /** The ledger's generation of a person when her streams were last among them. */
+  readonly #fitted = new Map<string, number>()
   #forgetDueMs: number
 
   constructor(deps: Dependencies) {
@@ -168,13 +170,15 @@ export class Household {
     const generation = ledger.currentGeneration(person.account)
     const isAhead = generation > person.hot.generation
     const isForeign = consent.isForeign(person)
-    const foreign = isForeign ? person.hot.generation : undefined
-    const changed = isForeign ? person.streams.map(({ stream }) => stream) : adopted
-    for (const stream of changed) this.#unfit.set(toHex(stream), { foreign })
-    const grants = await consent.adoptGrants(person)
+    // A new generation may be another's; after a start it is not known what was looked at.
+    const isNew = this.#fitted.get(person.id) !== generation
+    for (const { stream } of isNew ? person.streams : []) this.#unfit.add(toHex(stream))
+    for (const stream of adopted) this.#unfit.add(toHex(stream))
+    this.#fitted.set(person.id, generation)
+    const grants = this.#hasLooked ? await consent.adoptGrants(person) : 0
     if (adopted.length > 0 || isAhead || isForeign || grants > 0)
       alarms.noticeForeign(person, { generation, atMs: nowMs() })
-    if (isAhead || isForeign || grants > 0) await consent.rotate(person)
+    if ((isAhead || isForeign) && grants === 0) await consent.rotate(person)
     this.#endOldUploads(person)
     await this.#renewKeys(person)
   }
@@ -190,9 +194,8 @@ export class Household {
   #seal(person: Person, stream: PersonStream): void {
     if (person.state !== 'live' || !this.#hasLooked) return
     const { sealer, losses, switches } = this.#deps
-    const unfit = this.#unfit.get(toHex(stream.stream))
-    if (unfit !== undefined && losses.refit(person, stream.stream, unfit.foreign) === 0)
-      this.#unfit.delete(toHex(stream.stream))
+    const name = toHex(stream.stream)
+    if (this.#unfit.has(name) && losses.refit(person, stream.stream) === 0) this.#unfit.delete(name)
     losses.close(person, stream.stream)
     sealer.seal(person, stream, false)
     switches.tend(person, stream)

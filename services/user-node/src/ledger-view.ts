@@ -25,6 +25,8 @@ export interface LedgerView {
   lastCounter(patient: Uint8Array): number
   /** True if the grant is on the ledger and has ended there. */
   isGrantClosed(patient: Uint8Array, grantId: Uint8Array): boolean
+  /** When the grant ended on the ledger, Unix ms of its block; undefined if it has not. */
+  grantClosedAtMs(patient: Uint8Array, grantId: Uint8Array): number | undefined
   /** True if the grant is, or was, on the ledger. */
   isGrantRecorded(patient: Uint8Array, grantId: Uint8Array): boolean
   /** The patient's grants that have not been closed on the ledger. The whole state is read: for rare questions. */

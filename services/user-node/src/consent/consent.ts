@@ -18,6 +18,7 @@ import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signatu
 import { type OpenVault, sealRoots } from '@healthblock/crypto/vault'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'
+import { isYetToCome } from '@healthblock/runtime/pauses'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { UserNodeError } from '../errors.ts'
 import type { UserNodeEvents } from '../events.ts'
@@ -47,6 +48,8 @@ export const reasons = { grant: 1, revoke: 2, rotate: 3, panic: 4, erase: 6 } as
 const generationStepMax = 16
 // A sender's clock may be ahead of the leader's: one hour of the 24 that the rules allow is left for that.
 const validityMs = 23 * 3_600_000
+/** Between two looks for grants that are on the ledger only. */
+const lookPauseMs = 600_000
 
 interface Parts {
   readonly generation: number
@@ -73,6 +76,10 @@ interface Dependencies {
 export class Consent {
   readonly #deps: Dependencies
   readonly #queues = new Map<string, Promise<unknown>>()
+  /** People whose grants were looked through in this run after this node's own consent was on record: what it adds itself is known. */
+  readonly #isAllKnown = new Set<string>()
+  /** By person: when the whole state may be read for grants again. */
+  readonly #nextLookMs = new Map<string, number>()
 
   constructor(deps: Dependencies) {
     this.#deps = deps
@@ -196,18 +203,20 @@ export class Consent {
   }
 
   /**
-   * Takes over grants that are open on the ledger and that this node does not know, once the ledger has consent that is newer than its own:
-   * the folder is an older copy. Nobody but their owner can have opened them, since root signs each. They are listed and can be ended like
-   * the others; the next rotation gives them its keys.
+   * Takes over grants that are open on the ledger and that this node does not know: the folder is an older copy. Nobody but their owner can
+   * have opened them, since root signs each. They are listed and can be ended like the others. If there are any, the keys change, and they get
+   * the new ones. Grants that have ended there without this node are ended here, too. It is looked for both once consent is on record that this
+   * node did not look at, at most every ten minutes.
    *
    * @returns how many there were.
    */
   adoptGrants(person: Person): Promise<number> {
     return this.#inTurn(person, async () => {
       const { database, people, ledger, nowMs } = this.#deps
-      const { account } = person
+      const { account, hot } = person
       const recorded = ledger.lastCounter(account)
-      if (people.counterOf(person) >= recorded) return 0
+      const isOwn = people.counterOf(person) === recorded
+      if (!this.#isToBeLookedAt(person, recorded, isOwn)) return 0
       const found = ledger.openGrants(account).flatMap((grant) => {
         const row = database.get('SELECT 1 FROM grants WHERE account = ? AND gid = ?', account, grant.grantId)
         const recipient = ledger.account(grant.recipient)
@@ -218,7 +227,12 @@ export class Consent {
         .map(({ grantId, recipient, suite, kemKey, streams, from, until, rights }): LiveGrant => {
           return { grantId, recipient, suite, kemKey, streams, from, until, rights }
         })
-      const hot = { ...person.hot, grants: [...person.hot.grants, ...live] }
+      if (live.length > 0) {
+        const isHeld = (gid: Uint8Array): boolean => hot.grants.some(({ grantId }) => equalBytes(grantId, gid))
+        person.hot = { ...hot, grants: [...hot.grants, ...live.filter(({ grantId }) => !isHeld(grantId))] }
+        // Before they are written down: after a crash they are found again, and the keys change once more.
+        await this.#rotate(person, [], reasons.rotate)
+      }
       database.transaction(() => {
         for (const { grantId, recipient, streams, from, until, rights, purpose, openedAtMs } of found)
           database.run(
@@ -226,12 +240,41 @@ export class Consent {
             ...[account, grantId, recipient, JSON.stringify(streams.map(toHex)), from, until, rights, purpose],
             ...[openedAtMs, unknownTransaction],
           )
-        people.raiseCounter(person, recorded)
-        people.writeHot(person, hot)
+        this.#endClosed(person)
+        people.writeLooked(person, recorded)
       })
-      person.hot = hot
+      if (isOwn) this.#isAllKnown.add(person.id)
       return live.length
     })
+  }
+
+  /** Ends grants that the ledger has ended, and this node has not: by which generation is not known, at the latest by the current one. */
+  #endClosed({ account }: Person): void {
+    const { database, ledger } = this.#deps
+    const open = database.all('SELECT gid FROM grants WHERE account = ? AND closed IS NULL LIMIT 4096', account)
+    for (const { gid } of open) {
+      const closedAtMs = ledger.grantClosedAtMs(account, gid as Uint8Array)
+      if (closedAtMs === undefined) continue
+      database.run(
+        'UPDATE grants SET closed = ?, closegen = ? WHERE account = ? AND gid = ?',
+        ...[closedAtMs, ledger.currentGeneration(account), account, gid as Uint8Array],
+      )
+    }
+  }
+
+  /** True if consent up to this counter may have opened grants that this node does not know, and it is time to read the whole state for them. */
+  #isToBeLookedAt(person: Person, recorded: number, isOwn: boolean): boolean {
+    const { people, nowMs } = this.#deps
+    if (people.lookedAt(person) === recorded) return false
+    if (isOwn && this.#isAllKnown.has(person.id)) {
+      people.writeLooked(person, recorded)
+      return false
+    }
+    this.#isAllKnown.delete(person.id)
+    // Whoever has op lets the counter go on as often as he likes.
+    if (isYetToCome(this.#nextLookMs.get(person.id) ?? 0, { nowMs: nowMs(), lengthMs: lookPauseMs })) return false
+    this.#nextLookMs.set(person.id, nowMs() + lookPauseMs)
+    return true
   }
 
   /** Another op key is in force: from now on it signs. */

@@ -190,13 +190,18 @@ export class PersonStore {
     return counter
   }
 
-  /** The counter of the newest consent that this node knows of. */
+  /** The counter of the newest consent that this node gave. */
   counterOf(person: Person): number {
     return Number(this.#database.get('SELECT counter FROM person WHERE account = ?', person.account)?.counter ?? 0)
   }
 
-  /** Consent up to this counter is known. */
-  raiseCounter(person: Person, counter: number): void {
-    this.#database.run('UPDATE person SET counter = max(counter, ?) WHERE account = ?', counter, person.account)
+  /** The counter of the consent on the ledger up to which it was looked for grants that this node does not know; 0 before the first time. */
+  lookedAt(person: Person): number {
+    return Number(this.#database.get('SELECT looked FROM person WHERE account = ?', person.account)?.looked ?? 0)
+  }
+
+  /** It was looked for them. */
+  writeLooked(person: Person, counter: number): void {
+    this.#database.run('UPDATE person SET looked = ? WHERE account = ?', counter, person.account)
   }
 }

@@ -124,7 +124,8 @@ const ended: Reader = (database, person, beforeMs, limit) =>
   ).map((row) =>
     placed('ended', Number(row.closed), toHex(row.gid as Uint8Array), {
       ...{ doctor: hexOf(row.doctor), transactionId: hexOf(row.tx) },
-      state: stateWords[String(row.state)] ?? 'waiting',
+      // Of what an older copy of the folder found ended on the ledger, the transaction is not known.
+      state: row.tx === null ? 'recorded' : (stateWords[String(row.state)] ?? 'waiting'),
     }),
   )
 

@@ -123,25 +123,41 @@ export class Losses {
    * Takes back what waits of a stream and will never be taken where it lies: under a generation whose cuts somebody else made, at a number
    * that he used, or sealed with this node's keys of a generation that the ledger has with others. It is sealed anew; what cannot be opened is
    * a gap. Some at a time: returns how many, to be called again until there are none.
-   *
-   * @param foreign - generation that is on the ledger with other keys.
    */
-  refit(person: Person, stream: Uint8Array, foreign?: number): number {
+  refit(person: Person, stream: Uint8Array): number {
     const { database, ledger } = this.#deps
+    const foreign = this.#foreignGenerations(person, stream)
     const rows = database.all(
       `SELECT batch.* FROM batch
        LEFT JOIN cut AS before ON before.account = batch.account AND before.stream = batch.stream
          AND before.generation = batch.generation - 1
        LEFT JOIN cut AS own ON own.account = batch.account AND own.stream = batch.stream AND own.generation = batch.generation
        WHERE batch.account = ? AND batch.stream = ? AND batch.state IN ('sealed', 'stored')
-         AND (sequence <= ? OR sequence <= before.last OR sequence > own.last OR batch.generation = ?)
+         AND (sequence <= ? OR sequence <= before.last OR sequence > own.last
+           OR (kind <> ? AND batch.generation IN (SELECT value FROM json_each(?))))
        ORDER BY sequence LIMIT ?`,
-      ...[person.account, stream, ledger.lastRecord(person.account, stream).sequence, foreign ?? -1, refittedAtOnce],
+      ...[person.account, stream, ledger.lastRecord(person.account, stream).sequence],
+      ...[payloadKinds.gap, JSON.stringify(foreign), refittedAtOnce],
     )
     database.transaction(() => {
       for (const row of rows) this.#takeBackOne(person, row)
     })
     return rows.length
+  }
+
+  /** Generations of what waits of a stream that are on the ledger with other keys than this node's. */
+  #foreignGenerations(person: Person, stream: Uint8Array): number[] {
+    const { database, ledger } = this.#deps
+    const rows = database.all(
+      "SELECT DISTINCT generation FROM batch WHERE account = ? AND stream = ? AND state IN ('sealed', 'stored')",
+      ...[person.account, stream],
+    )
+    return rows
+      .map(({ generation }) => Number(generation))
+      .filter((generation) => {
+        const tx = ledger.openedBy(person.account, generation)
+        return tx !== undefined && database.get('SELECT 1 FROM consent WHERE tx = ?', tx) === undefined
+      })
   }
 
   /**

@@ -172,6 +172,11 @@ const rekeys = `
 CREATE TABLE rekey (account BLOB PRIMARY KEY, tx BLOB NOT NULL, hot BLOB NOT NULL) STRICT, WITHOUT ROWID;
 `
 
+/** Up to which consent on the ledger it was looked for grants that this node does not know. */
+const looked = `
+ALTER TABLE person ADD COLUMN looked INTEGER NOT NULL DEFAULT 0;
+`
+
 /**
  * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
  *
@@ -188,7 +193,7 @@ export function openNodeDatabase(path: string): Database {
     synchronous: 'full',
     migrations: [
       ...[schema, devices, erasures, files, portal, accepted, keys, looks, amendments, reclaims, episodes],
-      ...[reclaimsAgain, rekeys],
+      ...[reclaimsAgain, rekeys, looked],
     ],
     isLookedThrough: true,
   })
