@@ -346,6 +346,117 @@ describe('a household whose op key was stolen', { timeout: 120_000 }, () => {
     expect(states()).toEqual(['lost', 'on record'])
   })
 
+  test('is taken back though the thief changed the keys more often than a transaction has room for cuts, while the node was away', async () => {
+    await live(3)
+    const thief = new Thief()
+    for (let i = 0; i < 6; i++) world.commit(thief.rotation(1, 16))
+    rekeys.begin(session())
+    await recover()
+    expect(generation()).toBeGreaterThan(97)
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+  })
+
+  test('leaves nothing on record with its own keys of a generation that the thief opened, though it had gone on to a later one', async () => {
+    await live(2)
+    isStorageAway = true
+    for (let rotations = 0; rotations < 2; rotations++) {
+      await home.consent.rotate(home.person())
+      for (let i = 0; i < 3; i++) {
+        world.nowMs += 1000
+        home.bring()
+        brought.push(world.nowMs)
+        await household.round()
+      }
+    }
+    const cut = home.database.get('SELECT last FROM cut WHERE stream = ? AND generation = 1', ecg())
+    // He cuts as the node did.
+    world.commit(new Thief().rotation(Number(cut?.last) - recorded()))
+    await live(2)
+    isStorageAway = false
+    await recover()
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(
+      home
+        .records()
+        .filter(({ kind }) => kind === kindData)
+        .map(({ generation: of }) => of),
+    ).not.toContain(2)
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+  })
+
+  test('goes on though the process ended between taking over the cuts and sealing anew what they left out', async () => {
+    await live(3)
+    isStorageAway = true
+    await live(4)
+    const thief = new Thief()
+    world.commit(thief.rotation(1))
+    home.consent.adopt(home.person())
+    home.restart()
+    openHousehold()
+    isStorageAway = false
+    await recover()
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+  })
+
+  test('hears once of a thief who changes the keys again and again, and once more after she has seen it', async () => {
+    await live(2)
+    const thief = new Thief()
+    const told = () => home.alarms.list(home.person()).filter(({ code }) => code === 'keys.foreign')
+    for (let i = 0; i < 3; i++) {
+      world.commit(thief.rotation(1))
+      await live(1)
+    }
+    expect(told()).toHaveLength(1)
+    home.alarms.acknowledge(home.person(), told()[0]?.id as number, world.nowMs)
+    world.commit(thief.rotation(1))
+    await live(1)
+    expect(told()).toHaveLength(2)
+  })
+
+  test('reads its whole copy of the ledger for grants at most every ten minutes, however often the thief changes the keys', async () => {
+    await live(2)
+    const thief = new Thief()
+    const { ledger } = world
+    const leaves = ledger.leaves.bind(ledger)
+    let reads = 0
+    ledger.leaves = (chain) => {
+      reads++
+      return leaves(chain)
+    }
+    for (let i = 0; i < 4; i++) {
+      world.nowMs += 60_000
+      world.commit(thief.rotation(1))
+      await live(1)
+    }
+    expect(reads).toBeLessThan(2)
+    world.nowMs += 600_000
+    await live(1)
+    expect(reads).toBeLessThan(3)
+  })
+
+  test('goes on though gaps that it had posted were refused because root had replaced the key meanwhile', async () => {
+    await live(3)
+    world.commit(new Thief().rotation(300))
+    world.nowMs += 1000
+    // What fills the thief's cut has left the node, signed with the old key.
+    await household.round()
+    await household.round()
+    const posted = () => Number(home.database.get("SELECT count(*) AS n FROM batch WHERE state = 'posted'")?.n)
+    expect(posted()).toBeGreaterThan(200)
+    const tx = rekeys.begin(session())
+    world.commit(home.leaves('update')[0] as Uint8Array)
+    home.postings.markHanded(tx)
+    const entry = { id: toHex(tx), chain: 'userchain', status: 'committed', addedMs: 0, attempts: 1 } as const
+    finished.set(entry.id, entry)
+    delivery.settle(entry)
+    await exchange()
+    await recover()
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+  })
+
   test('asks again after a thief took the counter, for the same key', async () => {
     await live(2)
     const tx = rekeys.begin(session())

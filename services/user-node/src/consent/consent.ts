@@ -18,7 +18,6 @@ import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signatu
 import { type OpenVault, sealRoots } from '@healthblock/crypto/vault'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'
-import { isYetToCome } from '@healthblock/runtime/pauses'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { UserNodeError } from '../errors.ts'
 import type { UserNodeEvents } from '../events.ts'
@@ -39,7 +38,7 @@ import {
   userchainId,
 } from './compose.ts'
 import { adoptCuts, cutAheadMax, foreignCuts } from './foreign.ts'
-import { unknownTransaction } from './opened-by.ts'
+import { ForeignGrants } from './foreign-grants.ts'
 import { checkRequest, type GrantRequest } from './request.ts'
 
 /** Why a `key` transaction was made (packages/chain SPEC.md §6). */
@@ -48,8 +47,6 @@ export const reasons = { grant: 1, revoke: 2, rotate: 3, panic: 4, erase: 6 } as
 const generationStepMax = 16
 // A sender's clock may be ahead of the leader's: one hour of the 24 that the rules allow is left for that.
 const validityMs = 23 * 3_600_000
-/** Between two looks for grants that are on the ledger only. */
-const lookPauseMs = 600_000
 
 interface Parts {
   readonly generation: number
@@ -76,13 +73,11 @@ interface Dependencies {
 export class Consent {
   readonly #deps: Dependencies
   readonly #queues = new Map<string, Promise<unknown>>()
-  /** People whose grants were looked through in this run after this node's own consent was on record: what it adds itself is known. */
-  readonly #isAllKnown = new Set<string>()
-  /** By person: when the whole state may be read for grants again. */
-  readonly #nextLookMs = new Map<string, number>()
+  readonly #foreignGrants: ForeignGrants
 
   constructor(deps: Dependencies) {
     this.#deps = deps
+    this.#foreignGrants = new ForeignGrants(deps)
   }
 
   /**
@@ -203,78 +198,26 @@ export class Consent {
   }
 
   /**
-   * Takes over grants that are open on the ledger and that this node does not know: the folder is an older copy. Nobody but their owner can
-   * have opened them, since root signs each. They are listed and can be ended like the others. If there are any, the keys change, and they get
-   * the new ones. Grants that have ended there without this node are ended here, too. It is looked for both once consent is on record that this
-   * node did not look at, at most every ten minutes.
+   * Takes over grants that are open on the ledger and that this node does not know, if it is time to look for them (`foreign-grants.ts`). They
+   * are listed and can be ended like the others. If there are any, the keys change, and they get the new ones.
    *
    * @returns how many there were.
    */
   adoptGrants(person: Person): Promise<number> {
     return this.#inTurn(person, async () => {
-      const { database, people, ledger, nowMs } = this.#deps
-      const { account, hot } = person
-      const recorded = ledger.lastCounter(account)
-      const isOwn = people.counterOf(person) === recorded
-      if (!this.#isToBeLookedAt(person, recorded, isOwn)) return 0
-      const found = ledger.openGrants(account).flatMap((grant) => {
-        const row = database.get('SELECT 1 FROM grants WHERE account = ? AND gid = ?', account, grant.grantId)
-        const recipient = ledger.account(grant.recipient)
-        return row === undefined && recipient !== undefined ? [{ ...grant, ...recipient }] : []
-      })
-      const live = found
-        .filter((grant) => isUnexpired(grant, nowMs()))
-        .map(({ grantId, recipient, suite, kemKey, streams, from, until, rights }): LiveGrant => {
-          return { grantId, recipient, suite, kemKey, streams, from, until, rights }
-        })
+      const look = this.#foreignGrants.look(person)
+      if (look === undefined) return 0
+      const { live } = look
       if (live.length > 0) {
+        const { hot } = person
         const isHeld = (gid: Uint8Array): boolean => hot.grants.some(({ grantId }) => equalBytes(grantId, gid))
         person.hot = { ...hot, grants: [...hot.grants, ...live.filter(({ grantId }) => !isHeld(grantId))] }
         // Before they are written down: after a crash they are found again, and the keys change once more.
         await this.#rotate(person, [], reasons.rotate)
       }
-      database.transaction(() => {
-        for (const { grantId, recipient, streams, from, until, rights, purpose, openedAtMs } of found)
-          database.run(
-            'INSERT INTO grants (account, gid, doctor, streams, starts, until, rights, purpose, opened, tx) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-            ...[account, grantId, recipient, JSON.stringify(streams.map(toHex)), from, until, rights, purpose],
-            ...[openedAtMs, unknownTransaction],
-          )
-        this.#endClosed(person)
-        people.writeLooked(person, recorded)
-      })
-      if (isOwn) this.#isAllKnown.add(person.id)
+      this.#foreignGrants.writeDown(person, look)
       return live.length
     })
-  }
-
-  /** Ends grants that the ledger has ended, and this node has not: by which generation is not known, at the latest by the current one. */
-  #endClosed({ account }: Person): void {
-    const { database, ledger } = this.#deps
-    const open = database.all('SELECT gid FROM grants WHERE account = ? AND closed IS NULL LIMIT 4096', account)
-    for (const { gid } of open) {
-      const closedAtMs = ledger.grantClosedAtMs(account, gid as Uint8Array)
-      if (closedAtMs === undefined) continue
-      database.run(
-        'UPDATE grants SET closed = ?, closegen = ? WHERE account = ? AND gid = ?',
-        ...[closedAtMs, ledger.currentGeneration(account), account, gid as Uint8Array],
-      )
-    }
-  }
-
-  /** True if consent up to this counter may have opened grants that this node does not know, and it is time to read the whole state for them. */
-  #isToBeLookedAt(person: Person, recorded: number, isOwn: boolean): boolean {
-    const { people, nowMs } = this.#deps
-    if (people.lookedAt(person) === recorded) return false
-    if (isOwn && this.#isAllKnown.has(person.id)) {
-      people.writeLooked(person, recorded)
-      return false
-    }
-    this.#isAllKnown.delete(person.id)
-    // Whoever has op lets the counter go on as often as he likes.
-    if (isYetToCome(this.#nextLookMs.get(person.id) ?? 0, { nowMs: nowMs(), lengthMs: lookPauseMs })) return false
-    this.#nextLookMs.set(person.id, nowMs() + lookPauseMs)
-    return true
   }
 
   /** Another op key is in force: from now on it signs. */
@@ -581,9 +524,7 @@ export class Consent {
         person: person.name,
       })
     }
-    const pending = this.#unconfirmed(person)
-    // Cuts before the ledger's generation are on record; those of an older copy may be others.
-    const current = ledger.currentGeneration(person.account)
+    const pending = this.#unconfirmed(person, parts.generation)
     const n = people.nextCounter(person, { nowMs: nowMs(), recorded: ledger.lastCounter(person.account) })
     const { first, rest } = packEnvelopes(parts.envelopes)
     const body: KeyBody = {
@@ -594,10 +535,7 @@ export class Consent {
       x: nowMs() + validityMs,
       gen: parts.generation,
       first: parts.first,
-      cut: [
-        ...pending.cuts.filter(([, ended]) => ended >= current && ended < parts.generation),
-        ...foreignCuts(this.#deps, person, parts.generation),
-      ],
+      cut: [...pending.cuts, ...foreignCuts(this.#deps, person, parts.generation)],
       close: uniqueIds([...pending.closes, ...parts.closes]),
       open: parts.opens,
       env: first,
@@ -641,17 +579,19 @@ export class Consent {
     this.#deps.postings.add({ tx, account: person.account, what, leaf: transaction.leaf, requires }, this.#deps.nowMs())
   }
 
-  /** Every cut and close of own predecessors that are not known as committed: each `key` repeats them. */
-  #unconfirmed(person: Person): { cuts: Cut[]; closes: Uint8Array[] } {
-    const { database } = this.#deps
+  /** Every cut, of generations before `generation`, and close of own predecessors that are not known as committed: each `key` repeats them. */
+  #unconfirmed(person: Person, generation: number): { cuts: Cut[]; closes: Uint8Array[] } {
+    const { database, ledger } = this.#deps
     const row = database.get(
       "SELECT max(generation) AS generation FROM consent WHERE account = ? AND state = 'committed'",
       person.account,
     )
     const committed = Number(row?.generation ?? 0)
+    // Cuts before the ledger's generation are on record, however many somebody else made; those of an older copy may be others.
+    const first = Math.max(1, committed, ledger.currentGeneration(person.account))
     const cuts = database.all(
-      'SELECT stream, generation, last FROM cut WHERE account = ? AND generation >= ? ORDER BY generation, stream LIMIT 256',
-      ...[person.account, Math.max(1, committed)],
+      'SELECT stream, generation, last FROM cut WHERE account = ? AND generation >= ? AND generation < ? ORDER BY generation, stream LIMIT 256',
+      ...[person.account, first, generation],
     )
     const closes = database.all(
       'SELECT gid FROM grants WHERE account = ? AND closegen > ? ORDER BY gid LIMIT 256',

@@ -181,13 +181,14 @@ export class Alarms {
     this.#events.emit({ type: 'alarm', account: person.id, reader: toHex(reader), ...told })
   }
 
-  /** Somebody else used the op key, up to this generation; or the folder is an older copy. Over at once. */
+  /** Somebody else used the op key, up to this generation; or the folder is an older copy. Over at once, and told again only once she has seen it. */
   noticeForeign(person: Person, { generation, atMs }: { generation: number; atMs: number }): void {
     const about = new Uint8Array(8)
     new DataView(about.buffer).setBigUint64(0, BigInt(generation))
     const isNew = this.#database.run(
-      'INSERT OR IGNORE INTO alarm (account, ms, code, severity, about, ended) VALUES (?, ?, ?, ?, ?, ?)',
-      ...[person.account, atMs, foreignAlarmCode, 'high', about, atMs],
+      `INSERT OR IGNORE INTO alarm (account, ms, code, severity, about, ended) SELECT ?, ?, ?, 'high', ?, ?
+       WHERE NOT EXISTS (SELECT 1 FROM alarm WHERE account = ? AND code = ? AND acknowledged IS NULL)`,
+      ...[person.account, atMs, foreignAlarmCode, about, atMs, person.account, foreignAlarmCode],
     )
     if (isNew === 0) return
     const told = { code: foreignAlarmCode, severity: 'high', atMs, step: 'began' }

@@ -1,5 +1,5 @@
 /** From sealed block to ledger: two storage receipts first, then the IoT transaction, in order of the stream. */
-import { type IotRecord, signTransaction, transactionId } from '@healthblock/chain/transaction'
+import { encodeBody, type IotRecord, signTransaction, transactionId } from '@healthblock/chain/transaction'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import type { Logger } from '@healthblock/runtime/logger'
@@ -155,29 +155,11 @@ export class Delivery {
       ready.push(row)
     }
     if (ready.length === 0) return false
-    const records = ready.map((row): IotRecord => {
-      const [sequence, generation, epoch, kind, size] = ['sequence', 'generation', 'epoch', 'kind', 'size'].map(
-        (name) => Number(row[name]),
-      )
-      return [
-        stream,
-        sequence as number,
-        generation as number,
-        epoch as number,
-        kind as number,
-        size as number,
-        row.cid as Uint8Array,
-      ]
-    })
-    const transaction = signTransaction({
-      ledgerId: ledger.ledgerId,
-      chain: 'userchain',
-      body: { v: 1, t: 'iot', a: person.account, r: records },
-      signers: [{ account: person.account, key: 1, signingKey: person.opKey }],
-    })
-    const tx = transactionId({ ledgerId: ledger.ledgerId, chain: 'userchain', bodyBytes: transaction.bodyBytes })
-    // The same records once more would be the same transaction, which has its final answer.
-    if (postings.find(person.account, tx) !== undefined) return false
+    const next = this.#unanswered(person, stream, ready)
+    if (next === undefined) return false
+    const { records, tx, body } = next
+    const signers = [{ account: person.account, key: 1, signingKey: person.opKey }]
+    const transaction = signTransaction({ ledgerId: ledger.ledgerId, chain: 'userchain', body, signers })
     database.transaction(() => {
       postings.add({ tx, account: person.account, what: 'iot', leaf: transaction.leaf, requires: undefined }, nowMs())
       for (const [, sequence] of records) {
@@ -191,6 +173,26 @@ export class Delivery {
       }
     })
     return true
+  }
+
+  /**
+   * As many of these rows as make up a transaction that has no final answer yet. The same records once more would be the same transaction: gaps
+   * that were refused, under an op key that was being replaced, do not change.
+   */
+  #unanswered(person: Person, stream: Uint8Array, ready: readonly SqlRow[]) {
+    const { postings, ledger } = this.#deps
+    const all = ready.map((row): IotRecord => {
+      const numbers = ['sequence', 'generation', 'epoch', 'kind', 'size'].map((name) => Number(row[name]))
+      const [sequence, generation, epoch, kind, size] = numbers as [number, number, number, number, number]
+      return [stream, sequence, generation, epoch, kind, size, row.cid as Uint8Array]
+    })
+    for (let count = all.length; count > 0; count--) {
+      const records = all.slice(0, count)
+      const body = { v: 1, t: 'iot', a: person.account, r: records } as const
+      const tx = transactionId({ ledgerId: ledger.ledgerId, chain: 'userchain', bodyBytes: encodeBody(body) })
+      if (postings.find(person.account, tx) === undefined) return { records, tx, body }
+    }
+    return undefined
   }
 
   /** Hands signed transactions to the outbox. */
