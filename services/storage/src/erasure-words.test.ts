@@ -436,6 +436,27 @@ test('a word that a store could not carry out when it came back is carried out l
   await everywhere(blocked, 'ERR_BLOCK_NOT_FOUND')
 })
 
+test('a word about what one store alone had is carried out by the others, and told no more', async () => {
+  await start(3)
+  const [first, ...away] = places as [Place, Place, Place]
+  for (const place of away) await cluster.stop(place)
+  const leaf = randomBytes(900)
+  const file = { digest: hashBlock(leaf), codec: codecRaw }
+  const bytes = encodeDagCbor({ file: toCid(file) })
+  const root = { digest: hashBlock(bytes), codec: 0x71 }
+  // It answers that two stores are needed, and keeps its own copy.
+  const tryPut = (block: Uint8Array, codec: string): Promise<Response> =>
+    cluster.request(first, `/api/v0/block/put?cid-codec=${codec}`, multipart(block), alice)
+  expect((await tryPut(leaf, 'raw')).ok).toBe(false)
+  expect((await tryPut(bytes, 'dag-cbor')).ok).toBe(false)
+  const cids = [root, file].map(encodeBlockId)
+  expect(await Promise.all(cids.map((cid) => own(first, cid)))).toEqual(['200', '200'])
+  await eraseSigned(root)
+  for (const place of away) await cluster.start(place)
+  await cluster.connected()
+  await vi.waitFor(() => expect(first.node?.store.handoffCount()).toBe(0), { timeout: 30_000, interval: 200 })
+})
+
 test('of an account with a pin of which a node was lost no folder is erased, until the pin is taken away', async () => {
   await start(1)
   const shared = randomBytes(900)

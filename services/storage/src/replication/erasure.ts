@@ -75,6 +75,8 @@ const refusedForGood = ['ERR_ORDER_INVALID', 'ERR_SIGNATURE_NEEDED', 'ERR_NOT_OW
 interface GivenUp {
   /** How many stores said so. */
   stores: number
+  /** True if each of the others answered, be it that it has not carried it out. */
+  isWhole: boolean
   /** How many of them named a block, by its digest in hex. */
   blocks: Map<string, number>
 }
@@ -309,12 +311,12 @@ export class Erasure {
     if (id.codec === codecRaw) return [id]
     const { files } = this.#options
     const { account } = entry
-    const { stores, blocks } = await this.#givenUpByOthers(entry)
+    const { stores, isWhole, blocks } = await this.#givenUpByOthers(entry)
     const isNamed = ({ digest }: BlockId): boolean => (blocks.get(toHex(digest)) ?? 0) === stores
     const storesNeeded = this.#vouchersNeeded()
     if (stores < storesNeeded) {
       // Whatever it turns out to be: neither a payload of the account nor a reference from before comes any more.
-      if (isUnknown && stores === 0) return [id]
+      if (isUnknown && (stores === 0 || (isWhole && (await this.#isNowhere(id))))) return [id]
       if (isUnknown) throw notYet()
       const [, ...below] = await files.withoutPinned(id, account, signal)
       return [id, ...below.filter(isNamed)]
@@ -337,9 +339,16 @@ export class Erasure {
     }
   }
 
+  /** True if every other store says that it does not have a block: those that have not carried out a word about it have nothing to walk either, and would wait for each other. */
+  async #isNowhere({ digest }: BlockId): Promise<boolean> {
+    const checks = this.#others().map((member) => this.#options.client.check(member, [digest]))
+    const answers = await Promise.allSettled(checks)
+    return answers.every((answer) => answer.status === 'fulfilled' && answer.value[0] !== 1)
+  }
+
   /** Asks the other stores what they gave up by a word; those that have not carried it out, or cannot be asked, do not count. */
   async #givenUpByOthers(word: WordEntry): Promise<GivenUp> {
-    const given: GivenUp = { stores: 0, blocks: new Map() }
+    const given: GivenUp = { stores: 0, isWhole: false, blocks: new Map() }
     const ask = async (member: Member): Promise<void> => {
       const named: string[] = []
       for (let after: Uint8Array = new Uint8Array(0); ; ) {
@@ -353,7 +362,8 @@ export class Erasure {
       given.stores++
       for (const name of new Set(named)) given.blocks.set(name, (given.blocks.get(name) ?? 0) + 1)
     }
-    await Promise.allSettled(this.#others().map(ask))
+    const asked = await Promise.allSettled(this.#others().map(ask))
+    given.isWhole = asked.every(({ status }) => status === 'fulfilled')
     return given
   }
 
