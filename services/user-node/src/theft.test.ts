@@ -436,6 +436,29 @@ describe('a household whose op key was stolen', { timeout: 120_000 }, () => {
     expect(reads).toBeLessThan(3)
   })
 
+  test('goes on though of two generations that the thief cut he cut the later one as the node did', async () => {
+    await live(2)
+    isStorageAway = true
+    for (let rotations = 0; rotations < 2; rotations++) {
+      for (let i = 0; i < 3; i++) {
+        world.nowMs += 1000
+        home.bring()
+        brought.push(world.nowMs)
+        await household.round()
+      }
+      await home.consent.rotate(home.person())
+    }
+    const last = home.database.get('SELECT last FROM cut WHERE stream = ? AND generation = 2', ecg())?.last
+    const thief = new Thief()
+    world.commit(thief.rotation(1))
+    world.commit(thief.rotation(Number(last) - recorded()))
+    await live(2)
+    isStorageAway = false
+    await recover()
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+  })
+
   test('goes on though gaps that it had posted were refused because root had replaced the key meanwhile', async () => {
     await live(3)
     world.commit(new Thief().rotation(300))

@@ -27,6 +27,8 @@ export function adoptCuts({ database, ledger }: Dependencies, person: Person): U
   const current = ledger.currentGeneration(account)
   const changed: Uint8Array[] = []
   if (current === 0) return changed
+  const newest = "SELECT max(generation) AS generation FROM consent WHERE account = ? AND state = 'committed'"
+  const committed = Number(database.get(newest, account)?.generation ?? 0)
   for (const { stream } of person.streams) {
     let isForeign = false
     for (let generation = current - 1; generation >= 1; generation--) {
@@ -34,7 +36,11 @@ export function adoptCuts({ database, ledger }: Dependencies, person: Person): U
       if (last === undefined) break
       const key = [account, stream, generation] as const
       const own = database.get('SELECT last FROM cut WHERE account = ? AND stream = ? AND generation = ?', ...key)
-      if (own !== undefined && Number(own.last) === last) break
+      if (own !== undefined && Number(own.last) === last) {
+        // Since this node's last one on record, somebody else may have made several; what is alike in one may differ in another.
+        if (generation < committed) break
+        continue
+      }
       database.run('INSERT OR REPLACE INTO cut (account, stream, generation, last) VALUES (?, ?, ?, ?)', ...key, last)
       isForeign = true
     }
