@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import type { Worker } from 'node:worker_threads'
 import { type PreparationRequest, prepare } from '@healthblock/chain/preparation'
 import { encodeEntryBundle } from '@healthblock/chain/tile'
 import { signingMessage } from '@healthblock/chain/transaction'
@@ -39,6 +41,19 @@ describe('PreparationPool', () => {
     const answers = await Promise.all(numbers.map((n) => pool.prepare(requestOf(n))))
     expect(answers).toEqual(expected)
     expect(answers.map(({ good }) => good[0])).toEqual(numbers.map((n) => (n % 3 === 0 ? 0 : 1)))
+  })
+
+  it('ends each thread in order, also one that is still loading', async () => {
+    const codes: Promise<unknown>[] = []
+    const onWorker = (worker: Worker): void => void codes.push(once(worker, 'exit'))
+    process.on('worker', onWorker)
+    const loading = new PreparationPool(2)
+    const busy = new PreparationPool(2)
+    // Workers are told of in the next turn.
+    await Promise.all([busy.prepare(requestOf(1)), loading.close()])
+    process.off('worker', onWorker)
+    await busy.close()
+    expect(await Promise.all(codes)).toEqual([[0], [0], [0], [0]])
   })
 
   it('rejects what is under way when it closes, and everything afterwards', async () => {

@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { PreparationRequest, PreparationResult, PreparationWorkers } from '@healthblock/chain/preparation'
 import { RuntimeError } from './errors.ts'
+import { endAnswer, endRequest } from './preparation-thread.ts'
 
 interface Waiting {
   readonly resolve: (result: PreparationResult) => void
@@ -27,6 +28,8 @@ interface Thread {
   readonly worker: Worker
   /** Tasks that it was given and has not answered, oldest first. */
   readonly waiting: Waiting[]
+  /** Resolves when it has ended, or is about to. */
+  readonly ended: Promise<void>
 }
 
 /** A pool of threads. Whoever makes one closes it. */
@@ -47,13 +50,18 @@ export class PreparationPool implements PreparationWorkers {
     this.#tasksMax = tasksMax
     this.#threads = Array.from({ length: threads }, () => {
       const worker = new Worker(new URL('./preparation-worker.ts', import.meta.url))
-      const thread: Thread = { worker, waiting: [] }
-      worker.on('message', (result: PreparationResult) => {
-        thread.waiting.shift()?.resolve(result)
+      const { promise: ended, resolve: end } = Promise.withResolvers<void>()
+      const thread: Thread = { worker, waiting: [], ended }
+      worker.on('message', (answer: PreparationResult | typeof endAnswer) => {
+        if (answer === endAnswer) return end()
+        thread.waiting.shift()?.resolve(answer)
         this.#feed()
       })
       worker.on('error', (error) => this.#fail(error))
-      worker.on('exit', () => this.#fail(undefined))
+      worker.on('exit', () => {
+        end()
+        this.#fail(undefined)
+      })
       return thread
     })
   }
@@ -84,10 +92,14 @@ export class PreparationPool implements PreparationWorkers {
     }
   }
 
-  /** Ends the threads. What is under way is rejected. */
+  /**
+   * Ends the threads. What is under way is rejected. Each ends by itself once it has looked at what it was given: a thread that is terminated
+   * while it loads its modules can take the whole process with it (V8: "Check failed: !is_null()", Node 26.10).
+   */
   async close(): Promise<void> {
     this.#fail(undefined)
-    await Promise.all(this.#threads.map(({ worker }) => worker.terminate()))
+    for (const { worker } of this.#threads) worker.postMessage(endRequest)
+    await Promise.all(this.#threads.map(({ ended }) => ended))
   }
 
   #fail(cause: unknown): void {
