@@ -39,8 +39,8 @@ test('accounting nodes find each other by their ranks, also when one between the
   ])
 })
 
-test('a store whose keys are damaged holds up nobody: it is listed by those that it had, or that genesis has', async () => {
-  const sizes = { accounting: 1, storage: 2, replicas: 2, doctors: 0, etcdMembers: 0, periodMs: 1_000, patients: [] }
+async function clusterWith(storage: number) {
+  const sizes = { accounting: 1, storage, replicas: 2, doctors: 0, etcdMembers: 0, periodMs: 1_000, patients: [] }
   const folder = join(dir, 'a')
   const made = await createCluster(folder, sizes, Date.now())
   const places = {
@@ -48,6 +48,11 @@ test('a store whose keys are damaged holds up nobody: it is listed by those that
     urlOf: (name: string) => `http://${name}`,
     swarmOf: () => '/ip4/127.0.0.1/tcp/1',
   }
+  return { folder, made, places }
+}
+
+test('a store whose keys are damaged holds up nobody: it is listed by those that it had, or that genesis has', async () => {
+  const { folder, made, places } = await clusterWith(2)
   const members = (): unknown => {
     writeAddressFiles(folder, made, places)
     return JSON.parse(readFileSync(clusterPaths.membersFile(folder), 'utf8'))
@@ -60,14 +65,7 @@ test('a store whose keys are damaged holds up nobody: it is listed by those that
 })
 
 test('a store whose keys are damaged is listed by its own that genesis has, though one before it has left', async () => {
-  const sizes = { accounting: 1, storage: 3, replicas: 2, doctors: 0, etcdMembers: 0, periodMs: 1_000, patients: [] }
-  const folder = join(dir, 'a')
-  const made = await createCluster(folder, sizes, Date.now())
-  const places = {
-    genesis: clusterPaths.genesis(folder),
-    urlOf: (name: string) => `http://${name}`,
-    swarmOf: () => '/ip4/127.0.0.1/tcp/1',
-  }
+  const { folder, made, places } = await clusterWith(3)
   const members = (nodes: typeof made.nodes): { name: string }[] => {
     writeAddressFiles(folder, { ...made, nodes }, places)
     return JSON.parse(readFileSync(clusterPaths.membersFile(folder), 'utf8')).members

@@ -126,16 +126,24 @@ async function exchange(): Promise<void> {
   }
 }
 
-/** Rounds of the node and what the ledger makes of them; a device brings a second of ECG in each. */
-async function live(rounds: number): Promise<void> {
+/** Rounds of the node; a device brings a second of ECG in each. */
+async function bring(rounds: number, then: () => Promise<unknown> = async () => {}): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     world.nowMs += 1000
     home.bring()
     brought.push(world.nowMs)
     await household.round()
-    await exchange()
+    await then()
   }
 }
+
+/** The same, and what the ledger makes of them. */
+const live = (rounds: number): Promise<void> => bring(rounds, exchange)
+const generationsOfReadings = (): number[] =>
+  home
+    .records()
+    .filter(({ kind }) => kind === kindData)
+    .map(({ generation: of }) => of)
 
 const state = () => world.ledger.state('userchain')
 const account = () => home.person().account
@@ -305,24 +313,14 @@ describe('a household whose op key was stolen', { timeout: 120_000 }, () => {
     await live(2)
     isStorageAway = true
     await home.consent.rotate(home.person())
-    for (let i = 0; i < 3; i++) {
-      world.nowMs += 1000
-      home.bring()
-      brought.push(world.nowMs)
-      await household.round()
-    }
+    await bring(3)
     expect(home.records().at(-1)).toMatchObject({ generation: 2, kind: kindData })
     world.commit(new Thief().rotation(0))
     await live(2)
     isStorageAway = false
     await recover()
     expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
-    expect(
-      home
-        .records()
-        .filter(({ kind }) => kind === kindData)
-        .map(({ generation: of }) => of),
-    ).not.toContain(2)
+    expect(generationsOfReadings()).not.toContain(2)
     expect(brought.filter((ms) => !isKept(ms))).toEqual([])
   })
 
@@ -362,12 +360,7 @@ describe('a household whose op key was stolen', { timeout: 120_000 }, () => {
     isStorageAway = true
     for (let rotations = 0; rotations < 2; rotations++) {
       await home.consent.rotate(home.person())
-      for (let i = 0; i < 3; i++) {
-        world.nowMs += 1000
-        home.bring()
-        brought.push(world.nowMs)
-        await household.round()
-      }
+      await bring(3)
     }
     const cut = home.database.get('SELECT last FROM cut WHERE stream = ? AND generation = 1', ecg())
     // He cuts as the node did.
@@ -376,12 +369,7 @@ describe('a household whose op key was stolen', { timeout: 120_000 }, () => {
     isStorageAway = false
     await recover()
     expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
-    expect(
-      home
-        .records()
-        .filter(({ kind }) => kind === kindData)
-        .map(({ generation: of }) => of),
-    ).not.toContain(2)
+    expect(generationsOfReadings()).not.toContain(2)
     expect(brought.filter((ms) => !isKept(ms))).toEqual([])
   })
 
