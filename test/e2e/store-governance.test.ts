@@ -1,5 +1,5 @@
 /** Storage nodes join, get other keys and leave while a ledger runs: real processes, by the commands that people type. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { fromHex } from '@healthblock/encoding/bytes'
@@ -91,6 +91,8 @@ describe.skipIf(!hasRedis)('storage nodes of a ledger that runs', { timeout: 240
     const early = await cluster.run('org', 'node', 'storage-0', '--switch')
     expect([early.code, early.stderr]).toEqual([1, expect.stringContaining('are not on record')])
     expect(await submitted('propose', 'policy', '--replace', card)).toMatch(/KEYS store {2}account /)
+    // As if the command had been interrupted when the old secrets were set aside.
+    renameSync(join(cluster.node('storage-0'), 'secrets'), join(cluster.node('storage-0'), 'secrets.before'))
     await cluster.ok('org', 'node', 'storage-0', '--switch')
     await eventually('the stolen key to be of no use', 60_000, async () =>
       (await answerTo(stolen, account)) === 401 ? true : undefined,

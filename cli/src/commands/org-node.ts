@@ -64,9 +64,11 @@ async function switchSecrets(node: PlannedNode, values: OrgValues): Promise<stri
       )
     }
   }
-  renameSync(join(folder, 'secrets'), join(folder, `secrets.${Date.now()}`))
-  renameSync(join(folder, 'secrets.next'), join(folder, 'secrets'))
   await savePlan(node, { ...plan, account, organisation })
+  const secrets = join(folder, 'secrets')
+  // Given again after it was interrupted between the two, it goes on.
+  if (existsSync(secrets)) renameSync(secrets, `${secrets}.${Date.now()}`)
+  renameSync(`${secrets}.next`, secrets)
   if (node.role === 'accounting') await renewEtcdUsers(node.dir, readCluster(node.dir))
   return account
 }

@@ -123,7 +123,7 @@ export function addBlockRoutes(
         try {
           await stream(reader, raw, Number.isSafeInteger(resumed) && resumed >= 0 ? resumed : from, signal)
         } catch (error) {
-          request.log.warn({ err: error }, 'stream ended')
+          request.log.warn({ err: error, requestId: request.id, url: request.url }, 'stream ended')
         } finally {
           leave()
           raw.end()
