@@ -206,6 +206,24 @@ function migrate(database: DatabaseSync, options: DatabaseOptions): void {
   }
 }
 
+const sqliteBusy = 5
+const journalPauseMs = 5
+
+/** Of several that open a new file at once, SQLite refuses some at this step without waiting, whatever the timeout. */
+function setJournal(database: DatabaseSync, mode: 'MEMORY' | 'WAL', timeoutMs: number): void {
+  const deadlineMs = performance.now() + timeoutMs
+  for (;;) {
+    try {
+      database.exec(`PRAGMA journal_mode = ${mode}`)
+      return
+    } catch (error) {
+      const { errcode } = error as { errcode?: number }
+      if (errcode === undefined || (errcode & 0xff) !== sqliteBusy || performance.now() >= deadlineMs) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, journalPauseMs)
+    }
+  }
+}
+
 /**
  * Opens a database, creating it if absent, and brings its schema to the newest version.
  *
@@ -216,8 +234,9 @@ export function openDatabase(options: DatabaseOptions): Database {
   try {
     database = new DatabaseSync(options.path)
     const cacheKibibytes = Math.ceil((options.cacheSizeBytes ?? 8 * 1024 * 1024) / 1024)
-    database.exec(`PRAGMA busy_timeout = ${Math.trunc(options.busyTimeoutMs ?? 5_000)}`)
-    database.exec(`PRAGMA journal_mode = ${options.synchronous === 'off' ? 'MEMORY' : 'WAL'}`)
+    const busyTimeoutMs = Math.trunc(options.busyTimeoutMs ?? 5_000)
+    database.exec(`PRAGMA busy_timeout = ${busyTimeoutMs}`)
+    setJournal(database, options.synchronous === 'off' ? 'MEMORY' : 'WAL', busyTimeoutMs)
     database.exec(`PRAGMA synchronous = ${options.synchronous.toUpperCase()}`)
     database.exec('PRAGMA secure_delete = ON')
     database.exec('PRAGMA foreign_keys = ON')
