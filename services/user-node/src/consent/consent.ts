@@ -37,7 +37,7 @@ import {
   shredHeld,
   userchainId,
 } from './compose.ts'
-import { adoptCuts, cutAheadMax, foreignCuts } from './foreign.ts'
+import { adoptCuts, cutAheadMax, foreignCuts, isForeignGeneration } from './foreign.ts'
 import { ForeignGrants } from './foreign-grants.ts'
 import { checkRequest, type GrantRequest } from './request.ts'
 
@@ -184,8 +184,7 @@ export class Consent {
    * up. Nobody else can open what is sealed with them.
    */
   isForeign(person: Person): boolean {
-    const tx = this.#deps.ledger.openedBy(person.account, person.hot.generation)
-    return tx !== undefined && this.#deps.database.get('SELECT 1 FROM consent WHERE tx = ?', tx) === undefined
+    return isForeignGeneration(this.#deps, person.account, person.hot.generation)
   }
 
   /**

@@ -16,6 +16,16 @@ interface Dependencies {
 /** How far a cut may lie beyond its stream's newest record from version 4 of the rules on (packages/chain SPEC.md §6, `key`). */
 export const cutAheadMax = 65_536
 
+/** True if the ledger has a generation with other keys than this node's: nobody else can open what it seals with them. */
+export function isForeignGeneration(
+  { database, ledger }: Dependencies,
+  account: Uint8Array,
+  generation: number,
+): boolean {
+  const tx = ledger.openedBy(account, generation)
+  return tx !== undefined && database.get('SELECT 1 FROM consent WHERE tx = ?', tx) === undefined
+}
+
 /**
  * Takes over what the ledger has and this node does not: cuts of the generations before the current one, and how far this node's own cuts that
  * are not on record have to reach. Inside the caller's transaction. It is soon done if there is nothing.

@@ -3,12 +3,14 @@
  * any more is closed by a gap record, so that the stream goes on and everybody can see that something is missing; a reading
  * whose number the ledger refuses is sealed anew under another.
  */
+
 import { sha256 } from '@healthblock/crypto/hash'
 import { openPayload, type PayloadKind, payloadKinds } from '@healthblock/crypto/payload'
 import { parseBatch, type ReadingBatch } from '@healthblock/diagnosis/batch'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
+import { isForeignGeneration } from '../consent/foreign.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
 import { epochKeyOf, type Person } from '../people/person.ts'
 import type { Alarms } from './alarms.ts'
@@ -147,17 +149,13 @@ export class Losses {
 
   /** Generations of what waits of a stream that are on the ledger with other keys than this node's. */
   #foreignGenerations(person: Person, stream: Uint8Array): number[] {
-    const { database, ledger } = this.#deps
-    const rows = database.all(
+    const rows = this.#deps.database.all(
       "SELECT DISTINCT generation FROM batch WHERE account = ? AND stream = ? AND state IN ('sealed', 'stored')",
       ...[person.account, stream],
     )
     return rows
       .map(({ generation }) => Number(generation))
-      .filter((generation) => {
-        const tx = ledger.openedBy(person.account, generation)
-        return tx !== undefined && database.get('SELECT 1 FROM consent WHERE tx = ?', tx) === undefined
-      })
+      .filter((generation) => isForeignGeneration(this.#deps, person.account, generation))
   }
 
   /**
