@@ -39,6 +39,7 @@ import {
 } from './compose.ts'
 import { adoptCuts, cutAheadMax, foreignCuts, isForeignGeneration } from './foreign.ts'
 import { ForeignGrants } from './foreign-grants.ts'
+import { writeGrant } from './grant-row.ts'
 import { checkRequest, type GrantRequest } from './request.ts'
 
 /** Why a `key` transaction was made (packages/chain SPEC.md §6). */
@@ -457,11 +458,10 @@ export class Consent {
     const { tx } = database.transaction(() => {
       const parts: Parts = { generation, first, cuts: [], closes: [], opens: [open], envelopes, why: reasons.grant }
       const recorded = this.#record(person, parts, [root])
-      database.run(
-        'INSERT INTO grants (account, gid, doctor, streams, starts, until, rights, purpose, opened, tx) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-        ...[person.account, grant.grantId, grant.recipient, JSON.stringify(request.streams.map(toHex)), grant.from],
-        ...[grant.until, grant.rights, request.purpose ?? 0, nowMs(), recorded.tx],
-      )
+      writeGrant(database, person.account, {
+        ...{ ...grant, streams: request.streams, purpose: request.purpose ?? 0 },
+        ...{ openedAtMs: nowMs(), tx: recorded.tx },
+      })
       people.writeHot(person, hot)
       return recorded
     })

@@ -3,13 +3,12 @@
  * or somebody else has the op key. Nobody but their owner can have opened them, since root signs each.
  */
 import type { LiveGrant } from '@healthblock/crypto/hot-store'
-import { toHex } from '@healthblock/encoding/bytes'
 import { isYetToCome } from '@healthblock/runtime/pauses'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { GrantOnRecord, LedgerView } from '../ledger-view.ts'
 import type { Person, PersonStore } from '../people/person.ts'
 import { isUnexpired } from './compose.ts'
-import { unknownTransaction } from './opened-by.ts'
+import { unknownTransaction, writeGrant } from './grant-row.ts'
 
 interface Dependencies {
   readonly database: Database
@@ -68,12 +67,7 @@ export class ForeignGrants {
   writeDown(person: Person, { recorded, isOwn, found }: GrantsFound): void {
     const { database, people } = this.#deps
     database.transaction(() => {
-      for (const { grantId, recipient, streams, from, until, rights, purpose, openedAtMs } of found)
-        database.run(
-          'INSERT INTO grants (account, gid, doctor, streams, starts, until, rights, purpose, opened, tx) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-          ...[person.account, grantId, recipient, JSON.stringify(streams.map(toHex)), from, until, rights, purpose],
-          ...[openedAtMs, unknownTransaction],
-        )
+      for (const grant of found) writeGrant(database, person.account, { ...grant, tx: unknownTransaction })
       this.#endClosed(person)
       people.writeLooked(person, recorded)
     })

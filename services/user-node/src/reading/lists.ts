@@ -3,7 +3,7 @@ import type { HeldNodes } from '@healthblock/crypto/hot-store'
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { noEnd } from '../consent/compose.ts'
-import { openedBy } from '../consent/opened-by.ts'
+import { openedBy } from '../consent/grant-row.ts'
 import { type Person, reachesPlace } from '../people/person.ts'
 import { stateOf } from './exposure.ts'
 

@@ -2,7 +2,7 @@
 import { payloadKinds } from '@healthblock/crypto/payload'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Database, SqlRow, SqlValue } from '@healthblock/runtime/sqlite'
-import { openedBy } from '../consent/opened-by.ts'
+import { openedBy } from '../consent/grant-row.ts'
 import type { Person } from '../people/person.ts'
 import { lookerOf } from '../sealing/alarms.ts'
 

@@ -3,7 +3,6 @@
  * any more is closed by a gap record, so that the stream goes on and everybody can see that something is missing; a reading
  * whose number the ledger refuses is sealed anew under another.
  */
-
 import { sha256 } from '@healthblock/crypto/hash'
 import { openPayload, type PayloadKind, payloadKinds } from '@healthblock/crypto/payload'
 import { parseBatch, type ReadingBatch } from '@healthblock/diagnosis/batch'
