@@ -360,7 +360,7 @@ describe('algorithm', () => {
     },
   )
 
-  test.each(['0.17.0', '0.18.0'])(
+  test.each(['0.17.0', '0.18.0', '0.19.0'])(
     'a diagnosis of %s is still read, and its state, laid out as today, is carried on',
     (version) => {
       const bytes = readFileSync(new URL(`../vectors/diagnosis-${version}.cbor`, import.meta.url))

@@ -181,6 +181,23 @@ describe('a score whose signs are no longer measured', () => {
     expect(ofNews2(diagnose({ records: [well], carriedState: two.state }))?.isOpen).toBe(false)
   })
 
+  test('ends with the next measurement once the patient turns out to be a child', () => {
+    const septic = minute(0, [...ill, ['systolic-pressure', 85]])
+    const adult = diagnose({ records: [septic], parameters: { ageYears: 44 } })
+    const scores = ({ findings }: typeof adult) =>
+      findings.filter(({ code }) => code.startsWith('early-warning.')).map(({ code, isOpen }) => [code, isOpen])
+    const all = ['early-warning.mews', 'early-warning.news2', 'early-warning.qsofa']
+    expect(scores(adult).sort()).toEqual(all.map((code) => [code, true]))
+    for (const rows of [ill, [['glucose', 100]] as typeof ill]) {
+      const carried = { records: [minute(10, rows)], carriedState: adult.state }
+      expect(scores(diagnose({ ...carried, parameters: { ageYears: 44 } })).every(([, isOpen]) => isOpen)).toBe(true)
+      const child = diagnose({ ...carried, parameters: { ageYears: 9 } })
+      expect(scores(child).sort()).toEqual(all.map((code) => [code, false]))
+      const next = { records: [minute(11, ill)], parameters: { ageYears: 9 }, carriedState: child.state }
+      expect(scores(diagnose(next))).toEqual([])
+    }
+  })
+
   test('ends by what is measured, not before its hysteresis', () => {
     const better: [VitalRow['sign'], number][] = [
       ['respiratory-rate', 16],

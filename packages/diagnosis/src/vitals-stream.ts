@@ -118,7 +118,8 @@ export class VitalsStream {
     const { news2From } = this.#parameters
     const isRed = ({ parts }: typeof news2) => Object.values(parts).includes(3)
     const severity = (total: number): Severity => (total >= 7 ? 'high' : total >= 5 ? 'medium' : 'low')
-    // `lasts`: by the newest values of any age, it would not end. What is no longer measured has not become better.
+    // `lasts`: by the newest values of any age, it would not end. What is no longer measured has not become better; but of a patient who is
+    // now known to be too young for the score, nothing is said by it any more.
     const see = (
       code: FindingCode,
       total: number | null,
@@ -127,9 +128,8 @@ export class VitalsStream {
       least: number,
       lasts: boolean,
     ) => {
-      if (total === null) return
-      const stays = this.#episodes.isOpen(code) && total >= least
-      if (total < from && !isTold && !stays) {
+      const isTaken = total !== null && (total >= from || isTold || (this.#episodes.isOpen(code) && total >= least))
+      if (!isTaken) {
         if (!lasts) this.#episodes.end(code, atMs)
         return
       }
