@@ -82,3 +82,17 @@ test('bytes before, behind, missing or flipped never give the same ledger', () =
     }
   }
 })
+
+test('a file that is read again is what it was, whatever became of the bytes that it was first read from', () => {
+  const fresh = encodeGenesis({ ...body, start: body.start + 1 })
+  const again = fresh.slice()
+  const first = parseGenesis(fresh)
+  fresh.fill(0)
+  const second = parseGenesis(again)
+  expect(encodeGenesis(second.body)).toEqual(again)
+  expect(second.bytes).toBe(again)
+  expect(second.ledgerId).toEqual(sha256(again))
+  // What was checked once is not taken apart again.
+  expect(second.body).toBe(first.body)
+  expect(() => parseGenesis(fresh)).toThrow(ChainError)
+})

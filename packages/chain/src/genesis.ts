@@ -4,6 +4,7 @@ import { parseVerifyingKey } from '@healthblock/crypto/signature'
 import { concatBytes, encodeUtf8, toHex } from '@healthblock/encoding/bytes'
 import { ChainError } from './errors.ts'
 import { isKemKey } from './kem-key.ts'
+import { RecentMap } from './recent-map.ts'
 import { encodeBody, encodeTransactionLeaf, type GenesisBody, parseBody, type TransactionBody } from './transaction.ts'
 
 /** A checked genesis file. */
@@ -60,6 +61,9 @@ function checkKeys(body: GenesisBody): void {
   }
 }
 
+/** Files that held, by ledger id: every receipt and bundle brings one along, and it is nearly always the same. Made from copies of the bytes. */
+const held = new RecentMap<string, GenesisBody>(8)
+
 /**
  * Reads a genesis file: canonical, every key valid under the one rule and distinct, 2q > nodes >= q.
  *
@@ -67,6 +71,14 @@ function checkKeys(body: GenesisBody): void {
  * @see SPEC.md §2
  */
 export function parseGenesis(bytes: Uint8Array): Genesis {
+  const ledgerId = ledgerIdOf(bytes)
+  const name = toHex(ledgerId)
+  const body = held.get(name) ?? checkedBody(new Uint8Array(bytes))
+  held.set(name, body)
+  return { bytes, ledgerId, body }
+}
+
+function checkedBody(bytes: Uint8Array): GenesisBody {
   let body: TransactionBody
   try {
     body = parseBody(bytes)
@@ -79,7 +91,7 @@ export function parseGenesis(bytes: Uint8Array): Genesis {
   if (seals < 1 || seals > rulesVersionNewest) throw genesisError('params')
   if (2 * body.q <= body.nodes.length || body.q > body.nodes.length) throw genesisError('q')
   checkKeys(body)
-  return { bytes, ledgerId: ledgerIdOf(bytes), body }
+  return body
 }
 
 /**
