@@ -8,6 +8,7 @@ import {
   type DisputeDisclosure,
   type DisputePart,
   type DisputeQuestion,
+  disputeLimits,
   encodeDispute,
   type VerifiedDispute,
   verifyDispute,
@@ -55,8 +56,9 @@ interface Heads {
   readonly witnesses: ReturnType<typeof commonWitnesses>
 }
 
-/** How long, and in which steps, witnesses' cosignatures are waited for. */
+/** How long, and in which steps, witnesses' cosignatures are waited for; and a node that is a moment behind the one that was asked before. */
 const witnessedMsMax = 30_000
+const publishedMsMax = 10_000
 const pauseMs = 500
 
 interface Wanted {
@@ -216,7 +218,7 @@ class Composer {
   }
 
   async #heads(): Promise<Heads> {
-    const { client, isWitnessed = false } = this.#request
+    const { isWitnessed = false } = this.#request
     for (let waitedMs = 0; ; waitedMs += pauseMs) {
       const witnessed = await this.#witnessedHeads()
       if (witnessed !== undefined) return witnessed
@@ -229,8 +231,20 @@ class Composer {
       await delay(pauseMs)
     }
     const of: Partial<Record<ChainName, Head>> = {}
-    for (const chain of this.#chains) of[chain] = await client.checkpoint(chain)
+    for (const chain of this.#chains) of[chain] = await this.#head(chain)
     return { of, witnesses: [] }
+  }
+
+  /** A published head that holds everything of a chain. */
+  async #head(chain: ChainName): Promise<Head> {
+    const last = Math.max(...this.#wanted[chain].keys())
+    for (let waitedMs = 0; ; waitedMs += pauseMs) {
+      const head = await this.#request.client.checkpoint(chain)
+      if (head.size > last) return head
+      if (waitedMs >= publishedMsMax)
+        throw new CommandError(`${head.url} publishes ${head.size} entries of ${chain}, and entry ${last} is needed`)
+      await delay(pauseMs)
+    }
   }
 
   /** Proofs of everything that is wanted, each chain under one checkpoint. */
@@ -278,6 +292,13 @@ function witnessKey(vkey: unknown): NoteKey | undefined {
   }
 }
 
+/** @throws {CommandError} for more than one bundle holds. */
+function requireFits(what: keyof typeof disputeLimits, list: readonly unknown[], words: string): void {
+  const most = disputeLimits[what]
+  if (list.length > most)
+    throw new CommandError(`one file holds at most ${most} ${words}, and this would be ${list.length}: make several`)
+}
+
 /**
  * Makes a bundle and verifies it.
  *
@@ -287,16 +308,20 @@ function witnessKey(vkey: unknown): NoteKey | undefined {
 export async function composeDispute(
   request: DisputeRequest,
 ): Promise<{ bytes: Uint8Array } & Pick<VerifiedDispute, 'steps' | 'witnesses'>> {
+  const questions: DisputeQuestion[] = request.times.flatMap((at) =>
+    request.grants.map(({ patient, gid }) => ({ at, patient, gid })),
+  )
+  requireFits('questions', questions, 'questions, each grant at each time')
   const composer = new Composer(request)
   for (const id of request.transactions) await composer.transaction(id)
   const end = await composer.grants()
   for (const atMs of request.times) await composer.time(atMs, end)
   const disclosed = await composer.disclosed()
   const storage = [...request.storageReceipts, ...(await composer.stored())]
+  requireFits('disclosed', disclosed, 'opened blocks')
+  requireFits('storage', storage, "stores' statements")
   const proved = await composer.parts()
-  const questions: DisputeQuestion[] = request.times.flatMap((at) =>
-    request.grants.map(({ patient, gid }) => ({ at, patient, gid })),
-  )
+  requireFits('parts', proved.parts, 'entries, SEALs among them')
   const bytes = encodeDispute({ genesis: request.genesis, ...proved, questions, storage, disclosed })
   const { steps, witnesses } = verifyDispute({ bytes })
   return { bytes, steps, witnesses }

@@ -62,8 +62,8 @@ export interface Dispute {
   readonly witnesses?: readonly string[]
 }
 
-const partsMax = 1024
-const questionsMax = 64
+/** Most that one bundle holds: of parts, state proofs of a part and storage statements; of questions and opened blocks. */
+export const disputeLimits = { parts: 1024, states: 1024, storage: 1024, questions: 64, disclosed: 64 } as const
 const nodesMax = 64
 
 /** A part as its file carries it. */
@@ -104,7 +104,9 @@ export function partOfJson(value: unknown): DisputePart {
     leaf: base64(part.leaf),
     proof: textOfJson(part.proof),
   }
-  return part.state === undefined ? plain : { ...plain, state: array(part.state, partsMax).map(stateOfJson) }
+  return part.state === undefined
+    ? plain
+    : { ...plain, state: array(part.state, disputeLimits.states).map(stateOfJson) }
 }
 
 function questionOfJson(value: unknown): DisputeQuestion {
@@ -145,10 +147,10 @@ export function parseDispute(bytes: Uint8Array): Dispute {
   oneOf(file.kind, ['dispute'])
   const dispute: Dispute = {
     genesis: base64(file.genesis),
-    parts: array(file.parts, partsMax).map(partOfJson),
-    questions: array(file.questions, questionsMax).map(questionOfJson),
-    storage: array(file.storage, partsMax).map(statementOfJson),
-    disclosed: array(file.disclosed, questionsMax).map(disclosureOfJson),
+    parts: array(file.parts, disputeLimits.parts).map(partOfJson),
+    questions: array(file.questions, disputeLimits.questions).map(questionOfJson),
+    storage: array(file.storage, disputeLimits.storage).map(statementOfJson),
+    disclosed: array(file.disclosed, disputeLimits.disclosed).map(disclosureOfJson),
     trail: file.trail === undefined ? [] : array(file.trail, fileTrailStepsMax).map(stepOfJson),
     ...(file.witnesses === undefined ? {} : { witnesses: array(file.witnesses, witnessesMax).map(textOfJson) }),
   }

@@ -35,7 +35,7 @@ import { timeText } from './time-text.ts'
 import { leafKind, parseTransactionLeaf, type Transaction, transactionId, typeChains } from './transaction.ts'
 
 export type { DisclosedNode, Dispute, DisputeDisclosure, DisputePart, DisputeQuestion } from './dispute-format.ts'
-export { encodeDispute, parseDispute } from './dispute-format.ts'
+export { disputeLimits, encodeDispute, parseDispute } from './dispute-format.ts'
 
 /** What came of a question. */
 export interface DisputeAnswer extends DisputeQuestion {

@@ -20,7 +20,11 @@ export interface ReceiptState {
 
 /** The bytes are not of the one form. */
 export function formatError(reason: string, cause?: unknown): ChainError {
-  return new ChainError(`not a receipt: ${reason}`, { code: 'ERR_RECEIPT_FORMAT', reason }, { cause })
+  return new ChainError(
+    `not a receipt, bundle or succession: ${reason}`,
+    { code: 'ERR_RECEIPT_FORMAT', reason },
+    { cause },
+  )
 }
 
 /** Reads JSON in UTF-8, of a limited size. */
