@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { encodeVkey, type NoteKey, signatureTypes } from '@healthblock/chain/checkpoint'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { main } from './main.ts'
 
@@ -87,6 +88,15 @@ test('nothing at all is a mistake; help is help', async () => {
   expect(await run('help')).toMatchObject({ code: 0, err: '', out: expect.stringContaining('Usage:') })
 })
 
+/** Keys that no witness has. */
+const vkeyOf = (name: string, type: NoteKey['type']): string =>
+  encodeVkey({ name, type, publicKey: new Uint8Array(32) })
+const keys = {
+  log: vkeyOf('log.example', signatureTypes.log),
+  node: vkeyOf(`healthblock/${'0'.repeat(64)}/userchain/0`, signatureTypes.cosigner),
+  changed: vkeyOf('witness.example', signatureTypes.cosigner).replace('witness', 'witless'),
+}
+
 /** Command lines that are wrong, with the words that say why. */
 const mistakes: [string, string][] = [
   ['up --accounting', '--accounting needs a value'],
@@ -112,6 +122,10 @@ const mistakes: [string, string][] = [
   ['verify', 'needs FILE'],
   ['verify a b', 'needs FILE'],
   ['verify a --genesis b --trust c', 'not both'],
+  ['verify a --witness words', '--witness "words" is not the key of a witness: it is not NAME+ID+KEY'],
+  [`verify a --witness ${keys.log}`, "it is of another type than a witness's (0x04)"],
+  [`verify a --witness ${keys.node}`, "its name is that of a ledger's own node"],
+  [`verify a --witness ${keys.changed}`, 'its id is not that of the key: a character is missing or was changed'],
   ['audit --url notaurl --genesis g', '--url takes a URL'],
   ['audit --url http://127.0.0.1:1', '--url needs --genesis'],
   ['audit --url http://127.0.0.1:1 --genesis g --storage x', '--storage takes a URL'],
@@ -203,7 +217,6 @@ const failures: [string, RegExp][] = [
   ['verify DIR/empty --trust DIR/empty', /^what is to be trusted cannot be: .*empty: not a signed note/],
   ['verify DIR/empty --trust DIR/latin1', /^.*latin1 is not a text in UTF-8$/],
   ['audit --url http://127.0.0.1:1 --genesis DIR/empty --token-file DIR/latin1', /^.*latin1 is not a text in UTF-8$/],
-  ['verify DIR/empty --witness words', /^what is to be trusted cannot be: not a verifier key/],
   ['storage status --url http://127.0.0.1:1 --token-file DIR/none', /^cannot read .*none: it does not exist/],
   ['storage scrub --url http://127.0.0.1:1 --token-file DIR/empty', /^no storage node answers at http:/],
   ['ecg annotate DIR/none --out DIR/o', /^cannot read .*none\.hea \(ENOENT\)$/],

@@ -88,8 +88,9 @@ describeCluster('a witness at four nodes', () => {
 
   test('says what is wrong with an address, a key, a name', async () => {
     const wrong: [string[], number][] = [
-      [['ledger', 'witness', 'add', 'nonsense', witness.vkey], 1],
-      [['ledger', 'witness', 'add', witness.url, 'nonsense'], 1],
+      [['ledger', 'witness', 'add', 'nonsense', witness.vkey], 2],
+      [['ledger', 'witness', 'add', witness.url, 'nonsense'], 2],
+      [['ledger', 'witness', 'add', `${witness.url}?query`, witness.vkey], 1],
       [['ledger', 'witness', 'remove', 'nobody'], 1],
       [['ledger', 'witness', 'add', witness.url], 2],
       [['ledger', 'witness', 'list', '--node', 'nobody'], 1],

@@ -7,6 +7,7 @@ import { checkTrust, type Trust, type VerifiedFile, verifyFile } from '@healthbl
 import { readFileBytes, readFileText } from '../input-file.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseOptions, takePositionals } from '../options.ts'
+import { checkWitnessKey } from '../witness-key.ts'
 
 const help = `Usage: ./healthblock verify FILE [--genesis FILE | --trust CHECKPOINT] [--succession FILE] [--witness VKEY]…
                             [--extract DIR]
@@ -32,6 +33,7 @@ Exit code 0 if everything holds, 1 if not.
 function trusted(values: { genesis?: string; trust?: string; succession?: string; witness?: string[] }): Trust {
   const { genesis, trust: checkpoint, succession, witness: witnesses } = values
   if (genesis !== undefined && checkpoint !== undefined) throw new UsageError('takes --genesis or --trust, not both')
+  for (const vkey of witnesses ?? []) checkWitnessKey(vkey, '--witness')
   const trust = {
     ...(genesis === undefined ? {} : { genesis: readFileBytes(genesis) }),
     ...(checkpoint === undefined ? {} : { checkpoint: readFileText(checkpoint) }),

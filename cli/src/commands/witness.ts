@@ -6,6 +6,7 @@ import { readCluster } from '../cluster/layout.ts'
 import { type ExitCode, type Io, UsageError } from '../io.ts'
 import { takePositionals } from '../options.ts'
 import { formatTable } from '../table.ts'
+import { checkWitnessKey, checkWitnessUrl } from '../witness-key.ts'
 
 /** What a witness did on one chain, as a node says. */
 interface Progress {
@@ -94,6 +95,8 @@ export async function runWitness(
   }
   if (action === 'add') {
     const [url, vkey] = takePositionals(rest, ['URL', 'VKEY'] as const)
+    checkWitnessUrl(url, 'URL')
+    checkWitnessKey(vkey, 'VKEY')
     const answers = await askNodes(nodes, (node) => call<WitnessEntry>(node, 'POST', '/v1/witnesses', { url, vkey }))
     const logs = await logsOf((node, path) => call(node, 'GET', path), nodes)
     if (values.json !== true && answers.some((answer) => 'value' in answer)) {
