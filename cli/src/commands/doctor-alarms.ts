@@ -71,20 +71,28 @@ function printRows(context: DoctorContext, rows: Record<string, unknown>[], colu
   )
 }
 
-/** Records that are on the ledger and could not be read, with the reason. */
-export async function unread(context: DoctorContext, positionals: string[]): Promise<ExitCode> {
+/** Asks a doctor's node for a list about one patient, or all. */
+async function listAbout(
+  context: DoctorContext,
+  positionals: string[],
+  path: string,
+): Promise<Record<string, unknown>[]> {
   const [doctor, patientName, ...more] = positionals
   if (doctor === undefined || more.length > 0) throw new UsageError('needs DOCTOR [PATIENT]')
   const { patients } = context.cluster
   const query = patientName === undefined ? '' : `?patient=${resolvePerson(patients, patientName, 'patient').account}`
-  const rows = await callNode<Record<string, unknown>[]>(doctorAccess(context, doctor), 'GET', `/v1/unread${query}`)
+  return callNode<Record<string, unknown>[]>(doctorAccess(context, doctor), 'GET', `${path}${query}`)
+}
+
+/** Records that are on the ledger and could not be read, with the reason. */
+export async function unread(context: DoctorContext, positionals: string[]): Promise<ExitCode> {
+  const rows = await listAbout(context, positionals, '/v1/unread')
   const columns = ['patient', 'stream', 'from', 'to', 'state', 'reason', 'firstAt', 'lastAt']
   return printRows(context, rows, columns, 'every record on the ledger was read')
 }
 
-/** Records that were read and are not what they claim to be, oldest first. */
+/** Keys that patients sent and that do not open, oldest first. */
 export async function quarantine(context: DoctorContext, positionals: string[]): Promise<ExitCode> {
-  const [doctor] = takePositionals(positionals, ['DOCTOR'] as const)
-  const rows = await callNode<Record<string, unknown>[]>(doctorAccess(context, doctor), 'GET', '/v1/quarantine')
+  const rows = await listAbout(context, positionals, '/v1/quarantine')
   return printRows(context, rows.toReversed(), ['at', 'what', 'reference', 'reason'], 'nothing is in quarantine')
 }

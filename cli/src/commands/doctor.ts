@@ -12,7 +12,8 @@ const help = `Usage: ./healthblock doctor ACTION …
 
   list                                              the doctors of this cluster
   readings DOCTOR PATIENT                           what this doctor's keys open
-  unread DOCTOR [PATIENT] · quarantine DOCTOR       what could not be read, and what is not what it claims to be
+  unread DOCTOR [PATIENT]                           records that could not be read, and why
+  quarantine DOCTOR [PATIENT]                       keys that patients sent and that do not open
   diagnoses DOCTOR                                  what this doctor's node found
   judge DOCTOR PATIENT                              have the machine judge now what arrived since it last did
   post DOCTOR PATIENT --in STREAM:FROM-TO --text F  a diagnosis by hand (several --in are allowed)

@@ -151,14 +151,33 @@ export function listReadings(database: Database, patient: Uint8Array): ReadingVi
   }))
 }
 
-/** What did not open, newest first. */
-export function listQuarantine(database: Database): { what: string; reference: string; reason: string; at: string }[] {
-  return database.all('SELECT * FROM quarantine ORDER BY id DESC LIMIT 1000').map((row) => ({
-    what: row.what as string,
-    reference: row.reference as string,
-    reason: row.reason as string,
-    at: iso(Number(row.ms)),
-  }))
+/** Most entries of the list of what did not open. */
+const quarantineMax = 1_000
+
+/**
+ * What did not open, of one patient or of all, newest first. Where there is more than fits, each patient's newest goes in before anybody's
+ * next: nobody's envelopes push out what somebody else sent.
+ */
+export function listQuarantine(
+  database: Database,
+  patient: Uint8Array | undefined,
+): { what: string; reference: string; reason: string; at: string }[] {
+  // A reference begins with the patient's account.
+  const owner = 'substr(reference, 1, 64)'
+  const rows = database.all(
+    `SELECT * FROM (
+       SELECT *, row_number() OVER (PARTITION BY ${owner} ORDER BY id DESC) AS turn FROM quarantine WHERE ?1 IS NULL OR ${owner} = ?1
+     ) WHERE turn <= ?2 ORDER BY turn, id DESC LIMIT ?2`,
+    ...[patient === undefined ? null : toHex(patient), quarantineMax],
+  )
+  return rows
+    .sort((a, b) => Number(b.id) - Number(a.id))
+    .map((row) => ({
+      what: row.what as string,
+      reference: row.reference as string,
+      reason: row.reason as string,
+      at: iso(Number(row.ms)),
+    }))
 }
 
 /** A kept refusal for people; undefined if it was refused without a gateway's word. */

@@ -22,7 +22,10 @@ export function registerReadingRoutes(app: FastifyInstance, services: Services):
     return listUnread(database, patient === undefined ? undefined : fromHex(patient))
   })
 
-  app.get('/v1/quarantine', async () => listQuarantine(database))
+  app.get('/v1/quarantine', { schema: { querystring: patientQuery } }, async (request) => {
+    const { patient } = request.query as { patient?: string }
+    return listQuarantine(database, patient === undefined ? undefined : fromHex(patient))
+  })
 
   app.post('/v1/experiments/decrypt', { schema: { body: patientBody } }, async (request) =>
     experiments.decrypt(fromHex((request.body as { patient: string }).patient)),
