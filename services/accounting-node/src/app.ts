@@ -14,6 +14,7 @@ import {
 } from '@healthblock/runtime/portal-routes'
 import type { Registry } from 'prom-client'
 import { statusOfCode } from './errors.ts'
+import { FolderCheck } from './folder-check.ts'
 import type { AccountingNode } from './node.ts'
 import { createAccess, portalRoles } from './routes/access.ts'
 import { addAdministrationRoutes } from './routes/administration.ts'
@@ -38,7 +39,7 @@ const cosignedAgeMsMax = 150_000
 const bodySizeBytesMax = 64 * 1024
 
 /** Whether work may be sent to this node. */
-async function readiness(node: AccountingNode): Promise<ReadinessCheck[]> {
+async function readiness(node: AccountingNode, folder: FolderCheck): Promise<ReadinessCheck[]> {
   const checks: ReadinessCheck[] = []
   const ended = node.successions.endedBy
   const add = (name: string, reason: string | undefined): void => {
@@ -66,6 +67,7 @@ async function readiness(node: AccountingNode): Promise<ReadinessCheck[]> {
   const skewMs = node.clockSkewMs()
   add('clock', skewMs <= 2 * clockSkewMsMax ? undefined : `the clock is ${Math.round(skewMs / 1000)} s off the peers'`)
   add('queue', await node.queueFault())
+  add('folder', await folder.fault())
   return checks
 }
 
@@ -81,11 +83,12 @@ export async function createApp(
   },
 ): Promise<HttpApp> {
   const { metrics, dir, webDir, trustedProxies, portalNames = [] } = options
+  const folder = new FolderCheck(dir)
   const app = await createHttpApp({
     name: 'accounting-node',
     version: '0.1.0',
     logger: node.logger,
-    readiness: () => readiness(node),
+    readiness: () => readiness(node, folder),
     statusOfCode,
     bodySizeBytesMax,
     metrics,

@@ -1,4 +1,5 @@
 /** What an operator is told: metrics that agree with what happened, and a readiness that names the cause. */
+import { renameSync } from 'node:fs'
 import { encodeTransactionLeaf } from '@healthblock/chain/transaction'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { etcdInstalled, startTestEtcd, type TestEtcd } from '../../../test/support/etcd.ts'
@@ -128,6 +129,14 @@ describe.skipIf(!redisInstalled)('what an operator is told (needs redis-server)'
     await expect.poll(() => failing(0), eventually).toEqual(['queue'])
     await cluster.redis.restart()
     await expect.poll(() => failing(0), eventually).toEqual([])
+  })
+
+  test('readiness names a folder that was taken from under the node', async () => {
+    const { dir } = cluster.nodes[2] as NodeProcess
+    renameSync(dir, `${dir}.away`)
+    const gone = await failing(2)
+    renameSync(`${dir}.away`, dir)
+    expect([gone, await failing(2)]).toEqual([['folder'], []])
   })
 
   test.skipIf(!etcdInstalled)('readiness names the register (needs etcd-server)', async () => {
