@@ -63,6 +63,11 @@ function forgeEntry(path: string, leaf: Uint8Array): void {
   writeFileSync(path, bytes)
 }
 
+/** Paths of everything in a folder. */
+function namesIn(dir: string): string[] {
+  return readdirSync(dir, { recursive: true }).map(String).sort()
+}
+
 describe.skipIf(!redisInstalled)("a node's folder (needs redis-server)", () => {
   let cluster: ProcessCluster
   let client: Client
@@ -105,8 +110,11 @@ describe.skipIf(!redisInstalled)("a node's folder (needs redis-server)", () => {
     expect(ledgerId).toBe(toHex(cluster.ledger.ledgerId))
     expect(sizeBytes).toBeGreaterThan(40_000)
     expect(existsSync(join(to, 'secrets'))).toBe(false)
+    const copied = namesIn(to)
     const report = await checkNode(to)
     expect(report.findings).toEqual([])
+    // A backup may lie where nothing can be written.
+    expect(namesIn(to)).toEqual(copied)
     expect(report.chains.userchain.size).toBeGreaterThan(200)
     await commit(100)
     const head = async (): Promise<{ size: number; root: string }> =>
@@ -161,11 +169,37 @@ describe.skipIf(!redisInstalled)("a node's folder (needs redis-server)", () => {
     expect(readdirSync(join(target, 'successions'))).toEqual(['one.cbor'])
   })
 
+  test('with secrets a backup has the keys and the logins, and a restoration sets others aside', async () => {
+    const from = join(work, 'with-secrets')
+    cpSync(join(work, 'backup'), from, { recursive: true })
+    mkdirSync(join(from, 'secrets'))
+    writeFileSync(join(from, 'secrets', 'node.key'), 'old')
+    writeFileSync(join(from, 'secrets', 'admin.secret'), 'same')
+    writeFileSync(join(from, 'portal.json'), 'old logins')
+    const [to, target] = [join(work, 'secret-backup'), join(work, 'secret-target')]
+    await backUpNode({ from, to, withSecrets: true, nowMs: 0 })
+    mkdirSync(join(target, 'secrets'), { recursive: true })
+    writeFileSync(join(target, 'secrets', 'node.key'), 'new')
+    writeFileSync(join(target, 'secrets', 'admin.secret'), 'same')
+    const { aside = '' } = await restoreNode({ from: to, to: target, nowMs: 5 })
+    expect(aside).toBe(join(target, 'before-restore-5'))
+    const text = (...path: string[]): string => readFileSync(join(...path), 'utf8')
+    expect([text(target, 'secrets', 'node.key'), text(aside, 'secrets', 'node.key')]).toEqual(['old', 'new'])
+    expect(text(target, 'portal.json')).toBe('old logins')
+    expect(readdirSync(join(aside, 'secrets'))).toEqual(['node.key'])
+    const without = join(work, 'without-secrets')
+    await backUpNode({ from, to: without, withSecrets: false, nowMs: 0 })
+    expect(readdirSync(without)).not.toContain('portal.json')
+  })
+
   test('is whole after the node stopped; each file that is altered is named', async () => {
     await commit(100)
     expect(await cluster.end(rank, 'SIGTERM')).toBe(0)
+    const stopped = namesIn(node().dir)
     const whole = await checkNode(node().dir)
     expect([whole.findings, whole.notes]).toEqual([[], []])
+    // What root left beside a database would bar its node from it.
+    expect(namesIn(node().dir)).toEqual(stopped)
     // A bit of a row that still is a row: nothing here would tell, and the report says so.
     expect(whole.notChecked.join()).toMatch(/userchain\/outbox.db: .*docchain\/outbox.db: .*no checksum/)
     expect(readdirSync(join(node().dir, 'userchain/tiles/tile/0'))).toContain('000')

@@ -55,9 +55,14 @@ function isManifest(value: unknown): value is BackupManifest {
   return v === 1 ? files === undefined : v === 2 && typeof files === 'object' && files !== null && areDigests(files)
 }
 
+/** True for the folder of a backup that was made whole. */
+export function isBackup(dir: string): boolean {
+  return existsSync(join(dir, name))
+}
+
 /** @throws {AccountingError} `ERR_BACKUP_INVALID` if there is none, or it cannot be read. */
 export function readManifest(dir: string): BackupManifest {
-  if (!existsSync(join(dir, name))) throw backupFault(`${dir} is no whole backup: it has no ${name}`)
+  if (!isBackup(dir)) throw backupFault(`${dir} is no whole backup: it has no ${name}`)
   let value: unknown
   try {
     value = JSON.parse(readFileSync(join(dir, name), 'utf8'))

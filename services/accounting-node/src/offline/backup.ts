@@ -28,6 +28,9 @@ const databases = [
   ...['userchain/outbox.db', 'docchain/outbox.db', 'userchain/closures.db'],
   ...['directory.db', 'evidence.db', 'audits.db'],
 ]
+/** Who may log in at the portal, with second factors: secret, so it goes with the keys. */
+const portalFile = 'portal.json'
+
 async function copy(from: string, to: string): Promise<void> {
   ensureFolder(dirname(to))
   await copyFile(from, to)
@@ -59,7 +62,7 @@ async function copyDatabase(from: string, to: string): Promise<void> {
 /**
  * Backs a node up. It may run: it is neither asked nor held up.
  *
- * @param options - `to` must be absent or empty. `withSecrets`: the keys too; whoever has them is the node.
+ * @param options - `to` must be absent or empty. `withSecrets`: the keys too, and who may log in at the portal; whoever has them is the node.
  * @returns Bytes of the copies of both logs.
  * @throws {AccountingError} `ERR_BACKUP_INVALID`.
  */
@@ -78,7 +81,8 @@ export async function backUpNode(options: {
   if (withSecrets && secrets.length === 0)
     throw backupFault(`${from} has no secrets/: they lie elsewhere, and are backed up there`)
   const present = (file: string): boolean => existsSync(join(from, file))
-  const copied = [...filesIn(from, 'successions'), ...files.filter(present), ...secrets]
+  const portal = withSecrets && present(portalFile) ? [portalFile] : []
+  const copied = [...filesIn(from, 'successions'), ...files.filter(present), ...secrets, ...portal]
   for (const file of copied) await copy(join(from, file), join(to, file))
   const stored = databases.filter(present)
   for (const file of stored) await copyDatabase(join(from, file), join(to, file))
@@ -88,30 +92,32 @@ export async function backUpNode(options: {
   return { ledgerId, sizeBytes: logs.reduce((sum, file) => sum + statSync(join(to, file)).size, 0) }
 }
 
-/** Moves what a folder holds of a ledger into a folder beside it, so that nothing is lost by a restoration. */
-function setAside(dir: string, nowMs: number): string | undefined {
-  const names = [
-    'genesis.cbor',
-    'userchain',
-    'docchain',
-    'incidents.log',
-    'directory.db',
-    'evidence.db',
-    'audits.db',
-  ].filter((name) => existsSync(join(dir, name)))
-  if (names.length === 0) return undefined
-  const aside = join(dir, `before-restore-${nowMs}`)
-  ensureFolder(aside)
-  for (const name of names) renameSync(join(dir, name), join(aside, name))
-  for (const name of ['directory.db', 'evidence.db', 'audits.db'].flatMap((file) => [`${file}-wal`, `${file}-shm`])) {
-    if (existsSync(join(dir, name))) renameSync(join(dir, name), join(aside, name))
-  }
+/** Moves what a folder holds of a ledger into a folder within it, so that nothing is lost by a restoration. */
+function setAside(dir: string, aside: string): void {
+  const stores = ['directory.db', 'evidence.db', 'audits.db']
+  const sidecars = stores.flatMap((file) => [`${file}-wal`, `${file}-shm`])
+  for (const name of ['genesis.cbor', 'userchain', 'docchain', 'incidents.log', ...stores, ...sidecars])
+    move(dir, aside, name)
   syncFolder(dir)
-  return aside
+}
+
+function move(dir: string, aside: string, file: string): void {
+  if (!existsSync(join(dir, file))) return
+  ensureFolder(dirname(join(aside, file)))
+  renameSync(join(dir, file), join(aside, file))
+}
+
+/** Puts a file of the backup in its place; another one that is there is set aside: the keys of a node may have been replaced since. */
+async function putBack(file: string, { from, to, aside }: { from: string; to: string; aside: string }): Promise<void> {
+  const [source, target] = [join(from, file), join(to, file)]
+  if (!existsSync(source)) return
+  if (existsSync(target) && !equalBytes(readFileSync(source), readFileSync(target))) move(to, aside, file)
+  await copy(source, target)
 }
 
 /**
- * Restores a node from a backup that passes every check. The node must not run. What the folder held of a ledger is set aside, not removed.
+ * Restores a node from a backup that passes every check. The node must not run. What the folder held of a ledger, and keys that are others
+ * in the backup, are set aside, not removed.
  *
  * @returns The check's report, and where the old files are, if there were any.
  * @throws {AccountingError} `ERR_BACKUP_INVALID` for a folder that is no whole backup, of another ledger, or damaged.
@@ -132,13 +138,14 @@ export async function restoreNode(options: {
     const own = join(to, 'genesis.cbor')
     if (existsSync(own) && !equalBytes(readFileSync(own), readFileSync(join(from, 'genesis.cbor'))))
       throw backupFault(`${to} belongs to another ledger than the backup`)
-    const aside = setAside(to, nowMs)
-    const restored = [...files, ...databases, ...filesIn(from, 'successions'), ...filesIn(from, 'secrets')]
+    const aside = join(to, `before-restore-${nowMs}`)
+    setAside(to, aside)
+    const folders = ['successions', 'secrets'].flatMap((folder) => filesIn(from, folder))
+    const restored = [...files, ...databases, ...folders, portalFile]
     // What somebody put beside the backup's files is none of them.
     const isOfIt = (file: string): boolean => manifest.files === undefined || Object.hasOwn(manifest.files, file)
-    for (const file of restored.filter(isOfIt))
-      if (existsSync(join(from, file))) await copy(join(from, file), join(to, file))
-    return { report, aside }
+    for (const file of restored.filter(isOfIt)) await putBack(file, { from, to, aside })
+    return { report, aside: existsSync(aside) ? aside : undefined }
   } finally {
     lock.release()
   }

@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import { Ledger } from '@healthblock/chain/block'
 import { type ChainName, chainNames } from '@healthblock/chain/chains'
 import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
@@ -14,8 +14,10 @@ import { ensureFolder, lockFolder } from '@healthblock/runtime/files'
 import { openChainStore } from '@healthblock/runtime/ledger-stores'
 import { Memberships } from '../core/members.ts'
 import { AccountingError } from '../errors.ts'
+import { isBackup } from './backup-manifest.ts'
 import { ChainCheck } from './check-chain.ts'
 import { type Finding, FindingList } from './findings.ts'
+import { readDatabase } from './read-database.ts'
 
 /** What a node's folder holds, and what is wrong with it. */
 export interface NodeReport {
@@ -39,7 +41,7 @@ function checkDatabases(dir: string, findings: FindingList): void {
     if (!existsSync(path)) continue
     let database: DatabaseSync | undefined
     try {
-      database = new DatabaseSync(path, { readOnly: true })
+      database = readDatabase(path)
       const [first] = database.prepare('PRAGMA integrity_check(1)').all() as { integrity_check: string }[]
       if (first?.integrity_check !== 'ok') {
         findings.add({ code: 'database-damaged', file, message: first?.integrity_check ?? 'no answer' })
@@ -127,13 +129,14 @@ async function checkChains(dir: string, work: string, genesis: Genesis, findings
 
 /**
  * Checks a folder whole: both logs are executed from genesis; tiles, state, index, checkpoint, promises, incidents and databases are
- * compared. The folder must not be in use, and is not changed.
+ * compared. The folder must not be in use, and nothing in it is changed or left behind.
  *
  * @throws {RuntimeError} `ERR_FOLDER_LOCKED` while a node runs there. {AccountingError} `ERR_GENESIS_INVALID` if it is no node's.
  */
 export async function checkNode(dir: string): Promise<NodeReport> {
   const genesis = readGenesis(dir)
-  const lock = lockFolder(dir)
+  // No node runs in a backup, which may lie where nothing can be written.
+  const lock = isBackup(dir) ? undefined : lockFolder(dir)
   const work = mkdtempSync(join(tmpdir(), 'healthblock-fsck-'))
   const findings = new FindingList()
   try {
@@ -153,7 +156,7 @@ export async function checkNode(dir: string): Promise<NodeReport> {
         ),
     }
   } finally {
-    lock.release()
+    lock?.release()
     rmSync(work, { recursive: true, force: true })
   }
 }

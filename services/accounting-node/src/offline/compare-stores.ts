@@ -1,7 +1,8 @@
 /** Two stores of derived state, row by row: what a node keeps, and what comes of executing its log. */
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import { parseHead } from '@healthblock/chain/head'
 import { messageOf } from '@healthblock/runtime/errors'
+import { readDatabase } from './read-database.ts'
 
 /** Each table and the columns of its primary key. */
 const tables: Readonly<Record<string, string>> = {
@@ -41,7 +42,7 @@ function compareTable(table: string, stored: DatabaseSync, executed: DatabaseSyn
 function heightOf(path: string): number | { readonly fault: string } {
   let database: DatabaseSync | undefined
   try {
-    database = new DatabaseSync(path, { readOnly: true })
+    database = readDatabase(path)
     const row = database.prepare('SELECT bytes FROM head').get() as { bytes: Uint8Array } | undefined
     return row === undefined ? 0 : parseHead(row.bytes).head.height
   } catch (error) {
@@ -53,8 +54,7 @@ function heightOf(path: string): number | { readonly fault: string } {
 
 /** Where the stores of one height differ: at most one place a table. */
 function differences(paths: { stored: string; executed: string }): Difference[] {
-  const stored = new DatabaseSync(paths.stored, { readOnly: true })
-  const executed = new DatabaseSync(paths.executed, { readOnly: true })
+  const [stored, executed] = [readDatabase(paths.stored), readDatabase(paths.executed)]
   try {
     return Object.keys(tables).flatMap((table) => {
       try {
