@@ -1,6 +1,6 @@
-import type { Finding } from '@healthblock/audit/report'
+import type { AuditReport, Finding } from '@healthblock/audit/report'
 import { expect, test } from 'vitest'
-import { findingsText, guideText } from './audit-work.ts'
+import { findingsText, guideText, lookTeller } from './audit-work.ts'
 
 const found = (code: string, node: string): Finding => ({
   code,
@@ -31,4 +31,31 @@ test.each([
   [2, '2 findings'],
 ])('%i is said as "%s"', (count, words) => {
   expect(findingsText(count)).toBe(words)
+})
+
+test('a watch tells of growth once a minute, of findings at once, and of each thing that is not checked once', () => {
+  const lines: string[] = []
+  let nowMs = Date.UTC(2026, 0, 1)
+  const stderr = (text: string): void => void lines.push(text.replace(/^\S+Z /, '').trimEnd())
+  const io = { stdin: process.stdin, stdout: stderr, stderr, interactive: false }
+  const tell = lookTeller(io, () => nowMs)
+  const look = (size: number, findings: readonly Finding[], notChecked: readonly string[]): void => {
+    const chain = { height: 1, size, root: '', stateRoot: '' }
+    const chains = { userchain: chain, docchain: chain }
+    const report: AuditReport = { ok: true, chains, transactions: 0, seconds: 0, notChecked, findings }
+    tell(report)
+    nowMs += 2_000
+  }
+  for (let size = 10; size < 40; size++) look(size, [], [`${size} of 99 blocks were asked for`])
+  look(40, [], ['40 of 99 blocks were asked for', 'a witness is away'])
+  look(41, [found('node.unreachable', 'accounting-2')], ['a witness is away'])
+  look(42, [], [])
+  expect(lines).toEqual([
+    'not checked: 10 of 99 blocks were asked for',
+    'userchain 10, docchain 10 entries; no findings',
+    'not checked: a witness is away',
+    'userchain 40, docchain 40 entries; no findings',
+    'userchain 41, docchain 41 entries; 1 finding',
+    'userchain 42, docchain 42 entries; no findings',
+  ])
 })

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import type { AuditProgress } from '@healthblock/audit/audit'
 import { guideOf } from '@healthblock/audit/finding-guide'
-import type { Finding } from '@healthblock/audit/report'
+import type { AuditReport, Finding } from '@healthblock/audit/report'
 import { type ReplayStores, withReplayStores, withThrownAwayStores } from '@healthblock/runtime/replay-stores'
 import type { Io } from './io.ts'
 
@@ -64,4 +64,29 @@ export function guideText(findings: readonly Finding[]): string {
     return [`${code}: ${weights[weight]}\n        ${means}\n        What to do: ${next}\n`]
   })
   return parts.length === 0 ? '' : `\nWhat this means\n${parts.join('')}\n`
+}
+
+/** How often a watch tells how far the ledgers have grown. */
+const growthEveryMs = 60_000
+/** Kinds of sentences about what is not checked that a watch tells. */
+const notCheckedKindsMax = 1_000
+
+/** What a watch tells on stderr of its looks: growth, once a minute and when the number of findings changes; what is not checked, once it is known. */
+export function lookTeller(io: Io, nowMs: () => number): (report: AuditReport) => void {
+  let told = { words: '', findings: -1, ms: Number.NEGATIVE_INFINITY }
+  const kinds = new Set<string>()
+  return ({ chains: { userchain, docchain }, findings, notChecked }) => {
+    const now = nowMs()
+    for (const words of notChecked) {
+      // Of one sentence with other figures each time nobody learns anything.
+      const kind = words.replaceAll(/\d+/g, '0')
+      if (kinds.has(kind) || kinds.size >= notCheckedKindsMax) continue
+      kinds.add(kind)
+      io.stderr(`not checked: ${words}\n`)
+    }
+    const words = `userchain ${userchain.size}, docchain ${docchain.size} entries; ${findingsText(findings.length)}`
+    if (words === told.words || (findings.length === told.findings && Math.abs(now - told.ms) < growthEveryMs)) return
+    told = { words, findings: findings.length, ms: now }
+    io.stderr(`${new Date(now).toISOString()} ${words}\n`)
+  }
 }

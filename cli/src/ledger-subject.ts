@@ -6,7 +6,7 @@ import { readerToken } from './cluster/enrol.ts'
 import { clusterFolder, clusterPaths, readCluster } from './cluster/layout.ts'
 import { readProcess } from './cluster/processes.ts'
 import { readFileBytes, readFileText } from './input-file.ts'
-import { UsageError } from './io.ts'
+import { CommandError, UsageError } from './io.ts'
 
 /** Options that name a ledger, for `parseOptions`. */
 export const subjectOptions = {
@@ -23,7 +23,8 @@ export const subjectOptions = {
 export const subjectHelp = `  --url URL       an accounting node; repeat it for each node (with --dir: the cluster's own)
   --genesis FILE  the genesis file (with --dir: the cluster's own)
   --token TOKEN   a reader's token of scope ledger (with --dir: the auditor's of the cluster)
-  --token-file FILE  the same in a file: a command line is seen by everybody on the machine
+  --token-file FILE  the same in a file: a command line is seen by everybody on the machine. It is read again and again: a token
+                  lasts a day, so put a new one there if you watch for longer
   --storage URL   a storage node; repeat it for each node (with --dir: the cluster's own)
   --storage-token TOKEN  a token of scope storage (with --dir: the auditor's of the cluster); or --storage-token-file FILE
 `
@@ -44,6 +45,8 @@ export interface SubjectValues {
 export interface LedgerSubject {
   readonly genesis: Uint8Array
   readonly nodes: readonly AuditNode[]
+  /** The nodes that there are now: those of a cluster come and go while somebody watches. */
+  readonly nodesNow: () => readonly AuditNode[]
   readonly client: LedgerClient
   /** Absent if no storage node is known. */
   readonly storage: StorageClient | undefined
@@ -68,28 +71,40 @@ export function ledgerSubject(values: SubjectValues): LedgerSubject {
     const nodes = values.url.map((url) => ({ name: url.replace(/\/$/, ''), url }))
     const genesis = readFileBytes(values.genesis)
     const storage =
-      values.storage === undefined ? undefined : storageClient(genesis, values.storage, () => storageToken ?? '')
-    return subjectOf(genesis, nodes, token === undefined ? undefined : () => token, storage)
+      values.storage === undefined ? undefined : storageClient(genesis, values.storage, storageToken ?? (() => ''))
+    return subjectOf(genesis, () => nodes, token, storage)
   }
   const dir = clusterFolder(values.dir)
   const { auditor } = readCluster(dir)
   const genesis = readFileBytes(values.genesis ?? clusterPaths.genesis(dir))
-  const tokenOf = token === undefined ? keptFor(() => readerToken(dir, 'auditor', 'ledger')) : () => token
+  const tokenOf = token ?? keptFor(() => readerToken(dir, 'auditor', 'ledger'))
   const urls = values.storage ?? nodesOf(dir, 'storage').flatMap(({ url }) => (url === undefined ? [] : [url]))
   // Of an auditor people know that he looks at blocks; anybody else's look would alarm them.
-  const storageTokenOf =
-    storageToken === undefined ? keptFor(() => readerToken(dir, 'auditor', 'storage')) : () => storageToken
+  const storageTokenOf = storageToken ?? keptFor(() => readerToken(dir, 'auditor', 'storage'))
   const isStored = urls.length > 0 && (auditor !== undefined || storageToken !== undefined)
   const storage = isStored ? storageClient(genesis, urls, storageTokenOf) : undefined
-  return subjectOf(genesis, nodesOf(dir, 'accounting'), tokenOf, storage)
+  return subjectOf(genesis, () => nodesOf(dir, 'accounting'), tokenOf, storage)
 }
 
-/** A token from the command line or from a file. @throws {UsageError} for both. */
-function tokenGiven(values: SubjectValues, option: 'token' | 'storage-token'): string | undefined {
+/**
+ * A token from the command line or from a file, which is read anew each time: a token lasts a day, and a watch longer.
+ *
+ * @throws {UsageError} for both; {CommandError} for a file that cannot be read at first.
+ */
+function tokenGiven(values: SubjectValues, option: 'token' | 'storage-token'): (() => string) | undefined {
   const [text, file] = [values[option], values[`${option}-file`]]
-  if (file === undefined) return text
+  if (file === undefined) return text === undefined ? undefined : () => text
   if (text !== undefined) throw new UsageError(`takes --${option} or --${option}-file, not both`)
-  return readFileText(file).trim()
+  let known = readFileText(file).trim()
+  return () => {
+    try {
+      // While somebody writes it, it may be empty.
+      known = readFileText(file).trim() || known
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error
+    }
+    return known
+  }
 }
 
 function requireUrls(option: string, urls: readonly string[]): void {
@@ -105,16 +120,17 @@ export function storageProbe(storage: StorageClient | undefined): StorageProbe |
 
 function subjectOf(
   genesis: Uint8Array,
-  nodes: readonly AuditNode[],
+  nodesNow: () => readonly AuditNode[],
   token: (() => string) | undefined,
   storage: StorageClient | undefined,
 ): LedgerSubject {
+  const nodes = nodesNow()
   const client = new LedgerClient({
     urls: nodes.flatMap(({ url }) => (url === undefined ? [] : [url])),
     trust: genesisTrust(parseGenesis(genesis)),
     ...(token === undefined ? {} : { token }),
   })
-  return { genesis, nodes, client, storage }
+  return { genesis, nodes, nodesNow, client, storage }
 }
 
 /** A node that is started again may have another address: it is looked up each time. */

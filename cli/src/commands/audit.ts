@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type AuditRequest, audit, followAudit, type PriorNodes } from '@healthblock/audit/audit'
-import type { AuditReport } from '@healthblock/audit/report'
+import type { AuditReport, Finding } from '@healthblock/audit/report'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import { type Disclosure, parseDisclosure } from '@healthblock/crypto/disclosure'
 import { CryptoError } from '@healthblock/crypto/errors'
@@ -10,7 +10,7 @@ import { isRuntimeError } from '@healthblock/runtime/errors'
 import type { KeptStatement } from '@healthblock/runtime/statement-routes'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { auditWitnesses, witnessHelp } from '../audit-witnesses.ts'
-import { findingsText, findingText, guideText, progressTeller, withWork } from '../audit-work.ts'
+import { findingsText, findingText, guideText, lookTeller, progressTeller, withWork } from '../audit-work.ts'
 import { callNode, nodeAccess } from '../cluster/client.ts'
 import { clusterFolder, clusterPaths, readCluster } from '../cluster/layout.ts'
 import { readProcess } from '../cluster/processes.ts'
@@ -34,7 +34,7 @@ ${witnessHelp}  --state         also compare records of the replayed state with 
   --follow        go on for ever: each new finding is told when it appears (with --json one object a line); stops on a signal
   --json          print the report as JSON
 
-Exit code 0 without findings, 1 with findings, and what each kind means. What was not checked is listed.
+Exit code 0 without findings, 1 with findings (of a watch: at any time), and what each kind means. What was not checked is listed.
 `
 
 function printReport(report: AuditReport, io: Io): void {
@@ -105,30 +105,22 @@ function disclosedBy(path: string, genesis: Uint8Array, storage: StorageClient |
   return { disclosure, blocks: { get } }
 }
 
-/** Watches until a signal: tells each finding once, and of growth on stderr. */
-async function follow(request: AuditRequest, isJson: boolean, io: Io): Promise<AuditReport> {
+/** Watches until a signal: tells each finding when it appears. True if there was none at any time. */
+async function follow(request: AuditRequest, isJson: boolean, io: Io): Promise<boolean> {
   const stop = new AbortController()
   const end = (): void => stop.abort()
   process.on('SIGINT', end)
   process.on('SIGTERM', end)
-  let told = ''
+  const codes = new Set<string>()
+  const onFinding = (finding: Finding): void => {
+    const guide = codes.has(finding.code) ? '' : guideText([finding])
+    codes.add(finding.code)
+    io.stdout(isJson ? `${JSON.stringify(finding)}\n` : `${findingText(finding)}${guide}`)
+  }
+  const wait = (ms: number): Promise<void> => delay(ms, undefined, { signal: stop.signal }).catch(() => undefined)
   try {
-    return await followAudit(
-      {
-        ...request,
-        wait: (ms) => delay(ms, undefined, { signal: stop.signal }).catch(() => undefined),
-        onFinding: (finding) => io.stdout(isJson ? `${JSON.stringify(finding)}\n` : findingText(finding)),
-      },
-      {
-        signal: stop.signal,
-        onLook: ({ chains: { userchain, docchain }, findings }) => {
-          const words = `userchain ${userchain.size}, docchain ${docchain.size} entries; ${findingsText(findings.length)}`
-          if (words === told) return
-          told = words
-          io.stderr(`${new Date().toISOString()} ${words}\n`)
-        },
-      },
-    )
+    await followAudit({ ...request, wait, onFinding }, { signal: stop.signal, onLook: lookTeller(io, Date.now) })
+    return codes.size === 0
   } finally {
     process.off('SIGINT', end)
     process.off('SIGTERM', end)
@@ -176,7 +168,7 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
     return 0
   }
   takePositionals(positionals, [])
-  const { genesis, nodes, client, storage } = ledgerSubject(values)
+  const { genesis, nodesNow, client, storage } = ledgerSubject(values)
   const probe = storageProbe(storage)
   const witnesses = await auditWitnesses(values)
   const disclosed = values.disclose === undefined ? undefined : disclosedBy(values.disclose, genesis, storage)
@@ -189,7 +181,7 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
     const request: AuditRequest = {
       ...open,
       genesis,
-      nodes,
+      nodes: nodesNow,
       client,
       now: Date.now,
       wait: (ms) => delay(ms),
@@ -207,7 +199,7 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
       ...(values.state === true ? { isStateCompared: true } : {}),
     }
     const isJson = values.json === true
-    if (values.follow === true) return (await follow(request, isJson, io)).ok ? 0 : 1
+    if (values.follow === true) return (await follow(request, isJson, io)) ? 0 : 1
     const report = await audit(request)
     if (isJson) io.stdout(`${JSON.stringify(report)}\n`)
     else printReport(report, io)

@@ -16,7 +16,7 @@ import type { BlockSource } from './disclosure-check.ts'
 import { erasedMs, type RecordName } from './erasures.ts'
 import { checkTrail, EvidenceCheck, policiesOf } from './governance.ts'
 import { collectIncidents } from './incidents.ts'
-import { type AuditNode, type NodeHead, Nodes } from './nodes.ts'
+import { type AuditNodes, type NodeHead, Nodes } from './nodes.ts'
 import type { AuditProgress } from './progress.ts'
 import { PromiseCheck, publishedMsMax } from './promises.ts'
 import { ReadCheck } from './reads.ts'
@@ -29,7 +29,7 @@ import {
   toFinding,
 } from './report.ts'
 import { type AuditedBlock, AuditRules } from './rules.ts'
-import { Samples, type StorageProbe } from './samples.ts'
+import { Samples, type StorageProbe, type StoredSample } from './samples.ts'
 import { SignedHeads } from './signed-heads.ts'
 import { compareState } from './state-sample.ts'
 import { checkSuccessions, type PriorNodes } from './successions.ts'
@@ -45,8 +45,7 @@ export type { AuditWitness } from './witnesses.ts'
 export interface AuditRequest {
   /** The genesis file. */
   readonly genesis: Uint8Array
-  /** Every accounting node that is to be asked. */
-  readonly nodes: readonly AuditNode[]
+  readonly nodes: AuditNodes
   /** Over the same URLs, with a token of scope `ledger`, trusting genesis. */
   readonly client: LedgerClient
   /** Empty, or of an earlier audit of the same ledger. Owned by the audit until it resolves. */
@@ -141,11 +140,15 @@ class Audit {
   /** Of this look. */
   #notChecked: string[] = []
   #samples: Samples | undefined
+  /** Blocks that the last look with a head missed. */
+  #missing: readonly StoredSample[] = []
   /** New findings: told once their height is known, or when the look ends. */
   #untold: FindingParts[] = []
   #transactions = 0
   #looks = 0
   readonly #disclosed: DisclosedRecords | undefined
+  /** What the one check of a disclosure found. */
+  readonly #ofDisclosure: FindingParts[] = []
   readonly #reads: ReadCheck
   #areReadsChecked = false
   readonly #promises = new PromiseCheck()
@@ -226,7 +229,7 @@ class Audit {
     // Docchain first: whatever it is anchored at was published on Userchain before.
     const heads = { docchain: await this.#heads('docchain'), userchain: await this.#heads('userchain') }
     const salt = [...heads.userchain, ...heads.docchain][0]?.checkpoint.root
-    this.#samples = salt === undefined ? undefined : new Samples(salt)
+    this.#samples = salt === undefined ? undefined : new Samples(salt, this.#missing)
     const isUserchainWhole = await userchain.look(heads.userchain)
     flush?.('userchain')
     // What was due by then stands in a block that the heads cover, or in none.
@@ -239,6 +242,7 @@ class Audit {
     this.#signedHeads.judge(this.#ledger)
     this.#notChecked.push(...(await this.#witnesses.check(heads)))
     if (this.#looks++ === 0) await this.#once()
+    for (const parts of this.#ofDisclosure) this.#findings.add(parts)
     if (isWhole) await this.#checkAnchorDue(begunMs - publishedMsMax)
     if (isWhole) await this.#checkConduct(statements, begunMs)
     else this.#notChecked.push('reads and promises of gateways, because the ledger was not replayed whole')
@@ -280,7 +284,9 @@ class Audit {
   async #checkSamples(): Promise<void> {
     const { storage, now } = this.#request
     const context = { findings: this.#findings, nowMs: now(), erasedMs: this.#erasedMs }
-    if (this.#samples !== undefined) this.#notChecked.push(await this.#samples.check(storage, context))
+    if (this.#samples === undefined) return
+    this.#notChecked.push(await this.#samples.check(storage, context))
+    this.#missing = this.#samples.missing
   }
 
   readonly #erasedMs = (record: RecordName): number | undefined => erasedMs(this.#ledger, record)
@@ -314,7 +320,7 @@ class Audit {
       ...disclosed,
       records: this.#disclosed,
       isErased: (record) => this.#erasedMs(record) !== undefined,
-      add: (finding) => this.#findings.add(finding),
+      add: (finding) => this.#ofDisclosure.push(finding),
     })
     this.#notChecked.push(
       ...notChecked,
@@ -355,7 +361,7 @@ class Audit {
     const chains = { userchain: this.#chainReport('userchain'), docchain: this.#chainReport('docchain') }
     const { k, policy } = this.#ledger.policyOf('userchain', this.#ledger.head('userchain').height + 1)
     const { q, nodes } = policy
-    const asked = this.#request.nodes.length
+    const asked = this.#nodes.count
     const notChecked = [
       ...this.#notChecked,
       ...this.#executedBefore.map(

@@ -13,7 +13,7 @@ import { bundlesForEveryTile, compareUpperTiles, type EntrySource, type PrepareB
 import { Foresight } from './foresight.ts'
 import { type LiveNode, type NodeHead, type Nodes, newestHead } from './nodes.ts'
 import type { AuditProgress } from './progress.ts'
-import type { FindingList } from './report.ts'
+import type { FindingList, FindingParts } from './report.ts'
 import type { AuditedBlock } from './rules.ts'
 import { Skeleton } from './skeleton.ts'
 
@@ -31,9 +31,19 @@ export interface ChainAuditContext {
   readonly notChecked: (words: string) => void
 }
 
+/** After which pause a node that did not serve everything is compared again; and one that was away again, from the first entry on. */
+const unreadPauseMs = 60_000
+const wholePauseMs = 600_000
 /** How often, and after which pause, a node that is behind is asked again. */
 const behindAttempts = 20
 const behindPauseMs = 250
+
+/** Up to where a node's entries and tiles were compared without a gap; `open`: what it did not serve of the rest, to be asked for again. */
+interface Compared {
+  readonly size: number
+  readonly open: readonly FindingParts[]
+  readonly againMs: number
+}
 
 /** One chain under audit. */
 export class ChainAudit {
@@ -41,6 +51,12 @@ export class ChainAudit {
   readonly #context: ChainAuditContext
   /** Entries that were compared, up to a SEAL: the next look begins there. */
   #comparedSize = 0
+  /** By name. Who was away for a look is compared whole when it is back: its files may be others then. */
+  readonly #compared = new Map<string, Compared>()
+  /** When a node was last compared from the first entry on, by name. */
+  readonly #wholeMs = new Map<string, number>()
+  /** What nodes did not serve of what is being compared, by name. */
+  readonly #unread = new Map<string, FindingParts[]>()
   /** A block that breaks a rule ends the replay for good: what follows it means nothing. */
   #isStopped = false
   #transactions = 0
@@ -52,7 +68,7 @@ export class ChainAudit {
 
   /** Compares and replays the chain up to its newest head. False if it could not be replayed whole. */
   async look(heads: readonly NodeHead[]): Promise<boolean> {
-    const { findings, ledger, nodes, notChecked } = this.#context
+    const { findings, ledger, notChecked } = this.#context
     const chain = this.#chain
     const target = newestHead(heads, chain, findings)
     if (target === undefined) {
@@ -61,22 +77,27 @@ export class ChainAudit {
     }
     const { size, root } = target.checkpoint
     if (this.#isShorter(size)) return false
+    for (const name of this.#compared.keys())
+      if (!heads.some(({ node }) => node.name === name)) this.#compared.delete(name)
+    const holders = heads.filter((head) => head.checkpoint.size >= size).map(({ node }) => node)
     if (size === this.#comparedSize) {
       this.#checkHeads(heads)
+      await this.#compareRest(target, holders)
       return true
     }
-    const holders = heads.filter((head) => head.checkpoint.size >= size).map(({ node }) => node)
     const skeleton = await this.#skeleton(target, holders)
     // A look that ended within what the stores hold begins again, so that its Merkle root is compared whole.
     const from = this.#comparedSize === ledger.head(chain).size ? this.#comparedSize : 0
-    const source: EntrySource = { chain, from, size, skeleton, nodes, holders, findings }
+    const source = this.#source({ from, size, skeleton, holders, tellers: holders })
     if (skeleton === undefined) {
       const message = `no node serves hash tiles of ${chain} that give the cosigned root`
       findings.add({ code: 'tile.root', chain, index: size - 1, message })
     }
     await compareUpperTiles(source)
     const isWhole = await this.#replay(source)
+    this.#settle(source)
     this.#checkHeads(heads)
+    if (isWhole) await this.#compareRest(target, holders)
     if (isWhole && !equalBytes(ledger.head(chain).root, root)) {
       const message = `the entries of ${chain} do not give the root that a quorum cosigned`
       findings.add({ code: 'log.root', chain, index: size - 1, message })
@@ -90,6 +111,55 @@ export class ChainAudit {
       notChecked(`hash tiles of level 0 of ${chain}: each was compared at one node, all others at every node`)
     }
     return isWhole
+  }
+
+  #source(parts: Pick<EntrySource, 'from' | 'size' | 'skeleton' | 'holders' | 'tellers'>): EntrySource {
+    const { nodes, findings } = this.#context
+    this.#unread.clear()
+    const onUnread = ({ name }: LiveNode, finding?: FindingParts): void => {
+      this.#unread.set(name, [...(this.#unread.get(name) ?? []), ...(finding === undefined ? [] : [finding])])
+    }
+    return { chain: this.#chain, nodes, findings, onUnread, ...parts }
+  }
+
+  /** Writes down what was compared of the holders. */
+  #settle({ holders, from, size }: EntrySource): void {
+    const now = this.#context.now()
+    for (const { name, isGone } of holders) {
+      if (from === 0) this.#wholeMs.set(name, now)
+      const before = this.#compared.get(name)
+      const open = this.#unread.get(name)
+      if (isGone) this.#compared.delete(name)
+      else if ((before?.size ?? 0) < from) continue
+      else if (open === undefined) this.#compared.set(name, { size, open: [], againMs: 0 })
+      else this.#compared.set(name, { size: from, open, againMs: now + unreadPauseMs })
+    }
+  }
+
+  /** Compares what other looks could not compare of a node: one that came back, or joined, or did not serve everything. */
+  async #compareRest(target: NodeHead, holders: readonly LiveNode[]): Promise<void> {
+    const { findings, now, ledger, notChecked, workers = sameThread } = this.#context
+    const { size } = target.checkpoint
+    let skeleton: Skeleton | undefined
+    for (const node of holders) {
+      const { size: from = 0, open = [], againMs = 0 } = this.#compared.get(node.name) ?? {}
+      if (node.isGone || from >= size) continue
+      if (now() < againMs) {
+        for (const finding of open) findings.add(finding)
+        continue
+      }
+      if (from === 0 && Math.abs(now() - (this.#wholeMs.get(node.name) ?? Number.NEGATIVE_INFINITY)) < wholePauseMs) {
+        notChecked(`entries of ${this.#chain} at ${node.name}, which was away: they are compared within 10 min`)
+        continue
+      }
+      skeleton ??= await this.#skeleton(target, holders)
+      const source = this.#source({ from, size, skeleton, holders: [node], tellers: holders })
+      const hashed = { workers, ledger: new Foresight(ledger), chain: this.#chain, isVerified: false }
+      await compareUpperTiles(source)
+      const bundles = readEntries(source, (bytes, { width }) => prepareBundle(hashed, bytes, width))
+      for await (const _ of bundles) if (node.isGone) break
+      this.#settle(source)
+    }
   }
 
   /** True, and a finding, if an earlier audit had seen more entries than any node publishes now. */

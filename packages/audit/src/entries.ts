@@ -7,7 +7,7 @@ import type { PreparedBundle, PreparedLeaf } from '@healthblock/chain/preparatio
 import { type EntryBundle, encodeEntryBundle, newEntryBundles, tilePath, tileWidth } from '@healthblock/chain/tile'
 import { concatBytes, equalBytes } from '@healthblock/encoding/bytes'
 import type { LiveNode, Nodes } from './nodes.ts'
-import type { FindingList } from './report.ts'
+import type { FindingList, FindingParts } from './report.ts'
 import { bundleRoot, readHashes, type Skeleton } from './skeleton.ts'
 
 /** Bundles under way at one time: work for every core. */
@@ -40,7 +40,11 @@ export interface EntrySource {
   readonly nodes: Nodes
   /** Nodes that publish at least `size` entries. */
   readonly holders: readonly LiveNode[]
+  /** Nodes whose tiles may tell what the entries should be: the holders, and more. */
+  readonly tellers: readonly LiveNode[]
   readonly findings: FindingList
+  /** Told of a node that does not serve something, with the finding that this is, unless it is another one already. */
+  readonly onUnread: (node: LiveNode, finding?: FindingParts) => void
 }
 
 interface Served {
@@ -104,16 +108,19 @@ async function readBundle(
 }
 
 async function readFrom(source: EntrySource, bundle: EntryBundle, node: LiveNode): Promise<Served | undefined> {
-  const { chain, nodes, findings } = source
+  const { chain, nodes, findings, onUnread } = source
   const asked = await nodes.ask(node, (client, url) => client.tile(chain, tilePath(bundle), { url }))
   if (asked.kind === 'answer') return { node, bytes: asked.value }
   if (asked.kind === 'gone' || (asked.kind === 'refused' && (asked.status === 401 || asked.status === 403))) {
+    onUnread(node)
     return undefined
   }
   const index = bundle.index * tileWidth
   const reason = asked.kind === 'wrong' ? asked.reason : `status ${asked.status}`
   const message = `${node.name} does not serve the entries of ${chain} from index ${index}: ${reason}`
-  findings.add({ code: 'entry.missing', chain, index, node: node.name, message })
+  const finding = { code: 'entry.missing', chain, index, node: node.name, message }
+  findings.add(finding)
+  onUnread(node, finding)
   return undefined
 }
 
@@ -154,11 +161,11 @@ async function trueHashes(
   bundle: EntryBundle,
   versions: readonly Version[],
 ): Promise<Uint8Array | undefined> {
-  const { skeleton, nodes, holders, chain } = source
+  const { skeleton, nodes, tellers, chain } = source
   if (skeleton === undefined) return versions[0]?.hashes
   const good = versions.find((version) => skeleton.fits(bundle, version))
   if (good !== undefined) return good.hashes
-  for (const node of holders) {
+  for (const node of tellers) {
     const { index, width } = bundle
     const read = await readHashes(nodes, node, chain, { level: 0, index, width })
     if (read === undefined) continue
@@ -217,7 +224,7 @@ export async function compareTile(
   node: LiveNode,
   expected: readonly Uint8Array[],
 ): Promise<void> {
-  const { chain, nodes, findings } = source
+  const { chain, nodes, findings, onUnread } = source
   const hashes = await readHashes(nodes, node, chain, tile)
   if (node.isGone) return
   const wrong = hashes === undefined ? 0 : hashes.findIndex((hash, i) => !equalBytes(hash, expected[i] as Uint8Array))
@@ -225,13 +232,10 @@ export async function compareTile(
   const index = (tile.index * tileWidth + wrong) * tileWidth ** tile.level
   const path = tilePath({ kind: 'hashes', ...tile })
   const message = `${node.name} serves ${hashes === undefined ? 'no tile' : 'a wrong hash'} at ${path} of ${chain}`
-  findings.add({
-    code: hashes === undefined ? 'tile.missing' : 'tile.mismatch',
-    chain,
-    index,
-    node: node.name,
-    message,
-  })
+  const code = hashes === undefined ? 'tile.missing' : 'tile.mismatch'
+  const finding = { code, chain, index, node: node.name, message }
+  findings.add(finding)
+  if (hashes === undefined) onUnread(node, finding)
 }
 
 /** Compares all tiles above level 0 of every holder with what the proved tree gives. */

@@ -13,10 +13,11 @@ import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Lies, TestLedger } from '../../runtime/src/testkit.ts'
 import { followAudit } from './audit.ts'
+import type { AuditNode, AuditNodes } from './nodes.ts'
 import { publishedMsMax } from './promises.ts'
 import type { AuditReport, Finding } from './report.ts'
 import { anchorDueMsMax, envelopeLateMs } from './rules.ts'
-import { places, Sample } from './sample.test-support.ts'
+import { altered, places, Sample } from './sample.test-support.ts'
 
 let sample: Sample
 let history: TestLedger
@@ -384,14 +385,14 @@ describe('what is late', () => {
 
 describe('an audit that goes on', () => {
   /** Follows until `work`, which is called after each look, says that it is enough. */
-  async function follow(nodes: Awaited<ReturnType<Sample['cluster']>>, work: (look: number) => Promise<boolean>) {
+  async function follow(nodes: AuditNodes, work: (look: number) => Promise<boolean>, now: () => number = Date.now) {
     const told: Finding[] = []
     const reports: AuditReport[] = []
     const stop = new AbortController()
     const wait = async () => {
       if (await work(reports.length)) stop.abort()
     }
-    const request = sample.request(nodes, { wait, onFinding: (finding) => told.push(finding) })
+    const request = sample.request(nodes, { wait, now, onFinding: (finding) => told.push(finding) })
     const last = await followAudit(request, { signal: stop.signal, onLook: (report) => reports.push(report) })
     return { told, reports, last }
   }
@@ -415,6 +416,66 @@ describe('an audit that goes on', () => {
     expect(reports.map(({ ok }) => ok)).toEqual([true, true, false, false])
     expect(last.chains.userchain.height).toBe(history.ledger.head('userchain').height - 1)
     expect(last.transactions).toBeGreaterThan(300)
+  })
+
+  it('compares everything at a node that was away at first, or comes back, though nothing was added', async () => {
+    sample.fill(300)
+    let nowMs = Date.now()
+    const lies: Lies = { status: 503, checkpoint: (chain) => history.checkpoint(chain, 1, { ms: nowMs }) }
+    const nodes = await sample.cluster({ checkpoint: (chain) => history.checkpoint(chain, 0, { ms: nowMs }) }, lies)
+    const comeBack = (at: number): void => {
+      delete lies.status
+      lies.entry = (chain, index, leaf) => (chain === 'userchain' && index === at ? altered(leaf) : leaf)
+    }
+    const { reports } = await follow(
+      nodes,
+      async (look) => {
+        if (look === 1) comeBack(3)
+        if (look === 2) lies.status = 503
+        if (look === 3) comeBack(4)
+        // Who comes and goes is compared whole every ten minutes.
+        if (look === 4) nowMs += 600_000
+        return look === 5
+      },
+      () => nowMs,
+    )
+    const found = reports.map(({ findings }) => findings.filter(({ code }) => code === 'entry.altered'))
+    expect(found.map((findings) => findings.map(({ index }) => index))).toEqual([[], [3], [3], [3], [3, 4]])
+    const waits = reports.map(({ notChecked }) => notChecked.some((words) => words.includes('node-1, which was away')))
+    expect(waits).toEqual([false, false, false, true, false])
+  })
+
+  it('asks again for what a node did not serve, and lists it until it does', async () => {
+    sample.fill(300)
+    let nowMs = Date.now()
+    const lies: Lies = { missing: (path) => path === 'userchain/tile/entries/000' }
+    const { told, reports } = await follow(
+      await sample.cluster({}, lies),
+      async (look) => {
+        nowMs += 40_000
+        if (look === 2) delete lies.missing
+        return look === 3
+      },
+      () => nowMs,
+    )
+    expect(places(told)).toEqual([expect.stringMatching(/^entry.missing userchain \d+ 0 node-1$/)])
+    expect(reports.map(({ findings }) => findings.length)).toEqual([1, 1, 0])
+  })
+
+  it('asks a node that joins, and no longer one that was taken out', async () => {
+    const [first, second] = (await sample.cluster({}, {})) as [AuditNode, AuditNode]
+    let nodes = [first, second]
+    const { told, reports, last } = await follow(
+      () => nodes,
+      async (look) => {
+        if (look === 1) await sample.running.splice(1, 1)[0]?.close()
+        if (look === 2) nodes = [first, await sample.node(2, history, { incidents: () => [{}] })]
+        return look === 3
+      },
+    )
+    expect(places(told)).toEqual(['incident.forged null null null node-2', 'node.unreachable null null null node-1'])
+    expect(places(last.findings)).toEqual(['incident.forged null null null node-2'])
+    expect(reports.every(({ notChecked }) => notChecked.join().includes('2 of 4 nodes were not named'))).toBe(true)
   })
 
   it('outlives a node that goes and comes back, and tells each time that it goes', async () => {

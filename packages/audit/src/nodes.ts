@@ -13,6 +13,9 @@ export interface AuditNode {
   readonly url?: string | undefined
 }
 
+/** Every accounting node that is to be asked; a function is asked before each look, since nodes come and go. */
+export type AuditNodes = readonly AuditNode[] | (() => readonly AuditNode[])
+
 /** A checkpoint older than this is stale: nodes cosign anew every 60 s. */
 export const staleMs = 150_000
 
@@ -43,15 +46,17 @@ export type Asked<T> =
 export class Nodes {
   /** Called with every note that a node serves as its checkpoint, good or not. */
   onNote: (served: { chain: ChainName; node: string; note: string }) => void = () => {}
-  readonly #nodes: readonly AuditNode[]
+  readonly #nodesNow: () => readonly AuditNode[]
   #live: LiveNode[] = []
+  /** Nodes that are named in this look. */
+  count = 0
   /** Names by account, as far as nodes signed what they served. */
   readonly #names = new Map<string, string>()
   readonly #client: LedgerClient
   readonly #findings: FindingList
 
-  constructor(nodes: readonly AuditNode[], client: LedgerClient, findings: FindingList) {
-    this.#nodes = nodes
+  constructor(nodes: AuditNodes, client: LedgerClient, findings: FindingList) {
+    this.#nodesNow = typeof nodes === 'function' ? nodes : () => nodes
     this.#client = client
     this.#findings = findings
   }
@@ -59,7 +64,9 @@ export class Nodes {
   /** Begins a look: nodes that were gone, or did not run, are asked again. */
   begin(): void {
     this.#live = []
-    for (const { name, url } of this.#nodes) {
+    const nodes = this.#nodesNow()
+    this.count = nodes.length
+    for (const { name, url } of nodes) {
       if (url !== undefined) this.#live.push({ name, url: url.replace(/\/$/, ''), isGone: false })
       else this.#findings.add({ code: 'node.unreachable', node: name, message: `${name} does not run` })
     }

@@ -11,6 +11,7 @@ import {
   type TestNode,
 } from '../../runtime/src/testkit.ts'
 import { type AuditNode, type AuditRequest, audit } from './audit.ts'
+import type { AuditNodes } from './nodes.ts'
 import type { AuditReport, Finding } from './report.ts'
 
 /** Empty stores for both chains. */
@@ -50,10 +51,10 @@ export class Sample {
     return { name: `node-${rank}`, url: started.url }
   }
 
-  request(nodes: readonly AuditNode[], options: Partial<AuditRequest> & { token?: string } = {}): AuditRequest {
+  request(nodes: AuditNodes, options: Partial<AuditRequest> & { token?: string } = {}): AuditRequest {
     const { token = 'test-token', ...rest } = options
     const client = new LedgerClient({
-      urls: nodes.flatMap(({ url }) => (url === undefined ? [] : [url])),
+      urls: (typeof nodes === 'function' ? nodes() : nodes).flatMap(({ url }) => (url === undefined ? [] : [url])),
       trust: genesisTrust(this.consortium.genesis),
       token: () => token,
     })

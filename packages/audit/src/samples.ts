@@ -32,8 +32,10 @@ export interface StorageProbe {
   has(sample: StoredSample): Promise<boolean>
 }
 
-/** Blocks asked for, of both chains together. */
+/** Blocks asked for, of both chains together; and of those that were missing, in each look. */
 export const samplesMax = 64
+/** Missing blocks that are kept in mind: more than are listed as findings. */
+const missingMax = 1_000
 /** Bytes of a digest that are ranked. */
 const rankSizeBytes = 8
 /** Records of a whole file, whose CID names a dag-pb root. */
@@ -50,9 +52,17 @@ export class Samples {
   readonly #kept: { readonly rank: Uint8Array; readonly sample: StoredSample }[] = []
   /** Blocks that were named altogether. */
   count = 0
+  #missing: readonly StoredSample[]
 
-  constructor(salt: Uint8Array) {
+  /** @param missing - what the look before missed: asked for again. */
+  constructor(salt: Uint8Array, missing: readonly StoredSample[] = []) {
     this.#salt = salt
+    this.#missing = missing
+  }
+
+  /** Blocks that no node had when they were last asked for. */
+  get missing(): readonly StoredSample[] {
+    return this.#missing
   }
 
   /** Notes the blocks that a transaction names. */
@@ -92,31 +102,46 @@ export class Samples {
   async check(probe: StorageProbe | undefined, context: SampleContext): Promise<string> {
     const unopened = 'what stored blocks hold was not read, but for disclosed ones: the auditor has no keys'
     if (probe === undefined) return `no storage node was asked for the ${this.count} blocks that the ledgers name`
+    const [again, others] = [this.#missing.slice(0, samplesMax), this.#missing.slice(samplesMax)]
     let unanswered = 0
     let reason = ''
-    for (const { sample } of this.#kept) {
+    const ask = async (sample: StoredSample): Promise<boolean | undefined> => {
       try {
-        judge(sample, await probe.has(sample), context)
+        return await probe.has(sample)
       } catch (error) {
-        unanswered++
         reason = messageOf(error)
+        return undefined
       }
     }
+    // Those that were asked for longest ago come first. What nobody answers about is missing as before.
+    const missing = others.filter((sample) => judge(sample, false, context))
+    for (const sample of again) if (judge(sample, (await ask(sample)) ?? false, context)) missing.push(sample)
+    for (const { sample } of this.#kept) {
+      const isThere = await ask(sample)
+      if (isThere === undefined) unanswered++
+      else if (judge(sample, isThere, context)) missing.push(sample)
+    }
+    this.#missing = missing.slice(-missingMax)
     const asked = this.#kept.length - unanswered
     const words = `${asked} of ${this.count} stored blocks were asked for; ${unopened}`
     return unanswered === 0 ? words : `${words}; ${unanswered} questions had no answer (${reason})`
   }
 }
 
-function judge(sample: StoredSample, isThere: boolean, { findings, nowMs, erasedMs }: SampleContext): void {
+/** Adds a finding if something is wrong with it. True if it should be there and is not. */
+function judge(sample: StoredSample, isThere: boolean, { findings, nowMs, erasedMs }: SampleContext): boolean {
   const { chain, index, height, digest, record } = sample
   const erased = record === undefined ? undefined : erasedMs(record)
   const name = `block ${toHex(digest)}, which entry ${index} of ${chain} names`
   if (erased === undefined && !isThere) {
-    findings.add({ code: 'storage.missing', chain, index, height, message: `no storage node has ${name}` })
-  } else if (erased !== undefined && isThere && isRemovalOverdue(erased, nowMs)) {
+    const subject = toHex(digest)
+    findings.add({ code: 'storage.missing', chain, index, height, subject, message: `no storage node has ${name}` })
+    return true
+  }
+  if (erased !== undefined && isThere && isRemovalOverdue(erased, nowMs)) {
     const since = new Date(erased).toISOString()
     const message = `${name}, was erased at ${since}, and a storage node still has it`
     findings.add({ code: 'storage.kept', chain, index, height, message })
   }
+  return false
 }

@@ -165,4 +165,46 @@ describe('a witness that the auditor knows', () => {
     })
     expect(requests).toEqual([2, 2, 4])
   })
+
+  const lasting: [string, (origin: string, size: number) => void][] = [
+    ['ahead', (origin, size) => void witness.held.set(origin, { size: size + 1000, root: new Uint8Array(32) })],
+    [
+      'invalid',
+      () => {
+        witness.misbehaviour = (_, response) => Boolean(response.writeHead(409).end('many\n'))
+      },
+    ],
+  ]
+  it.each(lasting)(
+    'witness.%s: an audit that follows tells it once while it lasts, and lists it in every look',
+    async (code, lie) => {
+      sample.fill(300)
+      const { ledgerId } = sample.consortium.genesis
+      const origin = chainOrigin({ ledgerId, chain: 'userchain' })
+      lie(origin, sample.history.ledger.head('userchain').size)
+      const stop = new AbortController()
+      const told: string[] = []
+      const listed: number[] = []
+      let nowMs = Date.now()
+      const options = { witnesses: [known()], now: () => nowMs }
+      const onFinding = (finding: { code: string; chain: string | null }) =>
+        told.push(`${finding.code} ${finding.chain}`)
+      await followAudit(sample.request(await sample.cluster({}), { ...options, onFinding }), {
+        signal: stop.signal,
+        onLook: ({ findings }) => {
+          listed.push(findings.filter((finding) => finding.chain === 'userchain').length)
+          // It is asked in every other look, and the log grows meanwhile.
+          nowMs += 20_000
+          sample.history.block('userchain', [sample.history.algorithm()])
+          if (listed.length === 5) {
+            witness.held.clear()
+            witness.misbehaviour = undefined
+          }
+          if (listed.length === 7) stop.abort()
+        },
+      })
+      expect(told.filter((one) => one.endsWith('userchain'))).toEqual([`witness.${code} userchain`])
+      expect(listed).toEqual([1, 1, 1, 1, 1, 1, 0])
+    },
+  )
 })

@@ -12,7 +12,7 @@ import { witnessCosignatures, witnessNote } from '@healthblock/chain/witness'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { WitnessClient } from '@healthblock/runtime/witness-client'
 import type { NodeHead, Nodes } from './nodes.ts'
-import type { FindingList } from './report.ts'
+import type { FindingList, FindingParts } from './report.ts'
 
 /** A witness to be asked (`createWitnessClient`). */
 export type AuditWitness = WitnessClient
@@ -43,6 +43,8 @@ export class WitnessCheck {
   readonly #context: WitnessCheckContext
   #askedMs = Number.NEGATIVE_INFINITY
   #words: readonly string[] = []
+  /** What the last question found, by witness, chain and code: it lasts until the next one. */
+  #found = new Map<string, FindingParts>()
   #served: { readonly chain: ChainName; readonly node: string; readonly note: string }[] = []
 
   constructor(context: WitnessCheckContext) {
@@ -56,11 +58,16 @@ export class WitnessCheck {
 
   /** Judges the witnesses' lines on what nodes served, and asks the witnesses. Returns what is to be said of them. */
   async check(heads: Readonly<Record<ChainName, readonly NodeHead[]>>): Promise<readonly string[]> {
-    const { witnesses, now } = this.#context
+    const { witnesses, now, findings } = this.#context
     if (witnesses.length === 0) return ['witnesses outside the ledger: none was named']
     this.#judgeServed()
-    if (now() - this.#askedMs < askEveryMs) return this.#words
+    if (now() - this.#askedMs < askEveryMs) {
+      for (const parts of this.#found.values()) findings.add(parts)
+      return this.#words
+    }
     this.#askedMs = now()
+    const before = this.#found
+    this.#found = new Map()
     const words: string[] = []
     for (const chain of ['userchain', 'docchain'] as const) {
       const answers = await Promise.all(witnesses.map((witness) => this.#ask(witness, chain, heads[chain])))
@@ -68,12 +75,18 @@ export class WitnessCheck {
       words.push(`${chain} at witnesses: ${count} of ${witnesses.length} that were named hold the audited head`)
       for (const answer of answers) if (!answer.agrees && answer.words !== undefined) words.push(answer.words)
     }
+    // What lasts from question to question keeps the place at which it began, or it would be told as news each time.
+    for (const [name, parts] of this.#found) {
+      const lasting = before.get(name) ?? parts
+      this.#found.set(name, lasting)
+      findings.add(lasting)
+    }
     this.#words = words
     return words
   }
 
   #judgeServed(): void {
-    const { witnesses, ledger } = this.#context
+    const { witnesses, ledger, findings } = this.#context
     const keys = witnesses.map(({ key }) => key)
     const served = this.#served
     this.#served = []
@@ -95,17 +108,18 @@ export class WitnessCheck {
       if (boundary !== undefined && equalBytes(boundary.root, root)) continue
       for (const [i, { name }] of keys.entries()) {
         if (signed[i] === undefined) continue
-        this.#fork(
-          chain,
-          name,
-          `${name} cosigned a root of ${chain} at ${size} entries that the log does not have, as ${node} shows: ${toHex(root)}`,
-        )
+        const message = `${name} cosigned a root of ${chain} at ${size} entries that the log does not have, as ${node} shows: ${toHex(root)}`
+        findings.add({ code: 'witness.fork', chain, node: name, message })
       }
     }
   }
 
   #fork(chain: ChainName, name: string, message: string): Answer {
-    this.#context.findings.add({ code: 'witness.fork', chain, node: name, message })
+    return this.#find({ code: 'witness.fork', chain, node: name, message })
+  }
+
+  #find(parts: FindingParts): Answer {
+    this.#found.set(`${parts.code} ${parts.chain} ${parts.node}`, parts)
     return { agrees: false }
   }
 
@@ -124,7 +138,7 @@ export class WitnessCheck {
   }
 
   async #askUnder(witness: AuditWitness, chain: ChainName, shown: NodeHead): Promise<Answer | 'untrusted'> {
-    const { ledger, findings } = this.#context
+    const { ledger } = this.#context
     const { size, root } = ledger.head(chain)
     const { name } = witness.key
     const head = { origin: chainOrigin({ ledgerId: ledger.genesis.ledgerId, chain }), size, root }
@@ -134,8 +148,7 @@ export class WitnessCheck {
       const outcome = await witness.ask({ head, checkpoint, oldSize, proof })
       if (outcome.kind === 'cosigned') return { agrees: true }
       if (outcome.kind === 'invalid') {
-        findings.add({ code: 'witness.invalid', chain, node: name, message: `${name}: ${outcome.reason}` })
-        return { agrees: false }
+        return this.#find({ code: 'witness.invalid', chain, node: name, message: `${name}: ${outcome.reason}` })
       }
       if (outcome.kind !== 'holds') {
         if (outcome.kind === 'refused' && outcome.reason === 'untrusted') return 'untrusted'
@@ -191,7 +204,7 @@ export class WitnessCheck {
 
   /** A witness holds more than was audited: nodes show it by now, or somebody hides it. */
   async #ahead(chain: ChainName, name: string, held: number): Promise<Answer> {
-    const { nodes, findings, wait, now, ledger } = this.#context
+    const { nodes, wait, now, ledger } = this.#context
     const { size } = ledger.head(chain)
     for (let attempt = 0; attempt < aheadAttempts; attempt++) {
       const heads = await nodes.heads(chain, now())
@@ -201,7 +214,6 @@ export class WitnessCheck {
       await wait(aheadPauseMs)
     }
     const message = `${name} says that it holds ${held} entries of ${chain}; no node shows more than ${size}`
-    findings.add({ code: 'witness.ahead', chain, index: size, node: name, message })
-    return { agrees: false }
+    return this.#find({ code: 'witness.ahead', chain, index: size, node: name, message })
   }
 }

@@ -87,6 +87,21 @@ test('follows until the signal, and tells each finding when it appears', async (
   expect(told[0]).toMatchObject({ code: 'entry.altered', chain: 'userchain', index: 2 })
 })
 
+test('follows with the token that its file has by then', async () => {
+  const stop = new AbortController()
+  const told: string[] = []
+  isAltered = true
+  writeFileSync(join(dir, 'token'), 'one-that-has-ended\n')
+  const onFinding = ({ code }: Finding): void => {
+    told.push(code)
+    if (code === 'node.refused') writeFileSync(join(dir, 'token'), `${token}\n`)
+    if (code === 'entry.altered') stop.abort()
+  }
+  await run(environment({ AUDITOR_MODE: 'follow' }), { signal: stop.signal, onFinding })
+  expect(told).toContain('node.refused')
+  expect(told).toContain('entry.altered')
+})
+
 test('refuses an environment that is not whole, with every fault', async () => {
   const options = { signal: new AbortController().signal, onFinding: () => {} }
   const wrong = { ...environment(), AUDITOR_MODE: 'sometimes', AUDITOR_NODES: 'nowhere' }

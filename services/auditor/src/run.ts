@@ -5,6 +5,7 @@ import { type AuditRequest, audit, followAudit } from '@healthblock/audit/audit'
 import type { AuditReport, Finding } from '@healthblock/audit/report'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import type { Environment } from '@healthblock/runtime/config'
+import { isRuntimeError } from '@healthblock/runtime/errors'
 import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
 import { createLogger } from '@healthblock/runtime/logger'
 import { withReplayStores } from '@healthblock/runtime/replay-stores'
@@ -28,6 +29,21 @@ function witnessesOf(list: string | undefined): WitnessClient[] {
   })
 }
 
+/** The token as its file has it now: it lasts a day, and who follows needs a new one then. */
+function tokenSource(environment: Environment, first: string | undefined): (() => string) | undefined {
+  if (first === undefined) return undefined
+  let known = first
+  return () => {
+    try {
+      known = readAuditorConfig(environment).secrets.token ?? known
+    } catch (error) {
+      // Somebody is just writing it.
+      if (!isRuntimeError(error, 'ERR_CONFIG_INVALID')) throw error
+    }
+    return known
+  }
+}
+
 /**
  * Audits once, or until the signal, and gives the last report.
  *
@@ -40,7 +56,7 @@ export async function run(environment: Environment, { signal, onFinding }: RunOp
     { write: (line) => process.stderr.write(line) },
   )
   const genesis = new Uint8Array(readFileSync(config.genesisFile))
-  const { token } = secrets
+  const token = tokenSource(environment, secrets.token)
   return withReplayStores(config.dir, async (open) => {
     const request: AuditRequest = {
       ...open,
@@ -49,7 +65,7 @@ export async function run(environment: Environment, { signal, onFinding }: RunOp
       client: new LedgerClient({
         urls: config.nodes,
         trust: genesisTrust(parseGenesis(genesis)),
-        ...(token === undefined ? {} : { token: () => token }),
+        ...(token === undefined ? {} : { token }),
       }),
       witnesses: witnessesOf(config.witnesses),
       now: Date.now,

@@ -37,19 +37,13 @@ function requestOf(task: AuditTask, accessNow: () => AuditAccess): Omit<AuditReq
   const genesis = new Uint8Array(readFileSync(task.genesisFile))
   const parsed = parseGenesis(genesis)
   const { nodes, storage, witnesses } = accessNow()
-  const urlOf = (name: string): string | undefined => accessNow().nodes.find((node) => node.name === name)?.url
   const stores = new StorageClient({
     ...{ urls: storage, ledgerId: parsed.ledgerId, token: () => accessNow().storageToken },
     storeKeyOf: () => undefined,
   })
   return {
     genesis,
-    nodes: nodes.map(({ name }) => ({
-      name,
-      get url() {
-        return urlOf(name)
-      },
-    })),
+    nodes: () => accessNow().nodes,
     client: new LedgerClient({
       urls: nodes.map(({ url }) => url),
       trust: genesisTrust(parsed),
