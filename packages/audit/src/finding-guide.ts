@@ -124,6 +124,10 @@ const guides: Readonly<Record<string, FindingGuide>> = {
   'rule.record-sequence': proof('Readings of a stream have a hole or stand out of order.'),
   'rule.record-outside-cut': proof('A reading stands under keys that were not in force for it.'),
   'rule.diagnosis-after-close': proof('A diagnosis was accepted from a doctor whose access had ended.'),
+  'rule.algorithm-name': proof(
+    'An organisation registered a program under a name that is not its own. Its diagnoses hold; but who looks for them by the program’s name does not find them.',
+    'Ask the organisation. ./healthblock recall HASH finds what the program said. If it was done to bar its maker: another version has another hash.',
+  ),
   'storage.missing': damage(
     'No storage node has a sealed block that the ledger names.',
     'Look whether all storage nodes run and repair; the patient’s node may still hold it.',

@@ -57,6 +57,29 @@ describe('Recall', () => {
     expect(world.ledger.index('docchain').boundaryAfter(index as number)?.height).toBe(height)
   })
 
+  it('by its hash it finds a program that somebody registered under another name', () => {
+    const taken = randomBytes(32)
+    const byHash = new Recall(world.ledger.ledgerId, { hash: toHex(taken) })
+    const byEither = new Recall(world.ledger.ledgerId, { name: 'ecg', version: '1.3', hash: toHex(taken) })
+    const { doctor, patient, gid: g, streams } = care
+    const drafts = [
+      [algorithm('not-ecg', '9', taken)],
+      [world.diagnosis(doctor, patient, { g, in: [[streams[0], 1, 2]], alg: taken })],
+      [world.diagnosis(doctor, patient, { g, in: [[streams[0], 1, 2]], alg: hash, seq: 2 })],
+    ]
+    const blocks = drafts.map((ones) => world.post(...ones))
+    for (const { chain, seal, firstIndex, transactions } of blocks) {
+      const block = { chain, seal, firstIndex, transactions: transactions.map(({ transaction }) => transaction) }
+      byHash.block(block)
+      byEither.block(block)
+    }
+    const organisation = toHex(world.organisation.account)
+    expect(byHash.algorithms).toMatchObject([{ name: 'not-ecg', version: '9', hash: toHex(taken), organisation }])
+    expect(byHash.diagnoses.map(({ algorithm: one }) => one)).toEqual([toHex(taken)])
+    // The registration of the name lies before what this one was given.
+    expect(byEither.diagnoses.map(({ algorithm: one }) => one)).toEqual([toHex(taken)])
+  })
+
   it('says what became of it, and of the algorithm', () => {
     const { doctor, patient, gid: g, streams } = care
     const id = post(world.diagnosis(doctor, patient, { g, in: [[streams[0], 1, 1]], alg: hash }))

@@ -4,8 +4,11 @@ import { type TransactionBody, transactionId } from '@healthblock/chain/transact
 import { toHex } from '@healthblock/encoding/bytes'
 import type { AuditedBlock } from './rules.ts'
 
-/** A registration of the algorithm; one version may have been registered with several hashes. */
+/** A registration of the algorithm; one version may have been registered with several hashes, and its hash under another name. */
 export interface RecalledAlgorithm {
+  /** As it was registered. */
+  readonly name: string
+  readonly version: string
   /** Hash of the algorithm's files, lower-case hex. */
   readonly hash: string
   /** Account of the organisation that registered it. */
@@ -36,18 +39,23 @@ const actAdd = 1
 type Place = { readonly height: number; readonly index: number; readonly ms: number }
 type BodyOfType<T extends TransactionBody['t']> = Extract<TransactionBody, { t: T }>
 
+/** What is recalled: by name and version, by hash in lower-case hex, or whatever is either. */
+export interface RecallQuery {
+  readonly name?: string
+  readonly version?: string
+  readonly hash?: string
+}
+
 /** Collects from the blocks of a replay, Userchain whole before Docchain (`AuditRequest.onBlock`). */
 export class Recall {
   readonly #ledgerId: Uint8Array
-  readonly #name: string
-  readonly #version: string
+  readonly #wanted: RecallQuery
   readonly #algorithms = new Map<string, RecalledAlgorithm>()
   readonly #diagnoses = new Map<string, RecalledDiagnosis>()
 
-  constructor(ledgerId: Uint8Array, algorithm: { name: string; version: string }) {
+  constructor(ledgerId: Uint8Array, wanted: RecallQuery) {
     this.#ledgerId = ledgerId
-    this.#name = algorithm.name
-    this.#version = algorithm.version
+    this.#wanted = wanted
   }
 
   /** Registrations, in their order. */
@@ -75,12 +83,14 @@ export class Recall {
   }
 
   #register({ id, version, hash, act, a }: BodyOfType<'algorithm'>, { ms }: Place): void {
-    const name = toHex(hash)
+    const key = toHex(hash)
     const at = new Date(ms).toISOString()
-    const known = this.#algorithms.get(name)
-    if (act === actAdd && id === this.#name && version === this.#version) {
-      this.#algorithms.set(name, { hash: name, organisation: toHex(a), registeredAt: at })
-    } else if (act !== actAdd && known !== undefined) this.#algorithms.set(name, { ...known, withdrawnAt: at })
+    const known = this.#algorithms.get(key)
+    const { name, version: wantedVersion, hash: wantedHash } = this.#wanted
+    const isWanted = key === wantedHash || (id === name && version === wantedVersion)
+    if (act === actAdd && isWanted) {
+      this.#algorithms.set(key, { name: id, version, hash: key, organisation: toHex(a), registeredAt: at })
+    } else if (act !== actAdd && known !== undefined) this.#algorithms.set(key, { ...known, withdrawnAt: at })
   }
 
   #diagnosis(body: BodyOfType<'diagnosis'>, { height, index, ms }: Place, id: string): void {

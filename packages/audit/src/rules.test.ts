@@ -1,4 +1,6 @@
 import type { PendingBlock } from '@healthblock/chain/block'
+import { algorithmHashHex, algorithmName, algorithmVersion } from '@healthblock/diagnosis/algorithm'
+import { fromHex } from '@healthblock/encoding/bytes'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { type Care, type Draft, enrol, World } from '../../chain/src/testkit.ts'
 import { erasedMs, exportMs, type RecordName } from './erasures.ts'
@@ -174,6 +176,22 @@ describe('what they find on their own', () => {
   })
 })
 
+it('rule.algorithm-name: the program that the auditor runs, under a name that is not its own', () => {
+  const { organisation } = world
+  const register = (id: string, version: string, hash: Uint8Array) => {
+    const body = { v: 1, t: 'algorithm', a: organisation.account, id, version, hash, act: 1 } as const
+    return world.byOp(organisation, body)
+  }
+  const own = fromHex(algorithmHashHex)
+  const block = lastBlock()
+  takeForged(block, register(algorithmName, algorithmVersion, own), register('another', '1', randomBytes(32)))
+  expect(codes()).toEqual([])
+  takeForged(block, register(algorithmName, '0.0.1', own))
+  const [finding] = findings.list(() => undefined)
+  expect(finding).toMatchObject({ code: 'rule.algorithm-name', index: block.firstIndex, height: block.seal.h })
+  expect(finding?.message).toContain(algorithmHashHex)
+})
+
 describe('the sample of stored blocks', () => {
   const context = (nowMs = world.nowMs) => ({
     findings,
@@ -217,6 +235,34 @@ describe('the sample of stored blocks', () => {
     expect([asked, samples.count]).toEqual([samplesMax, 120])
     expect(words).toContain(`${samplesMax} of 120`)
     expect(codes()).toEqual(['storage.missing'])
+  })
+
+  it('what was missing is asked for again in the next look, and stays a finding until a node has it', async () => {
+    const { patient, streams } = care()
+    const records = Array.from({ length: 60 }, (_, i) => world.record(streams[0], i + 1))
+    const first = new Samples(randomBytes(32))
+    for (const part of [records, [61, 62, 63, 64, 65].map((sequence) => world.record(streams[0], sequence))])
+      first.note('userchain', { index: 1, height: 1 }, world.sign(world.iot(patient, part)))
+    await first.check({ has: async () => false }, context())
+    // Each block is a finding of its own, though one entry names them all.
+    expect(codes()).toHaveLength(samplesMax)
+    findings.endLook()
+    const [lost] = first.missing
+    const found = async (one: object) => one !== lost
+    const looks = [
+      [{ has: () => Promise.reject(new Error('nobody answers')) }, samplesMax],
+      [{ has: found }, 1],
+      [{ has: found }, 1],
+      [{ has: async () => true }, 0],
+    ] as const
+    let { missing } = first
+    for (const [probe, count] of looks) {
+      const next = new Samples(randomBytes(32), missing)
+      await next.check(probe, context())
+      findings.endLook()
+      expect(codes()).toEqual(Array.from({ length: count }, () => 'storage.missing'))
+      missing = next.missing
+    }
   })
 
   it('says what had no answer, and what nobody was asked', async () => {

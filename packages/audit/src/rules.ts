@@ -10,7 +10,8 @@ import { inForceAt, liveAt } from '@healthblock/chain/live-at'
 import type { Boundary } from '@healthblock/chain/log-index'
 import type { Seal } from '@healthblock/chain/seal'
 import { userTables } from '@healthblock/chain/tables'
-import type { EnvelopeBody, IotBody, KeyBody, Transaction } from '@healthblock/chain/transaction'
+import type { AlgorithmBody, EnvelopeBody, IotBody, KeyBody, Transaction } from '@healthblock/chain/transaction'
+import { algorithmHashHex, algorithmName, algorithmVersion } from '@healthblock/diagnosis/algorithm'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { FindingList } from './report.ts'
 
@@ -82,6 +83,7 @@ export class AuditRules {
       else if (body.t === 'envelope') this.#envelopes(body.a, body.env, place)
       else if (body.t === 'iot') this.#records(body, place)
       else if (body.t === 'diagnosis' || body.t === 'unreadable') this.#judgement(body, seal, place)
+      else if (body.t === 'algorithm') this.#algorithm(body, place)
     }
   }
 
@@ -211,6 +213,14 @@ export class AuditRules {
         before.generation = generation
       }
     }
+  }
+
+  /** A program under a name that is not its own: whoever recalls it by its name misses what it said, and its maker cannot register it any more. */
+  #algorithm({ a, id, version, hash }: AlgorithmBody, place: Place): void {
+    if (toHex(hash) !== algorithmHashHex || (id === algorithmName && version === algorithmVersion)) return
+    const own = `${algorithmName} ${algorithmVersion} (hash ${algorithmHashHex})`
+    const words = `${own} is on record as ${id} ${version}, by organisation ${toHex(a)}`
+    this.#add('algorithm-name', 'userchain', place, words)
   }
 
   #judgement(body: { readonly pat: Uint8Array; readonly g: Uint8Array }, seal: Seal, place: Place): void {
