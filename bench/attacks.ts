@@ -24,8 +24,9 @@ const options = benchOptions()
 const replayedCount = options.quick ? 256 : 2_048
 const guessesCount = options.quick ? 4 : 32
 const sybilsCount = options.quick ? 100 : 1_000
-const calmMs = options.quick ? 3_000 : 15_000
-const floodMs = options.quick ? 5_000 : 30_000
+/** As long as it takes until the 99th percentile is more than the two or three worst of one moment. */
+const calmMs = options.quick ? 3_000 : 45_000
+const floodMs = options.quick ? 5_000 : 60_000
 const honestPeriodMs = 100
 /** Transactions of one submission of a flood: the most there may be. */
 const floodBatch = 256

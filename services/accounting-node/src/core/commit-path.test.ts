@@ -277,6 +277,33 @@ describe('four nodes', () => {
     checkOneLedger()
   })
 
+  it('have a leader whose block became too old while it reached nobody build another one at once', async () => {
+    await running({ speed: 1 })
+    const { clock, network, skews, n } = cluster
+    const before = cluster.core(0).status().term
+    network.isolate(0, n, true)
+    const transactions = algorithms(2)
+    await accept(0, transactions)
+    let asked = 0
+    network.onCall = ({ from, method }) => {
+      if (from === 0 && method === 'stage') asked++
+    }
+    await cluster.until('a block that reaches nobody', () => asked > 0)
+    for (const skew of skews) skew.ms = 6_000
+    network.isolate(0, n, false)
+    const hasRefused = (): boolean =>
+      cluster.events.some(({ rank, event }) => rank === 0 && event.kind === 'stepped-down' && event.reason === 'clock')
+    await cluster.until('the old block is refused', hasRefused)
+    const refusedMs = clock.elapsedMs()
+    const led = (): boolean =>
+      cluster.events.some(({ rank, event }) => rank === 0 && event.kind === 'led' && event.term === before + 1)
+    await cluster.until('a new term of the same leader', led)
+    // Sooner than one whose clock is wrong leads again.
+    expect(clock.elapsedMs() - refusedMs).toBeLessThan(3_000)
+    await committed(transactions)
+    checkOneLedger()
+  })
+
   it('do not take over the time of such a leader where what one node staged is proposed again', async () => {
     cluster = new CoreCluster({ n: 3, q: 2 })
     const skew = cluster.skews[0] as { ms: number }

@@ -6,11 +6,12 @@ import { BlockPace } from './block-pace.ts'
 import { type Candidate, Candidates } from './candidates.ts'
 import { Carried } from './carried.ts'
 import type { Follower } from './catch-up.ts'
-import type { CoreState } from './core-state.ts'
+import type { CoreState, KnownBlock } from './core-state.ts'
 import { inTurns } from './fair-queue.ts'
 import { Owners } from './owners.ts'
 import { BlockRefused, decide, type Leadership, StepDown } from './proposal.ts'
 import { Sharing } from './sharing.ts'
+import { clockDifferenceMsMax } from './stager.ts'
 import { checkPart, takeTerm } from './takeover.ts'
 import { encodeBlock, parseBlock } from './wire.ts'
 
@@ -156,6 +157,8 @@ export class Sequencer {
     if (error instanceof BlockRefused) {
       // In this term the others hold another block of this height: the next one brings that out.
       if (error.message === 'promised') return Math.max(core.promise.current.term, error.promised) + 1
+      // Nobody was reached while the block was new: the next one is built now.
+      if (error.message === 'clock' && this.#isOld(core.known)) return core.promise.current.term + 1
       this.#notBeforeMs = core.elapsedMs() + refusedMs + refusedRankMs * core.members.count
       return undefined
     }
@@ -163,6 +166,11 @@ export class Sequencer {
     core.report('leading', error)
     await core.wait(faultPauseMs)
     return undefined
+  }
+
+  /** True for a block whose time is, by this node's own clock, one that no node accepts any more. */
+  #isOld(block: KnownBlock | undefined): boolean {
+    return block !== undefined && this.#core.nowMs() - block.pending.head.ms > clockDifferenceMsMax
   }
 
   /** Keeps taking jobs for as long as this node leads and has fewer transactions than a block wants; parses and verifies while a block is under way. */

@@ -14,7 +14,7 @@ import type { StagedBlock } from './staged.ts'
 import { type Ack, encodeAcks, encodeMessage, type Fields, isSameHead, parseAcks, parseBlock } from './wire.ts'
 
 /** A new block's SEAL time lies at most this far from the stager's clock. */
-const clockDifferenceMsMax = 5_000
+export const clockDifferenceMsMax = 5_000
 /** A new Docchain block is anchored at least at what the stager has known as published for this long. */
 const anchorKnownMs = 2_000
 
