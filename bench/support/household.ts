@@ -12,8 +12,10 @@ import { noEnd } from '../../services/user-node/src/consent/compose.ts'
 import { Consent } from '../../services/user-node/src/consent/consent.ts'
 import { UserNodeEvents } from '../../services/user-node/src/events.ts'
 import { createLedgerView } from '../../services/user-node/src/follower-view.ts'
+import { OpStanding } from '../../services/user-node/src/people/op-standing.ts'
 import { People, vaultPath } from '../../services/user-node/src/people/people.ts'
 import { type Person, PersonStore } from '../../services/user-node/src/people/person.ts'
+import { Alarms } from '../../services/user-node/src/sealing/alarms.ts'
 import { openNodeDatabase } from '../../services/user-node/src/store/node-db.ts'
 import { Postings } from '../../services/user-node/src/store/postings.ts'
 import { type TestDoctor, TestLedger } from '../../test/support/ledger.ts'
@@ -39,7 +41,8 @@ export class BenchHousehold {
     this.#postings = new Postings(this.#database)
     const events = new UserNodeEvents(createLogger({ name: 'bench', level: 'silent' }))
     const deps = { database: this.#database, postings: this.#postings, ledger, nowMs }
-    this.#consent = new Consent({ ...deps, people: this.#store, events })
+    const standing = new OpStanding({ ledger, alarms: new Alarms({ database: this.#database, events }), nowMs })
+    this.#consent = new Consent({ ...deps, standing, people: this.#store, events })
     this.#people = new People({ ...deps, dir: this.#dir, store: this.#store })
   }
 

@@ -18,6 +18,7 @@ import type { Database } from '@healthblock/runtime/sqlite'
 import { Consent } from '../../services/user-node/src/consent/consent.ts'
 import { UserNodeEvents } from '../../services/user-node/src/events.ts'
 import { createLedgerView } from '../../services/user-node/src/follower-view.ts'
+import { OpStanding } from '../../services/user-node/src/people/op-standing.ts'
 import { People, vaultPath } from '../../services/user-node/src/people/people.ts'
 import { type Person, PersonStore, type PersonStream } from '../../services/user-node/src/people/person.ts'
 import { Alarms } from '../../services/user-node/src/sealing/alarms.ts'
@@ -56,6 +57,7 @@ export class TestHome {
   sealer!: Sealer
   samples!: Samples
   alarms!: Alarms
+  standing!: OpStanding
   losses!: Losses
   switches!: Switches
 
@@ -76,12 +78,13 @@ export class TestHome {
     const logger = createLogger({ name: 'test', level: 'silent' })
     const events = new UserNodeEvents(logger)
     const { database } = this
-    const deps = { database, postings: this.postings, ledger, nowMs }
+    this.alarms = new Alarms({ database, events })
+    this.standing = new OpStanding({ ledger, alarms: this.alarms, nowMs })
+    const deps = { database, postings: this.postings, ledger, standing: this.standing, nowMs }
     this.consent = new Consent({ ...deps, people: this.store, events })
     this.people = new People({ ...deps, dir: this.dir, store: this.store })
     this.samples = new Samples(database, nowMs)
     this.sealer = new Sealer({ database, samples: this.samples, ledger, periodMs, nowMs })
-    this.alarms = new Alarms({ database, events })
     this.losses = new Losses({ database, ledger, samples: this.samples, alarms: this.alarms, logger, nowMs })
     const { sealer, losses, alarms } = this
     this.switches = new Switches({ database, samples: this.samples, sealer, losses, alarms, periodMs, nowMs })

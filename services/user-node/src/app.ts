@@ -32,6 +32,7 @@ import { People } from './people/people.ts'
 import { type Person, PersonStore, type PersonStream } from './people/person.ts'
 import { Rehearsals } from './people/rehearsal.ts'
 import { Rekeys } from './people/rekey.ts'
+import { OpStanding } from './people/op-standing.ts'
 import { VaultFactors } from './people/second-factor.ts'
 import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
@@ -151,11 +152,12 @@ interface Built extends Services {
   readonly delivery: Delivery
 }
 
-type Foundations = Pick<Services, 'database' | 'store' | 'ledger' | 'events' | 'nowMs' | 'stopping'> & {
+type Foundations = Pick<Services, 'database' | 'store' | 'ledger' | 'events' | 'alarms' | 'nowMs' | 'stopping'> & {
   readonly config: UserNodeConfig
   readonly logger: Logger
   readonly follower: LedgerFollower
   readonly postings: Postings
+  readonly standing: OpStanding
   readonly storageOf: (account: Uint8Array) => StorageClient
 }
 
@@ -165,10 +167,12 @@ function layFoundations(config: UserNodeConfig, logger: Logger, stopping: AbortS
   const database = openNodeDatabase(join(config.dir, 'node.db'))
   const store = new PersonStore(database, loadWrappingKey(config.dir, database))
   const follower = createFollower(config, logger, () => store)
+  const ledger = createLedgerView(follower.ledger, nowMs)
+  const events = new UserNodeEvents(logger.child({ part: 'events' }))
+  const alarms = new Alarms({ database, events })
   return {
-    ...{ config, logger, stopping, nowMs, database, store, follower },
-    ledger: createLedgerView(follower.ledger, nowMs),
-    events: new UserNodeEvents(logger.child({ part: 'events' })),
+    ...{ config, logger, stopping, nowMs, database, store, follower, ledger, events, alarms },
+    standing: new OpStanding({ ledger, alarms, nowMs }),
     postings: new Postings(database),
     storageOf: createStorageOf(config, follower, store),
   }
@@ -176,8 +180,8 @@ function layFoundations(config: UserNodeConfig, logger: Logger, stopping: AbortS
 
 /** People and their consent. */
 function buildConsent(base: Foundations, flush: (person: Person, stream: PersonStream) => void) {
-  const { config, database, store, postings, ledger, events, nowMs, logger, follower } = base
-  const consent = new Consent({ database, people: store, postings, ledger, events, nowMs })
+  const { config, database, store, postings, ledger, standing, events, nowMs, logger, follower } = base
+  const consent = new Consent({ database, people: store, postings, ledger, standing, events, nowMs })
   const { dir, idleMs } = config
   const sessions = new Sessions({ dir, consent, nowMs, idleMs })
   const rekeys = new Rekeys({ database, store, postings, ledger, consent, sessions, nowMs })
@@ -204,11 +208,10 @@ type OnSettled = Readonly<Record<string, (person: Person, entry: OutboxEntry) =>
 
 /** From samples to the ledger: `onSettled` has who is told of a type's transactions that are final. */
 function buildDelivery(base: Foundations, onSettled: OnSettled, wake: () => void) {
-  const { config, database, store, postings, ledger, events, nowMs, logger, follower, storageOf, stopping } = base
+  const { config, database, store, postings, ledger, alarms, standing, nowMs, logger, follower, storageOf, stopping } = base
   const { periodMs } = config
   const samples = new Samples(database, nowMs)
   const sealer = new Sealer({ database, samples, ledger, periodMs, nowMs })
-  const alarms = new Alarms({ database, events })
   const losses = new Losses({ database, ledger, samples, alarms, logger, nowMs })
   const switches = new Switches({ database, samples, sealer, losses, alarms, periodMs, nowMs })
   const outbox = new Outbox({
@@ -233,6 +236,7 @@ function buildDelivery(base: Foundations, onSettled: OnSettled, wake: () => void
     storageOf,
     ledger,
     losses,
+    standing,
     logger,
     nowMs,
     onFinal,
@@ -242,7 +246,7 @@ function buildDelivery(base: Foundations, onSettled: OnSettled, wake: () => void
   const reclaim = new Reclaim({ database, storageOf, logger, nowMs })
   const uploads = new Uploads({ database, ledger, losses, reclaim, storageOf, nowMs })
   const downloads = new Downloads({ database, ledger, storageOf })
-  return { samples, sealer, alarms, losses, switches, outbox, delivery, jobs, reclaim, uploads, downloads }
+  return { samples, sealer, losses, switches, outbox, delivery, jobs, reclaim, uploads, downloads }
 }
 
 function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger, stopping: AbortSignal): Built {
@@ -264,7 +268,7 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
   const cookie = new PortalCookie(secrets.apiSecret)
   const delivering = buildDelivery(base, onSettled, wake)
   const { delivery, outbox } = delivering
-  const viewing = buildViews(base, sessions, delivering.alarms)
+  const viewing = buildViews(base, sessions)
   const refresh = async (): Promise<boolean> => {
     try {
       await follower.catchUp({ signal: AbortSignal.any([stopping, AbortSignal.timeout(refreshTimeoutMs)]) })
@@ -292,8 +296,8 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
 }
 
 /** What the portal shows beyond the lists, and how it is guarded. */
-function buildViews(base: Foundations, sessions: Sessions, alarms: Alarms) {
-  const { config, database, store, ledger, follower, storageOf, events, logger, nowMs, stopping } = base
+function buildViews(base: Foundations, sessions: Sessions) {
+  const { config, database, store, ledger, follower, storageOf, events, alarms, logger, nowMs, stopping } = base
   const urls = config.ledger.storage
   const { client } = follower
   const measurements = new Measurements({ database, ledger, logger, storageOf })

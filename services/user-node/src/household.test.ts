@@ -60,8 +60,8 @@ function openHousehold(
   const client = { submit: away, answers: away, receipt: away }
   outbox = new Outbox({ dir, ledgerId: world.ledger.ledgerId, client, logger })
   const events = new UserNodeEvents(logger)
-  const { database, store: people, postings, losses, consent } = home
-  const parts = { database, people, postings, outbox, storageOf, ledger, losses, events, logger, nowMs }
+  const { database, store: people, postings, losses, standing, consent } = home
+  const parts = { database, people, postings, outbox, storageOf, ledger, losses, standing, events, logger, nowMs }
   const reclaim = new Reclaim(parts)
   uploads = new Uploads({ ...parts, reclaim })
   const sessions = new Sessions({ dir, consent, nowMs })
@@ -366,6 +366,72 @@ test('a folder from before a grant that changed its keys before it had caught up
   expect(list).toMatchObject([{ doctor: toHex(doctor.account), grant: toHex(grantId), state: 'open', openedBy: null }])
   expect(home.person().hot.grants).toHaveLength(1)
   expect(home.person().hot.generation).toBe(3)
+})
+
+/** The folder as it was before `act`. */
+async function turnedBack(act: () => Promise<void>): Promise<void> {
+  home.database.close()
+  const copy = mkdtempSync(join(tmpdir(), 'household-copy-'))
+  cpSync(dir, copy, { recursive: true })
+  home.open()
+  world.nowMs += 1_000
+  await act()
+  home.database.close()
+  cpSync(copy, dir, { recursive: true })
+  rmSync(copy, { recursive: true })
+  home.open()
+}
+
+const shownGrants = () =>
+  listGrants(home.database, home.person(), { epochLengthMs: world.ledger.epochMs, nowMs: world.nowMs })
+
+test('a folder from before a grant whose new keys cannot be written has nothing of it, in memory as on disk, until they can', async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  const streams = home.person().streams.map(({ stream }) => stream)
+  await turnedBack(async () => {
+    const request = { to: doctor.account, streams, fromMs: world.nowMs, untilMs: noEnd }
+    await home.consent.grant(home.person(), vault, request)
+    home.commitAll()
+  })
+  vault.close()
+  const household = openHousehold()
+  home.database.run("CREATE TRIGGER full BEFORE INSERT ON consent BEGIN SELECT RAISE(ABORT, 'no room'); END")
+  await household.round()
+  expect([home.person().hot.generation, home.person().hot.grants, shownGrants()]).toEqual([1, [], []])
+  home.database.run('DROP TRIGGER full')
+  // What is listed has keys, and what has keys is listed.
+  await home.consent.rotate(home.person())
+  expect([home.person().hot.grants, shownGrants()]).toEqual([[], []])
+  world.nowMs += 600_000
+  await household.round()
+  expect(home.person().hot.grants).toHaveLength(1)
+  expect(shownGrants()).toMatchObject([{ doctor: toHex(doctor.account), state: 'open', openedBy: null }])
+  expect(home.person().hot.generation).toBe(3)
+  home.restart()
+  expect(home.person().hot.grants).toHaveLength(1)
+})
+
+test('a folder from before a grant, which it hears of only together with its own newer consent, finds it though it had looked before', async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  const streams = home.person().streams.map(({ stream }) => stream)
+  let granted: Uint8Array[] = []
+  await turnedBack(async () => {
+    const request = { to: doctor.account, streams, fromMs: world.nowMs, untilMs: noEnd }
+    await home.consent.grant(home.person(), vault, request)
+    granted = home.leaves('key')
+  })
+  vault.close()
+  const household = openHousehold()
+  await household.round()
+  world.nowMs += 600_000
+  await home.consent.rotate(home.person())
+  world.commit(...granted)
+  home.commitAll()
+  await household.round()
+  expect(shownGrants()).toMatchObject([{ doctor: toHex(doctor.account), state: 'open', openedBy: null }])
+  expect(home.person().hot.grants).toHaveLength(1)
 })
 
 test('a folder from before a revocation lists the access as ended', async () => {

@@ -6,12 +6,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { Outbox } from '@healthblock/runtime/outbox'
-import { isYetToCome } from '@healthblock/runtime/pauses'
+import { isYetToCome, type PauseLimits, Pauses } from '@healthblock/runtime/pauses'
 import type { Consent } from './consent/consent.ts'
 import type { Settlement } from './consent/settlement.ts'
 import type { Reclaim } from './files/reclaim.ts'
 import type { Uploads } from './files/uploads.ts'
 import { epochOf, type LedgerView } from './ledger-view.ts'
+import type { OpStanding } from './people/op-standing.ts'
 import type { People } from './people/people.ts'
 import { type Person, type PersonStore, type PersonStream, reachesPlace } from './people/person.ts'
 import type { Rekeys } from './people/rekey.ts'
@@ -30,6 +31,7 @@ interface Dependencies {
   readonly sessions: Pick<Sessions, 'endIdle'>
   readonly consent: Consent
   readonly rekeys: Pick<Rekeys, 'step'>
+  readonly standing: Pick<OpStanding, 'look'>
   readonly settlement: Settlement
   readonly sealer: Sealer
   readonly losses: Losses
@@ -55,6 +57,14 @@ const renewBeforeMs = 10 * 86_400_000
 const forgetEveryMs = 3_600_000
 const rememberMs = 86_400_000
 
+/** Between answers to generations that somebody else opened: he opens them as often as he likes. */
+const answerPauses: PauseLimits = { minMs: 1_000, maxMs: 3_600_000 }
+/**
+ * Roots that wait for the vault when such generations are not answered any more: half of what a hot store may hold (packages/crypto SPEC.md §7).
+ * The other half is for what she does herself.
+ */
+const answeredRootsMax = 512
+
 /** Refusals of a `device` that came at the wrong time. */
 const timeRules = new Set(['device.counter', 'device.expiry'])
 
@@ -66,16 +76,21 @@ export class Household {
   #rings = 0
   /** True once the node has caught up with the ledger since it started, or found that nobody lets it. */
   #hasLooked = false
+  /** True if it has caught up. */
+  #isCaughtUp = false
   /** People whose folder was an older copy, and whose uploads of that time are ended. */
   readonly #older = new Set<string>()
   /** Streams of which records may wait where they do not fit any more. */
   readonly #unfit = new Set<string>()
   /** The ledger's generation of a person when her streams were last among them. */
   readonly #fitted = new Map<string, number>()
+  /** By person and op key: once root has replaced it, nothing is waited for. */
+  readonly #answers: Pauses
   #forgetDueMs: number
 
   constructor(deps: Dependencies) {
     this.#deps = deps
+    this.#answers = new Pauses(answerPauses, deps.nowMs)
     this.#forgetDueMs = deps.nowMs() + forgetEveryMs
   }
 
@@ -156,43 +171,69 @@ export class Household {
     const { ledger, refresh } = this.#deps
     const size = (): number | undefined => ledger.seen()?.[0]
     const before = size()
-    const isCaughtUp = await refresh()
-    this.#hasLooked = isCaughtUp || size() === before
+    this.#isCaughtUp = await refresh()
+    this.#hasLooked = this.#isCaughtUp || size() === before
   }
 
   async #keepKeys(person: Person): Promise<void> {
     if (person.state === 'registering') await this.#progressEnrolment(person)
     if (person.state !== 'live') return
-    const { consent, rekeys, ledger, alarms, nowMs } = this.#deps
+    const { consent, rekeys, standing, losses, ledger, alarms, nowMs } = this.#deps
     await rekeys.step(person)
+    standing.look(person)
+    // Before anything else is taken over from the ledger: chunks that were sealed since the copy was made must not be sealed again.
+    const behind = person.streams.filter(({ stream }) => losses.isBehind(person, stream))
+    if (behind.length > 0 && !this.#endOldUploads(person)) return
+    for (const { stream } of behind) losses.catchUp(person, stream)
     const adopted = consent.adopt(person)
-    // The ledger is ahead: this folder was restored from an older copy, or somebody else has the op key. These keys are not the current ones.
     const generation = ledger.currentGeneration(person.account)
-    const isAhead = generation > person.hot.generation
-    const isForeign = consent.isForeign(person)
+    const isOutrun = this.#isOutrun(person)
     // A new generation may be another's; after a start it is not known what was looked at.
     const isNew = this.#fitted.get(person.id) !== generation
     for (const { stream } of isNew ? person.streams : []) this.#unfit.add(toHex(stream))
     for (const stream of adopted) this.#unfit.add(toHex(stream))
     this.#fitted.set(person.id, generation)
-    const grants = this.#hasLooked ? await consent.adoptGrants(person) : 0
-    if (adopted.length > 0 || isAhead || isForeign || grants > 0)
-      alarms.noticeForeign(person, { generation, atMs: nowMs() })
-    if ((isAhead || isForeign) && grants === 0) await consent.rotate(person)
-    this.#endOldUploads(person)
+    const notice = (): void => alarms.noticeForeign(person, { generation, atMs: nowMs() })
+    if (behind.length > 0 || adopted.length > 0 || isOutrun) notice()
+    const grants = this.#hasLooked ? await consent.adoptGrants(person, this.#isCaughtUp) : 0
+    if (grants > 0) notice()
+    else if (isOutrun) await this.#answer(person)
     await this.#renewKeys(person)
   }
 
-  /** Once the ledger turns out to be ahead of the folder: what was uploading when the copy was made must begin again. */
-  #endOldUploads(person: Person): void {
-    const { uploads, losses } = this.#deps
-    if (this.#older.has(person.id) || !person.streams.some(({ stream }) => losses.isBehind(person, stream))) return
-    const ended = person.streams.map((stream) => uploads.endAll(person, stream))
-    if (ended.every((isDone) => isDone)) this.#older.add(person.id)
+  /**
+   * True if the ledger is ahead, or has the generation in use with other keys: the folder is an older copy, or somebody else has the op key.
+   * These keys are not the current ones, and nothing is sealed with them.
+   */
+  #isOutrun(person: Person): boolean {
+    const { consent, ledger } = this.#deps
+    return ledger.currentGeneration(person.account) > person.hot.generation || consent.isForeign(person)
+  }
+
+  /** Changes keys that are not the current ones: at once, and then more and more rarely. */
+  async #answer(person: Person): Promise<void> {
+    const name = `${person.id} ${toHex(person.opKey.publicKey)}`
+    if (this.#answers.isPausing(name) || person.hot.sealedRoots.length >= answeredRootsMax) return
+    this.#answers.failed(name)
+    await this.#deps.consent.rotate(person)
+  }
+
+  /**
+   * Once the ledger turns out to be ahead of the folder: what was uploading when the copy was made must begin again. A folder cannot become an
+   * older copy while its node runs: once is enough, and whoever has the op key ends no later upload by it.
+   *
+   * @returns false if a part of one is being taken just now: to be called again.
+   */
+  #endOldUploads(person: Person): boolean {
+    if (this.#older.has(person.id)) return true
+    const ended = person.streams.map((stream) => this.#deps.uploads.endAll(person, stream))
+    if (!ended.every((isDone) => isDone)) return false
+    this.#older.add(person.id)
+    return true
   }
 
   #seal(person: Person, stream: PersonStream): void {
-    if (person.state !== 'live' || !this.#hasLooked) return
+    if (person.state !== 'live' || !this.#hasLooked || this.#isOutrun(person)) return
     const { sealer, losses, switches } = this.#deps
     const name = toHex(stream.stream)
     if (this.#unfit.has(name) && losses.refit(person, stream.stream) === 0) this.#unfit.delete(name)

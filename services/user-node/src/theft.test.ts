@@ -2,7 +2,7 @@
  * A thief of a person's op key, and how root takes the household back: the node's own rounds over real files, against version 4 of the
  * ledger's real rules, with a storage network that takes everything.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { userTables } from '@healthblock/chain/tables'
@@ -66,17 +66,18 @@ afterEach(() => {
   rmSync(dir, { recursive: true })
 })
 
-function openHousehold(): void {
+/** `seen`: the ledger as far as the node may read it. */
+function openHousehold(seen = world.ledger): void {
   const nowMs = (): number => world.nowMs
-  const { database, store: people, postings, losses, consent } = home
-  const ledger = createLedgerView(world.ledger, nowMs)
+  const { database, store: people, postings, losses, standing, consent } = home
+  const ledger = createLedgerView(seen, nowMs)
   const events = new UserNodeEvents(logger)
   const away = (): Promise<never> => Promise.reject(new Error('no network'))
   const put = async () => (isStorageAway ? away() : { receipts: [] })
   const storage = { put, erase: async () => [] }
   const storageOf = (): StorageClient => storage as unknown as StorageClient
   const outbox = { add: () => [], find: (tx: Uint8Array) => finished.get(toHex(tx)), pending: () => 0 }
-  const parts = { database, people, postings, ledger, losses, consent, events, logger, nowMs, storageOf }
+  const parts = { database, people, postings, ledger, losses, standing, consent, events, logger, nowMs, storageOf }
   const settlement = new Settlement({ ...parts, dir, client: { receipt: away } })
   delivery = new Delivery({
     ...{ ...parts, outbox: outbox as never },
@@ -424,6 +425,68 @@ describe('a household whose op key was stolen', { timeout: 120_000 }, () => {
     expect(reads).toBeLessThan(3)
   })
 
+  test('hears of a thief who does nothing but write records, under numbers that nobody used', async () => {
+    await live(3)
+    world.commit(new Thief().junk(3, 1, home.stream('vitals').stream))
+    await live(3)
+    const told = home.alarms.list(home.person()).filter(({ code }) => code === 'keys.foreign')
+    expect(told).toMatchObject([{ severity: 'high', acknowledged: false }])
+    // The numbers of that stream go on beyond his.
+    home.restart()
+    openHousehold()
+    expect(home.losses.isBehind(home.person(), home.stream('vitals').stream)).toBe(false)
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+  })
+
+  test('hears of a thief who does nothing but write records, under numbers that wait to be stored', async () => {
+    await live(3)
+    isStorageAway = true
+    await live(4)
+    world.commit(new Thief().junk(2))
+    isStorageAway = false
+    await recover()
+    const told = home.alarms.list(home.person()).filter(({ code }) => code === 'keys.foreign')
+    expect(told).toMatchObject([{ severity: 'high', acknowledged: false }])
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+  })
+
+  test('answers a thief who changes the keys again and again more and more rarely, and root at once', async () => {
+    await live(2)
+    const thief = new Thief()
+    const count = (what: string): number =>
+      Number(home.database.get('SELECT count(*) AS n FROM posting WHERE what = ?', what)?.n)
+    const waiting = home.person().hot.sealedRoots.length
+    for (let i = 0; i < 120; i++) {
+      world.commit(thief.rotation(1))
+      await live(1)
+    }
+    // Each answer leaves roots that only her vault takes over, and makes her hot store longer.
+    expect(home.person().hot.sealedRoots.length - waiting).toBeLessThan(12)
+    expect(count('key')).toBeLessThan(30)
+    rekeys.begin(session())
+    await recover()
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+  })
+
+  test('keeps room in her hot store for what she does herself, however many generations the thief opens', async () => {
+    await live(2)
+    const person = home.person()
+    const filled = Array.from({ length: 512 }, () => new Uint8Array(8))
+    person.hot = { ...person.hot, sealedRoots: filled }
+    home.store.writeHot(person, person.hot)
+    world.commit(new Thief().rotation(1))
+    await live(3)
+    expect(person.hot.sealedRoots).toHaveLength(512)
+    // Nothing is sealed with keys that are not the current ones, and nothing is lost.
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+    await home.consent.rotate(person)
+    await recover()
+    expect(person.hot.sealedRoots).toHaveLength(513)
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+  })
+
   test('goes on though of two generations that the thief cut he cut the later one as the node did', async () => {
     await live(2)
     isStorageAway = true
@@ -468,6 +531,21 @@ describe('a household whose op key was stolen', { timeout: 120_000 }, () => {
     expect(brought.filter((ms) => !isKept(ms))).toEqual([])
   })
 
+  test('asks for a key that the ledger never had, whatever her vault holds', async () => {
+    await live(2)
+    const old = home.person().hot.opSeed
+    rekeys.begin(session())
+    await recover()
+    // Her vault alone was brought back from a copy.
+    vault.contents = { ...vault.contents, opSeed: old }
+    const before = home.person().opKey.publicKey
+    rekeys.begin(session())
+    await recover()
+    expect(home.person().nextOp).toBeUndefined()
+    expect(home.person().opKey.publicKey).not.toEqual(before)
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+  })
+
   test('asks again after a thief took the counter, for the same key', async () => {
     await live(2)
     const tx = rekeys.begin(session())
@@ -484,6 +562,77 @@ describe('a household whose op key was stolen', { timeout: 120_000 }, () => {
     await recover()
     expect([home.person().opKey.publicKey, home.person().nextOp]).toEqual([next, undefined])
     expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+  })
+})
+
+describe('a folder from before a rekey', { timeout: 120_000 }, () => {
+  const count = (what: string): number =>
+    Number(home.database.get('SELECT count(*) AS n FROM posting WHERE what = ?', what)?.n)
+  const codes = () => home.alarms.list(home.person()).map(({ code }) => code)
+
+  /** Her household as it was before root replaced the op key, while the ledger has another one in force. */
+  async function turnBack(): Promise<void> {
+    await live(3)
+    home.database.close()
+    const copy = mkdtempSync(join(tmpdir(), 'theft-copy-'))
+    cpSync(dir, copy, { recursive: true })
+    home.open()
+    openHousehold()
+    const { opSeed } = vault.contents
+    rekeys.begin(session())
+    await recover()
+    home.database.close()
+    cpSync(copy, dir, { recursive: true })
+    rmSync(copy, { recursive: true })
+    vault.contents = { ...vault.contents, opSeed }
+    finished = new Map()
+    brought = []
+  }
+
+  test('signs nothing again and again with a key that is not in force, says so, and is brought back by another rekey', async () => {
+    await turnBack()
+    home.open()
+    openHousehold()
+    const before = [count('key'), count('iot')] as const
+    await live(30)
+    expect(count('key') - before[0]).toBeLessThan(3)
+    expect(count('iot') - before[1]).toBeLessThan(3)
+    expect(codes()).toContain('keys.replaced')
+    expect(home.alarms.list(home.person()).find(({ code }) => code === 'keys.replaced')).toMatchObject({
+      ...{ severity: 'high', about: toHex(home.person().opKey.publicKey) },
+    })
+    rekeys.begin(session())
+    await recover()
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+  })
+
+  test('does so though the ledger lets nobody read it with such a key', async () => {
+    await live(1)
+    const behind = world.fork()
+    Object.defineProperty(behind, 'nowMs', { get: () => world.nowMs })
+    const real = world
+    await turnBack()
+    Object.assign(home, { world: behind })
+    home.open()
+    openHousehold(behind.ledger)
+    const before = [count('key'), count('iot')] as const
+    await home.consent.rotate(home.person())
+    await live(30)
+    expect(count('key') - before[0]).toBeLessThan(4)
+    expect(count('iot') - before[1]).toBeLessThan(4)
+    expect(codes().filter((code) => code === 'keys.replaced')).toHaveLength(1)
+    const tx = rekeys.begin(session())
+    await live(1)
+    expect(finished.get(toHex(tx))?.status).toBe('committed')
+    // With the new one it may be read.
+    home.database.close()
+    Object.assign(home, { world: real })
+    home.open()
+    openHousehold()
+    await recover()
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
   })
 })
 

@@ -22,6 +22,7 @@ import type { Database } from '@healthblock/runtime/sqlite'
 import { UserNodeError } from '../errors.ts'
 import type { UserNodeEvents } from '../events.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
+import type { OpStanding } from '../people/op-standing.ts'
 import type { Person, PersonStore } from '../people/person.ts'
 import type { Postings } from '../store/postings.ts'
 import {
@@ -61,11 +62,22 @@ interface Parts {
   readonly why: number
 }
 
+/** What a rotation does besides. */
+interface RotationExtras {
+  /** Grants that get no keys any more, and are not closed. */
+  readonly dropped?: readonly LiveGrant[]
+  /** Grants that this node did not have. */
+  readonly adopted?: readonly LiveGrant[]
+  /** Becomes true together with the new keys. */
+  readonly writeDown?: () => void
+}
+
 interface Dependencies {
   readonly database: Database
   readonly people: PersonStore
   readonly postings: Postings
   readonly ledger: LedgerView
+  readonly standing: Pick<OpStanding, 'isOut'>
   readonly events: UserNodeEvents
   readonly nowMs: () => number
 }
@@ -176,7 +188,7 @@ export class Consent {
       )
       const gone = new Set(rows.map(({ gid }) => toHex(gid as Uint8Array)))
       const dropped = person.hot.grants.filter(({ grantId }) => gone.has(toHex(grantId)))
-      if (dropped.length > 0) await this.#rotate(person, [], reasons.rotate, dropped)
+      if (dropped.length > 0) await this.#rotate(person, [], reasons.rotate, { dropped })
     })
   }
 
@@ -199,23 +211,20 @@ export class Consent {
 
   /**
    * Takes over grants that are open on the ledger and that this node does not know, if it is time to look for them (`foreign-grants.ts`). They
-   * are listed and can be ended like the others. If there are any, the keys change, and they get the new ones.
+   * are listed and can be ended like the others. If there are any, the keys change, and they get the new ones, all in one durable step.
    *
+   * @param isCaughtUp - true once this node had caught up with the ledger since it started.
    * @returns how many there were.
    */
-  adoptGrants(person: Person): Promise<number> {
+  adoptGrants(person: Person, isCaughtUp: boolean): Promise<number> {
     return this.#inTurn(person, async () => {
-      const look = this.#foreignGrants.look(person)
+      const look = this.#foreignGrants.look(person, isCaughtUp)
       if (look === undefined) return 0
       const { live } = look
-      if (live.length > 0) {
-        const { hot } = person
-        const isHeld = (gid: Uint8Array): boolean => hot.grants.some(({ grantId }) => equalBytes(grantId, gid))
-        person.hot = { ...hot, grants: [...hot.grants, ...live.filter(({ grantId }) => !isHeld(grantId))] }
-        // Before they are written down: after a crash they are found again, and the keys change once more.
-        await this.#rotate(person, [], reasons.rotate)
-      }
-      this.#foreignGrants.writeDown(person, look)
+      const writeDown = (): void => this.#foreignGrants.writeDown(person, look)
+      if (live.length === 0) this.#deps.database.transaction(writeDown)
+      else await this.#rotate(person, [], reasons.rotate, { adopted: live, writeDown })
+      this.#foreignGrants.remember(person, look)
       return live.length
     })
   }
@@ -243,15 +252,17 @@ export class Consent {
   /**
    * Signs the newest rotation again after it was refused (a counter overtaken, an expiry passed): the same generation and
    * envelopes, every cut and close that is not on record, a new counter. Grants are not signed again without their owner. Nothing happens
-   * if another one of that generation is under way or on record. If so many were made without a network that the ledger does not take the
+   * if another one of that generation is under way or on record, or if the ledger would refuse it again: the generation is somebody else's, or
+   * the op key is not in force; then the keys change (`Household`). If so many were made without a network that the ledger does not take the
    * newest at once (too many generations, or cuts too far ahead), one between comes first: it closes and cuts all the same, and the newest
    * follows when it is on record.
    */
   reissue(person: Person): Promise<void> {
     return this.#inTurn(person, async () => {
-      const { database, postings, ledger, nowMs } = this.#deps
+      const { database, postings, ledger, standing, nowMs } = this.#deps
       const { grants } = person.hot
       const generation = this.#newestTaken(person)
+      if (generation <= ledger.currentGeneration(person.account) || standing.isOut(person)) return
       const other = "SELECT 1 FROM consent WHERE account = ? AND generation = ? AND state IN ('pending', 'committed')"
       if (database.get(other, person.account, generation) !== undefined) return
       const row = database.get(
@@ -310,12 +321,14 @@ export class Consent {
     person: Person,
     closing: readonly LiveGrant[],
     why: number,
-    dropped: readonly LiveGrant[] = [],
+    { dropped = [], adopted = [], writeDown }: RotationExtras = {},
   ): Promise<{ tx: Uint8Array; changedAtMs: number; generation: number }> {
     const { database, people, ledger, nowMs, events } = this.#deps
     const generation = Math.max(person.hot.generation, ledger.currentGeneration(person.account)) + 1
     const first = epochOf(nowMs(), ledger.epochLengthMs)
-    const grants = person.hot.grants.filter(
+    const isHeld = ({ grantId }: LiveGrant): boolean =>
+      person.hot.grants.some((grant) => equalBytes(grant.grantId, grantId))
+    const grants = [...person.hot.grants, ...adopted.filter((grant) => !isHeld(grant))].filter(
       (grant) =>
         !closing.includes(grant) &&
         !dropped.includes(grant) &&
@@ -354,6 +367,7 @@ export class Consent {
           gid,
         )
       }
+      writeDown?.()
       people.writeHot(person, hot)
       return recorded
     })

@@ -21,7 +21,7 @@ interface Dependencies {
 export interface GrantsFound {
   /** Counter of the consent on the ledger up to which it was looked. */
   readonly recorded: number
-  /** True if that was this node's own. */
+  /** True if that was this node's own, and the node had caught up. */
   readonly isOwn: boolean
   readonly found: readonly GrantOnRecord[]
   /** Those of them that have not run out. */
@@ -34,7 +34,10 @@ const lookPauseMs = 600_000
 /** Looks for them. */
 export class ForeignGrants {
   readonly #deps: Dependencies
-  /** People whose grants were looked through in this run when the newest consent was this node's own: what it adds itself is known. */
+  /**
+   * People whose grants were looked through in this run, by a node that had caught up, when the newest consent was this node's own: what it adds
+   * itself is known. Of one that had not, consent that it has not seen may lie before its own.
+   */
   readonly #isAllKnown = new Set<string>()
   /** By person: when the whole state may be read again. */
   readonly #nextLookMs = new Map<string, number>()
@@ -44,7 +47,7 @@ export class ForeignGrants {
   }
 
   /** Looks through the ledger, once consent is on record that was not looked at, at most every ten minutes; undefined if not now. */
-  look(person: Person): GrantsFound | undefined {
+  look(person: Person, isCaughtUp: boolean): GrantsFound | undefined {
     const { database, people, ledger, nowMs } = this.#deps
     const { account } = person
     const recorded = ledger.lastCounter(account)
@@ -60,17 +63,19 @@ export class ForeignGrants {
       .map(({ grantId, recipient, suite, kemKey, streams, from, until, rights }): LiveGrant => {
         return { grantId, recipient, suite, kemKey, streams, from, until, rights }
       })
-    return { recorded, isOwn, found, live }
+    return { recorded, isOwn: isOwn && isCaughtUp, found, live }
   }
 
-  /** Lists what was found, and ends what has ended. */
-  writeDown(person: Person, { recorded, isOwn, found }: GrantsFound): void {
+  /** Lists what was found, and ends what has ended. Inside the caller's transaction. */
+  writeDown(person: Person, { recorded, found }: GrantsFound): void {
     const { database, people } = this.#deps
-    database.transaction(() => {
-      for (const grant of found) writeGrant(database, person.account, { ...grant, tx: unknownTransaction })
-      this.#endClosed(person)
-      people.writeLooked(person, recorded)
-    })
+    for (const grant of found) writeGrant(database, person.account, { ...grant, tx: unknownTransaction })
+    this.#endClosed(person)
+    people.writeLooked(person, recorded)
+  }
+
+  /** What was found is durable. */
+  remember(person: Person, { isOwn }: GrantsFound): void {
     if (isOwn) this.#isAllKnown.add(person.id)
   }
 

@@ -4,7 +4,7 @@
  * takes the place of the old one, and everything that the old hot store could open ends with a rotation.
  */
 import { type encodeBody, signTransaction } from '@healthblock/chain/transaction'
-import { generateSigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { generateSigningKey, type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { userchainId } from '../consent/compose.ts'
@@ -38,7 +38,8 @@ export class Rekeys {
 
   /**
    * Signs the `update` with root. When it returns, the new key is durable in vault and node, and the transaction on its way. Asked again while
-   * one is under way it is that one; after a refusal it is signed anew, for the same key.
+   * one is under way it is that one; after a refusal it is signed anew, for the same key. One that is on record and not in force was replaced in
+   * its turn, before this folder was copied back: then it is yet another key.
    *
    * @returns id of the `update`.
    * @throws {UserNodeError} `ERR_PERSON_PENDING` before the enrolment is finished.
@@ -49,14 +50,13 @@ export class Rekeys {
     if (person.state !== 'live')
       throw new UserNodeError('the enrolment is not finished yet', { code: 'ERR_PERSON_PENDING', person: person.name })
     const underWay = store.nextOpBy(person)
-    if (underWay !== undefined && postings.find(person.account, underWay)?.state !== 'refused') return underWay
+    const state = underWay && postings.find(person.account, underWay)?.state
+    if (underWay !== undefined && (state === 'pending' || this.#isInForce(person, person.nextOp))) return underWay
     const { contents } = vault
-    const isKept = !equalBytes(contents.opSeed, person.hot.opSeed)
-    const next = isKept ? signingKeyFromSeed(contents.opSeed) : generateSigningKey()
-    if (!isKept) {
-      vault.contents = { ...contents, opSeed: next.exportSeed() }
-      sessions.saveVault(session)
-    }
+    // What else the vault has, an older copy of it for instance, may be a key that was replaced: the ledger takes none twice.
+    const next = (state === 'refused' ? person.nextOp : undefined) ?? generateSigningKey()
+    vault.contents = { ...contents, opSeed: next.exportSeed() }
+    sessions.saveVault(session)
     return database.transaction(() => {
       const n = store.nextCounter(person, { nowMs: nowMs(), recorded: ledger.lastCounter(person.account) })
       const body: Parameters<typeof encodeBody>[0] = {
@@ -75,14 +75,17 @@ export class Rekeys {
 
   /** Once the new key is in force on the ledger it is this node's, and the keys of all streams change. Call it often. */
   async step(person: Person): Promise<void> {
-    const { store, ledger, consent } = this.#deps
+    const { store, consent } = this.#deps
     const next = person.nextOp
-    if (next === undefined) return
-    const inForce = ledger.opKey(person.account)
-    if (inForce === undefined || !equalBytes(inForce, next.publicKey)) return
+    if (next === undefined || !this.#isInForce(person, next)) return
     await consent.replaceOp(person, next)
     // A crash before the last line rotates once more, which harms nothing.
     await consent.rotate(person)
     store.clearNextOp(person)
+  }
+
+  #isInForce({ account }: Person, key: SigningKey | undefined): boolean {
+    const inForce = this.#deps.ledger.opKey(account)
+    return key !== undefined && inForce !== undefined && equalBytes(inForce, key.publicKey)
   }
 }

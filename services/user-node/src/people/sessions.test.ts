@@ -14,9 +14,11 @@ import { noEnd } from '../consent/compose.ts'
 import { Consent } from '../consent/consent.ts'
 import { UserNodeEvents } from '../events.ts'
 import { createLedgerView } from '../follower-view.ts'
+import { Alarms } from '../sealing/alarms.ts'
 import { openNodeDatabase } from '../store/node-db.ts'
 import { Postings } from '../store/postings.ts'
 import { loadWrappingKey } from './hot-key.ts'
+import { OpStanding } from './op-standing.ts'
 import { People, vaultPath } from './people.ts'
 import { type Person, PersonStore } from './person.ts'
 import { Sessions } from './sessions.ts'
@@ -35,9 +37,11 @@ beforeEach(async () => {
   const nowMs = (): number => world.nowMs
   database = openNodeDatabase(join(dir, 'node.db'))
   const store = new PersonStore(database, newHotStoreKey())
-  const deps = { database, postings: new Postings(database), ledger: createLedgerView(world.ledger, nowMs), nowMs }
+  const ledger = createLedgerView(world.ledger, nowMs)
+  const deps = { database, postings: new Postings(database), ledger, nowMs }
   const events = new UserNodeEvents(createLogger({ name: 'test', level: 'silent' }))
-  consent = new Consent({ ...deps, people: store, events })
+  const standing = new OpStanding({ ledger, alarms: new Alarms({ database, events }), nowMs })
+  consent = new Consent({ ...deps, standing, people: store, events })
   sessions = new Sessions({ dir, consent, nowMs })
   const people = new People({ ...deps, dir, store })
   person = (await people.create({ name: 'anna', passphrase, sponsor: world.organisation })).person

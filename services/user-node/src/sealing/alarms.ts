@@ -15,6 +15,8 @@ export const lookAlarmCode = 'look.ungranted'
 
 /** Alarm about keys, cuts or records that were made with her op key and not by this node; `about` is the generation, 8 bytes. */
 export const foreignAlarmCode = 'keys.foreign'
+/** Alarm about an op key of this node that the ledger has not in force; `about` is that key, 32 bytes. */
+export const replacedAlarmCode = 'keys.replaced'
 
 /** An alarm, as people see it. */
 export interface AlarmView {
@@ -193,6 +195,16 @@ export class Alarms {
     if (isNew === 0) return
     const told = { code: foreignAlarmCode, severity: 'high', atMs, step: 'began' }
     this.#events.emit({ type: 'alarm', account: person.id, generation, ...told })
+  }
+
+  /** The ledger does not have this node's op key in force: the folder is an older copy. One alarm for a key, over at once. */
+  noticeReplaced(person: Person, { atMs }: { atMs: number }): void {
+    const isNew = this.#database.run(
+      "INSERT OR IGNORE INTO alarm (account, ms, code, severity, about, ended) VALUES (?, ?, ?, 'high', ?, ?)",
+      ...[person.account, atMs, replacedAlarmCode, person.opKey.publicKey, atMs],
+    )
+    if (isNew === 0) return
+    this.#events.emit({ type: 'alarm', account: person.id, code: replacedAlarmCode, severity: 'high', atMs, step: 'began' })
   }
 
   #tell(person: Person, stream: Uint8Array, alarm: { code: string; atMs: number; step: string }): void {

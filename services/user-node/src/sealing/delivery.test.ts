@@ -11,6 +11,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { TestLedger } from '../../../../test/support/ledger.ts'
 import { UserNodeEvents } from '../events.ts'
 import { createLedgerView } from '../follower-view.ts'
+import { OpStanding } from '../people/op-standing.ts'
 import { PersonStore } from '../people/person.ts'
 import { openNodeDatabase } from '../store/node-db.ts'
 import { Postings } from '../store/postings.ts'
@@ -56,6 +57,7 @@ test('what an outbox knew that was lost is handed over again', async () => {
       ...{ database, people: new PersonStore(database, new Uint8Array(32)), postings, outbox, logger, nowMs },
       ledger,
       losses,
+      standing: new OpStanding({ ledger, alarms, nowMs }),
       storageOf: () => {
         throw new Error('nothing is stored here')
       },
@@ -91,6 +93,7 @@ test('what storage refuses one person holds up nobody else, and is tried again',
   const delivery = new Delivery({
     ...{ database, people: new PersonStore(database, new Uint8Array(32)), postings: new Postings(database), outbox },
     ...{ ledger, losses, logger, nowMs, onFinal: () => {} },
+    standing: new OpStanding({ ledger, alarms, nowMs }),
     storageOf: (account) => {
       const put = (): Promise<unknown> =>
         isFull && account[0] === 1 ? Promise.reject(new Error('quota')) : Promise.resolve({ receipts: [] })

@@ -8,6 +8,7 @@ import { type PauseLimits, Pauses } from '@healthblock/runtime/pauses'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import type { LedgerView } from '../ledger-view.ts'
+import type { OpStanding } from '../people/op-standing.ts'
 import type { Person, PersonStore } from '../people/person.ts'
 import type { Postings } from '../store/postings.ts'
 import type { Losses } from './losses.ts'
@@ -21,6 +22,7 @@ interface Dependencies {
   readonly storageOf: (account: Uint8Array) => StorageClient
   readonly ledger: LedgerView
   readonly losses: Losses
+  readonly standing: Pick<OpStanding, 'isOut' | 'refused' | 'taken'>
   readonly logger: Logger
   readonly nowMs: () => number
   /** A transaction of this node is final. */
@@ -65,7 +67,7 @@ export class Delivery {
     this.handOver()
     await this.#upload()
     for (const person of this.#deps.people.all()) {
-      if (person.state !== 'live' || this.#isChangingOp(person)) continue
+      if (person.state !== 'live' || this.#isChangingOp(person) || this.#deps.standing.isOut(person)) continue
       for (const { stream } of person.streams) while (this.#postNext(person, stream)) this.handOver()
     }
   }
@@ -225,17 +227,20 @@ export class Delivery {
   }
 
   #settle(entry: OutboxEntry): void {
-    const { database, postings, onFinal } = this.#deps
+    const { database, postings, onFinal, people, standing } = this.#deps
     const tx = fromHex(entry.id)
-    const row = database.get('SELECT account, what FROM posting WHERE tx = ?', tx)
+    const row = database.get('SELECT account, what, leaf FROM posting WHERE tx = ?', tx)
     if (row === undefined) return
+    const person = people.byAccount(row.account as Uint8Array)
     const isCommitted = entry.status === 'committed'
     database.transaction(() => {
       postings.markFinal(tx, isCommitted ? 'committed' : 'refused')
       if (isCommitted) this.#isTaken(tx)
       // The block is on two stores and on the ledger: this node need not keep it.
       if (isCommitted) database.run("UPDATE batch SET state = 'committed', block = NULL WHERE tx = ?", tx)
-      else this.#takeBack(row.account as Uint8Array, tx)
+      else this.#takeBack(person, tx)
+      if (person !== undefined && isCommitted && row.what === 'iot') standing.taken(person)
+      if (person !== undefined && !isCommitted) standing.refused(person, { leaf: row.leaf as Uint8Array, rule: entry.rule })
     })
     if (!isCommitted) this.#deps.logger.error({ transaction: toHex(tx), rule: entry.rule }, 'a transaction was refused')
     onFinal({ tx, what: row.what as string, account: row.account as Uint8Array }, entry)
@@ -248,10 +253,9 @@ export class Delivery {
   }
 
   /** Records that the ledger refused are sealed anew; their streams wait a while, longer each time. */
-  #takeBack(account: Uint8Array, tx: Uint8Array): void {
-    const { database, people, losses } = this.#deps
+  #takeBack(person: Person | undefined, tx: Uint8Array): void {
+    const { database, losses } = this.#deps
     const rows = database.all('SELECT DISTINCT stream FROM batch WHERE tx = ? LIMIT 64', tx)
-    const person = people.byAccount(account)
     if (person === undefined || rows.length === 0) return
     for (const { stream } of rows) {
       // What was under way together is refused together: that is one failure.

@@ -82,6 +82,15 @@ export class Losses {
     return ledger.lastRecord(person.account, stream).sequence > Number(row?.sequence ?? 0)
   }
 
+  /** The numbers of a stream go on beyond what the ledger has. */
+  catchUp(person: Person, stream: Uint8Array): void {
+    const { database, ledger } = this.#deps
+    database.run(
+      'UPDATE stream SET sequence = max(sequence, ?) WHERE account = ? AND stream = ?',
+      ...[ledger.lastRecord(person.account, stream).sequence, person.account, stream],
+    )
+  }
+
   /** Closes every used number of a stream that is neither here nor on the ledger. Returns how many there were. */
   close(person: Person, stream: Uint8Array): number {
     const { database, ledger } = this.#deps
@@ -162,13 +171,16 @@ export class Losses {
    * the caller's transaction.
    */
   takeBack(person: Person, tx: Uint8Array): void {
-    const { database, ledger } = this.#deps
+    const { database, ledger, alarms, nowMs } = this.#deps
     const rows = database.all("SELECT * FROM batch WHERE tx = ? AND state = 'posted' ORDER BY sequence LIMIT 64", tx)
     const streams = new Map<string, Uint8Array>()
     for (const row of rows) {
       const stream = row.stream as Uint8Array
       streams.set(toHex(stream), stream)
       this.#takeBackOne(person, row)
+      // Something else is on record under that number.
+      if (Number(row.sequence) <= ledger.lastRecord(person.account, stream).sequence)
+        alarms.noticeForeign(person, { generation: ledger.currentGeneration(person.account), atMs: nowMs() })
     }
     for (const stream of streams.values()) {
       // An epoch of the future, by a clock that was ahead, is not to be kept up.
