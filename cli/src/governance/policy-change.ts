@@ -1,14 +1,12 @@
 /** A new policy from the one in force: nodes and stores join, leave, or get other keys; q follows. */
 import type { GovernedNode, PolicyArgument } from '@healthblock/chain/governing'
 import { rankedNodes } from '@healthblock/chain/policy'
+import { rulesOfOwners } from '@healthblock/chain/rules'
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, encodeCbor } from '@healthblock/encoding/cbor'
 import { CommandError } from '../io.ts'
 import { type Card, isStoreCard, type NodeCard, type StoreCard } from './card.ts'
 import { type GoverningState, rulesInForce } from './state.ts'
-
-/** From this version of the rules on a policy may say how far replaced log keys signed (packages/chain SPEC.md §6, `govern`). */
-const rulesOfLogKeys = 4
 
 /** What is to be different. Nodes are named by account (hex) or rank. */
 export interface PolicyChange {
@@ -130,7 +128,7 @@ export function changedPolicy(state: GoverningState, change: PolicyChange): Poli
   const q = change.q ?? (isSameCount ? state.policy.q : quorumFor(nodes.length))
   checkPolicy(state, { q, nodes, stores })
   // Versions never fall, so what may be named now may be when it is judged.
-  const mayNameLogs = rulesInForce(state) >= rulesOfLogKeys
+  const mayNameLogs = rulesInForce(state) >= rulesOfOwners
   const lastSizes = change.lastSizes ?? [state.size, state.docchainSize]
   const last = known.flatMap(({ rank, node }) => {
     const next = nodes.find(([other]) => other === rank)

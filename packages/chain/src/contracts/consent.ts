@@ -6,6 +6,7 @@ import { sha256 } from '@healthblock/crypto/hash'
 import { byteText, equalBytes } from '@healthblock/encoding/bytes'
 import type { Verdict } from '../block-types.ts'
 import { isLicenceActive } from '../live-at.ts'
+import { cutAheadMax, generationStepMax, rulesOfOwners } from '../rules.ts'
 import { keyRoles, userTables } from '../tables.ts'
 import type { Cut, EnvelopeEntry, GrantOpening } from '../transaction.ts'
 import {
@@ -15,7 +16,6 @@ import {
   isOrganisation,
   type RuleContext,
   refuse,
-  rulesOfOwners,
   signedBy,
   signedByOp,
   slotOf,
@@ -29,13 +29,6 @@ const roleDoctor = 2
 /** Roles that may be given a grant: doctor, guardian, insurer, auditor, agency. */
 const rolesGranted: readonly number[] = [2, 5, 6, 7, 8]
 const rightsMax = 15
-/** How many generations one `key` may advance. */
-const generationStepMax = 16
-/**
- * How far a new cut may lie beyond its stream's newest record: 45 days of a record a minute that wait for the storage network. What a thief of
- * op cut is filled with gaps, 64 in a transaction, before the stream goes on.
- */
-const cutAheadMax = 65_536
 const encapsulationSizeBytes = 1120
 const envelopeSizesBytes: readonly number[] = [1472, 1792, 2560, 4096, 8192, 16_384]
 

@@ -6,6 +6,7 @@ import type { GrantClose, SizeAndRoot, Verdict } from '../block-types.ts'
 import type { ChainName } from '../chains.ts'
 import { keyAt } from '../live-at.ts'
 import type { LogIndex, LogIndexChanges } from '../log-index.ts'
+import { consentAheadMsMax } from '../rules.ts'
 import type { StateOverlay, StateReader } from '../state.ts'
 import { keyRoles, userTables } from '../tables.ts'
 import type { BodyOf, Transaction, TransactionSignature, TransactionType } from '../transaction.ts'
@@ -67,12 +68,6 @@ export function refuse(rule: string): Verdict {
 export function defer(rule: string, missing: string): Verdict {
   return { verdict: 'deferred', rule, missing }
 }
-
-/** How far in the future a consent transaction's expiry and counter may lie. */
-export const consentAheadMsMax = 86_400_000
-
-/** From this version of the rules on a thief of an account's op key leaves nothing behind that its owner cannot pass once root replaced the key. */
-export const rulesOfOwners = 4
 
 /** slot(t) = floor(t / epoch length), exact for every integer: a quotient near 2^53 could be rounded up. */
 export function slotOf(timeMs: number, epochMs: number): number {

@@ -1,12 +1,12 @@
 /** A patient's devices and the streams that begin with them (SPEC.md §6: device). */
 import type { Verdict } from '../block-types.ts'
+import { rulesOfOwners } from '../rules.ts'
 import { keyRoles, userTables } from '../tables.ts'
 import {
   areDistinct,
   consentOrder,
   type RuleContext,
   refuse,
-  rulesOfOwners,
   signedBy,
   type TransactionOf,
   userSigner,

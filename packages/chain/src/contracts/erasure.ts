@@ -1,12 +1,12 @@
 /** A patient erases records of her streams (SPEC.md §6: erase). The records' entries stay; what they name goes. */
 import type { Verdict } from '../block-types.ts'
+import { rulesOfOwners } from '../rules.ts'
 import { keyRoles, userTables } from '../tables.ts'
 import type { SequenceRange } from '../transaction.ts'
 import {
   consentOrder,
   type RuleContext,
   refuse,
-  rulesOfOwners,
   signedByOp,
   type TransactionOf,
   valid,

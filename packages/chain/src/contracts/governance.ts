@@ -13,6 +13,7 @@ import {
 } from '../governing.ts'
 import { policyAt } from '../live-at.ts'
 import { type RankedNode, rankedNodes, rankMax } from '../policy.ts'
+import { rulesOfOwners } from '../rules.ts'
 import { keyRoles, type PolicyRecord, type PolicyStore, type RulesRecord, userTables } from '../tables.ts'
 import {
   areDistinct,
@@ -25,7 +26,6 @@ import {
   type RuleContext,
   refuse,
   replaceKey,
-  rulesOfOwners,
   type TransactionOf,
   useKey,
   valid,

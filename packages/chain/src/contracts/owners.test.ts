@@ -7,6 +7,7 @@ import { userTables } from '../tables.ts'
 import { type Care, cutsOf, type Draft, enrol, type Party, World } from '../testkit.ts'
 import type { IotRecord, SequenceRange } from '../transaction.ts'
 
+/** As SPEC.md §6 has it. */
 const boundOfCuts = 65_536
 
 /** A patient under a version of the rules, with four records of her first stream. */

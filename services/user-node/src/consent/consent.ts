@@ -4,6 +4,7 @@
  * the outbox gets the transaction however often the process is killed (packages/chain SPEC.md §6, design rule U).
  */
 import { diagnosisStreamId } from '@healthblock/chain/diagnosis-stream'
+import { cutAheadMax, generationStepMax } from '@healthblock/chain/rules'
 import {
   type Cut,
   type EnvelopeEntry,
@@ -23,7 +24,7 @@ import { UserNodeError } from '../errors.ts'
 import type { UserNodeEvents } from '../events.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
 import type { OpStanding } from '../people/op-standing.ts'
-import type { Person, PersonStore } from '../people/person.ts'
+import { consentValidityMs, type Person, type PersonStore } from '../people/person.ts'
 import type { Postings } from '../store/postings.ts'
 import {
   hotPart,
@@ -38,17 +39,13 @@ import {
   shredHeld,
   userchainId,
 } from './compose.ts'
-import { adoptCuts, cutAheadMax, foreignCuts, isForeignGeneration } from './foreign.ts'
+import { adoptCuts, foreignCuts, isForeignGeneration } from './foreign.ts'
 import { ForeignGrants } from './foreign-grants.ts'
 import { writeGrant } from './grant-row.ts'
 import { checkRequest, type GrantRequest } from './request.ts'
 
 /** Why a `key` transaction was made (packages/chain SPEC.md §6). */
 export const reasons = { grant: 1, revoke: 2, rotate: 3, panic: 4, erase: 6 } as const
-/** How many generations one `key` may advance (packages/chain SPEC.md §6). */
-const generationStepMax = 16
-// A sender's clock may be ahead of the leader's: one hour of the 24 that the rules allow is left for that.
-const validityMs = 23 * 3_600_000
 
 interface Parts {
   readonly generation: number
@@ -545,7 +542,7 @@ export class Consent {
       t: 'key',
       a: person.account,
       n,
-      x: nowMs() + validityMs,
+      x: nowMs() + consentValidityMs,
       gen: parts.generation,
       first: parts.first,
       cut: [...pending.cuts, ...foreignCuts(this.#deps, person, parts.generation)],

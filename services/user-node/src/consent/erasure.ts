@@ -12,7 +12,7 @@ import type { OutboxEntry } from '@healthblock/runtime/outbox'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { UserNodeError } from '../errors.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
-import type { Person, PersonStore, PersonStream } from '../people/person.ts'
+import { consentValidityMs, type Person, type PersonStore, type PersonStream } from '../people/person.ts'
 import type { Session, Sessions } from '../people/sessions.ts'
 import type { Postings } from '../store/postings.ts'
 import { userchainId } from './compose.ts'
@@ -20,8 +20,6 @@ import { type Consent, reasons } from './consent.ts'
 
 type EraseBody = Extract<TransactionBody, { t: 'erase' }>
 
-// A sender's clock may be ahead of the leader's: one hour of the 24 that the rules allow is left for that.
-const validityMs = 23 * 3_600_000
 /** Most ranges of one transaction; a stream has one. */
 const rangesMax = 64
 /** GDPR article 17, as the ledger names the reason. */
@@ -143,7 +141,7 @@ export class Erasures {
   #post(person: Person, ranges: readonly SequenceRange[], requires: Uint8Array | undefined): Uint8Array {
     const { database, people, postings, ledger, nowMs } = this.#deps
     const n = people.nextCounter(person, { nowMs: nowMs(), recorded: ledger.lastCounter(person.account) })
-    const x = nowMs() + validityMs
+    const x = nowMs() + consentValidityMs
     const body: EraseBody = { v: 1, t: 'erase', a: person.account, n, x, ranges: [...ranges], law: lawErasure }
     const signingKey = this.#keyInForce(person) ?? person.opKey
     const transaction = signTransaction({

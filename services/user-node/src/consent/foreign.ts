@@ -2,6 +2,7 @@
  * What somebody else did to a person's streams with her op key: a thief of it, or this node itself, of which the folder is an older copy. The
  * ledger's cuts take the place of this node's, its numbers go beyond them, and records that lie where they do not fit any more are sealed anew.
  */
+import { cutAheadMax } from '@healthblock/chain/rules'
 import type { Cut } from '@healthblock/chain/transaction'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
@@ -12,9 +13,6 @@ interface Dependencies {
   readonly database: Database
   readonly ledger: LedgerView
 }
-
-/** How far a cut may lie beyond its stream's newest record from version 4 of the rules on (packages/chain SPEC.md §6, `key`). */
-export const cutAheadMax = 65_536
 
 /** True if the ledger has a generation with other keys than this node's: nobody else can open what it seals with them. */
 export function isForeignGeneration(

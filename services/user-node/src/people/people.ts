@@ -23,7 +23,7 @@ import { hotPart, newRoots } from '../consent/compose.ts'
 import { UserNodeError } from '../errors.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
 import type { Postings } from '../store/postings.ts'
-import { type Person, type PersonStore, type PersonStream, standardStreams } from './person.ts'
+import { consentValidityMs, type Person, type PersonStore, type PersonStream, standardStreams } from './person.ts'
 
 /** A person whose account the sponsor has to sign for. */
 export interface NewPerson {
@@ -224,7 +224,7 @@ export class People {
         t: 'device',
         a: person.account,
         n: store.nextCounter(person, { nowMs: now, recorded: ledger.lastCounter(person.account) }),
-        x: now + 23 * 3_600_000,
+        x: now + consentValidityMs,
         dev: person.device,
         act: 1,
         streams: person.streams.map(({ stream }) => stream),

@@ -2,6 +2,7 @@
  * One person of the household, as the running node knows her: the hot store in memory, never the vault. Whoever changes
  * the hot store writes it through `PersonStore` in the same transaction as what it belongs to.
  */
+import { consentAheadMsMax } from '@healthblock/chain/rules'
 import { type HotStoreContents, openHotStore, sealHotStore } from '@healthblock/crypto/hot-store'
 import { epochKeyFrom, reachesEpoch, type TreeNode } from '@healthblock/crypto/key-tree'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
@@ -21,7 +22,8 @@ export interface PersonStream {
   readonly kind: StreamName
 }
 
-const counterAheadMsMax = 86_400_000
+/** How long consent may wait for the ledger: a sender's clock may be ahead of the leader's, which an hour of what the rules allow is left for. */
+export const consentValidityMs = consentAheadMsMax - 3_600_000
 
 /** A person's place in the life of an account. */
 export type PersonState = 'pending' | 'registering' | 'live'
@@ -185,7 +187,7 @@ export class PersonStore {
    */
   nextCounter(person: Person, { nowMs, recorded }: { nowMs: number; recorded: number }): number {
     const last = this.counterOf(person)
-    const counter = Math.max(nowMs, recorded + 1, last >= nowMs + counterAheadMsMax ? 0 : last + 1)
+    const counter = Math.max(nowMs, recorded + 1, last >= nowMs + consentAheadMsMax ? 0 : last + 1)
     this.#database.run('UPDATE person SET counter = ? WHERE account = ?', counter, person.account)
     return counter
   }

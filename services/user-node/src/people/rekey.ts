@@ -12,7 +12,7 @@ import type { Consent } from '../consent/consent.ts'
 import { UserNodeError } from '../errors.ts'
 import type { LedgerView } from '../ledger-view.ts'
 import type { Postings } from '../store/postings.ts'
-import type { Person, PersonStore } from './person.ts'
+import { consentValidityMs, type Person, type PersonStore } from './person.ts'
 import type { Session, Sessions } from './sessions.ts'
 
 interface Dependencies {
@@ -25,7 +25,6 @@ interface Dependencies {
   readonly nowMs: () => number
 }
 
-const validityMs = 23 * 3_600_000
 /** Why: op may be in other hands. */
 const why = 1
 
@@ -60,7 +59,7 @@ export class Rekeys {
     return database.transaction(() => {
       const n = store.nextCounter(person, { nowMs: nowMs(), recorded: ledger.lastCounter(person.account) })
       const body: Parameters<typeof encodeBody>[0] = {
-        ...{ v: 1, t: 'update', a: person.account, n, x: nowMs() + validityMs, op: next.publicKey, why },
+        ...{ v: 1, t: 'update', a: person.account, n, x: nowMs() + consentValidityMs, op: next.publicKey, why },
       }
       const signingKey = signingKeyFromSeed(contents.rootSeed)
       const signers = [{ account: person.account, key: 0, signingKey }]
