@@ -1,26 +1,22 @@
 /** A thief copies the folder of a household and uses its op key; root takes the household back, through running services. */
-import { cpSync, readFileSync } from 'node:fs'
+import { cpSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
-import {
-  type Cut,
-  type IotRecord,
-  type KeyBody,
-  signTransaction,
-  type TransactionBody,
-  transactionId,
-} from '@healthblock/chain/transaction'
-import { openHotStore } from '@healthblock/crypto/hot-store'
+import type { Cut, IotRecord } from '@healthblock/chain/transaction'
 import { randomBytes } from '@healthblock/crypto/random'
-import { signingKeyFromSeed } from '@healthblock/crypto/signature'
-import { fromHex, toBase64 } from '@healthblock/encoding/bytes'
-import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { toBase64, toHex } from '@healthblock/encoding/bytes'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callNode, nodeAccess } from '../../cli/src/cluster/client.ts'
 import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { stealHousehold } from '../support/stolen.ts'
 
 const periodMs = 1_000
 const rateHz = 100
+
+interface Device {
+  readonly device: string
+  readonly isOwn: boolean
+  readonly state: string
+}
 
 interface Reading {
   readonly sequence: number
@@ -43,8 +39,6 @@ describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: 300
   })
 
   const user = () => nodeAccess(cluster.dir, cluster.file, 'user')
-  const account = (): Uint8Array => fromHex(cluster.file.patients[0]?.account as string)
-  const ledgerId = (): Uint8Array => fromHex(cluster.file.ledgerId)
   const readings = (): Promise<Reading[]> => cluster.ok<Reading[]>('patient', 'readings', 'anna')
 
   async function send(seconds: number): Promise<void> {
@@ -72,68 +66,28 @@ describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: 300
     })
   }
 
-  /** What the copy is good for. */
+  /** What he does with the copy. */
   function thief(copy: string) {
-    const database = new DatabaseSync(join(copy, 'node.db'), { readOnly: true })
-    const wrappingKey = fromHex(readFileSync(join(copy, 'hot.key'), 'utf8').trim())
-    const hot = openHotStore({ file: database.prepare('SELECT hot FROM person').get()?.hot as Uint8Array, wrappingKey })
-    const committed = "SELECT body FROM consent WHERE state = 'committed' ORDER BY changed DESC LIMIT 1"
-    const newest = decodeCbor(database.prepare(committed).get()?.body as Uint8Array) as unknown as KeyBody
-    const streams = database.prepare('SELECT stream, kind, sequence FROM stream ORDER BY kind').all()
-    database.close()
+    const { account, hot, newest, streams, consent, post, addDevice } = stealHousehold(cluster, copy)
     const ecg = streams.find(({ kind }) => kind === 'ecg') as { stream: Uint8Array; sequence: number }
-    let n = Date.now() + 10_000
-    const consent = () => ({ v: 1, a: account(), n: n++, x: Date.now() + 3_600_000 }) as const
-    /** Gives the rule that refused it; undefined: it is on record. */
-    const post = async (body: TransactionBody): Promise<string | undefined> => {
-      const signers = [{ account: account(), key: 1, signingKey: signingKeyFromSeed(hot.opSeed) }]
-      const { leaf, bodyBytes } = signTransaction({ ledgerId: ledgerId(), chain: 'userchain', body, signers })
-      const tx = transactionId({ ledgerId: ledgerId(), chain: 'userchain', bodyBytes })
-      const url = (path: string): URL => new URL(`/v1/userchain/${path}`, cluster.url('accounting-0'))
-      const type = (name: string) => ({ method: 'POST', headers: { 'content-type': `application/${name}` } })
-      const taken = await fetch(url('transactions'), { ...type('cbor-seq'), body: leaf as Uint8Array<ArrayBuffer> })
-      if (taken.status === 422) {
-        // Refused at the door: a statement and its signature.
-        const { refused } = decodeCbor(new Uint8Array(await taken.arrayBuffer())) as unknown as {
-          refused: [{ rule: string }][]
-        }
-        return refused[0]?.[0].rule
-      }
-      expect(taken.status).toBe(202)
-      const [code, what] = await eventually('an answer', 60_000, async () => {
-        const answer = await fetch(url('answers'), { ...type('cbor'), body: encodeCbor({ txs: [tx], waitms: 1_000 }) })
-        if (!answer.ok) return undefined
-        const [told] = decodeCbor(new Uint8Array(await answer.arrayBuffer())) as unknown as [
-          [number, { rule?: string }],
-        ]
-        return told[0] === 2 || told[0] === 3 ? told : undefined
-      })
-      return code === 2 ? undefined : what.rule
+    const write = (stream: Uint8Array, first: number, count: number) => {
+      const epoch = Math.floor(Date.now() / 3_600_000)
+      const gap = (seq: number): IotRecord => [stream, seq, hot.generation, epoch, 2, 0, new Uint8Array(32)]
+      return post({ v: 1, t: 'iot', a: account, r: Array.from({ length: count }, (_, i) => gap(first + i)) })
     }
     return {
       /** Keys of the next generation, every stream cut far ahead. */
-      rotate: (ahead: number) => {
-        const cut = streams.map(({ stream, sequence }): Cut => {
-          return [stream as Uint8Array, hot.generation, Number(sequence) + ahead]
+      rotate: (ahead: number, own: Uint8Array) => {
+        const cut = [...streams, { stream: own, sequence: 1 }].map(({ stream, sequence }): Cut => {
+          return [stream, hot.generation, Number(sequence) + ahead]
         })
         const lists = { cut, close: [], open: [], env: [] }
         return post({ ...newest, ...lists, ...consent(), gen: hot.generation + 1, first: 0, why: 3 })
       },
-      addDevice: () =>
-        post({
-          ...consent(),
-          t: 'device',
-          dev: randomBytes(16),
-          act: 1,
-          streams: [randomBytes(8)],
-          cert: randomBytes(32),
-        }),
-      write: (count: number) => {
-        const epoch = Math.floor(Date.now() / 3_600_000)
-        const first = Number(ecg.sequence) + 1
-        const gap = (seq: number): IotRecord => [ecg.stream, seq, hot.generation, epoch, 2, 0, new Uint8Array(32)]
-        return post({ v: 1, t: 'iot', a: account(), r: Array.from({ length: count }, (_, i) => gap(first + i)) })
-      },
+      addDevice,
+      write: (count: number) => write(ecg.stream, Number(ecg.sequence) + 1, count),
+      /** A record of a stream of his own. */
+      writeOwn: (stream: Uint8Array, sequence: number) => write(stream, sequence, 1),
     }
   }
 
@@ -144,10 +98,13 @@ describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: 300
     const copy = join(cluster.root, 'copy')
     cpSync(cluster.node('user'), copy, { recursive: true })
     const stolen = thief(copy)
-    expect([await stolen.write(20), await stolen.rotate(600), await stolen.addDevice()]).toEqual([
-      undefined,
-      undefined,
-      undefined,
+    const own = randomBytes(8)
+    const theft = [await stolen.write(20), await stolen.addDevice(own), await stolen.writeOwn(own, 1)]
+    expect([...theft, await stolen.rotate(600, own)]).toEqual([undefined, undefined, undefined, undefined])
+    const devices = () => cluster.ok<Device[]>('patient', 'device', 'list', 'anna')
+    expect(await devices()).toMatchObject([
+      { isOwn: true, state: 'in force' },
+      { isOwn: false, state: 'in force', streams: [{ stream: toHex(own), kind: null, records: 1 }] },
     ])
     await send(3)
     const people = () => callNode<{ did: string }[]>(user(), 'GET', '/v1/people')
@@ -155,6 +112,7 @@ describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: 300
     const { transactionId: replaced } = await cluster.ok<{ transactionId: string }>('patient', 'rekey', 'anna')
     expect(replaced).toMatch(/^[0-9a-f]{64}$/)
     expect(await stolen.addDevice()).toBe('device.signature')
+    expect(await stolen.writeOwn(own, 2)).toBe('iot.signature')
     await eventually('the new key in use', 60_000, async () =>
       (await people())[0]?.did === old?.did ? undefined : true,
     )
@@ -168,9 +126,16 @@ describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: 300
       const read = await cluster.ok<Reading[]>('doctor', 'readings', 'doctor-a', 'anna')
       return read.some(({ transactionId: id }) => id === newest.transactionId) ? true : undefined
     })
+    // His device goes, hers cannot.
+    const [hers, his] = (await devices()) as [Device, Device]
+    expect(await cluster.run('patient', 'device', 'remove', 'anna', hers.device)).toMatchObject({ code: 1 })
+    const removed = await cluster.ok<{ receipt: string }>('patient', 'device', 'remove', 'anna', his.device)
+    expect(await cluster.run('verify', removed.receipt)).toMatchObject({ code: 0, value: { ok: true } })
+    expect(await devices()).toMatchObject([{ device: hers.device, isOwn: true, state: 'in force' }])
+    expect(await cluster.run('patient', 'device', 'remove', 'anna', his.device)).toMatchObject({ code: 1 })
     const alarms = await cluster.ok<{ code: string }[]>('patient', 'alarms', 'anna')
     // And whatever the doctor's node found in a signal that is no heart's.
-    expect(alarms.map(({ code }) => code)).toEqual(expect.arrayContaining(['keys.foreign', 'stream.gap']))
+    expect(alarms.map(({ code }) => code)).toEqual(expect.arrayContaining(['device.foreign', 'keys.foreign', 'stream.gap']))
     expect(await cluster.run('audit')).toMatchObject({ code: 0, value: { ok: true } })
     // It holds over a restart.
     await cluster.kill('user')

@@ -18,6 +18,7 @@ import type { Database } from '@healthblock/runtime/sqlite'
 import { Consent } from '../../services/user-node/src/consent/consent.ts'
 import { UserNodeEvents } from '../../services/user-node/src/events.ts'
 import { createLedgerView } from '../../services/user-node/src/follower-view.ts'
+import { Devices } from '../../services/user-node/src/people/devices.ts'
 import { OpStanding } from '../../services/user-node/src/people/op-standing.ts'
 import { People, vaultPath } from '../../services/user-node/src/people/people.ts'
 import { type Person, PersonStore, type PersonStream } from '../../services/user-node/src/people/person.ts'
@@ -54,6 +55,7 @@ export class TestHome {
   postings!: Postings
   consent!: Consent
   people!: People
+  devices!: Devices
   sealer!: Sealer
   samples!: Samples
   alarms!: Alarms
@@ -83,6 +85,7 @@ export class TestHome {
     const deps = { database, postings: this.postings, ledger, standing: this.standing, nowMs }
     this.consent = new Consent({ ...deps, people: this.store, events })
     this.people = new People({ ...deps, dir: this.dir, store: this.store })
+    this.devices = new Devices({ ...deps, store: this.store })
     this.samples = new Samples(database, nowMs)
     this.sealer = new Sealer({ database, samples: this.samples, ledger, periodMs, nowMs })
     this.losses = new Losses({ database, ledger, samples: this.samples, alarms: this.alarms, logger, nowMs })

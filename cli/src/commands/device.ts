@@ -6,11 +6,14 @@ import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { takePositionals } from '../options.ts'
 import { formatTable } from '../table.ts'
 import { print, runAction } from './actions.ts'
+import { listDevices, removeDevice } from './patient-device.ts'
 import { type Context, openSession, type Session } from './patient-session.ts'
 
 const help = `Usage: ./healthblock device ACTION …
 
   show NAME                      the credential of her device, its streams, and which are switched on
+  list NAME                      the devices of hers on the ledger: her node's, and any that somebody else added with a stolen key
+  remove NAME DEVICE             her root key removes one of the latter: its streams close, for ever
   switch NAME ecg|vitals on|off  the device of a stream is watched: empty records while it is silent, and an alarm
   send NAME ecg|vitals FILE      what a device sends, as POST /v1/streams/:kind/samples takes it: one JSON object a line, or one in all
   fhir NAME FILE                 readings as an Observation of FHIR R4, or a Bundle of them
@@ -24,6 +27,15 @@ interface DeviceState {
   readonly credential: string
   readonly streams: Record<string, string>
   readonly switchedOn: { stream: string; since: string; silent: boolean }[]
+}
+
+/** `patient device NAME`, `patient device list NAME`, `patient device remove NAME DEVICE`. */
+export async function patientDevice(context: Context, positionals: string[]): Promise<ExitCode> {
+  const [action, ...rest] = positionals
+  if (rest.length === 0) return showDevice(context, positionals)
+  if (action === 'list') return listDevices(context, rest)
+  if (action === 'remove') return removeDevice(context, rest)
+  throw new UsageError('needs NAME, list NAME, or remove NAME DEVICE')
 }
 
 /** `device show`, `patient device`. */
@@ -119,6 +131,8 @@ async function fhir(context: Context, positionals: string[]): Promise<ExitCode> 
 
 const actions: Record<string, (context: Context, positionals: string[]) => Promise<ExitCode>> = {
   show: showDevice,
+  list: listDevices,
+  remove: removeDevice,
   switch: switchDevice,
   send,
   fhir,

@@ -41,6 +41,35 @@ export async function openSession(context: Context, name: string): Promise<Sessi
   return { access: { ...access, bearer: session }, path: `/v1/people/${person.account}` }
 }
 
+const actTimeoutMs = 120_000
+/** A thief who has the op key may take the counter in between. */
+const triesMax = 20
+
+/**
+ * Asks for something that her root key signs, and waits for its receipt; again, if another consent came before it.
+ *
+ * @param rule - the refusal that says so.
+ * @param ask - gives the transaction's id.
+ * @throws {CommandError} if it was refused, or is not committed in time.
+ */
+export async function untilNotOvertaken(
+  session: Session,
+  rule: string,
+  ask: () => Promise<string>,
+): Promise<{ transactionId: string; receipt: string }> {
+  for (let tries = 1; ; tries++) {
+    const transactionId = await ask()
+    try {
+      const receipt = await waitForReceipt(session, transactionId, actTimeoutMs)
+      if (receipt !== undefined) return { transactionId, receipt }
+      throw new CommandError(`${transactionId} is not committed yet: the node keeps trying`)
+    } catch (error) {
+      const refused = error instanceof CommandError ? (error.json?.refused as { rule?: string } | undefined) : undefined
+      if (refused?.rule !== rule || tries === triesMax) throw error
+    }
+  }
+}
+
 interface TransactionStatus {
   readonly status: string
   readonly receipt?: string

@@ -7,7 +7,7 @@ import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseSpeed, parseTime, takePositionals } from '../options.ts'
 import { formatTable, shortId } from '../table.ts'
 import { print, runAction } from './actions.ts'
-import { showDevice, switchDevice } from './device.ts'
+import { patientDevice, switchDevice } from './device.ts'
 import { disclose } from './patient-disclose.ts'
 import { erase } from './patient-erase.ts'
 import { file } from './patient-file.ts'
@@ -23,7 +23,10 @@ const help = `Usage: ./healthblock patient ACTION …
   stream NAME --record WFDB             stream a recording: [--from S] [--to S] [--speed N|max] [--wait]
   grant NAME DOCTOR                     give a doctor the keys: [--streams ecg,vitals] [--from ISO] [--until ISO]
   revoke NAME DOCTOR [--wait]           change the keys, without this doctor
-  rekey NAME                            her household's key was stolen: another op key, by her root key, and new keys for all
+  rekey NAME                            her household's key was stolen, or its folder is older than the last rekey: another op key, by her
+                                        root key, and new keys for all
+  device list NAME                      the devices of hers on the ledger: her node's, and any that somebody else added with a stolen key
+  device remove NAME DEVICE             her root key removes one of the latter: its streams close, for ever
   erase NAME --from ISO [--until ISO]   destroy the keys of a period and have its blocks removed: [--streams ecg,vitals]
   file put NAME PATH [--type MIME]      store a file, sealed; goes on where an interrupted one stopped
   file get NAME FILE --out PATH         fetch one by number or name: [--range FROM-TO] · file list NAME
@@ -341,7 +344,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   export: exportPeriod,
   fetches,
   doctors: findDoctors,
-  device: showDevice,
+  device: patientDevice,
   looks,
   disclose: discloseTo,
   switch: switchDevice,

@@ -27,6 +27,7 @@ import { Uploads } from './files/uploads.ts'
 import { createLedgerView } from './follower-view.ts'
 import { Household } from './household.ts'
 import { Contacts } from './people/contacts.ts'
+import { Devices } from './people/devices.ts'
 import { loadWrappingKey } from './people/hot-key.ts'
 import { People } from './people/people.ts'
 import { type Person, PersonStore, type PersonStream } from './people/person.ts'
@@ -200,6 +201,7 @@ function buildConsent(base: Foundations, flush: (person: Person, stream: PersonS
     }),
     sessions,
     rekeys,
+    devices: new Devices({ database, store, postings, ledger, nowMs }),
     erasures: new Erasures({ database, people: store, postings, ledger, consent, sessions, flush, nowMs }),
   }
 }

@@ -11,12 +11,14 @@ export type UserNodeErrorDetail =
   | { code: 'ERR_SESSION_MISSING' }
   | { code: 'ERR_FORBIDDEN' }
   | { code: 'ERR_SIGNATURE_WRONG' }
+  | { code: 'ERR_DEVICE_UNKNOWN'; device: string }
+  | { code: 'ERR_DEVICE_OWN' }
   | { code: 'ERR_DOCTOR_UNKNOWN'; account: string }
   | { code: 'ERR_GRANT_INVALID'; field: string }
   | { code: 'ERR_GRANT_NONE' }
   | { code: 'ERR_STREAM_UNKNOWN'; kind: string }
   | { code: 'ERR_SAMPLES_INVALID'; field: string }
-  | { code: 'ERR_SAMPLES_AHEAD'; field: string; atMs: number; nowMs: number }
+  | { code: 'ERR_SAMPLES_AHEAD'; field: string; atMs: number; nowMs: number; retryAfterMs: number }
   | { code: 'ERR_SAMPLES_CONFLICT'; startMs: number }
   | { code: 'ERR_RECORD_INVALID'; field: string }
   | { code: 'ERR_JOB_UNKNOWN'; job: string }
@@ -57,12 +59,14 @@ export const statusOfCode: Readonly<Record<UserNodeErrorDetail['code'], number>>
   ERR_SESSION_MISSING: 401,
   ERR_FORBIDDEN: 403,
   ERR_SIGNATURE_WRONG: 400,
+  ERR_DEVICE_UNKNOWN: 404,
+  ERR_DEVICE_OWN: 409,
   ERR_DOCTOR_UNKNOWN: 404,
   ERR_GRANT_INVALID: 400,
   ERR_GRANT_NONE: 409,
   ERR_STREAM_UNKNOWN: 404,
   ERR_SAMPLES_INVALID: 400,
-  ERR_SAMPLES_AHEAD: 400,
+  ERR_SAMPLES_AHEAD: 503,
   ERR_SAMPLES_CONFLICT: 409,
   ERR_RECORD_INVALID: 400,
   ERR_JOB_UNKNOWN: 404,

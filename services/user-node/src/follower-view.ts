@@ -6,6 +6,7 @@ import { decodeCbor } from '@healthblock/encoding/cbor'
 import type { GrantOnRecord, LedgerView, RegisteredAccount } from './ledger-view.ts'
 
 const grantIdBytes = 16
+const unknownDevice = new Uint8Array(16)
 
 function openGrantsOf(ledger: Ledger, patient: Uint8Array): GrantOnRecord[] {
   // Keys of one patient's grants differ in the id of the grant alone, which comes last.
@@ -41,8 +42,16 @@ export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerVie
     },
     openStreams: (patient) =>
       (userTables.openStreams.get(state(), patient) ?? []).map((stream) => {
-        return { stream, generation: userTables.stream.get(state(), patient, stream)?.gen ?? 0 }
+        const record = userTables.stream.get(state(), patient, stream)
+        return { stream, device: record?.dev ?? unknownDevice, generation: record?.gen ?? 0 }
       }),
+    device(patient, device) {
+      const record = userTables.device.get(state(), patient, device)
+      if (record === undefined) return undefined
+      const addedAtMs = ledger.index('userchain').boundaryAfter(record.o)?.ms ?? 0
+      return { addedAtMs, isRemoved: record.c !== undefined }
+    },
+    rules: () => ledger.rules('userchain'),
     cutOf: (patient, stream, generation) => userTables.cut.get(state(), patient, stream, generation)?.last,
     lastCounter: (patient) => userTables.counter.get(state(), patient) ?? 0,
     isGrantClosed: (patient, grantId) => userTables.grant.get(state(), patient, grantId)?.c !== undefined,

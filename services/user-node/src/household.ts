@@ -12,6 +12,7 @@ import type { Settlement } from './consent/settlement.ts'
 import type { Reclaim } from './files/reclaim.ts'
 import type { Uploads } from './files/uploads.ts'
 import { epochOf, type LedgerView } from './ledger-view.ts'
+import type { Devices } from './people/devices.ts'
 import type { OpStanding } from './people/op-standing.ts'
 import type { People } from './people/people.ts'
 import { type Person, type PersonStore, type PersonStream, reachesPlace } from './people/person.ts'
@@ -35,7 +36,8 @@ interface Dependencies {
   readonly settlement: Settlement
   readonly sealer: Sealer
   readonly losses: Losses
-  readonly alarms: Pick<Alarms, 'noticeForeign'>
+  readonly devices: Pick<Devices, 'foreign'>
+  readonly alarms: Pick<Alarms, 'noticeForeign' | 'noticeDevice'>
   readonly uploads: Uploads
   readonly reclaim: Reclaim
   readonly switches: Switches
@@ -178,9 +180,10 @@ export class Household {
   async #keepKeys(person: Person): Promise<void> {
     if (person.state === 'registering') await this.#progressEnrolment(person)
     if (person.state !== 'live') return
-    const { consent, rekeys, standing, losses, ledger, alarms, nowMs } = this.#deps
+    const { consent, rekeys, standing, devices, losses, ledger, alarms, nowMs } = this.#deps
     await rekeys.step(person)
     standing.look(person)
+    for (const device of devices.foreign(person)) alarms.noticeDevice(person, device, { atMs: nowMs() })
     // Before anything else is taken over from the ledger: chunks that were sealed since the copy was made must not be sealed again.
     const behind = person.streams.filter(({ stream }) => losses.isBehind(person, stream))
     if (behind.length > 0 && !this.#endOldUploads(person)) return
@@ -197,7 +200,7 @@ export class Household {
     if (behind.length > 0 || adopted.length > 0 || isOutrun) notice()
     const grants = this.#hasLooked ? await consent.adoptGrants(person, this.#isCaughtUp) : 0
     if (grants > 0) notice()
-    else if (isOutrun) await this.#answer(person)
+    else if (isOutrun && this.#hasLooked) await this.#answer(person)
     await this.#renewKeys(person)
   }
 

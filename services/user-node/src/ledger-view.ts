@@ -17,8 +17,12 @@ export interface LedgerView {
   openedBy(patient: Uint8Array, generation: number): Uint8Array | undefined
   /** The op key in force of an account, 32 bytes; undefined if there is none. */
   opKey(account: Uint8Array): Uint8Array | undefined
-  /** The patient's open streams with the generation in which each began, whichever node opened them; at most 16. */
-  openStreams(patient: Uint8Array): { stream: Uint8Array; generation: number }[]
+  /** The patient's open streams with the device that each came with and the generation in which it began, whichever node opened them; at most 16. */
+  openStreams(patient: Uint8Array): { stream: Uint8Array; device: Uint8Array; generation: number }[]
+  /** A device of the patient, in force or removed; undefined if there never was one. */
+  device(patient: Uint8Array, device: Uint8Array): { addedAtMs: number; isRemoved: boolean } | undefined
+  /** Version of the rules in Userchain's next block. */
+  rules(): number
   /** The last sequence of a stream's generation, as a cut on the ledger has it; undefined if none has. */
   cutOf(patient: Uint8Array, stream: Uint8Array, generation: number): number | undefined
   /** The patient's last consent counter on the ledger; 0 before the first. */

@@ -11,6 +11,7 @@ import type { Downloads } from './files/downloads.ts'
 import type { Uploads } from './files/uploads.ts'
 import type { LedgerView } from './ledger-view.ts'
 import type { Contacts } from './people/contacts.ts'
+import type { Devices } from './people/devices.ts'
 import type { People } from './people/people.ts'
 import type { Person, PersonStore } from './people/person.ts'
 import type { Rehearsals } from './people/rehearsal.ts'
@@ -38,6 +39,7 @@ export interface Services {
   readonly sessions: Sessions
   readonly consent: Consent
   readonly rekeys: Rekeys
+  readonly devices: Devices
   readonly settlement: Settlement
   readonly erasures: Erasures
   readonly uploads: Uploads

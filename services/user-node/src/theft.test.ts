@@ -565,6 +565,83 @@ describe('a household whose op key was stolen', { timeout: 120_000 }, () => {
   })
 })
 
+describe('a device that a thief added', { timeout: 120_000 }, () => {
+  const devices = () => home.devices.list(home.person())
+
+  /** A thief's device with a stream, and records of it. */
+  function plant(): { thief: Thief; stream: Uint8Array } {
+    const [thief, stream] = [new Thief(), randomBytes(8)]
+    world.commit(thief.device(stream))
+    world.commit(thief.junk(2, generation(), stream))
+    return { thief, stream }
+  }
+
+  test('is told and listed, and removed by root: its records are refused from then on, whoever signs them, and hers go on', async () => {
+    await live(3)
+    const { thief, stream } = plant()
+    await live(1)
+    expect(devices()).toMatchObject([
+      { device: toHex(home.person().device), isOwn: true, state: 'in force' },
+      { isOwn: false, state: 'in force', streams: [{ stream: toHex(stream), kind: null, records: 2 }] },
+    ])
+    const id = devices()[1]?.device as string
+    const told = home.alarms.list(home.person()).filter(({ code }) => code === 'device.foreign')
+    expect(told).toMatchObject([{ severity: 'high', about: id }])
+    // The removal follows the new op key, and is signed with it.
+    rekeys.begin(session())
+    world.nowMs += 1
+    const tx = home.devices.remove(session(), id)
+    expect(home.devices.remove(session(), id)).toEqual(tx)
+    expect(devices()[1]?.state).toBe('removing')
+    await recover()
+    expect(devices()).toMatchObject([{ isOwn: true, state: 'in force' }])
+    expect(devices()[0]?.streams.map(({ kind }) => kind).toSorted()).toEqual(['ecg', 'profile', 'records', 'vitals'])
+    expect(world.judge(thief.junk(1, generation(), stream))).toMatchObject({ rule: 'iot.signature' })
+    // Now with her own new key.
+    expect(world.judge(new Thief().junk(1, generation(), stream))).toMatchObject({ rule: 'iot.stream' })
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+  })
+
+  test('is removed once she asks again, though he took the counter in between', async () => {
+    await live(2)
+    plant()
+    const id = devices()[1]?.device as string
+    const tx = home.devices.remove(session(), id)
+    world.nowMs += 1000
+    world.commit(new Thief().device(randomBytes(8)))
+    await live(2)
+    expect(finished.get(toHex(tx))).toMatchObject({ status: 'refused', rule: 'device.counter' })
+    expect(home.devices.remove(session(), id)).not.toEqual(tx)
+    await live(2)
+    expect(devices().map(({ device }) => device)).not.toContain(id)
+    expect(devices()).toHaveLength(2)
+  })
+
+  test('is removed by op alone before version 4 of the rules', async () => {
+    vault.close()
+    home.database.close()
+    rmSync(dir, { recursive: true })
+    dir = mkdtempSync(join(tmpdir(), 'theft-'))
+    await begin(3)
+    await live(2)
+    plant()
+    home.devices.remove(session(), devices()[1]?.device as string)
+    await live(2)
+    expect(devices()).toHaveLength(1)
+  })
+
+  test('is the only kind that is removed: the end of her own would end her streams', async () => {
+    await live(2)
+    const remove = (id: string) => () => home.devices.remove(session(), id)
+    const failing = (code: string) => expect.objectContaining({ detail: expect.objectContaining({ code }) })
+    expect(remove(toHex(home.person().device))).toThrowError(failing('ERR_DEVICE_OWN'))
+    expect(remove('00'.repeat(16))).toThrowError(failing('ERR_DEVICE_UNKNOWN'))
+    await live(2)
+    expect(isGoingOn()).toBe(true)
+  })
+})
+
 describe('a folder from before a rekey', { timeout: 120_000 }, () => {
   const count = (what: string): number =>
     Number(home.database.get('SELECT count(*) AS n FROM posting WHERE what = ?', what)?.n)

@@ -12,6 +12,27 @@ import { findingName, severityName } from './words.ts'
 /** The code of an alarm about somebody who fetched without access; it is about that account. */
 export const lookAlarmCode = 'look.ungranted'
 
+/** Alarms about keys and devices that somebody else used: what they mean, and where she does something about it. */
+const advised = {
+  'keys.foreign': { words: 'patient.alarm.keysForeign', place: 'safety', link: 'patient.key.title' },
+  'keys.replaced': { words: 'patient.alarm.keysReplaced', place: 'safety', link: 'patient.key.title' },
+  'device.foreign': { words: 'patient.alarm.deviceForeign', place: 'devices', link: 'patient.devices' },
+} as const
+
+function isAdvised(code: string): code is keyof typeof advised {
+  return Object.hasOwn(advised, code)
+}
+
+function Advice(props: { code: string }): JSX.Element | null {
+  if (!isAdvised(props.code)) return null
+  const { words, place, link } = advised[props.code]
+  return (
+    <p>
+      {t(words)} <a href={hrefOf([place])}>{t(link)}</a>
+    </p>
+  )
+}
+
 /** How urgent something is. */
 export function SeverityTag(props: { severity: string }): JSX.Element {
   return <span class={`tag severity ${props.severity}`}>{severityName(props.severity)}</span>
@@ -37,6 +58,7 @@ export function AlarmRow(props: { alarm: Alarm; onSeen: () => Promise<void> }): 
             <a href={hrefOf(['looks', alarm.about ?? ''])}>{t('patient.looks.which')}</a>
           </p>
         )}
+        <Advice code={alarm.code} />
         <p class="soft">
           {formatMoment(alarm.at)} ({formatAgo(alarm.at)})
           {alarm.endedAt !== null && !isLook && ` · ${t('patient.alarm.over')}`}

@@ -6,6 +6,7 @@ import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo, formatMoment } from '../frame/time.ts'
+import { LedgerDevices } from './ledger-devices.tsx'
 import { usePatient } from './node.ts'
 import { streamName } from './words.ts'
 
@@ -92,6 +93,7 @@ export function DevicesScreen(): JSX.Element {
           </ul>
         )}
       </Shown>
+      <LedgerDevices />
     </div>
   )
 }

@@ -7,6 +7,7 @@ import { Shown } from '../frame/notice.tsx'
 import { SecondFactor } from '../frame/second-factor.tsx'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
+import { HouseholdKey } from './household-key.tsx'
 import type { Security } from './model.ts'
 import { usePatient } from './node.ts'
 
@@ -105,6 +106,10 @@ export function SafetyScreen(): JSX.Element {
           </>
         )}
       </Shown>
+      <section class="card">
+        <h2>{t('patient.key.title')}</h2>
+        <HouseholdKey />
+      </section>
     </div>
   )
 }

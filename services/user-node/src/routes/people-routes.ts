@@ -50,6 +50,7 @@ export function registerPeopleRoutes(app: FastifyInstance, services: Services): 
   )
 
   registerConfirmation(app, services)
+  registerDevices(app, services)
 
   app.get('/v1/people', { onRequest: async (request) => access.requireApiSecret(request) }, async () =>
     store.all().map((person) => ({
@@ -69,6 +70,32 @@ export function registerPeopleRoutes(app: FastifyInstance, services: Services): 
       ledger: toHex(ledger.ledgerId),
       switchedOn: switches.list(person),
     }
+  })
+}
+
+const deviceParams = {
+  type: 'object',
+  required: ['p', 'device'],
+  properties: { ...personParams.properties, device: { type: 'string', pattern: '^[0-9a-f]{32}$' } },
+} as const
+
+/** Her devices on the ledger. Removing one gives nobody anything: a second factor is not asked for. */
+function registerDevices(app: FastifyInstance, services: Services): void {
+  const { access, devices } = services
+
+  app.get('/v1/people/:p/devices', { schema: { params: personParams } }, async (request) => {
+    const { person } = access.requireSession(request)
+    await services.refresh()
+    return devices.list(person)
+  })
+
+  app.delete('/v1/people/:p/devices/:device', { schema: { params: deviceParams } }, async (request, reply) => {
+    const session = access.requireSession(request)
+    await services.refresh()
+    const tx = devices.remove(session, (request.params as { device: string }).device)
+    services.wake()
+    void reply.code(202)
+    return { transactionId: toHex(tx) }
   })
 }
 

@@ -18,6 +18,9 @@ export const foreignAlarmCode = 'keys.foreign'
 /** Alarm about an op key of this node that the ledger has not in force; `about` is that key, 32 bytes. */
 export const replacedAlarmCode = 'keys.replaced'
 
+/** Alarm about a device that somebody else added in her name; `about` is that device, 16 bytes. */
+export const deviceAlarmCode = 'device.foreign'
+
 /** An alarm, as people see it. */
 export interface AlarmView {
   readonly id: number
@@ -58,7 +61,8 @@ export function lookerOf(code: string, about: Uint8Array | null): string | undef
 
 function aboutShown(code: string, about: Uint8Array | null): string | null {
   if (about === null) return null
-  return lookerOf(code, about) ?? toHex(about.length === 2 * streamBytes ? about.subarray(0, streamBytes) : about)
+  const isNumbered = about.length === 2 * streamBytes && code !== deviceAlarmCode
+  return lookerOf(code, about) ?? toHex(isNumbered ? about.subarray(0, streamBytes) : about)
 }
 
 /** A finding of a diagnosis that wakes the patient. Times are Unix ms. */
@@ -187,24 +191,28 @@ export class Alarms {
   noticeForeign(person: Person, { generation, atMs }: { generation: number; atMs: number }): void {
     const about = new Uint8Array(8)
     new DataView(about.buffer).setBigUint64(0, BigInt(generation))
-    const isNew = this.#database.run(
-      `INSERT OR IGNORE INTO alarm (account, ms, code, severity, about, ended) SELECT ?, ?, ?, 'high', ?, ?
-       WHERE NOT EXISTS (SELECT 1 FROM alarm WHERE account = ? AND code = ? AND acknowledged IS NULL)`,
-      ...[person.account, atMs, foreignAlarmCode, about, atMs, person.account, foreignAlarmCode],
-    )
-    if (isNew === 0) return
-    const told = { code: foreignAlarmCode, severity: 'high', atMs, step: 'began' }
-    this.#events.emit({ type: 'alarm', account: person.id, generation, ...told })
+    this.#noticeOnce(person, { code: foreignAlarmCode, about, atMs })
   }
 
   /** The ledger does not have this node's op key in force: the folder is an older copy. One alarm for a key, over at once. */
   noticeReplaced(person: Person, { atMs }: { atMs: number }): void {
+    this.#noticeOnce(person, { code: replacedAlarmCode, about: person.opKey.publicKey, atMs })
+  }
+
+  /** A device that this node did not add is in force. One alarm for a device, over at once, the next one only once she has seen it. */
+  noticeDevice(person: Person, device: Uint8Array, { atMs }: { atMs: number }): void {
+    this.#noticeOnce(person, { code: deviceAlarmCode, about: device, atMs })
+  }
+
+  /** Told once for what it is about, and not while she has not seen another one of its code: somebody may make as many as he likes. */
+  #noticeOnce(person: Person, alarm: { code: string; about: Uint8Array; atMs: number }): void {
+    const { code, about, atMs } = alarm
     const isNew = this.#database.run(
-      "INSERT OR IGNORE INTO alarm (account, ms, code, severity, about, ended) VALUES (?, ?, ?, 'high', ?, ?)",
-      ...[person.account, atMs, replacedAlarmCode, person.opKey.publicKey, atMs],
+      `INSERT OR IGNORE INTO alarm (account, ms, code, severity, about, ended) SELECT ?, ?, ?, 'high', ?, ?
+       WHERE NOT EXISTS (SELECT 1 FROM alarm WHERE account = ? AND code = ? AND acknowledged IS NULL)`,
+      ...[person.account, atMs, code, about, atMs, person.account, code],
     )
-    if (isNew === 0) return
-    this.#events.emit({ type: 'alarm', account: person.id, code: replacedAlarmCode, severity: 'high', atMs, step: 'began' })
+    if (isNew > 0) this.#events.emit({ type: 'alarm', account: person.id, code, severity: 'high', atMs, step: 'began' })
   }
 
   #tell(person: Person, stream: Uint8Array, alarm: { code: string; atMs: number; step: string }): void {
