@@ -6,7 +6,9 @@ import { userTables } from '@healthblock/chain/tables'
 import { openPayload, parsePayloadHeader, payloadKinds } from '@healthblock/crypto/payload'
 import { parseBatch, type ReadingBatch } from '@healthblock/diagnosis/batch'
 import { toHex } from '@healthblock/encoding/bytes'
+import { problemOf } from '@healthblock/runtime/problem'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { statusOfCode } from '../services/user-node/src/errors.ts'
 import { epochKeyOf } from '../services/user-node/src/people/person.ts'
 import { listReadings } from '../services/user-node/src/reading/lists.ts'
 import { rememberedMs } from '../services/user-node/src/sealing/samples.ts'
@@ -288,7 +290,7 @@ describe('a piece of samples', () => {
     expect(sealed()).toEqual([])
   })
 
-  test('of a device whose clock is more than ten minutes ahead is refused, by field and clock; a late one is taken', () => {
+  test('of a device whose clock is more than ten minutes ahead is not taken yet, by field and clock, and asked for again; a late one is taken', () => {
     const measure = (...batches: ReadingBatch[]) => {
       const pieces = batches.map((batch) => ({ batch, stream: home.stream(batch.kind).stream }))
       home.samples.addMeasured(home.person(), pieces)
@@ -305,10 +307,26 @@ describe('a piece of samples', () => {
       ahead('rows.timeMs'),
     )
     expect(sealed()).toEqual([])
+    // It is asked to send them again: once they are due, and soon, for the node's own clock may be the wrong one.
+    const answerTo = (...batches: ReadingBatch[]) => {
+      try {
+        return void measure(...batches)
+      } catch (error) {
+        const { problem, headers } = problemOf(error, statusOfCode)
+        return [problem.status, headers['retry-after'], problem.field]
+      }
+    }
+    expect(answerTo(wild)).toEqual([503, '60', 'startMs'])
+    const early = vitals(nowMs + 604_999, 'pulse', 74)
+    expect(answerTo(early)).toEqual([503, '5', 'rows.timeMs'])
+    world.nowMs += 5_000
+    expect(answerTo(early)).toBeUndefined()
+    expect(sealed()).toEqual([['pulse', 74]])
     measure(vitals(nowMs + 590_000, 'pulse', 72), vitals(nowMs - 30 * 86_400_000, 'pulse', 73))
     expect(sealed().toSorted()).toEqual([
       ['pulse', 72],
       ['pulse', 73],
+      ['pulse', 74],
     ])
   })
 })

@@ -23,6 +23,8 @@ const forgetEveryMs = 3_600_000
 const digestBytes = 16
 /** How far the clock of a device may be ahead of the node's. */
 export const aheadMsMax = 600_000
+/** When a device is to ask again at the latest: the node's clock may be set right at any moment. */
+const askAgainMsMax = 60_000
 /** Most rows of vital signs in one batch: half of what its format takes, and so of the largest block. */
 const vitalRowsMax = 7_500
 
@@ -57,7 +59,12 @@ export function durationMs(batch: ReadingBatch): number {
   return Math.round((batch.samples.length / batch.leads.length) * (1_000_000 / batch.rateMilliHz))
 }
 
-/** @throws {UserNodeError} `ERR_SAMPLES_AHEAD` naming the field that brings the readings so far ahead of the node's clock. */
+/**
+ * Nobody knows which of two clocks is wrong: a node that starts without power for its own is behind until it hears the time. What is refused here is
+ * taken later, and is to be kept until then: the answer is one that devices repeat.
+ *
+ * @throws {UserNodeError} `ERR_SAMPLES_AHEAD` naming the field that brings the readings so far ahead of the node's clock.
+ */
 function requireMeasured(batch: ReadingBatch, nowMs: number): void {
   const atMs = batch.startMs + durationMs(batch)
   if (atMs <= nowMs + aheadMsMax) return
@@ -65,7 +72,10 @@ function requireMeasured(batch: ReadingBatch, nowMs: number): void {
   const here = new Date(nowMs).toISOString()
   const words = `${field}: the readings reach ${wordsOf(atMs - nowMs)} ahead of this node's clock, ${here}`
   const advice = 'set the clock of the device, or that of the node if it is the one that is wrong'
-  throw new UserNodeError(`${words}: ${advice}`, { code: 'ERR_SAMPLES_AHEAD', field, atMs, nowMs })
+  const retryAfterMs = Math.min(atMs - aheadMsMax - nowMs, askAgainMsMax)
+  throw new UserNodeError(`${words}: ${advice}, and send them again`, {
+    ...{ code: 'ERR_SAMPLES_AHEAD', field, atMs, nowMs, retryAfterMs },
+  })
 }
 
 function wordsOf(ms: number): string {
