@@ -1,5 +1,5 @@
 /** Bad days and long years of the patient's portal, and its figures: printed, not judged by a clock. */
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -8,6 +8,7 @@ import { formatDoors, portalDoors } from '../../cli/src/cluster/portal-doors.ts'
 import { projectRoot } from '../../cli/src/cluster/root.ts'
 import { hasRedis, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
+import { stealHousehold } from '../support/stolen.ts'
 import { hasChromium, PortalReader, setClockAhead } from './browser.ts'
 
 const waitMs = 60_000
@@ -269,6 +270,33 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.emulateMedia({ media: null })
       await reader.until(`document.querySelectorAll('.entry').length < ${rowsMax}`)
       expect(await reader.accessibilityFindings()).toEqual([])
+      expect(reader.complaints).toEqual([])
+    })
+
+    test('a device that somebody added with the stolen key of her node is told; she replaces the key, and removes it', async () => {
+      const { page } = reader
+      const copy = join(cluster.root, 'copy')
+      cpSync(cluster.node('user'), copy, { recursive: true })
+      const stolen = stealHousehold(cluster, copy)
+      expect(await stolen.addDevice()).toBeUndefined()
+      await go('findings')
+      await page.click('.alarm:has-text("A device was added from elsewhere") a')
+      await page.waitForSelector('text=A device that your node did not add')
+      expect(await reader.accessibilityFindings()).toEqual([])
+      await reader.picture('patient-devices-foreign')
+      await page.click('main a[href="#/safety"]')
+      await page.click('button:has-text("Replace the key …")')
+      await page.click('dialog button.danger')
+      await page.waitForSelector('text=The key is replaced')
+      expect(await reader.accessibilityFindings()).toEqual([])
+      expect(await stolen.addDevice()).toBe('device.signature')
+      await page.click('main a[href="#/devices"]')
+      await page.click('button:text-is("Remove")')
+      await page.click('dialog button.danger')
+      await count('text=A device that your node did not add', 0)
+      await page.waitForSelector('text=The device of your own node')
+      const devices = await cluster.ok<{ isOwn: boolean }[]>('patient', 'device', 'list', 'ann')
+      expect(devices.map(({ isOwn }) => isOwn)).toEqual([true])
       expect(reader.complaints).toEqual([])
     })
   },

@@ -2,6 +2,7 @@
 import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { userTables } from '@healthblock/chain/tables'
 import { signingMessage } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
@@ -432,6 +433,35 @@ test('a folder from before a grant, which it hears of only together with its own
   await household.round()
   expect(shownGrants()).toMatchObject([{ doctor: toHex(doctor.account), state: 'open', openedBy: null }])
   expect(home.person().hot.grants).toHaveLength(1)
+})
+
+test('a grant that a gateway refused, and that is on the ledger all the same, is ended there', async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  const household = openHousehold()
+  const streams = home.person().streams.map(({ stream }) => stream)
+  const request = { to: doctor.account, streams, fromMs: world.nowMs, untilMs: noEnd }
+  const { tx, grantId } = await home.consent.grant(home.person(), vault, request)
+  vault.close()
+  const [granted] = home.leaves('key') as [Uint8Array]
+  world.commit(granted)
+  home.postings.markHanded(tx)
+  home.postings.markFinal(tx, 'refused')
+  const settlement = new Settlement({
+    ...{ dir, database: home.database, people: home.store, consent: home.consent, logger, client: { receipt: away } },
+    ...{ events: new UserNodeEvents(logger), nowMs: () => world.nowMs },
+  })
+  const lie = { status: 'refused', addedMs: 0, attempts: 1, rule: 'key.counter' } as const
+  await settlement.settle(home.person(), { ...lie, id: toHex(tx), chain: 'userchain' })
+  expect(shownGrants()).toMatchObject([{ state: 'refused' }])
+  await household.round()
+  home.commitAll()
+  const { account } = home.person()
+  expect(userTables.grant.get(world.ledger.state('userchain'), account, grantId)?.c).toBeDefined()
+  expect(shownGrants()).toMatchObject([{ grant: toHex(grantId), state: 'ended', closedBy: expect.any(String) }])
+  const { generation } = home.person().hot
+  await household.round()
+  expect(home.person().hot.generation).toBe(generation)
 })
 
 test('a folder from before a revocation lists the access as ended', async () => {

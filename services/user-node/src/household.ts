@@ -198,9 +198,10 @@ export class Household {
     this.#fitted.set(person.id, generation)
     const notice = (): void => alarms.noticeForeign(person, { generation, atMs: nowMs() })
     if (behind.length > 0 || adopted.length > 0 || isOutrun) notice()
+    const ended = await consent.endRefused(person)
     const grants = this.#hasLooked ? await consent.adoptGrants(person, this.#isCaughtUp) : 0
     if (grants > 0) notice()
-    else if (isOutrun && this.#hasLooked) await this.#answer(person)
+    else if (isOutrun && ended === 0 && this.#hasLooked) await this.#answer(person)
     await this.#renewKeys(person)
   }
 

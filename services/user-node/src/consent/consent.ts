@@ -190,6 +190,33 @@ export class Consent {
   }
 
   /**
+   * Ends grants that a gateway refused and that are on the ledger all the same: it lied, and she takes them for grants that never lived.
+   *
+   * @returns how many there were.
+   */
+  endRefused(person: Person): Promise<number> {
+    return this.#inTurn(person, async () => {
+      const { database, ledger } = this.#deps
+      const { account } = person
+      const refused = database.all(
+        'SELECT gid, tx FROM grants WHERE account = ? AND closed IS NOT NULL AND closegen IS NULL LIMIT 4096',
+        account,
+      )
+      const alive = refused.filter(({ gid }) => {
+        return ledger.isGrantRecorded(account, gid as Uint8Array) && !ledger.isGrantClosed(account, gid as Uint8Array)
+      })
+      if (alive.length === 0) return 0
+      const writeDown = (): void => {
+        for (const { tx } of alive)
+          database.run("UPDATE consent SET state = 'committed' WHERE tx = ?", tx as Uint8Array)
+      }
+      const closing = alive.map(({ gid }) => ({ grantId: gid as Uint8Array }))
+      await this.#rotate(person, closing, reasons.revoke, { writeDown })
+      return alive.length
+    })
+  }
+
+  /**
    * True if the generation in use is on the ledger with other keys: the folder is an older copy, and changed its keys before it had caught
    * up. Nobody else can open what is sealed with them.
    */
@@ -316,7 +343,7 @@ export class Consent {
 
   async #rotate(
     person: Person,
-    closing: readonly LiveGrant[],
+    closing: readonly Pick<LiveGrant, 'grantId'>[],
     why: number,
     { dropped = [], adopted = [], writeDown }: RotationExtras = {},
   ): Promise<{ tx: Uint8Array; changedAtMs: number; generation: number }> {
@@ -327,7 +354,7 @@ export class Consent {
       person.hot.grants.some((grant) => equalBytes(grant.grantId, grantId))
     const grants = [...person.hot.grants, ...adopted.filter((grant) => !isHeld(grant))].filter(
       (grant) =>
-        !closing.includes(grant) &&
+        !closing.some(({ grantId }) => equalBytes(grantId, grant.grantId)) &&
         !dropped.includes(grant) &&
         isUnexpired(grant, nowMs()) &&
         // A folder restored from an older copy may hold grants that have ended since.
@@ -357,7 +384,7 @@ export class Consent {
       const recorded = this.#record(person, { generation, first, cuts, closes, opens: [], envelopes, late, why }, [])
       for (const gid of closes) {
         database.run(
-          'UPDATE grants SET closed = ?, closegen = ? WHERE account = ? AND gid = ? AND closed IS NULL',
+          'UPDATE grants SET closed = coalesce(closed, ?), closegen = ? WHERE account = ? AND gid = ? AND closegen IS NULL',
           changedAtMs,
           generation,
           person.account,
