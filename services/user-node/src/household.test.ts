@@ -247,6 +247,28 @@ test('an upload that was under way when the folder was copied is not gone on wit
   expect(uploads.state(home.person(), records, next.sequence)).toMatchObject({ isStored: false })
 })
 
+test('no file is sealed before the node has looked whether its folder is an older copy', async () => {
+  const vault = await home.enrol()
+  vault.close()
+  let isNear = false
+  const seen: string[] = []
+  const refresh = async (): Promise<boolean> => {
+    // Each time it comes nearer, until it is there.
+    home.seal()
+    world.commit(home.iot())
+    return isNear
+  }
+  const household = openHousehold(undefined, absent, refresh)
+  const ready = uploads.ready(home.person()).then(() => seen.push('ready'))
+  await household.round()
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(seen).toEqual([])
+  isNear = true
+  await household.round()
+  await ready
+  expect(seen).toEqual(['ready'])
+})
+
 test('a storage network that never answers holds up neither records nor a revocation', async () => {
   const doctor = world.enrolDoctor()
   const vault = await home.enrol()

@@ -180,14 +180,15 @@ export class Household {
   async #keepKeys(person: Person): Promise<void> {
     if (person.state === 'registering') await this.#progressEnrolment(person)
     if (person.state !== 'live') return
-    const { consent, rekeys, standing, devices, losses, ledger, alarms, nowMs } = this.#deps
-    await rekeys.step(person)
-    standing.look(person)
-    for (const device of devices.foreign(person)) alarms.noticeDevice(person, device, { atMs: nowMs() })
+    const { consent, rekeys, standing, devices, uploads, losses, ledger, alarms, nowMs } = this.#deps
     // Before anything else is taken over from the ledger: chunks that were sealed since the copy was made must not be sealed again.
     const behind = person.streams.filter(({ stream }) => losses.isBehind(person, stream))
     if (behind.length > 0 && !this.#endOldUploads(person)) return
+    if (this.#hasLooked) uploads.open(person)
     for (const { stream } of behind) losses.catchUp(person, stream)
+    await rekeys.step(person)
+    standing.look(person)
+    for (const device of devices.foreign(person)) alarms.noticeDevice(person, device, { atMs: nowMs() })
     const adopted = consent.adopt(person)
     const generation = ledger.currentGeneration(person.account)
     const isOutrun = this.#isOutrun(person)

@@ -50,6 +50,7 @@ function registerUploadRoutes(app: FastifyInstance, services: Services): void {
   const { uploads } = services
   app.post('/v1/people/:p/files', { schema: { body: beginBody } }, async (request, reply) => {
     const { person } = sessionOf(services, request)
+    await uploads.ready(person)
     const {
       name,
       type = 'application/octet-stream',
@@ -65,6 +66,7 @@ function registerUploadRoutes(app: FastifyInstance, services: Services): void {
     const { sequence } = (request as FileRequest).params
     const { offset } = request.query as { offset: number }
     const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
+    await uploads.ready(person)
     const state = await uploads.write(person, streamOfKind(person, 'records'), { sequence, offset, bytes })
     if (state.isStored) services.wake()
     return view(state)
