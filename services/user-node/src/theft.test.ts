@@ -470,6 +470,30 @@ describe('a household whose op key was stolen', { timeout: 120_000 }, () => {
     expect(brought.filter((ms) => !isKept(ms))).toEqual([])
   })
 
+  test('looks once at what somebody else cut, not in every round until it has answered', async () => {
+    await live(2)
+    const thief = new Thief()
+    for (let i = 0; i < 6; i++) {
+      world.commit(thief.rotation(1, 16))
+      await live(1)
+    }
+    expect(home.person().hot.generation).toBeLessThan(generation())
+    await live(1)
+    const { get } = userTables.cut
+    let reads = 0
+    const counting: typeof get = (...place) => {
+      reads++
+      return get(...place)
+    }
+    Object.assign(userTables.cut, { get: counting })
+    try {
+      await live(1)
+    } finally {
+      Object.assign(userTables.cut, { get })
+    }
+    expect(reads).toBeLessThan(16)
+  })
+
   test('keeps room in her hot store for what she does herself, however many generations the thief opens', async () => {
     await live(2)
     const person = home.person()

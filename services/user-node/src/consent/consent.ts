@@ -84,6 +84,8 @@ export class Consent {
   readonly #deps: Dependencies
   readonly #queues = new Map<string, Promise<unknown>>()
   readonly #foreignGrants: ForeignGrants
+  /** By person: the ledger's generation when its cuts were taken over last. */
+  readonly #adoptedTo = new Map<string, number>()
 
   constructor(deps: Dependencies) {
     this.#deps = deps
@@ -230,7 +232,11 @@ export class Consent {
    * @returns the streams that were changed: what waits of them may have to be sealed anew.
    */
   adopt(person: Person): Uint8Array[] {
-    return this.#deps.database.transaction(() => adoptCuts(this.#deps, person))
+    const { database, ledger } = this.#deps
+    const since = this.#adoptedTo.get(person.id) ?? 1
+    const changed = database.transaction(() => adoptCuts(this.#deps, person, since))
+    this.#adoptedTo.set(person.id, Math.max(1, ledger.currentGeneration(person.account)))
+    return changed
   }
 
   /**

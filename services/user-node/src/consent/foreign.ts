@@ -28,9 +28,10 @@ export function isForeignGeneration(
  * Takes over what the ledger has and this node does not: cuts of the generations before the current one, and how far this node's own cuts that
  * are not on record have to reach. Inside the caller's transaction. It is soon done if there is nothing.
  *
+ * @param since - the current generation when it was done last: of those before it nothing changes any more.
  * @returns the streams that were changed.
  */
-export function adoptCuts({ database, ledger }: Dependencies, person: Person): Uint8Array[] {
+export function adoptCuts({ database, ledger }: Dependencies, person: Person, since: number): Uint8Array[] {
   const { account } = person
   const current = ledger.currentGeneration(account)
   const changed: Uint8Array[] = []
@@ -39,7 +40,7 @@ export function adoptCuts({ database, ledger }: Dependencies, person: Person): U
   const committed = Number(database.get(newest, account)?.generation ?? 0)
   for (const { stream } of person.streams) {
     let isForeign = false
-    for (let generation = current - 1; generation >= 1; generation--) {
+    for (let generation = current - 1; generation >= since; generation--) {
       const last = ledger.cutOf(account, stream, generation)
       if (last === undefined) break
       const key = [account, stream, generation] as const
