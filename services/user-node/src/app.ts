@@ -202,7 +202,7 @@ function buildConsent(base: Foundations, flush: (person: Person, stream: PersonS
     sessions,
     rekeys,
     devices: new Devices({ database, store, postings, ledger, nowMs }),
-    erasures: new Erasures({ database, people: store, postings, ledger, consent, sessions, flush, nowMs }),
+    erasures: new Erasures({ database, people: store, postings, ledger, standing, consent, sessions, flush, nowMs }),
   }
 }
 

@@ -12,6 +12,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { canOpen, openAll, type SealedRecord, TestHome } from '../../../test/support/home.ts'
 import { TestLedger } from '../../../test/support/ledger.ts'
 import { noEnd } from './consent/compose.ts'
+import { Erasures } from './consent/erasure.ts'
 import { Settlement } from './consent/settlement.ts'
 import { UserNodeEvents } from './events.ts'
 import { Reclaim } from './files/reclaim.ts'
@@ -66,10 +67,12 @@ function openHousehold(
   const reclaim = new Reclaim(parts)
   uploads = new Uploads({ ...parts, reclaim })
   const sessions = new Sessions({ dir, consent, nowMs })
+  const erasing = { database, people, postings, ledger, standing, consent, sessions, nowMs }
   return new Household({
     ...{ ...home, ...parts, people: home.people, store: home.store },
     ...{ uploads, reclaim },
     sessions,
+    erasures: new Erasures({ ...erasing, flush: () => {} }),
     rekeys: new Rekeys({ ...parts, store: people, consent, sessions }),
     settlement: new Settlement({ ...parts, dir, client, consent }),
     delivery: new Delivery({ ...parts, onFinal: () => {} }),

@@ -8,6 +8,7 @@ import type { Logger } from '@healthblock/runtime/logger'
 import type { Outbox } from '@healthblock/runtime/outbox'
 import { isYetToCome, type PauseLimits, Pauses } from '@healthblock/runtime/pauses'
 import type { Consent } from './consent/consent.ts'
+import type { Erasures } from './consent/erasure.ts'
 import type { Settlement } from './consent/settlement.ts'
 import type { Reclaim } from './files/reclaim.ts'
 import type { Uploads } from './files/uploads.ts'
@@ -33,6 +34,7 @@ interface Dependencies {
   readonly consent: Consent
   readonly rekeys: Pick<Rekeys, 'step'>
   readonly standing: Pick<OpStanding, 'look'>
+  readonly erasures: Pick<Erasures, 'again'>
   readonly settlement: Settlement
   readonly sealer: Sealer
   readonly losses: Losses
@@ -249,12 +251,13 @@ export class Household {
 
   /** Once an hour the hot stores lose the keys of the past, which the vaults keep, and uploads that nobody goes on with end. */
   async #forget(): Promise<void> {
-    const { store, consent, ledger, uploads, nowMs } = this.#deps
+    const { store, consent, erasures, outbox, ledger, uploads, nowMs } = this.#deps
     if (isYetToCome(this.#forgetDueMs, { nowMs: nowMs(), lengthMs: forgetEveryMs })) return
     this.#forgetDueMs = nowMs() + forgetEveryMs
     const epoch = epochOf(nowMs() - rememberMs, ledger.epochLengthMs)
     for (const person of store.all()) {
       await consent.forget(person, epoch)
+      erasures.again(person, (tx) => outbox.find(tx))
       for (const stream of person.streams) uploads.expire(person, stream)
     }
   }

@@ -17,6 +17,7 @@ import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { TestHome } from '../../../test/support/home.ts'
 import { TestLedger } from '../../../test/support/ledger.ts'
+import { Erasures } from './consent/erasure.ts'
 import { Settlement } from './consent/settlement.ts'
 import { UserNodeEvents } from './events.ts'
 import { listFiles } from './files/file-list.ts'
@@ -42,6 +43,7 @@ let household: Household
 let delivery: Delivery
 let rekeys: Rekeys
 let uploads: Uploads
+let erasures: Erasures
 let finished: Map<string, OutboxEntry>
 
 beforeEach(async () => {
@@ -84,14 +86,16 @@ function openHousehold(seen = world.ledger): void {
     onFinal: ({ what, account }, entry) => {
       const person = people.byAccount(account)
       if (person !== undefined && what === 'key') settling.push(settlement.settle(person, entry))
+      if (person !== undefined && what === 'erase') erasures.settle(person, entry)
     },
   })
   const reclaim = new Reclaim(parts)
   uploads = new Uploads({ ...parts, reclaim })
   const sessions = new Sessions({ dir, consent, nowMs })
   rekeys = new Rekeys({ ...parts, store: people, sessions })
+  erasures = new Erasures({ ...parts, sessions, flush: () => {} })
   household = new Household({
-    ...{ ...home, ...parts, people: home.people, store: people, sessions, rekeys, settlement, delivery, reclaim },
+    ...{ ...home, ...parts, people: home.people, store: people, sessions, rekeys, erasures, settlement, delivery, reclaim },
     ...{
       uploads,
       diagnoses: new Diagnoses(parts),
@@ -706,6 +710,27 @@ describe('a folder from before a rekey', { timeout: 120_000 }, () => {
     await recover()
     expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
     expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+  })
+
+  test('erases once it is brought back what she erased before that, and asks the ledger no more than once in between', async () => {
+    await turnBack()
+    home.open()
+    openHousehold()
+    const recorded = home.records()
+    const range = { streams: [streamOfKind(home.person(), 'ecg')], fromMs: 0, untilMs: world.nowMs - 3_600_000 }
+    // Records of the epoch that is over.
+    world.nowMs += 3_600_000
+    const erased = await erasures.erase(session(), { ...range, untilMs: world.nowMs - 3_600_000 }, 10_000)
+    expect(erased.ranges).toHaveLength(1)
+    expect(recorded.length).toBeGreaterThan(1)
+    await live(10)
+    expect(count('erase')).toBe(1)
+    rekeys.begin(session())
+    await recover()
+    world.nowMs += 3_600_000
+    await live(2)
+    expect(count('erase')).toBe(2)
+    expect(userTables.erasedHead.get(state(), account(), ecg())).toBe(0)
   })
 
   test('does so though the ledger lets nobody read it with such a key', async () => {

@@ -74,7 +74,7 @@ test('an erasure up to now takes all that came before it: what waits to be seale
   timeout: 60_000,
 }, async () => {
   await atHome(async (home, world, vault) => {
-    const { consent, database, store: people, postings, sealer } = home
+    const { consent, database, store: people, postings, standing, sealer } = home
     const nowMs = (): number => world.nowMs
     const save = (): void => void vault.encode()
     const sessions = {
@@ -86,6 +86,7 @@ test('an erasure up to now takes all that came before it: what waits to be seale
       people,
       postings,
       consent,
+      standing,
       sessions,
       nowMs,
       ledger: createLedgerView(world.ledger, nowMs),

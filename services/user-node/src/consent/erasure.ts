@@ -6,12 +6,13 @@
  */
 import { type SequenceRange, signTransaction, type TransactionBody } from '@healthblock/chain/transaction'
 import type { SigningKey } from '@healthblock/crypto/signature'
-import { equalBytes, fromHex } from '@healthblock/encoding/bytes'
+import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'
 import type { OutboxEntry } from '@healthblock/runtime/outbox'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { UserNodeError } from '../errors.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
+import type { OpStanding } from '../people/op-standing.ts'
 import { consentValidityMs, type Person, type PersonStore, type PersonStream } from '../people/person.ts'
 import type { Session, Sessions } from '../people/sessions.ts'
 import type { Postings } from '../store/postings.ts'
@@ -34,6 +35,7 @@ interface Dependencies {
   readonly postings: Postings
   readonly ledger: LedgerView
   readonly consent: Consent
+  readonly standing: Pick<OpStanding, 'isOut'>
   readonly sessions: Pick<Sessions, 'absorbRoots' | 'saveVault'>
   /** Seals everything of a stream that waits. */
   readonly flush: (person: Person, stream: PersonStream) => void
@@ -116,7 +118,7 @@ export class Erasures {
     return { tx, ...found, fromEpoch, untilEpoch }
   }
 
-  /** Signs a refused erasure again, with the next counter. Its keys are gone already. */
+  /** Signs a refused erasure again, with the next counter; later (`again`) if the op key is not in force. Its keys are gone already. */
   settle(person: Person, entry: OutboxEntry): void {
     if (entry.status !== 'refused') return
     const { database } = this.#deps
@@ -124,9 +126,34 @@ export class Erasures {
     if (row === undefined) return
     // What is refused for anything else would be refused again.
     if (!rulesOfOrder.has(entry.rule ?? '')) return
-    if (entry.rule === 'erase.signature' && this.#keyInForce(person) === undefined) return
+    if (this.#deps.standing.isOut(person) && !this.#isNextInForce(person)) return
     const { ranges } = decodeCbor(row.body as Uint8Array) as unknown as EraseBody
     database.transaction(() => this.#post(person, ranges, undefined))
+  }
+
+  /** Signs anew what was refused while the op key was not in force, and what nothing took the place of. */
+  again(person: Person, find: (tx: Uint8Array) => Pick<OutboxEntry, 'rule'> | undefined): void {
+    const { database, standing } = this.#deps
+    if (standing.isOut(person)) return
+    const rows = database.all(
+      `SELECT erasure.tx AS tx, erasure.body AS body, posting.state AS state FROM erasure JOIN posting ON posting.tx = erasure.tx
+       WHERE erasure.account = ? ORDER BY asked DESC LIMIT 4096`,
+      person.account,
+    )
+    const seen = new Set<string>()
+    for (const { tx, body, state } of rows) {
+      const { ranges } = decodeCbor(body as Uint8Array) as unknown as EraseBody
+      const name = ranges.map(([stream, from, to]) => `${toHex(stream)} ${from} ${to}`).join()
+      // The newest of the same ranges says how it stands.
+      const isNewest = !seen.has(name)
+      seen.add(name)
+      if (isNewest && state === 'refused' && rulesOfOrder.has(find(tx as Uint8Array)?.rule ?? ''))
+        database.transaction(() => this.#post(person, ranges, undefined))
+    }
+  }
+
+  #isNextInForce(person: Person): boolean {
+    return person.nextOp !== undefined && this.#keyInForce(person) === person.nextOp
   }
 
   /** The person's op key that the ledger has in force: the one that this node has, or the one that it waits for. */
