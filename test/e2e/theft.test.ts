@@ -135,7 +135,9 @@ describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: 300
     expect(await cluster.run('patient', 'device', 'remove', 'anna', his.device)).toMatchObject({ code: 1 })
     const alarms = await cluster.ok<{ code: string }[]>('patient', 'alarms', 'anna')
     // And whatever the doctor's node found in a signal that is no heart's.
-    expect(alarms.map(({ code }) => code)).toEqual(expect.arrayContaining(['device.foreign', 'keys.foreign', 'stream.gap']))
+    expect(alarms.map(({ code }) => code)).toEqual(
+      expect.arrayContaining(['device.foreign', 'keys.foreign', 'stream.gap']),
+    )
     expect(await cluster.run('audit')).toMatchObject({ code: 0, value: { ok: true } })
     // It holds over a restart.
     await cluster.kill('user')

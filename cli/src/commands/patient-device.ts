@@ -43,7 +43,9 @@ export async function listDevices(context: Context, positionals: string[]): Prom
 export async function removeDevice(context: Context, positionals: string[]): Promise<ExitCode> {
   const [name, device] = takePositionals(positionals, ['NAME', 'DEVICE'] as const)
   if (!/^[0-9a-f]{32}$/.test(device))
-    throw new UsageError(`a device is 32 hexadecimal characters, as "patient device list ${name}" prints them, not "${device}"`)
+    throw new UsageError(
+      `a device is 32 hexadecimal characters, as "patient device list ${name}" prints them, not "${device}"`,
+    )
   const session = await openSession(context, name)
   const done = await untilNotOvertaken(session, 'device.counter', async () => {
     const path = `${session.path}/devices/${device}`

@@ -29,11 +29,11 @@ import { Household } from './household.ts'
 import { Contacts } from './people/contacts.ts'
 import { Devices } from './people/devices.ts'
 import { loadWrappingKey } from './people/hot-key.ts'
+import { OpStanding } from './people/op-standing.ts'
 import { People } from './people/people.ts'
 import { type Person, PersonStore, type PersonStream } from './people/person.ts'
 import { Rehearsals } from './people/rehearsal.ts'
 import { Rekeys } from './people/rekey.ts'
-import { OpStanding } from './people/op-standing.ts'
 import { VaultFactors } from './people/second-factor.ts'
 import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
@@ -210,7 +210,8 @@ type OnSettled = Readonly<Record<string, (person: Person, entry: OutboxEntry) =>
 
 /** From samples to the ledger: `onSettled` has who is told of a type's transactions that are final. */
 function buildDelivery(base: Foundations, onSettled: OnSettled, wake: () => void) {
-  const { config, database, store, postings, ledger, alarms, standing, nowMs, logger, follower, storageOf, stopping } = base
+  const { config, database, store, postings, ledger, alarms, standing, nowMs, logger, follower, storageOf, stopping } =
+    base
   const { periodMs } = config
   const samples = new Samples(database, nowMs)
   const sealer = new Sealer({ database, samples, ledger, periodMs, nowMs })

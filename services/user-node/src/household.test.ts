@@ -479,8 +479,13 @@ test('a grant that a gateway refused, and that is on the ledger all the same, is
   const lie = { status: 'refused', addedMs: 0, attempts: 1, rule: 'key.counter' } as const
   await settlement.settle(home.person(), { ...lie, id: toHex(tx), chain: 'userchain' })
   expect(shownGrants()).toMatchObject([{ state: 'refused' }])
+  world.nowMs += 1_000
   await household.round()
-  home.commitAll()
+  const posted = "SELECT tx, leaf FROM posting WHERE what = 'key' AND state = 'pending' ORDER BY ms"
+  for (const { tx: next, leaf } of home.database.all(posted)) {
+    world.commit(leaf as Uint8Array)
+    home.confirm(next as Uint8Array)
+  }
   const { account } = home.person()
   expect(userTables.grant.get(world.ledger.state('userchain'), account, grantId)?.c).toBeDefined()
   expect(shownGrants()).toMatchObject([{ grant: toHex(grantId), state: 'ended', closedBy: expect.any(String) }])

@@ -21,7 +21,11 @@ interface LedgerDevice {
 
 const refreshMs = 30_000
 
-function RemoveDialog(props: { device: LedgerDevice; onClose: () => void; onRemoved: () => Promise<void> }): JSX.Element {
+function RemoveDialog(props: {
+  device: LedgerDevice
+  onClose: () => void
+  onRemoved: () => Promise<void>
+}): JSX.Element {
   const { base } = usePatient()
   const { device, onClose, onRemoved } = props
   return (

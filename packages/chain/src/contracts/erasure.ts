@@ -3,14 +3,7 @@ import type { Verdict } from '../block-types.ts'
 import { rulesOfOwners } from '../rules.ts'
 import { keyRoles, userTables } from '../tables.ts'
 import type { SequenceRange } from '../transaction.ts'
-import {
-  consentOrder,
-  type RuleContext,
-  refuse,
-  signedByOp,
-  type TransactionOf,
-  valid,
-} from './context.ts'
+import { consentOrder, type RuleContext, refuse, signedByOp, type TransactionOf, valid } from './context.ts'
 
 const rolePatient = 1
 /** Erasures of one stream; from version 4 of the rules on those under one op key, so that a thief of it does not use up its owner's. */

@@ -43,6 +43,7 @@ import { adoptCuts, foreignCuts, isForeignGeneration } from './foreign.ts'
 import { ForeignGrants } from './foreign-grants.ts'
 import { writeGrant } from './grant-row.ts'
 import { checkRequest, type GrantRequest } from './request.ts'
+import { unconfirmed } from './unconfirmed.ts'
 
 /** Why a `key` transaction was made (packages/chain SPEC.md §6). */
 export const reasons = { grant: 1, revoke: 2, rotate: 3, panic: 4, erase: 6 } as const
@@ -198,22 +199,13 @@ export class Consent {
    */
   endRefused(person: Person): Promise<number> {
     return this.#inTurn(person, async () => {
-      const { database, ledger } = this.#deps
-      const { account } = person
-      const refused = database.all(
-        'SELECT gid, tx FROM grants WHERE account = ? AND closed IS NOT NULL AND closegen IS NULL LIMIT 4096',
-        account,
-      )
-      const alive = refused.filter(({ gid }) => {
-        return ledger.isGrantRecorded(account, gid as Uint8Array) && !ledger.isGrantClosed(account, gid as Uint8Array)
-      })
+      const { database } = this.#deps
+      const alive = this.#foreignGrants.refusedAlive(person)
       if (alive.length === 0) return 0
       const writeDown = (): void => {
-        for (const { tx } of alive)
-          database.run("UPDATE consent SET state = 'committed' WHERE tx = ?", tx as Uint8Array)
+        for (const { tx } of alive) database.run("UPDATE consent SET state = 'committed' WHERE tx = ?", tx)
       }
-      const closing = alive.map(({ gid }) => ({ grantId: gid as Uint8Array }))
-      await this.#rotate(person, closing, reasons.revoke, { writeDown })
+      await this.#rotate(person, alive, reasons.revoke, { writeDown })
       return alive.length
     })
   }
@@ -567,7 +559,7 @@ export class Consent {
         person: person.name,
       })
     }
-    const pending = this.#unconfirmed(person, parts.generation)
+    const pending = unconfirmed(this.#deps, person.account, parts.generation)
     const n = people.nextCounter(person, { nowMs: nowMs(), recorded: ledger.lastCounter(person.account) })
     const { first, rest } = packEnvelopes(parts.envelopes)
     const body: KeyBody = {
@@ -620,30 +612,6 @@ export class Consent {
     requires: Uint8Array | undefined,
   ): void {
     this.#deps.postings.add({ tx, account: person.account, what, leaf: transaction.leaf, requires }, this.#deps.nowMs())
-  }
-
-  /** Every cut, of generations before `generation`, and close of own predecessors that are not known as committed: each `key` repeats them. */
-  #unconfirmed(person: Person, generation: number): { cuts: Cut[]; closes: Uint8Array[] } {
-    const { database, ledger } = this.#deps
-    const row = database.get(
-      "SELECT max(generation) AS generation FROM consent WHERE account = ? AND state = 'committed'",
-      person.account,
-    )
-    const committed = Number(row?.generation ?? 0)
-    // Cuts before the ledger's generation are on record, however many somebody else made; those of an older copy may be others.
-    const first = Math.max(1, committed, ledger.currentGeneration(person.account))
-    const cuts = database.all(
-      'SELECT stream, generation, last FROM cut WHERE account = ? AND generation >= ? AND generation < ? ORDER BY generation, stream LIMIT 256',
-      ...[person.account, first, generation],
-    )
-    const closes = database.all(
-      'SELECT gid FROM grants WHERE account = ? AND closegen > ? ORDER BY gid LIMIT 256',
-      ...[person.account, committed],
-    )
-    return {
-      cuts: cuts.map((cut): Cut => [cut.stream as Uint8Array, Number(cut.generation), Number(cut.last)]),
-      closes: closes.map(({ gid }) => gid as Uint8Array),
-    }
   }
 }
 

@@ -79,6 +79,17 @@ export class ForeignGrants {
     if (isOwn) this.#isAllKnown.add(person.id)
   }
 
+  /** Grants that were refused, and that are open on the ledger all the same, with the transaction that opened each. */
+  refusedAlive({ account }: Person): { grantId: Uint8Array; tx: Uint8Array }[] {
+    const { database, ledger } = this.#deps
+    const refused =
+      'SELECT gid, tx FROM grants WHERE account = ? AND closed IS NOT NULL AND closegen IS NULL LIMIT 4096'
+    return database
+      .all(refused, account)
+      .map(({ gid, tx }) => ({ grantId: gid as Uint8Array, tx: tx as Uint8Array }))
+      .filter(({ grantId }) => ledger.isGrantRecorded(account, grantId) && !ledger.isGrantClosed(account, grantId))
+  }
+
   #isDue(person: Person, recorded: number, isOwn: boolean): boolean {
     const { people, nowMs } = this.#deps
     if (people.lookedAt(person) === recorded) return false

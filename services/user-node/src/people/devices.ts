@@ -95,7 +95,8 @@ export class Devices {
 
   #find(person: Person, id: string): Uint8Array {
     if (id === toHex(person.device)) {
-      const words = "this is the device of her own node: its streams would end for ever, and none of her readings could be recorded any more"
+      const words =
+        'this is the device of her own node: its streams would end for ever, and none of her readings could be recorded any more'
       throw new UserNodeError(words, { code: 'ERR_DEVICE_OWN' })
     }
     const found = this.foreign(person).find((device) => toHex(device) === id)
