@@ -7,7 +7,8 @@ import { publicKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { PublicKey } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { BlockId } from './store/block-id.ts'
-import type { BlockStat, BlockStore, PinEntry, PinsListed, PutRequest } from './store/block-store.ts'
+import type { BlockStore } from './store/block-store.ts'
+import type { BlockStat, PinEntry, PinsListed, PutRequest } from './store/entries.ts'
 import type { Reference } from './store/operations.ts'
 import { Bitswap, bitswapProtocol } from './swarm/bitswap.ts'
 import { Swarm, type SwarmOptions, type SwarmPeer } from './swarm/swarm.ts'
@@ -51,8 +52,10 @@ export interface BlockBackend {
     account: Uint8Array,
     options: { at: number; force: boolean },
   ): Promise<{ changed: boolean; deleted: number }>
-  pin(id: BlockId, reference: Reference): Promise<void>
-  unpin(digest: Uint8Array, account: Uint8Array): Promise<void>
+  /** As {@link BlockStore.pin}. */
+  pin(id: BlockId, reference: Reference, enforceQuota?: boolean): Promise<void>
+  /** As {@link BlockStore.unpin}. */
+  unpin(digest: Uint8Array, account: Uint8Array, at: number): Promise<boolean>
   pins(account: Uint8Array, after: Uint8Array, limit: number, kind?: PinsListed): PinEntry[]
   totals(): { bytes: number; blocks: number }
   /** True if the block here hashes to its address; what does not is set aside. */
@@ -112,12 +115,12 @@ export class StoreBackend {
     return this.store.release(digest, account, options)
   }
 
-  pin(id: BlockId, reference: Reference): Promise<void> {
-    return this.store.pin(id, reference)
+  pin(id: BlockId, reference: Reference, enforceQuota?: boolean): Promise<void> {
+    return this.store.pin(id, reference, enforceQuota)
   }
 
-  unpin(digest: Uint8Array, account: Uint8Array): Promise<void> {
-    return this.store.unpin(digest, account)
+  unpin(digest: Uint8Array, account: Uint8Array, at: number): Promise<boolean> {
+    return this.store.unpin(digest, account, at)
   }
 
   pins(account: Uint8Array, after: Uint8Array, limit: number, kind?: PinsListed): PinEntry[] {

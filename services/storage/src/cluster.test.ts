@@ -9,7 +9,7 @@ import { toHex } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import { CID } from 'multiformats/cid'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { Cluster, multipart, type Place } from './cluster.fixture.ts'
+import { Cluster, multipart, type Place, type Tenant } from './cluster.fixture.ts'
 import { readConfig } from './config.ts'
 import { rankMembers } from './replication/placement.ts'
 import { parseReceipts, receiptsHeader, verifyReceipt } from './replication/receipt.ts'
@@ -143,6 +143,64 @@ describe('three nodes', () => {
     await eventually(async () => !(await holds(away, earlier)))
     await away.node?.repair.run()
     for (const place of places) expect(await holds(place, earlier)).toBe(false)
+  })
+
+  test('what is pinned and unpinned while a store is away holds there too, once it is back', async () => {
+    const [asked, other, away] = places
+    const [kept, given, both] = [newBlock(), newBlock(), newBlock()] as const
+    for (const block of [kept, given, both]) await put(asked, block)
+    await eventually(() => allHold(places, [kept, given, both]))
+    await cluster.client(asked).pin.add(given.cid)
+    await cluster.stop(away)
+    await cluster.client(asked).pin.add(kept.cid)
+    await cluster.client(asked).pin.rm(given.cid)
+    // The last word holds, whichever of the two stores that were there it was said to.
+    await cluster.client(other).pin.add(both.cid)
+    await cluster.client(asked).pin.rm(both.cid)
+    await cluster.client(other).pin.add(both.cid, { recursive: false })
+    await cluster.start(away)
+    const [{ account }] = cluster.tenants as [Tenant]
+    const pinsAt = ({ node }: Place): string[] =>
+      (node?.store.pins(account, new Uint8Array(0), 10) ?? []).map(({ digest, pin }) => `${toHex(digest)} ${pin}`)
+    const expected = [`${toHex(kept.digest)} 2`, `${toHex(both.digest)} 1`].sort()
+    await eventually(async () => pinsAt(away).join() === expected.join())
+    for (const place of places) expect(pinsAt(place)).toEqual(expected)
+    await eventually(async () => places.every(({ node }) => node?.store.handoffCount() === 0))
+  })
+
+  test('a store that was away learns of pins from one that was asked for none, as who was asked is gone', async () => {
+    const [asked, other, away] = places
+    const blocks = [newBlock(), newBlock()] as const
+    for (const block of blocks) await put(asked, block)
+    await eventually(() => allHold(places, blocks))
+    await cluster.client(asked).pin.add(blocks[0].cid)
+    await cluster.stop(away)
+    await cluster.client(asked).pin.rm(blocks[0].cid)
+    await cluster.client(asked).pin.add(blocks[1].cid)
+    await cluster.stop(asked)
+    await cluster.start(away)
+    await cluster.connected([other, away])
+    const [{ account }] = cluster.tenants as [Tenant]
+    const pinned = (): unknown => blocks.map(({ digest }) => away.node?.store.pinOf(digest, account))
+    await eventually(async () => String(pinned()) === '0,2')
+    const listed: string[] = []
+    for await (const { cid } of cluster.client(away).pin.ls()) listed.push(cid.toString())
+    expect(listed).toEqual([blocks[1].cid.toString()])
+  })
+
+  test('a pin is taken away, and set again, whatever the clock of the store said that set it', async () => {
+    const block = newBlock()
+    await put(places[0], block)
+    await eventually(() => allHold(places, [block]))
+    const [{ account }] = cluster.tenants as [Tenant]
+    const id = { digest: block.digest, codec: codecRaw }
+    const ahead = { account, at: Date.now() + 60_000, pin: 2 }
+    for (const { node } of places) await node?.store.pin(id, ahead)
+    const pinned = (): (number | undefined)[] => places.map(({ node }) => node?.store.pinOf(block.digest, account))
+    await cluster.client(places[1]).pin.rm(block.cid)
+    expect(pinned()).toEqual([0, 0, 0])
+    await cluster.client(places[2]).pin.add(block.cid)
+    expect(pinned()).toEqual([2, 2, 2])
   })
 
   test('what a store that is away lacks is told, and no longer once it is back and has it', async () => {

@@ -9,10 +9,12 @@ import { Claims } from './claims.ts'
 import { linksOf, type NodeLink } from './dag-node.ts'
 import { isStorageError, StorageError } from './errors.ts'
 import { assertWriter, headerOf, type PayloadHeader, type PayloadReader } from './ownership.ts'
+import { pinsListedMax, recursivePin } from './replication/pins.ts'
 import type { Receipt } from './replication/receipt.ts'
-import { pinsListedMax, type Replicator, recursivePin } from './replication/replicator.ts'
+import type { Replicator } from './replication/replicator.ts'
 import { type BlockId, codecDagPb, codecRaw, encodeBlockId, fromCid, toCid } from './store/block-id.ts'
-import type { BlockStore, PinEntry } from './store/block-store.ts'
+import type { BlockStore } from './store/block-store.ts'
+import type { PinEntry } from './store/entries.ts'
 import type { Reference } from './store/operations.ts'
 
 /** Most blocks of one tree that are walked. */
@@ -172,7 +174,7 @@ export class Files {
     account: Uint8Array,
     signal: AbortSignal,
   ): Promise<Set<string>> {
-    const pins = await this.#options.replicator.pins(account)
+    const pins = await this.#options.replicator.pins.list(account)
     if (pins.length >= pinsListedMax) throw tooManyPinned(root)
     const kept = new Set<string>()
     // What is there only through the node that goes is not kept.
@@ -251,10 +253,10 @@ export class Files {
     const { replicator } = this.#options
     let count = 1
     for await (const id of this.descendants(root, signal)) {
-      await replicator.refer(id, account)
+      await replicator.pins.refer(id, account)
       count++
     }
-    await replicator.pin(root, account, recursivePin)
+    await replicator.pins.add(root, account, recursivePin)
     return count
   }
 
@@ -268,7 +270,7 @@ export class Files {
     const [first] = ids
     const roots = new Map<string, string>()
     if (first === undefined) return roots
-    const pins = await this.#options.replicator.pins(account, 'recursive')
+    const pins = await this.#options.replicator.pins.list(account, 'recursive')
     if (pins.length >= pinsListedMax) throw tooManyPinned(first)
     const wanted = new Set(ids.map(keyOf))
     const signal = AbortSignal.timeout(pinsTimeoutMs)

@@ -1,7 +1,7 @@
 /** Whose a block is: sealed payloads name their owner and writer in an authenticated header; other blocks name nobody. */
 import { StorageError } from './errors.ts'
 import { encodeBlockId } from './store/block-id.ts'
-import type { BlockStat } from './store/block-store.ts'
+import type { BlockStat } from './store/entries.ts'
 
 /** What a sealed payload's header says: of whom, and which record. Accounts are 32 bytes, a stream 8. */
 export interface PayloadHeader {

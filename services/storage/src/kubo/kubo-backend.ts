@@ -8,7 +8,7 @@ import type { BackendIdentity, BlockBackend, ExchangeCounters, PeerConnection } 
 import { type EmbeddedOptions, StoreBackend } from '../backend.ts'
 import { isStorageError, StorageError } from '../errors.ts'
 import { type BlockId, codecRaw, encodeBlockId, hashBlock } from '../store/block-id.ts'
-import type { PutRequest } from '../store/block-store.ts'
+import type { PutRequest } from '../store/entries.ts'
 import type { SwarmPeer } from '../swarm/swarm.ts'
 import { KuboClient } from './kubo-client.ts'
 import { KuboDaemon } from './kubo-daemon.ts'

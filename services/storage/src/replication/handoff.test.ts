@@ -90,6 +90,17 @@ async function enqueueRelease(target: Uint8Array): Promise<void> {
   await store.enqueueHandoff({ handoffKind: handoffKinds.release, ...entry })
 }
 
+test('a store that has no block yet to pin is told again, and no more once it says that it is pinned', async () => {
+  const answers = [0, 0, 1]
+  await addPeer('late', (response) => response.end(encodeCbor(answers.shift() ?? 9)))
+  const [{ account: target }] = peers as [Member]
+  const entry = { digest: new Uint8Array(randomBytes(32)), target, account: new Uint8Array(32).fill(9), at: 1 }
+  await store.enqueueHandoff({ handoffKind: handoffKinds.recursive, codec: 0x70, ...entry })
+  queue.kick()
+  await vi.waitFor(() => expect(store.handoffCount()).toBe(0), { timeout: 30_000 })
+  expect(seen.filter((one) => one === 'late asked')).toHaveLength(3)
+})
+
 test('a store that does not answer holds up what is for another, however much waits for it', async () => {
   await addPeer('silent', () => {})
   await addPeer('other', (response) => response.end(encodeCbor(1)))

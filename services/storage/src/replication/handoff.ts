@@ -6,10 +6,12 @@
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Members } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
+import { StorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { headerOf } from '../ownership.ts'
-import { codecRaw } from '../store/block-id.ts'
-import type { BlockStore, HandoffEntry } from '../store/block-store.ts'
+import { codecRaw, encodeBlockId } from '../store/block-id.ts'
+import type { BlockStore } from '../store/block-store.ts'
+import type { HandoffEntry } from '../store/entries.ts'
 import { handoffKinds } from '../store/operations.ts'
 import { isHandoffOver } from './handoff-lane.ts'
 import type { NodeClient } from './node-client.ts'
@@ -19,6 +21,15 @@ const entriesAtOnce = 64
 const retryMsMin = 250
 const retryMsMax = 300_000
 const idleMs = 60_000
+/** How often a store is told of a pin that has no such block: a copy may be on its way there. Within 16 s. */
+const pinAttemptsMax = 6
+/** What is told of a pin, by the kind of the entry. */
+const pinOfKind: Readonly<Record<number, number>> = {
+  [handoffKinds.unpin]: 0,
+  [handoffKinds.direct]: 1,
+  [handoffKinds.recursive]: 2,
+  [handoffKinds.refer]: 3,
+}
 
 /** What {@link HandoffQueue} works with. */
 export interface HandoffOptions {
@@ -113,7 +124,8 @@ export class HandoffQueue {
     try {
       if (entry.kind === handoffKinds.place) await this.#place(entry)
       else if (entry.kind === handoffKinds.word) await this.#word(entry)
-      else await this.#release(entry)
+      else if (entry.kind === handoffKinds.release) await this.#release(entry)
+      else await this.#pin(entry)
     } catch (error) {
       if (!isHandoffOver(error)) {
         events.handoffFailed(entry.target, entry.attempts, error)
@@ -149,6 +161,20 @@ export class HandoffQueue {
     const member = members.find(entry.target)
     const word = store.word(entry.digest, entry.account)
     if (member && word) await client.tell(member, word.bytes)
+  }
+
+  async #pin(entry: HandoffEntry): Promise<void> {
+    const { members, client } = this.#options
+    const member = members.find(entry.target)
+    const pin = pinOfKind[entry.kind]
+    if (!member || pin === undefined) return
+    const { digest, account, at, attempts } = entry
+    const id = { digest, codec: entry.codec ?? codecRaw }
+    const answer = await client.pin(member, id, { account, at, pin }, false)
+    // What it gets of the block later says how it is pinned.
+    if (answer !== 0 || attempts >= pinAttemptsMax) return
+    const cid = encodeBlockId(id)
+    throw new StorageError('the store has no such block yet', { code: 'ERR_BLOCK_NOT_FOUND', cid })
   }
 
   async #release(entry: HandoffEntry): Promise<void> {

@@ -14,7 +14,7 @@ import { StorageError } from '../errors.ts'
 import { HttpAgent, httpRequest } from '../http.ts'
 import type { PayloadHeader } from '../ownership.ts'
 import { type BlockId, encodeBlockId } from '../store/block-id.ts'
-import type { PinEntry, PinsListed } from '../store/block-store.ts'
+import type { PinEntry, PinsListed } from '../store/entries.ts'
 import type { Reference } from '../store/operations.ts'
 import { Batcher } from './batcher.ts'
 import {
@@ -86,6 +86,11 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
   return { status: response.statusCode ?? 0, body: Buffer.concat(chunks), signature }
 }
 
+/** A reference as it travels with a copy. */
+function referenceToCbor({ account, at, pin, pins }: Reference): CborValue {
+  return [account, at, pin, ...(pins ? [pins.direct, pins.recursive, pins.removed] : [])]
+}
+
 /** This node's voice towards the others. */
 export class NodeClient {
   readonly #options: { members: Members; key: SigningKey; account: Uint8Array; now: () => number }
@@ -146,7 +151,7 @@ export class NodeClient {
     const copies = items.map(({ isPut, request: { id, bytes, references, handoff, header } }) => [
       id.digest,
       id.codec,
-      references.map(({ account, at, pin }) => [account, at, pin]),
+      references.map(referenceToCbor),
       handoff,
       isPut ? 1 : 0,
       bytes,
@@ -193,11 +198,24 @@ export class NodeClient {
     return decodeCbor(await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/release`, body)) === 1
   }
 
-  /** Pins (1, 2) or unpins (0) for an account at a member. @returns whether the member has the block, or had the pin. */
-  async pin(member: Member, id: BlockId, reference: Reference): Promise<boolean> {
+  /**
+   * Pins (1, 2), unpins (0) or keeps without a pin (3) for an account at a member.
+   *
+   * @param enforceQuota - false where it was done elsewhere already.
+   * @returns as `Pins.setHere`.
+   */
+  async pin(member: Member, id: BlockId, reference: Reference, enforceQuota = true): Promise<number> {
     const { account, at, pin } = reference
-    const body = encodeCbor([account, at, pin])
-    return decodeCbor(await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/pin`, body)) === 1
+    const body = encodeCbor([account, at, pin, enforceQuota ? 1 : 0])
+    const answer = decodeCbor(await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/pin`, body))
+    if (typeof answer !== 'number') throw this.#refused(member, 0, 'malformed answer')
+    return answer
+  }
+
+  /** Tells a member of pins that were set or taken away; of blocks that it does not have it takes no notice. */
+  async tellPins(member: Member, pins: readonly { id: BlockId; reference: Reference }[]): Promise<void> {
+    const body = pins.map(({ id, reference }) => [id.digest, id.codec, referenceToCbor(reference)])
+    await this.#send(member, '/v1/replicas/pins/tell', encodeCbor(body))
   }
 
   /**

@@ -14,6 +14,7 @@ import type { Events } from '../events.ts'
 import { headerOf } from '../ownership.ts'
 import { codecRaw } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
+import type { ChangedPin } from '../store/entries.ts'
 import { digestsPerCheckMax, type NodeClient } from './node-client.ts'
 import { proofsPerQuestionMax } from './possession.ts'
 import type { Replicator } from './replicator.ts'
@@ -21,6 +22,8 @@ import type { Replicator } from './replicator.ts'
 /** Blocks that a sampled run looks at. */
 export const sampleBlocks = 4096
 const copiesAtOnce = 8
+/** Pins that a store is told of at once. */
+const pinsPerRequest = 256
 /** Incidents about one store in one run: more would say nothing new. */
 const reportsMax = 16
 
@@ -121,6 +124,7 @@ export class Repair {
       if (scope.sample && result.checked >= sampleBlocks) break
       after = last
     }
+    if (scope.sample !== true) await this.#tellPins(scope.target)
     if (scope.target === undefined) this.#finished = { ...result, at: this.#options.now() }
     if (!this.#stopped) this.#learn(scope, result, lacking)
     events.repairDone(result, this.#below)
@@ -168,6 +172,31 @@ export class Repair {
     }
     result.checked += digests.length
     result.below += below.size
+  }
+
+  /** Tells the stores that hold a block, too, how its pins were set and taken away: whoever was asked for that may be gone. */
+  async #tellPins(target: Uint8Array | undefined): Promise<void> {
+    const { store, replicator, account, client } = this.#options
+    const away = new Set<string>()
+    for (let after: ChangedPin['place'] = { block: 0, account: 0 }; !this.#stopped; ) {
+      const page = store.changedPins(after, pinsPerRequest)
+      const last = page.at(-1)
+      if (!last) return
+      const told = new Map<string, { member: Member; pins: ChangedPin[] }>()
+      for (const pin of page) {
+        for (const member of replicator.placed(pin.id.digest)) {
+          if (equalBytes(member.account, account) || (target && !equalBytes(member.account, target))) continue
+          const name = toHex(member.account)
+          const { pins } = told.get(name) ?? { pins: [] }
+          told.set(name, { member, pins: [...pins, pin] })
+        }
+      }
+      for (const [name, { member, pins }] of told) {
+        // Who cannot be asked now is told when it is back.
+        if (!away.has(name)) await client.tellPins(member, pins).catch(() => away.add(name))
+      }
+      after = last.place
+    }
   }
 
   async #ask(question: { member: Member; digests: Uint8Array[] }, below: Set<string>): Promise<number> {

@@ -4,9 +4,8 @@
  * then asks the stores in placement order, a further one whenever the last has not answered within 250 ms, then any
  * other peer. Bytes are verified wherever they come from.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { SigningKey } from '@healthblock/crypto/signature'
-import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { equalBytes } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import type { Authorizer } from '../access/authorizer.ts'
 import type { Member, Members } from '../access/members.ts'
@@ -15,10 +14,13 @@ import { isStorageError, StorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { PayloadHeader, PayloadReader } from '../ownership.ts'
 import { type BlockId, codecRaw, encodeBlockId } from '../store/block-id.ts'
-import type { BlockStore, PinEntry, PinsListed } from '../store/block-store.ts'
+import type { BlockStore } from '../store/block-store.ts'
 import { handoffKinds, type IncidentEntry, type Reference } from '../store/operations.ts'
+import { timelyReference } from '../store/pin-stamps.ts'
+import { isFinal } from './final-refusal.ts'
 import { directMs, type HandoffLane } from './handoff-lane.ts'
 import type { NodeClient, ReplicaRequest } from './node-client.ts'
+import { Pins, type Told } from './pins.ts'
 import { rankMembers } from './placement.ts'
 import { isProof, newNonce, proofOf } from './possession.ts'
 import { answerMessage, type Receipt, signReceipt } from './receipt.ts'
@@ -29,11 +31,6 @@ export const hedgeDelayMs = 250
 const proofTimeoutMs = 2_000
 /** How long one peer may take for one block. */
 const peerTimeoutMs = 20_000
-const pinsPageSize = 1000
-/** A pin's kind that holds what is below it, too. */
-export const recursivePin = 2
-/** Most pins that one listing gathers. */
-export const pinsListedMax = 100_000
 
 /** What {@link Replicator} works with. */
 export interface ReplicatorOptions {
@@ -55,16 +52,6 @@ export interface ReplicatorOptions {
   now: () => number
   /** Called when the hand-off queue has grown. */
   onHandoff: () => void
-}
-
-/** In place of a pin's kind: the block is kept for the account, and no pin is shown. */
-const referenceOnly = 3
-
-/** Codes with which every store would refuse: asking another one is no use. */
-const finalCodes = ['ERR_BLOCK_ERASED', 'ERR_QUOTA_EXCEEDED', 'ERR_BLOCK_SEALED', 'ERR_BLOCK_PINNED'] as const
-
-function isFinal(error: unknown): boolean {
-  return finalCodes.some((code) => isStorageError(error, code))
 }
 
 /**
@@ -91,9 +78,16 @@ function unreached(member: Member, cause: unknown): StorageError {
 /** Writes to, reads from and asks the stores of the network, this one among them. */
 export class Replicator {
   readonly #options: ReplicatorOptions
+  /** Accounts' pins at all stores. */
+  readonly pins: Pins
 
   constructor(options: ReplicatorOptions) {
     this.#options = options
+    this.pins = new Pins({
+      ...options,
+      placed: (digest) => this.placed(digest),
+      everywhere: (act) => this.#everywhere(act),
+    })
   }
 
   /** The members that shall hold a block, first choice first. */
@@ -201,11 +195,13 @@ export class Replicator {
    * @param from - account of the store that hands it over: it is named if the copy replaces one that was damaged.
    */
   async keepUnsigned(request: ReplicaRequest & { enforceQuota: boolean }, from?: Uint8Array): Promise<void> {
-    const { lane, backend, onHandoff } = this.#options
+    const { lane, backend, onHandoff, now } = this.#options
     const { id, bytes, references, handoff, enforceQuota } = request
     const header = this.#headerOf(request)
     const incident = from && this.#healing(id.digest, from)
-    const put = { ...id, bytes, references, handoff, enforceQuota, handoffDelayMs: directMs, ...header, ...incident }
+    const timely = references.map((reference) => timelyReference(reference, now()))
+    const common = { handoff, enforceQuota, handoffDelayMs: directMs }
+    const put = { ...id, bytes, references: timely, ...common, ...header, ...incident }
     if (handoff.length === 0) {
       await backend.put(put)
       return
@@ -461,61 +457,7 @@ export class Replicator {
     if (found) throw unreached(found.member, found.error ?? new Error('it has the block'))
   }
 
-  /**
-   * Pins for an account at every store that has the block.
-   *
-   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if none has; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`.
-   */
-  async pin(id: BlockId, account: Uint8Array, mode: number): Promise<void> {
-    await this.#setPin(id, { account, at: this.#options.now(), pin: mode })
-  }
-
-  /**
-   * Removes an account's pin at every store.
-   *
-   * @throws {StorageError} `ERR_NOT_PINNED` if there was none.
-   */
-  async unpin(id: BlockId, account: Uint8Array): Promise<void> {
-    await this.#setPin(id, { account, at: this.#options.now(), pin: 0 })
-  }
-
-  /**
-   * Keeps a block for an account at every store that has it, without a pin.
-   *
-   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if none has; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`.
-   */
-  async refer(id: BlockId, account: Uint8Array): Promise<void> {
-    await this.#setPin(id, { account, at: this.#options.now(), pin: referenceOnly })
-  }
-
-  async #setPin(id: BlockId, reference: Reference): Promise<void> {
-    const answers = await this.#everywhere((member) =>
-      this.#isSelf(member) ? this.setOwnPin(id, reference) : this.#options.client.pin(member, id, reference),
-    )
-    const final = answers.find((answer) => answer.error !== undefined && isFinal(answer.error))
-    if (final) throw final.error
-    if (answers.some((answer) => answer.done)) return
-    const cid = encodeBlockId(id)
-    if (reference.pin === 0) throw new StorageError('not pinned or pinned indirectly', { code: 'ERR_NOT_PINNED', cid })
-    throw new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
-  }
-
-  /** Pins or unpins here. @returns false if there is no such block, or no such pin. */
-  async setOwnPin(id: BlockId, reference: Reference): Promise<boolean> {
-    const { backend } = this.#options
-    try {
-      if (reference.pin === 0) await backend.unpin(id.digest, reference.account)
-      else await backend.pin(id, reference.pin === referenceOnly ? { ...reference, pin: 0 } : reference)
-      return true
-    } catch (error) {
-      if (isStorageError(error, 'ERR_BLOCK_NOT_FOUND') || isStorageError(error, 'ERR_NOT_PINNED')) return false
-      throw error
-    }
-  }
-
-  async #everywhere(
-    act: (member: Member) => Promise<boolean>,
-  ): Promise<{ member: Member; done: boolean; error?: unknown }[]> {
+  async #everywhere<T>(act: (member: Member) => Promise<T>): Promise<Told<T>[]> {
     const { members, replicas, account } = this.#options
     const all = members.list().filter((member) => replicas > 1 || equalBytes(member.account, account))
     return await Promise.all(
@@ -527,28 +469,6 @@ export class Replicator {
         }
       }),
     )
-  }
-
-  /** All pins of an account at the stores that can be reached, or its recursive ones, in the order of digests; at most {@link pinsListedMax}. */
-  async pins(account: Uint8Array, kind: PinsListed = 'all'): Promise<PinEntry[]> {
-    const { backend, client } = this.#options
-    const found = new Map<string, PinEntry>()
-    await this.#everywhere(async (member) => {
-      let after: Uint8Array = new Uint8Array(0)
-      while (found.size < pinsListedMax) {
-        const page = this.#isSelf(member)
-          ? backend.pins(account, after, pinsPageSize, kind)
-          : await client.pins(member, account, after, kind)
-        for (const pin of page) if (kind === 'all' || pin.pin === recursivePin) found.set(toHex(pin.digest), pin)
-        // Others' requests come between any two pages.
-        await nextTurn()
-        const last = page.at(-1)
-        if (!last || page.length < pinsPageSize) return true
-        after = last.digest
-      }
-      return true
-    })
-    return [...found.keys()].sort().map((key) => found.get(key) as PinEntry)
   }
 }
 

@@ -205,7 +205,7 @@ async function* putAll(
     for (const bytes of blocks) {
       const id = { digest: hashBlock(bytes), codec }
       await upload.put(id, bytes)
-      if (isPinned) await parts.replicator.pin(id, request.principal.account, 1)
+      if (isPinned) await parts.replicator.pins.add(id, request.principal.account, 1)
       yield { Key: keyOf(id), Size: bytes.length }
     }
   }

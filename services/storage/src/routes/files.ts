@@ -144,7 +144,7 @@ async function* addParts(
   if (wrapped !== undefined) yield lineOf('', wrapped)
   if (!isPinned || isDry) return
   for (const { cid } of wrapped === undefined ? entriesOf(top) : [wrapped]) {
-    await parts.replicator.pin(fromCid(cid), account, 2)
+    await parts.replicator.pins.add(fromCid(cid), account, 2)
   }
 }
 

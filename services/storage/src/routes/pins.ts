@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import { StorageError } from '../errors.ts'
 import { type BlockId, encodeBlockId, encodeLike } from '../store/block-id.ts'
-import type { PinEntry } from '../store/block-store.ts'
+import type { PinEntry } from '../store/entries.ts'
 import type { KuboRouteParts } from './parts.ts'
 import {
   addCommand,
@@ -22,7 +22,7 @@ const pinTypes = new Set(['direct', 'indirect', 'recursive', 'all'])
 
 /** Adds `pin/{add,rm,ls,verify}`. */
 export function addPinCommands(app: FastifyInstance, parts: KuboRouteParts): void {
-  const { replicator, files, store } = parts
+  const { replicator, files } = parts
   addCommand(app, 'pin/add', async (request, reply) => {
     const named = await namedOf(parts, request)
     const { account } = request.principal
@@ -31,8 +31,8 @@ export function addPinCommands(app: FastifyInstance, parts: KuboRouteParts): voi
     let count = 0
     for (const { id, name } of named) {
       if (isRecursive) count += await files.pinTree(id, account, signal)
-      else if (store.pinOf(id.digest, account) === recursive) throw pinnedRecursively(`pin: ${name} already`, name)
-      else await replicator.pin(id, account, 1)
+      else if ((await pinHere(parts, id, account)) === recursive) throw pinnedRecursively(`pin: ${name} already`, name)
+      else await replicator.pins.add(id, account, 1)
     }
     const Pins = named.map(({ name }) => name)
     if (!flagOf(request, 'progress')) return { Pins }
@@ -48,15 +48,22 @@ export function addPinCommands(app: FastifyInstance, parts: KuboRouteParts): voi
     const named = await namedOf(parts, request)
     const { account } = request.principal
     // Who takes back what is pinned by itself alone does not mean what lies below.
-    const kept = flagOf(request, 'recursive', true) ? [] : await replicator.pins(account)
+    const kept = flagOf(request, 'recursive', true) ? [] : await replicator.pins.list(account)
     for (const { id, name } of named) {
       const pin = kept.find(({ digest }) => Buffer.compare(digest, id.digest) === 0)?.pin
       if (pin === recursive) throw pinnedRecursively(`${name} is`, name)
     }
-    for (const { id } of named) await replicator.unpin(id, account)
+    for (const { id } of named) await replicator.pins.remove(id, account)
     return { Pins: named.map(({ name }) => name) }
   })
   addListing(app, parts)
+}
+
+/** How a block is pinned that is here; of one that is not, how other stores have it. */
+async function pinHere({ store, replicator }: KuboRouteParts, id: BlockId, account: Uint8Array): Promise<number> {
+  if (store.has(id.digest)) return store.pinOf(id.digest, account)
+  const pins = await replicator.pins.list(account)
+  return pins.find(({ digest }) => Buffer.compare(digest, id.digest) === 0)?.pin ?? 0
 }
 
 function addListing(app: FastifyInstance, parts: KuboRouteParts): void {
@@ -65,7 +72,7 @@ function addListing(app: FastifyInstance, parts: KuboRouteParts): void {
     const type = optionOf(request, 'type') ?? 'all'
     if (!pinTypes.has(type)) throw argumentInvalid('type', `'${type}' is none of ${[...pinTypes].join(', ')}`)
     const { account } = request.principal
-    const pins = await replicator.pins(account)
+    const pins = await replicator.pins.list(account)
     if (type === 'all' || type === 'indirect') await addIndirect(parts, pins)
     const wanted = request.query.arg === undefined ? [] : await namedOf(parts, request)
     const listed = pins.filter((pin) => type === 'all' || pinNames[pin.pin] === type)
@@ -86,7 +93,7 @@ function addListing(app: FastifyInstance, parts: KuboRouteParts): void {
     }
   })
   addCommand(app, 'pin/verify', async (request, reply) => {
-    const pins = await replicator.pins(request.principal.account)
+    const pins = await replicator.pins.list(request.principal.account)
     const isVerbose = flagOf(request, 'verbose')
     async function* lines(): AsyncGenerator<object> {
       for (const pin of pins) {

@@ -13,7 +13,7 @@ import { parseDigests, type ReplicaRequest, replicasBodyBytesMax } from '../repl
 import { nonceBytes, proofsPerQuestionMax } from '../replication/possession.ts'
 import { answerSignatureHeader, receiptToCbor } from '../replication/receipt.ts'
 import { assertReleaser, type Replicator } from '../replication/replicator.ts'
-import { encodeBlockId, hashBlock, isCodec, parseBlockId } from '../store/block-id.ts'
+import { type BlockId, encodeBlockId, hashBlock, isCodec, parseBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import type { Reference } from '../store/operations.ts'
 import { blockBytesMax } from './blocks.ts'
@@ -23,6 +23,8 @@ const smallBodyBytesMax = 64 * 1024
 const replicasMax = 256
 const consumes = ['application/octet-stream']
 const pinsPageSize = 1000
+/** Most pins that are told at once. */
+const pinsToldMax = 256
 /** Most words of one request, and of one page. */
 const wordsMax = 256
 const wordsPageSize = 1000
@@ -71,11 +73,20 @@ function isAccount(value: CborValue | undefined): value is Uint8Array {
 type Replica = ReplicaRequest & { enforceQuota: boolean }
 
 function parseReference(value: CborValue): Reference {
-  const [account, at, pin] = Array.isArray(value) ? value : []
+  const [account, at, pin, ...stamps] = Array.isArray(value) ? value : []
   if (!isAccount(account) || typeof at !== 'number' || typeof pin !== 'number' || !pinModes.has(pin)) {
     throw invalid('reference', 'not [account, ms, 0..3]')
   }
-  return { account: account.slice(), at, pin }
+  const [direct, recursive, removed] = stamps.map((ms) => (typeof ms === 'number' ? ms : 0))
+  const isPinnedLater = direct !== undefined && recursive !== undefined && removed !== undefined
+  return { account: account.slice(), at, pin, ...(isPinnedLater ? { pins: { direct, recursive, removed } } : {}) }
+}
+
+function parsePin(value: CborValue): { id: BlockId; reference: Reference } {
+  const [digest, codec, reference] = Array.isArray(value) ? value : []
+  if (!isAccount(digest) || !isCodec(codec) || reference === undefined)
+    throw invalid('body', 'not [digest, codec, ref]')
+  return { id: { digest: digest.slice(), codec }, reference: parseReference(reference) }
 }
 
 function parseReplica(value: CborValue): Replica {
@@ -254,6 +265,12 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
         pins.map(({ digest, codec, pin }) => [digest, codec, pin]),
       )
     })
+    scope.post('/v1/replicas/pins/tell', small, async (request, reply) => {
+      const body = decode('body', bodyOf(request))
+      if (!Array.isArray(body) || body.length > pinsToldMax) throw invalid('body', `no array of at most ${pinsToldMax}`)
+      await Promise.all(body.map(parsePin).map(({ id, reference }) => replicator.pins.note(id, reference)))
+      return sendCbor(reply, 1)
+    })
     addWords(scope, parts)
     const one = { bodyLimit: smallBodyBytesMax, schema: { params, consumes } }
     scope.post<CidParams>('/v1/replicas/:cid/receipt', one, async (request, reply) => {
@@ -277,8 +294,9 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
     })
     scope.post<CidParams>('/v1/replicas/:cid/pin', one, async (request, reply) => {
       const id = parseBlockId(request.params.cid)
-      const reference = parseReference(decode('body', bodyOf(request)))
-      return sendCbor(reply, (await replicator.setOwnPin(id, reference)) ? 1 : 0)
+      const body = decode('body', bodyOf(request))
+      const enforceQuota = (body as CborValue[])[3] !== 0
+      return sendCbor(reply, await replicator.pins.setHere(id, parseReference(body), enforceQuota))
     })
   })
 }

@@ -11,6 +11,7 @@ import { HandoffRows } from './handoff-rows.ts'
 import type { IncidentEntry, Operation, Outcome, PutOperation, Reference } from './operations.ts'
 import { packedBytesMin } from './pack-place.ts'
 import type { Packs } from './packs.ts'
+import { PinRows } from './pin-rows.ts'
 import { Statements } from './statements.ts'
 import { Tallies } from './tallies.ts'
 
@@ -76,6 +77,7 @@ export class Applier {
   #isSynced = true
   readonly #statements: Statements
   readonly #rows: BlockRows
+  readonly #pins: PinRows
   readonly #handoffs: HandoffRows
   readonly #erasures: ErasureRows
 
@@ -87,6 +89,7 @@ export class Applier {
     this.#packs = packs
     this.#tallies = new Tallies(database)
     this.#rows = new BlockRows(this.#statements, this.#tallies, packs)
+    this.#pins = new PinRows(this.#statements, this.#rows, this.#tallies)
     this.#handoffs = new HandoffRows(this.#statements)
     this.#erasures = new ErasureRows(this.#statements, this.#rows, this.#handoffs)
     for (const { staged, journal } of packs.takeUnheard()) this.applyGroup([...staged.keys()], { staged, journal })
@@ -201,7 +204,7 @@ export class Applier {
       case 'pin':
         return this.#pin(operation)
       case 'unpin':
-        return this.#unpin(operation)
+        return this.#pins.unpin(operation)
       case 'word':
         return this.#erasures.word(operation)
       case 'tombstones':
@@ -254,7 +257,8 @@ export class Applier {
     let isKept = present
     for (const [index, reference] of references.entries()) {
       const claim = { digest, number, codec: operation.codec, size, reference }
-      const became = this.#refer(claim, accountBytesMax, index === 0 ? known : undefined)
+      const quota = { accountBytesMax, isPut: accountBytesMax !== undefined }
+      const became = this.#refer(claim, quota, index === 0 ? known : undefined)
       if (became === 'over-quota') return this.#quotaExceeded(index)
       isKept ||= became === 'kept'
     }
@@ -332,15 +336,15 @@ export class Applier {
   /** Adds a reference, unless the account has given it up since. `asked`: what a put has asked for already. */
   #refer(
     { digest, number, size, codec, reference }: Claim,
-    accountBytesMax: number | undefined,
+    { accountBytesMax, isPut }: { accountBytesMax: number | undefined; isPut: boolean },
     asked?: KnownOfPut,
   ): 'kept' | 'given-up' | 'over-quota' {
-    const { account, at, pin } = reference
+    const { account, at, pin, pins } = reference
     // The number of a block that is new is new.
     const isNew = asked !== undefined && asked.block === null && asked.gone === null
     const known = isNew ? undefined : this.#rows.referenceOf(number, account)
     if (known !== undefined) {
-      if (known.pin < pin && accountBytesMax !== undefined) this.#setPin({ number, digest, account, pin })
+      this.#pins.add({ number, digest, codec, row: known }, reference, isPut)
       return 'kept'
     }
     const releasedAt = asked === undefined ? this.#releasedAt(digest, account) : asked.releasedAt
@@ -349,7 +353,8 @@ export class Applier {
     if (accountBytesMax !== undefined && this.#tallies.of(account).bytes + size > accountBytesMax) return 'over-quota'
     const accountNumber = this.#tallies.addReference(account, size, 1)
     const values = [number, accountNumber, size, at, pin, codec, pin > 0 ? digest : null]
-    this.#statements.run('INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?, ?)', ...values)
+    const stamps = pins === undefined ? [null, null, null] : [pins.direct, pins.recursive, pins.removed]
+    this.#statements.run('INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', ...values, ...stamps)
     return 'kept'
   }
 
@@ -358,38 +363,16 @@ export class Applier {
     return (row?.at as number | undefined) ?? null
   }
 
-  #setPin({
-    number,
-    digest,
-    account,
-    pin,
-  }: {
-    number: number
-    digest: Uint8Array
-    account: Uint8Array
-    pin: number
-  }): void {
-    const values = [pin, pin > 0 ? digest : null, number, this.#tallies.numberOf(account)]
-    this.#statements.run('UPDATE reference SET pin = ?, pinned = ? WHERE block = ? AND account = ?', ...values)
-  }
-
-  #pin(operation: { digest: Uint8Array; reference: Reference; codec: number; accountBytesMax: number }): Outcome {
-    const { digest, codec, reference } = operation
+  #pin(operation: Extract<Operation, { kind: 'pin' }>): Outcome {
+    const { digest, codec, reference, accountBytesMax } = operation
     if (this.#statements.get('SELECT 1 FROM tombstone WHERE digest = ?', digest))
       return { ok: false, code: 'ERR_BLOCK_ERASED' }
     const block = this.#statements.get('SELECT id, size FROM block WHERE digest = ?', digest)
     if (!block) return { ok: false, code: 'ERR_BLOCK_NOT_FOUND' }
     const claim = { digest, number: block.id as number, codec, size: block.size as number, reference }
-    return this.#refer(claim, operation.accountBytesMax) === 'over-quota' ? this.#quotaExceeded() : changed
-  }
-
-  #unpin(operation: { digest: Uint8Array; account: Uint8Array }): Outcome {
-    const { digest, account } = operation
-    const number = this.#rows.numberOf(digest)
-    const had = this.#rows.referenceOf(number, account)
-    if (!had || had.pin === 0) return { ok: false, code: 'ERR_NOT_PINNED' }
-    this.#setPin({ number, digest, account, pin: 0 })
-    return changed
+    const became = this.#refer(claim, { accountBytesMax, isPut: false })
+    if (became === 'over-quota') return this.#quotaExceeded()
+    return became === 'kept' ? changed : { ok: false, code: 'ERR_BLOCK_RELEASED' }
   }
 
   /** Sets a damaged block aside. Its references stay, so that a healed copy belongs to the same accounts. */

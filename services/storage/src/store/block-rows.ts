@@ -2,6 +2,7 @@
 import type { Outcome } from './operations.ts'
 import { markBytes } from './pack-place.ts'
 import type { Packs } from './packs.ts'
+import { type PinColumns, pinColumns } from './pin-stamps.ts'
 import { numberOfBlock } from './schema.ts'
 import type { Statements } from './statements.ts'
 import type { Tallies } from './tallies.ts'
@@ -12,10 +13,8 @@ const keepersOf = 'SELECT a.account, r.size FROM reference r JOIN account a ON a
 export const markColumn = `CASE WHEN length(sealed) = ${markBytes} THEN sealed END AS mark`
 
 /** An account's reference on a block. */
-export interface ReferenceRow {
-  pin: number
+export interface ReferenceRow extends PinColumns {
   size: number
-  at: number
 }
 
 /** The rows of one node. */
@@ -40,7 +39,7 @@ export class BlockRows {
     const ofAccount = this.#tallies.numberOf(account)
     if (number === 0 || ofAccount === 0) return undefined
     const row = this.#statements.get(
-      'SELECT pin, size, at FROM reference WHERE block = ? AND account = ?',
+      `SELECT size, ${pinColumns} FROM reference WHERE block = ? AND account = ?`,
       number,
       ofAccount,
     )

@@ -303,6 +303,11 @@ function readSealed(digest: Uint8Array): Uint8Array {
   }
 }
 
+function permutations<T>(list: readonly T[]): T[][] {
+  if (list.length < 2) return [[...list]]
+  return list.flatMap((one, at) => permutations(list.toSpliced(at, 1)).map((rest) => [one, ...rest]))
+}
+
 describe('pins and quotas', () => {
   test('a pin keeps the block until it is removed', async () => {
     const store = await openStore()
@@ -312,10 +317,50 @@ describe('pins and quotas', () => {
     expect(store.pins(alice, new Uint8Array(0), 10)).toHaveLength(1)
     expect(store.pins(bob, new Uint8Array(0), 10)).toHaveLength(0)
     expect(await codeOf(store.release(one.digest, alice, { at: 3, force: false }))).toBe('ERR_BLOCK_PINNED')
-    await store.unpin(one.digest, alice)
-    expect(await codeOf(store.unpin(one.digest, alice))).toBe('ERR_NOT_PINNED')
+    expect(await store.unpin(one.digest, alice, 3)).toBe(true)
+    expect(await store.unpin(one.digest, alice, 3)).toBe(false)
+    expect(await codeOf(store.unpin(one.digest, bob, 3))).toBe('ERR_NOT_PINNED')
     expect((await store.release(one.digest, alice, { at: 3, force: false })).deleted).toBe(1)
     expect(await codeOf(store.pin(one, { account: alice, at: 4, pin: 1 }))).toBe('ERR_BLOCK_NOT_FOUND')
+  })
+
+  test('pins come to the same whatever a store hears of them first, and a copy brings nothing back', async () => {
+    const store = await openStore()
+    const set = (at: number, pin: number) => (one: ReturnType<typeof block>) =>
+      store.pin(one, { account: alice, at, pin }, false)
+    const unset = (at: number) => (one: ReturnType<typeof block>) => store.unpin(one.digest, alice, at)
+    const copied =
+      (direct: number, recursive: number, removed: number, pin: number) => (one: ReturnType<typeof block>) => {
+        const references = [{ account: alice, at: 1, pin, pins: { direct, recursive, removed } }]
+        return store.put({ ...one, references, enforceQuota: false })
+      }
+    const told = [
+      { words: [set(2, 2), unset(4), set(3, 1)], pin: 0 },
+      { words: [set(2, 2), unset(3), set(4, 1)], pin: 1 },
+      { words: [set(4, 1), set(3, 2), unset(2)], pin: 2 },
+      { words: [unset(5), copied(0, 4, 0, 2), set(5, 1)], pin: 0 },
+      { words: [set(3, 2), copied(0, 3, 4, 0)], pin: 0 },
+      { words: [unset(3), copied(0, 4, 3, 2)], pin: 2 },
+    ]
+    for (const { words, pin } of told) {
+      for (const order of permutations(words)) {
+        const one = block(64)
+        await store.put({ ...one, references: by(alice), enforceQuota: true })
+        for (const word of order) await word(one)
+        expect(store.pinOf(one.digest, alice)).toBe(pin)
+        expect(store.pins(alice, new Uint8Array(0), 100).some((entry) => entry.pin === pin)).toBe(pin > 0)
+        await store.release(one.digest, alice, { at: 9, force: true })
+      }
+    }
+  })
+
+  test('a put with a pin counts, though a store whose clock is ahead has had one taken away', async () => {
+    const store = await openStore()
+    const one = block()
+    await store.put({ ...one, references: by(alice), enforceQuota: true })
+    await store.unpin(one.digest, alice, 50)
+    await store.put({ ...one, references: [{ account: alice, at: 20, pin: 1 }], enforceQuota: true })
+    expect(store.references(one.digest)).toMatchObject([{ pin: 1, pins: { direct: 51, removed: 50 } }])
   })
 
   test('a disk that is nearly full takes no more blocks, and lets go of those that it has', async () => {

@@ -16,6 +16,7 @@ import { release } from '../memory.ts'
 import { openAtRest } from './at-rest.ts'
 import { hashBlock } from './block-id.ts'
 import { bytesFreeAt, DiskRoom } from './disk-room.ts'
+import type { BlockStat, ChangedPin, HandoffEntry, Incident, PinEntry, PinsListed, PutRequest } from './entries.ts'
 import { GroupCommit } from './group-commit.ts'
 import type {
   ErasedRange,
@@ -24,6 +25,7 @@ import type {
   IncidentKind,
   Operation,
   Outcome,
+  PinStamps,
   Reference,
   TombstoneEntry,
   WordEntry,
@@ -31,66 +33,10 @@ import type {
 import type { BlockStoreOptions } from './options.ts'
 import { markBytes } from './pack-place.ts'
 import { readPacked } from './pack-reader.ts'
+import { type PinColumns, pinColumns, stampsIn, stampsOf } from './pin-stamps.ts'
 import { pinnedAs, refusalOf } from './refusal.ts'
 import { longestReferenceOf, numberOfBlock, openReader } from './schema.ts'
 import { Statements } from './statements.ts'
-
-/** What is asked to be stored. */
-export interface PutRequest {
-  digest: Uint8Array
-  codec: number
-  bytes: Uint8Array
-  references: Reference[]
-  /** From the header of a sealed payload, or of the first leaf of a file. */
-  owner?: Uint8Array
-  writer?: Uint8Array
-  stream?: Uint8Array
-  sequence?: number
-  handoff?: Uint8Array[]
-  /** How long the queue leaves the hand-offs to whoever asks; 0 by default. */
-  handoffDelayMs?: number
-  /** Recorded with the block if it was not here: it replaces a damaged copy. */
-  incident?: IncidentEntry
-  /** False where copies are placed or repaired between nodes. */
-  enforceQuota: boolean
-}
-
-/** One line of the hand-off queue. */
-export interface HandoffEntry {
-  id: number
-  kind: number
-  digest: Uint8Array
-  target: Uint8Array
-  account: Uint8Array
-  at: number
-  attempts: number
-}
-
-/** An incident as it is recorded; `id` grows. */
-export interface Incident extends IncidentEntry {
-  id: number
-}
-
-/** A pin of one account. */
-export interface PinEntry {
-  digest: Uint8Array
-  codec: number
-  pin: number
-}
-
-/** Which pins are asked for. */
-export type PinsListed = 'all' | 'recursive'
-
-/** What is known of a block without reading it. */
-export interface BlockStat {
-  size: number
-  codec: number
-  /** From the header of a sealed payload, or of the first leaf of a file. */
-  owner?: Uint8Array
-  writer?: Uint8Array
-  stream?: Uint8Array
-  sequence?: number
-}
 
 /** What the tables say of bytes left, and of what is gone, as of one group. */
 interface Counted {
@@ -324,9 +270,12 @@ export class BlockStore {
 
   /** Who keeps the block. */
   references(digest: Uint8Array): Reference[] {
-    const keepers = 'SELECT a.account, r.at, r.pin FROM reference r JOIN account a ON a.id = r.account'
+    const keepers = `SELECT a.account, ${pinColumns} FROM reference r JOIN account a ON a.id = r.account`
     const rows = this.#all(`${keepers} WHERE r.block = ${numberOfBlock} LIMIT 256`, digest)
-    return rows.map(({ account, at, pin }) => ({ account, at, pin })) as unknown as Reference[]
+    return (rows as unknown as (PinColumns & { account: Uint8Array })[]).map((row) => {
+      const pins = stampsIn(row)
+      return { account: row.account, at: row.at, pin: row.pin, ...(pins ? { pins } : {}) }
+    })
   }
 
   /** True if an account has given a block up lately (SPEC.md §2). */
@@ -366,22 +315,25 @@ export class BlockStore {
   }
 
   /**
-   * Pins a block that is here; a pin is a reference too.
+   * Pins a block that is here; a pin is a reference too. One that was taken away at the same time or later stays away.
    *
-   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND`, `ERR_BLOCK_ERASED`, `ERR_QUOTA_EXCEEDED`.
+   * @param enforceQuota - false where another store tells of it.
+   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND`, `ERR_BLOCK_ERASED`, `ERR_QUOTA_EXCEEDED`; `ERR_BLOCK_RELEASED` if the
+   *   account has given the block up at that time or later.
    */
-  async pin(id: { digest: Uint8Array; codec: number }, reference: Reference): Promise<void> {
+  async pin(id: { digest: Uint8Array; codec: number }, reference: Reference, enforceQuota = true): Promise<void> {
     const { accountBytesMax } = this.#options
-    await this.#change({ kind: 'pin', ...id, reference, accountBytesMax })
+    await this.#change({ kind: 'pin', ...id, reference, ...(enforceQuota ? { accountBytesMax } : {}) })
   }
 
   /**
-   * Removes a pin; the reference stays.
+   * Removes a pin that was set before a time; the reference stays.
    *
-   * @throws {StorageError} `ERR_NOT_PINNED`.
+   * @returns false if there was none, or a later one.
+   * @throws {StorageError} `ERR_NOT_PINNED` if the account does not keep the block.
    */
-  async unpin(digest: Uint8Array, account: Uint8Array): Promise<void> {
-    await this.#change({ kind: 'unpin', digest, account })
+  async unpin(digest: Uint8Array, account: Uint8Array, at: number): Promise<boolean> {
+    return (await this.#change({ kind: 'unpin', digest, account, at })).changed
   }
 
   /** An account's pins after `after` in the order of digests, at most `limit`; all of them, or those of one kind. */
@@ -389,6 +341,27 @@ export class BlockStore {
     const pinned = `SELECT pinned AS digest, codec, pin FROM reference WHERE account = ${numberOfAccount} AND pinned > ?1
       ${kind === 'recursive' ? 'AND pin = 2' : ''} ORDER BY pinned LIMIT ?3`
     return this.#all(pinned, after, account, limit) as unknown as PinEntry[]
+  }
+
+  /** Pins that were set or taken away after their references were made, of blocks that are here, after a place; at most `limit`. */
+  changedPins(after: ChangedPin['place'], limit: number): ChangedPin[] {
+    const changed = `SELECT b.digest, r.block, r.account AS number, a.account, r.codec, ${pinColumns} FROM reference r
+      JOIN block b ON b.id = r.block JOIN account a ON a.id = r.account
+      WHERE r.removed_at IS NOT NULL AND (r.block, r.account) > (?, ?) ORDER BY r.block, r.account LIMIT ?`
+    type Row = PinColumns & { digest: Uint8Array; block: number; number: number; account: Uint8Array; codec: number }
+    return (this.#all(changed, after.block, after.account, limit) as unknown as Row[]).map((row) => {
+      const { digest, codec, block, number, account, at, pin } = row
+      const pins = stampsIn(row)
+      const reference = { account, at, pin, ...(pins ? { pins } : {}) }
+      return { id: { digest, codec }, reference, place: { block, account: number } }
+    })
+  }
+
+  /** When an account's pins of one block were set and taken away; undefined if it does not keep the block. */
+  pinStampsOf(digest: Uint8Array, account: Uint8Array): PinStamps | undefined {
+    const reference = `SELECT ${pinColumns} FROM reference WHERE block = ${numberOfBlock} AND account = ${numberOfAccount}`
+    const row = this.#get(reference, digest, account) as unknown as PinColumns | undefined
+    return row && (stampsIn(row) ?? stampsOf(row))
   }
 
   /** An account's pin of one block: 0 none, 1 direct, 2 recursive. */

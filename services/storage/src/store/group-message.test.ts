@@ -13,6 +13,7 @@ const header = fc.record({
   stream: fc.uint8Array({ minLength: 8, maxLength: 8 }),
   sequence: time,
 })
+const pins = fc.record({ direct: time, recursive: time, removed: time })
 const put = fc
   .record({
     digest: account,
@@ -20,7 +21,10 @@ const put = fc
     // Some are above the size from which a block travels by itself.
     bytes: fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.constant('large' as const)),
     isExternal: fc.boolean(),
-    references: fc.array(fc.record({ account, at: time, pin: fc.nat(2) }), { maxLength: 3 }),
+    references: fc.array(
+      fc.record({ account, at: time, pin: fc.nat(2), pins }, { requiredKeys: ['account', 'at', 'pin'] }),
+      { maxLength: 3 },
+    ),
     handoff: fc.array(account, { maxLength: 2 }),
     handoffDelayMs: fc.nat(),
     bytesMax: time,
@@ -37,7 +41,7 @@ const put = fc
     return { kind: 'put', size: bytes.length, bytes, ...rest, ...own, ...quota, ...(incident ? { incident } : {}) }
   })
 const others: fc.Arbitrary<Operation> = fc.oneof(
-  fc.record({ kind: fc.constant('unpin' as const), digest: account, account }),
+  fc.record({ kind: fc.constant('unpin' as const), digest: account, account, at: time }),
   fc.record({ kind: fc.constant('handoff-done' as const), ids: fc.array(fc.nat(), { maxLength: 3 }) }),
 )
 

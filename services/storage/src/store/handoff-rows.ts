@@ -21,14 +21,15 @@ export class HandoffRows {
   /** Adds an entry, or makes the one that is there as new as this one. */
   add(entry: HandoffRequest): void {
     this.#statements.run(
-      `INSERT INTO handoff (kind, digest, target, account, at, attempts, next_at) VALUES (?, ?, ?, ?, ?, 0, ?)
-       ON CONFLICT (kind, digest, target, account) DO UPDATE SET at = max(at, excluded.at)`,
+      `INSERT INTO handoff (kind, digest, target, account, at, attempts, next_at, codec) VALUES (?, ?, ?, ?, ?, 0, ?, ?)
+       ON CONFLICT (kind, digest, target, account) DO UPDATE SET at = max(at, excluded.at), codec = excluded.codec`,
       entry.handoffKind,
       entry.digest,
       entry.target,
       entry.account,
       entry.at,
       entry.now,
+      entry.codec ?? null,
     )
   }
 

@@ -1,5 +1,12 @@
 /** Every change to a node's tables, as messages from the service's thread to the writer's. */
 
+/** When an account's pins of a block were last set, by kind, and last taken away; Unix ms, 0 for never. */
+export interface PinStamps {
+  direct: number
+  recursive: number
+  removed: number
+}
+
 /** Somebody's claim on a block: it is kept while one exists. */
 export interface Reference {
   /** 32-byte account. */
@@ -8,10 +15,12 @@ export interface Reference {
   at: number
   /** 0 no pin, 1 direct, 2 recursive. */
   pin: number
+  /** Of one that was pinned or unpinned since; without it a pin is as old as the claim. */
+  pins?: PinStamps
 }
 
-/** What the hand-off queue does at another node. */
-export const handoffKinds = { place: 1, release: 2, word: 3 } as const
+/** What the hand-off queue does at another node: the last four are an account's pins, and its claim without one. */
+export const handoffKinds = { place: 1, release: 2, word: 3, refer: 4, direct: 5, recursive: 6, unpin: 7 } as const
 
 /** Kinds of incidents: what was seen. */
 export type IncidentKind = 'block-corrupt' | 'block-healed' | 'peer-served-wrong-bytes' | 'copy-not-proved'
@@ -61,8 +70,10 @@ export interface HandoffRequest {
   digest: Uint8Array
   /** Store account that shall do it. */
   target: Uint8Array
-  /** Whose reference is released; zeros for a copy. */
+  /** Whose reference is released, or pinned; zeros for a copy. */
   account: Uint8Array
+  /** As which a block is pinned. */
+  codec?: number
   /** When it was asked for, Unix ms: a release takes nothing that was put later. */
   at: number
   now: number
@@ -106,8 +117,8 @@ export type Operation =
   | PutOperation
   | { kind: 'release'; digest: Uint8Array; account: Uint8Array; at: number; force: boolean }
   | { kind: 'word'; word: WordEntry; targets: Uint8Array[]; now: number }
-  | { kind: 'pin'; digest: Uint8Array; reference: Reference; codec: number; accountBytesMax: number }
-  | { kind: 'unpin'; digest: Uint8Array; account: Uint8Array }
+  | { kind: 'pin'; digest: Uint8Array; reference: Reference; codec: number; accountBytesMax?: number }
+  | { kind: 'unpin'; digest: Uint8Array; account: Uint8Array; at: number }
   | { kind: 'tombstones'; entries: TombstoneEntry[]; word?: WordEntry; targets: Uint8Array[]; now: number }
   | { kind: 'vouch'; store: Uint8Array; entries: { digest: Uint8Array; root: Uint8Array }[]; storesNeeded: number }
   | { kind: 'erase-range'; range: ErasedRange }

@@ -242,7 +242,7 @@ test('what is refused, or ends with its transaction, leaves neither row nor byte
   expect(packed()).toHaveLength(end1)
   // The transaction as a whole fails after one block was written and another given up.
   database.exec("CREATE TRIGGER no_end BEFORE UPDATE ON handoff BEGIN SELECT RAISE(ROLLBACK, 'no'); END")
-  database.exec("INSERT INTO handoff VALUES (1, 1, x'00', x'00', x'00', 1, 0, 1)")
+  database.exec("INSERT INTO handoff VALUES (1, 1, x'00', x'00', x'00', 1, 0, 1, NULL)")
   const release = { kind: 'release', digest, account, at: 9, force: true } as const
   const failing = { kind: 'handoff-retry', id: 1, nextAt: 5 } as const
   expect(() => applier.applyGroup([putOf(bytes), release, failing])).toThrow()

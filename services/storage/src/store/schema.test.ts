@@ -9,6 +9,7 @@ import { parseWord } from '../replication/erasure-word.ts'
 import { sealAtRest } from './at-rest.ts'
 import { codecRaw, hashBlock } from './block-id.ts'
 import { BlockStore } from './block-store.ts'
+import { handoffKinds } from './operations.ts'
 import { references4 } from './schema.fixture.ts'
 import { openWriter, schemaVersion } from './schema.ts'
 
@@ -171,6 +172,36 @@ test('a file of version 5 is taken as it is: version 6 differs in its packs alon
   expect(await put(store, later)).toBe(true)
   for (const block of [bytes, later]) expect(await store.get(hashBlock(block))).toEqual(Buffer.from(block))
   expect(store.pins(owner, new Uint8Array(0), 10)).toHaveLength(2)
+  await store.close()
+})
+
+test('a pin of version 6 is as old as its reference, and goes by a word that came after that', async () => {
+  const path = join(folder, 'six.db')
+  const blocks = [1, 2].map(() => new Uint8Array(randomBytes(100)))
+  let store = await open(path)
+  for (const [pin, bytes] of blocks.entries()) {
+    const references = [{ account: owner, at: 5, pin: pin + 1 }]
+    await store.put({ digest: hashBlock(bytes), codec: codecRaw, bytes, references, enforceQuota: true })
+  }
+  await store.close()
+  const database = new DatabaseSync(path)
+  const added = ['direct_at', 'recursive_at', 'removed_at'].map((name) => `ALTER TABLE reference DROP COLUMN ${name};`)
+  database.exec(
+    `DROP INDEX reference_changed; ${added.join('')} ALTER TABLE handoff DROP COLUMN codec; PRAGMA user_version=6`,
+  )
+  database.close()
+  store = await open(path)
+  const digests = blocks.map(hashBlock) as [Uint8Array, Uint8Array]
+  for (const [pin, digest] of digests.entries()) {
+    expect(store.references(digest)).toEqual([{ account: owner, at: 5, pin: pin + 1 }])
+    expect(await store.unpin(digest, owner, 4)).toBe(false)
+  }
+  expect(store.pins(owner, new Uint8Array(0), 10)).toHaveLength(2)
+  expect(await store.unpin(digests[1], owner, 6)).toBe(true)
+  expect(store.pins(owner, new Uint8Array(0), 10).map(({ digest }) => digest)).toEqual([digests[0]])
+  const entry = { digest: digests[0], target: owner, account: owner, at: 1, codec: 0x70 }
+  await store.enqueueHandoff({ handoffKind: handoffKinds.direct, ...entry })
+  expect(store.handoffsDue(1, 1, owner)).toMatchObject([entry])
   await store.close()
 })
 

@@ -9,13 +9,14 @@ import { StorageError } from '../errors.ts'
 import { openAtRest } from './at-rest.ts'
 import { codecRaw } from './block-id.ts'
 
-/** Version of the tables, and of the packs beside them, kept in `user_version`. Version 6 has the tables of version 5, and journals in its packs. */
-export const schemaVersion = 6
+/** Version of the tables, and of the packs beside them, kept in `user_version`. Version 6 has the tables of version 5, and journals in its packs; version 7 the times of pins. */
+export const schemaVersion = 7
 
 /**
  * References name their block and their account by number: they come in the order in which the blocks do, so that a put
  * changes one page at a random place, that of the digest's index, and not two. `gone` has the numbers of blocks that accounts keep and
- * that are not here, as a damaged one until it is healed. A pinned reference has its digest once more, for the list of pins.
+ * that are not here, as a damaged one until it is healed. A pinned reference has its digest once more, for the list of pins;
+ * one that was pinned or unpinned after it was made, the times of that (`src/store/pin-stamps.ts`).
  */
 const tables = `
 CREATE TABLE IF NOT EXISTS block (
@@ -43,6 +44,9 @@ CREATE TABLE IF NOT EXISTS reference (
   pin INTEGER NOT NULL,
   codec INTEGER NOT NULL,
   pinned BLOB,
+  direct_at INTEGER,
+  recursive_at INTEGER,
+  removed_at INTEGER,
   PRIMARY KEY (block, account)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reference_pinned ON reference (account, pinned) WHERE pinned IS NOT NULL;
@@ -126,6 +130,7 @@ CREATE TABLE IF NOT EXISTS handoff (
   at INTEGER NOT NULL,
   attempts INTEGER NOT NULL,
   next_at INTEGER NOT NULL,
+  codec INTEGER,
   UNIQUE (kind, digest, target, account)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS handoff_next ON handoff (next_at);
@@ -141,6 +146,11 @@ CREATE TRIGGER IF NOT EXISTS incident_is_append_only_1 BEFORE UPDATE ON incident
   BEGIN SELECT RAISE(ABORT, 'incidents are append-only'); END;
 CREATE TRIGGER IF NOT EXISTS incident_is_append_only_2 BEFORE DELETE ON incident
   BEGIN SELECT RAISE(ABORT, 'incidents are append-only'); END;
+`
+
+/** On columns that tables of earlier versions get first. */
+const indexes = `
+CREATE INDEX IF NOT EXISTS reference_changed ON reference (block, account) WHERE removed_at IS NOT NULL;
 `
 
 /** Streams and sequences of sealed payloads get columns, read from the blocks themselves; tombstones get an order. */
@@ -188,11 +198,26 @@ function fillFrom4(database: DatabaseSync): void {
       .map(
         (
           numbered,
-        ) => `INSERT INTO reference SELECT n.id, a.id, r.size, r.at, r.pin, r.codec, CASE WHEN r.pin > 0 THEN r.digest END
+        ) => `INSERT INTO reference (block, account, size, at, pin, codec, pinned) SELECT n.id, a.id, r.size, r.at, r.pin, r.codec, CASE WHEN r.pin > 0 THEN r.digest END
           FROM (${numbered}) n CROSS JOIN reference_4 r ON r.digest = n.digest CROSS JOIN account a ON a.account = r.account;`,
       )
       .join('\n')}
     DROP TABLE reference_4; DROP TABLE account_4`)
+}
+
+/** Times of pins, and the codec of one that is to be told, get columns where the tables are there without them. */
+function addColumnsOf7(database: DatabaseSync): void {
+  const added = [
+    ['reference', 'direct_at'],
+    ['reference', 'recursive_at'],
+    ['reference', 'removed_at'],
+    ['handoff', 'codec'],
+  ] as const
+  for (const [table, column] of added) {
+    const columns = database.prepare(`PRAGMA table_info(${table})`).all()
+    if (columns.some(({ name }) => name === column)) continue
+    database.exec(`ALTER TABLE ${table} ADD COLUMN ${column} INTEGER`)
+  }
 }
 
 /** Brings the tables of an earlier version up to date. The version changes with them: a crash leaves either. */
@@ -212,6 +237,8 @@ function migrate(database: DatabaseSync, version: number, key: Uint8Array): void
   const renamed = version < 5 ? ['reference', 'account'].filter((name) => names.has(name)) : []
   for (const name of renamed) database.exec(`ALTER TABLE ${name} RENAME TO ${name}_4`)
   database.exec(tables)
+  addColumnsOf7(database)
+  database.exec(indexes)
   if (version === 1) fillFrom1(database, key)
   else if (version < 4) fillFrom3(database)
   if (renamed.includes('reference')) fillFrom4(database)
@@ -239,6 +266,7 @@ export function openWriter(path: string, key: Uint8Array): DatabaseSync {
   }
   if (version > 0 && version < schemaVersion) migrate(database, version, key)
   database.exec(tables)
+  database.exec(indexes)
   // Tables that are as they should be are opened on a full disk too.
   if (version !== schemaVersion) database.exec(`PRAGMA user_version=${schemaVersion}`)
   return database

@@ -1,0 +1,67 @@
+/** Pins of references. Owned by the writer's thread. */
+import type { BlockRows, ReferenceRow } from './block-rows.ts'
+import type { Outcome, PinStamps, Reference } from './operations.ts'
+import { mergeStamps, pinOf, stampsIn, stampsOf } from './pin-stamps.ts'
+import type { Statements } from './statements.ts'
+import type { Tallies } from './tallies.ts'
+
+/** An account's reference that is here. */
+export interface KnownReference {
+  number: number
+  digest: Uint8Array
+  codec: number
+  row: ReferenceRow
+}
+
+function stampsOfRow(row: ReferenceRow): PinStamps {
+  return stampsIn(row) ?? stampsOf(row)
+}
+
+/** The pins of one node. */
+export class PinRows {
+  readonly #statements: Statements
+  readonly #rows: BlockRows
+  readonly #tallies: Tallies
+
+  constructor(statements: Statements, rows: BlockRows, tallies: Tallies) {
+    this.#statements = statements
+    this.#rows = rows
+    this.#tallies = tallies
+  }
+
+  /**
+   * Adds what a reference that came says of its pin to the one that is here.
+   *
+   * @param isPut - an account puts it just now: its pin counts, whatever another store's clock said of an earlier removal.
+   */
+  add(known: KnownReference, reference: Reference, isPut: boolean): void {
+    if (reference.pin === 0 && reference.pins === undefined) return
+    const here = stampsOfRow(known.row)
+    const at = isPut ? Math.max(reference.at, here.removed + 1) : reference.at
+    this.#write(known, reference.account, mergeStamps(here, stampsOf({ ...reference, at })))
+  }
+
+  /** Takes a pin away, or has it be known that it was: an older one that is still on its way does not come back. */
+  unpin({ digest, account, at }: { digest: Uint8Array; account: Uint8Array; at: number }): Outcome {
+    const number = this.#rows.numberOf(digest)
+    const row = this.#rows.referenceOf(number, account)
+    if (!row) return { ok: false, code: 'ERR_NOT_PINNED' }
+    const stamps = mergeStamps(stampsOfRow(row), { direct: 0, recursive: 0, removed: at })
+    this.#write({ number, digest, codec: 0, row }, account, stamps)
+    return { ok: true, changed: row.pin > 0 && pinOf(stamps) === 0, deleted: 0 }
+  }
+
+  #write({ number, digest, codec, row }: KnownReference, account: Uint8Array, stamps: PinStamps): void {
+    const known = stampsOfRow(row)
+    if ((Object.keys(stamps) as (keyof PinStamps)[]).every((name) => stamps[name] === known[name])) return
+    const pin = pinOf(stamps)
+    const { direct, recursive, removed } = stamps
+    // What is pinned now is listed under the codec with which that was asked for.
+    const changed = pin > row.pin ? ', codec = ?' : ''
+    this.#statements.run(
+      `UPDATE reference SET pin = ?, pinned = ?, direct_at = ?, recursive_at = ?, removed_at = ?${changed} WHERE block = ? AND account = ?`,
+      ...[pin, pin > 0 ? digest : null, direct, recursive, removed, ...(changed ? [codec] : [])],
+      ...[number, this.#tallies.numberOf(account)],
+    )
+  }
+}
