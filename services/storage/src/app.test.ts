@@ -97,6 +97,34 @@ describe('blocks', () => {
     await Promise.all(nodes.map((bytes) => store.release(hashBlock(bytes), alice.account, released)))
   })
 
+  test.each(['pin/ls?type=indirect', 'pin/verify?verbose=true'])(
+    'a listing of what lies below many pins (%s) lets others in between, and names each block once',
+    async (command) => {
+      const { store } = place.node ?? {}
+      if (store === undefined) throw new TypeError('not running')
+      const leaf = await client.block.put(newBytes())
+      const nodes = Array.from({ length: 2_000 }, (_, number) => encodeDagCbor({ number, leaf }))
+      const references = [{ account: alice.account, at: 1, pin: 2 }]
+      const put = (bytes: Uint8Array): Promise<unknown> =>
+        store.put({ digest: hashBlock(bytes), codec: codecDagCbor, bytes, references, enforceQuota: false })
+      await Promise.all(nodes.map(put))
+      const answered: string[] = []
+      const listing = cluster.request(place, `/api/v0/${command}`).then(async (response) => {
+        const text = await response.text()
+        answered.push('listing')
+        return text
+      })
+      await cluster.request(place, `/api/v0/block/stat?arg=${leaf}`)
+      answered.push('other')
+      const listed = await listing
+      expect(answered).toEqual(['other', 'listing'])
+      if (command.startsWith('pin/ls')) expect(Object.keys(JSON.parse(listed).Keys)).toEqual([leaf.toString()])
+      else expect(listed.match(/"Ok":true/g)?.length).toBeGreaterThanOrEqual(nodes.length)
+      const released = { at: Date.now(), force: true }
+      await Promise.all(nodes.map((bytes) => store.release(hashBlock(bytes), alice.account, released)))
+    },
+  )
+
   test('dag-pb CIDs name the same bytes', async () => {
     const bytes = newBytes()
     const cid = await client.block.put(bytes, { format: 'dag-pb', version: 1 })

@@ -472,7 +472,7 @@ test('of an account with a pin of which a node was lost no folder is erased, unt
   await everywhere([...named.values()], 'ERR_BLOCK_NOT_FOUND')
 })
 
-test('of an account that has pinned more than can be looked through, no folder is erased, and it is told why', async () => {
+test('of an account that has pinned more than can be looked through, no folder is erased and nothing below its pins listed, and it is told why', async () => {
   await start(1)
   const nodeOf = async (value: object): Promise<CID> => toCid(await put(encodeDagCbor(value), alice, 'dag-cbor'))
   const leaf = toCid(await put(randomBytes(100)))
@@ -491,6 +491,14 @@ test('of an account that has pinned more than can be looked through, no folder i
   await everywhere([encodeBlockId(named)], '200')
   const removal = await cluster.request(places[0] as Place, `/api/v0/block/rm?arg=${encodeBlockId(named)}`)
   expect(await removal.json()).toMatchObject({ Reason: 'ERR_DAG_INVALID' })
+  // What lies below is not listed or verified either; what is pinned itself is.
+  for (const command of ['pin/ls', 'pin/ls?type=indirect', 'pin/verify?verbose=true']) {
+    const response = await cluster.request(places[0] as Place, `/api/v0/${command}`)
+    const refused = { Code: 0, Type: 'error', Reason: 'ERR_DAG_INVALID', Message: expect.stringMatching(/too much/) }
+    expect([command, response.status, await response.json()]).toEqual([command, 400, refused])
+  }
+  const roots = await cluster.request(places[0] as Place, '/api/v0/pin/ls?type=recursive')
+  expect(Object.keys(((await roots.json()) as { Keys: object }).Keys)).toEqual([wide.toString()])
   await cluster.client(places[0] as Place).pin.rm(wide as never)
   expect(await eraseNamed()).toMatchObject({ state: 'released', blocks: 2 })
 })

@@ -7,14 +7,14 @@ import { type FileNode, type GetBlock, parseFileNode, readFileNode } from '@heal
 import type { CID } from 'multiformats/cid'
 import { Claims } from './claims.ts'
 import { linksOf, type NodeLink } from './dag-node.ts'
-import { isStorageError, StorageError } from './errors.ts'
+import { isStorageError, StorageError, type StorageErrorCode } from './errors.ts'
 import { assertWriter, headerOf, type PayloadHeader, type PayloadReader } from './ownership.ts'
 import { pinsListedMax, recursivePin } from './replication/pins.ts'
 import type { Receipt } from './replication/receipt.ts'
 import type { Replicator } from './replication/replicator.ts'
 import { type BlockId, codecDagPb, codecRaw, encodeBlockId, fromCid, toCid } from './store/block-id.ts'
 import type { BlockStore } from './store/block-store.ts'
-import type { PinEntry } from './store/entries.ts'
+import type { PinEntry, PinsListed } from './store/entries.ts'
 import type { Reference } from './store/operations.ts'
 
 /** Most blocks of one tree that are walked. */
@@ -26,6 +26,12 @@ const depthMax = 8
 const headerTimeoutMs = 5_000
 /** How long the pins of an account are looked through at most. */
 const pinsTimeoutMs = 30_000
+
+/** A block that cannot be read, and why. */
+export interface BadNode {
+  readonly cid: string
+  readonly reason: string
+}
 
 /** What {@link Files} works with. */
 export interface FilesOptions {
@@ -137,7 +143,10 @@ export class Files {
       if (next !== root) yield next
       if (next.codec === codecRaw) continue
       const children: BlockId[] = []
-      for (const { cid } of await this.links(next, signal, offline)) {
+      const links = await this.links(next, signal, offline)
+      // Others' requests come between any two nodes.
+      await nextTurn()
+      for (const { cid } of links) {
         const child = fromCid(cid)
         if (seen.has(keyOf(child))) continue
         seen.add(keyOf(child))
@@ -174,8 +183,7 @@ export class Files {
     account: Uint8Array,
     signal: AbortSignal,
   ): Promise<Set<string>> {
-    const pins = await this.#options.replicator.pins.list(account)
-    if (pins.length >= pinsListedMax) throw tooManyPinned(root)
+    const pins = await this.pinsOf(account)
     const kept = new Set<string>()
     // What is there only through the node that goes is not kept.
     const walked = new Set([keyOf(root)])
@@ -270,21 +278,14 @@ export class Files {
     const [first] = ids
     const roots = new Map<string, string>()
     if (first === undefined) return roots
-    const pins = await this.#options.replicator.pins.list(account, 'recursive')
-    if (pins.length >= pinsListedMax) throw tooManyPinned(first)
+    const pins = await this.pinsOf(account, 'recursive')
     const wanted = new Set(ids.map(keyOf))
     const signal = AbortSignal.timeout(pinsTimeoutMs)
     const linksOf = async (node: BlockId): Promise<BlockId[]> => {
       if (signal.aborted) throw tooManyPinned(first)
-      try {
-        return (await this.links(node, AbortSignal.any([signal, AbortSignal.timeout(headerTimeoutMs)]))).map(
-          ({ cid }) => fromCid(cid),
-        )
-      } catch (error) {
-        // What nobody has holds nothing.
-        if (isStorageError(error, 'ERR_BLOCK_NOT_FOUND') || isStorageError(error, 'ERR_BLOCK_ERASED')) return []
-        throw error
-      }
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(headerTimeoutMs)])
+      // What nobody has holds nothing.
+      return await this.#linksUnless(['ERR_BLOCK_NOT_FOUND', 'ERR_BLOCK_ERASED'], node, limit)
     }
     for await (const { pin, children } of this.#underPins(first, pins, new Set(), linksOf)) {
       for (const key of children.map(keyOf)) if (wanted.delete(key)) roots.set(key, encodeBlockId(pin))
@@ -293,27 +294,102 @@ export class Files {
     return roots
   }
 
-  /** Blocks of a pin that no store has, with the reason. */
-  async missing(root: BlockId, isRecursive: boolean, signal: AbortSignal): Promise<{ cid: string; reason: string }[]> {
-    const { replicator } = this.#options
-    const bad: { cid: string; reason: string }[] = []
-    const check = async (id: BlockId): Promise<void> => {
-      try {
-        await replicator.read(id, { signal, offline: false })
-      } catch (error) {
-        if (!(error instanceof StorageError)) throw error
-        bad.push({ cid: encodeBlockId(id), reason: error.message })
+  /**
+   * An account's pins, or its recursive ones.
+   *
+   * @throws {StorageError} `ERR_DAG_INVALID` if they are too many to be listed.
+   */
+  async pinsOf(account: Uint8Array, kind: PinsListed = 'all'): Promise<PinEntry[]> {
+    const pins = await this.#options.replicator.pins.list(account, kind)
+    const [first] = pins
+    if (first !== undefined && pins.length >= pinsListedMax) throw tooManyPinned(first)
+    return pins
+  }
+
+  /**
+   * What recursive pins hold below their roots and no pin names itself, each once; leaves are named and not read.
+   *
+   * @throws {StorageError} `ERR_DAG_INVALID` past {@link pinnedLinksMax} links; `ERR_BLOCK_NOT_FOUND` if a node is nowhere.
+   * @throws the signal's reason when it aborts.
+   */
+  async belowPins(pins: readonly PinEntry[], signal: AbortSignal): Promise<BlockId[]> {
+    const [first] = pins
+    if (first === undefined) return []
+    const known = new Set(pins.map(keyOf))
+    const below: BlockId[] = []
+    const linksOf = (node: BlockId): Promise<BlockId[]> => this.#linksUnless(['ERR_BLOCK_ERASED'], node, signal)
+    for await (const { children } of this.#underPins(first, pins, new Set(), linksOf)) {
+      signal.throwIfAborted()
+      for (const child of children) {
+        if (known.has(keyOf(child))) continue
+        known.add(keyOf(child))
+        below.push(child)
       }
     }
-    await check(root)
-    if (!isRecursive || bad.length > 0) return bad
+    return below
+  }
+
+  /** What a node links to; nothing where it cannot be read for one of these reasons. */
+  async #linksUnless(codes: readonly StorageErrorCode[], node: BlockId, signal: AbortSignal): Promise<BlockId[]> {
     try {
-      for await (const id of this.descendants(root, signal)) await check(id)
+      return (await this.links(node, signal)).map(({ cid }) => fromCid(cid))
     } catch (error) {
-      // The walk ends at a node that is not there, which is on the list already.
-      if (!(error instanceof StorageError) || bad.length === 0) throw error
+      if (codes.some((code) => isStorageError(error, code))) return []
+      throw error
     }
-    return bad
+  }
+
+  /** Walks what pins hold, as far as it is there. @throws {StorageError} `ERR_DAG_INVALID` past {@link pinnedLinksMax} links. */
+  async #assertWalkable(first: PinEntry, pins: readonly PinEntry[], signal: AbortSignal): Promise<void> {
+    const unread = ['ERR_BLOCK_ERASED', 'ERR_BLOCK_NOT_FOUND', 'ERR_DAG_INVALID'] as const
+    const linksOf = (node: BlockId): Promise<BlockId[]> => this.#linksUnless(unread, node, signal)
+    for await (const _ of this.#underPins(first, pins, new Set(), linksOf)) signal.throwIfAborted()
+  }
+
+  /**
+   * Of each pin, the blocks that no store has, with the reason. What lies whole below one pin is not read again below another.
+   *
+   * @throws {StorageError} `ERR_DAG_INVALID` past {@link pinnedLinksMax} links.
+   * @throws the signal's reason when it aborts.
+   */
+  async *missing(pins: readonly PinEntry[], signal: AbortSignal): AsyncGenerator<{ pin: PinEntry; bad: BadNode[] }> {
+    const [first] = pins
+    if (first === undefined) return
+    // Before the first answer, which nothing but the connection's end could take back.
+    await this.#assertWalkable(first, pins, signal)
+    const whole = new Set<string>()
+    let links = 0
+    for (const pin of pins) {
+      const bad: BadNode[] = []
+      const seen = new Set<string>()
+      const waiting: BlockId[] = [{ digest: pin.digest, codec: pin.codec }]
+      for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
+        if (whole.has(keyOf(node)) || seen.has(keyOf(node))) continue
+        seen.add(keyOf(node))
+        const children = await this.#linksOrBad(node, bad, signal)
+        // Others' requests come between any two blocks.
+        await nextTurn()
+        signal.throwIfAborted()
+        if (pin.pin !== recursivePin) break
+        links += children.length
+        if (links > pinnedLinksMax) throw tooManyPinned(pin)
+        for (const child of children) waiting.push(child)
+      }
+      if (pin.pin === recursivePin && bad.length === 0) for (const key of seen) whole.add(key)
+      yield { pin, bad }
+    }
+  }
+
+  /** Reads a block, whatever its codec, and says what it links to; nothing if it cannot be read, which goes on a list. */
+  async #linksOrBad(node: BlockId, bad: BadNode[], signal: AbortSignal): Promise<BlockId[]> {
+    try {
+      const { bytes } = await this.#options.replicator.read(node, { signal, offline: false })
+      return linksOf(node, bytes).map(({ cid }) => fromCid(cid))
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error
+      bad.push({ cid: encodeBlockId(node), reason: error.message })
+      return []
+    }
   }
 }
 

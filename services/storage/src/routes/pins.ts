@@ -48,7 +48,7 @@ export function addPinCommands(app: FastifyInstance, parts: KuboRouteParts): voi
     const named = await namedOf(parts, request)
     const { account } = request.principal
     // Who takes back what is pinned by itself alone does not mean what lies below.
-    const kept = flagOf(request, 'recursive', true) ? [] : await replicator.pins.list(account)
+    const kept = flagOf(request, 'recursive', true) ? [] : await files.pinsOf(account)
     for (const { id, name } of named) {
       const pin = kept.find(({ digest }) => Buffer.compare(digest, id.digest) === 0)?.pin
       if (pin === recursive) throw pinnedRecursively(`${name} is`, name)
@@ -60,20 +60,21 @@ export function addPinCommands(app: FastifyInstance, parts: KuboRouteParts): voi
 }
 
 /** How a block is pinned that is here; of one that is not, how other stores have it. */
-async function pinHere({ store, replicator }: KuboRouteParts, id: BlockId, account: Uint8Array): Promise<number> {
+async function pinHere({ store, files }: KuboRouteParts, id: BlockId, account: Uint8Array): Promise<number> {
   if (store.has(id.digest)) return store.pinOf(id.digest, account)
-  const pins = await replicator.pins.list(account)
+  const pins = await files.pinsOf(account)
   return pins.find(({ digest }) => Buffer.compare(digest, id.digest) === 0)?.pin ?? 0
 }
 
 function addListing(app: FastifyInstance, parts: KuboRouteParts): void {
-  const { replicator, files } = parts
+  const { files } = parts
   addCommand(app, 'pin/ls', async (request, reply) => {
     const type = optionOf(request, 'type') ?? 'all'
     if (!pinTypes.has(type)) throw argumentInvalid('type', `'${type}' is none of ${[...pinTypes].join(', ')}`)
     const { account } = request.principal
-    const pins = await replicator.pins.list(account)
-    if (type === 'all' || type === 'indirect') await addIndirect(parts, pins)
+    const pins = await files.pinsOf(account, type === 'recursive' ? 'recursive' : 'all')
+    const isWalked = type === 'all' || type === 'indirect'
+    if (isWalked) for (const id of await files.belowPins(pins, signalOf(request))) pins.push({ ...id, pin: indirect })
     const wanted = request.query.arg === undefined ? [] : await namedOf(parts, request)
     const listed = pins.filter((pin) => type === 'all' || pinNames[pin.pin] === type)
     const chosen =
@@ -93,11 +94,11 @@ function addListing(app: FastifyInstance, parts: KuboRouteParts): void {
     }
   })
   addCommand(app, 'pin/verify', async (request, reply) => {
-    const pins = await replicator.pins.list(request.principal.account)
+    const pins = await files.pinsOf(request.principal.account)
     const isVerbose = flagOf(request, 'verbose')
+    const signal = signalOf(request)
     async function* lines(): AsyncGenerator<object> {
-      for (const pin of pins) {
-        const bad = await files.missing(pin, pin.pin === recursive, signalOf(request))
+      for await (const { pin, bad } of files.missing(pins, signal)) {
         const Cid = encodeBlockId(pin)
         if (bad.length === 0 && isVerbose) yield { Cid, Ok: true }
         if (bad.length > 0) yield { Cid, Ok: false, BadNodes: bad.map((node) => ({ Cid: node.cid, Err: node.reason })) }
@@ -105,19 +106,6 @@ function addListing(app: FastifyInstance, parts: KuboRouteParts): void {
     }
     return await sendLines(reply, lines())
   })
-}
-
-/** What recursive pins hold below their roots. */
-async function addIndirect(parts: KuboRouteParts, pins: PinEntry[]): Promise<void> {
-  const known = new Set(pins.map(({ digest }) => Buffer.from(digest).toString('hex')))
-  for (const pin of pins.filter((one) => one.pin === recursive)) {
-    for await (const id of parts.files.descendants(pin, AbortSignal.timeout(30_000))) {
-      const key = Buffer.from(id.digest).toString('hex')
-      if (known.has(key)) continue
-      known.add(key)
-      pins.push({ ...id, pin: indirect })
-    }
-  }
 }
 
 /** What the arguments name, paths into directories included, and how it is called in the answer. */
