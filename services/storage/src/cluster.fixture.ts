@@ -37,6 +37,8 @@ export interface Tenant {
 export class Cluster {
   #membersText = ''
   readonly folder = mkdtempSync(join(tmpdir(), 'storage-cluster-'))
+  /** How far the clock of all nodes is ahead, ms. */
+  aheadMs = 0
   readonly ledgerId = new Uint8Array(randomBytes(32))
   readonly places: Place[] = []
   readonly tenants: Tenant[] = []
@@ -119,14 +121,15 @@ export class Cluster {
     })
     // Also if the node does not come up, it is ended with the others.
     place.members = members
+    const now = (): number => Date.now() + this.aheadMs
     const file = readTokenFile(config.tokensFile as string)
     const node = new StorageNode({
       config,
       secrets,
       members,
-      createAuthorizer: (self) => new StandaloneAuthorizer({ file, members, self, now: Date.now }),
+      createAuthorizer: (self) => new StandaloneAuthorizer({ file, members, self, now }),
       events,
-      now: Date.now,
+      now,
       onFatal: (error) => {
         throw error
       },

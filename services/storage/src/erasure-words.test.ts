@@ -457,6 +457,37 @@ test('a word about what one store alone had is carried out by the others, and to
   await vi.waitFor(() => expect(first.node?.store.handoffCount()).toBe(0), { timeout: 30_000, interval: 200 })
 })
 
+test.each([
+  ['without a key', false],
+  ['with a key', true],
+])(
+  'a store that was away for longer than words are kept brings back nothing that an account %s erased, and gives it up, though who was asked is gone',
+  async (_whose, isSigned) => {
+    await start(3, isSigned)
+    const [first, second, away] = places as [Place, Place, Place]
+    const block = await put(randomBytes(900))
+    const { root, leaf } = await chainOf(randomBytes(900))
+    const cids = [block, root, leaf].map(encodeBlockId)
+    await everywhere(cids, '200')
+    await cluster.stop(away)
+    for (const id of [block, root]) {
+      expect(await erase(encodeBlockId(id), alice, isSigned ? [order(id)] : undefined)).toMatchObject({
+        state: 'released',
+      })
+    }
+    places = [first, second]
+    await everywhere(cids, 'ERR_BLOCK_NOT_FOUND')
+    cluster.aheadMs = 40 * 24 * 3_600_000
+    for (const place of places) await place.node?.erasure.sweep()
+    await cluster.stop(first)
+    await cluster.start(away)
+    places = [second, away]
+    await cluster.connected(places)
+    await away.node?.repair.run()
+    await everywhere(cids, 'ERR_BLOCK_NOT_FOUND')
+  },
+)
+
 test('of an account with a pin of which a node was lost no folder is erased, until the pin is taken away', async () => {
   await start(1)
   const shared = randomBytes(900)

@@ -146,7 +146,7 @@ export class StorageNode {
       onHandoff: () => this.#handoff.expect(directMs),
     })
     const replicator = this.#replicator
-    this.#repair = new Repair({ ...common, replicator })
+    this.#repair = new Repair({ ...common, replicator, authorizer })
     this.#scrubber = new Scrubber(common)
     const files = new Files({ replicator, store: this.#store, readHeader: readPayloadHeader })
     this.#erasure = new Erasure({

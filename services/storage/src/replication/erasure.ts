@@ -19,8 +19,15 @@ import type { ErasedRange, TombstoneEntry, WordEntry } from '../store/operations
 import { ledgerWord, notYet, parseWord, statedWord, verifyWord, wordOfOrder } from './erasure-word.ts'
 import type { NodeClient } from './node-client.ts'
 import type { Replicator } from './replicator.ts'
+import { encodeTogether, parseTogether, Together } from './together.ts'
 
+/** How long all stores must have been here together before a word that laid no tombstone, or a release, is forgotten. */
 const releaseLifeMs = 30 * 24 * 3600 * 1000
+/** Where it is kept how long that was, and how often it is written. */
+const togetherCursor = 'together'
+const togetherWriteMs = 60_000
+/** How often it is looked for what is to be forgotten: all releases are gone through. */
+const forgetEveryMs = 3_600_000
 const walkTimeoutMs = 60_000
 /** Less than another store waits for an answer. */
 const lookTimeoutMs = 3_000
@@ -92,6 +99,9 @@ export class Erasure {
   readonly #giving = new Map<string, Promise<void>>()
   /** Words of other stores that are looked into just now: one that is told again meanwhile is not looked into twice. */
   readonly #accepting = new Map<string, Promise<void>>()
+  #together: Together | undefined
+  #togetherWrittenAt = 0
+  #forgotAt = 0
 
   constructor(options: ErasureOptions) {
     this.#options = options
@@ -496,14 +506,35 @@ export class Erasure {
     }
   }
 
+  /** How late it is by the clock that stands still while a store is away. */
+  async #lookTogether(): Promise<number> {
+    const { backend, store, now } = this.#options
+    const nowMs = now()
+    const others = this.#others()
+    if (others.length === 0) return nowMs
+    this.#together ??= new Together(parseTogether(store.cursor(togetherCursor)) ?? { at: nowMs, apartMs: 0 })
+    const isWhole = others.every(({ peerId }) => backend.isConnected(peerId))
+    const late = this.#together.look(nowMs, isWhole)
+    if (Math.abs(nowMs - this.#togetherWrittenAt) >= togetherWriteMs) {
+      // What a node that is killed has not written counts as time apart.
+      await store.setCursor(togetherCursor, encodeTogether(this.#together.state))
+      this.#togetherWrittenAt = nowMs
+    }
+    return late
+  }
+
   /** Removes what is due. @returns how many blocks went. */
   async sweep(): Promise<number> {
     const { backend, events, now, writeQuorum } = this.#options
     const others = this.#others().length
     const unheardMax = Math.max(0, others - (Math.min(writeQuorum, others + 1) - 1))
+    const together = await this.#lookTogether()
+    const isForgetful = Math.abs(now() - this.#forgotAt) >= forgetEveryMs
+    if (isForgetful) this.#forgotAt = now()
+    const forgottenBefore = isForgetful ? together - releaseLifeMs : 0
     let removed = 0
     for (;;) {
-      const count = await backend.sweep(now(), now() - releaseLifeMs, unheardMax)
+      const count = await backend.sweep(now(), forgottenBefore, unheardMax)
       removed += count
       if (count === 0) break
     }

@@ -8,13 +8,16 @@
  */
 import { randomBytes, randomInt } from 'node:crypto'
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
+import type { Authorizer } from '../access/authorizer.ts'
 import type { Member } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
+import { isStorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { headerOf } from '../ownership.ts'
 import { codecRaw } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import type { ChangedPin } from '../store/entries.ts'
+import type { Reference } from '../store/operations.ts'
 import { digestsPerCheckMax, type NodeClient } from './node-client.ts'
 import { proofsPerQuestionMax } from './possession.ts'
 import type { Replicator } from './replicator.ts'
@@ -34,6 +37,7 @@ export interface RepairOptions {
   replicator: Replicator
   client: NodeClient
   account: Uint8Array
+  authorizer: Pick<Authorizer, 'signsErasures'>
   events: Events
   now: () => number
 }
@@ -271,14 +275,26 @@ export class Repair {
     const stat = backend.stat(digest)
     const id = { digest, codec: stat?.codec ?? codecRaw }
     const header = stat && headerOf(stat)
+    const references = backend.references(digest)
     try {
-      const references = backend.references(digest)
       const owned = header ? { header } : {}
       await client.copy(member, { id, bytes, references, handoff: [], ...owned })
       return true
     } catch (error) {
       events.copyFailed(member.account, id, error)
+      if (isStorageError(error, 'ERR_BLOCK_RELEASED')) await this.#giveUp(digest, references)
       return false
+    }
+  }
+
+  /**
+   * All accounts that keep a block here have given it up at another store, and this one was not told: who was to tell it may
+   * be gone. Of an account that signs what it erases no store takes another's word for it.
+   */
+  async #giveUp(digest: Uint8Array, references: readonly Reference[]): Promise<void> {
+    const { backend, authorizer } = this.#options
+    for (const { account, at } of references) {
+      if (!authorizer.signsErasures(account)) await backend.release(digest, account, { at, force: true })
     }
   }
 }

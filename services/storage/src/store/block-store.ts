@@ -406,6 +406,7 @@ export class BlockStore {
   /**
    * Removes what is due at `now`, out of every file of the store.
    *
+   * @param releasesBefore - releases, and words that laid no tombstone, from before this time are forgotten; 0 for none.
    * @param unheardMax - how many stores need not have heard of a tombstone's word.
    * @returns how many blocks went.
    */

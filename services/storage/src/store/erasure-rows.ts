@@ -175,16 +175,24 @@ export class ErasureRows {
       const aside = this.#statements.prepare('DELETE FROM quarantine WHERE digest = ?').run(digest as Uint8Array)
       deleted += Math.max(this.#rows.deleteBlock(digest as Uint8Array), Math.min(1, Number(aside.changes)))
     }
+    if (operation.releasesBefore > 0) this.#forget(operation.releasesBefore)
+    return { ok: true, changed: deleted > 0, deleted }
+  }
+
+  /** Forgets releases and words from before a time, but for those that another store is still to be told by this one. */
+  #forget(before: number): void {
+    const isTold = (table: string, kind: number): string =>
+      `NOT EXISTS (SELECT 1 FROM handoff h WHERE h.kind = ${kind} AND h.digest = ${table}.digest AND h.account = ${table}.account)`
     // What an erased file had below it that was not here is refused for as long as the file itself.
     this.#statements.run(
-      'DELETE FROM release WHERE at < ? AND NOT EXISTS (SELECT 1 FROM tombstone t WHERE t.at = release.at)',
-      operation.releasesBefore,
+      `DELETE FROM release WHERE at < ? AND NOT EXISTS (SELECT 1 FROM tombstone t WHERE t.at = release.at)
+       AND ${isTold('release', handoffKinds.release)}`,
+      before,
     )
     // Of a word that laid no tombstone, no more is left than of a release.
     this.#statements.run(
-      'DELETE FROM word WHERE at < ? AND digest NOT IN (SELECT digest FROM tombstone)',
-      operation.releasesBefore,
+      `DELETE FROM word WHERE at < ? AND digest NOT IN (SELECT digest FROM tombstone) AND ${isTold('word', handoffKinds.word)}`,
+      before,
     )
-    return { ok: true, changed: deleted > 0, deleted }
   }
 }
