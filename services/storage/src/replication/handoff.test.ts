@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { generateSigningKey } from '@healthblock/crypto/signature'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import { createLogger } from '@healthblock/runtime/logger'
@@ -18,6 +19,7 @@ import { NodeClient } from './node-client.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'storage-handoff-'))
 const events = new Events(createLogger({ name: 'storage', level: 'silent' }))
+let path: string
 let store: BlockStore
 let client: NodeClient
 let queue: HandoffQueue
@@ -47,8 +49,9 @@ async function addPeer(name: string, answer: (response: ServerResponse) => void)
 
 beforeEach(async () => {
   ;[servers, peers, seen] = [[], [], []]
+  path = join(folder, `${randomBytes(8).toString('hex')}.db`)
   store = new BlockStore({
-    path: join(folder, `${randomBytes(8).toString('hex')}.db`),
+    path,
     key: new Uint8Array(32),
     bytesMax: 1e9,
     accountBytesMax: 1e9,
@@ -89,6 +92,30 @@ async function enqueueRelease(target: Uint8Array): Promise<void> {
   const entry = { digest: new Uint8Array(randomBytes(32)), target, account: new Uint8Array(32).fill(9), at: 1 }
   await store.enqueueHandoff({ handoffKind: handoffKinds.release, ...entry })
 }
+
+test('what fails here, as on a full disk, is tried again after a while, and others are handed theirs meanwhile', async () => {
+  await addPeer('failing', (response) => response.writeHead(500).end())
+  await addPeer('other', (response) => response.end(encodeCbor(1)))
+  const [failing, other] = peers as [Member, Member]
+  // Nothing can be written about the first one any more.
+  const database = new DatabaseSync(path)
+  database.exec(`CREATE TRIGGER full BEFORE UPDATE ON handoff WHEN old.target = X'${Buffer.from(failing.account).toString('hex')}'
+    BEGIN SELECT RAISE(ABORT, 'full'); END`)
+  await enqueueRelease(failing.account)
+  for (let count = 0; count < 100; count++) {
+    await enqueueRelease(other.account)
+    queue.kick()
+    await vi.waitFor(() => expect(store.handoffsDue(Date.now(), 1, other.account)).toEqual([]), { timeout: 30_000 })
+  }
+  const asked = (): number => seen.filter((one) => one === 'failing asked').length
+  expect(asked()).toBeGreaterThan(0)
+  expect(asked()).toBeLessThan(20)
+  database.exec('DROP TRIGGER full')
+  database.close()
+  await queue.wake(failing.account)
+  const before = asked()
+  await vi.waitFor(() => expect(asked()).toBeGreaterThan(before), { timeout: 30_000 })
+})
 
 test('a store that has no block yet to pin is told again, and no more once it says that it is pinned', async () => {
   const answers = [0, 0, 1]

@@ -31,6 +31,10 @@ const pinOfKind: Readonly<Record<number, number>> = {
   [handoffKinds.refer]: 3,
 }
 
+function retryMsOf(attempts: number): number {
+  return Math.min(retryMsMax, retryMsMin * 2 ** Math.min(attempts, 20))
+}
+
 /** What {@link HandoffQueue} works with. */
 export interface HandoffOptions {
   backend: BlockBackend
@@ -49,6 +53,8 @@ export class HandoffQueue {
   #wakeAt = 0
   /** Lines under way, by the store's account in hex. */
   readonly #lines = new Map<string, Promise<void>>()
+  /** Lines that broke down here, as on a full disk: how often one after the other, and until when they rest, by the clock of the process. */
+  readonly #resting = new Map<string, { failures: number; until: number }>()
   #stopped = false
 
   constructor(options: HandoffOptions) {
@@ -62,8 +68,9 @@ export class HandoffQueue {
     try {
       const at = now()
       for (const target of store.handoffTargets(at)) this.#begin(target)
-      const nextAt = store.nextHandoffAt(at)
-      this.#wakeIn(nextAt === undefined ? idleMs : Math.min(idleMs, nextAt - at))
+      const nextAt = store.nextHandoffAt(at) ?? Number.POSITIVE_INFINITY
+      const rests = [...this.#resting.values()].map(({ until }) => until - performance.now()).filter((ms) => ms > 0)
+      this.#wakeIn(Math.min(idleMs, nextAt - at, ...rests))
     } catch (error) {
       events.requestFailed('handoff', error)
       this.#wakeIn(idleMs)
@@ -72,9 +79,18 @@ export class HandoffQueue {
 
   #begin(target: Uint8Array): void {
     const name = toHex(target)
-    if (this.#lines.has(name)) return
+    const { failures, until } = this.#resting.get(name) ?? { failures: 0, until: 0 }
+    if (this.#lines.has(name) || until > performance.now()) return
     const line = this.#work(target)
-      .catch((error: unknown) => this.#options.events.requestFailed('handoff', error))
+      .then(
+        () => {
+          this.#resting.delete(name)
+        },
+        (error: unknown) => {
+          this.#resting.set(name, { failures: failures + 1, until: performance.now() + retryMsOf(failures) })
+          this.#options.events.requestFailed('handoff', error)
+        },
+      )
       .finally(() => {
         this.#lines.delete(name)
         // Something may have fallen due since the line looked last.
@@ -92,6 +108,7 @@ export class HandoffQueue {
 
   /** A store has come back: what waits for it is due. */
   async wake(target: Uint8Array): Promise<void> {
+    this.#resting.delete(toHex(target))
     await this.#options.store.wakeHandoffs(target)
     this.kick()
   }
@@ -115,7 +132,8 @@ export class HandoffQueue {
     while (!this.#stopped) {
       const entries = store.handoffsDue(now(), entriesAtOnce, target)
       if (entries.length === 0) return
-      await Promise.all(entries.map((entry) => this.#handle(entry)))
+      const handled = await Promise.allSettled(entries.map((entry) => this.#handle(entry)))
+      for (const one of handled) if (one.status === 'rejected') throw one.reason
     }
   }
 
@@ -129,8 +147,7 @@ export class HandoffQueue {
     } catch (error) {
       if (!isHandoffOver(error)) {
         events.handoffFailed(entry.target, entry.attempts, error)
-        const delayMs = Math.min(retryMsMax, retryMsMin * 2 ** Math.min(entry.attempts, 20))
-        await store.retryHandoff(entry.id, now() + delayMs)
+        await store.retryHandoff(entry.id, now() + retryMsOf(entry.attempts))
         return
       }
     }

@@ -363,6 +363,50 @@ describe('pins and quotas', () => {
     expect(store.references(one.digest)).toMatchObject([{ pin: 1, pins: { direct: 51, removed: 50 } }])
   })
 
+  test('what is due of the hand-off queue is found without going through all of it', async () => {
+    const store = await openStore()
+    const accounts = [3, 1, 2].map((byte) => new Uint8Array(32).fill(byte))
+    for (const [index, account] of accounts.entries()) {
+      for (let count = 0; count < 5; count++) {
+        const entry = { handoffKind: 2, digest: new Uint8Array(32).fill(count), account, at: 1, target: account }
+        await store.enqueueHandoff(entry)
+      }
+      if (index === 0) continue
+      for (const { id } of store.handoffsDue(Date.now(), 10, account)) await store.retryHandoff(id, 2 ** 45 + index)
+    }
+    const asked: string[] = []
+    const { prepare } = DatabaseSync.prototype
+    DatabaseSync.prototype.prepare = function (sql: string) {
+      asked.push(sql)
+      return prepare.call(this, sql)
+    }
+    try {
+      // Opened anew, it asks its questions for the first time.
+      const again = await reopen(store)
+      expect(again.handoffTargets(Date.now())).toEqual([accounts[0]])
+      expect(again.handoffTargets(2 ** 45 + 1).map(([byte]) => byte)).toEqual([1, 3])
+      expect(again.nextHandoffAt(Date.now())).toBe(2 ** 45 + 1)
+      expect(again.nextHandoffAt(2 ** 45 + 2)).toBeUndefined()
+      expect(again.handoffsDue(Date.now(), 3, accounts[0] as Uint8Array).map(({ digest }) => digest[0])).toEqual([
+        0, 1, 2,
+      ])
+    } finally {
+      DatabaseSync.prototype.prepare = prepare
+    }
+    const database = new DatabaseSync(join(folder, 'node.sqlite'))
+    const questions = asked.filter((sql) => /FROM handoff/.test(sql) && /^(SELECT|WITH)/.test(sql))
+    expect(questions).toHaveLength(3)
+    for (const sql of questions) {
+      const steps = database
+        .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+        .all()
+        .map(({ detail }) => String(detail))
+      expect(steps.filter((step) => /SCAN handoff|TEMP B-TREE/.test(step))).toEqual([])
+      expect(steps.some((step) => /SEARCH handoff USING (COVERING )?INDEX handoff_due/.test(step))).toBe(true)
+    }
+    database.close()
+  })
+
   test('a disk that is nearly full takes no more blocks, and lets go of those that it has', async () => {
     let bytesFree = diskReserveBytes + 3 * 1024
     const store = await openStore({ bytesFree: () => bytesFree })

@@ -55,6 +55,10 @@ const numberOfAccount = '(SELECT id FROM account WHERE account = ?2)'
 const smallBlock = `SELECT sealed, owner, CASE WHEN owner IS NULL THEN (${longestReference}) END AS longest,
   (SELECT remove_at FROM tombstone WHERE digest = ?1) AS removeAt FROM block WHERE digest = ?1`
 
+/** The stores in the hand-off queue, found one after the other: it may have a million entries for one of them. */
+const eachTarget = `WITH RECURSIVE each (target) AS (SELECT min(target) FROM handoff UNION ALL
+  SELECT (SELECT min(target) FROM handoff WHERE handoff.target > each.target) FROM each WHERE each.target IS NOT NULL)`
+
 function latin1Of(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
 }
@@ -507,7 +511,8 @@ export class BlockStore {
 
   /** Stores for which something is due in the hand-off queue. */
   handoffTargets(now: number): Uint8Array[] {
-    const targets = this.#all('SELECT DISTINCT target FROM handoff WHERE next_at <= ?', now)
+    const due = 'EXISTS (SELECT 1 FROM handoff WHERE handoff.target = each.target AND next_at <= ?)'
+    const targets = this.#all(`${eachTarget} SELECT target FROM each WHERE target IS NOT NULL AND ${due}`, now)
     return targets.map((row) => row.target as Uint8Array)
   }
 
@@ -535,7 +540,8 @@ export class BlockStore {
 
   /** When the first entry falls due that is not due at `now`, Unix ms. */
   nextHandoffAt(now: number): number | undefined {
-    const next = this.#get('SELECT min(next_at) AS at FROM handoff WHERE next_at > ?', now)?.at
+    const ofTarget = '(SELECT min(next_at) FROM handoff WHERE handoff.target = each.target AND next_at > ?)'
+    const next = this.#get(`${eachTarget} SELECT min(${ofTarget}) AS at FROM each WHERE target IS NOT NULL`, now)?.at
     return (next ?? undefined) as number | undefined
   }
 

@@ -133,7 +133,7 @@ CREATE TABLE IF NOT EXISTS handoff (
   codec INTEGER,
   UNIQUE (kind, digest, target, account)
 ) STRICT;
-CREATE INDEX IF NOT EXISTS handoff_next ON handoff (next_at);
+CREATE INDEX IF NOT EXISTS handoff_due ON handoff (target, next_at);
 CREATE TABLE IF NOT EXISTS incident (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   at INTEGER NOT NULL,
@@ -233,7 +233,7 @@ function migrate(database: DatabaseSync, version: number, key: Uint8Array): void
     database.exec(`ALTER TABLE block ADD COLUMN stream BLOB; ALTER TABLE block ADD COLUMN sequence INTEGER;
       ALTER TABLE tombstone RENAME TO tombstone_1`)
   } else if (version < 4) database.exec('ALTER TABLE tombstone ADD COLUMN root BLOB')
-  database.exec('DROP INDEX IF EXISTS reference_pin')
+  database.exec('DROP INDEX IF EXISTS reference_pin; DROP INDEX IF EXISTS handoff_next')
   const renamed = version < 5 ? ['reference', 'account'].filter((name) => names.has(name)) : []
   for (const name of renamed) database.exec(`ALTER TABLE ${name} RENAME TO ${name}_4`)
   database.exec(tables)
