@@ -37,8 +37,8 @@ afterEach(async () => {
   await cluster.end()
 })
 
-async function start(count: number, isSigned = true): Promise<void> {
-  await cluster.prepare(count, { STORAGE_ERASE_DELAY_SECONDS: '1' }, isSigned)
+async function start(count: number, isSigned = true, settings: Record<string, string> = {}): Promise<void> {
+  await cluster.prepare(count, { STORAGE_ERASE_DELAY_SECONDS: '1', ...settings }, isSigned)
   places = cluster.places
   ;[alice, bob] = cluster.tenants as [typeof alice, typeof bob]
   await cluster.startAll()
@@ -271,6 +271,42 @@ test('a store that comes back when a file can be walked no more learns of its le
   }, waiting)
   await cluster.start(away)
   for (const one of cids) expect(await own(away, one)).toBe('ERR_BLOCK_ERASED')
+  await vi.waitFor(() => expect(away.node?.store.totals().blocks).toBe(0), waiting)
+})
+
+test('with fewer copies than stores, one that has a leaf and neither its root nor who to ask for it gives the leaf up, too', async () => {
+  await start(3, true, { STORAGE_REPLICAS: '2' })
+  const away = places[2] as Place
+  const members = away.members?.list() ?? []
+  const isPlacedThere = (id: BlockId): boolean =>
+    rankMembers(id.digest, members)
+      .slice(0, 2)
+      .some(({ account }) => Buffer.compare(account, away.account) === 0)
+  const blocks: { bytes: Uint8Array; cid: CID }[] = []
+  let root: CID
+  do {
+    blocks.length = 0
+    const head = sealedBlock({ owner: alice.account, writer: alice.account, kind: 3 })
+    const put = async (block: { bytes: Uint8Array; cid: CID }): Promise<void> => void blocks.push(block)
+    const content = (async function* () {
+      yield Buffer.concat([head, randomBytes(9000)])
+    })()
+    root = (await importFile(content, { leafBytes: 1024, put })).cid
+  } while (isPlacedThere(fromCid(root)))
+  for (const { bytes, cid } of blocks) await put(bytes, alice, cid.code === codecRaw ? 'raw' : 'dag-pb')
+  const kept = blocks.map(({ cid }) => fromCid(cid)).filter(isPlacedThere)
+  expect(kept.length).toBeGreaterThan(0)
+  for (const { digest } of kept) await vi.waitFor(() => expect(away.node?.store.has(digest)).toBe(true), waiting)
+  await cluster.stop(away)
+  places = places.slice(0, 2)
+  expect(await erase(root.toString(), alice, [order(fromCid(root))])).toMatchObject({ blocks: blocks.length })
+  await vi.waitFor(() => {
+    for (const place of places) expect(place.node?.store.totals().blocks).toBe(0)
+  }, waiting)
+  await cluster.start(away)
+  await vi.waitFor(() => {
+    for (const { digest } of kept) expect(away.node?.store.tombstone(digest)?.owner).toEqual(alice.account)
+  }, waiting)
   await vi.waitFor(() => expect(away.node?.store.totals().blocks).toBe(0), waiting)
 })
 

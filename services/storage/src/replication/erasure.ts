@@ -449,7 +449,9 @@ export class Erasure {
     const name = toHex(member.account)
     try {
       const left = await this.#pullWords(member, `words ${name}`)
-      await this.#pullBelow(member, `tombstones below ${name}`)
+      const isLeft = left !== undefined
+      await this.#pullBelow(member, { list: 'tombstones', name: `tombstones below ${name}`, isLeft })
+      await this.#pullBelow(member, { list: 'below', name: `below ${name}`, isLeft })
       if (left !== undefined) throw left
     } catch (error) {
       this.#options.events.tombstonesNotPulled(member.account, error)
@@ -495,14 +497,19 @@ export class Erasure {
     }
   }
 
-  async #pullBelow(member: Member, cursor: string): Promise<void> {
-    const { client, store } = this.#options
-    for (;;) {
-      const page = await client.tombstonesBelow(member, this.#cursor(cursor))
+  /** @param from.isLeft - true if words are left: what lies below their roots is asked for again with them. */
+  async #pullBelow(
+    member: Member,
+    from: { list: 'tombstones' | 'below'; name: string; isLeft: boolean },
+  ): Promise<void> {
+    const { client, store, delayMs } = this.#options
+    for (let after = this.#cursor(from.name); ; ) {
+      const page = await client.below(member, from.list, after)
       const last = page.at(-1)
       if (last === undefined) return
-      await store.vouch(member.account, page, this.#vouchersNeeded())
-      await this.#setCursor(cursor, last.id)
+      await store.vouch(member.account, page, { storesNeeded: this.#vouchersNeeded(), delayMs })
+      after = last.id
+      if (!from.isLeft) await this.#setCursor(from.name, after)
     }
   }
 

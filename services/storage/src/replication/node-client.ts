@@ -15,7 +15,7 @@ import { HttpAgent, httpRequest } from '../http.ts'
 import type { PayloadHeader } from '../ownership.ts'
 import { type BlockId, encodeBlockId } from '../store/block-id.ts'
 import type { PinEntry, PinsListed } from '../store/entries.ts'
-import type { Reference } from '../store/operations.ts'
+import type { BelowEntry, Reference } from '../store/operations.ts'
 import { Batcher } from './batcher.ts'
 import {
   answerSignatureHeader,
@@ -271,18 +271,21 @@ export class NodeClient {
     })
   }
 
-  /** What a member says lies below roots that are erased, as {@link words}. */
-  async tombstonesBelow(
-    member: Member,
-    after: number,
-  ): Promise<{ id: number; digest: Uint8Array; root: Uint8Array }[]> {
-    const value = decodeCbor(await this.#send(member, '/v1/replicas/tombstones/list', encodeCbor([after])))
+  /**
+   * What a member says lies below roots that are erased, as {@link words}.
+   *
+   * @param list - `tombstones` of what is erased there, `below` of what the member does not keep.
+   */
+  async below(member: Member, list: 'tombstones' | 'below', after: number): Promise<(BelowEntry & { id: number })[]> {
+    const value = decodeCbor(await this.#send(member, `/v1/replicas/${list}/list`, encodeCbor([after])))
     if (!Array.isArray(value)) throw this.#refused(member, 0, 'malformed answer')
     return value.map((item) => {
-      const [id, ...digests] = Array.isArray(item) ? item : []
-      const [digest, root] = parseDigests(digests)
-      if (typeof id !== 'number' || !digest || !root) throw this.#refused(member, 0, 'malformed answer')
-      return { id, digest: digest.slice(), root: root.slice() }
+      const [id, ...named] = Array.isArray(item) ? item : []
+      const [digest, root, owner, writer] = parseDigests(named).map((one) => one.slice())
+      if (typeof id !== 'number' || !digest || !root || (list === 'below' && !(owner && writer))) {
+        throw this.#refused(member, 0, 'malformed answer')
+      }
+      return { id, digest, root, ...(owner ? { owner } : {}), ...(list === 'below' && writer ? { writer } : {}) }
     })
   }
 

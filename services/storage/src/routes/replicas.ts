@@ -227,7 +227,14 @@ function addWords(scope: FastifyInstance, { erasure, store, replicator }: Replic
     const page = store.tombstonesBelow(afterOf(request), wordsPageSize)
     return sendCbor(
       reply,
-      page.map(({ id, digest, root }) => [id, digest, root]),
+      page.map(({ id, digest, root, owner }) => [id, digest, root, ...(owner ? [owner] : [])]),
+    )
+  })
+  scope.post('/v1/replicas/below/list', small, async (request, reply) => {
+    const page = store.notedBelow(afterOf(request), wordsPageSize)
+    return sendCbor(
+      reply,
+      page.map(({ id, digest, root, owner, writer }) => [id, digest, root, owner ?? 0, writer ?? 0]),
     )
   })
 }

@@ -172,20 +172,63 @@ describe('blocks', () => {
     await store.put({ ...leaf, references: by(bob), enforceQuota: false })
     const entries = [{ digest: leaf.digest, root: root.digest }]
     const [one, two] = [target, alice]
+    const by2 = { storesNeeded: 2, delayMs: 7 }
     // A root that this store knows nothing of: nobody's word counts.
-    for (const by of [one, two]) await store.vouch(by, entries, 2)
+    for (const by of [one, two]) await store.vouch(by, entries, by2)
     await store.addTombstones([{ digest: root.digest, owner: alice, at: 3, removeAt: 10 }])
-    for (const by of [one, one]) await store.vouch(by, entries, 2)
+    for (const by of [one, one]) await store.vouch(by, entries, by2)
     const absent = block().digest
-    for (const by of [one, two]) await store.vouch(by, [{ digest: absent, root: root.digest }], 2)
+    for (const by of [one, two]) await store.vouch(by, [{ digest: absent, root: root.digest }], by2)
     expect([leaf.digest, absent].map((digest) => store.tombstone(digest))).toEqual([undefined, undefined])
     // Another's payload is nobody's leaf.
     const his = { ...block(), owner: bob, writer: bob, stream: new Uint8Array(8), sequence: 1 }
     await store.put({ ...his, references: by(bob), enforceQuota: false })
-    for (const by of [one, two]) await store.vouch(by, [{ digest: his.digest, root: root.digest }], 2)
+    for (const by of [one, two]) await store.vouch(by, [{ digest: his.digest, root: root.digest }], by2)
     expect(store.tombstone(his.digest)).toBeUndefined()
-    await store.vouch(two, entries, 2)
+    await store.vouch(two, entries, by2)
     expect(store.tombstone(leaf.digest)).toMatchObject({ owner: alice, removeAt: 10 })
+  })
+
+  test('below a root a store that does not keep the block is believed of what the file or its writer has kept for longest', async () => {
+    const store = await openStore()
+    const [hers, his, forged, old] = [block(), block(), block(), block()]
+    const root = block().digest
+    for (const one of [hers, forged, old]) await store.put({ ...one, references: by(bob), enforceQuota: false })
+    await store.put({ ...his, references: [...by(target, 1), ...by(bob, 2)], enforceQuota: false })
+    const names = { root, owner: alice, writer: bob }
+    const two = { storesNeeded: 2, delayMs: 7 }
+    const [first, second] = [new Uint8Array(32).fill(7), new Uint8Array(32).fill(8)]
+    const vouchAll = async (): Promise<void> => {
+      await store.vouch(first, [{ digest: hers.digest, root, owner: alice }], two)
+      await store.vouch(second, [{ digest: hers.digest, ...names }], two)
+      for (const by of [first, second]) await store.vouch(by, [{ digest: his.digest, ...names }], two)
+      // Two that do not say the same, and one alone, are too few.
+      await store.vouch(first, [{ digest: forged.digest, ...names }], two)
+      await store.vouch(second, [{ digest: forged.digest, ...names, writer: target }], two)
+      await store.vouch(second, [{ digest: old.digest, ...names }], two)
+    }
+    const laid = (): unknown => [hers, his, forged, old].map(({ digest }) => store.tombstone(digest)?.removeAt)
+    await vouchAll()
+    expect(laid()).toEqual([undefined, undefined, undefined, undefined])
+    // Nobody has the root any more, so that it has no tombstone here; its owner's word is known.
+    await store.addWord({ digest: root, account: alice, at: 3, bytes: new Uint8Array(1) }, [])
+    await vouchAll()
+    expect(laid()).toEqual([10, undefined, undefined, undefined])
+    expect(store.references(his.digest).map(({ account }) => account)).toEqual([target])
+    expect(store.references(old.digest)).toHaveLength(1)
+  })
+
+  test('what is not kept here is named below its root for the stores that keep it', async () => {
+    const store = await openStore()
+    const [here, absent] = [block(), block()]
+    await store.put({ ...here, references: by(target), enforceQuota: false })
+    const root = block().digest
+    const common = { owner: alice, at: 3, removeAt: 10, root, writer: bob }
+    await store.addTombstones([here, absent].map(({ digest }) => ({ digest, ...common })))
+    // Another's block, which was only linked to, is not.
+    expect(store.notedBelow(0, 10)).toEqual([{ id: 1, digest: absent.digest, root, owner: alice, writer: bob }])
+    expect(store.notedBelow(1, 10)).toEqual([])
+    expect(store.tombstonesBelow(0, 10)).toEqual([])
   })
 
   test('a leaf that was not here when its file was erased comes back neither soon nor late, but for who keeps it else', async () => {

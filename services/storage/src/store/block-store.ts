@@ -19,6 +19,7 @@ import { bytesFreeAt, DiskRoom } from './disk-room.ts'
 import type { BlockStat, ChangedPin, HandoffEntry, Incident, PinEntry, PinsListed, PutRequest } from './entries.ts'
 import { GroupCommit } from './group-commit.ts'
 import type {
+  BelowEntry,
   ErasedRange,
   HandoffRequest,
   IncidentEntry,
@@ -229,9 +230,15 @@ export class BlockStore {
   }
 
   /** Tombstones below roots after number `after` in the order in which they came here, with their numbers. */
-  tombstonesBelow(after: number, limit: number): { id: number; digest: Uint8Array; root: Uint8Array }[] {
-    const below = 'SELECT id, digest, root FROM tombstone WHERE id > ? AND root IS NOT NULL ORDER BY id LIMIT ?'
-    return this.#all(below, after, limit) as unknown as { id: number; digest: Uint8Array; root: Uint8Array }[]
+  tombstonesBelow(after: number, limit: number): (BelowEntry & { id: number })[] {
+    const below = 'SELECT id, digest, root, owner FROM tombstone WHERE id > ? AND root IS NOT NULL ORDER BY id LIMIT ?'
+    return this.#all(below, after, limit) as unknown as (BelowEntry & { id: number })[]
+  }
+
+  /** As {@link tombstonesBelow}, what was not here when the root was erased. */
+  notedBelow(after: number, limit: number): (BelowEntry & { id: number })[] {
+    const below = 'SELECT id, digest, root, owner, writer FROM below WHERE id > ? ORDER BY id LIMIT ?'
+    return this.#all(below, after, limit) as unknown as (BelowEntry & { id: number })[]
   }
 
   /** Words after number `after` in the order in which they came here, with their numbers. */
@@ -393,13 +400,13 @@ export class BlockStore {
     await this.#change({ kind: 'word', word, targets, now: this.#options.now() })
   }
 
-  /** Another store's list of what lies below roots that are erased here: believed once `storesNeeded` say the same. */
-  async vouch(
-    store: Uint8Array,
-    entries: { digest: Uint8Array; root: Uint8Array }[],
-    storesNeeded: number,
-  ): Promise<void> {
-    await this.#change({ kind: 'vouch', store, entries, storesNeeded })
+  /**
+   * Another store's list of what lies below roots that are erased here: believed once `storesNeeded` say the same.
+   *
+   * @param by.delayMs - between an erasure and the removal.
+   */
+  async vouch(store: Uint8Array, entries: BelowEntry[], by: { storesNeeded: number; delayMs: number }): Promise<void> {
+    await this.#change({ kind: 'vouch', store, entries, ...by })
   }
 
   /** Erases the records of a range that are here now, and those that come later. */

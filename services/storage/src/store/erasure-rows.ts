@@ -5,6 +5,7 @@
 import type { BlockRows } from './block-rows.ts'
 import type { HandoffRows } from './handoff-rows.ts'
 import {
+  type BelowEntry,
   type ErasedRange,
   handoffKinds,
   type Operation,
@@ -72,9 +73,19 @@ export class ErasureRows {
   /** Lays a tombstone; false where there is one, or where the block below a root is another's. */
   #lay(entry: TombstoneEntry): boolean {
     if (this.#isErased(entry.digest)) return false
-    if (entry.root !== undefined && !this.#isOfFile(entry)) return false
+    const isHere = this.#rows.numberOf(entry.digest) > 0
+    if (entry.root !== undefined && !this.#isOfFile(entry)) {
+      if (!isHere) this.#note(entry, entry.root)
+      return false
+    }
     this.#insert(entry)
     return true
+  }
+
+  /** Below a root, what is not kept here: a store that keeps it may not be able to walk the file any more. */
+  #note({ digest, owner, writer = owner }: TombstoneEntry, root: Uint8Array): void {
+    const note = 'INSERT OR IGNORE INTO below (digest, root, owner, writer) VALUES (?, ?, ?, ?)'
+    this.#statements.run(note, digest, root, owner, writer)
   }
 
   #isErased(digest: Uint8Array): boolean {
@@ -103,35 +114,57 @@ export class ErasureRows {
     return false
   }
 
-  /** What another store says lies below a root: it counts once enough of them say it, of what is kept here. */
-  vouch(operation: Extract<Operation, { kind: 'vouch' }>): Outcome {
-    const { store, entries, storesNeeded } = operation
+  /**
+   * What another store says lies below a root: it counts once enough of them say it, of what is kept here. A store that does
+   * not keep the block has not seen whose it is: where its word is needed the references here decide that.
+   */
+  vouch({ store, entries, storesNeeded, delayMs }: Extract<Operation, { kind: 'vouch' }>): Outcome {
     let added = 0
-    for (const { digest, root } of entries) {
+    for (const entry of entries) {
+      const { digest, root, writer } = entry
       if (this.#isErased(digest)) continue
-      const above = this.#statements.get(
-        'SELECT owner, at, remove_at AS removeAt FROM tombstone WHERE digest = ?',
-        root,
-      )
+      const above = this.#above(entry, delayMs)
       if (!above || !this.#rows.isReferenced(this.#rows.numberOf(digest))) continue
-      const header = this.#statements.get('SELECT owner FROM block WHERE digest = ?', digest)?.owner as
-        | Uint8Array
-        | null
-        | undefined
-      if (header && Buffer.compare(header, above.owner as Uint8Array) !== 0) continue
-      this.#statements.run('INSERT OR REPLACE INTO vouch VALUES (?, ?, ?)', digest, store, root)
-      const count = this.#statements.get(
-        'SELECT count(*) AS count FROM vouch WHERE digest = ? AND root = ?',
-        digest,
-        root,
+      const block = this.#statements.get('SELECT owner FROM block WHERE digest = ?', digest)
+      const header = block?.owner as Uint8Array | null | undefined
+      if (header && Buffer.compare(header, above.owner) !== 0) continue
+      this.#statements.run(
+        'INSERT OR REPLACE INTO vouch (digest, store, root, owner, writer) VALUES (?, ?, ?, ?, ?)',
+        ...[digest, store, root, above.owner, writer ?? null],
       )
-      if ((count?.count as number) < storesNeeded) continue
-      const { owner, at, removeAt } = above as unknown as TombstoneEntry
-      this.#insert({ digest, owner, at, removeAt, root })
+      const laid = { digest, root, ...above }
+      const by = 'SELECT writer FROM vouch WHERE digest = ? AND root = ? AND owner = ?'
+      const writers = this.#statements.all(by, digest, root, above.owner).map((row) => row.writer as Uint8Array | null)
+      if (!this.#isVouched(laid, writers, storesNeeded)) continue
+      this.#insert(laid)
       this.#statements.run('DELETE FROM vouch WHERE digest = ?', digest)
       added++
     }
     return { ok: true, changed: added > 0, deleted: 0 }
+  }
+
+  /** The erasure of a root: by its tombstone, or by its owner's word where nobody has the root any more to be read. */
+  #above({ root, owner }: BelowEntry, delayMs: number): Omit<TombstoneEntry, 'digest' | 'root'> | undefined {
+    const tombstone = this.#statements.get(
+      'SELECT owner, at, remove_at AS removeAt FROM tombstone WHERE digest = ?',
+      root,
+    )
+    if (tombstone) return tombstone as unknown as Omit<TombstoneEntry, 'digest' | 'root'>
+    if (owner === undefined) return undefined
+    const at = this.#statements.get('SELECT at FROM word WHERE digest = ? AND account = ?', root, owner)?.at
+    return typeof at === 'number' ? { owner, at, removeAt: at + delayMs } : undefined
+  }
+
+  /** @param writers - of each store that names the block the writer that it says, or null of one where it is erased. */
+  #isVouched(laid: TombstoneEntry, writers: readonly (Uint8Array | null)[], storesNeeded: number): boolean {
+    const named = writers.filter((one) => one !== null)
+    const sure = writers.length - named.length
+    if (sure >= storesNeeded) return true
+    const agreed = named.find((writer) => {
+      const same = named.filter((one) => Buffer.compare(one, writer) === 0)
+      return sure + same.length >= storesNeeded
+    })
+    return agreed !== undefined && this.#isOfFile({ ...laid, writer: agreed })
   }
 
   /** The records here get their tombstones; later copies of others are refused by the range. */

@@ -92,6 +92,16 @@ export interface TombstoneEntry {
   writer?: Uint8Array
 }
 
+/** What another store says lies below the root of a file that is erased. */
+export interface BelowEntry {
+  digest: Uint8Array
+  root: Uint8Array
+  /** Whose the file is; earlier versions do not say it. */
+  owner?: Uint8Array
+  /** Who wrote it, from a store that has walked the file and does not keep the block; one that has it erased there says none. */
+  writer?: Uint8Array
+}
+
 /** What one store tells another of an erasure, as it is kept (SPEC.md §3a). */
 export interface WordEntry {
   digest: Uint8Array
@@ -120,7 +130,7 @@ export type Operation =
   | { kind: 'pin'; digest: Uint8Array; reference: Reference; codec: number; accountBytesMax?: number }
   | { kind: 'unpin'; digest: Uint8Array; account: Uint8Array; at: number }
   | { kind: 'tombstones'; entries: TombstoneEntry[]; word?: WordEntry; targets: Uint8Array[]; now: number }
-  | { kind: 'vouch'; store: Uint8Array; entries: { digest: Uint8Array; root: Uint8Array }[]; storesNeeded: number }
+  | { kind: 'vouch'; store: Uint8Array; entries: BelowEntry[]; storesNeeded: number; delayMs: number }
   | { kind: 'erase-range'; range: ErasedRange }
   | { kind: 'sweep'; now: number; releasesBefore: number; unheardMax: number }
   | { kind: 'removed'; digests: Uint8Array[] }

@@ -91,8 +91,18 @@ CREATE TABLE IF NOT EXISTS vouch (
   digest BLOB NOT NULL,
   store BLOB NOT NULL,
   root BLOB NOT NULL,
+  owner BLOB,
+  writer BLOB,
   PRIMARY KEY (digest, store)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS below (
+  id INTEGER PRIMARY KEY,
+  digest BLOB NOT NULL,
+  root BLOB NOT NULL,
+  owner BLOB NOT NULL,
+  writer BLOB NOT NULL,
+  UNIQUE (digest, root)
+) STRICT;
 CREATE TABLE IF NOT EXISTS erasure (
   owner BLOB NOT NULL,
   stream BLOB NOT NULL,
@@ -205,18 +215,20 @@ function fillFrom4(database: DatabaseSync): void {
     DROP TABLE reference_4; DROP TABLE account_4`)
 }
 
-/** Times of pins, and the codec of one that is to be told, get columns where the tables are there without them. */
+/** Times of pins, the codec of one that is to be told, and whose a file is, get columns where the tables are there without them. */
 function addColumnsOf7(database: DatabaseSync): void {
   const added = [
-    ['reference', 'direct_at'],
-    ['reference', 'recursive_at'],
-    ['reference', 'removed_at'],
-    ['handoff', 'codec'],
+    ['reference', 'direct_at INTEGER'],
+    ['reference', 'recursive_at INTEGER'],
+    ['reference', 'removed_at INTEGER'],
+    ['handoff', 'codec INTEGER'],
+    ['vouch', 'owner BLOB'],
+    ['vouch', 'writer BLOB'],
   ] as const
   for (const [table, column] of added) {
     const columns = database.prepare(`PRAGMA table_info(${table})`).all()
-    if (columns.some(({ name }) => name === column)) continue
-    database.exec(`ALTER TABLE ${table} ADD COLUMN ${column} INTEGER`)
+    if (columns.some(({ name }) => column.startsWith(`${name} `))) continue
+    database.exec(`ALTER TABLE ${table} ADD COLUMN ${column}`)
   }
 }
 
