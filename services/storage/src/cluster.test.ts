@@ -229,6 +229,27 @@ describe('three nodes', () => {
     expect(metrics).toContain('storage_blocks_below_replicas 0')
   })
 
+  test('with the third node away, of many large puts at once those for which two have no room any more are told so', async () => {
+    const [full, also, away] = places
+    await cluster.stop(away)
+    for (const place of [full, also]) {
+      await cluster.stop(place)
+      place.environment.STORAGE_BYTES_MAX = '500000'
+      await cluster.start(place)
+    }
+    await cluster.connected([full, also])
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, async () => {
+        const answer = await cluster.request(full, '/api/v0/block/put', multipart(newBlock(200_000).bytes))
+        return `${answer.status} ${((await answer.json()) as { Reason?: string }).Reason}`
+      }),
+    )
+    // The two need not have kept the same ones.
+    const refused = answers.filter((answer) => answer !== '200 undefined')
+    expect(refused.length).toBeGreaterThanOrEqual(10)
+    expect(new Set(refused)).toEqual(new Set(['507 ERR_STORE_FULL']))
+  })
+
   test('with two nodes away a put is refused, and what is here can be read', async () => {
     const block = newBlock()
     await put(places[0], block)

@@ -127,8 +127,8 @@ export class Replicator {
    *
    * @param header - whose it is, for a node of a file; a sealed payload says so itself.
    * @returns one receipt per durable copy, W or more.
-   * @throws {StorageError} `ERR_QUORUM_MISSED` if too few stores took it; some may hold it then. `ERR_STORE_FULL` if those
-   *   that did not have no room; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`.
+   * @throws {StorageError} `ERR_QUORUM_MISSED` if too few stores took it; some may hold it then. `ERR_STORE_FULL` if too
+   *   few have room, whether the others can be reached or not; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`.
    */
   async put(id: BlockId, bytes: Uint8Array, reference: Reference, header?: PayloadHeader): Promise<Receipt[]> {
     const ranking = this.#ranking(id.digest)
@@ -159,8 +159,9 @@ export class Replicator {
     const copies = await Promise.all(targets.map((member, index) => attempt(member, index === 0 ? later : [])))
     const receipts = copies.filter((receipt) => receipt !== undefined)
     if (receipts.length >= copiesNeeded && copiesNeeded > 0) return receipts
-    // If there is no room anywhere, that is what has to be said.
-    if (failures.length > 0 && failures.every((error) => isStorageError(error, 'ERR_STORE_FULL'))) throw failures[0]
+    // If there is no room, whoever of the others answers, that is what has to be said.
+    const full = failures.filter((error) => isStorageError(error, 'ERR_STORE_FULL'))
+    if (full.length > 0 && order.length - full.length < copiesNeeded) throw full[0]
     const detail = { code: 'ERR_QUORUM_MISSED', copies: receipts.length, copiesNeeded } as const
     throw new StorageError(`only ${receipts.length} of ${copiesNeeded} copies could be stored`, detail)
   }
