@@ -79,6 +79,23 @@ test('three nodes from nothing: put, read elsewhere, and there again after an en
       [3, 0, 2],
       [3, 0, 2],
     ])
+    // A node that does not run is named, and the others are asked all the same.
+    const withGone = ['--url', ['http://127.0.0.1:1', ...urls].join(','), '--token-file', tokenFile, '--json']
+    output.length = 0
+    for (const action of ['scrub', 'repair', 'status']) expect(await runStorage([action, ...withGone], io)).toBe(1)
+    const [first, second, third] = output.map((text) => JSON.parse(text) as Record<string, unknown>[])
+    for (const results of [first, second]) {
+      expect(results?.map(({ checked, error }) => [checked, typeof error])).toEqual([
+        [undefined, 'string'],
+        ...urls.map(() => [3, 'undefined']),
+      ])
+    }
+    expect(third?.map(({ state, blocks }) => [state, blocks])).toEqual([
+      ['unreachable', undefined],
+      ...urls.map(() => ['given', 3]),
+    ])
+    const block = await create({ url: `${urls[0]}/api/v0`, headers }).block.put(new Uint8Array(randomBytes(100)))
+    expect(await runStorage(['erase', block.toString(), ...withGone], io)).toBe(0)
     return { cid, token }
   })
   await serving(3, port, async ({ urls, token }) => {

@@ -122,7 +122,13 @@ function scrubWords({ scrub }: NodeStatus): string {
 
 async function status(context: Context): Promise<ExitCode> {
   const { nodes, token } = context.stores
-  const rows = await Promise.all(nodes.map(async (node) => ({ ...node, ...(await statusOf(node.url, token)) })))
+  const rows = await Promise.all(
+    nodes.map(async (node) => {
+      const told = await statusOf(node.url, token)
+      const isGone = node.state === 'given' && told.blocks === undefined
+      return { ...node, ...(isGone ? { state: 'unreachable' } : {}), ...told }
+    }),
+  )
   print(context, rows, () =>
     formatTable([
       ['node', 'state', 'blocks', 'bytes', 'below', 'peers', 'handoffs', 'erased', 'repair', 'scrub', 'address'],
@@ -150,6 +156,15 @@ async function* linesOf(response: Response): AsyncGenerator<Record<string, unkno
   }
 }
 
+/** Lines of a node that may end before its work does. @throws {CommandError} */
+async function* untilItEnds<T>(name: string, lines: AsyncIterable<T>): AsyncGenerator<T> {
+  try {
+    yield* lines
+  } catch (cause) {
+    throw new CommandError(`${name} ended in the middle of it`, undefined, { cause })
+  }
+}
+
 /** Long work at one node, told as it goes: rate and remaining time on a terminal, plain lines otherwise. */
 async function follow(context: Context, node: Stores['nodes'][number], path: string): Promise<Record<string, unknown>> {
   const { io, stores } = context
@@ -162,7 +177,7 @@ async function follow(context: Context, node: Stores['nodes'][number], path: str
   const startedAt = performance.now()
   const damagedCids: string[] = []
   let last: Record<string, unknown> = {}
-  for await (const line of linesOf(response)) {
+  for await (const line of untilItEnds(node.name, linesOf(response))) {
     if (typeof line.damaged === 'string') {
       damagedCids.push(line.damaged)
       io.stderr(`${node.name}: ${line.damaged} is damaged; it is set aside and healed from a replica\n`)
@@ -179,13 +194,26 @@ async function follow(context: Context, node: Stores['nodes'][number], path: str
   return { node: node.name, ...last, ...(damagedCids.length > 0 ? { damagedCids } : {}) }
 }
 
+/** One after the other. A node that does not do it is named, and leaves the others alone; only if none does it the command fails. */
 async function work(
   context: Context,
   path: string,
   isFine: (result: Record<string, unknown>) => boolean,
 ): Promise<ExitCode> {
   const results: Record<string, unknown>[] = []
-  for (const node of context.stores.nodes) results.push(await follow(context, node, path))
+  const failures: CommandError[] = []
+  for (const node of context.stores.nodes) {
+    try {
+      results.push(await follow(context, node, path))
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error
+      failures.push(error)
+      results.push({ node: node.name, error: error.message })
+      context.io.stderr(`${node.name}: not done: ${error.message}\n`)
+    }
+  }
+  const [failure] = failures
+  if (failure !== undefined && failures.length === results.length) throw failure
   print(context, results, () =>
     formatTable([
       ['node', 'blocks', 'damaged', 'placed', 'below'],
@@ -194,7 +222,7 @@ async function work(
       ),
     ]),
   )
-  return results.every(isFine) ? 0 : 1
+  return failures.length === 0 && results.every(isFine) ? 0 : 1
 }
 
 interface ErasureLine {
@@ -222,14 +250,29 @@ async function signOrders(
   })
 }
 
+/** The first node that answers. @throws {CommandError} if none does. */
+async function findAnswering({ nodes, token }: Stores): Promise<string> {
+  let failure = new CommandError('no storage node runs')
+  for (const { url } of nodes) {
+    if (url === null) continue
+    try {
+      await (await request(url, '/healthz', { token, method: 'GET' })).arrayBuffer()
+      return url
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error
+      failure = error
+    }
+  }
+  throw failure
+}
+
 async function erase(context: Context, cids: readonly string[]): Promise<ExitCode> {
-  const { nodes, token, key } = context.stores
-  const node = nodes.find(({ url }) => url !== null)
-  if (!node?.url) throw new CommandError('no storage node runs')
-  const orders = key === undefined ? undefined : await signOrders({ url: node.url, token, key }, cids)
+  const { token, key } = context.stores
+  const url = await findAnswering(context.stores)
+  const orders = key === undefined ? undefined : await signOrders({ url, token, key }, cids)
   const body = { cids, ...(orders === undefined ? {} : { orders }) }
-  const response = await request(node.url, '/v1/erasures', { token, body, timeoutMs: 600_000 })
-  const answer = (await response.json()) as { results?: ErasureLine[]; Message?: string }
+  const response = await request(url, '/v1/erasures', { token, body, timeoutMs: 600_000 })
+  const answer = (await response.json().catch(() => ({}))) as { results?: ErasureLine[]; Message?: string }
   const { results } = answer
   if (!response.ok || results === undefined) throw new CommandError(answer.Message ?? `it answered ${response.status}`)
   print(context, { results }, () =>

@@ -6,8 +6,8 @@ import { fetchPageSignatureHeader, fetchPageSizeMax } from '@healthblock/runtime
 import { processInstance } from '@healthblock/runtime/process-instance'
 import type { FastifyInstance } from 'fastify'
 import type { BlockBackend } from '../backend.ts'
-import { StorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
+import { failureAnswer, internalReason } from '../failures.ts'
 import type { Erasure } from '../replication/erasure.ts'
 import { encodeReceipts, receiptsHeader } from '../replication/receipt.ts'
 import type { Repair } from '../replication/repair.ts'
@@ -155,9 +155,10 @@ function addErasures(app: FastifyInstance, parts: NodeRouteParts): void {
         const { removeAt, ...result } = await parts.erasure.erase(id, request.principal.account, orders?.[index])
         results.push({ ...result, removeAt: new Date(removeAt).toISOString() })
       } catch (error) {
-        // One that is refused leaves the others alone, and says why.
-        if (!(error instanceof StorageError)) throw error
-        results.push({ cid: encodeBlockId(id), state: 'refused', Message: error.message, Reason: error.detail.code })
+        // One that is refused, or takes too long, leaves the others alone, and says why.
+        const { Message, Reason } = failureAnswer(error, request.url).body
+        if (Reason === internalReason) throw error
+        results.push({ cid: encodeBlockId(id), state: 'refused', Message, Reason })
       }
     }
     return { results }
