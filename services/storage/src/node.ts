@@ -38,6 +38,8 @@ const dayMs = 24 * hourMs
 const sweepIntervalMsMin = 250
 const fullRepairIntervalMs = dayMs
 const scrubIntervalMs = 7 * dayMs
+/** How often it is looked whether a scrub is due: most nodes are started again more often than once a week. */
+const scrubLookMs = hourMs
 const repairAgainMs = 5_000
 
 /** What a node is made of. */
@@ -251,7 +253,9 @@ export class StorageNode {
     this.#every(fullRepairIntervalMs, async () => this.#repairSoon())
     const sweepMs = Math.max(sweepIntervalMsMin, Math.min(sweepIntervalMs, config.eraseDelaySeconds * 250))
     this.#every(sweepMs, () => this.#erasure.sweep())
-    this.#every(scrubIntervalMs, () => this.#scrub())
+    this.#every(scrubLookMs, async () => {
+      if (this.#scrubber.isDue(scrubIntervalMs)) await this.#scrub()
+    })
     this.#every(hourMs, async () => events.fetchesRemoved(await this.#fetchLog.thin(this.#options.now())))
     const { url: rpc, addresses: swarm, peerId } = this.#address
     events.started({ rpc, swarm, peerId, account: this.#self.account, members: members.list().length })
