@@ -203,6 +203,13 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
     expect(whole.nodes.filter(({ name }) => name !== 'storage-2')).toEqual(others)
   })
 
+  test.skipIf((process.env.REDIS_URL ?? '') !== '')('a queue that was lost alone is started where it was', async () => {
+    const { nodes } = await cluster.ok<{ nodes: unknown[] }>('status')
+    await cluster.kill('redis')
+    expect(await cluster.ok('up')).toMatchObject({ nodes })
+    expect((await stream(48, 50, '--wait')).batches).toBe(1)
+  })
+
   test('one node is stopped, restored from its backup and started while the others go on', async () => {
     const backup = join(cluster.root, 'backup')
     await cluster.ok('ledger', 'backup', '--node', 'accounting-1', '--out', backup)

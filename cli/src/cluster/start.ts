@@ -44,7 +44,14 @@ async function waitForRedis(dir: string, port: number): Promise<void> {
   throw new CommandError(`Redis does not start. The end of its log (${dir}/log):\n${await tailLog(dir, 5)}`)
 }
 
-async function startRedis(dir: string, cluster: ClusterFile, io: Io): Promise<string[]> {
+/** The port of the cluster's own Redis; undefined if it never had one. */
+function redisPortOf(dir: string): number | undefined {
+  const path = join(clusterPaths.redis(dir), 'port')
+  return existsSync(path) ? Number(readFileSync(path, 'utf8')) : undefined
+}
+
+/** @param samePort - where nodes that run look for it. */
+async function startRedis(dir: string, cluster: ClusterFile, io: Io, samePort?: number): Promise<string[]> {
   const given = process.env.REDIS_URL ?? ''
   const nodes = nodesOf(cluster, 'accounting')
   if (given !== '') {
@@ -59,7 +66,7 @@ async function startRedis(dir: string, cluster: ClusterFile, io: Io): Promise<st
     nodes.map(({ name }) => name),
   )
   await stopProcess(folder)
-  const port = await findFreePort()
+  const port = samePort ?? (await findFreePort())
   const file = join(folder, 'redis.conf')
   writeFileDurably(file, redisConfiguration({ dir: folder, port }), { mode: 0o600 })
   await startProcess({ name: 'redis', dir: folder, command: 'redis-server', args: [file], env: {} })
@@ -174,9 +181,7 @@ function readPorts(dir: string): Pick<Addresses, 'http' | 'swarm'> {
 }
 
 async function readAddresses(dir: string, cluster: ClusterFile): Promise<Addresses> {
-  const redisPort = existsSync(join(clusterPaths.redis(dir), 'port'))
-    ? readFileSync(join(clusterPaths.redis(dir), 'port'), 'utf8').trim()
-    : ''
+  const redisPort = redisPortOf(dir) ?? ''
   const given = process.env.REDIS_URL ?? ''
   const redisUrls = nodesOf(cluster, 'accounting').map(({ name }) =>
     given !== ''
@@ -232,9 +237,10 @@ export async function startCluster(
   options: StartOptions = {},
 ): Promise<void> {
   const running = cluster.nodes.filter(({ name }) => readProcess(clusterPaths.node(dir, name)).pid !== undefined)
-  if (running.length === cluster.nodes.length) return
   // Who runs goes on, at the addresses that people have open; only where that cannot be all are started anew.
-  if (running.length > 0 && (await startMissing(dir, cluster, options))) return
+  const isNeededThere = running.length > 0 && (await startNeeded(dir, cluster, io))
+  if (isNeededThere && running.length === cluster.nodes.length) return
+  if (isNeededThere && (await startMissing(dir, cluster, options))) return
   if (running.length > 0) await stopCluster(dir, cluster)
   for (let attempt = 1; ; attempt++) {
     try {
@@ -247,13 +253,40 @@ export async function startCluster(
 }
 
 /**
- * Starts what does not run beside what does, where it was. False if that cannot be: the queue or the register is gone, a port is taken, or a
- * node is new, so that the queue and its peers do not know it.
+ * Starts the queue and the register again where they were, if one of them is gone. False if that cannot be, or one of them never was in
+ * this folder.
+ */
+async function startNeeded(dir: string, cluster: ClusterFile, io: Io): Promise<boolean> {
+  const isGone = (folder: string): boolean => readProcess(folder).pid === undefined
+  const redis = clusterPaths.redis(dir)
+  const isRedisOurs = (process.env.REDIS_URL ?? '') === ''
+  const running = nodesOf(cluster, 'accounting').filter(({ name }) => !isGone(clusterPaths.node(dir, name)))
+  try {
+    const isRegisterGone = etcdFolders(dir, cluster).some(isGone)
+    if (isRegisterGone) await startEtcd(dir, cluster, io)
+    const port = redisPortOf(dir)
+    const isQueueGone = isRedisOurs && isGone(redis)
+    // Those who run may look for another one than this command knows of.
+    const areAllThere = running.length === nodesOf(cluster, 'accounting').length
+    if (isQueueGone && port === undefined) return areAllThere
+    if (isQueueGone) await startRedis(dir, cluster, io, port)
+    if (isQueueGone && isGone(redis)) return false
+    if (areAllThere && (isQueueGone || isRegisterGone)) {
+      // Who does not find them again says so in the status; fewer may be no quorum, and are never ready by themselves.
+      await Promise.allSettled(running.map((node) => waitForNode(dir, cluster, node)))
+    }
+    return true
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    return false
+  }
+}
+
+/**
+ * Starts what does not run beside what does, where it was. False if that cannot be: a port is taken, or a node is new, so that the queue and
+ * its peers do not know it.
  */
 async function startMissing(dir: string, cluster: ClusterFile, options: StartOptions): Promise<boolean> {
-  const isRedisOurs = (process.env.REDIS_URL ?? '') === ''
-  const needed = [...(isRedisOurs ? [clusterPaths.redis(dir)] : []), ...etcdFolders(dir, cluster)]
-  if (needed.some((folder) => readProcess(folder).pid === undefined)) return false
   const { http } = readPorts(dir)
   if (cluster.nodes.some(({ name }) => !http.has(name))) return false
   try {
@@ -287,6 +320,20 @@ function waitingWords({ name, role }: NodePlan, folder: string): string {
     : `${name} runs, and waits to be admitted: no policy in force has it with its key (${propose}; --replace for one whose keys are new)`
 }
 
+/** Waits until a node is ready. False if it runs, and no policy in force has it. */
+async function waitForNode(dir: string, cluster: ClusterFile, node: NodePlan): Promise<boolean> {
+  const { name, role } = node
+  let isOut = false
+  const isVain = async (): Promise<boolean> => {
+    isOut = await isLeftOut(dir, cluster, node)
+    return isOut
+  }
+  const isGoverned = role === 'accounting' || role === 'storage'
+  const path = role === 'accounting' ? '/readyz' : '/healthz'
+  await waitUntilReady(name, clusterPaths.node(dir, name), path, isGoverned ? isVain : undefined)
+  return !isOut
+}
+
 /** Starts the nodes that do not run, role by role. */
 async function startNodes(
   dir: string,
@@ -298,17 +345,8 @@ async function startNodes(
   const start = (node: NodePlan): Promise<number> =>
     startProcess(processPlan(dir, node, { ...environmentOf(dir, cluster, node, addresses), ...options.extra?.(node) }))
   const ready = async (node: NodePlan): Promise<void> => {
-    const { name, role } = node
-    const folder = clusterPaths.node(dir, name)
-    let isOut = false
-    const isVain = async (): Promise<boolean> => {
-      isOut = await isLeftOut(dir, cluster, node)
-      return isOut
-    }
-    const isGoverned = role === 'accounting' || role === 'storage'
-    const path = role === 'accounting' ? '/readyz' : '/healthz'
-    await waitUntilReady(name, folder, path, isGoverned ? isVain : undefined)
-    if (isOut) options.onWaiting?.(waitingWords(node, folder))
+    if (await waitForNode(dir, cluster, node)) return
+    options.onWaiting?.(waitingWords(node, clusterPaths.node(dir, node.name)))
   }
   for (const role of ['accounting', 'storage', 'user', 'doctor'] as const) {
     const all = nodesOf(cluster, role)
