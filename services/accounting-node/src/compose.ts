@@ -20,7 +20,7 @@ import { type NodeCores, openCores } from './core/open-cores.ts'
 import type { Clock, CoreEvent } from './core/ports.ts'
 import { Directory } from './directory.ts'
 import { AccountingError } from './errors.ts'
-import { backgroundFailed, coreHappened, nodeStarted } from './events.ts'
+import { backgroundFailed, coreTeller, nodeStarted } from './events.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { GatewayLedger } from './gateway/ledger-view.ts'
 import { Outbox } from './gateway/outbox.ts'
@@ -291,8 +291,9 @@ async function openNode(config: AccountingConfig, hooks: NodeHooks): Promise<Ope
   const metrics = new Registry()
   const coreMetrics = createCoreMetrics(metrics, world.clock.elapsedMs)
   let node: AccountingNode | undefined
+  const tell = coreTeller(logger, world.clock.elapsedMs)
   const observe = (event: CoreEvent): void => {
-    coreHappened(logger, event)
+    tell(event)
     if (event.kind === 'evidence') node?.evidence.keep(event.evidence)
     coreMetrics.observe(event)
     if (event.kind === 'halted') hooks.onHalted(event.error)

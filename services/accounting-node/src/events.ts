@@ -107,8 +107,39 @@ const coreLevels: Readonly<Record<CoreEvent['kind'], 'debug' | 'info' | 'warn' |
   halted: 'fatal',
 }
 
+/** A failure that goes on is told so often: what a core asks for several times a second may be away for days. */
+const repeatedEveryMs = 60_000
+/** Different failures that are told apart. */
+const failuresMax = 256
+
+/**
+ * Tells of what happens on the commit path. The same failure is told once a minute, with how often it came in between.
+ *
+ * @param elapsedMs - of a clock that never steps.
+ */
+export function coreTeller(logger: Logger, elapsedMs: () => number): (event: CoreEvent) => void {
+  const failures = new Map<string, { toldMs: number; count: number }>()
+  return (event) => {
+    if (event.kind !== 'failed') {
+      coreHappened(logger, event)
+      return
+    }
+    const { chain, part, error } = event
+    const { code, reason } = reasonOf(error)
+    const name = JSON.stringify([chain, part, code, reason])
+    const known = failures.get(name)
+    if (known !== undefined && elapsedMs() - known.toldMs < repeatedEveryMs) {
+      known.count++
+      return
+    }
+    if (failures.size >= failuresMax) failures.clear()
+    failures.set(name, { toldMs: elapsedMs(), count: 0 })
+    coreHappened(logger, event, known === undefined || known.count === 0 ? {} : { repeated: known.count })
+  }
+}
+
 /** Something happened on the commit path. */
-export function coreHappened(logger: Logger, event: CoreEvent): void {
+function coreHappened(logger: Logger, event: CoreEvent, more: { readonly repeated?: number } = {}): void {
   const { kind, ...all } = event
   // What convicts a node is kept elsewhere; here it is said that there is something.
   const { evidence, ...fields } = { evidence: undefined, ...all }
@@ -118,6 +149,6 @@ export function coreHappened(logger: Logger, event: CoreEvent): void {
   }
   if ('error' in fields) {
     const { error, ...rest } = fields
-    logger[coreLevels[kind]]({ ...rest, ...reasonOf(error) }, kind)
+    logger[coreLevels[kind]]({ ...rest, ...reasonOf(error), ...more }, kind)
   } else logger[coreLevels[kind]](fields, kind)
 }
