@@ -115,6 +115,7 @@ describe.skipIf(!redisInstalled)("a node's folder (needs redis-server)", () => {
     expect(report.findings).toEqual([])
     // A backup may lie where nothing can be written.
     expect(namesIn(to)).toEqual(copied)
+    expect(report.notChecked).toEqual([])
     expect(report.chains.userchain.size).toBeGreaterThan(200)
     await commit(100)
     const head = async (): Promise<{ size: number; root: string }> =>
@@ -150,6 +151,9 @@ describe.skipIf(!redisInstalled)("a node's folder (needs redis-server)", () => {
       cpSync(to, damaged, { recursive: true })
       flip(join(damaged, file), statSync(join(damaged, file)).size - 2)
       await expect(restoreNode({ from: damaged, to: target, nowMs: 0 }), file).rejects.toMatchObject(refused)
+      // A row of a database that was changed has a form all the same: here there is a digest of it.
+      const { findings } = await checkNode(damaged)
+      expect(findings.map((found) => `${found.code} ${found.file}`)).toContain(`backup-damaged ${file}`)
       rmSync(join(damaged, file))
       await expect(restoreNode({ from: damaged, to: target, nowMs: 0 }), file).rejects.toMatchObject(refused)
       rmSync(damaged, { recursive: true })

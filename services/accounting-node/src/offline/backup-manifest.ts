@@ -73,11 +73,13 @@ export function readManifest(dir: string): BackupManifest {
   return value
 }
 
-/** @throws {AccountingError} `ERR_BACKUP_INVALID` if a file is missing or not what was copied. */
-export async function assertWhole(dir: string, { files = {} }: BackupManifest): Promise<void> {
-  for (const [path, digest] of Object.entries(files)) {
-    if (!existsSync(join(dir, path))) throw backupFault(`the backup is not whole: ${path} is missing`)
-    if ((await digestOf(join(dir, path))) !== digest)
-      throw backupFault(`the backup is damaged: ${path} is not what was copied`)
+/** Files of a backup that are missing, or not what was copied, with what is wrong in words. */
+export async function* damagedFiles(
+  dir: string,
+  { files = {} }: BackupManifest,
+): AsyncGenerator<{ readonly file: string; readonly message: string }> {
+  for (const [file, digest] of Object.entries(files)) {
+    if (!existsSync(join(dir, file))) yield { file, message: 'it is missing' }
+    else if ((await digestOf(join(dir, file))) !== digest) yield { file, message: 'it is not what was copied' }
   }
 }

@@ -10,7 +10,7 @@ import { backup as backUpDatabase, DatabaseSync } from 'node:sqlite'
 import { ledgerIdOf } from '@healthblock/chain/genesis'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { ensureFolder, lockFolder, syncFolder } from '@healthblock/runtime/files'
-import { assertWhole, backupFault, readManifest, writeManifest } from './backup-manifest.ts'
+import { backupFault, readManifest, writeManifest } from './backup-manifest.ts'
 import { checkNode, type NodeReport } from './check-node.ts'
 
 /** Files of a node in the order in which they are copied: the log holds what the checkpoint names, the promise comes last. */
@@ -129,7 +129,6 @@ export async function restoreNode(options: {
 }): Promise<{ report: NodeReport; aside: string | undefined }> {
   const { from, to, nowMs } = options
   const manifest = readManifest(from)
-  await assertWhole(from, manifest)
   const report = await checkNode(from)
   const [first] = report.findings
   if (first !== undefined) throw backupFault(`the backup is damaged: ${first.code} in ${first.file}: ${first.message}`)

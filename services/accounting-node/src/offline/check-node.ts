@@ -14,7 +14,7 @@ import { ensureFolder, lockFolder } from '@healthblock/runtime/files'
 import { openChainStore } from '@healthblock/runtime/ledger-stores'
 import { Memberships } from '../core/members.ts'
 import { AccountingError } from '../errors.ts'
-import { isBackup } from './backup-manifest.ts'
+import { type BackupManifest, damagedFiles, isBackup, readManifest } from './backup-manifest.ts'
 import { ChainCheck } from './check-chain.ts'
 import { type Finding, FindingList } from './findings.ts'
 import { readDatabase } from './read-database.ts'
@@ -83,6 +83,19 @@ function checkIncidents(dir: string, ledger: Ledger, findings: FindingList): voi
   }
 }
 
+/** Each file of a backup against the digest that was taken when it was copied. */
+async function checkManifest(dir: string, findings: FindingList): Promise<BackupManifest | undefined> {
+  try {
+    const manifest = readManifest(dir)
+    for await (const damaged of damagedFiles(dir, manifest)) findings.add({ code: 'backup-damaged', ...damaged })
+    return manifest
+  } catch (error) {
+    if (!(error instanceof AccountingError)) throw error
+    findings.add({ code: 'backup-damaged', file: 'backup.json', message: error.message })
+    return undefined
+  }
+}
+
 function readGenesis(dir: string): Genesis {
   const path = join(dir, 'genesis.cbor')
   if (!existsSync(path)) {
@@ -129,7 +142,7 @@ async function checkChains(dir: string, work: string, genesis: Genesis, findings
 
 /**
  * Checks a folder whole: both logs are executed from genesis; tiles, state, index, checkpoint, promises, incidents and databases are
- * compared. The folder must not be in use, and nothing in it is changed or left behind.
+ * compared; of a backup every file with its digest, too. The folder must not be in use, and nothing in it is changed or left behind.
  *
  * @throws {RuntimeError} `ERR_FOLDER_LOCKED` while a node runs there. {AccountingError} `ERR_GENESIS_INVALID` if it is no node's.
  */
@@ -140,6 +153,7 @@ export async function checkNode(dir: string): Promise<NodeReport> {
   const work = mkdtempSync(join(tmpdir(), 'healthblock-fsck-'))
   const findings = new FindingList()
   try {
+    const manifest = isBackup(dir) ? await checkManifest(dir, findings) : undefined
     const chains = await checkChains(dir, work, genesis, findings)
     checkDatabases(dir, findings)
     return {
@@ -150,7 +164,7 @@ export async function checkNode(dir: string): Promise<NodeReport> {
       findings: findings.findings,
       notes: findings.notes,
       notChecked: databases
-        .filter((file) => existsSync(join(dir, file)))
+        .filter((file) => existsSync(join(dir, file)) && !Object.hasOwn(manifest?.files ?? {}, file))
         .map(
           (file) => `${file}: its form was checked; what its rows say has no checksum (a backup's manifest has one)`,
         ),
