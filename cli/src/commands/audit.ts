@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type AuditRequest, audit, followAudit, type PriorNodes } from '@healthblock/audit/audit'
+import { type AuditProgress, type AuditRequest, audit, followAudit, type PriorNodes } from '@healthblock/audit/audit'
 import type { AuditReport, Finding } from '@healthblock/audit/report'
 import { parseGenesis } from '@healthblock/chain/genesis'
 import { type Disclosure, parseDisclosure } from '@healthblock/crypto/disclosure'
@@ -118,8 +118,18 @@ async function follow(request: AuditRequest, isJson: boolean, io: Io): Promise<b
     io.stdout(isJson ? `${JSON.stringify(finding)}\n` : `${findingText(finding)}${guide}`)
   }
   const wait = (ms: number): Promise<void> => delay(ms, undefined, { signal: stop.signal }).catch(() => undefined)
+  const tell = lookTeller(io, Date.now)
+  let looks = 0
+  const onLook = (report: AuditReport): void => {
+    looks++
+    tell(report)
+  }
+  // Of what is added nobody needs to be told how far it is.
+  const onProgress = (progress: AuditProgress): void => {
+    if (looks === 0) request.onProgress?.(progress)
+  }
   try {
-    await followAudit({ ...request, wait, onFinding }, { signal: stop.signal, onLook: lookTeller(io, Date.now) })
+    await followAudit({ ...request, wait, onFinding, onProgress }, { signal: stop.signal, onLook })
     return codes.size === 0
   } finally {
     process.off('SIGINT', end)
@@ -192,7 +202,7 @@ export async function runAudit(args: string[], io: Io): Promise<ExitCode> {
         ),
       promises,
       ...(values.fetches === undefined ? {} : { fetches: readSequence(values.fetches) }),
-      witnesses,
+      witnesses: values.follow === true ? () => auditWitnesses(values) : witnesses,
       ...(prior === undefined ? {} : { prior }),
       ...(probe === undefined ? {} : { storage: probe }),
       ...(disclosed === undefined ? {} : { disclosed }),

@@ -64,8 +64,8 @@ export interface AuditRequest {
   readonly fetches?: readonly Uint8Array[]
   /** Of a successor: nodes of the ledger that it carries on. */
   readonly prior?: PriorNodes
-  /** Witnesses that the auditor knows: each is asked whether it holds the audited log. */
-  readonly witnesses?: readonly AuditWitness[]
+  /** Witnesses that the auditor knows: each is asked whether it holds the audited log. A function is asked each time before. */
+  readonly witnesses?: readonly AuditWitness[] | (() => Promise<readonly AuditWitness[]>)
   /** What a patient disclosed, and who gives sealed blocks: her diagnoses of the window are judged again. */
   readonly disclosed?: { readonly disclosure: Disclosure; readonly blocks: BlockSource }
   /** Told at the beginning of what an earlier audit executed, if the stores hold some: that is not executed again. */
@@ -172,7 +172,8 @@ class Audit {
     this.#evidence = new EvidenceCheck(this.#ledger, this.#nodes, this.#findings)
     const { witnesses = [], now, wait } = request
     const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings }
-    this.#witnesses = new WitnessCheck({ witnesses, now, wait, ...context })
+    const witnessesNow = typeof witnesses === 'function' ? witnesses : async () => witnesses
+    this.#witnesses = new WitnessCheck({ witnesses: witnessesNow, now, wait, ...context })
     this.#nodes.onNote = (served) => {
       this.#signedHeads.take(served)
       this.#witnesses.take(served)

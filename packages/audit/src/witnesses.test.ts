@@ -166,6 +166,29 @@ describe('a witness that the auditor knows', () => {
     expect(requests).toEqual([2, 2, 4])
   })
 
+  it('is asked by an audit that follows from when it is named', async () => {
+    sample.fill(20)
+    shown()
+    const stop = new AbortController()
+    const said: (string | undefined)[] = []
+    let nowMs = Date.now()
+    let witnesses: AuditWitness[] = []
+    const request = sample.request(await sample.cluster({}), { witnesses: async () => witnesses, now: () => nowMs })
+    await followAudit(request, {
+      signal: stop.signal,
+      onLook: ({ notChecked }) => {
+        said.push(notChecked.find((words) => words.includes('witnesses')))
+        witnesses = [known()]
+        nowMs += 30_000
+        if (said.length === 2) stop.abort()
+      },
+    })
+    expect(said).toEqual([
+      'witnesses outside the ledger: none was named',
+      'userchain at witnesses: 1 of 1 that were named hold the audited head',
+    ])
+  })
+
   const lasting: [string, (origin: string, size: number) => void][] = [
     ['ahead', (origin, size) => void witness.held.set(origin, { size: size + 1000, root: new Uint8Array(32) })],
     [

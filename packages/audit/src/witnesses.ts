@@ -3,7 +3,7 @@
  * that the nodes show extends what it cosigned before; a log that was cut short, or is another one for the auditor, has none.
  */
 import type { Ledger } from '@healthblock/chain/block'
-import type { ChainName } from '@healthblock/chain/chains'
+import { type ChainName, chainNames } from '@healthblock/chain/chains'
 import { chainOrigin, parseCheckpoint } from '@healthblock/chain/checkpoint'
 import { ChainError } from '@healthblock/chain/errors'
 import { consistencyProofAsync, verifyConsistency } from '@healthblock/chain/merkle'
@@ -19,7 +19,8 @@ export type AuditWitness = WitnessClient
 
 /** What the check works with. */
 export interface WitnessCheckContext {
-  readonly witnesses: readonly AuditWitness[]
+  /** Asked before each question: witnesses come and go, too. */
+  readonly witnesses: () => Promise<readonly AuditWitness[]>
   readonly ledger: Ledger
   readonly nodes: Nodes
   readonly findings: FindingList
@@ -42,6 +43,7 @@ type Answer = { readonly agrees: true } | { readonly agrees: false; readonly wor
 export class WitnessCheck {
   readonly #context: WitnessCheckContext
   #askedMs = Number.NEGATIVE_INFINITY
+  #witnesses: readonly AuditWitness[] = []
   #words: readonly string[] = []
   /** What the last question found, by witness, chain and code: it lasts until the next one. */
   #found = new Map<string, FindingParts>()
@@ -53,23 +55,25 @@ export class WitnessCheck {
 
   /** Takes a checkpoint as a node served it. */
   take(served: { chain: ChainName; node: string; note: string }): void {
-    if (this.#context.witnesses.length > 0) this.#served.push(served)
+    this.#served.push(served)
   }
 
   /** Judges the witnesses' lines on what nodes served, and asks the witnesses. Returns what is to be said of them. */
   async check(heads: Readonly<Record<ChainName, readonly NodeHead[]>>): Promise<readonly string[]> {
-    const { witnesses, now, findings } = this.#context
-    if (witnesses.length === 0) return ['witnesses outside the ledger: none was named']
+    const { now, findings } = this.#context
+    const isTime = now() - this.#askedMs >= askEveryMs
+    if (isTime) this.#witnesses = await this.#context.witnesses()
     this.#judgeServed()
-    if (now() - this.#askedMs < askEveryMs) {
+    if (!isTime) {
       for (const parts of this.#found.values()) findings.add(parts)
       return this.#words
     }
     this.#askedMs = now()
+    const witnesses = this.#witnesses
     const before = this.#found
     this.#found = new Map()
     const words: string[] = []
-    for (const chain of ['userchain', 'docchain'] as const) {
+    for (const chain of witnesses.length === 0 ? [] : chainNames) {
       const answers = await Promise.all(witnesses.map((witness) => this.#ask(witness, chain, heads[chain])))
       const count = answers.filter(({ agrees }) => agrees).length
       words.push(`${chain} at witnesses: ${count} of ${witnesses.length} that were named hold the audited head`)
@@ -81,13 +85,14 @@ export class WitnessCheck {
       this.#found.set(name, lasting)
       findings.add(lasting)
     }
+    if (witnesses.length === 0) words.push('witnesses outside the ledger: none was named')
     this.#words = words
     return words
   }
 
   #judgeServed(): void {
-    const { witnesses, ledger, findings } = this.#context
-    const keys = witnesses.map(({ key }) => key)
+    const { ledger, findings } = this.#context
+    const keys = this.#witnesses.map(({ key }) => key)
     const served = this.#served
     this.#served = []
     for (const { chain, node, note } of served) {

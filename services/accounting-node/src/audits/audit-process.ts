@@ -36,7 +36,7 @@ function progressTeller(): (progress: AuditProgress) => void {
 function requestOf(task: AuditTask, accessNow: () => AuditAccess): Omit<AuditRequest, 'stores' | 'workers' | 'flush'> {
   const genesis = new Uint8Array(readFileSync(task.genesisFile))
   const parsed = parseGenesis(genesis)
-  const { nodes, storage, witnesses } = accessNow()
+  const { nodes, storage } = accessNow()
   const stores = new StorageClient({
     ...{ urls: storage, ledgerId: parsed.ledgerId, token: () => accessNow().storageToken },
     storeKeyOf: () => undefined,
@@ -54,7 +54,7 @@ function requestOf(task: AuditTask, accessNow: () => AuditAccess): Omit<AuditReq
     onProgress: progressTeller(),
     onFinding: (finding) => say({ kind: 'finding', finding }),
     isStateCompared: true,
-    witnesses: witnesses.map(createWitnessClient),
+    witnesses: async () => accessNow().witnesses.map(createWitnessClient),
     ...(storage.length === 0
       ? {}
       : { storage: { has: async ({ digest, codec }) => (await stores.stat(digest, { codec })) !== undefined } }),
