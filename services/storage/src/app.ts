@@ -1,13 +1,14 @@
 /** The HTTP surface: who calls, how errors look, how much at once; the routes are in src/routes. */
 
 import type { IncomingMessage, RequestListener, Server } from 'node:http'
-import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Authorizer, Principal } from './access/authorizer.ts'
 import { bearerOf } from './access/bearer.ts'
 import { StorageError } from './errors.ts'
 import { failureAnswer, internalReason } from './failures.ts'
 import { createHttpServer } from './http.ts'
 import { createBodies } from './routes/blocks.ts'
+import { FairShare } from './routes/fair-share.ts'
 import { addKuboRoutes } from './routes/kubo.ts'
 import { addNodeRoutes, type NodeRouteParts } from './routes/node.ts'
 import { addDescription } from './routes/openapi.ts'
@@ -25,7 +26,7 @@ declare module 'fastify' {
   }
 }
 
-/** Most requests at once; more are told to come again. */
+/** Most requests at once, and half as many of one account; more are told to come again. */
 export const requestsAtOnceMax = 1024
 /** A body that is not streamed must be here by then; a streamed one may take as long as it moves. */
 const requestTimeoutMs = 120_000
@@ -135,18 +136,22 @@ function createServer(ways: readonly (QuickGet | QuickPut)[], handler: RequestLi
 export function createApp(parts: AppParts): FastifyInstance {
   const { authorizer, events } = parts
   let atOnce = 0
+  const shares = new FairShare(requestsAtOnceMax)
   // At the limit the command is asked, which refuses.
-  const hasRoom = (): boolean => atOnce < requestsAtOnceMax
+  const hasRoom = (account?: Uint8Array): boolean =>
+    atOnce < requestsAtOnceMax && (account === undefined || shares.has(account, 1))
   const bodies = createBodies(parts.store)
   const bodyLimit = new BodyLimit()
   const quickPut = new QuickPut({
     ...{ ...parts, bodies, hasRoom },
-    onBegin: (request) => {
+    onBegin: (request, account) => {
       atOnce++
+      shares.take(account, 1)
       bodyLimit.add(request)
     },
-    onEnd: (request) => {
+    onEnd: (request, account) => {
       atOnce--
+      shares.give(account, 1)
       bodyLimit.remove(request)
     },
   })
@@ -168,13 +173,15 @@ export function createApp(parts: AppParts): FastifyInstance {
   app.addHook('preClose', async () => {
     for (const way of ways) way.close()
   })
-  const admit = (request: FastifyRequest): void => {
+  const admit = (request: FastifyRequest, reply: FastifyReply): void => {
     const path = request.url.split('?', 1)[0] as string
     if (openPaths.has(path)) return
-    if (atOnce > requestsAtOnceMax) {
-      throw new StorageError('too many requests', { code: 'ERR_STORE_BUSY', operationsMax: requestsAtOnceMax })
-    }
+    const busy = { code: 'ERR_STORE_BUSY', operationsMax: requestsAtOnceMax } as const
+    if (atOnce > requestsAtOnceMax) throw new StorageError('too many requests', busy)
     request.principal = authorizer.authorize(bearerOf(request))
+    const { account } = request.principal
+    if (!shares.take(account, 1)) throw new StorageError('too many requests of this account', busy)
+    reply.raw.once('close', () => shares.give(account, 1))
     if (request.method !== 'GET' && !streamedPaths.has(path)) bodyLimit.add(request.raw)
   }
   // Hooks call back at once: each promise would cost every request a turn.
@@ -185,7 +192,7 @@ export function createApp(parts: AppParts): FastifyInstance {
       atOnce--
       bodyLimit.remove(request.raw)
     })
-    done(failureOf(() => admit(request)))
+    done(failureOf(() => admit(request, reply)))
   })
   app.addHook('onResponse', (request, reply, done) => {
     events.requestDone(request.routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime / 1000)

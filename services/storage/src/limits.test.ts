@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { Cluster, multipart, type Place, type Tenant } from './cluster.fixture.ts'
@@ -237,6 +237,16 @@ describe('bad bodies', () => {
   })
 })
 
+/** A put whose body never comes. */
+function idlePut(port: number, by: Tenant, length = 1000): Socket {
+  const socket = connect(port, '127.0.0.1')
+  socket.on('error', () => {})
+  socket.write(
+    `POST /api/v0/block/put HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${by.token}\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${length}\r\n\r\n`,
+  )
+  return socket
+}
+
 describe('slow and many', () => {
   test('a reader that does not read holds up nobody, and no memory beyond a few leaves', async () => {
     const cid = (await cluster.client(place, bob).add(new Uint8Array(randomBytes(400_000)), { cidVersion: 1 })).cid
@@ -259,17 +269,40 @@ describe('slow and many', () => {
     for (const socket of readers) socket.destroy()
   })
 
+  test.each([
+    ['requests', 600, 1000],
+    ['bytes', 70, 2 * 1024 * 1024],
+  ])(
+    'an account that begins more than half of all %s that are taken leaves the others theirs',
+    async (_what, count, length) => {
+      const wide = new Cluster()
+      try {
+        await wide.prepare(1, { STORAGE_REPLICAS: '1' })
+        const [only] = wide.places as [Place]
+        await wide.start(only)
+        const [one, other] = wide.tenants as [Tenant, Tenant]
+        const { port } = new URL(only.node?.address.url ?? '')
+        const idle = Array.from({ length: count }, () => idlePut(Number(port), one, length))
+        const putBy = async (tenant: Tenant): Promise<string> => {
+          const body = multipart(new Uint8Array(randomBytes(length - 500)))
+          const answer = await wide.request(only, '/api/v0/block/put', body, tenant)
+          return `${answer.status} ${((await answer.json()) as Partial<Problem>).Reason}`
+        }
+        await vi.waitFor(async () => expect(await putBy(one)).toBe('503 ERR_STORE_BUSY'), patient)
+        expect(await putBy(other)).toBe('200 undefined')
+        for (const socket of idle) socket.destroy()
+        await vi.waitFor(async () => expect(await putBy(one)).toBe('200 undefined'), patient)
+      } finally {
+        await wide.end()
+      }
+    },
+  )
+
   test('more requests at once than are taken are told to come again, and come through then', async () => {
     const cid = await cluster.client(place, bob).block.put(new Uint8Array(randomBytes(100)))
     const { port } = new URL(place.node?.address.url ?? '')
     // Requests whose bodies never come, as many as are taken.
-    const head = `POST /api/v0/block/put HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${bob.token}\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000\r\n\r\n`
-    const idle = Array.from({ length: 1030 }, () => {
-      const socket = connect(Number(port), '127.0.0.1')
-      socket.on('error', () => {})
-      socket.write(head)
-      return socket
-    })
+    const idle = Array.from({ length: 1030 }, (_, index) => idlePut(Number(port), index % 2 === 0 ? alice : bob))
     await vi.waitFor(
       async () => {
         const response = await cluster.request(place, `/api/v0/block/get?arg=${cid}`, {}, bob)

@@ -3,19 +3,20 @@ import type { RequestPayload } from 'fastify'
 import { StorageError } from '../errors.ts'
 import { release } from '../memory.ts'
 import { BodyMemory } from './body-memory.ts'
+import { FairShare } from './fair-share.ts'
 
 /** Bodies from this size on are read into memory that the writer's thread sees too: nothing is copied on the way there. */
 export const sharedBytesMin = 32_768
 /** What a body is given first whose size nobody told; it is doubled as it grows. */
 const grownBytesMin = 131_072
-/** Bytes of all bodies that are read at once. */
+/** Bytes of all bodies that are read at once; of those of one account half of it. */
 const bytesAtOnceMax = 256 * 1024 * 1024
 
 /** Bodies under way. */
 export class BlockBodies {
   readonly #sizeMax: number
   readonly #memory: BodyMemory
-  #bytesAtOnce = 0
+  readonly #bytesAtOnce = new FairShare(bytesAtOnceMax)
 
   /** @param sizeMax - of one body. @param onFreed - as for {@link BodyMemory}. */
   constructor(sizeMax: number, onFreed: () => void) {
@@ -36,33 +37,36 @@ export class BlockBodies {
   /**
    * Reads a body.
    *
+   * @param account - that sends it.
    * @param sizeTold - from its header, if it is there; the HTTP parser sees that it is kept.
    * @param check - throws if so many bytes may not be kept.
    * @throws {StorageError} `ERR_BLOCK_TOO_LARGE`, `ERR_STORE_BUSY`, `ERR_MULTIPART_INVALID` if it ends early; what `check` throws.
    */
-  async read(payload: RequestPayload, sizeTold: number | undefined, check: (bytes: number) => void): Promise<Buffer> {
+  async read(
+    payload: RequestPayload,
+    { account, sizeTold }: { account: Uint8Array; sizeTold: number | undefined },
+    check: (bytes: number) => void,
+  ): Promise<Buffer> {
     const reserved = sizeTold ?? this.#sizeMax
     if (reserved > this.#sizeMax) throw this.#tooLarge()
-    if (!this.reserve(reserved)) {
+    if (!this.reserve(account, reserved)) {
       throw new StorageError('too many bodies at once', { code: 'ERR_STORE_BUSY', operationsMax: bytesAtOnceMax })
     }
     try {
       return await this.#collect(payload, sizeTold, check)
     } finally {
-      this.free(reserved)
+      this.free(account, reserved)
     }
   }
 
-  /** Counts bytes that are about to be read; false if too many are. {@link free} must follow. */
-  reserve(bytes: number): boolean {
-    if (bytes > this.#sizeMax || this.#bytesAtOnce + bytes > bytesAtOnceMax) return false
-    this.#bytesAtOnce += bytes
-    return true
+  /** Counts bytes of an account that are about to be read; false if too many are. {@link free} must follow. */
+  reserve(account: Uint8Array, bytes: number): boolean {
+    return bytes <= this.#sizeMax && this.#bytesAtOnce.take(account, bytes)
   }
 
   /** They are read, or do not come. */
-  free(bytes: number): void {
-    this.#bytesAtOnce -= bytes
+  free(account: Uint8Array, bytes: number): void {
+    this.#bytesAtOnce.give(account, bytes)
   }
 
   /** Memory for a large body; {@link giveBack} takes it back. */

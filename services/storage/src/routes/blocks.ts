@@ -129,9 +129,9 @@ function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
   scope.addContentTypeParser('multipart/form-data', async (request: FastifyRequest, payload: RequestPayload) => {
     const told = request.headers['content-length']
     assertQuota(parts, request)
-    return await bodies.read(payload, told === undefined ? undefined : Number(told), (bytes) =>
-      assertRoom(parts, request.principal.account, bytes),
-    )
+    const { account } = request.principal
+    const from = { account, sizeTold: told === undefined ? undefined : Number(told) }
+    return await bodies.read(payload, from, (bytes) => assertRoom(parts, account, bytes))
   })
   const handle = async (request: KuboRequest, reply: FastifyReply): Promise<unknown> => {
     if (!Buffer.isBuffer(request.body)) throw argumentInvalid('data', 'file argument is required')

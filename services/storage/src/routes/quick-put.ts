@@ -28,11 +28,11 @@ const formsMax = 32
 export interface QuickPutParts extends Pick<KuboRouteParts, 'store' | 'replicator' | 'files' | 'bodies' | 'now'> {
   authorizer: Authorizer
   events: Events
-  /** False while as many requests are under way as are taken at once. */
-  hasRoom: () => boolean
+  /** False while as many requests are under way as are taken at once, of all or of an account. */
+  hasRoom: (account?: Uint8Array) => boolean
   /** Called when a request is under way whose body is awaited, and when it is done or left to the command. */
-  onBegin: (request: IncomingMessage) => void
-  onEnd: (request: IncomingMessage) => void
+  onBegin: (request: IncomingMessage, account: Uint8Array) => void
+  onEnd: (request: IncomingMessage, account: Uint8Array) => void
 }
 
 /** A put whose body is awaited. */
@@ -74,7 +74,8 @@ export class QuickPut {
     const beganAt = performance.now()
     const form = this.#formOf(url)
     const account = form && accountOf(this.#parts.authorizer, headers.authorization)
-    if (!form || !account || !this.#isRoom(account, length) || !this.#parts.bodies.reserve(length)) return false
+    if (!form || !account || !this.#parts.hasRoom(account) || !this.#isRoom(account, length)) return false
+    if (!this.#parts.bodies.reserve(account, length)) return false
     this.#collect({ request, answer, length, account, form, beganAt }, handler)
     return true
   }
@@ -82,7 +83,7 @@ export class QuickPut {
   /** Gathers a body. A small one comes in one piece, or is the command's. */
   #collect(begun: Begun, handler: RequestListener): void {
     const { bodies, onBegin, onEnd } = this.#parts
-    const { request, answer, length } = begun
+    const { request, answer, length, account } = begun
     let shared: Buffer | undefined
     let size = 0
     const onData = (chunk: Buffer): void => {
@@ -100,7 +101,7 @@ export class QuickPut {
         void this.#put(begun, bytes, shared)
         return
       }
-      onEnd(request)
+      onEnd(request, account)
       request.pause()
       request.unshift(body)
       handler(request, answer)
@@ -108,7 +109,7 @@ export class QuickPut {
       request.resume()
     }
     const stop = (): void => {
-      bodies.free(length)
+      bodies.free(account, length)
       request.off('data', onData)
       request.off('close', onGone)
     }
@@ -116,9 +117,9 @@ export class QuickPut {
     const onGone = (): void => {
       stop()
       if (shared !== undefined) bodies.giveBack(shared)
-      onEnd(request)
+      onEnd(request, account)
     }
-    onBegin(request)
+    onBegin(request, account)
     request.on('data', onData)
     request.on('close', onGone)
   }
@@ -169,7 +170,7 @@ export class QuickPut {
       if (body.Reason === internalReason) events.requestFailed(command, error)
       send(answer, status, Object.entries(headers).flat(), body)
     } finally {
-      onEnd(request)
+      onEnd(request, account)
       events.requestDone(command, answer.statusCode, (performance.now() - beganAt) / 1000)
     }
   }
