@@ -78,6 +78,60 @@ class BodyLimit {
   }
 }
 
+/** Requests under way: how many, whose, and which of their bodies are on their way. */
+class UnderWay {
+  readonly #shares = new FairShare(requestsAtOnceMax)
+  readonly #bodies = new BodyLimit()
+  #count = 0
+
+  /** False at the limit, of all or of an account. Then the command is asked, which refuses. */
+  hasRoom(account?: Uint8Array): boolean {
+    return this.#count < requestsAtOnceMax && (account === undefined || this.#shares.has(account, 1))
+  }
+
+  /** A request has come, whoever sends it, and ends with its answer, also when the caller has gone. */
+  begin(request: FastifyRequest, reply: FastifyReply): void {
+    this.#count++
+    reply.raw.once('close', () => {
+      this.#count--
+      this.#bodies.remove(request.raw)
+    })
+  }
+
+  /**
+   * Lets one in that has begun.
+   *
+   * @param isAwaited - false if its body may take its time.
+   * @throws {StorageError} `ERR_STORE_BUSY`; what `authorize` throws, which is not asked where there is no room.
+   */
+  admit({ raw }: FastifyRequest, reply: FastifyReply, authorize: () => Uint8Array, isAwaited: boolean): void {
+    const busy = { code: 'ERR_STORE_BUSY', operationsMax: requestsAtOnceMax } as const
+    if (this.#count > requestsAtOnceMax) throw new StorageError('too many requests', busy)
+    const account = authorize()
+    if (!this.#shares.take(account, 1)) throw new StorageError('too many requests of this account', busy)
+    reply.raw.once('close', () => this.#shares.give(account, 1))
+    if (isAwaited) this.#bodies.add(raw)
+  }
+
+  /** One that is not the framework's: {@link hasRoom} was asked. {@link endQuick} must follow. */
+  beginQuick(request: IncomingMessage, account: Uint8Array): void {
+    this.#count++
+    this.#shares.take(account, 1)
+    this.#bodies.add(request)
+  }
+
+  /** It is done, or left to the framework. */
+  endQuick(request: IncomingMessage, account: Uint8Array): void {
+    this.#count--
+    this.#shares.give(account, 1)
+    this.#bodies.remove(request)
+  }
+
+  close(): void {
+    this.#bodies.close()
+  }
+}
+
 /** What a check throws. */
 function failureOf(check: () => void): Error | undefined {
   try {
@@ -135,25 +189,13 @@ function createServer(ways: readonly (QuickGet | QuickPut)[], handler: RequestLi
 /** Builds the Fastify instance; it does not listen. */
 export function createApp(parts: AppParts): FastifyInstance {
   const { authorizer, events } = parts
-  let atOnce = 0
-  const shares = new FairShare(requestsAtOnceMax)
-  // At the limit the command is asked, which refuses.
-  const hasRoom = (account?: Uint8Array): boolean =>
-    atOnce < requestsAtOnceMax && (account === undefined || shares.has(account, 1))
+  const underWay = new UnderWay()
+  const hasRoom = (account?: Uint8Array): boolean => underWay.hasRoom(account)
   const bodies = createBodies(parts.store)
-  const bodyLimit = new BodyLimit()
   const quickPut = new QuickPut({
     ...{ ...parts, bodies, hasRoom },
-    onBegin: (request, account) => {
-      atOnce++
-      shares.take(account, 1)
-      bodyLimit.add(request)
-    },
-    onEnd: (request, account) => {
-      atOnce--
-      shares.give(account, 1)
-      bodyLimit.remove(request)
-    },
+    onBegin: (request, account) => underWay.beginQuick(request, account),
+    onEnd: (request, account) => underWay.endQuick(request, account),
   })
   const ways = [new QuickGet({ ...parts, hasRoom }), quickPut]
   const app = fastify({
@@ -167,7 +209,7 @@ export function createApp(parts: AppParts): FastifyInstance {
   })
   app.decorateRequest('principal', null as unknown as Principal)
   app.addHook('onClose', async () => {
-    bodyLimit.close()
+    underWay.close()
     bodies.close()
   })
   app.addHook('preClose', async () => {
@@ -176,22 +218,15 @@ export function createApp(parts: AppParts): FastifyInstance {
   const admit = (request: FastifyRequest, reply: FastifyReply): void => {
     const path = request.url.split('?', 1)[0] as string
     if (openPaths.has(path)) return
-    const busy = { code: 'ERR_STORE_BUSY', operationsMax: requestsAtOnceMax } as const
-    if (atOnce > requestsAtOnceMax) throw new StorageError('too many requests', busy)
-    request.principal = authorizer.authorize(bearerOf(request))
-    const { account } = request.principal
-    if (!shares.take(account, 1)) throw new StorageError('too many requests of this account', busy)
-    reply.raw.once('close', () => shares.give(account, 1))
-    if (request.method !== 'GET' && !streamedPaths.has(path)) bodyLimit.add(request.raw)
+    const authorize = (): Uint8Array => {
+      request.principal = authorizer.authorize(bearerOf(request))
+      return request.principal.account
+    }
+    underWay.admit(request, reply, authorize, request.method !== 'GET' && !streamedPaths.has(path))
   }
   // Hooks call back at once: each promise would cost every request a turn.
   app.addHook('onRequest', (request, reply, done) => {
-    atOnce++
-    // 'close' comes for every answer, also when the caller has gone.
-    reply.raw.once('close', () => {
-      atOnce--
-      bodyLimit.remove(request.raw)
-    })
+    underWay.begin(request, reply)
     done(failureOf(() => admit(request, reply)))
   })
   app.addHook('onResponse', (request, reply, done) => {
