@@ -32,7 +32,7 @@ export interface Config {
   writeQuorum: number
   /** STORAGE_BYTES_MAX: bytes of all blocks of this node; default 100 GiB. */
   bytesMax: number
-  /** STORAGE_TENANT_BYTES_MAX: bytes that one account may reference on this node; default 10 GiB. */
+  /** STORAGE_TENANT_BYTES_MAX: bytes that one account may reference on this node, 256 more for each block; default 10 GiB. */
   tenantBytesMax: number
   /** STORAGE_REPAIR_SECONDS: time between sampled repairs; default 900. */
   repairSeconds: number

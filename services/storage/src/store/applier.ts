@@ -13,7 +13,7 @@ import { packedBytesMin } from './pack-place.ts'
 import type { Packs } from './packs.ts'
 import { PinRows } from './pin-rows.ts'
 import { Statements } from './statements.ts'
-import { Tallies } from './tallies.ts'
+import { blockRowBytes, quotaBytesOf, Tallies } from './tallies.ts'
 
 const unchanged: Outcome = { ok: true, changed: false, deleted: 0 }
 const changed: Outcome = { ok: true, changed: true, deleted: 0 }
@@ -350,7 +350,10 @@ export class Applier {
     const releasedAt = asked === undefined ? this.#releasedAt(digest, account) : asked.releasedAt
     // A copy that a slower node still carries must not bring back what its account has given up.
     if (releasedAt !== null && releasedAt >= at) return 'given-up'
-    if (accountBytesMax !== undefined && this.#tallies.of(account).bytes + size > accountBytesMax) return 'over-quota'
+    const more = size + blockRowBytes
+    if (accountBytesMax !== undefined && quotaBytesOf(this.#tallies.of(account)) + more > accountBytesMax) {
+      return 'over-quota'
+    }
     const accountNumber = this.#tallies.addReference(account, size, 1)
     const values = [number, accountNumber, size, at, pin, codec, pin > 0 ? digest : null]
     const stamps = pins === undefined ? [null, null, null] : [pins.direct, pins.recursive, pins.removed]

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -9,6 +9,7 @@ import { codecRaw, hashBlock } from './block-id.ts'
 import { BlockStore } from './block-store.ts'
 import { diskReserveBytes } from './disk-room.ts'
 import { markBytes, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './pack-place.ts'
+import { blockRowBytes } from './tallies.ts'
 
 const key = randomBytes(32)
 const alice = new Uint8Array(32).fill(1)
@@ -295,7 +296,7 @@ describe('blocks', () => {
     const left = store.bytesLeft(alice).ofAccount
     expect(await store.sweep(10, 0, 0)).toBe(1)
     expect(store.references(one.digest)).toEqual([])
-    expect(store.bytesLeft(alice).ofAccount).toBe(left + one.bytes.length)
+    expect(store.bytesLeft(alice).ofAccount).toBe(left + one.bytes.length + blockRowBytes)
     expect(await store.sweep(10, 0, 0)).toBe(0)
     const tables = new DatabaseSync(join(folder, 'node.sqlite'), { readOnly: true })
     for (const name of ['quarantine', 'gone', 'reference']) {
@@ -473,7 +474,7 @@ describe('pins and quotas', () => {
   })
 
   test('the quota holds among concurrent puts, and is given back', async () => {
-    const store = await openStore({ accountBytesMax: 10 * 1024 })
+    const store = await openStore({ accountBytesMax: 10 * (1024 + blockRowBytes) })
     const blocks = Array.from({ length: 30 }, () => block())
     const codes = await Promise.all(
       blocks.map((one) => codeOf(store.put({ ...one, references: by(alice), enforceQuota: true }))),
@@ -484,17 +485,33 @@ describe('pins and quotas', () => {
     expect(store.totals().blocks).toBe(10)
     const kept = blocks[codes.indexOf('none')] as { digest: Uint8Array }
     await store.release(kept.digest, alice, { at: 2, force: false })
-    expect(store.bytesLeft(alice).ofAccount).toBe(1024)
+    expect(store.bytesLeft(alice).ofAccount).toBe(1024 + blockRowBytes)
+  })
+
+  test('many small blocks count as much on the quota as they take on the disk, or nearly', async () => {
+    const accountBytesMax = 2 * 1024 * 1024
+    const store = await openStore({ accountBytesMax })
+    let codes: string[] = []
+    while (!codes.includes('ERR_QUOTA_EXCEEDED')) {
+      const put = (one: ReturnType<typeof block>): Promise<unknown> =>
+        store.put({ ...one, references: by(alice), enforceQuota: true })
+      codes = await Promise.all(Array.from({ length: 500 }, () => codeOf(put(block(32)))))
+    }
+    const path = join(folder, 'node.sqlite')
+    const tables = new DatabaseSync(path)
+    tables.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    tables.close()
+    expect(statSync(path).size).toBeLessThan(1.5 * accountBytesMax)
   })
 
   test('a refused reference takes back those added before it', async () => {
-    const store = await openStore({ accountBytesMax: 1024 })
+    const store = await openStore({ accountBytesMax: 1024 + blockRowBytes })
     await store.put({ ...block(), references: by(bob), enforceQuota: true })
     const one = block()
     const references = [...by(alice), ...by(bob)]
     expect(await codeOf(store.put({ ...one, references, enforceQuota: true }))).toBe('ERR_QUOTA_EXCEEDED')
     expect(store.references(one.digest)).toEqual([])
-    expect(store.bytesLeft(alice).ofAccount).toBe(1024)
+    expect(store.bytesLeft(alice).ofAccount).toBe(1024 + blockRowBytes)
   })
 
   test('a full node refuses and stays whole', async () => {

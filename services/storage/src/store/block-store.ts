@@ -38,6 +38,7 @@ import { type PinColumns, pinColumns, stampsIn, stampsOf } from './pin-stamps.ts
 import { pinnedAs, refusalOf } from './refusal.ts'
 import { longestReferenceOf, numberOfBlock, openReader } from './schema.ts'
 import { Statements } from './statements.ts'
+import { quotaBytesOf, type Tally } from './tallies.ts'
 
 /** What the tables say of bytes left, and of what is gone, as of one group. */
 interface Counted {
@@ -447,13 +448,14 @@ export class BlockStore {
     await this.#change({ kind: 'cursor', name, value })
   }
 
-  /** Bytes that an account may still reference here, and that this node may still hold. */
+  /** Bytes that an account has left on its quota here, and that this node may still hold. */
   bytesLeft(account: Uint8Array): { ofAccount: number; ofNode: number } {
     const { total, byAccount } = this.#counts()
     const name = toHex(account)
     let used = byAccount.get(name)
     if (used === undefined) {
-      used = (this.#get('SELECT bytes FROM account WHERE account = ?', account)?.bytes as number | undefined) ?? 0
+      const tally = this.#get('SELECT bytes, blocks FROM account WHERE account = ?', account) as Tally | undefined
+      used = tally === undefined ? 0 : quotaBytesOf(tally)
       byAccount.set(name, used)
     }
     const { accountBytesMax } = this.#options

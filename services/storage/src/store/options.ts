@@ -6,7 +6,7 @@ export interface BlockStoreOptions {
   key: Uint8Array
   /** Bytes of all blocks together. */
   bytesMax: number
-  /** Bytes that one account may reference. */
+  /** Bytes that one account may reference, those of its rows among them. */
   accountBytesMax: number
   /** This node's store account: named in the incidents that it reports of itself. */
   node: Uint8Array

@@ -12,6 +12,14 @@ export interface Tally {
   blocks: number
 }
 
+/** What a block takes in the tables beside its bytes, about: it counts on the quota, or many small ones would fill the disk beside it. */
+export const blockRowBytes = 256
+
+/** Bytes that an account has on its quota. */
+export function quotaBytesOf({ bytes, blocks }: Readonly<Tally>): number {
+  return bytes + blocks * blockRowBytes
+}
+
 /** Accounts that are remembered between groups. */
 const accountsMax = 4096
 
