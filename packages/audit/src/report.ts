@@ -71,6 +71,11 @@ const passing = new Set([
   'witness.invalid',
 ])
 
+/** True if a finding of this code may be over by the next look, and is told again when it comes back. */
+export function canPass(code: string): boolean {
+  return passing.has(code)
+}
+
 /** Height of the block that holds a leaf, as far as it is known. */
 export type HeightOf = (chain: ChainName, index: number) => number | undefined
 
@@ -120,7 +125,7 @@ export class FindingList {
   endLook(): void {
     for (const [key, parts] of this.#found) {
       const kind = kindOf(parts)
-      if (!passing.has(parts.code) || this.#seen.has(key)) continue
+      if (!canPass(parts.code) || this.#seen.has(key)) continue
       this.#found.delete(key)
       this.#counts.set(kind, (this.#counts.get(kind) ?? 1) - 1)
       this.#beyond.delete(kind)

@@ -1,5 +1,5 @@
 /** The audits that this node ran, with what they found: `audits.db`. */
-import type { AuditReport, Finding } from '@healthblock/audit/report'
+import { type AuditReport, canPass, type Finding } from '@healthblock/audit/report'
 import { type Database, openDatabase, type SqlRow } from '@healthblock/runtime/sqlite'
 
 /** How an audit stands. `interrupted`: the node ended while it ran. */
@@ -33,6 +33,19 @@ export interface AuditRecord {
 export const auditsKeptMax = 500
 /** Findings that are kept of one audit; the report says how many more there are. */
 export const findingsKeptMax = 1_000
+
+const sameFields = ['code', 'chain', 'height', 'index', 'node', 'message'] as const
+
+/**
+ * A record with one finding more. A watch begins anew after each audit and each start of its node, and tells what lasts again: that is no
+ * second finding, but what can pass and came back is.
+ */
+export function withFinding(record: AuditRecord, finding: Finding, foundMs: number): AuditRecord {
+  const isSame = (other: Finding): boolean => sameFields.every((field) => other[field] === finding[field])
+  if (record.findings.length >= findingsKeptMax) return record
+  if (!canPass(finding.code) && record.findings.some(isSame)) return record
+  return { ...record, findings: [...record.findings, { ...finding, found: foundMs }] }
+}
 
 const schema = `CREATE TABLE audit (
   number INTEGER PRIMARY KEY AUTOINCREMENT,

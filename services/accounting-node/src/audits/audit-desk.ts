@@ -5,7 +5,7 @@
 import type { AuditReport, Finding } from '@healthblock/audit/report'
 import type { ChainName } from '@healthblock/chain/chains'
 import { AccountingError } from '../errors.ts'
-import { type AuditBook, type AuditRecord, findingsKeptMax } from './audit-book.ts'
+import { type AuditBook, type AuditRecord, withFinding } from './audit-book.ts'
 import { AuditChild } from './audit-child.ts'
 import type { AuditAccess, FromAudit } from './audit-messages.ts'
 import { AuditPace, type PacedProgress } from './audit-pace.ts'
@@ -221,9 +221,9 @@ export class AuditDesk {
   }
 
   #addFinding(record: AuditRecord, finding: Finding): void {
-    if (record.findings.length >= findingsKeptMax) return
     const { book, nowMs } = this.#options
-    book.put({ ...record, findings: [...record.findings, { ...finding, found: nowMs() }] })
+    const told = withFinding(record, finding, nowMs())
+    if (told !== record) book.put(told)
   }
 
   #addReport(record: AuditRecord, given: AuditReport): void {
