@@ -61,19 +61,22 @@ describe('a proposal', () => {
     expect(previewLines(proposal).filter((line) => line.includes('KEYS node 1'))).toHaveLength(1)
   })
 
-  it('that leaves the ledger open to one node that lies says so', () => {
-    const weakOf = (nodeCount: number, q: number): string | undefined => {
+  it('that leaves the ledger open to one node that lies, or that is down, says so', () => {
+    const lineOf = (word: string, nodeCount: number, q: number): string | undefined => {
       const weaker = world.policy((argument) => {
         argument.nodes = argument.nodes.slice(0, nodeCount)
         argument.q = q
       })
       const body = { ...proposed().body, arg: encodeGovernArgument(governActs.policy, weaker) }
-      return previewLines({ ...proposed(), body }).find((line) => line.includes('WEAK'))
+      return previewLines({ ...proposed(), body }).find((line) => line.includes(word))
     }
-    expect(weakOf(4, 3)).toBeUndefined()
-    expect(weakOf(3, 3)).toBeUndefined()
-    expect(weakOf(3, 2)).toContain('3 of 3 stands that')
-    expect(weakOf(1, 1)).toBeUndefined()
+    expect(lineOf('WEAK', 4, 3)).toBeUndefined()
+    expect(lineOf('WEAK', 3, 3)).toBeUndefined()
+    expect(lineOf('WEAK', 3, 2)).toContain('3 of 3 stands that')
+    expect(lineOf('WEAK', 1, 1)).toBeUndefined()
+    expect(lineOf('BRITTLE', 4, 3)).toBeUndefined()
+    expect(lineOf('BRITTLE', 4, 4)).toContain('one node that is down stops the ledger')
+    expect(lineOf('BRITTLE', 1, 1)).toBeUndefined()
   })
 
   it('of rules that this program does not know says that such nodes stop there', () => {

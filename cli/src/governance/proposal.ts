@@ -180,6 +180,11 @@ function policyLines(argument: PolicyArgument, before: PolicyRecord | undefined)
       `  WEAK: one node that lies could put its clock into the ledger; ${least} of ${nodes.length} stands that`,
     )
   }
+  if (nodes.length > 1 && q === nodes.length) {
+    lines.push(
+      '  BRITTLE: one node that is down stops the ledger, and none can be taken out or get other keys before q is lowered',
+    )
+  }
   for (const [rank, org, account, ...keys] of nodes) {
     const old = known.find((node) => node.rank === rank)
     const isSame = old?.node.slice(2).every((key, i) => equalBytes(key, keys[i] as Uint8Array))
