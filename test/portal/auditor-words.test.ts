@@ -45,6 +45,7 @@ test.each([
   '3 promises of gateways were held against the ledger, for 7 transactions; the deadline of 1 has not passed, or only just',
   'entries of docchain at accounting-1, which was away: they are compared within 10 min',
   'the signatures and rules of the first 12 entries of userchain, up to height 3: an earlier audit executed them, and its word is taken; the entries were compared again',
+  '2 promises whose gateways do not answer: these have 10 min to show a refusal',
   'reads and promises of gateways, because the ledger was not replayed whole',
   'docchain after a revocation that is long past: it went on while this was looked at',
   'entries of docchain at accounting-1, accounting-2, which published fewer when the audit began',

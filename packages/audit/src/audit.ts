@@ -306,7 +306,7 @@ class Audit {
   /** What a ledger that was not replayed whole would make of these is not what they are. */
   async #checkConduct(statements: readonly Uint8Array[], nowMs: number): Promise<void> {
     const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings, nowMs }
-    this.#notChecked.push(await this.#promises.check(statements, { ...context, nodeKeysOf: this.#nodeKeysOf() }))
+    this.#notChecked.push(...(await this.#promises.check(statements, { ...context, nodeKeysOf: this.#nodeKeysOf() })))
     if (this.#areReadsChecked) return
     this.#areReadsChecked = true
     this.#notChecked.push(this.#reads.check(this.#findings))

@@ -51,8 +51,8 @@ const guides: Readonly<Record<string, FindingGuide>> = {
     'This node took a transaction, promised an answer, and gave none.',
     'Ask it for its signed refusal or deferral, which it must keep for 30 days; send the transaction to another node.',
   ),
-  'promise.late': proof(
-    'This node took a transaction and let its deadline pass; it came on record later.',
+  'promise.late': damage(
+    'This node took a transaction and let its deadline pass; it came on record later. A node that was stopped and started again meanwhile does so, too.',
     'Nothing is lost. If it happens often, use another node and tell its operator.',
   ),
   'promise.forged': damage(

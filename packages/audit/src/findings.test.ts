@@ -14,7 +14,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Lies, TestLedger } from '../../runtime/src/testkit.ts'
 import { followAudit } from './audit.ts'
 import type { AuditNode, AuditNodes } from './nodes.ts'
-import { publishedMsMax } from './promises.ts'
+import { publishedMsMax, silentMsMax } from './promises.ts'
 import type { AuditReport, Finding } from './report.ts'
 import { anchorDueMsMax, envelopeLateMs } from './rules.ts'
 import { altered, places, Sample } from './sample.test-support.ts'
@@ -209,6 +209,22 @@ describe('promises of gateways', () => {
     const nodes = await sample.cluster({})
     const { findings } = await sample.run(nodes, { promises: [promiseOf([history.id(lost)], longAgo())] })
     expect(places(findings)).toEqual(['promise.broken userchain 0 null node-0'])
+  })
+
+  it('are held against a gateway that does not answer only after ten minutes: it may have signed a refusal', async () => {
+    const late = history.algorithm()
+    const { head } = history.block('userchain', [late]) as PendingBlock
+    const lost = [promiseOf([history.id(history.algorithm())], longAgo())]
+    const passed = [promiseOf([history.id(late)], { deadline: head.ms - 1 })]
+    const nodes = [{ name: 'node-0' }, await sample.node(1, history)]
+    const waits = await sample.run(nodes, { promises: lost })
+    expect(places(waits.findings)).toEqual(['node.unreachable null null null node-0'])
+    expect(waits.notChecked).toContain('1 promises whose gateways do not answer: these have 10 min to show a refusal')
+    const now = () => Math.max(Date.now(), head.ms) + silentMsMax
+    const { findings } = await sample.run(nodes, { promises: [...lost, ...passed], now })
+    const conduct = findings.filter(({ code }) => code.startsWith('promise.'))
+    expect(conduct.map(({ code }) => code)).toEqual(['promise.broken', 'promise.late'])
+    expect(conduct.every(({ message }) => message.includes('it does not answer'))).toBe(true)
   })
 
   it('are not broken by an audit that takes longer than they have, nor while the last blocks are on their way', async () => {

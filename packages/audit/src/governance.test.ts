@@ -13,7 +13,7 @@ import { Consortium, nodeKeys } from '../../chain/src/consortium.test-support.ts
 import { bytesOf, keyOf } from '../../chain/src/sample.test-support.ts'
 import { EvidenceCheck, isEvidenceSettled } from './governance.ts'
 import { Nodes } from './nodes.ts'
-import { PromiseCheck } from './promises.ts'
+import { PromiseCheck, silentMsMax } from './promises.ts'
 import { FindingList } from './report.ts'
 import { SignedHeads } from './signed-heads.ts'
 
@@ -185,7 +185,7 @@ test('a broken promise is said to be of the key in force, or of one that was rep
     const list = new FindingList()
     const nodeKeysOf = () => keyNames.map((name) => keyOf(`node ${name}`).publicKey)
     const nodes = new Nodes([], client, list)
-    const nowMs = world.nowMs + 60_000
+    const nowMs = world.nowMs + 60_000 + silentMsMax
     await new PromiseCheck().check([statement], { ledger: world.ledger, nodes, findings: list, nowMs, nodeKeysOf })
     return list.list(() => undefined)[0]?.message
   }

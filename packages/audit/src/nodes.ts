@@ -82,6 +82,12 @@ export class Nodes {
     return this.#names.get(toHex(account))
   }
 
+  /** True if the node of this account showed itself and still answers. */
+  isAnswering(account: Uint8Array): boolean {
+    const name = this.nameOf(account)
+    return this.answering.some((node) => node.name === name)
+  }
+
   /** Nodes that still answer. */
   get answering(): readonly LiveNode[] {
     return this.#live.filter(({ isGone }) => !isGone)

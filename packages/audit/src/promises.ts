@@ -32,6 +32,8 @@ export interface PromiseContext {
 
 /** What stands in a block is published within this time. */
 export const publishedMsMax = 10_000
+/** So long after the deadline a gateway that does not answer, and may have signed a refusal or deferral, is waited for. */
+export const silentMsMax = 600_000
 
 /**
  * Judges promises and refusals, each a CBOR `[statement, signature]`, once: as soon as that can be done. A promise alone convicts nobody: a
@@ -49,23 +51,27 @@ export class PromiseCheck {
    * @param context - `nowMs`: when the heads up to which the ledger was replayed were asked for.
    * @returns in words what was checked so far, and what could not be.
    */
-  async check(statements: readonly Uint8Array[], context: PromiseContext): Promise<string> {
-    let open = 0
+  async check(statements: readonly Uint8Array[], context: PromiseContext): Promise<string[]> {
+    const left = { open: 0, silent: 0 }
     for (const [number, bytes] of statements.entries()) {
       const name = toHex(sha256(bytes))
       if (this.#judged.has(name)) continue
-      const isJudged = await this.#judge(bytes, number, context)
-      if (isJudged) this.#judged.add(name)
-      else open++
+      const outcome = await this.#judge(bytes, number, context)
+      if (outcome === 'judged') this.#judged.add(name)
+      else left[outcome]++
     }
-    if (this.#judged.size + open === 0)
-      return 'no promise of a gateway was given: whether one was broken shows in what clients keep'
+    const { open, silent } = left
+    if (this.#judged.size + open + silent === 0)
+      return ['no promise of a gateway was given: whether one was broken shows in what clients keep']
     const words = `${this.#promises} promises of gateways were held against the ledger, for ${this.#transactions} transactions`
-    return open === 0 ? words : `${words}; the deadline of ${open} has not passed, or only just`
+    return [
+      open === 0 ? words : `${words}; the deadline of ${open} has not passed, or only just`,
+      ...(silent === 0 ? [] : [`${silent} promises whose gateways do not answer: these have 10 min to show a refusal`]),
+    ]
   }
 
-  /** False if it is too early. */
-  async #judge(bytes: Uint8Array, number: number, context: PromiseContext): Promise<boolean> {
+  /** `open`: it is too early; `silent`: only its gateway can tell, and does not answer. */
+  async #judge(bytes: Uint8Array, number: number, context: PromiseContext): Promise<'judged' | 'open' | 'silent'> {
     const refusal = read('refused', bytes, context)
     const promise = refusal === undefined ? read('accepted', bytes, context) : undefined
     if (refusal !== undefined) judgeRefusal(refusal.says, refusal.isReplaced, context)
@@ -74,12 +80,13 @@ export class PromiseCheck {
       context.findings.add({ code: 'promise.forged', index: number, message })
     } else {
       const { says, isReplaced } = promise
-      if (isOpen(says, context)) return false
+      if (isOpen(says, context)) return 'open'
+      if (isSilent(says, context)) return 'silent'
       this.#promises++
       this.#transactions += says.txs.length
       await judge(says, isReplaced, context)
     }
-    return true
+    return 'judged'
   }
 }
 
@@ -87,6 +94,15 @@ export class PromiseCheck {
 function isOpen({ chain, deadline, txs }: GatewayPromise, { ledger, nowMs }: PromiseContext): boolean {
   if (nowMs > deadline + publishedMsMax) return false
   return deadline > nowMs || txs.some((id) => recordedMs(ledger, chainOf(chain), id) === undefined)
+}
+
+/** True if something is missing or late that the gateway may have refused, and it does not answer: its node may be down for a while. */
+function isSilent(
+  { chain, deadline, txs, gateway }: GatewayPromise,
+  { ledger, nodes, nowMs }: PromiseContext,
+): boolean {
+  if (nowMs > deadline + silentMsMax || nodes.isAnswering(gateway)) return false
+  return txs.some((id) => (recordedMs(ledger, chainOf(chain), id) ?? Number.POSITIVE_INFINITY) > deadline)
 }
 
 /** The statement, if it is of this kind and a node signed it with a key that it has or had; and whether it has another one since. */
@@ -153,16 +169,19 @@ async function judge(promise: GatewayPromise, isReplaced: boolean, context: Prom
   )
   const gateway = nameOf(promise.gateway, nodes)
   const deadline = new Date(promise.deadline).toISOString()
+  const shown = nodes.isAnswering(promise.gateway)
+    ? 'no refusal is shown'
+    : 'it does not answer, so no refusal is shown'
   for (const { id, ms } of open) {
     const subject = toHex(id)
     if (excused.has(subject)) continue
     const promised = `${speaker(gateway, isReplaced)} promised an answer for ${subject} of ${chain} by ${deadline}`
     const place = { chain, height: promise.height, node: gateway, subject }
     if (ms === undefined) {
-      const message = `${promised}: it is not on record, and no refusal is shown`
+      const message = `${promised}: it is not on record, and ${shown}`
       findings.add({ code: 'promise.broken', ...place, message })
     } else {
-      const message = `${promised}: it came on record at ${new Date(ms).toISOString()}, and no refusal is shown`
+      const message = `${promised}: it came on record at ${new Date(ms).toISOString()}, and ${shown}`
       findings.add({ code: 'promise.late', ...place, message })
     }
   }
