@@ -23,6 +23,7 @@ import { OpStanding } from '../../services/user-node/src/people/op-standing.ts'
 import { People, vaultPath } from '../../services/user-node/src/people/people.ts'
 import { type Person, PersonStore, type PersonStream } from '../../services/user-node/src/people/person.ts'
 import { Alarms } from '../../services/user-node/src/sealing/alarms.ts'
+import { SealingGate } from '../../services/user-node/src/sealing/gate.ts'
 import { Losses } from '../../services/user-node/src/sealing/losses.ts'
 import { Samples } from '../../services/user-node/src/sealing/samples.ts'
 import { Sealer } from '../../services/user-node/src/sealing/sealer.ts'
@@ -61,6 +62,7 @@ export class TestHome {
   alarms!: Alarms
   standing!: OpStanding
   losses!: Losses
+  gate!: SealingGate
   switches!: Switches
 
   constructor(world: TestLedger, dir: string) {
@@ -88,6 +90,7 @@ export class TestHome {
     this.devices = new Devices({ ...deps, store: this.store })
     this.samples = new Samples(database, nowMs)
     this.sealer = new Sealer({ database, samples: this.samples, ledger, periodMs, nowMs })
+    this.gate = new SealingGate()
     this.losses = new Losses({ database, ledger, samples: this.samples, alarms: this.alarms, logger, nowMs })
     const { sealer, losses, alarms } = this
     this.switches = new Switches({ database, samples: this.samples, sealer, losses, alarms, periodMs, nowMs })

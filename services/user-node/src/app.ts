@@ -61,6 +61,7 @@ import { registerSecurityRoutes } from './routes/security-routes.ts'
 import { registerStreamRoutes } from './routes/stream-routes.ts'
 import { Alarms } from './sealing/alarms.ts'
 import { Delivery } from './sealing/delivery.ts'
+import { SealingGate } from './sealing/gate.ts'
 import { Losses } from './sealing/losses.ts'
 import { RecordJobs } from './sealing/record.ts'
 import { Samples } from './sealing/samples.ts'
@@ -249,7 +250,19 @@ function buildDelivery(base: Foundations, onSettled: OnSettled, wake: () => void
   const reclaim = new Reclaim({ database, storageOf, logger, nowMs })
   const uploads = new Uploads({ database, ledger, losses, reclaim, storageOf, nowMs })
   const downloads = new Downloads({ database, ledger, storageOf })
-  return { samples, sealer, losses, switches, outbox, delivery, jobs, reclaim, uploads, downloads }
+  return {
+    samples,
+    sealer,
+    losses,
+    gate: new SealingGate(),
+    switches,
+    outbox,
+    delivery,
+    jobs,
+    reclaim,
+    uploads,
+    downloads,
+  }
 }
 
 function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger, stopping: AbortSignal): Built {

@@ -262,7 +262,7 @@ test('no file is sealed before the node has looked whether its folder is an olde
     return isNear
   }
   const household = openHousehold(undefined, absent, refresh)
-  const ready = uploads.ready(home.person()).then(() => seen.push('ready'))
+  const ready = home.gate.passed(home.person()).then(() => seen.push('ready'))
   await household.round()
   await new Promise((resolve) => setImmediate(resolve))
   expect(seen).toEqual([])
@@ -577,4 +577,60 @@ test('a folder from before a revocation seals nothing for the ex-doctor, though 
   world.nowMs += 3_000
   await openHousehold(undefined, absent, async () => false).round()
   expect(home.records().at(-1)).toMatchObject({ sequence: 6, generation: 3 })
+})
+
+test('a folder from before a revocation that sealed while no ledger answered puts nothing of it on record for the ex-doctor', async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  const streams = home.person().streams.map(({ stream }) => stream)
+  const request = { to: doctor.account, streams, fromMs: world.nowMs, untilMs: noEnd }
+  await home.consent.grant(home.person(), vault, request)
+  const granted = home.commitAll()
+  vault.close()
+  home.seal()
+  world.commit(home.iot())
+  home.database.run("UPDATE batch SET state = 'committed'")
+  const behind = world.fork()
+  Object.defineProperty(behind, 'nowMs', { get: () => world.nowMs, set: () => {} })
+  let missed: Uint8Array[] = []
+  await turnedBack(async () => {
+    // They wait for the stores; the revocation does not, and cuts behind them.
+    for (let i = 0; i < 3; i++) home.seal()
+    await home.consent.revoke(home.person(), () => true)
+    missed = home.commitAll()
+  })
+  home.database.close()
+  Object.assign(home, { world: behind })
+  home.open()
+  let isAnswering = false
+  const refresh = async (): Promise<boolean> => {
+    if (isAnswering) behind.deliver(missed.splice(0))
+    return isAnswering
+  }
+  const put = async () => ({ receipts: [] })
+  const household = openHousehold(undefined, () => ({ put }) as unknown as StorageClient, refresh)
+  // Two readings, sealed under numbers that the cut leaves free, with the doctor's keys, and stored.
+  for (let i = 0; i < 2; i++) {
+    world.nowMs += 3_000
+    home.bring()
+    await household.round()
+  }
+  const posted = () => home.database.all("SELECT 1 FROM posting WHERE what = 'iot'").length
+  const sealed = home.records().filter(({ sequence }) => sequence > 1)
+  expect(sealed.map(({ sequence, generation }) => [sequence, generation])).toEqual([
+    [2, 1],
+    [3, 1],
+  ])
+  expect(canOpen(await openAll(world, home.person(), doctor, granted), sealed[0]?.block as Uint8Array)).toBe(true)
+  expect(posted()).toBe(0)
+  isAnswering = true
+  for (let i = 0; i < 4; i++) {
+    world.nowMs += 3_000
+    await household.round()
+  }
+  expect(posted()).toBeGreaterThan(0)
+  const held = await openAll(world, home.person(), doctor, granted)
+  const after = home.records().filter(({ sequence }) => sequence > 1)
+  expect(after.map(({ kind }) => kind)).toEqual([2, 2, 2, 0, 0])
+  for (const { kind, block } of after) if (kind === 0) expect(canOpen(held, block)).toBe(false)
 })

@@ -22,6 +22,7 @@ import type { Sessions } from './people/sessions.ts'
 import type { Diagnoses } from './reading/diagnoses.ts'
 import type { Alarms } from './sealing/alarms.ts'
 import type { Delivery } from './sealing/delivery.ts'
+import type { SealingGate } from './sealing/gate.ts'
 import type { Losses } from './sealing/losses.ts'
 import type { Sealer } from './sealing/sealer.ts'
 import type { Switches } from './sealing/switches.ts'
@@ -43,6 +44,7 @@ interface Dependencies {
   readonly uploads: Uploads
   readonly reclaim: Reclaim
   readonly switches: Switches
+  readonly gate: Pick<SealingGate, 'open'>
   readonly delivery: Delivery
   readonly diagnoses: Diagnoses
   readonly postings: Postings
@@ -80,7 +82,7 @@ export class Household {
   #rings = 0
   /** True once the node has caught up with the ledger since it started, or found that nobody lets it. */
   #hasLooked = false
-  /** True if it has caught up. */
+  /** True once it has caught up. */
   #isCaughtUp = false
   /** People whose folder was an older copy, and whose uploads of that time are ended. */
   readonly #older = new Set<string>()
@@ -151,7 +153,11 @@ export class Household {
   }
 
   async #roundOutside(): Promise<void> {
-    const { settlement, delivery, diagnoses, reclaim } = this.#deps
+    const { settlement, delivery, diagnoses, reclaim, refresh } = this.#deps
+    await this.#attempt('catch up', async () => {
+      this.#isCaughtUp ||= await refresh()
+      if (this.#isCaughtUp) delivery.open()
+    })
     await this.#attempt('deliver', () => delivery.step())
     await this.#attempt('reclaim', () => reclaim.step())
     await this.#attempt('receipts', () => settlement.pursue())
@@ -182,11 +188,11 @@ export class Household {
   async #keepKeys(person: Person): Promise<void> {
     if (person.state === 'registering') await this.#progressEnrolment(person)
     if (person.state !== 'live') return
-    const { consent, rekeys, standing, devices, uploads, losses, ledger, alarms, nowMs } = this.#deps
+    const { consent, rekeys, standing, devices, gate, losses, ledger, alarms, nowMs } = this.#deps
     // Before anything else is taken over from the ledger: chunks that were sealed since the copy was made must not be sealed again.
     const behind = person.streams.filter(({ stream }) => losses.isBehind(person, stream))
     if (behind.length > 0 && !this.#endOldUploads(person)) return
-    if (this.#hasLooked) uploads.open(person)
+    if (this.#hasLooked) gate.open(person)
     for (const { stream } of behind) losses.catchUp(person, stream)
     await rekeys.step(person)
     standing.look(person)

@@ -26,6 +26,7 @@ import type { Measurements } from './reading/measurements.ts'
 import type { Receipts } from './reading/receipts.ts'
 import type { Access } from './routes/access.ts'
 import type { Alarms } from './sealing/alarms.ts'
+import type { SealingGate } from './sealing/gate.ts'
 import type { RecordJobs } from './sealing/record.ts'
 import type { Samples } from './sealing/samples.ts'
 import type { Switches } from './sealing/switches.ts'
@@ -48,6 +49,7 @@ export interface Services {
   readonly switches: Switches
   readonly alarms: Alarms
   readonly jobs: RecordJobs
+  readonly gate: SealingGate
   readonly diagnoses: Diagnoses
   readonly measurements: Measurements
   readonly contacts: Contacts

@@ -2,7 +2,7 @@
  * What somebody else did to a person's streams with her op key: a thief of it, or this node itself, of which the folder is an older copy. The
  * ledger's cuts take the place of this node's, its numbers go beyond them, and records that lie where they do not fit any more are sealed anew.
  */
-import { cutAheadMax } from '@healthblock/chain/rules'
+import { cutAheadMax, generationStepMax } from '@healthblock/chain/rules'
 import type { Cut } from '@healthblock/chain/transaction'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
@@ -22,6 +22,19 @@ export function isForeignGeneration(
 ): boolean {
   const tx = ledger.openedBy(account, generation)
   return tx !== undefined && database.get('SELECT 1 FROM consent WHERE tx = ?', tx) === undefined
+}
+
+/**
+ * True if somebody else ended a generation of this node's. What it sealed in it may be newer than that end, by which keys may have been taken from
+ * a doctor: the folder is an older copy, and its numbers may lie within the cut.
+ */
+export function isEndedByOthers({ database, ledger }: Dependencies, account: Uint8Array, generation: number): boolean {
+  const newest = Math.min(ledger.currentGeneration(account), generation + generationStepMax)
+  for (let next = generation + 1; next <= newest; next++) {
+    const tx = ledger.openedBy(account, next)
+    if (tx !== undefined) return database.get('SELECT 1 FROM consent WHERE tx = ?', tx) === undefined
+  }
+  return false
 }
 
 /**

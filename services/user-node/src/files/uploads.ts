@@ -86,30 +86,9 @@ export class Uploads {
   readonly #deps: Dependencies
   /** One part at a time for each upload. */
   readonly #busy = new Set<string>()
-  /** By person: whether files may be sealed. */
-  readonly #ready = new Map<string, PromiseWithResolvers<void>>()
 
   constructor(deps: Dependencies) {
     this.#deps = deps
-  }
-
-  /**
-   * Waits until files of a person may be sealed: while the node does not know whether its folder is an older copy, chunks could be sealed a second
-   * time, or with keys that were taken from a doctor since. Soon after a start, for good.
-   */
-  ready({ id }: Person): Promise<void> {
-    return this.#readyOf(id).promise
-  }
-
-  /** The node has looked: what was under way in an older copy is given up. */
-  open({ id }: Person): void {
-    this.#readyOf(id).resolve()
-  }
-
-  #readyOf(id: string): PromiseWithResolvers<void> {
-    const known = this.#ready.get(id) ?? Promise.withResolvers<void>()
-    this.#ready.set(id, known)
-    return known
   }
 
   /**

@@ -28,6 +28,7 @@ export function registerErasureRoutes(app: FastifyInstance, services: Services):
     if (person.state !== 'live')
       throw new UserNodeError('the enrolment is not finished yet', { code: 'ERR_PERSON_PENDING', person: person.name })
     const asked = request.body as { streams?: string[]; from: number; until: number }
+    await services.gate.passed(person)
     await services.refresh()
     const streams = asked.streams?.map((kind) => streamOfKind(person, kind)) ?? person.streams
     const erased = await erasures.erase(session, { streams, fromMs: asked.from, untilMs: asked.until }, waitMs)

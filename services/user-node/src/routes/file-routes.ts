@@ -47,10 +47,10 @@ function sessionOf(services: Services, request: FastifyRequest): Session {
 }
 
 function registerUploadRoutes(app: FastifyInstance, services: Services): void {
-  const { uploads } = services
+  const { uploads, gate } = services
   app.post('/v1/people/:p/files', { schema: { body: beginBody } }, async (request, reply) => {
     const { person } = sessionOf(services, request)
-    await uploads.ready(person)
+    await gate.passed(person)
     const {
       name,
       type = 'application/octet-stream',
@@ -66,7 +66,7 @@ function registerUploadRoutes(app: FastifyInstance, services: Services): void {
     const { sequence } = (request as FileRequest).params
     const { offset } = request.query as { offset: number }
     const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
-    await uploads.ready(person)
+    await gate.passed(person)
     const state = await uploads.write(person, streamOfKind(person, 'records'), { sequence, offset, bytes })
     if (state.isStored) services.wake()
     return view(state)

@@ -178,6 +178,7 @@ export function registerStreamRoutes(app: FastifyInstance, services: Services): 
           code: 'ERR_PERSON_PENDING',
           person: person.name,
         })
+      await services.gate.passed(person)
       const body = request.body as { record: string; from?: number; to?: number; speed?: number | 'max' }
       const job = await jobs.start(person, {
         record: body.record,

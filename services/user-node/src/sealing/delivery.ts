@@ -1,5 +1,6 @@
 /** From sealed block to ledger: two storage receipts first, then the IoT transaction, in order of the stream. */
 import { encodeBody, type IotRecord, signTransaction, transactionId } from '@healthblock/chain/transaction'
+import { payloadKinds } from '@healthblock/crypto/payload'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import type { Logger } from '@healthblock/runtime/logger'
@@ -47,6 +48,8 @@ export class Delivery {
   /** True while the outbox has finished something that could not be written down here: a full disk. */
   #isBehind = false
   readonly #refusals: Pauses
+  /** True once records may be posted. */
+  #isOpen = false
 
   constructor(deps: Dependencies) {
     this.#deps = deps
@@ -62,10 +65,16 @@ export class Delivery {
     return this.#running
   }
 
+  /** The node has caught up with the ledger since it started: until then its folder may be an older copy, and what it has sealed not to be posted. */
+  open(): void {
+    this.#isOpen = true
+  }
+
   async #step(): Promise<void> {
     if (this.#isBehind) this.reconcile()
     this.handOver()
     await this.#upload()
+    if (!this.#isOpen) return
     for (const person of this.#deps.people.all()) {
       if (person.state !== 'live' || this.#isChangingOp(person) || this.#deps.standing.isOut(person)) continue
       for (const { stream } of person.streams) while (this.#postNext(person, stream)) this.handOver()
@@ -141,7 +150,7 @@ export class Delivery {
 
   /** Posts the next stored batches of a stream, as long as none before them is missing. */
   #postNext(person: Person, stream: Uint8Array): boolean {
-    const { database, postings, ledger, nowMs } = this.#deps
+    const { database, postings, ledger, losses, nowMs } = this.#deps
     if (this.#refusals.isPausing(toHex(stream))) return false
     const rows = database.all(
       `SELECT sequence, generation, epoch, kind, size, cid, state FROM batch
@@ -149,8 +158,13 @@ export class Delivery {
       ...[person.account, stream, recordsPerTransaction],
     )
     const ready: SqlRow[] = []
+    const unfit = new Map<number, boolean>()
     for (const row of rows) {
       const before = ready.at(-1)
+      const generation = Number(row.generation)
+      if (!unfit.has(generation)) unfit.set(generation, losses.isUnfit(person, generation))
+      // It is sealed anew first.
+      if (Number(row.kind) !== payloadKinds.gap && unfit.get(generation) === true) break
       // Numbers between that are still to be closed come first: a transaction with a hole in it would wait, and hold up what closes the hole.
       if (row.state !== 'stored' || (before !== undefined && Number(row.sequence) !== Number(before.sequence) + 1))
         break

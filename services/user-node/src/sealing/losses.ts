@@ -9,7 +9,7 @@ import { parseBatch, type ReadingBatch } from '@healthblock/diagnosis/batch'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
-import { isForeignGeneration } from '../consent/foreign.ts'
+import { isEndedByOthers, isForeignGeneration } from '../consent/foreign.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
 import { epochKeyOf, type Person } from '../people/person.ts'
 import type { Alarms } from './alarms.ts'
@@ -131,7 +131,7 @@ export class Losses {
 
   /**
    * Takes back what waits of a stream and will never be taken where it lies: under a generation whose cuts somebody else made, at a number
-   * that he used, or sealed with this node's keys of a generation that the ledger has with others. It is sealed anew; what cannot be opened is
+   * that he used, or sealed with this node's keys of a generation that the ledger has with others, or that somebody else ended. It is sealed anew; what cannot be opened is
    * a gap. Some at a time: returns how many, to be called again until there are none.
    */
   refit(person: Person, stream: Uint8Array): number {
@@ -155,15 +155,18 @@ export class Losses {
     return rows.length
   }
 
-  /** Generations of what waits of a stream that are on the ledger with other keys than this node's. */
+  /** True if a record of readings that was sealed in this generation must not go on record as it is. */
+  isUnfit({ account }: Person, generation: number): boolean {
+    return isForeignGeneration(this.#deps, account, generation) || isEndedByOthers(this.#deps, account, generation)
+  }
+
+  /** Generations of what waits of a stream that are on the ledger with other keys than this node's, or with an end that is not its own. */
   #foreignGenerations(person: Person, stream: Uint8Array): number[] {
     const rows = this.#deps.database.all(
       "SELECT DISTINCT generation FROM batch WHERE account = ? AND stream = ? AND state IN ('sealed', 'stored')",
       ...[person.account, stream],
     )
-    return rows
-      .map(({ generation }) => Number(generation))
-      .filter((generation) => isForeignGeneration(this.#deps, person.account, generation))
+    return rows.map(({ generation }) => Number(generation)).filter((generation) => this.isUnfit(person, generation))
   }
 
   /**
