@@ -1,5 +1,5 @@
 /** A thief copies the folder of a household and uses its op key; root takes the household back, through running services. */
-import { cpSync } from 'node:fs'
+import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Cut, IotRecord } from '@healthblock/chain/transaction'
 import { randomBytes } from '@healthblock/crypto/random'
@@ -144,5 +144,26 @@ describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: 300
     await cluster.restart('user')
     await send(2)
     expect((await recorded(12)).length).toBe(12)
+  })
+
+  test('whose folder is restored from before a rekey says so, and is brought back by another one', async () => {
+    const older = join(cluster.root, 'older')
+    await cluster.kill('user')
+    cpSync(cluster.node('user'), older, { recursive: true })
+    await cluster.restart('user')
+    await cluster.ok('patient', 'rekey', 'anna')
+    await cluster.kill('user')
+    rmSync(cluster.node('user'), { recursive: true })
+    cpSync(older, cluster.node('user'), { recursive: true })
+    await cluster.restart('user')
+    await send(2)
+    const codes = async () =>
+      (await cluster.ok<{ code: string }[]>('patient', 'alarms', 'anna')).map(({ code }) => code)
+    await eventually('the alarm', 150_000, async () => ((await codes()).includes('keys.replaced') ? true : undefined))
+    expect((await readings()).length).toBe(12)
+    await cluster.ok('patient', 'rekey', 'anna')
+    await send(2)
+    expect((await recorded(16)).length).toBe(16)
+    expect(await cluster.run('audit')).toMatchObject({ code: 0, value: { ok: true } })
   })
 })

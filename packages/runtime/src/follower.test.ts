@@ -250,7 +250,9 @@ describe('LedgerFollower', () => {
       { name: 'docchain', ready: true },
     ])
     for (const { lies } of [first, second]) lies.status = 401
+    expect(one.isTurnedAway()).toBe(false)
     await expect(one.catchUp()).rejects.toThrow('401')
+    expect(one.isTurnedAway()).toBe(true)
     expect(one.readiness()).toMatchObject([
       { ready: false, reason: expect.stringContaining('401: as told') },
       { ready: true },
@@ -265,6 +267,7 @@ describe('LedgerFollower', () => {
     for (const { lies } of [first, second]) delete lies.status
     await one.catchUp()
     expect(one.readiness().every(({ ready }) => ready)).toBe(true)
+    expect(one.isTurnedAway()).toBe(false)
   })
 
   it('goes over to another node when the one that it listens to goes away', async () => {

@@ -150,6 +150,9 @@ export class LedgerFollower {
     return { stale, appliedSize, publishedSize, ...(cosignedMs === undefined ? {} : { cosignedMs }) }
   }
 
+  /** True while every accounting node that answers turns this one away as a reader: its clock is wrong, or its key is not in force. */
+  readonly isTurnedAway = (): boolean => this.#chains.userchain.turnedAway !== undefined
+
   /**
    * For `/readyz`: whether the ledger takes this node as a reader, and nothing that it published is yet to be applied. One that nobody can reach
    * is no reason: the node works on without it.

@@ -294,7 +294,8 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
       return false
     }
   }
-  const parts = { ...base, ...consenting, ...delivering, ...viewing, refresh }
+  const { isTurnedAway } = follower
+  const parts = { ...base, ...consenting, ...delivering, ...viewing, refresh, isTurnedAway }
   const household = new Household(parts)
   return {
     ...parts,

@@ -79,6 +79,7 @@ function openHousehold(
     diagnoses: new Diagnoses(parts),
     outbox: heard ?? outbox,
     refresh,
+    isTurnedAway: () => false,
   })
 }
 

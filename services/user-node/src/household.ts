@@ -34,7 +34,7 @@ interface Dependencies {
   readonly sessions: Pick<Sessions, 'endIdle'>
   readonly consent: Consent
   readonly rekeys: Pick<Rekeys, 'step'>
-  readonly standing: Pick<OpStanding, 'look'>
+  readonly standing: Pick<OpStanding, 'look' | 'turnedAway'>
   readonly erasures: Pick<Erasures, 'again'>
   readonly settlement: Settlement
   readonly sealer: Sealer
@@ -52,6 +52,8 @@ interface Dependencies {
   readonly ledger: LedgerView
   /** Catches up with the published ledgers, as far as somebody of the house may read them; true if nothing is left. */
   readonly refresh: () => Promise<boolean>
+  /** True while every accounting node that answers turns this node away. */
+  readonly isTurnedAway: () => boolean
   readonly logger: Logger
   readonly nowMs: () => number
 }
@@ -70,6 +72,9 @@ const answerPauses: PauseLimits = { minMs: 1_000, maxMs: 3_600_000 }
  * The other half is for what she does herself.
  */
 const answeredRootsMax = 512
+
+/** One that begins again may turn a reader away for a moment. */
+const turnedAwayPatienceMs = 60_000
 
 /** Refusals of a `device` that came at the wrong time. */
 const timeRules = new Set(['device.counter', 'device.expiry'])
@@ -92,6 +97,8 @@ export class Household {
   readonly #fitted = new Map<string, number>()
   /** By person and op key: once root has replaced it, nothing is waited for. */
   readonly #answers: Pauses
+  /** Since when the ledger turns this node away. */
+  #turnedAwayMs: number | undefined
   #forgetDueMs: number
 
   constructor(deps: Dependencies) {
@@ -141,6 +148,7 @@ export class Household {
     const { store, sessions, settlement, delivery, outbox } = this.#deps
     await this.#attempt('sessions', async () => sessions.endIdle())
     await this.#attempt('look', () => this.#look())
+    await this.#attempt('turned away', async () => this.#noticeTurnedAway())
     for (const person of store.all()) {
       // First: without a key for this hour nothing is sealed.
       await this.#attempt('keys', () => this.#keepKeys(person))
@@ -183,6 +191,15 @@ export class Household {
     const before = size()
     this.#isCaughtUp = await refresh()
     this.#hasLooked = this.#isCaughtUp || size() === before
+  }
+
+  /** Tells her whose key reads the ledger that it does so no longer: nothing else may be refused for days. */
+  #noticeTurnedAway(): void {
+    const { store, standing, isTurnedAway, nowMs } = this.#deps
+    this.#turnedAwayMs = isTurnedAway() ? (this.#turnedAwayMs ?? nowMs()) : undefined
+    if (this.#turnedAwayMs === undefined || Math.abs(nowMs() - this.#turnedAwayMs) < turnedAwayPatienceMs) return
+    const reader = store.all().find(({ state }) => state !== 'pending')
+    if (reader?.state === 'live') standing.turnedAway(reader)
   }
 
   async #keepKeys(person: Person): Promise<void> {

@@ -59,6 +59,7 @@ async function begin(rules: number): Promise<void> {
   finished = new Map()
   brought = []
   isStorageAway = false
+  isTurnedAway = false
   openHousehold()
 }
 
@@ -112,6 +113,7 @@ function openHousehold(seen = world.ledger): void {
       diagnoses: new Diagnoses(parts),
       outbox,
       refresh: async () => true,
+      isTurnedAway: () => isTurnedAway,
     },
   })
 }
@@ -119,6 +121,7 @@ function openHousehold(seen = world.ledger): void {
 const settling: Promise<void>[] = []
 let brought: number[]
 let isStorageAway: boolean
+let isTurnedAway: boolean
 
 /** What waits goes to the ledger, in whatever order it takes it; refusals come back. */
 async function exchange(): Promise<void> {
@@ -725,6 +728,16 @@ describe('a folder from before a rekey', { timeout: 120_000 }, () => {
     await recover()
     expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
     expect(brought.filter((ms) => !isKept(ms))).toEqual([])
+  })
+
+  test('says so when the ledger turns it away as a reader, and that lasts', async () => {
+    await live(1)
+    isTurnedAway = true
+    await live(2)
+    expect(codes()).toEqual([])
+    world.nowMs += 60_000
+    await live(1)
+    expect(codes()).toEqual(['keys.replaced'])
   })
 
   test('erases once it is brought back what she erased before that, and asks the ledger no more than once in between', async () => {

@@ -85,16 +85,16 @@ export function LedgerDevices(): JSX.Element {
       <Shown resource={devices}>
         {(list) => (
           <>
-            <ul class="plain">
-              {list.map((device) => (
-                <Row key={device.device} device={device} onAsk={() => setAsked(device)} />
-              ))}
-            </ul>
             {list.some(({ isOwn }) => !isOwn) && (
               <p>
                 {t('patient.devices.keyFirst')} <a href={hrefOf(['safety'])}>{t('patient.key.title')}</a>
               </p>
             )}
+            <ul class="plain">
+              {list.map((device) => (
+                <Row key={device.device} device={device} onAsk={() => setAsked(device)} />
+              ))}
+            </ul>
           </>
         )}
       </Shown>

@@ -42,6 +42,11 @@ export class OpStanding {
     if (this.#isOther(person)) this.#tell(person)
   }
 
+  /** Every accounting node that answers turns this node away, which reads the ledger with her key: it is not in force, or the clock is wrong. */
+  turnedAway(person: Person): void {
+    this.#tell(person)
+  }
+
   /** The ledger took something that this key signed. */
   taken(person: Person): void {
     this.#tries.succeeded(nameOf(person))
