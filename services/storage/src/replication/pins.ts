@@ -58,6 +58,8 @@ export interface PinsOptions {
   placed: (digest: Uint8Array) => Member[]
   /** Does something for each store, this one among them. */
   everywhere: <T>(act: (member: Member) => Promise<T>) => Promise<Told<T>[]>
+  /** As `everywhere`, but that those which are away are not waited for, unless no other one does it. */
+  whereUp: <T>(act: (member: Member) => Promise<T>) => Promise<Told<T>[]>
 }
 
 /** Sets, takes away and lists pins. */
@@ -121,7 +123,7 @@ export class Pins {
   }
 
   async #tellPin(id: BlockId, reference: Reference): Promise<PinTold[]> {
-    const told = await this.#options.everywhere(async (member) =>
+    const told = await this.#options.whereUp(async (member) =>
       this.#isSelf(member) ? await this.setHere(id, reference) : await this.#options.client.pin(member, id, reference),
     )
     const final = told.find(({ error }) => error !== undefined && isFinal(error))

@@ -87,6 +87,7 @@ export class Replicator {
       ...options,
       placed: (digest) => this.placed(digest),
       everywhere: (act) => this.#everywhere(act),
+      whereUp: (act) => this.#whereUp(act),
     })
   }
 
@@ -375,24 +376,26 @@ export class Replicator {
   /**
    * Gives up an account's reference everywhere; stores that cannot be reached are told later.
    *
-   * @param release - `token`: the caller's. Of an account that signs its erasures the other stores want it, too, and since none keeps
+   * @param by.token - the caller's. Of an account that signs its erasures the other stores want it, too, and since none keeps
    *   it, stores that cannot be reached must be asked again.
    * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if no reachable store has such a reference; `ERR_BLOCK_SEALED`,
    *   `ERR_BLOCK_PINNED`; `ERR_SIGNATURE_NEEDED` of an account that signs; `ERR_PEER_UNREACHABLE` if it has to be asked again.
    */
-  async release(id: BlockId, release: { account: Uint8Array; force: boolean; token?: string }): Promise<void> {
+  async release(id: BlockId, by: { account: Uint8Array; force: boolean; token?: string }): Promise<void> {
     const { backend, client, store, now, onHandoff, authorizer } = this.#options
-    const { account, force, token } = release
+    const { account, force, token } = by
     const at = now()
     const cid = encodeBlockId(id)
     const isSigning = authorizer.signsErasures(account)
     if (isSigning) assertReleaser(authorizer, { account, token, cid })
     const notFound = new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
     if (!(await this.#mayBeKept(id))) throw notFound
-    const answers = await this.#everywhere(async (member) => {
+    const release = async (member: Member): Promise<boolean> => {
       if (this.#isSelf(member)) return (await backend.release(id.digest, account, { at, force })).changed
       return await client.release(member, id, { account, at, force, ...(isSigning ? { token } : {}) })
-    })
+    }
+    // Who signs is told which store has to be asked again: none is passed over.
+    const answers = await (isSigning ? this.#everywhere(release) : this.#whereUp(release))
     const final = answers.find((answer) => answer.error !== undefined && isFinal(answer.error))
     if (final) throw final.error
     for (const { member, error } of answers) {
@@ -458,11 +461,26 @@ export class Replicator {
     if (found) throw unreached(found.member, found.error ?? new Error('it has the block'))
   }
 
-  async #everywhere<T>(act: (member: Member) => Promise<T>): Promise<Told<T>[]> {
+  /**
+   * Stores that are known to be away are passed over: one whose machine is gone would be waited for at each block. If no
+   * other one has done it, they are asked all the same.
+   */
+  async #whereUp<T>(act: (member: Member) => Promise<T>): Promise<Told<T>[]> {
+    const told = await this.#everywhere(act, (member) => this.#isUp(member))
+    if (told.some(({ done }) => done)) return told
+    const rest = await this.#everywhere(act, (member) => !this.#isUp(member))
+    return told.map((one, at) => (this.#isUp(one.member) ? one : (rest[at] ?? one)))
+  }
+
+  async #everywhere<T>(
+    act: (member: Member) => Promise<T>,
+    isAsked: (member: Member) => boolean = () => true,
+  ): Promise<Told<T>[]> {
     const { members, replicas, account } = this.#options
     const all = members.list().filter((member) => replicas > 1 || equalBytes(member.account, account))
     return await Promise.all(
       all.map(async (member) => {
+        if (!isAsked(member)) return { member, done: false, error: unreached(member, new Error('it is away')) }
         try {
           return { member, done: await act(member) }
         } catch (error) {

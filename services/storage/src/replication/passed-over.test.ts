@@ -1,0 +1,101 @@
+/** What stores are told that are away: nothing, until they are back. */
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { generateSigningKey } from '@healthblock/crypto/signature'
+import { encodeCbor } from '@healthblock/encoding/cbor'
+import { createLogger } from '@healthblock/runtime/logger'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Member, Members } from '../access/members.ts'
+import { EmbeddedBackend } from '../backend.ts'
+import { Events } from '../events.ts'
+import { codecRaw, hashBlock } from '../store/block-id.ts'
+import { BlockStore } from '../store/block-store.ts'
+import { HandoffLane } from './handoff-lane.ts'
+import { NodeClient } from './node-client.ts'
+import { Replicator } from './replicator.ts'
+
+const [self, other, alice] = [1, 2, 3].map((byte) => new Uint8Array(32).fill(byte)) as [
+  Uint8Array,
+  Uint8Array,
+  Uint8Array,
+]
+let folder: string
+let server: Server
+let store: BlockStore
+let client: NodeClient
+let replicator: Replicator
+/** What the store was asked that is not in the swarm. */
+let asked: string[]
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'storage-away-'))
+  asked = []
+  server = createServer((request, response) => {
+    asked.push(request.url?.split('/').at(-1) ?? '')
+    request.resume().on('end', () => response.end(encodeCbor(1)))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const peers: Member[] = [self, other].map((account) => ({
+    ...{ account, storeKey: generateSigningKey().publicKey, peerId: `peer ${account[0]}`, addresses: [] },
+    url: `http://127.0.0.1:${port}`,
+  }))
+  const members: Members = {
+    ledgerId: new Uint8Array(32),
+    list: () => peers,
+    find: (account) => peers.find((peer) => Buffer.compare(peer.account, account) === 0),
+    findPeer: () => undefined,
+    onChange: () => () => {},
+  }
+  store = new BlockStore({
+    ...{ path: join(folder, 'blocks.db'), key: new Uint8Array(32), node: self },
+    ...{ bytesMax: 1e9, accountBytesMax: 1e9, now: Date.now },
+    onCorrupt: () => {},
+    onFatal: () => {},
+  })
+  await store.open()
+  const key = generateSigningKey()
+  client = new NodeClient({ members, key, account: self, now: Date.now })
+  const swarm = { identitySeed: randomBytes(32), swarmKey: randomBytes(32), host: '127.0.0.1', port: 0 }
+  const backend = new EmbeddedBackend({ store, swarm: { ...swarm, onConnect: () => {} }, onMisbehaviour: () => {} })
+  const events = new Events(createLogger({ name: 'storage', level: 'silent' }))
+  const common = { store, members, client, events, now: Date.now }
+  replicator = new Replicator({
+    ...{ ...common, backend, key, account: self, replicas: 2, writeQuorum: 2 },
+    lane: new HandoffLane({ ...common, isUp: () => false, onLeft: () => {} }),
+    readHeader: () => undefined,
+    authorizer: { signsErasures: () => false, releaserOf: () => undefined },
+    onHandoff: () => {},
+  })
+})
+
+afterEach(async () => {
+  client.close()
+  server.closeAllConnections()
+  await new Promise((resolve) => server.close(resolve))
+  await store.close()
+  rmSync(folder, { recursive: true })
+})
+
+test('a store that is away is waited for by no pin and no removal, and told of each later', async () => {
+  const bytes = new Uint8Array(randomBytes(100))
+  const id = { digest: hashBlock(bytes), codec: codecRaw }
+  const references = [{ account: alice, at: 1, pin: 0 }]
+  await store.put({ ...id, bytes, references, enforceQuota: true })
+  await replicator.pins.add(id, alice, 1)
+  await replicator.pins.remove(id, alice)
+  await replicator.release(id, { account: alice, force: false })
+  expect(store.has(id.digest)).toBe(false)
+  expect([asked, store.handoffCount()]).toEqual([[], 3])
+})
+
+test('what no other store has is asked for at one that is away, too', async () => {
+  const id = { digest: hashBlock(randomBytes(10)), codec: codecRaw }
+  await replicator.pins.add(id, alice, 1)
+  await replicator.pins.remove(id, alice)
+  expect(asked).toEqual(['pin', 'pin'])
+})
