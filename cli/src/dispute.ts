@@ -26,6 +26,7 @@ import { parseWitnessKey, witnessesMax } from '@healthblock/chain/witness'
 import type { Disclosure } from '@healthblock/crypto/disclosure'
 import { reachesEpoch, restrictNodes } from '@healthblock/crypto/key-tree'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { decodeCbor } from '@healthblock/encoding/cbor'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
 import type { BlockCodec, StorageClient } from '@healthblock/runtime/storage-client'
 import { CommandError } from './io.ts'
@@ -73,6 +74,8 @@ interface Block {
   readonly seal: Seal
 }
 
+/** Licences of a doctor that a file brings along: mostly there is one, and each suspension is another. */
+const licencesMax = 32
 const chainNames = ['userchain', 'docchain'] as const
 /** Kinds of records (chain SPEC.md §6, iot). */
 const kindGap = 2
@@ -124,15 +127,38 @@ class Composer {
   /** Proofs of the grants' records, each under the SEAL at which it was had; gives the oldest of these SEALs' ends. */
   async grants(): Promise<number> {
     let end = Number.MAX_SAFE_INTEGER
+    const doctors = new Map<string, Uint8Array>()
     for (const { patient, gid } of this.#request.grants) {
-      const key = userTables.grant.key(patient, gid)
-      const { seal, index, value, proof } = await this.#request.client.provedState('userchain', key)
-      const known = this.#wanted.userchain.get(index)?.state ?? []
+      const { index, value } = await this.#state(userTables.grant.key(patient, gid))
+      end = Math.min(end, index + 1)
+      const to = value === undefined ? undefined : (decodeCbor(value) as { to?: unknown }).to
+      if (to instanceof Uint8Array) doctors.set(toHex(to), to)
+    }
+    // A grant in force is worth nothing to a doctor without a licence, so that is asked with it.
+    if (this.#request.times.length > 0) for (const doctor of doctors.values()) await this.#licences(doctor)
+    return end
+  }
+
+  /** Takes a record of Userchain's newest state in, or the proof that there is none. */
+  async #state(key: Uint8Array): Promise<{ index: number; value: Uint8Array | undefined }> {
+    const { seal, index, value, proof } = await this.#request.client.provedState('userchain', key)
+    const known = this.#wanted.userchain.get(index)?.state ?? []
+    if (!known.some((one) => equalBytes(one.key, key))) {
       const state = [...known, value === undefined ? { key, proof } : { key, proof, value }]
       this.#wanted.userchain.set(index, { leaf: seal, state })
-      end = Math.min(end, index + 1)
     }
-    return end
+    return { index, value }
+  }
+
+  /** The newest licences that an account ever had, with the organisations that gave them; of who is no doctor that there is none. */
+  async #licences(account: Uint8Array): Promise<void> {
+    const { value: head } = await this.#state(userTables.licenceHead.key(account))
+    const newest = head === undefined ? -1 : Number(decodeCbor(head))
+    for (let k = newest; k >= 0 && k > newest - licencesMax; k--) {
+      const { value } = await this.#state(userTables.licence.key(account, k))
+      const org = value === undefined ? undefined : (decodeCbor(value) as { org?: unknown }).org
+      if (org instanceof Uint8Array) await this.#state(userTables.organisation.key(org))
+    }
   }
 
   /** The newest block at a time, and the one after it, among those that end at most at `end`. */

@@ -19,6 +19,7 @@ import {
   type DisputeQuestion,
   parseDispute,
 } from './dispute-format.ts'
+import { type LicenceAnswer, type ProvedRecord, provedLicence } from './dispute-licence.ts'
 import { ChainError } from './errors.ts'
 import { parseFileWitnesses, type ReceiptWitness, witnessesOf, witnessWords } from './file-witnesses.ts'
 import { type Genesis, ledgerIdOf, parseGenesis } from './genesis.ts'
@@ -40,6 +41,8 @@ export { disputeLimits, encodeDispute, parseDispute } from './dispute-format.ts'
 /** What came of a question. */
 export interface DisputeAnswer extends DisputeQuestion {
   readonly answer: 'in force' | 'closed' | 'expired' | 'no such grant'
+  /** Of a grant in force: what the file proves of its doctor's licence at that time. Absent if it proves nothing of it. */
+  readonly licence?: LicenceAnswer
 }
 
 /** A record that a disclosure opened. */
@@ -203,11 +206,27 @@ class Bundle {
       next.isNeeded = true
     } else if (question.at > newest.seal.ms) throw invalid('question', 'the time asked for lies beyond what is proved')
     const answer = judge(state, at.index + 1, question.at)
+    const licence = answer === 'in force' ? this.#licence(state, at, question.at) : undefined
     const when = timeText(question.at)
+    const words = aside(state, answer, licence)
     this.steps.push(
-      `at ${when} (block ${at.seal.h}, ${at.index + 1} entries) grant ${toHex(question.gid)} of patient ${toHex(question.patient)} was: ${answer}`,
+      `at ${when} (block ${at.seal.h}, ${at.index + 1} entries) grant ${toHex(question.gid)} of patient ${toHex(question.patient)} was: ${answer}${words}`,
     )
-    return { ...question, answer }
+    return { ...question, answer, ...(licence === undefined ? {} : { licence }) }
+  }
+
+  /** What states that are not older than a SEAL tell of the licence of a grant's doctor. */
+  #licence({ value }: ReceiptState, at: ProvedSeal, atMs: number): LicenceAnswer | undefined {
+    const doctor = value === undefined ? undefined : grantRecord(value).to
+    if (!(doctor instanceof Uint8Array)) return undefined
+    const records = this.seals
+      .filter(({ chain, index }) => chain === 'userchain' && index >= at.index)
+      .flatMap(({ state = [] }) => state)
+      .flatMap(({ key, value: proved }): ProvedRecord[] => {
+        const parts = parseTableKey('userchain', key) ?? []
+        return [proved === undefined ? { parts } : { parts, value: proved }]
+      })
+    return provedLicence(records, { doctor, size: at.index + 1, atMs })
   }
 
   /** A store's word about a block that a transaction here names. */
@@ -321,6 +340,16 @@ function judge({ value }: ReceiptState, size: number, atMs: number): DisputeAnsw
   if (o >= size) return 'no such grant'
   if (c !== undefined && c < size) return 'closed'
   return atMs >= until ? 'expired' : 'in force'
+}
+
+/** What belongs to an answer, lest it be read for more than it is. */
+function aside({ value }: ReceiptState, answer: DisputeAnswer['answer'], licence: LicenceAnswer | undefined): string {
+  if (answer === 'no such grant' && value !== undefined)
+    return `; it came on record after that, at index ${grantRecord(value).o}`
+  if (answer !== 'in force') return ''
+  return licence === undefined
+    ? '; nothing here says whether its doctor had a licence'
+    : `; its doctor's licence was: ${licence}`
 }
 
 /** A record in words; only of grants is more said than that it is there. A key that is none would read like one that is. */

@@ -55,6 +55,8 @@ export interface VerifiedFile {
     readonly patient: string
     readonly gid: string
     readonly answer: string
+    /** Of a grant in force: its doctor's licence then; absent if the file proves nothing of it. */
+    readonly licence?: string
   }[]
   /** Of a dispute: what disclosed keys opened. */
   readonly opened: readonly { readonly stream: string; readonly sequence: number; readonly data: Uint8Array }[]
@@ -103,11 +105,12 @@ function verifiedDispute(bytes: Uint8Array, { ledgerId, heads }: Pinned) {
     steps: dispute.steps,
     witnesses: dispute.witnesses,
     ledgerId: toHex(dispute.ledgerId),
-    answers: dispute.answers.map(({ at, patient, gid, answer }) => ({
+    answers: dispute.answers.map(({ at, patient, gid, answer, licence }) => ({
       at,
       patient: toHex(patient),
       gid: toHex(gid),
       answer,
+      ...(licence === undefined ? {} : { licence }),
     })),
     opened: dispute.opened.map(({ stream, sequence, data }) => ({ stream: toHex(stream), sequence, data })),
   }

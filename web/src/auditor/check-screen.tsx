@@ -33,9 +33,11 @@ async function check(file: File): Promise<Checked> {
 
 function linesOf(file: VerifiedFile): string[] {
   const lines = [t(`auditor.check.kind.${file.kind}`)]
-  for (const { at, answer } of file.answers) {
+  for (const { at, answer, licence } of file.answers) {
     const when = formatMoment(new Date(at).toISOString())
     lines.push(t(`auditor.check.answer.${answer.replaceAll(' ', '-')}` as 'auditor.check.answer.closed', { when }))
+    if (licence === undefined) continue
+    lines.push(t(`auditor.check.licence.${licence.replaceAll(' ', '-')}` as 'auditor.check.licence.active'))
   }
   if (file.opened.length > 0) lines.push(t('auditor.check.opened', { count: file.opened.length }))
   lines.push(t(`auditor.check.${file.attested}`))
