@@ -71,6 +71,21 @@ test('a scrub goes on where it was broken off, also in another process, and is d
   expect(third.isDue(weekMs)).toBe(true)
 })
 
+test('the weekly scrub makes way for one that somebody asks for', async () => {
+  const scrubber = started()
+  let [weekly, asked] = [0, 0]
+  const all = async (): Promise<void> => {
+    for await (const { checked } of scrubber.run()) asked = checked
+  }
+  let running: Promise<void> | undefined
+  // At its pace it would take minutes.
+  for await (const _ of scrubber.run(100)) {
+    if (weekly++ === 0) running = all()
+  }
+  await running
+  expect([weekly, asked, scrubber.isDue(weekMs)]).toEqual([1, blocks, false])
+})
+
 test('a scrub that somebody asks for begins anew, and one at a time', async () => {
   for await (const { checked } of started().run(1e12)) if (checked === 300) break
   const scrubber = started()

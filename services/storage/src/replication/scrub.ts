@@ -42,6 +42,9 @@ export class Scrubber {
   readonly #options: { backend: BlockBackend; store: BlockStore; now: () => number }
   #state: ScrubState | undefined
   #isRunning = false
+  /** True while the run that is under way has a budget, and whether another one waits for its end. */
+  #isBudgeted = false
+  #isAsked = false
   #stopped = false
   #running: Promise<void> = Promise.resolve()
 
@@ -74,16 +77,22 @@ export class Scrubber {
   /**
    * Checks every block, in the order of digests.
    *
-   * @param bytesPerSecond - budget, with which it goes on where the last run was broken off; without one it begins anew.
+   * @param bytesPerSecond - budget, with which it goes on where the last run was broken off; without one it begins anew, and a
+   *   run that has a budget makes way for it: that may take hours.
    * @throws {StorageError} `ERR_STORE_BUSY` while another run is under way.
    */
   async *run(bytesPerSecond = Number.POSITIVE_INFINITY): AsyncGenerator<ScrubStep> {
-    if (this.#isRunning) {
+    const isBudgeted = bytesPerSecond !== Number.POSITIVE_INFINITY
+    if (this.#isAsked || (this.#isRunning && (isBudgeted || !this.#isBudgeted))) {
       throw new StorageError('a scrub is under way', { code: 'ERR_STORE_BUSY', operationsMax: 1 })
     }
+    this.#isAsked = this.#isRunning
+    await this.#running
+    this.#isAsked = false
     const done = Promise.withResolvers<void>()
     this.#running = done.promise
     this.#isRunning = true
+    this.#isBudgeted = isBudgeted
     try {
       yield* this.#run(bytesPerSecond)
     } finally {
@@ -118,7 +127,7 @@ export class Scrubber {
     for (;;) {
       const digests = store.digests(after, pageSize)
       for (const digest of digests) {
-        if (this.#stopped) return
+        if (this.#stopped || this.#isAsked) return
         const size = backend.stat(digest)?.size ?? 0
         const isGood = size === 0 && !backend.has(digest) ? true : await backend.verify(digest)
         state.checked++
