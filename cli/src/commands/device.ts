@@ -32,9 +32,10 @@ interface DeviceState {
 /** `patient device NAME`, `patient device list NAME`, `patient device remove NAME DEVICE`. */
 export async function patientDevice(context: Context, positionals: string[]): Promise<ExitCode> {
   const [action, ...rest] = positionals
-  if (rest.length === 0) return showDevice(context, positionals)
+  // Who is called so is asked for with "device show".
   if (action === 'list') return listDevices(context, rest)
   if (action === 'remove') return removeDevice(context, rest)
+  if (action !== undefined && rest.length === 0) return showDevice(context, positionals)
   throw new UsageError('needs NAME, list NAME, or remove NAME DEVICE')
 }
 
