@@ -1,4 +1,5 @@
 /** Which witnesses a node asks: a list in a file, changed by its administrator through the node. */
+import { renameSync } from 'node:fs'
 import { encodeVkey } from '@healthblock/chain/checkpoint'
 import { ChainError } from '@healthblock/chain/errors'
 import { parseWitnessKey, witnessesMax } from '@healthblock/chain/witness'
@@ -36,6 +37,8 @@ export function parseWitness(entry: { readonly url: string; readonly vkey: strin
 export class WitnessesFile {
   readonly #path: string
   #witnesses: readonly Witness[] = []
+  /** What lies there cannot be read: it is set aside before anything is written in its place. */
+  #isDamaged = false
 
   constructor(path: string) {
     this.#path = path
@@ -47,12 +50,17 @@ export class WitnessesFile {
    * @throws {AccountingError} `ERR_WITNESS_INVALID`, {SyntaxError} for a file that somebody damaged.
    */
   open(): void {
+    this.#isDamaged = true
     const bytes = readFileIfPresent(this.#path)
-    if (bytes === undefined) return
+    if (bytes === undefined) {
+      this.#isDamaged = false
+      return
+    }
     const list = JSON.parse(new TextDecoder().decode(bytes)) as { url: string; vkey: string }[]
     this.#witnesses = list
       .slice(0, witnessesMax)
       .map(({ url, vkey }) => parseWitness({ url: `${url}`, vkey: `${vkey}` }))
+    this.#isDamaged = false
   }
 
   /** All, in the order of their addition. */
@@ -78,6 +86,10 @@ export class WitnessesFile {
   }
 
   #keep(witnesses: readonly Witness[]): void {
+    if (this.#isDamaged) {
+      renameSync(this.#path, `${this.#path}.damaged`)
+      this.#isDamaged = false
+    }
     const list = witnesses.map(({ url, key }) => ({ url, vkey: encodeVkey(key) }))
     writeFileDurably(this.#path, `${JSON.stringify(list)}\n`, { mode: 0o600 })
     this.#witnesses = witnesses
