@@ -203,6 +203,25 @@ describe('three nodes', () => {
     expect(pinned()).toEqual([2, 2, 2])
   })
 
+  test('a pin that its store set when its clock was an hour ahead is taken away for good, and set again', async () => {
+    const block = newBlock()
+    await put(places[0], block)
+    await eventually(() => allHold(places, [block]))
+    const [{ account }] = cluster.tenants as [Tenant]
+    const id = { digest: block.digest, codec: codecRaw }
+    cluster.aheadMs = 3_600_000
+    await places[0].node?.store.pin(id, { account, at: Date.now() + cluster.aheadMs, pin: 2 })
+    cluster.aheadMs = 0
+    for (const { node } of places.slice(1)) await node?.store.pin(id, { account, at: Date.now(), pin: 2 })
+    const pinned = (): (number | undefined)[] => places.map(({ node }) => node?.store.pinOf(block.digest, account))
+    await cluster.client(places[0]).pin.rm(block.cid)
+    for (const { node } of places) await node?.repair.run()
+    expect(pinned()).toEqual([0, 0, 0])
+    await cluster.client(places[0]).pin.add(block.cid)
+    for (const { node } of places) await node?.repair.run()
+    expect(pinned()).toEqual([2, 2, 2])
+  })
+
   test('what a store that is away lacks is told, and no longer once it is back and has it', async () => {
     const [away, asked] = [places[2], places[0]]
     const blocks = Array.from({ length: 5 }, () => newBlock())

@@ -151,7 +151,7 @@ export class HandoffQueue {
         return
       }
     }
-    await store.finishHandoffs([entry.id])
+    await store.finishHandoffs([entry])
   }
 
   async #place(entry: HandoffEntry): Promise<void> {

@@ -106,9 +106,11 @@ export class Pins {
     let at = this.#options.now()
     const latest = at + referenceAheadMsMax
     let answers = await this.#tellPin(id, { account, at, pin })
-    const later = Math.max(...answers.map(({ answer }) => answer))
+    // Of the future no other store is believed; what this one has was set by its own clock.
+    const isBelievable = ({ member, answer }: PinTold): boolean => answer < latest || this.#isSelf(member)
+    const later = Math.max(0, ...answers.filter(isBelievable).map(({ answer }) => answer))
     const wasDone = answers.some(({ answer }) => answer === pinAnswers.done)
-    if (later >= at && later < latest) {
+    if (later >= at) {
       // By another store's clock the account has asked for the opposite later than now: it has asked for this last.
       at = later + 1
       answers = await this.#tellPin(id, { account, at, pin })
@@ -159,7 +161,9 @@ export class Pins {
    */
   async setHere(id: BlockId, reference: Reference, enforceQuota = true): Promise<number> {
     const { backend, store } = this.#options
-    const { account, at, pin } = timelyReference(reference, this.#options.now())
+    // A clock that was ahead may have set what is here: what is asked for after that counts, too.
+    const here = store.pinStampsOf(id.digest, reference.account)
+    const { account, at, pin } = timelyReference(reference, this.#options.now(), here)
     try {
       if (pin === 0) {
         if (await backend.unpin(id.digest, account, at)) return pinAnswers.done

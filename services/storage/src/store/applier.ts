@@ -12,6 +12,7 @@ import type { IncidentEntry, Operation, Outcome, PutOperation, Reference } from 
 import { packedBytesMin } from './pack-place.ts'
 import type { Packs } from './packs.ts'
 import { PinRows } from './pin-rows.ts'
+import { keptSince } from './pin-stamps.ts'
 import { Statements } from './statements.ts'
 import { blockRowBytes, quotaBytesOf, Tallies } from './tallies.ts'
 
@@ -232,7 +233,7 @@ export class Applier {
         this.#handoffs.add(operation)
         return changed
       case 'handoff-done':
-        this.#handoffs.remove(operation.ids)
+        this.#handoffs.remove(operation.entries)
         return changed
       case 'copies-settled':
         for (const copy of operation.copies) this.#handoffs.settleCopy(copy, operation.dueAt)
@@ -349,13 +350,14 @@ export class Applier {
     }
     const releasedAt = asked === undefined ? this.#releasedAt(digest, account) : asked.releasedAt
     // A copy that a slower node still carries must not bring back what its account has given up.
-    if (releasedAt !== null && releasedAt >= at) return 'given-up'
+    const since = releasedAt !== null && releasedAt >= at ? keptSince(reference) : at
+    if (releasedAt !== null && releasedAt >= since) return 'given-up'
     const more = size + blockRowBytes
     if (accountBytesMax !== undefined && quotaBytesOf(this.#tallies.of(account)) + more > accountBytesMax) {
       return 'over-quota'
     }
     const accountNumber = this.#tallies.addReference(account, size, 1)
-    const values = [number, accountNumber, size, at, pin, codec, pin > 0 ? digest : null]
+    const values = [number, accountNumber, size, since, pin, codec, pin > 0 ? digest : null]
     const stamps = pins === undefined ? [null, null, null] : [pins.direct, pins.recursive, pins.removed]
     this.#statements.run('INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', ...values, ...stamps)
     return 'kept'

@@ -2,7 +2,7 @@
 import type { Outcome } from './operations.ts'
 import { markBytes } from './pack-place.ts'
 import type { Packs } from './packs.ts'
-import { type PinColumns, pinColumns } from './pin-stamps.ts'
+import { keptSince, type PinColumns, pinColumns, stampsIn } from './pin-stamps.ts'
 import { numberOfBlock } from './schema.ts'
 import type { Statements } from './statements.ts'
 import type { Tallies } from './tallies.ts'
@@ -15,6 +15,11 @@ export const markColumn = `CASE WHEN length(sealed) = ${markBytes} THEN sealed E
 /** An account's reference on a block. */
 export interface ReferenceRow extends PinColumns {
   size: number
+}
+
+function keptSinceOf(row: ReferenceRow): number {
+  const pins = stampsIn(row)
+  return keptSince({ at: row.at, pin: row.pin, ...(pins ? { pins } : {}) })
 }
 
 /** The rows of one node. */
@@ -58,8 +63,9 @@ export class BlockRows {
     if (block && block.owner !== null) return { ok: false, code: 'ERR_BLOCK_SEALED' }
     const number = this.numberOf(digest)
     const kept = this.referenceOf(number, account)
-    // A release that comes late does not take what was put after it.
-    const had = kept && kept.at <= at ? kept : undefined
+    // A release that comes late does not take what was put or pinned after it.
+    const since = kept === undefined ? 0 : keptSinceOf(kept)
+    const had = kept && since <= at ? kept : undefined
     if (had && had.pin > 0 && !operation.force) return { ok: false, code: 'ERR_BLOCK_PINNED' }
     this.#statements.run(
       `INSERT INTO release VALUES (?, ?, ?)
@@ -68,6 +74,13 @@ export class BlockRows {
       account,
       at,
     )
+    if (kept && !had && kept.at <= at) {
+      const [ofAccount, keep] = [
+        this.#tallies.numberOf(account),
+        'UPDATE reference SET at = ? WHERE block = ? AND account = ?',
+      ]
+      this.#statements.run(keep, since, number, ofAccount)
+    }
     if (!had) return { ok: true, changed: false, deleted: 0 }
     this.dropReference(number, account, had.size)
     return { ok: true, changed: true, deleted: this.isReferenced(number) ? 0 : this.deleteBlock(digest) }

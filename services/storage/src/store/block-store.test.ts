@@ -8,6 +8,8 @@ import { StorageError } from '../errors.ts'
 import { codecRaw, hashBlock } from './block-id.ts'
 import { BlockStore } from './block-store.ts'
 import { diskReserveBytes } from './disk-room.ts'
+import type { HandoffEntry } from './entries.ts'
+import { handoffKinds } from './operations.ts'
 import { markBytes, packPathOf, packsFolderOf, parseMark, recordHeadBytes } from './pack-place.ts'
 import { blockRowBytes } from './tallies.ts'
 
@@ -266,7 +268,7 @@ describe('blocks', () => {
     expect(await store.get(one.digest)).toBeUndefined()
     expect(await store.sweep(10, 0, 1)).toBe(0)
     const [first] = store.handoffsDue(Date.now(), 10, bob)
-    await store.finishHandoffs([first?.id as number])
+    await store.finishHandoffs([first as HandoffEntry])
     expect(await store.sweep(10, 0, 0)).toBe(0)
     expect(await store.sweep(10, 0, 1)).toBe(1)
   })
@@ -596,6 +598,39 @@ describe('damage', () => {
   })
 })
 
+test('a release that comes late does not take what was pinned after it, and neither keeps that from another store', async () => {
+  const [one, pinned] = [block(), { account: alice, at: 5, pin: 2 }]
+  const late = await openStore()
+  await late.put({ ...one, references: by(alice), enforceQuota: true })
+  await late.pin(one, pinned)
+  expect(await late.release(one.digest, alice, { at: 3, force: true })).toMatchObject({ deleted: 0 })
+  expect(late.references(one.digest)).toMatchObject([{ account: alice, at: 5, pin: 2 }])
+  const [reference] = late.references(one.digest)
+  // One that has not heard of the release tells of the pin to one that has.
+  const told = { account: alice, at: 1, pin: 2, pins: { direct: 0, recursive: 5, removed: 0 } }
+  const other = block()
+  await late.release(other.digest, alice, { at: 3, force: true })
+  await late.put({ ...other, references: [told], enforceQuota: false })
+  expect(late.references(other.digest)).toMatchObject([{ ...reference, pin: 2 }])
+  // What came before the release goes with it, as ever.
+  expect(await late.release(one.digest, alice, { at: 5, force: true })).toMatchObject({ deleted: 1 })
+})
+
+test('what is asked for anew while its hand-off is under way is not done with it', async () => {
+  const store = await openStore()
+  const one = block()
+  await store.put({ ...one, references: by(alice), enforceQuota: true })
+  const release = { handoffKind: handoffKinds.release, digest: one.digest, target, account: alice }
+  await store.enqueueHandoff({ ...release, at: 5 })
+  const [first] = store.handoffsDue(Date.now(), 10, target)
+  await store.enqueueHandoff({ ...release, at: 7 })
+  await store.finishHandoffs([first as HandoffEntry])
+  const [second] = store.handoffsDue(Date.now(), 10, target)
+  expect(second).toMatchObject({ kind: 2, at: 7 })
+  await store.finishHandoffs([second as HandoffEntry])
+  expect(store.handoffCount()).toBe(0)
+})
+
 test('a hand-off is stored with its block and lives until it is done', async () => {
   let store = await openStore()
   const one = block()
@@ -610,12 +645,12 @@ test('a hand-off is stored with its block and lives until it is done', async () 
   await store.retryHandoff(entry?.id as number, Date.now() + 60_000)
   expect(store.handoffsDue(Date.now(), 10, target)).toEqual([])
   expect(store.handoffCount()).toBe(1)
-  await store.finishHandoffs([entry?.id as number])
+  await store.finishHandoffs([entry as HandoffEntry])
   const release = { handoffKind: 2, digest: one.digest, target, account: alice }
   await store.enqueueHandoff({ ...release, at: 7 })
   await store.enqueueHandoff({ ...release, at: 5 })
   const [released] = store.handoffsDue(Date.now(), 10, target)
   expect(released).toMatchObject({ kind: 2, at: 7 })
-  await store.finishHandoffs([released?.id as number])
+  await store.finishHandoffs([released as HandoffEntry])
   expect([store.handoffCount(), store.nextHandoffAt(0)]).toEqual([0, undefined])
 })

@@ -536,9 +536,9 @@ export class BlockStore {
     return this.#get('SELECT count(*) AS count FROM handoff')?.count as number
   }
 
-  /** Takes finished entries off the queue. */
-  async finishHandoffs(ids: number[]): Promise<void> {
-    await this.#change({ kind: 'handoff-done', ids })
+  /** Takes finished entries off the queue; what was asked for anew since they were read is still to be done. */
+  async finishHandoffs(entries: readonly Pick<HandoffEntry, 'id' | 'at'>[]): Promise<void> {
+    await this.#change({ kind: 'handoff-done', entries: entries.map(({ id, at }) => ({ id, at })) })
   }
 
   /** Takes the entries of copies off the queue, or makes them due at a time. */

@@ -42,7 +42,10 @@ const put = fc
   })
 const others: fc.Arbitrary<Operation> = fc.oneof(
   fc.record({ kind: fc.constant('unpin' as const), digest: account, account, at: time }),
-  fc.record({ kind: fc.constant('handoff-done' as const), ids: fc.array(fc.nat(), { maxLength: 3 }) }),
+  fc.record({
+    kind: fc.constant('handoff-done' as const),
+    entries: fc.array(fc.record({ id: fc.nat(), at: time }), { maxLength: 3 }),
+  }),
 )
 
 function plain(operations: readonly Operation[]): unknown {

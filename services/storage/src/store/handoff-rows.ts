@@ -41,9 +41,9 @@ export class HandoffRows {
     else this.#statements.run(`UPDATE handoff SET next_at = ? WHERE ${entry}`, dueAt, ...key)
   }
 
-  /** These are done. */
-  remove(ids: readonly number[]): void {
-    for (const id of ids) this.#statements.run('DELETE FROM handoff WHERE id = ?', id)
+  /** These are done, but for those that were asked for anew since they were read. */
+  remove(entries: readonly { id: number; at: number }[]): void {
+    for (const { id, at } of entries) this.#statements.run('DELETE FROM handoff WHERE id = ? AND at = ?', id, at)
   }
 
   /** All that waits for a store is due. */

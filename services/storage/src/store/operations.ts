@@ -139,7 +139,7 @@ export type Operation =
   | { kind: 'quarantine'; digest: Uint8Array; incident: IncidentEntry }
   | { kind: 'incident'; incident: IncidentEntry }
   | ({ kind: 'handoff' } & HandoffRequest)
-  | { kind: 'handoff-done'; ids: number[] }
+  | { kind: 'handoff-done'; entries: { id: number; at: number }[] }
   | { kind: 'copies-settled'; copies: { digest: Uint8Array; target: Uint8Array }[]; dueAt?: number }
   | { kind: 'handoff-retry'; id: number; nextAt: number }
   | { kind: 'handoff-wake'; target: Uint8Array; now: number }

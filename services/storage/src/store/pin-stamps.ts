@@ -51,15 +51,29 @@ export function pinOf({ direct, recursive, removed }: PinStamps): number {
   return direct > removed ? 1 : 0
 }
 
-/** A reference of which nothing is from the future: nobody could take it away again. */
-export function timelyReference(reference: Reference, nowMs: number): Reference {
-  const earlier = (ms: number): number => Math.min(ms, nowMs + referenceAheadMsMax)
+/** Since when an account has last said that it keeps a block: when it put it, or set the pin that it has. */
+export function keptSince(reference: Pick<Reference, 'at' | 'pin' | 'pins'>): number {
+  const { direct, recursive, removed } = stampsOf(reference)
+  const pinned = Math.max(direct, recursive)
+  return pinned > removed ? Math.max(reference.at, pinned) : reference.at
+}
+
+/**
+ * A reference of which nothing is from the future: nobody could take it away again.
+ *
+ * @param here - what is known already: a clock that was ahead may have set it, and what comes next after it is no later than that.
+ */
+export function timelyReference(reference: Reference, nowMs: number, here: PinStamps = none): Reference {
+  const latest = Math.max(nowMs + referenceAheadMsMax, Math.max(here.direct, here.recursive, here.removed) + 1)
+  const earlier = (ms: number): number => Math.min(ms, latest)
   const at = earlier(reference.at)
   if (reference.pins === undefined) return at === reference.at ? reference : { ...reference, at }
   const { direct, recursive, removed } = reference.pins
+  // What came after a removal still does.
+  const after = (ms: number): number => Math.min(ms, ms > removed ? latest : latest - 1)
   return {
     ...reference,
     at,
-    pins: { direct: earlier(direct), recursive: earlier(recursive), removed: earlier(removed) },
+    pins: { direct: after(direct), recursive: after(recursive), removed: Math.min(removed, latest - 1) },
   }
 }
