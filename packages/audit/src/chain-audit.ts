@@ -42,7 +42,8 @@ const behindPauseMs = 250
 interface Compared {
   readonly size: number
   readonly open: readonly FindingParts[]
-  readonly againMs: number
+  /** When they were asked for. */
+  readonly openMs: number
 }
 
 /** One chain under audit. */
@@ -131,8 +132,8 @@ export class ChainAudit {
       const open = this.#unread.get(name)
       if (isGone) this.#compared.delete(name)
       else if ((before?.size ?? 0) < from) continue
-      else if (open === undefined) this.#compared.set(name, { size, open: [], againMs: 0 })
-      else this.#compared.set(name, { size: from, open, againMs: now + unreadPauseMs })
+      else if (open === undefined) this.#compared.set(name, { size, open: [], openMs: Number.NEGATIVE_INFINITY })
+      else this.#compared.set(name, { size: from, open, openMs: now })
     }
   }
 
@@ -142,9 +143,9 @@ export class ChainAudit {
     const { size } = target.checkpoint
     let skeleton: Skeleton | undefined
     for (const node of holders) {
-      const { size: from = 0, open = [], againMs = 0 } = this.#compared.get(node.name) ?? {}
+      const { size: from = 0, open = [], openMs = Number.NEGATIVE_INFINITY } = this.#compared.get(node.name) ?? {}
       if (node.isGone || from >= size) continue
-      if (now() < againMs) {
+      if (Math.abs(now() - openMs) < unreadPauseMs) {
         for (const finding of open) findings.add(finding)
         continue
       }

@@ -461,14 +461,17 @@ describe('an audit that goes on', () => {
     expect(waits).toEqual([false, false, false, true, false])
   })
 
-  it('asks again for what a node did not serve, and lists it until it does', async () => {
+  it.each([
+    ['', [40_000, 40_000, 0]],
+    [', though the clock was set back meanwhile', [40_000, -3_600_000, 0]],
+  ])('asks again for what a node did not serve, and lists it until it does%s', async (_, passedMs) => {
     sample.fill(300)
     let nowMs = Date.now()
     const lies: Lies = { missing: (path) => path === 'userchain/tile/entries/000' }
     const { told, reports } = await follow(
       await sample.cluster({}, lies),
       async (look) => {
-        nowMs += 40_000
+        nowMs += passedMs[look - 1] ?? 0
         if (look === 2) delete lies.missing
         return look === 3
       },

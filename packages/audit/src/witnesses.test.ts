@@ -166,7 +166,10 @@ describe('a witness that the auditor knows', () => {
     expect(requests).toEqual([2, 2, 4])
   })
 
-  it('is asked by an audit that follows from when it is named', async () => {
+  it.each([
+    ['', 30_000],
+    [', though the clock was set back since the last question', -3_600_000],
+  ])('is asked by an audit that follows from when it is named%s', async (_, passedMs) => {
     sample.fill(20)
     shown()
     const stop = new AbortController()
@@ -179,7 +182,7 @@ describe('a witness that the auditor knows', () => {
       onLook: ({ notChecked }) => {
         said.push(notChecked.find((words) => words.includes('witnesses')))
         witnesses = [known()]
-        nowMs += 30_000
+        nowMs += passedMs
         if (said.length === 2) stop.abort()
       },
     })
@@ -187,6 +190,43 @@ describe('a witness that the auditor knows', () => {
       'witnesses outside the ledger: none was named',
       'userchain at witnesses: 1 of 1 that were named hold the audited head',
     ])
+  })
+
+  const quiet: [string, number[], number[]][] = [
+    ['cannot be reached', [], [503]],
+    ['is named no longer', [1], []],
+  ]
+  it.each(quiet)('what it said stays a finding while it %s, and until it says otherwise', async (_, unnamedLooks, statuses) => {
+    sample.fill(300)
+    const origin = chainOrigin({ ledgerId: sample.consortium.genesis.ledgerId, chain: 'userchain' })
+    const { size } = sample.history.ledger.head('userchain')
+    witness.held.set(origin, { size: size + 1000, root: new Uint8Array(32) })
+    const stop = new AbortController()
+    const told: string[] = []
+    const listed: number[] = []
+    let nowMs = Date.now()
+    const isAhead = ({ code }: { code: string }): boolean => code === 'witness.ahead'
+    const options = {
+      witnesses: async () => (unnamedLooks.includes(listed.length) ? [] : [known()]),
+      now: () => nowMs,
+      onFinding: (finding: { code: string }) => void (isAhead(finding) && told.push(finding.code)),
+    }
+    await followAudit(sample.request(await sample.cluster({}), options), {
+      signal: stop.signal,
+      onLook: ({ findings }) => {
+        listed.push(findings.filter(isAhead).length)
+        nowMs += 40_000
+        const [status] = statuses
+        witness.misbehaviour =
+          listed.length === 1 && status !== undefined
+            ? (_request, response) => Boolean(response.writeHead(status).end())
+            : undefined
+        if (listed.length === 2) witness.held.clear()
+        if (listed.length === 3) stop.abort()
+      },
+    })
+    expect(listed).toEqual([1, 1, 0])
+    expect(told).toEqual(['witness.ahead'])
   })
 
   const lasting: [string, (origin: string, size: number) => void][] = [

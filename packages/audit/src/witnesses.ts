@@ -37,7 +37,10 @@ const aheadAttempts = 20
 const aheadPauseMs = 250
 
 /** What came of one question: nothing to say, or a sentence about what is not known. */
-type Answer = { readonly agrees: true } | { readonly agrees: false; readonly words?: string }
+type Answer =
+  | { readonly agrees: true }
+  /** `isSilent`: it did not say what it holds. */
+  | { readonly agrees: false; readonly words?: string; readonly isSilent?: boolean }
 
 /** Asks the witnesses of an audit. */
 export class WitnessCheck {
@@ -45,7 +48,7 @@ export class WitnessCheck {
   #askedMs = Number.NEGATIVE_INFINITY
   #witnesses: readonly AuditWitness[] = []
   #words: readonly string[] = []
-  /** What the last question found, by witness, chain and code: it lasts until the next one. */
+  /** What the last question found, by witness, chain and code: it lasts until that witness agrees, or says something else. */
   #found = new Map<string, FindingParts>()
   #served: { readonly chain: ChainName; readonly node: string; readonly note: string }[] = []
 
@@ -61,7 +64,7 @@ export class WitnessCheck {
   /** Judges the witnesses' lines on what nodes served, and asks the witnesses. Returns what is to be said of them. */
   async check(heads: Readonly<Record<ChainName, readonly NodeHead[]>>): Promise<readonly string[]> {
     const { now, findings } = this.#context
-    const isTime = now() - this.#askedMs >= askEveryMs
+    const isTime = Math.abs(now() - this.#askedMs) >= askEveryMs
     if (isTime) this.#witnesses = await this.#context.witnesses()
     this.#judgeServed()
     if (!isTime) {
@@ -73,12 +76,18 @@ export class WitnessCheck {
     const before = this.#found
     this.#found = new Map()
     const words: string[] = []
+    const judged = new Set<string>()
     for (const chain of witnesses.length === 0 ? [] : chainNames) {
       const answers = await Promise.all(witnesses.map((witness) => this.#ask(witness, chain, heads[chain])))
       const count = answers.filter(({ agrees }) => agrees).length
       words.push(`${chain} at witnesses: ${count} of ${witnesses.length} that were named hold the audited head`)
-      for (const answer of answers) if (!answer.agrees && answer.words !== undefined) words.push(answer.words)
+      for (const [i, answer] of answers.entries()) {
+        if (!answer.agrees && answer.words !== undefined) words.push(answer.words)
+        if (answer.agrees || answer.isSilent !== true) judged.add(`${chain} ${witnesses[i]?.key.name}`)
+      }
     }
+    // What one said holds until it says otherwise: whoever is accused may keep it from answering, or name it no longer.
+    for (const [name, parts] of before) if (!judged.has(`${parts.chain} ${parts.node}`)) this.#found.set(name, parts)
     // What lasts from question to question keeps the place at which it began, or it would be told as news each time.
     for (const [name, parts] of this.#found) {
       const lasting = before.get(name) ?? parts
@@ -133,13 +142,18 @@ export class WitnessCheck {
     const { size, root } = ledger.head(chain)
     const { name } = witness.key
     const shown = heads.filter(({ checkpoint }) => checkpoint.size === size && equalBytes(checkpoint.root, root))
-    if (shown.length === 0) return { agrees: false, words: `${chain} at ${name}: no node's head was replayed whole` }
+    if (shown.length === 0)
+      return { agrees: false, isSilent: true, words: `${chain} at ${name}: no node's head was replayed whole` }
     // A witness may trust the log keys of some nodes only.
     for (const head of shown) {
       const answer = await this.#askUnder(witness, chain, head)
       if (answer !== 'untrusted') return answer
     }
-    return { agrees: false, words: `${chain} at ${name}: it trusts the log key of none of the nodes (403)` }
+    return {
+      agrees: false,
+      isSilent: true,
+      words: `${chain} at ${name}: it trusts the log key of none of the nodes (403)`,
+    }
   }
 
   async #askUnder(witness: AuditWitness, chain: ChainName, shown: NodeHead): Promise<Answer | 'untrusted'> {
@@ -161,7 +175,7 @@ export class WitnessCheck {
         if (reason.startsWith('inconsistent')) {
           return this.#fork(chain, name, `${name} holds a head of ${chain} that the audited log does not extend`)
         }
-        return { agrees: false, words: `${chain} at ${name}: ${reason}` }
+        return { agrees: false, isSilent: true, words: `${chain} at ${name}: ${reason}` }
       }
       if (outcome.size === 0) return { agrees: false, words: `${chain} at ${name}: it has cosigned nothing yet` }
       if (outcome.size > size) return this.#ahead(chain, name, outcome.size)
@@ -174,10 +188,11 @@ export class WitnessCheck {
         return this.#fork(chain, name, `${name} holds a head of ${chain} at ${oldSize} entries, where no block ends`)
       }
       const proved = await this.#proof(chain, shown, { oldSize, oldRoot: boundary.root })
-      if (proved === undefined) return { agrees: false, words: `${chain} at ${name}: no proof could be made` }
+      if (proved === undefined)
+        return { agrees: false, isSilent: true, words: `${chain} at ${name}: no proof could be made` }
       proof = proved
     }
-    return { agrees: false, words: `${chain} at ${name}: it named another size each time` }
+    return { agrees: false, isSilent: true, words: `${chain} at ${name}: it named another size each time` }
   }
 
   /** From the node's tiles, verified against both roots. */
