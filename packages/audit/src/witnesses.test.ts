@@ -196,38 +196,41 @@ describe('a witness that the auditor knows', () => {
     ['cannot be reached', [], [503]],
     ['is named no longer', [1], []],
   ]
-  it.each(quiet)('what it said stays a finding while it %s, and until it says otherwise', async (_, unnamedLooks, statuses) => {
-    sample.fill(300)
-    const origin = chainOrigin({ ledgerId: sample.consortium.genesis.ledgerId, chain: 'userchain' })
-    const { size } = sample.history.ledger.head('userchain')
-    witness.held.set(origin, { size: size + 1000, root: new Uint8Array(32) })
-    const stop = new AbortController()
-    const told: string[] = []
-    const listed: number[] = []
-    let nowMs = Date.now()
-    const isAhead = ({ code }: { code: string }): boolean => code === 'witness.ahead'
-    const options = {
-      witnesses: async () => (unnamedLooks.includes(listed.length) ? [] : [known()]),
-      now: () => nowMs,
-      onFinding: (finding: { code: string }) => void (isAhead(finding) && told.push(finding.code)),
-    }
-    await followAudit(sample.request(await sample.cluster({}), options), {
-      signal: stop.signal,
-      onLook: ({ findings }) => {
-        listed.push(findings.filter(isAhead).length)
-        nowMs += 40_000
-        const [status] = statuses
-        witness.misbehaviour =
-          listed.length === 1 && status !== undefined
-            ? (_request, response) => Boolean(response.writeHead(status).end())
-            : undefined
-        if (listed.length === 2) witness.held.clear()
-        if (listed.length === 3) stop.abort()
-      },
-    })
-    expect(listed).toEqual([1, 1, 0])
-    expect(told).toEqual(['witness.ahead'])
-  })
+  it.each(quiet)(
+    'what it said stays a finding while it %s, and until it says otherwise',
+    async (_, unnamedLooks, statuses) => {
+      sample.fill(300)
+      const origin = chainOrigin({ ledgerId: sample.consortium.genesis.ledgerId, chain: 'userchain' })
+      const { size } = sample.history.ledger.head('userchain')
+      witness.held.set(origin, { size: size + 1000, root: new Uint8Array(32) })
+      const stop = new AbortController()
+      const told: string[] = []
+      const listed: number[] = []
+      let nowMs = Date.now()
+      const isAhead = ({ code }: { code: string }): boolean => code === 'witness.ahead'
+      const options = {
+        witnesses: async () => (unnamedLooks.includes(listed.length) ? [] : [known()]),
+        now: () => nowMs,
+        onFinding: (finding: { code: string }) => void (isAhead(finding) && told.push(finding.code)),
+      }
+      await followAudit(sample.request(await sample.cluster({}), options), {
+        signal: stop.signal,
+        onLook: ({ findings }) => {
+          listed.push(findings.filter(isAhead).length)
+          nowMs += 40_000
+          const [status] = statuses
+          witness.misbehaviour =
+            listed.length === 1 && status !== undefined
+              ? (_request, response) => Boolean(response.writeHead(status).end())
+              : undefined
+          if (listed.length === 2) witness.held.clear()
+          if (listed.length === 3) stop.abort()
+        },
+      })
+      expect(listed).toEqual([1, 1, 0])
+      expect(told).toEqual(['witness.ahead'])
+    },
+  )
 
   const lasting: [string, (origin: string, size: number) => void][] = [
     ['ahead', (origin, size) => void witness.held.set(origin, { size: size + 1000, root: new Uint8Array(32) })],
