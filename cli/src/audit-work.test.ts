@@ -1,6 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { AuditReport, Finding } from '@healthblock/audit/report'
+import { ChainError } from '@healthblock/chain/errors'
 import { expect, test } from 'vitest'
-import { findingsText, guideText, lookTeller } from './audit-work.ts'
+import { findingsText, guideText, lookTeller, withWork } from './audit-work.ts'
+import { CommandError } from './io.ts'
 
 const found = (code: string, node: string): Finding => ({
   code,
@@ -58,4 +63,18 @@ test('a watch tells of growth once a minute, of findings at once, and of each th
     'userchain 41, docchain 41 entries; 1 finding',
     'userchain 42, docchain 42 entries; no findings',
   ])
+})
+
+test('a work folder with the state of another ledger is named, with what to do', async () => {
+  const work = mkdtempSync(join(tmpdir(), 'hb-work-'))
+  try {
+    const replayed = withWork(work, () => {
+      throw new ChainError('the store belongs to another ledger', { code: 'ERR_STATE_CORRUPT' })
+    })
+    await expect(replayed).rejects.toThrow(CommandError)
+    const words = `--work ${work} holds no replayed state of this ledger: the store belongs to another ledger. Name`
+    await expect(replayed).rejects.toThrow(words)
+  } finally {
+    rmSync(work, { recursive: true })
+  }
 })

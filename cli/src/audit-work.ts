@@ -3,12 +3,24 @@ import { resolve } from 'node:path'
 import type { AuditProgress } from '@healthblock/audit/audit'
 import { guideOf } from '@healthblock/audit/finding-guide'
 import type { AuditReport, Finding } from '@healthblock/audit/report'
+import { ChainError } from '@healthblock/chain/errors'
 import { type ReplayStores, withReplayStores, withThrownAwayStores } from '@healthblock/runtime/replay-stores'
-import type { Io } from './io.ts'
+import { CommandError, type Io } from './io.ts'
 
-/** A folder that was named stays, and a later replay goes on from there; another is thrown away. */
+/**
+ * A folder that was named stays, and a later replay goes on from there; another is thrown away.
+ *
+ * @throws {CommandError} for a folder with the state of another ledger, or a damaged one.
+ */
 export async function withWork<T>(work: string | undefined, use: (open: ReplayStores) => Promise<T>): Promise<T> {
-  return work === undefined ? withThrownAwayStores(use) : withReplayStores(resolve(work), use)
+  if (work === undefined) return withThrownAwayStores(use)
+  try {
+    return await withReplayStores(resolve(work), use)
+  } catch (cause) {
+    if (!(cause instanceof ChainError) || cause.detail.code !== 'ERR_STATE_CORRUPT') throw cause
+    const message = `--work ${work} holds no replayed state of this ledger: ${cause.message}. Name another folder, or remove it`
+    throw new CommandError(message, undefined, { cause })
+  }
 }
 
 /** How much of the past the rate is taken over. */
