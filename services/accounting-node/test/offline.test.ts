@@ -315,6 +315,12 @@ describe.skipIf(!redisInstalled)("a node's folder (needs redis-server)", () => {
         'docchain/outbox.db',
         (dir) => writeFileSync(join(dir, 'docchain/outbox.db'), Buffer.alloc(8192, 7)),
       ],
+      [
+        'what convicts a node',
+        'database-damaged',
+        'evidence.db',
+        (dir) => writeFileSync(join(dir, 'evidence.db'), Buffer.alloc(8192, 7)),
+      ],
     ]
     for (const [name, code, file, damage] of damages) {
       const dir = join(work, 'altered')

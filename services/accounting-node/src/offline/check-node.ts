@@ -33,7 +33,10 @@ export interface NodeReport {
 }
 
 /** SQLite files that hold what no log gives back, or that cost a peer's help to make anew. */
-const databases = ['userchain/outbox.db', 'docchain/outbox.db', 'userchain/closures.db', 'directory.db', 'audits.db']
+const databases = [
+  ...['userchain/outbox.db', 'docchain/outbox.db', 'userchain/closures.db'],
+  ...['directory.db', 'evidence.db', 'audits.db'],
+]
 
 function checkDatabases(dir: string, findings: FindingList): void {
   for (const file of databases) {
