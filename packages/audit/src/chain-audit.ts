@@ -118,7 +118,9 @@ export class ChainAudit {
     const { nodes, findings } = this.#context
     this.#unread.clear()
     const onUnread = ({ name }: LiveNode, finding?: FindingParts): void => {
-      this.#unread.set(name, [...(this.#unread.get(name) ?? []), ...(finding === undefined ? [] : [finding])])
+      const unread = this.#unread.get(name) ?? []
+      if (finding !== undefined) unread.push(finding)
+      this.#unread.set(name, unread)
     }
     return { chain: this.#chain, nodes, findings, onUnread, ...parts }
   }

@@ -9,12 +9,13 @@ import { generateSigningKey } from '@healthblock/crypto/signature'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import { createLogger } from '@healthblock/runtime/logger'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import type { Member, Members } from '../access/members.ts'
+import type { Member } from '../access/members.ts'
 import { EmbeddedBackend } from '../backend.ts'
 import { Events } from '../events.ts'
 import { BlockStore } from '../store/block-store.ts'
 import { handoffKinds } from '../store/operations.ts'
 import { HandoffQueue } from './handoff.ts'
+import { membersOf } from './members.fixture.ts'
 import { NodeClient } from './node-client.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'storage-handoff-'))
@@ -61,13 +62,7 @@ beforeEach(async () => {
     onFatal: () => {},
   })
   await store.open()
-  const members: Members = {
-    ledgerId: new Uint8Array(32),
-    list: () => peers,
-    find: (account) => peers.find((peer) => Buffer.compare(peer.account, account) === 0),
-    findPeer: () => undefined,
-    onChange: () => () => {},
-  }
+  const members = membersOf(peers)
   client = new NodeClient({ members, key: generateSigningKey(), account: new Uint8Array(32), now: Date.now })
   const swarm = {
     identitySeed: randomBytes(32),

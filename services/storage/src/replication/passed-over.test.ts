@@ -9,12 +9,13 @@ import { generateSigningKey } from '@healthblock/crypto/signature'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import { createLogger } from '@healthblock/runtime/logger'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { Member, Members } from '../access/members.ts'
+import type { Member } from '../access/members.ts'
 import { EmbeddedBackend } from '../backend.ts'
 import { Events } from '../events.ts'
 import { codecRaw, hashBlock } from '../store/block-id.ts'
 import { BlockStore } from '../store/block-store.ts'
 import { HandoffLane } from './handoff-lane.ts'
+import { membersOf } from './members.fixture.ts'
 import { NodeClient } from './node-client.ts'
 import { Replicator } from './replicator.ts'
 
@@ -44,13 +45,7 @@ beforeEach(async () => {
     ...{ account, storeKey: generateSigningKey().publicKey, peerId: `peer ${account[0]}`, addresses: [] },
     url: `http://127.0.0.1:${port}`,
   }))
-  const members: Members = {
-    ledgerId: new Uint8Array(32),
-    list: () => peers,
-    find: (account) => peers.find((peer) => Buffer.compare(peer.account, account) === 0),
-    findPeer: () => undefined,
-    onChange: () => () => {},
-  }
+  const members = membersOf(peers)
   store = new BlockStore({
     ...{ path: join(folder, 'blocks.db'), key: new Uint8Array(32), node: self },
     ...{ bytesMax: 1e9, accountBytesMax: 1e9, now: Date.now },

@@ -10,7 +10,7 @@
 import { hash } from 'node:crypto'
 import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { byteText, equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { StorageError } from '../errors.ts'
 import { release } from '../memory.ts'
 import { openAtRest } from './at-rest.ts'
@@ -60,10 +60,6 @@ const smallBlock = `SELECT sealed, owner, CASE WHEN owner IS NULL THEN (${longes
 /** The stores in the hand-off queue, found one after the other: it may have a million entries for one of them. */
 const eachTarget = `WITH RECURSIVE each (target) AS (SELECT min(target) FROM handoff UNION ALL
   SELECT (SELECT min(target) FROM handoff WHERE handoff.target > each.target) FROM each WHERE each.target IS NOT NULL)`
-
-function latin1Of(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
-}
 
 /** One node's store. */
 export class BlockStore {
@@ -177,7 +173,7 @@ export class BlockStore {
       return undefined
     const sealed = row.sealed as Uint8Array
     const bytes = sealed.length === markBytes ? undefined : openAtRest(this.#options.key, digest, sealed)
-    if (!bytes || hash('sha256', bytes, 'latin1') !== latin1Of(digest)) return undefined
+    if (!bytes || hash('sha256', bytes, 'latin1') !== byteText(digest)) return undefined
     return { bytes, owner: (row.owner ?? row.longest ?? undefined) as Uint8Array | undefined }
   }
 

@@ -4,6 +4,7 @@
  * writer's connection changes these tables, so that what is remembered stays true.
  */
 import type { DatabaseSync } from 'node:sqlite'
+import { byteText } from '@healthblock/encoding/bytes'
 import { Statements } from './statements.ts'
 
 /** Bytes and blocks. */
@@ -123,7 +124,7 @@ export class Tallies {
   }
 
   #find(account: Uint8Array): AccountTally {
-    const name = Buffer.from(account.buffer, account.byteOffset, account.length).toString('latin1')
+    const name = byteText(account)
     let found = this.#accounts.get(name)
     if (!found) {
       const find = this.#statements.prepare('SELECT id AS number, bytes, blocks FROM account WHERE account = ?')
