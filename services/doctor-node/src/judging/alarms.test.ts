@@ -1,12 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Finding } from '@healthblock/diagnosis/findings'
 import { createLogger } from '@healthblock/runtime/logger'
 import type { Database } from '@healthblock/runtime/sqlite'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import { DoctorNodeEvents } from '../events.ts'
-import { openNodeDatabase } from '../store/node-db.ts'
+import { openTestDatabase } from '../store/node-db.test-support.ts'
 import { Alarms } from './alarms.ts'
 
 const patient = new Uint8Array(32).fill(7)
@@ -15,22 +12,18 @@ const finding: Finding = {
   ...{ evidence: [], sentence: 'No heart beat.' },
 }
 
-let dir: string
 let database: Database
 let alarms: Alarms
 let told: string[]
 
 beforeEach(() => {
-  dir = mkdtempSync(join(tmpdir(), 'hb-alarms-'))
-  database = openNodeDatabase(join(dir, 'node.db'))
+  const opened = openTestDatabase()
+  database = opened.database
   const events = new DoctorNodeEvents(createLogger({ name: 'test', level: 'silent' }))
   told = []
   events.listen(({ code, step }) => told.push(`${code} ${step}`))
   alarms = new Alarms({ database, events, nowMs: () => 5_000 })
-})
-afterEach(() => {
-  database.close()
-  rmSync(dir, { recursive: true })
+  return opened.remove
 })
 
 test('an alarm that was over and is found again, from the same moment, lasts again and is told again', () => {

@@ -1,22 +1,15 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { openNodeDatabase } from '../store/node-db.ts'
+import { beforeEach, expect, test } from 'vitest'
+import { openTestDatabase } from '../store/node-db.test-support.ts'
 import { listQuarantine } from './lists.ts'
 
-let dir: string
 let database: Database
 
 beforeEach(() => {
-  dir = mkdtempSync(join(tmpdir(), 'hb-lists-'))
-  database = openNodeDatabase(join(dir, 'node.db'))
-})
-afterEach(() => {
-  database.close()
-  rmSync(dir, { recursive: true })
+  const opened = openTestDatabase()
+  database = opened.database
+  return opened.remove
 })
 
 /** A patient who sent so many envelopes that do not open. */

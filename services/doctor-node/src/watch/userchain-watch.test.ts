@@ -1,15 +1,12 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { KeyBody } from '@healthblock/chain/transaction'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import type { FollowedBlock } from '@healthblock/runtime/follower'
 import { createLogger } from '@healthblock/runtime/logger'
 import type { Database } from '@healthblock/runtime/sqlite'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import { TestLedger } from '../../../../test/support/ledger.ts'
 import { DoctorNodeEvents } from '../events.ts'
-import { openNodeDatabase } from '../store/node-db.ts'
+import { openTestDatabase } from '../store/node-db.test-support.ts'
 import { Grants } from './grants.ts'
 import { UserchainWatch } from './userchain-watch.ts'
 
@@ -18,23 +15,19 @@ const [ecg, vitals] = [new Uint8Array(8).fill(1), new Uint8Array(8).fill(2)]
 const [first, second] = [new Uint8Array(16).fill(1), new Uint8Array(16).fill(2)]
 const hourMs = 3_600_000
 
-let dir: string
 let database: Database
 let watch: UserchainWatch
 let height: number
 
 beforeEach(() => {
-  dir = mkdtempSync(join(tmpdir(), 'hb-watch-'))
-  database = openNodeDatabase(join(dir, 'node.db'))
+  const opened = openTestDatabase()
+  database = opened.database
   height = 0
   const world = new TestLedger(1_800_000_000_000)
   const grants = new Grants({ database, ledger: world.ledger, nowMs: () => 0 })
   const events = new DoctorNodeEvents(createLogger({ name: 'test', level: 'silent' }))
   watch = new UserchainWatch({ database, grants, events, account: () => doctor })
-})
-afterEach(() => {
-  database.close()
-  rmSync(dir, { recursive: true })
+  return opened.remove
 })
 
 /** A `key` of the patient's that the ledger took. */
