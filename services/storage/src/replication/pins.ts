@@ -29,7 +29,7 @@ const pinHandoffs = [handoffKinds.unpin, handoffKinds.direct, handoffKinds.recur
 /** A store that was told of a pin. */
 interface PinTold {
   member: Member
-  /** As {@link Replicator.setHere}; 0 of one that was not reached. */
+  /** As {@link Pins.setHere}; 0 of one that was not reached. */
   answer: number
   isReached: boolean
 }
