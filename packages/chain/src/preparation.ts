@@ -2,7 +2,7 @@
  * What can be computed of leaves before their block is executed, on any thread: hashes, transaction ids, signatures. All of it is a
  * function of bytes; what a signature must be good under is decided by execution alone, which uses only what fits.
  */
-import { isSignatureAhead } from '@healthblock/crypto/signature'
+import { areSignaturesAhead } from '@healthblock/crypto/signature'
 import { byteText, concatBytes } from '@healthblock/encoding/bytes'
 import type { ChainName } from './chains.ts'
 import { ChainError } from './errors.ts'
@@ -287,20 +287,18 @@ export function prepare(request: PreparationRequest): PreparationResult {
 }
 
 function verifyClaims({ ledgerId, chain, bundle, bodies, claims, claimEnds }: PreparationRequest): Uint8Array {
-  const good = new Uint8Array(claims.length / claimSizeBytes)
-  let claim = 0
+  const asked: { publicKey: Uint8Array; signature: Uint8Array; message: Uint8Array }[] = []
   for (const [position, lastClaim] of claimEnds.entries()) {
-    if (claim === lastClaim) continue
+    if (asked.length === lastClaim) continue
     const bodyBytes = bundle.subarray(bodies[2 * position], bodies[2 * position + 1])
     const message = signingMessage({ ledgerId, chain, bodyBytes })
-    for (; claim < lastClaim; claim++) {
-      const at = claim * claimSizeBytes
-      const publicKey = claims.subarray(at, at + 32)
-      const signature = claims.subarray(at + 32, at + claimSizeBytes)
-      good[claim] = isSignatureAhead({ publicKey, signature, message }) ? 1 : 0
+    while (asked.length < lastClaim) {
+      const at = asked.length * claimSizeBytes
+      const [publicKey, signature] = [claims.subarray(at, at + 32), claims.subarray(at + 32, at + claimSizeBytes)]
+      asked.push({ publicKey, signature, message })
     }
   }
-  return good
+  return Uint8Array.from(areSignaturesAhead(asked), Number)
 }
 
 /** RFC 6962 root over the hashes `start` to `end` (at least one). */

@@ -1,7 +1,13 @@
 import { provider } from '#provider'
 import { CryptoError } from './errors.ts'
 import { argumentInvalid } from './inner/failures.ts'
-import { isSignatureAheadWith, parseVerifyingKeyWith, SigningKey, VerifyingKey } from './inner/signature.ts'
+import {
+  areSignaturesAheadWith,
+  parseVerifyingKeyWith,
+  type SignatureAhead,
+  SigningKey,
+  VerifyingKey,
+} from './inner/signature.ts'
 
 export type { SigningKey, VerifyingKey } from './inner/signature.ts'
 
@@ -66,15 +72,11 @@ export async function verifySignatureAsync(check: {
 }
 
 /**
- * True if the signature fits the key, which is **not** checked: an answer to be used only once `parseVerifyingKey` has accepted the same
- * key elsewhere. For threads that verify ahead: checking a key costs as much as three signatures, and one thread has done it.
+ * True for each signature that fits its key, which is **not** checked: an answer to be used only once `parseVerifyingKey` has accepted the
+ * same key elsewhere. For threads that verify ahead: checking a key costs as much as three signatures, and one thread has done it.
  *
  * @see SPEC.md §1, points 2 to 4
  */
-export function isSignatureAhead(check: {
-  signature: Uint8Array
-  message: Uint8Array
-  publicKey: Uint8Array
-}): boolean {
-  return isSignatureAheadWith(provider, check)
+export function areSignaturesAhead(asked: readonly SignatureAhead[]): boolean[] {
+  return areSignaturesAheadWith(provider, asked)
 }

@@ -109,28 +109,43 @@ const handles = new WeakMap<Provider, Map<string, VerifyingHandle>>()
 /** How many handles of unchecked keys a provider keeps. */
 const aheadKeysMax = 8192
 
-/** `isSignatureAhead` of a provider. */
-export function isSignatureAheadWith(
-  provider: Provider,
-  check: { signature: Uint8Array; message: Uint8Array; publicKey: Uint8Array },
-): boolean {
-  const { signature, message, publicKey } = check
-  if (publicKey.length !== 32 || !isAdmissible(signature)) return false
+/** A signature to be checked ahead of its key. */
+export interface SignatureAhead {
+  readonly signature: Uint8Array
+  readonly message: Uint8Array
+  readonly publicKey: Uint8Array
+}
+
+function handleAhead(provider: Provider, publicKey: Uint8Array): VerifyingHandle | undefined {
+  if (publicKey.length !== 32) return undefined
   let cache = handles.get(provider)
   if (cache === undefined) {
     cache = new Map()
     handles.set(provider, cache)
   }
   const text = toHex(publicKey)
+  const known = cache.get(text)
+  if (known !== undefined) return known
   try {
-    let handle = cache.get(text)
-    if (handle === undefined) {
-      handle = provider.ed25519Verifier(Uint8Array.from(publicKey))
-      if (cache.size >= aheadKeysMax) cache.delete(cache.keys().next().value as string)
-      cache.set(text, handle)
-    }
-    return handle.verify(signature, message)
+    const handle = provider.ed25519Verifier(Uint8Array.from(publicKey))
+    if (cache.size >= aheadKeysMax) cache.delete(cache.keys().next().value as string)
+    cache.set(text, handle)
+    return handle
   } catch {
-    return false
+    return undefined
   }
+}
+
+/** `areSignaturesAhead` of a provider. */
+export function areSignaturesAheadWith(provider: Provider, asked: readonly SignatureAhead[]): boolean[] {
+  const places: number[] = []
+  const checks = asked.flatMap(({ publicKey, signature, message }, place) => {
+    const handle = isAdmissible(signature) ? handleAhead(provider, publicKey) : undefined
+    if (handle === undefined) return []
+    places.push(place)
+    return [{ handle, signature, message }]
+  })
+  const isGood: boolean[] = Array(asked.length).fill(false)
+  for (const [i, good] of provider.ed25519VerifyAll(checks).entries()) isGood[places[i] as number] = good
+  return isGood
 }

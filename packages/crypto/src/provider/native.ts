@@ -4,11 +4,12 @@ import { concatBytes } from '@healthblock/encoding/bytes'
 import { CipherSuite, type Key } from 'hpke'
 import { createAeadNative, createKdfNative } from './hpke-native.ts'
 import { createKemNative, kemPublicKeyNative } from './kem-native.ts'
-import type { Bytes, Provider, SigningHandle, VerifyingHandle } from './provider.ts'
+import type { Bytes, Provider, SigningHandle } from './provider.ts'
+import { Ed25519Verifier, verifyAll } from './verifier-native.ts'
 
 // DER around the raw 32 bytes (RFC 8410).
 const pkcs8Prefix = Uint8Array.of(0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20)
-const spkiPrefix = Uint8Array.of(0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0)
+const spkiPrefixSizeBytes = 12
 const joinedSizeBytesMax = 4096
 // What is hashed in one go is joined here: hashing never waits, and a new array for each would cost as much.
 const joined = new Uint8Array(joinedSizeBytesMax)
@@ -53,22 +54,6 @@ function ed25519Signer(seed: Uint8Array): SigningHandle {
   return { sign: (message) => view(crypto.sign(null, message, key)) }
 }
 
-function ed25519Verifier(publicKey: Uint8Array): VerifyingHandle {
-  const key = crypto.createPublicKey({
-    key: Buffer.from(concatBytes(spkiPrefix, publicKey)),
-    format: 'der',
-    type: 'spki',
-  })
-  return {
-    verify: (signature, message) => signature.length === 64 && crypto.verify(null, message, key, signature),
-    verifyAsync: (signature, message) =>
-      new Promise((resolve, reject) => {
-        if (signature.length !== 64) resolve(false)
-        else crypto.verify(null, message, key, signature, (error, good) => (error ? reject(error) : resolve(good)))
-      }),
-  }
-}
-
 const kem = createKemNative()
 // Loaded only where it is needed: it takes 12 MB of memory and most of the time that loading this file would take.
 const fallback = kem === undefined ? (await import('./noble.ts')).provider : undefined
@@ -83,10 +68,11 @@ export const provider: Provider = {
     new Uint8Array(crypto.hkdfSync('sha256', ikm, salt ?? new Uint8Array(), info, length)),
   ed25519PublicKey: (seed) => {
     const der = crypto.createPublicKey(privateKey(seed)).export({ format: 'der', type: 'spki' })
-    return Uint8Array.from(der.subarray(spkiPrefix.length))
+    return Uint8Array.from(der.subarray(spkiPrefixSizeBytes))
   },
   ed25519Signer,
-  ed25519Verifier,
+  ed25519Verifier: (publicKey) => new Ed25519Verifier(publicKey),
+  ed25519VerifyAll: verifyAll,
   aesGcmSeal: ({ key, nonce, aad, plaintext }) => {
     const cipher = crypto.createCipheriv('aes-256-gcm', key, nonce).setAAD(aad)
     return concatBytes(cipher.update(plaintext), cipher.final(), cipher.getAuthTag())

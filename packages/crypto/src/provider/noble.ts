@@ -70,6 +70,7 @@ export const provider: Provider = {
   ed25519PublicKey: (seed) => ed25519.getPublicKey(seed) as Bytes,
   ed25519Signer,
   ed25519Verifier,
+  ed25519VerifyAll: (checks) => checks.map(({ handle, signature, message }) => handle.verify(signature, message)),
   aesGcmSeal: ({ key, nonce, aad, plaintext }) => gcm(key, nonce, aad).encrypt(plaintext) as Bytes,
   aesGcmOpen: ({ key, nonce, aad, sealed }) => {
     if (sealed.length < 16) return undefined

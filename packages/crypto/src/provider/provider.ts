@@ -21,6 +21,13 @@ export interface VerifyingHandle {
   verifyAsync(signature: Uint8Array, message: Uint8Array): Promise<boolean>
 }
 
+/** A signature to be checked. */
+export interface SignatureCheck {
+  readonly handle: VerifyingHandle
+  readonly signature: Uint8Array
+  readonly message: Uint8Array
+}
+
 /** scrypt's cost (RFC 7914): N, r, p. */
 export interface ScryptCost {
   readonly n: number
@@ -38,6 +45,8 @@ export interface Provider {
   ed25519PublicKey(seed: Uint8Array): Bytes
   ed25519Signer(seed: Uint8Array): SigningHandle
   ed25519Verifier(publicKey: Uint8Array): VerifyingHandle
+  /** `verify` of many, with handles that this provider made: several under keys that come again and again cost less at once. */
+  ed25519VerifyAll(checks: readonly SignatureCheck[]): boolean[]
   /** AES-256-GCM: ciphertext || 16-byte tag. */
   aesGcmSeal(options: { key: Uint8Array; nonce: Uint8Array; aad: Uint8Array; plaintext: Uint8Array }): Bytes
   /** The plaintext, or undefined when the tag is wrong. */

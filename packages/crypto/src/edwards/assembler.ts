@@ -1,0 +1,264 @@
+/**
+ * As much of an assembler for WebAssembly (Core Specification 2.0 with relaxed SIMD) as `kernel.ts` needs: a module with one memory of its
+ * own and functions of i32 parameters that return nothing. Instructions are appended in order; a value is named by putting it into a local.
+ */
+
+const valueTypes = { i32: 0x7f, v128: 0x7b } as const
+type ValueType = keyof typeof valueTypes
+
+/** A local of a function. */
+export interface Local {
+  readonly index: number
+}
+
+/** Unsigned LEB128. */
+function u32(value: number): number[] {
+  const bytes: number[] = []
+  let rest = value >>> 0
+  do {
+    const low = rest & 0x7f
+    rest >>>= 7
+    bytes.push(rest === 0 ? low : low | 0x80)
+  } while (rest !== 0)
+  return bytes
+}
+
+/** Signed LEB128. */
+function s32(value: number): number[] {
+  const bytes: number[] = []
+  let rest = value | 0
+  for (;;) {
+    const low = rest & 0x7f
+    rest >>= 7
+    const isLast = (rest === 0 && (low & 0x40) === 0) || (rest === -1 && (low & 0x40) !== 0)
+    bytes.push(isLast ? low : low | 0x80)
+    if (isLast) return bytes
+  }
+}
+
+/** Opcodes of vector instructions without immediates, behind the prefix 0xfd. */
+const vectorCodes = {
+  'i32x4.mul': 0xb5,
+  'i64x2.add': 0xce,
+  'i64x2.shl': 0xcb,
+  'i64x2.shr_u': 0xcd,
+  'v128.and': 0x4e,
+  'v128.or': 0x50,
+  'v128.xor': 0x51,
+  'f64x2.add': 0xf0,
+  'f64x2.sub': 0xf1,
+  'f64x2.mul': 0xf2,
+  'f64x2.relaxed_madd': 0x107,
+  'f64x2.relaxed_nmadd': 0x108,
+} as const
+const integerCodes = { add: 0x6a, sub: 0x6b, mul: 0x6c, and: 0x71, shl: 0x74 } as const
+
+/** The body of one function. */
+export class FunctionBody {
+  readonly #parameterCount: number
+  readonly #types: ValueType[] = []
+  readonly #code: number[] = []
+  readonly parameters: readonly Local[]
+
+  constructor(parameterCount: number) {
+    this.#parameterCount = parameterCount
+    this.parameters = Array.from({ length: parameterCount }, (_, index) => ({ index }))
+  }
+
+  /** A new local. */
+  local(type: ValueType): Local {
+    this.#types.push(type)
+    return { index: this.#parameterCount + this.#types.length - 1 }
+  }
+
+  get(local: Local): this {
+    this.#code.push(0x20, ...u32(local.index))
+    return this
+  }
+
+  set(local: Local): this {
+    this.#code.push(0x21, ...u32(local.index))
+    return this
+  }
+
+  /** Takes the value on the stack into a new local. */
+  name(type: ValueType = 'v128'): Local {
+    const local = this.local(type)
+    this.set(local)
+    return local
+  }
+
+  i32(value: number): this {
+    this.#code.push(0x41, ...s32(value))
+    return this
+  }
+
+  integer(name: keyof typeof integerCodes): this {
+    this.#code.push(integerCodes[name])
+    return this
+  }
+
+  vector(name: keyof typeof vectorCodes): this {
+    this.#code.push(0xfd, ...u32(vectorCodes[name]))
+    return this
+  }
+
+  /** Both lanes the same 64 bits. */
+  constant(bits: bigint): this {
+    this.#code.push(0xfd, ...u32(0x0c))
+    for (let lane = 0; lane < 2; lane++)
+      for (let i = 0n; i < 64n; i += 8n) this.#code.push(Number((BigInt.asUintN(64, bits) >> i) & 0xffn))
+    return this
+  }
+
+  /** Both lanes the same double. */
+  double(value: number): this {
+    return this.constant(new BigUint64Array(Float64Array.of(value).buffer)[0] as bigint)
+  }
+
+  /** 16 bytes at the address on the stack. */
+  load(offset: number): this {
+    this.#code.push(0xfd, 0x00, 3, ...u32(offset))
+    return this
+  }
+
+  /** The vector on the stack to the address below it. */
+  store(offset: number): this {
+    this.#code.push(0xfd, 0x0b, 3, ...u32(offset))
+    return this
+  }
+
+  /** 8 bytes at the address on the stack, into lane 0. */
+  loadLow(offset: number): this {
+    this.#code.push(0xfd, ...u32(0x5d), 3, ...u32(offset))
+    return this
+  }
+
+  /** Of an address and a vector: 8 bytes there, into the vector's lane 1. */
+  loadHigh(offset: number): this {
+    this.#code.push(0xfd, ...u32(0x57), 3, ...u32(offset), 1)
+    return this
+  }
+
+  /** A word of 4 bytes at the address on the stack. */
+  loadWord(offset: number): this {
+    this.#code.push(0x28, 2, ...u32(offset))
+    return this
+  }
+
+  /** Lanes of two vectors in another order: numbers of 16 bytes, those of the second from 16 on. */
+  shuffle(lanes: readonly number[]): this {
+    this.#code.push(0xfd, ...u32(0x0d), ...lanes)
+    return this
+  }
+
+  /** The two lanes of a vector, given twice, in the other order. */
+  swap(): this {
+    return this.shuffle([8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7])
+  }
+
+  /** A word, unsigned, in both lanes. */
+  splat(): this {
+    this.#code.push(0xad, 0xfd, ...u32(0x12))
+    return this
+  }
+
+  /** Of a vector and a word: the word, unsigned, in the vector's lane 1. */
+  replaceHigh(): this {
+    this.#code.push(0xad, 0xfd, ...u32(0x1e), 1)
+    return this
+  }
+
+  call(index: number): this {
+    this.#code.push(0x10, ...u32(index))
+    return this
+  }
+
+  /** Does it as often as a counter says, which it takes down to 0; at least once. */
+  repeat(counter: Local, work: () => void): this {
+    this.#code.push(0x03, 0x40)
+    work()
+    this.get(counter).i32(1).integer('sub')
+    this.#code.push(0x22, ...u32(counter.index), 0x0d, 0, 0x0b)
+    return this
+  }
+
+  bytes(): number[] {
+    const locals = this.#types.flatMap((type) => [1, valueTypes[type]])
+    const body = [...u32(this.#types.length), ...locals, ...this.#code, 0x0b]
+    return [...u32(body.length), ...body]
+  }
+
+  get parameterCount(): number {
+    return this.#parameterCount
+  }
+}
+
+/** A module of such functions; all of them and the memory are exported. */
+export class ModuleText {
+  readonly #functions: { readonly name: string; readonly body: FunctionBody }[] = []
+
+  /** Adds a function; those before it may be called by their index. */
+  add(name: string, parameterCount: number, write: (body: FunctionBody) => void): number {
+    const body = new FunctionBody(parameterCount)
+    write(body)
+    this.#functions.push({ name, body })
+    return this.#functions.length - 1
+  }
+
+  /** The binary format. The memory begins with `pages` of 64 KiB. */
+  bytes(pages: number): Uint8Array<ArrayBuffer> {
+    const section = (id: number, items: readonly (readonly number[])[]) => {
+      const content = [...u32(items.length), ...items.flat()]
+      return [id, ...u32(content.length), ...content]
+    }
+    const text = (name: string) => [...u32(name.length), ...new TextEncoder().encode(name)]
+    const functions = this.#functions
+    return Uint8Array.from([
+      ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      ...section(
+        1,
+        functions.map(({ body }) => [0x60, ...u32(body.parameterCount), ...Array(body.parameterCount).fill(0x7f), 0]),
+      ),
+      ...section(
+        3,
+        functions.map((_, index) => u32(index)),
+      ),
+      ...section(5, [[0, ...u32(pages)]]),
+      ...section(7, [
+        [...text('memory'), 2, 0],
+        ...functions.map(({ name }, index) => [...text(name), 0, ...u32(index)]),
+      ]),
+      ...section(
+        10,
+        functions.map(({ body }) => body.bytes()),
+      ),
+    ])
+  }
+}
+
+/** The platform's compiler, as far as it is used: TypeScript declares it beside the DOM alone. */
+interface Platform {
+  readonly Module: new (bytes: Uint8Array<ArrayBuffer>) => object
+  readonly Instance: new (module: object) => { readonly exports: object }
+  readonly CompileError: new () => Error
+}
+
+/** A module's memory. */
+export interface ModuleMemory {
+  /** Another one once it has grown. */
+  readonly buffer: ArrayBuffer
+  /** Adds pages of 64 KiB. */
+  grow(pages: number): number
+}
+
+/** The exports of a module of such functions; undefined where the platform does not know one of its instructions. */
+export function instantiate(bytes: Uint8Array<ArrayBuffer>): object | undefined {
+  const { WebAssembly: platform } = globalThis as unknown as { WebAssembly: Platform }
+  try {
+    return new platform.Instance(new platform.Module(bytes)).exports
+  } catch (cause) {
+    if (cause instanceof platform.CompileError) return undefined
+    throw cause
+  }
+}
