@@ -183,6 +183,19 @@ describe.skipIf(!hasChromium || !hasRedis)(
       const { page } = reader
       try {
         await page.waitForSelector('.quiet')
+        await page.waitForSelector('text=1 patient is being watched.')
+        // While they are on their way, it is not said that there are none.
+        const { promise: isAnswered, resolve: answer } = Promise.withResolvers<void>()
+        await page.route('**/v1/patients/summary', async (route) => {
+          await isAnswered
+          await route.continue()
+        })
+        await page.reload()
+        await page.waitForSelector('.quiet')
+        expect(await page.textContent('main')).not.toContain('No patient has given you access')
+        answer()
+        await page.unrouteAll({ behavior: 'wait' })
+        await page.waitForSelector('text=1 patient is being watched.')
         await page.click('nav a[href="#/patients"]')
         await page.locator('tbody a').first().click()
         await page.waitForSelector('.state-line')

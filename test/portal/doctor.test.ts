@@ -143,9 +143,54 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await page.getByRole('button', { name: 'Turn them on' }).click()
     })
 
-    test('an alarm leads to the patient’s page', async () => {
+    test('what is taken back is the act before, also while the node has not answered it', async () => {
+      const { page } = reader
+      await reader.goTo('#/patients')
+      await reader.goTo('#/')
+      await page.waitForSelector('.worklist .alarm')
+      await page.keyboard.press('j')
+      await page.keyboard.press('e')
+      await page.waitForSelector('.notice.good >> text=Escalated')
+      const { promise: isAnswered, resolve: answer } = Promise.withResolvers<void>()
+      await page.route(/\/acknowledge$/, async (route) => {
+        await isAnswered
+        await route.continue()
+      })
+      await page.locator('.alarm.is-open .alarm-main').first().focus()
+      await page.keyboard.press('a')
+      await page.keyboard.press('u')
+      answer()
+      await page.waitForSelector('.notice.good >> text=Taken back')
+      await page.unrouteAll({ behavior: 'wait' })
+      const after = await alarms()
+      expect(after.filter(({ acknowledgedBy }) => acknowledgedBy !== null)).toEqual([])
+      const escalated = after.filter(({ escalatedBy }) => escalatedBy !== null)
+      expect(escalated).toHaveLength(1)
+      await cluster.ok('doctor', 'reopen', 'doctor-a', String(escalated[0]?.id))
+      await page.waitForSelector('.alarm.is-escalated', { state: 'detached' })
+    })
+
+    test('an alarm leads to the patient’s page; what is on its way is not told as nothing, and what does not come is told', async () => {
+      const { page } = reader
+      const label = page.locator('.ecg canvas')
+      const { promise: isAnswered, resolve: answer } = Promise.withResolvers<void>()
+      await page.route(/\/marks\?|\/diagnoses\?patient=/, async (route) => {
+        await isAnswered
+        await route.abort()
+      })
+      await openFirstAlarm()
+      await page.waitForSelector('.state-line >> text=not known yet')
+      await label.waitFor()
+      expect(await label.getAttribute('aria-label')).toMatch(/^ECG, .*Loading/)
+      expect(await label.getAttribute('aria-label')).not.toMatch(/beat/)
+      answer()
+      await page.waitForSelector('.ecg-panel .notice.bad')
+      expect(await label.getAttribute('aria-label')).toMatch(/^ECG, .*Could not be loaded/)
+      await page.unrouteAll({ behavior: 'wait' })
       await openFirstAlarm()
       await reader.until(isEcgHere)
+      expect(await label.getAttribute('aria-label')).not.toMatch(/Loading|Could not/)
+      await page.waitForSelector('.state-line >> text=not known yet', { state: 'detached' })
     })
 
     withFlutter(`the patient’s page shows the flutter on the ECG, and the finding is signed ${needed}`, async () => {
