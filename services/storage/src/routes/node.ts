@@ -16,6 +16,7 @@ import type { Scrubber } from '../replication/scrub.ts'
 import { codecRaw, encodeBlockId, parseBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import { encodeFetchCursor, type FetchLog, parseFetchCursor } from '../store/fetch-log.ts'
+import { Pace } from './pace.ts'
 import { sendLines } from './query.ts'
 import type { RequestSchema } from './validation.ts'
 
@@ -167,6 +168,11 @@ function addErasures(app: FastifyInstance, parts: NodeRouteParts): void {
 
 function addMaintenance(app: FastifyInstance, parts: NodeRouteParts): void {
   const { backend, store, repair, scrubber } = parts
+  // Every tenant may ask for them, and everybody's blocks are read.
+  const paces = { scrub: new Pace(), repair: new Pace() }
+  app.addHook('preClose', async () => {
+    for (const pace of Object.values(paces)) pace.stop()
+  })
   app.get('/v1/status', async (request) => ({
     ledgerId: toHex(parts.ledgerId),
     account: toHex(request.principal.account),
@@ -191,11 +197,11 @@ function addMaintenance(app: FastifyInstance, parts: NodeRouteParts): void {
       }
       yield { ...scrubber.state }
     }
-    return await sendLines(reply, lines())
+    return await sendLines(reply, paces.scrub.run('scrub', lines))
   })
   app.post('/v1/repair', async (_request, reply) => {
-    const running = repair.run()
     async function* lines(): AsyncGenerator<object> {
+      const running = repair.run()
       for (;;) {
         const done = await Promise.race([running, delay(progressMs, undefined, { ref: false })])
         if (done !== undefined) {
@@ -205,6 +211,6 @@ function addMaintenance(app: FastifyInstance, parts: NodeRouteParts): void {
         yield { ...repair.progress, total: store.totals().blocks }
       }
     }
-    return await sendLines(reply, lines())
+    return await sendLines(reply, paces.repair.run('repair', lines))
   })
 }
