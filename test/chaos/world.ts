@@ -230,7 +230,7 @@ export class World {
   /** Ends a node as a loss of power does; returns when it is gone. */
   async kill(rank: number): Promise<void> {
     this.signal(rank, 'SIGKILL')
-    await eventually(`the end of node ${rank}`, recoveryTimeoutMs, () =>
+    await eventually(`the end of node ${rank}`, 20_000, () =>
       readProcess(this.folder(rank)).pid === undefined ? true : undefined,
     )
   }
@@ -307,7 +307,7 @@ export class World {
     if (pid === undefined) return
     process.kill(pid, signal)
     if (signal !== 'SIGKILL') return
-    await eventually(`the end of etcd-${member}`, recoveryTimeoutMs, () =>
+    await eventually(`the end of etcd-${member}`, 20_000, () =>
       readProcess(folder).pid === undefined ? true : undefined,
     )
   }

@@ -145,6 +145,46 @@ describe('three nodes', () => {
     for (const place of places) expect(await holds(place, earlier)).toBe(false)
   })
 
+  test('what is put again after it was given up stays at a store that was away, also if it hears of that last', async () => {
+    const [releasing, putting, away] = places
+    const block = newBlock()
+    const [{ account }] = cluster.tenants as [Tenant]
+    await put(putting, block)
+    await eventually(() => allHold(places, [block]))
+    const before = away.node?.store.keptSince(block.digest, account) ?? 0
+    await cluster.stop(away)
+    for await (const removed of cluster.client(releasing).block.rm(block.cid)) expect(removed.error).toBeUndefined()
+    await put(putting, block)
+    // Who is to tell of the removal comes when the new copy is there already.
+    await cluster.stop(releasing)
+    await cluster.start(away)
+    await putting.node?.repair.run()
+    await eventually(async () => (away.node?.store.keptSince(block.digest, account) ?? 0) > before)
+    await cluster.start(releasing)
+    await cluster.connected()
+    await eventually(async () => places.every(({ node }) => node?.store.handoffCount() === 0))
+    expect(await allHold(places, [block])).toBe(true)
+    for (const { node } of places) expect(node?.store.keptSince(block.digest, account)).toBeGreaterThan(before)
+  })
+
+  test('a block is given up, put again and pinned at once, whatever the clock said of which came first', async () => {
+    const block = newBlock()
+    const [{ account }] = cluster.tenants as [Tenant]
+    await put(places[0], block)
+    await eventually(() => allHold(places, [block]))
+    // By the clock of the store that was asked, which was an hour ahead.
+    const at = Date.now() + 3_600_000
+    for (const { node } of places) await node?.store.release(block.digest, account, { at, force: true })
+    expect(await put(places[1], block)).toHaveLength(2)
+    await eventually(() => allHold(places, [block]))
+    for await (const removed of cluster.client(places[2]).block.rm(block.cid)) expect(removed.error).toBeUndefined()
+    for (const place of places) expect(await holds(place, block)).toBe(false)
+    await put(places[0], block)
+    await eventually(() => allHold(places, [block]))
+    await cluster.client(places[1]).pin.add(block.cid)
+    for (const { node } of places) expect(node?.store.pinOf(block.digest, account)).toBe(2)
+  })
+
   test('what is pinned and unpinned while a store is away holds there too, once it is back', async () => {
     const [asked, other, away] = places
     const [kept, given, both] = [newBlock(), newBlock(), newBlock()] as const

@@ -202,6 +202,18 @@ test('a store that makes erasures up, or tells them of another block, has nothin
   expect(store?.has(later.digest)).toBe(true)
 })
 
+test('a copy that says of an account what no pin is, is refused', async () => {
+  await start(2)
+  const { client, first } = asLiar()
+  const bytes = new Uint8Array(randomBytes(90))
+  const copy = (pin: number): Promise<void> => {
+    const references = [{ account: alice.account, at: Date.now(), pin }]
+    return client.copy(first, { id: { digest: hashBlock(bytes), codec: codecRaw }, bytes, references, handoff: [] })
+  }
+  for (const pin of [3, 4]) expect(await codeOf(copy(pin))).toBe('ERR_ARGUMENT_INVALID')
+  expect(await codeOf(copy(2))).toBe('done')
+})
+
 test('a store that was killed, or busy, between a word and what it takes does the rest when it is told again', async () => {
   await start(2)
   const id = await put(new Uint8Array(randomBytes(900)))
@@ -272,6 +284,46 @@ test('a store that comes back when a file can be walked no more learns of its le
   await cluster.start(away)
   for (const one of cids) expect(await own(away, one)).toBe('ERR_BLOCK_ERASED')
   await vi.waitFor(() => expect(away.node?.store.totals().blocks).toBe(0), waiting)
+})
+
+test('where no store has the root any more that Userchain erased, a store that has nothing of it is told once', async () => {
+  await start(3, true, { STORAGE_REPLICAS: '2' })
+  const away = places[2] as Place
+  const members = away.members?.list() ?? []
+  const isPlacedThere = ({ cid }: { cid: CID }): boolean =>
+    rankMembers(fromCid(cid).digest, members)
+      .slice(0, 2)
+      .some(({ account }) => Buffer.compare(account, away.account) === 0)
+  const blocks: { bytes: Uint8Array; cid: CID }[] = []
+  do {
+    blocks.length = 0
+    const head = sealedBlock({ owner: alice.account, writer: alice.account, kind: 3 })
+    const put = async (block: { bytes: Uint8Array; cid: CID }): Promise<void> => void blocks.push(block)
+    const content = (async function* () {
+      yield Buffer.concat([head, randomBytes(1024)])
+    })()
+    await importFile(content, { leafBytes: 1024, put })
+  } while (blocks.some(isPlacedThere))
+  for (const { bytes, cid } of blocks) await put(bytes, alice, cid.code === codecRaw ? 'raw' : 'dag-pb')
+  const [first, second] = places as [Place, Place]
+  await vi.waitFor(() => {
+    for (const { node } of [first, second]) expect(node?.store.totals().blocks).toBe(blocks.length)
+  }, waiting)
+  await cluster.stop(away)
+  const range = { owner: alice.account, stream: new Uint8Array(8), first: 1, last: 1, at: Date.now() }
+  for (const { node } of [first, second]) await node?.erasure.eraseRecords({ ...range, removeAt: range.at + 1000 })
+  await vi.waitFor(() => {
+    for (const { node } of [first, second]) expect(node?.store.totals().blocks).toBe(0)
+  }, waiting)
+  expect([first, second].map(({ node }) => node?.store.words(0, 9).length)).toEqual([1, 1])
+  await cluster.start(away)
+  await vi.waitFor(() => {
+    expect([first, second].map(({ node }) => node?.store.handoffCount())).toEqual([0, 0])
+    for (const { account } of [first, second]) {
+      const read = away.node?.store.cursor(`words ${Buffer.from(account).toString('hex')}`)
+      expect(Number(Buffer.from(read ?? []).toString())).toBeGreaterThan(0)
+    }
+  }, waiting)
 })
 
 test('with fewer copies than stores, one that has a leaf and neither its root nor who to ask for it gives the leaf up, too', async () => {

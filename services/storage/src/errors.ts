@@ -53,3 +53,16 @@ export class StorageError extends Error {
 export function isStorageError(error: unknown, code: StorageErrorCode): error is StorageError {
   return error instanceof StorageError && error.detail.code === code
 }
+
+/** What is remembered of an account's removals takes as much as its quota. */
+export function tooManyRemovals(): StorageError {
+  const message =
+    'too many removals of this account are remembered: they are forgotten when all stores have been here together for 30 days'
+  return new StorageError(message, { code: 'ERR_QUOTA_EXCEEDED', bytesMax: 0 })
+}
+
+/** A node that is starting listens before it is in the swarm. */
+export function notInSwarm(): StorageError {
+  const message = 'the node is starting and not in the swarm yet: ask again in a moment'
+  return new StorageError(message, { code: 'ERR_STORE_BUSY', operationsMax: 0 })
+}

@@ -146,6 +146,10 @@ export class Events {
     this.#log.info({ event: 'tombstones-not-pulled', store: toHex(store), error: codeOf(error) })
   }
 
+  storeIsOlder(store: Uint8Array): void {
+    this.#log.info({ event: 'store-is-older', store: toHex(store) })
+  }
+
   wordRefused(store: Uint8Array, error: unknown): void {
     this.#log.warn({ event: 'word-refused', store: toHex(store), error: codeOf(error) })
   }

@@ -5,11 +5,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type FileNode, type GetBlock, parseFileNode, readFileNode } from '@healthblock/runtime/unixfs'
 import type { CID } from 'multiformats/cid'
+import type { Caller } from './access/bearer.ts'
 import { Claims } from './claims.ts'
 import { linksOf, type NodeLink } from './dag-node.ts'
 import { isStorageError, StorageError, type StorageErrorCode } from './errors.ts'
 import { assertWriter, headerOf, type PayloadHeader, type PayloadReader } from './ownership.ts'
-import { pinsListedMax, recursivePin } from './replication/pins.ts'
+import { type Made, pinsListedMax, recursivePin } from './replication/pins.ts'
 import type { Receipt } from './replication/receipt.ts'
 import type { Replicator } from './replication/replicator.ts'
 import { type BlockId, codecDagPb, codecRaw, encodeBlockId, fromCid, toCid } from './store/block-id.ts'
@@ -237,7 +238,7 @@ export class Files {
     } catch (error) {
       if (isStorageError(error, 'ERR_BLOCK_ERASED')) return []
       if (!isStorageError(error, 'ERR_BLOCK_NOT_FOUND')) throw error
-      if (this.#options.store.hasReleased(node.digest, account)) return []
+      if (this.#options.store.releasedAt(node.digest, account) !== undefined) return []
       const cid = encodeBlockId(pin)
       const reason = `${encodeBlockId(node)} is nowhere`
       const message = `what the pin ${cid} keeps cannot be looked through: ${reason}`
@@ -254,18 +255,22 @@ export class Files {
   /**
    * Pins a node and keeps everything under it for an account.
    *
-   * @returns how many blocks.
-   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if one of them is nowhere; nothing is pinned then.
+   * @returns what was referenced for that.
+   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if one of them is nowhere, and as `Pins.add`; nothing is kept for it then.
    */
-  async pinTree(root: BlockId, account: Uint8Array, signal: AbortSignal): Promise<number> {
-    const { replicator } = this.#options
-    let count = 1
-    for await (const id of this.descendants(root, signal)) {
-      await replicator.pins.refer(id, account)
-      count++
+  async pinTree(root: BlockId, caller: Caller, signal: AbortSignal): Promise<Made[]> {
+    const { pins } = this.#options.replicator
+    const made: Made[] = []
+    try {
+      for await (const id of this.descendants(root, signal)) {
+        made.push(await pins.refer(id, caller))
+      }
+      await pins.add(root, caller, recursivePin)
+      return made
+    } catch (error) {
+      await pins.takeBack(made, caller)
+      throw error
     }
-    await replicator.pins.add(root, account, recursivePin)
-    return count
   }
 
   /**

@@ -88,6 +88,28 @@ describe('quotas', () => {
     }
   })
 
+  test('of a tenant: what is remembered of removals is bounded by it, and who has come to that is told', async () => {
+    const small = new Cluster()
+    try {
+      await small.prepare(1, { STORAGE_REPLICAS: '1', STORAGE_TENANT_BYTES_MAX: '5120' })
+      const [only] = small.places as [Place]
+      const [careless, other] = small.tenants as [Tenant, Tenant]
+      await small.start(only)
+      const client = small.client(only, careless)
+      const kept = await client.block.put(randomBytes(10))
+      for (let count = 0; count < 20; count++) {
+        const cid = await client.block.put(randomBytes(10))
+        for await (const { error } of client.block.rm(cid)) expect(error).toBeUndefined()
+      }
+      await expect(client.block.put(randomBytes(10))).rejects.toThrow(/too many removals of this account/)
+      const theirs = await small.client(only, other).block.put(randomBytes(10))
+      for await (const { error } of client.block.rm(theirs)) expect(error?.message).toMatch(/too many removals/)
+      for await (const { error } of client.block.rm(kept)) expect(error).toBeUndefined()
+    } finally {
+      await small.end()
+    }
+  })
+
   test('of a tenant: a file whose length nobody told ends where the quota does, and leaves others alone', async () => {
     const before = await totals()
     const answer = await post('add?cid-version=1', new Uint8Array(randomBytes(3_100_000)))

@@ -3,7 +3,7 @@ import type { ComponentChildren, JSX } from 'preact'
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { type EcgFeed, EcgLive } from '../ecg/live.tsx'
 import type { EcgSpan, TimeRange } from '../ecg/signal.ts'
-import { EcgViewer, type EcgViewerProps } from '../ecg/viewer.tsx'
+import { EcgViewer } from '../ecg/viewer.tsx'
 import type { Live } from '../frame/live.ts'
 import { messageFor } from '../frame/notice.tsx'
 import { t } from '../frame/texts.ts'
@@ -79,7 +79,7 @@ function useStretch(
   path: string,
   view: TimeRange | undefined,
   newestMs: number,
-): { stretch: Stretch; isBusy: boolean; missing: EcgViewerProps['missing']; error: string | undefined } {
+): { stretch: Stretch; isBusy: boolean; error: string | undefined } {
   const stretches = useMemo(() => new EcgStretches(path), [path])
   const [turn, setTurn] = useState(0)
   const [isBusy, setBusy] = useState(false)
@@ -107,12 +107,11 @@ function useStretch(
   const minutes =
     fromMs === undefined || toMs === undefined ? '' : `${Math.floor(fromMs / 60_000)} ${Math.floor(toMs / 60_000)}`
   // The picture's parts change only when what is loaded, or the minutes that are seen, do.
-  const { stretch, isHere } = useMemo(() => {
-    if (fromMs === undefined || toMs === undefined) return { stretch: emptyStretch, isHere: false }
-    return { stretch: stretches.of({ fromMs, toMs }), isHere: stretches.isHere({ fromMs, toMs }) }
-  }, [stretches, minutes, turn])
-  const missing = isHere ? undefined : error === undefined || isBusy ? 'coming' : 'failed'
-  return { stretch, isBusy, missing, error }
+  const stretch = useMemo(
+    () => (fromMs === undefined || toMs === undefined ? emptyStretch : stretches.of({ fromMs, toMs })),
+    [stretches, minutes, turn],
+  )
+  return { stretch, isBusy, error }
 }
 
 /** Where the ECG was asked to be; the same place asked for again is another `turn`. */
@@ -157,7 +156,7 @@ export function EcgPanel(props: {
     setViewMs(next.fromMs)
     setView((before) => (before?.fromMs === next.fromMs && before.toMs === next.toMs ? before : next))
   }, [])
-  const { stretch, isBusy, missing, error } = useStretch(path, view, extent.toMs)
+  const { stretch, isBusy, error } = useStretch(path, view, extent.toMs)
   const found = useMemo(() => findingSpans(diagnoses), [diagnoses])
   const spans = useMemo(() => [...stretch.spans, ...found], [stretch.spans, found])
   const seen = stretch.records
@@ -204,7 +203,7 @@ export function EcgPanel(props: {
           <p class="soft keys">{t('doctor.live.note')}</p>
         </>
       ) : (
-        <EcgViewer leads={stretch.leads} beats={stretch.beats} {...{ extent, viewMs, onView, spans, isBusy, missing }}>
+        <EcgViewer leads={stretch.leads} beats={stretch.beats} {...{ extent, viewMs, onView, spans, isBusy }}>
           <button type="button" onClick={() => setViewMs(Math.max(extent.fromMs, extent.toMs - 10_000))}>
             {t('doctor.newest')}
           </button>

@@ -47,14 +47,12 @@ const riskClass = { low: '', 'low-medium': 'late', medium: 'bad', high: 'bad' } 
 function StateLine(props: {
   summary: PatientSummary
   trends: Trends | undefined
-  /** Undefined until they are here: nobody knows then what lasts. */
-  diagnoses: readonly Diagnosis[] | undefined
+  diagnoses: readonly Diagnosis[]
 }): JSX.Element {
   const { summary, trends, diagnoses } = props
   const nowMs = useNow()
   const newestMs = newestOf(summary)
-  const lasting = lastingOf(diagnoses ?? [])
-  const nothing = t(diagnoses === undefined ? 'doctor.rhythm.unknown' : 'doctor.rhythm.nothing')
+  const lasting = lastingOf(diagnoses)
   const news2 = trends?.news2.at(-1)
   const rate = trends?.heartRate.at(-1)
   const isOld = newestMs !== undefined && nowMs - newestMs > oldMs
@@ -67,7 +65,7 @@ function StateLine(props: {
       <div class={lasting.length > 0 ? 'bad' : ''}>
         <dt>{t('doctor.rhythm')}</dt>
         <dd>
-          {lasting.length > 0 ? lasting.join(', ') : nothing}
+          {lasting.length > 0 ? lasting.join(', ') : t('doctor.rhythm.nothing')}
           {rate !== undefined && ` · ${rate[1]}/min`}
         </dd>
       </div>
@@ -304,7 +302,7 @@ function PatientBody(props: {
   return (
     <>
       <Head summary={summary} onName={() => setAsked('name')} />
-      <StateLine summary={summary} trends={trends?.value} diagnoses={diagnoses.value && found} />
+      <StateLine summary={summary} trends={trends?.value} diagnoses={found} />
       {summary.state !== 'live' && <p class="notice late">{t('doctor.access.note')}</p>}
       <PatientAlarms {...{ alarms, kinds, acts, nowMs }} />
       {ecg !== undefined && (

@@ -160,12 +160,11 @@ export function Worklist(props: {
 
 /** Nothing waits: either all is quiet, or nobody gave access yet. */
 function Nothing(props: { patients: readonly PatientSummary[] | undefined }): JSX.Element {
-  // Until they are here nobody knows how many there are.
-  const count = props.patients?.filter(({ state }) => state === 'live').length
+  const count = props.patients?.filter(({ state }) => state === 'live').length ?? 0
   return (
     <>
       <p class="quiet">{t('doctor.quiet')}</p>
-      {count !== undefined && <p>{count === 0 ? t('doctor.quiet.nobody') : t('doctor.quiet.watched', { count })}</p>}
+      <p>{count === 0 ? t('doctor.quiet.nobody') : t('doctor.quiet.watched', { count })}</p>
     </>
   )
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { FastifyRequest } from 'fastify'
 import { StorageError } from '../errors.ts'
 import type { Authorizer } from './authorizer.ts'
 
@@ -14,6 +15,17 @@ export function bearerOf(request: { headers: IncomingMessage['headers'] }): stri
     throw new StorageError('the token is not valid', { code: 'ERR_TOKEN_INVALID' })
   }
   return token
+}
+
+/** Who asks, with the token that shows it. */
+export interface Caller {
+  account: Uint8Array
+  token: string
+}
+
+/** Who has sent a request that was let in. */
+export function callerOf(request: Pick<FastifyRequest, 'headers' | 'principal'>): Caller {
+  return { account: request.principal.account, token: bearerOf(request) }
 }
 
 const scheme = 'Bearer '

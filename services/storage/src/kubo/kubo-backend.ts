@@ -6,7 +6,7 @@
  */
 import type { BackendIdentity, BlockBackend, ExchangeCounters, PeerConnection } from '../backend.ts'
 import { type EmbeddedOptions, StoreBackend } from '../backend.ts'
-import { isStorageError, StorageError } from '../errors.ts'
+import { isStorageError, notInSwarm, StorageError } from '../errors.ts'
 import { type BlockId, codecRaw, encodeBlockId, hashBlock } from '../store/block-id.ts'
 import type { PutRequest } from '../store/entries.ts'
 import type { SwarmPeer } from '../swarm/swarm.ts'
@@ -100,7 +100,7 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
   }
 
   identity(): BackendIdentity {
-    if (!this.#identity) throw new TypeError('the backend is not started')
+    if (!this.#identity) throw notInSwarm()
     return this.#identity
   }
 

@@ -9,7 +9,7 @@ import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { Authorizer } from '../access/authorizer.ts'
 import type { Member, Members } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
-import { isStorageError, StorageError } from '../errors.ts'
+import { isStorageError, StorageError, tooManyRemovals } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { type Files, treeBlocksMax } from '../files.ts'
 import { headerOf, type PayloadHeader } from '../ownership.ts'
@@ -99,6 +99,8 @@ export class Erasure {
   readonly #giving = new Map<string, Promise<void>>()
   /** Words of other stores that are looked into just now: one that is told again meanwhile is not looked into twice. */
   readonly #accepting = new Map<string, Promise<void>>()
+  /** Stores, by their accounts in hex, that are of an earlier version. */
+  readonly #older = new Set<string>()
   #together: Together | undefined
   #togetherWrittenAt = 0
   #forgotAt = 0
@@ -112,7 +114,8 @@ export class Erasure {
    *
    * @param order - the account's signed order, needed if the account has a key.
    * @throws {StorageError} `ERR_NOT_OWNER` for another's sealed payload; `ERR_BLOCK_NOT_FOUND` if every store says that it
-   *   has no such block, `ERR_PEER_UNREACHABLE` if none that is reached has it; `ERR_SIGNATURE_NEEDED`, `ERR_ORDER_INVALID`.
+   *   has no such block, `ERR_PEER_UNREACHABLE` if none that is reached has it; `ERR_SIGNATURE_NEEDED`, `ERR_ORDER_INVALID`;
+   *   `ERR_QUOTA_EXCEEDED` if it names more that the account does not keep than may be remembered of its removals.
    */
   async erase(id: BlockId, account: Uint8Array, order?: Uint8Array): Promise<ErasureResult> {
     const { store, files, authorizer } = this.#options
@@ -133,6 +136,8 @@ export class Erasure {
       return { cid, state: 'erased', ...(await this.#lay(good, header, signal)) }
     }
     const blocks = await files.withoutPinned(id, account, signal)
+    const unkept = blocks.filter(({ digest }) => store.keptSince(digest, account) === undefined)
+    if (unkept.length > store.removalsLeft(account)) throw tooManyRemovals()
     const { at } = good.entry
     if (authorizer.signsErasures(account)) await this.#giveUp(good, blocks)
     // Parents last, so that what is left of a walk that ends early can still be found.
@@ -295,8 +300,10 @@ export class Erasure {
     const said = word.form === 'ledger' ? undefined : verifyWord(word, by)
     if (said && this.#isCarriedOut(id.digest, said)) return
     const header = await this.#headerOf(id)
-    // It went here in its time, before the other store was heard, which waits to know that and keeps its copy until then.
-    if (!said && header === 'unknown' && this.#options.store.tombstone(id.digest)) return
+    // It went here in its time, before the other store was heard, which waits to know that and keeps its copy until then; or
+    // no store has it any more, and what comes of it later is refused by what this one reads in Userchain itself.
+    if (!said && header === 'unknown' && (this.#options.store.tombstone(id.digest) || (await this.#isNowhere(id))))
+      return
     const { account, at } = said ?? this.#saidByLedger(header)
     const good = { id, entry: { digest: id.digest, account, at, bytes: word.bytes } }
     // Whoever told it may not wait so long; told again, it is known then.
@@ -451,11 +458,24 @@ export class Erasure {
       const left = await this.#pullWords(member, `words ${name}`)
       const isLeft = left !== undefined
       await this.#pullBelow(member, { list: 'tombstones', name: `tombstones below ${name}`, isLeft })
-      await this.#pullBelow(member, { list: 'below', name: `below ${name}`, isLeft })
+      await this.#pullBelow(member, { list: 'below', name: `below ${name}`, isLeft }).then(
+        () => this.#older.delete(name),
+        (error: unknown) => this.#toldByOlder(member, error),
+      )
       if (left !== undefined) throw left
     } catch (error) {
       this.#options.events.tombstonesNotPulled(member.account, error)
     }
+  }
+
+  /** A store of an earlier version has no list of what lies below: that is said once. */
+  #toldByOlder(member: Member, error: unknown): void {
+    const isMissing =
+      isStorageError(error, 'ERR_NODE_REFUSED') && 'status' in error.detail && error.detail.status === 404
+    if (!isMissing) throw error
+    const name = toHex(member.account)
+    if (!this.#older.has(name)) this.#options.events.storeIsOlder(member.account)
+    this.#older.add(name)
   }
 
   /** How far a list was read. */

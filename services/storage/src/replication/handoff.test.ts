@@ -112,6 +112,21 @@ test('what fails here, as on a full disk, is tried again after a while, and othe
   await vi.waitFor(() => expect(asked()).toBeGreaterThan(before), { timeout: 30_000 })
 })
 
+test('what was put back by a clock that is set back since is done, and what rests as long as is usual is left', async () => {
+  await addPeer('other', (response) => response.end(encodeCbor(1)))
+  const [{ account: target }] = peers as [Member]
+  for (const [index, ms] of [3_600_000, 200_000].entries()) {
+    await enqueueRelease(target)
+    const entry = store.handoffsDue(Date.now(), 9, target)[0]
+    await store.retryHandoff(entry?.id as number, Date.now() + ms)
+    expect(store.handoffCount()).toBe(index + 1)
+  }
+  queue.kick()
+  await vi.waitFor(() => expect(store.handoffCount()).toBe(1), { timeout: 30_000 })
+  await queue.stop()
+  expect(seen.filter((one) => one === 'other asked')).toHaveLength(1)
+})
+
 test('a store that has no block yet to pin is told again, and no more once it says that it is pinned', async () => {
   const answers = [0, 0, 1]
   await addPeer('late', (response) => response.end(encodeCbor(answers.shift() ?? 9)))

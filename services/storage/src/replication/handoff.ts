@@ -10,7 +10,7 @@ import { StorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { headerOf } from '../ownership.ts'
 import { codecRaw, encodeBlockId } from '../store/block-id.ts'
-import type { BlockStore } from '../store/block-store.ts'
+import { type BlockStore, handoffPauseMsMax } from '../store/block-store.ts'
 import type { HandoffEntry } from '../store/entries.ts'
 import { handoffKinds } from '../store/operations.ts'
 import { isHandoffOver } from './handoff-lane.ts'
@@ -19,7 +19,6 @@ import type { NodeClient } from './node-client.ts'
 /** Of one store. */
 const entriesAtOnce = 64
 const retryMsMin = 250
-const retryMsMax = 300_000
 const idleMs = 60_000
 /** How often a store is told of a pin that has no such block: a copy may be on its way there. Within 16 s. */
 const pinAttemptsMax = 6
@@ -32,7 +31,7 @@ const pinOfKind: Readonly<Record<number, number>> = {
 }
 
 function retryMsOf(attempts: number): number {
-  return Math.min(retryMsMax, retryMsMin * 2 ** Math.min(attempts, 20))
+  return Math.min(handoffPauseMsMax, retryMsMin * 2 ** Math.min(attempts, 20))
 }
 
 /** What {@link HandoffQueue} works with. */

@@ -16,6 +16,7 @@ import type { PayloadHeader } from '../ownership.ts'
 import { type BlockId, encodeBlockId } from '../store/block-id.ts'
 import type { PinEntry, PinsListed } from '../store/entries.ts'
 import type { BelowEntry, Reference } from '../store/operations.ts'
+import { stampsOf } from '../store/pin-stamps.ts'
 import { Batcher } from './batcher.ts'
 import {
   answerSignatureHeader,
@@ -36,6 +37,8 @@ const copyLimits = { requests: 2, items: 256, bytes: 4 * 1024 * 1024, bytesBesid
 export const digestsPerCheckMax = 256
 const answerBytesMax = 1024 * 1024
 const requestTimeoutMs = 5_000
+/** In place of whether a release is forced: it takes nothing but what was made at that very time. */
+export const retractForce = 4
 
 /** Codes that a refusal keeps when another node gives it. */
 const carriedCodes = new Set([
@@ -87,8 +90,11 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
 }
 
 /** A reference as it travels with a copy. */
-function referenceToCbor({ account, at, pin, pins }: Reference): CborValue {
-  return [account, at, pin, ...(pins ? [pins.direct, pins.recursive, pins.removed] : [])]
+function referenceToCbor(reference: Reference): CborValue {
+  const { account, at, pin, pins, again } = reference
+  if (pins === undefined && again === undefined) return [account, at, pin]
+  const { direct, recursive, removed } = stampsOf(reference)
+  return [account, at, pin, direct, recursive, removed, ...(again === undefined ? [] : [again])]
 }
 
 /** This node's voice towards the others. */
@@ -195,6 +201,17 @@ export class NodeClient {
   ): Promise<boolean> {
     const { account, at, force, token } = entry
     const body = encodeCbor([account, at, force ? 1 : 0, ...(token === undefined ? [] : [encodeUtf8(token)])])
+    return decodeCbor(await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/release`, body)) === 1
+  }
+
+  /** Takes back a reference that was made at that very time, as {@link BlockStore.retract}. */
+  async retract(
+    member: Member,
+    id: BlockId,
+    entry: { account: Uint8Array; at: number; token?: string | undefined },
+  ): Promise<boolean> {
+    const { account, at, token } = entry
+    const body = encodeCbor([account, at, retractForce, ...(token === undefined ? [] : [encodeUtf8(token)])])
     return decodeCbor(await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/release`, body)) === 1
   }
 

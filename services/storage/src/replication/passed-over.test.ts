@@ -31,13 +31,16 @@ let client: NodeClient
 let replicator: Replicator
 /** What the store was asked that is not in the swarm. */
 let asked: string[]
+/** What it answers. */
+let answer: number
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'storage-away-'))
   asked = []
+  answer = 1
   server = createServer((request, response) => {
     asked.push(request.url?.split('/').at(-1) ?? '')
-    request.resume().on('end', () => response.end(encodeCbor(1)))
+    request.resume().on('end', () => response.end(encodeCbor(answer)))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
@@ -81,16 +84,33 @@ test('a store that is away is waited for by no pin and no removal, and told of e
   const id = { digest: hashBlock(bytes), codec: codecRaw }
   const references = [{ account: alice, at: 1, pin: 0 }]
   await store.put({ ...id, bytes, references, enforceQuota: true })
-  await replicator.pins.add(id, alice, 1)
+  await replicator.pins.add(id, { account: alice, token: '' }, 1)
   await replicator.pins.remove(id, alice)
   await replicator.release(id, { account: alice, force: false })
   expect(store.has(id.digest)).toBe(false)
   expect([asked, store.handoffCount()]).toEqual([[], 3])
 })
 
+test('before the node is in the swarm, what is not here is not said to be nowhere: it is to be asked again', async () => {
+  const id = { digest: hashBlock(randomBytes(10)), codec: codecRaw }
+  const read = replicator.read(id, { signal: AbortSignal.timeout(5_000), offline: false })
+  await expect(read).rejects.toMatchObject({ detail: { code: 'ERR_STORE_BUSY' }, message: /not in the swarm yet/ })
+})
+
+test('a pin that the only store with the block does not take, for it was given up later by its clock, is told why', async () => {
+  const id = { digest: hashBlock(randomBytes(10)), codec: codecRaw }
+  answer = Date.now() + 3_600_000
+  const pinned = replicator.pins.add(id, { account: alice, token: '' }, 1)
+  await expect(pinned).rejects.toMatchObject({
+    detail: { code: 'ERR_BLOCK_RELEASED' },
+    message: /^pin: by the clock of a store .* was given up later than now/,
+  })
+})
+
 test('what no other store has is asked for at one that is away, too', async () => {
   const id = { digest: hashBlock(randomBytes(10)), codec: codecRaw }
-  await replicator.pins.add(id, alice, 1)
+  await replicator.pins.add(id, { account: alice, token: '' }, 1)
   await replicator.pins.remove(id, alice)
-  expect(asked).toEqual(['pin', 'pin'])
+  // It is kept first, then pinned, then the pin is taken away.
+  expect(asked).toEqual(['pin', 'pin', 'pin'])
 })

@@ -5,6 +5,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import type { Caller } from '../access/bearer.ts'
 import type { Member } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
 import { isStorageError, StorageError } from '../errors.ts'
@@ -44,6 +45,13 @@ export interface Told<T> {
   error?: unknown
 }
 
+/** A reference that a request has made, and takes back if it fails later on. */
+export interface Made {
+  id: BlockId
+  /** Unix ms. */
+  at: number
+}
+
 /** What {@link Pins} works with. */
 export interface PinsOptions {
   backend: BlockBackend
@@ -60,6 +68,8 @@ export interface PinsOptions {
   everywhere: <T>(act: (member: Member) => Promise<T>) => Promise<Told<T>[]>
   /** As `everywhere`, but that those which are away are not waited for, unless no other one does it. */
   whereUp: <T>(act: (member: Member) => Promise<T>) => Promise<Told<T>[]>
+  /** Takes back a reference that was made at that very time. */
+  retract: (id: BlockId, made: Caller & { at: number }) => Promise<void>
 }
 
 /** Sets, takes away and lists pins. */
@@ -75,12 +85,20 @@ export class Pins {
   }
 
   /**
-   * Pins for an account at every store that has the block.
+   * Pins for an account at every store that has the block. If one of them refuses, as for a quota, nothing of it stays.
    *
-   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if none has; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`.
+   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if none has; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`, `ERR_BLOCK_RELEASED`.
    */
-  async add(id: BlockId, account: Uint8Array, mode: number): Promise<void> {
-    await this.#setPin(id, account, mode)
+  async add(id: BlockId, caller: Caller, mode: number): Promise<void> {
+    // What the account keeps already is on its quota.
+    const isKept = this.#options.store.keptSince(id.digest, caller.account) !== undefined
+    const made = isKept ? [] : [await this.refer(id, caller)]
+    try {
+      await this.#setPin(id, caller.account, mode)
+    } catch (error) {
+      await this.takeBack(made, caller)
+      throw error
+    }
   }
 
   /**
@@ -93,17 +111,28 @@ export class Pins {
   }
 
   /**
-   * Keeps a block for an account at every store that has it, without a pin.
+   * Keeps a block for an account at every store that has it, without a pin; or at none, if one of them refuses.
    *
-   * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if none has; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`.
+   * @throws {StorageError} as {@link add}.
    */
-  async refer(id: BlockId, account: Uint8Array): Promise<void> {
-    await this.#setPin(id, account, referenceOnly)
+  async refer(id: BlockId, caller: Caller): Promise<Made> {
+    const made: Made = { id, at: this.#options.now() }
+    try {
+      return { id, at: await this.#setPin(id, caller.account, referenceOnly, made.at) }
+    } catch (error) {
+      await this.takeBack([made], caller)
+      throw error
+    }
   }
 
-  /** Stores that cannot be reached, or that are to get the block and do not have it yet, are told later. */
-  async #setPin(id: BlockId, account: Uint8Array, pin: number): Promise<void> {
-    let at = this.#options.now()
+  /** Gives up what {@link refer} has made, but for what the account kept before or has put since. */
+  async takeBack(made: readonly Made[], caller: Caller): Promise<void> {
+    for (const { id, at } of made) await this.#options.retract(id, { ...caller, at }).catch(() => {})
+  }
+
+  /** Stores that cannot be reached, or that are to get the block and do not have it yet, are told later. @returns when, Unix ms. */
+  async #setPin(id: BlockId, account: Uint8Array, pin: number, asked = this.#options.now()): Promise<number> {
+    let at = asked
     const latest = at + referenceAheadMsMax
     let answers = await this.#tellPin(id, { account, at, pin })
     // Of the future no other store is believed; what this one has was set by its own clock.
@@ -118,9 +147,13 @@ export class Pins {
     const cid = encodeBlockId(id)
     if (wasDone || answers.some(({ answer }) => answer === pinAnswers.done)) {
       await this.#tellPinLater(id, { account, at, pin }, answers)
-      return
+      return at
     }
     if (pin === 0) throw new StorageError('not pinned or pinned indirectly', { code: 'ERR_NOT_PINNED', cid })
+    if (answers.some(({ answer }) => answer > pinAnswers.noted)) {
+      const message = `pin: by the clock of a store ${cid} was given up later than now: put it again, or ask again later`
+      throw new StorageError(message, { code: 'ERR_BLOCK_RELEASED', cid })
+    }
     throw new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
   }
 
@@ -162,7 +195,8 @@ export class Pins {
   async setHere(id: BlockId, reference: Reference, enforceQuota = true): Promise<number> {
     const { backend, store } = this.#options
     // A clock that was ahead may have set what is here: what is asked for after that counts, too.
-    const here = store.pinStampsOf(id.digest, reference.account)
+    const removed = store.releasedAt(id.digest, reference.account) ?? 0
+    const here = store.pinStampsOf(id.digest, reference.account) ?? { direct: 0, recursive: 0, removed }
     const { account, at, pin } = timelyReference(reference, this.#options.now(), here)
     try {
       if (pin === 0) {
@@ -174,6 +208,8 @@ export class Pins {
       if (isStorageError(error, 'ERR_BLOCK_NOT_FOUND') || isStorageError(error, 'ERR_NOT_PINNED')) {
         return pinAnswers.absent
       }
+      const releasedAt = store.releasedAt(id.digest, account)
+      if (isStorageError(error, 'ERR_BLOCK_RELEASED') && releasedAt !== undefined) return releasedAt
       throw error
     }
     const stamps = store.pinStampsOf(id.digest, account)

@@ -18,6 +18,7 @@ import { codecRaw } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import type { ChangedPin } from '../store/entries.ts'
 import type { Reference } from '../store/operations.ts'
+import { keptSince } from '../store/pin-stamps.ts'
 import { digestsPerCheckMax, type NodeClient } from './node-client.ts'
 import { proofsPerQuestionMax } from './possession.ts'
 import type { Replicator } from './replicator.ts'
@@ -293,7 +294,10 @@ export class Repair {
    */
   async #giveUp(digest: Uint8Array, references: readonly Reference[]): Promise<void> {
     const { backend, authorizer } = this.#options
-    for (const { account, at } of references) {
+    for (const reference of references) {
+      const { account } = reference
+      // Not what was put again meanwhile.
+      const at = keptSince(reference)
       if (!authorizer.signsErasures(account)) await backend.release(digest, account, { at, force: true })
     }
   }

@@ -10,13 +10,13 @@ import { messageOf } from '@healthblock/runtime/errors'
 import type { Authorizer } from '../access/authorizer.ts'
 import type { Member, Members } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
-import { isStorageError, StorageError } from '../errors.ts'
+import { isStorageError, StorageError, tooManyRemovals } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { PayloadHeader, PayloadReader } from '../ownership.ts'
 import { type BlockId, codecRaw, encodeBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import { handoffKinds, type IncidentEntry, type Reference } from '../store/operations.ts'
-import { timelyReference } from '../store/pin-stamps.ts'
+import { referenceAheadMsMax, timelyReference } from '../store/pin-stamps.ts'
 import { isFinal } from './final-refusal.ts'
 import { directMs, type HandoffLane } from './handoff-lane.ts'
 import type { NodeClient, ReplicaRequest } from './node-client.ts'
@@ -75,6 +75,12 @@ function unreached(member: Member, cause: unknown): StorageError {
   return new StorageError(`a store was not reached (${messageOf(cause)}): ask again later`, detail, { cause })
 }
 
+/** A release that this store has not heard of is later than its own clock. */
+function heardLater(cause: StorageError): StorageError {
+  const message = 'by the clock of another store the block was given up later than now: ask again in a moment'
+  return new StorageError(message, { code: 'ERR_QUORUM_MISSED', copies: 0, copiesNeeded: 1 }, { cause })
+}
+
 /** Writes to, reads from and asks the stores of the network, this one among them. */
 export class Replicator {
   readonly #options: ReplicatorOptions
@@ -88,6 +94,7 @@ export class Replicator {
       placed: (digest) => this.placed(digest),
       everywhere: (act) => this.#everywhere(act),
       whereUp: (act) => this.#whereUp(act),
+      retract: (id, made) => this.retract(id, made),
     })
   }
 
@@ -132,6 +139,20 @@ export class Replicator {
    *   few have room, whether the others can be reached or not; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`.
    */
   async put(id: BlockId, bytes: Uint8Array, reference: Reference, header?: PayloadHeader): Promise<Receipt[]> {
+    for (let asked = reference; ; ) {
+      try {
+        return await this.#putAt(id, bytes, asked, header)
+      } catch (error) {
+        if (!isStorageError(error, 'ERR_BLOCK_RELEASED')) throw error
+        // By another store's clock, or within one ms, the account gave it up: it has asked for this last.
+        const at = 1 + (this.#options.store.releasedAt(id.digest, reference.account) ?? 0)
+        if (at <= asked.at) throw heardLater(error)
+        asked = { ...reference, at }
+      }
+    }
+  }
+
+  async #putAt(id: BlockId, bytes: Uint8Array, reference: Reference, header?: PayloadHeader): Promise<Receipt[]> {
     const ranking = this.#ranking(id.digest)
     const placed = ranking.slice(0, this.#options.replicas)
     const order = this.#order(ranking, placed)
@@ -143,7 +164,7 @@ export class Replicator {
       try {
         return await this.#place(member, { ...base, handoff: handoff.map((one) => one.account) })
       } catch (error) {
-        if (isFinal(error)) throw error
+        if (isFinal(error) || isStorageError(error, 'ERR_BLOCK_RELEASED')) throw error
         this.#options.events.copyFailed(member.account, id, error)
         failures.push(error)
         const substitute = order[next++]
@@ -197,11 +218,11 @@ export class Replicator {
    * @param from - account of the store that hands it over: it is named if the copy replaces one that was damaged.
    */
   async keepUnsigned(request: ReplicaRequest & { enforceQuota: boolean }, from?: Uint8Array): Promise<void> {
-    const { lane, backend, onHandoff, now } = this.#options
+    const { lane, backend, onHandoff } = this.#options
     const { id, bytes, references, handoff, enforceQuota } = request
     const header = this.#headerOf(request)
     const incident = from && this.#healing(id.digest, from)
-    const timely = references.map((reference) => timelyReference(reference, now()))
+    const timely = references.map((reference) => this.#timely(id.digest, reference))
     const common = { handoff, enforceQuota, handoffDelayMs: directMs }
     const put = { ...id, bytes, references: timely, ...common, ...header, ...incident }
     if (handoff.length === 0) {
@@ -217,6 +238,15 @@ export class Replicator {
     }
     lane.send(flights, request)
     onHandoff()
+  }
+
+  /** Of the future nothing is believed, but that it is put after what this store has heard of, by whatever clock. */
+  #timely(digest: Uint8Array, reference: Reference): Reference {
+    const { store, now } = this.#options
+    const nowMs = now()
+    const isAhead = reference.at > nowMs + referenceAheadMsMax
+    const removed = isAhead ? (store.releasedAt(digest, reference.account) ?? 0) : 0
+    return timelyReference(reference, nowMs, { direct: 0, recursive: 0, removed })
   }
 
   /** What is recorded of a copy if accounts keep the block here and the one that was here is gone. */
@@ -379,17 +409,21 @@ export class Replicator {
    * @param by.token - the caller's. Of an account that signs its erasures the other stores want it, too, and since none keeps
    *   it, stores that cannot be reached must be asked again.
    * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if no reachable store has such a reference; `ERR_BLOCK_SEALED`,
-   *   `ERR_BLOCK_PINNED`; `ERR_SIGNATURE_NEEDED` of an account that signs; `ERR_PEER_UNREACHABLE` if it has to be asked again.
+   *   `ERR_BLOCK_PINNED`; `ERR_SIGNATURE_NEEDED` of an account that signs; `ERR_PEER_UNREACHABLE` if it has to be asked again;
+   *   `ERR_QUOTA_EXCEEDED` for what the account does not keep here, if too many of its removals are remembered.
    */
   async release(id: BlockId, by: { account: Uint8Array; force: boolean; token?: string }): Promise<void> {
     const { backend, client, store, now, onHandoff, authorizer } = this.#options
     const { account, force, token } = by
-    const at = now()
+    // What this store knows was asked for before, whatever clock said when.
+    const at = Math.max(now(), store.keptSince(id.digest, account) ?? 0)
     const cid = encodeBlockId(id)
     const isSigning = authorizer.signsErasures(account)
     if (isSigning) assertReleaser(authorizer, { account, token, cid })
     const notFound = new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
     if (!(await this.#mayBeKept(id))) throw notFound
+    // To give up what one keeps takes no more room than that; anything else would be remembered for nothing.
+    if (store.keptSince(id.digest, account) === undefined && store.removalsLeft(account) === 0) throw tooManyRemovals()
     const release = async (member: Member): Promise<boolean> => {
       if (this.#isSelf(member)) return (await backend.release(id.digest, account, { at, force })).changed
       return await client.release(member, id, { account, at, force, ...(isSigning ? { token } : {}) })
@@ -416,6 +450,24 @@ export class Replicator {
     const { backend, now } = this.#options
     if (this.#mayRelease(account, token)) await this.release(id, { account, force: true, token })
     else await backend.release(id.digest, account, { at: now(), force: true })
+  }
+
+  /**
+   * Takes back a reference that a request made which has failed, where the same may be done as by {@link takeBack}: what
+   * the account kept before stays. Stores that are not reached keep it.
+   */
+  async retract(
+    id: BlockId,
+    { account, token, at }: { account: Uint8Array; token: string; at: number },
+  ): Promise<void> {
+    const { client, store, authorizer } = this.#options
+    const isAnywhere = this.#mayRelease(account, token)
+    const shown = authorizer.signsErasures(account) ? { token } : {}
+    const act = async (member: Member): Promise<boolean> => {
+      if (this.#isSelf(member)) return await store.retract(id.digest, account, at)
+      return await client.retract(member, id, { account, at, ...shown })
+    }
+    await this.#everywhere(act, (member) => this.#isSelf(member) || (isAnywhere && this.#isUp(member)))
   }
 
   #mayRelease(account: Uint8Array, token: string): boolean {

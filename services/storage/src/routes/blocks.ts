@@ -1,8 +1,8 @@
 /** Commands on single blocks. */
 import { toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
-import { bearerOf } from '../access/bearer.ts'
-import { StorageError } from '../errors.ts'
+import { bearerOf, callerOf } from '../access/bearer.ts'
+import { StorageError, tooManyRemovals } from '../errors.ts'
 import { collectOnce } from '../memory.ts'
 import { encodeReceipts, receiptsHeader } from '../replication/receipt.ts'
 import {
@@ -56,6 +56,7 @@ type RoomParts = Pick<KuboRouteParts, 'store' | 'replicator'>
 export function assertRoom(parts: RoomParts, account: Uint8Array, length: number): void {
   const { ofAccount, ofNode } = parts.store.bytesLeft(account)
   const bytes = length - multipartOverheadBytesMax
+  if (ofAccount === 0 && parts.store.removalsLeft(account) === 0) throw tooManyRemovals()
   if (ofAccount === 0 || bytes > ofAccount) {
     throw new StorageError('the quota is used up', { code: 'ERR_QUOTA_EXCEEDED', bytesMax: ofAccount })
   }
@@ -205,7 +206,7 @@ async function* putAll(
     for (const bytes of blocks) {
       const id = { digest: hashBlock(bytes), codec }
       await upload.put(id, bytes)
-      if (isPinned) await parts.replicator.pins.add(id, request.principal.account, 1)
+      if (isPinned) await parts.replicator.pins.add(id, callerOf(request), 1)
       yield { Key: keyOf(id), Size: bytes.length }
     }
   }

@@ -57,7 +57,6 @@ async function collect(content: AsyncIterable<Uint8Array>): Promise<Uint8Array> 
 }
 
 function addUploads(scope: FastifyInstance, parts: KuboRouteParts): void {
-  const { files } = parts
   const options = {
     preParsing: async (request: KuboRequest): Promise<void> => assertQuota(parts, request),
     consumes: ['multipart/form-data'],
@@ -66,21 +65,19 @@ function addUploads(scope: FastifyInstance, parts: KuboRouteParts): void {
     assertSha256(request)
     const stored = codecOf(optionOf(request, 'store-codec') ?? 'dag-cbor', 'store-codec')
     const given = codecOf(optionOf(request, 'input-codec') ?? 'dag-json', 'input-codec')
-    const { account } = request.principal
     const upload = new Upload(parts, request)
     async function* lines(): AsyncGenerator<object> {
       for await (const { content } of readParts(request.headers['content-type'] ?? '', bodyOf(request))) {
         const bytes = encodeNode(decodeNode(await collect(content), given, 'the node'), stored)
         const id = { digest: hashBlock(bytes), codec: stored }
         await upload.put(id, bytes)
-        if (flagOf(request, 'pin')) await files.pinTree(id, account, signalOf(request))
+        if (flagOf(request, 'pin')) await upload.pin(id, signalOf(request))
         yield { Cid: { '/': encodeBlockId(id) } }
       }
     }
     return await sendLines(reply, upload.whole(lines()))
   }
   const handleImport = async (request: KuboRequest, reply: Parameters<typeof sendLines>[0]): Promise<unknown> => {
-    const { account } = request.principal
     const upload = new Upload(parts, request)
     async function* lines(): AsyncGenerator<object> {
       const roots: CID[] = []
@@ -101,7 +98,7 @@ function addUploads(scope: FastifyInstance, parts: KuboRouteParts): void {
       for (const root of roots) {
         let PinErrorMsg = ''
         try {
-          if (flagOf(request, 'pin-roots', true)) await files.pinTree(fromCid(root), account, signalOf(request))
+          if (flagOf(request, 'pin-roots', true)) await upload.pin(fromCid(root), signalOf(request))
         } catch (error) {
           if (!(error instanceof StorageError)) throw error
           PinErrorMsg = error.message

@@ -10,6 +10,7 @@ import {
   readFile,
 } from '@healthblock/runtime/unixfs'
 import type { FastifyInstance } from 'fastify'
+import { callerOf } from '../access/bearer.ts'
 import { StorageError } from '../errors.ts'
 import { codecRaw, fromCid } from '../store/block-id.ts'
 import { assertQuota, blockBytesMax } from './blocks.ts'
@@ -120,7 +121,6 @@ async function* addParts(
   request: KuboRequest,
   source: { options: FileOptions & { cidVersion: 0 | 1 }; body: AsyncIterable<Buffer>; isDry: boolean },
 ): AsyncGenerator<object> {
-  const { account } = request.principal
   const { options, isDry } = source
   const isPinned = flagOf(request, 'pin', true)
   const top = new Tree()
@@ -144,7 +144,7 @@ async function* addParts(
   if (wrapped !== undefined) yield lineOf('', wrapped)
   if (!isPinned || isDry) return
   for (const { cid } of wrapped === undefined ? entriesOf(top) : [wrapped]) {
-    await parts.replicator.pins.add(fromCid(cid), account, 2)
+    await parts.replicator.pins.add(fromCid(cid), callerOf(request), 2)
   }
 }
 

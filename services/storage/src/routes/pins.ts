@@ -1,5 +1,6 @@
 /** Commands on pins: an account sees and changes its own. */
 import type { FastifyInstance } from 'fastify'
+import { callerOf } from '../access/bearer.ts'
 import { StorageError } from '../errors.ts'
 import { type BlockId, encodeBlockId, encodeLike } from '../store/block-id.ts'
 import type { PinEntry } from '../store/entries.ts'
@@ -30,9 +31,9 @@ export function addPinCommands(app: FastifyInstance, parts: KuboRouteParts): voi
     const signal = signalOf(request)
     let count = 0
     for (const { id, name } of named) {
-      if (isRecursive) count += await files.pinTree(id, account, signal)
+      if (isRecursive) count += 1 + (await files.pinTree(id, callerOf(request), signal)).length
       else if ((await pinHere(parts, id, account)) === recursive) throw pinnedRecursively(`pin: ${name} already`, name)
-      else await replicator.pins.add(id, account, 1)
+      else await replicator.pins.add(id, callerOf(request), 1)
     }
     const Pins = named.map(({ name }) => name)
     if (!flagOf(request, 'progress')) return { Pins }

@@ -9,13 +9,14 @@ import type { PayloadHeader } from '../ownership.ts'
 import { answerInTime } from '../replication/answer-in-time.ts'
 import type { Erasure } from '../replication/erasure.ts'
 import { wordBytesMax } from '../replication/erasure-word.ts'
-import { parseDigests, type ReplicaRequest, replicasBodyBytesMax } from '../replication/node-client.ts'
+import { parseDigests, type ReplicaRequest, replicasBodyBytesMax, retractForce } from '../replication/node-client.ts'
 import { nonceBytes, proofsPerQuestionMax } from '../replication/possession.ts'
 import { answerSignatureHeader, receiptToCbor } from '../replication/receipt.ts'
 import { assertReleaser, type Replicator } from '../replication/replicator.ts'
 import { type BlockId, encodeBlockId, hashBlock, isCodec, parseBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import type { Reference } from '../store/operations.ts'
+import { isSame, stampsOf } from '../store/pin-stamps.ts'
 import { blockBytesMax } from './blocks.ts'
 
 const smallBodyBytesMax = 64 * 1024
@@ -32,8 +33,13 @@ const wordsPageSize = 1000
 const wordTimes = { headStartMs: 100, answerMs: 4_000 }
 /** Most digests of one page of what a word took. */
 const givenUpPageSize = 4096
-/** 0 no pin, 1 direct, 2 recursive, 3 kept without a pin. */
-const pinModes = new Set([0, 1, 2, 3])
+/** 0 no pin, 1 direct, 2 recursive. */
+const pinModes = new Set([0, 1, 2])
+/** As {@link pinModes}, and 3 kept without a pin. */
+const pinsAsked = new Set([...pinModes, 3])
+
+/** As it may be pinned, and {@link retractForce}. */
+const releaseForces = new Set([0, 1, retractForce])
 
 /** What the routes work with. */
 export interface ReplicaRouteParts {
@@ -72,14 +78,17 @@ function isAccount(value: CborValue | undefined): value is Uint8Array {
 /** A copy as it came. */
 type Replica = ReplicaRequest & { enforceQuota: boolean }
 
-function parseReference(value: CborValue): Reference {
+function parseReference(value: CborValue, modes: ReadonlySet<number> = pinModes): Reference {
   const [account, at, pin, ...stamps] = Array.isArray(value) ? value : []
-  if (!isAccount(account) || typeof at !== 'number' || typeof pin !== 'number' || !pinModes.has(pin)) {
-    throw invalid('reference', 'not [account, ms, 0..3]')
+  if (!isAccount(account) || typeof at !== 'number' || typeof pin !== 'number' || !modes.has(pin)) {
+    throw invalid('reference', `not [account, ms, 0..${modes.size - 1}]`)
   }
-  const [direct, recursive, removed] = stamps.map((ms) => (typeof ms === 'number' ? ms : 0))
-  const isPinnedLater = direct !== undefined && recursive !== undefined && removed !== undefined
-  return { account: account.slice(), at, pin, ...(isPinnedLater ? { pins: { direct, recursive, removed } } : {}) }
+  const [direct, recursive, removed, again] = stamps.map((ms) => (typeof ms === 'number' ? ms : 0))
+  const reference = { account: account.slice(), at, pin, ...(again === undefined ? {} : { again }) }
+  if (direct === undefined || recursive === undefined || removed === undefined) return reference
+  const pins = { direct, recursive, removed }
+  // Nothing that the reference does not say without them.
+  return isSame(pins, stampsOf(reference)) ? reference : { ...reference, pins }
 }
 
 function parsePin(value: CborValue): { id: BlockId; reference: Reference } {
@@ -108,7 +117,7 @@ function parseReplica(value: CborValue): Replica {
     id,
     bytes,
     ...(header ? { header } : {}),
-    references: refs.map(parseReference),
+    references: refs.map((ref) => parseReference(ref)),
     handoff: handoff.filter(isAccount).map((account) => account.slice()),
     enforceQuota: quota === 1,
   }
@@ -239,6 +248,29 @@ function addWords(scope: FastifyInstance, { erasure, store, replicator }: Replic
   })
 }
 
+/** A reference that its account gives up, or that is taken back. */
+function addRelease(scope: FastifyInstance, { backend, store, authorizer }: ReplicaRouteParts): void {
+  const one = { bodyLimit: smallBodyBytesMax, schema: { params, consumes } }
+  scope.post<CidParams>('/v1/replicas/:cid/release', one, async (request, reply) => {
+    const id = parseBlockId(request.params.cid)
+    const body = decode('body', bodyOf(request))
+    const [account, at, force] = Array.isArray(body) ? body : []
+    if (!isAccount(account) || typeof at !== 'number' || !releaseForces.has(force as number)) {
+      throw invalid('body', 'not [account, ms, 0, 1 or 4]')
+    }
+    if (authorizer.signsErasures(account)) {
+      const token = (body as CborValue[])[3]
+      const text = token instanceof Uint8Array ? Buffer.from(token).toString('latin1') : undefined
+      assertReleaser(authorizer, { account, token: text, cid: encodeBlockId(id) })
+    }
+    const isChanged =
+      force === retractForce
+        ? await store.retract(id.digest, account, at)
+        : (await backend.release(id.digest, account, { at, force: force === 1 })).changed
+    return sendCbor(reply, isChanged ? 1 : 0)
+  })
+}
+
 /** Adds the routes under `/v1/replicas`. */
 export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts): void {
   const { backend, store, replicator } = parts
@@ -287,23 +319,12 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
       const cid = encodeBlockId(id)
       throw new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
     })
-    scope.post<CidParams>('/v1/replicas/:cid/release', one, async (request, reply) => {
-      const id = parseBlockId(request.params.cid)
-      const body = decode('body', bodyOf(request))
-      const { account, at, pin } = parseReference(body)
-      if (parts.authorizer.signsErasures(account)) {
-        const token = (body as CborValue[])[3]
-        const text = token instanceof Uint8Array ? Buffer.from(token).toString('latin1') : undefined
-        assertReleaser(parts.authorizer, { account, token: text, cid: encodeBlockId(id) })
-      }
-      const { changed } = await backend.release(id.digest, account, { at, force: pin === 1 })
-      return sendCbor(reply, changed ? 1 : 0)
-    })
+    addRelease(scope, parts)
     scope.post<CidParams>('/v1/replicas/:cid/pin', one, async (request, reply) => {
       const id = parseBlockId(request.params.cid)
       const body = decode('body', bodyOf(request))
       const enforceQuota = (body as CborValue[])[3] !== 0
-      return sendCbor(reply, await replicator.pins.setHere(id, parseReference(body), enforceQuota))
+      return sendCbor(reply, await replicator.pins.setHere(id, parseReference(body, pinsAsked), enforceQuota))
     })
   })
 }

@@ -1,6 +1,7 @@
 /** Blocks that one request brings and that belong together: they are kept when all of it is through, or given up again. */
 import type { FastifyRequest } from 'fastify'
-import { bearerOf } from '../access/bearer.ts'
+import { type Caller, callerOf } from '../access/bearer.ts'
+import type { Made } from '../replication/pins.ts'
 import type { BlockId } from '../store/block-id.ts'
 import type { KuboRouteParts } from './parts.ts'
 
@@ -8,16 +9,18 @@ import type { KuboRouteParts } from './parts.ts'
 export class Upload {
   readonly #parts: KuboRouteParts
   readonly #account: Uint8Array
-  readonly #token: string
+  readonly #caller: Caller
   /** What the account did not keep before, and whatever it put. */
   readonly #brought: BlockId[] = []
   readonly #put: BlockId[] = []
+  /** References to what lies below roots that were pinned. */
+  readonly #made: Made[] = []
   readonly #underWay = new Set<Promise<void>>()
 
   constructor(parts: KuboRouteParts, request: Pick<FastifyRequest, 'headers' | 'principal'>) {
     this.#parts = parts
     this.#account = request.principal.account
-    this.#token = bearerOf(request)
+    this.#caller = callerOf(request)
   }
 
   /** Stores a block, as one of {@link whole}. Throws as {@link Files.putBlock}. */
@@ -39,6 +42,11 @@ export class Upload {
     await files.putClaimed(id, bytes, { account, at: now(), pin: 0 })
     this.#put.push(id)
     if (!had || isTaken) this.#brought.push(id)
+  }
+
+  /** Pins a root with all below it, as one of {@link whole}. Throws as {@link Files.pinTree}. */
+  async pin(root: BlockId, signal: AbortSignal): Promise<void> {
+    for (const made of await this.#parts.files.pinTree(root, this.#caller, signal)) this.#made.push(made)
   }
 
   /**
@@ -63,10 +71,11 @@ export class Upload {
     // Whoever puts several at once does not wait for the others when one fails, or when the body breaks off.
     await Promise.allSettled(this.#underWay)
     const { files, replicator } = this.#parts
+    await replicator.pins.takeBack(this.#made, this.#caller)
     for (const id of this.#brought) {
       // Another request of the account has put it since: that one decides.
       if (!files.claims.isHeld(this.#account, id.digest, this)) continue
-      await replicator.takeBack(id, { account: this.#account, token: this.#token }).catch(() => {})
+      await replicator.takeBack(id, this.#caller).catch(() => {})
     }
   }
 }

@@ -12,9 +12,9 @@ import type { IncidentEntry, Operation, Outcome, PutOperation, Reference } from 
 import { packedBytesMin } from './pack-place.ts'
 import type { Packs } from './packs.ts'
 import { PinRows } from './pin-rows.ts'
-import { keptSince } from './pin-stamps.ts'
+import { keptSince, withoutPinsOf } from './pin-stamps.ts'
 import { Statements } from './statements.ts'
-import { blockRowBytes, quotaBytesOf, Tallies } from './tallies.ts'
+import { blockRowBytes, quotaLeftOf, Tallies } from './tallies.ts'
 
 const unchanged: Outcome = { ok: true, changed: false, deleted: 0 }
 const changed: Outcome = { ok: true, changed: true, deleted: 0 }
@@ -92,7 +92,11 @@ export class Applier {
     this.#rows = new BlockRows(this.#statements, this.#tallies, packs)
     this.#pins = new PinRows(this.#statements, this.#rows, this.#tallies)
     this.#handoffs = new HandoffRows(this.#statements)
-    this.#erasures = new ErasureRows(this.#statements, this.#rows, this.#handoffs)
+    this.#erasures = new ErasureRows(this.#statements, {
+      rows: this.#rows,
+      handoffs: this.#handoffs,
+      tallies: this.#tallies,
+    })
     for (const { staged, journal } of packs.takeUnheard()) this.applyGroup([...staged.keys()], { staged, journal })
   }
 
@@ -202,6 +206,9 @@ export class Applier {
         return this.#put(operation)
       case 'release':
         return this.#rows.release(operation)
+      case 'retract':
+        this.#handoffs.removeReference(operation)
+        return this.#rows.retract(operation)
       case 'pin':
         return this.#pin(operation)
       case 'unpin':
@@ -336,30 +343,34 @@ export class Applier {
 
   /** Adds a reference, unless the account has given it up since. `asked`: what a put has asked for already. */
   #refer(
-    { digest, number, size, codec, reference }: Claim,
+    { digest, number, size, codec, reference: brought }: Claim,
     { accountBytesMax, isPut }: { accountBytesMax: number | undefined; isPut: boolean },
     asked?: KnownOfPut,
   ): 'kept' | 'given-up' | 'over-quota' {
-    const { account, at, pin, pins } = reference
+    const { account } = brought
     // The number of a block that is new is new.
     const isNew = asked !== undefined && asked.block === null && asked.gone === null
     const known = isNew ? undefined : this.#rows.referenceOf(number, account)
+    const isPlain = known !== undefined && (isPut || (brought.pin === 0 && brought.pins === undefined))
+    const releasedAt = isPlain || asked !== undefined ? (asked?.releasedAt ?? null) : this.#releasedAt(digest, account)
+    // A copy that a slower node still carries must not bring back what its account has given up, nor its pins.
+    const reference = isPlain || releasedAt === null ? brought : withoutPinsOf(brought, releasedAt)
     if (known !== undefined) {
       this.#pins.add({ number, digest, codec, row: known }, reference, isPut)
       return 'kept'
     }
-    const releasedAt = asked === undefined ? this.#releasedAt(digest, account) : asked.releasedAt
-    // A copy that a slower node still carries must not bring back what its account has given up.
+    const { at, pin, pins, again = at } = reference
     const since = releasedAt !== null && releasedAt >= at ? keptSince(reference) : at
     if (releasedAt !== null && releasedAt >= since) return 'given-up'
     const more = size + blockRowBytes
-    if (accountBytesMax !== undefined && quotaBytesOf(this.#tallies.of(account)) + more > accountBytesMax) {
+    if (accountBytesMax !== undefined && more > quotaLeftOf(this.#tallies.of(account), accountBytesMax)) {
       return 'over-quota'
     }
     const accountNumber = this.#tallies.addReference(account, size, 1)
     const values = [number, accountNumber, size, since, pin, codec, pin > 0 ? digest : null]
     const stamps = pins === undefined ? [null, null, null] : [pins.direct, pins.recursive, pins.removed]
-    this.#statements.run('INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', ...values, ...stamps)
+    const said = again > since ? again : null
+    this.#statements.run('INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', ...values, ...stamps, said)
     return 'kept'
   }
 

@@ -2,7 +2,7 @@
 import type { Outcome } from './operations.ts'
 import { markBytes } from './pack-place.ts'
 import type { Packs } from './packs.ts'
-import { keptSince, type PinColumns, pinColumns, stampsIn } from './pin-stamps.ts'
+import { keptSince, type PinColumns, pinColumns, timesIn, withoutPinsOf } from './pin-stamps.ts'
 import { numberOfBlock } from './schema.ts'
 import type { Statements } from './statements.ts'
 import type { Tallies } from './tallies.ts'
@@ -15,11 +15,6 @@ export const markColumn = `CASE WHEN length(sealed) = ${markBytes} THEN sealed E
 /** An account's reference on a block. */
 export interface ReferenceRow extends PinColumns {
   size: number
-}
-
-function keptSinceOf(row: ReferenceRow): number {
-  const pins = stampsIn(row)
-  return keptSince({ at: row.at, pin: row.pin, ...(pins ? { pins } : {}) })
 }
 
 /** The rows of one node. */
@@ -63,27 +58,52 @@ export class BlockRows {
     if (block && block.owner !== null) return { ok: false, code: 'ERR_BLOCK_SEALED' }
     const number = this.numberOf(digest)
     const kept = this.referenceOf(number, account)
-    // A release that comes late does not take what was put or pinned after it.
-    const since = kept === undefined ? 0 : keptSinceOf(kept)
+    // A release that comes late does not take what was put or pinned after it, be it once more.
+    const since = kept === undefined ? 0 : keptSince(timesIn(kept))
     const had = kept && since <= at ? kept : undefined
     if (had && had.pin > 0 && !operation.force) return { ok: false, code: 'ERR_BLOCK_PINNED' }
-    this.#statements.run(
-      `INSERT INTO release VALUES (?, ?, ?)
-       ON CONFLICT (digest, account) DO UPDATE SET at = max(at, excluded.at)`,
-      digest,
-      account,
-      at,
-    )
-    if (kept && !had && kept.at <= at) {
-      const [ofAccount, keep] = [
-        this.#tallies.numberOf(account),
-        'UPDATE reference SET at = ? WHERE block = ? AND account = ?',
-      ]
-      this.#statements.run(keep, since, number, ofAccount)
-    }
+    this.#rememberRelease(operation)
+    if (kept && !had && kept.at <= at) this.#keepSince(since, { number, account, row: kept, releasedAt: at })
     if (!had) return { ok: true, changed: false, deleted: 0 }
     this.dropReference(number, account, had.size)
     return { ok: true, changed: true, deleted: this.isReferenced(number) ? 0 : this.deleteBlock(digest) }
+  }
+
+  #rememberRelease({ digest, account, at }: { digest: Uint8Array; account: Uint8Array; at: number }): void {
+    const insert = this.#statements.prepare('INSERT OR IGNORE INTO release VALUES (?, ?, ?)')
+    if (insert.run(digest, account, at).changes === 1) this.#tallies.remember(account, 1)
+    else {
+      const later = 'UPDATE release SET at = ?3 WHERE digest = ?1 AND account = ?2 AND at < ?3'
+      this.#statements.run(later, digest, account, at)
+    }
+  }
+
+  /** Takes a reference away that was made at that very time, and not confirmed since. Nothing of it is remembered. */
+  retract({ digest, account, at }: { digest: Uint8Array; account: Uint8Array; at: number }): Outcome {
+    const number = this.numberOf(digest)
+    const kept = this.referenceOf(number, account)
+    if (!kept || kept.at !== at || keptSince(timesIn(kept)) !== at) return { ok: true, changed: false, deleted: 0 }
+    this.dropReference(number, account, kept.size)
+    const owner = this.#statements.get('SELECT owner FROM block WHERE digest = ?', digest)?.owner ?? null
+    const isLast = owner === null && !this.isReferenced(number)
+    return { ok: true, changed: true, deleted: isLast ? this.deleteBlock(digest) : 0 }
+  }
+
+  /** What was put or pinned after a release is as old as that from then on, and has no pin from before it. */
+  #keepSince(
+    since: number,
+    {
+      number,
+      account,
+      row,
+      releasedAt,
+    }: { number: number; account: Uint8Array; row: ReferenceRow; releasedAt: number },
+  ): void {
+    const { pin, pins } = withoutPinsOf({ account, ...timesIn(row) }, releasedAt)
+    const keep = `UPDATE reference SET at = ?, again_at = NULL, pin = ?, pinned = CASE WHEN ? > 0 THEN pinned END,
+      direct_at = ?, recursive_at = ?, removed_at = ? WHERE block = ? AND account = ?`
+    const stamps = [pins?.direct ?? null, pins?.recursive ?? null, pins?.removed ?? null]
+    this.#statements.run(keep, since, pin, pin, ...stamps, number, this.#tallies.numberOf(account))
   }
 
   /** Takes a reference away, whatever becomes of the block. */

@@ -412,13 +412,14 @@ describe('pins and quotas', () => {
   test('what is due of the hand-off queue is found without going through all of it', async () => {
     const store = await openStore()
     const accounts = [3, 1, 2].map((byte) => new Uint8Array(32).fill(byte))
+    const later = Date.now() + 100_000
     for (const [index, account] of accounts.entries()) {
       for (let count = 0; count < 5; count++) {
         const entry = { handoffKind: 2, digest: new Uint8Array(32).fill(count), account, at: 1, target: account }
         await store.enqueueHandoff(entry)
       }
       if (index === 0) continue
-      for (const { id } of store.handoffsDue(Date.now(), 10, account)) await store.retryHandoff(id, 2 ** 45 + index)
+      for (const { id } of store.handoffsDue(Date.now(), 10, account)) await store.retryHandoff(id, later + index)
     }
     const asked: string[] = []
     const { prepare } = DatabaseSync.prototype
@@ -430,9 +431,9 @@ describe('pins and quotas', () => {
       // Opened anew, it asks its questions for the first time.
       const again = await reopen(store)
       expect(again.handoffTargets(Date.now())).toEqual([accounts[0]])
-      expect(again.handoffTargets(2 ** 45 + 1).map(([byte]) => byte)).toEqual([1, 3])
-      expect(again.nextHandoffAt(Date.now())).toBe(2 ** 45 + 1)
-      expect(again.nextHandoffAt(2 ** 45 + 2)).toBeUndefined()
+      expect(again.handoffTargets(later + 1).map(([byte]) => byte)).toEqual([1, 3])
+      expect(again.nextHandoffAt(Date.now())).toBe(later + 1)
+      expect(again.nextHandoffAt(later + 2)).toBeUndefined()
       expect(again.handoffsDue(Date.now(), 3, accounts[0] as Uint8Array).map(({ digest }) => digest[0])).toEqual([
         0, 1, 2,
       ])
@@ -504,6 +505,29 @@ describe('pins and quotas', () => {
     tables.exec('PRAGMA wal_checkpoint(TRUNCATE)')
     tables.close()
     expect(statSync(path).size).toBeLessThan(1.5 * accountBytesMax)
+  })
+
+  test("an account's removals are remembered as far as its quota reaches, and counted no more when they are forgotten", async () => {
+    const store = await openStore({ accountBytesMax: 20 * blockRowBytes })
+    const kept = block(100)
+    await store.put({ ...kept, references: by(alice, 50), enforceQuota: true })
+    for (let count = 0; count < 20; count++) {
+      const one = block(10)
+      await store.put({ ...one, references: by(alice), enforceQuota: true })
+      await store.release(one.digest, alice, { at: count + 2, force: true })
+      // Once more says nothing new.
+      await store.release(one.digest, alice, { at: count + 2, force: true })
+    }
+    const next = block(10)
+    expect(await codeOf(store.put({ ...next, references: by(alice), enforceQuota: true }))).toBe('ERR_QUOTA_EXCEEDED')
+    expect([store.bytesLeft(alice).ofAccount, store.removalsLeft(alice)]).toEqual([0, 0])
+    expect(await codeOf(store.put({ ...next, references: by(bob), enforceQuota: true }))).toBe('none')
+    expect((await store.release(kept.digest, alice, { at: 60, force: true })).changed).toBe(true)
+    await store.sweep(100, 12, 0)
+    expect(store.removalsLeft(alice)).toBe(9)
+    expect(store.bytesLeft(alice).ofAccount).toBe(20 * blockRowBytes)
+    const again = await reopen(store)
+    expect(again.removalsLeft(alice)).toBe(Math.floor(1e9 / blockRowBytes) - 11)
   })
 
   test('a refused reference takes back those added before it', async () => {
@@ -640,7 +664,7 @@ test('a hand-off is stored with its block and lives until it is done', async () 
   const [entry, ...others] = store.handoffsDue(Date.now(), 10, target)
   expect(others).toEqual([])
   expect(entry).toMatchObject({ kind: 1, attempts: 0 })
-  expect([store.handoffTargets(Date.now()), store.handoffTargets(0)]).toEqual([[target], []])
+  expect([store.handoffTargets(Date.now()), store.handoffTargets(Date.now() - 60_000)]).toEqual([[target], []])
   expect(store.handoffsDue(Date.now(), 10, bob)).toEqual([])
   await store.retryHandoff(entry?.id as number, Date.now() + 60_000)
   expect(store.handoffsDue(Date.now(), 10, target)).toEqual([])

@@ -34,11 +34,11 @@ import type {
 import type { BlockStoreOptions } from './options.ts'
 import { markBytes } from './pack-place.ts'
 import { readPacked } from './pack-reader.ts'
-import { type PinColumns, pinColumns, stampsIn, stampsOf } from './pin-stamps.ts'
+import { keptSince, type PinColumns, pinColumns, stampsIn, stampsOf, timesIn } from './pin-stamps.ts'
 import { pinnedAs, refusalOf } from './refusal.ts'
 import { longestReferenceOf, numberOfBlock, openReader } from './schema.ts'
 import { Statements } from './statements.ts'
-import { quotaBytesOf, type Tally } from './tallies.ts'
+import { type AccountUse, quotaLeftOf, rememberedMaxOf } from './tallies.ts'
 
 /** What the tables say of bytes left, and of what is gone, as of one group. */
 interface Counted {
@@ -46,8 +46,11 @@ interface Counted {
   total: { bytes: number; blocks: number }
   /** True if there is any block that accounts keep and that is not here. */
   isAnyGone: boolean
-  byAccount: Map<string, number>
+  byAccount: Map<string, AccountUse>
 }
+
+/** Longest time for which an entry of the hand-off queue is put back. */
+export const handoffPauseMsMax = 300_000
 
 /** How long reads share a transaction at most. */
 const heldMsMax = 100
@@ -281,14 +284,20 @@ export class BlockStore {
     const keepers = `SELECT a.account, ${pinColumns} FROM reference r JOIN account a ON a.id = r.account`
     const rows = this.#all(`${keepers} WHERE r.block = ${numberOfBlock} LIMIT 256`, digest)
     return (rows as unknown as (PinColumns & { account: Uint8Array })[]).map((row) => {
-      const pins = stampsIn(row)
-      return { account: row.account, at: row.at, pin: row.pin, ...(pins ? { pins } : {}) }
+      return { account: row.account, ...timesIn(row) }
     })
   }
 
-  /** True if an account has given a block up lately (SPEC.md §2). */
-  hasReleased(digest: Uint8Array, account: Uint8Array): boolean {
-    return this.#get('SELECT 1 FROM release WHERE digest = ? AND account = ?', digest, account) !== undefined
+  /** When an account has given a block up, if it has lately (SPEC.md §2), Unix ms. */
+  releasedAt(digest: Uint8Array, account: Uint8Array): number | undefined {
+    const release = this.#get('SELECT at FROM release WHERE digest = ? AND account = ?', digest, account)
+    return release?.at as number | undefined
+  }
+
+  /** When an account has last said that it keeps a block, Unix ms; undefined if it does not. */
+  keptSince(digest: Uint8Array, account: Uint8Array): number | undefined {
+    const row = this.#pinColumnsOf(digest, account)
+    return row && keptSince(timesIn(row))
   }
 
   /** Blocks that an account gave up as of a time: digests after `after` in their order, at most `limit`. */
@@ -320,6 +329,14 @@ export class BlockStore {
     if (outcome.code !== 'ERR_BLOCK_PINNED') throw refusalOf(outcome.code, digest, this.#options)
     const own = this.references(digest).find((one) => equalBytes(one.account, account))
     throw pinnedAs(own?.pin === 1 ? 'direct' : 'recursive', digest)
+  }
+
+  /**
+   * Takes back a reference that a request made at that very time, if nothing has confirmed it since: what the account kept
+   * before stays, and what comes later is not refused.
+   */
+  async retract(digest: Uint8Array, account: Uint8Array, at: number): Promise<boolean> {
+    return (await this.#change({ kind: 'retract', digest, account, at })).changed
   }
 
   /**
@@ -358,18 +375,20 @@ export class BlockStore {
       WHERE r.removed_at IS NOT NULL AND (r.block, r.account) > (?, ?) ORDER BY r.block, r.account LIMIT ?`
     type Row = PinColumns & { digest: Uint8Array; block: number; number: number; account: Uint8Array; codec: number }
     return (this.#all(changed, after.block, after.account, limit) as unknown as Row[]).map((row) => {
-      const { digest, codec, block, number, account, at, pin } = row
-      const pins = stampsIn(row)
-      const reference = { account, at, pin, ...(pins ? { pins } : {}) }
-      return { id: { digest, codec }, reference, place: { block, account: number } }
+      const { digest, codec, block, number, account } = row
+      return { id: { digest, codec }, reference: { account, ...timesIn(row) }, place: { block, account: number } }
     })
   }
 
   /** When an account's pins of one block were set and taken away; undefined if it does not keep the block. */
   pinStampsOf(digest: Uint8Array, account: Uint8Array): PinStamps | undefined {
-    const reference = `SELECT ${pinColumns} FROM reference WHERE block = ${numberOfBlock} AND account = ${numberOfAccount}`
-    const row = this.#get(reference, digest, account) as unknown as PinColumns | undefined
+    const row = this.#pinColumnsOf(digest, account)
     return row && (stampsIn(row) ?? stampsOf(row))
+  }
+
+  #pinColumnsOf(digest: Uint8Array, account: Uint8Array): PinColumns | undefined {
+    const reference = `SELECT ${pinColumns} FROM reference WHERE block = ${numberOfBlock} AND account = ${numberOfAccount}`
+    return this.#get(reference, digest, account) as unknown as PinColumns | undefined
   }
 
   /** An account's pin of one block: 0 none, 1 direct, 2 recursive. */
@@ -446,19 +465,27 @@ export class BlockStore {
 
   /** Bytes that an account has left on its quota here, and that this node may still hold. */
   bytesLeft(account: Uint8Array): { ofAccount: number; ofNode: number } {
-    const { total, byAccount } = this.#counts()
-    const name = toHex(account)
-    let used = byAccount.get(name)
-    if (used === undefined) {
-      const tally = this.#get('SELECT bytes, blocks FROM account WHERE account = ?', account) as Tally | undefined
-      used = tally === undefined ? 0 : quotaBytesOf(tally)
-      byAccount.set(name, used)
-    }
-    const { accountBytesMax } = this.#options
     return {
-      ofAccount: Math.max(0, accountBytesMax - used),
-      ofNode: Math.max(0, this.#bytesMaxNow() - total.bytes),
+      ofAccount: quotaLeftOf(this.#useOf(account), this.#options.accountBytesMax),
+      ofNode: Math.max(0, this.#bytesMaxNow() - this.#counts().total.bytes),
     }
+  }
+
+  /** How many more removals of an account may be remembered here, beyond those of what it keeps. */
+  removalsLeft(account: Uint8Array): number {
+    return Math.max(0, rememberedMaxOf(this.#options.accountBytesMax) - this.#useOf(account).remembered)
+  }
+
+  #useOf(account: Uint8Array): AccountUse {
+    const { byAccount } = this.#counts()
+    const name = toHex(account)
+    let use = byAccount.get(name)
+    if (use === undefined) {
+      const row = this.#get('SELECT bytes, blocks, remembered FROM account WHERE account = ?', account)
+      use = (row as AccountUse | undefined) ?? { bytes: 0, blocks: 0, remembered: 0 }
+      byAccount.set(name, use)
+    }
+    return use
   }
 
   /** What this node may hold, or less where its disk has less room. */
@@ -514,17 +541,21 @@ export class BlockStore {
     await this.#change({ kind: 'handoff', ...entry, now: this.#options.now() })
   }
 
-  /** Stores for which something is due in the hand-off queue. */
+  /** Stores for which something is due in the hand-off queue. What was put back for longer than is done is due: the clock was set back. */
   handoffTargets(now: number): Uint8Array[] {
-    const due = 'EXISTS (SELECT 1 FROM handoff WHERE handoff.target = each.target AND next_at <= ?)'
-    const targets = this.#all(`${eachTarget} SELECT target FROM each WHERE target IS NOT NULL AND ${due}`, now)
-    return targets.map((row) => row.target as Uint8Array)
+    const due = 'EXISTS (SELECT 1 FROM handoff WHERE handoff.target = each.target AND next_at'
+    const isDue = `(${due} <= ?) OR ${due} > ?))`
+    const targets = `${eachTarget} SELECT target FROM each WHERE target IS NOT NULL AND ${isDue}`
+    return this.#all(targets, now, now + handoffPauseMsMax).map((row) => row.target as Uint8Array)
   }
 
   /** What is due of it for one of them, oldest first. */
   handoffsDue(now: number, limit: number, target: Uint8Array): HandoffEntry[] {
-    const due = 'SELECT * FROM handoff WHERE next_at <= ? AND target = ? ORDER BY next_at, id LIMIT ?'
-    return this.#all(due, now, target, limit) as unknown as HandoffEntry[]
+    const due = (is: string): string =>
+      `SELECT * FROM handoff WHERE next_at ${is} ? AND target = ? ORDER BY next_at, id LIMIT ?`
+    const entries = this.#all(due('<='), now, target, limit)
+    const late = entries.length > 0 ? entries : this.#all(due('>'), now + handoffPauseMsMax, target, limit)
+    return late as unknown as HandoffEntry[]
   }
 
   /** How many entries wait. */

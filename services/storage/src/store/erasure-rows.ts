@@ -16,17 +16,20 @@ import {
 } from './operations.ts'
 import { longestReferenceOf, numberOfBlock } from './schema.ts'
 import type { Statements } from './statements.ts'
+import type { Tallies } from './tallies.ts'
 
 /** The rows of erasures. */
 export class ErasureRows {
   readonly #statements: Statements
   readonly #rows: BlockRows
   readonly #handoffs: HandoffRows
+  readonly #tallies: Tallies
 
-  constructor(statements: Statements, rows: BlockRows, handoffs: HandoffRows) {
+  constructor(statements: Statements, parts: { rows: BlockRows; handoffs: HandoffRows; tallies: Tallies }) {
     this.#statements = statements
-    this.#rows = rows
-    this.#handoffs = handoffs
+    this.#rows = parts.rows
+    this.#handoffs = parts.handoffs
+    this.#tallies = parts.tallies
   }
 
   /** By its owner's word from before it came, or as one of the records that its owner erased. */
@@ -85,7 +88,7 @@ export class ErasureRows {
   /** Below a root, what is not kept here: a store that keeps it may not be able to walk the file any more. */
   #note({ digest, owner, writer = owner }: TombstoneEntry, root: Uint8Array): void {
     const note = 'INSERT OR IGNORE INTO below (digest, root, owner, writer) VALUES (?, ?, ?, ?)'
-    this.#statements.run(note, digest, root, owner, writer)
+    if (this.#statements.prepare(note).run(digest, root, owner, writer).changes === 1) this.#tallies.remember(owner, 1)
   }
 
   #isErased(digest: Uint8Array): boolean {
@@ -217,11 +220,13 @@ export class ErasureRows {
     const isTold = (table: string, kind: number): string =>
       `NOT EXISTS (SELECT 1 FROM handoff h WHERE h.kind = ${kind} AND h.digest = ${table}.digest AND h.account = ${table}.account)`
     // What an erased file had below it that was not here is refused for as long as the file itself.
-    this.#statements.run(
-      `DELETE FROM release WHERE at < ? AND NOT EXISTS (SELECT 1 FROM tombstone t WHERE t.at = release.at)
-       AND ${isTold('release', handoffKinds.release)}`,
-      before,
-    )
+    const over = `at < ? AND NOT EXISTS (SELECT 1 FROM tombstone t WHERE t.at = release.at)
+       AND ${isTold('release', handoffKinds.release)}`
+    const counted = `SELECT account, count(*) AS count FROM release WHERE ${over} GROUP BY account`
+    for (const { account, count } of this.#statements.all(counted, before)) {
+      this.#tallies.remember(account as Uint8Array, -(count as number))
+    }
+    this.#statements.run(`DELETE FROM release WHERE ${over}`, before)
     // Of a word that laid no tombstone, no more is left than of a release.
     this.#statements.run(
       `DELETE FROM word WHERE at < ? AND digest NOT IN (SELECT digest FROM tombstone) AND ${isTold('word', handoffKinds.word)}`,

@@ -28,7 +28,7 @@ const largeBytesMin = 65_536
 /** True for a put that can be written as fields, one after the other. */
 export function isPacked(operation: Operation): operation is PutOperation {
   if (operation.kind !== 'put' || operation.incident !== undefined) return false
-  if (operation.references.some(({ pins }) => pins !== undefined)) return false
+  if (operation.references.some(({ pins, again }) => pins !== undefined || again !== undefined)) return false
   const { owner, writer, stream, sequence } = operation
   const parts = [owner, writer, stream, sequence].filter((part) => part !== undefined).length
   return parts === 0 || parts === 4

@@ -46,6 +46,12 @@ export class HandoffRows {
     for (const { id, at } of entries) this.#statements.run('DELETE FROM handoff WHERE id = ? AND at = ?', id, at)
   }
 
+  /** No store is to be told any more that an account keeps a block since a time. */
+  removeReference({ digest, account, at }: { digest: Uint8Array; account: Uint8Array; at: number }): void {
+    const entry = 'kind = ? AND digest = ? AND account = ? AND at = ?'
+    this.#statements.run(`DELETE FROM handoff WHERE ${entry}`, handoffKinds.refer, digest, account, at)
+  }
+
   /** All that waits for a store is due. */
   wake(target: Uint8Array, now: number): void {
     this.#statements.run('UPDATE handoff SET next_at = ? WHERE target = ?', now, target)

@@ -13,6 +13,8 @@ export interface Reference {
   account: Uint8Array
   /** When the claim was made, Unix ms; older claims than a release do not come back. */
   at: number
+  /** When the account last said so again, by a put or otherwise, if it did since; a pin's times say it, too. */
+  again?: number
   /** 0 no pin, 1 direct, 2 recursive. */
   pin: number
   /** Of one that was pinned or unpinned since; without it a pin is as old as the claim. */
@@ -126,6 +128,7 @@ export interface ErasedRange {
 export type Operation =
   | PutOperation
   | { kind: 'release'; digest: Uint8Array; account: Uint8Array; at: number; force: boolean }
+  | { kind: 'retract'; digest: Uint8Array; account: Uint8Array; at: number }
   | { kind: 'word'; word: WordEntry; targets: Uint8Array[]; now: number }
   | { kind: 'pin'; digest: Uint8Array; reference: Reference; codec: number; accountBytesMax?: number }
   | { kind: 'unpin'; digest: Uint8Array; account: Uint8Array; at: number }

@@ -1,7 +1,7 @@
 /** Pins of references. Owned by the writer's thread. */
 import type { BlockRows, ReferenceRow } from './block-rows.ts'
 import type { Outcome, PinStamps, Reference } from './operations.ts'
-import { mergeStamps, pinOf, stampsIn, stampsOf } from './pin-stamps.ts'
+import { isSame, keptSince, mergeStamps, pinOf, stampsIn, stampsOf, timesIn } from './pin-stamps.ts'
 import type { Statements } from './statements.ts'
 import type { Tallies } from './tallies.ts'
 
@@ -30,15 +30,20 @@ export class PinRows {
   }
 
   /**
-   * Adds what a reference that came says of its pin to the one that is here.
+   * Adds what a reference that came says to the one that is here: of its pin, and that the account keeps the block still.
    *
    * @param isPut - an account puts it just now: its pin counts, whatever another store's clock said of an earlier removal.
    */
   add(known: KnownReference, reference: Reference, isPut: boolean): void {
-    if (reference.pin === 0 && reference.pins === undefined) return
+    const { account, pin, pins } = reference
     const here = stampsOfRow(known.row)
     const at = isPut ? Math.max(reference.at, here.removed + 1) : reference.at
-    this.#write(known, reference.account, mergeStamps(here, stampsOf({ ...reference, at })))
+    const stamps = pin === 0 && pins === undefined ? here : mergeStamps(here, stampsOf({ ...reference, at }))
+    this.#write(known, account, stamps)
+    const again = Math.max(reference.at, reference.again ?? 0)
+    if (again <= keptSince({ ...timesIn(known.row), pins: stamps })) return
+    const keep = 'UPDATE reference SET again_at = ? WHERE block = ? AND account = ?'
+    this.#statements.run(keep, again, known.number, this.#tallies.numberOf(account))
   }
 
   /** Takes a pin away, or has it be known that it was: an older one that is still on its way does not come back. */
@@ -53,7 +58,7 @@ export class PinRows {
 
   #write({ number, digest, codec, row }: KnownReference, account: Uint8Array, stamps: PinStamps): void {
     const known = stampsOfRow(row)
-    if ((Object.keys(stamps) as (keyof PinStamps)[]).every((name) => stamps[name] === known[name])) return
+    if (isSame(stamps, known)) return
     const pin = pinOf(stamps)
     const { direct, recursive, removed } = stamps
     // What is pinned now is listed under the codec with which that was asked for.

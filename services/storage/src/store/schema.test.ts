@@ -185,7 +185,9 @@ test('a pin of version 6 is as old as its reference, and goes by a word that cam
   }
   await store.close()
   const database = new DatabaseSync(path)
-  const added = ['direct_at', 'recursive_at', 'removed_at'].map((name) => `ALTER TABLE reference DROP COLUMN ${name};`)
+  const added = ['direct_at', 'recursive_at', 'removed_at', 'again_at'].map(
+    (name) => `ALTER TABLE reference DROP COLUMN ${name};`,
+  )
   database.exec(
     `DROP INDEX reference_changed; ${added.join('')} ALTER TABLE handoff DROP COLUMN codec; PRAGMA user_version=6`,
   )
@@ -202,6 +204,38 @@ test('a pin of version 6 is as old as its reference, and goes by a word that cam
   const entry = { digest: digests[0], target: owner, account: owner, at: 1, codec: 0x70 }
   await store.enqueueHandoff({ handoffKind: handoffKinds.direct, ...entry })
   expect(store.handoffsDue(1, 1, owner)).toMatchObject([entry])
+  await store.close()
+})
+
+test('references of version 7 stay as they are, and get a time when their block is put again; removals are counted', async () => {
+  const path = join(folder, 'seven.db')
+  const bytes = new Uint8Array(randomBytes(100))
+  const digest = hashBlock(bytes)
+  const put = (store: BlockStore, at: number, pin: number): Promise<boolean> =>
+    store.put({ digest, codec: codecRaw, bytes, references: [{ account: owner, at, pin }], enforceQuota: true })
+  let store = await open(path)
+  await put(store, 5, 1)
+  await store.unpin(digest, owner, 6)
+  const pins = { direct: 5, recursive: 0, removed: 6 }
+  // Who has given up much, and keeps nothing here, and the owner of a file of which something lay elsewhere.
+  const stranger = new Uint8Array(32).fill(9)
+  for (let at = 1; at < 4; at++) await store.release(hashBlock(new Uint8Array([at])), stranger, { at, force: true })
+  const below = { owner, at: 1, removeAt: 2, root: digest, writer: owner }
+  await store.addTombstones([4, 5].map((at) => ({ digest: new Uint8Array(32).fill(at), ...below })))
+  const left = [owner, stranger].map((account) => store.removalsLeft(account))
+  expect(left.map((count) => Math.floor(1e9 / 256) - count)).toEqual([4, 3])
+  await store.close()
+  const database = new DatabaseSync(path)
+  database.exec(`ALTER TABLE reference DROP COLUMN again_at; ALTER TABLE account DROP COLUMN remembered;
+    DELETE FROM account WHERE id NOT IN (SELECT account FROM reference); PRAGMA user_version=7`)
+  database.close()
+  store = await open(path)
+  expect([owner, stranger].map((account) => store.removalsLeft(account))).toEqual(left)
+  expect(store.references(digest)).toEqual([{ account: owner, at: 5, pin: 0, pins }])
+  await put(store, 9, 0)
+  expect(store.references(digest)).toEqual([{ account: owner, at: 5, pin: 0, pins, again: 9 }])
+  await store.release(digest, owner, { at: 8, force: true })
+  expect(store.references(digest)).toMatchObject([{ account: owner, at: 9 }])
   await store.close()
 })
 

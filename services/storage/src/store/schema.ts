@@ -9,14 +9,14 @@ import { StorageError } from '../errors.ts'
 import { openAtRest } from './at-rest.ts'
 import { codecRaw } from './block-id.ts'
 
-/** Version of the tables, and of the packs beside them, kept in `user_version`. Version 6 has the tables of version 5, and journals in its packs; version 7 the times of pins. */
-export const schemaVersion = 7
+/** Version of the tables, and of the packs beside them, kept in `user_version`. Version 6 has the tables of version 5, and journals in its packs; version 7 the times of pins, version 8 when a block was put again, and how much is remembered of an account's removals. */
+export const schemaVersion = 8
 
 /**
  * References name their block and their account by number: they come in the order in which the blocks do, so that a put
  * changes one page at a random place, that of the digest's index, and not two. `gone` has the numbers of blocks that accounts keep and
  * that are not here, as a damaged one until it is healed. A pinned reference has its digest once more, for the list of pins;
- * one that was pinned or unpinned after it was made, the times of that (`src/store/pin-stamps.ts`).
+ * one that was pinned, unpinned or put again after it was made, the times of that (`src/store/pin-stamps.ts`).
  */
 const tables = `
 CREATE TABLE IF NOT EXISTS block (
@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS reference (
   direct_at INTEGER,
   recursive_at INTEGER,
   removed_at INTEGER,
+  again_at INTEGER,
   PRIMARY KEY (block, account)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS reference_pinned ON reference (account, pinned) WHERE pinned IS NOT NULL;
@@ -62,7 +63,8 @@ CREATE TABLE IF NOT EXISTS account (
   id INTEGER PRIMARY KEY,
   account BLOB NOT NULL UNIQUE,
   bytes INTEGER NOT NULL,
-  blocks INTEGER NOT NULL
+  blocks INTEGER NOT NULL,
+  remembered INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE IF NOT EXISTS total (
   one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -215,12 +217,14 @@ function fillFrom4(database: DatabaseSync): void {
     DROP TABLE reference_4; DROP TABLE account_4`)
 }
 
-/** Times of pins, the codec of one that is to be told, and whose a file is, get columns where the tables are there without them. */
-function addColumnsOf7(database: DatabaseSync): void {
+/** Times of references, the codec of a pin that is to be told, and whose a file is, get columns where the tables are there without them. */
+function addColumns(database: DatabaseSync): void {
   const added = [
     ['reference', 'direct_at INTEGER'],
     ['reference', 'recursive_at INTEGER'],
     ['reference', 'removed_at INTEGER'],
+    ['reference', 'again_at INTEGER'],
+    ['account', 'remembered INTEGER NOT NULL DEFAULT 0'],
     ['handoff', 'codec INTEGER'],
     ['vouch', 'owner BLOB'],
     ['vouch', 'writer BLOB'],
@@ -229,6 +233,18 @@ function addColumnsOf7(database: DatabaseSync): void {
     const columns = database.prepare(`PRAGMA table_info(${table})`).all()
     if (columns.some(({ name }) => column.startsWith(`${name} `))) continue
     database.exec(`ALTER TABLE ${table} ADD COLUMN ${column}`)
+  }
+}
+
+/** Counts what is remembered of each account's removals: `release`, and `below` of its files. */
+function fillFrom7(database: DatabaseSync): void {
+  for (const [table, whose] of [
+    ['release', 'account'],
+    ['below', 'owner'],
+  ]) {
+    database.exec(`INSERT OR IGNORE INTO account (account, bytes, blocks) SELECT DISTINCT ${whose}, 0, 0 FROM ${table};
+      UPDATE account SET remembered = remembered + n FROM (SELECT ${whose} AS whose, count(*) AS n FROM ${table} GROUP BY ${whose})
+        WHERE account.account = whose`)
   }
 }
 
@@ -249,11 +265,12 @@ function migrate(database: DatabaseSync, version: number, key: Uint8Array): void
   const renamed = version < 5 ? ['reference', 'account'].filter((name) => names.has(name)) : []
   for (const name of renamed) database.exec(`ALTER TABLE ${name} RENAME TO ${name}_4`)
   database.exec(tables)
-  addColumnsOf7(database)
+  addColumns(database)
   database.exec(indexes)
   if (version === 1) fillFrom1(database, key)
   else if (version < 4) fillFrom3(database)
   if (renamed.includes('reference')) fillFrom4(database)
+  fillFrom7(database)
   database.exec(`PRAGMA user_version=${schemaVersion}; COMMIT`)
 }
 

@@ -13,7 +13,10 @@ export interface Tally {
   blocks: number
 }
 
-/** What a block takes in the tables beside its bytes, about: it counts on the quota, or many small ones would fill the disk beside it. */
+/**
+ * What a block takes in the tables beside its bytes, about: it counts on the quota, or many small ones would fill the disk beside it.
+ * What is remembered of a removal takes about as much.
+ */
 export const blockRowBytes = 256
 
 /** Bytes that an account has on its quota. */
@@ -21,10 +24,27 @@ export function quotaBytesOf({ bytes, blocks }: Readonly<Tally>): number {
   return bytes + blocks * blockRowBytes
 }
 
+/** What an account has at a node. */
+export interface AccountUse extends Tally {
+  /** What is remembered of its removals: releases, and what lay below its erased files and was not here. */
+  remembered: number
+}
+
+/** How many removals of an account may be remembered: what they take is bounded by its quota, beside what it references. */
+export function rememberedMaxOf(accountBytesMax: number): number {
+  return Math.floor(accountBytesMax / blockRowBytes)
+}
+
+/** Bytes that an account has left; none while too much is remembered of what it removed. */
+export function quotaLeftOf(use: Readonly<AccountUse>, accountBytesMax: number): number {
+  if (use.remembered > 0 && use.remembered >= rememberedMaxOf(accountBytesMax)) return 0
+  return Math.max(0, accountBytesMax - quotaBytesOf(use))
+}
+
 /** Accounts that are remembered between groups. */
 const accountsMax = 4096
 
-interface AccountTally extends Tally {
+interface AccountTally extends AccountUse {
   /** In its row; 0 without one. */
   number: number
   isChanged: boolean
@@ -37,7 +57,7 @@ export class Tallies {
   #total: Tally | undefined
   #isTotalChanged = false
   /** What was added since the last mark, newest last. */
-  readonly #added: { to: Tally; bytes: number; blocks: number }[] = []
+  readonly #added: { to: Tally | AccountTally; bytes: number; blocks: number; remembered: number }[] = []
   /** Accounts that got their numbers since the last mark. */
   readonly #numbered: AccountTally[] = []
 
@@ -52,7 +72,7 @@ export class Tallies {
   }
 
   /** What an account references. */
-  of(account: Uint8Array): Readonly<Tally> {
+  of(account: Uint8Array): Readonly<AccountUse> {
     return this.#find(account)
   }
 
@@ -69,6 +89,20 @@ export class Tallies {
 
   /** Counts a reference of an account more, or with negative numbers one less. @returns the account's number. */
   addReference(account: Uint8Array, bytes: number, blocks: 1 | -1): number {
+    const found = this.#changing(account)
+    this.#add(found, bytes, blocks)
+    return found.number
+  }
+
+  /** Counts so many more removals of an account that are remembered, or with negative numbers less. */
+  remember(account: Uint8Array, count: number): void {
+    const found = this.#changing(account)
+    found.remembered += count
+    this.#added.push({ to: found, bytes: 0, blocks: 0, remembered: count })
+  }
+
+  /** An account that is about to be changed. */
+  #changing(account: Uint8Array): AccountTally {
     const found = this.#find(account)
     if (found.number === 0) {
       const insert = this.#statements.prepare('INSERT INTO account (account, bytes, blocks) VALUES (?, 0, 0)')
@@ -76,8 +110,7 @@ export class Tallies {
       this.#numbered.push(found)
     }
     found.isChanged = true
-    this.#add(found, bytes, blocks)
-    return found.number
+    return found
   }
 
   /** An operation begins, which may be undone. */
@@ -92,9 +125,10 @@ export class Tallies {
       one.number = 0
       one.isChanged = false
     }
-    for (const { to, bytes, blocks } of this.#added.splice(0)) {
+    for (const { to, bytes, blocks, remembered } of this.#added.splice(0)) {
       to.bytes -= bytes
       to.blocks -= blocks
+      if ('remembered' in to) to.remembered -= remembered
     }
   }
 
@@ -106,11 +140,11 @@ export class Tallies {
       this.#statements.prepare('UPDATE total SET bytes = ?, blocks = ?').run(bytes, blocks)
       this.#isTotalChanged = false
     }
-    const update = this.#statements.prepare('UPDATE account SET bytes = ?, blocks = ? WHERE id = ?')
+    const update = this.#statements.prepare('UPDATE account SET bytes = ?, blocks = ?, remembered = ? WHERE id = ?')
     for (const one of this.#accounts.values()) {
       if (!one.isChanged) continue
       one.isChanged = false
-      update.run(one.bytes, one.blocks, one.number)
+      update.run(one.bytes, one.blocks, one.remembered, one.number)
     }
     if (this.#accounts.size > accountsMax) this.#accounts.clear()
   }
@@ -127,9 +161,11 @@ export class Tallies {
     const name = byteText(account)
     let found = this.#accounts.get(name)
     if (!found) {
-      const find = this.#statements.prepare('SELECT id AS number, bytes, blocks FROM account WHERE account = ?')
-      const row = find.get(account) ?? { number: 0, bytes: 0, blocks: 0 }
-      found = { ...(row as unknown as Tally & { number: number }), isChanged: false }
+      const find = this.#statements.prepare(
+        'SELECT id AS number, bytes, blocks, remembered FROM account WHERE account = ?',
+      )
+      const row = find.get(account) ?? { number: 0, bytes: 0, blocks: 0, remembered: 0 }
+      found = { ...(row as unknown as AccountUse & { number: number }), isChanged: false }
       this.#accounts.set(name, found)
     }
     return found
@@ -139,6 +175,6 @@ export class Tallies {
     const tally = to as Tally
     tally.bytes += bytes
     tally.blocks += blocks
-    this.#added.push({ to: tally, bytes, blocks })
+    this.#added.push({ to: tally, bytes, blocks, remembered: 0 })
   }
 }

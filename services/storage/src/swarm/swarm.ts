@@ -12,7 +12,7 @@ import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
-import { StorageError } from '../errors.ts'
+import { notInSwarm, StorageError } from '../errors.ts'
 import { createProtector } from './swarm-key.ts'
 
 const redialMsMin = 250
@@ -67,7 +67,7 @@ export class Swarm {
 
   /** The host, once started. */
   get host(): Libp2p {
-    if (!this.#host) throw new TypeError('the swarm is not started')
+    if (!this.#host) throw notInSwarm()
     return this.#host
   }
 

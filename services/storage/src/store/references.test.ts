@@ -1,0 +1,144 @@
+/** What stores make of puts, pins and releases of one block that they hear of in any order: the account's last word holds everywhere. */
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { isStorageError } from '../errors.ts'
+import { codecRaw, hashBlock } from './block-id.ts'
+import { BlockStore } from './block-store.ts'
+import type { Reference } from './operations.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'storage-references-'))
+const [alice, bob] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)]
+const stores: BlockStore[] = []
+
+beforeAll(async () => {
+  for (const name of ['a', 'b', 'c']) {
+    const store = new BlockStore({
+      ...{ path: join(folder, name), key: randomBytes(32), bytesMax: 1e9, accountBytesMax: 1e9 },
+      ...{ node: new Uint8Array(32), now: () => 1_000_000, onCorrupt: () => {}, onFatal: () => {} },
+    })
+    await store.open()
+    stores.push(store)
+  }
+})
+
+afterAll(async () => {
+  for (const store of stores) await store.close()
+  rmSync(folder, { recursive: true })
+})
+
+interface Block {
+  digest: Uint8Array
+  codec: number
+  bytes: Uint8Array
+}
+
+function newBlock(): Block {
+  const bytes = new Uint8Array(randomBytes(64))
+  return { digest: hashBlock(bytes), codec: codecRaw, bytes }
+}
+
+/** Late news: what it is refused for is what the store knows better. */
+async function hear(news: Promise<unknown>): Promise<void> {
+  const known = ['ERR_BLOCK_RELEASED', 'ERR_BLOCK_NOT_FOUND', 'ERR_NOT_PINNED'] as const
+  await news.catch((error: unknown) => {
+    if (!known.some((code) => isStorageError(error, code))) throw error
+  })
+}
+
+const kinds = ['put', 'release', 'direct', 'recursive', 'refer', 'unpin'] as const
+type Kind = (typeof kinds)[number]
+
+async function tell(store: BlockStore, block: Block, kind: Kind, at: number): Promise<void> {
+  const { digest } = block
+  const pin = kind === 'direct' ? 1 : kind === 'recursive' ? 2 : 0
+  const reference = { account: alice, at, pin }
+  if (kind === 'release') await hear(store.release(digest, alice, { at, force: true }))
+  else if (kind === 'unpin') await hear(store.unpin(digest, alice, at))
+  else if (kind === 'put') await hear(store.put({ ...block, references: [reference], enforceQuota: false }))
+  else await hear(store.pin(block, reference, false))
+}
+
+async function handOver(from: BlockStore, to: BlockStore, block: Block): Promise<void> {
+  const references: Reference[] = from.references(block.digest)
+  if (references.length > 0) await hear(to.put({ ...block, references, enforceQuota: false }))
+}
+
+/** A step of what happens: something that the account did reaches a store, or one store hands another its copy. */
+type Step = { store: number; said: number } | { store: number; from: number }
+
+/** What an account did, one thing after the other, and in what order three stores hear of all of it, with copies between. */
+const histories = fc
+  .record({ did: fc.array(fc.constantFrom(...kinds), { minLength: 2, maxLength: 6 }), isShared: fc.boolean() })
+  .chain(({ did, isShared }) => {
+    const told: Step[] = [0, 1, 2].flatMap((store) => did.map((_, said) => ({ store, said })))
+    const copy = fc.record({ store: fc.nat(2), from: fc.nat(2) })
+    const steps = fc.array(copy, { maxLength: 6 }).chain((copies) => {
+      const all: Step[] = [...told, ...copies]
+      return fc.shuffledSubarray(all, { minLength: all.length })
+    })
+    return fc.record({ did: fc.constant(did), isShared: fc.constant(isShared), steps })
+  })
+
+test("whatever the order in which three stores hear of them, an account's last put or pin is kept if it was not released since", async () => {
+  await fc.assert(
+    fc.asyncProperty(histories, async ({ did, isShared, steps }) => {
+      const block = newBlock()
+      // Pins are of blocks that somebody keeps; a block that nobody else does goes and comes with its puts.
+      const bobs = { ...block, references: [{ account: bob, at: 1, pin: 0 }], enforceQuota: false }
+      if (isShared) await Promise.all(stores.map((store) => store.put(bobs)))
+      const isHeard = (kind: Kind): boolean => isShared || kind === 'put' || kind === 'release'
+      const timeOf = (said: number): number => 10 + said
+      for (const step of steps) {
+        const store = stores[step.store] as BlockStore
+        if ('from' in step) await handOver(stores[step.from] as BlockStore, store, block)
+        else if (isHeard(did[step.said] as Kind)) await tell(store, block, did[step.said] as Kind, timeOf(step.said))
+      }
+      const lastOf = (isOne: (kind: Kind) => boolean): number =>
+        Math.max(0, ...did.map((kind, said) => (isHeard(kind) && isOne(kind) ? timeOf(said) : 0)))
+      const kept = lastOf((kind) => kind !== 'release' && kind !== 'unpin')
+      const isKept = kept > lastOf((kind) => kind === 'release')
+      for (const store of stores) {
+        expect(store.keptSince(block.digest, alice)).toBe(isKept ? kept : undefined)
+        expect(store.has(block.digest)).toBe(isKept || isShared)
+      }
+      // What one of them heard while it had nothing to write it down with, it has from the others' copies.
+      for (const from of stores) for (const to of stores) await handOver(from, to, block)
+      const pins = stores.map((store) => store.pinOf(block.digest, alice))
+      expect(new Set(pins).size).toBe(1)
+      if (did.includes('unpin')) return
+      const released = lastOf((kind) => kind === 'release')
+      const pinned = (name: Kind): boolean => lastOf((kind) => kind === name) > released
+      expect(pins[0]).toBe(pinned('recursive') ? 2 : pinned('direct') ? 1 : 0)
+    }),
+    { numRuns: 60 },
+  )
+}, 60_000)
+
+test('a block that is put again keeps its place among those who keep it, and its second time goes with its copy', async () => {
+  const block = newBlock()
+  const [first, second] = stores as [BlockStore, BlockStore]
+  const put = (account: Uint8Array, at: number): Promise<boolean> =>
+    first.put({ ...block, references: [{ account, at, pin: 0 }], enforceQuota: true })
+  await put(alice, 10)
+  await put(bob, 11)
+  await put(alice, 12)
+  expect(first.ownerOf(block.digest)).toEqual(alice)
+  await handOver(first, second, block)
+  for (const store of [first, second]) {
+    const references = store.references(block.digest).sort((one, other) => one.at - other.at)
+    expect(references).toEqual([
+      { account: alice, at: 10, pin: 0, again: 12 },
+      { account: bob, at: 11, pin: 0 },
+    ])
+    await store.release(block.digest, alice, { at: 11, force: true })
+    // It was given up in between: from then on the other one has kept it for longer.
+    expect(store.ownerOf(block.digest)).toEqual(bob)
+    expect(store.keptSince(block.digest, alice)).toBe(12)
+    await store.release(block.digest, alice, { at: 12, force: true })
+    expect(store.references(block.digest)).toHaveLength(1)
+  }
+})
