@@ -106,6 +106,25 @@ describe('Outbox', () => {
     expect(outbox.refusals()).toEqual([{ chain: 'userchain', id: first, refusal: entry.refusal }])
   })
 
+  it('sends again what was refused, if it is told to, and nothing that is on record', async () => {
+    const { outbox, finished } = open([(await node()).url])
+    outbox.start()
+    const hash = new Uint8Array(32).fill(7)
+    const withdrawal = history.algorithm(2, hash)
+    const [id] = outbox.add([item(withdrawal)]) as [Uint8Array]
+    expect(await outbox.wait(id)).toMatchObject({ status: 'refused', rule: 'algorithm.hash' })
+    const [maker] = outbox.add([item(history.algorithm(1, hash))]) as [Uint8Array]
+    expect(await outbox.wait(maker)).toMatchObject({ status: 'committed' })
+    outbox.add([item(withdrawal)])
+    expect(outbox.find(id)).toMatchObject({ status: 'refused' })
+    outbox.add([{ ...item(withdrawal), isAnew: true }])
+    expect(await outbox.wait(id)).toMatchObject({ status: 'committed' })
+    expect(outbox.refusals()).toEqual([])
+    outbox.add([{ ...item(withdrawal), isAnew: true }])
+    expect(outbox.pending()).toBe(0)
+    expect(finished.map(({ status }) => status)).toEqual(['refused', 'committed', 'committed'])
+  })
+
   it('sends what it put off while its clock was two days ahead, once that is set right', async () => {
     let aheadMs = 2 * 86_400_000
     const now = (): number => Date.now() + aheadMs

@@ -26,6 +26,8 @@ export interface OutboxItem {
   readonly leaf: Uint8Array
   /** Id of an entry that must be committed before this one is sent; if it is refused, this one is refused with it. */
   readonly dependsOn?: Uint8Array
+  /** True: one that was refused is sent again, with this leaf's signatures; the refusal is forgotten. */
+  readonly isAnew?: boolean
 }
 
 /** Where an entry is: `waiting` to be sent (again), `promised` by a gateway, or finished. */
@@ -199,7 +201,8 @@ export class Outbox {
   }
 
   /**
-   * Takes transactions over. They are durable when this returns, all or none; one that is there already is left as it is.
+   * Takes transactions over. They are durable when this returns, all or none; one that is there already is left as it is, unless it was refused
+   * and `isAnew` says to try again.
    *
    * @returns Their ids, in the same order, 32 bytes each.
    * @throws {RuntimeError} `ERR_OUTBOX_FULL`, `ERR_DISK_FULL`; {ChainError} `ERR_TRANSACTION_FORMAT` for a leaf that is none.
@@ -217,6 +220,10 @@ export class Outbox {
         throw new RuntimeError(`the outbox holds ${max} unfinished transactions`, { code: 'ERR_OUTBOX_FULL', max })
       }
       for (const row of rows) {
+        if (row.isAnew === true) {
+          const set = 'status = 0, leaf = ?, attempts = 0, due_ms = 0, rule = NULL, refusal = NULL'
+          this.#database.run(`UPDATE entry SET ${set} WHERE id = ? AND status = 3`, row.leaf, row.id)
+        }
         this.#database.run(
           'INSERT OR IGNORE INTO entry (id, chain, status, leaf, stream, depends_on, added_ms) VALUES (?, ?, 0, ?, ?, ?, ?)',
           row.id,

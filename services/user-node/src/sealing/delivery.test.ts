@@ -1,13 +1,16 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { userTables } from '@healthblock/chain/tables'
 import { signTransaction, transactionId } from '@healthblock/chain/transaction'
 import { sha256 } from '@healthblock/crypto/hash'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
+import { toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import { Outbox } from '@healthblock/runtime/outbox'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { TestHome } from '../../../../test/support/home.ts'
 import { TestLedger } from '../../../../test/support/ledger.ts'
 import { UserNodeEvents } from '../events.ts'
 import { createLedgerView } from '../follower-view.ts'
@@ -128,6 +131,49 @@ test('what storage refuses one person holds up nobody else, and is tried again',
   expect(stored()).toEqual([20, 20])
   await outbox.close()
   database.close()
+})
+
+test('gaps, more than fit into a transaction, go on record once they are not refused any more, however often they were', async () => {
+  const world = new TestLedger(1_800_000_000_000)
+  const home = new TestHome(world, dir)
+  const vault = await home.enrol()
+  vault.close()
+  const { stream } = home.stream('ecg')
+  home.seal()
+  world.commit(home.iot())
+  home.database.run("UPDATE batch SET state = 'committed'")
+  home.database.run('UPDATE stream SET sequence = 71 WHERE stream = ?', stream)
+  expect(home.losses.close(home.person(), stream)).toBe(70)
+  const sent: Uint8Array[] = []
+  const outbox = {
+    add: (items: readonly { leaf: Uint8Array }[]) => void sent.push(...items.map(({ leaf }) => leaf)),
+    find: () => undefined,
+    pending: () => 0,
+  }
+  const { database, store: people, postings, losses, standing, ledger } = home
+  const delivery = new Delivery({
+    ...{ database, people, postings, ledger, losses, standing, logger, nowMs: () => world.nowMs },
+    ...{ outbox: outbox as never, storageOf: () => ({}) as StorageClient, onFinal: () => {} },
+  })
+  delivery.open()
+  /** Whatever is under way gets its final answer; gives what was sent for it. */
+  const answer = (status: 'refused' | 'committed'): Uint8Array[] => {
+    for (const { tx } of database.all("SELECT tx FROM posting WHERE what = 'iot' AND state = 'pending'")) {
+      const common = { id: toHex(tx as Uint8Array), chain: 'userchain', addedMs: 0, attempts: 1 } as const
+      delivery.settle({ ...common, status, ...(status === 'refused' ? { rule: 'iot.signature' } : {}) })
+    }
+    return sent.splice(0)
+  }
+  for (let tries = 0; tries < 80; tries++) {
+    await delivery.step()
+    expect(answer('refused').length).toBeGreaterThan(0)
+    world.nowMs += 2 * 3_600_000
+  }
+  await delivery.step()
+  for (const leaf of answer('committed')) world.commit(leaf)
+  const last = userTables.last.get(world.ledger.state('userchain'), home.person().account, stream)
+  expect(last?.[0]).toBe(71)
+  home.database.close()
 })
 
 test('an empty node.db does not take the place of one that is gone', () => {

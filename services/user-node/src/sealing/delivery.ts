@@ -171,13 +171,21 @@ export class Delivery {
       ready.push(row)
     }
     if (ready.length === 0) return false
-    const next = this.#unanswered(person, stream, ready)
-    if (next === undefined) return false
-    const { records, tx, body } = next
+    const records = ready.map((row): IotRecord => {
+      const numbers = ['sequence', 'generation', 'epoch', 'kind', 'size'].map((name) => Number(row[name]))
+      const [sequence, of, epoch, kind, size] = numbers as [number, number, number, number, number]
+      return [stream, sequence, of, epoch, kind, size, row.cid as Uint8Array]
+    })
+    const body = { v: 1, t: 'iot', a: person.account, r: records } as const
+    const tx = transactionId({ ledgerId: ledger.ledgerId, chain: 'userchain', bodyBytes: encodeBody(body) })
+    // Gaps that were refused, under an op key that was being replaced, do not change: they are the same transaction, signed again.
+    const isRefused = postings.find(person.account, tx)?.state === 'refused'
     const signers = [{ account: person.account, key: 1, signingKey: person.opKey }]
     const transaction = signTransaction({ ledgerId: ledger.ledgerId, chain: 'userchain', body, signers })
     database.transaction(() => {
-      postings.add({ tx, account: person.account, what: 'iot', leaf: transaction.leaf, requires: undefined }, nowMs())
+      if (isRefused) postings.renew({ tx, leaf: transaction.leaf }, nowMs())
+      else
+        postings.add({ tx, account: person.account, what: 'iot', leaf: transaction.leaf, requires: undefined }, nowMs())
       for (const [, sequence] of records) {
         database.run(
           "UPDATE batch SET state = 'posted', tx = ? WHERE account = ? AND stream = ? AND sequence = ?",
@@ -191,26 +199,6 @@ export class Delivery {
     return true
   }
 
-  /**
-   * As many of these rows as make up a transaction that has no final answer yet. The same records once more would be the same transaction: gaps
-   * that were refused, under an op key that was being replaced, do not change.
-   */
-  #unanswered(person: Person, stream: Uint8Array, ready: readonly SqlRow[]) {
-    const { postings, ledger } = this.#deps
-    const all = ready.map((row): IotRecord => {
-      const numbers = ['sequence', 'generation', 'epoch', 'kind', 'size'].map((name) => Number(row[name]))
-      const [sequence, generation, epoch, kind, size] = numbers as [number, number, number, number, number]
-      return [stream, sequence, generation, epoch, kind, size, row.cid as Uint8Array]
-    })
-    for (let count = all.length; count > 0; count--) {
-      const records = all.slice(0, count)
-      const body = { v: 1, t: 'iot', a: person.account, r: records } as const
-      const tx = transactionId({ ledgerId: ledger.ledgerId, chain: 'userchain', bodyBytes: encodeBody(body) })
-      if (postings.find(person.account, tx) === undefined) return { records, tx, body }
-    }
-    return undefined
-  }
-
   /** Hands signed transactions to the outbox. */
   handOver(): void {
     const { postings, outbox } = this.#deps
@@ -222,6 +210,8 @@ export class Delivery {
           {
             chain: 'userchain',
             leaf: posting.leaf,
+            // Records of nothing are the same transaction however often they are signed.
+            isAnew: posting.what === 'iot',
             ...(posting.requires === undefined ? {} : { dependsOn: posting.requires }),
           },
         ])

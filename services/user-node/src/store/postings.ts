@@ -38,6 +38,14 @@ export class Postings {
     )
   }
 
+  /** Inside the caller's transaction: a refused one is signed again, and goes on its way once more. */
+  renew({ tx, leaf }: Pick<Posting, 'tx' | 'leaf'>, nowMs: number): void {
+    this.#database.run(
+      "UPDATE posting SET leaf = ?, handed = 0, state = 'pending', ms = ? WHERE tx = ? AND state = 'refused'",
+      ...[leaf, nowMs, tx],
+    )
+  }
+
   /** Not yet handed to the outbox, oldest first; at most 256. */
   unhanded(): Posting[] {
     const rows = this.#database.all(
