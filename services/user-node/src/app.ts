@@ -29,6 +29,7 @@ import { Household } from './household.ts'
 import { Contacts } from './people/contacts.ts'
 import { Devices } from './people/devices.ts'
 import { loadWrappingKey } from './people/hot-key.ts'
+import { LedgerReaders } from './people/ledger-reader.ts'
 import { OpStanding } from './people/op-standing.ts'
 import { People } from './people/people.ts'
 import { type Person, PersonStore, type PersonStream } from './people/person.ts'
@@ -84,29 +85,23 @@ const looksEveryMs = 15_000
 /** What is larger, samples and files, comes by routes that say so. */
 const nodeBodyBytesMax = 64 * 1024
 
-function createFollower(config: UserNodeConfig, logger: Logger, store: () => PersonStore): LedgerFollower {
+function createFollower(config: UserNodeConfig, logger: Logger, readers: () => LedgerReaders): LedgerFollower {
   const sources = new Map<string, () => string>()
-  let turn = 0
   const follower: LedgerFollower = LedgerFollower.open({
     dir: join(config.dir, 'ledger'),
     genesis: config.ledger.genesis,
     urls: config.ledger.accounting,
     logger: logger.child({ part: 'follower' }),
     token: () => {
-      // Anybody of the house who is on the ledger may read it.
-      const reader = store()
-        .all()
-        .find(({ state }) => state !== 'pending')
+      const reader = readers().choose()
       if (reader === undefined)
         throw new UserNodeError('nobody of this house is enrolled yet', { code: 'ERR_PERSON_PENDING', person: '' })
-      // Which op key is in force is read from the ledger: while root replaces it, both are tried in turns.
-      const signingKey = turn++ % 2 === 0 ? reader.opKey : (reader.nextOp ?? reader.opKey)
-      const name = `${reader.id} ${toHex(signingKey.publicKey)}`
+      const { person, signingKey, name } = reader
       let source = sources.get(name)
       if (source === undefined) {
         source = createTokenSource({
           ledgerId: follower.ledger.ledgerId,
-          account: reader.account,
+          account: person.account,
           keyNumber: 1,
           signingKey,
           scope: 'ledger',
@@ -158,6 +153,7 @@ type Foundations = Pick<Services, 'database' | 'store' | 'ledger' | 'events' | '
   readonly config: UserNodeConfig
   readonly logger: Logger
   readonly follower: LedgerFollower
+  readonly readers: LedgerReaders
   readonly postings: Postings
   readonly standing: OpStanding
   readonly storageOf: (account: Uint8Array) => StorageClient
@@ -168,12 +164,13 @@ function layFoundations(config: UserNodeConfig, logger: Logger, stopping: AbortS
   const nowMs = Date.now
   const database = openNodeDatabase(join(config.dir, 'node.db'))
   const store = new PersonStore(database, loadWrappingKey(config.dir, database))
-  const follower = createFollower(config, logger, () => store)
+  const follower = createFollower(config, logger, () => readers)
   const ledger = createLedgerView(follower.ledger, nowMs)
+  const readers = new LedgerReaders({ people: () => store.all(), ledger, isTurnedAway: follower.isTurnedAway })
   const events = new UserNodeEvents(logger.child({ part: 'events' }))
   const alarms = new Alarms({ database, events })
   return {
-    ...{ config, logger, stopping, nowMs, database, store, follower, ledger, events, alarms },
+    ...{ config, logger, stopping, nowMs, database, store, follower, readers, ledger, events, alarms },
     standing: new OpStanding({ ledger, alarms, nowMs }),
     postings: new Postings(database),
     storageOf: createStorageOf(config, follower, store),
@@ -285,15 +282,7 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
   const delivering = buildDelivery(base, onSettled, wake)
   const { delivery, outbox } = delivering
   const viewing = buildViews(base, sessions)
-  const refresh = async (): Promise<boolean> => {
-    try {
-      await follower.catchUp({ signal: AbortSignal.any([stopping, AbortSignal.timeout(refreshTimeoutMs)]) })
-      return true
-    } catch (error) {
-      logger.debug({ err: error }, 'the ledger is out of reach')
-      return false
-    }
-  }
+  const refresh = (): Promise<boolean> => catchUp(base, stopping)
   const { isTurnedAway } = follower
   const parts = { ...base, ...consenting, ...delivering, ...viewing, refresh, isTurnedAway }
   const household = new Household(parts)
@@ -309,6 +298,21 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
     },
     transaction: (person, id) => transactionState(database, postings, outbox, person, id),
     drain: (timeoutMs) => drain(delivery, household, timeoutMs),
+  }
+}
+
+/** Catches up with the published ledgers, with whoever's key of the house is taken; true if nothing is left. */
+async function catchUp({ follower, readers, logger }: Foundations, stopping: AbortSignal): Promise<boolean> {
+  const signal = AbortSignal.any([stopping, AbortSignal.timeout(refreshTimeoutMs)])
+  for (let keys = readers.candidates().length; ; keys--) {
+    try {
+      await follower.catchUp({ signal })
+      return true
+    } catch (error) {
+      logger.debug({ err: error }, 'the ledger is out of reach')
+      // Turned away with one key, it may be read with the next one's.
+      if (keys <= 1 || !follower.isTurnedAway()) return false
+    }
   }
 }
 

@@ -193,13 +193,12 @@ export class Household {
     this.#hasLooked = this.#isCaughtUp || size() === before
   }
 
-  /** Tells her whose key reads the ledger that it does so no longer: nothing else may be refused for days. */
+  /** Tells everybody that no key of the house reads the ledger any longer: nothing else may be refused for days. */
   #noticeTurnedAway(): void {
     const { store, standing, isTurnedAway, nowMs } = this.#deps
     this.#turnedAwayMs = isTurnedAway() ? (this.#turnedAwayMs ?? nowMs()) : undefined
     if (this.#turnedAwayMs === undefined || Math.abs(nowMs() - this.#turnedAwayMs) < turnedAwayPatienceMs) return
-    const reader = store.all().find(({ state }) => state !== 'pending')
-    if (reader?.state === 'live') standing.turnedAway(reader)
+    for (const person of store.all()) if (person.state === 'live') standing.turnedAway(person)
   }
 
   async #keepKeys(person: Person): Promise<void> {

@@ -42,7 +42,7 @@ export class OpStanding {
     if (this.#isOther(person)) this.#tell(person)
   }
 
-  /** Every accounting node that answers turns this node away, which reads the ledger with her key: it is not in force, or the clock is wrong. */
+  /** Every accounting node that answers turns this node away with each key of the house: hers is not in force, or the clock is wrong. */
   turnedAway(person: Person): void {
     this.#tell(person)
   }
