@@ -11,7 +11,7 @@ import { problemOf } from '../packages/runtime/src/problem.ts'
 import { statusOfCode } from '../services/user-node/src/errors.ts'
 import { epochKeyOf } from '../services/user-node/src/people/person.ts'
 import { listReadings } from '../services/user-node/src/reading/lists.ts'
-import { rememberedMs } from '../services/user-node/src/sealing/samples.ts'
+import { aheadMsNever, rememberedMs } from '../services/user-node/src/sealing/samples.ts'
 import { deviceFormDefault } from '../services/user-node/src/sealing/switches.ts'
 import { periodMs, type SealedRecord, TestHome } from './support/home.ts'
 import { TestLedger } from './support/ledger.ts'
@@ -328,6 +328,54 @@ describe('a piece of samples', () => {
       ['pulse', 73],
       ['pulse', 74],
     ])
+  })
+})
+
+describe('readings that are dated years ahead', () => {
+  const dated = (startMs: number): ReadingBatch => ({
+    ...{ kind: 'vitals', startMs, rows: [{ atMs: startMs, sign: 'pulse', value: 71 }] },
+  })
+  /** What a device in order is answered: status and code, and when to ask again. */
+  const answerTo = (...batches: ReadingBatch[]) => {
+    const { stream } = home.stream('vitals')
+    try {
+      home.samples.addMeasured(
+        home.person(),
+        batches.map((batch) => ({ batch, stream })),
+      )
+    } catch (error) {
+      const { problem, headers } = problemOf(error, statusOfCode)
+      return [problem.status, problem.code, headers['retry-after']]
+    }
+    return [202]
+  }
+  const soon = 'ERR_SAMPLES_AHEAD'
+  const never = 'ERR_SAMPLES_FAR_AHEAD'
+
+  test('are refused for good once the ledger tells the time, so that a device goes on to the right ones behind them', () => {
+    const wild = dated(Date.parse('2099-01-01'))
+    expect(answerTo(wild)).toEqual([503, soon, '60'])
+    home.ledgerMs = world.nowMs
+    expect(answerTo(wild)).toEqual([400, never, undefined])
+    expect(answerTo(dated(world.nowMs))).toEqual([202])
+  })
+
+  test('wait while it is this node whose clock is behind, by its word or by the ledger’s', () => {
+    const right = world.nowMs
+    world.nowMs -= 300 * 86_400_000
+    expect(answerTo(dated(right))).toEqual([503, soon, '60'])
+    home.ledgerMs = right
+    expect(answerTo(dated(right))).toEqual([503, soon, '60'])
+    expect(answerTo(dated(right + aheadMsNever))).toEqual([400, never, undefined])
+    world.nowMs = right
+    expect(answerTo(dated(right))).toEqual([202])
+  })
+
+  test('less than a month ahead may become right, and more never, whatever else comes with them', () => {
+    home.ledgerMs = world.nowMs - 1_000
+    const month = dated(world.nowMs + aheadMsNever - 1)
+    expect(answerTo(month)).toEqual([503, soon, '60'])
+    expect(answerTo(month, dated(world.nowMs + aheadMsNever))).toEqual([400, never, undefined])
   })
 })
 

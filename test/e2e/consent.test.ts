@@ -149,6 +149,12 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     expect(await cluster.run('device', 'send', 'anna', 'vitals', file)).toMatchObject({
       ...{ code: 1, stderr: expect.stringMatching(/rows\.timeMs.*this node's clock/) },
     })
+    const pulseAt = (timeMs: number): string => JSON.stringify({ rows: [{ timeMs, sign: 'pulse', value: 70 }] })
+    writeFileSync(file, `${pulseAt(Date.parse('2099-01-01'))}\n${pulseAt(Date.now() - 1_000)}\n`)
+    expect(await cluster.run('device', 'send', 'anna', 'vitals', file)).toMatchObject({
+      ...{ code: 1, stdout: expect.stringContaining('{"accepted":1,"dropped":1}') },
+      stderr: expect.stringMatching(/batch 1 of 2 is dropped: .*never taken/),
+    })
     type Alarm = { id: number; code: string; acknowledgedBy: string | null }
     const alarms = (): Promise<Alarm[]> => cluster.ok<Alarm[]>('doctor', 'alarms', 'doctor-b', '--open')
     const [alarm] = await eventually('an alarm', 60_000, async () => {

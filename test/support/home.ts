@@ -66,6 +66,8 @@ export class TestHome {
   switches!: Switches
 
   constructor(world: TestLedger, dir: string) {
+  /** What the ledger's quorum said of the time since the node started. */
+  ledgerMs: number | undefined
     this.world = world
     this.dir = dir
     this.wrappingKey = newHotStoreKey()
@@ -88,7 +90,7 @@ export class TestHome {
     this.consent = new Consent({ ...deps, people: this.store, events })
     this.people = new People({ ...deps, dir: this.dir, store: this.store })
     this.devices = new Devices({ ...deps, store: this.store })
-    this.samples = new Samples(database, nowMs)
+    this.samples = new Samples(database, nowMs, () => this.ledgerMs)
     this.sealer = new Sealer({ database, samples: this.samples, ledger, periodMs, nowMs })
     this.gate = new SealingGate()
     this.losses = new Losses({ database, ledger, samples: this.samples, alarms: this.alarms, logger, nowMs })

@@ -21,10 +21,13 @@ interface Problem {
 export class NodeError extends CommandError {
   readonly status: number
   readonly body: Record<string, unknown>
-  constructor(message: string, status: number, body: Record<string, unknown>) {
+  /** When to ask again, if the node said it. */
+  readonly retryAfterMs: number | undefined
+  constructor(message: string, status: number, body: Record<string, unknown>, retryAfterMs?: number) {
     super(message, undefined)
     this.status = status
     this.body = body
+    this.retryAfterMs = retryAfterMs
   }
 }
 
@@ -66,7 +69,10 @@ export async function callNode<T>(
     const problem = (parsed ?? {}) as Problem
     const words = problem.detail ?? problem.title ?? text.slice(0, 200)
     const hint = problem.code === 'ERR_CODE_NEEDED' ? codeHint : ''
-    throw new NodeError(`${access.name}: ${words}${hint}`, response.status, (parsed ?? {}) as Record<string, unknown>)
+    const seconds = Number(response.headers.get('retry-after') ?? Number.NaN)
+    const retryAfterMs = Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : undefined
+    const said = (parsed ?? {}) as Record<string, unknown>
+    throw new NodeError(`${access.name}: ${words}${hint}`, response.status, said, retryAfterMs)
   }
   return parsed as T
 }

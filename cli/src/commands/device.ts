@@ -1,11 +1,13 @@
 /** `device`: what devices of the household send, and which are watched. */
 
+import { setTimeout as delay } from 'node:timers/promises'
 import { callNode } from '../cluster/client.ts'
 import { decodeText, readFileText } from '../input-file.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
-import { takePositionals } from '../options.ts'
+import { parseCount, takePositionals } from '../options.ts'
 import { formatTable } from '../table.ts'
 import { print, runAction } from './actions.ts'
+import { sendInOrder } from './device-send.ts'
 import { listDevices, removeDevice } from './patient-device.ts'
 import { type Context, openSession, type Session } from './patient-session.ts'
 
@@ -18,8 +20,10 @@ const help = `Usage: ./healthblock device ACTION …
   send NAME ecg|vitals FILE      what a device sends, as POST /v1/streams/:kind/samples takes it: one JSON object a line, or one in all
   fhir NAME FILE                 readings as an Observation of FHIR R4, or a Bundle of them
 
-FILE may be - for the standard input. What is answered "accepted" is durable; sending it again changes nothing.
-Options: --dir DIR, --json, --passphrase-file FILE (default DIR/secrets/NAME.passphrase)
+FILE may be - for the standard input. What is answered "accepted" is durable; sending it again changes nothing. As a device does, "send" drops a
+batch that no time makes right and goes on (exit code 1), and stops at one that the node does not take yet: that one comes again, before the rest.
+Options: --dir DIR, --json, --passphrase-file FILE (default DIR/secrets/NAME.passphrase);
+send: --wait SECONDS (at most so long, what is not taken yet is sent again when the node says; default 0)
 `
 
 interface DeviceState {
@@ -107,20 +111,19 @@ async function deviceSession(context: Context, name: string): Promise<Session['a
 
 async function send(context: Context, positionals: string[]): Promise<ExitCode> {
   const [name, kind, file] = takePositionals(positionals, ['NAME', 'STREAM', 'FILE'] as const)
+  const limits = { least: 0, most: 86_400, preset: 0 }
+  const waitSeconds = parseCount(context.options.wait as string | undefined, 'wait', limits)
   const batches = parseValues(await readInput(context, file), file)
   const access = await deviceSession(context, name)
-  for (const [at, batch] of batches.entries()) {
-    try {
-      await callNode(access, 'POST', `/v1/streams/${encodeURIComponent(kind)}/samples`, batch)
-    } catch (error) {
-      if (!(error instanceof CommandError)) throw error
-      const before = at === 0 ? 'nothing was accepted' : `the ${at} before it were accepted`
-      throw new CommandError(`batch ${at + 1} of ${batches.length}: ${error.message} (${before})`, undefined, {
-        cause: error,
-      })
-    }
-  }
-  return print(context, { accepted: batches.length }, () => `${batches.length} accepted\n`)
+  const sent = await sendInOrder(batches, {
+    ...{ access, path: `/v1/streams/${encodeURIComponent(kind)}/samples`, waitMs: waitSeconds * 1000 },
+    pause: (ms) => delay(ms),
+    say: context.io.stderr,
+  })
+  const { accepted, dropped } = sent
+  const words = dropped === 0 ? `${accepted} accepted\n` : `${accepted} accepted, ${dropped} dropped\n`
+  print(context, dropped === 0 ? { accepted } : sent, () => words)
+  return dropped === 0 ? 0 : 1
 }
 
 async function fhir(context: Context, positionals: string[]): Promise<ExitCode> {
@@ -139,7 +142,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   fhir,
 }
 
-const options = { 'passphrase-file': { type: 'string' } } as const
+const options = { 'passphrase-file': { type: 'string' }, wait: { type: 'string' } } as const
 
 /** `./healthblock device …`. */
 export async function runDevice(args: string[], io: Io): Promise<ExitCode> {

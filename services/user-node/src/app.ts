@@ -211,7 +211,7 @@ function buildDelivery(base: Foundations, onSettled: OnSettled, wake: () => void
   const { config, database, store, postings, ledger, alarms, standing, nowMs, logger, follower, storageOf, stopping } =
     base
   const { periodMs } = config
-  const samples = new Samples(database, nowMs)
+  const samples = new Samples(database, nowMs, () => follower.freshness('userchain').cosignedMs)
   const sealer = new Sealer({ database, samples, ledger, periodMs, nowMs })
   const losses = new Losses({ database, ledger, samples, alarms, logger, nowMs })
   const switches = new Switches({ database, samples, sealer, losses, alarms, periodMs, nowMs })

@@ -19,6 +19,7 @@ export type UserNodeErrorDetail =
   | { code: 'ERR_STREAM_UNKNOWN'; kind: string }
   | { code: 'ERR_SAMPLES_INVALID'; field: string }
   | { code: 'ERR_SAMPLES_AHEAD'; field: string; atMs: number; nowMs: number; retryAfterMs: number }
+  | { code: 'ERR_SAMPLES_FAR_AHEAD'; field: string; atMs: number; nowMs: number }
   | { code: 'ERR_SAMPLES_CONFLICT'; startMs: number }
   | { code: 'ERR_RECORD_INVALID'; field: string }
   | { code: 'ERR_JOB_UNKNOWN'; job: string }
@@ -69,6 +70,7 @@ export const statusOfCode: Readonly<Record<UserNodeErrorDetail['code'], number>>
   ERR_SAMPLES_AHEAD: 503,
   ERR_SAMPLES_CONFLICT: 409,
   ERR_RECORD_INVALID: 400,
+  ERR_SAMPLES_FAR_AHEAD: 400,
   ERR_JOB_UNKNOWN: 404,
   ERR_TRANSACTION_UNKNOWN: 404,
   ERR_BUFFER_FULL: 503,

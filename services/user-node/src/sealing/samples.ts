@@ -25,6 +25,8 @@ const digestBytes = 16
 export const aheadMsMax = 600_000
 /** When a device is to ask again at the latest: the node's clock may be set right at any moment. */
 const askAgainMsMax = 60_000
+/** Beyond this, ahead of the node's clock and of the ledger's too, it is the device's clock that is wrong: what it dated so is never taken. */
+export const aheadMsNever = 30 * 86_400_000
 /** Most rows of vital signs in one batch: half of what its format takes, and so of the largest block. */
 const vitalRowsMax = 7_500
 
@@ -59,18 +61,32 @@ export function durationMs(batch: ReadingBatch): number {
   return Math.round((batch.samples.length / batch.leads.length) * (1_000_000 / batch.rateMilliHz))
 }
 
+const endMs = (batch: ReadingBatch): number => batch.startMs + durationMs(batch)
+
 /**
  * Nobody knows which of two clocks is wrong: a node that starts without power for its own is behind until it hears the time. What is refused here is
- * taken later, and is to be kept until then: the answer is one that devices repeat.
+ * taken later, and is to be kept until then: the answer is one that devices repeat. Only the ledger can tell that it is the device's: what waits
+ * behind a batch that no time makes right would wait for ever.
  *
- * @throws {UserNodeError} `ERR_SAMPLES_AHEAD` naming the field that brings the readings so far ahead of the node's clock.
+ * @param clocks - Unix ms; `ledgerMs`: the newest moment that the ledger's quorum signed since this node started, if it was heard.
+ * @throws {UserNodeError} `ERR_SAMPLES_AHEAD` naming the field that brings the readings so far ahead of the node's clock;
+ *   `ERR_SAMPLES_FAR_AHEAD` if they are more than {@link aheadMsNever} ahead of the ledger's, too.
  */
-function requireMeasured(batch: ReadingBatch, nowMs: number): void {
-  const atMs = batch.startMs + durationMs(batch)
+function requireMeasured(
+  batch: ReadingBatch,
+  { nowMs, ledgerMs }: { nowMs: number; ledgerMs: number | undefined },
+): void {
+  const atMs = endMs(batch)
   if (atMs <= nowMs + aheadMsMax) return
   const field = batch.kind === 'ecg' ? 'startMs' : 'rows.timeMs'
   const here = new Date(nowMs).toISOString()
   const words = `${field}: the readings reach ${wordsOf(atMs - nowMs)} ahead of this node's clock, ${here}`
+  if (ledgerMs !== undefined && atMs > Math.max(nowMs, ledgerMs) + aheadMsNever) {
+    const never = "and more than 30 days ahead of the ledger's time: what is dated so is never taken"
+    throw new UserNodeError(`${words}, ${never}; set the clock of the device, and drop it`, {
+      ...{ code: 'ERR_SAMPLES_FAR_AHEAD', field, atMs, nowMs },
+    })
+  }
   const advice = 'set the clock of the device, or that of the node if it is the one that is wrong'
   const retryAfterMs = Math.min(atMs - aheadMsMax - nowMs, askAgainMsMax)
   throw new UserNodeError(`${words}: ${advice}, and send them again`, {
@@ -101,10 +117,14 @@ function encodePiece({ stream, batch }: { stream: Uint8Array; batch: ReadingBatc
 export class Samples {
   readonly #database: Database
   readonly #nowMs: () => number
+  readonly #ledgerMs: () => number | undefined
   #forgotMs = 0
-  constructor(database: Database, nowMs: () => number) {
+
+  /** @param ledgerMs - the newest moment that the ledger's quorum signed since this node started, Unix ms; undefined until it was heard. */
+  constructor(database: Database, nowMs: () => number, ledgerMs: () => number | undefined = () => undefined) {
     this.#database = database
     this.#nowMs = nowMs
+    this.#ledgerMs = ledgerMs
   }
 
   /**
@@ -126,12 +146,15 @@ export class Samples {
    * As {@link Samples.addAll}, for what a device measured and dated by its own clock. One that is wildly ahead would stretch her record into
    * years to come; what comes late is taken however late it is.
    *
-   * @throws {UserNodeError} as {@link Samples.add}, and `ERR_SAMPLES_AHEAD` for what reaches more than {@link aheadMsMax} beyond the node's clock.
+   * @throws {UserNodeError} as {@link Samples.add}; `ERR_SAMPLES_AHEAD` for what reaches more than {@link aheadMsMax} beyond the node's clock, which
+   *   may be the wrong one; `ERR_SAMPLES_FAR_AHEAD` for what reaches more than {@link aheadMsNever} beyond the ledger's word, too.
    */
   addMeasured(person: Person, pieces: readonly { stream: Uint8Array; batch: ReadingBatch }[]): void {
     const nowMs = this.#nowMs()
     const encoded = pieces.map(encodePiece)
-    for (const { batch } of encoded) requireMeasured(batch, nowMs)
+    // The one that reaches furthest says whether time makes all of them right.
+    const [furthest] = pieces.map(({ batch }) => batch).sort((a, b) => endMs(b) - endMs(a))
+    if (furthest !== undefined) requireMeasured(furthest, { nowMs, ledgerMs: this.#ledgerMs() })
     this.#takeAll(person, encoded)
   }
 
