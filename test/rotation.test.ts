@@ -453,14 +453,14 @@ describe('a revocation', { timeout: 60_000 }, () => {
     node.open()
     await node.consent.rotate(node.person())
     const [taken] = node.leaves('key') as [Uint8Array]
-    expect(node.consent.isForeign(node.person())).toBe(false)
+    expect(node.consent.isOutrun(node.person())).toBe(false)
     node.database.close()
     Object.assign(node, { world })
     node.open()
     expect(world.judge(taken)).toMatchObject({ verdict: 'refused' })
-    expect([node.person().hot.generation, node.consent.isForeign(node.person())]).toEqual([2, true])
+    expect([node.person().hot.generation, node.consent.isOutrun(node.person())]).toEqual([2, true])
     await node.consent.rotate(node.person())
-    expect([node.person().hot.generation, node.consent.isForeign(node.person())]).toEqual([3, false])
+    expect([node.person().hot.generation, node.consent.isOutrun(node.person())]).toEqual([3, false])
     const fresh = node.leaves('key').at(-1) as Uint8Array
     world.commit(fresh)
     const sealed = node.seal()

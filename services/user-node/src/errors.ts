@@ -31,6 +31,8 @@ export type UserNodeErrorDetail =
   | { code: 'ERR_FILE_INVALID'; field: string }
   | { code: 'ERR_FILE_OFFSET'; offset: number }
   | { code: 'ERR_FILE_INTERRUPTED' }
+  | { code: 'ERR_KEYS_CHANGING'; retryAfterMs: number }
+  | { code: 'ERR_CATCHING_UP'; retryAfterMs: number }
   | { code: 'ERR_FILE_BUSY' }
   | { code: 'ERR_FILE_ERASED'; sequence: number }
   | { code: 'ERR_REHEARSAL_MISSING' }
@@ -68,9 +70,9 @@ export const statusOfCode: Readonly<Record<UserNodeErrorDetail['code'], number>>
   ERR_STREAM_UNKNOWN: 404,
   ERR_SAMPLES_INVALID: 400,
   ERR_SAMPLES_AHEAD: 503,
+  ERR_SAMPLES_FAR_AHEAD: 400,
   ERR_SAMPLES_CONFLICT: 409,
   ERR_RECORD_INVALID: 400,
-  ERR_SAMPLES_FAR_AHEAD: 400,
   ERR_JOB_UNKNOWN: 404,
   ERR_TRANSACTION_UNKNOWN: 404,
   ERR_BUFFER_FULL: 503,
@@ -80,6 +82,8 @@ export const statusOfCode: Readonly<Record<UserNodeErrorDetail['code'], number>>
   ERR_FILE_INVALID: 400,
   ERR_FILE_OFFSET: 409,
   ERR_FILE_INTERRUPTED: 409,
+  ERR_KEYS_CHANGING: 503,
+  ERR_CATCHING_UP: 503,
   ERR_FILE_BUSY: 409,
   ERR_FILE_ERASED: 410,
   ERR_REHEARSAL_MISSING: 409,

@@ -25,6 +25,7 @@ import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
 import { listGrants } from './reading/lists.ts'
 import { Delivery } from './sealing/delivery.ts'
+import { SealingGate } from './sealing/gate.ts'
 import { streamOfKind } from './sealing/samples.ts'
 
 const dayMs = 86_400_000
@@ -271,6 +272,16 @@ test('no file is sealed before the node has looked whether its folder is an olde
   await household.round()
   await ready
   expect(seen).toEqual(['ready'])
+})
+
+test('who waits for that is told so after a while, and is let through once the node has looked', async () => {
+  const vault = await home.enrol()
+  vault.close()
+  const gate = new SealingGate(0)
+  const closed = expect.objectContaining({ detail: { code: 'ERR_CATCHING_UP', retryAfterMs: expect.any(Number) } })
+  await expect(gate.passed(home.person())).rejects.toThrowError(closed)
+  gate.open(home.person())
+  await expect(gate.passed(home.person())).resolves.toBeUndefined()
 })
 
 test('a storage network that never answers holds up neither records nor a revocation', async () => {

@@ -215,28 +215,19 @@ export class Household {
     for (const device of devices.foreign(person)) alarms.noticeDevice(person, device, { atMs: nowMs() })
     const adopted = consent.adopt(person)
     const generation = ledger.currentGeneration(person.account)
-    const isOutrun = this.#isOutrun(person)
+    const isBehindKeys = this.#deps.consent.isOutrun(person)
     // A new generation may be another's; after a start it is not known what was looked at.
     const isNew = this.#fitted.get(person.id) !== generation
     for (const { stream } of isNew ? person.streams : []) this.#unfit.add(toHex(stream))
     for (const stream of adopted) this.#unfit.add(toHex(stream))
     this.#fitted.set(person.id, generation)
     const notice = (): void => alarms.noticeForeign(person, { generation, atMs: nowMs() })
-    if (behind.length > 0 || adopted.length > 0 || isOutrun) notice()
+    if (behind.length > 0 || adopted.length > 0 || isBehindKeys) notice()
     const ended = await consent.endRefused(person)
     const grants = this.#hasLooked ? await consent.adoptGrants(person, this.#isCaughtUp) : 0
     if (grants > 0) notice()
-    else if (isOutrun && ended === 0 && this.#hasLooked) await this.#answer(person)
+    else if (isBehindKeys && ended === 0 && this.#hasLooked) await this.#answer(person)
     await this.#renewKeys(person)
-  }
-
-  /**
-   * True if the ledger is ahead, or has the generation in use with other keys: the folder is an older copy, or somebody else has the op key.
-   * These keys are not the current ones, and nothing is sealed with them.
-   */
-  #isOutrun(person: Person): boolean {
-    const { consent, ledger } = this.#deps
-    return ledger.currentGeneration(person.account) > person.hot.generation || consent.isForeign(person)
   }
 
   /** Changes keys that are not the current ones: at once, and then more and more rarely. */
@@ -262,7 +253,7 @@ export class Household {
   }
 
   #seal(person: Person, stream: PersonStream): void {
-    if (person.state !== 'live' || !this.#hasLooked || this.#isOutrun(person)) return
+    if (person.state !== 'live' || !this.#hasLooked || this.#deps.consent.isOutrun(person)) return
     const { sealer, losses, switches } = this.#deps
     const name = toHex(stream.stream)
     if (this.#unfit.has(name) && losses.refit(person, stream.stream) === 0) this.#unfit.delete(name)

@@ -363,6 +363,31 @@ describe('a household whose op key was stolen', { timeout: 120_000 }, () => {
     expect(states()).toEqual(['lost', 'on record'])
   })
 
+  test('begins no file with keys that the thief ended, and interrupts one that was under way, before its bytes are lost', async () => {
+    await live(2)
+    const records = streamOfKind(home.person(), 'records')
+    const bytes = new Uint8Array(50_000)
+    const begin = (): number =>
+      uploads.begin(home.person(), records, { name: 'scan.dcm', type: '', sizeBytes: 2 * bytes.length }).sequence
+    const send = (sequence: number, offset: number) =>
+      uploads.write(home.person(), records, { sequence, offset, bytes })
+    const withCode = (code: string) => expect.objectContaining({ detail: expect.objectContaining({ code }) })
+    const first = begin()
+    await send(first, 0)
+    world.commit(new Thief().rotation(1))
+    // The node has heard of it, and has not changed its keys yet.
+    expect(begin).toThrowError(withCode('ERR_KEYS_CHANGING'))
+    await expect(send(first, bytes.length)).rejects.toThrowError(withCode('ERR_FILE_INTERRUPTED'))
+    await recover()
+    const second = begin()
+    await send(second, 0)
+    expect(await send(second, bytes.length)).toMatchObject({ isStored: true })
+    await live(3)
+    expect(listFiles(home.database, account(), records.stream)).toMatchObject([
+      { sequence: second, state: 'on record' },
+    ])
+  })
+
   test('is taken back though the thief changed the keys more often than a transaction has room for cuts, while the node was away', async () => {
     await live(3)
     const thief = new Thief()

@@ -39,7 +39,7 @@ import {
   shredHeld,
   userchainId,
 } from './compose.ts'
-import { adoptCuts, foreignCuts, isForeignGeneration } from './foreign.ts'
+import { adoptCuts, foreignCuts, isOutrun } from './foreign.ts'
 import { ForeignGrants } from './foreign-grants.ts'
 import { writeGrant } from './grant-row.ts'
 import { checkRequest, type GrantRequest } from './request.ts'
@@ -210,12 +210,9 @@ export class Consent {
     })
   }
 
-  /**
-   * True if the generation in use is on the ledger with other keys: the folder is an older copy, and changed its keys before it had caught
-   * up. Nobody else can open what is sealed with them.
-   */
-  isForeign(person: Person): boolean {
-    return isForeignGeneration(this.#deps, person.account, person.hot.generation)
+  /** As {@link isOutrun}: nothing is sealed until these keys were changed. */
+  isOutrun(person: Person): boolean {
+    return isOutrun(this.#deps, person)
   }
 
   /**

@@ -25,6 +25,14 @@ export function isForeignGeneration(
 }
 
 /**
+ * True if the ledger is ahead of the person's keys, or has the generation in use with other ones: the folder is an older copy, or somebody else
+ * has the op key. These keys are not the current ones, and nothing is sealed with them.
+ */
+export function isOutrun(parts: Dependencies, { account, hot }: Person): boolean {
+  return parts.ledger.currentGeneration(account) > hot.generation || isForeignGeneration(parts, account, hot.generation)
+}
+
+/**
  * True if somebody else ended a generation of this node's. What it sealed in it may be newer than that end, by which keys may have been taken from
  * a doctor: the folder is an older copy, and its numbers may lie within the cut.
  */

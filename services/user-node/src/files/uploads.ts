@@ -3,7 +3,8 @@
  * chunk, and leave as leaves of 256 KiB. A sealed chunk is durable here before it leaves and is never sealed again: after
  * a crash the upload goes on from what is durable. Memory holds a part and a few leaves, whatever the file's size.
  *
- * A change of keys ends an unfinished upload: nothing more is sealed under the old ones, and its number becomes a gap.
+ * A change of keys ends an unfinished upload: nothing more is sealed under the old ones, and its number becomes a gap. So does the ledger's, by
+ * somebody else, before this node has answered it.
  */
 import {
   encodeFileLength,
@@ -20,6 +21,7 @@ import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { StorageClient, StoredBlock } from '@healthblock/runtime/storage-client'
 import { turnOver } from '@healthblock/runtime/turnover'
 import { blockOf, FileBuilder, fileCid, leafSizeBytes } from '@healthblock/runtime/unixfs'
+import { isOutrun } from '../consent/foreign.ts'
 import { UserNodeError } from '../errors.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
 import { epochKeyOf, type Person, type PersonStream } from '../people/person.ts'
@@ -34,6 +36,8 @@ const leavesAtOnce = 4
 const putsAtOnce = 4
 /** An upload that nobody goes on with is given up. */
 const idleMsMax = 24 * 3_600_000
+/** When a file may begin that keys were in the way of. */
+const keysChangingMs = 10_000
 const none = new Uint8Array(0)
 const noCid = new Uint8Array(32)
 
@@ -94,11 +98,17 @@ export class Uploads {
   /**
    * Begins a file: from now on its number is used.
    *
-   * @throws {UserNodeError} `ERR_FILE_INVALID`.
+   * @throws {UserNodeError} `ERR_FILE_INVALID`; `ERR_KEYS_CHANGING` while the keys in use are not the current ones: no record of theirs would
+   *   be taken, and a file is not sealed anew.
    */
   begin(person: Person, { stream }: PersonStream, file: FileDescription & { sizeBytes: number }): UploadState {
     const { database, ledger, nowMs } = this.#deps
     this.expire(person, { stream })
+    if (isOutrun(this.#deps, person)) {
+      const message =
+        'the ledger has newer keys of hers than this node, which is about to change them: begin the file when it has'
+      throw new UserNodeError(message, { code: 'ERR_KEYS_CHANGING', retryAfterMs: keysChangingMs })
+    }
     const described = encodeDescription(file)
     const storedBytes = fileSizeOf(described.length + file.sizeBytes)
     return database.transaction(() => {
@@ -200,7 +210,7 @@ export class Uploads {
 
   /** @throws {UserNodeError} `ERR_FILE_INTERRUPTED` after a change of keys, which gives the upload up. */
   #demandSameKeys({ person, stream, sequence, generation }: Place): void {
-    if (generation === person.hot.generation) return
+    if (generation === person.hot.generation && !isOutrun(this.#deps, person)) return
     this.#giveUp(person, stream, sequence)
     const message = 'the keys were changed since the file began: begin it again'
     throw new UserNodeError(message, { code: 'ERR_FILE_INTERRUPTED' })
