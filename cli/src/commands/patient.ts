@@ -95,6 +95,7 @@ interface Job {
   readonly transactions: string[]
   readonly lastSequence: number
   readonly unsent: number
+  readonly unstored: number
   readonly error?: string
 }
 
@@ -117,6 +118,15 @@ async function waitForJob(context: Context, session: Session, job: string): Prom
     if (state.state === 'failed') throw new CommandError(state.error ?? 'streaming failed')
     return state
   }
+}
+
+/** What batches wait for that were not posted. Behind one that no storage node has taken, the others wait for it. */
+export function waitingWords({ batches, unsent, unstored }: Pick<Job, 'batches' | 'unsent' | 'unstored'>): string {
+  const kept = `${unsent} of ${batches} batches are sealed and kept, and go on record in order as soon as that is over`
+  const storage = 'no storage node takes them now (none answers, or they turn this node away: its log says why)'
+  const ledger =
+    'they are stored, and wait for the ledger (this node has not caught up with it, or does not sign with the key in force: see "patient alarms" and ./healthblock status)'
+  return `${unstored > 0 ? storage : ledger}: ${kept}`
 }
 
 async function stream(context: Context, positionals: string[]): Promise<ExitCode> {
@@ -143,14 +153,13 @@ async function stream(context: Context, positionals: string[]): Promise<ExitCode
   })
   const done = await waitForJob(context, session, job)
   const { batches, transactions, lastSequence, unsent } = done
-  const kept = `of ${batches} batches are sealed and kept, and will be delivered in order when the network is back`
-  const waiting = `no storage node takes them now (none answers, or they turn this node away: its log says why): ${unsent} ${kept}`
+  const waiting = waitingWords(done)
   if (unsent > 0 && options.wait === true) throw new CommandError(waiting)
   if (unsent > 0) io.stderr(`${waiting}\n`)
   if (options.wait === true) {
     for (const id of transactions) {
       if ((await waitForReceipt(session, id, receiptTimeoutMs)) === undefined)
-        throw new CommandError(`${id} is not on the ledger yet: its records ${kept}; see ./healthblock status`)
+        throw new CommandError(`${id} is not on the ledger yet: the node keeps trying; see ./healthblock status`)
     }
   }
   if (!context.json) io.stderr(`${batches} batches sealed${options.wait === true ? ', all with receipts' : ''}\n`)

@@ -30,8 +30,10 @@ export interface Job {
   batchesTotal: number
   transactions: string[]
   lastSequence: number
-  /** Batches that are sealed and kept, and not stored yet: the storage network is out of reach. */
+  /** Batches that are sealed and kept, and not posted yet. */
   unsent: number
+  /** Of these, those that no storage node has taken yet; if there are none, it is the ledger that the others wait for. */
+  unstored: number
   error?: string
 }
 
@@ -43,11 +45,13 @@ interface Dependencies {
   readonly periodMs: number
   readonly nowMs: () => number
   readonly stopping: AbortSignal
+  /** How long a job waits for the next batch to be posted; absent: 15 s. */
+  readonly patienceMs?: number
 }
 
 const jobsMax = 256
 const postedPollMs = 20
-/** A job waits so long for the next batch to be stored; then it ends, and the node goes on trying. */
+/** A job waits so long for the next batch to be stored and posted; then it ends, and the node goes on trying. */
 const unsentPatienceMs = 15_000
 
 /** Streaming jobs of the household. */
@@ -84,6 +88,7 @@ export class RecordJobs {
       transactions: [],
       lastSequence: 0,
       unsent: 0,
+      unstored: 0,
     }
     const oldest = this.#jobs.keys().next()
     if (this.#jobs.size >= jobsMax && oldest.done !== true) this.#jobs.delete(oldest.value)
@@ -136,8 +141,7 @@ export class RecordJobs {
     job.lastSequence = sequenceOf(database, person, stream.stream)
     const sealed = { after: before, until: job.lastSequence }
     job.batches = this.#count(person, stream.stream, sealed)
-    const { transactions, unsent } = await this.#transactions(person, stream.stream, sealed)
-    Object.assign(job, { transactions, unsent })
+    Object.assign(job, await this.#transactions(person, stream.stream, sealed))
     job.state = 'done'
   }
 
@@ -166,23 +170,24 @@ export class RecordJobs {
     person: Person,
     stream: Uint8Array,
     range: { after: number; until: number },
-  ): Promise<{ transactions: string[]; unsent: number }> {
-    const { database, deliver, stopping } = this.#deps
+  ): Promise<Pick<Job, 'transactions' | 'unsent' | 'unstored'>> {
+    const { database, deliver, stopping, patienceMs = unsentPatienceMs } = this.#deps
     let least = Number.POSITIVE_INFINITY
     let deadline = 0
     for (;;) {
       const rows = database.all(
-        'SELECT sequence, tx FROM batch WHERE account = ? AND stream = ? AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT 1000000',
+        'SELECT sequence, state, tx FROM batch WHERE account = ? AND stream = ? AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT 1000000',
         ...[person.account, stream, range.after, range.until],
       )
       const unsent = rows.filter(({ tx }) => tx === null).length
       if (unsent < least) {
         least = unsent
-        deadline = performance.now() + unsentPatienceMs
+        deadline = performance.now() + patienceMs
       }
       if (unsent === 0 || stopping.aborted || performance.now() > deadline) {
         const ids = rows.flatMap(({ tx }) => (tx === null ? [] : [toHex(tx as Uint8Array)]))
-        return { transactions: [...new Set(ids)], unsent }
+        const unstored = rows.filter(({ state }) => state === 'sealed').length
+        return { transactions: [...new Set(ids)], unsent, unstored }
       }
       deliver().catch(() => {})
       await delay(postedPollMs)

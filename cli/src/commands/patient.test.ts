@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest'
+import { waitingWords } from './patient.ts'
+
+test('batches that no storage node takes wait for storage, and those behind them too', () => {
+  for (const unstored of [1, 3])
+    expect(waitingWords({ batches: 4, unsent: 3, unstored })).toMatch(
+      /^no storage node takes them now .*: 3 of 4 batches are sealed and kept/,
+    )
+})
+
+test('batches that are stored wait for the ledger, and storage is not blamed', () => {
+  const words = waitingWords({ batches: 4, unsent: 3, unstored: 0 })
+  expect(words).toMatch(/^they are stored, and wait for the ledger .*: 3 of 4 batches are sealed and kept/)
+  expect(words).not.toContain('storage')
+})
