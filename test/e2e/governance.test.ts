@@ -231,7 +231,8 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
       'anna',
       'doctor-a',
     )
-    const [{ grant }] = (await cluster.ok<{ grant: string }[]>('patient', 'grants', 'anna')) as [{ grant: string }]
+    type Granted = { grant: string; recordedAt: string }
+    const [{ grant, recordedAt }] = (await cluster.ok<Granted[]>('patient', 'grants', 'anna')) as [Granted]
     await stream()
     const during = new Date().toISOString()
     await stream()
@@ -245,7 +246,7 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
     const first = readings[0] as { transactionId: string }
     await cluster.ok(
       ...(['dispute', '--out', file, '--transaction', granted, '--transaction', first.transactionId] as const),
-      ...(['--grant', `anna/${grant}`, '--at', during, '--at', after, '--disclose', keys] as const),
+      ...(['--grant', `anna/${grant}`, '--at', recordedAt, '--at', during, '--at', after, '--disclose', keys] as const),
     )
     const genesis = join(cluster.dir, 'genesis.cbor')
     const verified = await cluster.ok<{ answers: { answer: string }[]; opened: unknown[] }>(
@@ -254,7 +255,7 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
       '--genesis',
       genesis,
     )
-    expect(verified.answers.map(({ answer }) => answer)).toEqual(['in force', 'closed'])
+    expect(verified.answers.map(({ answer }) => answer)).toEqual(['in force', 'in force', 'closed'])
     expect(verified.opened.length).toBeGreaterThan(0)
     const text = readFileSync(file, 'utf8')
     writeFileSync(file, text.replace(`"at":${Date.parse(after)}`, `"at":${Date.parse(during)}`))

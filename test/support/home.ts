@@ -18,6 +18,7 @@ import type { Database } from '@healthblock/runtime/sqlite'
 import { Consent } from '../../services/user-node/src/consent/consent.ts'
 import { UserNodeEvents } from '../../services/user-node/src/events.ts'
 import { createLedgerView } from '../../services/user-node/src/follower-view.ts'
+import type { LedgerView } from '../../services/user-node/src/ledger-view.ts'
 import { Devices } from '../../services/user-node/src/people/devices.ts'
 import { OpStanding } from '../../services/user-node/src/people/op-standing.ts'
 import { People, vaultPath } from '../../services/user-node/src/people/people.ts'
@@ -52,6 +53,7 @@ export class TestHome {
   readonly dir: string
   readonly wrappingKey: Uint8Array
   database!: Database
+  ledger!: LedgerView
   store!: PersonStore
   postings!: Postings
   consent!: Consent
@@ -64,10 +66,10 @@ export class TestHome {
   losses!: Losses
   gate!: SealingGate
   switches!: Switches
-
-  constructor(world: TestLedger, dir: string) {
   /** What the ledger's quorum said of the time since the node started. */
   ledgerMs: number | undefined
+
+  constructor(world: TestLedger, dir: string) {
     this.world = world
     this.dir = dir
     this.wrappingKey = newHotStoreKey()
@@ -78,6 +80,7 @@ export class TestHome {
   open(): void {
     const nowMs = (): number => this.world.nowMs
     const ledger = createLedgerView(this.world.ledger, nowMs)
+    this.ledger = ledger
     this.database = openNodeDatabase(join(this.dir, 'node.db'))
     this.store = new PersonStore(this.database, this.wrappingKey)
     this.postings = new Postings(this.database)

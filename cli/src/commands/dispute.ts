@@ -17,6 +17,7 @@ Writes one file about a dispute that "verify" checks without a network: what is 
   --transaction ID       a transaction of either ledger, with the time of its block
   --grant PATIENT/GRANT  the record of a grant, or the proof that there is none (ids as in "patient grants")
   --at ISO               with --grant: was it in force at this time, and what was its doctor's licence?
+                         (in force from "recordedAt" of "patient grants" on)
   --disclose KEYFILE     keys that the patient disclosed: the readings among the transactions are opened with them, and no other
   --stored               ask the storage nodes now: what they sign of having the blocks which the transactions name goes into the file
   --storage-receipts FILE  JSON list of [statement, signature] (base64): stores' words about blocks that the transactions name

@@ -344,7 +344,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
     inWords: sentences,
     rowsFrom: pagedRowsOf,
   }),
-  grants: listing('grants', ['doctor', 'streams', 'state', 'from', 'until', 'grant']),
+  grants: listing('grants', ['doctor', 'streams', 'state', 'from', 'until', 'recordedAt', 'grant']),
   alarms: listing('alarms', ['id', 'at', 'code', 'severity', 'endedAt', 'about']),
   exposure,
   acknowledge,

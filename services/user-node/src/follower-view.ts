@@ -54,6 +54,10 @@ export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerVie
     rules: () => ledger.rules('userchain'),
     cutOf: (patient, stream, generation) => userTables.cut.get(state(), patient, stream, generation)?.last,
     lastCounter: (patient) => userTables.counter.get(state(), patient) ?? 0,
+    grantRecordedAtMs(patient, grantId) {
+      const opened = userTables.grant.get(state(), patient, grantId)?.o
+      return opened === undefined ? undefined : (ledger.index('userchain').boundaryAfter(opened)?.ms ?? 0)
+    },
     isGrantClosed: (patient, grantId) => userTables.grant.get(state(), patient, grantId)?.c !== undefined,
     grantClosedAtMs(patient, grantId) {
       const closed = userTables.grant.get(state(), patient, grantId)?.c

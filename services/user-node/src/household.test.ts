@@ -336,8 +336,7 @@ test('a folder from before a grant finds it on the ledger: its doctor reads on, 
   cpSync(copy, dir, { recursive: true })
   rmSync(copy, { recursive: true })
   home.open()
-  const list = () =>
-    listGrants(home.database, home.person(), { epochLengthMs: world.ledger.epochMs, nowMs: world.nowMs })
+  const list = () => listGrants(home.database, home.person(), { ledger: home.ledger, nowMs: world.nowMs })
   expect(list()).toHaveLength(1)
   const household = openHousehold()
   await household.round()
@@ -400,7 +399,7 @@ test('a folder from before a grant that changed its keys before it had caught up
   world.commit(...granted)
   home.commitAll()
   await household.round()
-  const list = listGrants(home.database, home.person(), { epochLengthMs: world.ledger.epochMs, nowMs: world.nowMs })
+  const list = listGrants(home.database, home.person(), { ledger: home.ledger, nowMs: world.nowMs })
   expect(list).toMatchObject([{ doctor: toHex(doctor.account), grant: toHex(grantId), state: 'open', openedBy: null }])
   expect(home.person().hot.grants).toHaveLength(1)
   expect(home.person().hot.generation).toBe(3)
@@ -420,8 +419,7 @@ async function turnedBack(act: () => Promise<void>): Promise<void> {
   home.open()
 }
 
-const shownGrants = () =>
-  listGrants(home.database, home.person(), { epochLengthMs: world.ledger.epochMs, nowMs: world.nowMs })
+const shownGrants = () => listGrants(home.database, home.person(), { ledger: home.ledger, nowMs: world.nowMs })
 
 test('a folder from before a grant whose new keys cannot be written has nothing of it, in memory as on disk, until they can', async () => {
   const doctor = world.enrolDoctor()
@@ -528,7 +526,7 @@ test('a folder from before a revocation lists the access as ended', async () => 
   home.open()
   world.nowMs += 1_000
   await openHousehold().round()
-  const list = listGrants(home.database, home.person(), { epochLengthMs: world.ledger.epochMs, nowMs: world.nowMs })
+  const list = listGrants(home.database, home.person(), { ledger: home.ledger, nowMs: world.nowMs })
   expect(list).toMatchObject([
     { grant: toHex(grantId), state: 'ended', closedAt: new Date(endedMs).toISOString(), closedBy: null },
   ])

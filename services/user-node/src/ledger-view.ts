@@ -29,6 +29,8 @@ export interface LedgerView {
   lastCounter(patient: Uint8Array): number
   /** True if the grant is on the ledger and has ended there. */
   isGrantClosed(patient: Uint8Array, grantId: Uint8Array): boolean
+  /** When the grant came on the ledger, Unix ms of its block: from then on it is in force; undefined if it has not. */
+  grantRecordedAtMs(patient: Uint8Array, grantId: Uint8Array): number | undefined
   /** When the grant ended on the ledger, Unix ms of its block; undefined if it has not. */
   grantClosedAtMs(patient: Uint8Array, grantId: Uint8Array): number | undefined
   /** True if the grant is, or was, on the ledger. */

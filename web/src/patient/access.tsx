@@ -1,6 +1,6 @@
 /** The first screen: who can read me now, and the button that ends it. */
 import type { JSX } from 'preact'
-import { useMemo, useState } from 'preact/hooks'
+import { useEffect, useMemo, useState } from 'preact/hooks'
 import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
@@ -14,6 +14,8 @@ import { RevokeDialog } from './revoke.tsx'
 import { purposeName, streamList } from './words.ts'
 
 const strangersShown = 5
+/** Between looks whether a new access is on record. */
+const underWayMs = 2_000
 
 /** Everything that one person may read now. */
 interface Reader {
@@ -45,7 +47,11 @@ function GrantLine(props: { grant: Grant }): JSX.Element {
         {headMs > 0 && <span class="soft"> {t('patient.access.later', { from: formatMoment(grant.from) })}</span>}
       </dd>
       <dt>{t('patient.access.since')}</dt>
-      <dd>{formatMoment(grant.openedAt)}</dd>
+      <dd>
+        {grant.recordedAt === null
+          ? t('patient.access.underWay', { asked: formatMoment(grant.openedAt) })
+          : formatMoment(grant.recordedAt)}
+      </dd>
       <dt>{t('patient.access.until')}</dt>
       <dd>
         {grant.until === null
@@ -185,9 +191,12 @@ function titleWords(count: number | undefined): string {
 /** Who can read me now. */
 export function AccessScreen(): JSX.Element {
   const { base, live } = usePatient()
+  const [isUnderWay, setUnderWay] = useState(false)
   const grants = useResource<readonly Grant[]>(`${base}/grants`, {
-    ...{ live, on: ['revocation', 'grant'], everyMs: 60_000 },
+    ...{ live, on: ['revocation', 'grant'], everyMs: isUnderWay ? underWayMs : 60_000 },
   })
+  const isWaiting = grants.value?.some(({ state, recordedAt }) => state === 'open' && recordedAt === null) ?? false
+  useEffect(() => setUnderWay(isWaiting), [isWaiting])
   const lookers = useResource<Lookers>(`${base}/lookers`, { live, on: ['look'], everyMs: 30_000 })
   const [revoking, setRevoking] = useState<string>()
   const readers = useMemo(() => readersOf(grants.value ?? []), [grants.value])

@@ -8,6 +8,7 @@ export interface Grant {
   readonly from: string
   readonly until: string | null
   readonly openedAt: string
+  readonly recordedAt: string | null
   readonly closedAt: string | null
   readonly state: 'open' | 'ended' | 'expired' | 'refused'
   readonly purpose: number

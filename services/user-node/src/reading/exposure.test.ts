@@ -34,6 +34,7 @@ afterEach(() => {
 })
 
 const place = () => ({ database: home.database, person: home.person(), epochLengthMs: epochMs, nowMs: world.nowMs })
+const grants = () => listGrants(home.database, home.person(), { ledger: home.ledger, nowMs: world.nowMs })
 const report = () => listExposure(place(), toHex(doctor.account))
 const grant = (fromMs: number, untilMs: number) =>
   home.consent.grant(home.person(), vault, {
@@ -99,5 +100,16 @@ test('where nothing was recorded there is nothing to copy; a refused access is n
   home.database.run("UPDATE consent SET state = 'refused' WHERE tx = ?", tx)
   home.database.run('UPDATE grants SET closed = ? WHERE tx = ?', world.nowMs, tx)
   expect(report().map(({ state }) => state)).toEqual(['ended', 'refused'])
-  expect(listGrants(home.database, home.person(), place()).map(({ state }) => state)).toEqual(['ended', 'refused'])
+  expect(grants().map(({ state }) => state)).toEqual(['ended', 'refused'])
+})
+
+test('a grant is listed with when it was made, and with the time of its block once it is on record', async () => {
+  const openedAt = new Date(world.nowMs).toISOString()
+  await grant(world.nowMs, noEnd)
+  world.nowMs += 5_000
+  expect(grants()).toMatchObject([{ openedAt, recordedAt: null }])
+  home.commitAll()
+  const block = world.ledger.index('userchain').boundary(world.ledger.head('userchain').size)
+  expect(grants()).toMatchObject([{ openedAt, recordedAt: new Date(block?.ms ?? 0).toISOString() }])
+  expect(block?.ms).toBeGreaterThan(Date.parse(openedAt))
 })

@@ -83,8 +83,7 @@ export class FhirExport {
 
   *#consents({ person }: Session, { fromMs, untilMs }: { fromMs: number; untilMs: number }): Generator<FhirResource> {
     const { database, ledger, nowMs } = this.#deps
-    const place = { epochLengthMs: ledger.epochLengthMs, nowMs: nowMs() }
-    for (const grant of listGrants(database, person, place)) {
+    for (const grant of listGrants(database, person, { ledger, nowMs: nowMs() })) {
       const endMs = grant.closedAt ?? grant.until
       if (grant.state === 'refused' || Date.parse(grant.openedAt) >= untilMs) continue
       if (endMs !== null && Date.parse(endMs) < fromMs) continue

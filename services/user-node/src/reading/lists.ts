@@ -4,6 +4,7 @@ import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { noEnd } from '../consent/compose.ts'
 import { openedBy } from '../consent/grant-row.ts'
+import type { LedgerView } from '../ledger-view.ts'
 import { type Person, reachesPlace } from '../people/person.ts'
 import { stateOf } from './exposure.ts'
 
@@ -28,7 +29,10 @@ export interface GrantView {
   readonly streams: string[]
   readonly from: string
   readonly until: string | null
+  /** When this node made it, by its own clock. */
   readonly openedAt: string
+  /** Time of the block that carries it: in force from then on. Null while it is under way, and if it was refused. */
+  readonly recordedAt: string | null
   readonly closedAt: string | null
   readonly state: 'open' | 'ended' | 'expired' | 'refused'
   readonly rights: number
@@ -84,7 +88,7 @@ export function listReadings(database: Database, person: Person, held: readonly 
 export function listGrants(
   database: Database,
   person: Person,
-  place: { epochLengthMs: number; nowMs: number },
+  place: { ledger: Pick<LedgerView, 'epochLengthMs' | 'grantRecordedAtMs'>; nowMs: number },
 ): GrantView[] {
   const rows = database.all(
     `SELECT grants.*, consent.state AS consentstate, closing.tx AS closetx FROM grants LEFT JOIN consent ON consent.tx = grants.tx
@@ -95,13 +99,15 @@ export function listGrants(
   )
   return rows.map((row) => {
     const until = Number(row.until)
+    const recordedMs = place.ledger.grantRecordedAtMs(person.account, row.gid as Uint8Array)
     return {
       grant: toHex(row.gid as Uint8Array),
       doctor: toHex(row.doctor as Uint8Array),
       streams: (JSON.parse(row.streams as string) as string[]).map((stream) => kindOf(person, fromHex(stream))),
-      from: iso(Number(row.starts) * place.epochLengthMs),
+      from: iso(Number(row.starts) * place.ledger.epochLengthMs),
       until: until >= noEnd ? null : iso(until),
       openedAt: iso(Number(row.opened)),
+      recordedAt: recordedMs === undefined ? null : iso(recordedMs),
       closedAt: row.closed === null ? null : iso(Number(row.closed)),
       state: stateOf(row, place.nowMs),
       rights: Number(row.rights),

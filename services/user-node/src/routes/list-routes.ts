@@ -44,7 +44,7 @@ export function registerListRoutes(app: FastifyInstance, services: Services): vo
   const place = () => ({ epochLengthMs: ledger.epochLengthMs, nowMs: nowMs() })
 
   app.get('/v1/people/:p/grants', async (request) =>
-    listGrants(database, access.requireSession(request).person, place()),
+    listGrants(database, access.requireSession(request).person, { ledger, nowMs: nowMs() }),
   )
 
   app.get('/v1/people/:p/readings', async (request) => {
