@@ -154,25 +154,39 @@ export function listReadings(database: Database, patient: Uint8Array): ReadingVi
 /** Most entries of the list of what did not open. */
 const quarantineMax = 1_000
 
+/** Whose an entry is: a reference begins with the patient's account. As the index `quarantine_owner` has it. */
+const owner = 'substr(reference, 1, 64)'
+
+/** Whoever has an entry, one step of the index each. */
+const owners = `WITH RECURSIVE each (owner) AS (
+    SELECT min(${owner}) FROM quarantine
+    UNION ALL SELECT (SELECT min(${owner}) FROM quarantine WHERE ${owner} > each.owner) FROM each WHERE each.owner IS NOT NULL
+  ) SELECT owner FROM each WHERE owner IS NOT NULL LIMIT 100000`
+
 /**
  * What did not open, of one patient or of all, newest first. Where there is more than fits, each patient's newest goes in before anybody's
- * next: nobody's envelopes push out what somebody else sent.
+ * next: nobody's envelopes push out what somebody else sent. Of each patient no more is read than may go in.
  */
 export function listQuarantine(
   database: Database,
   patient: Uint8Array | undefined,
 ): { what: string; reference: string; reason: string; at: string }[] {
-  // A reference begins with the patient's account.
-  const owner = 'substr(reference, 1, 64)'
-  const rows = database.all(
-    `SELECT * FROM (
-       SELECT *, row_number() OVER (PARTITION BY ${owner} ORDER BY id DESC) AS turn FROM quarantine WHERE ?1 IS NULL OR ${owner} = ?1
-     ) WHERE turn <= ?2 ORDER BY turn, id DESC LIMIT ?2`,
-    ...[patient === undefined ? null : toHex(patient), quarantineMax],
-  )
-  return rows
-    .sort((a, b) => Number(b.id) - Number(a.id))
-    .map((row) => ({
+  const whose = patient === undefined ? database.all(owners).map((row) => row.owner as string) : [toHex(patient)]
+  const newestOf = (one: string, count: number): SqlRow[] =>
+    database.all(`SELECT * FROM quarantine WHERE ${owner} = ? ORDER BY id DESC LIMIT ?`, one, count)
+  let rows: SqlRow[][] = []
+  // As many of each as fit if all have so many; more of those who have more, while there is room.
+  for (let count = Math.ceil(quarantineMax / Math.max(1, whose.length)); ; count *= 2) {
+    rows = whose.map((one) => newestOf(one, count))
+    const found = rows.reduce((sum, { length }) => sum + length, 0)
+    if (found >= quarantineMax || rows.every(({ length }) => length < count)) break
+  }
+  const inTurns = rows.flatMap((own) => own.map((row, turn) => ({ row, turn })))
+  return inTurns
+    .sort((a, b) => a.turn - b.turn || Number(b.row.id) - Number(a.row.id))
+    .slice(0, quarantineMax)
+    .sort((a, b) => Number(b.row.id) - Number(a.row.id))
+    .map(({ row }) => ({
       what: row.what as string,
       reference: row.reference as string,
       reason: row.reason as string,

@@ -69,6 +69,11 @@ const recordedSchema = `
 CREATE INDEX posting_blockless ON posting (patient, sequence) WHERE block IS NULL AND cid IS NOT NULL;
 `
 
+/** What did not open, by whose it is: the account that a reference begins with. */
+const quarantineSchema = `
+CREATE INDEX quarantine_owner ON quarantine (substr(reference, 1, 64), id);
+`
+
 const advice = `, or move it away: the node makes it anew from the ledgers, but for petnames and for what was done about alarms`
 
 /**
@@ -77,7 +82,7 @@ const advice = `, or move it away: the node makes it anew from the ledgers, but 
  * @throws {RuntimeError} as `openDatabase`; `ERR_DATABASE_CORRUPT` says that it can be made anew.
  */
 export function openNodeDatabase(path: string): Database {
-  const migrations = [schema, portalSchema, pagesSchema, recordedSchema]
+  const migrations = [schema, portalSchema, pagesSchema, recordedSchema, quarantineSchema]
   try {
     return openDatabase({ path, synchronous: 'full', migrations, isLookedThrough: true })
   } catch (error) {
