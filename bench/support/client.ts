@@ -37,10 +37,10 @@ function call(url: string, path: string, type?: string, body?: Uint8Array): Prom
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 /**
- * Hands over up to 256 transactions and returns when all of them are committed under a quorum's signatures. A full queue (503) is tried again,
+ * Hands over up to 256 transactions and returns when all of them are committed under a quorum's signatures. A full queue (503, 429) is tried again,
  * and so is what was deferred, as any client would: a machine with too much else to do may pass a promise's deadline.
  *
- * @returns How often it was refused with 503.
+ * @returns How often it was pushed back.
  * @throws {Error} if one is refused.
  */
 export async function submit(url: string, items: readonly Item[]): Promise<number> {
@@ -52,19 +52,38 @@ export async function submit(url: string, items: readonly Item[]): Promise<numbe
   return busy
 }
 
-/** Returns how often it was refused with 503. */
+/** Submissions that a node pushed back, one behind the other. */
+const lines = new Map<string, Promise<unknown>>()
+
+/** Returns how often it was pushed back. What comes while others are tried again follows them: it may build on what they bring. */
 async function handOver(url: string, items: readonly Item[]): Promise<number> {
   const body = concatBytes(...items.map(({ leaf }) => leaf))
-  for (let busy = 0; ; busy++) {
-    const { status, body: answer } = await call(url, '/v1/userchain/transactions', 'application/cbor-seq', body)
-    if (status === 202) {
-      const { refused } = decodeCbor(new Uint8Array(answer)) as { refused: CborValue[] }
-      if (refused.length > 0) throw new Error(`${refused.length} transactions were refused at once`)
-      return busy
-    }
-    if (status !== 503 && status !== 429) throw new Error(`HTTP ${status}: ${answer.toString('latin1').slice(0, 300)}`)
-    await pause(20)
+  if (!lines.has(url) && (await isAccepted(url, body))) return 0
+  const before = lines.get(url) ?? Promise.resolve()
+  const turn = before
+    .catch(() => {})
+    .then(async () => {
+      for (let busy = 1; ; busy++) {
+        if (await isAccepted(url, body)) return busy
+        await pause(20)
+      }
+    })
+  lines.set(url, turn)
+  try {
+    return await turn
+  } finally {
+    if (lines.get(url) === turn) lines.delete(url)
   }
+}
+
+/** False if the node is too busy. */
+async function isAccepted(url: string, body: Uint8Array): Promise<boolean> {
+  const { status, body: answer } = await call(url, '/v1/userchain/transactions', 'application/cbor-seq', body)
+  if (status === 503 || status === 429) return false
+  if (status !== 202) throw new Error(`HTTP ${status}: ${answer.toString('latin1').slice(0, 300)}`)
+  const { refused } = decodeCbor(new Uint8Array(answer)) as { refused: CborValue[] }
+  if (refused.length > 0) throw new Error(`${refused.length} transactions were refused at once`)
+  return true
 }
 
 /** Waits until each has a final answer; returns those that were deferred. */

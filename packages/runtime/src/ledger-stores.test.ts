@@ -34,6 +34,8 @@ const patient = id(1_000_000)
 const stream = id(7).slice(0, 8)
 const first = new Uint8Array(32)
 const last = new Uint8Array(32).fill(255)
+/** One that every block sets. */
+const anyLeaf = statePath(keyOf(0))
 
 /** The block of a height: it sets `count` keys, every third one again, and adds one record and two transactions. */
 function changesOf(height: number, count = 5): ChainChanges {
@@ -55,11 +57,26 @@ function changesOf(height: number, count = 5): ChainChanges {
   }
 }
 
+/** A store of which a write is under way, a step further after each block. */
+function whileWritten(store: BatchedChainStore): ChainStore {
+  let steps = store.flushing()
+  return {
+    leaves: store.leaves,
+    index: store.index,
+    head: () => store.head(),
+    apply: (changes) => {
+      store.apply(changes)
+      if (steps.next().done === true) steps = store.flushing()
+    },
+  }
+}
+
 describe.each<[string, () => ChainStore]>([
   ['MemoryChainStore', () => new MemoryChainStore()],
   ['SqliteChainStore', () => sqlite()],
   ['SqliteChainStore of a replay', () => sqlite('replayed.db', { isReplayed: true, isThrownAway: true })],
   ['BatchedChainStore', () => new BatchedChainStore(sqlite())],
+  ['BatchedChainStore that is written in steps', () => whileWritten(new BatchedChainStore(sqlite()))],
 ])('the promises of ChainStore: %s', (_name, create) => {
   it('is empty at first', () => {
     const store = create()
@@ -241,16 +258,97 @@ describe('BatchedChainStore', () => {
     expect(base.index.find(id(100_003))).toBe(3)
   })
 
-  it('lets another file be written first, and nobody if there is nothing to write', () => {
-    const base = sqlite()
-    const heights: (Uint8Array | undefined)[] = []
-    const store = new BatchedChainStore(base, { nowMs: () => 0, beforeFlush: () => heights.push(base.head()) })
+  it('never writes ahead of the file that its own may rest on', () => {
+    const [base, other] = [sqlite(), sqlite('other.db')]
+    const before = new BatchedChainStore(other, { nowMs: () => 0 })
+    const store = new BatchedChainStore(base, { nowMs: () => 0, before: () => before })
     store.flush()
-    expect(heights).toEqual([])
+    before.apply(changesOf(0, 200))
+    store.apply(changesOf(0, 200))
+    const steps = store.flushing()
+    while (steps.next().done !== true) if (base.leaves.get(anyLeaf)) expect(other.head()).toEqual(encodeCbor(0))
+    expect([other.head(), base.head()]).toEqual([encodeCbor(0), encodeCbor(0)])
+    before.apply(changesOf(1))
+    store.flush()
+    expect(other.head()).toEqual(encodeCbor(0))
+  })
+
+  it('answers the same at each step of a write, while further blocks come, and has all of it in the file in the end', () => {
+    const base = sqlite()
+    const store = new BatchedChainStore(base, { nowMs: () => 0 })
+    const memory = new MemoryChainStore()
+    const applyBoth = (height: number) => {
+      store.apply(changesOf(height, 200))
+      memory.apply(changesOf(height, 200))
+    }
+    for (let height = 0; height < 4; height++) applyBoth(height)
+    let stepCount = 0
+    for (const _ of store.flushing()) {
+      if (stepCount < 6) applyBoth(4 + stepCount)
+      stepCount++
+      expect([...store.leaves.range(first, last)].map(({ path, value }) => [path, value])).toEqual(
+        [...memory.leaves.range(first, last)].map(({ path, value }) => [path, value]),
+      )
+      for (let height = 0; height < 12; height++) {
+        expect(store.index.find(id(2 * height))).toBe(memory.index.find(id(2 * height)))
+        expect(store.index.record(patient, stream, height)).toEqual(memory.index.record(patient, stream, height))
+        expect(store.index.boundary(3 * height)).toEqual(memory.index.boundary(3 * height))
+        expect(store.index.boundaryAt(height)).toEqual(memory.index.boundaryAt(height))
+        expect(store.index.boundaryAfter(3 * height + 1)).toEqual(memory.index.boundaryAfter(3 * height + 1))
+        expect(store.index.newestWake(3 * height)).toBe(memory.index.newestWake(3 * height))
+        expect(store.index.firstAnchoredBeyond(10 * height)).toEqual(memory.index.firstAnchoredBeyond(10 * height))
+      }
+      expect(store.head()).toEqual(memory.head())
+    }
+    expect(stepCount).toBeGreaterThan(10)
+    expect(base.head()).toEqual(encodeCbor(3))
+    expect(store.leaves.count()).toBe(memory.leaves.count())
+    expect(base.head()).toEqual(memory.head())
+  })
+
+  it('loses no block of the file when it is lost within a write', () => {
+    const base = sqlite()
+    const store = new BatchedChainStore(base, { nowMs: () => 0 })
     store.apply(changesOf(0))
     store.flush()
-    expect(heights).toEqual([undefined])
-    expect(base.head()).toEqual(encodeCbor(0))
+    const leaves = [...store.leaves.range(first, last)]
+    store.apply(changesOf(1, 300))
+    const steps = store.flushing()
+    for (let i = 0; i < 5; i++) steps.next()
+    base.close()
+    const again = sqlite()
+    expect(again.head()).toEqual(encodeCbor(0))
+    expect([...again.leaves.range(first, last)]).toEqual(leaves)
+  })
+
+  it('writes between turns of the event loop, and `flush` does what is left', async () => {
+    const base = sqlite()
+    const store = new BatchedChainStore(base, { nowMs: () => 0, transactionsMax: 6, pieceMs: 0 })
+    for (let height = 0; height < 2; height++) store.apply(changesOf(height, 300))
+    expect(base.head()).toBeUndefined()
+    while (base.head() === undefined) await new Promise((resolve) => setImmediate(resolve))
+    expect(base.head()).toEqual(encodeCbor(1))
+    for (let height = 2; height < 4; height++) store.apply(changesOf(height, 300))
+    await new Promise((resolve) => setImmediate(resolve))
+    store.flush()
+    expect(base.head()).toEqual(encodeCbor(3))
+    // Twice as much as is written at a time: at once.
+    for (let height = 4; height < 8; height++) store.apply(changesOf(height))
+    expect(base.head()).toEqual(encodeCbor(7))
+  })
+
+  it('says at the next block that a write failed, and what it answers is still right', async () => {
+    const base = sqlite()
+    const store = new BatchedChainStore(base, { nowMs: () => 0, transactionsMax: 6, pieceMs: 0 })
+    store.apply(changesOf(0))
+    const twice = { ...changesOf(1), index: { ...changesOf(1).index, boundary: changesOf(0).index.boundary } }
+    store.apply(twice)
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+    expect(base.head()).toBeUndefined()
+    expect(store.index.find(id(3))).toBe(4)
+    expect(store.head()).toEqual(encodeCbor(1))
+    expect(() => store.apply(changesOf(2))).toThrow()
+    expect(() => store.flush()).toThrow()
   })
 
   it('writes what has waited for a second', () => {

@@ -101,15 +101,11 @@ class SqliteLeafStore implements LeafStore {
     return this.#count
   }
 
-  /** Inside the block's transaction; returns how many leaves were new. */
-  write(leaves: Iterable<StateLeaf>): number {
-    let added = 0
-    for (const { path, key, value, hash } of leaves) {
-      if (this.#update.run(key, value, hash, path).changes !== 0) continue
-      this.#insert.run(path, key, value, hash)
-      added++
-    }
-    return added
+  /** Inside the block's transaction; true if the leaf was new. */
+  write({ path, key, value, hash }: StateLeaf): boolean {
+    if (this.#update.run(key, value, hash, path).changes !== 0) return false
+    this.#insert.run(path, key, value, hash)
+    return true
   }
 
   /** After the commit. */
@@ -120,6 +116,9 @@ class SqliteLeafStore implements LeafStore {
 
 /** Most places kept: every transaction is asked for when it arrives, when it is ordered and when it is answered. */
 const placesMax = 32_768
+
+/** Rows written in one step: some tenths of a millisecond. */
+const rowsPerStep = 32
 
 /** Boundaries of the newest blocks kept in memory. */
 const recentBoundariesMax = 256
@@ -216,19 +215,15 @@ class SqliteLogIndex implements LogIndex {
   }
 
   /** Inside a transaction. */
-  writePlaces(transactions: Iterable<Place>): void {
-    for (const { id, index } of transactions) {
-      this.#insertPlace.run(id, index)
-      // Before the commit: one that is rolled back leaves a needless "perhaps".
-      this.#ids.add(id)
-    }
+  writePlace({ id, index }: Place): void {
+    this.#insertPlace.run(id, index)
+    // Before the commit: one that is rolled back leaves a needless "perhaps".
+    this.#ids.add(id)
   }
 
   /** Inside a transaction. */
-  writeRecords(records: Iterable<PlacedRecord>): void {
-    for (const { patient, stream, sequence, entry } of records) {
-      this.#insertRecord.run(patient, stream, sequence, entry.index, entry.generation, entry.epoch, entry.kind)
-    }
+  writeRecord({ patient, stream, sequence, entry }: PlacedRecord): void {
+    this.#insertRecord.run(patient, stream, sequence, entry.index, entry.generation, entry.epoch, entry.kind)
   }
 
   /** Inside a transaction. */
@@ -291,35 +286,50 @@ export class SqliteChainStore implements ChainStore {
   }
 
   apply({ leaves, index, head }: ChainChanges): void {
-    const added = this.#database.transaction(() => {
-      const count = this.#leaves.write(leaves)
-      this.#index.writePlaces(index.transactions)
-      this.#index.writeRecords(index.records)
+    let added = 0
+    this.#database.transaction(() => {
+      for (const leaf of leaves) if (this.#leaves.write(leaf)) added++
+      for (const place of index.transactions) this.#index.writePlace(place)
+      for (const record of index.records) this.#index.writeRecord(record)
       this.#index.writeBoundary(index.boundary)
       this.#setHead.run(head)
-      return count
     })
     this.#leaves.grew(added)
     this.#index.committed(index.transactions, [index.boundary])
   }
 
   /**
-   * As `apply` for several blocks in one transaction: each leaf is written once, in the order of the table, and so are places.
+   * As `apply` for several blocks in one transaction: each leaf is written once, in the order of the table, and so are places. In steps of
+   * some rows each; whoever reads between them may find what is written so far.
    *
    * @param gathered - `leaves`: ascending by K, each K once. `head`: the newest block's.
    * @throws as `apply`: what is stored is then unknown.
    */
-  applyAll({ leaves, index, head }: GatheredChanges): void {
-    const added = this.#database.transaction(() => {
-      const count = this.#leaves.write(leaves)
-      this.#index.writePlaces(index.placesInOrder())
-      this.#index.writeRecords(index.records())
-      for (const boundary of index.boundaries) this.#index.writeBoundary(boundary)
-      this.#setHead.run(head)
-      return count
-    })
+  *applyAll(gathered: GatheredChanges): Generator<void, void> {
+    const added = yield* this.#database.transactionInSteps(() => this.#writeAll(gathered))
     this.#leaves.grew(added)
-    this.#index.committed(index.places(), index.boundaries)
+    this.#index.committed(gathered.index.places(), gathered.index.boundaries)
+  }
+
+  /** Inside a transaction; returns how many leaves were new. */
+  *#writeAll({ leaves, index, head }: GatheredChanges): Generator<void, number> {
+    let rows = 0
+    let added = 0
+    for (const leaf of leaves) {
+      if (this.#leaves.write(leaf)) added++
+      if (++rows % rowsPerStep === 0) yield
+    }
+    for (const place of index.placesInOrder()) {
+      this.#index.writePlace(place)
+      if (++rows % rowsPerStep === 0) yield
+    }
+    for (const record of index.records()) {
+      this.#index.writeRecord(record)
+      if (++rows % rowsPerStep === 0) yield
+    }
+    for (const boundary of index.boundaries) this.#index.writeBoundary(boundary)
+    this.#setHead.run(head)
+    return added
   }
 
   /** Closes the file. */

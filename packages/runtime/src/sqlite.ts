@@ -97,7 +97,29 @@ export class Database {
     })
   }
 
-  /** The same for a database opened with `normal`, and it survives the loss of power when it returns, as all before it. */
+  /**
+   * As `transaction`, in steps: between two of them the database is read, by statements that see what is written so far, and nobody else
+   * may write. Whoever leaves it before its end (`return`) leaves nothing of it.
+   */
+  *transactionInSteps<T>(work: () => Generator<void, T>): Generator<void, T> {
+    this.#guard(() => this.#database.exec('BEGIN IMMEDIATE'))
+    this.#inTransaction = true
+    try {
+      const steps = work()
+      for (let step = this.#guard(() => steps.next()); ; step = this.#guard(() => steps.next())) {
+        if (step.done === true) {
+          this.#guard(() => this.#database.exec('COMMIT'))
+          return step.value
+        }
+        yield
+      }
+    } finally {
+      this.#inTransaction = false
+      if (this.#database.isOpen && this.#database.isTransaction) this.#database.exec('ROLLBACK')
+    }
+  }
+
+  /** As `transaction`, for a database opened with `normal`, and it survives the loss of power when it returns, as all before it. */
   transactionSynced<T>(work: () => T): T {
     this.#database.exec('PRAGMA synchronous = FULL')
     try {

@@ -5,8 +5,8 @@
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { type AffinePoint, Equation, togetherMax } from './equation.ts'
 
-/** Keys that have tables at once, in each thread: 7.9 MB. */
-export const knownKeysMax = 1024
+/** Keys that have tables at once, in each thread: up to 31.5 MB. */
+export const knownKeysMax = 4096
 /** A key is made known when it was seen so often, at first: tables cost as much as two or three signatures and spare two thirds of each. */
 export const sightingsMin = 16
 const sightingsMax = 4096
