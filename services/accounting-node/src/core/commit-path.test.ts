@@ -1,4 +1,4 @@
-import { appendFileSync, copyFileSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { chainOrigin, genesisPolicy, verifyCheckpoint } from '@healthblock/chain/checkpoint'
 import { parseGenesis } from '@healthblock/chain/genesis'
@@ -213,6 +213,22 @@ describe('four nodes', () => {
     checkOneLedger()
     expect(cluster.core(1).term().term).toBeGreaterThan(value.term)
     expect(cluster.events.some(({ event }) => event.kind === 'register-rebuilt' && event.height > 0)).toBe(true)
+  })
+
+  it('say once what it is that cannot be read, and go on when the register can', async () => {
+    await running()
+    const files = ['', '-wal', '-shm'].map((ending) => `${cluster.registerPath}${ending}`)
+    for (const file of files) rmSync(file, { force: true })
+    mkdirSync(cluster.registerPath)
+    const reasons = (): string[] =>
+      cluster.events.flatMap(({ event }) => (event.kind === 'failed' ? [(event.error as Error).message] : []))
+    await cluster.until('a failure', () => reasons().some((reason) => reason.includes('register')))
+    expect(reasons().filter((reason) => /register:.*register:/.test(reason))).toEqual([])
+    rmSync(cluster.registerPath, { recursive: true })
+    const after = algorithms(2, 'y')
+    await accept(1, after)
+    await committed(after)
+    checkOneLedger()
   })
 
   it('rebuild the register when it is rolled back', async () => {

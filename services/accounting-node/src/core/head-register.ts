@@ -1,7 +1,7 @@
 /** Reading the head register, and what follows from it: nothing is decided but what stands there on q acks. */
 import { equalBytes } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
-import { AccountingError } from '../errors.ts'
+import { AccountingError, isAccountingError } from '../errors.ts'
 import type { CoreState } from './core-state.ts'
 import type { JudgedValue } from './judged-value.ts'
 import { type HeadValue, isSameHead, parseHeadValue } from './wire.ts'
@@ -64,6 +64,7 @@ export async function readRegister(core: CoreState): Promise<RegisterReading> {
     core.registerReachable = true
   } catch (cause) {
     core.registerReachable = false
+    if (isAccountingError(cause, 'ERR_REGISTER_FAILED')) throw cause
     const reason = messageOf(cause)
     throw new AccountingError(`head register: ${reason}`, { code: 'ERR_REGISTER_FAILED', reason }, { cause })
   }
