@@ -113,7 +113,15 @@ const repeatedEveryMs = 60_000
 const failuresMax = 256
 
 /**
- * Tells of what happens on the commit path. The same failure is told once a minute, with how often it came in between.
+ * What a failure is, without what differs each time that it comes: heights, sizes, times, ports, ids. A rank stays: each peer is away for
+ * itself.
+ */
+function kindOf(words: string): string {
+  return words.replaceAll(/\b[0-9a-f]{16,}\b|(?<!\brank )\b\d+(?:\.\d+)*/g, '#')
+}
+
+/**
+ * Tells of what happens on the commit path. A failure of the same kind is told once a minute, with how often it came in between.
  *
  * @param elapsedMs - of a clock that never steps.
  */
@@ -126,7 +134,7 @@ export function coreTeller(logger: Logger, elapsedMs: () => number): (event: Cor
     }
     const { chain, part, error } = event
     const { code, reason } = reasonOf(error)
-    const name = JSON.stringify([chain, part, code, reason])
+    const name = JSON.stringify([chain, kindOf(part), code, kindOf(reason)])
     const known = failures.get(name)
     if (known !== undefined && elapsedMs() - known.toldMs < repeatedEveryMs) {
       known.count++
