@@ -121,7 +121,7 @@ export class CoreState {
   /** When this node first knew of the register's leader: a new one gets its time; the same one in a newer term does not. */
   leaderSinceMs = 0
   clockSkewMs = 0
-  /** Until when a rank is not collected from: it attested a block that nobody could show. */
+  /** Until when a rank is not collected from: it attested a block that nobody could show, or alone staged one whose time lies ahead. */
   readonly unproved = new Map<number, number>()
   /** True while this node's own check of its files has failed: it cosigns nothing. */
   suspended = false
@@ -155,7 +155,7 @@ export class CoreState {
     return members.nodes.find(({ account }) => equalBytes(account, this.options.account))?.rank ?? noRank
   }
 
-  /** True while a rank is done without, because it attested what nobody could show. */
+  /** True while a rank is done without, because nothing proves what it says to have attested or staged. */
   isUnproved(rank: number): boolean {
     return (this.unproved.get(rank) ?? 0) > this.elapsedMs()
   }

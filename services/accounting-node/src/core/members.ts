@@ -66,6 +66,14 @@ export class Members {
     return 2 * this.quorum - this.count
   }
 
+  /**
+   * Nodes that must have staged a block that lies ahead in time before others do so by their word: at least one of them judged it by a clock
+   * that is not its leader's. Of a node that is alone its own word counts.
+   */
+  get aheadVotesMin(): number {
+    return Math.max(this.votesMin, Math.min(2, this.count))
+  }
+
   /** True if a node has this rank. */
   has(rank: number): boolean {
     return this.#nodeKeys.has(rank)

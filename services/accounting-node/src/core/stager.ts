@@ -57,11 +57,20 @@ async function checkTerm(core: CoreState, term: number, leader: number): Promise
   if (value?.term !== term || value.leader !== leader) throw new Refused('term')
 }
 
-/** A re-proposal is exempt from the rules about clock and anchor if as many nodes staged it before as a decided block's rules demand. */
+/**
+ * A re-proposal is exempt from the rules about clock and anchor if as many nodes staged it before as a decided block's rules demand. A time
+ * that lies ahead stays in the ledger for good, so one node's word is not enough for that: what may have been decided another one judged.
+ */
 async function isReproposal(core: CoreState, order: StageOrder, pending: PendingBlock): Promise<boolean> {
   if (order.acks.length === 0) return false
-  const good = core.members.goodAcks(pending.head, order.acks)
-  return good.length >= Math.max(1, core.members.votesMin)
+  const { members } = core
+  const good = members.goodAcks(pending.head, order.acks)
+  return good.length >= (liesAhead(core, pending.head) ? members.aheadVotesMin : Math.max(1, members.votesMin))
+}
+
+/** True for a block's time that is further ahead of this node's clock than that of a new block may be. */
+export function liesAhead(core: CoreState, { ms }: { readonly ms: number }): boolean {
+  return ms - core.nowMs() > clockDifferenceMsMax
 }
 
 /** The register named a block of this height or beyond, on q acks: this node is behind, and stages that very block or none. */

@@ -3,19 +3,21 @@
  * attested and staged, follows the highest of them, and re-proposes byte for byte what a decided block's acks would show.
  */
 
+import { parseSealLeaf } from '@healthblock/chain/seal'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
 import { catchUp, execute } from './catch-up.ts'
 import type { CoreState } from './core-state.ts'
 import { readRegister, termsAheadMax } from './head-register.ts'
 import { type Leadership, type Proposal, StepDown, setRegister } from './proposal.ts'
-import { collect } from './stager.ts'
+import { collect, liesAhead } from './stager.ts'
 import {
   type Ack,
   encodeHeadValue,
   encodeMessage,
   type Fields,
   type HeadValue,
+  isSameHead,
   parseAcks,
   parseBlock,
   parseMessage,
@@ -135,6 +137,39 @@ async function reach(core: CoreState, leadership: Leadership, height: number): P
   return true
 }
 
+function doWithout(core: CoreState, rank: number, height: number): void {
+  core.unproved.set(rank, core.elapsedMs() + unprovedMs)
+  core.options.observe({ kind: 'claim-unproved', chain: core.chain, peer: rank, height })
+}
+
+function isAhead(core: CoreState, { blockBytes }: StagedReport): boolean {
+  try {
+    return liesAhead(core, parseSealLeaf(parseBlock(blockBytes).at(-1) as Uint8Array))
+  } catch {
+    // It is no block: that it is not taken up is found where it is executed.
+    return false
+  }
+}
+
+/**
+ * Of a staged block whose time lies ahead, and that fewer nodes show than others believe: does without those for a while. If it was decided,
+ * another node staged it, which judged it by its clock and is collected in their place; by then its time may be due.
+ *
+ * @returns True if there are any, so that others must be collected.
+ */
+function leaveAhead(core: CoreState, reports: readonly Report[]): boolean {
+  const { votesMin, aheadVotesMin } = core.members
+  if (aheadVotesMin === Math.max(1, votesMin)) return false
+  const height = core.head().height + 1
+  const shown = reports.flatMap(({ rank, staged }) => (staged?.height === height ? [{ rank, staged }] : []))
+  const alone = shown.filter(({ rank, staged }) => {
+    const votes = shown.filter((other) => isSameHead(other.staged, staged)).length
+    return rank !== core.rank && votes < aheadVotesMin && isAhead(core, staged)
+  })
+  for (const { rank } of alone) doWithout(core, rank, height)
+  return alone.length > 0
+}
+
 /**
  * Follows the highest block that a collected node attested, so that what is built next extends it. Who attested a block that the register does
  * not name hands it out with its acks, or counts as not collected for a while.
@@ -147,10 +182,7 @@ async function followHighest(core: CoreState, leadership: Leadership, reports: r
     const unproved = reports.filter((report) => report.height > core.head().height && report.rank !== core.rank)
     if (core.signal.aborted || height <= leadership.value.height)
       throw new StepDown(`cannot catch up to block ${height}`, 0)
-    for (const report of unproved) {
-      core.unproved.set(report.rank, core.elapsedMs() + unprovedMs)
-      core.options.observe({ kind: 'claim-unproved', chain: core.chain, peer: report.rank, height: report.height })
-    }
+    for (const { rank, height: claimed } of unproved) doWithout(core, rank, claimed)
     return false
   }
   const head = core.head()
@@ -194,7 +226,7 @@ async function collectFromMembers(core: CoreState, leadership: Leadership): Prom
     const { k } = core.members
     const reports = await collectQuorum(core, leadership)
     const isReached = await followHighest(core, leadership, reports)
-    if (isReached && core.members.k === k) return reports
+    if (isReached && core.members.k === k && !leaveAhead(core, reports)) return reports
     checkPart(core)
   }
 }
