@@ -21,9 +21,10 @@ const variables = Object.fromEntries(
     return [path.split('/')[1] as string, new Set(names.filter((name) => !name.startsWith('ERR_')))]
   }),
 )
-// Every service with a portal reads it, by one function.
+// Every service's logger reads the first, every service with a portal the others, by one function each.
 const known = new Set([
   ...Object.values(variables).flatMap((names) => [...names]),
+  'STDERR_FILE',
   'WEB_DIR',
   'TRUSTED_PROXIES',
   'PORTAL_NAMES',

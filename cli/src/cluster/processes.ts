@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { closeSync, existsSync, openSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
-import { mkdir, readFile, rm, statfs } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { logSizeBytesMax } from '@healthblock/runtime/bounded-log'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError } from '../io.ts'
 import { projectRoot } from './root.ts'
@@ -107,7 +108,10 @@ const roomBytesMin = 1 << 20
 
 /** The last lines that a process logged, for an error message; on a full disk there may be none. */
 export async function tailLog(dir: string, lineCount: number): Promise<string> {
-  const text = await readFile(join(dir, 'log'), 'utf8').catch(() => '')
+  const read = (name: string): Promise<string> => readFile(join(dir, name), 'utf8').catch(() => '')
+  const newest = await read('log')
+  // One that was moved a moment ago leaves little.
+  const text = newest.split('\n').length > lineCount ? newest : `${await read('log.1')}${newest}`
   const lines = text.trimEnd().split('\n').slice(-lineCount).map(inWords)
   const disk = await statfs(dir).catch(() => undefined)
   if (disk !== undefined && disk.bavail * disk.bsize < roomBytesMin) lines.push(`no room left for ${dir}`)
@@ -123,12 +127,20 @@ async function missingOf(dir: string, path: '/healthz' | '/readyz'): Promise<str
   return answer.reasons.length === 0 ? '' : `: ${answer.reasons.join('; ')}`
 }
 
+/** Before a start: a log that has grown becomes the older one, also of a program that does not bound its own. */
+async function boundLog(dir: string): Promise<void> {
+  const path = join(dir, 'log')
+  const size = (await stat(path).catch(() => undefined))?.size ?? 0
+  if (size >= logSizeBytesMax) await rename(path, `${path}.1`)
+}
+
 /** Starts a process in the background, its output in `DIR/log`. It outlives the command that started it. */
 export async function startProcess(plan: ProcessPlan): Promise<number> {
   await mkdir(plan.dir, { recursive: true, mode: 0o700 })
   const running = readProcess(plan.dir)
   if (running.pid !== undefined) return running.pid
   await rm(join(plan.dir, 'address.json'), { force: true })
+  await boundLog(plan.dir)
   const log = openSync(join(plan.dir, 'log'), 'a', 0o600)
   try {
     const child = spawn(plan.command, [...plan.args], {
@@ -138,6 +150,8 @@ export async function startProcess(plan: ProcessPlan): Promise<number> {
       env: {
         PATH: process.env.PATH ?? '',
         TZ: process.env.TZ ?? 'UTC',
+        // In the process's folder, wherever that is moved: a service keeps its own log bounded.
+        STDERR_FILE: 'log',
         // Stripped and compiled modules are kept between starts: half the time to start, and 20 MiB less of memory.
         NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(projectRoot, '.cache', 'compile'),
         ...plan.env,

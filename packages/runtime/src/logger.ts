@@ -4,6 +4,7 @@
  * `depthMax`; what lies deeper is left out.
  */
 import { type DestinationStream, pino } from 'pino'
+import { BoundedLog } from './bounded-log.ts'
 import { codeOf, messageOf } from './errors.ts'
 
 /** What this project calls a logger: pino's. */
@@ -64,11 +65,20 @@ const waitingCharactersMax = 1024 * 1024
 /**
  * Stderr, for loggers. A line that cannot be written (the disk that holds the log is full) waits for a while, and is never a reason for
  * the process to end.
+ *
+ * @param file - The file that stderr is (`STDERR_FILE`), to be kept bounded: at most about 8 MiB, and the 8 MiB before in `FILE.1`.
  */
-export function stderrDestination(): DestinationStream {
+export function stderrDestination(file: string | undefined = process.env.STDERR_FILE): DestinationStream {
   const stderr = pino.destination({ dest: 2, sync: true, maxLength: waitingCharactersMax })
   stderr.on('error', () => {})
-  return stderr
+  if (file === undefined) return stderr
+  const bounded = new BoundedLog({ descriptor: 2, path: file })
+  return {
+    write(line) {
+      stderr.write(line)
+      bounded.wrote(line.length)
+    },
+  }
 }
 
 /**

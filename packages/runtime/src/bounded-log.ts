@@ -1,0 +1,87 @@
+/**
+ * The file that a process's stderr is, kept bounded by the process itself: whoever started it is gone, and nobody else may take lines out of
+ * a file that is written to. The descriptor stays, so what the runtime itself says, crashes among it, is in the same file.
+ */
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
+
+/** A log that is larger is moved to `FILE.1`, in the place of the one before it. */
+export const logSizeBytesMax = 8 * 1024 * 1024
+const pieceSizeBytes = 1024 * 1024
+
+/** How to bound a log. */
+export interface BoundedLogOptions {
+  /** The open file: written to at its end, whoever else writes. */
+  readonly descriptor: number
+  /** Where it lies; relative to the process's folder if the folder may be moved. */
+  readonly path: string
+  readonly sizeBytesMax?: number
+}
+
+/** Bounds one file. */
+export class BoundedLog {
+  readonly #options: BoundedLogOptions
+  readonly #sizeBytesMax: number
+  /** About how large the file is: lines are counted by their characters, and others write, too. */
+  #size = 0
+
+  constructor(options: BoundedLogOptions) {
+    this.#options = options
+    this.#sizeBytesMax = options.sizeBytesMax ?? logSizeBytesMax
+    this.#size = this.#sizeNow() ?? 0
+  }
+
+  /** To be called when a line was written. Never throws: a log that cannot be moved (a full disk) goes on, and is moved later. */
+  wrote(characters: number): void {
+    this.#size += characters
+    if (this.#size < this.#sizeBytesMax) return
+    const size = this.#sizeNow()
+    this.#size = size !== undefined && size >= this.#sizeBytesMax ? this.#move() : (size ?? 0)
+  }
+
+  /** Undefined if another file lies at the path, or none: that one is somebody else's. */
+  #sizeNow(): number | undefined {
+    try {
+      const own = fstatSync(this.#options.descriptor)
+      const there = statSync(this.#options.path)
+      return own.isFile() && own.dev === there.dev && own.ino === there.ino ? own.size : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  /** Copies what there is, puts the copy in its place, and empties the file: what is written meanwhile is in one of the two. Gives the size left. */
+  #move(): number {
+    const { descriptor, path } = this.#options
+    const copy = `${path}.new`
+    try {
+      const [from, to] = [openSync(path, 'r'), openSync(copy, 'w', 0o600)]
+      try {
+        const piece = Buffer.alloc(pieceSizeBytes)
+        // To the end as it is then: up to the next statement nobody in this thread writes.
+        for (let length = readSync(from, piece); length > 0; length = readSync(from, piece)) {
+          for (let at = 0; at < length; ) at += writeSync(to, piece, at, length - at)
+        }
+        renameSync(copy, `${path}.1`)
+        ftruncateSync(descriptor, 0)
+      } finally {
+        closeSync(from)
+        closeSync(to)
+      }
+      return 0
+    } catch {
+      rmSync(copy, { force: true })
+      // Not at each line: what does not work now will hardly do at the next one.
+      return this.#sizeBytesMax - pieceSizeBytes
+    }
+  }
+}
