@@ -8,6 +8,8 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { databaseError, fileError } from './disk-errors.ts'
 import { RuntimeError } from './errors.ts'
 
+export { databaseError } from './disk-errors.ts'
+
 /** A step from one version of the schema to the next: statements, or a function for what SQL alone cannot do. */
 export type Migration = string | ((database: DatabaseSync) => void)
 

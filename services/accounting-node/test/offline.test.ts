@@ -1,4 +1,5 @@
 /** A node's folder from outside: checked whole, backed up while the node runs, restored. */
+import { execFileSync } from 'node:child_process'
 import {
   appendFileSync,
   cpSync,
@@ -19,6 +20,7 @@ import { toHex } from '@healthblock/encoding/bytes'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { redisInstalled } from '../../../test/support/redis.ts'
 import { algorithmTransaction } from '../../../test/support/sample-ledger.ts'
+import { canMount, mountSmallDisk } from '../../../test/support/small-disk.ts'
 import { encodeMessage } from '../src/core/wire.ts'
 import { backUpNode, restoreNode } from '../src/offline/backup.ts'
 import { checkNode } from '../src/offline/check-node.ts'
@@ -160,6 +162,35 @@ describe.skipIf(!redisInstalled)("a node's folder (needs redis-server)", () => {
     }
     expect(existsSync(join(target, 'userchain'))).toBe(false)
   })
+
+  test.skipIf(!canMount)(
+    'on a full disk a backup leaves nothing behind, and a restoration the folder as it was; both can be made once there is room',
+    async () => {
+      const [backup, dir] = [join(work, 'backup'), join(work, 'small')]
+      const logSizeBytes = statSync(join(backup, 'userchain/log/blocks')).size
+      const disk = mountSmallDisk(dir, Math.ceil(logSizeBytes / 2))
+      try {
+        const [to, target] = [join(dir, 'backup'), join(dir, 'node')]
+        const full = { detail: { code: 'ERR_DISK_FULL' } }
+        await expect(backUpNode({ from: backup, to, withSecrets: false, nowMs: 0 })).rejects.toMatchObject(full)
+        expect(readdirSync(to)).toEqual([])
+        mkdirSync(join(target, 'userchain'), { recursive: true })
+        writeFileSync(join(target, 'userchain', 'promise'), 'before')
+        const before = namesIn(target)
+        await expect(restoreNode({ from: backup, to: target, nowMs: 0 })).rejects.toMatchObject(full)
+        expect(namesIn(target).filter((name) => !name.startsWith('lock'))).toEqual(before)
+        expect(readFileSync(join(target, 'userchain', 'promise'), 'utf8')).toBe('before')
+        execFileSync('mount', ['-o', 'remount,size=64m', dir])
+        await backUpNode({ from: backup, to, withSecrets: false, nowMs: 0 })
+        const { aside = '' } = await restoreNode({ from: to, to: target, nowMs: 1 })
+        expect(readFileSync(join(aside, 'userchain', 'promise'), 'utf8')).toBe('before')
+        expect(readdirSync(target).filter((name) => name.startsWith('restoring'))).toEqual([])
+        expect((await checkNode(target)).findings).toEqual([])
+      } finally {
+        disk.remove()
+      }
+    },
+  )
 
   test('a backup has the successions that the node knows, and a restoration nothing that was put beside its files', async () => {
     const from = join(work, 'with-successions')

@@ -3,13 +3,14 @@
  * copied by SQLite. What follows from the log (state, tiles) is left out. The node's word is copied last: a backup never has less of it
  * than of the log. A restored node asks its peers what it had signed, catches up, and signs nothing below that.
  */
-import { existsSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { copyFile, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { backup as backUpDatabase, DatabaseSync } from 'node:sqlite'
 import { ledgerIdOf } from '@healthblock/chain/genesis'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
-import { ensureFolder, lockFolder, syncFolder } from '@healthblock/runtime/files'
+import { ensureFolder, fileError, lockFolder, syncFolder } from '@healthblock/runtime/files'
+import { databaseError } from '@healthblock/runtime/sqlite'
 import { backupFault, readManifest, writeManifest } from './backup-manifest.ts'
 import { checkNode, type NodeReport } from './check-node.ts'
 
@@ -33,13 +34,17 @@ const portalFile = 'portal.json'
 
 async function copy(from: string, to: string): Promise<void> {
   ensureFolder(dirname(to))
-  await copyFile(from, to)
-  const handle = await open(to, 'r+')
   try {
-    await handle.chmod(0o600)
-    await handle.sync()
-  } finally {
-    await handle.close()
+    await copyFile(from, to)
+    const handle = await open(to, 'r+')
+    try {
+      await handle.chmod(0o600)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    throw fileError(to, error)
   }
   syncFolder(dirname(to))
 }
@@ -54,6 +59,8 @@ async function copyDatabase(from: string, to: string): Promise<void> {
   const source = new DatabaseSync(from, { readOnly: true })
   try {
     await backUpDatabase(source, to)
+  } catch (error) {
+    throw databaseError(to, error)
   } finally {
     source.close()
   }
@@ -64,7 +71,7 @@ async function copyDatabase(from: string, to: string): Promise<void> {
  *
  * @param options - `to` must be absent or empty. `withSecrets`: the keys too, and who may log in at the portal; whoever has them is the node.
  * @returns Bytes of the copies of both logs.
- * @throws {AccountingError} `ERR_BACKUP_INVALID`.
+ * @throws {AccountingError} `ERR_BACKUP_INVALID`. {RuntimeError} `ERR_DISK_FULL`, `ERR_FILE_FAILED`, `ERR_DATABASE_FAILED`: then `to` is empty.
  */
 export async function backUpNode(options: {
   from: string
@@ -76,20 +83,26 @@ export async function backUpNode(options: {
   if (!existsSync(join(from, 'genesis.cbor')))
     throw backupFault(`${from} is no folder of an accounting node: it has no genesis.cbor`)
   if (existsSync(to) && readdirSync(to).length > 0) throw backupFault(`${to} is not empty: name a new folder`)
-  ensureFolder(to)
   const secrets = withSecrets ? filesIn(from, 'secrets') : []
   if (withSecrets && secrets.length === 0)
     throw backupFault(`${from} has no secrets/: they lie elsewhere, and are backed up there`)
   const present = (file: string): boolean => existsSync(join(from, file))
   const portal = withSecrets && present(portalFile) ? [portalFile] : []
   const copied = [...filesIn(from, 'successions'), ...files.filter(present), ...secrets, ...portal]
-  for (const file of copied) await copy(join(from, file), join(to, file))
   const stored = databases.filter(present)
-  for (const file of stored) await copyDatabase(join(from, file), join(to, file))
-  const ledgerId = toHex(ledgerIdOf(new Uint8Array(readFileSync(join(to, 'genesis.cbor')))))
-  await writeManifest(to, { ledgerId, at: nowMs, withSecrets }, [...copied, ...stored])
-  const logs = copied.filter((file) => file.endsWith('/log/blocks'))
-  return { ledgerId, sizeBytes: logs.reduce((sum, file) => sum + statSync(join(to, file)).size, 0) }
+  ensureFolder(to)
+  try {
+    for (const file of copied) await copy(join(from, file), join(to, file))
+    for (const file of stored) await copyDatabase(join(from, file), join(to, file))
+    const ledgerId = toHex(ledgerIdOf(new Uint8Array(readFileSync(join(to, 'genesis.cbor')))))
+    await writeManifest(to, { ledgerId, at: nowMs, withSecrets }, [...copied, ...stored])
+    const logs = copied.filter((file) => file.endsWith('/log/blocks'))
+    return { ledgerId, sizeBytes: logs.reduce((sum, file) => sum + statSync(join(to, file)).size, 0) }
+  } catch (error) {
+    // The folder was empty: half a backup is of no use, and would bar the next one.
+    for (const name of readdirSync(to)) rmSync(join(to, name), { recursive: true, force: true })
+    throw error
+  }
 }
 
 /** Moves what a folder holds of a ledger into a folder within it, so that nothing is lost by a restoration. */
@@ -107,12 +120,13 @@ function move(dir: string, aside: string, file: string): void {
   renameSync(join(dir, file), join(aside, file))
 }
 
-/** Puts a file of the backup in its place; another one that is there is set aside: the keys of a node may have been replaced since. */
-async function putBack(file: string, { from, to, aside }: { from: string; to: string; aside: string }): Promise<void> {
+/** Puts a copied file in its place; another one that is there is set aside: the keys of a node may have been replaced since. */
+function putBack(file: string, { from, to, aside }: { from: string; to: string; aside: string }): void {
   const [source, target] = [join(from, file), join(to, file)]
-  if (!existsSync(source)) return
   if (existsSync(target) && !equalBytes(readFileSync(source), readFileSync(target))) move(to, aside, file)
-  await copy(source, target)
+  ensureFolder(dirname(target))
+  renameSync(source, target)
+  syncFolder(dirname(target))
 }
 
 /**
@@ -120,7 +134,8 @@ async function putBack(file: string, { from, to, aside }: { from: string; to: st
  * in the backup, are set aside, not removed.
  *
  * @returns The check's report, and where the old files are, if there were any.
- * @throws {AccountingError} `ERR_BACKUP_INVALID` for a folder that is no whole backup, of another ledger, or damaged.
+ * @throws {AccountingError} `ERR_BACKUP_INVALID` for a folder that is no whole backup, of another ledger, or damaged. {RuntimeError}
+ * `ERR_DISK_FULL`, `ERR_FILE_FAILED`: then the folder is as it was.
  */
 export async function restoreNode(options: {
   from: string
@@ -133,19 +148,25 @@ export async function restoreNode(options: {
   const [first] = report.findings
   if (first !== undefined) throw backupFault(`the backup is damaged: ${first.code} in ${first.file}: ${first.message}`)
   const lock = lockFolder(to)
+  const copies = join(to, 'restoring')
   try {
+    rmSync(copies, { recursive: true, force: true })
     const own = join(to, 'genesis.cbor')
     if (existsSync(own) && !equalBytes(readFileSync(own), readFileSync(join(from, 'genesis.cbor'))))
       throw backupFault(`${to} belongs to another ledger than the backup`)
     const aside = join(to, `before-restore-${nowMs}`)
-    setAside(to, aside)
     const folders = ['successions', 'secrets'].flatMap((folder) => filesIn(from, folder))
     const restored = [...files, ...databases, ...folders, portalFile]
     // What somebody put beside the backup's files is none of them.
     const isOfIt = (file: string): boolean => manifest.files === undefined || Object.hasOwn(manifest.files, file)
-    for (const file of restored.filter(isOfIt)) await putBack(file, { from, to, aside })
+    const present = restored.filter((file) => isOfIt(file) && existsSync(join(from, file)))
+    // Nothing is set aside before the disk has room for all of it.
+    for (const file of present) await copy(join(from, file), join(copies, file))
+    setAside(to, aside)
+    for (const file of present) putBack(file, { from: copies, to, aside })
     return { report, aside: existsSync(aside) ? aside : undefined }
   } finally {
+    rmSync(copies, { recursive: true, force: true })
     lock.release()
   }
 }
