@@ -1,7 +1,7 @@
 /** `ledger fsck`, `backup` and `restore`: work on a node's folder, done by the service that owns its files. */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { findingsText } from '../audit-work.ts'
 import { type ClusterFile, clusterPaths, readCluster } from '../cluster/layout.ts'
 import { readProcess } from '../cluster/processes.ts'
@@ -65,11 +65,26 @@ function foldersToCheck(dir: string, node: string | undefined): string[] {
   return [existsSync(join(folder, 'genesis.cbor')) ? folder : nodeFolder(dir, node)]
 }
 
+/** Undefined for a folder that could not be checked, once that was said: the next one may be. */
+async function reportOf(folder: string, isOneOfMany: boolean, values: Values, io: Io): Promise<NodeReport | undefined> {
+  try {
+    return (await call<NodeReport>(['fsck', folder])).value
+  } catch (error) {
+    if (!(error instanceof CommandError) || !isOneOfMany) throw error
+    const { message } = error
+    if (values.json === true) io.stdout(`${JSON.stringify({ ok: false, dir: folder, error: { message } })}\n`)
+    io.stderr(`healthblock ledger: ${basename(folder)} was not checked: ${message}\n`)
+    return undefined
+  }
+}
+
 async function check(dir: string, values: Values, io: Io): Promise<ExitCode> {
   let isOk = true
-  for (const folder of foldersToCheck(dir, values.node)) {
-    const { value } = await call<NodeReport>(['fsck', folder])
-    isOk = isOk && value.ok
+  const folders = foldersToCheck(dir, values.node)
+  for (const folder of folders) {
+    const value = await reportOf(folder, folders.length > 1, values, io)
+    isOk = isOk && value?.ok === true
+    if (value === undefined) continue
     if (values.json === true) {
       io.stdout(`${JSON.stringify(value)}\n`)
       continue

@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { canMount, mountSmallDisk } from '../../../test/support/small-disk.ts'
 import { CommandError, type Io } from '../io.ts'
 import { runVerify } from './verify.ts'
 
@@ -79,6 +80,28 @@ describe('verify', () => {
     const other = join(dir, 'other')
     expect(await run(write('forged', text.replace('index ', 'index 1')), '--extract', other)).toMatchObject({ code: 1 })
     expect(readdirSync(dir)).not.toContain('other')
+  })
+
+  it('--extract writes nothing beside a file that is there', async () => {
+    const file = write('receipt.json', (receipts[0] as Vector).receipt)
+    const to = join(dir, 'texts')
+    await run(file, '--extract', to)
+    const [first, ...others] = readdirSync(to) as [string, ...string[]]
+    for (const name of others) rmSync(join(to, name))
+    await expect(run(file, '--extract', to)).rejects.toThrow(`${first} is there already`)
+    expect(readdirSync(to)).toEqual([first])
+  })
+
+  it.skipIf(!canMount)('--extract leaves nothing of it on a disk that is full', async () => {
+    const file = write('receipt.json', (receipts[0] as Vector).receipt)
+    // A page for each of the first two files.
+    const disk = mountSmallDisk(join(dir, 'disk'), 8_192)
+    try {
+      await expect(run(file, '--extract', disk.dir)).rejects.toThrow(/no room left/)
+      expect(readdirSync(disk.dir)).toEqual([])
+    } finally {
+      disk.remove()
+    }
   })
 
   it('a changed byte anywhere, and what is no receipt, end with 1', async () => {

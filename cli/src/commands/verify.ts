@@ -1,7 +1,8 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ChainError } from '@healthblock/chain/errors'
 import { toBase64 } from '@healthblock/encoding/bytes'
+import { fileError } from '@healthblock/runtime/files'
 import { extractFiles } from '@healthblock/verify/extract'
 import { checkTrust, type Trust, type VerifiedFile, verifyFile } from '@healthblock/verify/verify'
 import { readFileBytes, readFileText } from '../input-file.ts'
@@ -63,14 +64,21 @@ function attestedWords({ attested, witnesses }: VerifiedFile): string {
 const notCompared =
   'not compared: the checkpoint of --trust is of another size than every head in the file, so only the ledger is the same; a receipt with a head of that size, or "audit", tells whether it is one history\n'
 
-/** Writes the public texts of a file that holds; nothing that is there is overwritten. */
+/** Writes the public texts of a file that holds: all of them or none. Nothing that is there is overwritten. */
 function extract(bytes: Uint8Array, dir: string): string[] {
-  const files = extractFiles(bytes)
+  const files = extractFiles(bytes).map(({ name, bytes: content }) => ({ name, path: join(dir, name), content }))
+  const taken = files.find(({ path }) => existsSync(path))
+  if (taken !== undefined) throw new CommandError(`${taken.path} is there already: name a new folder with --extract`)
+  const written: string[] = []
   try {
     mkdirSync(dir, { recursive: true })
-    for (const { name, bytes: content } of files) writeFileSync(join(dir, name), content, { flag: 'wx' })
+    for (const { path, content } of files) {
+      written.push(path)
+      writeFileSync(path, content, { flag: 'wx' })
+    }
   } catch (cause) {
-    throw new CommandError(`cannot write to ${dir}: ${(cause as Error).message}`, undefined, { cause })
+    for (const path of written) rmSync(path, { force: true })
+    throw new CommandError(fileError(dir, cause).message, undefined, { cause })
   }
   return files.map(({ name }) => name)
 }
