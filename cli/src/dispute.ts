@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
 import type { ChainName } from '@healthblock/chain/chains'
-import type { NoteKey } from '@healthblock/chain/checkpoint'
+import { encodeVkey } from '@healthblock/chain/checkpoint'
 import {
   type Dispute,
   type DisputeDisclosure,
@@ -13,7 +13,6 @@ import {
   type VerifiedDispute,
   verifyDispute,
 } from '@healthblock/chain/dispute'
-import { ChainError } from '@healthblock/chain/errors'
 import { commonWitnesses, withWitnessLines } from '@healthblock/chain/file-witnesses'
 import { inclusionProofAsync } from '@healthblock/chain/merkle'
 import { encodeProof, parseProof } from '@healthblock/chain/proof'
@@ -22,13 +21,14 @@ import type { SignedStatement } from '@healthblock/chain/statement'
 import { userTables } from '@healthblock/chain/tables'
 import { tileHashReader, tilePath } from '@healthblock/chain/tile'
 import { leafKind, parseTransactionLeaf, type Transaction } from '@healthblock/chain/transaction'
-import { parseWitnessKey, witnessesMax } from '@healthblock/chain/witness'
+import { witnessesMax } from '@healthblock/chain/witness'
 import type { Disclosure } from '@healthblock/crypto/disclosure'
 import { reachesEpoch, restrictNodes } from '@healthblock/crypto/key-tree'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
 import type { BlockCodec, StorageClient } from '@healthblock/runtime/storage-client'
+import { askedWitnesses, nodesWithWitnesses, witnessFaults } from './asked-witnesses.ts'
 import { CommandError } from './io.ts'
 
 /** What is asked for. */
@@ -236,22 +236,23 @@ class Composer {
       of[chain] = head
     }
     // Which keys these are is a node's word; what they signed is not.
-    const known = await client.list('witnesses')
-    const keys = known.flatMap((entry) => witnessKey((entry as { vkey?: unknown } | null)?.vkey) ?? [])
+    const keys = (await askedWitnesses(client)).flatMap((node) => node.keys)
+    const distinct = [...new Map(keys.map((key) => [encodeVkey(key), key])).values()]
     const notes = Object.values(of).map(({ note }) => note)
-    const witnesses = commonWitnesses(keys, notes).slice(0, witnessesMax)
+    const witnesses = commonWitnesses(distinct, notes).slice(0, witnessesMax)
     return witnesses.length > 0 ? { of, witnesses } : undefined
   }
 
   async #heads(): Promise<Heads> {
-    const { isWitnessed = false } = this.#request
+    const { client, isWitnessed = false } = this.#request
+    if (isWitnessed) await nodesWithWitnesses(client)
     for (let waitedMs = 0; ; waitedMs += pauseMs) {
       const witnessed = await this.#witnessedHeads()
       if (witnessed !== undefined) return witnessed
       if (!isWitnessed) break
       if (waitedMs >= witnessedMsMax) {
         throw new CommandError(
-          'no witness has cosigned heads of both ledgers that hold it all: see "ledger witness list"',
+          `no witness has cosigned heads of both ledgers that hold it all${await witnessFaults(client)}: see "ledger witness list"`,
         )
       }
       await delay(pauseMs)
@@ -306,16 +307,6 @@ function blocksOf({ body }: Transaction): { digest: Uint8Array; codec: BlockCode
   return body.r.flatMap(([, , , , kind, , digest]) =>
     kind === kindGap ? [] : [{ digest, codec: kind === kindFile ? 'dag-pb' : 'raw' }],
   )
-}
-
-/** The key of a list's entry; undefined for one that is none. */
-function witnessKey(vkey: unknown): NoteKey | undefined {
-  try {
-    return typeof vkey === 'string' ? parseWitnessKey(vkey) : undefined
-  } catch (error) {
-    if (!(error instanceof ChainError)) throw error
-    return undefined
-  }
 }
 
 /** @throws {CommandError} for more than one bundle holds. */

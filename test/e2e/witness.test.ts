@@ -1,4 +1,5 @@
 /** Witnesses as an operator and an auditor meet them: by commands, at four nodes. */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditReport } from '@healthblock/audit/report'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -32,6 +33,18 @@ describeCluster('a witness at four nodes', () => {
     const id = cluster.file.auditor as string
     const held = join(cluster.root, 'held.json')
     expect(await cluster.ok('ledger', 'receipt', id, '--out', held)).toMatchObject({ attested: 'quorum' })
+    // Nobody can cosign yet: that is said at once, and nothing is written.
+    const grant = ['--grant', `${id}/${'0'.repeat(32)}`]
+    const early = join(cluster.root, 'early.json')
+    for (const args of [
+      ['ledger', 'receipt', id, '--out', early],
+      ['ledger', 'receipt', 'renew', held],
+      ['dispute', '--out', early, '--transaction', id, ...grant],
+    ]) {
+      const { code, stderr } = await cluster.run(...args, '--witnessed')
+      expect([args, code, stderr]).toEqual([args, 1, expect.stringContaining('no accounting node asks a witness')])
+    }
+    expect(existsSync(early)).toBe(false)
     const added = await cluster.ok<AtNodes<WitnessEntry>>('ledger', 'witness', 'add', witness.url, witness.vkey)
     expect(added.nodes.map(({ value }) => value?.name)).toEqual(Array.from({ length: 4 }, () => witness.key.name))
     // What its operator has to enter: two origins, each with the log keys of four nodes.

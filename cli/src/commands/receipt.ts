@@ -4,9 +4,10 @@ import { chainNames } from '@healthblock/chain/chains'
 import { ChainError } from '@healthblock/chain/errors'
 import { type VerifiedReceipt, verifyReceipt } from '@healthblock/chain/receipt'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
-import { isRuntimeError } from '@healthblock/runtime/errors'
+import { isRuntimeError, RuntimeError } from '@healthblock/runtime/errors'
 import { writeFileDurably } from '@healthblock/runtime/files'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
+import { nodesWithWitnesses, witnessFaults } from '../asked-witnesses.ts'
 import { readFileBytes } from '../input-file.ts'
 import { CommandError, type ExitCode, UsageError } from '../io.ts'
 import { ledgerSubject } from '../ledger-subject.ts'
@@ -30,10 +31,10 @@ interface Held {
 }
 
 /** Of whichever chain has the transaction. */
-async function fetchReceipt(client: LedgerClient, id: Uint8Array): Promise<Held> {
+async function fetchReceipt(client: LedgerClient, id: Uint8Array, from: { url?: string } = {}): Promise<Held> {
   for (const chain of chainNames) {
     try {
-      const bytes = await client.receipt(chain, id)
+      const bytes = await client.receipt(chain, id, from)
       return { bytes, proves: verifyReceipt({ bytes }) }
     } catch (error) {
       // The other chain may have it.
@@ -45,12 +46,22 @@ async function fetchReceipt(client: LedgerClient, id: Uint8Array): Promise<Held>
 
 /** The receipt that a node makes now; with `witnessed` only one that a witness cosigned, which is waited for. */
 async function receiptOf(client: LedgerClient, id: Uint8Array, { witnessed }: ReceiptValues): Promise<Held> {
-  for (let waitedMs = 0; ; waitedMs += pauseMs) {
-    const held = await fetchReceipt(client, id)
-    if (held.proves.witnesses.length > 0 || witnessed !== true) return held
-    if (waitedMs >= witnessedMsMax) throw new CommandError('no witness has cosigned it yet: see "ledger witness list"')
+  const held = await fetchReceipt(client, id)
+  if (held.proves.witnesses.length > 0 || witnessed !== true) return held
+  const asking = await nodesWithWitnesses(client)
+  for (let waitedMs = 0; waitedMs < witnessedMsMax; waitedMs += pauseMs) {
+    for (const { url } of asking) {
+      const found = await fetchReceipt(client, id, { url }).catch(ignoreSilence)
+      if (found !== undefined && found.proves.witnesses.length > 0) return found
+    }
     await delay(pauseMs)
   }
+  throw new CommandError(`no witness has cosigned it yet${await witnessFaults(client)}: see "ledger witness list"`)
+}
+
+/** While one node is away, or behind, another one may have what is waited for. */
+function ignoreSilence(error: unknown): undefined {
+  if (!(error instanceof RuntimeError) && !(error instanceof CommandError)) throw error
 }
 
 function write({ bytes, proves }: Held, out: string, print: Print): ExitCode {

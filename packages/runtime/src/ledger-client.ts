@@ -163,8 +163,8 @@ export class LedgerClient {
    *
    * @throws {RuntimeError} `ERR_SOURCE_REFUSED` with status 404 while none is published.
    */
-  async receipt(chain: ChainName, id: Uint8Array, options: Awaitable = {}): Promise<Uint8Array> {
-    return this.sources.attempt(async (url) => {
+  async receipt(chain: ChainName, id: Uint8Array, options: Awaitable & { url?: string } = {}): Promise<Uint8Array> {
+    const work = async (url: string): Promise<Uint8Array> => {
       const path = `/v1/${chain}/transactions/${toHex(id)}/receipt`
       const { bytes } = await this.#call(url, path, {
         token: this.#options.token !== undefined,
@@ -174,7 +174,8 @@ export class LedgerClient {
         this.#verifyReceipt(bytes, id)
         return bytes
       })
-    })
+    }
+    return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
   }
 
   /** A page of published blocks that hold or follow leaf `from`: whole blocks, not verified. An empty page = nothing newer. */
