@@ -1,9 +1,11 @@
-/** `./healthblock test chaos`: every scenario on one cluster of real processes, a table, and a summary in the last line. */
+/** `./healthblock test chaos`: every scenario on a cluster of real processes, a table, and a summary in the last line. */
 import { parseArgs } from 'node:util'
 import { formatTable } from '../../cli/src/table.ts'
+import { etcdInstalled } from '../support/etcd.ts'
 import { Judge, type Row, runScenario } from './run.ts'
-import { type Size, scenarios } from './scenarios.ts'
-import { World } from './world.ts'
+import { type Scenario, type Size, scenarios, scenariosByRegister } from './scenarios.ts'
+import type { Tally } from './senders.ts'
+import { type Register, World } from './world.ts'
 
 const { values } = parseArgs({
   options: {
@@ -37,45 +39,54 @@ function show(rows: readonly Row[]): string {
 }
 
 const begunMs = performance.now()
-tell('starting four accounting nodes, Redis and the head register')
-const world = await World.start()
-let end: Promise<void> | undefined
-const remove = (): Promise<void> => (end ??= world.remove())
+const rows: Row[] = []
+/** The world that there is; one that is being made is removed once it is. */
+let world: Promise<World> | undefined
+const remove = async (): Promise<void> => {
+  const ending = world
+  world = undefined
+  await (await ending?.catch(() => undefined))?.remove()
+}
 process.once('SIGINT', () => void remove().finally(() => process.exit(1)))
 process.once('SIGTERM', () => void remove().finally(() => process.exit(1)))
-const rows: Row[] = []
-const skipped: string[] = []
-let last: { wrong: string[]; findings: number } = { wrong: [], findings: 0 }
-try {
-  const judge = new Judge(world)
-  for (const scenario of scenarios) {
-    if (values.only !== undefined && !values.only.includes(scenario.name)) continue
-    if (scenario.needsEtcd === true && !world.hasEtcd) {
-      skipped.push(scenario.name)
-      continue
+
+/** Runs these scenarios on one world; answers what they gave, and whether the whole ledger was clean in the end. */
+async function runOn(register: Register, list: readonly Scenario[]): Promise<Tally & { readonly isClean: boolean }> {
+  tell(`starting four accounting nodes, Redis and the head register (${register})`)
+  world = World.start(register)
+  const started = await world
+  try {
+    const judge = new Judge(started)
+    for (const scenario of list) {
+      tell(`${scenario.name}: ${scenario.what}`)
+      const row = await runScenario(scenario, started, judge, size)
+      rows.push(row)
+      if (values.json === true) process.stdout.write(`${JSON.stringify(row)}\n`)
+      for (const words of row.wrong) tell(`${scenario.name}: WRONG: ${words}`)
     }
-    tell(`${scenario.name}: ${scenario.what}`)
-    const row = await runScenario(scenario, world, judge, size)
-    rows.push(row)
-    if (values.json === true) process.stdout.write(`${JSON.stringify(row)}\n`)
-    for (const words of row.wrong) tell(`${scenario.name}: WRONG: ${words}`)
+    tell('the whole ledger is replayed from nothing')
+    const { wrong } = await judge.judge({ whole: true })
+    for (const words of wrong) tell(`at the end: WRONG: ${words}`)
+    return { ...started.tally, isClean: wrong.length === 0 }
+  } finally {
+    if (process.env.HEALTHBLOCK_CHAOS_KEEP === undefined) await remove()
+    else tell(`left running in ${started.root}`)
   }
-  tell('the whole ledger is replayed from nothing')
-  last = await judge.judge({ whole: true })
-  for (const words of last.wrong) tell(`at the end: WRONG: ${words}`)
-} finally {
-  if (process.env.HEALTHBLOCK_CHAOS_KEEP === undefined) await remove()
-  else tell(`left running in ${world.root}`)
 }
-const failed = rows.filter(({ ok }) => !ok).length + (last.wrong.length > 0 ? 1 : 0)
+
+const chosen = scenarios.filter(({ name }) => values.only === undefined || values.only.includes(name))
+const { groups, skipped } = scenariosByRegister(chosen, etcdInstalled)
+const tallies: Awaited<ReturnType<typeof runOn>>[] = []
+for (const [register, list] of groups) tallies.push(await runOn(register, list))
+const failed = rows.filter(({ ok }) => !ok).length + tallies.filter(({ isClean }) => !isClean).length
 const summary = {
   ok: failed === 0,
   scenarios: rows.length,
   failed,
-  skipped,
-  register: world.hasEtcd ? 'etcd' : 'sqlite',
-  committed: world.tally.committed,
-  receipts: world.tally.receipts.length,
+  skipped: skipped.map(({ name }) => name),
+  registers: groups.map(([register]) => register),
+  committed: tallies.reduce((sum, { committed }) => sum + committed, 0),
+  receipts: tallies.reduce((sum, { receipts }) => sum + receipts.length, 0),
   seconds: Math.round((performance.now() - begunMs) / 1000),
 }
 if (values.json === true) process.stdout.write(`${JSON.stringify(summary)}\n`)

@@ -6,7 +6,7 @@ import { cpSync, existsSync, rmSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { percentile } from '../../bench/support/report.ts'
 import { Delivery, flood, pump, Senders, signBatches, signItems } from './senders.ts'
-import { nodeCount, type World } from './world.ts'
+import { nodeCount, type Register, type World } from './world.ts'
 
 /** How long a run is. */
 export type Size = 'short' | 'quick' | 'full'
@@ -25,7 +25,8 @@ export interface Outcome {
 export interface Scenario {
   readonly name: string
   readonly what: string
-  readonly needsEtcd?: boolean
+  /** The register that it is about; absent: either. */
+  readonly register?: Register
   /** True: the scenario brings its own load. */
   readonly hasOwnLoad?: boolean
   run(world: World, size: Size): Promise<Outcome>
@@ -146,10 +147,28 @@ const registerLost: Scenario = {
   },
 }
 
+const registerFile: Scenario = {
+  name: 'register-file',
+  what: "the register's file is removed under running nodes, with its logs or alone; some find another one at their start",
+  register: 'sqlite',
+  async run(world, size) {
+    const rounds = pick(size, [4, 8, 40])
+    for (let round = 0; round < rounds; round++) {
+      const rank = round % nodeCount
+      // Who starts meets what there is then: no file, or the one that another node has made since.
+      if (round % 2 === 1) await world.kill(rank)
+      world.removeRegisterFile({ logsToo: round % 4 < 2 })
+      if (round % 2 === 1) await world.launch(rank)
+      await world.blocks(3)
+    }
+    return { facts: { removals: rounds }, wrong: [] }
+  },
+}
+
 const etcdMinority: Scenario = {
   name: 'etcd-minority',
   what: 'one of three members of etcd is killed or stands still',
-  needsEtcd: true,
+  register: 'etcd',
   async run(world, size) {
     const rounds = pick(size, [2, 6, 18])
     for (let round = 0; round < rounds; round++) {
@@ -179,7 +198,7 @@ async function saysRegisterIsAway(world: World, rank: number): Promise<string | 
 const etcdMajority: Scenario = {
   name: 'etcd-majority',
   what: 'two of three members of etcd are down: nothing is decided, nothing is lost',
-  needsEtcd: true,
+  register: 'etcd',
   async run(world, size) {
     await world.signalEtcd(0, 'SIGKILL')
     await world.signalEtcd(1, 'SIGKILL')
@@ -334,6 +353,19 @@ async function latencyOf(world: World, durationMs: number): Promise<number> {
 
 /** All scenarios, in the order in which they are run. */
 export const scenarios: readonly Scenario[] = [
-  ...[kill, killAll, pause, flushAll, oldAppendOnly, registerLost, etcdMinority, etcdMajority],
+  ...[kill, killAll, pause, flushAll, oldAppendOnly, registerLost, registerFile, etcdMinority, etcdMajority],
   ...[diskRolledBack, clockAhead, censor, nodeAway, floodScenario],
 ]
+
+/** Which scenarios are run on which register: those that are about neither in particular on etcd, where it is installed. */
+export function scenariosByRegister(
+  chosen: readonly Scenario[],
+  hasEtcd: boolean,
+): { groups: (readonly [Register, readonly Scenario[]])[]; skipped: readonly Scenario[] } {
+  const usual: Register = hasEtcd ? 'etcd' : 'sqlite'
+  const on = (register: Register): Scenario[] => chosen.filter((scenario) => (scenario.register ?? usual) === register)
+  const groups = (hasEtcd ? (['etcd', 'sqlite'] as const) : (['sqlite'] as const))
+    .map((register) => [register, on(register)] as const)
+    .filter(([, list]) => list.length > 0)
+  return { groups, skipped: hasEtcd ? [] : on('etcd') }
+}

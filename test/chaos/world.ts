@@ -1,8 +1,8 @@
 /**
  * A cluster of real processes that can be hurt: four accounting nodes, a Redis with an append-only file, three members of etcd as
- * head register (a SQLite file where etcd is not installed). Nothing in it knows that it is being hurt.
+ * head register, or a SQLite file as that. Nothing in it knows that it is being hurt.
  */
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -26,6 +26,9 @@ import { createTally, type Organisation, type SenderOptions } from './senders.ts
 /** Accounting nodes of the world; three of them decide. */
 export const nodeCount = 4
 const recoveryTimeoutMs = 180_000
+
+/** What keeps the head register of a world. */
+export type Register = 'etcd' | 'sqlite'
 
 /** What a node says of Userchain. */
 export interface Head {
@@ -96,14 +99,18 @@ export class World {
     this.urls = Array.from({ length: nodeCount }, (_, rank) => readProcess(this.folder(rank)).url as string)
   }
 
-  /** Makes and starts a world; its folder is in the system's temporary folder. */
-  static async start(): Promise<World> {
+  /**
+   * Makes and starts a world; its folder is in the system's temporary folder.
+   *
+   * @param register - by default etcd where it is installed, else a SQLite file.
+   */
+  static async start(register: Register = etcdInstalled ? 'etcd' : 'sqlite'): Promise<World> {
     const root = mkdtempSync(join(tmpdir(), 'healthblock-chaos-'))
     const redis = await startTestRedis({ appendOnly: true })
     process.env.REDIS_URL = redis.url
     const size = { accounting: nodeCount, storage: 1, replicas: 1, doctors: 0, patients: [], periodMs: 10_000 }
     const dir = join(root, 'cluster')
-    const planned = await createCluster(dir, { ...size, etcdMembers: etcdInstalled ? 3 : 0 }, Date.now())
+    const planned = await createCluster(dir, { ...size, etcdMembers: register === 'etcd' ? 3 : 0 }, Date.now())
     const cluster = { ...planned, nodes: planned.nodes.filter(({ role }) => role === 'accounting') }
     await writeCluster(dir, cluster)
     try {
@@ -143,7 +150,10 @@ export class World {
 
   /** What a node has logged so far. */
   logOf(rank: number): string {
-    return readFileSync(join(this.folder(rank), 'log'), 'utf8')
+    return ['log.1', 'log']
+      .map((name) => join(this.folder(rank), name))
+      .map((path) => (existsSync(path) ? readFileSync(path, 'utf8') : ''))
+      .join('')
   }
 
   /** Resident memory of a node in MB; 0 if it does not run. */
@@ -259,8 +269,8 @@ export class World {
     cpSync(copy, this.folder(rank), { recursive: true })
   }
 
-  get hasEtcd(): boolean {
-    return (this.cluster.etcdMembers ?? 0) > 0
+  get register(): Register {
+    return (this.cluster.etcdMembers ?? 0) > 0 ? 'etcd' : 'sqlite'
   }
 
   #etcd(): EtcdClient {
@@ -271,7 +281,7 @@ export class World {
 
   /** Loses Userchain's value of the head register right after the next block was decided. */
   async loseRegister(): Promise<void> {
-    if (this.hasEtcd) await this.#loseAtEtcd()
+    if (this.register === 'etcd') await this.#loseAtEtcd()
     else await this.#loseInFile()
   }
 
@@ -298,6 +308,12 @@ export class World {
     while (value() === before) await delay(1)
     database.exec("DELETE FROM head WHERE chain = 'userchain'")
     database.close()
+  }
+
+  /** Removes the register's file as `rm` does, whoever has it open; with `logsToo` also SQLite's files beside it. */
+  removeRegisterFile({ logsToo }: { logsToo: boolean }): void {
+    const path = clusterPaths.register(this.dir)
+    for (const ending of logsToo ? ['', '-wal', '-shm'] : ['']) rmSync(`${path}${ending}`, { force: true })
   }
 
   /** Ends a member of etcd at once, or stops and continues it. */

@@ -31,9 +31,9 @@ The last line is "N passed, N failed, N skipped", from the test runner's own tot
 fuzz damages good inputs of each parser at random, as bytes and by their structure: each must give a value or a typed error, soon, and leave
 nothing behind; what verifies must be so. --only takes a suite, a part of a parser's name, or a whole line of --list; --seed repeats a run.
 
-chaos hurts a cluster of real processes under load, one scenario after the other (kills, pauses, a lost queue, a lost register, etcd
-away, a rolled-back disk, a wrong clock, a censoring leader, a flood), and checks after each that the audit is clean, that every
-receipt ever given still verifies, and that everything promised was kept.
+chaos hurts a cluster of real processes under load, one scenario after the other (kills, pauses, a lost queue, a register that is lost, or
+whose file is removed, etcd away, a rolled-back disk, a wrong clock, a censoring leader, a flood), and checks after each that the audit is
+clean, that every receipt ever given still verifies, and that everything promised was kept.
 
   --quick    a few minutes instead of the long run
   --only     one scenario; repeat it for several
