@@ -2,7 +2,8 @@
 import { setImmediate as turnOfOthers } from 'node:timers/promises'
 import { diagnosisStreamId } from '@healthblock/chain/diagnosis-stream'
 import { type EnvelopeEntry, type TransactionBody, transactionId } from '@healthblock/chain/transaction'
-import { composeEnvelope, sealEnvelope } from '@healthblock/crypto/envelope'
+import { composeEnvelope, type EnvelopeContents, sealEnvelope } from '@healthblock/crypto/envelope'
+import { CryptoError } from '@healthblock/crypto/errors'
 import { type HeldNodes, type HotStoreContents, hotWindowDays, type LiveGrant } from '@healthblock/crypto/hot-store'
 import { newStreamRoot, restrictNodes, shredNodes, type TreeNode } from '@healthblock/crypto/key-tree'
 import { compareBytes, equalBytes } from '@healthblock/encoding/bytes'
@@ -120,7 +121,17 @@ export function grantEpochs(
   return { from: grant.from, until: grant.until >= noEnd ? undefined : Math.floor(grant.until / epochLengthMs) }
 }
 
-/** Seals one envelope. `undefined` if the grant's window and the generation have no epoch in common. */
+/** Contents of an envelope; `undefined` if all of its window was erased in this generation. */
+function composeLeft(options: Parameters<typeof composeEnvelope>[0]): EnvelopeContents | undefined {
+  try {
+    return composeEnvelope(options)
+  } catch (error) {
+    if (error instanceof CryptoError && error.detail.code === 'ERR_EPOCH_OUTSIDE') return undefined
+    throw error
+  }
+}
+
+/** Seals one envelope. `undefined` if the grant's window and the generation have no epoch in common, or none that is left. */
 export async function sealGrantEnvelope(request: EnvelopeRequest): Promise<EnvelopeEntry | undefined> {
   const { person, ledgerId, grant, generation, first, endEpoch, nodes } = request
   const window = grantEpochs(grant, request.epochLengthMs)
@@ -141,11 +152,12 @@ export async function sealGrantEnvelope(request: EnvelopeRequest): Promise<Envel
     .filter(({ nodes: streamNodes }) => streamNodes.length > 0)
   if (streams.length === 0) return undefined
   const diagnosisNodes = held(diagnosisStream)
-  const contents = composeEnvelope({
+  const contents = composeLeft({
     range: { first, from: window.from, until },
     streams,
     diagnosis: diagnosisNodes.length === 0 ? [] : [{ stream: diagnosisStream, nodes: diagnosisNodes }],
   })
+  if (contents === undefined) return undefined
   const context = {
     ledgerId,
     patient: person.account,

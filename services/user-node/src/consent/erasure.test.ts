@@ -5,12 +5,12 @@ import type { HeldNodes } from '@healthblock/crypto/hot-store'
 import { newStreamRoot, reachesEpoch, type TreeNode, wipeNodes } from '@healthblock/crypto/key-tree'
 import type { OpenVault } from '@healthblock/crypto/vault'
 import { expect, test } from 'vitest'
-import { TestHome } from '../../../../test/support/home.ts'
+import { canOpen, openAll, TestHome } from '../../../../test/support/home.ts'
 import { TestLedger } from '../../../../test/support/ledger.ts'
 import { createLedgerView } from '../follower-view.ts'
 import { reachesPlace } from '../people/person.ts'
 import type { Session } from '../people/sessions.ts'
-import { shredHeld } from './compose.ts'
+import { noEnd, shredHeld } from './compose.ts'
 import { Erasures } from './erasure.ts'
 
 const [ecg, vitals] = [new Uint8Array(8).fill(1), new Uint8Array(8).fill(2)]
@@ -114,6 +114,30 @@ test('an erasure up to now takes all that came before it: what waits to be seale
     expect(home.samples.extent(home.person(), home.stream('ecg').stream).count).toBe(0)
     home.seal()
     expect(readable(home, vault)).toEqual([false, false, false, true])
+  })
+})
+
+test('after an erasure access can be given that reaches back beyond it: to what is left, and to what comes', {
+  timeout: 60_000,
+}, async () => {
+  await atHome(async (home, world, vault) => {
+    const doctor = world.enrolDoctor()
+    const save = (): void => void vault.encode()
+    const erased = home.seal()
+    await home.consent.rotate(home.person())
+    const kept = home.seal()
+    home.commitAll()
+    await home.consent.absorbRoots(home.person(), vault, save)
+    const epoch = Math.floor(world.nowMs / world.ledger.epochMs)
+    const streams = home.person().streams.map(({ stream }) => stream)
+    // All that there is of the first generation; its keys of later hours stay, and open nothing.
+    const period = { streams, fromEpoch: epoch, untilEpoch: epoch + 1, generationMax: 1 }
+    await home.consent.shred(home.person(), vault, period, save, () => undefined)
+    await home.consent.grant(home.person(), vault, {
+      ...{ to: doctor.account, streams, fromMs: world.nowMs - 86_400_000, untilMs: noEnd },
+    })
+    const keys = await openAll(world, home.person(), doctor, home.commitAll())
+    expect([erased, kept, home.seal()].map(({ block }) => canOpen(keys, block))).toEqual([false, true, true])
   })
 })
 
