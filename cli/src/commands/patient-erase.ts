@@ -14,6 +14,16 @@ interface Erased {
 
 const eraseTimeoutMs = 120_000
 
+/** Of so many blocks the command that asks for them is printed; a day of readings has thousands. */
+const cidsShown = 4
+
+/** How to see later that the blocks are gone: a line, or nothing if there were none. */
+export function proofWords(cids: readonly string[]): string {
+  if (cids.length === 0) return ''
+  const more = cids.length > cidsShown ? `   (and ${cids.length - cidsShown} blocks more, which --json lists)` : ''
+  return `proof later  ./healthblock storage proof ${cids.slice(0, cidsShown).join(' ')}${more}\n`
+}
+
 /** `./healthblock patient erase NAME --from ISO [--until ISO] [--streams …]`. */
 export async function erase(context: Context, positionals: string[]): Promise<ExitCode> {
   const [name] = takePositionals(positionals, ['NAME'] as const)
@@ -32,9 +42,8 @@ export async function erase(context: Context, positionals: string[]): Promise<Ex
   }
   return print(context, { ...erased, receipt }, () => {
     const records = erased.ranges.reduce((sum, { from: first, to }) => sum + to - first + 1, 0)
-    const proof = erased.cids.length > 0 ? `\nproof later: ./healthblock storage proof ${erased.cids.join(' ')}` : ''
     return `${records} records from ${erased.from} to ${erased.until}: keys destroyed, blocks are removed after the time for disputes
-receipt      ${receipt ?? 'none: there was nothing on record'}${proof}
-`
+receipt      ${receipt ?? 'none: there was nothing on record'}
+${proofWords(erased.cids)}`
   })
 }

@@ -27,7 +27,8 @@ const help = `Usage: ./healthblock patient ACTION …
                                         root key, and new keys for all
   device list NAME                      the devices of hers on the ledger: her node's, and any that somebody else added with a stolen key
   device remove NAME DEVICE             her root key removes one of the latter: its streams close, for ever
-  erase NAME --from ISO [--until ISO]   destroy the keys of a period and have its blocks removed: [--streams ecg,vitals]
+  erase NAME --from ISO [--until ISO]   destroy the keys of a period, for ever, and have its blocks removed: [--streams ecg,vitals];
+                                        whole epochs (an hour each, as a rule), the first and the last of the period included
   file put NAME PATH [--type MIME]      store a file, sealed; goes on where an interrupted one stopped
   file get NAME FILE --out PATH         fetch one by number or name: [--range FROM-TO] · file list NAME
   file cancel NAME FILE                 give up an upload that was interrupted: files after it wait for it
