@@ -105,9 +105,10 @@ export class FunctionBody {
 
   /** Both lanes the same 64 bits. */
   constant(bits: bigint): this {
-    this.#code.push(0xfd, ...u32(0x0c))
-    for (let lane = 0; lane < 2; lane++)
-      for (let i = 0n; i < 64n; i += 8n) this.#code.push(Number((BigInt.asUintN(64, bits) >> i) & 0xffn))
+    const lane = new DataView(new ArrayBuffer(8))
+    lane.setBigUint64(0, bits, true)
+    const bytes = new Uint8Array(lane.buffer)
+    this.#code.push(0xfd, ...u32(0x0c), ...bytes, ...bytes)
     return this
   }
 
@@ -238,27 +239,22 @@ export class ModuleText {
 }
 
 /** The platform's compiler, as far as it is used: TypeScript declares it beside the DOM alone. */
-interface Platform {
+export interface Platform {
   readonly Module: new (bytes: Uint8Array<ArrayBuffer>) => object
   readonly Instance: new (module: object) => { readonly exports: object }
-  readonly CompileError: new () => Error
 }
 
-/** A module's memory. */
+/** A module's memory, which does not grow. */
 export interface ModuleMemory {
-  /** Another one once it has grown. */
   readonly buffer: ArrayBuffer
-  /** Adds pages of 64 KiB. */
-  grow(pages: number): number
 }
 
-/** The exports of a module of such functions; undefined where the platform does not know one of its instructions. */
+/** The exports of a module of such functions; undefined where the platform lacks one of its instructions, its memory, or WebAssembly. */
 export function instantiate(bytes: Uint8Array<ArrayBuffer>): object | undefined {
-  const { WebAssembly: platform } = globalThis as unknown as { WebAssembly: Platform }
   try {
+    const { WebAssembly: platform } = globalThis as unknown as { WebAssembly: Platform }
     return new platform.Instance(new platform.Module(bytes)).exports
-  } catch (cause) {
-    if (cause instanceof platform.CompileError) return undefined
-    throw cause
+  } catch {
+    return undefined
   }
 }

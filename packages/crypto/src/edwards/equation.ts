@@ -1,7 +1,10 @@
 /** The equation of SPEC.md §1 with tables of multiples: the memory of a `Kernel` and what is done there. */
+import { toHex } from '@healthblock/encoding/bytes'
 import { ed25519 } from '@noble/curves/ed25519.js'
+import { rootOfRatio } from '../inner/prime-order.ts'
 import {
   createKernel,
+  curveD,
   elementSizeBytes,
   entrySizeBytes,
   fieldOrder,
@@ -14,8 +17,6 @@ import {
 import { bytesToDigits, digitsModuloOrder, isScalar } from './scalar.ts'
 
 const pageSizeBytes = 65_536
-/** Memory grows by so much. */
-const growthPages = 8
 
 /** Tables in a row: the first has 1 to `entryCount` times the point, each next one 2^bits times what the one before has. */
 interface TableShape {
@@ -28,8 +29,7 @@ const sizeBytesOf = ({ count, entryCount }: TableShape) => count * entryCount * 
 const baseShape: TableShape = { bits: 8, count: 32, entryCount: 128 }
 /** Of a key: eight digits of four bits each. */
 const keyShape: TableShape = { bits: 32, count: 8, entryCount: 8 }
-/** Tables of one key. */
-export const keyTablesSizeBytes = sizeBytesOf(keyShape)
+const keyTablesSizeBytes = sizeBytesOf(keyShape)
 
 /** Signatures of which the divisions are done together. */
 export const togetherMax = 64
@@ -52,8 +52,9 @@ const entryAt = place(3 * elementSizeBytes)
 const identityAt = place(entrySizeBytes)
 const recordsAt = place(recordSizeBytes * (roundCount * keyShape.count + baseShape.count))
 /** Points whose divisions are done together, and the products of their Z up to each. */
-const pointsAt = place(baseShape.entryCount * pointSizeBytes)
-const productsAt = place(baseShape.entryCount * elementSizeBytes)
+const pointsMax = baseShape.entryCount
+const pointsAt = place(pointsMax * pointSizeBytes)
+const productsAt = place(pointsMax * elementSizeBytes)
 const baseAt = place(sizeBytesOf(baseShape))
 const keysAt = place(0)
 const [yOffset, zOffset, tOffset] = [elementSizeBytes, 2 * elementSizeBytes, 3 * elementSizeBytes]
@@ -76,8 +77,8 @@ export interface PlacedClaim {
 export class Equation {
   readonly #sha512: (input: Uint8Array) => string
   readonly #kernel: Kernel
-  #doubles: Float64Array
-  #words: Int32Array
+  readonly #doubles: Float64Array
+  readonly #words: Int32Array
   #joined = new Uint8Array(1024)
   readonly #keyDigits = new Int8Array(64)
   readonly #baseDigits = new Int16Array(32)
@@ -86,10 +87,11 @@ export class Equation {
 
   /**
    * @param sha512 - The digest as a text of 64 characters below 256.
+   * @param keysMax - Keys that there is memory for; the platform takes it when it is written.
    * @returns undefined where the platform lacks vectors with a fused multiply-add.
    */
-  static create(sha512: (input: Uint8Array) => string): Equation | undefined {
-    const kernel = createKernel(Math.ceil(keysAt / pageSizeBytes))
+  static create(sha512: (input: Uint8Array) => string, keysMax: number): Equation | undefined {
+    const kernel = createKernel(Math.ceil((keysAt + keysMax * keyTablesSizeBytes) / pageSizeBytes))
     if (kernel === undefined) return undefined
     const equation = new Equation(sha512, kernel)
     if (!equation.#isFused()) return undefined
@@ -111,21 +113,28 @@ export class Equation {
     const value = BigInt(`0x${'35a7c96b'.repeat(8)}`) % fieldOrder
     for (const lane of [0, 1] as const) this.#put(xAt, lane, value)
     this.#kernel.multiply(yAt, xAt, xAt)
-    this.#readCanonical(yAt, 0, this.#y)
-    const product = this.#y.reduceRight((sum, limb) => (sum << 51n) + BigInt(limb), 0n)
-    return product === (value * value) % fieldOrder
+    return this.#valueAt(yAt) === (value * value) % fieldOrder
   }
 
-  /** Place `index` for a key's tables; memory grows as needed. */
+  /** Place `index` for a key's tables, 0 to `keysMax` - 1. */
   placeOf(index: number): number {
-    const address = keysAt + index * keyTablesSizeBytes
-    const { memory } = this.#kernel
-    if (address + keyTablesSizeBytes > memory.buffer.byteLength) {
-      memory.grow(growthPages)
-      this.#doubles = new Float64Array(memory.buffer)
-      this.#words = new Int32Array(memory.buffer)
-    }
-    return address
+    return keysAt + index * keyTablesSizeBytes
+  }
+
+  /** The point that 32 bytes encode (RFC 8032 §5.1.3), if there is one. */
+  decode(publicKey: Uint8Array): AffinePoint | undefined {
+    const encoded = BigInt(`0x${toHex(publicKey.toReversed())}`)
+    const [y, sign] = [BigInt.asUintN(255, encoded), encoded >> 255n]
+    if (y >= fieldOrder) return undefined
+    const square = (y * y) % fieldOrder
+    // The root is found by the kernel, and squared by other arithmetic.
+    const root = rootOfRatio((square + fieldOrder - 1n) % fieldOrder, (curveD * square + 1n) % fieldOrder, (value) => {
+      this.#put(xAt, 0, value)
+      this.#rootPower(yAt, xAt)
+      return this.#valueAt(yAt)
+    })
+    if (root === undefined || (root === 0n && sign === 1n)) return undefined
+    return { x: (root & 1n) === sign ? root : fieldOrder - root, y }
   }
 
   /** Writes a key's tables. */
@@ -194,9 +203,14 @@ export class Equation {
   }
 
   #run(perRound: number, last: number): void {
+    this.#beginSum()
+    this.#kernel.run(pointAt, recordsAt, perRound, last)
+  }
+
+  /** The identity, in both lanes. */
+  #beginSum(): void {
     this.#doubles.fill(0, pointAt / 8, (pointAt + pointSizeBytes) / 8)
     for (const offset of [yOffset, zOffset]) this.#doubles.fill(1, (pointAt + offset) / 8, (pointAt + offset) / 8 + 2)
-    this.#kernel.run(pointAt, recordsAt, perRound, last)
   }
 
   /** k = SHA-512(R || A || M) modulo L, and S. */
@@ -267,6 +281,12 @@ export class Equation {
     }
   }
 
+  /** What lane 0 has there. */
+  #valueAt(address: number): bigint {
+    this.#readCanonical(address, 0, this.#y)
+    return this.#y.reduceRight((sum, limb) => (sum << 51n) + BigInt(limb), 0n)
+  }
+
   #put(address: number, lane: 0 | 1, value: bigint): void {
     for (const [i, limb] of limbsOf(value).entries()) this.#doubles[address / 8 + 2 * i + lane] = limb
   }
@@ -283,23 +303,33 @@ export class Equation {
       this.#put(heldAt + zOffset, lane, 1n)
       this.#put(heldAt + tOffset, lane, (affine.x * affine.y) % fieldOrder)
     }
-    for (let table = 0; table < count; table += 2) {
-      const tables = target + table * tableSizeBytes
-      // Lane 1 is one table ahead.
-      this.#copy(pointsAt, heldAt, pointSizeBytes)
+    const pairCount = count / 2
+    const tablesOf = (pair: number) => target + 2 * pair * tableSizeBytes
+    const pointOf = (index: number) => pointsAt + index * pointSizeBytes
+    // The first point of each table; lane 1 is one table ahead.
+    for (let pair = 0; pair < pairCount; pair++) {
+      this.#copy(pointOf(pair), heldAt, pointSizeBytes)
       this.#doubleTimes(heldAt, bits)
       for (let i = 1; i < pointSizeBytes / 8; i += 2)
-        this.#doubles[pointsAt / 8 + i] = this.#doubles[heldAt / 8 + i] as number
-      this.#doubleTimes(heldAt, bits)
-      this.#copy(pointAt, pointsAt, pointSizeBytes)
-      this.#writeEntries(tables, entryCount, 1)
-      this.#words[recordsAt / 4] = tables
-      this.#words[recordsAt / 4 + 1] = tables + tableSizeBytes
-      for (let i = 1; i < entryCount; i++) {
+        this.#doubles[pointOf(pair) / 8 + i] = this.#doubles[heldAt / 8 + i] as number
+      if (pair < pairCount - 1) this.#doubleTimes(heldAt, bits)
+    }
+    this.#divide(pairCount, (pair) => this.#writeEntry(tablesOf(pair), tableSizeBytes))
+    const together = Math.min(pairCount, pointsMax / entryCount)
+    for (let pair = 0; pair < pairCount; pair += together) {
+      for (let index = 0; index < together * entryCount; index++) {
+        if (index % entryCount === 0) {
+          this.#beginSum()
+          this.#words[recordsAt / 4] = tablesOf(pair + index / entryCount)
+          this.#words[recordsAt / 4 + 1] = tablesOf(pair + index / entryCount) + tableSizeBytes
+        }
         this.#kernel.addEntries(pointAt, recordsAt)
-        this.#copy(pointsAt + i * pointSizeBytes, pointAt, pointSizeBytes)
+        this.#copy(pointOf(index), pointAt, pointSizeBytes)
       }
-      this.#writeEntries(tables, entryCount, entryCount)
+      this.#divide(together * entryCount, (index) => {
+        const tables = tablesOf(pair + Math.floor(index / entryCount))
+        this.#writeEntry(tables + (index % entryCount) * entrySizeBytes, tableSizeBytes)
+      })
     }
   }
 
@@ -307,16 +337,14 @@ export class Equation {
     for (let i = 0; i < count; i++) this.#kernel.double(address)
   }
 
-  /** The first points of `pointsAt` as entries: lane 0 of one table, lane 1 of the next. */
-  #writeEntries(tables: number, entryCount: number, count: number): void {
-    this.#divide(count, (i) => {
-      this.#kernel.entry(entryAt, xAt, yAt)
-      for (const lane of [0, 1]) {
-        const target = (tables + (lane * entryCount + i) * entrySizeBytes) / 8
-        for (let limb = 0; limb < entrySizeBytes / 8; limb++)
-          this.#doubles[target + limb] = this.#doubles[entryAt / 8 + 2 * limb + lane] as number
-      }
-    })
+  /** What `#divide` left, as entries: that of lane 0 to `target`, that of lane 1 so much behind it. */
+  #writeEntry(target: number, distance: number): void {
+    this.#kernel.entry(entryAt, xAt, yAt)
+    for (const lane of [0, 1]) {
+      const first = (target + lane * distance) / 8
+      for (let limb = 0; limb < entrySizeBytes / 8; limb++)
+        this.#doubles[first + limb] = this.#doubles[entryAt / 8 + 2 * limb + lane] as number
+    }
   }
 
   /** For each of the first points of `pointsAt`, from the last: puts x = X / Z and y = Y / Z to `xAt` and `yAt`. One inversion for all (Montgomery). */
@@ -338,28 +366,42 @@ export class Equation {
     }
   }
 
-  /** a^(p - 2): 254 squares and eleven products. */
+  /** a^(p - 2) = a^(2^255 - 21): 254 squares and eleven products. */
   #invert(target: number, a: number): void {
+    const eleventh = this.#longPower(target, a)
+    this.#extend(target, target, 5, eleventh)
+  }
+
+  /** a^((p - 5) / 8) = a^(2^252 - 3). */
+  #rootPower(target: number, a: number): void {
+    this.#longPower(target, a)
+    this.#extend(target, target, 2, a)
+  }
+
+  /** a^(2^250 - 1); where a^11 is. `target` is not `a`. */
+  #longPower(target: number, a: number): number {
     const { multiply, squareTimes } = this.#kernel
     const [low, chain, next] = powerAt
-    // chain = a^(2^n - 1), and twice as many ones by n squares of it.
-    const extend = (target: number, from: number, ones: number, by: number) => {
-      squareTimes(next, from, ones)
-      multiply(target, next, by)
-    }
     squareTimes(low, a, 1)
     squareTimes(next, low, 2)
     multiply(chain, a, next) // 9
     multiply(low, low, chain) // 11
-    extend(chain, low, 1, chain) // 2^5 - 1
-    extend(chain, chain, 5, chain) // 10
-    extend(target, chain, 10, chain) // 20
-    extend(target, target, 20, target) // 40
-    extend(chain, target, 10, chain) // 50
-    extend(target, chain, 50, chain) // 100
-    extend(target, target, 100, target) // 200
-    extend(chain, target, 50, chain) // 250
-    extend(target, chain, 5, low) // 2^255 - 21
+    this.#extend(chain, low, 1, chain) // 2^5 - 1
+    this.#extend(chain, chain, 5, chain) // 10
+    this.#extend(target, chain, 10, chain) // 20
+    this.#extend(target, target, 20, target) // 40
+    this.#extend(chain, target, 10, chain) // 50
+    this.#extend(target, chain, 50, chain) // 100
+    this.#extend(target, target, 100, target) // 200
+    this.#extend(target, target, 50, chain) // 250
+    return low
+  }
+
+  /** from^(2^count) by: with `from` and `by` of that many ones, twice as many. */
+  #extend(target: number, from: number, count: number, by: number): void {
+    const next = powerAt[2]
+    this.#kernel.squareTimes(next, from, count)
+    this.#kernel.multiply(target, next, by)
   }
 }
 

@@ -30,8 +30,9 @@ export const roundCount = 8
 
 /** The order of the field. */
 export const fieldOrder = 2n ** 255n - 19n
-/** 2 d, where d = -121665 / 121666 (RFC 8032 §5.1). */
-const twiceD = 16295367250680780974490674513165176452449235426866156013048779062215315747161n
+/** d = -121665 / 121666 (RFC 8032 §5.1). */
+export const curveD = 37095705934669439343138083508754565189542113879843219016388785533085940283555n
+const twiceD = (2n * curveD) % fieldOrder
 
 /** C above. */
 const split = 1.5 * 2 ** 103
@@ -196,9 +197,9 @@ function loadPoint(f: FunctionBody, pointer: Local): Coordinates {
   return { x: coordinate(0), y: coordinate(1), z: coordinate(2), t: coordinate(3) }
 }
 
-/** (E F : G H : F G : E H), of sums of up to three reduced elements. */
+/** (E F : G H : F G : E H), where E, F and G are sums of up to four reduced elements and H of up to three. */
 function storePoint(f: FunctionBody, pointer: Local, sums: { e: Element; f: Element; g: Element; h: Element }): void {
-  // The last sum, of two, is only multiplied by reduced ones.
+  // The last one is only multiplied by reduced ones.
   const [ee, ff, gg, hh] = [carry(f, sums.e), carry(f, sums.f), carry(f, sums.g), sums.h]
   for (const [i, [a, b]] of (
     [
@@ -214,7 +215,7 @@ function storePoint(f: FunctionBody, pointer: Local, sums: { e: Element; f: Elem
 function double(f: FunctionBody, pointer: Local): void {
   const { x, y, z } = loadPoint(f, pointer)
   const [xx, yy, zz, xy] = [square(f, x), square(f, y), square(f, z), multiply(f, x, y)]
-  const g = carry(f, subtract(f, yy, xx))
+  const g = subtract(f, yy, xx)
   const sum = add(f, yy, xx)
   const h = sum.map((limb) => f.double(0).get(limb).vector('f64x2.sub').name())
   storePoint(f, pointer, { e: add(f, xy, xy), f: subtract(f, g, add(f, zz, zz)), g, h })
@@ -304,7 +305,7 @@ export interface Kernel {
   run(point: number, records: number, perRound: number, last: number): void
 }
 
-/** A kernel with so many pages of 64 KiB at first; undefined where the platform lacks relaxed vector instructions. */
+/** A kernel with so many pages of 64 KiB; undefined where the platform lacks relaxed vector instructions, or so much memory. */
 export function createKernel(pages: number): Kernel | undefined {
   const text = new ModuleText()
   const three = (f: FunctionBody) => f.parameters as [Local, Local, Local]

@@ -2,14 +2,14 @@
  * Ed25519 signatures under keys that come again and again (SPEC.md §1): with tables of a key's multiples 28 of 252 doublings are left. It
  * only confirms; whatever it does not confirm, the caller's other implementation judges.
  */
-import { ed25519 } from '@noble/curves/ed25519.js'
-import { type AffinePoint, Equation, togetherMax } from './equation.ts'
+import { Equation, togetherMax } from './equation.ts'
 
 /** Keys that have tables at once, in each thread: up to 31.5 MB. */
 export const knownKeysMax = 4096
 /** A key is made known when it was seen so often, at first: tables cost as much as two or three signatures and spare two thirds of each. */
 export const sightingsMin = 16
-const sightingsMax = 4096
+/** Then tables that never are of use take one hundredth of the time that OpenSSL takes. */
+const sightingsMax = 256
 
 /** A key that has tables. */
 export interface KnownKey {
@@ -22,14 +22,6 @@ export interface KnownClaim {
   readonly key: KnownKey
   readonly signature: Uint8Array
   readonly message: Uint8Array
-}
-
-function decodedPoint(publicKey: Uint8Array): AffinePoint | undefined {
-  try {
-    return ed25519.Point.fromBytes(publicKey, false).toAffine()
-  } catch {
-    return undefined
-  }
 }
 
 class Slot implements KnownKey {
@@ -64,7 +56,7 @@ export class KnownKeys {
    * @returns undefined where the platform lacks vectors with a fused multiply-add.
    */
   static create(sha512: (input: Uint8Array) => string, max = knownKeysMax): KnownKeys | undefined {
-    const equation = Equation.create(sha512)
+    const equation = Equation.create(sha512, max)
     return equation && new KnownKeys(equation, max)
   }
 
@@ -85,14 +77,14 @@ export class KnownKeys {
    * @returns undefined if they do not encode a point (RFC 8032 §5.1.3); what they do encode may be of any order.
    */
   add(publicKey: Uint8Array): KnownKey | undefined {
-    const point = decodedPoint(publicKey)
+    const point = this.#equation.decode(publicKey)
     if (point === undefined) return undefined
     const index = this.#slots.length < this.#max ? this.#slots.length : this.#leastUsed()
-    const slot = new Slot(publicKey, index, this.#equation.placeOf(index))
-    this.#equation.writeKey(slot.tables, point)
     const former = this.#slots[index]
     if (former !== undefined) former.tables = -1
+    const slot = new Slot(publicKey, index, this.#equation.placeOf(index))
     this.#slots[index] = slot
+    this.#equation.writeKey(slot.tables, point)
     return slot
   }
 

@@ -51,12 +51,17 @@ function power(x: bigint): bigint {
   return (squared(o250, 2) * x) % p
 }
 
-/** A root of numerator / denominator; undefined if there is none (RFC 8032 §5.1.3). Neither is 0. */
-function rootOfRatio(numerator: bigint, denominator: bigint): bigint | undefined {
+/**
+ * A root of numerator / denominator; undefined if there is none (RFC 8032 §5.1.3).
+ *
+ * @param numerator - 0 to p - 1; the denominator 1 to p - 1.
+ * @param powerOf - Gives x^((p - 5) / 8), 0 to p - 1. Of another number no root would come: what it leads to is squared.
+ */
+export function rootOfRatio(numerator: bigint, denominator: bigint, powerOf = power): bigint | undefined {
   const cube = (((denominator * denominator) % p) * denominator) % p
   const first = (numerator * cube) % p
   const last = (((first * cube) % p) * denominator) % p
-  const root = (first * power(last)) % p
+  const root = (first * powerOf(last)) % p
   const check = (((root * root) % p) * denominator) % p
   if (check === numerator) return root
   return check === p - numerator ? (root * rootOfMinusOne) % p : undefined
