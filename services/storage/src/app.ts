@@ -12,6 +12,7 @@ import { FairShare } from './routes/fair-share.ts'
 import { addKuboRoutes } from './routes/kubo.ts'
 import { addNodeRoutes, type NodeRouteParts } from './routes/node.ts'
 import { addDescription } from './routes/openapi.ts'
+import { createPaces } from './routes/pace.ts'
 import type { KuboRouteParts } from './routes/parts.ts'
 import { QuickGet } from './routes/quick-get.ts'
 import { QuickPut } from './routes/quick-put.ts'
@@ -42,7 +43,10 @@ const streamedPaths = new Set(['/api/v0/add', '/api/v0/dag/import'])
 const openPaths = new Set(['/healthz', '/readyz', '/metrics', '/openapi.json'])
 
 /** What {@link createApp} builds the surface from. */
-export interface AppParts extends Omit<KuboRouteParts, 'bodies'>, NodeRouteParts, ReplicaRouteParts {
+export interface AppParts
+  extends Omit<KuboRouteParts, 'bodies' | 'paces'>,
+    Omit<NodeRouteParts, 'paces'>,
+    ReplicaRouteParts {
   authorizer: Authorizer
 }
 
@@ -236,8 +240,9 @@ export function createApp(parts: AppParts): FastifyInstance {
   answerFailures(app, events)
   addBodyTypes(app)
   addDescription(app, openPaths)
-  addKuboRoutes(app, { ...parts, bodies })
+  const paces = createPaces(app)
+  addKuboRoutes(app, { ...parts, bodies, paces })
   addReplicaRoutes(app, parts)
-  addNodeRoutes(app, parts)
+  addNodeRoutes(app, { ...parts, paces })
   return app
 }

@@ -1,4 +1,5 @@
 /** The RPC's contract, written with the client that others use, against both backends and against Kubo's own daemon. */
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { KuboRPCClient } from 'kubo-rpc-client'
@@ -58,6 +59,19 @@ describe.each(backends)('backend $name', ({ name, settings }) => {
       await expect(client.block.get(cid, { offline: true } as never)).rejects.toThrow(/could not find/)
       expect((await collect(client.block.rm(cid)))[0]?.error?.message).toMatch(/could not find/)
     }
+  })
+
+  test.skipIf(!isThere)('files: a folder comes as an archive with all below it', async () => {
+    const contents = { 'top/a.txt': 'a', 'top/inner/b.txt': 'bb', 'top/inner/large': Buffer.from(newBytes(600_000)) }
+    const files = Object.entries(contents).map(([path, content]) => ({ path, content }))
+    const roots = await collect(client.addAll(files, { cidVersion: 1 }))
+    const top = roots.find(({ path }) => path === 'top')?.cid as CID
+    const list = (archive: Buffer): string[] =>
+      execFileSync('tar', ['-tf', '-'], { input: archive }).toString().trim().split('\n').sort()
+    const paths = ['', '/a.txt', '/inner', '/inner/b.txt', '/inner/large'].map((path) => `${top}${path}`)
+    expect(list(await bytesOf(client.get(top)))).toEqual(paths)
+    expect(list(await bytesOf(client.get(`${top}/inner/b.txt`)))).toEqual(['b.txt'])
+    await expect(bytesOf(client.get(absent()))).rejects.toThrow(/could not find/)
   })
 
   test.skipIf(!isThere)('files: the CIDs are those of Kubo, whole and in ranges', async () => {

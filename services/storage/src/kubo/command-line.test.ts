@@ -1,9 +1,10 @@
 /** Kubo's own command line, which was not written here, against an embedded node. */
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Cluster, type Place } from '../cluster.fixture.ts'
 import { kuboBinary } from './kubo.fixture.ts'
@@ -89,6 +90,18 @@ describe.skipIf(kuboBinary === undefined)("Kubo's command line", () => {
     expect((await ipfs('pin', 'ls', '--type=recursive')).split('\n')).toContain(`${top} recursive`)
     expect(await ipfs('files', 'stat', `/ipfs/${top}`)).toMatch(/Type: directory/)
     expect(await complaint('cat', top)).toMatch(/this dag node is a directory/)
+    const got = join(cluster.folder, 'got')
+    await ipfs('get', '-o', got, top)
+    expect(readdirSync(got, { recursive: true }).sort()).toEqual(['big file', 'inner', 'inner/small.txt'])
+    expect(Buffer.compare(readFileSync(join(got, 'big file')), bytes)).toBe(0)
+    for (const options of [[], ['--archive'], ['--compress']]) {
+      const one = join(cluster.folder, `one${options.join('')}`)
+      await ipfs('get', ...options, '-o', one, `${top}/inner/small.txt`)
+    }
+    expect(readFileSync(join(cluster.folder, 'one'), 'utf8')).toBe('hello')
+    expect(gunzipSync(readFileSync(join(cluster.folder, 'one--compress.gz'))).toString()).toBe('hello')
+    expect(readFileSync(join(cluster.folder, 'one--archive.tar')).subarray(0, 9).toString()).toBe('small.txt')
+    expect(await complaint('get', '-o', join(cluster.folder, 'none'), `${top}/none`)).toMatch(/no link named "none"/)
   })
 
   test('dag export gives an archive that comes back, and dag get shows nodes', async () => {
@@ -98,6 +111,15 @@ describe.skipIf(kuboBinary === undefined)("Kubo's command line", () => {
     const node = await ipfs('dag', 'put', file('node.json', Buffer.from(`{"file":{"/":"${cid}"}}`)))
     expect(await ipfs('dag', 'get', node)).toBe(`{"file":{"/":"${cid}"}}`)
     expect(await ipfs('repo', 'verify')).toMatch(/verify complete, all blocks validated/)
+  })
+
+  test('what would be kept without what was asked for is refused, and the fault is named', async () => {
+    const path = file('named', Buffer.from('named'))
+    expect(await complaint('add', '--pin-name=mine', path)).toMatch(/pin-name: is not offered/)
+    expect(await complaint('add', '--preserve-mode', path)).toMatch(/preserve-mode: is not offered/)
+    const cid = await ipfs('add', '-Q', '--cid-version=1', path)
+    expect(await complaint('pin', 'add', '--name=mine', cid)).toMatch(/name: pins have no names here/)
+    expect(await complaint('cat', 'nonsense')).toMatch(/invalid CID: "nonsense" cannot be read/)
   })
 
   test('a wrong token, and a command that is not offered', async () => {

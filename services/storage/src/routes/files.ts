@@ -35,7 +35,10 @@ import {
 import { Upload } from './upload.ts'
 
 /** Options of `add` that change what is stored and are not offered: refused rather than ignored. */
-const notOffered = ['trickle', 'nocopy', 'fscache', 'inline', 'to-files']
+const notOffered = [
+  ...['trickle', 'nocopy', 'fscache', 'inline', 'to-files', 'pin-name'],
+  ...['preserve-mode', 'preserve-mtime', 'mode', 'mtime', 'mtime-nsecs'],
+]
 
 /** Adds `add`, `cat`, `ls`, `files/stat`, `refs`. */
 export function addFileCommands(app: FastifyInstance, parts: KuboRouteParts): void {
@@ -46,8 +49,8 @@ export function addFileCommands(app: FastifyInstance, parts: KuboRouteParts): vo
 
 function fileOptions(request: KuboRequest): Omit<FileOptions, 'put'> & { cidVersion: 0 | 1 } {
   for (const name of notOffered) {
-    const value = optionOf(request, name)
-    if (value !== undefined && value !== 'false' && value !== '') throw argumentInvalid(name, 'is not offered')
+    const value = optionOf(request, name) ?? ''
+    if (!['', 'false', '0'].includes(value)) throw argumentInvalid(name, 'is not offered')
   }
   assertSha256(request)
   const version = numberOf(request, 'cid-version') ?? 0

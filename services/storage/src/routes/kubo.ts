@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { addBlockCommands } from './blocks.ts'
 import { addDagCommands } from './dag.ts'
 import { addFileCommands } from './files.ts'
+import { addGet } from './get.ts'
 import type { KuboRouteParts } from './parts.ts'
 import { addPinCommands } from './pins.ts'
 import { addSwarmCommands } from './swarm.ts'
@@ -13,5 +14,6 @@ export function addKuboRoutes(app: FastifyInstance, parts: KuboRouteParts): void
   addBlockCommands(app, parts)
   addPinCommands(app, parts)
   addFileCommands(app, parts)
+  addGet(app, parts)
   addDagCommands(app, parts)
 }

@@ -16,7 +16,7 @@ import type { Scrubber } from '../replication/scrub.ts'
 import { codecRaw, encodeBlockId, parseBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import { encodeFetchCursor, type FetchLog, parseFetchCursor } from '../store/fetch-log.ts'
-import { Pace } from './pace.ts'
+import type { Paces } from './pace.ts'
 import { sendLines } from './query.ts'
 import type { RequestSchema } from './validation.ts'
 
@@ -33,6 +33,7 @@ export interface NodeRouteParts {
   erasure: Erasure
   repair: Repair
   scrubber: Scrubber
+  paces: Paces
   /** R. */
   replicas: number
   events: Events
@@ -167,12 +168,7 @@ function addErasures(app: FastifyInstance, parts: NodeRouteParts): void {
 }
 
 function addMaintenance(app: FastifyInstance, parts: NodeRouteParts): void {
-  const { backend, store, repair, scrubber } = parts
-  // Every tenant may ask for them, and everybody's blocks are read.
-  const paces = { scrub: new Pace(), repair: new Pace() }
-  app.addHook('preClose', async () => {
-    for (const pace of Object.values(paces)) pace.stop()
-  })
+  const { backend, store, repair, scrubber, paces } = parts
   app.get('/v1/status', async (request) => ({
     ledgerId: toHex(parts.ledgerId),
     account: toHex(request.principal.account),

@@ -1,5 +1,6 @@
 /** Work on all blocks that any tenant may ask for: it takes no more than half of the time, whoever asks and how often. */
 import { setTimeout as delay } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
 import { StorageError } from '../errors.ts'
 
 /** Longest rest after a run, however long that took. */
@@ -48,4 +49,19 @@ export class Pace {
 
 function busy(message: string): StorageError {
   return new StorageError(message, { code: 'ERR_STORE_BUSY', operationsMax: 1 })
+}
+
+/** Of what any tenant may ask for that reads everybody's blocks. */
+export interface Paces {
+  readonly scrub: Pace
+  readonly repair: Pace
+}
+
+/** Whoever waits when the app closes is let go. */
+export function createPaces(app: Pick<FastifyInstance, 'addHook'>): Paces {
+  const paces = { scrub: new Pace(), repair: new Pace() }
+  app.addHook('preClose', async () => {
+    for (const pace of Object.values(paces)) pace.stop()
+  })
+  return paces
 }

@@ -7,6 +7,7 @@ import type { Scrubber } from '../replication/scrub.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import type { FetchLog } from '../store/fetch-log.ts'
 import type { BlockBodies } from './block-body.ts'
+import type { Paces } from './pace.ts'
 
 /** What the routes under `/api/v0` work with. */
 export interface KuboRouteParts {
@@ -15,6 +16,7 @@ export interface KuboRouteParts {
   replicator: Replicator
   files: Files
   scrubber: Scrubber
+  paces: Paces
   readHeader: PayloadReader
   fetchLog: FetchLog
   /** True for a peer of the member list. */

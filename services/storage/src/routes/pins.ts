@@ -25,6 +25,7 @@ const pinTypes = new Set(['direct', 'indirect', 'recursive', 'all'])
 export function addPinCommands(app: FastifyInstance, parts: KuboRouteParts): void {
   const { replicator, files } = parts
   addCommand(app, 'pin/add', async (request, reply) => {
+    if ((optionOf(request, 'name') ?? '') !== '') throw argumentInvalid('name', 'pins have no names here')
     const named = await namedOf(parts, request)
     const { account } = request.principal
     const isRecursive = flagOf(request, 'recursive', true)

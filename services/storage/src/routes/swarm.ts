@@ -2,11 +2,11 @@
 import type { FastifyInstance } from 'fastify'
 import { StorageError } from '../errors.ts'
 import type { KuboRouteParts } from './parts.ts'
-import { addCommand, argumentOf, argumentsOf, sendLines } from './query.ts'
+import { addCommand, argumentOf, argumentsOf, flagOf, type KuboRequest, sendLines } from './query.ts'
 
 /** Adds `version`, `id`, `repo/{stat,verify}`, `swarm/{peers,connect}`, `bitswap/stat`. */
 export function addSwarmCommands(app: FastifyInstance, parts: KuboRouteParts): void {
-  const { backend, scrubber } = parts
+  const { backend, scrubber, paces } = parts
   addCommand(app, 'version', async () => ({
     Version: '0.43.0',
     Commit: '',
@@ -29,15 +29,24 @@ export function addSwarmCommands(app: FastifyInstance, parts: KuboRouteParts): v
     const { bytes, blocks } = backend.totals()
     return { RepoSize: bytes, StorageMax: parts.bytesMax, NumObjects: blocks, RepoPath: '', Version: 'fs-repo@18' }
   })
-  addCommand(app, 'repo/verify', async (_request, reply) => await sendLines(reply, verifyRepo(scrubber)))
-  addCommand(app, 'swarm/peers', async () => ({
+  addCommand(
+    app,
+    'repo/verify',
+    async (_request, reply) =>
+      await sendLines(
+        reply,
+        paces.scrub.run('scrub', () => verifyRepo(scrubber)),
+      ),
+  )
+  addCommand(app, 'swarm/peers', async (request) => ({
     Peers: backend.connections().map(({ peer, address, direction }) => ({
       Addr: address,
       Peer: peer,
       Identify: {},
       Latency: '',
       Muxer: '/yamux/1.0.0',
-      Direction: direction === 'inbound' ? 0 : 1,
+      // As Kubo: 0 where nobody asked for it.
+      Direction: isAsked(request) ? directions[direction] : 0,
       Streams: null,
     })),
   }))
@@ -53,11 +62,16 @@ export function addSwarmCommands(app: FastifyInstance, parts: KuboRouteParts): v
     }
     return { Strings }
   })
+  addBitswap(app, backend)
+}
+
+function addBitswap(app: FastifyInstance, backend: KuboRouteParts['backend']): void {
   addCommand(app, 'bitswap/stat', async () => {
     const { blocksReceived, bytesReceived, blocksSent, bytesSent } = await backend.exchanged()
     return {
       Wantlist: [],
-      Peers: backend.connections().map(({ peer }) => peer),
+      // Of two connections to one peer, one is the peer's own.
+      Peers: [...new Set(backend.connections().map(({ peer }) => peer))],
       BlocksReceived: blocksReceived,
       DataReceived: bytesReceived,
       DupBlksReceived: 0,
@@ -66,6 +80,12 @@ export function addSwarmCommands(app: FastifyInstance, parts: KuboRouteParts): v
       DataSent: bytesSent,
     }
   })
+}
+
+const directions = { inbound: 1, outbound: 2 } as const
+
+function isAsked(request: KuboRequest): boolean {
+  return flagOf(request, 'direction') || flagOf(request, 'verbose')
 }
 
 async function* verifyRepo(scrubber: KuboRouteParts['scrubber']): AsyncGenerator<{ Msg: string; Progress: number }> {

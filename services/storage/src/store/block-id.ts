@@ -153,7 +153,7 @@ export function parseCid(text: string): CID {
     const base = otherBases[bare.charAt(0)]
     return base === undefined ? CID.parse(bare) : CID.parse(bare, base)
   } catch (cause) {
-    throw invalid('cannot be read', cause)
+    throw invalid(`"${text.replaceAll(/[^\x20-\x7e]/g, '?')}" cannot be read`, cause)
   }
 }
 
