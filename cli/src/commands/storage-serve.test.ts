@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findFreePort } from '@healthblock/runtime/ports'
 import { create } from 'kubo-rpc-client'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, expect, test, vi } from 'vitest'
 import type { Io } from '../io.ts'
 import { runStorage } from './storage.ts'
 import { serveStandalone } from './storage-serve.ts'
@@ -19,6 +19,7 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
 interface Running {
   readonly urls: string[]
+  readonly pids: number[]
   readonly token: string
   readonly tokenFile: string
 }
@@ -98,10 +99,18 @@ test('three nodes from nothing: put, read elsewhere, and there again after an en
     expect(await runStorage(['erase', block.toString(), ...withGone], io)).toBe(0)
     return { cid, token }
   })
-  await serving(3, port, async ({ urls, token }) => {
+  await serving(3, port, async ({ urls, token, pids }) => {
     expect(token).toBe(added.token)
+    // The folder is taken: a second one there would tell the nodes of other ports.
+    const again = { dir, nodes: '3', port: '20001', backend: undefined, json: true }
+    await expect(serveStandalone(again, { stdin: [], stdout: () => {} } as never)).rejects.toThrow(/is in use by/)
+    // One that is killed is there again by itself, and the others go on.
+    process.kill(pids[2] as number, 'SIGKILL')
     const headers = { authorization: `Bearer ${token}` }
-    expect((await create({ url: `${urls[1]}/api/v0`, headers }).files.stat(`/ipfs/${added.cid}`)).size).toBe(400_000)
+    const sizeAt = async (url: string | undefined): Promise<number> =>
+      (await create({ url: `${url}/api/v0`, headers }).files.stat(`/ipfs/${added.cid}`)).size
+    expect(await sizeAt(urls[1])).toBe(400_000)
+    await vi.waitFor(async () => expect(await sizeAt(urls[2])).toBe(400_000), { timeout: 60_000, interval: 100 })
   })
 })
 

@@ -10,7 +10,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { toHex } from '@healthblock/encoding/bytes'
-import { ensureFolder } from '@healthblock/runtime/files'
+import { lockFolder } from '@healthblock/runtime/files'
 import { projectRoot } from '../cluster/root.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseCount } from '../options.ts'
@@ -18,6 +18,9 @@ import { parseCount } from '../options.ts'
 const execute = promisify(execFile)
 const service = join(projectRoot, 'services', 'storage', 'src')
 const startTimeoutMs = 60_000
+/** How long a node that has ended is left before it is started again. */
+const pauseMsMin = 1000
+const pauseMsMax = 60_000
 /** Between a node's RPC port and its swarm port. */
 const swarmPortStep = 1000
 
@@ -131,6 +134,31 @@ async function untilReady(child: ChildProcess, node: NodePlan): Promise<void> {
   }
 }
 
+/** Starts a node again that has ended, later each time that it does not come up: the others go on meanwhile. */
+async function keepRunning(
+  children: ChildProcess[],
+  index: number,
+  { node, begin, signal, io }: { node: NodePlan; begin: (node: NodePlan) => ChildProcess; signal: AbortSignal; io: Io },
+): Promise<void> {
+  for (let pauseMs = pauseMsMin; ; pauseMs = Math.min(pauseMsMax, 2 * pauseMs)) {
+    const child = children[index] as ChildProcess
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+    if (signal.aborted) return
+    io.stderr(`${node.name} ended; it is started again in ${pauseMs / 1000} s\n`)
+    await delay(pauseMs, undefined, { signal }).catch(() => {})
+    if (signal.aborted) return
+    const again = begin(node)
+    children[index] = again
+    try {
+      await untilReady(again, node)
+      io.stderr(`${node.name} is there again\n`)
+      pauseMs = pauseMsMin / 2
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error
+    }
+  }
+}
+
 async function endAll(children: readonly ChildProcess[]): Promise<void> {
   const running = children.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)
   await Promise.all(
@@ -148,12 +176,15 @@ export async function serveStandalone(options: ServeOptions, io: Io, ended?: Pro
   if (backend !== 'embedded' && backend !== 'kubo') throw new UsageError('--backend is embedded or kubo')
   const count = parseCount(options.nodes, 'nodes', { least: 1, most: 16, preset: 1 })
   const port = parseCount(options.port, 'port', { least: 1024, most: 64_000, preset: 5001 })
+  const replicas = parseCount(options.replicas, 'replicas', { least: 1, most: count, preset: Math.min(3, count) })
   const dir = resolve(options.dir)
-  ensureFolder(dir)
+  // Another one that runs there would be told of other ports.
+  const lock = lockFolder(dir)
   const nodes = await Promise.all(Array.from({ length: count }, (_, index) => planNode(dir, index, port)))
   prepareShared(dir, nodes)
-  const replicas = parseCount(options.replicas, 'replicas', { least: 1, most: count, preset: Math.min(3, count) })
-  const children = nodes.map((node) => start(dir, node, { replicas, backend }))
+  const begin = (node: NodePlan): ChildProcess => start(dir, node, { replicas, backend })
+  const children = nodes.map(begin)
+  const ending = new AbortController()
   const interrupted = Promise.withResolvers<void>()
   const stop = (): void => interrupted.resolve()
   process.on('SIGINT', stop)
@@ -170,16 +201,15 @@ Ctrl-C ends it; the data stay.
 `
     const pids = children.map(({ pid }) => pid)
     io.stdout(options.json ? `${JSON.stringify({ dir, urls, pids, token, tokenFile: join(dir, 'token') })}\n` : words)
-    const died = children.map(async (child, index) => {
-      await once(child, 'exit')
-      return nodes[index]?.name
-    })
-    const name = await Promise.race([interrupted.promise, ...(ended === undefined ? [] : [ended]), ...died])
-    if (typeof name === 'string') throw new CommandError(`${name} ended; see above`)
+    for (const [index, node] of nodes.entries())
+      void keepRunning(children, index, { node, begin, signal: ending.signal, io })
+    await Promise.race([interrupted.promise, ...(ended === undefined ? [] : [ended])])
     return 0
   } finally {
     process.off('SIGINT', stop)
     process.off('SIGTERM', stop)
+    ending.abort()
     await endAll(children)
+    lock.release()
   }
 }

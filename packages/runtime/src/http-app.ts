@@ -18,6 +18,7 @@ import { limitConnections } from './connection-limit.ts'
 import { messageOf, RuntimeError } from './errors.ts'
 import { writeFileDurably } from './files.ts'
 import { findNonFinite } from './finite.ts'
+import { listenFailure } from './listen-failure.ts'
 import type { Logger } from './logger.ts'
 import { noteMethods } from './method-guard.ts'
 import { createProblem, problemContentType, problemOf, type StatusOfCode } from './problem.ts'
@@ -292,15 +293,7 @@ async function listen(app: FastifyInstance, options: ListenOptions): Promise<Add
   try {
     await app.listen({ host, port: options.port })
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    const at = { host, port: options.port }
-    if (code === 'EADDRINUSE') {
-      const message = `port ${options.port} on ${host} is in use: stop what uses it, choose another port, or 0 for any free one`
-      throw new RuntimeError(message, { code: 'ERR_PORT_IN_USE', ...at }, { cause: error })
-    }
-    if (code === undefined) throw error
-    const message = `cannot listen on ${host}:${options.port} (${code})`
-    throw new RuntimeError(message, { code: 'ERR_LISTEN_FAILED', ...at, reason: code }, { cause: error })
+    throw listenFailure(error, { host, port: options.port })
   }
   const bound = app.server.address()
   const port = typeof bound === 'object' && bound !== null ? bound.port : options.port

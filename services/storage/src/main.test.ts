@@ -105,6 +105,20 @@ test('refuses to start with faults, and names each of them', async () => {
   expect(output[1]).not.toContain('abcd')
 })
 
+test('does not start in a folder, or at a port, that another one has, and says which', async () => {
+  const { child, address } = await start()
+  const second = launch(place.environment)
+  expect((await once(second.child, 'exit'))[0]).toBe(2)
+  expect(second.output[1]).toMatch(/^storage: \S+ is in use by process \d+: stop it first/)
+  const dir = join(cluster.folder, 'elsewhere')
+  const { port } = new URL(address.url)
+  const third = launch({ ...place.environment, STORAGE_DIR: dir, STORAGE_RPC_PORT: port })
+  expect((await once(third.child, 'exit'))[0]).toBe(2)
+  expect(third.output[1]).toContain(`storage: port ${port} on 127.0.0.1 is in use`)
+  child.kill('SIGTERM')
+  await once(child, 'exit')
+})
+
 test('a node whose key is not on the list does not start', async () => {
   const strange = join(cluster.folder, 'strange.key')
   writeFileSync(strange, randomBytes(32).toString('hex'))

@@ -12,12 +12,17 @@ import { beginLoading, endLoading } from './memory.ts'
 // when it has grown by a quarter: what a load leaves behind is 55 MiB less, for at most a thirtieth of a put's time.
 replaceBySmall(['--no-short-builtin-calls', '--heap-growing-percent=25'])
 beginLoading()
-const [{ run }, { StorageError }] = await Promise.all([import('./run.ts'), import('./errors.ts')])
+const [{ run }, { StorageError }, { RuntimeError }] = await Promise.all([
+  import('./run.ts'),
+  import('./errors.ts'),
+  import('@healthblock/runtime/errors'),
+])
 try {
   await run(process.env)
   endLoading()
 } catch (error) {
-  const text = error instanceof StorageError ? error.message : String((error as Error).stack)
+  const isSaid = error instanceof StorageError || error instanceof RuntimeError
+  const text = isSaid ? error.message : String((error as Error).stack)
   process.stderr.write(`storage: ${text}\n`)
   process.exit(2)
 }

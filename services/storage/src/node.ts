@@ -7,8 +7,10 @@ import { parseFileHeader } from '@healthblock/crypto/chunked-file'
 import { CryptoError } from '@healthblock/crypto/errors'
 import { parsePayloadHeader } from '@healthblock/crypto/payload'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
-import { toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { fetchPageMessage } from '@healthblock/runtime/fetch-page'
+import { type FolderLock, lockFolder } from '@healthblock/runtime/files'
+import { listenFailure } from '@healthblock/runtime/listen-failure'
 import { processInstance } from '@healthblock/runtime/process-instance'
 import type { FastifyInstance } from 'fastify'
 import type { Authorizer } from './access/authorizer.ts'
@@ -110,6 +112,7 @@ export class StorageNode {
   readonly #repairsWaiting = new Set<string>()
   #lackingTimer: NodeJS.Timeout | undefined
   #unlisten: () => void = () => {}
+  #lock: FolderLock | undefined
   #isReady = false
   #address: NodeAddress | undefined
 
@@ -231,11 +234,16 @@ export class StorageNode {
   /** Opens the store, listens, joins the swarm, and writes address.json when all of it stands. */
   async start(): Promise<void> {
     const { config, members, events } = this.#options
+    // Two at once in one folder would each overwrite what the other has counted, and lose blocks.
+    this.#lock = lockFolder(config.dir)
     await this.#store.open()
     // What was erased while this node was away is known to it before it serves anything.
     await this.#erasure.pull()
     await this.#erasure.sweep()
-    await this.#app.listen({ host: config.rpcHost, port: config.rpcPort })
+    const at = { host: config.rpcHost, port: config.rpcPort }
+    await this.#app.listen(at).catch((error: unknown) => {
+      throw listenFailure(error, at)
+    })
     await this.#backend.start()
     this.#addGauges()
     this.#unlisten = members.onChange(() => this.#onMembers())
@@ -243,7 +251,7 @@ export class StorageNode {
     this.#address = this.#writeAddress()
     this.#isReady = true
     this.#handoff.kick()
-    this.#repairSoon()
+    this.#repairFirst()
     this.#every(config.repairSeconds * 1000, async () => {
       // What could not be judged when it was told: an account, or an erased range, that was not known yet.
       await this.#erasure.pull()
@@ -277,6 +285,7 @@ export class StorageNode {
     await this.#store.close()
     this.#client.close()
     this.#fetchLog.close()
+    this.#lock?.release()
   }
 
   #every(intervalMs: number, act: () => Promise<unknown>): void {
@@ -329,6 +338,13 @@ export class StorageNode {
     this.#setPeers().catch((error: unknown) => this.#options.events.membersInvalid(error))
     this.#handoff.kick()
     this.#repairSoon()
+  }
+
+  /** Stores that start together, as after a power cut, have not found each other yet: their blocks are not said to be lacking. */
+  #repairFirst(): void {
+    const others = this.#options.members.list().filter(({ account }) => !equalBytes(account, this.#self.account))
+    if (others.every(({ peerId }) => this.#backend.isConnected(peerId))) this.#repairSoon()
+    else this.#timers.push(setTimeout(() => this.#repairSoon(), repairAgainMs).unref())
   }
 
   /** At most one run per store waits behind the one that is under way. */
