@@ -195,6 +195,22 @@ function chartsOf(pieces: readonly VitalsPiece[]) {
   })
 }
 
+/** What of a stretch is in no chart, and why. */
+function NotShown(props: { measured: Measured<unknown> }): JSX.Element {
+  const { records, opened, unread } = props.measured
+  const count = (reason: string): number => unread.filter((one) => one.reason === reason).length
+  const [erased, unreachable] = [count('erased'), count('unreachable')]
+  return (
+    <>
+      {erased > 0 && <p class="soft">{t('patient.trends.erased', { count: erased })}</p>}
+      {unreachable > 0 && <p class="notice late">{t('patient.trends.unreachable', { count: unreachable })}</p>}
+      {records > opened + unread.length && (
+        <p class="soft">{t('patient.trends.thinned', { opened: opened + unread.length, records })}</p>
+      )}
+    </>
+  )
+}
+
 function Trends(props: { lastMs: number }): JSX.Element {
   const { base } = usePatient()
   const [span, setSpan] = useState<Span>('hour')
@@ -215,6 +231,7 @@ function Trends(props: { lastMs: number }): JSX.Element {
     }
   }, [base, fromMs, endMs])
   const charts = useMemo(() => chartsOf(measured?.pieces ?? []), [measured])
+  const isNothing = measured !== undefined && charts.length === 0 && measured.unread.length === 0
   return (
     <section>
       <div class="row">
@@ -230,7 +247,7 @@ function Trends(props: { lastMs: number }): JSX.Element {
       </div>
       {error !== undefined && <p class="notice bad">{error}</p>}
       {measured === undefined && error === undefined && <p class="waiting">{t('loading')}</p>}
-      {measured !== undefined && charts.length === 0 && <p class="soft">{t('patient.trends.none')}</p>}
+      {isNothing && <p class="soft">{t('patient.trends.none')}</p>}
       <div class="columns">
         {charts.map(({ sign, timesMs, series }) => (
           <div key={sign} class="card">
@@ -246,9 +263,7 @@ function Trends(props: { lastMs: number }): JSX.Element {
           </div>
         ))}
       </div>
-      {measured !== undefined && measured.records > measured.opened && (
-        <p class="soft">{t('patient.trends.thinned', { opened: measured.opened, records: measured.records })}</p>
-      )}
+      {measured !== undefined && <NotShown measured={measured} />}
     </section>
   )
 }

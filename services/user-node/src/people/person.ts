@@ -97,7 +97,10 @@ export class PersonStore {
     for (const row of database.all('SELECT account, name, state, device, hot FROM person')) {
       const account = row.account as Uint8Array
       const hot = openHot(row.name as string, row.hot as Uint8Array, wrappingKey)
-      const streams = database.all('SELECT stream, kind FROM stream WHERE account = ? ORDER BY kind', account)
+      const streams = database
+        .all('SELECT stream, kind FROM stream WHERE account = ? LIMIT 64', account)
+        .map((stream) => ({ stream: stream.stream as Uint8Array, kind: stream.kind as StreamName }))
+        .sort((a, b) => standardStreams[a.kind] - standardStreams[b.kind])
       this.#people.set(toHex(account), {
         account,
         id: toHex(account),
@@ -107,7 +110,7 @@ export class PersonStore {
         opKey: signingKeyFromSeed(hot.opSeed),
         nextOp: this.#nextOpOf(row.name as string, account),
         device: row.device as Uint8Array,
-        streams: streams.map((stream) => ({ stream: stream.stream as Uint8Array, kind: stream.kind as StreamName })),
+        streams,
       })
     }
   }
