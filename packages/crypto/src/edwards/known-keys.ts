@@ -6,7 +6,7 @@ import { Equation, togetherMax } from './equation.ts'
 
 /** Keys that have tables at once, in each thread: up to 31.5 MB. */
 export const knownKeysMax = 4096
-/** A key is made known when it was seen so often, at first: tables cost as much as two or three signatures and spare two thirds of each. */
+/** A key is made known when it was seen so often, at first: tables cost as much as one signature and spare four fifths of each. */
 export const sightingsMin = 16
 /** Then tables that never are of use take one hundredth of the time that OpenSSL takes. */
 const sightingsMax = 256
@@ -102,7 +102,7 @@ export class KnownKeys {
     }
   }
 
-  /** True for each claim that holds; false says nothing. Several at once cost two thirds of what each costs by itself. */
+  /** True for each claim that holds; false says nothing. Several at once cost less than one by one. */
   confirm(claims: readonly KnownClaim[]): boolean[] {
     const confirmed: boolean[] = []
     for (let from = 0; from < claims.length; from += togetherMax) {
