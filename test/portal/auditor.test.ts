@@ -1,10 +1,17 @@
 /** The auditor's and the operator's story: a clean audit, an altered byte, the finding, and the incident acknowledged. */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { chainOrigin, checkpointText, cosignCheckpoint } from '@healthblock/chain/checkpoint'
+import { genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
+import { encodeSingleNote, evidenceKinds } from '@healthblock/chain/misconduct'
+import { signTransaction } from '@healthblock/chain/transaction'
+import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { fromHex } from '@healthblock/encoding/bytes'
 import { totpOf } from '@healthblock/runtime/totp'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readerToken } from '../../cli/src/cluster/enrol.ts'
 import { flipByteInFiles } from '../../cli/src/demo/tamper-step.ts'
-import { hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 import { testAuditorFiles } from './auditor-files.ts'
 import { hasChromium, PortalReader } from './browser.ts'
@@ -18,6 +25,40 @@ function secretOfBase32(text: string): Uint8Array {
   const values = [...text.replaceAll(/[^A-Z2-7]/g, '')].map((c) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(c))
   const bits = values.map((value) => value.toString(2).padStart(5, '0')).join('')
   return Uint8Array.from({ length: bits.length >> 3 }, (_, at) => Number.parseInt(bits.slice(8 * at, 8 * at + 8), 2))
+}
+
+/** An organisation shows that a node signed two roots of one size: on record when it returns. */
+async function putEvidence(cluster: TestCluster, rank: number): Promise<void> {
+  const genesis = parseGenesis(readFileSync(join(cluster.dir, 'genesis.cbor')))
+  const { ledgerId } = genesis
+  const keyOf = (node: number, name: string): SigningKey =>
+    signingKeyFromSeed(fromHex(readFileSync(join(cluster.node(`accounting-${node}`), 'secrets', name), 'utf8').trim()))
+  const notes = [1, 2].map((fill) => {
+    const head = {
+      origin: chainOrigin({ ledgerId, chain: 'userchain' }),
+      size: 4,
+      root: new Uint8Array(32).fill(fill),
+    }
+    const signer = keyOf(rank, 'userchain-cosigner.key')
+    return encodeSingleNote(checkpointText(head), cosignCheckpoint(head, { rank, signer, nowMs: Date.now() }))
+  })
+  const [a] = genesisAccounts(genesis).organisations as [Uint8Array]
+  const signed = signTransaction({
+    ledgerId,
+    chain: 'userchain',
+    body: { v: 1, t: 'evidence', a, kind: evidenceKinds.equivocation, notes },
+    signers: [{ account: a, key: 1, signingKey: keyOf(0, 'organisation-op.key') }],
+  })
+  const url = cluster.url('accounting-0')
+  const headers = { 'content-type': 'application/cbor-seq' }
+  const body = Buffer.from(signed.leaf)
+  expect((await fetch(`${url}/v1/userchain/transactions`, { method: 'POST', headers, body })).status).toBe(202)
+  const authorization = `Bearer ${readerToken(cluster.dir, 'auditor', 'ledger')}`
+  await eventually('evidence on record', waitMs, async () => {
+    const response = await fetch(`${url}/v1/evidence`, { headers: { authorization } })
+    const [found] = (await response.json()) as { index: number | null }[]
+    return found?.index ?? undefined
+  })
 }
 
 describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium and Redis)", () => {
@@ -335,6 +376,22 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await cluster.restart('accounting-2')
     await page.click('button:has-text("Turn off")')
     await page.waitForSelector('text=Off. When it is on')
+    await reader.close()
+  }, 180_000)
+
+  test('a node that signed two truths is named, on top and at its own place, although it is ready', async () => {
+    await putEvidence(cluster, 2)
+    const reader = await open('auditor')
+    const { page } = reader
+    await page.click('nav >> text=Nodes')
+    await page.waitForSelector('section[aria-label="Evidence of misbehaviour"] >> text=Two truths signed for one size')
+    expect(await page.textContent('section[aria-label="Evidence of misbehaviour"] li')).toMatch(
+      /^Two truths signed for one size · accounting-2 · Userchain entry \d+$/,
+    )
+    await page.waitForSelector('.verdict.bad >> text=One needs attention: accounting-2')
+    await page.waitForSelector('.node[aria-label="accounting-2"].ready >> text=shown to have done wrong')
+    await reader.picture('auditor-15-evidence')
+    await isSound(reader)
     await reader.close()
   }, 180_000)
 

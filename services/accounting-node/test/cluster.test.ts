@@ -111,6 +111,7 @@ describeNodes('four nodes as processes', () => {
         chain: 'userchain',
         kind: 'conflict',
         node: toHex(liar),
+        rank: 3,
         size: 1,
         settled: false,
         notes: null,

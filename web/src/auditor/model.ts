@@ -143,6 +143,8 @@ export interface Evidence {
   readonly chain: ChainName
   readonly kind: string
   readonly node: string | null
+  /** In the policy in force; null of one that is in none, and of what is not on record yet. */
+  readonly rank: number | null
   readonly index: number | null
   readonly size: number | null
   readonly transactionId: string | null

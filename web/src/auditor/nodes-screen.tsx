@@ -2,7 +2,7 @@
 import type { JSX } from 'preact'
 import type { Live } from '../frame/live.ts'
 import { Shown } from '../frame/notice.tsx'
-import { useResource } from '../frame/resource.ts'
+import { type Resource, useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo } from '../frame/time.ts'
@@ -20,10 +20,15 @@ function isWell(node: NodeView): boolean {
   return node.fault === null && node.ready === true
 }
 
-/** The answer: who is not well. */
-function Verdict(props: { view: NodesView }): JSX.Element {
+/** Ranks of the nodes that somebody has to do something about: they were shown to have done wrong, and are still there. */
+function accusedRanks(evidence: readonly Evidence[]): ReadonlySet<number> {
+  return new Set(evidence.flatMap(({ rank, settled }) => (rank === null || settled ? [] : [rank])))
+}
+
+/** The answer: who is not well, or did wrong. */
+function Verdict(props: { view: NodesView; accused: ReadonlySet<number> }): JSX.Element {
   const { nodes, stores } = props.view
-  const bad = nodes.filter((node) => !isWell(node))
+  const bad = nodes.filter((node) => !isWell(node) || props.accused.has(node.rank))
   const badStores = (stores ?? []).filter(({ fault, below }) => fault !== null || (below ?? 0) > 0)
   const isGood = bad.length === 0 && badStores.length === 0
   const names = [...bad, ...badStores].map(({ name }) => name).join(', ')
@@ -84,6 +89,11 @@ function ChainCard(props: { chain: ChainName; nodes: readonly NodeView[] }): JSX
   )
 }
 
+/** Why somebody does not answer, and how old the figures are that are shown all the same, if there are any. */
+function faultWords(fault: string, heard: number | null): string {
+  return heard === null ? t('auditor.node.fault.never', { fault }) : t('auditor.node.fault', { fault })
+}
+
 function heardWords(heard: number | null): string {
   return heard === null ? t('auditor.heard.never') : t('auditor.heard', { ago: formatAgo(heard) })
 }
@@ -125,8 +135,8 @@ function NodeFigures(props: { node: NodeView }): JSX.Element | null {
   )
 }
 
-function NodeCard(props: { node: NodeView }): JSX.Element {
-  const { node } = props
+function NodeCard(props: { node: NodeView; isAccused: boolean }): JSX.Element {
+  const { node, isAccused } = props
   const state = node.fault !== null ? 'away' : node.ready === true ? 'ready' : 'notready'
   const failing = node.checks.filter(({ ready }) => !ready)
   return (
@@ -139,7 +149,8 @@ function NodeCard(props: { node: NodeView }): JSX.Element {
         {heardWords(node.heard)}
         {node.isSelf && ` · ${t('auditor.node.self')}`}
       </p>
-      {node.fault !== null && <p class="notice bad">{t('auditor.node.fault', { fault: node.fault })}</p>}
+      {isAccused && <p class="notice bad">{t('auditor.node.accused')}</p>}
+      {node.fault !== null && <p class="notice bad">{faultWords(node.fault, node.heard)}</p>}
       {failing.map(({ name, reason }) => (
         <p class="notice late" key={name} lang="en">
           {name}: {reason}
@@ -155,18 +166,20 @@ function NodeCard(props: { node: NodeView }): JSX.Element {
           )}
         </p>
       )}
-      <details>
-        <summary>
-          {t('auditor.checks', { count: node.checks.length, good: node.checks.length - failing.length })}
-        </summary>
-        <ul class="checks" lang="en">
-          {node.checks.map(({ name, ready }) => (
-            <li key={name}>
-              {ready ? '✓' : '✗'} {name}
-            </li>
-          ))}
-        </ul>
-      </details>
+      {node.checks.length > 0 && (
+        <details>
+          <summary>
+            {t('auditor.checks', { count: node.checks.length, good: node.checks.length - failing.length })}
+          </summary>
+          <ul class="checks" lang="en">
+            {node.checks.map(({ name, ready }) => (
+              <li key={name}>
+                {ready ? '✓' : '✗'} {name}
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
     </section>
   )
 }
@@ -183,7 +196,7 @@ function StoreCard(props: { store: StoreView }): JSX.Element {
         </span>
       </div>
       <p class="soft">{heardWords(store.heard)}</p>
-      {store.fault !== null && <p class="notice bad">{t('auditor.node.fault', { fault: store.fault })}</p>}
+      {store.fault !== null && <p class="notice bad">{faultWords(store.fault, store.heard)}</p>}
       <dl class="figures">
         <div>
           <dt>{t('auditor.store.blocks')}</dt>
@@ -206,27 +219,37 @@ function StoreCard(props: { store: StoreView }): JSX.Element {
   )
 }
 
-function EvidenceCard(props: { live: Live }): JSX.Element {
-  const resource = useResource<readonly Evidence[]>('/v1/evidence', { live: props.live, on: [], everyMs: 30_000 })
+/** Who did it: by the name that the node has here, its account one look away; of a removed one the account. */
+function Culprit(props: { evidence: Evidence; nodes: readonly NodeView[] }): JSX.Element {
+  const { node, rank } = props.evidence
+  if (node === null) return <>{t('auditor.evidence.waiting')}</>
+  const name = props.nodes.find((one) => one.rank === rank)?.name
+  return name === undefined ? <code>{node}</code> : <abbr title={node}>{name}</abbr>
+}
+
+function EvidenceCard(props: { resource: Resource<readonly Evidence[]>; nodes: readonly NodeView[] }): JSX.Element {
+  const { resource, nodes } = props
   return (
     <section class="card" aria-label={t('auditor.evidence')}>
       <h2>{t('auditor.evidence')}</h2>
       <Shown resource={resource} isEmpty={(list) => list.length === 0} empty={t('auditor.evidence.none')}>
         {(list) => (
           <ul>
-            {list.map(({ chain, kind, node, index, settled }, at) => (
-              <li key={`${kind} ${at}`}>
-                <strong>{t(`auditor.evidence.${kind}` as 'auditor.evidence.equivocation')}</strong> ·{' '}
-                {chainWords(chain)}{' '}
-                {index !== null && (
-                  <a href={hrefOf(['explorer', chain, 'entry', String(index)])}>
-                    {t('auditor.place.entry', { index: count(index) })}
-                  </a>
-                )}
-                <code>{node ?? t('auditor.evidence.waiting')}</code>
-                {settled && <> · {t('auditor.evidence.settled')}</>}
-              </li>
-            ))}
+            {list.map((evidence, at) => {
+              const { chain, kind, index, settled } = evidence
+              return (
+                <li key={`${kind} ${at}`}>
+                  <strong>{t(`auditor.evidence.${kind}` as 'auditor.evidence.equivocation')}</strong> ·{' '}
+                  <Culprit evidence={evidence} nodes={nodes} /> · {chainWords(chain)}{' '}
+                  {index !== null && (
+                    <a href={hrefOf(['explorer', chain, 'entry', String(index)])}>
+                      {t('auditor.place.entry', { index: count(index) })}
+                    </a>
+                  )}
+                  {settled && <> · {t('auditor.evidence.settled')}</>}
+                </li>
+              )
+            })}
           </ul>
         )}
       </Shown>
@@ -236,12 +259,15 @@ function EvidenceCard(props: { live: Live }): JSX.Element {
 
 /** The nodes screen. */
 export function NodesScreen(props: { live: Live }): JSX.Element {
-  const resource = useResource<NodesView>('/v1/nodes', { live: props.live, on: ['incident'], everyMs })
+  const { live } = props
+  const resource = useResource<NodesView>('/v1/nodes', { live, on: ['incident'], everyMs })
+  const evidence = useResource<readonly Evidence[]>('/v1/evidence', { live, on: [], everyMs: 30_000 })
+  const accused = accusedRanks(evidence.value ?? [])
   return (
     <Shown resource={resource}>
       {(view) => (
         <>
-          <Verdict view={view} />
+          <Verdict view={view} accused={accused} />
           <div class="beside">
             {chainNames.map((chain) => (
               <ChainCard chain={chain} nodes={view.nodes} key={chain} />
@@ -250,7 +276,7 @@ export function NodesScreen(props: { live: Live }): JSX.Element {
           <h2>{t('auditor.nodes')}</h2>
           <div class="cards">
             {view.nodes.map((node) => (
-              <NodeCard node={node} key={node.rank} />
+              <NodeCard node={node} isAccused={accused.has(node.rank)} key={node.rank} />
             ))}
           </div>
           <h2>{t('auditor.storage')}</h2>
@@ -263,7 +289,7 @@ export function NodesScreen(props: { live: Live }): JSX.Element {
               ))}
             </div>
           )}
-          <EvidenceCard live={props.live} />
+          <EvidenceCard resource={evidence} nodes={view.nodes} />
         </>
       )}
     </Shown>

@@ -4,6 +4,7 @@ import { isEvidenceSettled } from '@healthblock/audit/governance'
 import { chainNames } from '@healthblock/chain/chains'
 import { ChainError } from '@healthblock/chain/errors'
 import { evidenceKinds } from '@healthblock/chain/misconduct'
+import { rankedNodes } from '@healthblock/chain/policy'
 import { parseStatement } from '@healthblock/chain/statement'
 import { userTables } from '@healthblock/chain/tables'
 import {
@@ -107,6 +108,7 @@ const evidenceNames: Readonly<Record<number, string>> = {
 
 /** What both chains have on record, then what waits to be put there. */
 function evidenceJson(node: AccountingNode): Record<string, unknown>[] {
+  const members = rankedNodes(node.chains.userchain.core.ledger.policy('userchain'))
   const onRecord = chainNames.flatMap((chain) =>
     node.evidence.onRecord(chain).map((record) => {
       const { kind, node: account, o, size, tx } = record
@@ -116,12 +118,14 @@ function evidenceJson(node: AccountingNode): Record<string, unknown>[] {
       const settled = body.t === 'evidence' && isEvidenceSettled({ ledger: core.ledger, chain }, record, body)
       return {
         ...{ chain, kind: evidenceNames[kind], node: toHex(account), index: o, size: size ?? null },
+        rank: members.find((member) => equalBytes(member.account, account))?.rank ?? null,
         ...{ transactionId: tx === undefined ? null : toHex(tx), settled, notes: null },
       }
     }),
   )
   const kept = node.evidence.kept().map(({ chain, kind, notes }) => ({
     ...{ chain, kind: evidenceNames[kind], node: null, index: null, size: null, transactionId: null },
+    rank: null,
     settled: false,
     notes: notes.map(toBase64),
   }))
