@@ -90,9 +90,11 @@ function parseJson(text: string): unknown {
  * How to call a node of a running cluster with the secret of its own folder (`api.secret`, or an accounting node's
  * `admin.secret`).
  *
- * @throws {CommandError} if the node does not run.
+ * @throws {CommandError} if there is no such node, or it does not run.
  */
 export function nodeAccess(dir: string, cluster: ClusterFile, name: string): NodeAccess {
+  const names = cluster.nodes.map((node) => node.name)
+  if (!names.includes(name)) throw new CommandError(`there is no node "${name}" here (${names.join(', ')})`)
   const folder = clusterPaths.node(dir, name)
   const { url } = readProcess(folder)
   if (url === undefined)

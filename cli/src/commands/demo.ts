@@ -103,7 +103,11 @@ export async function runDemo(args: string[], io: Io): Promise<ExitCode> {
     facts: new Map<string, unknown>([['startedAt', performance.now()]]),
   }
   const interrupted = new AbortController()
-  const interrupt = (): void => interrupted.abort()
+  const interrupt = (): void => {
+    interrupted.abort()
+    const left = values.keep === true ? '' : ', then everything is stopped'
+    io.stderr(`interrupted: the step that is under way is finished first${left}\n`)
+  }
   process.once('SIGINT', interrupt)
   process.once('SIGTERM', interrupt)
   let results: StepResult[] = []

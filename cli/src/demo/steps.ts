@@ -167,7 +167,7 @@ async function diagnose(story: Story): Promise<StepResult> {
   for (const sentence of rhythm.slice(0, 4)) story.tell(`  in the ECG: ${sentence}`)
   for (const sentence of vitals.slice(0, 2)) story.tell(`  in the vital signs: ${sentence}`)
   const alarms = await alarmsEverywhere(story)
-  if (alarms > 0) story.tell(`  ${alarms} alarm(s) reached Anna and both doctors.`)
+  if (alarms > 0) story.tell(`  ${alarms === 1 ? 'One alarm' : `${alarms} alarms`} reached Anna and both doctors.`)
   return {
     step: 'diagnose',
     ok: found !== undefined,
