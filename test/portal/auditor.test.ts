@@ -354,6 +354,7 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await cluster.kill('accounting-3')
     await page.waitForSelector('text=/need.*attention: .*accounting-3/')
     await page.waitForSelector('.node.away >> text=/Answered/')
+    await page.waitForSelector('.node.away >> text=/does not answer \\(http:.* ECONNREFUSED\\)/')
     await reader.picture('auditor-6-node-away')
     await isSound(reader)
     await cluster.restart('accounting-3')

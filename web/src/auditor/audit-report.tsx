@@ -22,7 +22,9 @@ function FindingCard(props: { finding: Finding }): JSX.Element {
       </p>
       <p>
         {currentLanguage() !== 'en' && <span class="soft">{t('auditor.finding.sentence')} </span>}
-        <span lang="en">{finding.message}</span>
+        <span lang="en">
+          <Sentence words={finding.message} />
+        </span>
       </p>
       <p class="row soft">
         <code>{finding.code}</code>

@@ -4,6 +4,7 @@
  */
 import { type ChainName, chainNames } from '@healthblock/chain/chains'
 import { messageOf } from '@healthblock/runtime/errors'
+import { unreachable } from '@healthblock/runtime/http-client'
 import { Gauges } from './gauges.ts'
 
 /** A node or store that answers later counts as out of reach. */
@@ -84,6 +85,8 @@ async function ask(url: string, path: string, token?: string): Promise<{ status:
     headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
     signal: AbortSignal.timeout(timeoutMs),
     redirect: 'error',
+  }).catch((error: unknown) => {
+    throw unreachable(url, error)
   })
   if (Number(response.headers.get('content-length')) > answerSizeBytesMax) throw new Error('its answer is too large')
   return { status: response.status, text: await response.text() }
