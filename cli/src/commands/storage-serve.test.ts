@@ -1,7 +1,7 @@
 /** A newcomer's private IPFS: one command makes it, IPFS clients use it, and it is there again after an end. */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -95,6 +95,13 @@ test('three nodes from nothing: put, read elsewhere, and there again after an en
       ['unreachable', undefined],
       ...urls.map(() => ['given', 3]),
     ])
+    // Who is not let in is told so, and not that nobody is there.
+    output.length = 0
+    const wrong = join(dir, 'wrong')
+    writeFileSync(wrong, 'no token')
+    expect(await runStorage(['status', '--url', urls.join(','), '--token-file', wrong, '--json'], io)).toBe(1)
+    const refused = JSON.parse(output[0] as string) as { state: string }[]
+    expect(refused.map(({ state }) => state)).toEqual(urls.map(() => 'refused: the token is not valid'))
     const block = await create({ url: `${urls[0]}/api/v0`, headers }).block.put(new Uint8Array(randomBytes(100)))
     expect(await runStorage(['erase', block.toString(), ...withGone], io)).toBe(0)
     return { cid, token }

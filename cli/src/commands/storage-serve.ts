@@ -18,6 +18,8 @@ import { parseCount } from '../options.ts'
 const execute = promisify(execFile)
 const service = join(projectRoot, 'services', 'storage', 'src')
 const startTimeoutMs = 60_000
+/** Kubo daemons take 10 s. */
+const connectTimeoutMs = 30_000
 /** How long a node that has ended is left before it is started again. */
 const pauseMsMin = 1000
 const pauseMsMax = 60_000
@@ -134,6 +136,19 @@ async function untilReady(child: ChildProcess, node: NodePlan): Promise<void> {
   }
 }
 
+/** Until a node has found the others: before, what is removed would stay at those a while. Without them it serves all the same. */
+async function untilConnected(url: string, { token, peers }: { token: string; peers: number }): Promise<void> {
+  const headers = { authorization: `Bearer ${token}` }
+  const deadline = performance.now() + connectTimeoutMs
+  while (performance.now() < deadline) {
+    const answer = await fetch(`${url}/v1/status`, { headers }).catch(() => undefined)
+    const status = (await answer?.json().catch(() => undefined)) as { peers?: number } | undefined
+    // Whoever took his token off the list is not kept waiting.
+    if (answer?.status === 401 || (status?.peers ?? 0) >= peers) return
+    await delay(50)
+  }
+}
+
 /** Starts a node again that has ended, later each time that it does not come up: the others go on meanwhile. */
 async function keepRunning(
   children: ChildProcess[],
@@ -193,6 +208,8 @@ export async function serveStandalone(options: ServeOptions, io: Io, ended?: Pro
     await Promise.all(nodes.map((node, index) => untilReady(children[index] as ChildProcess, node)))
     const token = readFileSync(join(dir, 'token'), 'utf8').trim()
     const urls = nodes.map(({ rpcPort }) => `http://127.0.0.1:${rpcPort}`)
+    const connected = urls.map((url) => untilConnected(url, { token, peers: count - 1 }))
+    await Promise.race([interrupted.promise, Promise.all(connected)])
     const words = `a private IPFS of ${count} ${count === 1 ? 'node' : 'nodes'} in ${dir}
 RPC    ${urls.join('  ')}
 token  ${token}

@@ -98,11 +98,16 @@ interface NodeStatus {
   readonly scrub?: { startedAt: number; endedAt?: number; checked: number; damaged: number; total: number } | null
 }
 
-async function statusOf(url: string | null, token: string): Promise<NodeStatus & { RepoSize?: number }> {
+async function statusOf(
+  url: string | null,
+  token: string,
+): Promise<NodeStatus & { RepoSize?: number; refused?: string }> {
   if (url === null) return {}
   try {
     const response = await request(url, '/v1/status', { token, method: 'GET' })
-    const status = response.ok ? ((await response.json()) as NodeStatus) : {}
+    const answer = (await response.json().catch(() => ({}))) as NodeStatus & { Message?: string }
+    if (!response.ok) return { refused: answer.Message ?? `it answered ${response.status}` }
+    const status: NodeStatus = answer
     const stat = await request(url, '/api/v0/repo/stat', { token })
     return stat.ok ? { ...((await stat.json()) as object), ...status } : status
   } catch {
@@ -125,6 +130,7 @@ async function status(context: Context): Promise<ExitCode> {
   const rows = await Promise.all(
     nodes.map(async (node) => {
       const told = await statusOf(node.url, token)
+      if (told.refused !== undefined) return { ...node, ...told, state: `refused: ${told.refused}` }
       const isGone = node.state === 'given' && told.blocks === undefined
       return { ...node, ...(isGone ? { state: 'unreachable' } : {}), ...told }
     }),
@@ -209,7 +215,7 @@ async function work(
       if (!(error instanceof CommandError)) throw error
       failures.push(error)
       results.push({ node: node.name, error: error.message })
-      context.io.stderr(`${node.name}: not done: ${error.message}\n`)
+      context.io.stderr(`not done: ${error.message}\n`)
     }
   }
   const [failure] = failures
