@@ -15,6 +15,8 @@ export default defineConfig({
     ],
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // How long something takes is no assertion: a limit is for what hangs.
+    expect: { poll: { timeout: 60_000 } },
     pool: 'forks',
     maxWorkers: 2,
     // A shared machine may starve a process for seconds: CI tries a failed test once more, and its report says so.

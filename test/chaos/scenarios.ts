@@ -202,12 +202,11 @@ const etcdMajority: Scenario = {
   async run(world, size) {
     await world.signalEtcd(0, 'SIGKILL')
     await world.signalEtcd(1, 'SIGKILL')
-    // What was on its way is done by then, or is not going to be.
-    await delay(2_000)
+    // What was on its way is done once every node found the register away, or is not going to be.
+    const said = await Promise.all(world.urls.map((_, rank) => saysRegisterIsAway(world, rank)))
     const before = await world.height()
     await delay(pick(size, [3_000, 8_000, 45_000]))
     const after = await world.height()
-    const said = await Promise.all(world.urls.map((_, rank) => saysRegisterIsAway(world, rank)))
     await world.launchEtcd(0)
     await world.launchEtcd(1)
     const wrong = after > before ? [`${after - before} blocks were decided without a majority of etcd`] : []

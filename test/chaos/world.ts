@@ -240,7 +240,7 @@ export class World {
   /** Ends a node as a loss of power does; returns when it is gone. */
   async kill(rank: number): Promise<void> {
     this.signal(rank, 'SIGKILL')
-    await eventually(`the end of node ${rank}`, 20_000, () =>
+    await eventually(`the end of node ${rank}`, recoveryTimeoutMs, () =>
       readProcess(this.folder(rank)).pid === undefined ? true : undefined,
     )
   }
@@ -323,7 +323,7 @@ export class World {
     if (pid === undefined) return
     process.kill(pid, signal)
     if (signal !== 'SIGKILL') return
-    await eventually(`the end of etcd-${member}`, 20_000, () =>
+    await eventually(`the end of etcd-${member}`, recoveryTimeoutMs, () =>
       readProcess(folder).pid === undefined ? true : undefined,
     )
   }

@@ -11,6 +11,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { makeLongLedger } from '../../bench/support/long-ledger.ts'
 import { projectRoot } from '../../cli/src/cluster/root.ts'
 import { startTestNode, type TestLedger, type TestNode } from '../../packages/runtime/src/testkit.ts'
+import { storyMs } from '../support/cluster.ts'
 
 let dir: string
 let history: TestLedger
@@ -77,7 +78,7 @@ async function killOnceBeyond(work: string, blocks: number): Promise<void> {
   await ended
 }
 
-test('kill -9 at any moment', { timeout: 240_000 }, async () => {
+test('kill -9 at any moment', { timeout: storyMs }, async () => {
   nodes.push(await startTestNode(history, { rank: 0 }), await startTestNode(history, { rank: 1 }))
   writeFileSync(join(dir, 'genesis.cbor'), history.consortium.genesis.bytes)
   const work = join(dir, 'work')

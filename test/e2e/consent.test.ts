@@ -7,7 +7,7 @@ import { parseStatement, verifyStatement } from '@healthblock/chain/statement'
 import { equalBytes, fromBase64, fromHex } from '@healthblock/encoding/bytes'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callNode, nodeAccess } from '../../cli/src/cluster/client.ts'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 
 interface Reading {
@@ -41,7 +41,7 @@ function resourceTypes(path: string): Map<string, number> {
   return counts
 }
 
-describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
+describe.skipIf(!hasRedis)('consent', { timeout: storyMs }, () => {
   let cluster: TestCluster
   let record: string
   let streamed = 0
@@ -50,7 +50,7 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     cluster = await TestCluster.start({ doctors: 2, patients: ['anna'], periodMs: 5_000 })
     record = await writeRecord(cluster.root, { seconds: 120, rhythm: 'irregular' })
     writeFileSync(join(cluster.root, 'finding.txt'), 'Seen by hand.\n')
-  }, 120_000)
+  }, storyMs)
 
   afterAll(async () => {
     await cluster?.remove()
@@ -99,7 +99,7 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
       const { receipt } = await cluster.ok<{ receipt: string }>('patient', 'grant', 'anna', doctor)
       expect((await cluster.run('verify', receipt)).code).toBe(0)
     }
-    const found = await eventually('two diagnoses', 60_000, async () => {
+    const found = await eventually('two diagnoses', async () => {
       const all = await diagnoses()
       return new Set(all.map(({ doctor }) => doctor)).size === 2 ? all : undefined
     })
@@ -157,7 +157,7 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     })
     type Alarm = { id: number; code: string; acknowledgedBy: string | null }
     const alarms = (): Promise<Alarm[]> => cluster.ok<Alarm[]>('doctor', 'alarms', 'doctor-b', '--open')
-    const [alarm] = await eventually('an alarm', 60_000, async () => {
+    const [alarm] = await eventually('an alarm', async () => {
       const grave = (await alarms()).filter(({ code }) => code === 'early-warning.news2')
       return grave.length > 0 ? grave : undefined
     })
@@ -167,7 +167,7 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     const [judged] = graveOf(await own())
     const told = judged?.findings.map(({ evidence, ...finding }) => finding)
     expect(told).toContainEqual(expect.objectContaining({ snomed: '1104051000000101', score: expect.any(Number) }))
-    const heard = await eventually('the same diagnosis at the patient', 60_000, async () =>
+    const heard = await eventually('the same diagnosis at the patient', async () =>
       (await diagnoses()).find(({ transactionId }) => transactionId === judged?.transactionId),
     )
     expect(heard.findings).toEqual(told)
@@ -221,14 +221,12 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
       ['active', 1],
     ] as const) {
       await cluster.ok('org', 'licence', 'doctor-b', state)
-      await eventually(`a licence that is ${state}`, 30_000, async () =>
-        (await licences())[0] === number ? true : undefined,
-      )
+      await eventually(`a licence that is ${state}`, async () => ((await licences())[0] === number ? true : undefined))
     }
     expect((await cluster.run('org', 'licence', 'doctor-b', 'eternal')).code).toBe(2)
     const bundle = join(cluster.root, 'bundle.json')
     // What the device sent a moment ago is named as missing until it is on record.
-    const types = await eventually('an export that lacks nothing', 30_000, async () => {
+    const types = await eventually('an export that lacks nothing', async () => {
       await cluster.ok('patient', 'export', 'anna', '--out', bundle)
       const found = resourceTypes(bundle)
       return found.has('OperationOutcome') ? undefined : found
@@ -273,7 +271,7 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     await stream(20, '--wait')
     await cluster.restart('doctor-a')
     const last = await newest()
-    await eventually('catching up', 60_000, async () => ((await isRead('doctor-a', last)) ? true : undefined))
+    await eventually('catching up', async () => ((await isRead('doctor-a', last)) ? true : undefined))
     await cluster.kill('doctor-a')
     await cluster.restart('doctor-a')
     const account = cluster.file.doctors[0]?.account
@@ -316,7 +314,7 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     const publicKey = genesis.body.nodes[rank]?.[1] as Uint8Array
     expect(() => verifyStatement({ name: 'refused', signed, ledgerId: genesis.ledgerId, publicKey })).not.toThrow()
     expect(await isRead('doctor-b', last)).toBe(false)
-    await eventually('doctor A reading on', 60_000, async () => ((await isRead('doctor-a', last)) ? true : undefined))
+    await eventually('doctor A reading on', async () => ((await isRead('doctor-a', last)) ? true : undefined))
     // What the storage nodes signed of it: he fetched while he might, and the attempt afterwards is not hidden.
     const file = join(cluster.root, 'fetches')
     expect(await cluster.ok('patient', 'fetches', 'anna', '--out', file)).toMatchObject({ unreachable: 0, cut: 0 })
@@ -343,7 +341,7 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     expect(revoked.value).toMatchObject({ changedAt: expect.any(String), recordedAt: null })
     await stream(10)
     await Promise.all([0, 1, 2, 3].map((rank) => cluster.restart(`accounting-${rank}`)))
-    const closed = await eventually('the record', 60_000, async () => {
+    const closed = await eventually('the record', async () => {
       const grants = await cluster.ok<{ state: string; doctor: string }[]>('patient', 'grants', 'anna')
       const { value } = await cluster.run<{ ok: boolean }>('audit')
       return value.ok ? grants : undefined
@@ -353,7 +351,7 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
         .filter(({ doctor }) => doctor === cluster.file.doctors[1]?.account)
         .every(({ state }) => state === 'ended'),
     ).toBe(true)
-    await eventually('delivery', 60_000, async () => ((await newest()).sequence === streamed / 5 ? true : undefined))
+    await eventually('delivery', async () => ((await newest()).sequence === streamed / 5 ? true : undefined))
     expect(await experiment('doctor-b', 'decrypt')).toMatchObject({
       ...{ refused: true, evidence: { record: { sequence: streamed / 5 } } },
     })
@@ -368,7 +366,7 @@ describe.skipIf(!hasRedis)('consent', { timeout: 180_000 }, () => {
     expect(ok).toBe(true)
     expect(notChecked.join()).toMatch(/within it [1-9]\d* have the same bytes when judged again/)
     // She knows that an auditor looked; it is nothing to be woken for.
-    const looked = await eventually('the look of the auditor', 60_000, async () => {
+    const looked = await eventually('the look of the auditor', async () => {
       const looks = await cluster.ok<{ reader: string; standing: string }[]>('patient', 'looks', 'anna')
       return looks.find(({ reader }) => reader === cluster.file.auditor)
     })

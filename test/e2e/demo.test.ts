@@ -7,7 +7,7 @@ import { callNode, nodeAccess } from '../../cli/src/cluster/client.ts'
 import { readCluster } from '../../cli/src/cluster/layout.ts'
 import { stopCluster } from '../../cli/src/cluster/start.ts'
 import { runDemo } from '../../cli/src/commands/demo.ts'
-import { hasRedis } from '../support/cluster.ts'
+import { hasRedis, storyMs } from '../support/cluster.ts'
 
 const stepNames = [
   'start',
@@ -31,7 +31,7 @@ describe.skipIf(!hasRedis)('the demonstration', () => {
     rmSync(home, { recursive: true, force: true })
   })
 
-  test('keeps every promise, in order; kept, it leaves one doctor in and one out', { timeout: 300_000 }, async () => {
+  test('keeps every promise, in order; kept, it leaves one doctor in and one out', { timeout: storyMs }, async () => {
     const lines: string[] = []
     const told: string[] = []
     const io = {

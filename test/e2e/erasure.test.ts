@@ -1,6 +1,6 @@
 /** A patient erases a period, through real processes: keys, ledger, every storage node. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 
 interface Erased {
@@ -16,7 +16,7 @@ interface Reading {
   readonly generation: number
 }
 
-describe.skipIf(!hasRedis)('erasure of a period', { timeout: 180_000 }, () => {
+describe.skipIf(!hasRedis)('erasure of a period', { timeout: storyMs }, () => {
   let cluster: TestCluster
   let record: string
   let erased: Erased
@@ -30,7 +30,7 @@ describe.skipIf(!hasRedis)('erasure of a period', { timeout: 180_000 }, () => {
     record = await writeRecord(cluster.root, { seconds: 60, rhythm: 'irregular' })
     await cluster.ok('patient', 'grant', 'anna', 'doctor-a')
     await cluster.ok('patient', 'stream', 'anna', '--record', record, '--to', '20', '--speed', 'max', '--wait')
-  }, 180_000)
+  }, storyMs)
 
   afterAll(() => cluster?.remove())
 
@@ -44,7 +44,7 @@ describe.skipIf(!hasRedis)('erasure of a period', { timeout: 180_000 }, () => {
   })
 
   test('no storage node keeps a block of it, and one command proves it', async () => {
-    const proof = await eventually('the removal everywhere', 60_000, async () => {
+    const proof = await eventually('the removal everywhere', async () => {
       const { code, value } = await cluster.run<{ isGone: boolean; blocks: { nodes: object }[] }>(
         ...['storage', 'proof', ...erased.cids],
       )
@@ -88,7 +88,7 @@ describe.skipIf(!hasRedis)('erasure of a period', { timeout: 180_000 }, () => {
     await ask(stores[0] as string, `block/rm?arg=${Cid['/']}`)
     expect(await isAnywhere()).toBe(false)
     await ask(stores[0] as string, 'dag/put', dag([node, '{"half":'])).catch(() => undefined)
-    await eventually('the end of what broke off', 60_000, async () => ((await isAnywhere()) ? undefined : true))
+    await eventually('the end of what broke off', async () => ((await isAnywhere()) ? undefined : true))
     const [cid, other] = [await put(), await put()]
     const remove = (of: string) => ask(stores[1] as string, `block/rm?arg=${of}`)
     expect(JSON.parse((await remove(cid)).text)).toEqual({ Hash: cid })
@@ -96,7 +96,7 @@ describe.skipIf(!hasRedis)('erasure of a period', { timeout: 180_000 }, () => {
     await cluster.kill(stores[2] as string)
     expect(JSON.parse((await remove(other)).text)).toEqual({ Hash: other, Error: expect.stringContaining('ask again') })
     await cluster.restart(stores[2] as string, { STORAGE_ERASE_DELAY_SECONDS: '1' })
-    await eventually('the removal everywhere', 60_000, async () => {
+    await eventually('the removal everywhere', async () => {
       const { Error: why } = JSON.parse((await remove(other)).text) as { Error?: string }
       return why === undefined || why.includes('could not find') ? true : undefined
     })
@@ -117,7 +117,7 @@ describe.skipIf(!hasRedis)('erasure of a period', { timeout: 180_000 }, () => {
       cluster.run<{ refused: { rule: string } }>(
         ...['doctor', 'post', 'doctor-a', 'anna', '--in', `${newest.stream}:${sequence}`, '--text', `${record}.hea`],
       )
-    await eventually('a diagnosis of what is new', 60_000, async () =>
+    await eventually('a diagnosis of what is new', async () =>
       (await post(newest.sequence)).code === 0 ? true : undefined,
     )
     const refused = await post(1)

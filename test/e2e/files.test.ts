@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callNode, nodeAccess } from '../../cli/src/cluster/client.ts'
 import { clusterPaths } from '../../cli/src/cluster/layout.ts'
 import { readProcess } from '../../cli/src/cluster/processes.ts'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 
 interface Stored {
   readonly sequence: number
@@ -14,7 +14,7 @@ interface Stored {
   readonly receipt: string
 }
 
-describe.skipIf(!hasRedis)('files', { timeout: 240_000 }, () => {
+describe.skipIf(!hasRedis)('files', { timeout: storyMs }, () => {
   let cluster: TestCluster
   let account: string
   let household: string
@@ -23,7 +23,7 @@ describe.skipIf(!hasRedis)('files', { timeout: 240_000 }, () => {
     cluster = await TestCluster.start({ doctors: 0, patients: ['anna'] })
     account = cluster.file.patients[0]?.account as string
     household = cluster.file.nodes.find(({ role }) => role === 'user')?.name as string
-  }, 180_000)
+  }, storyMs)
 
   afterAll(() => cluster?.remove())
 
@@ -222,11 +222,11 @@ describe.skipIf(!hasRedis)('files', { timeout: 240_000 }, () => {
       join(cluster.root, 'no'),
     )
     expect(read.code).toBe(1)
-    await eventually('the removal everywhere', 90_000, async () => {
+    await eventually('the removal everywhere', async () => {
       const { code } = await cluster.run('storage', 'proof', cid)
       return code === 0 ? true : undefined
     })
-    await eventually('empty stores', 90_000, async () => {
+    await eventually('empty stores', async () => {
       const { value } = await cluster.run<{ blocks: number }[]>('storage', 'status')
       return value.every(({ blocks }) => blocks === 0) ? true : undefined
     })

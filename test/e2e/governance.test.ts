@@ -6,7 +6,7 @@ import { EtcdClient, etcdBytes } from '@healthblock/runtime/etcd'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { etcdUrls } from '../../cli/src/cluster/etcd.ts'
 import { stopProcess } from '../../cli/src/cluster/processes.ts'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 import { etcdInstalled } from '../support/etcd.ts'
 import { writeRecord } from '../support/record.ts'
 
@@ -21,7 +21,7 @@ interface Shown {
   readonly rulesInForce: number
 }
 
-describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
+describe.skipIf(!hasRedis)('governance', { timeout: storyMs }, () => {
   let cluster: TestCluster
   let record: string
   /** Root keys of those who govern, by file. */
@@ -34,7 +34,7 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
     cluster = await TestCluster.start({ doctors: 1, patients: ['anna'], periodMs: 5_000, rules: 1, etcdMembers })
     record = await writeRecord(cluster.root, { seconds: 200, rhythm: 'irregular' })
     roots = [0, 1, 2, 3].map((i) => join(cluster.dir, 'secrets', `organisation-${i}-root.key`))
-  }, 180_000)
+  }, storyMs)
 
   afterAll(async () => {
     await cluster?.remove()
@@ -48,7 +48,7 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
     await cluster.ok('patient', 'stream', 'anna', '--record', record, ...range, '--speed', 'max', '--wait')
   }
   const ready = (name: string): Promise<true> =>
-    eventually(`${name} to be ready`, 60_000, async () => {
+    eventually(`${name} to be ready`, async () => {
       const response = await fetch(new URL('/readyz', cluster.url(name))).catch(() => undefined)
       return response?.ok === true ? true : undefined
     })
@@ -152,14 +152,14 @@ describe.skipIf(!hasRedis)('governance', { timeout: 300_000 }, () => {
     const preview = await decide('propose', 'policy', '--replace', card)
     expect(preview.filter((line) => line.includes('KEYS'))).toHaveLength(1)
     // With the old keys it is no member.
-    const stale = await eventually('accounting-1 to step back', 60_000, async () => {
+    const stale = await eventually('accounting-1 to step back', async () => {
       const response = await fetch(new URL('/readyz', cluster.url('accounting-1')))
       return response.ok ? undefined : await response.text()
     })
     expect(stale).toContain('is not in the policy in force')
     // Its line on a checkpoint counts for nothing now, and it says so instead of making a receipt that nobody could verify.
     await stream()
-    const asked = await eventually('accounting-1 to make no receipt', 60_000, async () => {
+    const asked = await eventually('accounting-1 to make no receipt', async () => {
       const path = `/v1/userchain/transactions/${cluster.file.auditor}/receipt`
       const response = await fetch(new URL(path, cluster.url('accounting-1')))
       return response.ok ? undefined : { status: response.status, problem: await response.json() }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { changeCluster } from '../../cli/src/cluster/layout.ts'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 
 interface Streamed {
@@ -20,14 +20,14 @@ interface Reading {
   readonly transactionId: string
 }
 
-describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
+describe.skipIf(!hasRedis)('a household', { timeout: storyMs }, () => {
   let cluster: TestCluster
   let record: string
 
   beforeAll(async () => {
     cluster = await TestCluster.start({ doctors: 0, patients: ['anna'], periodMs: 2_000 })
     record = await writeRecord(cluster.root, { seconds: 60 })
-  }, 120_000)
+  }, storyMs)
 
   afterAll(async () => {
     await cluster?.remove()
@@ -77,7 +77,7 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
     expect(streamed.batches).toBe(5)
     expect((await readings()).length).toBe(before)
     await Promise.all([0, 1, 2, 3].map((rank) => cluster.restart(`accounting-${rank}`)))
-    const after = await eventually('delivery', 60_000, async () => {
+    const after = await eventually('delivery', async () => {
       const now = await readings()
       return now.length === before + 5 ? now : undefined
     })
@@ -96,7 +96,7 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
     await cluster.kill('user')
     await Promise.all(away.map((name) => cluster.restart(name)))
     await cluster.restart('user')
-    const after = await eventually('delivery', 120_000, async () => {
+    const after = await eventually('delivery', async () => {
       const now = await readings()
       return now.length === before + 360 ? now : undefined
     })
@@ -110,11 +110,11 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
     const running = cluster
       .run('patient', 'stream', 'anna', '--record', record, '--from', '20', '--to', '40', '--speed', '20')
       .catch(() => undefined)
-    await eventually('the first new batch', 30_000, async () => ((await readings()).length > before ? true : undefined))
+    await eventually('the first new batch', async () => ((await readings()).length > before ? true : undefined))
     await cluster.kill('user')
     await running
     await cluster.restart('user')
-    const sealed = await eventually('delivery of what was sealed', 60_000, async () => {
+    const sealed = await eventually('delivery of what was sealed', async () => {
       const drained = await fetch(new URL('/v1/drain', cluster.url('user')), {
         method: 'POST',
         headers: {
@@ -143,19 +143,19 @@ describe.skipIf(!hasRedis)('a household', { timeout: 180_000 }, () => {
     expect((await ask('/v1/streams/ecg/switch', { on: 'yes' })).status).toBe(400)
     expect((await ask('/v1/streams/ecg/switch', { on: true })).status).toBe(200)
     const state = (sql: string): Record<string, unknown>[] => {
-      const database = new DatabaseSync(join(cluster.node('user'), 'node.db'))
+      const database = new DatabaseSync(join(cluster.node('user'), 'node.db'), { timeout: 10_000 })
       const rows = database.prepare(sql).all()
       database.close()
       return rows
     }
-    await eventually('empty records on the ledger', 60_000, () =>
+    await eventually('empty records on the ledger', () =>
       state("SELECT 1 FROM batch WHERE kind = 1 AND state = 'committed'").length >= 3 ? true : undefined,
     )
     await cluster.kill('user')
     // The disk loses a block before it was delivered: written as one that waits, under the next number.
     state('UPDATE stream SET sequence = sequence + 1 WHERE class > 0')
     await cluster.restart('user')
-    await eventually('the gap on the ledger', 60_000, () =>
+    await eventually('the gap on the ledger', () =>
       state("SELECT 1 FROM batch WHERE kind = 2 AND state = 'committed'").length > 0 ? true : undefined,
     )
     expect(await cluster.ok('patient', 'switch', 'anna', 'ecg', 'off')).toEqual({ on: false })

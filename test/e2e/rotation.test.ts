@@ -20,7 +20,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Load } from '../../bench/support/load.ts'
 import { callNode, type NodeAccess, nodeAccess } from '../../cli/src/cluster/client.ts'
 import { clusterPaths } from '../../cli/src/cluster/layout.ts'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 
 const epochMs = 4_000
 const periodMs = 1_000
@@ -43,7 +43,7 @@ interface Grant {
 
 type Row = Record<string, null | number | string | Uint8Array>
 
-describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
+describe.skipIf(!hasRedis)('rotation', { timeout: storyMs }, () => {
   let cluster: TestCluster
   let credential: string
   let sentTo = 0
@@ -53,7 +53,7 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
     writeFileSync(join(cluster.root, 'finding.txt'), 'Seen by hand.\n')
     credential = (await cluster.ok<{ credential: string }>('patient', 'device', 'anna')).credential
     sentTo = Date.now() - 60_000
-  }, 180_000)
+  }, storyMs)
 
   afterAll(async () => {
     await cluster?.remove()
@@ -86,7 +86,7 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
 
   /** Asks a node's own database. */
   function ask(node: string, sql: string, ...values: (string | number | Uint8Array)[]): Row[] {
-    const database = new DatabaseSync(join(cluster.node(node), 'node.db'), { readOnly: true })
+    const database = new DatabaseSync(join(cluster.node(node), 'node.db'), { readOnly: true, timeout: 10_000 })
     try {
       return database.prepare(sql).all(...values) as Row[]
     } finally {
@@ -110,7 +110,7 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
 
   /** Waits until everything that was sealed is on the ledger; gives the records of the ECG. */
   async function delivered(): Promise<Row[]> {
-    return eventually('delivery', 120_000, async () => {
+    return eventually('delivery', async () => {
       const { pending } = await callNode<{ pending: number }>(user(), 'POST', '/v1/drain', { timeoutMs: 10_000 })
       const waiting = ask('user', 'SELECT count(*) AS n FROM sample')[0]?.n
       return pending === 0 && waiting === 0
@@ -134,7 +134,7 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
   test('5: a doctor reads the epochs of the window and no other, and is refused when it is over', async () => {
     const epochNow = (): number => Math.floor(Date.now() / epochMs)
     const sendUntilEpoch = (epoch: number): Promise<true> =>
-      eventually(`epoch ${epoch}`, 120_000, async () => {
+      eventually(`epoch ${epoch}`, async () => {
         // As fast as time goes: what lies far ahead of the node's clock is refused.
         if (sentTo < Date.now()) await send()
         return epochNow() >= epoch ? true : undefined
@@ -148,11 +148,11 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
     )
     await sendUntilEpoch(from + 4)
     const isInside = ({ epoch }: Reading): boolean => from <= epoch && epoch < until
-    const early = await eventually('readings of three epochs', 60_000, async () => {
+    const early = await eventually('readings of three epochs', async () => {
       const found = (await readings()).filter((reading) => isInside(reading) && reading.epoch < from + 4)
       return new Set(found.map(({ epoch }) => epoch)).size > 2 ? found : undefined
     })
-    await eventually('the doctor reading the window', 60_000, async () => {
+    await eventually('the doctor reading the window', async () => {
       const read = new Set((await doctorReadings('doctor-a')).map(({ transactionId }) => transactionId))
       return early.every(({ transactionId }) => read.has(transactionId)) ? true : undefined
     })
@@ -178,7 +178,7 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
     await send(2)
     await delivered()
     const before = (await readings()).at(-1) as Reading
-    await eventually('the doctor reading', 60_000, async () =>
+    await eventually('the doctor reading', async () =>
       (await doctorReadings('doctor-b')).some(({ transactionId }) => transactionId === before.transactionId)
         ? true
         : undefined,
@@ -226,7 +226,7 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
 
   /** The rule for which a node refused a transaction, once it did; it must not commit it. */
   function refusalOf(node: string, tx: Uint8Array): Promise<string> {
-    return eventually(`the answer of ${node}`, 90_000, async () => {
+    return eventually(`the answer of ${node}`, async () => {
       const answer = await fetch(new URL('/v1/userchain/answers', cluster.url(node)), {
         ...{ method: 'POST', headers: { 'content-type': 'application/cbor' } },
         body: encodeCbor({ txs: [tx], waitms: 1_000 }),
@@ -281,8 +281,8 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
       ...([await session(), 'POST', `/v1/people/${account()}/grants`] as const),
       { doctor: doctorOf('doctor-a'), streams: ['ecg'] },
     )
-    await eventually('the promise of accounting-0', 60_000, () => {
-      const outbox = new DatabaseSync(join(cluster.node('user'), 'outbox.db'), { readOnly: true })
+    await eventually('the promise of accounting-0', () => {
+      const outbox = new DatabaseSync(join(cluster.node('user'), 'outbox.db'), { readOnly: true, timeout: 10_000 })
       const row = outbox.prepare('SELECT status FROM entry WHERE id = unhex(?)').get(parked)
       outbox.close()
       return row?.status === 1 ? true : undefined
@@ -311,7 +311,7 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
     const first = Number(before.at(-1)?.generation)
     await Promise.all(accounting.map((name) => cluster.kill(name)))
     const sealed = (count: number): Promise<true> =>
-      eventually('sealing', 30_000, () =>
+      eventually('sealing', () =>
         Number(ask('user', 'SELECT count(*) AS n FROM batch')[0]?.n) >= before.length + count ? true : undefined,
       )
     await send()
@@ -368,7 +368,7 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
       await callNode(access, 'POST', `/v1/people/${account()}/grants`, { doctor: toHex(doctor), streams: ['ecg'] })
     await delivered()
     // What is on record is settled a moment later: nothing of the grants may be counted as the revocation's.
-    await eventually('every grant settled', 60_000, async () =>
+    await eventually('every grant settled', async () =>
       ask('user', "SELECT 1 FROM posting WHERE state = 'pending' AND what IN ('key', 'envelope')").length === 0
         ? true
         : undefined,
@@ -389,7 +389,7 @@ describe.skipIf(!hasRedis)('rotation', { timeout: 300_000 }, () => {
     })
     expect(envelopes).toHaveLength(49)
     await Promise.all(accounting.map((name) => cluster.restart(name)))
-    await eventually('refused everywhere', 60_000, async () => {
+    await eventually('refused everywhere', async () => {
       const state = await callNode<{ refusedEverywhereAt: string | null }>(
         ...([access, 'GET', `/v1/people/${account()}/revocations/${transactionId}`] as const),
       )

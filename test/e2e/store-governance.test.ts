@@ -5,7 +5,7 @@ import { signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { fromHex } from '@healthblock/encoding/bytes'
 import { createTokenSource } from '@healthblock/runtime/token-guard'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 
 interface StoreStatus {
@@ -15,7 +15,7 @@ interface StoreStatus {
   readonly below?: number
 }
 
-describe.skipIf(!hasRedis)('storage nodes of a ledger that runs', { timeout: 240_000 }, () => {
+describe.skipIf(!hasRedis)('storage nodes of a ledger that runs', { timeout: storyMs }, () => {
   let cluster: TestCluster
   let record: string
   let streamed = 0
@@ -23,7 +23,7 @@ describe.skipIf(!hasRedis)('storage nodes of a ledger that runs', { timeout: 240
   beforeAll(async () => {
     cluster = await TestCluster.start({ accounting: 1, doctors: 1, patients: ['anna'], periodMs: 5_000 })
     record = await writeRecord(cluster.root, { seconds: 200, rhythm: 'irregular' })
-  }, 180_000)
+  }, storyMs)
 
   afterAll(async () => {
     await cluster?.remove()
@@ -36,7 +36,7 @@ describe.skipIf(!hasRedis)('storage nodes of a ledger that runs', { timeout: 240
   }
   /** What the stores say of themselves once `isThere` holds. */
   const stores = (what: string, isThere: (rows: StoreStatus[]) => boolean): Promise<StoreStatus[]> =>
-    eventually(what, 90_000, async () => {
+    eventually(what, async () => {
       const { value } = await cluster.run<StoreStatus[]>('storage', 'status')
       return isThere(value) ? value : undefined
     })
@@ -94,7 +94,7 @@ describe.skipIf(!hasRedis)('storage nodes of a ledger that runs', { timeout: 240
     // As if the command had been interrupted when the old secrets were set aside.
     renameSync(join(cluster.node('storage-0'), 'secrets'), join(cluster.node('storage-0'), 'secrets.before'))
     await cluster.ok('org', 'node', 'storage-0', '--switch')
-    await eventually('the stolen key to be of no use', 60_000, async () =>
+    await eventually('the stolen key to be of no use', async () =>
       (await answerTo(stolen, account)) === 401 ? true : undefined,
     )
     await cluster.down()

@@ -8,7 +8,7 @@ import { toBase64 } from '@healthblock/encoding/bytes'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readKeyFile } from '../../cli/src/governance/card.ts'
 import { approve } from '../../cli/src/governance/succession.ts'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 
 interface Made {
@@ -21,7 +21,7 @@ interface Made {
   readonly told: { node: string; ended: boolean }[]
 }
 
-describe.skipIf(!hasRedis)('a successor ledger', { timeout: 300_000 }, () => {
+describe.skipIf(!hasRedis)('a successor ledger', { timeout: storyMs }, () => {
   let old: TestCluster
   let next: TestCluster | undefined
   let roots: string[]
@@ -38,7 +38,7 @@ describe.skipIf(!hasRedis)('a successor ledger', { timeout: 300_000 }, () => {
     roots = [0, 1, 2, 3].map((i) => join(old.dir, 'secrets', `organisation-${i}-root.key`))
     record = await writeRecord(old.root, { seconds: 40, rhythm: 'irregular' })
     await stream(0)
-  }, 180_000)
+  }, storyMs)
 
   afterAll(async () => {
     await next?.remove()
@@ -169,7 +169,7 @@ describe.skipIf(!hasRedis)('a successor ledger', { timeout: 300_000 }, () => {
     await expect(cluster.restart('accounting-0')).rejects.toThrow('0, and it takes 3')
     writeFileSync(kept, bytes)
     await cluster.restart('accounting-0')
-    await eventually('accounting-0 to be ready', 60_000, async () => {
+    await eventually('accounting-0 to be ready', async () => {
       const response = await fetch(new URL('/readyz', cluster.url('accounting-0'))).catch(() => undefined)
       return response?.ok === true ? true : undefined
     })

@@ -6,7 +6,7 @@ import { randomBytes } from '@healthblock/crypto/random'
 import { toBase64, toHex } from '@healthblock/encoding/bytes'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { callNode, nodeAccess } from '../../cli/src/cluster/client.ts'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 import { stealHousehold } from '../support/stolen.ts'
 
 const periodMs = 1_000
@@ -24,7 +24,7 @@ interface Reading {
   readonly transactionId: string
 }
 
-describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: 300_000 }, () => {
+describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: storyMs }, () => {
   let cluster: TestCluster
   let sentTo = 0
 
@@ -32,7 +32,7 @@ describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: 300
     const size = { accounting: 1, storage: 2, replicas: 2, doctors: 1, patients: ['anna'], periodMs }
     cluster = await TestCluster.start(size)
     sentTo = Date.now() - 120_000
-  }, 180_000)
+  }, storyMs)
 
   afterAll(async () => {
     await cluster?.remove()
@@ -59,7 +59,7 @@ describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: 300
 
   /** Waits until `count` readings of hers are on record, and nothing waits. */
   function recorded(count: number): Promise<Reading[]> {
-    return eventually(`${count} readings on record`, 120_000, async () => {
+    return eventually(`${count} readings on record`, async () => {
       await callNode(user(), 'POST', '/v1/drain', { timeoutMs: 5_000 })
       const found = (await readings()).filter(({ transactionId: id }) => id !== null)
       return found.length >= count ? found : undefined
@@ -96,7 +96,7 @@ describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: 300
     await send(4)
     const before = await recorded(4)
     const copy = join(cluster.root, 'copy')
-    cpSync(cluster.node('user'), copy, { recursive: true })
+    cluster.copyFolder('user', copy)
     const stolen = thief(copy)
     const own = randomBytes(8)
     const theft = [await stolen.write(20), await stolen.addDevice(own), await stolen.writeOwn(own, 1)]
@@ -113,16 +113,14 @@ describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: 300
     expect(replaced).toMatch(/^[0-9a-f]{64}$/)
     expect(await stolen.addDevice()).toBe('device.signature')
     expect(await stolen.writeOwn(own, 2)).toBe('iot.signature')
-    await eventually('the new key in use', 60_000, async () =>
-      (await people())[0]?.did === old?.did ? undefined : true,
-    )
+    await eventually('the new key in use', async () => ((await people())[0]?.did === old?.did ? undefined : true))
     await send(3)
     const after = await recorded(10)
     expect(after.length).toBe(10)
     const newest = after.at(-1) as Reading
     expect(newest.sequence).toBeGreaterThan((before.at(-1)?.sequence ?? 0) + 600)
     expect(newest.generation).toBeGreaterThan((before.at(-1)?.generation ?? 0) + 1)
-    await eventually('the doctor reading on', 60_000, async () => {
+    await eventually('the doctor reading on', async () => {
       const read = await cluster.ok<Reading[]>('doctor', 'readings', 'doctor-a', 'anna')
       return read.some(({ transactionId: id }) => id === newest.transactionId) ? true : undefined
     })
@@ -159,7 +157,7 @@ describe.skipIf(!hasRedis)('a household whose folder was copied', { timeout: 300
     await send(2)
     const codes = async () =>
       (await cluster.ok<{ code: string }[]>('patient', 'alarms', 'anna')).map(({ code }) => code)
-    await eventually('the alarm', 150_000, async () => ((await codes()).includes('keys.replaced') ? true : undefined))
+    await eventually('the alarm', async () => ((await codes()).includes('keys.replaced') ? true : undefined))
     expect((await readings()).length).toBe(12)
     await cluster.ok('patient', 'rekey', 'anna')
     await send(2)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { AuditReport } from '@healthblock/audit/report'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { WitnessEntry } from '../../cli/src/commands/witness.ts'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 import { TestWitness } from '../support/witness.ts'
 
 const describeCluster = hasRedis ? describe : describe.skip
@@ -27,7 +27,7 @@ describeCluster('a witness at four nodes', () => {
     await witness?.close()
   })
 
-  test('is added at each, cosigns for each, is audited, and removed', { timeout: 240_000 }, async () => {
+  test('is added at each, cosigns for each, is audited, and removed', { timeout: storyMs }, async () => {
     const bare = await cluster.ok<AuditReport>('audit')
     expect(bare.notChecked).toContain('witnesses outside the ledger: none was named')
     const id = cluster.file.auditor as string
@@ -52,7 +52,7 @@ describeCluster('a witness at four nodes', () => {
       ['userchain', 4],
       ['docchain', 4],
     ])
-    await eventually('cosignatures at four nodes', 30_000, async () => {
+    await eventually('cosignatures at four nodes', async () => {
       const { nodes } = await cluster.ok<AtNodes<WitnessEntry[]>>('ledger', 'witness', 'list')
       const isSigned = nodes.every(
         ({ value }) => (value?.[0]?.userchain.size ?? 0) > 0 && value?.[0]?.docchain.size !== null,

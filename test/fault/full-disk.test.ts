@@ -4,7 +4,7 @@
  */
 import { cpSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 import { canMount, mountSmallDisk, type SmallDisk } from '../support/small-disk.ts'
 
@@ -17,7 +17,7 @@ interface Reading {
   readonly sequence: number
 }
 
-describe.skipIf(!hasRedis || !canMount)('a full disk', { timeout: 240_000 }, () => {
+describe.skipIf(!hasRedis || !canMount)('a full disk', { timeout: storyMs }, () => {
   let cluster: TestCluster
   let record: string
   let at = 0
@@ -35,7 +35,7 @@ describe.skipIf(!hasRedis || !canMount)('a full disk', { timeout: 240_000 }, () 
     })
     record = await writeRecord(cluster.root, { seconds: 120 })
     await cluster.ok('patient', 'grant', 'anna', 'doctor-a')
-  }, 240_000)
+  }, storyMs)
 
   afterAll(async () => {
     await cluster?.down()
@@ -69,7 +69,7 @@ describe.skipIf(!hasRedis || !canMount)('a full disk', { timeout: 240_000 }, () 
   test('of an accounting node: the others order, and it catches up', async () => {
     disk('accounting-1').fill()
     expect(await stream('--wait')).toMatchObject({ code: 0, value: { lastSequence: 5 } })
-    await eventually('the node to stop', 60_000, () =>
+    await eventually('the node to stop', () =>
       cluster.run('status').then(({ value }) => {
         const { nodes } = value as { nodes: { name: string; url: string | null }[] }
         return nodes.find(({ name }) => name === 'accounting-1')?.url === null ? true : undefined
@@ -77,8 +77,8 @@ describe.skipIf(!hasRedis || !canMount)('a full disk', { timeout: 240_000 }, () 
     )
     expect(await stream('--wait')).toMatchObject({ code: 0 })
     disk('accounting-1').free()
-    await eventually('the node to be ready', 60_000, () => isReady('accounting-1').catch(() => undefined))
-    await eventually('the same head', 60_000, async () => {
+    await eventually('the node to be ready', () => isReady('accounting-1').catch(() => undefined))
+    await eventually('the same head', async () => {
       const [one, two] = await heads()
       return one?.root === two?.root ? true : undefined
     })
@@ -104,7 +104,7 @@ describe.skipIf(!hasRedis || !canMount)('a full disk', { timeout: 240_000 }, () 
     const got = await ask('storage-0', `/api/v0/block/get?arg=${cid}`)
     expect(new Uint8Array(await got.arrayBuffer())).toEqual(block)
     disk('storage-1').free()
-    await eventually('the third copies', 90_000, async () => {
+    await eventually('the third copies', async () => {
       const { code, value } = await cluster.run<{ NumObjects: number }[]>('storage', 'status')
       const counts = new Set(value.map(({ NumObjects }) => NumObjects))
       return code === 0 && counts.size === 1 ? true : undefined
@@ -114,7 +114,7 @@ describe.skipIf(!hasRedis || !canMount)('a full disk', { timeout: 240_000 }, () 
   test('of the user node: nothing is promised, nothing changes, and it goes on where it was', async () => {
     const before = await readings()
     disk('user').fill()
-    const failed = await eventually('a refusal', 60_000, async () => {
+    const failed = await eventually('a refusal', async () => {
       const outcome = await stream()
       return outcome.code === 0 ? undefined : outcome
     })
@@ -132,10 +132,10 @@ describe.skipIf(!hasRedis || !canMount)('a full disk', { timeout: 240_000 }, () 
   test('of the doctor node: it reads and judges what came meanwhile', async () => {
     disk('doctor-a').fill()
     expect(await stream('--wait')).toMatchObject({ code: 0 })
-    await eventually('a word about it', 60_000, () => (log('doctor-a').length > 0 ? true : undefined))
+    await eventually('a word about it', () => (log('doctor-a').length > 0 ? true : undefined))
     disk('doctor-a').free()
     const all = (await readings()).map(({ sequence }) => sequence)
-    await eventually('all readings at the doctor', 120_000, async () => {
+    await eventually('all readings at the doctor', async () => {
       const own = await cluster.ok<Reading[]>('doctor', 'readings', 'doctor-a', 'anna')
       return own.length === all.length ? true : undefined
     })

@@ -60,7 +60,7 @@ describeInterop('tools of other people (built where Go is)', () => {
     const close = people.key(patient, { ...fields, seen: await headOf(client) })
     await client.commit(close)
     revocation = client.idOf(close)
-    await eventually('a block of docchain', 30_000, async () => ((await headOf(docchain))[0] > 2 ? true : undefined))
+    await eventually('a block of docchain', async () => ((await headOf(docchain))[0] > 2 ? true : undefined))
   })
   afterAll(() => cluster?.stop())
 
@@ -88,7 +88,7 @@ describeInterop('tools of other people (built where Go is)', () => {
     const [size] = await headOf(chain === 'userchain' ? client : docchain)
     for (const node of cluster.nodes) {
       // A node may be a moment behind the one that was asked first.
-      await eventually(`${node.url} at ${size}`, 30_000, async () => {
+      await eventually(`${node.url} at ${size}`, async () => {
         const [own] = await headOf(new Client(node.url, cluster.ledger, chain))
         return own >= size ? true : undefined
       })
@@ -208,7 +208,7 @@ describeInterop('tools of other people (built where Go is)', () => {
 
     /** Until a node says of its witness what is asked. */
     function until(url: string, is: (entry: Entry) => boolean): Promise<Entry> {
-      return eventually(`the witness of ${url}`, 60_000, async () => {
+      return eventually(`the witness of ${url}`, async () => {
         const [entry] = (await (await fetch(`${url}/v1/witnesses`, { headers: admin })).json()) as [Entry]
         return is(entry) ? entry : undefined
       })

@@ -1,9 +1,11 @@
 /** Bad days of the auditor's portal, and long ledgers: one real node, thousands of blocks, small and large screens, keys alone. */
 import { readdirSync, readFileSync } from 'node:fs'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { ensurePortals } from '../../cli/src/cluster/portals.ts'
 import { Client } from '../../services/accounting-node/test/client.ts'
 import { adminSecret, ProcessCluster } from '../../services/accounting-node/test/processes.ts'
+import { eventually, hangMs, storyMs } from '../support/cluster.ts'
 import { redisInstalled } from '../support/redis.ts'
 import { algorithmTransaction } from '../support/sample-ledger.ts'
 import { hasChromium, PortalReader, setClockAhead } from './browser.ts'
@@ -45,21 +47,26 @@ const scrollThrough = `(async () => {
 /** Run in the page: what the link or button that has the focus says. */
 const focusedWords = "document.activeElement.matches('a, button, summary') ? document.activeElement.textContent : ''"
 
-/** Process ids whose parent this is. */
-function childrenOf(parent: number): number[] {
+/** Processes of audits that this one began. One that was not replaced by its program yet holds up its parent: it is not stopped. */
+function auditsOf(parent: number): number[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
   return pids.map(Number).filter((pid) => {
     try {
-      return Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]) === parent
+      if (Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]) !== parent) return false
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('audit-process')
     } catch {
       return false
     }
   })
 }
 
+vi.setConfig({ testTimeout: storyMs, hookTimeout: storyMs })
+
 describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's portal (needs Chromium and Redis)", () => {
   let cluster: ProcessCluster
   let url: string
+  const readers: PortalReader[] = []
+  const halted: number[] = []
 
   beforeAll(async () => {
     const stdin = (async function* () {})()
@@ -76,13 +83,51 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     const client = new Client(url, cluster.ledger)
     for (let n = 0; n < blocks; n++) await client.commit(algorithmTransaction(cluster.ledger, `algorithm-${n}`))
   }, fillMs)
-  afterAll(() => cluster?.stop())
+  afterAll(() => cluster?.stop(), hangMs)
+  afterEach(async () => {
+    for (const reader of readers.splice(0)) if (reader.isOpen) await reader.close()
+    goOn()
+    if (cluster.nodes[0]?.child?.exitCode === null && cluster.nodes[0].child.signalCode === null) return
+    cluster.launch(0)
+    await cluster.ready(0)
+  })
 
   async function open(name: string, options: Parameters<typeof PortalReader.open>[1] = {}): Promise<PortalReader> {
     const reader = await PortalReader.open(url, options)
-    reader.page.setDefaultTimeout(120_000)
+    readers.push(reader)
     await reader.logIn(name, passphrase)
     return reader
+  }
+
+  function halt(pid: number): void {
+    process.kill(pid, 'SIGSTOP')
+    halted.push(pid)
+  }
+
+  /** Lets those go on that were halted; without their node they end. */
+  function goOn(): void {
+    for (const pid of halted.splice(0)) {
+      try {
+        process.kill(pid, 'SIGCONT')
+      } catch {
+        // Its node ended it.
+      }
+    }
+  }
+
+  /** Begins an audit whose process stands still as soon as it is there: however small the ledger and busy the machine, it does not end. */
+  async function beginHaltedAudit(page: Page): Promise<void> {
+    const node = cluster.nodes[0]?.child?.pid as number
+    const before = auditsOf(node)
+    await Promise.all([
+      eventually('the process of the audit', () => {
+        const [begun] = auditsOf(node).filter((pid) => !before.includes(pid))
+        if (begun !== undefined) halt(begun)
+        return begun
+      }),
+      page.click('button:has-text("Run an audit")'),
+    ])
+    await page.waitForSelector('text=An audit is running')
   }
 
   test('a long ledger is leafed through: few rows are drawn, each is there when it is looked at, and nothing stutters', async () => {
@@ -107,19 +152,14 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     await page.waitForSelector(`a[data-height="${blocks + 1}"]`)
     expect(reader.complaints).toEqual([])
     await reader.close()
-  }, 180_000)
+  })
 
   test('a node that ends in the middle of an audit says so afterwards; the audit goes on from there', async () => {
     const reader = await open('auditor')
     const { page, context } = reader
     const second = await context.newPage()
     await second.goto(url)
-    await page.click('button:has-text("Run an audit")')
-    const node = cluster.nodes[0]?.child?.pid as number
-    await page.waitForSelector('text=An audit is running')
-    const [child] = childrenOf(node)
-    process.kill(child as number, 'SIGSTOP')
-    await page.waitForSelector('text=An audit is running')
+    await beginHaltedAudit(page)
     await reader.picture('auditor-15-running')
     // The other tab shows it too, and so does a page that is loaded again.
     await second.waitForSelector('text=An audit is running')
@@ -127,7 +167,7 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     await page.waitForSelector('text=An audit is running')
     expect(await reader.accessibilityFindings()).toEqual([])
     await cluster.end(0, 'SIGKILL')
-    process.kill(child as number, 'SIGCONT')
+    goOn()
     await page.waitForSelector('.banner >> text=the node does not answer')
     await reader.picture('auditor-16-stale')
     expect(await reader.accessibilityFindings()).toEqual([])
@@ -147,22 +187,19 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     await page.waitForSelector('.not-checked:has-text("an earlier audit executed")')
     expect(reader.complaints).toEqual([])
     await reader.close()
-  }, 180_000)
+  })
 
   test('an audit is stopped by whoever sees it, in one question', async () => {
     const reader = await open('administrator')
     const { page } = reader
-    await page.click('button:has-text("Run an audit")')
-    await page.waitForSelector('text=An audit is running')
-    const [child] = childrenOf(cluster.nodes[0]?.child?.pid as number)
-    process.kill(child as number, 'SIGSTOP')
+    await beginHaltedAudit(page)
     await page.click('button:has-text("Stop the audit")')
     await page.waitForSelector('dialog >> text=It ends without a verdict')
     await page.click('dialog button.danger')
     await page.waitForSelector('text=The last audit was stopped before its end')
     expect(await reader.accessibilityFindings()).toEqual([])
     await reader.close()
-  }, 300_000)
+  })
 
   test('without a connection the page says how old it is and keeps what was typed; a session that ended elsewhere shows the door', async () => {
     const reader = await open('auditor')
@@ -190,7 +227,7 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     await page.waitForSelector('h1:has-text("Block 7 of Userchain")')
     expect(reader.complaints).toEqual([])
     await reader.close()
-  }, 300_000)
+  })
 
   test('what an administrator typed outlives the session; a clock that is wrong is told', async () => {
     const reader = await open('administrator')
@@ -211,7 +248,7 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     expect(await page.inputValue('form input[name=name]')).toBe('Zoë مريم 李')
     expect(reader.complaints).toEqual([])
     await reader.close()
-  }, 120_000)
+  })
 
   test('addresses made by hand lead nowhere, in words', async () => {
     const reader = await open('auditor')
@@ -231,7 +268,7 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     await page.waitForSelector('.notice.bad')
     expect(reader.complaints).toEqual([])
     await reader.close()
-  }, 60_000)
+  })
 
   test('with keys alone: past the navigation, to an audit and its report', async () => {
     const reader = await open('auditor')
@@ -255,38 +292,34 @@ describe.skipIf(!hasChromium || !redisInstalled)("bad days of the auditor's port
     await page.keyboard.press('Enter')
     await page.waitForSelector('text=← All audits')
     await reader.close()
-  }, 300_000)
+  })
 
   test.each([
     { name: 'phone', width: 360, height: 740, colours: 'light' },
     { name: 'phone-dark', width: 360, height: 740, colours: 'dark' },
     { name: 'dark', width: 1280, height: 800, colours: 'dark' },
     { name: 'wall', width: 2560, height: 1440, colours: 'dark' },
-  ] as const)(
-    'every screen on $name fits, and axe-core finds nothing',
-    async ({ name, width, height, colours }) => {
-      const language = name === 'phone-dark' ? 'de-DE' : 'en-GB'
-      const reader = await open('administrator', { width, height, colours, language })
-      const { page } = reader
-      for (const screen of screens) {
-        await page.goto(`${url}/#/${screen}`)
-        await page.waitForSelector('main h1')
-        await page.waitForSelector('.waiting', { state: 'detached' })
-        const overflow = await page.evaluate(
-          'document.documentElement.scrollWidth - document.documentElement.clientWidth',
-        )
-        expect([screen, overflow]).toEqual([screen, 0])
-        expect([screen, await reader.accessibilityFindings()]).toEqual([screen, []])
-        // What was not checked is told in the reader's language: none of the sentences is left as the engine wrote it.
-        if (screen === '') {
-          expect(await page.locator('.not-checked li').count()).toBeGreaterThan(5)
-          expect(await page.locator('.not-checked li[lang]').allTextContents()).toEqual([])
-        }
-        await reader.picture(`auditor-${name}-${screen === '' ? 'audit' : screen.replaceAll('/', '-')}`)
+  ] as const)('every screen on $name fits, and axe-core finds nothing', async ({ name, width, height, colours }) => {
+    const language = name === 'phone-dark' ? 'de-DE' : 'en-GB'
+    const reader = await open('administrator', { width, height, colours, language })
+    const { page } = reader
+    for (const screen of screens) {
+      await page.goto(`${url}/#/${screen}`)
+      await page.waitForSelector('main h1')
+      await page.waitForSelector('.waiting', { state: 'detached' })
+      const overflow = await page.evaluate(
+        'document.documentElement.scrollWidth - document.documentElement.clientWidth',
+      )
+      expect([screen, overflow]).toEqual([screen, 0])
+      expect([screen, await reader.accessibilityFindings()]).toEqual([screen, []])
+      // What was not checked is told in the reader's language: none of the sentences is left as the engine wrote it.
+      if (screen === '') {
+        await expect.poll(() => page.locator('.not-checked li').count()).toBeGreaterThan(5)
+        expect(await page.locator('.not-checked li[lang]').allTextContents()).toEqual([])
       }
-      expect(reader.complaints).toEqual([])
-      await reader.close()
-    },
-    120_000,
-  )
+      await reader.picture(`auditor-${name}-${screen === '' ? 'audit' : screen.replaceAll('/', '-')}`)
+    }
+    expect(reader.complaints).toEqual([])
+    await reader.close()
+  })
 })

@@ -8,17 +8,15 @@ import { signTransaction } from '@healthblock/chain/transaction'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { fromHex } from '@healthblock/encoding/bytes'
 import { totpOf } from '@healthblock/runtime/totp'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { readerToken } from '../../cli/src/cluster/enrol.ts'
 import { flipByteInFiles } from '../../cli/src/demo/tamper-step.ts'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hangMs, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 import { testAuditorFiles } from './auditor-files.ts'
-import { hasChromium, PortalReader } from './browser.ts'
+import { confirmCode, hasChromium, PortalReader } from './browser.ts'
 import { leafOf } from './leaf.ts'
 import { newRegistration } from './registration.ts'
-
-const waitMs = 120_000
 
 /** The bytes of a TOTP secret as an app is told it (RFC 4648 base32). */
 function secretOfBase32(text: string): Uint8Array {
@@ -54,12 +52,14 @@ async function putEvidence(cluster: TestCluster, rank: number): Promise<void> {
   const body = Buffer.from(signed.leaf)
   expect((await fetch(`${url}/v1/userchain/transactions`, { method: 'POST', headers, body })).status).toBe(202)
   const authorization = `Bearer ${readerToken(cluster.dir, 'auditor', 'ledger')}`
-  await eventually('evidence on record', waitMs, async () => {
+  await eventually('evidence on record', async () => {
     const response = await fetch(`${url}/v1/evidence`, { headers: { authorization } })
     const [found] = (await response.json()) as { index: number | null }[]
     return found?.index ?? undefined
   })
 }
+
+vi.setConfig({ testTimeout: storyMs, hookTimeout: storyMs })
 
 describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium and Redis)", () => {
   let cluster: TestCluster
@@ -73,15 +73,21 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     grantedAt = new Date().toISOString()
     const record = await writeRecord(cluster.root, { seconds: 40 })
     await cluster.ok('patient', 'stream', 'ann', '--record', record, '--speed', 'max', '--wait')
-  })
+  }, storyMs)
 
-  afterAll(() => cluster?.remove())
+  afterAll(() => cluster?.remove(), hangMs)
 
+  const readers: PortalReader[] = []
   async function open(name: string, node = 'accounting-0', options: Parameters<typeof PortalReader.open>[1] = {}) {
     const reader = await PortalReader.openAs(cluster, { node, name }, options)
-    reader.page.setDefaultTimeout(waitMs)
+    readers.push(reader)
     return reader
   }
+
+  afterEach(async () => {
+    for (const reader of readers.splice(0)) if (reader.isOpen) await reader.close()
+    await cluster.makeWhole()
+  })
 
   /** Nothing that the page, its policy or axe-core complains of. */
   async function isSound(reader: PortalReader): Promise<void> {
@@ -137,7 +143,7 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
       await page.click('button:has-text("Run an audit")')
       await page.waitForSelector('text=Last audit: nothing found')
       // The audits of before are listed, each with who wanted it.
-      expect(await page.locator('.history li').count()).toBe(3)
+      await expect.poll(() => page.locator('.history li').count()).toBe(3)
       await page.click('.history li:nth-child(2) a')
       await page.waitForSelector('.finding')
       await isSound(reader)
@@ -146,7 +152,7 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
       throw error
     }
     await reader.close()
-  }, 240_000)
+  })
 
   test('the explorer: a block, an entry in words, its proof and an account, all checked in the browser', async () => {
     const reader = await open('auditor')
@@ -162,18 +168,18 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.waitForSelector('h1:has-text("Block")')
     await isSound(reader)
     await page.goBack()
+    await page.waitForSelector('.block-row a')
     const token = readerToken(cluster.dir, 'auditor', 'ledger')
     const { index } = await leafOf(cluster.url('accounting-0'), token, 'licence')
     await page.fill('input[name=wanted]', String(index))
     await page.keyboard.press('Enter')
     await page.waitForSelector('h1:has-text("Licence of a doctor")')
-    await page.waitForSelector('.proof-steps')
-    expect(await page.textContent('.proof-steps')).toContain('of 4 nodes signed')
+    await page.waitForSelector('.proof-steps >> text=of 4 nodes signed')
     await reader.picture('auditor-9-entry')
     await isSound(reader)
     await page.click('.facts a[href*="account"] >> nth=0')
+    await expect.poll(() => page.textContent('h1:not(.hidden)')).toBe('doctor-a')
     await page.waitForSelector('.notice.good')
-    expect(await page.textContent('h1:not(.hidden)')).toBe('doctor-a')
     await page.waitForSelector('.entries a')
     await reader.picture('auditor-10-account')
     await isSound(reader)
@@ -184,7 +190,7 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.fill('input[name=at]', 'block 0')
     await page.click('button:has-text("Prove it")')
     await page.waitForSelector('text=No account of this name is on record. That too is proved.')
-    expect(await page.textContent('.notice.good')).toContain('as of block 0')
+    await page.waitForSelector('.notice.good >> text=as of block 0')
     await page.reload()
     await page.waitForSelector('.notice.good >> text=as of block 0')
     await reader.picture('auditor-10-account-as-of')
@@ -212,7 +218,7 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     }
     await isSound(reader)
     await reader.close()
-  }, 180_000)
+  })
 
   test('a node that shows a false proof is found out in the browser', async () => {
     const reader = await open('auditor')
@@ -260,7 +266,7 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.waitForSelector('text=the state of another block')
     await isSound(reader)
     await reader.close()
-  }, 300_000)
+  })
 
   test('an administrator sponsors a registration, licenses and suspends a doctor, and turns on a second factor', async () => {
     const reader = await open('administrator')
@@ -289,7 +295,11 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.fill('textarea', 'not a registration')
     await page.click('button:has-text("Read it")')
     await page.waitForSelector('text=This is not a registration')
-    await page.setInputFiles('form input[type=file]', { name: 'scan.pdf', mimeType: '', buffer: Buffer.alloc(65_537) })
+    await page.setInputFiles('form input[type=file]', {
+      name: 'scan.pdf',
+      mimeType: '',
+      buffer: Buffer.alloc(65_537),
+    })
     await page.waitForSelector('text=This file is larger than a registration can be: at most 64 KiB.')
     expect(await page.inputValue('textarea')).toBe('')
     await page.setInputFiles('form input[type=file]', {
@@ -325,8 +335,7 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.fill('input[name=code]', '000000')
     await page.click('.act button.primary')
     await page.waitForSelector('text=A code is good once')
-    await page.fill('input[name=code]', codeAt(-1))
-    await page.click('.act button.primary')
+    await confirmCode(page, '.act button.primary', () => codeAt(-1))
     await page.waitForSelector('text=your passphrase alone does not open this page')
     await page.click('.who button')
     await page.fill('input[name=name]', 'administrator')
@@ -341,7 +350,7 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.waitForSelector('text=whoever has your passphrase can open this page')
     await isSound(reader)
     await reader.close()
-  }, 240_000)
+  })
 
   test('the nodes are shown with leaders, heights and storage; one that is away says since when', async () => {
     const reader = await open('auditor')
@@ -360,7 +369,7 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await cluster.restart('accounting-3')
     await page.waitForSelector('text=All 4 accounting nodes are ready')
     await reader.close()
-  }, 180_000)
+  })
 
   test('the standing watch is turned on, survives a reload, and raises an alarm', async () => {
     const reader = await open('auditor', 'accounting-1')
@@ -371,14 +380,14 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.waitForSelector('text=/It has seen \\d+/')
     await cluster.kill('accounting-2')
     await page.waitForSelector('section[aria-label="Alarms of the watch"] .finding')
-    expect(await page.textContent('.finding')).toContain('accounting-2')
+    await page.waitForSelector('section[aria-label="Alarms of the watch"] .finding >> text=accounting-2')
     await reader.picture('auditor-7-alarm')
     await isSound(reader)
     await cluster.restart('accounting-2')
     await page.click('button:has-text("Turn off")')
     await page.waitForSelector('text=Off. When it is on')
     await reader.close()
-  }, 180_000)
+  })
 
   test('a node that signed two truths is named, on top and at its own place, although it is ready', async () => {
     await putEvidence(cluster, 2)

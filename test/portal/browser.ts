@@ -2,8 +2,9 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import { afterEach, beforeEach } from 'vitest'
 import { findProgram } from '../../cli/src/cluster/install.ts'
-import { eventually, type TestCluster } from '../support/cluster.ts'
+import { eventually, hangMs, type TestCluster } from '../support/cluster.ts'
 
 /** Where pictures and traces of a run lie. */
 export const pictureFolder = fileURLToPath(new URL('../../build/portal/', import.meta.url))
@@ -16,7 +17,7 @@ export const hasChromium = binary !== undefined
 /** A browser that does not stand after so long is given up, and started once more; Playwright by itself waits for three minutes. */
 const launchMs = 45_000
 /** A question to the page that takes longer has no answer: its script does not come to an end. */
-const answerMs = 60_000
+const answerMs = hangMs
 
 async function launch(): Promise<Browser> {
   const options = {
@@ -53,6 +54,12 @@ function boundAnswers(page: Page): void {
   page.evaluate = bounded as typeof page.evaluate
 }
 
+/** Somebody who logs in at the page of a node. */
+export interface Visitor {
+  readonly node: string
+  readonly name: string
+}
+
 /** Screen and preferences of a reader. */
 export interface ReaderOptions {
   readonly width?: number
@@ -60,6 +67,31 @@ export interface ReaderOptions {
   readonly language?: string
   readonly colours?: 'light' | 'dark'
   readonly motion?: 'reduce'
+}
+
+/** Tests that follow one another on one page: what comes after a failed one, itself once more or the next, begins with `recover`. */
+export function recoverAfterFailure(recover: () => Promise<void>): void {
+  let isStranded = false
+  beforeEach(async () => {
+    if (isStranded) await recover()
+    isStranded = false
+  })
+  afterEach(({ task }) => {
+    isStranded = task.result?.state === 'fail'
+  })
+}
+
+/**
+ * Shows the node that the app has the secret. The code of the step before the present one leaves two for later, and is taken until this step
+ * ends: when that is between reading it and sending it, the next one is sent.
+ */
+export async function confirmCode(page: Page, button: string, code: () => string): Promise<void> {
+  await eventually('a code that is taken', async () => {
+    await page.fill('input[name=code]', code())
+    const answered = page.waitForResponse((response) => response.url().endsWith('/second-factor/confirm'))
+    await page.click(button)
+    return (await answered).ok() ? true : undefined
+  })
 }
 
 /** Sets the clock of a page ahead, for all that it loads from now on. */
@@ -86,9 +118,11 @@ export class PortalReader {
   /** What the page complained of: errors of scripts, refusals of its policy; and whom it asked besides its own node. */
   readonly complaints: string[] = []
   readonly #browser: Browser
+  readonly #size: { width: number; height: number }
 
   private constructor(browser: Browser, context: BrowserContext, page: Page) {
     this.#browser = browser
+    this.#size = page.viewportSize() as { width: number; height: number }
     this.context = context
     this.page = page
     page.on('request', (request) => {
@@ -105,11 +139,7 @@ export class PortalReader {
   }
 
   /** Starts a browser and logs a person in on the page of a node. */
-  static async openAs(
-    cluster: TestCluster,
-    who: { readonly node: string; readonly name: string },
-    options: ReaderOptions = {},
-  ): Promise<PortalReader> {
+  static async openAs(cluster: TestCluster, who: Visitor, options: ReaderOptions = {}): Promise<PortalReader> {
     const reader = await PortalReader.open(cluster.url(who.node), options)
     await reader.logIn(who.name, cluster.passphrase(who.name))
     return reader
@@ -126,6 +156,7 @@ export class PortalReader {
       reducedMotion: options.motion ?? 'no-preference',
     })
     const context = await answered('a new context', making)
+    context.setDefaultTimeout(hangMs)
     await answered('a trace', context.tracing.start({ screenshots: true, snapshots: true }))
     const page = await answered('a new page', context.newPage())
     boundAnswers(page)
@@ -142,11 +173,35 @@ export class PortalReader {
     await this.page.waitForSelector('header.head')
   }
 
+  /** Goes to a place of the navigation, and waits until its screen is the one that is shown. */
+  async goTo(place: string): Promise<void> {
+    await this.page.evaluate(`location.hash = ${JSON.stringify(place)}`)
+    await this.page.waitForSelector(`nav a[aria-current=page][href="${place}"]`, { state: 'attached' })
+  }
+
+  /**
+   * Brings the first tab to where a story goes on after a failure, whatever that left: the nodes run, nothing is held up, no dialog is open,
+   * screen, language and keys are as in the beginning, the person is logged in and at the first screen. Other tabs are closed.
+   */
+  async recover(cluster: TestCluster, who: Visitor): Promise<void> {
+    const { page, context } = this
+    for (const other of context.pages()) if (other !== page) await other.close()
+    await page.unrouteAll({ behavior: 'ignoreErrors' })
+    await context.setOffline(false)
+    await page.emulateMedia({ media: null })
+    await page.setViewportSize(this.#size)
+    await cluster.makeWhole()
+    await page.goto(cluster.url(who.node))
+    await page.evaluate('localStorage.clear()')
+    await page.goto('about:blank')
+    await page.goto(cluster.url(who.node))
+    await page.waitForSelector('header.head, input[name=passphrase]')
+    if ((await page.locator('header.head').count()) === 0) await this.logIn(who.name, cluster.passphrase(who.name))
+  }
+
   /** Waits until an expression of the page is true. The debugger evaluates it: the page's own policy forbids `eval`. */
   async until(expression: string): Promise<void> {
-    await eventually(expression, 30_000, async () =>
-      (await this.page.evaluate(expression)) === true ? true : undefined,
-    )
+    await eventually(expression, async () => ((await this.page.evaluate(expression)) === true ? true : undefined))
   }
 
   /** Takes a picture of the whole page. */
@@ -175,6 +230,11 @@ export class PortalReader {
         nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary}`),
       )
     })
+  }
+
+  /** False once the browser was ended. */
+  get isOpen(): boolean {
+    return this.#browser.isConnected()
   }
 
   /** Ends the browser; with a name, a trace is kept first. */

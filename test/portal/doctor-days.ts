@@ -5,7 +5,7 @@ import { fromHex } from '@healthblock/encoding/bytes'
 import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 import { flipStoredBlock } from '../../cli/src/demo/tamper-step.ts'
-import { eventually, type TestCluster } from '../support/cluster.ts'
+import type { TestCluster } from '../support/cluster.ts'
 import { PortalReader, pictureFolder } from './browser.ts'
 
 /** What the tests share: the cluster, the doctor in front of her screen, and a record of calm ECG. */
@@ -43,7 +43,7 @@ export function twoTabs(ward: () => Ward): void {
   test('a second tab learns what the first did, counts by the node’s clock, and is told when it comes too late', async () => {
     const { reader, cluster } = ward()
     const { page, context } = reader
-    await page.evaluate(`location.hash = '#/'`)
+    await reader.goTo('#/')
     await page.waitForSelector('.worklist .alarm')
     const second = await context.newPage()
     await second.clock.setSystemTime(Date.now() - 3 * 3_600_000)
@@ -54,8 +54,11 @@ export function twoTabs(ward: () => Ward): void {
     await page.keyboard.press('j')
     await page.keyboard.press('e')
     await second.waitForSelector('.alarm.is-escalated')
+    await page.waitForSelector('.alarm.is-escalated')
     await page.keyboard.press('u')
     await second.waitForSelector('.alarm.is-escalated', { state: 'detached' })
+    await page.waitForSelector('.notice.good >> text=Taken back')
+    await page.waitForSelector('.alarm.is-escalated', { state: 'detached' })
     // The first tab hears nothing for a while, and acts on what it still shows.
     await page.route('**/v1/alarms?open=true', (route) => route.abort())
     const last = await page.locator('.alarm.is-open [data-alarm]').last().getAttribute('data-alarm')
@@ -174,7 +177,7 @@ export function keysAlone(ward: () => Ward): void {
       await tabTo(page, 'Live')
       await page.keyboard.press('Enter')
       await page.waitForSelector('.ecg-sweep canvas')
-      expect(await page.evaluate(`document.activeElement.className`)).toBe('ecg-live-toggle')
+      await reader.until(`document.activeElement.className === 'ecg-live-toggle'`)
       await page.waitForSelector('.ecg-age >> text=/./')
       await reader.picture('doctor-live-dark')
       expect(
@@ -212,7 +215,7 @@ export function restartWhileSigning(ward: () => Ward): void {
   test('a node that ends while a diagnosis is signed: it is signed once, and alarms are as they were left', async () => {
     const { reader, cluster } = ward()
     const { page } = reader
-    await page.evaluate(`location.hash = '#/'`)
+    await reader.goTo('#/')
     await page.waitForSelector('.worklist .alarm')
     await page.locator('.alarm').first().getByRole('button', { name: 'Escalate' }).click()
     await page.waitForSelector('.alarm.is-escalated')
@@ -220,7 +223,10 @@ export function restartWhileSigning(ward: () => Ward): void {
     await page.getByRole('button', { name: '15 min' }).click()
     await page.waitForSelector('.alarm.is-snoozed')
     await page.locator('.alarm.is-escalated a').click()
-    await page.locator('.diagnosis.is-preliminary button.primary').first().click()
+    const card = page.locator('.diagnosis.is-preliminary:has(button.primary)').first()
+    const id = (await card.locator('code').textContent()) ?? ''
+    const chosen = page.locator('.diagnosis', { has: page.locator(`code:text-is("${id}")`) })
+    await card.locator('button.primary').click()
     await page.locator('dialog button.primary').click()
     await cluster.kill('doctor-a')
     // The node ended before its answer, or just after it: then the dialog is closed, and nothing is asked until the node is back.
@@ -232,28 +238,25 @@ export function restartWhileSigning(ward: () => Ward): void {
     await cluster.restart('doctor-a')
     await page.waitForSelector('input[name=passphrase]')
     await reader.logIn('doctor-a', cluster.passphrase('doctor-a'))
-    await page.waitForSelector('.diagnosis')
     // It was on its way, or it was not: signed or not, the page says which, and signing again makes no second signature.
-    await eventually('an end of what was on its way', 60_000, async () =>
-      (await page.locator('.status-pending').count()) === 0 ? true : undefined,
-    )
-    const again = page.locator('.diagnosis.is-preliminary button.primary').first()
-    if ((await page.locator('.status-signed').count()) === 0) {
-      await again.click()
+    await cluster.judged('doctor-a')
+    const told = async (): Promise<Diagnosis | undefined> =>
+      (await diagnosesOf(ward())).find(({ transactionId }) => transactionId === id)
+    if ((await told())?.status === 'preliminary') {
+      await chosen.locator('button.primary').click()
       await page.locator('dialog button.primary').click()
     }
-    await page.waitForSelector('.status-signed')
-    for (const { amendments } of await diagnosesOf(ward()))
-      expect(amendments.filter(({ act }) => act === 'sign').length).toBeLessThanOrEqual(1)
+    await chosen.locator('.status-signed').waitFor()
+    expect((await told())?.amendments.map(({ act }) => act)).toEqual(['sign'])
     await page.evaluate(`location.hash = '#/'`)
     await page.waitForSelector('.alarm.is-escalated')
     await page.waitForSelector('.alarm.is-snoozed')
     // No file of the node tells it: the node opened its own diagnoses for it.
-    expect(await page.locator('.alarm.is-escalated .alarm-says').textContent()).toMatch(/\d/)
+    await page.locator('.alarm.is-escalated .alarm-says', { hasText: /\d/ }).waitFor()
     await page.locator('.alarm.is-escalated').getByRole('button', { name: 'Acknowledge' }).click()
     await page.waitForSelector('.notice.good')
     await page.evaluate(`location.hash = '#/unread'`)
-    await page.waitForSelector('tbody tr >> text=no storage node has it', { timeout: 90_000 })
+    await page.waitForSelector('tbody tr >> text=no storage node has it')
     await reader.picture('doctor-unread')
     expect(await reader.accessibilityFindings()).toEqual([])
   })

@@ -9,7 +9,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import type { CDPSession, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hangMs, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 import { hasChromium, PortalReader } from './browser.ts'
 
@@ -35,23 +35,33 @@ async function heapBytes(session: CDPSession): Promise<number> {
   return (await session.send('Runtime.getHeapUsage')).usedSize
 }
 
-/** How often a second the page's picture is put together anew, whether by its script or by the browser alone. */
+/** How often a second the page's picture is put together anew, whether by its script or by the browser alone; of less than two pictures nobody knows. */
 async function framesPerSecond(session: CDPSession): Promise<number> {
+  for (;;) {
+    const times = await drawnWithin(session, frameSeconds)
+    const [first, last] = [Math.min(...times), Math.max(...times)]
+    if (last > first) return ((times.length - 1) * 1e6) / (last - first)
+  }
+}
+
+/** When the page's picture was put together, in microseconds, during some seconds. */
+async function drawnWithin(session: CDPSession, seconds: number): Promise<number[]> {
   const times: number[] = []
-  session.on('Tracing.dataCollected', ({ value }) => {
+  const onData = ({ value }: { value: object[] }): void => {
     const drawn = (value as { name?: string; ts?: number }[]).filter(
       ({ name }) => name === 'ProxyImpl::ScheduledActionDraw',
     )
     times.push(...drawn.flatMap(({ ts }) => (ts === undefined ? [] : [ts])))
-  })
+  }
+  session.on('Tracing.dataCollected', onData)
   const isOver = new Promise((resolve) => session.once('Tracing.tracingComplete', resolve))
   const includedCategories = ['cc']
   await session.send('Tracing.start', { transferMode: 'ReportEvents', traceConfig: { includedCategories } })
-  await new Promise((resolve) => setTimeout(resolve, frameSeconds * 1_000))
+  await new Promise((resolve) => setTimeout(resolve, seconds * 1_000))
   await session.send('Tracing.end')
   await isOver
-  const [first, last] = [Math.min(...times), Math.max(...times)]
-  return ((times.length - 1) * 1e6) / (last - first)
+  session.off('Tracing.dataCollected', onData)
+  return times
 }
 
 /** Alarms of one patient, a minute apart. */
@@ -105,15 +115,15 @@ async function longTasks(page: Page, work: () => Promise<void>): Promise<string>
   return long.map((ms) => `${ms} ms`).join(', ') || 'none'
 }
 
-/** Presses a button below a section's list and waits until all that it asked for is drawn; false if there is none. */
+/** Presses a button below a section's list and waits until more is drawn, and as a rule all that it asked for; false if there is none. */
 async function showMore(page: Page, list: string, item: string): Promise<boolean> {
   // Looked for by the page itself: the names of a thousand rows are dear to a tool that asks for a role.
   const press = `(() => { const button = document.querySelector('${list}'); button?.click(); return button !== null })()`
   const count = (): Promise<number> => page.evaluate<number>(`document.querySelectorAll('${item}').length`)
   const before = await count()
   if (!(await page.evaluate<boolean>(press))) return false
-  await eventually('more of a list', 60_000, async () => ((await count()) > before ? true : undefined))
-  await eventually('all that was asked for', 60_000, async () => {
+  await eventually('more of a list', async () => ((await count()) > before ? true : undefined))
+  await eventually('all that was asked for', async () => {
     const now = await count()
     await page.evaluate(`new Promise((done) => setTimeout(done, 500))`)
     return now === (await count()) ? true : undefined
@@ -129,11 +139,10 @@ async function leafThrough({ page }: PortalReader, copies: number): Promise<void
     await page.waitForSelector('.ecg canvas')
   })
   const leafed = await longTasks(page, async () => {
-    for (let turn = 0; turn < 8; turn++)
-      if (!(await showMore(page, 'section[aria-labelledby="findings-title"] > button', '.diagnosis'))) break
+    while (await showMore(page, 'section[aria-labelledby="findings-title"] > button', '.diagnosis'));
+    await expect.poll(() => page.locator('.diagnosis').count()).toBeGreaterThanOrEqual(copies)
   })
   const cards = await page.locator('.diagnosis').count()
-  expect(cards).toBeGreaterThanOrEqual(copies)
   const walked = await longTasks(page, async () => {
     for (let step = 0; step < 40; step++) await page.keyboard.press('p')
   })
@@ -144,7 +153,7 @@ async function leafThrough({ page }: PortalReader, copies: number): Promise<void
 
 describe.skipIf(!hasChromium || !hasRedis)(
   'the speed of the doctor’s portal (needs Chromium and Redis)',
-  { timeout: 180_000 + 1_000 * liveSeconds },
+  { timeout: storyMs + 1_000 * liveSeconds },
   () => {
     let cluster: TestCluster
 
@@ -158,9 +167,9 @@ describe.skipIf(!hasChromium || !hasRedis)(
         periodMs: 1_000,
       })
       await cluster.ok('patient', 'grant', 'ann', 'doctor-a')
-    }, 300_000)
+    }, storyMs)
 
-    afterAll(() => cluster?.remove())
+    afterAll(() => cluster?.remove(), hangMs)
 
     async function open(): Promise<PortalReader> {
       const reader = await PortalReader.openAs(cluster, { node: 'doctor-a', name: 'doctor-a' })
@@ -174,6 +183,19 @@ describe.skipIf(!hasChromium || !hasRedis)(
       const { page } = reader
       try {
         await page.waitForSelector('.quiet')
+        await page.waitForSelector('text=1 patient is being watched.')
+        // While they are on their way, it is not said that there are none.
+        const { promise: isAnswered, resolve: answer } = Promise.withResolvers<void>()
+        await page.route('**/v1/patients/summary', async (route) => {
+          await isAnswered
+          await route.continue()
+        })
+        await page.reload()
+        await page.waitForSelector('.quiet')
+        expect(await page.textContent('main')).not.toContain('No patient has given you access')
+        answer()
+        await page.unrouteAll({ behavior: 'wait' })
+        await page.waitForSelector('text=1 patient is being watched.')
         await page.click('nav a[href="#/patients"]')
         await page.locator('tbody a').first().click()
         await page.waitForSelector('.state-line')
@@ -268,6 +290,8 @@ describe.skipIf(!hasChromium || !hasRedis)(
       const copies = addDiagnoses(database)
       database.close()
       await cluster.restart('doctor-a')
+      // An alarm that comes meanwhile would take a place in the list.
+      await cluster.judged('doctor-a')
       const reader = await open()
       try {
         const { page } = reader
@@ -275,11 +299,11 @@ describe.skipIf(!hasChromium || !hasRedis)(
         let walkMs = 0
         const long = await longTasks(page, async () => {
           expect(await showMore(page, '.worklist + button', '.worklist .alarm')).toBe(true)
+          await expect.poll(() => page.locator('.worklist .alarm').count()).toBeGreaterThanOrEqual(alarmCount)
           const beganMs = Date.now()
           for (let step = 0; step < 60; step++) await page.keyboard.press('j')
           walkMs = Date.now() - beganMs
         })
-        expect(await page.locator('.worklist .alarm').count()).toBeGreaterThanOrEqual(alarmCount)
         console.log(
           `${alarmCount} alarms: 60 steps with j in ${walkMs} ms; tasks above 50 ms of processor time: ${long}`,
         )

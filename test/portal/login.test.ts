@@ -1,8 +1,8 @@
 /** The door of each portal, in a real browser against real nodes. */
 import { readFileSync } from 'node:fs'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { clusterPaths } from '../../cli/src/cluster/layout.ts'
-import { hasRedis, TestCluster } from '../support/cluster.ts'
+import { hangMs, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 import { hasChromium, PortalReader } from './browser.ts'
 
 const people = [
@@ -11,14 +11,16 @@ const people = [
   { node: 'accounting-0', name: 'auditor' },
 ] as const
 
+vi.setConfig({ testTimeout: storyMs, hookTimeout: storyMs })
+
 describe.skipIf(!hasChromium || !hasRedis)('the door of the portals (needs Chromium and Redis)', () => {
   let cluster: TestCluster
 
   beforeAll(async () => {
     cluster = await TestCluster.start({ doctors: 1, patients: ['ann'] })
-  })
+  }, storyMs)
 
-  afterAll(() => cluster.remove())
+  afterAll(() => cluster?.remove(), hangMs)
 
   function secretOf(name: string): string {
     return readFileSync(clusterPaths.passphrase(cluster.dir, name), 'utf8').trim()

@@ -6,7 +6,7 @@ import { receiptFacts } from '@healthblock/verify/receipt-facts'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { clusterPaths } from '../../cli/src/cluster/layout.ts'
 import { totpOf } from '../../packages/runtime/src/totp.ts'
-import { eventually, hasRedis, TestCluster } from '../support/cluster.ts'
+import { eventually, hangMs, hasRedis, storyMs, TestCluster } from '../support/cluster.ts'
 import { writeRecord } from '../support/record.ts'
 import { asking, routesOf, sessionHeaders } from './route-table.ts'
 
@@ -64,7 +64,7 @@ async function answerToHalf(
   }
 }
 
-describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: 120_000 }, () => {
+describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: storyMs }, () => {
   let cluster: TestCluster
   let doctor: string
 
@@ -73,9 +73,9 @@ describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: 120_
     doctor = cluster.file.doctors[0]?.account as string
     const record = await writeRecord(cluster.root, { seconds: 12 })
     await cluster.ok(...['patient', 'stream', 'ann', '--record', record, '--speed', 'max', '--wait'])
-  }, 300_000)
+  }, storyMs)
 
-  afterAll(() => cluster.remove())
+  afterAll(() => cluster?.remove(), hangMs)
 
   async function ask(
     path: string,
@@ -441,7 +441,7 @@ describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: 120_
     // Ending it needs no code.
     const ended = await ask('/v1/people/ann/revocations', { bearer: ann, body: { doctor } })
     expect(ended.status).toBe(201)
-    const receipt = await eventually('the receipt', 30_000, async () => {
+    const receipt = await eventually('the receipt', async () => {
       const { body } = await ask(`/v1/people/ann/revocations/${ended.body.transactionId}`, { bearer: ann })
       if (body.refusedEverywhereAt === null) return undefined
       return (await ask(`/v1/people/ann/receipts/${ended.body.transactionId}`, { bearer: ann })).bytes

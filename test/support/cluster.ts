@@ -1,7 +1,8 @@
 /** A local cluster of real processes for end-to-end tests: made in a temporary folder, spoken to through the command line. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { callNode, nodeAccess } from '../../cli/src/cluster/client.ts'
 import { type ClusterSize, createCluster } from '../../cli/src/cluster/create.ts'
 import { findProgram } from '../../cli/src/cluster/install.ts'
 import { type ClusterFile, clusterPaths, readCluster } from '../../cli/src/cluster/layout.ts'
@@ -13,6 +14,13 @@ import { main } from '../../cli/src/main.ts'
 
 /** True where a private Redis can be started. */
 export const hasRedis = (process.env.REDIS_URL ?? '') !== '' || findProgram('redis-server') !== undefined
+
+/**
+ * What takes longer hangs. A limit judges no speed: a machine may be slow, and one that is shared may starve a process for seconds.
+ */
+export const hangMs = 240_000
+/** A test of several waits, each bounded by {@link hangMs}, that takes longer has come to no end. */
+export const storyMs = 600_000
 
 /** What a command printed and how it ended. */
 export interface Outcome<T> {
@@ -130,14 +138,43 @@ export class TestCluster {
     const { pid } = readProcess(this.node(name))
     if (pid === undefined) throw new Error(`${name} does not run`)
     process.kill(pid, 'SIGKILL')
-    await eventually(`the end of ${name}`, 10_000, () =>
-      readProcess(this.node(name)).pid === undefined ? true : undefined,
-    )
+    await eventually(`the end of ${name}`, () => (readProcess(this.node(name)).pid === undefined ? true : undefined))
+  }
+
+  /** Waits until a doctor's node has read and judged what is on record, and all that it posted is answered: no alarm comes of it any more. */
+  async judged(doctor: string): Promise<void> {
+    let before = -1
+    await eventually(`the end of what ${doctor} has to judge`, async () => {
+      const { docchain, pending } = await callNode<{ docchain: number; pending: number }>(
+        ...([nodeAccess(this.dir, this.file, doctor), 'POST', '/v1/catch-up', { timeoutMs: 50_000 }] as const),
+      )
+      // A diagnosis that came on record meanwhile may have another one follow.
+      const isOver = pending === 0 && docchain === before
+      before = docchain
+      return isOver ? true : undefined
+    })
   }
 
   /** Starts a node again where it was. */
   async restart(name: string, environment: Record<string, string> = {}): Promise<void> {
     await startNode(this.dir, this.file, name, environment)
+  }
+
+  /** Copies the folder of a node that runs, as it is at one moment: the node stands still meanwhile. */
+  copyFolder(name: string, to: string): void {
+    const { pid } = readProcess(this.node(name))
+    if (pid === undefined) throw new Error(`${name} does not run`)
+    process.kill(pid, 'SIGSTOP')
+    try {
+      cpSync(this.node(name), to, { recursive: true })
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+  }
+
+  /** Starts again what was killed and not restarted: what a test that failed in between leaves to the next one. */
+  async makeWhole(): Promise<void> {
+    for (const { name } of this.file.nodes) if (readProcess(this.node(name)).pid === undefined) await this.restart(name)
   }
 
   /** Stops everything and removes the folder. */
@@ -158,17 +195,13 @@ export class TestCluster {
   }
 }
 
-/** Asks again until `find` gives a value; throws after `timeoutMs`. */
-export async function eventually<T>(
-  what: string,
-  timeoutMs: number,
-  find: () => Promise<T | undefined> | T | undefined,
-): Promise<T> {
-  const deadline = Date.now() + timeoutMs
+/** Asks again until `find` gives a value; throws after {@link hangMs}. */
+export async function eventually<T>(what: string, find: () => Promise<T | undefined> | T | undefined): Promise<T> {
+  const deadline = performance.now() + hangMs
   for (;;) {
     const found = await find()
     if (found !== undefined) return found
-    if (Date.now() > deadline) throw new Error(`${what} did not happen within ${timeoutMs} ms`)
+    if (performance.now() > deadline) throw new Error(`${what} did not happen within ${hangMs} ms`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }

@@ -44,7 +44,7 @@ export function stealHousehold(cluster: TestCluster, folder: string) {
       return refused[0]?.[0].rule
     }
     expect(taken.status).toBe(202)
-    const [code, what] = await eventually('an answer', 60_000, async () => {
+    const [code, what] = await eventually('an answer', async () => {
       const answer = await fetch(url('answers'), { ...type('cbor'), body: encodeCbor({ txs: [tx], waitms: 1_000 }) })
       if (!answer.ok) return undefined
       const [told] = decodeCbor(new Uint8Array(await answer.arrayBuffer())) as unknown as [[number, { rule?: string }]]

@@ -4,7 +4,7 @@ import { verifyReceipt } from '@healthblock/chain/receipt'
 import { toHex } from '@healthblock/encoding/bytes'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { sampleWitness } from '../../../packages/chain/src/sample.test-support.ts'
-import { eventually } from '../../../test/support/cluster.ts'
+import { eventually, storyMs } from '../../../test/support/cluster.ts'
 import { redisInstalled } from '../../../test/support/redis.ts'
 import { algorithmTransaction } from '../../../test/support/sample-ledger.ts'
 import { type Misbehaviour, TestWitness } from '../../../test/support/witness.ts'
@@ -27,7 +27,7 @@ interface Entry {
   readonly docchain: Progress
 }
 
-describeNodes('witnesses of a node', () => {
+describeNodes('witnesses of a node', { timeout: storyMs }, () => {
   let cluster: ProcessCluster
   let client: Client
   let count = 0
@@ -67,7 +67,7 @@ describeNodes('witnesses of a node', () => {
   }
 
   function until(witness: TestWitness, is: (entry: Entry) => boolean): Promise<Entry> {
-    return eventually(`witness ${witness.key.name}`, 30_000, async () => {
+    return eventually(`witness ${witness.key.name}`, async () => {
       const entry = await statusOf(witness)
       return is(entry) ? entry : undefined
     })
@@ -94,7 +94,7 @@ describeNodes('witnesses of a node', () => {
     for (const witness of [first, second]) {
       await until(witness, ({ userchain, docchain }) => (userchain.size ?? 0) >= size && docchain.size !== null)
     }
-    const { witnesses } = await eventually('a receipt with both', 30_000, async () => {
+    const { witnesses } = await eventually('a receipt with both', async () => {
       const receipt = await receiptOf(id)
       return receipt.witnesses.length === 2 ? receipt : undefined
     })

@@ -25,7 +25,7 @@ export interface AlarmActs {
   readonly begin: (alarm: Alarm | undefined, act: AlarmAct) => void
   /** Says that nothing was done, for this alarm took another's place just now. */
   readonly hold: () => void
-  /** Takes the last act back. */
+  /** Takes the last act back, also one that is still on its way. */
   readonly undo: () => void
   /** What was done or went wrong, and what is asked. */
   readonly notices: JSX.Element
@@ -61,8 +61,14 @@ function isOwn(act: DoneAct): act is 'acknowledge' | 'escalate' | 'snooze' {
   return act === 'acknowledge' || act === 'escalate' || act === 'snooze'
 }
 
+/** An alarm after an act, and which one that was. */
+interface Doing {
+  readonly alarm: Alarm
+  readonly act: DoneAct
+}
+
 /** What was done last, with its way back. */
-function Done(props: { done: { alarm: Alarm; act: DoneAct }; words: AlarmWords; onUndo: () => void }): JSX.Element {
+function Done(props: { done: Doing; words: AlarmWords; onUndo: () => void }): JSX.Element {
   const { act, alarm } = props.done
   return (
     <p class="notice good row" role="status">
@@ -89,25 +95,39 @@ export function useAlarmActs(
   wordsOf: (alarm: Alarm) => AlarmWords,
 ): AlarmActs {
   const [busy, setBusy] = useState<ReadonlySet<number>>(new Set())
-  const [done, setDone] = useState<{ alarm: Alarm; act: DoneAct }>()
+  const [done, setDone] = useState<Doing>()
   const [error, setError] = useState<string>()
   const [snoozing, setSnoozing] = useState<Alarm>()
   const running = useRef(new Set<number>())
+  const last = useRef<Promise<Doing | undefined>>(Promise.resolve(undefined))
+  const send = async (alarm: Alarm, what: AlarmAct | 'undo', body: Sent): Promise<Doing | undefined> => {
+    try {
+      const sent = Object.keys(body).length === 0 ? {} : { body }
+      const now = await call<Alarm>(`/v1/alarms/${alarm.id}/${what}`, { method: 'POST', ...sent })
+      const doing = {
+        alarm: now,
+        act: what === 'acknowledge' && now.acknowledgedBy !== doctor ? 'late' : what,
+      } as const
+      setDone(doing)
+      return doing
+    } catch (cause) {
+      setError(messageFor(cause))
+      return undefined
+    } finally {
+      running.current.delete(alarm.id)
+      setBusy(new Set(running.current))
+    }
+  }
   const act = async (alarm: Alarm, what: AlarmAct | 'undo', body: Sent = {}): Promise<void> => {
     if (running.current.has(alarm.id)) return
     running.current.add(alarm.id)
     setBusy(new Set(running.current))
     setError(undefined)
-    try {
-      const sent = Object.keys(body).length === 0 ? {} : { body }
-      const now = await call<Alarm>(`/v1/alarms/${alarm.id}/${what}`, { method: 'POST', ...sent })
-      setDone({ alarm: now, act: what === 'acknowledge' && now.acknowledgedBy !== doctor ? 'late' : what })
-    } catch (cause) {
-      setError(messageFor(cause))
-    } finally {
-      running.current.delete(alarm.id)
-      setBusy(new Set(running.current))
-    }
+    const before = last.current
+    const sending = send(alarm, what, body)
+    // What failed was not done: what was done before it is the last act then.
+    last.current = sending.then((doing) => doing ?? before)
+    await sending
     // Refused or not: what is shown may be older than what somebody else did.
     await alarms.reload()
   }
@@ -118,12 +138,14 @@ export function useAlarmActs(
     else if (alarm !== undefined) void latest.current(alarm, what)
   }, [])
   // One's own act, and nothing that somebody else did to the alarm since.
-  const undo = (): void => {
-    if (done !== undefined && isOwn(done.act)) void act(done.alarm, 'undo', { act: done.act })
+  const takeBack = (doing: Doing | undefined): void => {
+    if (doing !== undefined && isOwn(doing.act)) void latest.current(doing.alarm, 'undo', { act: doing.act })
   }
+  // The key means the act before it, which the node may not have answered yet: not the one that is still shown.
+  const undo = (): void => void last.current.then(takeBack)
   const notices = (
     <>
-      {done !== undefined && <Done done={done} words={wordsOf(done.alarm)} onUndo={undo} />}
+      {done !== undefined && <Done done={done} words={wordsOf(done.alarm)} onUndo={() => takeBack(done)} />}
       {error !== undefined && (
         <p class="notice bad" role="alert">
           {error}

@@ -3,7 +3,7 @@ import type { ComponentChildren, JSX } from 'preact'
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { type EcgFeed, EcgLive } from '../ecg/live.tsx'
 import type { EcgSpan, TimeRange } from '../ecg/signal.ts'
-import { EcgViewer } from '../ecg/viewer.tsx'
+import { EcgViewer, type EcgViewerProps } from '../ecg/viewer.tsx'
 import type { Live } from '../frame/live.ts'
 import { messageFor } from '../frame/notice.tsx'
 import { t } from '../frame/texts.ts'
@@ -79,7 +79,7 @@ function useStretch(
   path: string,
   view: TimeRange | undefined,
   newestMs: number,
-): { stretch: Stretch; isBusy: boolean; error: string | undefined } {
+): { stretch: Stretch; isBusy: boolean; missing: EcgViewerProps['missing']; error: string | undefined } {
   const stretches = useMemo(() => new EcgStretches(path), [path])
   const [turn, setTurn] = useState(0)
   const [isBusy, setBusy] = useState(false)
@@ -107,11 +107,12 @@ function useStretch(
   const minutes =
     fromMs === undefined || toMs === undefined ? '' : `${Math.floor(fromMs / 60_000)} ${Math.floor(toMs / 60_000)}`
   // The picture's parts change only when what is loaded, or the minutes that are seen, do.
-  const stretch = useMemo(
-    () => (fromMs === undefined || toMs === undefined ? emptyStretch : stretches.of({ fromMs, toMs })),
-    [stretches, minutes, turn],
-  )
-  return { stretch, isBusy, error }
+  const { stretch, isHere } = useMemo(() => {
+    if (fromMs === undefined || toMs === undefined) return { stretch: emptyStretch, isHere: false }
+    return { stretch: stretches.of({ fromMs, toMs }), isHere: stretches.isHere({ fromMs, toMs }) }
+  }, [stretches, minutes, turn])
+  const missing = isHere ? undefined : error === undefined || isBusy ? 'coming' : 'failed'
+  return { stretch, isBusy, missing, error }
 }
 
 /** Where the ECG was asked to be; the same place asked for again is another `turn`. */
@@ -156,7 +157,7 @@ export function EcgPanel(props: {
     setViewMs(next.fromMs)
     setView((before) => (before?.fromMs === next.fromMs && before.toMs === next.toMs ? before : next))
   }, [])
-  const { stretch, isBusy, error } = useStretch(path, view, extent.toMs)
+  const { stretch, isBusy, missing, error } = useStretch(path, view, extent.toMs)
   const found = useMemo(() => findingSpans(diagnoses), [diagnoses])
   const spans = useMemo(() => [...stretch.spans, ...found], [stretch.spans, found])
   const seen = stretch.records
@@ -203,7 +204,7 @@ export function EcgPanel(props: {
           <p class="soft keys">{t('doctor.live.note')}</p>
         </>
       ) : (
-        <EcgViewer leads={stretch.leads} beats={stretch.beats} {...{ extent, viewMs, onView, spans, isBusy }}>
+        <EcgViewer leads={stretch.leads} beats={stretch.beats} {...{ extent, viewMs, onView, spans, isBusy, missing }}>
           <button type="button" onClick={() => setViewMs(Math.max(extent.fromMs, extent.toMs - 10_000))}>
             {t('doctor.newest')}
           </button>

@@ -2,7 +2,7 @@
  * Keys that work anywhere on a screen, but never while somebody types or answers a question. Who steers by voice turns them off
  * (WCAG 2.1.4): a spoken word is a row of such keys.
  */
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 
 const storageKey = 'healthblock.doctor.keys'
 
@@ -33,7 +33,8 @@ function isForControl({ key, target }: KeyboardEvent): boolean {
 export function useKeys(acts: Readonly<Record<string, () => void>>): void {
   const latest = useRef(acts)
   latest.current = acts
-  useEffect(() => {
+  // With the drawing and not after it: who sees a screen may press its keys.
+  useLayoutEffect(() => {
     const onKeyDown = (event: KeyboardEvent): void => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isTyping(event.target)) return
       if (document.querySelector('dialog[open]') !== null || !areKeysOn() || isForControl(event)) return

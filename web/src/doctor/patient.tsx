@@ -47,12 +47,14 @@ const riskClass = { low: '', 'low-medium': 'late', medium: 'bad', high: 'bad' } 
 function StateLine(props: {
   summary: PatientSummary
   trends: Trends | undefined
-  diagnoses: readonly Diagnosis[]
+  /** Undefined until they are here: nobody knows then what lasts. */
+  diagnoses: readonly Diagnosis[] | undefined
 }): JSX.Element {
   const { summary, trends, diagnoses } = props
   const nowMs = useNow()
   const newestMs = newestOf(summary)
-  const lasting = lastingOf(diagnoses)
+  const lasting = lastingOf(diagnoses ?? [])
+  const nothing = t(diagnoses === undefined ? 'doctor.rhythm.unknown' : 'doctor.rhythm.nothing')
   const news2 = trends?.news2.at(-1)
   const rate = trends?.heartRate.at(-1)
   const isOld = newestMs !== undefined && nowMs - newestMs > oldMs
@@ -65,7 +67,7 @@ function StateLine(props: {
       <div class={lasting.length > 0 ? 'bad' : ''}>
         <dt>{t('doctor.rhythm')}</dt>
         <dd>
-          {lasting.length > 0 ? lasting.join(', ') : t('doctor.rhythm.nothing')}
+          {lasting.length > 0 ? lasting.join(', ') : nothing}
           {rate !== undefined && ` · ${rate[1]}/min`}
         </dd>
       </div>
@@ -302,7 +304,7 @@ function PatientBody(props: {
   return (
     <>
       <Head summary={summary} onName={() => setAsked('name')} />
-      <StateLine summary={summary} trends={trends?.value} diagnoses={found} />
+      <StateLine summary={summary} trends={trends?.value} diagnoses={diagnoses.value && found} />
       {summary.state !== 'live' && <p class="notice late">{t('doctor.access.note')}</p>}
       <PatientAlarms {...{ alarms, kinds, acts, nowMs }} />
       {ecg !== undefined && (

@@ -179,7 +179,12 @@ export class EcgStretches {
     return stretchOf(blocks)
   }
 
-  /** True if something of a view is not here yet. */
+  /** True if all of a view is here, as far as it was known when it was asked for. */
+  isHere(view: TimeRange): boolean {
+    return this.#indexes(view).every((index) => this.#blocks.has(index))
+  }
+
+  /** True if something of a view is not here yet, or is known to go on since. */
   isMissing(view: TimeRange, newestMs: number): boolean {
     return this.#indexes(view).some((index) => this.#isDue(index, newestMs))
   }

@@ -160,11 +160,12 @@ export function Worklist(props: {
 
 /** Nothing waits: either all is quiet, or nobody gave access yet. */
 function Nothing(props: { patients: readonly PatientSummary[] | undefined }): JSX.Element {
-  const count = props.patients?.filter(({ state }) => state === 'live').length ?? 0
+  // Until they are here nobody knows how many there are.
+  const count = props.patients?.filter(({ state }) => state === 'live').length
   return (
     <>
       <p class="quiet">{t('doctor.quiet')}</p>
-      <p>{count === 0 ? t('doctor.quiet.nobody') : t('doctor.quiet.watched', { count })}</p>
+      {count !== undefined && <p>{count === 0 ? t('doctor.quiet.nobody') : t('doctor.quiet.watched', { count })}</p>}
     </>
   )
 }

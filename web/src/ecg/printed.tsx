@@ -22,9 +22,9 @@ function PrintedLine(props: { picture: EcgPicture }): JSX.Element {
   return <canvas ref={canvas} />
 }
 
-/** What of a picture is seen until `toMs`. */
-export function EcgPrinted(props: { picture: EcgPicture; toMs: number }): JSX.Element {
-  const { picture, toMs } = props
+/** What of a picture is seen until `toMs`; `note` says why that may not be all. */
+export function EcgPrinted(props: { picture: EcgPicture; toMs: number; note: string | undefined }): JSX.Element {
+  const { picture, toMs, note } = props
   const { fromMs, speed, gain } = picture
   const starts = lineStarts({ fromMs, toMs, speed, widthPx: sheetWidthPx - gutterPx })
   return (
@@ -34,6 +34,7 @@ export function EcgPrinted(props: { picture: EcgPicture; toMs: number }): JSX.El
       ))}
       <p>
         {formatMoment(fromMs)} · {speed} mm/s · {gain} mm/mV
+        {note !== undefined && ` · ${note}`}
       </p>
     </div>
   )

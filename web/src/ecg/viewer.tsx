@@ -27,6 +27,8 @@ export interface EcgViewerProps {
   readonly spans?: readonly EcgSpan[]
   /** True while samples of the view are on their way. */
   readonly isBusy?: boolean
+  /** Set while samples or beats of the view are not here: on their way, or they could not be had. What is counted then would not be true. */
+  readonly missing?: 'coming' | 'failed' | undefined
   /** More buttons in the row of the viewer's own. */
   readonly children?: ComponentChildren
 }
@@ -75,17 +77,22 @@ function wordsOf(summary: BeatSummary): string {
   ].join('; ')
 }
 
+/** Why there is nothing, or not all; undefined where all of the view is here. */
+function missingWords(missing: EcgViewerProps['missing']): string | undefined {
+  return missing === undefined ? undefined : t(missing === 'coming' ? 'ecg.coming' : 'ecg.missing')
+}
+
 /** What the picture says, for somebody who does not see it. */
 function describe(props: EcgViewerProps, view: TimeRange): string {
   const seen = (props.spans ?? []).filter(({ fromMs, toMs }) => toMs > view.fromMs && fromMs < view.toMs)
   const names = [...new Set(seen.map(({ label }) => label))].join(', ')
+  const leads = props.leads.map(({ name }) => name).join(', ')
+  const time = { from: formatTime(view.fromMs), to: formatTime(view.toMs) }
+  const missing = missingWords(props.missing)
   return [
-    t('ecg.of', {
-      leads: props.leads.map(({ name }) => name).join(', '),
-      from: formatTime(view.fromMs),
-      to: formatTime(view.toMs),
-    }),
-    ...(props.beats === undefined ? [] : [wordsOf(summariseBeats(props.beats, view))]),
+    leads === '' ? t('ecg.of.none', time) : t('ecg.of', { leads, ...time }),
+    ...(missing === undefined ? [] : [missing]),
+    ...(missing !== undefined || props.beats === undefined ? [] : [wordsOf(summariseBeats(props.beats, view))]),
     ...(names === '' ? [] : [names]),
   ].join('. ')
 }
@@ -191,7 +198,7 @@ export function EcgViewer(props: EcgViewerProps): JSX.Element {
         />
         {props.isBusy === true && <span class="ecg-busy">{t('loading')}</span>}
       </div>
-      {isPrinted && <EcgPrinted picture={picture} toMs={view.toMs} />}
+      {isPrinted && <EcgPrinted picture={picture} toMs={view.toMs} note={missingWords(props.missing)} />}
       <Place view={view} extent={extent} goTo={controls.goTo} />
       <figcaption class="row soft ecg-keys">
         <span id={helpId}>{t('ecg.keys')}</span>

@@ -1,6 +1,6 @@
 /** Pages on paper: what only a screen can show is drawn anew before a print, in the colours and the width of a sheet. */
 import { options } from 'preact'
-import { useEffect, useState } from 'preact/hooks'
+import { useLayoutEffect, useState } from 'preact/hooks'
 
 /** As much of a sheet of A4 as is printed between its margins, in CSS pixels: 175 mm. */
 export const sheetWidthPx = (175 * 96) / 25.4
@@ -31,6 +31,7 @@ export function onPrint(listener: (isPrinted: boolean) => void): () => void {
 /** True while the page is printed. */
 export function usePrinted(): boolean {
   const [isPrinted, setPrinted] = useState(false)
-  useEffect(() => onPrint(setPrinted), [])
+  // With the drawing and not after it: a page may be printed as soon as it is seen.
+  useLayoutEffect(() => onPrint(setPrinted), [])
   return isPrinted
 }

@@ -129,7 +129,10 @@ export function RecordedEcg(props: {
   return (
     <>
       {ecg.error !== undefined && <p class="notice bad">{ecg.error}</p>}
-      <EcgViewer leads={ecg.leads} extent={extent} viewMs={viewMs} onView={onView} spans={marks} isBusy={ecg.isBusy} />
+      <EcgViewer
+        {...{ leads: ecg.leads, extent, viewMs, onView, spans: marks, isBusy: ecg.isBusy }}
+        missing={ecg.isBusy ? 'coming' : ecg.error === undefined ? undefined : 'failed'}
+      />
     </>
   )
 }

@@ -6,7 +6,7 @@ import { toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import type { Outbox, OutboxEntry } from '@healthblock/runtime/outbox'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { DoctorNodeEvents } from '../events.ts'
 import { openNodeDatabase } from '../store/node-db.ts'
 import type { Composer } from './compose.ts'
@@ -86,7 +86,7 @@ test('a block that cannot be stored holds up none of another patient, and is tri
   const [first, second] = [add(1), add(2)]
   const round = postings.deliver(AbortSignal.timeout(60_000))
   storing.shift()?.fail()
-  await vi.waitFor(() => expect(storing.length).toBe(1))
+  await expect.poll(() => storing.length).toBe(1)
   storing.shift()?.release()
   expect(await round).toBe(false)
   expect(handed).toEqual([toHex(second)])
