@@ -1,7 +1,8 @@
+import crypto from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { areSignaturesAheadWith, parseVerifyingKeyWith, SigningKey, VerifyingKey } from './inner/signature.ts'
 import { provider as native } from './provider/native.ts'
 import { provider as noble } from './provider/noble.ts'
@@ -143,6 +144,27 @@ describe('the public functions', () => {
         }
       }
     }
+  })
+
+  test('ahead: a key that comes again and again stays known, however many others come once', () => {
+    const key = generateSigningKey()
+    const message = new Uint8Array(3)
+    const often = { signature: key.sign(message), message, publicKey: key.publicKey }
+    for (let i = 0; i < 20; i++) expect(areSignaturesAhead([often])).toEqual([true])
+    const openSsl = vi.spyOn(crypto, 'verify')
+    // S is not below L, which is seen at once.
+    const signature = new Uint8Array(64).fill(0xff)
+    for (let i = 0; i < 90; i++) {
+      const others = Array.from({ length: 100 }, (_, j) => {
+        const publicKey = new Uint8Array(32)
+        new DataView(publicKey.buffer).setUint32(0, 1000 * i + j)
+        return { signature, message, publicKey }
+      })
+      expect(areSignaturesAhead([...others, often]).lastIndexOf(true)).toBe(100)
+    }
+    expect(openSsl.mock.calls.filter(([, , , asked]) => asked === often.signature)).toEqual([])
+    expect(openSsl).toHaveBeenCalledTimes(9000)
+    openSsl.mockRestore()
   })
 
   test('the same key is parsed once, and a copy is kept', () => {

@@ -397,7 +397,7 @@ export class Equation {
     return low
   }
 
-  /** from^(2^count) by: with `from` and `by` of that many ones, twice as many. */
+  /** from^(2^count) times `by`: with `count` ones more, if `by` is the power of so many. */
   #extend(target: number, from: number, count: number, by: number): void {
     const next = powerAt[2]
     this.#kernel.squareTimes(next, from, count)

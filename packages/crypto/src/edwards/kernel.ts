@@ -285,7 +285,7 @@ function addLanes(f: FunctionBody, pointer: Local): void {
   storeSum(f, pointer, a, b, multiply(f, timesOther(t), constantElement(f, twiceD)), add(f, zz, zz))
 }
 
-/** The module's functions; all but `squareTimes` take addresses alone, multiples of 16, of an entry of 8. Results are reduced. */
+/** The module's functions: of addresses, multiples of 16, but an entry's of 8, and of counts, which are named so. Results are reduced. */
 export interface Kernel {
   readonly memory: ModuleMemory
   /** a b, of reduced elements. */
@@ -301,8 +301,8 @@ export interface Kernel {
   addEntries(point: number, record: number): void
   /** Both lanes become the sum of the two. */
   addLanes(point: number): void
-  /** `roundCount` rounds of `perRound` additions each, then `last` more, at least one of each: records in their order. */
-  run(point: number, records: number, perRound: number, last: number): void
+  /** `roundCount` rounds of additions, then some more, at least one of each: records in their order. */
+  run(point: number, records: number, perRoundCount: number, lastCount: number): void
 }
 
 /** A kernel with so many pages of 64 KiB; undefined where the platform lacks relaxed vector instructions, or so much memory. */

@@ -129,6 +129,23 @@ test('when there is no room, the tables of a key that was not used for longest g
   expect([use(third, 3), use(fourth, 4)]).toEqual([true, true])
 })
 
+test('tables that are never of use are made ever more rarely, within a limit, and as often as before once they are of use', () => {
+  const one = knownKeys(1)
+  const key = (seed: number) => one.add(signed(seed, Uint8Array.of()).publicKey) as KnownKey
+  const needed = Array.from({ length: 8 }, (_, seed) => {
+    key(seed + 1)
+    return one.sightingsNeeded
+  })
+  expect(needed).toEqual([16, 32, 64, 128, 256, 256, 256, 256])
+  const after = Array.from({ length: 6 }, (_, seed) => {
+    const claim = { key: key(seed + 10), ...signed(seed + 10, Uint8Array.of()) }
+    const before = one.sightingsNeeded
+    for (let i = 0; i < sightingsMin; i++) one.confirm([claim])
+    return before
+  })
+  expect(after).toEqual([256, 128, 64, 32, 16, 16])
+})
+
 test('the native provider gives the same answers before, while and after a key becomes known', async () => {
   const key = new SigningKey(crypto.randomBytes(32), native)
   const verifier = native.ed25519Verifier(key.publicKey)

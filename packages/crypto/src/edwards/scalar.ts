@@ -53,8 +53,8 @@ function carryUp(from: number, to: number): void {
 }
 
 /**
- * Of a number of 64 bytes, the least significant first, the digits of a number that is the same modulo L: 64 digits from -8 to 8, the
- * least significant first. The limbs stay below 2^48.
+ * A number of 64 bytes, the least significant first, modulo L: 64 digits from -8 to 7, the least significant first. The limbs stay below
+ * 2^48.
  *
  * @param number - A text whose characters are the bytes.
  */
@@ -70,9 +70,10 @@ export function digitsModuloOrder(number: string, digits: Int8Array): void {
   carryUp(6, 17)
   fold(18, 12)
   carryUp(0, 11)
+  // Limb 12 is now c = floor(rest / 2^252), and c L is taken away. Less than L is left and more than -2^150: c is not below -1, since what
+  // was folded was at most 2^126 - 1, and where it is -1, the rest is negative.
   fold(12, 12)
   carryUp(0, 11)
-  // Now between -2^150 and 2^252 + 2^150.
   if ((limbs[12] as number) < 0) {
     fold(12, 12)
     carryUp(0, 11)
@@ -88,7 +89,7 @@ export function digitsModuloOrder(number: string, digits: Int8Array): void {
   }
 }
 
-/** Of a scalar below L, 32 bytes from `start` on: 32 digits from -128 to 128. */
+/** Of a scalar below L, 32 bytes from `start` on: 32 digits from -128 to 127. */
 export function bytesToDigits(bytes: Uint8Array, start: number, digits: Int16Array): void {
   let over = 0
   for (let i = 0; i < 32; i++) {

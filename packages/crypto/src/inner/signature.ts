@@ -68,6 +68,15 @@ export class VerifyingKey {
 export const verifyingKeysMax = 65_536
 const parsed = new WeakMap<Provider, Map<string, VerifyingKey>>()
 
+/** What a cache has. A map keeps insertion order: moving the entry to the end makes the first one the longest unused. */
+function recalled<T>(cache: Map<string, T>, text: string): T | undefined {
+  const known = cache.get(text)
+  if (known === undefined) return undefined
+  cache.delete(text)
+  cache.set(text, known)
+  return known
+}
+
 /** True if the bytes are the canonical encoding of a point of prime order. */
 function isKey(bytes: Uint8Array): boolean {
   let point: InstanceType<typeof ed25519.Point>
@@ -90,13 +99,8 @@ export function parseVerifyingKeyWith(provider: Provider, bytes: Uint8Array): Ve
     parsed.set(provider, cache)
   }
   const text = toHex(bytes)
-  const known = cache.get(text)
-  if (known !== undefined) {
-    // A map keeps insertion order: moving the entry to the end makes the first one the longest unused.
-    cache.delete(text)
-    cache.set(text, known)
-    return known
-  }
+  const known = recalled(cache, text)
+  if (known !== undefined) return known
   if (!isKey(bytes)) throw invalid()
   const publicKey = Uint8Array.from(bytes)
   const key = new VerifyingKey(publicKey, provider.ed25519Verifier(publicKey))
@@ -106,7 +110,7 @@ export function parseVerifyingKeyWith(provider: Provider, bytes: Uint8Array): Ve
 }
 
 const handles = new WeakMap<Provider, Map<string, VerifyingHandle>>()
-/** How many handles of unchecked keys a provider keeps. */
+/** How many handles of unchecked keys a provider keeps; beyond it the one unused for longest is dropped. */
 const aheadKeysMax = 8192
 
 /** A signature to be checked ahead of its key. */
@@ -124,7 +128,7 @@ function handleAhead(provider: Provider, publicKey: Uint8Array): VerifyingHandle
     handles.set(provider, cache)
   }
   const text = toHex(publicKey)
-  const known = cache.get(text)
+  const known = recalled(cache, text)
   if (known !== undefined) return known
   try {
     const handle = provider.ed25519Verifier(Uint8Array.from(publicKey))
