@@ -41,6 +41,15 @@ export interface FilesOptions {
   readHeader: PayloadReader
 }
 
+/** Who puts a block, and the token that shows it: asked for only where it is needed. */
+export interface Putting {
+  reference: Reference
+  tokenOf: () => string
+}
+
+/** Codes with which a put fails that some store may have taken. */
+const partialCodes = ['ERR_QUOTA_EXCEEDED', 'ERR_QUORUM_MISSED', 'ERR_STORE_FULL', 'ERR_BLOCK_ERASED'] as const
+
 function keyOf(id: BlockId): string {
   return Buffer.from(id.digest).toString('hex')
 }
@@ -60,16 +69,25 @@ export class Files {
    *
    * @throws {StorageError} `ERR_NOT_WRITER` for a sealed payload, or a file of one, that is another's; and as {@link Replicator.put}.
    */
-  async putBlock(id: BlockId, bytes: Uint8Array, reference: Reference): Promise<Receipt[]> {
-    const put = (): Promise<Receipt[]> => this.putClaimed(id, bytes, reference)
-    return await this.claims.keepWhile(reference.account, id.digest, put)
+  async putBlock(id: BlockId, bytes: Uint8Array, by: Putting): Promise<Receipt[]> {
+    const put = (): Promise<Receipt[]> => this.putClaimed(id, bytes, by)
+    return await this.claims.keepWhile(by.reference.account, id.digest, put)
   }
 
   /** As {@link putBlock}, for a request that has taken the block's claim. */
-  async putClaimed(id: BlockId, bytes: Uint8Array, reference: Reference): Promise<Receipt[]> {
+  async putClaimed(id: BlockId, bytes: Uint8Array, { reference, tokenOf }: Putting): Promise<Receipt[]> {
+    const { account, at } = reference
     const header = await this.headerOf(id, bytes)
-    assertWriter(header, reference.account, id)
-    return await this.#options.replicator.put(id, bytes, reference, header)
+    assertWriter(header, account, id)
+    const { replicator } = this.#options
+    try {
+      return await replicator.put(id, bytes, reference, header)
+    } catch (error) {
+      // One store may have taken what another has no room for.
+      const isPartial = partialCodes.some((code) => isStorageError(error, code))
+      if (isPartial) await replicator.retract(id, { account, token: tokenOf(), at }).catch(() => {})
+      throw error
+    }
   }
 
   /** Whose a block is: by its own header, or for a node of a file by that of the file's first leaf. */

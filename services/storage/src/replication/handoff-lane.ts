@@ -59,6 +59,8 @@ export class HandoffLane {
   readonly #flights = new Map<string, HandoffFlight>()
   readonly #underWay = new Set<Promise<void>>()
   #bytes = 0
+  /** Who waits for what. */
+  #waiting: { flights: Set<string>; resolve: () => void }[] = []
   /** Entries to be taken off the queue, and to be made due, with the next operation. */
   #settled: { done: HandoffFlight[]; left: HandoffFlight[] } = { done: [], left: [] }
   #flushing: Promise<void> | undefined
@@ -103,6 +105,14 @@ export class HandoffLane {
     }
   }
 
+  /** Waits until nothing of a block is under way. */
+  async settled(digest: Uint8Array): Promise<void> {
+    const name = toHex(digest)
+    const waiting = [...this.#flights.keys()].filter((flight) => flight.startsWith(name))
+    if (waiting.length === 0) return
+    await new Promise<void>((resolve) => this.#waiting.push({ flights: new Set(waiting), resolve }))
+  }
+
   /** Waits for what is under way. */
   async stop(): Promise<void> {
     while (this.#underWay.size > 0 || this.#flushing) {
@@ -125,10 +135,18 @@ export class HandoffLane {
     flight.puts--
     if (!isDone) flight.hasFailed = true
     if (flight.puts > 0) return
-    this.#flights.delete(toHex(flight.digest) + toHex(flight.target))
+    const name = toHex(flight.digest) + toHex(flight.target)
+    this.#flights.delete(name)
+    this.#tell(name)
     if (flight.hasFailed) this.#settled.left.push(flight)
     else this.#settled.done.push(flight)
     this.#flushing ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => this.#flush())
+  }
+
+  #tell(name: string): void {
+    if (this.#waiting.length === 0) return
+    for (const { flights, resolve } of this.#waiting) if (flights.delete(name) && flights.size === 0) resolve()
+    this.#waiting = this.#waiting.filter(({ flights }) => flights.size > 0)
   }
 
   async #flush(): Promise<void> {

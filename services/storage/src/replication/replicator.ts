@@ -178,8 +178,11 @@ export class Replicator {
     }
     const targets = order.slice(0, copiesNeeded)
     const later = placed.filter((member) => !targets.includes(member))
-    const copies = await Promise.all(targets.map((member, index) => attempt(member, index === 0 ? later : [])))
-    const receipts = copies.filter((receipt) => receipt !== undefined)
+    const copies = await Promise.allSettled(targets.map((member, index) => attempt(member, index === 0 ? later : [])))
+    // Only when nobody is at it any more: what one has taken may be taken back then.
+    const refused = copies.find((copy) => copy.status === 'rejected')
+    if (refused !== undefined) throw refused.reason
+    const receipts = copies.flatMap((copy) => (copy.status === 'fulfilled' && copy.value ? [copy.value] : []))
     if (receipts.length >= copiesNeeded && copiesNeeded > 0) return receipts
     // If there is no room, whoever of the others answers, that is what has to be said.
     const full = failures.filter((error) => isStorageError(error, 'ERR_STORE_FULL'))
@@ -460,7 +463,9 @@ export class Replicator {
     id: BlockId,
     { account, token, at }: { account: Uint8Array; token: string; at: number },
   ): Promise<void> {
-    const { client, store, authorizer } = this.#options
+    const { client, store, authorizer, lane } = this.#options
+    // What is on its way to another store would come after this.
+    await lane.settled(id.digest)
     const isAnywhere = this.#mayRelease(account, token)
     const shown = authorizer.signsErasures(account) ? { token } : {}
     const act = async (member: Member): Promise<boolean> => {

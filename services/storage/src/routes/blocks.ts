@@ -142,7 +142,12 @@ function addBlockPut(scope: FastifyInstance, parts: KuboRouteParts): void {
       const blocks = bytes === undefined ? [] : [bytes, ...others]
       return await sendLines(reply, putAll(parts, request, { blocks, ...form }))
     }
-    const { answer, receipts } = await putOne(parts, request.principal.account, bytes, form)
+    const { answer, receipts } = await putOne(
+      parts,
+      { account: request.principal.account, tokenOf: () => bearerOf(request) },
+      bytes,
+      form,
+    )
     // Every copy is stored. After a failure somebody may still be at it: then the memory is left to the collector.
     bodies.giveBack(request.body)
     reply.header(receiptsHeader, receipts)
@@ -186,12 +191,13 @@ export function formOf(request: Options): BlockForm {
  */
 export async function putOne(
   { files, now }: Pick<KuboRouteParts, 'files' | 'now'>,
-  account: Uint8Array,
+  by: { account: Uint8Array; tokenOf: () => string },
   bytes: Buffer,
   { codec, keyOf, isPinned }: BlockForm,
 ): Promise<{ answer: { Key: string; Size: number }; receipts: string }> {
   const id = { digest: hashBlock(bytes), codec }
-  const receipts = await files.putBlock(id, bytes, { account, at: now(), pin: isPinned ? 1 : 0 })
+  const reference = { account: by.account, at: now(), pin: isPinned ? 1 : 0 }
+  const receipts = await files.putBlock(id, bytes, { reference, tokenOf: by.tokenOf })
   return { answer: { Key: keyOf(id), Size: bytes.length }, receipts: encodeReceipts(receipts) }
 }
 

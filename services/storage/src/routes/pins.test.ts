@@ -1,9 +1,11 @@
 /** Pins that are refused, at one store or in the middle of a tree: nobody is left with references that he did not ask for. */
 import { randomBytes } from 'node:crypto'
+import { equalBytes } from '@healthblock/encoding/bytes'
 import { encode as encodeDagCbor } from '@ipld/dag-cbor'
 import type { CID } from 'multiformats/cid'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { Cluster, multipart, type Place, type Tenant } from '../cluster.fixture.ts'
+import { rankMembers } from '../replication/placement.ts'
 import { codecDagCbor, codecRaw, encodeBlockId, fromCid, hashBlock, parseCid, toCid } from '../store/block-id.ts'
 
 const patient = { timeout: 20_000, interval: 20 }
@@ -83,8 +85,9 @@ test('a tree with a block that is nowhere is not pinned, nor kept as far as it i
   const missing = toCid({ digest: hashBlock(randomBytes(9)), codec: codecRaw })
   const node = encodeDagCbor({ links: [leaf, missing] })
   const root = toCid({ digest: hashBlock(node), codec: codecDagCbor })
-  const put = await cluster.request(places[0], '/api/v0/block/put?cid-codec=dag-cbor', multipart(node), alice)
-  expect(put.status).toBe(200)
+  const references = [{ account: alice.account, at: 1, pin: 0 }]
+  const put = { digest: hashBlock(node), codec: codecDagCbor, bytes: node, references, enforceQuota: false }
+  for (const place of places) await place.node?.store.put(put)
   const answer = await post(`pin/add?arg=${root}`)
   expect(answer).toMatchObject({ Message: `ipld: could not find ${missing}`, Reason: 'ERR_BLOCK_NOT_FOUND' })
   expect(keptBy(bob, [leaf, root])).toEqual(nothing(2))
@@ -99,4 +102,24 @@ test('of an upload that fails after its first root was pinned, what lies below t
   await post('dag/put?pin=true', { body, headers }).catch(() => {})
   await vi.waitFor(() => expect(keptBy(bob, [leaf])).toEqual(nothing(1)), patient)
   for (const { node } of places) expect(node?.store.pins(bob.account, new Uint8Array(0), 10)).toEqual([])
+})
+
+test('a block that one of two stores has no room for is refused, and kept at none', async () => {
+  const [asked, other, full] = places
+  const filling = new Uint8Array(randomBytes(3700))
+  const references = [{ account: bob.account, at: 1, pin: 0 }]
+  const id = { digest: hashBlock(filling), codec: codecRaw }
+  await full.node?.store.put({ ...id, bytes: filling, references, enforceQuota: false })
+  const members = asked.members?.list() ?? []
+  const isFirst = (digest: Uint8Array): boolean =>
+    rankMembers(digest, members).filter(({ account }) => !equalBytes(account, asked.account))[0]?.peerId === full.peerId
+  let bytes = new Uint8Array(randomBytes(500))
+  while (!isFirst(hashBlock(bytes))) bytes = new Uint8Array(randomBytes(500))
+  const cid = toCid({ digest: hashBlock(bytes), codec: codecRaw })
+  for (const path of ['block/put', 'block/put?pin=true', 'add?cid-version=1']) {
+    expect(await post(path, multipart(bytes))).toMatchObject({ status: 413, Reason: 'ERR_QUOTA_EXCEEDED' })
+    expect(keptBy(bob, [cid])).toEqual(nothing(1))
+    expect(other.node?.store.has(fromCid(cid).digest)).toBe(false)
+    await vi.waitFor(() => expect(asked.node?.store.handoffCount()).toBe(0), patient)
+  }
 })

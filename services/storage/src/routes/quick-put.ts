@@ -7,7 +7,7 @@
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Authorizer } from '../access/authorizer.ts'
-import { accountOf } from '../access/bearer.ts'
+import { accountOf, bearerOf } from '../access/bearer.ts'
 import type { Events } from '../events.ts'
 import { failureAnswer, internalReason } from '../failures.ts'
 import { release } from '../memory.ts'
@@ -160,7 +160,7 @@ export class QuickPut {
     const { request, answer, account, form, beganAt } = begun
     const { events, bodies, onEnd } = this.#parts
     try {
-      const put = await putOne(this.#parts, account, bytes, form)
+      const put = await putOne(this.#parts, { account, tokenOf: () => bearerOf(request) }, bytes, form)
       // Every copy is stored. After a failure somebody may still be at it: then the memory is left to the collector.
       if (shared !== undefined) bodies.giveBack(shared)
       const headers = ['content-type', 'application/json; charset=utf-8', receiptsHeader, put.receipts]

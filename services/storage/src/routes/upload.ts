@@ -39,7 +39,8 @@ export class Upload {
     const account = this.#account
     const isTaken = files.claims.take(account, id.digest, this)
     const had = backend.references(id.digest).some((one) => Buffer.compare(one.account, account) === 0)
-    await files.putClaimed(id, bytes, { account, at: now(), pin: 0 })
+    const reference = { account, at: now(), pin: 0 }
+    await files.putClaimed(id, bytes, { reference, tokenOf: () => this.#caller.token })
     this.#put.push(id)
     if (!had || isTaken) this.#brought.push(id)
   }

@@ -82,7 +82,8 @@ export class BlockRows {
   retract({ digest, account, at }: { digest: Uint8Array; account: Uint8Array; at: number }): Outcome {
     const number = this.numberOf(digest)
     const kept = this.referenceOf(number, account)
-    if (!kept || kept.at !== at || keptSince(timesIn(kept)) !== at) return { ok: true, changed: false, deleted: 0 }
+    const isAlone = kept?.at === at && kept.againAt === null && keptSince(timesIn(kept)) === at
+    if (kept === undefined || !isAlone) return { ok: true, changed: false, deleted: 0 }
     this.dropReference(number, account, kept.size)
     const owner = this.#statements.get('SELECT owner FROM block WHERE digest = ?', digest)?.owner ?? null
     const isLast = owner === null && !this.isReferenced(number)

@@ -41,7 +41,10 @@ export class PinRows {
     const stamps = pin === 0 && pins === undefined ? here : mergeStamps(here, stampsOf({ ...reference, at }))
     this.#write(known, account, stamps)
     const again = Math.max(reference.at, reference.again ?? 0)
-    if (again <= keptSince({ ...timesIn(known.row), pins: stamps })) return
+    const since = keptSince({ ...timesIn(known.row), pins: stamps })
+    // Within the same ms, too, it is not the word of one request alone any more, which that could take back.
+    const isSecond = again === since && pins === undefined && known.row.againAt === null
+    if (again < since || (again === since && !isSecond)) return
     const keep = 'UPDATE reference SET again_at = ? WHERE block = ? AND account = ?'
     this.#statements.run(keep, again, known.number, this.#tallies.numberOf(account))
   }

@@ -118,6 +118,22 @@ test("whatever the order in which three stores hear of them, an account's last p
   )
 }, 60_000)
 
+test('a reference is taken back by the request that made it, unless another one has said the same, be it within one ms', async () => {
+  const [store] = stores as [BlockStore]
+  const made = async (tells: readonly Kind[]): Promise<boolean> => {
+    const block = newBlock()
+    await store.put({ ...block, references: [{ account: bob, at: 1, pin: 0 }], enforceQuota: true })
+    for (const kind of tells) await tell(store, block, kind, 20)
+    const isTakenBack = await store.retract(block.digest, alice, 20)
+    expect(store.keptSince(block.digest, alice)).toBe(isTakenBack ? undefined : 20)
+    expect(store.releasedAt(block.digest, alice)).toBeUndefined()
+    return isTakenBack
+  }
+  expect(await made(['refer'])).toBe(true)
+  expect(await made(['direct'])).toBe(true)
+  for (const other of ['refer', 'put', 'direct', 'recursive'] as const) expect(await made(['refer', other])).toBe(false)
+})
+
 test('a block that is put again keeps its place among those who keep it, and its second time goes with its copy', async () => {
   const block = newBlock()
   const [first, second] = stores as [BlockStore, BlockStore]
