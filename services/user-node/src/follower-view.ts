@@ -64,6 +64,8 @@ export function createLedgerView(ledger: Ledger, nowMs: () => number): LedgerVie
       return closed === undefined ? undefined : (ledger.index('userchain').boundaryAfter(closed)?.ms ?? 0)
     },
     isGrantRecorded: (patient, grantId) => userTables.grant.get(state(), patient, grantId) !== undefined,
+    hasEnvelope: (patient, grantId, generation) =>
+      userTables.envelope.get(state(), patient, grantId, generation) !== undefined,
     openGrants: (patient) => openGrantsOf(ledger, patient),
     lastRecord(patient, stream) {
       const [sequence, epoch] = userTables.last.get(state(), patient, stream) ?? [0, 0]

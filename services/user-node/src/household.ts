@@ -228,6 +228,7 @@ export class Household {
     if (grants > 0) notice()
     else if (isBehindKeys && ended === 0 && this.#hasLooked) await this.#answer(person)
     await this.#renewKeys(person)
+    consent.fillEnvelopes(person)
   }
 
   /** Changes keys that are not the current ones: at once, and then more and more rarely. */

@@ -35,6 +35,8 @@ export interface LedgerView {
   grantClosedAtMs(patient: Uint8Array, grantId: Uint8Array): number | undefined
   /** True if the grant is, or was, on the ledger. */
   isGrantRecorded(patient: Uint8Array, grantId: Uint8Array): boolean
+  /** True if the ledger has an envelope of the grant with the keys of a generation. */
+  hasEnvelope(patient: Uint8Array, grantId: Uint8Array, generation: number): boolean
   /** The patient's grants that have not been closed on the ledger. The whole state is read: for rare questions. */
   openGrants(patient: Uint8Array): GrantOnRecord[]
   /** Sequence and epoch of the newest record of a stream on the ledger; zeros before the first. */

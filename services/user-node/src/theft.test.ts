@@ -10,13 +10,14 @@ import { type IotRecord, type KeyBody, signTransaction, type TransactionBody } f
 import { randomBytes } from '@healthblock/crypto/random'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import type { OpenVault } from '@healthblock/crypto/vault'
-import { toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import type { OutboxEntry } from '@healthblock/runtime/outbox'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { TestHome } from '../../../test/support/home.ts'
-import { TestLedger } from '../../../test/support/ledger.ts'
+import { canOpen, openAll, TestHome } from '../../../test/support/home.ts'
+import { type TestDoctor, TestLedger } from '../../../test/support/ledger.ts'
+import { noEnd } from './consent/compose.ts'
 import { Erasures } from './consent/erasure.ts'
 import { Settlement } from './consent/settlement.ts'
 import { UserNodeEvents } from './events.ts'
@@ -58,6 +59,7 @@ async function begin(rules: number): Promise<void> {
   vault = await home.enrol()
   finished = new Map()
   brought = []
+  committed = []
   isStorageAway = false
   isTurnedAway = false
   openHousehold()
@@ -119,6 +121,8 @@ function openHousehold(seen = world.ledger): void {
 }
 
 const settling: Promise<void>[] = []
+/** Everything of the household that the ledger took. */
+let committed: Uint8Array[]
 let brought: number[]
 let isStorageAway: boolean
 let isTurnedAway: boolean
@@ -133,7 +137,10 @@ async function exchange(): Promise<void> {
     for (const { tx, leaf } of rows as { tx: Uint8Array; leaf: Uint8Array }[]) {
       const verdict = world.judge(leaf)
       if (verdict.verdict === 'deferred') continue
-      if (verdict.verdict === 'valid') world.commit(leaf)
+      if (verdict.verdict === 'valid') {
+        world.commit(leaf)
+        committed.push(leaf)
+      }
       const status = verdict.verdict === 'valid' ? 'committed' : 'refused'
       const rule = verdict.verdict === 'refused' ? { rule: verdict.rule } : {}
       const entry = { id: toHex(tx), chain: 'userchain', status, addedMs: 0, attempts: 1, ...rule } as const
@@ -851,4 +858,75 @@ test('a rotation whose cuts lie too far ahead of what is on record follows one b
   delivery.handOver()
   await exchange()
   expect([generation(), home.person().hot.generation]).toEqual([2, 3])
+})
+
+describe('a doctor whose access goes on', { timeout: 120_000 }, () => {
+  /** What was sealed and is not on record yet, and how many of these readings the doctor opens once it is. */
+  async function opened(doctor: TestDoctor, then: () => Promise<void>): Promise<{ sealed: number; opened: number }> {
+    const sealed = home.records().filter(({ kind, block }) => kind === kindData && block !== null)
+    await then()
+    const keys = await openAll(world, home.person(), doctor, committed)
+    return { sealed: sealed.length, opened: sealed.filter(({ block }) => canOpen(keys, block)).length }
+  }
+
+  async function grantAndLeave(): Promise<TestDoctor> {
+    const doctor = world.enrolDoctor()
+    await live(2)
+    const window = { fromMs: world.nowMs, untilMs: noEnd }
+    await home.consent.grant(home.person(), vault, { to: doctor.account, streams: [ecg()], ...window })
+    await live(3)
+    return doctor
+  }
+
+  test('reads what was recorded under keys whose change waited so long that only a later one was signed again', async () => {
+    const doctor = await grantAndLeave()
+    for (let rotations = 0; rotations < 3; rotations++) {
+      await home.consent.rotate(home.person())
+      await bring(3)
+    }
+    world.nowMs += 25 * 3_600_000
+    const result = await opened(doctor, recover)
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(result.sealed).toBeGreaterThan(6)
+    expect(result.opened).toBe(result.sealed)
+  })
+
+  test('and one whose access ended in that time gets none of those keys', async () => {
+    const [stays, goes] = [await grantAndLeave(), await grantAndLeave()]
+    await home.consent.rotate(home.person())
+    await bring(3)
+    await home.consent.revoke(home.person(), ({ recipient }) => equalBytes(recipient, goes.account))
+    await bring(3)
+    world.nowMs += 25 * 3_600_000
+    const after = await opened(stays, recover)
+    expect(after.opened).toBe(after.sealed)
+    const former = home.person().hot.generation - 1
+    const keys = await openAll(world, home.person(), goes, committed)
+    expect(keys.map(({ generation: of }) => of).filter((of) => of >= former)).toEqual([])
+  })
+
+  test('reads what was recorded under a key that was replaced, in a folder that was restored from an older copy', async () => {
+    const doctor = await grantAndLeave()
+    const stolen = home.person().opKey.publicKey
+    home.database.close()
+    const copy = mkdtempSync(join(tmpdir(), 'theft-copy-'))
+    cpSync(dir, copy, { recursive: true })
+    home.open()
+    openHousehold()
+    rekeys.begin(session())
+    await recover()
+    home.database.close()
+    rmSync(dir, { recursive: true })
+    cpSync(copy, dir, { recursive: true })
+    rmSync(copy, { recursive: true })
+    home.open()
+    openHousehold()
+    expect(home.person().opKey.publicKey).toEqual(stolen)
+    await live(6)
+    rekeys.begin(session())
+    const result = await opened(doctor, recover)
+    expect([isGoingOn(), isUpToDate()]).toEqual([true, true])
+    expect(result.sealed).toBeGreaterThan(2)
+    expect(result.opened).toBe(result.sealed)
+  })
 })

@@ -42,6 +42,7 @@ import {
 import { adoptCuts, foreignCuts, isOutrun } from './foreign.ts'
 import { ForeignGrants } from './foreign-grants.ts'
 import { writeGrant } from './grant-row.ts'
+import { LeftEnvelopes } from './left-envelopes.ts'
 import { checkRequest, type GrantRequest } from './request.ts'
 import { unconfirmed } from './unconfirmed.ts'
 
@@ -85,12 +86,14 @@ export class Consent {
   readonly #deps: Dependencies
   readonly #queues = new Map<string, Promise<unknown>>()
   readonly #foreignGrants: ForeignGrants
+  readonly #leftEnvelopes: LeftEnvelopes
   /** By person: the ledger's generation when its cuts were taken over last. */
   readonly #adoptedTo = new Map<string, number>()
 
   constructor(deps: Dependencies) {
     this.#deps = deps
     this.#foreignGrants = new ForeignGrants(deps)
+    this.#leftEnvelopes = new LeftEnvelopes(deps)
   }
 
   /**
@@ -246,6 +249,16 @@ export class Consent {
       this.#foreignGrants.remember(person, look)
       return live.length
     })
+  }
+
+  /** Posts what whoever has access lacks of generations whose change of keys the ledger did not take (`left-envelopes.ts`). */
+  fillEnvelopes(person: Person): void {
+    this.#leftEnvelopes.fill(person)
+  }
+
+  /** A change of the person's keys is on record or refused: envelopes may be left. */
+  noteSettled(person: Person): void {
+    this.#leftEnvelopes.noteSettled(person)
   }
 
   /** Another op key is in force: from now on it signs. */

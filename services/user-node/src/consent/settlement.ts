@@ -21,7 +21,7 @@ interface Dependencies {
   readonly logger: Logger
   readonly nowMs: () => number
   /** Signs a refused rotation again, under a new counter and expiry; forgets grants that were refused, with a change of keys. */
-  readonly consent: Pick<Consent, 'reissue' | 'drop'>
+  readonly consent: Pick<Consent, 'reissue' | 'drop' | 'noteSettled'>
 }
 
 /** Where a revocation stands, as the command line and the portal show it. */
@@ -62,6 +62,7 @@ export class Settlement {
     const row = database.get('SELECT generation, opens FROM consent WHERE tx = ?', tx)
     if (row === undefined) return
     const generation = Number(row.generation)
+    this.#deps.consent.noteSettled(person)
     if (entry.status === 'committed') {
       database.run(
         "UPDATE consent SET state = 'committed', recorded = coalesce(recorded, ?) WHERE tx = ?",
