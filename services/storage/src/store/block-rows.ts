@@ -63,7 +63,7 @@ export class BlockRows {
     const had = kept && since <= at ? kept : undefined
     if (had && had.pin > 0 && !operation.force) return { ok: false, code: 'ERR_BLOCK_PINNED' }
     this.#rememberRelease(operation)
-    if (kept && !had && kept.at <= at) this.#keepSince(since, { number, account, row: kept, releasedAt: at })
+    if (kept && !had) this.#keepSince(since, { number, account, row: kept, releasedAt: at })
     if (!had) return { ok: true, changed: false, deleted: 0 }
     this.dropReference(number, account, had.size)
     return { ok: true, changed: true, deleted: this.isReferenced(number) ? 0 : this.deleteBlock(digest) }
@@ -90,7 +90,7 @@ export class BlockRows {
     return { ok: true, changed: true, deleted: isLast ? this.deleteBlock(digest) : 0 }
   }
 
-  /** What was put or pinned after a release is as old as that from then on, and has no pin from before it. */
+  /** What was put or pinned after a release is no older than that from then on, and has no pin from before it, heard of when it may. */
   #keepSince(
     since: number,
     {
@@ -101,10 +101,11 @@ export class BlockRows {
     }: { number: number; account: Uint8Array; row: ReferenceRow; releasedAt: number },
   ): void {
     const { pin, pins } = withoutPinsOf({ account, ...timesIn(row) }, releasedAt)
-    const keep = `UPDATE reference SET at = ?, again_at = NULL, pin = ?, pinned = CASE WHEN ? > 0 THEN pinned END,
+    const [at, again] = row.at <= releasedAt ? [since, null] : [row.at, row.againAt]
+    const keep = `UPDATE reference SET at = ?, again_at = ?, pin = ?, pinned = CASE WHEN ? > 0 THEN pinned END,
       direct_at = ?, recursive_at = ?, removed_at = ? WHERE block = ? AND account = ?`
     const stamps = [pins?.direct ?? null, pins?.recursive ?? null, pins?.removed ?? null]
-    this.#statements.run(keep, since, pin, pin, ...stamps, number, this.#tallies.numberOf(account))
+    this.#statements.run(keep, at, again, pin, pin, ...stamps, number, this.#tallies.numberOf(account))
   }
 
   /** Takes a reference away, whatever becomes of the block. */

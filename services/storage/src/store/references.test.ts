@@ -158,3 +158,16 @@ test('a block that is put again keeps its place among those who keep it, and its
     expect(store.references(block.digest)).toHaveLength(1)
   }
 })
+
+test('a pin that was given up with its block is not there where the store hears of a later put first, then of the pin and the release', async () => {
+  const block = newBlock()
+  const [store] = stores as [BlockStore]
+  await tell(store, block, 'put', 12)
+  await tell(store, block, 'direct', 10)
+  await tell(store, block, 'put', 13)
+  await tell(store, block, 'release', 11)
+  expect(store.pinOf(block.digest, alice)).toBe(0)
+  expect(store.references(block.digest)).toEqual([
+    { account: alice, at: 12, pin: 0, pins: { direct: 10, recursive: 0, removed: 11 }, again: 13 },
+  ])
+})
