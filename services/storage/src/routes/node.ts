@@ -167,6 +167,26 @@ function addErasures(app: FastifyInstance, parts: NodeRouteParts): void {
   })
 }
 
+/** How far a repair is, and what it did. It ends with the repair, also for who has left before: what it took counts whole. */
+export async function* repairLines(
+  repair: Pick<Repair, 'run' | 'progress'>,
+  store: Pick<BlockStore, 'totals'>,
+): AsyncGenerator<object> {
+  const running = repair.run()
+  try {
+    for (;;) {
+      const done = await Promise.race([running, delay(progressMs, undefined, { ref: false })])
+      if (done !== undefined) {
+        yield { ...done, total: store.totals().blocks, isDone: true }
+        return
+      }
+      yield { ...repair.progress, total: store.totals().blocks }
+    }
+  } finally {
+    await running.catch(() => {})
+  }
+}
+
 function addMaintenance(app: FastifyInstance, parts: NodeRouteParts): void {
   const { backend, store, repair, scrubber, paces } = parts
   app.get('/v1/status', async (request) => ({
@@ -196,17 +216,9 @@ function addMaintenance(app: FastifyInstance, parts: NodeRouteParts): void {
     return await sendLines(reply, paces.scrub.run('scrub', lines))
   })
   app.post('/v1/repair', async (_request, reply) => {
-    async function* lines(): AsyncGenerator<object> {
-      const running = repair.run()
-      for (;;) {
-        const done = await Promise.race([running, delay(progressMs, undefined, { ref: false })])
-        if (done !== undefined) {
-          yield { ...done, total: store.totals().blocks, isDone: true }
-          return
-        }
-        yield { ...repair.progress, total: store.totals().blocks }
-      }
-    }
-    return await sendLines(reply, paces.repair.run('repair', lines))
+    return await sendLines(
+      reply,
+      paces.repair.run('repair', () => repairLines(repair, store)),
+    )
   })
 }

@@ -1,4 +1,6 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import { repairLines } from './node.ts'
 import { Pace } from './pace.ts'
 
 let nowMs = 0
@@ -40,4 +42,21 @@ test('a short rest is waited for, and who waits is let go when the node stops', 
   const waiting = ask(pace, 1)
   pace.stop()
   expect(await waiting).toBe('the node stops')
+})
+
+test('who asks for a repair and leaves does not have the next one begin sooner', async () => {
+  const pace = new Pace(() => nowMs)
+  const repair = Promise.withResolvers<{ checked: number; placed: number; below: number }>()
+  const progress = { checked: 1, placed: 0, below: 0 }
+  const lines = (): AsyncGenerator<object> =>
+    repairLines({ run: () => repair.promise, progress }, { totals: () => ({ bytes: 0, blocks: 9 }) })
+  const asked = pace.run('repair', lines)
+  expect(await asked.next()).toEqual({ done: false, value: { ...progress, total: 9 } })
+  const left = asked.return(undefined)
+  // What ends with the asking has ended by then.
+  await nextTurn()
+  nowMs += 60_000
+  repair.resolve({ checked: 9, placed: 0, below: 0 })
+  await left
+  expect(await ask(pace, 1)).toMatch(/in 60 s$/)
 })
