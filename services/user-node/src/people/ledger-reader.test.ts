@@ -75,3 +75,15 @@ test('nobody reads before anybody is enrolled, and who is being enrolled does so
   anna.state = 'pending'
   expect(reading(1)).toEqual([undefined])
 })
+
+test('a key that was replaced bars nobody who comes after it from being tried', () => {
+  const { reading, inForce, turnAway } = house('anna', 'bert', 'clara')
+  expect(reading(1)).toEqual(['anna'])
+  inForce.set(2, generateSigningKey().publicKey)
+  expect(reading(1)).toEqual(['anna'])
+  // Hers was replaced too, and nobody can read that any more with hers.
+  turnAway(true)
+  expect(reading(1)).toEqual(['clara'])
+  turnAway(false)
+  expect(reading(2)).toEqual(['clara', 'clara'])
+})

@@ -33,20 +33,19 @@ export class LedgerReaders {
     this.#deps = deps
   }
 
-  /** The same key as long as it is taken. While the ledger turns it away, one after the other: which op key is in force is read from there. */
+  /**
+   * The same key as long as it is taken. While the ledger turns it away, one after the other, but for those that were replaced: which op key is
+   * in force is read from there.
+   */
   choose(): LedgerReader | undefined {
     const all = this.candidates()
     const live = all.filter((reader) => this.#isInForce(reader))
     for (const { name } of live) this.#known.add(name)
-    const at = all.findIndex(({ name }) => name === this.#current)
-    const current = all[at]
-    const isReplaced = current !== undefined && this.#known.has(current.name) && !live.includes(current)
-    const chosen =
-      current === undefined || isReplaced
-        ? (live[0] ?? all[(at + 1) % all.length])
-        : this.#deps.isTurnedAway()
-          ? all[(at + 1) % all.length]
-          : current
+    const left = all.filter((reader) => live.includes(reader) || !this.#known.has(reader.name))
+    const tried = left.length > 0 ? left : all
+    const at = tried.findIndex(({ name }) => name === this.#current)
+    const isTurnedAway = at !== -1 && this.#deps.isTurnedAway()
+    const chosen = at === -1 ? (live[0] ?? tried[0]) : tried[isTurnedAway ? (at + 1) % tried.length : at]
     this.#current = chosen?.name
     return chosen
   }
