@@ -13,7 +13,7 @@ import type { EarlyFaults } from './incidents/early-faults.ts'
 
 /** Page cache of each chain's state. */
 const stateCacheSizeBytes = 8 * 1024 * 1024
-/** Transactions that gather: a node that was killed executes no more than twice these again. */
+/** Transactions that gather: a node that was killed executes no more than four times these again, half of them being written. */
 const transactionsMax = 2_048
 /** They are written in pieces of so many ms: at once they would hold everything else up for 20 to 80. */
 const pieceMs = 2
