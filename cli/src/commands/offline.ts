@@ -62,7 +62,8 @@ function nodeFolder(dir: string, name: string | undefined): string {
 function foldersToCheck(dir: string, node: string | undefined): string[] {
   if (node === undefined) return accountingNodes(readCluster(dir)).map((name) => clusterPaths.node(dir, name))
   const folder = resolve(node)
-  return [existsSync(join(folder, 'genesis.cbor')) ? folder : nodeFolder(dir, node)]
+  // A folder without a genesis is said to be none by the check.
+  return [existsSync(folder) ? folder : nodeFolder(dir, node)]
 }
 
 /** Undefined for a folder that could not be checked, once that was said: the next one may be. */

@@ -161,6 +161,21 @@ describe.skipIf(!redisInstalled)("a node's folder (needs redis-server)", () => {
       rmSync(damaged, { recursive: true })
     }
     expect(existsSync(join(target, 'userchain'))).toBe(false)
+    // Somebody else's word is not this node's: its own backup is taken, that of another one not, and a folder without keys takes any.
+    const other = join(work, 'other')
+    const keyOf = (one: NodeProcess): void => {
+      mkdirSync(join(other, 'secrets'), { recursive: true })
+      cpSync(join(one.dir, 'secrets', 'node.key'), join(other, 'secrets', 'node.key'))
+    }
+    keyOf(cluster.nodes[0] as NodeProcess)
+    const another = { detail: { code: 'ERR_BACKUP_INVALID', reason: expect.stringContaining('of another node') } }
+    await expect(restoreNode({ from: to, to: other, nowMs: 0 })).rejects.toMatchObject(another)
+    expect(existsSync(join(other, 'userchain'))).toBe(false)
+    keyOf(node())
+    await restoreNode({ from: to, to: other, nowMs: 0 })
+    writeFileSync(join(to, 'genesis.cbor'), 'nonsense')
+    await expect(checkNode(to)).rejects.toThrow(join(to, 'genesis.cbor'))
+    cpSync(join(other, 'genesis.cbor'), join(to, 'genesis.cbor'))
   })
 
   test.skipIf(!canMount)(

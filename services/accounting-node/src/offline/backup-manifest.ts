@@ -20,6 +20,8 @@ export interface BackupManifest {
   /** Unix ms. */
   readonly at: number
   readonly withSecrets: boolean
+  /** Public node key of the node then, in hex; absent if its secrets did not lie in its folder, or by an older release. */
+  readonly node?: string
   /** By path below the folder, the SHA-256 in hex; version 1 has none. */
   readonly files?: Readonly<Record<string, string>>
 }
@@ -48,10 +50,10 @@ export async function writeManifest(
 }
 
 function isManifest(value: unknown): value is BackupManifest {
-  const { v, ledgerId, files } = (value ?? {}) as Partial<BackupManifest>
+  const { v, ledgerId, node, files } = (value ?? {}) as Partial<BackupManifest>
   const areDigests = (named: object): boolean =>
     Object.values(named).every((digest) => typeof digest === 'string' && /^[0-9a-f]{64}$/.test(digest))
-  if (typeof ledgerId !== 'string') return false
+  if (typeof ledgerId !== 'string' || (node !== undefined && !/^[0-9a-f]{64}$/.test(node))) return false
   return v === 1 ? files === undefined : v === 2 && typeof files === 'object' && files !== null && areDigests(files)
 }
 

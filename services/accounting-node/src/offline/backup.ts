@@ -7,8 +7,12 @@ import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } f
 import { copyFile, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { backup as backUpDatabase, DatabaseSync } from 'node:sqlite'
+import type { Ledger } from '@healthblock/chain/block'
 import { ledgerIdOf } from '@healthblock/chain/genesis'
-import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { rankedNodes } from '@healthblock/chain/policy'
+import { userTables } from '@healthblock/chain/tables'
+import { signingKeyFromSeed } from '@healthblock/crypto/signature'
+import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import { ensureFolder, fileError, lockFolder, syncFolder } from '@healthblock/runtime/files'
 import { databaseError } from '@healthblock/runtime/sqlite'
 import { backupFault, readManifest, writeManifest } from './backup-manifest.ts'
@@ -66,6 +70,24 @@ async function copyDatabase(from: string, to: string): Promise<void> {
   }
 }
 
+/** Public node key of the node whose secrets lie in a folder, in hex; undefined if they lie elsewhere, or are none. */
+function nodeKeyIn(dir: string): string | undefined {
+  const path = join(dir, 'secrets', 'node.key')
+  const seed = existsSync(path) ? readFileSync(path, 'utf8').trim() : ''
+  return /^[0-9a-f]{64}$/.test(seed) ? toHex(signingKeyFromSeed(fromHex(seed)).publicKey) : undefined
+}
+
+/** Account of the node that had this key under any policy of the ledger, in hex. */
+function accountOfKey(ledger: Ledger, key: string): string | undefined {
+  const state = ledger.state('userchain')
+  for (let k = 0; ; k++) {
+    const policy = userTables.policy.get(state, k)
+    if (policy === undefined) return undefined
+    const found = rankedNodes(policy).find(({ node }) => toHex(node[2]) === key)
+    if (found !== undefined) return toHex(found.account)
+  }
+}
+
 /**
  * Backs a node up. It may run: it is neither asked nor held up.
  *
@@ -95,7 +117,9 @@ export async function backUpNode(options: {
     for (const file of copied) await copy(join(from, file), join(to, file))
     for (const file of stored) await copyDatabase(join(from, file), join(to, file))
     const ledgerId = toHex(ledgerIdOf(new Uint8Array(readFileSync(join(to, 'genesis.cbor')))))
-    await writeManifest(to, { ledgerId, at: nowMs, withSecrets }, [...copied, ...stored])
+    const node = nodeKeyIn(from)
+    const about = { ledgerId, at: nowMs, withSecrets, ...(node === undefined ? {} : { node }) }
+    await writeManifest(to, about, [...copied, ...stored])
     const logs = copied.filter((file) => file.endsWith('/log/blocks'))
     return { ledgerId, sizeBytes: logs.reduce((sum, file) => sum + statSync(join(to, file)).size, 0) }
   } catch (error) {
@@ -134,7 +158,7 @@ function putBack(file: string, { from, to, aside }: { from: string; to: string; 
  * in the backup, are set aside, not removed.
  *
  * @returns The check's report, and where the old files are, if there were any.
- * @throws {AccountingError} `ERR_BACKUP_INVALID` for a folder that is no whole backup, of another ledger, or damaged. {RuntimeError}
+ * @throws {AccountingError} `ERR_BACKUP_INVALID` for a folder that is no whole backup, of another ledger or node, or damaged. {RuntimeError}
  * `ERR_DISK_FULL`, `ERR_FILE_FAILED`: then the folder is as it was.
  */
 export async function restoreNode(options: {
@@ -144,9 +168,20 @@ export async function restoreNode(options: {
 }): Promise<{ report: NodeReport; aside: string | undefined }> {
   const { from, to, nowMs } = options
   const manifest = readManifest(from)
-  const report = await checkNode(from)
+  const [theirs, own] = [manifest.node, nodeKeyIn(to)]
+  let isOther = false
+  const report = await checkNode(from, (ledger) => {
+    if (theirs === undefined || own === undefined || theirs === own) return
+    // Keys are replaced, the account stays.
+    const accounts = [theirs, own].map((key) => accountOfKey(ledger, key))
+    isOther = accounts.every((account) => account !== undefined) && accounts[0] !== accounts[1]
+  })
   const [first] = report.findings
   if (first !== undefined) throw backupFault(`the backup is damaged: ${first.code} in ${first.file}: ${first.message}`)
+  if (isOther)
+    throw backupFault(
+      `${from} is the backup of another node than that of ${to}: what it promised is not this one's word`,
+    )
   const lock = lockFolder(to)
   const copies = join(to, 'restoring')
   try {

@@ -105,7 +105,12 @@ function readGenesis(dir: string): Genesis {
     const reason = `${dir} is no folder of an accounting node: it has no genesis.cbor`
     throw new AccountingError(reason, { code: 'ERR_GENESIS_INVALID', reason })
   }
-  return parseGenesis(new Uint8Array(readFileSync(path)))
+  try {
+    return parseGenesis(new Uint8Array(readFileSync(path)))
+  } catch (cause) {
+    const reason = `${path}: ${messageOf(cause)}`
+    throw new AccountingError(reason, { code: 'ERR_GENESIS_INVALID', reason }, { cause })
+  }
 }
 
 type Heads = NodeReport['chains']
@@ -118,7 +123,15 @@ function headsOf(ledger: Ledger): Heads {
   return { userchain: headOf('userchain'), docchain: headOf('docchain') }
 }
 
-async function checkChains(dir: string, work: string, genesis: Genesis, findings: FindingList): Promise<Heads> {
+async function checkChains(
+  dir: string,
+  work: string,
+  {
+    genesis,
+    findings,
+    look,
+  }: { genesis: Genesis; findings: FindingList; look: ((ledger: Ledger) => void) | undefined },
+): Promise<Heads> {
   const stores = Object.fromEntries(
     chainNames.map((chain) => {
       ensureFolder(join(work, chain))
@@ -137,6 +150,7 @@ async function checkChains(dir: string, work: string, genesis: Genesis, findings
       await new ChainCheck({ chain, dir: join(dir, chain), workDir, ledger, members, findings }).run()
     }
     checkIncidents(dir, ledger, findings)
+    look?.(ledger)
     return headsOf(ledger)
   } finally {
     for (const store of Object.values(stores)) store.close()
@@ -147,9 +161,10 @@ async function checkChains(dir: string, work: string, genesis: Genesis, findings
  * Checks a folder whole: both logs are executed from genesis; tiles, state, index, checkpoint, promises, incidents and databases are
  * compared; of a backup every file with its digest, too. The folder must not be in use, and nothing in it is changed or left behind.
  *
+ * @param look - called with the ledger as its logs give it.
  * @throws {RuntimeError} `ERR_FOLDER_LOCKED` while a node runs there. {AccountingError} `ERR_GENESIS_INVALID` if it is no node's.
  */
-export async function checkNode(dir: string): Promise<NodeReport> {
+export async function checkNode(dir: string, look?: (ledger: Ledger) => void): Promise<NodeReport> {
   const genesis = readGenesis(dir)
   // No node runs in a backup, which may lie where nothing can be written.
   const lock = isBackup(dir) ? undefined : lockFolder(dir)
@@ -157,7 +172,7 @@ export async function checkNode(dir: string): Promise<NodeReport> {
   const findings = new FindingList()
   try {
     const manifest = isBackup(dir) ? await checkManifest(dir, findings) : undefined
-    const chains = await checkChains(dir, work, genesis, findings)
+    const chains = await checkChains(dir, work, { genesis, findings, look })
     checkDatabases(dir, findings)
     return {
       ok: findings.findings.length === 0,
