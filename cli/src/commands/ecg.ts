@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
@@ -14,6 +14,7 @@ import {
   parseHeader,
   type WfdbSignal,
 } from '@healthblock/diagnosis/wfdb'
+import { ensureFolder } from '@healthblock/runtime/files'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseCount, parseOptions, takePositionals } from '../options.ts'
 
@@ -101,7 +102,7 @@ async function annotate(args: string[], io: Io): Promise<ExitCode> {
     ...annotation,
     sample: Math.floor(annotation.sample * perSample),
   }))
-  await mkdir(values.out, { recursive: true })
+  ensureFolder(values.out, { mode: 0o777 })
   const path = join(values.out, `${basename(record.replace(/\.hea$/, ''))}.hb`)
   await writeFile(path, encodeAnnotations(annotations))
   const summary = summaryOf(annotations)
@@ -133,7 +134,7 @@ async function rhythm(args: string[], io: Io): Promise<ExitCode> {
   const text = isPacked ? await unpack(rr, raw) : raw
   const intervals = within(rr, () => parseIntervals(new TextDecoder('latin1').decode(text)))
   const annotations = annotateIntervals(intervals, rate)
-  await mkdir(dirname(out), { recursive: true })
+  ensureFolder(dirname(out), { mode: 0o777 })
   await writeFile(out, encodeAnnotations(annotations))
   const { rhythms } = summaryOf(annotations)
   const seconds = intervals.length > 0 ? ((intervals.at(-1)?.end ?? 0) - (intervals[0]?.start ?? 0)) / rate : 0

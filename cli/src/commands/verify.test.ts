@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -90,6 +90,11 @@ describe('verify', () => {
     for (const name of others) rmSync(join(to, name))
     await expect(run(file, '--extract', to)).rejects.toThrow(`${first} is there already`)
     expect(readdirSync(to)).toEqual([first])
+  })
+
+  it.skipIf(!existsSync('/proc/self'))('--extract says where no folder can be made', async () => {
+    const file = write('receipt.json', (receipts[0] as Vector).receipt)
+    await expect(run(file, '--extract', '/proc/healthblock/texts')).rejects.toThrow('/proc/healthblock')
   })
 
   it.skipIf(!canMount)('--extract leaves nothing of it on a disk that is full', async () => {

@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ChainError } from '@healthblock/chain/errors'
 import { toBase64 } from '@healthblock/encoding/bytes'
-import { fileError } from '@healthblock/runtime/files'
+import { RuntimeError } from '@healthblock/runtime/errors'
+import { ensureFolder, fileError } from '@healthblock/runtime/files'
 import { extractFiles } from '@healthblock/verify/extract'
 import { checkTrust, type Trust, type VerifiedFile, verifyFile } from '@healthblock/verify/verify'
 import { readFileBytes, readFileText } from '../input-file.ts'
@@ -71,14 +72,14 @@ function extract(bytes: Uint8Array, dir: string): string[] {
   if (taken !== undefined) throw new CommandError(`${taken.path} is there already: name a new folder with --extract`)
   const written: string[] = []
   try {
-    mkdirSync(dir, { recursive: true })
+    ensureFolder(dir, { mode: 0o777 })
     for (const { path, content } of files) {
       written.push(path)
       writeFileSync(path, content, { flag: 'wx' })
     }
   } catch (cause) {
     for (const path of written) rmSync(path, { force: true })
-    throw new CommandError(fileError(dir, cause).message, undefined, { cause })
+    throw cause instanceof RuntimeError ? cause : fileError(dir, cause)
   }
   return files.map(({ name }) => name)
 }

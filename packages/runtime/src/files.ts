@@ -86,14 +86,18 @@ export function readFileIfPresent(path: string, options: { sizeBytesMax?: number
   return bytes
 }
 
-/** Makes a private folder (0700) and those above it, if absent, and their names durable. */
-export function ensureFolder(dir: string): void {
+/**
+ * Makes a folder and those above it, if absent, and their names durable.
+ *
+ * @param options - `mode` of those that are made: private (0700) unless it says otherwise.
+ */
+export function ensureFolder(dir: string, options: { mode?: number } = {}): void {
   try {
     const missing: string[] = []
     for (let at = resolve(dir); !existsSync(at); at = dirname(at)) missing.push(at)
     // One by one: where nothing can be made (/proc), Node's recursive form never comes back.
     for (const folder of missing.toReversed()) {
-      makeFolder(folder)
+      makeFolder(folder, options.mode ?? 0o700)
       syncFolder(dirname(folder))
     }
     if (!statSync(dir).isDirectory()) throw Object.assign(new Error('not a folder'), { code: 'ENOTDIR' })
@@ -102,9 +106,9 @@ export function ensureFolder(dir: string): void {
   }
 }
 
-function makeFolder(dir: string): void {
+function makeFolder(dir: string, mode: number): void {
   try {
-    mkdirSync(dir, { mode: 0o700 })
+    mkdirSync(dir, { mode })
   } catch (error) {
     // Somebody else has made it meanwhile.
     if (codeOf(error) !== 'EEXIST') throw error
