@@ -8,7 +8,8 @@ import { createToken } from '@healthblock/chain/token'
 import type { Transaction } from '@healthblock/chain/transaction'
 import { encodeUtf8, fromBase64, toHex } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { eventually, storyMs } from '../../../test/support/cluster.ts'
 import { redisInstalled } from '../../../test/support/redis.ts'
 import { algorithmTransaction } from '../../../test/support/sample-ledger.ts'
 import { Client, People, readSequence } from './client.ts'
@@ -56,6 +57,8 @@ interface IncidentJson {
   readonly signature: string
 }
 
+vi.setConfig({ testTimeout: storyMs, hookTimeout: storyMs })
+
 describeNodes('four nodes as processes', () => {
   let cluster: ProcessCluster
   let clients: Client[]
@@ -102,7 +105,7 @@ describeNodes('four nodes as processes', () => {
     expect((await clientOf(1).post('/peer/userchain/cosignature', 'application/cbor', body, headers)).status).toBe(200)
     for (let attempt = 0; ; attempt++) {
       const list = (await (await clientOf(0).get('/v1/evidence')).json()) as Record<string, unknown>[]
-      if (list.length === 0 && attempt < 150) {
+      if (list.length === 0 && attempt < 1_000) {
         await delay(200)
         continue
       }
@@ -269,15 +272,11 @@ describeNodes('four nodes as processes', () => {
       }
       for (const id of ids.slice(0, 5)) {
         const other = clientOf((rank + 1) % nodeCount)
-        let receipt = await other.receipt(id)
         // Another node may be a publication behind.
-        for (let turn = 0; receipt === undefined && turn < 100; turn++) {
-          await delay(20)
-          receipt = await other.receipt(id)
-        }
-        expect(indices.has(receipt?.index as number)).toBe(true)
+        const receipt = await eventually('a receipt of another node', () => other.receipt(id))
+        expect(indices.has(receipt.index)).toBe(true)
       }
     }
     expect(indices.size).toBe(promised.length)
-  }, 300_000)
+  })
 })

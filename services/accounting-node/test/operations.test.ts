@@ -1,7 +1,8 @@
 /** What an operator is told: metrics that agree with what happened, and a readiness that names the cause. */
 import { renameSync } from 'node:fs'
 import { encodeTransactionLeaf } from '@healthblock/chain/transaction'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { eventually, storyMs } from '../../../test/support/cluster.ts'
 import { etcdInstalled, startTestEtcd, type TestEtcd } from '../../../test/support/etcd.ts'
 import { redisInstalled } from '../../../test/support/redis.ts'
 import { algorithmTransaction } from '../../../test/support/sample-ledger.ts'
@@ -28,6 +29,8 @@ interface Head {
   readonly leader: number
 }
 
+vi.setConfig({ testTimeout: storyMs, hookTimeout: storyMs })
+
 describe.skipIf(!redisInstalled)('what an operator is told (needs redis-server)', () => {
   let cluster: ProcessCluster
   let etcd: TestEtcd | undefined
@@ -40,7 +43,7 @@ describe.skipIf(!redisInstalled)('what an operator is told (needs redis-server)'
     const env = etcd === undefined ? {} : { ACCOUNTING_REGISTER: `etcd:${etcd.urls.join(',')}` }
     cluster = await ProcessCluster.start({ n: 4, q: 3, env })
     clients = cluster.nodes.map(({ url }) => new Client(url, cluster.ledger))
-  }, 300_000)
+  })
   afterAll(async () => {
     await cluster?.stop()
     await etcd?.stop()
@@ -59,7 +62,7 @@ describe.skipIf(!redisInstalled)('what an operator is told (needs redis-server)'
     return names
   }
 
-  const eventually = { timeout: 60_000, interval: 100 }
+  const patience = { timeout: 240_000, interval: 100 }
 
   test('metrics are those of what happened', async () => {
     const transactions = Array.from({ length: 5 }, (_, i) => algorithmTransaction(cluster.ledger, `counted-${i}`))
@@ -70,18 +73,17 @@ describe.skipIf(!redisInstalled)('what an operator is told (needs redis-server)'
     ]
     const forged = encodeTransactionLeaf({ bodyBytes: other.bodyBytes, signatures: good.signatures })
     expect((await clientOf(0).submitBytes(forged)).status).toBe(422)
-    const head = (await (await clientOf(0).get('/v1/userchain/head')).json()) as Head
-    await expect
-      .poll(async () => {
-        const sizes = await Promise.all(
-          clients.map(async (client) =>
-            (await scrape(client)).get('accounting_published_size_leaves{chain="userchain"}'),
-          ),
-        )
-        return sizes
-      }, eventually)
-      .toEqual(clients.map(() => head.size))
-    const all = await Promise.all(clients.map(scrape))
+    const headNow = async (): Promise<Head> => (await (await clientOf(0).get('/v1/userchain/head')).json()) as Head
+    // On a busy machine somebody else may lead at any moment: what is compared was told while nobody took over.
+    const { head, all } = await eventually('figures of one term from all nodes', async () => {
+      const { term } = await headNow()
+      const told = await Promise.all(clients.map(scrape))
+      const now = await headNow()
+      const isSame = told.every(
+        (metrics) => metrics.get('accounting_published_size_leaves{chain="userchain"}') === now.size,
+      )
+      return isSame && now.term === term ? { head: now, all: told } : undefined
+    })
     const [first] = all as [Map<string, number>]
     const of = (name: string, labels = ''): number | undefined => first.get(`${name}{chain="userchain"${labels}}`)
     expect(of('accounting_applied_size_leaves')).toBe(head.size)
@@ -98,7 +100,7 @@ describe.skipIf(!redisInstalled)('what an operator is told (needs redis-server)'
     expect(of('accounting_outbox_limit_transactions')).toBeGreaterThanOrEqual(256)
     // Asked of the queue every now and then.
     await expect
-      .poll(async () => (await scrape(clientOf(0))).get('accounting_intake_jobs{chain="userchain"}'), eventually)
+      .poll(async () => (await scrape(clientOf(0))).get('accounting_intake_jobs{chain="userchain"}'), patience)
       .toBe(0)
     expect(of('accounting_behind_leaves')).toBe(0)
     expect(of('accounting_register_reachable')).toBe(1)
@@ -110,7 +112,7 @@ describe.skipIf(!redisInstalled)('what an operator is told (needs redis-server)'
     expect(of('accounting_cosignature_seconds_count')).toBeGreaterThanOrEqual(1)
     expect(of('accounting_cosignature_seconds_count')).toBeLessThanOrEqual(head.height)
     expect(of('accounting_cosigned_age_seconds')).toBeLessThan(150)
-  }, 300_000)
+  })
 
   test('every metric of this service has a text, a unit in its name or is a count of 0 and 1', async () => {
     const text = await (await clientOf(1).get('/metrics')).text()
@@ -124,27 +126,30 @@ describe.skipIf(!redisInstalled)('what an operator is told (needs redis-server)'
   })
 
   test('readiness names the queue', async () => {
-    expect(await failing(0)).toEqual([])
+    await expect.poll(() => failing(0), patience).toEqual([])
     await cluster.redis.kill()
-    await expect.poll(() => failing(0), eventually).toEqual(['queue'])
+    await expect.poll(() => failing(0), patience).toEqual(['queue'])
     await cluster.redis.restart()
-    await expect.poll(() => failing(0), eventually).toEqual([])
+    await expect.poll(() => failing(0), patience).toEqual([])
   })
 
   test('readiness names a folder that was taken from under the node', async () => {
     const { dir } = cluster.nodes[2] as NodeProcess
     renameSync(dir, `${dir}.away`)
-    const gone = await failing(2)
-    renameSync(`${dir}.away`, dir)
-    expect([gone, await failing(2)]).toEqual([['folder'], []])
+    try {
+      await expect.poll(() => failing(2), patience).toEqual(['folder'])
+    } finally {
+      renameSync(`${dir}.away`, dir)
+    }
+    await expect.poll(() => failing(2), patience).toEqual([])
   })
 
   test.skipIf(!etcdInstalled)('readiness names the register (needs etcd-server)', async () => {
     await etcd?.signal(0, 'SIGSTOP')
-    await expect.poll(() => failing(1), eventually).toEqual(['userchain register', 'docchain register'])
+    await expect.poll(() => failing(1), patience).toEqual(['userchain register', 'docchain register'])
     expect((await scrape(clientOf(1))).get('accounting_register_reachable{chain="userchain"}')).toBe(0)
     await etcd?.signal(0, 'SIGCONT')
-    await expect.poll(() => failing(1), eventually).toEqual([])
+    await expect.poll(() => failing(1), patience).toEqual([])
     await commit('after-the-register')
   })
 
@@ -153,7 +158,7 @@ describe.skipIf(!redisInstalled)('what an operator is told (needs redis-server)'
       await cluster.end(3, 'SIGTERM')
       cluster.launch(3, { ACCOUNTING_FAULT_CLOCK_MS: String(offMs) })
       await cluster.ready(3, '/healthz')
-      await expect.poll(() => failing(3), eventually).toContain('clock')
+      await expect.poll(() => failing(3), patience).toContain('clock')
     }
     await cluster.end(3, 'SIGTERM')
     cluster.launch(3)
@@ -168,10 +173,10 @@ describe.skipIf(!redisInstalled)('what an operator is told (needs redis-server)'
     cluster.launch(3)
     await cluster.ready(3, '/healthz')
     await expect
-      .poll(() => failing(3), eventually)
+      .poll(() => failing(3), patience)
       .toEqual(expect.arrayContaining(['userchain caught up', 'userchain peers', 'docchain peers']))
     expect((await scrape(clientOf(3))).get('accounting_behind_leaves{chain="userchain"}')).toBe(8)
     for (const rank of [0, 1, 2]) (cluster.nodes[rank] as NodeProcess).child?.kill('SIGCONT')
-    await expect.poll(() => failing(3), eventually).toEqual([])
+    await expect.poll(() => failing(3), patience).toEqual([])
   })
 })

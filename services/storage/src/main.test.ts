@@ -5,10 +5,12 @@ import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { Cluster, multipart, type Place } from './cluster.fixture.ts'
 import type { NodeAddress } from './node.ts'
 import { codecRaw, encodeBlockId, hashBlock } from './store/block-id.ts'
+
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 })
 
 const cluster = new Cluster()
 const mainPath = fileURLToPath(new URL('./main.ts', import.meta.url))
@@ -68,7 +70,7 @@ async function start(): Promise<Running> {
 async function post(address: NodeAddress, path: string, init: RequestInit = {}): Promise<Response> {
   const headers = { authorization: `Bearer ${cluster.tenants[0]?.token}`, ...init.headers }
   // A process that is killed may leave a connection without a word.
-  const signal = AbortSignal.timeout(20_000)
+  const signal = AbortSignal.timeout(60_000)
   return await fetch(`${address.url}${path}`, { method: 'POST', signal, ...init, headers })
 }
 
@@ -127,7 +129,7 @@ test('a node whose key is not on the list does not start', async () => {
   expect(output[1]).toMatch(/not on the list/)
 })
 
-test('killed during puts, over and over: nothing acknowledged is lost', { timeout: 60_000 }, async () => {
+test('killed during puts, over and over: nothing acknowledged is lost', async () => {
   const cycles = 2
   const acknowledged = new Map<string, number>()
   for (let cycle = 0; cycle < cycles; cycle++) {
