@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
@@ -109,8 +109,15 @@ test('refuses to start with faults, and names each of them', async () => {
 
 test('does not start in a folder, or at a port, that another one has, and says which', async () => {
   const { child, address } = await start()
+  const files = (): string[] =>
+    readdirSync(place.environment.STORAGE_DIR as string, { recursive: true })
+      .map(String)
+      .sort()
+  await (await post(address, '/api/v0/block/put', multipart(new Uint8Array(randomBytes(500_000))))).arrayBuffer()
+  const before = files()
   const second = launch(place.environment)
   expect((await once(second.child, 'exit'))[0]).toBe(2)
+  expect(files()).toEqual(before)
   expect(second.output[1]).toMatch(/^storage: \S+ is in use by process \d+: stop it first/)
   const dir = join(cluster.folder, 'elsewhere')
   const { port } = new URL(address.url)

@@ -112,17 +112,22 @@ export class StorageNode {
   readonly #repairsWaiting = new Set<string>()
   #lackingTimer: NodeJS.Timeout | undefined
   #unlisten: () => void = () => {}
-  #lock: FolderLock | undefined
+  readonly #lock: FolderLock
   #isReady = false
   #address: NodeAddress | undefined
 
-  /** @throws {StorageError} `ERR_MEMBERS_INVALID` if the node's own store key is not on the member list. */
+  /**
+   * @throws {StorageError} `ERR_MEMBERS_INVALID` if the node's own store key is not on the member list.
+   * @throws {RuntimeError} `ERR_FOLDER_LOCKED` if another process has the folder.
+   */
   constructor(options: StorageNodeOptions) {
     const { config, secrets, members, events, now } = options
     this.#options = options
     this.#key = signingKeyFromSeed(secrets.storeSeed)
     this.#self = findSelf(members, this.#key.publicKey)
     const { account } = this.#self
+    // Two at once in one folder would each overwrite what the other has counted, and lose blocks; the store opens it at once.
+    this.#lock = lockFolder(config.dir)
     this.#store = this.#createStore()
     const { swarmHost: host, swarmPort: port } = config
     const swarm = { identitySeed: secrets.peerSeed, swarmKey: secrets.swarmKey, host, port }
@@ -234,8 +239,6 @@ export class StorageNode {
   /** Opens the store, listens, joins the swarm, and writes address.json when all of it stands. */
   async start(): Promise<void> {
     const { config, members, events } = this.#options
-    // Two at once in one folder would each overwrite what the other has counted, and lose blocks.
-    this.#lock = lockFolder(config.dir)
     await this.#store.open()
     // What was erased while this node was away is known to it before it serves anything.
     await this.#erasure.pull()
@@ -285,7 +288,7 @@ export class StorageNode {
     await this.#store.close()
     this.#client.close()
     this.#fetchLog.close()
-    this.#lock?.release()
+    this.#lock.release()
   }
 
   #every(intervalMs: number, act: () => Promise<unknown>): void {
