@@ -78,12 +78,14 @@ export const provider: Provider = {
     const known = handles.get(name)
     if (known !== undefined) return known
     const seed = nodeSeeds.get(name)
+    const real = native.ed25519Verifier(publicKey)
     const handle = handleOf(
       seed === undefined
-        ? remembering(native.ed25519Verifier(publicKey).verify)
+        ? remembering((signature, message) => real.verify(signature, message))
         : (signature, message) => same(tagOf(seed, message), signature),
     )
     handles.set(name, handle)
     return handle
   },
+  ed25519VerifyAll: (checks) => checks.map(({ handle, signature, message }) => handle.verify(signature, message)),
 }
