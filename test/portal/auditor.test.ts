@@ -402,6 +402,11 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.waitForSelector('.node[aria-label="accounting-2"].ready >> text=shown to have done wrong')
     await reader.picture('auditor-15-evidence')
     await isSound(reader)
+    await page.click('section[aria-label="Evidence of misbehaviour"] a')
+    await page.waitForSelector('dl.facts >> text=accounting-2')
+    await page.click('summary:has-text("Details")')
+    await page.waitForSelector('section.raw[tabindex="0"]')
+    await isSound(reader)
     await reader.close()
   }, 180_000)
 

@@ -17,6 +17,16 @@ import { type FieldWords, typeWords, wordsOfBody } from './transaction-words.ts'
 import { useAsked } from './use-asked.ts'
 import { chainWords, count } from './words.ts'
 
+/** Bytes that may be long: a window over them that keys reach. */
+function RawBytes(props: { bytes: Uint8Array }): JSX.Element {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached with the keyboard
+    <section class="raw" tabIndex={0} aria-label={t('auditor.entry.raw')}>
+      <code>{toHex(props.bytes)}</code>
+    </section>
+  )
+}
+
 function Fields(props: { fields: readonly FieldWords[] }): JSX.Element {
   return (
     <dl class="facts">
@@ -110,7 +120,7 @@ function Entry(props: { chain: ChainName; block: ReadBlock; entry: PlacedEntry }
               <div>
                 <dt>{t('auditor.entry.raw')}</dt>
                 <dd>
-                  <code class="raw">{toHex(transaction.leaf)}</code>
+                  <RawBytes bytes={transaction.leaf} />
                 </dd>
               </div>
             </dl>
@@ -180,7 +190,7 @@ function BlockBody(props: { chain: ChainName; block: ReadBlock; title: string })
             <div>
               <dt>{t('auditor.entry.raw')}</dt>
               <dd>
-                <code class="raw">{toHex(block.sealLeaf)}</code>
+                <RawBytes bytes={block.sealLeaf} />
               </dd>
             </div>
           </dl>

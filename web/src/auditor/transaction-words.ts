@@ -1,4 +1,6 @@
 /** The fields of a transaction in words, by its type. No key material and no hash is shown here: those are under "Details". */
+import { parseCheckpoint } from '@healthblock/chain/checkpoint'
+import { ChainError } from '@healthblock/chain/errors'
 import type { BodyOf, SequenceRange, TransactionBody } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import { type TextKey, t } from '../frame/texts.ts'
@@ -28,6 +30,21 @@ function account(key: TextKey, ...accounts: readonly Uint8Array[]): FieldWords {
 function recordsOf(ranges: readonly SequenceRange[]): FieldWords {
   const records = ranges.reduce((sum, [, from, to]) => sum + to - from + 1, 0)
   return line('auditor.field.rests', t('auditor.field.rests.records', { count: records }))
+}
+
+/** Against whom a signed head is held, by the name of its line, and of which size it is; nothing of what is no head. */
+function accusedIn(note: Uint8Array | undefined): readonly FieldWords[] {
+  if (note === undefined) return []
+  try {
+    const { origin, size, signatures } = parseCheckpoint(new TextDecoder().decode(note))
+    const [, rank] = signatures[0]?.name.split(`${origin}/`) ?? []
+    const against = rank === undefined ? [] : [line('auditor.field.against', `accounting-${rank}`)]
+    return [...against, line('auditor.field.size', size)]
+  } catch (error) {
+    // A signed promise or refusal.
+    if (error instanceof ChainError) return []
+    throw error
+  }
 }
 
 type Writers = { readonly [T in TransactionBody['t']]: (body: BodyOf<T>) => readonly FieldWords[] }
@@ -90,7 +107,11 @@ const writers: Writers = {
     line('auditor.field.number', n),
     account('auditor.field.by', a),
   ],
-  evidence: ({ a, kind }) => [line('auditor.field.kind', coded('evidencekind', kind)), account('auditor.field.by', a)],
+  evidence: ({ a, kind, notes }) => [
+    line('auditor.field.kind', coded('evidencekind', kind)),
+    ...accusedIn(notes[0]),
+    account('auditor.field.by', a),
+  ],
   diagnosis: ({ a, pat, in: ranges, alg }) => [
     account('auditor.field.doctor', a),
     account('auditor.field.patient', pat),
