@@ -1,10 +1,11 @@
-import { cpSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
+import { logSizeBytesMax } from '@healthblock/runtime/bounded-log'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { askProcess, readProcess, startProcess, stopProcess, waitUntilReady } from './processes.ts'
+import { askProcess, readProcess, startProcess, stopProcess, tailLog, waitUntilReady } from './processes.ts'
 
 let dir: string
 let server: Server
@@ -94,6 +95,14 @@ test('a folder that was moved while its process runs, or is named by a link, sti
   // An ended child is there until this process has heard of its end.
   await expect.poll(() => isThere(pid as number)).toBe(false)
   for (const folder of [parent, other]) rmSync(folder, { recursive: true, force: true })
+})
+
+test('a log that has grown becomes the older one at the next start, and the end of it is still told', async () => {
+  await stopProcess(dir)
+  writeFileSync(join(dir, 'log'), `${'x'.repeat(logSizeBytesMax)}\nthe end\n`)
+  await startProcess({ name: 'idle', dir, command: process.execPath, args: [join(dir, 'idle.mjs')], env: {} })
+  expect([statSync(join(dir, 'log')).size, statSync(join(dir, 'log.1')).size]).toEqual([0, logSizeBytesMax + 9])
+  expect(await tailLog(dir, 1)).toBe('the end')
 })
 
 test('programs of other people say nothing of themselves, and are believed', async () => {

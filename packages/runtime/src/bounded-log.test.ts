@@ -78,6 +78,18 @@ test('what others write into the same file is counted and kept', () => {
   expect(statSync(path).size).toBeLessThan(2 * sizeBytesMax)
 })
 
+test('what others write beside few lines of the process is moved, too', () => {
+  log = new BoundedLog({ descriptor, path })
+  write(1)
+  appendFileSync(path, 'of another\n'.repeat(logSizeBytesMax / 10))
+  for (let kib = 0; kib < 80; kib++) {
+    writeSync(descriptor, `${'x'.repeat(1023)}\n`)
+    log.wrote(1024)
+  }
+  expect(statSync(path).size).toBeLessThan(80 * 1024)
+  expect(statSync(`${path}.1`).size).toBeGreaterThan(logSizeBytesMax)
+})
+
 test('a log that was large before its process started is moved at the first line', () => {
   writeFileSync(path, '0\n'.repeat(sizeBytesMax))
   log = new BoundedLog({ descriptor, path, sizeBytesMax })

@@ -17,6 +17,8 @@ import {
 /** A log that is larger is moved to `FILE.1`, in the place of the one before it. */
 export const logSizeBytesMax = 8 * 1024 * 1024
 const pieceSizeBytes = 1024 * 1024
+/** The file is looked at once so much was written here: others write into it, too. */
+const lookEvery = 64 * 1024
 
 /** How to bound a log. */
 export interface BoundedLogOptions {
@@ -31,21 +33,22 @@ export interface BoundedLogOptions {
 export class BoundedLog {
   readonly #options: BoundedLogOptions
   readonly #sizeBytesMax: number
-  /** About how large the file is: lines are counted by their characters, and others write, too. */
-  #size = 0
+  /** Characters until the file is looked at. */
+  #untilLook = 0
 
   constructor(options: BoundedLogOptions) {
     this.#options = options
     this.#sizeBytesMax = options.sizeBytesMax ?? logSizeBytesMax
-    this.#size = this.#sizeNow() ?? 0
   }
 
   /** To be called when a line was written. Never throws: a log that cannot be moved (a full disk) goes on, and is moved later. */
   wrote(characters: number): void {
-    this.#size += characters
-    if (this.#size < this.#sizeBytesMax) return
-    const size = this.#sizeNow()
-    this.#size = size !== undefined && size >= this.#sizeBytesMax ? this.#move() : (size ?? 0)
+    this.#untilLook -= characters
+    if (this.#untilLook > 0) return
+    const size = this.#sizeNow() ?? 0
+    if (size < this.#sizeBytesMax) this.#untilLook = Math.min(lookEvery, this.#sizeBytesMax - size)
+    // What does not work now will hardly do at the next line.
+    else this.#untilLook = this.#move() ? Math.min(lookEvery, this.#sizeBytesMax) : pieceSizeBytes
   }
 
   /** Undefined if another file lies at the path, or none: that one is somebody else's. */
@@ -59,8 +62,8 @@ export class BoundedLog {
     }
   }
 
-  /** Copies what there is, puts the copy in its place, and empties the file: what is written meanwhile is in one of the two. Gives the size left. */
-  #move(): number {
+  /** Copies what there is, puts the copy in its place, and empties the file: what is written meanwhile is in one of the two. False if that cannot be. */
+  #move(): boolean {
     const { descriptor, path } = this.#options
     const copy = `${path}.new`
     try {
@@ -77,11 +80,10 @@ export class BoundedLog {
         closeSync(from)
         closeSync(to)
       }
-      return 0
+      return true
     } catch {
       rmSync(copy, { force: true })
-      // Not at each line: what does not work now will hardly do at the next one.
-      return this.#sizeBytesMax - pieceSizeBytes
+      return false
     }
   }
 }
