@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -95,6 +95,17 @@ describe('verify', () => {
   it.skipIf(!existsSync('/proc/self'))('--extract says where no folder can be made', async () => {
     const file = write('receipt.json', (receipts[0] as Vector).receipt)
     await expect(run(file, '--extract', '/proc/healthblock/texts')).rejects.toThrow('/proc/healthblock')
+  })
+
+  it('--extract removes no link of its name that leads nowhere, and leaves nothing beside it', async () => {
+    const file = write('receipt.json', (receipts[0] as Vector).receipt)
+    const to = join(dir, 'texts')
+    await run(file, '--extract', to)
+    const last = readdirSync(to).at(-1) as string
+    for (const name of readdirSync(to)) rmSync(join(to, name))
+    symlinkSync(join(dir, 'nowhere'), join(to, last))
+    await expect(run(file, '--extract', to)).rejects.toThrow(/EEXIST/)
+    expect(readdirSync(to)).toEqual([last])
   })
 
   it.skipIf(!canMount)('--extract leaves nothing of it on a disk that is full', async () => {

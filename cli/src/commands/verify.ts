@@ -1,4 +1,4 @@
-import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ChainError } from '@healthblock/chain/errors'
 import { toBase64 } from '@healthblock/encoding/bytes'
@@ -74,8 +74,14 @@ function extract(bytes: Uint8Array, dir: string): string[] {
   try {
     ensureFolder(dir, { mode: 0o777 })
     for (const { path, content } of files) {
+      const file = openSync(path, 'wx')
+      // From here on it is this command's own: a name that was taken meanwhile, or leads nowhere, is somebody else's.
       written.push(path)
-      writeFileSync(path, content, { flag: 'wx' })
+      try {
+        writeFileSync(file, content)
+      } finally {
+        closeSync(file)
+      }
     }
   } catch (cause) {
     for (const path of written) rmSync(path, { force: true })
