@@ -18,7 +18,7 @@ describe.skipIf(!redisInstalled).each(groups)(
     beforeAll(async () => {
       world = await World.start(register)
       judge = new Judge(world)
-    }, 300_000)
+    }, 900_000)
     afterAll(() => world?.remove())
 
     test.each(list)(
@@ -28,10 +28,10 @@ describe.skipIf(!redisInstalled).each(groups)(
         expect(row.wrong).toEqual([])
         expect(row.committed).toBeGreaterThan(0)
       },
-      300_000,
+      900_000,
     )
 
-    test('and in the end the whole ledger, replayed from nothing, is clean', { timeout: 300_000 }, async () => {
+    test('and in the end the whole ledger, replayed from nothing, is clean', { timeout: 900_000 }, async () => {
       expect(await judge.judge({ whole: true })).toEqual({ wrong: [], findings: 0 })
     })
 

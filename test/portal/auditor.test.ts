@@ -408,7 +408,7 @@ describe.skipIf(!hasChromium || !hasRedis)("the auditor's portal (needs Chromium
     await page.waitForSelector('section.raw[tabindex="0"]')
     await isSound(reader)
     await reader.close()
-  }, 180_000)
+  })
 
   testAuditorFiles(() => ({ cluster, grant, grantedAt }))
 })
