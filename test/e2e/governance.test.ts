@@ -231,8 +231,11 @@ describe.skipIf(!hasRedis)('governance', { timeout: storyMs }, () => {
       'anna',
       'doctor-a',
     )
-    type Granted = { grant: string; recordedAt: string }
-    const [{ grant, recordedAt }] = (await cluster.ok<Granted[]>('patient', 'grants', 'anna')) as [Granted]
+    // The receipt is there before her node's own copy of the ledger has the block.
+    const { grant, recordedAt } = await eventually('the block of the grant', async () => {
+      const [only] = await cluster.ok<{ grant: string; recordedAt: string | null }[]>('patient', 'grants', 'anna')
+      return only === undefined || only.recordedAt === null ? undefined : { ...only, recordedAt: only.recordedAt }
+    })
     await stream()
     const during = new Date().toISOString()
     await stream()
