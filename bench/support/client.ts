@@ -15,7 +15,12 @@ const waitMs = 30_000
 const batchMax = 256
 const batchBytesMax = 1_000_000
 
-function call(url: string, path: string, type?: string, body?: Uint8Array): Promise<{ status: number; body: Buffer }> {
+interface Answer {
+  readonly status: number
+  readonly body: Buffer
+}
+
+function call(url: string, path: string, type?: string, body?: Uint8Array): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const headers = body === undefined ? {} : { 'content-type': type, 'content-length': body.length }
     const sent = request(
@@ -28,7 +33,11 @@ function call(url: string, path: string, type?: string, body?: Uint8Array): Prom
         answer.once('end', () => resolve({ status: answer.statusCode ?? 0, body: Buffer.concat(parts) }))
       },
     )
-    sent.once('error', reject)
+    sent.once('error', (error: NodeJS.ErrnoException) => {
+      // A node closes a connection that nobody used for a while, and this may have been on its way then.
+      if (sent.reusedSocket && error.code === 'ECONNRESET') resolve(call(url, path, type, body))
+      else reject(error)
+    })
     sent.setTimeout(60_000, () => sent.destroy(new Error(`${path}: no answer within 60 s`)))
     sent.end(body)
   })
