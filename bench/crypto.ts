@@ -1,5 +1,5 @@
 /** Every primitive of packages/crypto, through both providers. */
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes, sign, verify } from 'node:crypto'
 import { provider as native } from '../packages/crypto/src/provider/native.ts'
 import { provider as noble } from '../packages/crypto/src/provider/noble.ts'
 import type { Provider } from '../packages/crypto/src/provider/provider.ts'
@@ -13,6 +13,14 @@ interface Primitive {
   readonly name: string
   readonly sizeBytes: number
   readonly run: () => unknown
+}
+
+/** OpenSSL's verification, without what this project does around it. */
+function plainVerification(): Primitive {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519')
+  const message = bytes(256)
+  const signature = sign(null, message, privateKey)
+  return { name: 'ed25519 verify', sizeBytes: 256, run: () => verify(null, message, publicKey, signature) }
 }
 
 /** Repeats an operation for a while, in groups long enough for the clock. */
@@ -49,6 +57,7 @@ async function primitives(provider: Provider): Promise<Primitive[]> {
   const signer = provider.ed25519Signer(seed)
   const verifier = provider.ed25519Verifier(publicKey)
   const signature = signer.sign(message)
+  const checks = Array.from({ length: 64 }, () => ({ handle: verifier, signature, message }))
   const key = bytes(32)
   const nonce = bytes(12)
   const aad = bytes(64)
@@ -78,7 +87,8 @@ async function primitives(provider: Provider): Promise<Primitive[]> {
     },
     { name: 'ed25519 public key', sizeBytes: 32, run: () => provider.ed25519PublicKey(seed) },
     { name: 'ed25519 sign', sizeBytes: 256, run: () => signer.sign(message) },
-    { name: 'ed25519 verify', sizeBytes: 256, run: () => verifier.verify(signature, message) },
+    { name: 'ed25519 verify, key seen often', sizeBytes: 256, run: () => verifier.verify(signature, message) },
+    { name: 'ed25519 verify, 64 such at once', sizeBytes: 256, run: () => provider.ed25519VerifyAll(checks) },
     {
       name: 'ed25519 verify, new key',
       sizeBytes: 256,
@@ -105,12 +115,16 @@ async function primitives(provider: Provider): Promise<Primitive[]> {
 }
 
 const results: Result[] = []
-for (const provider of [native, noble]) {
-  for (const { name, sizeBytes, run } of await primitives(provider)) {
+for (const [provider, measured] of [
+  ['node:crypto', [plainVerification()]],
+  [native.name, await primitives(native)],
+  [noble.name, await primitives(noble)],
+] as const) {
+  for (const { name, sizeBytes, run } of measured) {
     const { perSecond, p50Ms, p99Ms } = await measure(run)
     results.push({
       primitive: name,
-      provider: provider.name,
+      provider,
       sizeBytes,
       operationsPerSecond: perSecond,
       megabytesPerSecond: (perSecond * sizeBytes) / 1e6,
