@@ -84,8 +84,17 @@ async function saturate(
   return { seconds: (performance.now() - begun) / 1000, latencies }
 }
 
-/** Submits on time, whatever became of what was submitted before. */
-async function pace(urls: readonly string[], items: readonly Item[], perSecond: number): Promise<number[]> {
+/**
+ * Submits on time, whatever became of what was submitted before, but for a patient's next transaction, which waits for hers before: what the
+ * node pushes back would else come in another order, and keep those behind it waiting. Latencies count from when it was due.
+ *
+ * @param patients - How many there are; they take turns.
+ */
+async function pace(
+  urls: readonly string[],
+  items: readonly Item[],
+  { perSecond, patients }: { perSecond: number; patients: number },
+): Promise<number[]> {
   const tickMs = 20
   const each = Math.max(1, Math.round((perSecond * tickMs) / 1000))
   const latencies: number[] = []
@@ -97,6 +106,7 @@ async function pace(urls: readonly string[], items: readonly Item[], perSecond: 
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait))
     const send = async (): Promise<void> => {
       const mine = items.slice(i, i + each)
+      for (const one of [i, i + mine.length - 1]) await under[Math.floor((one - patients) / each)]
       await submit(urls[tick % urls.length] as string, mine)
       await fetchReceipt(urls[tick % urls.length] as string, (mine.at(-1) as Item).id)
       latencies.push(performance.now() - due)
@@ -173,11 +183,12 @@ async function measure(cluster: BenchCluster, load: Load, patients: readonly Loa
     ...{ transactions: items.length, transactionsPerSecond: half, readingsPerSecond: half },
     ...{ p50Ms: percentile(latencies, 0.5), p99Ms: percentile(latencies, 0.99) },
   })
+  const paced = { perSecond: half, patients: own.length }
   tell(`ledger: n = ${urls.length}, half load: ${half.toFixed(0)}/s`)
-  results.push(halfRow('half, first seconds', parts.first, await pace(urls.slice(0, 1), parts.first, half)))
+  results.push(halfRow('half, first seconds', parts.first, await pace(urls.slice(0, 1), parts.first, paced)))
   const before = nodeTimes(cluster)
   const ownBefore = process.cpuUsage()
-  results.push(halfRow('half', parts.counted, await pace(urls.slice(0, 1), parts.counted, half)))
+  results.push(halfRow('half', parts.counted, await pace(urls.slice(0, 1), parts.counted, paced)))
   const { user, system } = process.cpuUsage(ownBefore)
   const times = nodeTimes(cluster).map((after, i) => timesBetween(before[i] ?? after, after))
   return [...results, ...costRow(times, await leaderOf(urls[0] as string), user + system, parts.counted.length)]

@@ -61,28 +61,12 @@ export async function submit(url: string, items: readonly Item[]): Promise<numbe
   return busy
 }
 
-/** Submissions that a node pushed back, one behind the other. */
-const lines = new Map<string, Promise<unknown>>()
-
-/** Returns how often it was pushed back. What comes while others are tried again follows them: it may build on what they bring. */
+/** Returns how often it was pushed back. */
 async function handOver(url: string, items: readonly Item[]): Promise<number> {
   const body = concatBytes(...items.map(({ leaf }) => leaf))
-  if (!lines.has(url) && (await isAccepted(url, body))) return 0
-  const before = lines.get(url) ?? Promise.resolve()
-  const turn = before
-    .catch(() => {})
-    .then(async () => {
-      for (let busy = 1; ; busy++) {
-        if (await isAccepted(url, body)) return busy
-        await pause(20)
-      }
-    })
-  lines.set(url, turn)
-  try {
-    return await turn
-  } finally {
-    if (lines.get(url) === turn) lines.delete(url)
-  }
+  let busy = 0
+  for (; !(await isAccepted(url, body)); busy++) await pause(20)
+  return busy
 }
 
 /** False if the node is too busy. */

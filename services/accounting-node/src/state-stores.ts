@@ -13,9 +13,7 @@ import type { EarlyFaults } from './incidents/early-faults.ts'
 
 /** Page cache of each chain's state. */
 const stateCacheSizeBytes = 8 * 1024 * 1024
-/** Transactions that gather: a node that was killed executes no more than four times these again, half of them being written. */
-const transactionsMax = 2_048
-/** They are written in pieces of so many ms: at once they would hold everything else up for 20 to 80. */
+/** What has gathered is written in pieces of so many ms: at once it would hold everything else up for 60 to 100. */
 const pieceMs = 2
 
 /** Marks a chain whose stores are to be emptied at the next start. */
@@ -61,7 +59,7 @@ export class StateStores {
     this.#files[chain] = file
     // A Docchain block is judged by Userchain's state at its anchor: that file is never behind it.
     const before = () => (chain === 'docchain' ? this.#stores.userchain : undefined)
-    const store = new BatchedChainStore(file, { transactionsMax, before, pieceMs })
+    const store = new BatchedChainStore(file, { before, pieceMs })
     this.#stores[chain] = store
     return store
   }
