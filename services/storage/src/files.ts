@@ -47,8 +47,11 @@ export interface Putting {
   tokenOf: () => string
 }
 
-/** Codes with which a put fails that some store may have taken. */
-const partialCodes = ['ERR_QUOTA_EXCEEDED', 'ERR_QUORUM_MISSED', 'ERR_STORE_FULL', 'ERR_BLOCK_ERASED'] as const
+/**
+ * Codes with which a put is refused that another store may have taken. Where too few are reached, the copy stays at those that have it: the
+ * same put again makes it whole.
+ */
+const partialCodes = ['ERR_QUOTA_EXCEEDED', 'ERR_STORE_FULL', 'ERR_BLOCK_ERASED'] as const
 
 function keyOf(id: BlockId): string {
   return Buffer.from(id.digest).toString('hex')
