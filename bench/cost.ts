@@ -94,8 +94,11 @@ const replayParts: readonly ProgramPart[] = [
 /** Of the threads that verify for an audit. */
 const verifierParts: readonly ProgramPart[] = [
   garbage,
-  { name: 'signatures', fits: /^verifyOneShot / },
-  { name: 'signatures: around them', fits: / .*\/crypto\/src\/((inner\/)?signature|provider\/native)\.ts$/ },
+  { name: 'signatures', fits: /^verifyOneShot |^wasm-function|\/crypto\/src\/edwards\// },
+  {
+    name: 'signatures: around them',
+    fits: / .*\/crypto\/src\/((inner\/)?signature|provider\/(native|verifier-native))\.ts$/,
+  },
   hashing,
   messaging,
   { name: 'messages to be verified, bundles', fits: / .*\/(chain|encoding)\/src\// },
