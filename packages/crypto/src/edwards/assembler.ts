@@ -37,6 +37,11 @@ function s32(value: number): number[] {
   }
 }
 
+/** The 64 bits of a double. */
+export function doubleBits(value: number): bigint {
+  return new BigUint64Array(Float64Array.of(value).buffer)[0] as bigint
+}
+
 /** Opcodes of vector instructions without immediates, behind the prefix 0xfd. */
 const vectorCodes = {
   'i32x4.mul': 0xb5,
@@ -44,15 +49,12 @@ const vectorCodes = {
   'i64x2.shl': 0xcb,
   'i64x2.shr_u': 0xcd,
   'v128.and': 0x4e,
-  'v128.or': 0x50,
   'v128.xor': 0x51,
   'f64x2.add': 0xf0,
   'f64x2.sub': 0xf1,
-  'f64x2.mul': 0xf2,
   'f64x2.relaxed_madd': 0x107,
-  'f64x2.relaxed_nmadd': 0x108,
 } as const
-const integerCodes = { add: 0x6a, sub: 0x6b, mul: 0x6c, and: 0x71, shl: 0x74 } as const
+const integerCodes = { add: 0x6a, sub: 0x6b, mul: 0x6c, and: 0x71 } as const
 
 /** The body of one function. */
 export class FunctionBody {
@@ -128,7 +130,7 @@ export class FunctionBody {
 
   /** Both lanes the same double. */
   double(value: number): this {
-    return this.constant(new BigUint64Array(Float64Array.of(value).buffer)[0] as bigint)
+    return this.constant(doubleBits(value))
   }
 
   /** 16 bytes at the address on the stack. */

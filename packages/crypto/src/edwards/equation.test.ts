@@ -2,8 +2,8 @@ import crypto from 'node:crypto'
 import { ed25519 } from '@noble/curves/ed25519.js'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { fieldOrder } from '../inner/prime-order.ts'
 import { Equation } from './equation.ts'
-import { fieldOrder } from './kernel.ts'
 
 const equation = Equation.create((input) => crypto.hash('sha512', input, 'binary'), 1) as Equation
 

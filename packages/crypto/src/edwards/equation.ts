@@ -1,13 +1,12 @@
 /** The equation of SPEC.md §1 with tables of multiples: the memory of a `Kernel` and what is done there. */
 import { toHex } from '@healthblock/encoding/bytes'
 import { ed25519 } from '@noble/curves/ed25519.js'
-import { rootOfRatio } from '../inner/prime-order.ts'
+import { fieldOrder, rootOfRatio } from '../inner/prime-order.ts'
 import {
   createKernel,
   curveD,
   elementSizeBytes,
   entrySizeBytes,
-  fieldOrder,
   type Kernel,
   limbsOf,
   pointSizeBytes,

@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { fieldOrder } from '../inner/prime-order.ts'
 import {
   createKernel,
   curveD,
   elementSizeBytes,
   entrySizeBytes,
-  fieldOrder,
   type Kernel,
   limbsOf,
   pointSizeBytes,

@@ -12,7 +12,8 @@
  * Points are (X : Y : Z : T), x = X / Z, y = Y / Z, T Z = X Y, and the formulas those of Hisil, Wong, Carter, Dawson, Twisted Edwards curves
  * revisited, 2008. For a = -1 and this d they have no exceptions.
  */
-import { type FunctionBody, instantiate, type Local, type ModuleMemory, ModuleText } from './assembler.ts'
+import { fieldOrder } from '../inner/prime-order.ts'
+import { doubleBits, type FunctionBody, instantiate, type Local, type ModuleMemory, ModuleText } from './assembler.ts'
 
 const limbCount = 5
 const limbBits = 51
@@ -28,8 +29,6 @@ export const recordSizeBytes = 8
 /** A round is four doublings, but for the first, and some additions: scalars are cut into pieces of 32 bits, of eight digits each. */
 export const roundCount = 8
 
-/** The order of the field. */
-export const fieldOrder = 2n ** 255n - 19n
 /** d = -121665 / 121666 (RFC 8032 §5.1). */
 export const curveD = 37095705934669439343138083508754565189542113879843219016388785533085940283555n
 const twiceD = (2n * curveD) % fieldOrder
@@ -38,7 +37,6 @@ const twiceD = (2n * curveD) % fieldOrder
 const split = 1.5 * 2 ** 103
 /** Numbers up to 2^51 added to it are in the low bits of the sum. */
 const unit = 1.5 * 2 ** 52
-const bitsOf = (value: number) => new BigUint64Array(Float64Array.of(value).buffer)[0] as bigint
 
 /** The limbs of a field element 0 <= value < p, reduced. */
 export function limbsOf(value: bigint): number[] {
@@ -70,25 +68,18 @@ function storeElement(f: FunctionBody, pointer: Local, element: Element, offset 
       .store(offset + limbSizeBytes * i)
 }
 
-function add(f: FunctionBody, a: Element, b: Element): Element {
+function limbwise(f: FunctionBody, operation: 'f64x2.add' | 'f64x2.sub', a: Element, b: Element): Element {
   return a.map((limb, i) =>
     f
       .get(limb)
       .get(b[i] as Local)
-      .vector('f64x2.add')
+      .vector(operation)
       .name(),
   )
 }
 
-function subtract(f: FunctionBody, a: Element, b: Element): Element {
-  return a.map((limb, i) =>
-    f
-      .get(limb)
-      .get(b[i] as Local)
-      .vector('f64x2.sub')
-      .name(),
-  )
-}
+const add = (f: FunctionBody, a: Element, b: Element): Element => limbwise(f, 'f64x2.add', a, b)
+const subtract = (f: FunctionBody, a: Element, b: Element): Element => limbwise(f, 'f64x2.sub', a, b)
 
 /** Reduced, of limbs up to 2^53. */
 function carry(f: FunctionBody, a: Element): Element {
@@ -128,8 +119,8 @@ function columnsOf(f: FunctionBody, terms: readonly Term[]): Column[] {
       .get(high)
       .vector('f64x2.sub')
     const low = f.vector('f64x2.relaxed_madd').name()
-    gather(k, low, bitsOf(unit))
-    gather(k + 1, high, bitsOf(split))
+    gather(k, low, doubleBits(unit))
+    gather(k + 1, high, doubleBits(split))
   }
   return columns
 }
@@ -160,7 +151,7 @@ function reducedSum(f: FunctionBody, terms: readonly Term[]): Element {
     if (k === 0) f.constant(weight).vector('i32x4.mul')
     f.vector('i64x2.add')
     // From a whole number below 2^52 to a double.
-    f.constant(bitsOf(2 ** 52)).vector('i64x2.add')
+    f.constant(doubleBits(2 ** 52)).vector('i64x2.add')
     f.double(2 ** 52 + 2 ** 50 + Number(weight * tooMuch)).vector('f64x2.sub')
     return f.name()
   })

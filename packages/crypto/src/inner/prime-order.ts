@@ -14,7 +14,9 @@
  * Three or four powers in place of some 250 doublings. Points are public: nothing here takes constant time.
  */
 
-const p = 2n ** 255n - 19n
+/** The order of the field. */
+export const fieldOrder = 2n ** 255n - 19n
+const p = fieldOrder
 const half = (p + 1n) / 2n
 const montgomeryA = 486_662n
 /** 2^((p - 1) / 4), a root of -1. */
