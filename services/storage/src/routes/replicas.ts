@@ -38,7 +38,7 @@ const pinModes = new Set([0, 1, 2])
 /** As {@link pinModes}, and 3 kept without a pin. */
 const pinsAsked = new Set([...pinModes, 3])
 
-/** As it may be pinned, and {@link retractForce}. */
+/** Of a release: 0 not of what is pinned, 1 of that, too, and {@link retractForce}. */
 const releaseForces = new Set([0, 1, retractForce])
 
 /** What the routes work with. */
