@@ -326,32 +326,40 @@ test('where no store has the root any more that Userchain erased, a store that h
   }, waiting)
 })
 
-test('with fewer copies than stores, one that has a leaf and neither its root nor who to ask for it gives the leaf up, too', async () => {
-  await start(3, true, { STORAGE_REPLICAS: '2' })
+/** Stores a file of Alice's of which the last of three stores is to have leaves, but not the root. @returns the root, all blocks, and those leaves. */
+async function putFileWithoutRootThere(): Promise<{ root: BlockId; blocks: BlockId[]; kept: BlockId[] }> {
   const away = places[2] as Place
   const members = away.members?.list() ?? []
   const isPlacedThere = (id: BlockId): boolean =>
     rankMembers(id.digest, members)
       .slice(0, 2)
       .some(({ account }) => Buffer.compare(account, away.account) === 0)
-  const blocks: { bytes: Uint8Array; cid: CID }[] = []
+  const made: { bytes: Uint8Array; cid: CID }[] = []
   let root: CID
   do {
-    blocks.length = 0
+    made.length = 0
     const head = sealedBlock({ owner: alice.account, writer: alice.account, kind: 3 })
-    const put = async (block: { bytes: Uint8Array; cid: CID }): Promise<void> => void blocks.push(block)
+    const put = async (block: { bytes: Uint8Array; cid: CID }): Promise<void> => void made.push(block)
     const content = (async function* () {
       yield Buffer.concat([head, randomBytes(9000)])
     })()
     root = (await importFile(content, { leafBytes: 1024, put })).cid
-  } while (isPlacedThere(fromCid(root)))
-  for (const { bytes, cid } of blocks) await put(bytes, alice, cid.code === codecRaw ? 'raw' : 'dag-pb')
-  const kept = blocks.map(({ cid }) => fromCid(cid)).filter(isPlacedThere)
-  expect(kept.length).toBeGreaterThan(0)
+  } while (isPlacedThere(fromCid(root)) || !made.slice(1).some(({ cid }) => isPlacedThere(fromCid(cid))))
+  for (const { bytes, cid } of made) await put(bytes, alice, cid.code === codecRaw ? 'raw' : 'dag-pb')
+  const blocks = made.map(({ cid }) => fromCid(cid))
+  // The first leaf has a header of its own, by which it goes by itself.
+  const kept = blocks.slice(1).filter(isPlacedThere)
   for (const { digest } of kept) await vi.waitFor(() => expect(away.node?.store.has(digest)).toBe(true), waiting)
+  return { root: fromCid(root), blocks, kept }
+}
+
+test('with fewer copies than stores, one that has a leaf and neither its root nor who to ask for it gives the leaf up, too', async () => {
+  await start(3, true, { STORAGE_REPLICAS: '2' })
+  const away = places[2] as Place
+  const { root, blocks, kept } = await putFileWithoutRootThere()
   await cluster.stop(away)
   places = places.slice(0, 2)
-  expect(await erase(root.toString(), alice, [order(fromCid(root))])).toMatchObject({ blocks: blocks.length })
+  expect(await erase(encodeBlockId(root), alice, [order(root)])).toMatchObject({ blocks: blocks.length })
   await vi.waitFor(() => {
     for (const place of places) expect(place.node?.store.totals().blocks).toBe(0)
   }, waiting)
@@ -360,6 +368,32 @@ test('with fewer copies than stores, one that has a leaf and neither its root no
     for (const { digest } of kept) expect(away.node?.store.tombstone(digest)?.owner).toEqual(alice.account)
   }, waiting)
   await vi.waitFor(() => expect(away.node?.store.totals().blocks).toBe(0), waiting)
+})
+
+test('of a file that Userchain erased such a store gives its leaves up once it has read that itself', async () => {
+  await start(3, true, { STORAGE_REPLICAS: '2' })
+  const [first, second, away] = places as [Place, Place, Place]
+  const { kept } = await putFileWithoutRootThere()
+  await cluster.stop(away)
+  const at = Date.now()
+  const range = { owner: alice.account, stream: new Uint8Array(8), first: 1, last: 1, at, removeAt: at + 1000 }
+  for (const { node } of [first, second]) await node?.erasure.eraseRecords(range)
+  await vi.waitFor(() => {
+    for (const { node } of [first, second]) expect(node?.store.totals().blocks).toBe(0)
+  }, waiting)
+  const node = await cluster.start(away)
+  await cluster.connected()
+  // What the others say of Userchain is not believed.
+  await node.erasure.pull()
+  for (const { digest } of kept) expect(node.store.has(digest)).toBe(true)
+  await node.erasure.eraseRecords({ ...range, at: at - 5 })
+  await node.erasure.pull()
+  for (const { digest } of kept) expect(node.store.has(digest)).toBe(true)
+  await node.erasure.eraseRecords({ ...range, last: 2 })
+  await node.erasure.pull()
+  for (const { digest } of kept) expect(node.store.tombstone(digest)).toMatchObject({ at, removeAt: at + 1000 })
+  await node.erasure.sweep()
+  for (const { digest } of kept) expect(node.store.digests(new Uint8Array(0), 99)).not.toContainEqual(digest)
 })
 
 test.each([

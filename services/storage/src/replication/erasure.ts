@@ -13,9 +13,10 @@ import { isStorageError, StorageError, tooManyRemovals } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { type Files, treeBlocksMax } from '../files.ts'
 import { headerOf, type PayloadHeader } from '../ownership.ts'
+import type { BelowList } from '../store/below-list.ts'
 import { type BlockId, codecRaw, encodeBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
-import type { ErasedRange, TombstoneEntry, WordEntry } from '../store/operations.ts'
+import type { BelowEntry, ErasedRange, TombstoneEntry, WordEntry } from '../store/operations.ts'
 import { ledgerWord, notYet, parseWord, statedWord, verifyWord, wordOfOrder } from './erasure-word.ts'
 import type { NodeClient } from './node-client.ts'
 import type { Replicator } from './replicator.ts'
@@ -457,8 +458,8 @@ export class Erasure {
     try {
       const left = await this.#pullWords(member, `words ${name}`)
       const isLeft = left !== undefined
-      await this.#pullBelow(member, { list: 'tombstones', name: `tombstones below ${name}`, isLeft })
-      await this.#pullBelow(member, { list: 'below', name: `below ${name}`, isLeft }).then(
+      await this.#pullBelow(member, { list: 'tombstones', name: `erased below ${name}`, isLeft })
+      await this.#pullBelow(member, { list: 'below', name: `unkept below ${name}`, isLeft }).then(
         () => this.#older.delete(name),
         (error: unknown) => this.#toldByOlder(member, error),
       )
@@ -517,20 +518,33 @@ export class Erasure {
     }
   }
 
-  /** @param from.isLeft - true if words are left: what lies below their roots is asked for again with them. */
-  async #pullBelow(
-    member: Member,
-    from: { list: 'tombstones' | 'below'; name: string; isLeft: boolean },
-  ): Promise<void> {
+  /**
+   * What is kept here and erased there by nothing that this store knows, as by what it has not read in Userchain yet, is asked
+   * for again the next time.
+   *
+   * @param from.isLeft - true if words are left: what lies below their roots is asked for again with them.
+   */
+  async #pullBelow(member: Member, from: { list: BelowList; name: string; isLeft: boolean }): Promise<void> {
     const { client, store, delayMs } = this.#options
+    let { isLeft } = from
     for (let after = this.#cursor(from.name); ; ) {
       const page = await client.below(member, from.list, after)
       const last = page.at(-1)
       if (last === undefined) return
       await store.vouch(member.account, page, { storesNeeded: this.#vouchersNeeded(), delayMs })
+      const unread = isLeft ? undefined : page.find((entry) => this.#isUnread(entry))
       after = last.id
-      if (!from.isLeft) await this.#setCursor(from.name, after)
+      if (!isLeft) await this.#setCursor(from.name, unread === undefined ? after : unread.id - 1)
+      isLeft ||= unread !== undefined
     }
+  }
+
+  /** True of a block that is kept here, if nothing is known here of the erasure by which another store says that it goes. */
+  #isUnread({ digest, root, owner, at }: BelowEntry): boolean {
+    const { store } = this.#options
+    if (owner === undefined || store.tombstone(digest) || store.references(digest).length === 0) return false
+    if (store.tombstone(root) || store.word(root, owner)) return false
+    return at === undefined || !store.hasErased(owner, at)
   }
 
   /** How late it is by the clock that stands still while a store is away. */

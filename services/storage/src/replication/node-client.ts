@@ -13,6 +13,7 @@ import type { Member, Members } from '../access/members.ts'
 import { StorageError } from '../errors.ts'
 import { HttpAgent, httpRequest } from '../http.ts'
 import type { PayloadHeader } from '../ownership.ts'
+import type { BelowList } from '../store/below-list.ts'
 import { type BlockId, encodeBlockId } from '../store/block-id.ts'
 import type { PinEntry, PinsListed } from '../store/entries.ts'
 import type { BelowEntry, Reference } from '../store/operations.ts'
@@ -293,16 +294,19 @@ export class NodeClient {
    *
    * @param list - `tombstones` of what is erased there, `below` of what the member does not keep.
    */
-  async below(member: Member, list: 'tombstones' | 'below', after: number): Promise<(BelowEntry & { id: number })[]> {
-    const value = decodeCbor(await this.#send(member, `/v1/replicas/${list}/list`, encodeCbor([after])))
+  async below(member: Member, list: BelowList, after: number): Promise<(BelowEntry & { id: number })[]> {
+    const value = decodeCbor(await this.#send(member, `/v1/replicas/${list}/list`, encodeCbor([after, 1])))
     if (!Array.isArray(value)) throw this.#refused(member, 0, 'malformed answer')
     return value.map((item) => {
-      const [id, ...named] = Array.isArray(item) ? item : []
+      const [id, ...rest] = Array.isArray(item) ? item : []
+      const last = rest.at(-1)
+      const at = typeof last === 'number' ? { at: last } : {}
+      const named = typeof last === 'number' ? rest.slice(0, -1) : rest
       const [digest, root, owner, writer] = parseDigests(named).map((one) => one.slice())
       if (typeof id !== 'number' || !digest || !root || (list === 'below' && !(owner && writer))) {
         throw this.#refused(member, 0, 'malformed answer')
       }
-      return { id, digest, root, ...(owner ? { owner } : {}), ...(list === 'below' && writer ? { writer } : {}) }
+      return { id, digest, root, ...(owner ? { owner } : {}), ...(list === 'below' && writer ? { writer } : {}), ...at }
     })
   }
 

@@ -219,31 +219,37 @@ function addWords(scope: FastifyInstance, { erasure, store, replicator }: Replic
     const digests = await erasure.givenUp({ digest, account, at }, after, givenUpPageSize)
     return sendSigned(reply, replicator, { request: bytes, value: digests ?? 0 })
   })
-  const afterOf = (request: FastifyRequest): number => {
+  const pageOf = (request: FastifyRequest): { after: number; isTimed: boolean } => {
     const body = decode('body', bodyOf(request))
-    const after = Array.isArray(body) ? body[0] : undefined
+    const [after, timed] = Array.isArray(body) ? body : []
     if (typeof after !== 'number') throw invalid('body', 'not [number]')
-    return after
+    return { after, isTimed: timed === 1 }
   }
   scope.post('/v1/replicas/words/list', small, async (request, reply) => {
-    const page = store.words(afterOf(request), wordsPageSize)
+    const page = store.words(pageOf(request).after, wordsPageSize)
     return sendCbor(
       reply,
       page.map(({ id, bytes }) => [id, bytes]),
     )
   })
   scope.post('/v1/replicas/tombstones/list', small, async (request, reply) => {
-    const page = store.tombstonesBelow(afterOf(request), wordsPageSize)
+    const { after, isTimed } = pageOf(request)
+    const page = store.below('tombstones', after, wordsPageSize)
     return sendCbor(
       reply,
-      page.map(({ id, digest, root, owner }) => [id, digest, root, ...(owner ? [owner] : [])]),
+      page.map(({ id, digest, root, owner, at }) => {
+        return [id, digest, root, ...(owner ? [owner] : []), ...(isTimed && at !== undefined ? [at] : [])]
+      }),
     )
   })
   scope.post('/v1/replicas/below/list', small, async (request, reply) => {
-    const page = store.notedBelow(afterOf(request), wordsPageSize)
+    const { after, isTimed } = pageOf(request)
+    const page = store.below('below', after, wordsPageSize)
     return sendCbor(
       reply,
-      page.map(({ id, digest, root, owner, writer }) => [id, digest, root, owner ?? 0, writer ?? 0]),
+      page.map(({ id, digest, root, owner, writer, at }) => {
+        return [id, digest, root, owner ?? 0, writer ?? 0, ...(isTimed && at !== undefined ? [at] : [])]
+      }),
     )
   })
 }

@@ -229,9 +229,9 @@ describe('blocks', () => {
     const common = { owner: alice, at: 3, removeAt: 10, root, writer: bob }
     await store.addTombstones([here, absent].map(({ digest }) => ({ digest, ...common })))
     // Another's block, which was only linked to, is not.
-    expect(store.notedBelow(0, 10)).toEqual([{ id: 1, digest: absent.digest, root, owner: alice, writer: bob }])
-    expect(store.notedBelow(1, 10)).toEqual([])
-    expect(store.tombstonesBelow(0, 10)).toEqual([])
+    expect(store.below('below', 0, 10)).toEqual([{ id: 1, digest: absent.digest, root, owner: alice, writer: bob }])
+    expect(store.below('below', 1, 10)).toEqual([])
+    expect(store.below('tombstones', 0, 10)).toEqual([])
   })
 
   test('a leaf that was not here when its file was erased comes back neither soon nor late, but for who keeps it else', async () => {

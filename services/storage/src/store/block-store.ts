@@ -14,6 +14,7 @@ import { byteText, equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { StorageError } from '../errors.ts'
 import { release } from '../memory.ts'
 import { openAtRest } from './at-rest.ts'
+import { type BelowList, belowQuery, toBelowEntry } from './below-list.ts'
 import { hashBlock } from './block-id.ts'
 import { bytesFreeAt, DiskRoom } from './disk-room.ts'
 import type { BlockStat, ChangedPin, HandoffEntry, Incident, PinEntry, PinsListed, PutRequest } from './entries.ts'
@@ -229,16 +230,9 @@ export class BlockStore {
     ) as unknown as TombstoneEntry | undefined
   }
 
-  /** Tombstones below roots after number `after` in the order in which they came here, with their numbers. */
-  tombstonesBelow(after: number, limit: number): (BelowEntry & { id: number })[] {
-    const below = 'SELECT id, digest, root, owner FROM tombstone WHERE id > ? AND root IS NOT NULL ORDER BY id LIMIT ?'
-    return this.#all(below, after, limit) as unknown as (BelowEntry & { id: number })[]
-  }
-
-  /** As {@link tombstonesBelow}, what was not here when the root was erased. */
-  notedBelow(after: number, limit: number): (BelowEntry & { id: number })[] {
-    const below = 'SELECT id, digest, root, owner, writer FROM below WHERE id > ? ORDER BY id LIMIT ?'
-    return this.#all(below, after, limit) as unknown as (BelowEntry & { id: number })[]
+  /** What lies below erased roots, after number `after` in the order in which it came here, with its numbers. */
+  below(list: BelowList, after: number, limit: number): (BelowEntry & { id: number })[] {
+    return this.#all(belowQuery(list), after, limit).map(toBelowEntry)
   }
 
   /** Words after number `after` in the order in which they came here, with their numbers. */
@@ -259,6 +253,11 @@ export class BlockStore {
     const erased = `SELECT at, remove_at AS removeAt FROM erasure WHERE ${range} ORDER BY at LIMIT 1`
     const row = this.#get(erased, owner, stream, sequence)
     return row as { at: number; removeAt: number } | undefined
+  }
+
+  /** True if this store has read in Userchain that records of an owner were erased at a time. */
+  hasErased(owner: Uint8Array, at: number): boolean {
+    return this.#get('SELECT 1 FROM erasure WHERE owner = ? AND at = ? LIMIT 1', owner, at) !== undefined
   }
 
   /** How many tombstones there are. */

@@ -146,8 +146,11 @@ export class ErasureRows {
     return { ok: true, changed: added > 0, deleted: 0 }
   }
 
-  /** The erasure of a root: by its tombstone, or by its owner's word where nobody has the root any more to be read. */
-  #above({ root, owner }: BelowEntry, delayMs: number): Omit<TombstoneEntry, 'digest' | 'root'> | undefined {
+  /**
+   * The erasure of a root: by its tombstone, or where nobody has the root any more to be read, by its owner's word, or by what
+   * was read in Userchain: which record the root was nobody can say then, but that some of its owner's were erased at that time.
+   */
+  #above({ root, owner, at: told }: BelowEntry, delayMs: number): Omit<TombstoneEntry, 'digest' | 'root'> | undefined {
     const tombstone = this.#statements.get(
       'SELECT owner, at, remove_at AS removeAt FROM tombstone WHERE digest = ?',
       root,
@@ -155,7 +158,10 @@ export class ErasureRows {
     if (tombstone) return tombstone as unknown as Omit<TombstoneEntry, 'digest' | 'root'>
     if (owner === undefined) return undefined
     const at = this.#statements.get('SELECT at FROM word WHERE digest = ? AND account = ?', root, owner)?.at
-    return typeof at === 'number' ? { owner, at, removeAt: at + delayMs } : undefined
+    if (typeof at === 'number') return { owner, at, removeAt: at + delayMs }
+    if (told === undefined) return undefined
+    const range = 'SELECT owner, at, remove_at AS removeAt FROM erasure WHERE owner = ? AND at = ? LIMIT 1'
+    return this.#statements.get(range, owner, told) as Omit<TombstoneEntry, 'digest' | 'root'> | undefined
   }
 
   /** @param writers - of each store that names the block the writer that it says, or null of one where it is erased. */

@@ -102,6 +102,8 @@ export interface BelowEntry {
   owner?: Uint8Array
   /** Who wrote it, from a store that has walked the file and does not keep the block; one that has it erased there says none. */
   writer?: Uint8Array
+  /** When the root was erased, Unix ms; earlier versions do not say it. */
+  at?: number
 }
 
 /** What one store tells another of an erasure, as it is kept (SPEC.md §3a). */

@@ -78,7 +78,7 @@ test('a file of version 1 is brought up to date: records are found by number, to
     const tombstones = [5, 6].map((at) => store.tombstone(new Uint8Array(32).fill(at)))
     expect(tombstones).toMatchObject([5, 6].map((at) => ({ owner, at, removeAt: at + 10 })))
     // Nobody proves them: they are told to no other store.
-    expect([store.words(0, 10), store.tombstonesBelow(0, 10)]).toEqual([[], []])
+    expect([store.words(0, 10), store.below('tombstones', 0, 10)]).toEqual([[], []])
     for (const bytes of [...records, plain]) expect(await store.get(hashBlock(bytes))).toEqual(Buffer.from(bytes))
     expect(store.totals()).toEqual({ blocks: 4, bytes: 3 * 1024 + 50 })
     await store.close()
