@@ -5,8 +5,10 @@ import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
+import type { CID } from 'multiformats/cid'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { Cluster, multipart, type Place, type Tenant } from './cluster.fixture.ts'
+import { rankMembers } from './replication/placement.ts'
 import { hashBlock } from './store/block-id.ts'
 import type { BlockStore } from './store/block-store.ts'
 import { packPathOf, packsFolderOf } from './store/pack-place.ts'
@@ -105,6 +107,49 @@ describe('quotas', () => {
       const theirs = await small.client(only, other).block.put(randomBytes(10))
       for await (const { error } of client.block.rm(theirs)) expect(error?.message).toMatch(/too many removals/)
       for await (const { error } of client.block.rm(kept)) expect(error).toBeUndefined()
+    } finally {
+      await small.end()
+    }
+  })
+
+  test('of a tenant: what other stores alone keep of its file it gives up, however much is remembered of its removals', async () => {
+    const small = new Cluster()
+    try {
+      await small.prepare(3, { STORAGE_REPLICAS: '2', STORAGE_TENANT_BYTES_MAX: '5120' })
+      await small.startAll()
+      const [first, second] = small.places as [Place, Place]
+      const [careless, other] = small.tenants as [Tenant, Tenant]
+      const client = small.client(first, careless)
+      const isLast = (bytes: Uint8Array): boolean => {
+        const last = rankMembers(hashBlock(bytes), first.members?.list() ?? []).at(-1)
+        return Buffer.compare(last?.account ?? bytes, first.account) === 0
+      }
+      const putElsewhere = async (tenant: Tenant): Promise<CID> => {
+        let bytes = randomBytes(10)
+        while (!isLast(bytes)) bytes = randomBytes(10)
+        return await small.client(second, tenant).block.put(bytes)
+      }
+      const [alone, leaf, theirs] = [
+        await putElsewhere(careless),
+        await putElsewhere(careless),
+        await putElsewhere(other),
+      ]
+      const root = await client.dag.put({ leaf })
+      expect([alone, leaf, theirs].some(({ multihash }) => first.node?.store.has(multihash.digest))).toBe(false)
+      const account = small.tenants[0]?.account as Uint8Array
+      while ((first.node?.store.removalsLeft(account) ?? 0) > 0) {
+        const cid = await client.block.put(randomBytes(10))
+        for await (const { error } of client.block.rm(cid)) expect(error).toBeUndefined()
+      }
+      for await (const { error } of client.block.rm(theirs)) expect(error?.message).toMatch(/too many removals/)
+      for await (const { error } of client.block.rm(alone)) expect(error).toBeUndefined()
+      const headers = { 'content-type': 'application/json' }
+      const body = JSON.stringify({ cids: [root.toString()] })
+      const answer = await small.request(first, '/v1/erasures', { body, headers }, careless)
+      expect(await answer.json()).toMatchObject({ results: [{ state: 'released', blocks: 2 }] })
+      for (const { multihash } of [alone, leaf, root]) {
+        for (const { node } of small.places) expect(node?.store.has(multihash.digest)).toBe(false)
+      }
     } finally {
       await small.end()
     }

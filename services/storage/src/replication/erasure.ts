@@ -9,7 +9,7 @@ import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { Authorizer } from '../access/authorizer.ts'
 import type { Member, Members } from '../access/members.ts'
 import type { BlockBackend } from '../backend.ts'
-import { isStorageError, StorageError, tooManyRemovals } from '../errors.ts'
+import { isStorageError, StorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { type Files, treeBlocksMax } from '../files.ts'
 import { headerOf, type PayloadHeader } from '../ownership.ts'
@@ -116,10 +116,10 @@ export class Erasure {
    * @param order - the account's signed order, needed if the account has a key.
    * @throws {StorageError} `ERR_NOT_OWNER` for another's sealed payload; `ERR_BLOCK_NOT_FOUND` if every store says that it
    *   has no such block, `ERR_PEER_UNREACHABLE` if none that is reached has it; `ERR_SIGNATURE_NEEDED`, `ERR_ORDER_INVALID`;
-   *   `ERR_QUOTA_EXCEEDED` if it names more that the account does not keep than may be remembered of its removals.
+   *   `ERR_QUOTA_EXCEEDED` if it names more that the account keeps nowhere than may be remembered of its removals.
    */
   async erase(id: BlockId, account: Uint8Array, order?: Uint8Array): Promise<ErasureResult> {
-    const { store, files, authorizer } = this.#options
+    const { store, files, authorizer, replicator } = this.#options
     const good = this.#wordFor(id, account, order)
     const signal = AbortSignal.timeout(walkTimeoutMs)
     const cid = encodeBlockId(id)
@@ -137,8 +137,8 @@ export class Erasure {
       return { cid, state: 'erased', ...(await this.#lay(good, header, signal)) }
     }
     const blocks = await files.withoutPinned(id, account, signal)
-    const unkept = blocks.filter(({ digest }) => store.keptSince(digest, account) === undefined)
-    if (unkept.length > store.removalsLeft(account)) throw tooManyRemovals()
+    const digests = blocks.map(({ digest }) => digest)
+    await replicator.assertRemovable(digests, account)
     const { at } = good.entry
     if (authorizer.signsErasures(account)) await this.#giveUp(good, blocks)
     // Parents last, so that what is left of a walk that ends early can still be found.

@@ -180,6 +180,13 @@ export class NodeClient {
     return states.map(Number)
   }
 
+  /** Of blocks, at most {@link digestsPerCheckMax}: whether an account keeps them at a member. */
+  async kept(member: Member, account: Uint8Array, digests: readonly Uint8Array[]): Promise<boolean[]> {
+    const answer = decodeCbor(await this.#send(member, '/v1/replicas/kept', encodeCbor([account, [...digests]])))
+    if (!Array.isArray(answer) || answer.length !== digests.length) throw this.#refused(member, 0, 'malformed answer')
+    return answer.map((one) => one === 1)
+  }
+
   /** Has a member prove that it has blocks: its answers, in their order, to be held against the blocks here. */
   async prove(member: Member, nonce: Uint8Array, digests: readonly Uint8Array[]): Promise<CborValue[]> {
     const answers = decodeCbor(await this.#send(member, '/v1/replicas/prove', encodeCbor([nonce, [...digests]])))

@@ -19,7 +19,7 @@ import { handoffKinds, type IncidentEntry, type Reference } from '../store/opera
 import { referenceAheadMsMax, timelyReference } from '../store/pin-stamps.ts'
 import { isFinal } from './final-refusal.ts'
 import { directMs, type HandoffLane } from './handoff-lane.ts'
-import type { NodeClient, ReplicaRequest } from './node-client.ts'
+import { digestsPerCheckMax, type NodeClient, type ReplicaRequest } from './node-client.ts'
 import { Pins, type Told } from './pins.ts'
 import { rankMembers } from './placement.ts'
 import { isProof, newNonce, proofOf } from './possession.ts'
@@ -413,7 +413,7 @@ export class Replicator {
    *   it, stores that cannot be reached must be asked again.
    * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if no reachable store has such a reference; `ERR_BLOCK_SEALED`,
    *   `ERR_BLOCK_PINNED`; `ERR_SIGNATURE_NEEDED` of an account that signs; `ERR_PEER_UNREACHABLE` if it has to be asked again;
-   *   `ERR_QUOTA_EXCEEDED` for what the account does not keep here, if too many of its removals are remembered.
+   *   `ERR_QUOTA_EXCEEDED` for what the account keeps nowhere, as far as stores are reached, if too many of its removals are remembered.
    */
   async release(id: BlockId, by: { account: Uint8Array; force: boolean; token?: string }): Promise<void> {
     const { backend, client, store, now, onHandoff, authorizer } = this.#options
@@ -425,8 +425,7 @@ export class Replicator {
     if (isSigning) assertReleaser(authorizer, { account, token, cid })
     const notFound = new StorageError(`ipld: could not find ${cid}`, { code: 'ERR_BLOCK_NOT_FOUND', cid })
     if (!(await this.#mayBeKept(id))) throw notFound
-    // To give up what one keeps takes no more room than that; anything else would be remembered for nothing.
-    if (store.keptSince(id.digest, account) === undefined && store.removalsLeft(account) === 0) throw tooManyRemovals()
+    await this.assertRemovable([id.digest], account)
     const release = async (member: Member): Promise<boolean> => {
       if (this.#isSelf(member)) return (await backend.release(id.digest, account, { at, force })).changed
       return await client.release(member, id, { account, at, force, ...(isSigning ? { token } : {}) })
@@ -443,6 +442,33 @@ export class Replicator {
       onHandoff()
     }
     if (!answers.some((answer) => answer.done)) throw notFound
+  }
+
+  /**
+   * To give up what one keeps takes no more room than that, here or at another store; anything else would be remembered for
+   * nothing, and is as far as the account's removals reach.
+   *
+   * @throws {StorageError} `ERR_QUOTA_EXCEEDED`.
+   */
+  async assertRemovable(digests: readonly Uint8Array[], account: Uint8Array): Promise<void> {
+    const { store } = this.#options
+    const left = store.removalsLeft(account)
+    const unkept = digests.filter((digest) => store.keptSince(digest, account) === undefined)
+    for (let at = 0, count = unkept.length; count > left; at += digestsPerCheckMax) {
+      const asked = unkept.slice(at, at + digestsPerCheckMax)
+      if (asked.length === 0) throw tooManyRemovals()
+      count -= await this.#keptElsewhere(asked, account)
+    }
+  }
+
+  /** Of blocks that an account does not keep here, how many it keeps at other stores, as far as they are reached. */
+  async #keptElsewhere(digests: readonly Uint8Array[], account: Uint8Array): Promise<number> {
+    const { client } = this.#options
+    const answers = await this.#everywhere(
+      (member) => client.kept(member, account, digests),
+      (member) => !this.#isSelf(member) && this.#isUp(member),
+    )
+    return digests.filter((_, index) => answers.some(({ done }) => done !== false && done[index] === true)).length
   }
 
   /**

@@ -294,6 +294,16 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
         digests.map((digest) => (store.tombstone(digest) !== undefined ? 2 : backend.has(digest) ? 1 : 0)),
       )
     })
+    scope.post('/v1/replicas/kept', small, async (request, reply) => {
+      const body = decode('body', bodyOf(request))
+      const [account, list = 0] = Array.isArray(body) ? body : []
+      if (!isAccount(account)) throw invalid('body', 'not [account, [digest]]')
+      const kept = parseDigests(list).map((digest) => store.keptSince(digest, account) !== undefined)
+      return sendCbor(
+        reply,
+        kept.map((isKept) => (isKept ? 1 : 0)),
+      )
+    })
     scope.post('/v1/replicas/prove', small, async (request, reply) => {
       const { nonce, digests } = parseQuestion(decode('body', bodyOf(request)))
       const proofs: CborValue[] = []

@@ -26,7 +26,7 @@ export function quotaBytesOf({ bytes, blocks }: Readonly<Tally>): number {
 
 /** What an account has at a node. */
 export interface AccountUse extends Tally {
-  /** What is remembered of its removals: releases, and what lay below its erased files and was not here. */
+  /** What is remembered of its removals: releases, and what lay below its erased files and was not here. Tombstones are not counted: SPEC.md §5. */
   remembered: number
 }
 
