@@ -41,4 +41,6 @@ export function sendEvents<E extends StreamedEvent>(
     stopping.removeEventListener('abort', end)
     end()
   })
+  // Who left before this began, or came after the stop did, is not told of.
+  if (raw.closed || stopping.aborted) end()
 }

@@ -25,8 +25,12 @@ afterEach(async () => {
   rmSync(dir, { recursive: true, force: true })
 })
 
-async function node(lies: Lies = {}, options: { pageBlocks?: number; of?: TestLedger } = {}): Promise<TestNode> {
-  const started = await startTestNode(options.of ?? history, { lies, pageBlocks: options.pageBlocks ?? 100 })
+async function node(
+  lies: Lies = {},
+  options: { pageBlocks?: number; of?: TestLedger; port?: number } = {},
+): Promise<TestNode> {
+  const { of = history, ...others } = options
+  const started = await startTestNode(of, { lies, pageBlocks: 100, ...others })
   closing.push(started)
   return started
 }
@@ -48,6 +52,19 @@ function follower(
   })
   closing.push(opened)
   return { follower: opened, events }
+}
+
+/** Two nodes at free ports, the number of one of which begins with the other's. */
+async function likeNamedNodes(): Promise<{ liar: TestNode; innocent: TestNode }> {
+  for (let port = 1_100; port < 3_200; port++) {
+    try {
+      const liar = await node({}, { port })
+      return { liar, innocent: await node({}, { port: 10 * port }) }
+    } catch (error) {
+      if (codeOf(error) !== 'EADDRINUSE') throw error
+    }
+  }
+  throw new Error('no two ports are free')
 }
 
 function grow(blocks: number, of: TestLedger = history): void {
@@ -200,6 +217,22 @@ describe('LedgerFollower', () => {
     const { follower: alone } = follower([liar], { docchain: false, name: 'alone' })
     expect(await caught(alone.catchUp())).toBe('ERR_NO_SOURCE')
     expect(alone.head('userchain').height).toBe(0)
+  })
+
+  it('leaves the node alone that streamed a tampered block, not one whose address only begins the same', async () => {
+    const { liar, innocent } = await likeNamedNodes()
+    let aheadMs = 0
+    innocent.lies.status = 503
+    const { follower: one, events } = follower([innocent, liar], { docchain: false, now: () => Date.now() + aheadMs })
+    one.start()
+    await expect.poll(() => history.onBlock.size, { timeout: 20_000 }).toBe(1)
+    // The innocent one is back, and the first to be asked again.
+    delete innocent.lies.status
+    aheadMs = 31_000
+    liar.lies.frame = flipped
+    grow(1)
+    await expect.poll(() => one.head('userchain'), { timeout: 20_000 }).toEqual(history.ledger.head('userchain'))
+    expect(events.map((event) => event.type === 'quarantine' && event.url)).toEqual([liar.url])
   })
 
   it.each([

@@ -598,7 +598,6 @@ export class LedgerFollower {
         }
       } catch (error) {
         if (signal.aborted || this.#halted !== undefined) return
-        this.#noteFrom(error)
         const level = isLocalFault(error) ? 'error' : 'debug'
         this.#options.logger[level]({ chain, err: error }, 'following was interrupted')
       }
@@ -607,19 +606,17 @@ export class LedgerFollower {
     }
   }
 
-  #noteFrom(error: unknown): void {
-    if (isRuntimeError(error, 'ERR_SOURCE_MISBEHAVED')) {
-      const url = this.client.sources.candidates().find((one) => one.startsWith(error.detail.url))
-      if (url !== undefined) this.client.sources.note(url, error)
-    }
-  }
-
-  /** False if the frame does not follow the head: blocks in between are missing. */
+  /** False if the frame does not follow the head: blocks in between are missing. A node whose frame does not hold is left alone. */
   async #takeFrame(chain: ChainName, url: string, frame: BlockFrame, signal: AbortSignal): Promise<boolean> {
     const { size } = this.head(chain)
     if (frame.firstIndex < size) return true
     if (frame.firstIndex > size) return false
-    await this.#apply(chain, url, [frame], signal)
+    try {
+      await this.#apply(chain, url, [frame], signal)
+    } catch (error) {
+      if (isRuntimeError(error, 'ERR_SOURCE_MISBEHAVED')) this.client.sources.note(url, error)
+      throw error
+    }
     return true
   }
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -271,6 +272,31 @@ describe('createHttpApp', () => {
     }
     expect(send).toBeUndefined()
     socket.destroy()
+  })
+
+  it('streams nothing to who left before the stream began', async () => {
+    const open = Promise.withResolvers<void>()
+    const begun = Promise.withResolvers<boolean>()
+    let listening = 0
+    app.fastify.get('/events', async (_request, reply) => {
+      open.resolve()
+      await once(reply.raw, 'close')
+      sendEvents(reply, {
+        stopping: app.stopping,
+        listen: () => {
+          listening++
+          return () => listening--
+        },
+      })
+      begun.resolve(true)
+    })
+    const { port } = await app.listen({ port: 0 })
+    const socket = connect(port, '127.0.0.1')
+    socket.write('GET /events HTTP/1.1\r\nhost: x\r\n\r\n')
+    await open.promise
+    socket.destroy()
+    expect(await begun.promise).toBe(true)
+    expect(listening).toBe(0)
   })
 
   it('names the field that is wrong', async () => {

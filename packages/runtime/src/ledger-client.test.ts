@@ -118,6 +118,7 @@ describe('LedgerClient', () => {
       { checkpoint: (chain) => history.checkpoint(chain, 0, { cosigners: 2 }) },
       (client) => client.checkpoint('userchain'),
     ],
+    ['a list that is no JSON', { incidents: () => 'nonsense' }, (client) => client.list('incidents')],
     ['a checkpoint that is none', { checkpoint: () => 'nonsense' }, (client) => client.checkpoint('userchain')],
     [
       'a state under nobody’s root',

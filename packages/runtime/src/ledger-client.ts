@@ -369,9 +369,11 @@ export class LedgerClient {
         sizeBytesMax: blocksSizeBytesMax,
         signal: options.signal,
       })
-      const value: unknown = JSON.parse(new TextDecoder().decode(bytes))
-      if (!Array.isArray(value)) throw misbehaved(url, 'no array')
-      return value
+      return this.#checked(url, () => {
+        const value: unknown = JSON.parse(new TextDecoder().decode(bytes))
+        if (!Array.isArray(value)) throw new TypeError('no array')
+        return value
+      })
     }
     return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
   }

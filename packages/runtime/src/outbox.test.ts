@@ -176,6 +176,19 @@ describe('Outbox', () => {
     expect(txs).toEqual([id])
   })
 
+  it('hears what one gateway did while another that promised something is away', async () => {
+    const away = await node({ swallow: true })
+    const good = await node({}, { rank: 1 })
+    const { outbox } = open([away.url, good.url])
+    const [swallowed] = outbox.add([item(history.algorithm())]) as [Uint8Array]
+    outbox.start()
+    await expect.poll(() => outbox.find(swallowed)?.status, { timeout: 20_000 }).toBe('promised')
+    await away.close()
+    const [id] = outbox.add([item(history.algorithm())]) as [Uint8Array]
+    expect(await outbox.wait(id, { signal: AbortSignal.timeout(15_000) })).toMatchObject({ status: 'committed' })
+    expect(outbox.find(swallowed)).toMatchObject({ status: 'promised' })
+  })
+
   it('does not let others wait with one sender who has more under way than his share', async () => {
     const people = Array.from({ length: 10 }, () => history.registration())
     history.block(

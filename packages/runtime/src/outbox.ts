@@ -78,6 +78,8 @@ const batchCountMax = 256
 const submissionCountMax = 100
 const batchSizeBytesMax = 1_000_000
 const receiptsAtOnce = 8
+/** Whoever has nothing to do looks again after so long, unless a bell rings. */
+const idleMs = 60_000
 const statuses: readonly OutboxStatus[] = ['waiting', 'promised', 'committed', 'refused']
 
 const schema = `
@@ -146,7 +148,7 @@ class Bell {
   async wait(ms: number): Promise<void> {
     if (!this.#rung && ms > 0) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, Math.min(ms, 60_000))
+        const timer = setTimeout(resolve, Math.min(ms, idleMs))
         this.#wake = () => {
           clearTimeout(timer)
           resolve()
@@ -167,10 +169,11 @@ export class Outbox {
   readonly #retry: { readonly min: number; readonly max: number }
   readonly #stop = new AbortController()
   readonly #senders = new Map<ChainName, Bell>()
-  readonly #watchers = new Map<ChainName, Bell>()
+  /** By chain and gateway: one that is away holds up no news of another. */
+  readonly #watchers = new Map<string, Bell>()
   readonly #promises: KeptPromises
   readonly #waiters = new Map<string, Set<(entry: OutboxEntry) => void>>()
-  #running: Promise<unknown> | undefined
+  readonly #running: Promise<void>[] = []
 
   constructor(options: OutboxOptions) {
     this.#options = options
@@ -189,15 +192,14 @@ export class Outbox {
 
   /** Begins to deliver: what a former process left, too. Without it, entries are only kept. */
   start(): void {
-    if (this.#running !== undefined) return
-    const loops = chainNames.flatMap((chain) => {
+    if (this.#running.length > 0) return
+    for (const chain of chainNames) {
       const sender = new Bell()
-      const watcher = new Bell()
       this.#senders.set(chain, sender)
-      this.#watchers.set(chain, watcher)
-      return [this.#loop(sender, () => this.#send(chain)), this.#loop(watcher, () => this.#watch(chain))]
-    })
-    this.#running = Promise.all(loops)
+      this.#running.push(this.#loop(sender, () => this.#send(chain)))
+    }
+    for (const { chain, gateway } of this.#database.all('SELECT DISTINCT chain, gateway FROM entry WHERE status = 1'))
+      this.#watchFor(chainNames[Number(chain)] as ChainName, String(gateway))
   }
 
   /**
@@ -332,7 +334,7 @@ export class Outbox {
     if (this.#stop.signal.aborted) return
     this.#stop.abort(new RuntimeError('the outbox is closed', { code: 'ERR_CLOSED', what: 'outbox' }))
     for (const bell of [...this.#senders.values(), ...this.#watchers.values()]) bell.ring()
-    await this.#running
+    await Promise.all(this.#running)
     this.#database.close()
   }
 
@@ -439,7 +441,18 @@ export class Outbox {
       }
     })
     this.#announce(batch.map(({ id }) => id))
-    this.#watchers.get(chain)?.ring()
+    this.#watchFor(chain, submission.url)
+  }
+
+  /** Sees to it that what this gateway promised is asked for now. */
+  #watchFor(chain: ChainName, gateway: string): void {
+    const name = `${chain} ${gateway}`
+    const known = this.#watchers.get(name)
+    if (known === undefined) {
+      const watcher = new Bell()
+      this.#watchers.set(name, watcher)
+      this.#running.push(this.#loop(watcher, () => this.#watch(chain, gateway)))
+    } else known.ring()
   }
 
   /** Back to waiting, each with its own capped back-off. */
@@ -462,20 +475,20 @@ export class Outbox {
       ...this.#later(nowMs),
     )
     const due = row?.due
-    return typeof due === 'number' ? Math.max(1, due - this.#now()) : 60_000
+    return typeof due === 'number' ? Math.max(1, due - this.#now()) : idleMs
   }
 
-  async #watch(chain: ChainName): Promise<number> {
+  /** Asks a gateway about what it promised. */
+  async #watch(chain: ChainName, gateway: string): Promise<number> {
     const rows = this.#database.all(
-      'SELECT id, gateway, deadline_ms FROM entry WHERE chain = ? AND status = 1 ORDER BY number LIMIT ?',
+      'SELECT id, gateway, deadline_ms FROM entry WHERE chain = ? AND status = 1 AND gateway = ? ORDER BY number LIMIT ?',
       chainNames.indexOf(chain),
+      gateway,
       batchCountMax,
     )
-    const gateway = rows[0]?.gateway
-    if (typeof gateway !== 'string') return 60_000
-    const own = rows.filter((row) => row.gateway === gateway)
-    const deadlineMs = Math.min(...own.map((row) => Number(row.deadline_ms)))
-    const ids = own.map((row) => row.id as Uint8Array)
+    if (rows.length === 0) return idleMs
+    const deadlineMs = Math.min(...rows.map((row) => Number(row.deadline_ms)))
+    const ids = rows.map((row) => row.id as Uint8Array)
     const waitMs = Math.max(0, Math.min(this.#options.answerWaitMs ?? 1_000, deadlineMs - this.#now()))
     try {
       const answers = await this.#options.client.answers(chain, ids, {
@@ -486,7 +499,7 @@ export class Outbox {
       for (let first = 0; first < ids.length; first += receiptsAtOnce) {
         const some = ids.slice(first, first + receiptsAtOnce)
         const settled = await Promise.allSettled(
-          some.map((id, i) => this.#settle(chain, id, answers[first + i], own[first + i] as SqlRow)),
+          some.map((id, i) => this.#settle(chain, id, answers[first + i], rows[first + i] as SqlRow)),
         )
         const failed = settled.find((result) => result.status === 'rejected')
         if (failed !== undefined) throw failed.reason
@@ -503,13 +516,13 @@ export class Outbox {
       )
       // A source that left its promise's deadline behind, or lied, is passed by; before that it may come back.
       const lied = isRuntimeError(error, 'ERR_SOURCE_MISBEHAVED') || isRuntimeError(error, 'ERR_NO_SOURCE')
-      const late = own.filter((row) => lied || this.#isPast(row))
+      const late = rows.filter((row) => lied || this.#isPast(row))
       for (const row of late) if (this.#isPast(row)) this.#promises.passed(row.id as Uint8Array)
       this.#postpone(
         late.map((row) => row.id as Uint8Array),
         { gateway },
       )
-      if (late.length < own.length) return this.#retry.min
+      if (late.length < rows.length) return this.#retry.min
     }
     this.#senders.get(chain)?.ring()
     const left = this.#database.get('SELECT 1 AS one FROM entry WHERE id = ? AND status = 1', ids[0] as Uint8Array)

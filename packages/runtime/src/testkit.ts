@@ -280,14 +280,14 @@ export interface Lies {
   entry?: (chain: ChainName, index: number, leaf: Uint8Array) => Uint8Array
   /** Changes an entry bundle. */
   bundle?: (bytes: Uint8Array) => Uint8Array
-  /** Paths (`userchain/tile/…`, `incidents`) that are not found. */
+  /** Paths (`userchain/tile/…`, `userchain/state`, `incidents`) that are not found. */
   missing?: (path: string) => boolean
   /** Changes a hash tile. */
   tile?: (path: string, bytes: Uint8Array) => Uint8Array
   /** Changes the value that is served as a record of the state. */
   stateValue?: (value: Uint8Array) => Uint8Array
   /** What `GET /v1/incidents` answers. */
-  incidents?: () => readonly unknown[]
+  incidents?: () => unknown
 }
 
 /** A running server. */
@@ -381,8 +381,9 @@ function addReading({ app, history, rank, node, token }: Context): void {
     const bytes = createReceipt({ genesis: history.consortium.genesis, chain, transaction })
     return reply.send(Buffer.from(node.lies.receipt?.(bytes) ?? bytes))
   })
-  app.get('/v1/:chain/state', async (request) => {
+  app.get('/v1/:chain/state', async (request, reply) => {
     const { chain } = request.params as { chain: ChainName }
+    if (node.lies.missing?.(`${chain}/state`) === true) return reply.code(404).send({ code: 'ERR_NOT_FOUND' })
     const key = fromBase64Url((request.query as { key: string }).key)
     const { value: known, proof } = history.ledger.prove(chain, key)
     const value = known === undefined ? undefined : (node.lies.stateValue?.(known) ?? known)
