@@ -184,6 +184,13 @@ describe('each kind of tampering has its own finding', () => {
     ])
   })
 
+  it('a node that refuses to prove its state is accused of no other one, and the report says so', async () => {
+    const nodes = await cluster({}, { missing: (path) => path === 'userchain/state' })
+    const { findings, notChecked } = await run(nodes, { isStateCompared: true })
+    expect(findings).toEqual([])
+    expect(notChecked.join()).toMatch(/\d+ questions for records of the state of userchain were refused/)
+  })
+
   it('node.unreachable, node.refused', async () => {
     const nodes = await cluster({}, {})
     await sample.running.pop()?.close()

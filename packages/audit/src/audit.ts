@@ -145,12 +145,15 @@ class Audit {
   /** New findings: told once their height is known, or when the look ends. */
   #untold: FindingParts[] = []
   #transactions = 0
-  #looks = 0
+  /** What is to be said of the checks that are made once: true of every look. */
+  #onceWords: readonly string[] | undefined
+  #readWords: string | undefined
+  /** True once a look replayed both chains whole. */
+  #isWhole = false
   readonly #disclosed: DisclosedRecords | undefined
   /** What the one check of a disclosure found. */
-  readonly #ofDisclosure: FindingParts[] = []
+  #ofDisclosure: FindingParts[] = []
   readonly #reads: ReadCheck
-  #areReadsChecked = false
   readonly #promises = new PromiseCheck()
   /** Size after the Userchain block of the last finding `rule.anchor-due`. */
   #overdueSize = 0
@@ -242,7 +245,9 @@ class Audit {
     await docchain.waitForOthers(heads.docchain)
     this.#signedHeads.judge(this.#ledger)
     this.#notChecked.push(...(await this.#witnesses.check(heads)))
-    if (this.#looks++ === 0) await this.#once()
+    if (this.#onceWords === undefined || (isWhole && !this.#isWhole)) this.#onceWords = await this.#once()
+    this.#isWhole ||= isWhole
+    this.#notChecked.push(...this.#onceWords)
     for (const parts of this.#ofDisclosure) this.#findings.add(parts)
     if (isWhole) await this.#checkAnchorDue(begunMs - publishedMsMax)
     if (isWhole) await this.#checkConduct(statements, begunMs)
@@ -292,10 +297,9 @@ class Audit {
 
   readonly #erasedMs = (record: RecordName): number | undefined => erasedMs(this.#ledger, record)
 
-  /** What is the same in every look. */
-  async #once(): Promise<void> {
-    await this.#compareState()
-    await this.#checkDisclosure()
+  /** What is looked at once, or twice if the ledger was not replayed whole at first. Returns what is to be said of it. */
+  async #once(): Promise<readonly string[]> {
+    return [...(await this.#compareState()), ...(await this.#checkDisclosure())]
   }
 
   async #statements(): Promise<readonly Uint8Array[]> {
@@ -307,26 +311,27 @@ class Audit {
   async #checkConduct(statements: readonly Uint8Array[], nowMs: number): Promise<void> {
     const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings, nowMs }
     this.#notChecked.push(...(await this.#promises.check(statements, { ...context, nodeKeysOf: this.#nodeKeysOf() })))
-    if (this.#areReadsChecked) return
-    this.#areReadsChecked = true
-    this.#notChecked.push(this.#reads.check(this.#findings))
+    this.#readWords ??= this.#reads.check(this.#findings)
+    this.#notChecked.push(this.#readWords)
   }
 
-  async #checkDisclosure(): Promise<void> {
+  async #checkDisclosure(): Promise<readonly string[]> {
     const { disclosed } = this.#request
-    if (disclosed === undefined || this.#disclosed === undefined) return
+    if (disclosed === undefined || this.#disclosed === undefined) return []
     // It brings the whole of diagnosis along, which few audits need.
     const { checkDisclosure } = await import('./disclosure-check.ts')
+    const found: FindingParts[] = []
     const { same, notChecked } = await checkDisclosure({
       ...disclosed,
       records: this.#disclosed,
       isErased: (record) => this.#erasedMs(record) !== undefined,
-      add: (finding) => this.#ofDisclosure.push(finding),
+      add: (finding) => found.push(finding),
     })
-    this.#notChecked.push(
+    this.#ofDisclosure = found
+    return [
       ...notChecked,
       `diagnoses beyond the disclosed window; within it ${same} have the same bytes when judged again`,
-    )
+    ]
   }
 
   /** A key that was replaced signed what it signed. */
@@ -344,17 +349,17 @@ class Audit {
     return this.#nodes.heads(chain, this.#request.now())
   }
 
-  async #compareState(): Promise<void> {
+  async #compareState(): Promise<readonly string[]> {
     const { stores, isStateCompared } = this.#request
-    if (isStateCompared !== true) {
-      this.#notChecked.push('records of the state that nodes prove were not compared with the replayed state')
-      return
-    }
+    if (isStateCompared !== true)
+      return ['records of the state that nodes prove were not compared with the replayed state']
+    const words: string[] = []
     for (const chain of ['userchain', 'docchain'] as const) {
       const { size, root } = this.#ledger.head(chain)
       const state = { chain, size, store: stores[chain], salt: root }
-      this.#notChecked.push(await compareState(this.#nodes, state, this.#findings))
+      words.push(...(await compareState(this.#nodes, state, this.#findings)))
     }
+    return words
   }
 
   #report(milliseconds: number): AuditReport {

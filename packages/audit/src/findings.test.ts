@@ -95,8 +95,10 @@ describe('what a node serves', () => {
       'checkpoint.invalid docchain null null node-0',
       'log.unavailable docchain null null null',
     ])
-    const silent = await sample.cluster({ missing: (path) => path === 'incidents' })
-    expect(places((await sample.run(silent)).findings)).toEqual(['incident.unavailable null null null node-0'])
+    for (const lies of [{ missing: (path: string) => path === 'incidents' }, { incidents: () => 'no JSON' }]) {
+      const silent = await sample.cluster(lies)
+      expect(places((await sample.run(silent)).findings)).toEqual(['incident.unavailable null null null node-0'])
+    }
   })
 })
 
@@ -412,6 +414,24 @@ describe('an audit that goes on', () => {
     const last = await followAudit(request, { signal: stop.signal, onLook: (report) => reports.push(report) })
     return { told, reports, last }
   }
+
+  it('compares the state once the ledger was replayed whole, and says at every look what it looks at once', async () => {
+    const cluster = await sample.cluster({})
+    const reports: AuditReport[] = []
+    const stop = new AbortController()
+    const wait = async () => {
+      if (reports.length === 3) stop.abort()
+    }
+    const nodes = () => (reports.length === 0 ? [{ name: 'node-0' }] : cluster)
+    const request = sample.request(nodes, { wait, isStateCompared: true })
+    await followAudit(request, { signal: stop.signal, onLook: (report) => reports.push(report) })
+    for (const { notChecked } of reports.slice(1)) {
+      expect(notChecked.filter((words) => words.includes('records of the state of '))).toHaveLength(2)
+      expect(notChecked.filter((words) => words.startsWith('reads without a grant'))).toHaveLength(1)
+      expect(notChecked).toEqual(reports[1]?.notChecked)
+    }
+    expect(reports).toHaveLength(3)
+  })
 
   it('executes what is added, and alarms of what is altered in it, once', async () => {
     sample.fill(300)

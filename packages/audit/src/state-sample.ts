@@ -19,17 +19,24 @@ export interface ReplayedState {
 }
 
 /** Asks every node for the same records. Returns in words what was not checked. */
-export async function compareState(nodes: Nodes, state: ReplayedState, findings: FindingList): Promise<string> {
+export async function compareState(nodes: Nodes, state: ReplayedState, findings: FindingList): Promise<string[]> {
   const keys = sampleOf(state)
-  let newer = 0
+  const counts: Record<Outcome, number> = { done: 0, newer: 0, refused: 0 }
   await Promise.all(
     nodes.answering.map(async (node) => {
-      for (const record of keys) if (!(await compareRecord(nodes, node, { ...state, ...record }, findings))) newer++
+      for (const record of keys) counts[await compareRecord(nodes, node, { ...state, ...record }, findings)]++
     }),
   )
+  const { newer, refused } = counts
   const words = `${keys.length} of ${state.store.leaves.count()} records of the state of ${state.chain} were asked for`
-  return newer === 0 ? words : `${words}; ${newer} answers were of another height than the audited one`
+  return [
+    newer === 0 ? words : `${words}; ${newer} answers were of another height than the audited one`,
+    ...(refused === 0 ? [] : [`${refused} questions for records of the state of ${state.chain} were refused`]),
+  ]
 }
+
+/** What came of asking one node for one record: `done` with or without a finding; `newer`: of another height than the audited one. */
+type Outcome = 'done' | 'newer' | 'refused'
 
 function sampleOf({ store, salt }: ReplayedState): { key: Uint8Array; value: Uint8Array }[] {
   const sample: { key: Uint8Array; value: Uint8Array }[] = []
@@ -42,22 +49,23 @@ function sampleOf({ store, salt }: ReplayedState): { key: Uint8Array; value: Uin
   return sample
 }
 
-/** False if the node's answer was of another height. */
+/** A node that proves another record, or answers what proves nothing, is a finding; one that refuses to answer accuses nobody. */
 async function compareRecord(
   nodes: Nodes,
   node: LiveNode,
   record: ReplayedState & { readonly key: Uint8Array; readonly value: Uint8Array },
   findings: FindingList,
-): Promise<boolean> {
+): Promise<Outcome> {
   const { chain, key, size, value } = record
   const asked = await nodes.ask(node, (client, url) => client.state(chain, key, { url }))
-  if (asked.kind === 'gone') return true
+  if (asked.kind === 'gone') return 'done'
+  if (asked.kind === 'refused') return 'refused'
   if (asked.kind === 'answer') {
-    if (asked.value.size !== size) return false
-    if (asked.value.value !== undefined && equalBytes(asked.value.value, value)) return true
+    if (asked.value.size !== size) return 'newer'
+    if (asked.value.value !== undefined && equalBytes(asked.value.value, value)) return 'done'
   }
   const reason = asked.kind === 'wrong' ? asked.reason : 'another value'
   const message = `${node.name} does not prove a record of the state of ${chain} that replay computed: ${reason}`
   findings.add({ code: 'state.mismatch', chain, index: size - 1, node: node.name, message })
-  return true
+  return 'done'
 }
