@@ -176,17 +176,46 @@ describe('Outbox', () => {
     expect(txs).toEqual([id])
   })
 
-  it('hears what one gateway did while another that promised something is away', async () => {
-    const away = await node({ swallow: true })
+  it('hears of what other gateways promised while one that promised before is away', async () => {
+    const lost = await node({ swallow: true })
     const good = await node({}, { rank: 1 })
-    const { outbox } = open([away.url, good.url])
-    const [swallowed] = outbox.add([item(history.algorithm())]) as [Uint8Array]
+    const { outbox } = open([lost.url, good.url])
+    const [first, second] = [history.algorithm(), history.algorithm()]
+    const [older] = outbox.add([item(first)]) as [Uint8Array]
     outbox.start()
-    await expect.poll(() => outbox.find(swallowed)?.status, { timeout: 20_000 }).toBe('promised')
-    await away.close()
+    while (outbox.find(older)?.status !== 'promised') await new Promise((resolve) => setImmediate(resolve))
+    await lost.close()
+    const [newer] = outbox.add([item(second)]) as [Uint8Array]
+    expect(await outbox.wait(newer)).toMatchObject({ status: 'committed', height: 1 })
+    expect(outbox.find(older)).toMatchObject({ status: 'promised' })
+    // What the lost one promised was handed over before: any other proves that it is on record.
+    history.block('userchain', [first])
+    expect(await outbox.wait(older)).toMatchObject({ status: 'committed', height: 2, attempts: 1 })
+    expect(good.received).toHaveLength(1)
+    await outbox.close()
+    expect(open([good.url]).outbox.passedPromises()).toEqual([])
+  })
+
+  it('goes to a second gateway when the first stays away, long before its deadline', async () => {
+    const lost = await node({ swallow: true })
+    const good = await node({}, { rank: 1 })
+    let ahead = 0
+    const { outbox } = open([lost.url, good.url], { now: () => Date.now() + ahead })
     const [id] = outbox.add([item(history.algorithm())]) as [Uint8Array]
-    expect(await outbox.wait(id, { signal: AbortSignal.timeout(15_000) })).toMatchObject({ status: 'committed' })
-    expect(outbox.find(swallowed)).toMatchObject({ status: 'promised' })
+    outbox.start()
+    while (outbox.find(id)?.status !== 'promised') await new Promise((resolve) => setImmediate(resolve))
+    await lost.close()
+    const hurried = setInterval(() => {
+      ahead += 100
+    }, 10)
+    try {
+      expect(await outbox.wait(id)).toMatchObject({ status: 'committed', attempts: 3 })
+    } finally {
+      clearInterval(hurried)
+    }
+    // It is on record: whoever promised it has kept the promise.
+    await outbox.close()
+    expect(open([good.url]).outbox.passedPromises()).toEqual([])
   })
 
   it('does not let others wait with one sender who has more under way than his share', async () => {
