@@ -73,7 +73,8 @@ async function diagnoses(context: DoctorContext, positionals: string[]): Promise
   const rows = await allDiagnoses<{ transactionId: string } & Record<string, unknown>>(access)
   const findings = (row: Record<string, unknown>): string =>
     (row.findings as { sentence?: string; code?: string }[]).map((f) => f.sentence ?? f.code ?? '').join(' ') ||
-    String(row.text ?? '').trim()
+    String(row.text ?? '').trim() ||
+    'nothing to report'
   return print(context, rows, () =>
     formatTable([
       ['diagnosis', 'at', 'patient', 'status', 'findings'],

@@ -1,6 +1,6 @@
 /** What the actions of `org` share: the command line, and how the ledger that it names is governed now. */
 import { genesisAccounts, parseGenesis } from '@healthblock/chain/genesis'
-import { fromHex } from '@healthblock/encoding/bytes'
+import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import { accountOfNode } from '../cluster/addresses.ts'
 import { clusterFolder, readCluster } from '../cluster/layout.ts'
 import { type GoverningState, readGoverningState } from '../governance/state.ts'
@@ -71,6 +71,12 @@ export function organisationNamed(name: string, genesis: Uint8Array): Uint8Array
     position === undefined ? undefined : genesisAccounts(parseGenesis(genesis)).organisations[Number(position)]
   if (account === undefined) throw new CommandError(`there is no organisation "${name}": give its account`)
   return account
+}
+
+/** An organisation's account, and the name that `organisationNamed` takes for it if genesis has it. */
+export function organisationWords(account: Uint8Array, genesis: Uint8Array): string {
+  const position = genesisAccounts(parseGenesis(genesis)).organisations.findIndex((each) => equalBytes(each, account))
+  return `${toHex(account)}${position < 0 ? '' : ` (organisation-${position})`}`
 }
 
 /** Account or rank of a node, account of a store: names of a local cluster are looked up. @throws {CommandError} for one that nobody has. */

@@ -41,6 +41,7 @@ import {
   type OrgRequest,
   type OrgValues,
   organisationNamed,
+  organisationWords,
   orgOptions,
 } from './org-request.ts'
 
@@ -89,7 +90,7 @@ ${subjectHelp}`
 
 async function show({ values, rest, print }: OrgRequest): Promise<ExitCode> {
   takePositionals(rest, [])
-  const { state } = await governing(values)
+  const { subject, state } = await governing(values)
   const { policy, organisations, rules, rulesFirst, n } = state
   const nodes = rankedNodes(policy).map(({ rank, account, org }) => ({
     rank,
@@ -110,6 +111,7 @@ async function show({ values, rest, print }: OrgRequest): Promise<ExitCode> {
   }
   const words = [
     `${organisations.length} organisations govern (${signaturesNeeded(organisations.length)} sign an act); ${n} acts so far`,
+    ...organisations.map(({ account }) => `  ${organisationWords(account, subject.genesis)}`),
     `policy ${state.policyNumber}: ${policy.q} of ${nodes.length} nodes cosign`,
     ...nodes.map(({ rank, account }) => `  node ${rank}  ${account}`),
     ...value.stores.map(({ account }) => `  store   ${account}`),
@@ -144,7 +146,9 @@ function propose<A extends keyof GovernArguments>(
   const preview = previewLines(readProposal(out))
   print(
     { file: out, act, n: body.n, signaturesNeeded: needed, mustSign: toHex(a), preview },
-    [...preview, `written to ${out}; ${needed} must sign, among them ${toHex(a)}`].join('\n'),
+    [...preview, `written to ${out}; ${needed} must sign, among them ${organisationWords(a, subject.genesis)}`].join(
+      '\n',
+    ),
   )
   return 0
 }
@@ -329,7 +333,7 @@ async function runSubmit({ values, rest, print }: OrgRequest): Promise<ExitCode>
   const needed = signaturesNeeded(organisations.length)
   const hasLowest = signatures.some(({ account }) => equalBytes(account, body.a))
   if (signatures.length < needed || !hasLowest) {
-    const lacking = `, and not yet ${toHex(body.a)}, in whose name it is (who cannot have it sign names the signers: "org propose … --signers ORG,ORG,…")`
+    const lacking = `, and not yet ${organisationWords(body.a, ledgerSubject(values).genesis)}, in whose name it is (who cannot have it sign names the signers: "org propose … --signers ORG,ORG,…")`
     const words = `${signatures.length} signed, of the ${needed} that it needs${hasLowest ? '' : lacking}`
     throw new CommandError(words)
   }

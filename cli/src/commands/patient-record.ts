@@ -146,7 +146,8 @@ export async function findDoctors(context: Context, positionals: string[]): Prom
   const query = new URLSearchParams({ q: text })
   const { found, isMore, unreachable } = await callNode<Answer>(access, 'GET', `${path}/directory?${query}`)
   if (isMore) context.io.stderr(`there are more than these ${found.length}: say more of the name\n`)
-  if (unreachable > 0) context.io.stderr(`${unreachable} organisations did not answer\n`)
+  if (unreachable > 0)
+    context.io.stderr(`accounting nodes that did not answer: ${unreachable}; whom they alone list is missing\n`)
   return print(context, found, () =>
     formatTable([
       ['name', 'account', 'standing', 'six words'],

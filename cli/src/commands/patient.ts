@@ -240,7 +240,7 @@ receipt             ${result.receipt ?? 'not yet'}
 function sentences(row: Record<string, unknown>): Record<string, unknown> {
   const findings = row.findings as { sentence: string }[]
   const words =
-    findings.map(({ sentence }) => sentence).join(' ') || (row.text as string | undefined) || 'nothing to report'
+    findings.map(({ sentence }) => sentence).join(' ') || String(row.text ?? '').trim() || 'nothing to report'
   return { ...row, findings: row.status === 'sealed' ? 'these keys do not open it' : words }
 }
 

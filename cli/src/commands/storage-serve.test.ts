@@ -1,5 +1,5 @@
 /** A newcomer's private IPFS: one command makes it, IPFS clients use it, and it is there again after an end. */
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -104,6 +104,19 @@ test('three nodes from nothing: put, read elsewhere, and there again after an en
     expect(refused.map(({ state }) => state)).toEqual(urls.map(() => 'refused: the token is not valid'))
     const block = await create({ url: `${urls[0]}/api/v0`, headers }).block.put(new Uint8Array(randomBytes(100)))
     expect(await runStorage(['erase', block.toString(), ...withGone], io)).toBe(0)
+    // A reading names its block by the hash: that is taken as the CID that it is; what is neither is told before anybody is asked.
+    const record = new Uint8Array(randomBytes(100))
+    const { version } = await create({ url: `${urls[0]}/api/v0`, headers }).block.put(record, {
+      format: 'raw',
+      version: 1,
+    })
+    expect(version).toBe(1)
+    const hash = createHash('sha256').update(record).digest('hex')
+    expect(await runStorage(['proof', hash, ...where], io)).toBe(1)
+    expect(await runStorage(['erase', hash, ...where], io)).toBe(0)
+    expect(await runStorage(['proof', hash, ...where], io)).toBe(0)
+    for (const action of ['proof', 'erase'])
+      await expect(runStorage([action, 'xyz', ...where], io)).rejects.toThrow('"xyz" is no CID of a block')
     return { cid, token }
   })
   await serving(3, port, async ({ urls, token, pids }) => {

@@ -1,7 +1,7 @@
 import { createErasureOrder } from '@healthblock/chain/erasure-order'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { fromHex, toBase64Url } from '@healthblock/encoding/bytes'
-import { parseCidText } from '@healthblock/runtime/storage-client'
+import { cidOf, parseCidText } from '@healthblock/runtime/storage-client'
 import { readerToken, tenantKey } from '../cluster/enrol.ts'
 import { clusterFolder, readCluster } from '../cluster/layout.ts'
 import { clusterStatus } from '../cluster/status.ts'
@@ -20,6 +20,7 @@ const help = `Usage: ./healthblock storage ACTION
   repair           compares every block with the other nodes and places what is missing
   erase CID…       erases what the account owns or references, a file with all its blocks, at every node; signed with its key
   proof CID…       asks every node for its own copy: exit 0 if none has one
+                   (CID of a reading: also its hash, as "patient readings --json" has it)
   serve --standalone [--dir DIR] [--nodes N] [--replicas R] [--port P] [--backend embedded|kubo]
                    a private IPFS without a ledger: makes keys and a token in DIR (default .healthblock-ipfs), runs until Ctrl-C
 
@@ -240,6 +241,13 @@ interface ErasureLine {
   readonly Reason?: string
 }
 
+/** The CID of a block, given as one or as its SHA-256, which is how readings name their blocks. @throws {UsageError} for anything else. */
+function blockCid(text: string): string {
+  if (/^[0-9a-f]{64}$/.test(text)) return cidOf(fromHex(text))
+  if (parseCidText(text) === undefined) throw new UsageError(`"${text}" is no CID of a block`)
+  return text
+}
+
 /** The account's order for each CID, as the stores check it (services/storage/SPEC.md §3a). */
 async function signOrders(
   by: { readonly url: string; readonly token: string; readonly key: SigningKey },
@@ -249,8 +257,7 @@ async function signOrders(
   if (!response.ok) throw new CommandError(`the storage node does not say who asks: it answered ${response.status}`)
   const { ledgerId, account } = (await response.json()) as { ledgerId: string; account: string }
   return cids.map((text) => {
-    const block = parseCidText(text)
-    if (block === undefined) throw new UsageError(`"${text}" is no CID of a block`)
+    const block = parseCidText(text) as NonNullable<ReturnType<typeof parseCidText>>
     const signer = { account: fromHex(account), key: 1, signingKey: by.key, ledgerId: fromHex(ledgerId) }
     return toBase64Url(createErasureOrder({ ...signer, ...block, ms: Date.now() }))
   })
@@ -366,6 +373,7 @@ export async function runStorage(args: string[], io: Io): Promise<ExitCode> {
   if (!['status', 'scrub', 'repair', 'erase', 'proof'].includes(action)) {
     throw new UsageError(`there is no action "${action}"`)
   }
+  const cids = takesCids ? rest.map(blockCid) : []
   const context = { stores: await findStores(values as never), io, json: values.json === true }
   switch (action) {
     case 'status':
@@ -375,8 +383,8 @@ export async function runStorage(args: string[], io: Io): Promise<ExitCode> {
     case 'repair':
       return await work(context, '/v1/repair', ({ below }) => below === 0)
     case 'erase':
-      return await erase(context, rest)
+      return await erase(context, cids)
     default:
-      return await proof(context, rest)
+      return await proof(context, cids)
   }
 }
