@@ -48,6 +48,8 @@ const smallSizeBytesMax = 1024 * 1024
 const tileSizeBytesMax = 32 * 1024 * 1024
 /** A stream says something at least every 15 s. */
 const streamSilenceMsMax = 45_000
+/** A node that has not answered for so long what any of them can prove: the next one is asked beside it. */
+const hedgeMs = 2_000
 
 /** Whose word counts: a follower's verified state, or genesis alone (`genesisTrust`). Read for each answer. */
 export interface LedgerTrust {
@@ -175,7 +177,7 @@ export class LedgerClient {
         return bytes
       })
     }
-    return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
+    return options.url === undefined ? this.sources.attempt(work, { hedgeMs }) : this.#only(options.url, work)
   }
 
   /** A page of published blocks that hold or follow leaf `from`: whole blocks, not verified. An empty page = nothing newer. */
@@ -325,7 +327,7 @@ export class LedgerClient {
       const { bytes } = await this.#call(url, path, { token: true, signal: options.signal })
       return this.#onTrail(url, () => this.#stateOf(chain, key, parseJson(bytes)))
     }
-    return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
+    return options.url === undefined ? this.sources.attempt(work, { hedgeMs }) : this.#only(options.url, work)
   }
 
   /**
@@ -343,7 +345,7 @@ export class LedgerClient {
       const { bytes } = await this.#call(url, path, { token: true, signal: options.signal })
       return this.#onTrail(url, () => this.#provedStateOf(chain, key, parseJson(bytes)))
     }
-    return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
+    return options.url === undefined ? this.sources.attempt(work, { hedgeMs }) : this.#only(options.url, work)
   }
 
   /** What a node says of its head (SPEC §1): for people and for status, not verified. */

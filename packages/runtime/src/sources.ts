@@ -7,9 +7,10 @@ import { isYetToCome } from './pauses.ts'
 
 /** How long a source that failed verification is left alone. */
 export const quarantineMs = 600_000
-/** How long a source that did not answer is tried last: doubled each time, from the first to the second figure. */
+/** How long a source that did not answer is tried last: doubled each time, from the first to the second figure, and at least three times as long as it was waited for. */
 const penaltyMsMin = 250
 const penaltyMsMax = 30_000
+const penaltyPerWait = 3
 
 /** Told when a source is left alone. */
 export interface QuarantineEvent {
@@ -84,33 +85,34 @@ export class Sources {
     this.#onQuarantine({ url, reason, untilMs: source.quarantinedUntilMs })
   }
 
-  /** Tries a source last for a while. */
-  penalise(url: string): void {
+  /** Tries a source last for a while. `waitedMs`: how long it was waited for. */
+  penalise(url: string, waitedMs = 0): void {
     const source = this.#sources.find((one) => one.url === url)
     if (source === undefined) return
     source.failures += 1
-    source.penaltyUntilMs = this.#now() + Math.min(penaltyMsMax, penaltyMsMin * 2 ** Math.min(10, source.failures - 1))
+    const penaltyMs = Math.max(penaltyMsMin * 2 ** Math.min(10, source.failures - 1), penaltyPerWait * waitedMs)
+    source.penaltyUntilMs = this.#now() + Math.min(penaltyMsMax, penaltyMs)
   }
 
-  /** Takes note of an error of this source; returns false if asking another source is of no use. */
-  note(url: string, error: unknown): boolean {
+  /** Takes note of an error of this source, which was waited for so long; returns false if asking another source is of no use. */
+  note(url: string, error: unknown, waitedMs = 0): boolean {
     if (typeof error === 'object' && error !== null) {
       const known = this.#noted.get(error)
       if (known !== undefined) return known
-      const helps = this.#judge(url, error)
+      const helps = this.#judge(url, error, waitedMs)
       this.#noted.set(error, helps)
       return helps
     }
     return false
   }
 
-  #judge(url: string, error: object): boolean {
+  #judge(url: string, error: object, waitedMs: number): boolean {
     if (isRuntimeError(error, 'ERR_SOURCE_MISBEHAVED')) {
       this.quarantine(url, error.detail.reason)
       return true
     }
     if (isRuntimeError(error, 'ERR_SOURCE_UNREACHABLE')) {
-      this.penalise(url)
+      this.penalise(url, waitedMs)
       return true
     }
     if (isRuntimeError(error, 'ERR_SOURCE_REFUSED')) {
@@ -130,39 +132,70 @@ export class Sources {
   /**
    * Does `work` with one source after the other until it succeeds.
    *
-   * @param options - `first`: a URL to begin with, if it may be asked; `skip`: URLs not to ask.
+   * @param options - `first`: a URL to begin with, if it may be asked; `skip`: URLs not to ask; `hedgeMs`: when a source has not answered for so
+   *   long, the next one is asked beside it, and the first success counts: only for work that may be done twice at once.
    * @throws What `work` threw, if no other source can help or only one was asked; else {RuntimeError} `ERR_NO_SOURCE` with each attempt.
    */
   async attempt<T>(
     work: (url: string) => Promise<T>,
-    options: { first?: string | undefined; skip?: readonly string[] } = {},
+    options: { first?: string | undefined; skip?: readonly string[]; hedgeMs?: number } = {},
   ): Promise<T> {
     const candidates = this.candidates().filter((url) => !(options.skip ?? []).includes(url))
-    const { first } = options
-    const urls =
+    const { first, hedgeMs } = options
+    const waiting =
       first !== undefined && candidates.includes(first)
         ? [first, ...candidates.filter((url) => url !== first)]
-        : candidates
-    const attempts: string[] = []
+        : [...candidates]
     const errors: unknown[] = []
-    for (const url of urls) {
-      try {
-        const result = await work(url)
-        this.#succeeded(url)
-        return result
-      } catch (error) {
-        if (!this.note(url, error)) throw error
-        attempts.push(messageOf(error))
-        errors.push(error)
+    let running = 0
+    return new Promise<T>((resolve, reject) => {
+      const askNext = (): void => {
+        const url = waiting.shift()
+        if (url !== undefined) void ask(url)
+        else if (running === 0) reject(this.#allFailed(errors))
       }
-    }
+      const ask = async (url: string): Promise<void> => {
+        let isHedged = false
+        const hedge = (): void => {
+          isHedged = true
+          // Others need not wait for it too.
+          this.penalise(url, hedgeMs)
+          if (waiting.length > 0) askNext()
+        }
+        const timer = hedgeMs === undefined ? undefined : setTimeout(hedge, hedgeMs)
+        const sinceMs = this.#now()
+        running += 1
+        try {
+          const result = await work(url)
+          this.#succeeded(url)
+          waiting.length = 0
+          resolve(result)
+        } catch (error) {
+          running -= 1
+          if (this.note(url, error, Math.max(0, this.#now() - sinceMs))) {
+            errors.push(error)
+            if (!isHedged || running === 0) askNext()
+          } else {
+            waiting.length = 0
+            reject(error as Error)
+          }
+        } finally {
+          clearTimeout(timer)
+        }
+      }
+      askNext()
+    })
+  }
+
+  #allFailed(errors: readonly unknown[]): Error {
     // One cause shared by all is more telling than their list.
     if (errors.length > 0 && errors.every((error) => isRuntimeError(error, 'ERR_SOURCE_REFUSED'))) {
       const statuses = new Set(errors.map((error) => (error as { detail: { status: number } }).detail.status))
-      if (statuses.size === 1) throw errors[0]
+      if (statuses.size === 1) return errors[0] as Error
     }
+    const attempts = errors.map(messageOf)
     for (const url of this.quarantined()) attempts.push(`${url}: left alone after it failed verification`)
     const message = `no source could be used: ${attempts.join('; ') || 'none is known'}`
-    throw new RuntimeError(message, { code: 'ERR_NO_SOURCE', attempts }, { cause: errors[0] })
+    return new RuntimeError(message, { code: 'ERR_NO_SOURCE', attempts }, { cause: errors[0] })
   }
 }

@@ -26,6 +26,8 @@ interface Behaviour {
   wrongBytes?: boolean
   wrongKey?: boolean
   status?: number
+  /** Takes requests and never answers. */
+  silent?: boolean
 }
 
 const open: { close(): Promise<void> }[] = []
@@ -35,7 +37,7 @@ afterEach(async () => {
 
 /** A storage node of one table, which speaks as much of the RPC as the client uses. */
 async function startNode(behaviour: Behaviour = {}): Promise<{ url: string; calls: string[] }> {
-  const app = fastify()
+  const app = fastify({ forceCloseConnections: true })
   const blocks = new Map<string, Uint8Array>()
   const receipts = new Map<string, string>()
   const calls: string[] = []
@@ -44,6 +46,7 @@ async function startNode(behaviour: Behaviour = {}): Promise<{ url: string; call
     calls.push(request.url.split('?')[0] as string)
     if (request.headers.authorization !== 'Bearer test-token')
       return reply.code(401).send({ code: 'ERR_TOKEN_MISSING' })
+    if (behaviour.silent === true) return reply.hijack()
     if (behaviour.status !== undefined) return reply.code(behaviour.status).send({ code: 'ERR_X', detail: 'no' })
   })
   app.post('/api/v0/block/put', async (request, reply) => {
@@ -158,6 +161,16 @@ describe('StorageClient', () => {
     expect(events.map((event) => event.url)).toEqual([bad.url])
     await client.put(block)
     expect(bad.calls).toHaveLength(1)
+  })
+
+  it('does not wait for a node that takes requests and never answers, alone, and tries it last from then on', async () => {
+    const silent = await startNode({ silent: true })
+    const good = await startNode()
+    const { client } = clientOf([silent.url, good.url], { timeoutMs: 600_000 })
+    const { digest } = await client.put(block)
+    expect(await client.get(digest)).toEqual(block)
+    expect(await client.stat(digest)).toEqual({ sizeBytes: block.length })
+    expect(silent.calls).toEqual(['/api/v0/block/put'])
   })
 
   it('never returns bytes that do not hash to the digest', async () => {

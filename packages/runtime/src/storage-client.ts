@@ -31,6 +31,8 @@ export const blockSizeBytesMax = 2 * 1024 * 1024
 const codecs = { raw: 0x55, 'dag-pb': 0x70 } as const
 const sha256Code = 0x12
 const receiptsMax = 64
+/** A node that has not answered for so long: the next one is asked beside it. */
+const hedgeMs = 2_000
 /** Each block is given up at every store. */
 const erasureTimeoutMs = 60_000
 /** Reasons for which nothing of a block is kept for the account any more. */
@@ -122,7 +124,7 @@ export class StorageClient {
   }
 
   /**
-   * Stores a block, at one node after the other until enough stores have signed for it.
+   * Stores a block, at one node after the other until enough stores have signed for it; a node that is silent for 2 s is not waited for alone.
    *
    * @param bytes - 1 to `blockSizeBytesMax` bytes; unchanged until the promise settles.
    * @throws {RuntimeError} `ERR_RECEIPTS_MISSING` if all nodes together gave too few receipts; `ERR_NO_SOURCE`; `ERR_SOURCE_REFUSED` if the block itself was refused.
@@ -149,21 +151,20 @@ export class StorageClient {
   }
 
   /**
-   * Fetches a block and checks that it is the one.
+   * Fetches a block and checks that it is the one; a node that is silent for 2 s is not waited for alone.
    *
    * @throws {RuntimeError} `ERR_BLOCK_NOT_FOUND` if every node that answered has none; `ERR_NO_SOURCE`.
    */
   async get(digest: Uint8Array, options: { codec?: BlockCodec; signal?: AbortSignal } = {}): Promise<Uint8Array> {
     const cid = cidOf(digest, options.codec)
-    return this.sources
-      .attempt(async (url) => {
-        const answer = await this.#call(url, `block/get?arg=${cid}`, { signal: options.signal })
-        if (!equalBytes(sha256(answer.bytes), digest)) throw misbehaved(url, `bytes that do not hash to ${cid}`)
-        return answer.bytes
-      })
-      .catch((error: unknown) => {
-        throw asNotFound(error, digest)
-      })
+    const ask = async (url: string): Promise<Uint8Array> => {
+      const answer = await this.#call(url, `block/get?arg=${cid}`, { signal: options.signal })
+      if (!equalBytes(sha256(answer.bytes), digest)) throw misbehaved(url, `bytes that do not hash to ${cid}`)
+      return answer.bytes
+    }
+    return this.sources.attempt(ask, { hedgeMs }).catch((error: unknown) => {
+      throw asNotFound(error, digest)
+    })
   }
 
   /**
@@ -185,7 +186,8 @@ export class StorageClient {
       return { sizeBytes }
     }
     try {
-      return options.url === undefined ? await this.sources.attempt(ask) : await ask(options.url.replace(/\/$/, ''))
+      if (options.url !== undefined) return await ask(options.url.replace(/\/$/, ''))
+      return await this.sources.attempt(ask, { hedgeMs })
     } catch (error) {
       if (isRuntimeError(asNotFound(error, digest), 'ERR_BLOCK_NOT_FOUND')) return undefined
       throw error
@@ -280,17 +282,18 @@ export class StorageClient {
 
   async #attemptAll(work: (url: string) => Promise<void>): Promise<void> {
     let missing: RuntimeError | undefined
+    const ask = async (url: string): Promise<void> => {
+      try {
+        await work(url)
+      } catch (error) {
+        if (!isRuntimeError(error, 'ERR_RECEIPTS_MISSING')) throw error
+        missing = error
+        const detail = { code: 'ERR_SOURCE_UNREACHABLE', url, reason: error.message } as const
+        throw new RuntimeError(error.message, detail, { cause: error })
+      }
+    }
     try {
-      await this.sources.attempt(async (url) => {
-        try {
-          await work(url)
-        } catch (error) {
-          if (!isRuntimeError(error, 'ERR_RECEIPTS_MISSING')) throw error
-          missing = error
-          const detail = { code: 'ERR_SOURCE_UNREACHABLE', url, reason: error.message } as const
-          throw new RuntimeError(error.message, detail, { cause: error })
-        }
-      })
+      await this.sources.attempt(ask, { hedgeMs })
     } catch (error) {
       if (missing !== undefined && isRuntimeError(error, 'ERR_NO_SOURCE')) throw missing
       throw error

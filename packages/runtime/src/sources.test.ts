@@ -1,0 +1,79 @@
+import { expect, it } from 'vitest'
+import { codeOf, RuntimeError } from './errors.ts'
+import { Sources } from './sources.ts'
+
+const urls = ['http://a', 'http://b', 'http://c']
+
+function away(url: string): RuntimeError {
+  return new RuntimeError(`${url} is away`, { code: 'ERR_SOURCE_UNREACHABLE', url, reason: 'away' })
+}
+
+it('a source that was waited for in vain is tried last for three times as long', async () => {
+  let nowMs = 0
+  const sources = new Sources({ urls, now: () => nowMs })
+  const answer = await sources.attempt(async (url) => {
+    if (url !== 'http://a') return url
+    nowMs += 8_000
+    throw away(url)
+  })
+  expect(answer).toBe('http://b')
+  nowMs += 23_999
+  expect(sources.candidates()).toEqual(['http://b', 'http://c', 'http://a'])
+  nowMs += 1
+  expect(sources.candidates()).toEqual(urls)
+})
+
+it('a source that refuses at once is tried first again soon', async () => {
+  let nowMs = 0
+  const sources = new Sources({ urls, now: () => nowMs })
+  expect(await sources.attempt(async (url) => (url === 'http://a' ? Promise.reject(away(url)) : url))).toBe('http://b')
+  expect(sources.candidates()).toEqual(['http://b', 'http://c', 'http://a'])
+  nowMs += 250
+  expect(sources.candidates()).toEqual(urls)
+})
+
+it('silent sources are asked beside each other, the first success counts, and they are tried last', async () => {
+  const sources = new Sources({ urls })
+  const asked: string[] = []
+  const work = (url: string): Promise<string> => {
+    asked.push(url)
+    return url === 'http://c' ? Promise.resolve(url) : new Promise<string>(() => {})
+  }
+  expect(await sources.attempt(work, { hedgeMs: 5 })).toBe('http://c')
+  expect(asked).toEqual(urls)
+  expect(sources.candidates()).toEqual(['http://c', 'http://a', 'http://b'])
+})
+
+it('a silent source that answers after all is tried first again', async () => {
+  const sources = new Sources({ urls })
+  const late = Promise.withResolvers<string>()
+  const work = (url: string): Promise<string> => {
+    if (url === 'http://a') return late.promise
+    late.resolve('http://a')
+    return new Promise<string>(() => {})
+  }
+  expect(await sources.attempt(work, { hedgeMs: 5 })).toBe('http://a')
+  expect(sources.candidates()[0]).toBe('http://a')
+})
+
+it('a failure beside a silent source asks the next one, and nobody twice', async () => {
+  const sources = new Sources({ urls })
+  const asked: string[] = []
+  const silent = Promise.withResolvers<string>()
+  const work = (url: string): Promise<string> => {
+    asked.push(url)
+    if (url === 'http://a') return silent.promise
+    if (url === 'http://c') silent.reject(away('http://a'))
+    return Promise.reject(away(url))
+  }
+  expect(await sources.attempt(work, { hedgeMs: 5 }).catch(codeOf)).toBe('ERR_NO_SOURCE')
+  expect(asked).toEqual(urls)
+})
+
+it('what no other source would answer differently ends the attempt, though others are still asked', async () => {
+  const sources = new Sources({ urls })
+  const silent = new Promise<string>(() => {})
+  const work = (url: string): Promise<string> =>
+    url === 'http://a' ? silent : Promise.reject(new TypeError('the question itself is wrong'))
+  await expect(sources.attempt(work, { hedgeMs: 5 })).rejects.toThrow('the question itself is wrong')
+})
