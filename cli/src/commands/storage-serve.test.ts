@@ -25,13 +25,18 @@ interface Running {
 }
 
 /** Runs the network while `work` does. */
-async function serving<T>(nodes: number, port: number, work: (running: Running) => Promise<T>): Promise<T> {
+async function serving<T>(
+  nodes: number,
+  port: number,
+  work: (running: Running) => Promise<T>,
+  warned: string[] = [],
+): Promise<T> {
   const said = Promise.withResolvers<Running>()
   const ended = Promise.withResolvers<void>()
   const io: Io = {
     stdin: (async function* () {})(),
     stdout: (text) => said.resolve(JSON.parse(text) as Running),
-    stderr: () => {},
+    stderr: (text) => void warned.push(text),
     interactive: false,
   }
   const options = { dir, nodes: String(nodes), port: String(port), backend: undefined, json: true }
@@ -132,6 +137,24 @@ test('three nodes from nothing: put, read elsewhere, and there again after an en
     expect(await sizeAt(urls[1])).toBe(400_000)
     await vi.waitFor(async () => expect(await sizeAt(urls[2])).toBe(400_000), { timeout: 60_000, interval: 100 })
   })
+})
+
+test('a node that cannot be started again is said why, and is there once it can', { timeout: 60_000 }, async () => {
+  const { execPath } = process
+  const warned: string[] = []
+  const work = async ({ pids }: Running): Promise<void> => {
+    process.execPath = join(dir, 'no-node')
+    process.kill(pids[0] as number, 'SIGKILL')
+    const waiting = { timeout: 40_000, interval: 50 }
+    await vi.waitFor(() => expect(warned.join('')).toMatch(/node-1: spawn .*no-node ENOENT/), waiting)
+    process.execPath = execPath
+    await vi.waitFor(() => expect(warned.join('')).toContain('node-1 is there again'), waiting)
+  }
+  try {
+    await serving(1, await findFreePort(), work, warned)
+  } finally {
+    process.execPath = execPath
+  }
 })
 
 test('what sits at a port already and answers is not taken for the node', { timeout: 60_000 }, async () => {

@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { toHex } from '@healthblock/encoding/bytes'
+import { messageOf } from '@healthblock/runtime/errors'
 import { lockFolder } from '@healthblock/runtime/files'
 import { projectRoot } from '../cluster/root.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
@@ -85,9 +86,14 @@ function prepareShared(dir: string, nodes: readonly NodePlan[]): void {
   writeSecret(join(dir, 'members.json'), `${JSON.stringify(list, null, 2)}\n`)
 }
 
-function start(dir: string, node: NodePlan, options: { replicas: number; backend: string | undefined }): ChildProcess {
+/** A process that could not be started says so on stderr, and is one that has ended. */
+function start(
+  dir: string,
+  node: NodePlan,
+  options: { replicas: number; backend: string | undefined; io: Io },
+): ChildProcess {
   const key = (name: string): string => join(node.folder, 'keys', `${name}.key`)
-  return spawn(process.execPath, [join(service, 'main.ts')], {
+  const child = spawn(process.execPath, [join(service, 'main.ts')], {
     // What a node has to say goes to stderr: stdout is for who asked for the network.
     stdio: ['ignore', 2, 'inherit'],
     env: {
@@ -112,6 +118,12 @@ function start(dir: string, node: NodePlan, options: { replicas: number; backend
         : {}),
     },
   })
+  child.on('error', (error) => options.io.stderr(`${node.name}: ${error.message}\n`))
+  return child
+}
+
+function hasEnded({ pid, exitCode, signalCode }: ChildProcess): boolean {
+  return pid === undefined || exitCode !== null || signalCode !== null
 }
 
 /** The process that says it has opened a node's ports: another one may sit at them, and would answer. */
@@ -127,7 +139,7 @@ async function untilReady(child: ChildProcess, node: NodePlan): Promise<void> {
   const { name, rpcPort } = node
   const deadline = performance.now() + startTimeoutMs
   for (;;) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new CommandError(`${name} ended; see above`)
+    if (hasEnded(child)) throw new CommandError(`${name} ended; see above`)
     if (performance.now() > deadline) throw new CommandError(`${name} is not ready after ${startTimeoutMs / 1000} s`)
     const answer = await fetch(`http://127.0.0.1:${rpcPort}/readyz`).catch(() => undefined)
     await answer?.arrayBuffer()
@@ -157,25 +169,26 @@ async function keepRunning(
 ): Promise<void> {
   for (let pauseMs = pauseMsMin; ; pauseMs = Math.min(pauseMsMax, 2 * pauseMs)) {
     const child = children[index] as ChildProcess
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit')
+    if (!hasEnded(child)) await once(child, 'exit')
     if (signal.aborted) return
     io.stderr(`${node.name} ended; it is started again in ${pauseMs / 1000} s\n`)
     await delay(pauseMs, undefined, { signal }).catch(() => {})
     if (signal.aborted) return
-    const again = begin(node)
-    children[index] = again
     try {
+      const again = begin(node)
+      children[index] = again
       await untilReady(again, node)
       io.stderr(`${node.name} is there again\n`)
       pauseMs = pauseMsMin / 2
     } catch (error) {
-      if (!(error instanceof CommandError)) throw error
+      // It is started again whatever the cause: as a process of which the machine has no room for another one.
+      if (!(error instanceof CommandError)) io.stderr(`${node.name}: ${messageOf(error)}\n`)
     }
   }
 }
 
 async function endAll(children: readonly ChildProcess[]): Promise<void> {
-  const running = children.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)
+  const running = children.filter((child) => !hasEnded(child))
   await Promise.all(
     running.map(async (child) => {
       const ended = once(child, 'exit')
@@ -197,7 +210,7 @@ export async function serveStandalone(options: ServeOptions, io: Io, ended?: Pro
   const lock = lockFolder(dir)
   const nodes = await Promise.all(Array.from({ length: count }, (_, index) => planNode(dir, index, port)))
   prepareShared(dir, nodes)
-  const begin = (node: NodePlan): ChildProcess => start(dir, node, { replicas, backend })
+  const begin = (node: NodePlan): ChildProcess => start(dir, node, { replicas, backend, io })
   const children = nodes.map(begin)
   const ending = new AbortController()
   const interrupted = Promise.withResolvers<void>()
