@@ -1,7 +1,7 @@
 /** Enrols people and doctors of a local cluster: the organisation's administrator sponsors, the person's own node posts. */
 
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { genesisAccounts, ledgerIdOf, parseGenesis } from '@healthblock/chain/genesis'
@@ -18,7 +18,7 @@ import { generateSigningKey, type SigningKey, signingKeyFromSeed } from '@health
 import { algorithmHashHex, algorithmName, algorithmVersion } from '@healthblock/diagnosis/algorithm'
 import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
-import { writeFileDurably } from '@healthblock/runtime/files'
+import { ensureFolder, writeFileDurably } from '@healthblock/runtime/files'
 import { CommandError } from '../io.ts'
 import { callNode, type NodeAccess, nodeAccess } from './client.ts'
 import { type ClusterFile, changeCluster, clusterPaths, type KnownPerson, readCluster } from './layout.ts'
@@ -170,7 +170,7 @@ function registerAccount(dir: string, cluster: ClusterFile, name: string, role: 
 
 /** Registers an organisation that is to join, sponsored by the first one; its keys are made in `folder`. */
 export async function registerOrganisation(dir: string, folder: string): Promise<string> {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  ensureFolder(folder)
   const files = { op: join(folder, 'op.key'), root: join(folder, 'root.key'), kem: join(folder, 'kem.key') }
   return register(dir, readCluster(dir), roleOrganisation, files)
 }

@@ -1,11 +1,11 @@
 /** Keys of a node or store that is to join, or of one whose keys are to be replaced, and the card by which the others put them into the policy. */
 import { randomBytes } from 'node:crypto'
-import { copyFileSync, existsSync, mkdirSync, renameSync } from 'node:fs'
+import { copyFileSync, existsSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { genesisAccount } from '@healthblock/chain/genesis'
 import { generateSigningKey, type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { concatBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
-import { writeFileDurably } from '@healthblock/runtime/files'
+import { ensureFolder, writeFileDurably } from '@healthblock/runtime/files'
 import { readFileText } from '../input-file.ts'
 import { CommandError } from '../io.ts'
 
@@ -74,7 +74,7 @@ export function createNodeSecrets(
 ): NodeCard {
   const op = readKeyFile(options.opKey)
   if (existsSync(folder)) renameSync(folder, `${folder}.${Date.now()}`)
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  ensureFolder(folder)
   const keys = keyFiles.map((name) => toHex(writeKeyFile(join(folder, name)).publicKey))
   writeSecretFile(join(folder, 'organisation-op.key'), toHex(op.exportSeed()))
   writeSecretFile(join(folder, 'admin.secret'), toHex(randomBytes(32)))
@@ -96,7 +96,7 @@ export function readStoreKeys(folder: string): Pick<StoreCard, 'storeKey' | 'pee
 /** Makes a store's secrets but for that of its blocks at rest. */
 function makeStoreKeys(folder: string): Pick<StoreCard, 'storeKey' | 'peer'> {
   if (existsSync(folder)) renameSync(folder, `${folder}.${Date.now()}`)
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  ensureFolder(folder)
   for (const name of ['store.key', 'peer.key']) writeKeyFile(join(folder, name))
   return readStoreKeys(folder)
 }

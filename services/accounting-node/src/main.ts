@@ -4,10 +4,11 @@
  * The process first replaces itself by one that takes the translated files from a cache: the pid stays, and it needs some
  * 30 MB less than one that carries the translator for as long as it lives.
  */
-import { mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { enableCompileCache, flushCompileCache } from 'node:module'
 import { join } from 'node:path'
 import { dropEmptyVariables } from '@healthblock/runtime/environment'
+import { ensureFolder } from '@healthblock/runtime/files'
 
 /**
  * In MB. The halves of the nursery: what is under way between submission and block must die there, or the whole heap is searched for it; a
@@ -31,7 +32,9 @@ const isReplaced = process.execArgv.includes(flags[0] as string)
 
 async function replaceProcess(cacheDir: string): Promise<void> {
   // Whoever makes the folder fills it, so that of several nodes that share one only the first is slow.
-  if (mkdirSync(cacheDir, { recursive: true, mode: 0o700 }) !== undefined) {
+  const isNew = !existsSync(cacheDir)
+  ensureFolder(cacheDir)
+  if (isNew) {
     enableCompileCache(cacheDir)
     await import('./run.ts')
     flushCompileCache()

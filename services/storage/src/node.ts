@@ -1,6 +1,6 @@
 /** One storage node, put together from its parts: what starts before what, and what ends after what. */
 
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { renameSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { parseFileHeader } from '@healthblock/crypto/chunked-file'
@@ -191,7 +191,6 @@ export class StorageNode {
 
   #createStore(): BlockStore {
     const { config, secrets, now } = this.#options
-    mkdirSync(config.dir, { recursive: true, mode: 0o700 })
     return new BlockStore({
       path: join(config.dir, 'blocks.db'),
       key: secrets.restKey,

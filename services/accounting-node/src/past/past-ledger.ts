@@ -3,7 +3,7 @@
  * checked signature by signature when it was written; here each block must give the state root of its SEAL once more, and whoever gets a
  * proof checks it under that root.
  */
-import { mkdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Ledger } from '@healthblock/chain/block'
 import { type ChainName, chainNames } from '@healthblock/chain/chains'
@@ -13,6 +13,7 @@ import { parseSealLeaf } from '@healthblock/chain/seal'
 import type { StateProof } from '@healthblock/chain/state-tree'
 import { parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { BatchedChainStore } from '@healthblock/runtime/batched-store'
+import { ensureFolder } from '@healthblock/runtime/files'
 import { openChainStore, type SqliteChainStore } from '@healthblock/runtime/ledger-stores'
 import { ReadFile } from '../adapters/read-file.ts'
 import { readRecords } from '../core/journal.ts'
@@ -66,7 +67,7 @@ export class PastLedger {
 
   /** @throws {ChainError} {RuntimeError} if the folder is damaged: remove it, and begin anew. */
   constructor(chain: ChainName, { genesisFile, dir, workDir }: PastFolders) {
-    mkdirSync(workDir, { recursive: true, mode: 0o700 })
+    ensureFolder(workDir)
     const [userchain, docchain] = chainNames.map((name) => openChainStore({ path: join(workDir, `${name}.db`) })) as [
       SqliteChainStore,
       SqliteChainStore,

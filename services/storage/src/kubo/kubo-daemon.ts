@@ -5,10 +5,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { ensureFolder } from '@healthblock/runtime/files'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { StorageError } from '../errors.ts'
 import type { SwarmPeer } from '../swarm/swarm.ts'
@@ -115,7 +116,7 @@ export class KuboDaemon {
   async #prepare(): Promise<void> {
     const { dir, binary, identitySeed, swarmKey, host } = this.#options
     const port = this.#port
-    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    ensureFolder(dir)
     if (!existsSync(join(dir, 'version'))) {
       const made = spawn(binary, ['init', '--empty-repo'], { env: environmentOf(dir), stdio: 'ignore' })
       const [code] = await once(made, 'exit')

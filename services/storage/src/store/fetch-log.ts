@@ -12,7 +12,6 @@ import {
   createReadStream,
   fdatasync,
   fstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -22,6 +21,7 @@ import {
 import { type FileHandle, open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
+import { ensureFolder } from '@healthblock/runtime/files'
 import { StorageError } from '../errors.ts'
 
 const hourMs = 3_600_000
@@ -106,7 +106,7 @@ export class FetchLog {
   constructor(folder: string, options: { keptMs: number }) {
     this.#folder = folder
     this.#keptMs = options.keptMs
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    ensureFolder(folder)
     this.#removedHour = lastRemoved(folder)
     this.#hour = hoursOf(readdirSync(folder)).at(-1) ?? -1
     this.#timer = setInterval(() => this.#flush(), flushIntervalMs)
