@@ -6,7 +6,7 @@
  * An entry is one for all puts of a block at the same time, and each brings references of its own: it goes only when the
  * last of them is through.
  */
-import { toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Member, Members } from '../access/members.ts'
 import { isStorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
@@ -62,7 +62,7 @@ export class HandoffLane {
   /** Who waits for what. */
   #waiting: { flights: Set<string>; resolve: () => void }[] = []
   /** Entries to be taken off the queue, and to be made due, with the next operation. */
-  #settled: { done: HandoffFlight[]; left: HandoffFlight[] } = { done: [], left: [] }
+  #toSettle: { done: HandoffFlight[]; left: HandoffFlight[] } = { done: [], left: [] }
   #flushing: Promise<void> | undefined
 
   constructor(options: HandoffLaneOptions) {
@@ -105,8 +105,24 @@ export class HandoffLane {
     }
   }
 
-  /** Waits until nothing of a block is under way. */
-  async settled(digest: Uint8Array): Promise<void> {
+  /** Accounts of the stores to which a block is under way. */
+  targets(digest: Uint8Array): Uint8Array[] {
+    return [...this.#flights.values()].filter((flight) => equalBytes(flight.digest, digest)).map(({ target }) => target)
+  }
+
+  /** Does something when nothing of a block is under way any more; {@link stop} waits for it. */
+  afterwards(digest: Uint8Array, act: () => Promise<unknown>): void {
+    const done = this.#settled(digest)
+      .then(act)
+      .then(
+        () => {},
+        (error: unknown) => this.#options.events.requestFailed('handoff', error),
+      )
+      .finally(() => this.#underWay.delete(done))
+    this.#underWay.add(done)
+  }
+
+  async #settled(digest: Uint8Array): Promise<void> {
     const name = toHex(digest)
     const waiting = [...this.#flights.keys()].filter((flight) => flight.startsWith(name))
     if (waiting.length === 0) return
@@ -138,8 +154,8 @@ export class HandoffLane {
     const name = toHex(flight.digest) + toHex(flight.target)
     this.#flights.delete(name)
     this.#tell(name)
-    if (flight.hasFailed) this.#settled.left.push(flight)
-    else this.#settled.done.push(flight)
+    if (flight.hasFailed) this.#toSettle.left.push(flight)
+    else this.#toSettle.done.push(flight)
     this.#flushing ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => this.#flush())
   }
 
@@ -150,8 +166,8 @@ export class HandoffLane {
   }
 
   async #flush(): Promise<void> {
-    const { done, left } = this.#settled
-    this.#settled = { done: [], left: [] }
+    const { done, left } = this.#toSettle
+    this.#toSettle = { done: [], left: [] }
     this.#flushing = undefined
     const { store, now, onLeft, events } = this.#options
     try {

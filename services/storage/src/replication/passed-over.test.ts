@@ -24,10 +24,19 @@ const [self, other, alice] = [1, 2, 3].map((byte) => new Uint8Array(32).fill(byt
   Uint8Array,
   Uint8Array,
 ]
+/** A node whose peers the test decides. */
+class Backend extends EmbeddedBackend {
+  override isConnected(): boolean {
+    return isThere
+  }
+}
+
+let isThere: boolean
 let folder: string
 let server: Server
 let store: BlockStore
 let client: NodeClient
+let lane: HandoffLane
 let replicator: Replicator
 /** What the store was asked that is not in the swarm. */
 let asked: string[]
@@ -37,6 +46,7 @@ let answer: number
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'storage-away-'))
   asked = []
+  isThere = false
   answer = 1
   server = createServer((request, response) => {
     asked.push(request.url?.split('/').at(-1) ?? '')
@@ -59,12 +69,13 @@ beforeEach(async () => {
   const key = generateSigningKey()
   client = new NodeClient({ members, key, account: self, now: Date.now })
   const swarm = { identitySeed: randomBytes(32), swarmKey: randomBytes(32), host: '127.0.0.1', port: 0 }
-  const backend = new EmbeddedBackend({ store, swarm: { ...swarm, onConnect: () => {} }, onMisbehaviour: () => {} })
+  const backend = new Backend({ store, swarm: { ...swarm, onConnect: () => {} }, onMisbehaviour: () => {} })
   const events = new Events(createLogger({ name: 'storage', level: 'silent' }))
   const common = { store, members, client, events, now: Date.now }
+  lane = new HandoffLane({ ...common, isUp: () => false, onLeft: () => {} })
   replicator = new Replicator({
     ...{ ...common, backend, key, account: self, replicas: 2, writeQuorum: 2 },
-    lane: new HandoffLane({ ...common, isUp: () => false, onLeft: () => {} }),
+    lane,
     readHeader: () => undefined,
     authorizer: { signsErasures: () => false, releaserOf: () => undefined },
     onHandoff: () => {},
@@ -113,4 +124,18 @@ test('what no other store has is asked for at one that is away, too', async () =
   await replicator.pins.remove(id, alice)
   // It is kept first, then pinned, then the pin is taken away.
   expect(asked).toEqual(['pin', 'pin', 'pin'])
+})
+
+test('a put that fails is answered before the copies are through that are on their way, and taken back there when they are', async () => {
+  const id = { digest: hashBlock(randomBytes(10)), codec: codecRaw }
+  const made = { account: alice, token: '', at: 5 }
+  isThere = true
+  const flights = lane.begin(id.digest, [other])
+  await replicator.retract(id, made)
+  expect(asked).toEqual([])
+  lane.cancel(flights)
+  await lane.stop()
+  expect(asked).toEqual(['release'])
+  await replicator.retract(id, made)
+  expect(asked).toEqual(['release', 'release'])
 })

@@ -483,22 +483,27 @@ export class Replicator {
 
   /**
    * Takes back a reference that a request made which has failed, where the same may be done as by {@link takeBack}: what
-   * the account kept before stays. Stores that are not reached keep it.
+   * the account kept before stays. Stores that are not reached keep it; one to which a copy is under way takes it back when
+   * that is over, which is not waited for.
    */
   async retract(
     id: BlockId,
     { account, token, at }: { account: Uint8Array; token: string; at: number },
   ): Promise<void> {
     const { client, store, authorizer, lane } = this.#options
-    // What is on its way to another store would come after this.
-    await lane.settled(id.digest)
     const isAnywhere = this.#mayRelease(account, token)
     const shown = authorizer.signsErasures(account) ? { token } : {}
     const act = async (member: Member): Promise<boolean> => {
       if (this.#isSelf(member)) return await store.retract(id.digest, account, at)
       return await client.retract(member, id, { account, at, ...shown })
     }
-    await this.#everywhere(act, (member) => this.#isSelf(member) || (isAnywhere && this.#isUp(member)))
+    const isAsked = (member: Member): boolean => this.#isSelf(member) || (isAnywhere && this.#isUp(member))
+    // What is on its way to another store would come after this.
+    const underWay = lane.targets(id.digest)
+    const isLater = ({ account: store }: Member): boolean => underWay.some((target) => equalBytes(target, store))
+    await this.#everywhere(act, (member) => isAsked(member) && !isLater(member))
+    if (underWay.length === 0) return
+    lane.afterwards(id.digest, () => this.#everywhere(act, (member) => isAsked(member) && isLater(member)))
   }
 
   #mayRelease(account: Uint8Array, token: string): boolean {
