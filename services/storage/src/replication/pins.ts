@@ -94,7 +94,7 @@ export class Pins {
     const isKept = this.#options.store.keptSince(id.digest, caller.account) !== undefined
     const made = isKept ? [] : [await this.refer(id, caller)]
     try {
-      await this.#setPin(id, caller.account, mode)
+      await this.#setPin(id, { account: caller.account, at: this.#options.now(), pin: mode })
     } catch (error) {
       await this.takeBack(made, caller)
       throw error
@@ -107,7 +107,7 @@ export class Pins {
    * @throws {StorageError} `ERR_NOT_PINNED` if there was none.
    */
   async remove(id: BlockId, account: Uint8Array): Promise<void> {
-    await this.#setPin(id, account, 0)
+    await this.#setPin(id, { account, at: this.#options.now(), pin: 0 })
   }
 
   /**
@@ -116,9 +116,15 @@ export class Pins {
    * @throws {StorageError} as {@link add}.
    */
   async refer(id: BlockId, caller: Caller): Promise<Made> {
-    const made: Made = { id, at: this.#options.now() }
+    let made: Made = { id, at: this.#options.now() }
+    // What is said twice is not taken back as the word of one request: the second time stands alone.
+    const onLater = async (at: number): Promise<void> => {
+      await this.takeBack([made], caller)
+      made = { id, at }
+    }
     try {
-      return { id, at: await this.#setPin(id, caller.account, referenceOnly, made.at) }
+      await this.#setPin(id, { account: caller.account, at: made.at, pin: referenceOnly }, onLater)
+      return made
     } catch (error) {
       await this.takeBack([made], caller)
       throw error
@@ -130,9 +136,14 @@ export class Pins {
     for (const { id, at } of made) await this.#options.retract(id, { ...caller, at }).catch(() => {})
   }
 
-  /** Stores that cannot be reached, or that are to get the block and do not have it yet, are told later. @returns when, Unix ms. */
-  async #setPin(id: BlockId, account: Uint8Array, pin: number, asked = this.#options.now()): Promise<number> {
-    let at = asked
+  /**
+   * Stores that cannot be reached, or that are to get the block and do not have it yet, are told later.
+   *
+   * @param asked.at - when; or 1 ms after what a store has heard, Unix ms: then it is said again, after `onLater`.
+   */
+  async #setPin(id: BlockId, asked: Reference, onLater?: (at: number) => Promise<void>): Promise<void> {
+    const { account, pin } = asked
+    let { at } = asked
     const latest = at + referenceAheadMsMax
     let answers = await this.#tellPin(id, { account, at, pin })
     // Of the future no other store is believed; what this one has was set by its own clock.
@@ -142,12 +153,13 @@ export class Pins {
     if (later >= at) {
       // By another store's clock the account has asked for the opposite later than now: it has asked for this last.
       at = later + 1
+      await onLater?.(at)
       answers = await this.#tellPin(id, { account, at, pin })
     }
     const cid = encodeBlockId(id)
     if (wasDone || answers.some(({ answer }) => answer === pinAnswers.done)) {
       await this.#tellPinLater(id, { account, at, pin }, answers)
-      return at
+      return
     }
     if (pin === 0) throw new StorageError('not pinned or pinned indirectly', { code: 'ERR_NOT_PINNED', cid })
     if (answers.some(({ answer }) => answer > pinAnswers.noted)) {

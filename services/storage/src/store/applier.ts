@@ -265,7 +265,7 @@ export class Applier {
     let isKept = present
     for (const [index, reference] of references.entries()) {
       const claim = { digest, number, codec: operation.codec, size, reference }
-      const quota = { accountBytesMax, isPut: accountBytesMax !== undefined }
+      const quota = { accountBytesMax, putAt: accountBytesMax === undefined ? undefined : operation.now }
       const became = this.#refer(claim, quota, index === 0 ? known : undefined)
       if (became === 'over-quota') return this.#quotaExceeded(index)
       isKept ||= became === 'kept'
@@ -344,19 +344,19 @@ export class Applier {
   /** Adds a reference, unless the account has given it up since. `asked`: what a put has asked for already. */
   #refer(
     { digest, number, size, codec, reference: brought }: Claim,
-    { accountBytesMax, isPut }: { accountBytesMax: number | undefined; isPut: boolean },
+    { accountBytesMax, putAt }: { accountBytesMax: number | undefined; putAt: number | undefined },
     asked?: KnownOfPut,
   ): 'kept' | 'given-up' | 'over-quota' {
     const { account } = brought
     // The number of a block that is new is new.
     const isNew = asked !== undefined && asked.block === null && asked.gone === null
     const known = isNew ? undefined : this.#rows.referenceOf(number, account)
-    const isPlain = known !== undefined && (isPut || (brought.pin === 0 && brought.pins === undefined))
+    const isPlain = known !== undefined && (putAt !== undefined || (brought.pin === 0 && brought.pins === undefined))
     const releasedAt = isPlain || asked !== undefined ? (asked?.releasedAt ?? null) : this.#releasedAt(digest, account)
     // A copy that a slower node still carries must not bring back what its account has given up, nor its pins.
     const reference = isPlain || releasedAt === null ? brought : withoutPinsOf(brought, releasedAt)
     if (known !== undefined) {
-      this.#pins.add({ number, digest, codec, row: known }, reference, isPut)
+      this.#pins.add({ number, digest, codec, row: known }, reference, putAt)
       return 'kept'
     }
     const { at, pin, pins, again = at } = reference
@@ -386,7 +386,7 @@ export class Applier {
     const block = this.#statements.get('SELECT id, size FROM block WHERE digest = ?', digest)
     if (!block) return { ok: false, code: 'ERR_BLOCK_NOT_FOUND' }
     const claim = { digest, number: block.id as number, codec, size: block.size as number, reference }
-    const became = this.#refer(claim, { accountBytesMax, isPut: false })
+    const became = this.#refer(claim, { accountBytesMax, putAt: undefined })
     if (became === 'over-quota') return this.#quotaExceeded()
     return became === 'kept' ? changed : { ok: false, code: 'ERR_BLOCK_RELEASED' }
   }

@@ -32,16 +32,18 @@ export class PinRows {
   /**
    * Adds what a reference that came says to the one that is here: of its pin, and that the account keeps the block still.
    *
-   * @param isPut - an account puts it just now: its pin counts, whatever another store's clock said of an earlier removal.
+   * @param putAt - when an account puts it, Unix ms: its pin counts, whatever another store's clock said of an earlier removal, and
+   *   its word comes after one from a clock that was ahead; undefined of a copy.
    */
-  add(known: KnownReference, reference: Reference, isPut: boolean): void {
+  add(known: KnownReference, reference: Reference, putAt: number | undefined): void {
     const { account, pin, pins } = reference
     const here = stampsOfRow(known.row)
-    const at = isPut ? Math.max(reference.at, here.removed + 1) : reference.at
+    const at = putAt !== undefined ? Math.max(reference.at, here.removed + 1) : reference.at
     const stamps = pin === 0 && pins === undefined ? here : mergeStamps(here, stampsOf({ ...reference, at }))
     this.#write(known, account, stamps)
-    const again = Math.max(reference.at, reference.again ?? 0)
     const since = keptSince({ ...timesIn(known.row), pins: stamps })
+    const isAhead = putAt !== undefined && since > putAt
+    const again = Math.max(reference.at, reference.again ?? 0, isAhead ? since + 1 : 0)
     // Within the same ms, too, it is not the word of one request alone any more, which that could take back.
     const isSecond = again === since && pins === undefined && known.row.againAt === null
     if (again < since || (again === since && !isSecond)) return

@@ -171,3 +171,26 @@ test('a pin that was given up with its block is not there where the store hears 
     { account: alice, at: 12, pin: 0, pins: { direct: 10, recursive: 0, removed: 11 }, again: 13 },
   ])
 })
+
+test('a block that is put after a word from a clock that was ahead is kept, whatever was released up to that word', async () => {
+  const [store] = stores as [BlockStore]
+  const [nowMs, aheadMs] = [1_000_000, 1_200_000]
+  const put = async (block: Block, at: number, isPut: boolean): Promise<void> => {
+    await store.put({ ...block, references: [{ account: alice, at, pin: 0 }], enforceQuota: isPut })
+  }
+  const block = newBlock()
+  await put(block, aheadMs, false)
+  await put(block, nowMs, true)
+  // Who made the first one may not take back what was said since, either.
+  expect(await store.retract(block.digest, alice, aheadMs)).toBe(false)
+  await store.release(block.digest, alice, { at: aheadMs, force: true })
+  expect(store.keptSince(block.digest, alice)).toBe(aheadMs + 1)
+  expect(store.has(block.digest)).toBe(true)
+  await store.release(block.digest, alice, { at: aheadMs + 1, force: true })
+  expect(store.has(block.digest)).toBe(false)
+  // An older copy says nothing new.
+  const copied = newBlock()
+  await put(copied, aheadMs, false)
+  await put(copied, nowMs, false)
+  expect(store.keptSince(copied.digest, alice)).toBe(aheadMs)
+})
