@@ -69,12 +69,16 @@ export async function callNode<T>(
     const problem = (parsed ?? {}) as Problem
     const words = problem.detail ?? problem.title ?? text.slice(0, 200)
     const hint = problem.code === 'ERR_CODE_NEEDED' ? codeHint : ''
-    const seconds = Number(response.headers.get('retry-after') ?? Number.NaN)
-    const retryAfterMs = Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : undefined
     const said = (parsed ?? {}) as Record<string, unknown>
-    throw new NodeError(`${access.name}: ${words}${hint}`, response.status, said, retryAfterMs)
+    throw new NodeError(`${access.name}: ${words}${hint}`, response.status, said, retryAfterMsOf(response))
   }
   return parsed as T
+}
+
+/** When to ask again, if the answer says it in seconds. */
+export function retryAfterMsOf(response: Response): number | undefined {
+  const seconds = Number(response.headers.get('retry-after') ?? Number.NaN)
+  return Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : undefined
 }
 
 function parseJson(text: string): unknown {

@@ -4,8 +4,9 @@ import { basename, resolve } from 'node:path'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { ReadableStream } from 'node:stream/web'
+import { setTimeout as delay } from 'node:timers/promises'
 import { plainText } from '@healthblock/runtime/plain-text'
-import { callNode } from '../cluster/client.ts'
+import { callNode, type NodeAccess, NodeError, retryAfterMsOf } from '../cluster/client.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { takePositionals } from '../options.ts'
 import { formatTable } from '../table.ts'
@@ -64,32 +65,65 @@ class Progress {
   }
 }
 
-async function sendPart(session: Session, path: string, part: { offset: number; bytes: Uint8Array }): Promise<Upload> {
-  const response = await fetch(new URL(`${path}?offset=${part.offset}`, session.access.url), {
+async function sendPart(
+  access: NodeAccess,
+  path: string,
+  part: { offset: number; bytes: Uint8Array },
+): Promise<Upload> {
+  const response = await fetch(new URL(`${path}?offset=${part.offset}`, access.url), {
     method: 'PUT',
-    headers: { authorization: `Bearer ${session.access.bearer}`, 'content-type': 'application/octet-stream' },
+    headers: { authorization: `Bearer ${access.bearer}`, 'content-type': 'application/octet-stream' },
     body: part.bytes as Uint8Array<ArrayBuffer>,
     signal: AbortSignal.timeout(partTimeoutMs),
   })
-  const answer = (await response.json()) as Upload & { detail?: string }
-  if (!response.ok) throw new CommandError(answer.detail ?? `the node answered ${response.status}`)
-  return answer
+  const answer = (await response.json().catch(() => ({}))) as Upload & { detail?: string }
+  if (response.ok) return answer
+  const words = answer.detail ?? `the node answered ${response.status}`
+  throw new NodeError(words, response.status, {}, retryAfterMsOf(response))
 }
 
-/** Sends what the node has not taken yet. */
-async function sendAll(context: Context, session: Session, file: FileHandle, begun: Upload): Promise<Upload> {
-  const progress = new Progress(context.io, begun.size, begun.offset)
-  const path = `${session.path}/files/${begun.sequence}`
+/** Where an upload goes, and how a node that takes nothing for a while is waited for. */
+export interface UploadOptions {
+  readonly access: NodeAccess
+  /** `/v1/people/:p/files/:sequence`. */
+  readonly path: string
+  /** How long a part that is not taken yet is sent again, in all. */
+  readonly waitMs: number
+  readonly pause: (ms: number) => Promise<void>
+  /** Told of each wait. */
+  readonly say: (words: string) => void
+  /** Told how many bytes the node has. */
+  readonly onProgress: (offset: number) => void
+}
+
+/**
+ * Sends what the node has not taken yet. A part that it does not take now (429, 503) is sent again when it says, from where the node then is.
+ *
+ * @throws {CommandError} if the node refuses a part, or takes none for `waitMs`, or the file became shorter.
+ */
+export async function sendAll(file: FileHandle, begun: Upload, options: UploadOptions): Promise<Upload> {
+  const { access, path, pause, say, onProgress } = options
   const buffer = Buffer.alloc(begun.partSizeMax)
   let state = begun
+  let leftMs = options.waitMs
   while (!state.stored) {
-    const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, state.size - state.offset), state.offset)
-    if (bytesRead === 0 && state.offset < state.size)
-      throw new CommandError('the file became shorter while it was read')
-    state = await sendPart(session, path, { offset: state.offset, bytes: buffer.subarray(0, bytesRead) })
-    progress.at(state.offset)
+    const { offset, size } = state
+    const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, size - offset), offset)
+    if (bytesRead === 0 && offset < size) throw new CommandError('the file became shorter while it was read')
+    try {
+      state = await sendPart(access, path, { offset, bytes: buffer.subarray(0, bytesRead) })
+      leftMs = options.waitMs
+    } catch (error) {
+      if (!(error instanceof NodeError) || ![429, 503].includes(error.status)) throw error
+      const againMs = error.retryAfterMs
+      if (againMs === undefined || againMs > leftMs) throw error
+      say(`${error.message}; again in ${againMs / 1000} s\n`)
+      leftMs -= againMs
+      await pause(againMs)
+      state = await callNode<Upload>(access, 'GET', `${path}/upload`)
+    }
+    onProgress(state.offset)
   }
-  progress.end()
   return state
 }
 
@@ -122,7 +156,15 @@ async function put(context: Context, positionals: string[]): Promise<ExitCode> {
     const { size } = stat
     const type = context.options.type as string | undefined
     const begun = await beginUpload(session, { name: basename(path), type, size })
-    const { sequence } = await sendAll(context, session, file, begun)
+    const { io } = context
+    const progress = new Progress(io, size, begun.offset)
+    const { sequence } = await sendAll(file, begun, {
+      ...{ access: session.access, path: `${session.path}/files/${begun.sequence}`, waitMs: partTimeoutMs },
+      pause: (ms) => delay(ms),
+      say: io.stderr,
+      onProgress: (offset) => progress.at(offset),
+    })
+    progress.end()
     const row = await recordedRow(session, sequence, (before) => {
       const words = `goes on record after file ${before.sequence} (${plainText(before.name)}), which is still being sent`
       context.io.stderr(
@@ -161,7 +203,7 @@ async function recordedRow(session: Session, sequence: number, onWait: (before: 
     const before = rows.find((one) => one.state === 'uploading' && one.sequence < sequence)
     if (before !== undefined && !isTold) onWait(before)
     isTold ||= before !== undefined
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    await delay(100)
   }
 }
 

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
-import { waitingWords } from './patient.ts'
+import { NodeError } from '../cluster/client.ts'
+import { CommandError } from '../io.ts'
+import { recordError, waitingWords } from './patient.ts'
 import { proofWords } from './patient-erase.ts'
 
 test('batches that no storage node takes wait for storage, and those behind them too', () => {
@@ -22,4 +24,14 @@ test('of an erasure the command is printed that proves it later, with a few of m
   expect(proofWords(many)).toMatch(
     /^proof later {2}\S+ storage proof c0 c1 c2 c3 {3}\(and 4996 blocks more, which --json lists\)\n$/,
   )
+})
+
+test('a recording that cannot be used is told with the path that was looked at; another fault stays what it is', () => {
+  const fault = (field: string): NodeError =>
+    new NodeError('user: 100.hea does not exist', 400, { code: 'ERR_RECORD_INVALID', field })
+  const told = recordError('/recordings/100', fault('record')) as CommandError
+  expect(told).toBeInstanceOf(CommandError)
+  expect(told.message).toMatch(/^user: 100\.hea does not exist; .*without an ending.*\/recordings\/100$/)
+  const other = fault('from')
+  expect(recordError('/recordings/100', other)).toBe(other)
 })

@@ -1,6 +1,6 @@
 import { isAbsolute, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { callNode, nodeAccess } from '../cluster/client.ts'
+import { callNode, NodeError, nodeAccess } from '../cluster/client.ts'
 import { enrolPatient } from '../cluster/enrol.ts'
 import { clusterPaths, resolvePerson } from '../cluster/layout.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
@@ -130,6 +130,14 @@ export function waitingWords({ batches, unsent, unstored }: Pick<Job, 'batches' 
   return `${unstored > 0 ? storage : ledger}: ${kept}`
 }
 
+/** What the node says of a recording, with the path that was looked at: it may lie elsewhere, or have been named with an ending. */
+export function recordError(path: string, error: unknown): unknown {
+  if (!(error instanceof NodeError) || error.body.code !== 'ERR_RECORD_INVALID' || error.body.field !== 'record')
+    return error
+  const words = `${error.message}; --record names a WFDB recording by its path without an ending, and was taken as ${path}`
+  return new CommandError(words, undefined, { cause: error })
+}
+
 async function stream(context: Context, positionals: string[]): Promise<ExitCode> {
   const [name] = takePositionals(positionals, ['NAME'] as const)
   const { options, io } = context
@@ -151,6 +159,8 @@ async function stream(context: Context, positionals: string[]): Promise<ExitCode
     from: seconds('from'),
     to: seconds('to'),
     speed,
+  }).catch((error: unknown) => {
+    throw recordError(path, error)
   })
   const done = await waitForJob(context, session, job)
   const { batches, transactions, lastSequence, unsent } = done
