@@ -243,7 +243,7 @@ function joinNode(
     directory: new Directory(join(settings.dir, 'directory.db')),
     ...openOverview({
       ...{ config, clock: parts.clock, peers: opened.world.peers, ownUrl: opened.ownUrl },
-      ...{ ownRank: () => cores.peer(account)[0]?.rank, witnesses },
+      ...{ ownRank: () => cores.peer(account)[0]?.rank, isMember: cores.isMember, witnesses },
     }),
     witnesses,
     past: parts.past,

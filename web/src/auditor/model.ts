@@ -98,6 +98,8 @@ export interface NodeView {
   readonly rank: number
   readonly name: string
   readonly isSelf: boolean
+  /** False of one that was removed, or is not in the policy yet. */
+  readonly isMember: boolean
   readonly heard: number | null
   readonly fault: string | null
   readonly ready: boolean | null

@@ -7,6 +7,7 @@ import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo } from '../frame/time.ts'
 import { type ChainName, chainNames, type Evidence, type NodesView, type NodeView, type StoreView } from './model.ts'
+import { accusedRanks, needAttention } from './verdict.ts'
 import { chainWords, count, secondsWords } from './words.ts'
 
 /** How often the nodes are asked while somebody looks. */
@@ -16,28 +17,17 @@ function numberOr(value: number | null): string {
   return value === null ? '–' : count(value)
 }
 
-function isWell(node: NodeView): boolean {
-  return node.fault === null && node.ready === true
-}
-
-/** Ranks of the nodes that somebody has to do something about: they were shown to have done wrong, and are still there. */
-function accusedRanks(evidence: readonly Evidence[]): ReadonlySet<number> {
-  return new Set(evidence.flatMap(({ rank, settled }) => (rank === null || settled ? [] : [rank])))
-}
-
 /** The answer: who is not well, or did wrong. */
 function Verdict(props: { view: NodesView; accused: ReadonlySet<number> }): JSX.Element {
-  const { nodes, stores } = props.view
-  const bad = nodes.filter((node) => !isWell(node) || props.accused.has(node.rank))
-  const badStores = (stores ?? []).filter(({ fault, below }) => fault !== null || (below ?? 0) > 0)
-  const isGood = bad.length === 0 && badStores.length === 0
-  const names = [...bad, ...badStores].map(({ name }) => name).join(', ')
+  const names = needAttention(props.view, props.accused)
+  const isGood = names.length === 0
+  const members = props.view.nodes.filter(({ isMember }) => isMember)
   return (
     <div class={`verdict ${isGood ? 'good' : 'bad'}`}>
       <h1>
         {isGood
-          ? t('auditor.nodes.well', { count: nodes.length })
-          : t('auditor.nodes.unwell', { count: bad.length + badStores.length, names })}
+          ? t('auditor.nodes.well', { count: members.length })
+          : t('auditor.nodes.unwell', { count: names.length, names: names.join(', ') })}
       </h1>
     </div>
   )
@@ -46,8 +36,9 @@ function Verdict(props: { view: NodesView; accused: ReadonlySet<number> }): JSX.
 /** One ledger across the nodes: its leader as most see it, and where it stands. */
 function ChainCard(props: { chain: ChainName; nodes: readonly NodeView[] }): JSX.Element {
   const { chain, nodes } = props
-  const figures = nodes.flatMap(({ chains, fault }) => (chains === null || fault !== null ? [] : [chains[chain]]))
-  const leader = nodes.find(({ chains, fault }) => fault === null && chains?.[chain].leads === true)
+  const members = nodes.filter(({ isMember }) => isMember)
+  const figures = members.flatMap(({ chains, fault }) => (chains === null || fault !== null ? [] : [chains[chain]]))
+  const leader = members.find(({ chains, fault }) => fault === null && chains?.[chain].leads === true)
   const heights = figures.flatMap(({ height }) => (height === null ? [] : [height]))
   const top = Math.max(-1, ...heights)
   const behind = heights.filter((height) => top - height > 2).length
@@ -143,14 +134,18 @@ function NodeCard(props: { node: NodeView; isAccused: boolean }): JSX.Element {
     <section class={`card node ${state}`} aria-label={node.name}>
       <div class="row">
         <h3>{node.name}</h3>
-        <span class={`tag ${state === 'ready' ? 'good' : 'bad'}`}>{t(`auditor.node.${state}`)}</span>
+        {node.isMember ? (
+          <span class={`tag ${state === 'ready' ? 'good' : 'bad'}`}>{t(`auditor.node.${state}`)}</span>
+        ) : (
+          <span class="tag">{t('auditor.node.apart')}</span>
+        )}
       </div>
       <p class="soft">
         {heardWords(node.heard)}
         {node.isSelf && ` · ${t('auditor.node.self')}`}
       </p>
       {isAccused && <p class="notice bad">{t('auditor.node.accused')}</p>}
-      {node.fault !== null && <p class="notice bad">{faultWords(node.fault, node.heard)}</p>}
+      {node.fault !== null && <p class={node.isMember ? 'notice bad' : 'soft'}>{faultWords(node.fault, node.heard)}</p>}
       {failing.map(({ name, reason }) => (
         <p class="notice late" key={name} lang="en">
           {name}: {reason}

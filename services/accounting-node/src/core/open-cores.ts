@@ -63,6 +63,8 @@ export interface NodeCores {
   peer(account: Uint8Array): readonly RankedNode[]
   /** The account that had or has a rank. */
   accountOf(rank: number): Uint8Array | undefined
+  /** True if a policy in force on either chain has a node of that rank. */
+  isMember(rank: number): boolean
   /** Starts both, Userchain first. */
   start(): Promise<void>
   /** Stops both. */
@@ -199,6 +201,11 @@ function policyLookup(ledger: Ledger, memberships: Readonly<Record<ChainName, Me
       const all = chainNames.flatMap((chain) => memberships[chain].cosignersOf(ledger.head(chain).height).toReversed())
       const own = all.flatMap(({ nodes }) => nodes.filter((node) => equalBytes(node.account, account)))
       return own.filter(({ node }, i) => own.findIndex((other) => equalBytes(other.node[2], node[2])) === i)
+    },
+    isMember(rank: number): boolean {
+      return chainNames.some((chain) =>
+        rankedNodes(ledger.policyOf(chain, ledger.head(chain).height + 1).policy).some((node) => node.rank === rank),
+      )
     },
     accountOf(rank: number): Uint8Array | undefined {
       for (let { k } = ledger.policyOf('userchain', ledger.head('userchain').height + 1); k >= 0; k--) {

@@ -37,6 +37,8 @@ export interface NodeView {
   readonly rank: number
   readonly name: string
   readonly isSelf: boolean
+  /** False of one that was removed, or is not in the policy yet: its address is known, and nothing depends on it. */
+  readonly isMember: boolean
   /** When it last answered, Unix ms; null: never since this node started. What follows is as old as that. */
   readonly heard: number | null
   /** Why it does not answer now; null if it does. */
@@ -75,6 +77,7 @@ export interface NodesView {
 export interface NodesLookOptions {
   /** Nodes to ask, this one among them. */
   readonly nodes: () => readonly { readonly rank: number; readonly url: string; readonly isSelf: boolean }[]
+  readonly isMember: (rank: number) => boolean
   readonly storage: readonly string[]
   readonly storageToken: () => string
   readonly nowMs: () => number
@@ -162,6 +165,7 @@ export class NodesLook {
 
   async #node({ rank, url, isSelf }: { rank: number; url: string; isSelf: boolean }): Promise<NodeView> {
     const before = this.#known.get(rank)
+    const isMember = this.#options.isMember(rank)
     try {
       const [ready, metrics, ...heads] = await Promise.all([
         ask(url, '/readyz'),
@@ -171,7 +175,7 @@ export class NodesLook {
       const gauges = new Gauges(metrics.text)
       const figures = chainNames.map((chain, at) => [chain, figuresOf(chain, heads[at]?.text ?? '', gauges)] as const)
       const view: NodeView = {
-        ...{ rank, name: `accounting-${rank}`, isSelf, heard: this.#options.nowMs(), fault: null },
+        ...{ rank, name: `accounting-${rank}`, isSelf, isMember, heard: this.#options.nowMs(), fault: null },
         ...{ ready: ready.status === 200, checks: checksOf(ready.text) },
         openIncidents: gauges.of('accounting_open_incidents'),
         chains: Object.fromEntries(figures) as Record<ChainName, ChainFigures>,
@@ -180,7 +184,8 @@ export class NodesLook {
       return view
     } catch (error) {
       const nothing = { heard: null, ready: null, checks: [], openIncidents: null, chains: null }
-      return { ...nothing, ...before, rank, name: `accounting-${rank}`, isSelf, fault: messageOf(error), ready: null }
+      const name = `accounting-${rank}`
+      return { ...nothing, ...before, rank, name, isSelf, isMember, fault: messageOf(error), ready: null }
     }
   }
 

@@ -17,6 +17,8 @@ export interface OverviewOptions {
   readonly peers: PeersFile
   /** This node's rank in the policy in force; undefined while it is in none. */
   readonly ownRank: () => number | undefined
+  /** True if a policy in force has a node of that rank. */
+  readonly isMember: (rank: number) => boolean
   /** Where this node listens; undefined before it does. */
   readonly ownUrl: () => string | undefined
   /** Whom this node asks for cosignatures. */
@@ -65,6 +67,7 @@ export function openOverview(options: OverviewOptions): Overview {
     onChange: auditTeller(events),
     caveat: `whether this node tells the truth about this audit: it was run by ${config.name}, one of the audited; "healthblock audit" on a machine of your own depends on nobody`,
   })
-  const look = new NodesLook({ nodes: () => nodesOf(options), storage, storageToken, nowMs: clock.nowMs })
+  const { isMember } = options
+  const look = new NodesLook({ nodes: () => nodesOf(options), isMember, storage, storageToken, nowMs: clock.nowMs })
   return { audits, look, events }
 }
