@@ -504,6 +504,29 @@ test('a grant that a gateway refused, and that is on the ledger all the same, is
   expect(home.person().hot.generation).toBe(generation)
 })
 
+test('an access has ended when its node ended it, and once that is on record, at the time of the block', async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  const streams = home.person().streams.map(({ stream }) => stream)
+  await home.consent.grant(home.person(), vault, {
+    ...{ to: doctor.account, streams },
+    ...{ fromMs: world.nowMs, untilMs: noEnd },
+  })
+  vault.close()
+  home.commitAll()
+  const closedAt = (): string | null | undefined =>
+    listGrants(home.database, home.person(), { ledger: home.ledger, nowMs: world.nowMs })[0]?.closedAt
+  expect(closedAt()).toBeNull()
+  world.nowMs += 1_000
+  const endedMs = world.nowMs
+  await home.consent.revoke(home.person(), () => true)
+  world.nowMs += 90_000
+  expect(closedAt()).toBe(new Date(endedMs).toISOString())
+  home.commitAll()
+  expect(closedAt()).toBe(new Date(world.nowMs).toISOString())
+  expect(world.nowMs).toBeGreaterThanOrEqual(endedMs + 90_000)
+})
+
 test('a folder from before a revocation lists the access as ended', async () => {
   const doctor = world.enrolDoctor()
   const vault = await home.enrol()

@@ -88,7 +88,7 @@ export function listReadings(database: Database, person: Person, held: readonly 
 export function listGrants(
   database: Database,
   person: Person,
-  place: { ledger: Pick<LedgerView, 'epochLengthMs' | 'grantRecordedAtMs'>; nowMs: number },
+  place: { ledger: Pick<LedgerView, 'epochLengthMs' | 'grantRecordedAtMs' | 'grantClosedAtMs'>; nowMs: number },
 ): GrantView[] {
   const rows = database.all(
     `SELECT grants.*, consent.state AS consentstate, closing.tx AS closetx FROM grants LEFT JOIN consent ON consent.tx = grants.tx
@@ -100,6 +100,8 @@ export function listGrants(
   return rows.map((row) => {
     const until = Number(row.until)
     const recordedMs = place.ledger.grantRecordedAtMs(person.account, row.gid as Uint8Array)
+    // Ended here, and then on the ledger: from its block on the grant is in force no longer.
+    const closedMs = place.ledger.grantClosedAtMs(person.account, row.gid as Uint8Array) ?? row.closed
     return {
       grant: toHex(row.gid as Uint8Array),
       doctor: toHex(row.doctor as Uint8Array),
@@ -108,7 +110,7 @@ export function listGrants(
       until: until >= noEnd ? null : iso(until),
       openedAt: iso(Number(row.opened)),
       recordedAt: recordedMs === undefined ? null : iso(recordedMs),
-      closedAt: row.closed === null ? null : iso(Number(row.closed)),
+      closedAt: row.closed === null ? null : iso(Number(closedMs)),
       state: stateOf(row, place.nowMs),
       rights: Number(row.rights),
       purpose: Number(row.purpose),

@@ -3,7 +3,7 @@ import { payloadKinds } from '@healthblock/crypto/payload'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Database, SqlRow, SqlValue } from '@healthblock/runtime/sqlite'
 import { openedBy } from '../consent/grant-row.ts'
-import type { Person } from '../people/person.ts'
+import type { Person, PersonStream } from '../people/person.ts'
 import { lookerOf } from '../sealing/alarms.ts'
 
 /** Kinds of entries, in the order that they take within one millisecond. */
@@ -24,7 +24,9 @@ export interface TimelineEntry {
   readonly doctor: string | null
   /** Of a reading: its stream's kind, and `gap` or `empty` if there is none in it. Of an alarm: its code. */
   readonly what: string | null
-  /** Of a reading: since when it was measured; it ends at `at`. */
+  /** Of a reading: the kind of its stream, which `what` says of one that has a reading in it. */
+  readonly stream: string | null
+  /** Of a reading: since when it was measured; it ends at `at`. What is `empty` may be many records in a row: from the start of the first to the end of the last. */
   readonly from: string | null
 }
 
@@ -66,7 +68,16 @@ function placed(
   id: string,
   entry: Partial<TimelineEntry> & Pick<TimelineEntry, 'state'>,
 ): Placed {
-  const common = { id: `${kind}-${id}`, at: iso(ms), kind, transactionId: null, doctor: null, what: null, from: null }
+  const common = {
+    id: `${kind}-${id}`,
+    at: iso(ms),
+    kind,
+    transactionId: null,
+    doctor: null,
+    what: null,
+    stream: null,
+    from: null,
+  }
   return { ms, rank: timelineKinds.indexOf(kind), id, entry: { ...common, ...entry } }
 }
 
@@ -85,20 +96,77 @@ function readingWhat(kind: number, streamKind: string): string {
   return kind === payloadKinds.empty ? 'empty' : streamKind
 }
 
-const readings: Reader = (database, person, beforeMs, limit) =>
-  person.streams.flatMap(({ stream, kind }) =>
-    query(
-      database,
-      `SELECT sequence, start, until, kind, state, tx FROM batch
-       WHERE account = ? AND stream = ? AND until <= ? ORDER BY until DESC, sequence DESC LIMIT ?`,
-      ...[person.account, stream, beforeMs, limit],
-    ).map((row) =>
-      placed('reading', Number(row.until), `${toHex(stream)}-${String(row.sequence).padStart(12, '0')}`, {
-        ...{ what: readingWhat(Number(row.kind), kind), from: iso(Number(row.start)), transactionId: hexOf(row.tx) },
-        state: stateWords[row.state as string] ?? 'waiting',
-      }),
-    ),
+type BatchRow = SqlRow & { readonly until: number; readonly sequence: number }
+
+/** Rows of a stream before a place, newest first. */
+function batchesBefore(
+  database: Database,
+  { account }: Person,
+  { stream }: PersonStream,
+  page: { untilMs: number; sequence: number; limit: number },
+): BatchRow[] {
+  return query(
+    database,
+    `SELECT sequence, start, until, kind, state, tx FROM batch
+     WHERE account = ? AND stream = ? AND (until, sequence) < (?, ?) ORDER BY until DESC, sequence DESC LIMIT ?`,
+    ...[account, stream, page.untilMs, page.sequence, page.limit],
+  ) as BatchRow[]
+}
+
+/** True if the record that is next in time has no reading in it: what follows down from here without one belongs to that. */
+function isSilentAfter(database: Database, { account }: Person, { stream }: PersonStream, ms: number): boolean {
+  const next = database.get(
+    'SELECT kind FROM batch WHERE account = ? AND stream = ? AND until > ? ORDER BY until, sequence LIMIT 1',
+    ...[account, stream, ms],
   )
+  return next?.kind === payloadKinds.empty
+}
+
+function readingOf({ stream, kind }: PersonStream, row: BatchRow): Placed {
+  return placed('reading', row.until, `${toHex(stream)}-${String(row.sequence).padStart(12, '0')}`, {
+    ...{ what: readingWhat(Number(row.kind), kind), from: iso(Number(row.start)), transactionId: hexOf(row.tx) },
+    ...{ stream: kind, state: stateWords[row.state as string] ?? 'waiting' },
+  })
+}
+
+/** A silence that goes on further down; it is on record as soon as any of its records is. */
+function longer(silence: Placed, row: BatchRow): Placed {
+  const entry = { ...silence.entry, from: iso(Number(row.start)) }
+  if (entry.state === 'recorded' || stateWords[row.state as string] !== 'recorded') return { ...silence, entry }
+  return { ...silence, entry: { ...entry, state: 'recorded', transactionId: hexOf(row.tx) } }
+}
+
+/** A device that is switched on and silent makes a record each period: all of them in a row are one entry, at the newest. */
+function readingsOf(
+  database: Database,
+  person: Person,
+  stream: PersonStream,
+  page: { beforeMs: number; limit: number },
+): Placed[] {
+  const { beforeMs, limit } = page
+  const found: Placed[] = []
+  let isSilent = isSilentAfter(database, person, stream, beforeMs)
+  let place = { untilMs: beforeMs, sequence: Number.MAX_SAFE_INTEGER }
+  for (;;) {
+    const rows = batchesBefore(database, person, stream, { ...place, limit })
+    for (const row of rows) {
+      const isEmpty = row.kind === payloadKinds.empty
+      const last = found.at(-1)
+      // The first may belong to a silence of the page before.
+      if (isEmpty && isSilent && last !== undefined) found[found.length - 1] = longer(last, row)
+      if (isEmpty && isSilent) continue
+      if (found.length === limit) return found
+      isSilent = isEmpty
+      found.push(readingOf(stream, row))
+    }
+    const last = rows.at(-1)
+    if (last === undefined || rows.length < limit) return found
+    place = { untilMs: last.until, sequence: last.sequence }
+  }
+}
+
+const readings: Reader = (database, person, beforeMs, limit) =>
+  person.streams.flatMap((stream) => readingsOf(database, person, stream, { beforeMs, limit }))
 
 const granted: Reader = (database, person, beforeMs, limit) =>
   query(
