@@ -274,6 +274,9 @@ export function refused(ward: () => Ward): void {
     await cluster.ok('patient', 'revoke', 'ann', 'doctor-a', '--wait')
     await page.waitForSelector('main > .notice.late')
     expect(await page.locator('main > .notice.late').textContent()).toContain('no access')
+    // What lasts is told of nobody who may not be read.
+    expect(await page.locator('.state-line > div:nth-child(2)').textContent()).toMatch(/–$/)
+    expect(await page.locator('.state-line > .bad').count()).toBe(0)
     await reader.picture('doctor-access-ended')
     await page.locator('dialog button.primary').click()
     await page.waitForSelector('dialog >> text=the patient has ended your access')

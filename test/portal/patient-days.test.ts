@@ -172,9 +172,17 @@ describe.skipIf(!hasChromium || !hasRedis)(
         await route.fetch()
         return route.abort()
       })
+      // The same question stands in the other tab.
+      await second.waitForSelector('.reader')
+      await second.click('button:has-text("Revoke")')
+      await second.waitForSelector('dialog .exposure li')
       await page.dblclick('dialog button.danger')
       await page.waitForSelector('.ticks')
       await page.unroute('**/revocations')
+      await second.waitForSelector('dialog >> text=This access has ended meanwhile')
+      await second.click('dialog button.primary')
+      await second.waitForSelector('.ticks')
+      await second.click('nav a[href="#/"]')
       // What was answered is durable: the node goes on with it after its restart.
       await cluster.kill('user')
       await cluster.restart('user')

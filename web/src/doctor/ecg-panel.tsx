@@ -5,7 +5,7 @@ import { type EcgFeed, EcgLive } from '../ecg/live.tsx'
 import type { EcgSpan, TimeRange } from '../ecg/signal.ts'
 import { EcgViewer, type EcgViewerProps } from '../ecg/viewer.tsx'
 import type { Live } from '../frame/live.ts'
-import { messageFor } from '../frame/notice.tsx'
+import { Failed, messageFor } from '../frame/notice.tsx'
 import { t } from '../frame/texts.ts'
 import { type Diagnosis, type StreamSummary, severities } from './model.ts'
 import { EcgStretches, fetchPieces, type OpenedPiece, type Stretch } from './stretches.ts'
@@ -79,9 +79,16 @@ function useStretch(
   path: string,
   view: TimeRange | undefined,
   newestMs: number,
-): { stretch: Stretch; isBusy: boolean; missing: EcgViewerProps['missing']; error: string | undefined } {
+): {
+  stretch: Stretch
+  isBusy: boolean
+  missing: EcgViewerProps['missing']
+  error: string | undefined
+  retry: () => void
+} {
   const stretches = useMemo(() => new EcgStretches(path), [path])
   const [turn, setTurn] = useState(0)
+  const [attempt, setAttempt] = useState(0)
   const [isBusy, setBusy] = useState(false)
   const [error, setError] = useState<string>()
   const [fromMs, toMs] = [view?.fromMs, view?.toMs]
@@ -103,7 +110,7 @@ function useStretch(
       )
     }, settleMs)
     return () => clearTimeout(timer)
-  }, [stretches, fromMs, toMs, newestMs])
+  }, [stretches, fromMs, toMs, newestMs, attempt])
   const minutes =
     fromMs === undefined || toMs === undefined ? '' : `${Math.floor(fromMs / 60_000)} ${Math.floor(toMs / 60_000)}`
   // The picture's parts change only when what is loaded, or the minutes that are seen, do.
@@ -112,7 +119,7 @@ function useStretch(
     return { stretch: stretches.of({ fromMs, toMs }), isHere: stretches.isHere({ fromMs, toMs }) }
   }, [stretches, minutes, turn])
   const missing = isHere ? undefined : error === undefined || isBusy ? 'coming' : 'failed'
-  return { stretch, isBusy, missing, error }
+  return { stretch, isBusy, missing, error, retry: () => setAttempt((count) => count + 1) }
 }
 
 /** Where the ECG was asked to be; the same place asked for again is another `turn`. */
@@ -157,7 +164,7 @@ export function EcgPanel(props: {
     setViewMs(next.fromMs)
     setView((before) => (before?.fromMs === next.fromMs && before.toMs === next.toMs ? before : next))
   }, [])
-  const { stretch, isBusy, missing, error } = useStretch(path, view, extent.toMs)
+  const { stretch, isBusy, missing, error, retry } = useStretch(path, view, extent.toMs)
   const found = useMemo(() => findingSpans(diagnoses), [diagnoses])
   const spans = useMemo(() => [...stretch.spans, ...found], [stretch.spans, found])
   const seen = stretch.records
@@ -192,11 +199,7 @@ export function EcgPanel(props: {
   )
   return (
     <div ref={box} class="ecg-panel">
-      {error !== undefined && (
-        <p class="notice bad" role="alert">
-          {error}
-        </p>
-      )}
+      {error !== undefined && <Failed words={error} onRetry={retry} />}
       {isLive ? (
         <>
           <div class="ecg-tools">{liveButton}</div>

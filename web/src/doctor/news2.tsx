@@ -1,17 +1,18 @@
 /** The NEWS2 chart: rows and colours as nurses know them from paper; the points stand beside each row, so that no colour is needed to read it. */
 import { Fragment, type JSX } from 'preact'
 import { memo } from '../frame/memo.ts'
+import { formatValue, localFigures } from '../frame/number.ts'
 import { type TextKey, t } from '../frame/texts.ts'
 import { formatClock, formatMoment } from '../frame/time.ts'
 import type { News2Column } from './model.ts'
 import { type News2Sign, news2Chart } from './news2-bands.ts'
 
 function labelOf(label: string): string {
-  return label.startsWith('doctor.') ? t(label as TextKey) : label
+  return label.startsWith('doctor.') ? t(label as TextKey) : localFigures(label)
 }
 
 function valueText(value: number | string | boolean | undefined): string {
-  if (typeof value === 'number') return String(Math.round(value * 10) / 10)
+  if (typeof value === 'number') return formatValue(value)
   return value === undefined ? '' : '●'
 }
 

@@ -53,8 +53,10 @@ function StateLine(props: {
   const { summary, trends, diagnoses } = props
   const nowMs = useNow()
   const newestMs = newestOf(summary)
-  const lasting = lastingOf(diagnoses ?? [])
-  const nothing = t(diagnoses === undefined ? 'doctor.rhythm.unknown' : 'doctor.rhythm.nothing')
+  // Of a patient whom he may not read nobody knows what lasts.
+  const isLive = summary.state === 'live'
+  const lasting = isLive ? lastingOf(diagnoses ?? []) : []
+  const nothing = !isLive ? '–' : t(diagnoses === undefined ? 'doctor.rhythm.unknown' : 'doctor.rhythm.nothing')
   const news2 = trends?.news2.at(-1)
   const rate = trends?.heartRate.at(-1)
   const isOld = newestMs !== undefined && nowMs - newestMs > oldMs
@@ -76,12 +78,12 @@ function StateLine(props: {
         <dd>
           {newestMs !== undefined
             ? formatAgo(Math.min(newestMs, nowMs), nowMs)
-            : summary.state === 'live'
+            : isLive
               ? t('doctor.nothing-read')
               : '–'}
         </dd>
       </div>
-      <div class={summary.state === 'live' ? '' : 'late'}>
+      <div class={isLive ? '' : 'late'}>
         <dt>{t('doctor.column.access')}</dt>
         <dd>{t(`doctor.access.${summary.state}`)}</dd>
       </div>

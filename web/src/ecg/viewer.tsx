@@ -2,6 +2,7 @@
 import './ecg.css'
 import type { ComponentChildren, JSX } from 'preact'
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { localFigures } from '../frame/number.ts'
 import { usePrinted } from '../frame/printing.ts'
 import { type TextKey, t } from '../frame/texts.ts'
 import { onColours } from '../frame/theme.ts'
@@ -138,7 +139,7 @@ function Tools(props: { controls: EcgControls; lead: EcgLead | undefined; childr
           [
             `${reading.ms} ms`,
             ...(reading.perMinute === undefined ? [] : [`${reading.perMinute}/min`]),
-            ...(reading.millivolts === undefined ? [] : [`${reading.millivolts.toFixed(2)} mV`]),
+            ...(reading.millivolts === undefined ? [] : [localFigures(`${reading.millivolts.toFixed(2)} mV`)]),
           ].join(' · ')}
       </output>
     </div>

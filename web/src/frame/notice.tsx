@@ -31,6 +31,18 @@ export function messageFor(error: unknown): string {
   return currentLanguage() === 'en' ? words : t('error.other', { words })
 }
 
+/** What did not work, and the way to try it again. */
+export function Failed(props: { words: string; onRetry: () => void }): JSX.Element {
+  return (
+    <div class="notice bad" role="alert">
+      <p>{props.words}</p>
+      <button type="button" onClick={props.onRetry}>
+        {t('retry')}
+      </button>
+    </div>
+  )
+}
+
 /** Shows a resource: what is there, else why not, never a spinner without an end. */
 export function Shown<T>(props: {
   resource: Resource<T>
@@ -41,14 +53,7 @@ export function Shown<T>(props: {
 }): JSX.Element {
   const { value, error, isLoading, reload } = props.resource
   if (value === undefined && error !== undefined) {
-    return (
-      <div class="notice bad" role="alert">
-        <p>{messageFor(error)}</p>
-        <button type="button" onClick={() => void reload()}>
-          {t('retry')}
-        </button>
-      </div>
-    )
+    return <Failed words={messageFor(error)} onRetry={() => void reload()} />
   }
   if (value === undefined) return <p class="waiting">{isLoading ? t('loading') : ''}</p>
   const old = error !== undefined && props.resource.atMs !== undefined

@@ -237,7 +237,13 @@ export function AccessScreen(): JSX.Element {
           </>
         )}
       </Shown>
-      {revoking !== undefined && <RevokeDialog doctor={revoking} onClose={() => setRevoking(undefined)} />}
+      {revoking !== undefined && (
+        <RevokeDialog
+          doctor={revoking}
+          isOpen={readers.some(({ doctor }) => doctor === revoking)}
+          onClose={() => setRevoking(undefined)}
+        />
+      )}
     </>
   )
 }

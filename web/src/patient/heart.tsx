@@ -6,7 +6,8 @@ import type { SentSamples } from '../ecg/samples.ts'
 import { endMsOf, type TimeRange } from '../ecg/signal.ts'
 import { EcgViewer } from '../ecg/viewer.tsx'
 import { nodeNowMs } from '../frame/api.ts'
-import { messageFor, Shown } from '../frame/notice.tsx'
+import { Failed, messageFor, Shown } from '../frame/notice.tsx'
+import { formatValue } from '../frame/number.ts'
 import { useResource } from '../frame/resource.ts'
 import { t } from '../frame/texts.ts'
 import { formatAgo, formatMoment } from '../frame/time.ts'
@@ -35,6 +36,12 @@ const trendRecords = 120
 const units: Readonly<Record<string, string>> = {
   ...{ 'heart-rate': '/min', 'respiratory-rate': '/min', pulse: '/min', spo2: '%', temperature: '°C' },
   ...{ 'systolic-pressure': 'mmHg', 'diastolic-pressure': 'mmHg', glucose: 'mg/dL', 'supplemental-oxygen': 'l/min' },
+}
+
+/** The heart's rate first, each sign always in its place. */
+function bySign(a: { readonly sign: string }, b: { readonly sign: string }): number {
+  const places = Object.keys(units)
+  return places.indexOf(a.sign) - places.indexOf(b.sign)
 }
 
 function signName(sign: string): string {
@@ -89,7 +96,7 @@ function LiveEcg(props: { lastMs: number }): JSX.Element {
   )
   const feed = useMemo(() => feedSince(base, sinceMs), [base, sinceMs])
   const names = first.leads.map(({ name }) => name)
-  if (first.error !== undefined) return <p class="notice bad">{first.error}</p>
+  if (first.error !== undefined) return <Failed words={first.error} onRetry={first.retry} />
   if (names.length === 0) return <p class="waiting">{t('loading')}</p>
   return <EcgLive leads={names} feed={feed} lateMs={lateMs} />
 }
@@ -128,7 +135,7 @@ export function RecordedEcg(props: {
   ]
   return (
     <>
-      {ecg.error !== undefined && <p class="notice bad">{ecg.error}</p>}
+      {ecg.error !== undefined && <Failed words={ecg.error} onRetry={ecg.retry} />}
       <EcgViewer
         {...{ leads: ecg.leads, extent, viewMs, onView, spans: marks, isBusy: ecg.isBusy }}
         missing={ecg.isBusy ? 'coming' : ecg.error === undefined ? undefined : 'failed'}
@@ -141,7 +148,7 @@ export function RecordedEcg(props: {
 function newestOf(rows: readonly VitalRow[]): VitalRow[] {
   const newest = new Map<string, VitalRow>()
   for (const row of rows) if (row.timeMs >= (newest.get(row.sign)?.timeMs ?? 0)) newest.set(row.sign, row)
-  return [...newest.values()].filter(({ sign }) => units[sign] !== undefined)
+  return [...newest.values()].filter(({ sign }) => units[sign] !== undefined).toSorted(bySign)
 }
 
 function VitalTiles(props: { lastMs: number }): JSX.Element {
@@ -168,7 +175,7 @@ function VitalTiles(props: { lastMs: number }): JSX.Element {
         <li key={sign} class="card">
           <span class="soft">{signName(sign)}</span>
           <strong>
-            {Math.round(value * 10) / 10} <small>{units[sign]}</small>
+            {formatValue(value)} <small>{units[sign]}</small>
           </strong>
           <span class={nodeNowMs() - timeMs > liveMs ? 'notice late' : 'soft'}>
             {formatAgo(Math.min(timeMs, nodeNowMs()))}
@@ -181,21 +188,24 @@ function VitalTiles(props: { lastMs: number }): JSX.Element {
 
 /** A chart for each sign. */
 function chartsOf(pieces: readonly VitalsPiece[]) {
-  const bySign = new Map<string, VitalRow[]>()
+  const rowsOf = new Map<string, VitalRow[]>()
   for (const row of pieces.flatMap(({ rows }) => rows)) {
     if (units[row.sign] === undefined) continue
-    const rows = bySign.get(row.sign)
-    if (rows === undefined) bySign.set(row.sign, [row])
+    const rows = rowsOf.get(row.sign)
+    if (rows === undefined) rowsOf.set(row.sign, [row])
     else rows.push(row)
   }
-  return [...bySign].map(([sign, rows]) => {
-    const sorted = rows.sort((a, b) => a.timeMs - b.timeMs)
-    const values = sorted.map(({ value }) => value)
-    return {
-      ...{ sign, timesMs: sorted.map(({ timeMs }) => timeMs) },
-      series: [{ label: signName(sign), values, ink: '--accent' }],
-    }
-  })
+  return [...rowsOf]
+    .map(([sign, rows]) => ({ sign, rows }))
+    .toSorted(bySign)
+    .map(({ sign, rows }) => {
+      const sorted = rows.sort((a, b) => a.timeMs - b.timeMs)
+      const values = sorted.map(({ value }) => value)
+      return {
+        ...{ sign, timesMs: sorted.map(({ timeMs }) => timeMs) },
+        series: [{ label: signName(sign), values, ink: '--accent' }],
+      }
+    })
 }
 
 /** What of a stretch is in no chart, and why. */
@@ -219,6 +229,7 @@ function Trends(props: { lastMs: number }): JSX.Element {
   const [span, setSpan] = useState<Span>('hour')
   const [measured, setMeasured] = useState<Measured<VitalsPiece>>()
   const [error, setError] = useState<string>()
+  const [attempt, setAttempt] = useState(0)
   const [endMs] = useState(props.lastMs)
   const fromMs = endMs - spans[span]
   useEffect(() => {
@@ -232,7 +243,7 @@ function Trends(props: { lastMs: number }): JSX.Element {
     return () => {
       isWanted = false
     }
-  }, [base, fromMs, endMs])
+  }, [base, fromMs, endMs, attempt])
   const charts = useMemo(() => chartsOf(measured?.pieces ?? []), [measured])
   const isNothing = measured !== undefined && charts.length === 0 && measured.unread.length === 0
   return (
@@ -248,7 +259,7 @@ function Trends(props: { lastMs: number }): JSX.Element {
           ))}
         </fieldset>
       </div>
-      {error !== undefined && <p class="notice bad">{error}</p>}
+      {error !== undefined && <Failed words={error} onRetry={() => setAttempt(attempt + 1)} />}
       {measured === undefined && error === undefined && <p class="waiting">{t('loading')}</p>}
       {isNothing && <p class="soft">{t('patient.trends.none')}</p>}
       <div class="columns">

@@ -70,11 +70,19 @@ export interface LoadedEcg {
   readonly measured: Measured<SentSamples> | undefined
   readonly error: string | undefined
   readonly isBusy: boolean
+  /** Asks once more. */
+  readonly retry: () => void
 }
 
 /** The ECG of a stretch of time; an undefined window asks for nothing. */
 export function useEcg(base: string, window: { fromMs: number; toMs: number } | undefined): LoadedEcg {
-  const [state, setState] = useState<LoadedEcg>({ leads: [], measured: undefined, error: undefined, isBusy: true })
+  const [attempt, setAttempt] = useState(0)
+  const [state, setState] = useState<Omit<LoadedEcg, 'retry'>>({
+    leads: [],
+    measured: undefined,
+    error: undefined,
+    isBusy: true,
+  })
   const { fromMs, toMs } = window ?? {}
   useEffect(() => {
     if (fromMs === undefined || toMs === undefined) return undefined
@@ -88,6 +96,6 @@ export function useEcg(base: string, window: { fromMs: number; toMs: number } | 
     return () => {
       isWanted = false
     }
-  }, [base, fromMs, toMs])
-  return state
+  }, [base, fromMs, toMs, attempt])
+  return { ...state, retry: () => setAttempt((count) => count + 1) }
 }

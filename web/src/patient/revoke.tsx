@@ -1,13 +1,13 @@
 /** Ending an access: the question, and the three ticks that become true, each with its proof. */
 import type { ComponentChildren, JSX } from 'preact'
-import { useMemo } from 'preact/hooks'
+import { useMemo, useState } from 'preact/hooks'
 import { ApiError, call } from '../frame/api.ts'
 import { ConfirmDialog } from '../frame/dialog.tsx'
 import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { go, hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
-import { formatTime } from '../frame/time.ts'
+import { formatInstant } from '../frame/time.ts'
 import { ProofResult, useProof } from '../proof/proof.tsx'
 import type { Exposure, Grant, Revocation } from './model.ts'
 import { receiptSource, usePatient } from './node.ts'
@@ -47,20 +47,36 @@ async function endAccess(base: string, doctor: string): Promise<string> {
 }
 
 /** Asks once, in words that say what will happen. */
-export function RevokeDialog(props: { doctor: string; onClose: () => void }): JSX.Element {
+export function RevokeDialog(props: { doctor: string; isOpen: boolean; onClose: () => void }): JSX.Element {
   const { base, nameOf } = usePatient()
-  const { doctor, onClose } = props
+  const { doctor, isOpen, onClose } = props
+  const [isActing, setActing] = useState(false)
+  // It ended while the question stood: in another tab, or by itself.
+  const isOver = !isOpen && !isActing
   const name = nameOf(doctor)
   const exposure = useResource<readonly Exposure[]>(`${base}/exposure?doctor=${doctor}`)
   const open = exposure.value?.filter(({ state }) => state === 'open') ?? []
   return (
     <ConfirmDialog
       title={t('patient.revoke.title', { name })}
-      action={t('patient.revoke.action')}
-      isDanger
+      action={t(isOver ? 'patient.revoke.show' : 'patient.revoke.action')}
+      isDanger={!isOver}
       onClose={onClose}
-      onConfirm={async () => go(['ended', await endAccess(base, doctor)])}
+      onConfirm={async () => {
+        setActing(true)
+        try {
+          go(['ended', await endAccess(base, doctor)])
+        } catch (cause) {
+          setActing(false)
+          throw cause
+        }
+      }}
     >
+      {isOver && (
+        <p class="notice late" role="status">
+          {t('patient.revoke.over')}
+        </p>
+      )}
       <p>{t('patient.revoke.future', { name })}</p>
       <p>{t('patient.revoke.past')}</p>
       <Shown resource={exposure}>{() => <ExposureList rows={open} />}</Shown>
@@ -87,7 +103,7 @@ function Tick(props: {
       <div>
         <div class="row">
           <h2>{title}</h2>
-          <span class="soft">{at !== null && state === 'true' ? formatTime(at) : t(`patient.tick.${state}`)}</span>
+          <span class="soft">{at !== null && state === 'true' ? formatInstant(at) : t(`patient.tick.${state}`)}</span>
         </div>
         <p>{words}</p>
         {children}

@@ -3,10 +3,10 @@ import type { JSX } from 'preact'
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { call } from '../frame/api.ts'
 import { Dialog } from '../frame/dialog.tsx'
-import { messageFor } from '../frame/notice.tsx'
+import { Failed, messageFor } from '../frame/notice.tsx'
 import { onPrint } from '../frame/printing.ts'
 import { t } from '../frame/texts.ts'
-import { formatMoment } from '../frame/time.ts'
+import { formatMoment, formatRange } from '../frame/time.ts'
 import { ProofResult, useProof } from '../proof/proof.tsx'
 import { lookAlarmCode } from './alarm.tsx'
 import { receiptSource, usePatient } from './node.ts'
@@ -20,6 +20,8 @@ interface Entry {
   readonly state: 'recorded' | 'waiting' | 'refused'
   readonly doctor: string | null
   readonly what: string | null
+  readonly stream: string | null
+  readonly from: string | null
 }
 
 interface Page {
@@ -33,7 +35,9 @@ const filters = {
 } as const
 type Filter = keyof typeof filters
 
-const rowPx = 68
+/** A phone gives the words a third line. */
+const rowsPx = { wide: 68, narrow: 88 }
+const narrow = matchMedia('(max-width: 480px)')
 const pageSize = 200
 /** Rows beyond the edges of the screen, and how near the end the next page is asked for. */
 const spareRows = 8
@@ -43,7 +47,7 @@ function wordsOf(entry: Entry, nameOf: (account: string) => string): string {
   const name = entry.doctor === null ? '' : nameOf(entry.doctor)
   if (entry.kind === 'reading') {
     if (entry.what === 'gap') return t('patient.timeline.gap')
-    if (entry.what === 'empty') return t('patient.timeline.nothing')
+    if (entry.what === 'empty') return t('patient.timeline.nothing', { what: streamName(entry.stream ?? '') })
     return t('patient.timeline.reading', { what: streamName(entry.what ?? '') })
   }
   if (entry.kind === 'alarm') return alarmWords(entry.what ?? '', name)
@@ -51,6 +55,11 @@ function wordsOf(entry: Entry, nameOf: (account: string) => string): string {
     return t('patient.timeline.finding', { name, what: severityName(entry.what ?? 'info') })
   }
   return t(`patient.timeline.${entry.kind}`, { name })
+}
+
+/** When it was; of what nothing came from for a while, from when to when. */
+function timeOf({ what, from, at }: Entry): string {
+  return what === 'empty' && from !== null ? formatRange(from, at) : formatMoment(at)
 }
 
 function alarmWords(code: string, name: string): string {
@@ -106,7 +115,7 @@ function ProofDialog(props: { entry: Entry; title: string; onClose: () => void }
   const proof = useProof(id, receiptSource(base, id))
   return (
     <Dialog title={props.title} onClose={props.onClose}>
-      <p class="soft">{formatMoment(props.entry.at)}</p>
+      <p class="soft">{timeOf(props.entry)}</p>
       <ProofResult proof={proof} />
       {proof.state === 'holds' && (
         <p>
@@ -119,18 +128,21 @@ function ProofDialog(props: { entry: Entry; title: string; onClose: () => void }
   )
 }
 
-function Row(props: { entry: Entry; place: number; count: number; words: string; onProof: () => void }): JSX.Element {
-  const { entry, place, count, words, onProof } = props
+function Row(props: {
+  entry: Entry
+  place: number
+  /** Pixels from the list's beginning. */
+  top: number
+  count: number
+  words: string
+  onProof: () => void
+}): JSX.Element {
+  const { entry, place, top, count, words, onProof } = props
   return (
-    <li
-      class={`entry ${entry.kind}`}
-      style={{ '--place': `${place * rowPx}px` }}
-      aria-posinset={place + 1}
-      aria-setsize={count}
-    >
+    <li class={`entry ${entry.kind}`} style={{ '--place': `${top}px` }} aria-posinset={place + 1} aria-setsize={count}>
       <div class="entry-text">
         <span class="entry-words">{words}</span>
-        <span class="soft entry-time">{formatMoment(entry.at)}</span>
+        <span class="soft entry-time">{timeOf(entry)}</span>
       </div>
       {entry.transactionId !== null && entry.state === 'recorded' ? (
         <button type="button" onClick={onProof}>
@@ -147,18 +159,23 @@ function Row(props: { entry: Entry; place: number; count: number; words: string;
 
 /** Which rows are to be drawn: those on the screen and some beyond, and for a print all that were loaded. */
 function useDrawn(count: number) {
-  const [view, setView] = useState({ first: 0, last: 40 })
+  const [view, setView] = useState({ first: 0, last: 40, rowPx: narrow.matches ? rowsPx.narrow : rowsPx.wide })
   const list = useRef<HTMLUListElement>(null)
   useEffect(() => {
     const look = (): void => {
       const element = list.current
       if (element === null) return
+      const rowPx = narrow.matches ? rowsPx.narrow : rowsPx.wide
       const top = -element.getBoundingClientRect().top
       const first = Math.max(0, Math.floor(top / rowPx) - spareRows)
       const last = Math.ceil((top + window.innerHeight) / rowPx) + spareRows
-      setView((before) => (before.first === first && before.last === last ? before : { first, last }))
+      setView((before) =>
+        before.first === first && before.last === last && before.rowPx === rowPx ? before : { first, last, rowPx },
+      )
     }
-    const stopPrint = onPrint((isPrinted) => (isPrinted ? setView({ first: 0, last: count }) : look()))
+    const stopPrint = onPrint((isPrinted) =>
+      isPrinted ? setView((before) => ({ ...before, first: 0, last: count })) : look(),
+    )
     look()
     window.addEventListener('scroll', look, { passive: true })
     window.addEventListener('resize', look)
@@ -196,12 +213,17 @@ export function TimelineScreen(): JSX.Element {
       {entries.length === 0 && next === null && <p class="empty">{t('patient.timeline.empty')}</p>}
       {entries.length === 0 && next === undefined && error === undefined && <p class="waiting">{t('loading')}</p>}
       {entries.length > 0 && (
-        <ul class="timeline card" ref={list} style={{ '--height': `${entries.length * rowPx}px` }}>
+        <ul
+          class="timeline card"
+          ref={list}
+          style={{ '--height': `${entries.length * view.rowPx}px`, '--row': `${view.rowPx}px` }}
+        >
           {entries.slice(view.first, view.last).map((entry, offset) => (
             <Row
               key={entry.id}
               entry={entry}
               place={view.first + offset}
+              top={(view.first + offset) * view.rowPx}
               count={count}
               words={wordsOf(entry, nameOf)}
               onProof={() => setShown(entry)}
@@ -210,12 +232,7 @@ export function TimelineScreen(): JSX.Element {
         </ul>
       )}
       {error !== undefined && (
-        <div class="notice bad" role="alert">
-          <p>{error}</p>
-          <button type="button" onClick={() => void load(entries.length === 0 ? null : (next ?? null))}>
-            {t('retry')}
-          </button>
-        </div>
+        <Failed words={error} onRetry={() => void load(entries.length === 0 ? null : (next ?? null))} />
       )}
       {shown !== undefined && (
         <ProofDialog entry={shown} title={wordsOf(shown, nameOf)} onClose={() => setShown(undefined)} />

@@ -1,6 +1,7 @@
 /** uPlot, loaded when a trend is first looked at: one chart in a box, with the page's colours. */
 import 'uplot/dist/uPlot.min.css'
 import uPlot from 'uplot'
+import { formatValue } from '../frame/number.ts'
 import { sheetWidthPx } from '../frame/printing.ts'
 import { t } from '../frame/texts.ts'
 import { coloursOf } from '../frame/theme.ts'
@@ -54,7 +55,13 @@ function axesOf(chart: TrendChart, ink: (name: string) => string): uPlot.Axis[] 
   }
   return [
     { ...look, values, space: 80 },
-    { ...look, label: chart.unit, labelSize: 18, size: 48 },
+    {
+      ...look,
+      label: chart.unit,
+      labelSize: 18,
+      size: 48,
+      values: (_plot, ticks) => ticks.map((value) => formatValue(value)),
+    },
   ]
 }
 
@@ -101,8 +108,7 @@ function optionsOf(box: HTMLElement, chart: TrendChart, isPrinted: boolean): uPl
         ...(series.isDots === true
           ? { paths: () => null, points: { show: true, size: 5 } }
           : { points: { show: chart.timesMs.length < fewTimes, size: 5 } }),
-        value: (_plot: uPlot, value: number | null) =>
-          value === null ? '–' : `${Math.round(value * 10) / 10} ${chart.unit}`,
+        value: (_plot: uPlot, value: number | null) => (value === null ? '–' : `${formatValue(value)} ${chart.unit}`),
       })),
     ],
     axes: axesOf(chart, ink),

@@ -3,6 +3,7 @@ import './trends.css'
 import type { JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { messageFor } from '../frame/notice.tsx'
+import { formatValue } from '../frame/number.ts'
 import { onPrint } from '../frame/printing.ts'
 import { t } from '../frame/texts.ts'
 import { onColours } from '../frame/theme.ts'
@@ -12,13 +13,14 @@ import { summariseSeries } from './summary.ts'
 
 export type { TrendChart, TrendSeries } from './plot.ts'
 
-function wordsOf(series: TrendSeries, chart: Pick<TrendChart, 'timesMs' | 'unit'>): string {
+/** Values in words; of a chart with one line, whose name stands above it, without a name. */
+function wordsOf(series: TrendSeries, chart: Pick<TrendChart, 'timesMs' | 'unit' | 'series'>): string {
   const summary = summariseSeries(chart.timesMs, series.values)
   if (summary === undefined) return t('trend.none', { what: series.label })
-  const round = (value: number): number => Math.round(value * 10) / 10
-  const [last, min, max] = [summary.last, summary.min, summary.max].map(round) as [number, number, number]
-  const values = { what: series.label, unit: chart.unit, when: formatMoment(summary.lastMs), last, min, max }
-  return t(min === max ? 'trend.words.same' : 'trend.words', values)
+  const [last, min, max] = [formatValue(summary.last), formatValue(summary.min), formatValue(summary.max)]
+  const values = { unit: chart.unit, when: formatMoment(summary.lastMs), last, min, max }
+  const words = t(min === max ? 'trend.words.same' : 'trend.words', values)
+  return chart.series.length === 1 ? words : `${series.label}: ${words}`
 }
 
 /** A chart with its summary in words, which is read instead of the picture. */
@@ -70,7 +72,7 @@ export function Trend(
     <figure class="trend">
       <figcaption>
         <h3>{title}</h3>
-        <p class="soft">{series.map((one) => wordsOf(one, { timesMs, unit })).join(' ')}</p>
+        <p class="soft">{series.map((one) => wordsOf(one, { timesMs, unit, series })).join(' ')}</p>
       </figcaption>
       {error !== undefined && <p class="notice bad">{error}</p>}
       <div ref={box} class={`trend-box${series.length === 1 ? ' single' : ''}`} aria-hidden="true" />
