@@ -29,6 +29,13 @@ export interface BoundedLogOptions {
   readonly sizeBytesMax?: number
 }
 
+/** Copies from where a file was read to, up to its end. */
+function copyRest(from: number, to: number, piece: Buffer): void {
+  for (let length = readSync(from, piece); length > 0; length = readSync(from, piece)) {
+    for (let at = 0; at < length; ) at += writeSync(to, piece, at, length - at)
+  }
+}
+
 /** Bounds one file. */
 export class BoundedLog {
   readonly #options: BoundedLogOptions
@@ -62,7 +69,10 @@ export class BoundedLog {
     }
   }
 
-  /** Copies what there is, puts the copy in its place, and empties the file: what is written meanwhile is in one of the two. False if that cannot be. */
+  /**
+   * Copies what there is, puts the copy in its place, and empties the file: what is written meanwhile is in one of the two. Of other threads
+   * and processes only a line is lost that falls between the last look at the end and the emptying, two calls later. False if that cannot be.
+   */
   #move(): boolean {
     const { descriptor, path } = this.#options
     const copy = `${path}.new`
@@ -70,11 +80,10 @@ export class BoundedLog {
       const [from, to] = [openSync(path, 'r'), openSync(copy, 'w', 0o600)]
       try {
         const piece = Buffer.alloc(pieceSizeBytes)
-        // To the end as it is then: up to the next statement nobody in this thread writes.
-        for (let length = readSync(from, piece); length > 0; length = readSync(from, piece)) {
-          for (let at = 0; at < length; ) at += writeSync(to, piece, at, length - at)
-        }
+        copyRest(from, to, piece)
         renameSync(copy, `${path}.1`)
+        // What came while it was renamed, to the end as it is then.
+        copyRest(from, to, piece)
         ftruncateSync(descriptor, 0)
       } finally {
         closeSync(from)
