@@ -49,6 +49,19 @@ const submitted = (transaction: Transaction): { id: Uint8Array; leaf: Uint8Array
 const caught = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => 'no error', codeOf)
 
 describe('LedgerClient', () => {
+  it('ends a stream that is silent, and asks its node last for longer than it was silent', async () => {
+    let nowMs = Date.now()
+    const [silent, other] = [await node(), await node({}, { rank: 1 })]
+    const { client } = clientOf([silent, other], { streamSilenceMs: 400, now: () => nowMs })
+    const stream = client.stream('userchain', history.ledger.head('userchain').size)
+    expect(await caught(stream.next())).toBe('ERR_SOURCE_UNREACHABLE')
+    expect(client.sources.candidates()).toEqual([other.url, silent.url])
+    nowMs += 1_199
+    expect(client.sources.candidates()).toEqual([other.url, silent.url])
+    nowMs += 1
+    expect(client.sources.candidates()).toEqual([silent.url, other.url])
+  })
+
   it('submits, asks and fetches a verified receipt', async () => {
     const gateway = await node()
     const { client } = clientOf([gateway])

@@ -46,8 +46,8 @@ export const submissionSizeBytesMax = 1024 * 1024
 export const promiseMsMax = 60_000
 const smallSizeBytesMax = 1024 * 1024
 const tileSizeBytesMax = 32 * 1024 * 1024
-/** A stream says something at least every 15 s. */
-const streamSilenceMsMax = 45_000
+/** A stream says something every 5 s: a node that lost its power says nothing and closes nothing. */
+const streamSilenceMsMax = 16_000
 /** A node that has not answered for so long what any of them can prove: the next one is asked beside it. */
 const hedgeMs = 2_000
 
@@ -75,6 +75,8 @@ export interface LedgerClientOptions {
   readonly token?: () => string | Promise<string>
   /** Time for one exchange, default 10 s; a question that waits adds its waiting. */
   readonly timeoutMs?: number
+  /** A stream that says nothing for so long has ended, default 16 s. */
+  readonly streamSilenceMs?: number
   readonly now?: () => number
   readonly onQuarantine?: (event: QuarantineEvent) => void
 }
@@ -211,9 +213,10 @@ export class LedgerClient {
   ): AsyncGenerator<{ url: string; frame: BlockFrame }> {
     const url = options.url ?? this.sources.candidates()[0]
     if (url === undefined) throw new RuntimeError('no source could be used', { code: 'ERR_NO_SOURCE', attempts: [] })
+    const silenceMs = this.#options.streamSilenceMs ?? streamSilenceMsMax
     const silence = new AbortController()
     const signal = options.signal === undefined ? silence.signal : AbortSignal.any([options.signal, silence.signal])
-    const timer = setTimeout(() => silence.abort(), streamSilenceMsMax)
+    const timer = setTimeout(() => silence.abort(), silenceMs)
     let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
     // An abort is passed on by hand: a signal made of others may be collected before it hears of theirs.
     const cancel = (): void => void reader?.cancel().catch(() => {})
@@ -244,7 +247,7 @@ export class LedgerClient {
         error instanceof RuntimeError
           ? error
           : new RuntimeError(`${url}: ${reason}`, { code: 'ERR_SOURCE_UNREACHABLE', url, reason }, { cause: error })
-      this.sources.note(url, typed)
+      this.sources.note(url, typed, silence.signal.aborted ? silenceMs : 0)
       throw typed
     } finally {
       clearTimeout(timer)

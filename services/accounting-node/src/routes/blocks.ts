@@ -13,7 +13,7 @@ const pageSizeBytesMax = 4 * 1024 * 1024
 /** Most blocks of one page. */
 const pageBlocksMax = 1_000
 /** A comment line at least this often. */
-const heartbeatMs = 15_000
+const heartbeatMs = 5_000
 
 async function page(reader: ChainReader, from: number, limit: number): Promise<Buffer> {
   const { published } = reader
