@@ -3,6 +3,7 @@
 import type { ChainName } from '@healthblock/chain/chains'
 import { ChainError } from '@healthblock/chain/errors'
 import {
+  idOf,
   parseBody,
   parseTransactionLeaf,
   rulePrefix,
@@ -130,7 +131,7 @@ export function parseSubmission(
     try {
       // A copy: the transaction may outlive the request's buffer.
       const transaction = parseTransactionLeaf(item.slice())
-      const id = transactionId({ ...place, bodyBytes: transaction.bodyBytes })
+      const id = idOf(transaction, place.ledgerId, place.chain)
       const { t } = transaction.body
       const key = toHex(id)
       if (typeChains[t] !== 'both' && typeChains[t] !== place.chain) {
