@@ -64,6 +64,16 @@ export class Rest {
   }
 }
 
+type Collect = (options: { type: 'major' }) => void
+
+/** A context of its own takes a sixth of a MiB: only where the process was started without `--expose-gc`. */
+function collectorOfThread(): Collect {
+  const { gc } = globalThis as { gc?: Collect }
+  if (gc !== undefined) return gc
+  setFlagsFromString('--expose-gc')
+  return runInNewContext('gc') as Collect
+}
+
 /**
  * The event loop and the collector of this process.
  *
@@ -72,8 +82,7 @@ export class Rest {
  */
 export function restOfProcess(also: () => void = () => {}, restMs?: number): Rest {
   let before = { loop: performance.eventLoopUtilization(), cpu: process.cpuUsage(), ms: performance.now() }
-  setFlagsFromString('--expose-gc')
-  const gc = runInNewContext('gc') as (options: { type: 'major' }) => void
+  const gc = collectorOfThread()
   return new Rest({
     restMs,
     busy: () => {

@@ -91,6 +91,29 @@ test('starts, says nothing on stdout, serves, and stops on SIGTERM with what it 
   await once(again.child, 'exit')
 })
 
+/** What a process has in memory that is no file's, MiB. */
+function ownMemoryOf({ pid }: NodeAddress): number {
+  return Number(/^Anonymous:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]) / 1024
+}
+
+test.skipIf(process.platform !== 'linux')(
+  'a first start, whose modules have to be compiled, ends up no larger than a later one',
+  async () => {
+    rmSync(join(cluster.folder, 'cache'), { recursive: true, force: true })
+    const sizes: number[] = []
+    for (let round = 0; round < 2; round++) {
+      const { child, address } = await start()
+      // Whoever is answered asks after the start has ended.
+      expect((await fetch(`${address.url}/readyz`)).status).toBe(200)
+      sizes.push(ownMemoryOf(address))
+      child.kill('SIGTERM')
+      await once(child, 'exit')
+    }
+    const [first, later] = sizes as [number, number]
+    expect(first - later).toBeLessThan(4)
+  },
+)
+
 test('refuses to start with faults, and names each of them', async () => {
   writeFileSync(join(cluster.folder, 'short.key'), 'abcd')
   const { child, output } = launch({

@@ -1,4 +1,5 @@
 /** What keeps a node that has just started as small as it can be. All of it holds for the whole process, its threads included. */
+import { flushCompileCache } from 'node:module'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
@@ -18,14 +19,19 @@ export function beginLoading(): void {
 /** Called once the node stands. */
 export function endLoading(): void {
   for (const flag of onceLoaded) setFlagsFromString(flag)
+  // What was read of the compile cache would be kept in memory until the end otherwise.
+  flushCompileCache()
   collectGarbage()
+  trimAllocator()
 }
 
 type Collect = (options: { type: 'major'; flavor?: 'last-resort' }) => void
 let collector: Collect | undefined
+let trim: ReturnType<Libraries['dlopen']>['functions'] | undefined
 
 /** V8's collector, for this thread. */
 function collect(options: Parameters<Collect>[0]): void {
+  collector ??= (globalThis as { gc?: Collect }).gc
   if (collector === undefined) {
     setFlagsFromString('--expose-gc')
     collector = runInNewContext('gc') as Collect
@@ -44,6 +50,28 @@ export function collectOnce(): void {
 /** Gives back what only loading needed: code that ran once, and text. Nothing would ask for it while a thread is idle. */
 export function collectGarbage(): void {
   collect({ type: 'major', flavor: 'last-resort' })
+}
+
+/** What is used here of Node's way to call a library. */
+interface Libraries {
+  dlopen(
+    name: string,
+    functions: Record<string, { arguments: string[]; return: string }>,
+  ): { functions: { malloc_trim(keptBytes: bigint): number } }
+}
+
+/**
+ * Gives the system back what the allocator keeps between pieces that are still in use: by itself it gives back only what is free at its
+ * end. Nothing happens where Node cannot call a library (before version 26), or the C library is not glibc.
+ */
+export function trimAllocator(): void {
+  try {
+    const libraries = process.getBuiltinModule('node:ffi') as unknown as Libraries | undefined
+    trim ??= libraries?.dlopen('libc.so.6', { malloc_trim: { arguments: ['u64'], return: 'i32' } }).functions
+    trim?.malloc_trim(0n)
+  } catch {
+    // The memory stays where it is.
+  }
 }
 
 /**

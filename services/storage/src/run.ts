@@ -6,6 +6,7 @@ import { readTokenFile, StandaloneAuthorizer, type TokenFile } from './access/au
 import { FileMembers, type Members } from './access/members.ts'
 import { type Config, readConfig, type Secrets } from './config.ts'
 import { Events } from './events.ts'
+import { collectGarbage, trimAllocator } from './memory.ts'
 import { StorageNode } from './node.ts'
 
 const stopTimeoutMs = 20_000
@@ -51,7 +52,12 @@ export async function run(environment: Record<string, string | undefined>): Prom
     now,
     onFatal: () => process.exit(1),
   })
-  const rest = restOfProcess(() => node.store.giveBack(), restMs)
+  const giveBack = (): void => {
+    node.store.giveBack()
+    collectGarbage()
+    trimAllocator()
+  }
+  const rest = restOfProcess(giveBack, restMs)
   endNode = () => {
     rest.stop()
     return node.stop()

@@ -101,6 +101,7 @@ export class BlockStore {
 
   /** Gives back the memory that is of use only while much is asked for. */
   giveBack(): void {
+    this.#reader?.exec('PRAGMA shrink_memory')
     this.#commit.giveBack()
   }
 

@@ -1,4 +1,5 @@
 /** The writer's thread: one connection, the groups that arrive go through a line (src/store/group-line.ts). */
+import { flushCompileCache } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 import { collectGarbage, collectOnce } from '../memory.ts'
 import { Applier } from './applier.ts'
@@ -18,7 +19,7 @@ export interface WriterData {
   key: Uint8Array
 }
 
-if (parentPort) {
+if (parentPort && workerData !== null) {
   const port = parentPort
   const { path, key } = workerData as WriterData
   const database = openWriter(path, key)
@@ -45,11 +46,13 @@ if (parentPort) {
       return
     }
     if (message === 'give-back') {
+      database.exec('PRAGMA shrink_memory')
       collectGarbage()
       return
     }
     line.add(decodeGroup(message))
   })
   port.postMessage('ready')
+  flushCompileCache()
   collectGarbage()
 }
