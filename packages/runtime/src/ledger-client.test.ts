@@ -1,3 +1,5 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { userTables } from '@healthblock/chain/tables'
 import type { Transaction } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
@@ -49,6 +51,22 @@ const submitted = (transaction: Transaction): { id: Uint8Array; leaf: Uint8Array
 const caught = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => 'no error', codeOf)
 
 describe('LedgerClient', () => {
+  it('does not wait for a gateway that takes a submission and never answers, alone', async () => {
+    const silent = createServer(() => {})
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+    closing.push({
+      close: async () => {
+        silent.close()
+        silent.closeAllConnections()
+      },
+    })
+    const good = await node()
+    const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`
+    const { client } = clientOf([{ ...good, url }, good], { timeoutMs: 600_000 })
+    expect(await client.submit('userchain', [submitted(history.algorithm())])).toMatchObject({ url: good.url })
+    expect(client.sources.candidates()).toEqual([good.url, url])
+  })
+
   it('ends a stream that is silent, and asks its node last for longer than it was silent', async () => {
     let nowMs = Date.now()
     const [silent, other] = [await node(), await node({}, { rank: 1 })]

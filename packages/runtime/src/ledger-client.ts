@@ -50,6 +50,8 @@ const tileSizeBytesMax = 32 * 1024 * 1024
 const streamSilenceMsMax = 16_000
 /** A node that has not answered for so long what any of them can prove: the next one is asked beside it. */
 const hedgeMs = 2_000
+/** A gateway that has not answered a submission for so long; later, since two that are only slow get twice as much then. */
+const submissionHedgeMs = 4_000
 
 /** Whose word counts: a follower's verified state, or genesis alone (`genesisTrust`). Read for each answer. */
 export interface LedgerTrust {
@@ -115,7 +117,7 @@ export class LedgerClient {
   }
 
   /**
-   * Hands transactions to one gateway, in order.
+   * Hands transactions to one gateway, in order; to another one as well if it is silent for 4 s (an id is committed at most once).
    *
    * @param transactions - 1 to 256, at most 1 MiB together.
    * @param options - `avoid`: a gateway to be asked last (it let a promise pass).
@@ -137,7 +139,7 @@ export class LedgerClient {
       return this.#onTrail(url, () => this.#submissionOf(url, chain, transactions, answer))
     }
     const others = this.sources.candidates().filter((url) => url !== options.avoid)
-    return this.sources.attempt(work, { first: others[0] })
+    return this.sources.attempt(work, { first: others[0], hedgeMs: submissionHedgeMs })
   }
 
   /**
