@@ -299,7 +299,7 @@ export class SqliteChainStore implements ChainStore {
   }
 
   /**
-   * As `apply` for several blocks in one transaction: each leaf is written once, in the order of the table, and so are places. In steps of
+   * As `apply` for several blocks in one transaction: each leaf is written once, in the order of the table, as are places and records. In steps of
    * some rows each; whoever reads between them may find what is written so far.
    *
    * @param gathered - `leaves`: ascending by K, each K once. `head`: the newest block's.
@@ -323,7 +323,7 @@ export class SqliteChainStore implements ChainStore {
       this.#index.writePlace(place)
       if (++rows % rowsPerStep === 0) yield
     }
-    for (const record of index.records()) {
+    for (const record of index.recordsInOrder()) {
       this.#index.writeRecord(record)
       if (++rows % rowsPerStep === 0) yield
     }

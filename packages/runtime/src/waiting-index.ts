@@ -47,7 +47,7 @@ class Rows {
     return this.#bytes.subarray(row * this.#rowSizeBytes, (row + 1) * this.#rowSizeBytes)
   }
 
-  /** Rows in the order of their bytes. */
+  /** Rows in the order of their bytes, and then of their numbers. */
   inOrder(): Uint32Array {
     const bytes = this.#bytes
     const size = this.#rowSizeBytes
@@ -128,9 +128,9 @@ export class WaitingIndex {
     for (const row of this.#ids.inOrder()) yield this.#placeAt(row)
   }
 
-  /** Records in the order in which they came. */
-  *records(): Iterable<PlacedRecord> {
-    for (let row = 0; row < this.#streams.count; row++) yield this.#recordAt(row)
+  /** Records in the order of their patients and streams, of each stream in the order in which they came. */
+  *recordsInOrder(): Iterable<PlacedRecord> {
+    for (const row of this.#streams.inOrder()) yield this.#recordAt(row)
   }
 
   /** Forgets everything. */
