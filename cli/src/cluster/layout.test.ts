@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -87,4 +88,23 @@ test('of two commands that start a cluster at once, the second waits, says so, a
   await Promise.all([begun, second])
   expect(events).toEqual(['first begins', 'first ends', 'second'])
   expect(told).toEqual(['another command is starting this cluster; waiting for it\n'])
+})
+
+test('a start that is broken off says that what it started runs on, and how to stop it', async () => {
+  const script = `
+    import { startingCluster } from ${JSON.stringify(new URL('layout.ts', import.meta.url).href)}
+    const io = { stderr: (text) => void process.stderr.write(text) }
+    await startingCluster(${JSON.stringify(dir)}, io, () => {
+      process.stdout.write('starts')
+      return new Promise((resolve) => setTimeout(resolve, 60_000))
+    })`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let told = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    told += text
+  })
+  await once(child.stdout, 'data')
+  child.kill('SIGINT')
+  expect(await once(child, 'close')).toEqual([130, null])
+  expect(told).toContain(`goes on running; stop it with ./healthblock down --dir ${dir}, or go on with up`)
 })

@@ -150,14 +150,36 @@ export function changeCluster(dir: string, change: (latest: ClusterFile) => Clus
   })
 }
 
+/** What a start that is broken off leaves: nodes run on their own, so whoever broke it off is told of them. */
+async function tellingOfInterruption<T>(dir: string, io: Io, start: () => Promise<T>): Promise<T> {
+  const option = `--dir ${shellWord(dir)}`
+  const interrupt = (): void => {
+    io.stderr(
+      `interrupted: what was started already goes on running; stop it with ./healthblock down ${option}, or go on with up\n`,
+    )
+    process.exit(130)
+  }
+  process.on('SIGINT', interrupt)
+  process.on('SIGTERM', interrupt)
+  try {
+    return await start()
+  } finally {
+    process.off('SIGINT', interrupt)
+    process.off('SIGTERM', interrupt)
+  }
+}
+
 /**
- * Starts a cluster while nobody else does: of two who begin at once, the second waits and finds it running.
+ * Starts a cluster while nobody else does: of two who begin at once, the second waits and finds it running. A signal ends the process with
+ * code 130, which says what it leaves.
  *
  * @throws {RuntimeError} `ERR_FOLDER_LOCKED` if another command takes more than 300 s.
  */
 export function startingCluster<T>(dir: string, io: Io, start: () => Promise<T>): Promise<T> {
   const onWait = (): void => io.stderr('another command is starting this cluster; waiting for it\n')
-  return holding(clusterPaths.starting(dir), { waitMsMax: startWaitMsMax, onWait }, start)
+  return holding(clusterPaths.starting(dir), { waitMsMax: startWaitMsMax, onWait }, () =>
+    tellingOfInterruption(dir, io, start),
+  )
 }
 
 /** Writes `cluster.json`, whatever stands there. */
