@@ -15,7 +15,15 @@ import {
   specificity,
   sumCounts,
 } from './support/ec57.ts'
-import { atRate, changes, dataFolder, type EcgRecord, loadRecord, resample } from './support/ecg-records.ts'
+import {
+  atRate,
+  changes,
+  dataFolder,
+  type EcgRecord,
+  loadRecord,
+  recordsWanted,
+  resample,
+} from './support/ecg-records.ts'
 import { disturb, disturbances, intervalRate, loadIntervalRecords } from './support/interval-records.ts'
 import { fibrillationSizes, hearFibrillation } from './support/made-fibrillation.ts'
 import { fibrillatingShare, madeHearts, madeRate, makeBreathingHeart, makeHeart } from './support/made-hearts.ts'
@@ -205,7 +213,7 @@ function benchBegins(): void {
 
 benchHearts()
 benchBreathing()
-if (!existsSync(dataFolder)) tell('needs ../shared/data: only made hearts were measured')
+if (!existsSync(dataFolder)) tell(`${recordsWanted}; only made hearts were measured`)
 else {
   benchFibrillation()
   benchIntervals()

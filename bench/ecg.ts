@@ -19,7 +19,7 @@ import {
   specificity,
   summarize,
 } from './support/ec57.ts'
-import { dataFolder, loadRecord, readData, resample } from './support/ecg-records.ts'
+import { dataFolder, loadRecord, readData, recordsWanted, resample } from './support/ecg-records.ts'
 import { intervalRate, loadIntervalRecords } from './support/interval-records.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 
@@ -304,8 +304,10 @@ function benchSpeed(): void {
   results.push({ task: 'one hour at 360 Hz', cpuMs: percentile(times, 0.5), leastMs: Math.min(...times) })
 }
 
-if (!existsSync(data)) tell('needs ../shared/data; nothing was measured')
-else {
+if (!existsSync(data)) {
+  tell(`${recordsWanted}; nothing was measured`)
+  process.exitCode = 1
+} else {
   benchRecords()
   benchIntervals()
   benchNoise()

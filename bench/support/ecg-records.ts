@@ -1,10 +1,14 @@
 /** Reads records of the MIT-BIH database under ../shared/data, and changes leads as other recorders, electrodes and rooms would. */
 import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import type { EcgLead } from '@healthblock/diagnosis/annotate'
 import { type Annotation, decodeSignal, isBeat, parseAnnotations, parseHeader } from '@healthblock/diagnosis/wfdb'
 
 /** The folder of the data; it need not be there. */
 export const dataFolder = new URL('../../../shared/data/', import.meta.url)
+
+/** What to say where there are no records. */
+export const recordsWanted = `there are no annotated records in ${fileURLToPath(dataFolder)}: PhysioNet's belong there, in mitdb, afdb-rr, bidmc and cinc2017`
 
 /** Bytes of a file under `dataFolder`. */
 export const readData = (file: string): Uint8Array => new Uint8Array(readFileSync(new URL(file, dataFolder)))
