@@ -175,7 +175,13 @@ export class Events {
   }
 
   membersInvalid(error: unknown): void {
-    this.#log.error({ event: 'members-invalid', error: codeOf(error) })
+    const reason = error instanceof StorageError && 'reason' in error.detail ? { reason: error.detail.reason } : {}
+    this.#log.error({ event: 'members-invalid', error: codeOf(error), ...reason })
+  }
+
+  /** This store was taken off the list: the others refuse its connections. */
+  notAMember(): void {
+    this.#log.error({ event: 'not-a-member' })
   }
 
   fatal(error: unknown): void {

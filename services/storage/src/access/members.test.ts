@@ -61,9 +61,14 @@ test('malformed lists are refused by name', () => {
     JSON.stringify({ ledgerId, members: [{ ...one, account: 'aa' }] }),
     JSON.stringify({ ledgerId, members: [one, one] }),
     JSON.stringify({ ledgerId, members: [{ ...one, url: 'no url' }] }),
+    JSON.stringify({ ledgerId, members: [{ ...one, addresses: ['no address'] }] }),
+    JSON.stringify({ ledgerId, members: [{ ...one, addresses: '/ip4/127.0.0.1/tcp/1' }] }),
     JSON.stringify({ ledgerId: 'x', members: [] }),
   ]
   for (const text of bad) expect(() => parseMembers(text)).toThrow(/member list/)
+  const second = JSON.stringify({ ledgerId, members: [one, { ...one, account: '01'.repeat(32), url: 'no url' }] })
+  expect(() => parseMembers(second)).toThrow('the member list is not valid: member 2: url is no URL')
+  expect(() => parseMembers(JSON.stringify({ ledgerId }))).toThrow('members is no list')
 })
 
 function refusalOf(act: () => unknown): boolean {

@@ -1,6 +1,8 @@
 /** Which stores belong to this network: the interface that this service needs, and the implementation that reads a file. */
 import { readFileSync, statSync } from 'node:fs'
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
+import { messageOf } from '@healthblock/runtime/errors'
+import { multiaddr } from '@multiformats/multiaddr'
 import { StorageError } from '../errors.ts'
 
 /** One store. */
@@ -45,17 +47,36 @@ interface MemberLine {
   addresses?: string[]
 }
 
+function isMultiaddr(text: string): boolean {
+  try {
+    multiaddr(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 const membersMax = 256
 const reloadIntervalMs = 1000
 
-function parseMember(line: MemberLine): Member {
+function parseMember(line: MemberLine, index: number): Member {
+  try {
+    return parseLine(line)
+  } catch (cause) {
+    throw new TypeError(`member ${index + 1}: ${messageOf(cause)}`, { cause })
+  }
+}
+
+function parseLine(line: MemberLine): Member {
   const account = fromHex(line.account)
   const storeKey = fromHex(line.storeKey)
-  if (account.length !== 32 || storeKey.length !== 32) throw new TypeError('not 32 bytes')
+  if (account.length !== 32 || storeKey.length !== 32) throw new TypeError('account or storeKey is not 32 bytes')
   if (typeof line.peerId !== 'string' || line.peerId.length > 128) throw new TypeError('no peer id')
-  const url = line.url ?? ''
-  if (url !== '') new URL(url)
-  return { account, storeKey, peerId: line.peerId, url: url.replace(/\/$/, ''), addresses: line.addresses ?? [] }
+  const { peerId, url = '', addresses = [] } = line
+  if (url !== '' && !URL.canParse(url)) throw new TypeError('url is no URL')
+  if (!Array.isArray(addresses) || !addresses.every(isMultiaddr))
+    throw new TypeError('addresses is no list of multiaddrs')
+  return { account, storeKey, peerId, url: url.replace(/\/$/, ''), addresses }
 }
 
 /**
@@ -68,10 +89,12 @@ export function parseMembers(text: string): { ledgerId: Uint8Array; members: Mem
     const file = JSON.parse(text) as { ledgerId: string; members: MemberLine[] }
     const ledgerId = fromHex(file.ledgerId)
     if (ledgerId.length !== 32) throw new TypeError('ledgerId is not 32 bytes')
+    if (!Array.isArray(file.members)) throw new TypeError('members is no list')
     if (file.members.length > membersMax) throw new TypeError('too many members')
     const members = file.members.map(parseMember)
     members.sort((a, b) => Buffer.compare(a.account, b.account))
-    if (new Set(members.map((member) => toHex(member.account))).size !== members.length) throw new TypeError('twice')
+    if (new Set(members.map((member) => toHex(member.account))).size !== members.length)
+      throw new TypeError('an account is there twice')
     return { ledgerId, members }
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : 'unreadable'

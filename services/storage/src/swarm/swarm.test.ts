@@ -188,6 +188,13 @@ describe('who may connect', () => {
     expect(b.swarm.connections()).toEqual([])
   })
 
+  test('an address that nobody can read is one where nobody is', async () => {
+    const one = await party()
+    // Of two peers the one with the smaller id dials at once.
+    await one.swarm.setPeers([{ id: 'z', addresses: ['no address'] }])
+    expect(one.swarm.connected()).toEqual([])
+  })
+
   test('no connection for a peer that is off the list, in either direction', async () => {
     const [a, b] = [await party(), await party()]
     await b.swarm.setPeers([{ id: a.swarm.peerId, addresses: [] }])

@@ -13,10 +13,9 @@ import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { notInSwarm, StorageError } from '../errors.ts'
+import { RedialPace } from './redial.ts'
 import { createProtector } from './swarm-key.ts'
 
-const redialMsMin = 250
-const redialMsMax = 30_000
 const dialTimeoutMs = 5_000
 
 /** Settings of {@link Swarm}. */
@@ -41,7 +40,7 @@ export interface SwarmPeer {
 }
 
 interface Redial {
-  attempts: number
+  readonly pace: RedialPace
   timer: NodeJS.Timeout | undefined
 }
 
@@ -103,8 +102,10 @@ export class Swarm {
     })
     this.#host.addEventListener('peer:connect', (event) => this.#onConnect(event.detail.toString()))
     this.#host.addEventListener('peer:disconnect', (event) => {
-      this.#connected.delete(event.detail.toString())
-      this.#dialLater(event.detail.toString())
+      const peer = event.detail.toString()
+      this.#connected.delete(peer)
+      this.#redials.get(peer)?.pace.lost(performance.now())
+      this.#dialLater(peer)
     })
   }
 
@@ -122,6 +123,11 @@ export class Swarm {
     for (const connection of this.host.getConnections()) {
       // At once: a stream that is under way is not waited for, nor what the peer has to say about it.
       if (!this.#peers.has(connection.remotePeer.toString())) connection.abort(new Error('no member any more'))
+    }
+    for (const [id, { timer }] of this.#redials) {
+      if (this.#peers.has(id)) continue
+      clearTimeout(timer)
+      this.#redials.delete(id)
     }
     for (const id of this.#peers.keys()) this.#dialSoon(id)
   }
@@ -159,9 +165,10 @@ export class Swarm {
       }
       return
     }
-    const redial = this.#redials.get(peer)
-    clearTimeout(redial?.timer)
-    this.#redials.delete(peer)
+    const redial = this.#redialOf(peer)
+    clearTimeout(redial.timer)
+    // It may be ended at once by a peer that has this one on its list no more.
+    redial.pace.connected(performance.now())
     this.#options.onConnect(peer)
   }
 
@@ -180,21 +187,28 @@ export class Swarm {
     else this.#dialLater(peer)
   }
 
+  #redialOf(peer: string): Redial {
+    const redial = this.#redials.get(peer) ?? { pace: new RedialPace(), timer: undefined }
+    this.#redials.set(peer, redial)
+    return redial
+  }
+
   #dialLater(peer: string): void {
     if (this.#stopped || !this.#peers.has(peer) || this.isConnected(peer)) return
-    const redial = this.#redials.get(peer) ?? { attempts: 0, timer: undefined }
+    const redial = this.#redialOf(peer)
     clearTimeout(redial.timer)
-    const delayMs = Math.min(redialMsMax, redialMsMin * 2 ** redial.attempts) * (0.75 + Math.random() / 2)
-    redial.attempts++
-    redial.timer = setTimeout(() => this.#dial(peer), delayMs)
+    redial.timer = setTimeout(() => this.#dial(peer), redial.pace.next(Math.random()))
     redial.timer.unref()
-    this.#redials.set(peer, redial)
   }
 
   #dial(peer: string): void {
     const addresses = this.#peers.get(peer)?.addresses ?? []
     if (this.#stopped || addresses.length === 0 || this.isConnected(peer)) return
-    const targets = addresses.map((address) => multiaddr(`${address}/p2p/${peer}`))
-    this.host.dial(targets, { signal: AbortSignal.timeout(dialTimeoutMs) }).catch(() => this.#dialLater(peer))
+    const dialled = (async () => {
+      const targets = addresses.map((address) => multiaddr(`${address}/p2p/${peer}`))
+      await this.host.dial(targets, { signal: AbortSignal.timeout(dialTimeoutMs) })
+    })()
+    // An address that cannot be read is one where nobody is.
+    dialled.catch(() => this.#dialLater(peer))
   }
 }
