@@ -154,20 +154,27 @@ test('does not start in a folder, or at a port, that another one has, and says w
 test('a data folder that cannot be made is named in one line', async () => {
   const file = join(cluster.folder, 'file')
   writeFileSync(file, '')
-  for (const dir of ['/proc/healthblock/data', join(file, 'data'), file]) {
+  for (const dir of ['/proc/healthblock/data', file]) {
     const { child, output } = launch({ ...place.environment, STORAGE_DIR: dir })
     expect((await once(child, 'exit'))[0]).toBe(2)
     expect(output[1]).toMatch(/^storage: .*\n$/)
     expect(output[1]).toContain(dir)
-    const keys = spawn(process.execPath, [fileURLToPath(new URL('./create-keys.ts', import.meta.url)), dir])
-    expect((await once(keys, 'exit'))[0]).toBe(2)
   }
-  const logs = join(cluster.folder, 'no-logs')
-  mkdirSync(logs)
-  writeFileSync(join(logs, 'fetches'), '')
-  const { child, output } = launch({ ...place.environment, STORAGE_DIR: logs })
-  expect((await once(child, 'exit'))[0]).toBe(2)
-  expect(output[1]).toMatch(/^storage: .*fetches.*\n$/)
+  const keys = spawn(process.execPath, [
+    fileURLToPath(new URL('./create-keys.ts', import.meta.url)),
+    '/proc/healthblock',
+  ])
+  expect((await once(keys, 'exit'))[0]).toBe(2)
+  for (const name of ['fetches', 'address.json']) {
+    const dir = join(cluster.folder, `no-${name}`)
+    mkdirSync(dir)
+    // The one is to be a folder, the other one a file.
+    if (name === 'fetches') writeFileSync(join(dir, name), '')
+    else mkdirSync(join(dir, name))
+    const { child, output } = launch({ ...place.environment, STORAGE_DIR: dir })
+    expect((await once(child, 'exit'))[0]).toBe(2)
+    expect(output[1]).toMatch(new RegExp(`^storage: .*/${name}: .*\n$`))
+  }
 })
 
 test('a node whose key is not on the list does not start', async () => {

@@ -1,6 +1,5 @@
 /** One storage node, put together from its parts: what starts before what, and what ends after what. */
 
-import { renameSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { parseFileHeader } from '@healthblock/crypto/chunked-file'
@@ -9,7 +8,7 @@ import { parsePayloadHeader } from '@healthblock/crypto/payload'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { fetchPageMessage } from '@healthblock/runtime/fetch-page'
-import { type FolderLock, lockFolder } from '@healthblock/runtime/files'
+import { type FolderLock, lockFolder, writeFileDurably } from '@healthblock/runtime/files'
 import { listenFailure } from '@healthblock/runtime/listen-failure'
 import { processInstance } from '@healthblock/runtime/process-instance'
 import type { FastifyInstance } from 'fastify'
@@ -235,7 +234,11 @@ export class StorageNode {
     return this.#repair
   }
 
-  /** Opens the store, listens, joins the swarm, and writes address.json when all of it stands. */
+  /**
+   * Opens the store, listens, joins the swarm, and writes address.json when all of it stands.
+   *
+   * @throws {RuntimeError} `ERR_DISK_FULL`, `ERR_FILE_FAILED` if that cannot be written; `ERR_PORT_IN_USE`, `ERR_LISTEN_FAILED`.
+   */
   async start(): Promise<void> {
     const { config, members, events } = this.#options
     await this.#store.open()
@@ -325,9 +328,7 @@ export class StorageNode {
       pid: process.pid,
       instance: processInstance(),
     }
-    const path = join(config.dir, 'address.json')
-    writeFileSync(`${path}.new`, `${JSON.stringify(address, null, 2)}\n`)
-    renameSync(`${path}.new`, path)
+    writeFileDurably(join(config.dir, 'address.json'), `${JSON.stringify(address, null, 2)}\n`)
     return address
   }
 
@@ -337,7 +338,9 @@ export class StorageNode {
   }
 
   #onMembers(): void {
-    this.#setPeers().catch((error: unknown) => this.#options.events.membersInvalid(error))
+    const { members, events } = this.#options
+    if (members.find(this.#self.account) === undefined) events.notAMember()
+    this.#setPeers().catch((error: unknown) => events.membersInvalid(error))
     this.#handoff.kick()
     this.#repairSoon()
   }

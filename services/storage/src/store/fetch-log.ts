@@ -23,6 +23,7 @@ import { join } from 'node:path'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { ensureFolder } from '@healthblock/runtime/files'
 import { StorageError } from '../errors.ts'
+import { isDiskFull } from './disk-room.ts'
 
 const hourMs = 3_600_000
 const flushIntervalMs = 1000
@@ -136,7 +137,8 @@ export class FetchLog {
       if (written < lines.length) throw new Error('the lines were cut off')
     } catch (cause) {
       this.#closeFile()
-      throw new StorageError('the fetch cannot be logged', { code: 'ERR_STORE_FULL', bytesMax: 0 }, { cause })
+      const why = isDiskFull(cause as Error) ? ': the disk is full' : ''
+      throw new StorageError(`the fetch cannot be logged${why}`, { code: 'ERR_STORE_FULL', bytesMax: 0 }, { cause })
     }
     this.#dirty = true
   }
