@@ -25,6 +25,17 @@ test('a new cluster has a ledger, keys and a plan, and no mark of being unfinish
   expect(params.seals).toBe(rulesVersionNewest)
 })
 
+test('incidents are acknowledged at accounting nodes alone: of another one no secret is looked for', async () => {
+  await createCluster(dir, size, Date.now())
+  let told = ''
+  const io = { stdin: (async function* () {})(), stdout: () => {}, interactive: false }
+  const stderr = (text: string): void => {
+    told += text
+  }
+  expect(await main(['ledger', 'acknowledge', 'storage-0', '1', '--dir', dir], { ...io, stderr })).toBe(1)
+  expect(told).toContain('there is no accounting node "storage-0" here (accounting-0, ')
+})
+
 test('of a cluster that was never started, or is stopped, commands say how to start it', async () => {
   await createCluster(dir, size, Date.now())
   for (const words of [

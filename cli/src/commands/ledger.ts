@@ -1,3 +1,4 @@
+import { accountingNodes } from '../cluster/ask-nodes.ts'
 import { callNode, nodeAccess } from '../cluster/client.ts'
 import { writeComposeFiles } from '../cluster/compose.ts'
 import { createCluster } from '../cluster/create.ts'
@@ -109,7 +110,9 @@ export async function runLedger(args: string[], io: Io): Promise<ExitCode> {
       const [node, number] = takePositionals(rest, ['NODE', 'N'] as const)
       if (!/^(0|[1-9]\d{0,9})$/.test(number))
         throw new UsageError(`N is a number of "ledger incidents", not "${number}"`)
-      await callNode(nodeAccess(dir, readCluster(dir), node), 'POST', `/v1/incidents/${number}/acknowledge`, {})
+      const cluster = readCluster(dir)
+      accountingNodes(cluster, node)
+      await callNode(nodeAccess(dir, cluster, node), 'POST', `/v1/incidents/${number}/acknowledge`, {})
       print({ node, acknowledged: Number(number) }, `incident ${number} of ${node} is acknowledged`)
       return 0
     }

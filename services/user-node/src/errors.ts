@@ -24,6 +24,7 @@ export type UserNodeErrorDetail =
   | { code: 'ERR_RECORD_INVALID'; field: string }
   | { code: 'ERR_JOB_UNKNOWN'; job: string }
   | { code: 'ERR_TRANSACTION_UNKNOWN'; id: string }
+  | { code: 'ERR_ALARM_UNKNOWN'; alarm: number }
   | { code: 'ERR_BUFFER_FULL' }
   | { code: 'ERR_ERASURE_INVALID'; field: string }
   | { code: 'ERR_ERASURE_PENDING' }
@@ -75,6 +76,7 @@ export const statusOfCode: Readonly<Record<UserNodeErrorDetail['code'], number>>
   ERR_RECORD_INVALID: 400,
   ERR_JOB_UNKNOWN: 404,
   ERR_TRANSACTION_UNKNOWN: 404,
+  ERR_ALARM_UNKNOWN: 404,
   ERR_BUFFER_FULL: 503,
   ERR_ERASURE_INVALID: 400,
   ERR_ERASURE_PENDING: 503,

@@ -71,8 +71,16 @@ test('what several diagnoses and doctors tell of one episode is one alarm; what 
   expect(list()).toEqual([[iso(1_030), 'high', null, false]])
   expect(tell('high', 1_000, 1_060)).toBe(false)
   expect(list()).toEqual([[iso(1_030), 'high', iso(1_060), false]])
-  alarms.acknowledge(person, alarms.list(person)[0]?.id ?? 0, 0)
+  for (let times = 0; times < 2; times++) alarms.acknowledge(person, alarms.list(person)[0]?.id ?? 0, 0)
   expect(list()).toEqual([[iso(1_030), 'high', iso(1_060), true]])
+  const other = { ...person, account: new Uint8Array(32).fill(2) } as Person
+  const own = alarms.list(person)[0]?.id as number
+  const nobodys: [Person, number][] = [
+    [person, 999],
+    [person, Number.NaN],
+    [other, own],
+  ]
+  for (const [whose, id] of nobodys) expect(() => alarms.acknowledge(whose, id, 0)).toThrow('there is no such alarm')
   // An older one that comes late changes nothing; something worse is told to who had seen the rest.
   expect(tell('high', 1_000, 1_020, true)).toBe(false)
   expect(list()).toEqual([[iso(1_030), 'high', iso(1_060), true]])

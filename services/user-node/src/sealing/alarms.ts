@@ -5,6 +5,7 @@
 import { type Severity, severities } from '@healthblock/diagnosis/findings'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
+import { UserNodeError } from '../errors.ts'
 import type { UserNodeEvents } from '../events.ts'
 import type { Person } from '../people/person.ts'
 
@@ -243,8 +244,10 @@ export class Alarms {
     })
   }
 
-  /** The person has seen it. */
+  /** The person has seen it; twice is once. @throws {UserNodeError} `ERR_ALARM_UNKNOWN` if she has no such alarm. */
   acknowledge(person: Person, id: number, atMs: number): void {
+    const row = this.#database.get('SELECT 1 FROM alarm WHERE account = ? AND id = ?', person.account, id)
+    if (row === undefined) throw new UserNodeError('there is no such alarm', { code: 'ERR_ALARM_UNKNOWN', alarm: id })
     this.#database.run(
       'UPDATE alarm SET acknowledged = ? WHERE account = ? AND id = ? AND acknowledged IS NULL',
       ...[atMs, person.account, id],
