@@ -9,6 +9,12 @@ function codeOf(error: unknown): string {
   return error instanceof StorageError ? error.detail.code : error instanceof Error ? error.name : 'unknown'
 }
 
+/** Its code, and the reason where it has one: none of them holds a secret. */
+function whyOf(error: unknown): { error: string; reason?: string } {
+  const isReasoned = error instanceof StorageError && 'reason' in error.detail
+  return { error: codeOf(error), ...(isReasoned ? { reason: error.detail.reason } : {}) }
+}
+
 const incidentKinds = ['block-corrupt', 'block-healed', 'peer-served-wrong-bytes', 'copy-not-proved'] as const
 
 /** Says what happens, to the log and to the metrics. */
@@ -127,11 +133,11 @@ export class Events {
 
   copyFailed(store: Uint8Array, id: BlockId, error: unknown): void {
     this.#copiesFailed.inc()
-    this.#log.warn({ event: 'copy-failed', store: toHex(store), cid: encodeBlockId(id), error: codeOf(error) })
+    this.#log.warn({ event: 'copy-failed', store: toHex(store), cid: encodeBlockId(id), ...whyOf(error) })
   }
 
   handoffFailed(store: Uint8Array, attempts: number, error: unknown): void {
-    this.#log.debug({ event: 'handoff-failed', store: toHex(store), attempts, error: codeOf(error) })
+    this.#log.debug({ event: 'handoff-failed', store: toHex(store), attempts, ...whyOf(error) })
   }
 
   rangeErased(range: { first: number; last: number }): void {
@@ -143,7 +149,7 @@ export class Events {
   }
 
   tombstonesNotPulled(store: Uint8Array, error: unknown): void {
-    this.#log.info({ event: 'tombstones-not-pulled', store: toHex(store), error: codeOf(error) })
+    this.#log.info({ event: 'tombstones-not-pulled', store: toHex(store), ...whyOf(error) })
   }
 
   storeIsOlder(store: Uint8Array): void {
@@ -175,8 +181,7 @@ export class Events {
   }
 
   membersInvalid(error: unknown): void {
-    const reason = error instanceof StorageError && 'reason' in error.detail ? { reason: error.detail.reason } : {}
-    this.#log.error({ event: 'members-invalid', error: codeOf(error), ...reason })
+    this.#log.error({ event: 'members-invalid', ...whyOf(error) })
   }
 
   /** This store was taken off the list: the others refuse its connections. */

@@ -76,7 +76,14 @@ interface Answer {
   body: Buffer
   /** {@link answerSignatureHeader}, as it came. */
   signature: string
+  /** When it was given by the other store's clock, as HTTP has it. */
+  date: string
 }
+
+/** Clocks that differ by more than this are named where a token was refused: such a token seems to be of another time. */
+const clockDifferenceMsMax = 30_000
+/** Longest reason of another store's that is kept. */
+const reasonLengthMax = 100
 
 async function readAnswer(response: IncomingMessage): Promise<Answer> {
   const chunks: Buffer[] = []
@@ -87,7 +94,8 @@ async function readAnswer(response: IncomingMessage): Promise<Answer> {
     chunks.push(chunk)
   }
   const signature = String(response.headers[answerSignatureHeader] ?? '')
-  return { status: response.statusCode ?? 0, body: Buffer.concat(chunks), signature }
+  const { date = '' } = response.headers
+  return { status: response.statusCode ?? 0, body: Buffer.concat(chunks), signature, date }
 }
 
 /** A reference as it travels with a copy. */
@@ -385,7 +393,15 @@ export class NodeClient {
     } catch {
       reason = 'no reason given'
     }
-    throw this.#refusal(member, reason, message, answer.status)
+    if (reason === 'ERR_TOKEN_INVALID') reason += this.#clockDifference(answer)
+    throw this.#refusal(member, reason.slice(0, reasonLengthMax), message, answer.status)
+  }
+
+  /** What may be why a store refuses this one's tokens. */
+  #clockDifference({ date }: Answer): string {
+    const aheadMs = Date.parse(date) - this.#options.now()
+    if (!(Math.abs(aheadMs) > clockDifferenceMsMax)) return ''
+    return ` (its clock is ${Math.round(Math.abs(aheadMs) / 1000)} s ${aheadMs > 0 ? 'ahead of' : 'behind'} this one's)`
   }
 
   /** A refusal as another node gave it: under its own code where every node would refuse. */
