@@ -16,6 +16,12 @@ export const operationsWaitingMax = 8192
 /** Most operations and payload bytes of one group; no other follows one that has so many unless it is answered. */
 const groupOperationsMax = 1024
 const groupBytesMax = 16 * 1024 * 1024
+/**
+ * So many large blocks go ahead of the rest of their group: the thread writes them down while the others are still read. Larger
+ * ones than these are read in many turns, and few are whole in one.
+ */
+const aheadCount = 4
+const aheadBlockBytesMax = 256 * 1024
 
 interface Waiting {
   operation: Operation
@@ -31,6 +37,10 @@ function isLarge(waiting: Waiting): boolean {
   return bytesOf(waiting) >= packedBytesMin
 }
 
+function mayGoAhead(waiting: Waiting): boolean {
+  return isLarge(waiting) && bytesOf(waiting) <= aheadBlockBytesMax
+}
+
 function isPut({ operation }: Waiting): boolean {
   return operation.kind === 'put'
 }
@@ -43,6 +53,10 @@ export class GroupCommit {
   /** What the thread works on, oldest first. */
   #underWay: Waiting[] = []
   #bytesUnderWay = 0
+  /** Blocks that may go ahead. */
+  #aheadWaiting = 0
+  /** True while the thread has puts whose group is not complete. */
+  #isAhead = false
   #failed: Error | undefined
   #ready: PromiseWithResolvers<void> = Promise.withResolvers()
   #closed: PromiseWithResolvers<void> = Promise.withResolvers()
@@ -93,6 +107,9 @@ export class GroupCommit {
       const waiting = { operation, resolve, reject }
       this.#queue.push(waiting)
       if (this.#underWay.length === 0 || isLarge(waiting)) this.#schedule()
+      if (!mayGoAhead(waiting)) return
+      this.#aheadWaiting++
+      if (this.#aheadWaiting >= aheadCount) this.#send(true)
     })
   }
 
@@ -149,15 +166,23 @@ export class GroupCommit {
     })
   }
 
-  #send(): void {
+  /** @param isAhead - more of the group may follow, at the end of this turn at the latest. */
+  #send(isAhead = false): void {
     const count = this.#failed ? 0 : this.#next()
-    if (count === 0) return
-    const group = this.#queue.splice(0, count)
+    if (count > 0) this.#hand(this.#queue.splice(0, count), isAhead)
+    else if (this.#isAhead && !isAhead) this.#worker.postMessage('complete')
+    this.#isAhead = isAhead && (this.#isAhead || count > 0)
+  }
+
+  #hand(group: readonly Waiting[], isAhead: boolean): void {
     this.#underWay.push(...group)
-    for (const waiting of group) this.#bytesUnderWay += bytesOf(waiting)
+    for (const waiting of group) {
+      this.#bytesUnderWay += bytesOf(waiting)
+      if (mayGoAhead(waiting)) this.#aheadWaiting--
+    }
     this.#onBegin()
     const { message, moved } = encodeGroup(group.map(({ operation }) => operation))
-    this.#worker.postMessage(message, moved)
+    this.#worker.postMessage(isAhead ? { ...message, isAhead } : message, moved)
   }
 
   /** How many of those that wait go to the thread now. */

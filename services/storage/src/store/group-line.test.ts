@@ -113,6 +113,23 @@ test('groups are answered in their order; what comes while blocks are synced sha
   expect(await readAll(puts)).toEqual(puts.map(() => true))
 })
 
+test('what comes ahead of the rest of its group is written down at once, and shares the transaction of the rest', async () => {
+  const puts = Array.from({ length: 4 }, () => putOf(large))
+  const [first, second, third, last] = puts as [PutOperation, PutOperation, PutOperation, PutOperation]
+  line.add([first, second], true)
+  line.add([third], true)
+  expect(overwritten()).toEqual([false, false, false])
+  line.add([last])
+  expect(await answered(4)).toEqual(puts)
+  expect(answers.map(({ outcomes }) => outcomes)).toEqual([puts.map(() => stored)])
+  // Nothing else may come in the same turn: then it is told that this was all.
+  const alone = putOf(large)
+  line.add([alone], true)
+  line.complete()
+  await answered(5)
+  expect(await readAll([...puts, alone])).toEqual([true, true, true, true, true])
+})
+
 test('of a block that comes twice at once, or is over the quota, no second copy is left', async () => {
   const put = putOf(large)
   line.add([put, putOf(large, large), { ...put }])

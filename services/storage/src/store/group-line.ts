@@ -50,11 +50,20 @@ export class GroupLine {
     this.#statements = new Statements(options.database)
   }
 
-  /** Takes a group. It may only have puts if another one has not been answered yet. */
-  add(operations: readonly Operation[]): void {
+  /**
+   * Takes a group. It may only have puts if another one has not been answered yet.
+   *
+   * @param isAhead - more of it follows: its blocks are written, and no sync begins for them by themselves until {@link complete}.
+   */
+  add(operations: readonly Operation[], isAhead = false): void {
     this.#waiting ??= { operations: [], staged: new Map(), roomless: new Map() }
     this.#waiting.operations.push(...operations)
     this.#stage(operations, this.#waiting)
+    if (!isAhead) this.complete()
+  }
+
+  /** All of a group is here. */
+  complete(): void {
     if (!this.#isRunning) void this.#run()
   }
 

@@ -13,6 +13,8 @@ export interface GroupMessage {
   readonly large: Uint8Array[]
   /** Operations that are cloned as they are, in their order. */
   readonly others: Operation[]
+  /** True if more of the group follows in another message. */
+  readonly isAhead?: boolean
 }
 
 const noBytes = new Uint8Array(0)

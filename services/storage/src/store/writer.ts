@@ -34,7 +34,11 @@ if (parentPort && workerData !== null) {
       port.postMessage(said)
     },
   })
-  port.on('message', (message: GroupMessage | 'close' | 'collect' | 'give-back') => {
+  port.on('message', (message: GroupMessage | 'complete' | 'close' | 'collect' | 'give-back') => {
+    if (message === 'complete') {
+      line.complete()
+      return
+    }
     if (message === 'close') {
       database.close()
       packs.close()
@@ -50,7 +54,7 @@ if (parentPort && workerData !== null) {
       collectGarbage()
       return
     }
-    line.add(decodeGroup(message))
+    line.add(decodeGroup(message), message.isAhead)
   })
   port.postMessage('ready')
   flushCompileCache()

@@ -1,0 +1,55 @@
+/** Groups on their way to the writer's thread, through a store. */
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { codecRaw, hashBlock } from './block-id.ts'
+import { BlockStore } from './block-store.ts'
+
+const account = new Uint8Array(32).fill(1)
+let folder: string
+let store: BlockStore
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'storage-group-'))
+  store = new BlockStore({
+    ...{ path: join(folder, 'blocks.db'), key: new Uint8Array(32).fill(9), bytesMax: 1e9, accountBytesMax: 1e9 },
+    ...{ node: account, now: Date.now, onCorrupt: () => {}, onFatal: () => {} },
+  })
+  await store.open()
+})
+
+afterEach(async () => {
+  await store.close()
+  rmSync(folder, { recursive: true })
+})
+
+function put(bytes: Uint8Array): Promise<boolean> {
+  const references = [{ account, at: Date.now(), pin: 0 }]
+  return store.put({ digest: hashBlock(bytes), codec: codecRaw, bytes, references, enforceQuota: true })
+}
+
+test.each([1, 3, 4, 5, 8, 9])(
+  '%i large blocks that come in one turn are stored, none of them left waiting',
+  async (count) => {
+    const blocks = Array.from({ length: count }, () => new Uint8Array(randomBytes(65_536)))
+    expect(await Promise.all(blocks.map(put))).toEqual(blocks.map(() => true))
+    for (const block of blocks) {
+      expect(Buffer.compare((await store.get(hashBlock(block))) ?? new Uint8Array(0), block)).toBe(0)
+    }
+  },
+)
+
+test('small and large blocks and other changes in one turn are all done', async () => {
+  const sizes = [65_536, 500, 65_536, 65_536, 1_048_576, 65_536, 500, 65_536, 20_000, 65_536, 500]
+  const blocks = sizes.map((size) => new Uint8Array(randomBytes(size)))
+  const digests = blocks.map((block) => hashBlock(block))
+  const done = blocks.slice(0, 6).map(put) as Promise<unknown>[]
+  done.push(store.setAside(digests[0] as Uint8Array))
+  done.push(...blocks.slice(6).map(put))
+  await Promise.all(done)
+  expect(digests.map((digest) => store.has(digest))).toEqual(digests.map((_, index) => index !== 0))
+  // Whatever comes next finds nothing in its way.
+  expect(await put(blocks[0] as Uint8Array)).toBe(true)
+})
