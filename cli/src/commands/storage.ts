@@ -185,6 +185,7 @@ async function follow(context: Context, node: Stores['nodes'][number], path: str
   const damagedCids: string[] = []
   let last: Record<string, unknown> = {}
   for await (const line of untilItEnds(node.name, linesOf(response))) {
+    if (line.Type === 'error') throw new CommandError(`${node.name}: ${line.Message}`)
     if (typeof line.damaged === 'string') {
       damagedCids.push(line.damaged)
       io.stderr(`${node.name}: ${line.damaged} is damaged; it is set aside and healed from a replica\n`)

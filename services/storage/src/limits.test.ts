@@ -214,6 +214,24 @@ test('a disk that is full all at once refuses large blocks as full, and small on
 })
 
 describe('bad bodies', () => {
+  test('what fails in the middle of a streamed answer is its last line, and the connection is cut', async () => {
+    const part = (name: string, type: string, body: string): string =>
+      `--b\r\nContent-Disposition: form-data; name="file"; filename="${name}"\r\nContent-Type: ${type}\r\n\r\n${body}\r\n`
+    const body = `${part('a', 'application/octet-stream', 'text')}${part('b', 'application/symlink', 'a')}--b--\r\n`
+    const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+    const response = await cluster.request(place, '/api/v0/add', { body, headers })
+    let said = ''
+    const read = async (): Promise<void> => {
+      for await (const chunk of response.body ?? []) said += Buffer.from(chunk).toString()
+    }
+    await expect(read()).rejects.toThrow()
+    const lines = said.trim().split('\n')
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { Name: 'a' },
+      { Type: 'error', Code: 0, Reason: 'ERR_ARGUMENT_INVALID', Message: 'path: symbolic links are not stored' },
+    ])
+  })
+
   test('lengths that lie, bodies that end, parts that never end: refused or cut off, and nothing is kept', async () => {
     const before = await totals()
     const { body, headers } = multipart(new Uint8Array(randomBytes(2000)))

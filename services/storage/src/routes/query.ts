@@ -1,8 +1,10 @@
 /** What the commands of the Kubo RPC have in common: their arguments, how they are read, and how answers look. */
 import { Readable } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteShorthandOptions } from 'fastify'
 import type { CID } from 'multiformats/cid'
 import { StorageError } from '../errors.ts'
+import { failureAnswer } from '../failures.ts'
 import { type BlockId, codecs, fromCid, parseBlockId, parseCid } from '../store/block-id.ts'
 import { parseDurationMs } from './duration.ts'
 import type { KuboRouteParts } from './parts.ts'
@@ -155,15 +157,31 @@ async function* toLines(source: AsyncIterable<object>): AsyncGenerator<string> {
   for await (const line of source) yield `${JSON.stringify(line)}\n`
 }
 
-/** Makes the first value of a source, so that what fails at once is answered as an error and not in the middle. */
-async function begun<T>(source: AsyncIterable<T>): Promise<AsyncIterable<T>> {
+/**
+ * Makes the first value of a source, so that what fails at once is answered as an error and not in the middle.
+ *
+ * @param toLast - the value that tells of a failure after it, before that is thrown.
+ */
+async function begun<T>(source: AsyncIterable<T>, toLast?: (error: unknown) => T): Promise<AsyncIterable<T>> {
   const iterator = source[Symbol.asyncIterator]()
   let first: IteratorResult<T> | undefined = await iterator.next()
+  let failure: { error: unknown } | undefined
   const rest: AsyncIterator<T> = {
     next: async () => {
-      const next = first ?? (await iterator.next())
-      first = undefined
-      return next
+      if (failure !== undefined) {
+        // What was said of it is on its way.
+        await nextTurn()
+        throw failure.error
+      }
+      try {
+        const next = first ?? (await iterator.next())
+        first = undefined
+        return next
+      } catch (error) {
+        if (toLast === undefined) throw error
+        failure = { error }
+        return { done: false, value: toLast(error) }
+      }
     },
     // Also if nobody has read a line: a generator that was not begun would end without a word to its source.
     return: async () => {
@@ -175,11 +193,12 @@ async function begun<T>(source: AsyncIterable<T>): Promise<AsyncIterable<T>> {
 }
 
 /**
- * Answers with one JSON object a line. A failure before the first is an answer of its own; one after it cuts the
- * connection, so that nobody takes half for the whole.
+ * Answers with one JSON object a line. A failure before the first is an answer of its own; one after it is the last line, as
+ * Kubo's command line shows it to its user, and cuts the connection, so that nobody takes half for the whole.
  */
 export async function sendLines(reply: FastifyReply, source: AsyncIterable<object>): Promise<FastifyReply> {
-  const lines = await begun(toLines(source))
+  const toLast = (error: unknown): string => `${JSON.stringify(failureAnswer(error, reply.request.url).body)}\n`
+  const lines = await begun(toLines(source), toLast)
   return reply
     .type('application/json')
     .header('x-chunked-output', '1')
