@@ -103,6 +103,8 @@ describe.skipIf(!hasRedis)('governance', { timeout: storyMs }, () => {
     )
     // It runs and waits: the start says so, and is no longer for it.
     const waiting = await cluster.run('up')
+    // Who has a page open is told why it is gone: the new one needs a place among the others.
+    expect(waiting.stderr).toContain('all are started anew, at other addresses')
     expect([waiting.code, waiting.stderr]).toEqual([
       0,
       expect.stringContaining(`accounting-4 runs, and waits to be admitted`),

@@ -241,7 +241,10 @@ export async function startCluster(
   const isNeededThere = running.length > 0 && (await startNeeded(dir, cluster, io))
   if (isNeededThere && running.length === cluster.nodes.length) return
   if (isNeededThere && (await startMissing(dir, cluster, options))) return
-  if (running.length > 0) await stopCluster(dir, cluster)
+  if (running.length > 0) {
+    io.stderr('what is new here does not fit beside those that run: all are started anew, at other addresses\n')
+    await stopCluster(dir, cluster)
+  }
   for (let attempt = 1; ; attempt++) {
     try {
       return await startStopped(dir, cluster, io, options)
