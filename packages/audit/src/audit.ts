@@ -194,7 +194,11 @@ class Audit {
     const { workers, wait, now, onProgress } = this.#request
     const context = { ledger: this.#ledger, nodes: this.#nodes, findings: this.#findings }
     return new ChainAudit(chain, {
-      ...{ ...context, workers, wait, now, onProgress },
+      ...context,
+      workers,
+      wait,
+      now,
+      onProgress,
       notChecked: (words) => this.#notChecked.push(words),
       onBlock: (block) => this.#onBlock(block),
     })

@@ -56,7 +56,10 @@ function page(fetches: readonly Fetch[], signed: { key?: SigningKey; account?: U
   const { ledgerId } = world.ledger
   const [store] = genesisAccounts(parseGenesis(world.genesis)).stores as [Uint8Array]
   const lines = fetches.map(({ ms, account, digest }) => ({
-    ...{ at: new Date(ms).toISOString(), account: toHex(account), digest: toHex(digest), cid: 'bafk' },
+    at: new Date(ms).toISOString(),
+    account: toHex(account),
+    digest: toHex(digest),
+    cid: 'bafk',
   }))
   const answer = encodeUtf8(JSON.stringify({ store: toHex(store), fetches: lines, next: '5.1', isEnd: true }))
   const { key = world.storeKey, account = care.patient.account } = signed

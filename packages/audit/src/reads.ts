@@ -110,7 +110,8 @@ export class ReadCheck {
       for (const one of page.fetches) {
         fetches.set(`${toHex(page.store)} ${one.ms} ${toHex(one.account)} ${toHex(one.digest)}`, {
           ...one,
-          ...{ patient: page.account, store: page.store },
+          patient: page.account,
+          store: page.store,
         })
       }
     }
@@ -161,9 +162,13 @@ export class ReadCheck {
     const when = new Date(ms).toISOString()
     const message = `account ${toHex(account)} fetched ${what} of patient ${toHex(patient)} at ${when}, and no grant that was in force then allows it`
     findings.add({
-      ...{ code: 'read.ungranted', chain: recorded.kind === 'entry' ? 'docchain' : 'userchain' },
-      ...{ height: recorded.height, index: recorded.index, node: toHex(store) },
-      ...{ subject: `${toHex(account)} ${ms}`, message },
+      code: 'read.ungranted',
+      chain: recorded.kind === 'entry' ? 'docchain' : 'userchain',
+      height: recorded.height,
+      index: recorded.index,
+      node: toHex(store),
+      subject: `${toHex(account)} ${ms}`,
+      message,
     })
   }
 

@@ -115,7 +115,12 @@ export class BlockRun {
     const { chain, ledgerId, epochMs, timeMs, log, docchain, firstIndex, height, rules } = this.place
     const message = () => signingMessage({ ledgerId, chain, bodyBytes })
     const context: RuleContext = {
-      ...{ chain, ledgerId, epochMs, firstIndex, height, rules },
+      chain,
+      ledgerId,
+      epochMs,
+      firstIndex,
+      height,
+      rules,
       genesisOrganisations: this.place.genesisOrganisations,
       index: own.index,
       timeMs,

@@ -206,8 +206,15 @@ describe('an idle Docchain', () => {
     const pending = world.ledger.head('docchain')
     const { size, root } = world.userHead
     const seal: Seal = {
-      ...{ h: pending.height + 1, i0: pending.size, k: 0, psize: pending.size, proot: pending.root },
-      ...{ st: pending.stateRoot, ms: world.nowMs, rules: 1, anchor: [[size, root]] },
+      h: pending.height + 1,
+      i0: pending.size,
+      k: 0,
+      psize: pending.size,
+      proot: pending.root,
+      st: pending.stateRoot,
+      ms: world.nowMs,
+      rules: 1,
+      anchor: [[size, root]],
     }
     const check = { chain: 'docchain', leaves: [encodeSealLeaf(seal)] } as const
     expect(() => world.mirror.checkBlock(check)).toThrow(breaks('seal.empty'))
@@ -403,7 +410,14 @@ describe('a diagnosis', () => {
       world.byOp(
         care.doctor,
         {
-          ...{ v: 1, t: 'amend', a: care.doctor.account, of, act, gen: 1, epoch: record?.epoch ?? 0, seq },
+          v: 1,
+          t: 'amend',
+          a: care.doctor.account,
+          of,
+          act,
+          gen: 1,
+          epoch: record?.epoch ?? 0,
+          seq,
           ...(act === 1 ? { cid: new Uint8Array(32), len: 0 } : { cid: randomBytes(32), len: 16_384 }),
         } as Draft['body'],
         'docchain',

@@ -342,7 +342,14 @@ export class Ledger {
       throw new ChainError(words, detail)
     }
     const place = {
-      ...{ chain, ledgerId, epochMs, firstIndex: head.size, height: head.height + 1, rules, timeMs, state },
+      chain,
+      ledgerId,
+      epochMs,
+      firstIndex: head.size,
+      height: head.height + 1,
+      rules,
+      timeMs,
+      state,
       log: store.index,
       genesisOrganisations: this.#genesisOrganisations,
     }

@@ -128,7 +128,14 @@ export class Consortium {
     return this.sign(
       'userchain',
       {
-        ...{ v: 1, t: 'register', role, root: root.publicKey, op: op.publicKey, kem, suite: 1, sponsor },
+        v: 1,
+        t: 'register',
+        role,
+        root: root.publicKey,
+        op: op.publicKey,
+        kem,
+        suite: 1,
+        sponsor,
         salt: b16(name),
       },
       [

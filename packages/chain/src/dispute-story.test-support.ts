@@ -68,8 +68,13 @@ export function disputeStory(recordLength = 1024) {
     sign(
       'userchain',
       {
-        ...{ ...key, ...world.consent(patient), gen: 1, open: [[gid, doctor, [ecg], slot, until, 3, 1]] },
-        ...{ env: [[gid, 1, bytesOf('envelope', 1472)]], why: 1, seen: seen() },
+        ...key,
+        ...world.consent(patient),
+        gen: 1,
+        open: [[gid, doctor, [ecg], slot, until, 3, 1]],
+        env: [[gid, 1, bytesOf('envelope', 1472)]],
+        why: 1,
+        seen: seen(),
       },
       byRoot,
       byPatient,
@@ -79,7 +84,8 @@ export function disputeStory(recordLength = 1024) {
   const leaf = deriveNode(root, { depth: treeDepth, index: 0 })
   const record = { ledgerId, owner: patient, writer: patient, stream: ecg, generation: 1, epoch: slot, sequence: 1 }
   const { block } = sealPayload({
-    ...{ kind: payloadKinds.data, ...record },
+    kind: payloadKinds.data,
+    ...record,
     epochKey: epochKeyFrom({ nodes: [leaf], first: slot, epoch: slot }),
     plaintext: encodeUtf8('the reading'),
     sizeBytes: 1024,
@@ -105,7 +111,10 @@ export function disputeStory(recordLength = 1024) {
           gen: 1,
           epoch: slot,
         },
-        ...{ seq: 1, alg: new Uint8Array(32), cid: bytesOf('finding'), len: 16_384 },
+        seq: 1,
+        alg: new Uint8Array(32),
+        cid: bytesOf('finding'),
+        len: 16_384,
       },
       { account: doctor, key: 1, signingKey: keyOf('op doctor') },
     ),

@@ -47,7 +47,9 @@ export function createErasureOrder(
 ): Uint8Array<ArrayBuffer> {
   const { account: a, digest: cid, codec, ms, key, ledgerId, signingKey } = order
   const { statement, signature } = signStatement({
-    ...{ name: 'erasure', ledgerId, signingKey },
+    name: 'erasure',
+    ledgerId,
+    signingKey,
     statement: { v: 1, a, cid, codec, ms },
   })
   return encodeCbor([decodeCbor(statement), key, signature])

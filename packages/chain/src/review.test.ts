@@ -176,8 +176,14 @@ describe('a grant to a doctor', () => {
       const state = new StateOverlay(world.ledger.state('userchain'))
       change(state)
       return judgeUserchain(transaction, {
-        ...{ chain: 'userchain', ledgerId: world.ledger.ledgerId, epochMs: hourMs, genesisOrganisations: [] },
-        ...{ index: world.userHead.size, firstIndex: world.userHead.size, height: 1, rules: 1 },
+        chain: 'userchain',
+        ledgerId: world.ledger.ledgerId,
+        epochMs: hourMs,
+        genesisOrganisations: [],
+        index: world.userHead.size,
+        firstIndex: world.userHead.size,
+        height: 1,
+        rules: 1,
         timeMs: world.nowMs,
         transactionId: world.ledger.transactionId('userchain', transaction),
         state,

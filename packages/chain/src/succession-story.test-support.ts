@@ -62,7 +62,10 @@ export function approve(
   return names
     .map(([account, key]): Approval => {
       const { signature } = signStatement({
-        ...{ name: 'successor', statement: [ledgerId], ledgerId: world.genesis.ledgerId, signingKey: keyOf(key) },
+        name: 'successor',
+        statement: [ledgerId],
+        ledgerId: world.genesis.ledgerId,
+        signingKey: keyOf(key),
       })
       return { account, signature }
     })

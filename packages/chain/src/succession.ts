@@ -220,8 +220,13 @@ export function verifySuccessionProof(bytes: Uint8Array): VerifiedSuccession {
   ]
   const headOf = ({ chain, size, root }: ProvedPart): TrailHead => ({ chain, size, root })
   return {
-    ...{ prior, successor, heads: [headOf(userchain), headOf(docchain)] },
-    ...{ organisations, approved, approvalsMin, steps },
+    prior,
+    successor,
+    heads: [headOf(userchain), headOf(docchain)],
+    organisations,
+    approved,
+    approvalsMin,
+    steps,
   }
 }
 

@@ -79,8 +79,13 @@ export class LedgerFollower {
     const chain = (name: ChainName): Chain => {
       const store = stores[name]
       return {
-        ...{ name, store, recent: new RecentBlocks() },
-        ...{ cosignedMs: undefined, publishedSize: 0, turnedAway: undefined, busy: Promise.resolve() },
+        name,
+        store,
+        recent: new RecentBlocks(),
+        cosignedMs: undefined,
+        publishedSize: 0,
+        turnedAway: undefined,
+        busy: Promise.resolve(),
       }
     }
     this.#chains = { userchain: chain('userchain'), docchain: chain('docchain') }

@@ -175,7 +175,9 @@ function addErrorHandlers(app: FastifyInstance, options: HttpAppOptions): void {
       methods.length === 0
         ? createProblem({ status: 404, code: 'ERR_NOT_FOUND', detail: 'there is nothing at this address' })
         : createProblem({
-            ...{ status: 405, code: 'ERR_METHOD', detail: `this address takes ${methods.join(', ')} alone` },
+            status: 405,
+            code: 'ERR_METHOD',
+            detail: `this address takes ${methods.join(', ')} alone`,
           })
     if (methods.length > 0) void reply.header('allow', methods.join(', '))
     void reply.code(problem.status).type(problemContentType).send(JSON.stringify(problem))

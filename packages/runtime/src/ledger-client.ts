@@ -34,6 +34,7 @@ import type {
 } from './ledger-answers.ts'
 import { type BlockFrame, blocksSizeBytesMax, parseFrame, parseFrames, readEvents } from './ledger-frames.ts'
 import { readPiece } from './piece-reads.ts'
+import { evidenceOf, signedOf } from './signed-form.ts'
 import { type QuarantineEvent, Sources } from './sources.ts'
 
 export type { BlockFrame } from './ledger-frames.ts'
@@ -479,7 +480,7 @@ export class LedgerClient {
     const publicKey = this.#options.trust.nodeKeyOf(gateway)
     if (publicKey === undefined) throw new TypeError('signed by no node of the policy')
     const says = verifyStatement({ name, signed, ledgerId: this.#options.trust.genesis.ledgerId, publicKey })
-    return { says, evidence: encodeCbor([decodeCbor(signed.statement), signed.signature]) }
+    return { says, evidence: evidenceOf(signed) }
   }
 
   #refusal(value: CborValue | undefined, chain: ChainName): SignedRefusal & { id: Uint8Array } {
@@ -561,13 +562,6 @@ export class LedgerClient {
     const { index, ...checkpoint } = proved
     return { height, index, seal, proof, checkpoint, ...(value === undefined ? {} : { value }) }
   }
-}
-
-/** On the wire a statement stands as its map; its bytes are accepted, too. */
-function signedOf(value: CborValue | undefined): SignedStatement {
-  const [statement, signature] = Array.isArray(value) && value.length === 2 ? value : []
-  if (statement === undefined || !(signature instanceof Uint8Array)) throw new TypeError('no signed statement')
-  return { statement: statement instanceof Uint8Array ? statement : encodeCbor(statement), signature }
 }
 
 /**

@@ -112,7 +112,10 @@ export class PortalAccounts {
   holderOf({ name, id }: { name: string; id: string }): FactorHolder {
     const find = (): PortalAccount | undefined => this.#accounts.find((account) => account.name === name)
     return {
-      ...{ id: name, session: id, label: name, read: () => factorsOf(find()) },
+      id: name,
+      session: id,
+      label: name,
+      read: () => factorsOf(find()),
       write: (factors) => {
         this.#write(this.#accounts.map((account) => (account.name === name ? withFactors(account, factors) : account)))
       },
@@ -177,8 +180,13 @@ export class PortalAccounts {
     }
     const ended = new AbortController()
     const session: LiveSession = {
-      ...{ id: randomBytes(32).toString('hex'), name, role, expiresAtMs: now + portalSessionLimits.longestMs },
-      ...{ lastUsedMs: now, ended, end: ended.signal },
+      id: randomBytes(32).toString('hex'),
+      name,
+      role,
+      expiresAtMs: now + portalSessionLimits.longestMs,
+      lastUsedMs: now,
+      ended,
+      end: ended.signal,
     }
     this.#sessions.set(session.id, session)
     return session

@@ -49,7 +49,9 @@ export function addPortalSessionRoutes(
 ): void {
   const { cookie, sessions, nowMs, idleMs = portalSessionLimits.idleMs } = options
   const view = (session: OpenPortalSession): SessionView => ({
-    ...{ name: session.name, role: session.role, expiresAt: new Date(session.expiresAtMs).toISOString() },
+    name: session.name,
+    role: session.role,
+    expiresAt: new Date(session.expiresAtMs).toISOString(),
     ...{
       idleSeconds: Math.floor(idleMs / 1000),
       csrf: cookie.csrfOf(session.id),

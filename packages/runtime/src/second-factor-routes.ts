@@ -17,7 +17,10 @@ const registration = {
   required: ['id', 'clientData', 'authenticatorData', 'publicKey', 'algorithm'],
   additionalProperties: false,
   properties: {
-    ...{ id: bytes(1023), clientData: bytes(4096), authenticatorData: bytes(4096), publicKey: bytes(2048) },
+    id: bytes(1023),
+    clientData: bytes(4096),
+    authenticatorData: bytes(4096),
+    publicKey: bytes(2048),
     algorithm: { type: 'integer', enum: keyAlgorithms },
   },
 }
@@ -36,8 +39,10 @@ function evidenceOf({ code, key }: EvidenceBody): Evidence {
   const { id, clientData, authenticatorData, signature } = key
   return {
     key: {
-      ...{ id: fromBase64Url(id), clientData: fromBase64Url(clientData) },
-      ...{ authenticatorData: fromBase64Url(authenticatorData), signature: fromBase64Url(signature) },
+      id: fromBase64Url(id),
+      clientData: fromBase64Url(clientData),
+      authenticatorData: fromBase64Url(authenticatorData),
+      signature: fromBase64Url(signature),
     },
   }
 }
@@ -195,8 +200,11 @@ function addKeyRoutes(app: FastifyInstance, options: Guarded): void {
       factors.addKey(holderOf(request), keyPageOf(request), {
         name: request.body.name,
         answer: {
-          ...{ id: fromBase64Url(answer.id), clientData: fromBase64Url(answer.clientData), algorithm },
-          ...{ authenticatorData: fromBase64Url(answer.authenticatorData), publicKey: fromBase64Url(answer.publicKey) },
+          id: fromBase64Url(answer.id),
+          clientData: fromBase64Url(answer.clientData),
+          algorithm,
+          authenticatorData: fromBase64Url(answer.authenticatorData),
+          publicKey: fromBase64Url(answer.publicKey),
         },
       })
       return reply.code(204).send()

@@ -112,7 +112,10 @@ export class SecondFactors {
       on: isFactorOn(factors),
       code: factors.totp !== undefined,
       keys: factors.keys.map(({ id, name, place, addedMs }) => ({
-        ...{ id: toBase64Url(id), name, addedAt: new Date(addedMs).toISOString(), isHere: place === page?.place },
+        id: toBase64Url(id),
+        name,
+        addedAt: new Date(addedMs).toISOString(),
+        isHere: place === page?.place,
       })),
       isKeyPossible: page !== undefined,
     }
@@ -219,7 +222,9 @@ export class SecondFactors {
     const challenge = this.#challenges.begin(holder.session, offerDigest(factors))
     const here = keys.filter(({ place }) => place === page.place)
     return {
-      ...{ challenge: toBase64Url(challenge), rpId: page.rpId, keys: here.map(({ id }) => toBase64Url(id)) },
+      challenge: toBase64Url(challenge),
+      rpId: page.rpId,
+      keys: here.map(({ id }) => toBase64Url(id)),
       user: { id: toBase64Url(actDigest('user', { id: holder.id })), name: holder.label },
     }
   }

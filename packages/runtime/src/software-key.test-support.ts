@@ -42,7 +42,9 @@ export class SoftwareKey {
     const head = this.#head({ flags: 0x45, ...lie })
     const size = Uint8Array.of(0, this.id.length)
     return {
-      ...{ id: this.id, publicKey: this.publicKey, algorithm: this.algorithm },
+      id: this.id,
+      publicKey: this.publicKey,
+      algorithm: this.algorithm,
       clientData: this.#clientData('webauthn.create', challenge, lie),
       authenticatorData: new Uint8Array(Buffer.concat([head, new Uint8Array(16), size, this.id])),
     }

@@ -81,22 +81,15 @@ export class Database {
    */
   transaction<T>(work: () => T): T {
     if (this.#inTransaction) return work()
-    return this.#guard(() => {
-      this.#database.exec('BEGIN IMMEDIATE')
-      this.#inTransaction = true
-      try {
-        const result = work()
-        if (result instanceof Promise) throw new TypeError('a transaction cannot wait')
-        // The commit point of everything that `work` wrote.
-        this.#database.exec('COMMIT')
-        return result
-      } catch (error) {
-        if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
-        throw error
-      } finally {
-        this.#inTransaction = false
-      }
-    })
+    this.#begin()
+    try {
+      const result = this.#guard(work)
+      if (result instanceof Promise) throw new TypeError('a transaction cannot wait')
+      this.#commit()
+      return result
+    } finally {
+      this.#end()
+    }
   }
 
   /**
@@ -104,21 +97,36 @@ export class Database {
    * may write. Whoever leaves it before its end (`return`) leaves nothing of it.
    */
   *transactionInSteps<T>(work: () => Generator<void, T>): Generator<void, T> {
-    this.#guard(() => this.#database.exec('BEGIN IMMEDIATE'))
-    this.#inTransaction = true
+    this.#begin()
     try {
       const steps = work()
-      for (let step = this.#guard(() => steps.next()); ; step = this.#guard(() => steps.next())) {
+      for (;;) {
+        const step = this.#guard(() => steps.next())
         if (step.done === true) {
-          this.#guard(() => this.#database.exec('COMMIT'))
+          this.#commit()
           return step.value
         }
         yield
       }
     } finally {
-      this.#inTransaction = false
-      if (this.#database.isOpen && this.#database.isTransaction) this.#database.exec('ROLLBACK')
+      this.#end()
     }
+  }
+
+  #begin(): void {
+    this.#guard(() => this.#database.exec('BEGIN IMMEDIATE'))
+    this.#inTransaction = true
+  }
+
+  /** The commit point of everything that was written since `#begin`. */
+  #commit(): void {
+    this.#guard(() => this.#database.exec('COMMIT'))
+  }
+
+  /** Takes back what was not committed. */
+  #end(): void {
+    this.#inTransaction = false
+    if (this.#database.isOpen && this.#database.isTransaction) this.#database.exec('ROLLBACK')
   }
 
   /** As `transaction`, for a database opened with `normal`, and it survives the loss of power when it returns, as all before it. */

@@ -7,7 +7,7 @@ import { parseStatement, type SignedStatement, verifyStatement } from '@healthbl
 import { sha256 } from '@healthblock/crypto/hash'
 import { randomBytes } from '@healthblock/crypto/random'
 import { encodeUtf8, equalBytes, fromBase64Url, toBase64Url, toHex } from '@healthblock/encoding/bytes'
-import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
+import { type CborValue, decodeCbor } from '@healthblock/encoding/cbor'
 import { CID } from 'multiformats/cid'
 import { create as createDigest } from 'multiformats/hashes/digest'
 import { isRuntimeError, messageOf, RuntimeError } from './errors.ts'
@@ -19,6 +19,7 @@ import {
   parseFetchPage,
 } from './fetch-page.ts'
 import { type HttpAnswer, misbehaved, sendRequest } from './http-client.ts'
+import { evidenceOf, signedOf } from './signed-form.ts'
 import { type QuarantineEvent, Sources } from './sources.ts'
 
 /** Header of `block/put` that carries receipts: base64url of a CBOR array of `[statement, signature]`. */
@@ -342,7 +343,7 @@ export class StorageClient {
     const publicKey = this.#options.storeKeyOf(store)
     if (publicKey === undefined) throw new TypeError('signed by no store')
     verifyStatement({ name: 'storage', signed, ledgerId: this.#options.ledgerId, publicKey })
-    return { store, digest, sizeBytes, ms, bytes: encodeCbor([decodeCbor(signed.statement), signed.signature]) }
+    return { store, digest, sizeBytes, ms, bytes: evidenceOf(signed) }
   }
 }
 
@@ -357,12 +358,6 @@ function receiptItems<T>(url: string, answer: HttpAnswer, read: (item: CborValue
   } catch (error) {
     throw misbehaved(url, `a storage receipt that is not valid (${messageOf(error)})`, error)
   }
-}
-
-function signedOf(item: CborValue): SignedStatement {
-  const [statement, signature] = Array.isArray(item) && item.length === 2 ? item : []
-  if (statement === undefined || !(signature instanceof Uint8Array)) throw new TypeError('no signed statement')
-  return { statement: statement instanceof Uint8Array ? statement : encodeCbor(statement), signature }
 }
 
 /** One file as a body, in one piece: a form of blobs would be copied, streamed and collected later. */

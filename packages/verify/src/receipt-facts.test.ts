@@ -12,8 +12,11 @@ describe('the figures of a receipt', () => {
   it('of a revocation are where it lies, what is closed, and from which block on it is refused', () => {
     const facts = receiptFacts(read('revocation.json'), ledgerId)
     expect(facts).toMatchObject({
-      ...{ kind: 'revocation', type: 'key', transaction: { chain: 'userchain', index: 12, size: 14, signedBy: 3 } },
-      ...{ seal: { block: 5, closed: 1 }, anchor: { chain: 'docchain', block: 2 } },
+      kind: 'revocation',
+      type: 'key',
+      transaction: { chain: 'userchain', index: 12, size: 14, signedBy: 3 },
+      seal: { block: 5, closed: 1 },
+      anchor: { chain: 'docchain', block: 2 },
     })
     expect(facts.transaction.nodes).toBeGreaterThanOrEqual(facts.transaction.signedBy)
     expect(facts.transaction.checkpoint).toMatch(/^healthblock\/[0-9a-f]{64}\/userchain\n14\n/)

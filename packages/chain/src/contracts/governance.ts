@@ -154,7 +154,11 @@ function setPolicy(argument: PolicyArgument, context: RuleContext): Verdict {
   userTables.policy.set(
     state,
     {
-      ...{ o, q, nodes: nodes.map(([, ...node]) => node), stores, ranks: nodes.map(([rank]) => rank) },
+      o,
+      q,
+      nodes: nodes.map(([, ...node]) => node),
+      stores,
+      ranks: nodes.map(([rank]) => rank),
       ...(last.length === 0 ? {} : { last }),
     },
     k + 1,

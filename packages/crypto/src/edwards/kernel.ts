@@ -14,6 +14,7 @@
  */
 import { fieldOrder } from '../inner/prime-order.ts'
 import { doubleBits, type FunctionBody, instantiate, type Local, type ModuleMemory, ModuleText } from './assembler.ts'
+import { signedLimbs } from './limbs.ts'
 
 const limbCount = 5
 const limbBits = 51
@@ -41,12 +42,8 @@ const unit = 1.5 * 2 ** 52
 /** The limbs of a field element 0 <= value < p, reduced. */
 export function limbsOf(value: bigint): number[] {
   // Between -p / 2 and p / 2, so that the last limb is small as well.
-  let rest = value > fieldOrder / 2n ? value - fieldOrder : value
-  return Array.from({ length: limbCount }, (_, i) => {
-    const limb = i < limbCount - 1 ? BigInt.asIntN(limbBits, rest) : rest
-    rest = (rest - limb) >> BigInt(limbBits)
-    return Number(limb)
-  })
+  const nearest = value > fieldOrder / 2n ? value - fieldOrder : value
+  return signedLimbs(nearest, { count: limbCount, bits: limbBits })
 }
 
 /** Limbs in locals. */

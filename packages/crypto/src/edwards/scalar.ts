@@ -1,4 +1,5 @@
 /** Scalars of edwards25519 as signed digits. Everything is public: nothing takes constant time. */
+import { signedLimbs } from './limbs.ts'
 
 /** L, the order of the base point (RFC 8032 §5.1), as 32 bytes, the least significant first. */
 const groupOrder = Uint8Array.of(
@@ -18,16 +19,7 @@ export function isScalar(bytes: Uint8Array, start: number): boolean {
 const limbBits = 21
 const limbMax = 2 ** limbBits
 /** 2^252 = 2^(12 * 21) modulo L, in signed limbs of 21 bits: -(L - 2^252). */
-const order252 = signedLimbs(-27742317777372353535851937790883648493n, 6)
-
-function signedLimbs(value: bigint, count: number): number[] {
-  let rest = value
-  return Array.from({ length: count }, () => {
-    const limb = BigInt.asIntN(limbBits, rest)
-    rest = (rest - limb) >> BigInt(limbBits)
-    return Number(limb)
-  })
-}
+const order252 = signedLimbs(-27742317777372353535851937790883648493n, { count: 6, bits: limbBits })
 
 const limbs = new Float64Array(25)
 /** Of each bit: its limb, and its place there. */

@@ -104,7 +104,10 @@ export function parseFileHeaderBytes(bytes: Uint8Array): FileHeader {
     owner: bytes.subarray(40, 72),
     writer: bytes.subarray(72, 104),
     stream: bytes.subarray(104, 112),
-    ...{ generation, epoch, sequence, sizeBytes },
+    generation,
+    epoch,
+    sequence,
+    sizeBytes,
     salt: bytes.subarray(saltOffset, associatedSizeBytes),
     commitment: bytes.subarray(associatedSizeBytes, headerSizeBytes),
   }
