@@ -188,7 +188,9 @@ export class OutboxEntries {
     return this.#database
       .all('SELECT chain, id, refusal FROM entry WHERE refusal IS NOT NULL ORDER BY number DESC LIMIT ?', limit)
       .map(({ chain, id, refusal }) => ({
-        ...{ chain: chainNames[Number(chain)] as ChainName, id: id as Uint8Array, refusal: refusal as Uint8Array },
+        chain: chainNames[Number(chain)] as ChainName,
+        id: id as Uint8Array,
+        refusal: refusal as Uint8Array,
       }))
   }
 
