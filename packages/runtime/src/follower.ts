@@ -17,9 +17,9 @@ import { PolicyTrail } from '@healthblock/chain/policy-trail'
 import { parseSealLeaf } from '@healthblock/chain/seal'
 import { leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
-import { decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { codeOf, isLocalFault, isRuntimeError, messageOf, RuntimeError } from './errors.ts'
 import { ensureFolder } from './files.ts'
+import { decodeCursor, encodeCursor } from './follower-cursor.ts'
 import { finalFault, readinessOf, refusalOf } from './follower-faults.ts'
 import { openLedger, removeStores } from './follower-files.ts'
 import type { FollowedBlock, FollowerEvent, FollowerOptions, Freshness } from './follower-types.ts'
@@ -307,7 +307,7 @@ export class LedgerFollower {
   /** Where a cursor stands, once this follower is as far. */
   async #startAt(chain: ChainName, cursor: Uint8Array | undefined, signal: AbortSignal) {
     if (cursor !== undefined) {
-      const { height } = this.#decodeCursor(chain, cursor)
+      const { height } = decodeCursor(chain, cursor)
       while (height > this.head(chain).height && !signal.aborted) {
         this.#assertWell()
         await this.#changed(chain, this.head(chain).size, signal)
@@ -317,18 +317,9 @@ export class LedgerFollower {
     return this.#parseCursor(chain, cursor)
   }
 
-  #decodeCursor(chain: ChainName, cursor: Uint8Array): { height: number; range: CompactRange } {
-    try {
-      const [height, bytes] = decodeCbor(cursor) as [number, Uint8Array]
-      return { height, range: CompactRange.parse(bytes) }
-    } catch (cause) {
-      throw new RuntimeError('the cursor cannot be read', { code: 'ERR_CURSOR_INVALID', chain }, { cause })
-    }
-  }
-
   #parseCursor(chain: ChainName, cursor: Uint8Array | undefined): { range: CompactRange; nextHeight: number } {
     if (cursor === undefined) return { range: new CompactRange(), nextHeight: 0 }
-    const { height, range } = this.#decodeCursor(chain, cursor)
+    const { height, range } = decodeCursor(chain, cursor)
     const known = this.ledger.index(chain).boundaryAt(height)
     if (known !== undefined && known.size === range.size && equalBytes(known.root, range.root)) {
       return { range, nextHeight: height + 1 }
@@ -369,7 +360,7 @@ export class LedgerFollower {
     })
     const { height, firstIndex, leaves } = frame
     const seal = parseSealLeaf(leaves.at(-1) as Uint8Array)
-    return { chain, height, firstIndex, leaves, seal, transactions, cursor: encodeCbor([height, range.encode()]) }
+    return { chain, height, firstIndex, leaves, seal, transactions, cursor: encodeCursor(height, range) }
   }
 
   /** One at a time for each chain: whoever comes while another applies blocks waits, then goes on from the new head. */
