@@ -437,6 +437,21 @@ describe.skipIf(!hasChromium || !hasRedis)(
       expect(await page.locator('dialog textarea').inputValue()).toBe('Looks like artefact in lead II.')
       await page.locator('dialog button.primary').click()
       await reader.until(`document.querySelectorAll('.status-corrected').length > ${before}`)
+      // The node is there, and hears nothing itself: every screen says since when.
+      const banner = page.locator('.banner.bad >> text=not heard from the ledger since 1 May 2026, 10:00 CEST')
+      await page.route('**/v1/standing', (route) =>
+        route.fulfill({ json: { ledgerAt: '2026-05-01T08:00:00Z', isLedgerLate: true, unreadSince: null } }),
+      )
+      await page.reload()
+      await banner.waitFor()
+      await reader.goTo('#/')
+      await banner.waitFor()
+      await reader.picture('doctor-cut-off')
+      expect(await reader.accessibilityFindings()).toEqual([])
+      await page.unroute('**/v1/standing')
+      await page.reload()
+      await page.waitForSelector('.worklist .alarm')
+      await banner.waitFor({ state: 'detached' })
     })
 
     restartWhileSigning(ward)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { codeOf } from '@healthblock/runtime/errors'
 import { ensureFolder } from '@healthblock/runtime/files'
-import { type FollowedBlock, LedgerFollower } from '@healthblock/runtime/follower'
+import { type FollowedBlock, LedgerFollower, staleAfterMs } from '@healthblock/runtime/follower'
 import { type Address, createHttpApp, type HttpApp } from '@healthblock/runtime/http-app'
 import type { Logger } from '@healthblock/runtime/logger'
 import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
@@ -44,7 +44,7 @@ import { registerEventRoutes } from './routes/events-routes.ts'
 import { registerIdentityRoutes } from './routes/identity-routes.ts'
 import { registerLimitRoutes } from './routes/limit-routes.ts'
 import { registerReadingRoutes } from './routes/reading-routes.ts'
-import type { CaughtUp, Services } from './services.ts'
+import type { CaughtUp, Services, Standing } from './services.ts'
 import { openNodeDatabase } from './store/node-db.ts'
 import { DocchainWatch } from './watch/docchain-watch.ts'
 import { Envelopes } from './watch/envelopes.ts'
@@ -69,6 +69,8 @@ interface Built extends Services {
 
 const enrolmentPollMs = 100
 const catchUpPollMs = 20
+/** A quorum renews its word at least every 150 s, and the node asks for it every 30 s: what is older by more than two of them was not heard. */
+const ledgerLateMs = staleAfterMs + 60_000
 /** What a doctor writes is far smaller. */
 const nodeBodyBytesMax = 64 * 1024
 
@@ -155,6 +157,7 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
     reports: new UnreadableReports({ database, grants, composer, postings, logger }),
     isReady: () => ['registered', 'licensed'].includes(identity.state()),
     settle: (entry) => settle(postings, judge, entry),
+    nowMs,
   })
   const outbox = new Outbox({
     dir: config.dir,
@@ -176,10 +179,21 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
     petnames: new Petnames(database),
     epochMs: ledger.epochMs,
     wake: () => worker.wake(),
+    standing: () => standingOf(follower, worker, nowMs()),
     register: (signature: Uint8Array): void =>
       void outbox.add([{ chain: 'userchain', leaf: identity.registration(signature) }]),
   }
   return { ...built, catchUp: (timeoutMs) => catchUp(built, logger, timeoutMs) }
+}
+
+function standingOf(follower: LedgerFollower, worker: Worker, nowMs: number): Standing {
+  const { cosignedMs } = follower.freshness('userchain')
+  const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString())
+  return {
+    ledgerAt: iso(cosignedMs),
+    isLedgerLate: cosignedMs === undefined || nowMs - cosignedMs > ledgerLateMs,
+    unreadSince: iso(worker.unreadSinceMs()),
+  }
 }
 
 /** The outbox's final word, and what it means for the patient's next diagnosis. */

@@ -240,11 +240,57 @@ describe('the doctor’s portal', () => {
     expect(reasons).toEqual(['unreadable', 'gap'])
   })
 
+  test('says since when new readings cannot be fetched, and that the ledger was not heard', async () => {
+    type Standing = { ledgerAt: string; isLedgerLate: boolean; unreadSince: string | null }
+    const standing = (): Promise<Standing> => page.get<Standing>('/v1/standing')
+    const calm = await standing()
+    expect(calm).toMatchObject({ isLedgerLate: false, unreadSince: null })
+    network.isAway = true
+    const beganMs = Date.now()
+    patient.record(1, { rhythm: 'fast' })
+    await node.catchUp()
+    const { unreadSince } = await standing()
+    expect(Date.parse(unreadSince ?? '')).toBeGreaterThanOrEqual(beganMs)
+    await node.catchUp()
+    expect((await standing()).unreadSince).toBe(unreadSince)
+    network.isAway = false
+    // What was put off is asked for again when its pause is over.
+    while ((await standing()).unreadSince !== null) await node.catchUp()
+    node.clockMs = 300_000
+    expect(await standing()).toMatchObject({ isLedgerLate: true, unreadSince: null })
+    node.clockMs = 0
+  })
+
+  test('says of a stretch that no store answers for it now, and opens it when one does', async () => {
+    const { from, to } = await extent()
+    const stretch = (): Promise<Samples & { unread: { reason: string }[] }> =>
+      page.get(`${streamPath}/samples?from=${from}&to=${to}`)
+    const whole = await stretch()
+    // The node remembers sealed blocks until it ends.
+    await node.stop()
+    network.isAway = true
+    await node.start()
+    page = await Page.open(node)
+    const { records, unread } = await stretch()
+    expect(records.length + unread.length).toBe(whole.records.length + whole.unread.length)
+    expect(unread.filter(({ reason }) => reason === 'unreachable').length).toBeGreaterThan(0)
+    network.isAway = false
+    expect(await stretch()).toEqual(whole)
+  })
+
   test('tells nothing to a stranger, without the page’s token, or after the session has ended', async () => {
     const { from, to } = await extent()
     const range = `from=${from}&to=${to}`
     const reads = [
-      ...['/v1/patients/summary', '/v1/alarms', '/v1/unread', '/v1/quarantine', '/v1/events', '/v1/diagnoses'],
+      ...[
+        '/v1/patients/summary',
+        '/v1/alarms',
+        '/v1/unread',
+        '/v1/quarantine',
+        '/v1/standing',
+        '/v1/events',
+        '/v1/diagnoses',
+      ],
       ...[
         `${streamPath}/samples?${range}`,
         `${streamPath}/marks?${range}`,

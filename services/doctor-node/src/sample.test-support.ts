@@ -45,6 +45,8 @@ export interface TestNetwork {
   readonly blocks: Map<string, Uint8Array>
   /** While true the store takes no block. */
   isFull: boolean
+  /** While true the store answers no question with a block. */
+  isAway: boolean
   close(): Promise<void>
 }
 
@@ -86,10 +88,13 @@ export async function startNetwork(): Promise<TestNetwork> {
   const proxy = await startTokenProxy(accounting.url)
   const blocks = new Map<string, Uint8Array>()
   const app = fastify({ forceCloseConnections: true })
-  const network = { isFull: false }
+  const network = { isFull: false, isAway: false }
   app.addContentTypeParser('multipart/form-data', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
   app.addHook('onRequest', async (request, reply) => {
     if (network.isFull && request.url.includes('block/put')) return reply.code(503).send({ code: 'ERR_BUSY' })
+  })
+  app.addHook('onRequest', async (request, reply) => {
+    if (network.isAway && request.url.includes('block/get')) return reply.code(500).send({ code: 'ERR_UNKNOWN' })
   })
   app.post('/api/v0/block/put', async (request, reply) => {
     const form = await new Response(request.body as Buffer<ArrayBuffer>, {

@@ -23,6 +23,16 @@ export interface CaughtUp {
   readonly pending: number
 }
 
+/** Whether the node hears of what happens: what is shown is as old as that. */
+export interface Standing {
+  /** When a quorum last signed the Userchain that this node knows; null before it has heard one since it started. */
+  readonly ledgerAt: string | null
+  /** The ledger is out of reach, or turns this node away, for longer than it is silent by itself. */
+  readonly isLedgerLate: boolean
+  /** Since when there are granted records that the network does not give; null if there are none. */
+  readonly unreadSince: string | null
+}
+
 /** What the routes work with. */
 export interface Services {
   readonly identity: Identity
@@ -44,6 +54,7 @@ export interface Services {
   readonly stopping: AbortSignal
   /** Posts the registration with the sponsor's signature. */
   readonly register: (signature: Uint8Array) => void
+  readonly standing: () => Standing
   readonly catchUp: (timeoutMs: number) => Promise<CaughtUp>
   /** Begins the node's next round at once. */
   readonly wake: () => void

@@ -11,7 +11,7 @@ import { type Diagnosis, type StreamSummary, severities } from './model.ts'
 import { EcgStretches, fetchPieces, type OpenedPiece, type Stretch } from './stretches.ts'
 import { findingName } from './words.tsx'
 
-const emptyStretch: Stretch = { leads: [], beats: [], spans: [], records: [] }
+const emptyStretch: Stretch = { leads: [], beats: [], spans: [], records: [], isUnreachable: false }
 /** How much of the past a live view begins with. */
 const liveStartMs = 20_000
 const settleMs = 120
@@ -165,6 +165,7 @@ export function EcgPanel(props: {
     setView((before) => (before?.fromMs === next.fromMs && before.toMs === next.toMs ? before : next))
   }, [])
   const { stretch, isBusy, missing, error, retry } = useStretch(path, view, extent.toMs)
+  const fault = error ?? (stretch.isUnreachable && !isBusy ? t('doctor.ecg.unreachable') : undefined)
   const found = useMemo(() => findingSpans(diagnoses), [diagnoses])
   const spans = useMemo(() => [...stretch.spans, ...found], [stretch.spans, found])
   const seen = stretch.records
@@ -199,7 +200,7 @@ export function EcgPanel(props: {
   )
   return (
     <div ref={box} class="ecg-panel">
-      {error !== undefined && <Failed words={error} onRetry={retry} />}
+      {fault !== undefined && <Failed words={fault} onRetry={retry} />}
       {isLive ? (
         <>
           <div class="ecg-tools">{liveButton}</div>

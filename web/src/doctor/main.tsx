@@ -17,6 +17,7 @@ import { PatientScreen } from './patient.tsx'
 import { Patients } from './patients.tsx'
 import { PrintScreen } from './print.tsx'
 import { RefusedScreen, UnreadScreen } from './refused.tsx'
+import { StandingBanner } from './standing.tsx'
 import { Worklist } from './worklist.tsx'
 
 const live = new Live('/v1/events', eventTypes)
@@ -61,7 +62,16 @@ function Portal(props: { session: SessionView }): JSX.Element {
     { path: ['security'], label: t('doctor.login') },
   ]
   return (
-    <Shell session={session} navigation={navigation} banner={<StaleBanner live={live} />}>
+    <Shell
+      session={session}
+      navigation={navigation}
+      banner={
+        <>
+          <StaleBanner live={live} />
+          <StandingBanner live={live} />
+        </>
+      }
+    >
       <Screen {...{ session, alarms, patients }} />
     </Shell>
   )

@@ -57,6 +57,8 @@ export interface Stretch {
   readonly spans: readonly EcgSpan[]
   /** Records in it, in order. */
   readonly records: readonly Pick<OpenedPiece, 'sequence' | 'fromMs' | 'toMs'>[]
+  /** Something of it was on no store that answered: it may be there when it is asked for again. */
+  readonly isUnreachable: boolean
 }
 
 const blockMs = 60_000
@@ -70,6 +72,10 @@ interface Block {
   readonly marks: MarksView
   /** The newest reading when it was asked for: a block at the edge is asked for again. */
   readonly knownToMs: number
+}
+
+function isUnreachable({ unread }: Block): boolean {
+  return unread.some(({ reason }) => reason === 'unreachable')
 }
 
 /** Takes a record apart into its leads. */
@@ -155,6 +161,7 @@ function stretchOf(blocks: readonly (readonly [number, Block])[]): Stretch {
     beats,
     spans: [...joinSpans(spans), ...holesOf(pieces)],
     records: pieces.map(({ sequence, fromMs, toMs }) => ({ sequence, fromMs, toMs })),
+    isUnreachable: blocks.some(([, block]) => isUnreachable(block)),
   }
 }
 
@@ -204,7 +211,7 @@ export class EcgStretches {
 
   #isDue(index: number, newestMs: number): boolean {
     const block = this.#blocks.get(index)
-    if (block === undefined) return true
+    if (block === undefined || isUnreachable(block)) return true
     return block.knownToMs < Math.min(newestMs, (index + 1) * blockMs)
   }
 

@@ -13,9 +13,9 @@ export interface SessionView {
 /** A request that did not do what it should; the message is meant for the reader. */
 export class ApiError extends Error {
   override readonly name = 'ApiError'
-  /** HTTP status; 0 when the node was not reached. */
+  /** HTTP status; 0 when there is no answer. */
   readonly status: number
-  /** Typed code of the problem document; `ERR_OFFLINE` when the node was not reached. */
+  /** Typed code of the problem document; `ERR_OFFLINE` when the node was not reached, `ERR_LATE` when no answer came in time. */
   readonly code: string
   /** The whole problem document: some carry more than words. */
   readonly problem: Readonly<Record<string, unknown>>
@@ -131,6 +131,7 @@ async function send(path: string, options: CallOptions): Promise<Response> {
     })
   } catch (cause) {
     if (signal?.aborted === true) throw cause
+    if (timeout.aborted) throw new ApiError('the node did not answer in time', 0, { code: 'ERR_LATE' })
     throw new ApiError('the node cannot be reached', 0, { code: 'ERR_OFFLINE' })
   }
   const { headers: told } = response

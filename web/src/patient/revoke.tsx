@@ -37,7 +37,7 @@ async function endAccess(base: string, doctor: string): Promise<string> {
     const { transactionId } = await call<Revocation>(`${base}/revocations`, { method: 'POST', body: { doctor } })
     return transactionId
   } catch (cause) {
-    if (!(cause instanceof ApiError && ['ERR_OFFLINE', 'ERR_GRANT_NONE'].includes(cause.code))) throw cause
+    if (!(cause instanceof ApiError && ['ERR_OFFLINE', 'ERR_LATE', 'ERR_GRANT_NONE'].includes(cause.code))) throw cause
     const all = await call<readonly Grant[]>(`${base}/grants`, { timeoutMs: lookTimeoutMs }).catch(() => [])
     const own = all.filter((grant) => grant.doctor === doctor)
     const by = own.findLast(({ closedBy }) => closedBy !== null)?.closedBy

@@ -75,6 +75,7 @@ test('a patient who posts records that are nowhere, without end, holds up nobody
       reader,
       settle: () => {},
       isReady: () => true,
+      nowMs: () => clockMs,
       logger: createLogger({ name: 't', level: 'silent' }),
     },
     grants: { patients: () => [patient, honest] } as unknown as Grants,

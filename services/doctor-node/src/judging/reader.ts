@@ -215,6 +215,12 @@ export class Reader {
     }
   }
 
+  /** True while a record waits that the network did not give when it was last asked. */
+  isPuttingOff(): boolean {
+    const putOff = "SELECT 1 AS one FROM record WHERE state = 'waiting' AND due > 0 AND failed IS NULL LIMIT 1"
+    return this.#deps.database.get(putOff) !== undefined
+  }
+
   /** Nothing can be said about the record now: the others take their turn before it is tried again. */
   #putOff({ patient, stream, sequence }: LedgerRecord): void {
     const { database, nowMs } = this.#deps

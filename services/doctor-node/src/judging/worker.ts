@@ -21,6 +21,7 @@ interface Dependencies {
   readonly reports: UnreadableReports
   readonly postings: Postings
   readonly logger: Logger
+  readonly nowMs: () => number
   /** Writes down the outbox's final word about an entry, and what follows from it. */
   readonly settle: (entry: OutboxEntry) => void
   /** False until there is a doctor whose registration is on record: nothing can be fetched or posted before. */
@@ -38,6 +39,7 @@ export class Worker {
   #isRung = false
   #isBehind = false
   #running: Promise<void> | undefined
+  #unreadSinceMs: number | undefined
   constructor(deps: Dependencies) {
     this.#deps = deps
   }
@@ -100,10 +102,13 @@ export class Worker {
   async #pass(signal: AbortSignal): Promise<boolean> {
     const { grants, reader, judge, reports, postings, recorded } = this.#deps
     let isMore = false
+    let isAllRead = true
     const patients = (await this.#attempt('list', async () => grants.patients())) ?? []
     for (const patient of patients) {
       if (signal.aborted) return false
-      if ((await this.#attempt('read', () => reader.read(patient, signal))) === true) {
+      const isMoreOfHers = await this.#attempt('read', () => reader.read(patient, signal))
+      isAllRead &&= isMoreOfHers !== undefined
+      if (isMoreOfHers === true) {
         isMore = true
         continue
       }
@@ -116,7 +121,14 @@ export class Worker {
       }
       await this.#attempt('deliver', () => postings.deliver(signal))
     }
+    if (!isAllRead) this.#unreadSinceMs ??= this.#deps.nowMs()
+    else if (this.#unreadSinceMs !== undefined && !reader.isPuttingOff()) this.#unreadSinceMs = undefined
     return isMore
+  }
+
+  /** Since when records could not be fetched, for no store answers or this node is turned away, Unix ms; undefined if none was put off for that. */
+  unreadSinceMs(): number | undefined {
+    return this.#unreadSinceMs
   }
 
   /** Records that wait to be read, and entries without a final answer. */

@@ -19,6 +19,12 @@ const rememberedBytesMax = 16 * 1024 * 1024
 /** A time that no reading has. */
 const timeMsMax = 2 ** 45
 
+/** Beside `unreadableCodes`: no store that has the block answers now, which nothing on the ledger is said of. */
+export const unreachableCode = 0
+
+/** No store answers, or each that does turns this node away. */
+const noAnswer = ['ERR_NO_SOURCE', 'ERR_SOURCE_REFUSED', 'ERR_SOURCE_MISBEHAVED'] as const
+
 /** A record that was opened. */
 export interface OpenedRecord {
   readonly sequence: number
@@ -195,13 +201,14 @@ export class OpenedRecords {
     if (key === undefined) return unreadableCodes.noKey
     const block = row.block === null ? await this.#fetch(record) : (row.block as Uint8Array)
     if (block === undefined) return unreadableCodes.missing
+    if (block === unreachableCode) return unreachableCode
     const opened = openRecord({ ledgerId, record, block, epochKey: key.epochKey })
     key.epochKey.fill(0)
     if ('code' in opened) return opened.code
     return opened.batch ?? unreadableCodes.format
   }
 
-  async #fetch({ cid, kind }: LedgerRecord): Promise<Uint8Array | undefined> {
+  async #fetch({ cid, kind }: LedgerRecord): Promise<Uint8Array | typeof unreachableCode | undefined> {
     if (kind !== payloadKinds.data) return undefined
     const name = toHex(cid)
     const known = this.#sealed.get(name)
@@ -210,7 +217,8 @@ export class OpenedRecords {
     try {
       block = await this.#deps.storage().get(cid)
     } catch (error) {
-      if (isRuntimeError(error, 'ERR_BLOCK_NOT_FOUND') || isRuntimeError(error, 'ERR_NO_SOURCE')) return undefined
+      if (isRuntimeError(error, 'ERR_BLOCK_NOT_FOUND')) return undefined
+      if (noAnswer.some((code) => isRuntimeError(error, code))) return unreachableCode
       throw error
     }
     this.#remember(name, block)

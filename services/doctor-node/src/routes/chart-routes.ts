@@ -8,7 +8,7 @@ import { unreadableCodes } from '../judging/reader.ts'
 import { exportPeriod } from '../reading/fhir.ts'
 import { summarisePatients } from '../reading/lists.ts'
 import { type EcgMarks, heartRatesOf, marksOf, settleMs } from '../reading/marks.ts'
-import type { OpenedStretch } from '../reading/opened-records.ts'
+import { type OpenedStretch, unreachableCode } from '../reading/opened-records.ts'
 import { petnameLengthMax } from '../reading/petnames.ts'
 import { news2Of, trendsOf } from '../reading/trends.ts'
 import type { Services } from '../services.ts'
@@ -71,7 +71,8 @@ function batchView(batch: ReadingBatch): object {
   return { rateMilliHz, leads, unit, gainMilli, baseline, samples: toBase64(bytes) }
 }
 
-const reasonOf = new Map<number, string>(Object.entries(unreadableCodes).map(([name, code]) => [code, name]))
+const reasons = { ...unreadableCodes, unreachable: unreachableCode }
+const reasonOf = new Map<number, string>(Object.entries(reasons).map(([name, code]) => [code, name]))
 
 function stretchView({ kind, records, unread, nextMs }: OpenedStretch): object {
   return {

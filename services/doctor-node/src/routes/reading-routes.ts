@@ -22,6 +22,8 @@ export function registerReadingRoutes(app: FastifyInstance, services: Services):
     return listUnread(database, patient === undefined ? undefined : fromHex(patient))
   })
 
+  app.get('/v1/standing', async () => services.standing())
+
   app.get('/v1/quarantine', { schema: { querystring: patientQuery } }, async (request) => {
     const { patient } = request.query as { patient?: string }
     return listQuarantine(database, patient === undefined ? undefined : fromHex(patient))
