@@ -153,11 +153,10 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
     watch,
   )
   const worker = new Worker({
-    ...{ database, grants, reader, judge, postings, recorded, logger },
+    ...{ database, grants, reader, judge, postings, recorded, logger, nowMs },
     reports: new UnreadableReports({ database, grants, composer, postings, logger }),
     isReady: () => ['registered', 'licensed'].includes(identity.state()),
     settle: (entry) => settle(postings, judge, entry),
-    nowMs,
   })
   const outbox = new Outbox({
     dir: config.dir,
