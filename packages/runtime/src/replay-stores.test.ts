@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -25,6 +25,16 @@ test('two replays do not work in one folder at once; one after the other they do
     }),
   ).rejects.toThrow('broke off')
   expect(await withReplayStores(work, async () => 'third')).toBe('third')
+})
+
+test('where the second file is damaged, the first one is closed again', async () => {
+  await withReplayStores(dir, async () => {})
+  writeFileSync(join(dir, 'docchain.db'), 'no database, for long enough to be told from an empty file')
+  await expect(withReplayStores(dir, async () => {})).rejects.toMatchObject({
+    detail: { code: 'ERR_DATABASE_CORRUPT' },
+  })
+  // SQLite takes the log away when the last connection is closed.
+  expect(existsSync(join(dir, 'userchain.db-wal'))).toBe(false)
 })
 
 test('a folder that is thrown away is gone afterwards, also when it broke off, and no two are one', async () => {

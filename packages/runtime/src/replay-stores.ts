@@ -43,35 +43,26 @@ async function withOpenStores<T>(
   use: (open: ReplayStores) => Promise<T>,
 ): Promise<T> {
   const lock = lockFolder(dir)
+  const files: SqliteChainStore[] = []
+  const open = (chain: ChainName): BatchedChainStore => {
+    const file = openChainStore({ path: join(dir, `${chain}.db`), isReplayed: true, isThrownAway })
+    files.push(file)
+    return new BatchedChainStore(file)
+  }
   try {
-    return await withFiles(
-      dir,
-      {
-        userchain: openChainStore({ path: join(dir, 'userchain.db'), isReplayed: true, isThrownAway }),
-        docchain: openChainStore({ path: join(dir, 'docchain.db'), isReplayed: true, isThrownAway }),
-      },
-      use,
-    )
+    const stores = { userchain: open('userchain'), docchain: open('docchain') }
+    return await withWorkers((workers) => use({ dir, stores, workers, flush: (chain) => stores[chain].flush() }))
   } finally {
+    for (const file of files) file.close()
     lock.release()
   }
 }
 
-async function withFiles<T>(
-  dir: string,
-  files: Readonly<Record<ChainName, SqliteChainStore>>,
-  use: (open: ReplayStores) => Promise<T>,
-): Promise<T> {
-  const stores = {
-    userchain: new BatchedChainStore(files.userchain),
-    docchain: new BatchedChainStore(files.docchain),
-  }
+async function withWorkers<T>(use: (workers: PreparationWorkers) => Promise<T>): Promise<T> {
   const workers = new PreparationPool()
   try {
-    return await use({ dir, stores, workers, flush: (chain) => stores[chain].flush() })
+    return await use(workers)
   } finally {
     await workers.close()
-    files.userchain.close()
-    files.docchain.close()
   }
 }
