@@ -432,26 +432,21 @@ describe.skipIf(!hasChromium || !hasRedis)(
         .click({ timeout: 1_000 })
         .catch(() => {})
       await page.waitForSelector('input[name=passphrase]')
-      await reader.logIn('doctor-a', cluster.passphrase('doctor-a'))
-      await correct.click()
-      expect(await page.locator('dialog textarea').inputValue()).toBe('Looks like artefact in lead II.')
-      await page.locator('dialog button.primary').click()
-      await reader.until(`document.querySelectorAll('.status-corrected').length > ${before}`)
-      // The node is there, and hears nothing itself: every screen says since when.
+      // The node is there, and hears nothing itself: every screen says since when, until it does.
       const banner = page.locator('.banner.bad >> text=not heard from the ledger since 1 May 2026, 10:00 CEST')
       await page.route('**/v1/standing', (route) =>
         route.fulfill({ json: { ledgerAt: '2026-05-01T08:00:00Z', isLedgerLate: true, unreadSince: null } }),
       )
-      await page.reload()
-      await banner.waitFor()
-      await reader.goTo('#/')
+      await reader.logIn('doctor-a', cluster.passphrase('doctor-a'))
       await banner.waitFor()
       await reader.picture('doctor-cut-off')
       expect(await reader.accessibilityFindings()).toEqual([])
       await page.unroute('**/v1/standing')
-      await page.reload()
-      await page.waitForSelector('.worklist .alarm')
       await banner.waitFor({ state: 'detached' })
+      await correct.click()
+      expect(await page.locator('dialog textarea').inputValue()).toBe('Looks like artefact in lead II.')
+      await page.locator('dialog button.primary').click()
+      await reader.until(`document.querySelectorAll('.status-corrected').length > ${before}`)
     })
 
     restartWhileSigning(ward)
