@@ -1,7 +1,8 @@
 /** A chain replayed from its leaves, every signature checked and every rule executed, against what the cores can verify. */
+
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { rmSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -17,6 +18,7 @@ import { PreparationPool } from '@healthblock/runtime/preparation-pool'
 import { type Draft, type Party, World } from '../packages/chain/src/testkit.ts'
 import type { AuditRun } from './support/audit-run.ts'
 import { betweenBounds, type Ed25519Bound } from './support/ed25519-bound.ts'
+import { temporaryFolder } from './support/folder.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 import { servedToken, withServedLedger } from './support/served-ledger.ts'
 
@@ -124,7 +126,7 @@ async function measure(records: number): Promise<Result[]> {
     ['memory', 'all'],
     ['sqlite', 'all'],
   ] as const) {
-    const dir = mkdtempSync(join(tmpdir(), 'healthblock-bench-'))
+    const dir = temporaryFolder()
     const file = store === 'sqlite' ? openChainStore({ path: join(dir, 'userchain.db') }) : undefined
     const pool = threads === 'all' ? new PreparationPool() : undefined
     try {
@@ -162,7 +164,7 @@ function rowOf({ seconds, cpuSeconds, bundleMs }: Replayed, bound: Ed25519Bound)
 async function measureCommand(sizes: readonly number[]): Promise<Result[]> {
   const largest = Math.max(...sizes)
   tell(`audit: serving ${largest} transactions`)
-  const dir = mkdtempSync(join(tmpdir(), 'healthblock-bench-'))
+  const dir = temporaryFolder()
   const genesis = join(dir, 'genesis.cbor')
   try {
     return await withServedLedger({ transactions: largest, nodes: 4 }, async (ledger) => {

@@ -2,9 +2,9 @@
  * Where the processor time of a transaction goes: of an ordered one at a node that is alone, at the leader and at the others of four; and of
  * a replayed one in an audit over HTTP. The time of each thread is Linux's, the parts of the main thread are shares of its profile.
  */
+
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { clusterPaths } from '../cli/src/cluster/layout.ts'
@@ -20,6 +20,7 @@ import {
   type ThreadProfile,
 } from './support/cpu-profile.ts'
 import { betweenBounds } from './support/ed25519-bound.ts'
+import { temporaryFolder } from './support/folder.ts'
 import { Load, type LoadPatient } from './support/load.ts'
 import { benchOptions, type Result, report, tell } from './support/report.ts'
 import { servedToken, withServedLedger } from './support/served-ledger.ts'
@@ -269,7 +270,7 @@ async function replayed(dir: string): Promise<{ measured: Measured; count: numbe
   })
 }
 
-const dir = mkdtempSync(join(tmpdir(), 'healthblock-bench-'))
+const dir = temporaryFolder()
 try {
   const { value, bound } = await betweenBounds(boundMs, async () => {
     const [alone] = (await ordered(1, dir)) as [Measured]

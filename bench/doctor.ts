@@ -2,8 +2,8 @@
  * How many patients, each streaming one ECG lead in records of ten seconds, a doctor node keeps up with on two cores. A real node follows a ledger over HTTP, verifies
  * it, fetches, opens and judges every record, seals and posts. The servers of ledger and store run in this process, too, and their work counts against the node.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseTransactionLeaf, signingMessage } from '@healthblock/chain/transaction'
 import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
@@ -17,6 +17,7 @@ import {
   type TestNetwork,
   TestPatient,
 } from '../services/doctor-node/src/sample.test-support.ts'
+import { temporaryFolder } from './support/folder.ts'
 import { benchOptions, report, tell } from './support/report.ts'
 
 const options = benchOptions()
@@ -62,7 +63,7 @@ async function cpuMsOf(call: Call, isDone: () => Promise<boolean>): Promise<numb
   return (user + system) / 1000
 }
 
-const root = mkdtempSync(join(tmpdir(), 'healthblock-bench-'))
+const root = temporaryFolder()
 const network = await startNetwork()
 const ledger = {
   genesis: network.history.consortium.genesis.bytes,

@@ -3,8 +3,8 @@
  * plain server that keeps the same samples in SQLite and gives them back, in the clear. Both on this machine, one after the other. Against a
  * mined chain nothing is measured: there is none here that mines.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { toBase64 } from '@healthblock/encoding/bytes'
@@ -13,6 +13,7 @@ import { readCluster } from '../cli/src/cluster/layout.ts'
 import { writeGeneratedRecord } from '../cli/src/demo/record.ts'
 import { type BenchCluster, withCluster } from './support/cluster.ts'
 import { cpuSecondsByRole, enrolPeople } from './support/enrolled.ts'
+import { temporaryFolder } from './support/folder.ts'
 import { startPlainServer } from './support/plain.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 import { threadTimes } from './support/thread-times.ts'
@@ -20,7 +21,7 @@ import { threadTimes } from './support/thread-times.ts'
 const options = benchOptions()
 const readings = options.quick ? 60 : 1_000
 const [readingSeconds, rateHz] = [10, 250]
-const folder = mkdtempSync(join(tmpdir(), 'healthblock-bench-overhead-'))
+const folder = temporaryFolder('overhead-')
 
 async function measureCluster(cluster: BenchCluster, accounting: number): Promise<Result> {
   const [patient] = await enrolPeople(cluster, ['anna'])

@@ -3,9 +3,9 @@
  * to a real Kubo, as IPFS files; and to a plain server that writes them into a folder. One copy everywhere, durable before the answer. And
  * revisions: the same name again and again.
  */
+
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { findFreePort } from '@healthblock/runtime/ports'
 import { callNode } from '../cli/src/cluster/client.ts'
@@ -16,6 +16,7 @@ import { kuboBinary } from '../services/storage/src/kubo/kubo.fixture.ts'
 import { KuboDaemon } from '../services/storage/src/kubo/kubo-daemon.ts'
 import { type BenchCluster, withCluster } from './support/cluster.ts'
 import { type EnrolledPatient, enrolPeople } from './support/enrolled.ts'
+import { temporaryFolder } from './support/folder.ts'
 import { startPlainServer } from './support/plain.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 
@@ -24,7 +25,7 @@ const sizes = options.quick ? [100_000, 1_000_000] : [100_000, 1_000_000, 10_000
 const [revisions, revisionSize] = [options.quick ? 5 : 100, 100_000]
 /** Each size so often that a round moves some megabytes. */
 const timesOf = (size: number): number => (options.quick ? 3 : Math.max(2, Math.min(20, Math.floor(10_000_000 / size))))
-const folder = mkdtempSync(join(tmpdir(), 'healthblock-bench-records-'))
+const folder = temporaryFolder('records-')
 
 /** Where files are kept: `put` gives what `get` asks for. */
 interface Place {

@@ -4,14 +4,14 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { findFreePort } from '@healthblock/runtime/ports'
 import { kuboBinary } from '../services/storage/src/kubo/kubo.fixture.ts'
 import { KuboDaemon, kuboVersionOf } from '../services/storage/src/kubo/kubo-daemon.ts'
 import { BlockClient, cidOf, newBlocks } from './support/block-client.ts'
+import { temporaryFolder } from './support/folder.ts'
 import { benchOptions, percentile, type Result, report, tell } from './support/report.ts'
 import { startStandalone } from './support/standalone.ts'
 
@@ -24,7 +24,7 @@ const rounds = options.quick ? 2 : 5
 const puts: Readonly<Record<number, number>> = options.quick
   ? { 1024: 600, 65536: 150, 1048576: 16 }
   : { 1024: 3_000, 65536: 600, 1048576: 64 }
-const folder = mkdtempSync(join(tmpdir(), 'healthblock-bench-storage-'))
+const folder = temporaryFolder('storage-')
 
 /** A network under measurement. */
 interface Network {

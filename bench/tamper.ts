@@ -2,9 +2,8 @@
  * One altered byte somewhere in a long ledger: how long until it is noticed, and by whom. An auditor reads from four nodes, of which one serves
  * the altered byte; a follower, as users' and doctors' nodes run one, reads from that node first.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+
+import { rmSync } from 'node:fs'
 import { audit } from '@healthblock/audit/audit'
 import type { Finding } from '@healthblock/audit/report'
 import { parseGenesis } from '@healthblock/chain/genesis'
@@ -12,6 +11,7 @@ import { LedgerFollower } from '@healthblock/runtime/follower'
 import { genesisTrust, LedgerClient } from '@healthblock/runtime/ledger-client'
 import { createLogger } from '@healthblock/runtime/logger'
 import { withReplayStores } from '@healthblock/runtime/replay-stores'
+import { temporaryFolder } from './support/folder.ts'
 import { benchOptions, type Result, report, tell } from './support/report.ts'
 import { type ServedLedger, servedToken, withServedLedger } from './support/served-ledger.ts'
 
@@ -30,7 +30,7 @@ interface Noticed {
 
 /** Audits from nothing; the alteration must be the one finding, with its place. */
 async function byAuditor(ledger: ServedLedger, index: number, code: string): Promise<Noticed & { wholeMs: number }> {
-  const dir = mkdtempSync(join(tmpdir(), 'healthblock-bench-'))
+  const dir = temporaryFolder()
   const begun = performance.now()
   const found: { finding: Finding; ms: number }[] = []
   try {
@@ -67,7 +67,7 @@ async function byAuditor(ledger: ServedLedger, index: number, code: string): Pro
 
 /** Follows Userchain, the altering node first: it must leave that node alone, and have the whole ledger from another. */
 async function byFollower(ledger: ServedLedger, size: number): Promise<Noticed> {
-  const dir = mkdtempSync(join(tmpdir(), 'healthblock-bench-'))
+  const dir = temporaryFolder()
   const urls = [ledger.urls[tamperedNode] as string, ...ledger.urls.filter((_, rank) => rank !== tamperedNode)]
   const begun = performance.now()
   let ms: number | undefined

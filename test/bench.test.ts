@@ -1,5 +1,7 @@
 /** What scripts rely on in benchmarks: their names, and the one line that `--json` prints. */
-import { readdirSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { main } from '../cli/src/main.ts'
@@ -23,6 +25,28 @@ test('every benchmark is named in the help, and is there', async () => {
   const named = out.match(/^ {2}[a-z][a-z-]+ /gm)?.map((name) => name.trim())
   const files = readdirSync(join(import.meta.dirname, '../bench')).filter((name) => name.endsWith('.ts'))
   expect(named?.sort()).toEqual(files.map((name) => name.replace('.ts', '')).sort())
+})
+
+test('what a benchmark made is taken away when it is broken off', async () => {
+  const module = new URL('../bench/support/folder.ts', import.meta.url).href
+  const script = `
+    import { writeFileSync } from 'node:fs'
+    import { temporaryFolder } from ${JSON.stringify(module)}
+    const folders = [temporaryFolder(), temporaryFolder('two-')]
+    for (const folder of folders) writeFileSync(folder + '/file', '')
+    setTimeout(() => {}, 60_000)
+    process.stdout.write(JSON.stringify(folders))`
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const [told] = (await once(child.stdout, 'data')) as [Buffer]
+    const folders = JSON.parse(told.toString()) as string[]
+    expect(folders.map((folder) => existsSync(join(folder, 'file')))).toEqual([true, true])
+    child.kill(signal)
+    expect(await once(child, 'close')).toEqual([130, null])
+    expect(folders.map((folder) => existsSync(folder))).toEqual([false, false])
+  }
 })
 
 test.skipIf(!hasRedis)(

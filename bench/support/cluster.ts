@@ -32,22 +32,30 @@ export async function withCluster<T>(
   const nodes = planned.nodes.filter(({ role }) => options.roles?.includes(role) ?? true)
   const cluster = { ...planned, nodes }
   await writeCluster(dir, cluster)
-  const end = async (): Promise<void> => {
+  const begun = startCluster(dir, cluster, createProcessIo(), { extra: options.extra })
+  const stop = async (): Promise<void> => {
+    // What is being started cannot be stopped before it is there.
+    await begun.catch(() => undefined)
     await stopCluster(dir, cluster)
     if (process.env.HEALTHBLOCK_BENCH_KEEP === undefined) rmSync(dir, { recursive: true, force: true })
+  }
+  let stopped: Promise<void> | undefined
+  const end = (): Promise<void> => {
+    stopped ??= stop()
+    return stopped
   }
   const interrupted = (): void => {
     void end().finally(() => process.exit(1))
   }
-  process.once('SIGINT', interrupted)
-  process.once('SIGTERM', interrupted)
+  process.on('SIGINT', interrupted)
+  process.on('SIGTERM', interrupted)
   try {
-    await startCluster(dir, cluster, createProcessIo(), { extra: options.extra })
+    await begun
     const urls = nodes.filter(({ role }) => role === 'accounting').map(({ name }) => nodeAccess(dir, cluster, name).url)
     return await work({ dir, cluster, urls })
   } finally {
+    await end()
     process.off('SIGINT', interrupted)
     process.off('SIGTERM', interrupted)
-    await end()
   }
 }

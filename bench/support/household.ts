@@ -1,6 +1,6 @@
 /** The consent part of a user node over a database file and a ledger in memory: what decides how long a change of keys takes. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { signingMessage } from '@healthblock/chain/transaction'
 import { newHotStoreKey } from '@healthblock/crypto/hot-store'
@@ -19,13 +19,14 @@ import { Alarms } from '../../services/user-node/src/sealing/alarms.ts'
 import { openNodeDatabase } from '../../services/user-node/src/store/node-db.ts'
 import { Postings } from '../../services/user-node/src/store/postings.ts'
 import { type TestDoctor, TestLedger } from '../../test/support/ledger.ts'
+import { temporaryFolder } from './folder.ts'
 
 const passphrase = 'correct horse battery'
 
 /** One patient, her node's files, and the doctors to whom she gives access to three streams. */
 export class BenchHousehold {
   readonly world = new TestLedger(1_800_000_000_000)
-  readonly #dir = mkdtempSync(join(tmpdir(), 'healthblock-bench-'))
+  readonly #dir = temporaryFolder()
   readonly #database: Database
   readonly #store: PersonStore
   readonly #postings: Postings
