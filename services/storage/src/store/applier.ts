@@ -369,7 +369,8 @@ export class Applier {
     const accountNumber = this.#tallies.addReference(account, size, 1)
     const values = [number, accountNumber, size, since, pin, codec, pin > 0 ? digest : null]
     const stamps = pins === undefined ? [null, null, null] : [pins.direct, pins.recursive, pins.removed]
-    const said = again > since ? again : null
+    // Also of the same time: it is the word of more than one request then.
+    const said = reference.again !== undefined && again >= since ? again : null
     this.#statements.run('INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', ...values, ...stamps, said)
     return 'kept'
   }

@@ -44,11 +44,11 @@ export class PinRows {
     const since = keptSince({ ...timesIn(known.row), pins: stamps })
     const isAhead = putAt !== undefined && since > putAt
     const again = Math.max(reference.at, reference.again ?? 0, isAhead ? since + 1 : 0)
-    // Within the same ms, too, it is not the word of one request alone any more, which that could take back.
-    const isSecond = again === since && pins === undefined && known.row.againAt === null
-    if (again < since || (again === since && !isSecond)) return
+    // Within the same ms, too, or by a clock that is behind, it is not the word of one request alone any more, which that could take back.
+    const isSecond = (pins === undefined || reference.again !== undefined) && known.row.againAt === null
+    if (again <= since && !isSecond) return
     const keep = 'UPDATE reference SET again_at = ? WHERE block = ? AND account = ?'
-    this.#statements.run(keep, again, known.number, this.#tallies.numberOf(account))
+    this.#statements.run(keep, Math.max(again, since), known.number, this.#tallies.numberOf(account))
   }
 
   /** Takes a pin away, or has it be known that it was: an older one that is still on its way does not come back. */

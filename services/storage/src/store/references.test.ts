@@ -194,3 +194,49 @@ test('a block that is put after a word from a clock that was ahead is kept, what
   await put(copied, nowMs, false)
   expect(store.keptSince(copied.digest, alice)).toBe(aheadMs)
 })
+
+/** Two requests of the account, at what times and how; in what order each store hears of them, and of copies from the others. */
+const twoRequests = fc.record({
+  times: fc.record({ failed: fc.integer({ min: 10, max: 13 }), other: fc.integer({ min: 10, max: 13 }) }),
+  kinds: fc.record({ failed: fc.constantFrom('put', 'refer'), other: fc.constantFrom('put', 'refer', 'direct') }),
+  steps: fc.array(
+    fc.oneof(
+      fc.record({ store: fc.nat(2), who: fc.constantFrom('failed', 'other') }),
+      fc.record({ store: fc.nat(2), from: fc.nat(2) }),
+    ),
+    { minLength: 2, maxLength: 8 },
+  ),
+} as const)
+
+test('what a request takes back that has failed leaves what another one has said, whatever their times and their order', async () => {
+  await fc.assert(
+    fc.asyncProperty(twoRequests, async ({ times, kinds: how, steps }) => {
+      const block = newBlock()
+      const bobs = { ...block, references: [{ account: bob, at: 1, pin: 0 }], enforceQuota: false }
+      await Promise.all(stores.map((store) => store.put(bobs)))
+      const heard = new Set<number>()
+      const failed = new Set<number>()
+      for (const step of steps) {
+        const store = stores[step.store] as BlockStore
+        if ('from' in step) {
+          await handOver(stores[step.from] as BlockStore, store, block)
+          if (heard.has(step.from)) heard.add(step.store)
+          continue
+        }
+        const [kind, at] = [how[step.who], times[step.who]]
+        if (kind === 'put')
+          await store.put({ ...block, references: [{ account: alice, at, pin: 0 }], enforceQuota: true })
+        else await tell(store, block, kind, at)
+        const heardOf = step.who === 'other' ? heard : failed
+        heardOf.add(step.store)
+      }
+      for (const [index, store] of stores.entries()) {
+        await store.retract(block.digest, alice, times.failed)
+        // What two say within one ms is told apart only where both were heard.
+        const isTold = heard.has(index) && (times.failed !== times.other || failed.has(index))
+        if (isTold) expect(store.keptSince(block.digest, alice)).toBeGreaterThanOrEqual(times.other)
+      }
+    }),
+    { numRuns: 200 },
+  )
+}, 60_000)
