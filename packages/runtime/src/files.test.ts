@@ -39,7 +39,8 @@ describe('writeFileDurably', () => {
     writeFileSync(join(dir, 'file'), 'x')
     expect(() => ensureFolder(join(dir, 'file'))).toThrow('ENOTDIR')
     expect(() => ensureFolder(join(dir, 'file', 'below'))).toThrow('ENOTDIR')
-    if (existsSync('/proc/self')) expect(() => ensureFolder('/proc/healthblock')).toThrow('/proc/healthblock')
+    if (existsSync('/proc/self'))
+      expect(() => ensureFolder('/proc/healthblock')).toThrow('/proc/healthblock: a folder cannot be made there')
   })
 
   it('keeps secrets to the owner', () => {

@@ -90,6 +90,7 @@ export function readFileIfPresent(path: string, options: { sizeBytesMax?: number
  * Makes a folder and those above it, if absent, and their names durable.
  *
  * @param options - `mode` of those that are made: private (0700) unless it says otherwise.
+ * @throws {RuntimeError} `ERR_DISK_FULL` or `ERR_FILE_FAILED`.
  */
 export function ensureFolder(dir: string, options: { mode?: number } = {}): void {
   try {
@@ -102,7 +103,9 @@ export function ensureFolder(dir: string, options: { mode?: number } = {}): void
     }
     if (!statSync(dir).isDirectory()) throw Object.assign(new Error('not a folder'), { code: 'ENOTDIR' })
   } catch (error) {
-    throw fileError(dir, error)
+    // So the system says it where nothing can be made: to whoever asks for a folder, that it is not there says nothing.
+    const isNowhere = codeOf(error) === 'ENOENT'
+    throw fileError(dir, isNowhere ? new Error('a folder cannot be made there', { cause: error }) : error)
   }
 }
 
