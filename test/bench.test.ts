@@ -29,22 +29,33 @@ test('every benchmark is named in the help, and is there', async () => {
 
 test('what a benchmark made is taken away when it is broken off', async () => {
   const module = new URL('../bench/support/folder.ts', import.meta.url).href
-  const script = `
+  const script = (more: string): string => `
     import { writeFileSync } from 'node:fs'
     import { temporaryFolder } from ${JSON.stringify(module)}
     const folders = [temporaryFolder(), temporaryFolder('two-')]
     for (const folder of folders) writeFileSync(folder + '/file', '')
-    setTimeout(() => {}, 60_000)
-    process.stdout.write(JSON.stringify(folders))`
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+    ${more}
+    process.stdout.write(JSON.stringify(folders))
+    await new Promise((resolve, reject) => setTimeout(reject, 60_000, ended = reject))`
+  const cases: [NodeJS.Signals, string][] = [
+    ['SIGINT', 'let ended'],
+    ['SIGTERM', 'let ended'],
+    // Somebody else stops what the benchmark works with, and so its work fails.
+    ['SIGINT', `let ended; process.on('SIGINT', () => ended(new Error('what it works with has ended')))`],
+  ]
+  for (const [signal, more] of cases) {
+    const args = ['--input-type=module', '-e', script(more)]
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    let err = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      err += text
     })
     const [told] = (await once(child.stdout, 'data')) as [Buffer]
     const folders = JSON.parse(told.toString()) as string[]
     expect(folders.map((folder) => existsSync(join(folder, 'file')))).toEqual([true, true])
     child.kill(signal)
     expect(await once(child, 'close')).toEqual([130, null])
+    expect(err).toBe('')
     expect(folders.map((folder) => existsSync(folder))).toEqual([false, false])
   }
 })

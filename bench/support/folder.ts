@@ -5,9 +5,10 @@ import { join } from 'node:path'
 
 const folders = new Set<string>()
 
-/** Ends the process, unless somebody else does who has more to stop first. */
+/** Ends the process, unless somebody else does who has more to stop first; what fails then, because what it needs has ended, is no news. */
 function endBySignal(signal: 'SIGINT' | 'SIGTERM'): void {
   if (process.listenerCount(signal) === 1) process.exit(130)
+  process.once('uncaughtException', () => process.exit(130))
 }
 
 /** A new folder, which is taken away when this process ends, also by SIGINT and SIGTERM (exit code 130). */
