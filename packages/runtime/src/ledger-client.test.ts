@@ -80,6 +80,44 @@ describe('LedgerClient', () => {
     expect(client.sources.candidates()).toEqual([silent.url, other.url])
   })
 
+  it('ends no stream of which it has not yet used what was said', async () => {
+    const [node0, silent] = [await node(), await node({}, { rank: 1 })]
+    const { client } = clientOf([node0, silent], { streamSilenceMs: 400 })
+    history.block('userchain', [history.algorithm()])
+    const { size } = history.ledger.head('userchain')
+    const stream = client.stream('userchain', size - 1, { url: node0.url })
+    expect((await stream.next()).value?.frame.height).toBe(1)
+    // Whoever uses the block takes longer than a stream may be silent.
+    const other = client.stream('userchain', size, { url: silent.url })
+    expect(await caught(other.next())).toBe('ERR_SOURCE_UNREACHABLE')
+    history.block('userchain', [history.algorithm()])
+    expect((await stream.next()).value?.frame.height).toBe(2)
+    await stream.return(undefined)
+  })
+
+  it('asks a node last for longer than it was waited for in vain, also when it was asked alone', async () => {
+    let nowMs = Date.now()
+    const cut = (): boolean => {
+      nowMs += 8_000
+      return true
+    }
+    const [slow, other] = [await node({ cut }), await node({}, { rank: 1 })]
+    const { client } = clientOf([slow, other], { now: () => nowMs })
+    expect(await caught(client.blocks('userchain', 0, { url: slow.url }))).toBe('ERR_SOURCE_UNREACHABLE')
+    nowMs += 23_999
+    expect(client.sources.candidates()).toEqual([other.url, slow.url])
+    nowMs += 1
+    expect(client.sources.candidates()).toEqual([slow.url, other.url])
+  })
+
+  it('gives a gateway that let a promise pass nothing while another one takes it', async () => {
+    const [failed, full, good] = [await node(), await node({ status: 503 }), await node({}, { rank: 1 })]
+    const { client } = clientOf([failed, full, good])
+    const options = { avoid: failed.url }
+    expect(await client.submit('userchain', [submitted(history.algorithm())], options)).toMatchObject({ url: good.url })
+    expect(failed.received).toEqual([])
+  })
+
   it('submits, asks and fetches a verified receipt', async () => {
     const gateway = await node()
     const { client } = clientOf([gateway])

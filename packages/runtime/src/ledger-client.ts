@@ -139,8 +139,7 @@ export class LedgerClient {
       })
       return this.#onTrail(url, () => this.#submissionOf(url, chain, transactions, answer))
     }
-    const others = this.sources.candidates().filter((url) => url !== options.avoid)
-    return this.sources.attempt(work, { first: others[0], hedgeMs: submissionHedgeMs })
+    return this.sources.attempt(work, { last: options.avoid, hedgeMs: submissionHedgeMs })
   }
 
   /**
@@ -205,7 +204,7 @@ export class LedgerClient {
 
   /**
    * Blocks as one node publishes them, for ever: frames are not verified. It ends by throwing when the node goes away,
-   * or says nothing for 45 s, or the signal aborts.
+   * or says nothing for 16 s, or the signal aborts.
    *
    * @param options - `url`: the node to listen to; the best candidate if absent.
    */
@@ -219,7 +218,9 @@ export class LedgerClient {
     const silenceMs = this.#options.streamSilenceMs ?? streamSilenceMsMax
     const silence = new AbortController()
     const signal = options.signal === undefined ? silence.signal : AbortSignal.any([options.signal, silence.signal])
-    const timer = setTimeout(() => silence.abort(), silenceMs)
+    let isListening = true
+    // While the consumer is busy nobody listens, and what the node says waits.
+    const timer = setTimeout(() => (isListening ? silence.abort() : timer.refresh()), silenceMs)
     let reader: ReadableStreamDefaultReader<Uint8Array> | undefined
     // An abort is passed on by hand: a signal made of others may be collected before it hears of theirs.
     const cancel = (): void => void reader?.cancel().catch(() => {})
@@ -236,7 +237,11 @@ export class LedgerClient {
       reader = body.getReader()
       options.signal?.throwIfAborted()
       for await (const data of readEvents(reader, () => timer.refresh())) {
-        yield { url, frame: this.#checked(url, () => parseFrame(decodeCbor(fromBase64(data)))) }
+        const frame = this.#checked(url, () => parseFrame(decodeCbor(fromBase64(data))))
+        isListening = false
+        yield { url, frame }
+        isListening = true
+        timer.refresh()
       }
       throw new RuntimeError(`${url} ended the stream`, {
         code: 'ERR_SOURCE_UNREACHABLE',
@@ -411,10 +416,11 @@ export class LedgerClient {
 
   /** One source alone, with its conduct noted. */
   async #only<T>(url: string, work: (url: string) => Promise<T>): Promise<T> {
+    const sinceMs = this.#now()
     try {
       return await work(url)
     } catch (error) {
-      this.sources.note(url, error)
+      this.sources.note(url, error, Math.max(0, this.#now() - sinceMs))
       throw error
     }
   }

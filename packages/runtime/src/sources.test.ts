@@ -56,6 +56,27 @@ it('a silent source that answers after all is tried first again', async () => {
   expect(sources.candidates()[0]).toBe('http://a')
 })
 
+it('a silent source that answers after the one that was asked beside it stays behind that one', async () => {
+  const sources = new Sources({ urls })
+  const late = Promise.withResolvers<string>()
+  const work = (url: string): Promise<string> => (url === 'http://a' ? late.promise : Promise.resolve(url))
+  expect(await sources.attempt(work, { hedgeMs: 5 })).toBe('http://b')
+  late.resolve('http://a')
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(sources.candidates()).toEqual(['http://b', 'http://c', 'http://a'])
+})
+
+it('the one that is to be asked last is asked when all others have failed', async () => {
+  const sources = new Sources({ urls })
+  const asked: string[] = []
+  const work = (url: string): Promise<string> => {
+    asked.push(url)
+    return url === 'http://a' ? Promise.resolve(url) : Promise.reject(away(url))
+  }
+  expect(await sources.attempt(work, { last: 'http://a' })).toBe('http://a')
+  expect(asked).toEqual(['http://b', 'http://c', 'http://a'])
+})
+
 it('a failure beside a silent source asks the next one, and nobody twice', async () => {
   const sources = new Sources({ urls })
   const asked: string[] = []

@@ -132,22 +132,26 @@ export class Sources {
   /**
    * Does `work` with one source after the other until it succeeds.
    *
-   * @param options - `first`: a URL to begin with, if it may be asked; `skip`: URLs not to ask; `hedgeMs`: when a source has not answered for so
-   *   long, the next one is asked beside it, and the first success counts: only for work that may be done twice at once.
+   * @param options - `first`: a URL to begin with, if it may be asked; `last`: one to end with; `skip`: URLs not to ask; `hedgeMs`: when a source
+   *   has not answered for so long, the next one is asked beside it, and the first success counts: only for work that may be done twice at once.
    * @throws What `work` threw, if no other source can help or only one was asked; else {RuntimeError} `ERR_NO_SOURCE` with each attempt.
    */
   async attempt<T>(
     work: (url: string) => Promise<T>,
-    options: { first?: string | undefined; skip?: readonly string[]; hedgeMs?: number } = {},
+    options: {
+      first?: string | undefined
+      last?: string | undefined
+      skip?: readonly string[]
+      hedgeMs?: number
+    } = {},
   ): Promise<T> {
-    const candidates = this.candidates().filter((url) => !(options.skip ?? []).includes(url))
-    const { first, hedgeMs } = options
-    const waiting =
-      first !== undefined && candidates.includes(first)
-        ? [first, ...candidates.filter((url) => url !== first)]
-        : [...candidates]
+    const { first, last, skip = [], hedgeMs } = options
+    const turn = (url: string): number => Number(url === last) - Number(url === first)
+    const candidates = this.candidates().filter((url) => !skip.includes(url))
+    const waiting = candidates.toSorted((a, b) => turn(a) - turn(b))
     const errors: unknown[] = []
     let running = 0
+    let isAnswered = false
     return new Promise<T>((resolve, reject) => {
       const askNext = (): void => {
         const url = waiting.shift()
@@ -167,7 +171,9 @@ export class Sources {
         running += 1
         try {
           const result = await work(url)
-          this.#succeeded(url)
+          // Who was slower than the one asked after it stays behind that one.
+          if (!isHedged || !isAnswered) this.#succeeded(url)
+          isAnswered = true
           waiting.length = 0
           resolve(result)
         } catch (error) {

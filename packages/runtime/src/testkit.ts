@@ -280,7 +280,9 @@ export interface Lies {
   entry?: (chain: ChainName, index: number, leaf: Uint8Array) => Uint8Array
   /** Changes an entry bundle. */
   bundle?: (bytes: Uint8Array) => Uint8Array
-  /** Paths (`userchain/tile/…`, `userchain/state`, `incidents`) that are not found. */
+  /** Ends the connection upon such a request, in place of an answer. */
+  cut?: (path: string) => boolean
+  /** Paths (`userchain/tile/…`, `userchain/state`, `userchain/receipt/<id>`, `incidents`) that are not found. */
   missing?: (path: string) => boolean
   /** Changes a hash tile. */
   tile?: (path: string, bytes: Uint8Array) => Uint8Array
@@ -319,6 +321,10 @@ export async function startTestNode(
     app.addContentTypeParser(type, { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
   app.addHook('onRequest', async (request, reply) => {
     node.calls.push(request.url)
+    if (node.lies.cut?.(request.url) === true) {
+      request.raw.socket.destroy()
+      return reply.hijack()
+    }
     if (node.lies.status !== undefined)
       return reply.code(node.lies.status).send({ code: 'ERR_TEST', detail: 'as told' })
   })
@@ -374,7 +380,8 @@ function addReading({ app, history, rank, node, token }: Context): void {
   app.get('/v1/:chain/transactions/:id/receipt', async (request, reply) => {
     const { chain, id } = request.params as { chain: ChainName; id: string }
     const index = history.ledger.index(chain).find(fromHex(id))
-    if (index === undefined) return reply.code(404).send({ code: 'ERR_NOT_FOUND' })
+    const isMissing = index === undefined || node.lies.missing?.(`${chain}/receipt/${id}`) === true
+    if (isMissing) return reply.code(404).send({ code: 'ERR_NOT_FOUND' })
     const checkpoint = history.checkpoint(chain, rank)
     const hashes = inclusionProof({ index, size: history.ledger.head(chain).size }, history.hashes[chain].read)
     const transaction = { leaf: history.leaves[chain][index] as Uint8Array, index, hashes, checkpoint }
