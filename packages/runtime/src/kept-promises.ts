@@ -65,9 +65,10 @@ export class KeptPromises {
     for (const { promise } of numbers) this.#database.run(forget, Number(promise))
   }
 
-  /** The deadline of a transaction's promise passed without an answer. */
-  passed(id: Uint8Array): void {
-    this.#database.run('UPDATE promised SET passed = 1 WHERE id = ?', id)
+  /** A transaction is not answered: of the promises about it those are left behind whose deadline is not within this time. */
+  passed(id: Uint8Array, [fromMs, toMs]: readonly [from: number, to: number]): void {
+    const isOver = 'promise IN (SELECT number FROM promise WHERE deadline_ms NOT BETWEEN ? AND ?)'
+    this.#database.run(`UPDATE promised SET passed = 1 WHERE id = ? AND ${isOver}`, id, fromMs, toMs)
     const oldest = this.#database.get(
       'SELECT DISTINCT promise FROM promised WHERE passed = 1 ORDER BY promise DESC LIMIT 1 OFFSET ?',
       passedMax,

@@ -10,6 +10,7 @@ import { RuntimeError } from './errors.ts'
 import { ensureFolder, readFileIfPresent, writeFileDurably } from './files.ts'
 import { KeptPromises, type PassedPromise, promisesSchema } from './kept-promises.ts'
 import type { Submission } from './ledger-answers.ts'
+import { promiseMsMax } from './ledger-client.ts'
 import { type Database, openDatabase, type SqlRow } from './sqlite.ts'
 
 /** A transaction to deliver. */
@@ -290,9 +291,16 @@ export class OutboxEntries {
     })
   }
 
+  /** Those of these promises that still stand: of others the entry is finished, or in other hands. */
+  standing(promised: readonly PromisedEntry[]): PromisedEntry[] {
+    const find = 'SELECT 1 AS one FROM entry WHERE id = ? AND status = 1 AND gateway = ? AND deadline_ms = ?'
+    return promised.filter((one) => this.#database.get(find, one.id, one.gateway, one.deadlineMs) !== undefined)
+  }
+
   /** The deadline of an entry's promise passed without an answer. */
   passed(id: Uint8Array): void {
-    this.#promises.passed(id)
+    const nowMs = this.#options.now()
+    this.#promises.passed(id, [nowMs + 1, nowMs + promiseMsMax])
   }
 
   /** The gateway answered, and the entry is not finished. */

@@ -218,6 +218,80 @@ describe('Outbox', () => {
     expect(open([good.url]).outbox.passedPromises()).toEqual([])
   })
 
+  it('passes a gateway by that held one question for too long', async () => {
+    const lost = await node({ swallow: true })
+    const good = await node({}, { rank: 1 })
+    let ahead = 0
+    lost.lies.cut = (path) => {
+      if (path.endsWith('/answers')) ahead += 6_000
+      return ahead > 0
+    }
+    const { outbox } = open([lost.url, good.url], { now: () => Date.now() + ahead })
+    const [id] = outbox.add([item(history.algorithm())]) as [Uint8Array]
+    outbox.start()
+    expect(await outbox.wait(id)).toMatchObject({ status: 'committed', attempts: 3 })
+    expect(lost.calls.filter((path) => path.endsWith('/answers'))).toHaveLength(1)
+  })
+
+  it('passes no gateway by for having been away for a moment before', async () => {
+    const lost = await node({ swallow: true })
+    const good = await node({}, { rank: 1 })
+    const port = Number(new URL(lost.url).port)
+    let ahead = 0
+    const { outbox } = open([lost.url, good.url], { now: () => Date.now() + ahead })
+    const transaction = history.algorithm()
+    const [id] = outbox.add([item(transaction)]) as [Uint8Array]
+    const calledAgain = async ({ calls }: TestNode, times: number): Promise<void> => {
+      const end = calls.length + times
+      while (calls.length < end) await new Promise((resolve) => setImmediate(resolve))
+    }
+    outbox.start()
+    while (outbox.find(id)?.status !== 'promised') await new Promise((resolve) => setImmediate(resolve))
+    await lost.close()
+    await calledAgain(good, 1)
+    const back = await node({ swallow: true, status: 503 }, { port })
+    await calledAgain(back, 2)
+    ahead = 6_000
+    await calledAgain(back, 2)
+    await back.close()
+    await calledAgain(good, 2)
+    history.block('userchain', [transaction])
+    expect(await outbox.wait(id)).toMatchObject({ status: 'committed', attempts: 1 })
+  })
+
+  it('reports no promise as left behind before its own deadline', async () => {
+    const lost = await node({ swallow: true })
+    const hasty = await node({ swallow: true }, { rank: 1, deadlineMs: 20 })
+    const good = await node({}, { rank: 2 })
+    let ahead = 0
+    const { outbox } = open([lost.url, hasty.url, good.url], { now: () => Date.now() + ahead })
+    const [id] = outbox.add([item(history.algorithm())]) as [Uint8Array]
+    outbox.start()
+    while (outbox.find(id)?.status !== 'promised') await new Promise((resolve) => setImmediate(resolve))
+    await lost.close()
+    while (hasty.calls.length === 0) await new Promise((resolve) => setImmediate(resolve))
+    ahead = 6_000
+    expect(await outbox.wait(id)).toMatchObject({ status: 'committed' })
+    expect([hasty.received.length, good.received.length]).toEqual([1, 1])
+    const promises = outbox.passedPromises().map(({ promise }) => readStatement(promise).statement)
+    const gateways = promises.map((statement) => parseStatement('accepted', statement).gateway)
+    expect(gateways).toEqual([genesisAccounts(consortium.genesis).nodes[1]])
+  })
+
+  it('tells of each entry once, also while the receipt of another is not to be had', async () => {
+    const gateway = await node({ swallow: true })
+    const { outbox, finished } = open([gateway.url])
+    const both = [history.algorithm(), history.algorithm()]
+    const ids = outbox.add(both.map(item)) as [Uint8Array, Uint8Array]
+    let asked = 0
+    gateway.lies.missing = (path) => path === `userchain/receipt/${toHex(ids[1])}` && ++asked <= 2
+    outbox.start()
+    while (outbox.find(ids[1])?.status !== 'promised') await new Promise((resolve) => setImmediate(resolve))
+    history.block('userchain', both)
+    expect(await outbox.drain(20_000)).toBe(0)
+    expect(finished.map(({ id }) => id)).toEqual(ids.map(toHex))
+  })
+
   it('does not let others wait with one sender who has more under way than his share', async () => {
     const people = Array.from({ length: 10 }, () => history.registration())
     history.block(

@@ -302,15 +302,19 @@ export class Outbox {
       const watcher = new Watcher()
       this.#watchers.set(key, watcher)
       this.#loops.push(this.#loop(watcher.bell, () => this.#watch(chain, gateway, watcher)))
-    } else known.bell.ring()
+      return
+    }
+    known.awaySinceMs = undefined
+    known.bell.ring()
   }
 
   async #watch(chain: ChainName, gateway: string, watcher: Watcher): Promise<number> {
     const entries = this.#entries.promised(chain, gateway, batchCountMax)
     const [first] = entries
     if (first === undefined) return idleMs
+    const askedMs = this.#now()
     const deadlineMs = Math.min(...entries.map((entry) => entry.deadlineMs))
-    const waitMs = Math.max(0, Math.min(this.#options.answerWaitMs ?? 1_000, deadlineMs - this.#now()))
+    const waitMs = Math.max(0, Math.min(this.#options.answerWaitMs ?? 1_000, deadlineMs - askedMs))
     try {
       const options = { url: gateway, waitMs, signal: this.#stop.signal }
       const answers = await this.#options.client.answers(chain, idsOf(entries), options)
@@ -324,30 +328,28 @@ export class Outbox {
         'no answer about submitted transactions',
       )
       const lied = isRuntimeError(error, 'ERR_SOURCE_MISBEHAVED') || isRuntimeError(error, 'ERR_NO_SOURCE')
-      const isGone = lied || this.#isAway(watcher, error)
-      const late = entries.filter((entry) => isGone || this.#isPast(entry))
+      const isGone = lied || this.#isAway(watcher, error, askedMs)
+      if (!lied) await this.#seekElsewhere(chain, this.#entries.standing(entries))
+      const left = this.#entries.standing(entries)
+      // Before that it may come back.
+      const late = left.filter((entry) => isGone || this.#isPast(entry))
       for (const entry of late) if (this.#isPast(entry)) this.#entries.passed(entry.id)
       this.#entries.postpone(idsOf(late), gateway)
-      if (late.length < entries.length) {
-        // Before that it may come back.
-        await this.#seekElsewhere(chain, entries)
-        return this.#retry.min
-      }
+      if (late.length < left.length) return this.#retry.min
     }
     this.#senders.get(chain)?.ring()
     return this.#entries.find(first.id)?.status === 'promised' ? this.#retry.min : 0
   }
 
-  /** Notes whether a gateway could be reached; true if it could not for some time. */
-  #isAway(watcher: Watcher, error: RuntimeError): boolean {
-    if (!isRuntimeError(error, 'ERR_SOURCE_UNREACHABLE')) return false
-    const nowMs = this.#now()
-    watcher.awaySinceMs ??= nowMs
-    return nowMs - watcher.awaySinceMs >= awayMsMax
+  /** Notes whether a gateway could be reached when it was asked; true if it could not for some time. */
+  #isAway(watcher: Watcher, error: RuntimeError, askedMs: number): boolean {
+    watcher.awaySinceMs = isRuntimeError(error, 'ERR_SOURCE_UNREACHABLE') ? (watcher.awaySinceMs ?? askedMs) : undefined
+    return watcher.awaySinceMs !== undefined && this.#now() - watcher.awaySinceMs >= awayMsMax
   }
 
   /** The gateway that promised is away, but may have handed over before: what is on record, any other can prove. */
   async #seekElsewhere(chain: ChainName, entries: readonly PromisedEntry[]): Promise<void> {
+    if (entries.length === 0) return
     try {
       const options = { waitMs: 0, signal: this.#stop.signal }
       const answers = await this.#options.client.answers(chain, idsOf(entries), options)
