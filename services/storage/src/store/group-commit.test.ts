@@ -25,8 +25,8 @@ afterEach(async () => {
   rmSync(folder, { recursive: true })
 })
 
-function put(bytes: Uint8Array): Promise<boolean> {
-  const references = [{ account, at: Date.now(), pin: 0 }]
+function put(bytes: Uint8Array, by = account): Promise<boolean> {
+  const references = [{ account: by, at: Date.now(), pin: 0 }]
   return store.put({ digest: hashBlock(bytes), codec: codecRaw, bytes, references, enforceQuota: true })
 }
 
@@ -34,7 +34,7 @@ test.each([1, 3, 4, 5, 8, 9])(
   '%i large blocks that come in one turn are stored, none of them left waiting',
   async (count) => {
     const blocks = Array.from({ length: count }, () => new Uint8Array(randomBytes(65_536)))
-    expect(await Promise.all(blocks.map(put))).toEqual(blocks.map(() => true))
+    expect(await Promise.all(blocks.map((block) => put(block)))).toEqual(blocks.map(() => true))
     for (const block of blocks) {
       expect(Buffer.compare((await store.get(hashBlock(block))) ?? new Uint8Array(0), block)).toBe(0)
     }
@@ -45,11 +45,27 @@ test('small and large blocks and other changes in one turn are all done', async 
   const sizes = [65_536, 500, 65_536, 65_536, 1_048_576, 65_536, 500, 65_536, 20_000, 65_536, 500]
   const blocks = sizes.map((size) => new Uint8Array(randomBytes(size)))
   const digests = blocks.map((block) => hashBlock(block))
-  const done = blocks.slice(0, 6).map(put) as Promise<unknown>[]
+  const done = blocks.slice(0, 6).map((block) => put(block)) as Promise<unknown>[]
   done.push(store.setAside(digests[0] as Uint8Array))
-  done.push(...blocks.slice(6).map(put))
+  done.push(...blocks.slice(6).map((block) => put(block)))
   await Promise.all(done)
   expect(digests.map((digest) => store.has(digest))).toEqual(digests.map((_, index) => index !== 0))
   // Whatever comes next finds nothing in its way.
   expect(await put(blocks[0] as Uint8Array)).toBe(true)
 })
+
+test.each([65_536, 500])(
+  'a group of blocks of %i bytes that cannot go to the thread is refused, and nothing else is answered in its place',
+  async (size) => {
+    const blocks = Array.from({ length: 5 }, () => new Uint8Array(randomBytes(size)))
+    // Longer than an account is: the group's message has no room for it.
+    const tooLong = new Uint8Array(200)
+    const asked = blocks.map((block, index) => put(block, index === 3 ? tooLong : account))
+    const states = (await Promise.allSettled(asked)).map(({ status }) => status)
+    expect(states.slice(0, 4)).toEqual(states.slice(0, 4).map(() => 'rejected'))
+    for (const block of blocks) await put(block)
+    for (const block of blocks) {
+      expect(Buffer.compare((await store.get(hashBlock(block))) ?? new Uint8Array(0), block)).toBe(0)
+    }
+  },
+)

@@ -169,20 +169,27 @@ export class GroupCommit {
   /** @param isAhead - more of the group may follow, at the end of this turn at the latest. */
   #send(isAhead = false): void {
     const count = this.#failed ? 0 : this.#next()
-    if (count > 0) this.#hand(this.#queue.splice(0, count), isAhead)
-    else if (this.#isAhead && !isAhead) this.#worker.postMessage('complete')
-    this.#isAhead = isAhead && (this.#isAhead || count > 0)
+    const isHanded = count > 0 && this.#hand(this.#queue.splice(0, count), isAhead)
+    if (this.#isAhead && !isAhead && !isHanded) this.#worker.postMessage('complete')
+    this.#isAhead = isAhead && (this.#isAhead || isHanded)
   }
 
-  #hand(group: readonly Waiting[], isAhead: boolean): void {
-    this.#underWay.push(...group)
-    for (const waiting of group) {
-      this.#bytesUnderWay += bytesOf(waiting)
-      if (mayGoAhead(waiting)) this.#aheadWaiting--
+  /** False of a group that cannot go to the thread: it is refused, since no answer would come. */
+  #hand(group: readonly Waiting[], isAhead: boolean): boolean {
+    for (const waiting of group) if (mayGoAhead(waiting)) this.#aheadWaiting--
+    try {
+      this.#onBegin()
+      const { message, moved } = encodeGroup(group.map(({ operation }) => operation))
+      this.#worker.postMessage(isAhead ? { ...message, isAhead } : message, moved)
+    } catch (cause) {
+      const error = new StorageError('the group could not be handed over', { code: 'ERR_STORE_FAILED' }, { cause })
+      for (const waiting of group) waiting.reject(error)
+      if (this.#queue.length > 0) this.#schedule()
+      return false
     }
-    this.#onBegin()
-    const { message, moved } = encodeGroup(group.map(({ operation }) => operation))
-    this.#worker.postMessage(isAhead ? { ...message, isAhead } : message, moved)
+    this.#underWay.push(...group)
+    for (const waiting of group) this.#bytesUnderWay += bytesOf(waiting)
+    return true
   }
 
   /** How many of those that wait go to the thread now. */
