@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { Applier } from './applier.ts'
 import { codecRaw, hashBlock } from './block-id.ts'
 import { BlockStore } from './block-store.ts'
@@ -14,6 +14,24 @@ import { isJournal } from './pack-journal.ts'
 import { packPathOf, packsFolderOf, recordHeadBytes } from './pack-place.ts'
 import { Packs } from './packs.ts'
 import { openWriter } from './schema.ts'
+
+/** Of the disk: how the next syncs fail, each told of once, as Linux does. */
+const failures = vi.hoisted(() => ({ later: [] as Error[], now: [] as Error[] }))
+
+vi.mock('node:fs', async (original) => {
+  const fs = await original<typeof import('node:fs')>()
+  const fdatasync = (file: number, done: (error: Error | null) => void): void => {
+    const failure = failures.later.shift()
+    if (failure === undefined) fs.fdatasync(file, done)
+    else setImmediate(done, failure)
+  }
+  const fdatasyncSync = (file: number): void => {
+    const failure = failures.now.shift()
+    if (failure !== undefined) throw failure
+    fs.fdatasyncSync(file)
+  }
+  return { ...fs, fdatasync, fdatasyncSync }
+})
 
 const key = new Uint8Array(32).fill(9)
 const account = new Uint8Array(32).fill(1)
@@ -229,4 +247,34 @@ test('records that were given up at the end of a pack are overwritten by what fo
   await answered(1)
   expect(readdirSync(packsFolderOf(path))).toEqual(['2'])
   expect(await readAll([put])).toEqual([true])
+})
+
+test('what was written before a sync failed is not stored by the next one, which says nothing of it', async () => {
+  const [first, ahead, next] = [putOf(large), putOf(large), putOf(large)]
+  failures.later.push(new Error('EIO'))
+  line.add([first])
+  // Written while that sync is under way.
+  line.add([ahead])
+  await answered(2)
+  expect(answers.map(({ outcomes }) => outcomes)).toEqual([new Error('EIO'), new Error('EIO')])
+  line.add([next])
+  await answered(3)
+  expect(answers[2]?.outcomes).toEqual([stored])
+  expect(await readAll([first, ahead, next])).toEqual([false, false, true])
+})
+
+test('a pack that is full and cannot be synced has nothing stored of the group at its end', async () => {
+  const piece = new Uint8Array(2 * 1024 * 1024).fill(7)
+  const before = Array.from({ length: 31 }, (_, count) =>
+    packs.stage(new Uint8Array(32).fill(count), piece.length, [piece.slice()]),
+  )
+  const [last, other, next] = [putOf(2 * 1024 * 1024), putOf(large), putOf(large)]
+  failures.now.push(new Error('EIO'))
+  line.add([last, other])
+  packs.drop(before)
+  await answered(2)
+  expect(answers.map(({ outcomes }) => outcomes)).toEqual([new Error('EIO')])
+  line.add([next])
+  await answered(3)
+  expect(await readAll([last, other, next])).toEqual([false, false, true])
 })

@@ -32,6 +32,8 @@ interface Batch {
   readonly staged: Map<Operation, Uint8Array>
   /** For whose blocks the disk has no room. */
   readonly roomless: Map<Operation, Error>
+  /** The last failure of a sync from before its first block was written. */
+  readonly failureBefore: Error | undefined
   /** Behind their blocks, if all of them are in one. */
   journal?: Uint8Array | undefined
   /** Done when their blocks are durable; undefined without any. */
@@ -56,7 +58,8 @@ export class GroupLine {
    * @param isAhead - more of it follows: its blocks are written, and no sync begins for them by themselves until {@link complete}.
    */
   add(operations: readonly Operation[], isAhead = false): void {
-    this.#waiting ??= { operations: [], staged: new Map(), roomless: new Map() }
+    const failureBefore = this.#options.packs.syncFailure
+    this.#waiting ??= { operations: [], staged: new Map(), roomless: new Map(), failureBefore }
     this.#waiting.operations.push(...operations)
     this.#stage(operations, this.#waiting)
     if (!isAhead) this.complete()
@@ -103,12 +106,16 @@ export class GroupLine {
     this.#waiting = undefined
     if (batch !== undefined && batch.staged.size > 0) {
       batch.journal = this.#journal(batch)
-      batch.flushed = this.#options.packs.flush().then(
-        () => undefined,
-        (error: unknown) => error as Error,
-      )
+      batch.flushed = this.#flush(batch)
     }
     return batch
+  }
+
+  /** Why the blocks are not durable, or may not be: also by a sync that failed for others when some of them were written already. */
+  async #flush({ failureBefore }: Batch): Promise<Error | undefined> {
+    const { packs } = this.#options
+    await packs.flush().catch(() => {})
+    return packs.syncFailure === failureBefore ? undefined : packs.syncFailure
   }
 
   /** Writes down puts that are all of blocks in packs: the sync of these is enough for them then. */

@@ -84,6 +84,7 @@ export class Packs {
   /** Files that get no more, and that a sync may still be under way for. */
   #retired: number[] = []
   #syncs = 0
+  #syncFailure: Error | undefined
   /** Records that are written, and that no transaction was about yet. */
   #ahead = 0
   /** Those that this transaction is about. */
@@ -187,7 +188,7 @@ export class Packs {
     const pack = this.#packs.get(this.#current.number)
     if (pack !== undefined && pack.end < packBytesMax) return
     const number = this.#current.number + 1
-    if (this.#current.file !== -1) fdatasyncSync(this.#current.file)
+    if (this.#current.file !== -1) this.#syncNow(this.#current.file)
     const file = openSync(packPathOf(this.#folder, number), 'w+', 0o600)
     fsyncSync(this.#directory)
     if (this.#current.file !== -1) this.#retired.push(this.#current.file)
@@ -229,11 +230,30 @@ export class Packs {
     return this.#removed.length + this.#ended.length > 0
   }
 
+  /**
+   * Why the last sync failed that did. What was written before it may be lost, and no later one says so: the system tells of it once.
+   */
+  get syncFailure(): Error | undefined {
+    return this.#syncFailure
+  }
+
+  #syncNow(file: number): void {
+    try {
+      fdatasyncSync(file)
+    } catch (error) {
+      this.#syncFailure = error as Error
+      throw error
+    }
+  }
+
   /** Makes the records that are there durable, while this thread does other things. */
   async flush(): Promise<void> {
     this.#syncs++
     try {
       await syncData(this.#current.file)
+    } catch (error) {
+      this.#syncFailure = error as Error
+      throw error
     } finally {
       this.#syncs--
       this.#closeRetired()
@@ -407,7 +427,7 @@ export class Packs {
       const done = this.#statements.prepare('DELETE FROM wipe WHERE pack = ? AND offset = ?')
       for (const { pack, offset } of this.#wiped) done.run(pack, offset)
     }
-    if (this.#isWritten) fdatasyncSync(file)
+    if (this.#isWritten) this.#syncNow(file)
   }
 
   /**
