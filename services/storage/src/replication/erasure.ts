@@ -518,25 +518,46 @@ export class Erasure {
     }
   }
 
+  /** How far a list of what lies below was read: the number of the last entry, and its digest in hex. */
+  #readBelow(cursor: string): { id: number; name: string } {
+    const [id, name = ''] = Buffer.from(this.#options.store.cursor(cursor) ?? [])
+      .toString()
+      .split(' ')
+    return { id: Number(id), name }
+  }
+
   /**
    * What is kept here and erased there by nothing that this store knows, as by what it has not read in Userchain yet, is asked
-   * for again the next time.
+   * for again the next time. A store that began anew, or was put back from a copy, gives its numbers once more: where the last entry
+   * that was read is another one now, all of the list is read again.
    *
    * @param from.isLeft - true if words are left: what lies below their roots is asked for again with them.
    */
   async #pullBelow(member: Member, from: { list: BelowList; name: string; isLeft: boolean }): Promise<void> {
     const { client, store, delayMs } = this.#options
     let { isLeft } = from
-    for (let after = this.#cursor(from.name); ; ) {
-      const page = await client.below(member, from.list, after)
+    const read = this.#readBelow(from.name)
+    let after = Math.max(0, read.id - 1)
+    for (let isFirst = read.id > 0; ; isFirst = false) {
+      let page = await client.below(member, from.list, after)
+      if (isFirst) {
+        const [first, ...rest] = page
+        const isSame = first?.id === read.id && toHex(first.digest) === read.name
+        page = isSame ? rest : await client.below(member, from.list, 0)
+      }
       const last = page.at(-1)
       if (last === undefined) return
       await store.vouch(member.account, page, { storesNeeded: this.#vouchersNeeded(), delayMs })
-      const unread = isLeft ? undefined : page.find((entry) => this.#isUnread(entry))
+      const unread = isLeft ? -1 : page.findIndex((entry) => this.#isUnread(entry))
+      const heard = unread < 0 ? last : page[unread - 1]
+      if (!isLeft && heard !== undefined) await this.#setBelow(from.name, heard)
+      isLeft ||= unread >= 0
       after = last.id
-      if (!isLeft) await this.#setCursor(from.name, unread === undefined ? after : unread.id - 1)
-      isLeft ||= unread !== undefined
     }
+  }
+
+  async #setBelow(cursor: string, { id, digest }: BelowEntry & { id: number }): Promise<void> {
+    await this.#options.store.setCursor(cursor, Buffer.from(`${id} ${toHex(digest)}`))
   }
 
   /** True of a block that is kept here, if nothing is known here of the erasure by which another store says that it goes. */
