@@ -221,6 +221,28 @@ describe('blocks', () => {
     expect(store.references(old.digest)).toHaveLength(1)
   })
 
+  test('below a root of which nothing is known it is removed by the latest erasure in Userchain that a store names, whoever says it last', async () => {
+    const store = await openStore()
+    const stream = new Uint8Array(8)
+    for (const at of [3, 6]) await store.eraseRange({ owner: alice, stream, first: at, last: at, at, removeAt: at + 7 })
+    const two = { storesNeeded: 2, delayMs: 7 }
+    for (const times of [
+      [6, 3],
+      [3, 6],
+    ]) {
+      const leaf = block()
+      await store.put({ ...leaf, references: by(bob), enforceQuota: false })
+      const entry = { digest: leaf.digest, root: block().digest, owner: alice }
+      // A time at which nothing of its owner's was erased is no word.
+      await store.vouch(target, [{ ...entry, at: 5 }], two)
+      for (const [index, at] of times.entries()) {
+        expect(store.tombstone(leaf.digest)).toBeUndefined()
+        await store.vouch(new Uint8Array(32).fill(7 + index), [{ ...entry, at }], two)
+      }
+      expect(store.tombstone(leaf.digest)).toMatchObject({ owner: alice, at: 6, removeAt: 13 })
+    }
+  })
+
   test('what is not kept here is named below its root for the stores that keep it', async () => {
     const store = await openStore()
     const [here, absent] = [block(), block()]

@@ -18,6 +18,9 @@ import { longestReferenceOf, numberOfBlock } from './schema.ts'
 import type { Statements } from './statements.ts'
 import type { Tallies } from './tallies.ts'
 
+/** By whose erasure a tombstone is laid, and when its block goes. */
+type Laying = Omit<TombstoneEntry, 'digest' | 'root'>
+
 /** The rows of erasures. */
 export class ErasureRows {
   readonly #statements: Statements
@@ -125,15 +128,15 @@ export class ErasureRows {
     let added = 0
     for (const entry of entries) {
       const { digest, root, writer } = entry
-      if (this.#isErased(digest)) continue
+      if (this.#isErased(digest) || !this.#rows.isReferenced(this.#rows.numberOf(digest))) continue
       const above = this.#above(entry, delayMs)
-      if (!above || !this.#rows.isReferenced(this.#rows.numberOf(digest))) continue
+      if (!above) continue
       const block = this.#statements.get('SELECT owner FROM block WHERE digest = ?', digest)
       const header = block?.owner as Uint8Array | null | undefined
       if (header && Buffer.compare(header, above.owner) !== 0) continue
       this.#statements.run(
-        'INSERT OR REPLACE INTO vouch (digest, store, root, owner, writer) VALUES (?, ?, ?, ?, ?)',
-        ...[digest, store, root, above.owner, writer ?? null],
+        'INSERT OR REPLACE INTO vouch (digest, store, root, owner, writer, at) VALUES (?, ?, ?, ?, ?, ?)',
+        ...[digest, store, root, above.owner, writer ?? null, above.at],
       )
       const laid = { digest, root, ...above }
       const by = 'SELECT writer FROM vouch WHERE digest = ? AND root = ? AND owner = ?'
@@ -148,20 +151,23 @@ export class ErasureRows {
 
   /**
    * The erasure of a root: by its tombstone, or where nobody has the root any more to be read, by its owner's word, or by what
-   * was read in Userchain: which record the root was nobody can say then, but that some of its owner's were erased at that time.
+   * was read in Userchain: which record the root was nobody can say then, but that some of its owner's were erased at that time. Of the
+   * times that stores have named it is the latest: one that lies must not end the delay before its time.
    */
-  #above({ root, owner, at: told }: BelowEntry, delayMs: number): Omit<TombstoneEntry, 'digest' | 'root'> | undefined {
+  #above({ digest, root, owner, at: told }: BelowEntry, delayMs: number): Laying | undefined {
     const tombstone = this.#statements.get(
       'SELECT owner, at, remove_at AS removeAt FROM tombstone WHERE digest = ?',
       root,
     )
-    if (tombstone) return tombstone as unknown as Omit<TombstoneEntry, 'digest' | 'root'>
+    if (tombstone) return tombstone as unknown as Laying
     if (owner === undefined) return undefined
     const at = this.#statements.get('SELECT at FROM word WHERE digest = ? AND account = ?', root, owner)?.at
     if (typeof at === 'number') return { owner, at, removeAt: at + delayMs }
     if (told === undefined) return undefined
-    const range = 'SELECT owner, at, remove_at AS removeAt FROM erasure WHERE owner = ? AND at = ? LIMIT 1'
-    return this.#statements.get(range, owner, told) as Omit<TombstoneEntry, 'digest' | 'root'> | undefined
+    if (!this.#statements.get('SELECT 1 FROM erasure WHERE owner = ? AND at = ? LIMIT 1', owner, told)) return undefined
+    const times = 'SELECT ?2 UNION SELECT at FROM vouch WHERE digest = ?3 AND root = ?4 AND owner = ?1'
+    const latest = `SELECT owner, at, remove_at AS removeAt FROM erasure WHERE owner = ?1 AND at IN (${times}) ORDER BY at DESC LIMIT 1`
+    return this.#statements.get(latest, owner, told, digest, root) as Laying | undefined
   }
 
   /** @param writers - of each store that names the block the writer that it says, or null of one where it is erased. */

@@ -239,6 +239,23 @@ test('references of version 7 stay as they are, and get a time when their block 
   await store.close()
 })
 
+test('tables of version 8 from before stores told when a file was erased are opened, and take that', async () => {
+  const path = join(folder, 'eight.db')
+  await (await open(path)).close()
+  const database = new DatabaseSync(path)
+  database.exec('DROP INDEX erasure_at; ALTER TABLE vouch DROP COLUMN at')
+  database.close()
+  const store = await open(path)
+  const [bytes, root] = [new Uint8Array(randomBytes(100)), new Uint8Array(32).fill(8)]
+  const digest = hashBlock(bytes)
+  const references = [{ account: owner, at: 1, pin: 0 }]
+  await store.put({ digest, codec: codecRaw, bytes, references, enforceQuota: true })
+  await store.eraseRange({ owner, stream, first: 1, last: 1, at: 5, removeAt: 9 })
+  await store.vouch(owner, [{ digest, root, owner, at: 5 }], { storesNeeded: 1, delayMs: 1 })
+  expect(store.tombstone(digest)).toMatchObject({ at: 5, removeAt: 9 })
+  await store.close()
+})
+
 test('the version changes with the tables, in one step: a crash leaves either', () => {
   const path = join(folder, 'step.db')
   writeVersion1(path)

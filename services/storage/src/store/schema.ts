@@ -95,6 +95,7 @@ CREATE TABLE IF NOT EXISTS vouch (
   root BLOB NOT NULL,
   owner BLOB,
   writer BLOB,
+  at INTEGER,
   PRIMARY KEY (digest, store)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS below (
@@ -114,6 +115,7 @@ CREATE TABLE IF NOT EXISTS erasure (
   remove_at INTEGER NOT NULL,
   PRIMARY KEY (owner, stream, first, last)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS erasure_at ON erasure (owner, at);
 CREATE TABLE IF NOT EXISTS removal (digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pack (
   number INTEGER PRIMARY KEY,
@@ -228,6 +230,7 @@ function addColumns(database: DatabaseSync): void {
     ['handoff', 'codec INTEGER'],
     ['vouch', 'owner BLOB'],
     ['vouch', 'writer BLOB'],
+    ['vouch', 'at INTEGER'],
   ] as const
   for (const [table, column] of added) {
     const columns = database.prepare(`PRAGMA table_info(${table})`).all()
@@ -295,6 +298,8 @@ export function openWriter(path: string, key: Uint8Array): DatabaseSync {
   }
   if (version > 0 && version < schemaVersion) migrate(database, version, key)
   database.exec(tables)
+  // Of version 8, too: what earlier programs of it do not know they leave empty.
+  addColumns(database)
   database.exec(indexes)
   // Tables that are as they should be are opened on a full disk too.
   if (version !== schemaVersion) database.exec(`PRAGMA user_version=${schemaVersion}`)
