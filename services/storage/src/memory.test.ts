@@ -2,7 +2,8 @@
 import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 
-const hasAllocator = process.platform === 'linux' && process.getBuiltinModule('node:ffi') !== undefined
+const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } }
+const hasAllocator = header.glibcVersionRuntime !== undefined && process.getBuiltinModule('node:ffi') !== undefined
 
 const program = `
   import { readFileSync } from 'node:fs'
