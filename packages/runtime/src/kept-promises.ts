@@ -56,19 +56,36 @@ export class KeptPromises {
     }
   }
 
-  /** The gateway answered for a transaction: on record, or signed. What it had left unanswered before stays so. */
-  answered(id: Uint8Array): void {
+  /**
+   * The gateway that promised last has signed another answer than that a transaction is on record. Of those that promised before it, and were
+   * away, those have left theirs behind whose deadline is not within this time.
+   */
+  answered(id: Uint8Array, toCome: readonly [from: number, to: number]): void {
+    const last = this.#database.get('SELECT max(promise) AS last FROM promised WHERE id = ? AND passed = 0', id)?.last
+    if (typeof last !== 'number') return
+    this.#database.run('DELETE FROM promised WHERE id = ? AND promise = ?', id, last)
+    this.#forget(last)
+    this.passed(id, toCome)
+  }
+
+  /** A transaction is on record, or nobody will ask for it again: no promise about it matters, but for those that were left behind before. */
+  settled(id: Uint8Array): void {
     const numbers = this.#database.all('SELECT promise FROM promised WHERE id = ? AND passed = 0', id)
     this.#database.run('DELETE FROM promised WHERE id = ? AND passed = 0', id)
-    // By its number: a backlog of thousands of promises is not searched for each answer.
+    for (const { promise } of numbers) this.#forget(Number(promise))
+  }
+
+  /** By its number: a backlog of thousands of promises is not searched for each answer. */
+  #forget(number: number): void {
     const forget = 'DELETE FROM promise WHERE number = ? AND NOT EXISTS (SELECT 1 FROM promised WHERE promise = number)'
-    for (const { promise } of numbers) this.#database.run(forget, Number(promise))
+    this.#database.run(forget, number)
   }
 
   /** A transaction is not answered: of the promises about it those are left behind whose deadline is not within this time. */
-  passed(id: Uint8Array, [fromMs, toMs]: readonly [from: number, to: number]): void {
-    const isOver = 'promise IN (SELECT number FROM promise WHERE deadline_ms NOT BETWEEN ? AND ?)'
-    this.#database.run(`UPDATE promised SET passed = 1 WHERE id = ? AND ${isOver}`, id, fromMs, toMs)
+  passed(id: Uint8Array, toCome: readonly [from: number, to: number]): void {
+    const isOver = '(SELECT deadline_ms FROM promise WHERE number = promised.promise) NOT BETWEEN ? AND ?'
+    const mark = `UPDATE promised SET passed = 1 WHERE id = ? AND passed = 0 AND ${isOver}`
+    if (this.#database.run(mark, id, ...toCome) === 0) return
     const oldest = this.#database.get(
       'SELECT DISTINCT promise FROM promised WHERE passed = 1 ORDER BY promise DESC LIMIT 1 OFFSET ?',
       passedMax,

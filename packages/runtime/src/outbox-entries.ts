@@ -250,8 +250,11 @@ export class OutboxEntries {
       if (promise !== undefined) this.#promises.keep(chain, promise, { deadlineMs, ids: promised })
       for (const { id } of sent) {
         const refusal = refused.get(toHex(id))
-        if (refusal !== undefined) this.refuse(id, refusal.rule, refusal.evidence)
-        else {
+        if (refusal !== undefined) {
+          // It has promised nothing: what was promised before was another's to answer.
+          this.passed(id)
+          this.refuse(id, refusal.rule, refusal.evidence)
+        } else {
           const set =
             'UPDATE entry SET status = 1, attempts = attempts + 1, gateway = ?, deadline_ms = ? WHERE id = ? AND status = 0'
           this.#database.run(set, url, deadlineMs, id)
@@ -299,13 +302,12 @@ export class OutboxEntries {
 
   /** The deadline of an entry's promise passed without an answer. */
   passed(id: Uint8Array): void {
-    const nowMs = this.#options.now()
-    this.#promises.passed(id, [nowMs + 1, nowMs + promiseMsMax])
+    this.#promises.passed(id, this.#toCome())
   }
 
   /** The gateway answered, and the entry is not finished. */
   answered(id: Uint8Array): void {
-    this.#promises.answered(id)
+    this.#promises.answered(id, this.#toCome())
   }
 
   /** Finishes an entry. Its receipt is durable first. */
@@ -317,7 +319,7 @@ export class OutboxEntries {
       place.height,
       id,
     )
-    this.#promises.answered(id)
+    this.#promises.settled(id)
   }
 
   /** Finishes an entry. `refusal`: canonical CBOR `[statement, signature]`, if a gateway signed it. */
@@ -325,7 +327,8 @@ export class OutboxEntries {
     const set =
       "UPDATE entry SET status = 3, leaf = x'', rule = ?, refusal = ?, gateway = NULL, deadline_ms = NULL WHERE id = ? AND status < 2"
     this.#database.run(set, rule, refusal, id)
-    this.#promises.answered(id)
+    this.#promises.answered(id, this.#toCome())
+    this.#promises.settled(id)
   }
 
   /** Refuses what depends on something that was refused, 1,000 at a time; returns their ids. */
@@ -343,6 +346,12 @@ export class OutboxEntries {
 
   close(): void {
     this.#database.close()
+  }
+
+  /** Deadlines of promises that may still be kept. */
+  #toCome(): [from: number, to: number] {
+    const nowMs = this.#options.now()
+    return [nowMs + 1, nowMs + promiseMsMax]
   }
 
   /** Moments at which an entry is still to be tried later: what was put off further was put off by a clock that was ahead. */
