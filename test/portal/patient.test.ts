@@ -300,6 +300,26 @@ describe.skipIf(!hasChromium || !hasRedis)(
       await count('.alarms', 0)
     }
 
+    test('every screen says since when the node hears nothing of the ledger, or cannot store what it records', async () => {
+      const { page } = reader
+      const calm = { ledgerAt: '2026-05-01T08:00:00Z', isLedgerLate: false, unstoredSince: null }
+      let standing: object = calm
+      await page.route('**/standing', (route) => route.fulfill({ json: standing }))
+      const banner = page.locator('.banner.bad')
+      for (const [what, words] of [
+        [{ ...calm, isLedgerLate: true }, 'Your node has not heard from the ledger since 1 May 2026, 10:00 CEST'],
+        [{ ...calm, unstoredSince: '2026-05-01T08:00:00Z' }, 'your readings cannot be handed to the stores'],
+      ] as const) {
+        standing = what
+        await page.reload()
+        await banner.locator(`text=${words}`).waitFor()
+        await look('patient-cut-off')
+      }
+      standing = calm
+      await banner.waitFor({ state: 'detached' })
+      await page.unroute('**/standing')
+    })
+
     test('a forged receipt makes no tick true', async () => {
       const { page } = reader
       await page.route('**/receipts/*', async (route) => {

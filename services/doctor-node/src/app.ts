@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { codeOf } from '@healthblock/runtime/errors'
 import { ensureFolder } from '@healthblock/runtime/files'
-import { type FollowedBlock, LedgerFollower, staleAfterMs } from '@healthblock/runtime/follower'
+import { type FollowedBlock, LedgerFollower } from '@healthblock/runtime/follower'
 import { type Address, createHttpApp, type HttpApp } from '@healthblock/runtime/http-app'
+import { isoOf, ledgerStandingOf } from '@healthblock/runtime/ledger-standing'
 import type { Logger } from '@healthblock/runtime/logger'
 import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
@@ -69,8 +70,6 @@ interface Built extends Services {
 
 const enrolmentPollMs = 100
 const catchUpPollMs = 20
-/** A quorum renews its word at least every 150 s, and the node asks for it every 30 s: what is older by more than two of them was not heard. */
-const ledgerLateMs = staleAfterMs + 60_000
 /** What a doctor writes is far smaller. */
 const nodeBodyBytesMax = 64 * 1024
 
@@ -186,13 +185,7 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
 }
 
 function standingOf(follower: LedgerFollower, worker: Worker, nowMs: number): Standing {
-  const { cosignedMs } = follower.freshness('userchain')
-  const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString())
-  return {
-    ledgerAt: iso(cosignedMs),
-    isLedgerLate: cosignedMs === undefined || nowMs - cosignedMs > ledgerLateMs,
-    unreadSince: iso(worker.unreadSinceMs()),
-  }
+  return { ...ledgerStandingOf(follower.freshness('userchain'), nowMs), unreadSince: isoOf(worker.unreadSinceMs()) }
 }
 
 /** The outbox's final word, and what it means for the patient's next diagnosis. */

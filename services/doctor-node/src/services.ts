@@ -1,4 +1,5 @@
 /** What a running node is made of, as its routes use it. */
+import type { LedgerStanding } from '@healthblock/runtime/ledger-standing'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { DoctorNodeEvents } from './events.ts'
 import type { Identity } from './identity/identity.ts'
@@ -24,11 +25,7 @@ export interface CaughtUp {
 }
 
 /** Whether the node hears of what happens: what is shown is as old as that. */
-export interface Standing {
-  /** When a quorum last signed the Userchain that this node knows; null before it has heard one since it started. */
-  readonly ledgerAt: string | null
-  /** The ledger is out of reach, or turns this node away, for longer than it is silent by itself. */
-  readonly isLedgerLate: boolean
+export interface Standing extends LedgerStanding {
   /** Since when there are granted records that the network does not give; null if there are none. */
   readonly unreadSince: string | null
 }

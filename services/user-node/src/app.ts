@@ -5,6 +5,7 @@ import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import { ensureFolder } from '@healthblock/runtime/files'
 import { type FollowedBlock, LedgerFollower } from '@healthblock/runtime/follower'
 import { type Address, createHttpApp, type HttpApp } from '@healthblock/runtime/http-app'
+import { isoOf, ledgerStandingOf } from '@healthblock/runtime/ledger-standing'
 import type { Logger } from '@healthblock/runtime/logger'
 import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
@@ -292,6 +293,10 @@ function build(config: UserNodeConfig, secrets: UserNodeSecrets, logger: Logger,
     wake,
     cookie,
     access: new Access({ apiSecret: secrets.apiSecret, sessions, people, store, cookie }),
+    standingOf: (person) => ({
+      ...ledgerStandingOf(follower.freshness('userchain'), base.nowMs()),
+      unstoredSince: isoOf(delivery.unstoredSinceMs(person.account)),
+    }),
     confirm: (person, signature) => {
       people.confirm(person, signature, sponsorKeyOf(follower, database, person))
       wake()

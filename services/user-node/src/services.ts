@@ -1,4 +1,5 @@
 /** What a running node is made of, as its routes use it. */
+import type { LedgerStanding } from '@healthblock/runtime/ledger-standing'
 import type { PortalCookie } from '@healthblock/runtime/portal-access'
 import type { SecondFactors } from '@healthblock/runtime/second-factor'
 import type { Database } from '@healthblock/runtime/sqlite'
@@ -30,6 +31,12 @@ import type { SealingGate } from './sealing/gate.ts'
 import type { RecordJobs } from './sealing/record.ts'
 import type { Samples } from './sealing/samples.ts'
 import type { Switches } from './sealing/switches.ts'
+
+/** Whether the node hears of what happens, and hands on what it records. */
+export interface Standing extends LedgerStanding {
+  /** Since when the storage network does not take the person's sealed readings, ISO 8601; null if it does. */
+  readonly unstoredSince: string | null
+}
 
 /** What the routes work with. */
 export interface Services {
@@ -72,6 +79,7 @@ export interface Services {
   readonly wake: () => void
   /** Catches up with what is published, true if nothing is left; without a network it returns and the lists are as old as they are. */
   readonly refresh: () => Promise<boolean>
+  readonly standingOf: (person: Person) => Standing
   readonly confirm: (person: Person, signature: Uint8Array) => void
   readonly transaction: (
     person: Person,

@@ -5,19 +5,19 @@ import { useEffect } from 'preact/hooks'
 import type { SessionView } from '../frame/api.ts'
 import { Live } from '../frame/live.ts'
 import { StaleBanner } from '../frame/notice.tsx'
+import { useNow } from '../frame/now.ts'
 import { type Resource, useResource } from '../frame/resource.ts'
 import { usePlace } from '../frame/router.ts'
 import { SecondFactorScreen } from '../frame/second-factor.tsx'
 import { type NavigationItem, Shell, startPortal } from '../frame/shell.tsx'
+import { StandingBanner } from '../frame/standing.tsx'
 import { t } from '../frame/texts.ts'
 import { type Alarm, eventTypes, type PatientSummary } from './model.ts'
-import { useNow } from './now.ts'
 import { waitingCount } from './order.ts'
 import { PatientScreen } from './patient.tsx'
 import { Patients } from './patients.tsx'
 import { PrintScreen } from './print.tsx'
 import { RefusedScreen, UnreadScreen } from './refused.tsx'
-import { StandingBanner } from './standing.tsx'
 import { Worklist } from './worklist.tsx'
 
 const live = new Live('/v1/events', eventTypes)
@@ -68,7 +68,7 @@ function Portal(props: { session: SessionView }): JSX.Element {
       banner={
         <>
           <StaleBanner live={live} />
-          <StandingBanner live={live} />
+          <StandingBanner live={live} path="/v1/standing" reader="doctor" />
         </>
       }
     >

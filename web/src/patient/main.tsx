@@ -9,6 +9,7 @@ import { StaleBanner } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { type Place, usePlace } from '../frame/router.ts'
 import { Shell, startPortal } from '../frame/shell.tsx'
+import { StandingBanner } from '../frame/standing.tsx'
 import { t } from '../frame/texts.ts'
 import { AccessScreen } from './access.tsx'
 import { lazy } from './lazy.tsx'
@@ -105,7 +106,12 @@ function PatientPortal(props: { session: SessionView }): JSX.Element {
         { path: ['timeline'], label: t('patient.timeline') },
         { path: ['safety'], label: t('patient.safety') },
       ]}
-      banner={<StaleBanner live={live} />}
+      banner={
+        <>
+          <StaleBanner live={live} />
+          <StandingBanner live={live} path={`${base}/standing`} reader="patient" />
+        </>
+      }
     >
       <PatientContext.Provider value={patient}>
         <Screen {...place} />

@@ -38,7 +38,7 @@ const diagnosisParams = {
   properties: { id: { type: 'string', pattern: '^[0-9a-f]{64}$' } },
 } as const
 
-/** What a person sees: her grants, readings, diagnoses, alarms, and what others may hold. */
+/** What a person sees: her grants, readings, diagnoses, alarms, whether all of it goes out, and what others may hold. */
 export function registerListRoutes(app: FastifyInstance, services: Services): void {
   const { access, alarms, database, ledger, nowMs } = services
   const place = () => ({ epochLengthMs: ledger.epochLengthMs, nowMs: nowMs() })
@@ -80,6 +80,8 @@ export function registerListRoutes(app: FastifyInstance, services: Services): vo
       throw new UserNodeError('there is no such diagnosis', { code: 'ERR_TRANSACTION_UNKNOWN', id })
     return found
   })
+
+  app.get('/v1/people/:p/standing', async (request) => services.standingOf(access.requireSession(request).person))
 
   app.get('/v1/people/:p/alarms', async (request) => alarms.list(access.requireSession(request).person))
 

@@ -121,14 +121,22 @@ test('what storage refuses one person holds up nobody else, and is tried again',
       const count = "SELECT count(*) AS n FROM batch WHERE state = 'stored' AND account = ?"
       return Number(database.get(count, new Uint8Array(32).fill(account))?.n)
     })
+  const unstoredSince = () => [1, 2].map((account) => delivery.unstoredSinceMs(new Uint8Array(32).fill(account)))
+  expect(unstoredSince()).toEqual([undefined, undefined])
+  const beganMs = world.nowMs
   await delivery.step()
   expect(stored()).toEqual([0, 20])
+  expect(unstoredSince()).toEqual([beganMs, undefined])
+  world.nowMs += 1_000
+  await delivery.step()
+  expect(unstoredSince()).toEqual([beganMs, undefined])
   isFull = false
   await delivery.step()
   expect(stored()).toEqual([0, 20])
   world.nowMs += 1_000
   await delivery.step()
   expect(stored()).toEqual([20, 20])
+  expect(unstoredSince()).toEqual([undefined, undefined])
   await outbox.close()
   database.close()
 })

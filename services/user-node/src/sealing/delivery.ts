@@ -45,6 +45,8 @@ export class Delivery {
   #running: Promise<void> | undefined
   /** By person: what storage refuses one of them, a full quota for instance, must not hold up the others. */
   readonly #pauses: Pauses
+  /** By person, Unix ms: since when her blocks cannot be stored. */
+  readonly #unstoredSince = new Map<string, number>()
   /** True while the outbox has finished something that could not be written down here: a full disk. */
   #isBehind = false
   readonly #refusals: Pauses
@@ -81,6 +83,11 @@ export class Delivery {
     }
   }
 
+  /** Since when the storage network does not take a person's sealed blocks, Unix ms; undefined if it does, or she has none. */
+  unstoredSinceMs(account: Uint8Array): number | undefined {
+    return this.#unstoredSince.get(toHex(account))
+  }
+
   /** Number of batches that are not on the ledger yet, and of transactions without a final answer. */
   pending(): number {
     const batches = this.#deps.database.get(
@@ -92,6 +99,9 @@ export class Delivery {
   async #upload(): Promise<void> {
     const rows = this.#deps.database.all("SELECT DISTINCT account FROM batch WHERE state = 'sealed'")
     const waiting = rows.map(({ account }) => account as Uint8Array)
+    const names = new Set(waiting.map(toHex))
+    // What could not be stored may also have been given up.
+    for (const name of this.#unstoredSince.keys()) if (!names.has(name)) this.#unstoredSince.delete(name)
     const worker = async (): Promise<void> => {
       for (let account = waiting.shift(); account !== undefined; account = waiting.shift())
         await this.#uploadOf(account)
@@ -100,7 +110,7 @@ export class Delivery {
   }
 
   async #uploadOf(account: Uint8Array): Promise<void> {
-    const { database, logger } = this.#deps
+    const { database, logger, nowMs } = this.#deps
     const name = toHex(account)
     if (this.#pauses.isPausing(name)) return
     for (;;) {
@@ -114,9 +124,11 @@ export class Delivery {
       const failed = results.find((result) => result.status === 'rejected')
       if (failed !== undefined) {
         logger.warn({ err: failed.reason, againInMs: this.#pauses.failed(name) }, 'a block is not stored yet')
+        if (!this.#unstoredSince.has(name)) this.#unstoredSince.set(name, nowMs())
         return
       }
       this.#pauses.succeeded(name)
+      this.#unstoredSince.delete(name)
     }
   }
 

@@ -1,6 +1,6 @@
 /** The node's clock, told to a screen now and then. */
 import { useEffect, useState } from 'preact/hooks'
-import { nodeNowMs } from '../frame/api.ts'
+import { nodeNowMs } from './api.ts'
 
 /** Unix ms by the node's clock; the component is drawn again every `everyMs`. */
 export function useNow(everyMs = 5_000): number {
