@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Database } from '@healthblock/runtime/sqlite'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { TestHome } from '../../../../test/support/home.ts'
 import { TestLedger } from '../../../../test/support/ledger.ts'
@@ -88,6 +89,28 @@ test('a silence that goes on while somebody leafs is not told a second time', ()
     ['empty', 'ecg', 5],
     ['ecg', 'ecg', 1],
   ])
+})
+
+test('a silence is not read through, however long it is, and is on record as far as it is', () => {
+  home.seal()
+  silence('ecg', 300)
+  home.database.run("UPDATE batch SET state = 'committed', tx = ?", new Uint8Array(32).fill(7))
+  silence('ecg', 20)
+  let rows = 0
+  const all: Database['all'] = (sql, ...values) => {
+    const found = home.database.all(sql, ...values)
+    rows += found.length
+    return found
+  }
+  const get: Database['get'] = (sql, ...values) => home.database.get(sql, ...values)
+  const counting = { all, get } as Database
+  const { entries } = readTimeline(counting, home.person(), { after: undefined, limit: 3, kinds: ['reading'] })
+  expect(told(entries)).toEqual([
+    ['empty', 'ecg', 320],
+    ['ecg', 'ecg', 1],
+  ])
+  expect(entries[0]).toMatchObject({ state: 'recorded', transactionId: '07'.repeat(32) })
+  expect(rows).toBeLessThan(30)
 })
 
 test('a silence is on record as far as it is, while its newest record is on its way', () => {

@@ -122,6 +122,31 @@ function isSilentAfter(database: Database, { account }: Person, { stream }: Pers
   return next?.kind === payloadKinds.empty
 }
 
+/** What is left of a silence below a place: its first record, and the newest that is on record; undefined if nothing is. */
+function restOfSilence(
+  database: Database,
+  { account }: Person,
+  { stream }: PersonStream,
+  place: { untilMs: number; sequence: number },
+): { first: BatchRow; recorded: BatchRow | undefined } | undefined {
+  const columns = 'sequence, start, until, kind, state, tx'
+  const own = [account, stream, place.untilMs, place.sequence]
+  const before = database.get(
+    `SELECT until, sequence FROM batch WHERE account = ? AND stream = ? AND (until, sequence) < (?, ?) AND kind <> ${payloadKinds.empty}
+     ORDER BY until DESC, sequence DESC LIMIT 1`,
+    ...own,
+  )
+  const inside = 'account = ? AND stream = ? AND (until, sequence) < (?, ?) AND (until, sequence) > (?, ?)'
+  const bounds = [...own, before?.until ?? -1, before?.sequence ?? -1]
+  const first = database.get(`SELECT ${columns} FROM batch WHERE ${inside} ORDER BY until, sequence LIMIT 1`, ...bounds)
+  if (first === undefined) return undefined
+  const recorded = database.get(
+    `SELECT ${columns} FROM batch WHERE ${inside} AND state = 'committed' ORDER BY until DESC, sequence DESC LIMIT 1`,
+    ...bounds,
+  )
+  return { first: first as BatchRow, recorded: recorded as BatchRow | undefined }
+}
+
 function readingOf({ stream, kind }: PersonStream, row: BatchRow): Placed {
   return placed('reading', row.until, `${toHex(stream)}-${String(row.sequence).padStart(12, '0')}`, {
     ...{ what: readingWhat(Number(row.kind), kind), from: iso(Number(row.start)), transactionId: hexOf(row.tx) },
@@ -162,6 +187,13 @@ function readingsOf(
     const last = rows.at(-1)
     if (last === undefined || rows.length < limit) return found
     place = { untilMs: last.until, sequence: last.sequence }
+    // Of a device that has been silent for a year it is half a million records.
+    const rest = isSilent ? restOfSilence(database, person, stream, place) : undefined
+    if (rest === undefined) continue
+    const silence = found.at(-1)
+    if (silence !== undefined)
+      found[found.length - 1] = longer(longer(silence, rest.recorded ?? rest.first), rest.first)
+    place = { untilMs: rest.first.until, sequence: rest.first.sequence }
   }
 }
 

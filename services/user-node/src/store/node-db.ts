@@ -177,6 +177,9 @@ const looked = `
 ALTER TABLE person ADD COLUMN looked INTEGER NOT NULL DEFAULT 0;
 `
 
+/** What is no silence: where one begins is found without reading through it. */
+const spoken = 'CREATE INDEX batch_spoken ON batch (account, stream, until, sequence) WHERE kind <> 1;'
+
 /**
  * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
  *
@@ -193,7 +196,7 @@ export function openNodeDatabase(path: string): Database {
     synchronous: 'full',
     migrations: [
       ...[schema, devices, erasures, files, portal, accepted, keys, looks, amendments, reclaims, episodes],
-      ...[reclaimsAgain, rekeys, looked],
+      ...[reclaimsAgain, rekeys, looked, spoken],
     ],
     isLookedThrough: true,
   })
