@@ -243,6 +243,26 @@ describe('blocks', () => {
     }
   })
 
+  test('a block below two erased roots of an owner goes also where each store names another of them, and not before the later erasure', async () => {
+    const store = await openStore()
+    const two = { storesNeeded: 2, delayMs: 7 }
+    const roots = [block().digest, block().digest, block().digest] as const
+    for (const [index, account] of [alice, alice, bob].entries()) {
+      const word = { digest: roots[index] as Uint8Array, account, at: 6 - index, bytes: new Uint8Array(1) }
+      await store.addWord(word, [])
+    }
+    const [one, other] = [new Uint8Array(32).fill(7), new Uint8Array(32).fill(8)]
+    const leaf = block()
+    const { digest } = leaf
+    await store.put({ ...leaf, references: by(bob), enforceQuota: false })
+    await store.vouch(one, [{ digest, root: roots[0], owner: alice }], two)
+    // Of another owner.
+    await store.vouch(other, [{ digest, root: roots[2], owner: bob }], two)
+    expect(store.tombstone(digest)).toBeUndefined()
+    await store.vouch(other, [{ digest, root: roots[1], owner: alice }], two)
+    expect(store.tombstone(digest)).toMatchObject({ owner: alice, at: 6, removeAt: 13 })
+  })
+
   test('what is not kept here is named below its root for the stores that keep it', async () => {
     const store = await openStore()
     const [here, absent] = [block(), block()]

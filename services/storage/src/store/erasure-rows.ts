@@ -138,9 +138,13 @@ export class ErasureRows {
         'INSERT OR REPLACE INTO vouch (digest, store, root, owner, writer, at) VALUES (?, ?, ?, ?, ?, ?)',
         ...[digest, store, root, above.owner, writer ?? null, above.at],
       )
-      const laid = { digest, root, ...above }
-      const by = 'SELECT writer FROM vouch WHERE digest = ? AND root = ? AND owner = ?'
-      const writers = this.#statements.all(by, digest, root, above.owner).map((row) => row.writer as Uint8Array | null)
+      // Be it below another root of the owner's: two of its files may have the block in common.
+      const by = 'SELECT writer, at FROM vouch WHERE digest = ? AND owner = ?'
+      const vouched = this.#statements.all(by, digest, above.owner)
+      const writers = vouched.map((row) => row.writer as Uint8Array | null)
+      // The latest time that is named: one store that lies must not end the delay before its time.
+      const at = Math.max(...vouched.map((row) => (row.at ?? 0) as number))
+      const laid = { digest, root, ...above, ...(at > above.at ? { at, removeAt: at + delayMs } : {}) }
       if (!this.#isVouched(laid, writers, storesNeeded)) continue
       this.#insert(laid)
       this.#statements.run('DELETE FROM vouch WHERE digest = ?', digest)
@@ -151,10 +155,9 @@ export class ErasureRows {
 
   /**
    * The erasure of a root: by its tombstone, or where nobody has the root any more to be read, by its owner's word, or by what
-   * was read in Userchain: which record the root was nobody can say then, but that some of its owner's were erased at that time. Of the
-   * times that stores have named it is the latest: one that lies must not end the delay before its time.
+   * was read in Userchain: which record the root was nobody can say then, but that some of its owner's were erased at that time.
    */
-  #above({ digest, root, owner, at: told }: BelowEntry, delayMs: number): Laying | undefined {
+  #above({ root, owner, at: told }: BelowEntry, delayMs: number): Laying | undefined {
     const tombstone = this.#statements.get(
       'SELECT owner, at, remove_at AS removeAt FROM tombstone WHERE digest = ?',
       root,
@@ -164,10 +167,8 @@ export class ErasureRows {
     const at = this.#statements.get('SELECT at FROM word WHERE digest = ? AND account = ?', root, owner)?.at
     if (typeof at === 'number') return { owner, at, removeAt: at + delayMs }
     if (told === undefined) return undefined
-    if (!this.#statements.get('SELECT 1 FROM erasure WHERE owner = ? AND at = ? LIMIT 1', owner, told)) return undefined
-    const times = 'SELECT ?2 UNION SELECT at FROM vouch WHERE digest = ?3 AND root = ?4 AND owner = ?1'
-    const latest = `SELECT owner, at, remove_at AS removeAt FROM erasure WHERE owner = ?1 AND at IN (${times}) ORDER BY at DESC LIMIT 1`
-    return this.#statements.get(latest, owner, told, digest, root) as Laying | undefined
+    const range = 'SELECT owner, at, remove_at AS removeAt FROM erasure WHERE owner = ? AND at = ? LIMIT 1'
+    return this.#statements.get(range, owner, told) as Laying | undefined
   }
 
   /** @param writers - of each store that names the block the writer that it says, or null of one where it is erased. */
