@@ -91,6 +91,15 @@ it('a failure beside a silent source asks the next one, and nobody twice', async
   expect(asked).toEqual(urls)
 })
 
+it('a listener that fails ends the attempt with its own error', async () => {
+  const fault = new RuntimeError('a lie', { code: 'ERR_SOURCE_MISBEHAVED', url: 'http://a', reason: 'a lie' })
+  const onQuarantine = (): void => {
+    throw new TypeError('the listener failed')
+  }
+  const sources = new Sources({ urls, onQuarantine })
+  await expect(sources.attempt(() => Promise.reject(fault))).rejects.toThrow('the listener failed')
+})
+
 it('what no other source would answer differently ends the attempt, though others are still asked', async () => {
   const sources = new Sources({ urls })
   const silent = new Promise<string>(() => {})

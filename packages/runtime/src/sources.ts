@@ -155,7 +155,7 @@ export class Sources {
     return new Promise<T>((resolve, reject) => {
       const askNext = (): void => {
         const url = waiting.shift()
-        if (url !== undefined) void ask(url)
+        if (url !== undefined) ask(url).catch(reject)
         else if (running === 0) reject(this.#allFailed(errors))
       }
       const ask = async (url: string): Promise<void> => {
