@@ -82,7 +82,7 @@ describe('LedgerClient', () => {
 
   it('ends no stream of which it has not yet used what was said', async () => {
     const [node0, silent] = [await node(), await node({}, { rank: 1 })]
-    const { client } = clientOf([node0, silent], { streamSilenceMs: 400 })
+    const { client } = clientOf([node0, silent], { streamSilenceMs: 1_500 })
     history.block('userchain', [history.algorithm()])
     const { size } = history.ledger.head('userchain')
     const stream = client.stream('userchain', size - 1, { url: node0.url })
