@@ -47,8 +47,8 @@ export const submissionSizeBytesMax = 1024 * 1024
 export const promiseMsMax = 60_000
 const smallSizeBytesMax = 1024 * 1024
 const tileSizeBytesMax = 32 * 1024 * 1024
-/** A stream says something every 5 s: a node that lost its power says nothing and closes nothing. */
-const streamSilenceMsMax = 16_000
+/** A stream says something every 5 s, one of an older node every 15: a node that lost its power says nothing and closes nothing. */
+const streamSilenceMsMax = 20_000
 /** A node that has not answered for so long what any of them can prove: the next one is asked beside it. */
 const hedgeMs = 2_000
 /** A gateway that has not answered a submission for so long; later, since two that are only slow get twice as much then. */
@@ -78,7 +78,7 @@ export interface LedgerClientOptions {
   readonly token?: () => string | Promise<string>
   /** Time for one exchange, default 10 s; a question that waits adds its waiting. */
   readonly timeoutMs?: number
-  /** A stream that says nothing for so long has ended, default 16 s. */
+  /** A stream that says nothing for so long has ended, default 20 s. */
   readonly streamSilenceMs?: number
   readonly now?: () => number
   readonly onQuarantine?: (event: QuarantineEvent) => void
@@ -204,7 +204,7 @@ export class LedgerClient {
 
   /**
    * Blocks as one node publishes them, for ever: frames are not verified. It ends by throwing when the node goes away,
-   * or says nothing for 16 s, or the signal aborts.
+   * or says nothing for 20 s, or the signal aborts.
    *
    * @param options - `url`: the node to listen to; the best candidate if absent.
    */
