@@ -121,9 +121,13 @@ export class Worker {
       }
       await this.#attempt('deliver', () => postings.deliver(signal))
     }
-    if (!isAllRead) this.#unreadSinceMs ??= this.#deps.nowMs()
-    else if (this.#unreadSinceMs !== undefined && !reader.isPuttingOff()) this.#unreadSinceMs = undefined
+    await this.#attempt('standing', async () => this.#noteUnread(isAllRead))
     return isMore
+  }
+
+  #noteUnread(isAllRead: boolean): void {
+    if (!isAllRead) this.#unreadSinceMs ??= this.#deps.nowMs()
+    else if (this.#unreadSinceMs !== undefined && !this.#deps.reader.isPuttingOff()) this.#unreadSinceMs = undefined
   }
 
   /** Since when records could not be fetched, for no store answers or this node is turned away, Unix ms; undefined if none was put off for that. */
