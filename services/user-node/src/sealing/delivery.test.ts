@@ -83,6 +83,23 @@ test('what an outbox knew that was lost is handed over again', async () => {
   database.close()
 })
 
+test.each(['committed', 'refused'] as const)(
+  'what was %s is not handed over, though the node was killed before it noted that the outbox has it',
+  (state) => {
+    const database = openNodeDatabase(join(dir, 'node.db'))
+    const postings = new Postings(database)
+    const { account, leaf, tx } = leafOf(new TestLedger(1_800_000_000_000), generateSigningKey())
+    const next = sha256(tx)
+    for (const id of [tx, next]) postings.add({ tx: id, account, what: 'iot', leaf, requires: undefined }, 1)
+    postings.markFinal(tx, state)
+    expect(postings.unhanded().map((posting) => toHex(posting.tx))).toEqual([toHex(next)])
+    // As folders are in which that had happened.
+    database.run('UPDATE posting SET handed = 0')
+    expect(postings.unhanded().map((posting) => toHex(posting.tx))).toEqual([toHex(next)])
+    database.close()
+  },
+)
+
 test('what storage refuses one person holds up nobody else, and is tried again', async () => {
   const world = new TestLedger(1_800_000_000_000)
   const nowMs = (): number => world.nowMs

@@ -49,7 +49,7 @@ export class Postings {
   /** Not yet handed to the outbox, oldest first; at most 256. */
   unhanded(): Posting[] {
     const rows = this.#database.all(
-      'SELECT tx, account, what, leaf, requires FROM posting WHERE handed = 0 ORDER BY ms, what DESC LIMIT 256',
+      "SELECT tx, account, what, leaf, requires FROM posting WHERE handed = 0 AND state = 'pending' ORDER BY ms, what DESC LIMIT 256",
     )
     return rows.map((row) => ({
       tx: row.tx as Uint8Array,
@@ -65,10 +65,11 @@ export class Postings {
     this.#database.run('UPDATE posting SET handed = 1 WHERE tx = ?', tx)
   }
 
-  /** The outbox's final word. A committed leaf is dropped, the ledger has it; a refused one may have to be signed again. */
+  /** The outbox's final word, also about what it has and this node was killed before it noted that. A committed leaf is dropped, the ledger has it; a refused one may have to be signed again. */
   markFinal(tx: Uint8Array, state: PostingState): void {
-    if (state === 'committed') this.#database.run("UPDATE posting SET state = ?, leaf = x'' WHERE tx = ?", state, tx)
-    else this.#database.run('UPDATE posting SET state = ? WHERE tx = ?', state, tx)
+    if (state === 'committed')
+      this.#database.run("UPDATE posting SET state = ?, handed = 1, leaf = x'' WHERE tx = ?", state, tx)
+    else this.#database.run('UPDATE posting SET state = ?, handed = 1 WHERE tx = ?', state, tx)
   }
 
   /** Leaves of the transactions that were to follow another one, refused with it. */
