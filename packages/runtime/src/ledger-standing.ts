@@ -13,7 +13,7 @@ export interface LedgerStanding {
 /** A quorum renews its word at least every 150 s, and a node asks for it every 30 s: what is older by more than two of them was not heard. */
 const lateMs = staleAfterMs + 60_000
 
-/** The standing of a node by its follower's `freshness` of Userchain. A moment as people read it, null for none: {@link isoOf}. */
+/** The standing of a node at a moment, by its follower's `freshness` of Userchain. */
 export function ledgerStandingOf({ cosignedMs }: Pick<Freshness, 'cosignedMs'>, nowMs: number): LedgerStanding {
   return { ledgerAt: isoOf(cosignedMs), isLedgerLate: cosignedMs === undefined || nowMs - cosignedMs > lateMs }
 }
