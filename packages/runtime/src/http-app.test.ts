@@ -78,6 +78,18 @@ describe('createHttpApp', () => {
     expect(good.json()).toEqual({ n: 12 })
   })
 
+  it('takes no body that is nested too deeply, where a schema lets anything pass, and says so', async () => {
+    const anything = { schema: { body: { type: 'object' } }, bodyLimit: 2 ** 20 }
+    app.fastify.post('/free', anything, async () => ({}))
+    const nested = (depth: number): string => `{"free":${'['.repeat(depth)}${']'.repeat(depth)}}`
+    for (const depth of [64, 100, 10_000, 500_000]) {
+      const answer = await app.fastify.inject({ method: 'POST', url: '/free', headers: json, payload: nested(depth) })
+      expect([answer.statusCode, answer.json().code]).toEqual([400, 'ERR_REQUEST_INVALID'])
+    }
+    const good = await app.fastify.inject({ method: 'POST', url: '/free', headers: json, payload: nested(63) })
+    expect(good.statusCode).toBe(200)
+  })
+
   it('listens on a port of the system, writes its address, and removes it at the stop', async () => {
     const address = await app.listen({ port: 0, dir })
     expect(address.url).toBe(`http://127.0.0.1:${address.port}`)

@@ -17,12 +17,12 @@ import { Networks } from './client-source.ts'
 import { limitConnections } from './connection-limit.ts'
 import { messageOf, RuntimeError } from './errors.ts'
 import { writeFileDurably } from './files.ts'
-import { findNonFinite } from './finite.ts'
 import { listenFailure } from './listen-failure.ts'
 import type { Logger } from './logger.ts'
 import { noteMethods } from './method-guard.ts'
 import { createProblem, problemContentType, problemOf, type StatusOfCode } from './problem.ts'
 import { processInstance } from './process-instance.ts'
+import { findRequestFault } from './request-fault.ts'
 
 export type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 export { createProblem, type Problem, type StatusOfCode } from './problem.ts'
@@ -142,12 +142,12 @@ function addUsualHeaders(app: FastifyInstance): void {
   app.addHook('onRequest', async (_request, reply) => void reply.headers(usualHeaders))
 }
 
-function addNumberGuard(app: FastifyInstance): void {
+function addValueGuard(app: FastifyInstance): void {
   app.addHook('preHandler', async ({ params, query, body }) => {
-    const field = findNonFinite(params, 'params') ?? findNonFinite(query, 'querystring') ?? findNonFinite(body, 'body')
-    if (field === undefined) return
-    const detail = { code: 'ERR_REQUEST_INVALID', field, reason: 'not a finite number' } as const
-    throw new RuntimeError(`${field} is not a finite number`, detail)
+    const fault =
+      findRequestFault(params, 'params') ?? findRequestFault(query, 'querystring') ?? findRequestFault(body, 'body')
+    if (fault === undefined) return
+    throw new RuntimeError(`${fault.field} is ${fault.reason}`, { code: 'ERR_REQUEST_INVALID', ...fault })
   })
 }
 
@@ -251,7 +251,7 @@ export async function createHttpApp(options: HttpAppOptions): Promise<HttpApp> {
   const app = createFastify(options)
   addUsualHeaders(app)
   addErrorHandlers(app, options)
-  addNumberGuard(app)
+  addValueGuard(app)
   addMetrics(app, registry)
   await app.register(swagger, {
     openapi: { openapi: '3.1.0', info: { title: options.name, version: options.version } },

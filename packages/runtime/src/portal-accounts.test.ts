@@ -81,6 +81,28 @@ test('a key opens the door for the login that it was asked for, from where it wa
   expect(accounts.list()).toEqual([{ name: 'ann', role: 'doctor', secondFactor: true }])
 })
 
+test('a new passphrase leaves the second factor on, over a restart too, and only who says so ends it', async () => {
+  nowMs += 3_600_000
+  await accounts.set({ name: 'ida', role: 'doctor', passphrase })
+  const app = { keys: [], totp: secret }
+  accounts.holderOf({ name: 'ida', id: 'session' }).write(app)
+  await accounts.set({ name: 'ida', role: 'administrator', passphrase: 'another passphrase' })
+  accounts = new PortalAccounts({ dir, nowMs: () => nowMs })
+  const login = (evidence: Evidence) => {
+    const act = { path: '', body: {}, page: localPage, evidence }
+    return accounts.open({ name: 'ida', passphrase: 'another passphrase', act, source: 'here' })
+  }
+  await expect(login({})).rejects.toMatchObject({ detail: { code: 'ERR_CODE_NEEDED' } })
+  const code = totpOf(secret, Math.floor(nowMs / 30_000))
+  expect(await login({ code })).toMatchObject({ name: 'ida', role: 'administrator' })
+  // The same code is taken once, whatever is set meanwhile.
+  await accounts.set({ name: 'ida', role: 'administrator', passphrase: 'another passphrase' })
+  await expect(login({ code })).rejects.toMatchObject({ detail: { code: 'ERR_CODE_WRONG' } })
+  const lost = { name: 'ida', role: 'administrator', passphrase: 'another passphrase', endsSecondFactor: true }
+  await accounts.set(lost)
+  expect(await login({})).toMatchObject({ name: 'ida' })
+})
+
 test('a login with the old passphrase that was under way when it was changed is refused', async () => {
   await accounts.set({ name: 'eve', role: 'doctor', passphrase })
   const login = (source: string) => {

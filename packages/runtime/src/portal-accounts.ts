@@ -26,6 +26,15 @@ interface PortalAccount {
   readonly keys?: readonly KeptKey[]
 }
 
+/** Who is to log in, and how. */
+export interface NewPortalAccount {
+  readonly name: string
+  readonly role: string
+  readonly passphrase: string
+  /** True: a second factor that was on is forgotten; default false. */
+  readonly endsSecondFactor?: boolean
+}
+
 interface LiveSession extends OpenPortalSession {
   lastUsedMs: number
   readonly ended: AbortController
@@ -94,18 +103,19 @@ export class PortalAccounts {
     this.#accounts = readAccounts(this.#path)
   }
 
-  /** Adds somebody, or gives a new passphrase or role; open sessions of that name end. */
-  async set(person: { name: string; role: string; passphrase: string }): Promise<void> {
+  /**
+   * Adds somebody, or gives a new passphrase or role; open sessions of that name end. A second factor stays on unless `endsSecondFactor` is true:
+   * the way back in for who lost the phone or the key.
+   */
+  async set(person: NewPortalAccount): Promise<void> {
+    const { name, role, passphrase, endsSecondFactor = false } = person
     const salt = randomBytes(16)
-    const hash = await hashOf(person.passphrase, salt)
-    const account = {
-      name: person.name,
-      role: person.role,
-      salt: salt.toString('base64'),
-      hash: hash.toString('base64'),
-    }
-    this.#write([...this.#accounts.filter(({ name }) => name !== person.name), account])
-    for (const session of this.#sessions.values()) if (session.name === person.name) this.close(session.id)
+    const hash = await hashOf(passphrase, salt)
+    // What a code or a factor changed while this was made counts.
+    const before = endsSecondFactor ? undefined : this.#accounts.find((account) => account.name === name)
+    const account = { name, role, salt: toText(salt), hash: toText(hash) }
+    this.#write([...this.#accounts.filter((other) => other.name !== name), withFactors(account, factorsOf(before))])
+    for (const session of this.#sessions.values()) if (session.name === name) this.close(session.id)
   }
 
   /** The second factor of somebody, in a session. */

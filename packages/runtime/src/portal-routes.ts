@@ -4,7 +4,7 @@ import { sourceOf } from './client-source.ts'
 import { RuntimeError } from './errors.ts'
 import type { FastifyInstance, FastifyRequest } from './http-app.ts'
 import { type PortalCookie, refuseOtherSite } from './portal-access.ts'
-import type { PortalAccounts } from './portal-accounts.ts'
+import type { NewPortalAccount, PortalAccounts } from './portal-accounts.ts'
 import { type OpenPortalSession, type PortalSessions, portalSessionLimits } from './portal-session.ts'
 import { actOf, addSecondFactorRoutes, evidenceProperties } from './second-factor-routes.ts'
 
@@ -118,8 +118,8 @@ export function addPortalFactorRoutes(
 }
 
 /**
- * Adds `PUT /v1/portal/people/:name` `{role, passphrase}`: the node's administrator lets somebody log in. `onRequest` must refuse everybody
- * else.
+ * Adds `PUT /v1/portal/people/:name` `{role, passphrase, endsSecondFactor = false}`: the node's administrator lets somebody log in, or changes
+ * how. `onRequest` must refuse everybody else.
  */
 export function addPortalAccountRoute(
   app: FastifyInstance,
@@ -145,10 +145,11 @@ export function addPortalAccountRoute(
       properties: {
         role: { type: 'string', enum: roles },
         passphrase: { type: 'string', minLength: 8, maxLength: 1024 },
+        endsSecondFactor: { type: 'boolean' },
       },
     },
   }
-  app.put<{ Params: { name: string }; Body: { role: string; passphrase: string } }>(
+  app.put<{ Params: { name: string }; Body: Omit<NewPortalAccount, 'name'> }>(
     '/v1/portal/people/:name',
     { schema, ...(onRequest === undefined ? {} : { onRequest }) },
     async (request, reply) => {
