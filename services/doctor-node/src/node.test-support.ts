@@ -6,6 +6,7 @@ import { parseTransactionLeaf, signingMessage } from '@healthblock/chain/transac
 import { fromBase64, fromHex, toBase64, toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import { createDoctorNode, type DoctorNode } from './app.ts'
+import type { OpenedRecords } from './reading/opened-records.ts'
 import { license, type Recipient, startNetwork, type TestNetwork } from './sample.test-support.ts'
 
 /** A diagnosis as the node lists it. */
@@ -68,6 +69,12 @@ export class Node {
   /** Where it listens. */
   get url(): string {
     return this.#url
+  }
+
+  /** What it opens for its doctor. */
+  get opened(): OpenedRecords {
+    if (this.#node === undefined) throw new Error('the node does not run')
+    return this.#node.services.opened
   }
 
   async call<T>(method: string, path: string, body?: unknown, bearer = apiSecret): Promise<Answer<T>> {

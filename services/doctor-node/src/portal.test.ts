@@ -3,6 +3,7 @@ import { toHex } from '@healthblock/encoding/bytes'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { apiSecret, enrol, type Node, openPractice, type Practice } from './node.test-support.ts'
 import type { DiagnosisView } from './reading/lists.ts'
+import { unreachableCode } from './reading/opened-records.ts'
 import { type Recipient, registerAlgorithm, type TestNetwork, TestPatient } from './sample.test-support.ts'
 
 const passphrase = 'six words that nobody else knows'
@@ -276,6 +277,28 @@ describe('the doctor’s portal', () => {
     expect(unread.filter(({ reason }) => reason === 'unreachable').length).toBeGreaterThan(0)
     network.isAway = false
     expect(await stretch()).toEqual(whole)
+  })
+
+  test('waits no longer for stores that hang than it was told to, and asks them for nothing more then', async () => {
+    patient.record(12, { rhythm: 'fast' })
+    await node.catchUp()
+    await node.stop()
+    await node.start()
+    page = await Page.open(node)
+    const { from, to } = await extent()
+    const stretch = { fromMs: from, toMs: to, recordsMax: 100, bytesMax: 2 ** 30 }
+    const patience = new AbortController()
+    let asked = 0
+    network.onUnanswered = () => {
+      if (++asked === 8) patience.abort()
+    }
+    const place = { patient: patient.account, stream: patient.stream }
+    const { records, unread } = await node.opened.read(place, { ...stretch, signal: patience.signal })
+    network.onUnanswered = undefined
+    expect(records.length + unread.length).toBeGreaterThan(16)
+    expect(unread.filter(({ code }) => code === unreachableCode).length).toBeGreaterThan(8)
+    expect(asked).toBe(8)
+    expect((await node.opened.read(place, stretch)).unread).toEqual([])
   })
 
   test('tells nothing to a stranger, without the page’s token, or after the session has ended', async () => {

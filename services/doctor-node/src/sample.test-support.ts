@@ -47,6 +47,8 @@ export interface TestNetwork {
   isFull: boolean
   /** While true the store answers no question with a block. */
   isAway: boolean
+  /** While set, the store leaves each question for a block unanswered, and this is told of it. */
+  onUnanswered: (() => void) | undefined
   close(): Promise<void>
 }
 
@@ -88,13 +90,20 @@ export async function startNetwork(): Promise<TestNetwork> {
   const proxy = await startTokenProxy(accounting.url)
   const blocks = new Map<string, Uint8Array>()
   const app = fastify({ forceCloseConnections: true })
-  const network = { isFull: false, isAway: false }
+  const network: Pick<TestNetwork, 'isFull' | 'isAway' | 'onUnanswered'> = {
+    ...{ isFull: false, isAway: false, onUnanswered: undefined },
+  }
   app.addContentTypeParser('multipart/form-data', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
   app.addHook('onRequest', async (request, reply) => {
     if (network.isFull && request.url.includes('block/put')) return reply.code(503).send({ code: 'ERR_BUSY' })
   })
   app.addHook('onRequest', async (request, reply) => {
     if (network.isAway && request.url.includes('block/get')) return reply.code(500).send({ code: 'ERR_UNKNOWN' })
+  })
+  app.addHook('onRequest', async (request, reply) => {
+    if (network.onUnanswered === undefined || !request.url.includes('block/get')) return
+    network.onUnanswered()
+    return reply.hijack()
   })
   app.post('/api/v0/block/put', async (request, reply) => {
     const form = await new Response(request.body as Buffer<ArrayBuffer>, {

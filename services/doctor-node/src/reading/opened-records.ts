@@ -96,7 +96,7 @@ export class OpenedRecords {
    * Opens what was measured between two moments, Unix ms.
    *
    * @param options - `recordsMax`: the oldest so many, or with `isNewest` the newest; `rowsMax`: once so many values of vital signs are open,
-   *   no more records are opened.
+   *   no more records are opened; `signal`: once it aborts the stores are waited for, and asked, no more: what they did not bring is unreachable.
    * @throws {DoctorNodeError} `ERR_GRANT_NONE` without a live grant to this stream; `ERR_RANGE_INVALID`.
    */
   async read(
@@ -108,10 +108,11 @@ export class OpenedRecords {
       bytesMax: number
       isNewest?: boolean
       rowsMax?: number
+      signal?: AbortSignal
     },
   ): Promise<OpenedStretch> {
     const { patient, stream } = place
-    const { fromMs, toMs, recordsMax, bytesMax, isNewest = false, rowsMax = Number.POSITIVE_INFINITY } = options
+    const { fromMs, toMs, recordsMax, bytesMax, isNewest = false, rowsMax = Number.POSITIVE_INFINITY, signal } = options
     if (!(fromMs < toMs)) throw new DoctorNodeError('the stretch ends before it begins', { code: 'ERR_RANGE_INVALID' })
     const live = this.#live(patient).filter((grant) => coversStream(grant, stream))
     if (live.length === 0) {
@@ -126,7 +127,7 @@ export class OpenedRecords {
       rows.push(row)
     }
     const granted = rows.filter((row) => live.some((grant) => coversRecord(grant, recordOf(row))))
-    const { next, ...opened } = await this.#openAll(granted, rowsMax)
+    const { next, ...opened } = await this.#openAll(granted, rowsMax, signal)
     const rest = next ?? found[rows.length]
     if (isNewest) for (const list of [opened.records, opened.unread]) list.reverse()
     const kind = Number(rows.find((row) => row.streamkind !== null)?.streamkind ?? 0)
@@ -175,13 +176,14 @@ export class OpenedRecords {
   async #openAll(
     rows: readonly SqlRow[],
     rowsMax: number,
+    signal: AbortSignal | undefined,
   ): Promise<{ records: OpenedRecord[]; unread: Unopened[]; next: SqlRow | undefined }> {
     const records: OpenedRecord[] = []
     const unread: Unopened[] = []
     let first = 0
     for (let values = 0; first < rows.length && values < rowsMax; first += openedAtOnce) {
       const some = rows.slice(first, first + openedAtOnce)
-      const opened = await Promise.all(some.map((row) => this.#open(row)))
+      const opened = await Promise.all(some.map((row) => this.#open(row, signal)))
       for (const [index, result] of opened.entries()) {
         const row = some[index] as SqlRow
         const place = { sequence: Number(row.sequence), fromMs: Number(row.start), toMs: Number(row.until) }
@@ -194,12 +196,12 @@ export class OpenedRecords {
   }
 
   /** A record's batch, or the code of why it does not open. */
-  async #open(row: SqlRow): Promise<ReadingBatch | number> {
+  async #open(row: SqlRow, signal: AbortSignal | undefined): Promise<ReadingBatch | number> {
     const { envelopes, ledgerId } = this.#deps
     const record = recordOf(row)
     const key = await envelopes.epochKey(record)
     if (key === undefined) return unreadableCodes.noKey
-    const block = row.block === null ? await this.#fetch(record) : (row.block as Uint8Array)
+    const block = row.block === null ? await this.#fetch(record, signal) : (row.block as Uint8Array)
     if (block === undefined) return unreadableCodes.missing
     if (block === unreachableCode) return unreachableCode
     const opened = openRecord({ ledgerId, record, block, epochKey: key.epochKey })
@@ -208,15 +210,21 @@ export class OpenedRecords {
     return opened.batch ?? unreadableCodes.format
   }
 
-  async #fetch({ cid, kind }: LedgerRecord): Promise<Uint8Array | typeof unreachableCode | undefined> {
+  async #fetch(
+    { cid, kind }: LedgerRecord,
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array | typeof unreachableCode | undefined> {
     if (kind !== payloadKinds.data) return undefined
     const name = toHex(cid)
     const known = this.#sealed.get(name)
     if (known !== undefined) return known
+    const isOver = (): boolean => signal?.aborted === true
+    if (isOver()) return unreachableCode
     let block: Uint8Array
     try {
-      block = await this.#deps.storage().get(cid)
+      block = await this.#deps.storage().get(cid, signal === undefined ? {} : { signal })
     } catch (error) {
+      if (isOver()) return unreachableCode
       if (isRuntimeError(error, 'ERR_BLOCK_NOT_FOUND')) return undefined
       if (noAnswer.some((code) => isRuntimeError(error, code))) return unreachableCode
       throw error

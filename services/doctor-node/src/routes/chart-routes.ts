@@ -17,6 +17,8 @@ import { hex32 } from './schemas.ts'
 const samplesMax = { records: 64, bytes: 8 * 1024 * 1024 } as const
 const marksMsMax = 10 * 60_000
 const trendMax = { records: 512, bytes: 64 * 1024 * 1024 } as const
+/** An answer waits so long for the stores, all its records together: a page waits three times that for the answer. */
+const storesMsMax = 10_000
 /** Values of vital signs of one answer: a patient may pack years into a day's records, and each minute of them has a median. */
 const trendValuesMax = 300_000
 /** Heart rates are found in pieces of so many records, so that the node's other work goes on. */
@@ -101,7 +103,11 @@ export function registerChartRoutes(app: FastifyInstance, services: Services): v
     { schema: { params: streamParams, querystring: rangeQuery } },
     async (request, reply) => {
       forbidKeeping(reply)
-      const limits = { recordsMax: samplesMax.records, bytesMax: samplesMax.bytes }
+      const limits = {
+        recordsMax: samplesMax.records,
+        bytesMax: samplesMax.bytes,
+        signal: AbortSignal.timeout(storesMsMax),
+      }
       return stretchView(await opened.read(placeOf(request), { ...rangeOf(request), ...limits }))
     },
   )
@@ -116,7 +122,11 @@ export function registerChartRoutes(app: FastifyInstance, services: Services): v
         throw new DoctorNodeError('marks are made for ten minutes at most', { code: 'ERR_RANGE_INVALID' })
       }
       const wide = { fromMs: Math.max(0, range.fromMs - settleMs), toMs: range.toMs }
-      const limits = { recordsMax: trendMax.records, bytesMax: trendMax.bytes }
+      const limits = {
+        recordsMax: trendMax.records,
+        bytesMax: trendMax.bytes,
+        signal: AbortSignal.timeout(storesMsMax),
+      }
       const { records } = await opened.read(placeOf(request), { ...wide, ...limits })
       return marksOf(
         records.map(({ batch }) => batch),
@@ -186,7 +196,8 @@ async function trendsView(
   range: { fromMs: number; toMs: number },
 ): Promise<object> {
   const { opened } = services
-  const limits = { recordsMax: trendMax.records, bytesMax: trendMax.bytes, isNewest: true }
+  const signal = AbortSignal.timeout(storesMsMax)
+  const limits = { recordsMax: trendMax.records, bytesMax: trendMax.bytes, isNewest: true, signal }
   const batches: ReadingBatch[] = []
   const heartRate: [number, number][] = []
   let isPartial = false
