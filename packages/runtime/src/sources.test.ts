@@ -107,3 +107,34 @@ it('what no other source would answer differently ends the attempt, though other
     url === 'http://a' ? silent : Promise.reject(new TypeError('the question itself is wrong'))
   await expect(sources.attempt(work, { hedgeMs: 5 })).rejects.toThrow('the question itself is wrong')
 })
+
+function refusal(url: string, status: number): RuntimeError {
+  return new RuntimeError(`${url}: ${status}`, { code: 'ERR_SOURCE_REFUSED', url, status, sourceCode: 'none' })
+}
+
+it.each([400, 413, 415, 422])(
+  'one source that answers every question with %i keeps nobody from the others, and is tried last',
+  async (status) => {
+    let nowMs = 0
+    const sources = new Sources({ urls, now: () => nowMs })
+    const work = (url: string): Promise<string> =>
+      url === 'http://a' ? Promise.reject(refusal(url, status)) : Promise.resolve(url)
+    expect(await sources.attempt(work)).toBe('http://b')
+    expect(sources.candidates()).toEqual(['http://b', 'http://c', 'http://a'])
+    nowMs += 250
+    expect(sources.candidates()).toEqual(urls)
+  },
+)
+
+it.each([400, 429])(
+  '%i of each source that answers is what the attempt says, though one is away; a 404 is not',
+  async (status) => {
+    const attempt = (said: number): Promise<unknown> =>
+      new Sources({ urls })
+        .attempt((url) => Promise.reject(url === 'http://b' ? away(url) : refusal(url, said)))
+        .catch((error: unknown) => (error as RuntimeError).detail)
+    expect(await attempt(status)).toMatchObject({ code: 'ERR_SOURCE_REFUSED', status })
+    // What the others do not have may be at the one that is away.
+    expect(await attempt(404)).toMatchObject({ code: 'ERR_NO_SOURCE' })
+  },
+)

@@ -34,8 +34,13 @@ function isSlow({ penaltyUntilMs }: Source, nowMs: number): boolean {
   return isYetToCome(penaltyUntilMs, { nowMs, lengthMs: penaltyMsMax })
 }
 
-/** Statuses that another source will not answer differently: the request itself is wrong. */
-const finalStatuses = new Set([400, 413, 415, 422])
+/** Statuses by which a source speaks of the question, not of itself: if each that answers does, the question is wrong. One alone may lie. */
+const questionStatuses = new Set([400, 413, 415, 422])
+const tooManyStatus = 429
+
+function isRefusalOrAway(error: unknown): boolean {
+  return isRuntimeError(error, 'ERR_SOURCE_REFUSED') || isRuntimeError(error, 'ERR_SOURCE_UNREACHABLE')
+}
 
 /** How to make {@link Sources}. */
 export interface SourcesOptions {
@@ -116,8 +121,9 @@ export class Sources {
       return true
     }
     if (isRuntimeError(error, 'ERR_SOURCE_REFUSED')) {
-      if (error.detail.status >= 500 || error.detail.status === 429) this.penalise(url)
-      return !finalStatuses.has(error.detail.status)
+      const { status } = error.detail
+      if (status >= 500 || status === tooManyStatus || questionStatuses.has(status)) this.penalise(url)
+      return true
     }
     return false
   }
@@ -194,11 +200,12 @@ export class Sources {
   }
 
   #allFailed(errors: readonly unknown[]): Error {
-    // One cause shared by all is more telling than their list.
-    if (errors.length > 0 && errors.every((error) => isRuntimeError(error, 'ERR_SOURCE_REFUSED'))) {
-      const statuses = new Set(errors.map((error) => (error as { detail: { status: number } }).detail.status))
-      if (statuses.size === 1) return errors[0] as Error
-    }
+    // One cause shared by all is more telling than their list; of the question or of who asks, also if others are away.
+    const refusals = errors.filter((error) => isRuntimeError(error, 'ERR_SOURCE_REFUSED'))
+    const [first, ...others] = new Set(refusals.map(({ detail }) => detail.status))
+    const isOfAsker = first !== undefined && (first === tooManyStatus || questionStatuses.has(first))
+    const isShared = isOfAsker ? errors.every(isRefusalOrAway) : refusals.length === errors.length
+    if (refusals[0] !== undefined && others.length === 0 && isShared) return refusals[0]
     const attempts = errors.map(messageOf)
     for (const url of this.quarantined()) attempts.push(`${url}: left alone after it failed verification`)
     const message = `no source could be used: ${attempts.join('; ') || 'none is known'}`
