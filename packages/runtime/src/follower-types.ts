@@ -54,4 +54,6 @@ export interface FollowerOptions {
   readonly onEvent?: (event: FollowerEvent) => void
   readonly timeoutMs?: number
   readonly now?: () => number
+  /** How often to ask whether a stream has left something out, default 30,000. */
+  readonly pollMs?: number
 }

@@ -37,7 +37,7 @@ async function node(
 
 function follower(
   nodes: readonly TestNode[],
-  options: { docchain?: boolean; now?: () => number; name?: string } = {},
+  options: { docchain?: boolean; now?: () => number; name?: string; pollMs?: number } = {},
 ): { follower: LedgerFollower; events: FollowerEvent[] } {
   const events: FollowerEvent[] = []
   const opened = LedgerFollower.open({
@@ -49,6 +49,7 @@ function follower(
     onEvent: (event) => events.push(event),
     docchain: options.docchain ?? true,
     ...(options.now === undefined ? {} : { now: options.now }),
+    ...(options.pollMs === undefined ? {} : { pollMs: options.pollMs }),
   })
   closing.push(opened)
   return { follower: opened, events }
@@ -312,6 +313,29 @@ describe('LedgerFollower', () => {
     await first.close()
     grow(2)
     expect((await take(one, 4)).map((block) => block.height)).toEqual([0, 1, 2, 3])
+  })
+
+  it.each([400, 401, 404, 503])(
+    'listens to another node when the first answers everything but a stream, for which it has %i',
+    async (streamStatus) => {
+      const nodes = [await node({ streamStatus }), await node()]
+      const { follower: one } = follower(nodes, { docchain: false })
+      one.start()
+      await expect.poll(() => history.onBlock.size, { timeout: 20_000 }).toBe(1)
+      grow(1)
+      await expect.poll(() => one.head('userchain'), { timeout: 20_000 }).toEqual(history.ledger.head('userchain'))
+    },
+  )
+
+  it('leaves the stream of a node that keeps from it what others have published', async () => {
+    const nodes = [await node({}, { of: new TestLedger(consortium) }), await node()]
+    const { follower: one, events } = follower(nodes, { docchain: false, pollMs: 20 })
+    one.start()
+    await expect.poll(() => nodes[0]?.calls.filter((path) => path.includes('blocks')).length).toBeGreaterThan(1)
+    grow(1)
+    await expect.poll(() => history.onBlock.size, { timeout: 20_000 }).toBe(1)
+    expect(one.head('userchain')).toEqual(history.ledger.head('userchain'))
+    expect(events).toEqual([])
   })
 
   it('empties damaged files and fills them again, and a consumer goes on where it was', async () => {

@@ -14,12 +14,12 @@ import { parseHead } from '@healthblock/chain/head'
 import { CompactRange } from '@healthblock/chain/merkle'
 import { logPolicyOf } from '@healthblock/chain/policy'
 import { PolicyTrail } from '@healthblock/chain/policy-trail'
-import { parseSealLeaf } from '@healthblock/chain/seal'
 import { leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { codeOf, isLocalFault, isRuntimeError, messageOf, RuntimeError } from './errors.ts'
 import { ensureFolder } from './files.ts'
-import { decodeCursor, encodeCursor } from './follower-cursor.ts'
+import { followedBlock } from './followed-block.ts'
+import { decodeCursor } from './follower-cursor.ts'
 import { finalFault, readinessOf, refusalOf } from './follower-faults.ts'
 import { openLedger, removeStores } from './follower-files.ts'
 import type { FollowedBlock, FollowerEvent, FollowerOptions, Freshness } from './follower-types.ts'
@@ -28,7 +28,9 @@ import { misbehaved } from './http-client.ts'
 import { type BlockFrame, LedgerClient, type LedgerTrust } from './ledger-client.ts'
 import { appendFrames, isPrefix, provedRootAt, subtreesOf } from './ledger-page.ts'
 import type { SqliteChainStore } from './ledger-stores.ts'
+import { pause } from './pauses.ts'
 import { RecentBlocks } from './recent-blocks.ts'
+import { StreamTurns } from './stream-turns.ts'
 
 export type { FollowedBlock, FollowerEvent, FollowerOptions, Freshness } from './follower-types.ts'
 
@@ -50,6 +52,8 @@ interface Chain {
   turnedAway: string | undefined
   /** Ends when whoever applies blocks now is done. */
   busy: Promise<unknown>
+  /** The stream that is listened to, and the size to which it led. */
+  stream: { readonly end: AbortController; size: number } | undefined
 }
 
 /** Follows both chains, or Userchain alone. */
@@ -86,6 +90,7 @@ export class LedgerFollower {
         publishedSize: 0,
         turnedAway: undefined,
         busy: Promise.resolve(),
+        stream: undefined,
       }
     }
     this.#chains = { userchain: chain('userchain'), docchain: chain('docchain') }
@@ -225,7 +230,7 @@ export class LedgerFollower {
         if (!isAway && !isLocalFault(error)) throw error
         if (!isAway)
           this.#options.logger.error({ chain, err: error }, 'a block could not be taken in; it will be tried again')
-        await this.#pause(pauseMs, signal)
+        await pause(pauseMs, signal)
         pauseMs = Math.min(retryMsMax, pauseMs * 2)
       }
     }
@@ -274,19 +279,6 @@ export class LedgerFollower {
 
   #wake(): void {
     for (const listener of [...this.#listeners]) listener()
-  }
-
-  async #pause(ms: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer)
-        signal.removeEventListener('abort', done)
-        resolve()
-      }
-      const timer = setTimeout(done, ms)
-      signal.addEventListener('abort', done, { once: true })
-    })
   }
 
   /** Returns when the chain has grown beyond `size`, the follower has halted, or the signal aborts. */
@@ -345,22 +337,12 @@ export class LedgerFollower {
         const known = this.ledger.index(chain).boundaryAt(frame.height)
         if (known?.size !== range.size || !equalBytes(known.root, range.root))
           throw misbehaved(url, `block ${frame.height} is not the one that was verified`)
-        blocks.push(this.#toBlock(chain, frame, range))
+        blocks.push(followedBlock(this.ledger, chain, frame, range))
       }
       if (blocks.length === 0)
         throw new RuntimeError(`${url} is behind`, { code: 'ERR_SOURCE_UNREACHABLE', url, reason: 'behind' })
       return blocks
     })
-  }
-
-  #toBlock(chain: ChainName, frame: BlockFrame, range: CompactRange): FollowedBlock {
-    const transactions = frame.leaves.slice(0, -1).map((leaf, i) => {
-      const transaction = parseTransactionLeaf(leaf)
-      return { transaction, id: this.ledger.transactionId(chain, transaction), index: frame.firstIndex + i }
-    })
-    const { height, firstIndex, leaves } = frame
-    const seal = parseSealLeaf(leaves.at(-1) as Uint8Array)
-    return { chain, height, firstIndex, leaves, seal, transactions, cursor: encodeCursor(height, range) }
   }
 
   /** One at a time for each chain: whoever comes while another applies blocks waits, then goes on from the new head. */
@@ -489,7 +471,7 @@ export class LedgerFollower {
     for (const frame of frames) {
       await this.#execute(chain, url, frame, signal)
       appendFrames(url, [frame], { range, nextHeight: frame.height })
-      this.#chains[chain].recent.add(this.#toBlock(chain, frame, range))
+      this.#chains[chain].recent.add(followedBlock(this.ledger, chain, frame, range))
       this.#wake()
     }
     this.#saw(chain, checkpoint)
@@ -543,15 +525,8 @@ export class LedgerFollower {
     const { size, root } = this.head(chain)
     if (checkpoint.size <= size) return this.#compare(chain, url, checkpoint)
     const rangeFrom = (count: number, hashes: readonly Uint8Array[]): CompactRange => new CompactRange(count, hashes)
-    const other = await provedRootAt({
-      client: this.client,
-      chain,
-      url,
-      size,
-      checkpoint,
-      rangeFrom,
-      nodes: subtreesOf,
-    }).catch(() => undefined)
+    const asked = { client: this.client, chain, url, size, checkpoint, rangeFrom, nodes: subtreesOf }
+    const other = await provedRootAt(asked).catch(() => undefined)
     if (other !== undefined && !equalBytes(other, root)) this.#conflict(chain, url, { size, root: other })
   }
 
@@ -566,11 +541,8 @@ export class LedgerFollower {
         return this.#execute(chain, url, frame, signal, true)
       }
       if (codeOf(error) === 'ERR_ANCHOR_UNKNOWN') {
-        throw new RuntimeError(
-          'userchain is behind',
-          { code: 'ERR_SOURCE_UNREACHABLE', url, reason: 'userchain is behind' },
-          { cause: error },
-        )
+        const detail = { code: 'ERR_SOURCE_UNREACHABLE', url, reason: 'userchain is behind' } as const
+        throw new RuntimeError(detail.reason, detail, { cause: error })
       }
       const typed = finalFault(error, chain, frame)
       if (typed === undefined) throw error
@@ -580,52 +552,82 @@ export class LedgerFollower {
     }
   }
 
-  /** Catches up, then listens to one node's stream; when that fails, again with whoever is best then. */
+  /** Catches up, then listens to one node's stream; when that ends, to another one's. */
   async #keepUp(chain: ChainName): Promise<void> {
     const { signal } = this.#stop
+    const turns = new StreamTurns()
     let pauseMs = retryMsMin
     while (!signal.aborted && this.#halted === undefined) {
       try {
         await this.#catchUpChain(chain)
-        for await (const { url, frame } of this.client.stream(chain, this.head(chain).size, { signal })) {
-          const follows = await this.#exclusively(chain, () => this.#takeFrame(chain, url, frame, signal))
-          if (!follows) break
+        const url = turns.next(this.client.sources.candidates())
+        await this.#listen(chain, url, (from) => {
           pauseMs = retryMsMin
-        }
+          turns.brings(from)
+        })
       } catch (error) {
         if (signal.aborted || this.#halted !== undefined) return
         const level = isLocalFault(error) ? 'error' : 'debug'
         this.#options.logger[level]({ chain, err: error }, 'following was interrupted')
       }
-      await this.#pause(pauseMs, signal)
+      await pause(pauseMs, signal)
       pauseMs = Math.min(retryMsMax, pauseMs * 2)
     }
   }
 
-  /** False if the frame does not follow the head: blocks in between are missing. A node whose frame does not hold is left alone. */
-  async #takeFrame(chain: ChainName, url: string, frame: BlockFrame, signal: AbortSignal): Promise<boolean> {
+  /** Takes what one node's stream brings, until it ends, or leaves something out. */
+  async #listen(chain: ChainName, url: string | undefined, onTaken: (url: string) => void): Promise<void> {
+    const own = this.#chains[chain]
+    const end = new AbortController()
+    const signal = AbortSignal.any([this.#stop.signal, end.signal])
+    const stream = { end, size: this.head(chain).size }
+    own.stream = stream
+    try {
+      for await (const { url: from, frame } of this.client.stream(chain, stream.size, { signal, url })) {
+        const size = await this.#exclusively(chain, () => this.#takeFrame(chain, from, frame, signal))
+        if (size === undefined) return
+        if (size === 0) continue
+        stream.size = size
+        onTaken(from)
+      }
+    } finally {
+      own.stream = undefined
+    }
+  }
+
+  /**
+   * A node whose frame does not hold is left alone.
+   *
+   * @returns the size to which it led; 0 if the block was known; undefined if blocks in between are missing.
+   */
+  async #takeFrame(chain: ChainName, url: string, frame: BlockFrame, signal: AbortSignal): Promise<number | undefined> {
     const { size } = this.head(chain)
-    if (frame.firstIndex < size) return true
-    if (frame.firstIndex > size) return false
+    if (frame.firstIndex < size) return 0
+    if (frame.firstIndex > size) return undefined
     try {
       await this.#apply(chain, url, [frame], signal)
     } catch (error) {
       if (isRuntimeError(error, 'ERR_SOURCE_MISBEHAVED')) this.client.sources.note(url, error)
       throw error
     }
-    return true
+    return this.head(chain).size
   }
 
-  /** A silent stream may be that of a node that fell behind: asks again from time to time. */
+  /** A silent stream may be that of a node that fell behind, or leaves something out: asks again from time to time. */
   async #poll(chain: ChainName): Promise<void> {
     const { signal } = this.#stop
+    let owed: { stream: Chain['stream']; size: number } | undefined
     while (!signal.aborted && this.#halted === undefined) {
-      await this.#pause(pollMs, signal)
+      await pause(this.#options.pollMs ?? pollMs, signal)
       if (signal.aborted || this.#halted !== undefined) return
+      const { stream } = this.#chains[chain]
+      // What was published when it was asked last should have come by now.
+      if (stream !== undefined && owed?.stream === stream && stream.size < owed.size) stream.end.abort()
       await this.#catchUpChain(chain).catch((error: unknown) => {
         if (signal.aborted) return
         this.#options.logger.warn({ chain, code: codeOf(error), reason: messageOf(error) }, 'could not catch up')
       })
+      owed = { stream, size: this.head(chain).size }
     }
   }
 }

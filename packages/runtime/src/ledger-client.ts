@@ -211,7 +211,7 @@ export class LedgerClient {
   async *stream(
     chain: ChainName,
     from: number,
-    options: Awaitable & { url?: string } = {},
+    options: Awaitable & { url?: string | undefined } = {},
   ): AsyncGenerator<{ url: string; frame: BlockFrame }> {
     const url = options.url ?? this.sources.candidates()[0]
     if (url === undefined) throw new RuntimeError('no source could be used', { code: 'ERR_NO_SOURCE', attempts: [] })

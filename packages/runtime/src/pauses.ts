@@ -1,4 +1,5 @@
 /** Pauses between attempts, each thing for itself: what fails again and again waits longer, and holds up nothing else. */
+import { setTimeout as delay } from 'node:timers/promises'
 
 /**
  * True until a moment that was at most `lengthMs` away when it was written down: a clock that was ahead then, and was set right since, does
@@ -6,6 +7,11 @@
  */
 export function isYetToCome(untilMs: number, { nowMs, lengthMs }: { nowMs: number; lengthMs: number }): boolean {
   return nowMs < untilMs && untilMs - nowMs <= lengthMs
+}
+
+/** Waits for so long, or until the signal ends. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => {})
 }
 
 /** How long the first pause is, and the longest. */

@@ -275,6 +275,8 @@ export interface Lies {
   forge?: boolean
   /** Answers this status to everything. */
   status?: number
+  /** Answers this status to whoever wants a stream. */
+  streamStatus?: number
   receipt?: (bytes: Uint8Array) => Uint8Array
   /** Changes an entry of a bundle. */
   entry?: (chain: ChainName, index: number, leaf: Uint8Array) => Uint8Array
@@ -437,7 +439,10 @@ function addBlocks(context: Context): void {
     const from = Number((request.query as { from: string }).from)
     const first = history.ledger.index(chain).boundaryAfter(from)?.height
     const newest = (): number => history.ledger.head(chain).height
-    if (request.headers.accept === 'text/event-stream') return stream(context, chain, first ?? newest() + 1, reply)
+    const isStream = request.headers.accept === 'text/event-stream'
+    if (isStream && node.lies.streamStatus !== undefined)
+      return reply.code(node.lies.streamStatus).send({ code: 'ERR_TEST', detail: 'as told' })
+    if (isStream) return stream(context, chain, first ?? newest() + 1, reply)
     if (first === undefined) return reply.send(Buffer.alloc(0))
     const end = Math.min(newest(), first + context.pageBlocks - 1)
     let heights = Array.from({ length: end - first + 1 }, (_, i) => first + i)
