@@ -13,7 +13,7 @@ import { type BlockId, encodeBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import type { PinEntry, PinsListed } from '../store/entries.ts'
 import { handoffKinds, type Reference } from '../store/operations.ts'
-import { pinOf, referenceAheadMsMax, timelyReference } from '../store/pin-stamps.ts'
+import { msAfter, pinOf, referenceAheadMsMax, timelyReference } from '../store/pin-stamps.ts'
 import { isFinal } from './final-refusal.ts'
 import type { NodeClient } from './node-client.ts'
 
@@ -152,7 +152,7 @@ export class Pins {
     const wasDone = answers.some(({ answer }) => answer === pinAnswers.done)
     if (later >= at) {
       // By another store's clock the account has asked for the opposite later than now: it has asked for this last.
-      at = later + 1
+      at = msAfter(later)
       await onLater?.(at)
       answers = await this.#tellPin(id, { account, at, pin })
     }

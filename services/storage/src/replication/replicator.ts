@@ -16,7 +16,7 @@ import type { PayloadHeader, PayloadReader } from '../ownership.ts'
 import { type BlockId, codecRaw, encodeBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import { handoffKinds, type IncidentEntry, type Reference } from '../store/operations.ts'
-import { referenceAheadMsMax, timelyReference } from '../store/pin-stamps.ts'
+import { msAfter, referenceAheadMsMax, timelyReference } from '../store/pin-stamps.ts'
 import { isFinal } from './final-refusal.ts'
 import { directMs, type HandoffLane } from './handoff-lane.ts'
 import { digestsPerCheckMax, type NodeClient, type ReplicaRequest } from './node-client.ts'
@@ -145,7 +145,7 @@ export class Replicator {
       } catch (error) {
         if (!isStorageError(error, 'ERR_BLOCK_RELEASED')) throw error
         // By another store's clock, or within one ms, the account gave it up: it has asked for this last.
-        const at = 1 + (this.#options.store.releasedAt(id.digest, reference.account) ?? 0)
+        const at = msAfter(this.#options.store.releasedAt(id.digest, reference.account) ?? 0)
         if (at <= asked.at) throw heardLater(error)
         asked = { ...reference, at }
       }

@@ -1,7 +1,7 @@
 /** Pins of references. Owned by the writer's thread. */
 import type { BlockRows, ReferenceRow } from './block-rows.ts'
 import type { Outcome, PinStamps, Reference } from './operations.ts'
-import { isSame, keptSince, mergeStamps, pinOf, stampsIn, stampsOf, timesIn } from './pin-stamps.ts'
+import { isSame, keptSince, mergeStamps, msAfter, pinOf, stampsIn, stampsOf, timesIn } from './pin-stamps.ts'
 import type { Statements } from './statements.ts'
 import type { Tallies } from './tallies.ts'
 
@@ -38,12 +38,12 @@ export class PinRows {
   add(known: KnownReference, reference: Reference, putAt: number | undefined): void {
     const { account, pin, pins } = reference
     const here = stampsOfRow(known.row)
-    const at = putAt !== undefined ? Math.max(reference.at, here.removed + 1) : reference.at
+    const at = putAt !== undefined ? Math.max(reference.at, msAfter(here.removed)) : reference.at
     const stamps = pin === 0 && pins === undefined ? here : mergeStamps(here, stampsOf({ ...reference, at }))
     this.#write(known, account, stamps)
     const since = keptSince({ ...timesIn(known.row), pins: stamps })
     const isAhead = putAt !== undefined && since > putAt
-    const again = Math.max(reference.at, reference.again ?? 0, isAhead ? since + 1 : 0)
+    const again = Math.max(reference.at, reference.again ?? 0, isAhead ? msAfter(since) : 0)
     // Within the same ms, too, or by a clock that is behind, it is not the word of one request alone any more, which that could take back.
     const isSecond = (pins === undefined || reference.again !== undefined) && known.row.againAt === null
     if (again <= since && !isSecond) return

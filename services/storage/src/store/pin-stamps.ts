@@ -11,6 +11,11 @@ export const referenceAheadMsMax = 300_000
 /** A block that was put, and neither pinned nor unpinned. */
 const none: PinStamps = { direct: 0, recursive: 0, removed: 0 }
 
+/** One ms after a time. Nothing comes after the last number that the tables give back as it was. */
+export function msAfter(ms: number): number {
+  return Math.min(ms + 1, Number.MAX_SAFE_INTEGER)
+}
+
 /** The columns of a reference that tell of its times. They are null where `pin` and `at` say all there is. */
 export interface PinColumns {
   pin: number
@@ -97,7 +102,7 @@ export function keptSince(reference: Omit<Reference, 'account'>): number {
  * @param here - what is known already: a clock that was ahead may have set it, and what comes next after it is no later than that.
  */
 export function timelyReference(reference: Reference, nowMs: number, here: PinStamps = none): Reference {
-  const latest = Math.max(nowMs + referenceAheadMsMax, Math.max(here.direct, here.recursive, here.removed) + 1)
+  const latest = Math.max(nowMs + referenceAheadMsMax, msAfter(Math.max(here.direct, here.recursive, here.removed)))
   const earlier = (ms: number): number => Math.min(ms, latest)
   const { pins, again } = reference
   const at = earlier(reference.at)
