@@ -192,6 +192,28 @@ describe('blocks', () => {
     expect(store.tombstone(leaf.digest)).toMatchObject({ owner: alice, removeAt: 10 })
   })
 
+  test('what stores say of a block is forgotten once nobody keeps it here any more', async () => {
+    const store = await openStore()
+    const root = block().digest
+    await store.addTombstones([{ digest: root, owner: alice, at: 3, removeAt: 10 }])
+    const [kept, gone, released] = [block(), block(), block()]
+    for (const one of [kept, gone, released]) {
+      await store.put({ ...one, references: by(bob), enforceQuota: false })
+      await store.vouch(target, [{ digest: one.digest, root }], { storesNeeded: 2, delayMs: 7 })
+    }
+    await store.setAside(gone.digest)
+    await store.release(released.digest, bob, { at: 2, force: true })
+    await store.sweep(0, 1, 0)
+    const tables = new DatabaseSync(join(folder, 'node.sqlite'), { readOnly: true })
+    const said = tables
+      .prepare('SELECT digest FROM vouch')
+      .all()
+      .map(({ digest }) => digest)
+    tables.close()
+    expect(said).toHaveLength(2)
+    expect(said).toEqual(expect.arrayContaining([kept.digest, gone.digest]))
+  })
+
   test('below a root a store that does not keep the block is believed of what the file or its writer has kept for longest', async () => {
     const store = await openStore()
     const [hers, his, forged, old] = [block(), block(), block(), block()]

@@ -228,8 +228,13 @@ export class ErasureRows {
     return { ok: true, changed: deleted > 0, deleted }
   }
 
-  /** Forgets releases and words from before a time, but for those that another store is still to be told by this one. */
+  /**
+   * Forgets releases and words from before a time, but for those that another store is still to be told by this one; and
+   * what other stores said of blocks that nobody keeps here any more.
+   */
   #forget(before: number): void {
+    const isAway = (table: string): string => `NOT EXISTS (SELECT 1 FROM ${table} t WHERE t.digest = vouch.digest)`
+    this.#statements.run(`DELETE FROM vouch WHERE ${isAway('block')} AND ${isAway('gone')}`)
     const isTold = (table: string, kind: number): string =>
       `NOT EXISTS (SELECT 1 FROM handoff h WHERE h.kind = ${kind} AND h.digest = ${table}.digest AND h.account = ${table}.account)`
     // What an erased file had below it that was not here is refused for as long as the file itself.
