@@ -321,7 +321,7 @@ test('where no store has the root any more that Userchain erased, a store that h
     expect([first, second].map(({ node }) => node?.store.handoffCount())).toEqual([0, 0])
     for (const { account } of [first, second]) {
       const read = away.node?.store.cursor(`words ${Buffer.from(account).toString('hex')}`)
-      expect(Number(Buffer.from(read ?? []).toString())).toBeGreaterThan(0)
+      expect(Number.parseInt(Buffer.from(read ?? []).toString(), 10)).toBeGreaterThan(0)
     }
   }, waiting)
 })

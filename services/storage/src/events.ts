@@ -152,6 +152,11 @@ export class Events {
     this.#log.info({ event: 'tombstones-not-pulled', store: toHex(store), ...whyOf(error) })
   }
 
+  /** Other stores' lists of what is erased are still being read: the node serves meanwhile. */
+  tombstonesAwaitedNoLonger(): void {
+    this.#log.warn({ event: 'tombstones-awaited-no-longer' })
+  }
+
   storeIsOlder(store: Uint8Array): void {
     this.#log.info({ event: 'store-is-older', store: toHex(store) })
   }

@@ -42,6 +42,8 @@ const scrubIntervalMs = 7 * dayMs
 /** How often it is looked whether a scrub is due: most nodes are started again more often than once a week. */
 const scrubLookMs = hourMs
 const repairAgainMs = 5_000
+/** How long a start waits for what others have erased; a store that does not answer is given up after 5 s. */
+const erasuresAwaited = { standstillMs: 15_000, atMostMs: 600_000 }
 
 /** What a node is made of. */
 export interface StorageNodeOptions {
@@ -243,7 +245,7 @@ export class StorageNode {
     const { config, members, events } = this.#options
     await this.#store.open()
     // What was erased while this node was away is known to it before it serves anything.
-    await this.#erasure.pull()
+    await this.#erasure.pullBeforeServing(erasuresAwaited)
     await this.#erasure.sweep()
     const at = { host: config.rpcHost, port: config.rpcPort }
     await this.#app.listen(at).catch((error: unknown) => {

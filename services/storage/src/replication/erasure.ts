@@ -5,6 +5,7 @@
  * who may read them can still export what they need for a dispute. The durable hand-off queue tells the other stores; a
  * store that was away asks for what it missed before it serves. Nothing is removed before W stores know of it.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { Authorizer } from '../access/authorizer.ts'
 import type { Member, Members } from '../access/members.ts'
@@ -18,6 +19,16 @@ import { type BlockId, codecRaw, encodeBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import type { BelowEntry, ErasedRange, TombstoneEntry, WordEntry } from '../store/operations.ts'
 import { ledgerWord, notYet, parseWord, statedWord, verifyWord, wordOfOrder } from './erasure-word.ts'
+import {
+  type BelowPlaced,
+  encodeListPlace,
+  type ListPlace,
+  pagesAfter,
+  parseListPlace,
+  placeBelow,
+  placeOfWord,
+  type Word,
+} from './list-pages.ts'
 import type { NodeClient } from './node-client.ts'
 import type { Replicator } from './replicator.ts'
 import { encodeTogether, parseTogether, Together } from './together.ts'
@@ -102,6 +113,10 @@ export class Erasure {
   readonly #accepting = new Map<string, Promise<void>>()
   /** Stores, by their accounts in hex, that are of an earlier version. */
   readonly #older = new Set<string>()
+  /** Stores whose lists are read just now, by their accounts in hex. */
+  readonly #pulling = new Map<string, Promise<void>>()
+  /** Counts what was heard of other stores' lists. */
+  #heard = 0
   #together: Together | undefined
   #togetherWrittenAt = 0
   #forgotAt = 0
@@ -451,8 +466,37 @@ export class Erasure {
     await Promise.all(this.#others().map((member) => this.pullFrom(member)))
   }
 
-  /** As {@link pull}, from one store. */
+  /**
+   * As {@link pull}, waited for while something comes of it: what stands still, as where a store is asked that does not answer,
+   * goes on by itself.
+   *
+   * @param wait.standstillMs - how long nothing may be heard. @param wait.atMostMs - however much is heard.
+   */
+  async pullBeforeServing(wait: { standstillMs: number; atMostMs: number }): Promise<void> {
+    const until = performance.now() + wait.atMostMs
+    let isDone = false
+    const done = this.pull().then(() => {
+      isDone = true
+    })
+    for (let heard = -1; !isDone && heard !== this.#heard && performance.now() < until; ) {
+      heard = this.#heard
+      const ended = new AbortController()
+      const standstill = delay(wait.standstillMs, undefined, { signal: ended.signal }).catch(() => {})
+      await Promise.race([done, standstill])
+      ended.abort()
+    }
+    if (!isDone) this.#options.events.tombstonesAwaitedNoLonger()
+  }
+
+  /** As {@link pull}, from one store, which is asked once at a time. */
   async pullFrom(member: Member): Promise<void> {
+    const name = toHex(member.account)
+    const pulling = this.#pulling.get(name) ?? this.#pullFrom(member).finally(() => this.#pulling.delete(name))
+    this.#pulling.set(name, pulling)
+    await pulling
+  }
+
+  async #pullFrom(member: Member): Promise<void> {
     if (member.url === '') return
     const name = toHex(member.account)
     try {
@@ -480,12 +524,12 @@ export class Erasure {
   }
 
   /** How far a list was read. */
-  #cursor(name: string): number {
-    return Number(Buffer.from(this.#options.store.cursor(name) ?? []).toString() || 0)
+  #readUpTo(cursor: string): ListPlace {
+    return parseListPlace(this.#options.store.cursor(cursor))
   }
 
-  async #setCursor(name: string, number: number): Promise<void> {
-    await this.#options.store.setCursor(name, Buffer.from(String(number)))
+  async #setRead(cursor: string, place: ListPlace): Promise<void> {
+    await this.#options.store.setCursor(cursor, encodeListPlace(place))
   }
 
   /**
@@ -497,67 +541,47 @@ export class Erasure {
   async #pullWords(member: Member, cursor: string): Promise<unknown> {
     const { client, events } = this.#options
     let left: { error: unknown } | undefined
-    for (let after = this.#cursor(cursor); ; ) {
-      const page = await client.words(member, after)
-      for (const { id, bytes } of page) {
+    let read = this.#readUpTo(cursor)
+    const ask = (after: number): Promise<Word[]> => client.words(member, after)
+    for await (const page of pagesAfter(read, ask, placeOfWord)) {
+      for (const word of page) {
         try {
-          await this.accept(bytes)
+          await this.accept(word.bytes)
         } catch (error) {
           if (refusedForGood.some((code) => isStorageError(error, code))) {
             events.wordRefused(member.account, error)
           } else {
-            if (left === undefined) await this.#setCursor(cursor, id - 1)
+            if (left === undefined) await this.#setRead(cursor, read)
             left ??= { error }
+            continue
           }
         }
+        this.#heard++
+        if (left === undefined) read = placeOfWord(word)
       }
-      const last = page.at(-1)
-      if (last === undefined) return left?.error
-      after = last.id
-      if (left === undefined) await this.#setCursor(cursor, after)
+      if (left === undefined) await this.#setRead(cursor, read)
     }
-  }
-
-  /** How far a list of what lies below was read: the number of the last entry, and its digest in hex. */
-  #readBelow(cursor: string): { id: number; name: string } {
-    const [id, name = ''] = Buffer.from(this.#options.store.cursor(cursor) ?? [])
-      .toString()
-      .split(' ')
-    return { id: Number(id), name }
+    return left?.error
   }
 
   /**
    * What is kept here and erased there by nothing that this store knows, as by what it has not read in Userchain yet, is asked
-   * for again the next time. A store that began anew, or was put back from a copy, gives its numbers once more: where the last entry
-   * that was read is another one now, all of the list is read again.
+   * for again the next time.
    *
    * @param from.isLeft - true if words are left: what lies below their roots is asked for again with them.
    */
   async #pullBelow(member: Member, from: { list: BelowList; name: string; isLeft: boolean }): Promise<void> {
     const { client, store, delayMs } = this.#options
     let { isLeft } = from
-    const read = this.#readBelow(from.name)
-    let after = Math.max(0, read.id - 1)
-    for (let isFirst = read.id > 0; ; isFirst = false) {
-      let page = await client.below(member, from.list, after)
-      if (isFirst) {
-        const [first, ...rest] = page
-        const isSame = first?.id === read.id && toHex(first.digest) === read.name
-        page = isSame ? rest : await client.below(member, from.list, 0)
-      }
-      const last = page.at(-1)
-      if (last === undefined) return
+    const ask = (after: number): Promise<BelowPlaced[]> => client.below(member, from.list, after)
+    for await (const page of pagesAfter(this.#readUpTo(from.name), ask, placeBelow)) {
       await store.vouch(member.account, page, { storesNeeded: this.#vouchersNeeded(), delayMs })
+      this.#heard++
       const unread = isLeft ? -1 : page.findIndex((entry) => this.#isUnread(entry))
-      const heard = unread < 0 ? last : page[unread - 1]
-      if (!isLeft && heard !== undefined) await this.#setBelow(from.name, heard)
+      const heard = unread < 0 ? page.at(-1) : page[unread - 1]
+      if (!isLeft && heard !== undefined) await this.#setRead(from.name, placeBelow(heard))
       isLeft ||= unread >= 0
-      after = last.id
     }
-  }
-
-  async #setBelow(cursor: string, { id, digest }: BelowEntry & { id: number }): Promise<void> {
-    await this.#options.store.setCursor(cursor, Buffer.from(`${id} ${toHex(digest)}`))
   }
 
   /** True of a block that is kept here, if nothing is known here of the erasure by which another store says that it goes. */

@@ -297,9 +297,12 @@ export class NodeClient {
   async words(member: Member, after: number): Promise<{ id: number; bytes: Uint8Array }[]> {
     const value = decodeCbor(await this.#send(member, '/v1/replicas/words/list', encodeCbor([after])))
     if (!Array.isArray(value)) throw this.#refused(member, 0, 'malformed answer')
+    let last = after
     return value.map((item) => {
       const [id, bytes] = Array.isArray(item) ? item : []
-      if (typeof id !== 'number' || !(bytes instanceof Uint8Array)) throw this.#refused(member, 0, 'malformed answer')
+      const isNext = typeof id === 'number' && id > last
+      if (!isNext || !(bytes instanceof Uint8Array)) throw this.#refused(member, 0, 'malformed answer')
+      last = id
       return { id, bytes }
     })
   }
@@ -312,15 +315,18 @@ export class NodeClient {
   async below(member: Member, list: BelowList, after: number): Promise<(BelowEntry & { id: number })[]> {
     const value = decodeCbor(await this.#send(member, `/v1/replicas/${list}/list`, encodeCbor([after, 1])))
     if (!Array.isArray(value)) throw this.#refused(member, 0, 'malformed answer')
+    let previous = after
     return value.map((item) => {
       const [id, ...rest] = Array.isArray(item) ? item : []
       const last = rest.at(-1)
       const at = typeof last === 'number' ? { at: last } : {}
       const named = typeof last === 'number' ? rest.slice(0, -1) : rest
       const [digest, root, owner, writer] = parseDigests(named).map((one) => one.slice())
-      if (typeof id !== 'number' || !digest || !root || (list === 'below' && !(owner && writer))) {
+      const isNext = typeof id === 'number' && id > previous
+      if (!isNext || !digest || !root || (list === 'below' && !(owner && writer))) {
         throw this.#refused(member, 0, 'malformed answer')
       }
+      previous = id
       return { id, digest, root, ...(owner ? { owner } : {}), ...(list === 'below' && writer ? { writer } : {}), ...at }
     })
   }
