@@ -12,6 +12,7 @@ import { RecentMap } from '@healthblock/chain/recent-map'
 import type { LeafStore, StateLeaf } from '@healthblock/chain/state-tree'
 import type { ChainChanges, ChainStore } from '@healthblock/chain/store'
 import { byteText } from '@healthblock/encoding/bytes'
+import type { CheckpointThread } from './checkpoint-thread.ts'
 import { IdFilter } from './id-filter.ts'
 import { type Database, openDatabase } from './sqlite.ts'
 import type { Place, PlacedRecord, WaitingIndex } from './waiting-index.ts'
@@ -60,6 +61,8 @@ const pageLeaves = 128
  * again: moving them seldom saves syncs. A node that was killed reads as much at its next start.
  */
 const walPagesMax = 4_000
+/** Where a thread moves them, the owner's connection does it only once so many are there: the thread is gone, or does not keep up. */
+const walPagesMaxBesideThread = 4 * walPagesMax
 
 class SqliteLeafStore implements LeafStore {
   readonly #get: StatementSync
@@ -269,10 +272,16 @@ export class SqliteChainStore implements ChainStore {
   readonly #index: SqliteLogIndex
   readonly #head: StatementSync
   readonly #setHead: StatementSync
+  /** Absent where the owner's connection moves the write-ahead log. */
+  readonly #checkpoints: CheckpointThread | undefined
 
   /** Called by `openChainStore` only. */
-  constructor(database: Database, options: { readonly isReplayed: boolean }) {
+  constructor(
+    database: Database,
+    options: { readonly isReplayed: boolean; readonly checkpoints: CheckpointThread | undefined },
+  ) {
     this.#database = database
+    this.#checkpoints = options.checkpoints
     this.#leaves = new SqliteLeafStore(database)
     this.#index = new SqliteLogIndex(database, options)
     this.leaves = this.#leaves
@@ -309,6 +318,7 @@ export class SqliteChainStore implements ChainStore {
     const added = yield* this.#database.transactionInSteps(() => this.#writeAll(gathered))
     this.#leaves.grew(added)
     this.#index.committed(gathered.index.places(), gathered.index.boundaries)
+    if (this.#checkpoints !== undefined && this.#database.walPages() >= walPagesMax) void this.#checkpoints.request()
   }
 
   /** Inside a transaction; returns how many leaves were new. */
@@ -334,6 +344,7 @@ export class SqliteChainStore implements ChainStore {
 
   /** Closes the file. */
   close(): void {
+    void this.#checkpoints?.close()
     this.#database.close()
   }
 }
@@ -342,7 +353,8 @@ export class SqliteChainStore implements ChainStore {
  * Opens a chain's storage, creating an empty one if the file is absent.
  *
  * @param options - `cacheSizeBytes`: SQLite's page cache, default 32 MiB. `isReplayed`: transactions are not asked for again soon after
- *   they came. `isThrownAway`: nobody opens the file again, so nothing in it needs to survive.
+ *   they came. `isThrownAway`: nobody opens the file again, so nothing in it needs to survive. `checkpoints`: the file's,
+ *   which move what `applyAll` writes from the write-ahead log into the file.
  * @throws {RuntimeError} as `openDatabase`.
  */
 export function openChainStore(options: {
@@ -350,6 +362,7 @@ export function openChainStore(options: {
   cacheSizeBytes?: number
   isReplayed?: boolean
   isThrownAway?: boolean
+  checkpoints?: CheckpointThread
 }): SqliteChainStore {
   const database = openDatabase({
     path: options.path,
@@ -359,6 +372,7 @@ export function openChainStore(options: {
     isLookedThrough: true,
     cacheSizeBytes: options.cacheSizeBytes ?? 32 * 1024 * 1024,
   })
-  database.get(`PRAGMA wal_autocheckpoint = ${walPagesMax}`)
-  return new SqliteChainStore(database, { isReplayed: options.isReplayed === true })
+  const { checkpoints } = options
+  database.get(`PRAGMA wal_autocheckpoint = ${checkpoints === undefined ? walPagesMax : walPagesMaxBesideThread}`)
+  return new SqliteChainStore(database, { isReplayed: options.isReplayed === true, checkpoints })
 }

@@ -169,6 +169,11 @@ export class Database {
     this.#guard(() => this.#database.exec('PRAGMA wal_checkpoint(PASSIVE)'))
   }
 
+  /** Pages in the write-ahead log, those that are in the file already too. */
+  walPages(): number {
+    return (this.get('PRAGMA wal_checkpoint(NOOP)') as { log: number }).log
+  }
+
   /** True until `close`. */
   get isOpen(): boolean {
     return this.#database.isOpen

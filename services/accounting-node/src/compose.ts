@@ -391,7 +391,7 @@ async function closeNode({ node, world, stores, cores, incidents, closures }: Op
   world.register.close()
   await world.workers.close()
   closures.close()
-  stores.close()
+  await stores.close()
   node.directory.close()
   incidents.close()
 }

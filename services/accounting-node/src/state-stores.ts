@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import type { ChainName } from '@healthblock/chain/chains'
 import { StateTree } from '@healthblock/chain/state-tree'
 import { BatchedChainStore } from '@healthblock/runtime/batched-store'
+import { CheckpointThread } from '@healthblock/runtime/checkpoint-thread'
 import { readFileIfPresent, writeFileDurably } from '@healthblock/runtime/files'
 import { openChainStore, type SqliteChainStore } from '@healthblock/runtime/ledger-stores'
 import type { EarlyFaults } from './incidents/early-faults.ts'
@@ -32,6 +33,7 @@ export class StateStores {
   readonly #faults: EarlyFaults
   readonly #files: Partial<Record<ChainName, SqliteChainStore>> = {}
   readonly #stores: Partial<Record<ChainName, BatchedChainStore>> = {}
+  readonly #checkpoints: CheckpointThread[] = []
 
   /** @param faults - Told of each damaged file. */
   constructor(dir: string, faults: EarlyFaults) {
@@ -70,14 +72,20 @@ export class StateStores {
 
   #empty(path: string): SqliteChainStore {
     for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
-    return openChainStore({ path, cacheSizeBytes: stateCacheSizeBytes })
+    return this.#openFile(path)
+  }
+
+  #openFile(path: string): SqliteChainStore {
+    const checkpoints = new CheckpointThread(path)
+    this.#checkpoints.push(checkpoints)
+    return openChainStore({ path, cacheSizeBytes: stateCacheSizeBytes, checkpoints })
   }
 
   /** A store whose every record is what its hashes say; undefined if it is damaged. */
   #openWhole(chain: ChainName, path: string): SqliteChainStore | undefined {
     let store: SqliteChainStore | undefined
     try {
-      store = openChainStore({ path, cacheSizeBytes: stateCacheSizeBytes })
+      store = this.#openFile(path)
       new StateTree(store.leaves)
       return store
     } catch {
@@ -88,12 +96,13 @@ export class StateStores {
   }
 
   /** Writes what has gathered, as far as that can be, and closes the files. */
-  close(): void {
+  async close(): Promise<void> {
     try {
       for (const store of Object.values(this.#stores)) store.flush()
     } catch {
       // A full disk, or a damaged file: nothing is lost that the log does not have.
     }
     for (const file of Object.values(this.#files)) file.close()
+    await Promise.all(this.#checkpoints.map((thread) => thread.close()))
   }
 }
