@@ -9,7 +9,7 @@ import { toHex } from '@healthblock/encoding/bytes'
 import { RuntimeError } from './errors.ts'
 import { ensureFolder, readFileIfPresent, writeFileDurably } from './files.ts'
 import { KeptPromises, type PassedPromise, promisesSchema } from './kept-promises.ts'
-import type { Submission } from './ledger-answers.ts'
+import type { SignedRefusal, Submission } from './ledger-answers.ts'
 import { promiseMsMax } from './ledger-client.ts'
 import { type Database, openDatabase, type SqlRow } from './sqlite.ts'
 
@@ -44,7 +44,7 @@ export interface OutboxEntry {
   readonly receiptPath?: string
   /** The rule that refused it; `outbox.dependency` if what it depends on was refused. */
   readonly rule?: string
-  /** The gateway's signed refusal, canonical CBOR `[statement, signature]`. */
+  /** Of a refused one: the last gateway's signed refusal, canonical CBOR `[statement, signature]`. */
   readonly refusal?: Uint8Array
 }
 
@@ -184,7 +184,7 @@ export class OutboxEntries {
     return this.#promises.list()
   }
 
-  /** Signed refusals, newest first. */
+  /** As `Outbox.refusals`. */
   refusals(limit: number): { chain: ChainName; id: Uint8Array; refusal: Uint8Array }[] {
     return this.#database
       .all('SELECT chain, id, refusal FROM entry WHERE refusal IS NOT NULL ORDER BY number DESC LIMIT ?', limit)
@@ -253,7 +253,7 @@ export class OutboxEntries {
         if (refusal !== undefined) {
           // It has promised nothing: what was promised before was another's to answer.
           this.passed(id)
-          this.refuse(id, refusal.rule, refusal.evidence)
+          this.refused(id, refusal, url)
         } else {
           const set =
             'UPDATE entry SET status = 1, attempts = attempts + 1, gateway = ?, deadline_ms = ? WHERE id = ? AND status = 0'
@@ -305,30 +305,46 @@ export class OutboxEntries {
     this.#promises.passed(id, this.#toCome())
   }
 
-  /** The gateway answered, and the entry is not finished. */
+  /** The gateway that promised last answered. */
   answered(id: Uint8Array): void {
     this.#promises.answered(id, this.#toCome())
+  }
+
+  /** As one durable step. */
+  together(steps: () => void): void {
+    this.#database.transaction(steps)
   }
 
   /** Finishes an entry. Its receipt is durable first. */
   commit(id: Uint8Array, place: { index: number; height: number; receipt: Uint8Array }): void {
     writeFileDurably(this.#receiptPath(toHex(id)), place.receipt)
-    this.#database.run(
-      "UPDATE entry SET status = 2, leaf = x'', position = ?, height = ?, gateway = NULL, deadline_ms = NULL WHERE id = ? AND status < 2",
-      place.index,
-      place.height,
-      id,
-    )
-    this.#promises.settled(id)
+    this.#database.transaction(() => {
+      this.#database.run(
+        "UPDATE entry SET status = 2, leaf = x'', position = ?, height = ?, gateway = NULL, deadline_ms = NULL WHERE id = ? AND status < 2",
+        place.index,
+        place.height,
+        id,
+      )
+      this.#promises.settled(id)
+    })
+  }
+
+  /** A gateway signed a refusal, and one alone may lie: the entry waits for another gateway. The second refusal finishes it, whosever it is. */
+  refused(id: Uint8Array, { rule, evidence }: Pick<SignedRefusal, 'rule' | 'evidence'>, gateway: string): void {
+    const set =
+      'UPDATE entry SET status = 0, refusal = ?, due_ms = 0, gateway = ?, deadline_ms = NULL WHERE id = ? AND status < 2 AND refusal IS NULL'
+    if (this.#database.run(set, evidence, gateway, id) === 0) this.refuse(id, rule, evidence)
   }
 
   /** Finishes an entry. `refusal`: canonical CBOR `[statement, signature]`, if a gateway signed it. */
   refuse(id: Uint8Array, rule: string, refusal: Uint8Array | null): void {
     const set =
       "UPDATE entry SET status = 3, leaf = x'', rule = ?, refusal = ?, gateway = NULL, deadline_ms = NULL WHERE id = ? AND status < 2"
-    this.#database.run(set, rule, refusal, id)
-    this.#promises.answered(id, this.#toCome())
-    this.#promises.settled(id)
+    this.#database.transaction(() => {
+      this.#database.run(set, rule, refusal, id)
+      this.answered(id)
+      this.#promises.settled(id)
+    })
   }
 
   /** Refuses what depends on something that was refused, 1,000 at a time; returns their ids. */
@@ -375,7 +391,7 @@ export class OutboxEntries {
       ...(row.position === null ? {} : { index: Number(row.position), height: Number(row.height) }),
       ...(status === 'committed' ? { receiptPath: this.#receiptPath(id) } : {}),
       ...(row.rule === null ? {} : { rule: String(row.rule) }),
-      ...(row.refusal === null ? {} : { refusal: row.refusal as Uint8Array }),
+      ...(status !== 'refused' || row.refusal === null ? {} : { refusal: row.refusal as Uint8Array }),
     }
   }
 }

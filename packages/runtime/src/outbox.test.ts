@@ -106,6 +106,35 @@ describe('Outbox', () => {
     expect(outbox.refusals()).toEqual([{ chain: 'userchain', id: first, refusal: entry.refusal }])
   })
 
+  it('gives what one gateway refuses to another, and keeps that word as evidence', async () => {
+    const liar = await node({ refuses: 'algorithm.hash' })
+    const { outbox, finished } = open([liar.url, (await node({}, { rank: 1 })).url])
+    outbox.start()
+    const [id] = outbox.add([item(history.algorithm())]) as [Uint8Array]
+    const entry = await outbox.wait(id)
+    expect(entry).toMatchObject({ status: 'committed' })
+    expect([entry.rule, entry.refusal]).toEqual([undefined, undefined])
+    expect(finished).toHaveLength(1)
+    const [kept] = outbox.refusals()
+    const { gateway, tx } = parseStatement('refused', readStatement(kept?.refusal as Uint8Array).statement)
+    expect([gateway, tx]).toEqual([genesisAccounts(consortium.genesis).nodes[0], id])
+    expect(outbox.passedPromises()).toEqual([])
+  })
+
+  it('takes the second refusal for true, of another gateway or of the only one', async () => {
+    const [first, second] = [await node(), await node({}, { rank: 1 })]
+    const { outbox } = open([first.url, second.url])
+    outbox.start()
+    const [id] = outbox.add([item(history.algorithm(2))]) as [Uint8Array]
+    expect(await outbox.wait(id)).toMatchObject({ status: 'refused', rule: 'algorithm.hash' })
+    expect([first.received.length, second.received.length]).toEqual([1, 1])
+    await second.close()
+    const [next] = outbox.add([item(history.algorithm(2))]) as [Uint8Array]
+    expect(await outbox.wait(next)).toMatchObject({ status: 'refused', rule: 'algorithm.hash' })
+    expect(first.received).toHaveLength(3)
+    expect(outbox.refusals()).toHaveLength(2)
+  })
+
   it('sends again what was refused, if it is told to, and nothing that is on record', async () => {
     const { outbox, finished } = open([(await node()).url])
     outbox.start()

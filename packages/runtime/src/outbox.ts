@@ -1,7 +1,8 @@
 /**
  * A durable outbox of transactions. What `add` returned for is on disk, and will be committed or refused whatever
  * happens to this process, its network or a gateway: entries are sent in the order in which they were added, resubmitted
- * (to another gateway) when a promise's deadline has passed or its gateway is away, and finished only by a verified receipt or a signed refusal.
+ * (to another gateway) when a promise's deadline has passed or its gateway is away, and finished only by a verified receipt or by signed refusals: one
+ * gateway may lie, so what it refuses goes to another once more, and the second refusal counts.
  *
  * Sending twice is harmless: an id is committed at most once. Entries that a gateway deferred wait with a capped
  * back-off, and so do later ones of the same stream. A finished entry's leaf is erased; its receipt is a file.
@@ -156,7 +157,7 @@ export class Outbox {
     return this.#entries.passedPromises()
   }
 
-  /** Signed refusals, newest first, at most `limit` (default 1,000). */
+  /** Signed refusals, newest first, at most `limit` (default 1,000): also those that another gateway has shown to be false. */
   refusals(limit = 1_000): { chain: ChainName; id: Uint8Array; refusal: Uint8Array }[] {
     return this.#entries.refusals(limit)
   }
@@ -385,14 +386,20 @@ export class Outbox {
       // Verified by the client.
       const receipt = await this.#options.client.receipt(chain, id, { signal: this.#stop.signal })
       this.#entries.commit(id, { index: answer.index, height: answer.height, receipt })
-    } else if (answer?.status === 'refused') this.#entries.refuse(id, answer.rule, answer.evidence)
-    else if (answer?.status === 'deferred') {
-      this.#entries.answered(id)
-      this.#entries.postpone([id], undefined)
-    } else if (this.#isPast(entry)) {
-      this.#entries.passed(id)
-      this.#entries.postpone([id], gateway)
+      return
     }
+    this.#entries.together(() => {
+      if (answer?.status === 'refused') {
+        this.#entries.answered(id)
+        this.#entries.refused(id, answer, gateway)
+      } else if (answer?.status === 'deferred') {
+        this.#entries.answered(id)
+        this.#entries.postpone([id], undefined)
+      } else if (this.#isPast(entry)) {
+        this.#entries.passed(id)
+        this.#entries.postpone([id], gateway)
+      }
+    })
   }
 
   /** True if the deadline of the entry's promise is over. */

@@ -271,6 +271,8 @@ export interface Lies {
   swallow?: boolean
   /** Answers 429 to a submission of such transactions. */
   turnsAway?: (transactions: readonly Transaction[]) => boolean
+  /** Signs that it refuses whatever is submitted, by this rule. */
+  refuses?: string
   /** Signs with a key that is no node's. */
   forge?: boolean
   /** Answers this status to everything. */
@@ -492,25 +494,22 @@ function addSubmission(context: Context): void {
       return reply.code(429).send({ code: 'ERR_TEST', detail: 'as told' })
     node.received.push(...transactions.map(({ leaf }) => leaf))
     const txs = transactions.map((transaction) => history.id(transaction, chain))
+    const refusalOf = (tx: Uint8Array, rule: string): CborValue => {
+      const { height, stateRoot: st } = ledger.head(chain)
+      return sign('refused', { v: 1, chain: chains[chain], gateway, tx, rule: ruleText(rule), height, st })
+    }
+    const { refuses } = node.lies
+    if (refuses !== undefined) {
+      const refused = txs.map((tx) => refusalOf(tx, refuses))
+      return reply.code(422).send(Buffer.from(encodeCbor({ refused })))
+    }
     if (!node.lies.swallow) {
       history.block(chain, transactions)
       for (const transaction of transactions) {
         const id = history.id(transaction, chain)
         const verdict = ledger.judge(chain, transaction, { atMs: history.nowMs + 1 })
         if (verdict.verdict !== 'refused' || verdict.rule.endsWith('.duplicate')) continue
-        const { height, stateRoot } = ledger.head(chain)
-        refusals.set(
-          toHex(id),
-          sign('refused', {
-            v: 1,
-            chain: chains[chain],
-            gateway,
-            tx: id,
-            rule: ruleText(verdict.rule),
-            height,
-            st: stateRoot,
-          }),
-        )
+        refusals.set(toHex(id), refusalOf(id, verdict.rule))
       }
     }
     const promise = sign('accepted', {
