@@ -339,6 +339,45 @@ describe('a revocation', { timeout: 60_000 }, () => {
     vault.close()
   })
 
+  test('6: that is refused again and again is signed again at once, then every 30 s, and takes effect when it is taken', async () => {
+    const a = world.enrolDoctor()
+    const vault = await node.enrol()
+    await grantAll(vault, a)
+    node.commitAll()
+    await node.consent.revoke(node.person(), () => true)
+    const logger = createLogger({ name: 'test', level: 'silent' })
+    const settlement = new Settlement({
+      ...{ dir, database: node.database, people: node.store, consent: node.consent, logger },
+      client: { receipt: () => Promise.reject(new Error('away')) },
+      ...{ events: new UserNodeEvents(logger), nowMs: () => world.nowMs },
+    })
+    const refused = { status: 'refused', addedMs: 0, attempts: 1, rule: 'key.expiry', chain: 'userchain' } as const
+    const signed = (): number => Number(node.database.get('SELECT count(*) AS n FROM consent WHERE closes > 0')?.n)
+    const pending = (): Uint8Array | undefined =>
+      node.database.get("SELECT tx FROM consent WHERE state = 'pending' AND closes > 0")?.tx as Uint8Array | undefined
+    const refuseAll = async (): Promise<void> => {
+      for (let tx = pending(); tx !== undefined; tx = pending()) {
+        node.postings.markFinal(tx, 'refused')
+        await settlement.settle(node.person(), { ...refused, id: toHex(tx) })
+      }
+    }
+    await refuseAll()
+    expect(signed()).toBe(9)
+    await settlement.resume(() => undefined)
+    await refuseAll()
+    await settlement.resume(() => undefined)
+    expect(signed()).toBe(10)
+    world.nowMs += 30_000
+    await settlement.resume(() => undefined)
+    const tx = pending() as Uint8Array
+    node.commitAll()
+    await settlement.settle(node.person(), { ...refused, status: 'committed', id: toHex(tx) })
+    const gid = node.database.get('SELECT gid FROM grants')?.gid as Uint8Array
+    const { account } = node.person()
+    expect(userTables.grant.get(world.ledger.state('userchain'), account, gid)?.c).toBeDefined()
+    vault.close()
+  })
+
   test('6: that runs while the ledger refuses a grant does not renew it', async () => {
     const a = world.enrolDoctor()
     const vault = await node.enrol()

@@ -73,6 +73,9 @@ const answerPauses: PauseLimits = { minMs: 1_000, maxMs: 3_600_000 }
  */
 const answeredRootsMax = 512
 
+/** Between devices of an enrolment that are refused for the time: a clock that is wrong stays so for a while. */
+const enrolmentPauses: PauseLimits = { minMs: 1_000, maxMs: 30_000 }
+
 /** One that begins again may turn a reader away for a moment. */
 const turnedAwayPatienceMs = 60_000
 
@@ -97,6 +100,8 @@ export class Household {
   readonly #fitted = new Map<string, number>()
   /** By person and op key: once root has replaced it, nothing is waited for. */
   readonly #answers: Pauses
+  /** By person. */
+  readonly #enrolments: Pauses
   /** Since when the ledger turns this node away. */
   #turnedAwayMs: number | undefined
   #forgetDueMs: number
@@ -104,6 +109,7 @@ export class Household {
   constructor(deps: Dependencies) {
     this.#deps = deps
     this.#answers = new Pauses(answerPauses, deps.nowMs)
+    this.#enrolments = new Pauses(enrolmentPauses, deps.nowMs)
     this.#forgetDueMs = deps.nowMs() + forgetEveryMs
   }
 
@@ -283,6 +289,8 @@ export class Household {
     const posted = postings.of(person.account)
     const device = posted.findLast(({ what }) => what === 'device')
     if (device === undefined || this.#isOutOfTime(device)) {
+      if (device !== undefined && this.#enrolments.isPausing(person.id)) return
+      if (device !== undefined) this.#enrolments.failed(person.id)
       await refresh()
       people.postDevice(person)
       return

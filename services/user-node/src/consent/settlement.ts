@@ -41,11 +41,15 @@ function partsOf(receipt: Uint8Array): number {
 
 /** Between two looks for refused rotations that nothing took the place of. */
 const reissuePauseMs = 30_000
+/** So many refusals in a row are answered at once; what is refused again and again then, as by a clock that is wrong, waits for the next look. */
+const reissuesAtOnce = 8
 
 /** Follows the consent transactions of everybody. */
 export class Settlement {
   readonly #deps: Dependencies
   #reissueAfterMs = 0
+  /** By person: refusals since the ledger took something. */
+  readonly #refusals = new Map<string, number>()
   constructor(deps: Dependencies) {
     this.#deps = deps
   }
@@ -64,6 +68,7 @@ export class Settlement {
     const generation = Number(row.generation)
     this.#deps.consent.noteSettled(person)
     if (entry.status === 'committed') {
+      this.#refusals.delete(person.id)
       database.run(
         "UPDATE consent SET state = 'committed', recorded = coalesce(recorded, ?) WHERE tx = ?",
         this.#deps.nowMs(),
@@ -91,7 +96,10 @@ export class Settlement {
       person.account,
     )
     // A later one repeats every close and cut; without one they are signed again, under a new counter and expiry.
-    if (newer === undefined && generation > Number(committed?.g ?? 0)) await this.#deps.consent.reissue(person)
+    if (newer !== undefined || generation <= Number(committed?.g ?? 0)) return
+    const refusals = (this.#refusals.get(person.id) ?? 0) + 1
+    this.#refusals.set(person.id, refusals)
+    if (refusals <= reissuesAtOnce) await this.#deps.consent.reissue(person)
   }
 
   /**
