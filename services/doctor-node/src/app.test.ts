@@ -10,7 +10,7 @@ import { encodeFitting } from '@healthblock/diagnosis/document'
 import { toBase64, toHex } from '@healthblock/encoding/bytes'
 import { cidOf } from '@healthblock/runtime/storage-client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Diagnosis, enrol, type Node, openPractice, type Practice } from './node.test-support.ts'
+import { confirm, type Diagnosis, enrol, type Node, openPractice, type Practice } from './node.test-support.ts'
 import { type Recipient, registerAlgorithm, type TestNetwork, TestPatient } from './sample.test-support.ts'
 
 describe('a doctor node', () => {
@@ -42,6 +42,13 @@ describe('a doctor node', () => {
     const forged = await node.call('POST', '/v1/identity/confirm', { signature: toBase64(new Uint8Array(64)) })
     expect(forged).toMatchObject({ status: 400, body: { code: 'ERR_SIGNATURE_WRONG' } })
     expect(await node.get('/v1/identity')).toMatchObject({ state: 'pending' })
+    // What the ledger refuses today, for the sponsor's quota for instance, it may take when it is asked again.
+    network.accounting.lies.refuses = 'register.sponsor'
+    await confirm(node, network)
+    const submissions = (): number => network.accounting.calls.filter((path) => path.endsWith('/transactions')).length
+    await expect.poll(submissions, { timeout: 20_000 }).toBe(2)
+    expect(await node.get('/v1/statements')).toHaveLength(1)
+    delete network.accounting.lies.refuses
     doctor = await enrol(node, network)
     expect(await node.get<{ words: string[] }>('/v1/identity')).toMatchObject({
       state: 'licensed',

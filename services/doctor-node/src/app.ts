@@ -179,7 +179,7 @@ function build(config: DoctorNodeConfig, logger: Logger, stopping: AbortSignal, 
     wake: () => worker.wake(),
     standing: () => standingOf(follower, worker, nowMs()),
     register: (signature: Uint8Array): void =>
-      void outbox.add([{ chain: 'userchain', leaf: identity.registration(signature) }]),
+      void outbox.add([{ chain: 'userchain', leaf: identity.registration(signature), isAnew: true }]),
   }
   return { ...built, catchUp: (timeoutMs) => catchUp(built, logger, timeoutMs) }
 }

@@ -160,8 +160,8 @@ export async function openPractice(): Promise<Practice> {
   return { root, network, node, close }
 }
 
-/** Enrols the node's doctor as the hospital's administrator does. */
-export async function enrol(node: Node, network: TestNetwork): Promise<Recipient> {
+/** Has the sponsor confirm the node's doctor. @returns the account. */
+export async function confirm(node: Node, network: TestNetwork): Promise<Uint8Array> {
   const { organisation } = network.history.consortium
   const asked = { name: 'doctor-a', sponsor: toHex(organisation.account) }
   const { body: made } = await node.call<{ account: string; body: string }>('POST', '/v1/identity', asked)
@@ -169,11 +169,17 @@ export async function enrol(node: Node, network: TestNetwork): Promise<Recipient
   const { ledgerId } = network.history.ledger
   const signature = organisation.op.sign(signingMessage({ ledgerId, chain: 'userchain', bodyBytes }))
   await node.call('POST', '/v1/identity/confirm', { signature: toBase64(signature) })
+  return fromHex(made.account)
+}
+
+/** Enrols the node's doctor as the hospital's administrator does. */
+export async function enrol(node: Node, network: TestNetwork): Promise<Recipient> {
+  const account = await confirm(node, network)
   const state = async (): Promise<string> => (await node.get<{ state: string }>('/v1/identity')).state
   while ((await state()) !== 'registered') await node.catchUp()
-  license(network.history, fromHex(made.account))
+  license(network.history, account)
   while ((await state()) !== 'licensed') await node.catchUp()
   const leaf = network.accounting.received.find((one) => parseTransactionLeaf(one).body.t === 'register') as Uint8Array
   const { kem } = parseTransactionLeaf(leaf).body as { kem: Uint8Array }
-  return { account: fromHex(made.account), kemKey: kem }
+  return { account, kemKey: kem }
 }

@@ -82,6 +82,7 @@ export interface UserNode {
 
 const refreshTimeoutMs = 10_000
 const drainPollMs = 20
+const enrolmentPollMs = 100
 const looksEveryMs = 15_000
 /** What is larger, samples and files, comes by routes that say so. */
 const nodeBodyBytesMax = 64 * 1024
@@ -397,10 +398,7 @@ async function followWhenEnrolled(built: Built, logger: Logger, signal: AbortSig
   const isReadable = (): boolean =>
     built.store.all().some((person) => built.outbox.find(person.account)?.status === 'committed')
   while (!isReadable()) {
-    await new Promise<void>((resolve) => {
-      setTimeout(resolve, 100).unref()
-      signal.addEventListener('abort', () => resolve(), { once: true })
-    })
+    await delay(enrolmentPollMs, undefined, { signal }).catch(() => {})
     if (signal.aborted) return
   }
   built.follower.start()

@@ -126,7 +126,31 @@ test('somebody who was enrolled by a clock that was wrong lives once it is set r
   home.postings.markFinal(tx, 'refused')
   await household.round()
   const [, second] = devices()
-  world.commit(second?.leaf as Uint8Array)
+  // One that is refused at once again is not followed by the next at once.
+  home.postings.markFinal(second?.tx as Uint8Array, 'refused')
+  await household.round()
+  expect(devices()).toHaveLength(2)
+  world.nowMs += 1_000
+  await household.round()
+  const [, , third] = devices()
+  world.commit(third?.leaf as Uint8Array)
+})
+
+test('a registration that was refused goes on its way again when its sponsor confirms it again, and then no more', async () => {
+  const sponsor = world.organisation
+  const { person, body } = await home.people.create({ name: 'anna', passphrase: 'correct horse battery', sponsor })
+  const message = signingMessage({ ledgerId: world.ledger.ledgerId, chain: 'userchain', bodyBytes: body })
+  const confirm = (): void => home.people.confirm(person, world.op.sign(message), world.op.publicKey)
+  openHousehold()
+  const waiting = (): string[] => home.postings.unhanded().map(({ what }) => what)
+  confirm()
+  home.postings.markFinal(person.account, 'refused')
+  expect(waiting()).toEqual([])
+  confirm()
+  expect(waiting()).toEqual(['register'])
+  home.commitAll()
+  confirm()
+  expect(waiting()).toEqual([])
 })
 
 test('a stream whose samples cannot be sealed holds up neither the other streams nor the keys', async () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import type { Outbox, OutboxEntry } from '@healthblock/runtime/outbox'
+import type { Database } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { DoctorNodeEvents } from '../events.ts'
@@ -16,7 +17,7 @@ let dir: string
 let postings: Postings
 let handed: string[]
 let storing: { release: () => void; fail: () => void }[]
-let close: () => void
+let database: Database
 let clockMs: number
 
 const id = (byte: number): Uint8Array => new Uint8Array(32).fill(byte)
@@ -24,8 +25,7 @@ const id = (byte: number): Uint8Array => new Uint8Array(32).fill(byte)
 /** The edges of the network: what is put waits until the test lets it go; what is handed over is answered at once. */
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'postings-'))
-  const database = openNodeDatabase(join(dir, 'doctor.db'))
-  close = () => database.close()
+  database = openNodeDatabase(join(dir, 'doctor.db'))
   handed = []
   clockMs = 1_800_000_000_000
   storing = []
@@ -46,7 +46,7 @@ beforeEach(() => {
 })
 
 afterEach(() => {
-  close()
+  database.close()
   rmSync(dir, { recursive: true })
 })
 
@@ -99,4 +99,15 @@ test('a block that cannot be stored holds up none of another patient, and is tri
   storing.shift()?.release()
   expect(await again).toBe(true)
   expect(handed).toEqual([toHex(second), toHex(first)])
+})
+
+test('what is on record is found so at a start, though the node was killed before it noted that the outbox has it', async () => {
+  const tx = add(1)
+  const round = postings.deliver(AbortSignal.timeout(60_000))
+  storing.shift()?.release()
+  await round
+  // As the folder is if that had happened.
+  database.run("UPDATE posting SET state = 'stored'")
+  for (const entry of postings.unsettled()) postings.settle(entry)
+  expect(postings.find(tx)).toMatchObject({ state: 'committed' })
 })

@@ -270,7 +270,8 @@ export class Postings {
    */
   unsettled(): OutboxEntry[] {
     const { database, outbox } = this.#deps
-    const rows = database.all("SELECT tx FROM posting WHERE state = 'posted' LIMIT 100000")
+    // What is stored the outbox may have too, if this process was killed before it noted that.
+    const rows = database.all("SELECT tx FROM posting WHERE state IN ('stored', 'posted') LIMIT 100000")
     return rows.flatMap(({ tx }) => {
       const entry = outbox().find(tx as Uint8Array)
       if (entry === undefined) database.run("UPDATE posting SET state = 'stored' WHERE tx = ?", tx as Uint8Array)

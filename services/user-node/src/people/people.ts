@@ -179,7 +179,9 @@ export class People {
    */
   confirm(person: Person, signature: Uint8Array, sponsorKey: Uint8Array): void {
     const { database, store, postings, ledger, nowMs } = this.#deps
-    if (person.state !== 'pending') return
+    // What was refused, for a sponsor who had no quota left for instance, is sent again when it is asked for again.
+    const isRefused = postings.find(person.account, person.account)?.state === 'refused'
+    if (person.state !== 'pending' && !isRefused) return
     const row = this.#row(person)
     const bodyBytes = row.register as Uint8Array
     const message = signingMessage({ ledgerId: ledger.ledgerId, chain: 'userchain', bodyBytes })
@@ -202,14 +204,13 @@ export class People {
     })
     try {
       database.transaction(() => {
-        postings.add(
-          { tx: person.account, account: person.account, what: 'register', leaf, requires: undefined },
-          nowMs(),
-        )
+        const [tx, account] = [person.account, person.account]
+        if (isRefused) postings.renew({ tx, leaf }, nowMs())
+        else postings.add({ tx, account, what: 'register', leaf, requires: undefined }, nowMs())
         store.writeState(person, 'registering')
       })
     } catch (error) {
-      person.state = 'pending'
+      if (!isRefused) person.state = 'pending'
       throw error
     }
   }

@@ -45,7 +45,10 @@ function leafOf(world: TestLedger, key: SigningKey) {
   return { account, leaf: signed.leaf, tx: transactionId(place) }
 }
 
-test('what an outbox knew that was lost is handed over again', async () => {
+type Client = ConstructorParameters<typeof Outbox>[0]['client']
+
+/** A node's postings, and outboxes over its folder, of which each may reach the ledger or not. */
+function scene() {
   const world = new TestLedger(1_800_000_000_000)
   const { ledgerId } = world.ledger
   const nowMs = (): number => world.nowMs
@@ -54,7 +57,8 @@ test('what an outbox knew that was lost is handed over again', async () => {
   const ledger = createLedgerView(world.ledger, nowMs)
   const alarms = new Alarms({ database, events: new UserNodeEvents(logger) })
   const losses = new Losses({ database, ledger, samples: new Samples(database, nowMs), alarms, logger, nowMs })
-  const openOutbox = () => new Outbox({ dir, ledgerId, client: { submit: away, answers: away, receipt: away }, logger })
+  const openOutbox = (client: Client = { submit: away, answers: away, receipt: away }) =>
+    new Outbox({ dir, ledgerId, client, logger, retryMs: { min: 5, max: 50 } })
   const openDelivery = (outbox: Outbox) =>
     new Delivery({
       ...{ database, people: new PersonStore(database, new Uint8Array(32)), postings, outbox, logger, nowMs },
@@ -66,8 +70,20 @@ test('what an outbox knew that was lost is handed over again', async () => {
       },
       onFinal: () => {},
     })
+  return { world, database, postings, openOutbox, openDelivery }
+}
+
+/** Takes everything at once. */
+const takesAll: Client = {
+  submit: async () => ({ url: 'http://gateway', deadlineMs: Date.now() + 30_000, refused: new Map() }),
+  answers: async (_chain, ids) => ids.map(() => ({ status: 'committed', index: 1, height: 1, size: 2 })),
+  receipt: async () => new Uint8Array(1),
+}
+
+test('what an outbox knew that was lost is handed over again', async () => {
+  const { world, database, postings, openOutbox, openDelivery } = scene()
   const { account, leaf, tx } = leafOf(world, generateSigningKey())
-  postings.add({ tx, account, what: 'iot', leaf, requires: undefined }, nowMs())
+  postings.add({ tx, account, what: 'iot', leaf, requires: undefined }, world.nowMs)
   const first = openOutbox()
   openDelivery(first).handOver()
   expect([first.pending(), postings.unhanded().length]).toEqual([1, 0])
@@ -80,6 +96,37 @@ test('what an outbox knew that was lost is handed over again', async () => {
   delivery.handOver()
   expect(second.find(tx)?.status).toBe('waiting')
   await second.close()
+  database.close()
+})
+
+test('what follows something that is on record goes on its way from an outbox that does not know that any more', async () => {
+  const { world, database, postings, openOutbox, openDelivery } = scene()
+  const { account, leaf, tx } = leafOf(world, generateSigningKey())
+  const requires = sha256(tx)
+  postings.add({ tx: requires, account, what: 'key', leaf: new Uint8Array(1), requires: undefined }, 1)
+  postings.markFinal(requires, 'committed')
+  postings.add({ tx, account, what: 'envelope', leaf, requires }, 2)
+  const outbox = openOutbox(takesAll)
+  outbox.start()
+  openDelivery(outbox).handOver()
+  expect(await outbox.wait(tx)).toMatchObject({ status: 'committed' })
+  await outbox.close()
+  database.close()
+})
+
+test('what the outbox finished is settled at the next start, though the node was killed before it noted that it was handed over', async () => {
+  const { world, database, postings, openOutbox, openDelivery } = scene()
+  const { account, leaf, tx } = leafOf(world, generateSigningKey())
+  const outbox = openOutbox(takesAll)
+  outbox.start()
+  outbox.add([{ chain: 'userchain', leaf }])
+  await outbox.wait(tx)
+  postings.add({ tx, account, what: 'iot', leaf, requires: undefined }, world.nowMs)
+  const delivery = openDelivery(outbox)
+  delivery.reconcile()
+  delivery.handOver()
+  expect(postings.find(account, tx)).toMatchObject({ state: 'committed' })
+  await outbox.close()
   database.close()
 })
 

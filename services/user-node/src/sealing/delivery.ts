@@ -11,7 +11,7 @@ import type { StorageClient } from '@healthblock/runtime/storage-client'
 import type { LedgerView } from '../ledger-view.ts'
 import type { OpStanding } from '../people/op-standing.ts'
 import type { Person, PersonStore } from '../people/person.ts'
-import type { Postings } from '../store/postings.ts'
+import type { Posting, Postings } from '../store/postings.ts'
 import type { Losses } from './losses.ts'
 
 interface Dependencies {
@@ -38,6 +38,11 @@ const recordsPerTransaction = 64
 const uploadPauses: PauseLimits = { minMs: 250, maxMs: 15_000 }
 /** Between attempts with a stream of which the ledger refused a record. */
 const refusedPauses: PauseLimits = { minMs: 2_000, maxMs: 300_000 }
+
+/** Records of nothing, and a registration, are the same transaction however often they are signed. */
+function isRenewable(what: unknown): boolean {
+  return what === 'iot' || what === 'register'
+}
 
 /** Moves batches and postings along. `step` may be called at any time, by anyone; it never runs twice at once. */
 export class Delivery {
@@ -222,14 +227,20 @@ export class Delivery {
           {
             chain: 'userchain',
             leaf: posting.leaf,
-            // Records of nothing are the same transaction however often they are signed.
-            isAnew: posting.what === 'iot',
-            ...(posting.requires === undefined ? {} : { dependsOn: posting.requires }),
+            isAnew: isRenewable(posting.what),
+            ...this.#dependenceOf(posting),
           },
         ])
         postings.markHanded(posting.tx)
       }
     }
+  }
+
+  /** What must be on record first; nothing if it is, for an outbox whose file was lost does not know it any more. */
+  #dependenceOf({ account, requires }: Posting): { dependsOn?: Uint8Array } {
+    const { postings } = this.#deps
+    if (requires === undefined || postings.find(account, requires)?.state === 'committed') return {}
+    return { dependsOn: requires }
   }
 
   /** The outbox's final word about a transaction. What cannot be written down is taken up again by a later step. */
@@ -289,12 +300,15 @@ export class Delivery {
   reconcile(): void {
     this.#isBehind = false
     const { database, outbox } = this.#deps
-    const rows = database.all("SELECT tx FROM posting WHERE handed = 1 AND state = 'pending'")
+    const rows = database.all("SELECT tx, what, handed FROM posting WHERE state = 'pending'")
     for (const row of rows) {
       const tx = row.tx as Uint8Array
       const entry = outbox.find(tx)
       if (entry === undefined) database.run('UPDATE posting SET handed = 0 WHERE tx = ?', tx)
-      else if (entry.status === 'committed' || entry.status === 'refused') this.settle(entry)
+      // Of what is sent again the word is about the one before, until it is handed over.
+      else if (entry.status === 'refused' && (row.handed === 1 || !isRenewable(row.what))) this.settle(entry)
+      // Also if this node was killed twice: before it noted that the outbox has it, and before it heard the end.
+      else if (entry.status === 'committed') this.settle(entry)
     }
   }
 }
