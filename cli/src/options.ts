@@ -25,7 +25,8 @@ export function parseOptions<T extends Options>(args: string[], options: T) {
 
 /** What is wrong with options that `parseArgs` refused, in a line: it says it in three, about positional arguments that nobody meant. Undefined for another error. */
 export function optionWords(error: unknown): string | undefined {
-  if (!(error instanceof Error) || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') !== true)
+  // The code of another error may be anything, as the number with which a process ended.
+  if (!(error instanceof Error) || !String((error as { code?: unknown }).code).startsWith('ERR_PARSE_ARGS'))
     return undefined
   const { message } = error
   const option = /'(?:-\w, )?(--?[^ ']+)/.exec(message)?.[1] ?? ''

@@ -1,7 +1,7 @@
 /** A newcomer's private IPFS: one command makes it, IPFS clients use it, and it is there again after an end. */
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -168,4 +168,35 @@ test('what sits at a port already and answers is not taken for the node', { time
     other.close()
     other.closeAllConnections()
   }
+})
+
+test('what ends while the nodes start ends them without a word', { timeout: 60_000 }, async () => {
+  const said: string[] = []
+  const io = { stdout: (text: string) => void said.push(text), stderr: (text: string) => void said.push(text) }
+  const short = join(dir, 'short')
+  const options = { dir: short, nodes: '1', port: String(await findFreePort()), backend: undefined, json: false }
+  const isBegun = vi.waitFor(() => statSync(join(short, 'node-1', 'data')), { timeout: 40_000, interval: 5 })
+  expect(await serveStandalone(options, io as Io, isBegun)).toBe(0)
+  expect(said).toEqual([])
+})
+
+test('a first start that was broken off goes on with the keys that are there, and names one that is none', {
+  timeout: 60_000,
+}, async () => {
+  const broken = join(dir, 'broken-off')
+  const keys = join(broken, 'node-1', 'keys')
+  mkdirSync(keys, { recursive: true })
+  const seed = randomBytes(32).toString('hex')
+  writeFileSync(join(keys, 'store.key'), seed)
+  writeFileSync(join(keys, 'peer.key'), 'no key')
+  const serve = async (): Promise<unknown> => {
+    const said = Promise.withResolvers<void>()
+    const io = { stdout: () => said.resolve(), stderr: () => {} }
+    const options = { dir: broken, nodes: '1', port: String(await findFreePort()), backend: undefined, json: true }
+    return await serveStandalone(options, io as unknown as Io, said.promise)
+  }
+  await expect(serve()).rejects.toThrow(/^node-1 has no keys: create-keys: .*peer\.key is there, and is no key/)
+  rmSync(join(keys, 'peer.key'))
+  expect(await serve()).toBe(0)
+  expect(readFileSync(join(keys, 'store.key'), 'utf8')).toBe(seed)
 })

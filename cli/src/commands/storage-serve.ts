@@ -5,13 +5,13 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { toHex } from '@healthblock/encoding/bytes'
 import { messageOf } from '@healthblock/runtime/errors'
-import { lockFolder } from '@healthblock/runtime/files'
+import { lockFolder, writeSecretFile } from '@healthblock/runtime/files'
 import { projectRoot } from '../cluster/root.ts'
 import { CommandError, type ExitCode, type Io, UsageError } from '../io.ts'
 import { parseCount } from '../options.ts'
@@ -47,8 +47,10 @@ interface NodePlan {
   readonly rpcPort: number
 }
 
-function writeSecret(path: string, text: string): void {
-  writeFileSync(path, text, { mode: 0o600 })
+/** What the process said that was to make a node's keys. */
+function keysFault(error: unknown): string {
+  const { stderr = '' } = error as { stderr?: string }
+  return stderr.trim() === '' ? messageOf(error) : stderr.trim()
 }
 
 /** Keys of a node, made once. */
@@ -57,8 +59,11 @@ async function planNode(dir: string, index: number, port: number): Promise<NodeP
   const folder = join(dir, name)
   const about = join(folder, 'identity.json')
   if (!existsSync(about)) {
-    const { stdout } = await execute(process.execPath, [join(service, 'create-keys.ts'), join(folder, 'keys')])
-    writeSecret(about, `${JSON.stringify({ ...JSON.parse(stdout), account: toHex(randomBytes(32)) })}\n`)
+    const args = [join(service, 'create-keys.ts'), join(folder, 'keys')]
+    const { stdout } = await execute(process.execPath, args).catch((error: unknown) => {
+      throw new CommandError(`${name} has no keys: ${keysFault(error)}`)
+    })
+    writeSecretFile(about, `${JSON.stringify({ ...JSON.parse(stdout), account: toHex(randomBytes(32)) })}\n`)
   }
   const identity = JSON.parse(readFileSync(about, 'utf8')) as { storeKey: string; peerId: string; account: string }
   return { name, folder, ...identity, rpcPort: port + index }
@@ -67,15 +72,15 @@ async function planNode(dir: string, index: number, port: number): Promise<NodeP
 /** The files that all nodes share; the token in the clear is for whoever owns the folder. */
 function prepareShared(dir: string, nodes: readonly NodePlan[]): void {
   const ledger = join(dir, 'network.id')
-  if (!existsSync(ledger)) writeSecret(ledger, toHex(randomBytes(32)))
+  if (!existsSync(ledger)) writeSecretFile(ledger, toHex(randomBytes(32)))
   const swarmKey = join(dir, 'swarm.key')
-  if (!existsSync(swarmKey)) writeSecret(swarmKey, `/key/swarm/psk/1.0.0/\n/base16/\n${toHex(randomBytes(32))}\n`)
+  if (!existsSync(swarmKey)) writeSecretFile(swarmKey, `/key/swarm/psk/1.0.0/\n/base16/\n${toHex(randomBytes(32))}\n`)
   const token = join(dir, 'token')
-  if (!existsSync(token)) writeSecret(token, randomBytes(32).toString('base64url'))
+  if (!existsSync(token)) writeSecretFile(token, randomBytes(32).toString('base64url'))
   const tokens = join(dir, 'tokens.json')
   if (!existsSync(tokens)) {
     const sha256 = createHash('sha256').update(readFileSync(token, 'utf8').trim()).digest('hex')
-    writeSecret(tokens, `${JSON.stringify({ tokens: [{ account: toHex(randomBytes(32)), sha256 }] }, null, 2)}\n`)
+    writeSecretFile(tokens, `${JSON.stringify({ tokens: [{ account: toHex(randomBytes(32)), sha256 }] }, null, 2)}\n`)
   }
   const members = nodes.map(({ account, storeKey, peerId, rpcPort }) => ({
     ...{ account, storeKey, peerId },
@@ -83,7 +88,7 @@ function prepareShared(dir: string, nodes: readonly NodePlan[]): void {
     addresses: [`/ip4/127.0.0.1/tcp/${rpcPort + swarmPortStep}`],
   }))
   const list = { ledgerId: readFileSync(ledger, 'utf8').trim(), members }
-  writeSecret(join(dir, 'members.json'), `${JSON.stringify(list, null, 2)}\n`)
+  writeSecretFile(join(dir, 'members.json'), `${JSON.stringify(list, null, 2)}\n`)
 }
 
 /** A process that could not be started says so on stderr, and is one that has ended. */
@@ -198,7 +203,7 @@ async function endAll(children: readonly ChildProcess[]): Promise<void> {
   )
 }
 
-/** `./healthblock storage serve --standalone`: runs until `ended` resolves, by default with SIGINT or SIGTERM. */
+/** `./healthblock storage serve --standalone`: runs until `ended` resolves, or with SIGINT or SIGTERM, also while it starts. */
 export async function serveStandalone(options: ServeOptions, io: Io, ended?: Promise<unknown>): Promise<ExitCode> {
   const { backend = 'embedded' } = options
   if (backend !== 'embedded' && backend !== 'kubo') throw new UsageError('--backend is embedded or kubo')
@@ -208,21 +213,32 @@ export async function serveStandalone(options: ServeOptions, io: Io, ended?: Pro
   const dir = resolve(options.dir)
   // Another one that runs there would be told of other ports.
   const lock = lockFolder(dir)
-  const nodes = await Promise.all(Array.from({ length: count }, (_, index) => planNode(dir, index, port)))
-  prepareShared(dir, nodes)
-  const begin = (node: NodePlan): ChildProcess => start(dir, node, { replicas, backend, io })
-  const children = nodes.map(begin)
+  const children: ChildProcess[] = []
   const ending = new AbortController()
   const interrupted = Promise.withResolvers<void>()
   const stop = (): void => interrupted.resolve()
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
+  ended?.then(stop, stop)
+  let isOver = false
+  const over = interrupted.promise.then(() => {
+    isOver = true
+    return undefined
+  })
   try {
-    await Promise.all(nodes.map((node, index) => untilReady(children[index] as ChildProcess, node)))
+    const plans = Array.from({ length: count }, (_, index) => planNode(dir, index, port))
+    const nodes = await Promise.race([over, Promise.all(plans)])
+    if (nodes === undefined) return 0
+    prepareShared(dir, nodes)
+    const begin = (node: NodePlan): ChildProcess => start(dir, node, { replicas, backend, io })
+    children.push(...nodes.map(begin))
+    const ready = nodes.map((node, index) => untilReady(children[index] as ChildProcess, node))
+    await Promise.race([over, Promise.all(ready)])
+    if (isOver) return 0
     const token = readFileSync(join(dir, 'token'), 'utf8').trim()
     const urls = nodes.map(({ rpcPort }) => `http://127.0.0.1:${rpcPort}`)
     const connected = urls.map((url) => untilConnected(url, { token, peers: count - 1 }))
-    await Promise.race([interrupted.promise, Promise.all(connected)])
+    await Promise.race([over, Promise.all(connected)])
     const words = `a private IPFS of ${count} ${count === 1 ? 'node' : 'nodes'} in ${dir}
 RPC    ${urls.join('  ')}
 token  ${token}
@@ -233,7 +249,7 @@ Ctrl-C ends it; the data stay.
     io.stdout(options.json ? `${JSON.stringify({ dir, urls, pids, token, tokenFile: join(dir, 'token') })}\n` : words)
     for (const [index, node] of nodes.entries())
       void keepRunning(children, index, { node, begin, signal: ending.signal, io })
-    await Promise.race([interrupted.promise, ...(ended === undefined ? [] : [ended])])
+    await over
     return 0
   } finally {
     process.off('SIGINT', stop)
