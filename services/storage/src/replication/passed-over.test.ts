@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { encodeCbor } from '@healthblock/encoding/cbor'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { codecRaw, hashBlock } from '../store/block-id.ts'
+import { operationsWaitingMax } from '../store/group-commit.ts'
 import { openPair, other, type Pair } from './pair.fixture.ts'
 
 const alice = new Uint8Array(32).fill(3)
@@ -55,6 +56,22 @@ test('a pin that the only store with the block does not take, for it was given u
     detail: { code: 'ERR_BLOCK_RELEASED' },
     message: /^pin: by the clock of a store .* was given up later than now/,
   })
+})
+
+test('a store that cannot take a pin away, or set it, says so, and not that there is none', async () => {
+  const bytes = new Uint8Array(randomBytes(100))
+  const id = { digest: hashBlock(bytes), codec: codecRaw }
+  await pair.store.put({ ...id, bytes, references: [{ account: alice, at: 1, pin: 1 }], enforceQuota: true })
+  answer = 0
+  for (const act of [
+    () => pair.replicator.pins.remove(id, alice),
+    () => pair.replicator.pins.add(id, { account: alice, token: '' }, 2),
+  ]) {
+    const others = Array.from({ length: operationsWaitingMax }, () => pair.store.setCursor('any', bytes))
+    await expect(act()).rejects.toMatchObject({ detail: { code: 'ERR_STORE_BUSY' } })
+    await Promise.all(others)
+  }
+  expect(pair.store.pinOf(id.digest, alice)).toBe(1)
 })
 
 test('what no other store has is asked for at one that is away, too', async () => {

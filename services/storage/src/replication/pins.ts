@@ -32,7 +32,8 @@ interface PinTold {
   member: Member
   /** As {@link Pins.setHere}; 0 of one that was not reached. */
   answer: number
-  isReached: boolean
+  /** Why it was not reached, or could not do it. */
+  error?: unknown
 }
 
 /** What a store answers about an account's pin; anything above is the time of a later word, which holds there. */
@@ -161,6 +162,9 @@ export class Pins {
       await this.#tellPinLater(id, { account, at, pin }, answers)
       return
     }
+    // What this store could not do is not said to be nowhere.
+    const own = answers.find(({ member }) => this.#isSelf(member))
+    if (own?.error !== undefined) throw own.error
     if (pin === 0) throw new StorageError('not pinned or pinned indirectly', { code: 'ERR_NOT_PINNED', cid })
     if (answers.some(({ answer }) => answer > pinAnswers.noted)) {
       const message = `pin: by the clock of a store ${cid} was given up later than now: put it again, or ask again later`
@@ -175,15 +179,16 @@ export class Pins {
     )
     const final = told.find(({ error }) => error !== undefined && isFinal(error))
     if (final) throw final.error
-    return told.map(({ member, done, error }) => ({ member, answer: done || 0, isReached: error === undefined }))
+    return told.map(({ member, done, error }) => ({ member, answer: done || 0, error }))
   }
 
   async #tellPinLater(id: BlockId, { account, at, pin }: Reference, answers: readonly PinTold[]): Promise<void> {
     const { store, onHandoff } = this.#options
     const handoffKind = pinHandoffs[pin] as number
     const placed = this.#options.placed(id.digest)
-    const isLeft = ({ member, answer, isReached }: PinTold): boolean =>
-      !isReached || (answer === pinAnswers.absent && placed.some((one) => equalBytes(one.account, member.account)))
+    const isLeft = ({ member, answer, error }: PinTold): boolean =>
+      error !== undefined ||
+      (answer === pinAnswers.absent && placed.some((one) => equalBytes(one.account, member.account)))
     const left = answers.filter(isLeft)
     for (const { member } of left) {
       await store.enqueueHandoff({
