@@ -40,9 +40,56 @@ describe.skipIf(!hasChromium || !hasRedis)('the door of the portals (needs Chrom
       await page.waitForSelector('header.head')
       expect(await page.textContent('.who span')).toBe(name)
       await reader.picture(`door-${name}`)
+      await page.evaluate(`location.hash = '#/no such place'`)
+      await page.waitForSelector('h1:text-is("There is nothing at this address.")')
+      expect(await reader.accessibilityFindings()).toEqual([])
       await page.click('.who button')
       await page.waitForSelector('input[name=passphrase]')
       expect((await page.request.get(`${cluster.url(node)}/portal/session`)).status()).toBe(401)
+      expect(reader.complaints).toEqual([])
+    } finally {
+      await reader.close()
+    }
+  })
+
+  const places = { user: '#/safety', 'doctor-a': '#/security', 'accounting-0': '#/login' } as const
+  test.each(people)('$name changes the passphrase at $node, on a phone and in German', async ({ node, name }) => {
+    const reader = await PortalReader.open(cluster.url(node), { language: 'de-DE', width: 390 })
+    try {
+      const { page } = reader
+      const newPassphrase = ' größer als 🫀🫀 '
+      await reader.logIn(name, secretOf(name))
+      await reader.goTo(places[node])
+      const form = page.locator('form:has(input[name=newPassphrase])')
+      const change = async (old: string, next: string, again: string): Promise<void> => {
+        await form.locator('input[name=passphrase]').fill(old)
+        await form.locator('input[name=newPassphrase]').fill(next)
+        await form.locator('input[name=again]').fill(again)
+        await form.locator('button[type=submit]').click()
+      }
+      const refused = (words: string) => page.waitForSelector(`[role=alert]:text-is("${words}")`)
+      await change(secretOf(name), '🫀🫀🫀🫀', '🫀🫀🫀🫀')
+      await refused('Eine Passphrase hat mindestens 8 Zeichen.')
+      await change(secretOf(name), newPassphrase, newPassphrase.trim())
+      await refused('Die beiden neuen Passphrasen sind nicht gleich.')
+      await change('not the passphrase', newPassphrase, newPassphrase)
+      await refused('Die Passphrase ist falsch.')
+      await change(secretOf(name), newPassphrase, newPassphrase)
+      await page.waitForSelector('[role=status] >> text=Die Passphrase ist geändert.')
+      expect(await form.locator('input[name=passphrase]').inputValue()).toBe('')
+      expect(await reader.accessibilityFindings()).toEqual([])
+      await reader.picture(`passphrase-${name}`)
+      await page.reload()
+      await page.waitForSelector('header.head')
+      await page.click('.who button')
+      await page.fill('input[name=name]', name)
+      await page.fill('input[name=passphrase]', secretOf(name))
+      await page.click('button[type=submit]')
+      await page.waitForSelector('[role=alert]')
+      await reader.logIn(name, newPassphrase)
+      await reader.goTo(places[node])
+      await change(newPassphrase, secretOf(name), secretOf(name))
+      await page.waitForSelector('[role=status] >> text=Die Passphrase ist geändert.')
       expect(reader.complaints).toEqual([])
     } finally {
       await reader.close()

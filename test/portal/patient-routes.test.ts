@@ -34,7 +34,8 @@ const openAtLedger: readonly string[] = [
 /** No credential, or one that is no good; or a good one that is not enough: a page of another site has a cookie, and no token. */
 const refusals = [401, 403]
 /** What an auditor does: audits, and his own login. */
-const auditorsActs = /^(POST|PUT) (\/v1\/audits(\/cancel|\/watch)?$|\/v1\/portal\/second-factor|\/portal\/)/
+const auditorsActs =
+  /^(POST|PUT) (\/v1\/audits(\/cancel|\/watch)?$|\/v1\/portal\/(second-factor|passphrase)|\/portal\/)/
 /** What belongs to a doctor node's administrator, never to a browser. */
 const nodesOwn = / \/v1\/(identity\/confirm|portal\/people\/|statements|experiments\/)/
 
@@ -123,6 +124,7 @@ describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: stor
     { method: 'POST', path: '/v1/people/ann/second-factor/keys', body: {} },
     { method: 'PUT', path: '/v1/people/ann/second-factor/keys/abcd', body: { name: 'x' } },
     { method: 'POST', path: '/v1/people/ann/second-factor/keys/abcd/remove', body: {} },
+    { method: 'POST', path: '/v1/people/ann/passphrase', body: { passphrase: 'x', newPassphrase: 'one of my own' } },
     { method: 'POST', path: '/v1/people/ann/recovery/phrase', body: { passphrase: 'x' } },
     { method: 'POST', path: '/v1/people/ann/recovery/questions', body: {} },
     { method: 'POST', path: '/v1/people/ann/recovery/rehearsal', body: { words: [] } },

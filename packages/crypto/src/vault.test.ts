@@ -77,10 +77,23 @@ test('changed while open, written, opened again; a new passphrase replaces the o
   const own = await openVault({ file, passphrase })
   const next = { ...own.contents, nodes: [held(7)], recoverySalts: [] }
   own.contents = next
-  await own.changePassphrase('quite another one')
-  const written = own.encode()
-  expect((await openVault({ file: written, passphrase: 'quite another one' })).contents).toEqual(next)
-  await expect(openVault({ file: written, passphrase })).rejects.toThrow(code('ERR_OPEN_FAILED'))
+  const written: Uint8Array[] = []
+  await own.changePassphrase('quite another one', (bytes) => written.push(bytes))
+  for (const bytes of [...written, own.encode()]) {
+    expect((await openVault({ file: bytes, passphrase: 'quite another one' })).contents).toEqual(next)
+    await expect(openVault({ file: bytes, passphrase })).rejects.toThrow(code('ERR_OPEN_FAILED'))
+  }
+  expect(written).toHaveLength(1)
+})
+
+test('a file that could not be written under a new passphrase leaves the vault under the old one', async () => {
+  const own = await openVault({ file, passphrase })
+  const isFull = new Error('the disk is full')
+  const changing = own.changePassphrase('quite another one', () => {
+    throw isFull
+  })
+  await expect(changing).rejects.toBe(isFull)
+  expect((await openVault({ file: own.encode(), passphrase })).contents).toEqual(own.contents)
 })
 
 test('closing wipes', async () => {
@@ -100,7 +113,7 @@ test('closing wipes', async () => {
     closing.contents = contents()
   }).toThrow(code('ERR_ARGUMENT_INVALID'))
   expect(() => closing.publicKey()).toThrow(code('ERR_ARGUMENT_INVALID'))
-  await expect(closing.changePassphrase(passphrase)).rejects.toThrow(code('ERR_ARGUMENT_INVALID'))
+  await expect(closing.changePassphrase(passphrase, () => {})).rejects.toThrow(code('ERR_ARGUMENT_INVALID'))
   closing.close()
 })
 

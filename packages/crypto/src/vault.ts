@@ -156,23 +156,36 @@ export class OpenVault {
    * @throws {CryptoError} `ERR_ARGUMENT_INVALID` for contents out of form, and after `close`.
    */
   encode(): Bytes {
-    const contents = encodeContents(this.contents)
+    this.#demandOpen()
+    return this.#encodeUnder(this.#master, this.#salt)
+  }
+
+  #encodeUnder(key: Bytes, fields: Uint8Array): Bytes {
+    const contents = encodeContents(this.#contents)
     const salt = provider.randomBytes(32)
-    const file = sealFileWith(provider, format, { key: this.#master, fields: this.#salt, salt, contents })
+    const file = sealFileWith(provider, format, { key, fields, salt, contents })
     contents.fill(0)
     return file
   }
 
   /**
-   * From the next `encode` on, the vault opens under this passphrase.
+   * Has the file written under another passphrase. The vault goes over to it when `write` returns: what throws there leaves it under the one
+   * that it had.
    *
-   * @throws {CryptoError} `ERR_SIZE_INVALID` for a short one; `ERR_ARGUMENT_INVALID` after `close`.
+   * @param write - makes the file durable, at once.
+   * @throws {CryptoError} `ERR_SIZE_INVALID` for a short one; `ERR_ARGUMENT_INVALID` after `close`; what `write` throws.
    */
-  async changePassphrase(passphrase: string): Promise<void> {
+  async changePassphrase(passphrase: string, write: (file: Bytes) => void): Promise<void> {
     requirePassphrase(passphrase)
     const salt = provider.randomBytes(32)
     const master = await masterKey(passphrase, salt)
-    this.#demandOpen()
+    try {
+      this.#demandOpen()
+      write(this.#encodeUnder(master, salt))
+    } catch (error) {
+      master.fill(0)
+      throw error
+    }
     this.#master.fill(0)
     this.#master = master
     this.#salt = salt

@@ -103,6 +103,41 @@ test('a new passphrase leaves the second factor on, over a restart too, and only
   expect(await login({})).toMatchObject({ name: 'ida' })
 })
 
+test('who is logged in changes the passphrase with the old one and the second factor, and ends her other sessions', async () => {
+  nowMs += 3_600_000
+  await accounts.set({ name: 'pat', role: 'auditor', passphrase })
+  const login = (words: string, evidence: Evidence = {}) => {
+    const act = { path: '', body: {}, page: localPage, evidence }
+    return accounts.open({ name: 'pat', passphrase: words, act, source: 'here' })
+  }
+  const [here, there] = [await login(passphrase), await login(passphrase)]
+  accounts.holderOf(here).write({ keys: [], totp: secret })
+  const change = (words: string, evidence: Evidence = {}) => {
+    const act = { path: '/v1/portal/passphrase', body: {}, page: localPage, evidence }
+    const words2 = { passphrase: words, newPassphrase: 'another passphrase' }
+    return accounts.changePassphrase(here, { ...words2, act, source: 'here' })
+  }
+  await expect(change('wrong horse')).rejects.toMatchObject({ detail: { code: 'ERR_PASSPHRASE_WRONG' } })
+  await expect(change(passphrase)).rejects.toMatchObject({ detail: { code: 'ERR_CODE_NEEDED' } })
+  const step = Math.floor(nowMs / 30_000)
+  await change(passphrase, { code: totpOf(secret, step) })
+  expect([accounts.find(here.id, true)?.name, accounts.find(there.id, true)]).toEqual(['pat', undefined])
+  await expect(login(passphrase)).rejects.toMatchObject({ detail: { code: 'ERR_PASSPHRASE_WRONG' } })
+  const code = totpOf(secret, step + 1)
+  expect(await login('another passphrase', { code })).toMatchObject({ name: 'pat', role: 'auditor' })
+  // One that an operator set meanwhile stands.
+  nowMs += 60_000
+  const late = accounts.changePassphrase(here, {
+    ...{ passphrase: 'another passphrase', newPassphrase: 'a third passphrase', source: 'here' },
+    act: { path: '', body: {}, page: localPage, evidence: { code: totpOf(secret, step + 2) } },
+  })
+  const set = accounts.set({ name: 'pat', role: 'auditor', passphrase, endsSecondFactor: true })
+  await expect(Promise.all([set, late])).rejects.toMatchObject({
+    detail: { code: expect.stringMatching(/^ERR_(SESSION_MISSING|PASSPHRASE_WRONG)$/) },
+  })
+  expect(await login(passphrase)).toMatchObject({ name: 'pat' })
+})
+
 test('a login with the old passphrase that was under way when it was changed is refused', async () => {
   await accounts.set({ name: 'eve', role: 'doctor', passphrase })
   const login = (source: string) => {

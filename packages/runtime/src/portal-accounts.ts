@@ -147,6 +147,44 @@ export class PortalAccounts {
    *   says what a security key may be asked, `ERR_CODE_WRONG`, `ERR_KEY_WRONG`.
    */
   async open({ name, passphrase, act, source }: LoginRequest): Promise<OpenPortalSession> {
+    const { account, takeBack, succeed } = await this.#guess({ name, passphrase, source })
+    this.#demandFactor({ name, source }, act, takeBack)
+    succeed()
+    return this.#begin(account)
+  }
+
+  /**
+   * Gives the person of a session another passphrase; durable when it returns. All other sessions of that name end.
+   *
+   * @param change - `act`: the request, with the second factor if one is on.
+   * @throws as `open`; `ERR_SESSION_MISSING` if the session ended meanwhile.
+   */
+  async changePassphrase(
+    { id, name }: { id: string; name: string },
+    change: { passphrase: string; newPassphrase: string; act: Act; source: string },
+  ): Promise<void> {
+    const { passphrase, newPassphrase, act, source } = change
+    const { account, succeed } = await this.#guess({ name, passphrase, source })
+    succeed()
+    this.factors.demand(this.holderOf({ name, id }), act)
+    const salt = randomBytes(16)
+    const hash = await this.#guesses.run(source, () => hashOf(newPassphrase, salt))
+    // An operator may have set another one meanwhile, which ended the session.
+    const isSame = this.#accounts.some((other) => other.name === name && other.hash === account.hash)
+    if (!isSame || this.find(id, true) === undefined)
+      throw new RuntimeError('there is no session: log in again', { code: 'ERR_SESSION_MISSING' })
+    const secret = { salt: toText(salt), hash: toText(hash) }
+    this.#write(this.#accounts.map((other) => (other.name === name ? { ...other, ...secret } : other)))
+    for (const session of this.#sessions.values())
+      if (session.name === name && session.id !== id) this.close(session.id)
+  }
+
+  /** One counted guess, at whose end the account is the one that the passphrase is of. */
+  async #guess({
+    name,
+    passphrase,
+    source,
+  }: Omit<LoginRequest, 'act'>): Promise<{ account: PortalAccount; takeBack: () => void; succeed: () => void }> {
     const key = `${name} ${source}`
     const takeBack = this.#limit.begin(key)
     const account = this.#accounts.find((candidate) => candidate.name === name)
@@ -163,9 +201,7 @@ export class PortalAccounts {
     if (account === undefined || !isCurrent || !timingSafeEqual(hash, Buffer.from(account.hash, 'base64'))) {
       throw new RuntimeError('the name or the passphrase is wrong', { code: 'ERR_PASSPHRASE_WRONG' })
     }
-    this.#demandFactor({ name, source }, act, takeBack)
-    this.#limit.succeed(key)
-    return this.#begin(account)
+    return { account, takeBack, succeed: () => this.#limit.succeed(key) }
   }
 
   #demandFactor({ name, source }: { name: string; source: string }, act: Act, takeBack: () => void): void {

@@ -3,6 +3,7 @@
 import { sourceOf } from './client-source.ts'
 import { RuntimeError } from './errors.ts'
 import type { FastifyInstance, FastifyRequest } from './http-app.ts'
+import { addPassphraseRoute } from './passphrase-route.ts'
 import { type PortalCookie, refuseOtherSite } from './portal-access.ts'
 import type { NewPortalAccount, PortalAccounts } from './portal-accounts.ts'
 import { type OpenPortalSession, type PortalSessions, portalSessionLimits } from './portal-session.ts'
@@ -105,7 +106,7 @@ export function requirePortalSession(
   throw new RuntimeError('there is no session: log in again', { code: 'ERR_SESSION_MISSING' })
 }
 
-/** Adds the second factor of who is logged in, at `/v1/portal/second-factor`. */
+/** Adds the second factor of who is logged in, at `/v1/portal/second-factor`, and `POST /v1/portal/passphrase`. */
 export function addPortalFactorRoutes(
   app: FastifyInstance,
   { cookie, accounts }: { cookie: PortalCookie; accounts: PortalAccounts },
@@ -114,6 +115,14 @@ export function addPortalFactorRoutes(
     base: '/v1/portal/second-factor',
     factors: accounts.factors,
     holderOf: (request) => accounts.holderOf(requirePortalSession(request, cookie, accounts)),
+  })
+  addPassphraseRoute(app, {
+    path: '/v1/portal/passphrase',
+    demandSession: (request) => void requirePortalSession(request, cookie, accounts),
+    change: (request, change) => {
+      const session = requirePortalSession(request, cookie, accounts)
+      return accounts.changePassphrase(session, { ...change, act: actOf(request), source: sourceOf(request.ip) })
+    },
   })
 }
 

@@ -3,7 +3,7 @@ import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import { call } from '../frame/api.ts'
 import type { Live } from '../frame/live.ts'
-import { messageFor, Shown } from '../frame/notice.tsx'
+import { messageFor, NoSuchPlace, Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
@@ -129,7 +129,7 @@ export function AuditPage(props: { number: string; live: Live }): JSX.Element {
   const audit = useResource<Audit>(isNumber ? `/v1/audits/${props.number}` : undefined, {
     ...{ live: props.live, on: ['audit'] },
   })
-  if (!isNumber) return <p class="empty">{t('place.unknown')}</p>
+  if (!isNumber) return <NoSuchPlace />
   return (
     <Shown resource={audit}>
       {(value) => (

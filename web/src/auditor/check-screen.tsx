@@ -2,6 +2,7 @@
 import type { JSX } from 'preact'
 import { useRef, useState } from 'preact/hooks'
 import { messageFor } from '../frame/notice.tsx'
+import { SaidError } from '../frame/said-error.ts'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
 import { checkFile, loadVerifier, type VerifiedFile } from '../proof/check.ts'
@@ -21,7 +22,7 @@ async function check(file: File): Promise<Checked> {
   const { name } = file
   let state: 'unchecked' | 'fails' = 'unchecked'
   try {
-    if (file.size > fileBytesMax) throw new Error(t('auditor.check.large', { count: fileBytesMax / 1024 / 1024 }))
+    if (file.size > fileBytesMax) throw new SaidError(t('auditor.check.large', { count: fileBytesMax / 1024 / 1024 }))
     const { genesisBytes } = await import('./ledger-read.ts')
     const [genesis, bytes] = await Promise.all([genesisBytes(), file.arrayBuffer(), loadVerifier()])
     state = 'fails'

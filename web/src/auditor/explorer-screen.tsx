@@ -2,6 +2,7 @@
 import type { JSX } from 'preact'
 import { useMemo } from 'preact/hooks'
 import type { Live } from '../frame/live.ts'
+import { NoSuchPlace } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { hrefOf, usePlace } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
@@ -24,12 +25,12 @@ function Inside(props: { path: readonly string[]; live: Live }): JSX.Element {
     return <AccountPage account={second} />
   }
   const chain = chainNames.find((name) => name === first)
-  if (chain === undefined) return <p class="empty">{t('place.unknown')}</p>
+  if (chain === undefined) return <NoSuchPlace />
   if (second === undefined) return <BlockList chain={chain} live={props.live} key={chain} />
   const number = numberOf(third)
-  if (number === undefined) return <p class="empty">{t('place.unknown')}</p>
+  if (number === undefined) return <NoSuchPlace />
   if (second === 'block') return <BlockPage chain={chain} height={number} />
-  return second === 'entry' ? <EntryPage chain={chain} index={number} /> : <p class="empty">{t('place.unknown')}</p>
+  return second === 'entry' ? <EntryPage chain={chain} index={number} /> : <NoSuchPlace />
 }
 
 /** The explorer screen and what lies below it. */

@@ -3,6 +3,7 @@ import type { JSX } from 'preact'
 import { useRef, useState } from 'preact/hooks'
 import { call, nodeNowMs } from '../frame/api.ts'
 import { ConfirmDialog, Dialog } from '../frame/dialog.tsx'
+import { SaidError } from '../frame/said-error.ts'
 import { t } from '../frame/texts.ts'
 import { CommitTicks } from './commit-ticks.tsx'
 import type { Person } from './model.ts'
@@ -44,7 +45,7 @@ export function LicenceDialog(props: {
     const from = act === 'give' ? now - leadMs : (person.licence?.from ?? now - leadMs)
     const given = Date.parse(`${until.current?.value ?? ''}T23:59:59Z`)
     const to = act === 'give' ? given : Math.max(person.licence?.to ?? now, now)
-    if (Number.isNaN(to) || to <= now - leadMs) throw new Error(t('auditor.licence.until.wrong'))
+    if (Number.isNaN(to) || to <= now - leadMs) throw new SaidError(t('auditor.licence.until.wrong'))
     const body = { doctor: person.account, state: states[act], from: Math.round(from), to: Math.round(to) }
     const made = await call<{ transactionId: string }>('/v1/licence', { method: 'POST', body })
     setId(made.transactionId)

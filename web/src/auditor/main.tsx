@@ -4,7 +4,7 @@ import type { JSX } from 'preact'
 import { useEffect } from 'preact/hooks'
 import type { SessionView } from '../frame/api.ts'
 import { Live } from '../frame/live.ts'
-import { StaleBanner } from '../frame/notice.tsx'
+import { NoSuchPlace, StaleBanner } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { hrefOf, usePlace } from '../frame/router.ts'
 import { loginFactorPath, SecondFactorScreen } from '../frame/second-factor.tsx'
@@ -34,7 +34,7 @@ function Screen(props: {
   if (first === 'login') return <SecondFactorScreen />
   if (first === 'explorer') return <ExplorerScreen live={live} />
   if (first === 'incidents') return <IncidentsScreen incidents={props.incidents} role={props.session.role} />
-  return <p class="empty">{t('place.unknown')}</p>
+  return <NoSuchPlace />
 }
 
 function Portal(props: { session: SessionView }): JSX.Element {

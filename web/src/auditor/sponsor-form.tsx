@@ -5,6 +5,7 @@ import { useState } from 'preact/hooks'
 import { call } from '../frame/api.ts'
 import { ConfirmDialog } from '../frame/dialog.tsx'
 import { useDraft } from '../frame/drafts.ts'
+import { SaidError } from '../frame/said-error.ts'
 import { type TextKey, t } from '../frame/texts.ts'
 import { CommitTicks } from './commit-ticks.tsx'
 
@@ -37,9 +38,9 @@ async function readRegistration(text: string, organisation: string): Promise<Rea
     if (body.t !== 'register') throw new Error(body.t)
     register = body
   } catch (cause) {
-    throw new Error(t('auditor.sponsor.bad', { why: (cause as Error).message }), { cause })
+    throw new SaidError(t('auditor.sponsor.bad', { why: (cause as Error).message }), { cause })
   }
-  if (toHex(register.sponsor) !== organisation) throw new Error(t('auditor.sponsor.other'))
+  if (toHex(register.sponsor) !== organisation) throw new SaidError(t('auditor.sponsor.other'))
   return { body: base64, role: register.role }
 }
 
@@ -120,7 +121,8 @@ export function SponsorForm(props: {
   const open = async (file: File): Promise<void> => {
     setError(undefined)
     try {
-      if (file.size > fileSizeBytesMax) throw new Error(t('auditor.sponsor.large', { count: fileSizeBytesMax / 1024 }))
+      if (file.size > fileSizeBytesMax)
+        throw new SaidError(t('auditor.sponsor.large', { count: fileSizeBytesMax / 1024 }))
       setText(await file.text())
     } catch (cause) {
       // What was there before is not taken for what the file says.

@@ -4,6 +4,7 @@ import { saidFinding } from '../finding/said.ts'
 import { ApiError, call } from '../frame/api.ts'
 import { ConfirmDialog } from '../frame/dialog.tsx'
 import { useDraft } from '../frame/drafts.ts'
+import { SaidError } from '../frame/said-error.ts'
 import { t } from '../frame/texts.ts'
 import type { Amendment, Diagnosis } from './model.ts'
 
@@ -36,7 +37,7 @@ function OwnWords(props: { label: string; rows: number; text: string; setText: (
 
 /** The text without blanks around it. @throws {Error} for the reader, if there is none. */
 function required(text: string): string {
-  if (text.trim() === '') throw new Error(t('doctor.correct.empty'))
+  if (text.trim() === '') throw new SaidError(t('doctor.correct.empty'))
   return text.trim()
 }
 
@@ -88,7 +89,7 @@ async function post(path: string, body: unknown): Promise<void> {
     if (!(cause instanceof ApiError) || cause.code !== 'ERR_REFUSED') throw cause
     const { rule } = (cause.problem.refused ?? {}) as { rule?: string }
     const isAccess = rule === 'D.live' || rule === 'D.grant'
-    throw new Error(isAccess ? t('doctor.refused.access') : t('doctor.refused.rule', { rule: rule ?? '?' }))
+    throw new SaidError(isAccess ? t('doctor.refused.access') : t('doctor.refused.rule', { rule: rule ?? '?' }))
   }
 }
 

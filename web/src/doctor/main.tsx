@@ -4,7 +4,7 @@ import type { JSX } from 'preact'
 import { useEffect } from 'preact/hooks'
 import type { SessionView } from '../frame/api.ts'
 import { Live } from '../frame/live.ts'
-import { StaleBanner } from '../frame/notice.tsx'
+import { NoSuchPlace, StaleBanner } from '../frame/notice.tsx'
 import { useNow } from '../frame/now.ts'
 import { type Resource, useResource } from '../frame/resource.ts'
 import { usePlace } from '../frame/router.ts'
@@ -40,7 +40,7 @@ function Screen(props: {
   if (first === 'refused') return <RefusedScreen {...{ live, patients }} />
   if (first === 'unread') return <UnreadScreen {...{ live, patients }} />
   if (first === 'security') return <SecondFactorScreen />
-  return <p class="empty">{t('place.unknown')}</p>
+  return <NoSuchPlace />
 }
 
 function Portal(props: { session: SessionView }): JSX.Element {

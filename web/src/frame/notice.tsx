@@ -4,6 +4,7 @@ import { useEffect, useState } from 'preact/hooks'
 import { ApiError } from './api.ts'
 import type { Live, LiveState } from './live.ts'
 import type { Resource } from './resource.ts'
+import { SaidError } from './said-error.ts'
 import { currentLanguage, type TextKey, t } from './texts.ts'
 import { formatAgo } from './time.ts'
 
@@ -27,8 +28,18 @@ export function messageFor(error: unknown): string {
       if (text !== key) return text
     }
   }
+  if (error instanceof SaidError) return error.message
   const words = error instanceof Error ? error.message : String(error)
   return currentLanguage() === 'en' ? words : t('error.other', { words })
+}
+
+/** The whole screen of an address at which there is nothing. */
+export function NoSuchPlace(): JSX.Element {
+  return (
+    <div class="empty">
+      <h1>{t('place.unknown')}</h1>
+    </div>
+  )
 }
 
 /** What did not work, and the way to try it again. */

@@ -5,6 +5,7 @@ import { ActForm, textOf } from './act.tsx'
 import { call } from './api.ts'
 import { CodeField, EvidenceFields, type FactorView, postWithEvidence } from './evidence.tsx'
 import { Shown } from './notice.tsx'
+import { PassphraseForm } from './passphrase.tsx'
 import { Qr } from './qr.tsx'
 import { type Resource, useResource } from './resource.ts'
 import { hasSecurityKeys, type KeyOffer, makeKey, namedAddress } from './security-key.ts'
@@ -222,9 +223,15 @@ export const loginFactorPath = '/v1/portal/second-factor'
 export function SecondFactorScreen(): JSX.Element {
   const resource = useResource<FactorView>(loginFactorPath)
   return (
-    <section class="card narrow">
-      <h1>{t('factor.title')}</h1>
-      <SecondFactor base={loginFactorPath} about="login" resource={resource} />
-    </section>
+    <div class="narrow">
+      <section class="card">
+        <h1>{t('factor.title')}</h1>
+        <SecondFactor base={loginFactorPath} about="login" resource={resource} />
+      </section>
+      <section class="card">
+        <h2>{t('passphrase.title')}</h2>
+        <PassphraseForm path="/v1/portal/passphrase" factorBase={loginFactorPath} factor={resource} />
+      </section>
+    </div>
   )
 }

@@ -4,7 +4,7 @@ import { useMemo, useState } from 'preact/hooks'
 import { EcgStrip } from '../ecg/strip.tsx'
 import { FindingSentence } from '../finding/sentence.tsx'
 import { Failure } from '../frame/act.tsx'
-import { Shown } from '../frame/notice.tsx'
+import { NoSuchPlace, Shown } from '../frame/notice.tsx'
 import { usePaged } from '../frame/paged.ts'
 import { useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
@@ -218,7 +218,7 @@ export function FindingPaper(props: { transactionId: string; episodeKey: string 
       <Shown resource={diagnosis}>
         {(one) => {
           const episode = episodesOf([one]).found.find(({ key }) => key === props.episodeKey)
-          if (episode === undefined) return <p class="empty">{t('place.unknown')}</p>
+          if (episode === undefined) return <NoSuchPlace />
           const { transactionId, at, algorithm } = episode.diagnosis
           return (
             <article class="card paper">

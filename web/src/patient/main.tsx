@@ -5,7 +5,7 @@ import { useEffect, useMemo } from 'preact/hooks'
 import type { SessionView } from '../frame/api.ts'
 import type { FactorView } from '../frame/evidence.tsx'
 import { Live } from '../frame/live.ts'
-import { StaleBanner } from '../frame/notice.tsx'
+import { NoSuchPlace, StaleBanner } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { type Place, usePlace } from '../frame/router.ts'
 import { Shell, startPortal } from '../frame/shell.tsx'
@@ -56,7 +56,7 @@ function Screen({ path, query }: Place): JSX.Element {
     case 'safety':
       return <SafetyScreen />
     default:
-      return <p class="empty">{t('place.unknown')}</p>
+      return <NoSuchPlace />
   }
 }
 

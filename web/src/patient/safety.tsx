@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks'
 import { ActForm, textOf } from '../frame/act.tsx'
 import { call } from '../frame/api.ts'
 import { Shown } from '../frame/notice.tsx'
+import { PassphraseForm } from '../frame/passphrase.tsx'
 import { SecondFactor } from '../frame/second-factor.tsx'
 import { t } from '../frame/texts.ts'
 import { formatMoment } from '../frame/time.ts'
@@ -68,7 +69,8 @@ function PhraseSection(props: { security: Security; onDone: () => void }): JSX.E
     <ActForm
       action={t('patient.phrase.show')}
       onAct={async (fields) => {
-        const body = { passphrase: textOf(fields, 'passphrase') }
+        // Blanks at its ends are part of it.
+        const body = { passphrase: String(fields.get('passphrase')) }
         setWords((await call<{ words: string[] }>(`${base}/recovery/phrase`, { method: 'POST', body })).words)
       }}
     >
@@ -106,6 +108,13 @@ export function SafetyScreen(): JSX.Element {
           </>
         )}
       </Shown>
+      <section class="card">
+        <h2>{t('passphrase.title')}</h2>
+        <PassphraseForm
+          {...{ path: `${base}/passphrase`, factorBase: `${base}/second-factor`, factor }}
+          note={t('patient.passphrase.copies')}
+        />
+      </section>
       <section class="card">
         <h2>{t('patient.key.title')}</h2>
         <HouseholdKey />

@@ -153,6 +153,50 @@ test('a login that fails behind the passphrase leaves no vault open', { timeout:
   expect(() => session.vault.contents).toThrow(expect.objectContaining({ detail: expect.anything() }))
 })
 
+test('a new passphrase is the only one that opens the vault, and ends the other sessions', {
+  timeout: 60_000,
+}, async () => {
+  const newPassphrase = 'sechs Wörter, die neu sind'
+  const [portal, console] = [
+    await sessions.open(person, passphrase, 'portal'),
+    await sessions.open(person, passphrase, 'console'),
+  ]
+  const change = { passphrase, newPassphrase, source: 'portal', demand: () => {} }
+  const changing = sessions.changePassphrase(portal, change)
+  // Whoever comes with the old one meanwhile is not let in, or is put out with the others.
+  const late = Promise.allSettled(['late', 'later', 'latest'].map((from) => sessions.open(person, passphrase, from)))
+  await changing
+  for (const one of await late) expect(one.status === 'rejected' || one.value.end.aborted).toBe(true)
+  expect(console.end.aborted).toBe(true)
+  expect(portal.end.aborted).toBe(false)
+  await consent.rotate(person)
+  await sessions.absorbRoots(portal)
+  sessions.closeAll()
+  expect(await sessions.open(person, passphrase, 'portal').catch(codeOf)).toBe('ERR_PASSPHRASE_WRONG')
+  const again = await sessions.open(person, newPassphrase.normalize('NFD'), 'portal')
+  expect(again.vault.contents.nodes.map(({ generation }) => generation)).toContain(2)
+})
+
+test('nothing changes for who does not know the passphrase, shows no second factor, or has left', {
+  timeout: 60_000,
+}, async () => {
+  const session = await sessions.open(person, passphrase, 'portal')
+  const change = { passphrase, newPassphrase: 'another passphrase', source: 'portal', demand: () => {} }
+  const before = readFileSync(vaultPath(dir, person.account))
+  expect(await sessions.changePassphrase(session, { ...change, passphrase: 'wrong horse' }).catch(codeOf)).toBe(
+    'ERR_PASSPHRASE_WRONG',
+  )
+  const refusal = new Error('no code')
+  const demand = (): void => {
+    throw refusal
+  }
+  await expect(sessions.changePassphrase(session, { ...change, demand })).rejects.toBe(refusal)
+  const leaving = sessions.changePassphrase(session, { ...change, demand: () => sessions.close(session.id) })
+  expect(await leaving.catch(codeOf)).toBe('ERR_SESSION_MISSING')
+  expect(readFileSync(vaultPath(dir, person.account))).toEqual(before)
+  await sessions.open(person, passphrase, 'portal')
+})
+
 test('guesses that come together are counted like those that come in turn', { timeout: 60_000 }, async () => {
   const guesses = Array.from({ length: 12 }, (_, i) => sessions.open(person, `wrong guess ${i}`, '192.0.2.1'))
   const outcomes = await Promise.allSettled(guesses)

@@ -42,6 +42,10 @@ interface OpenedFile {
 
 const sessionsMax = 64
 
+function sessionMissing(): UserNodeError {
+  return new UserNodeError('there is no session: log in again', { code: 'ERR_SESSION_MISSING' })
+}
+
 /** Sessions by passphrase. While one lives, that person's vault is open in memory. */
 export class Sessions {
   readonly #dir: string
@@ -104,6 +108,37 @@ export class Sessions {
   async confirmPassphrase({ person }: Session, passphrase: string, source: string): Promise<void> {
     const { vault } = await this.#guess(person, passphrase, source)
     vault.close()
+  }
+
+  /**
+   * Puts the person's vault under another passphrase; durable when it returns. All her other sessions end.
+   *
+   * @param change - `newPassphrase`: at least `passphraseLengthMin` characters; `demand`: called once the old one was right, throws unless the
+   *   second factor was shown.
+   * @throws as `open`; {UserNodeError} `ERR_SESSION_MISSING` if the session ended meanwhile; what `demand` throws.
+   */
+  async changePassphrase(
+    session: Session,
+    change: { passphrase: string; newPassphrase: string; source: string; demand: () => void },
+  ): Promise<void> {
+    const { passphrase, newPassphrase, source, demand } = change
+    const { person, vault } = session
+    await this.confirmPassphrase(session, passphrase, source)
+    demand()
+    try {
+      // In the queue of guesses: none is made while the file is written anew.
+      await this.#guesses.run(source, () =>
+        vault.changePassphrase(newPassphrase, (file) => {
+          this.find(session.id)
+          this.#writeVault(person, file)
+        }),
+      )
+    } catch (error) {
+      // It closed the vault, or others have it open.
+      throw session.end.aborted ? sessionMissing() : error
+    }
+    for (const { id, person: owner } of this.#sessions.values())
+      if (owner.id === person.id && id !== session.id) this.close(id)
   }
 
   /**
@@ -171,7 +206,11 @@ export class Sessions {
 
   /** Writes the open vault over its file. */
   saveVault({ person, vault }: Session): void {
-    writeFileDurably(vaultPath(this.#dir, person.account), vault.encode(), { mode: 0o600 })
+    this.#writeVault(person, vault.encode())
+  }
+
+  #writeVault(person: Person, file: Uint8Array): void {
+    writeFileDurably(vaultPath(this.#dir, person.account), file, { mode: 0o600 })
   }
 
   /**
@@ -184,7 +223,7 @@ export class Sessions {
     const now = this.#nowMs()
     if (session === undefined || this.#isOver(session, now)) {
       if (session !== undefined) this.close(id)
-      throw new UserNodeError('there is no session: log in again', { code: 'ERR_SESSION_MISSING' })
+      throw sessionMissing()
     }
     if (isUse) session.lastUsedMs = now
     return session

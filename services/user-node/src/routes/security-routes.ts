@@ -1,7 +1,8 @@
 import { sourceOf } from '@healthblock/runtime/client-source'
 import type { FastifyInstance, FastifyRequest } from '@healthblock/runtime/http-app'
+import { addPassphraseRoute } from '@healthblock/runtime/passphrase-route'
 import { isFactorOn } from '@healthblock/runtime/second-factor'
-import { addSecondFactorRoutes } from '@healthblock/runtime/second-factor-routes'
+import { actOf, addSecondFactorRoutes } from '@healthblock/runtime/second-factor-routes'
 import type { PhraseWord } from '../people/rehearsal.ts'
 import type { Session } from '../people/sessions.ts'
 import type { Services } from '../services.ts'
@@ -12,10 +13,11 @@ const params = {
   properties: { p: { type: 'string', minLength: 1, maxLength: 64 } },
 } as const
 
-/** The second factor, and the recovery phrase at first use. */
+/** The second factor, the recovery phrase at first use, and another passphrase. */
 export function registerSecurityRoutes(app: FastifyInstance, services: Services): void {
   registerFactorRoutes(app, services)
   registerPhraseRoutes(app, services)
+  registerPassphraseRoute(app, services)
 }
 
 function registerFactorRoutes(app: FastifyInstance, services: Services): void {
@@ -37,6 +39,19 @@ function registerFactorRoutes(app: FastifyInstance, services: Services): void {
     holderOf: (request) => vaultFactors.holderOf(sessionOf(request)),
     demandReady: (request) => vaultFactors.demandRehearsal(sessionOf(request)),
     checkPhrase: (request, phrase) => vaultFactors.checkPhrase(sessionOf(request), phrase),
+  })
+}
+
+function registerPassphraseRoute(app: FastifyInstance, services: Services): void {
+  const { access, factors, vaultFactors, sessions } = services
+  addPassphraseRoute(app, {
+    ...{ path: '/v1/people/:p/passphrase', params },
+    demandSession: (request) => void access.requireSession(request),
+    change: (request, change) => {
+      const session = access.requireSession(request)
+      const demand = (): void => factors.demand(vaultFactors.holderOf(session), actOf(request))
+      return sessions.changePassphrase(session, { ...change, source: sourceOf(request.ip), demand })
+    },
   })
 }
 
