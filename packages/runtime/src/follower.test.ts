@@ -1,9 +1,12 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type GovernedNode, governActs } from '@healthblock/chain/governing'
 import { userTables } from '@healthblock/chain/tables'
+import { generateSigningKey } from '@healthblock/crypto/signature'
 import { toHex } from '@healthblock/encoding/bytes'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Consortium as GoverningConsortium } from '../../chain/src/consortium.test-support.ts'
 import { codeOf, RuntimeError } from './errors.ts'
 import { type FollowedBlock, type FollowerEvent, LedgerFollower } from './follower.ts'
 import { createLogger } from './logger.ts'
@@ -336,6 +339,27 @@ describe('LedgerFollower', () => {
     await expect.poll(() => history.onBlock.size, { timeout: 20_000 }).toBe(1)
     expect(one.head('userchain')).toEqual(history.ledger.head('userchain'))
     expect(events).toEqual([])
+  })
+
+  it('knows the new key of a node from the policy trail, before it has applied the block that gave it', async () => {
+    const world = new GoverningConsortium()
+    const one = LedgerFollower.open({
+      ...{ dir: join(dir, 'governed'), genesis: world.genesis.bytes, urls: ['http://127.0.0.1:1'], logger },
+      token: () => 'test-token',
+    })
+    closing.push(one)
+    const { publicKey } = generateSigningKey()
+    const policy = world.policy((argument) => {
+      const [rank, org, account, , ...logs] = argument.nodes[1] as GovernedNode
+      argument.nodes = argument.nodes.with(1, [rank, org, account, publicKey, ...logs])
+    })
+    const account = policy.nodes[1]?.[2] as Uint8Array
+    const former = one.trust.nodeKeyOf(account)
+    expect(former).toEqual(expect.any(Uint8Array))
+    const { firstIndex } = world.post('userchain', world.govern(governActs.policy, policy))
+    one.trust.trail.extend(world.step('userchain', firstIndex, [{ rank: 0 }, { rank: 1 }, { rank: 2 }]))
+    expect(one.trust.nodeKeyOf(account)).toEqual(publicKey)
+    expect(former).not.toEqual(publicKey)
   })
 
   it('empties damaged files and fills them again, and a consumer goes on where it was', async () => {

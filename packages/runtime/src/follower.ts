@@ -13,7 +13,6 @@ import { type Genesis, parseGenesis } from '@healthblock/chain/genesis'
 import { parseHead } from '@healthblock/chain/head'
 import { CompactRange } from '@healthblock/chain/merkle'
 import { logPolicyOf } from '@healthblock/chain/policy'
-import { PolicyTrail } from '@healthblock/chain/policy-trail'
 import { leafKind, parseTransactionLeaf } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { codeOf, isLocalFault, isRuntimeError, messageOf, RuntimeError } from './errors.ts'
@@ -22,6 +21,7 @@ import { followedBlock } from './followed-block.ts'
 import { decodeCursor } from './follower-cursor.ts'
 import { finalFault, readinessOf, refusalOf } from './follower-faults.ts'
 import { openLedger, removeStores } from './follower-files.ts'
+import { followerTrust } from './follower-trust.ts'
 import type { FollowedBlock, FollowerEvent, FollowerOptions, Freshness } from './follower-types.ts'
 import type { ReadinessCheck } from './http-app.ts'
 import { misbehaved } from './http-client.ts'
@@ -94,11 +94,7 @@ export class LedgerFollower {
       }
     }
     this.#chains = { userchain: chain('userchain'), docchain: chain('docchain') }
-    this.trust = {
-      genesis: this.genesis,
-      trail: new PolicyTrail(this.genesis),
-      nodeKeyOf: (account) => this.ledger.policy('userchain').nodes.find((node) => equalBytes(node[1], account))?.[2],
-    }
+    this.trust = followerTrust(this.genesis, this.ledger)
     this.client = new LedgerClient({
       urls: options.urls,
       trust: this.trust,
