@@ -137,6 +137,17 @@ describe('LedgerClient', () => {
     expect(await caught(client.receipt('userchain', unknown))).toBe('ERR_SOURCE_REFUSED')
   })
 
+  it('takes a receipt of any node, if one may leave a part of it out', async () => {
+    const [first, second] = [await node(), await node()]
+    const { client } = clientOf([first, second])
+    const made = history.algorithm()
+    history.block('userchain', [made])
+    const asked = (of: TestNode): number => of.calls.filter((path) => path.endsWith('/receipt')).length
+    await client.receipt('userchain', history.id(made))
+    expect([asked(first), asked(second)]).toEqual([1, 0])
+    while (asked(second) === 0) await client.receipt('userchain', history.id(made), { isOfAny: true })
+  })
+
   it('verifies states: presence and absence', async () => {
     const { client } = clientOf([await node()])
     const { transaction, person } = history.registration(2)

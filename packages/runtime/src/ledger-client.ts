@@ -167,9 +167,14 @@ export class LedgerClient {
   /**
    * The verified receipt of a committed transaction (chain SPEC §7), as far as its parts exist.
    *
+   * @param options - `isOfAny`: of any node, in place of the first: one alone may leave a part out.
    * @throws {RuntimeError} `ERR_SOURCE_REFUSED` with status 404 while none is published.
    */
-  async receipt(chain: ChainName, id: Uint8Array, options: Awaitable & { url?: string } = {}): Promise<Uint8Array> {
+  async receipt(
+    chain: ChainName,
+    id: Uint8Array,
+    options: Awaitable & { url?: string; isOfAny?: boolean } = {},
+  ): Promise<Uint8Array> {
     const work = async (url: string): Promise<Uint8Array> => {
       const path = `/v1/${chain}/transactions/${toHex(id)}/receipt`
       const { bytes } = await this.#call(url, path, {
@@ -181,7 +186,9 @@ export class LedgerClient {
         return bytes
       })
     }
-    return options.url === undefined ? this.sources.attempt(work, { hedgeMs }) : this.#only(options.url, work)
+    if (options.url !== undefined) return this.#only(options.url, work)
+    const urls = options.isOfAny === true ? this.sources.candidates() : []
+    return this.sources.attempt(work, { hedgeMs, first: urls[Math.floor(Math.random() * urls.length)] })
   }
 
   /** A page of published blocks that hold or follow leaf `from`: whole blocks, not verified. An empty page = nothing newer. */

@@ -528,6 +528,34 @@ test('a grant that a gateway refused, and that is on the ledger all the same, is
   expect(home.person().hot.generation).toBe(generation)
 })
 
+test('a receipt that lacks its last part is asked of other nodes too, once it should be there', async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  const streams = home.person().streams.map(({ stream }) => stream)
+  const request = { to: doctor.account, streams, fromMs: world.nowMs, untilMs: noEnd }
+  await home.consent.grant(home.person(), vault, request)
+  vault.close()
+  home.commitAll()
+  openHousehold()
+  const { tx } = await home.consent.revoke(home.person(), () => true)
+  home.commitAll()
+  home.database.run('UPDATE consent SET recorded = ?, everywhere = ?', world.nowMs, 1)
+  home.database.run('UPDATE consent SET everywhere = NULL WHERE tx = ?', tx)
+  const [partial, whole] = [2, 3].map((parts) => new TextEncoder().encode(JSON.stringify({ parts: Array(parts) })))
+  const settlement = new Settlement({
+    ...{ dir, database: home.database, people: home.store, consent: home.consent, logger, nowMs: () => world.nowMs },
+    events: new UserNodeEvents(logger),
+    // The node that is asked first keeps the last part back.
+    client: { receipt: async (_chain, _id, options) => (options?.isOfAny === true ? whole : partial) as Uint8Array },
+  })
+  const everywhere = (): string | null | undefined => settlement.find(home.person(), toHex(tx))?.refusedEverywhereAt
+  await settlement.pursue()
+  expect(everywhere()).toBeNull()
+  world.nowMs += 10_001
+  await settlement.pursue()
+  expect(everywhere()).toBe(new Date(world.nowMs).toISOString())
+})
+
 test('an access has ended when its node ended it, and once that is on record, at the time of the block', async () => {
   const doctor = world.enrolDoctor()
   const vault = await home.enrol()

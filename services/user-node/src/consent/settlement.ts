@@ -44,6 +44,9 @@ const reissuePauseMs = 30_000
 /** So many refusals in a row are answered at once; what is refused again and again then, as by a clock that is wrong, waits for the next look. */
 const reissuesAtOnce = 8
 
+/** A receipt that lacks a part for so long may be one that its node leaves out: others are asked as well. */
+const partPatienceMs = 10_000
+
 /** Follows the consent transactions of everybody. */
 export class Settlement {
   readonly #deps: Dependencies
@@ -133,17 +136,19 @@ export class Settlement {
   async pursue(): Promise<void> {
     const { database } = this.#deps
     const rows = database.all(
-      "SELECT tx, account, closes FROM consent WHERE state = 'committed' AND everywhere IS NULL ORDER BY changed DESC LIMIT 64",
+      "SELECT tx, account, closes, recorded FROM consent WHERE state = 'committed' AND everywhere IS NULL ORDER BY changed DESC LIMIT 64",
     )
-    for (const row of rows)
-      await this.#pursueOne(row.account as Uint8Array, row.tx as Uint8Array, Number(row.closes) > 0)
+    for (const row of rows) await this.#pursueOne(row)
   }
 
-  async #pursueOne(account: Uint8Array, tx: Uint8Array, isRevocation: boolean): Promise<void> {
+  async #pursueOne(row: SqlRow): Promise<void> {
     const { database, client, events, nowMs, logger } = this.#deps
+    const [tx, account] = [row.tx as Uint8Array, row.account as Uint8Array]
+    const isRevocation = Number(row.closes) > 0
     const id = toHex(tx)
     try {
-      const receipt = await client.receipt('userchain', tx)
+      const isOfAny = Math.abs(nowMs() - Number(row.recorded)) > partPatienceMs
+      const receipt = await client.receipt('userchain', tx, { isOfAny })
       if (receipt === undefined) return
       writeFileDurably(this.receiptPath(id), receipt, { mode: 0o600 })
       if (isRevocation && partsOf(receipt) < 3) return
