@@ -1,9 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseTransactionLeaf } from '@healthblock/chain/transaction'
 import type { HeldNodes } from '@healthblock/crypto/hot-store'
 import { newStreamRoot, reachesEpoch, type TreeNode, wipeNodes } from '@healthblock/crypto/key-tree'
 import type { OpenVault } from '@healthblock/crypto/vault'
+import { toHex } from '@healthblock/encoding/bytes'
 import { expect, test } from 'vitest'
 import { canOpen, openAll, TestHome } from '../../../../test/support/home.ts'
 import { TestLedger } from '../../../../test/support/ledger.ts'
@@ -159,5 +161,41 @@ test('an erasure whose vault cannot be written destroys nothing, neither now nor
       true,
       true,
     ])
+  })
+})
+
+test('an erasure that is refused again and again is signed again at once, then at longer intervals', {
+  timeout: 60_000,
+}, async () => {
+  await atHome(async (home, world, vault) => {
+    const nowMs = (): number => world.nowMs
+    const { consent, database, store: people, postings, standing } = home
+    const sessions = { absorbRoots: async () => {}, saveVault: () => {} }
+    const parts = { database, people, postings, consent, standing, sessions, nowMs, flush: () => {} }
+    const erasures = new Erasures({ ...parts, ledger: createLedgerView(world.ledger, nowMs) })
+    home.seal()
+    world.commit(home.iot())
+    database.run("UPDATE batch SET state = 'committed'")
+    const [fromMs, untilMs] = [world.nowMs - 3_600_000, world.nowMs]
+    world.nowMs += 7_200_000
+    const session = { person: home.person(), vault } as Session
+    await erasures.erase(session, { streams: [home.stream('ecg')], fromMs, untilMs }, 0)
+    const signed = (): number => Number(database.get('SELECT count(*) AS n FROM erasure')?.n)
+    const refused = { status: 'refused', addedMs: 0, attempts: 1, rule: 'erase.expiry', chain: 'userchain' } as const
+    const refuseAll = (): void => {
+      for (let [next] = postings.unhanded(); next !== undefined; [next] = postings.unhanded()) {
+        postings.markFinal(next.tx, 'refused')
+        world.nowMs += 1
+        erasures.settle(home.person(), { ...refused, id: toHex(next.tx) })
+      }
+    }
+    refuseAll()
+    expect(signed()).toBe(9)
+    world.nowMs += 3_600_000
+    erasures.again(home.person(), () => refused)
+    expect(signed()).toBe(10)
+    for (const leaf of home.commitAll()) expect(parseTransactionLeaf(leaf).body.t).toBe('erase')
+    erasures.again(home.person(), () => refused)
+    expect(signed()).toBe(10)
   })
 })

@@ -29,6 +29,9 @@ const pollMs = 100
 /** Refusals for having come at the wrong time, or under the op key before this one. */
 const rulesOfOrder = new Set(['erase.counter', 'erase.expiry', 'erase.signature', 'outbox.dependency'])
 
+/** So many refusals in a row are answered at once; what is refused again and again then, as by a clock that is wrong, waits for `again`. */
+const signedAtOnce = 8
+
 interface Dependencies {
   readonly database: Database
   readonly people: PersonStore
@@ -64,6 +67,8 @@ export interface Erased {
 /** Erasures of the household's people. */
 export class Erasures {
   readonly #deps: Dependencies
+  /** By person: refusals since the ledger took an erasure. */
+  readonly #refusals = new Map<string, number>()
 
   constructor(deps: Dependencies) {
     this.#deps = deps
@@ -120,6 +125,7 @@ export class Erasures {
 
   /** Signs a refused erasure again, with the next counter; later (`again`) if the op key is not in force. Its keys are gone already. */
   settle(person: Person, entry: OutboxEntry): void {
+    if (entry.status !== 'refused') this.#refusals.delete(person.id)
     if (entry.status !== 'refused') return
     const { database } = this.#deps
     const row = database.get('SELECT body FROM erasure WHERE tx = ? AND account = ?', fromHex(entry.id), person.account)
@@ -127,6 +133,9 @@ export class Erasures {
     // What is refused for anything else would be refused again.
     if (!rulesOfOrder.has(entry.rule ?? '')) return
     if (this.#deps.standing.isOut(person) && !this.#isNextInForce(person)) return
+    const refusals = (this.#refusals.get(person.id) ?? 0) + 1
+    this.#refusals.set(person.id, refusals)
+    if (refusals > signedAtOnce) return
     const { ranges } = decodeCbor(row.body as Uint8Array) as unknown as EraseBody
     database.transaction(() => this.#post(person, ranges, undefined))
   }
