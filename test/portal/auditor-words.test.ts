@@ -39,11 +39,11 @@ const filled = (text: string, figures: Readonly<Record<string, string>>): string
   text.replaceAll(/\{(\w+)\}/g, (whole, name: string) => figures[name] ?? whole)
 
 test.each([
-  '16 of 211 records of the state of userchain were asked for',
-  '16 of 211 records of the state of userchain were asked for; 19 answers were of another height than the audited one',
+  'records of the state of userchain, but for 16 of 211, which were asked for',
+  'records of the state of userchain, but for 16 of 211, which were asked for; 19 answers were of another height than the audited one',
   '16 questions for records of the state of userchain were refused',
-  '20 of 22 stored blocks were asked for; what stored blocks hold was not read, but for disclosed ones: the auditor has no keys; 2 questions had no answer (fetch failed; storage-1)',
-  '3 promises of gateways were held against the ledger, for 7 transactions; the deadline of 1 has not passed, or only just',
+  'stored blocks, but for 20 of 22, which were asked for; what stored blocks hold was not read, but for disclosed ones: the auditor has no keys; 2 questions had no answer (fetch failed; storage-1)',
+  'promises of gateways, but for 3 that were held against the ledger, for 7 transactions; the deadline of 1 has not passed, or only just',
   'entries of docchain at accounting-1, which was away: they are compared within 10 min',
   'the signatures and rules of the first 12 entries of userchain, up to height 3: an earlier audit executed them, and its word is taken; the entries were compared again',
   '2 promises whose gateways do not answer: these have 10 min to show a refusal',

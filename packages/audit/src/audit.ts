@@ -382,7 +382,7 @@ class Audit {
         ? [`${nodes.length - asked} of ${nodes.length} nodes were not named and not asked`]
         : []),
       `cosignatures of earlier heads: only those at changes of the policy and the newest, by ${q} of ${nodes.length} nodes, are kept`,
-      `the trust root is genesis ${toHex(this.#genesis.ledgerId)}; ${k} changes of the policy since, each proved by the quorum before it`,
+      `whether genesis ${toHex(this.#genesis.ledgerId)} is the right one, on which all of this rests; ${k} changes of the policy since, each proved by the quorum before it`,
       'the clocks of SEALs: only their order and the lag of anchors',
       ...this.#findings.leftOut,
     ]

@@ -63,7 +63,7 @@ export class PromiseCheck {
     const { open, silent } = left
     if (this.#judged.size + open + silent === 0)
       return ['no promise of a gateway was given: whether one was broken shows in what clients keep']
-    const words = `${this.#promises} promises of gateways were held against the ledger, for ${this.#transactions} transactions`
+    const words = `promises of gateways, but for ${this.#promises} that were held against the ledger, for ${this.#transactions} transactions`
     return [
       open === 0 ? words : `${words}; the deadline of ${open} has not passed, or only just`,
       ...(silent === 0 ? [] : [`${silent} promises whose gateways do not answer: these have 10 min to show a refusal`]),

@@ -123,7 +123,7 @@ export class Samples {
     }
     this.#missing = missing.slice(-missingMax)
     const asked = this.#kept.length - unanswered
-    const words = `${asked} of ${this.count} stored blocks were asked for; ${unopened}`
+    const words = `stored blocks, but for ${asked} of ${this.count}, which were asked for; ${unopened}`
     return unanswered === 0 ? words : `${words}; ${unanswered} questions had no answer (${reason})`
   }
 }

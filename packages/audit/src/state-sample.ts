@@ -28,7 +28,8 @@ export async function compareState(nodes: Nodes, state: ReplayedState, findings:
     }),
   )
   const { newer, refused } = counts
-  const words = `${keys.length} of ${state.store.leaves.count()} records of the state of ${state.chain} were asked for`
+  const asked = `${keys.length} of ${state.store.leaves.count()}`
+  const words = `records of the state of ${state.chain}, but for ${asked}, which were asked for`
   return [
     newer === 0 ? words : `${words}; ${newer} answers were of another height than the audited one`,
     ...(refused === 0 ? [] : [`${refused} questions for records of the state of ${state.chain} were refused`]),

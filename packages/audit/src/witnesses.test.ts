@@ -43,8 +43,8 @@ describe('a witness that the auditor knows', () => {
     const { findings, notChecked } = await run([{}, {}, {}, {}])
     expect(findings).toEqual([])
     expect(notChecked.filter((words) => words.includes('witness'))).toEqual([
-      'userchain at witnesses: 1 of 1 that were named hold the audited head',
-      'docchain at witnesses: 1 of 1 that were named hold the audited head',
+      'userchain at witnesses that were not named; 1 of 1 that were named hold the audited head',
+      'docchain at witnesses that were not named; 1 of 1 that were named hold the audited head',
     ])
     const origin = chainOrigin({ ledgerId: sample.consortium.genesis.ledgerId, chain: 'userchain' })
     expect(witness.held.get(origin)?.size).toBe(sample.history.ledger.head('userchain').size)
@@ -131,7 +131,7 @@ describe('a witness that the auditor knows', () => {
     const { findings, notChecked } = await run([{}, {}], [known(), away])
     expect(findings).toEqual([])
     expect(notChecked.filter((words) => words.startsWith('userchain at w'))).toEqual([
-      'userchain at witnesses: 0 of 2 that were named hold the audited head',
+      'userchain at witnesses that were not named; 0 of 2 that were named hold the audited head',
       'userchain at witness.example/audit: it trusts the log key of none of the nodes (403)',
       'userchain at witness.example/away: ECONNREFUSED',
     ])
@@ -188,7 +188,7 @@ describe('a witness that the auditor knows', () => {
     })
     expect(said).toEqual([
       'witnesses outside the ledger: none was named',
-      'userchain at witnesses: 1 of 1 that were named hold the audited head',
+      'userchain at witnesses that were not named; 1 of 1 that were named hold the audited head',
     ])
   })
 

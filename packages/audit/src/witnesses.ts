@@ -80,7 +80,9 @@ export class WitnessCheck {
     for (const chain of witnesses.length === 0 ? [] : chainNames) {
       const answers = await Promise.all(witnesses.map((witness) => this.#ask(witness, chain, heads[chain])))
       const count = answers.filter(({ agrees }) => agrees).length
-      words.push(`${chain} at witnesses: ${count} of ${witnesses.length} that were named hold the audited head`)
+      words.push(
+        `${chain} at witnesses that were not named; ${count} of ${witnesses.length} that were named hold the audited head`,
+      )
       for (const [i, answer] of answers.entries()) {
         if (!answer.agrees && answer.words !== undefined) words.push(answer.words)
         if (answer.agrees || answer.isSilent !== true) judged.add(`${chain} ${witnesses[i]?.key.name}`)
