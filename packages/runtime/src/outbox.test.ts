@@ -121,6 +121,26 @@ describe('Outbox', () => {
     expect(outbox.passedPromises()).toEqual([])
   })
 
+  it('gives what one gateway defers to another', async () => {
+    const liar = await node({ swallow: true, defers: 'quorum' })
+    const { outbox } = open([liar.url, (await node({}, { rank: 1 })).url])
+    outbox.start()
+    const [id] = outbox.add([item(history.algorithm())]) as [Uint8Array]
+    expect(await outbox.wait(id)).toMatchObject({ status: 'committed' })
+    expect(liar.received).toHaveLength(1)
+  })
+
+  it('gives nothing more to a gateway that let a promise pass, while another takes it', async () => {
+    const liar = await node({ swallow: true }, { deadlineMs: 50 })
+    const { outbox } = open([liar.url, (await node({}, { rank: 1 })).url])
+    outbox.start()
+    for (let i = 0; i < 3; i++) {
+      const [id] = outbox.add([item(history.algorithm())]) as [Uint8Array]
+      expect(await outbox.wait(id)).toMatchObject({ status: 'committed' })
+    }
+    expect(liar.received).toHaveLength(1)
+  })
+
   it('takes the second refusal for true, of another gateway or of the only one', async () => {
     const [first, second] = [await node(), await node({}, { rank: 1 })]
     const { outbox } = open([first.url, second.url])

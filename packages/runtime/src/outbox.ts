@@ -55,6 +55,9 @@ const idleMs = 60_000
 /** A gateway that cannot be reached for so long is passed by before its promise's deadline: it may be gone for good. */
 const awayMsMax = 5_000
 
+/** How long a gateway that let a promise pass is asked last. */
+const leftMs = 600_000
+
 /** True if every gateway said that somebody has more under way than his share. */
 function isTurnedAway(error: RuntimeError): boolean {
   return isRuntimeError(error, 'ERR_SOURCE_REFUSED') && error.detail.status === 429
@@ -94,6 +97,8 @@ export class Outbox {
   readonly #senders = new Map<ChainName, Bell>()
   /** By chain and gateway, so that one that is away holds up nobody else's answers. */
   readonly #watchers = new Map<string, Watcher>()
+  /** By chain: the gateway that let a promise pass last. */
+  readonly #left = new Map<ChainName, { gateway: string; untilMs: number }>()
   readonly #loops: Promise<void>[] = []
   readonly #waiters = new Map<string, Set<(entry: OutboxEntry) => void>>()
   #isStarted = false
@@ -285,7 +290,7 @@ export class Outbox {
   }
 
   async #submit(chain: ChainName, entries: readonly SendableEntry[]): Promise<void> {
-    const avoid = entries[0]?.avoid
+    const avoid = entries[0]?.avoid ?? this.#leftBehind(chain)
     const submission = await this.#options.client.submit(chain, entries, {
       signal: this.#stop.signal,
       ...(avoid === undefined ? {} : { avoid }),
@@ -334,7 +339,7 @@ export class Outbox {
       const left = this.#entries.standing(entries)
       // Before that it may come back.
       const late = left.filter((entry) => isGone || this.#isPast(entry))
-      for (const entry of late) if (this.#isPast(entry)) this.#entries.passed(entry.id)
+      for (const entry of late) if (this.#isPast(entry)) this.#leave(chain, entry)
       this.#entries.postpone(idsOf(late), gateway)
       if (late.length < left.length) return this.#retry.min
     }
@@ -393,13 +398,27 @@ export class Outbox {
         this.#entries.answered(id)
         this.#entries.refused(id, answer, gateway)
       } else if (answer?.status === 'deferred') {
+        // Another gateway may be further, or this one may lie.
         this.#entries.answered(id)
-        this.#entries.postpone([id], undefined)
+        this.#entries.postpone([id], gateway)
       } else if (this.#isPast(entry)) {
-        this.#entries.passed(id)
+        this.#leave(chain, entry)
         this.#entries.postpone([id], gateway)
       }
     })
+  }
+
+  /** The deadline of a promise has passed: what comes next goes to others as well. */
+  #leave(chain: ChainName, { id, gateway }: PromisedEntry): void {
+    this.#entries.passed(id)
+    this.#left.set(chain, { gateway, untilMs: this.#now() + leftMs })
+  }
+
+  /** The gateway of a chain that is to be asked last, since it let a promise pass not long ago. */
+  #leftBehind(chain: ChainName): string | undefined {
+    const left = this.#left.get(chain)
+    if (left === undefined) return undefined
+    return isYetToCome(left.untilMs, { nowMs: this.#now(), lengthMs: leftMs }) ? left.gateway : undefined
   }
 
   /** True if the deadline of the entry's promise is over. */

@@ -273,6 +273,8 @@ export interface Lies {
   turnsAway?: (transactions: readonly Transaction[]) => boolean
   /** Signs that it refuses whatever is submitted, by this rule. */
   refuses?: string
+  /** Signs that it defers whatever it is asked about, since this is missing. */
+  defers?: string
   /** Signs with a key that is no node's. */
   forge?: boolean
   /** Answers this status to everything. */
@@ -476,7 +478,7 @@ function addSubmission(context: Context): void {
   const { app, history, rank, node, refusals } = context
   const { consortium, ledger } = history
   const gateway = genesisAccount(ledger.ledgerId, (consortium.nodes[rank] as NodeKeys).node.publicKey)
-  const sign = (name: 'accepted' | 'refused', statement: object): CborValue => {
+  const sign = (name: 'accepted' | 'refused' | 'deferred', statement: object): CborValue => {
     const signingKey = node.lies.forge ? generateSigningKey() : (consortium.nodes[rank] as NodeKeys).node
     const signed = signStatement({ name, statement: statement as never, ledgerId: ledger.ledgerId, signingKey })
     return [decodeCbor(signed.statement), signed.signature]
@@ -526,6 +528,12 @@ function addSubmission(context: Context): void {
     const { chain } = request.params as { chain: ChainName }
     const { txs } = decodeCbor(new Uint8Array(request.body as Uint8Array)) as unknown as { txs: Uint8Array[] }
     const answers = txs.map((id): CborValue => {
+      const { defers: missing } = node.lies
+      if (missing !== undefined) {
+        const { height } = ledger.head(chain)
+        const deferred = sign('deferred', { v: 1, chain: chains[chain], gateway, tx: id, missing, height })
+        return [4, ...(deferred as CborValue[])]
+      }
       const index = ledger.index(chain).find(id)
       if (index !== undefined)
         return [2, index, ledger.index(chain).boundaryAfter(index)?.height as number, ledger.head(chain).size]
