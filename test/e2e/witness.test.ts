@@ -61,7 +61,9 @@ describeCluster('a witness at four nodes', () => {
     })
     const report = await cluster.ok<AuditReport>('audit')
     expect(report.findings).toEqual([])
-    expect(report.notChecked).toContain('userchain at witnesses that were not named; 1 of 1 that were named hold the audited head')
+    expect(report.notChecked).toContain(
+      'userchain at witnesses that were not named; 1 of 1 that were named hold the audited head',
+    )
     // A receipt that carries its line, of the transaction that made the auditor known: its id is the account.
     const out = join(cluster.root, 'receipt.json')
     const receipt = await cluster.ok('ledger', 'receipt', id, '--out', out, '--witnessed')
