@@ -26,6 +26,7 @@ interface Behaviour {
   wrongBytes?: boolean
   wrongKey?: boolean
   status?: number
+  words?: string
   /** Takes requests and never answers. */
   silent?: boolean
 }
@@ -47,7 +48,8 @@ async function startNode(behaviour: Behaviour = {}): Promise<{ url: string; call
     if (request.headers.authorization !== 'Bearer test-token')
       return reply.code(401).send({ code: 'ERR_TOKEN_MISSING' })
     if (behaviour.silent === true) return reply.hijack()
-    if (behaviour.status !== undefined) return reply.code(behaviour.status).send({ code: 'ERR_X', detail: 'no' })
+    if (behaviour.status !== undefined)
+      return reply.code(behaviour.status).send({ code: 'ERR_X', detail: behaviour.words ?? 'no' })
   })
   app.post('/api/v0/block/put', async (request, reply) => {
     const form = await new Response(request.body as Buffer<ArrayBuffer>, {
@@ -186,6 +188,25 @@ describe('StorageClient', () => {
     now = 600_001
     expect(client.sources.candidates()).toEqual([bad.url, good.url])
     expect(await caught(clientOf([bad.url]).client.get(sha256(block)))).toBe('ERR_NO_SOURCE')
+  })
+
+  it.each([
+    ['says why not', { status: 500 }],
+    ['does not know who asks', { status: 401, words: 'the account was not found' }],
+  ])('takes a block for absent once each node says so, not if one of them %s', async (_what, behaviour) => {
+    const [empty, failing] = [await startNode(), await startNode(behaviour)]
+    const digest = sha256(block)
+    for (const urls of [
+      [empty.url, failing.url],
+      [failing.url, empty.url],
+    ]) {
+      const { client } = clientOf(urls)
+      for (const question of [client.get(digest), client.stat(digest), client.statements(digest)])
+        expect(await caught(question)).toMatch(/^ERR_(NO_SOURCE|SOURCE_REFUSED)$/)
+    }
+    const { client } = clientOf([empty.url, (await startNode()).url])
+    expect(await caught(client.get(digest))).toBe('ERR_BLOCK_NOT_FOUND')
+    expect([await client.stat(digest), await client.statements(digest)]).toEqual([undefined, []])
   })
 
   it('believes that something is wrong with the request itself once each node that answers says so', async () => {

@@ -163,8 +163,19 @@ export class StorageClient {
       if (!equalBytes(sha256(answer.bytes), digest)) throw misbehaved(url, `bytes that do not hash to ${cid}`)
       return answer.bytes
     }
-    return this.sources.attempt(ask, { hedgeMs }).catch((error: unknown) => {
-      throw asNotFound(error, digest)
+    return this.#seek(digest, ask)
+  }
+
+  /** @throws {RuntimeError} `ERR_BLOCK_NOT_FOUND` if that is what every node says: of one whose disk fails, say, it is not known. */
+  async #seek<T>(digest: Uint8Array, ask: (url: string) => Promise<T>): Promise<T> {
+    let isUnknown = false
+    const work = (url: string): Promise<T> =>
+      ask(url).catch((error: unknown) => {
+        isUnknown ||= !isNotFound(error)
+        throw error
+      })
+    return this.sources.attempt(work, { hedgeMs }).catch((error: unknown) => {
+      throw isUnknown ? error : asNotFound(error, digest)
     })
   }
 
@@ -187,10 +198,11 @@ export class StorageClient {
       return { sizeBytes }
     }
     try {
-      if (options.url !== undefined) return await ask(options.url.replace(/\/$/, ''))
-      return await this.sources.attempt(ask, { hedgeMs })
+      if (options.url === undefined) return await this.#seek(digest, ask)
+      return await ask(options.url.replace(/\/$/, ''))
     } catch (error) {
-      if (isRuntimeError(asNotFound(error, digest), 'ERR_BLOCK_NOT_FOUND')) return undefined
+      const isAbsent = options.url === undefined ? isRuntimeError(error, 'ERR_BLOCK_NOT_FOUND') : isNotFound(error)
+      if (isAbsent) return undefined
       throw error
     }
   }
@@ -204,7 +216,7 @@ export class StorageClient {
   async statements(digest: Uint8Array, options: { codec?: BlockCodec } = {}): Promise<SignedStatement[]> {
     const cid = cidOf(digest, options.codec)
     try {
-      return await this.sources.attempt(async (url) => {
+      return await this.#seek(digest, async (url) => {
         const answer = await sendRequest({
           url: `${url}/v1/receipts/${cid}`,
           method: 'POST',
@@ -215,7 +227,7 @@ export class StorageClient {
         return receiptItems(url, answer, signedOf)
       })
     } catch (error) {
-      if (isRuntimeError(asNotFound(error, digest), 'ERR_BLOCK_NOT_FOUND')) return []
+      if (isRuntimeError(error, 'ERR_BLOCK_NOT_FOUND')) return []
       throw error
     }
   }
@@ -403,7 +415,8 @@ function isNotFound(error: unknown): boolean {
   if (!isRuntimeError(error, 'ERR_SOURCE_REFUSED')) return false
   const { status, sourceCode } = error.detail
   if (sourceCode === 'ERR_BLOCK_ERASED') return true
-  return status === 404 || sourceCode === 'ERR_BLOCK_NOT_FOUND' || /not found/i.test(error.message)
+  const isKubos = status === 500 && /not found/i.test(error.message)
+  return status === 404 || sourceCode === 'ERR_BLOCK_NOT_FOUND' || isKubos
 }
 
 function asNotFound(error: unknown, digest: Uint8Array): unknown {
