@@ -395,9 +395,11 @@ async function watchDocchain(built: Built, logger: Logger, signal: AbortSignal):
 
 /** Waits until somebody of the house may read the ledger, then follows it. */
 async function followWhenEnrolled(built: Built, logger: Logger, signal: AbortSignal): Promise<void> {
-  const isReadable = (): boolean =>
-    built.store.all().some((person) => built.outbox.find(person.account)?.status === 'committed')
-  while (!isReadable()) {
+  const { store, postings, outbox } = built
+  // The outbox's file may have been lost since the registration.
+  const isRegistered = ({ account }: Person): boolean =>
+    postings.find(account, account)?.state === 'committed' || outbox.find(account)?.status === 'committed'
+  while (!store.all().some(isRegistered)) {
     await delay(enrolmentPollMs, undefined, { signal }).catch(() => {})
     if (signal.aborted) return
   }
