@@ -148,6 +148,7 @@ interface Built extends Services {
   readonly follower: LedgerFollower
   readonly outbox: Outbox
   readonly household: Household
+  readonly postings: Postings
   readonly delivery: Delivery
 }
 
