@@ -7,6 +7,7 @@ import { createLogger } from '@healthblock/runtime/logger'
 import { expect, test } from 'vitest'
 import { createConsortium, startTestNode, TestLedger } from '../../../packages/runtime/src/testkit.ts'
 import { createUserNode, type UserNode } from './app.ts'
+import type { Person } from './people/person.ts'
 
 test('a node whose outbox was lost hears of the ledger as before', { timeout: 120_000 }, async () => {
   const dir = mkdtempSync(join(tmpdir(), 'user-node-'))
@@ -36,9 +37,11 @@ test('a node whose outbox was lost hears of the ledger as before', { timeout: 12
     await node?.stop()
     for (const name of ['outbox.db', 'outbox.db-wal', 'outbox.db-shm']) rmSync(join(dir, name), { force: true })
     await expect.poll(() => history.onBlock.size, { timeout: 30_000 }).toBe(0)
-    await start()
+    const { store, transaction } = (await start()).services
     // A stream of each chain.
     await expect.poll(() => history.onBlock.size, { timeout: 30_000 }).toBe(2)
+    const again = store.all()[0] as Person
+    expect(transaction(again, again.id)).toEqual({ status: 'committed' })
   } finally {
     await node?.stop()
     await accounting.close()

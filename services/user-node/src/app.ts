@@ -363,7 +363,9 @@ function transactionState(database: Database, postings: Postings, outbox: Outbox
   // A `key` counts as recorded once this node has settled it: the receipt's file is there by then.
   const isSettled = isKey === undefined || isKey.recorded !== null
   const receipt = entry?.status === 'committed' && isSettled ? entry.receiptPath : undefined
-  return { status: entry?.status ?? 'waiting', ...(receipt === undefined ? {} : { receipt }) }
+  // Of what it finished an outbox knows nothing whose file was lost since.
+  const status = entry?.status ?? (posting.state === 'pending' ? 'waiting' : posting.state)
+  return { status, ...(receipt === undefined ? {} : { receipt }) }
 }
 
 async function drain(delivery: Delivery, household: Household, timeoutMs: number): Promise<number> {
