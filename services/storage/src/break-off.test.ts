@@ -6,6 +6,7 @@ import { CID } from 'multiformats/cid'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { encodeCar } from './car.ts'
 import { Cluster, type Place, type Tenant } from './cluster.fixture.ts'
+import { rankMembers } from './replication/placement.ts'
 import { codecDagCbor, codecRaw, hashBlock, toCid } from './store/block-id.ts'
 
 const patient = { timeout: 30_000, interval: 20 }
@@ -61,10 +62,15 @@ async function archive(how: { isCut?: boolean; isWrong?: boolean } = {}): Promis
 }
 
 /** Sends a body that does not end, waits until `begun`, and goes away. */
-async function breakOff(path: string, body: Buffer, begun: () => Promise<void>): Promise<void> {
-  const sent = httpRequest(`${place.node?.address.url}/api/v0/${path}`, {
+async function breakOff(
+  path: string,
+  body: Buffer,
+  { at, by }: { at: Place; by: Tenant },
+  begun: () => Promise<void>,
+): Promise<void> {
+  const sent = httpRequest(`${at.node?.address.url}/api/v0/${path}`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${bob.token}`, 'content-type': 'multipart/form-data; boundary=b' },
+    headers: { authorization: `Bearer ${by.token}`, 'content-type': 'multipart/form-data; boundary=b' },
   })
   sent.on('error', () => {})
   sent.write(body)
@@ -87,7 +93,7 @@ describe('dag/put', () => {
   test('a caller who goes away after the first of two nodes leaves none', async () => {
     const before = await state()
     const body = Buffer.concat([Buffer.from(partHead), node(), Buffer.from(`\r\n${partHead}`), node().subarray(0, 5)])
-    await breakOff('dag/put?pin=true', body, () =>
+    await breakOff('dag/put?pin=true', body, { at: place, by: bob }, () =>
       vi.waitFor(async () => expect((await state()).blocks).toBeGreaterThan(before.blocks), patient),
     )
     await vi.waitFor(async () => expect(await state()).toEqual(before), patient)
@@ -114,7 +120,7 @@ describe('dag/import', () => {
   test('a caller who goes away in the middle of an archive leaves nothing of it', async () => {
     const before = await state()
     const body = Buffer.concat([Buffer.from(partHead), await archive({ isCut: true })])
-    await breakOff('dag/import', body, () =>
+    await breakOff('dag/import', body, { at: place, by: bob }, () =>
       vi.waitFor(async () => expect((await state()).blocks).toBeGreaterThan(before.blocks), patient),
     )
     await vi.waitFor(async () => expect(await state()).toEqual(before), patient)
@@ -158,7 +164,7 @@ describe('dag/import', () => {
       const { blocks } = await state()
       const second = Buffer.concat([await bodyOf(0), Buffer.from(isWhole ? '\r\n--b--\r\n' : '\r\n')])
       // The last whole block is the first attempt's alone: when it is gone, the others were looked at.
-      await breakOff('dag/import', (await bodyOf(2)).subarray(0, -2_500), async () => {
+      await breakOff('dag/import', (await bodyOf(2)).subarray(0, -2_500), { at: place, by: bob }, async () => {
         await blocksAre(blocks + 4n)
         expect((await answerOf('dag/import', second)).isWhole).toBe(isWhole)
       })
@@ -176,5 +182,57 @@ describe('dag/import', () => {
     const before = await state()
     await answerOf('dag/import', Buffer.concat([Buffer.from(partHead), whole, Buffer.from('\r\n')]))
     expect(await state()).toEqual(before)
+  })
+})
+
+describe('where a store is asked that is to have none of the blocks', () => {
+  const three = new Cluster()
+  let alice: Tenant
+  let [first, asked]: [Place, Place] = [] as never
+
+  beforeAll(async () => {
+    await three.prepare(3, { STORAGE_REPLICAS: '2' })
+    await three.startAll()
+    ;[first, , asked] = three.places as [Place, Place, Place]
+    alice = three.tenants[0] as Tenant
+  })
+  afterAll(() => three.end())
+
+  /** A node that the asked store is not to have. */
+  function nodeElsewhere(): Buffer {
+    for (;;) {
+      const bytes = node()
+      const [one, two] = rankMembers(hashBlock(bytes), asked.members?.list() ?? [])
+      if (![one, two].some((member) => member?.peerId === asked.peerId)) return bytes
+    }
+  }
+
+  const put = async (bytes: Buffer): Promise<void> =>
+    void (await three.client(first, alice).block.put(bytes, { format: 'dag-json' }))
+  const keepers = (bytes: Buffer): number =>
+    three.places.filter(({ node: one }) => one?.store.keptSince(hashBlock(bytes), alice.account) !== undefined).length
+
+  test('what the account kept elsewhere before a request broke off stays, and what it brought does not', async () => {
+    const [kept, brought] = [nodeElsewhere(), nodeElsewhere()]
+    await put(kept)
+    const parts = [kept, brought, Buffer.from('no node')].map((part) => Buffer.concat([Buffer.from(partHead), part]))
+    const body = Buffer.concat([...parts.flatMap((part) => [part, Buffer.from('\r\n')]), Buffer.from('--b--\r\n')])
+    const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+    const path = '/api/v0/dag/put?input-codec=dag-json&store-codec=dag-json'
+    const answered = three.request(asked, path, { body, headers }, alice).then((answer) => answer.text())
+    await answered.catch(() => {})
+    await vi.waitFor(() => expect([kept, brought].map(keepers)).toEqual([2, 0]), patient)
+  })
+
+  test('what the account puts at another store while a request is under way that breaks off stays', async () => {
+    const [both, brought] = [nodeElsewhere(), nodeElsewhere()]
+    const parts = [both, brought, node().subarray(0, 5)].map((part) => Buffer.concat([Buffer.from(partHead), part]))
+    const body = Buffer.concat(parts.flatMap((part) => [part, Buffer.from('\r\n')]))
+    const path = 'dag/put?input-codec=dag-json&store-codec=dag-json'
+    await breakOff(path, body.subarray(0, -2), { at: asked, by: alice }, async () => {
+      await vi.waitFor(() => expect([both, brought].map(keepers)).toEqual([2, 2]), patient)
+      await put(both)
+    })
+    await vi.waitFor(() => expect([both, brought].map(keepers)).toEqual([2, 0]), patient)
   })
 })

@@ -9,17 +9,17 @@ test('a block is its last bringer to give up, unless somebody put it for good', 
   const [first, second] = [{}, {}]
   claims.begin(first)
   claims.begin(second)
-  expect([claims.take(account, one, first), claims.take(account, one, second)]).toEqual([false, true])
+  expect([claims.take(account, one, first), claims.take(account, one, second)]).toEqual([undefined, first])
   expect([claims.isHeld(account, one, first), claims.isHeld(account, one, second)]).toEqual([false, true])
   await claims.keepWhile(account, one, async () => {})
-  expect([claims.take(account, one, first), claims.isHeld(account, one, first)]).toEqual([false, false])
+  expect([claims.take(account, one, first), claims.isHeld(account, one, first)]).toEqual([undefined, false])
   // While it is put for good it is nobody's to give up, also if the put fails for one and another one goes on.
   const failing = claims.keepWhile(account, two, async () => {
-    expect([claims.take(account, two, first), claims.isHeld(account, two, first)]).toEqual([false, false])
+    expect([claims.take(account, two, first), claims.isHeld(account, two, first)]).toEqual([undefined, false])
     throw new Error('full')
   })
   await expect(failing).rejects.toThrow('full')
-  expect([claims.take(account, two, first), claims.isHeld(account, two, first)]).toEqual([false, true])
+  expect([claims.take(account, two, first), claims.isHeld(account, two, first)]).toEqual([undefined, true])
 })
 
 test('of what others put during a long upload nothing is remembered', async () => {

@@ -31,14 +31,14 @@ export class Claims {
   /**
    * A request is about to put a block.
    *
-   * @returns true if another one that may still give the block up had it: then it is this one's to give up.
+   * @returns another one that may still give the block up and had it: then it is this one's to give up.
    */
-  take(account: Uint8Array, digest: Uint8Array, request: object): boolean {
+  take(account: Uint8Array, digest: Uint8Array, request: object): object | undefined {
     const key = keyOf(account, digest)
     const holder = this.#holders.get(key)
-    if (holder === kept) return false
+    if (holder === kept) return undefined
     this.#holders.set(key, request)
-    return holder !== undefined && holder !== request
+    return holder === request ? undefined : holder
   }
 
   /** A block is put for good by a request that is under way. */

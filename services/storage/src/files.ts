@@ -276,18 +276,23 @@ export class Files {
   /**
    * Pins a node and keeps everything under it for an account.
    *
-   * @returns what was referenced for that.
+   * @param broughtAt - when the same request has put a block, if it has: the account keeps that already, at each store that has it.
+   * @returns what was referenced for that, and when it was pinned, Unix ms.
    * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if one of them is nowhere, and as `Pins.add`; nothing is kept for it then.
    */
-  async pinTree(root: BlockId, caller: Caller, signal: AbortSignal): Promise<Made[]> {
+  async pinTree(
+    root: BlockId,
+    caller: Caller,
+    signal: AbortSignal,
+    broughtAt: (id: BlockId) => number | undefined = () => undefined,
+  ): Promise<{ made: Made[]; at: number }> {
     const { pins } = this.#options.replicator
     const made: Made[] = []
     try {
       for await (const id of this.descendants(root, signal)) {
-        made.push(await pins.refer(id, caller))
+        if (broughtAt(id) === undefined) made.push(await pins.refer(id, caller))
       }
-      await pins.add(root, caller, recursivePin)
-      return made
+      return { made, at: await pins.add(root, caller, recursivePin, broughtAt(root)) }
     } catch (error) {
       await pins.takeBack(made, caller)
       throw error

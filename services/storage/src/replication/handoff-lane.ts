@@ -112,7 +112,7 @@ export class HandoffLane {
 
   /** Does something when nothing of a block is under way any more; {@link stop} waits for it. */
   afterwards(digest: Uint8Array, act: () => Promise<unknown>): void {
-    const done = this.#settled(digest)
+    const done = this.settled(digest)
       .then(act)
       .then(
         () => {},
@@ -122,7 +122,8 @@ export class HandoffLane {
     this.#underWay.add(done)
   }
 
-  async #settled(digest: Uint8Array): Promise<void> {
+  /** Waits until nothing of a block is under way that is now. */
+  async settled(digest: Uint8Array): Promise<void> {
     const name = toHex(digest)
     const waiting = [...this.#flights.keys()].filter((flight) => flight.startsWith(name))
     if (waiting.length === 0) return

@@ -16,7 +16,7 @@ import type { PayloadHeader } from '../ownership.ts'
 import type { BelowList } from '../store/below-list.ts'
 import { type BlockId, encodeBlockId } from '../store/block-id.ts'
 import type { PinEntry, PinsListed } from '../store/entries.ts'
-import type { BelowEntry, Reference } from '../store/operations.ts'
+import type { BelowEntry, Reference, Retraction } from '../store/operations.ts'
 import { stampsOf } from '../store/pin-stamps.ts'
 import { Batcher } from './batcher.ts'
 import {
@@ -220,14 +220,11 @@ export class NodeClient {
     return decodeCbor(await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/release`, body)) === 1
   }
 
-  /** Takes back a reference that was made at that very time, as {@link BlockStore.retract}. */
-  async retract(
-    member: Member,
-    id: BlockId,
-    entry: { account: Uint8Array; at: number; token?: string | undefined },
-  ): Promise<boolean> {
-    const { account, at, token } = entry
-    const body = encodeCbor([account, at, retractForce, ...(token === undefined ? [] : [encodeUtf8(token)])])
+  /** Takes back a reference that one request made, as {@link BlockStore.retract}. */
+  async retract(member: Member, id: BlockId, entry: Retraction & { token?: string | undefined }): Promise<boolean> {
+    const { account, at, token, since, pinnedAt = 0 } = entry
+    const shown = token === undefined ? 0 : encodeUtf8(token)
+    const body = encodeCbor([account, at, retractForce, shown, ...(since === undefined ? [] : [since, pinnedAt])])
     return decodeCbor(await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/release`, body)) === 1
   }
 

@@ -88,14 +88,17 @@ export class Pins {
   /**
    * Pins for an account at every store that has the block. If one of them refuses, as for a quota, nothing of it stays.
    *
+   * @param broughtAt - when the same request has put the block: then it is pinned as of that time.
+   * @returns when, Unix ms.
    * @throws {StorageError} `ERR_BLOCK_NOT_FOUND` if none has; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`, `ERR_BLOCK_RELEASED`.
    */
-  async add(id: BlockId, caller: Caller, mode: number): Promise<void> {
+  async add(id: BlockId, caller: Caller, mode: number, broughtAt?: number): Promise<number> {
+    const { store, now } = this.#options
     // What the account keeps already is on its quota.
-    const isKept = this.#options.store.keptSince(id.digest, caller.account) !== undefined
+    const isKept = broughtAt !== undefined || store.keptSince(id.digest, caller.account) !== undefined
     const made = isKept ? [] : [await this.refer(id, caller)]
     try {
-      await this.#setPin(id, { account: caller.account, at: this.#options.now(), pin: mode })
+      return await this.#setPin(id, { account: caller.account, at: broughtAt ?? now(), pin: mode })
     } catch (error) {
       await this.takeBack(made, caller)
       throw error
@@ -140,9 +143,9 @@ export class Pins {
   /**
    * Stores that cannot be reached, or that are to get the block and do not have it yet, are told later.
    *
-   * @param asked.at - when; or 1 ms after what a store has heard, Unix ms: then it is said again, after `onLater`.
+   * @param asked.at - when; or 1 ms after what a store has heard, Unix ms: then it is said again, after `onLater`. @returns when in the end.
    */
-  async #setPin(id: BlockId, asked: Reference, onLater?: (at: number) => Promise<void>): Promise<void> {
+  async #setPin(id: BlockId, asked: Reference, onLater?: (at: number) => Promise<void>): Promise<number> {
     const { account, pin } = asked
     let { at } = asked
     const latest = at + referenceAheadMsMax
@@ -160,7 +163,7 @@ export class Pins {
     const cid = encodeBlockId(id)
     if (wasDone || answers.some(({ answer }) => answer === pinAnswers.done)) {
       await this.#tellPinLater(id, { account, at, pin }, answers)
-      return
+      return at
     }
     // What this store could not do is not said to be nowhere.
     const own = answers.find(({ member }) => this.#isSelf(member))

@@ -15,7 +15,7 @@ import type { Events } from '../events.ts'
 import type { PayloadHeader, PayloadReader } from '../ownership.ts'
 import { type BlockId, codecRaw, encodeBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
-import { handoffKinds, type IncidentEntry, type Reference } from '../store/operations.ts'
+import { handoffKinds, type IncidentEntry, type Reference, type Retraction } from '../store/operations.ts'
 import { msAfter, referenceAheadMsMax, timelyReference } from '../store/pin-stamps.ts'
 import { isFinal } from './final-refusal.ts'
 import { directMs, type HandoffLane } from './handoff-lane.ts'
@@ -472,38 +472,38 @@ export class Replicator {
   }
 
   /**
-   * Gives up what a request brought that broke off. Of an account that signs its erasures, no more than the reference here,
-   * unless the request's token is one with which the account could ask each store itself.
+   * Takes back a reference that a request made which has failed or broken off: what the account kept before, or another request
+   * has put since, stays. Of an account that signs its erasures that is done here alone, unless the request's token is one with
+   * which the account could ask each store itself. Stores that are not reached keep it; one to which a copy is under way takes
+   * it back when that is over, which is not waited for.
+   *
+   * @param made.since - given of what has broken off, whose copies may be on their way from other stores, too: those are waited for.
    */
-  async takeBack(id: BlockId, { account, token }: { account: Uint8Array; token: string }): Promise<void> {
-    const { backend, now } = this.#options
-    if (this.#mayRelease(account, token)) await this.release(id, { account, force: true, token })
-    else await backend.release(id.digest, account, { at: now(), force: true })
-  }
-
-  /**
-   * Takes back a reference that a request made which has failed, where the same may be done as by {@link takeBack}: what
-   * the account kept before stays. Stores that are not reached keep it; one to which a copy is under way takes it back when
-   * that is over, which is not waited for.
-   */
-  async retract(
-    id: BlockId,
-    { account, token, at }: { account: Uint8Array; token: string; at: number },
-  ): Promise<void> {
-    const { client, store, authorizer, lane } = this.#options
-    const isAnywhere = this.#mayRelease(account, token)
-    const shown = authorizer.signsErasures(account) ? { token } : {}
+  async retract(id: BlockId, made: Retraction & { token: string }): Promise<void> {
+    const { client, authorizer, lane } = this.#options
+    const { token, ...retraction } = made
+    const isAnywhere = this.#mayRelease(made.account, token)
+    const shown = authorizer.signsErasures(made.account) ? { token } : {}
     const act = async (member: Member): Promise<boolean> => {
-      if (this.#isSelf(member)) return await store.retract(id.digest, account, at)
-      return await client.retract(member, id, { account, at, ...shown })
+      if (this.#isSelf(member)) return await this.#options.store.retract(id.digest, retraction)
+      return await client.retract(member, id, { ...retraction, ...shown })
     }
     const isAsked = (member: Member): boolean => this.#isSelf(member) || (isAnywhere && this.#isUp(member))
     // What is on its way to another store would come after this.
     const underWay = lane.targets(id.digest)
     const isLater = ({ account: store }: Member): boolean => underWay.some((target) => equalBytes(target, store))
-    await this.#everywhere(act, (member) => isAsked(member) && !isLater(member))
+    const told = await this.#everywhere(act, (member) => isAsked(member) && !isLater(member))
+    const without = told.filter(({ done, error }) => !done && error === undefined).map(({ member }) => member)
+    if (made.since !== undefined) await this.#everywhere(act, (member) => without.includes(member))
     if (underWay.length === 0) return
     lane.afterwards(id.digest, () => this.#everywhere(act, (member) => isAsked(member) && isLater(member)))
+  }
+
+  /** As {@link retract}, here, for another store: of what has broken off no copy is on its way from here any more then. */
+  async retractHere({ digest }: BlockId, made: Retraction): Promise<boolean> {
+    const isDone = await this.#options.store.retract(digest, made)
+    if (made.since !== undefined) await this.#options.lane.settled(digest)
+    return isDone
   }
 
   #mayRelease(account: Uint8Array, token: string): boolean {

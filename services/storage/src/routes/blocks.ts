@@ -1,7 +1,7 @@
 /** Commands on single blocks. */
 import { toHex } from '@healthblock/encoding/bytes'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RequestPayload } from 'fastify'
-import { bearerOf, callerOf } from '../access/bearer.ts'
+import { bearerOf } from '../access/bearer.ts'
 import { StorageError, tooManyRemovals } from '../errors.ts'
 import { collectOnce } from '../memory.ts'
 import { encodeReceipts, receiptsHeader } from '../replication/receipt.ts'
@@ -212,7 +212,7 @@ async function* putAll(
     for (const bytes of blocks) {
       const id = { digest: hashBlock(bytes), codec }
       await upload.put(id, bytes)
-      if (isPinned) await parts.replicator.pins.add(id, callerOf(request), 1)
+      if (isPinned) await upload.pinAlone(id, 1)
       yield { Key: keyOf(id), Size: bytes.length }
     }
   }

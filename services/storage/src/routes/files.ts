@@ -10,8 +10,8 @@ import {
   readFile,
 } from '@healthblock/runtime/unixfs'
 import type { FastifyInstance } from 'fastify'
-import { callerOf } from '../access/bearer.ts'
 import { StorageError } from '../errors.ts'
+import { recursivePin } from '../replication/pins.ts'
 import { codecRaw, fromCid } from '../store/block-id.ts'
 import { assertQuota, blockBytesMax } from './blocks.ts'
 import { Fetched } from './fetched.ts'
@@ -114,17 +114,16 @@ async function* addAll(
     },
   }
   const isSilent = flagOf(request, 'silent')
-  for await (const line of upload.whole(addParts(parts, request, { options, body: source.body, isDry }))) {
+  for await (const line of upload.whole(addParts(request, { options, body: source.body, isDry, upload }))) {
     if (!isSilent) yield line
   }
 }
 
 async function* addParts(
-  parts: KuboRouteParts,
   request: KuboRequest,
-  source: { options: FileOptions & { cidVersion: 0 | 1 }; body: AsyncIterable<Buffer>; isDry: boolean },
+  source: { options: FileOptions & { cidVersion: 0 | 1 }; body: AsyncIterable<Buffer>; isDry: boolean; upload: Upload },
 ): AsyncGenerator<object> {
-  const { options, isDry } = source
+  const { options, isDry, upload } = source
   const isPinned = flagOf(request, 'pin', true)
   const top = new Tree()
   for await (const part of readParts(request.headers['content-type'] ?? '', source.body)) {
@@ -147,7 +146,7 @@ async function* addParts(
   if (wrapped !== undefined) yield lineOf('', wrapped)
   if (!isPinned || isDry) return
   for (const { cid } of wrapped === undefined ? entriesOf(top) : [wrapped]) {
-    await parts.replicator.pins.add(fromCid(cid), callerOf(request), 2)
+    await upload.pinAlone(fromCid(cid), recursivePin)
   }
 }
 

@@ -32,7 +32,7 @@ export function addPinCommands(app: FastifyInstance, parts: KuboRouteParts): voi
     const signal = signalOf(request)
     let count = 0
     for (const { id, name } of named) {
-      if (isRecursive) count += 1 + (await files.pinTree(id, callerOf(request), signal)).length
+      if (isRecursive) count += 1 + (await files.pinTree(id, callerOf(request), signal)).made.length
       else if ((await pinHere(parts, id, account)) === recursive) throw pinnedRecursively(`pin: ${name} already`, name)
       else await replicator.pins.add(id, callerOf(request), 1)
     }

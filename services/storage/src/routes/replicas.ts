@@ -255,12 +255,12 @@ function addWords(scope: FastifyInstance, { erasure, store, replicator }: Replic
 }
 
 /** A reference that its account gives up, or that is taken back. */
-function addRelease(scope: FastifyInstance, { backend, store, authorizer }: ReplicaRouteParts): void {
+function addRelease(scope: FastifyInstance, { backend, replicator, authorizer }: ReplicaRouteParts): void {
   const one = { bodyLimit: smallBodyBytesMax, schema: { params, consumes } }
   scope.post<CidParams>('/v1/replicas/:cid/release', one, async (request, reply) => {
     const id = parseBlockId(request.params.cid)
     const body = decode('body', bodyOf(request))
-    const [account, at, force] = Array.isArray(body) ? body : []
+    const [account, at, force, , since, pinnedAt] = Array.isArray(body) ? body : []
     if (!isAccount(account) || typeof at !== 'number' || !releaseForces.has(force as number)) {
       throw invalid('body', 'not [account, ms, 0, 1 or 4]')
     }
@@ -269,9 +269,11 @@ function addRelease(scope: FastifyInstance, { backend, store, authorizer }: Repl
       const text = token instanceof Uint8Array ? Buffer.from(token).toString('latin1') : undefined
       assertReleaser(authorizer, { account, token: text, cid: encodeBlockId(id) })
     }
+    const isWindow = typeof since === 'number' && typeof pinnedAt === 'number'
+    const window = isWindow ? { since, pinnedAt } : {}
     const isChanged =
       force === retractForce
-        ? await store.retract(id.digest, account, at)
+        ? await replicator.retractHere(id, { account, at, ...window })
         : (await backend.release(id.digest, account, { at, force: force === 1 })).changed
     return sendCbor(reply, isChanged ? 1 : 0)
   })

@@ -1,8 +1,8 @@
 /** Rows of blocks and of the references that keep them, as every change of the tables needs them. Owned by the writer's thread. */
-import type { Outcome } from './operations.ts'
+import type { Outcome, Retraction } from './operations.ts'
 import { markBytes } from './pack-place.ts'
 import type { Packs } from './packs.ts'
-import { keptSince, type PinColumns, pinColumns, timesIn, withoutPinsOf } from './pin-stamps.ts'
+import { keptSince, type PinColumns, pinColumns, stampsIn, stampsOf, timesIn, withoutPinsOf } from './pin-stamps.ts'
 import { numberOfBlock } from './schema.ts'
 import type { Statements } from './statements.ts'
 import type { Tallies } from './tallies.ts'
@@ -15,6 +15,17 @@ export const markColumn = `CASE WHEN length(sealed) = ${markBytes} THEN sealed E
 /** An account's reference on a block. */
 export interface ReferenceRow extends PinColumns {
   size: number
+}
+
+/** True of a reference of which nothing but this was said. Of one time `again` is another request's word. */
+function isAlone(row: ReferenceRow, { at, since = at, pinnedAt }: Omit<Retraction, 'account'>): boolean {
+  const isPut =
+    row.at >= since &&
+    row.at <= at &&
+    (row.againAt === null || row.againAt === pinnedAt || (since < at && row.againAt <= at))
+  const { direct, recursive } = stampsIn(row) ?? stampsOf(row)
+  const isPinned = (ms: number): boolean => ms === 0 || ms === pinnedAt || ms === at
+  return isPut && isPinned(direct) && isPinned(recursive)
 }
 
 /** The rows of one node. */
@@ -78,12 +89,11 @@ export class BlockRows {
     }
   }
 
-  /** Takes a reference away that was made at that very time, and not confirmed since. Nothing of it is remembered. */
-  retract({ digest, account, at }: { digest: Uint8Array; account: Uint8Array; at: number }): Outcome {
+  /** Takes a reference away of which nothing is known but what one request said. Nothing of it is remembered. */
+  retract({ digest, account, ...made }: Retraction & { digest: Uint8Array }): Outcome {
     const number = this.numberOf(digest)
     const kept = this.referenceOf(number, account)
-    const isAlone = kept?.at === at && kept.againAt === null && keptSince(timesIn(kept)) === at
-    if (kept === undefined || !isAlone) return { ok: true, changed: false, deleted: 0 }
+    if (kept === undefined || !isAlone(kept, made)) return { ok: true, changed: false, deleted: 0 }
     this.dropReference(number, account, kept.size)
     const owner = this.#statements.get('SELECT owner FROM block WHERE digest = ?', digest)?.owner ?? null
     const isLast = owner === null && !this.isReferenced(number)

@@ -29,6 +29,7 @@ import type {
   Outcome,
   PinStamps,
   Reference,
+  Retraction,
   TombstoneEntry,
   WordEntry,
 } from './operations.ts'
@@ -332,11 +333,11 @@ export class BlockStore {
   }
 
   /**
-   * Takes back a reference that a request made at that very time, if nothing has confirmed it since: what the account kept
+   * Takes back a reference that a request made at that very time, if nothing else has confirmed it since: what the account kept
    * before stays, and what comes later is not refused.
    */
-  async retract(digest: Uint8Array, account: Uint8Array, at: number): Promise<boolean> {
-    return (await this.#change({ kind: 'retract', digest, account, at })).changed
+  async retract(digest: Uint8Array, made: Retraction): Promise<boolean> {
+    return (await this.#change({ kind: 'retract', digest, ...made })).changed
   }
 
   /**

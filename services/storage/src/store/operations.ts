@@ -126,11 +126,24 @@ export interface ErasedRange {
   removeAt: number
 }
 
+/**
+ * A reference that a request made which is taken back: only if no other word of the account is known of it.
+ */
+export interface Retraction {
+  account: Uint8Array
+  /** Of the request's last put of the block, Unix ms. */
+  at: number
+  /** Of the first one, be it of an earlier request that left it to this one. */
+  since?: number
+  /** When the request pinned the block. */
+  pinnedAt?: number
+}
+
 /** All operations. */
 export type Operation =
   | PutOperation
   | { kind: 'release'; digest: Uint8Array; account: Uint8Array; at: number; force: boolean }
-  | { kind: 'retract'; digest: Uint8Array; account: Uint8Array; at: number }
+  | ({ kind: 'retract'; digest: Uint8Array } & Retraction)
   | { kind: 'word'; word: WordEntry; targets: Uint8Array[]; now: number }
   | { kind: 'pin'; digest: Uint8Array; reference: Reference; codec: number; accountBytesMax?: number }
   | { kind: 'unpin'; digest: Uint8Array; account: Uint8Array; at: number }

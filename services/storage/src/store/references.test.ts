@@ -124,7 +124,7 @@ test('a reference is taken back by the request that made it, unless another one 
     const block = newBlock()
     await store.put({ ...block, references: [{ account: bob, at: 1, pin: 0 }], enforceQuota: true })
     for (const kind of tells) await tell(store, block, kind, 20)
-    const isTakenBack = await store.retract(block.digest, alice, 20)
+    const isTakenBack = await store.retract(block.digest, { account: alice, at: 20 })
     expect(store.keptSince(block.digest, alice)).toBe(isTakenBack ? undefined : 20)
     expect(store.releasedAt(block.digest, alice)).toBeUndefined()
     return isTakenBack
@@ -182,7 +182,7 @@ test('a block that is put after a word from a clock that was ahead is kept, what
   await put(block, aheadMs, false)
   await put(block, nowMs, true)
   // Who made the first one may not take back what was said since, either.
-  expect(await store.retract(block.digest, alice, aheadMs)).toBe(false)
+  expect(await store.retract(block.digest, { account: alice, at: aheadMs })).toBe(false)
   await store.release(block.digest, alice, { at: aheadMs, force: true })
   expect(store.keptSince(block.digest, alice)).toBe(aheadMs + 1)
   expect(store.has(block.digest)).toBe(true)
@@ -231,7 +231,7 @@ test('what a request takes back that has failed leaves what another one has said
         heardOf.add(step.store)
       }
       for (const [index, store] of stores.entries()) {
-        await store.retract(block.digest, alice, times.failed)
+        await store.retract(block.digest, { account: alice, at: times.failed })
         // What two say within one ms is told apart only where both were heard.
         const isTold = heard.has(index) && (times.failed !== times.other || failed.has(index))
         if (isTold) expect(store.keptSince(block.digest, alice)).toBeGreaterThanOrEqual(times.other)
