@@ -96,6 +96,24 @@ describe.skipIf(!hasChromium || !hasRedis)('the door of the portals (needs Chrom
     }
   })
 
+  test('what the page itself finds wrong with a file is not called the node’s word, in German either', async () => {
+    const reader = await PortalReader.openAs(cluster, people[2], { language: 'de-DE', width: 390 })
+    try {
+      const { page } = reader
+      await reader.goTo('#/check')
+      const file = { name: 'größer 🫀.json', mimeType: 'application/json', buffer: Buffer.from('{"🫀":1}') }
+      await page.setInputFiles('input[type=file]', file)
+      const outcome = page.locator('section[role=alert]')
+      await page.waitForSelector('section[role=alert] >> text=Das Programm meldet: not a receipt')
+      expect(await outcome.innerText()).toMatch(/^Sie hält nicht\s+größer 🫀\.json/)
+      await page.setInputFiles('input[type=file]', { ...file, buffer: Buffer.alloc(32 * 1024 * 1024 + 1) })
+      await page.waitForSelector('section[role=alert] p:text-matches("^Die Datei ist größer als 32 MiB")')
+      expect(await reader.accessibilityFindings()).toEqual([])
+    } finally {
+      await reader.close()
+    }
+  })
+
   test('two tabs: who works in one is thrown out of none; who locks one has locked both, also while the node is out of reach', async () => {
     const reader = await PortalReader.openAs(cluster, people[0])
     try {

@@ -29,7 +29,8 @@ const transactionIdPattern = /^[0-9a-f]{64}$/
 
 function grantOf(text: string, dir: string | undefined): { patient: Uint8Array; gid: Uint8Array } {
   const [person = '', gid = '', ...more] = text.split('/')
-  if (more.length > 0 || !/^[0-9a-f]{32}$/.test(gid)) throw new UsageError(`--grant takes PATIENT/GRANT, not "${text}"`)
+  if (more.length > 0 || !/^[0-9a-f]{32}$/.test(gid))
+    throw new UsageError(`--grant takes PATIENT/GRANT, the grant as "patient grants" lists it, not "${text}"`)
   if (transactionIdPattern.test(person)) return { patient: fromHex(person), gid: fromHex(gid) }
   const { patients } = readCluster(clusterFolder(dir))
   return { patient: fromHex(resolvePerson(patients, person, 'patient').account), gid: fromHex(gid) }

@@ -30,7 +30,8 @@ export function messageFor(error: unknown): string {
   }
   if (error instanceof SaidError) return error.message
   const words = error instanceof Error ? error.message : String(error)
-  return currentLanguage() === 'en' ? words : t('error.other', { words })
+  if (currentLanguage() === 'en') return words
+  return t(error instanceof ApiError ? 'error.other' : 'error.program', { words })
 }
 
 /** The whole screen of an address at which there is nothing. */
