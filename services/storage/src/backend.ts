@@ -9,7 +9,7 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import type { BlockId } from './store/block-id.ts'
 import type { BlockStore } from './store/block-store.ts'
 import type { BlockStat, PinEntry, PinsListed, PutRequest } from './store/entries.ts'
-import type { Reference } from './store/operations.ts'
+import type { Reference, Retraction } from './store/operations.ts'
 import { Bitswap, bitswapProtocol } from './swarm/bitswap.ts'
 import { Swarm, type SwarmOptions, type SwarmPeer } from './swarm/swarm.ts'
 
@@ -52,6 +52,8 @@ export interface BlockBackend {
     account: Uint8Array,
     options: { at: number; force: boolean },
   ): Promise<{ changed: boolean; deleted: number }>
+  /** As {@link BlockStore.retract}. */
+  retract(digest: Uint8Array, made: Retraction): Promise<boolean>
   /** As {@link BlockStore.pin}. */
   pin(id: BlockId, reference: Reference, enforceQuota?: boolean): Promise<void>
   /** As {@link BlockStore.unpin}. */
@@ -113,6 +115,10 @@ export class StoreBackend {
     options: { at: number; force: boolean },
   ): Promise<{ changed: boolean; deleted: number }> {
     return this.store.release(digest, account, options)
+  }
+
+  retract(digest: Uint8Array, made: Retraction): Promise<boolean> {
+    return this.store.retract(digest, made)
   }
 
   pin(id: BlockId, reference: Reference, enforceQuota?: boolean): Promise<void> {

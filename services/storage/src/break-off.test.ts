@@ -3,9 +3,10 @@ import { randomBytes } from 'node:crypto'
 import { request as httpRequest } from 'node:http'
 import * as dagCbor from '@ipld/dag-cbor'
 import { CID } from 'multiformats/cid'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { encodeCar } from './car.ts'
 import { Cluster, type Place, type Tenant } from './cluster.fixture.ts'
+import { kuboBinary } from './kubo/kubo.fixture.ts'
 import { rankMembers } from './replication/placement.ts'
 import { codecDagCbor, codecRaw, hashBlock, toCid } from './store/block-id.ts'
 
@@ -236,3 +237,22 @@ describe('where a store is asked that is to have none of the blocks', () => {
     await vi.waitFor(() => expect([both, brought].map(keepers)).toEqual([2, 0]), patient)
   })
 })
+
+test.skipIf(kuboBinary === undefined)(
+  'what is taken back of a request that broke off leaves the Kubo daemon, too',
+  async () => {
+    const one = new Cluster()
+    onTestFinished(() => one.end())
+    const settings = { STORAGE_REPLICAS: '1', STORAGE_BACKEND: 'kubo', KUBO_BINARY: kuboBinary as string }
+    await one.prepare(1, settings)
+    await one.startAll()
+    const [only] = one.places as [Place]
+    const parts = [node(), Buffer.from('no node')].flatMap((part) => [Buffer.from(partHead), part, Buffer.from('\r\n')])
+    const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+    const body = Buffer.concat([...parts, Buffer.from('--b--\r\n')])
+    const store = only.node?.store
+    const answered = one.request(only, '/api/v0/dag/put?pin=true', { body, headers }).then((answer) => answer.text())
+    await answered.catch(() => {})
+    await vi.waitFor(() => expect([store?.totals().blocks, store?.removals(9)]).toEqual([0, []]), patient)
+  },
+)

@@ -9,6 +9,7 @@ import { type EmbeddedOptions, StoreBackend } from '../backend.ts'
 import { isStorageError, notInSwarm, StorageError } from '../errors.ts'
 import { type BlockId, codecRaw, encodeBlockId, hashBlock } from '../store/block-id.ts'
 import type { PutRequest } from '../store/entries.ts'
+import type { Retraction } from '../store/operations.ts'
 import type { SwarmPeer } from '../swarm/swarm.ts'
 import { KuboClient } from './kubo-client.ts'
 import { KuboDaemon } from './kubo-daemon.ts'
@@ -150,6 +151,12 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
     const outcome = await super.release(digest, account, options)
     if (outcome.deleted > 0) await this.#remove()
     return outcome
+  }
+
+  override async retract(digest: Uint8Array, made: Retraction): Promise<boolean> {
+    const isDone = await super.retract(digest, made)
+    if (isDone) await this.#remove()
+    return isDone
   }
 
   override async sweep(now: number, releasesBefore: number, unheardMax: number): Promise<number> {

@@ -485,7 +485,7 @@ export class Replicator {
     const isAnywhere = this.#mayRelease(made.account, token)
     const shown = authorizer.signsErasures(made.account) ? { token } : {}
     const act = async (member: Member): Promise<boolean> => {
-      if (this.#isSelf(member)) return await this.#options.store.retract(id.digest, retraction)
+      if (this.#isSelf(member)) return await this.#options.backend.retract(id.digest, retraction)
       return await client.retract(member, id, { ...retraction, ...shown })
     }
     const isAsked = (member: Member): boolean => this.#isSelf(member) || (isAnywhere && this.#isUp(member))
@@ -501,7 +501,7 @@ export class Replicator {
 
   /** As {@link retract}, here, for another store: of what has broken off no copy is on its way from here any more then. */
   async retractHere({ digest }: BlockId, made: Retraction): Promise<boolean> {
-    const isDone = await this.#options.store.retract(digest, made)
+    const isDone = await this.#options.backend.retract(digest, made)
     if (made.since !== undefined) await this.#options.lane.settled(digest)
     return isDone
   }
