@@ -10,6 +10,10 @@ import { rangesOf } from './judge.ts'
 import { type LedgerRecord, recordOf } from './reader.ts'
 
 const recordsAtOnce = 256
+/** Before every record. */
+const first: Place = [0, new Uint8Array(0), 0]
+
+type Place = readonly [code: number, stream: Uint8Array, sequence: number]
 
 interface Dependencies {
   readonly database: Database
@@ -22,17 +26,24 @@ interface Dependencies {
 /** Reports what could not be read. */
 export class UnreadableReports {
   readonly #deps: Dependencies
+  /** By patient: where to go on. Of what no grant covers any more nothing can be said; it must not hold up what comes after it. */
+  readonly #places = new Map<string, Place>()
   constructor(deps: Dependencies) {
     this.#deps = deps
   }
 
-  /** Writes down what is to be said about a patient's records. */
+  /** Writes down what is to be said about some of a patient's records; call it again and again. */
   report(patient: Uint8Array): void {
     const { database, grants, composer, postings, logger } = this.#deps
+    const name = toHex(patient)
     const rows = database.all(
-      "SELECT * FROM record WHERE patient = ? AND state = 'unreadable' AND reported IS NULL ORDER BY code, stream, sequence LIMIT ?",
-      ...[patient, recordsAtOnce],
+      `SELECT * FROM record WHERE patient = ? AND state = 'unreadable' AND reported IS NULL AND (code, stream, sequence) > (?, ?, ?)
+       ORDER BY code, stream, sequence LIMIT ?`,
+      ...[patient, ...(this.#places.get(name) ?? first), recordsAtOnce],
     )
+    const last = rows.at(-1)
+    if (last === undefined || rows.length < recordsAtOnce) this.#places.delete(name)
+    else this.#places.set(name, [Number(last.code), last.stream as Uint8Array, Number(last.sequence)])
     const items = rows.map((row) => ({ code: Number(row.code), record: recordOf(row) }))
     const said = new Set<LedgerRecord>()
     for (const grant of rows.length === 0 ? [] : grants.live(patient, grantRights.diagnose)) {
