@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config'
-import { dropEmptyVariables } from './packages/runtime/src/environment.ts'
+import { dropEmptyVariables } from './packages/runtime/src/process/environment.ts'
 
 // Workers get the variables as they are here.
 dropEmptyVariables(process.env)

@@ -17,7 +17,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { noEnd } from '../services/user-node/src/consent/compose.ts'
 import { Settlement } from '../services/user-node/src/consent/settlement.ts'
 import { UserNodeEvents } from '../services/user-node/src/events.ts'
-import { epochKeyOf } from '../services/user-node/src/people/person.ts'
+import { epochKeyOf } from '../services/user-node/src/store/person.ts'
 import { canOpen, openAll, TestHome } from './support/home.ts'
 import { type TestDoctor, TestLedger } from './support/ledger.ts'
 

@@ -28,6 +28,29 @@ function importsOf(path: string): string[] {
   return specifiers
 }
 
+/** What a file imports of its own room when it runs: types are left out, as they are when it is loaded. */
+function valueImportsOf(path: string): string[] {
+  const specifiers: string[] = []
+  for (const match of read(path).matchAll(/^(?:import|export)\s+(?!type\b)([^'"]*?)\sfrom\s+'(\.[^']+)'/gm)) {
+    const names = /^\{([^}]*)\}$/.exec((match[1] as string).trim())?.[1]?.split(',') ?? []
+    const isTypesOnly = names.length > 0 && names.every((name) => /^\s*(type\s|$)/.test(name))
+    if (!isTypesOnly) specifiers.push(match[2] as string)
+  }
+  return specifiers
+}
+
+/** `packages/chain/src`, `cli/src`. */
+function roomRootOf(path: string): string {
+  const parts = path.split('/')
+  return parts.slice(0, parts.indexOf('src') + 1).join('/')
+}
+
+/** The folder right below the room's root that a file lies in; undefined at the root itself. */
+function folderOf(path: string): string | undefined {
+  const [first, ...rest] = path.slice(roomRootOf(path).length + 1).split('/')
+  return rest.length === 0 ? undefined : `${roomRootOf(path)}/${first}`
+}
+
 /** Which workspaces a workspace may import. */
 const allowed: Record<string, readonly string[]> = {
   'packages/encoding': [],
@@ -79,6 +102,31 @@ describe('layers', () => {
     }
     for (const path of files) walk(path, [])
     expect(circles).toEqual([])
+  })
+
+  test('between the folders of a room, imports run one way, but for types', () => {
+    const ways = new Map<string, Map<string, string>>()
+    for (const path of sources) {
+      const folder = dirname(path)
+      for (const specifier of valueImportsOf(path)) {
+        const target = normalize(join(folder, specifier))
+        if (!text.has(target) || roomRootOf(target) !== roomRootOf(path)) continue
+        const [own, other] = [folderOf(path), folderOf(target)]
+        // What lies at a room's root is either above all folders (an entry) or below them (errors): the rule on files is enough.
+        if (own === undefined || other === undefined || own === other) continue
+        const found = ways.get(own) ?? new Map<string, string>()
+        ways.set(own, found.set(other, `${path} imports ${target}`))
+      }
+    }
+    const wrong: string[] = []
+    const walk = (folder: string, way: readonly string[]): void => {
+      for (const [next, why] of ways.get(folder) ?? []) {
+        if (next === way[0]) wrong.push([...way, next].join(' -> ').concat(`: ${why}`))
+        else if (!way.includes(next) && next > (way[0] as string)) walk(next, [...way, next])
+      }
+    }
+    for (const folder of [...ways.keys()].sort()) walk(folder, [folder])
+    expect(wrong).toEqual([])
   })
 
   test('a portal imports what all portals share, and no other portal; what they share imports no portal', () => {

@@ -16,7 +16,7 @@ interface Entry {
 const commands: Record<string, Entry> = {
   demo: {
     summary: 'the whole story on a real or generated ECG, narrated, in under two minutes',
-    load: async () => (await import('./commands/demo.ts')).runDemo,
+    load: async () => (await import('./demo/demo.ts')).runDemo,
   },
   test: {
     summary: 'everything that CI runs',

@@ -14,7 +14,7 @@ import { signTransaction, type TransactionBody, type TransactionSigner } from '@
 import { kemKeyPairFromSeed } from '@healthblock/crypto/envelope'
 import { concatBytes, toHex } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
-import { genesisBlocks } from '../../packages/chain/src/block.ts'
+import { genesisBlocks } from '../../packages/chain/src/block/block.ts'
 import { b8, b16, bytesOf, keyOf, SampleLog, sampleGenesis } from '../../packages/chain/src/sample.test-support.ts'
 
 const hourMs = 3_600_000

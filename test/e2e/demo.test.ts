@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { callNode, nodeAccess } from '../../cli/src/cluster/client.ts'
 import { readCluster } from '../../cli/src/cluster/layout.ts'
 import { stopCluster } from '../../cli/src/cluster/start.ts'
-import { runDemo } from '../../cli/src/commands/demo.ts'
+import { runDemo } from '../../cli/src/demo/demo.ts'
 import { hasRedis, storyMs } from '../support/cluster.ts'
 
 const stepNames = [

@@ -6,6 +6,7 @@
  * imports from the rooms that the variant changes: several builds of one node live in one process. Production sources know nothing
  * of it.
  */
+import { existsSync } from 'node:fs'
 import { registerHooks } from 'node:module'
 import type { SourceChange } from './source-change.ts'
 import { changesOf } from './variants.ts'
@@ -27,6 +28,17 @@ function variantOf(url: string | undefined): string | undefined {
 function addressOf({ file }: SourceChange): string {
   const [room = '', ...rest] = file.split('/')
   return `${rooms[room]}${rest.join('/')}`
+}
+
+const checked = new Set<string>()
+
+/** A change of a file that is not there changes nothing, and would look like a fault that nobody found. */
+function requireFiles(variant: string): void {
+  if (checked.has(variant)) return
+  checked.add(variant)
+  for (const change of changesOf(variant)) {
+    if (!existsSync(new URL(addressOf(change)))) throw new Error(`variant ${variant}: there is no ${change.file}`)
+  }
 }
 
 /** True if a build has its own copy of a module: of the accounting node's always, of another room's if the variant changes it. */
@@ -66,6 +78,7 @@ registerHooks({
     const variant = variantOf(address)
     const loaded = next(address, context)
     if (variant === undefined || loaded.source === undefined || loaded.source === null) return loaded
+    requireFiles(variant)
     const source = typeof loaded.source === 'string' ? loaded.source : new TextDecoder().decode(loaded.source)
     return { ...loaded, source: changed(source, address.slice(0, address.indexOf('?')), variant) }
   },

@@ -122,7 +122,7 @@ const governing: readonly Mutation[] = [
     'a version of the rules begins one block before the height that was voted',
     { profile: 'governed', course: 'shrinks', seedsMax: 10 },
     chain(
-      'block.ts',
+      'block/block.ts',
       "rulesAt(this.state('userchain'), size, height)?",
       "rulesAt(this.state('userchain'), size, height + 1)?",
     ),
@@ -320,18 +320,22 @@ const attesting: readonly Mutation[] = [
     "a stager does not compare the state root, and a leader's is wrong",
     { profile: 'crash', seedsMax: 5 },
     chain(
-      'block.ts',
+      'block/block.ts',
       "if (!equalBytes(executed.state.root, seal.st)) throw this.#invalid(chain, seal.i0 + seal.k, 'seal.state')",
       '',
     ),
-    chain('block.ts', 'stateRoot: executed.state.root,\n', 'stateRoot: executed.state.root.map((byte) => byte ^ 1),\n'),
+    chain(
+      'block/block.ts',
+      'stateRoot: executed.state.root,\n',
+      'stateRoot: executed.state.root.map((byte) => byte ^ 1),\n',
+    ),
   ),
   mutation(
     'duplicates-kept',
     'a transaction that a block holds already is judged anew',
     { profile: 'crash', seedsMax: 40 },
     chain(
-      'block-run.ts',
+      'block/block-run.ts',
       'if (index === undefined) return undefined\n',
       "if (index === undefined || transaction.body.t === 'unreadable') return undefined\n",
     ),

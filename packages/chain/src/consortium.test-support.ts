@@ -1,17 +1,27 @@
 /** A ledger of four organisations whose keys tests know by name, with logs and checkpoints: for governance, evidence and trails. */
 import { kemKeyPairFromSeed } from '@healthblock/crypto/envelope'
 import { compareBytes } from '@healthblock/encoding/bytes'
-import { genesisBlocks, Ledger, type PendingBlock, type Verdict } from './block.ts'
+import { genesisBlocks, Ledger, type PendingBlock, type Verdict } from './block/block.ts'
 import type { ChainName } from './chains.ts'
-import { addSignatures, chainOrigin, cosignCheckpoint, receiptCheckpoint, signCheckpoint } from './checkpoint.ts'
-import { genesisAccount, genesisAccounts } from './genesis.ts'
-import { encodeGovernArgument, type GovernArguments, type GovernedNode, type PolicyArgument } from './governing.ts'
-import { logPolicyOf, rankedNodes } from './policy.ts'
-import type { TrailStep } from './policy-trail.ts'
-import { encodeProof } from './proof.ts'
+import { addSignatures, chainOrigin, cosignCheckpoint, receiptCheckpoint, signCheckpoint } from './log/checkpoint.ts'
+import { encodeProof } from './log/proof.ts'
+import { genesisAccount, genesisAccounts } from './policy/genesis.ts'
+import {
+  encodeGovernArgument,
+  type GovernArguments,
+  type GovernedNode,
+  type PolicyArgument,
+} from './policy/governing.ts'
+import { logPolicyOf, rankedNodes } from './policy/policy.ts'
+import type { TrailStep } from './policy/policy-trail.ts'
 import { b16, bytesOf, keyOf, SampleLog, sampleGenesis } from './sample.test-support.ts'
-import { MemoryChainStore } from './store.ts'
-import { signTransaction, type Transaction, type TransactionBody, type TransactionSigner } from './transaction.ts'
+import { MemoryChainStore } from './state/store.ts'
+import {
+  signTransaction,
+  type Transaction,
+  type TransactionBody,
+  type TransactionSigner,
+} from './transaction/transaction.ts'
 
 /** A node's keys by names: `suffix` tells generations of keys apart. */
 export function nodeKeys(name: string): [Uint8Array, Uint8Array, Uint8Array, Uint8Array, Uint8Array] {

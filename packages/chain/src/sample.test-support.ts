@@ -4,6 +4,8 @@ import { sha256 } from '@healthblock/crypto/hash'
 import { type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
 import { concatBytes, encodeU64, encodeUtf8 } from '@healthblock/encoding/bytes'
 import type { ChainName } from './chains.ts'
+import { ChainError } from './errors.ts'
+import type { ReceiptEntry } from './evidence/receipt.ts'
 import {
   addSignatures,
   type CheckpointHead,
@@ -11,14 +13,12 @@ import {
   checkpointText,
   cosignCheckpoint,
   signCheckpoint,
-} from './checkpoint.ts'
-import { ChainError } from './errors.ts'
-import { encodeGenesis, type Genesis, parseGenesis } from './genesis.ts'
-import { CompactRange, inclusionProof, leafHash, MemoryHashes } from './merkle.ts'
-import { encodeSignatureLine, encodeVkey, type NoteKey, noteKeyId, signatureTypes } from './note.ts'
-import type { ReceiptEntry } from './receipt.ts'
-import type { Seal } from './seal.ts'
-import type { TransactionBody, TransactionType } from './transaction.ts'
+} from './log/checkpoint.ts'
+import { CompactRange, inclusionProof, leafHash, MemoryHashes } from './log/merkle.ts'
+import { encodeSignatureLine, encodeVkey, type NoteKey, noteKeyId, signatureTypes } from './log/note.ts'
+import type { Seal } from './log/seal.ts'
+import { encodeGenesis, type Genesis, parseGenesis } from './policy/genesis.ts'
+import type { TransactionBody, TransactionType } from './transaction/transaction.ts'
 
 /** The signing key of a name: the same in every run. */
 export function keyOf(name: string): SigningKey {

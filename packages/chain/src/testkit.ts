@@ -2,10 +2,10 @@
 import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { randomBytes } from '@healthblock/crypto/random'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
-import { Ledger, type PendingBlock, type SizeAndRoot, type Verdict } from './block.ts'
+import { Ledger, type PendingBlock, type SizeAndRoot, type Verdict } from './block/block.ts'
 import type { ChainName } from './chains.ts'
-import { encodeGenesis, genesisAccount, ledgerIdOf } from './genesis.ts'
-import { MemoryChainStore } from './store.ts'
+import { encodeGenesis, genesisAccount, ledgerIdOf } from './policy/genesis.ts'
+import { MemoryChainStore } from './state/store.ts'
 import type {
   DiagnosisBody,
   GrantOpening,
@@ -14,8 +14,8 @@ import type {
   Transaction,
   TransactionBody,
   TransactionSigner,
-} from './transaction.ts'
-import { signTransaction } from './transaction.ts'
+} from './transaction/transaction.ts'
+import { signTransaction } from './transaction/transaction.ts'
 
 /** Somebody with an account. */
 export interface Party {

@@ -7,7 +7,7 @@ import { createLogger } from '@healthblock/runtime/logger'
 import { expect, test } from 'vitest'
 import { createConsortium, startTestNode, TestLedger } from '../../../packages/runtime/src/testkit.ts'
 import { createUserNode, type UserNode } from './app.ts'
-import type { Person } from './people/person.ts'
+import type { Person } from './store/person.ts'
 
 test('a node whose outbox was lost hears of the ledger as before', { timeout: 120_000 }, async () => {
   const dir = mkdtempSync(join(tmpdir(), 'user-node-'))

@@ -19,7 +19,6 @@ import { Reclaim } from './files/reclaim.ts'
 import { Uploads } from './files/uploads.ts'
 import { createLedgerView } from './follower-view.ts'
 import { Household } from './household.ts'
-import type { PersonStream } from './people/person.ts'
 import { Rekeys } from './people/rekey.ts'
 import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
@@ -27,6 +26,7 @@ import { listGrants } from './reading/lists.ts'
 import { Delivery } from './sealing/delivery.ts'
 import { SealingGate } from './sealing/gate.ts'
 import { streamOfKind } from './sealing/samples.ts'
+import type { PersonStream } from './store/person.ts'
 
 const dayMs = 86_400_000
 const away = (): Promise<never> => Promise.reject(new Error('no network'))

@@ -14,7 +14,6 @@ import type { LedgerView } from './ledger-view.ts'
 import type { Contacts } from './people/contacts.ts'
 import type { Devices } from './people/devices.ts'
 import type { People } from './people/people.ts'
-import type { Person, PersonStore } from './people/person.ts'
 import type { Rehearsals } from './people/rehearsal.ts'
 import type { Rekeys } from './people/rekey.ts'
 import type { VaultFactors } from './people/second-factor.ts'
@@ -31,6 +30,7 @@ import type { SealingGate } from './sealing/gate.ts'
 import type { RecordJobs } from './sealing/record.ts'
 import type { Samples } from './sealing/samples.ts'
 import type { Switches } from './sealing/switches.ts'
+import type { Person, PersonStore } from './store/person.ts'
 
 /** Whether the node hears of what happens, and hands on what it records. */
 export interface Standing extends LedgerStanding {

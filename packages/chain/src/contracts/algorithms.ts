@@ -1,7 +1,7 @@
 /** Algorithms that diagnose, registered by organisations (SPEC.md §6: algorithm). */
 import { equalBytes } from '@healthblock/encoding/bytes'
-import type { Verdict } from '../block-types.ts'
-import { userTables } from '../tables.ts'
+import type { Verdict } from '../block/block-types.ts'
+import { userTables } from '../state/tables.ts'
 import { isOrganisation, isZero, type RuleContext, refuse, signedByOp, type TransactionOf, valid } from './context.ts'
 
 const actAdd = 1

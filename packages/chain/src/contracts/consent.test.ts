@@ -1,8 +1,8 @@
 import { randomBytes } from '@healthblock/crypto/random'
 import { describe, expect, it } from 'vitest'
-import { userTables } from '../tables.ts'
+import { userTables } from '../state/tables.ts'
 import { type Draft, enrol, hourMs, type Party, World } from '../testkit.ts'
-import { type Cut, type EnvelopeEntry, leafSizeBytesMax, type Transaction } from '../transaction.ts'
+import { type Cut, type EnvelopeEntry, leafSizeBytesMax, type Transaction } from '../transaction/transaction.ts'
 
 function ordersOf<T>(items: readonly T[]): T[][] {
   if (items.length < 2) return [[...items]]

@@ -4,11 +4,11 @@
  */
 import { sha256 } from '@healthblock/crypto/hash'
 import { byteText, equalBytes } from '@healthblock/encoding/bytes'
-import type { Verdict } from '../block-types.ts'
-import { isLicenceActive } from '../live-at.ts'
-import { cutAheadMax, generationStepMax, rulesOfOwners } from '../rules.ts'
-import { keyRoles, userTables } from '../tables.ts'
-import type { Cut, EnvelopeEntry, GrantOpening } from '../transaction.ts'
+import type { Verdict } from '../block/block-types.ts'
+import { isLicenceActive } from '../state/live-at.ts'
+import { cutAheadMax, generationStepMax, rulesOfOwners } from '../state/rules.ts'
+import { keyRoles, userTables } from '../state/tables.ts'
+import type { Cut, EnvelopeEntry, GrantOpening } from '../transaction/transaction.ts'
 import {
   areDistinct,
   consentOrder,

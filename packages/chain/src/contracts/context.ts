@@ -2,14 +2,14 @@
 import { sha256 } from '@healthblock/crypto/hash'
 import { parseVerifyingKey } from '@healthblock/crypto/signature'
 import { equalBytes } from '@healthblock/encoding/bytes'
-import type { GrantClose, SizeAndRoot, Verdict } from '../block-types.ts'
+import type { GrantClose, SizeAndRoot, Verdict } from '../block/block-types.ts'
 import type { ChainName } from '../chains.ts'
-import { keyAt } from '../live-at.ts'
-import type { LogIndex, LogIndexChanges } from '../log-index.ts'
-import { consentAheadMsMax } from '../rules.ts'
-import type { StateOverlay, StateReader } from '../state.ts'
-import { keyRoles, userTables } from '../tables.ts'
-import type { BodyOf, Transaction, TransactionSignature, TransactionType } from '../transaction.ts'
+import { keyAt } from '../state/live-at.ts'
+import type { LogIndex, LogIndexChanges } from '../state/log-index.ts'
+import { consentAheadMsMax } from '../state/rules.ts'
+import type { StateOverlay, StateReader } from '../state/state.ts'
+import { keyRoles, userTables } from '../state/tables.ts'
+import type { BodyOf, Transaction, TransactionSignature, TransactionType } from '../transaction/transaction.ts'
 
 /** Checks one signature of the transaction under judgement; false if it is not good. */
 export type SignatureCheck = (signature: TransactionSignature, publicKey: Uint8Array) => boolean

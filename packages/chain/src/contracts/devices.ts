@@ -1,7 +1,7 @@
 /** A patient's devices and the streams that begin with them (SPEC.md §6: device). */
-import type { Verdict } from '../block-types.ts'
-import { rulesOfOwners } from '../rules.ts'
-import { keyRoles, userTables } from '../tables.ts'
+import type { Verdict } from '../block/block-types.ts'
+import { rulesOfOwners } from '../state/rules.ts'
+import { keyRoles, userTables } from '../state/tables.ts'
 import {
   areDistinct,
   consentOrder,

@@ -1,9 +1,9 @@
 /** Diagnoses, amendments and what could not be read (SPEC.md §6, Docchain: diagnosis, amend, unreadable). */
 import { equalBytes } from '@healthblock/encoding/bytes'
-import type { Verdict } from '../block-types.ts'
-import { algorithmAt, grantRights, isErasedAt, liveAt } from '../live-at.ts'
-import { docTables, type GrantRecord, userTables } from '../tables.ts'
-import type { LogHead, SequenceRange } from '../transaction.ts'
+import type { Verdict } from '../block/block-types.ts'
+import { algorithmAt, grantRights, isErasedAt, liveAt } from '../state/live-at.ts'
+import { docTables, type GrantRecord, userTables } from '../state/tables.ts'
+import type { LogHead, SequenceRange } from '../transaction/transaction.ts'
 import {
   type DocchainContext,
   defer,

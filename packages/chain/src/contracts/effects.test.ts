@@ -2,9 +2,9 @@ import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { randomBytes } from '@healthblock/crypto/random'
 import { generateSigningKey } from '@healthblock/crypto/signature'
 import { describe, expect, it } from 'vitest'
-import { docTables, keyRoles, userTables } from '../tables.ts'
+import { docTables, keyRoles, userTables } from '../state/tables.ts'
 import { cutsOf, enrol, type Party, World } from '../testkit.ts'
-import type { IotRecord } from '../transaction.ts'
+import type { IotRecord } from '../transaction/transaction.ts'
 
 describe('in one block', () => {
   it('a patient registers, adds a device, opens a generation and streams: each sees what came before it', () => {

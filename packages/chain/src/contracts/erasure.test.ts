@@ -1,12 +1,12 @@
 /** Every rule of `erase` broken alone, its effect, and what Docchain makes of it. */
 import { randomBytes } from '@healthblock/crypto/random'
 import { describe, expect, it } from 'vitest'
-import { isErasedAt } from '../live-at.ts'
-import { CommittedState, StateOverlay } from '../state.ts'
-import { MemoryLeafStore, stateLeaf, statePath } from '../state-tree.ts'
-import { userTables } from '../tables.ts'
+import { isErasedAt } from '../state/live-at.ts'
+import { CommittedState, StateOverlay } from '../state/state.ts'
+import { MemoryLeafStore, stateLeaf, statePath } from '../state/state-tree.ts'
+import { userTables } from '../state/tables.ts'
 import { type Draft, enrol, type Party, World } from '../testkit.ts'
-import type { SequenceRange } from '../transaction.ts'
+import type { SequenceRange } from '../transaction/transaction.ts'
 
 function scene() {
   const world = new World({ quota: 8 })

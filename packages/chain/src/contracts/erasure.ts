@@ -1,8 +1,8 @@
 /** A patient erases records of her streams (SPEC.md §6: erase). The records' entries stay; what they name goes. */
-import type { Verdict } from '../block-types.ts'
-import { rulesOfOwners } from '../rules.ts'
-import { keyRoles, userTables } from '../tables.ts'
-import type { SequenceRange } from '../transaction.ts'
+import type { Verdict } from '../block/block-types.ts'
+import { rulesOfOwners } from '../state/rules.ts'
+import { keyRoles, userTables } from '../state/tables.ts'
+import type { SequenceRange } from '../transaction/transaction.ts'
 import { consentOrder, type RuleContext, refuse, signedByOp, type TransactionOf, valid } from './context.ts'
 
 const rolePatient = 1

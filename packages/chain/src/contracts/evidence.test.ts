@@ -2,8 +2,10 @@ import { readFileSync } from 'node:fs'
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { encodeUtf8 } from '@healthblock/encoding/bytes'
 import { afterAll, describe, expect, it } from 'vitest'
-import type { SizeAndRoot } from '../block.ts'
+import type { SizeAndRoot } from '../block/block.ts'
 import { type ChainName, chains } from '../chains.ts'
+import { Consortium } from '../consortium.test-support.ts'
+import { encodeSignedStatement, encodeSingleNote, evidenceKinds } from '../evidence/misconduct.ts'
 import {
   chainOrigin,
   checkpointText,
@@ -11,14 +13,12 @@ import {
   noteKeyId,
   signatureTypes,
   signCheckpoint,
-} from '../checkpoint.ts'
-import { Consortium } from '../consortium.test-support.ts'
-import { type GovernedNode, governActs } from '../governing.ts'
-import { encodeSignedStatement, encodeSingleNote, evidenceKinds } from '../misconduct.ts'
+} from '../log/checkpoint.ts'
+import { type GovernedNode, governActs } from '../policy/governing.ts'
 import { bytesOf, keyOf } from '../sample.test-support.ts'
-import { signStatement } from '../statement.ts'
-import { userTables } from '../tables.ts'
-import type { Transaction } from '../transaction.ts'
+import { userTables } from '../state/tables.ts'
+import { signStatement } from '../transaction/statement.ts'
+import type { Transaction } from '../transaction/transaction.ts'
 
 const { equivocation, conflict, brokenPromise, falseRefusal } = evidenceKinds
 const broken = new Set<string>()

@@ -2,11 +2,9 @@
 import { sha256 } from '@healthblock/crypto/hash'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import { encodeCbor } from '@healthblock/encoding/cbor'
-import type { Verdict } from '../block-types.ts'
+import type { Verdict } from '../block/block-types.ts'
 import { chains } from '../chains.ts'
-import { chainOrigin } from '../checkpoint.ts'
 import { ChainError } from '../errors.ts'
-import { keyAt, policyAt } from '../live-at.ts'
 import {
   evidenceKinds,
   noteSigner,
@@ -14,11 +12,13 @@ import {
   parseSignedStatement,
   parseSingleNote,
   type SingleNote,
-} from '../misconduct.ts'
-import type { StateReader } from '../state.ts'
-import { parseStatement, type SignedStatement, type Statements, verifyStatement } from '../statement.ts'
-import { keyRoles, userTables } from '../tables.ts'
-import { parseTransactionLeaf, transactionId, typeChains } from '../transaction.ts'
+} from '../evidence/misconduct.ts'
+import { chainOrigin } from '../log/checkpoint.ts'
+import { keyAt, policyAt } from '../state/live-at.ts'
+import type { StateReader } from '../state/state.ts'
+import { keyRoles, userTables } from '../state/tables.ts'
+import { parseStatement, type SignedStatement, type Statements, verifyStatement } from '../transaction/statement.ts'
+import { parseTransactionLeaf, transactionId, typeChains } from '../transaction/transaction.ts'
 import {
   type DocchainContext,
   defer,

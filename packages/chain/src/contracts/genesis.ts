@@ -1,8 +1,8 @@
 /** Block 0 of Userchain: accounts, keys and the first policy from the genesis file (SPEC.md §2, §5). */
 import { sha256 } from '@healthblock/crypto/hash'
-import { type Genesis, genesisAccounts } from '../genesis.ts'
-import type { StateOverlay } from '../state.ts'
-import { keyRoles, userTables } from '../tables.ts'
+import { type Genesis, genesisAccounts } from '../policy/genesis.ts'
+import type { StateOverlay } from '../state/state.ts'
+import { keyRoles, userTables } from '../state/tables.ts'
 
 /** Sets everything that genesis opens, at index 0. On Docchain genesis has no effect. */
 export function applyGenesis(state: StateOverlay, genesis: Genesis): void {

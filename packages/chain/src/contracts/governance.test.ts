@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, it } from 'vitest'
 import { Consortium, nodeKeys } from '../consortium.test-support.ts'
 import { ChainError } from '../errors.ts'
-import { type GovernedNode, governActs } from '../governing.ts'
+import { encodeSealLeaf } from '../log/seal.ts'
+import { type GovernedNode, governActs } from '../policy/governing.ts'
 import { bytesOf, keyOf } from '../sample.test-support.ts'
-import { encodeSealLeaf } from '../seal.ts'
-import { userTables } from '../tables.ts'
+import { userTables } from '../state/tables.ts'
 
 const { admit, remove, policy, parameters } = governActs
 /** Rules that a test below expects to be broken. */

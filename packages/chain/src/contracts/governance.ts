@@ -1,8 +1,8 @@
 /** The organisations govern the ledger together (SPEC.md §6: govern): members, policy, parameters, rules. */
 import { equalBytes } from '@healthblock/encoding/bytes'
-import type { Verdict } from '../block-types.ts'
+import type { Verdict } from '../block/block-types.ts'
 import { ChainError } from '../errors.ts'
-import { genesisAccount } from '../genesis.ts'
+import { genesisAccount } from '../policy/genesis.ts'
 import {
   type GovernArguments,
   type GovernedNode,
@@ -10,11 +10,11 @@ import {
   type ParametersArgument,
   type PolicyArgument,
   parseGovernArgument,
-} from '../governing.ts'
-import { policyAt } from '../live-at.ts'
-import { type RankedNode, rankedNodes, rankMax } from '../policy.ts'
-import { rulesOfOwners } from '../rules.ts'
-import { keyRoles, type PolicyRecord, type PolicyStore, type RulesRecord, userTables } from '../tables.ts'
+} from '../policy/governing.ts'
+import { type RankedNode, rankedNodes, rankMax } from '../policy/policy.ts'
+import { policyAt } from '../state/live-at.ts'
+import { rulesOfOwners } from '../state/rules.ts'
+import { keyRoles, type PolicyRecord, type PolicyStore, type RulesRecord, userTables } from '../state/tables.ts'
 import {
   areDistinct,
   closeKey,

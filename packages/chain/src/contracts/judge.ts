@@ -1,8 +1,8 @@
 /** Sends a transaction to the contract of its type. */
-import type { Verdict } from '../block-types.ts'
+import type { Verdict } from '../block/block-types.ts'
 import type { ChainName } from '../chains.ts'
-import type { Transaction, TransactionType } from '../transaction.ts'
-import { rulePrefix, typeChains } from '../transaction.ts'
+import type { Transaction, TransactionType } from '../transaction/transaction.ts'
+import { rulePrefix, typeChains } from '../transaction/transaction.ts'
 import { judgeAlgorithm } from './algorithms.ts'
 import { judgeEnvelope, judgeKey } from './consent.ts'
 import { type DocchainContext, type RuleContext, refuse, type TransactionOf } from './context.ts'

@@ -2,10 +2,10 @@
 import { generateSigningKey } from '@healthblock/crypto/signature'
 import { compareBytes } from '@healthblock/encoding/bytes'
 import { describe, expect, it } from 'vitest'
-import { encodeGovernArgument, governActs } from '../governing.ts'
-import { userTables } from '../tables.ts'
+import { encodeGovernArgument, governActs } from '../policy/governing.ts'
+import { userTables } from '../state/tables.ts'
 import { type Care, cutsOf, type Draft, enrol, type Party, World } from '../testkit.ts'
-import type { IotRecord, SequenceRange } from '../transaction.ts'
+import type { IotRecord, SequenceRange } from '../transaction/transaction.ts'
 
 /** As SPEC.md §6 has it. */
 const boundOfCuts = 65_536

@@ -1,7 +1,7 @@
 /** What a gateway's first look at a `register` tries, and in which order. */
 import { describe, expect, it } from 'vitest'
 import { type Draft, World } from '../testkit.ts'
-import type { Transaction } from '../transaction.ts'
+import type { Transaction } from '../transaction/transaction.ts'
 
 const world = new World()
 const { ledger } = world

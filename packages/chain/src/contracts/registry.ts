@@ -1,9 +1,9 @@
 /** Accounts, their keys, and doctors' licences (SPEC.md §6: register, update, licence). */
 import { equalBytes } from '@healthblock/encoding/bytes'
-import type { Verdict } from '../block-types.ts'
-import { isKemKey } from '../kem-key.ts'
-import { isLicenceActive } from '../live-at.ts'
-import { keyRoles, userTables } from '../tables.ts'
+import type { Verdict } from '../block/block-types.ts'
+import { isLicenceActive } from '../state/live-at.ts'
+import { keyRoles, userTables } from '../state/tables.ts'
+import { isKemKey } from '../transaction/kem-key.ts'
 import {
   consentOrder,
   isOrganisation,

@@ -6,9 +6,9 @@ import { generateKemKeyPair } from '@healthblock/crypto/envelope'
 import { randomBytes } from '@healthblock/crypto/random'
 import { generateSigningKey } from '@healthblock/crypto/signature'
 import { describe, expect, it } from 'vitest'
-import type { Verdict } from '../block.ts'
+import type { Verdict } from '../block/block.ts'
 import { cutsOf, type Draft, enrol, hourMs, type Party, World } from '../testkit.ts'
-import type { Cut, EnvelopeEntry, GrantOpening, TransactionBody } from '../transaction.ts'
+import type { Cut, EnvelopeEntry, GrantOpening, TransactionBody } from '../transaction/transaction.ts'
 
 interface Fault {
   readonly rule: string

@@ -1,7 +1,7 @@
 /** Records of streams (SPEC.md §6: iot). The hot path: one transaction reads about eight records of the state. */
-import type { Verdict } from '../block-types.ts'
-import { userTables } from '../tables.ts'
-import type { IotRecord } from '../transaction.ts'
+import type { Verdict } from '../block/block-types.ts'
+import { userTables } from '../state/tables.ts'
+import type { IotRecord } from '../transaction/transaction.ts'
 import { defer, isZero, type RuleContext, refuse, signedByOp, slotOf, type TransactionOf, valid } from './context.ts'
 
 const kindData = 0

@@ -7,7 +7,7 @@ import { CryptoError } from '@healthblock/crypto/errors'
 import { type HeldNodes, type HotStoreContents, hotWindowDays, type LiveGrant } from '@healthblock/crypto/hot-store'
 import { newStreamRoot, restrictNodes, shredNodes, type TreeNode } from '@healthblock/crypto/key-tree'
 import { compareBytes, equalBytes } from '@healthblock/encoding/bytes'
-import type { Person } from '../people/person.ts'
+import type { Person } from '../store/person.ts'
 
 /** `until` of a grant without an end. */
 export const noEnd = Number.MAX_SAFE_INTEGER

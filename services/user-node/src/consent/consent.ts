@@ -24,7 +24,7 @@ import { UserNodeError } from '../errors.ts'
 import type { UserNodeEvents } from '../events.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
 import type { OpStanding } from '../people/op-standing.ts'
-import { consentValidityMs, type Person, type PersonStore } from '../people/person.ts'
+import { consentValidityMs, type Person, type PersonStore } from '../store/person.ts'
 import type { Postings } from '../store/postings.ts'
 import {
   hotPart,

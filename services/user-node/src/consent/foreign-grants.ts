@@ -6,7 +6,7 @@ import type { LiveGrant } from '@healthblock/crypto/hot-store'
 import { isYetToCome } from '@healthblock/runtime/pauses'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { GrantOnRecord, LedgerView } from '../ledger-view.ts'
-import type { Person, PersonStore } from '../people/person.ts'
+import type { Person, PersonStore } from '../store/person.ts'
 import { isUnexpired } from './compose.ts'
 import { unknownTransaction, writeGrant } from './grant-row.ts'
 

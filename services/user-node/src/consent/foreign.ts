@@ -7,7 +7,7 @@ import type { Cut } from '@healthblock/chain/transaction'
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { LedgerView } from '../ledger-view.ts'
-import type { Person } from '../people/person.ts'
+import type { Person } from '../store/person.ts'
 
 interface Dependencies {
   readonly database: Database

@@ -4,7 +4,7 @@ import { randomBytes } from '@healthblock/crypto/random'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { UserNodeError } from '../errors.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
-import type { Person } from '../people/person.ts'
+import type { Person } from '../store/person.ts'
 import { grantEpochs } from './compose.ts'
 
 const rightsDefault = 1 | 2

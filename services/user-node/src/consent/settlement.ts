@@ -9,7 +9,7 @@ import type { OutboxEntry } from '@healthblock/runtime/outbox'
 import { isYetToCome } from '@healthblock/runtime/pauses'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { UserNodeEvents } from '../events.ts'
-import type { Person, PersonStore } from '../people/person.ts'
+import type { Person, PersonStore } from '../store/person.ts'
 import type { Consent } from './consent.ts'
 
 interface Dependencies {

@@ -7,8 +7,8 @@ import { turnOver } from '@healthblock/runtime/turnover'
 import { blockOf, type FileNode, fileCid, type GetBlock, readFile, readFileNode } from '@healthblock/runtime/unixfs'
 import { UserNodeError } from '../errors.ts'
 import type { LedgerView } from '../ledger-view.ts'
-import { epochKeyOf, type PersonStream } from '../people/person.ts'
 import type { Session } from '../people/sessions.ts'
+import { epochKeyOf, type PersonStream } from '../store/person.ts'
 import { type FileDescription, parseDescription } from './file-content.ts'
 
 interface Dependencies {

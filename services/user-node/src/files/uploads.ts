@@ -24,8 +24,8 @@ import { blockOf, FileBuilder, fileCid, leafSizeBytes } from '@healthblock/runti
 import { isOutrun } from '../consent/foreign.ts'
 import { UserNodeError } from '../errors.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
-import { epochKeyOf, type Person, type PersonStream } from '../people/person.ts'
 import type { Losses } from '../sealing/losses.ts'
+import { epochKeyOf, type Person, type PersonStream } from '../store/person.ts'
 import { encodeDescription, type FileDescription } from './file-content.ts'
 import type { Reclaim } from './reclaim.ts'
 

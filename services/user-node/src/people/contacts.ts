@@ -10,7 +10,7 @@ import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import { rolesThatRead } from '../consent/request.ts'
 import { UserNodeError } from '../errors.ts'
 import type { LedgerView } from '../ledger-view.ts'
-import type { Person } from './person.ts'
+import type { Person } from '../store/person.ts'
 
 /** Somebody who can be given access, or was. */
 export interface ContactView {

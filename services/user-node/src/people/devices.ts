@@ -11,8 +11,8 @@ import type { Database } from '@healthblock/runtime/sqlite'
 import { userchainId } from '../consent/compose.ts'
 import { UserNodeError } from '../errors.ts'
 import type { LedgerView } from '../ledger-view.ts'
+import { consentValidityMs, type Person, type PersonStore } from '../store/person.ts'
 import type { Postings } from '../store/postings.ts'
-import { consentValidityMs, type Person, type PersonStore } from './person.ts'
 import type { Session } from './sessions.ts'
 
 /** A device, as people see it. */

@@ -1,7 +1,7 @@
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { expect, test } from 'vitest'
+import type { Person } from '../store/person.ts'
 import { LedgerReaders } from './ledger-reader.ts'
-import type { Person } from './person.ts'
 
 /** People of a house, and which of their keys the ledger is known to have in force. */
 function house(...names: string[]) {

@@ -5,7 +5,7 @@
 import type { SigningKey } from '@healthblock/crypto/signature'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { LedgerView } from '../ledger-view.ts'
-import type { Person } from './person.ts'
+import type { Person } from '../store/person.ts'
 
 /** A key with which the ledger may be read. */
 export interface LedgerReader {

@@ -9,7 +9,7 @@ import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { type PauseLimits, Pauses } from '@healthblock/runtime/pauses'
 import type { LedgerView } from '../ledger-view.ts'
 import type { Alarms } from '../sealing/alarms.ts'
-import type { Person } from './person.ts'
+import type { Person } from '../store/person.ts'
 
 interface Dependencies {
   readonly ledger: Pick<LedgerView, 'ledgerId' | 'opKey'>

@@ -22,8 +22,14 @@ import type { Database } from '@healthblock/runtime/sqlite'
 import { hotPart, newRoots } from '../consent/compose.ts'
 import { UserNodeError } from '../errors.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
+import {
+  consentValidityMs,
+  type Person,
+  type PersonStore,
+  type PersonStream,
+  standardStreams,
+} from '../store/person.ts'
 import type { Postings } from '../store/postings.ts'
-import { consentValidityMs, type Person, type PersonStore, type PersonStream, standardStreams } from './person.ts'
 
 /** A person whose account the sponsor has to sign for. */
 export interface NewPerson {

@@ -8,8 +8,8 @@ import { portalSessionLimits } from '@healthblock/runtime/portal-session'
 import { TryLimit } from '@healthblock/runtime/try-limit'
 import type { Consent } from '../consent/consent.ts'
 import { UserNodeError } from '../errors.ts'
+import type { Person } from '../store/person.ts'
 import { vaultPath } from './people.ts'
-import type { Person } from './person.ts'
 
 /** An open vault and whose it is. */
 export interface Session {

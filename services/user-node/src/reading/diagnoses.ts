@@ -18,8 +18,8 @@ import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import type { UserNodeEvents } from '../events.ts'
 import type { LedgerView } from '../ledger-view.ts'
-import { epochKeyOf, type Person, type PersonStore } from '../people/person.ts'
 import { noticeFinding } from '../sealing/alarms.ts'
+import { epochKeyOf, type Person, type PersonStore } from '../store/person.ts'
 
 /** A diagnosis, as the command line's contract has it. */
 export interface DiagnosisView {

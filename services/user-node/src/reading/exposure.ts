@@ -5,7 +5,7 @@
 import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import { noEnd } from '../consent/compose.ts'
-import type { Person, PersonStream } from '../people/person.ts'
+import type { Person, PersonStream } from '../store/person.ts'
 import { fetchedOfBatch } from './fetched.ts'
 
 /** What one doctor will, can, or could read of one stream. */

@@ -4,7 +4,7 @@ import { messageOf } from '@healthblock/runtime/errors'
 import { encodeFetchEvidence, fetchCursorAt } from '@healthblock/runtime/fetch-page'
 import type { Logger } from '@healthblock/runtime/logger'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
-import type { Person } from '../people/person.ts'
+import type { Person } from '../store/person.ts'
 
 interface Dependencies {
   readonly storageOf: (account: Uint8Array) => StorageClient

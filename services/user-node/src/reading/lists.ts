@@ -5,7 +5,7 @@ import type { Database } from '@healthblock/runtime/sqlite'
 import { noEnd } from '../consent/compose.ts'
 import { openedBy } from '../consent/grant-row.ts'
 import type { LedgerView } from '../ledger-view.ts'
-import { type Person, reachesPlace } from '../people/person.ts'
+import { type Person, reachesPlace } from '../store/person.ts'
 import { stateOf } from './exposure.ts'
 
 /** A committed batch, as the command line's contract has it. */

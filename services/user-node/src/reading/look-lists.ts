@@ -1,7 +1,7 @@
 /** Looks as people see them: by reader and hour, newest first, and the last one of each reader. */
 import { fromHex, toHex } from '@healthblock/encoding/bytes'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
-import type { Person } from '../people/person.ts'
+import type { Person } from '../store/person.ts'
 import type { Standing } from './looks.ts'
 
 /** What somebody fetched within one hour, of one kind. */

@@ -13,8 +13,8 @@ import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { noEnd } from '../consent/compose.ts'
 import type { UserNodeEvents } from '../events.ts'
 import type { LedgerView } from '../ledger-view.ts'
-import type { Person, PersonStore } from '../people/person.ts'
 import type { Alarms } from '../sealing/alarms.ts'
+import type { Person, PersonStore } from '../store/person.ts'
 import { markFetched } from './fetched.ts'
 
 /** granted: by an access of that moment. keeper: an organisation, a node, a store or an auditor, who hold no keys. none: alarm. */

@@ -8,8 +8,8 @@ import type { Logger } from '@healthblock/runtime/logger'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import type { LedgerView } from '../ledger-view.ts'
-import { epochKeyOf, type Person, type PersonStream } from '../people/person.ts'
 import type { Session } from '../people/sessions.ts'
+import { epochKeyOf, type Person, type PersonStream } from '../store/person.ts'
 
 /** Records that one question opens at most: a stretch that holds more is thinned evenly. */
 export const recordsOpenedMax = 256

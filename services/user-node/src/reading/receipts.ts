@@ -5,7 +5,7 @@ import { isRuntimeError } from '@healthblock/runtime/errors'
 import { readFileIfPresent } from '@healthblock/runtime/files'
 import type { LedgerClient } from '@healthblock/runtime/ledger-client'
 import type { Database } from '@healthblock/runtime/sqlite'
-import type { Person } from '../people/person.ts'
+import type { Person } from '../store/person.ts'
 
 interface Dependencies {
   readonly dir: string

@@ -3,8 +3,8 @@ import { payloadKinds } from '@healthblock/crypto/payload'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Database, SqlRow, SqlValue } from '@healthblock/runtime/sqlite'
 import { openedBy } from '../consent/grant-row.ts'
-import type { Person, PersonStream } from '../people/person.ts'
 import { lookerOf } from '../sealing/alarms.ts'
+import type { Person, PersonStream } from '../store/person.ts'
 
 /** Kinds of entries, in the order that they take within one millisecond. */
 export const timelineKinds = ['reading', 'granted', 'ended', 'keys', 'erased', 'finding', 'alarm'] as const

@@ -5,8 +5,8 @@ import type { FastifyInstance, FastifyRequest } from '@healthblock/runtime/http-
 import type { PortalCookie } from '@healthblock/runtime/portal-access'
 import { UserNodeError } from '../errors.ts'
 import type { People } from '../people/people.ts'
-import type { Person, PersonStore } from '../people/person.ts'
 import type { Session, Sessions } from '../people/sessions.ts'
+import type { Person, PersonStore } from '../store/person.ts'
 
 /** Who may call what: the node's API secret, a person's session, or a device's credential. */
 export class Access {

@@ -3,11 +3,11 @@ import { type VitalSign, vitalSigns } from '@healthblock/diagnosis/batch'
 import { fromBase64 } from '@healthblock/encoding/bytes'
 import type { FastifyInstance, FastifyRequest } from '@healthblock/runtime/http-app'
 import { UserNodeError } from '../errors.ts'
-import type { Person, PersonStream } from '../people/person.ts'
 import { readFhir } from '../sealing/fhir-input.ts'
 import { streamOfKind } from '../sealing/samples.ts'
 import { type DeviceForm, deviceFormDefault } from '../sealing/switches.ts'
 import type { Services } from '../services.ts'
+import type { Person, PersonStream } from '../store/person.ts'
 
 interface EcgBody {
   readonly startMs: number

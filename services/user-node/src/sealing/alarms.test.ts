@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { createLogger } from '@healthblock/runtime/logger'
 import { expect, test } from 'vitest'
 import { UserNodeEvents } from '../events.ts'
-import type { Person } from '../people/person.ts'
 import { openNodeDatabase } from '../store/node-db.ts'
+import type { Person } from '../store/person.ts'
 import { Alarms, alarmsListedMax, noticeFinding } from './alarms.ts'
 
 test('an alarm is seen however many there were before it', () => {

@@ -7,7 +7,7 @@ import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import { UserNodeError } from '../errors.ts'
 import type { UserNodeEvents } from '../events.ts'
-import type { Person } from '../people/person.ts'
+import type { Person } from '../store/person.ts'
 
 /** Alarms about a device's stream; `about` of these begins with the stream's 8 bytes. */
 export type StreamAlarmCode = 'stream.silent' | 'stream.gap'

@@ -10,7 +10,7 @@ import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import type { LedgerView } from '../ledger-view.ts'
 import type { OpStanding } from '../people/op-standing.ts'
-import type { Person, PersonStore } from '../people/person.ts'
+import type { Person, PersonStore } from '../store/person.ts'
 import type { Posting, Postings } from '../store/postings.ts'
 import type { Losses } from './losses.ts'
 

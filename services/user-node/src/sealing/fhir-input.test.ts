@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Person } from '../people/person.ts'
+import type { Person } from '../store/person.ts'
 import { readFhir } from './fhir-input.ts'
 
 const [ecg, vitals] = [new Uint8Array(8).fill(1), new Uint8Array(8).fill(2)]

@@ -4,7 +4,7 @@ import { DiagnosisError } from '@healthblock/diagnosis/errors'
 import { FhirError } from '@healthblock/fhir/errors'
 import { parseReadings } from '@healthblock/fhir/parse'
 import { UserNodeError } from '../errors.ts'
-import type { Person } from '../people/person.ts'
+import type { Person } from '../store/person.ts'
 import { streamOfKind } from './samples.ts'
 
 /** A batch and the stream that it belongs to. */

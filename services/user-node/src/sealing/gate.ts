@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { UserNodeError } from '../errors.ts'
-import type { Person } from '../people/person.ts'
+import type { Person } from '../store/person.ts'
 
 /** A node that starts has looked within seconds; one that was away for months reads the ledger for minutes, and whoever waits is told so. */
 const patienceMs = 20_000

@@ -11,7 +11,7 @@ import type { Logger } from '@healthblock/runtime/logger'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
 import { isEndedByOthers, isForeignGeneration } from '../consent/foreign.ts'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
-import { epochKeyOf, type Person } from '../people/person.ts'
+import { epochKeyOf, type Person } from '../store/person.ts'
 import type { Alarms } from './alarms.ts'
 import type { Samples } from './samples.ts'
 

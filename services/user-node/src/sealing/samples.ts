@@ -12,7 +12,7 @@ import {
 import { equalBytes } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { UserNodeError } from '../errors.ts'
-import type { Person, PersonStream, StreamName } from '../people/person.ts'
+import type { Person, PersonStream, StreamName } from '../store/person.ts'
 
 /** Most samples, in bytes, that wait to be sealed for one stream. */
 export const waitingBytesMax = 64 * 1024 * 1024

@@ -15,7 +15,7 @@ import { batchSizeMax, encodeBatch, type ReadingBatch } from '@healthblock/diagn
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import { epochOf, type LedgerView } from '../ledger-view.ts'
-import { epochKeyOf, type Person, type PersonStream } from '../people/person.ts'
+import { epochKeyOf, type Person, type PersonStream } from '../store/person.ts'
 import { durationMs, nextBatch, type Samples } from './samples.ts'
 
 interface Dependencies {

@@ -1,7 +1,7 @@
 /** Which devices are switched on, and what follows from it: records at a fixed cadence, and an alarm when one falls silent. */
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import type { Database, SqlRow } from '@healthblock/runtime/sqlite'
-import type { Person, PersonStream } from '../people/person.ts'
+import type { Person, PersonStream } from '../store/person.ts'
 import type { Alarms } from './alarms.ts'
 import type { Losses } from './losses.ts'
 import type { Samples } from './samples.ts'
