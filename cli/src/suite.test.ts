@@ -1,4 +1,6 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -76,3 +78,29 @@ test('a file whose worker dies twice has failed, and so has an error outside of 
   write('dying.test.ts', "test('b', () => {})", `test('c', async () => { ${die} })`)
   expect(await run()).toMatchObject({ failed: 2 })
 })
+
+test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+  'who ends it by %s ends what it runs first, which cleans up',
+  async (signal) => {
+    const cleaned = join(root, 'cleaned')
+    // In a terminal the command gets SIGINT from there.
+    const command = `process.once('${signal === 'SIGINT' ? 'SIGUSR2' : signal}', () => {
+      setTimeout(() => { require('fs').writeFileSync(${JSON.stringify(cleaned)}, ''); process.exit() }, 200)
+    })
+    process.once('SIGINT', () => {})
+    console.log(process.pid)
+    setInterval(() => {}, 1000)`
+    const script = `import { runAside } from ${JSON.stringify(join(projectRoot, 'cli/src/suite.ts'))}
+      await runAside(process.execPath, ['-e', ${JSON.stringify(command)}], { cwd: '.' })
+      console.error('it went on')`
+    const parent = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    const [started] = (await once(parent.stderr, 'data')) as [Buffer]
+    parent.kill(signal)
+    if (signal === 'SIGINT') process.kill(Number(started.toString()), 'SIGUSR2')
+    await once(parent, 'exit')
+    expect(parent.signalCode).toBe(signal)
+    expect(existsSync(cleaned)).toBe(true)
+  },
+)

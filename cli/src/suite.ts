@@ -27,6 +27,9 @@ interface Unfinished {
   readonly errorCount: number
 }
 
+/** By which somebody ends a process that shall clean up. */
+const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
 interface Run extends Unfinished {
   readonly code: number
   readonly report: Report
@@ -34,6 +37,7 @@ interface Run extends Unfinished {
 
 /**
  * Runs a command of which nothing is printed on stdout (the summary shall be the last thing there): its stdout joins stderr.
+ * Who ends this process by a signal ends the command first, which then ends what it started.
  *
  * @returns Its exit code; 1 if a signal ended it.
  */
@@ -44,8 +48,25 @@ export function runAside(
 ): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, [...args], { cwd, env: { ...process.env, ...env }, stdio: ['ignore', output, output] })
-    child.once('error', reject)
-    child.once('close', (code) => resolve(code ?? 1))
+    let ending: NodeJS.Signals | undefined
+    const end = (signal: NodeJS.Signals): void => {
+      ending ??= signal
+      // A terminal gives its SIGINT to the command, too.
+      if (signal !== 'SIGINT') child.kill(signal)
+    }
+    const forget = (): void => {
+      for (const signal of endings) process.off(signal, end)
+    }
+    for (const signal of endings) process.on(signal, end)
+    child.once('error', (error) => {
+      forget()
+      reject(error)
+    })
+    child.once('close', (code) => {
+      forget()
+      if (ending === undefined) resolve(code ?? 1)
+      else process.kill(process.pid, ending)
+    })
   })
 }
 
