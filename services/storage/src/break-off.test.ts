@@ -8,7 +8,7 @@ import { encodeCar } from './car.ts'
 import { Cluster, type Place, type Tenant } from './cluster.fixture.ts'
 import { kuboBinary } from './kubo/kubo.fixture.ts'
 import { rankMembers } from './replication/placement.ts'
-import { codecDagCbor, codecRaw, hashBlock, toCid } from './store/block-id.ts'
+import { codecDagCbor, codecDagJson, codecRaw, hashBlock, toCid } from './store/block-id.ts'
 
 const patient = { timeout: 30_000, interval: 20 }
 const cluster = new Cluster()
@@ -62,12 +62,12 @@ async function archive(how: { isCut?: boolean; isWrong?: boolean } = {}): Promis
   return how.isCut ? whole.subarray(0, -30_000) : whole
 }
 
-/** Sends a body that does not end, waits until `begun`, and goes away. */
+/** Sends a body that does not end, waits until `begun`, which may send more, and goes away. */
 async function breakOff(
   path: string,
   body: Buffer,
   { at, by }: { at: Place; by: Tenant },
-  begun: () => Promise<void>,
+  begun: (send: (more: Buffer) => void) => Promise<void>,
 ): Promise<void> {
   const sent = httpRequest(`${at.node?.address.url}/api/v0/${path}`, {
     method: 'POST',
@@ -75,7 +75,7 @@ async function breakOff(
   })
   sent.on('error', () => {})
   sent.write(body)
-  await begun()
+  await begun((more) => sent.write(more))
   sent.destroy()
 }
 
@@ -115,6 +115,33 @@ describe('dag/put', () => {
     const after = await state()
     expect([after.blocks - before.blocks, after.pins.length - before.pins.length]).toEqual([2n, 2])
   })
+})
+
+test('what two requests bring is kept if the first one ends whole, though the other one breaks off meanwhile', async () => {
+  const [both, second] = [node(), node()]
+  const { blocks } = await state()
+  const part = (one: Buffer): Buffer => Buffer.concat([Buffer.from(partHead), one, Buffer.from('\r\n')])
+  const body = new TransformStream<Uint8Array, Uint8Array>()
+  const writer = body.writable.getWriter()
+  const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+  const init = { body: body.readable, duplex: 'half', headers } as RequestInit
+  const path = 'dag/put?input-codec=dag-json&store-codec=dag-json&pin=true'
+  const answered = cluster.request(place, `/api/v0/${path}`, init, bob).then((answer) => answer.text())
+  await writer.write(Buffer.concat([part(both), Buffer.from('--b\r\n')]))
+  const blocksAre = (count: bigint): Promise<void> =>
+    vi.waitFor(async () => expect((await state()).blocks).toBe(blocks + count), patient)
+  await blocksAre(1n)
+  await breakOff(path, Buffer.concat([part(both), part(second), Buffer.from('--b\r\n')]), { at: place, by: bob }, () =>
+    blocksAre(2n),
+  )
+  // The second block is the other one's alone: when it is gone, the first was looked at.
+  await blocksAre(1n)
+  const isKept = (): boolean => place.node?.store.keptSince(hashBlock(both), bob.account) !== undefined
+  expect(isKept()).toBe(true)
+  await writer.write(Buffer.concat([part(node()).subarray(5), Buffer.from('--b--\r\n')]))
+  await writer.close()
+  expect((await answered).trim().split('\n')).toHaveLength(2)
+  expect(isKept()).toBe(true)
 })
 
 describe('dag/import', () => {
@@ -235,6 +262,40 @@ describe('where a store is asked that is to have none of the blocks', () => {
       await put(both)
     })
     await vi.waitFor(() => expect([both, brought].map(keepers)).toEqual([2, 0]), patient)
+  })
+
+  test('what the account puts at another store between the two times that a request brings it stays when that breaks off', async () => {
+    const [both, brought] = [nodeElsewhere(), nodeElsewhere()]
+    const path = 'dag/put?input-codec=dag-json&store-codec=dag-json'
+    const part = (one: Buffer): Buffer => Buffer.concat([Buffer.from(partHead), one, Buffer.from('\r\n')])
+    const begin = Buffer.concat([part(both), Buffer.from('--b\r\n')])
+    await breakOff(path, begin, { at: asked, by: alice }, async (send) => {
+      await vi.waitFor(() => expect(keepers(both)).toBe(2), patient)
+      await put(both)
+      send(Buffer.concat([part(both).subarray(5), part(brought), Buffer.from('--b\r\n')]))
+      await vi.waitFor(() => expect(keepers(brought)).toBe(2), patient)
+    })
+    await vi.waitFor(() => expect([both, brought].map(keepers)).toEqual([2, 0]), patient)
+  })
+
+  test('what a request brings that the account has given up since it brought it first is kept', async () => {
+    const both = nodeElsewhere()
+    const path = '/api/v0/dag/put?input-codec=dag-json&store-codec=dag-json'
+    const part = (one: Buffer): Buffer => Buffer.concat([Buffer.from(partHead), one, Buffer.from('\r\n')])
+    const parts = new TransformStream<Uint8Array, Uint8Array>()
+    const writer = parts.writable.getWriter()
+    const headers = { 'content-type': 'multipart/form-data; boundary=b' }
+    const init = { body: parts.readable, duplex: 'half', headers } as RequestInit
+    const answered = three.request(asked, path, init, alice).then((answer) => answer.text())
+    await writer.write(Buffer.concat([part(both), Buffer.from('--b\r\n')]))
+    await vi.waitFor(() => expect(keepers(both)).toBe(2), patient)
+    const cid = CID.decode(toCid({ digest: hashBlock(both), codec: codecDagJson }).bytes)
+    for await (const { error } of three.client(first, alice).block.rm(cid)) expect(error).toBeUndefined()
+    expect(keepers(both)).toBe(0)
+    await writer.write(Buffer.concat([part(both).subarray(5), Buffer.from('--b--\r\n')]))
+    await writer.close()
+    expect((await answered).trim().split('\n')).toHaveLength(2)
+    expect(keepers(both)).toBe(2)
   })
 })
 

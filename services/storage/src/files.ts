@@ -13,6 +13,7 @@ import { assertWriter, headerOf, type PayloadHeader, type PayloadReader } from '
 import { type Made, pinsListedMax, recursivePin } from './replication/pins.ts'
 import type { Receipt } from './replication/receipt.ts'
 import type { Replicator } from './replication/replicator.ts'
+import type { Upload } from './routes/upload.ts'
 import { type BlockId, codecDagPb, codecRaw, encodeBlockId, fromCid, toCid } from './store/block-id.ts'
 import type { BlockStore } from './store/block-store.ts'
 import type { PinEntry, PinsListed } from './store/entries.ts'
@@ -45,6 +46,8 @@ export interface FilesOptions {
 export interface Putting {
   reference: Reference
   tokenOf: () => string
+  /** Called with the time at which it is said again, Unix ms, if a store knows of a release that is later than the reference. */
+  onLater?: (at: number) => void
 }
 
 /**
@@ -60,7 +63,7 @@ function keyOf(id: BlockId): string {
 /** Trees of blocks. */
 export class Files {
   /** What requests under way may give up again. */
-  readonly claims = new Claims()
+  readonly claims = new Claims<Upload>()
   readonly #options: FilesOptions
 
   constructor(options: FilesOptions) {
@@ -78,17 +81,23 @@ export class Files {
   }
 
   /** As {@link putBlock}, for a request that has taken the block's claim. */
-  async putClaimed(id: BlockId, bytes: Uint8Array, { reference, tokenOf }: Putting): Promise<Receipt[]> {
-    const { account, at } = reference
+  async putClaimed(id: BlockId, bytes: Uint8Array, { reference, tokenOf, onLater }: Putting): Promise<Receipt[]> {
+    const { account, at: since } = reference
     const header = await this.headerOf(id, bytes)
     assertWriter(header, account, id)
     const { replicator } = this.#options
+    let at = since
+    const saidLater = (later: number): void => {
+      at = later
+      onLater?.(later)
+    }
     try {
-      return await replicator.put(id, bytes, reference, header)
+      return await replicator.put(id, bytes, reference, { header, onLater: saidLater })
     } catch (error) {
       // One store may have taken what another has no room for.
       const isPartial = partialCodes.some((code) => isStorageError(error, code))
-      if (isPartial) await replicator.retract(id, { account, token: tokenOf(), at }).catch(() => {})
+      const made = { account, at, ...(at > since ? { since } : {}) }
+      if (isPartial) await replicator.retract(id, { ...made, token: tokenOf() }).catch(() => {})
       throw error
     }
   }

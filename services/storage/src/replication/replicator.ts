@@ -133,12 +133,18 @@ export class Replicator {
   /**
    * Stores a block on W stores and has the others follow.
    *
-   * @param header - whose it is, for a node of a file; a sealed payload says so itself.
+   * @param told.header - whose it is, for a node of a file; a sealed payload says so itself. @param told.onLater - called with
+   *   the time at which the reference is said again, Unix ms, because the account has given the block up by then.
    * @returns one receipt per durable copy, W or more.
    * @throws {StorageError} `ERR_QUORUM_MISSED` if too few stores took it; some may hold it then. `ERR_STORE_FULL` if too
    *   few have room, whether the others can be reached or not; `ERR_QUOTA_EXCEEDED`, `ERR_BLOCK_ERASED`.
    */
-  async put(id: BlockId, bytes: Uint8Array, reference: Reference, header?: PayloadHeader): Promise<Receipt[]> {
+  async put(
+    id: BlockId,
+    bytes: Uint8Array,
+    reference: Reference,
+    { header, onLater }: { header?: PayloadHeader | undefined; onLater?: (at: number) => void } = {},
+  ): Promise<Receipt[]> {
     for (let asked = reference; ; ) {
       try {
         return await this.#putAt(id, bytes, asked, header)
@@ -147,6 +153,7 @@ export class Replicator {
         // By another store's clock, or within one ms, the account gave it up: it has asked for this last.
         const at = msAfter(this.#options.store.releasedAt(id.digest, reference.account) ?? 0)
         if (at <= asked.at) throw heardLater(error)
+        onLater?.(at)
         asked = { ...reference, at }
       }
     }

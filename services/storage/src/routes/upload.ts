@@ -2,16 +2,21 @@
 import { toHex } from '@healthblock/encoding/bytes'
 import type { FastifyRequest } from 'fastify'
 import { type Caller, callerOf } from '../access/bearer.ts'
+import { kept } from '../claims.ts'
 import type { Made } from '../replication/pins.ts'
 import type { BlockId } from '../store/block-id.ts'
 import type { Retraction } from '../store/operations.ts'
 import { msAfter } from '../store/pin-stamps.ts'
 import type { KuboRouteParts } from './parts.ts'
 
-/** A block that a request brought, with the times at which it said so, Unix ms. */
-interface Brought extends Omit<Retraction, 'account'> {
+/** A block that a request said its account keeps, with the times at which it did, Unix ms. */
+interface Said extends Omit<Retraction, 'account'> {
   readonly id: BlockId
-  readonly since: number
+  since: number
+  at: number
+  /** True of what the account did not keep before, as far as this store knew: that is given up again. */
+  isNew: boolean
+  isStored: boolean
 }
 
 /** One request's blocks for one account. */
@@ -19,12 +24,12 @@ export class Upload {
   readonly #parts: KuboRouteParts
   readonly #account: Uint8Array
   readonly #caller: Caller
-  /** What the account did not keep before, as far as this store knew, by the digests in hex; and whatever it put. */
-  readonly #brought = new Map<string, Brought>()
-  readonly #put: BlockId[] = []
+  /** By the digests in hex. */
+  readonly #said = new Map<string, Said>()
   /** References to what lies below roots that were pinned. */
   readonly #made: Made[] = []
-  readonly #underWay = new Set<Promise<void>>()
+  /** Puts, by the digests in hex: those of one block come one after the other. */
+  readonly #underWay = new Map<string, Promise<void>>()
 
   constructor(parts: KuboRouteParts, request: Pick<FastifyRequest, 'headers' | 'principal'>) {
     this.#parts = parts
@@ -32,29 +37,64 @@ export class Upload {
     this.#caller = callerOf(request)
   }
 
-  /** Stores a block, as one of {@link whole}. Throws as {@link Files.putBlock}. */
+  /**
+   * Stores a block, as one of {@link whole}. What the request has brought before is not said again, unless it was given up
+   * since: the account may have put it at another store meanwhile, and that is not to be taken back with this request's words.
+   *
+   * Throws as {@link Files.putBlock}.
+   */
   async put(id: BlockId, bytes: Uint8Array): Promise<void> {
-    const stored = this.#store(id, bytes)
-    this.#underWay.add(stored)
+    const name = toHex(id.digest)
+    const before = this.#underWay.get(name)
+    const stored = before === undefined ? this.#bring(name, id, bytes) : before.then(() => this.#bring(name, id, bytes))
+    this.#underWay.set(name, stored)
     try {
       await stored
     } finally {
-      this.#underWay.delete(stored)
+      if (this.#underWay.get(name) === stored) this.#underWay.delete(name)
     }
   }
 
-  async #store(id: BlockId, bytes: Uint8Array): Promise<void> {
+  async #bring(name: string, id: BlockId, bytes: Uint8Array): Promise<void> {
     const { store, files, now } = this.#parts
     const account = this.#account
-    const name = toHex(id.digest)
-    const holder = files.claims.take(account, id.digest, this)
+    const { claims } = files
+    if (this.#holds(this.#said.get(name), id)) return
+    // What another request has said is gone by then, or known to be kept.
+    await claims.left(account, id.digest)
+    const holder = claims.take(account, id.digest, this)
     const had = store.keptSince(id.digest, account) !== undefined
     // What was put before and may go, by this request or by one that leaves it to this one: the next word is later.
-    const before = this.#brought.get(name) ?? (holder instanceof Upload ? holder.#brought.get(name) : undefined)
-    const at = Math.max(now(), msAfter(store.releasedAt(id.digest, account) ?? 0), msAfter(before?.at ?? 0))
-    if (before !== undefined || !had) this.#brought.set(name, { id, since: before?.since ?? at, at })
-    await files.putClaimed(id, bytes, { reference: { account, at, pin: 0 }, tokenOf: () => this.#caller.token })
-    this.#put.push(id)
+    const known = this.#said.get(name) ?? (holder === undefined ? undefined : holder.#newOf(name))
+    const at = Math.max(now(), msAfter(this.#releasedAt(id)), msAfter(known?.at ?? 0))
+    // What was given up since is nobody's to take back.
+    const before = known !== undefined && this.#releasedAt(id) < known.at ? known : undefined
+    const since = before?.since ?? at
+    const said: Said = { ...before, id, since, at, isNew: before?.isNew === true || !had, isStored: false }
+    this.#said.set(name, said)
+    const onLater = (later: number): void => {
+      said.at = Math.max(said.at, later)
+    }
+    await files.putClaimed(id, bytes, {
+      reference: { account, at, pin: 0 },
+      tokenOf: () => this.#caller.token,
+      onLater,
+    })
+    said.isStored = true
+  }
+
+  /** True of what was said and is kept by that, by the codec with which it comes: that tells whose a file's node is. */
+  #holds(said: Said | undefined, id: BlockId): boolean {
+    return said?.isStored === true && said.id.codec === id.codec && this.#releasedAt(id) < said.at
+  }
+
+  #releasedAt({ digest }: BlockId): number {
+    return this.#parts.store.releasedAt(digest, this.#account) ?? 0
+  }
+
+  #newOf(name: string): Said | undefined {
+    const said = this.#said.get(name)
+    return said?.isNew === true ? said : undefined
   }
 
   /** Pins a root with all below it, as one of {@link whole}. Throws as {@link Files.pinTree}. */
@@ -71,12 +111,12 @@ export class Upload {
   }
 
   #broughtAt({ digest }: BlockId): number | undefined {
-    return this.#brought.get(toHex(digest))?.at
+    return this.#newOf(toHex(digest))?.at
   }
 
   #pinned({ digest }: BlockId, pinnedAt: number): void {
-    const brought = this.#brought.get(toHex(digest))
-    if (brought) brought.pinnedAt = pinnedAt
+    const said = this.#said.get(toHex(digest))
+    if (said) said.pinnedAt = pinnedAt
   }
 
   /**
@@ -89,7 +129,7 @@ export class Upload {
     claims.begin(this)
     try {
       yield* lines
-      for (const { digest } of this.#put) claims.keep(this.#account, digest)
+      for (const { id, isStored } of this.#said.values()) if (isStored) claims.keep(this.#account, id.digest)
       isWhole = true
     } finally {
       if (!isWhole) await this.#giveUp()
@@ -99,13 +139,34 @@ export class Upload {
 
   async #giveUp(): Promise<void> {
     // Whoever puts several at once does not wait for the others when one fails, or when the body breaks off.
-    await Promise.allSettled(this.#underWay)
+    await Promise.allSettled(this.#underWay.values())
     const { files, replicator } = this.#parts
+    const { claims } = files
     await replicator.pins.takeBack(this.#made, this.#caller)
-    for (const { id, ...made } of this.#brought.values()) {
-      // Another request of the account has put it here since: that one decides.
-      if (!files.claims.isHeld(this.#account, id.digest, this)) continue
-      await replicator.retract(id, { ...this.#caller, ...made }).catch(() => {})
+    for (const said of this.#said.values()) {
+      if (!said.isNew) continue
+      const { id, since, at, pinnedAt } = said
+      const heir = claims.leave(this.#account, id.digest, this)
+      if (heir === kept) continue
+      if (heir !== undefined) {
+        heir.#inherit(said)
+        continue
+      }
+      const made = { ...this.#caller, since, at, ...(pinnedAt === undefined ? {} : { pinnedAt }) }
+      const takeBack = (): Promise<void> => replicator.retract(id, made).catch(() => {})
+      await claims.takeBack(this.#account, id.digest, takeBack)
     }
+  }
+
+  /** Another request has brought what this one has, too, and has ended: what it said of the block goes with what this one did. */
+  #inherit(theirs: Said): void {
+    const mine = this.#said.get(toHex(theirs.id.digest))
+    // What was given up since is nobody's to take back.
+    if (mine === undefined || this.#releasedAt(theirs.id) >= theirs.at) return
+    mine.isNew = true
+    mine.since = Math.min(mine.since, theirs.since)
+    mine.at = Math.max(mine.at, theirs.at)
+    const pinnedAt = mine.pinnedAt ?? theirs.pinnedAt
+    if (pinnedAt !== undefined) mine.pinnedAt = pinnedAt
   }
 }
