@@ -5,6 +5,26 @@
  * requests under way have touched is remembered; a request that has ended whole holds for good.
  */
 
+import type { BlockId } from './store/block-id.ts'
+import type { Retraction } from './store/operations.ts'
+
+/** A block that a request said its account keeps, with the times at which it did, Unix ms. */
+export interface Said extends Omit<Retraction, 'account'> {
+  readonly id: BlockId
+  since: number
+  at: number
+  /** True of what the account did not keep before, as far as this store knew: that is given up again. */
+  isNew: boolean
+  isStored: boolean
+}
+
+/** A request that brings blocks, and may give them up. */
+export interface Bringer {
+  newOf(name: string): Said | undefined
+  /** Another request has brought a block, too, and has ended: what it said of it goes with what this one did. */
+  inherit(theirs: Said): void
+}
+
 /** Stands for whatever is not given up again. */
 export const kept: unique symbol = Symbol('kept')
 

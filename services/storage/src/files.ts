@@ -6,14 +6,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type FileNode, type GetBlock, parseFileNode, readFileNode } from '@healthblock/runtime/unixfs'
 import type { CID } from 'multiformats/cid'
 import type { Caller } from './access/bearer.ts'
-import { Claims } from './claims.ts'
+import { type Bringer, Claims } from './claims.ts'
 import { linksOf, type NodeLink } from './dag-node.ts'
 import { isStorageError, StorageError, type StorageErrorCode } from './errors.ts'
 import { assertWriter, headerOf, type PayloadHeader, type PayloadReader } from './ownership.ts'
 import { type Made, pinsListedMax, recursivePin } from './replication/pins.ts'
 import type { Receipt } from './replication/receipt.ts'
 import type { Replicator } from './replication/replicator.ts'
-import type { Upload } from './routes/upload.ts'
 import { type BlockId, codecDagPb, codecRaw, encodeBlockId, fromCid, toCid } from './store/block-id.ts'
 import type { BlockStore } from './store/block-store.ts'
 import type { PinEntry, PinsListed } from './store/entries.ts'
@@ -63,7 +62,7 @@ function keyOf(id: BlockId): string {
 /** Trees of blocks. */
 export class Files {
   /** What requests under way may give up again. */
-  readonly claims = new Claims<Upload>()
+  readonly claims = new Claims<Bringer>()
   readonly #options: FilesOptions
 
   constructor(options: FilesOptions) {

@@ -2,25 +2,14 @@
 import { toHex } from '@healthblock/encoding/bytes'
 import type { FastifyRequest } from 'fastify'
 import { type Caller, callerOf } from '../access/bearer.ts'
-import { kept } from '../claims.ts'
+import { type Bringer, kept, type Said } from '../claims.ts'
 import type { Made } from '../replication/pins.ts'
 import type { BlockId } from '../store/block-id.ts'
-import type { Retraction } from '../store/operations.ts'
 import { msAfter } from '../store/pin-stamps.ts'
 import type { KuboRouteParts } from './parts.ts'
 
-/** A block that a request said its account keeps, with the times at which it did, Unix ms. */
-interface Said extends Omit<Retraction, 'account'> {
-  readonly id: BlockId
-  since: number
-  at: number
-  /** True of what the account did not keep before, as far as this store knew: that is given up again. */
-  isNew: boolean
-  isStored: boolean
-}
-
 /** One request's blocks for one account. */
-export class Upload {
+export class Upload implements Bringer {
   readonly #parts: KuboRouteParts
   readonly #account: Uint8Array
   readonly #caller: Caller
@@ -65,7 +54,7 @@ export class Upload {
     const holder = claims.take(account, id.digest, this)
     const had = store.keptSince(id.digest, account) !== undefined
     // What was put before and may go, by this request or by one that leaves it to this one: the next word is later.
-    const known = this.#said.get(name) ?? (holder === undefined ? undefined : holder.#newOf(name))
+    const known = this.#said.get(name) ?? (holder === undefined ? undefined : holder.newOf(name))
     const at = Math.max(now(), msAfter(this.#releasedAt(id)), msAfter(known?.at ?? 0))
     // What was given up since is nobody's to take back.
     const before = known !== undefined && this.#releasedAt(id) < known.at ? known : undefined
@@ -92,7 +81,8 @@ export class Upload {
     return this.#parts.store.releasedAt(digest, this.#account) ?? 0
   }
 
-  #newOf(name: string): Said | undefined {
+  /** What may be taken back of a block, by its digest in hex. */
+  newOf(name: string): Said | undefined {
     const said = this.#said.get(name)
     return said?.isNew === true ? said : undefined
   }
@@ -111,7 +101,7 @@ export class Upload {
   }
 
   #broughtAt({ digest }: BlockId): number | undefined {
-    return this.#newOf(toHex(digest))?.at
+    return this.newOf(toHex(digest))?.at
   }
 
   #pinned({ digest }: BlockId, pinnedAt: number): void {
@@ -149,7 +139,7 @@ export class Upload {
       const heir = claims.leave(this.#account, id.digest, this)
       if (heir === kept) continue
       if (heir !== undefined) {
-        heir.#inherit(said)
+        heir.inherit(said)
         continue
       }
       const made = { ...this.#caller, since, at, ...(pinnedAt === undefined ? {} : { pinnedAt }) }
@@ -159,7 +149,7 @@ export class Upload {
   }
 
   /** Another request has brought what this one has, too, and has ended: what it said of the block goes with what this one did. */
-  #inherit(theirs: Said): void {
+  inherit(theirs: Said): void {
     const mine = this.#said.get(toHex(theirs.id.digest))
     // What was given up since is nobody's to take back.
     if (mine === undefined || this.#releasedAt(theirs.id) >= theirs.at) return
