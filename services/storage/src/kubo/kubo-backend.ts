@@ -154,7 +154,8 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
   }
 
   override async retract(digest: Uint8Array, made: Retraction): Promise<boolean> {
-    const isDone = await super.retract(digest, made)
+    // A put that the daemon has not answered yet is recorded before: nothing of a retraction is remembered.
+    const isDone = await this.#alone(digest, () => super.retract(digest, made))
     if (isDone) await this.#remove()
     return isDone
   }

@@ -6,12 +6,13 @@
  * An entry is one for all puts of a block at the same time, and each brings references of its own: it goes only when the
  * last of them is through.
  */
-import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { toHex } from '@healthblock/encoding/bytes'
 import type { Member, Members } from '../access/members.ts'
 import { isStorageError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import type { NodeClient, ReplicaRequest } from './node-client.ts'
+import type { Flight } from './under-way.ts'
 
 /** How long the queue leaves a new entry to the lane: longer than a request between stores may take. */
 export const directMs = 6_000
@@ -49,6 +50,7 @@ export interface HandoffLaneOptions {
 export interface HandoffFlight {
   readonly digest: Uint8Array
   readonly target: Uint8Array
+  readonly flight: Flight
   puts: number
   hasFailed: boolean
 }
@@ -59,8 +61,6 @@ export class HandoffLane {
   readonly #flights = new Map<string, HandoffFlight>()
   readonly #underWay = new Set<Promise<void>>()
   #bytes = 0
-  /** Who waits for what. */
-  #waiting: { flights: Set<string>; resolve: () => void }[] = []
   /** Entries to be taken off the queue, and to be made due, with the next operation. */
   #toSettle: { done: HandoffFlight[]; left: HandoffFlight[] } = { done: [], left: [] }
   #flushing: Promise<void> | undefined
@@ -73,11 +73,15 @@ export class HandoffLane {
   begin(digest: Uint8Array, targets: readonly Uint8Array[]): HandoffFlight[] {
     return targets.map((target) => {
       const name = toHex(digest) + toHex(target)
-      const flight = this.#flights.get(name) ?? { digest, target, puts: 0, hasFailed: false }
+      const flight = this.#flights.get(name) ?? this.#fly(digest, target)
       this.#flights.set(name, flight)
       flight.puts++
       return flight
     })
+  }
+
+  #fly(digest: Uint8Array, target: Uint8Array): HandoffFlight {
+    return { digest, target, flight: this.#options.client.underWay.begin(digest, target), puts: 0, hasFailed: false }
   }
 
   /** The copy was not stored, nor any entry with it. */
@@ -105,14 +109,10 @@ export class HandoffLane {
     }
   }
 
-  /** Accounts of the stores to which a block is under way. */
-  targets(digest: Uint8Array): Uint8Array[] {
-    return [...this.#flights.values()].filter((flight) => equalBytes(flight.digest, digest)).map(({ target }) => target)
-  }
-
   /** Does something when nothing of a block is under way any more; {@link stop} waits for it. */
   afterwards(digest: Uint8Array, act: () => Promise<unknown>): void {
-    const done = this.settled(digest)
+    const done = this.#options.client.underWay
+      .settled(digest)
       .then(act)
       .then(
         () => {},
@@ -120,14 +120,6 @@ export class HandoffLane {
       )
       .finally(() => this.#underWay.delete(done))
     this.#underWay.add(done)
-  }
-
-  /** Waits until nothing of a block is under way that is now. */
-  async settled(digest: Uint8Array): Promise<void> {
-    const name = toHex(digest)
-    const waiting = [...this.#flights.keys()].filter((flight) => flight.startsWith(name))
-    if (waiting.length === 0) return
-    await new Promise<void>((resolve) => this.#waiting.push({ flights: new Set(waiting), resolve }))
   }
 
   /** Waits for what is under way. */
@@ -154,16 +146,10 @@ export class HandoffLane {
     if (flight.puts > 0) return
     const name = toHex(flight.digest) + toHex(flight.target)
     this.#flights.delete(name)
-    this.#tell(name)
+    this.#options.client.underWay.end(flight.flight)
     if (flight.hasFailed) this.#toSettle.left.push(flight)
     else this.#toSettle.done.push(flight)
     this.#flushing ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => this.#flush())
-  }
-
-  #tell(name: string): void {
-    if (this.#waiting.length === 0) return
-    for (const { flights, resolve } of this.#waiting) if (flights.delete(name) && flights.size === 0) resolve()
-    this.#waiting = this.#waiting.filter(({ flights }) => flights.size > 0)
   }
 
   async #flush(): Promise<void> {

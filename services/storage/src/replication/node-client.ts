@@ -27,6 +27,7 @@ import {
   verifyAnswer,
   verifyReceipt,
 } from './receipt.ts'
+import { UnderWay } from './under-way.ts'
 
 /** Largest request that carries copies: one block more than a batch aims at, and what surrounds them. */
 export const replicasBodyBytesMax = 7 * 1024 * 1024
@@ -108,6 +109,8 @@ function referenceToCbor(reference: Reference): CborValue {
 
 /** This node's voice towards the others. */
 export class NodeClient {
+  /** What is handed over of references that are kept here. */
+  readonly underWay = new UnderWay()
   readonly #options: { members: Members; key: SigningKey; account: Uint8Array; now: () => number }
   /** Gives the token for a member, by its account. */
   readonly #tokens = new Map<string, () => string>()
@@ -147,7 +150,17 @@ export class NodeClient {
 
   /** Hands a member a copy that it lacks. When it resolves the copy is durable there. Throws as {@link place}. */
   async copy(member: Member, request: ReplicaRequest): Promise<void> {
-    await this.#hand({ member, request, isPut: false })
+    await this.#fly(member, request.id, () => this.#hand({ member, request, isPut: false }))
+  }
+
+  /** Something is handed over that was read in the tables here in this turn. */
+  async #fly<T>(member: Member, { digest }: BlockId, act: () => Promise<T>): Promise<T> {
+    const flight = this.underWay.begin(digest, member.account)
+    try {
+      return await act()
+    } finally {
+      this.underWay.end(flight)
+    }
   }
 
   #hand(item: CopyItem): Promise<Receipt | true> {
@@ -237,7 +250,8 @@ export class NodeClient {
   async pin(member: Member, id: BlockId, reference: Reference, enforceQuota = true): Promise<number> {
     const { account, at, pin } = reference
     const body = encodeCbor([account, at, pin, enforceQuota ? 1 : 0])
-    const answer = decodeCbor(await this.#send(member, `/v1/replicas/${encodeBlockId(id)}/pin`, body))
+    const ask = (): Promise<Uint8Array> => this.#send(member, `/v1/replicas/${encodeBlockId(id)}/pin`, body)
+    const answer = decodeCbor(await (enforceQuota ? ask() : this.#fly(member, id, ask)))
     if (typeof answer !== 'number') throw this.#refused(member, 0, 'malformed answer')
     return answer
   }

@@ -1,12 +1,14 @@
 /** What stores are told that are away: nothing, until they are back. */
 import { randomBytes } from 'node:crypto'
 import { encodeCbor } from '@healthblock/encoding/cbor'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { codecRaw, hashBlock } from '../store/block-id.ts'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { type BlockId, codecRaw, hashBlock } from '../store/block-id.ts'
 import { operationsWaitingMax } from '../store/group-commit.ts'
+import { HandoffQueue } from './handoff.ts'
 import { openPair, other, type Pair } from './pair.fixture.ts'
+import { Repair } from './repair.ts'
 
-const alice = new Uint8Array(32).fill(3)
+const [alice, bob] = [new Uint8Array(32).fill(3), new Uint8Array(32).fill(4)]
 /** Whether the other store is in the swarm. */
 let isThere: boolean
 let pair: Pair
@@ -14,16 +16,23 @@ let pair: Pair
 let asked: string[]
 /** What it answers. */
 let answer: number
+/** When it answers about copies. */
+let copies: Promise<void>
 
 beforeEach(async () => {
+  copies = Promise.resolve()
   asked = []
   isThere = false
   answer = 1
   pair = await openPair({
     isConnected: () => isThere,
     answers: (request, response) => {
-      asked.push(request.url?.split('/').at(-1) ?? '')
-      request.resume().on('end', () => response.end(encodeCbor(answer)))
+      const what = request.url?.split('/').at(-1) ?? ''
+      asked.push(what)
+      request.resume().on('end', async () => {
+        if (what === 'replicas') await copies
+        response.end(encodeCbor(what === 'check' ? [0] : answer))
+      })
     },
   })
 })
@@ -91,7 +100,64 @@ test('a put that fails is answered before the copies are through that are on the
   expect(asked).toEqual([])
   pair.lane.cancel(flights)
   await pair.lane.stop()
-  expect(asked).toEqual(['release'])
-  await pair.replicator.retract(id, made)
+  // Once more when the other one hands nothing over any more.
   expect(asked).toEqual(['release', 'release'])
+  asked = []
+  await pair.replicator.retract(id, made)
+  expect(asked[0]).toBe('release')
+})
+
+describe('a reference that is taken back while the block is handed over, as', () => {
+  const id: BlockId = { digest: new Uint8Array(), codec: codecRaw }
+  let made: { account: Uint8Array; token: string; at: number; since: number }
+  /** Has the other store answer about the copies that it has been asked to keep. */
+  let arrive: () => void
+
+  beforeEach(async () => {
+    isThere = true
+    const bytes = new Uint8Array(randomBytes(100))
+    id.digest = hashBlock(bytes)
+    made = { account: alice, token: '', at: 5, since: 5 }
+    const { promise, resolve } = Promise.withResolvers<void>()
+    arrive = resolve
+    copies = promise
+    await pair.store.put({
+      ...{ ...id, bytes, handoff: [other], enforceQuota: true },
+      references: [
+        { account: alice, at: 5, pin: 0 },
+        { account: bob, at: 4, pin: 0 },
+      ],
+    })
+  })
+
+  test.each([
+    ['by the queue', () => new HandoffQueue(pair.erasureParts).kick()],
+    ['in a repair', () => void new Repair(pair.erasureParts).run()],
+  ])('%s, is taken back where it arrives', async (_how, begin) => {
+    begin()
+    await vi.waitFor(() => expect(asked).toContain('replicas'))
+    asked = []
+    await pair.replicator.retract(id, made)
+    // The other one may have no such reference yet.
+    expect(asked).toEqual([])
+    arrive()
+    await vi.waitFor(() => expect(asked).toContain('release'))
+    await pair.lane.stop()
+  })
+
+  test('by the queue, is not said to be taken back before that has arrived', async () => {
+    const queue = new HandoffQueue(pair.erasureParts)
+    queue.kick()
+    await vi.waitFor(() => expect(asked).toContain('replicas'))
+    let isAnswered = false
+    const answered = pair.replicator.retractHere(id, made).then((isDone) => {
+      isAnswered = true
+      return isDone
+    })
+    await vi.waitFor(() => expect(pair.store.keptSince(id.digest, alice)).toBeUndefined())
+    expect(isAnswered).toBe(false)
+    arrive()
+    expect(await answered).toBe(true)
+    await queue.stop()
+  })
 })

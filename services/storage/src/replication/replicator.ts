@@ -482,34 +482,45 @@ export class Replicator {
    * Takes back a reference that a request made which has failed or broken off: what the account kept before, or another request
    * has put since, stays. Of an account that signs its erasures that is done here alone, unless the request's token is one with
    * which the account could ask each store itself. Stores that are not reached keep it; one to which a copy is under way takes
-   * it back when that is over, which is not waited for.
+   * it back when that is over, which is not waited for. All are told twice: between the two, what one of them was handing
+   * another has come.
    *
-   * @param made.since - given of what has broken off, whose copies may be on their way from other stores, too: those are waited for.
+   * @param made.since - given of what has broken off: that is waited for.
    */
   async retract(id: BlockId, made: Retraction & { token: string }): Promise<void> {
-    const { client, authorizer, lane } = this.#options
-    const { token, ...retraction } = made
+    const { client, authorizer, lane, backend } = this.#options
+    const { token, ...said } = made
     const isAnywhere = this.#mayRelease(made.account, token)
     const shown = authorizer.signsErasures(made.account) ? { token } : {}
-    const act = async (member: Member): Promise<boolean> => {
-      if (this.#isSelf(member)) return await this.#options.backend.retract(id.digest, retraction)
-      return await client.retract(member, id, { ...retraction, ...shown })
+    const tell = async (retraction: Retraction, isTold: (member: Member) => boolean): Promise<void> => {
+      const act = async (member: Member): Promise<boolean> => {
+        if (this.#isSelf(member)) return await backend.retract(id.digest, retraction)
+        return await client.retract(member, id, { ...retraction, ...shown })
+      }
+      const isAsked = (member: Member): boolean => this.#isSelf(member) || (isAnywhere && this.#isUp(member))
+      await this.#everywhere(act, (member) => isAsked(member) && isTold(member))
     }
-    const isAsked = (member: Member): boolean => this.#isSelf(member) || (isAnywhere && this.#isUp(member))
-    // What is on its way to another store would come after this.
-    const underWay = lane.targets(id.digest)
-    const isLater = ({ account: store }: Member): boolean => underWay.some((target) => equalBytes(target, store))
-    const told = await this.#everywhere(act, (member) => isAsked(member) && !isLater(member))
-    const without = told.filter(({ done, error }) => !done && error === undefined).map(({ member }) => member)
-    if (made.since !== undefined) await this.#everywhere(act, (member) => without.includes(member))
-    if (underWay.length === 0) return
-    lane.afterwards(id.digest, () => this.#everywhere(act, (member) => isAsked(member) && isLater(member)))
+    // From then on nothing here hands it over.
+    await tell(said, (member) => this.#isSelf(member))
+    const targets = client.underWay.targets(id.digest)
+    const isNow = (member: Member): boolean =>
+      !this.#isSelf(member) && !targets.some((target) => equalBytes(target, member.account))
+    // Each answers when it is handing nothing over any more.
+    const awaited = { ...said, since: said.since ?? said.at }
+    const tellTwice = async (isTold: (member: Member) => boolean): Promise<void> => {
+      await tell(awaited, isTold)
+      await tell(said, isTold)
+    }
+    if (made.since === undefined) await tell(said, isNow)
+    else await tellTwice(isNow)
+    if (made.since === undefined || targets.length > 0) lane.afterwards(id.digest, () => tellTwice(() => true))
   }
 
   /** As {@link retract}, here, for another store: of what has broken off no copy is on its way from here any more then. */
   async retractHere({ digest }: BlockId, made: Retraction): Promise<boolean> {
-    const isDone = await this.#options.backend.retract(digest, made)
-    if (made.since !== undefined) await this.#options.lane.settled(digest)
+    const { backend, client } = this.#options
+    const isDone = await backend.retract(digest, made)
+    if (made.since !== undefined) await client.underWay.settled(digest)
     return isDone
   }
 
