@@ -107,7 +107,8 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
 
   async put(request: PutRequest): Promise<boolean> {
     return await this.#alone(request.digest, async () => {
-      if (!this.store.has(request.digest)) {
+      // What was erased is refused without the daemon.
+      if (!this.store.has(request.digest) && this.store.tombstone(request.digest) === undefined) {
         // A supervised daemon flushes each file; another one may collect what is not pinned.
         await this.client.call('block/put?cid-codec=raw&mhtype=sha2-256&allow-big-block=true', { file: request.bytes })
         if (this.#external) await this.client.call(`pin/add?recursive=false&arg=${cidOf(request.digest)}`)
@@ -115,7 +116,8 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
       try {
         return await this.store.put(request)
       } catch (error) {
-        await this.#forget(request.digest)
+        // What was refused may be kept by others, or be served until its time has come.
+        if (!this.store.has(request.digest)) await this.#forget(request.digest)
         throw error
       }
     })
