@@ -14,7 +14,7 @@ import { StorageError } from '../errors.ts'
 import { HttpAgent, httpRequest } from '../http.ts'
 import type { PayloadHeader } from '../ownership.ts'
 import type { BelowList } from '../store/below-list.ts'
-import { type BlockId, encodeBlockId } from '../store/block-id.ts'
+import { type BlockId, encodeBlockId, isCodec } from '../store/block-id.ts'
 import type { PinEntry, PinsListed } from '../store/entries.ts'
 import type { BelowEntry, Reference, Retraction } from '../store/operations.ts'
 import { stampsOf } from '../store/pin-stamps.ts'
@@ -347,10 +347,16 @@ export class NodeClient {
     const question = encodeCbor([account, after, kind === 'recursive' ? 2 : 0])
     const value = decodeCbor(await this.#send(member, '/v1/replicas/pins', question))
     if (!Array.isArray(value)) throw this.#refused(member, 0, 'malformed answer')
+    let last = after
     return value.map((entry) => {
       const [digest, codec, pin] = Array.isArray(entry) ? entry : []
-      if (!(digest instanceof Uint8Array) || digest.length !== 32) throw this.#refused(member, 0, 'malformed answer')
-      return { digest, codec: Number(codec), pin: Number(pin) }
+      if (!(digest instanceof Uint8Array) || digest.length !== 32 || !isCodec(codec) || (pin !== 1 && pin !== 2)) {
+        throw this.#refused(member, 0, 'malformed answer')
+      }
+      // Whoever reads on after the last one comes to an end.
+      if (Buffer.compare(digest, last) <= 0) throw this.#refused(member, 0, 'pins that are not in their order')
+      last = digest
+      return { digest, codec, pin }
     })
   }
 

@@ -16,11 +16,14 @@ let pair: Pair
 let asked: string[]
 /** What it answers. */
 let answer: number
+/** What it says that an account has pinned. */
+let pins: [Uint8Array, number, number][]
 /** When it answers about copies. */
 let copies: Promise<void>
 
 beforeEach(async () => {
   copies = Promise.resolve()
+  pins = []
   asked = []
   isThere = false
   answer = 1
@@ -31,7 +34,7 @@ beforeEach(async () => {
       asked.push(what)
       request.resume().on('end', async () => {
         if (what === 'replicas') await copies
-        response.end(encodeCbor(what === 'check' ? [0] : answer))
+        response.end(encodeCbor(what === 'check' ? [0] : what === 'pins' ? pins : answer))
       })
     },
   })
@@ -65,6 +68,22 @@ test('a pin that the only store with the block does not take, for it was given u
     detail: { code: 'ERR_BLOCK_RELEASED' },
     message: /^pin: by the clock of a store .* was given up later than now/,
   })
+})
+
+test.each([
+  ['the same page of pins again and again', 55, codecRaw, 1],
+  ['pins of a codec that there is not', 1, 3, 1],
+  ['pins of a kind that there is not', 1, codecRaw, 7],
+])('a store that names %s is passed over', async (_what, first, codec, pin) => {
+  const digestOf = (number: number): Uint8Array => hashBlock(new Uint8Array([number >> 8, number & 255]))
+  const digests = Array.from({ length: 1000 }, (_, index) => digestOf(index + first))
+  // As they come, or in their order with something wrong about them.
+  if (first === 1) digests.sort(Buffer.compare)
+  pins = (first === 1 ? digests.slice(0, 1) : digests).map((digest) => [digest, codec, pin])
+  const bytes = new Uint8Array(randomBytes(100))
+  const id = { digest: hashBlock(bytes), codec: codecRaw }
+  await pair.store.put({ ...id, bytes, references: [{ account: alice, at: 1, pin: 1 }], enforceQuota: true })
+  expect(await pair.replicator.pins.list(alice)).toEqual([{ ...id, pin: 1 }])
 })
 
 test('a store that cannot take a pin away, or set it, says so, and not that there is none', async () => {

@@ -356,7 +356,10 @@ export class Applier {
     // A copy that a slower node still carries must not bring back what its account has given up, nor its pins.
     const reference = isPlain || releasedAt === null ? brought : withoutPinsOf(brought, releasedAt)
     if (known !== undefined) {
-      this.#pins.add({ number, digest, codec, row: known }, reference, putAt)
+      this.#pins.add({ number, digest, codec, row: known }, reference, {
+        putAt,
+        isAsked: accountBytesMax !== undefined,
+      })
       return 'kept'
     }
     const { at, pin, pins, again = at } = reference

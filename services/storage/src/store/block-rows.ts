@@ -95,8 +95,10 @@ export class BlockRows {
     const kept = this.referenceOf(number, account)
     if (kept === undefined || !isAlone(kept, made)) return { ok: true, changed: false, deleted: 0 }
     this.dropReference(number, account, kept.size)
-    const owner = this.#statements.get('SELECT owner FROM block WHERE digest = ?', digest)?.owner ?? null
-    const isLast = owner === null && !this.isReferenced(number)
+    // A sealed payload that its writer has put otherwise has a word of that: nobody keeps one without.
+    const writer = (this.#statements.get('SELECT writer FROM block WHERE digest = ?', digest)?.writer ??
+      null) as Uint8Array | null
+    const isLast = (writer === null || Buffer.compare(writer, account) === 0) && !this.isReferenced(number)
     return { ok: true, changed: true, deleted: isLast ? this.deleteBlock(digest) : 0 }
   }
 

@@ -32,10 +32,15 @@ export class PinRows {
   /**
    * Adds what a reference that came says to the one that is here: of its pin, and that the account keeps the block still.
    *
-   * @param putAt - when an account puts it, Unix ms: its pin counts, whatever another store's clock said of an earlier removal, and
+   * @param told.isAsked - true of what the account asks of this store, and not another store tells or hands over: that may come twice.
+   * @param told.putAt - when an account puts it, Unix ms: its pin counts, whatever another store's clock said of an earlier removal, and
    *   its word comes after one from a clock that was ahead; undefined of a copy.
    */
-  add(known: KnownReference, reference: Reference, putAt: number | undefined): void {
+  add(
+    known: KnownReference,
+    reference: Reference,
+    { putAt, isAsked }: { putAt: number | undefined; isAsked: boolean },
+  ): void {
     const { account, pin, pins } = reference
     const here = stampsOfRow(known.row)
     const at = putAt !== undefined ? Math.max(reference.at, msAfter(here.removed)) : reference.at
@@ -45,8 +50,9 @@ export class PinRows {
     const isAhead = putAt !== undefined && since > putAt
     const again = Math.max(reference.at, reference.again ?? 0, isAhead ? msAfter(since) : 0)
     // Within the same ms, too, or by a clock that is behind, it is not the word of one request alone any more, which that could take back.
-    const isSecond = (pins === undefined || reference.again !== undefined) && known.row.againAt === null
-    if (again <= since && !isSecond) return
+    const isAnother = isAsked || reference.at !== known.row.at
+    const isSecond = reference.again !== undefined || (pins === undefined && isAnother)
+    if (again <= since && !(isSecond && known.row.againAt === null)) return
     const keep = 'UPDATE reference SET again_at = ? WHERE block = ? AND account = ?'
     this.#statements.run(keep, Math.max(again, since), known.number, this.#tallies.numberOf(account))
   }
