@@ -453,14 +453,14 @@ describe('three nodes', () => {
     const body = new Uint8Array(encodeCbor(Array.from({ length: 257 }, () => 0)))
     const many = await cluster.request(places[1], '/v1/replicas', { ...init, body })
     expect([many.status, await many.text()]).toEqual([400, expect.stringContaining('at most 256')])
-    // Nor does one spoil what is kept here, by an account's release at the end of all times, after which nothing can be put.
+    // Nor does one spoil what is kept here, or bar what comes, by an account's release at the end of all times.
     const block = newBlock()
     const release = encodeCbor([cluster.tenants[0]?.account as Uint8Array, Number.MAX_SAFE_INTEGER, 1])
     const path = `/v1/replicas/${block.cid}/release`
     const taken = await cluster.request(places[1], path, { ...init, body: new Uint8Array(release) })
     expect([taken.status, await taken.text()]).toEqual([200, '\0'])
     const put = await cluster.request(places[1], '/api/v0/block/put', multipart(block.bytes))
-    expect([put.status, await put.json()]).toEqual([503, expect.objectContaining({ Reason: 'ERR_QUORUM_MISSED' })])
+    expect(put.status).toBe(200)
     const others = await cluster.request(places[1], '/api/v0/block/put', multipart(block.bytes), cluster.tenants[1])
     expect(others.status).toBe(200)
     const repaired = await cluster.request(places[1], '/v1/repair')

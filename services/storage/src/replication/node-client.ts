@@ -10,7 +10,7 @@ import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cb
 import { createTokenSource } from '@healthblock/runtime/token-guard'
 import { storeKeyNumber } from '../access/authorizer.ts'
 import type { Member, Members } from '../access/members.ts'
-import { StorageError } from '../errors.ts'
+import { isStorageError, StorageError } from '../errors.ts'
 import { HttpAgent, httpRequest } from '../http.ts'
 import type { PayloadHeader } from '../ownership.ts'
 import type { BelowList } from '../store/below-list.ts'
@@ -35,6 +35,8 @@ export const replicasBodyBytesMax = 7 * 1024 * 1024
 const wordLimits = { requests: 2, items: 32, bytes: 32_768, bytesBeside: 1, restMsMax: 0 }
 /** Copies: a request costs two stores about half a ms, a signature and its check among it, so that small ones share it. */
 const copyLimits = { requests: 2, items: 256, bytes: 4 * 1024 * 1024, bytesBeside: 512 * 1024, restMsMax: 4 }
+/** Most references that one copy brings. */
+export const referencesPerCopyMax = 256
 /** Most digests of one question to another node. */
 export const digestsPerCheckMax = 256
 const answerBytesMax = 1024 * 1024
@@ -148,9 +150,22 @@ export class NodeClient {
     })
   }
 
-  /** Hands a member a copy that it lacks. When it resolves the copy is durable there. Throws as {@link place}. */
+  /**
+   * Hands a member a copy that it lacks. When it resolves the copy is durable there. Throws as {@link place};
+   * `ERR_BLOCK_RELEASED` if all accounts that it names have given the block up.
+   */
   async copy(member: Member, request: ReplicaRequest): Promise<void> {
-    await this.#fly(member, request.id, () => this.#hand({ member, request, isPut: false }))
+    const { references } = request
+    const pages: Reference[][] = [references.slice(0, referencesPerCopyMax)]
+    for (let at = referencesPerCopyMax; at < references.length; at += referencesPerCopyMax) {
+      pages.push(references.slice(at, at + referencesPerCopyMax))
+    }
+    // All at once: what is not on its way yet may be taken back meanwhile.
+    const copies = pages.map((page) => this.#hand({ member, request: { ...request, references: page }, isPut: false }))
+    const handed = await this.#fly(member, request.id, () => Promise.allSettled(copies))
+    const refused = handed.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []))
+    const failed = refused.find((error) => !isStorageError(error, 'ERR_BLOCK_RELEASED'))
+    if (failed !== undefined || refused.length === pages.length) throw failed ?? refused[0]
   }
 
   /** Something is handed over that was read in the tables here in this turn. */

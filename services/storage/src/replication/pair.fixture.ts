@@ -13,6 +13,7 @@ import { BlockStore } from '../store/block-store.ts'
 import { HandoffLane } from './handoff-lane.ts'
 import { membersOf } from './members.fixture.ts'
 import { NodeClient } from './node-client.ts'
+import { answerMessage } from './receipt.ts'
 import { Replicator } from './replicator.ts'
 
 /** Accounts of the store itself and of the other one. */
@@ -42,12 +43,11 @@ export async function openPair({ answers, isConnected }: OtherStore) {
   const server = createServer(answers)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const members = membersOf(
-    [self, other].map((account) => {
-      const peerId = `peer ${account[0]}`
-      return { account, storeKey: generateSigningKey().publicKey, peerId, addresses: [], url }
-    }),
-  )
+  const [selfKey, otherKey] = [generateSigningKey(), generateSigningKey()]
+  const members = membersOf([
+    { account: self, storeKey: selfKey.publicKey, peerId: 'peer 1', addresses: [], url },
+    { account: other, storeKey: otherKey.publicKey, peerId: 'peer 2', addresses: [], url },
+  ])
   const store = new BlockStore({
     path: join(folder, 'blocks.db'),
     key: new Uint8Array(32),
@@ -79,5 +79,18 @@ export async function openPair({ answers, isConnected }: OtherStore) {
     await store.close()
     rmSync(folder, { recursive: true })
   }
-  return { store, lane, replicator, logged, erasureParts: { ...common, ...counts, replicator, authorizer }, close }
+  /** Signs what the other store answers. */
+  const sign = (request: Uint8Array, answer: Uint8Array): string => {
+    const message = answerMessage({ ledgerId: members.ledgerId, request, answer })
+    return Buffer.from(otherKey.sign(message)).toString('base64url')
+  }
+  return {
+    store,
+    lane,
+    replicator,
+    logged,
+    sign,
+    erasureParts: { ...common, ...counts, replicator, authorizer },
+    close,
+  }
 }

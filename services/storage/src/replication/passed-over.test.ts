@@ -1,11 +1,14 @@
 /** What stores are told that are away: nothing, until they are back. */
 import { randomBytes } from 'node:crypto'
-import { encodeCbor } from '@healthblock/encoding/cbor'
+import { buffer } from 'node:stream/consumers'
+import { toHex } from '@healthblock/encoding/bytes'
+import { type CborValue, decodeCbor, encodeCbor } from '@healthblock/encoding/cbor'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type BlockId, codecRaw, hashBlock } from '../store/block-id.ts'
 import { operationsWaitingMax } from '../store/group-commit.ts'
 import { HandoffQueue } from './handoff.ts'
 import { openPair, other, type Pair } from './pair.fixture.ts'
+import { answerSignatureHeader } from './receipt.ts'
 import { Repair } from './repair.ts'
 
 const [alice, bob] = [new Uint8Array(32).fill(3), new Uint8Array(32).fill(4)]
@@ -18,23 +21,31 @@ let asked: string[]
 let answer: number
 /** What it says that an account has pinned. */
 let pins: [Uint8Array, number, number][]
+/** References of the copies that it was given. */
+let referencesCame: CborValue[][]
 /** When it answers about copies. */
 let copies: Promise<void>
 
 beforeEach(async () => {
   copies = Promise.resolve()
   pins = []
+  referencesCame = []
   asked = []
   isThere = false
   answer = 1
   pair = await openPair({
     isConnected: () => isThere,
     answers: (request, response) => {
-      const what = request.url?.split('/').at(-1) ?? ''
-      asked.push(what)
-      request.resume().on('end', async () => {
-        if (what === 'replicas') await copies
-        response.end(encodeCbor(what === 'check' ? [0] : what === 'pins' ? pins : answer))
+      void buffer(request).then(async (body) => {
+        const what = request.url?.split('/').at(-1) ?? ''
+        asked.push(what)
+        if (what !== 'replicas')
+          return response.end(encodeCbor(what === 'check' ? [0] : what === 'pins' ? pins : answer))
+        await copies
+        const came = decodeCbor(body) as [unknown, unknown, CborValue[]][]
+        for (const [, , references] of came) referencesCame.push(references)
+        const kept = encodeCbor(came.map(() => 1))
+        return response.setHeader(answerSignatureHeader, pair.sign(body, kept)).end(kept)
       })
     },
   })
@@ -125,6 +136,26 @@ test('a put that fails is answered before the copies are through that are on the
   await pair.replicator.retract(id, made)
   expect(asked[0]).toBe('release')
 })
+
+test.each([
+  ['by the queue', () => new HandoffQueue(pair.erasureParts).kick()],
+  ['in a repair', () => void new Repair(pair.erasureParts).run()],
+])(
+  'a copy that is handed over %s brings the references of all accounts, however many keep the block',
+  async (_how, begin) => {
+    isThere = true
+    const bytes = new Uint8Array(randomBytes(100))
+    const id = { digest: hashBlock(bytes), codec: codecRaw }
+    const accounts = Array.from({ length: 600 }, () => new Uint8Array(randomBytes(32)))
+    const references = accounts.map((account) => ({ account, at: 4, pin: 0 }))
+    await pair.store.put({ ...id, bytes, handoff: [other], enforceQuota: true, references })
+    begin()
+    await vi.waitFor(() => expect(referencesCame.map((page) => page.length)).toEqual([256, 256, 88]))
+    const names = referencesCame.flat().map((reference) => toHex((reference as [Uint8Array])[0]))
+    expect(new Set(names)).toEqual(new Set(accounts.map(toHex)))
+    await pair.lane.stop()
+  },
+)
 
 describe('a reference that is taken back while the block is handed over, as', () => {
   const id: BlockId = { digest: new Uint8Array(), codec: codecRaw }

@@ -451,6 +451,16 @@ export class Replicator {
     if (!answers.some((answer) => answer.done)) throw notFound
   }
 
+  /** As {@link release}, here, for another store: of the future nothing is believed that would bar what the account puts next. */
+  async releaseHere(
+    { digest }: BlockId,
+    { account, at, force }: { account: Uint8Array; at: number; force: boolean },
+  ): Promise<boolean> {
+    const { backend, store, now } = this.#options
+    const latest = Math.max(now() + referenceAheadMsMax, store.keptSince(digest, account) ?? 0)
+    return (await backend.release(digest, account, { at: Math.min(at, latest), force })).changed
+  }
+
   /**
    * To give up what one keeps takes no more room than that, here or at another store; anything else would be remembered for
    * nothing, and is as far as the account's removals reach.

@@ -9,7 +9,13 @@ import type { PayloadHeader } from '../ownership.ts'
 import { answerInTime } from '../replication/answer-in-time.ts'
 import type { Erasure } from '../replication/erasure.ts'
 import { wordBytesMax } from '../replication/erasure-word.ts'
-import { parseDigests, type ReplicaRequest, replicasBodyBytesMax, retractForce } from '../replication/node-client.ts'
+import {
+  parseDigests,
+  type ReplicaRequest,
+  referencesPerCopyMax,
+  replicasBodyBytesMax,
+  retractForce,
+} from '../replication/node-client.ts'
 import { nonceBytes, proofsPerQuestionMax } from '../replication/possession.ts'
 import { answerSignatureHeader, receiptToCbor } from '../replication/receipt.ts'
 import { assertReleaser, type Replicator } from '../replication/replicator.ts'
@@ -103,7 +109,7 @@ function parseReplica(value: CborValue): Replica {
   if (!isAccount(digest) || !isCodec(codec) || !(bytes instanceof Uint8Array)) {
     throw invalid('body', 'not [digest, codec, refs, handoff, quota, bytes, header]')
   }
-  if (!Array.isArray(refs) || refs.length > 256 || !Array.isArray(handoff) || handoff.length > 256) {
+  if (!Array.isArray(refs) || refs.length > referencesPerCopyMax || !Array.isArray(handoff) || handoff.length > 256) {
     throw invalid('body', 'refs or handoff')
   }
   if (bytes.length > blockBytesMax) throw invalid('body', 'a block is too large')
@@ -255,7 +261,7 @@ function addWords(scope: FastifyInstance, { erasure, store, replicator }: Replic
 }
 
 /** A reference that its account gives up, or that is taken back. */
-function addRelease(scope: FastifyInstance, { backend, replicator, authorizer }: ReplicaRouteParts): void {
+function addRelease(scope: FastifyInstance, { replicator, authorizer }: ReplicaRouteParts): void {
   const one = { bodyLimit: smallBodyBytesMax, schema: { params, consumes } }
   scope.post<CidParams>('/v1/replicas/:cid/release', one, async (request, reply) => {
     const id = parseBlockId(request.params.cid)
@@ -274,7 +280,7 @@ function addRelease(scope: FastifyInstance, { backend, replicator, authorizer }:
     const isChanged =
       force === retractForce
         ? await replicator.retractHere(id, { account, at, ...window })
-        : (await backend.release(id.digest, account, { at, force: force === 1 })).changed
+        : await replicator.releaseHere(id, { account, at, force: force === 1 })
     return sendCbor(reply, isChanged ? 1 : 0)
   })
 }

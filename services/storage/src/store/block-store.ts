@@ -283,7 +283,7 @@ export class BlockStore {
   /** Who keeps the block. */
   references(digest: Uint8Array): Reference[] {
     const keepers = `SELECT a.account, ${pinColumns} FROM reference r JOIN account a ON a.id = r.account`
-    const rows = this.#all(`${keepers} WHERE r.block = ${numberOfBlock} LIMIT 256`, digest)
+    const rows = this.#all(`${keepers} WHERE r.block = ${numberOfBlock}`, digest)
     return (rows as unknown as (PinColumns & { account: Uint8Array })[]).map((row) => {
       return { account: row.account, ...timesIn(row) }
     })
