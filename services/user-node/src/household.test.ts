@@ -60,7 +60,7 @@ function openHousehold(
 ): Household {
   const nowMs = (): number => world.nowMs
   const ledger = createLedgerView(home.world.ledger, nowMs)
-  const client = { submit: away, answers: away, receipt: away }
+  const client = { submit: away, answers: away, receipt: away, urls: [] }
   outbox = new Outbox({ dir, ledgerId: world.ledger.ledgerId, client, logger })
   const events = new UserNodeEvents(logger)
   const { database, store: people, postings, losses, standing, consent } = home

@@ -73,7 +73,7 @@ it('the one that is to be asked last is asked when all others have failed', asyn
     asked.push(url)
     return url === 'http://a' ? Promise.resolve(url) : Promise.reject(away(url))
   }
-  expect(await sources.attempt(work, { last: 'http://a' })).toBe('http://a')
+  expect(await sources.attempt(work, { last: ['http://a'] })).toBe('http://a')
   expect(asked).toEqual(['http://b', 'http://c', 'http://a'])
 })
 

@@ -138,7 +138,7 @@ export class Sources {
   /**
    * Does `work` with one source after the other until it succeeds.
    *
-   * @param options - `first`: a URL to begin with, if it may be asked; `last`: one to end with; `skip`: URLs not to ask; `hedgeMs`: when a source
+   * @param options - `first`: a URL to begin with, if it may be asked; `last`: some to end with; `skip`: URLs not to ask; `hedgeMs`: when a source
    *   has not answered for so long, the next one is asked beside it, and the first success counts: only for work that may be done twice at once.
    * @throws What `work` threw, if no other source can help or only one was asked; else {RuntimeError} `ERR_NO_SOURCE` with each attempt.
    */
@@ -146,13 +146,13 @@ export class Sources {
     work: (url: string) => Promise<T>,
     options: {
       first?: string | undefined
-      last?: string | undefined
+      last?: readonly string[] | undefined
       skip?: readonly string[]
       hedgeMs?: number
     } = {},
   ): Promise<T> {
-    const { first, last, skip = [], hedgeMs } = options
-    const turn = (url: string): number => Number(url === last) - Number(url === first)
+    const { first, last = [], skip = [], hedgeMs } = options
+    const turn = (url: string): number => Number(last.includes(url)) - Number(url === first)
     const candidates = this.candidates().filter((url) => !skip.includes(url))
     const waiting = candidates.toSorted((a, b) => turn(a) - turn(b))
     const errors: unknown[] = []

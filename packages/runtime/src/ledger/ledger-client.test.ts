@@ -113,7 +113,7 @@ describe('LedgerClient', () => {
   it('gives a gateway that let a promise pass nothing while another one takes it', async () => {
     const [failed, full, good] = [await node(), await node({ status: 503 }), await node({}, { rank: 1 })]
     const { client } = clientOf([failed, full, good])
-    const options = { avoid: failed.url }
+    const options = { avoid: [failed.url] }
     expect(await client.submit('userchain', [submitted(history.algorithm())], options)).toMatchObject({ url: good.url })
     expect(failed.received).toEqual([])
   })

@@ -112,6 +112,11 @@ export class LedgerClient {
     })
   }
 
+  /** Accounting nodes that it may ask. */
+  get urls(): readonly string[] {
+    return this.#options.urls
+  }
+
   /** The origin of a chain's log on this ledger. */
   origin(chain: ChainName): string {
     return chainOrigin({ ledgerId: this.#options.trust.genesis.ledgerId, chain })
@@ -121,13 +126,13 @@ export class LedgerClient {
    * Hands transactions to one gateway, in order; to another one as well if it is silent for 4 s (an id is committed at most once).
    *
    * @param transactions - 1 to 256, at most 1 MiB together.
-   * @param options - `avoid`: a gateway to be asked last (it let a promise pass).
+   * @param options - `avoid`: gateways to be asked last (one let a promise pass, refuses or defers).
    * @throws {RuntimeError} `ERR_NO_SOURCE`; `ERR_SOURCE_REFUSED`.
    */
   async submit(
     chain: ChainName,
     transactions: readonly Submitted[],
-    options: Awaitable & { avoid?: string } = {},
+    options: Awaitable & { avoid?: readonly string[] } = {},
   ): Promise<Submission> {
     const body = concatBytes(...transactions.map(({ leaf }) => leaf))
     const work = async (url: string): Promise<Submission> => {

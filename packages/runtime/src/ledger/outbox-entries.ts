@@ -4,14 +4,16 @@
  */
 import { join } from 'node:path'
 import { type ChainName, chainNames } from '@healthblock/chain/chains'
+import { parseStatement } from '@healthblock/chain/statement'
 import { parseTransactionLeaf, transactionId } from '@healthblock/chain/transaction'
-import { toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { ensureFolder, readFileIfPresent, writeFileDurably } from '../disk/files.ts'
 import { type Database, openDatabase, type SqlRow } from '../disk/sqlite.ts'
 import { RuntimeError } from '../errors.ts'
+import { isYetToCome } from '../process/pauses.ts'
 import { KeptPromises, type PassedPromise, promisesSchema } from './kept-promises.ts'
 import type { SignedRefusal, Submission } from './ledger-answers.ts'
-import { promiseMsMax } from './ledger-client.ts'
+import { promiseMsMax, readStatement } from './ledger-client.ts'
 
 /** A transaction to deliver. */
 export interface OutboxItem {
@@ -74,8 +76,13 @@ export interface OutboxEntriesOptions {
   readonly entriesMax: number
   /** First and longest time between attempts. */
   readonly retryMs: { readonly min: number; readonly max: number }
+  /** True if there is nobody else whose word could be asked for. */
+  readonly hasOneGateway: boolean
   readonly now: () => number
 }
+
+/** How long the word of one gateway alone does not refuse an entry, while others may answer. */
+const secondWordMs = 600_000
 
 const statuses: readonly OutboxStatus[] = ['waiting', 'promised', 'committed', 'refused']
 
@@ -103,11 +110,22 @@ CREATE INDEX entry_stream ON entry (stream, number) WHERE status < 2 AND stream 
 CREATE INDEX entry_dependency ON entry (depends_on) WHERE depends_on IS NOT NULL;
 `
 
+/** When a gateway refused an entry for the first time, and its word, once that of another one refused it for good. */
+const refusalsSchema = `
+ALTER TABLE entry ADD COLUMN refused_ms INTEGER;
+ALTER TABLE entry ADD COLUMN first_refusal BLOB;
+`
+
 /** What must not overtake: records of one stream. Others order themselves (counters, dependencies, the diagnosis stream). */
 function streamOf(leaf: Uint8Array): Uint8Array | null {
   const { body } = parseTransactionLeaf(leaf)
   if (body.t === 'iot') return body.r[0]?.[0] ?? null
   return null
+}
+
+/** The account of the gateway that signed a refusal. */
+function refuserOf(refusal: Uint8Array): Uint8Array {
+  return parseStatement('refused', readStatement(refusal).statement).gateway
 }
 
 /** The entries of one outbox. */
@@ -124,7 +142,7 @@ export class OutboxEntries {
     this.#database = openDatabase({
       path: join(options.dir, 'outbox.db'),
       synchronous: 'full',
-      migrations: [schema, promisesSchema],
+      migrations: [schema, promisesSchema, refusalsSchema],
       isLookedThrough: true,
     })
     this.#promises = new KeptPromises(this.#database)
@@ -144,7 +162,8 @@ export class OutboxEntries {
       }
       for (const row of rows) {
         if (row.isAnew === true) {
-          const set = 'status = 0, leaf = ?, attempts = 0, due_ms = 0, rule = NULL, refusal = NULL'
+          const set =
+            'status = 0, leaf = ?, attempts = 0, due_ms = 0, rule = NULL, refusal = NULL, refused_ms = NULL, first_refusal = NULL'
           this.#database.run(`UPDATE entry SET ${set} WHERE id = ? AND status = 3`, row.leaf, row.id)
         }
         this.#database.run(
@@ -187,12 +206,24 @@ export class OutboxEntries {
   /** As `Outbox.refusals`. */
   refusals(limit: number): { chain: ChainName; id: Uint8Array; refusal: Uint8Array }[] {
     return this.#database
-      .all('SELECT chain, id, refusal FROM entry WHERE refusal IS NOT NULL ORDER BY number DESC LIMIT ?', limit)
-      .map(({ chain, id, refusal }) => ({
-        chain: chainNames[Number(chain)] as ChainName,
-        id: id as Uint8Array,
-        refusal: refusal as Uint8Array,
-      }))
+      .all(
+        'SELECT chain, id, refusal, first_refusal FROM entry WHERE refusal IS NOT NULL ORDER BY number DESC LIMIT ?',
+        limit,
+      )
+      .flatMap(({ chain, id, refusal, first_refusal: first }) =>
+        [refusal, first].flatMap((one) =>
+          one === null
+            ? []
+            : [
+                {
+                  chain: chainNames[Number(chain)] as ChainName,
+                  id: id as Uint8Array,
+                  refusal: one as Uint8Array,
+                },
+              ],
+        ),
+      )
+      .slice(0, limit)
   }
 
   /** The receipt's bytes of a committed entry. */
@@ -329,11 +360,30 @@ export class OutboxEntries {
     })
   }
 
-  /** A gateway signed a refusal, and one alone may lie: the entry waits for another gateway. The second refusal finishes it, whosever it is. */
+  /**
+   * A gateway signed a refusal, and one alone may lie: the entry waits for another gateway, whose refusal finishes it. That of the same one does if
+   * there is no other, or none answered for ten minutes.
+   */
   refused(id: Uint8Array, { rule, evidence }: Pick<SignedRefusal, 'rule' | 'evidence'>, gateway: string): void {
-    const set =
-      'UPDATE entry SET status = 0, refusal = ?, due_ms = 0, gateway = ?, deadline_ms = NULL WHERE id = ? AND status < 2 AND refusal IS NULL'
-    if (this.#database.run(set, evidence, gateway, id) === 0) this.refuse(id, rule, evidence)
+    const row = this.#database.get('SELECT refusal, refused_ms FROM entry WHERE id = ? AND status < 2', id)
+    if (row === undefined) return
+    const first = row.refusal as Uint8Array | null
+    const nowMs = this.#options.now()
+    if (first === null) {
+      const set = 'refusal = ?, refused_ms = ?, status = 0, due_ms = 0, gateway = ?, deadline_ms = NULL'
+      this.#database.run(`UPDATE entry SET ${set} WHERE id = ?`, evidence, nowMs, gateway, id)
+      return
+    }
+    const isOther = !equalBytes(refuserOf(first), refuserOf(evidence))
+    const isEarly = isYetToCome(Number(row.refused_ms ?? 0) + secondWordMs, { nowMs, lengthMs: secondWordMs })
+    if (!isOther && isEarly && !this.#options.hasOneGateway) {
+      this.postpone([id], gateway)
+      return
+    }
+    this.#database.transaction(() => {
+      if (isOther) this.#database.run('UPDATE entry SET first_refusal = ? WHERE id = ?', first, id)
+      this.refuse(id, rule, evidence)
+    })
   }
 
   /** Finishes an entry. `refusal`: canonical CBOR `[statement, signature]`, if a gateway signed it. */

@@ -141,18 +141,70 @@ describe('Outbox', () => {
     expect(liar.received).toHaveLength(1)
   })
 
-  it('takes the second refusal for true, of another gateway or of the only one', async () => {
+  it('takes the second refusal for true, of another gateway or of the only one, and keeps the word of each', async () => {
     const [first, second] = [await node(), await node({}, { rank: 1 })]
     const { outbox } = open([first.url, second.url])
     outbox.start()
     const [id] = outbox.add([item(history.algorithm(2))]) as [Uint8Array]
     expect(await outbox.wait(id)).toMatchObject({ status: 'refused', rule: 'algorithm.hash' })
     expect([first.received.length, second.received.length]).toEqual([1, 1])
-    await second.close()
-    const [next] = outbox.add([item(history.algorithm(2))]) as [Uint8Array]
-    expect(await outbox.wait(next)).toMatchObject({ status: 'refused', rule: 'algorithm.hash' })
+    const said = outbox.refusals().map(({ refusal }) => parseStatement('refused', readStatement(refusal).statement))
+    const { nodes } = genesisAccounts(consortium.genesis)
+    expect(said.map(({ gateway }) => gateway)).toEqual([nodes[1], nodes[0]])
+    expect(said.map(({ tx }) => tx)).toEqual([id, id])
+    await outbox.close()
+    const { outbox: ofOne } = open([first.url])
+    ofOne.start()
+    const [next] = ofOne.add([item(history.algorithm(2))]) as [Uint8Array]
+    expect(await ofOne.wait(next)).toMatchObject({ status: 'refused', rule: 'algorithm.hash' })
     expect(first.received).toHaveLength(3)
-    expect(outbox.refusals()).toHaveLength(2)
+    expect(ofOne.refusals()).toHaveLength(3)
+  })
+
+  it('does not take the word of one gateway twice while the others are away, and asks them first when they are back', async () => {
+    const liar = await node({ refuses: 'algorithm.hash' })
+    const good = await node({}, { rank: 1 })
+    const port = Number(new URL(good.url).port)
+    await good.close()
+    const { outbox } = open([liar.url, good.url])
+    outbox.start()
+    const [id] = outbox.add([item(history.algorithm())]) as [Uint8Array]
+    while (liar.received.length < 3) await new Promise((resolve) => setImmediate(resolve))
+    expect(outbox.find(id)).not.toMatchObject({ status: 'refused' })
+    // Nobody takes it for a while.
+    liar.lies.status = 503
+    const { length } = liar.calls
+    while (liar.calls.length < length + 3) await new Promise((resolve) => setImmediate(resolve))
+    const received = liar.received.length
+    await node({}, { port, rank: 1 })
+    delete liar.lies.status
+    expect(await outbox.wait(id)).toMatchObject({ status: 'committed' })
+    // Once it had begun to answer again; the other one may have been counted as away for a moment longer.
+    expect(liar.received.length - received).toBeLessThan(10)
+    expect(outbox.refusals()).toHaveLength(1)
+  })
+
+  it('takes the word of the only gateway that can be reached for ten minutes', async () => {
+    const refuser = await node()
+    let aheadMs = 0
+    const { outbox } = open([refuser.url, 'http://127.0.0.1:1'], { now: () => Date.now() + aheadMs })
+    outbox.start()
+    const [id] = outbox.add([item(history.algorithm(2))]) as [Uint8Array]
+    while (refuser.received.length < 3) await new Promise((resolve) => setImmediate(resolve))
+    expect(outbox.find(id)).toMatchObject({ status: 'waiting' })
+    aheadMs = 600_000
+    expect(await outbox.wait(id)).toMatchObject({ status: 'refused', rule: 'algorithm.hash' })
+    expect(outbox.refusals()).toHaveLength(1)
+  })
+
+  it('goes to a third gateway with what one let pass and another defers', async () => {
+    const silent = await node({ swallow: true }, { deadlineMs: 20 })
+    const behind = await node({ swallow: true, defers: 'quorum' }, { rank: 1 })
+    const { outbox } = open([silent.url, behind.url, (await node({}, { rank: 2 })).url])
+    outbox.start()
+    const [id] = outbox.add([item(history.algorithm())]) as [Uint8Array]
+    expect(await outbox.wait(id)).toMatchObject({ status: 'committed' })
+    expect([silent.received.length, behind.received.length]).toEqual([1, 1])
   })
 
   it('sends again what was refused, if it is told to, and nothing that is on record', async () => {
@@ -402,7 +454,7 @@ describe('Outbox', () => {
       import { createLogger } from ${JSON.stringify(join(here, '..', 'process', 'logger.ts'))}
       const { id, leaves } = JSON.parse(readFileSync(${JSON.stringify(leaves)}, 'utf8'))
       const bytes = (hex) => new Uint8Array(Buffer.from(hex, 'hex'))
-      const outbox = new Outbox({ dir: ${JSON.stringify(dir)}, ledgerId: bytes(id), client: {}, logger: createLogger({ name: 'x', level: 'silent' }) })
+      const outbox = new Outbox({ dir: ${JSON.stringify(dir)}, ledgerId: bytes(id), client: { urls: [] }, logger: createLogger({ name: 'x', level: 'silent' }) })
       outbox.add(leaves.map((leaf) => ({ chain: 'userchain', leaf: bytes(leaf) })))
       process.kill(process.pid, 'SIGKILL')`
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], { cwd: here, stdio: 'ignore' })

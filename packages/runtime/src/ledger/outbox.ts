@@ -2,7 +2,8 @@
  * A durable outbox of transactions. What `add` returned for is on disk, and will be committed or refused whatever
  * happens to this process, its network or a gateway: entries are sent in the order in which they were added, resubmitted
  * (to another gateway) when a promise's deadline has passed or its gateway is away, and finished only by a verified receipt or by signed refusals: one
- * gateway may lie, so what it refuses goes to another once more, and the second refusal counts.
+ * gateway may lie, so what it refuses goes to another once more, whose refusal counts. That of the same one does only if there is no other, or none
+ * that answers for ten minutes.
  *
  * Sending twice is harmless: an id is committed at most once. Entries that a gateway deferred wait with a capped
  * back-off, and so do later ones of the same stream. A finished entry's leaf is erased; its receipt is a file.
@@ -33,7 +34,7 @@ export interface OutboxOptions {
   readonly dir: string
   /** 32 bytes. */
   readonly ledgerId: Uint8Array
-  readonly client: Pick<LedgerClient, 'submit' | 'answers' | 'receipt'>
+  readonly client: Pick<LedgerClient, 'submit' | 'answers' | 'receipt' | 'urls'>
   readonly logger: Logger
   /** Told of each entry that is finished; what it throws is logged. */
   readonly onFinished?: (entry: OutboxEntry) => void
@@ -112,6 +113,7 @@ export class Outbox {
       ledgerId: options.ledgerId,
       entriesMax: options.entriesMax ?? 100_000,
       retryMs: this.#retry,
+      hasOneGateway: options.client.urls.length === 1,
       now: this.#now,
     })
   }
@@ -271,7 +273,7 @@ export class Outbox {
       const error = parts.length === 1 ? failure : await this.#trySubmitting(chain, part)
       if (error === undefined) continue
       this.#options.logger.warn({ chain, count: part.length, code: error.detail.code }, 'submission failed')
-      this.#entries.postpone(idsOf(part), undefined)
+      this.#entries.postpone(idsOf(part), part[0]?.avoid)
       left++
     }
     return left === 0 ? 0 : this.#retry.min
@@ -290,10 +292,10 @@ export class Outbox {
   }
 
   async #submit(chain: ChainName, entries: readonly SendableEntry[]): Promise<void> {
-    const avoid = entries[0]?.avoid ?? this.#leftBehind(chain)
+    const avoid = [entries[0]?.avoid, this.#leftBehind(chain)].filter((url) => url !== undefined)
     const submission = await this.#options.client.submit(chain, entries, {
       signal: this.#stop.signal,
-      ...(avoid === undefined ? {} : { avoid }),
+      avoid,
     })
     this.#entries.submitted(chain, entries, submission)
     this.#announce(idsOf(entries))

@@ -57,7 +57,7 @@ function scene() {
   const ledger = createLedgerView(world.ledger, nowMs)
   const alarms = new Alarms({ database, events: new UserNodeEvents(logger) })
   const losses = new Losses({ database, ledger, samples: new Samples(database, nowMs), alarms, logger, nowMs })
-  const openOutbox = (client: Client = { submit: away, answers: away, receipt: away }) =>
+  const openOutbox = (client: Client = { submit: away, answers: away, receipt: away, urls: [] }) =>
     new Outbox({ dir, ledgerId, client, logger, retryMs: { min: 5, max: 50 } })
   const openDelivery = (outbox: Outbox) =>
     new Delivery({
@@ -78,6 +78,7 @@ const takesAll: Client = {
   submit: async () => ({ url: 'http://gateway', deadlineMs: Date.now() + 30_000, refused: new Map() }),
   answers: async (_chain, ids) => ids.map(() => ({ status: 'committed', index: 1, height: 1, size: 2 })),
   receipt: async () => new Uint8Array(1),
+  urls: [],
 }
 
 test('what an outbox knew that was lost is handed over again', async () => {
@@ -154,7 +155,7 @@ test('what storage refuses one person holds up nobody else, and is tried again',
   const ledger = createLedgerView(world.ledger, nowMs)
   const alarms = new Alarms({ database, events: new UserNodeEvents(logger) })
   const losses = new Losses({ database, ledger, samples: new Samples(database, nowMs), alarms, logger, nowMs })
-  const client = { submit: away, answers: away, receipt: away }
+  const client = { submit: away, answers: away, receipt: away, urls: [] }
   const outbox = new Outbox({ dir, ledgerId: world.ledger.ledgerId, client, logger })
   let isFull = true
   const delivery = new Delivery({
