@@ -84,6 +84,20 @@ function openHousehold(
   })
 }
 
+/** What is on its way. */
+function posted(): { tx: Uint8Array; leaf: Uint8Array }[] {
+  const rows = home.database.all("SELECT tx, leaf FROM posting WHERE state = 'pending'")
+  return rows.map(({ tx, leaf }) => ({ tx: tx as Uint8Array, leaf: leaf as Uint8Array }))
+}
+
+/** The ledger takes all of it. */
+function commitPosted(): void {
+  for (const { tx, leaf } of posted()) {
+    world.commit(leaf)
+    home.confirm(tx)
+  }
+}
+
 test('a node that was without power for a month changes its keys and goes on, before and after the past is forgotten', async () => {
   const vault = await home.enrol()
   vault.close()
@@ -134,6 +148,34 @@ test('somebody who was enrolled by a clock that was wrong lives once it is set r
   await household.round()
   const [, , third] = devices()
   world.commit(third?.leaf as Uint8Array)
+})
+
+test.each([
+  ['ahead, and then right', { rule: 'device.counter' }],
+  ['wrong, by an outbox that was lost since', undefined],
+] as const)('somebody who was enrolled while the clock was %s lives', async (_what, heard) => {
+  const sponsor = world.organisation
+  const { person, body } = await home.people.create({ name: 'anna', passphrase: 'correct horse battery', sponsor })
+  const message = signingMessage({ ledgerId: world.ledger.ledgerId, chain: 'userchain', bodyBytes: body })
+  home.people.confirm(person, world.op.sign(message), world.op.publicKey)
+  home.commitAll()
+  const refused = { status: 'refused', addedMs: 0, attempts: 1, chain: 'userchain' } as const
+  const household = openHousehold({ find: (tx) => heard && { ...refused, ...heard, id: toHex(tx) } })
+  world.nowMs += 7 * dayMs
+  await household.round()
+  world.nowMs -= 7 * dayMs
+  const [first] = posted()
+  expect(world.judge(first?.leaf as Uint8Array)).toEqual({ verdict: 'refused', rule: 'device.counter' })
+  home.postings.markFinal(first?.tx as Uint8Array, 'refused')
+  for (let round = 0; round < 4; round++) {
+    await household.round()
+    commitPosted()
+    world.nowMs += 60_000
+  }
+  expect(home.postings.of(person.account).map(({ what, state }) => `${what} ${state}`)).toEqual([
+    ...['register committed', 'device refused', 'device committed', 'key committed'],
+  ])
+  expect(person.state).toBe('live')
 })
 
 test('a registration that was refused goes on its way again when its sponsor confirms it again, and then no more', async () => {
@@ -526,6 +568,24 @@ test('a grant that a gateway refused, and that is on the ledger all the same, is
   const { generation } = home.person().hot
   await household.round()
   expect(home.person().hot.generation).toBe(generation)
+})
+
+test('a revocation that was refused is signed again, though the outbox that knew of it was lost before it was noted', async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  const streams = home.person().streams.map(({ stream }) => stream)
+  const request = { to: doctor.account, streams, fromMs: world.nowMs, untilMs: noEnd }
+  const { grantId } = await home.consent.grant(home.person(), vault, request)
+  vault.close()
+  home.commitAll()
+  const household = openHousehold({ find: () => undefined })
+  const { tx } = await home.consent.revoke(home.person(), () => true)
+  home.postings.markFinal(tx, 'refused')
+  world.nowMs += 60_000
+  await household.round()
+  commitPosted()
+  const { account } = home.person()
+  expect(userTables.grant.get(world.ledger.state('userchain'), account, grantId)?.c).toBeDefined()
 })
 
 test('a receipt that lacks its last part is asked of other nodes too, once it should be there', async () => {

@@ -306,9 +306,11 @@ export class Household {
     if (keys.some(({ state }) => state === 'committed')) store.writeState(person, 'live')
   }
 
-  /** Refused for the clock of this node, which may be right by now. */
+  /** Refused for the clock of this node, which may be right by now; of an outbox whose file was lost it is not known why. */
   #isOutOfTime({ tx, state }: { tx: Uint8Array; state: string }): boolean {
-    return state === 'refused' && timeRules.has(this.#deps.outbox.find(tx)?.rule ?? '')
+    if (state !== 'refused') return false
+    const rule = this.#deps.outbox.find(tx)?.rule
+    return rule === undefined || timeRules.has(rule)
   }
 
   async #renewKeys(person: Person): Promise<void> {

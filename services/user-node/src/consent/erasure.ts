@@ -29,6 +29,11 @@ const pollMs = 100
 /** Refusals for having come at the wrong time, or under the op key before this one. */
 const rulesOfOrder = new Set(['erase.counter', 'erase.expiry', 'erase.signature', 'outbox.dependency'])
 
+/** True if what was refused for this may be taken another time; of an outbox whose file was lost it is not known why. */
+function mayBeTaken(rule: string | undefined): boolean {
+  return rule === undefined || rulesOfOrder.has(rule)
+}
+
 /** So many refusals in a row are answered at once; what is refused again and again then, as by a clock that is wrong, waits for `again`. */
 const signedAtOnce = 8
 
@@ -131,7 +136,7 @@ export class Erasures {
     const row = database.get('SELECT body FROM erasure WHERE tx = ? AND account = ?', fromHex(entry.id), person.account)
     if (row === undefined) return
     // What is refused for anything else would be refused again.
-    if (!rulesOfOrder.has(entry.rule ?? '')) return
+    if (!mayBeTaken(entry.rule)) return
     if (this.#deps.standing.isOut(person) && !this.#isNextInForce(person)) return
     const refusals = (this.#refusals.get(person.id) ?? 0) + 1
     this.#refusals.set(person.id, refusals)
@@ -156,7 +161,7 @@ export class Erasures {
       // The newest of the same ranges says how it stands.
       const isNewest = !seen.has(name)
       seen.add(name)
-      if (isNewest && state === 'refused' && rulesOfOrder.has(find(tx as Uint8Array)?.rule ?? ''))
+      if (isNewest && state === 'refused' && mayBeTaken(find(tx as Uint8Array)?.rule))
         database.transaction(() => this.#post(person, ranges, undefined))
     }
   }

@@ -112,13 +112,16 @@ export class Settlement {
   async resume(find: (tx: Uint8Array) => OutboxEntry | undefined): Promise<void> {
     const { database, people, nowMs, consent } = this.#deps
     const rows = database.all(
-      `SELECT consent.tx AS tx, consent.account AS account FROM consent JOIN posting ON posting.tx = consent.tx
+      `SELECT consent.tx AS tx, consent.account AS account, posting.state AS state FROM consent JOIN posting ON posting.tx = consent.tx
        WHERE consent.state = 'pending' AND posting.state <> 'pending' ORDER BY consent.changed LIMIT 64`,
     )
     for (const row of rows) {
       const person = people.byAccount(row.account as Uint8Array)
-      const entry = find(row.tx as Uint8Array)
-      if (person !== undefined && entry !== undefined) await this.settle(person, entry)
+      const tx = row.tx as Uint8Array
+      // An outbox whose file was lost does not know it any more.
+      const status = row.state as 'committed' | 'refused'
+      const final = { id: toHex(tx), chain: 'userchain', status, addedMs: nowMs(), attempts: 0 } as const
+      if (person !== undefined) await this.settle(person, find(tx) ?? final)
     }
     if (isYetToCome(this.#reissueAfterMs, { nowMs: nowMs(), lengthMs: reissuePauseMs })) return
     this.#reissueAfterMs = nowMs() + reissuePauseMs

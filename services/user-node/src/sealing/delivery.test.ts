@@ -7,7 +7,7 @@ import { sha256 } from '@healthblock/crypto/hash'
 import { generateSigningKey, type SigningKey } from '@healthblock/crypto/signature'
 import { toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
-import { Outbox } from '@healthblock/runtime/outbox'
+import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
 import type { StorageClient } from '@healthblock/runtime/storage-client'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { TestHome } from '../../../../test/support/home.ts'
@@ -59,7 +59,7 @@ function scene() {
   const losses = new Losses({ database, ledger, samples: new Samples(database, nowMs), alarms, logger, nowMs })
   const openOutbox = (client: Client = { submit: away, answers: away, receipt: away, urls: [] }) =>
     new Outbox({ dir, ledgerId, client, logger, retryMs: { min: 5, max: 50 } })
-  const openDelivery = (outbox: Outbox) =>
+  const openDelivery = (outbox: Outbox, onFinal: (entry: OutboxEntry) => void = () => {}) =>
     new Delivery({
       ...{ database, people: new PersonStore(database, new Uint8Array(32)), postings, outbox, logger, nowMs },
       ledger,
@@ -68,7 +68,7 @@ function scene() {
       storageOf: () => {
         throw new Error('nothing is stored here')
       },
-      onFinal: () => {},
+      onFinal: (_posting, entry) => onFinal(entry),
     })
   return { world, database, postings, openOutbox, openDelivery }
 }
@@ -111,6 +111,23 @@ test('what follows something that is on record goes on its way from an outbox th
   outbox.start()
   openDelivery(outbox).handOver()
   expect(await outbox.wait(tx)).toMatchObject({ status: 'committed' })
+  await outbox.close()
+  database.close()
+})
+
+test('what follows something that was refused is refused with it, by an outbox that does not know that any more', async () => {
+  const { world, database, postings, openOutbox, openDelivery } = scene()
+  const { account, leaf, tx } = leafOf(world, generateSigningKey())
+  const requires = sha256(tx)
+  postings.add({ tx: requires, account, what: 'key', leaf: new Uint8Array(1), requires: undefined }, 1)
+  postings.markFinal(requires, 'refused')
+  postings.add({ tx, account, what: 'erase', leaf, requires }, 2)
+  const outbox = openOutbox(takesAll)
+  const rules: (string | undefined)[] = []
+  openDelivery(outbox, ({ rule }) => rules.push(rule)).handOver()
+  expect(postings.find(account, tx)).toMatchObject({ state: 'refused' })
+  expect(rules).toEqual(['outbox.dependency'])
+  expect([postings.unhanded().length, outbox.pending()]).toEqual([0, 0])
   await outbox.close()
   database.close()
 })

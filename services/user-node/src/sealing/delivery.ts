@@ -11,7 +11,7 @@ import type { StorageClient } from '@healthblock/runtime/storage-client'
 import type { LedgerView } from '../ledger-view.ts'
 import type { OpStanding } from '../people/op-standing.ts'
 import type { Person, PersonStore } from '../store/person.ts'
-import type { Posting, Postings } from '../store/postings.ts'
+import type { Posting, PostingState, Postings } from '../store/postings.ts'
 import type { Losses } from './losses.ts'
 
 interface Dependencies {
@@ -42,6 +42,11 @@ const refusedPauses: PauseLimits = { minMs: 2_000, maxMs: 300_000 }
 /** Records of nothing, and a registration, are the same transaction however often they are signed. */
 function isRenewable(what: unknown): boolean {
   return what === 'iot' || what === 'register'
+}
+
+/** What an outbox says of something whose predecessor was refused: one whose file was lost since would wait for that for ever. */
+function refusedWithIt({ tx }: Posting, addedMs: number): OutboxEntry {
+  return { id: toHex(tx), chain: 'userchain', status: 'refused', addedMs, attempts: 0, rule: 'outbox.dependency' }
 }
 
 /** Moves batches and postings along. `step` may be called at any time, by anyone; it never runs twice at once. */
@@ -218,29 +223,29 @@ export class Delivery {
 
   /** Hands signed transactions to the outbox. */
   handOver(): void {
-    const { postings, outbox } = this.#deps
+    const { postings, outbox, nowMs } = this.#deps
     for (;;) {
       const waiting = postings.unhanded()
       if (waiting.length === 0) return
       for (const posting of waiting) {
-        outbox.add([
-          {
-            chain: 'userchain',
-            leaf: posting.leaf,
-            isAnew: isRenewable(posting.what),
-            ...this.#dependenceOf(posting),
-          },
-        ])
+        const before = this.#stateBefore(posting)
+        if (before === 'refused') {
+          this.settle(refusedWithIt(posting, nowMs()))
+          continue
+        }
+        // What is on record is not waited for: an outbox whose file was lost does not know it any more.
+        const dependsOn = before === 'committed' ? undefined : posting.requires
+        const { leaf } = posting
+        const item = { chain: 'userchain', leaf, isAnew: isRenewable(posting.what) } as const
+        outbox.add([dependsOn === undefined ? item : { ...item, dependsOn }])
         postings.markHanded(posting.tx)
       }
     }
   }
 
-  /** What must be on record first; nothing if it is, for an outbox whose file was lost does not know it any more. */
-  #dependenceOf({ account, requires }: Posting): { dependsOn?: Uint8Array } {
-    const { postings } = this.#deps
-    if (requires === undefined || postings.find(account, requires)?.state === 'committed') return {}
-    return { dependsOn: requires }
+  /** What became of that which must be on record first. */
+  #stateBefore({ account, requires }: Posting): PostingState | undefined {
+    return requires === undefined ? undefined : this.#deps.postings.find(account, requires)?.state
   }
 
   /** The outbox's final word about a transaction. What cannot be written down is taken up again by a later step. */

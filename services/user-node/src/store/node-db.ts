@@ -180,6 +180,19 @@ ALTER TABLE person ADD COLUMN looked INTEGER NOT NULL DEFAULT 0;
 /** What is no silence: where one begins is found without reading through it. */
 const spoken = 'CREATE INDEX batch_spoken ON batch (account, stream, until, sequence) WHERE kind <> 1;'
 
+/** Postings in the order in which they were signed, whatever the clock says: their counters are in that order. */
+const numbered = `
+CREATE TABLE numbered (
+  number INTEGER PRIMARY KEY, tx BLOB NOT NULL UNIQUE, account BLOB NOT NULL, what TEXT NOT NULL, leaf BLOB NOT NULL,
+  requires BLOB, handed INTEGER NOT NULL, state TEXT NOT NULL, ms INTEGER NOT NULL
+) STRICT;
+INSERT INTO numbered (tx, account, what, leaf, requires, handed, state, ms)
+  SELECT tx, account, what, leaf, requires, handed, state, ms FROM posting ORDER BY ms, what DESC;
+DROP TABLE posting;
+ALTER TABLE numbered RENAME TO posting;
+CREATE INDEX posting_unhanded ON posting (handed) WHERE handed = 0;
+`
+
 /**
  * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
  *
@@ -196,7 +209,7 @@ export function openNodeDatabase(path: string): Database {
     synchronous: 'full',
     migrations: [
       ...[schema, devices, erasures, files, portal, accepted, keys, looks, amendments, reclaims, episodes],
-      ...[reclaimsAgain, rekeys, looked, spoken],
+      ...[reclaimsAgain, rekeys, looked, spoken, numbered],
     ],
     isLookedThrough: true,
   })

@@ -46,10 +46,10 @@ export class Postings {
     )
   }
 
-  /** Not yet handed to the outbox, oldest first; at most 256. */
+  /** Not yet handed to the outbox, in the order in which they were signed; at most 256. */
   unhanded(): Posting[] {
     const rows = this.#database.all(
-      "SELECT tx, account, what, leaf, requires FROM posting WHERE handed = 0 AND state = 'pending' ORDER BY ms, what DESC LIMIT 256",
+      "SELECT tx, account, what, leaf, requires FROM posting WHERE handed = 0 AND state = 'pending' ORDER BY number LIMIT 256",
     )
     return rows.map((row) => ({
       tx: row.tx as Uint8Array,
@@ -75,7 +75,7 @@ export class Postings {
   /** Leaves of the transactions that were to follow another one, refused with it. */
   followers(tx: Uint8Array): Uint8Array[] {
     return this.#database
-      .all("SELECT leaf FROM posting WHERE requires = ? AND what = 'envelope' ORDER BY ms LIMIT 4096", tx)
+      .all("SELECT leaf FROM posting WHERE requires = ? AND what = 'envelope' ORDER BY number LIMIT 4096", tx)
       .map(({ leaf }) => leaf as Uint8Array)
   }
 
@@ -98,10 +98,14 @@ export class Postings {
     }
   }
 
-  /** Every transaction of a person's enrolment and consent, oldest first. */
+  /** The newest 1,000 transactions of a person's enrolment and consent, in the order in which they were signed. */
   of(account: Uint8Array): { tx: Uint8Array; what: Posting['what']; state: PostingState }[] {
     return this.#database
-      .all("SELECT tx, what, state FROM posting WHERE account = ? AND what <> 'iot' ORDER BY ms LIMIT 1000", account)
+      .all(
+        "SELECT tx, what, state FROM posting WHERE account = ? AND what <> 'iot' ORDER BY number DESC LIMIT 1000",
+        account,
+      )
+      .reverse()
       .map((row) => ({ tx: row.tx as Uint8Array, what: row.what as Posting['what'], state: row.state as PostingState }))
   }
 }
