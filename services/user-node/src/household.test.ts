@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { userTables } from '@healthblock/chain/tables'
-import { signingMessage } from '@healthblock/chain/transaction'
+import { parseTransactionLeaf, signingMessage } from '@healthblock/chain/transaction'
 import { equalBytes, toHex } from '@healthblock/encoding/bytes'
 import { createLogger } from '@healthblock/runtime/logger'
 import { Outbox } from '@healthblock/runtime/outbox'
@@ -586,6 +586,42 @@ test('a revocation that was refused is signed again, though the outbox that knew
   commitPosted()
   const { account } = home.person()
   expect(userTables.grant.get(world.ledger.state('userchain'), account, grantId)?.c).toBeDefined()
+})
+
+test('more access than one change of keys can end is ended all the same: nobody gets the new keys, and the rest follows', {
+  timeout: 120_000,
+}, async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  const streams = [home.stream('ecg').stream]
+  const household = openHousehold()
+  for (let i = 1; i <= 259; i++) {
+    const request = { to: doctor.account, streams, fromMs: world.nowMs, untilMs: world.nowMs + i * dayMs }
+    await home.consent.grant(home.person(), vault, request)
+  }
+  vault.close()
+  while (home.commitAll().length > 0);
+  await home.consent.revoke(home.person(), () => true)
+  expect(home.person().hot.grants).toEqual([])
+  const ends = (): number[] =>
+    home.leaves('key').map((leaf) => (parseTransactionLeaf(leaf).body as unknown as { close: [] }).close.length)
+  expect(ends()).toEqual([256])
+  // Without a network nothing more is signed, and a further change repeats as many.
+  await household.round()
+  expect(posted()).toHaveLength(1)
+  await home.consent.rotate(home.person())
+  expect(home.person().hot.generation).toBe(3)
+  commitPosted()
+  for (let round = 0; round < 3; round++) {
+    world.nowMs += 1_000
+    await household.round()
+    commitPosted()
+  }
+  expect(home.person().hot.generation).toBe(4)
+  const { account } = home.person()
+  const open = [...createLedgerView(world.ledger, () => world.nowMs).openGrants(account)]
+  expect(open).toEqual([])
+  expect(new Set(shownGrants().map(({ state }) => state))).toEqual(new Set(['ended']))
 })
 
 test('a receipt that lacks its last part is asked of other nodes too, once it should be there', async () => {

@@ -230,6 +230,7 @@ export class Household {
     const notice = (): void => alarms.noticeForeign(person, { generation, atMs: nowMs() })
     if (behind.length > 0 || adopted.length > 0 || isBehindKeys) notice()
     const ended = await consent.endRefused(person)
+    await consent.endLeft(person)
     const grants = this.#hasLooked ? await consent.adoptGrants(person, this.#isCaughtUp) : 0
     if (grants > 0) notice()
     else if (isBehindKeys && ended === 0 && this.#hasLooked) await this.#answer(person)

@@ -44,7 +44,7 @@ import { ForeignGrants } from './foreign-grants.ts'
 import { writeGrant } from './grant-row.ts'
 import { LeftEnvelopes } from './left-envelopes.ts'
 import { checkRequest, type GrantRequest } from './request.ts'
-import { unconfirmed } from './unconfirmed.ts'
+import { closesMax, isEndLeft, noteEnded, unconfirmed } from './unconfirmed.ts'
 
 /** Why a `key` transaction was made (packages/chain SPEC.md §6). */
 export const reasons = { grant: 1, revoke: 2, rotate: 3, panic: 4, erase: 6 } as const
@@ -210,6 +210,14 @@ export class Consent {
       }
       await this.#rotate(person, alive, reasons.revoke, { writeDown })
       return alive.length
+    })
+  }
+
+  /** Ends grants on the ledger for which an earlier change of keys had no room. Their keys were taken away with that one. */
+  endLeft(person: Person): Promise<void> {
+    return this.#inTurn(person, async () => {
+      if (isEndLeft(this.#deps.database, person.account, person.hot.generation))
+        await this.#rotate(person, [], reasons.revoke)
     })
   }
 
@@ -390,15 +398,8 @@ export class Consent {
       const cuts = this.#cutsAt(person)
       const closes = closing.map(({ grantId }) => grantId)
       const recorded = this.#record(person, { generation, first, cuts, closes, opens: [], envelopes, late, why }, [])
-      for (const gid of closes) {
-        database.run(
-          'UPDATE grants SET closed = coalesce(closed, ?), closegen = ? WHERE account = ? AND gid = ? AND closegen IS NULL',
-          changedAtMs,
-          generation,
-          person.account,
-          gid,
-        )
-      }
+      const { closed } = recorded
+      noteEnded(database, person.account, { generation, atMs: changedAtMs, ending: closes, closed })
       writeDown?.()
       people.writeHot(person, hot)
       return recorded
@@ -560,7 +561,11 @@ export class Consent {
   }
 
   /** Signs a `key` (and the `envelope`s that do not fit into it) and writes them down. Inside the caller's transaction. */
-  #record(person: Person, parts: Parts, roots: readonly SigningKey[]): { tx: Uint8Array } {
+  #record(
+    person: Person,
+    parts: Parts,
+    roots: readonly SigningKey[],
+  ): { tx: Uint8Array; closed: readonly Uint8Array[] } {
     const { database, people, ledger, nowMs } = this.#deps
     const seen = ledger.seen()
     if (seen === undefined) {
@@ -569,7 +574,8 @@ export class Consent {
         person: person.name,
       })
     }
-    const pending = unconfirmed(this.#deps, person.account, parts.generation)
+    const newest = person.hot.generation
+    const pending = unconfirmed(this.#deps, person.account, { generation: parts.generation, newest })
     const n = people.nextCounter(person, { nowMs: nowMs(), recorded: ledger.lastCounter(person.account) })
     const { first, rest } = packEnvelopes(parts.envelopes)
     const body: KeyBody = {
@@ -581,7 +587,8 @@ export class Consent {
       gen: parts.generation,
       first: parts.first,
       cut: [...pending.cuts, ...foreignCuts(this.#deps, person, parts.generation)],
-      close: uniqueIds([...pending.closes, ...parts.closes]),
+      // What finds no room is left to the next one, which takes it once this one is on record (`endLeft`).
+      close: uniqueIds([...pending.closes, ...parts.closes]).slice(0, closesMax),
       open: parts.opens,
       env: first,
       why: parts.why,
@@ -599,7 +606,7 @@ export class Consent {
       "INSERT INTO consent (tx, account, generation, opens, closes, body, state, changed) VALUES (?, ?, ?, ?, ?, ?, 'pending', ?)",
       ...[tx, person.account, parts.generation, parts.opens.length, body.close.length, transaction.bodyBytes, nowMs()],
     )
-    return { tx }
+    return { tx, closed: body.close }
   }
 
   #sign(person: Person, body: Parameters<typeof encodeBody>[0], roots: readonly SigningKey[]): Transaction {

@@ -1,13 +1,17 @@
 /** What of a node's own consent is not known to be on the ledger: each further `key` repeats it, so that none that is lost is missed. */
 import type { Cut } from '@healthblock/chain/transaction'
+import { toHex } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { LedgerView } from '../ledger-view.ts'
 
-/** Every cut, of generations before `generation`, and close of own predecessors that are not known as committed; at most 256 of each. */
+/** Most grants that one `key` ends. */
+export const closesMax = 256
+
+/** Every cut, of generations before `generation`, and close of own predecessors that are not known as committed, the oldest first; at most 256 of each. */
 export function unconfirmed(
   { database, ledger }: { readonly database: Database; readonly ledger: LedgerView },
   account: Uint8Array,
-  generation: number,
+  { generation, newest }: { generation: number; newest: number },
 ): { cuts: Cut[]; closes: Uint8Array[] } {
   const row = database.get(
     "SELECT max(generation) AS generation FROM consent WHERE account = ? AND state = 'committed'",
@@ -21,11 +25,52 @@ export function unconfirmed(
     ...[account, first, generation],
   )
   const closes = database.all(
-    'SELECT gid FROM grants WHERE account = ? AND closegen > ? ORDER BY gid LIMIT 256',
-    ...[account, committed],
+    `SELECT gid FROM grants WHERE account = ? AND coalesce(told, closegen) > ? AND coalesce(told, closegen) <= ?
+     ORDER BY coalesce(told, closegen), gid LIMIT ?`,
+    ...[account, committed, Math.max(generation, newest), closesMax],
   )
   return {
     cuts: cuts.map((cut): Cut => [cut.stream as Uint8Array, Number(cut.generation), Number(cut.last)]),
     closes: closes.map(({ gid }) => gid as Uint8Array),
   }
+}
+
+/**
+ * Notes what a change of keys ends: what its `key` has no room for is left to the next one. Inside the caller's transaction.
+ *
+ * @param closed - by its `key`.
+ * @param ending - what is to end with this change.
+ */
+export function noteEnded(
+  database: Database,
+  account: Uint8Array,
+  change: { generation: number; atMs: number; ending: readonly Uint8Array[]; closed: readonly Uint8Array[] },
+): void {
+  const { generation, atMs, ending, closed } = change
+  for (const gid of ending) {
+    database.run(
+      'UPDATE grants SET closed = coalesce(closed, ?), closegen = ? WHERE account = ? AND gid = ? AND closegen IS NULL',
+      ...[atMs, generation, account, gid],
+    )
+  }
+  const isClosed = new Set(closed.map(toHex))
+  const rows = database.all(
+    'SELECT gid FROM grants WHERE account = ? AND coalesce(told, closegen) >= ? LIMIT 8192',
+    ...[account, generation],
+  )
+  for (const { gid } of rows) {
+    const told = isClosed.has(toHex(gid as Uint8Array)) ? generation : generation + 1
+    database.run(
+      'UPDATE grants SET told = nullif(?, closegen) WHERE account = ? AND gid = ?',
+      ...[told, account, gid as Uint8Array],
+    )
+  }
+}
+
+/** True if ends of grants are left to the next change of keys, which has room for them now: the one before is on record. */
+export function isEndLeft(database: Database, account: Uint8Array, generation: number): boolean {
+  const left = database.get('SELECT 1 FROM grants WHERE account = ? AND told > ? LIMIT 1', account, generation)
+  if (left === undefined) return false
+  const recorded = "SELECT 1 FROM consent WHERE account = ? AND generation >= ? AND state = 'committed' LIMIT 1"
+  return database.get(recorded, account, generation) !== undefined
 }

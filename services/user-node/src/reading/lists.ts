@@ -93,7 +93,7 @@ export function listGrants(
   const rows = database.all(
     `SELECT grants.*, consent.state AS consentstate, closing.tx AS closetx FROM grants LEFT JOIN consent ON consent.tx = grants.tx
      LEFT JOIN (SELECT account, generation, max(tx) AS tx FROM consent WHERE closes > 0 AND state <> 'refused' GROUP BY account, generation)
-       AS closing ON closing.account = grants.account AND closing.generation = grants.closegen
+       AS closing ON closing.account = grants.account AND closing.generation = coalesce(grants.told, grants.closegen)
      WHERE grants.account = ? ORDER BY opened LIMIT 100000`,
     person.account,
   )

@@ -218,7 +218,7 @@ const ended: Reader = (database, person, beforeMs, limit) =>
   query(
     database,
     `SELECT gid, doctor, closed, consent.tx AS tx, consent.state AS state FROM grants
-     LEFT JOIN consent ON consent.account = grants.account AND consent.generation = grants.closegen AND consent.closes > 0
+     LEFT JOIN consent ON consent.account = grants.account AND consent.generation = coalesce(grants.told, grants.closegen) AND consent.closes > 0
      WHERE grants.account = ? AND closed <= ? AND closegen IS NOT NULL GROUP BY gid ORDER BY closed DESC LIMIT ?`,
     ...[person.account, beforeMs, limit],
   ).map((row) =>

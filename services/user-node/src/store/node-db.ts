@@ -193,6 +193,9 @@ ALTER TABLE numbered RENAME TO posting;
 CREATE INDEX posting_unhanded ON posting (handed) WHERE handed = 0;
 `
 
+/** The generation whose `key` ends a grant on the ledger, where that is a later one than the first whose keys the grant does not get (`closegen`). */
+const told = 'ALTER TABLE grants ADD COLUMN told INTEGER;'
+
 /**
  * Opens `node.db`, making it if absent, and looks through the whole of it: nothing else holds what is in it.
  *
@@ -209,7 +212,7 @@ export function openNodeDatabase(path: string): Database {
     synchronous: 'full',
     migrations: [
       ...[schema, devices, erasures, files, portal, accepted, keys, looks, amendments, reclaims, episodes],
-      ...[reclaimsAgain, rekeys, looked, spoken, numbered],
+      ...[reclaimsAgain, rekeys, looked, spoken, numbered, told],
     ],
     isLookedThrough: true,
   })
