@@ -6,6 +6,7 @@ import { ensureFolder } from '@healthblock/runtime/files'
 import { type FollowedBlock, LedgerFollower } from '@healthblock/runtime/follower'
 import { type Address, createHttpApp, type HttpApp } from '@healthblock/runtime/http-app'
 import { isoOf, ledgerStandingOf } from '@healthblock/runtime/ledger-standing'
+import { LedgerWatch } from '@healthblock/runtime/ledger-watch'
 import type { Logger } from '@healthblock/runtime/logger'
 import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
@@ -222,32 +223,25 @@ async function catchUp(built: Omit<Built, 'catchUp'>, logger: Logger, timeoutMs:
   return result()
 }
 
-/** Gives the watch every block of Userchain after its cursor. */
-async function watchUserchain(built: Built, logger: Logger, signal: AbortSignal): Promise<void> {
-  const { follower, watch, worker } = built
-  const onBlock = (block: FollowedBlock): void => {
+/** The node's watches over both chains. */
+function ledgerWatches(
+  { follower, watch, recorded, worker }: Built,
+  logger: Logger,
+  stopping: AbortSignal,
+): LedgerWatch[] {
+  const seeUserchain = (block: FollowedBlock): void => {
     if (watch.see(block)) worker.wake()
   }
-  try {
-    await follower.follow({ chain: 'userchain', cursor: watch.cursor(), onBlock, signal })
-  } catch (error) {
-    logger.error({ err: error }, 'Userchain is not followed any more')
-  }
-}
-
-/** Gives the other watch every block of Docchain after its cursor. */
-async function watchDocchain(built: Built, logger: Logger, signal: AbortSignal): Promise<void> {
-  const { follower, recorded } = built
-  const onBlock = (block: FollowedBlock): Promise<void> => recorded.see(block, signal)
-  try {
-    await follower.follow({ chain: 'docchain', cursor: recorded.cursor(), onBlock, signal })
-  } catch (error) {
-    logger.error({ err: error }, 'Docchain is not followed any more')
-  }
+  const seeDocchain = (block: FollowedBlock): Promise<void> => recorded.see(block, stopping)
+  const parts = { follower, logger }
+  return [
+    new LedgerWatch({ ...parts, chain: 'userchain', cursor: () => watch.cursor(), onBlock: seeUserchain }),
+    new LedgerWatch({ ...parts, chain: 'docchain', cursor: () => recorded.cursor(), onBlock: seeDocchain }),
+  ]
 }
 
 /** Waits until the doctor may read the ledger, then follows it. */
-async function followWhenEnrolled(built: Built, logger: Logger, signal: AbortSignal): Promise<void> {
+async function followWhenEnrolled(built: Built, watches: readonly LedgerWatch[], signal: AbortSignal): Promise<void> {
   const { identity, outbox, follower } = built
   const isReadable = (): boolean => {
     const { doctor } = identity
@@ -259,7 +253,7 @@ async function followWhenEnrolled(built: Built, logger: Logger, signal: AbortSig
     if (signal.aborted) return
   }
   follower.start()
-  await Promise.all([watchUserchain(built, logger, signal), watchDocchain(built, logger, signal)])
+  await Promise.all(watches.map((watch) => watch.run(signal)))
 }
 
 /** Opens everything in `config.dir`; nothing listens yet. */
@@ -274,12 +268,13 @@ export async function createDoctorNode(options: {
   ensureFolder(config.dir)
   const running = new AbortController()
   const built = build(config, logger, running.signal, options.nowMs ?? Date.now)
+  const watches = ledgerWatches(built, logger, running.signal)
   const app: HttpApp = await createHttpApp({
     name: 'HealthBlock doctor node',
     version: '0.1.0',
     logger,
     statusOfCode,
-    readiness: () => built.follower.readiness(),
+    readiness: () => watches.reduce((checks, watch) => watch.readiness(checks), built.follower.readiness()),
     bodySizeBytesMax: nodeBodyBytesMax,
     trustedProxies: config.trustedProxies,
   })
@@ -307,7 +302,7 @@ export async function createDoctorNode(options: {
     async listen() {
       built.worker.reconcile()
       built.outbox.start()
-      work = Promise.all([built.worker.run(running.signal), followWhenEnrolled(built, logger, running.signal)])
+      work = Promise.all([built.worker.run(running.signal), followWhenEnrolled(built, watches, running.signal)])
       return app.listen({ host: config.host, port: config.port, dir: config.dir })
     },
     async stop() {

@@ -6,6 +6,7 @@ import { ensureFolder } from '@healthblock/runtime/files'
 import { type FollowedBlock, LedgerFollower } from '@healthblock/runtime/follower'
 import { type Address, createHttpApp, type HttpApp } from '@healthblock/runtime/http-app'
 import { isoOf, ledgerStandingOf } from '@healthblock/runtime/ledger-standing'
+import { LedgerWatch } from '@healthblock/runtime/ledger-watch'
 import type { Logger } from '@healthblock/runtime/logger'
 import { Outbox, type OutboxEntry } from '@healthblock/runtime/outbox'
 import { PortalCookie } from '@healthblock/runtime/portal-access'
@@ -378,10 +379,10 @@ async function drain(delivery: Delivery, household: Household, timeoutMs: number
   return delivery.pending()
 }
 
-/** Gives the node's own watcher every block of Docchain after its cursor. */
-async function watchDocchain(built: Built, logger: Logger, signal: AbortSignal): Promise<void> {
-  const { database, follower, diagnoses, household } = built
-  const row = database.get("SELECT value FROM cursor WHERE name = 'docchain'")
+/** The node's watch over Docchain. */
+function docchainWatch({ database, follower, diagnoses, household }: Built, logger: Logger): LedgerWatch {
+  const cursor = (): Uint8Array | undefined =>
+    database.get("SELECT value FROM cursor WHERE name = 'docchain'")?.value as Uint8Array | undefined
   const onBlock = (block: FollowedBlock): void => {
     database.transaction(() => {
       for (const placed of block.transactions) diagnoses.see({ ...placed, ms: block.seal.ms })
@@ -389,15 +390,11 @@ async function watchDocchain(built: Built, logger: Logger, signal: AbortSignal):
     })
     if (block.transactions.length > 0) household.wake()
   }
-  try {
-    await follower.follow({ chain: 'docchain', cursor: row?.value as Uint8Array | undefined, onBlock, signal })
-  } catch (error) {
-    logger.error({ err: error }, 'Docchain is not followed any more')
-  }
+  return new LedgerWatch({ chain: 'docchain', follower, cursor, onBlock, logger })
 }
 
 /** Waits until somebody of the house may read the ledger, then follows it. */
-async function followWhenEnrolled(built: Built, logger: Logger, signal: AbortSignal): Promise<void> {
+async function followWhenEnrolled(built: Built, watch: LedgerWatch, signal: AbortSignal): Promise<void> {
   const { store, postings, outbox } = built
   // The outbox's file may have been lost since the registration.
   const isRegistered = ({ account }: Person): boolean =>
@@ -407,7 +404,7 @@ async function followWhenEnrolled(built: Built, logger: Logger, signal: AbortSig
     if (signal.aborted) return
   }
   built.follower.start()
-  await watchDocchain(built, logger, signal)
+  await watch.run(signal)
 }
 
 /** Asks the storage nodes who looked, apart from the household's rounds: one that does not answer holds up nothing. */
@@ -428,13 +425,14 @@ export async function createUserNode(options: {
   ensureFolder(config.dir)
   const running = new AbortController()
   const built = build(config, secrets, logger, running.signal)
+  const watch = docchainWatch(built, logger)
   const app: HttpApp = await createHttpApp({
     name: 'HealthBlock user node',
     version: '0.1.0',
     logger,
     statusOfCode,
     bodySizeBytesMax: nodeBodyBytesMax,
-    readiness: () => built.follower.readiness(),
+    readiness: () => watch.readiness(built.follower.readiness()),
     trustedProxies: config.trustedProxies,
   })
   guardPortalNames(app.fastify, config.portalNames ?? [])
@@ -465,7 +463,7 @@ export async function createUserNode(options: {
       built.delivery.reconcile()
       built.outbox.start()
       const { signal } = running
-      const watches = [followWhenEnrolled(built, logger, signal), watchLooks(built, signal)]
+      const watches = [followWhenEnrolled(built, watch, signal), watchLooks(built, signal)]
       work = Promise.all([built.household.run(signal), ...watches])
       return app.listen({ host: config.host, port: config.port, dir: config.dir })
     },
