@@ -12,7 +12,7 @@ import type { Envelopes } from '../watch/envelopes.ts'
 import type { Grant, Grants } from '../watch/grants.ts'
 import { Alarms } from './alarms.ts'
 import type { Judge } from './judge.ts'
-import { Reader } from './reader.ts'
+import { backlogMax, Reader } from './reader.ts'
 import type { UnreadableReports } from './unreadable.ts'
 import { Worker } from './worker.ts'
 
@@ -123,5 +123,63 @@ test('records that are nowhere, while one storage node is down, do not hold up t
   clockMs -= 900_000
   await expect(reader.read(patient, signal)).rejects.toThrow('does not answer')
   expect(asked.slice(10)).toEqual([1, 2, 3, 4])
+  close()
+})
+
+test('a record is not said to be missing for a time in which nobody looked: the clock was set ahead, or the node was off', async () => {
+  let clockMs = 1_000_000
+  let isAway = false
+  const { database, reader, add, close } = setUp({
+    nowMs: () => clockMs,
+    get: async () => {
+      if (isAway) throw new RuntimeError('nobody answers', { code: 'ERR_NO_SOURCE', attempts: [] })
+      throw new RuntimeError('nowhere', { code: 'ERR_BLOCK_NOT_FOUND', digest: '' })
+    },
+  })
+  add(ecg, 1, 1)
+  const { signal } = new AbortController()
+  const state = () => database.get('SELECT state FROM record')?.state
+  await reader.read(patient, signal)
+  clockMs += 86_400_000
+  await reader.read(patient, signal)
+  expect(state()).toBe('waiting')
+  // Nor for one in which a store did not answer, which may have it.
+  isAway = true
+  for (let i = 0; i < 15; i++) {
+    clockMs += 10_000
+    await expect(reader.read(patient, signal)).rejects.toThrow('nobody answers')
+  }
+  isAway = false
+  clockMs += 5_000
+  await reader.read(patient, signal)
+  expect(state()).toBe('waiting')
+  let lookedMs = 0
+  for (; state() === 'waiting' && lookedMs < 120_000; lookedMs += 5_000) {
+    clockMs += 5_000
+    await reader.read(patient, signal)
+  }
+  expect(state()).toBe('unreadable')
+  expect(lookedMs).toBeGreaterThanOrEqual(45_000)
+  close()
+})
+
+test('what waits until others were judged is not put off by the network', async () => {
+  const clockMs = 1_000_000
+  const { database, reader, add, close } = setUp({
+    nowMs: () => clockMs,
+    get: async () => {
+      throw new RuntimeError('nobody answers', { code: 'ERR_NO_SOURCE', attempts: [] })
+    },
+  })
+  add(ecg, 1, 1)
+  const { signal } = new AbortController()
+  await expect(reader.read(patient, signal)).rejects.toThrow('nobody answers')
+  expect(reader.isPuttingOff()).toBe(true)
+  database.transaction(() => {
+    for (let sequence = 2; sequence <= backlogMax.records + 1; sequence++) add(ecg, sequence, 2)
+    database.run("UPDATE record SET state = 'open', block = x'00' WHERE sequence > 1")
+  })
+  expect(await reader.read(patient, signal)).toBe(false)
+  expect(reader.isPuttingOff()).toBe(false)
   close()
 })

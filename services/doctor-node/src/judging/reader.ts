@@ -217,15 +217,18 @@ export class Reader {
 
   /** True while a record waits that the network did not give when it was last asked. */
   isPuttingOff(): boolean {
-    const putOff = "SELECT 1 AS one FROM record WHERE state = 'waiting' AND due > 0 AND failed IS NULL LIMIT 1"
-    return this.#deps.database.get(putOff) !== undefined
+    const patients = this.#deps.database.all(
+      "SELECT DISTINCT patient FROM record WHERE state = 'waiting' AND due > 0 AND failed IS NULL LIMIT 4096",
+    )
+    // With a full backlog nobody asks: it waits for what is to be judged before it.
+    return patients.some(({ patient }) => !this.#isFull(patient as Uint8Array))
   }
 
   /** Nothing can be said about the record now: the others take their turn before it is tried again. */
   #putOff({ patient, stream, sequence }: LedgerRecord): void {
     const { database, nowMs } = this.#deps
     database.run(
-      "UPDATE record SET due = ? WHERE patient = ? AND stream = ? AND sequence = ? AND state = 'waiting'",
+      "UPDATE record SET due = ?, failed = NULL WHERE patient = ? AND stream = ? AND sequence = ? AND state = 'waiting'",
       ...[nowMs() + networkPauseMs, patient, stream, sequence],
     )
   }
@@ -253,7 +256,9 @@ export class Reader {
   #fail(row: SqlRow, record: LedgerRecord, code: UnreadableCode): void {
     const { database, events, nowMs } = this.#deps
     const now = nowMs()
-    const failedMs = row.failed === null ? now : Math.min(now, Number(row.failed))
+    // A time in which nobody looked does not count: the clock was set ahead, this node was off, or others had their turn.
+    const unseenMs = Math.max(0, now - Number(row.due) - retryMsMax)
+    const failedMs = row.failed === null ? now : Math.min(now, Number(row.failed) + unseenMs)
     const isTransient = code === unreadableCodes.missing || code === unreadableCodes.noKey
     const isFinal = !isTransient || now - failedMs >= patienceMs
     const dueMs = now + Math.min(retryMsMax, Math.max(retryMsMin, now - failedMs))
