@@ -497,8 +497,9 @@ export class LedgerFollower {
     if (note === undefined) throw misbehaved(url, 'blocks without a checkpoint')
     let checkpoint: VerifiedCheckpoint
     try {
-      checkpoint = await this.client.verifyCheckpoint(chain, note, url)
+      checkpoint = await this.client.verifyCheckpoint(chain, note, url, { signal })
     } catch (error) {
+      signal.throwIfAborted()
       throw misbehaved(url, messageOf(error), error)
     }
     const head = this.head(chain)

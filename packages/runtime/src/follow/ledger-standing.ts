@@ -6,7 +6,7 @@ import type { Freshness } from './follower-types.ts'
 export interface LedgerStanding {
   /** When a quorum last signed the Userchain that this node knows, ISO 8601; null before it has heard one since it started. */
   readonly ledgerAt: string | null
-  /** The ledger is out of reach, or turns this node away, for longer than it is silent by itself. */
+  /** The ledger is out of reach, or turns this node away, for longer than it is silent by itself; or this node's clock is as far behind. */
   readonly isLedgerLate: boolean
 }
 
@@ -15,7 +15,9 @@ const lateMs = staleAfterMs + 60_000
 
 /** The standing of a node at a moment, by its follower's `freshness` of Userchain. */
 export function ledgerStandingOf({ cosignedMs }: Pick<Freshness, 'cosignedMs'>, nowMs: number): LedgerStanding {
-  return { ledgerAt: isoOf(cosignedMs), isLedgerLate: cosignedMs === undefined || nowMs - cosignedMs > lateMs }
+  // With a clock that is as far behind, nothing would be late until it has caught up with what was heard.
+  const isLate = cosignedMs === undefined || Math.abs(nowMs - cosignedMs) > lateMs
+  return { ledgerAt: isoOf(cosignedMs), isLedgerLate: isLate }
 }
 
 /** A moment in Unix ms as ISO 8601; null for none. */

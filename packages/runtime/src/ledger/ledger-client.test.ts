@@ -51,6 +51,26 @@ const submitted = (transaction: Transaction): { id: Uint8Array; leaf: Uint8Array
 const caught = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => 'no error', codeOf)
 
 describe('LedgerClient', () => {
+  it('does not wait for the policy of a node whose answer failed, once nobody asks any more', async () => {
+    const asking = new AbortController()
+    const liar = createServer((request, response) => {
+      if (request.url === '/v1/trail') asking.abort(new Error('nobody asks'))
+      else response.end('no checkpoint')
+    })
+    await new Promise<void>((resolve) => liar.listen(0, '127.0.0.1', resolve))
+    closing.push({
+      close: async () => {
+        liar.close()
+        liar.closeAllConnections()
+      },
+    })
+    const url = `http://127.0.0.1:${(liar.address() as AddressInfo).port}`
+    const { client, events } = clientOf([{ ...(await node()), url }], { timeoutMs: 600_000 })
+    const asked = client.checkpoint('userchain', { url, signal: asking.signal })
+    await expect(asked).rejects.toThrow('nobody asks')
+    expect(events).toEqual([])
+  })
+
   it('does not wait for a gateway that takes a submission and never answers, alone', async () => {
     const silent = createServer(() => {})
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))

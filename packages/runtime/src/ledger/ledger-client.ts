@@ -142,7 +142,7 @@ export class LedgerClient {
         accepted: [422],
         signal: options.signal,
       })
-      return this.#onTrail(url, () => this.#submissionOf(url, chain, transactions, answer))
+      return this.#onTrail(url, () => this.#submissionOf(url, chain, transactions, answer), options)
     }
     return this.sources.attempt(work, { last: options.avoid, hedgeMs: submissionHedgeMs })
   }
@@ -164,7 +164,7 @@ export class LedgerClient {
     const work = async (url: string): Promise<readonly Answer[]> => {
       const headers = { 'content-type': 'application/cbor' }
       const answer = await this.#call(url, `/v1/${chain}/answers`, { body, headers, timeoutMs, signal: options.signal })
-      return this.#onTrail(url, () => this.#answersOf(chain, ids, answer.bytes))
+      return this.#onTrail(url, () => this.#answersOf(chain, ids, answer.bytes), options)
     }
     return options.url === undefined ? this.sources.attempt(work) : this.#only(options.url, work)
   }
@@ -298,11 +298,11 @@ export class LedgerClient {
     chain: ChainName,
     what: 'checkpoint' | 'witnessed',
     url: string,
-    { signal }: Awaitable,
+    options: Awaitable,
   ): Promise<VerifiedCheckpoint & { url: string; note: string }> {
-    const { bytes } = await this.#call(url, `/${chain}/${what}`, { signal })
+    const { bytes } = await this.#call(url, `/${chain}/${what}`, { signal: options.signal })
     const note = new TextDecoder().decode(bytes)
-    return { ...(await this.verifyCheckpoint(chain, note, url)), url, note }
+    return { ...(await this.verifyCheckpoint(chain, note, url, options)), url, note }
   }
 
   /** The newest published checkpoint of one node that a witness cosigned, verified as to the quorum alone; undefined while it has none. */
@@ -323,8 +323,8 @@ export class LedgerClient {
    *
    * @throws {RuntimeError} `ERR_SOURCE_MISBEHAVED`.
    */
-  verifyCheckpoint(chain: ChainName, note: string, url: string): Promise<VerifiedCheckpoint> {
-    return this.#onTrail(url, () => this.trail.verify(chain, note))
+  verifyCheckpoint(chain: ChainName, note: string, url: string, options: Awaitable = {}): Promise<VerifiedCheckpoint> {
+    return this.#onTrail(url, () => this.trail.verify(chain, note), options)
   }
 
   /** A tile's bytes, or an entry bundle's; not verified. `path` as chain's `log/tile` writes it (`tile/0/000`). */
@@ -348,7 +348,7 @@ export class LedgerClient {
     const work = async (url: string): Promise<VerifiedState> => {
       const path = `/v1/${chain}/state?key=${toBase64Url(key)}`
       const { bytes } = await this.#call(url, path, { token: true, signal: options.signal })
-      return this.#onTrail(url, () => this.#stateOf(chain, key, parseJson(bytes)))
+      return this.#onTrail(url, () => this.#stateOf(chain, key, parseJson(bytes)), options)
     }
     return options.url === undefined ? this.sources.attempt(work, { hedgeMs }) : this.#only(options.url, work)
   }
@@ -366,7 +366,7 @@ export class LedgerClient {
     const work = async (url: string): Promise<ProvedState> => {
       const path = `/v1/${chain}/state?key=${toBase64Url(key)}`
       const { bytes } = await this.#call(url, path, { token: true, signal: options.signal })
-      return this.#onTrail(url, () => this.#provedStateOf(chain, key, parseJson(bytes)))
+      return this.#onTrail(url, () => this.#provedStateOf(chain, key, parseJson(bytes)), options)
     }
     return options.url === undefined ? this.sources.attempt(work, { hedgeMs }) : this.#only(options.url, work)
   }
@@ -459,12 +459,13 @@ export class LedgerClient {
   }
 
   /** As `#checked`, once more if the node shows that the policy has changed since this client looked. */
-  async #onTrail<T>(url: string, read: () => T): Promise<T> {
+  async #onTrail<T>(url: string, read: () => T, { signal }: Awaitable): Promise<T> {
     const known = this.trail.steps.length
     try {
       return this.#checked(url, read)
     } catch (error) {
-      await this.refreshTrail(url).catch(() => {})
+      await this.refreshTrail(url, signal === undefined ? {} : { signal }).catch(() => {})
+      signal?.throwIfAborted()
       // Another question may have brought the steps meanwhile.
       if (this.trail.steps.length === known) throw error
       return this.#checked(url, read)
