@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -42,11 +42,13 @@ test('a store gets other keys, and keeps what its blocks are encrypted with', ()
   const folder = join(dir, 'secrets')
   const first = createStoreSecrets(folder, { ledgerId: new Uint8Array(32), organisation: 'a'.repeat(64) })
   const next = join(dir, 'secrets.next')
+  chmodSync(join(folder, 'at-rest.key'), 0o644)
   const second = renewStoreSecrets(next, { from: folder, account: first.account, organisation: first.organisation })
   expect([second.account, second.organisation]).toEqual([first.account, first.organisation])
   expect([second.storeKey === first.storeKey, second.peer === first.peer]).toEqual([false, false])
   const atRest = (where: string): string => readFileSync(join(where, 'at-rest.key'), 'utf8')
   expect(atRest(next)).toBe(atRest(folder))
+  expect(statSync(join(next, 'at-rest.key')).mode & 0o777).toBe(0o600)
   expect(readStoreKeys(next)).toEqual({ storeKey: second.storeKey, peer: second.peer })
 })
 

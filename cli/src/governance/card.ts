@@ -1,6 +1,6 @@
 /** Keys of a node or store that is to join, or of one whose keys are to be replaced, and the card by which the others put them into the policy. */
 import { randomBytes } from 'node:crypto'
-import { copyFileSync, existsSync, renameSync } from 'node:fs'
+import { existsSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { genesisAccount } from '@healthblock/chain/genesis'
 import { generateSigningKey, type SigningKey, signingKeyFromSeed } from '@healthblock/crypto/signature'
@@ -116,7 +116,8 @@ export function renewStoreSecrets(
 ): StoreCard {
   const { from, account, organisation } = options
   const keys = makeStoreKeys(folder)
-  copyFileSync(join(from, 'at-rest.key'), join(folder, 'at-rest.key'))
+  // Durably: without it the store opens none of its blocks.
+  writeSecretFile(join(folder, 'at-rest.key'), readFileText(join(from, 'at-rest.key')).trimEnd())
   return { account, organisation, ...keys }
 }
 

@@ -179,7 +179,10 @@ test('an erasure that is refused again and again is signed again at once, then a
     const [fromMs, untilMs] = [world.nowMs - 3_600_000, world.nowMs]
     world.nowMs += 7_200_000
     const session = { person: home.person(), vault } as Session
-    await erasures.erase(session, { streams: [home.stream('ecg')], fromMs, untilMs }, 0)
+    const asked = { streams: [home.stream('ecg')], fromMs, untilMs }
+    const { tx } = await erasures.erase(session, asked, 0)
+    // Asked for twice, it is the same one while that stands.
+    expect((await erasures.erase(session, asked, 0)).tx).toEqual(tx)
     const signed = (): number => Number(database.get('SELECT count(*) AS n FROM erasure')?.n)
     const refused = { status: 'refused', addedMs: 0, attempts: 1, rule: 'erase.expiry', chain: 'userchain' } as const
     const refuseAll = (): void => {

@@ -34,6 +34,11 @@ function mayBeTaken(rule: string | undefined): boolean {
   return rule === undefined || rulesOfOrder.has(rule)
 }
 
+/** Alike for the same records. */
+function nameOf(ranges: readonly SequenceRange[]): string {
+  return ranges.map(([stream, from, to]) => `${toHex(stream)} ${from} ${to}`).join()
+}
+
 /** So many refusals in a row are answered at once; what is refused again and again then, as by a clock that is wrong, waits for `again`. */
 const signedAtOnce = 8
 
@@ -80,7 +85,8 @@ export class Erasures {
   }
 
   /**
-   * Erases a period. When it returns, its keys are destroyed and the transaction is durable in this node.
+   * Erases a period. When it returns, its keys are destroyed and the transaction is durable in this node. Asked for once more while that stands, it
+   * is the same transaction.
    *
    * @param waitMs - how long records of the period that are still on their way to the ledger are waited for.
    * @throws {UserNodeError} `ERR_ERASURE_INVALID` for an empty period; `ERR_ERASURE_PENDING` if records of it are not on
@@ -122,7 +128,8 @@ export class Erasures {
             ...range,
           )
         }
-        return found.ranges.length === 0 ? undefined : this.#post(person, found.ranges, requires)
+        if (found.ranges.length === 0) return undefined
+        return this.#standing(person, found.ranges) ?? this.#post(person, found.ranges, requires)
       },
     )
     return { tx, ...found, fromEpoch, untilEpoch }
@@ -157,13 +164,27 @@ export class Erasures {
     const seen = new Set<string>()
     for (const { tx, body, state } of rows) {
       const { ranges } = decodeCbor(body as Uint8Array) as unknown as EraseBody
-      const name = ranges.map(([stream, from, to]) => `${toHex(stream)} ${from} ${to}`).join()
+      const name = nameOf(ranges)
       // The newest of the same ranges says how it stands.
       const isNewest = !seen.has(name)
       seen.add(name)
       if (isNewest && state === 'refused' && mayBeTaken(find(tx as Uint8Array)?.rule))
         database.transaction(() => this.#post(person, ranges, undefined))
     }
+  }
+
+  /** The erasure of just these ranges that is on its way or on record. */
+  #standing({ account }: Person, ranges: readonly SequenceRange[]): Uint8Array | undefined {
+    const rows = this.#deps.database.all(
+      `SELECT erasure.tx AS tx, erasure.body AS body FROM erasure JOIN posting ON posting.tx = erasure.tx
+       WHERE erasure.account = ? AND posting.state <> 'refused' ORDER BY asked DESC LIMIT 4096`,
+      account,
+    )
+    const name = nameOf(ranges)
+    const same = rows.find(
+      ({ body }) => nameOf((decodeCbor(body as Uint8Array) as unknown as EraseBody).ranges) === name,
+    )
+    return same?.tx as Uint8Array | undefined
   }
 
   #isNextInForce(person: Person): boolean {
