@@ -1,6 +1,7 @@
 /** Carries out what patients erase on Userchain, from the block after the last one that was read. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FollowedBlock, LedgerFollower } from '@healthblock/runtime/follower'
+import { pause } from '@healthblock/runtime/pauses'
 import type { BlockStore } from '../store/block-store.ts'
 import type { ErasedRange } from '../store/operations.ts'
 
@@ -19,7 +20,7 @@ export interface ErasureFollowing {
   erase: (range: ErasedRange) => Promise<void>
   /** Between the SEAL's time and the removal, ms. */
   delayMs: number
-  /** Told of an erasure that failed, and is tried again. */
+  /** Told of what failed, and is tried again. */
   onFailure: (error: unknown) => void
   signal: AbortSignal
 }
@@ -48,21 +49,29 @@ async function eraseWholly(range: ErasedRange, { erase, onFailure, signal }: Era
   }
 }
 
-/**
- * Reads Userchain until the signal aborts.
- *
- * @throws as `LedgerFollower.follow`.
- */
+/** Reads Userchain until the signal aborts. After a failure it begins where it stood: it ends for none, for what patients erase would stay. */
 export async function followErasures(following: ErasureFollowing): Promise<void> {
-  const { follower, store, delayMs, signal } = following
+  const { follower, store, delayMs, onFailure, signal } = following
+  let pauseMs = retryMsMin
   let blocks = 0
   const onBlock = async (block: FollowedBlock): Promise<void> => {
     const ranges = erasedRanges(block, delayMs)
     for (const range of ranges) await eraseWholly(range, following)
     if (signal.aborted) return
+    pauseMs = retryMsMin
     if (ranges.length === 0 && ++blocks < blocksPerCursor) return
     blocks = 0
     await store.setCursor(cursorName, block.cursor)
   }
-  await follower.follow({ chain: 'userchain', cursor: store.cursor(cursorName), onBlock, signal })
+  while (!signal.aborted) {
+    try {
+      await follower.follow({ chain: 'userchain', cursor: store.cursor(cursorName), onBlock, signal })
+      return
+    } catch (error) {
+      if (signal.aborted) return
+      onFailure(error)
+      await pause(pauseMs, signal)
+      pauseMs = Math.min(retryMsMax, pauseMs * 2)
+    }
+  }
 }
