@@ -283,7 +283,10 @@ export class Replicator {
 
   /** A receipt for the copy here, which is read and verified first; undefined if there is none. */
   async ownReceipt(id: BlockId): Promise<Receipt | undefined> {
-    const bytes = await this.#options.backend.get(id.digest)
+    const { backend, store } = this.#options
+    const bytes = await backend.get(id.digest)
+    // It may have been seen before it was durable.
+    await store.settled()
     return bytes ? this.#sign(id, bytes.length) : undefined
   }
 

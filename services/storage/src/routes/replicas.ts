@@ -297,10 +297,10 @@ export function addReplicaRoutes(app: FastifyInstance, parts: ReplicaRouteParts)
     const small = { bodyLimit: smallBodyBytesMax, schema: { consumes } }
     scope.post('/v1/replicas/check', small, async (request, reply) => {
       const digests = parseDigests(decode('body', bodyOf(request)))
-      return sendCbor(
-        reply,
-        digests.map((digest) => (store.tombstone(digest) !== undefined ? 2 : backend.has(digest) ? 1 : 0)),
-      )
+      const states = digests.map((digest) => (store.tombstone(digest) !== undefined ? 2 : backend.has(digest) ? 1 : 0))
+      // Whoever asks relies on what is here.
+      await store.settled()
+      return sendCbor(reply, states)
     })
     scope.post('/v1/replicas/kept', small, async (request, reply) => {
       const body = decode('body', bodyOf(request))

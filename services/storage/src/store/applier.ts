@@ -58,6 +58,8 @@ export interface WrittenAhead {
   /** Puts for whose blocks the disk had no room, with what it said. */
   readonly roomless?: ReadonlyMap<Operation, Error>
   readonly journal?: Uint8Array | undefined
+  /** True if the log is synced before anybody is answered: then the commit does not wait for the disk either. */
+  readonly isSyncedLater?: boolean
 }
 
 /** Applies operations to the tables. Owned by the writer's thread. */
@@ -101,20 +103,25 @@ export class Applier {
   }
 
   /**
-   * Applies a group in one transaction. When it returns, all of it is durable: the commit is the commit point.
+   * Applies a group in one transaction. When it returns, all of it is durable: the commit is the commit point, unless it is synced later.
    *
    * @param written.staged - those of its blocks that are written already, and durable; in the order in which they were written.
    * @param written.roomless - those of which there was no room for that: they are refused.
    * @param written.journal - behind them, if the whole group is in one and that is durable: then the commit need not be.
+   * @param written.isSyncedLater - whoever calls syncs the log before he relies on it; only for what {@link removesNothing}.
    * @throws if SQLite refuses the transaction as a whole (disk full, input or output error); then nothing is changed.
    */
   applyGroup(operations: readonly Operation[], written: WrittenAhead = { staged: new Map() }): Outcome[] {
-    const { staged, roomless = new Map(), journal } = written
+    const { staged, roomless = new Map(), journal, isSyncedLater = false } = written
     this.#staged = staged
     this.#roomless = roomless
     this.#ahead = [...staged.values(), ...(journal ? [journal] : [])]
     try {
-      return this.#applyGroup(operations, (operation) => this.#apply(operation), journal !== undefined)
+      return this.#applyGroup(
+        operations,
+        (operation) => this.#apply(operation),
+        journal === undefined && !isSyncedLater,
+      )
     } catch {
       // One of them cannot be applied. All of it is undone: again, each by itself, so that it leaves the others alone.
       this.#isGuarded = true
@@ -129,21 +136,17 @@ export class Applier {
     }
   }
 
-  #applyGroup(
-    operations: readonly Operation[],
-    apply: (operation: Operation) => Outcome,
-    isJournaled = false,
-  ): Outcome[] {
+  #applyGroup(operations: readonly Operation[], apply: (operation: Operation) => Outcome, isSynced = true): Outcome[] {
     const isCheckpoint = operations.some(({ kind }) => kind === 'checkpoint')
     try {
-      this.#syncCommits(!isJournaled)
+      this.#syncCommits(isSynced)
       this.#packs.begin(this.#ahead)
       this.#database.exec('BEGIN IMMEDIATE')
       const outcomes = operations.map(apply)
       for (const [index, operation] of operations.entries()) this.#settleStaged(operation, outcomes[index] as Outcome)
       this.#tallies.write()
       this.#packs.sync()
-      if (isJournaled && this.#packs.isRemoving) throw new RangeError('this commit has to be durable by itself')
+      if (!isSynced && this.#packs.isRemoving) throw new RangeError('this commit has to be durable by itself')
       this.#database.exec('COMMIT')
       this.#packs.settle()
       if (isCheckpoint && !this.#checkpoint()) {

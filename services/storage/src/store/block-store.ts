@@ -3,9 +3,9 @@
  * incidents beside them in one SQLite file. A block is served only if its bytes hash to its address; one that does not
  * is set aside, counts as absent from then on, and is reported once.
  *
- * Durability: a promise of a change resolves after the commit (WAL, synchronous=FULL). Atomicity: each change is whole
- * or absent, whatever the moment of a crash. Concurrency: any number of calls at once; they are applied in the order
- * in which they were made.
+ * Durability: a promise of a change resolves once its commit is synced; reads may see it before ({@link BlockStore.settled}).
+ * Atomicity: each change is whole or absent, whatever the moment of a crash. Concurrency: any number of calls at once; they
+ * are applied in the order in which they were made.
  */
 import { hash } from 'node:crypto'
 import { dirname } from 'node:path'
@@ -95,6 +95,11 @@ export class BlockStore {
     this.#statements = new Statements(this.#reader)
   }
 
+  /** Resolves when all that can be seen here now is durable: somebody may still wait for that. Throws as {@link put}. */
+  settled(): Promise<void> {
+    return this.#commit.settled()
+  }
+
   /** Has the writer's thread look for garbage once. */
   collect(): void {
     this.#commit.collect()
@@ -137,9 +142,7 @@ export class BlockStore {
     return outcome.changed
   }
 
-  /**
-   * A block's bytes, verified; undefined if it is absent, erased, or was found damaged just now.
-   */
+  /** A block's bytes, verified; undefined if it is absent, erased, or was found damaged just now. */
   async get(digest: Uint8Array): Promise<Uint8Array | undefined> {
     let row: { sealed: Uint8Array; removeAt: number | null } | undefined
     try {

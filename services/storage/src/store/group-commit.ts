@@ -1,13 +1,13 @@
 /**
- * Feeds the writer's thread. One group is under way at a time; whatever is asked for meanwhile forms the next one, so that a
- * slow disk makes groups larger instead of making callers queue for one flush each. Only puts of large blocks do not
- * wait for the answer about other puts: the thread writes their bytes down while the disk is busy with the others
- * (src/store/group-line.ts).
+ * Feeds the writer's thread. Two groups are under way at a time, one that the disk is busy with and one that the thread applies
+ * meanwhile; whatever is asked for then forms the next one, so that a slow disk makes groups larger instead of making
+ * callers queue for one flush each. Only puts of large blocks do not wait for the answers about other puts: the thread
+ * writes their bytes down while the disk is busy with the others (src/store/group-line.ts).
  */
 import { Worker } from 'node:worker_threads'
 import { StorageError } from '../errors.ts'
 import { decodeOutcome, encodeGroup } from './group-message.ts'
-import type { Operation, Outcome } from './operations.ts'
+import { type Operation, type Outcome, removesNothing } from './operations.ts'
 import { packedBytesMin } from './pack-place.ts'
 import type { WriterAnswer, WriterData } from './writer.ts'
 
@@ -16,6 +16,8 @@ export const operationsWaitingMax = 8192
 /** Most operations and payload bytes of one group; no other follows one that has so many unless it is answered. */
 const groupOperationsMax = 1024
 const groupBytesMax = 16 * 1024 * 1024
+/** Groups under way, if the thread is done with the first of them but for its sync. */
+const groupsAtOnce = 2
 /**
  * So many large blocks go ahead of the rest of their group: the thread writes them down while the others are still read. Larger
  * ones than these are read in many turns, and few are whole in one.
@@ -41,6 +43,11 @@ function mayGoAhead(waiting: Waiting): boolean {
   return isLarge(waiting) && bytesOf(waiting) <= aheadBlockBytesMax
 }
 
+/** Applied as soon as it is with the thread; one that follows finds it in the tables. */
+function isAppliedAtOnce(waiting: Waiting): boolean {
+  return !isLarge(waiting) && removesNothing(waiting.operation)
+}
+
 function isPut({ operation }: Waiting): boolean {
   return operation.kind === 'put'
 }
@@ -53,6 +60,8 @@ export class GroupCommit {
   /** What the thread works on, oldest first. */
   #underWay: Waiting[] = []
   #bytesUnderWay = 0
+  /** How many of those each group has that is not answered as a whole, oldest first. */
+  #groupsUnderWay: number[] = []
   /** Blocks that may go ahead. */
   #aheadWaiting = 0
   /** True while the thread has puts whose group is not complete. */
@@ -106,7 +115,7 @@ export class GroupCommit {
     return new Promise((resolve, reject) => {
       const waiting = { operation, resolve, reject }
       this.#queue.push(waiting)
-      if (this.#underWay.length === 0 || isLarge(waiting)) this.#schedule()
+      if (this.#groupsUnderWay.length < groupsAtOnce || isLarge(waiting)) this.#schedule()
       if (!mayGoAhead(waiting)) return
       this.#aheadWaiting++
       if (this.#aheadWaiting >= aheadCount) this.#send(true)
@@ -121,6 +130,12 @@ export class GroupCommit {
   /** The thread gives back the memory that it does not need while it is idle. */
   giveBack(): void {
     if (!this.#failed && !this.#closing) this.#worker.postMessage('give-back')
+  }
+
+  /** Resolves when all that is under way now is durable: it may be seen in the tables before. Throws as {@link apply}. */
+  async settled(): Promise<void> {
+    const last = this.#underWay.at(-1)
+    if (last) await new Promise<void>((resolve, reject) => this.#afterwards(last, resolve, reject))
   }
 
   /** True while the thread has nothing to do: then the tables stay as they are until the next group begins. */
@@ -144,7 +159,7 @@ export class GroupCommit {
     await this.#closed.promise
   }
 
-  #afterwards(waiting: Waiting, done: () => void): void {
+  #afterwards(waiting: Waiting, done: () => void, failed: (error: Error) => void = done): void {
     const { resolve, reject } = waiting
     waiting.resolve = (outcome) => {
       resolve(outcome)
@@ -152,7 +167,7 @@ export class GroupCommit {
     }
     waiting.reject = (error) => {
       reject(error)
-      done()
+      failed(error)
     }
   }
 
@@ -188,6 +203,7 @@ export class GroupCommit {
       return false
     }
     this.#underWay.push(...group)
+    this.#groupsUnderWay.push(group.length)
     for (const waiting of group) this.#bytesUnderWay += bytesOf(waiting)
     return true
   }
@@ -204,6 +220,7 @@ export class GroupCommit {
     }
     if (this.#underWay.length === 0) return count
     if (this.#bytesUnderWay >= groupBytesMax || this.#underWay.length >= groupOperationsMax) return 0
+    if (this.#groupsUnderWay.length < groupsAtOnce && this.#underWay.every(isAppliedAtOnce)) return count
     const group = this.#queue.slice(0, count)
     return group.some(isLarge) && group.every(isPut) && this.#underWay.every(isPut) ? count : 0
   }
@@ -237,6 +254,12 @@ export class GroupCommit {
   #answered(count: number): Waiting[] {
     const answered = this.#underWay.splice(0, count)
     for (const waiting of answered) this.#bytesUnderWay -= bytesOf(waiting)
+    for (let left = count; left > 0; ) {
+      const [first = left] = this.#groupsUnderWay
+      if (first <= left) this.#groupsUnderWay.shift()
+      else this.#groupsUnderWay[0] = first - left
+      left -= first
+    }
     return answered
   }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -8,6 +8,7 @@ import { Applier } from './applier.ts'
 import { codecRaw, hashBlock } from './block-id.ts'
 import { BlockStore } from './block-store.ts'
 import { GroupLine } from './group-line.ts'
+import { LogSync } from './log-sync.ts'
 import type { Operation, Outcome, PutOperation } from './operations.ts'
 import { recordsOf } from './pack-files.ts'
 import { isJournal } from './pack-journal.ts'
@@ -17,13 +18,17 @@ import { openWriter } from './schema.ts'
 
 /** Of the disk: how the next syncs fail, each told of once, as Linux does. */
 const failures = vi.hoisted(() => ({ later: [] as Error[], now: [] as Error[] }))
+/** Files that were synced beside the thread, by their numbers on the disk, and what has syncs wait. */
+const syncs = vi.hoisted(() => ({ files: [] as number[], until: undefined as Promise<unknown> | undefined }))
 
 vi.mock('node:fs', async (original) => {
   const fs = await original<typeof import('node:fs')>()
   const fdatasync = (file: number, done: (error: Error | null) => void): void => {
     const failure = failures.later.shift()
-    if (failure === undefined) fs.fdatasync(file, done)
-    else setImmediate(done, failure)
+    syncs.files.push(fs.fstatSync(file).ino)
+    if (failure !== undefined) setImmediate(done, failure)
+    else if (syncs.until === undefined) fs.fdatasync(file, done)
+    else void syncs.until.then(() => fs.fdatasync(file, done))
   }
   const fdatasyncSync = (file: number): void => {
     const failure = failures.now.shift()
@@ -41,16 +46,23 @@ let folder: string
 let path: string
 let database: DatabaseSync
 let packs: Packs
+let log: LogSync
 let line: GroupLine
+let failed: Error[]
 let answers: { operations: readonly Operation[]; outcomes: Outcome[] | Error }[]
 
 function open(): void {
   database = openWriter(path, key)
   packs = new Packs(database, path, key)
   answers = []
+  failed = []
+  failures.later = []
+  syncs.files = []
+  syncs.until = undefined
   const applier = new Applier(database, key, packs)
+  log = new LogSync(database, path, (error) => failed.push(error))
   line = new GroupLine({
-    ...{ database, key, packs, applier },
+    ...{ database, key, packs, applier, log },
     answer: (operations, outcomes) => answers.push({ operations: [...operations], outcomes }),
   })
 }
@@ -58,6 +70,7 @@ function open(): void {
 function close(): void {
   database.close()
   packs.close()
+  log.close()
 }
 
 beforeEach(() => {
@@ -99,9 +112,10 @@ function overwritten(): boolean[] {
     )
 }
 
-/** 2 if each commit is synced, 1 if the packs' sync is relied on. */
-function synchronous(): unknown {
-  return database.prepare('PRAGMA synchronous').get()?.synchronous
+/** How the last commit became durable: by itself, by a sync of the log after it, or by that of the packs. */
+function syncedBy(): string {
+  if (database.prepare('PRAGMA synchronous').get()?.synchronous === 2) return 'itself'
+  return syncs.files.includes(statSync(`${path}-wal`).ino) ? 'log' : 'packs'
 }
 
 /** Starts the store anew, as whoever reads from it does. */
@@ -195,30 +209,78 @@ test('what cannot even begin leaves nothing, and the next one is stored in its p
   expect(await readAll([failing, next])).toEqual([false, true])
 })
 
-test('a commit waits for no sync of its own only if a journal has all of it, and nothing is overwritten after it', async () => {
+test('a commit is synced by itself only if something is overwritten after it, and the log only if no journal has all of it', async () => {
   const [put, plain] = [putOf(large), putOf(500)]
   const tell = { kind: 'cursor', name: 'a', value: new Uint8Array(1) } as const
-  const steps: [Operation[], number][] = [
-    [[put], 1],
-    [[plain], 2],
-    [[putOf(large), putOf(large)], 1],
-    [[putOf(large), putOf(500)], 2],
-    [[putOf(large)], 1],
-    // Here already; with an incident; what is no put; and what is refused, so that its bytes are overwritten.
-    [[{ ...put }], 2],
-    [[{ ...putOf(large), incident: { at: 1, kind: 'block-healed', digest: account, node: account } }], 2],
-    [[putOf(large)], 1],
-    [[tell], 2],
-    [[putOf(large)], 1],
-    [[putOf(large, large)], 2],
+  const steps: [Operation[], string][] = [
+    [[put], 'packs'],
+    [[plain], 'log'],
+    [[putOf(large), putOf(large)], 'packs'],
+    [[putOf(large), putOf(500)], 'log'],
+    [[putOf(large)], 'packs'],
+    // Here already; with an incident; what may remove bytes, or is not known to; and what is refused, so that its bytes are overwritten.
+    [[{ ...put }], 'log'],
+    [[{ ...putOf(large), incident: { at: 1, kind: 'block-healed', digest: account, node: account } }], 'log'],
+    [[putOf(large)], 'packs'],
+    [[tell], 'itself'],
+    [[putOf(large)], 'packs'],
+    [[{ kind: 'release', digest: plain.digest, account, at: 2, force: true }], 'itself'],
+    [[putOf(500)], 'log'],
+    [[putOf(large, large)], 'itself'],
   ]
   let count = 0
   for (const [operations, expected] of steps) {
+    syncs.files = []
     line.add(operations)
     count += operations.length
     await answered(count)
-    expect([operations, synchronous()]).toEqual([operations, expected])
+    expect([operations, syncedBy()]).toEqual([operations, expected])
   }
+})
+
+test('nobody is answered before the log is synced; the next groups are applied meanwhile, but not one that is synced by itself', async () => {
+  const [first, second, journaled] = [putOf(500), putOf(500), putOf(large)]
+  const tell = { kind: 'cursor', name: 'a', value: new Uint8Array(1) } as const
+  const held = Promise.withResolvers<void>()
+  syncs.until = held.promise
+  line.add([first])
+  line.add([second])
+  line.add([tell])
+  const count = (table: string): unknown => database.prepare(`SELECT count(*) AS count FROM ${table}`).get()?.count
+  expect([answers, count('block'), count('cursor')]).toEqual([[], 2, 0])
+  syncs.until = undefined
+  held.resolve()
+  line.add([journaled])
+  expect(await answered(4)).toEqual([first, second, tell, journaled])
+  expect([count('block'), count('cursor')]).toEqual([3, 1])
+  expect(failed).toEqual([])
+})
+
+test('if the log cannot be synced nobody is told that anything is stored, and nothing is any more', async () => {
+  failures.later.push(new Error('EIO'))
+  line.add([putOf(500)])
+  // In the log behind it: a sync that succeeds says nothing of what lies before.
+  line.add([putOf(500)])
+  await answered(2)
+  for (const size of [500, large]) line.add([putOf(size)])
+  await answered(4)
+  expect(answers.map(({ outcomes }) => outcomes)).toEqual(answers.map(() => new Error('EIO')))
+  expect(failed[0]).toEqual(new Error('EIO'))
+  expect(database.prepare('SELECT count(*) AS count FROM block').get()?.count).toBe(2)
+})
+
+test('what is in the log at a start is written back: the process before may have ended because it could not be synced', async () => {
+  line.add([putOf(500)])
+  await answered(1)
+  const copy = join(folder, 'copy.db')
+  for (const end of ['', '-wal']) copyFileSync(path + end, copy + end)
+  expect(statSync(`${copy}-wal`).size).toBeGreaterThan(0)
+  const again = new DatabaseSync(copy)
+  const other = new LogSync(again, copy, () => {})
+  expect(statSync(`${copy}-wal`).size).toBe(0)
+  expect(again.prepare('SELECT count(*) AS count FROM block').get()?.count).toBe(1)
+  other.close()
+  again.close()
 })
 
 test('a crash leaves nothing of what was written ahead, over the end of a pack too', async () => {

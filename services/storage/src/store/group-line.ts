@@ -2,7 +2,8 @@
  * Groups between their arrival at the writer's thread and their commit. Their large blocks are sealed and written at once, and
  * the disk syncs those of the next transaction while this one is committed: by itself each step waits for the disk or for the
  * processor, and the other is idle. What arrives while a sync is under way shares the next transaction. Where all of it is in
- * packs, their sync makes it durable, and the commit waits for no other. Groups are
+ * packs, their sync makes it durable, and the commit waits for no other. Any other commit after which nothing is overwritten goes to
+ * the log, and is answered once the log is synced (src/store/log-sync.ts): the next groups are applied meanwhile. Groups are
  * committed in the order in which they arrive, and each as a whole with all that it shares a transaction with.
  */
 import type { DatabaseSync } from 'node:sqlite'
@@ -10,7 +11,8 @@ import type { Applier } from './applier.ts'
 import { atRestOverheadBytes, sealInPieces } from './at-rest.ts'
 import { isDiskFull } from './disk-room.ts'
 import { isPacked } from './group-message.ts'
-import type { Operation, Outcome, PutOperation } from './operations.ts'
+import type { LogSync } from './log-sync.ts'
+import { type Operation, type Outcome, type PutOperation, removesNothing } from './operations.ts'
 import { packedBytesMin } from './pack-place.ts'
 import type { Packs } from './packs.ts'
 import { Statements } from './statements.ts'
@@ -22,6 +24,7 @@ export interface GroupLineOptions {
   key: Uint8Array
   packs: Packs
   applier: Applier
+  log: LogSync
   /** Called in the order of the operations, with the outcomes of the next ones, or why they all failed. */
   answer: (operations: readonly Operation[], outcomes: Outcome[] | Error) => void
 }
@@ -53,7 +56,7 @@ export class GroupLine {
   }
 
   /**
-   * Takes a group. It may only have puts if another one has not been answered yet.
+   * Takes a group. It may only have puts if another one has large blocks and has not been answered yet.
    *
    * @param isAhead - more of it follows: its blocks are written, and no sync begins for them by themselves until {@link complete}.
    */
@@ -94,7 +97,10 @@ export class GroupLine {
       // Nothing is waited for without large blocks.
       const error = batch.flushed && (await batch.flushed)
       const next = this.#take()
-      this.#commit(batch, error)
+      // A commit that is synced by itself says nothing of those before whose sync is still under way, and may have failed.
+      const isSyncedLater = batch.operations.every(removesNothing)
+      if (!isSyncedLater && !this.#options.log.isSettled) await this.#options.log.settled()
+      this.#commit(batch, isSyncedLater, error)
       batch = next ?? this.#take()
     }
     this.#isRunning = false
@@ -128,17 +134,20 @@ export class GroupLine {
     }
   }
 
-  #commit({ operations, staged, roomless, journal }: Batch, error: Error | undefined): void {
-    const { packs, applier, answer } = this.#options
+  #commit({ operations, staged, roomless, journal }: Batch, isSyncedLater: boolean, error: Error | undefined): void {
+    const { packs, applier, log, answer } = this.#options
     if (error !== undefined) {
       packs.drop([...staged.values(), ...(journal ? [journal] : [])])
-      answer(operations, error)
+      log.add(true, () => answer(operations, error))
       return
     }
     try {
-      answer(operations, applier.applyGroup(operations, { staged, roomless, journal }))
+      if (log.failure !== undefined) throw log.failure
+      const outcomes = applier.applyGroup(operations, { staged, roomless, journal, isSyncedLater })
+      const isDurable = journal !== undefined || !isSyncedLater
+      log.add(isDurable, (failure) => answer(operations, failure ?? outcomes))
     } catch (failure) {
-      answer(operations, failure as Error)
+      log.add(true, () => answer(operations, failure as Error))
     }
   }
 }

@@ -162,6 +162,15 @@ export type Operation =
   | { kind: 'handoff-retry'; id: number; nextAt: number }
   | { kind: 'handoff-wake'; target: Uint8Array; now: number }
 
+const removeNothing: ReadonlySet<Operation['kind']> = new Set([
+  ...(['put', 'pin', 'unpin', 'handoff', 'handoff-done', 'copies-settled', 'handoff-retry', 'handoff-wake'] as const),
+])
+
+/** True for a change after which no block's bytes are overwritten: its commit may be synced together with later ones. */
+export function removesNothing({ kind }: Operation): boolean {
+  return removeNothing.has(kind)
+}
+
 /** Why an operation was refused; nothing was changed. */
 export type RefusalCode =
   | 'ERR_BLOCK_ERASED'

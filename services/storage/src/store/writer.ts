@@ -6,6 +6,7 @@ import { Applier } from './applier.ts'
 import { isDiskFull } from './disk-room.ts'
 import { GroupLine } from './group-line.ts'
 import { decodeGroup, encodeOutcome, type GroupMessage } from './group-message.ts'
+import { LogSync } from './log-sync.ts'
 import { Packs } from './packs.ts'
 import { openWriter } from './schema.ts'
 
@@ -24,8 +25,14 @@ if (parentPort && workerData !== null) {
   const { path, key } = workerData as WriterData
   const database = openWriter(path, key)
   const packs = new Packs(database, path, key)
+  const log = new LogSync(database, path, (error) => {
+    // Out of any promise: it ends the thread, which is told to whoever started it.
+    setImmediate(() => {
+      throw error
+    })
+  })
   const line = new GroupLine({
-    ...{ database, key, packs, applier: new Applier(database, key, packs) },
+    ...{ database, key, packs, log, applier: new Applier(database, key, packs) },
     answer: (operations, outcomes) => {
       const isFailed = outcomes instanceof Error
       const said: WriterAnswer = isFailed
@@ -42,6 +49,7 @@ if (parentPort && workerData !== null) {
     if (message === 'close') {
       database.close()
       packs.close()
+      log.close()
       port.postMessage('closed')
       return
     }
