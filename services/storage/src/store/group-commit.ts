@@ -18,6 +18,8 @@ const groupOperationsMax = 1024
 const groupBytesMax = 16 * 1024 * 1024
 /** Groups under way, if the thread is done with the first of them but for its sync. */
 const groupsAtOnce = 2
+/** The second has at least this part of what the first has: each costs a transaction, a sync and two messages. */
+const besidePart = 0.5
 /**
  * So many large blocks go ahead of the rest of their group: the thread writes them down while the others are still read. Larger
  * ones than these are read in many turns, and few are whole in one.
@@ -115,7 +117,7 @@ export class GroupCommit {
     return new Promise((resolve, reject) => {
       const waiting = { operation, resolve, reject }
       this.#queue.push(waiting)
-      if (this.#groupsUnderWay.length < groupsAtOnce || isLarge(waiting)) this.#schedule()
+      if (this.#isWorthGroup() || isLarge(waiting)) this.#schedule()
       if (!mayGoAhead(waiting)) return
       this.#aheadWaiting++
       if (this.#aheadWaiting >= aheadCount) this.#send(true)
@@ -171,6 +173,12 @@ export class GroupCommit {
     }
   }
 
+  /** True if those that wait may go beside what is under way, where nothing else is against it. */
+  #isWorthGroup(): boolean {
+    if (this.#groupsUnderWay.length >= groupsAtOnce) return false
+    return this.#queue.length >= besidePart * this.#underWay.length
+  }
+
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
@@ -220,7 +228,7 @@ export class GroupCommit {
     }
     if (this.#underWay.length === 0) return count
     if (this.#bytesUnderWay >= groupBytesMax || this.#underWay.length >= groupOperationsMax) return 0
-    if (this.#groupsUnderWay.length < groupsAtOnce && this.#underWay.every(isAppliedAtOnce)) return count
+    if (this.#isWorthGroup() && this.#underWay.every(isAppliedAtOnce)) return count
     const group = this.#queue.slice(0, count)
     return group.some(isLarge) && group.every(isPut) && this.#underWay.every(isPut) ? count : 0
   }
