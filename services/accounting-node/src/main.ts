@@ -14,7 +14,7 @@ import { ensureFolder } from '@healthblock/runtime/files'
  * In MB. The halves of the nursery: what is under way between submission and block must die there, or the whole heap is searched for it; a
  * node at rest gives most of it back (`packages/runtime/src/process/rest.ts`). The heap: live is a tenth of this, but without a bound the collector waits until garbage
  * is several times as much. It is searched once it is three times what was live, not 1.4 times: at full load that search was a fifth of the
- * main thread. The search goes on beside the main thread, which stops for 20 to 50 ms at its end, and not for 100 to 160. While the main
+ * main thread. The search goes on beside the main thread, which stops for 20 to 60 ms at its end, and not for 60 to 160. While the main
  * thread is stopped nobody helps it: helpers that wait for each other cost a node a sixth of its processor time, which its signatures need.
  */
 const flags = [
