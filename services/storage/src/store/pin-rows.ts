@@ -47,8 +47,9 @@ export class PinRows {
     const stamps = pin === 0 && pins === undefined ? here : mergeStamps(here, stampsOf({ ...reference, at }))
     this.#write(known, account, stamps)
     const since = keptSince({ ...timesIn(known.row), pins: stamps })
-    const isAhead = putAt !== undefined && since > putAt
-    const again = Math.max(reference.at, reference.again ?? 0, isAhead ? msAfter(since) : 0)
+    // By a clock that is behind, or within one ms, it is a word of its own all the same: who said the other takes back that alone.
+    const isBehind = putAt !== undefined && (since > putAt || reference.at <= keptSince(timesIn(known.row)))
+    const again = Math.max(reference.at, reference.again ?? 0, isBehind ? msAfter(since) : 0)
     // Within the same ms, too, or by a clock that is behind, it is not the word of one request alone any more, which that could take back.
     const isAnother = isAsked || reference.at !== known.row.at
     const isSecond = reference.again !== undefined || (pins === undefined && isAnother)
