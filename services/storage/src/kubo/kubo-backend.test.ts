@@ -21,7 +21,7 @@ let store: BlockStore
 let backend: KuboBackend
 const server = createServer((request, response) => {
   commands.push((request.url ?? '').split('/api/v0/')[1]?.split('?')[0] ?? '')
-  request.resume().on('end', () => answering.then(() => response.end('{}')))
+  request.resume().on('end', () => void answering.then(() => response.end('{}')))
 })
 
 beforeEach(async () => {
