@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { codecRaw, hashBlock } from '../store/block-id.ts'
+import { codecRaw, encodeBlockId, hashBlock } from '../store/block-id.ts'
 import { BlockStore } from '../store/block-store.ts'
 import type { PutRequest } from '../store/entries.ts'
 import { KuboBackend } from './kubo-backend.ts'
@@ -15,18 +15,21 @@ const [alice, bob] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)]
 const folder = mkdtempSync(join(tmpdir(), 'storage-kubo-'))
 /** Commands that the daemon has been given. */
 let commands: string[]
-/** When it answers. */
+/** When it answers, of a command whose end is this. */
 let answering: Promise<void>
+let held: string
 let store: BlockStore
 let backend: KuboBackend
 const server = createServer((request, response) => {
   commands.push((request.url ?? '').split('/api/v0/')[1]?.split('?')[0] ?? '')
-  request.resume().on('end', () => void answering.then(() => response.end('{}')))
+  const free = (request.url ?? '').endsWith(held) ? answering : Promise.resolve()
+  request.resume().on('end', () => void free.then(() => response.end('{}')))
 })
 
 beforeEach(async () => {
   commands = []
   answering = Promise.resolve()
+  held = ''
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const path = join(folder, randomBytes(8).toString('hex'))
   store = new BlockStore({
@@ -97,4 +100,27 @@ test('a put that the daemon has yet to answer is taken back when it has', async 
   await stored
   expect(await takenBack).toBe(true)
   expect(store.totals().blocks).toBe(0)
+})
+
+test('what is put again and given up again while others are removed goes, too', async () => {
+  const [back, slow, last] = [1, 2, 3].map(() => putOf(randomBytes(100), alice, 5)) as [
+    PutRequest,
+    PutRequest,
+    PutRequest,
+  ]
+  for (const one of [back, slow, last]) await backend.put(one)
+  for (const { digest } of [back, slow]) await store.release(digest, alice, { at: 6, force: true })
+  const { promise, resolve } = Promise.withResolvers<void>()
+  held = `block/rm?force=true&arg=${encodeBlockId(slow)}`
+  answering = promise
+  commands = []
+  const removed = backend.release(last.digest, alice, { at: 6, force: true })
+  const removals = (): number => commands.filter((command) => command === 'block/rm').length
+  await vi.waitFor(() => expect(removals()).toBe(3))
+  await backend.put({ ...back, references: [{ account: alice, at: 7, pin: 0 }] })
+  // As by a node that ends before it tells the daemon.
+  await store.release(back.digest, alice, { at: 8, force: true })
+  resolve()
+  await removed
+  expect([removals(), store.removals(9)]).toEqual([4, []])
 })

@@ -266,10 +266,11 @@ export class KuboBackend extends StoreBackend implements BlockBackend {
             // It may have come back meanwhile: then the tables have it, and no removal.
             if (this.store.has(digest)) return
             await this.#forget(digest)
+            // Before it can be put again: what is given up after that is another removal.
+            await this.store.finishRemovals([digest])
           }),
         ),
       )
-      await this.store.finishRemovals(digests)
     }
   }
 
