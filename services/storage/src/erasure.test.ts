@@ -89,6 +89,29 @@ describe('three nodes', () => {
     }
   })
 
+  test('each node says how an erasure stands with its own copy: not heard of, served until its time, gone', async () => {
+    await start({ STORAGE_ERASE_DELAY_SECONDS: '3' })
+    await cluster.startAll()
+    const cid = await put(sealed({ owner: alice.account, writer: alice.account, sequence: 1 }))
+    await everywhere([cid], '200')
+    const nowhere = encodeBlockId({ digest: new Uint8Array(32).fill(7), codec: codecRaw })
+    const headers = { 'content-type': 'application/json' }
+    const standing = async (place: Place): Promise<{ state: string; removeAt?: string }[]> => {
+      const body = JSON.stringify({ cids: [cid, nowhere] })
+      const response = await cluster.request(place, '/v1/erasures/standing', { body, headers }, alice)
+      return ((await response.json()) as { results: { state: string; removeAt?: string }[] }).results
+    }
+    for (const place of places) expect((await standing(place)).map(({ state }) => state)).toEqual(['kept', 'absent'])
+    const askedAt = Date.now()
+    await erase([cid])
+    for (const place of places) {
+      await vi.waitFor(async () => expect((await standing(place))[0]).toMatchObject({ state: 'erasing' }), waiting)
+      expect(Date.parse((await standing(place))[0]?.removeAt ?? '')).toBeGreaterThan(askedAt)
+    }
+    for (const place of places)
+      await vi.waitFor(async () => expect((await standing(place))[0]).toEqual({ cid, state: 'erased' }), waiting)
+  })
+
   test('a node that was away learns of it before it serves, and keeps nothing', async () => {
     await start()
     await cluster.startAll()

@@ -69,6 +69,13 @@ export interface StoredBlock {
   readonly receipts: readonly VerifiedStorageReceipt[]
 }
 
+/** What one store says of its own copy of a block. */
+export type ErasureStanding =
+  | { readonly state: 'kept' }
+  /** It is served until then, Unix ms. */
+  | { readonly state: 'erasing'; readonly removeAtMs: number }
+  | { readonly state: 'gone' }
+
 /** How to make a {@link StorageClient}. */
 export interface StorageClientOptions {
   /** Base URLs of storage nodes. */
@@ -257,6 +264,30 @@ export class StorageClient {
     })
   }
 
+  /**
+   * How the erasure of blocks stands at one store, of its own copies. @param options.url - that store. @param digests - at most {@link erasedAtOnceMax}.
+   *
+   * @returns in the order of `digests`. `kept`: under no erasure that this store knows of. `erasing`: served until `removeAtMs`. `gone`: not here any more.
+   * @throws {RuntimeError} `ERR_SOURCE_UNREACHABLE`, `ERR_SOURCE_REFUSED`, `ERR_SOURCE_MISBEHAVED`.
+   */
+  async erasureStanding(
+    digests: readonly Uint8Array[],
+    options: { url: string; signal?: AbortSignal },
+  ): Promise<ErasureStanding[]> {
+    const url = options.url.replace(/\/$/, '')
+    const cids = digests.map((digest) => cidOf(digest))
+    const answer = await sendRequest({
+      url: `${url}/v1/erasures/standing`,
+      method: 'POST',
+      headers: { authorization: `Bearer ${await this.#options.token()}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ cids }),
+      timeoutMs: this.#timeoutMs,
+      sizeBytesMax: blockSizeBytesMax,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    })
+    return standingsOf(url, answer, cids)
+  }
+
   /** The order for one raw block, if this client signs. */
   #ordersFor(digest: Uint8Array): string[] {
     const { erasing, ledgerId, now = Date.now } = this.#options
@@ -389,6 +420,26 @@ function answeredKey(url: string, answer: HttpAnswer): string {
     throw misbehaved(url, 'something that is not JSON', error)
   }
   throw misbehaved(url, 'no key')
+}
+
+/** What a store said of each block that it was asked about, in that order. */
+function standingsOf(url: string, answer: HttpAnswer, cids: readonly string[]): ErasureStanding[] {
+  try {
+    const { results } = JSON.parse(new TextDecoder().decode(answer.bytes)) as {
+      results: { cid: string; state: string; removeAt?: string }[]
+    }
+    return cids.map((cid, i) => {
+      const { cid: told, state, removeAt } = results[i] ?? { cid: '', state: '' }
+      if (told !== cid) throw new TypeError('another block')
+      if (state === 'kept') return { state }
+      if (state === 'erased' || state === 'absent') return { state: 'gone' }
+      const removeAtMs = Date.parse(removeAt ?? '')
+      if (state !== 'erasing' || Number.isNaN(removeAtMs)) throw new TypeError('no state')
+      return { state, removeAtMs }
+    })
+  } catch (error) {
+    throw misbehaved(url, 'something else than how erasures stand', error)
+  }
 }
 
 /** The CIDs that are not kept for the account any more. */

@@ -13,7 +13,7 @@ import { encodeReceipts, receiptsHeader } from '../replication/receipt.ts'
 import type { Repair } from '../replication/repair.ts'
 import type { Replicator } from '../replication/replicator.ts'
 import type { Scrubber } from '../replication/scrub.ts'
-import { codecRaw, encodeBlockId, parseBlockId } from '../store/block-id.ts'
+import { type BlockId, codecRaw, encodeBlockId, parseBlockId } from '../store/block-id.ts'
 import type { BlockStore } from '../store/block-store.ts'
 import { encodeFetchCursor, type FetchLog, parseFetchCursor } from '../store/fetch-log.ts'
 import type { Paces } from './pace.ts'
@@ -96,6 +96,7 @@ export function addNodeRoutes(app: FastifyInstance, parts: NodeRouteParts): void
   })
   addFetches(app, parts)
   addErasures(app, parts)
+  addErasureStanding(app, parts)
   addMaintenance(app, parts)
 }
 
@@ -165,6 +166,35 @@ function addErasures(app: FastifyInstance, parts: NodeRouteParts): void {
     }
     return { results }
   })
+}
+
+const standingBody = {
+  type: 'object',
+  required: ['cids'],
+  additionalProperties: false,
+  properties: { cids: erasuresBody.properties.cids },
+} as const satisfies RequestSchema
+
+/**
+ * How an erasure stands here: `erasing` is served until `removeAt`, for disputes; `kept` is under no erasure that this store knows of; `erased` and
+ * `absent` are not here.
+ */
+function erasureStanding({ store, backend }: NodeRouteParts, { digest }: BlockId): object {
+  const removeAt = store.tombstone(digest)?.removeAt
+  if (backend.has(digest))
+    return removeAt === undefined ? { state: 'kept' } : { state: 'erasing', removeAt: new Date(removeAt).toISOString() }
+  return { state: removeAt === undefined ? 'absent' : 'erased' }
+}
+
+/** Adds what an owner asks after an erasure: of this store's own copies, which nothing is asked of any other for. */
+function addErasureStanding(app: FastifyInstance, parts: NodeRouteParts): void {
+  const options = { schema: { body: standingBody }, bodyLimit: erasuresBodyBytesMax }
+  app.post<{ Body: { cids: string[] } }>('/v1/erasures/standing', options, async (request) => ({
+    results: request.body.cids.map((text) => {
+      const id = parseBlockId(text)
+      return { cid: encodeBlockId(id), ...erasureStanding(parts, id) }
+    }),
+  }))
 }
 
 /** How far a repair is, and what it did. It ends with the repair, also for who has left before: what it took counts whole. */
