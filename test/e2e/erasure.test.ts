@@ -43,6 +43,16 @@ describe.skipIf(!hasRedis)('erasure of a period', { timeout: storyMs }, () => {
     expect(await cluster.ok('patient', 'readings', 'anna')).toEqual([])
   })
 
+  test('the same period once more posts nothing, and says that it was erased', async () => {
+    const from = new Date(Date.now() - 3_600_000).toISOString()
+    const { receipt, transactionId, ranges, cids } = erased
+    expect(await cluster.ok('patient', 'erase', 'anna', '--from', from, '--streams', 'ecg')).toMatchObject({
+      ...{ isRepeated: true, receipt, transactionId, ranges, cids },
+    })
+    const timeline = await cluster.ok<{ kind: string }[]>('patient', 'timeline', 'anna')
+    expect(timeline.filter(({ kind }) => kind === 'erased')).toHaveLength(1)
+  })
+
   test('no storage node keeps a block of it, and one command proves it', async () => {
     const proof = await eventually('the removal everywhere', async () => {
       const { code, value } = await cluster.run<{ isGone: boolean; blocks: { nodes: object }[] }>(

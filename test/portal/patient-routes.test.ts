@@ -150,6 +150,10 @@ describe.skipIf(!hasRedis)("the routes of the patient's portal", { timeout: stor
     { method: 'GET', path: `/v1/people/ann/revocations/${id}` },
     { method: 'POST', path: '/v1/people/ann/disclosures', body: {} },
     { method: 'POST', path: '/v1/people/ann/erasures', body: { from: 0, until: 1 } },
+    { method: 'GET', path: '/v1/people/ann/erasures' },
+    { method: 'GET', path: '/v1/people/ann/erasures/preview?from=0&until=1' },
+    { method: 'GET', path: `/v1/people/ann/erasures/${id}` },
+    { method: 'GET', path: `/v1/people/ann/exports/${id.slice(0, 16)}` },
     { method: 'GET', path: '/v1/events' },
   ]
 

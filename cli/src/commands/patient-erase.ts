@@ -6,6 +6,7 @@ import { type Context, openSession, waitForReceipt } from './patient-session.ts'
 
 interface Erased {
   readonly transactionId: string | null
+  readonly isRepeated: boolean
   readonly from: string
   readonly until: string
   readonly ranges: readonly { stream: string; from: number; to: number }[]
@@ -33,7 +34,7 @@ export async function erase(context: Context, positionals: string[]): Promise<Ex
   const until = parseTime(options.until as string | undefined, 'until') ?? Date.now()
   const streams = (options.streams as string | undefined)?.split(',').map((kind) => kind.trim())
   const session = await openSession(context, name)
-  const body = { from, until, ...(streams === undefined ? {} : { streams }) }
+  const body = { from, until, ...(streams === undefined ? {} : { streams }), code: options.code }
   const erased = await callNode<Erased>(session.access, 'POST', `${session.path}/erasures`, body, eraseTimeoutMs)
   const { transactionId } = erased
   const receipt = transactionId === null ? null : await waitForReceipt(session, transactionId, eraseTimeoutMs)
@@ -42,7 +43,10 @@ export async function erase(context: Context, positionals: string[]): Promise<Ex
   }
   return print(context, { ...erased, receipt }, () => {
     const records = erased.ranges.reduce((sum, { from: first, to }) => sum + to - first + 1, 0)
-    return `${records} records from ${erased.from} to ${erased.until}: keys destroyed, blocks are removed after the time for disputes
+    const what = erased.isRepeated
+      ? 'were erased before; nothing was posted again'
+      : 'keys destroyed, blocks are removed after the time for disputes'
+    return `${records} records from ${erased.from} to ${erased.until}: ${what}
 receipt      ${receipt ?? 'none: there was nothing on record'}
 ${proofWords(erased.cids)}`
   })

@@ -28,7 +28,8 @@ const help = `Usage: ./healthblock patient ACTION …
   device list NAME                      the devices of hers on the ledger: her node's, and any that somebody else added with a stolen key
   device remove NAME DEVICE             her root key removes one of the latter: its streams close, for ever
   erase NAME --from ISO [--until ISO]   destroy the keys of a period, for ever, and have its blocks removed: [--streams ecg,vitals];
-                                        whole epochs (an hour each, as a rule), the first and the last of the period included
+                                        whole epochs (an hour each, as a rule), the first and the last of the period included;
+                                        what was erased before is not posted again
   file put NAME PATH [--type MIME]      store a file, sealed; goes on where an interrupted one stopped
   file get NAME FILE --out PATH         fetch one by number or name: [--range FROM-TO] · file list NAME
   file cancel NAME FILE                 give up an upload that was interrupted: files after it wait for it
@@ -47,7 +48,7 @@ const help = `Usage: ./healthblock patient ACTION …
   device NAME · switch NAME ecg|vitals on|off      as "healthblock device show|switch"
 
 Options: --dir DIR, --json, --passphrase-file FILE (default DIR/secrets/NAME.passphrase),
-         --code DIGITS (grant and disclose, where she has a second factor: the code of her authenticator app; a security key
+         --code DIGITS (grant, disclose and erase, where she has a second factor: the code of her authenticator app; a security key
          or passkey works in her portal alone)
 DOCTOR is a name of this cluster or an account id.
 `

@@ -38,6 +38,8 @@ import { Rekeys } from './people/rekey.ts'
 import { VaultFactors } from './people/second-factor.ts'
 import { Sessions } from './people/sessions.ts'
 import { Diagnoses } from './reading/diagnoses.ts'
+import { ErasureViews } from './reading/erasure-views.ts'
+import { ExportProgress } from './reading/export-progress.ts'
 import { FetchEvidence } from './reading/fetch-evidence.ts'
 import { FhirExport } from './reading/fhir-export.ts'
 import { Looks } from './reading/looks.ts'
@@ -334,6 +336,8 @@ function buildViews(base: Foundations, sessions: Sessions) {
   return {
     ...{ measurements, diagnoses },
     fhirExport: new FhirExport({ database, ledger, measurements, diagnoses, nowMs }),
+    exportProgress: new ExportProgress(),
+    erasureViews: new ErasureViews({ database, ledger, storageOf, urls, logger, nowMs }),
     contacts: new Contacts({ database, ledger, client, urls: config.ledger.accounting, nowMs }),
     factors: new SecondFactors({ nowMs }),
     vaultFactors: new VaultFactors({ database, sessions }),

@@ -19,6 +19,8 @@ import type { Rekeys } from './people/rekey.ts'
 import type { VaultFactors } from './people/second-factor.ts'
 import type { Sessions } from './people/sessions.ts'
 import type { Diagnoses } from './reading/diagnoses.ts'
+import type { ErasureViews } from './reading/erasure-views.ts'
+import type { ExportProgress } from './reading/export-progress.ts'
 import type { FetchEvidence } from './reading/fetch-evidence.ts'
 import type { FhirExport } from './reading/fhir-export.ts'
 import type { Looks } from './reading/looks.ts'
@@ -66,6 +68,8 @@ export interface Services {
   readonly receipts: Receipts
   readonly fetchEvidence: FetchEvidence
   readonly fhirExport: FhirExport
+  readonly exportProgress: ExportProgress
+  readonly erasureViews: ErasureViews
   readonly looks: Looks
   /** The genesis file's bytes. */
   readonly genesis: Uint8Array

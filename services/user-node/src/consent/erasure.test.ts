@@ -206,3 +206,66 @@ test('an erasure that is refused again and again is signed again at once, then a
     expect(signed()).toBe(11)
   })
 })
+
+test('a period that was erased is not posted again, nor are keys changed for it; what was measured since is', {
+  timeout: 60_000,
+}, async () => {
+  await atHome(async (home, world, vault) => {
+    const { consent, database, store: people, postings, standing, sealer, ledger } = home
+    const nowMs = (): number => world.nowMs
+    const sessions = { absorbRoots: async () => {}, saveVault: () => {} }
+    const parts = { database, people, postings, consent, standing, sessions, nowMs, ledger }
+    const erasures = new Erasures({ ...parts, flush: (person, stream) => sealer.seal(person, stream, true) })
+    const session = { person: home.person(), vault } as Session
+    const commit = (): void => {
+      home.commitAll()
+      if (database.get("SELECT 1 FROM batch WHERE state = 'sealed'") !== undefined) world.commit(home.iot())
+      database.run("UPDATE batch SET state = 'committed'")
+    }
+    const posted = (): number => Number(database.get("SELECT count(*) AS n FROM posting WHERE what = 'erase'")?.n)
+    home.seal()
+    commit()
+    const streams = [home.stream('ecg')]
+    const request = { streams, fromMs: world.nowMs - 3_600_000, untilMs: world.nowMs }
+    const first = await erasures.erase(session, request, 0)
+    expect([first.isRepeated, posted(), home.person().hot.generation]).toEqual([false, 1, 2])
+    // While it is under way, asked twice at once, and once it is on record; also when the hour has gone on.
+    for (const when of ['under way', 'at once', 'on record']) {
+      if (when === 'on record') commit()
+      world.nowMs += 1_000
+      const twice = await Promise.all([erasures.erase(session, request, 0), erasures.erase(session, request, 0)])
+      for (const again of twice)
+        expect(again, when).toMatchObject({ isRepeated: true, tx: first.tx, ranges: first.ranges })
+      expect([posted(), home.person().hot.generation], when).toEqual([1, 2])
+    }
+    // What comes afterwards in the same hour was not asked for; asked for, it alone is posted.
+    home.seal()
+    commit()
+    expect(await erasures.erase(session, request, 0)).toMatchObject({ isRepeated: true })
+    world.nowMs += 60_000
+    const later = await erasures.erase(session, { ...request, untilMs: world.nowMs }, 0)
+    expect(later.isRepeated).toBe(false)
+    const { body } = parseTransactionLeaf(postings.unhanded().at(-1)?.leaf as Uint8Array)
+    expect(body).toMatchObject({ t: 'erase', ranges: [[streams[0]?.stream, 2, 2]] })
+  })
+})
+
+test('two pages that erase the same period at once post it once', { timeout: 60_000 }, async () => {
+  await atHome(async (home, world, vault) => {
+    const { consent, database, store: people, postings, standing, ledger } = home
+    const nowMs = (): number => world.nowMs
+    const sessions = { absorbRoots: async () => {}, saveVault: () => {} }
+    const parts = { database, people, postings, consent, standing, sessions, nowMs, ledger, flush: () => {} }
+    const erasures = new Erasures(parts)
+    home.seal()
+    world.commit(home.iot())
+    database.run("UPDATE batch SET state = 'committed'")
+    const request = { streams: [home.stream('ecg')], fromMs: world.nowMs - 3_600_000, untilMs: world.nowMs }
+    world.nowMs += 7_200_000
+    const session = { person: home.person(), vault } as Session
+    const [one, two] = await Promise.all([erasures.erase(session, request, 0), erasures.erase(session, request, 0)])
+    expect([one.isRepeated, two.isRepeated]).toEqual([false, true])
+    expect(two.tx).toEqual(one.tx)
+    expect(database.get('SELECT count(*) AS n FROM erasure')?.n).toBe(1)
+  })
+})

@@ -4,9 +4,9 @@
  * the blocks once the time for disputes is over. A period that reaches into the present begins with a rotation: what
  * comes after it is sealed under other keys.
  */
-import { type SequenceRange, signTransaction, type TransactionBody } from '@healthblock/chain/transaction'
+import { type SequenceRange, signTransaction } from '@healthblock/chain/transaction'
 import type { SigningKey } from '@healthblock/crypto/signature'
-import { equalBytes, fromHex, toHex } from '@healthblock/encoding/bytes'
+import { equalBytes, fromHex } from '@healthblock/encoding/bytes'
 import { decodeCbor } from '@healthblock/encoding/cbor'
 import type { OutboxEntry } from '@healthblock/runtime/outbox'
 import type { Database } from '@healthblock/runtime/sqlite'
@@ -18,8 +18,7 @@ import { consentValidityMs, type Person, type PersonStore, type PersonStream } f
 import type { Postings } from '../store/postings.ts'
 import { userchainId } from './compose.ts'
 import { type Consent, reasons } from './consent.ts'
-
-type EraseBody = Extract<TransactionBody, { t: 'erase' }>
+import { type EraseBody, erasuresOf, isTouching, nameOfRanges, withoutRanges } from './erased-ranges.ts'
 
 /** Most ranges of one transaction; a stream has one. */
 const rangesMax = 64
@@ -32,11 +31,6 @@ const rulesOfOrder = new Set(['erase.counter', 'erase.expiry', 'erase.signature'
 /** True if what was refused for this may be taken another time; of an outbox whose file was lost it is not known why. */
 function mayBeTaken(rule: string | undefined): boolean {
   return rule === undefined || rulesOfOrder.has(rule)
-}
-
-/** Alike for the same records. */
-function nameOf(ranges: readonly SequenceRange[]): string {
-  return ranges.map(([stream, from, to]) => `${toHex(stream)} ${from} ${to}`).join()
 }
 
 /** So many refusals in a row are answered at once; what is refused again and again then, as by a clock that is wrong, waits for `again`. */
@@ -66,6 +60,8 @@ export interface ErasureRequest {
 export interface Erased {
   /** Id of the `erase` transaction; undefined if no record lies in the period. */
   readonly tx: Uint8Array | undefined
+  /** True if all of the period was erased before, or is being erased: nothing was posted, and `tx` is the newest that did it. */
+  readonly isRepeated: boolean
   readonly ranges: readonly SequenceRange[]
   /** SHA-256 of each erased block. */
   readonly digests: readonly Uint8Array[]
@@ -85,8 +81,8 @@ export class Erasures {
   }
 
   /**
-   * Erases a period. When it returns, its keys are destroyed and the transaction is durable in this node. Asked for once more while that stands, it
-   * is the same transaction.
+   * Erases a period. When it returns, its keys are destroyed and the transaction is durable in this node. What was erased before is not posted
+   * again.
    *
    * @param waitMs - how long records of the period that are still on their way to the ledger are waited for.
    * @throws {UserNodeError} `ERR_ERASURE_INVALID` for an empty period; `ERR_ERASURE_PENDING` if records of it are not on
@@ -97,16 +93,14 @@ export class Erasures {
     const { person } = session
     const { epochLengthMs } = ledger
     const now = nowMs()
-    const fromEpoch = epochOf(request.fromMs, epochLengthMs)
-    const untilEpoch = epochOf(Math.min(request.untilMs, now) + epochLengthMs - 1, epochLengthMs)
-    if (fromEpoch >= untilEpoch || request.streams.length === 0) {
-      throw new UserNodeError('there is nothing between these times', { code: 'ERR_ERASURE_INVALID', field: 'until' })
-    }
+    const { fromEpoch, untilEpoch } = this.epochsOf(request)
     let generationMax = Number.MAX_SAFE_INTEGER
     let requires: Uint8Array | undefined
     if (untilEpoch > epochOf(now, epochLengthMs)) {
       // What came before the question belongs to the period: left waiting, it would be recorded under the new keys.
       for (const stream of request.streams) flush(person, stream)
+      const again = this.#repeated(person, { streams: request.streams, fromEpoch, untilEpoch, generationMax }, request)
+      if (again !== undefined) return again
       const rotated = await consent.rotate(person, reasons.erase)
       requires = rotated.tx
       generationMax = rotated.generation - 1
@@ -114,6 +108,8 @@ export class Erasures {
     const period = { streams: request.streams, fromEpoch, untilEpoch, generationMax }
     await this.#untilRecorded(person, period, waitMs)
     await sessions.absorbRoots(session)
+    const again = this.#repeated(person, period, request)
+    if (again !== undefined) return again
     const found = this.#recordsOf(person, period)
     const tx = await consent.shred(
       person,
@@ -128,11 +124,60 @@ export class Erasures {
             ...range,
           )
         }
-        if (found.ranges.length === 0) return undefined
-        return this.#standing(person, found.ranges) ?? this.#post(person, found.ranges, requires)
+        // Asked for twice at once, it is posted once.
+        const left = this.#unasked(person, found.ranges)
+        return left.length === 0 ? undefined : this.#post(person, left, requires)
       },
     )
-    return { tx, ...found, fromEpoch, untilEpoch }
+    const known = tx ?? this.#newestOf(person, found.ranges)
+    return { tx: known, isRepeated: tx === undefined && known !== undefined, ...found, fromEpoch, untilEpoch }
+  }
+
+  /**
+   * The epochs of a request, the last one not included.
+   *
+   * @throws {UserNodeError} `ERR_ERASURE_INVALID` for an empty period.
+   */
+  epochsOf({ streams, fromMs, untilMs }: ErasureRequest): { fromEpoch: number; untilEpoch: number } {
+    const { ledger, nowMs } = this.#deps
+    const { epochLengthMs } = ledger
+    const fromEpoch = epochOf(fromMs, epochLengthMs)
+    const untilEpoch = epochOf(Math.min(untilMs, nowMs()) + epochLengthMs - 1, epochLengthMs)
+    if (fromEpoch >= untilEpoch || streams.length === 0)
+      throw new UserNodeError('there is nothing between these times', { code: 'ERR_ERASURE_INVALID', field: 'until' })
+    return { fromEpoch, untilEpoch }
+  }
+
+  /** What of these ranges no erasure of hers asks for that is on record or on its way. */
+  #unasked(person: Person, ranges: readonly SequenceRange[]): SequenceRange[] {
+    const erasures = erasuresOf(this.#deps.database, person)
+    const taken = erasures.filter(({ state }) => state !== 'refused').flatMap((one) => one.ranges)
+    return ranges.flatMap((range) => withoutRanges(range, taken)).slice(0, rangesMax)
+  }
+
+  #newestOf(person: Person, ranges: readonly SequenceRange[]): Uint8Array | undefined {
+    const erasures = erasuresOf(this.#deps.database, person).filter(({ state }) => state !== 'refused')
+    return erasures.find((one) => one.ranges.some((taken) => ranges.some((range) => isTouching(taken, range))))?.tx
+  }
+
+  /**
+   * What was erased, if all of it was asked for before. Keys are not changed for it, and nothing that was measured since is taken: a period that
+   * reaches into the present epoch means what came up to its end.
+   */
+  #repeated(person: Person, period: Period, { untilMs }: ErasureRequest): Erased | undefined {
+    const found = this.#recordsOf(person, period)
+    const tx = this.#newestOf(person, found.ranges)
+    if (tx === undefined) return undefined
+    const isNew = this.#unasked(person, found.ranges).some(
+      ([stream, from, to]) =>
+        this.#deps.database.get(
+          'SELECT 1 FROM batch WHERE account = ? AND stream = ? AND sequence BETWEEN ? AND ? AND start < ? LIMIT 1',
+          ...[person.account, stream, from, to, untilMs],
+        ) !== undefined,
+    )
+    if (isNew) return undefined
+    const { fromEpoch, untilEpoch } = period
+    return { tx, isRepeated: true, ...found, fromEpoch, untilEpoch }
   }
 
   /** Signs a refused erasure again, with the next counter; later (`again`) if the op key is not in force. Its keys are gone already. */
@@ -164,27 +209,13 @@ export class Erasures {
     const seen = new Set<string>()
     for (const { tx, body, state } of rows) {
       const { ranges } = decodeCbor(body as Uint8Array) as unknown as EraseBody
-      const name = nameOf(ranges)
+      const name = nameOfRanges(ranges)
       // The newest of the same ranges says how it stands.
       const isNewest = !seen.has(name)
       seen.add(name)
       if (isNewest && state === 'refused' && mayBeTaken(find(tx as Uint8Array)?.rule))
         database.transaction(() => this.#post(person, ranges, undefined))
     }
-  }
-
-  /** The erasure of just these ranges that is on its way or on record. */
-  #standing({ account }: Person, ranges: readonly SequenceRange[]): Uint8Array | undefined {
-    const rows = this.#deps.database.all(
-      `SELECT erasure.tx AS tx, erasure.body AS body FROM erasure JOIN posting ON posting.tx = erasure.tx
-       WHERE erasure.account = ? AND posting.state <> 'refused' ORDER BY asked DESC LIMIT 4096`,
-      account,
-    )
-    const name = nameOf(ranges)
-    const same = rows.find(
-      ({ body }) => nameOf((decodeCbor(body as Uint8Array) as unknown as EraseBody).ranges) === name,
-    )
-    return same?.tx as Uint8Array | undefined
   }
 
   #isNextInForce(person: Person): boolean {

@@ -10,7 +10,7 @@ import type { Database } from '@healthblock/runtime/sqlite'
 import type { FhirResource } from 'fhir/r4.js'
 import type { LedgerView } from '../ledger-view.ts'
 import type { Session } from '../people/sessions.ts'
-import type { PersonStream } from '../store/person.ts'
+import type { Person, PersonStream, PersonStream } from '../store/person.ts'
 import type { Diagnoses } from './diagnoses.ts'
 import { listGrants } from './lists.ts'
 import type { Measurements } from './measurements.ts'
@@ -23,6 +23,13 @@ interface Dependencies {
   readonly nowMs: () => number
 }
 
+/** What of a person's is exported: what was measured between two moments, Unix ms. */
+export interface ExportPeriod {
+  readonly fromMs: number
+  readonly untilMs: number
+  readonly streams: readonly PersonStream[]
+}
+
 /** Exports. */
 export class FhirExport {
   readonly #deps: Dependencies
@@ -30,11 +37,17 @@ export class FhirExport {
     this.#deps = deps
   }
 
+  /** How many records {@link resources} looks through. */
+  recordsIn(person: Person, period: ExportPeriod): number {
+    const streams = period.streams.filter(({ kind }) => kind === 'ecg' || kind === 'vitals')
+    return streams.reduce((sum, stream) => sum + this.#deps.measurements.count(person, stream, period), 0)
+  }
+
   /** The readings that are on the ledger, diagnoses, grants, and what is missing. Whole records: the first and the last may reach beyond the period. */
   async *resources(
     session: Session,
     held: readonly HeldNodes[],
-    period: { fromMs: number; untilMs: number; streams: readonly PersonStream[] },
+    period: ExportPeriod & { readonly onRecord?: () => void },
   ): AsyncGenerator<FhirResource> {
     const { measurements } = this.#deps
     const patient = `Patient/${session.person.id}`
@@ -42,6 +55,7 @@ export class FhirExport {
     for (const stream of period.streams) {
       if (stream.kind !== 'ecg' && stream.kind !== 'vitals') continue
       for await (const record of measurements.each(session, stream, period)) {
+        period.onRecord?.()
         const { batch, fromMs, toMs, sequence, transactionId, cid } = record
         if (typeof batch === 'string') {
           const reason = batch === 'absent' ? 'unreadable' : batch

@@ -131,6 +131,15 @@ export class Measurements {
     return row === undefined || row.first === null ? undefined : { fromMs: Number(row.first), toMs: Number(row.last) }
   }
 
+  /** How many records {@link each} gives. */
+  count({ account }: Person, { stream }: PersonStream, window: { fromMs: number; untilMs: number }): number {
+    const row = this.#deps.database.get(
+      'SELECT count(*) AS n FROM batch WHERE account = ? AND stream = ? AND kind IN (?, ?) AND start < ? AND until > ?',
+      ...[account, stream, payloadKinds.data, payloadKinds.gap, window.untilMs, window.fromMs],
+    )
+    return Number(row?.n ?? 0)
+  }
+
   /** Every record of a stream that was measured between two moments, Unix ms, oldest first, gaps among them, a few in memory at a time. */
   async *each(
     session: Session,

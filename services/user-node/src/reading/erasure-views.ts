@@ -1,0 +1,298 @@
+/**
+ * What a person sees of an erasure: before it, what would go, who may have a copy, and what stays; after it, where it stands at each store, as
+ * each of them says of its own copies.
+ */
+import type { SequenceRange } from '@healthblock/chain/transaction'
+import { payloadKinds } from '@healthblock/crypto/payload'
+import { equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { messageOf } from '@healthblock/runtime/errors'
+import type { Logger } from '@healthblock/runtime/logger'
+import type { Database } from '@healthblock/runtime/sqlite'
+import { type ErasureStanding, erasedAtOnceMax, type StorageClient } from '@healthblock/runtime/storage-client'
+import { type ErasureOnFile, erasuresOf, isTouching, withoutRanges } from '../consent/erased-ranges.ts'
+import type { LedgerView } from '../ledger-view.ts'
+import type { Person, PersonStream } from '../store/person.ts'
+import { fetchedOfBatch } from './fetched.ts'
+import { listGrants } from './lists.ts'
+
+/** Readings of one stream, and from when to when they were measured; null if there are none. */
+export interface ErasedStream {
+  readonly kind: string
+  readonly records: number
+  readonly measuredFrom: string | null
+  readonly measuredTo: string | null
+}
+
+/** An erasure that she asked for. */
+export interface ErasureView {
+  readonly transactionId: string
+  readonly askedAt: string
+  readonly state: 'waiting' | 'recorded' | 'refused'
+  readonly streams: readonly ErasedStream[]
+}
+
+/** Where it stands at one store. */
+export interface StoreStanding {
+  /** From 1, in the order of the node's configuration. */
+  readonly place: number
+  /** away: no answer. unheard: it has blocks that it does not know as erased. serving: it hands them out until `removeAt`, for disputes. gone: it has none. */
+  readonly state: 'away' | 'unheard' | 'serving' | 'gone'
+  readonly removeAt: string | null
+  /** Blocks that are not there any more. */
+  readonly gone: number
+}
+
+/** An erasure with what the stores say now. */
+export interface ErasureStandingView extends ErasureView {
+  /** Blocks of it, and how many of them the stores were asked about: of many, some that are spread evenly. */
+  readonly blocks: number
+  readonly asked: number
+  readonly stores: readonly StoreStanding[]
+}
+
+/** A doctor who may have a copy of what goes. */
+export interface ErasureReader {
+  readonly doctor: string
+  /** True while an access lasts that reaches what goes: it can be fetched until the stores remove it. */
+  readonly hasAccess: boolean
+  /** Readings of it that were fetched, as the storage nodes told. */
+  readonly fetched: number
+}
+
+/** What an erasure would do. */
+export interface ErasurePreview {
+  /** The whole epochs that the period touches. */
+  readonly from: string
+  readonly until: string
+  readonly streams: readonly ErasedStream[]
+  readonly readers: readonly ErasureReader[]
+  /** Diagnoses that doctors wrote in that time: they stay. */
+  readonly diagnoses: number
+  /** The newest erasure that takes, or took, all of it already; null if something is left. */
+  readonly erasedBy: string | null
+}
+
+interface Dependencies {
+  readonly database: Database
+  readonly ledger: LedgerView
+  readonly storageOf: (account: Uint8Array) => StorageClient
+  /** Addresses of the storage nodes. */
+  readonly urls: readonly string[]
+  readonly logger: Logger
+  readonly nowMs: () => number
+}
+
+/** Most blocks that each store is asked about. */
+const askedMax = 2_048
+/** A store that takes longer counts as away. */
+const askMsMax = 10_000
+const states = { pending: 'waiting', committed: 'recorded', refused: 'refused' } as const
+const noBlock = new Uint8Array(32)
+const iso = (ms: number): string => new Date(ms).toISOString()
+const isoOrNull = (value: unknown): string | null => (value === null || value === undefined ? null : iso(Number(value)))
+
+/** Gathers it. */
+export class ErasureViews {
+  readonly #deps: Dependencies
+  constructor(deps: Dependencies) {
+    this.#deps = deps
+  }
+
+  /** All that she asked for, newest first. */
+  list(person: Person): ErasureView[] {
+    return erasuresOf(this.#deps.database, person).map((one) => this.#view(person, one))
+  }
+
+  /** One of them, with what each store says now; undefined if she asked for none of this id. */
+  async find(person: Person, transactionId: string): Promise<ErasureStandingView | undefined> {
+    const one = erasuresOf(this.#deps.database, person).find(({ tx }) => toHex(tx) === transactionId)
+    if (one === undefined) return undefined
+    const digests = this.#digestsOf(person, one.ranges)
+    const asked = spread(digests, askedMax)
+    const stores = await Promise.all(
+      this.#deps.urls.map((url, i) => this.#askStore(person, asked, { url, place: i + 1 })),
+    )
+    return { ...this.#view(person, one), blocks: digests.length, asked: asked.length, stores }
+  }
+
+  /** What an erasure of these epochs would do, the last one not included. */
+  preview(
+    person: Person,
+    period: { streams: readonly PersonStream[]; fromEpoch: number; untilEpoch: number; untilMs: number },
+  ): ErasurePreview {
+    const { database, ledger } = this.#deps
+    const { fromEpoch, untilEpoch, untilMs } = period
+    const bounds = [fromEpoch, untilEpoch] as const
+    const ranges = period.streams.flatMap(({ stream }): SequenceRange[] => {
+      const row = database.get(
+        'SELECT min(sequence) AS first, max(sequence) AS last FROM batch WHERE account = ? AND stream = ? AND epoch >= ? AND epoch < ?',
+        ...[person.account, stream, ...bounds],
+      )
+      return row === undefined || row.first === null ? [] : [[stream, Number(row.first), Number(row.last)]]
+    })
+    const erasures = erasuresOf(database, person).filter(({ state }) => state !== 'refused')
+    const taken = erasures.flatMap((one) => one.ranges)
+    const streams = period.streams.map((stream) => this.#leftOf(person, stream, { ranges, taken, period }))
+    const isLeft = streams.some(({ records }) => records > 0)
+    const by = erasures.find((one) => one.ranges.some((range) => ranges.some((other) => isTouching(range, other))))
+    return {
+      from: iso(fromEpoch * ledger.epochLengthMs),
+      until: iso(untilEpoch * ledger.epochLengthMs),
+      streams,
+      readers: this.#readersOf(person, ranges, period),
+      diagnoses: Number(
+        database.get(
+          'SELECT count(*) AS n FROM diagnosis WHERE account = ? AND amends IS NULL AND at >= ? AND at < ?',
+          ...[person.account, fromEpoch * ledger.epochLengthMs, Math.min(untilMs, untilEpoch * ledger.epochLengthMs)],
+        )?.n ?? 0,
+      ),
+      erasedBy: isLeft || by === undefined ? null : toHex(by.tx),
+    }
+  }
+
+  /** Readings of a stream that no erasure takes yet, with samples that wait to be sealed as one more. */
+  #leftOf(
+    person: Person,
+    { stream, kind }: PersonStream,
+    {
+      ranges,
+      taken,
+      period,
+    }: {
+      ranges: readonly SequenceRange[]
+      taken: readonly SequenceRange[]
+      period: { fromEpoch: number; untilEpoch: number }
+    },
+  ): ErasedStream {
+    const { database, ledger } = this.#deps
+    const { epochLengthMs } = ledger
+    const own = ranges.filter(([of]) => equalBytes(of, stream))
+    const counted = countReadings(database, person, own, taken)
+    const waiting = database.get(
+      'SELECT count(*) AS n, min(start) AS start, max(until) AS until FROM sample WHERE account = ? AND stream = ? AND start >= ? AND start < ?',
+      ...[person.account, stream, period.fromEpoch * epochLengthMs, period.untilEpoch * epochLengthMs],
+    )
+    const isWaiting = Number(waiting?.n ?? 0) > 0
+    const starts = [counted.start, waiting?.start].filter((ms) => ms !== null && ms !== undefined).map(Number)
+    const ends = [counted.until, waiting?.until].filter((ms) => ms !== null && ms !== undefined).map(Number)
+    return {
+      kind,
+      records: counted.records + (isWaiting ? 1 : 0),
+      measuredFrom: starts.length === 0 ? null : iso(Math.min(...starts)),
+      measuredTo: ends.length === 0 ? null : iso(Math.max(...ends)),
+    }
+  }
+
+  #readersOf(
+    person: Person,
+    ranges: readonly SequenceRange[],
+    period: { streams: readonly PersonStream[]; fromEpoch: number; untilEpoch: number },
+  ): ErasureReader[] {
+    const { database, ledger, nowMs } = this.#deps
+    const kinds = period.streams.map(({ kind }): string => kind)
+    const open = listGrants(database, person, { ledger, nowMs: nowMs() }).filter(
+      (grant) =>
+        grant.state === 'open' &&
+        grant.streams.some((kind) => kinds.includes(kind)) &&
+        Date.parse(grant.from) < period.untilEpoch * ledger.epochLengthMs,
+    )
+    const counts = new Map<string, number>(open.map(({ doctor }) => [doctor, 0]))
+    const readers = database.all('SELECT DISTINCT reader FROM fetched WHERE account = ?', person.account)
+    for (const { reader } of readers) {
+      const doctor = toHex(reader as Uint8Array)
+      for (const [stream, from, to] of ranges) {
+        const row = database.get(
+          `SELECT count(*) AS n FROM batch WHERE ${fetchedOfBatch} AND account = ? AND stream = ? AND sequence BETWEEN ? AND ?`,
+          ...[reader as Uint8Array, person.account, stream, from, to],
+        )
+        if (Number(row?.n ?? 0) > 0) counts.set(doctor, (counts.get(doctor) ?? 0) + Number(row?.n))
+      }
+    }
+    const withAccess = new Set(open.map(({ doctor }) => doctor))
+    return [...counts].map(([doctor, fetched]) => ({ doctor, hasAccess: withAccess.has(doctor), fetched }))
+  }
+
+  #view(person: Person, { tx, ranges, askedMs, state }: ErasureOnFile): ErasureView {
+    const { database } = this.#deps
+    const streams = person.streams.flatMap(({ stream, kind }): ErasedStream[] => {
+      const own = ranges.filter(([of]) => equalBytes(of, stream))
+      if (own.length === 0) return []
+      const { records, start, until } = countReadings(database, person, own, [])
+      return [{ kind, records, measuredFrom: isoOrNull(start), measuredTo: isoOrNull(until) }]
+    })
+    return { transactionId: toHex(tx), askedAt: iso(askedMs), state: states[state], streams }
+  }
+
+  #digestsOf(person: Person, ranges: readonly SequenceRange[]): Uint8Array[] {
+    return ranges.flatMap(([stream, from, to]) =>
+      this.#deps.database
+        .all(
+          'SELECT cid FROM batch WHERE account = ? AND stream = ? AND sequence BETWEEN ? AND ?',
+          ...[person.account, stream, from, to],
+        )
+        .map(({ cid }) => cid as Uint8Array)
+        .filter((cid) => !equalBytes(cid, noBlock)),
+    )
+  }
+
+  async #askStore(
+    { account }: Person,
+    digests: readonly Uint8Array[],
+    { url, place }: { url: string; place: number },
+  ): Promise<StoreStanding> {
+    const { storageOf, logger } = this.#deps
+    const signal = AbortSignal.timeout(askMsMax)
+    const found: ErasureStanding[] = []
+    try {
+      const client = storageOf(account)
+      for (let first = 0; first < digests.length; first += erasedAtOnceMax)
+        found.push(...(await client.erasureStanding(digests.slice(first, first + erasedAtOnceMax), { url, signal })))
+    } catch (error) {
+      logger.debug({ reason: messageOf(error) }, 'a storage node does not say how an erasure stands')
+      return { place, state: 'away', removeAt: null, gone: 0 }
+    }
+    const times = found.flatMap((one) => (one.state === 'erasing' ? [one.removeAtMs] : []))
+    const gone = found.filter(({ state }) => state === 'gone').length
+    const isUnheard = found.some(({ state }) => state === 'kept')
+    const state = isUnheard ? 'unheard' : times.length > 0 ? 'serving' : 'gone'
+    return { place, state, removeAt: state === 'serving' ? iso(Math.max(...times)) : null, gone }
+  }
+}
+
+interface Counted {
+  readonly records: number
+  readonly start: unknown
+  readonly until: unknown
+}
+
+/** Readings in ranges, and not in others: neither gaps nor records without a reading. */
+function countReadings(
+  database: Database,
+  { account }: Person,
+  ranges: readonly SequenceRange[],
+  taken: readonly SequenceRange[],
+): Counted {
+  let sum: { records: number; start: number | null; until: number | null } = { records: 0, start: null, until: null }
+  for (const range of ranges) {
+    for (const [stream, from, to] of withoutRanges(range, taken)) {
+      const row = database.get(
+        `SELECT count(*) AS n, min(start) AS start, max(until) AS until FROM batch
+         WHERE account = ? AND stream = ? AND sequence BETWEEN ? AND ? AND kind NOT IN (?, ?)`,
+        ...[account, stream, from, to, payloadKinds.empty, payloadKinds.gap],
+      )
+      if (row === undefined || Number(row.n) === 0) continue
+      sum = {
+        records: sum.records + Number(row.n),
+        start: Math.min(sum.start ?? Number(row.start), Number(row.start)),
+        until: Math.max(sum.until ?? 0, Number(row.until)),
+      }
+    }
+  }
+  return sum
+}
+
+/** At most so many, spread evenly, the first and the last among them. */
+function spread<T>(all: readonly T[], most: number): readonly T[] {
+  if (all.length <= most) return all
+  return Array.from({ length: most }, (_, i) => all[Math.round((i * (all.length - 1)) / (most - 1))] as T)
+}
