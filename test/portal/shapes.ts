@@ -11,6 +11,10 @@ import type {
 import type { UnreadView as SentUnread } from '../../services/doctor-node/src/reading/unread.ts'
 import type { ContactView as SentContact } from '../../services/user-node/src/people/contacts.ts'
 import type { DiagnosisView as SentDiagnosis } from '../../services/user-node/src/reading/diagnoses.ts'
+import type {
+  ErasureStandingView as SentErasure,
+  ErasurePreview as SentErasurePreview,
+} from '../../services/user-node/src/reading/erasure-views.ts'
 import type { ExposureView as SentExposure } from '../../services/user-node/src/reading/exposure.ts'
 import type { GrantView as SentGrant } from '../../services/user-node/src/reading/lists.ts'
 import type { LookView as SentLook, LookerView as SentLooker } from '../../services/user-node/src/reading/look-lists.ts'
@@ -44,6 +48,8 @@ export type Held = [
   Expects<Patient.Alarm, SentAlarm>,
   Expects<Patient.Looker, SentLooker>,
   Expects<Patient.Look, SentLook>,
+  Expects<Patient.ErasureStanding, SentErasure>,
+  Expects<Patient.ErasurePreview, SentErasurePreview>,
   Expects<Doctor.Alarm, SentDoctorAlarm>,
   Expects<Doctor.PatientSummary, SentPatient>,
   Expects<Doctor.Diagnosis, SentSaid>,

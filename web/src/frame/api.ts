@@ -90,7 +90,13 @@ export function tellUse(): void {
   otherTabs.postMessage('use' satisfies TabMessage)
 }
 
-/** Tells that another tab is used; returns the function that ends it. */
+/** Something that the reader began goes on: neither this page nor another one locks itself meanwhile. */
+export function noteUse(): void {
+  for (const listener of useListeners) listener()
+  tellUse()
+}
+
+/** Tells that another tab is used, or that something goes on; returns the function that ends it. */
 export function onUseElsewhere(listener: () => void): () => void {
   useListeners.add(listener)
   return () => useListeners.delete(listener)

@@ -72,12 +72,13 @@ export function EvidenceFields(props: { view: FactorView; hasPhrase?: boolean })
 /** Posts an act with what the form's fields show. `base`: where the second factor's routes are. */
 export async function postWithEvidence<T>(
   base: string,
-  act: { readonly path: string; readonly body?: object; readonly fields: FormData },
+  act: { readonly path: string; readonly body?: object; readonly fields: FormData; readonly timeoutMs?: number },
 ): Promise<T> {
-  const { path, body = {}, fields } = act
+  const { path, body = {}, fields, timeoutMs } = act
+  const options = { method: 'POST', ...(timeoutMs === undefined ? {} : { timeoutMs }) } as const
   const way = textOf(fields, 'evidence')
   if (way !== 'key')
-    return call<T>(path, { method: 'POST', body: way === '' ? body : { ...body, [way]: textOf(fields, way) } })
+    return call<T>(path, { ...options, body: way === '' ? body : { ...body, [way]: textOf(fields, way) } })
   const question = await call<KeyQuestion>(`${base}/challenge`, { method: 'POST', body: { path, body } })
-  return call<T>(path, { method: 'POST', body: { ...body, key: await askKey(question) } })
+  return call<T>(path, { ...options, body: { ...body, key: await askKey(question) } })
 }

@@ -26,6 +26,9 @@ const TimelineScreen = lazy(async () => (await import('./timeline.tsx')).Timelin
 const HeartScreen = lazy(async () => (await import('./heart.tsx')).HeartScreen)
 const FindingsScreen = lazy(async () => (await import('./findings.tsx')).FindingsScreen)
 const FindingPaper = lazy(async () => (await import('./findings.tsx')).FindingPaper)
+const MyDataScreen = lazy(async () => (await import('./my-data.tsx')).MyDataScreen)
+const EraseScreen = lazy(async () => (await import('./erase.tsx')).EraseScreen)
+const ErasedScreen = lazy(async () => (await import('./erased.tsx')).ErasedScreen)
 const ReceiptScreen = lazy(async () => (await import('./receipt.tsx')).ReceiptScreen)
 
 const eventTypes = ['reading', 'diagnosis', 'alarm', 'revocation', 'grant', 'look']
@@ -53,6 +56,12 @@ function Screen({ path, query }: Place): JSX.Element {
       return <DevicesScreen />
     case 'timeline':
       return <TimelineScreen />
+    case 'data':
+      return <MyDataScreen />
+    case 'erase':
+      return <EraseScreen />
+    case 'erased':
+      return <ErasedScreen key={id} transactionId={id ?? ''} isRepeated={query.again === '1'} />
     case 'safety':
       return <SafetyScreen />
     default:
@@ -104,6 +113,7 @@ function PatientPortal(props: { session: SessionView }): JSX.Element {
         { path: ['findings'], label: t('patient.findings'), count: open },
         { path: ['devices'], label: t('patient.devices') },
         { path: ['timeline'], label: t('patient.timeline') },
+        { path: ['data'], label: t('patient.data') },
         { path: ['safety'], label: t('patient.safety') },
       ]}
       banner={

@@ -132,3 +132,50 @@ export interface Looks {
 export interface Security {
   readonly rehearsedAt: string | null
 }
+
+/** Readings of one stream that go, or went. */
+export interface ErasedStream {
+  readonly kind: string
+  readonly records: number
+  readonly measuredFrom: string | null
+  readonly measuredTo: string | null
+}
+
+/** An erasure that she asked for. */
+export interface Erasure {
+  readonly transactionId: string
+  readonly askedAt: string
+  readonly state: 'waiting' | 'recorded' | 'refused'
+  readonly streams: readonly ErasedStream[]
+}
+
+/** Where it stands at one store, as that says of its own copies. */
+export interface StoreStanding {
+  readonly place: number
+  readonly state: 'away' | 'unheard' | 'serving' | 'gone'
+  readonly removeAt: string | null
+}
+
+/** An erasure, and where it stands at each store. */
+export interface ErasureStanding extends Erasure {
+  readonly blocks: number
+  readonly asked: number
+  readonly stores: readonly StoreStanding[]
+}
+
+/** A doctor who may have a copy of what goes. */
+export interface ErasureReader {
+  readonly doctor: string
+  readonly hasAccess: boolean
+  readonly fetched: number
+}
+
+/** What an erasure would do. */
+export interface ErasurePreview {
+  readonly from: string
+  readonly until: string
+  readonly streams: readonly ErasedStream[]
+  readonly readers: readonly ErasureReader[]
+  readonly diagnoses: number
+  readonly erasedBy: string | null
+}

@@ -1,5 +1,5 @@
 /** Ending an access: the question, and the three ticks that become true, each with its proof. */
-import type { ComponentChildren, JSX } from 'preact'
+import type { JSX } from 'preact'
 import { useMemo, useState } from 'preact/hooks'
 import { ApiError, call } from '../frame/api.ts'
 import { ConfirmDialog } from '../frame/dialog.tsx'
@@ -7,10 +7,10 @@ import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { go, hrefOf } from '../frame/router.ts'
 import { t } from '../frame/texts.ts'
-import { formatInstant } from '../frame/time.ts'
 import { ProofResult, useProof } from '../proof/proof.tsx'
 import type { Exposure, Grant, Revocation } from './model.ts'
 import { receiptSource, usePatient } from './node.ts'
+import { Tick, type TickState } from './tick.tsx'
 import { exposureWords } from './words.ts'
 
 /** Rows of an exposure report in words. */
@@ -85,44 +85,13 @@ export function RevokeDialog(props: { doctor: string; isOpen: boolean; onClose: 
   )
 }
 
-/** One of the three. It is true only when what it says was checked here. */
-function Tick(props: {
-  title: string
-  words: string
-  at: string | null
-  state: 'waiting' | 'checking' | 'true' | 'false'
-  children: ComponentChildren
-}): JSX.Element {
-  const { title, words, at, state, children } = props
-  const marks = { waiting: '…', checking: '…', true: '✓', false: '!' }
-  return (
-    <li class={`tick ${state}`} data-state={state}>
-      <span class="mark" aria-hidden="true">
-        {marks[state]}
-      </span>
-      <div>
-        <div class="row">
-          <h2>{title}</h2>
-          <span class="soft">{at !== null && state === 'true' ? formatInstant(at) : t(`patient.tick.${state}`)}</span>
-        </div>
-        <p>{words}</p>
-        {children}
-      </div>
-    </li>
-  )
-}
-
 function Ticks(props: { revocation: Revocation }): JSX.Element {
   const { base } = usePatient()
   const { transactionId, changedAt, recordedAt, refusedEverywhereAt } = props.revocation
   const source = useMemo(() => receiptSource(base, transactionId), [base, transactionId])
   const recorded = useProof(recordedAt === null ? undefined : `${transactionId} recorded`, source)
   const refused = useProof(refusedEverywhereAt === null ? undefined : `${transactionId} refused`, source)
-  const stateOf = (
-    at: string | null,
-    proof: typeof recorded,
-    isShown: boolean,
-  ): 'waiting' | 'checking' | 'true' | 'false' => {
+  const stateOf = (at: string | null, proof: typeof recorded, isShown: boolean): TickState => {
     if (at === null) return 'waiting'
     if (proof.state === 'checking') return 'checking'
     return proof.state === 'holds' && isShown ? 'true' : 'false'
