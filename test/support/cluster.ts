@@ -79,9 +79,11 @@ export class TestCluster {
     return cluster
   }
 
-  #io(output: string[], errors: string[] = []): Io {
+  #io(output: string[], errors: string[] = [], input = ''): Io {
     return {
-      stdin: (async function* () {})(),
+      stdin: (async function* () {
+        if (input !== '') yield Buffer.from(input)
+      })(),
       stdout: (text) => void output.push(text),
       stderr: (text) => void errors.push(text),
       interactive: false,
@@ -90,9 +92,14 @@ export class TestCluster {
 
   /** Runs `healthblock ARGS --dir … --json` and parses what it printed. */
   async run<T = unknown>(...args: string[]): Promise<Outcome<T>> {
+    return this.fed('', ...args)
+  }
+
+  /** As `run`, with something on standard input. */
+  async fed<T = unknown>(input: string, ...args: string[]): Promise<Outcome<T>> {
     const output: string[] = []
     const errors: string[] = []
-    const code = await main([...args, '--dir', this.dir, '--json'], this.#io(output, errors))
+    const code = await main([...args, '--dir', this.dir, '--json'], this.#io(output, errors, input))
     const text = output.join('')
     return { code, value: (text === '' ? undefined : JSON.parse(text)) as T, stderr: errors.join('') }
   }

@@ -1,8 +1,8 @@
 /** A person's session at the household's node, as the commands about her use it. */
 import { existsSync, readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { callNode, type NodeAccess, nodeAccess } from '../cluster/client.ts'
-import { clusterPaths, resolvePerson } from '../cluster/layout.ts'
+import { callNode, type NodeAccess, NodeError, nodeAccess } from '../cluster/client.ts'
+import { clusterPaths, resolvePerson, shellWord } from '../cluster/layout.ts'
 import { CommandError } from '../io.ts'
 import { shortId } from '../table.ts'
 import type { ActionContext } from './actions.ts'
@@ -21,24 +21,62 @@ export function nameOfDoctor(cluster: ActionContext<object>['cluster'], account:
   return cluster.doctors.find((doctor) => doctor.account === account)?.name ?? shortId(account)
 }
 
-/** Opens a session with the person's passphrase. @throws {CommandError} if it cannot. */
-export async function openSession(context: Context, name: string): Promise<Session> {
-  const { dir, cluster, options } = context
+/** A passphrase that a file holds. */
+interface KeptPassphrase {
+  readonly passphrase: string
+  readonly file: string
+  /** True if the caller named the file; else the cluster keeps it. */
+  readonly isNamed: boolean
+}
+
+/** The passphrase of the file that was named, else of the cluster's own; undefined if that keeps none. @throws {CommandError} if the named one is not there. */
+export function keptPassphrase({ dir, cluster, options }: Context, name: string): KeptPassphrase | undefined {
+  const person = resolvePerson(cluster.patients, name, 'patient')
+  const named = options['passphrase-file'] as string | undefined
+  const file = named ?? clusterPaths.passphrase(dir, person.name)
+  if (!existsSync(file)) {
+    if (named === undefined) return undefined
+    throw new CommandError(`${file} is not there: name the file that holds the passphrase with --passphrase-file`)
+  }
+  return { passphrase: readFileSync(file, 'utf8').replace(/\r?\n$/, ''), file, isNamed: named !== undefined }
+}
+
+/** True if a node says that the passphrase is wrong. */
+export function isPassphraseWrong(error: unknown): boolean {
+  return error instanceof NodeError && error.body.code === 'ERR_PASSPHRASE_WRONG'
+}
+
+/** Opens a session with a passphrase. @throws {NodeError} `ERR_PASSPHRASE_WRONG`; {CommandError} if there is no such person or node. */
+export async function openSessionWith({ dir, cluster }: Context, name: string, passphrase: string): Promise<Session> {
   const person = resolvePerson(cluster.patients, name, 'patient')
   const node = cluster.nodes.find(({ role }) => role === 'user')
   const access = nodeAccess(dir, cluster, person.node !== '' ? person.node : (node?.name ?? 'user'))
-  const file = (options['passphrase-file'] as string | undefined) ?? clusterPaths.passphrase(dir, person.name)
-  if (!existsSync(file)) {
-    const reason =
-      options['passphrase-file'] === undefined ? `no passphrase for ${name} is kept here` : `${file} is not there`
-    throw new CommandError(`${reason}: name the file that holds it with --passphrase-file`)
-  }
-  const passphrase = readFileSync(file, 'utf8').replace(/\r?\n$/, '')
   const { session } = await callNode<{ session: string }>(access, 'POST', '/v1/sessions', {
     person: person.account,
     passphrase,
   })
   return { access: { ...access, bearer: session }, path: `/v1/people/${person.account}` }
+}
+
+/** Opens a session with the person's passphrase, as a file holds it. @throws {CommandError} if it cannot. */
+export async function openSession(context: Context, name: string): Promise<Session> {
+  const kept = keptPassphrase(context, name)
+  if (kept === undefined)
+    throw new CommandError(`no passphrase for ${name} is kept here: name the file that holds it with --passphrase-file`)
+  try {
+    return await openSessionWith(context, name, kept.passphrase)
+  } catch (error) {
+    if (!isPassphraseWrong(error) || kept.isNamed) throw error
+    throw stale(context, name, { file: kept.file, cause: error })
+  }
+}
+
+/** A kept passphrase is not hers any more: which one, and what to do. */
+export function stale({ dir }: Context, name: string, { file, cause }: { file: string; cause: unknown }): CommandError {
+  const words = `the passphrase that this cluster keeps for ${name} (${file}) is not hers any more: she changed it elsewhere`
+  const command = `./healthblock patient passphrase ${name} --remember --dir ${shellWord(dir)}`
+  const ways = `have the present one kept with ${command}, or name a file that holds it with --passphrase-file`
+  return new CommandError(`${words}; ${ways}`, undefined, { cause })
 }
 
 const actTimeoutMs = 120_000

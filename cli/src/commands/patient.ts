@@ -12,6 +12,7 @@ import { disclose } from './patient-disclose.ts'
 import { erase } from './patient-erase.ts'
 import { file } from './patient-file.ts'
 import { looks } from './patient-looks.ts'
+import { passphrase } from './patient-passphrase.ts'
 import { acknowledge, exportPeriod, fetches, findDoctors, receipt, timeline } from './patient-record.ts'
 import { rekey } from './patient-rekey.ts'
 import { type Context, nameOfDoctor, openSession, type Session, waitForReceipt } from './patient-session.ts'
@@ -25,6 +26,9 @@ const help = `Usage: ./healthblock patient ACTION …
   revoke NAME DOCTOR [--wait]           change the keys, without this doctor
   rekey NAME                            her household's key was stolen, or its folder is older than the last rekey: another op key, by her
                                         root key, and new keys for all
+  passphrase NAME                       another passphrase: asked without echo, or a line of standard input; a second factor stays on. What
+                                        this cluster keeps for its commands is renewed with it
+  passphrase NAME --remember            she changed it elsewhere: have the cluster keep the present one, asked for likewise, and checked
   device list NAME                      the devices of hers on the ledger: her node's, and any that somebody else added with a stolen key
   device remove NAME DEVICE             her root key removes one of the latter: its streams close, for ever
   erase NAME --from ISO [--until ISO]   destroy the keys of a period, for ever, and have its blocks removed: [--streams ecg,vitals];
@@ -48,7 +52,7 @@ const help = `Usage: ./healthblock patient ACTION …
   device NAME · switch NAME ecg|vitals on|off      as "healthblock device show|switch"
 
 Options: --dir DIR, --json, --passphrase-file FILE (default DIR/secrets/NAME.passphrase),
-         --code DIGITS (grant, disclose and erase, where she has a second factor: the code of her authenticator app; a security key
+         --code DIGITS (grant, disclose, erase and passphrase, where she has a second factor: the code of her authenticator app; a security key
          or passkey works in her portal alone)
 DOCTOR is a name of this cluster or an account id.
 `
@@ -372,6 +376,7 @@ const actions: Record<string, (context: Context, positionals: string[]) => Promi
   erase,
   file,
   rekey,
+  passphrase,
 }
 
 const options = {
@@ -388,6 +393,7 @@ const options = {
   code: { type: 'string' },
   limit: { type: 'string' },
   'passphrase-file': { type: 'string' },
+  remember: { type: 'boolean' },
 } as const
 
 /** `./healthblock patient …`. */
