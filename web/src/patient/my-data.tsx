@@ -79,7 +79,7 @@ function Download(): JSX.Element {
           {isRunning ? t('working') : t('patient.download.action')}
         </button>
       </form>
-      <div class="download" role="status">
+      <div class={view === undefined ? '' : 'download'} role="status">
         {view !== undefined && <Progress view={view} />}
       </div>
     </section>
@@ -123,18 +123,18 @@ export function MyDataScreen(): JSX.Element {
             {t('patient.erase.begin')}
           </a>
         </p>
-        <Shown
-          resource={erasures}
-          isEmpty={(list) => list.length === 0}
-          empty={<p class="soft">{t('patient.erased.none')}</p>}
-        >
-          {(list) => (
-            <ul class="plain">
-              {list.map((erasure) => (
-                <ErasureRow key={erasure.transactionId} erasure={erasure} />
-              ))}
-            </ul>
-          )}
+        <Shown resource={erasures}>
+          {(list) =>
+            list.length === 0 ? (
+              <p class="soft">{t('patient.erased.none')}</p>
+            ) : (
+              <ul class="plain">
+                {list.map((erasure) => (
+                  <ErasureRow key={erasure.transactionId} erasure={erasure} />
+                ))}
+              </ul>
+            )
+          }
         </Shown>
       </section>
     </div>
