@@ -11,7 +11,7 @@ import { ProofResult, useProof } from '../proof/proof.tsx'
 import type { Exposure, Grant, Revocation } from './model.ts'
 import { receiptSource, usePatient } from './node.ts'
 import { Tick, type TickState } from './tick.tsx'
-import { exposureWords } from './words.ts'
+import { exposureWords, readableWords } from './words.ts'
 
 /** Rows of an exposure report in words. */
 export function ExposureList(props: { rows: readonly Exposure[] }): JSX.Element {
@@ -79,7 +79,15 @@ export function RevokeDialog(props: { doctor: string; isOpen: boolean; onClose: 
       )}
       <p>{t('patient.revoke.future', { name })}</p>
       <p>{t('patient.revoke.past')}</p>
-      <Shown resource={exposure}>{() => <ExposureList rows={open} />}</Shown>
+      <Shown resource={exposure}>
+        {() => (
+          <ul class="exposure">
+            {readableWords(open).map((words) => (
+              <li key={words}>{words}</li>
+            ))}
+          </ul>
+        )}
+      </Shown>
       <p class="soft">{t('patient.revoke.again')}</p>
     </ConfirmDialog>
   )

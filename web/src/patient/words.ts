@@ -52,6 +52,17 @@ function fetchedWords({ records, fetched }: Exposure): string {
   return records === 0 ? '' : ` ${t('patient.exposure.fetched', { fetched, records })}`
 }
 
+/** What of an access could be read until now, stream by stream; a line of its own where there is nothing. */
+export function readableWords(rows: readonly Exposure[]): string[] {
+  const words = rows.flatMap((row) => {
+    const { kind, records, measuredFrom, measuredTo } = row
+    if (records === 0 || measuredFrom === null || measuredTo === null) return []
+    const readings = t('patient.exposure.count', { count: records, range: formatRange(measuredFrom, measuredTo) })
+    return [t('patient.revoke.could', { what: streamName(kind), readings }) + fetchedWords(row)]
+  })
+  return words.length === 0 ? [t('patient.revoke.nothing')] : words
+}
+
 /** One stream of an access: what can, could or will be read, and what was fetched. */
 export function exposureWords(row: Exposure): string {
   const { kind, state, records, measuredFrom, measuredTo, to } = row
