@@ -1,6 +1,7 @@
 /** What came of an erasure: keys destroyed, on record, and store by store. Its address can be kept and opened again. */
 import type { JSX } from 'preact'
-import { useMemo } from 'preact/hooks'
+import { useEffect, useMemo, useState } from 'preact/hooks'
+import { nodeNowMs } from '../frame/api.ts'
 import { Shown } from '../frame/notice.tsx'
 import { useResource } from '../frame/resource.ts'
 import { hrefOf } from '../frame/router.ts'
@@ -12,7 +13,8 @@ import { receiptSource, usePatient } from './node.ts'
 import { Tick, type TickState } from './tick.tsx'
 import { streamName } from './words.ts'
 
-const refreshMs = 3_000
+/** While something is about to change; and once it only waits for its time, when all stores need not be asked so often. */
+const refreshMs = { soon: 3_000, later: 60_000 }
 
 /** "Heart (ECG): 12 readings, measured …" */
 export function erasedWords({ kind, records, measuredFrom, measuredTo }: ErasedStream): string {
@@ -96,7 +98,17 @@ function Ticks(props: { erasure: ErasureStanding }): JSX.Element {
 export function ErasedScreen(props: { transactionId: string; isRepeated: boolean }): JSX.Element {
   const { base } = usePatient()
   const path = `${base}/erasures/${encodeURIComponent(props.transactionId)}`
-  const erasure = useResource<ErasureStanding>(path, { everyMs: refreshMs })
+  const [everyMs, setEveryMs] = useState(refreshMs.soon)
+  const erasure = useResource<ErasureStanding>(path, { everyMs })
+  const { value: seen } = erasure
+  useEffect(() => {
+    if (seen === undefined) return
+    const isSettled = seen.stores.every(({ state }) => state === 'serving' || state === 'gone')
+    const isDue = seen.stores.some(
+      ({ removeAt }) => removeAt !== null && Date.parse(removeAt) < nodeNowMs() + refreshMs.later,
+    )
+    setEveryMs(seen.state === 'recorded' && isSettled && !isDue ? refreshMs.later : refreshMs.soon)
+  }, [seen])
   return (
     <div class="narrow">
       <p>
