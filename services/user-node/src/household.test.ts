@@ -624,6 +624,25 @@ test('more access than one change of keys can end is ended all the same: nobody 
   expect(new Set(shownGrants().map(({ state }) => state))).toEqual(new Set(['ended']))
 })
 
+test('a revocation that gateways refused, and that is on the ledger all the same, is known to be on record', async () => {
+  const doctor = world.enrolDoctor()
+  const vault = await home.enrol()
+  const streams = home.person().streams.map(({ stream }) => stream)
+  await home.consent.grant(home.person(), vault, { to: doctor.account, streams, fromMs: world.nowMs, untilMs: noEnd })
+  vault.close()
+  home.commitAll()
+  const household = openHousehold({ find: () => undefined })
+  const { tx } = await home.consent.revoke(home.person(), () => true)
+  const [revocation] = home.leaves('key') as [Uint8Array]
+  home.postings.markFinal(tx, 'refused')
+  world.nowMs += 60_000
+  await household.round()
+  world.commit(revocation)
+  await household.round()
+  const { state, recorded } = home.database.get('SELECT state, recorded FROM consent WHERE tx = ?', tx) ?? {}
+  expect([state, recorded]).toEqual(['committed', world.nowMs])
+})
+
 test('a receipt that lacks its last part is asked of other nodes too, once it should be there', async () => {
   const doctor = world.enrolDoctor()
   const vault = await home.enrol()

@@ -44,7 +44,7 @@ import { ForeignGrants } from './foreign-grants.ts'
 import { writeGrant } from './grant-row.ts'
 import { LeftEnvelopes } from './left-envelopes.ts'
 import { checkRequest, type GrantRequest } from './request.ts'
-import { closesMax, isEndLeft, noteEnded, unconfirmed } from './unconfirmed.ts'
+import { closesMax, isEndLeft, noteEnded, noteRecorded, unconfirmed } from './unconfirmed.ts'
 
 /** Why a `key` transaction was made (packages/chain SPEC.md §6). */
 export const reasons = { grant: 1, revoke: 2, rotate: 3, panic: 4, erase: 6 } as const
@@ -196,13 +196,15 @@ export class Consent {
   }
 
   /**
-   * Ends grants that a gateway refused and that are on the ledger all the same: it lied, and she takes them for grants that never lived.
+   * Ends grants that were refused and that are on the ledger all the same: she takes them for grants that never lived. A change of keys of which that
+   * is so counts as on record.
    *
    * @returns how many there were.
    */
   endRefused(person: Person): Promise<number> {
     return this.#inTurn(person, async () => {
       const { database } = this.#deps
+      noteRecorded(this.#deps, person, this.#deps.nowMs())
       const alive = this.#foreignGrants.refusedAlive(person)
       if (alive.length === 0) return 0
       const writeDown = (): void => {

@@ -3,6 +3,7 @@ import type { Cut } from '@healthblock/chain/transaction'
 import { toHex } from '@healthblock/encoding/bytes'
 import type { Database } from '@healthblock/runtime/sqlite'
 import type { LedgerView } from '../ledger-view.ts'
+import type { Person } from '../store/person.ts'
 
 /** Most grants that one `key` ends. */
 export const closesMax = 256
@@ -73,4 +74,16 @@ export function isEndLeft(database: Database, account: Uint8Array, generation: n
   if (left === undefined) return false
   const recorded = "SELECT 1 FROM consent WHERE account = ? AND generation >= ? AND state = 'committed' LIMIT 1"
   return database.get(recorded, account, generation) !== undefined
+}
+
+/** A change of keys that was refused may be on the ledger all the same: a gateway that kept it back put it there later. Its receipt is asked for. */
+export function noteRecorded(
+  { database, ledger }: { readonly database: Database; readonly ledger: LedgerView },
+  { account, hot }: Person,
+  nowMs: number,
+): void {
+  const tx = ledger.openedBy(account, hot.generation)
+  if (tx === undefined || database.get("SELECT 1 FROM consent WHERE tx = ? AND state = 'refused'", tx) === undefined)
+    return
+  database.run("UPDATE consent SET state = 'committed', recorded = coalesce(recorded, ?) WHERE tx = ?", nowMs, tx)
 }
