@@ -50,7 +50,8 @@ test('of more than a thousand the newest are given', () => {
 test('a file from before postings had numbers keeps what is on its way, and its order', () => {
   database.close()
   const old = new DatabaseSync(join(dir, 'node.db'))
-  old.exec(`DROP TABLE posting;
+  old.exec(`ALTER TABLE grants DROP COLUMN told;
+    DROP TABLE posting;
     CREATE TABLE posting (
       tx BLOB PRIMARY KEY, account BLOB NOT NULL, what TEXT NOT NULL, leaf BLOB NOT NULL, requires BLOB, handed INTEGER NOT NULL,
       state TEXT NOT NULL, ms INTEGER NOT NULL
