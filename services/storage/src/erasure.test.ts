@@ -55,6 +55,19 @@ async function own(place: Place, cid: string): Promise<string> {
   return body.Reason ?? String(response.status)
 }
 
+type Standing = { state: string; removeAt?: string }
+
+async function standing(place: Place, cids: string[], by = alice): Promise<Standing[]> {
+  const headers = { 'content-type': 'application/json' }
+  const response = await cluster.request(
+    place,
+    '/v1/erasures/standing',
+    { body: JSON.stringify({ cids }), headers },
+    by,
+  )
+  return ((await response.json()) as { results: Standing[] }).results
+}
+
 async function everywhere(cids: string[], expected: string, nodes: readonly Place[] = places): Promise<void> {
   await vi.waitFor(async () => {
     const found = await Promise.all(nodes.flatMap((place) => cids.map((cid) => own(place, cid))))
@@ -95,21 +108,37 @@ describe('three nodes', () => {
     const cid = await put(sealed({ owner: alice.account, writer: alice.account, sequence: 1 }))
     await everywhere([cid], '200')
     const nowhere = encodeBlockId({ digest: new Uint8Array(32).fill(7), codec: codecRaw })
-    const headers = { 'content-type': 'application/json' }
-    const standing = async (place: Place): Promise<{ state: string; removeAt?: string }[]> => {
-      const body = JSON.stringify({ cids: [cid, nowhere] })
-      const response = await cluster.request(place, '/v1/erasures/standing', { body, headers }, alice)
-      return ((await response.json()) as { results: { state: string; removeAt?: string }[] }).results
-    }
-    for (const place of places) expect((await standing(place)).map(({ state }) => state)).toEqual(['kept', 'absent'])
+    for (const place of places)
+      expect((await standing(place, [cid, nowhere])).map(({ state }) => state)).toEqual(['kept', 'absent'])
     const askedAt = Date.now()
     await erase([cid])
     for (const place of places) {
-      await vi.waitFor(async () => expect((await standing(place))[0]).toMatchObject({ state: 'erasing' }), waiting)
-      expect(Date.parse((await standing(place))[0]?.removeAt ?? '')).toBeGreaterThan(askedAt)
+      const own = await vi.waitFor(async () => {
+        const [found] = await standing(place, [cid])
+        expect(found).toMatchObject({ state: 'erasing' })
+        return found
+      }, waiting)
+      expect(Date.parse(own?.removeAt ?? '')).toBeGreaterThan(askedAt)
+      // That it is here anybody may ask; that it is to go, and since when, is not a stranger's to know.
+      expect(await standing(place, [cid], bob)).toEqual([{ cid, state: 'kept' }])
     }
     for (const place of places)
-      await vi.waitFor(async () => expect((await standing(place))[0]).toEqual({ cid, state: 'erased' }), waiting)
+      await vi.waitFor(async () => expect(await standing(place, [cid])).toEqual([{ cid, state: 'erased' }]), waiting)
+  })
+
+  test('a block is not said to be gone while its bytes wait for other nodes to hear of the erasure', async () => {
+    await start()
+    await cluster.startAll()
+    const [first, ...others] = places
+    const cid = await put(sealed({ owner: alice.account, writer: alice.account, sequence: 1 }))
+    await everywhere([cid], '200')
+    for (const place of others) await cluster.stop(place)
+    await erase([cid])
+    await everywhere([cid], 'ERR_BLOCK_ERASED', [first])
+    expect(await standing(first, [cid])).toMatchObject([{ state: 'erasing' }])
+    for (const place of others) await cluster.start(place)
+    await vi.waitFor(async () => expect(await standing(first, [cid])).toEqual([{ cid, state: 'erased' }]), waiting)
+    expect(first.node?.store.totals().blocks).toBe(0)
   })
 
   test('a node that was away learns of it before it serves, and keeps nothing', async () => {

@@ -72,7 +72,7 @@ export interface StoredBlock {
 /** What one store says of its own copy of a block. */
 export type ErasureStanding =
   | { readonly state: 'kept' }
-  /** It is served until then, Unix ms. */
+  /** It is served until then, Unix ms, and on the disk until it is removed, which may be later. */
   | { readonly state: 'erasing'; readonly removeAtMs: number }
   | { readonly state: 'gone' }
 
@@ -267,7 +267,7 @@ export class StorageClient {
   /**
    * How the erasure of blocks stands at one store, of its own copies. @param options.url - that store. @param digests - at most {@link erasedAtOnceMax}.
    *
-   * @returns in the order of `digests`. `kept`: under no erasure that this store knows of. `erasing`: served until `removeAtMs`. `gone`: not here any more.
+   * @returns in the order of `digests`. `kept`: under no erasure that this store knows of. `erasing`: served until `removeAtMs`, and removed after it. `gone`: not here any more.
    * @throws {RuntimeError} `ERR_SOURCE_UNREACHABLE`, `ERR_SOURCE_REFUSED`, `ERR_SOURCE_MISBEHAVED`.
    */
   async erasureStanding(

@@ -1,7 +1,7 @@
 /** What is asked of the node itself: health, metrics, incidents, receipts. */
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { encodeUtf8, toBase64Url, toHex } from '@healthblock/encoding/bytes'
+import { encodeUtf8, equalBytes, toBase64Url, toHex } from '@healthblock/encoding/bytes'
 import { fetchPageSignatureHeader, fetchPageSizeMax } from '@healthblock/runtime/fetch-page'
 import { processInstance } from '@healthblock/runtime/process-instance'
 import type { FastifyInstance } from 'fastify'
@@ -176,14 +176,19 @@ const standingBody = {
 } as const satisfies RequestSchema
 
 /**
- * How an erasure stands here: `erasing` is served until `removeAt`, for disputes; `kept` is under no erasure that this store knows of; `erased` and
- * `absent` are not here.
+ * How an erasure stands here: `erasing` is served until `removeAt`, for disputes, and on the disk until it is removed; `kept` is under no
+ * erasure that this store knows of, as far as it is the asking account's to know; of `erased` and `absent` no bytes are here. Who has nothing to do with a block is told what `block/stat` says to anybody.
  */
-function erasureStanding({ store, backend }: NodeRouteParts, { digest }: BlockId): object {
-  const removeAt = store.tombstone(digest)?.removeAt
-  if (backend.has(digest))
-    return removeAt === undefined ? { state: 'kept' } : { state: 'erasing', removeAt: new Date(removeAt).toISOString() }
-  return { state: removeAt === undefined ? 'absent' : 'erased' }
+function erasureStanding({ store, backend }: NodeRouteParts, { digest }: BlockId, account: Uint8Array): object {
+  const tombstone = store.tombstone(digest)
+  const isHere = backend.has(digest)
+  if (tombstone === undefined) return { state: isHere ? 'kept' : 'absent' }
+  const { owner, removeAt } = tombstone
+  const theirs = [owner, store.ownerOf(digest), store.stat(digest)?.writer]
+  const isTheirs = theirs.some((one) => one !== undefined && equalBytes(one, account))
+  if (!isTheirs && store.keptSince(digest, account) === undefined) return { state: isHere ? 'kept' : 'erased' }
+  if (!isHere && !store.isLeft(digest)) return { state: 'erased' }
+  return { state: 'erasing', removeAt: new Date(removeAt).toISOString() }
 }
 
 /** Adds what an owner asks after an erasure: of this store's own copies, which nothing is asked of any other for. */
@@ -192,7 +197,7 @@ function addErasureStanding(app: FastifyInstance, parts: NodeRouteParts): void {
   app.post<{ Body: { cids: string[] } }>('/v1/erasures/standing', options, async (request) => ({
     results: request.body.cids.map((text) => {
       const id = parseBlockId(text)
-      return { cid: encodeBlockId(id), ...erasureStanding(parts, id) }
+      return { cid: encodeBlockId(id), ...erasureStanding(parts, id, request.principal.account) }
     }),
   }))
 }

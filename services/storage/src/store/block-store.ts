@@ -10,7 +10,7 @@
 import { hash } from 'node:crypto'
 import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { byteText, equalBytes, toHex } from '@healthblock/encoding/bytes'
+import { byteText, toHex } from '@healthblock/encoding/bytes'
 import { StorageError } from '../errors.ts'
 import { release } from '../memory.ts'
 import { openAtRest } from './at-rest.ts'
@@ -38,7 +38,7 @@ import { markBytes } from './pack-place.ts'
 import { readPacked } from './pack-reader.ts'
 import { keptSince, type PinColumns, pinColumns, stampsIn, stampsOf, timesIn } from './pin-stamps.ts'
 import { pinnedAs, refusalOf } from './refusal.ts'
-import { longestReferenceOf, numberOfBlock, openReader } from './schema.ts'
+import { leftBytes, longestReferenceOf, numberOfBlock, openReader } from './schema.ts'
 import { Statements } from './statements.ts'
 import { type AccountUse, quotaLeftOf, rememberedMaxOf } from './tallies.ts'
 
@@ -229,10 +229,8 @@ export class BlockStore {
 
   /** The tombstone on a block, if there is one. */
   tombstone(digest: Uint8Array): TombstoneEntry | undefined {
-    return this.#get(
-      'SELECT digest, owner, at, remove_at AS removeAt FROM tombstone WHERE digest = ?',
-      digest,
-    ) as unknown as TombstoneEntry | undefined
+    const tombstone = 'SELECT digest, owner, at, remove_at AS removeAt FROM tombstone WHERE digest = ?'
+    return this.#get(tombstone, digest) as unknown as TombstoneEntry | undefined
   }
 
   /** What lies below erased roots, after number `after` in the order in which it came here, with its numbers. */
@@ -263,6 +261,11 @@ export class BlockStore {
   /** True if this store has read in Userchain that records of an owner were erased at a time. */
   hasErased(owner: Uint8Array, at: number): boolean {
     return this.#get('SELECT 1 FROM erasure WHERE owner = ? AND at = ? LIMIT 1', owner, at) !== undefined
+  }
+
+  /** True if bytes of a block are still to be removed, whether or not it is served. */
+  isLeft(digest: Uint8Array): boolean {
+    return this.#get(leftBytes, digest)?.isLeft === 1
   }
 
   /** How many tombstones there are. */
@@ -331,8 +334,7 @@ export class BlockStore {
     const outcome = await this.#commit.apply({ kind: 'release', digest, account, ...options })
     if (outcome.ok) return outcome
     if (outcome.code !== 'ERR_BLOCK_PINNED') throw refusalOf(outcome.code, digest, this.#options)
-    const own = this.references(digest).find((one) => equalBytes(one.account, account))
-    throw pinnedAs(own?.pin === 1 ? 'direct' : 'recursive', digest)
+    throw pinnedAs(this.pinOf(digest, account) === 1 ? 'direct' : 'recursive', digest)
   }
 
   /**
@@ -494,11 +496,8 @@ export class BlockStore {
 
   /** What this node may hold, or less where its disk has less room. */
   #bytesMaxNow(): number {
-    const { bytesMax } = this.#options
-    return Math.min(
-      bytesMax,
-      this.#room.bytesMax(() => this.#counts().total.bytes),
-    )
+    const bytesMax = this.#room.bytesMax(() => this.#counts().total.bytes)
+    return Math.min(this.#options.bytesMax, bytesMax)
   }
 
   /** What is here in all. */

@@ -310,6 +310,11 @@ export function openWriter(path: string, key: Uint8Array): DatabaseSync {
 export const numberOfBlock =
   'ifnull((SELECT id FROM block WHERE digest = ?1), (SELECT block FROM gone WHERE digest = ?1))'
 
+/** Asks whether bytes of the block with the digest `?1` are still to be removed, from here or from where they are kept. */
+export const leftBytes = `SELECT ${['block', 'quarantine', 'removal']
+  .map((table) => `EXISTS (SELECT 1 FROM ${table} WHERE digest = ?1)`)
+  .join(' OR ')} AS isLeft`
+
 /** Asks for the account that has kept a block for longest. @param number - the block's number, as an expression. */
 export function longestReferenceOf(number: string): string {
   return `SELECT a.account FROM reference r JOIN account a ON a.id = r.account WHERE r.block = ${number} ORDER BY r.at, a.account LIMIT 1`
