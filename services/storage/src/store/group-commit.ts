@@ -136,6 +136,7 @@ export class GroupCommit {
 
   /** Resolves when all that is under way now is durable: it may be seen in the tables before. Throws as {@link apply}. */
   async settled(): Promise<void> {
+    if (this.#failed) throw this.#failed
     const last = this.#underWay.at(-1)
     if (last) await new Promise<void>((resolve, reject) => this.#afterwards(last, resolve, reject))
   }
@@ -254,6 +255,8 @@ export class GroupCommit {
       const error = message.isDiskFull
         ? new StorageError('the disk is full', { code: 'ERR_STORE_FULL', bytesMax: 0 }, cause)
         : new StorageError('the transaction could not be committed', { code: 'ERR_STORE_FAILED' }, cause)
+      // What can be seen by now may never become durable: nobody is to rely on it while the thread ends.
+      if (message.isLast) this.#fail(error)
       for (const waiting of this.#answered(message.count)) waiting.reject(error)
     }
     this.#schedule()

@@ -10,8 +10,8 @@ import { LogSync } from './log-sync.ts'
 import { Packs } from './packs.ts'
 import { openWriter } from './schema.ts'
 
-/** What the thread answers: the outcomes of the operations that came first, or how many of them failed together. */
-export type WriterAnswer = number[] | { count: number; reason: string; isDiskFull: boolean }
+/** What the thread answers: the outcomes of the operations that came first, or how many of them failed together, with which it ends if that is the last. */
+export type WriterAnswer = number[] | { count: number; reason: string; isDiskFull: boolean; isLast: boolean }
 
 /** What the thread is started with. */
 export interface WriterData {
@@ -36,7 +36,10 @@ if (parentPort && workerData !== null) {
     answer: (operations, outcomes) => {
       const isFailed = outcomes instanceof Error
       const said: WriterAnswer = isFailed
-        ? { count: operations.length, reason: String(outcomes), isDiskFull: isDiskFull(outcomes) }
+        ? {
+            ...{ count: operations.length, reason: String(outcomes), isDiskFull: isDiskFull(outcomes) },
+            isLast: log.failure !== undefined,
+          }
         : outcomes.map(encodeOutcome)
       port.postMessage(said)
     },
