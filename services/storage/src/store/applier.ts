@@ -20,6 +20,7 @@ const unchanged: Outcome = { ok: true, changed: false, deleted: 0 }
 const changed: Outcome = { ok: true, changed: true, deleted: 0 }
 const failed: Outcome = { ok: false, code: 'ERR_STORE_FAILED' }
 const full: Outcome = { ok: false, code: 'ERR_STORE_FULL' }
+const released: Outcome = { ok: false, code: 'ERR_BLOCK_RELEASED' }
 /** Most blocks kept aside for inspection; the oldest go first. */
 const quarantineRowsMax = 1000
 /** Asked for where a put has no reference: nobody has it. */
@@ -271,11 +272,13 @@ export class Applier {
       const quota = { accountBytesMax, putAt: accountBytesMax === undefined ? undefined : operation.now }
       const became = this.#refer(claim, quota, index === 0 ? known : undefined)
       if (became === 'over-quota') return this.#quotaExceeded(index)
+      // Of the one that asks for it: that others keep the block is not what it is told.
+      if (became === 'given-up' && accountBytesMax !== undefined && references.length === 1) return released
       isKept ||= became === 'kept'
     }
     if (!isKept && known.gone === null) {
       // A late copy of what every account has given up: nothing would ever remove it.
-      return { ok: false, code: 'ERR_BLOCK_RELEASED' }
+      return released
     }
     if (!present) this.#insert(operation, number)
     if (known.gone !== null) this.#statements.run('DELETE FROM gone WHERE block = ?', known.gone)
@@ -395,7 +398,7 @@ export class Applier {
     const claim = { digest, number: block.id as number, codec, size: block.size as number, reference }
     const became = this.#refer(claim, { accountBytesMax, putAt: undefined })
     if (became === 'over-quota') return this.#quotaExceeded()
-    return became === 'kept' ? changed : { ok: false, code: 'ERR_BLOCK_RELEASED' }
+    return became === 'kept' ? changed : released
   }
 
   /** Sets a damaged block aside. Its references stay, so that a healed copy belongs to the same accounts. */

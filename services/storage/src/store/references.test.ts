@@ -138,6 +138,18 @@ test('a reference is taken back by the request that made it, unless another one 
   for (const one of ['refer', 'put'] as const) expect(await made([one, one], false)).toBe(true)
 })
 
+test('a put of what its account gave up later is refused, also where others keep the block: nobody would keep it for that account', async () => {
+  const [store] = stores as [BlockStore]
+  const block = newBlock()
+  await store.put({ ...block, references: [{ account: bob, at: 1, pin: 0 }], enforceQuota: true })
+  await store.release(block.digest, alice, { at: 20, force: true })
+  const put = (at: number): Promise<boolean> =>
+    store.put({ ...block, references: [{ account: alice, at, pin: 0 }], enforceQuota: true })
+  await expect(put(20)).rejects.toMatchObject({ detail: { code: 'ERR_BLOCK_RELEASED' } })
+  await put(21)
+  expect(store.keptSince(block.digest, alice)).toBe(21)
+})
+
 test.each([15, 20])(
   'a pinned block is not taken back if the account has put it by another clock at %i ms, too',
   async (at) => {
